@@ -1,0 +1,11 @@
+// Writes every generated file, or with --check fails when one differs from what is checked in.
+import { spawnSync } from 'node:child_process';
+import { join } from 'node:path';
+import { root } from './setup.mjs';
+
+const { status } = spawnSync(
+  process.execPath,
+  [join(root, 'scripts', 'generate', 'main.ts'), ...process.argv.slice(2)],
+  { cwd: root, stdio: 'inherit' },
+);
+process.exit(status ?? 1);

@@ -1,0 +1,36 @@
+// npm start | test | setup | bench | build: set up what is missing, then do it under the right Node.
+import { spawn } from 'node:child_process';
+import { constants } from 'node:os';
+import { dirname, delimiter, join } from 'node:path';
+import { ensureBuild, ensureNode, ensurePackages, ensureSystemPackages, root } from './setup.mjs';
+
+const TASKS = {
+  start: { system: [], script: ['bin/swellsight.mjs', 'run'] },
+  test: { system: ['camera', 'test'], script: ['scripts/check.mjs'] },
+  bench: { system: ['camera'], script: ['scripts/bench/main.ts'] },
+  setup: { system: ['camera', 'test'] },
+  build: { system: [] },
+};
+
+const [name = '', ...args] = process.argv.slice(2);
+const task = TASKS[name];
+if (!task) {
+  process.stderr.write(`usage: node scripts/task.mjs ${Object.keys(TASKS).join('|')}\n`);
+  process.exit(2);
+}
+
+const node = ensureNode();
+ensurePackages(node);
+if (task.system.length > 0) ensureSystemPackages(task.system);
+ensureBuild(node);
+if (!task.script) process.exit(0);
+
+const [script, ...scriptArgs] = task.script;
+const child = spawn(node, [join(root, script), ...scriptArgs, ...args], {
+  stdio: 'inherit',
+  env: { ...process.env, PATH: `${dirname(node)}${delimiter}${process.env.PATH ?? ''}` },
+});
+// A terminal's Ctrl-C reaches the child by itself; a supervisor's SIGTERM reaches only this process.
+process.on('SIGINT', () => {});
+for (const signal of ['SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal));
+child.on('exit', (code, signal) => process.exit(code ?? 128 + constants.signals[signal ?? 'SIGTERM']));

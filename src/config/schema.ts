@@ -1,0 +1,222 @@
+import { Type, type Static } from '@sinclair/typebox';
+
+const closed = { additionalProperties: false } as const;
+
+export const Polygon = Type.Array(
+  Type.Tuple([Type.Number({ minimum: 0, maximum: 1 }), Type.Number({ minimum: 0, maximum: 1 })]),
+  {
+    minItems: 3,
+    maxItems: 64,
+    description: 'corners [x, y], 0..1 of the frame from its top left',
+  },
+);
+export type Polygon = Static<typeof Polygon>;
+
+/** Ids become MQTT topic levels and file names. */
+export const Id = Type.String({ pattern: '^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$' });
+
+export const CAMERA_KINDS = [
+  'simulated',
+  'rtsp',
+  'hls',
+  'http',
+  'v4l2',
+  'video',
+  'directory',
+  'command',
+] as const;
+export type CameraKind = (typeof CAMERA_KINDS)[number];
+
+const TimeOfSun = Type.Unsafe<SunEvent>({
+  type: 'string',
+  enum: ['nightEnd', 'nauticalDawn', 'dawn', 'sunrise', 'sunset', 'dusk', 'nauticalDusk', 'night'],
+});
+export type SunEvent =
+  'nightEnd' | 'nauticalDawn' | 'dawn' | 'sunrise' | 'sunset' | 'dusk' | 'nauticalDusk' | 'night';
+
+export const ScheduleSettings = Type.Object(
+  {
+    cron: Type.Optional(Type.String({ description: 'five fields; instead of everyS' })),
+    everyS: Type.Optional(
+      Type.Number({
+        minimum: 1,
+        maximum: 86_400,
+        description: 'seconds between observations; instead of cron',
+      }),
+    ),
+    timezone: Type.Optional(
+      Type.String({ description: 'IANA name, for cron and sun; the system zone otherwise' }),
+    ),
+    sun: Type.Optional(
+      Type.Object(
+        { from: TimeOfSun, to: TimeOfSun },
+        { ...closed, description: 'only between these; needs location' },
+      ),
+    ),
+    jitterS: Type.Optional(
+      Type.Number({
+        minimum: 0,
+        maximum: 3600,
+        description: 'a fixed delay of this device within 0..jitterS',
+      }),
+    ),
+  },
+  closed,
+);
+export type ScheduleSettings = Static<typeof ScheduleSettings>;
+
+export const CameraSettings = Type.Object(
+  {
+    id: Id,
+    kind: Type.Unsafe<CameraKind>({ type: 'string', enum: [...CAMERA_KINDS] }),
+    url: Type.Optional(Type.String({ minLength: 1, description: 'rtsp, hls, http' })),
+    path: Type.Optional(Type.String({ minLength: 1, description: 'v4l2 device, video file, directory' })),
+    command: Type.Optional(
+      Type.Array(Type.String(), {
+        minItems: 1,
+        description: 'program and arguments; writes one image to stdout',
+      }),
+    ),
+    username: Type.Optional(Type.String()),
+    password: Type.Optional(Type.String()),
+    password_file: Type.Optional(Type.String()),
+    schedule: Type.Optional(ScheduleSettings),
+    burst: Type.Optional(
+      Type.Object(
+        {
+          frames: Type.Optional(Type.Integer({ minimum: 1, maximum: 20 })),
+          intervalS: Type.Optional(Type.Number({ minimum: 0, maximum: 300 })),
+        },
+        closed,
+      ),
+    ),
+    timeoutS: Type.Optional(Type.Number({ exclusiveMinimum: 0, maximum: 300 })),
+    roi: Type.Optional(Polygon),
+    privacyMasks: Type.Optional(Type.Array(Polygon, { maxItems: 32 })),
+    calibration: Type.Optional(
+      Type.Object(
+        {
+          cameraHeightM: Type.Optional(Type.Number()),
+          horizonRow: Type.Optional(Type.Number()),
+          fovDeg: Type.Optional(Type.Number()),
+          tiltDeg: Type.Optional(Type.Number()),
+        },
+        closed,
+      ),
+    ),
+    location: Type.Optional(
+      Type.Object(
+        {
+          lat: Type.Number({ minimum: -90, maximum: 90 }),
+          lon: Type.Number({ minimum: -180, maximum: 180 }),
+        },
+        closed,
+      ),
+    ),
+    units: Type.Optional(
+      Type.Unsafe<'metric' | 'imperial'>({ type: 'string', enum: ['metric', 'imperial'] }),
+    ),
+    replay: Type.Optional(
+      Type.Unsafe<'watch' | 'once' | 'loop'>({
+        type: 'string',
+        enum: ['watch', 'once', 'loop'],
+        description: 'directory: newest file, or all in order',
+      }),
+    ),
+    simulation: Type.Optional(
+      Type.Object(
+        {
+          seed: Type.Optional(Type.Integer()),
+          selfLabel: Type.Optional(
+            Type.Boolean({ description: 'label its own bursts with the known truth' }),
+          ),
+          speed: Type.Optional(
+            Type.Number({ minimum: 1, maximum: 10_000, description: 'seconds of sea per second of clock' }),
+          ),
+        },
+        closed,
+      ),
+    ),
+  },
+  closed,
+);
+
+/** A camera as it stands in the file. */
+export type CameraInput = Static<typeof CameraSettings>;
+
+/** A camera with every default filled in and secrets read. */
+export interface Camera {
+  readonly id: string;
+  readonly kind: CameraKind;
+  readonly url: string | null;
+  readonly path: string | null;
+  readonly command: readonly string[] | null;
+  readonly username: string | null;
+  readonly password: string | null;
+  readonly schedule: ScheduleSettings;
+  readonly burst: { readonly frames: number; readonly intervalS: number };
+  readonly timeoutS: number;
+  readonly roi: Polygon | null;
+  readonly privacyMasks: readonly Polygon[];
+  readonly location: { readonly lat: number; readonly lon: number } | null;
+  readonly units: 'metric' | 'imperial';
+  readonly replay: 'watch' | 'once' | 'loop';
+  readonly simulation: { readonly seed: number; readonly selfLabel: boolean; readonly speed: number };
+}
+
+/** The whole configuration, validated, secrets read from their files. Frozen. */
+export interface Settings {
+  readonly site: string;
+  readonly device: string;
+  /** Absolute. */
+  readonly stateDir: string;
+  readonly logLevel: 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent';
+  readonly cameras: readonly Camera[];
+  readonly mqtt: {
+    /** Empty means the embedded broker. */
+    readonly url: readonly string[];
+    readonly protocolVersion: 4 | 5;
+    readonly clientId: string;
+    readonly username: string | null;
+    readonly password: string | null;
+    /** Paths of PEM files. */
+    readonly ca: string | null;
+    readonly cert: string | null;
+    readonly key: string | null;
+    readonly base: string;
+    readonly homeAssistant: { readonly enabled: boolean; readonly prefix: string };
+    /** Where the embedded broker listens. */
+    readonly embedded: { readonly host: string; readonly port: number };
+  };
+  readonly model: {
+    /** `name/version` below models/, or null for the shipped one. */
+    readonly active: string | null;
+    readonly trustRoot: string | null;
+    readonly repository: string | null;
+    readonly allowUnsigned: boolean;
+    readonly probation: { readonly observations: number; readonly minutes: number };
+  };
+  readonly inference: {
+    readonly providers: 'auto' | readonly string[];
+    readonly threads: 'auto' | number;
+    readonly timeoutS: number;
+    readonly maxRssMb: number;
+  };
+  readonly store: {
+    readonly retentionDays: number;
+    readonly maxMb: number;
+    readonly outbox: { readonly maxMessages: number; readonly maxAgeDays: number };
+  };
+  readonly heartbeat: { readonly intervalS: number };
+  readonly http: {
+    readonly host: string;
+    readonly port: number;
+    readonly token: string | null;
+    readonly cors: readonly string[];
+    readonly maxUploadMb: number;
+    readonly batchMax: number;
+    readonly cacheTtlS: number;
+    /** Requests a minute and client. */
+    readonly rateLimit: number;
+  };
+}

@@ -1,0 +1,75 @@
+import type { CalibrationSummary, Observation } from './observation.ts';
+import type { Health } from './health.ts';
+import type { CameraState, Info, ModelState, Status } from './states.ts';
+
+/** What the agent says of itself on `GET /api/v1/status`. */
+export interface AgentStatus {
+  readonly status: Status['state'];
+  readonly info: Info;
+  readonly health: Health;
+  readonly model: ModelState;
+  readonly cameras: readonly CameraState[];
+}
+
+export interface LabelInput {
+  readonly observation_id: string;
+  readonly height_m: number;
+  readonly observer?: string;
+  readonly note?: string;
+}
+
+export interface LabelRecord {
+  readonly observation_id: string;
+  readonly camera: string;
+  readonly height_m: number;
+  readonly observer: string | null;
+  readonly note: string | null;
+  readonly created_at: string;
+}
+
+export interface CameraView {
+  readonly id: string;
+  readonly kind: string;
+  readonly schedule: string;
+  readonly state: CameraState;
+  readonly next_run_at: string | null;
+  readonly latest: Observation | null;
+  readonly calibration: CalibrationSummary;
+}
+
+/**
+ * The methods of the running agent that MQTT commands, HTTP and the command line all call.
+ * Failures are `AgentError`: `camera_unknown`, `observation_unknown`, `label_refused`, `calibration_invalid`, …
+ */
+export interface AgentApi {
+  status(): AgentStatus;
+  info(): Info;
+  health(): Health;
+  /** Alive: the main loop and the vision process made progress lately. */
+  live(): boolean;
+  /** Ready: a model is loaded and the store is writable; else the codes of what is missing. */
+  ready(): { readonly ready: boolean; readonly missing: readonly string[] };
+  cameras(): readonly CameraView[];
+  /** One observation now, beside the schedule; waits for a running one of the same camera. */
+  capture(camera: string, signal: AbortSignal): Promise<Observation>;
+  observations(query: {
+    readonly camera?: string;
+    readonly fromMs?: number;
+    readonly toMs?: number;
+    readonly status?: Observation['status'];
+    readonly limit: number;
+    readonly cursor?: string;
+  }): { readonly observations: readonly Observation[]; readonly cursor: string | null };
+  /** A masked JPEG of the newest frame; null when none was captured yet. */
+  latestImage(
+    camera: string,
+    options: { readonly annotate: boolean; readonly maxWidthPx: number },
+    signal: AbortSignal,
+  ): Promise<Uint8Array | null>;
+  addLabel(label: LabelInput): CalibrationSummary;
+  removeLabel(observationId: string): CalibrationSummary;
+  labels(camera: string): readonly LabelRecord[];
+  /** The portable calibration of a camera: labels, embeddings, view, errors. */
+  exportCalibration(camera: string): unknown;
+  importCalibration(camera: string, document: unknown): CalibrationSummary;
+}

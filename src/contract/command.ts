@@ -1,0 +1,64 @@
+import { Type, type Static } from '@sinclair/typebox';
+import { Nullable, Time, closed } from './nullable.ts';
+
+/** `…/cmd/{name}`. */
+export const Command = Type.Object(
+  {
+    id: Type.String({ minLength: 1, maxLength: 128 }),
+    issued_at: Type.Optional(Time),
+    expires_at: Type.Optional(Time),
+    args: Type.Optional(Type.Record(Type.String(), Type.Unknown())),
+  },
+  { ...closed, $id: 'swellsight.command/1', title: 'Command' },
+);
+export type Command = Static<typeof Command>;
+
+export const CommandReceipt = Type.Object(
+  {
+    id: Nullable(Type.String()),
+    status: Type.Unsafe<'accepted' | 'rejected'>({ type: 'string', enum: ['accepted', 'rejected'] }),
+    reason: Nullable(Type.String()),
+    duplicate: Type.Optional(Type.Boolean()),
+  },
+  { ...closed, $id: 'swellsight.command_receipt/1', title: 'CommandReceipt' },
+);
+export type CommandReceipt = Static<typeof CommandReceipt>;
+
+export const CommandResult = Type.Object(
+  {
+    id: Type.String(),
+    status: Type.Unsafe<'succeeded' | 'failed' | 'expired'>({
+      type: 'string',
+      enum: ['succeeded', 'failed', 'expired'],
+    }),
+    result: Type.Optional(Type.Unknown()),
+    error: Type.Optional(
+      Type.Object(
+        { code: Type.String(), message: Type.String(), hint: Type.Optional(Type.String()) },
+        closed,
+      ),
+    ),
+    duration_ms: Type.Number({ minimum: 0 }),
+    duplicate: Type.Optional(Type.Boolean()),
+  },
+  { ...closed, $id: 'swellsight.command_result/1', title: 'CommandResult' },
+);
+export type CommandResult = Static<typeof CommandResult>;
+
+/** Arguments by command name. A command that is not here does not exist. */
+export const COMMAND_ARGS = {
+  ping: Type.Object({}, closed),
+  info: Type.Object({}, closed),
+  capture: Type.Object({ camera: Type.String({ minLength: 1, maxLength: 64 }) }, closed),
+  label: Type.Object(
+    {
+      observation_id: Type.String({ format: 'uuid' }),
+      height_m: Type.Number({ minimum: 0, maximum: 30 }),
+      observer: Type.Optional(Type.String({ maxLength: 100 })),
+      note: Type.Optional(Type.String({ maxLength: 1000 })),
+    },
+    closed,
+  ),
+} as const;
+export type CommandName = keyof typeof COMMAND_ARGS;
+export type CommandArgs<N extends CommandName> = Static<(typeof COMMAND_ARGS)[N]>;

@@ -1,0 +1,86 @@
+import { Type, type Static } from '@sinclair/typebox';
+import { Nullable, Time, closed } from './nullable.ts';
+
+const Count = Type.Integer({ minimum: 0 });
+
+export const CAMERA_STATES = ['starting', 'up', 'down', 'frozen', 'obstructed'] as const;
+export const CameraCondition = Type.Unsafe<(typeof CAMERA_STATES)[number]>({
+  type: 'string',
+  enum: [...CAMERA_STATES],
+});
+export type CameraCondition = Static<typeof CameraCondition>;
+
+export const Health = Type.Object(
+  {
+    schema: Type.Literal('swellsight.health/1'),
+    boot_id: Type.String(),
+    seq: Type.Integer({ minimum: 1, description: 'counts the heartbeats of this run' }),
+    at: Time,
+    uptime_s: Type.Number({ minimum: 0 }),
+    agent_version: Type.String(),
+    cpu: Type.Object(
+      { load1: Type.Number(), temp_c: Nullable(Type.Number()), throttled: Nullable(Type.Boolean()) },
+      closed,
+    ),
+    memory: Type.Object(
+      { rss_mb: Type.Number(), vision_rss_mb: Nullable(Type.Number()), free_mb: Type.Number() },
+      closed,
+    ),
+    disk: Type.Object(
+      {
+        free_mb: Nullable(Type.Number()),
+        used_pct: Nullable(Type.Number()),
+        written_mb_day: Nullable(Type.Number()),
+      },
+      closed,
+    ),
+    clock: Type.Object({ synced: Type.Boolean(), offset_ms: Nullable(Type.Number()) }, closed),
+    link: Type.Object(
+      {
+        connected_since: Nullable(Time),
+        reconnects_1h: Count,
+        rtt_ms: Nullable(Type.Number()),
+        broker: Nullable(Type.String()),
+      },
+      closed,
+    ),
+    cameras: Type.Array(
+      Type.Object(
+        {
+          id: Type.String(),
+          state: CameraCondition,
+          last_frame_age_s: Nullable(Type.Number()),
+          failures_1h: Count,
+          next_run_at: Nullable(Time),
+        },
+        closed,
+      ),
+    ),
+    inference: Type.Object(
+      {
+        provider: Nullable(Type.String()),
+        p50_ms: Nullable(Type.Number()),
+        p95_ms: Nullable(Type.Number()),
+        failures_1h: Count,
+        restarts: Count,
+      },
+      closed,
+    ),
+    model: Type.Object(
+      {
+        name: Nullable(Type.String()),
+        version: Nullable(Type.String()),
+        digest: Nullable(Type.String()),
+        phase: Type.String(),
+      },
+      closed,
+    ),
+    outbox: Type.Object(
+      { depth: Count, oldest_age_s: Nullable(Type.Number()), dropped_total: Count },
+      closed,
+    ),
+    degraded: Type.Array(Type.String()),
+  },
+  { ...closed, $id: 'swellsight.health/1', title: 'Health' },
+);
+export type Health = Static<typeof Health>;

@@ -1,0 +1,155 @@
+import { Type, type Static } from '@sinclair/typebox';
+import { Nullable, Time, closed } from './nullable.ts';
+
+export const DIRECTIONS = ['LEFT', 'RIGHT', 'STRAIGHT'] as const;
+export const BREAKING_TYPES = ['SPILLING', 'PLUNGING', 'SURGING', 'NO_BREAKING'] as const;
+
+/** Why a slot has no measurement, or a measurement lacks a height. Additive within v1. */
+export const REASONS = [
+  'uncalibrated',
+  'view_changed',
+  'glare',
+  'dark',
+  'blur',
+  'fog',
+  'obstructed',
+  'damaged',
+  'frozen',
+  'no_height_head',
+  'overlap',
+  'clock_step',
+  'late',
+  'stopping',
+  'camera_auth',
+  'camera_unreachable',
+  'camera_timeout',
+  'camera_codec',
+  'camera_no_frame',
+  'camera_ended',
+  'camera_command',
+  'camera_program_missing',
+  'image_empty',
+  'image_unsupported',
+  'image_corrupt',
+  'image_too_large',
+  'vision_crashed',
+  'vision_timeout',
+  'vision_busy',
+  'vision_closed',
+  'vision_start_failed',
+  'vision_output_invalid',
+  'internal',
+] as const;
+export type Reason = (typeof REASONS)[number];
+
+const literals = <T extends string>(values: readonly T[]) =>
+  Type.Unsafe<T>({ type: 'string', enum: [...values] });
+const Unit = Type.Number({ minimum: 0, maximum: 1 });
+
+export const Wave = Type.Object(
+  {
+    height_m: Nullable(
+      Type.Number({ minimum: 0, description: 'significant wave height as people at this site read it' }),
+    ),
+    height_ft: Nullable(Type.Number({ minimum: 0 })),
+    height_low_m: Nullable(Type.Number({ minimum: 0 })),
+    height_high_m: Nullable(Type.Number({ minimum: 0 })),
+    interval_coverage: Nullable(Unit),
+    height_basis: Nullable(literals(['model_head', 'site_calibrated', 'site_median'])),
+    direction: Nullable(literals(DIRECTIONS)),
+    breaking_type: Nullable(literals(BREAKING_TYPES)),
+    period_s: Nullable(Type.Number({ exclusiveMinimum: 0 })),
+    confidence: Type.Object(
+      {
+        height: Nullable(Unit),
+        direction: Nullable(Unit),
+        breaking: Nullable(Unit),
+        overall: Nullable(Unit),
+      },
+      closed,
+    ),
+    extreme: Nullable(Type.Boolean({ description: 'height of 4 m or more; null without a height' })),
+  },
+  closed,
+);
+export type Wave = Static<typeof Wave>;
+
+export const CalibrationSummary = Type.Object(
+  {
+    labels: Type.Integer({ minimum: 0, description: 'labelled bursts of this camera, view and embedding' }),
+    labels_wanted: Type.Integer({ minimum: 0, description: 'labels still wanted before ridge is tried' }),
+    loo_mae_m: Nullable(Type.Number({ minimum: 0, description: 'leave-one-group-out error of the ridge' })),
+    loo_median_mae_m: Nullable(Type.Number({ minimum: 0, description: 'the same of the plain median' })),
+    view: literals(['unknown', 'same', 'changed']),
+  },
+  closed,
+);
+export type CalibrationSummary = Static<typeof CalibrationSummary>;
+
+export const Quality = Type.Object(
+  {
+    score: Nullable(Unit),
+    glare: Nullable(Unit),
+    dark: Nullable(Unit),
+    blur: Nullable(Unit),
+    fog: Nullable(Unit),
+    obstruction: Nullable(Unit),
+    frozen: Nullable(Type.Boolean()),
+    moved: Nullable(Type.Boolean()),
+  },
+  closed,
+);
+export type Quality = Static<typeof Quality>;
+
+export const ModelRef = Type.Object(
+  { name: Type.String(), version: Type.String(), digest: Type.String() },
+  closed,
+);
+export type ModelRef = Static<typeof ModelRef>;
+
+const Milliseconds = Type.Number({ minimum: 0 });
+
+export const Observation = Type.Object(
+  {
+    schema: Type.Literal('swellsight.observation/1'),
+    id: Type.String({ format: 'uuid', description: 'the same on every resend: consumers dedupe by it' }),
+    site: Type.String(),
+    device: Type.String(),
+    camera: Type.String(),
+    boot_id: Type.String(),
+    seq: Type.Integer({ minimum: 1, description: 'counts this camera by ones, for ever' }),
+    captured_at: Time,
+    published_at: Nullable(Time),
+    mono_ms: Type.Number({ minimum: 0 }),
+    clock: Type.Object({ synced: Type.Boolean(), offset_ms: Nullable(Type.Number()) }, closed),
+    status: literals(['measured', 'rejected', 'failed', 'skipped']),
+    reasons: Type.Array(literals(REASONS)),
+    burst: Type.Object(
+      {
+        requested: Type.Integer({ minimum: 0 }),
+        used: Type.Integer({ minimum: 0 }),
+        span_s: Nullable(Type.Number({ minimum: 0 })),
+      },
+      closed,
+    ),
+    wave: Wave,
+    calibration: CalibrationSummary,
+    quality: Quality,
+    model: Nullable(ModelRef),
+    provider: Nullable(Type.String()),
+    timing_ms: Type.Object(
+      {
+        capture: Nullable(Milliseconds),
+        decode: Nullable(Milliseconds),
+        preprocess: Nullable(Milliseconds),
+        inference: Nullable(Milliseconds),
+        total: Nullable(Milliseconds),
+      },
+      closed,
+    ),
+    warnings: Type.Array(Type.String()),
+    historical: Type.Boolean(),
+  },
+  { ...closed, $id: 'swellsight.observation/1', title: 'Observation' },
+);
+export type Observation = Static<typeof Observation>;

@@ -1,0 +1,135 @@
+import { Type, type Static } from '@sinclair/typebox';
+import { CameraCondition } from './health.ts';
+import { ModelRef } from './observation.ts';
+import { Nullable, Time, closed } from './nullable.ts';
+
+/** `…/status`, retained; also the will, with state `offline`. */
+export const Status = Type.Object(
+  {
+    state: Type.Unsafe<'starting' | 'online' | 'stopped' | 'offline'>({
+      type: 'string',
+      enum: ['starting', 'online', 'stopped', 'offline'],
+    }),
+    session: Type.String({ description: 'one run of the agent' }),
+    at: Time,
+  },
+  { ...closed, $id: 'swellsight.status/1', title: 'Status' },
+);
+export type Status = Static<typeof Status>;
+
+/** `…/camera/{cam}/state`, retained. */
+export const CameraState = Type.Object(
+  {
+    schema: Type.Literal('swellsight.camera_state/1'),
+    camera: Type.String(),
+    state: CameraCondition,
+    reason: Nullable(Type.String()),
+    since: Time,
+    last_frame_age_s: Nullable(Type.Number({ minimum: 0 })),
+  },
+  { ...closed, $id: 'swellsight.camera_state/1', title: 'CameraState' },
+);
+export type CameraState = Static<typeof CameraState>;
+
+/** `…/model/state`, retained. */
+export const ModelState = Type.Object(
+  {
+    schema: Type.Literal('swellsight.model_state/1'),
+    active: Nullable(ModelRef),
+    candidate: Nullable(ModelRef),
+    previous: Nullable(ModelRef),
+    phase: Type.String(),
+    slots: Type.Object(
+      {
+        factory: Nullable(ModelRef),
+        previous: Nullable(ModelRef),
+        active: Nullable(ModelRef),
+        candidate: Nullable(ModelRef),
+      },
+      closed,
+    ),
+  },
+  { ...closed, $id: 'swellsight.model_state/1', title: 'ModelState' },
+);
+export type ModelState = Static<typeof ModelState>;
+
+/** `…/info`, retained. */
+export const Info = Type.Object(
+  {
+    schema: Type.Literal('swellsight.info/1'),
+    site: Type.String(),
+    device: Type.String(),
+    session: Type.String(),
+    boot_id: Type.String(),
+    at: Time,
+    agent_version: Type.String(),
+    node_version: Type.String(),
+    hardware: Type.Object(
+      {
+        kind: Type.String(),
+        arch: Type.String(),
+        model: Nullable(Type.String()),
+        cpu: Nullable(Type.String()),
+        cores: Type.Integer({ minimum: 1 }),
+        memory_mb: Type.Number(),
+        accelerators: Type.Array(Type.String()),
+        os: Nullable(Type.String()),
+      },
+      closed,
+    ),
+    providers: Type.Array(
+      Type.Object(
+        {
+          provider: Type.String(),
+          outcome: Type.String(),
+          threads: Type.Integer(),
+          median_ms: Nullable(Type.Number()),
+          reason: Nullable(Type.String()),
+        },
+        closed,
+      ),
+    ),
+    cameras: Type.Array(
+      Type.Object(
+        {
+          id: Type.String(),
+          kind: Type.String(),
+          schedule: Type.String(),
+          calibration_labels: Type.Integer({ minimum: 0 }),
+        },
+        closed,
+      ),
+    ),
+    model: Nullable(ModelRef),
+    capabilities: Type.Object(
+      { commands: Type.Array(Type.String()), heads: Type.Array(Type.String()) },
+      closed,
+    ),
+    config_digest: Type.String(),
+    schemas: Type.Array(
+      Type.String({ description: 'identifiers of the payload schemas that this agent speaks' }),
+    ),
+  },
+  { ...closed, $id: 'swellsight.info/1', title: 'Info' },
+);
+export type Info = Static<typeof Info>;
+
+/** `…/event/{type}`: goes through the outbox, counted by its own `seq`. */
+export const Event = Type.Object(
+  {
+    schema: Type.Literal('swellsight.event/1'),
+    id: Type.String({ format: 'uuid' }),
+    seq: Type.Integer({ minimum: 1 }),
+    at: Time,
+    type: Type.String({ pattern: '^[a-z][a-z0-9_]{0,47}$' }),
+    severity: Type.Unsafe<'info' | 'warning' | 'error'>({
+      type: 'string',
+      enum: ['info', 'warning', 'error'],
+    }),
+    code: Type.String(),
+    message: Type.String(),
+    context: Type.Record(Type.String(), Type.Unknown()),
+  },
+  { ...closed, $id: 'swellsight.event/1', title: 'Event' },
+);
+export type Event = Static<typeof Event>;

@@ -1,0 +1,109 @@
+/**
+ * Every failure that leaves a part of the agent is an `AgentError` with one of these codes.
+ * `docs/errors.md` lists the same codes; a test holds the two equal.
+ */
+export const ERROR_CODES = {
+  config_invalid: { retryable: false, hint: 'run `swellsight check-config` and mend the keys that it names' },
+  usage: { retryable: false, hint: 'see `swellsight --help`' },
+  agent_unreachable: {
+    retryable: true,
+    hint: 'is the agent running, and is --url (or http.host and http.port) right?',
+  },
+  internal: { retryable: false, hint: 'report it with the log around it' },
+
+  camera_auth: { retryable: true, hint: 'check user name and password of the camera' },
+  camera_unreachable: { retryable: true, hint: 'check the address, the cable and that the camera has power' },
+  camera_timeout: {
+    retryable: true,
+    hint: 'the camera answers too slowly; raise timeoutS or lower its resolution',
+  },
+  camera_codec: { retryable: true, hint: 'the stream cannot be decoded; set the camera to H.264 or MJPEG' },
+  camera_no_frame: { retryable: true, hint: 'the camera is connected but sends no picture' },
+  camera_ended: { retryable: true, hint: 'the stream ended' },
+  camera_command: { retryable: true, hint: 'run the capture command by hand and read what it prints' },
+  camera_program_missing: { retryable: true, hint: 'install the named program (ffmpeg for streams)' },
+
+  image_empty: { retryable: false, hint: 'the file has no bytes' },
+  image_unsupported: { retryable: false, hint: 'send JPEG, PNG or WebP' },
+  image_corrupt: { retryable: false, hint: 'the image is truncated or damaged' },
+  image_too_large: { retryable: false, hint: 'send a smaller image' },
+
+  vision_crashed: { retryable: true, hint: 'the vision process ended by itself; it is started again' },
+  vision_timeout: { retryable: true, hint: 'raise inference.timeoutS or use a smaller model' },
+  vision_busy: { retryable: true, hint: 'the queue is full; try again later' },
+  vision_closed: { retryable: true, hint: 'the vision process is stopping' },
+  vision_start_failed: {
+    retryable: true,
+    hint: 'the model could not be opened; see the event for the reason',
+  },
+  vision_output_invalid: {
+    retryable: false,
+    hint: 'the model gave NaN or a wrong shape; install another version',
+  },
+
+  model_not_found: { retryable: false, hint: 'check model.active and the folder models/' },
+  model_manifest_invalid: {
+    retryable: false,
+    hint: 'mend model.json; `swellsight model inspect DIR` names the faults',
+  },
+  model_digest_mismatch: { retryable: false, hint: 'the bundle was changed or damaged; install it again' },
+  model_requires: { retryable: false, hint: 'this model needs another agent version, provider or hardware' },
+  model_golden_mismatch: { retryable: false, hint: 'the model does not reproduce its golden outputs here' },
+  provider_unavailable: { retryable: false, hint: 'see `swellsight doctor` for what is missing' },
+
+  store_corrupt: { retryable: false, hint: 'the database was set aside and a new one begun' },
+  store_full: { retryable: true, hint: 'free disk space or lower store.maxMb' },
+  store_failed: { retryable: true, hint: 'check the disk and the permissions of stateDir' },
+  store_locked: { retryable: false, hint: 'another agent uses this stateDir' },
+
+  mqtt_refused: { retryable: true, hint: 'check user name, password and certificate for the broker' },
+  mqtt_unreachable: { retryable: true, hint: 'check mqtt.url and the network' },
+  mqtt_timeout: { retryable: true, hint: 'the broker does not answer' },
+
+  calibration_invalid: { retryable: false, hint: 'the file is no calibration of this camera and model' },
+  observation_unknown: { retryable: false, hint: 'list ids with `swellsight observations`' },
+  camera_unknown: { retryable: false, hint: 'use the id of a configured camera' },
+  label_refused: { retryable: false, hint: 'only a measured or uncalibrated observation can be labelled' },
+} as const satisfies Record<string, { retryable: boolean; hint: string }>;
+
+export type ErrorCode = keyof typeof ERROR_CODES;
+
+export interface AgentErrorOptions {
+  /** Values that help to find the cause. Never secrets, never image bytes. */
+  readonly context?: Readonly<Record<string, unknown>>;
+  readonly cause?: unknown;
+}
+
+/** A failure with a stable code; `retryable` and `hint` follow from the code. */
+export class AgentError extends Error {
+  override readonly name = 'AgentError';
+  readonly code: ErrorCode;
+  readonly context: Readonly<Record<string, unknown>>;
+
+  constructor(code: ErrorCode, message: string, options: AgentErrorOptions = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.code = code;
+    this.context = options.context ?? {};
+  }
+
+  get retryable(): boolean {
+    return ERROR_CODES[this.code].retryable;
+  }
+
+  /** What a person can do about it. */
+  get hint(): string {
+    return ERROR_CODES[this.code].hint;
+  }
+}
+
+/** Any thrown value as an `AgentError`: itself if it is one, else `internal` with it as the cause. */
+export function asAgentError(thrown: unknown): AgentError {
+  if (thrown instanceof AgentError) return thrown;
+  const message = thrown instanceof Error ? thrown.message : String(thrown);
+  return new AgentError('internal', message, { cause: thrown });
+}
+
+/** True for the error that an aborted wait, fetch or spawn rejects with. */
+export function isAbort(thrown: unknown): boolean {
+  return thrown instanceof Error && (thrown.name === 'AbortError' || thrown.name === 'TimeoutError');
+}

@@ -1,0 +1,84 @@
+import type { Label, LabelledBurst } from '../calibration/types.ts';
+import type { Event } from '../contract/states.ts';
+import type { Observation } from '../contract/observation.ts';
+import type { ViewSignature } from '../vision/protocol.ts';
+
+/** An observation before the store gives it its place in the stream. */
+export type ObservationDraft = Omit<Observation, 'seq' | 'published_at' | 'historical'>;
+
+/** What is kept beside a record, so that a label that comes later can be learned from. */
+export interface BurstMemory {
+  /** Mean embedding of the burst; null when no model ran. */
+  readonly embedding: Float32Array | null;
+  readonly embeddingDigest: string | null;
+  readonly view: ViewSignature | null;
+}
+
+export type EventDraft = Omit<Event, 'schema' | 'id' | 'seq' | 'at'>;
+
+/** Raises an event: stored and queued in one transaction, published when there is a link. */
+export type RaiseEvent = (event: EventDraft) => void;
+
+export interface ObservationQuery {
+  readonly camera?: string;
+  readonly fromMs?: number;
+  readonly toMs?: number;
+  readonly status?: Observation['status'];
+  /** Newest first. */
+  readonly limit: number;
+  /** Opaque: from the page before. */
+  readonly cursor?: string;
+}
+
+export interface ObservationPage {
+  readonly observations: readonly Observation[];
+  readonly cursor: string | null;
+}
+
+/** One message that waits for its PUBACK. Topics are relative to the device's base topic. */
+export interface OutboxEntry {
+  readonly rowId: number;
+  readonly topic: string;
+  /** The stream whose order is kept: `camera:{id}` or `events`. */
+  readonly stream: string;
+  readonly seq: number;
+  /** JSON without `published_at` and `historical` filled in. */
+  readonly payload: string;
+  readonly createdMonoMs: number;
+  readonly createdAtMs: number;
+}
+
+export interface OutboxStats {
+  readonly depth: number;
+  readonly oldestAgeS: number | null;
+  readonly droppedTotal: number;
+}
+
+/** The part of the store that the forwarder drains. A row leaves by `accepted`, `rejected` or the stated bound. */
+export interface Outbox {
+  /** Oldest rows first within their stream, at most `limit`, none of those in `excluding`. */
+  next(limit: number, excluding: ReadonlySet<number>): readonly OutboxEntry[];
+  /** PUBACK came: the row goes, `published_at` is noted on the record. */
+  accepted(rowIds: readonly number[], publishedAtMs: number): void;
+  /** The broker will never take it: kept aside with the reason. */
+  rejected(rowId: number, reason: string): void;
+  stats(): OutboxStats;
+  /** Called after each commit that added a row; at most one listener. */
+  onAdded(listener: () => void): void;
+}
+
+export interface Labels {
+  /** Throws `observation_unknown` or `label_refused`. A second label of the same observation replaces the first. */
+  add(label: Omit<Label, 'camera' | 'createdAtMs' | 'group'> & { readonly group?: string }): Label;
+  remove(observationId: string): boolean;
+  list(camera: string): readonly Label[];
+  /** Labels of a camera whose bursts were seen by this trunk. */
+  bursts(camera: string, embeddingDigest: string): readonly LabelledBurst[];
+}
+
+/** Small durable values: provider choices, counters, calibration exports. */
+export interface KeyValue {
+  get(key: string): string | null;
+  set(key: string, value: string): void;
+  delete(key: string): void;
+}

@@ -1,0 +1,157 @@
+import type { Polygon } from '../config/schema.ts';
+import type { ErrorCode } from '../errors.ts';
+
+/** What the gate may say against a frame by itself. */
+export type QualityReason = 'glare' | 'dark' | 'blur' | 'fog' | 'obstructed' | 'damaged';
+
+/** Signals of one frame, measured at 512x288 after masking; each 0..1 unless a unit stands in the name. */
+export interface QualitySignals {
+  /** Share of pixels with min(R,G,B) >= 250. */
+  readonly glare01: number;
+  /** Mean luma, 0..255. */
+  readonly meanLuma: number;
+  /** Standard deviation of luma, 0..255 scale. */
+  readonly stdLuma: number;
+  /** Variance of the 3x3 Laplacian of luma. */
+  readonly laplacianVariance: number;
+  /** Median standard deviation of 64x36 blocks over the lower five eighths. */
+  readonly blockStd: number;
+  /** Share of the frame that is covered or smeared (wet lens, spider, bird). */
+  readonly obstruction01: number;
+  /** Share of rows that are a damaged JPEG's flat band. */
+  readonly damage01: number;
+}
+
+export interface QualityReport {
+  /** 1 is a clean frame, 0 is useless. */
+  readonly score01: number;
+  /** Empty when the frame passes. */
+  readonly reasons: readonly QualityReason[];
+  readonly signals: QualitySignals;
+}
+
+/** Small grey picture of the masked frame, for the view check and for frozen frames. */
+export interface ViewSignature {
+  /** Row-major luma, width * height bytes. */
+  readonly luma: Uint8Array;
+  readonly width: number;
+  readonly height: number;
+}
+
+export interface ClassValue {
+  readonly label: string;
+  /** Probability after the manifest's activation and temperature, 0..1. */
+  readonly probability01: number;
+  /** All labels with their probabilities, in the manifest's order. */
+  readonly all: readonly { readonly label: string; readonly probability01: number }[];
+}
+
+/** What the model's heads said of one frame. `null` where the manifest names no such head. */
+export interface HeadValues {
+  readonly waveHeight: {
+    readonly heightM: number;
+    readonly lowM: number | null;
+    readonly highM: number | null;
+    /** Nominal coverage of [lowM, highM], 0..1. */
+    readonly coverage: number | null;
+  } | null;
+  readonly waveDirection: ClassValue | null;
+  readonly breakingType: ClassValue | null;
+  /** Unnormalised embedding, e.g. 1280 values. */
+  readonly embedding: Float32Array | null;
+  /** The quality head's labels with their raw values, if the model has one. */
+  readonly quality: readonly { readonly label: string; readonly value: number }[] | null;
+}
+
+export interface FrameOptions {
+  /** Region that the model sees, polygon in 0..1 of the frame; its bounding box is cropped. */
+  readonly roi: Polygon | null;
+  /** Painted over before anything else sees the pixels. */
+  readonly privacyMasks: readonly Polygon[];
+  /** Also return a masked JPEG of at most this width, px. */
+  readonly previewWidthPx?: number;
+  /** Run the model also on a frame that the gate rejects (for calibration studies); default false. */
+  readonly ignoreGate?: boolean;
+}
+
+/** One frame's answer. `heads` is null when the gate rejected the frame. */
+export interface FrameResult {
+  readonly widthPx: number;
+  readonly heightPx: number;
+  readonly quality: QualityReport;
+  readonly view: ViewSignature;
+  readonly heads: HeadValues | null;
+  readonly preview: Uint8Array | null;
+  readonly timingMs: { readonly decode: number; readonly preprocess: number; readonly inference: number };
+}
+
+/** Lines of text drawn into an annotated JPEG, and the regions outlined. */
+export interface RenderOptions {
+  readonly privacyMasks: readonly Polygon[];
+  readonly roi: Polygon | null;
+  readonly maxWidthPx: number;
+  /** Caption lines; empty for a plain masked picture. */
+  readonly lines: readonly string[];
+}
+
+export interface ProviderAttempt {
+  /** onnxruntime's name: cpu, cuda, tensorrt, webgpu, coreml, dml, … */
+  readonly provider: string;
+  readonly threads: number;
+  readonly outcome: 'chosen' | 'slower' | 'failed' | 'not_built_in' | 'not_tried';
+  /** Median of timed runs, ms; null where it never ran. */
+  readonly medianMs: number | null;
+  /** Why it was not taken: one line, no paths. */
+  readonly reason: string | null;
+}
+
+/** Which provider really runs, and why the others do not. */
+export interface ProviderReport {
+  readonly provider: string;
+  readonly threads: number;
+  readonly attempts: readonly ProviderAttempt[];
+  /** True when taken from an earlier proof for the same model, runtime and hardware. */
+  readonly remembered: boolean;
+}
+
+export interface VisionStats {
+  readonly rssMb: number;
+  readonly p50Ms: number | null;
+  readonly p95Ms: number | null;
+  readonly failures1h: number;
+  readonly restarts: number;
+  /** When the process last answered, monotonic ms; null before the first answer. */
+  readonly lastProgressMonoMs: number | null;
+  readonly ready: boolean;
+}
+
+/** Raised for the operator: the control process turns them into events and log lines. */
+export type VisionEvent =
+  | { readonly type: 'started'; readonly report: ProviderReport }
+  | {
+      readonly type: 'exited';
+      readonly code: ErrorCode;
+      readonly detail: string;
+      readonly restartInMs: number;
+    }
+  | { readonly type: 'recycled'; readonly rssMb: number; readonly limitMb: number }
+  | {
+      readonly type: 'provider_demoted';
+      readonly from: string;
+      readonly to: string;
+      readonly reason: string;
+    };
+
+/**
+ * The handle of a loaded model. Two implementations: the supervised child process, and in-process for tests.
+ * `analyze` and `render` reject with `AgentError`: `image_*` when the bytes are at fault (the process lives on),
+ * `vision_*` when the process is.
+ */
+export interface VisionClient {
+  analyze(bytes: Uint8Array, options: FrameOptions, signal?: AbortSignal): Promise<FrameResult>;
+  /** A masked (and, with lines, annotated) JPEG of the frame. */
+  render(bytes: Uint8Array, options: RenderOptions, signal?: AbortSignal): Promise<Uint8Array>;
+  readonly report: ProviderReport | null;
+  stats(): VisionStats;
+  close(): Promise<void>;
+}
