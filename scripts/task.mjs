@@ -19,10 +19,20 @@ if (!task) {
   process.exit(2);
 }
 
-const node = ensureNode();
-ensurePackages(node);
-if (task.system.length > 0) ensureSystemPackages(task.system);
-ensureBuild(node);
+function prepare() {
+  try {
+    const node = ensureNode();
+    ensurePackages(node);
+    if (task.system.length > 0) ensureSystemPackages(task.system);
+    ensureBuild(node);
+    return node;
+  } catch (error) {
+    process.stderr.write(`setup failed: ${error.message}\n`);
+    return process.exit(69);
+  }
+}
+
+const node = prepare();
 if (!task.script) process.exit(0);
 
 const [script, ...scriptArgs] = task.script;
