@@ -46,7 +46,7 @@ export async function observeBurst(
   const outcomes = await Promise.all(analyses);
   signal.throwIfAborted();
   if (frames.length === 0) cameraFailure ??= new AgentError('camera_no_frame', 'the camera gave no frame');
-  const results = outcomes.filter((outcome) => !(outcome instanceof AgentError));
+  const results = outcomes.filter((outcome): outcome is FrameResult => !(outcome instanceof AgentError));
   const failures = outcomes.filter((outcome) => outcome instanceof AgentError);
   if (cameraFailure) failures.unshift(cameraFailure);
   return { frames, results, failures, cameraFailure, captureMs, totalMs: clock.monoMs() - startedMs };
@@ -68,7 +68,8 @@ export function meanEmbedding(used: readonly FrameResult[]): Float32Array | null
   const [first] = embeddings;
   if (!first) return null;
   const mean = new Float32Array(first.length);
-  for (const embedding of embeddings) for (let i = 0; i < mean.length; i++) mean[i] = (mean[i] ?? 0) + (embedding[i] ?? 0) / embeddings.length;
+  for (const embedding of embeddings)
+    for (let i = 0; i < mean.length; i++) mean[i] = (mean[i] ?? 0) + (embedding[i] ?? 0) / embeddings.length;
   return mean;
 }
 
