@@ -15,8 +15,13 @@ const SECRET_PATHS = [
   '*.authorization',
 ];
 
-/** The root logger: JSON lines on the given file descriptor, secrets redacted. Parts take `log.child({ part })`. */
-export function createLog(level: LogLevel, fd: 1 | 2 = 1): Log {
+/** Takes finished JSON lines. */
+export interface LogSink {
+  write(line: string): void;
+}
+
+/** The root logger: JSON lines into the sink (standard output by default), secrets redacted. Parts take `log.child({ part })`. */
+export function createLog(level: LogLevel, sink: LogSink = pino.destination({ fd: 1, sync: true })): Log {
   return pino(
     {
       level,
@@ -25,7 +30,7 @@ export function createLog(level: LogLevel, fd: 1 | 2 = 1): Log {
       redact: { paths: SECRET_PATHS, censor: '[redacted]' },
       formatters: { level: (label) => ({ level: label }) },
     },
-    pino.destination({ fd, sync: true }),
+    sink,
   );
 }
 
