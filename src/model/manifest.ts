@@ -29,9 +29,16 @@ export const StageInput = Type.Object(
     color: Type.Union([Type.Literal('rgb'), Type.Literal('bgr'), Type.Literal('gray')]),
     fit: Type.Union([Type.Literal('stretch'), Type.Literal('cover'), Type.Literal('contain')]),
     mean: Type.Optional(
-      Type.Array(Type.Number(), { minItems: 1, maxItems: 4, description: 'per channel, after scale' }),
+      Type.Array(Type.Number(), {
+        minItems: 1,
+        maxItems: 4,
+        description:
+          "after scale: one for each colour channel of the frame, or one for all; another stage's output goes in as it is",
+      }),
     ),
-    std: Type.Optional(Type.Array(Type.Number({ exclusiveMinimum: 0 }), { minItems: 1, maxItems: 4 })),
+    std: Type.Optional(
+      Type.Array(Type.Number({ exclusiveMinimum: 0 }), { minItems: 1, maxItems: 4, description: 'as mean' }),
+    ),
     scale: Type.Optional(
       Type.Number({ description: 'multiplies the 0..255 value first; value = (pixel * scale - mean) / std' }),
     ),
