@@ -1,0 +1,93 @@
+import sharp from 'sharp';
+import { AgentError } from '../errors.ts';
+import { jpegDamage01 } from './jpeg-scan.ts';
+import type { Picture, Size } from './picture.ts';
+
+/** More pixels than this are refused from the header alone: 50 MP decode to 150 MB. */
+const MAX_PIXELS = 50_000_000;
+
+type Format = 'jpeg' | 'png' | 'webp';
+
+const ascii = (bytes: Uint8Array, from: number, to: number): string =>
+  String.fromCharCode(...bytes.subarray(from, to));
+
+/** The format by its first bytes, whatever a name or content type says. */
+export function sniff(bytes: Uint8Array): Format | null {
+  if (bytes[0] === 0xff && bytes[1] === 0xd8 && bytes[2] === 0xff) return 'jpeg';
+  if (bytes[0] === 0x89 && ascii(bytes, 1, 8) === 'PNG\r\n\x1a\n') return 'png';
+  if (ascii(bytes, 0, 4) === 'RIFF' && ascii(bytes, 8, 12) === 'WEBP') return 'webp';
+  return null;
+}
+
+/** What the header tells; nothing is decoded yet. */
+export interface ImageHeader {
+  readonly format: Format;
+  /** Upright size, after EXIF orientation. */
+  readonly size: Size;
+  readonly rotated: boolean;
+  readonly hasAlpha: boolean;
+}
+
+/**
+ * Reads the header of JPEG, PNG or WebP bytes.
+ * Throws `image_empty`, `image_unsupported`, `image_corrupt`, or `image_too_large` above 50 megapixels.
+ */
+export async function readHeader(bytes: Uint8Array): Promise<ImageHeader> {
+  if (bytes.length === 0) throw new AgentError('image_empty', 'the image has no bytes');
+  const format = sniff(bytes);
+  if (format === null) throw new AgentError('image_unsupported', 'the bytes are not JPEG, PNG or WebP');
+  const metadata = await sharp(bytes, { limitInputPixels: false })
+    .metadata()
+    .catch((cause: unknown) => {
+      throw new AgentError('image_corrupt', `the ${format} header cannot be read`, { cause });
+    });
+  const size = metadata.autoOrient;
+  if (size.width * size.height > MAX_PIXELS) {
+    const megapixels = Math.round((size.width * size.height) / 1e6);
+    throw new AgentError('image_too_large', `the image has ${megapixels} megapixels, at most 50 are taken`, {
+      context: { widthPx: size.width, heightPx: size.height },
+    });
+  }
+  return { format, size, rotated: (metadata.orientation ?? 1) > 1, hasAlpha: metadata.hasAlpha };
+}
+
+export interface Decoded extends Picture {
+  /** Share of the file behind the first structural fault of a JPEG's data; 0 for a sound one. */
+  readonly brokenBytes01: number;
+}
+
+/**
+ * Decodes once, upright, as 8-bit sRGB without alpha (over black), at the size wanted but never enlarged. JPEG and
+ * WebP are scaled inside the decoder, so that a small picture of a big frame costs a fraction of a full decode.
+ * Width and height may be scaled differently: `source` keeps the true aspect ratio.
+ * Throws as `readHeader`, and `image_corrupt` for truncated data.
+ */
+export async function decode(bytes: Uint8Array, header: ImageHeader, wanted: Size): Promise<Decoded> {
+  const width = Math.min(header.size.width, Math.ceil(wanted.width));
+  const height = Math.min(header.size.height, Math.ceil(wanted.height));
+  // 'truncated' and not 'warning': many cameras write padding that the decoder warns of, and damage in the middle
+  // passes at every level; the scan below and the gate look for that.
+  let image = sharp(bytes, {
+    limitInputPixels: MAX_PIXELS,
+    failOn: 'truncated',
+    autoOrient: header.rotated,
+  }).resize(width, height, { fit: 'fill' });
+  if (header.hasAlpha) image = image.flatten({ background: '#000' });
+  const { data, info } = await image
+    .toColourspace('srgb')
+    .raw({ depth: 'uchar' })
+    .toBuffer({ resolveWithObject: true })
+    .catch((cause: unknown) => {
+      throw new AgentError('image_corrupt', `the ${header.format} data are truncated or damaged`, { cause });
+    });
+  if (info.channels !== 3) {
+    throw new AgentError('image_corrupt', `the ${header.format} decodes to ${info.channels} channels`);
+  }
+  return {
+    data,
+    width,
+    height,
+    source: header.size,
+    brokenBytes01: header.format === 'jpeg' ? jpegDamage01(bytes) : 0,
+  };
+}

@@ -1,0 +1,49 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Bundle } from '../model/manifest.ts';
+import { decode, readHeader } from './decode.ts';
+import type { Outputs, Session } from './session.ts';
+
+/** One golden value that was not reproduced. */
+export interface GoldenMismatch {
+  readonly image: string;
+  /** `stage.output`. */
+  readonly output: string;
+  /** Largest absolute difference; null when the output is missing or shorter than expected. */
+  readonly difference: number | null;
+  readonly tolerance: number;
+}
+
+/**
+ * Runs the bundle's golden images through the open session, whole frames without gate or mask, and compares the
+ * outputs with the expected values: absolute difference, over the first `expect.length` values of each output.
+ * Empty when everything is reproduced. Throws what `decode` and `Session.infer` throw.
+ */
+export async function proveGolden(session: Session, bundle: Bundle): Promise<GoldenMismatch[]> {
+  const mismatches: GoldenMismatch[] = [];
+  for (const golden of bundle.manifest.golden) {
+    const outputs = await runImage(session, await readFile(join(bundle.dir, golden.image)));
+    for (const [output, expected] of Object.entries(golden.expect)) {
+      const difference = largestDifference(outputs.get(output)?.data, expected);
+      if (difference === null || !(difference <= golden.tolerance)) {
+        mismatches.push({ image: golden.image, output, difference, tolerance: golden.tolerance });
+      }
+    }
+  }
+  return mismatches;
+}
+
+/** All stage outputs for one encoded image, whole frame, no gate, no masks. */
+export async function runImage(session: Session, bytes: Uint8Array): Promise<Outputs> {
+  const header = await readHeader(bytes);
+  return session.run(await decode(bytes, header, session.sizeWanted(header.size)));
+}
+
+function largestDifference(values: Float32Array | undefined, expected: readonly number[]): number | null {
+  if (values === undefined || values.length < expected.length) return null;
+  let largest = 0;
+  for (let i = 0; i < expected.length; i++) {
+    largest = Math.max(largest, Math.abs((values[i] ?? Number.NaN) - (expected[i] ?? Number.NaN)));
+  }
+  return largest;
+}
