@@ -33,7 +33,7 @@ export const StageInput = Type.Object(
         minItems: 1,
         maxItems: 4,
         description:
-          "after scale: one for each colour channel of the frame, or one for all; another stage's output goes in as it is",
+          'after scale: one for all channels, or one each in their order; channels beyond the list are left alone',
       }),
     ),
     std: Type.Optional(
