@@ -1,0 +1,41 @@
+import { fork } from 'node:child_process';
+import { deadline } from '../retry.ts';
+import { classify, type Hardware, type Inventory } from './hardware.ts';
+import { readFacts } from './hardware-facts.ts';
+
+/** nvidia-smi on a cold card takes seconds; a start must not wait longer for names alone. */
+const INVENTORY_TIMEOUT_MS = 8_000;
+
+/**
+ * Looks at the machine once, at boot. The cheap facts are read here; the rest (names of the CPU, the GPUs and the
+ * system) comes from a short-lived child process, and is `null` when that fails or is too slow: the kind is
+ * found without it. Rejects only with the AbortError of `signal`.
+ */
+export async function probeHardware(signal: AbortSignal): Promise<Hardware> {
+  const inventory = await takeInventory(deadline(INVENTORY_TIMEOUT_MS, signal));
+  signal.throwIfAborted();
+  return classify(readFacts(inventory));
+}
+
+const entry = new URL(
+  import.meta.url.endsWith('.ts') ? './hardware-inventory.ts' : './hardware-inventory.js',
+  import.meta.url,
+);
+
+function takeInventory(signal: AbortSignal): Promise<Inventory | null> {
+  return new Promise((resolve) => {
+    let found: Inventory | null = null;
+    const child = fork(entry, {
+      execArgv: ['--max-old-space-size=64'],
+      stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
+      signal,
+      killSignal: 'SIGKILL',
+    });
+    child.on('message', (message) => {
+      found = message as Inventory;
+    });
+    // Both may come, in either order; the first one settles.
+    child.once('error', () => resolve(found));
+    child.once('exit', () => resolve(found));
+  });
+}

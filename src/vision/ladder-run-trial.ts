@@ -1,0 +1,143 @@
+import { fork, type ChildProcess } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { missingLibrary, reasonLine } from './ladder-reason.ts';
+import type { Runtime, TrialMessage, TrialOutcome, TrialRequest, TrialRunner } from './ladder-trial-types.ts';
+
+export interface TrialLimits {
+  /** Until the verdict is there. TensorRT builds its engine in this time. */
+  readonly timeoutMs: number;
+  /** Resident memory, MiB: what the vision process would be recycled at. */
+  readonly maxRssMb: number;
+}
+
+const entry = new URL(
+  import.meta.url.endsWith('.ts') ? './ladder-trial.ts' : './ladder-trial.js',
+  import.meta.url,
+);
+
+const RSS_POLL_MS = 50;
+const KEPT_STDERR_CHARS = 4096;
+const BYTES_PER_MB = 2 ** 20;
+
+/**
+ * Runs each trial in a process of its own, which is killed when it is over a limit. A provider may crash, hang, eat
+ * the memory or write garbage: here each becomes an outcome.
+ */
+export function createTrialRunner(limitsOf: (provider: string) => TrialLimits): TrialRunner {
+  return (request, signal) => new Trial(request, limitsOf(request.provider), signal).settled;
+}
+
+class Trial {
+  readonly settled: ReturnType<TrialRunner>;
+  readonly #child: ChildProcess;
+  readonly #limits: TrialLimits;
+  #runtime: Runtime | null = null;
+  #verdict: TrialOutcome | null = null;
+  #stderr = '';
+
+  constructor(request: TrialRequest, limits: TrialLimits, signal: AbortSignal) {
+    signal.throwIfAborted();
+    this.#limits = limits;
+    this.#child = fork(entry, {
+      execArgv: ['--max-old-space-size=128'],
+      stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
+      serialization: 'advanced',
+      env: trialEnvironment(process.env),
+    });
+    this.settled = this.#settle(request, signal);
+  }
+
+  #settle(request: TrialRequest, signal: AbortSignal): ReturnType<TrialRunner> {
+    const child = this.#child;
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => {
+        const seconds = Math.round(this.#limits.timeoutMs / 1000);
+        this.#end({ type: 'hung', reason: `no result within ${seconds} s` });
+      }, this.#limits.timeoutMs);
+      const poll = setInterval(() => this.#checkMemory(), RSS_POLL_MS);
+      const abort = (): void => void child.kill('SIGKILL');
+      signal.addEventListener('abort', abort, { once: true });
+
+      child.on('message', (message) => this.#take(message as TrialMessage));
+      child.stderr?.on('data', (chunk: Buffer) => {
+        this.#stderr = (this.#stderr + chunk.toString('utf8')).slice(-KEPT_STDERR_CHARS);
+      });
+      // A message may be lost when the process dies at once; the exit code then says what happened.
+      child.once('error', (error) => {
+        this.#verdict ??= { type: 'crashed', reason: reasonLine(error.message) };
+        child.kill('SIGKILL');
+      });
+      child.once('close', (code, killedBy) => {
+        clearTimeout(timer);
+        clearInterval(poll);
+        signal.removeEventListener('abort', abort);
+        if (signal.aborted) reject(signal.reason as Error);
+        else resolve({ outcome: this.#outcome(code, killedBy), runtime: this.#runtime });
+      });
+      child.send(request, (error) => {
+        if (error !== null) child.kill('SIGKILL');
+      });
+    });
+  }
+
+  #take(message: TrialMessage): void {
+    switch (message.type) {
+      case 'runtime':
+        this.#runtime = message.runtime;
+        break;
+      case 'outcome':
+        // Native libraries may hang or crash in their own clean-up: nothing more is wanted of this process.
+        this.#end(message.outcome);
+        break;
+    }
+  }
+
+  #checkMemory(): void {
+    const rssMb = residentMb(this.#child.pid);
+    if (rssMb === null || rssMb <= this.#limits.maxRssMb) return;
+    this.#end({ type: 'too_big', reason: `used ${rssMb} MB, over the limit of ${this.#limits.maxRssMb} MB` });
+  }
+
+  #end(outcome: TrialOutcome): void {
+    this.#verdict ??= outcome;
+    this.#child.kill('SIGKILL');
+  }
+
+  #outcome(code: number | null, killedBy: NodeJS.Signals | null): TrialOutcome {
+    const verdict = this.#verdict ?? this.#died(code, killedBy);
+    if (verdict.type !== 'unavailable') return verdict;
+    // onnxruntime throws "failed to load shared library" and prints which one.
+    const missing = missingLibrary(this.#stderr);
+    return missing === null ? verdict : { ...verdict, reason: `${verdict.reason} (${missing})` };
+  }
+
+  #died(code: number | null, killedBy: NodeJS.Signals | null): TrialOutcome {
+    const how = killedBy === null ? `exit code ${code ?? -1}` : `signal ${killedBy}`;
+    const last = this.#stderr
+      .split('\n')
+      .filter((line) => line.trim() !== '')
+      .at(-1);
+    const detail = last === undefined ? '' : `: ${reasonLine(last)}`;
+    return { type: 'crashed', reason: `the process ended with ${how}${detail}` };
+  }
+}
+
+/**
+ * The trial needs what native libraries look for (library paths, driver choices, home); it needs none of the agent's
+ * own settings, which may hold secrets. onnxruntime must not phone home.
+ */
+function trialEnvironment(environment: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+  const kept = Object.entries(environment).filter(([name]) => !name.startsWith('SWELLSIGHT_'));
+  return { ...Object.fromEntries(kept), ORT_DISABLE_TELEMETRY: '1' };
+}
+
+/** Null where there is no /proc; the timeout then is the only guard. */
+function residentMb(pid: number | undefined): number | null {
+  if (pid === undefined) return null;
+  try {
+    const pages = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1];
+    return pages === undefined ? null : Math.round((Number(pages) * 1024) / BYTES_PER_MB);
+  } catch {
+    return null;
+  }
+}

@@ -1,0 +1,92 @@
+// Entry of a trial process: opens one bundle on one provider, proves it on the golden outputs, times it, says so, and
+// is killed. Whatever goes wrong in native code goes wrong here.
+import { writeFileSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { env, listSupportedBackends } from 'onnxruntime-node';
+import { asAgentError } from '../errors.ts';
+import { decode, readHeader } from './decode.ts';
+import { proveGolden } from './golden.ts';
+import { reasonLine } from './ladder-reason.ts';
+import type { TrialMessage, TrialOutcome, TrialRequest } from './ladder-trial-types.ts';
+import { openSession, type Session } from './session.ts';
+
+/** The golden run has warmed up already. */
+const WARM_UP_RUNS = 1;
+const FEWEST_RUNS = 3;
+const MOST_RUNS = 25;
+/** A slow provider is known to be slow after this long. */
+const TIMED_BUDGET_MS = 1_500;
+
+process.once('message', (request) => void attempt(request as TrialRequest));
+// The parent is gone: nobody waits for the verdict.
+process.once('disconnect', () => process.exit(0));
+
+try {
+  // If memory runs out, the kernel should end the trial and not the agent.
+  writeFileSync('/proc/self/oom_score_adj', '1000');
+} catch {
+  // Not Linux, or not allowed: the parent watches the resident size.
+}
+
+async function attempt(request: TrialRequest): Promise<void> {
+  const backends = listSupportedBackends().map(({ name }) => name);
+  await send({ type: 'runtime', runtime: { version: env.versions.common, backends } });
+  const outcome = backends.includes(request.provider)
+    ? await prove(request)
+    : ({
+        type: 'not_built_in',
+        reason: `the installed onnxruntime has no ${request.provider}`,
+      } as const);
+  await send({ type: 'outcome', outcome });
+}
+
+async function prove(request: TrialRequest): Promise<TrialOutcome> {
+  try {
+    const started = performance.now();
+    const session = await openSession(request.bundle, request);
+    const openMs = performance.now() - started;
+    const mismatches = await proveGolden(session, request.bundle);
+    const firstRunMs = performance.now() - started - openMs;
+    const [worst] = mismatches;
+    if (worst !== undefined)
+      return {
+        type: 'wrong',
+        reason:
+          worst.difference === null
+            ? `${worst.output} is missing or too short`
+            : `${worst.output} is off by ${worst.difference.toPrecision(3)}, allowed is ${worst.tolerance}`,
+      };
+    return { type: 'right', openMs, firstRunMs, ...(await time(session, request)) };
+  } catch (thrown) {
+    const error = asAgentError(thrown);
+    // The cause says it in the runtime's own words, without what the attempt names anyway.
+    const { message } = error.cause instanceof Error ? error.cause : error;
+    const reason = reasonLine(message.replaceAll(request.bundle.dir, ''));
+    return { type: error.code === 'vision_output_invalid' ? 'wrong' : 'unavailable', reason };
+  }
+}
+
+async function time(session: Session, { bundle }: TrialRequest): Promise<{ medianMs: number; runs: number }> {
+  const image = bundle.manifest.golden[0]?.image ?? '';
+  const bytes = await readFile(join(bundle.dir, image));
+  const header = await readHeader(bytes);
+  const frame = await session.prepare(await decode(bytes, header, session.sizeWanted(header.size)));
+  const timedMs: number[] = [];
+  const started = performance.now();
+  for (let run = 0; run < WARM_UP_RUNS + MOST_RUNS; run++) {
+    if (timedMs.length >= FEWEST_RUNS && performance.now() - started > TIMED_BUDGET_MS) break;
+    const begun = performance.now();
+    await session.infer(frame);
+    if (run >= WARM_UP_RUNS) timedMs.push(performance.now() - begun);
+  }
+  timedMs.sort((a, b) => a - b);
+  return { medianMs: timedMs[Math.floor(timedMs.length / 2)] ?? 0, runs: timedMs.length };
+}
+
+function send(message: TrialMessage): Promise<void> {
+  return new Promise((resolve) => {
+    if (process.send === undefined) resolve();
+    else process.send(message, () => resolve());
+  });
+}

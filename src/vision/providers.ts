@@ -1,0 +1,263 @@
+import { createHash } from 'node:crypto';
+import type { Clock } from '../clock.ts';
+import type { Settings } from '../config/schema.ts';
+import { AgentError } from '../errors.ts';
+import type { Log } from '../log.ts';
+import type { Bundle } from '../model/manifest.ts';
+import type { KeyValue } from '../store/types.ts';
+import { hardwareFingerprint, type Hardware } from './hardware.ts';
+import { candidatesFor, safeThreads, threadCandidates, type Candidates } from './ladder-candidates.ts';
+import { choose, explain, type Tried } from './ladder-choose.ts';
+import { PlanMemory, type Demotion } from './ladder-memory.ts';
+import { createTrialRunner } from './ladder-run-trial.ts';
+import { runtimeIdentity } from './ladder-runtime.ts';
+import type { Plan, TrialRunner } from './ladder-trial-types.ts';
+import type { ProviderReport } from './protocol.ts';
+
+export interface LadderOptions {
+  readonly bundle: Bundle;
+  readonly inference: Settings['inference'];
+  readonly hardware: Hardware;
+}
+
+export interface LadderDeps {
+  readonly memory: KeyValue;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Child processes of its own unless told otherwise. */
+  readonly trial?: TrialRunner;
+  /** Tells one installed onnxruntime from another. */
+  readonly runtime?: () => string;
+}
+
+/** A start waits for this one. */
+const CPU_TRIAL_TIMEOUT_MS = 60_000;
+const TRIAL_TIMEOUT_MS = 180_000;
+/** TensorRT builds its engine on the first open: minutes on a small Jetson. */
+const TENSORRT_TRIAL_TIMEOUT_MS = 900_000;
+const FIRST_DEMOTION_MS = 24 * 3_600_000;
+const LONGEST_DEMOTION_MS = 30 * 24 * 3_600_000;
+
+/**
+ * Finds the provider and the thread count for one bundle on this machine, by trying and not by believing: each
+ * candidate alone, in a process of its own, proved on the golden outputs and timed. `first` is quick (from memory, or
+ * the CPU with few threads), `explore` tries the rest in the background, `demote` steps down when a plan fails at work.
+ */
+export class ProviderLadder {
+  readonly #options: LadderOptions;
+  readonly #clock: Clock;
+  readonly #log: Log;
+  readonly #memory: PlanMemory;
+  readonly #trial: TrialRunner;
+  readonly #runtime: () => string;
+  #key = '';
+  #tried: readonly Tried[] = [];
+  #backends: readonly string[] | null = null;
+  #demotions: readonly Demotion[] = [];
+  #current: Plan | null = null;
+  #remembered = false;
+  #explored = false;
+  #exploring: Promise<Plan | null> | null = null;
+
+  constructor(options: LadderOptions, deps: LadderDeps) {
+    this.#options = options;
+    this.#clock = deps.clock;
+    this.#log = deps.log;
+    this.#memory = new PlanMemory({ store: deps.memory });
+    this.#runtime = deps.runtime ?? runtimeIdentity;
+    const { maxRssMb } = options.inference;
+    this.#trial =
+      deps.trial ?? createTrialRunner((provider) => ({ timeoutMs: trialTimeoutMs(provider), maxRssMb }));
+  }
+
+  /**
+   * A plan to serve with at once: the remembered one without any trial, else the CPU with few threads, proved. A list
+   * without `cpu` is tried in its order until one is right.
+   * Throws `model_golden_mismatch` when something ran and nothing was right, `provider_unavailable` when nothing ran.
+   */
+  async first(signal: AbortSignal): Promise<Plan> {
+    this.#key = this.#memoryKey();
+    const finding = this.#memory.recall(this.#key);
+    if (finding !== null) {
+      this.#tried = finding.tried;
+      this.#backends = finding.backends;
+      this.#demotions = finding.demotions;
+      this.#current = finding.plan;
+      this.#remembered = true;
+      // A demotion that has run out: the provider gets another chance, in the background.
+      this.#explored = finding.demotions.every((demotion) => this.#isActive(demotion));
+      this.#log.info({ ...finding.plan }, 'provider remembered');
+      return finding.plan;
+    }
+    const { inference, hardware } = this.#options;
+    const threads = safeThreads(inference.threads, hardware.cores);
+    for (const provider of cpuFirst(this.#candidates().providers)) {
+      await this.#try({ provider, threads }, signal);
+      const plan = this.#choose();
+      if (plan === null) continue;
+      this.#current = plan;
+      this.#log.info({ ...plan }, 'provider proved');
+      return plan;
+    }
+    throw this.#nothingRight();
+  }
+
+  /**
+   * Tries what `first` left out, one after another, and remembers the outcome. Resolves to a better plan than the
+   * present one, or to null: then nothing is to be changed. Costs nothing when there is nothing left to try.
+   * Rejects only with the AbortError of the signal. Calls that overlap share one run.
+   */
+  explore(signal: AbortSignal): Promise<Plan | null> {
+    this.#exploring ??= this.#explore(signal).finally(() => {
+      this.#exploring = null;
+    });
+    return this.#exploring;
+  }
+
+  async #explore(signal: AbortSignal): Promise<Plan | null> {
+    if (this.#current === null) throw new AgentError('internal', 'explore before first');
+    if (this.#explored && this.#demotions.every((demotion) => this.#isActive(demotion))) return null;
+    const { inference, hardware } = this.#options;
+    const candidates = this.#candidates();
+    // The CPU comes first: its best thread count serves the nodes that an accelerator leaves to the CPU.
+    let threads = this.#current.threads;
+    for (const provider of cpuFirst(candidates.providers)) {
+      if (provider === 'cpu') {
+        for (const count of threadCandidates(inference.threads, hardware.cores))
+          await this.#try({ provider, threads: count }, signal);
+        threads = choose(this.#tried, { ...candidates, providers: ['cpu'] }, new Set())?.threads ?? threads;
+      } else if (this.#isWorthTrying(provider, candidates)) {
+        await this.#try({ provider, threads }, signal);
+      }
+    }
+    this.#explored = true;
+    const before = this.#current;
+    const plan = this.#choose() ?? before;
+    this.#current = plan;
+    this.#remembered = false;
+    this.#demotions = this.#demotions.filter((one) => one.provider !== plan.provider || this.#isActive(one));
+    this.#remember();
+    this.#log.info({ ...plan, attempts: this.report()?.attempts }, 'provider chosen');
+    return samePlan(plan, before) ? null : plan;
+  }
+
+  /**
+   * The plan failed at work, repeatedly. Its provider is passed over for a day, then for twice as long each time, up
+   * to a month; the next best proved plan is returned, or null when there is none: then the plan stays.
+   */
+  demote(plan: Plan, reason: string): Plan | null {
+    if (this.#current === null || this.#current.provider !== plan.provider) return this.#current;
+    const times = (this.#demotions.find((one) => one.provider === plan.provider)?.times ?? 0) + 1;
+    const lastsMs = Math.min(LONGEST_DEMOTION_MS, FIRST_DEMOTION_MS * 2 ** Math.min(times - 1, 10));
+    const demotion = { provider: plan.provider, reason, untilMs: this.#clock.nowMs() + lastsMs, times };
+    const demotions = [...this.#demotions.filter((one) => one.provider !== plan.provider), demotion];
+    const next = choose(this.#tried, this.#candidates(), this.#barred(demotions));
+    if (next === null) return null;
+    this.#demotions = demotions;
+    this.#current = next;
+    this.#remember();
+    this.#log.warn({ from: plan.provider, to: next.provider, reason }, 'provider demoted');
+    return next;
+  }
+
+  /** Which provider runs, and why the others do not; null before `first`. */
+  report(): ProviderReport | null {
+    if (this.#current === null) return null;
+    const active = this.#demotions.filter((demotion) => this.#isActive(demotion));
+    return {
+      ...this.#current,
+      attempts: explain(
+        this.#tried,
+        this.#candidates(),
+        this.#current,
+        new Map(active.map((demotion) => [demotion.provider, demotion.reason])),
+      ),
+      remembered: this.#remembered,
+    };
+  }
+
+  async #try(plan: Plan, signal: AbortSignal): Promise<void> {
+    const { outcome, runtime } = await this.#trial({ ...plan, bundle: this.#options.bundle }, signal);
+    this.#backends = runtime?.backends ?? this.#backends;
+    const tried: Tried = {
+      ...plan,
+      outcome: outcome.type,
+      medianMs: outcome.type === 'right' ? outcome.medianMs : null,
+      reason: outcome.type === 'right' ? null : outcome.reason,
+    };
+    const others = this.#tried.filter((one) => !samePlan(one, plan));
+    this.#tried = [...others, tried];
+  }
+
+  #candidates(): Candidates {
+    const { bundle, inference, hardware } = this.#options;
+    return candidatesFor(inference.providers, hardware, this.#backends, bundle.manifest.requires.providers);
+  }
+
+  #choose(): Plan | null {
+    return choose(this.#tried, this.#candidates(), this.#barred(this.#demotions));
+  }
+
+  /** Under an ordered list nothing that stands behind the present provider can win. */
+  #isWorthTrying(provider: string, { providers, rule }: Candidates): boolean {
+    if (rule === 'fastest' || this.#current === null) return true;
+    return providers.indexOf(provider) < providers.indexOf(this.#current.provider);
+  }
+
+  #barred(demotions: readonly Demotion[]): ReadonlySet<string> {
+    const active = demotions.filter((demotion) => this.#isActive(demotion));
+    return new Set(active.map((demotion) => demotion.provider));
+  }
+
+  #isActive(demotion: Demotion): boolean {
+    return this.#clock.nowMs() < demotion.untilMs;
+  }
+
+  #remember(): void {
+    if (this.#current === null || !this.#explored) return;
+    this.#memory.keep(this.#key, {
+      plan: this.#current,
+      tried: this.#tried,
+      backends: this.#backends ?? [],
+      demotions: this.#demotions,
+    });
+  }
+
+  #memoryKey(): string {
+    const { bundle, inference, hardware } = this.#options;
+    const identity = [
+      bundle.digest,
+      this.#runtime(),
+      hardwareFingerprint(hardware),
+      inference.providers,
+      inference.threads,
+      inference.maxRssMb,
+    ];
+    return createHash('sha256').update(JSON.stringify(identity)).digest('hex').slice(0, 32);
+  }
+
+  #nothingRight(): AgentError {
+    const ran = this.#tried.some((one) => one.outcome === 'wrong');
+    const candidates = this.#candidates();
+    const reasons = [
+      ...this.#tried.map((one) => `${one.provider}: ${one.reason ?? one.outcome}`),
+      ...candidates.excluded.map((one) => `${one.provider}: ${one.reason}`),
+    ];
+    return new AgentError(
+      ran ? 'model_golden_mismatch' : 'provider_unavailable',
+      `no provider runs this model; ${reasons.join('; ')}`,
+      { context: { attempts: this.#tried, backends: this.#backends } },
+    );
+  }
+}
+
+const samePlan = (a: Plan, b: Plan): boolean => a.provider === b.provider && a.threads === b.threads;
+
+/** The CPU is quick to prove and always there. */
+const cpuFirst = (providers: readonly string[]): readonly string[] =>
+  providers.includes('cpu') ? ['cpu', ...providers.filter((name) => name !== 'cpu')] : providers;
+
+function trialTimeoutMs(provider: string): number {
+  if (provider === 'cpu') return CPU_TRIAL_TIMEOUT_MS;
+  return provider === 'tensorrt' ? TENSORRT_TRIAL_TIMEOUT_MS : TRIAL_TIMEOUT_MS;
+}
