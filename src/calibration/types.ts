@@ -21,6 +21,20 @@ export interface LabelledBurst {
   readonly view: ViewSignature | null;
 }
 
+/** What a fit used, and what it could not use. */
+export interface FitOutcome {
+  readonly summary: CalibrationSummary;
+  /** Left out by observation: a value that is no reading, or an embedding that is not this trunk's. */
+  readonly ignored: readonly {
+    readonly observationId: string;
+    readonly reason: 'height_absurd' | 'embedding_invalid';
+  }[];
+  /** Labelled bursts older than the newest ones that are fitted. */
+  readonly tooOld: number;
+  /** Distinct views among the labels; above 1 the camera was moved or has presets. */
+  readonly views: number;
+}
+
 /** The answer of a site calibration for one burst. */
 export interface HeightEstimate {
   readonly heightM: number | null;
@@ -31,5 +45,7 @@ export interface HeightEstimate {
   readonly basis: 'site_calibrated' | 'site_median' | null;
   /** Set when the height is null. */
   readonly reason: 'uncalibrated' | 'view_changed' | null;
+  /** Median of the labels of this view at that moment: what the estimate has to beat. Null without labels. */
+  readonly medianM: number | null;
   readonly summary: CalibrationSummary;
 }
