@@ -1,0 +1,104 @@
+import { type ChildProcess, fork } from 'node:child_process';
+import { AgentError } from '../../errors.ts';
+import type { Scene } from './scene.ts';
+
+export interface DrawRequest {
+  readonly id: number;
+  readonly scene: Scene;
+}
+
+export interface DrawAnswer {
+  readonly id: number;
+  readonly jpeg: Uint8Array;
+}
+
+interface Waiting {
+  readonly resolve: (jpeg: Uint8Array) => void;
+  readonly reject: (error: Error) => void;
+}
+
+const ENTRY = new URL(import.meta.url.endsWith('.ts') ? './process.ts' : './process.js', import.meta.url);
+/** A small heap: the process holds one picture, its textures and its JPEG. */
+const HEAP_FLAGS = ['--max-old-space-size=48', '--max-semi-space-size=1'];
+/** Longest end of what the process printed that goes into the error, characters. */
+const STDERR_TAIL = 400;
+
+/**
+ * Handle of the process that draws. It starts with the first scene, and again with the next one after it died.
+ * The process exits by itself when this one does, for then its channel closes.
+ */
+export class Artist {
+  #child: ChildProcess | null = null;
+  readonly #waiting = new Map<number, Waiting>();
+  #nextId = 1;
+
+  /** Of the running process; null when there is none. */
+  get pid(): number | null {
+    return this.#child?.pid ?? null;
+  }
+
+  /**
+   * JPEG bytes of a scene. Throws `camera_timeout` after `timeoutS` (and kills the process, which must hang),
+   * `camera_ended` when the process died meanwhile, and the signal's reason when that fires.
+   */
+  async draw(scene: Scene, timeoutS: number, signal: AbortSignal): Promise<Uint8Array> {
+    signal.throwIfAborted();
+    const child = (this.#child ??= this.#start());
+    const id = this.#nextId;
+    this.#nextId += 1;
+    const settled = new AbortController();
+    try {
+      return await new Promise<Uint8Array>((resolve, reject) => {
+        this.#waiting.set(id, { resolve, reject });
+        signal.addEventListener('abort', () => reject(signal.reason as Error), { signal: settled.signal });
+        const timer = setTimeout(() => {
+          child.kill('SIGKILL');
+          reject(new AgentError('camera_timeout', `no picture within ${timeoutS} s`));
+        }, timeoutS * 1000);
+        settled.signal.addEventListener('abort', () => clearTimeout(timer));
+        // A channel that is closed already says so here; the exit event gives the reason.
+        child.send({ id, scene } satisfies DrawRequest, (error) => {
+          if (error) setImmediate(reject, new AgentError('camera_ended', error.message));
+        });
+      });
+    } finally {
+      this.#waiting.delete(id);
+      settled.abort();
+    }
+  }
+
+  /** Ends the process; resolves when it is gone. */
+  async close(): Promise<void> {
+    const child = this.#child;
+    if (!child) return;
+    const gone = new Promise<void>((resolve) => child.once('close', () => resolve()));
+    child.kill('SIGKILL');
+    await gone;
+  }
+
+  #start(): ChildProcess {
+    const child = fork(ENTRY, [], {
+      serialization: 'advanced',
+      execArgv: HEAP_FLAGS,
+      stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
+    });
+    let stderr = '';
+    child.stderr?.on('data', (text: Buffer) => {
+      stderr = (stderr + text.toString()).slice(-STDERR_TAIL);
+    });
+    child.on('message', (answer) => {
+      const { id, jpeg } = answer as DrawAnswer;
+      this.#waiting.get(id)?.resolve(jpeg);
+    });
+    const ended = (how: string): void => {
+      if (this.#child === child) this.#child = null;
+      const error = new AgentError('camera_ended', `the drawing process ended: ${how}`, {
+        context: { stderr },
+      });
+      for (const { reject } of this.#waiting.values()) reject(error);
+    };
+    child.on('error', (error) => ended(error.message));
+    child.on('close', (code, killedBy) => ended(killedBy ?? `code ${code}`));
+    return child;
+  }
+}

@@ -1,0 +1,55 @@
+export type Rgb = readonly [number, number, number];
+
+/** A picture being painted: row-major RGB, 0..255. */
+export interface Canvas {
+  readonly widthPx: number;
+  readonly heightPx: number;
+  readonly rgb: Uint8ClampedArray;
+}
+
+export const createCanvas = (widthPx: number, heightPx: number): Canvas => ({
+  widthPx,
+  heightPx,
+  rgb: new Uint8ClampedArray(widthPx * heightPx * 3),
+});
+
+/** Lays a colour over one pixel; outside the picture nothing happens. */
+export function blend(canvas: Canvas, x: number, y: number, colour: Rgb, alpha: number): void {
+  if (x < 0 || y < 0 || x >= canvas.widthPx || y >= canvas.heightPx) return;
+  const at = (y * canvas.widthPx + x) * 3;
+  const { rgb } = canvas;
+  for (let i = 0; i < 3; i += 1) {
+    const old = rgb[at + i] ?? 0;
+    rgb[at + i] = old + ((colour[i] ?? 0) - old) * alpha;
+  }
+}
+
+/** A straight stroke with round ends and soft edges. */
+export function stroke(
+  canvas: Canvas,
+  from: { readonly x: number; readonly y: number },
+  to: { readonly x: number; readonly y: number },
+  widthPx: number,
+  colour: Rgb,
+  alpha = 1,
+): void {
+  const reach = widthPx / 2 + 1;
+  const dx = to.x - from.x;
+  const dy = to.y - from.y;
+  const squared = dx * dx + dy * dy || 1;
+  const y0 = Math.max(0, Math.floor(Math.min(from.y, to.y) - reach));
+  const y1 = Math.min(canvas.heightPx - 1, Math.ceil(Math.max(from.y, to.y) + reach));
+  const slantPx = reach * Math.sqrt(1 + (dx / (Math.abs(dy) || 1)) ** 2);
+  for (let y = y0; y <= y1; y += 1) {
+    // Only the part of the row that the stroke can touch: long slanting strokes would else cost their whole box.
+    const at = Math.abs(dy) < 1 ? null : from.x + (dx * (y - from.y)) / dy;
+    const lowX = Math.max(Math.min(from.x, to.x) - reach, at === null ? 0 : at - slantPx);
+    const highX = Math.min(Math.max(from.x, to.x) + reach, at === null ? Infinity : at + slantPx);
+    for (let x = Math.max(0, Math.floor(lowX)); x <= Math.min(canvas.widthPx - 1, highX); x += 1) {
+      const t = Math.min(1, Math.max(0, ((x - from.x) * dx + (y - from.y) * dy) / squared));
+      const far = Math.hypot(x - from.x - t * dx, y - from.y - t * dy);
+      const cover = Math.min(1, widthPx / 2 + 0.5 - far) * Math.min(1, widthPx);
+      if (cover > 0) blend(canvas, x, y, colour, cover * alpha);
+    }
+  }
+}

@@ -1,0 +1,54 @@
+import { unit } from './noise.ts';
+import type { Scene } from './scene.ts';
+
+/**
+ * A pinhole camera on a cliff, its axis level (the tilt is a shift of the picture, so uprights stay upright).
+ * Shore coordinates: `s` along the shore, right is positive when one faces the sea; `c` from the still water line
+ * out to sea; metres.
+ */
+export interface View {
+  readonly focalPx: number;
+  readonly centreX: number;
+  readonly horizonY: number;
+  readonly cameraHeightM: number;
+  /** From the camera to the still water line, straight out to sea, metres. */
+  readonly setbackM: number;
+  /** Of the angle by which the camera looks to the left of straight out to sea. */
+  readonly sin: number;
+  readonly cos: number;
+}
+
+export function viewOf(scene: Scene): View {
+  const { seed, widthPx, heightPx } = scene;
+  const { panPx = 0, tiltPx = 0, zoom = 1 } = scene.conditions.move ?? {};
+  const yawRad = ((46 + 6 * unit(seed, 401)) * Math.PI) / 180;
+  return {
+    focalPx: 0.86 * widthPx * zoom,
+    centreX: widthPx / 2 + panPx,
+    horizonY: heightPx / 2 - 0.17 * heightPx * zoom + tiltPx,
+    cameraHeightM: 15 + 2 * unit(seed, 402),
+    setbackM: 27 + 3 * unit(seed, 403),
+    sin: Math.sin(yawRad),
+    cos: Math.cos(yawRad),
+  };
+}
+
+export interface ScreenPoint {
+  readonly x: number;
+  readonly y: number;
+  /** Pixels of a metre at that distance. */
+  readonly pxPerM: number;
+}
+
+/** Where a point of the shore appears; null behind the camera. */
+export function project(view: View, sM: number, cM: number, upM: number): ScreenPoint | null {
+  const outM = cM + view.setbackM;
+  const forwardM = outM * view.cos - sM * view.sin;
+  if (forwardM < 1) return null;
+  const pxPerM = view.focalPx / forwardM;
+  return {
+    x: view.centreX + (sM * view.cos + outM * view.sin) * pxPerM,
+    y: view.horizonY + (view.cameraHeightM - upM) * pxPerM,
+    pxPerM,
+  };
+}
