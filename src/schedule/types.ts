@@ -6,6 +6,11 @@ export interface Slot {
   readonly dueAtMs: number;
   /** Null: run it now. Otherwise the slot was lost, and is recorded as skipped for this reason. */
   readonly skipped: Extract<Reason, 'overlap' | 'clock_step' | 'late'> | null;
+  /**
+   * How many lost slots this one stands for, where a long stall is told in few records; absent for one. A step of
+   * the clock is one record without a count: the time that was stepped over never passed.
+   */
+  readonly covers?: number;
 }
 
 /**

@@ -1,0 +1,64 @@
+import { accessSync, constants } from 'node:fs';
+import { resolve } from 'node:path';
+import type { ConfigFault } from './faults.ts';
+import { isLoopback } from './formats.ts';
+import type { Settings } from './schema.ts';
+
+/** Values that are right each by itself and impossible together. `broken` names keys that are at fault already. */
+export function checkCombinations(
+  settings: Settings,
+  broken: ReadonlySet<string>,
+  faults: ConfigFault[],
+): void {
+  const { mqtt, http, model } = settings;
+  const rule = (keys: readonly string[], holds: boolean, given: string, wanted: string): void => {
+    const [key = ''] = keys;
+    if (!holds && !keys.some((name) => broken.has(name))) faults.push({ key, given, wanted, origin: null });
+  };
+  const tls = mqtt.url.some((url) => /^(mqtts|wss):/i.test(url));
+  rule(['mqtt.key', 'mqtt.cert'], mqtt.cert === null || mqtt.key !== null, 'nothing', 'the key of mqtt.cert');
+  rule(['mqtt.cert', 'mqtt.key'], mqtt.key === null || mqtt.cert !== null, 'nothing', 'the cert of mqtt.key');
+  for (const name of ['ca', 'cert', 'key'] as const) {
+    const path = mqtt[name];
+    if (path === null) continue;
+    rule([`mqtt.${name}`, 'mqtt.url'], tls, path, 'a mqtts:// or wss:// address in mqtt.url');
+    rule([`mqtt.${name}`], readable(path), path, 'a readable PEM file');
+  }
+  const remote = mqtt.url.length > 0;
+  rule(
+    ['mqtt.username', 'mqtt.url'],
+    remote || mqtt.username === null,
+    'a user name',
+    'a broker in mqtt.url',
+  );
+  rule(['mqtt.password', 'mqtt.url'], remote || mqtt.password === null, '***', 'a broker in mqtt.url');
+  rule(
+    ['mqtt.username', 'mqtt.password', 'mqtt.protocolVersion'],
+    mqtt.password === null || mqtt.username !== null || mqtt.protocolVersion === 5,
+    'nothing',
+    'a user name: MQTT 3.1.1 takes no password without one',
+  );
+  rule(
+    ['http.token', 'http.host', 'http.token_file'],
+    isLoopback(http.host) || http.token !== null,
+    'nothing',
+    `a token, because http.host is ${http.host} and not loopback`,
+  );
+  rule(
+    ['mqtt.embedded.port', 'http.port', 'mqtt.url'],
+    remote || http.port === 0 || http.port !== mqtt.embedded.port,
+    String(mqtt.embedded.port),
+    'another port than http.port',
+  );
+  if (model.trustRoot !== null)
+    rule(['model.trustRoot'], readable(model.trustRoot), model.trustRoot, 'a readable file');
+}
+
+function readable(path: string): boolean {
+  try {
+    accessSync(resolve(path), constants.R_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}

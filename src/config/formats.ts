@@ -1,0 +1,89 @@
+/** What a scalar setting may be. `wanted` completes the sentence "wanted …". */
+export interface Format {
+  readonly wanted: string;
+  readonly accepts: (value: unknown) => boolean;
+}
+
+const isText = (value: unknown): value is string => typeof value === 'string';
+
+export const text = (wanted = 'text'): Format => ({
+  wanted,
+  accepts: (value) => isText(value) && value.length > 0 && value.length <= 4096 && !value.includes('\0'),
+});
+
+export const pattern = (expression: RegExp, wanted: string): Format => ({
+  wanted,
+  accepts: (value) => isText(value) && expression.test(value),
+});
+
+export const flag: Format = { wanted: 'true or false', accepts: (value) => typeof value === 'boolean' };
+
+export const integer = (minimum: number, maximum: number): Format => ({
+  wanted: `a whole number from ${String(minimum)} to ${String(maximum)}`,
+  accepts: (value) =>
+    typeof value === 'number' && Number.isInteger(value) && value >= minimum && value <= maximum,
+});
+
+export const number = (minimum: number, maximum: number): Format => ({
+  wanted: `a number from ${String(minimum)} to ${String(maximum)}`,
+  accepts: (value) => typeof value === 'number' && value >= minimum && value <= maximum,
+});
+
+export const oneOf = (values: readonly (string | number)[]): Format => ({
+  wanted: `one of ${values.join(', ')}`,
+  accepts: (value) => (isText(value) || typeof value === 'number') && values.includes(value),
+});
+
+export const either = (word: string, other: Format): Format => ({
+  wanted: `"${word}" or ${other.wanted}`,
+  accepts: (value) => value === word || other.accepts(value),
+});
+
+export const listOf = (item: Format, maximum: number): Format => ({
+  wanted: `a list, each ${item.wanted}`,
+  accepts: (value) => Array.isArray(value) && value.length <= maximum && value.every(item.accepts),
+});
+
+export const oneOrSeveral = (item: Format, maximum: number): Format => ({
+  wanted: `${item.wanted}, or a list of them`,
+  accepts: (value) => item.accepts(value) || listOf(item, maximum).accepts(value),
+});
+
+/** A URL of one of the schemes, with a host. */
+export function isUrl(value: unknown, schemes: readonly string[]): boolean {
+  if (!isText(value) || value.length > 2048 || /\s/.test(value)) return false;
+  const url = URL.parse(value);
+  return url !== null && schemes.includes(url.protocol.slice(0, -1)) && url.hostname !== '';
+}
+
+export const url = (schemes: readonly string[]): Format => ({
+  wanted: `a URL with ${schemes.map((scheme) => `${scheme}://`).join(' or ')}`,
+  accepts: (value) => isUrl(value, schemes),
+});
+
+const ID = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$/;
+export const id: Format = pattern(ID, '1 to 64 of A-Z a-z 0-9 _ . -, the first a letter or digit');
+
+/** Topic levels without wildcards, such as `swellsight/v1`. */
+export const topicBase: Format = pattern(
+  /^[^/+#$\s\0][^/+#\s\0]*(\/[^/+#\s\0]+){0,7}$/,
+  'topic levels joined by /, without + # or blanks',
+);
+
+const LOOPBACK = /^(localhost|127\.\d{1,3}\.\d{1,3}\.\d{1,3}|::1|\[::1\])$/i;
+
+/** True for addresses that only this machine can reach. */
+export const isLoopback = (host: string): boolean => LOOPBACK.test(host);
+
+export const loopback: Format = pattern(
+  LOOPBACK,
+  'a loopback address, such as 127.0.0.1: the embedded broker asks nobody for a password',
+);
+
+export const host: Format = pattern(/^[A-Za-z0-9.:_[\]-]{1,255}$/, 'an address or a host name to listen on');
+
+export const origin: Format = {
+  wanted: '"*" or an origin such as https://example.org',
+  accepts: (value) =>
+    value === '*' || (isUrl(value, ['http', 'https']) && URL.parse(value as string)?.origin === value),
+};

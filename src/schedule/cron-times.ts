@@ -1,0 +1,56 @@
+import { parseCron } from './cron-pattern.ts';
+import { zoneOffset } from './zone.ts';
+
+const MINUTE_MS = 60_000;
+/** No zone changes its offset within a quarter of an hour that starts on a quarter. */
+const BLOCK_MS = 15 * MINUTE_MS;
+/** The longest repetition when clocks go back; a zone that changes the side of the date line is not one. */
+const LONGEST_REPEAT_MS = 3 * 3_600_000;
+
+/** The instants of a cron pattern strictly after `afterMs` and not after `untilMs`, ascending, ms since 1970. */
+export type CronTimes = (afterMs: number, untilMs: number) => Generator<number, undefined>;
+
+/**
+ * Daylight saving, after Vixie cron: a pattern that names hours fires once for each local time that it names; a
+ * time that is left out in spring fires at the end of the gap, a time that comes twice in autumn fires the first time.
+ * A pattern for every hour goes on through both, by elapsed time.
+ */
+export function cronTimes(pattern: string, timezone: string): CronTimes {
+  const cron = parseCron(pattern);
+  const offsetAt = zoneOffset(timezone);
+
+  const firesIn = (fromLocalMs: number, toLocalMs: number): boolean => {
+    for (let localMs = fromLocalMs; localMs < toLocalMs; localMs += MINUTE_MS)
+      if (cron.minutes.includes(minuteOf(localMs)) && cron.matchesHour(localMs)) return true;
+    return false;
+  };
+  const repeated = (atMs: number, offset: number): boolean => {
+    const back = offsetAt(atMs - LONGEST_REPEAT_MS) - offset;
+    return back > 0 && back <= LONGEST_REPEAT_MS && offsetAt(atMs - back) === offset + back;
+  };
+
+  return function* between(afterMs, untilMs) {
+    const firstBlockMs = Math.floor(afterMs / BLOCK_MS) * BLOCK_MS;
+    let offsetBefore = offsetAt(firstBlockMs - 1);
+    for (let blockMs = firstBlockMs; blockMs <= untilMs; blockMs += BLOCK_MS) {
+      const offset = offsetAt(blockMs);
+      const localMs = blockMs + offset;
+      const inGap = !cron.everyHour && offset > offsetBefore && firesIn(blockMs + offsetBefore, localMs);
+      const minutes =
+        cron.matchesHour(localMs) && (cron.everyHour || !repeated(blockMs, offset))
+          ? cron.minutes
+              .map((minute) => minute - minuteOf(localMs))
+              .filter((minute) => minute >= 0 && minute < BLOCK_MS / MINUTE_MS)
+          : [];
+      if (inGap && minutes[0] !== 0) minutes.unshift(0);
+      for (const minute of minutes) {
+        const atMs = blockMs + minute * MINUTE_MS;
+        if (atMs > afterMs && atMs <= untilMs) yield atMs;
+      }
+      offsetBefore = offset;
+    }
+    return undefined;
+  };
+}
+
+const minuteOf = (localMs: number): number => Math.floor(localMs / MINUTE_MS) % 60;
