@@ -46,6 +46,10 @@ export const ERROR_CODES = {
     retryable: false,
     hint: 'mend model.json; `swellsight model inspect DIR` names the faults',
   },
+  model_bundle_refused: {
+    retryable: false,
+    hint: 'the bundle holds links, stray files or references to the outside; pack it anew',
+  },
   model_digest_mismatch: { retryable: false, hint: 'the bundle was changed or damaged; install it again' },
   model_requires: { retryable: false, hint: 'this model needs another agent version, provider or hardware' },
   model_golden_mismatch: { retryable: false, hint: 'the model does not reproduce its golden outputs here' },

@@ -149,10 +149,10 @@ export interface Bundle {
   /** Absolute folder. */
   readonly dir: string;
   readonly manifest: Manifest;
-  /** `sha256:…` over model.json and every file that it names. */
+  /** `sha256:…` over every file, model.json included: see `bundleDigest`. */
   readonly digest: string;
   /**
-   * Digest of what makes embeddings comparable: the files and inputs of the stages that lead to the embedding head.
+   * Digest of what makes embeddings comparable: weights and inputs of the stages that lead to the embedding head.
    * `null` without that head. A calibration belongs to this digest.
    */
   readonly embeddingDigest: string | null;
