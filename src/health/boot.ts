@@ -1,0 +1,15 @@
+import { randomUUID } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+
+const BOOT_ID = '/proc/sys/kernel/random/boot_id';
+
+/** The kernel's id of this boot; where there is none (macOS, Windows, a hidden /proc), a new one per call. */
+export function bootId(path = BOOT_ID): string {
+  try {
+    const id = readFileSync(path, 'utf8').trim();
+    if (/^[0-9a-f-]{36}$/.test(id)) return id;
+  } catch {
+    // Not Linux: one id per start is the nearest thing.
+  }
+  return randomUUID();
+}

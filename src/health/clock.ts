@@ -1,0 +1,102 @@
+import { execFile } from 'node:child_process';
+import { stat } from 'node:fs/promises';
+import type { Clock } from '../clock.ts';
+import { openAdjtimex } from './adjtimex.ts';
+import type { ClockState } from './types.ts';
+
+/** systemd-timesyncd touches it whenever it has set the clock. */
+const TIMESYNCD_FLAG = '/run/systemd/timesync/synchronized';
+const SAMPLE_MS = 5_000;
+/** NTP slews below half a second and steps above; a leap second is no step worth correcting records for. */
+const STEP_MS = 1_500;
+const TIMEDATECTL_EVERY_MS = 10 * 60_000;
+const TIMEDATECTL_TIMEOUT_MS = 5_000;
+
+/** Moves of the wall clock against the monotonic one, ms; positive is forward. */
+export type StepListener = (deltaMs: number) => void;
+
+/**
+ * Says whether the wall clock can be believed, and when it jumps. The kernel is asked where that is possible; else
+ * the file of systemd-timesyncd; else, rarely, `timedatectl`.
+ */
+export class ClockSync {
+  readonly #clock: Clock;
+  readonly #onStep: StepListener;
+  readonly #flag: string;
+  #readKernel: (() => ClockState | null) | null = null;
+  #state: ClockState = { synced: false, offsetMs: null };
+  /** Wall minus monotonic. */
+  #differenceMs: number | null = null;
+  #askedMonoMs: number | null = null;
+  #toldSynced = false;
+
+  constructor(deps: {
+    clock: Clock;
+    onStep: StepListener;
+    /** The kernel's answer; null where it cannot be asked. */
+    kernel?: () => ClockState | null;
+    /** File whose being there means synchronised. */
+    flag?: string;
+  }) {
+    this.#clock = deps.clock;
+    this.#onStep = deps.onStep;
+    this.#readKernel = deps.kernel ?? null;
+    this.#flag = deps.flag ?? TIMESYNCD_FLAG;
+  }
+
+  /** As of the last sample, at most 5 s old. */
+  state(): ClockState {
+    return this.#state;
+  }
+
+  /** Takes the first sample, so that `state` is true from then on; then samples until the signal aborts. */
+  async start(signal: AbortSignal): Promise<void> {
+    this.#readKernel ??= await openAdjtimex();
+    await this.sample();
+    void this.#loop(signal);
+  }
+
+  async #loop(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      try {
+        await this.#clock.sleep(SAMPLE_MS, signal);
+      } catch {
+        return;
+      }
+      await this.sample();
+    }
+  }
+
+  /** One look at the clock. The step is told after the state, so that a listener sees whether the new time is right. */
+  async sample(): Promise<void> {
+    const differenceMs = this.#clock.nowMs() - this.#clock.monoMs();
+    const deltaMs = this.#differenceMs === null ? 0 : differenceMs - this.#differenceMs;
+    this.#differenceMs = differenceMs;
+    this.#state = this.#readKernel?.() ?? (await this.#fromSystemd());
+    if (Math.abs(deltaMs) >= STEP_MS) this.#onStep(Math.round(deltaMs));
+  }
+
+  async #fromSystemd(): Promise<ClockState> {
+    const flagged = await stat(this.#flag).then(
+      () => true,
+      () => false,
+    );
+    return { synced: flagged || (await this.#timedatectl()), offsetMs: null };
+  }
+
+  async #timedatectl(): Promise<boolean> {
+    const monoMs = this.#clock.monoMs();
+    if (this.#askedMonoMs !== null && monoMs - this.#askedMonoMs < TIMEDATECTL_EVERY_MS)
+      return this.#toldSynced;
+    this.#askedMonoMs = monoMs;
+    this.#toldSynced = await new Promise((resolve) => {
+      execFile(
+        'timedatectl',
+        ['show', '--property=NTPSynchronized', '--value'],
+        { timeout: TIMEDATECTL_TIMEOUT_MS, killSignal: 'SIGKILL' },
+        (error, stdout) => resolve(error === null && stdout.trim() === 'yes'),
+      );
+    });
+    return this.#toldSynced;
+  }
+}

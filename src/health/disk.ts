@@ -1,0 +1,93 @@
+import { statfs } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Clock } from '../clock.ts';
+import { readText } from './read-file.ts';
+
+const BYTES_PER_MB = 2 ** 20;
+/** A dead network disk must not hold up a heartbeat. */
+const STATFS_TIMEOUT_MS = 2_000;
+const MS_PER_DAY = 86_400_000;
+/** Before that, start-up writes would be taken for the habit. */
+const SHORTEST_SPAN_MS = 10 * 60_000;
+const CHECKPOINT_MS = 3_600_000;
+const KEPT_CHECKPOINTS = 25;
+
+export interface DiskSpace {
+  readonly freeMb: number | null;
+  /** 0..100, as `df` counts it: of what ordinary users may fill. */
+  readonly usedPct: number | null;
+}
+
+export async function readDiskSpace(dir: string, clock: Clock): Promise<DiskSpace> {
+  const patience = new AbortController();
+  try {
+    const space = await Promise.race([
+      statfs(dir),
+      clock.sleep(STATFS_TIMEOUT_MS, patience.signal).then(() => null),
+    ]);
+    if (space === null) return { freeMb: null, usedPct: null };
+    const used = space.blocks - space.bfree;
+    const usable = used + space.bavail;
+    return {
+      freeMb: Math.floor((space.bavail * space.bsize) / BYTES_PER_MB),
+      usedPct: usable > 0 ? Math.round((1000 * used) / usable) / 10 : null,
+    };
+  } catch {
+    return { freeMb: null, usedPct: null };
+  } finally {
+    patience.abort();
+  }
+}
+
+/**
+ * Bytes that the agent and its vision process send to the disk, as MiB a day: what wears an SD card out.
+ * Taken over the last day at most, extrapolated before that; null for the first ten minutes and without /proc.
+ */
+export class WriteRate {
+  readonly #clock: Clock;
+  readonly #root: string;
+  /** Last count of each process that is followed. */
+  readonly #counts = new Map<number, number>();
+  readonly #checkpoints: { monoMs: number; bytes: number }[] = [];
+  #bytes = 0;
+
+  constructor(deps: { clock: Clock; root?: string }) {
+    this.#clock = deps.clock;
+    this.#root = deps.root ?? '/';
+  }
+
+  /** Call at every heartbeat with the processes that live now. */
+  async sample(pids: readonly number[]): Promise<number | null> {
+    let readable = false;
+    for (const pid of pids) {
+      const written = await this.#written(pid);
+      if (written === null) continue;
+      readable = true;
+      const before = this.#counts.get(pid) ?? (this.#checkpoints.length === 0 ? written : 0);
+      this.#bytes += Math.max(0, written - before);
+      this.#counts.set(pid, written);
+    }
+    for (const pid of this.#counts.keys()) if (!pids.includes(pid)) this.#counts.delete(pid);
+    return readable ? this.#mbADay() : null;
+  }
+
+  #mbADay(): number | null {
+    const monoMs = this.#clock.monoMs();
+    const newest = this.#checkpoints.at(-1);
+    if (newest === undefined || monoMs - newest.monoMs >= CHECKPOINT_MS) {
+      this.#checkpoints.push({ monoMs, bytes: this.#bytes });
+      if (this.#checkpoints.length > KEPT_CHECKPOINTS) this.#checkpoints.shift();
+    }
+    const oldest = this.#checkpoints[0];
+    if (oldest === undefined || monoMs - oldest.monoMs < SHORTEST_SPAN_MS) return null;
+    const bytesADay = ((this.#bytes - oldest.bytes) / (monoMs - oldest.monoMs)) * MS_PER_DAY;
+    return Math.round((bytesADay / BYTES_PER_MB) * 10) / 10;
+  }
+
+  async #written(pid: number): Promise<number | null> {
+    const own = pid === process.pid ? 'self' : String(pid);
+    const io = await readText(join(this.#root, 'proc', own, 'io'));
+    const bytes = /^write_bytes: (\d+)$/m.exec(io ?? '')?.[1];
+    return bytes === undefined ? null : Number(bytes);
+  }
+}

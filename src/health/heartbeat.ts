@@ -1,0 +1,173 @@
+import { loadavg } from 'node:os';
+import { isoTime, type Clock } from '../clock.ts';
+import type { Health } from '../contract/health.ts';
+import { isAbort } from '../errors.ts';
+import type { Log } from '../log.ts';
+import { degradedCodes } from './degraded.ts';
+import { readDiskSpace, WriteRate } from './disk.ts';
+import { readFreeMemoryMb } from './memory.ts';
+import { readTemperatureC } from './temperature.ts';
+import { readThrottled } from './throttle.ts';
+import type { HealthSources } from './types.ts';
+
+export interface HeartbeatOptions {
+  readonly intervalS: number;
+  readonly stateDir: string;
+  readonly agentVersion: string;
+  readonly bootId: string;
+}
+
+export interface HeartbeatDeps {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly sources: HealthSources;
+  /** Takes each heartbeat; what it throws is logged and costs nothing else. */
+  readonly sink: (health: Health) => void | Promise<void>;
+  /** `/` but for tests. */
+  readonly root?: string;
+}
+
+const BYTES_PER_MB = 2 ** 20;
+
+/** Builds the health record at every interval and hands it on. A probe or a source that fails costs its own values alone. */
+export class Heartbeat {
+  readonly #options: HeartbeatOptions;
+  readonly #deps: HeartbeatDeps;
+  readonly #root: string;
+  readonly #writes: WriteRate;
+  readonly #startedMonoMs: number;
+  #seq = 0;
+  #dropped = 0;
+  #latest: Health | null = null;
+
+  constructor(options: HeartbeatOptions, deps: HeartbeatDeps) {
+    this.#options = options;
+    this.#deps = deps;
+    this.#root = deps.root ?? '/';
+    this.#writes = new WriteRate({ clock: deps.clock, root: this.#root });
+    this.#startedMonoMs = deps.clock.monoMs();
+  }
+
+  /** The last heartbeat; null before the first. */
+  get latest(): Health | null {
+    return this.#latest;
+  }
+
+  /** Beats at once and then every interval, until the signal aborts; resolves then. */
+  async run(signal: AbortSignal): Promise<void> {
+    const { clock, log, sink } = this.#deps;
+    const intervalMs = this.#options.intervalS * 1000;
+    try {
+      while (!signal.aborted) {
+        const dueMs = clock.monoMs() + intervalMs;
+        this.#seq += 1;
+        this.#latest = await this.take();
+        this.#dropped = this.#latest.outbox.dropped_total;
+        try {
+          await sink(this.#latest);
+        } catch (thrown) {
+          log.warn({ err: thrown }, 'heartbeat not handed on');
+        }
+        await clock.sleep(Math.max(0, dueMs - clock.monoMs()), signal);
+      }
+    } catch (thrown) {
+      if (!isAbort(thrown)) throw thrown;
+    }
+  }
+
+  /** The record as of now, under the number of the last heartbeat. Never rejects. */
+  async take(): Promise<Health> {
+    const { clock, sources } = this.#deps;
+    const { agentVersion, bootId, stateDir } = this.#options;
+    const failedParts: string[] = [];
+    const ask = <T>(part: string, source: () => T, otherwise: T): T => {
+      try {
+        return source();
+      } catch {
+        failedParts.push(part);
+        return otherwise;
+      }
+    };
+
+    const vision = ask('vision', () => sources.vision(), null);
+    const link = ask('link', () => sources.link(), null);
+    const model = ask('model', () => sources.model(), null);
+    const outbox = ask('outbox', () => sources.outbox(), null);
+    const clockState = ask('clock', () => sources.clock(), { synced: false, offsetMs: null });
+    const cameras = ask('cameras', () => sources.cameras(), []);
+
+    const pids = vision?.pid == null ? [process.pid] : [process.pid, vision.pid];
+    const [tempC, throttled, freeMb, space, writtenMbDay] = await Promise.all([
+      readTemperatureC(this.#root),
+      readThrottled(this.#root),
+      readFreeMemoryMb(this.#root),
+      readDiskSpace(stateDir, clock),
+      this.#writes.sample(pids),
+    ]);
+
+    const record: Omit<Health, 'degraded'> = {
+      schema: 'swellsight.health/1',
+      boot_id: bootId,
+      seq: Math.max(1, this.#seq),
+      at: isoTime(clock.nowMs()),
+      uptime_s: round(Math.max(0, clock.monoMs() - this.#startedMonoMs) / 1000, 0),
+      agent_version: agentVersion,
+      cpu: { load1: round(loadavg()[0] ?? 0, 2), temp_c: tempC, throttled },
+      memory: {
+        rss_mb: round(process.memoryUsage.rss() / BYTES_PER_MB, 1),
+        vision_rss_mb: vision === null ? null : round(vision.stats.rssMb, 1),
+        free_mb: freeMb,
+      },
+      disk: { free_mb: space.freeMb, used_pct: space.usedPct, written_mb_day: writtenMbDay },
+      clock: { synced: clockState.synced, offset_ms: orNull(clockState.offsetMs, 3) },
+      link: {
+        connected_since: timeOrNull(link?.connectedSinceMs),
+        reconnects_1h: link?.reconnects1h ?? 0,
+        rtt_ms: orNull(link?.rttMs, 1),
+        broker: link?.broker ?? null,
+      },
+      cameras: cameras.map((camera) => ({
+        id: camera.id,
+        state: camera.state,
+        last_frame_age_s: orNull(camera.lastFrameAgeS, 1),
+        failures_1h: camera.failures1h,
+        next_run_at: timeOrNull(camera.nextRunAtMs),
+      })),
+      inference: {
+        provider: vision?.provider ?? null,
+        p50_ms: orNull(vision?.stats.p50Ms, 1),
+        p95_ms: orNull(vision?.stats.p95Ms, 1),
+        failures_1h: vision?.stats.failures1h ?? 0,
+        restarts: vision?.stats.restarts ?? 0,
+      },
+      model: {
+        name: model?.name ?? null,
+        version: model?.version ?? null,
+        digest: model?.digest ?? null,
+        phase: model?.phase ?? 'unknown',
+      },
+      outbox: {
+        depth: outbox?.depth ?? 0,
+        oldest_age_s: orNull(outbox?.oldestAgeS, 1),
+        dropped_total: outbox?.droppedTotal ?? this.#dropped,
+      },
+    };
+    const degraded = degradedCodes(record, {
+      visionReady: vision === null ? null : vision.stats.ready,
+      modelTrusted: model?.trusted ?? true,
+      droppedBefore: this.#dropped,
+      failedParts,
+    });
+    return { ...record, degraded };
+  }
+}
+
+const round = (value: number, digits: number): number => Number(value.toFixed(digits));
+
+/** Rounded, or null for what is not known or no number: JSON has none for NaN. */
+const orNull = (value: number | null | undefined, digits: number): number | null =>
+  value == null || !Number.isFinite(value) ? null : round(value, digits);
+
+/** A wall clock time, or null; a time outside of what a Date can hold counts as not known. */
+const timeOrNull = (ms: number | null | undefined): string | null =>
+  ms == null || Number.isNaN(new Date(ms).getTime()) ? null : isoTime(ms);

@@ -1,0 +1,85 @@
+import { monitorEventLoopDelay } from 'node:perf_hooks';
+import type { Clock } from '../clock.ts';
+
+type DelayHistogram = ReturnType<typeof monitorEventLoopDelay>;
+
+const TICK_MS = 1_000;
+/** Coarse on purpose: a finer timer would wake an idle board fifty times a second. */
+const HISTOGRAM_RESOLUTION_MS = 100;
+const NS_PER_MS = 1e6;
+
+/** A part whose standing still means that the agent is not alive. */
+export interface WatchedPart {
+  readonly name: string;
+  readonly maxSilenceMs: number;
+  /** Monotonic ms of its last progress; null while none is expected of it. */
+  lastProgressMonoMs(): number | null;
+}
+
+export interface LivenessReport {
+  readonly alive: boolean;
+  /** Parts, `main_loop` among them, that made no progress for too long. */
+  readonly stalled: readonly string[];
+  /** Delay of the main loop over the last minute or so, ms; null before the first measurement. */
+  readonly loopDelayP99Ms: number | null;
+  readonly loopDelayMaxMs: number | null;
+}
+
+/** Watches whether the main loop turns and the watched parts get on with their work. */
+export class Liveness {
+  readonly #maxSilenceMs: number;
+  readonly #clock: Clock;
+  readonly #parts: readonly WatchedPart[];
+  #histogram: DelayHistogram | null = null;
+  #tickMonoMs: number | null = null;
+  #ticks = 0;
+
+  constructor(options: { maxSilenceMs: number }, deps: { clock: Clock; parts: readonly WatchedPart[] }) {
+    this.#maxSilenceMs = options.maxSilenceMs;
+    this.#clock = deps.clock;
+    this.#parts = deps.parts;
+  }
+
+  start(signal: AbortSignal): void {
+    const histogram = monitorEventLoopDelay({ resolution: HISTOGRAM_RESOLUTION_MS });
+    histogram.enable();
+    this.#histogram = histogram;
+    this.#tickMonoMs = this.#clock.monoMs();
+    void this.#loop(histogram, signal);
+  }
+
+  report(): LivenessReport {
+    const nowMs = this.#clock.monoMs();
+    const isSilent = (lastMs: number | null, maxMs: number): boolean =>
+      lastMs !== null && nowMs - lastMs > maxMs;
+    const stalled = this.#parts
+      .filter((part) => isSilent(part.lastProgressMonoMs(), part.maxSilenceMs))
+      .map((part) => part.name);
+    if (isSilent(this.#tickMonoMs, this.#maxSilenceMs)) stalled.unshift('main_loop');
+    const measured = this.#histogram !== null && this.#histogram.count > 0 ? this.#histogram : null;
+    return {
+      alive: stalled.length === 0,
+      stalled,
+      loopDelayP99Ms: measured === null ? null : delayMs(measured.percentile(99)),
+      loopDelayMaxMs: measured === null ? null : delayMs(measured.max),
+    };
+  }
+
+  async #loop(histogram: DelayHistogram, signal: AbortSignal): Promise<void> {
+    try {
+      for (;;) {
+        await this.#clock.sleep(TICK_MS, signal);
+        this.#tickMonoMs = this.#clock.monoMs();
+        this.#ticks += 1;
+        if (this.#ticks % 60 === 0) histogram.reset();
+      }
+    } catch {
+      histogram.disable();
+    }
+  }
+}
+
+/** The histogram holds the whole time between two of its timers. */
+function delayMs(intervalNs: number): number {
+  return Math.max(0, Math.round((intervalNs / NS_PER_MS - HISTOGRAM_RESOLUTION_MS) * 10) / 10);
+}
