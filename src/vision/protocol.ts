@@ -16,17 +16,23 @@ export interface QualitySignals {
   readonly laplacianVariance: number;
   /** Median standard deviation of 64x36 blocks over the lower five eighths. */
   readonly blockStd: number;
+  /** Share of horizontal edges' contrast that lies in one row step; null when the frame has too few edges to tell. */
+  readonly sharpness01: number | null;
   /** Share of the frame that is covered or smeared (wet lens, spider, bird). */
   readonly obstruction01: number;
+  /** Share of the frame that is covered: without even coarse structure. Part of `obstruction01`. */
+  readonly covered01: number;
   /** Share of rows that are a damaged JPEG's flat band. */
   readonly damage01: number;
 }
 
 export interface QualityReport {
-  /** 1 is a clean frame, 0 is useless. */
+  /** 1 is a clean frame, 0 is useless, 0.5 is where the gate closes: 1 less the largest severity. */
   readonly score01: number;
   /** Empty when the frame passes. */
   readonly reasons: readonly QualityReason[];
+  /** How bad each fault is: 0 none, 0.5 where the gate closes, 1 hopeless. */
+  readonly severity01: Readonly<Record<QualityReason, number>>;
   readonly signals: QualitySignals;
 }
 
