@@ -54,12 +54,21 @@ export interface OutboxStats {
   readonly droppedTotal: number;
 }
 
+/** A part of the queue: by place in it, and by kind of stream. */
+export interface OutboxFilter {
+  readonly afterRowId?: number;
+  readonly upToRowId?: number;
+  readonly streams?: 'all' | 'cameras' | 'events';
+}
+
 /** The part of the store that the forwarder drains. A row leaves by `accepted`, `rejected` or the stated bound. */
 export interface Outbox {
   /** Oldest rows first within their stream, at most `limit`, none of those in `excluding`. */
-  next(limit: number, excluding: ReadonlySet<number>): readonly OutboxEntry[];
-  /** PUBACK came: the row goes, `published_at` is noted on the record. */
-  accepted(rowIds: readonly number[], publishedAtMs: number): void;
+  next(limit: number, excluding: ReadonlySet<number>, filter?: OutboxFilter): readonly OutboxEntry[];
+  /** The highest row id given out so far: what is added later lies above it. */
+  readonly newestRowId: number;
+  /** PUBACK came: the row goes, `published_at` and `historical` (default false) are noted on the record. */
+  accepted(rowIds: readonly number[], publishedAtMs: number, historical?: boolean): void;
   /** The broker will never take it: kept aside with the reason. */
   rejected(rowId: number, reason: string): void;
   stats(): OutboxStats;
@@ -70,10 +79,16 @@ export interface Outbox {
 export interface Labels {
   /** Throws `observation_unknown` or `label_refused`. A second label of the same observation replaces the first. */
   add(label: Omit<Label, 'camera' | 'createdAtMs' | 'group'> & { readonly group?: string }): Label;
-  remove(observationId: string): boolean;
+  /** Removes the label, of one camera if it is named. False when there was none. */
+  remove(observationId: string, camera?: string): boolean;
   list(camera: string): readonly Label[];
   /** Labels of a camera whose bursts were seen by this trunk. */
   bursts(camera: string, embeddingDigest: string): readonly LabelledBurst[];
+  /**
+   * Stores bursts of a portable calibration as this camera's: a burst that is there already is replaced.
+   * All or nothing; throws `calibration_invalid`.
+   */
+  import(camera: string, embeddingDigest: string, bursts: readonly LabelledBurst[]): void;
 }
 
 /** Small durable values: provider choices, counters, calibration exports. */
@@ -81,4 +96,20 @@ export interface KeyValue {
   get(key: string): string | null;
   set(key: string, value: string): void;
   delete(key: string): void;
+}
+
+/** What became of a command: null result while it runs, or when the agent ended before it was done. */
+export interface HandledCommand {
+  readonly id: string;
+  readonly name: string;
+  /** The result message as JSON. */
+  readonly result: string | null;
+}
+
+/** Commands that were accepted, kept 7 days, so that one that comes again is answered and not run again. */
+export interface CommandLog {
+  find(id: string): HandledCommand | null;
+  /** Stored before the command runs. */
+  begin(id: string, name: string): void;
+  finish(id: string, result: string): void;
 }

@@ -1,0 +1,76 @@
+import { randomUUID } from 'node:crypto';
+import type Database from 'better-sqlite3';
+import { isoTime, type Clock } from '../clock.ts';
+import type { Event } from '../contract/states.ts';
+import type { SqliteOutbox } from './outbox.ts';
+import type { Sequences } from './sequences.ts';
+import type { EventDraft } from './types.ts';
+import type { Writer } from './writer.ts';
+
+/** Longest message and context kept, characters: an event must fit into any broker's packet. */
+const LONGEST_MESSAGE = 1000;
+const LONGEST_CONTEXT = 8000;
+
+export interface EventsDeps {
+  readonly db: Database.Database;
+  readonly writer: Writer;
+  readonly sequences: Sequences;
+  readonly outbox: SqliteOutbox;
+  readonly clock: Clock;
+}
+
+/** What the operator should know: stored and queued in one transaction, numbered in one stream. */
+export class Events {
+  readonly #deps: EventsDeps;
+  readonly #insert: Database.Statement<[number, number, string, string]>;
+  readonly #recent: Database.Statement<[number, number], { payload: string }>;
+
+  constructor(deps: EventsDeps) {
+    this.#deps = deps;
+    this.#insert = deps.db.prepare('INSERT INTO events (seq, at_ms, type, payload) VALUES (?, ?, ?, ?)');
+    this.#recent = deps.db.prepare('SELECT payload FROM events WHERE seq < ? ORDER BY seq DESC LIMIT ?');
+  }
+
+  /** Throws `store_*` when it cannot be stored. */
+  raise(draft: EventDraft): Event {
+    const { writer, sequences, outbox, clock } = this.#deps;
+    const nowMs = Math.round(clock.nowMs());
+    return writer.write(() => {
+      const event: Event = {
+        schema: 'swellsight.event/1',
+        id: randomUUID(),
+        seq: sequences.next('events'),
+        at: isoTime(nowMs),
+        type: draft.type,
+        severity: draft.severity,
+        code: draft.code,
+        message: draft.message.slice(0, LONGEST_MESSAGE),
+        context: bounded(draft.context),
+      };
+      const payload = JSON.stringify(event);
+      this.#insert.run(event.seq, nowMs, event.type, payload);
+      outbox.enqueue({ stream: 'events', seq: event.seq, topic: `event/${event.type}`, payload });
+      return event;
+    });
+  }
+
+  /** Newest first; `beforeSeq` continues a page. */
+  recent(limit: number, beforeSeq = Number.MAX_SAFE_INTEGER): readonly Event[] {
+    return this.#recent.all(beforeSeq, limit).map(({ payload }) => JSON.parse(payload) as Event);
+  }
+}
+
+/** The context as JSON can hold it, or a note that it was too long. */
+function bounded(context: Event['context']): Event['context'] {
+  let text: string;
+  try {
+    text = JSON.stringify(context, (_key, value: unknown) =>
+      typeof value === 'bigint' ? Number(value) : value,
+    );
+  } catch {
+    return { omitted: 'not representable' };
+  }
+  return text.length > LONGEST_CONTEXT
+    ? { omitted: `${text.length} characters` }
+    : (JSON.parse(text) as Event['context']);
+}

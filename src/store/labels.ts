@@ -1,0 +1,179 @@
+import type Database from 'better-sqlite3';
+import type { Label, LabelledBurst } from '../calibration/types.ts';
+import type { Clock } from '../clock.ts';
+import { AgentError } from '../errors.ts';
+import { toBytes, toFloats, viewColumns, viewOf, type Bursts } from './bursts.ts';
+import type { Observations } from './observations.ts';
+import type { BurstRow, LabelRow } from './rows.ts';
+import type { Labels } from './types.ts';
+import type { Writer } from './writer.ts';
+
+const HIGHEST_M = 30;
+const MOST_IMPORTED = 10_000;
+const LONGEST_EMBEDDING = 65_536;
+
+export interface LabelsDeps {
+  readonly db: Database.Database;
+  readonly writer: Writer;
+  readonly clock: Clock;
+  readonly bursts: Bursts;
+  readonly observations: Observations;
+}
+
+/** People's readings. A label keeps its burst, also after the observation itself is too old to be kept. */
+export class SqliteLabels implements Labels {
+  readonly #deps: LabelsDeps;
+  readonly #put: Database.Statement<[LabelRow]>;
+  readonly #remove: Database.Statement<[{ id: string; camera: string | null }]>;
+  readonly #list: Database.Statement<[string], LabelRow>;
+  readonly #joined: Database.Statement<[string, string], LabelRow & BurstRow>;
+
+  constructor(deps: LabelsDeps) {
+    this.#deps = deps;
+    this.#put = deps.db.prepare(
+      `INSERT INTO labels VALUES
+         (@camera, @observation_id, @height_m, @observer, @note, @created_at_ms, @group_id)
+       ON CONFLICT (camera, observation_id) DO UPDATE SET height_m = excluded.height_m,
+         observer = excluded.observer, note = excluded.note, created_at_ms = excluded.created_at_ms,
+         group_id = excluded.group_id`,
+    );
+    this.#remove = deps.db.prepare(
+      'DELETE FROM labels WHERE observation_id = @id AND (@camera IS NULL OR camera = @camera)',
+    );
+    this.#list = deps.db.prepare(
+      'SELECT * FROM labels WHERE camera = ? ORDER BY created_at_ms, observation_id',
+    );
+    this.#joined = deps.db.prepare(
+      `SELECT l.*, b.captured_at_ms, b.embedding_digest, b.embedding, b.view_luma, b.view_width, b.view_height
+       FROM labels l JOIN bursts b ON b.camera = l.camera AND b.observation_id = l.observation_id
+       WHERE l.camera = ? AND b.embedding_digest = ? ORDER BY l.created_at_ms, l.observation_id`,
+    );
+  }
+
+  add(given: Omit<Label, 'camera' | 'createdAtMs' | 'group'> & { readonly group?: string }): Label {
+    const { clock, writer } = this.#deps;
+    if (!isHeight(given.heightM)) throw new AgentError('label_refused', 'the height is not within 0 to 30 m');
+    const label: Label = {
+      observationId: given.observationId,
+      camera: this.#cameraOf(given.observationId),
+      heightM: given.heightM,
+      observer: given.observer,
+      note: given.note,
+      createdAtMs: Math.round(clock.nowMs()),
+      group: given.group ?? given.observationId,
+    };
+    writer.write(() => this.#put.run(toRow(label)));
+    return label;
+  }
+
+  remove(observationId: string, camera?: string): boolean {
+    return this.#deps.writer.write(
+      () => this.#remove.run({ id: observationId, camera: camera ?? null }).changes > 0,
+    );
+  }
+
+  list(camera: string): readonly Label[] {
+    return this.#list.all(camera).map(toLabel);
+  }
+
+  bursts(camera: string, embeddingDigest: string): readonly LabelledBurst[] {
+    return this.#joined.all(camera, embeddingDigest).map((row) => ({
+      label: toLabel(row),
+      embedding: toFloats(row.embedding),
+      view: viewOf(row),
+    }));
+  }
+
+  import(camera: string, embeddingDigest: string, bursts: readonly LabelledBurst[]): void {
+    checkImport(bursts);
+    this.restore(
+      bursts.map(({ label }) => toRow({ ...label, camera })),
+      bursts.map(({ label, embedding, view }) => ({
+        camera,
+        observation_id: label.observationId,
+        captured_at_ms: label.createdAtMs,
+        embedding_digest: embeddingDigest,
+        embedding: toBytes(embedding),
+        ...viewColumns(view),
+      })),
+    );
+  }
+
+  /** Stores rows as they were, in one transaction. */
+  restore(labels: readonly LabelRow[], bursts: readonly BurstRow[]): void {
+    this.#deps.writer.write(() => {
+      for (const burst of bursts) this.#deps.bursts.put(burst);
+      for (const label of labels) this.#put.run(label);
+    });
+  }
+
+  #cameraOf(observationId: string): string {
+    const { bursts, observations } = this.#deps;
+    const observation = observations.find(observationId);
+    if (observation && observation.status !== 'measured')
+      throw new AgentError(
+        'label_refused',
+        `the observation was ${observation.status}, nothing was measured`,
+        {
+          context: { observationId },
+        },
+      );
+    const [camera, ...others] = bursts.camerasOf(observationId);
+    if (observation && camera === undefined)
+      throw new AgentError('label_refused', 'what the model saw is no longer kept for this observation', {
+        context: { observationId },
+      });
+    const known = observation?.camera ?? (others.length === 0 ? camera : undefined);
+    if (known === undefined)
+      throw new AgentError('observation_unknown', 'there is no such observation', {
+        context: { observationId },
+      });
+    return known;
+  }
+}
+
+const isHeight = (heightM: number): boolean => heightM >= 0 && heightM <= HIGHEST_M;
+
+function checkImport(bursts: readonly LabelledBurst[]): void {
+  const refuse = (message: string): never => {
+    throw new AgentError('calibration_invalid', message);
+  };
+  if (bursts.length > MOST_IMPORTED) refuse(`more than ${MOST_IMPORTED} bursts`);
+  const length = bursts[0]?.embedding.length ?? 0;
+  for (const { label, embedding, view } of bursts) {
+    const { observationId } = label;
+    if (observationId === '' || observationId.length > 200) refuse('a burst has no usable id');
+    if (!isHeight(label.heightM)) refuse(`burst ${observationId}: the height is not within 0 to 30 m`);
+    if (!Number.isSafeInteger(label.createdAtMs)) refuse(`burst ${observationId}: no time`);
+    if (embedding.length !== length || length === 0 || length > LONGEST_EMBEDDING)
+      refuse(`burst ${observationId}: the embedding's length differs`);
+    if (!embedding.every(Number.isFinite))
+      refuse(`burst ${observationId}: the embedding has values that are no numbers`);
+    if (view && view.luma.length !== view.width * view.height)
+      refuse(`burst ${observationId}: the view is not whole`);
+  }
+}
+
+function toRow(label: Label): LabelRow {
+  return {
+    camera: label.camera,
+    observation_id: label.observationId,
+    height_m: label.heightM,
+    observer: label.observer,
+    note: label.note,
+    created_at_ms: label.createdAtMs,
+    group_id: label.group,
+  };
+}
+
+function toLabel(row: LabelRow): Label {
+  return {
+    observationId: row.observation_id,
+    camera: row.camera,
+    heightM: row.height_m,
+    observer: row.observer,
+    note: row.note,
+    createdAtMs: row.created_at_ms,
+    group: row.group_id,
+  };
+}

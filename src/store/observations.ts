@@ -1,0 +1,104 @@
+import type Database from 'better-sqlite3';
+import type { Observation } from '../contract/observation.ts';
+import { isoTime } from '../clock.ts';
+import { AgentError } from '../errors.ts';
+import type { ObservationPage, ObservationQuery } from './types.ts';
+
+const MOST_PER_PAGE = 1000;
+const EVER_MS = 8.64e15;
+
+interface Row {
+  readonly row_id: number;
+  readonly captured_at_ms: number;
+  readonly published_at_ms: number | null;
+  readonly historical: number;
+  readonly payload: string;
+}
+
+/** The records, as they went or will go over the wire. */
+export class Observations {
+  readonly #db: Database.Database;
+  readonly #insert: Database.Statement<[string, string, number, number, string, string]>;
+  readonly #byId: Database.Statement<[string], Row>;
+  readonly #newest: Database.Statement<[string], Row>;
+  readonly #pages = new Map<string, Database.Statement<[Record<string, unknown>], Row>>();
+
+  constructor(deps: { db: Database.Database }) {
+    this.#db = deps.db;
+    this.#insert = deps.db.prepare(
+      'INSERT INTO observations (id, camera, seq, captured_at_ms, status, payload) VALUES (?, ?, ?, ?, ?, ?)',
+    );
+    this.#byId = deps.db.prepare('SELECT * FROM observations WHERE id = ?');
+    this.#newest = deps.db.prepare('SELECT * FROM observations WHERE camera = ? ORDER BY seq DESC LIMIT 1');
+  }
+
+  /** Stores a record; call it in the transaction that queues it. */
+  insert(record: Observation, payload: string): void {
+    const capturedAtMs = Date.parse(record.captured_at);
+    this.#insert.run(record.id, record.camera, record.seq, capturedAtMs, record.status, payload);
+  }
+
+  find(id: string): Observation | null {
+    const row = this.#byId.get(id);
+    return row ? toObservation(row) : null;
+  }
+
+  /** The record of the camera that was stored last, whatever its status. */
+  newest(camera: string): Observation | null {
+    const row = this.#newest.get(camera);
+    return row ? toObservation(row) : null;
+  }
+
+  /** A page, newest capture first. `toMs` is exclusive. Throws `usage` for a cursor that no page gave. */
+  query(query: ObservationQuery): ObservationPage {
+    const limit = Math.min(Math.max(1, Math.trunc(query.limit)), MOST_PER_PAGE);
+    const after = query.cursor === undefined ? null : readCursor(query.cursor);
+    const rows = this.#page(query, after !== null).all({
+      camera: query.camera ?? null,
+      status: query.status ?? null,
+      fromMs: query.fromMs ?? -EVER_MS,
+      toMs: query.toMs ?? EVER_MS,
+      afterMs: after?.capturedAtMs ?? null,
+      afterRow: after?.rowId ?? null,
+      limit: limit + 1,
+    });
+    const shown = rows.slice(0, limit);
+    const last = shown.at(-1);
+    return {
+      observations: shown.map(toObservation),
+      cursor: rows.length > limit && last ? writeCursor(last) : null,
+    };
+  }
+
+  #page(query: ObservationQuery, continued: boolean): Database.Statement<[Record<string, unknown>], Row> {
+    const conditions = ['captured_at_ms >= @fromMs', 'captured_at_ms < @toMs'];
+    if (query.camera !== undefined) conditions.push('camera = @camera');
+    if (query.status !== undefined) conditions.push('status = @status');
+    if (continued) conditions.push('(captured_at_ms, row_id) < (@afterMs, @afterRow)');
+    const sql = `SELECT row_id, captured_at_ms, published_at_ms, historical, payload FROM observations
+      WHERE ${conditions.join(' AND ')} ORDER BY captured_at_ms DESC, row_id DESC LIMIT @limit`;
+    const known = this.#pages.get(sql);
+    if (known) return known;
+    const statement = this.#db.prepare<[Record<string, unknown>], Row>(sql);
+    this.#pages.set(sql, statement);
+    return statement;
+  }
+}
+
+function toObservation(row: Row): Observation {
+  const stored = JSON.parse(row.payload) as Observation;
+  return {
+    ...stored,
+    published_at: row.published_at_ms === null ? null : isoTime(row.published_at_ms),
+    historical: row.historical === 1,
+  };
+}
+
+const writeCursor = (row: Row): string =>
+  Buffer.from(`${row.captured_at_ms}:${row.row_id}`).toString('base64url');
+
+function readCursor(cursor: string): { capturedAtMs: number; rowId: number } {
+  const match = /^(-?\d{1,16}):(\d{1,16})$/.exec(Buffer.from(cursor, 'base64url').toString('latin1'));
+  if (!match) throw new AgentError('usage', 'the cursor is not one that a page gave');
+  return { capturedAtMs: Number(match[1]), rowId: Number(match[2]) };
+}

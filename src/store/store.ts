@@ -1,0 +1,244 @@
+import { mkdirSync } from 'node:fs';
+import { basename, join } from 'node:path';
+import type Database from 'better-sqlite3';
+import type { Clock } from '../clock.ts';
+import type { Observation } from '../contract/observation.ts';
+import { AgentError, asAgentError } from '../errors.ts';
+import type { Log } from '../log.ts';
+import { AgeGuard } from './age-guard.ts';
+import { Ballast } from './ballast.ts';
+import { Bursts } from './bursts.ts';
+import { SqliteCommandLog } from './command-log.ts';
+import { markSuspect, openDatabase, type OpenedDatabase } from './database.ts';
+import { Events } from './events.ts';
+import { SqliteKeyValue } from './key-value.ts';
+import { SqliteLabels } from './labels.ts';
+import { lockState, type StateLock } from './lock.ts';
+import { Observations } from './observations.ts';
+import { SqliteOutbox } from './outbox.ts';
+import { Retention, type PruneOutcome } from './retention.ts';
+import { Sequences } from './sequences.ts';
+import type {
+  BurstMemory,
+  CommandLog,
+  KeyValue,
+  Labels,
+  ObservationDraft,
+  Outbox,
+  RaiseEvent,
+} from './types.ts';
+import { Writer } from './writer.ts';
+
+const BALLAST_BYTES = 4 * 1_048_576;
+const CRAMPED_BYTES = 1_048_576;
+/** Drops by the bound are told of at most this often; the heartbeat counts each. */
+const DROP_EVENT_EVERY_MS = 3_600_000;
+
+export interface StoreOptions {
+  /** Absolute; made when it is not there. */
+  readonly stateDir: string;
+  readonly retentionDays: number;
+  readonly maxMb: number;
+  readonly outbox: { readonly maxMessages: number; readonly maxAgeDays: number };
+}
+
+export interface StoreDeps {
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+/** Why the store began with a new database. */
+export interface Recovery {
+  readonly reason: string;
+  /** Name of the broken file, kept in stateDir. */
+  readonly quarantined: string;
+}
+
+/**
+ * All that must survive a power cut, in one SQLite file of one agent. What a method stored is on the disk when it
+ * returns. Methods throw `store_full`, `store_failed` or `store_corrupt`; after the last one, the next `open` checks
+ * the file and begins a new one if it must.
+ */
+export class Store {
+  readonly recovered: Recovery | null;
+  readonly observations: Observations;
+  readonly events: Events;
+  readonly outbox: Outbox;
+  readonly labels: Labels;
+  readonly memory: KeyValue;
+  readonly commands: CommandLog;
+  readonly #deps: StoreDeps;
+  readonly #db: Database.Database;
+  readonly #lock: StateLock;
+  readonly #writer: Writer;
+  readonly #sequences: Sequences;
+  readonly #bursts: Bursts;
+  readonly #queue: SqliteOutbox;
+  readonly #retention: Retention;
+  readonly #ballast: Ballast;
+  #dropped = { unreported: 0, reportedMonoMs: -Infinity };
+
+  /**
+   * Opens, or makes, the store of a state folder. A broken database is set aside and told by `recovered` and an event.
+   * Throws `store_locked` when another agent uses the folder, `store_failed` when it cannot be used.
+   */
+  static open(options: StoreOptions, deps: StoreDeps): Store {
+    try {
+      mkdirSync(options.stateDir, { recursive: true, mode: 0o750 });
+    } catch (cause) {
+      throw new AgentError('store_failed', 'the state folder cannot be made', { cause });
+    }
+    const lock = lockState(join(options.stateDir, 'swellsight.lock'));
+    let opened: OpenedDatabase | null = null;
+    try {
+      opened = openDatabase(join(options.stateDir, 'swellsight.db'), deps.clock.nowMs());
+      return new Store(options, deps, opened, lock);
+    } catch (error) {
+      opened?.db.close();
+      lock.release();
+      throw error;
+    }
+  }
+
+  private constructor(options: StoreOptions, deps: StoreDeps, opened: OpenedDatabase, lock: StateLock) {
+    const { db, broken } = opened;
+    const { clock } = deps;
+    const path = join(options.stateDir, 'swellsight.db');
+    this.#deps = deps;
+    this.#db = db;
+    this.#lock = lock;
+    this.#ballast = new Ballast(join(options.stateDir, 'swellsight.ballast'), BALLAST_BYTES);
+    this.#writer = new Writer({
+      db,
+      clock,
+      makeRoom: () => this.#makeRoom(),
+      cramped: () => this.#ballast.spentWithin(CRAMPED_BYTES) && this.#retention.cramped(),
+      onCorrupt: () => markSuspect(path),
+    });
+    const writer = this.#writer;
+    this.#sequences = new Sequences(join(options.stateDir, 'swellsight.seq.json'), db);
+    const sequences = this.#sequences;
+    this.#queue = new SqliteOutbox(
+      { maxMessages: options.outbox.maxMessages },
+      { db, writer, sequences, clock, onDropped: (count) => this.#reportDrops(count) },
+    );
+    const outbox = this.#queue;
+    this.outbox = outbox;
+    this.observations = new Observations({ db });
+    this.#bursts = new Bursts({ db });
+    this.events = new Events({ db, writer, sequences, outbox, clock });
+    const labels = new SqliteLabels({
+      db,
+      writer,
+      clock,
+      bursts: this.#bursts,
+      observations: this.observations,
+    });
+    this.labels = labels;
+    this.memory = new SqliteKeyValue({ db, writer });
+    this.commands = new SqliteCommandLog({ db, writer, clock });
+    const ages = new AgeGuard({ memory: this.memory, clock });
+    this.#retention = new Retention(
+      {
+        path,
+        retentionDays: options.retentionDays,
+        maxMb: options.maxMb,
+        outboxMaxAgeDays: options.outbox.maxAgeDays,
+      },
+      { db, writer, outbox, ages, clock },
+    );
+    this.recovered = broken && { reason: broken.reason, quarantined: broken.quarantined };
+    this.#settle(broken, labels);
+    this.#ballast.restore();
+  }
+
+  /** Gives the record its number and stores it, what the model saw, and its message, in one transaction. */
+  append(draft: ObservationDraft, memory: BurstMemory): Observation {
+    const stream = `camera:${draft.camera}`;
+    return this.#writer.write(() => {
+      const seq = this.#sequences.next(stream);
+      const record: Observation = { ...draft, seq, published_at: null, historical: false };
+      const payload = JSON.stringify(record);
+      this.observations.insert(record, payload);
+      this.#bursts.remember(record.camera, record.id, Date.parse(record.captured_at), memory);
+      this.#queue.enqueue({ stream, seq, topic: `camera/${record.camera}/observation`, payload });
+      return record;
+    });
+  }
+
+  /** Raises an event; a store that cannot take it is logged, for an event must not break what it tells of. */
+  readonly raise: RaiseEvent = (event) => {
+    try {
+      this.events.raise(event);
+    } catch (error) {
+      const { code } = asAgentError(error);
+      this.#deps.log.error(
+        { event: event.type, eventCode: event.code, code, err: error },
+        'event not stored',
+      );
+    }
+  };
+
+  /** One round of retention, some milliseconds. Call it every minute, and again soon while `more`. */
+  prune(): PruneOutcome {
+    const outcome = this.#retention.prune();
+    this.#ballast.restore();
+    return outcome;
+  }
+
+  /** Whether records can be stored now. */
+  writable(): boolean {
+    return this.#db.open && this.#writer.writable();
+  }
+
+  /** Idempotent. */
+  close(): void {
+    if (!this.#db.open) return;
+    this.#db.close();
+    this.#lock.release();
+  }
+
+  #settle(broken: OpenedDatabase['broken'], labels: SqliteLabels): void {
+    const missing = this.#writer.write(() => this.#sequences.reconcile());
+    if (broken) labels.restore(broken.salvage.labels, broken.salvage.bursts);
+    if (!broken && missing === 0) return;
+    const context = {
+      reason: broken?.reason ?? 'the database is older than its numbering',
+      quarantined: broken && basename(broken.quarantined),
+      records_lost_at_most: missing,
+      labels_kept: broken?.salvage.labels.length ?? null,
+    };
+    this.#deps.log.error(context, 'store recovered');
+    this.raise({
+      type: 'store_recovered',
+      severity: 'error',
+      code: 'store_corrupt',
+      message: 'The database was damaged. It was set aside and a new one begun; unsent records are lost.',
+      context,
+    });
+  }
+
+  #makeRoom(): boolean {
+    const freed = this.#ballast.release();
+    const deleted = this.#retention.makeRoom();
+    this.#deps.log.warn({ ballast: freed, deleted }, 'disk full: deleted the oldest records');
+    return freed || deleted > 0;
+  }
+
+  #reportDrops(count: number): void {
+    this.#dropped.unreported += count;
+    const nowMs = this.#deps.clock.monoMs();
+    if (nowMs - this.#dropped.reportedMonoMs < DROP_EVENT_EVERY_MS) return;
+    const dropped = this.#dropped.unreported;
+    // First, for the event itself may push out another row.
+    this.#dropped = { unreported: 0, reportedMonoMs: nowMs };
+    this.raise({
+      type: 'outbox_dropped',
+      severity: 'warning',
+      code: 'outbox_dropped',
+      message:
+        'Records were dropped unsent: the outbox is at its bound. The broker was out of reach for too long.',
+      context: { dropped, dropped_total: this.#sequences.droppedTotal() },
+    });
+  }
+}

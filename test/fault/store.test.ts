@@ -1,0 +1,139 @@
+import { spawn, spawnSync } from 'node:child_process';
+import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import Database from 'better-sqlite3';
+import { describe, expect, it } from 'vitest';
+import { systemClock } from '../../src/clock.ts';
+import { draft, openStore, seen, tempDir } from '../fixtures/store.ts';
+
+const LOOP = fileURLToPath(new URL('../fixtures/append-loop.ts', import.meta.url));
+
+/** Runs the appending child until it told of some records, then kills it. Returns what it told of. */
+async function appendUntilKilled(stateDir: string, afterMs: number): Promise<string[]> {
+  const child = spawn(process.execPath, [LOOP, stateDir], { stdio: ['ignore', 'pipe', 'inherit'] });
+  let told = '';
+  const closed = new Promise<void>((resolve) => child.once('close', () => resolve()));
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    if (told === '') setTimeout(() => child.kill('SIGKILL'), afterMs);
+    told += text;
+  });
+  await closed;
+  return told.split('\n').slice(0, -1);
+}
+
+describe('kill -9 while records are stored', () => {
+  it('keeps every record that was told of, the file whole, and no number twice, twenty times over', async () => {
+    const dir = tempDir();
+    const told: string[] = [];
+    try {
+      for (let round = 0; round < 20; round += 1)
+        told.push(...(await appendUntilKilled(dir.path, 5 + round * 7)));
+      const store = openStore(dir.path, systemClock);
+      expect(store.recovered).toBeNull();
+      store.close();
+      const db = new Database(join(dir.path, 'swellsight.db'));
+      expect(db.pragma('integrity_check', { simple: true })).toBe('ok');
+      const rows = db
+        .prepare<[], { camera: string; seq: number; id: string }>('SELECT camera, seq, id FROM observations')
+        .all();
+      const depth = db.prepare<[], { n: number }>('SELECT count(*) AS n FROM outbox').get()!.n;
+      const published = db
+        .prepare<[], { n: number }>(
+          'SELECT count(*) AS n FROM observations WHERE published_at_ms IS NOT NULL',
+        )
+        .get()!.n;
+      db.close();
+      const stored = new Set(rows.map((row) => `${row.camera} ${row.seq} ${row.id}`));
+      expect(told.length).toBeGreaterThan(100);
+      expect(told.filter((line) => !stored.has(line))).toEqual([]);
+      for (const camera of ['north', 'south']) {
+        const numbers = rows.filter((row) => row.camera === camera).map(({ seq }) => seq);
+        expect(numbers.toSorted((a, b) => a - b)).toEqual(numbers.map((_, n) => n + 1));
+      }
+      // Each is either still queued or noted as published: none fell between the two.
+      expect(depth + published).toBe(rows.length);
+    } finally {
+      dir.remove();
+    }
+  }, 60_000);
+});
+
+const canMount = process.getuid?.() === 0 && spawnSync('mount', ['--version']).status === 0;
+
+describe('a full disk', () => {
+  it.skipIf(!canMount)(
+    '(root only) deletes the oldest records and goes on; the numbers go on by ones',
+    () => {
+      const dir = tempDir();
+      const stateDir = join(dir.path, 'state');
+      mkdirSync(stateDir);
+      const mounted = spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=12m', 'none', stateDir]);
+      expect(mounted.status, String(mounted.stderr)).toBe(0);
+      try {
+        const store = openStore(stateDir, systemClock, { outbox: { maxMessages: 100, maxAgeDays: 7 } });
+        const big = seen(new Array(1280).fill(0.25));
+        // Another program eats what is left.
+        writeFileSync(join(stateDir, 'hog'), Buffer.alloc(4 * 1_048_576));
+        for (let n = 1; n <= 3000; n += 1) expect(store.append(draft(), big).seq).toBe(n);
+        expect(store.writable()).toBe(true);
+        const { observations } = store.observations.query({ limit: 1000 });
+        expect(observations.length).toBeGreaterThan(0);
+        expect(observations.length).toBeLessThan(3000);
+        store.close();
+        const again = openStore(stateDir, systemClock);
+        expect(again.recovered).toBeNull();
+        expect(again.append(draft(), big).seq).toBe(3001);
+        again.close();
+      } finally {
+        spawnSync('umount', ['-l', stateDir]);
+        dir.remove();
+      }
+    },
+  );
+
+  it.skipIf(!canMount)(
+    '(root only) fails with store_full when nothing can be freed, and recovers with room',
+    () => {
+      const dir = tempDir();
+      const stateDir = join(dir.path, 'state');
+      mkdirSync(stateDir);
+      expect(spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=2m', 'none', stateDir]).status).toBe(0);
+      try {
+        const store = openStore(stateDir, systemClock);
+        store.append(draft(), seen([1]));
+        const hog = join(stateDir, 'hog');
+        expect(() => writeFileSync(hog, Buffer.alloc(4 * 1_048_576))).toThrow(/ENOSPC/);
+        const attempt = (): void => {
+          for (let n = 0; n < 200; n += 1) store.append(draft(), seen(new Array(5000).fill(1)));
+        };
+        expect(attempt).toThrow(expect.objectContaining({ code: 'store_full' }));
+        expect(store.writable()).toBe(false);
+        store.raise({ type: 'x', severity: 'info', code: 'x', message: '', context: {} });
+        writeFileSync(hog, '');
+        const before = store.observations.newest('north')!.seq;
+        expect(store.append(draft(), seen([1])).seq).toBe(before + 1);
+        expect(store.writable()).toBe(true);
+        store.close();
+      } finally {
+        spawnSync('umount', ['-l', stateDir]);
+        dir.remove();
+      }
+    },
+  );
+});
+
+describe('the side file of the numbers', () => {
+  it('is small and is written once in many records', () => {
+    const dir = tempDir();
+    const store = openStore(dir.path, systemClock);
+    const path = join(dir.path, 'swellsight.seq.json');
+    store.append(draft(), seen([1]));
+    const { ino } = statSync(path);
+    for (let n = 0; n < 10; n += 1) store.append(draft(), seen([1]));
+    expect(statSync(path).ino).toBe(ino);
+    expect(readFileSync(path).length).toBeLessThan(500);
+    store.close();
+    dir.remove();
+  });
+});
