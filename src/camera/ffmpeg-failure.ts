@@ -1,0 +1,46 @@
+import type { CameraErrorCode } from './camera.ts';
+
+/** Ffmpeg's own words for what went wrong, most telling first. Read from stderr at log level `level+info`. */
+const PATTERNS: readonly (readonly [RegExp, CameraErrorCode])[] = [
+  [/\b401 Unauthorized|\b403 Forbidden|authorization failed|access denied|\b40[13] \(/i, 'camera_auth'],
+  [/Connection timed out|Operation timed out|Immediate exit requested/i, 'camera_timeout'],
+  [
+    /Connection refused|No route to host|Network is unreachable|Host is unreachable|Connection reset|Name or service not known|Temporary failure in name resolution|Failed to resolve|No address associated/i,
+    'camera_unreachable',
+  ],
+  [
+    /No such file or directory|No such device|Permission denied|Device or resource busy/i,
+    'camera_unreachable',
+  ],
+  [/\b404 Not Found|\b4\d\d |Server returned [45]|\b5\d\d [A-Z]|method [A-Z]+ failed/i, 'camera_unreachable'],
+  [
+    /Invalid data found|Could not find codec parameters|Decoder .*not found|Unknown decoder|no decoder|does not contain any stream|matches no streams|Unable to find a suitable output format|moov atom not found|not implemented/i,
+    'camera_codec',
+  ],
+];
+
+/**
+ * Why ffmpeg gave no (further) picture.
+ *
+ * @param stderr the tail of its log
+ * @param hadFrame whether it delivered any picture before it ended
+ */
+export function ffmpegFailure(
+  stderr: string,
+  hadFrame: boolean,
+): { readonly code: CameraErrorCode; readonly detail: string } {
+  const faults = stderr
+    .split('\n')
+    .filter((line) => /\[(error|fatal|panic)\]/.test(line))
+    .map((line) => line.replace(/^(\[[^\]]*\] ?)+/, '').trim())
+    .filter((line) => line !== '');
+  const detail = (faults.at(-1) ?? '').slice(0, 300);
+  // A stream that ran and then broke has ended, whatever words it found for that.
+  if (hadFrame) return { code: 'camera_ended', detail };
+  const text = faults.join('\n');
+  for (const [pattern, code] of PATTERNS) if (pattern.test(text)) return { code, detail };
+  return { code: isConnected(stderr) ? 'camera_no_frame' : 'camera_ended', detail };
+}
+
+/** True once ffmpeg has opened the stream and knows what is in it. */
+export const isConnected = (stderr: string): boolean => stderr.includes('Input #0');
