@@ -13,6 +13,8 @@ export interface Demotion {
   readonly untilMs: number;
   /** How often it was demoted so far. */
   readonly times: number;
+  /** It has been tried again since. */
+  readonly retried: boolean;
 }
 
 /** What was found for one model on one runtime and one machine. */
@@ -83,11 +85,12 @@ function isTried(value: unknown): value is Tried {
 }
 
 function isDemotion(value: unknown): value is Demotion {
-  const { provider, reason, untilMs, times } = (value ?? {}) as Record<string, unknown>;
+  const { provider, reason, untilMs, times, retried } = (value ?? {}) as Record<string, unknown>;
   return (
     typeof provider === 'string' &&
     typeof reason === 'string' &&
     Number.isFinite(untilMs) &&
-    Number.isInteger(times)
+    Number.isInteger(times) &&
+    typeof retried === 'boolean'
   );
 }

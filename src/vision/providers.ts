@@ -73,9 +73,11 @@ export class ProviderLadder {
   /**
    * A plan to serve with at once: the remembered one without any trial, else the CPU with few threads, proved. A list
    * without `cpu` is tried in its order until one is right.
-   * Throws `model_golden_mismatch` when something ran and nothing was right, `provider_unavailable` when nothing ran.
+   * Throws `model_requires` on hardware that the model refuses, `model_golden_mismatch` when something ran and nothing
+   * was right, `provider_unavailable` when nothing ran.
    */
   async first(signal: AbortSignal): Promise<Plan> {
+    this.#checkHardware();
     this.#key = this.#memoryKey();
     const finding = this.#memory.recall(this.#key);
     if (finding !== null) {
@@ -84,14 +86,13 @@ export class ProviderLadder {
       this.#demotions = finding.demotions;
       this.#current = finding.plan;
       this.#remembered = true;
-      // A demotion that has run out: the provider gets another chance, in the background.
-      this.#explored = finding.demotions.every((demotion) => this.#isActive(demotion));
+      this.#explored = true;
       this.#log.info({ ...finding.plan }, 'provider remembered');
       return finding.plan;
     }
     const { inference, hardware } = this.#options;
     const threads = safeThreads(inference.threads, hardware.cores);
-    for (const provider of cpuFirst(this.#candidates().providers)) {
+    for (let provider = this.#untried(); provider !== undefined; provider = this.#untried()) {
       await this.#try({ provider, threads }, signal);
       const plan = this.#choose();
       if (plan === null) continue;
@@ -116,7 +117,7 @@ export class ProviderLadder {
 
   async #explore(signal: AbortSignal): Promise<Plan | null> {
     if (this.#current === null) throw new AgentError('internal', 'explore before first');
-    if (this.#explored && this.#demotions.every((demotion) => this.#isActive(demotion))) return null;
+    if (this.#explored && !this.#isRetryDue()) return null;
     const { inference, hardware } = this.#options;
     const candidates = this.#candidates();
     // The CPU comes first: its best thread count serves the nodes that an accelerator leaves to the CPU.
@@ -135,7 +136,7 @@ export class ProviderLadder {
     const plan = this.#choose() ?? before;
     this.#current = plan;
     this.#remembered = false;
-    this.#demotions = this.#demotions.filter((one) => one.provider !== plan.provider || this.#isActive(one));
+    this.#demotions = this.#demotions.map((one) => (this.#isActive(one) ? one : { ...one, retried: true }));
     this.#remember();
     this.#log.info({ ...plan, attempts: this.report()?.attempts }, 'provider chosen');
     return samePlan(plan, before) ? null : plan;
@@ -149,7 +150,8 @@ export class ProviderLadder {
     if (this.#current === null || this.#current.provider !== plan.provider) return this.#current;
     const times = (this.#demotions.find((one) => one.provider === plan.provider)?.times ?? 0) + 1;
     const lastsMs = Math.min(LONGEST_DEMOTION_MS, FIRST_DEMOTION_MS * 2 ** Math.min(times - 1, 10));
-    const demotion = { provider: plan.provider, reason, untilMs: this.#clock.nowMs() + lastsMs, times };
+    const untilMs = this.#clock.nowMs() + lastsMs;
+    const demotion = { provider: plan.provider, reason, untilMs, times, retried: false };
     const demotions = [...this.#demotions.filter((one) => one.provider !== plan.provider), demotion];
     const next = choose(this.#tried, this.#candidates(), this.#barred(demotions));
     if (next === null) return null;
@@ -176,6 +178,19 @@ export class ProviderLadder {
     };
   }
 
+  #checkHardware(): void {
+    const { bundle, hardware } = this.#options;
+    const wanted = bundle.manifest.requires.hardware;
+    if (wanted === undefined || wanted.includes(hardware.kind)) return;
+    throw new AgentError(
+      'model_requires',
+      `the model asks for ${wanted.join(' or ')}, this is ${hardware.kind}`,
+      {
+        context: { wanted, kind: hardware.kind },
+      },
+    );
+  }
+
   async #try(plan: Plan, signal: AbortSignal): Promise<void> {
     const { outcome, runtime } = await this.#trial({ ...plan, bundle: this.#options.bundle }, signal);
     this.#backends = runtime?.backends ?? this.#backends;
@@ -194,6 +209,13 @@ export class ProviderLadder {
     return candidatesFor(inference.providers, hardware, this.#backends, bundle.manifest.requires.providers);
   }
 
+  /** The list grows when the first trial has told what the runtime was built with. */
+  #untried(): string | undefined {
+    return cpuFirst(this.#candidates().providers).find(
+      (provider) => !this.#tried.some((one) => one.provider === provider),
+    );
+  }
+
   #choose(): Plan | null {
     return choose(this.#tried, this.#candidates(), this.#barred(this.#demotions));
   }
@@ -207,6 +229,11 @@ export class ProviderLadder {
   #barred(demotions: readonly Demotion[]): ReadonlySet<string> {
     const active = demotions.filter((demotion) => this.#isActive(demotion));
     return new Set(active.map((demotion) => demotion.provider));
+  }
+
+  /** A demotion has run out: the provider gets another chance. */
+  #isRetryDue(): boolean {
+    return this.#demotions.some((demotion) => !demotion.retried && !this.#isActive(demotion));
   }
 
   #isActive(demotion: Demotion): boolean {
