@@ -1,0 +1,98 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { compareVersions, parseRange, parseVersion } from '../../../src/model/semver.ts';
+
+const version = (text: string) => parseVersion(text)!;
+const inRange = (range: string, text: string): boolean | null => parseRange(range)?.(version(text)) ?? null;
+
+describe('versions', () => {
+  it('stand in the order of semver section 11', () => {
+    const ordered = [
+      '1.0.0-alpha',
+      '1.0.0-alpha.1',
+      '1.0.0-alpha.beta',
+      '1.0.0-beta',
+      '1.0.0-beta.2',
+      '1.0.0-beta.11',
+      '1.0.0-rc.1',
+      '1.0.0',
+      '1.0.1',
+      '1.2.0',
+      '1.10.0',
+      '2.0.0',
+    ];
+    const shuffled = ordered.toReversed().sort((a, b) => compareVersions(version(a), version(b)));
+    expect(shuffled).toEqual(ordered);
+  });
+
+  it('are equal whatever their build metadata', () => {
+    expect(compareVersions(version('1.0.0+a'), version('1.0.0+b.2'))).toBe(0);
+  });
+
+  it.each([
+    '',
+    '1',
+    '1.2',
+    '1.2.3.4',
+    '01.2.3',
+    '1.02.3',
+    '1.2.3-',
+    '1.2.3-01',
+    '1.2.3-a..b',
+    'v1.2.3',
+    '1.2.3 ',
+    '9999999999.0.0',
+  ])('refuses %j', (text) => {
+    expect(parseVersion(text)).toBeNull();
+  });
+
+  it('order is antisymmetric and transitive', () => {
+    const part = fc.constantFrom(0, 1, 2, 10);
+    const any = fc
+      .tuple(part, part, part, fc.constantFrom('', '-0', '-1', '-a', '-a.1', '-a.b', '-10'))
+      .map(([a, b, c, d]) => version(`${a}.${b}.${c}${d}`));
+    fc.assert(
+      fc.property(any, any, any, (a, b, c) => {
+        expect(Math.sign(compareVersions(a, b))).toBe(-Math.sign(compareVersions(b, a)) + 0);
+        if (compareVersions(a, b) <= 0 && compareVersions(b, c) <= 0) {
+          expect(compareVersions(a, c)).toBeLessThanOrEqual(0);
+        }
+      }),
+    );
+  });
+});
+
+describe('ranges', () => {
+  it.each([
+    ['*', '0.0.1', true],
+    ['1.2.3', '1.2.3', true],
+    ['=1.2.3', '1.2.4', false],
+    ['>=0.1.0', '0.1.0', true],
+    ['>=0.1.0', '0.0.9', false],
+    ['>= 0.1.0', '0.2.0', true],
+    ['>1.0.0', '1.0.0', false],
+    ['<=1.0.0', '1.0.1', false],
+    ['>=0.1.0 <1.0.0', '0.9.9', true],
+    ['>=0.1.0 <1.0.0', '1.0.0', false],
+    ['^1.2.3', '1.9.0', true],
+    ['^1.2.3', '1.2.2', false],
+    ['^1.2.3', '2.0.0', false],
+    ['^1.2.3', '2.0.0-rc.1', false],
+    ['^0.2.3', '0.2.9', true],
+    ['^0.2.3', '0.3.0', false],
+    ['^0.0.3', '0.0.3', true],
+    ['^0.0.3', '0.0.4', false],
+    ['~1.2.3', '1.2.9', true],
+    ['~1.2.3', '1.3.0', false],
+    ['~1.2.3', '1.3.0-rc.1', false],
+  ])('%s holds %s: %s', (range, text, holds) => {
+    expect(inRange(range, text)).toBe(holds);
+  });
+
+  it.each(['', ' ', 'latest', '^1', '>=1.2', '1.x', '1.2.3 || 2.0.0', '1.0.0 - 2.0.0', '>=>=1.0.0', '^'])(
+    'refuses %j',
+    (range) => {
+      expect(parseRange(range)).toBeNull();
+    },
+  );
+});
