@@ -67,6 +67,19 @@ export const ERROR_CODES = {
   calibration_invalid: { retryable: false, hint: 'the file is no calibration of this camera and model' },
   observation_unknown: { retryable: false, hint: 'list ids with `swellsight observations`' },
   camera_unknown: { retryable: false, hint: 'use the id of a configured camera' },
+  http_listen: { retryable: false, hint: 'free the port, or set another in http.port' },
+  request_invalid: { retryable: false, hint: 'mend the request as the message says' },
+  request_unauthorized: { retryable: false, hint: 'send `Authorization: Bearer …` with http.token' },
+  request_host_refused: {
+    retryable: false,
+    hint: 'call the agent by the address that it listens on, such as http://127.0.0.1:8080',
+  },
+  request_origin_refused: { retryable: false, hint: 'add the page to http.cors' },
+  request_not_found: { retryable: false, hint: '`GET /` lists what there is' },
+  request_method: { retryable: false, hint: 'the answer names the methods in `Allow`' },
+  request_too_large: { retryable: false, hint: 'send less' },
+  request_media_type: { retryable: false, hint: 'send `Content-Type: application/json`' },
+  request_timeout: { retryable: true, hint: 'send the whole request at once' },
   label_refused: { retryable: false, hint: 'only a measured or uncalibrated observation can be labelled' },
 } as const satisfies Record<string, { retryable: boolean; hint: string }>;
 

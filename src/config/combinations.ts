@@ -1,7 +1,7 @@
 import { accessSync, constants } from 'node:fs';
 import { resolve } from 'node:path';
 import type { ConfigFault } from './faults.ts';
-import { isLoopback } from './formats.ts';
+import { isLoopback } from './loopback.ts';
 import type { Settings } from './schema.ts';
 
 /** Values that are right each by itself and impossible together. `broken` names keys that are at fault already. */

@@ -1,3 +1,5 @@
+import { isLoopback } from './loopback.ts';
+
 /** What a scalar setting may be. `wanted` completes the sentence "wanted …". */
 export interface Format {
   readonly wanted: string;
@@ -70,15 +72,10 @@ export const topicBase: Format = pattern(
   'topic levels joined by /, without + # or blanks',
 );
 
-const LOOPBACK = /^(localhost|127\.\d{1,3}\.\d{1,3}\.\d{1,3}|::1|\[::1\])$/i;
-
-/** True for addresses that only this machine can reach. */
-export const isLoopback = (host: string): boolean => LOOPBACK.test(host);
-
-export const loopback: Format = pattern(
-  LOOPBACK,
-  'a loopback address, such as 127.0.0.1: the embedded broker asks nobody for a password',
-);
+export const loopback: Format = {
+  wanted: 'a loopback address, such as 127.0.0.1: the embedded broker asks nobody for a password',
+  accepts: (value) => isText(value) && isLoopback(value),
+};
 
 export const host: Format = pattern(/^[A-Za-z0-9.:_[\]-]{1,255}$/, 'an address or a host name to listen on');
 
