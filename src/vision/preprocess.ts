@@ -95,30 +95,33 @@ export async function fitPixels(
 /** Channels that the frame contributes to an input. */
 export const frameChannels = (input: StageInput): number => (input.color === 'gray' ? 1 : 3);
 
+/** Mean or deviation of a colour channel: one entry stands for all. */
+const perChannel = (list: readonly number[] | undefined, channel: number, none: number): number =>
+  (list?.length === 1 ? list[0] : list?.[channel]) ?? none;
+
 /**
- * The planes of fitted pixels in the input's colour order, 0..255 times `scale`. Grey is Rec. 601 luma.
- * Returned plane by plane: `channels * width * height` values.
+ * The planes of fitted pixels in the input's colour order, `(value * scale - mean) / std` each: plane by plane,
+ * `channels * width * height` values. Grey is Rec. 601 luma, rounded.
  */
 export function framePlanes(rgb: FittedRgb, input: StageInput): Float32Array {
   const count = input.width * input.height;
-  const planes = new Float32Array(count * frameChannels(input));
+  const channels = frameChannels(input);
+  const planes = new Float32Array(count * channels);
   const scale = input.scale ?? 1;
-  if (input.color === 'gray') {
+  for (let channel = 0; channel < channels; channel++) {
+    const mean = perChannel(input.mean, channel, 0);
+    const std = perChannel(input.std, channel, 1);
+    const source = input.color === 'bgr' ? 2 - channel : channel;
     for (let i = 0, p = 0; i < count; i++, p += 3) {
-      const luma = 0.299 * (rgb[p] ?? 0) + 0.587 * (rgb[p + 1] ?? 0) + 0.114 * (rgb[p + 2] ?? 0);
-      planes[i] = Math.round(luma) * scale;
+      const value = input.color === 'gray' ? luma(rgb, p) : (rgb[p + source] ?? 0);
+      planes[channel * count + i] = (value * scale - mean) / std;
     }
-    return planes;
-  }
-  const first = input.color === 'rgb' ? 0 : 2 * count;
-  const last = input.color === 'rgb' ? 2 * count : 0;
-  for (let i = 0, p = 0; i < count; i++, p += 3) {
-    planes[first + i] = (rgb[p] ?? 0) * scale;
-    planes[count + i] = (rgb[p + 1] ?? 0) * scale;
-    planes[last + i] = (rgb[p + 2] ?? 0) * scale;
   }
   return planes;
 }
+
+const luma = (rgb: FittedRgb, at: number): number =>
+  Math.round(0.299 * (rgb[at] ?? 0) + 0.587 * (rgb[at + 1] ?? 0) + 0.114 * (rgb[at + 2] ?? 0));
 
 /** Width, height and channels of a map that another stage gave, and whether channels come last. */
 function mapShape(dims: readonly number[]): {
@@ -172,33 +175,26 @@ export function mapPlanes(map: Values, size: Size): Float32Array {
   return planes;
 }
 
-/** Mean and deviation of channel `c`: one entry stands for all channels, a missing list or entry changes nothing. */
-const perChannel = (list: readonly number[] | undefined, c: number, none: number): number =>
-  list === undefined ? none : list.length === 1 ? (list[0] ?? none) : (list[c] ?? none);
-
-/**
- * Normalises planes (`(value - mean) / std`, per channel in the joined order; entries beyond the list are left alone)
- * and stores them in the input's layout and type. uint8 rounds and clamps to 0..255.
- */
+/** Stores planes in the input's layout and type; uint8 rounds and clamps to 0..255. */
 export function packPlanes(
   planes: Float32Array,
   channels: number,
   input: StageInput,
 ): Float32Array | Uint8Array | Uint16Array {
-  const count = input.width * input.height;
-  const packed = new Float32Array(planes.length);
-  const interleaved = input.layout === 'NHWC';
-  for (let c = 0; c < channels; c++) {
-    const mean = perChannel(input.mean, c, 0);
-    const std = perChannel(input.std, c, 1);
-    const step = interleaved ? channels : 1;
-    let to = interleaved ? c : c * count;
-    for (let i = c * count; i < (c + 1) * count; i++, to += step)
-      packed[to] = ((planes[i] ?? 0) - mean) / std;
+  const ordered = input.layout === 'NHWC' && channels > 1 ? interleave(planes, channels) : planes;
+  if (input.dtype === 'float32') return ordered;
+  if (input.dtype === 'float16') return toHalf(ordered);
+  return new Uint8Array(Uint8ClampedArray.from(ordered).buffer);
+}
+
+function interleave(planes: Float32Array, channels: number): Float32Array {
+  const count = planes.length / channels;
+  const ordered = new Float32Array(planes.length);
+  for (let channel = 0; channel < channels; channel++) {
+    for (let i = 0, to = channel; i < count; i++, to += channels)
+      ordered[to] = planes[channel * count + i] ?? 0;
   }
-  if (input.dtype === 'float32') return packed;
-  if (input.dtype === 'float16') return toHalf(packed);
-  return new Uint8Array(Uint8ClampedArray.from(packed).buffer);
+  return ordered;
 }
 
 /** True when fitted pixels are the tensor as they stand, so that nothing need be copied. */

@@ -236,6 +236,16 @@ function toTensor(input: StageInput, rank: number, prepared: PreparedFrame, outp
 
 function makeTensor(data: Float32Array | Uint8Array | Uint16Array, dims: readonly number[]): Tensor {
   if (data instanceof Float32Array) return new Tensor('float32', data, dims);
-  if (data instanceof Uint16Array) return new Tensor('float16', data, dims);
+  if (data instanceof Uint16Array) return halfTensor(data, dims);
   return new Tensor('uint8', data, dims);
+}
+
+/**
+ * onnxruntime-common turns half data into a `Float16Array` where there is one (Node 24), which the native binding of
+ * 1.30 reads as empty ("not enough space: expected 6144, got 0"): the tensor gets its 16-bit words back.
+ */
+function halfTensor(words: Uint16Array, dims: readonly number[]): Tensor {
+  const tensor = new Tensor('float16', words, dims);
+  Reflect.set(tensor, 'cpuData', words);
+  return tensor;
 }

@@ -4,21 +4,25 @@ import { GATE } from './quality-signals.ts';
 const WIDTH = 160;
 const HEIGHT = 90;
 
-/** The 512x288 luma of a masked frame as 160x90 means over whole pixels. */
+/** For each of `from` positions along an axis, the one of `to` that it falls into. */
+const bins = (from: number, to: number): Uint8Array =>
+  Uint8Array.from({ length: from }, (_, at) => Math.floor((at * to) / from));
+
+/** The 512x288 luma of a masked frame as 160x90 means over whole pixels (three or four each way). */
 export function viewSignature(luma: Uint8Array): ViewSignature {
-  const small = new Uint8Array(WIDTH * HEIGHT);
-  for (let y = 0, at = 0; y < HEIGHT; y++) {
-    const top = Math.floor((y * GATE.height) / HEIGHT);
-    const bottom = Math.floor(((y + 1) * GATE.height) / HEIGHT);
-    for (let x = 0; x < WIDTH; x++, at++) {
-      const left = Math.floor((x * GATE.width) / WIDTH);
-      const right = Math.floor(((x + 1) * GATE.width) / WIDTH);
-      let sum = 0;
-      for (let row = top; row < bottom; row++) {
-        for (let i = row * GATE.width + left; i < row * GATE.width + right; i++) sum += luma[i] ?? 0;
-      }
-      small[at] = Math.round(sum / ((bottom - top) * (right - left)));
+  const columns = bins(GATE.width, WIDTH);
+  const rows = bins(GATE.height, HEIGHT);
+  const sums = new Uint16Array(WIDTH * HEIGHT);
+  const counts = new Uint8Array(WIDTH * HEIGHT);
+  for (let y = 0, i = 0; y < GATE.height; y++) {
+    const row = (rows[y] ?? 0) * WIDTH;
+    for (let x = 0; x < GATE.width; x++, i++) {
+      const at = row + (columns[x] ?? 0);
+      sums[at] = (sums[at] ?? 0) + (luma[i] ?? 0);
+      counts[at] = (counts[at] ?? 0) + 1;
     }
   }
+  const small = new Uint8Array(WIDTH * HEIGHT);
+  for (let at = 0; at < small.length; at++) small[at] = Math.round((sums[at] ?? 0) / (counts[at] ?? 1));
   return { luma: small, width: WIDTH, height: HEIGHT };
 }
