@@ -3,6 +3,7 @@
 import { writeFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { Worker } from 'node:worker_threads';
 import { env, listSupportedBackends } from 'onnxruntime-node';
 import { asAgentError } from '../errors.ts';
 import { decode, readHeader } from './decode.ts';
@@ -19,8 +20,13 @@ const MOST_RUNS = 25;
 const TIMED_BUDGET_MS = 1_500;
 
 process.once('message', (request) => void attempt(request as TrialRequest));
-// The parent is gone: nobody waits for the verdict.
-process.once('disconnect', () => process.exit(0));
+// When the parent is gone, nobody waits for the verdict. This thread may stand in an endless loop of a model then, and
+// would never hear of it: another one looks.
+new Worker(
+  `const { ppid } = process;
+   setInterval(() => process.ppid === ppid || process.kill(process.pid, 'SIGKILL'), 500);`,
+  { eval: true, execArgv: [], resourceLimits: { maxOldGenerationSizeMb: 8 } },
+).unref();
 
 try {
   // If memory runs out, the kernel should end the trial and not the agent.
@@ -75,7 +81,9 @@ async function time(session: Session, { bundle }: TrialRequest): Promise<{ media
   const timedMs: number[] = [];
   const started = performance.now();
   for (let run = 0; run < WARM_UP_RUNS + MOST_RUNS; run++) {
-    if (timedMs.length >= FEWEST_RUNS && performance.now() - started > TIMED_BUDGET_MS) break;
+    const spentMs = performance.now() - started;
+    if (timedMs.length >= FEWEST_RUNS && spentMs > TIMED_BUDGET_MS) break;
+    if (timedMs.length >= 1 && spentMs > 2 * TIMED_BUDGET_MS) break;
     const begun = performance.now();
     await session.infer(frame);
     if (run >= WARM_UP_RUNS) timedMs.push(performance.now() - begun);

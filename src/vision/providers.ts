@@ -242,12 +242,18 @@ export class ProviderLadder {
 
   #remember(): void {
     if (this.#current === null || !this.#explored) return;
-    this.#memory.keep(this.#key, {
+    const finding = {
       plan: this.#current,
       tried: this.#tried,
       backends: this.#backends ?? [],
       demotions: this.#demotions,
-    });
+    };
+    try {
+      this.#memory.keep(this.#key, finding);
+    } catch (thrown) {
+      // A full disk costs the next start its head start, and this one nothing.
+      this.#log.warn({ err: thrown }, 'provider not remembered');
+    }
   }
 
   #memoryKey(): string {

@@ -1,0 +1,40 @@
+import { spawn } from 'node:child_process';
+import { afterEach, describe, expect, it, vi } from 'vitest';
+import { bundleDir } from '../../fixtures/bundles.ts';
+import { childPids, isGone } from '../../fixtures/children.ts';
+
+const source = new URL('../../../src/', import.meta.url).href;
+
+/** An agent's stand-in that makes one trial of a model that loops for ever. */
+const PARENT = `
+  import { createTrialRunner } from '${source}vision/ladder-run-trial.ts';
+  import { openBundle } from '${source}model/bundle.ts';
+  const bundle = await openBundle(${JSON.stringify(bundleDir('loop'))});
+  const run = createTrialRunner(() => ({ timeoutMs: 120_000, maxRssMb: 2048 }));
+  await run({ bundle, provider: 'cpu', threads: 1 }, new AbortController().signal);
+`;
+
+let pids: number[] = [];
+afterEach(() => {
+  for (const pid of pids.filter((one) => !isGone(one))) process.kill(pid, 'SIGKILL');
+  pids = [];
+});
+
+describe('when the agent is killed in the middle of a trial', () => {
+  it('the trial ends too, even in an endless loop of native code', async () => {
+    const parent = spawn(process.execPath, ['--input-type=module', '-e', PARENT], { stdio: 'ignore' });
+    const parentPid = parent.pid ?? 0;
+    pids.push(parentPid);
+    let trialPid = 0;
+    await vi.waitUntil(() => (trialPid = childPids('ladder-trial', parentPid)[0] ?? 0) > 0, {
+      timeout: 30_000,
+      interval: 50,
+    });
+    pids.push(trialPid);
+    // Into the loop: the process needs about a second to load.
+    await new Promise((resolve) => setTimeout(resolve, 3_000));
+    expect(isGone(trialPid)).toBe(false);
+    process.kill(parentPid, 'SIGKILL');
+    await vi.waitUntil(() => isGone(trialPid), { timeout: 10_000, interval: 100 });
+  });
+});

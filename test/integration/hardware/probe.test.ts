@@ -1,0 +1,34 @@
+import { availableParallelism, arch } from 'node:os';
+import { afterEach, describe, expect, it, vi } from 'vitest';
+import { HARDWARE_KINDS } from '../../../src/vision/hardware.ts';
+import { probeHardware } from '../../../src/vision/hardware-probe.ts';
+import { childPids } from '../../fixtures/children.ts';
+
+afterEach(() => {
+  vi.unstubAllEnvs();
+});
+
+describe('probeHardware', () => {
+  it('describes this machine, and leaves no process behind', async () => {
+    const hardware = await probeHardware(new AbortController().signal);
+    expect(HARDWARE_KINDS).toContain(hardware.kind);
+    expect(hardware.arch).toBe(arch());
+    expect(hardware.cores).toBe(availableParallelism());
+    expect(hardware.memoryMb).toBeGreaterThan(100);
+    expect(hardware.cpu).toBeTruthy();
+    expect(hardware.os).toBeTruthy();
+    expect(childPids('hardware-inventory')).toEqual([]);
+  });
+
+  it('does without the inventory when its process fails', async () => {
+    vi.stubEnv('NODE_OPTIONS', '--no-such-option');
+    const hardware = await probeHardware(new AbortController().signal);
+    expect(HARDWARE_KINDS).toContain(hardware.kind);
+    expect(hardware.os).toBeNull();
+  });
+
+  it('ends with the signal', async () => {
+    await expect(probeHardware(AbortSignal.abort())).rejects.toMatchObject({ name: 'AbortError' });
+    await expect(probeHardware(AbortSignal.timeout(1))).rejects.toMatchObject({ name: 'TimeoutError' });
+  });
+});

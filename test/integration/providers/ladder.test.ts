@@ -1,0 +1,86 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { systemClock } from '../../../src/clock.ts';
+import type { Settings } from '../../../src/config/schema.ts';
+import { openBundle } from '../../../src/model/bundle.ts';
+import type { Store } from '../../../src/store/store.ts';
+import { probeHardware } from '../../../src/vision/hardware-probe.ts';
+import { ProviderLadder } from '../../../src/vision/providers.ts';
+import { bundleDir, factoryBundleDir } from '../../fixtures/bundles.ts';
+import { softwareGpu } from '../../fixtures/software-gpu.ts';
+import { openStore, silentLog, tempDir } from '../../fixtures/store.ts';
+
+const never = new AbortController().signal;
+const AUTO: Settings['inference'] = { providers: 'auto', threads: 'auto', timeoutS: 30, maxRssMb: 1024 };
+
+let dir: ReturnType<typeof tempDir>;
+let store: Store;
+beforeEach(() => {
+  dir = tempDir();
+  store = openStore(dir.path, systemClock);
+});
+afterEach(() => {
+  vi.unstubAllEnvs();
+  store.close();
+  dir.remove();
+});
+
+async function ladder(
+  folder: string,
+  inference: Partial<Settings['inference']> = {},
+): Promise<ProviderLadder> {
+  return new ProviderLadder(
+    {
+      bundle: await openBundle(folder),
+      inference: { ...AUTO, ...inference },
+      hardware: await probeHardware(never),
+    },
+    { memory: store.memory, clock: systemClock, log: silentLog },
+  );
+}
+
+describe('the provider ladder on the real runtime', () => {
+  it('proves the shipped model on the CPU, and remembers what it found over a restart', async () => {
+    const subject = await ladder(factoryBundleDir, { providers: ['cpu'] });
+    expect((await subject.first(never)).provider).toBe('cpu');
+    await subject.explore(never);
+    const report = subject.report();
+    expect(report?.attempts.filter((one) => one.outcome === 'chosen')).toHaveLength(1);
+    expect(report?.attempts.every((one) => one.provider === 'cpu' && (one.medianMs ?? 0) > 0)).toBe(true);
+
+    store.close();
+    store = openStore(dir.path, systemClock);
+    const again = await ladder(factoryBundleDir, { providers: ['cpu'] });
+    await again.first(never);
+    expect(again.report()).toEqual({ ...report, remembered: true });
+  });
+
+  it.runIf(softwareGpu)(
+    'tries every provider of the build: WebGPU on the software driver of the package chromium is right and slower',
+    async () => {
+      for (const [name, value] of Object.entries(softwareGpu ?? {})) vi.stubEnv(name, value);
+      const subject = await ladder(bundleDir('depth'));
+      expect((await subject.first(never)).provider).toBe('cpu');
+      await subject.explore(never);
+      const report = subject.report();
+      expect(report?.provider).toBe('cpu');
+      const webgpu = report?.attempts.find((one) => one.provider === 'webgpu');
+      expect(webgpu?.outcome).toBe('slower');
+      expect(webgpu?.medianMs).toBeGreaterThan(0);
+      expect(webgpu?.reason).toMatch(/^[\d.]+ ms against [\d.]+ ms$/);
+      expect(report?.attempts.find((one) => one.provider === 'cuda')).toMatchObject({
+        outcome: 'failed',
+        medianMs: null,
+        reason: expect.stringContaining('Failed to load shared library') as string,
+      });
+      // Made to run there, it runs there.
+      const forced = await ladder(bundleDir('depth'), { providers: ['webgpu'] });
+      expect((await forced.first(never)).provider).toBe('webgpu');
+    },
+  );
+
+  it('refuses a model that is wrong wherever it runs', async () => {
+    const subject = await ladder(bundleDir('wrong-golden'));
+    await expect(subject.first(never)).rejects.toMatchObject({ code: 'model_golden_mismatch' });
+    expect(subject.report()).toBeNull();
+  });
+});

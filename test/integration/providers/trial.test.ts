@@ -1,0 +1,164 @@
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { openBundle } from '../../../src/model/bundle.ts';
+import { createTrialRunner } from '../../../src/vision/ladder-run-trial.ts';
+import type { TrialResult } from '../../../src/vision/ladder-trial-types.ts';
+import { bundleDir, type BundleName } from '../../fixtures/bundles.ts';
+import { childPids, isGone } from '../../fixtures/children.ts';
+import { softwareGpu } from '../../fixtures/software-gpu.ts';
+import { tempDir } from '../../fixtures/store.ts';
+
+const never = new AbortController().signal;
+
+async function attempt(
+  name: BundleName,
+  provider: string,
+  options: { timeoutMs?: number; maxRssMb?: number; signal?: AbortSignal } = {},
+): Promise<TrialResult> {
+  const { timeoutMs = 60_000, maxRssMb = 1024 } = options;
+  const bundle = await openBundle(bundleDir(name));
+  const run = createTrialRunner(() => ({ timeoutMs, maxRssMb }));
+  return run({ bundle, provider, threads: 1 }, options.signal ?? never);
+}
+
+/** Waits for the trial's process to stand in the endless loop of its model. */
+async function busyTrial(): Promise<number> {
+  let pid = 0;
+  await vi.waitUntil(() => (pid = childPids('ladder-trial')[0] ?? 0) > 0 && cpuTicks(pid) > 50, {
+    timeout: 30_000,
+    interval: 50,
+  });
+  return pid;
+}
+
+function cpuTicks(pid: number): number {
+  try {
+    const fields = readFileSync(`/proc/${pid}/stat`, 'utf8')
+      .replace(/^.*\) /s, '')
+      .split(' ');
+    return Number(fields[11]);
+  } catch {
+    return 0;
+  }
+}
+
+let dir: ReturnType<typeof tempDir>;
+beforeEach(() => {
+  dir = tempDir();
+});
+afterEach(() => {
+  vi.unstubAllEnvs();
+  dir.remove();
+});
+
+describe('a trial on the real runtime', () => {
+  it('proves and times what is right', async () => {
+    const { outcome, runtime } = await attempt('heads', 'cpu');
+    expect(outcome).toMatchObject({ type: 'right' });
+    if (outcome.type === 'right') {
+      expect(outcome.medianMs).toBeGreaterThan(0);
+      expect(outcome.runs).toBeGreaterThanOrEqual(3);
+    }
+    expect(runtime?.backends).toContain('cpu');
+    expect(runtime?.version).toMatch(/^\d+\.\d+/);
+  });
+
+  it('proves a bundle of several stages', async () => {
+    expect((await attempt('depth', 'cpu')).outcome.type).toBe('right');
+  });
+
+  it('finds wrong results, and says how wrong', async () => {
+    expect((await attempt('wrong-golden', 'cpu')).outcome).toEqual({
+      type: 'wrong',
+      reason: 'analysis.height_m is off by 0.500, allowed is 0.001',
+    });
+    expect((await attempt('nan', 'cpu')).outcome.type).toBe('wrong');
+  });
+
+  it('knows what was not built in', async () => {
+    expect((await attempt('heads', 'nnapi')).outcome).toEqual({
+      type: 'not_built_in',
+      reason: 'the installed onnxruntime has no nnapi',
+    });
+  });
+
+  // The package from npm names CUDA in its build but brings none of its libraries.
+  it.runIf(process.arch === 'x64')('names the library that is missing for CUDA', async () => {
+    const { outcome } = await attempt('heads', 'cuda');
+    expect(outcome.type).toBe('unavailable');
+    if (outcome.type !== 'right') {
+      expect(outcome.reason).toMatch(/libonnxruntime_providers_\w+\.so is missing/);
+      expect(outcome.reason).not.toContain('/');
+    }
+  });
+
+  it.runIf(process.arch === 'x64')('says that there is no GPU, or a driver that is broken', async () => {
+    const broken = join(dir.path, 'driver.json');
+    writeFileSync(broken, '{"ICD":{"library_path":"/nowhere/libvulkan_gone.so","api_version":"1.3.0"}}');
+    vi.stubEnv('VK_DRIVER_FILES', broken);
+    vi.stubEnv('VK_ICD_FILENAMES', broken);
+    const { outcome } = await attempt('heads', 'webgpu');
+    expect(outcome.type).toBe('unavailable');
+    if (outcome.type !== 'right') expect(outcome.reason).toContain('Failed to get a WebGPU adapter');
+  });
+
+  it.runIf(softwareGpu)('proves WebGPU on the software driver of the package chromium', async () => {
+    for (const [name, value] of Object.entries(softwareGpu ?? {})) vi.stubEnv(name, value);
+    expect((await attempt('depth', 'webgpu')).outcome).toMatchObject({ type: 'right' });
+    expect((await attempt('wrong-golden', 'webgpu')).outcome.type).toBe('wrong');
+  });
+
+  it('kills a model that loops for ever', async () => {
+    const { outcome } = await attempt('loop', 'cpu', { timeoutMs: 2_000 });
+    expect(outcome).toEqual({ type: 'hung', reason: 'no result within 2 s' });
+    expect(childPids('ladder-trial')).toEqual([]);
+  });
+
+  it('kills a model that eats the memory', async () => {
+    const { outcome } = await attempt('big-alloc', 'cpu', { maxRssMb: 400 });
+    expect(outcome.type).toBe('too_big');
+    if (outcome.type !== 'right') expect(outcome.reason).toMatch(/^used \d+ MB, over the limit of 400 MB$/);
+  });
+
+  it.each(['SIGSEGV', 'SIGABRT', 'SIGKILL'] as const)(
+    'takes a death by %s in the middle of a run',
+    async (signal) => {
+      const trial = attempt('loop', 'cpu');
+      process.kill(await busyTrial(), signal);
+      const { outcome, runtime } = await trial;
+      expect(outcome.type).toBe('crashed');
+      if (outcome.type !== 'right') expect(outcome.reason).toContain(`signal ${signal}`);
+      expect(runtime?.backends).toContain('cpu');
+    },
+  );
+
+  it('takes a process that ends before it says a word', async () => {
+    vi.stubEnv('NODE_OPTIONS', '--no-such-option');
+    const { outcome, runtime } = await attempt('heads', 'cpu');
+    expect(runtime).toBeNull();
+    expect(outcome.type).toBe('crashed');
+    if (outcome.type !== 'right')
+      expect(outcome.reason).toMatch(/^the process ended with exit code 9: .*no-such-option/);
+  });
+
+  it('ends at once with the signal, and leaves no process', async () => {
+    const stop = new AbortController();
+    const trial = attempt('loop', 'cpu', { signal: stop.signal });
+    const pid = await busyTrial();
+    stop.abort();
+    await expect(trial).rejects.toMatchObject({ name: 'AbortError' });
+    expect(isGone(pid)).toBe(true);
+  });
+
+  it('gives the process neither the secrets of the agent nor leave to phone home', async () => {
+    vi.stubEnv('SWELLSIGHT_MQTT_PASSWORD', 'a-secret');
+    const stop = new AbortController();
+    const trial = attempt('loop', 'cpu', { signal: stop.signal });
+    const environment = readFileSync(`/proc/${await busyTrial()}/environ`, 'utf8');
+    stop.abort();
+    await expect(trial).rejects.toThrow();
+    expect(environment).not.toContain('a-secret');
+    expect(environment.split('\0')).toContain('ORT_DISABLE_TELEMETRY=1');
+  });
+});
