@@ -5,6 +5,8 @@ export interface FfmpegInput {
   readonly args: readonly string[];
   /** Written to its standard input: whatever must not stand in the process list. */
   readonly stdin?: string;
+  /** Thrown away at the beginning. */
+  readonly skipS?: number;
 }
 
 /**
@@ -63,7 +65,7 @@ export function hlsInput(address: Address, timeoutS: number): FfmpegInput {
 
 /** A Video4Linux device. The first half second is thrown away: exposure settles in it. */
 export function v4l2Input(path: string): FfmpegInput {
-  return { args: ['-f', 'v4l2', '-ss', '0.5', '-i', path] };
+  return { args: ['-f', 'v4l2', '-i', path], skipS: 0.5 };
 }
 
 /** A video file from `positionS` on. `file:` keeps a path from being taken for another protocol. */

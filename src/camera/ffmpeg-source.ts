@@ -90,6 +90,7 @@ function ffmpegCommand(options: FfmpegSourceOptions): {
     args: [
       ...['-hide_banner', '-nostdin', '-nostats', '-loglevel', 'level+info', '-threads', '2'],
       ...input.args,
+      ...(input.skipS === undefined ? [] : ['-ss', String(input.skipS)]),
       // Rounding up gives the first picture at once, and later ones that are at most one input frame old.
       ...['-map', '0:v:0', '-vf', `fps=${fps}:round=up`],
       ...['-c:v', 'mjpeg', '-q:v', '2', '-f', 'image2pipe', '-flush_packets', '1', 'pipe:1'],

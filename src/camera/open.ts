@@ -10,12 +10,15 @@ import { FfmpegSource } from './ffmpeg-source.ts';
 import { HttpCamera } from './http-camera.ts';
 import { SYSTEM_PROGRAMS, type Programs } from './programs.ts';
 import { redactor } from './redact.ts';
+import { RetryingCamera } from './retrying-camera.ts';
 import { StreamCamera } from './stream-camera.ts';
 import { VideoCamera } from './video-camera.ts';
 
 export interface CameraDeps {
   readonly clock: Clock;
   readonly log: Log;
+  /** Uniform in [0, 1); for the jitter of retries. */
+  readonly random?: () => number;
   /** Other programs than those on PATH. */
   readonly programs?: Programs;
 }
@@ -24,10 +27,24 @@ export interface CameraDeps {
 const PERSISTENT_BELOW_S = 60;
 /** `watch`: how old a picture may be that is there when the agent starts, at least. */
 const OLDEST_MS = 600_000;
+/** Retries within a slot begin no later than this after its start, seconds. */
+const RETRY_WITHIN_S = 30;
 const SIMULATED_SIZE = { widthPx: 1280, heightPx: 720 };
 
-/** The camera of these settings. Nothing is connected yet. Throws `config_invalid` when its address is none. */
+/**
+ * The camera of these settings. Nothing is connected yet. Those that can come back by themselves are tried again
+ * within their slot. Throws `config_invalid` when the address is none or a key is missing.
+ */
 export async function openCamera(settings: CameraSettings, deps: CameraDeps): Promise<Camera> {
+  const camera = await openOnce(settings, deps);
+  const { kind, schedule } = settings;
+  if (kind === 'simulated' || kind === 'video' || kind === 'directory') return camera;
+  // The other half of the slot is for the capture itself and for vision.
+  const withinS = Math.min(RETRY_WITHIN_S, (schedule.everyS ?? Infinity) / 2);
+  return new RetryingCamera({ withinS }, { camera, clock: deps.clock, random: deps.random ?? Math.random });
+}
+
+async function openOnce(settings: CameraSettings, deps: CameraDeps): Promise<Camera> {
   const { id } = settings;
   const clock = { clock: deps.clock };
   switch (settings.kind) {
