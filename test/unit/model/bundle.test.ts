@@ -105,7 +105,11 @@ describe('openBundle', () => {
     ['a hidden file', () => writeFile(join(dir, '.npmrc'), ''), '".npmrc" is an odd name'],
     ['a folder', () => mkdir(join(dir, 'more')), 'more is no plain file'],
     ['a folder in golden', () => mkdir(join(dir, 'golden/more')), 'golden/more is no plain file'],
-    ['a pipe', () => Promise.resolve(execFileSync('mkfifo', [join(dir, 'pipe')])), 'pipe is no plain file'],
+    [
+      'a pipe',
+      () => Promise.resolve(execFileSync('sh', ['-c', 'mkfifo "$0"', join(dir, 'pipe')])),
+      'pipe is no plain file',
+    ],
     ['a link', () => symlink('/etc/passwd', join(dir, 'LICENSE')), 'LICENSE is a link'],
     [
       'a file too many',
