@@ -10,6 +10,8 @@ const DEFAULTS = {
   other: { everyS: 60, intervalS: 2, timeoutS: 15 },
 } as const;
 const DEFAULT_FRAMES = 3;
+/** A drawn sea changes its mood in half a minute, so that a first start shows more than one height. */
+const DEFAULT_SPEED = 600;
 
 /** Checks `cameras[]` whole and fills in what is not given. The result counts only when no fault was added. */
 export function readCameras(
@@ -66,7 +68,7 @@ function withDefaults(camera: CameraInput, password: string | null, cwd: string)
     simulation: {
       seed: camera.simulation?.seed ?? 1,
       selfLabel: camera.simulation?.selfLabel ?? camera.kind === 'simulated',
-      speed: camera.simulation?.speed ?? 1,
+      speed: camera.simulation?.speed ?? DEFAULT_SPEED,
     },
   };
 }

@@ -67,8 +67,15 @@ export type ScheduleSettings = Static<typeof ScheduleSettings>;
 
 export const CameraSettings = Type.Object(
   {
-    id: Id,
-    kind: Type.Unsafe<CameraKind>({ type: 'string', enum: [...CAMERA_KINDS] }),
+    id: Type.String({
+      ...Id,
+      description: 'a level of its topics, and a part of file names; 1 to 64 of A-Z a-z 0-9 _ . -',
+    }),
+    kind: Type.Unsafe<CameraKind>({
+      type: 'string',
+      enum: [...CAMERA_KINDS],
+      description: 'how its frames are fetched',
+    }),
     url: Type.Optional(Type.String({ minLength: 1, description: 'rtsp, hls, http' })),
     path: Type.Optional(Type.String({ minLength: 1, description: 'v4l2 device, video file, directory' })),
     command: Type.Optional(
@@ -77,44 +84,86 @@ export const CameraSettings = Type.Object(
         description: 'program and arguments; writes one image to stdout',
       }),
     ),
-    username: Type.Optional(Type.String()),
-    password: Type.Optional(Type.String()),
-    password_file: Type.Optional(Type.String()),
+    username: Type.Optional(Type.String({ minLength: 1, description: 'rtsp, hls, http' })),
+    password: Type.Optional(Type.String({ minLength: 1, description: 'better in a file' })),
+    password_file: Type.Optional(
+      Type.String({ minLength: 1, description: 'a file that holds the password' }),
+    ),
     schedule: Type.Optional(ScheduleSettings),
     burst: Type.Optional(
       Type.Object(
         {
-          frames: Type.Optional(Type.Integer({ minimum: 1, maximum: 20 })),
-          intervalS: Type.Optional(Type.Number({ minimum: 0, maximum: 300 })),
+          frames: Type.Optional(
+            Type.Integer({ minimum: 1, maximum: 20, description: 'frames of one observation' }),
+          ),
+          intervalS: Type.Optional(
+            Type.Number({ minimum: 0, maximum: 300, description: 'seconds between them' }),
+          ),
         },
         closed,
       ),
     ),
-    timeoutS: Type.Optional(Type.Number({ exclusiveMinimum: 0, maximum: 300 })),
-    roi: Type.Optional(Polygon),
-    privacyMasks: Type.Optional(Type.Array(Polygon, { maxItems: 32 })),
+    timeoutS: Type.Optional(
+      Type.Number({
+        exclusiveMinimum: 0,
+        maximum: 300,
+        description: 'the longest wait for any one frame, seconds',
+      }),
+    ),
+    roi: Type.Optional(
+      Type.Unsafe<Polygon>({
+        ...Polygon,
+        description:
+          'the region that the model looks at: corners [x, y], 0..1 of the frame from its top left',
+      }),
+    ),
+    privacyMasks: Type.Optional(
+      Type.Array(Polygon, {
+        maxItems: 32,
+        description: 'polygons that are painted over before anything else sees the frame',
+      }),
+    ),
     calibration: Type.Optional(
       Type.Object(
         {
-          cameraHeightM: Type.Optional(Type.Number()),
-          horizonRow: Type.Optional(Type.Number()),
-          fovDeg: Type.Optional(Type.Number()),
-          tiltDeg: Type.Optional(Type.Number()),
+          cameraHeightM: Type.Optional(
+            Type.Number({ minimum: 0, maximum: 5000, description: 'metres above mean sea level' }),
+          ),
+          horizonRow: Type.Optional(
+            Type.Number({
+              minimum: -1,
+              maximum: 2,
+              description: 'of the horizon, 0..1 of the frame from its top',
+            }),
+          ),
+          fovDeg: Type.Optional(
+            Type.Number({ exclusiveMinimum: 0, maximum: 180, description: 'horizontal field of view' }),
+          ),
+          tiltDeg: Type.Optional(
+            Type.Number({ minimum: -90, maximum: 90, description: 'downwards from level' }),
+          ),
         },
-        closed,
+        {
+          ...closed,
+          description: 'the geometry of the view, kept for models that ask for it; none does yet',
+        },
       ),
     ),
     location: Type.Optional(
       Type.Object(
         {
-          lat: Type.Number({ minimum: -90, maximum: 90 }),
-          lon: Type.Number({ minimum: -180, maximum: 180 }),
+          lat: Type.Number({ minimum: -90, maximum: 90, description: 'degrees north' }),
+          lon: Type.Number({ minimum: -180, maximum: 180, description: 'degrees east' }),
         },
-        closed,
+        { ...closed, description: 'where it stands; for schedule.sun' },
       ),
     ),
     units: Type.Optional(
-      Type.Unsafe<'metric' | 'imperial'>({ type: 'string', enum: ['metric', 'imperial'] }),
+      Type.Unsafe<'metric' | 'imperial'>({
+        type: 'string',
+        enum: ['metric', 'imperial'],
+        description: 'for people on its page; records always carry both',
+      }),
     ),
     replay: Type.Optional(
       Type.Unsafe<'watch' | 'once' | 'loop'>({
@@ -126,12 +175,16 @@ export const CameraSettings = Type.Object(
     simulation: Type.Optional(
       Type.Object(
         {
-          seed: Type.Optional(Type.Integer()),
+          seed: Type.Optional(Type.Integer({ description: 'another seed, another sea' })),
           selfLabel: Type.Optional(
             Type.Boolean({ description: 'label its own bursts with the known truth' }),
           ),
           speed: Type.Optional(
-            Type.Number({ minimum: 1, maximum: 10_000, description: 'seconds of sea per second of clock' }),
+            Type.Number({
+              minimum: 1,
+              maximum: 10_000,
+              description: 'how many times faster than real its sea changes; 600 when not set',
+            }),
           ),
         },
         closed,

@@ -1,0 +1,213 @@
+import { CameraSettings } from '../../src/config/schema.ts';
+import { isSetting, settingsDefinition, type Group, type Setting } from '../../src/config/definition.ts';
+
+const HOST_NAME = 'the host name';
+
+interface JsonSchema {
+  readonly type?: string;
+  readonly enum?: readonly unknown[];
+  readonly description?: string;
+  readonly properties?: Readonly<Record<string, JsonSchema>>;
+  readonly minimum?: number;
+  readonly exclusiveMinimum?: number;
+  readonly maximum?: number;
+  readonly pattern?: string;
+}
+
+/** `docs/configuration.md` and `config/example.json5`, from the one definition. */
+export function configFiles(): Record<string, string> {
+  const definition = settingsDefinition();
+  return { 'docs/configuration.md': page(definition), 'config/example.json5': example(definition) };
+}
+
+function page(definition: Group): string {
+  return [
+    '# Configuration',
+    '',
+    'Generated from `src/config/definition.ts` and `src/config/schema.ts` by `npm run generate`.',
+    '',
+    'One file, JSON5 or YAML, named by `--config FILE` or `SWELLSIGHT_CONFIG`; none is needed: the defaults run a',
+    'simulated camera against an embedded broker. Every key can also be set by its environment variable (lists as JSON;',
+    'a variable that is set to nothing counts as not set). The order is: defaults, file, environment, and last what a',
+    'remote command has set. Relative paths start at the working directory.',
+    '',
+    '`swellsight check-config` names every fault at once and exits with 78: unknown keys, wrong types, values that cannot',
+    'be true together. Nothing is guessed: `"8080"` in a file is text and no port.',
+    '',
+    'A secret can stand in a file of its own, named by the key with `_file` behind it; the last line break is dropped.',
+    "A relative name is looked up in systemd's `$CREDENTIALS_DIRECTORY` first (`LoadCredential=`). `config/example.json5`",
+    'shows every key with its default.',
+    '',
+    '## Keys',
+    '',
+    ...rows(definition, ''),
+    '## Cameras',
+    '',
+    'The list `cameras` replaces the default list as a whole. `rtsp`, `hls` and `http` need `url`; `v4l2`, `video` and',
+    '`directory` need `path`; `command` needs `command`; `simulated` needs none of them.',
+    '',
+    ...cameraRows(),
+    'Defaults of a camera: every 60 s (simulated: 4 s), bursts of 3 frames 2 s apart (simulated: 0.5 s), and never longer',
+    'than a quarter of the period; 15 s for each frame. A cron pattern has five fields, and day of month and weekday must',
+    'both match. Where clocks change for daylight saving, a pattern that names hours runs once for each local time that it',
+    'names (a time that is left out in spring runs at the end of the gap), and a pattern for every hour runs on without a',
+    'hole.',
+    '',
+    '## Example',
+    '',
+    '```json5',
+    '{',
+    "  site: 'ericeira',",
+    '  cameras: [',
+    '    {',
+    "      id: 'north',",
+    "      kind: 'rtsp',",
+    "      url: 'rtsp://192.168.1.20/stream1',",
+    "      username: 'viewer',",
+    "      password_file: 'north-camera',",
+    '      location: { lat: 38.99, lon: -9.42 },',
+    "      schedule: { cron: '*/10 * * * *', timezone: 'Europe/Lisbon', sun: { from: 'dawn', to: 'dusk' }, jitterS: 30 },",
+    '      privacyMasks: [[[0, 0.8], [0.3, 0.8], [0.3, 1], [0, 1]]],',
+    '    },',
+    '  ],',
+    "  mqtt: { url: 'mqtts://broker.example:8883', username: 'ericeira', password_file: 'mqtt', ca: '/etc/swellsight/ca.pem' },",
+    '}',
+    '```',
+    '',
+  ].join('\n');
+}
+
+function rows(group: Group, prefix: string): string[] {
+  const leaves = Object.entries(group).filter((entry): entry is [string, Setting] => isSetting(entry[1]));
+  const groups = Object.entries(group).filter((entry): entry is [string, Group] => !isSetting(entry[1]));
+  return [
+    ...(leaves.length === 0
+      ? []
+      : [
+          ...(prefix === '' ? [] : [`### \`${prefix.slice(0, -1)}\``, '']),
+          '| key | default | wanted | meaning | variable |',
+          '| --- | --- | --- | --- | --- |',
+          ...leaves.map(([name, setting]) => {
+            const { doc, wanted, env } = setting;
+            return `| \`${prefix}${name}\` | ${defaultText(prefix + name, setting)} | ${cell(wanted)} | ${cell(doc)} | \`${env}\` |`;
+          }),
+          '',
+        ]),
+    ...groups.flatMap(([name, inner]) => rows(inner, `${prefix}${name}.`)),
+  ];
+}
+
+function defaultText(key: string, setting: Setting): string {
+  if (key === 'device') return HOST_NAME;
+  if (key === 'cameras') return 'one simulated camera, `sim`';
+  return setting.default === null ? 'none' : `\`${JSON.stringify(setting.default)}\``;
+}
+
+function cameraRows(): string[] {
+  const lines = ['| key | wanted | meaning |', '| --- | --- | --- |'];
+  const walk = (schema: JsonSchema, prefix: string): void => {
+    for (const [name, inner] of Object.entries(schema.properties ?? {})) {
+      if (inner.properties) {
+        if (inner.description !== undefined)
+          lines.push(`| \`${prefix}${name}\` | {…} | ${cell(inner.description)} |`);
+        walk(inner, `${prefix}${name}.`);
+      } else
+        lines.push(`| \`${prefix}${name}\` | ${cell(wantedBy(inner))} | ${cell(inner.description ?? '')} |`);
+    }
+  };
+  walk(CameraSettings, '');
+  return [...lines, ''];
+}
+
+function wantedBy(schema: JsonSchema): string {
+  if (schema.enum) return `one of ${schema.enum.map(String).join(', ')}`;
+  const kind =
+    { integer: 'a whole number', number: 'a number', boolean: 'true or false', array: 'a list' }[
+      schema.type ?? ''
+    ] ?? 'text';
+  const least = schema.minimum ?? schema.exclusiveMinimum;
+  const most = schema.maximum;
+  const range = [
+    ...(least === undefined
+      ? []
+      : [`${schema.exclusiveMinimum === undefined ? 'from' : 'above'} ${String(least)}`]),
+    ...(most === undefined ? [] : [`to ${String(most)}`]),
+  ];
+  return [kind, ...range].join(' ');
+}
+
+const cell = (text: string): string => text.replaceAll('|', '\\|');
+
+function example(definition: Group): string {
+  return [
+    '// Every key with its default. Keys that have none stand in comments.',
+    '// Generated by `npm run generate`; docs/configuration.md tells more.',
+    '{',
+    ...exampleLines(definition, '', '  '),
+    '}',
+    '',
+  ].join('\n');
+}
+
+function exampleLines(group: Group, prefix: string, indent: string): string[] {
+  return Object.entries(group).flatMap(([name, node]) => {
+    const key = `${prefix}${name}`;
+    if (!isSetting(node))
+      return [`${indent}${name}: {`, ...exampleLines(node, `${key}.`, `${indent}  `), `${indent}},`];
+    if (key === 'cameras')
+      return [...comment(node, indent), ...EXAMPLE_CAMERAS.map((line) => `${indent}${line}`)];
+    const value = key === 'device' ? undefined : node.default;
+    const line =
+      value === undefined || value === null
+        ? `// ${name}: ${sample(key)},`
+        : `${name}: ${JSON.stringify(value)},`;
+    return [...comment(node, indent), `${indent}${line}`];
+  });
+}
+
+const comment = (setting: Setting, indent: string): string[] => [
+  `${indent}// ${setting.doc} Wanted: ${setting.wanted}.`,
+];
+
+const SAMPLES: Readonly<Record<string, string>> = {
+  device: '"station-7"',
+  'mqtt.clientId': '"swellsight-local-station-7"',
+  'mqtt.username': '"ericeira"',
+  'mqtt.password': '"better: password_file"',
+  'mqtt.password_file': '"mqtt-password"',
+  'mqtt.ca': '"/etc/swellsight/ca.pem"',
+  'mqtt.cert': '"/etc/swellsight/device.pem"',
+  'mqtt.key': '"/etc/swellsight/device.key"',
+  'model.active': '"swellsight-factory/1.0.0"',
+  'model.trustRoot': '"/etc/swellsight/root.json"',
+  'model.repository': '"https://models.example.org"',
+  'http.token': '"better: token_file"',
+  'http.token_file': '"http-token"',
+};
+
+function sample(key: string): string {
+  const text = SAMPLES[key];
+  if (text === undefined) throw new Error(`the example has no sample for ${key}`);
+  return text;
+}
+
+const EXAMPLE_CAMERAS = [
+  'cameras: [',
+  '  {',
+  '    id: "sim",',
+  '    kind: "simulated",',
+  '    schedule: { everyS: 4 },',
+  '    burst: { frames: 3, intervalS: 0.5 },',
+  '    simulation: { selfLabel: true },',
+  '  },',
+  '  // {',
+  '  //   id: "north",',
+  '  //   kind: "rtsp",',
+  '  //   url: "rtsp://192.168.1.20/stream1",',
+  '  //   username: "viewer",',
+  '  //   password_file: "north-camera",',
+  '  //   location: { lat: 38.99, lon: -9.42 },',
+  '  //   schedule: { everyS: 600, sun: { from: "dawn", to: "dusk" }, jitterS: 30 },',
+  '  // },',
+  '],',
+];

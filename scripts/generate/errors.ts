@@ -1,0 +1,21 @@
+import { ERROR_CODES } from '../../src/errors.ts';
+
+/** `docs/errors.md`, from the list of codes. */
+export function errorFiles(): Record<string, string> {
+  const rows = Object.entries(ERROR_CODES).map(
+    ([code, { retryable, hint }]) =>
+      `| \`${code}\` | ${retryable ? 'yes' : 'no'} | ${hint.replaceAll('|', '\\|')} |`,
+  );
+  const text = [
+    '# Error codes',
+    '',
+    'Generated from `src/errors.ts` by `npm run generate`. The codes are stable: they stand in events, in the reasons of',
+    'observations, in command answers, in HTTP problem documents (`code`) and in the log.',
+    '',
+    '| code | may go away by itself | what to do |',
+    '| --- | --- | --- |',
+    ...rows,
+    '',
+  ].join('\n');
+  return { 'docs/errors.md': text };
+}

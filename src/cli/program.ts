@@ -1,0 +1,111 @@
+import { Command, CommanderError, Option } from 'commander';
+import { asAgentError, isAbort } from '../errors.ts';
+import type { AgentOptions, LabelOptions, ObservationsOptions } from './agent-commands.ts';
+import { DEFAULT_URL } from './client.ts';
+import type { ConfigOptions } from './settings.ts';
+import { EXIT, exitCodeOf, jsonText, paint, processTerminal, type Terminal } from './terminal.ts';
+import { agentVersion } from './version.ts';
+
+/** What a command hands back is the exit code. */
+type Action = (terminal: Terminal) => Promise<number>;
+
+const config = () => new Option('-c, --config <file>', 'configuration, JSON5 or YAML (or SWELLSIGHT_CONFIG)');
+const json = () => new Option('--json', 'print JSON');
+const model = () => new Option('--model <dir>', 'model bundle; the configured one otherwise');
+
+/**
+ * Runs one command line; `argv` as in `process.argv`. Resolves with the exit code and never rejects: failures are one
+ * line with the hint on standard error, or a JSON document with `--json`.
+ */
+export async function main(argv: readonly string[], env: NodeJS.ProcessEnv): Promise<number> {
+  const stop = new AbortController();
+  const interrupt = (): void => stop.abort();
+  process.once('SIGINT', interrupt).once('SIGTERM', interrupt);
+  // A reader that goes away, such as `head`, is no failure of the command.
+  process.stdout.on('error', ignoreClosedPipe);
+  const terminal = processTerminal(env, stop.signal);
+  let action: Action | null = null;
+  const program = commandTree((chosen) => (action = chosen));
+  try {
+    await program.parseAsync(argv);
+    const run = action as Action | null;
+    return run === null ? EXIT.usage : await run(terminal);
+  } catch (thrown) {
+    if (thrown instanceof CommanderError) return thrown.exitCode === 0 ? EXIT.ok : EXIT.usage;
+    if (isAbort(thrown) && stop.signal.aborted) return 130;
+    return report(thrown, argv.includes('--json'), terminal);
+  } finally {
+    process.off('SIGINT', interrupt).off('SIGTERM', interrupt);
+  }
+}
+
+function report(thrown: unknown, asJson: boolean, terminal: Terminal): number {
+  const error = asAgentError(thrown);
+  const { code, message, hint } = error;
+  if (asJson) terminal.err(jsonText({ error: { code, message, hint } }));
+  else terminal.err(`${paint(terminal.colour.err).bad('swellsight:')} ${message}\n  ${hint}`);
+  return exitCodeOf(error);
+}
+
+function ignoreClosedPipe(error: NodeJS.ErrnoException): void {
+  if (error.code !== 'EPIPE') throw error;
+}
+
+function commandTree(choose: (action: Action) => void): Command {
+  const program = new Command('swellsight')
+    .description('Reads wave heights from a fixed surf camera, on the device.')
+    .version(agentVersion())
+    .exitOverride()
+    .showHelpAfterError('(--help lists what there is)')
+    .showSuggestionAfterError();
+  const command = (name: string, text: string): Command =>
+    program.command(name).description(text).exitOverride().copyInheritedSettings(program);
+  const ofAgent = (name: string, text: string): Command =>
+    command(name, text)
+      .option('--url <url>', `address of the agent (or SWELLSIGHT_URL; ${DEFAULT_URL})`)
+      .option('--token-file <file>', 'its bearer token (or SWELLSIGHT_TOKEN, SWELLSIGHT_TOKEN_FILE)')
+      .addOption(json());
+
+  command('run', 'run the agent')
+    .addOption(config())
+    .action((options: ConfigOptions) =>
+      choose(async () => {
+        const { runAgent } = await import('./run.ts');
+        return runAgent(options);
+      }),
+    );
+  command('check-config', 'check the configuration; every fault at once')
+    .addOption(config())
+    .addOption(json())
+    .action((options: ConfigOptions & { json?: boolean }) =>
+      choose(async (terminal) => (await import('./check-config.ts')).checkConfig(options, terminal)),
+    );
+  ofAgent('status', 'what the running agent is doing').action((options: AgentOptions) =>
+    choose(async (terminal) => (await import('./agent-commands.ts')).status(options, terminal)),
+  );
+  ofAgent('health', 'ok, degraded or failed, and why').action((options: AgentOptions) =>
+    choose(async (terminal) => (await import('./agent-commands.ts')).health(options, terminal)),
+  );
+  ofAgent('capture <camera>', 'one observation now').action((camera: string, options: AgentOptions) =>
+    choose(async (terminal) => (await import('./agent-commands.ts')).capture(camera, options, terminal)),
+  );
+  ofAgent('observations', 'history, newest first')
+    .option('--camera <id>')
+    .option('--from <time>', 'ISO 8601')
+    .option('--to <time>', 'ISO 8601')
+    .addOption(new Option('--status <status>').choices(['measured', 'rejected', 'failed', 'skipped']))
+    .option('--limit <n>', 'at most 1000', '20')
+    .option('--cursor <cursor>', 'the page after')
+    .action((options: ObservationsOptions) =>
+      choose(async (terminal) => (await import('./agent-commands.ts')).observations(options, terminal)),
+    );
+  ofAgent('label <observation> [height_m]', "a person's reading of an observation")
+    .option('--camera <id>', 'its camera; looked up otherwise')
+    .option('--observer <name>')
+    .option('--note <text>')
+    .option('--remove', 'take the label back')
+    .action((id: string, height: string | undefined, options: LabelOptions) =>
+      choose(async (terminal) => (await import('./agent-commands.ts')).label(id, height, options, terminal)),
+    );
+  return program;
+}
