@@ -27,8 +27,9 @@ def published_model(cache: Path) -> bytes:
 def _download(target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-        command = ["npm", "pack", PACKAGE, "--silent", "--pack-destination", folder]
-        subprocess.run(command, check=True, timeout=300, stdout=subprocess.DEVNULL)
+        command = ["npm", "pack", PACKAGE, "--loglevel", "error", "--pack-destination", folder]
+        if subprocess.run(command, timeout=300, stdout=subprocess.DEVNULL).returncode != 0:
+            raise SystemExit(f"npm pack {PACKAGE} failed: is the registry within reach?")
         (archive,) = Path(folder).glob("*.tgz")
         with tarfile.open(archive) as packed:
             part = Path(folder) / ASSETS
