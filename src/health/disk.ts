@@ -1,5 +1,6 @@
 import { statfs } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Clock } from '../clock.ts';
 import { readText } from './read-file.ts';
 
@@ -18,12 +19,12 @@ export interface DiskSpace {
   readonly usedPct: number | null;
 }
 
-export async function readDiskSpace(dir: string, clock: Clock): Promise<DiskSpace> {
+export async function readDiskSpace(dir: string): Promise<DiskSpace> {
   const patience = new AbortController();
   try {
     const space = await Promise.race([
       statfs(dir),
-      clock.sleep(STATFS_TIMEOUT_MS, patience.signal).then(() => null),
+      delay(STATFS_TIMEOUT_MS, null, { signal: patience.signal }),
     ]);
     if (space === null) return { freeMb: null, usedPct: null };
     const used = space.blocks - space.bfree;

@@ -101,7 +101,7 @@ export class Heartbeat {
       readTemperatureC(this.#root),
       readThrottled(this.#root),
       readFreeMemoryMb(this.#root),
-      readDiskSpace(stateDir, clock),
+      readDiskSpace(stateDir),
       this.#writes.sample(pids),
     ]);
 

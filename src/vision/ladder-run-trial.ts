@@ -4,7 +4,7 @@ import { missingLibrary, reasonLine } from './ladder-reason.ts';
 import type { Runtime, TrialMessage, TrialOutcome, TrialRequest, TrialRunner } from './ladder-trial-types.ts';
 
 export interface TrialLimits {
-  /** Until the verdict is there. TensorRT builds its engine in this time. */
+  /** Until the verdict is there. */
   readonly timeoutMs: number;
   /** Resident memory, MiB: what the vision process would be recycled at. */
   readonly maxRssMb: number;

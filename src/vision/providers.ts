@@ -32,9 +32,8 @@ export interface LadderDeps {
 
 /** A start waits for this one. */
 const CPU_TRIAL_TIMEOUT_MS = 60_000;
-const TRIAL_TIMEOUT_MS = 180_000;
-/** TensorRT builds its engine on the first open: minutes on a small Jetson. */
-const TENSORRT_TRIAL_TIMEOUT_MS = 900_000;
+/** A provider that takes longer to open would leave the agent blind for as long after every restart. */
+const TRIAL_TIMEOUT_MS = 120_000;
 const FIRST_DEMOTION_MS = 24 * 3_600_000;
 const LONGEST_DEMOTION_MS = 30 * 24 * 3_600_000;
 
@@ -67,7 +66,11 @@ export class ProviderLadder {
     this.#runtime = deps.runtime ?? runtimeIdentity;
     const { maxRssMb } = options.inference;
     this.#trial =
-      deps.trial ?? createTrialRunner((provider) => ({ timeoutMs: trialTimeoutMs(provider), maxRssMb }));
+      deps.trial ??
+      createTrialRunner((provider) => ({
+        timeoutMs: provider === 'cpu' ? CPU_TRIAL_TIMEOUT_MS : TRIAL_TIMEOUT_MS,
+        maxRssMb,
+      }));
   }
 
   /**
@@ -289,8 +292,3 @@ const samePlan = (a: Plan, b: Plan): boolean => a.provider === b.provider && a.t
 /** The CPU is quick to prove and always there. */
 const cpuFirst = (providers: readonly string[]): readonly string[] =>
   providers.includes('cpu') ? ['cpu', ...providers.filter((name) => name !== 'cpu')] : providers;
-
-function trialTimeoutMs(provider: string): number {
-  if (provider === 'cpu') return CPU_TRIAL_TIMEOUT_MS;
-  return provider === 'tensorrt' ? TENSORRT_TRIAL_TIMEOUT_MS : TRIAL_TIMEOUT_MS;
-}

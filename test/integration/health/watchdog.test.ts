@@ -1,0 +1,102 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { systemClock } from '../../../src/clock.ts';
+import { Watchdog, watchdogIntervalMs } from '../../../src/health/watchdog.ts';
+import { openNotifySocket } from '../../../src/health/notify-socket.ts';
+import { tempDir } from '../../fixtures/store.ts';
+
+/** Stands in for systemd: binds a datagram socket and prints each datagram as one line. */
+const RECEIVER = `
+import socket, sys
+name = sys.argv[1]
+s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+s.bind('\\0' + name[1:] if name.startswith('@') else name)
+print('bound', flush=True)
+while True:
+    print(s.recv(4096).decode(), flush=True)
+`;
+
+let dir: ReturnType<typeof tempDir>;
+let receiver: ChildProcess | null = null;
+const lines: string[] = [];
+beforeEach(() => {
+  dir = tempDir();
+  lines.length = 0;
+});
+afterEach(() => {
+  receiver?.kill('SIGKILL');
+  receiver = null;
+  dir.remove();
+});
+
+async function receive(address: string): Promise<void> {
+  const child = spawn('/usr/bin/python3', ['-c', RECEIVER, address], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  receiver = child;
+  const output = createInterface({ input: child.stdout });
+  output.on('line', (line) => lines.push(line));
+  await once(output, 'line');
+  lines.length = 0;
+}
+
+const seen = (line: string): Promise<boolean> =>
+  vi.waitUntil(() => lines.includes(line), { timeout: 5_000, interval: 20 });
+
+describe('Watchdog', () => {
+  it.each([
+    ['a path', () => join(dir.path, 'notify')],
+    ['an abstract name', () => `@swellsight-test-${process.pid}`],
+  ])('tells the service manager on %s', async (_what, address) => {
+    await receive(address());
+    const stop = new AbortController();
+    let alive = true;
+    const watchdog = await Watchdog.open(
+      { NOTIFY_SOCKET: address(), WATCHDOG_USEC: '200000' },
+      { clock: systemClock, isAlive: () => alive },
+    );
+    expect(watchdog).not.toBeNull();
+    watchdog?.start(stop.signal);
+    await seen('READY=1');
+    await vi.waitUntil(() => lines.filter((line) => line === 'WATCHDOG=1').length >= 3, { timeout: 5_000 });
+    watchdog?.status('two cameras\nup');
+    await seen('STATUS=two cameras up');
+
+    alive = false;
+    await new Promise((resolve) => setTimeout(resolve, 150));
+    const told = lines.length;
+    await new Promise((resolve) => setTimeout(resolve, 400));
+    expect(lines.length).toBe(told);
+
+    stop.abort();
+    await seen('STOPPING=1');
+  });
+
+  it('is not there unless it was asked for', async () => {
+    const deps = { clock: systemClock, isAlive: () => true };
+    expect(await Watchdog.open({}, deps)).toBeNull();
+    expect(await Watchdog.open({ NOTIFY_SOCKET: '' }, deps)).toBeNull();
+    expect(await Watchdog.open({ NOTIFY_SOCKET: 'vsock:2:1' }, deps)).toBeNull();
+    expect(await Watchdog.open({ NOTIFY_SOCKET: `/${'x'.repeat(200)}` }, deps)).toBeNull();
+  });
+
+  it('does not mind that nobody listens', async () => {
+    const socket = await openNotifySocket(join(dir.path, 'nobody'));
+    expect(socket?.send('READY=1')).toBe(false);
+    socket?.close();
+  });
+});
+
+describe('watchdogIntervalMs', () => {
+  it('is half of what systemd waits, for this process alone', () => {
+    expect(watchdogIntervalMs({ WATCHDOG_USEC: '30000000' })).toBe(15_000);
+    expect(watchdogIntervalMs({ WATCHDOG_USEC: '30000000', WATCHDOG_PID: '7' }, 7)).toBe(15_000);
+    expect(watchdogIntervalMs({ WATCHDOG_USEC: '30000000', WATCHDOG_PID: '8' }, 7)).toBeNull();
+    expect(watchdogIntervalMs({})).toBeNull();
+    expect(watchdogIntervalMs({ WATCHDOG_USEC: 'soon' })).toBeNull();
+    expect(watchdogIntervalMs({ WATCHDOG_USEC: '0' })).toBeNull();
+  });
+});

@@ -1,0 +1,181 @@
+import { Ajv } from 'ajv';
+import addFormatsModule from 'ajv-formats';
+import { readFileSync } from 'node:fs';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { Health } from '../../../src/contract/health.ts';
+import { DEGRADED_CODES } from '../../../src/health/degraded.ts';
+import { Heartbeat, type HeartbeatDeps } from '../../../src/health/heartbeat.ts';
+import type { CameraHealth, HealthSources, VisionHealth } from '../../../src/health/types.ts';
+import { ManualClock, silentLog, tempDir } from '../../fixtures/store.ts';
+
+const addFormats = addFormatsModule.default;
+const ajv = new Ajv({ allErrors: true });
+addFormats(ajv);
+const isHealth = ajv.compile(Health);
+
+const camera = (id: string, state: CameraHealth['state']): CameraHealth => ({
+  id,
+  state,
+  lastFrameAgeS: 12.34,
+  failures1h: 0,
+  nextRunAtMs: Date.UTC(2026, 5, 1, 12),
+});
+const vision = (ready = true): VisionHealth => ({
+  provider: 'cpu',
+  pid: null,
+  stats: {
+    rssMb: 150.123,
+    p50Ms: 20.04,
+    p95Ms: Number.NaN,
+    failures1h: 0,
+    restarts: 1,
+    lastProgressMonoMs: 0,
+    ready,
+  },
+});
+const WELL: HealthSources = {
+  cameras: () => [camera('north', 'up')],
+  link: () => ({
+    connectedSinceMs: 0,
+    reconnects1h: 0,
+    rttMs: 3.456,
+    broker: 'broker:8883',
+    protocolVersion: 5,
+  }),
+  vision: () => vision(),
+  outbox: () => ({ depth: 0, oldestAgeS: null, droppedTotal: 0 }),
+  model: () => ({ name: 'm', version: '1.0.0', digest: 'sha256:0', phase: 'committed', trusted: true }),
+  clock: () => ({ synced: true, offsetMs: 0.1234 }),
+};
+const fails = (): never => {
+  throw new Error('broken');
+};
+
+let state: ReturnType<typeof tempDir>;
+beforeEach(() => {
+  state = tempDir();
+});
+afterEach(() => state.remove());
+
+function heartbeat(sources: Partial<HealthSources> = {}, deps: Partial<HeartbeatDeps> = {}): Heartbeat {
+  return new Heartbeat(
+    { intervalS: 30, stateDir: state.path, agentVersion: '0.1.0', bootId: 'boot' },
+    {
+      clock: new ManualClock(),
+      log: silentLog,
+      sources: { ...WELL, ...sources },
+      sink: () => undefined,
+      // An empty root: what this machine's sensors say does not matter here.
+      root: state.path,
+      ...deps,
+    },
+  );
+}
+
+describe('Heartbeat', () => {
+  it('makes a record of the contract', async () => {
+    const record = await heartbeat().take();
+    expect(isHealth(record), JSON.stringify(isHealth.errors)).toBe(true);
+    expect(record).toMatchObject({
+      seq: 1,
+      boot_id: 'boot',
+      at: '2026-06-01T00:00:00.000Z',
+      cpu: { temp_c: null, throttled: null },
+      memory: { vision_rss_mb: 150.1 },
+      clock: { synced: true, offset_ms: 0.123 },
+      link: { connected_since: '1970-01-01T00:00:00.000Z', rtt_ms: 3.5, broker: 'broker:8883' },
+      cameras: [{ id: 'north', last_frame_age_s: 12.3, next_run_at: '2026-06-01T12:00:00.000Z' }],
+      inference: { provider: 'cpu', p50_ms: 20, p95_ms: null, restarts: 1 },
+      degraded: [],
+    });
+  });
+
+  it('reads this machine', async () => {
+    const record = await heartbeat({}, { root: '/' }).take();
+    expect(isHealth(record), JSON.stringify(isHealth.errors)).toBe(true);
+    expect(record.memory.rss_mb).toBeGreaterThan(10);
+    expect(record.disk.free_mb).toBeGreaterThan(0);
+  });
+
+  it('lives through every source failing, and says which', async () => {
+    const record = await heartbeat({
+      cameras: fails,
+      link: fails,
+      vision: fails,
+      outbox: fails,
+      model: fails,
+      clock: fails,
+    }).take();
+    expect(isHealth(record), JSON.stringify(isHealth.errors)).toBe(true);
+    expect(record.degraded).toEqual(
+      ['vision', 'link', 'model', 'outbox', 'clock', 'cameras'].map((part) => `probe_failed:${part}`),
+    );
+  });
+
+  it.each([
+    ['clock_unsynced', { clock: () => ({ synced: false, offsetMs: null }) }],
+    ['link_down', { link: () => ({ ...WELL.link(), connectedSinceMs: null }) }],
+    ['link_flapping', { link: () => ({ ...WELL.link(), reconnects1h: 5 }) }],
+    ['camera_down:south', { cameras: () => [camera('north', 'up'), camera('south', 'down')] }],
+    ['camera_frozen:north', { cameras: () => [camera('north', 'frozen')] }],
+    ['camera_obstructed:north', { cameras: () => [camera('north', 'obstructed')] }],
+    ['vision_down', { vision: () => vision(false) }],
+    ['inference_failing', { vision: () => ({ ...vision(), stats: { ...vision().stats, failures1h: 5 } }) }],
+    ['model_missing', { model: () => ({ ...WELL.model(), name: null }) }],
+    ['unsigned_model', { model: () => ({ ...WELL.model(), trusted: false }) }],
+    ['outbox_backlog', { outbox: () => ({ depth: 9, oldestAgeS: 901, droppedTotal: 0 }) }],
+  ] satisfies [string, Partial<HealthSources>][])('says %s, and nothing else', async (code, sources) => {
+    expect((await heartbeat(sources).take()).degraded).toEqual([code]);
+  });
+
+  it('says nothing of a camera that starts and of a vision process that is not wanted', async () => {
+    const record = await heartbeat({
+      cameras: () => [camera('north', 'starting')],
+      vision: () => null,
+    }).take();
+    expect(record.degraded).toEqual([]);
+    expect(record.inference.provider).toBeNull();
+  });
+
+  it('beats at once and at every interval, numbers by ones, survives its sink, ends with the signal', async () => {
+    const clock = new ManualClock();
+    const stop = new AbortController();
+    const seen: { seq: number; at: string; degraded: readonly string[] }[] = [];
+    let dropped = 0;
+    const subject = heartbeat(
+      { outbox: () => ({ depth: 0, oldestAgeS: null, droppedTotal: (dropped += 2) }) },
+      {
+        clock,
+        sink: (record) => {
+          seen.push(record);
+          if (seen.length === 2) throw new Error('no link');
+          if (seen.length === 3) stop.abort();
+        },
+      },
+    );
+    expect(subject.latest).toBeNull();
+    await subject.run(stop.signal);
+    expect(seen.map(({ seq }) => seq)).toEqual([1, 2, 3]);
+    expect(seen.map(({ at }) => at.slice(14, 19))).toEqual(['00:00', '00:30', '01:00']);
+    expect(seen.every(({ degraded }) => degraded.includes('outbox_dropping'))).toBe(true);
+    expect(subject.latest?.seq).toBe(3);
+  });
+
+  it('keeps time outside of what a date can hold off the wire', async () => {
+    const record = await heartbeat({
+      cameras: () => [{ ...camera('north', 'up'), nextRunAtMs: 1e18 }],
+    }).take();
+    expect(record.cameras[0]?.next_run_at).toBeNull();
+  });
+});
+
+describe('DEGRADED_CODES', () => {
+  it('are all documented, and nothing else is', () => {
+    const page = readFileSync(new URL('../../../docs/health.md', import.meta.url), 'utf8');
+    const documented = [...page.matchAll(/^\| `([^`]+)` +\| (.+) \|$/gm)].map((row) => [
+      row[1],
+      row[2]?.trim(),
+    ]);
+    expect(Object.fromEntries(documented)).toEqual(DEGRADED_CODES);
+  });
+});

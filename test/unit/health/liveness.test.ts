@@ -1,0 +1,54 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { systemClock } from '../../../src/clock.ts';
+import { Liveness } from '../../../src/health/liveness.ts';
+import { ManualClock } from '../../fixtures/store.ts';
+
+let stop: AbortController;
+beforeEach(() => {
+  stop = new AbortController();
+});
+afterEach(() => stop.abort());
+
+describe('Liveness', () => {
+  it('is alive before it starts and while the loop turns, and measures its delay', async () => {
+    const liveness = new Liveness({ maxSilenceMs: 10_000 }, { clock: systemClock, parts: [] });
+    expect(liveness.report()).toEqual({
+      alive: true,
+      stalled: [],
+      loopDelayP99Ms: null,
+      loopDelayMaxMs: null,
+    });
+    liveness.start(stop.signal);
+    await delay(150);
+    const busyUntilMs = performance.now() + 400;
+    while (performance.now() < busyUntilMs);
+    await vi.waitUntil(() => (liveness.report().loopDelayMaxMs ?? 0) > 150, { timeout: 5_000 });
+    expect(liveness.report().alive).toBe(true);
+  });
+
+  it('names the part that stands still, but not one of which nothing is expected', () => {
+    const clock = new ManualClock();
+    let visionMs: number | null = null;
+    const liveness = new Liveness(
+      { maxSilenceMs: 10_000 },
+      { clock, parts: [{ name: 'vision', maxSilenceMs: 30_000, lastProgressMonoMs: () => visionMs }] },
+    );
+    clock.advance(60_000);
+    expect(liveness.report().alive).toBe(true);
+    visionMs = clock.monoMs();
+    clock.advance(30_000);
+    expect(liveness.report().stalled).toEqual([]);
+    clock.advance(1);
+    expect(liveness.report()).toMatchObject({ alive: false, stalled: ['vision'] });
+  });
+
+  it('names the main loop when its last turn is long ago', () => {
+    // A clock whose sleeps never end is a loop that never comes round.
+    const stuck = Object.assign(new ManualClock(), { sleep: () => new Promise<void>(() => undefined) });
+    const liveness = new Liveness({ maxSilenceMs: 10_000 }, { clock: stuck, parts: [] });
+    liveness.start(stop.signal);
+    stuck.advance(10_001);
+    expect(liveness.report()).toMatchObject({ alive: false, stalled: ['main_loop'] });
+  });
+});
