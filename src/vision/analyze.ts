@@ -1,17 +1,16 @@
-import sharp from 'sharp';
 import { decode, readHeader } from './decode.ts';
 import { readHeads } from './heads.ts';
 import { applyPrivacyMasks, boundingBox, coverage, withinRegion } from './mask.ts';
 import type { Picture, Size } from './picture.ts';
 import { WHOLE } from './picture.ts';
 import { fitPixels } from './preprocess.ts';
+import { encodePreview, previewSize } from './preview.ts';
 import type { FrameOptions, FrameResult, HeadValues } from './protocol.ts';
 import { judge } from './quality.ts';
 import { GATE, measure } from './quality-signals.ts';
 import type { Session } from './session.ts';
 import { viewSignature } from './view-signature.ts';
 
-const PREVIEW_QUALITY = 80;
 /** The gate leaves out what lies this close to a mask: the painted edge is no edge of the scene. */
 const GATE_MARGIN_PX = 6;
 
@@ -72,21 +71,3 @@ const largest = (sizes: readonly Size[]): Size => ({
   width: Math.max(...sizes.map(({ width }) => width)),
   height: Math.max(...sizes.map(({ height }) => height)),
 });
-
-/** The whole frame at most `maxWidthPx` wide, in its true aspect ratio, never enlarged. */
-export function previewSize(source: Size, maxWidthPx: number): Size {
-  const scale = Math.min(1, maxWidthPx / source.width);
-  return {
-    width: Math.max(1, Math.round(source.width * scale)),
-    height: Math.max(1, Math.round(source.height * scale)),
-  };
-}
-
-/** A JPEG of an already masked picture. */
-export async function encodePreview(picture: Picture, maxWidthPx: number): Promise<Uint8Array> {
-  const { width, height } = previewSize(picture.source, maxWidthPx);
-  return sharp(picture.data, { raw: { width: picture.width, height: picture.height, channels: 3 } })
-    .resize(width, height, { fit: 'fill' })
-    .jpeg({ quality: PREVIEW_QUALITY })
-    .toBuffer();
-}

@@ -1,8 +1,10 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { AgentError } from '../errors.ts';
 import type { Bundle } from '../model/manifest.ts';
 import { decode, readHeader } from './decode.ts';
-import type { Outputs, Session } from './session.ts';
+import type { Outputs, Session, SessionOptions } from './session.ts';
+import { openSession } from './session.ts';
 
 /** One golden value that was not reproduced. */
 export interface GoldenMismatch {
@@ -31,6 +33,24 @@ export async function proveGolden(session: Session, bundle: Bundle): Promise<Gol
     }
   }
   return mismatches;
+}
+
+/** Opens a bundle and proves it. Throws as `openSession`, and `model_golden_mismatch`. */
+export async function openProven(bundle: Bundle, options: SessionOptions): Promise<Session> {
+  const session = await openSession(bundle, options);
+  try {
+    const mismatches = await proveGolden(session, bundle);
+    const [worst] = mismatches;
+    if (worst === undefined) return session;
+    throw new AgentError(
+      'model_golden_mismatch',
+      `${worst.output} of ${worst.image} is off by ${worst.difference ?? 'all'}, allowed is ${worst.tolerance}`,
+      { context: { mismatches } },
+    );
+  } catch (thrown) {
+    await session.release();
+    throw thrown;
+  }
 }
 
 /** All stage outputs for one encoded image, whole frame, no gate, no masks. */

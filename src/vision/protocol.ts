@@ -78,6 +78,8 @@ export interface FrameOptions {
   readonly previewWidthPx?: number;
   /** Run the model also on a frame that the gate rejects (for calibration studies); default false. */
   readonly ignoreGate?: boolean;
+  /** Scheduled frames go before requests when frames wait; default `request`. */
+  readonly priority?: 'schedule' | 'request';
 }
 
 /** One frame's answer. `heads` is null when the gate rejected the frame. */

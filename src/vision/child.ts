@@ -1,0 +1,147 @@
+import { fork, type ChildProcess } from 'node:child_process';
+import { AgentError, type ErrorCode } from '../errors.ts';
+import type { VisionReply, VisionRequest } from './messages.ts';
+
+const ENTRY = new URL(import.meta.url.endsWith('.ts') ? './process.ts' : './process.js', import.meta.url);
+
+/** What native libraries look for; nothing else of the agent's environment, which may hold secrets, goes along. */
+const PASSED_ON =
+  /^(PATH|HOME|LANG|LC_ALL|TZ|TMPDIR|LD_LIBRARY_PATH|DYLD_LIBRARY_PATH|XDG_(CACHE_HOME|RUNTIME_DIR)|DISPLAY|SystemRoot|TEMP|LOCALAPPDATA|(CUDA|NVIDIA|VK|ORT|MESA|LIBVA|COREML)_\w+)$/;
+
+/** Small pictures and short-lived arrays: the heap need not grow, and freed memory should go back. */
+const NODE_FLAGS = ['--max-old-space-size=96', '--max-semi-space-size=2', '--no-warnings'];
+const KEPT_STDERR_CHARS = 2000;
+
+export function childEnvironment(environment: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+  const kept = Object.entries(environment).filter(([name]) => PASSED_ON.test(name));
+  // onnxruntime must not phone home. Two malloc arenas instead of eight a core keep the resident size down.
+  return { ...Object.fromEntries(kept), ORT_DISABLE_TELEMETRY: '1', MALLOC_ARENA_MAX: '2' };
+}
+
+interface Pending {
+  readonly resolve: (reply: VisionReply) => void;
+  readonly reject: (error: AgentError) => void;
+}
+
+/** One vision process. One request at a time; every request has a deadline, and passing it costs the process. */
+export class VisionChild {
+  readonly #process: ChildProcess;
+  #pending: Pending | null = null;
+  #end: AgentError | null = null;
+  #stderr = '';
+  /** Resolves when the process is gone. */
+  readonly ended: Promise<void>;
+
+  constructor() {
+    this.#process = fork(ENTRY, {
+      serialization: 'advanced',
+      execArgv: NODE_FLAGS,
+      env: childEnvironment(process.env),
+      stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
+      // A process group of its own, so that it can be killed with whatever a provider's library started.
+      detached: process.platform !== 'win32',
+    });
+    this.ended = new Promise((resolve) => {
+      this.#process.once('error', (cause) => {
+        this.#settleEnd(
+          new AgentError('vision_start_failed', 'the vision process cannot be started', { cause }),
+        );
+        resolve();
+      });
+      this.#process.once('exit', (code, signal) => {
+        const how = signal ?? `exit code ${code ?? -1}`;
+        const last = this.#stderr.trim().split('\n').at(-1)?.slice(0, 200) ?? '';
+        this.#settleEnd(
+          new AgentError(
+            'vision_crashed',
+            `the vision process ended with ${how}${last === '' ? '' : `: ${last}`}`,
+            {
+              context: { code, signal },
+            },
+          ),
+        );
+        resolve();
+      });
+    });
+    this.#process.on('message', (reply) => {
+      const pending = this.#pending;
+      this.#pending = null;
+      pending?.resolve(reply as VisionReply);
+    });
+    this.#process.stderr?.on('data', (chunk: Buffer) => {
+      this.#stderr = (this.#stderr + chunk.toString('utf8')).slice(-KEPT_STDERR_CHARS);
+    });
+  }
+
+  get pid(): number | undefined {
+    return this.#process.pid;
+  }
+
+  /** Null while it lives. */
+  get end(): AgentError | null {
+    return this.#end;
+  }
+
+  /**
+   * Sends one request and waits for its answer. Rejects with what the answer says (`image_*`, `vision_output_invalid`,
+   * …), `vision_timeout` after `deadlineMs` (the process is killed), or `vision_crashed` when it ended.
+   */
+  async request(request: VisionRequest, deadlineMs: number): Promise<VisionReply> {
+    if (this.#end !== null) throw this.#end;
+    if (this.#pending !== null) throw new AgentError('internal', 'requests to the vision process overlap');
+    let timer: NodeJS.Timeout | undefined;
+    try {
+      const reply = await new Promise<VisionReply>((resolve, reject) => {
+        this.#pending = { resolve, reject };
+        timer = setTimeout(() => {
+          const seconds = deadlineMs / 1000;
+          this.kill(
+            new AgentError('vision_timeout', `no answer within ${seconds} s`, { context: { deadlineMs } }),
+          );
+        }, deadlineMs);
+        this.#process.send(request, (cause) => {
+          if (cause === null) return;
+          this.kill(new AgentError('vision_crashed', 'the vision process cannot be reached', { cause }));
+        });
+      });
+      if (reply.type === 'failed') {
+        const { code, message, context } = reply.error;
+        throw new AgentError(code, message, { context });
+      }
+      return reply;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** Ends the process and its group at once; whoever waits gets `why`. */
+  kill(why: AgentError): void {
+    this.#settleEnd(why);
+    const { pid } = this.#process;
+    if (pid === undefined || this.#process.exitCode !== null || this.#process.signalCode !== null) return;
+    try {
+      process.kill(process.platform === 'win32' ? pid : -pid, 'SIGKILL');
+    } catch {
+      // It has just ended, or was killed before it had its group.
+      this.#process.kill('SIGKILL');
+    }
+  }
+
+  /** Lets an idle process go; kills it when it has not ended after `graceMs`. */
+  async release(graceMs: number): Promise<void> {
+    const code: ErrorCode = 'vision_closed';
+    if (this.#process.connected) this.#process.disconnect();
+    const timer = setTimeout(
+      () => this.kill(new AgentError(code, 'the vision process is stopping')),
+      graceMs,
+    );
+    await this.ended;
+    clearTimeout(timer);
+  }
+
+  #settleEnd(why: AgentError): void {
+    this.#end ??= why;
+    this.#pending?.reject(this.#end);
+    this.#pending = null;
+  }
+}

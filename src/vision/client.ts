@@ -1,0 +1,310 @@
+import { AgentError, asAgentError } from '../errors.ts';
+import { Backoff } from '../retry.ts';
+import type { VisionChild } from './child.ts';
+import type { PlanSource, VisionDeps, VisionOptions } from './client-options.ts';
+import type { Plan } from './ladder-trial-types.ts';
+import type { VisionReply, VisionRequest } from './messages.ts';
+import type {
+  FrameOptions,
+  FrameResult,
+  ProviderReport,
+  RenderOptions,
+  VisionClient,
+  VisionStats,
+} from './protocol.ts';
+import { RequestQueue, type Priority, type QueuedRequest } from './request-queue.ts';
+import { openServing, type Serving } from './serving.ts';
+import { StatsCounter } from './vision-stats.ts';
+
+const RESTART = { minMs: 500, maxMs: 60_000, resetAfterMs: 60_000 };
+/** A plan that fails so many frames or starts in a row is given up, if the ladder has another. */
+const FAILURES_TO_DEMOTE = 3;
+/** A fresh process may be near the ceiling already: it is not replaced before it has grown by so much. */
+const LEAST_GROWTH_MB = 16;
+const CLOSE_GRACE_MS = 2000;
+
+/**
+ * The supervised vision process of one bundle.
+ *
+ * INVARIANTS
+ * - One frame is in flight at a time; the next is sent when it is answered or its process is gone.
+ * - A crash, hang or time-out costs the frame in flight alone: what waits goes to the next process.
+ * - A process is replaced (memory, better plan) by opening and proving the new one first; the old one serves meanwhile.
+ * - After `close` nothing is started and no child is left.
+ */
+export class VisionProcess implements VisionClient {
+  readonly #options: VisionOptions;
+  readonly #deps: VisionDeps;
+  readonly #queue: RequestQueue;
+  readonly #stats: StatsCounter;
+  readonly #backoff: Backoff;
+  readonly #stop = new AbortController();
+  #serving: Serving | null = null;
+  readonly #opening = new Set<VisionChild>();
+  #plan: Plan | null = null;
+  #report: ProviderReport | null = null;
+  #busy: Promise<void> | null = null;
+  #restarting: Promise<void> | null = null;
+  #replacing: Promise<void> | null = null;
+  /** Why the last start failed; while set, frames are refused instead of waiting for the next attempt. */
+  #down: AgentError | null = null;
+  #failuresInRow = 0;
+  #draining = false;
+
+  constructor(options: VisionOptions, deps: VisionDeps) {
+    this.#options = options;
+    this.#deps = deps;
+    this.#queue = new RequestQueue({ max: options.queueMax });
+    this.#stats = new StatsCounter(deps);
+    this.#backoff = new Backoff(RESTART, deps);
+  }
+
+  /**
+   * Chooses the plan, starts the process, opens and proves the model. Rejects when that fails (`model_*`,
+   * `provider_unavailable`, `vision_*`): the handle is closed then, and another bundle or a later attempt is the
+   * caller's choice. The signal ends a start that is under way; later on, `close` does.
+   */
+  async start(signal: AbortSignal): Promise<void> {
+    const starting = AbortSignal.any([signal, this.#stop.signal]);
+    try {
+      const plan = this.#options.plan ??
+        (await this.#deps.ladder?.first(starting)) ?? { provider: 'cpu', threads: 1 };
+      this.#serve(await this.#open(plan, starting));
+    } catch (thrown) {
+      await this.close();
+      throw thrown;
+    }
+    if (this.#options.plan === null && this.#deps.ladder !== undefined) void this.#explore(this.#deps.ladder);
+  }
+
+  async analyze(bytes: Uint8Array, options: FrameOptions, signal?: AbortSignal): Promise<FrameResult> {
+    const priority = options.priority ?? 'request';
+    const reply = await this.#submit({ type: 'analyze', bytes, options }, priority, signal);
+    if (reply.type === 'analyzed') return reply.result;
+    throw new AgentError('internal', `the vision process answered ${reply.type} to analyze`);
+  }
+
+  async render(bytes: Uint8Array, options: RenderOptions, signal?: AbortSignal): Promise<Uint8Array> {
+    const reply = await this.#submit({ type: 'render', bytes, options }, 'request', signal);
+    if (reply.type === 'rendered') return reply.jpeg;
+    throw new AgentError('internal', `the vision process answered ${reply.type} to render`);
+  }
+
+  get report(): ProviderReport | null {
+    return this.#report;
+  }
+
+  /** Of the process that serves now; for tests and diagnostics. */
+  get pid(): number | null {
+    return this.#serving?.child.pid ?? null;
+  }
+
+  stats(): VisionStats {
+    return this.#stats.snapshot(this.#serving !== null);
+  }
+
+  /** Takes no more frames, finishes those that it has, then closes: for a handle that was replaced by another. */
+  async drain(): Promise<void> {
+    this.#draining = true;
+    for (let work = this.#busy ?? this.#restarting; work !== null; work = this.#busy ?? this.#restarting) {
+      if (this.#busy === null && (this.#queue.length === 0 || this.#down !== null)) break;
+      await work;
+    }
+    await this.close();
+  }
+
+  /** Refuses what waits (`vision_closed`), gives the frame in flight two seconds, and ends the process for sure. */
+  async close(): Promise<void> {
+    const closed = closedError();
+    this.#stop.abort(closed);
+    this.#queue.rejectAll(closed);
+    for (const child of this.#opening) child.kill(closed);
+    const grace = this.#busy === null ? null : this.#deps.clock.sleep(CLOSE_GRACE_MS);
+    if (grace !== null) await Promise.race([this.#busy, grace]);
+    const child = this.#serving?.child;
+    this.#serving = null;
+    if (this.#busy !== null) child?.kill(closed);
+    await Promise.all([child?.release(CLOSE_GRACE_MS), this.#busy, this.#restarting, this.#replacing]);
+  }
+
+  async #submit(request: VisionRequest, priority: Priority, signal?: AbortSignal): Promise<VisionReply> {
+    signal?.throwIfAborted();
+    if (this.#draining || this.#stop.signal.aborted) throw closedError();
+    if (this.#down !== null) throw this.#down;
+    let abort = (): void => undefined;
+    try {
+      return await new Promise<VisionReply>((resolve, reject) => {
+        const entry: QueuedRequest = { request, priority, resolve, reject };
+        abort = () => {
+          this.#queue.remove(entry);
+          reject(signal?.reason as Error);
+        };
+        signal?.addEventListener('abort', abort, { once: true });
+        this.#queue.add(entry);
+        this.#pump();
+      });
+    } finally {
+      signal?.removeEventListener('abort', abort);
+    }
+  }
+
+  #pump(): void {
+    const serving = this.#serving;
+    if (this.#busy !== null || serving === null) return;
+    const entry = this.#queue.next();
+    if (entry === undefined) return;
+    this.#busy = this.#work(serving, entry).finally(() => {
+      this.#busy = null;
+      this.#pump();
+    });
+  }
+
+  async #work(serving: Serving, entry: QueuedRequest): Promise<void> {
+    const startedMs = this.#deps.clock.monoMs();
+    try {
+      const reply = await serving.child.request(entry.request, this.#options.timeoutS * 1000);
+      this.#stats.progress(reply.rssMb);
+      if (entry.request.type === 'analyze') this.#stats.frame(this.#deps.clock.monoMs() - startedMs);
+      this.#failuresInRow = 0;
+      entry.resolve(reply);
+      this.#checkMemory(serving, reply.rssMb);
+    } catch (thrown) {
+      entry.reject(thrown);
+      const error = asAgentError(thrown);
+      if (error.code.startsWith('image_')) return;
+      this.#stats.failure();
+      this.#failuresInRow += 1;
+      if (this.#serving !== serving) return;
+      if (serving.child.end !== null) this.#lost(error);
+      else this.#stepDown(serving.plan, error);
+    }
+  }
+
+  /** The serving process is gone: start another, after a pause. */
+  #lost(error: AgentError): void {
+    this.#serving = null;
+    this.#restarting ??= this.#restart(error).finally(() => {
+      this.#restarting = null;
+    });
+  }
+
+  async #restart(first: AgentError): Promise<void> {
+    let error = first;
+    while (!this.#isClosed()) {
+      const restartInMs = this.#backoff.nextMs();
+      this.#deps.onEvent({ type: 'exited', code: error.code, detail: error.message, restartInMs });
+      const plan = this.#planAfterFailure(error);
+      try {
+        await this.#deps.clock.sleep(restartInMs, this.#stop.signal);
+        // A replacement that was under way may have come first.
+        await this.#replacing;
+        if (this.#serving !== null) return;
+        const serving = await this.#open(plan, this.#stop.signal);
+        this.#stats.restart();
+        this.#serve(serving);
+        return;
+      } catch (thrown) {
+        if (this.#isClosed()) return;
+        error = asAgentError(thrown);
+        this.#stats.failure();
+        this.#failuresInRow += 1;
+        this.#down = error;
+        this.#queue.rejectAll(error);
+      }
+    }
+  }
+
+  #isClosed(): boolean {
+    return this.#stop.signal.aborted;
+  }
+
+  /** The process lives but answers rubbish: another plan may do better. */
+  #stepDown(plan: Plan, error: AgentError): void {
+    const next = this.#planAfterFailure(error);
+    if (next.provider !== plan.provider) this.#replace(next, () => undefined);
+  }
+
+  #planAfterFailure(error: AgentError): Plan {
+    const plan = this.#plan ?? { provider: 'cpu', threads: 1 };
+    if (this.#failuresInRow < FAILURES_TO_DEMOTE) return plan;
+    const next = this.#deps.ladder?.demote(plan, error.message) ?? null;
+    if (next === null || next.provider === plan.provider) return plan;
+    this.#failuresInRow = 0;
+    this.#deps.onEvent({
+      type: 'provider_demoted',
+      from: plan.provider,
+      to: next.provider,
+      reason: error.message,
+    });
+    return next;
+  }
+
+  #serve(serving: Serving): void {
+    if (this.#stop.signal.aborted) {
+      serving.child.kill(closedError());
+      return;
+    }
+    this.#serving = serving;
+    this.#plan = serving.plan;
+    this.#down = null;
+    this.#backoff.started();
+    this.#stats.progress(serving.openedRssMb);
+    this.#report = this.#deps.ladder?.report() ?? reportOf(serving.plan);
+    this.#deps.onEvent({ type: 'started', report: this.#report });
+    void serving.child.ended.then(() => {
+      // It ended between frames; during one, the frame's own failure tells.
+      if (this.#serving === serving && this.#busy === null && serving.child.end !== null) {
+        this.#stats.failure();
+        this.#lost(serving.child.end);
+      }
+    });
+    this.#pump();
+  }
+
+  #open(plan: Plan, signal: AbortSignal): Promise<Serving> {
+    return openServing(plan, this.#options, this.#opening, signal);
+  }
+
+  #checkMemory(serving: Serving, rssMb: number): void {
+    const limitMb = Math.max(this.#options.maxRssMb, serving.openedRssMb + LEAST_GROWTH_MB);
+    if (rssMb <= limitMb || this.#replacing !== null) return;
+    this.#replace(serving.plan, () => this.#deps.onEvent({ type: 'recycled', rssMb, limitMb }));
+  }
+
+  /** Opens another process beside the serving one, switches over between frames, and lets the old one go. */
+  #replace(plan: Plan, done: () => void): void {
+    this.#replacing ??= this.#open(plan, this.#stop.signal)
+      .then(async (serving) => {
+        const old = this.#serving;
+        done();
+        this.#serve(serving);
+        await this.#busy;
+        await old?.child.release(CLOSE_GRACE_MS);
+      })
+      .catch((thrown: unknown) => {
+        if (!this.#stop.signal.aborted) this.#deps.log.warn({ err: thrown }, 'vision process not replaced');
+      })
+      .finally(() => {
+        this.#replacing = null;
+      });
+  }
+
+  async #explore(ladder: PlanSource): Promise<void> {
+    try {
+      await this.#deps.clock.sleep((this.#options.exploreAfterS ?? 20) * 1000, this.#stop.signal);
+      const plan = await ladder.explore(this.#stop.signal);
+      if (plan !== null) this.#replace(plan, () => undefined);
+      else this.#report = ladder.report() ?? this.#report;
+    } catch (thrown) {
+      if (!this.#stop.signal.aborted) this.#deps.log.warn({ err: thrown }, 'no better provider looked for');
+    }
+  }
+}
+
+const closedError = (): AgentError => new AgentError('vision_closed', 'the vision process is stopping');
+
+const reportOf = (plan: Plan): ProviderReport => ({
+  ...plan,
+  attempts: [{ ...plan, outcome: 'chosen', medianMs: null, reason: null }],
+  remembered: false,
+});

@@ -1,0 +1,104 @@
+import { availableParallelism } from 'node:os';
+import type { Clock } from '../clock.ts';
+import { AgentError, asAgentError } from '../errors.ts';
+import type { Bundle } from '../model/manifest.ts';
+import type {
+  FrameOptions,
+  FrameResult,
+  ProviderReport,
+  RenderOptions,
+  VisionClient,
+  VisionStats,
+} from './protocol.ts';
+import type { Session } from './session.ts';
+import { StatsCounter } from './vision-stats.ts';
+
+export interface InProcessOptions {
+  readonly bundle: Bundle;
+  /** Default: the CPU with half of the cores, at most four threads. */
+  readonly plan?: { readonly provider: string; readonly threads: number };
+}
+
+async function loadPipeline() {
+  const { openProven } = await import('./golden.ts');
+  const { analyzeFrame } = await import('./analyze.ts');
+  const { renderFrame } = await import('./render.ts');
+  return { openProven, analyzeFrame, renderFrame };
+}
+type Pipeline = Awaited<ReturnType<typeof loadPipeline>>;
+
+const MOST_THREADS = 4;
+const BYTES_PER_MB = 2 ** 20;
+
+/**
+ * A loaded model in this very process: for the command line and for tests. No deadline and no memory ceiling: native
+ * code that hangs or crashes takes the process along.
+ */
+export class InProcessVision implements VisionClient {
+  readonly report: ProviderReport;
+  readonly #pipeline: Pipeline;
+  readonly #session: Session;
+  readonly #stats: StatsCounter;
+  #last: Promise<unknown> = Promise.resolve();
+  #closed = false;
+
+  /** Opens and proves the bundle. Throws as `openProven`. */
+  static async open(options: InProcessOptions, deps: { readonly clock: Clock }): Promise<InProcessVision> {
+    // Read by the runtime when it is loaded: so the modules that load it come after.
+    process.env['ORT_DISABLE_TELEMETRY'] = '1';
+    const pipeline = await loadPipeline();
+    const threads = Math.min(MOST_THREADS, Math.ceil(availableParallelism() / 2));
+    const plan = options.plan ?? { provider: 'cpu', threads };
+    return new InProcessVision(pipeline, await pipeline.openProven(options.bundle, plan), deps);
+  }
+
+  private constructor(pipeline: Pipeline, session: Session, deps: { readonly clock: Clock }) {
+    const { provider, threads } = session;
+    this.#pipeline = pipeline;
+    this.#session = session;
+    this.#stats = new StatsCounter(deps);
+    const attempt = { provider, threads, outcome: 'chosen', medianMs: null, reason: null } as const;
+    this.report = { provider, threads, attempts: [attempt], remembered: false };
+  }
+
+  analyze(bytes: Uint8Array, options: FrameOptions, signal?: AbortSignal): Promise<FrameResult> {
+    return this.#inTurn(async () => {
+      const startedMs = performance.now();
+      const result = await this.#pipeline.analyzeFrame(this.#session, bytes, options);
+      this.#stats.frame(performance.now() - startedMs);
+      return result;
+    }, signal);
+  }
+
+  render(bytes: Uint8Array, options: RenderOptions, signal?: AbortSignal): Promise<Uint8Array> {
+    return this.#inTurn(() => this.#pipeline.renderFrame(bytes, options), signal);
+  }
+
+  stats(): VisionStats {
+    return this.#stats.snapshot(!this.#closed);
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    await this.#last;
+    await this.#session.release();
+  }
+
+  /** One frame at a time, as in the child. */
+  async #inTurn<T>(work: () => Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+    const turn = this.#last.then(() => {
+      signal?.throwIfAborted();
+      if (this.#closed) throw new AgentError('vision_closed', 'the model is closed');
+      return work();
+    });
+    this.#last = turn.catch((thrown: unknown) => {
+      if (asAgentError(thrown).code.startsWith('vision_')) this.#stats.failure();
+    });
+    try {
+      return await turn;
+    } finally {
+      this.#stats.progress(Math.round(process.memoryUsage.rss() / BYTES_PER_MB));
+    }
+  }
+}

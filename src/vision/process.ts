@@ -1,0 +1,55 @@
+// Entry of the vision process: image bytes are decoded, and native inference code runs, only here.
+import sharp from 'sharp';
+import { AgentError, asAgentError } from '../errors.ts';
+import { analyzeFrame } from './analyze.ts';
+import { openProven } from './golden.ts';
+import type { VisionReply, VisionRequest, WireError } from './messages.ts';
+import { BYTES_PER_MB } from './messages.ts';
+import { renderFrame } from './render.ts';
+import type { Session } from './session.ts';
+import { startWatchdog } from './watchdog.ts';
+
+type Answer = VisionReply extends infer Reply
+  ? Reply extends unknown
+    ? Omit<Reply, 'rssMb'>
+    : never
+  : never;
+
+// libvips keeps decoded pictures for later use by default; here each one comes once.
+sharp.cache(false);
+sharp.concurrency(1);
+
+let session: Session | null = null;
+
+async function answer(request: VisionRequest): Promise<Answer> {
+  if (request.type === 'open') {
+    startWatchdog(request.hardRssMb * BYTES_PER_MB);
+    session = await openProven(request.bundle, request);
+    return { type: 'opened' };
+  }
+  if (request.type === 'render') {
+    return { type: 'rendered', jpeg: await renderFrame(request.bytes, request.options) };
+  }
+  if (session === null) throw new AgentError('internal', 'analyze before open');
+  return { type: 'analyzed', result: await analyzeFrame(session, request.bytes, request.options) };
+}
+
+function wireError(thrown: unknown): WireError {
+  const { code, message, context } = asAgentError(thrown);
+  return { code, message, context };
+}
+
+/** The control process sends the next request only after the answer. */
+async function handle(request: VisionRequest): Promise<void> {
+  const reply: Answer = await answer(request).catch((thrown: unknown) => ({
+    type: 'failed',
+    error: wireError(thrown),
+  }));
+  process.send?.({ ...reply, rssMb: Math.round(process.memoryUsage.rss() / BYTES_PER_MB) });
+}
+
+process.on('message', (request) => void handle(request as VisionRequest));
+process.once('disconnect', () => process.exit(0));
+// Ctrl-C reaches the whole process group of a terminal: the control process decides when this one stops.
+process.on('SIGINT', () => undefined);
+process.on('SIGTERM', () => undefined);

@@ -1,0 +1,45 @@
+import { asAgentError } from '../errors.ts';
+import { VisionChild } from './child.ts';
+import type { VisionOptions } from './client-options.ts';
+import type { Plan } from './ladder-trial-types.ts';
+
+/** A process that serves, and what it weighed when it was new. */
+export interface Serving {
+  readonly child: VisionChild;
+  readonly plan: Plan;
+  readonly openedRssMb: number;
+}
+
+const OPEN_TIMEOUT_S = 60;
+
+/**
+ * Starts a process and has it open and prove the bundle; it stands in `opening` meanwhile. On failure, or when the
+ * signal fires, the process is gone before this rejects: with the signal's reason, or as `openProven`, `vision_timeout`
+ * or `vision_crashed`.
+ */
+export async function openServing(
+  plan: Plan,
+  options: VisionOptions,
+  opening: Set<VisionChild>,
+  signal: AbortSignal,
+): Promise<Serving> {
+  signal.throwIfAborted();
+  const child = new VisionChild();
+  opening.add(child);
+  const abort = (): void => child.kill(asAgentError(signal.reason));
+  signal.addEventListener('abort', abort, { once: true });
+  try {
+    const { bundle, maxRssMb, openTimeoutS = OPEN_TIMEOUT_S } = options;
+    const request = { type: 'open', bundle, ...plan, hardRssMb: 2 * maxRssMb } as const;
+    const { rssMb } = await child.request(request, openTimeoutS * 1000);
+    return { child, plan, openedRssMb: rssMb };
+  } catch (thrown) {
+    child.kill(asAgentError(thrown));
+    await child.ended;
+    signal.throwIfAborted();
+    throw thrown;
+  } finally {
+    signal.removeEventListener('abort', abort);
+    opening.delete(child);
+  }
+}
