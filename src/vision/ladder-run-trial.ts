@@ -1,7 +1,16 @@
 import { fork, type ChildProcess } from 'node:child_process';
 import { readFileSync } from 'node:fs';
+import { childEnvironment } from './child.ts';
 import { missingLibrary, reasonLine } from './ladder-reason.ts';
-import type { Runtime, TrialMessage, TrialOutcome, TrialRequest, TrialRunner } from './ladder-trial-types.ts';
+import type {
+  Runtime,
+  TrialMessage,
+  TrialOrder,
+  TrialOutcome,
+  TrialRequest,
+  TrialRunner,
+} from './ladder-trial-types.ts';
+import { BYTES_PER_MB } from './messages.ts';
 
 export interface TrialLimits {
   /** Until the verdict is there. */
@@ -17,14 +26,13 @@ const entry = new URL(
 
 const RSS_POLL_MS = 50;
 const KEPT_STDERR_CHARS = 4096;
-const BYTES_PER_MB = 2 ** 20;
 
 /**
  * Runs each trial in a process of its own, which is killed when it is over a limit. A provider may crash, hang, eat
  * the memory or write garbage: here each becomes an outcome.
  */
-export function createTrialRunner(limitsOf: (provider: string) => TrialLimits): TrialRunner {
-  return (request, signal) => new Trial(request, limitsOf(request.provider), signal).settled;
+export function createTrialRunner(limits: TrialLimits): TrialRunner {
+  return (request, signal) => new Trial(request, limits, signal).settled;
 }
 
 class Trial {
@@ -42,7 +50,10 @@ class Trial {
       execArgv: ['--max-old-space-size=128'],
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
       serialization: 'advanced',
-      env: trialEnvironment(process.env),
+      // The same as the vision process gets: what is proved here must hold there.
+      env: childEnvironment(process.env),
+      // A process group of its own, so that it can be killed with whatever a provider's library started.
+      detached: process.platform !== 'win32',
     });
     this.settled = this.#settle(request, signal);
   }
@@ -55,7 +66,7 @@ class Trial {
         this.#end({ type: 'hung', reason: `no result within ${seconds} s` });
       }, this.#limits.timeoutMs);
       const poll = setInterval(() => this.#checkMemory(), RSS_POLL_MS);
-      const abort = (): void => void child.kill('SIGKILL');
+      const abort = (): void => this.#kill();
       signal.addEventListener('abort', abort, { once: true });
 
       child.on('message', (message) => this.#take(message as TrialMessage));
@@ -65,7 +76,7 @@ class Trial {
       // A message may be lost when the process dies at once; the exit code then says what happened.
       child.once('error', (error) => {
         this.#verdict ??= { type: 'crashed', reason: reasonLine(error.message) };
-        child.kill('SIGKILL');
+        this.#kill();
       });
       child.once('close', (code, killedBy) => {
         clearTimeout(timer);
@@ -74,8 +85,9 @@ class Trial {
         if (signal.aborted) reject(signal.reason as Error);
         else resolve({ outcome: this.#outcome(code, killedBy), runtime: this.#runtime });
       });
-      child.send(request, (error) => {
-        if (error !== null) child.kill('SIGKILL');
+      const order: TrialOrder = { ...request, hardRssMb: 2 * this.#limits.maxRssMb };
+      child.send(order, (error) => {
+        if (error !== null) this.#kill();
       });
     });
   }
@@ -100,7 +112,18 @@ class Trial {
 
   #end(outcome: TrialOutcome): void {
     this.#verdict ??= outcome;
-    this.#child.kill('SIGKILL');
+    this.#kill();
+  }
+
+  #kill(): void {
+    const { pid } = this.#child;
+    if (pid === undefined || this.#child.exitCode !== null || this.#child.signalCode !== null) return;
+    try {
+      process.kill(process.platform === 'win32' ? pid : -pid, 'SIGKILL');
+    } catch {
+      // It has just ended, or has no group yet.
+      this.#child.kill('SIGKILL');
+    }
   }
 
   #outcome(code: number | null, killedBy: NodeJS.Signals | null): TrialOutcome {
@@ -120,15 +143,6 @@ class Trial {
     const detail = last === undefined ? '' : `: ${reasonLine(last)}`;
     return { type: 'crashed', reason: `the process ended with ${how}${detail}` };
   }
-}
-
-/**
- * The trial needs what native libraries look for (library paths, driver choices, home); it needs none of the agent's
- * own settings, which may hold secrets. onnxruntime must not phone home.
- */
-function trialEnvironment(environment: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
-  const kept = Object.entries(environment).filter(([name]) => !name.startsWith('SWELLSIGHT_'));
-  return { ...Object.fromEntries(kept), ORT_DISABLE_TELEMETRY: '1' };
 }
 
 /** Null where there is no /proc; the timeout then is the only guard. */

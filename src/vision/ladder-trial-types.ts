@@ -12,6 +12,12 @@ export interface TrialRequest extends Plan {
   readonly bundle: Bundle;
 }
 
+/** The request as the trial process gets it. */
+export interface TrialOrder extends TrialRequest {
+  /** Resident size at which the process ends itself, MiB: where nobody else can watch it. */
+  readonly hardRssMb: number;
+}
+
 /** What the installed onnxruntime is. */
 export interface Runtime {
   readonly version: string;

@@ -3,14 +3,15 @@
 import { writeFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { Worker } from 'node:worker_threads';
 import { env, listSupportedBackends } from 'onnxruntime-node';
 import { asAgentError } from '../errors.ts';
 import { decode, readHeader } from './decode.ts';
 import { proveGolden } from './golden.ts';
 import { reasonLine } from './ladder-reason.ts';
-import type { TrialMessage, TrialOutcome, TrialRequest } from './ladder-trial-types.ts';
+import type { TrialMessage, TrialOrder, TrialOutcome, TrialRequest } from './ladder-trial-types.ts';
+import { BYTES_PER_MB } from './messages.ts';
 import { openSession, type Session } from './session.ts';
+import { startWatchdog } from './watchdog.ts';
 
 /** The golden run has warmed up already. */
 const WARM_UP_RUNS = 1;
@@ -19,14 +20,7 @@ const MOST_RUNS = 25;
 /** A slow provider is known to be slow after this long. */
 const TIMED_BUDGET_MS = 1_500;
 
-process.once('message', (request) => void attempt(request as TrialRequest));
-// When the parent is gone, nobody waits for the verdict. This thread may stand in an endless loop of a model then, and
-// would never hear of it: another one looks.
-new Worker(
-  `const { ppid } = process;
-   setInterval(() => process.ppid === ppid || process.kill(process.pid, 'SIGKILL'), 500);`,
-  { eval: true, execArgv: [], resourceLimits: { maxOldGenerationSizeMb: 8 } },
-).unref();
+process.once('message', (order) => void attempt(order as TrialOrder));
 
 try {
   // If memory runs out, the kernel should end the trial and not the agent.
@@ -35,7 +29,8 @@ try {
   // Not Linux, or not allowed: the parent watches the resident size.
 }
 
-async function attempt(request: TrialRequest): Promise<void> {
+async function attempt(request: TrialOrder): Promise<void> {
+  startWatchdog(request.hardRssMb * BYTES_PER_MB);
   const backends = listSupportedBackends().map(({ name }) => name);
   await send({ type: 'runtime', runtime: { version: env.versions.common, backends } });
   const outcome = backends.includes(request.provider)

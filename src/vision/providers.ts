@@ -9,6 +9,7 @@ import { hardwareFingerprint, type Hardware } from './hardware.ts';
 import { candidatesFor, safeThreads, threadCandidates, type Candidates } from './ladder-candidates.ts';
 import { choose, explain, type Tried } from './ladder-choose.ts';
 import { PlanMemory, type Demotion } from './ladder-memory.ts';
+import { reasonLine } from './ladder-reason.ts';
 import { createTrialRunner } from './ladder-run-trial.ts';
 import { runtimeIdentity } from './ladder-runtime.ts';
 import type { Plan, TrialRunner } from './ladder-trial-types.ts';
@@ -30,10 +31,8 @@ export interface LadderDeps {
   readonly runtime?: () => string;
 }
 
-/** A start waits for this one. */
-const CPU_TRIAL_TIMEOUT_MS = 60_000;
-/** A provider that takes longer to open would leave the agent blind for as long after every restart. */
-const TRIAL_TIMEOUT_MS = 120_000;
+/** What takes longer would leave the agent blind for as long after every restart of the vision process. */
+const TRIAL_TIMEOUT_MS = 60_000;
 const FIRST_DEMOTION_MS = 24 * 3_600_000;
 const LONGEST_DEMOTION_MS = 30 * 24 * 3_600_000;
 
@@ -65,12 +64,7 @@ export class ProviderLadder {
     this.#memory = new PlanMemory({ store: deps.memory });
     this.#runtime = deps.runtime ?? runtimeIdentity;
     const { maxRssMb } = options.inference;
-    this.#trial =
-      deps.trial ??
-      createTrialRunner((provider) => ({
-        timeoutMs: provider === 'cpu' ? CPU_TRIAL_TIMEOUT_MS : TRIAL_TIMEOUT_MS,
-        maxRssMb,
-      }));
+    this.#trial = deps.trial ?? createTrialRunner({ timeoutMs: TRIAL_TIMEOUT_MS, maxRssMb });
   }
 
   /**
@@ -154,14 +148,15 @@ export class ProviderLadder {
     const times = (this.#demotions.find((one) => one.provider === plan.provider)?.times ?? 0) + 1;
     const lastsMs = Math.min(LONGEST_DEMOTION_MS, FIRST_DEMOTION_MS * 2 ** Math.min(times - 1, 10));
     const untilMs = this.#clock.nowMs() + lastsMs;
-    const demotion = { provider: plan.provider, reason, untilMs, times, retried: false };
+    const line = reasonLine(reason);
+    const demotion = { provider: plan.provider, reason: line, untilMs, times, retried: false };
     const demotions = [...this.#demotions.filter((one) => one.provider !== plan.provider), demotion];
     const next = choose(this.#tried, this.#candidates(), this.#barred(demotions));
     if (next === null) return null;
     this.#demotions = demotions;
     this.#current = next;
     this.#remember();
-    this.#log.warn({ from: plan.provider, to: next.provider, reason }, 'provider demoted');
+    this.#log.warn({ from: plan.provider, to: next.provider, reason: line }, 'provider demoted');
     return next;
   }
 

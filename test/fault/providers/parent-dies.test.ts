@@ -10,7 +10,7 @@ const PARENT = `
   import { createTrialRunner } from '${source}vision/ladder-run-trial.ts';
   import { openBundle } from '${source}model/bundle.ts';
   const bundle = await openBundle(${JSON.stringify(bundleDir('loop'))});
-  const run = createTrialRunner(() => ({ timeoutMs: 120_000, maxRssMb: 2048 }));
+  const run = createTrialRunner({ timeoutMs: 120_000, maxRssMb: 2048 });
   await run({ bundle, provider: 'cpu', threads: 1 }, new AbortController().signal);
 `;
 
