@@ -22,6 +22,7 @@ export class SeaPainter {
   readonly seed: number;
   readonly #tiles: Tiles;
   readonly #field: WaveField;
+  #canvas: Canvas = createCanvas(0, 0);
 
   constructor(seed: number) {
     this.seed = seed;
@@ -29,20 +30,25 @@ export class SeaPainter {
     this.#field = new WaveField(seed);
   }
 
+  /** The picture is valid until the next one is painted. */
   paint(scene: Scene): Picture {
-    const canvas: Canvas = createCanvas(scene.widthPx, scene.heightPx);
+    const { widthPx, heightPx } = scene;
+    if (this.#canvas.widthPx !== widthPx || this.#canvas.heightPx !== heightPx) {
+      this.#canvas = createCanvas(widthPx, heightPx);
+    }
+    const canvas = this.#canvas;
     const view = viewOf(scene);
     const light = lightOf(scene);
     const tiles = this.#tiles;
     const mesh = buildWaterMesh(scene, view, light, this.#field);
     paintSky(canvas, scene, view, light, tiles.soft);
-    paintSand(canvas, scene, view, light, tiles, mesh.swash);
+    paintSand(canvas, view, light, tiles, mesh.swash);
     paintWater(canvas, view, light, mesh, tiles, scene.motionS);
     paintHeadland(canvas, scene, view, light, tiles);
     paintPier(canvas, scene, view, light);
     paintForeground(canvas, scene, view, light);
     spoil(canvas, scene, view, light, tiles.grain);
-    return { widthPx: canvas.widthPx, heightPx: canvas.heightPx, rgb: new Uint8Array(canvas.rgb.buffer) };
+    return { widthPx, heightPx, rgb: new Uint8Array(canvas.rgb.buffer) };
   }
 }
 

@@ -16,20 +16,15 @@ const lit = (colour: Rgb, light: Light, factor = 1): Rgb => [
 ];
 
 /** The beach, dry, damp and mirroring, below the water's reach and up to the grass at the foot of the cliff. */
-export function paintSand(
-  canvas: Canvas,
-  scene: Scene,
-  view: View,
-  light: Light,
-  tiles: Tiles,
-  swash: Swash,
-): void {
+export function paintSand(canvas: Canvas, view: View, light: Light, tiles: Tiles, swash: Swash): void {
   const { widthPx, heightPx, rgb } = canvas;
   const { soft, grain } = tiles;
   const dampM = swash.largestM * 1.15 + 1.2;
   for (let y = Math.max(0, Math.ceil(view.horizonY + 1)); y < heightPx; y += 1) {
     const z = (view.cameraHeightM * view.focalPx) / (y - view.horizonY);
-    const fine = 1 / Math.max(0.06, (0.7 * z * z) / (view.cameraHeightM * view.focalPx));
+    const texelM =
+      0.05 * 2 ** Math.max(0, Math.round(Math.log2((14 * z * z) / (view.cameraHeightM * view.focalPx))));
+    const fine = 1 / texelM;
     const haze = 1 - Math.exp(-z / 2600);
     for (let x = 0; x < widthPx; x += 1) {
       const aside = (x - view.centreX) / view.focalPx;
@@ -38,7 +33,7 @@ export function paintSand(
       if (c > 8) break;
       const s = z * (aside * view.cos - view.sin);
       const patch = soft[(((c * 2.2) & WRAP) * TILE) | ((s * 0.8) & WRAP)] ?? 0;
-      const speck = grain[(((c * fine) & WRAP) * TILE) | ((s * fine * 0.6) & WRAP)] ?? 0;
+      const speck = grain[(((c * fine) & WRAP) * TILE) | ((s * fine) & WRAP)] ?? 0;
       const step = soft[(((c * 9 + 40) & WRAP) * TILE) | ((s * 9) & WRAP)] ?? 0;
       const damp = smoothstep(-dampM - 2.4, -dampM + 0.6, c + patch / 110 - 1.2);
       const mirror = smoothstep(-swash.largestM * 0.95, 0.2, c) * 0.34;
@@ -124,18 +119,11 @@ export function paintPier(canvas: Canvas, scene: Scene, view: View, light: Light
     beam(c, deckM + 1.1, c + 8, deckM + 1.1, 0.16, 1.25, 1.8);
     beam(c, deckM, c, deckM + 1.1, 0.16, 1.2, 1.8);
   }
-  const hutFrom = point(106, deckM + 1.6);
-  const hutTo = point(116, deckM + 1.6);
-  if (hutFrom && hutTo) {
-    stroke(canvas, hutFrom, hutTo, 3.1 * hutFrom.pxPerM, lit([150, 142, 128], light));
-    const ridge = 1.9 * hutFrom.pxPerM;
-    stroke(
-      canvas,
-      { x: hutFrom.x - 2, y: hutFrom.y - ridge },
-      { x: hutTo.x + 2, y: hutTo.y - ridge },
-      0.8 * hutFrom.pxPerM,
-      lit([128, 70, 58], light),
-    );
+  // A hut at the end, drawn as a row of upright boards.
+  for (let c = 104; c <= 115; c += 0.25) {
+    const peak = deckM + 4.4 - 0.28 * Math.abs(c - 109.5);
+    beam(c, deckM, c, deckM + 3, 0.45, 1.75 + 0.15 * (Math.round(c * 2) % 2), 1.2);
+    beam(c, deckM + 3, c, peak, 0.45, 0.55, 1.2);
   }
 }
 

@@ -18,7 +18,7 @@ export function spoil(canvas: Canvas, scene: Scene, view: View, light: Light, gr
 /** Koschmieder's law: what is seen fades into the air's own light with distance. */
 function fog(canvas: Canvas, view: View, light: Light, fog01: number): void {
   const { widthPx, heightPx, rgb } = canvas;
-  const rangeM = 2000 * 0.0025 ** fog01;
+  const rangeM = 2000 * 0.006 ** fog01;
   const grey = (light.haze[0] + light.haze[1] + light.haze[2]) / 3;
   for (let y = 0; y < heightPx; y += 1) {
     const below = y - view.horizonY;
@@ -41,10 +41,11 @@ function glare(canvas: Canvas, view: View, light: Light): void {
   const sunX = view.centreX + (light.sun.right / light.sun.forward) * view.focalPx;
   const sunY = view.horizonY - (light.sun.up / light.sun.forward) * view.focalPx;
   for (let y = 0; y < heightPx; y += 1) {
+    // The bloom is drawn out downwards, where the water throws the light back.
+    const dy = y - sunY;
+    const narrow = 1 + 0.3 * smoothstep(0, 0.2 * heightPx, dy);
     for (let x = 0; x < widthPx; x += 1) {
-      // The bloom is drawn out downwards, where the water throws the light back.
-      const dy = y - sunY;
-      const far = Math.hypot((x - sunX) * (dy > 0 ? 1.25 : 1), dy * (dy > 0 ? 0.55 : 1)) / widthPx;
+      const far = Math.hypot((x - sunX) * narrow, dy * (dy > 0 ? 0.55 : 1)) / widthPx;
       const veil = 420 * Math.exp(-((far / 0.13) ** 2)) + 60 * Math.exp(-far / 0.3);
       const i = (y * widthPx + x) * 3;
       rgb[i] = (rgb[i] ?? 0) + veil;

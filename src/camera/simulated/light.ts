@@ -15,6 +15,8 @@ export interface Light {
 }
 
 export const SKY_STEPS = 128;
+/** Sine of the elevation up to which the air near the horizon whitens the sky. */
+const BEND = 0.3;
 
 const mixRgb = (a: Rgb, b: Rgb, t: number): Rgb => [
   mix(a[0], b[0], t),
@@ -44,9 +46,9 @@ export function lightOf(scene: Scene): Light {
   for (let step = 0; step < SKY_STEPS; step += 1) {
     const up = step / (SKY_STEPS - 1);
     const colour =
-      up < 0.22
-        ? mixRgb(low, middle, Math.sqrt(up / 0.22))
-        : mixRgb(middle, zenith, Math.sqrt((up - 0.22) / 0.78));
+      up < BEND
+        ? mixRgb(low, middle, 1 - (1 - up / BEND) ** 2)
+        : mixRgb(middle, zenith, (up - BEND) / (1 - BEND));
     sky.set(colour, step * 3);
   }
   return {

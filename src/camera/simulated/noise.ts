@@ -111,12 +111,12 @@ export interface Tiles {
 }
 
 export function drawTiles(seed: number): Tiles {
-  const borders = cellBorders(seed + 11, 20);
-  const ragged = cloudy(seed + 12, 16, 3);
+  const borders = cellBorders(seed + 11, 18);
+  const ragged = cloudy(seed + 12, 8, 5);
   return {
     soft: equalised(cloudy(seed + 1, 4, 5)),
-    ripple: equalised(cloudy(seed + 2, 32, 3)),
-    lace: equalised(borders.map((d, at) => d + 0.5 * (ragged[at] ?? 0))),
+    ripple: equalised(cloudy(seed + 2, 40, 2)),
+    lace: equalised(borders.map((d, at) => d + 0.85 * (ragged[at] ?? 0))),
     grain: Uint8Array.from({ length: TILE * TILE }, (_, at) => hash(seed + 3, at) & 255),
   };
 }

@@ -1,13 +1,14 @@
-import { SeaPainter } from './draw-sea.ts';
-import { encodeJpeg } from './jpeg.ts';
 import type { DrawAnswer, DrawRequest } from './artist.ts';
+import { SeaPainter } from './draw-sea.ts';
+import { JpegEncoder } from './jpeg.ts';
 
-/** The child process: draws one scene at a time and answers with the JPEG. Lives as long as its parent listens. */
+/** The child process: draws one scene after the other and answers with JPEGs. Lives while its parent listens. */
 let painter: SeaPainter | null = null;
+const jpeg = new JpegEncoder();
 
-process.on('message', (request: DrawRequest) => {
-  if (painter?.seed !== request.scene.seed) painter = new SeaPainter(request.scene.seed);
-  const answer: DrawAnswer = { id: request.id, jpeg: encodeJpeg(painter.paint(request.scene)) };
+process.on('message', ({ id, scene }: DrawRequest) => {
+  if (painter?.seed !== scene.seed) painter = new SeaPainter(scene.seed);
+  const answer: DrawAnswer = { id, jpeg: jpeg.encode(painter.paint(scene)) };
   process.send?.(answer);
 });
 process.on('disconnect', () => process.exit(0));

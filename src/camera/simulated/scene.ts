@@ -61,8 +61,8 @@ export function sceneAt(options: SceneOptions): Scene {
   const sun = conditions.glare
     ? { sunElevationDeg: 9, sunBearingDeg: 6 }
     : {
-        sunElevationDeg: 38 + 18 * wander(seed + 301, hours / 7),
-        sunBearingDeg: 105 + 40 * wander(seed + 302, hours / 9),
+        sunElevationDeg: 38 + 18 * wander(seed + 301, hours / 26),
+        sunBearingDeg: 105 + 40 * wander(seed + 302, hours / 30),
       };
   return {
     seed,

@@ -1,5 +1,5 @@
 import type { SeaTruth } from '../camera.ts';
-import { unit, wander } from './noise.ts';
+import { smoothstep, unit, wander } from './noise.ts';
 
 /** One train of waves with its own source. */
 export interface Swell {
@@ -24,7 +24,8 @@ export function swellsAt(seed: number, seaTimeS: number): readonly Swell[] {
   return TRAINS.map((train, index) => {
     const moods = seaTimeS / MOOD_S + unit(seed, index);
     return {
-      heightM: train.lowM + train.spanM * wander(seed + 101 + index, moods) ** train.power,
+      // The step favours decided moods: flat days and days of swell, not one middle sea for ever.
+      heightM: train.lowM + train.spanM * smoothstep(0, 1, wander(seed + 101 + index, moods)) ** train.power,
       periodS: train.shortestS + train.spanS * wander(seed + 201 + index, moods),
     };
   });

@@ -48,13 +48,19 @@ export class SimulatedCamera implements Camera {
     const either = AbortSignal.any([signal, this.#closed.signal]);
     const beganMs = this.#clock.monoMs();
     this.#startedMonoMs ??= beganMs;
-    for (let index = 0; index < options.frames; index += 1) {
-      const dueMs = beganMs + index * options.intervalS * 1000;
-      await this.#clock.sleep(dueMs - this.#clock.monoMs(), either);
-      const { scene, truth } = this.#sceneNow(this.#startedMonoMs);
-      const bytes = await this.#artist.draw(scene, options.timeoutS, either);
-      this.#log.trace({ pid: this.pid, truth, sizeBytes: bytes.length }, 'sea drawn');
-      yield { bytes, capturedAtMs: this.#clock.nowMs(), monoMs: this.#clock.monoMs(), truth };
+    try {
+      for (let index = 0; index < options.frames; index += 1) {
+        const waitMs = beganMs + index * options.intervalS * 1000 - this.#clock.monoMs();
+        if (waitMs > 0) await this.#clock.sleep(waitMs, either);
+        const { scene, truth } = this.#sceneNow(this.#startedMonoMs);
+        const bytes = await this.#artist.draw(scene, options.timeoutS, either);
+        this.#log.trace({ pid: this.pid, truth, sizeBytes: bytes.length }, 'sea drawn');
+        yield { bytes, capturedAtMs: this.#clock.nowMs(), monoMs: this.#clock.monoMs(), truth };
+      }
+    } catch (failure) {
+      // A wait that close() cut short says only that it was aborted.
+      this.#closed.signal.throwIfAborted();
+      throw failure;
     }
   }
 

@@ -22,8 +22,8 @@ export function paintSky(canvas: Canvas, scene: Scene, view: View, light: Light,
   const { widthPx, rgb } = canvas;
   const bottom = Math.min(canvas.heightPx, Math.ceil(view.horizonY) + 2);
   const hours = scene.seaTimeS / 3600;
-  const cover01 = 0.3 + 0.3 * wander(scene.seed + 501, hours / 5);
-  const driftM = scene.seaTimeS * 0.004 + scene.motionS * 0.02;
+  const cover01 = 0.3 + 0.3 * wander(scene.seed + 501, hours / 20);
+  const driftM = scene.seaTimeS * 0.0008 + scene.motionS * 0.02;
   for (let y = 0; y < bottom; y += STEP) {
     const rise = Math.max(0.002, (view.horizonY - y) / view.focalPx);
     const fade = smoothstep(0.01, 0.14, rise);

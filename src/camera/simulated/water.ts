@@ -4,17 +4,37 @@ import { TILE, type Tile, type Tiles, WRAP } from './noise.ts';
 import type { View } from './view.ts';
 import { COLUMN_PX, type WaterMesh } from './water-mesh.ts';
 
-/** Texture scale by mesh row: a texel spans at least a pixel, so that the distance does not flicker. */
-function texelsPerM(mesh: WaterMesh, view: View, finestM: number, stretch: number): Float32Array {
+const FINEST_RIPPLE_M = 0.045;
+const FINEST_FOAM_M = 0.07;
+
+/** Texels a metre of texture level n; a level is twice as coarse as the one before. */
+const scalesFrom = (finestM: number): Float32Array =>
+  Float32Array.from({ length: 16 }, (_, level) => 1 / (finestM * 2 ** level));
+
+/** Texture level by mesh row, with its fraction: a texel spans a pixel, so that the distance does not flicker. */
+function levels(mesh: WaterMesh, view: View, finestM: number, stretch: number): Float32Array {
   return mesh.distanceM.map((z) => {
     const rowM = (z * z) / (view.cameraHeightM * view.focalPx);
-    const level = Math.max(0, Math.round(Math.log2((stretch * rowM) / finestM)));
-    return 1 / (finestM * 2 ** level);
+    return Math.min(14, Math.max(0, Math.log2((stretch * rowM) / finestM)));
   });
 }
 
 const texel = (tile: Tile, row: number, column: number): number =>
   tile[((row & WRAP) * TILE) | (column & WRAP)] ?? 0;
+
+/** Share of the next coarser level, 0 over the first third of the way to it and 1 over the last. */
+const blendOf = (level: number): number => Math.min(1, Math.max(0, ((level % 1) - 0.33) * 3));
+
+/** Two layers of small waves that run at an angle to each other, -255..255. */
+const ripples = ({ ripple }: Tiles, out: number, s: number, scale: number, drift: number): number =>
+  texel(ripple, (out + 0.3 * s) * scale + drift * 2.1, s * scale * 0.5 + drift) +
+  texel(ripple, (out - 0.25 * s) * scale * 0.8 + drift * 3.3 + 77, s * scale * 0.45 - drift) -
+  255;
+
+/** The foam covers a place where this lies below the share that it covers, 0..1. */
+const foamNet = ({ lace, ripple }: Tiles, out: number, s: number, scale: number, drift: number): number =>
+  texel(lace, out * scale * 0.45 + drift, s * scale) * 0.0029 +
+  texel(ripple, out * scale * 1.1 + drift, s * scale * 1.7) * 0.001;
 
 /** A mesh value inside the cell of `was` and `at` (the rows before and here) and their right neighbours. */
 function between(
@@ -45,9 +65,11 @@ export function paintWater(
 ): void {
   const { widthPx, heightPx, rgb } = canvas;
   const { columns, distanceM, y, red, green, blue, foam, roller, wetM } = mesh;
-  const { ripple, lace, soft } = tiles;
-  const fine = texelsPerM(mesh, view, 0.11, 0.8);
-  const net = texelsPerM(mesh, view, 0.07, 0.5);
+  const { soft } = tiles;
+  const fine = levels(mesh, view, FINEST_RIPPLE_M, 0.8);
+  const net = levels(mesh, view, FINEST_FOAM_M, 0.5);
+  const fineScales = scalesFrom(FINEST_RIPPLE_M);
+  const netScales = scalesFrom(FINEST_FOAM_M);
   const [tintR, tintG, tintB] = light.tint;
   const rows = distanceM.length;
   const drift = motionS * 0.55;
@@ -66,8 +88,12 @@ export function paintWater(
       const yHere = y0 + ((y[next] ?? 0) - y0) * w;
       if (yHere < filled && row > 0) {
         const top = Math.max(0, Math.ceil(yHere));
-        const scale = fine[row] ?? 1;
-        const netScale = net[row] ?? 1;
+        const fineLevel = fine[row] ?? 0;
+        const fineScale = fineScales[fineLevel | 0] ?? 1;
+        const fineBlend = blendOf(fineLevel);
+        const netLevel = net[row] ?? 0;
+        const netScale = netScales[netLevel | 0] ?? 1;
+        const netBlend = blendOf(netLevel);
         const zHere = distanceM[row] ?? 1;
         const zBefore = distanceM[row - 1] ?? 1;
         const was = at - columns;
@@ -82,46 +108,45 @@ export function paintWater(
           const z = zBefore + (zHere - zBefore) * t;
           const s = z * sPerM;
           const out = z * cPerM;
-          // Two layers of small waves that run at an angle to each other.
-          const waves =
-            texel(ripple, out * scale + drift * 2.1, s * scale * 0.42 + drift) +
-            texel(ripple, out * scale * 0.61 + drift * 3.3 + 77, s * scale * 0.3 - drift) -
-            255;
-          const lift = waves * 0.085;
-          const shallow = wet < 5 ? wet / 5 : 1;
-          let r = between(red, was, at, a, b, c, d) + lift;
-          let g = between(green, was, at, a, b, c, d) + lift;
-          let bl = between(blue, was, at, a, b, c, d) + lift;
+          let waves = fineBlend < 1 ? ripples(tiles, out, s, fineScale, drift) : 0;
+          if (fineBlend > 0) waves += (ripples(tiles, out, s, fineScale / 2, drift) - waves) * fineBlend;
+          let r = between(red, was, at, a, b, c, d) + waves * 0.075;
+          let g = between(green, was, at, a, b, c, d) + waves * 0.095;
+          let bl = between(blue, was, at, a, b, c, d) + waves * 0.1;
           const i = (pixel * widthPx + x) * 3;
-          if (shallow < 1) {
-            const clear = 0.75 * (1 - shallow);
+          if (wet < 5) {
+            const clear = 0.75 - 0.15 * wet;
             r += ((rgb[i] ?? 0) - r) * clear;
             g += ((rgb[i + 1] ?? 0) - g) * clear;
             bl += ((rgb[i + 2] ?? 0) - bl) * clear;
           }
           const cover = between(foam, was, at, a, b, c, d);
-          const edge = wet < 0.9 ? 0.9 - wet : 0;
-          const reach = cover + edge;
+          const reach = wet < 0.9 ? cover + 0.9 - wet : cover;
           if (reach > 0.02) {
-            const white = (reach - texel(lace, out * netScale * 0.5 + drift, s * netScale) / 255) * 3.2;
+            const patch = texel(soft, out * netScale * 0.13 + drift, s * netScale * 0.22);
+            let net01 = netBlend < 1 ? foamNet(tiles, out, s, netScale, drift) : 0;
+            if (netBlend > 0) net01 += (foamNet(tiles, out, s, netScale / 2, drift) - net01) * netBlend;
+            const white = (reach * (0.55 + patch * 0.0035) - net01) * 2.4;
             if (white > 0) {
-              const alpha = white > 0.86 ? 0.86 : white;
-              r += (226 * tintR - r) * alpha;
-              g += (233 * tintG - g) * alpha;
+              const thick = 0.5 + 0.42 * reach;
+              const alpha = white > thick ? thick : white;
+              r += (228 * tintR - r) * alpha;
+              g += (234 * tintG - g) * alpha;
               bl += (236 * tintB - bl) * alpha;
             }
           }
           const tumble = between(roller, was, at, a, b, c, d);
           if (tumble > 0.04) {
-            const heap = texel(soft, pixel * 3 + drift * 20, x * 2.2 + s);
-            const puff = texel(soft, out * netScale + drift * 4, s * netScale * 0.8);
-            const white = (tumble * 1.7 - puff / 255) * 2.6;
+            const heap = texel(soft, pixel * 2.4 + drift * 20, x * 1.7 + s);
+            const puff = texel(soft, out * netScale * 1.6 + drift * 6, s * netScale * 1.3);
+            const white = (tumble * 1.55 - puff / 255) * 2.4;
             if (white > 0) {
-              const alpha = white > 0.96 ? 0.96 : white;
-              const bright = 198 + heap * 0.17;
+              const alpha = white > 0.95 ? 0.95 : white;
+              // Light from above: the foot of the tumbling water lies in its own shade.
+              const bright = 176 + heap * 0.13 + puff * 0.06 + (tumble > 0.9 ? 16 : tumble * 17.8);
               r += (bright * tintR - r) * alpha;
-              g += ((bright + 3) * tintG - g) * alpha;
-              bl += ((bright + 6) * tintB - bl) * alpha;
+              g += ((bright + 4) * tintG - g) * alpha;
+              bl += ((bright + 8) * tintB - bl) * alpha;
             }
           }
           rgb[i] = r;

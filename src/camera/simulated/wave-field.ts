@@ -3,6 +3,10 @@ import type { Swell } from './sea-state.ts';
 
 const GRAVITY = 9.81;
 const COMPONENTS = 30;
+/** Components with less than this share of the variance are left out. */
+const NEGLIGIBLE = 0.002;
+/** Depth beyond the surf from which the waves come, metres. */
+const DEEP_M = 60;
 /** Periods of the components, seconds: shorter waves are drawn as texture. */
 const SHORTEST_S = 3.4;
 const LONGEST_S = 19;
@@ -63,12 +67,17 @@ export class WaveField {
   readonly #frequency = new Float64Array(COMPONENTS);
   readonly #bandwidth = new Float64Array(COMPONENTS);
   readonly #start = new Float64Array(COMPONENTS);
-  readonly #along = new Float32Array(COMPONENTS);
-  /** Phase from the shore outwards and shoaling factor, by component, then by grid point. */
+  readonly #along = new Float64Array(COMPONENTS);
+  /** Phase from the shore outwards and shoaling factor, by grid point, then by component. */
   readonly #phase = new Float32Array(COMPONENTS * GRID_POINTS);
   readonly #shoaling = new Float32Array(COMPONENTS * GRID_POINTS);
-  readonly #amplitude = new Float32Array(COMPONENTS);
-  readonly #now = new Float32Array(COMPONENTS);
+  readonly #depth = Float32Array.from({ length: GRID_POINTS * 4 }, (_, i) => depthM((i * GRID_M) / 4));
+  /** Of the moment, the components that matter alone: the same tables packed, and phases at the shore. */
+  #active = 0;
+  readonly #activePhase = new Float32Array(COMPONENTS * GRID_POINTS);
+  readonly #activeSize = new Float32Array(COMPONENTS * GRID_POINTS);
+  readonly #activeAlong = new Float32Array(COMPONENTS);
+  readonly #activeNow = new Float32Array(COMPONENTS);
 
   constructor(seed: number) {
     const ratio = (LONGEST_S / SHORTEST_S) ** (1 / COMPONENTS);
@@ -78,56 +87,74 @@ export class WaveField {
       this.#bandwidth[i] = (ratio - 1) / periodS;
       this.#start[i] = unit(seed, 602, i);
       // Distant swell arrives nearly straight; the wind sea comes from all over.
-      const spreadRad = 0.1 + 0.35 * (i / COMPONENTS) ** 1.2;
-      const angle = 0.06 + spreadRad * (2 * unit(seed, 603, i) - 1) * 1.4;
-      const deep = waveNumber(periodS, 60);
-      const along = deep * Math.sin(angle);
+      const spreadRad = 0.14 + 0.49 * (i / COMPONENTS) ** 1.2;
+      const along = waveNumber(periodS, DEEP_M) * Math.sin(0.06 + spreadRad * (2 * unit(seed, 603, i) - 1));
       this.#along[i] = (along * TURN) / (2 * Math.PI);
+      const speed = groupSpeed(periodS, DEEP_M);
       let phase = 0;
-      const cg0 = groupSpeed(periodS, 60);
       for (let point = 0; point < GRID_POINTS; point += 1) {
         const depth = depthM(point * GRID_M);
         const k = waveNumber(periodS, depth);
         phase += Math.sqrt(Math.max(0.2 * k * k, k * k - along * along)) * GRID_M;
-        this.#phase[i * GRID_POINTS + point] = (phase * TURN) / (2 * Math.PI);
-        this.#shoaling[i * GRID_POINTS + point] = Math.min(1.6, Math.sqrt(cg0 / groupSpeed(periodS, depth)));
+        this.#phase[point * COMPONENTS + i] = (phase * TURN) / (2 * Math.PI);
+        this.#shoaling[point * COMPONENTS + i] = Math.min(1.6, Math.sqrt(speed / groupSpeed(periodS, depth)));
       }
     }
   }
 
   /** Sets the sea state and the moment for `sample`. */
   set(swells: readonly Swell[], motionS: number): void {
-    this.#amplitude.fill(0);
+    const variance = new Float64Array(COMPONENTS);
+    let all = 0;
     for (const { heightM, periodS } of swells) {
       const shape = this.#frequency.map((f, i) => jonswap(f, 1 / periodS) * (this.#bandwidth[i] ?? 0));
       const total = shape.reduce((sum, s) => sum + s, 0) || 1;
       // Variance of the train: (H / 4)^2.
-      shape.forEach((s, i) => {
-        this.#amplitude[i] = (this.#amplitude[i] ?? 0) + (2 * (heightM / 4) ** 2 * s) / total;
-      });
+      shape.forEach((s, i) => (variance[i] = (variance[i] ?? 0) + ((heightM / 4) ** 2 * s) / total));
+      all += (heightM / 4) ** 2;
     }
+    let active = 0;
     for (let i = 0; i < COMPONENTS; i += 1) {
-      this.#amplitude[i] = Math.sqrt(this.#amplitude[i] ?? 0);
+      const part = variance[i] ?? 0;
+      if (part < all * NEGLIGIBLE) continue;
+      const amplitude = Math.sqrt(2 * part);
       const turns = (this.#start[i] ?? 0) + motionS * (this.#frequency[i] ?? 0);
-      this.#now[i] = (turns - Math.floor(turns)) * TURN;
+      this.#activeNow[active] = (turns - Math.floor(turns)) * TURN;
+      this.#activeAlong[active] = this.#along[i] ?? 0;
+      for (let from = i, to = active; from < this.#phase.length; from += COMPONENTS, to += COMPONENTS) {
+        this.#activePhase[to] = this.#phase[from] ?? 0;
+        this.#activeSize[to] = amplitude * (this.#shoaling[from] ?? 0);
+      }
+      active += 1;
     }
+    this.#active = active;
+  }
+
+  /** Still water depth, metres. */
+  depthAt(cM: number): number {
+    const at = Math.max(0, Math.min(this.#depth.length - 1, Math.round((cM * 4) / GRID_M)));
+    return this.#depth[at] ?? 0;
   }
 
   /** Not limited by breaking. `out` is reused by the caller: this runs some 100,000 times a picture. */
   sample(sM: number, cM: number, out: Analytic): void {
     const grid = Math.max(0, cM) / GRID_M;
     const point = Math.min(GRID_POINTS - 2, grid | 0);
+    // Beyond the grid the last slope goes on: there it is deep enough to be straight.
     const part = grid - point;
     const cosine = this.#cosine;
+    const phases = this.#activePhase;
+    const sizes = this.#activeSize;
+    const now = this.#activeNow;
+    const along = this.#activeAlong;
+    const last = point * COMPONENTS + this.#active;
     let up = 0;
     let across = 0;
-    for (let i = 0, at = point; i < COMPONENTS; i += 1, at += GRID_POINTS) {
-      const p0 = this.#phase[at] ?? 0;
-      // Beyond the grid the last slope goes on: deep enough to be straight.
-      const phase =
-        (this.#now[i] ?? 0) + p0 + ((this.#phase[at + 1] ?? 0) - p0) * part - (this.#along[i] ?? 0) * sM;
-      const index = phase | 0;
-      const size = (this.#amplitude[i] ?? 0) * (this.#shoaling[at] ?? 0);
+    for (let at = point * COMPONENTS, i = 0; at < last; at += 1, i += 1) {
+      const phase = phases[at] ?? 0;
+      const onward = ((phases[at + COMPONENTS] ?? 0) - phase) * part;
+      const index = ((now[i] ?? 0) + phase + onward - (along[i] ?? 0) * sM) | 0;
+      const size = sizes[at] ?? 0;
       up += size * (cosine[index & (TURN - 1)] ?? 0);
       across += size * (cosine[(index - QUARTER) & (TURN - 1)] ?? 0);
     }

@@ -1,0 +1,185 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { monitorEventLoopDelay } from 'node:perf_hooks';
+import { afterEach, describe, expect, it } from 'vitest';
+import type { CaptureOptions, Frame } from '../../src/camera/camera.ts';
+import { SimulatedCamera, type SimulatedCameraOptions } from '../../src/camera/simulated/simulated.ts';
+import { truthAt } from '../../src/camera/simulated/sea-state.ts';
+import { systemClock, type Clock } from '../../src/clock.ts';
+import { AgentError, isAbort } from '../../src/errors.ts';
+import { createLog } from '../../src/log.ts';
+import { FakeClock } from '../fixtures/fake-clock.ts';
+
+const log = createLog('silent');
+const never = new AbortController().signal;
+const ONE: CaptureOptions = { frames: 1, intervalS: 0, timeoutS: 20 };
+const cameras: SimulatedCamera[] = [];
+
+function open(options: Partial<SimulatedCameraOptions> = {}, clock: Clock = systemClock): SimulatedCamera {
+  const size = { widthPx: 160, heightPx: 90 };
+  const camera = new SimulatedCamera(
+    { id: 'sim', seed: 1, speed: 3600, ...size, ...options },
+    { clock, log },
+  );
+  cameras.push(camera);
+  return camera;
+}
+
+async function capture(camera: SimulatedCamera, options = ONE, signal = never): Promise<Frame[]> {
+  const frames: Frame[] = [];
+  for await (const frame of camera.capture(options, signal)) frames.push(frame);
+  return frames;
+}
+
+const alive = (pid: number): boolean => {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+};
+
+async function waitUntil(holds: () => boolean, withinMs = 15_000): Promise<void> {
+  for (let waitedMs = 0; !holds(); waitedMs += 20) {
+    if (waitedMs > withinMs) throw new Error('it did not come to that');
+    await systemClock.sleep(20);
+  }
+}
+
+const bytesOf = (frame: Frame | undefined): Buffer => Buffer.from(frame?.bytes ?? []);
+
+afterEach(async () => {
+  await Promise.all(cameras.splice(0).map((camera) => camera.close()));
+});
+
+describe('the simulated camera', () => {
+  it('gives a burst of JPEGs with the truth, paced by the clock, from a process of its own', async () => {
+    const clock = new FakeClock(1_750_000_000_000);
+    const camera = open({}, clock);
+    expect(camera.pid).toBeNull();
+    const frames = await capture(camera, { frames: 3, intervalS: 0.5, timeoutS: 20 });
+    expect(frames.map(({ monoMs }) => monoMs)).toEqual([0, 500, 1000]);
+    expect(frames.map(({ capturedAtMs }) => capturedAtMs - 1_750_000_000_000)).toEqual([0, 500, 1000]);
+    expect(frames.map(({ truth }) => truth)).toEqual([0, 1800, 3600].map((s) => truthAt(1, s)));
+    for (const { bytes } of frames) expect([...bytes.subarray(0, 2)]).toEqual([0xff, 0xd8]);
+    expect(camera.pid).not.toBe(process.pid);
+  });
+
+  it('gives the same pictures at the same time after the first, another day too', async () => {
+    const burst = { frames: 2, intervalS: 1, timeoutS: 20 };
+    const first = await capture(open({}, new FakeClock(0)), burst);
+    const late = new FakeClock(99_999);
+    late.pass(777_000);
+    const again = await capture(open({}, late), burst);
+    const other = await capture(open({ seed: 2 }, new FakeClock(0)), burst);
+    expect(again.map(bytesOf)).toEqual(first.map(bytesOf));
+    expect(bytesOf(other[0]).equals(bytesOf(first[0]))).toBe(false);
+    expect(bytesOf(first[1]).equals(bytesOf(first[0]))).toBe(false);
+  });
+
+  it('follows its script: a frozen picture repeats while clock and truth go on', async () => {
+    const clock = new FakeClock(0);
+    const camera = open({ script: { steps: [{ fromS: 1, conditions: { frozen: true } }] } }, clock);
+    const frames = await capture(camera, { frames: 5, intervalS: 1, timeoutS: 20 });
+    expect(bytesOf(frames[1]).equals(bytesOf(frames[0]))).toBe(false);
+    expect(bytesOf(frames[3]).equals(bytesOf(frames[1]))).toBe(true);
+    expect(bytesOf(frames[4]).equals(bytesOf(frames[1]))).toBe(true);
+    expect(frames[4]?.truth).toEqual(truthAt(1, 4 * 3600));
+  });
+
+  it('starts its process anew when it was killed in the middle of a capture', async () => {
+    const camera = open({ widthPx: 1280, heightPx: 720 });
+    await capture(camera);
+    const pid = camera.pid ?? 0;
+    const broken = capture(camera, { frames: 50, intervalS: 0, timeoutS: 20 });
+    process.kill(pid, 'SIGKILL');
+    const failure: unknown = await broken.catch((thrown: unknown) => thrown);
+    expect(failure).toBeInstanceOf(AgentError);
+    expect((failure as AgentError).code).toBe('camera_ended');
+    expect(await capture(camera)).toHaveLength(1);
+    expect(camera.pid).not.toBe(pid);
+  });
+
+  it('says so and recovers when its process hangs', async () => {
+    const camera = open();
+    await capture(camera);
+    const pid = camera.pid ?? 0;
+    process.kill(pid, 'SIGSTOP');
+    await expect(capture(camera, { ...ONE, timeoutS: 0.5 })).rejects.toMatchObject({
+      code: 'camera_timeout',
+    });
+    await waitUntil(() => !alive(pid));
+    expect(await capture(camera)).toHaveLength(1);
+  });
+
+  it('stops at once when aborted, before, in the pause and while drawing; the next capture works', async () => {
+    const camera = open();
+    await expect(capture(camera, ONE, AbortSignal.abort())).rejects.toSatisfy(isAbort);
+    expect(camera.pid).toBeNull();
+
+    const pause = new AbortController();
+    const frames: Frame[] = [];
+    const paused = (async () => {
+      for await (const frame of camera.capture({ frames: 2, intervalS: 600, timeoutS: 20 }, pause.signal)) {
+        frames.push(frame);
+        setTimeout(() => pause.abort(), 10);
+      }
+    })();
+    await expect(paused).rejects.toSatisfy(isAbort);
+    expect(frames).toHaveLength(1);
+
+    process.kill(camera.pid ?? 0, 'SIGSTOP');
+    await expect(capture(camera, ONE, AbortSignal.timeout(200))).rejects.toSatisfy(isAbort);
+    process.kill(camera.pid ?? 0, 'SIGCONT');
+    expect(await capture(camera)).toHaveLength(1);
+  });
+
+  it('leaves no process behind when closed, not even a stopped one, and closes twice', async () => {
+    const camera = open();
+    await capture(camera);
+    const pid = camera.pid ?? 0;
+    process.kill(pid, 'SIGSTOP');
+    const running = capture(camera).catch((thrown: unknown) => thrown);
+    await camera.close();
+    await camera.close();
+    expect(alive(pid)).toBe(false);
+    expect(await running).toMatchObject({ code: 'camera_ended' });
+    await expect(capture(camera)).rejects.toMatchObject({ code: 'camera_ended' });
+    expect(camera.pid).toBeNull();
+  });
+
+  it('takes its process along when the agent is killed', async () => {
+    const parent = spawn(process.execPath, ['--input-type=module-typescript', '-e', PARENT], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+      cwd: new URL('../..', import.meta.url),
+    });
+    const [line] = (await once(parent.stdout, 'data')) as [Buffer];
+    const pid = Number(line.toString());
+    expect(alive(pid)).toBe(true);
+    parent.kill('SIGKILL');
+    await waitUntil(() => !alive(pid));
+  });
+
+  it('neither blocks the process that asks nor makes it grow', async () => {
+    const camera = open({ widthPx: 1280, heightPx: 720 });
+    await capture(camera);
+    const lag = monitorEventLoopDelay({ resolution: 5 });
+    const before = process.memoryUsage().rss;
+    lag.enable();
+    await capture(camera, { frames: 8, intervalS: 0, timeoutS: 20 });
+    lag.disable();
+    // Drawing takes some 150 ms a picture: here it would show as the median. The rest is room for a busy machine.
+    expect(lag.percentile(50) / 1e6).toBeLessThan(30);
+    expect(process.memoryUsage().rss - before).toBeLessThan(60e6);
+  });
+});
+
+const PARENT = `
+import { SimulatedCamera } from './src/camera/simulated/simulated.ts';
+import { systemClock } from './src/clock.ts';
+import { createLog } from './src/log.ts';
+const camera = new SimulatedCamera({ id: 'sim', seed: 1, speed: 1, widthPx: 160, heightPx: 90 }, { clock: systemClock, log: createLog('silent') });
+for await (const frame of camera.capture({ frames: 1, intervalS: 0, timeoutS: 20 }, new AbortController().signal)) console.log(camera.pid);
+setInterval(() => {}, 1000);
+`;
