@@ -63,6 +63,18 @@ export const ERROR_CODES = {
   mqtt_refused: { retryable: true, hint: 'check user name, password and certificate for the broker' },
   mqtt_unreachable: { retryable: true, hint: 'check mqtt.url and the network' },
   mqtt_timeout: { retryable: true, hint: 'the broker does not answer' },
+  mqtt_too_large: { retryable: false, hint: 'the message is larger than the broker or the agent allows' },
+  mqtt_publish_refused: { retryable: false, hint: 'the broker refuses this topic; check its access rules' },
+  mqtt_busy: { retryable: true, hint: 'the broker refuses messages for now' },
+  mqtt_port_taken: {
+    retryable: false,
+    hint: 'another broker listens there: use it with mqtt.url, or set mqtt.embedded.port',
+  },
+  command_timeout: { retryable: true, hint: 'the command took too long and was given up' },
+  command_interrupted: {
+    retryable: true,
+    hint: 'the agent ended before the command did; send it with a new id',
+  },
 
   calibration_invalid: { retryable: false, hint: 'the file is no calibration of this camera and model' },
   observation_unknown: { retryable: false, hint: 'list ids with `swellsight observations`' },

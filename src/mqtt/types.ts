@@ -4,6 +4,19 @@ export interface PublishOptions {
   readonly retain: boolean;
   /** MQTT 5 message expiry, seconds. */
   readonly expiryS?: number;
+  /** MQTT 5: given back to whoever sent the command that this answers. */
+  readonly correlationData?: Uint8Array;
+  /** Waits its turn behind everything that is not bulk: the outbox. */
+  readonly bulk?: boolean;
+}
+
+/** A message on `cmd/{name}` as it came. */
+export interface CommandPacket {
+  readonly payload: Uint8Array;
+  readonly retain: boolean;
+  /** Absolute topic, MQTT 5 only. */
+  readonly responseTopic: string | null;
+  readonly correlationData: Uint8Array | null;
 }
 
 export interface LinkStats {
@@ -23,10 +36,14 @@ export interface Link {
   readonly maxPayloadBytes: number;
   /**
    * Sets a retained state: published at once when connected, and again in the birth after every CONNACK.
-   * Only the newest value of a topic is kept. Never throws for lack of a link.
+   * Only the newest value of a topic is kept. Null clears the topic. Never throws for lack of a link.
    */
   setState(topic: string, payload: unknown, options?: { readonly expiryS?: number }): void;
-  /** Resolves on PUBACK (QoS 1) or hand-over (QoS 0). Rejects with `mqtt_*` when there is no link or no answer in time. */
+  /**
+   * Resolves on PUBACK (QoS 1) or hand-over (QoS 0). Rejects with `mqtt_unreachable` or `mqtt_timeout` when there is no
+   * link or no answer in time, `mqtt_busy` when the broker refuses for now, and `mqtt_too_large` or
+   * `mqtt_publish_refused` when it never will take it.
+   */
   publish(topic: string, payload: string | Uint8Array, options: PublishOptions): Promise<void>;
   stats(): LinkStats;
 }

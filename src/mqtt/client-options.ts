@@ -1,0 +1,74 @@
+import { readFileSync } from 'node:fs';
+import type { IClientOptions } from 'mqtt';
+
+export interface SessionOptions {
+  readonly url: string;
+  readonly protocolVersion: 4 | 5;
+  readonly clientId: string;
+  readonly username: string | null;
+  readonly password: string | null;
+  /** Paths of PEM files, read at each connection: certificates are renewed while the agent runs. */
+  readonly ca: string | null;
+  readonly cert: string | null;
+  readonly key: string | null;
+  /** Retained, QoS 1, sent by the broker when this connection is lost. */
+  readonly will: { readonly topic: string; readonly payload: string };
+  readonly keepAliveS: number;
+  readonly connectTimeoutMs: number;
+  /** Longest wait for an acknowledgement; then the connection is given up. */
+  readonly ackTimeoutMs: number;
+  /** Unacknowledged messages at a time, at most; the broker may allow fewer. */
+  readonly window: number;
+  readonly maxPayloadBytes: number;
+}
+
+/** How long the broker keeps commands for an absent device, seconds. */
+const SESSION_EXPIRY_S = 86_400;
+/** Asked of the broker, so that no sender can fill the memory of the device. */
+const LARGEST_INCOMING_BYTES = 262_144;
+const RECEIVE_MAXIMUM = 20;
+
+/** What one connection is asked for. Throws when a certificate file cannot be read. */
+export function clientOptions(options: SessionOptions): IClientOptions {
+  const five = options.protocolVersion === 5;
+  const file = (path: string | null): Buffer | undefined => (path === null ? undefined : readFileSync(path));
+  const given = {
+    username: options.username ?? undefined,
+    password: options.password ?? undefined,
+    ca: file(options.ca),
+    cert: file(options.cert),
+    key: file(options.key),
+  };
+  return {
+    ...(Object.fromEntries(
+      Object.entries(given).filter(([, value]) => value !== undefined),
+    ) as IClientOptions),
+    clientId: options.clientId,
+    protocolVersion: options.protocolVersion,
+    clean: false,
+    keepalive: options.keepAliveS,
+    // A ping when the link is idle in either direction: only an answer proves it alive.
+    reschedulePings: false,
+    connectTimeout: options.connectTimeoutMs * 2,
+    // The link has its own series of attempts, with jitter.
+    reconnectPeriod: 0,
+    resubscribe: false,
+    queueQoSZero: false,
+    will: {
+      topic: options.will.topic,
+      payload: Buffer.from(options.will.payload),
+      qos: 1,
+      retain: true,
+      ...(five ? { properties: { willDelayInterval: 0 } } : {}),
+    },
+    ...(five
+      ? {
+          properties: {
+            sessionExpiryInterval: SESSION_EXPIRY_S,
+            receiveMaximum: RECEIVE_MAXIMUM,
+            maximumPacketSize: LARGEST_INCOMING_BYTES,
+          },
+        }
+      : {}),
+  };
+}

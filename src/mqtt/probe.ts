@@ -1,0 +1,34 @@
+import { connectAsync } from 'mqtt';
+import type { Settings } from '../config/schema.ts';
+import { brokerName } from './broker-url.ts';
+import { clientOptions } from './client-options.ts';
+import { connectFailure } from './connect-failure.ts';
+
+/**
+ * Connects to one broker and leaves again: a session of its own, without a will, so that a running agent with the same
+ * settings does not notice. Throws `mqtt_refused` or `mqtt_unreachable`.
+ */
+export async function probeBroker(url: string, mqtt: Settings['mqtt'], timeoutMs: number): Promise<void> {
+  const { will: _will, ...options } = clientOptions({
+    url,
+    protocolVersion: mqtt.protocolVersion,
+    clientId: `${mqtt.clientId}-probe-${String(process.pid)}`,
+    username: mqtt.username,
+    password: mqtt.password,
+    ca: mqtt.ca,
+    cert: mqtt.cert,
+    key: mqtt.key,
+    will: { topic: 'none', payload: '' },
+    keepAliveS: 30,
+    connectTimeoutMs: timeoutMs / 2,
+    ackTimeoutMs: timeoutMs,
+    window: 1,
+    maxPayloadBytes: 1024,
+  });
+  try {
+    const client = await connectAsync(url, { ...options, clean: true, properties: {} }, false);
+    client.end(true);
+  } catch (error) {
+    throw connectFailure(error, brokerName(url)).error;
+  }
+}

@@ -1,0 +1,262 @@
+import { connect, type IConnackPacket, type MqttClient } from 'mqtt';
+import type { Clock } from '../clock.ts';
+import { AgentError } from '../errors.ts';
+import { brokerName } from './broker-url.ts';
+import { clientOptions, type SessionOptions } from './client-options.ts';
+import { HungUp, publishFailure } from './connect-failure.ts';
+import { SendWindow } from './send-window.ts';
+import type { PublishOptions } from './types.ts';
+
+export interface Received {
+  readonly topic: string;
+  readonly payload: Uint8Array;
+  readonly retain: boolean;
+  readonly responseTopic: string | null;
+  readonly correlationData: Uint8Array | null;
+}
+
+/** Room for topic, header and properties beside the payload of a packet, bytes. */
+const PACKET_OVERHEAD = 512;
+const FORCED_END_MS = 500;
+
+/**
+ * One connection to a broker, from CONNACK to its end. It is never revived: the link makes a new one.
+ * Every promise settles: on an answer, on a deadline, or when the connection ends.
+ */
+export class Session {
+  readonly broker: string;
+  readonly protocolVersion: 4 | 5;
+  readonly maxPayloadBytes: number;
+  /** Resolves with the reason when the connection is over. */
+  readonly closed: Promise<string>;
+  rttMs: number | null = null;
+  readonly #client: MqttClient;
+  readonly #options: SessionOptions;
+  readonly #clock: Clock;
+  readonly #window: SendWindow;
+  readonly #mayRetain: boolean;
+  readonly #inbox: Inbox;
+  readonly #endings = new Set<() => void>();
+  #over: string | null = null;
+  #close: (reason: string) => void = () => undefined;
+
+  /** Rejects with what went wrong, to be sorted by `connectFailure`; nothing is left open then. */
+  static async connect(options: SessionOptions, clock: Clock, signal: AbortSignal): Promise<Session> {
+    signal.throwIfAborted();
+    const client = connect(options.url, clientOptions(options));
+    // An error event without a listener would end the process.
+    client.on('error', () => undefined);
+    // What waited at the broker comes right behind the CONNACK, before anyone can listen.
+    const inbox = new Inbox(client);
+    try {
+      const connack = await answer(client, options, signal);
+      return new Session(client, connack, inbox, options, clock);
+    } catch (error) {
+      client.end(true);
+      throw error;
+    }
+  }
+
+  private constructor(
+    client: MqttClient,
+    connack: IConnackPacket,
+    inbox: Inbox,
+    options: SessionOptions,
+    clock: Clock,
+  ) {
+    this.#inbox = inbox;
+    const { receiveMaximum, maximumPacketSize, retainAvailable } = connack.properties ?? {};
+    this.#client = client;
+    this.#options = options;
+    this.#clock = clock;
+    this.#window = new SendWindow(Math.max(1, Math.min(options.window, receiveMaximum ?? options.window)));
+    this.#mayRetain = retainAvailable ?? true;
+    this.broker = brokerName(options.url);
+    this.protocolVersion = options.protocolVersion;
+    this.maxPayloadBytes = Math.max(
+      0,
+      Math.min(options.maxPayloadBytes, (maximumPacketSize ?? Infinity) - PACKET_OVERHEAD),
+    );
+    this.closed = new Promise((resolve) => (this.#close = resolve));
+    client.on('close', () => this.#end('connection lost'));
+    client.on('error', (error) => this.#end(error.message));
+    client.on('disconnect', (packet) => this.#end(`broker said goodbye, reason ${packet.reasonCode ?? 0}`));
+  }
+
+  /** Hands on every message, also those that came before. */
+  listen(listener: (message: Received) => void): void {
+    this.#inbox.listen(listener);
+  }
+
+  /** As `Link.publish`, with an absolute topic. */
+  async publish(topic: string, payload: string | Uint8Array, options: PublishOptions): Promise<void> {
+    const body =
+      typeof payload === 'string'
+        ? Buffer.from(payload)
+        : Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength);
+    if (body.length > this.maxPayloadBytes)
+      throw new AgentError('mqtt_too_large', 'the message is larger than this link takes', {
+        context: { topic, size_bytes: body.length, limit_bytes: this.maxPayloadBytes },
+      });
+    if (options.qos === 0) return this.#send(topic, body, options);
+    await this.#window.enter(options.bulk === true);
+    try {
+      const sentMs = this.#clock.monoMs();
+      await this.#send(topic, body, options);
+      this.rttMs = this.#clock.monoMs() - sentMs;
+    } finally {
+      this.#window.release();
+    }
+  }
+
+  /**
+   * Subscribes with QoS 1. `retained: false` leaves out what the broker kept (MQTT 5). Resolves with the reason when the
+   * broker refuses, null when it grants.
+   */
+  subscribe(topic: string, options: { readonly retained: boolean }): Promise<string | null> {
+    return this.#answered('subscription', (done) => {
+      this.#client.subscribe(
+        topic,
+        // Retain as published: a command that someone published as retained must be known as such.
+        { qos: 1, nl: true, rap: true, rh: options.retained ? 0 : 2 },
+        (error, granted) => {
+          const code = granted?.[0]?.qos ?? 0;
+          // A refusal comes as an error in some versions of the protocol, as a code in others.
+          const refused = error?.message ?? (code >= 128 ? `reason ${code}` : null);
+          if (refused !== null && this.#over !== null) done(new AgentError('mqtt_unreachable', refused));
+          else done(null, refused);
+        },
+      );
+    });
+  }
+
+  /** Says goodbye, so that the broker forgets the will, within the time given; then ends the connection by force. */
+  async leave(withinMs: number): Promise<void> {
+    if (this.#over === null) {
+      // What is not acknowledged stays in the outbox; waiting for it could last for ever.
+      for (const id of Object.keys(this.#client.outgoing)) this.#client.removeOutgoingMessage(Number(id));
+      await within(withinMs, (done) => this.#client.end(false, {}, done));
+    }
+    this.#end('left');
+    await within(FORCED_END_MS, (done) => this.#client.end(true, {}, done));
+  }
+
+  /** Ends the connection at once; the broker sends the will. */
+  drop(reason: string): void {
+    this.#end(reason);
+  }
+
+  #send(topic: string, payload: Buffer, options: PublishOptions): Promise<void> {
+    const { expiryS, correlationData } = options;
+    const properties =
+      this.protocolVersion === 5
+        ? {
+            ...(expiryS === undefined ? {} : { messageExpiryInterval: Math.ceil(expiryS) }),
+            ...(correlationData === undefined ? {} : { correlationData: Buffer.from(correlationData) }),
+          }
+        : {};
+    return this.#answered('acknowledgement', (done) => {
+      this.#client.publish(
+        topic,
+        payload,
+        { qos: options.qos, retain: options.retain && this.#mayRetain, properties },
+        (error) => (error ? done(publishFailure(error, topic)) : done(null, undefined)),
+      );
+    });
+  }
+
+  /** Runs a request to the broker; rejects when the connection ends first, or ends it when no answer comes. */
+  #answered<T>(what: string, ask: (done: (error: Error | null, value?: T) => void) => void): Promise<T> {
+    if (this.#over !== null)
+      return Promise.reject(
+        new AgentError('mqtt_unreachable', 'there is no link', { context: { reason: this.#over } }),
+      );
+    return new Promise<T>((resolve, reject) => {
+      const finish = (): void => {
+        clearTimeout(timer);
+        this.#endings.delete(onEnd);
+      };
+      const onEnd = (): void => {
+        finish();
+        reject(new AgentError('mqtt_unreachable', 'the link was lost', { context: { reason: this.#over } }));
+      };
+      const timer = setTimeout(() => {
+        finish();
+        reject(new AgentError('mqtt_timeout', `no ${what} in time`, { context: { broker: this.broker } }));
+        this.#end(`no ${what} in time`);
+      }, this.#options.ackTimeoutMs);
+      this.#endings.add(onEnd);
+      ask((error, value) => {
+        finish();
+        if (error) reject(error);
+        else resolve(value as T);
+      });
+    });
+  }
+
+  #end(reason: string): void {
+    if (this.#over !== null) return;
+    this.#over = reason;
+    this.#window.close(new AgentError('mqtt_unreachable', 'the link was lost', { context: { reason } }));
+    for (const onEnd of [...this.#endings]) onEnd();
+    // Ends the socket too; a second `end` after a goodbye does no harm.
+    if (reason !== 'left') this.#client.end(true);
+    this.#close(reason);
+  }
+}
+
+/** The CONNACK, or why there is none. */
+function answer(client: MqttClient, options: SessionOptions, signal: AbortSignal): Promise<IConnackPacket> {
+  return new Promise((resolve, reject) => {
+    const silent = new AgentError('mqtt_timeout', 'the broker did not answer', {
+      context: { broker: brokerName(options.url) },
+    });
+    const timer = setTimeout(() => finish(() => reject(silent)), options.connectTimeoutMs);
+    const onAbort = (): void => finish(() => reject(signal.reason as Error));
+    const finish = (settle: () => void): void => {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', onAbort);
+      settle();
+    };
+    signal.addEventListener('abort', onAbort, { once: true });
+    client.once('connect', (connack) => finish(() => resolve(connack)));
+    client.once('error', (error) => finish(() => reject(error)));
+    client.once('close', () => finish(() => reject(new HungUp('closed before CONNACK'))));
+  });
+}
+
+/** Incoming messages, kept until someone listens. */
+class Inbox {
+  #waiting: Received[] = [];
+  #listener: ((message: Received) => void) | null = null;
+
+  constructor(client: MqttClient) {
+    client.on('message', (topic, payload, packet) => {
+      const message: Received = {
+        topic,
+        payload,
+        retain: packet.retain,
+        responseTopic: packet.properties?.responseTopic ?? null,
+        correlationData: packet.properties?.correlationData ?? null,
+      };
+      if (this.#listener) this.#listener(message);
+      else this.#waiting.push(message);
+    });
+  }
+
+  listen(listener: (message: Received) => void): void {
+    this.#listener = listener;
+    for (const message of this.#waiting.splice(0)) listener(message);
+  }
+}
+
+/** Waits for a callback, but not longer than `ms`. */
+function within(ms: number, start: (done: () => void) => void): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, ms);
+    start(() => {
+      clearTimeout(timer);
+      resolve();
+    });
+  });
+}
