@@ -1,1 +1,3 @@
-process.stdout.write('swellsight edge\n');
+import { main } from './cli/program.ts';
+
+process.exitCode = await main(process.argv, process.env);

@@ -1,7 +1,12 @@
 import { Command, CommanderError, Option } from 'commander';
 import { asAgentError, isAbort } from '../errors.ts';
 import type { AgentOptions, LabelOptions, ObservationsOptions } from './agent-commands.ts';
+import type { AnalyzeOptions } from './analyze.ts';
+import type { CalibrateCommandOptions } from './calibrate.ts';
 import { DEFAULT_URL } from './client.ts';
+import type { RunOptions } from './run.ts';
+import type { DoctorOptions } from './doctor.ts';
+import type { RunOptions } from './run.ts';
 import type { ConfigOptions } from './settings.ts';
 import { EXIT, exitCodeOf, jsonText, paint, processTerminal, type Terminal } from './terminal.ts';
 import { agentVersion } from './version.ts';
@@ -68,11 +73,9 @@ function commandTree(choose: (action: Action) => void): Command {
 
   command('run', 'run the agent')
     .addOption(config())
-    .action((options: ConfigOptions) =>
-      choose(async () => {
-        const { runAgent } = await import('./run.ts');
-        return runAgent(options);
-      }),
+    .option('--pretty', 'lines for people instead of JSON; by itself on a terminal')
+    .action((options: RunOptions) =>
+      choose(async (terminal) => (await import('./run.ts')).runAgent(options, terminal)),
     );
   command('check-config', 'check the configuration; every fault at once')
     .addOption(config())
@@ -106,6 +109,33 @@ function commandTree(choose: (action: Action) => void): Command {
     .option('--remove', 'take the label back')
     .action((id: string, height: string | undefined, options: LabelOptions) =>
       choose(async (terminal) => (await import('./agent-commands.ts')).label(id, height, options, terminal)),
+    );
+  command('doctor', 'look at everything that the agent needs; how to mend what is wrong')
+    .addOption(config())
+    .addOption(json())
+    .action((options: DoctorOptions) =>
+      choose(async (terminal) => (await import('./doctor.ts')).doctor(options, terminal)),
+    );
+  command('analyze <files...>', 'heights of pictures: files and folders')
+    .option('--calibration <file>', 'site calibration; without one there are no heights')
+    .option('--csv', 'print CSV')
+    .addOption(json())
+    .addOption(model())
+    .addOption(config())
+    .action((files: string[], options: AnalyzeOptions) =>
+      choose(async (terminal) => (await import('./analyze.ts')).analyze(files, options, terminal)),
+    );
+  command('calibrate <dir>', 'a site calibration from labelled pictures')
+    .requiredOption('--labels <file>', 'CSV: file, camera, burst, group, height_m')
+    .option('--camera <id>', 'only this camera of the file')
+    .option('--out <file>', 'write the calibration as JSON')
+    .option('--frames <n>', 'frames of each burst, or all', 'all')
+    .option('--no-gated', 'leave out frames that the quality gate rejects')
+    .addOption(json())
+    .addOption(model())
+    .addOption(config())
+    .action((dir: string, options: CalibrateCommandOptions) =>
+      choose(async (terminal) => (await import('./calibrate.ts')).calibrate(dir, options, terminal)),
     );
   return program;
 }

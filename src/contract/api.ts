@@ -66,10 +66,12 @@ export interface AgentApi {
     options: { readonly annotate: boolean; readonly maxWidthPx: number },
     signal: AbortSignal,
   ): Promise<Uint8Array | null>;
-  addLabel(label: LabelInput): CalibrationSummary;
-  removeLabel(observationId: string): CalibrationSummary;
+  /** Rejects with `label_refused` when the observation is of another camera than the one named. */
+  addLabel(label: LabelInput, camera?: string): Promise<CalibrationSummary>;
+  /** Rejects with `observation_unknown` when there is no such label. */
+  removeLabel(camera: string, observationId: string): Promise<CalibrationSummary>;
   labels(camera: string): readonly LabelRecord[];
   /** The portable calibration of a camera: labels, embeddings, view, errors. */
-  exportCalibration(camera: string): unknown;
-  importCalibration(camera: string, document: unknown): CalibrationSummary;
+  exportCalibration(camera: string): Promise<unknown>;
+  importCalibration(camera: string, document: unknown): Promise<CalibrationSummary>;
 }

@@ -30,9 +30,9 @@ export const labelRoutes: Routes = (app, { api }) => {
   app.post<{ Params: CameraParams; Body: Static<typeof LabelBody> }>(
     '/api/v1/cameras/:id/labels',
     { schema: { params: CameraParams, body: LabelBody } },
-    ({ params, body }, reply) => {
+    async ({ params, body }, reply) => {
       known(api, params.id);
-      const calibration = api.addLabel(body);
+      const calibration = await api.addLabel(body, params.id);
       void reply.code(201);
       return { calibration };
     },
@@ -40,9 +40,9 @@ export const labelRoutes: Routes = (app, { api }) => {
   app.delete<{ Params: CameraParams; Querystring: Static<typeof RemoveQuery> }>(
     '/api/v1/cameras/:id/labels',
     { schema: { params: CameraParams, querystring: RemoveQuery } },
-    ({ params, query }) => {
+    async ({ params, query }) => {
       known(api, params.id);
-      return { calibration: api.removeLabel(query.observation_id) };
+      return { calibration: await api.removeLabel(params.id, query.observation_id) };
     },
   );
   app.get<{ Params: CameraParams }>(
@@ -56,9 +56,9 @@ export const labelRoutes: Routes = (app, { api }) => {
   app.put<{ Params: CameraParams; Body: unknown }>(
     '/api/v1/cameras/:id/calibration',
     { schema: { params: CameraParams }, bodyLimit: CALIBRATION_LIMIT_BYTES },
-    ({ params, body }) => {
+    async ({ params, body }) => {
       known(api, params.id);
-      return { calibration: api.importCalibration(params.id, body) };
+      return { calibration: await api.importCalibration(params.id, body) };
     },
   );
 };

@@ -1,0 +1,148 @@
+import type { SiteCalibration } from './calibration/calibration.ts';
+import { isoTime } from './clock.ts';
+import type { AgentApi, AgentStatus, CameraView, LabelInput, LabelRecord } from './contract/api.ts';
+import type { Health } from './contract/health.ts';
+import type { CalibrationSummary, Observation } from './contract/observation.ts';
+import type { Info, ModelState, Status } from './contract/states.ts';
+import { AgentError } from './errors.ts';
+import type { Station } from './station.ts';
+import type { Store } from './store/store.ts';
+import type { VisionClient } from './vision/protocol.ts';
+
+export interface AgentParts {
+  readonly stations: ReadonlyMap<string, Station>;
+  readonly store: Store;
+  readonly vision: VisionClient;
+  readonly calibrationOf: (camera: string) => SiteCalibration | null;
+  /** Learns the camera's labels anew; resolves with the state after it. */
+  readonly refit: (camera: string) => Promise<CalibrationSummary>;
+  readonly state: () => Status['state'];
+  readonly info: () => Info;
+  readonly health: () => Health;
+  readonly modelState: () => ModelState;
+  readonly alive: () => boolean;
+  readonly nowMs: () => number;
+  /** Codes of what is missing for work. */
+  readonly missing: () => readonly string[];
+}
+
+/** The methods that MQTT commands, HTTP and the command line share. */
+export function createAgentApi(parts: AgentParts): AgentApi {
+  const { stations, store, vision } = parts;
+
+  const station = (camera: string): Station => {
+    const found = stations.get(camera);
+    if (found) return found;
+    throw new AgentError('camera_unknown', `there is no camera ${camera}`, {
+      context: { cameras: [...stations.keys()] },
+    });
+  };
+
+  const calibration = (camera: string): SiteCalibration => {
+    station(camera);
+    const found = parts.calibrationOf(camera);
+    if (found) return found;
+    throw new AgentError('calibration_invalid', 'the model that serves gives no embedding to calibrate on');
+  };
+
+  const view = (one: Station): CameraView => {
+    const nextRunAtMs = one.schedule.nextRunAtMs();
+    return {
+      id: one.id,
+      kind: one.settings.kind,
+      schedule: one.schedule.description,
+      state: one.state(),
+      next_run_at: nextRunAtMs === null ? null : isoTime(nextRunAtMs),
+      latest: one.latest,
+      calibration: one.calibrationSummary(),
+    };
+  };
+
+  return {
+    status: (): AgentStatus => ({
+      status: parts.state(),
+      info: parts.info(),
+      health: parts.health(),
+      model: parts.modelState(),
+      cameras: [...stations.values()].map((one) => one.state()),
+    }),
+    info: parts.info,
+    health: parts.health,
+    live: parts.alive,
+    ready: () => {
+      const missing = parts.missing();
+      return { ready: missing.length === 0, missing };
+    },
+    cameras: () => [...stations.values()].map(view),
+    capture: async (camera, signal): Promise<Observation> => station(camera).capture(signal),
+    observations: (query) => store.observations.query(query),
+    latestImage: async (camera, options, signal) => {
+      const { latestFrame, latest, settings } = station(camera);
+      if (!latestFrame) return null;
+      const { privacyMasks, roi } = settings;
+      const lines = options.annotate && latest ? caption(latest) : [];
+      return vision.render(
+        latestFrame.bytes,
+        { privacyMasks, roi: options.annotate ? roi : null, maxWidthPx: options.maxWidthPx, lines },
+        signal,
+      );
+    },
+    addLabel: async (label: LabelInput, camera?: string): Promise<CalibrationSummary> => {
+      const observation = store.observations.find(label.observation_id);
+      if (camera !== undefined && observation && observation.camera !== camera) {
+        throw new AgentError(
+          'label_refused',
+          `that observation is of camera ${observation.camera}, not ${camera}`,
+        );
+      }
+      const { camera: labelled } = store.labels.add({
+        observationId: label.observation_id,
+        heightM: label.height_m,
+        observer: label.observer ?? null,
+        note: label.note ?? null,
+      });
+      return parts.refit(labelled);
+    },
+    removeLabel: async (camera: string, observationId: string): Promise<CalibrationSummary> => {
+      station(camera);
+      if (!store.labels.remove(observationId, camera)) {
+        throw new AgentError('observation_unknown', 'there is no label of that observation');
+      }
+      return parts.refit(camera);
+    },
+    labels: (camera): readonly LabelRecord[] => {
+      station(camera);
+      return store.labels.list(camera).map((label) => ({
+        observation_id: label.observationId,
+        camera: label.camera,
+        height_m: label.heightM,
+        observer: label.observer,
+        note: label.note,
+        created_at: isoTime(label.createdAtMs),
+      }));
+    },
+    exportCalibration: async (camera) => {
+      const { exportCalibration } = await import('./calibration/portable.ts');
+      return exportCalibration(calibration(camera), {
+        atMs: parts.nowMs(),
+        model: parts.modelState().active,
+      });
+    },
+    importCalibration: async (camera, document) => {
+      const current = calibration(camera);
+      const { importCalibration } = await import('./calibration/portable.ts');
+      const { bursts } = importCalibration(document, { camera, embeddingDigest: current.embeddingDigest });
+      store.labels.import(camera, current.embeddingDigest, bursts);
+      return parts.refit(camera);
+    },
+  };
+}
+
+/** What is written into an annotated picture. */
+function caption({ captured_at: at, wave, status, reasons, camera }: Observation): string[] {
+  const height =
+    wave.height_m === null
+      ? `${status}${reasons.length > 0 ? `: ${reasons.join(', ')}` : ''}`
+      : `${wave.height_m.toFixed(1)} m  (${wave.height_low_m?.toFixed(1) ?? '?'} - ${wave.height_high_m?.toFixed(1) ?? '?'} m)  ${wave.height_basis ?? ''}`;
+  return [height, `${camera}  ${at}`];
+}

@@ -1,0 +1,338 @@
+import { randomUUID } from 'node:crypto';
+import { join } from 'node:path';
+import { createAgentApi } from './agent-api.ts';
+import { Beach } from './beach.ts';
+import type { Clock } from './clock.ts';
+import { configDigest } from './config/redact.ts';
+import type { Settings } from './config/schema.ts';
+import type { AgentApi } from './contract/api.ts';
+import type { Status } from './contract/states.ts';
+import { asAgentError, isAbort } from './errors.ts';
+import { bootId } from './health/boot.ts';
+import { ClockSync } from './health/clock.ts';
+import { Heartbeat } from './health/heartbeat.ts';
+import { Liveness } from './health/liveness.ts';
+import { Watchdog } from './health/watchdog.ts';
+import { HttpServer } from './http/server.ts';
+import { describeAgent } from './info.ts';
+import { redactUrl, type Log } from './log.ts';
+import { Commands } from './mqtt/commands.ts';
+import { Forwarder } from './mqtt/forwarder.ts';
+import { MqttLink } from './mqtt/link.ts';
+import { Topics } from './mqtt/topics.ts';
+import { Serving } from './serving.ts';
+import { Store } from './store/store.ts';
+import { probeHardware } from './vision/hardware-probe.ts';
+
+export interface AgentOptions {
+  readonly settings: Settings;
+  readonly version: string;
+  /** Folder of the bundles that ship with the agent. */
+  readonly shippedModelsDir: string;
+  readonly env: NodeJS.ProcessEnv;
+}
+
+export interface AgentDeps {
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly log: Log;
+}
+
+const PRUNE_EVERY_MS = 60_000;
+const MAIN_LOOP_SILENCE_MS = 30_000;
+/** A clean stop takes at most about this long; then what still runs is left behind. */
+const STOP_WITHIN_MS = 8_000;
+
+/** The running agent: camera to broker, from top to bottom. */
+export class Agent {
+  readonly api: AgentApi;
+  readonly #stop: () => Promise<void>;
+
+  private constructor(api: AgentApi, stop: () => Promise<void>) {
+    this.api = api;
+    this.#stop = stop;
+  }
+
+  /**
+   * Starts everything and returns as soon as cameras may be observed; model, broker and cameras come up by
+   * themselves and are retried for ever. Throws what no retry mends: `store_locked`, `store_failed`,
+   * `mqtt_port_taken`, `http_listen`, `model_not_found`.
+   */
+  static async start(options: AgentOptions, deps: AgentDeps): Promise<Agent> {
+    const closers = new Closers();
+    try {
+      return await Agent.#compose(options, deps, closers);
+    } catch (thrown) {
+      await closers.close();
+      throw thrown;
+    }
+  }
+
+  static async #compose(options: AgentOptions, deps: AgentDeps, closers: Closers): Promise<Agent> {
+    const { signal } = closers;
+    const { settings, version } = options;
+    const { clock, random } = deps;
+    const part = (name: string): Log => deps.log.child({ part: name });
+    const log = part('agent');
+    const session = randomUUID();
+    const boot = bootId();
+    let state: Status['state'] = 'starting';
+
+    // What must not be lost is stored first; everything else may come and go.
+    const store = Store.open(
+      { ...settings.store, stateDir: settings.stateDir },
+      { clock, log: part('store') },
+    );
+    closers.defer(() => store.close());
+    const raise = store.raise;
+
+    // Time.
+    const clockSync = new ClockSync({
+      clock,
+      onStep: (deltaMs) => {
+        log.warn({ delta_ms: deltaMs }, 'clock step');
+        raise({
+          type: 'clock_step',
+          severity: 'warning',
+          code: 'clock_step',
+          message: `The wall clock was moved by ${(deltaMs / 1000).toFixed(1)} s.`,
+          context: { delta_ms: deltaMs, ...clockSync.state() },
+        });
+      },
+    });
+    await clockSync.start(signal);
+    const wireClock = (): { synced: boolean; offset_ms: number | null } => {
+      const { synced, offsetMs } = clockSync.state();
+      return { synced, offset_ms: offsetMs };
+    };
+
+    // Vision: the model and the provider that was proved for it.
+    const hardware = probeHardware(signal);
+    hardware.catch(() => undefined);
+    const serving = new Serving(
+      {
+        model: settings.model,
+        inference: settings.inference,
+        shippedDir: options.shippedModelsDir,
+        installedDirs: [join(settings.stateDir, 'models')],
+      },
+      { clock, log: part('vision'), memory: store.memory, raise, hardware },
+    );
+    closers.defer(() => serving.close());
+
+    // Broker: the embedded one when none is named.
+    const topics = new Topics({ base: settings.mqtt.base, site: settings.site, device: settings.device });
+    const mqtt = { ...settings.mqtt };
+    if (settings.mqtt.url.length === 0) {
+      const { EmbeddedBroker } = await import('./mqtt/embedded.ts');
+      const broker = new EmbeddedBroker(settings.mqtt.embedded, { log: part('broker') });
+      const { port } = await broker.start();
+      closers.defer(() => broker.stop());
+      mqtt.url = [`mqtt://${settings.mqtt.embedded.host}:${port}`];
+      mqtt.protocolVersion = 4;
+    }
+    const link: MqttLink = new MqttLink(
+      { mqtt, session },
+      {
+        topics,
+        clock,
+        log: part('mqtt'),
+        random,
+        raise,
+        onConnected: () => forwarder.linkUp(),
+        onCommand: (name, packet) => commands.receive(name, packet),
+      },
+    );
+    const forwarder = new Forwarder({}, { link, outbox: store.outbox, clock, log: part('mqtt'), raise });
+
+    // Cameras.
+    const beach = new Beach(
+      {
+        cameras: settings.cameras,
+        device: settings.device,
+        context: () => ({
+          site: settings.site,
+          device: settings.device,
+          bootId: boot,
+          model: serving.model,
+          provider: serving.report?.provider ?? null,
+          clock: wireClock(),
+        }),
+      },
+      { clock, log: part('camera'), store, raise, serving, link },
+    );
+    await serving.open(signal);
+    await beach.open();
+
+    // Health.
+    const liveness = new Liveness({ maxSilenceMs: MAIN_LOOP_SILENCE_MS }, { clock, parts: [] });
+    liveness.start(signal);
+    const heartbeat = new Heartbeat(
+      {
+        intervalS: settings.heartbeat.intervalS,
+        stateDir: settings.stateDir,
+        agentVersion: version,
+        bootId: boot,
+      },
+      {
+        clock,
+        log: part('health'),
+        sources: {
+          cameras: () => beach.list().map((station) => station.healthLine()),
+          link: () => link.stats(),
+          vision: () => ({
+            stats: serving.stats(),
+            provider: serving.report?.provider ?? null,
+            pid: serving.pid,
+          }),
+          outbox: () => store.outbox.stats(),
+          model: () => ({
+            name: serving.model?.name ?? null,
+            version: serving.model?.version ?? null,
+            digest: serving.model?.digest ?? null,
+            phase: serving.modelState().phase,
+            trusted: !settings.model.allowUnsigned,
+          }),
+          clock: () => clockSync.state(),
+        },
+        sink: (health) => link.setState('health', health, { expiryS: 3 * settings.heartbeat.intervalS }),
+      },
+    );
+    let lastHealth = await heartbeat.take();
+
+    // The outside: one set of methods for commands, HTTP and the command line.
+    let machine: Awaited<typeof hardware> | null = null;
+    const info = () =>
+      describeAgent({
+        settings,
+        version,
+        session,
+        bootId: boot,
+        nowMs: clock.nowMs(),
+        hardware: machine,
+        report: serving.report,
+        model: serving.model,
+        bundle: serving.bundle,
+        stations: beach.list(),
+        configDigest: configDigest(settings),
+      });
+    const api = createAgentApi({
+      stations: beach.stations,
+      store,
+      vision: serving,
+      calibrationOf: (camera) => beach.calibrationOf(camera),
+      refit: (camera) => beach.refit(camera),
+      state: () => state,
+      info,
+      health: () => (lastHealth = heartbeat.latest ?? lastHealth),
+      modelState: () => serving.modelState(),
+      alive: () => liveness.report().alive,
+      nowMs: () => clock.nowMs(),
+      missing: () => [...(serving.stats().ready ? [] : ['model']), ...(store.writable() ? [] : ['store'])],
+    });
+    const commands = new Commands(
+      {},
+      { topics, link, clock, log: part('commands'), raise, commandLog: store.commands, api },
+    );
+    closers.defer(() => commands.stop());
+    const http = new HttpServer(settings.http, { api, log: part('http'), version });
+    const { port } = await http.start();
+    closers.defer(() => http.stop());
+
+    const publishStates = (): void => {
+      link.setState('info', info());
+      link.setState('model/state', serving.modelState());
+    };
+    publishStates();
+    link.start(signal);
+    forwarder.start(signal);
+
+    const background = (name: string, work: Promise<void>): Promise<void> =>
+      work.catch((thrown: unknown) => {
+        if (!isAbort(thrown)) log.error({ err: asAgentError(thrown), task: name }, 'a background task ended');
+      });
+    const running: Promise<void>[] = [
+      background('heartbeat', heartbeat.run(signal)),
+      background('retention', pruneForever(store, deps, signal)),
+    ];
+    const watchdog = await Watchdog.open(options.env, { clock, isAlive: () => liveness.report().alive });
+    watchdog?.start(signal);
+    void hardware.then(
+      (found) => {
+        machine = found;
+        publishStates();
+      },
+      () => undefined,
+    );
+    running.push(background('vision', serving.start(signal).then(publishStates)));
+    running.push(...beach.run(signal).map((work) => background('camera', work)));
+    state = 'online';
+    const { host } = settings.http;
+    log.info(
+      {
+        version,
+        http: `http://${host}:${port}`,
+        mqtt: mqtt.url.map(redactUrl),
+        topics: `${topics.prefix}#`,
+        state_dir: settings.stateDir,
+      },
+      'agent started',
+    );
+
+    return new Agent(api, async () => {
+      state = 'stopped';
+      // The link goes first, so that `stopped` is said while there is still a connection.
+      await within(STOP_WITHIN_MS, clock, link.stop());
+      closers.abort();
+      await within(STOP_WITHIN_MS, clock, Promise.all(running));
+      await within(STOP_WITHIN_MS, clock, closers.close());
+    });
+  }
+
+  /** Says `stopped`, gives up the slot in hand, and releases everything. Bounded in time. */
+  stop(): Promise<void> {
+    return this.#stop();
+  }
+}
+
+/** What was opened, closed in reverse order; and the one signal that ends every task. */
+class Closers {
+  readonly #abort = new AbortController();
+  readonly #open: (() => unknown)[] = [];
+
+  get signal(): AbortSignal {
+    return this.#abort.signal;
+  }
+
+  defer(close: () => unknown): void {
+    this.#open.push(close);
+  }
+
+  abort(): void {
+    this.#abort.abort();
+  }
+
+  async close(): Promise<void> {
+    this.abort();
+    for (const close of this.#open.splice(0).reverse()) await close();
+  }
+}
+
+/** Waits for the work, but no longer than this. */
+async function within(ms: number, clock: Clock, work: Promise<unknown>): Promise<void> {
+  const patience = new AbortController();
+  await Promise.race([work, clock.sleep(ms, patience.signal)]);
+  patience.abort();
+}
+
+async function pruneForever(store: Store, { clock, log }: AgentDeps, signal: AbortSignal): Promise<void> {
+  for (;;) {
+    await clock.sleep(PRUNE_EVERY_MS, signal);
+    try {
+      while (store.prune().more) await clock.sleep(50, signal);
+    } catch (thrown) {
+      if (isAbort(thrown)) throw thrown;
+      log.error({ err: thrown }, 'retention failed');
+    }
+  }
+}

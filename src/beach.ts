@@ -1,0 +1,166 @@
+import { openCamera } from './camera/open.ts';
+import { SiteCalibration } from './calibration/calibration.ts';
+import { SelfLabeller } from './calibration/self-label.ts';
+import type { Clock } from './clock.ts';
+import type { Camera as CameraSettings } from './config/schema.ts';
+import type { CalibrationSummary } from './contract/observation.ts';
+import { AgentError, isAbort } from './errors.ts';
+import type { Log } from './log.ts';
+import type { Link } from './mqtt/types.ts';
+import type { RecordContext } from './record.ts';
+import { createSchedule } from './schedule/schedule.ts';
+import type { Serving } from './serving.ts';
+import { Station, type Observed } from './station.ts';
+import type { Store } from './store/store.ts';
+import type { RaiseEvent } from './store/types.ts';
+
+export interface BeachOptions {
+  readonly cameras: readonly CameraSettings[];
+  readonly device: string;
+  readonly context: () => Omit<RecordContext, 'camera'>;
+}
+
+export interface BeachDeps {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly store: Store;
+  readonly raise: RaiseEvent;
+  readonly serving: Serving;
+  readonly link: Link;
+}
+
+/** People read a wave to about this. */
+const READING_NOISE_M = 0.05;
+const SELF_LABELS_MAX = 60;
+
+/** All cameras of the device with what was learned of each. */
+export class Beach {
+  readonly stations = new Map<string, Station>();
+  readonly #options: BeachOptions;
+  readonly #deps: BeachDeps;
+  readonly #calibrations = new Map<string, SiteCalibration>();
+  readonly #labellers = new Map<string, SelfLabeller>();
+
+  constructor(options: BeachOptions, deps: BeachDeps) {
+    this.#options = options;
+    this.#deps = deps;
+  }
+
+  /** Opens every camera, and learns its labels for the model that serves. Nothing is connected yet. */
+  async open(): Promise<void> {
+    const { clock, log, store, raise, serving, link } = this.#deps;
+    for (const settings of this.#options.cameras) {
+      const { id, schedule, location, simulation } = settings;
+      const camera = await openCamera(settings, { clock, log });
+      const station = new Station(
+        { settings, context: this.#options.context },
+        {
+          camera,
+          schedule: createSchedule(
+            { schedule, location, seedId: `${this.#options.device}/${id}` },
+            { clock },
+          ),
+          vision: serving,
+          calibration: () => this.calibrationOf(id),
+          append: (draft, memory) => store.append(draft, memory),
+          clock,
+          log,
+          raise,
+          onObserved: (observed) => this.#observed(station, observed),
+          onState: (state) => link.setState(`camera/${id}/state`, state),
+        },
+      );
+      this.stations.set(id, station);
+      const embeddingDigest = serving.bundle?.embeddingDigest;
+      if (embeddingDigest) {
+        this.#calibrations.set(id, new SiteCalibration({ camera: id, embeddingDigest }));
+        await this.refit(id);
+      }
+      if (settings.kind === 'simulated' && simulation.selfLabel) {
+        const labeller = { noiseM: READING_NOISE_M, seed: simulation.seed, maxLabels: SELF_LABELS_MAX };
+        this.#labellers.set(id, new SelfLabeller(labeller));
+      }
+      link.setState(`camera/${id}/state`, station.state());
+      const newest = store.observations.newest(id);
+      if (newest) link.setState(`camera/${id}/latest`, newest);
+    }
+  }
+
+  list(): readonly Station[] {
+    return [...this.stations.values()];
+  }
+
+  /** Null when the model gives no embedding. */
+  calibrationOf(camera: string): SiteCalibration | null {
+    return this.#calibrations.get(camera) ?? null;
+  }
+
+  /** Learns the camera's labels anew. */
+  async refit(camera: string): Promise<CalibrationSummary> {
+    const calibration = this.calibrationOf(camera);
+    if (!calibration)
+      throw new AgentError('calibration_invalid', 'the model that serves gives no embedding to calibrate on');
+    const { summary, ignored } = await calibration.fit(
+      this.#deps.store.labels.bursts(camera, calibration.embeddingDigest),
+    );
+    if (ignored.length > 0) this.#deps.log.warn({ camera, ignored }, 'labels ignored');
+    return summary;
+  }
+
+  /** One endless task for each camera. */
+  run(signal: AbortSignal): readonly Promise<void>[] {
+    return this.list().map((station) => station.run(signal));
+  }
+
+  #observed(station: Station, observed: Observed): void {
+    const { observation, burst } = observed;
+    const { wave, status, reasons, calibration } = observation;
+    this.#deps.link.setState(`camera/${station.id}/latest`, observation);
+    const truth = burst?.frames.at(-1)?.truth;
+    this.#deps.log.info(
+      {
+        camera: station.id,
+        id: observation.id,
+        seq: observation.seq,
+        status,
+        ...(reasons.length > 0 ? { reasons: reasons.join(',') } : {}),
+        height_m: wave.height_m,
+        ...(wave.height_m === null
+          ? {}
+          : { low_m: wave.height_low_m, high_m: wave.height_high_m, basis: wave.height_basis }),
+        ...(truth ? { truth_m: Number(truth.heightM.toFixed(2)) } : {}),
+        labels: calibration.labels,
+        total_ms: observation.timing_ms.total,
+      },
+      'observation',
+    );
+    const labeller = this.#labellers.get(station.id);
+    if (labeller && burst && status === 'measured') this.#selfLabel(station.id, labeller, observed);
+  }
+
+  /** A simulated camera knows its truth, and plays the person who reads it; the estimate came before the label. */
+  #selfLabel(camera: string, labeller: SelfLabeller, { observation, burst, estimate }: Observed): void {
+    const { store, log } = this.#deps;
+    const heightM = labeller.read(
+      estimate,
+      (burst?.frames ?? []).map((frame) => frame.truth),
+    );
+    const { calibrated } = labeller.score();
+    if (calibrated.n > 0 && calibrated.maeM !== null && calibrated.medianMaeM !== null) {
+      log.info(
+        {
+          camera,
+          mean_error_m: Number(calibrated.maeM.toFixed(2)),
+          median_error_m: Number(calibrated.medianMaeM.toFixed(2)),
+          n: calibrated.n,
+        },
+        'calibration against the simulated truth',
+      );
+    }
+    if (heightM === null) return;
+    store.labels.add({ observationId: observation.id, heightM, observer: 'simulation', note: null });
+    this.refit(camera).catch((thrown: unknown) => {
+      if (!isAbort(thrown)) log.error({ camera, err: thrown }, 'labels could not be learned');
+    });
+  }
+}

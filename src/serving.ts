@@ -1,0 +1,218 @@
+import type { Clock } from './clock.ts';
+import type { Settings } from './config/schema.ts';
+import type { ModelRef } from './contract/observation.ts';
+import type { ModelState } from './contract/states.ts';
+import { AgentError, asAgentError } from './errors.ts';
+import type { Log } from './log.ts';
+import type { Bundle } from './model/manifest.ts';
+import { resolveActive } from './model/slots.ts';
+import { Backoff } from './retry.ts';
+import type { EventDraft, KeyValue, RaiseEvent } from './store/types.ts';
+import { VisionProcess } from './vision/client.ts';
+import type { Hardware } from './vision/hardware.ts';
+import { ProviderLadder } from './vision/providers.ts';
+import type {
+  FrameOptions,
+  FrameResult,
+  ProviderReport,
+  RenderOptions,
+  VisionClient,
+  VisionEvent,
+  VisionStats,
+} from './vision/protocol.ts';
+
+export interface ServingOptions {
+  readonly model: Settings['model'];
+  readonly inference: Settings['inference'];
+  /** Folder of the bundles that ship with the agent. */
+  readonly shippedDir: string;
+  /** Folders of installed bundles. */
+  readonly installedDirs: readonly string[];
+}
+
+export interface ServingDeps {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly memory: KeyValue;
+  readonly raise: RaiseEvent;
+  readonly hardware: Promise<Hardware>;
+}
+
+const QUEUE_MAX = 32;
+const RETRY = { minMs: 2_000, maxMs: 300_000, resetAfterMs: 60_000 };
+const NO_STATS: VisionStats = {
+  rssMb: 0,
+  p50Ms: null,
+  p95Ms: null,
+  failures1h: 0,
+  restarts: 0,
+  lastProgressMonoMs: null,
+  ready: false,
+};
+
+/** The model that serves: which bundle, on which provider, in which process. The port stays while those change. */
+export class Serving implements VisionClient {
+  readonly #options: ServingOptions;
+  readonly #deps: ServingDeps;
+  #bundle: Bundle | null = null;
+  #slot: 'active' | 'factory' = 'factory';
+  #process: VisionProcess | null = null;
+  #failure: AgentError | null = null;
+
+  constructor(options: ServingOptions, deps: ServingDeps) {
+    this.#options = options;
+    this.#deps = deps;
+  }
+
+  /** Opens the wanted bundle, or the shipped one. Throws only when not even that can be read. */
+  async open(signal: AbortSignal): Promise<void> {
+    const { log, raise } = this.#deps;
+    const { model, shippedDir, installedDirs } = this.#options;
+    const { bundle, slot, fallback } = await resolveActive({
+      shippedDir,
+      installedDirs,
+      active: model.active,
+      signal,
+    });
+    this.#bundle = bundle;
+    this.#slot = slot;
+    if (!fallback) return;
+    const context = { wanted: model.active, code: fallback.code };
+    log.error({ ...context, err: fallback }, 'the wanted model cannot be used; the shipped one serves');
+    raise({
+      type: 'model_fallback',
+      severity: 'error',
+      code: fallback.code,
+      message: fallback.message,
+      context,
+    });
+  }
+
+  /** Resolves when the model serves; tries for ever, for a board that is overloaded at boot must not stay blind. */
+  async start(signal: AbortSignal): Promise<void> {
+    const { clock, log, raise } = this.#deps;
+    const backoff = new Backoff(RETRY, { clock });
+    for (;;) {
+      try {
+        this.#process = await this.#startProcess(signal);
+        this.#failure = null;
+        return;
+      } catch (thrown) {
+        signal.throwIfAborted();
+        const failure = asAgentError(thrown);
+        const { code, message } = failure;
+        if (this.#failure?.code !== code)
+          raise({ type: 'vision_start_failed', severity: 'error', code, message, context: {} });
+        this.#failure = failure;
+        const retryInMs = backoff.nextMs();
+        log.error({ err: failure, retry_in_ms: Math.round(retryInMs) }, 'the model does not start');
+        await clock.sleep(retryInMs, signal);
+      }
+    }
+  }
+
+  async #startProcess(signal: AbortSignal): Promise<VisionProcess> {
+    const { clock, log, memory, raise, hardware } = this.#deps;
+    const { inference } = this.#options;
+    const bundle = this.#bundle;
+    if (!bundle) throw new AgentError('model_not_found', 'no bundle is open');
+    const ladder = new ProviderLadder(
+      { bundle, inference, hardware: await hardware },
+      { memory, clock, log },
+    );
+    const { timeoutS, maxRssMb } = inference;
+    const next = new VisionProcess(
+      { bundle, plan: null, timeoutS, maxRssMb, queueMax: QUEUE_MAX },
+      { clock, log, ladder, onEvent: (event) => raiseVisionEvent(event, raise) },
+    );
+    await next.start(signal);
+    return next;
+  }
+
+  #serving(): VisionProcess {
+    if (this.#process) return this.#process;
+    throw new AgentError('vision_start_failed', this.#failure?.message ?? 'the model is being loaded');
+  }
+
+  async analyze(bytes: Uint8Array, options: FrameOptions, signal?: AbortSignal): Promise<FrameResult> {
+    return this.#serving().analyze(bytes, options, signal);
+  }
+
+  async render(bytes: Uint8Array, options: RenderOptions, signal?: AbortSignal): Promise<Uint8Array> {
+    return this.#serving().render(bytes, options, signal);
+  }
+
+  get bundle(): Bundle | null {
+    return this.#bundle;
+  }
+
+  get model(): ModelRef | null {
+    if (!this.#bundle) return null;
+    const { manifest, digest } = this.#bundle;
+    return { name: manifest.name, version: manifest.version, digest };
+  }
+
+  get report(): ProviderReport | null {
+    return this.#process?.report ?? null;
+  }
+
+  get pid(): number | null {
+    return this.#process?.pid ?? null;
+  }
+
+  stats(): VisionStats {
+    return this.#process?.stats() ?? NO_STATS;
+  }
+
+  modelState(): ModelState {
+    const active = this.model;
+    return {
+      schema: 'swellsight.model_state/1',
+      active,
+      candidate: null,
+      previous: null,
+      phase: this.#process ? 'committed' : 'loading',
+      slots: { factory: this.#slot === 'factory' ? active : null, previous: null, active, candidate: null },
+    };
+  }
+
+  async close(): Promise<void> {
+    await this.#process?.close();
+  }
+}
+
+function raiseVisionEvent(event: VisionEvent, raise: RaiseEvent): void {
+  const draft = visionEvent(event);
+  if (draft) raise(draft);
+}
+
+function visionEvent(event: VisionEvent): EventDraft | null {
+  switch (event.type) {
+    case 'started':
+      return null;
+    case 'recycled':
+      return {
+        type: 'vision_recycled',
+        severity: 'warning',
+        code: 'vision_recycled',
+        message: 'The vision process reached its memory ceiling and was replaced.',
+        context: { rss_mb: event.rssMb, limit_mb: event.limitMb },
+      };
+    case 'provider_demoted':
+      return {
+        type: 'provider_demoted',
+        severity: 'warning',
+        code: 'provider_demoted',
+        message: 'The provider failed at work; another one serves.',
+        context: { from: event.from, to: event.to, reason: event.reason },
+      };
+    case 'exited':
+      return {
+        type: 'vision_exited',
+        severity: 'error',
+        code: event.code,
+        message: 'The vision process ended or was stopped, and is started again.',
+        context: { detail: event.detail, restart_in_ms: Math.round(event.restartInMs) },
+      };
+  }
+}

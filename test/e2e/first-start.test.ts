@@ -1,0 +1,98 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { freePort, RunningAgent } from '../fixtures/agent.ts';
+import { contractFault } from '../fixtures/contract.ts';
+
+interface Heard {
+  readonly topic: string;
+  readonly retained: boolean;
+  readonly payload: string;
+}
+
+/** The program that users have: `mosquitto_sub -t 'swellsight/v1/#'`. */
+function subscribe(port: number): { readonly heard: Heard[]; stop(): Promise<void> } {
+  const heard: Heard[] = [];
+  const child = spawn('mosquitto_sub', ['-p', String(port), '-t', 'swellsight/v1/#', '-q', '1', '-F', '%r %t %p'], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  let rest = '';
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    const lines = (rest + text).split('\n');
+    rest = lines.pop() ?? '';
+    for (const line of lines) {
+      const [, retained = '0', topic = '', payload = ''] = /^(\d) (\S+) (.*)$/.exec(line) ?? [];
+      heard.push({ topic, retained: retained === '1', payload });
+    }
+  });
+  return {
+    heard,
+    stop: async () => {
+      if (child.exitCode === null && child.kill()) await once(child, 'exit');
+    },
+  };
+}
+
+const NAMED = ['status', 'info', 'health', 'model/state', 'camera/sim/state', 'camera/sim/latest', 'camera/sim/observation'];
+
+describe('a first start, on defaults', () => {
+  let agent: RunningAgent;
+  let listener: ReturnType<typeof subscribe>;
+
+  beforeAll(async () => {
+    const port = await freePort();
+    agent = await RunningAgent.start({
+      mqtt: { embedded: { port } },
+      heartbeat: { intervalS: 5 },
+      cameras: [{ id: 'sim', kind: 'simulated', schedule: { everyS: 2 }, burst: { frames: 3, intervalS: 0.4 } }],
+    });
+    await agent.waitFor('start', (line) => line.msg === 'agent started');
+    listener = subscribe(port);
+  });
+
+  afterAll(async () => {
+    await listener.stop();
+    await agent[Symbol.asyncDispose]();
+  });
+
+  it('observes the simulated sea within 15 s', async () => {
+    const line = await agent.observation((one) => one['status'] === 'measured', 15_000);
+    expect(line['truth_m']).toBeGreaterThan(0);
+  });
+
+  it('tells a subscriber everything that the contract names, retained where it says so', async () => {
+    await agent.observation((one) => Number(one['seq']) >= 3);
+    const names = (): Set<string> => new Set(listener.heard.map(({ topic }) => topic.replace('swellsight/v1/test/dev/', '')));
+    await expect.poll(() => NAMED.filter((name) => !names().has(name)), { timeout: 15_000 }).toEqual([]);
+    const online = listener.heard.find(({ topic }) => topic.endsWith('/status'));
+    expect(JSON.parse(online?.payload ?? '{}')).toMatchObject({ state: 'online' });
+    expect(listener.heard.map(({ topic, payload }) => contractFault(topic, Buffer.from(payload))).filter(Boolean)).toEqual([]);
+  });
+
+  it('learns metres from the labels of the simulation: nearer to the truth than the median', async () => {
+    const line = await agent.waitFor(
+      'score over 12 calibrated estimates',
+      ({ msg, n }) => msg === 'calibration against the simulated truth' && Number(n) >= 12,
+      120_000,
+    );
+    const pairs = agent.lines.filter((one) => one.msg === 'observation' && typeof one['height_m'] === 'number').slice(-8);
+    for (const { height_m, low_m, high_m, truth_m, basis } of pairs)
+      console.log(`height ${String(height_m)} m (${String(low_m)} - ${String(high_m)}) truth ${String(truth_m)} m ${String(basis)}`);
+    console.log(`mean error ${String(line['mean_error_m'])} m, the median's ${String(line['median_error_m'])} m, over ${String(line['n'])}`);
+    expect(Number(line['mean_error_m'])).toBeLessThan(0.8 * Number(line['median_error_m']));
+  }, 150_000);
+
+  it('answers the command line over its local HTTP', async () => {
+    expect(await agent.json('/live')).toEqual({ live: true });
+    expect(await agent.json('/ready')).toMatchObject({ ready: true });
+    const status = await agent.json('/api/v1/status');
+    expect(status).toMatchObject({ status: 'online', model: { active: { name: 'swellsight-factory' } } });
+  });
+
+  it('stops cleanly on SIGTERM and says so', async () => {
+    const before = listener.heard.length;
+    expect(await agent.stop()).toBe(0);
+    const last = listener.heard.slice(before).find(({ topic }) => topic.endsWith('/status'));
+    expect(JSON.parse(last?.payload ?? '{}')).toMatchObject({ state: 'stopped' });
+  });
+});
