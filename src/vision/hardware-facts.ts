@@ -1,5 +1,5 @@
 import { readdirSync, readFileSync } from 'node:fs';
-import { arch, availableParallelism, platform, release, totalmem } from 'node:os';
+import { arch, availableParallelism, cpus, platform, release, totalmem } from 'node:os';
 import { join } from 'node:path';
 import type { HardwareFacts, Inventory } from './hardware.ts';
 
@@ -27,6 +27,7 @@ export function readFacts(inventory: Inventory | null, root = '/'): HardwareFact
     tegraRelease: text('etc/nv_tegra_release')?.split('\n')[0] ?? null,
     soc: { family: text('sys/devices/soc0/family'), machine: text('sys/devices/soc0/machine') },
     cpuinfo: text('proc/cpuinfo') ?? '',
+    cpuBrand: cpus()[0]?.model ?? '',
     nvidiaGpus: names('proc/driver/nvidia/gpus').flatMap((gpu) => {
       const model = /^Model:\s*(.+)$/m.exec(text(`proc/driver/nvidia/gpus/${gpu}/information`) ?? '')?.[1];
       return model === undefined ? [] : [model.trim()];

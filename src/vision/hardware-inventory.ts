@@ -3,10 +3,14 @@
 import { cpu, graphics, osInfo, system } from 'systeminformation';
 import type { Inventory } from './hardware.ts';
 
+/** What makers leave in their firmware, and the inventory says of a container: no names. */
+const NO_NAME =
+  /^(|-|docker container|default string|to be filled by o\.e\.m\.|system (product name|manufacturer)|not specified)$/i;
+
 const line = (...parts: readonly string[]): string | null =>
   parts
     .map((part) => part.trim())
-    .filter((part) => part !== '')
+    .filter((part) => !NO_NAME.test(part))
     .join(' ') || null;
 
 const [processor, display, os, computer] = await Promise.allSettled([cpu(), graphics(), osInfo(), system()]);

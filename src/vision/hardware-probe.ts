@@ -7,9 +7,17 @@ import { readFacts } from './hardware-facts.ts';
 const INVENTORY_TIMEOUT_MS = 8_000;
 
 /**
+ * What can be told of the machine in a millisecond, from a few small files: the kind and all that the provider ladder
+ * needs. Names that only programs know are `null`. Never throws.
+ */
+export function glanceAtHardware(): Hardware {
+  return classify(readFacts(null));
+}
+
+/**
  * Looks at the machine once, at boot. The cheap facts are read here; the rest (names of the CPU, the GPUs and the
- * system) comes from a short-lived child process, and is `null` when that fails or is too slow: the kind is
- * found without it. Rejects only with the AbortError of `signal`.
+ * system) comes from a short-lived child process, and is `null` when that fails or is too slow. Rejects only with the
+ * reason of `signal`.
  */
 export async function probeHardware(signal: AbortSignal): Promise<Hardware> {
   const inventory = await takeInventory(deadline(INVENTORY_TIMEOUT_MS, signal));

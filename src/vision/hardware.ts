@@ -18,6 +18,11 @@ export interface Hardware {
   /** What could compute beside the CPU, as `family: name`. Listed also where onnxruntime has no use for it. */
   readonly accelerators: readonly string[];
   readonly os: string | null;
+  /**
+   * The same for as long as the same machine computes the same way: part of the key of a remembered provider. It is
+   * made of the cheap facts alone, so that a slow inventory does not make another machine of this one.
+   */
+  readonly fingerprint: string;
 }
 
 /** What was read from the machine; each `null` or empty where it could not be read. */
@@ -38,6 +43,8 @@ export interface HardwareFacts {
   readonly soc: { readonly family: string | null; readonly machine: string | null };
   /** /proc/cpuinfo */
   readonly cpuinfo: string;
+  /** Node's name of the first CPU; empty on ARM. */
+  readonly cpuBrand: string;
   /** `Model:` of each /proc/driver/nvidia/gpus/…/information. */
   readonly nvidiaGpus: readonly string[];
   /** PCI vendor ids of display and 3D controllers, such as 0x10de. */
@@ -78,12 +85,20 @@ const ARM_CORES: Readonly<Record<string, string>> = {
 
 /** Pure, so that each kind is tested from the recorded facts of real boards. */
 export function classify(facts: HardwareFacts): Hardware {
+  return { ...describe(facts), fingerprint: fingerprintOf(describe({ ...facts, inventory: null })) };
+}
+
+function describe(facts: HardwareFacts): Omit<Hardware, 'fingerprint'> {
   const kind = kindOf(facts);
   return {
     kind,
     arch: facts.arch,
     model: modelOf(facts),
-    cpu: armCores(facts.cpuinfo) ?? cpuinfoField(facts.cpuinfo, 'model name') ?? facts.inventory?.cpu ?? null,
+    cpu:
+      armCores(facts.cpuinfo) ??
+      cpuinfoField(facts.cpuinfo, 'model name') ??
+      facts.inventory?.cpu ??
+      (facts.cpuBrand.trim() || null),
     cores: facts.cores,
     memoryMb: facts.memoryMb,
     accelerators: acceleratorsOf(facts, kind),
@@ -91,9 +106,14 @@ export function classify(facts: HardwareFacts): Hardware {
   };
 }
 
-/** The same for as long as the same machine computes the same way: part of the key of a remembered provider. */
-export function hardwareFingerprint(hardware: Hardware): string {
-  const { kind, arch, model, cpu, cores, accelerators } = hardware;
+function fingerprintOf({
+  kind,
+  arch,
+  model,
+  cpu,
+  cores,
+  accelerators,
+}: Omit<Hardware, 'fingerprint'>): string {
   const identity = JSON.stringify([kind, arch, model, cpu, cores, [...accelerators].sort()]);
   return createHash('sha256').update(identity).digest('hex').slice(0, 16);
 }

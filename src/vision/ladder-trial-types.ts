@@ -10,6 +10,8 @@ export interface Plan {
 
 export interface TrialRequest extends Plan {
   readonly bundle: Bundle;
+  /** Timed runs at most; a slow provider gets fewer. */
+  readonly runs: number;
 }
 
 /** The request as the trial process gets it. */

@@ -5,7 +5,7 @@ import { AgentError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import type { Bundle } from '../model/manifest.ts';
 import type { KeyValue } from '../store/types.ts';
-import { hardwareFingerprint, type Hardware } from './hardware.ts';
+import type { Hardware } from './hardware.ts';
 import { candidatesFor, safeThreads, threadCandidates, type Candidates } from './ladder-candidates.ts';
 import { choose, explain, type Tried } from './ladder-choose.ts';
 import { PlanMemory, type Demotion } from './ladder-memory.ts';
@@ -33,6 +33,8 @@ export interface LadderDeps {
 
 /** What takes longer would leave the agent blind for as long after every restart of the vision process. */
 const TRIAL_TIMEOUT_MS = 60_000;
+/** A start waits for its trial; in the background there is time to measure well. */
+const RUNS = { first: 5, explore: 25 };
 const FIRST_DEMOTION_MS = 24 * 3_600_000;
 const LONGEST_DEMOTION_MS = 30 * 24 * 3_600_000;
 
@@ -90,7 +92,7 @@ export class ProviderLadder {
     const { inference, hardware } = this.#options;
     const threads = safeThreads(inference.threads, hardware.cores);
     for (let provider = this.#untried(); provider !== undefined; provider = this.#untried()) {
-      await this.#try({ provider, threads }, signal);
+      await this.#try({ provider, threads }, RUNS.first, signal);
       const plan = this.#choose();
       if (plan === null) continue;
       this.#current = plan;
@@ -122,10 +124,10 @@ export class ProviderLadder {
     for (const provider of cpuFirst(candidates.providers)) {
       if (provider === 'cpu') {
         for (const count of threadCandidates(inference.threads, hardware.cores))
-          await this.#try({ provider, threads: count }, signal);
+          await this.#try({ provider, threads: count }, RUNS.explore, signal);
         threads = choose(this.#tried, { ...candidates, providers: ['cpu'] }, new Set())?.threads ?? threads;
       } else if (this.#isWorthTrying(provider, candidates)) {
-        await this.#try({ provider, threads }, signal);
+        await this.#try({ provider, threads }, RUNS.explore, signal);
       }
     }
     this.#explored = true;
@@ -189,8 +191,9 @@ export class ProviderLadder {
     );
   }
 
-  async #try(plan: Plan, signal: AbortSignal): Promise<void> {
-    const { outcome, runtime } = await this.#trial({ ...plan, bundle: this.#options.bundle }, signal);
+  async #try(plan: Plan, runs: number, signal: AbortSignal): Promise<void> {
+    const request = { ...plan, bundle: this.#options.bundle, runs };
+    const { outcome, runtime } = await this.#trial(request, signal);
     this.#backends = runtime?.backends ?? this.#backends;
     const tried: Tried = {
       ...plan,
@@ -259,7 +262,7 @@ export class ProviderLadder {
     const identity = [
       bundle.digest,
       this.#runtime(),
-      hardwareFingerprint(hardware),
+      hardware.fingerprint,
       inference.providers,
       inference.threads,
       inference.maxRssMb,

@@ -11,7 +11,7 @@ const PARENT = `
   import { openBundle } from '${source}model/bundle.ts';
   const bundle = await openBundle(${JSON.stringify(bundleDir('loop'))});
   const run = createTrialRunner({ timeoutMs: 120_000, maxRssMb: 2048 });
-  await run({ bundle, provider: 'cpu', threads: 1 }, new AbortController().signal);
+  await run({ bundle, provider: 'cpu', threads: 1, runs: 5 }, new AbortController().signal);
 `;
 
 let pids: number[] = [];

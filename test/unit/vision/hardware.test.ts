@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { classify, hardwareFingerprint, type HardwareFacts } from '../../../src/vision/hardware.ts';
+import { classify, type HardwareFacts } from '../../../src/vision/hardware.ts';
 
 const UNKNOWN: HardwareFacts = {
   platform: 'linux',
@@ -12,6 +12,7 @@ const UNKNOWN: HardwareFacts = {
   tegraRelease: null,
   soc: { family: null, machine: null },
   cpuinfo: '',
+  cpuBrand: '',
   nvidiaGpus: [],
   displayVendors: [],
   devices: [],
@@ -177,6 +178,7 @@ describe('classify', () => {
       memoryMb: 4096,
       accelerators: [],
       os: null,
+      fingerprint: expect.stringMatching(/^[0-9a-f]{16}$/) as string,
     });
   });
 
@@ -188,19 +190,18 @@ describe('classify', () => {
   });
 });
 
-describe('hardwareFingerprint', () => {
-  it('stays the same over memory, system and order, and changes with what computes', () => {
-    const board = classify({ ...X86, nvidiaGpus: ['A', 'B'] });
-    const print = hardwareFingerprint(board);
-    expect(
-      hardwareFingerprint({
-        ...board,
-        memoryMb: 1,
-        os: 'other',
-        accelerators: [...board.accelerators].reverse(),
-      }),
-    ).toBe(print);
-    expect(hardwareFingerprint({ ...board, cores: 2 })).not.toBe(print);
-    expect(hardwareFingerprint({ ...board, accelerators: [] })).not.toBe(print);
+describe('the fingerprint', () => {
+  const facts = { ...X86, nvidiaGpus: ['A', 'B'] };
+  const print = classify(facts).fingerprint;
+
+  it('stays the same over memory, order, and what a slow inventory leaves out', () => {
+    const inventory = { cpu: 'i5', model: 'NUC', os: 'Debian', gpus: ['Intel UHD'] };
+    expect(classify({ ...facts, memoryMb: 1, nvidiaGpus: ['B', 'A'], inventory }).fingerprint).toBe(print);
+  });
+
+  it('changes with what computes', () => {
+    expect(classify({ ...facts, cores: 2 }).fingerprint).not.toBe(print);
+    expect(classify({ ...facts, nvidiaGpus: ['A'] }).fingerprint).not.toBe(print);
+    expect(classify({ ...facts, cpuinfo: 'model name\t: another\n' }).fingerprint).not.toBe(print);
   });
 });

@@ -18,6 +18,7 @@ const PC: Hardware = {
   memoryMb: 16_000,
   accelerators: [],
   os: null,
+  fingerprint: 'one',
 };
 const NPM_X64 = ['cpu', 'webgpu', 'cuda', 'tensorrt'];
 

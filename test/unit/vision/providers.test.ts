@@ -18,6 +18,7 @@ const hardware: Hardware = {
   memoryMb: 4096,
   accelerators: [],
   os: null,
+  fingerprint: 'one',
 };
 const inference: Settings['inference'] = { providers: 'auto', threads: 'auto', timeoutS: 30, maxRssMb: 512 };
 
@@ -156,7 +157,7 @@ describe('ProviderLadder', () => {
   it.each([
     ['model', { bundle: bundle({}, 'sha256:two') }],
     ['onnxruntime', { runtime: '1.1' }],
-    ['hardware', { hardware: { ...hardware, accelerators: ['nvidia: new'] } }],
+    ['hardware', { hardware: { ...hardware, fingerprint: 'two' } }],
     ['settings', { inference: { threads: 1 } }],
   ])('looks anew for another %s', async (_what, options) => {
     const memory = new Memory();
