@@ -14,8 +14,15 @@ const KEPT_STDERR_CHARS = 2000;
 
 export function childEnvironment(environment: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
   const kept = Object.entries(environment).filter(([name]) => PASSED_ON.test(name));
-  // onnxruntime must not phone home. Two malloc arenas instead of eight a core keep the resident size down.
-  return { ...Object.fromEntries(kept), ORT_DISABLE_TELEMETRY: '1', MALLOC_ARENA_MAX: '2' };
+  return {
+    ...Object.fromEntries(kept),
+    // onnxruntime must not phone home.
+    ORT_DISABLE_TELEMETRY: '1',
+    // glibc: few arenas, and blocks of picture size go back to the system when freed. 159 MB resident became 138.
+    MALLOC_ARENA_MAX: '2',
+    MALLOC_MMAP_THRESHOLD_: '131072',
+    MALLOC_TRIM_THRESHOLD_: '131072',
+  };
 }
 
 interface Pending {

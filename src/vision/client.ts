@@ -3,7 +3,7 @@ import { Backoff } from '../retry.ts';
 import type { VisionChild } from './child.ts';
 import type { PlanSource, VisionDeps, VisionOptions } from './client-options.ts';
 import type { Plan } from './ladder-trial-types.ts';
-import type { VisionReply, VisionRequest } from './messages.ts';
+import { expectReply, type VisionReply, type VisionRequest } from './messages.ts';
 import type {
   FrameOptions,
   FrameResult,
@@ -13,7 +13,7 @@ import type {
   VisionStats,
 } from './protocol.ts';
 import { RequestQueue, type Priority, type QueuedRequest } from './request-queue.ts';
-import { openServing, type Serving } from './serving.ts';
+import { openServing, reportOf, type Serving } from './serving.ts';
 import { StatsCounter } from './vision-stats.ts';
 
 const RESTART = { minMs: 500, maxMs: 60_000, resetAfterMs: 60_000 };
@@ -80,14 +80,12 @@ export class VisionProcess implements VisionClient {
   async analyze(bytes: Uint8Array, options: FrameOptions, signal?: AbortSignal): Promise<FrameResult> {
     const priority = options.priority ?? 'request';
     const reply = await this.#submit({ type: 'analyze', bytes, options }, priority, signal);
-    if (reply.type === 'analyzed') return reply.result;
-    throw new AgentError('internal', `the vision process answered ${reply.type} to analyze`);
+    return expectReply(reply, 'analyzed').result;
   }
 
   async render(bytes: Uint8Array, options: RenderOptions, signal?: AbortSignal): Promise<Uint8Array> {
     const reply = await this.#submit({ type: 'render', bytes, options }, 'request', signal);
-    if (reply.type === 'rendered') return reply.jpeg;
-    throw new AgentError('internal', `the vision process answered ${reply.type} to render`);
+    return expectReply(reply, 'rendered').jpeg;
   }
 
   get report(): ProviderReport | null {
@@ -119,12 +117,18 @@ export class VisionProcess implements VisionClient {
     this.#stop.abort(closed);
     this.#queue.rejectAll(closed);
     for (const child of this.#opening) child.kill(closed);
-    const grace = this.#busy === null ? null : this.#deps.clock.sleep(CLOSE_GRACE_MS);
-    if (grace !== null) await Promise.race([this.#busy, grace]);
+    if (this.#busy !== null) await this.#waitAtMost(this.#busy, CLOSE_GRACE_MS);
     const child = this.#serving?.child;
     this.#serving = null;
     if (this.#busy !== null) child?.kill(closed);
     await Promise.all([child?.release(CLOSE_GRACE_MS), this.#busy, this.#restarting, this.#replacing]);
+  }
+
+  async #waitAtMost(work: Promise<void>, ms: number): Promise<void> {
+    const done = new AbortController();
+    const late = this.#deps.clock.sleep(ms, done.signal).catch(() => undefined);
+    await Promise.race([work, late]);
+    done.abort();
   }
 
   async #submit(request: VisionRequest, priority: Priority, signal?: AbortSignal): Promise<VisionReply> {
@@ -302,9 +306,3 @@ export class VisionProcess implements VisionClient {
 }
 
 const closedError = (): AgentError => new AgentError('vision_closed', 'the vision process is stopping');
-
-const reportOf = (plan: Plan): ProviderReport => ({
-  ...plan,
-  attempts: [{ ...plan, outcome: 'chosen', medianMs: null, reason: null }],
-  remembered: false,
-});

@@ -1,10 +1,15 @@
 import sharp from 'sharp';
 import { AgentError } from '../errors.ts';
-import { jpegDamage01 } from './jpeg-scan.ts';
+import { jpegDamage01, plainJpegSize } from './jpeg-scan.ts';
 import type { Picture, Size } from './picture.ts';
 
 /** More pixels than this are refused from the header alone: 50 MP decode to 150 MB. */
 const MAX_PIXELS = 50_000_000;
+
+/** libjpeg's words for entropy-coded data that ran out or made no sense. */
+const DAMAGE_WARNING = /premature end of data|bad Huffman|arithmetic/i;
+/** How much is lost is not told; some is. */
+const LEAST_DAMAGE = 0.02;
 
 type Format = 'jpeg' | 'png' | 'webp';
 
@@ -36,19 +41,38 @@ export async function readHeader(bytes: Uint8Array): Promise<ImageHeader> {
   if (bytes.length === 0) throw new AgentError('image_empty', 'the image has no bytes');
   const format = sniff(bytes);
   if (format === null) throw new AgentError('image_unsupported', 'the bytes are not JPEG, PNG or WebP');
+  const plain = format === 'jpeg' ? plainJpegSize(bytes) : null;
+  const header =
+    plain === null
+      ? await fullHeader(bytes, format)
+      : { format, size: plain, rotated: false, hasAlpha: false };
+  const { width, height } = header.size;
+  if (width * height > MAX_PIXELS) {
+    const megapixels = Math.round((width * height) / 1e6);
+    throw new AgentError('image_too_large', `the image has ${megapixels} megapixels, at most 50 are taken`, {
+      context: { widthPx: width, heightPx: height },
+    });
+  }
+  return header;
+}
+
+async function fullHeader(bytes: Uint8Array, format: Format): Promise<ImageHeader> {
   const metadata = await sharp(bytes, { limitInputPixels: false })
     .metadata()
     .catch((cause: unknown) => {
       throw new AgentError('image_corrupt', `the ${format} header cannot be read`, { cause });
     });
-  const size = metadata.autoOrient;
-  if (size.width * size.height > MAX_PIXELS) {
-    const megapixels = Math.round((size.width * size.height) / 1e6);
-    throw new AgentError('image_too_large', `the image has ${megapixels} megapixels, at most 50 are taken`, {
-      context: { widthPx: size.width, heightPx: size.height },
-    });
-  }
-  return { format, size, rotated: (metadata.orientation ?? 1) > 1, hasAlpha: metadata.hasAlpha };
+  return {
+    format,
+    size: metadata.autoOrient,
+    rotated: (metadata.orientation ?? 1) > 1,
+    hasAlpha: metadata.hasAlpha,
+  };
+}
+
+interface Raw {
+  readonly data: Uint8Array;
+  readonly info: { readonly channels: number };
 }
 
 export interface Decoded extends Picture {
@@ -65,18 +89,19 @@ export interface Decoded extends Picture {
 export async function decode(bytes: Uint8Array, header: ImageHeader, wanted: Size): Promise<Decoded> {
   const width = Math.min(header.size.width, Math.ceil(wanted.width));
   const height = Math.min(header.size.height, Math.ceil(wanted.height));
-  // 'truncated' and not 'warning': many cameras write padding that the decoder warns of, and damage in the middle
-  // passes at every level; the scan below and the gate look for that.
-  let image = sharp(bytes, {
-    limitInputPixels: MAX_PIXELS,
-    failOn: 'truncated',
-    autoOrient: header.rotated,
-  }).resize(width, height, { fit: 'fill' });
-  if (header.hasAlpha) image = image.flatten({ background: '#000' });
-  const { data, info } = await image
-    .toColourspace('srgb')
-    .raw({ depth: 'uchar' })
-    .toBuffer({ resolveWithObject: true })
+  const options = { limitInputPixels: MAX_PIXELS, autoOrient: header.rotated };
+  const scale = (failOn: 'warning' | 'truncated'): Promise<Raw> => {
+    let image = sharp(bytes, { ...options, failOn }).resize(width, height, { fit: 'fill' });
+    if (header.hasAlpha) image = image.flatten({ background: '#000' });
+    return image.toColourspace('srgb').raw({ depth: 'uchar' }).toBuffer({ resolveWithObject: true });
+  };
+  let brokenBytes01 = 0;
+  // Many cameras write padding that the decoder warns of; data that it could not make sense of is damage.
+  const { data, info } = await scale('warning')
+    .catch((warning: unknown) => {
+      if (DAMAGE_WARNING.test(String(warning))) brokenBytes01 = LEAST_DAMAGE;
+      return scale('truncated');
+    })
     .catch((cause: unknown) => {
       throw new AgentError('image_corrupt', `the ${header.format} data are truncated or damaged`, { cause });
     });
@@ -88,6 +113,6 @@ export async function decode(bytes: Uint8Array, header: ImageHeader, wanted: Siz
     width,
     height,
     source: header.size,
-    brokenBytes01: header.format === 'jpeg' ? jpegDamage01(bytes) : 0,
+    brokenBytes01: header.format === 'jpeg' ? Math.max(brokenBytes01, jpegDamage01(bytes)) : 0,
   };
 }

@@ -1,4 +1,4 @@
-import type { ErrorCode } from '../errors.ts';
+import { AgentError, type ErrorCode } from '../errors.ts';
 import type { Bundle } from '../model/manifest.ts';
 import type { FrameOptions, FrameResult, RenderOptions } from './protocol.ts';
 
@@ -34,3 +34,12 @@ export type VisionReply = (
 };
 
 export const BYTES_PER_MB = 2 ** 20;
+
+/** The reply if it is of the type that the request asks for; anything else is a fault of the program. */
+export function expectReply<T extends VisionReply['type']>(
+  reply: VisionReply,
+  type: T,
+): Extract<VisionReply, { type: T }> {
+  if (reply.type === type) return reply as Extract<VisionReply, { type: T }>;
+  throw new AgentError('internal', `the vision process answered ${reply.type}, not ${type}`);
+}

@@ -2,6 +2,7 @@ import { asAgentError } from '../errors.ts';
 import { VisionChild } from './child.ts';
 import type { VisionOptions } from './client-options.ts';
 import type { Plan } from './ladder-trial-types.ts';
+import type { ProviderReport } from './protocol.ts';
 
 /** A process that serves, and what it weighed when it was new. */
 export interface Serving {
@@ -43,3 +44,10 @@ export async function openServing(
     opening.delete(child);
   }
 }
+
+/** What is known of a plan that was given and not chosen by the ladder. */
+export const reportOf = (plan: Plan): ProviderReport => ({
+  ...plan,
+  attempts: [{ ...plan, outcome: 'chosen', medianMs: null, reason: null }],
+  remembered: false,
+});
