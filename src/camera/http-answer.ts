@@ -70,7 +70,7 @@ export class HttpAnswer {
 /** What a failed `fetch` means for a camera. */
 export function requestFailure(failure: unknown): AgentError {
   const cause = failure instanceof Error && failure.cause instanceof Error ? failure.cause : failure;
-  const reason = cause instanceof Error && 'code' in cause ? String(cause.code) : '';
+  const reason = cause instanceof Error ? ('code' in cause ? String(cause.code) : cause.name) : '';
   const code = failureCode(reason);
   const what = code === 'camera_codec' ? 'does not speak HTTP' : 'cannot be reached';
   return new AgentError(code, `the camera ${what}${reason === '' ? '' : ` (${reason})`}`, { cause: failure });
@@ -78,6 +78,6 @@ export function requestFailure(failure: unknown): AgentError {
 
 function failureCode(reason: string): CameraErrorCode {
   if (/TIMEOUT|ETIMEDOUT/.test(reason)) return 'camera_timeout';
-  if (/^HPE_|HEADERS_OVERFLOW|RESPONSE/.test(reason)) return 'camera_codec';
+  if (/^HPE_|HTTPParserError|HEADERS_OVERFLOW|RESPONSE/.test(reason)) return 'camera_codec';
   return 'camera_unreachable';
 }

@@ -1,0 +1,211 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import sharp from 'sharp';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import type { Camera, Frame } from '../../../src/camera/camera.ts';
+import { FrozenDetector } from '../../../src/camera/frozen.ts';
+import { openCamera } from '../../../src/camera/open.ts';
+import { systemClock } from '../../../src/clock.ts';
+import { createLog } from '../../../src/log.ts';
+import { tcpServer } from '../../fixtures/camera-server.ts';
+import {
+  cameraSettings,
+  collect,
+  descendants,
+  eventually,
+  failureCode,
+  told,
+} from '../../fixtures/capture.ts';
+import { RtspServer, type RtspOptions } from '../../fixtures/rtsp.ts';
+import { signatureOf } from '../../fixtures/signature.ts';
+
+const PASSWORD = 'pa s@/w"ö:1';
+const folder = mkdtempSync(join(tmpdir(), 'swellsight-rtsp-'));
+const undo: (() => Promise<unknown>)[] = [];
+
+beforeAll(async () => {
+  // Twenty levels of grey under a fixed texture: the picture tells when it was made.
+  for (let level = 0; level < 20; level += 1) {
+    const pixels = Buffer.alloc(320 * 180, 90 + level * 6);
+    for (let i = 0; i < pixels.length; i += 1) if ((i >> 4) % 3 === level % 3) pixels[i]! -= 50;
+    const jpeg = await sharp(pixels, { raw: { width: 320, height: 180, channels: 1 } })
+      .jpeg()
+      .toBuffer();
+    writeFileSync(join(folder, `${String(level).padStart(2, '0')}.jpg`), jpeg);
+  }
+});
+afterEach(async () => {
+  for (const step of undo.splice(0).reverse()) await step();
+  expect(descendants('ffmpeg')).toEqual([]);
+});
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+const serve = async (options: RtspOptions = {}): Promise<RtspServer> => {
+  const server = await RtspServer.start({ dir: folder, hold: 5, ...options });
+  undo.push(() => server.stop());
+  return server;
+};
+const open = async (
+  url: string,
+  part: { username?: string; password?: string; everyS?: number } = {},
+): Promise<Camera> => {
+  const { everyS = 600, ...credentials } = part;
+  const settings = cameraSettings({ kind: 'rtsp', url, schedule: { everyS }, ...credentials });
+  const camera = await openCamera(settings, { clock: systemClock, log: createLog('silent') });
+  undo.push(() => camera.close());
+  return camera;
+};
+/** The level that the picture shows, 0..19, by its brightest part. */
+const levelOf = async (frame: Frame): Promise<number> => {
+  const pixels = await sharp(frame.bytes).greyscale().raw().toBuffer();
+  return Math.round(([...pixels].sort((a, b) => a - b)[Math.floor(pixels.length * 0.7)]! - 90) / 6);
+};
+
+describe('RTSP', () => {
+  it.each(['digest', 'basic'] as const)(
+    'logs in (%s); the password stands in no command line',
+    async (auth) => {
+      const server = await serve({
+        auth,
+        credentials: { username: 'ad min', password: PASSWORD },
+        size: { width: 640, height: 360 },
+      });
+      const camera = await open(server.url, { username: 'ad min', password: PASSWORD });
+      const running = collect(camera, { frames: 2, intervalS: 0.5 });
+      await eventually('ffmpeg runs', () => descendants('ffmpeg').length > 0);
+      const lines = descendants('ffmpeg')
+        .map((pid) => readFileSync(`/proc/${pid}/cmdline`, 'utf8'))
+        .join();
+      const { frames, failure } = await running;
+      expect(told(failure)).toBe('null');
+      expect(lines).toContain('concat');
+      for (const secret of [PASSWORD, encodeURIComponent(PASSWORD), 'ad%20min', '127.0.0.1'])
+        expect(lines).not.toContain(secret);
+      expect(await sharp(frames[0]!.bytes).metadata()).toMatchObject({
+        format: 'jpeg',
+        width: 640,
+        height: 360,
+      });
+    },
+  );
+
+  it('tells a wrong password from an unreachable camera, and tells nobody the password', async () => {
+    const server = await serve({ credentials: { username: 'admin', password: PASSWORD } });
+    const wrong = await collect(await open(server.url.replace('//', '//admin:hunter2%40x@')));
+    expect(wrong.failure).toMatchObject({ code: 'camera_auth' });
+    expect(told(wrong.failure)).not.toMatch(/hunter2/);
+    expect(
+      await failureCode(
+        await open(server.url.replace('/cam', '/none'), { username: 'admin', password: PASSWORD, everyS: 1 }),
+      ),
+    ).toBe('camera_unreachable');
+    await server.stop();
+    const gone = await collect(await open(server.url, { username: 'admin', password: PASSWORD, everyS: 1 }));
+    expect(gone.failure).toMatchObject({ code: 'camera_unreachable' });
+    expect(told(gone.failure)).not.toContain(encodeURIComponent(PASSWORD));
+    expect(await failureCode(await open('rtsp://no-such-host.invalid/x', { everyS: 1 }))).toBe(
+      'camera_unreachable',
+    );
+  });
+
+  it('gives the newest picture, however long nobody asked', async () => {
+    const server = await serve();
+    const camera = await open(server.url, { everyS: 10 });
+    for (const pauseMs of [0, 4000]) {
+      await delay(pauseMs);
+      const askedMs = systemClock.monoMs();
+      const { frames } = await collect(camera);
+      const { index } = await server.tell('state');
+      expect(frames[0]!.monoMs).toBeGreaterThanOrEqual(askedMs);
+      // A level lasts a second.
+      expect((index - (await levelOf(frames[0]!)) + 20) % 20).toBeLessThanOrEqual(3);
+    }
+    expect(descendants('ffmpeg')).toHaveLength(1);
+  });
+
+  it('ends typed when the server dies in the middle, and comes back with it', async () => {
+    const server = await serve();
+    const camera = await open(server.url, { everyS: 10 });
+    const running = collect(camera, { frames: 20, intervalS: 1, timeoutS: 5 });
+    await eventually('streaming', () => descendants('ffmpeg').length > 0);
+    await delay(4000);
+    await server.stop();
+    const { frames, failure } = await running;
+    expect(frames.length).toBeGreaterThan(0);
+    expect(failure).toMatchObject({ code: expect.stringMatching(/camera_(ended|no_frame)/) as string });
+    expect(descendants('ffmpeg')).toEqual([]);
+    await serve({ port: server.port });
+    expect(await failureCode(camera)).toBeNull();
+  });
+
+  it('gives up on a server that accepts and says nothing', async () => {
+    const server = await tcpServer(() => undefined);
+    undo.push(() => server.stop());
+    const camera = await open(`rtsp://127.0.0.1:${server.port}/cam`, { everyS: 1 });
+    const startedMs = performance.now();
+    expect(await failureCode(camera, { timeoutS: 1 })).toBe('camera_timeout');
+    expect(performance.now() - startedMs).toBeLessThan(8000);
+    expect(descendants('ffmpeg')).toEqual([]);
+  });
+
+  it('notices a stream that stalls while ffmpeg lives, and recovers', async () => {
+    const server = await serve();
+    const camera = await open(server.url, { everyS: 2 });
+    expect(await failureCode(camera)).toBeNull();
+    const before = descendants('ffmpeg');
+    await server.tell('stall');
+    // What is under way may still come.
+    await collect(camera, { timeoutS: 1 });
+    expect(await failureCode(camera, { timeoutS: 1 })).toMatch(/camera_(no_frame|timeout|ended)/);
+    expect(descendants('ffmpeg')).toEqual([]);
+    await server.tell('resume');
+    expect(await failureCode(camera)).toBeNull();
+    expect(descendants('ffmpeg')).not.toEqual(before);
+  });
+
+  it('survives kill -9 of ffmpeg, between captures and during one', async () => {
+    const server = await serve();
+    const camera = await open(server.url, { everyS: 10 });
+    expect(await failureCode(camera)).toBeNull();
+    for (const pid of descendants('ffmpeg')) process.kill(pid, 'SIGKILL');
+    await eventually('gone', () => descendants('ffmpeg').length === 0);
+    expect(await failureCode(camera)).toBeNull();
+    const running = collect(camera, { frames: 20, intervalS: 1 });
+    await delay(1500);
+    for (const pid of descendants('ffmpeg')) process.kill(pid, 'SIGKILL');
+    expect((await running).failure).toMatchObject({ code: 'camera_ended', context: { signal: 'SIGKILL' } });
+    expect(await failureCode(camera)).toBeNull();
+  });
+
+  it('kills an ffmpeg that ignores SIGTERM', async () => {
+    const server = await serve();
+    const camera = await open(server.url, { everyS: 10 });
+    expect(await failureCode(camera)).toBeNull();
+    // Stopped, it cannot act on anything but SIGKILL.
+    for (const pid of descendants('ffmpeg')) process.kill(pid, 'SIGSTOP');
+    await camera.close();
+    expect(descendants('ffmpeg')).toEqual([]);
+  });
+
+  it('lets a picture that stands still be found out', async () => {
+    const server = await serve();
+    const camera = await open(server.url, { everyS: 2 });
+    const verdicts = async (): Promise<string[]> => {
+      const detector = new FrozenDetector({ bursts: 3, minSpanMs: 120_000 });
+      const found: string[] = [];
+      for (let burst = 0; burst < 4; burst += 1) {
+        const { frames } = await collect(camera);
+        // The bursts of this test are a second apart, those of the detector a minute.
+        found.push(detector.add(await signatureOf(Buffer.from(frames[0]!.bytes)), burst * 60_000));
+        await delay(1000);
+      }
+      return found;
+    };
+    expect(await verdicts()).toEqual(['moving', 'moving', 'moving', 'moving']);
+    await server.tell('freeze');
+    await delay(1500);
+    expect(await verdicts()).toEqual(['moving', 'moving', 'frozen', 'frozen']);
+  });
+});
