@@ -19,19 +19,29 @@ export function* groupByView(bursts: readonly LabelledBurst[]): Steps<readonly V
   const groups: { reference: ViewReference | null; bursts: LabelledBurst[] }[] = [];
   for (const burst of bursts.toReversed()) {
     const checks = groups.map((group) => ({ group, check: checkView(group.reference, burst.view) }));
+    yield;
     const home =
       checks
         .filter(({ check }) => check.state === 'same')
         .toSorted((a, b) => b.check.score - a.check.score)
         .at(0) ?? checks.find(({ check }) => check.state === 'unknown');
-    if (home === undefined) groups.push({ reference: null, bursts: [burst] });
-    else home.group.bursts.push(burst);
-    const joined = home?.group ?? groups.at(-1);
-    if (joined !== undefined && joined.bursts.length <= REFERENCE_VIEWS)
-      joined.reference = buildViewReference(
-        joined.bursts.flatMap(({ view }) => (view === null ? [] : [view])),
-      );
-    yield;
+    const group = home?.group ?? { reference: null, bursts: [] };
+    if (home === undefined) groups.push(group);
+    group.bursts.push(burst);
+    // Each doubling is drawn anew: often enough while every view still counts.
+    const size = group.bursts.length;
+    if (size <= REFERENCE_VIEWS && Number.isInteger(Math.log2(size)))
+      group.reference = yield* buildViewReference(viewsOf(group.bursts), false);
   }
-  return groups.map(({ reference, bursts: newestFirst }) => ({ reference, bursts: newestFirst.reverse() }));
+  const sorted: ViewGroup[] = [];
+  for (const group of groups)
+    sorted.push({
+      reference: yield* buildViewReference(viewsOf(group.bursts), true),
+      bursts: group.bursts.reverse(),
+    });
+  return sorted;
 }
+
+/** Of bursts, newest first. */
+const viewsOf = (bursts: readonly LabelledBurst[]) =>
+  bursts.flatMap(({ view }) => (view === null ? [] : [view])).slice(0, REFERENCE_VIEWS);

@@ -1,0 +1,123 @@
+import type { ViewSignature } from '../vision/protocol.ts';
+import type { ComplexGrid } from './fourier.ts';
+
+/** Grid on which views are compared, cells. */
+export const GRID_WIDTH = 128;
+export const GRID_HEIGHT = 64;
+/** Edges of this contrast (luma per cell) count half: strong ones hardly more, so that light matters little. */
+const HALF_CONTRAST = 6;
+/** Share of each side that fades out, for the transform takes the picture as endless. */
+const FADE = 0.06;
+
+const CELLS = GRID_WIDTH * GRID_HEIGHT;
+
+/** Luma on the comparison grid, seen at a magnification of `zoom` about the centre; edges are repeated outward. */
+export function sampleGrid(view: ViewSignature, zoom: number): Float64Array {
+  const { luma, width, height } = view;
+  const grid = new Float64Array(CELLS);
+  const columns = taps(GRID_WIDTH, width, zoom);
+  const rows = taps(GRID_HEIGHT, height, zoom);
+  for (const [y, row] of rows.entries()) {
+    const upper = row.from * width;
+    const lower = row.to * width;
+    for (const [x, column] of columns.entries()) {
+      const a = luma[upper + column.from] ?? 0;
+      const b = luma[upper + column.to] ?? 0;
+      const c = luma[lower + column.from] ?? 0;
+      const d = luma[lower + column.to] ?? 0;
+      const top = a + (b - a) * column.share;
+      grid[y * GRID_WIDTH + x] = top + (c + (d - c) * column.share - top) * row.share;
+    }
+  }
+  return grid;
+}
+
+/**
+ * Edges as a complex field: length 0..1 by contrast, angle twice the gradient's, so that dark on bright and bright on
+ * dark are the same edge at any hour. Cells with `weight` 0 say nothing.
+ */
+export function edgeField(grid: Float64Array, weight: Float64Array | null): ComplexGrid {
+  const re = new Float64Array(CELLS);
+  const im = new Float64Array(CELLS);
+  for (let y = 0; y < GRID_HEIGHT; y += 1) {
+    const above = Math.max(0, y - 1) * GRID_WIDTH;
+    const below = Math.min(GRID_HEIGHT - 1, y + 1) * GRID_WIDTH;
+    const fadeY = fade(y, GRID_HEIGHT);
+    for (let x = 0; x < GRID_WIDTH; x += 1) {
+      const at = y * GRID_WIDTH + x;
+      const gx =
+        ((grid[Math.min(at + 1, y * GRID_WIDTH + GRID_WIDTH - 1)] ?? 0) -
+          (grid[Math.max(at - 1, y * GRID_WIDTH)] ?? 0)) /
+        2;
+      const gy = ((grid[below + x] ?? 0) - (grid[above + x] ?? 0)) / 2;
+      const squared = gx * gx + gy * gy;
+      if (squared === 0) continue;
+      const length = Math.sqrt(squared);
+      const strength =
+        ((length / (length + HALF_CONTRAST)) * fadeY * fade(x, GRID_WIDTH) * (weight?.[at] ?? 1)) / squared;
+      re[at] = (gx * gx - gy * gy) * strength;
+      im[at] = 2 * gx * gy * strength;
+    }
+  }
+  return { re, im };
+}
+
+/** Luma that moves less than this over all views, while the light does, is drawn by the camera: text, logo, mask. */
+const DRAWN_RANGE = 10;
+const LIGHT_RANGE = 24;
+const FEWEST_VIEWS = 4;
+/** More of the picture than this cannot be told from a dark scene. */
+const MOST_DRAWN01 = 0.2;
+/** Cells around a drawn edge that it reaches. */
+const REACH = 2;
+
+/**
+ * 0 around edges that are drawn into the picture, 1 elsewhere: burned-in text and privacy masks stay where they are
+ * when the camera turns. Null when that cannot be told: few views, or all in the same light.
+ */
+export function drawnMask(grids: readonly Float64Array[]): Float64Array | null {
+  if (grids.length < FEWEST_VIEWS) return null;
+  const range = new Float64Array(CELLS);
+  const mean = new Float64Array(CELLS);
+  for (let at = 0; at < CELLS; at += 1) {
+    const values = grids.map((grid) => grid[at] ?? 0);
+    range[at] = Math.max(...values) - Math.min(...values);
+    mean[at] = values.reduce((sum, value) => sum + value, 0) / values.length;
+  }
+  if ((range.toSorted()[CELLS >> 1] ?? 0) < LIGHT_RANGE) return null;
+  const { re, im } = edgeField(mean, null);
+  const weight = new Float64Array(CELLS).fill(1);
+  for (let at = 0; at < CELLS; at += 1)
+    if ((range[at] ?? 0) <= DRAWN_RANGE && Math.hypot(re[at] ?? 0, im[at] ?? 0) >= 0.5) silence(weight, at);
+  const drawn = weight.reduce((sum, one) => sum + 1 - one, 0);
+  return drawn === 0 || drawn > MOST_DRAWN01 * CELLS ? null : weight;
+}
+
+function silence(weight: Float64Array, at: number): void {
+  const x = at % GRID_WIDTH;
+  const y = (at - x) / GRID_WIDTH;
+  for (let row = Math.max(0, y - REACH); row <= Math.min(GRID_HEIGHT - 1, y + REACH); row += 1)
+    weight.fill(
+      0,
+      row * GRID_WIDTH + Math.max(0, x - REACH),
+      row * GRID_WIDTH + Math.min(GRID_WIDTH, x + REACH + 1),
+    );
+}
+
+interface Tap {
+  readonly from: number;
+  readonly to: number;
+  readonly share: number;
+}
+
+function taps(cells: number, pixels: number, zoom: number): Tap[] {
+  return Array.from({ length: cells }, (_, cell) => {
+    const centred = (cell + 0.5) / cells - 0.5;
+    const pixel = Math.min(Math.max((centred / zoom + 0.5) * pixels - 0.5, 0), pixels - 1);
+    const from = Math.floor(pixel);
+    return { from, to: Math.min(from + 1, pixels - 1), share: pixel - from };
+  });
+}
+
+const fade = (cell: number, cells: number): number =>
+  Math.min(1, Math.min(cell + 0.5, cells - cell - 0.5) / (FADE * cells));
