@@ -1,7 +1,11 @@
 import type { CalibrationSummary, Observation } from '../contract/observation.ts';
 
 /** `1.20 m (0.90 to 1.50, site_median)`, or why there is no height. */
-export function heightPhrase({ wave, status, reasons }: Observation): string {
+export function heightPhrase({
+  wave,
+  status,
+  reasons,
+}: Pick<Observation, 'wave' | 'status' | 'reasons'>): string {
   if (wave.height_m === null)
     return reasons.length > 0 ? `no height: ${reasons.join(', ')}` : `no height: ${status}`;
   const details = [

@@ -4,7 +4,6 @@ import type { AgentOptions, LabelOptions, ObservationsOptions } from './agent-co
 import type { AnalyzeOptions } from './analyze.ts';
 import type { CalibrateCommandOptions } from './calibrate.ts';
 import { DEFAULT_URL } from './client.ts';
-import type { RunOptions } from './run.ts';
 import type { DoctorOptions } from './doctor.ts';
 import type { RunOptions } from './run.ts';
 import type { ConfigOptions } from './settings.ts';

@@ -6,8 +6,10 @@ export interface Terminal {
   readonly cwd: string;
   /** Fires on Ctrl-C and SIGTERM. */
   readonly signal: AbortSignal;
-  /** Colours and progress bars are welcome on this stream. */
+  /** Colours are welcome on this stream. */
   readonly colour: { readonly out: boolean; readonly err: boolean };
+  /** Progress bars are welcome on standard error. */
+  readonly bars: boolean;
   /** One line, or several, on standard output. */
   out(text: string): void;
   /** The same on standard error. */
@@ -54,6 +56,7 @@ export function processTerminal(env: NodeJS.ProcessEnv, signal: AbortSignal): Te
     cwd: process.cwd(),
     signal,
     colour: { out: process.stdout.isTTY && !plain, err: process.stderr.isTTY && !plain },
+    bars: process.stderr.isTTY && env['TERM'] !== 'dumb',
     out: (text) => void process.stdout.write(`${text}\n`),
     err: (text) => void process.stderr.write(`${text}\n`),
   };

@@ -3,21 +3,35 @@ import { shown, type ConfigFault } from './faults.ts';
 import { CameraSettings, type CameraInput } from './schema.ts';
 import { nearest } from './suggest.ts';
 
-/** Checks the shape of `cameras[]`; returns those that have it, with their index. Every fault is told. */
+/** A camera whose keys in `broken` do not have their shape; the others do. */
+export interface ShapedCamera {
+  readonly index: number;
+  readonly camera: Partial<CameraInput>;
+  readonly broken: ReadonlySet<string>;
+}
+
+/** Checks the shape of `cameras[]`. Every fault is told, and the sound keys of each camera are given back. */
 export function checkCameraShapes(
   cameras: readonly unknown[],
   origin: string,
   faults: ConfigFault[],
-): readonly { readonly index: number; readonly camera: CameraInput }[] {
-  const ajv = new Ajv({ allErrors: true, verbose: true, strict: false });
-  const validate = ajv.compile<CameraInput>(CameraSettings);
+): readonly ShapedCamera[] {
+  const validate = new Ajv({ allErrors: true, verbose: true, strict: false }).compile<CameraInput>(
+    CameraSettings,
+  );
   return cameras.flatMap((camera, index) => {
-    if (validate(camera)) return [{ index, camera }];
+    if (validate(camera)) return [{ index, camera, broken: new Set<string>() }];
+    const key = `cameras[${String(index)}]`;
+    const broken = new Set<string>();
     for (const error of validate.errors ?? []) {
-      const fault = toFault(error, `cameras[${String(index)}]`, origin);
-      if (!faults.some(({ key, wanted }) => key === fault.key && wanted === fault.wanted)) faults.push(fault);
+      const fault = toFault(error, key, origin);
+      broken.add(/^\.(\w+)/.exec(fault.key.slice(key.length))?.[1] ?? '');
+      if (!faults.some((known) => known.key === fault.key && known.wanted === fault.wanted))
+        faults.push(fault);
     }
-    return [];
+    if (typeof camera !== 'object' || camera === null || Array.isArray(camera)) return [];
+    const sound = Object.entries(camera).filter(([name]) => !broken.has(name));
+    return [{ index, camera: Object.fromEntries(sound), broken }];
   });
 }
 

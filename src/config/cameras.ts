@@ -20,23 +20,30 @@ export function readCameras(
   places: SecretPlaces,
   faults: ConfigFault[],
 ): readonly Camera[] {
-  const shaped = checkCameraShapes(inputs, origin, faults);
   const firstWithId = new Map<string, number>();
-  return shaped.map(({ index, camera }) => {
+  return checkCameraShapes(inputs, origin, faults).flatMap(({ index, camera, broken }) => {
     const key = `cameras[${String(index)}]`;
-    const twin = firstWithId.get(camera.id.toLowerCase());
-    if (twin === undefined) firstWithId.set(camera.id.toLowerCase(), index);
-    else
+    const id = camera.id?.toLowerCase();
+    const twin = id === undefined ? undefined : firstWithId.get(id);
+    if (id !== undefined && twin === undefined) firstWithId.set(id, index);
+    if (twin !== undefined)
       faults.push({
         key: `${key}.id`,
         given: JSON.stringify(camera.id),
         wanted: `another id than that of cameras[${String(twin)}]`,
         origin,
       });
-    checkCamera(camera, key, origin, faults);
+    if (broken.has('kind')) return [];
+    // What rests on a broken key is not judged.
+    const told: ConfigFault[] = [];
+    checkCamera(camera as CameraInput, key, origin, told);
+    faults.push(
+      ...told.filter((fault) => !broken.has(/^\.(\w+)/.exec(fault.key.slice(key.length))?.[1] ?? '')),
+    );
+    if (broken.size > 0) return [];
     const { password: value = null, password_file: file = null } = camera;
     const password = readSecret({ key: `${key}.password`, value, file }, places, faults);
-    return withDefaults(camera, password, places.cwd);
+    return [withDefaults(camera as CameraInput, password, places.cwd)];
   });
 }
 

@@ -29,7 +29,7 @@ export function readSettingsFile(path: string, faults: ConfigFault[]): unknown {
   try {
     return parse(path, text);
   } catch (error) {
-    return fault(reason(error), 'JSON5 or YAML');
+    return fault(firstLine(error), 'JSON5 or YAML');
   }
 }
 
@@ -50,6 +50,10 @@ function parse(path: string, text: string): unknown {
 }
 
 function reason(error: unknown): string {
-  if (error instanceof Error && 'code' in error && typeof error.code === 'string') return error.code;
-  return error instanceof Error ? (error.message.split('\n', 1)[0] ?? error.message) : String(error);
+  return error instanceof Error && 'code' in error && typeof error.code === 'string'
+    ? error.code
+    : firstLine(error);
 }
+
+const firstLine = (error: unknown): string =>
+  (error instanceof Error ? error.message : String(error)).split('\n', 1)[0] ?? '';

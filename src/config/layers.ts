@@ -38,8 +38,11 @@ function pick(
     const node = Object.hasOwn(group, name) ? group[name] : undefined;
     if (node === undefined)
       faults.push({ key, given: 'an unknown key', wanted: wantedFor(name, group), origin });
-    else if (isSetting(node)) kept[name] = value;
-    else if (isObject(value)) kept[name] = pick(value, node, `${key}.`, origin, faults);
+    else if (isSetting(node)) {
+      // No setting is an object; convict would merge one into the default.
+      if (isObject(value)) faults.push({ key, given: shown(key, value), wanted: node.wanted, origin });
+      else kept[name] = value;
+    } else if (isObject(value)) kept[name] = pick(value, node, `${key}.`, origin, faults);
     else if (value !== null)
       faults.push({
         key,

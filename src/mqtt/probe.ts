@@ -1,4 +1,4 @@
-import { connectAsync } from 'mqtt';
+import { connectAsync, type IClientOptions } from 'mqtt';
 import type { Settings } from '../config/schema.ts';
 import { brokerName } from './broker-url.ts';
 import { clientOptions } from './client-options.ts';
@@ -9,7 +9,7 @@ import { connectFailure } from './connect-failure.ts';
  * settings does not notice. Throws `mqtt_refused` or `mqtt_unreachable`.
  */
 export async function probeBroker(url: string, mqtt: Settings['mqtt'], timeoutMs: number): Promise<void> {
-  const { will: _will, ...options } = clientOptions({
+  const options = clientOptions({
     url,
     protocolVersion: mqtt.protocolVersion,
     clientId: `${mqtt.clientId}-probe-${String(process.pid)}`,
@@ -26,9 +26,17 @@ export async function probeBroker(url: string, mqtt: Settings['mqtt'], timeoutMs
     maxPayloadBytes: 1024,
   });
   try {
-    const client = await connectAsync(url, { ...options, clean: true, properties: {} }, false);
+    const client = await connectAsync(url, { ...plain(options), clean: true }, false);
     client.end(true);
   } catch (error) {
     throw connectFailure(error, brokerName(url)).error;
   }
+}
+
+/** Without the will, and without a session that the broker would keep. */
+function plain(options: IClientOptions): IClientOptions {
+  const kept = { ...options };
+  delete kept.will;
+  delete kept.properties;
+  return kept;
 }
