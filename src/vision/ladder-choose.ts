@@ -22,7 +22,7 @@ interface Proven extends Plan {
 export function choose(
   tried: readonly Tried[],
   candidates: Candidates,
-  barred: ReadonlySet<string>,
+  barred: ReadonlyMap<string, unknown>,
 ): Plan | null {
   const best = candidates.providers
     .filter((provider) => !barred.has(provider))
@@ -89,9 +89,15 @@ export function explain(
         threads: current.threads,
         outcome: 'not_tried' as const,
         medianMs: null,
-        reason: 'not tried yet',
+        reason: standsBehind(provider, candidates, current)
+          ? `${current.provider} stands before it in the list`
+          : 'not tried yet',
       })),
   ];
+}
+
+function standsBehind(provider: string, { providers, rule }: Candidates, current: Plan): boolean {
+  return rule === 'ordered' && providers.indexOf(provider) > providers.indexOf(current.provider);
 }
 
 function whySlower(one: Tried, current: Plan, chosenMs: number | null): string {

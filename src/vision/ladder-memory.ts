@@ -1,21 +1,11 @@
 import type { KeyValue } from '../store/types.ts';
 import type { Tried } from './ladder-choose.ts';
+import type { Demotion } from './ladder-demotions.ts';
 import type { Plan } from './ladder-trial-types.ts';
 
 const KEY = 'inference.plans';
 /** Models that came and went must not fill the store. */
 const KEPT_ENTRIES = 8;
-
-export interface Demotion {
-  readonly provider: string;
-  readonly reason: string;
-  /** Wall clock, ms: from then on the provider may be tried again. */
-  readonly untilMs: number;
-  /** How often it was demoted so far. */
-  readonly times: number;
-  /** It has been tried again since. */
-  readonly retried: boolean;
-}
 
 /** What was found for one model on one runtime and one machine. */
 export interface Finding {
@@ -23,6 +13,8 @@ export interface Finding {
   readonly tried: readonly Tried[];
   readonly backends: readonly string[];
   readonly demotions: readonly Demotion[];
+  /** Wall clock of the trials, ms. */
+  readonly foundAtMs: number;
 }
 
 /**
@@ -57,7 +49,7 @@ export class PlanMemory {
 
 function isEntry(value: unknown): value is readonly [string, Finding] {
   if (!Array.isArray(value) || typeof value[0] !== 'string') return false;
-  const { plan, tried, backends, demotions } = (value[1] ?? {}) as Record<string, unknown>;
+  const { plan, tried, backends, demotions, foundAtMs } = (value[1] ?? {}) as Record<string, unknown>;
   return (
     isPlan(plan) &&
     Array.isArray(tried) &&
@@ -65,7 +57,8 @@ function isEntry(value: unknown): value is readonly [string, Finding] {
     Array.isArray(backends) &&
     backends.every((name) => typeof name === 'string') &&
     Array.isArray(demotions) &&
-    demotions.every(isDemotion)
+    demotions.every(isDemotion) &&
+    Number.isFinite(foundAtMs)
   );
 }
 

@@ -8,7 +8,8 @@ import type { KeyValue } from '../store/types.ts';
 import type { Hardware } from './hardware.ts';
 import { candidatesFor, safeThreads, threadCandidates, type Candidates } from './ladder-candidates.ts';
 import { choose, explain, type Tried } from './ladder-choose.ts';
-import { PlanMemory, type Demotion } from './ladder-memory.ts';
+import { Demotions } from './ladder-demotions.ts';
+import { PlanMemory } from './ladder-memory.ts';
 import { reasonLine } from './ladder-reason.ts';
 import { createTrialRunner } from './ladder-run-trial.ts';
 import { runtimeIdentity } from './ladder-runtime.ts';
@@ -35,8 +36,8 @@ export interface LadderDeps {
 const TRIAL_TIMEOUT_MS = 60_000;
 /** A start waits for its trial; in the background there is time to measure well. */
 const RUNS = { first: 5, explore: 25 };
-const FIRST_DEMOTION_MS = 24 * 3_600_000;
-const LONGEST_DEMOTION_MS = 30 * 24 * 3_600_000;
+const RETRY_FAILED_MS = 7 * 24 * 3_600_000;
+const MAY_PASS: readonly Tried['outcome'][] = ['unavailable', 'crashed', 'hung', 'too_big'];
 
 /**
  * Finds the provider and the thread count for one bundle on this machine, by trying and not by believing: each
@@ -53,10 +54,11 @@ export class ProviderLadder {
   #key = '';
   #tried: readonly Tried[] = [];
   #backends: readonly string[] | null = null;
-  #demotions: readonly Demotion[] = [];
+  #demotions: Demotions;
   #current: Plan | null = null;
   #remembered = false;
-  #explored = false;
+  /** Wall clock of the last exploration; null before one. */
+  #exploredAtMs: number | null = null;
   #exploring: Promise<Plan | null> | null = null;
 
   constructor(options: LadderOptions, deps: LadderDeps) {
@@ -65,6 +67,7 @@ export class ProviderLadder {
     this.#log = deps.log;
     this.#memory = new PlanMemory({ store: deps.memory });
     this.#runtime = deps.runtime ?? runtimeIdentity;
+    this.#demotions = new Demotions([], deps);
     const { maxRssMb } = options.inference;
     this.#trial = deps.trial ?? createTrialRunner({ timeoutMs: TRIAL_TIMEOUT_MS, maxRssMb });
   }
@@ -82,10 +85,10 @@ export class ProviderLadder {
     if (finding !== null) {
       this.#tried = finding.tried;
       this.#backends = finding.backends;
-      this.#demotions = finding.demotions;
+      this.#demotions = new Demotions(finding.demotions, { clock: this.#clock });
       this.#current = finding.plan;
       this.#remembered = true;
-      this.#explored = true;
+      this.#exploredAtMs = finding.foundAtMs;
       this.#log.info({ ...finding.plan }, 'provider remembered');
       return finding.plan;
     }
@@ -116,7 +119,7 @@ export class ProviderLadder {
 
   async #explore(signal: AbortSignal): Promise<Plan | null> {
     if (this.#current === null) throw new AgentError('internal', 'explore before first');
-    if (this.#explored && !this.#isRetryDue()) return null;
+    if (this.#exploredAtMs !== null && !this.#isRetryDue(this.#exploredAtMs)) return null;
     const { inference, hardware } = this.#options;
     const candidates = this.#candidates();
     // The CPU comes first: its best thread count serves the nodes that an accelerator leaves to the CPU.
@@ -125,17 +128,17 @@ export class ProviderLadder {
       if (provider === 'cpu') {
         for (const count of threadCandidates(inference.threads, hardware.cores))
           await this.#try({ provider, threads: count }, RUNS.explore, signal);
-        threads = choose(this.#tried, { ...candidates, providers: ['cpu'] }, new Set())?.threads ?? threads;
+        threads = choose(this.#tried, { ...candidates, providers: ['cpu'] }, new Map())?.threads ?? threads;
       } else if (this.#isWorthTrying(provider, candidates)) {
         await this.#try({ provider, threads }, RUNS.explore, signal);
       }
     }
-    this.#explored = true;
+    this.#exploredAtMs = this.#clock.nowMs();
     const before = this.#current;
     const plan = this.#choose() ?? before;
     this.#current = plan;
     this.#remembered = false;
-    this.#demotions = this.#demotions.map((one) => (this.#isActive(one) ? one : { ...one, retried: true }));
+    this.#demotions = this.#demotions.retried();
     this.#remember();
     this.#log.info({ ...plan, attempts: this.report()?.attempts }, 'provider chosen');
     return samePlan(plan, before) ? null : plan;
@@ -147,13 +150,9 @@ export class ProviderLadder {
    */
   demote(plan: Plan, reason: string): Plan | null {
     if (this.#current === null || this.#current.provider !== plan.provider) return this.#current;
-    const times = (this.#demotions.find((one) => one.provider === plan.provider)?.times ?? 0) + 1;
-    const lastsMs = Math.min(LONGEST_DEMOTION_MS, FIRST_DEMOTION_MS * 2 ** Math.min(times - 1, 10));
-    const untilMs = this.#clock.nowMs() + lastsMs;
     const line = reasonLine(reason);
-    const demotion = { provider: plan.provider, reason: line, untilMs, times, retried: false };
-    const demotions = [...this.#demotions.filter((one) => one.provider !== plan.provider), demotion];
-    const next = choose(this.#tried, this.#candidates(), this.#barred(demotions));
+    const demotions = this.#demotions.with(plan.provider, line);
+    const next = choose(this.#tried, this.#candidates(), demotions.active);
     if (next === null) return null;
     this.#demotions = demotions;
     this.#current = next;
@@ -165,15 +164,9 @@ export class ProviderLadder {
   /** Which provider runs, and why the others do not; null before `first`. */
   report(): ProviderReport | null {
     if (this.#current === null) return null;
-    const active = this.#demotions.filter((demotion) => this.#isActive(demotion));
     return {
       ...this.#current,
-      attempts: explain(
-        this.#tried,
-        this.#candidates(),
-        this.#current,
-        new Map(active.map((demotion) => [demotion.provider, demotion.reason])),
-      ),
+      attempts: explain(this.#tried, this.#candidates(), this.#current, this.#demotions.active),
       remembered: this.#remembered,
     };
   }
@@ -218,7 +211,7 @@ export class ProviderLadder {
   }
 
   #choose(): Plan | null {
-    return choose(this.#tried, this.#candidates(), this.#barred(this.#demotions));
+    return choose(this.#tried, this.#candidates(), this.#demotions.active);
   }
 
   /** Under an ordered list nothing that stands behind the present provider can win. */
@@ -227,27 +220,24 @@ export class ProviderLadder {
     return providers.indexOf(provider) < providers.indexOf(this.#current.provider);
   }
 
-  #barred(demotions: readonly Demotion[]): ReadonlySet<string> {
-    const active = demotions.filter((demotion) => this.#isActive(demotion));
-    return new Set(active.map((demotion) => demotion.provider));
-  }
-
-  /** A demotion has run out: the provider gets another chance. */
-  #isRetryDue(): boolean {
-    return this.#demotions.some((demotion) => !demotion.retried && !this.#isActive(demotion));
-  }
-
-  #isActive(demotion: Demotion): boolean {
-    return this.#clock.nowMs() < demotion.untilMs;
+  /**
+   * A demotion has run out, or a provider failed long ago for what may have passed: a driver that came late, a library
+   * that was installed since, a machine short of memory that day.
+   */
+  #isRetryDue(exploredAtMs: number): boolean {
+    if (this.#demotions.isRetryDue) return true;
+    const isOld = Math.abs(this.#clock.nowMs() - exploredAtMs) > RETRY_FAILED_MS;
+    return isOld && this.#tried.some((one) => MAY_PASS.includes(one.outcome));
   }
 
   #remember(): void {
-    if (this.#current === null || !this.#explored) return;
+    if (this.#current === null || this.#exploredAtMs === null) return;
     const finding = {
       plan: this.#current,
       tried: this.#tried,
       backends: this.#backends ?? [],
-      demotions: this.#demotions,
+      demotions: this.#demotions.list,
+      foundAtMs: this.#exploredAtMs,
     };
     try {
       this.#memory.keep(this.#key, finding);

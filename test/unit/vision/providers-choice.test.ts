@@ -109,7 +109,7 @@ describe('threads', () => {
 describe('choose', () => {
   it('takes the fastest that is right', () => {
     const tried = [right('cpu', 2, 20), right('cuda', 2, 3), failed('tensorrt', 'no library')];
-    expect(choose(tried, all('tensorrt', 'cuda', 'cpu'), new Set())).toEqual({
+    expect(choose(tried, all('tensorrt', 'cuda', 'cpu'), new Map())).toEqual({
       provider: 'cuda',
       threads: 2,
     });
@@ -117,22 +117,31 @@ describe('choose', () => {
 
   it('takes more threads only for a clear win', () => {
     const tried = [right('cpu', 4, 8.4), right('cpu', 1, 20), right('cpu', 2, 9)];
-    expect(choose(tried, all('cpu'), new Set())).toEqual({ provider: 'cpu', threads: 2 });
-    expect(choose([right('cpu', 1, 10), right('cpu', 2, 8.6)], all('cpu'), new Set())?.threads).toBe(1);
-    expect(choose([right('cpu', 1, 10), right('cpu', 2, 8.4)], all('cpu'), new Set())?.threads).toBe(2);
+    expect(choose(tried, all('cpu'), new Map())).toEqual({ provider: 'cpu', threads: 2 });
+    expect(choose([right('cpu', 1, 10), right('cpu', 2, 8.6)], all('cpu'), new Map())?.threads).toBe(1);
+    expect(choose([right('cpu', 1, 10), right('cpu', 2, 8.4)], all('cpu'), new Map())?.threads).toBe(2);
   });
 
   it('passes over what is barred, and finds nothing where nothing was right', () => {
     const tried = [right('cpu', 1, 20), right('cuda', 1, 3)];
-    expect(choose(tried, all('cuda', 'cpu'), new Set(['cuda']))?.provider).toBe('cpu');
-    expect(choose(tried, all('cuda', 'cpu'), new Set(['cuda', 'cpu']))).toBeNull();
-    expect(choose([failed('cpu', 'x')], all('cpu'), new Set())).toBeNull();
+    expect(choose(tried, all('cuda', 'cpu'), new Map([['cuda', '']]))?.provider).toBe('cpu');
+    expect(
+      choose(
+        tried,
+        all('cuda', 'cpu'),
+        new Map([
+          ['cuda', ''],
+          ['cpu', ''],
+        ]),
+      ),
+    ).toBeNull();
+    expect(choose([failed('cpu', 'x')], all('cpu'), new Map())).toBeNull();
   });
 
   it('keeps to the order of a list even when a later one is faster', () => {
     const tried = [right('webgpu', 1, 500), right('cpu', 1, 5)];
     const ordered = { ...all('webgpu', 'cpu'), rule: 'ordered' as const };
-    expect(choose(tried, ordered, new Set())?.provider).toBe('webgpu');
+    expect(choose(tried, ordered, new Map())?.provider).toBe('webgpu');
   });
 });
 
@@ -162,6 +171,12 @@ describe('explain', () => {
       ['dml', 1, 'not_built_in', 'no dml'],
       ['coreml', 1, 'not_tried', 'not tried yet'],
     ]);
+  });
+
+  it('says of a list why the rest of it was left alone', () => {
+    const ordered = { ...all('cpu', 'webgpu'), rule: 'ordered' as const };
+    const attempts = explain([right('cpu', 1, 10)], ordered, { provider: 'cpu', threads: 1 }, new Map());
+    expect(attempts[1]).toMatchObject({ outcome: 'not_tried', reason: 'cpu stands before it in the list' });
   });
 });
 

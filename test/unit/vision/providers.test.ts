@@ -293,6 +293,26 @@ describe('ProviderLadder', () => {
     expect((await restarted.explore(never))?.provider).toBe('cuda');
   });
 
+  it('looks again after a week at what failed for a reason that may have passed', async () => {
+    const memory = new Memory();
+    const clock = new FakeClock(Date.UTC(2026, 0, 1));
+    const machine = new Machine({ cpu: right(20), cuda: { type: 'unavailable', reason: 'no driver yet' } });
+    const subject = ladder(machine, memory, { clock });
+    await subject.first(never);
+    expect((await subject.explore(never))?.provider).toBe('cpu');
+    machine.outcomes = { ...machine.outcomes, cuda: right(2) };
+    clock.pass(6 * DAY_MS);
+    expect(await subject.explore(never)).toBeNull();
+    clock.pass(2 * DAY_MS);
+    const restarted = ladder(machine, memory, { clock });
+    expect((await restarted.first(never)).provider).toBe('cpu');
+    expect((await restarted.explore(never))?.provider).toBe('cuda');
+    const trials = machine.made.length;
+    clock.pass(30 * DAY_MS);
+    expect(await restarted.explore(never)).toBeNull();
+    expect(machine.made.length).toBe(trials);
+  });
+
   it('keeps the last provider that there is, and ignores a demotion that comes late', async () => {
     const subject = ladder(new Machine({ cpu: right(10) }));
     await subject.first(never);
