@@ -1,12 +1,13 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { createServer, type Server, type Socket } from 'node:net';
+import { connect, createServer, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, describe, expect, it } from 'vitest';
 import { contractFault } from '../../fixtures/contract.ts';
 import { linkOptions, startLink, topics } from '../../fixtures/link.ts';
 import { freePort, Mosquitto, until, type Message } from '../../fixtures/mosquitto.ts';
+import { Proxy } from '../../fixtures/proxy.ts';
 import type { CommandPacket } from '../../../src/mqtt/types.ts';
 
 const cleanups: (() => unknown)[] = [];
@@ -167,12 +168,12 @@ describe('MqttLink on mosquitto', () => {
 
   it('stops in bounded time when the broker freezes, and leaves the will to speak', async () => {
     const mosquitto = await broker();
-    const proxy = await pausable(mosquitto.port);
+    const proxy = await proxied(mosquitto);
     const { link, ups } = startLink(
       linkOptions(proxy.url, { tuning: { stopTimeoutMs: 600, ackTimeoutMs: 30_000 } }),
     );
     await until(() => ups.length === 1, 'the birth');
-    proxy.pause();
+    proxy.frozen = true;
     const pending = link.publish('event/x', '{}', { qos: 1, retain: false });
     const settled = expect(pending).rejects.toMatchObject({ code: 'mqtt_unreachable' });
     const startedMs = performance.now();
@@ -185,14 +186,14 @@ describe('MqttLink on mosquitto', () => {
 
   it('gives up a connection on which nothing is acknowledged', async () => {
     const mosquitto = await broker();
-    const proxy = await pausable(mosquitto.port);
+    const proxy = await proxied(mosquitto);
     const { link, ups } = started(linkOptions(proxy.url, { tuning: { ackTimeoutMs: 300 } }));
     await until(() => ups.length === 1, 'the birth');
-    proxy.pause();
+    proxy.frozen = true;
     await expect(link.publish('event/x', '{}', { qos: 1, retain: false })).rejects.toMatchObject({
       code: 'mqtt_timeout',
     });
-    proxy.resume();
+    proxy.frozen = false;
     await until(() => ups.length === 2, 'a new connection');
   });
 
@@ -262,6 +263,12 @@ describe('MqttLink on mosquitto', () => {
   });
 });
 
+async function proxied(mosquitto: Mosquitto): Promise<Proxy> {
+  const proxy = await Proxy.to(mosquitto.port);
+  cleanups.push(() => proxy.stop());
+  return proxy;
+}
+
 async function listening(server: Server): Promise<string> {
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
@@ -285,36 +292,8 @@ async function blackHole(): Promise<{ url: string; sockets: Socket[] }> {
   return { url: await listening(server), sockets };
 }
 
-/** A proxy that can freeze: bytes are held back both ways. */
-async function pausable(port: number): Promise<{ url: string; pause: () => void; resume: () => void }> {
-  const { connect } = await import('node:net');
-  const pairs = new Set<[Socket, Socket]>();
-  let paused = false;
-  const server = createServer((near) => {
-    const far = connect(port, '127.0.0.1');
-    const pair: [Socket, Socket] = [near, far];
-    pairs.add(pair);
-    for (const [from, to] of [pair, [far, near] as const]) {
-      from.on('data', (bytes) => {
-        if (!paused) to.write(bytes);
-      });
-      from.on('error', () => undefined);
-      from.on('close', () => {
-        pairs.delete(pair);
-        to.destroy();
-      });
-    }
-  });
-  cleanups.push(() => {
-    for (const pair of pairs) for (const socket of pair) socket.destroy();
-    server.close();
-  });
-  return { url: await listening(server), pause: () => (paused = true), resume: () => (paused = false) };
-}
-
 /** A proxy that answers CONNECT of version 5 as a broker of 3.1.1 must, and passes on everything else. */
 async function versionFiveRefused(port: number): Promise<string> {
-  const { connect } = await import('node:net');
   const server = createServer((near) => {
     near.on('error', () => undefined);
     near.once('data', (hello) => {

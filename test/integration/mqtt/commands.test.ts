@@ -1,0 +1,295 @@
+import { randomUUID } from 'node:crypto';
+import type { MqttClient } from 'mqtt';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { systemClock } from '../../../src/clock.ts';
+import type { AgentApi } from '../../../src/contract/api.ts';
+import type { Observation } from '../../../src/contract/observation.ts';
+import { AgentError } from '../../../src/errors.ts';
+import { Commands, type CommandsOptions } from '../../../src/mqtt/commands.ts';
+import { contractFault } from '../../fixtures/contract.ts';
+import { Device, linkOptions, topics } from '../../fixtures/link.ts';
+import { Mosquitto, until, type Message } from '../../fixtures/mosquitto.ts';
+import { draft, silentLog } from '../../fixtures/store.ts';
+
+interface Reply {
+  readonly id: string | null;
+  readonly status: string;
+  readonly reason?: string | null;
+  readonly duplicate?: boolean;
+  readonly result?: unknown;
+  readonly error?: { readonly code: string };
+}
+
+/** The agent's methods, as far as commands call them. */
+class FakeAgent {
+  captures = 0;
+  /** Set to hold captures back until it resolves. */
+  gate: Promise<unknown> = Promise.resolve();
+
+  readonly api = {
+    info: () => ({ schema: 'swellsight.info/1' }),
+    capture: async (camera: string, signal: AbortSignal): Promise<Observation> => {
+      this.captures += 1;
+      await this.gate;
+      signal.throwIfAborted();
+      if (camera === 'none') throw new AgentError('camera_unknown', 'there is no camera none');
+      if (camera === 'bug') throw new TypeError('/secret/path is not a function');
+      if (camera === 'big')
+        return { ...draft(), warnings: ['w'.repeat(2_000_000)] } as unknown as Observation;
+      return { ...draft({ camera }), seq: 1, published_at: null, historical: false };
+    },
+    addLabel: (label: { observation_id: string }) => ({ labels: 1, of: label.observation_id }),
+  } as unknown as AgentApi;
+}
+
+describe('Commands on mosquitto', () => {
+  let mosquitto: Mosquitto;
+  let device: Device;
+  let commands: Commands;
+  let agent: FakeAgent;
+  let operator: MqttClient;
+  let seen: Message[];
+
+  beforeEach(async () => {
+    mosquitto = await Mosquitto.start();
+    agent = new FakeAgent();
+    device = new Device(
+      linkOptions(mosquitto.url),
+      {},
+      { onCommand: (name, packet) => commands.receive(name, packet) },
+    );
+    commands = made({});
+    device.start();
+    operator = await mosquitto.client();
+    seen = await mosquitto.record(`${topics.prefix}cmdres/#`);
+    await until(() => device.link.connected, 'the link');
+  });
+  afterEach(async () => {
+    commands.stop();
+    await device.stop();
+    await mosquitto.stop();
+  });
+
+  function made(options: CommandsOptions): Commands {
+    const common = { clock: systemClock, log: silentLog, raise: device.store.raise };
+    return new Commands(options, {
+      ...common,
+      topics,
+      link: device.link,
+      commandLog: device.store.commands,
+      api: agent.api,
+    });
+  }
+
+  const send = (
+    name: string,
+    body: unknown,
+    options: { retain?: boolean; responseTopic?: string; correlation?: string } = {},
+  ): Promise<unknown> => {
+    const { responseTopic, correlation } = options;
+    return operator.publishAsync(
+      `${topics.prefix}cmd/${name}`,
+      typeof body === 'string' || Buffer.isBuffer(body) ? body : JSON.stringify(body),
+      {
+        qos: 1,
+        retain: options.retain ?? false,
+        properties: {
+          ...(responseTopic === undefined ? {} : { responseTopic }),
+          ...(correlation === undefined ? {} : { correlationData: Buffer.from(correlation) }),
+        },
+      },
+    );
+  };
+
+  const replies = (): Reply[] => seen.map(({ payload }) => JSON.parse(payload.toString()) as Reply);
+  const count = (wanted: number): Promise<true> => until(() => seen.length >= wanted, `${wanted} answers`);
+  const checkContract = (): void =>
+    expect(seen.map(({ topic, payload }) => contractFault(topic, payload)).filter(Boolean)).toEqual([]);
+  const raised = (): string[] => device.store.events.recent(50).map(({ code }) => code);
+
+  it('answers each command with a receipt and a result', async () => {
+    await send('ping', { id: 'p1' });
+    await count(2);
+    await send('info', { id: 'i1', args: {} });
+    await count(4);
+    await send('capture', { id: 'c1', args: { camera: 'north' } });
+    await count(6);
+    const observation_id = randomUUID();
+    await send('label', { id: 'l1', args: { observation_id, height_m: 1.2 } });
+    await count(8);
+    expect(replies().map(({ id, status }) => `${String(id)} ${status}`)).toEqual(
+      ['p1', 'i1', 'c1', 'l1'].flatMap((id) => [`${id} accepted`, `${id} succeeded`]),
+    );
+    expect(replies()[1]!.result).toMatchObject({ pong: true, uptime_s: expect.any(Number) });
+    expect(replies()[5]!.result).toMatchObject({ camera: 'north', status: 'measured' });
+    expect(replies()[7]!.result).toEqual({ labels: 1, of: observation_id });
+    expect(seen.map(({ topic }) => topic.slice(topics.prefix.length))[5]).toBe('cmdres/capture');
+    checkContract();
+  });
+
+  it('answers where it is asked to, but only below its own answers', async () => {
+    await send('ping', { id: 'a' }, { responseTopic: `${topics.prefix}cmdres/me/1`, correlation: 'c-1' });
+    await count(2);
+    await send('ping', { id: 'b' }, { responseTopic: 'swellsight/v1/other/dev/status' });
+    await count(4);
+    expect(seen.map(({ topic }) => topic.slice(topics.prefix.length))).toEqual([
+      'cmdres/me/1',
+      'cmdres/me/1',
+      'cmdres/ping',
+      'cmdres/ping',
+    ]);
+    expect(seen.map(({ packet }) => packet.properties?.correlationData?.toString())).toEqual([
+      'c-1',
+      'c-1',
+      undefined,
+      undefined,
+    ]);
+  });
+
+  it('runs a command once, however often it comes, also after a restart', async () => {
+    const body = { id: 'once', args: { camera: 'north' } };
+    let open: (value: unknown) => void = () => undefined;
+    agent.gate = new Promise((resolve) => (open = resolve));
+    await send('capture', body);
+    await send('capture', body);
+    await count(2);
+    open(null);
+    await count(3);
+    await send('capture', body);
+    await count(5);
+    expect(replies().map(({ status, duplicate }) => [status, duplicate])).toEqual([
+      ['accepted', undefined],
+      ['accepted', true],
+      ['succeeded', undefined],
+      ['accepted', true],
+      ['succeeded', true],
+    ]);
+    expect(replies()[4]!.result).toEqual(replies()[2]!.result);
+    commands.stop();
+    commands = made({});
+    await send('capture', body);
+    await count(7);
+    expect(replies()[6]).toMatchObject({ status: 'succeeded', duplicate: true });
+    expect(agent.captures).toBe(1);
+    await send('ping', { id: 'once' });
+    await count(8);
+    expect(replies()[7]).toMatchObject({ status: 'rejected', reason: 'id_used_before' });
+    checkContract();
+  });
+
+  it('does not run again what a crash interrupted', async () => {
+    device.store.commands.begin('cut short', 'capture');
+    await send('capture', { id: 'cut short', args: { camera: 'north' } });
+    await count(2);
+    expect(replies()[1]).toMatchObject({
+      status: 'failed',
+      duplicate: true,
+      error: { code: 'command_interrupted' },
+    });
+    expect(agent.captures).toBe(0);
+  });
+
+  it('refuses retained and expired commands, with an event', async () => {
+    await send('capture', { id: 'r', args: { camera: 'north' } }, { retain: true });
+    await send('capture', { id: 'e', args: { camera: 'north' }, expires_at: '2020-01-01T00:00:00.000Z' });
+    await send('capture', '', { retain: true });
+    await count(2);
+    expect(replies().map(({ id, status, reason }) => [id, status, reason])).toEqual([
+      ['r', 'rejected', 'retained'],
+      ['e', 'rejected', 'expired'],
+    ]);
+    expect(raised().toSorted()).toEqual(['command_expired', 'command_retained']);
+    expect(agent.captures).toBe(0);
+    checkContract();
+  });
+
+  it('says what is wrong with everything else, and runs none of it', async () => {
+    const wrong: [string, unknown, string | null, RegExp][] = [
+      ['ping', 'no json', null, /^malformed/],
+      ['ping', '', null, /^malformed/],
+      ['ping', Buffer.from([0xff, 0xfe, 0x00]), null, /^malformed/],
+      ['ping', [], null, /^malformed/],
+      ['ping', {}, null, /^malformed/],
+      ['ping', { id: 5 }, null, /^malformed/],
+      ['ping', { id: '' }, '', /^malformed/],
+      ['ping', { id: 'x'.repeat(129) }, null, /^malformed/],
+      ['ping', { id: 'extra', evil: true }, 'extra', /^malformed/],
+      ['ping', { id: 'args', args: { a: 1 } }, 'args', /^bad_args/],
+      ['ping', { id: 'time', expires_at: 'tomorrow' }, 'time', /^malformed/],
+      ['capture', { id: 'nocam' }, 'nocam', /^bad_args.*camera/],
+      ['label', { id: 'neg', args: { observation_id: randomUUID(), height_m: -1 } }, 'neg', /^bad_args/],
+      ['label', { id: 'uuid', args: { observation_id: '../x', height_m: 1 } }, 'uuid', /^bad_args/],
+      ['constructor', { id: 'proto' }, 'proto', /^unknown_command$/],
+      ['reboot', { id: 'what' }, 'what', /^unknown_command$/],
+      ['ping', `{"id":"deep","args":${'['.repeat(20_000)}`, null, /^malformed/],
+      ['ping', JSON.stringify({ id: 'large', args: { x: 'x'.repeat(70_000) } }), null, /^too_large$/],
+    ];
+    for (const [name, body] of wrong) await send(name, body);
+    await count(wrong.length);
+    expect(replies().map(({ id, status }) => [id, status])).toEqual(
+      wrong.map(([, , id]) => [id, 'rejected']),
+    );
+    replies().forEach(({ reason }, n) => expect(reason).toMatch(wrong[n]![3]));
+    expect(agent.captures).toBe(0);
+    checkContract();
+  });
+
+  it('tells failures by their code, and nothing of what was not foreseen', async () => {
+    for (const camera of ['none', 'bug', 'big']) await send('capture', { id: camera, args: { camera } });
+    await count(6);
+    const failed = replies().filter(({ status }) => status === 'failed');
+    expect(failed.map(({ id, error }) => [id, error?.code]).toSorted()).toEqual([
+      ['big', 'mqtt_too_large'],
+      ['bug', 'internal'],
+      ['none', 'camera_unknown'],
+    ]);
+    expect(JSON.stringify(failed)).not.toContain('secret');
+    checkContract();
+  });
+
+  it('bounds what runs and waits, gives up late ones, and lets a ping through beside a capture', async () => {
+    commands.stop();
+    commands = made({ concurrency: 2, queueLimit: 2, timeoutMs: { capture: 400 } });
+    let open: (value: unknown) => void = () => undefined;
+    agent.gate = new Promise((resolve) => (open = resolve));
+    const capture = (id: string, expires_at?: string) =>
+      send('capture', { id, args: { camera: 'north' }, ...(expires_at === undefined ? {} : { expires_at }) });
+    await capture('c1');
+    await send('ping', { id: 'p1' });
+    await until(() => replies().some(({ id, status }) => id === 'p1' && status === 'succeeded'), 'the ping');
+    await capture('c2');
+    await capture('c3', new Date(Date.now() + 100).toISOString());
+    await send('ping', { id: 'p2' });
+    await send('ping', { id: 'p3' });
+    await until(() => replies().some(({ id }) => id === 'p3'), 'the refusal');
+    expect(replies().find(({ id }) => id === 'p3')).toMatchObject({ status: 'rejected', reason: 'busy' });
+    await until(
+      () => replies().some(({ id, status }) => id === 'p2' && status === 'succeeded'),
+      'the queue to move',
+    );
+    const outcome = (id: string): Reply | undefined => replies().findLast((reply) => reply.id === id);
+    await until(() => outcome('c3')?.status === 'expired', 'the one that waited too long');
+    expect(outcome('c1')).toMatchObject({ status: 'failed', error: { code: 'command_timeout' } });
+    open(null);
+    checkContract();
+  });
+
+  it('delivers an answer when the link comes back', async () => {
+    let open: (value: unknown) => void = () => undefined;
+    agent.gate = new Promise((resolve) => (open = resolve));
+    await send('capture', { id: 'patient', args: { camera: 'north' } });
+    await count(1);
+    await mosquitto.down('SIGKILL');
+    await until(() => !device.link.connected, 'the loss');
+    open(null);
+    await mosquitto.up();
+    await until(() => replies().some(({ status }) => status === 'succeeded'), 'the answer', 10_000);
+  });
+
+  it('rejects everything when the store is gone', async () => {
+    device.store.close();
+    await send('ping', { id: 'p' });
+    await count(1);
+    expect(replies()[0]).toMatchObject({ id: 'p', status: 'rejected' });
+  });
+});
