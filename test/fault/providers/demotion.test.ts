@@ -1,0 +1,97 @@
+import sharp from 'sharp';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { systemClock } from '../../../src/clock.ts';
+import { openBundle } from '../../../src/model/bundle.ts';
+import type { Store } from '../../../src/store/store.ts';
+import { VisionProcess } from '../../../src/vision/client.ts';
+import { glanceAtHardware } from '../../../src/vision/hardware-probe.ts';
+import { ProviderLadder } from '../../../src/vision/providers.ts';
+import type { FrameResult, VisionEvent } from '../../../src/vision/protocol.ts';
+import { bundleDir } from '../../fixtures/bundles.ts';
+import { softwareGpu } from '../../fixtures/software-gpu.ts';
+import { openStore, silentLog, tempDir } from '../../fixtures/store.ts';
+
+const never = new AbortController().signal;
+
+let dir: ReturnType<typeof tempDir>;
+let store: Store;
+let vision: VisionProcess | null = null;
+beforeEach(() => {
+  dir = tempDir();
+  store = openStore(dir.path, systemClock);
+});
+afterEach(async () => {
+  await vision?.close();
+  vision = null;
+  vi.unstubAllEnvs();
+  store.close();
+  dir.remove();
+});
+
+/** Prefers WebGPU, which the software driver of Chromium makes a real second provider. */
+async function ladder(): Promise<ProviderLadder> {
+  return new ProviderLadder(
+    {
+      bundle: await openBundle(bundleDir('nan-when-red')),
+      inference: { providers: ['webgpu', 'cpu'], threads: 1, timeoutS: 30, maxRssMb: 1024 },
+      hardware: glanceAtHardware(),
+    },
+    { memory: store.memory, clock: systemClock, log: silentLog },
+  );
+}
+
+const picture = (background: string): Promise<Buffer> =>
+  sharp({ create: { width: 64, height: 48, channels: 3, background } })
+    .jpeg()
+    .toBuffer();
+
+describe('a provider that fails at work', () => {
+  it.runIf(softwareGpu)(
+    'is left for the next best, and not taken again at the next start (WebGPU by the package chromium)',
+    async () => {
+      for (const [name, value] of Object.entries(softwareGpu ?? {})) vi.stubEnv(name, value);
+      const events: VisionEvent[] = [];
+      const process = new VisionProcess(
+        {
+          bundle: await openBundle(bundleDir('nan-when-red')),
+          plan: null,
+          timeoutS: 30,
+          maxRssMb: 1024,
+          queueMax: 4,
+          exploreAfterS: 0,
+        },
+        {
+          clock: systemClock,
+          log: silentLog,
+          ladder: await ladder(),
+          onEvent: (event) => void events.push(event),
+        },
+      );
+      vision = process;
+      const analyze = async (background: string): Promise<FrameResult> =>
+        process.analyze(await picture(background), { roi: null, privacyMasks: [], ignoreGate: true });
+
+      await process.start(never);
+      expect(process.report?.provider).toBe('cpu');
+      await vi.waitUntil(() => process.report?.provider === 'webgpu', { timeout: 30_000 });
+      expect((await analyze('green')).heads?.waveHeight?.heightM).toBeGreaterThan(0);
+
+      for (let failures = 0; failures < 3; failures += 1)
+        await expect(analyze('red')).rejects.toMatchObject({ code: 'vision_output_invalid' });
+      await vi.waitUntil(() => process.report?.provider === 'cpu', { timeout: 30_000 });
+      expect(events).toContainEqual(
+        expect.objectContaining({ type: 'provider_demoted', from: 'webgpu', to: 'cpu' }),
+      );
+      expect((await analyze('green')).heads?.waveHeight?.heightM).toBeGreaterThan(0);
+
+      const restarted = await ladder();
+      expect((await restarted.first(never)).provider).toBe('cpu');
+      expect(await restarted.explore(never)).toBeNull();
+      const attempt = restarted.report()?.attempts.find((one) => one.provider === 'webgpu');
+      expect(attempt).toMatchObject({
+        outcome: 'failed',
+        reason: expect.stringMatching(/^demoted: /) as string,
+      });
+    },
+  );
+});
