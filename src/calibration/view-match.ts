@@ -1,5 +1,5 @@
 import type { ViewSignature } from '../vision/protocol.ts';
-import { Fourier, type ComplexGrid } from './fourier.ts';
+import type { Fourier, ComplexGrid } from './fourier.ts';
 import { edgeField, GRID_HEIGHT, GRID_WIDTH, sampleGrid } from './view-structure.ts';
 
 const CELLS = GRID_WIDTH * GRID_HEIGHT;

@@ -42,7 +42,7 @@ const SLIGHTLY = 1.1;
 const NEIGHBOUR_X = 7;
 const NEIGHBOUR_Y = 4;
 /** Views from which the reference knows how well its own views agree with it. */
-const JUDGED_VIEWS = 4;
+const JUDGED_VIEWS = 6;
 /** Below this share of its own views' lowest agreement, with plenty of edges in the frame, the structure is gone. */
 const LOST = 0.55;
 const CLEAR_STRENGTH = 0.6;

@@ -1,0 +1,79 @@
+import { describe, expect, it } from 'vitest';
+import { fitRidge, predictRidge } from '../../../src/calibration/ridge.ts';
+import { runBreathing, runNow } from '../../../src/calibration/steps.ts';
+import { randomFrom } from '../../fixtures/labelled.ts';
+
+const rows = (values: number[][]): Float32Array[] => values.map((row) => Float32Array.from(row));
+
+describe('fitRidge', () => {
+  it('equals the closed form on one feature: z = ±1, K = z z, answer mean ± slope', () => {
+    // Two rows, one feature: z = -1 and 1, K = [[1, -1], [-1, 1]], (K + 0.2 I)^-1 (y - mean) = ±0.5 / 2.2.
+    const model = runNow(fitRidge(rows([[3], [5]]), [1, 2]));
+    expect(predictRidge(model, Float32Array.of(5)).heightM).toBeCloseTo(1.5 + (2 * 0.5) / 2.2, 6);
+    expect(predictRidge(model, Float32Array.of(4)).heightM).toBeCloseTo(1.5, 12);
+  });
+
+  it('agrees with plain Gaussian elimination on the dual', () => {
+    const { normal } = randomFrom(5);
+    const data = Array.from({ length: 9 }, () => Array.from({ length: 33 }, () => normal()));
+    const heightsM = data.map((row) => 1 + (row[0] ?? 0) * 0.2);
+    const model = runNow(fitRidge(rows(data), heightsM));
+    const probe = Float32Array.from({ length: 33 }, () => normal());
+    expect(predictRidge(model, probe).heightM).toBeCloseTo(reference(rows(data), heightsM, probe), 5);
+  });
+
+  it('passes over features without variance and clips leaps at four standard deviations', () => {
+    const model = runNow(fitRidge(rows([[0, 7], [1, 7], [0, 7], [1, 7]]), [0, 1, 0, 1]));
+    const at = (x: number, constant: number) => predictRidge(model, Float32Array.of(x, constant)).heightM;
+    expect(at(0.8, 7)).toBe(at(0.8, 1e9));
+    expect(at(2.5, 7)).toBeCloseTo(at(1e6, 7), 12);
+  });
+
+  it('gives the mean for one row and for rows that are all alike', () => {
+    expect(predictRidge(runNow(fitRidge(rows([[1, 2]]), [0.7])), Float32Array.of(9, -9)).heightM).toBe(0.7);
+    const alike = runNow(fitRidge(rows([[1, 2], [1, 2]]), [0.4, 0.8]));
+    expect(predictRidge(alike, Float32Array.of(3, 3)).heightM).toBeCloseTo(0.6, 12);
+  });
+});
+
+describe('runBreathing', () => {
+  it('lets timers run during a long fit and gives the same answer', async () => {
+    const { normal } = randomFrom(6);
+    const data = rows(Array.from({ length: 220 }, () => Array.from({ length: 1280 }, () => normal())));
+    const heightsM = data.map((row) => row[0] ?? 0);
+    let ticks = 0;
+    const timer = setInterval(() => (ticks += 1), 1);
+    const model = await runBreathing(fitRidge(data, heightsM));
+    clearInterval(timer);
+    expect(ticks).toBeGreaterThan(1);
+    expect(model.weight).toEqual(runNow(fitRidge(data, heightsM)).weight);
+  });
+
+  it('stops at an abort', async () => {
+    const endless = (function* (): Generator<undefined, never, undefined> {
+      for (;;) yield;
+    })();
+    await expect(runBreathing(endless, AbortSignal.timeout(20))).rejects.toThrow();
+  });
+});
+
+/** The recipe written down once more, slowly: standardise, K / d, + 0.2 I, eliminate. */
+function reference(data: Float32Array[], heightsM: number[], probe: Float32Array): number {
+  const n = data.length;
+  const d = probe.length;
+  const centre = Array.from({ length: d }, (_, k) => data.reduce((s, row) => s + row[k]!, 0) / n);
+  const sd = centre.map((c, k) => Math.sqrt(data.reduce((s, row) => s + (row[k]! - c) ** 2, 0) / n));
+  const standard = (row: Float32Array) =>
+    Array.from(row, (v, k) => Math.max(-4, Math.min(4, (v - centre[k]!) / sd[k]!)));
+  const kernel = (a: number[], b: number[]) => a.reduce((s, v, k) => s + v * b[k]!, 0) / d;
+  const z = data.map(standard);
+  const mean = heightsM.reduce((a, b) => a + b) / n;
+  const m = z.map((a, i) => [...z.map((b, j) => kernel(a, b) + (i === j ? 0.2 : 0)), heightsM[i]! - mean]);
+  for (let i = 0; i < n; i += 1)
+    for (let r = 0; r < n; r += 1) {
+      if (r === i) continue;
+      const factor = m[r]![i]! / m[i]![i]!;
+      for (let c = i; c <= n; c += 1) m[r]![c]! -= factor * m[i]![c]!;
+    }
+  return mean + z.reduce((s, a, i) => s + (kernel(a, standard(probe)) * m[i]![n]!) / m[i]![i]!, 0);
+}
