@@ -46,7 +46,7 @@ function isMissed(
 ): boolean {
   const asked = providers !== 'auto' && providers.includes(provider);
   const nvidia = kind === 'jetson' || kind === 'nvidia_x86';
-  return missed && (asked || (nvidia && (provider === 'cuda' || provider === 'tensorrt')));
+  return outcome === 'failed' && (asked || (nvidia && (provider === 'cuda' || provider === 'tensorrt')));
 }
 
 function providerFinding(

@@ -1,0 +1,154 @@
+import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { AnalyzedFile } from '../../../src/cli/analyze-frame.ts';
+import type { Finding } from '../../../src/cli/doctor-types.ts';
+import { runCli } from '../../fixtures/cli.ts';
+
+const GOLDEN = join(import.meta.dirname, '../../../models/swellsight-factory/1.0.0/golden');
+const pictures = readdirSync(GOLDEN)
+  .filter((name) => /\.(jpg|png|webp)$/.test(name))
+  .sort();
+
+let dir = '';
+let folder = '';
+beforeAll(() => {
+  dir = mkdtempSync(join(tmpdir(), 'swellsight-pictures-'));
+  folder = join(dir, 'folder');
+  mkdirSync(folder);
+  pictures.forEach((name, index) =>
+    copyFileSync(
+      join(GOLDEN, name),
+      join(folder, `beach_${String(index + 1)}.${name.split('.').pop() ?? ''}`),
+    ),
+  );
+  writeFileSync(join(folder, 'beach_10.jpg'), 'no picture');
+  writeFileSync(join(folder, 'empty_11.jpg'), '');
+  writeFileSync(join(folder, 'notes.txt'), 'not a picture, and not named as one');
+});
+afterAll(() => {
+  rmSync(dir, { recursive: true, force: true });
+});
+
+interface Analysis {
+  readonly results: readonly AnalyzedFile[];
+  readonly total_images: number;
+  readonly failed_analyses: number;
+}
+
+describe('analyze', () => {
+  it('takes a folder: in order of numbers, each picture by itself, 1 because of the bad ones', async () => {
+    const { code, json } = await runCli(['analyze', folder, '--json'], { cwd: dir });
+    const { results, total_images: total, failed_analyses: failed } = json() as Analysis;
+    expect([code, total, failed]).toEqual([1, pictures.length + 2, 2]);
+    expect(results.map(({ file }) => file.split('_').pop()?.split('.')[0])).toEqual(
+      [...pictures.keys()].map((index) => String(index + 1)).concat('10', '11'),
+    );
+    for (const { file, status, reasons, wave, error } of results) {
+      expect(wave.height_m).toBeNull();
+      if (file.endsWith('beach_10.jpg'))
+        expect([status, error?.code]).toEqual(['failed', 'image_unsupported']);
+      else if (file.endsWith('empty_11.jpg'))
+        expect([status, error?.code]).toEqual(['failed', 'image_empty']);
+      else {
+        expect(['measured', 'rejected']).toContain(status);
+        if (status === 'measured') expect(reasons).toEqual(['uncalibrated']);
+      }
+    }
+  });
+
+  it('prints CSV that holds any name', async () => {
+    const odd = join(dir, '=1+1, "quoted".jpg');
+    copyFileSync(join(GOLDEN, pictures[0]!), odd);
+    const { code, stdout } = await runCli(['analyze', '=1+1, "quoted".jpg', '--csv'], { cwd: dir });
+    const [header, row, ...rest] = stdout.trim().split('\n');
+    expect([code, rest]).toEqual([0, []]);
+    expect(header).toMatch(/^file,status,reasons,height_m,/);
+    expect(row).toMatch(/^"'=1\+1, ""quoted""\.jpg",(measured|rejected),/);
+  });
+
+  it('says the reason in words, and needs no terminal', async () => {
+    const { stdout, stderr } = await runCli(['analyze', join(GOLDEN, pictures[0]!)], { cwd: dir });
+    expect(stdout).toMatch(/ {2}no height: \w+\n$/);
+    expect(stderr).toBe('');
+  });
+
+  it('refuses a calibration that is none', async () => {
+    const file = join(dir, 'none.json');
+    writeFileSync(file, '{"schema": "something/1"}');
+    const { code, stderr } = await runCli(['analyze', folder, '--calibration', file], { cwd: dir });
+    expect(code).toBe(1);
+    expect(stderr).toContain('not a calibration document');
+  });
+});
+
+describe('calibrate and analyze', () => {
+  it('three labels give the median with a wide interval, and say so', async () => {
+    const rows = pictures
+      .slice(0, 3)
+      .map((name, index) => `${name},a,b${String(index)},g${String(index)},${String(1 + index / 2)}`);
+    const labels = join(dir, 'labels.csv');
+    writeFileSync(labels, ['file,camera,burst,group,height_m', ...rows].join('\n'));
+    const out = join(dir, 'a.json');
+    const made = await runCli(['calibrate', GOLDEN, '--labels', labels, '--out', out, '--json'], {
+      cwd: dir,
+    });
+    expect(made.code, made.stderr).toBe(0);
+    expect(made.json()).toMatchObject({
+      cameras: [{ camera: 'a', bursts: rows.length, basis: 'site_median' }],
+    });
+    const { code, json, stderr } = await runCli(
+      ['analyze', join(GOLDEN, pictures[0]!), '--calibration', out, '--json'],
+      { cwd: dir },
+    );
+    expect(code, stderr).toBe(0);
+    const [result] = (json() as Analysis).results;
+    if (result?.status === 'measured') {
+      expect(result.wave.height_basis).toBe('site_median');
+      expect(result.wave.height_low_m!).toBeLessThan(result.wave.height_m!);
+      expect(result.wave.height_high_m!).toBeGreaterThan(result.wave.height_m!);
+    }
+  });
+});
+
+describe('doctor', () => {
+  it('has a line for everything, and a mend for what is wrong', async () => {
+    const file = join(dir, 'doctor.json5');
+    const camera = (id: string, path: string) => ({ id, kind: 'directory', path, replay: 'loop' });
+    writeFileSync(
+      file,
+      JSON.stringify({
+        stateDir: join(dir, 'state'),
+        cameras: [camera('good', GOLDEN), camera('bad', join(dir, 'nothing-here'))],
+        mqtt: { url: 'mqtt://127.0.0.1:1' },
+        http: { port: 0 },
+        inference: { providers: ['cpu'], threads: 1 },
+      }),
+    );
+    const { code, json } = await runCli(['doctor', '--config', file, '--json'], { cwd: dir });
+    expect(code).toBe(1);
+    const { ok, checks } = json() as { ok: boolean; checks: Finding[] };
+    const state = Object.fromEntries(checks.map((finding) => [finding.check, finding.state]));
+    expect(ok).toBe(false);
+    expect(state).toMatchObject({
+      configuration: 'ok',
+      node: 'ok',
+      hardware: 'ok',
+      http: 'ok',
+      broker: 'fail',
+      model: 'ok',
+      'provider cpu': 'ok',
+      'camera bad': 'fail',
+    });
+    expect(state['camera good']).not.toBe('fail');
+    for (const name of ['disk', 'clock', 'ffmpeg']) expect(state).toHaveProperty(name);
+    for (const finding of checks) expect(finding.state === 'ok').toBe(finding.mend === null);
+  });
+
+  it('names the faults of a bad configuration, and is 78', async () => {
+    const { code, stdout } = await runCli(['doctor'], { cwd: dir, env: { SWELLSIGHT_HTTP_PORT: 'x' } });
+    expect(code).toBe(78);
+    expect(stdout).toMatch(/^FAIL +configuration +http\.port: given "x"/);
+  });
+});

@@ -1,0 +1,109 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { runCli } from '../../fixtures/cli.ts';
+
+let dir = '';
+beforeAll(() => {
+  dir = mkdtempSync(join(tmpdir(), 'swellsight-cli-'));
+});
+afterAll(() => {
+  rmSync(dir, { recursive: true, force: true });
+});
+
+const ESCAPE = '\u001b[';
+
+describe('usage', () => {
+  it('helps on request, and names every command', async () => {
+    const { code, stdout } = await runCli(['--help']);
+    expect(code).toBe(0);
+    for (const name of [
+      'run',
+      'check-config',
+      'doctor',
+      'analyze',
+      'capture',
+      'label',
+      'calibrate',
+      'status',
+      'health',
+      'observations',
+    ])
+      expect(stdout).toContain(name);
+  });
+
+  it.each([
+    [[], /Usage/],
+    [['nonsense'], /unknown command/],
+    [['statsu'], /Did you mean status/],
+    [['status', '--nonsense'], /unknown option/],
+    [['capture'], /missing required argument/],
+    [['observations', '--status', 'great'], /Allowed choices/],
+    [['analyze', '/nowhere/at/all.jpg'], /there is no/],
+    [['analyze', '.', '--json', '--csv'], /--json or --csv/],
+    [['calibrate', '.'], /--labels/],
+    [['status', '--url', 'ftp://x'], /no http/],
+    [['status', '--token-file', '/nowhere'], /cannot be read/],
+  ] as const)('%j is 2, with a reason on standard error', async (args, reason) => {
+    const { code, stdout, stderr } = await runCli(args, { cwd: dir });
+    expect([code, stdout]).toEqual([2, '']);
+    expect(stderr).toMatch(reason);
+    expect(stderr).not.toContain(ESCAPE);
+  });
+
+  it('is 69 when no agent answers, as text or as JSON', async () => {
+    const plain = await runCli(['status', '--url', 'http://127.0.0.1:1']);
+    expect(plain.code).toBe(69);
+    expect(plain.stderr).toMatch(/no answer from http:\/\/127\.0\.0\.1:1 \(.+\)\n {2}is the agent running/);
+    const json = await runCli(['health', '--url', 'http://127.0.0.1:1', '--json']);
+    expect(json.code).toBe(69);
+    expect(JSON.parse(json.stderr)).toMatchObject({ error: { code: 'agent_unreachable' } });
+  });
+});
+
+describe('check-config', () => {
+  it('says what a good configuration would do', async () => {
+    const { code, stdout } = await runCli(['check-config'], { cwd: dir });
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/^the configuration is good\n/);
+    expect(stdout).toMatch(/camera sim: simulated, every 4 s, next \d{4}-/);
+  });
+
+  it('hides secrets', async () => {
+    const env = { SWELLSIGHT_HTTP_TOKEN: 'hunter2', SWELLSIGHT_MQTT_URL: 'mqtt://u:hunter2@h' };
+    for (const args of [['check-config'], ['check-config', '--json']]) {
+      const { code, stdout } = await runCli(args, { cwd: dir, env });
+      expect(code).toBe(0);
+      expect(stdout).toContain('mqtt://***@h');
+      expect(stdout).not.toContain('hunter2');
+    }
+  });
+
+  it('names every fault of a bad file on a line of its own, and is 78', async () => {
+    const file = join(dir, 'bad.yaml');
+    writeFileSync(
+      file,
+      'sit: x\nhttp:\n  port: many\ncameras:\n  - id: a\n    kind: rtsp\n  - id: a\n    kind: telescope\n',
+    );
+    const expected = ['cameras[0].url', 'cameras[1].id', 'cameras[1].kind', 'http.port', 'sit'];
+    const plain = await runCli(['check-config', '--config', file]);
+    expect(plain.code).toBe(78);
+    expect(plain.stdout).toBe('');
+    const lines = plain.stderr.trim().split('\n');
+    expect(lines.map((line) => line.split(':', 1)[0] ?? '').sort()).toEqual(expected);
+    for (const line of lines) expect(line).toMatch(/: given .+, wanted .+/);
+    const json = await runCli(['check-config', '--json'], { env: { SWELLSIGHT_CONFIG: file } });
+    expect(json.code).toBe(78);
+    const { ok, faults } = json.json() as { ok: boolean; faults: { key: string; origin: string }[] };
+    expect(ok).toBe(false);
+    expect(faults.map(({ key }) => key).sort()).toEqual(expected);
+    expect(new Set(faults.map(({ origin }) => origin))).toEqual(new Set([file]));
+  });
+
+  it('any command with settings refuses a bad file the same way', async () => {
+    const { code, stderr } = await runCli(['run', '--config', join(dir, 'missing.json5')], { cwd: dir });
+    expect(code).toBe(78);
+    expect(stderr).toContain('ENOENT');
+  });
+});
