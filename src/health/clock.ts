@@ -23,6 +23,7 @@ export class ClockSync {
   readonly #clock: Clock;
   readonly #onStep: StepListener;
   readonly #flag: string;
+  readonly #timedatectl: string;
   #readKernel: (() => ClockState | null) | null = null;
   #state: ClockState = { synced: false, offsetMs: null };
   /** Wall minus monotonic. */
@@ -37,11 +38,14 @@ export class ClockSync {
     kernel?: () => ClockState | null;
     /** File whose being there means synchronised. */
     flag?: string;
+    /** The program that is asked where neither of them tells. */
+    timedatectl?: string;
   }) {
     this.#clock = deps.clock;
     this.#onStep = deps.onStep;
     this.#readKernel = deps.kernel ?? null;
     this.#flag = deps.flag ?? TIMESYNCD_FLAG;
+    this.#timedatectl = deps.timedatectl ?? 'timedatectl';
   }
 
   /** As of the last sample, at most 5 s old. */
@@ -81,22 +85,22 @@ export class ClockSync {
       () => true,
       () => false,
     );
-    return { synced: flagged || (await this.#timedatectl()), offsetMs: null };
+    if (!flagged) this.#askTimedatectl();
+    return { synced: flagged || this.#toldSynced, offsetMs: null };
   }
 
-  async #timedatectl(): Promise<boolean> {
+  /** Nobody waits for the answer, which may need a service to be started: the next sample knows it. */
+  #askTimedatectl(): void {
     const monoMs = this.#clock.monoMs();
-    if (this.#askedMonoMs !== null && monoMs - this.#askedMonoMs < TIMEDATECTL_EVERY_MS)
-      return this.#toldSynced;
+    if (this.#askedMonoMs !== null && monoMs - this.#askedMonoMs < TIMEDATECTL_EVERY_MS) return;
     this.#askedMonoMs = monoMs;
-    this.#toldSynced = await new Promise((resolve) => {
-      execFile(
-        'timedatectl',
-        ['show', '--property=NTPSynchronized', '--value'],
-        { timeout: TIMEDATECTL_TIMEOUT_MS, killSignal: 'SIGKILL' },
-        (error, stdout) => resolve(error === null && stdout.trim() === 'yes'),
-      );
-    });
-    return this.#toldSynced;
+    execFile(
+      this.#timedatectl,
+      ['show', '--property=NTPSynchronized', '--value'],
+      { timeout: TIMEDATECTL_TIMEOUT_MS, killSignal: 'SIGKILL' },
+      (error, stdout) => {
+        this.#toldSynced = error === null && stdout.trim() === 'yes';
+      },
+    );
   }
 }

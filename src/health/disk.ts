@@ -19,24 +19,46 @@ export interface DiskSpace {
   readonly usedPct: number | null;
 }
 
+const UNKNOWN: DiskSpace = { freeMb: null, usedPct: null };
+
+/** Asks for the space around one folder; all null when it is gone or the file system does not answer in time. */
+export class DiskProbe {
+  readonly #dir: string;
+  #asked: Promise<DiskSpace> | null = null;
+
+  constructor(options: { dir: string }) {
+    this.#dir = options.dir;
+  }
+
+  async read(): Promise<DiskSpace> {
+    // A call that hangs holds one of Node's few threads for file work: a second one must not join it.
+    this.#asked ??= readDiskSpace(this.#dir).finally(() => {
+      this.#asked = null;
+    });
+    const patience = new AbortController();
+    try {
+      return await Promise.race([
+        this.#asked,
+        delay(STATFS_TIMEOUT_MS, UNKNOWN, { signal: patience.signal }),
+      ]);
+    } finally {
+      patience.abort();
+    }
+  }
+}
+
+/** One look, for as long as it takes. Never rejects. */
 export async function readDiskSpace(dir: string): Promise<DiskSpace> {
-  const patience = new AbortController();
   try {
-    const space = await Promise.race([
-      statfs(dir),
-      delay(STATFS_TIMEOUT_MS, null, { signal: patience.signal }),
-    ]);
-    if (space === null) return { freeMb: null, usedPct: null };
-    const used = space.blocks - space.bfree;
-    const usable = used + space.bavail;
+    const { blocks, bfree, bavail, bsize } = await statfs(dir);
+    const used = blocks - bfree;
+    const usable = used + bavail;
     return {
-      freeMb: Math.floor((space.bavail * space.bsize) / BYTES_PER_MB),
+      freeMb: Math.floor((bavail * bsize) / BYTES_PER_MB),
       usedPct: usable > 0 ? Math.round((1000 * used) / usable) / 10 : null,
     };
   } catch {
-    return { freeMb: null, usedPct: null };
-  } finally {
-    patience.abort();
+    return UNKNOWN;
   }
 }
 

@@ -4,7 +4,7 @@ import type { Health } from '../contract/health.ts';
 import { isAbort } from '../errors.ts';
 import type { Log } from '../log.ts';
 import { degradedCodes } from './degraded.ts';
-import { readDiskSpace, WriteRate } from './disk.ts';
+import { DiskProbe, WriteRate } from './disk.ts';
 import { readFreeMemoryMb } from './memory.ts';
 import { readTemperatureC } from './temperature.ts';
 import { readThrottled } from './throttle.ts';
@@ -35,6 +35,7 @@ export class Heartbeat {
   readonly #deps: HeartbeatDeps;
   readonly #root: string;
   readonly #writes: WriteRate;
+  readonly #disk: DiskProbe;
   readonly #startedMonoMs: number;
   #seq = 0;
   #dropped = 0;
@@ -44,6 +45,7 @@ export class Heartbeat {
     this.#options = options;
     this.#deps = deps;
     this.#root = deps.root ?? '/';
+    this.#disk = new DiskProbe({ dir: options.stateDir });
     this.#writes = new WriteRate({ clock: deps.clock, root: this.#root });
     this.#startedMonoMs = deps.clock.monoMs();
   }
@@ -78,7 +80,7 @@ export class Heartbeat {
   /** The record as of now, under the number of the last heartbeat. Never rejects. */
   async take(): Promise<Health> {
     const { clock, sources } = this.#deps;
-    const { agentVersion, bootId, stateDir } = this.#options;
+    const { agentVersion, bootId } = this.#options;
     const failedParts: string[] = [];
     const ask = <T>(part: string, source: () => T, otherwise: T): T => {
       try {
@@ -101,7 +103,7 @@ export class Heartbeat {
       readTemperatureC(this.#root),
       readThrottled(this.#root),
       readFreeMemoryMb(this.#root),
-      readDiskSpace(stateDir),
+      this.#disk.read(),
       this.#writes.sample(pids),
     ]);
 

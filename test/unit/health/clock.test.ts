@@ -1,6 +1,6 @@
-import { writeFileSync } from 'node:fs';
+import { chmodSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { ClockSync } from '../../../src/health/clock.ts';
 import type { ClockState } from '../../../src/health/types.ts';
 import { FakeClock } from '../../fixtures/fake-clock.ts';
@@ -77,6 +77,42 @@ describe('ClockSync', () => {
     answer = null;
     await sync.sample();
     expect(sync.state()).toEqual({ synced: true, offsetMs: null });
+  });
+
+  it('asks timedatectl where nothing else tells, rarely, and never waits for it', async () => {
+    const program = join(dir.path, 'timedatectl');
+    const counter = join(dir.path, 'asked');
+    writeFileSync(program, `#!/bin/sh\necho asked >> ${counter}\nsleep 0.3\necho yes\n`);
+    chmodSync(program, 0o755);
+    const clock = new FakeClock(start);
+    const sync = new ClockSync({
+      clock,
+      kernel: () => null,
+      flag: join(dir.path, 'none'),
+      timedatectl: program,
+      onStep: () => undefined,
+    });
+    await sync.sample();
+    expect(sync.state().synced).toBe(false);
+    await vi.waitUntil(
+      async () => {
+        clock.pass(5_000);
+        await sync.sample();
+        return sync.state().synced;
+      },
+      { timeout: 5_000, interval: 50 },
+    );
+    const asked = (): number => readFileSync(counter, 'utf8').split('asked').length - 1;
+    expect(asked()).toBe(1);
+    writeFileSync(program, '#!/bin/sh\nexit 1\n');
+    clock.pass(10 * 60_000);
+    await vi.waitUntil(
+      async () => {
+        await sync.sample();
+        return !sync.state().synced;
+      },
+      { timeout: 5_000, interval: 50 },
+    );
   });
 
   it('starts with a true state, and stops with the signal', async () => {

@@ -2,7 +2,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { bootId } from '../../../src/health/boot.ts';
-import { readDiskSpace, WriteRate } from '../../../src/health/disk.ts';
+import { DiskProbe, WriteRate } from '../../../src/health/disk.ts';
 import { readFreeMemoryMb } from '../../../src/health/memory.ts';
 import { readTemperatureC } from '../../../src/health/temperature.ts';
 import { readThrottled } from '../../../src/health/throttle.ts';
@@ -145,13 +145,16 @@ describe('readFreeMemoryMb', () => {
   });
 });
 
-describe('readDiskSpace', () => {
+describe('DiskProbe', () => {
   it('measures the file system of a folder, and says null for one that is gone', async () => {
-    const space = await readDiskSpace(root.path);
+    const space = await new DiskProbe({ dir: root.path }).read();
     expect(space.freeMb).toBeGreaterThan(0);
     expect(space.usedPct).toBeGreaterThanOrEqual(0);
     expect(space.usedPct).toBeLessThanOrEqual(100);
-    expect(await readDiskSpace(join(root.path, 'gone'))).toEqual({ freeMb: null, usedPct: null });
+    expect(await new DiskProbe({ dir: join(root.path, 'gone') }).read()).toEqual({
+      freeMb: null,
+      usedPct: null,
+    });
   });
 });
 
