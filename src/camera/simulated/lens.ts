@@ -27,10 +27,12 @@ function fog(canvas: Canvas, view: View, light: Light, fog01: number): void {
       Math.exp(-z / rangeM),
       below < 0 ? (1 - fog01) ** 2 * smoothstep(0, 200, -below) : 0,
     );
-    for (let i = y * widthPx * 3; i < (y + 1) * widthPx * 3; i += 3) {
-      rgb[i] = mix(grey * 0.95, rgb[i] ?? 0, clear);
-      rgb[i + 1] = mix(grey * 0.965, rgb[i + 1] ?? 0, clear);
-      rgb[i + 2] = mix(grey * 0.975, rgb[i + 2] ?? 0, clear);
+    for (let x = 0, i = y * widthPx * 3; x < widthPx; x += 1, i += 3) {
+      // Brighter on the side of the sun.
+      const air = grey * (0.96 + (0.06 * (x - widthPx / 2) * light.sun.right) / widthPx);
+      rgb[i] = mix(air * 0.985, rgb[i] ?? 0, clear);
+      rgb[i + 1] = mix(air, rgb[i + 1] ?? 0, clear);
+      rgb[i + 2] = mix(air * 1.01, rgb[i + 2] ?? 0, clear);
     }
   }
 }
@@ -57,11 +59,17 @@ function glare(canvas: Canvas, view: View, light: Light): void {
 
 function night(canvas: Canvas, scene: Scene, view: View): void {
   const { widthPx, heightPx, rgb } = canvas;
-  for (let i = 0; i < rgb.length; i += 3) {
-    const luma = 0.3 * (rgb[i] ?? 0) + 0.59 * (rgb[i + 1] ?? 0) + 0.11 * (rgb[i + 2] ?? 0);
-    rgb[i] = luma * 0.035 + 2;
-    rgb[i + 1] = luma * 0.045 + 3;
-    rgb[i + 2] = luma * 0.075 + 6;
+  const villageX = view.centreX - 0.4 * view.focalPx;
+  for (let y = 0, i = 0; y < heightPx; y += 1) {
+    const glowY = 15 * Math.exp(-Math.abs(y - view.horizonY) / (0.14 * heightPx));
+    for (let x = 0; x < widthPx; x += 1, i += 3) {
+      const luma = 0.3 * (rgb[i] ?? 0) + 0.59 * (rgb[i + 1] ?? 0) + 0.11 * (rgb[i + 2] ?? 0);
+      const glow = glowY * Math.exp(-Math.abs(x - villageX) / (0.22 * widthPx));
+      const moon = (9 * x) / widthPx;
+      rgb[i] = luma * 0.06 + 0.7 * moon + glow;
+      rgb[i + 1] = luma * 0.075 + 0.85 * moon + 0.8 * glow;
+      rgb[i + 2] = luma * 0.11 + 3 + moon + 0.6 * glow;
+    }
   }
   // Stars, and the lamps of a village with their trails on the water.
   for (let star = 0; star < 90; star += 1) {
@@ -96,31 +104,64 @@ function lampAt(canvas: Canvas, x: number, y: number, bright: number, flickerS: 
   }
 }
 
-/** Drops show the scene small and upside down, brighter below, dark at the rim. */
+/** Side of a block of the out-of-focus picture that drops show, pixels. */
+const BLUR_PX = 28;
+
+/** Block means of the picture, row-major RGB. */
+function blurred(canvas: Canvas): {
+  readonly columns: number;
+  readonly rows: number;
+  readonly rgb: Float32Array;
+} {
+  const { widthPx, heightPx, rgb } = canvas;
+  const columns = Math.ceil(widthPx / BLUR_PX);
+  const rows = Math.ceil(heightPx / BLUR_PX);
+  const sum = new Float32Array(columns * rows * 3);
+  const count = new Float32Array(columns * rows);
+  for (let y = 0, i = 0; y < heightPx; y += 1) {
+    const row = Math.floor(y / BLUR_PX) * columns;
+    for (let x = 0; x < widthPx; x += 1, i += 3) {
+      const block = row + Math.floor(x / BLUR_PX);
+      count[block] = (count[block] ?? 0) + 1;
+      for (let channel = 0; channel < 3; channel += 1) {
+        const at = block * 3 + channel;
+        sum[at] = (sum[at] ?? 0) + (rgb[i + channel] ?? 0);
+      }
+    }
+  }
+  return { columns, rows, rgb: sum.map((value, at) => value / (count[Math.floor(at / 3)] ?? 1)) };
+}
+
+/** Drops sit far too close to be sharp: each shows the scene upside down, blurred, dark at its upper rim. */
 function drops(canvas: Canvas, scene: Scene, rain01: number): void {
   const { widthPx, heightPx, rgb } = canvas;
-  const source = rgb.slice();
-  const count = Math.round(120 * rain01);
+  const { columns, rows, rgb: source } = blurred(canvas);
+  const count = Math.round(200 * rain01);
   for (let drop = 0; drop < count; drop += 1) {
-    const radius = widthPx * (0.008 + 0.05 * unit(scene.seed, 961, drop) ** 2.5) * (0.7 + 0.6 * rain01);
+    const radius = widthPx * (0.012 + 0.065 * unit(scene.seed, 961, drop) ** 2) * (0.7 + 0.5 * rain01);
     const cx = unit(scene.seed, 962, drop) * widthPx;
     const cy = unit(scene.seed, 963, drop) * heightPx;
     const reach = Math.ceil(radius * 1.15);
     for (let y = Math.max(0, Math.floor(cy - reach)); y < Math.min(heightPx, cy + reach); y += 1) {
       for (let x = Math.max(0, Math.floor(cx - reach)); x < Math.min(widthPx, cx + reach); x += 1) {
         const dx = (x - cx) / radius;
-        const dy = ((y - cy) / radius) * 0.88;
-        const far = Math.hypot(dx, dy) + 0.08 * Math.sin(3 * Math.atan2(dy, dx) + drop);
+        const dy = ((y - cy) / radius) * 0.9;
+        const far = Math.hypot(dx, dy) + 0.07 * Math.sin(3 * Math.atan2(dy, dx) + drop);
         if (far > 1) continue;
-        const bend = 2.6 * radius * far;
-        const fromX = Math.min(widthPx - 1, Math.max(0, Math.round(cx - dx * bend)));
-        const fromY = Math.min(heightPx - 1, Math.max(0, Math.round(cy - dy * bend * 1.6)));
-        const from = (fromY * widthPx + fromX) * 3;
+        // Seen through the drop: a point mirrored at its middle, half the picture away at the rim.
+        const fromX = Math.min(columns - 1.01, Math.max(0, (cx - dx * radius * 1.6) / BLUR_PX - 0.5));
+        const fromY = Math.min(rows - 1.01, Math.max(0, (cy - dy * radius * 2.2) / BLUR_PX - 0.5));
+        const left = Math.floor(fromX);
+        const top = Math.floor(fromY);
+        const alpha = 0.94 * smoothstep(1, 0.72, far);
+        const tone = 1 + 0.1 * dy - 0.28 * smoothstep(0.5, 1, far) * (0.6 - 0.4 * dy);
         const i = (y * widthPx + x) * 3;
-        const alpha = 0.9 * smoothstep(1, 0.8, far);
-        const tone = 1.02 + 0.16 * dy - 0.4 * smoothstep(0.7, 1, far);
         for (let channel = 0; channel < 3; channel += 1) {
-          rgb[i + channel] = mix(rgb[i + channel] ?? 0, (source[from + channel] ?? 0) * tone, alpha);
+          const at = (column: number, row: number): number =>
+            source[(row * columns + column) * 3 + channel] ?? 0;
+          const above = mix(at(left, top), at(left + 1, top), fromX - left);
+          const below = mix(at(left, top + 1), at(left + 1, top + 1), fromX - left);
+          rgb[i + channel] = mix(rgb[i + channel] ?? 0, mix(above, below, fromY - top) * tone, alpha);
         }
       }
     }

@@ -37,13 +37,15 @@ export function paintSky(canvas: Canvas, scene: Scene, view: View, light: Light,
         0.32 * smoothTexel(soft, aside * plane * 74 + driftM * 2.2, plane * 66 + 90);
       const cloud = smoothstep(1 - cover01, 1.12 - cover01 * 0.8, heap / 255) * fade * 0.86;
       const body = smoothstep(1.0 - cover01, 1.5 - cover01, heap / 255);
+      // The sky is never one colour along a row: brighter towards the sun, and thin veils everywhere.
+      const veil = 26 * (aside / length) * light.sun.right + ((heap - 128) * 12) / 255;
       const toSun = (aside * light.sun.right + rise * light.sun.up + light.sun.forward) / length;
       const halo =
         toSun > 0.8 ? 60 * smoothstep(0.93, 1, toSun) ** 3 + 700 * smoothstep(0.9992, 0.9998, toSun) : 0;
       for (let channel = 0; channel < 3; channel += 1) {
         const clear = light.sky[at + channel] ?? 0;
         const white = (238 - 46 * body) * (light.tint[channel] ?? 1);
-        const value = mix(clear, white, cloud) + (halo * (light.sunColour[channel] ?? 0)) / 255;
+        const value = mix(clear + veil, white, cloud) + (halo * (light.sunColour[channel] ?? 0)) / 255;
         for (let dy = 0; dy < STEP && y + dy < bottom; dy += 1) {
           for (let dx = 0; dx < STEP && x + dx < widthPx; dx += 1) {
             rgb[((y + dy) * widthPx + x + dx) * 3 + channel] = value;

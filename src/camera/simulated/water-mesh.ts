@@ -131,7 +131,7 @@ export function buildWaterMesh(scene: Scene, view: View, light: Light, field: Wa
         field.sample(s, c, wave);
         // Sand is never even: waves break here first, there later.
         const limit = BREAKING * depth * (0.8 + 0.4 * wander(scene.seed + 801, s / 42 + c / 300));
-        const fury = 0.72 * smoothstep(0.5, 1.9, heightM / limit) * smoothstep(0, 2.6, heightM);
+        const fury = 0.85 * smoothstep(0.45, 1.9, heightM / limit) * smoothstep(0, 2.8, heightM);
         surfAt(wave, depth, limit, periodS, fury, facet);
         const thin = smoothstep(-1, 6, c);
         upM[at] = facet.upM * fade * thin;

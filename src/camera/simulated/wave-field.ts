@@ -171,7 +171,7 @@ export class Swash {
   readonly largestM: number;
 
   constructor(field: WaveField, seed: number, heightM: number, periodS: number, motionS: number) {
-    this.largestM = 0.8 + 1.15 * Math.sqrt(heightM * periodS * 0.8);
+    this.largestM = 0.8 + 1.6 * Math.sqrt(heightM * periodS * 0.8);
     const out: Analytic = { upM: 0, acrossM: 0 };
     for (let i = 0; i < this.#reach.length; i += 1) {
       const sM = Swash.#fromM + i * Swash.#stepM;
