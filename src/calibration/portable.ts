@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { Value } from '@sinclair/typebox/value';
+import { Ajv } from 'ajv';
 import { isoTime } from '../clock.ts';
 import { CalibrationDocument, type CalibrationLabel } from '../contract/calibration.ts';
 import type { ModelRef } from '../contract/observation.ts';
@@ -8,6 +8,9 @@ import type { SiteCalibration } from './calibration.ts';
 import { INTERVAL_COVERAGE } from './conformal.ts';
 import { isSound } from './samples.ts';
 import type { LabelledBurst } from './types.ts';
+
+/** Compiles the schema at its first use: imports are rare. */
+const ajv = new Ajv();
 
 /** Everything that the calibration stands on, as one JSON document. Throws `calibration_invalid` without labels. */
 export function exportCalibration(
@@ -43,10 +46,8 @@ export function importCalibration(
   document: unknown,
   expected: { readonly embeddingDigest: string; readonly camera?: string },
 ): { readonly camera: string; readonly bursts: readonly LabelledBurst[] } {
-  if (!Value.Check(CalibrationDocument, document)) {
-    const fault = Value.Errors(CalibrationDocument, document).First();
-    refuse(`not a calibration document: ${fault?.path ?? ''} ${fault?.message ?? ''}`.trim());
-  }
+  if (!ajv.validate<CalibrationDocument>(CalibrationDocument, document))
+    refuse(`not a calibration document: ${ajv.errorsText(ajv.errors, { dataVar: 'document' })}`);
   if (expected.camera !== undefined && document.camera !== expected.camera)
     refuse(`it belongs to camera ${document.camera}, not ${expected.camera}`);
   if (document.embedding_digest !== expected.embeddingDigest)

@@ -47,7 +47,12 @@ describe('SiteCalibration', () => {
   it('keeps to the median when the embedding says nothing of the height', () => {
     const { normal, uniform } = randomFrom(8);
     const noise = Array.from({ length: 24 }, (_, i) =>
-      burst(`n${i}`, 0.5 + uniform(), Array.from({ length: 64 }, () => normal()), { createdAtMs: i }),
+      burst(
+        `n${i}`,
+        0.5 + uniform(),
+        Array.from({ length: 64 }, () => normal()),
+        { createdAtMs: i },
+      ),
     );
     const calibration = site();
     calibration.fitNow(noise);
@@ -110,12 +115,21 @@ describe('SiteCalibration', () => {
     const calibration = site();
     const { ignored, summary } = calibration.fitNow([
       ...syntheticSite({ seed: 6, bursts: 9 }),
-      burst('nan', 1, anyEmbedding.map((v, k) => (k === 3 ? NaN : v))),
+      burst(
+        'nan',
+        1,
+        anyEmbedding.map((v, k) => (k === 3 ? NaN : v)),
+      ),
       burst('short', 1, [1, 2, 3]),
     ]);
     expect(summary.labels).toBe(9);
     expect(ignored.map(({ reason }) => reason)).toEqual(['embedding_invalid', 'embedding_invalid']);
-    for (const bad of [Float32Array.of(NaN), new Float32Array(64).fill(Infinity), new Float32Array(0), new Float32Array(32)])
+    for (const bad of [
+      Float32Array.of(NaN),
+      new Float32Array(64).fill(Infinity),
+      new Float32Array(0),
+      new Float32Array(32),
+    ])
       expect(() => calibration.estimate(bad, null)).toThrow(
         expect.objectContaining({ code: 'vision_output_invalid' }) as Error,
       );
@@ -167,8 +181,14 @@ describe('SiteCalibration', () => {
     calibration.fitNow(
       syntheticSite({ seed: 11, bursts: 10 }).map((one, i) => ({ ...one, view: drawnView({ seed: i }) })),
     );
-    expect(calibration.estimate(anyEmbedding, null)).toMatchObject({ reason: null, summary: { view: 'unknown' } });
+    expect(calibration.estimate(anyEmbedding, null)).toMatchObject({
+      reason: null,
+      summary: { view: 'unknown' },
+    });
     const fog = { luma: new Uint8Array(14_400).fill(140), width: 160, height: 90 };
-    expect(calibration.estimate(anyEmbedding, fog)).toMatchObject({ reason: null, summary: { view: 'unknown' } });
+    expect(calibration.estimate(anyEmbedding, fog)).toMatchObject({
+      reason: null,
+      summary: { view: 'unknown' },
+    });
   });
 });

@@ -20,7 +20,13 @@ describe('upperQuantile', () => {
     const crowd = Array.from({ length: 50 }, () => ({ value: 9, weight: 1 / 50 }));
     const others = [1, 2, 3, 4, 5, 6, 7, 8].map((value) => ({ value, weight: 1 }));
     const all = [...crowd, ...others];
-    expect(upperQuantile(all.map((o) => o.value), all.map((o) => o.weight), 0.8)).toBe(8);
+    expect(
+      upperQuantile(
+        all.map((o) => o.value),
+        all.map((o) => o.weight),
+        0.8,
+      ),
+    ).toBe(8);
   });
 });
 
@@ -63,7 +69,9 @@ describe('intervals', () => {
       }
     }
     const coverage01 = covered / trials;
-    console.log(`synthetic coverage of the ${method} at nominal 0.80, 16 labels: ${coverage01.toFixed(3)} (${trials})`);
+    console.log(
+      `synthetic coverage of the ${method} at nominal 0.80, 16 labels: ${coverage01.toFixed(3)} (${trials})`,
+    );
     expect(coverage01).toBeGreaterThan(0.74);
     expect(coverage01).toBeLessThan(0.92);
   });

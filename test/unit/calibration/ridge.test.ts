@@ -23,7 +23,17 @@ describe('fitRidge', () => {
   });
 
   it('passes over features without variance and clips leaps at four standard deviations', () => {
-    const model = runNow(fitRidge(rows([[0, 7], [1, 7], [0, 7], [1, 7]]), [0, 1, 0, 1]));
+    const model = runNow(
+      fitRidge(
+        rows([
+          [0, 7],
+          [1, 7],
+          [0, 7],
+          [1, 7],
+        ]),
+        [0, 1, 0, 1],
+      ),
+    );
     const at = (x: number, constant: number) => predictRidge(model, Float32Array.of(x, constant)).heightM;
     expect(at(0.8, 7)).toBe(at(0.8, 1e9));
     expect(at(2.5, 7)).toBeCloseTo(at(1e6, 7), 12);
@@ -31,7 +41,15 @@ describe('fitRidge', () => {
 
   it('gives the mean for one row and for rows that are all alike', () => {
     expect(predictRidge(runNow(fitRidge(rows([[1, 2]]), [0.7])), Float32Array.of(9, -9)).heightM).toBe(0.7);
-    const alike = runNow(fitRidge(rows([[1, 2], [1, 2]]), [0.4, 0.8]));
+    const alike = runNow(
+      fitRidge(
+        rows([
+          [1, 2],
+          [1, 2],
+        ]),
+        [0.4, 0.8],
+      ),
+    );
     expect(predictRidge(alike, Float32Array.of(3, 3)).heightM).toBeCloseTo(0.6, 12);
   });
 });

@@ -1,0 +1,115 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { SiteCalibration } from '../../src/calibration/calibration.ts';
+import { exportCalibration, importCalibration } from '../../src/calibration/portable.ts';
+import type { LabelledBurst } from '../../src/calibration/types.ts';
+import { burst } from '../fixtures/labelled.ts';
+
+const DIMENSION = 6;
+const embedding = fc.array(fc.float({ min: -50, max: 50, noNaN: true }), {
+  minLength: DIMENSION,
+  maxLength: DIMENSION,
+});
+const bursts = (most: number) =>
+  fc
+    .array(
+      fc.record({
+        heightM: fc.double({ min: 0, max: 25, noNaN: true }),
+        embedding,
+        group: fc.nat(6),
+        createdAtMs: fc.nat(1e9),
+      }),
+      { minLength: 1, maxLength: most },
+    )
+    .map((all) =>
+      all.map((one, i) =>
+        burst(`b${i}`, one.heightM, one.embedding, { group: `g${one.group}`, createdAtMs: one.createdAtMs }),
+      ),
+    );
+
+function fitted(labelled: readonly LabelledBurst[]): SiteCalibration {
+  const calibration = new SiteCalibration({ camera: 'north', embeddingDigest: 'd' });
+  calibration.fitNow(labelled);
+  return calibration;
+}
+
+describe('a site calibration, whatever the labels', () => {
+  it('does not depend on the order in which they came', () => {
+    fc.assert(
+      fc.property(
+        bursts(14).chain((all) =>
+          fc.tuple(fc.constant(all), fc.shuffledSubarray(all, { minLength: all.length }), embedding),
+        ),
+        ([all, shuffled, probe]) => {
+          const at = Float32Array.from(probe);
+          expect(fitted(shuffled).estimate(at, null)).toEqual(fitted(all).estimate(at, null));
+        },
+      ),
+      { numRuns: 60 },
+    );
+  });
+
+  it('gives finite heights of zero or more, inside their interval', () => {
+    fc.assert(
+      fc.property(bursts(20), embedding, (all, probe) => {
+        const { heightM, lowM, highM } = fitted(all).estimate(Float32Array.from(probe), null);
+        expect([heightM, lowM, highM].every(Number.isFinite)).toBe(true);
+        expect(lowM).toBeGreaterThanOrEqual(0);
+        expect(lowM).toBeLessThanOrEqual(heightM!);
+        expect(highM).toBeGreaterThanOrEqual(heightM!);
+      }),
+      { numRuns: 100 },
+    );
+  });
+
+  it('falls back to the median far from everything that was labelled', () => {
+    fc.assert(
+      fc.property(bursts(20), (all) => {
+        const { heightM, medianM } = fitted(all).estimate(new Float32Array(DIMENSION).fill(1e30), null);
+        const moving = new Set(all.map(({ embedding: e }) => e.join())).size > 1;
+        if (moving) expect(heightM).toBe(medianM);
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  it('never wants more labels for having got one', () => {
+    fc.assert(
+      fc.property(bursts(12), (all) => {
+        let wanted = 8;
+        for (let n = 1; n <= all.length; n += 1) {
+          const now = fitted(all.slice(0, n)).summary().labels_wanted;
+          expect(now).toBeLessThanOrEqual(wanted);
+          wanted = now;
+        }
+      }),
+      { numRuns: 30 },
+    );
+  });
+
+  it('survives export and import unchanged', () => {
+    fc.assert(
+      fc.property(bursts(12), (all) => {
+        const calibration = fitted(all);
+        const json = JSON.stringify(exportCalibration(calibration, { atMs: 0, model: null }));
+        expect(importCalibration(JSON.parse(json), { embeddingDigest: 'd' }).bursts).toEqual(
+          calibration.bursts(),
+        );
+      }),
+      { numRuns: 60 },
+    );
+  });
+});
+
+describe('importCalibration', () => {
+  it('answers any JSON with a calibration or with calibration_invalid', () => {
+    fc.assert(
+      fc.property(fc.jsonValue(), (value) => {
+        expect(() => importCalibration(value, { embeddingDigest: 'd' })).toThrow(
+          expect.objectContaining({ code: 'calibration_invalid' }) as Error,
+        );
+      }),
+      { numRuns: 200 },
+    );
+  });
+});

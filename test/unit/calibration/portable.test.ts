@@ -1,0 +1,120 @@
+import { describe, expect, it } from 'vitest';
+import { SiteCalibration } from '../../../src/calibration/calibration.ts';
+import { exportCalibration, importCalibration } from '../../../src/calibration/portable.ts';
+import type { CalibrationDocument } from '../../../src/contract/calibration.ts';
+import { burst, drawnView, syntheticSite } from '../../fixtures/labelled.ts';
+
+const DIGEST = `sha256:${'a'.repeat(64)}`;
+const MADE = { atMs: 1_700_000_000_000, model: { name: 'm', version: '1.0.0', digest: DIGEST } };
+
+function calibrated(): SiteCalibration {
+  const calibration = new SiteCalibration({ camera: 'north', embeddingDigest: DIGEST });
+  calibration.fitNow(
+    syntheticSite({ seed: 1, bursts: 12 }).map((one, i) => ({
+      ...one,
+      label: {
+        ...one.label,
+        observer: i % 2 ? 'Ana' : null,
+        note: i % 3 ? 'small, "clean"\nlow tide' : null,
+      },
+      view: i === 5 ? null : drawnView({ seed: i }),
+    })),
+  );
+  return calibration;
+}
+
+const original = calibrated();
+const document = (): CalibrationDocument => exportCalibration(original, MADE);
+const overWire = (value: unknown): unknown => JSON.parse(JSON.stringify(value));
+
+describe('calibration documents', () => {
+  it('come back bit for bit, and estimate the same', () => {
+    const { bursts, camera } = importCalibration(overWire(exportCalibration(original, MADE)), {
+      embeddingDigest: DIGEST,
+      camera: 'north',
+    });
+    expect(camera).toBe('north');
+    expect(bursts).toEqual(original.bursts());
+    const copy = new SiteCalibration({ camera: 'north', embeddingDigest: DIGEST });
+    copy.fitNow(bursts);
+    const probe = Float32Array.from({ length: 64 }, (_, k) => Math.sin(k));
+    expect(copy.estimate(probe, null)).toEqual(original.estimate(probe, null));
+    expect(exportCalibration(copy, MADE).labels).toEqual(exportCalibration(original, MADE).labels);
+  });
+
+  it('keep extreme but finite values', () => {
+    const calibration = new SiteCalibration({ camera: 'north', embeddingDigest: DIGEST });
+    calibration.fitNow([burst('x', 0, [3.4e38, -1e-45, -0, 0.1])]);
+    const [back] = importCalibration(overWire(exportCalibration(calibration, MADE)), {
+      embeddingDigest: DIGEST,
+    }).bursts;
+    expect([...back!.embedding]).toEqual([...Float32Array.of(3.4e38, -1e-45, -0, 0.1)]);
+  });
+
+  it('do not depend on the order of keys', () => {
+    const shuffle = (value: unknown): unknown =>
+      Array.isArray(value)
+        ? value.map(shuffle)
+        : typeof value === 'object' && value !== null
+          ? Object.fromEntries(
+              Object.entries(value)
+                .reverse()
+                .map(([k, v]) => [k, shuffle(v)]),
+            )
+          : value;
+    expect(importCalibration(shuffle(document()), { embeddingDigest: DIGEST }).bursts).toHaveLength(12);
+  });
+
+  it('cannot be made without labels', () => {
+    const empty = new SiteCalibration({ camera: 'north', embeddingDigest: DIGEST });
+    expect(() => exportCalibration(empty, MADE)).toThrow(
+      expect.objectContaining({ code: 'calibration_invalid' }) as Error,
+    );
+  });
+
+  const label = (change: object) => (doc: CalibrationDocument) => ({
+    ...doc,
+    labels: doc.labels.map((one, i) => (i === 3 ? { ...one, ...change } : one)),
+  });
+  const faults: Record<string, (doc: CalibrationDocument) => unknown> = {
+    'nothing at all': () => null,
+    'a text': () => 'calibration',
+    'another format': (doc) => ({ ...doc, schema: 'swellsight.calibration/2' }),
+    'an unknown key': (doc) => ({ ...doc, extra: 1 }),
+    'another camera': (doc) => ({ ...doc, camera: 'south' }),
+    'another trunk': (doc) => ({ ...doc, embedding_digest: 'sha256:other' }),
+    'a changed height': label({ height_m: 1.23 }),
+    'an absurd height': label({ height_m: 30 }),
+    'a flipped bit in an embedding': (doc) =>
+      label({ embedding: doc.labels[3]!.embedding.replace(/^./, (c) => (c === 'A' ? 'B' : 'A')) })(doc),
+    'an embedding that is no base64': label({ embedding: '????' }),
+    'a time that does not exist': label({ created_at: '2026-13-40T99:00:00.000Z' }),
+    'a label that is left out': (doc) => ({ ...doc, labels: doc.labels.slice(1) }),
+    'more labels than any site has': (doc) => ({
+      ...doc,
+      labels: Array.from({ length: 1001 }, () => doc.labels[0]),
+    }),
+  };
+  it.each(Object.entries(faults))('are refused with %s', (_, change) => {
+    expect(() => importCalibration(change(document()), { embeddingDigest: DIGEST, camera: 'north' })).toThrow(
+      expect.objectContaining({ code: 'calibration_invalid' }) as Error,
+    );
+  });
+
+  it.each([
+    ['a NaN in an embedding', [NaN, 1]],
+    ['an embedding of another length', [1, 2, 3]],
+  ])('are refused with %s, be the digest right', (_, embedding) => {
+    // Made by the exporter itself, so that only the value is wrong.
+    const wrong = exportCalibration(
+      {
+        camera: 'north',
+        embeddingDigest: DIGEST,
+        bursts: () => [burst('a', 1, [1, 2]), burst('b', 1, embedding)],
+        summary: () => original.summary(),
+      } as unknown as SiteCalibration,
+      MADE,
+    );
+    expect(() => importCalibration(wrong, { embeddingDigest: DIGEST })).toThrow(/embedding of b/);
+  });
+});
