@@ -123,7 +123,7 @@ cameraContract('video file', async () => {
 });
 
 // The kernel of a test machine has no video device: ffmpeg's test source stands in for one, all else is as with v4l2.
-cameraContract('v4l2, one connection a burst', async () => {
+cameraContract('v4l2, one connection a burst', () => {
   const device = join(mkdtempSync(join(folder, 'dev-')), 'video0');
   writeFileSync(device, '');
   const ffmpeg = script('ffmpeg-with-device', [
@@ -136,11 +136,11 @@ cameraContract('v4l2, one connection a burst', async () => {
       { program: ffmpeg, input: v4l2Input(device), fps, redact: (text) => text },
       { clock: systemClock },
     );
-  return {
+  return Promise.resolve({
     camera: new StreamCamera({ id: 'cam', persistent: false }, { clock: systemClock, log, openSource }),
     spoil: () => rmSync(device),
     mend: () => writeFileSync(device, ''),
-  };
+  });
 });
 
 cameraContract('rtsp, kept open', async () => {
@@ -156,4 +156,7 @@ cameraContract('rtsp, kept open', async () => {
   };
 });
 
-cameraContract('simulated', async () => ({ camera: await open({ kind: 'simulated' }) }));
+cameraContract('simulated', async () => {
+  const camera = await open({ kind: 'simulated' });
+  return { camera };
+});

@@ -1,0 +1,109 @@
+import { describe, expect, it } from 'vitest';
+import type { Camera, Frame } from '../../../src/camera/camera.ts';
+import { RetryingCamera } from '../../../src/camera/retrying-camera.ts';
+import { AgentError, isAbort, type ErrorCode } from '../../../src/errors.ts';
+import { collect, failureCode } from '../../fixtures/capture.ts';
+import { FakeClock } from '../../fixtures/fake-clock.ts';
+
+/** Each capture follows the next line of the plan: a number of frames, then a failure or none. */
+class PlannedCamera implements Camera {
+  readonly id = 'cam';
+  readonly startedMs: number[] = [];
+  readonly #plan: (readonly [number, ErrorCode | 'abort' | null])[];
+  readonly #clock: FakeClock;
+
+  constructor(plan: (readonly [number, ErrorCode | 'abort' | null])[], clock: FakeClock) {
+    this.#plan = plan;
+    this.#clock = clock;
+  }
+
+  async *capture(): AsyncGenerator<Frame> {
+    await Promise.resolve();
+    this.startedMs.push(this.#clock.monoMs());
+    const [frames, end] = this.#plan[this.startedMs.length - 1] ?? this.#plan.at(-1) ?? [0, null];
+    for (let index = 0; index < frames; index += 1)
+      yield { bytes: new Uint8Array(1), capturedAtMs: 0, monoMs: this.#clock.monoMs() };
+    if (end === 'abort') throw new DOMException('closed', 'AbortError');
+    if (end) throw new AgentError(end, 'planned');
+  }
+
+  close(): Promise<void> {
+    return Promise.resolve();
+  }
+}
+
+const make = (plan: (readonly [number, ErrorCode | 'abort' | null])[], withinS = 30) => {
+  const clock = new FakeClock(0);
+  const inner = new PlannedCamera(plan, clock);
+  return { clock, inner, camera: new RetryingCamera({ withinS }, { camera: inner, clock, random: () => 1 }) };
+};
+
+describe('RetryingCamera', () => {
+  it('tries again with doubling pauses until a frame comes', async () => {
+    const { inner, camera } = make([
+      [0, 'camera_timeout'],
+      [0, 'camera_unreachable'],
+      [0, 'camera_ended'],
+      [2, null],
+    ]);
+    const { frames, failure } = await collect(camera, { frames: 2 });
+    expect(failure).toBeNull();
+    expect(frames).toHaveLength(2);
+    expect(inner.startedMs).toEqual([0, 1000, 3000, 7000]);
+  });
+
+  it('stays within the slot, goes on with the pauses in the next, and begins anew after a frame', async () => {
+    const { clock, inner, camera } = make([
+      ...Array.from({ length: 6 }, () => [0, 'camera_timeout'] as const),
+      [1, null],
+      [0, 'camera_timeout'],
+      [1, null],
+    ]);
+    expect(await failureCode(camera)).toBe('camera_timeout');
+    expect(inner.startedMs).toEqual([0, 1000, 3000, 7000, 15_000]);
+    clock.pass(45_000);
+    expect(await failureCode(camera)).toBe('camera_timeout');
+    expect(inner.startedMs).toHaveLength(6);
+    clock.pass(60_000);
+    expect(await failureCode(camera)).toBeNull();
+    const againMs = clock.monoMs();
+    expect(await failureCode(camera)).toBeNull();
+    expect(inner.startedMs.slice(7)).toEqual([againMs, againMs + 1000]);
+  });
+
+  it('does not repeat a burst of which some frames came', async () => {
+    const { inner, camera } = make([[1, 'camera_ended']]);
+    const { frames, failure } = await collect(camera, { frames: 3 });
+    expect(frames).toHaveLength(1);
+    expect(failure).toMatchObject({ code: 'camera_ended' });
+    expect(inner.startedMs).toHaveLength(1);
+  });
+
+  it.each(['camera_program_missing', 'internal'] as const)('does not repeat %s', async (code) => {
+    const { inner, camera } = make([[0, code]]);
+    expect(await failureCode(camera)).toBe(code);
+    expect(inner.startedMs).toHaveLength(1);
+  });
+
+  it('leaves a camera that refused the password alone, longer each time', async () => {
+    const { clock, inner, camera } = make([[0, 'camera_auth']]);
+    const asked: number[] = [];
+    for (let slot = 0; slot < 200; slot += 1) {
+      const before = inner.startedMs.length;
+      expect(await failureCode(camera)).toBe('camera_auth');
+      if (inner.startedMs.length > before) asked.push(slot * 10);
+      clock.pass(10_000);
+    }
+    expect(asked).toEqual([0, 30, 90, 210, 450, 930, 1530]);
+  });
+
+  it('passes aborts on', async () => {
+    const { camera, inner } = make([[0, 'abort']]);
+    expect(isAbort((await collect(camera)).failure)).toBe(true);
+    expect(inner.startedMs).toHaveLength(1);
+    const stop = new AbortController();
+    const dead = make([[0, 'camera_timeout']]);
+    stop.abort();
+    expect(isAbort((await collect(dead.camera, {}, stop.signal)).failure)).toBe(true);
+  });
+});
