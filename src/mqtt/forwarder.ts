@@ -48,10 +48,11 @@ export class Forwarder {
   /** Rows over which the link was lost, with their strikes: each is sent alone until it is acknowledged. */
   readonly #suspects = new Map<number, number>();
   #suspectInFlight = false;
-  /** Rows up to this one were there when the link came up. */
-  #backlogUpTo = 0;
+  /** Rows up to this one were there when the link came up; null before it first did. */
+  #backlogUpTo: number | null = null;
   #backfillFreeAtMs = 0;
   #waiting = false;
+  #wakeScheduled = false;
   #settleScheduled = false;
   #signal: AbortSignal | null = null;
 
@@ -86,25 +87,27 @@ export class Forwarder {
   #pump(): void {
     const { link } = this.#deps;
     if (!this.#signal || this.#signal.aborted || this.#waiting) return;
+    const backlogUpTo = this.#backlogUpTo;
+    if (backlogUpTo === null) return;
     while (link.connected && this.#inFlight < this.#window && !this.#suspectInFlight) {
-      const batch = this.#nextBatch(this.#window - this.#inFlight);
+      const batch = this.#nextBatch(this.#window - this.#inFlight, backlogUpTo);
       if (batch.length === 0) return;
       for (const sent of batch) if (!this.#send(sent)) return;
     }
   }
 
   /** The rows to send next, of one kind: a whole batch bears the same time. */
-  #nextBatch(room: number): readonly Sent[] {
+  #nextBatch(room: number, backlogUpTo: number): readonly Sent[] {
     const publishedAtMs = Math.round(this.#deps.clock.nowMs());
     const take = (limit: number, historical: boolean, filter: OutboxFilter): readonly Sent[] =>
       this.#deps.outbox
         .next(limit, this.#taken, filter)
         .map((entry) => ({ entry, historical, publishedAtMs }));
-    const live = take(room, false, { streams: 'cameras', afterRowId: this.#backlogUpTo });
+    const live = take(room, false, { streams: 'cameras', afterRowId: backlogUpTo });
     if (live.length > 0) return live;
     const events = take(room, false, { streams: 'events' });
     if (events.length > 0) return events;
-    const backfill = take(1, true, { streams: 'cameras', upToRowId: this.#backlogUpTo });
+    const backfill = take(1, true, { streams: 'cameras', upToRowId: backlogUpTo });
     return backfill.length > 0 && this.#mayBackfill() ? backfill : [];
   }
 
@@ -120,8 +123,6 @@ export class Forwarder {
       Math.max(this.#backfillFreeAtMs, nowMs - this.#window * this.#backfillGapMs) + this.#backfillGapMs;
     return true;
   }
-
-  #wakeScheduled = false;
 
   /** Looks again after a while, unless something else leads to it before. */
   #wakeIn(ms: number): void {
