@@ -198,6 +198,20 @@ describe('ProviderLadder', () => {
     expect(JSON.parse([...memory.values.values()][0] ?? '[]')).toHaveLength(8);
   });
 
+  it('measures thread counts twice, and believes the quieter time', async () => {
+    const times: Record<string, number[]> = { 'cpu/1': [40, 9], 'cpu/2': [20, 8, 9], 'cpu/4': [8, 30] };
+    const machine = new Machine({});
+    const trial = (request: TrialRequest): Promise<never> =>
+      Promise.resolve({
+        outcome: right(times[`${request.provider}/${request.threads}`]?.shift() ?? 1),
+        runtime: { version: '1', backends: ['cpu'] },
+      } as never);
+    const subject = ladder(Object.assign(machine, { trial }));
+    await subject.first(never);
+    expect(await subject.explore(never)).toEqual({ provider: 'cpu', threads: 1 });
+    expect(subject.report()?.attempts.map((one) => one.medianMs)).toEqual([9, 8, 8]);
+  });
+
   it('never takes a wrong provider, however fast', async () => {
     const machine = new Machine({ ...FAST_GPU, cuda: { type: 'wrong', reason: 'off by 0.4' } });
     const subject = ladder(machine);
@@ -340,7 +354,8 @@ describe('ProviderLadder', () => {
     await subject.first(never);
     const [one, two] = await Promise.all([subject.explore(never), subject.explore(never)]);
     expect(one).toBe(two);
-    expect(new Set(machine.made).size).toBe(machine.made.length - 1);
+    // One for the start, then each CPU thread count twice and each other provider once.
+    expect(machine.made).toHaveLength(1 + 2 * 3 + 2);
 
     const stopped = ladder(new Machine(FAST_GPU));
     await stopped.first(never);
