@@ -1,10 +1,14 @@
-import { createTask, validateDetailed, type ParsedFields } from 'node-cron';
+import { createRequire } from 'node:module';
+import type * as NodeCron from 'node-cron';
+
+// Loaded on demand: an agent on intervals alone saves the memory.
+const nodeCron = (): typeof NodeCron => createRequire(import.meta.url)('node-cron') as typeof NodeCron;
 
 /** What is wrong with a cron pattern, as "wanted …"; null when it can be used. */
 export function cronFault(pattern: string): string | null {
   if (pattern.trim().split(/\s+/).length !== 5) return 'five fields: minute hour day month weekday';
   try {
-    const { valid, errors } = validateDetailed(pattern);
+    const { valid, errors } = nodeCron().validateDetailed(pattern);
     return valid ? null : `a cron pattern (${errors.map(({ message }) => message).join('; ')})`;
   } catch (error) {
     return `a cron pattern (${error instanceof Error ? error.message : String(error)})`;
@@ -22,11 +26,11 @@ export interface CronPattern {
 
 /** Parses a pattern that `cronFault` found good. Day of month and weekday must both match. */
 export function parseCron(pattern: string): CronPattern {
-  const { valid, fields } = validateDetailed(pattern);
+  const { valid, fields } = nodeCron().validateDetailed(pattern);
   if (!valid || !fields) throw new RangeError(`not a cron pattern: ${pattern}`);
   const [, ...rest] = pattern.trim().split(/\s+/);
   // Only the matcher is used: the task is never started, and leaves node-cron's list of tasks at once.
-  const task = createTask(`* ${rest.join(' ')}`, () => undefined, { timezone: 'UTC' });
+  const task = nodeCron().createTask(`* ${rest.join(' ')}`, () => undefined, { timezone: 'UTC' });
   void task.destroy();
   return {
     everyHour: new Set(fields.hour).size === 24,
@@ -35,4 +39,5 @@ export function parseCron(pattern: string): CronPattern {
   };
 }
 
-const ascending = (fields: ParsedFields): number[] => [...new Set(fields.minute)].sort((a, b) => a - b);
+const ascending = (fields: NodeCron.ParsedFields): number[] =>
+  [...new Set(fields.minute)].sort((a, b) => a - b);
