@@ -19,7 +19,7 @@ interface Waiting {
 
 const ENTRY = new URL(import.meta.url.endsWith('.ts') ? './process.ts' : './process.js', import.meta.url);
 /** A small heap: the process holds one picture, its textures and its JPEG. */
-const HEAP_FLAGS = ['--max-old-space-size=32', '--max-semi-space-size=1'];
+const HEAP_FLAGS = ['--max-old-space-size=32', '--max-semi-space-size=2'];
 /** Longest end of what the process printed that goes into the error, characters. */
 const STDERR_TAIL = 400;
 

@@ -36,19 +36,10 @@ const foamNet = ({ lace, ripple }: Tiles, out: number, s: number, scale: number,
   texel(lace, out * scale * 0.45 + drift, s * scale) * 0.0029 +
   texel(ripple, out * scale * 1.1 + drift, s * scale * 1.7) * 0.001;
 
-/** A mesh value inside the cell of `was` and `at` (the rows before and here) and their right neighbours. */
-function between(
-  values: Float32Array,
-  was: number,
-  at: number,
-  a: number,
-  b: number,
-  c: number,
-  d: number,
-): number {
-  return (
-    a * (values[was] ?? 0) + b * (values[was + 1] ?? 0) + c * (values[at] ?? 0) + d * (values[at + 1] ?? 0)
-  );
+/** A mesh value between a column and its right neighbour. */
+function across(values: Float32Array, at: number, w: number): number {
+  const value = values[at] ?? 0;
+  return value + ((values[at + 1] ?? 0) - value) * w;
 }
 
 /**
@@ -81,11 +72,22 @@ export function paintWater(
     const sPerM = aside * view.cos - view.sin;
     const cPerM = view.cos + aside * view.sin;
     let filled = heightPx;
+    // The mesh row before, at this column: its values are those of the near end of each span of pixels.
     let yBefore = heightPx + 1;
+    let wetBefore = 0;
+    let redBefore = 0;
+    let greenBefore = 0;
+    let blueBefore = 0;
+    let foamBefore = 0;
+    let rollerBefore = 0;
     for (let row = 0, at = column; row < rows && filled > 0; row += 1, at += columns) {
-      const next = at + 1;
-      const y0 = y[at] ?? 0;
-      const yHere = y0 + ((y[next] ?? 0) - y0) * w;
+      const yHere = across(y, at, w);
+      const wetHere = across(wetM, at, w);
+      const redHere = across(red, at, w);
+      const greenHere = across(green, at, w);
+      const blueHere = across(blue, at, w);
+      const foamHere = across(foam, at, w);
+      const rollerHere = across(roller, at, w);
       if (yHere < filled && row > 0) {
         const top = Math.max(0, Math.ceil(yHere));
         const fineLevel = fine[row] ?? 0;
@@ -96,23 +98,20 @@ export function paintWater(
         const netBlend = blendOf(netLevel);
         const zHere = distanceM[row] ?? 1;
         const zBefore = distanceM[row - 1] ?? 1;
-        const was = at - columns;
-        for (let pixel = filled - 1; pixel >= top; pixel -= 1) {
-          const t = Math.min(1, Math.max(0, (yBefore - pixel) / (yBefore - yHere + 1e-6)));
-          const a = (1 - t) * (1 - w);
-          const b = (1 - t) * w;
-          const c = t * (1 - w);
-          const d = t * w;
-          const wet = between(wetM, was, at, a, b, c, d);
+        const perPixel = 1 / (yBefore - yHere + 1e-6);
+        const from = wetBefore > 0 || wetHere > 0 ? filled - 1 : top - 1;
+        for (let pixel = from; pixel >= top; pixel -= 1) {
+          const t = Math.min(1, Math.max(0, (yBefore - pixel) * perPixel));
+          const wet = wetBefore + (wetHere - wetBefore) * t;
           if (wet <= 0) continue;
           const z = zBefore + (zHere - zBefore) * t;
           const s = z * sPerM;
           const out = z * cPerM;
           let waves = fineBlend < 1 ? ripples(tiles, out, s, fineScale, drift) : 0;
           if (fineBlend > 0) waves += (ripples(tiles, out, s, fineScale / 2, drift) - waves) * fineBlend;
-          let r = between(red, was, at, a, b, c, d) + waves * 0.075;
-          let g = between(green, was, at, a, b, c, d) + waves * 0.095;
-          let bl = between(blue, was, at, a, b, c, d) + waves * 0.1;
+          let r = redBefore + (redHere - redBefore) * t + waves * 0.075;
+          let g = greenBefore + (greenHere - greenBefore) * t + waves * 0.095;
+          let bl = blueBefore + (blueHere - blueBefore) * t + waves * 0.1;
           const i = (pixel * widthPx + x) * 3;
           if (wet < 5) {
             const clear = 0.75 - 0.15 * wet;
@@ -120,7 +119,7 @@ export function paintWater(
             g += ((rgb[i + 1] ?? 0) - g) * clear;
             bl += ((rgb[i + 2] ?? 0) - bl) * clear;
           }
-          const cover = between(foam, was, at, a, b, c, d);
+          const cover = foamBefore + (foamHere - foamBefore) * t;
           const reach = wet < 0.9 ? cover + 0.9 - wet : cover;
           if (reach > 0.02) {
             const patch = texel(soft, out * netScale * 0.13 + drift, s * netScale * 0.22);
@@ -135,7 +134,7 @@ export function paintWater(
               bl += (236 * tintB - bl) * alpha;
             }
           }
-          const tumble = between(roller, was, at, a, b, c, d);
+          const tumble = rollerBefore + (rollerHere - rollerBefore) * t;
           if (tumble > 0.04) {
             const heap = texel(soft, pixel * 2.4 + drift * 20, x * 1.7 + s);
             const puff = texel(soft, out * netScale * 1.6 + drift * 6, s * netScale * 1.3);
@@ -156,6 +155,12 @@ export function paintWater(
         filled = top;
       }
       yBefore = yHere;
+      wetBefore = wetHere;
+      redBefore = redHere;
+      greenBefore = greenHere;
+      blueBefore = blueHere;
+      foamBefore = foamHere;
+      rollerBefore = rollerHere;
     }
   }
 }
