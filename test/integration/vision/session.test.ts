@@ -1,0 +1,189 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import sharp from 'sharp';
+import { afterAll, describe, expect, it } from 'vitest';
+import type { Polygon } from '../../../src/config/schema.ts';
+import type { Bundle } from '../../../src/model/manifest.ts';
+import { openBundle } from '../../../src/model/bundle.ts';
+import { systemClock } from '../../../src/clock.ts';
+import { proveGolden } from '../../../src/vision/golden.ts';
+import { InProcessVision } from '../../../src/vision/in-process.ts';
+import { openSession } from '../../../src/vision/session.ts';
+import { bundleDir, factoryBundleDir, type BundleName } from '../../fixtures/bundles.ts';
+
+const PLAN = { provider: 'cpu', threads: 1 };
+const bundleOf = (name: BundleName): Promise<Bundle> => openBundle(bundleDir(name));
+const solid = (width: number, height: number, background: string) =>
+  sharp({ create: { width, height, channels: 3, background } });
+
+describe('openSession and proveGolden', () => {
+  it.each([
+    'heads',
+    'depth',
+    'input-bgr',
+    'input-gray',
+    'input-half',
+    'input-cover',
+    'input-contain',
+  ] as const)('%s reproduces its golden outputs', async (name) => {
+    const bundle = await bundleOf(name);
+    const session = await openSession(bundle, PLAN);
+    expect(await proveGolden(session, bundle)).toEqual([]);
+    await session.release();
+  });
+
+  it('the shipped model reproduces its golden outputs', async () => {
+    const bundle = await openBundle(factoryBundleDir);
+    const session = await openSession(bundle, PLAN);
+    expect(await proveGolden(session, bundle)).toEqual([]);
+    await session.release();
+  });
+
+  it('tells what a wrong model gives', async () => {
+    const bundle = await bundleOf('wrong-golden');
+    const session = await openSession(bundle, PLAN);
+    const mismatches = await proveGolden(session, bundle);
+    expect(mismatches[0]).toMatchObject({ image: 'golden/picture-1.png', output: 'analysis.height_m' });
+    expect(mismatches[0]?.difference).toBeGreaterThan(mismatches[0]!.tolerance);
+    await session.release();
+  });
+
+  it('refuses NaN, which the runtime passes on', async () => {
+    const bundle = await bundleOf('nan');
+    const session = await openSession(bundle, PLAN);
+    await expect(proveGolden(session, bundle)).rejects.toMatchObject({ code: 'vision_output_invalid' });
+    await session.release();
+  });
+
+  it('refuses a manifest that names what the file has not', async () => {
+    const bundle = await bundleOf('heads');
+    const [stage] = bundle.manifest.stages;
+    const changed = (changes: object): Bundle => ({
+      ...bundle,
+      manifest: { ...bundle.manifest, stages: [{ ...stage!, ...changes }] },
+    });
+    for (const changes of [
+      { outputs: ['no_such_output'] },
+      { inputs: [{ ...stage!.inputs[0]!, name: 'no_such_input' }] },
+      { inputs: [{ ...stage!.inputs[0]!, dtype: 'float32' }] },
+    ]) {
+      await expect(openSession(changed(changes), PLAN)).rejects.toMatchObject({
+        code: 'model_manifest_invalid',
+      });
+    }
+  });
+
+  it('names a provider that is not there, and a file that cannot be read', async () => {
+    const bundle = await bundleOf('heads');
+    await expect(openSession(bundle, { provider: 'cuda', threads: 1 })).rejects.toMatchObject({
+      code: 'provider_unavailable',
+    });
+    const elsewhere = { ...bundle, dir: bundleDir('nan').replace('nan', 'nowhere') };
+    const failure = await openSession(elsewhere, PLAN).catch((thrown: unknown) => thrown);
+    expect(failure).toMatchObject({ code: 'vision_start_failed' });
+    expect(String(failure)).not.toContain(elsewhere.dir);
+  });
+});
+
+describe('one frame', () => {
+  const opened: InProcessVision[] = [];
+  const open = async (bundle: Bundle): Promise<InProcessVision> => {
+    const vision = await InProcessVision.open({ bundle, plan: PLAN }, { clock: systemClock });
+    opened.push(vision);
+    return vision;
+  };
+  afterAll(async () => {
+    await Promise.all(opened.map((vision) => vision.close()));
+  });
+  const options = { roi: null, privacyMasks: [], ignoreGate: true };
+
+  it('gives every head of the manifest', async () => {
+    const vision = await open(await bundleOf('heads'));
+    const bytes = readFileSync(join(bundleDir('heads'), 'golden', 'picture-1.png'));
+    const { heads, widthPx, view, timingMs } = await vision.analyze(bytes, options);
+    expect(heads?.waveHeight?.coverage).toBe(0.8);
+    expect(heads!.waveHeight!.lowM!).toBeLessThan(heads!.waveHeight!.heightM);
+    expect(['LEFT', 'RIGHT', 'STRAIGHT']).toContain(heads?.waveDirection?.label);
+    expect(heads?.breakingType?.all).toHaveLength(4);
+    expect(heads?.embedding).toHaveLength(12);
+    expect(heads?.quality?.map(({ label }) => label)).toEqual(['brightness', 'contrast']);
+    expect([widthPx, view.luma.length]).toEqual([64, 160 * 90]);
+    expect(Object.values(timingMs).every((ms) => ms >= 0)).toBe(true);
+  });
+
+  it('a mask hides its pixels from model, view and preview; the region cuts what the model sees', async () => {
+    // Height is 4 m times the mean brightness: white is 4 m, mask grey 2 m, black 0.
+    const vision = await open(await bundleOf('heads'));
+    const white = await solid(640, 480, '#ffffff').png().toBuffer();
+    const everything: Polygon = [
+      [0, 0],
+      [1, 0],
+      [1, 1],
+      [0, 1],
+    ];
+    const masked = await vision.analyze(white, {
+      ...options,
+      privacyMasks: [everything],
+      previewWidthPx: 100,
+    });
+    expect(masked.heads?.waveHeight?.heightM).toBeCloseTo((4 * 128) / 255, 2);
+    expect(masked.view.luma.every((luma) => luma === 128)).toBe(true);
+    const preview = await sharp(masked.preview!).raw().toBuffer({ resolveWithObject: true });
+    expect([preview.info.width, preview.info.height]).toEqual([100, 75]);
+    expect(Math.max(...preview.data)).toBeLessThan(140);
+
+    const black = await solid(320, 480, '#000000').png().toBuffer();
+    const half = await sharp(white)
+      .composite([{ input: black, left: 0, top: 0 }])
+      .png()
+      .toBuffer();
+    const right: Polygon = [
+      [0.5, 0],
+      [1, 0],
+      [1, 1],
+      [0.5, 1],
+    ];
+    expect((await vision.analyze(half, { ...options, roi: right })).heads?.waveHeight?.heightM).toBeCloseTo(
+      4,
+      2,
+    );
+    const wedge: Polygon = [
+      [0.5, 0],
+      [1, 0],
+      [1, 1],
+    ];
+    const height = (await vision.analyze(half, { ...options, roi: wedge })).heads!.waveHeight!.heightM;
+    expect(height).toBeCloseTo((4 * (255 + 128)) / 2 / 255, 1);
+  });
+
+  it('does not run the model on a frame that the gate rejects', async () => {
+    const vision = await open(await bundleOf('heads'));
+    const glare = await solid(640, 360, '#ffffff').png().toBuffer();
+    const result = await vision.analyze(glare, { roi: null, privacyMasks: [] });
+    expect(result.quality.reasons).toContain('glare');
+    expect(result.heads).toBeNull();
+  });
+
+  it('renders a masked JPEG with caption, no wider than asked', async () => {
+    const vision = await open(await bundleOf('heads'));
+    const white = await solid(640, 480, '#ffffff').jpeg().toBuffer();
+    const left: Polygon = [
+      [0, 0],
+      [0.5, 0],
+      [0.5, 1],
+      [0, 1],
+    ];
+    const jpeg = await vision.render(white, {
+      privacyMasks: [left],
+      roi: left,
+      maxWidthPx: 320,
+      lines: ['0.6 m'],
+    });
+    const { data, info } = await sharp(jpeg).raw().toBuffer({ resolveWithObject: true });
+    expect([info.width, info.height]).toEqual([320, 240]);
+    const luma = (x: number, y: number): number => data[(y * 320 + x) * 3]!;
+    expect(luma(80, 100)).toBeLessThan(140);
+    expect(luma(240, 100)).toBeGreaterThan(245);
+    expect(luma(240, 236)).toBeLessThan(110);
+  });
+});
