@@ -46,6 +46,8 @@ export async function analyze(
   const bar = await progressBar('analysing', terminal);
   try {
     const calibration = await loadCalibration(options.calibration, bundle, terminal.signal);
+    // Taken now: later on it speaks of the view seen last.
+    const learned = calibration.summary();
     const results: AnalyzedFile[] = [];
     if (options.csv === true) terminal.out(COLUMNS.join(','));
     for (const file of files) {
@@ -61,7 +63,7 @@ export async function analyze(
         jsonText({
           schema: 'swellsight.analyze/1',
           model: ref,
-          calibration: calibration.summary(),
+          calibration: learned,
           results,
           total_images: results.length,
           successful_analyses: results.length - failed,
@@ -70,7 +72,7 @@ export async function analyze(
       );
     else if (options.csv !== true) {
       for (const result of results) terminal.out(`${result.file}  ${phrase(result)}`);
-      if (options.calibration !== undefined) terminal.err(calibrationPhrase(calibration.summary()));
+      if (options.calibration !== undefined) terminal.err(calibrationPhrase(learned));
     }
     return failed === 0 ? EXIT.ok : EXIT.failed;
   } finally {

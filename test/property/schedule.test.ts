@@ -98,7 +98,7 @@ describe('cron times', () => {
         }
         expect([...cronTimes(cron, timezone)(fromMs, toMs)]).toEqual(expected);
       }),
-      { numRuns: 150 },
+      { numRuns: 70 },
     );
   });
 
@@ -109,7 +109,7 @@ describe('cron times', () => {
         const whole = [...times(fromMs, fromMs + DAY)];
         expect([...times(fromMs, fromMs + cutMs), ...times(fromMs + cutMs, fromMs + DAY)]).toEqual(whole);
       }),
-      { numRuns: 60 },
+      { numRuns: 30 },
     );
   });
 });
@@ -154,7 +154,7 @@ describe('schedules', () => {
           expect(slots.length).toBeGreaterThan(0);
         },
       ),
-      { numRuns: 60 },
+      { numRuns: 30 },
     );
   });
 
@@ -177,7 +177,7 @@ describe('schedules', () => {
         for (const slot of slots)
           if (slot.skipped === null) expect(slot.wallMs).toBeGreaterThanOrEqual(slot.dueAtMs);
       }),
-      { numRuns: 40 },
+      { numRuns: 20 },
     );
   });
 
@@ -209,7 +209,7 @@ describe('schedules', () => {
         const [only] = clockSteps;
         if (clockSteps.length === 1 && only && only.byMs > 3 * MINUTE) expect(leaps).toBe(1);
       }),
-      { numRuns: 60 },
+      { numRuns: 30 },
     );
   });
 });
