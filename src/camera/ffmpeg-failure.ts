@@ -38,6 +38,8 @@ export function ffmpegFailure(
   // A stream that ran and then broke has ended, whatever words it found for that.
   if (hadFrame) return { code: 'camera_ended', detail };
   const text = faults.join('\n');
+  if (text.includes("unknown keyword 'option'"))
+    return { code: 'camera_program_missing', detail: 'ffmpeg 5.0 or later is needed' };
   for (const [pattern, code] of PATTERNS) if (pattern.test(text)) return { code, detail };
   return { code: isConnected(stderr) ? 'camera_no_frame' : 'camera_ended', detail };
 }

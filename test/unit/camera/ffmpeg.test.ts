@@ -4,8 +4,12 @@ import { hlsInput, rtspInput, videoInput } from '../../../src/camera/ffmpeg-inpu
 import { redactor } from '../../../src/camera/redact.ts';
 
 describe('ffmpegFailure', () => {
-  // Printed by ffmpeg 5.1 in each of these situations.
+  // Printed by ffmpeg 5.1 in each of these situations, the first by 4.1.
   it.each([
+    [
+      "[concat @ 0x38349e00] [error] Line 3: unknown keyword 'option'\n[error] pipe:0: Invalid data found when processing input",
+      'camera_program_missing',
+    ],
     [
       '[rtsp @ 0x1] [error] method DESCRIBE failed: 401 Unauthorized\n[error] pipe:0: Server returned 401 Unauthorized (authorization failed)',
       'camera_auth',

@@ -120,7 +120,7 @@ describe.skipIf(frames === null)('FrozenDetector on real beach frames (frames mi
     }
     expect(duplicates).toEqual(['beach_655.jpg', 'beach_727.jpg']);
     const still: number[] = [];
-    for (const [index, { file }] of rows.filter((_, at) => at % 70 === 0).entries()) {
+    for (const [index, { file }] of rows.filter((_, at) => at % 100 === 0).entries()) {
       const before = await signatureOf(await again(load(file), 90, 2, index + 1));
       for (const [quality, sigma] of [
         [60, 2],
@@ -137,5 +137,5 @@ describe.skipIf(frames === null)('FrozenDetector on real beach frames (frames mi
     expect(living.length).toBeGreaterThan(400);
     expect(Math.min(...living)).toBeGreaterThan(SAME_LUMA * 1.4);
     expect(Math.max(...still)).toBeLessThan(SAME_LUMA / 1.4);
-  });
+  }, 180_000);
 });

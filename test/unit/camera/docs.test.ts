@@ -1,0 +1,40 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, describe, expect, it } from 'vitest';
+import { openCamera } from '../../../src/camera/open.ts';
+import { systemClock } from '../../../src/clock.ts';
+import { loadSettings } from '../../../src/config/load.ts';
+import { CAMERA_KINDS } from '../../../src/config/schema.ts';
+import { ERROR_CODES } from '../../../src/errors.ts';
+import { createLog } from '../../../src/log.ts';
+
+const text = readFileSync(new URL('../../../docs/cameras.md', import.meta.url), 'utf8');
+const snippets = [...text.matchAll(/```json5\n([\s\S]*?)```/g)].map(([, snippet = '']) => snippet);
+const folder = mkdtempSync(join(tmpdir(), 'swellsight-docs-'));
+for (const name of ['north-camera', 'tower-camera']) writeFileSync(join(folder, name), 'secret\n');
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+describe('docs/cameras.md', () => {
+  it('has a configuration of every kind that the agent takes and opens', async () => {
+    const kinds = new Set<string>();
+    for (const [index, snippet] of snippets.entries()) {
+      const file = join(folder, `${index}.json5`);
+      writeFileSync(file, snippet);
+      for (const camera of loadSettings({ file, env: {}, cwd: folder }).cameras) {
+        kinds.add(camera.kind);
+        const opened = await openCamera(camera, { clock: systemClock, log: createLog('silent') });
+        expect(opened.id).toBe(camera.id);
+        await opened.close();
+      }
+    }
+    expect([...kinds].sort()).toEqual([...CAMERA_KINDS].sort());
+  });
+
+  it('names every camera code', () => {
+    for (const code of Object.keys(ERROR_CODES).filter(
+      (name) => name.startsWith('camera_') && name !== 'camera_unknown',
+    ))
+      expect(text).toContain(`\`${code}\``);
+  });
+});
