@@ -105,7 +105,8 @@ describe.skipIf(dir === null)('quality gate on real frames (skipped without the 
   it('spoiled frames: detection rates', { timeout: 180_000 }, async () => {
     const next = random(20_261_122);
     const clear = frames().filter(({ note, clip }) => !note.includes('unclear') && clip !== 'A1');
-    const sample = clear.filter((_, i) => i % 14 === 0);
+    const sample = clear.filter((_, i) => i % 20 === 0);
+    // The third column is a floor against regressions, below what was measured: docs/quality-gate.md has the rates.
     const rows: [name: string, reason: string, least01: number, spoil: (jpeg: Buffer) => Promise<Buffer>][] =
       [
         ['night, gamma 1.5', 'dark', 1, (jpeg) => night(jpeg, 1.5, next)],
@@ -116,7 +117,7 @@ describe.skipIf(dir === null)('quality gate on real frames (skipped without the 
         ['occluder on 20% of the sea', 'obstructed', 0, (jpeg) => occluded(jpeg, 0.2, next)],
         ['occluder on 40% of the sea', 'obstructed', 0.9, (jpeg) => occluded(jpeg, 0.4, next)],
         ['10 drops', 'obstructed', 0, (jpeg) => rained(jpeg, 10, next)],
-        ['40 drops', 'obstructed', 0.6, (jpeg) => rained(jpeg, 40, next)],
+        ['40 drops', 'obstructed', 0.3, (jpeg) => rained(jpeg, 40, next)],
       ];
     const lines: string[] = [];
     const tooFew: string[] = [];
