@@ -13,6 +13,7 @@ export interface DrawAnswer {
 }
 
 interface Waiting {
+  readonly child: ChildProcess;
   readonly resolve: (jpeg: Uint8Array) => void;
   readonly reject: (error: Error) => void;
 }
@@ -29,6 +30,8 @@ const STDERR_TAIL = 400;
  */
 export class Artist {
   #child: ChildProcess | null = null;
+  /** The running process, and those that are being killed. */
+  readonly #alive = new Set<ChildProcess>();
   readonly #waiting = new Map<number, Waiting>();
   #nextId = 1;
 
@@ -49,16 +52,17 @@ export class Artist {
     const settled = new AbortController();
     try {
       return await new Promise<Uint8Array>((resolve, reject) => {
-        this.#waiting.set(id, { resolve, reject });
+        this.#waiting.set(id, { child, resolve, reject });
         signal.addEventListener('abort', () => reject(signal.reason as Error), { signal: settled.signal });
         const timer = setTimeout(() => {
+          this.#drop(child);
           child.kill('SIGKILL');
           reject(new AgentError('camera_timeout', `no picture within ${timeoutS} s`));
         }, timeoutS * 1000);
         settled.signal.addEventListener('abort', () => clearTimeout(timer));
-        // A channel that is closed already says so here; the exit event gives the reason.
+        // A channel that is closed already says so here.
         child.send({ id, scene } satisfies DrawRequest, (error) => {
-          if (error) setImmediate(reject, new AgentError('camera_ended', error.message));
+          if (error) reject(new AgentError('camera_ended', error.message, { cause: error }));
         });
       });
     } finally {
@@ -67,13 +71,13 @@ export class Artist {
     }
   }
 
-  /** Ends the process; resolves when it is gone. */
+  /** Ends the process; resolves when it is gone, and any before it that hung. */
   async close(): Promise<void> {
-    const child = this.#child;
-    if (!child) return;
-    const gone = new Promise<void>((resolve) => child.once('close', () => resolve()));
-    child.kill('SIGKILL');
-    await gone;
+    const gone = Array.from(this.#alive, (child) => {
+      child.kill('SIGKILL');
+      return new Promise<void>((resolve) => child.once('close', () => resolve()));
+    });
+    await Promise.all(gone);
   }
 
   #start(): ChildProcess {
@@ -84,6 +88,7 @@ export class Artist {
       env: { ...process.env, MALLOC_ARENA_MAX: '1' },
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
     });
+    this.#alive.add(child);
     let stderr = '';
     child.stderr?.on('data', (text: Buffer) => {
       stderr = (stderr + text.toString()).slice(-STDERR_TAIL);
@@ -93,14 +98,20 @@ export class Artist {
       this.#waiting.get(id)?.resolve(jpeg);
     });
     const ended = (how: string): void => {
-      if (this.#child === child) this.#child = null;
+      this.#drop(child);
+      this.#alive.delete(child);
       const error = new AgentError('camera_ended', `the drawing process ended: ${how}`, {
         context: { stderr },
       });
-      for (const { reject } of this.#waiting.values()) reject(error);
+      for (const waiting of this.#waiting.values()) if (waiting.child === child) waiting.reject(error);
     };
     child.on('error', (error) => ended(error.message));
     child.on('close', (code, killedBy) => ended(killedBy ?? `code ${code}`));
     return child;
+  }
+
+  /** The next scene goes to a new process. */
+  #drop(child: ChildProcess): void {
+    if (this.#child === child) this.#child = null;
   }
 }
