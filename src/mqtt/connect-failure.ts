@@ -18,6 +18,9 @@ const VERSION_CODES = new Set([1, 132]);
 const CERTIFICATE_CODES =
   /^(DEPTH_ZERO_SELF_SIGNED_CERT|SELF_SIGNED_CERT_IN_CHAIN|UNABLE_TO_|CERT_(HAS_EXPIRED|REVOKED|UNTRUSTED|REJECTED|SIGNATURE_FAILURE)|ERR_TLS_CERT_ALTNAME_INVALID|INVALID_CA|ERR_SSL_TLSV1_ALERT_UNKNOWN_CA|ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED|ERR_SSL_SSLV3_ALERT_)/;
 
+/** Of `mqtt.ca`, `mqtt.cert` and `mqtt.key`: no connection attempt opens any other file. */
+const UNREADABLE_CODES = /^(ENOENT|EACCES|EISDIR|ERR_OSSL_)/;
+
 /** Sorts what a failed connection attempt threw. `broker` is host:port. */
 export function connectFailure(thrown: unknown, broker: string): ConnectFailure {
   if (thrown instanceof AgentError) return { kind: 'unreachable', error: thrown };
@@ -37,6 +40,8 @@ export function connectFailure(thrown: unknown, broker: string): ConnectFailure 
     return failure('version', 'the broker does not speak this version of MQTT');
   if (typeof code === 'string' && CERTIFICATE_CODES.test(code))
     return failure('refused', 'the certificate was not accepted');
+  if (typeof code === 'string' && UNREADABLE_CODES.test(code))
+    return failure('refused', 'a certificate or key file cannot be read');
   if (code === 'ECONNRESET' || code === 'hung_up')
     return failure('hung_up', 'the broker hung up without an answer');
   return failure('unreachable', 'the broker cannot be reached');

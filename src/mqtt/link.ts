@@ -8,6 +8,7 @@ import type { RaiseEvent } from '../store/types.ts';
 import { brokerName } from './broker-url.ts';
 import { BrokerChoice } from './broker-choice.ts';
 import { connectFailure } from './connect-failure.ts';
+import { connectionRefused, subscriptionRefused, takenOver } from './link-events.ts';
 import { DEFAULT_TUNING, type LinkTuning } from './link-tuning.ts';
 import { RetainedStates } from './retained-states.ts';
 import { Session, type Received } from './session.ts';
@@ -60,6 +61,7 @@ export class MqttLink implements Link {
   /** Set once `online` is acknowledged on this connection: a status that differs from then on is stale. */
   #saidOnline = false;
   #repairedMonoMs = -Infinity;
+  #toldTakenOverMonoMs = -Infinity;
   #running: Promise<void> = Promise.resolve();
   #stopping: Promise<void> | null = null;
 
@@ -146,12 +148,13 @@ export class MqttLink implements Link {
         verdict === 'at_once' ? 0 : (verdict === 'slowly' ? this.#refusedBackoff : this.#backoff).nextMs();
       log.warn({ code, ...context, protocolVersion, retryInMs: Math.round(delayMs) }, message);
       if (failure.kind === 'refused' && this.#brokers.firstRefusal())
-        this.#deps.raise({ type: 'mqtt_refused', severity: 'error', code, message, context: { ...context } });
+        this.#deps.raise(connectionRefused(failure.error));
       return delayMs;
     }
     this.#brokers.succeeded();
     const reason = await this.#live(session, signal);
     if (signal.aborted) return 0;
+    if (session.takenOver) this.#tellTakenOver();
     const delayMs = this.#backoff.nextMs();
     log.warn({ broker, reason, retryInMs: Math.round(delayMs) }, 'link lost');
     return delayMs;
@@ -206,7 +209,7 @@ export class MqttLink implements Link {
     const { topics } = this.#deps;
     const refused = await session.subscribe(topics.commands, { retained: false });
     // Without commands the device can still report; so it does, and says what is wrong.
-    if (refused !== null) this.#tellSubscriptionRefused(refused);
+    if (refused !== null) this.#deps.raise(subscriptionRefused(refused));
     const publish = this.#publisher(session);
     if (this.#connections === 1) await publish('status', JSON.stringify(this.#status('starting')), RETAINED);
     await this.#states.publishAll(publish);
@@ -274,21 +277,19 @@ export class MqttLink implements Link {
     return { state, session: this.#options.session, at: isoTime(this.#deps.clock.nowMs()) };
   }
 
+  /** Two agents with one client id throw each other out for ever: worth a word, at most once an hour. */
+  #tellTakenOver(): void {
+    const nowMs = this.#deps.clock.monoMs();
+    if (nowMs - this.#toldTakenOverMonoMs < HOUR_MS) return;
+    this.#toldTakenOverMonoMs = nowMs;
+    this.#deps.raise(takenOver(this.#options.mqtt.clientId));
+  }
+
   #noteConnected(): void {
     const nowMs = this.#deps.clock.monoMs();
     if (this.#connections > 0)
       this.#reconnectsMonoMs = [...this.#reconnectsMonoMs.filter((ms) => nowMs - ms < HOUR_MS), nowMs];
     this.#connections += 1;
-  }
-
-  #tellSubscriptionRefused(reason: string): void {
-    this.#deps.raise({
-      type: 'mqtt_subscribe_refused',
-      severity: 'error',
-      code: 'mqtt_refused',
-      message: 'The broker refuses the subscription to commands; measurements are published all the same.',
-      context: { reason },
-    });
   }
 }
 

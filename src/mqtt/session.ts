@@ -17,6 +17,8 @@ export interface Received {
 
 /** Room for topic, header and properties beside the payload of a packet, bytes. */
 const PACKET_OVERHEAD = 512;
+/** Source: MQTT 5.0 section 3.14.2.1. */
+const TAKEN_OVER = 142;
 const FORCED_END_MS = 500;
 
 /**
@@ -30,6 +32,8 @@ export class Session {
   /** Resolves with the reason when the connection is over. */
   readonly closed: Promise<string>;
   rttMs: number | null = null;
+  /** Ended because another client came with the same id. */
+  takenOver = false;
   readonly #client: MqttClient;
   readonly #options: SessionOptions;
   readonly #clock: Clock;
@@ -80,7 +84,10 @@ export class Session {
     this.closed = new Promise((resolve) => (this.#close = resolve));
     client.on('close', () => this.#end('connection lost'));
     client.on('error', (error) => this.#end(error.message));
-    client.on('disconnect', (packet) => this.#end(`broker said goodbye, reason ${packet.reasonCode ?? 0}`));
+    client.on('disconnect', ({ reasonCode = 0 }) => {
+      this.takenOver = reasonCode === TAKEN_OVER;
+      this.#end(`broker said goodbye, reason ${reasonCode}`);
+    });
   }
 
   /** Hands on every message, also those that came before. */

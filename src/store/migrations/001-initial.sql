@@ -67,6 +67,7 @@ CREATE TABLE bursts (
   view_height INTEGER,
   UNIQUE (camera, observation_id)
 ) STRICT;
+CREATE INDEX bursts_by_time ON bursts (captured_at_ms);
 
 CREATE TABLE labels (
   camera TEXT NOT NULL,

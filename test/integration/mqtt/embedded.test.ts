@@ -3,8 +3,11 @@ import { once } from 'node:events';
 import { connect as connectTcp, type Socket } from 'node:net';
 import { connect } from 'mqtt';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { systemClock } from '../../../src/clock.ts';
+import type { AgentApi } from '../../../src/contract/api.ts';
+import { Commands } from '../../../src/mqtt/commands.ts';
 import { EmbeddedBroker } from '../../../src/mqtt/embedded.ts';
-import { linkOptions, startLink } from '../../fixtures/link.ts';
+import { Device, linkOptions, startLink, topics } from '../../fixtures/link.ts';
 import { until } from '../../fixtures/mosquitto.ts';
 import { silentLog } from '../../fixtures/store.ts';
 
@@ -50,6 +53,56 @@ describe('EmbeddedBroker', () => {
     await link.stop();
     await until(() => said.includes('stopped'), 'stopped');
     sub.kill();
+  });
+
+  it('carries commands from mosquitto_pub and their answers to mosquitto_sub', async () => {
+    const device = new Device(
+      linkOptions(url(), { protocolVersion: 4 }),
+      {},
+      { onCommand: (name, packet) => commands.receive(name, packet) },
+    );
+    const commands = new Commands(
+      {},
+      {
+        topics,
+        link: device.link,
+        clock: systemClock,
+        log: silentLog,
+        raise: device.store.raise,
+        commandLog: device.store.commands,
+        api: { capture: (camera: string) => Promise.resolve({ camera }) } as unknown as AgentApi,
+      },
+    );
+    device.start();
+    await until(() => device.link.connected, 'the link');
+    const sub = spawn('mosquitto_sub', ['-p', String(port), '-t', `${topics.prefix}cmdres/#`, '-v']);
+    let said = '';
+    sub.stdout.on('data', (bytes: Buffer) => (said += bytes.toString()));
+    const publish = async (name: string, message: string, ...more: string[]): Promise<void> => {
+      const args = [
+        '-p',
+        String(port),
+        '-q',
+        '1',
+        '-t',
+        `${topics.prefix}cmd/${name}`,
+        '-m',
+        message,
+        ...more,
+      ];
+      expect(await once(spawn('mosquitto_pub', args), 'exit')).toEqual([0, null]);
+    };
+    // The subscription has no sign of its own: the first command is sent until its answer is seen.
+    for (let n = 0; !said.includes('"pong":true'); n += 1) {
+      if (n > 50) throw new Error('no answer');
+      await publish('ping', `{"id": "p${n}"}`);
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+    await publish('capture', '{"id": "2", "args": {"camera": "north"}}');
+    await until(() => said.includes('"result":{"camera":"north"}'), 'the capture');
+    await device.link.stop();
+    sub.kill();
+    await device.stop();
   });
 
   it('is what a client of version 5 finds out by itself', async () => {

@@ -155,6 +155,36 @@ describe('MqttLink on mosquitto', () => {
     expect(link.stats().protocolVersion).toBe(4);
   });
 
+  it('speaks over WebSocket too', async () => {
+    const port = await freePort();
+    await broker({ lines: [`listener ${port} 127.0.0.1`, 'protocol websockets'] });
+    const { ups, link } = started(linkOptions(`ws://127.0.0.1:${port}`));
+    await until(() => ups.length === 1, 'the birth');
+    await link.publish('event/x', '{}', { qos: 1, retain: false });
+  });
+
+  it('tells when the broker says that another client came with its id', async () => {
+    const mosquitto = await broker();
+    const proxy = await proxied(mosquitto);
+    const { ups, events } = started(linkOptions(proxy.url));
+    for (const wanted of [1, 2]) {
+      await until(() => ups.length === wanted, 'the birth');
+      // DISCONNECT with reason 142; this mosquitto only hangs up.
+      proxy.say(Buffer.from([0xe0, 0x01, 142]));
+    }
+    await until(() => ups.length === 3, 'a third birth');
+    expect(events.map(({ type }) => type)).toEqual(['mqtt_taken_over']);
+  });
+
+  it('names a certificate file that is not there', async () => {
+    const { events } = started(linkOptions('mqtts://127.0.0.1:1', { ca: '/nowhere/ca.crt' }));
+    await until(() => events.length === 1, 'the event');
+    expect(events[0]).toMatchObject({
+      type: 'mqtt_refused',
+      message: 'a certificate or key file cannot be read',
+    });
+  });
+
   it('gives up on a broker that accepts and says nothing, and stops in bounded time', async () => {
     const { url, sockets } = await blackHole();
     const { link, ups } = startLink(linkOptions(url, { tuning: { connectTimeoutMs: 200 } }));
