@@ -1,6 +1,6 @@
 import type { Steps } from './steps.ts';
 import type { LabelledBurst } from './types.ts';
-import { buildViewReference, checkView, type ViewReference } from './view.ts';
+import { buildViewReference, checkViewSteps, type ViewCheck, type ViewReference } from './view.ts';
 
 /** Newest views that a reference is drawn from: enough to average the water away. */
 const REFERENCE_VIEWS = 16;
@@ -18,8 +18,11 @@ export interface ViewGroup {
 export function* groupByView(bursts: readonly LabelledBurst[]): Steps<readonly ViewGroup[]> {
   const groups: { reference: ViewReference | null; bursts: LabelledBurst[] }[] = [];
   for (const burst of bursts.toReversed()) {
-    const checks = groups.map((group) => ({ group, check: checkView(group.reference, burst.view) }));
-    yield;
+    const checks: { readonly group: (typeof groups)[number]; readonly check: ViewCheck }[] = [];
+    for (const group of groups) {
+      checks.push({ group, check: yield* checkViewSteps(group.reference, burst.view) });
+      yield;
+    }
     const home =
       checks
         .filter(({ check }) => check.state === 'same')

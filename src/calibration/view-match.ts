@@ -1,6 +1,6 @@
 import type { ViewSignature } from '../vision/protocol.ts';
 import type { Fourier, ComplexGrid } from './fourier.ts';
-import { edgeField, GRID_HEIGHT, GRID_WIDTH, sampleGrid } from './view-structure.ts';
+import { edgeField, emptyGrid, GRID_HEIGHT, GRID_WIDTH, sampleGrid } from './view-structure.ts';
 
 const CELLS = GRID_WIDTH * GRID_HEIGHT;
 /** Shifts looked for, share of width and height. */
@@ -24,6 +24,19 @@ export interface Match {
   readonly farX: number;
   readonly farY: number;
 }
+
+/** Room for one comparison, used again and again: a check would else leave megabytes behind. */
+export interface Scratch {
+  readonly grid: Float64Array;
+  readonly field: ComplexGrid;
+  readonly surface: ComplexGrid;
+}
+
+export const newScratch = (): Scratch => ({
+  grid: new Float64Array(CELLS),
+  field: emptyGrid(),
+  surface: emptyGrid(),
+});
 
 /** Spectrum of a sum of edge fields, whitened by half (square root of its length) and of unit energy. Consumes `field`. */
 export function whiten(fourier: Fourier, field: ComplexGrid): ComplexGrid {
@@ -52,17 +65,22 @@ export function frameField(
   view: ViewSignature,
   zoom: number,
   weight: Float64Array | null,
+  scratch?: Scratch,
 ): { readonly field: ComplexGrid; readonly strength: number } {
-  const field = edgeField(sampleGrid(view, 1 / zoom), weight);
+  const field = edgeField(sampleGrid(view, 1 / zoom, scratch?.grid), weight, scratch?.field);
   let strength = 0;
   for (let i = 0; i < CELLS; i += 1) strength += Math.hypot(field.re[i] ?? 0, field.im[i] ?? 0);
   return { field, strength: strength / CELLS };
 }
 
 /** Phase correlation (Kuglin and Hines 1975) of two whitened spectra, read near the calibrated place and elsewhere. */
-export function matchSpectra(fourier: Fourier, reference: ComplexGrid, frame: ComplexGrid): Match {
-  const re = new Float64Array(CELLS);
-  const im = new Float64Array(CELLS);
+export function matchSpectra(
+  fourier: Fourier,
+  reference: ComplexGrid,
+  frame: ComplexGrid,
+  surface: ComplexGrid = emptyGrid(),
+): Match {
+  const { re, im } = surface;
   for (let i = 0; i < CELLS; i += 1) {
     const aRe = reference.re[i] ?? 0;
     const aIm = reference.im[i] ?? 0;
@@ -72,7 +90,7 @@ export function matchSpectra(fourier: Fourier, reference: ComplexGrid, frame: Co
     re[i] = aRe * bRe + aIm * bIm;
     im[i] = aIm * bRe - aRe * bIm;
   }
-  fourier.transform({ re, im });
+  fourier.transform(surface);
   return readPeaks(re);
 }
 

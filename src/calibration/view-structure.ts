@@ -11,10 +11,11 @@ const FADE = 0.06;
 
 const CELLS = GRID_WIDTH * GRID_HEIGHT;
 
+export const emptyGrid = (): ComplexGrid => ({ re: new Float64Array(CELLS), im: new Float64Array(CELLS) });
+
 /** Luma on the comparison grid, seen at a magnification of `zoom` about the centre; edges are repeated outward. */
-export function sampleGrid(view: ViewSignature, zoom: number): Float64Array {
+export function sampleGrid(view: ViewSignature, zoom: number, grid = new Float64Array(CELLS)): Float64Array {
   const { luma, width, height } = view;
-  const grid = new Float64Array(CELLS);
   const columns = taps(GRID_WIDTH, width, zoom);
   const rows = taps(GRID_HEIGHT, height, zoom);
   for (const [y, row] of rows.entries()) {
@@ -36,9 +37,14 @@ export function sampleGrid(view: ViewSignature, zoom: number): Float64Array {
  * Edges as a complex field: length 0..1 by contrast, angle twice the gradient's, so that dark on bright and bright on
  * dark are the same edge at any hour. Cells with `weight` 0 say nothing.
  */
-export function edgeField(grid: Float64Array, weight: Float64Array | null): ComplexGrid {
-  const re = new Float64Array(CELLS);
-  const im = new Float64Array(CELLS);
+export function edgeField(
+  grid: Float64Array,
+  weight: Float64Array | null,
+  into: ComplexGrid = emptyGrid(),
+): ComplexGrid {
+  const { re, im } = into;
+  re.fill(0);
+  im.fill(0);
   for (let y = 0; y < GRID_HEIGHT; y += 1) {
     const above = Math.max(0, y - 1) * GRID_WIDTH;
     const below = Math.min(GRID_HEIGHT - 1, y + 1) * GRID_WIDTH;
@@ -59,7 +65,7 @@ export function edgeField(grid: Float64Array, weight: Float64Array | null): Comp
       im[at] = 2 * gx * gy * strength;
     }
   }
-  return { re, im };
+  return into;
 }
 
 /** Luma that moves less than this over all views, while the light does, is drawn by the camera: text, logo, mask. */

@@ -1,12 +1,13 @@
 import type { ViewSignature } from '../vision/protocol.ts';
 import { Fourier, type ComplexGrid } from './fourier.ts';
-import type { Steps } from './steps.ts';
-import { frameField, matchSpectra, whiten, type Match } from './view-match.ts';
+import { runNow, type Steps } from './steps.ts';
+import { frameField, matchSpectra, newScratch, whiten, type Match, type Scratch } from './view-match.ts';
 import { drawnMask, GRID_HEIGHT, GRID_WIDTH, sampleGrid } from './view-structure.ts';
 
 /** The static structure that the views of one place have in common. */
 export interface ViewReference {
   readonly fourier: Fourier;
+  readonly scratch: Scratch;
   /** Of the summed edge fields: what moves is averaged away. */
   readonly spectrum: ComplexGrid;
   /** Cells that are drawn into the picture by the camera; null when none were found. */
@@ -73,21 +74,29 @@ export function* buildViewReference(
       ownScore = Math.min(ownScore ?? 1, near);
       yield;
     }
-  return { fourier, spectrum: whiten(fourier, sum), drawn, strength, ownScore };
+  return { fourier, scratch: newScratch(), spectrum: whiten(fourier, sum), drawn, strength, ownScore };
 }
 
 /** Compares a frame with the calibrated view: about 2 ms, and ten times that when it must look for other zooms. */
 export function checkView(reference: ViewReference | null, view: ViewSignature | null): ViewCheck {
+  return runNow(checkViewSteps(reference, view));
+}
+
+/** The same in pieces of about 2 ms. Nothing else may compare with this reference in between. */
+export function* checkViewSteps(
+  reference: ViewReference | null,
+  view: ViewSignature | null,
+): Steps<ViewCheck> {
   if (reference === null || view === null)
     return { state: 'unknown', shiftX01: null, shiftY01: null, zoom: null, score: 0 };
-  const { fourier, spectrum, drawn } = reference;
-  const frame = frameField(view, 1, drawn);
-  const match = matchSpectra(fourier, spectrum, whiten(fourier, frame.field));
+  const { fourier, scratch, spectrum, drawn } = reference;
+  const frame = frameField(view, 1, drawn, scratch);
+  const match = matchSpectra(fourier, spectrum, whiten(fourier, frame.field), scratch.surface);
   const score = Math.max(0, match.near);
   if (match.near >= SAME_SCORE && match.near >= match.far * CLEARLY && match.near >= expected(reference))
     return found('same', score, match.nearX, match.nearY, 1);
 
-  const elsewhere = lookElsewhere(reference, view, match);
+  const elsewhere = yield* lookElsewhere(reference, view, match);
   const needed = elsewhere.neighbour ? SLIGHTLY : CLEARLY;
   if (elsewhere.score >= FOUND_SCORE && elsewhere.score >= needed * match.inner)
     return found('changed', score, elsewhere.x, elsewhere.y, elsewhere.zoom);
@@ -110,7 +119,12 @@ interface Elsewhere {
   readonly neighbour: boolean;
 }
 
-function lookElsewhere(reference: ViewReference, view: ViewSignature, { far, farX, farY }: Match): Elsewhere {
+function* lookElsewhere(
+  reference: ViewReference,
+  view: ViewSignature,
+  { far, farX, farY }: Match,
+): Steps<Elsewhere> {
+  const { fourier, scratch, spectrum, drawn } = reference;
   let best: Elsewhere = {
     score: far,
     x: farX,
@@ -119,8 +133,9 @@ function lookElsewhere(reference: ViewReference, view: ViewSignature, { far, far
     neighbour: Math.abs(farX) <= NEIGHBOUR_X && Math.abs(farY) <= NEIGHBOUR_Y,
   };
   for (const zoom of ZOOMS) {
-    const { field } = frameField(view, zoom, reference.drawn);
-    const match = matchSpectra(reference.fourier, reference.spectrum, whiten(reference.fourier, field));
+    yield;
+    const { field } = frameField(view, zoom, drawn, scratch);
+    const match = matchSpectra(fourier, spectrum, whiten(fourier, field), scratch.surface);
     const near = match.near >= match.far;
     const score = near ? match.near : match.far;
     if (score <= best.score) continue;
