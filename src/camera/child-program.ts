@@ -46,9 +46,16 @@ export class ChildProgram {
         // What it left behind would hold the camera, and keep stdout open.
         this.#signalGroup('SIGKILL');
         const exit: ProgramExit = { kind: 'exited', code, signal };
-        this.#child.once('close', () => resolve(exit));
+        const drained = new AbortController();
+        this.#child.once('close', () => {
+          drained.abort();
+          resolve(exit);
+        });
         // A grandchild that left the group may hold stdout for ever.
-        void this.#clock.sleep(DRAIN_MS).then(() => resolve(exit));
+        this.#clock.sleep(DRAIN_MS, drained.signal).then(
+          () => resolve(exit),
+          () => undefined,
+        );
       });
     });
     this.#child.stderr.on('data', (chunk: Buffer) => {

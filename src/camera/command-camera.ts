@@ -2,6 +2,7 @@ import type { Clock } from '../clock.ts';
 import { AgentError } from '../errors.ts';
 import type { Camera, CaptureOptions, Frame } from './camera.ts';
 import { MAX_IMAGE_BYTES, imageType } from './image-type.ts';
+import { JpegSplitter } from './jpeg-splitter.ts';
 import { paced } from './pace.ts';
 import { runProgram, type ProgramResult } from './run-program.ts';
 import { WorkInHand } from './work-in-hand.ts';
@@ -50,9 +51,15 @@ export class CommandCamera implements Camera {
       throw new AgentError('camera_command', `${this.#program} ${fault}`, {
         context: { exitCode: result.code, signal: result.signal, stderr: result.stderr.trim().slice(-500) },
       });
-    const bytes = result.stdout ?? Buffer.alloc(0);
+    const bytes = lastPicture(result.stdout ?? Buffer.alloc(0));
     return { bytes, capturedAtMs: this.#clock.nowMs(), monoMs: this.#clock.monoMs() };
   }
+}
+
+/** A program may write several JPEGs, end to end, while its exposure settles: the last one is meant. */
+function lastPicture(bytes: Buffer): Buffer {
+  const pictures = new JpegSplitter({ maxBytes: MAX_IMAGE_BYTES }).push(bytes);
+  return pictures.length > 1 ? (pictures.at(-1) ?? bytes) : bytes;
 }
 
 function faultOf(result: ProgramResult): string | null {

@@ -1,6 +1,7 @@
 import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import sharp from 'sharp';
 import { afterAll, afterEach, describe, expect, it } from 'vitest';
 import { CommandCamera } from '../../../src/camera/command-camera.ts';
 import { systemClock } from '../../../src/clock.ts';
@@ -23,6 +24,19 @@ describe('CommandCamera', () => {
     const { frames, failure } = await collect(open('cat', odd), { frames: 2 });
     expect(told(failure)).toBe('null');
     expect(Buffer.from(frames[1]!.bytes)).toEqual(readFileSync(picture));
+  });
+
+  it('takes the last picture of a program that writes several', async () => {
+    const several = join(folder, 'several');
+    const last = await jpegOf(2);
+    writeFileSync(several, Buffer.concat([readFileSync(picture), last]));
+    const { frames } = await collect(open('cat', several));
+    expect(Buffer.from(frames[0]!.bytes)).toEqual(last);
+    const pipeline = '-v error -f lavfi -i testsrc=s=320x240 -frames:v 10 -f image2pipe -c:v mjpeg -';
+    const film = await collect(open('ffmpeg', ...pipeline.split(' ')));
+    expect(told(film.failure)).toBe('null');
+    expect(await sharp(film.frames[0]!.bytes).metadata()).toMatchObject({ width: 320, height: 240 });
+    expect(film.frames[0]!.bytes.length).toBeLessThan(100_000);
   });
 
   it('says what the program said when it fails', async () => {
