@@ -9,7 +9,7 @@ const PASSED_ON =
   /^(PATH|HOME|LANG|LC_ALL|TZ|TMPDIR|LD_LIBRARY_PATH|DYLD_LIBRARY_PATH|XDG_(CACHE_HOME|RUNTIME_DIR)|DISPLAY|SystemRoot|TEMP|LOCALAPPDATA|(CUDA|NVIDIA|VK|ORT|MESA|LIBVA|COREML)_\w+)$/;
 
 /** Small pictures and short-lived arrays: the heap need not grow, and freed memory should go back. */
-const NODE_FLAGS = ['--max-old-space-size=96', '--max-semi-space-size=2', '--no-warnings'];
+const NODE_FLAGS = ['--max-old-space-size=96', '--max-semi-space-size=2', '--expose-gc', '--no-warnings'];
 const KEPT_STDERR_CHARS = 2000;
 
 export function childEnvironment(environment: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
