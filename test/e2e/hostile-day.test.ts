@@ -1,0 +1,289 @@
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import sharp from 'sharp';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { Health } from '../../src/contract/health.ts';
+import { freePort, RunningAgent, type LogLine } from '../fixtures/agent.ts';
+import { bundleDir } from '../fixtures/bundles.ts';
+import { httpServer, tcpServer, type TestServer } from '../fixtures/camera-server.ts';
+import { childPids, isGone } from '../fixtures/children.ts';
+import { Mosquitto, type Message } from '../fixtures/mosquitto.ts';
+import { RtspServer } from '../fixtures/rtsp.ts';
+
+const sea = (name: string): Buffer => readFileSync(join(import.meta.dirname, '../fixtures/sea', name));
+const good = sea('sea-small.jpg');
+/** A living picture: never the same twice in a row. */
+const alive = [good, sea('sea-big.jpg')];
+
+/** A PNG of 20000 x 10000 pixels in a few kilobytes. */
+const huge = (): Promise<Buffer> =>
+  sharp({
+    create: { width: 20_000, height: 10_000, channels: 3, background: '#123456' },
+    limitInputPixels: false,
+  })
+    .png({ compressionLevel: 9 })
+    .toBuffer();
+
+function damaged(): Buffer {
+  const bytes = Buffer.from(good);
+  bytes.fill(0, bytes.length >> 1, (bytes.length >> 1) + 4096);
+  return bytes;
+}
+
+const of =
+  (camera: string, fits: (line: LogLine) => boolean) =>
+  (line: LogLine): boolean =>
+    line['camera'] === camera && fits(line);
+const reason =
+  (code: string) =>
+  (line: LogLine): boolean =>
+    String(line['reasons'] ?? '').includes(code);
+
+describe('a hostile day', () => {
+  const schedule = { everyS: 3 };
+  const burst = { frames: 1 };
+  let agent: RunningAgent;
+  let broker: Mosquitto;
+  let messages: Message[];
+  let dying: RtspServer;
+  let freezing: RtspServer;
+  let guarded: RtspServer;
+  let silent: TestServer;
+  let snapshots: TestServer;
+  /** What the snapshot camera gives; null for the living sea. */
+  let next: Buffer | null = null;
+  let served = 0;
+  const clip = mkdtempSync(join(tmpdir(), 'swellsight-clip-'));
+
+  const beats = (): Health[] =>
+    messages
+      .filter(({ topic }) => topic.endsWith('/health'))
+      .map(({ payload }) => JSON.parse(payload.toString()) as Health);
+  const cameraState = (camera: string): string | undefined =>
+    messages
+      .filter(({ topic }) => topic.endsWith(`/camera/${camera}/state`))
+      .map(({ payload }) => (JSON.parse(payload.toString()) as { state: string }).state)
+      .at(-1);
+
+  beforeAll(async () => {
+    dying = await RtspServer.start({ fps: 5 });
+    alive.forEach((bytes, index) => writeFileSync(join(clip, `${index}.jpg`), bytes));
+    freezing = await RtspServer.start({ dir: clip, fps: 5, hold: 8, size: { width: 1280, height: 720 } });
+    guarded = await RtspServer.start({ fps: 5, credentials: { username: 'viewer', password: 'right' } });
+    silent = await tcpServer(() => undefined);
+    snapshots = await httpServer((_, response) => {
+      const bytes = next ?? alive[served++ % alive.length];
+      response.writeHead(200, { 'content-type': 'image/jpeg' }).end(bytes);
+    });
+    const port = await freePort();
+    agent = await RunningAgent.start({
+      mqtt: { url: `mqtt://127.0.0.1:${port}` },
+      heartbeat: { intervalS: 1 },
+      cameras: [
+        { id: 'dying', kind: 'rtsp', url: dying.url, schedule, burst, timeoutS: 5 },
+        { id: 'freezing', kind: 'rtsp', url: freezing.url, schedule, burst, timeoutS: 5 },
+        {
+          id: 'guarded',
+          kind: 'rtsp',
+          url: guarded.url,
+          username: 'viewer',
+          password: 'wrong',
+          schedule,
+          burst,
+          timeoutS: 5,
+        },
+        { id: 'silent', kind: 'rtsp', url: silent.url.replace('http', 'rtsp'), schedule, burst, timeoutS: 3 },
+        {
+          id: 'snapshots',
+          kind: 'http',
+          url: `${snapshots.url}/now.jpg`,
+          schedule: { everyS: 1 },
+          burst,
+          timeoutS: 5,
+        },
+      ],
+    });
+    // The broker is down at the start, and comes late.
+    await agent.observation(() => true, 30_000);
+    broker = await Mosquitto.start({ port });
+    messages = await broker.record('swellsight/v1/#');
+    await agent.waitFor('connection', (line) => line.msg === 'connected', 30_000);
+  }, 90_000);
+
+  afterAll(async () => {
+    await agent[Symbol.asyncDispose]();
+    await Promise.all([
+      dying.stop(),
+      freezing.stop(),
+      guarded.stop(),
+      silent.stop(),
+      snapshots.stop(),
+      broker.stop(),
+    ]);
+    rmSync(clip, { recursive: true, force: true });
+  });
+
+  it('delivers what was observed before the broker was there', async () => {
+    await expect
+      .poll(() => messages.some(({ topic }) => topic.endsWith('/backfill')), { timeout: 20_000 })
+      .toBe(true);
+  });
+
+  it('server dies in mid-stream: down, and up again when it returns', async () => {
+    await agent.observation(
+      of('dying', (line) => line['status'] !== 'failed'),
+      30_000,
+    );
+    const from = agent.lines.length;
+    await dying.stop();
+    await agent.observation(
+      of('dying', (line) => line['status'] === 'failed'),
+      30_000,
+      from,
+    );
+    await expect.poll(() => cameraState('dying'), { timeout: 10_000 }).toBe('down');
+    dying = await RtspServer.start({ fps: 5, port: dying.port });
+    await expect.poll(() => cameraState('dying'), { timeout: 90_000 }).toBe('up');
+  }, 150_000);
+
+  it('server accepts and says nothing: a failure within the deadline, again and again', async () => {
+    await agent.observation(
+      of('silent', (line) => line['status'] === 'failed' && Number(line['seq']) >= 2),
+      60_000,
+    );
+    expect(cameraState('silent')).toBe('down');
+  }, 70_000);
+
+  it('wrong password: camera_auth', async () => {
+    await agent.observation(of('guarded', reason('camera_auth')), 30_000);
+  });
+
+  it('stream freezes on one picture: frozen, and up when it moves again', async () => {
+    await agent.observation(
+      of('freezing', (line) => line['status'] !== 'failed'),
+      30_000,
+    );
+    await freezing.tell('freeze');
+    await agent.observation(of('freezing', reason('frozen')), 60_000);
+    await expect.poll(() => cameraState('freezing'), { timeout: 10_000 }).toBe('frozen');
+    await freezing.tell('thaw');
+    await expect.poll(() => cameraState('freezing'), { timeout: 30_000 }).toBe('up');
+  }, 120_000);
+
+  it('truncated, damaged, empty, foreign and 200-megapixel pictures: each its reason, and the next good one is measured', async () => {
+    const cases: [string, Buffer, RegExp][] = [
+      ['truncated', good.subarray(0, good.length / 3), /image_corrupt|camera_no_frame|camera_codec|damaged/],
+      ['damaged', damaged(), /image_corrupt|damaged/],
+      ['200 megapixels', await huge(), /image_too_large/],
+      ['empty', Buffer.alloc(0), /image_empty|camera_no_frame|camera_codec/],
+      [
+        'no image',
+        Buffer.from('<svg xmlns="http://www.w3.org/2000/svg"/>'),
+        /image_unsupported|camera_codec|camera_no_frame/,
+      ],
+    ];
+    for (const [name, bytes, wanted] of cases) {
+      let from = agent.lines.length;
+      next = bytes;
+      const line = await agent.observation(
+        of('snapshots', (one) => wanted.test(String(one['reasons'] ?? ''))),
+        30_000,
+        from,
+      );
+      expect(line['height_m'], name).toBeNull();
+      from = agent.lines.length;
+      next = null;
+      await agent.observation(
+        of('snapshots', (one) => one['status'] === 'measured'),
+        30_000,
+        from,
+      );
+    }
+  }, 180_000);
+
+  it.each(['vision/process', 'ffmpeg'])(
+    'kill -9 of %s: at most a frame is lost, and it works again',
+    async (program) => {
+      const pids = childPids(program, agent.pid);
+      expect(pids.length).toBeGreaterThan(0);
+      for (const pid of pids) process.kill(pid, 'SIGKILL');
+      const from = agent.lines.length;
+      const camera = program === 'ffmpeg' ? 'dying' : 'snapshots';
+      await agent.observation(
+        of(camera, (line) => ['measured', 'rejected'].includes(String(line['status']))),
+        60_000,
+        from,
+      );
+      expect(pids.every(isGone)).toBe(true);
+    },
+    70_000,
+  );
+
+  it('kept its heartbeat all the while', () => {
+    const all = beats();
+    const gapsS = all
+      .slice(1)
+      .map((beat, index) => (Date.parse(beat.at) - Date.parse(all[index]?.at ?? beat.at)) / 1000);
+    expect(all.length).toBeGreaterThan(20);
+    expect(all.map(({ seq }) => seq)).toEqual(all.map((_, index) => index + (all[0]?.seq ?? 0)));
+    expect(Math.max(...gapsS)).toBeLessThan(6);
+    console.log(`${all.length} heartbeats, longest gap ${Math.max(...gapsS).toFixed(1)} s`);
+  });
+});
+
+describe('a model that loops for ever on a red picture', () => {
+  const dir = mkdtempSync(join(tmpdir(), 'swellsight-loop-'));
+  let agent: RunningAgent;
+  let snapshots: TestServer;
+  let next: Buffer = good;
+
+  beforeAll(async () => {
+    snapshots = await httpServer((_, response) =>
+      response.writeHead(200, { 'content-type': 'image/jpeg' }).end(next),
+    );
+    const manifest = JSON.parse(readFileSync(join(bundleDir('loop-when-red'), 'model.json'), 'utf8')) as {
+      name: string;
+      version: string;
+    };
+    const installed = join(dir, 'var', 'models', manifest.name, manifest.version);
+    mkdirSync(installed, { recursive: true });
+    cpSync(bundleDir('loop-when-red'), installed, { recursive: true });
+    agent = await RunningAgent.start(
+      {
+        model: { active: `${manifest.name}/${manifest.version}` },
+        inference: { timeoutS: 2, providers: ['cpu'], threads: 1 },
+        heartbeat: { intervalS: 1 },
+        mqtt: { embedded: { port: await freePort() } },
+        cameras: [
+          {
+            id: 'cam',
+            kind: 'http',
+            url: `${snapshots.url}/now.jpg`,
+            schedule: { everyS: 1 },
+            burst: { frames: 1 },
+          },
+        ],
+      },
+      { stateDir: dir },
+    );
+  });
+
+  afterAll(async () => {
+    await agent[Symbol.asyncDispose]();
+    await snapshots.stop();
+    rmSync(dir, { recursive: true, force: true });
+  });
+
+  it('costs that frame alone', async () => {
+    await agent.observation((line) => line['status'] === 'measured', 30_000);
+    let from = agent.lines.length;
+    next = await sharp(good).tint({ r: 255, g: 0, b: 0 }).jpeg().toBuffer();
+    await agent.observation(reason('vision_timeout'), 30_000, from);
+    next = good;
+    from = agent.lines.length;
+    await agent.observation((line) => line['status'] === 'measured', 30_000, from);
+    const health = await agent.json('/health/detailed');
+    expect(health).toMatchObject({ live: true });
+  }, 90_000);
+});
