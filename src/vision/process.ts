@@ -19,7 +19,7 @@ type Answer = VisionReply extends infer Reply
 sharp.cache(false);
 sharp.concurrency(1);
 
-const COLLECT_EVERY = 4;
+const COLLECT_EVERY = 8;
 
 let session: Session | null = null;
 let frames = 0;
@@ -51,7 +51,7 @@ async function handle(request: VisionRequest): Promise<void> {
   process.send?.({ ...reply, rssMb: Math.round(process.memoryUsage.rss() / BYTES_PER_MB) });
   frames += 1;
   // Pixels lie outside of the heap, where V8 lets 64 MB of them pile up before it looks. After the answer it costs none.
-  if (frames % COLLECT_EVERY === 0) globalThis.gc?.({ type: 'minor' });
+  if (frames % COLLECT_EVERY === 0) globalThis.gc?.({ type: 'major' });
 }
 
 process.on('message', (request) => void handle(request as VisionRequest));
