@@ -70,10 +70,16 @@ export class HttpAnswer {
 /** What a failed `fetch` means for a camera. */
 export function requestFailure(failure: unknown): AgentError {
   const cause = failure instanceof Error && failure.cause instanceof Error ? failure.cause : failure;
-  const reason = cause instanceof Error ? ('code' in cause ? String(cause.code) : cause.name) : '';
+  const reason = reasonOf(cause);
   const code = failureCode(reason);
   const what = code === 'camera_codec' ? 'does not speak HTTP' : 'cannot be reached';
   return new AgentError(code, `the camera ${what}${reason === '' ? '' : ` (${reason})`}`, { cause: failure });
+}
+
+/** Parser faults of undici have a name but no code. */
+function reasonOf(cause: unknown): string {
+  if (!(cause instanceof Error)) return '';
+  return 'code' in cause && typeof cause.code === 'string' ? cause.code : cause.name;
 }
 
 function failureCode(reason: string): CameraErrorCode {
