@@ -1,0 +1,147 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Camera } from '../../src/camera/camera.ts';
+import { SiteCalibration } from '../../src/calibration/calibration.ts';
+import { systemClock } from '../../src/clock.ts';
+import { loadSettings } from '../../src/config/load.ts';
+import { createLog } from '../../src/log.ts';
+import type { Bundle } from '../../src/model/manifest.ts';
+import type { Schedule } from '../../src/schedule/types.ts';
+import { Station } from '../../src/station.ts';
+import { Store } from '../../src/store/store.ts';
+import { VisionProcess } from '../../src/vision/client.ts';
+import { budgetRow, pairedRow, type Row } from './table.ts';
+
+const WARM_UP = 10;
+const PAIRS = 120;
+const log = createLog('silent');
+
+/** sharp and onnxruntime in one process, nothing else: what the numbers of a bare program would be. */
+async function openBare(bundle: Bundle, threads: number): Promise<(jpeg: Uint8Array) => Promise<number>> {
+  process.env['ORT_DISABLE_TELEMETRY'] = '1';
+  const { default: sharp } = await import('sharp');
+  const { InferenceSession, Tensor } = await import('onnxruntime-node');
+  const stage = bundle.manifest.stages[0];
+  const input = stage?.inputs[0];
+  if (!stage || !input) throw new Error('the bundle has no stage');
+  const session = await InferenceSession.create(join(bundle.dir, stage.file), {
+    executionProviders: ['cpu'],
+    intraOpNumThreads: threads,
+    extra: { session: { intra_op: { allow_spinning: '0' } } },
+  });
+  sharp.cache(false);
+  return async (jpeg) => {
+    const started = performance.now();
+    const pixels = await sharp(jpeg)
+      .resize(input.width, input.height, { fit: 'fill' })
+      .removeAlpha()
+      .raw()
+      .toBuffer();
+    await session.run({
+      [input.name]: new Tensor('uint8', new Uint8Array(pixels), [1, input.height, input.width, 3]),
+    });
+    return performance.now() - started;
+  };
+}
+
+/** A camera that has the picture at hand, so that only what comes after it is measured. */
+function cameraOf(next: () => Uint8Array): Camera {
+  return {
+    id: 'bench',
+    capture: async function* () {
+      await Promise.resolve();
+      yield { bytes: next(), capturedAtMs: Date.now(), monoMs: systemClock.monoMs() };
+    },
+    close: () => Promise.resolve(),
+  };
+}
+
+const NO_SCHEDULE: Schedule = { slots: async function* () {}, nextRunAtMs: () => null, description: 'none' };
+
+/** From the encoded frame to the record on the disk, beside bare decode and `session.run` with the same threads. */
+export async function frameToRecord(
+  bundle: Bundle,
+  pictures: readonly Uint8Array[],
+): Promise<readonly Row[]> {
+  const stateDir = mkdtempSync(join(tmpdir(), 'swellsight-bench-'));
+  const store = Store.open(
+    { stateDir, retentionDays: 30, maxMb: 512, outbox: { maxMessages: 100_000, maxAgeDays: 30 } },
+    { clock: systemClock, log },
+  );
+  const threads = 1;
+  const vision = new VisionProcess(
+    { bundle, plan: { provider: 'cpu', threads }, timeoutS: 30, maxRssMb: 400, queueMax: 8 },
+    { clock: systemClock, log, onEvent: () => undefined },
+  );
+  await vision.start(new AbortController().signal);
+  const bare = await openBare(bundle, threads);
+  let picture = pictures[0] ?? new Uint8Array();
+  const [settings] = loadSettings({ file: null, env: {}, cwd: stateDir }).cameras;
+  if (!settings) throw new Error('no default camera');
+  const calibration = new SiteCalibration({ camera: 'bench', embeddingDigest: bundle.embeddingDigest ?? '' });
+  const station = new Station(
+    {
+      settings: { ...settings, id: 'bench', burst: { frames: 1, intervalS: 0 } },
+      context: () => ({
+        site: 's',
+        device: 'd',
+        bootId: 'b',
+        model: null,
+        provider: 'cpu',
+        clock: { synced: true, offset_ms: 0 },
+      }),
+    },
+    {
+      camera: cameraOf(() => picture),
+      schedule: NO_SCHEDULE,
+      vision,
+      calibration: () => calibration,
+      append: (draft, memory) => store.append(draft, memory),
+      clock: systemClock,
+      log,
+      raise: () => undefined,
+      onObserved: () => undefined,
+      onState: () => undefined,
+    },
+  );
+  const signal = new AbortController().signal;
+  const ours = async (): Promise<number> => {
+    const started = performance.now();
+    const { status, reasons } = await station.capture(signal);
+    if (status !== 'measured') throw new Error(`the bench picture was ${status}: ${reasons.join()}`);
+    return performance.now() - started;
+  };
+  const pairs: [number, number][] = [];
+  for (let round = 0; round < WARM_UP + PAIRS; round++) {
+    picture = pictures[round % pictures.length] ?? picture;
+    // In turn, and each first every other time: a machine that drifts strikes both.
+    const [first, second] = round % 2 === 0 ? [ours, bare] : [bare, ours];
+    const a = await first(picture);
+    const b = await second(picture);
+    if (round >= WARM_UP) pairs.push(round % 2 === 0 ? [a, b] : [b, a]);
+  }
+  const rows = [
+    pairedRow('frame to record, 2560x1440 JPEG', 'ms', pairs, 'sharp + session.run', 1.15),
+    storeRow(store, station),
+  ];
+  await vision.close();
+  store.close();
+  rmSync(stateDir, { recursive: true, force: true });
+  return rows;
+}
+
+function storeRow(store: Store, station: Station): Row {
+  const { latest } = station;
+  if (!latest) throw new Error('nothing was observed');
+  const values: number[] = [];
+  for (let index = 0; index < 300; index++) {
+    const started = performance.now();
+    store.append(
+      { ...latest, id: crypto.randomUUID() },
+      { embedding: null, embeddingDigest: null, view: null },
+    );
+    values.push(1000 / (performance.now() - started));
+  }
+  return budgetRow('records into SQLite, one per transaction, FULL', '1/s', values, null);
+}
