@@ -1,4 +1,4 @@
-import { isoTime, type Clock } from '../clock.ts';
+import type { Clock } from '../clock.ts';
 import type { Settings } from '../config/schema.ts';
 import type { Status } from '../contract/states.ts';
 import { AgentError } from '../errors.ts';
@@ -12,6 +12,7 @@ import { connectionRefused, subscriptionRefused, takenOver } from './link-events
 import { DEFAULT_TUNING, type LinkTuning } from './link-tuning.ts';
 import { RetainedStates } from './retained-states.ts';
 import { Session, type Received } from './session.ts';
+import { readStatus, statusMessage } from './status-message.ts';
 import type { Topics } from './topics.ts';
 import type { CommandPacket, Link, LinkStats, PublishOptions } from './types.ts';
 
@@ -163,7 +164,7 @@ export class MqttLink implements Link {
   #connect(url: string, protocolVersion: 4 | 5, signal: AbortSignal): Promise<Session> {
     const { mqtt } = this.#options;
     const { keepAliveS, connectTimeoutMs, ackTimeoutMs, window, maxPayloadBytes } = this.#tuning;
-    const will = { topic: this.#deps.topics.status, payload: JSON.stringify(this.#status('offline')) };
+    const will = { topic: this.#deps.topics.status, payload: this.#status('offline') };
     return Session.connect(
       {
         ...mqtt,
@@ -211,9 +212,9 @@ export class MqttLink implements Link {
     // Without commands the device can still report; so it does, and says what is wrong.
     if (refused !== null) this.#deps.raise(subscriptionRefused(refused));
     const publish = this.#publisher(session);
-    if (this.#connections === 1) await publish('status', JSON.stringify(this.#status('starting')), RETAINED);
+    if (this.#connections === 1) await publish('status', this.#status('starting'), RETAINED);
     await this.#states.publishAll(publish);
-    await publish('status', JSON.stringify(this.#status('online')), RETAINED);
+    await publish('status', this.#status('online'), RETAINED);
     this.#saidOnline = true;
     // Only now: what shows up from here on and differs is stale.
     await session.subscribe(topics.status, { retained: true });
@@ -237,7 +238,7 @@ export class MqttLink implements Link {
     log.warn({ shown }, 'stale status mended');
     const publish = this.#publisher(session);
     // A failure means that the link is lost: the next birth says `online` again.
-    publish('status', JSON.stringify(this.#status('online')), RETAINED).catch(() => undefined);
+    publish('status', this.#status('online'), RETAINED).catch(() => undefined);
   }
 
   async #leave(): Promise<void> {
@@ -255,7 +256,7 @@ export class MqttLink implements Link {
   async #sayStopped(session: Session, withinMs: number): Promise<boolean> {
     const { clock } = this.#deps;
     const done = new AbortController();
-    const said = this.#publisher(session)('status', JSON.stringify(this.#status('stopped')), RETAINED).then(
+    const said = this.#publisher(session)('status', this.#status('stopped'), RETAINED).then(
       () => true,
       () => false,
     );
@@ -273,8 +274,8 @@ export class MqttLink implements Link {
       session.publish(this.#deps.topics.absolute(topic), payload, options);
   }
 
-  #status(state: Status['state']): Status {
-    return { state, session: this.#options.session, at: isoTime(this.#deps.clock.nowMs()) };
+  #status(state: Status['state']): string {
+    return statusMessage(state, this.#options.session, this.#deps.clock.nowMs());
   }
 
   /** Two agents with one client id throw each other out for ever: worth a word, at most once an hour. */
@@ -294,11 +295,3 @@ export class MqttLink implements Link {
 }
 
 const RETAINED: PublishOptions = { qos: 1, retain: true };
-
-function readStatus(payload: Uint8Array): Partial<Status> | null {
-  try {
-    return JSON.parse(Buffer.from(payload).toString('utf8')) as Partial<Status> | null;
-  } catch {
-    return null;
-  }
-}

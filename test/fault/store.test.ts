@@ -1,5 +1,5 @@
 import { spawn, spawnSync } from 'node:child_process';
-import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import Database from 'better-sqlite3';
@@ -77,6 +77,7 @@ describe('a full disk', () => {
         writeFileSync(join(stateDir, 'hog'), Buffer.alloc(4 * 1_048_576));
         for (let n = 1; n <= 3000; n += 1) expect(store.append(draft(), big).seq).toBe(n);
         expect(store.writable()).toBe(true);
+        expect(existsSync(join(stateDir, 'swellsight.ballast'))).toBe(false);
         const { observations } = store.observations.query({ limit: 1000 });
         expect(observations.length).toBeGreaterThan(0);
         expect(observations.length).toBeLessThan(3000);

@@ -252,18 +252,42 @@ describe('MqttLink on mosquitto', () => {
   });
 
   it('never has more unacknowledged messages than the broker takes', async () => {
-    const mosquitto = await broker({ lines: ['max_inflight_messages 1'] });
-    const { link, ups } = started(linkOptions(mosquitto.url));
+    const mosquitto = await broker({ lines: ['max_inflight_messages 2'] });
+    const proxy = await proxied(mosquitto);
+    const { link, ups } = started(linkOptions(proxy.url, { tuning: { ackTimeoutMs: 1000 } }));
     await until(() => ups.length === 1, 'the birth');
     const seen = await mosquitto.record(`${topics.prefix}event/+`);
-    await Promise.all(
-      Array.from({ length: 40 }, (_, n) => link.publish(`event/n${n}`, String(n), { qos: 1, retain: false })),
-    );
+    const publish = (n: number): Promise<void> =>
+      link.publish(`event/n${n}`, String(n), { qos: 1, retain: false });
+    await Promise.all(Array.from({ length: 40 }, (_, n) => publish(n)));
     await until(() => seen.length === 40, 'all messages');
     expect(seen.map(({ payload }) => Number(String(payload)))).toEqual(
       Array.from({ length: 40 }, (_, n) => n),
     );
-    expect(link.connected).toBe(true);
+    proxy.mute = true;
+    const lost = await Promise.allSettled(Array.from({ length: 10 }, (_, n) => publish(100 + n)));
+    expect(lost.every(({ status }) => status === 'rejected')).toBe(true);
+    expect(seen.slice(40).map(({ payload }) => Number(String(payload)))).toEqual([100, 101]);
+  });
+
+  it('is born in order again when its own late will waits for it', async () => {
+    const mosquitto = await broker();
+    const proxy = await proxied(mosquitto);
+    const seen = await mosquitto.record(`${topics.prefix}#`);
+    const { ups, link } = started(linkOptions(proxy.url));
+    link.setState('info', { n: 1 });
+    await until(() => ups.length === 1, 'the birth');
+    proxy.cut();
+    await until(() => ups.length === 2, 'the second birth');
+    await link.publish('event/last', '{}', { qos: 1, retain: false });
+    await until(() => seen.some(({ topic }) => topic.endsWith('event/last')), 'the last message');
+    expect(states(seen)).toEqual(['starting', 'online', 'offline', 'online']);
+    const second = seen.slice(seen.findIndex((message) => text(message)['state'] === 'offline') + 1);
+    expect(second.map(({ topic }) => topic.slice(topics.prefix.length))).toEqual([
+      'info',
+      'status',
+      'event/last',
+    ]);
   });
 
   it('hands on commands, live ones and those that waited for it, and knows a retained one', async () => {

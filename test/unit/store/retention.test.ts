@@ -82,6 +82,20 @@ describe('Retention', () => {
     expect(store.events.recent(1)[0]?.type).toBe('outbox_dropped');
   });
 
+  it('gives space back to the disk when the bound is lowered', () => {
+    for (let n = 0; n < 500; n += 1) store.append(at(clock.nowMs() + n), seen(new Array(1280).fill(0.1)));
+    for (const { rowId } of store.outbox.next(500, new Set())) store.outbox.accepted([rowId], clock.nowMs());
+    store.close();
+    const sizeBytes = (): number => statSync(join(dir.path, 'swellsight.db')).size;
+    expect(sizeBytes()).toBeGreaterThan(3 * 1_048_576);
+    store = openStore(dir.path, clock, { maxMb: 1 });
+    for (let n = 0; n < 20; n += 1) pruneAll();
+    store.close();
+    expect(sizeBytes()).toBeLessThanOrEqual(1.1 * 1_048_576);
+    store = openStore(dir.path, clock);
+    expect(kept()).toBeGreaterThan(0);
+  });
+
   it('keeps the file within its bound, labelled bursts to the last', () => {
     store.close();
     store = openStore(dir.path, clock, { maxMb: 2 });
