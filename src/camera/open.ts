@@ -19,6 +19,8 @@ export interface CameraDeps {
   readonly log: Log;
   /** Uniform in [0, 1); for the jitter of retries. */
   readonly random?: () => number;
+  /** False for who wants to know at once what is wrong; true by default. */
+  readonly retry?: boolean;
   /** Other programs than those on PATH. */
   readonly programs?: Programs;
 }
@@ -38,7 +40,8 @@ const SIMULATED_SIZE = { widthPx: 1280, heightPx: 720 };
 export async function openCamera(settings: CameraSettings, deps: CameraDeps): Promise<Camera> {
   const camera = await openOnce(settings, deps);
   const { kind, schedule } = settings;
-  if (kind === 'simulated' || kind === 'video' || kind === 'directory') return camera;
+  const comesBack = kind !== 'simulated' && kind !== 'video' && kind !== 'directory';
+  if (!comesBack || deps.retry === false) return camera;
   // The other half of the slot is for the capture itself and for vision.
   const withinS = Math.min(RETRY_WITHIN_S, (schedule.everyS ?? Infinity) / 2);
   return new RetryingCamera({ withinS }, { camera, clock: deps.clock, random: deps.random ?? Math.random });
