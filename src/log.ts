@@ -36,5 +36,5 @@ export function createLog(level: LogLevel, sink: LogSink = pino.destination({ fd
 
 /** A URL without its credentials and without query values that may carry tokens. */
 export function redactUrl(url: string): string {
-  return url.replace(/\/\/[^/@\s]*@/g, '//***@').replace(/([?&][^=&\s]*=)[^&\s]*/g, '$1***');
+  return url.replace(/\/\/[^/\s]*@/g, '//***@').replace(/([?&][^=&\s]*=)[^&\s]*/g, '$1***');
 }
