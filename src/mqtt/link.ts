@@ -208,7 +208,7 @@ export class MqttLink implements Link {
 
   async #birth(session: Session): Promise<void> {
     const { topics } = this.#deps;
-    const refused = await session.subscribe(topics.commands, { retained: false });
+    const refused = await session.subscribe(topics.commands, { retained: false, own: false });
     // Without commands the device can still report; so it does, and says what is wrong.
     if (refused !== null) this.#deps.raise(subscriptionRefused(refused));
     const publish = this.#publisher(session);
@@ -216,8 +216,8 @@ export class MqttLink implements Link {
     await this.#states.publishAll(publish);
     await publish('status', this.#status('online'), RETAINED);
     this.#saidOnline = true;
-    // Only now: what shows up from here on and differs is stale.
-    await session.subscribe(topics.status, { retained: true });
+    // What shows up from here on and differs is stale: the own will too, which a slow broker may publish late.
+    await session.subscribe(topics.status, { retained: true, own: true });
   }
 
   #receive(session: Session, message: Received): void {

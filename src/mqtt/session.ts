@@ -117,15 +117,18 @@ export class Session {
   }
 
   /**
-   * Subscribes with QoS 1. `retained: false` leaves out what the broker kept (MQTT 5). Resolves with the reason when the
-   * broker refuses, null when it grants.
+   * Subscribes with QoS 1. With MQTT 5, `retained: false` leaves out what the broker kept, and `own: false` what this
+   * client published, its will included. Resolves with the reason when the broker refuses, null when it grants.
    */
-  subscribe(topic: string, options: { readonly retained: boolean }): Promise<string | null> {
+  subscribe(
+    topic: string,
+    options: { readonly retained: boolean; readonly own: boolean },
+  ): Promise<string | null> {
     return this.#answered('subscription', (done) => {
       this.#client.subscribe(
         topic,
         // Retain as published: a command that someone published as retained must be known as such.
-        { qos: 1, nl: true, rap: true, rh: options.retained ? 0 : 2 },
+        { qos: 1, nl: !options.own, rap: true, rh: options.retained ? 0 : 2 },
         (error, granted) => {
           const code = granted?.[0]?.qos ?? 0;
           // A refusal comes as an error in some versions of the protocol, as a code in others.

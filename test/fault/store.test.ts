@@ -68,13 +68,14 @@ describe('a full disk', () => {
       const dir = tempDir();
       const stateDir = join(dir.path, 'state');
       mkdirSync(stateDir);
-      const mounted = spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=12m', 'none', stateDir]);
+      const mounted = spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=40m', 'none', stateDir]);
       expect(mounted.status, String(mounted.stderr)).toBe(0);
       try {
         const store = openStore(stateDir, systemClock, { outbox: { maxMessages: 100, maxAgeDays: 7 } });
         const big = seen(new Array(1280).fill(0.25));
         // Another program eats what is left.
-        writeFileSync(join(stateDir, 'hog'), Buffer.alloc(4 * 1_048_576));
+        expect(existsSync(join(stateDir, 'swellsight.ballast'))).toBe(true);
+        writeFileSync(join(stateDir, 'hog'), Buffer.alloc(28 * 1_048_576));
         for (let n = 1; n <= 3000; n += 1) expect(store.append(draft(), big).seq).toBe(n);
         expect(store.writable()).toBe(true);
         expect(existsSync(join(stateDir, 'swellsight.ballast'))).toBe(false);
