@@ -13,7 +13,7 @@ import type {
   VisionStats,
 } from './protocol.ts';
 import { RequestQueue, type Priority, type QueuedRequest } from './request-queue.ts';
-import { openServing, reportOf, type Serving } from './serving.ts';
+import { openFirst, openServing, reportOf, type Serving } from './serving.ts';
 import { StatsCounter } from './vision-stats.ts';
 
 const RESTART = { minMs: 500, maxMs: 60_000, resetAfterMs: 60_000 };
@@ -44,6 +44,8 @@ export class VisionProcess implements VisionClient {
   #plan: Plan | null = null;
   #report: ProviderReport | null = null;
   #busy: Promise<void> | null = null;
+  /** Has the frame in flight; an old process may, while the new one serves already. */
+  #working: VisionChild | null = null;
   #restarting: Promise<void> | null = null;
   #replacing: Promise<void> | null = null;
   /** Why the last start failed; while set, frames are refused instead of waiting for the next attempt. */
@@ -67,9 +69,7 @@ export class VisionProcess implements VisionClient {
   async start(signal: AbortSignal): Promise<void> {
     const starting = AbortSignal.any([signal, this.#stop.signal]);
     try {
-      const plan = this.#options.plan ??
-        (await this.#deps.ladder?.first(starting)) ?? { provider: 'cpu', threads: 1 };
-      this.#serve(await this.#open(plan, starting));
+      this.#serve(await openFirst(this.#options, this.#deps, this.#opening, starting));
     } catch (thrown) {
       await this.close();
       throw thrown;
@@ -92,7 +92,6 @@ export class VisionProcess implements VisionClient {
     return this.#report;
   }
 
-  /** Of the process that serves now; for tests and diagnostics. */
   get pid(): number | null {
     return this.#serving?.child.pid ?? null;
   }
@@ -117,18 +116,12 @@ export class VisionProcess implements VisionClient {
     this.#stop.abort(closed);
     this.#queue.rejectAll(closed);
     for (const child of this.#opening) child.kill(closed);
-    if (this.#busy !== null) await this.#waitAtMost(this.#busy, CLOSE_GRACE_MS);
     const child = this.#serving?.child;
     this.#serving = null;
-    if (this.#busy !== null) child?.kill(closed);
-    await Promise.all([child?.release(CLOSE_GRACE_MS), this.#busy, this.#restarting, this.#replacing]);
-  }
-
-  async #waitAtMost(work: Promise<void>, ms: number): Promise<void> {
-    const done = new AbortController();
-    const late = this.#deps.clock.sleep(ms, done.signal).catch(() => undefined);
-    await Promise.race([work, late]);
-    done.abort();
+    const late = setTimeout(() => this.#working?.kill(closed), CLOSE_GRACE_MS);
+    await this.#busy;
+    clearTimeout(late);
+    await Promise.all([child?.release(CLOSE_GRACE_MS), this.#restarting, this.#replacing]);
   }
 
   async #submit(request: VisionRequest, priority: Priority, signal?: AbortSignal): Promise<VisionReply> {
@@ -157,8 +150,10 @@ export class VisionProcess implements VisionClient {
     if (this.#busy !== null || serving === null) return;
     const entry = this.#queue.next();
     if (entry === undefined) return;
+    this.#working = serving.child;
     this.#busy = this.#work(serving, entry).finally(() => {
       this.#busy = null;
+      this.#working = null;
       this.#pump();
     });
   }
@@ -234,12 +229,8 @@ export class VisionProcess implements VisionClient {
     const next = this.#deps.ladder?.demote(plan, error.message) ?? null;
     if (next === null || next.provider === plan.provider) return plan;
     this.#failuresInRow = 0;
-    this.#deps.onEvent({
-      type: 'provider_demoted',
-      from: plan.provider,
-      to: next.provider,
-      reason: error.message,
-    });
+    const { message: reason } = error;
+    this.#deps.onEvent({ type: 'provider_demoted', from: plan.provider, to: next.provider, reason });
     return next;
   }
 

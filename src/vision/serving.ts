@@ -1,6 +1,6 @@
 import { asAgentError } from '../errors.ts';
 import { VisionChild } from './child.ts';
-import type { VisionOptions } from './client-options.ts';
+import type { VisionDeps, VisionOptions } from './client-options.ts';
 import type { Plan } from './ladder-trial-types.ts';
 import type { ProviderReport } from './protocol.ts';
 
@@ -51,3 +51,27 @@ export const reportOf = (plan: Plan): ProviderReport => ({
   attempts: [{ ...plan, outcome: 'chosen', medianMs: null, reason: null }],
   remembered: false,
 });
+
+/**
+ * Opens with the plan that the options or the ladder give. A remembered accelerator may be gone since (a driver, a
+ * card): then the next best plan serves instead of none. Rejects as `openServing` and the ladder's `first`.
+ */
+export async function openFirst(
+  options: VisionOptions,
+  { ladder, onEvent }: Pick<VisionDeps, 'ladder' | 'onEvent'>,
+  opening: Set<VisionChild>,
+  signal: AbortSignal,
+): Promise<Serving> {
+  if (options.plan !== null) return openServing(options.plan, options, opening, signal);
+  const plan = (await ladder?.first(signal)) ?? { provider: 'cpu', threads: 1 };
+  try {
+    return await openServing(plan, options, opening, signal);
+  } catch (thrown) {
+    if (plan.provider === 'cpu' || signal.aborted) throw thrown;
+    const reason = asAgentError(thrown).message;
+    const next = ladder?.demote(plan, reason) ?? null;
+    if (next === null || next.provider === plan.provider) throw thrown;
+    onEvent({ type: 'provider_demoted', from: plan.provider, to: next.provider, reason });
+    return openServing(next, options, opening, signal);
+  }
+}
