@@ -12,7 +12,7 @@ export function spoil(canvas: Canvas, scene: Scene, view: View, light: Light, gr
   if (conditions.night) night(canvas, scene, view);
   if (conditions.rain01) drops(canvas, scene, conditions.rain01);
   if (conditions.obstructed01) obstruct(canvas, scene, conditions.obstructed01);
-  noise(canvas, scene, grain);
+  expose(canvas, scene, grain);
 }
 
 /** Koschmieder's law: what is seen fades into the air's own light with distance. */
@@ -190,19 +190,26 @@ function obstruct(canvas: Canvas, scene: Scene, share01: number): void {
   }
 }
 
-/** Faint, new in every picture. */
-function noise(canvas: Canvas, scene: Scene, grain: Tile): void {
+/**
+ * The camera's exposure, which wanders as thin cloud comes and goes: a beach never has the same light twice, and what
+ * does is taken for a caption burnt into the picture. Then noise, faint, new in every picture.
+ */
+function expose(canvas: Canvas, scene: Scene, grain: Tile): void {
   const { widthPx, heightPx, rgb } = canvas;
   const strength = (scene.conditions.night ? 5 : 3.6) / 255;
+  // The blinding sun stays blinding: light beyond the sensor's range does not grow dim with the exposure.
+  const gain = scene.conditions.glare
+    ? 1
+    : mix(0.8, 1.04, wander(scene.seed + 981, scene.seaTimeS / (5 * 3600)));
   const moment = Math.round(scene.motionS * 1000);
   for (let y = 0; y < heightPx; y += 1) {
     const row = (hash(scene.seed, moment, y) & WRAP) * TILE;
     const shift = hash(scene.seed + 1, moment, y) & WRAP;
     for (let x = 0, i = y * widthPx * 3; x < widthPx; x += 1, i += 3) {
       const value = ((grain[row | ((x + shift) & WRAP)] ?? 0) - 127.5) * strength;
-      rgb[i] = (rgb[i] ?? 0) + value;
-      rgb[i + 1] = (rgb[i + 1] ?? 0) + value;
-      rgb[i + 2] = (rgb[i + 2] ?? 0) + value;
+      rgb[i] = (rgb[i] ?? 0) * gain + value;
+      rgb[i + 1] = (rgb[i + 1] ?? 0) * gain + value;
+      rgb[i + 2] = (rgb[i + 2] ?? 0) * gain + value;
     }
   }
 }

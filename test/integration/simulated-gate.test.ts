@@ -1,0 +1,58 @@
+import sharp from 'sharp';
+import { describe, expect, it } from 'vitest';
+import { runNow } from '../../src/calibration/steps.ts';
+import { buildViewReference, checkView } from '../../src/calibration/view.ts';
+import { SeaPainter } from '../../src/camera/simulated/draw-sea.ts';
+import { encodeJpeg } from '../../src/camera/simulated/jpeg.ts';
+import { sceneAt, type Conditions } from '../../src/camera/simulated/scene.ts';
+import { measure } from '../../src/vision/quality-signals.ts';
+import { judge } from '../../src/vision/quality.ts';
+import { viewSignature } from '../../src/vision/view-signature.ts';
+
+/** The drawn sea before the real quality gate and the real view check, as the agent would see it. */
+const painter = new SeaPainter(1);
+
+async function look(day: number, conditions: Conditions = {}) {
+  const scene = sceneAt({ seed: 1, seaTimeS: day * 86_400, motionS: day * 7, conditions });
+  const rgb = await sharp(encodeJpeg(painter.paint(scene)))
+    .resize(512, 288, { fit: 'fill' })
+    .raw()
+    .toBuffer();
+  const { signals, luma } = measure({ rgb, masked: null, brokenBytes01: 0 });
+  return { quality: judge(signals), view: viewSignature(luma) };
+}
+
+describe('the simulated camera before the quality gate and the view check', () => {
+  it('passes when the weather is fair, on every day, as one view; a moved camera is found out', async () => {
+    const fair = [];
+    for (let day = 0; day < 10; day += 1) fair.push(await look(day));
+    expect(fair.flatMap(({ quality }) => quality.reasons)).toEqual([]);
+
+    const views = fair.map(({ view }) => view);
+    const reference = runNow(buildViewReference(views.slice(0, 7), true));
+    expect(views.slice(7).map((view) => checkView(reference, view).state)).toEqual(['same', 'same', 'same']);
+    const moved: string[] = [];
+    for (const day of [10, 11, 12]) {
+      const { quality, view } = await look(day, { move: { panPx: -40, tiltPx: 24, zoom: 1 } });
+      expect(quality.reasons).toEqual([]);
+      moved.push(checkView(reference, view).state);
+    }
+    // One picture alone may be too full of foam to tell.
+    expect(moved).not.toContain('same');
+    expect(moved.filter((state) => state === 'changed').length).toBeGreaterThanOrEqual(2);
+  }, 120_000);
+
+  it.each([
+    ['dark', { night: true }],
+    ['fog', { fog01: 1 }],
+    ['glare', { glare: true }],
+    ['obstructed', { obstructed01: 0.4 }],
+  ] as const)('is refused as %s when it should be', async (reason, conditions) => {
+    expect((await look(2, conditions)).quality.reasons).toEqual([reason]);
+  });
+
+  it('loses score with the rain on its lens', async () => {
+    const dry = (await look(3)).quality.score01;
+    expect((await look(3, { rain01: 1 })).quality.score01).toBeLessThan(Math.min(0.6, dry - 0.3));
+  });
+});
