@@ -34,8 +34,7 @@ export async function analyzeFrame(
 
   // The model's pixels are cut on another thread while this one judges the frame: the gate costs no time of its own.
   const preparing = session.prepare(withinRegion(picture, options.roi), region);
-  const [{ quality, luma }, prepared] = await Promise.all([judgePicture(picture, options), preparing]);
-  const view = viewSignature(luma);
+  const [{ quality, view }, prepared] = await Promise.all([judgePicture(picture, options), preparing]);
   const preparedMs = performance.now();
 
   let heads: HeadValues | null = null;
@@ -64,7 +63,7 @@ async function judgePicture(picture: Picture & { readonly brokenBytes01: number 
   const masks = options.privacyMasks;
   const masked = masks.length === 0 ? null : coverage(masks, GATE, GATE_MARGIN_PX);
   const { signals, luma } = measure({ rgb, masked, brokenBytes01: picture.brokenBytes01 });
-  return { quality: judge(signals), luma };
+  return { quality: judge(signals), view: viewSignature(luma) };
 }
 
 const largest = (sizes: readonly Size[]): Size => ({
