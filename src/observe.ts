@@ -1,6 +1,5 @@
 import type { Camera as CameraSettings } from './config/schema.ts';
 import type { Camera, Frame } from './camera/camera.ts';
-import type { HeightEstimate } from './calibration/types.ts';
 import type { Clock } from './clock.ts';
 import { REASONS, type Reason } from './contract/observation.ts';
 import { AgentError, asAgentError } from './errors.ts';
@@ -88,5 +87,3 @@ export function burstView(used: readonly FrameResult[]): ViewSignature | null {
   }
   return { luma, width: first.view.width, height: first.view.height };
 }
-
-export type EstimateHeight = (embedding: Float32Array | null, view: ViewSignature | null) => HeightEstimate;

@@ -36,6 +36,8 @@ export interface RecordInput {
   /** Null for a slot that was skipped. */
   readonly burst: Burst | null;
   readonly skipped: Reason | null;
+  /** Slots that one skipped record stands for, 1 or more. */
+  readonly covers: number;
   readonly frozen: boolean | null;
   readonly moved: boolean | null;
   readonly estimate: HeightEstimate;
@@ -193,7 +195,8 @@ function verdict(
 }
 
 function warningsOf(input: RecordInput, used: readonly FrameResult[]): string[] {
-  const { burst } = input;
+  const { burst, covers } = input;
+  if (covers > 1) return [`stands_for_${covers}_slots`];
   if (burst === null || used.length === 0) return [];
   const warnings: string[] = [];
   if (used.length < input.framesRequested) warnings.push('partial_burst');

@@ -125,6 +125,7 @@ export class Station {
         framesRequested: this.settings.burst.frames,
         burst,
         skipped: slot.skipped,
+        covers: slot.covers ?? 1,
         frozen,
         moved: embedding === null ? null : moved,
         estimate,

@@ -67,6 +67,7 @@ export async function analyzeFile(file: string, deps: AnalyzeDeps): Promise<Anal
       framesRequested: 1,
       burst,
       skipped: null,
+      covers: 1,
       frozen: null,
       moved: estimate.reason === 'view_changed' ? true : null,
       estimate,

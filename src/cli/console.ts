@@ -10,7 +10,11 @@ interface Line {
 
 const DIM = '\u001b[2m';
 const RESET = '\u001b[0m';
-const COLOURS: Readonly<Record<string, string>> = { warn: '\u001b[33m', error: '\u001b[31m', fatal: '\u001b[31m' };
+const COLOURS: Readonly<Record<string, string>> = {
+  warn: '\u001b[33m',
+  error: '\u001b[31m',
+  fatal: '\u001b[31m',
+};
 
 /** Log lines for people: time, part, message, then what else is in the object as key=value. */
 export function consoleSink(stream: NodeJS.WritableStream, colour: boolean): LogSink {

@@ -11,7 +11,7 @@ const DEFAULTS = {
 } as const;
 const DEFAULT_FRAMES = 3;
 /** A drawn sea changes its mood in half a minute, so that a first start shows more than one height. */
-const DEFAULT_SPEED = 600;
+const DEFAULT_SPEED = 3600;
 
 /** Checks `cameras[]` whole and fills in what is not given. The result counts only when no fault was added. */
 export function readCameras(

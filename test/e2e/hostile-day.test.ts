@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Health } from '../../src/contract/health.ts';
-import { freePort, RunningAgent, type LogLine } from '../fixtures/agent.ts';
+import { freePort, reasonsOf, RunningAgent, type LogLine } from '../fixtures/agent.ts';
 import { bundleDir } from '../fixtures/bundles.ts';
 import { httpServer, tcpServer, type TestServer } from '../fixtures/camera-server.ts';
 import { childPids, isGone } from '../fixtures/children.ts';
@@ -38,7 +38,7 @@ const of =
 const reason =
   (code: string) =>
   (line: LogLine): boolean =>
-    String(line['reasons'] ?? '').includes(code);
+    reasonsOf(line).includes(code);
 
 describe('a hostile day', () => {
   const schedule = { everyS: 3 };
@@ -180,7 +180,7 @@ describe('a hostile day', () => {
       let from = agent.lines.length;
       next = bytes;
       const line = await agent.observation(
-        of('snapshots', (one) => wanted.test(String(one['reasons'] ?? ''))),
+        of('snapshots', (one) => wanted.test(reasonsOf(one))),
         30_000,
         from,
       );

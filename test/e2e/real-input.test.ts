@@ -11,7 +11,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { RunningAgent } from '../fixtures/agent.ts';
+import { reasonsOf, RunningAgent } from '../fixtures/agent.ts';
 import { httpServer, type TestServer } from '../fixtures/camera-server.ts';
 import { contractFault } from '../fixtures/contract.ts';
 import { Mosquitto, type Message } from '../fixtures/mosquitto.ts';
@@ -99,7 +99,7 @@ describe.skipIf(frames === null)(
     it('measures frames of every camera', () => {
       for (const camera of ['rtsp', 'http', 'folder']) {
         const lines = agent.lines.filter((line) => line.msg === 'observation' && line['camera'] === camera);
-        const statuses = lines.map((line) => `${String(line['status'])} ${String(line['reasons'] ?? '')}`);
+        const statuses = lines.map((line) => `${String(line['status'])} ${reasonsOf(line)}`);
         expect(
           statuses.filter((status) => /measured|rejected/.test(status)).length,
           `${camera}: ${statuses.join('; ')}`,
