@@ -18,6 +18,8 @@ export type FrozenVerdict = 'moving' | 'frozen' | 'unknown';
  */
 const SAME_LUMA = 3.6;
 const SHARE = 0.98;
+/** Largest difference of two bytes. */
+const MOST_LUMA = 255;
 /** Below this mean luma a picture is mostly sensor noise around static lights: nothing can be said. */
 const DARK_LUMA = 50;
 /** Mean difference of neighbouring cells below this is fog or a covered lens (the foggiest real frame has 0.37). */
@@ -52,11 +54,28 @@ export class FrozenDetector {
 
 /** Grey levels that 98% of the cells stay within, after the mean difference is taken out; Infinity for other sizes. */
 export function signatureDistance(a: ViewSignature, b: ViewSignature): number {
-  if (a.width !== b.width || a.height !== b.height || a.luma.length !== b.luma.length) return Infinity;
-  const differences = Float32Array.from(a.luma, (luma, index) => luma - (b.luma[index] ?? 0));
-  const offset = mean(differences);
-  const absolute = differences.map((difference) => Math.abs(difference - offset)).sort();
-  return absolute[Math.floor(absolute.length * SHARE)] ?? 0;
+  const cells = a.luma.length;
+  if (a.width !== b.width || a.height !== b.height || cells !== b.luma.length) return Infinity;
+  // Differences are whole numbers: counted instead of sorted, which costs a tenth and is just as exact.
+  const counts = new Uint32Array(2 * MOST_LUMA + 1);
+  let sum = 0;
+  for (let i = 0; i < cells; i++) {
+    const difference = (a.luma[i] ?? 0) - (b.luma[i] ?? 0);
+    sum += difference;
+    counts[difference + MOST_LUMA] = (counts[difference + MOST_LUMA] ?? 0) + 1;
+  }
+  const offset = sum / Math.max(1, cells);
+  let below = Math.floor(offset);
+  let above = below + 1;
+  let distance = 0;
+  for (let within = 0; within <= Math.floor(cells * SHARE) && above - below <= 4 * MOST_LUMA;) {
+    const isBelow = offset - below <= above - offset;
+    const difference = isBelow ? below-- : above++;
+    const here = counts[difference + MOST_LUMA] ?? 0;
+    if (here > 0) distance = Math.abs(difference - offset);
+    within += here;
+  }
+  return distance;
 }
 
 /** Bright and structured enough that a living picture would differ from the one before. */
@@ -68,8 +87,8 @@ function isTelling({ luma, width }: ViewSignature): boolean {
   return steps / Math.max(1, luma.length) >= PLAIN_LUMA;
 }
 
-function mean(values: Float32Array | Uint8Array): number {
+function mean(values: Uint8Array): number {
   let sum = 0;
-  for (const value of values) sum += value;
+  for (let i = 0; i < values.length; i++) sum += values[i] ?? 0;
   return sum / Math.max(1, values.length);
 }
