@@ -5,7 +5,7 @@ import { dirname, delimiter, join } from 'node:path';
 import { ensureBuild, ensureNode, ensurePackages, ensureSystemPackages, root } from './setup.mjs';
 
 const TASKS = {
-  start: { system: [], script: ['bin/swellsight.mjs', 'run'] },
+  start: { system: [], script: ['bin/swellsight.mjs', 'run', '--pretty'] },
   test: { system: ['camera', 'test'], script: ['scripts/check.mjs'] },
   bench: { system: ['camera'], script: ['scripts/bench/main.ts'] },
   setup: { system: ['camera', 'test'] },

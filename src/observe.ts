@@ -35,7 +35,11 @@ export async function observeBurst(
   try {
     for await (const frame of camera.capture({ ...settings.burst, timeoutS: settings.timeoutS }, signal)) {
       frames.push(frame);
-      const options = { roi: settings.roi, privacyMasks: settings.privacyMasks, priority: 'schedule' as const };
+      const options = {
+        roi: settings.roi,
+        privacyMasks: settings.privacyMasks,
+        priority: 'schedule' as const,
+      };
       analyses.push(vision.analyze(frame.bytes, options, signal).catch(asAgentError));
     }
   } catch (error) {

@@ -9,12 +9,15 @@ interface Line {
 }
 
 const DIM = '\u001b[2m';
+const BOLD = '\u001b[1m';
 const RESET = '\u001b[0m';
 const COLOURS: Readonly<Record<string, string>> = {
   warn: '\u001b[33m',
   error: '\u001b[31m',
   fatal: '\u001b[31m',
 };
+
+type Paint = (text: string, code: string) => string;
 
 /** Log lines for people: time, part, message, then what else is in the object as key=value. */
 export function consoleSink(stream: NodeJS.WritableStream, colour: boolean): LogSink {
@@ -29,11 +32,28 @@ export function formatLine(line: string, colour: boolean): string {
   } catch {
     return line.trimEnd();
   }
-  const { time, level, msg, part, ...rest } = parsed;
-  const paint = (text: string, code: string): string => (colour ? `${code}${text}${RESET}` : text);
-  const details = Object.entries(rest)
-    .map(([key, value]) => `${key}=${typeof value === 'string' ? value : JSON.stringify(value)}`)
-    .join(' ');
-  const head = `${time.slice(11, 19)} ${level === 'info' ? '' : `${paint(level.toUpperCase(), COLOURS[level] ?? '')} `}${part ?? ''}`;
-  return `${paint(head, level === 'info' ? DIM : '')}  ${msg ?? ''}${details ? `  ${paint(details, DIM)}` : ''}`;
+  const { time, level, msg = '', part = '', ...rest } = parsed;
+  const paint: Paint = (text, code) => (colour && text !== '' ? `${code}${text}${RESET}` : text);
+  const shout = level === 'info' ? '' : `${paint(level.toUpperCase(), COLOURS[level] ?? DIM)} `;
+  const head = `${paint(`${time.slice(11, 19)} ${part.padEnd(8)}`, DIM)} ${shout}`;
+  if (msg === 'observation') return head + observationText(rest, paint);
+  const details = Object.entries(rest).map(([key, value]) => `${key}=${plain(value)}`);
+  return `${head}${msg}${details.length === 0 ? '' : `  ${paint(details.join(' '), DIM)}`}`;
+}
+
+const plain = (value: unknown): string => (typeof value === 'string' ? value : JSON.stringify(value));
+
+/** `north  1.42 m  (1.10 to 1.80, site_calibrated)  truth 1.38 m  12 labels` */
+function observationText(fields: Readonly<Record<string, unknown>>, paint: Paint): string {
+  const metres = (key: string): string => {
+    const value = fields[key];
+    return typeof value === 'number' ? value.toFixed(2) : '?';
+  };
+  const measured = typeof fields['height_m'] === 'number';
+  const reading = measured
+    ? `${paint(`${metres('height_m')} m`, BOLD)}  (${metres('low_m')} to ${metres('high_m')}, ${plain(fields['basis'])})`
+    : `${paint('no height', BOLD)}  (${plain(fields['status'])}: ${plain(fields['reasons'] ?? 'none')})`;
+  const truth = 'truth_m' in fields ? `  truth ${metres('truth_m')} m` : '';
+  const aside = `#${plain(fields['seq'])}  ${plain(fields['labels'])} labels  ${plain(fields['id'])}`;
+  return `${plain(fields['camera'])}  ${reading}${truth}  ${paint(aside, DIM)}`;
 }

@@ -1,0 +1,50 @@
+import { describe, expect, it } from 'vitest';
+import { formatLine } from '../../../src/cli/console.ts';
+
+const time = '2026-06-01T12:34:56.789Z';
+const line = (fields: object): string =>
+  formatLine(JSON.stringify({ level: 'info', time, part: 'camera', ...fields }), false);
+
+describe('log lines for people', () => {
+  it('tell a reading with its interval and its basis', () => {
+    const text = line({
+      msg: 'observation',
+      camera: 'north',
+      height_m: 1.4,
+      low_m: 1.1,
+      high_m: 1.8,
+      basis: 'site_calibrated',
+      seq: 3,
+      labels: 12,
+      id: 'x',
+    });
+    expect(text).toContain('12:34:56 camera');
+    expect(text).toContain('north  1.40 m  (1.10 to 1.80, site_calibrated)');
+  });
+
+  it('tell why there is no height', () => {
+    const text = line({
+      msg: 'observation',
+      camera: 'north',
+      status: 'rejected',
+      reasons: 'glare',
+      height_m: null,
+      seq: 3,
+      labels: 0,
+      id: 'x',
+    });
+    expect(text).toContain('no height  (rejected: glare)');
+  });
+
+  it('keep every other field, shout what is not info, and pass what is no JSON', () => {
+    expect(line({ msg: 'connected', broker: 'b:1883', level: 'warn' })).toContain(
+      'WARN connected  broker=b:1883',
+    );
+    expect(formatLine('plain text\n', false)).toBe('plain text');
+  });
+
+  it('colour only where it is wanted', () => {
+    expect(line({ msg: 'x' })).not.toContain('\u001b');
+    expect(formatLine(JSON.stringify({ level: 'error', time, msg: 'x' }), true)).toContain('\u001b[31m');
+  });
+});
