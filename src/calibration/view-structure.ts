@@ -14,7 +14,11 @@ const CELLS = GRID_WIDTH * GRID_HEIGHT;
 export const emptyGrid = (): ComplexGrid => ({ re: new Float64Array(CELLS), im: new Float64Array(CELLS) });
 
 /** Luma on the comparison grid, seen at a magnification of `zoom` about the centre; edges are repeated outward. */
-export function sampleGrid(view: ViewSignature, zoom: number, grid = new Float64Array(CELLS)): Float64Array {
+export function sampleGrid(
+  view: ViewSignature,
+  zoom: number,
+  grid: Float64Array = new Float64Array(CELLS),
+): Float64Array {
   const { luma, width, height } = view;
   const columns = taps(GRID_WIDTH, width, zoom);
   const rows = taps(GRID_HEIGHT, height, zoom);
