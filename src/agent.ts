@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { createAgentApi } from './agent-api.ts';
 import { Beach } from './beach.ts';
 import type { Clock } from './clock.ts';
+import { Closers, within } from './closers.ts';
 import { configDigest } from './config/redact.ts';
 import type { Settings } from './config/schema.ts';
 import type { AgentApi } from './contract/api.ts';
@@ -40,6 +41,8 @@ export interface AgentDeps {
 
 const PRUNE_EVERY_MS = 60_000;
 const MAIN_LOOP_SILENCE_MS = 30_000;
+/** Beside two whole deadlines: room for a restart with its backoff. */
+const VISION_SILENCE_MS = 120_000;
 /** A clean stop takes at most about this long; then what still runs is left behind. */
 const STOP_WITHIN_MS = 8_000;
 
@@ -165,7 +168,19 @@ export class Agent {
     await beach.open();
 
     // Health.
-    const liveness = new Liveness({ maxSilenceMs: MAIN_LOOP_SILENCE_MS }, { clock, parts: [] });
+    const liveness = new Liveness(
+      { maxSilenceMs: MAIN_LOOP_SILENCE_MS },
+      {
+        clock,
+        parts: [
+          {
+            name: 'vision',
+            maxSilenceMs: VISION_SILENCE_MS + settings.inference.timeoutS * 2_000,
+            lastProgressMonoMs: () => serving.lastProgressMonoMs,
+          },
+        ],
+      },
+    );
     liveness.start(signal);
     const heartbeat = new Heartbeat(
       {
@@ -293,36 +308,6 @@ export class Agent {
   stop(): Promise<void> {
     return this.#stop();
   }
-}
-
-/** What was opened, closed in reverse order; and the one signal that ends every task. */
-class Closers {
-  readonly #abort = new AbortController();
-  readonly #open: (() => unknown)[] = [];
-
-  get signal(): AbortSignal {
-    return this.#abort.signal;
-  }
-
-  defer(close: () => unknown): void {
-    this.#open.push(close);
-  }
-
-  abort(): void {
-    this.#abort.abort();
-  }
-
-  async close(): Promise<void> {
-    this.abort();
-    for (const close of this.#open.splice(0).reverse()) await close();
-  }
-}
-
-/** Waits for the work, but no longer than this. */
-async function within(ms: number, clock: Clock, work: Promise<unknown>): Promise<void> {
-  const patience = new AbortController();
-  await Promise.race([work, clock.sleep(ms, patience.signal)]);
-  patience.abort();
 }
 
 async function pruneForever(store: Store, { clock, log }: AgentDeps, signal: AbortSignal): Promise<void> {

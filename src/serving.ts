@@ -58,6 +58,8 @@ export class Serving implements VisionClient {
   #slot: 'active' | 'factory' = 'factory';
   #process: VisionProcess | null = null;
   #failure: AgentError | null = null;
+  #waiting = 0;
+  #progressMonoMs = 0;
 
   constructor(options: ServingOptions, deps: ServingDeps) {
     this.#options = options;
@@ -135,11 +137,28 @@ export class Serving implements VisionClient {
   }
 
   async analyze(bytes: Uint8Array, options: FrameOptions, signal?: AbortSignal): Promise<FrameResult> {
-    return this.#serving().analyze(bytes, options, signal);
+    return this.#watched(() => this.#serving().analyze(bytes, options, signal));
   }
 
   async render(bytes: Uint8Array, options: RenderOptions, signal?: AbortSignal): Promise<Uint8Array> {
-    return this.#serving().render(bytes, options, signal);
+    return this.#watched(() => this.#serving().render(bytes, options, signal));
+  }
+
+  async #watched<T>(work: () => Promise<T>): Promise<T> {
+    const { clock } = this.#deps;
+    if (this.#waiting === 0) this.#progressMonoMs = clock.monoMs();
+    this.#waiting += 1;
+    try {
+      return await work();
+    } finally {
+      this.#waiting -= 1;
+      this.#progressMonoMs = clock.monoMs();
+    }
+  }
+
+  /** When a request was last answered, well or badly, monotonic ms; null while nobody waits for one. */
+  get lastProgressMonoMs(): number | null {
+    return this.#waiting === 0 ? null : this.#progressMonoMs;
   }
 
   get bundle(): Bundle | null {
