@@ -119,7 +119,17 @@ export class Agent {
         shippedDir: options.shippedModelsDir,
         installedDirs: [join(settings.stateDir, 'models')],
       },
-      { clock, log: part('vision'), memory: store.memory, raise, hardware },
+      {
+        clock,
+        log: part('vision'),
+        memory: store.memory,
+        raise,
+        hardware,
+        onBundle: () => {
+          beach.relearn();
+          publishStates();
+        },
+      },
     );
     closers.defer(() => serving.close());
 

@@ -71,11 +71,7 @@ export class Beach {
         },
       );
       this.stations.set(id, station);
-      const embeddingDigest = serving.bundle?.embeddingDigest;
-      if (embeddingDigest) {
-        this.#calibrations.set(id, new SiteCalibration({ camera: id, embeddingDigest }));
-        await this.refit(id);
-      }
+      if (this.#startCalibration(id)) await this.refit(id);
       if (settings.kind === 'simulated' && simulation.selfLabel) {
         const labeller = { noiseM: READING_NOISE_M, seed: simulation.seed, maxLabels: SELF_LABELS_MAX };
         this.#labellers.set(id, new SelfLabeller(labeller));
@@ -88,6 +84,25 @@ export class Beach {
 
   list(): readonly Station[] {
     return [...this.stations.values()];
+  }
+
+  /** Another model serves: what was learned of the former one's embedding is put aside, and learned anew. */
+  relearn(): void {
+    for (const camera of this.stations.keys()) if (this.#startCalibration(camera)) this.#refitLater(camera);
+  }
+
+  /** False when the model gives no embedding to calibrate on. */
+  #startCalibration(camera: string): boolean {
+    const embeddingDigest = this.#deps.serving.bundle?.embeddingDigest;
+    if (embeddingDigest) this.#calibrations.set(camera, new SiteCalibration({ camera, embeddingDigest }));
+    else this.#calibrations.delete(camera);
+    return this.#calibrations.has(camera);
+  }
+
+  #refitLater(camera: string): void {
+    this.refit(camera).catch((thrown: unknown) => {
+      if (!isAbort(thrown)) this.#deps.log.error({ camera, err: thrown }, 'labels could not be learned');
+    });
   }
 
   /** Null when the model gives no embedding. */
@@ -159,8 +174,6 @@ export class Beach {
     }
     if (heightM === null) return;
     store.labels.add({ observationId: observation.id, heightM, observer: 'simulation', note: null });
-    this.refit(camera).catch((thrown: unknown) => {
-      if (!isAbort(thrown)) log.error({ camera, err: thrown }, 'labels could not be learned');
-    });
+    this.#refitLater(camera);
   }
 }

@@ -36,8 +36,12 @@ export interface ServingDeps {
   readonly memory: KeyValue;
   readonly raise: RaiseEvent;
   readonly hardware: Promise<Hardware>;
+  /** Told when another bundle takes the place of the one that was opened. */
+  readonly onBundle: () => void;
 }
 
+/** A bundle that fails to start so often, and runs nowhere, gives way to the shipped one. */
+const FAILED_STARTS_MAX = 2;
 const QUEUE_MAX = 32;
 const RETRY = { minMs: 2_000, maxMs: 300_000, resetAfterMs: 60_000 };
 const NO_STATS: VisionStats = {
@@ -58,6 +62,8 @@ export class Serving implements VisionClient {
   #slot: 'active' | 'factory' = 'factory';
   #process: VisionProcess | null = null;
   #failure: AgentError | null = null;
+  /** Aborted when the first start came to an end, good or bad. */
+  readonly #firstStart = new AbortController();
   #waiting = 0;
   #progressMonoMs = 0;
 
@@ -68,7 +74,6 @@ export class Serving implements VisionClient {
 
   /** Opens the wanted bundle, or the shipped one. Throws only when not even that can be read. */
   async open(signal: AbortSignal): Promise<void> {
-    const { log, raise } = this.#deps;
     const { model, shippedDir, installedDirs } = this.#options;
     const { bundle, slot, fallback } = await resolveActive({
       shippedDir,
@@ -78,8 +83,22 @@ export class Serving implements VisionClient {
     });
     this.#bundle = bundle;
     this.#slot = slot;
-    if (!fallback) return;
-    const context = { wanted: model.active, code: fallback.code };
+    if (fallback) this.#sayFallback(fallback);
+  }
+
+  /** The wanted bundle can be read but not run: the shipped one takes its place. */
+  async #fallBack(failure: AgentError, signal: AbortSignal): Promise<void> {
+    const { shippedDir, installedDirs } = this.#options;
+    const { bundle, slot } = await resolveActive({ shippedDir, installedDirs, active: null, signal });
+    this.#bundle = bundle;
+    this.#slot = slot;
+    this.#deps.onBundle();
+    this.#sayFallback(failure);
+  }
+
+  #sayFallback(fallback: AgentError): void {
+    const { log, raise } = this.#deps;
+    const context = { wanted: this.#options.model.active, code: fallback.code };
     log.error({ ...context, err: fallback }, 'the wanted model cannot be used; the shipped one serves');
     raise({
       type: 'model_fallback',
@@ -90,14 +109,18 @@ export class Serving implements VisionClient {
     });
   }
 
-  /** Resolves when the model serves; tries for ever, for a board that is overloaded at boot must not stay blind. */
+  /**
+   * Resolves when the model serves; tries for ever, for a board that is overloaded at boot must not stay blind. A wanted
+   * bundle that is wrong here, or that failed twice, gives way to the shipped one.
+   */
   async start(signal: AbortSignal): Promise<void> {
     const { clock, log, raise } = this.#deps;
     const backoff = new Backoff(RETRY, { clock });
-    for (;;) {
+    for (let failedStarts = 1; ; failedStarts += 1) {
       try {
         this.#process = await this.#startProcess(signal);
         this.#failure = null;
+        this.#firstStart.abort();
         return;
       } catch (thrown) {
         signal.throwIfAborted();
@@ -105,7 +128,14 @@ export class Serving implements VisionClient {
         const { code, message } = failure;
         if (this.#failure?.code !== code)
           raise({ type: 'vision_start_failed', severity: 'error', code, message, context: {} });
+        const hopeless = !failure.retryable || failedStarts >= FAILED_STARTS_MAX;
+        // Providers that are missing are missing for any model.
+        if (this.#slot === 'active' && hopeless && code !== 'provider_unavailable') {
+          await this.#fallBack(failure, signal);
+          continue;
+        }
         this.#failure = failure;
+        this.#firstStart.abort();
         const retryInMs = backoff.nextMs();
         log.error({ err: failure, retry_in_ms: Math.round(retryInMs) }, 'the model does not start');
         await clock.sleep(retryInMs, signal);
@@ -131,17 +161,25 @@ export class Serving implements VisionClient {
     return next;
   }
 
-  #serving(): VisionProcess {
+  /** A frame that comes while the model is loaded for the first time waits for it, as long as for an answer. */
+  async #serving(signal?: AbortSignal): Promise<VisionProcess> {
+    if (!this.#process && !this.#failure) {
+      const started = this.#firstStart.signal;
+      const ends = signal ? AbortSignal.any([signal, started]) : started;
+      await this.#deps.clock
+        .sleep(this.#options.inference.timeoutS * 1000, ends)
+        .catch(() => signal?.throwIfAborted());
+    }
     if (this.#process) return this.#process;
     throw new AgentError('vision_start_failed', this.#failure?.message ?? 'the model is being loaded');
   }
 
   async analyze(bytes: Uint8Array, options: FrameOptions, signal?: AbortSignal): Promise<FrameResult> {
-    return this.#watched(() => this.#serving().analyze(bytes, options, signal));
+    return this.#watched(async () => (await this.#serving(signal)).analyze(bytes, options, signal));
   }
 
   async render(bytes: Uint8Array, options: RenderOptions, signal?: AbortSignal): Promise<Uint8Array> {
-    return this.#watched(() => this.#serving().render(bytes, options, signal));
+    return this.#watched(async () => (await this.#serving(signal)).render(bytes, options, signal));
   }
 
   async #watched<T>(work: () => Promise<T>): Promise<T> {
