@@ -1,6 +1,7 @@
 import { fork, type ChildProcess } from 'node:child_process';
+import type { Writable } from 'node:stream';
 import { AgentError, type ErrorCode } from '../errors.ts';
-import type { VisionReply, VisionRequest } from './messages.ts';
+import { FRAME_FD, type VisionReply, type VisionRequest, type WireRequest } from './messages.ts';
 
 const ENTRY = new URL(import.meta.url.endsWith('.ts') ? './process.ts' : './process.js', import.meta.url);
 
@@ -44,7 +45,7 @@ export class VisionChild {
       serialization: 'advanced',
       execArgv: NODE_FLAGS,
       env: childEnvironment(process.env),
-      stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
+      stdio: ['ignore', 'ignore', 'pipe', 'pipe', 'ipc'],
       // A process group of its own, so that it can be killed with whatever a provider's library started.
       detached: process.platform !== 'win32',
     });
@@ -75,6 +76,8 @@ export class VisionChild {
       this.#pending = null;
       pending?.resolve(reply as VisionReply);
     });
+    // A process that is gone tells so by its exit.
+    this.#frames?.on('error', () => undefined);
     this.#process.stderr?.on('data', (chunk: Buffer) => {
       this.#stderr = (this.#stderr + chunk.toString('utf8')).slice(-KEPT_STDERR_CHARS);
     });
@@ -106,10 +109,7 @@ export class VisionChild {
             new AgentError('vision_timeout', `no answer within ${seconds} s`, { context: { deadlineMs } }),
           );
         }, deadlineMs);
-        this.#process.send(request, (cause) => {
-          if (cause === null) return;
-          this.kill(new AgentError('vision_crashed', 'the vision process cannot be reached', { cause }));
-        });
+        this.#send(request);
       });
       if (reply.type === 'failed') {
         const { code, message, context } = reply.error;
@@ -119,6 +119,26 @@ export class VisionChild {
     } finally {
       clearTimeout(timer);
     }
+  }
+
+  #send(request: VisionRequest): void {
+    const post = (message: WireRequest): void => {
+      this.#process.send(message, (cause) => {
+        if (cause === null) return;
+        this.kill(new AgentError('vision_crashed', 'the vision process cannot be reached', { cause }));
+      });
+    };
+    if (request.type === 'open') {
+      post(request);
+      return;
+    }
+    const { bytes, ...rest } = request;
+    post({ ...rest, sizeBytes: bytes.length });
+    this.#frames?.write(bytes);
+  }
+
+  get #frames(): Writable | null {
+    return this.#process.stdio[FRAME_FD] as Writable | null;
   }
 
   /** Ends the process and its group at once; whoever waits gets `why`. */

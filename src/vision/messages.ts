@@ -15,6 +15,16 @@ export type VisionRequest =
   | { readonly type: 'analyze'; readonly bytes: Uint8Array; readonly options: FrameOptions }
   | { readonly type: 'render'; readonly bytes: Uint8Array; readonly options: RenderOptions };
 
+type OnWire<Request> = Request extends { readonly bytes: Uint8Array }
+  ? Omit<Request, 'bytes'> & { readonly sizeBytes: number }
+  : Request;
+
+/** A request as it crosses: the frame itself follows on `FRAME_FD`, as it is. */
+export type WireRequest = OnWire<VisionRequest>;
+
+/** The child's end of the frame pipe. Megabytes through the message channel would be copied five times. */
+export const FRAME_FD = 3;
+
 /** An `AgentError` on the wire: the class itself does not survive the crossing. */
 export interface WireError {
   readonly code: ErrorCode;

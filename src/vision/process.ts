@@ -2,9 +2,9 @@
 import sharp from 'sharp';
 import { AgentError, asAgentError } from '../errors.ts';
 import { analyzeFrame } from './analyze.ts';
+import { FrameInbox } from './frame-inbox.ts';
 import { openProven } from './golden.ts';
-import type { VisionReply, VisionRequest, WireError } from './messages.ts';
-import { BYTES_PER_MB } from './messages.ts';
+import { BYTES_PER_MB, FRAME_FD, type VisionReply, type WireError, type WireRequest } from './messages.ts';
 import { renderFrame } from './render.ts';
 import type { Session } from './session.ts';
 import { startWatchdog } from './watchdog.ts';
@@ -21,20 +21,22 @@ sharp.concurrency(1);
 
 const COLLECT_EVERY = 8;
 
+const inbox = new FrameInbox(FRAME_FD);
 let session: Session | null = null;
 let frames = 0;
 
-async function answer(request: VisionRequest): Promise<Answer> {
+async function answer(request: WireRequest): Promise<Answer> {
   if (request.type === 'open') {
     startWatchdog(request.hardRssMb * BYTES_PER_MB);
     session = await openProven(request.bundle, request);
     return { type: 'opened' };
   }
+  const bytes = inbox.read(request.sizeBytes);
   if (request.type === 'render') {
-    return { type: 'rendered', jpeg: await renderFrame(request.bytes, request.options) };
+    return { type: 'rendered', jpeg: await renderFrame(bytes, request.options) };
   }
   if (session === null) throw new AgentError('internal', 'analyze before open');
-  return { type: 'analyzed', result: await analyzeFrame(session, request.bytes, request.options) };
+  return { type: 'analyzed', result: await analyzeFrame(session, bytes, request.options) };
 }
 
 function wireError(thrown: unknown): WireError {
@@ -43,7 +45,7 @@ function wireError(thrown: unknown): WireError {
 }
 
 /** The control process sends the next request only after the answer. */
-async function handle(request: VisionRequest): Promise<void> {
+async function handle(request: WireRequest): Promise<void> {
   const reply: Answer = await answer(request).catch((thrown: unknown) => ({
     type: 'failed',
     error: wireError(thrown),
@@ -54,7 +56,7 @@ async function handle(request: VisionRequest): Promise<void> {
   if (frames % COLLECT_EVERY === 0) globalThis.gc?.({ type: 'major' });
 }
 
-process.on('message', (request) => void handle(request as VisionRequest));
+process.on('message', (request) => void handle(request as WireRequest));
 process.once('disconnect', () => process.exit(0));
 // Ctrl-C reaches the whole process group of a terminal: the control process decides when this one stops.
 process.on('SIGINT', () => undefined);
