@@ -96,8 +96,11 @@ export async function decode(bytes: Uint8Array, header: ImageHeader, wanted: Siz
     return image.toColourspace('srgb').raw({ depth: 'uchar' }).toBuffer({ resolveWithObject: true });
   };
   let brokenBytes01 = 0;
+  const scaling = scale('warning');
+  // The file's structure is looked over while another thread decodes it.
+  const damage01 = header.format === 'jpeg' ? jpegDamage01(bytes) : 0;
   // Many cameras write padding that the decoder warns of; data that it could not make sense of is damage.
-  const { data, info } = await scale('warning')
+  const { data, info } = await scaling
     .catch((warning: unknown) => {
       if (DAMAGE_WARNING.test(String(warning))) brokenBytes01 = LEAST_DAMAGE;
       return scale('truncated');
@@ -113,6 +116,6 @@ export async function decode(bytes: Uint8Array, header: ImageHeader, wanted: Siz
     width,
     height,
     source: header.size,
-    brokenBytes01: header.format === 'jpeg' ? Math.max(brokenBytes01, jpegDamage01(bytes)) : 0,
+    brokenBytes01: header.format === 'jpeg' ? Math.max(brokenBytes01, damage01) : 0,
   };
 }
