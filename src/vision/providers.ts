@@ -76,7 +76,8 @@ export class ProviderLadder {
    * A plan to serve with at once: the remembered one without any trial, else the CPU with few threads, proved. A list
    * without `cpu` is tried in its order until one is right.
    * Throws `model_requires` on hardware that the model refuses, `model_golden_mismatch` when something ran and nothing
-   * was right, `provider_unavailable` when nothing ran.
+   * was right, `vision_start_failed` when the model fails even on the CPU, `provider_unavailable` when none of the
+   * wanted providers runs.
    */
   async first(signal: AbortSignal): Promise<Plan> {
     this.#checkHardware();
@@ -265,14 +266,15 @@ export class ProviderLadder {
   }
 
   #nothingRight(): AgentError {
-    const ran = this.#tried.some((one) => one.outcome === 'wrong');
-    const candidates = this.#candidates();
     const reasons = [
       ...this.#tried.map((one) => `${one.provider}: ${one.reason ?? one.outcome}`),
-      ...candidates.excluded.map((one) => `${one.provider}: ${one.reason}`),
+      ...this.#candidates().excluded.map((one) => `${one.provider}: ${one.reason}`),
     ];
+    const isWrong = this.#tried.some((one) => one.outcome === 'wrong');
+    // The CPU is always there: what fails on it is the model.
+    const isModel = this.#tried.some((one) => one.provider === 'cpu');
     return new AgentError(
-      ran ? 'model_golden_mismatch' : 'provider_unavailable',
+      isWrong ? 'model_golden_mismatch' : isModel ? 'vision_start_failed' : 'provider_unavailable',
       `no provider runs this model; ${reasons.join('; ')}`,
       { context: { attempts: this.#tried, backends: this.#backends } },
     );

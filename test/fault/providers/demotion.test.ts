@@ -94,4 +94,36 @@ describe('a provider that fails at work', () => {
       });
     },
   );
+
+  it.runIf(softwareGpu)(
+    'does not keep the agent from starting when it is gone (WebGPU by the package chromium)',
+    async () => {
+      for (const [name, value] of Object.entries(softwareGpu ?? {})) vi.stubEnv(name, value);
+      const before = await ladder();
+      await before.first(never);
+      expect((await before.explore(never))?.provider).toBe('webgpu');
+
+      vi.stubEnv('VK_ICD_FILENAMES', '/dev/null');
+      vi.stubEnv('VK_DRIVER_FILES', '/dev/null');
+      const events: VisionEvent[] = [];
+      vision = new VisionProcess(
+        {
+          bundle: await openBundle(bundleDir('nan-when-red')),
+          plan: null,
+          timeoutS: 30,
+          maxRssMb: 1024,
+          queueMax: 4,
+        },
+        {
+          clock: systemClock,
+          log: silentLog,
+          ladder: await ladder(),
+          onEvent: (event) => void events.push(event),
+        },
+      );
+      await vision.start(never);
+      expect(vision.report?.provider).toBe('cpu');
+      expect(events[0]).toMatchObject({ type: 'provider_demoted', from: 'webgpu', to: 'cpu' });
+    },
+  );
 });

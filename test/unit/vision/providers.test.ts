@@ -235,10 +235,21 @@ describe('ProviderLadder', () => {
   it('tells a wrong model from a machine without providers', async () => {
     const wrong = ladder(new Machine({ cpu: { type: 'wrong', reason: 'off by 1' } }));
     await expect(wrong.first(never)).rejects.toMatchObject({ code: 'model_golden_mismatch' });
-    const absent = ladder(new Machine({ cpu: { type: 'unavailable', reason: 'no library' } }));
+    const broken = ladder(new Machine({ cpu: { type: 'hung', reason: 'no result within 60 s' } }));
+    await expect(broken.first(never)).rejects.toMatchObject({
+      code: 'vision_start_failed',
+      message: expect.stringContaining('cpu: no result within 60 s') as string,
+    });
+    const absent = ladder(
+      new Machine({ cuda: { type: 'unavailable', reason: 'no library' } }),
+      new Memory(),
+      {
+        inference: { providers: ['cuda', 'nnapi'] },
+      },
+    );
     await expect(absent.first(never)).rejects.toMatchObject({
       code: 'provider_unavailable',
-      message: expect.stringContaining('cpu: no library') as string,
+      message: expect.stringMatching(/cuda: no library.*nnapi/) as string,
     });
   });
 
