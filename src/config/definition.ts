@@ -184,7 +184,10 @@ export function settingsDefinition(refuse: Refuse = () => undefined): Group {
       providers: setting(
         'inference.providers',
         'auto',
-        is.either('auto', is.listOf(is.pattern(/^[a-z][a-z0-9_]{1,31}$/, "onnxruntime's name of one"), 16)),
+        is.either(
+          'auto',
+          is.fullListOf(is.pattern(/^[a-z][a-z0-9_]{1,31}$/, "onnxruntime's name of one"), 16),
+        ),
         'The execution providers that may be tried, best first; auto asks the hardware.',
       ),
       threads: setting(

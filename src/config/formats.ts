@@ -46,6 +46,12 @@ export const listOf = (item: Format, maximum: number): Format => ({
   accepts: (value) => Array.isArray(value) && value.length <= maximum && value.every(item.accepts),
 });
 
+/** A list that names at least one. */
+export const fullListOf = (item: Format, maximum: number): Format => ({
+  wanted: `a list of one or more, each ${item.wanted}`,
+  accepts: (value) => listOf(item, maximum).accepts(value) && Array.isArray(value) && value.length > 0,
+});
+
 export const oneOrSeveral = (item: Format, maximum: number): Format => ({
   wanted: `${item.wanted}, or a list of them`,
   accepts: (value) => item.accepts(value) || listOf(item, maximum).accepts(value),

@@ -59,6 +59,7 @@ describe('scalars', () => {
     [{ model: { active: '../../etc/1.0.0' } }, 'model.active'],
     [{ model: { repository: 'ftp://h' } }, 'model.repository'],
     [{ inference: { providers: 'cpu' } }, 'inference.providers'],
+    [{ inference: { providers: [] } }, 'inference.providers'],
     [{ inference: { threads: 0 } }, 'inference.threads'],
     [{ inference: { timeoutS: '10' } }, 'inference.timeoutS'],
     [{ store: { maxMb: 1.5 } }, 'store.maxMb'],
