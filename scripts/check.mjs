@@ -13,7 +13,7 @@ const steps = [
   ['lint', [...bin(['eslint', 'bin', 'eslint.js']), '.', '--max-warnings', '0']],
   [
     'boundaries',
-    [...bin(['dependency-cruiser', 'bin', 'dependency-cruise.mjs']), 'src', '--output-type', 'err'],
+    [...bin(['dependency-cruiser', 'bin', 'dependency-cruiser.mjs']), 'src', '--output-type', 'err'],
   ],
   ['unused code', [...bin(['knip', 'bin', 'knip.js'])]],
   ['generated files', [process.execPath, join(root, 'scripts', 'generate.mjs'), '--check']],
