@@ -1,8 +1,9 @@
-import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { systemClock } from '../clock.ts';
 import { deadline } from '../retry.ts';
+import { makeFolder } from '../store/make-folder.ts';
 import { fail, ok, warn, type DoctorContext, type Finding } from './doctor-types.ts';
 
 const FFMPEG_WITHIN_MS = 10_000;
@@ -29,7 +30,7 @@ export async function* checkDisk({ settings }: DoctorContext): AsyncGenerator<Fi
   const { stateDir, store } = settings;
   const probe = join(stateDir, `.doctor-${String(process.pid)}`);
   try {
-    await mkdir(stateDir, { recursive: true });
+    makeFolder(stateDir);
     await writeFile(probe, 'x');
     await rm(probe);
   } catch (error) {

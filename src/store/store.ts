@@ -1,4 +1,3 @@
-import { mkdirSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import type Database from 'better-sqlite3';
 import type { Clock } from '../clock.ts';
@@ -14,6 +13,7 @@ import { Events } from './events.ts';
 import { SqliteKeyValue } from './key-value.ts';
 import { SqliteLabels } from './labels.ts';
 import { lockState, type StateLock } from './lock.ts';
+import { makeFolder } from './make-folder.ts';
 import { Observations } from './observations.ts';
 import { SqliteOutbox } from './outbox.ts';
 import { Retention, type PruneOutcome } from './retention.ts';
@@ -84,7 +84,7 @@ export class Store {
    */
   static open(options: StoreOptions, deps: StoreDeps): Store {
     try {
-      mkdirSync(options.stateDir, { recursive: true, mode: 0o750 });
+      makeFolder(options.stateDir);
     } catch (cause) {
       throw new AgentError('store_failed', 'the state folder cannot be made', { cause });
     }
