@@ -7,7 +7,7 @@ import { isoTime, type Clock } from './clock.ts';
 import type { Camera as CameraSettings } from './config/schema.ts';
 import type { CalibrationSummary, Observation } from './contract/observation.ts';
 import type { CameraState } from './contract/states.ts';
-import { isAbort } from './errors.ts';
+import { AgentError, isAbort } from './errors.ts';
 import type { CameraHealth as HealthLine } from './health/types.ts';
 import type { Log } from './log.ts';
 import { burstView, meanEmbedding, observeBurst, reasonOf, usedResults, type Burst } from './observe.ts';
@@ -63,6 +63,7 @@ export class Station {
   readonly #log: Log;
   readonly #health: CameraHealth;
   readonly #frozen = new FrozenDetector(FROZEN);
+  readonly #closing = new AbortController();
   #turn: Promise<unknown> = Promise.resolve();
   #latest: Observation | null = null;
   #latestFrame: Frame | null = null;
@@ -91,13 +92,25 @@ export class Station {
     } catch (thrown) {
       if (!isAbort(thrown)) throw thrown;
     } finally {
+      // First, so that a capture in hand is given up and not recorded as the camera's failure.
+      this.#closing.abort();
       await camera.close();
     }
   }
 
-  /** One observation now. Rejects as the store does, or when the signal aborts. */
-  capture(signal: AbortSignal): Promise<Observation> {
-    return this.#inTurn(() => this.#observe({ dueAtMs: this.#deps.clock.nowMs(), skipped: null }, signal));
+  /** One observation now. Rejects as the store does, when the signal aborts, or with `vision_closed` at the end. */
+  async capture(signal: AbortSignal): Promise<Observation> {
+    const closing = this.#closing.signal;
+    const either = AbortSignal.any([signal, closing]);
+    try {
+      return await this.#inTurn(() => {
+        either.throwIfAborted();
+        return this.#observe({ dueAtMs: this.#deps.clock.nowMs(), skipped: null }, either);
+      });
+    } catch (thrown) {
+      if (!closing.aborted || !isAbort(thrown)) throw thrown;
+      throw new AgentError('vision_closed', 'the agent is stopping', { cause: thrown });
+    }
   }
 
   #inTurn<T>(work: () => Promise<T>): Promise<T> {
