@@ -24,6 +24,7 @@ const CODES: Partial<Record<AgentError['code'], number>> = {
   config_invalid: EXIT.config,
   agent_unreachable: EXIT.unavailable,
   mqtt_unreachable: EXIT.unavailable,
+  mqtt_port_taken: EXIT.unavailable,
   http_listen: EXIT.unavailable,
   store_locked: EXIT.unavailable,
 };
