@@ -31,6 +31,7 @@ async function openBare(bundle: Bundle, threads: number): Promise<(jpeg: Uint8Ar
     extra: { session: { intra_op: { allow_spinning: '0' } } },
   });
   sharp.cache(false);
+  sharp.concurrency(1);
   return async (jpeg) => {
     const started = performance.now();
     const pixels = await sharp(jpeg)
@@ -59,7 +60,10 @@ function cameraOf(next: () => Uint8Array): Camera {
 
 const NO_SCHEDULE: Schedule = { slots: async function* () {}, nextRunAtMs: () => null, description: 'none' };
 
-/** From the encoded frame to the record on the disk, beside bare decode and `session.run` with the same threads. */
+/**
+ * From the encoded frame to the record on the disk, beside bare decode and `session.run`. Both get the same buffers,
+ * one inference thread and one libvips thread; ours judges the frame and crosses a process boundary besides.
+ */
 export async function frameToRecord(
   bundle: Bundle,
   pictures: readonly Uint8Array[],
