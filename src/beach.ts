@@ -1,7 +1,7 @@
 import { openCamera } from './camera/open.ts';
 import { SiteCalibration } from './calibration/calibration.ts';
 import { SelfLabeller } from './calibration/self-label.ts';
-import type { Clock } from './clock.ts';
+import { isoTime, type Clock } from './clock.ts';
 import type { Camera as CameraSettings } from './config/schema.ts';
 import type { CalibrationSummary } from './contract/observation.ts';
 import { AgentError, isAbort } from './errors.ts';
@@ -130,7 +130,10 @@ export class Beach {
   #observed(station: Station, observed: Observed): void {
     const { observation, burst } = observed;
     const { wave, status, reasons, calibration } = observation;
-    this.#deps.link.setState(`camera/${station.id}/latest`, observation);
+    const { link, clock } = this.#deps;
+    // With a link it goes out now; without one it was not published yet.
+    const published_at = link.connected ? isoTime(clock.nowMs()) : null;
+    link.setState(`camera/${station.id}/latest`, { ...observation, published_at });
     const truth = burst?.frames.at(-1)?.truth;
     this.#deps.log.info(
       {

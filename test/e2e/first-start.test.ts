@@ -87,6 +87,8 @@ describe('a first start, on defaults', () => {
     expect(
       listener.heard.map(({ topic, payload }) => contractFault(topic, Buffer.from(payload))).filter(Boolean),
     ).toEqual([]);
+    const latest = listener.heard.filter(({ topic }) => topic.endsWith('/latest')).at(-1);
+    expect(latest?.payload).toMatch(/"published_at":"2/);
   });
 
   it('learns metres from the labels of the simulation: nearer to the truth than the median', async () => {
