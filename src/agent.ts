@@ -216,7 +216,7 @@ export class Agent {
             version: serving.model?.version ?? null,
             digest: serving.model?.digest ?? null,
             phase: serving.modelState().phase,
-            trusted: !settings.model.allowUnsigned,
+            trusted: serving.trusted,
           }),
           clock: () => clockSync.state(),
         },

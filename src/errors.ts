@@ -50,6 +50,7 @@ export const ERROR_CODES = {
     retryable: false,
     hint: 'the bundle holds links, stray files or references to the outside; pack it anew',
   },
+  model_unsigned: { retryable: false, hint: 'install a signed model, or set model.allowUnsigned' },
   model_digest_mismatch: { retryable: false, hint: 'the bundle was changed or damaged; install it again' },
   model_requires: { retryable: false, hint: 'this model needs another agent version, provider or hardware' },
   model_golden_mismatch: { retryable: false, hint: 'the model does not reproduce its golden outputs here' },

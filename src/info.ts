@@ -53,7 +53,7 @@ export function describeAgent(input: InfoInput): Info {
       provider,
       outcome,
       threads,
-      median_ms: medianMs,
+      median_ms: medianMs === null ? null : Number(medianMs.toFixed(2)),
       reason,
     })),
     cameras: input.stations.map((station) => ({

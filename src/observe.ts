@@ -7,7 +7,10 @@ import type { FrameResult, ViewSignature, VisionClient } from './vision/protocol
 
 /** One burst after vision: the raw material of a record. */
 export interface Burst {
-  readonly frames: readonly Frame[];
+  /** When each frame came and what is known of it; the bytes are let go as soon as they are analysed. */
+  readonly frames: readonly Omit<Frame, 'bytes'>[];
+  /** The newest frame whole. */
+  readonly lastFrame: Frame | null;
   /** Results of the frames that could be decoded, in order. */
   readonly results: readonly FrameResult[];
   /** Why frames are missing, in order of occurrence: from the camera or from vision. */
@@ -29,18 +32,21 @@ export async function observeBurst(
 ): Promise<Burst> {
   const { camera, vision, clock } = deps;
   const startedMs = clock.monoMs();
-  const frames: Frame[] = [];
+  const frames: Omit<Frame, 'bytes'>[] = [];
+  let lastFrame: Frame | null = null;
   const analyses: Promise<FrameResult | AgentError>[] = [];
   let cameraFailure: AgentError | null = null;
   try {
     for await (const frame of camera.capture({ ...settings.burst, timeoutS: settings.timeoutS }, signal)) {
-      frames.push(frame);
+      const { bytes, ...moment } = frame;
+      frames.push(moment);
+      lastFrame = frame;
       const options = {
         roi: settings.roi,
         privacyMasks: settings.privacyMasks,
         priority: 'schedule' as const,
       };
-      analyses.push(vision.analyze(frame.bytes, options, signal).catch(asAgentError));
+      analyses.push(vision.analyze(bytes, options, signal).catch(asAgentError));
     }
   } catch (error) {
     cameraFailure = asAgentError(error);
@@ -52,7 +58,15 @@ export async function observeBurst(
   const results = outcomes.filter((outcome): outcome is FrameResult => !(outcome instanceof AgentError));
   const failures = outcomes.filter((outcome) => outcome instanceof AgentError);
   if (cameraFailure) failures.unshift(cameraFailure);
-  return { frames, results, failures, cameraFailure, captureMs, totalMs: clock.monoMs() - startedMs };
+  return {
+    frames,
+    lastFrame,
+    results,
+    failures,
+    cameraFailure,
+    captureMs,
+    totalMs: clock.monoMs() - startedMs,
+  };
 }
 
 /** The code of a failure as an observation's reason. */

@@ -251,6 +251,7 @@ export function buildRecord(context: RecordContext, input: RecordInput): Observa
 
 const EMPTY_BURST: Burst = {
   frames: [],
+  lastFrame: null,
   results: [],
   failures: [],
   cameraFailure: null,

@@ -75,15 +75,14 @@ export class Serving implements VisionClient {
   /** Opens the wanted bundle, or the shipped one. Throws only when not even that can be read. */
   async open(signal: AbortSignal): Promise<void> {
     const { model, shippedDir, installedDirs } = this.#options;
-    const { bundle, slot, fallback } = await resolveActive({
-      shippedDir,
-      installedDirs,
-      active: model.active,
-      signal,
-    });
+    // Nothing but the shipped bundle is signed for yet.
+    const refused = model.active !== null && !model.allowUnsigned;
+    const active = refused ? null : model.active;
+    const { bundle, slot, fallback } = await resolveActive({ shippedDir, installedDirs, active, signal });
     this.#bundle = bundle;
     this.#slot = slot;
-    if (fallback) this.#sayFallback(fallback);
+    if (refused) this.#sayFallback(new AgentError('model_unsigned', 'the wanted model is not signed'));
+    else if (fallback) this.#sayFallback(fallback);
   }
 
   /** The wanted bundle can be read but not run: the shipped one takes its place. */
@@ -171,7 +170,7 @@ export class Serving implements VisionClient {
         .catch(() => signal?.throwIfAborted());
     }
     if (this.#process) return this.#process;
-    throw new AgentError('vision_start_failed', this.#failure?.message ?? 'the model is being loaded');
+    throw this.#failure ?? new AgentError('vision_start_failed', 'the model is being loaded');
   }
 
   async analyze(bytes: Uint8Array, options: FrameOptions, signal?: AbortSignal): Promise<FrameResult> {
@@ -197,6 +196,11 @@ export class Serving implements VisionClient {
   /** When a request was last answered, well or badly, monotonic ms; null while nobody waits for one. */
   get lastProgressMonoMs(): number | null {
     return this.#waiting === 0 ? null : this.#progressMonoMs;
+  }
+
+  /** False when it serves only because `model.allowUnsigned` is set. */
+  get trusted(): boolean {
+    return this.#slot === 'factory';
   }
 
   get bundle(): Bundle | null {

@@ -150,7 +150,7 @@ export class Station {
       view: embedding && view,
     });
     this.#latest = observation;
-    this.#latestFrame = burst?.frames.at(-1) ?? this.#latestFrame;
+    this.#latestFrame = burst?.lastFrame ?? this.#latestFrame;
     if (burst) this.#follow(burst, observation);
     this.#deps.onObserved({ observation, burst, estimate });
     return observation;

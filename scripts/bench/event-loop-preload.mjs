@@ -12,7 +12,7 @@ process.on('SIGUSR2', () => {
   }
   const ms = (ns) => ns / 1e6 - RESOLUTION_MS;
   writeFileSync(
-    process.env.SWELLSIGHT_BENCH_LAG_FILE,
+    process.env.EVENT_LOOP_LAG_FILE,
     JSON.stringify({
       p50: ms(histogram.percentile(50)),
       p99: ms(histogram.percentile(99)),

@@ -164,8 +164,12 @@ function summarise(calibration: ViewCalibration | undefined, view: ViewCheck['st
   return {
     labels: calibration?.labels ?? 0,
     labels_wanted: calibration?.labelsWanted ?? RIDGE_LABELS,
-    loo_mae_m: calibration?.leftOut?.ridgeMaeM ?? null,
-    loo_median_mae_m: calibration?.leftOut?.medianMaeM ?? null,
+    loo_mae_m: millimetres(calibration?.leftOut?.ridgeMaeM),
+    loo_median_mae_m: millimetres(calibration?.leftOut?.medianMaeM),
     view,
   };
 }
+
+/** Metres to three digits, or null. */
+const millimetres = (valueM: number | undefined): number | null =>
+  valueM === undefined ? null : Number(valueM.toFixed(3));

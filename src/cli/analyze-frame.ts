@@ -49,7 +49,15 @@ export async function analyzeFile(file: string, deps: AnalyzeDeps): Promise<Anal
     failures.push(readFailure(thrown, file));
   }
   const totalMs = performance.now() - startedMs;
-  const burst: Burst = { frames: [], results, failures, cameraFailure: null, captureMs: 0, totalMs };
+  const burst: Burst = {
+    frames: [],
+    lastFrame: null,
+    results,
+    failures,
+    cameraFailure: null,
+    captureMs: 0,
+    totalMs,
+  };
   const estimate = estimateOf(burst, deps.calibration);
   const record = buildRecord(
     {

@@ -5,6 +5,7 @@ import type { AnalyzeOptions } from './analyze.ts';
 import type { CalibrateCommandOptions } from './calibrate.ts';
 import { DEFAULT_URL } from './client.ts';
 import type { DoctorOptions } from './doctor.ts';
+import type { BenchOptions } from './bench.ts';
 import type { RunOptions } from './run.ts';
 import type { ConfigOptions } from './settings.ts';
 import { EXIT, exitCodeOf, jsonText, paint, processTerminal, type Terminal } from './terminal.ts';
@@ -75,6 +76,12 @@ function commandTree(choose: (action: Action) => void): Command {
     .option('--pretty', 'lines for people instead of JSON; by itself on a terminal')
     .action((options: RunOptions) =>
       choose(async (terminal) => (await import('./run.ts')).runAgent(options, terminal)),
+    );
+  command('bench', 'speed and memory of this machine beside a bare reference (minutes)')
+    .option('--json-file <file>', 'also write the table as JSON')
+    .option('--only <part>', 'frame, load, start or idle')
+    .action((options: BenchOptions) =>
+      choose(async (terminal) => (await import('./bench.ts')).bench(options, terminal)),
     );
   command('check-config', 'check the configuration; every fault at once')
     .addOption(config())

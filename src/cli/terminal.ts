@@ -21,6 +21,7 @@ export const EXIT = { ok: 0, failed: 1, usage: 2, unavailable: 69, config: 78 } 
 
 const CODES: Partial<Record<AgentError['code'], number>> = {
   usage: EXIT.usage,
+  request_invalid: EXIT.usage,
   config_invalid: EXIT.config,
   agent_unreachable: EXIT.unavailable,
   mqtt_unreachable: EXIT.unavailable,

@@ -53,7 +53,7 @@ export const COMMAND_ARGS = {
   label: Type.Object(
     {
       observation_id: Type.String({ format: 'uuid' }),
-      height_m: Type.Number({ minimum: 0, maximum: 30 }),
+      height_m: Type.Number({ minimum: 0, maximum: 25 }),
       observer: Type.Optional(Type.String({ maxLength: 100 })),
       note: Type.Optional(Type.String({ maxLength: 1000 })),
     },

@@ -38,6 +38,9 @@ export const REASONS = [
   'vision_closed',
   'vision_start_failed',
   'vision_output_invalid',
+  'model_golden_mismatch',
+  'model_requires',
+  'provider_unavailable',
   'internal',
 ] as const;
 export type Reason = (typeof REASONS)[number];

@@ -8,7 +8,7 @@ import type { BurstRow, LabelRow } from './rows.ts';
 import type { Labels } from './types.ts';
 import type { Writer } from './writer.ts';
 
-const HIGHEST_M = 30;
+const HIGHEST_M = 25;
 const MOST_IMPORTED = 10_000;
 const LONGEST_EMBEDDING = 65_536;
 
@@ -52,7 +52,7 @@ export class SqliteLabels implements Labels {
 
   add(given: Omit<Label, 'camera' | 'createdAtMs' | 'group'> & { readonly group?: string }): Label {
     const { clock, writer } = this.#deps;
-    if (!isHeight(given.heightM)) throw new AgentError('label_refused', 'the height is not within 0 to 30 m');
+    if (!isHeight(given.heightM)) throw new AgentError('label_refused', 'the height is not within 0 to 25 m');
     const label: Label = {
       observationId: given.observationId,
       camera: this.#cameraOf(given.observationId),
@@ -143,7 +143,7 @@ function checkImport(bursts: readonly LabelledBurst[]): void {
   for (const { label, embedding, view } of bursts) {
     const { observationId } = label;
     if (observationId === '' || observationId.length > 200) refuse('a burst has no usable id');
-    if (!isHeight(label.heightM)) refuse(`burst ${observationId}: the height is not within 0 to 30 m`);
+    if (!isHeight(label.heightM)) refuse(`burst ${observationId}: the height is not within 0 to 25 m`);
     if (!Number.isSafeInteger(label.createdAtMs)) refuse(`burst ${observationId}: no time`);
     if (embedding.length !== length || length === 0 || length > LONGEST_EMBEDDING)
       refuse(`burst ${observationId}: the embedding's length differs`);

@@ -251,7 +251,7 @@ describe('a model that loops for ever on a red picture', () => {
     cpSync(bundleDir('loop-when-red'), installed, { recursive: true });
     agent = await RunningAgent.start(
       {
-        model: { active: `${manifest.name}/${manifest.version}` },
+        model: { active: `${manifest.name}/${manifest.version}`, allowUnsigned: true },
         inference: { timeoutS: 2, providers: ['cpu'], threads: 1 },
         heartbeat: { intervalS: 1 },
         mqtt: { embedded: { port: await freePort() } },

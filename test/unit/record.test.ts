@@ -85,11 +85,10 @@ const rejectedBy = (reason: 'glare' | 'fog'): FrameResult =>
 
 function burst(results: readonly FrameResult[], failures: readonly AgentError[] = []): Burst {
   const frames = results.map((_, index) => ({
-    bytes: new Uint8Array(),
     capturedAtMs: 1000 * index,
     monoMs: 5000 + 1000 * index,
   }));
-  return { frames, results, failures, cameraFailure: failures[0] ?? null, captureMs: 100, totalMs: 120 };
+  return { frames, lastFrame: null, results, failures, cameraFailure: failures[0] ?? null, captureMs: 100, totalMs: 120 };
 }
 
 const record = (more: Partial<RecordInput>) =>

@@ -76,7 +76,7 @@ describe('commands that concern a running agent', () => {
     expect((await cli('label', OBSERVATION_ID, 'high')).code).toBe(2);
     expect((await cli('label', OBSERVATION_ID)).code).toBe(2);
     const absurd = await cli('label', OBSERVATION_ID, '99');
-    expect([absurd.code, absurd.stderr.includes('height_m')]).toEqual([1, true]);
+    expect([absurd.code, absurd.stderr.includes('height_m')]).toEqual([2, true]);
   });
 
   it('observations hands its options on, and tells how to go on', async () => {
