@@ -21,6 +21,9 @@ export interface Burst {
   readonly totalMs: number;
 }
 
+/** Frames of one burst that may wait for their analysis. */
+const MOST_WAITING = 3;
+
 /**
  * Captures one burst and has each frame analysed while the camera waits for the next one.
  * Never throws for what cameras and pictures do: that is in `failures`. Throws only when the signal aborts.
@@ -47,6 +50,8 @@ export async function observeBurst(
         priority: 'schedule' as const,
       };
       analyses.push(vision.analyze(bytes, options, signal).catch(asAgentError));
+      // Encoded frames are megabytes: a camera that is faster than the model waits for it.
+      if (analyses.length >= MOST_WAITING) await analyses.at(-MOST_WAITING);
     }
   } catch (error) {
     cameraFailure = asAgentError(error);

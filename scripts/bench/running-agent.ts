@@ -50,6 +50,7 @@ async function start(
       stateDir: join(dir, 'var'),
       http: { port: await freePort() },
       mqtt: { embedded: { port: await freePort() } },
+      inference: { providers: ['cpu'], threads: 1 },
       cameras: [{ id: 'bench', kind: 'directory', path: folder, replay: 'loop', ...camera }],
     }),
   );
@@ -63,6 +64,8 @@ async function start(
     },
   });
   let observations = 0;
+  // A bench that fails must not leave an agent behind that spoils the next one.
+  process.once('exit', () => child.kill('SIGKILL'));
   const first = await new Promise<number>((resolve, reject) => {
     child.once('exit', (code) => reject(new Error(`the agent ended with ${String(code)}`)));
     child.stdout.setEncoding('utf8').on('data', (text: string) => {
