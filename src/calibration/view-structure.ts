@@ -80,13 +80,19 @@ const FEWEST_VIEWS = 4;
 const MOST_DRAWN01 = 0.2;
 /** Cells around a drawn edge that it reaches. */
 const REACH = 2;
+/** A privacy mask is painted anew in each frame, to the same value; no sensor holds so still. */
+const PAINTED_RANGE = 0.25;
+const FEWEST_PAINTED_VIEWS = 2;
+/** More than this is one picture given several times. */
+const MOST_PAINTED01 = 0.6;
 
 /**
- * 0 around edges that are drawn into the picture, 1 elsewhere: burned-in text and privacy masks stay where they are
- * when the camera turns. Null when that cannot be told: few views, or all in the same light.
+ * 0 around what is drawn into the picture, 1 elsewhere: privacy masks and burned-in text stay where they are when the
+ * camera turns. A mask is told by its constancy, from two views on; text by edges that do not take part in the change of
+ * the light, from four on. Null when nothing is drawn, or when that cannot be told.
  */
 export function drawnMask(grids: readonly Float64Array[]): Float64Array | null {
-  if (grids.length < FEWEST_VIEWS) return null;
+  if (grids.length < FEWEST_PAINTED_VIEWS) return null;
   const range = new Float64Array(CELLS);
   const mean = new Float64Array(CELLS);
   for (let at = 0; at < CELLS; at += 1) {
@@ -94,13 +100,30 @@ export function drawnMask(grids: readonly Float64Array[]): Float64Array | null {
     range[at] = Math.max(...values) - Math.min(...values);
     mean[at] = values.reduce((sum, value) => sum + value, 0) / values.length;
   }
-  if ((range.toSorted()[CELLS >> 1] ?? 0) < LIGHT_RANGE) return null;
-  const { re, im } = edgeField(mean, null);
+  const painted = cellsWhere((at) => (range[at] ?? 0) <= PAINTED_RANGE);
+  const constant = painted.length <= MOST_PAINTED01 * CELLS ? painted : [];
+  const cells = [...constant, ...burnedIn(grids.length, range, mean)];
+  if (cells.length === 0) return null;
   const weight = new Float64Array(CELLS).fill(1);
-  for (let at = 0; at < CELLS; at += 1)
-    if ((range[at] ?? 0) <= DRAWN_RANGE && Math.hypot(re[at] ?? 0, im[at] ?? 0) >= 0.5) silence(weight, at);
+  for (const at of cells) silence(weight, at);
+  return weight;
+}
+
+/** Cells at edges that stay as they are while the light changes; none where too much of the picture would be so. */
+function burnedIn(views: number, range: Float64Array, mean: Float64Array): readonly number[] {
+  if (views < FEWEST_VIEWS || (range.toSorted()[CELLS >> 1] ?? 0) < LIGHT_RANGE) return [];
+  const { re, im } = edgeField(mean, null);
+  const edges = cellsWhere(
+    (at) => (range[at] ?? 0) <= DRAWN_RANGE && Math.hypot(re[at] ?? 0, im[at] ?? 0) >= 0.5,
+  );
+  const weight = new Float64Array(CELLS).fill(1);
+  for (const at of edges) silence(weight, at);
   const drawn = weight.reduce((sum, one) => sum + 1 - one, 0);
-  return drawn === 0 || drawn > MOST_DRAWN01 * CELLS ? null : weight;
+  return drawn > MOST_DRAWN01 * CELLS ? [] : edges;
+}
+
+function cellsWhere(holds: (at: number) => boolean): readonly number[] {
+  return Array.from({ length: CELLS }, (_, at) => at).filter(holds);
 }
 
 function silence(weight: Float64Array, at: number): void {

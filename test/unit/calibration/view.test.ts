@@ -37,7 +37,26 @@ const text = (view: ViewSignature): ViewSignature => {
   return { ...view, luma };
 };
 
+/** A quarter of the picture painted over, in light that hardly changes: only its being constant tells it. */
+const masked = (view: ViewSignature): ViewSignature => {
+  const luma = view.luma.slice();
+  for (let y = 20; y < 65; y += 1) luma.fill(128, y * 160 + 50, y * 160 + 130);
+  return { ...view, luma };
+};
+
 describe('checkView', () => {
+  it.each([3, 8])('is not held fast by a privacy mask, from %d labels in the same light on', (count) => {
+    const views = Array.from({ length: count }, (_, i) =>
+      masked(drawnView({ seed: i, light: 0.9 + 0.01 * i })),
+    );
+    const behind = runNow(buildViewReference(views, true));
+    expect(checkView(behind, masked(drawnView({ seed: 95, light: 0.93 })))).toMatchObject({ state: 'same' });
+    for (const move of [{ shiftX01: 0.1 }, { shiftY01: -0.1 }, { zoom: 1.13 }]) {
+      const check = checkView(behind, masked(drawnView({ seed: 94, light: 0.93, ...move })));
+      expect(check.state, JSON.stringify(move)).not.toBe('same');
+    }
+  });
+
   it.each([
     ['at another hour', { light: 0.35 }],
     ['in glare', { light: 1.3 }],
