@@ -88,7 +88,15 @@ function burst(results: readonly FrameResult[], failures: readonly AgentError[] 
     capturedAtMs: 1000 * index,
     monoMs: 5000 + 1000 * index,
   }));
-  return { frames, lastFrame: null, results, failures, cameraFailure: failures[0] ?? null, captureMs: 100, totalMs: 120 };
+  return {
+    frames,
+    lastFrame: null,
+    results,
+    failures,
+    cameraFailure: failures[0] ?? null,
+    captureMs: 100,
+    totalMs: 120,
+  };
 }
 
 const record = (more: Partial<RecordInput>) =>
