@@ -16,7 +16,7 @@ import { surfcamDir } from '../../fixtures/surfcam.ts';
 
 const frames = surfcamDir();
 
-describe.skipIf(frames === null)('calibrate on real frames (skipped: shared/surfcam is missing)', () => {
+describe.skipIf(frames === null)('calibrate on real frames (needs the real beach frames)', () => {
   const surfcam = frames ?? '';
   let bundle: Bundle;
   let vision: VisionProcess;

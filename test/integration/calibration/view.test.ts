@@ -27,7 +27,7 @@ const zoomed = (w: Window, by: number): Window => {
   return { x: w.x + (w.size - size) / 2, y: w.y + (w.size - size) / 2, size };
 };
 
-describe.skipIf(frames === null)('view check on real frames (skipped: shared/surfcam is missing)', () => {
+describe.skipIf(frames === null)('view check on real frames (needs the real beach frames)', () => {
   const dir = join(frames ?? '', 'frames');
   const decoded = new Map<string, Promise<{ data: Buffer; width: number; height: number }>>();
   const decode = (file: string) => {
