@@ -8,6 +8,7 @@ import type { Camera as CameraSettings } from './config/schema.ts';
 import type { CalibrationSummary, Observation } from './contract/observation.ts';
 import type { CameraState } from './contract/states.ts';
 import { AgentError, isAbort } from './errors.ts';
+import { estimateHeight, UNCALIBRATED } from './estimate.ts';
 import type { CameraHealth as HealthLine } from './health/types.ts';
 import type { Log } from './log.ts';
 import { burstView, meanEmbedding, observeBurst, reasonOf, usedResults, type Burst } from './observe.ts';
@@ -46,14 +47,6 @@ export interface Observed {
 
 /** Measured on real frames 75 to 100 s apart, none of which is the same picture; nearer ones were not measured. */
 const FROZEN = { bursts: 3, minSpanMs: 75_000 };
-
-const UNCALIBRATED: CalibrationSummary = {
-  labels: 0,
-  labels_wanted: 8,
-  loo_mae_m: null,
-  loo_median_mae_m: null,
-  view: 'unknown',
-};
 
 /** One camera's life: slot, burst, vision, record, state. Nothing overlaps: a capture on request waits its turn. */
 export class Station {
@@ -236,23 +229,4 @@ export class Station {
     const { lastFrameMonoMs } = this.#health.state();
     return lastFrameMonoMs === null ? null : Math.round(this.#deps.clock.monoMs() - lastFrameMonoMs) / 1000;
   }
-}
-
-function estimateHeight(
-  calibration: SiteCalibration | null,
-  embedding: Float32Array | null,
-  view: ReturnType<typeof burstView>,
-): HeightEstimate {
-  if (calibration && embedding) return calibration.estimate(embedding, view);
-  const summary = calibration?.summary() ?? UNCALIBRATED;
-  return {
-    heightM: null,
-    lowM: null,
-    highM: null,
-    coverage: null,
-    basis: null,
-    reason: 'uncalibrated',
-    medianM: null,
-    summary,
-  };
 }

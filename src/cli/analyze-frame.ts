@@ -1,7 +1,7 @@
 import { readFile, stat } from 'node:fs/promises';
 import type { SiteCalibration } from '../calibration/calibration.ts';
-import type { HeightEstimate } from '../calibration/types.ts';
 import type { ModelRef, Observation } from '../contract/observation.ts';
+import { estimateHeight } from '../estimate.ts';
 import { AgentError, asAgentError } from '../errors.ts';
 import { burstView, meanEmbedding, usedResults, type Burst } from '../observe.ts';
 import { buildRecord } from '../record.ts';
@@ -58,7 +58,8 @@ export async function analyzeFile(file: string, deps: AnalyzeDeps): Promise<Anal
     captureMs: 0,
     totalMs,
   };
-  const estimate = estimateOf(burst, deps.calibration);
+  const used = usedResults(burst);
+  const estimate = estimateHeight(deps.calibration, meanEmbedding(used), burstView(used));
   const record = buildRecord(
     {
       site: 'local',
@@ -92,20 +93,4 @@ function readFailure(thrown: unknown, file: string): AgentError {
   if (thrown instanceof Error && 'syscall' in thrown && !(thrown instanceof AgentError))
     return new AgentError('image_empty', `${file} cannot be read`, { cause: thrown });
   return asAgentError(thrown);
-}
-
-function estimateOf(burst: Burst, calibration: SiteCalibration): HeightEstimate {
-  const used = usedResults(burst);
-  const embedding = meanEmbedding(used);
-  if (embedding !== null) return calibration.estimate(embedding, burstView(used));
-  return {
-    heightM: null,
-    lowM: null,
-    highM: null,
-    coverage: null,
-    basis: null,
-    reason: 'uncalibrated',
-    medianM: null,
-    summary: calibration.summary(),
-  };
 }
