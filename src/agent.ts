@@ -152,7 +152,10 @@ export class Agent {
         log: part('mqtt'),
         random,
         raise,
-        onConnected: () => forwarder.linkUp(),
+        onConnected: () => {
+          forwarder.linkUp();
+          heartbeat.nudge();
+        },
         onCommand: (name, packet) => commands.receive(name, packet),
       },
     );
@@ -192,7 +195,7 @@ export class Agent {
       },
     );
     liveness.start(signal);
-    const heartbeat = new Heartbeat(
+    const heartbeat: Heartbeat = new Heartbeat(
       {
         intervalS: settings.heartbeat.intervalS,
         stateDir: settings.stateDir,
@@ -289,7 +292,15 @@ export class Agent {
       },
       () => undefined,
     );
-    running.push(background('vision', serving.start(signal).then(publishStates)));
+    running.push(
+      background(
+        'vision',
+        serving.start(signal).then(() => {
+          publishStates();
+          heartbeat.nudge();
+        }),
+      ),
+    );
     running.push(...beach.run(signal).map((work) => background('camera', work)));
     state = 'online';
     const { host } = settings.http;

@@ -40,6 +40,9 @@ export class Heartbeat {
   #seq = 0;
   #dropped = 0;
   #latest: Health | null = null;
+  #nudged = new AbortController();
+  /** Nudged since the last beat began. */
+  #due = false;
 
   constructor(options: HeartbeatOptions, deps: HeartbeatDeps) {
     this.#options = options;
@@ -62,6 +65,7 @@ export class Heartbeat {
     try {
       while (!signal.aborted) {
         const dueMs = clock.monoMs() + intervalMs;
+        this.#due = false;
         this.#seq += 1;
         this.#latest = await this.take();
         this.#dropped = this.#latest.outbox.dropped_total;
@@ -70,10 +74,26 @@ export class Heartbeat {
         } catch (thrown) {
           log.warn({ err: thrown }, 'heartbeat not handed on');
         }
-        await clock.sleep(Math.max(0, dueMs - clock.monoMs()), signal);
+        await this.#pause(Math.max(0, dueMs - clock.monoMs()), signal);
       }
     } catch (thrown) {
       if (!isAbort(thrown)) throw thrown;
+    }
+  }
+
+  /** Beats now instead of at the end of the interval: something changed that a dashboard should not wait for. */
+  nudge(): void {
+    this.#due = true;
+    this.#nudged.abort();
+  }
+
+  async #pause(ms: number, signal: AbortSignal): Promise<void> {
+    if (this.#due) return;
+    this.#nudged = new AbortController();
+    try {
+      await this.#deps.clock.sleep(ms, AbortSignal.any([signal, this.#nudged.signal]));
+    } catch (thrown) {
+      if (signal.aborted || !isAbort(thrown)) throw thrown;
     }
   }
 

@@ -2,6 +2,7 @@ import { Ajv } from 'ajv';
 import addFormatsModule from 'ajv-formats';
 import { readFileSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { systemClock } from '../../../src/clock.ts';
 import { Health } from '../../../src/contract/health.ts';
 import { DEGRADED_CODES } from '../../../src/health/degraded.ts';
 import { Heartbeat, type HeartbeatDeps } from '../../../src/health/heartbeat.ts';
@@ -73,6 +74,29 @@ function heartbeat(sources: Partial<HealthSources> = {}, deps: Partial<Heartbeat
 }
 
 describe('Heartbeat', () => {
+  it('beats at once when it is nudged, also in the middle of a beat, and not again until the interval is over', async () => {
+    const stop = new AbortController();
+    const beats: number[] = [];
+    const beating = heartbeat(
+      {},
+      {
+        clock: systemClock,
+        sink: ({ seq }) => {
+          beats.push(seq);
+          if (seq === 1) beating.nudge();
+        },
+      },
+    );
+    const running = beating.run(stop.signal);
+    await expect.poll(() => beats, { timeout: 5000 }).toEqual([1, 2]);
+    beating.nudge();
+    await expect.poll(() => beats, { timeout: 5000 }).toEqual([1, 2, 3]);
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    expect(beats).toEqual([1, 2, 3]);
+    stop.abort();
+    await running;
+  });
+
   it('makes a record of the contract', async () => {
     const record = await heartbeat().take();
     expect(isHealth(record), JSON.stringify(isHealth.errors)).toBe(true);
