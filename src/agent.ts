@@ -226,7 +226,7 @@ export class Agent {
         sink: (health) => link.setState('health', health, { expiryS: 3 * settings.heartbeat.intervalS }),
       },
     );
-    let lastHealth = await heartbeat.take();
+    const firstHealth = await heartbeat.take();
 
     // The outside: one set of methods for commands, HTTP and the command line.
     let machine: Awaited<typeof hardware> | null = null;
@@ -252,7 +252,7 @@ export class Agent {
       refit: (camera) => beach.refit(camera),
       state: () => state,
       info,
-      health: () => (lastHealth = heartbeat.latest ?? lastHealth),
+      health: () => heartbeat.latest ?? firstHealth,
       modelState: () => serving.modelState(),
       alive: () => liveness.report().alive,
       nowMs: () => clock.nowMs(),

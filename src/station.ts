@@ -1,6 +1,6 @@
 import type { Camera, Frame } from './camera/camera.ts';
 import { FrozenDetector } from './camera/frozen.ts';
-import { CameraHealth } from './camera/state.ts';
+import { CameraHealth, type CameraTransition } from './camera/state.ts';
 import type { SiteCalibration } from './calibration/calibration.ts';
 import type { HeightEstimate } from './calibration/types.ts';
 import { isoTime, type Clock } from './clock.ts';
@@ -159,26 +159,26 @@ export class Station {
 
   /** The camera's state follows from what it gave, not from what the sea looked like. */
   #follow(burst: Burst, observation: Observation): void {
-    const before = this.#health.state();
-    const last = burst.frames.at(-1);
-    if (burst.cameraFailure && burst.frames.length === 0) this.#health.failed(reasonOf(burst.cameraFailure));
-    else if (last) {
-      if (observation.reasons.includes('frozen')) this.#health.frozen(last.monoMs);
-      else if (observation.reasons.includes('obstructed')) this.#health.obstructed(last.monoMs);
-      else this.#health.captured(last.monoMs);
-    }
-    const after = this.#health.state();
-    if (after.state === before.state && after.reason === before.reason) return;
-    const state = this.state();
-    this.#deps.onState(state);
-    if (before.state === 'starting' && after.state === 'up') return;
+    const transition = this.#report(burst, observation);
+    if (transition === null) return;
+    const { from, to, reason } = transition;
+    this.#deps.onState(this.state());
+    if (from === 'starting' && to === 'up') return;
     this.#deps.raise({
       type: 'camera_state',
-      severity: after.state === 'up' ? 'info' : 'warning',
-      code: after.reason ?? after.state,
-      message: `Camera ${this.settings.id} is ${after.state}.`,
-      context: { camera: this.settings.id, state: after.state, before: before.state, reason: after.reason },
+      severity: to === 'up' ? 'info' : 'warning',
+      code: reason ?? to,
+      message: `Camera ${this.settings.id} is ${to}.`,
+      context: { camera: this.settings.id, state: to, before: from, reason },
     });
+  }
+
+  #report(burst: Burst, { reasons }: Observation): CameraTransition | null {
+    const last = burst.frames.at(-1);
+    if (!last) return burst.cameraFailure && this.#health.failed(reasonOf(burst.cameraFailure));
+    if (reasons.includes('frozen')) return this.#health.frozen(last.monoMs);
+    if (reasons.includes('obstructed')) return this.#health.obstructed(last.monoMs);
+    return this.#health.captured(last.monoMs);
   }
 
   get id(): string {

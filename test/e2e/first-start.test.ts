@@ -1,8 +1,9 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { freePort, RunningAgent } from '../fixtures/agent.ts';
+import { RunningAgent } from '../fixtures/agent.ts';
 import { contractFault } from '../fixtures/contract.ts';
+import { freePort } from '../fixtures/mosquitto.ts';
 
 interface Heard {
   readonly topic: string;

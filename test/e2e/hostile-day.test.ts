@@ -4,11 +4,11 @@ import { join } from 'node:path';
 import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Health } from '../../src/contract/health.ts';
-import { freePort, reasonsOf, RunningAgent, type LogLine } from '../fixtures/agent.ts';
+import { reasonsOf, RunningAgent, type LogLine } from '../fixtures/agent.ts';
 import { bundleDir } from '../fixtures/bundles.ts';
 import { httpServer, tcpServer, type TestServer } from '../fixtures/camera-server.ts';
 import { childPids, isGone } from '../fixtures/children.ts';
-import { Mosquitto, type Message } from '../fixtures/mosquitto.ts';
+import { freePort, Mosquitto, type Message } from '../fixtures/mosquitto.ts';
 import { RtspServer } from '../fixtures/rtsp.ts';
 
 const sea = (name: string): Buffer => readFileSync(join(import.meta.dirname, '../fixtures/sea', name));
