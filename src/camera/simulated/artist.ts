@@ -19,8 +19,8 @@ interface Waiting {
 }
 
 const ENTRY = new URL(import.meta.url.endsWith('.ts') ? './process.ts' : './process.js', import.meta.url);
-/** A small heap: the process holds one picture, its textures and its JPEG. */
-const HEAP_FLAGS = ['--max-old-space-size=32', '--max-semi-space-size=2'];
+/** A small heap: one picture, its textures and its JPEG; and, where it runs from source, the stripping of types (25 MB). */
+const HEAP_FLAGS = ['--max-old-space-size=64', '--max-semi-space-size=2'];
 /** Longest end of what the process printed that goes into the error, characters. */
 const STDERR_TAIL = 400;
 
