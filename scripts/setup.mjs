@@ -16,6 +16,11 @@ const SYSTEM_PACKAGES = {
   test: [
     'mosquitto',
     'mosquitto-clients',
+    'nats-server',
+    'nftables',
+    'iproute2',
+    'e2fsprogs',
+    'xfsprogs',
     'openssl',
     'python3-gi',
     'gir1.2-gst-rtsp-server-1.0',
