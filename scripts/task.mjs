@@ -1,4 +1,4 @@
-// npm start | test | setup | bench | build: set up what is missing, then do it under the right Node.
+// npm start | test | setup | bench | fleet | build: set up what is missing, then do it under the right Node.
 import { spawn } from 'node:child_process';
 import { constants } from 'node:os';
 import { dirname, delimiter, join } from 'node:path';
@@ -8,6 +8,7 @@ const TASKS = {
   start: { system: [], script: ['bin/swellsight.mjs', 'run', '--pretty'] },
   test: { system: ['camera', 'test'], script: ['scripts/check.mjs'] },
   bench: { system: ['camera'], script: ['scripts/bench/main.ts'] },
+  fleet: { system: [], script: ['scripts/fleet/main.ts'] },
   setup: { system: ['camera', 'test'] },
   build: { system: [] },
 };

@@ -1,0 +1,142 @@
+import { randomUUID } from 'node:crypto';
+import { isoTime, type Clock } from '../../src/clock.ts';
+import type { Log } from '../../src/log.ts';
+import { Forwarder } from '../../src/mqtt/forwarder.ts';
+import { MqttLink, type LinkOptions } from '../../src/mqtt/link.ts';
+import { Topics } from '../../src/mqtt/topics.ts';
+import { Store } from '../../src/store/store.ts';
+import { cameraState, health, info, modelState, Sea, type Identity } from './messages.ts';
+
+export interface DeviceOptions {
+  readonly mqtt: LinkOptions['mqtt'];
+  readonly base: string;
+  readonly site: string;
+  readonly device: string;
+  readonly stateDir: string;
+  readonly everyS: number;
+  readonly heartbeatS: number;
+}
+
+export interface DeviceDeps {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly random: () => number;
+}
+
+const NOTHING_SEEN = { embedding: null, embeddingDigest: null, view: null };
+
+/**
+ * One device of a simulated fleet: the agent's own store, outbox, forwarder and link; only sea and machine are made up.
+ * It observes every `everyS` at a phase of its own.
+ */
+export class SimulatedDevice {
+  readonly #options: DeviceOptions;
+  readonly #deps: DeviceDeps;
+  readonly #identity: Identity;
+  readonly #store: Store;
+  readonly #sea: Sea;
+  readonly #startedMonoMs: number;
+  readonly #link: MqttLink;
+  readonly #forwarder: Forwarder;
+  readonly #linked = new AbortController();
+  #beats = 0;
+
+  constructor(options: DeviceOptions, deps: DeviceDeps) {
+    this.#options = options;
+    this.#deps = deps;
+    this.#identity = {
+      site: options.site,
+      device: options.device,
+      camera: 'north',
+      session: randomUUID(),
+      bootId: randomUUID(),
+    };
+    this.#store = Store.open(
+      {
+        stateDir: options.stateDir,
+        retentionDays: 7,
+        maxMb: 64,
+        outbox: { maxMessages: 10_000, maxAgeDays: 7 },
+      },
+      deps,
+    );
+    this.#sea = new Sea(deps.random);
+    this.#startedMonoMs = deps.clock.monoMs();
+    const common = { ...deps, raise: this.#store.raise };
+    this.#link = new MqttLink(
+      { mqtt: options.mqtt, session: this.#identity.session },
+      { ...common, topics: new Topics(options), onConnected: () => this.#forwarder.linkUp() },
+    );
+    this.#forwarder = new Forwarder({}, { ...common, outbox: this.#store.outbox, link: this.#link });
+  }
+
+  /** Records stored so far, sent or not. */
+  stored = 0;
+
+  get connected(): boolean {
+    return this.#link.connected;
+  }
+
+  get waiting(): number {
+    return this.#store.outbox.stats().depth;
+  }
+
+  /** Observes and beats until the signal aborts; then says `stopped`. */
+  async run(signal: AbortSignal): Promise<void> {
+    const { everyS, heartbeatS } = this.#options;
+    this.#start();
+    await Promise.all([
+      this.#every(everyS, () => this.#observe(), signal),
+      this.#every(heartbeatS, () => this.#beat(), signal),
+    ]);
+    await this.#link.stop();
+    this.#linked.abort();
+    this.#store.close();
+  }
+
+  #start(): void {
+    const { clock } = this.#deps;
+    const link = this.#link;
+    link.setState('info', info(this.#identity, this.#options.everyS, clock));
+    link.setState('model/state', modelState);
+    link.setState(`camera/${this.#identity.camera}/state`, cameraState(this.#identity, clock.nowMs()));
+    link.start(this.#linked.signal);
+    this.#forwarder.start(this.#linked.signal);
+    this.#beat();
+  }
+
+  async #every(seconds: number, work: () => void, signal: AbortSignal): Promise<void> {
+    const { clock, random } = this.#deps;
+    const phaseMs = random() * seconds * 1000;
+    try {
+      for (let n = 0; ; n += 1) {
+        const dueMs = this.#startedMonoMs + phaseMs + n * seconds * 1000;
+        await clock.sleep(Math.max(0, dueMs - clock.monoMs()), signal);
+        work();
+      }
+    } catch (thrown) {
+      if (!signal.aborted) throw thrown;
+    }
+  }
+
+  #observe(): void {
+    const observation = this.#store.append(this.#sea.record(this.#identity, this.#deps.clock), NOTHING_SEEN);
+    this.stored += 1;
+    const published_at = isoTime(this.#deps.clock.nowMs());
+    this.#link.setState(`camera/${this.#identity.camera}/latest`, { ...observation, published_at });
+  }
+
+  #beat(): void {
+    this.#beats += 1;
+    const { everyS, heartbeatS } = this.#options;
+    const state = {
+      seq: this.#beats,
+      startedMonoMs: this.#startedMonoMs,
+      link: this.#link.stats(),
+      outbox: this.#store.outbox.stats(),
+      everyS,
+    };
+    const beat = health(this.#identity, state, this.#deps.clock);
+    this.#link.setState('health', beat, { expiryS: 3 * heartbeatS });
+  }
+}

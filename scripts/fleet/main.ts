@@ -1,0 +1,138 @@
+// A fleet of simulated devices against one broker: npm run fleet -- --broker mqtt://127.0.0.1:1883 --devices 500
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { systemClock } from '../../src/clock.ts';
+import { createLog } from '../../src/log.ts';
+import { SimulatedDevice } from './device.ts';
+import { Meter } from './meter.ts';
+
+const { values } = parseArgs({
+  options: {
+    broker: { type: 'string', default: 'mqtt://127.0.0.1:1883' },
+    devices: { type: 'string', default: '500' },
+    every: { type: 'string', default: '60' },
+    heartbeat: { type: 'string', default: '30' },
+    minutes: { type: 'string', default: '3' },
+    site: { type: 'string', default: 'fleet' },
+    base: { type: 'string', default: 'swellsight/v1' },
+    username: { type: 'string' },
+    password: { type: 'string' },
+    'start-over': { type: 'string', default: '30' },
+    json: { type: 'string' },
+  },
+});
+
+const number = (name: 'devices' | 'every' | 'heartbeat' | 'minutes' | 'start-over'): number => {
+  const value = Number(values[name]);
+  if (Number.isFinite(value) && value > 0) return value;
+  process.stderr.write(`--${name} wants a number above 0\n`);
+  return process.exit(2);
+};
+const say = (line: string): void => void process.stderr.write(`${line}\n`);
+
+const count = number('devices');
+const everyS = number('every');
+const heartbeatS = number('heartbeat');
+const startOverS = number('start-over');
+const durationMs = number('minutes') * 60_000;
+const { broker, site, base, username = null, password = null } = values;
+
+const folder = mkdtempSync(join(tmpdir(), 'swellsight-fleet-'));
+const login = username === null ? {} : { username, ...(password === null ? {} : { password }) };
+const meter = await Meter.open(broker, `${base}/${site}/#`, login);
+const stop = new AbortController();
+process.once('SIGINT', () => stop.abort());
+process.once('SIGTERM', () => stop.abort());
+
+const log = createLog('error');
+const devices: SimulatedDevice[] = [];
+const running: Promise<void>[] = [];
+const startedMs = performance.now();
+// As after a power cut of a whole coast, but spread: `--start-over 1` has all of them knock at once.
+for (let index = 1; index <= count && !stop.signal.aborted; index += 1) {
+  const device = `sim${String(index).padStart(4, '0')}`;
+  const mqtt = {
+    url: [broker],
+    protocolVersion: 5 as const,
+    clientId: `fleet-${site}-${device}`,
+    username,
+    password,
+    ca: null,
+    cert: null,
+    key: null,
+  };
+  const simulated = new SimulatedDevice(
+    { mqtt, base, site, device, stateDir: join(folder, device), everyS, heartbeatS },
+    { clock: systemClock, log, random: Math.random },
+  );
+  devices.push(simulated);
+  running.push(simulated.run(stop.signal));
+  const dueMs = (index / count) * startOverS * 1000;
+  await systemClock
+    .sleep(Math.max(0, startedMs + dueMs - performance.now()), stop.signal)
+    .catch(() => undefined);
+}
+const connected = (): number => devices.filter((device) => device.connected).length;
+while (connected() < devices.length && !stop.signal.aborted)
+  await systemClock.sleep(100, stop.signal).catch(() => undefined);
+const allConnectedS = (performance.now() - startedMs) / 1000;
+say(`${connected()} of ${count} devices connected after ${allConnectedS.toFixed(1)} s`);
+
+meter.restart();
+const measuredFromMs = performance.now();
+const cpuBefore = process.cpuUsage();
+while (!stop.signal.aborted && performance.now() - measuredFromMs < durationMs) {
+  await systemClock.sleep(Math.min(10_000, durationMs), stop.signal).catch(() => undefined);
+  const { observations, missing, online } = meter.figures();
+  say(`${connected()} connected, ${online} online, ${observations} observations, ${missing} missing`);
+}
+const seconds = (performance.now() - measuredFromMs) / 1000;
+const cpu = process.cpuUsage(cpuBefore);
+const measured = meter.figures();
+const total = Object.values(measured.messages).reduce((sum, n) => sum + n, 0);
+const cpuPct = (cpu.user + cpu.system) / 1e4 / seconds;
+const rssMb = process.memoryUsage.rss() / 2 ** 20;
+
+stop.abort();
+await Promise.all(running);
+// What was on its way when the clock stopped.
+await systemClock.sleep(1000);
+const end = meter.figures();
+const stored = devices.reduce((sum, device) => sum + device.stored, 0);
+await meter.close();
+rmSync(folder, { recursive: true, force: true });
+
+const result = {
+  devices: count,
+  every_s: everyS,
+  heartbeat_s: heartbeatS,
+  seconds,
+  all_connected_s: allConnectedS,
+  messages: measured.messages,
+  messages_per_s: total / seconds,
+  kilobytes_per_s: measured.bytes / 1000 / seconds,
+  bytes_per_device_day: (measured.bytes / seconds / count) * 86_400,
+  latency_ms: measured.latencyMs,
+  stored,
+  arrived: end.observations,
+  duplicates: end.duplicates,
+  missing: end.missing,
+  simulator_cpu_pct: cpuPct,
+  simulator_rss_mb: rssMb,
+};
+const { observation, health } = measured.latencyMs;
+process.stdout.write(
+  [
+    `${count} devices, one observation every ${everyS} s, one heartbeat every ${heartbeatS} s, ${seconds.toFixed(0)} s`,
+    `messages at a subscriber   ${result.messages_per_s.toFixed(1)}/s, ${result.kilobytes_per_s.toFixed(1)} kB/s`,
+    `observation latency        p50 ${observation.p50} ms, p99 ${observation.p99} ms, max ${observation.max} ms`,
+    `heartbeat latency          p50 ${health.p50} ms, p99 ${health.p99} ms, max ${health.max} ms`,
+    `records                    ${stored} stored, ${end.observations} arrived, ${end.duplicates} twice, ${end.missing} missing`,
+    `simulator                  ${cpuPct.toFixed(0)} % of a core, ${rssMb.toFixed(0)} MB resident`,
+    '',
+  ].join('\n'),
+);
+if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify(result, null, 2)}\n`);
+process.exit(stored === end.observations && end.missing === 0 ? 0 : 1);
