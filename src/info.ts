@@ -1,5 +1,6 @@
 import type { Settings } from './config/schema.ts';
 import { COMMAND_ARGS } from './contract/command.ts';
+import { identifiedSchemas } from './contract/emit-schemas.ts';
 import type { ModelRef } from './contract/observation.ts';
 import type { Info } from './contract/states.ts';
 import { isoTime } from './clock.ts';
@@ -8,9 +9,7 @@ import type { Station } from './station.ts';
 import type { Hardware } from './vision/hardware.ts';
 import type { ProviderReport } from './vision/protocol.ts';
 
-const SCHEMAS = ['observation', 'health', 'info', 'camera_state', 'model_state', 'event'].map(
-  (name) => `swellsight.${name}/1`,
-);
+const SCHEMAS = [...identifiedSchemas().keys()].sort();
 
 export interface InfoInput {
   readonly settings: Settings;

@@ -1,29 +1,31 @@
-import { Command, CommandReceipt, CommandResult } from '../../src/contract/command.ts';
-import { Health } from '../../src/contract/health.ts';
-import { Observation } from '../../src/contract/observation.ts';
-import { CameraState, Event, Info, ModelState, Status } from '../../src/contract/states.ts';
+import { asyncApiDocument } from '../../src/contract/emit-asyncapi.ts';
+import { identifiedSchemas } from '../../src/contract/emit-schemas.ts';
 import { Manifest } from '../../src/model/manifest.ts';
+import { SESSION_EXPIRY_S } from '../../src/mqtt/client-options.ts';
+import { DEFAULT_TUNING } from '../../src/mqtt/link-tuning.ts';
 
-const SCHEMAS = {
-  observation: Observation,
-  health: Health,
-  status: Status,
-  info: Info,
-  'camera-state': CameraState,
-  'model-state': ModelState,
-  event: Event,
-  command: Command,
-  'command-receipt': CommandReceipt,
-  'command-result': CommandResult,
-  manifest: Manifest,
-};
+const SCHEMA_DIALECT = 'https://json-schema.org/draft/2020-12/schema';
 
-/** JSON Schemas of everything on the wire, by path. */
+/** JSON Schemas of everything on the wire, and the AsyncAPI document, by path. */
 export function contractFiles(): Record<string, string> {
-  return Object.fromEntries(
-    Object.entries(SCHEMAS).map(([name, schema]) => [
-      `docs/generated/${name}.schema.json`,
-      `${JSON.stringify({ $schema: 'https://json-schema.org/draft/2020-12/schema', ...schema }, null, 2)}\n`,
-    ]),
-  );
+  const schemas = [...identifiedSchemas()].map(([id, schema]) => [fileName(id), schema] as const);
+  const files = [...schemas, ['manifest', Manifest] as const].map(([name, schema]) => [
+    `docs/generated/${name}.schema.json`,
+    text({ $schema: SCHEMA_DIALECT, ...schema }),
+  ]);
+  const asyncApi = asyncApiDocument({
+    base: 'swellsight/v1',
+    keepAliveS: DEFAULT_TUNING.keepAliveS,
+    sessionExpiryS: SESSION_EXPIRY_S,
+  });
+  return { ...Object.fromEntries(files), 'docs/generated/asyncapi.json': text(asyncApi) };
 }
+
+/** `swellsight.camera_state/1` -> `camera-state`. */
+const fileName = (id: string): string =>
+  id
+    .replace(/^swellsight\./, '')
+    .replace(/\/\d+$/, '')
+    .replaceAll('_', '-');
+
+const text = (document: object): string => `${JSON.stringify(document, null, 2)}\n`;

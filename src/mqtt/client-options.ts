@@ -1,16 +1,11 @@
-import { readFileSync } from 'node:fs';
 import type { IClientOptions } from 'mqtt';
+import type { Credentials } from './link-files.ts';
 
 export interface SessionOptions {
   readonly url: string;
   readonly protocolVersion: 4 | 5;
   readonly clientId: string;
-  readonly username: string | null;
-  readonly password: string | null;
-  /** Paths of PEM files, read at each connection: certificates are renewed while the agent runs. */
-  readonly ca: string | null;
-  readonly cert: string | null;
-  readonly key: string | null;
+  readonly credentials: Credentials;
   /** Retained, QoS 1, sent by the broker when this connection is lost. */
   readonly will: { readonly topic: string; readonly payload: string };
   readonly keepAliveS: number;
@@ -20,32 +15,26 @@ export interface SessionOptions {
   /** Unacknowledged messages at a time, at most; the broker may allow fewer. */
   readonly window: number;
   readonly maxPayloadBytes: number;
+  /** The broker is to forget the session: a message in it cannot be read. */
+  readonly clean?: boolean;
 }
 
 /** How long the broker keeps commands for an absent device, seconds. */
-const SESSION_EXPIRY_S = 86_400;
+export const SESSION_EXPIRY_S = 86_400;
 /** Asked of the broker, so that no sender can fill the memory of the device. */
 const LARGEST_INCOMING_BYTES = 262_144;
 const RECEIVE_MAXIMUM = 20;
 
-/** What one connection is asked for. Throws when a certificate file cannot be read. */
+/** What one connection is asked for. */
 export function clientOptions(options: SessionOptions): IClientOptions {
   const five = options.protocolVersion === 5;
-  const file = (path: string | null): Buffer | undefined => (path === null ? undefined : readFileSync(path));
-  const given = {
-    username: options.username ?? undefined,
-    password: options.password ?? undefined,
-    ca: file(options.ca),
-    cert: file(options.cert),
-    key: file(options.key),
-  };
+  const { username, password, ca, cert, key } = options.credentials;
+  const given = Object.entries({ username, password, ca, cert, key }).filter(([, value]) => value !== null);
   return {
-    ...(Object.fromEntries(
-      Object.entries(given).filter(([, value]) => value !== undefined),
-    ) as IClientOptions),
+    ...(Object.fromEntries(given) as IClientOptions),
     clientId: options.clientId,
     protocolVersion: options.protocolVersion,
-    clean: false,
+    clean: options.clean ?? false,
     keepalive: options.keepAliveS,
     // A ping when the link is idle in either direction: only an answer proves it alive.
     reschedulePings: false,

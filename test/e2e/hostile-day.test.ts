@@ -9,6 +9,7 @@ import { bundleDir } from '../fixtures/bundles.ts';
 import { httpServer, tcpServer, type TestServer } from '../fixtures/camera-server.ts';
 import { childPids, isGone } from '../fixtures/children.ts';
 import { freePort, Mosquitto, type Message } from '../fixtures/mosquitto.ts';
+import { Recorder } from '../fixtures/recorder.ts';
 import { RtspServer } from '../fixtures/rtsp.ts';
 
 const sea = (name: string): Buffer => readFileSync(join(import.meta.dirname, '../fixtures/sea', name));
@@ -45,7 +46,8 @@ describe('a hostile day', () => {
   const burst = { frames: 1 };
   let agent: RunningAgent;
   let broker: Mosquitto;
-  let messages: Message[];
+  let recorder: Recorder;
+  let messages: readonly Message[];
   let dying: RtspServer;
   let freezing: RtspServer;
   let guarded: RtspServer;
@@ -107,7 +109,8 @@ describe('a hostile day', () => {
     // The broker is down at the start, and comes late.
     await agent.observation(() => true, 30_000);
     broker = await Mosquitto.start({ port });
-    messages = await broker.record('swellsight/v1/#');
+    recorder = await Recorder.start(broker.url);
+    messages = recorder.messages;
     await agent.waitFor('connection', (line) => line.msg === 'connected', 30_000);
     await agent.observation(
       of('freezing', (line) => line['status'] !== 'failed'),
@@ -118,6 +121,7 @@ describe('a hostile day', () => {
 
   afterAll(async () => {
     await agent[Symbol.asyncDispose]();
+    recorder.finish();
     await Promise.all([
       dying.stop(),
       freezing.stop(),

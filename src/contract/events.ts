@@ -1,0 +1,25 @@
+/** Every `type` that an event can have, and what it tells. Additive within v1; a test holds list and code equal. */
+export const EVENT_TYPES: Readonly<Record<string, string>> = {
+  camera_state: 'A camera went up, down, frozen or obstructed. Context: camera, state, before, reason.',
+  clock_step: 'The wall clock was moved. Context: delta_ms, synced, offset_ms.',
+  command_refused: 'A command was retained or expired, and was not run. Context: command, id.',
+  model_fallback: 'The wanted model could not be opened; another one runs.',
+  mqtt_certificate_expiring: 'A certificate of the connection ends soon, or has ended.',
+  mqtt_credentials_unusable: 'A file with a secret or a certificate of the connection cannot be used.',
+  mqtt_moved: 'The broker asks the device to use another one.',
+  mqtt_refused: 'The broker refuses the credentials, or is not trusted.',
+  mqtt_session_forgotten: 'The broker lost the session of this device; commands sent meanwhile are gone.',
+  mqtt_state_left_out: 'The broker will not take a retained state.',
+  mqtt_subscribe_refused: 'The broker refuses the subscription to commands.',
+  mqtt_taken_over: 'Another client connected with the client id of this device. Context: client_id.',
+  outbox_dropped:
+    'Records were dropped unsent, for the outbox is at its bound. Context: dropped, dropped_total.',
+  outbox_rejected:
+    'The broker will not take a message; it was set aside. Context: topic, stream, seq, reason, size_bytes.',
+  provider_demoted: 'The execution provider failed; a slower one runs. Context: from, to.',
+  store_recovered:
+    'The database was damaged, set aside, and a new one begun. Context: reason, quarantined, records_lost_at_most, labels_kept.',
+  vision_exited: 'The vision process ended and is started again.',
+  vision_recycled: 'The vision process grew beyond its limit and was replaced.',
+  vision_start_failed: 'The vision process does not start.',
+};

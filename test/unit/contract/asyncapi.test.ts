@@ -1,0 +1,157 @@
+import { readFileSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { Parser, type AsyncAPIDocumentInterface } from '@asyncapi/parser';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { CHANNELS } from '../../../src/contract/channels.ts';
+import { COMMAND_ARGS } from '../../../src/contract/command.ts';
+import { asyncApiDocument } from '../../../src/contract/emit-asyncapi.ts';
+import { identifiedSchemas } from '../../../src/contract/emit-schemas.ts';
+import { EVENT_TYPES } from '../../../src/contract/events.ts';
+import { channelOf, contractFault } from '../../fixtures/contract.ts';
+import { observation } from '../../fixtures/agent-api.ts';
+
+const root = join(import.meta.dirname, '..', '..', '..');
+const generated = join(root, 'docs', 'generated');
+const bytes = (value: unknown): Buffer => Buffer.from(JSON.stringify(value));
+
+describe('the AsyncAPI document', () => {
+  const text = readFileSync(join(generated, 'asyncapi.json'), 'utf8');
+  let parsed: AsyncAPIDocumentInterface;
+  let complaints: string[];
+
+  beforeAll(async () => {
+    const { document, diagnostics } = await new Parser().parse(text);
+    // 0 and 1 are errors and warnings; that 3.1 is out is no fault of a 3.0 document.
+    complaints = diagnostics
+      .filter(({ severity, code }) => severity <= 1 || code !== 'asyncapi-latest-version')
+      .map(({ code, message, path }) => `${String(code)} at ${path.join('.')}: ${message}`);
+    if (!document) throw new Error(complaints.join('\n'));
+    parsed = document;
+  });
+
+  it('passes the official parser with nothing to say', () => {
+    expect(complaints).toEqual([]);
+    expect(parsed.version()).toBe('3.0.0');
+  });
+
+  it('has every channel of the contract, with its direction, its QoS and whether it is retained', () => {
+    expect(
+      parsed
+        .channels()
+        .all()
+        .map((channel) => channel.id())
+        .sort(),
+    ).toEqual(CHANNELS.map(({ id }) => id).sort());
+    const asked = parsed
+      .operations()
+      .all()
+      .map((operation) => {
+        const mqtt = operation.bindings().get('mqtt')?.value<{ qos: number; retain: boolean }>();
+        return [operation.id(), operation.action(), mqtt?.qos, mqtt?.retain];
+      });
+    const answers = new Set(CHANNELS.flatMap(({ reply }) => reply ?? []));
+    const wanted = CHANNELS.filter(({ id }) => !answers.has(id)).map((one) => [
+      one.id,
+      one.direction,
+      one.qos,
+      one.retain,
+    ]);
+    expect(asked.sort()).toEqual(wanted.sort());
+  });
+
+  it('has each command with its answers on the channel of its name', () => {
+    for (const name of Object.keys(COMMAND_ARGS)) {
+      const operation = parsed
+        .operations()
+        .all()
+        .find((one) => one.channels().all()[0]?.address()?.endsWith(`/cmd/${name}`));
+      expect(operation?.action(), name).toBe('receive');
+      expect(operation?.reply()?.channel()?.address(), name).toBe(
+        `swellsight/v1/{site}/{device}/cmdres/${name}`,
+      );
+      expect(operation?.reply()?.messages().all().length, name).toBe(2);
+    }
+  });
+
+  it('is refused by the same parser when it is wrong', async () => {
+    const broken = JSON.parse(text) as { operations: Record<string, { channel: object }> };
+    Object.assign(broken.operations['status'] ?? {}, { channel: { $ref: '#/channels/none' } });
+    const { document } = await new Parser().parse(JSON.stringify(broken));
+    expect(document).toBeUndefined();
+  });
+
+  it('names only parameters that stand in the address', () => {
+    const document = asyncApiDocument({ base: 'a/b', keepAliveS: 1, sessionExpiryS: 2 });
+    for (const one of Object.values(
+      document['channels'] as Record<string, { address: string; parameters: object }>,
+    ))
+      expect([...one.address.matchAll(/\{(\w+)\}/g)].map(([, name]) => name).sort()).toEqual(
+        Object.keys(one.parameters).sort(),
+      );
+  });
+});
+
+describe('the schemas', () => {
+  it('lie in docs/generated, one file each', () => {
+    const ids = readdirSync(generated)
+      .filter((name) => name.endsWith('.schema.json'))
+      .map((name) => (JSON.parse(readFileSync(join(generated, name), 'utf8')) as { $id?: string }).$id);
+    for (const id of identifiedSchemas().keys()) expect(ids).toContain(id);
+  });
+});
+
+describe('what the tests hold messages against', () => {
+  const at = 'swellsight/v1/test/dev';
+
+  it.each([
+    ['status', 'status'],
+    ['camera/status/state', 'cameraState'],
+    ['camera/north/latest', 'cameraLatest'],
+    ['event/clock_step', 'event'],
+    ['cmdres/label.remove', 'answerLabelRemove'],
+    ['cmdres/my/own/status', 'answer'],
+    ['cmd/ping', 'commandPing'],
+  ])('%s is on channel %s', (topic, id) => {
+    expect(channelOf(`${at}/${topic}`)?.id).toBe(id);
+  });
+
+  it.each(['nonsense', 'camera/north', 'camera/north/east/state', 'cmd/none', 'event'])(
+    '%s is on none',
+    (topic) => {
+      expect(channelOf(`${at}/${topic}`)).toBeNull();
+      expect(contractFault(`${at}/${topic}`, Buffer.from('{}'))).toContain('no channel');
+    },
+  );
+
+  it('lets a right record pass, and no other', () => {
+    expect(contractFault(`${at}/camera/north/latest`, bytes(observation))).toBeNull();
+    expect(contractFault(`${at}/camera/north/latest`, bytes({ ...observation, seq: 0 }))).toContain('seq');
+    expect(contractFault(`${at}/camera/north/latest`, bytes({ ...observation, extra: 1 }))).toContain(
+      'additional',
+    );
+    expect(contractFault(`${at}/camera/north/latest`, Buffer.from('{'))).toContain('no JSON');
+  });
+
+  it('holds the result of a known command against the schema of that result', () => {
+    const answer = { id: '1', status: 'succeeded', duration_ms: 1 };
+    const pong = { pong: true, at: '2026-05-01T12:00:00.000Z', uptime_s: 1 };
+    expect(contractFault(`${at}/cmdres/ping`, bytes({ ...answer, result: pong }))).toBeNull();
+    expect(contractFault(`${at}/cmdres/ping`, bytes({ ...answer, result: { pong: 1 } }))).toContain('pong');
+    expect(contractFault(`${at}/cmdres/elsewhere`, bytes({ ...answer, result: { pong: 1 } }))).toBeNull();
+  });
+});
+
+describe('the list of events', () => {
+  /** `type` of an event draft: a name in quotes with a severity near by. */
+  const DRAFT =
+    /type: '([a-z0-9_]+)',\s*(?:\/\/[^\n]*\s*)?severity:|severity: [^,]+,\s*type: '([a-z0-9_]+)'/g;
+
+  it('has every type that the code raises, and no other', () => {
+    const source = readdirSync(join(root, 'src'), { recursive: true, encoding: 'utf8' })
+      .filter((name) => name.endsWith('.ts'))
+      .map((name) => readFileSync(join(root, 'src', name), 'utf8'))
+      .join('\n');
+    const raised = new Set([...source.matchAll(DRAFT)].map(([, first, second]) => first ?? second));
+    expect(Object.keys(EVENT_TYPES).sort()).toEqual([...raised].sort());
+  });
+});
