@@ -17,17 +17,21 @@ export interface EventsDeps {
   readonly sequences: Sequences;
   readonly outbox: SqliteOutbox;
   readonly clock: Clock;
+  /** Called in the event's transaction, once it is queued. */
+  readonly onQueued?: (event: Event) => void;
 }
 
 /** What the operator should know: stored and queued in one transaction, numbered in one stream. */
 export class Events {
   readonly #deps: EventsDeps;
   readonly #insert: Database.Statement<[number, number, string, string]>;
+  readonly #amend: Database.Statement<[string, number]>;
   readonly #recent: Database.Statement<[number, number], { payload: string }>;
 
   constructor(deps: EventsDeps) {
     this.#deps = deps;
     this.#insert = deps.db.prepare('INSERT INTO events (seq, at_ms, type, payload) VALUES (?, ?, ?, ?)');
+    this.#amend = deps.db.prepare('UPDATE events SET payload = ? WHERE seq = ?');
     this.#recent = deps.db.prepare('SELECT payload FROM events WHERE seq < ? ORDER BY seq DESC LIMIT ?');
   }
 
@@ -50,8 +54,21 @@ export class Events {
       const payload = JSON.stringify(event);
       this.#insert.run(event.seq, nowMs, event.type, payload);
       outbox.enqueue({ stream: 'events', seq: event.seq, topic: `event/${event.type}`, payload });
+      this.#deps.onQueued?.(event);
       return event;
     });
+  }
+
+  /**
+   * Tells more with an event that was not sent yet, instead of raising another. False when it is gone already, or on its
+   * way. Call it in a transaction.
+   */
+  amend(event: Event, context: Event['context']): Event | null {
+    const amended: Event = { ...event, context: bounded(context) };
+    const payload = JSON.stringify(amended);
+    if (!this.#deps.outbox.amendEvent(event.seq, payload)) return null;
+    this.#amend.run(payload, event.seq);
+    return amended;
   }
 
   /** Newest first; `beforeSeq` continues a page. */

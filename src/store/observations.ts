@@ -15,6 +15,12 @@ interface Row {
   readonly payload: string;
 }
 
+/** How a record went over the wire last is kept beside it; records of an older agent have it in their own row. */
+const RECORDS = `SELECT o.row_id, o.captured_at_ms, o.payload,
+    coalesce(p.published_at_ms, o.published_at_ms) AS published_at_ms,
+    coalesce(p.historical, o.historical) AS historical
+  FROM observations o LEFT JOIN publications p ON p.camera = o.camera AND p.seq = o.seq`;
+
 /** The records, as they went or will go over the wire. */
 export class Observations {
   readonly #db: Database.Database;
@@ -28,8 +34,8 @@ export class Observations {
     this.#insert = deps.db.prepare(
       'INSERT INTO observations (id, camera, seq, captured_at_ms, status, payload) VALUES (?, ?, ?, ?, ?, ?)',
     );
-    this.#byId = deps.db.prepare('SELECT * FROM observations WHERE id = ?');
-    this.#newest = deps.db.prepare('SELECT * FROM observations WHERE camera = ? ORDER BY seq DESC LIMIT 1');
+    this.#byId = deps.db.prepare(`${RECORDS} WHERE o.id = ?`);
+    this.#newest = deps.db.prepare(`${RECORDS} WHERE o.camera = ? ORDER BY o.seq DESC LIMIT 1`);
   }
 
   /** Stores a record; call it in the transaction that queues it. */
@@ -71,12 +77,12 @@ export class Observations {
   }
 
   #page(query: ObservationQuery, continued: boolean): Database.Statement<[Record<string, unknown>], Row> {
-    const conditions = ['captured_at_ms >= @fromMs', 'captured_at_ms < @toMs'];
-    if (query.camera !== undefined) conditions.push('camera = @camera');
-    if (query.status !== undefined) conditions.push('status = @status');
-    if (continued) conditions.push('(captured_at_ms, row_id) < (@afterMs, @afterRow)');
-    const sql = `SELECT row_id, captured_at_ms, published_at_ms, historical, payload FROM observations
-      WHERE ${conditions.join(' AND ')} ORDER BY captured_at_ms DESC, row_id DESC LIMIT @limit`;
+    const conditions = ['o.captured_at_ms >= @fromMs', 'o.captured_at_ms < @toMs'];
+    if (query.camera !== undefined) conditions.push('o.camera = @camera');
+    if (query.status !== undefined) conditions.push('o.status = @status');
+    if (continued) conditions.push('(o.captured_at_ms, o.row_id) < (@afterMs, @afterRow)');
+    const sql = `${RECORDS}
+      WHERE ${conditions.join(' AND ')} ORDER BY o.captured_at_ms DESC, o.row_id DESC LIMIT @limit`;
     const known = this.#pages.get(sql);
     if (known) return known;
     const statement = this.#db.prepare<[Record<string, unknown>], Row>(sql);

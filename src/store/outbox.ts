@@ -1,16 +1,26 @@
 import type Database from 'better-sqlite3';
 import type { Clock } from '../clock.ts';
+import { cameraOf, prepareOutbox, type Found, type OutboxRow } from './outbox-statements.ts';
+import { runsOf, streamRuns } from './runs.ts';
 import type { Sequences } from './sequences.ts';
-import type { Outbox, OutboxEntry, OutboxFilter, OutboxStats } from './types.ts';
+import type { Acceptance, Outbox, OutboxEntry, OutboxFilter, OutboxStats, Requeued } from './types.ts';
 import type { Writer } from './writer.ts';
 
 /** Rejected messages kept for the operator; older ones go. */
 const REJECTED_KEPT = 1000;
 const DAY_MS = 86_400_000;
 const EVERYTHING = Number.MAX_SAFE_INTEGER;
+/** Events may fill this share of the bound before one of them is dropped rather than a record. */
+const EVENT_SHARE = 0.1;
+/** Records that one call of `requeue` takes: a few milliseconds. */
+const REQUEUE_AT_ONCE = 500;
+/** Rows that one call of `dropAged` looks at. */
+const AGED_AT_ONCE = 200;
 
 export interface OutboxOptions {
   readonly maxMessages: number;
+  /** Payload bytes of all that waits. */
+  readonly maxBytes: number;
 }
 
 export interface OutboxDeps {
@@ -19,102 +29,121 @@ export interface OutboxDeps {
   readonly sequences: Sequences;
   readonly clock: Clock;
   /** Called after a commit in which the bound pushed rows out. */
-  readonly onDropped: (count: number) => void;
+  readonly onDropped: () => void;
+  /** Called with the rows that `next` gives away: from then on they may have been sent. */
+  readonly onHanded?: (entries: readonly OutboxEntry[]) => void;
 }
 
-interface Row {
-  readonly row_id: number;
-  readonly stream: string;
-  readonly seq: number;
-  readonly topic: string;
+export interface Retimed {
   readonly payload: string;
-  readonly created_mono_ms: number;
-  readonly created_at_ms: number;
+  /** Wall clock, ms; 0 where it is not known. */
+  readonly createdAtMs: number;
 }
 
 /**
  * The queue to the broker, on the disk. A row leaves in exactly one of three ways: accepted, rejected (kept aside), or
- * dropped by the bound on count or age, oldest first, in the transaction that counts it.
+ * dropped by the bound on count, bytes or age, oldest first, in the transaction that counts it. What is with the broker
+ * is never dropped; events are dropped only when they themselves are a flood; the event that tells of drops never is.
  */
 export class SqliteOutbox implements Outbox {
   readonly #options: OutboxOptions;
   readonly #deps: OutboxDeps;
-  readonly #statements: ReturnType<typeof prepare>;
+  readonly #statements: ReturnType<typeof prepareOutbox>;
   /** Row ids are never reused within a run: the forwarder tells old rows from new ones by them. */
   #newestRowId: number;
   readonly #firstRowIdOfRun: number;
   readonly #startedMonoMs: number;
-  #depth: number;
+  #held: ReadonlySet<number> = new Set();
+  #revision = 0;
+  #agedUpTo = 0;
+  #depth = 0;
+  #events = 0;
+  #bytes = 0;
   #listener: (() => void) | null = null;
 
   constructor(options: OutboxOptions, deps: OutboxDeps) {
     this.#options = options;
     this.#deps = deps;
-    this.#statements = prepare(deps.db);
+    this.#statements = prepareOutbox(deps.db);
     this.#newestRowId = this.#statements.newest.get()?.row_id ?? 0;
     this.#firstRowIdOfRun = this.#newestRowId + 1;
     this.#startedMonoMs = deps.clock.monoMs();
-    this.#depth = this.#count();
-    deps.writer.onRollback(() => (this.#depth = this.#count()));
+    this.#count();
+    deps.writer.onRollback(() => this.#count());
   }
 
   onAdded(listener: () => void): void {
     this.#listener = listener;
   }
 
+  hold(rows: ReadonlySet<number>): void {
+    this.#held = rows;
+  }
+
   get newestRowId(): number {
     return this.#newestRowId;
   }
 
-  /** Queues a message and keeps the bound on count; call it in the transaction that stores the record. */
+  get revision(): number {
+    return this.#revision;
+  }
+
+  /** Queues a message and keeps the bounds; call it in the transaction that stores the record. */
   enqueue(message: { stream: string; seq: number; topic: string; payload: string }): void {
-    const { clock } = this.#deps;
-    this.#newestRowId += 1;
-    this.#statements.insert.run(
-      this.#newestRowId,
-      message.stream,
-      message.seq,
-      message.topic,
-      message.payload,
-      clock.monoMs(),
-      Math.round(clock.nowMs()),
-    );
-    this.#depth += 1;
-    this.#drop(this.#depth - this.#options.maxMessages);
+    this.#insert(message, false);
+    this.#keepBounds();
     this.#deps.writer.afterCommit(this.#announce);
+  }
+
+  /** Replaces the payload of an event that was not sent yet. False when it is gone, or with the broker. */
+  amendEvent(seq: number, payload: string): boolean {
+    const row = this.#statements.eventRow.get(seq);
+    if (!row || this.#held.has(row.row_id)) return false;
+    this.#statements.amend.run(payload, row.row_id);
+    this.#addBytes(Buffer.byteLength(payload) - row.bytes);
+    this.#revision += 1;
+    return true;
+  }
+
+  /** Replaces what a message says and when it was queued. False when it is gone, or with the broker. */
+  retime(stream: string, seq: number, mend: (payload: string, createdAtMs: number) => Retimed): boolean {
+    const row = this.#statements.waitingRow.get(stream, seq);
+    if (!row || this.#held.has(row.row_id)) return false;
+    const { payload, createdAtMs } = mend(row.payload, row.created_at_ms);
+    this.#statements.retime.run(payload, createdAtMs, row.row_id);
+    this.#addBytes(Buffer.byteLength(payload) - Buffer.byteLength(row.payload));
+    this.#revision += 1;
+    return true;
   }
 
   next(limit: number, excluding: ReadonlySet<number>, filter: OutboxFilter = {}): readonly OutboxEntry[] {
     const { afterRowId = 0, upToRowId = EVERYTHING, streams = 'all' } = filter;
+    let amidst = 0;
+    for (const rowId of excluding) if (rowId > afterRowId && rowId <= upToRowId) amidst += 1;
     const found: OutboxEntry[] = [];
-    const rows = this.#statements[streams].all({ afterRowId, upToRowId, limit: limit + excluding.size });
-    for (const row of rows) {
-      if (excluding.has(row.row_id)) continue;
+    for (const row of this.#statements[streams].all({ afterRowId, upToRowId, limit: limit + amidst })) {
+      if (amidst > 0 && excluding.has(row.row_id)) continue;
       if (found.length === limit) break;
-      found.push({
-        rowId: row.row_id,
-        topic: row.topic,
-        stream: row.stream,
-        seq: row.seq,
-        payload: row.payload,
-        createdMonoMs: row.created_mono_ms,
-        createdAtMs: row.created_at_ms,
-      });
+      found.push(toEntry(row));
     }
+    this.#deps.onHanded?.(found);
     return found;
   }
 
   accepted(rowIds: readonly number[], publishedAtMs: number, historical = false): void {
-    this.#deps.writer.write(() => {
-      for (const rowId of rowIds) {
-        const row = this.#statements.take.get(rowId);
-        // Already dropped by the bound: its fate is counted.
-        if (!row) continue;
-        this.#depth -= 1;
-        const camera = cameraOf(row.stream);
-        if (camera === null) this.#statements.eventPublished.run(publishedAtMs, row.seq);
-        else this.#statements.observationPublished.run(publishedAtMs, historical ? 1 : 0, camera, row.seq);
+    this.settle(rowIds.map((rowId) => ({ rowId, publishedAtMs, historical })));
+  }
+
+  settle(rows: readonly Acceptance[]): void {
+    const sorted = rows.toSorted((a, b) => a.rowId - b.rowId);
+    this.#deps.writer.writeSoon(() => {
+      for (const run of runsOf(sorted)) {
+        // Rows that are gone already had another fate, which is counted.
+        const found = this.#statements.found.all(run.first, run.last);
+        this.#note(found, run.rows);
+        this.#remove(run.first, run.last, found);
       }
+      this.#statements.setBytes.run(this.#bytes);
     });
   }
 
@@ -122,9 +151,47 @@ export class SqliteOutbox implements Outbox {
     this.#deps.writer.write(() => {
       const nowMs = Math.round(this.#deps.clock.nowMs());
       if (this.#statements.reject.run(reason, nowMs, rowId).changes === 0) return;
-      this.#statements.take.get(rowId);
+      this.#remove(rowId, rowId, this.#statements.found.all(rowId, rowId));
       this.#statements.boundRejected.run(REJECTED_KEPT);
-      this.#depth -= 1;
+      this.#statements.setBytes.run(this.#bytes);
+    });
+  }
+
+  /**
+   * Puts stored records of one camera into the queue again, as backfill, in the order of their numbers; at most 500 in
+   * one call. Those that wait already are left alone, and nothing is pushed out for them.
+   */
+  requeue(camera: string, fromSeq: number, toSeq: number): Requeued {
+    const stream = `camera:${camera}`;
+    return this.#deps.writer.write(() => {
+      const last = Math.min(toSeq, this.#deps.sequences.last(stream));
+      const first = Math.max(1, fromSeq);
+      if (last < first) return { queued: 0, waiting: 0, missing: 0, nextSeq: null, full: false };
+      const records = this.#statements.stored.all(camera, first, last, REQUEUE_AT_ONCE + 1);
+      const more = records.length > REQUEUE_AT_ONCE ? records.pop() : undefined;
+      let queued = 0;
+      let stop = more?.seq ?? null;
+      let full = false;
+      const seen: number[] = [];
+      for (const { seq, waiting, payload } of records) {
+        if (waiting === 0 && !this.#hasRoom(payload)) {
+          stop = seq;
+          full = true;
+          break;
+        }
+        seen.push(seq);
+        if (waiting !== 0) continue;
+        this.#insert({ stream, seq, topic: `camera/${camera}/observation`, payload }, true);
+        queued += 1;
+      }
+      if (queued > 0) this.#deps.writer.afterCommit(this.#announce);
+      const through = stop === null ? last : stop - 1;
+      const { waiting } = this.#statements.waiting.get(stream, first, through) ?? { waiting: 0 };
+      const unstored = through - first + 1 - seen.length;
+      const known = waiting - queued;
+      // What waits may be stored no longer: the queue has its own copy.
+      const missing = unstored - (known - (seen.length - queued));
+      return { queued, waiting: known, missing, nextSeq: stop, full };
     });
   }
 
@@ -137,44 +204,122 @@ export class SqliteOutbox implements Outbox {
   }
 
   /**
-   * Drops what waits longer than `maxAgeMs`, at most `limit` rows. Rows of this run are aged by the monotonic clock,
-   * older ones by the wall clock between `plausibleMs` and `cutoffMs`, or not at all while that is null.
+   * Drops what waits longer than `maxAgeMs`, of the next rows that it looks at: all have been looked at after some
+   * calls. Rows of this run are aged by the monotonic clock, older ones by the wall clock between `plausibleMs` and
+   * `cutoffMs`, or not at all while that is null.
    */
-  dropAged(maxAgeMs: number, cutoffMs: number | null, plausibleMs: number, limit: number): number {
-    return this.#deps.writer.write(() => {
-      const rows = this.#statements.aged.all({
-        firstOfRun: this.#firstRowIdOfRun,
-        monoCutoffMs: this.#deps.clock.monoMs() - maxAgeMs,
-        cutoffMs: cutoffMs ?? 0,
-        plausibleMs,
-        limit,
-      });
-      for (const { row_id } of rows) this.#statements.take.get(row_id);
-      return this.#counted(rows.length);
-    });
+  dropAged(maxAgeMs: number, cutoffMs: number | null, plausibleMs: number): number {
+    const monoCutoffMs = this.#deps.clock.monoMs() - maxAgeMs;
+    const rows = this.#statements.ages.all(this.#agedUpTo, AGED_AT_ONCE);
+    this.#agedUpTo = rows.length < AGED_AT_ONCE ? 0 : (rows.at(-1)?.row_id ?? 0);
+    const aged = rows.filter((row) =>
+      row.row_id >= this.#firstRowIdOfRun
+        ? row.created_mono_ms < monoCutoffMs
+        : cutoffMs !== null && row.created_at_ms > plausibleMs && row.created_at_ms < cutoffMs,
+    );
+    const free = aged.filter(({ row_id }) => !this.#held.has(row_id));
+    return free.length === 0 ? 0 : this.#deps.writer.write(() => this.#dropRows(free));
   }
 
-  /** Drops up to `count` of the oldest rows, to free space. Returns how many. */
+  /** Drops up to `count` of the oldest rows, to free space: records first, then events. Returns how many. */
   dropOldest(count: number): number {
-    return this.#deps.writer.write(() => this.#drop(count));
+    return this.#deps.writer.write(() => {
+      let dropped = 0;
+      for (const kind of ['requeued', 'cameras', 'events'] as const)
+        dropped += this.#dropRows(this.#oldestFree(kind, count - dropped));
+      return dropped;
+    });
   }
 
   readonly #announce = (): void => this.#listener?.();
 
-  #drop(count: number): number {
-    return count <= 0 ? 0 : this.#counted(this.#statements.dropOldest.run(count).changes);
+  #insert(message: { stream: string; seq: number; topic: string; payload: string }, requeued: boolean): void {
+    const { clock } = this.#deps;
+    this.#newestRowId += 1;
+    this.#statements.insert.run(
+      this.#newestRowId,
+      message.stream,
+      message.seq,
+      message.topic,
+      message.payload,
+      clock.monoMs(),
+      Math.round(clock.nowMs()),
+      requeued ? 1 : 0,
+    );
+    this.#depth += 1;
+    if (cameraOf(message.stream) === null) this.#events += 1;
+    this.#addBytes(Buffer.byteLength(message.payload));
   }
 
-  #counted(dropped: number): number {
-    if (dropped === 0) return 0;
-    this.#depth -= dropped;
-    this.#deps.sequences.countDropped(dropped);
-    this.#deps.writer.afterCommit(() => this.#deps.onDropped(dropped));
-    return dropped;
+  #hasRoom(payload: string): boolean {
+    const { maxMessages, maxBytes } = this.#options;
+    return this.#depth < maxMessages && this.#bytes + Buffer.byteLength(payload) <= maxBytes;
   }
 
-  #count(): number {
-    return this.#statements.count.get()?.depth ?? 0;
+  /** Drops the oldest until both bounds are kept, or everything left is with the broker. */
+  #keepBounds(): void {
+    const { maxMessages, maxBytes } = this.#options;
+    while (this.#depth > maxMessages || this.#bytes > maxBytes) {
+      const flooding = this.#events > Math.max(1, Math.floor(maxMessages * EVENT_SHARE));
+      const order = flooding
+        ? (['events', 'requeued', 'cameras'] as const)
+        : (['requeued', 'cameras', 'events'] as const);
+      // As many as the count asks for; by bytes one at a time.
+      const count = Math.max(1, this.#depth - maxMessages);
+      if (!order.some((kind) => this.#dropRows(this.#oldestFree(kind, count)) > 0)) return;
+    }
+  }
+
+  #oldestFree(kind: 'requeued' | 'cameras' | 'events', count: number): readonly Found[] {
+    if (count <= 0) return [];
+    const rows = this.#statements.oldestOf[kind].all(count + this.#held.size);
+    return rows.filter(({ row_id }) => !this.#held.has(row_id)).slice(0, count);
+  }
+
+  #dropRows(rows: readonly Found[]): number {
+    if (rows.length === 0) return 0;
+    for (const row of rows) this.#remove(row.row_id, row.row_id, [row]);
+    this.#statements.setBytes.run(this.#bytes);
+    this.#revision += 1;
+    // A record that was asked for again had its fate before.
+    const lost = rows.filter(({ requeued }) => requeued === 0).length;
+    if (lost > 0) {
+      this.#deps.sequences.countDropped(lost);
+      this.#deps.writer.afterCommit(this.#deps.onDropped);
+    }
+    return rows.length;
+  }
+
+  /** Takes out the rows from one id to another, which are those that were found. */
+  #remove(first: number, last: number, found: readonly Found[]): void {
+    if (found.length === 0) return;
+    this.#statements.remove.run(first, last);
+    this.#depth -= found.length;
+    for (const { stream, bytes } of found) {
+      if (cameraOf(stream) === null) this.#events -= 1;
+      this.#bytes -= bytes;
+    }
+  }
+
+  /** Notes on records and events when they were published. */
+  #note(found: readonly Found[], accepted: readonly Acceptance[]): void {
+    for (const { stream, first, last, publishedAtMs, historical } of streamRuns(found, accepted)) {
+      const camera = cameraOf(stream);
+      if (camera === null) this.#statements.eventsPublished.run(publishedAtMs, first, last);
+      else this.#statements.published.run(publishedAtMs, historical ? 1 : 0, camera, first, last);
+    }
+  }
+
+  #addBytes(bytes: number): void {
+    this.#bytes += bytes;
+    this.#statements.setBytes.run(this.#bytes);
+  }
+
+  #count(): void {
+    const { depth, events } = this.#statements.count.get() ?? { depth: 0, events: 0 };
+    this.#depth = depth;
+    this.#events = events;
+    this.#bytes = this.#statements.bytes.get()?.value ?? 0;
   }
 
   #oldestAgeS(): number | null {
@@ -191,63 +336,12 @@ export class SqliteOutbox implements Outbox {
   }
 }
 
-/** The camera of a stream `camera:{id}`; null for the events. */
-function cameraOf(stream: string): string | null {
-  return stream.startsWith('camera:') ? stream.slice('camera:'.length) : null;
-}
-
-interface Window {
-  readonly afterRowId: number;
-  readonly upToRowId: number;
-  readonly limit: number;
-}
-
-interface Aged {
-  readonly firstOfRun: number;
-  readonly monoCutoffMs: number;
-  readonly cutoffMs: number;
-  readonly plausibleMs: number;
-  readonly limit: number;
-}
-
-function prepare(db: Database.Database) {
-  const window = 'row_id > @afterRowId AND row_id <= @upToRowId';
-  return {
-    newest: db.prepare<[], { row_id: number }>('SELECT row_id FROM outbox ORDER BY row_id DESC LIMIT 1'),
-    oldest: db.prepare<[], Row>('SELECT * FROM outbox ORDER BY row_id LIMIT 1'),
-    count: db.prepare<[], { depth: number }>('SELECT count(*) AS depth FROM outbox'),
-    insert: db.prepare('INSERT INTO outbox VALUES (?, ?, ?, ?, ?, ?, ?)'),
-    all: db.prepare<[Window], Row>(`SELECT * FROM outbox WHERE ${window} ORDER BY row_id LIMIT @limit`),
-    cameras: db.prepare<[Window], Row>(
-      `SELECT * FROM outbox WHERE ${window} AND stream <> 'events' ORDER BY row_id LIMIT @limit`,
-    ),
-    // By its own index: else a long queue of observations is read through for each look at the events.
-    events: db.prepare<[Window], Row>(
-      `SELECT * FROM outbox INDEXED BY outbox_events
-       WHERE stream = 'events' AND ${window} ORDER BY row_id LIMIT @limit`,
-    ),
-    take: db.prepare<[number], { stream: string; seq: number }>(
-      'DELETE FROM outbox WHERE row_id = ? RETURNING stream, seq',
-    ),
-    aged: db.prepare<[Aged], { row_id: number }>(
-      `SELECT row_id FROM outbox
-       WHERE (row_id >= @firstOfRun AND created_mono_ms < @monoCutoffMs)
-          OR (row_id < @firstOfRun AND created_at_ms > @plausibleMs AND created_at_ms < @cutoffMs)
-       ORDER BY row_id LIMIT @limit`,
-    ),
-    dropOldest: db.prepare<[number]>(
-      'DELETE FROM outbox WHERE row_id IN (SELECT row_id FROM outbox ORDER BY row_id LIMIT ?)',
-    ),
-    reject: db.prepare<[string, number, number]>(
-      `INSERT INTO rejected (stream, seq, topic, payload, reason, rejected_at_ms)
-       SELECT stream, seq, topic, payload, ?, ? FROM outbox WHERE row_id = ?`,
-    ),
-    boundRejected: db.prepare<[number]>(
-      'DELETE FROM rejected WHERE row_id <= (SELECT max(row_id) FROM rejected) - ?',
-    ),
-    observationPublished: db.prepare<[number, number, string, number]>(
-      'UPDATE observations SET published_at_ms = ?, historical = ? WHERE camera = ? AND seq = ?',
-    ),
-    eventPublished: db.prepare<[number, number]>('UPDATE events SET published_at_ms = ? WHERE seq = ?'),
-  };
-}
+const toEntry = (row: OutboxRow): OutboxEntry => ({
+  rowId: row.row_id,
+  topic: row.topic,
+  stream: row.stream,
+  seq: row.seq,
+  payload: row.payload,
+  createdMonoMs: row.created_mono_ms,
+  createdAtMs: row.created_at_ms,
+});

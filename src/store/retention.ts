@@ -113,7 +113,6 @@ export class Retention {
       this.#options.outboxMaxAgeDays * DAY_MS,
       ages.cutoffMs(this.#options.outboxMaxAgeDays),
       PLAUSIBLE_MS,
-      BATCH,
     );
     for (const { days, delete: remove } of this.#aged) {
       const cutoffMs = ages.cutoffMs(days);

@@ -73,6 +73,11 @@ export class Sequences {
     return seq;
   }
 
+  /** The number given out last; 0 before the first. */
+  last(stream: string): number {
+    return this.#read.get(`seq:${stream}`)?.value ?? 0;
+  }
+
   /** Counts records that left the outbox unsent; call it in the transaction that removes them. */
   countDropped(records: number): void {
     this.#addDropped.run(records);
@@ -80,6 +85,15 @@ export class Sequences {
 
   droppedTotal(): number {
     return this.#read.get('dropped_total')?.value ?? 0;
+  }
+
+  /** Drops that an event has told of; set it in the transaction that stores the event. */
+  get droppedReported(): number {
+    return this.#read.get('dropped_reported')?.value ?? 0;
+  }
+
+  set droppedReported(total: number) {
+    this.#raiseTo.run('dropped_reported', total);
   }
 
   #reserve(stream: string, seq: number): void {

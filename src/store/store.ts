@@ -2,6 +2,7 @@ import { basename, join } from 'node:path';
 import type Database from 'better-sqlite3';
 import type { Clock } from '../clock.ts';
 import type { Observation } from '../contract/observation.ts';
+import type { Event } from '../contract/states.ts';
 import { AgentError, asAgentError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import { AgeGuard } from './age-guard.ts';
@@ -10,6 +11,7 @@ import { Bursts } from './bursts.ts';
 import { SqliteCommandLog } from './command-log.ts';
 import { markSuspect, openDatabase, type OpenedDatabase } from './database.ts';
 import { Events } from './events.ts';
+import { Figures } from './figures.ts';
 import { SqliteKeyValue } from './key-value.ts';
 import { SqliteLabels } from './labels.ts';
 import { lockState, type StateLock } from './lock.ts';
@@ -18,20 +20,25 @@ import { Observations } from './observations.ts';
 import { SqliteOutbox } from './outbox.ts';
 import { Retention, type PruneOutcome } from './retention.ts';
 import { Sequences } from './sequences.ts';
+import { TimeCorrection, type ClockMoment, type MendOutcome } from './time-correction.ts';
 import type {
   BurstMemory,
   CommandLog,
+  EventDraft,
   KeyValue,
   Labels,
   ObservationDraft,
   Outbox,
   RaiseEvent,
+  Requeued,
 } from './types.ts';
 import { Writer } from './writer.ts';
 
 const BALLAST_BYTES = 4 * 1_048_576;
-const CRAMPED_BYTES = 1_048_576;
-/** Drops by the bound are told of at most this often; the heartbeat counts each. */
+const MB = 1_048_576;
+const CRAMPED_BYTES = MB;
+const OUTBOX_MB = 256;
+/** The event that tells of drops is raised, or brought up to date, at most this often; the heartbeat counts each. */
 const DROP_EVENT_EVERY_MS = 3_600_000;
 
 export interface StoreOptions {
@@ -39,7 +46,14 @@ export interface StoreOptions {
   readonly stateDir: string;
   readonly retentionDays: number;
   readonly maxMb: number;
-  readonly outbox: { readonly maxMessages: number; readonly maxAgeDays: number };
+  readonly outbox: {
+    readonly maxMessages: number;
+    readonly maxAgeDays: number;
+    /** Payloads, MB of 2^20 bytes; 256 when not set. */
+    readonly maxMb?: number;
+  };
+  /** Of this boot, for the times of the events; without it they are not mended. */
+  readonly bootId?: string;
 }
 
 export interface StoreDeps {
@@ -67,6 +81,7 @@ export class Store {
   readonly labels: Labels;
   readonly memory: KeyValue;
   readonly commands: CommandLog;
+  readonly figures: Figures;
   readonly #deps: StoreDeps;
   readonly #db: Database.Database;
   readonly #lock: StateLock;
@@ -76,7 +91,10 @@ export class Store {
   readonly #queue: SqliteOutbox;
   readonly #retention: Retention;
   readonly #ballast: Ballast;
-  #dropped = { unreported: 0, reportedMonoMs: -Infinity };
+  readonly #times: TimeCorrection;
+  /** Null as long as nobody has said. */
+  #clockSynced: () => boolean | null = () => null;
+  #toldOfDrops: { readonly event: Event; readonly monoMs: number; readonly since: number } | null = null;
 
   /**
    * Opens, or makes, the store of a state folder. A broken database is set aside and told by `recovered` and an event.
@@ -119,14 +137,31 @@ export class Store {
     this.#sequences = new Sequences(join(options.stateDir, 'swellsight.seq.json'), db);
     const sequences = this.#sequences;
     this.#queue = new SqliteOutbox(
-      { maxMessages: options.outbox.maxMessages },
-      { db, writer, sequences, clock, onDropped: (count) => this.#reportDrops(count) },
+      {
+        maxMessages: options.outbox.maxMessages,
+        maxBytes: (options.outbox.maxMb ?? OUTBOX_MB) * MB,
+      },
+      {
+        db,
+        writer,
+        sequences,
+        clock,
+        onDropped: () => this.#tellOfDrops(),
+        onHanded: (entries) => this.#times.handed(entries),
+      },
     );
     const outbox = this.#queue;
     this.outbox = outbox;
     this.observations = new Observations({ db });
     this.#bursts = new Bursts({ db });
-    this.events = new Events({ db, writer, sequences, outbox, clock });
+    this.events = new Events({
+      db,
+      writer,
+      sequences,
+      outbox,
+      clock,
+      onQueued: (event) => this.#queuedEvent(event.seq, options.bootId ?? null),
+    });
     const labels = new SqliteLabels({
       db,
       writer,
@@ -136,8 +171,10 @@ export class Store {
     });
     this.labels = labels;
     this.memory = new SqliteKeyValue({ db, writer });
-    this.commands = new SqliteCommandLog({ db, writer, clock });
-    const ages = new AgeGuard({ memory: this.memory, clock });
+    this.commands = new SqliteCommandLog({}, { db, writer, clock });
+    this.figures = new Figures({ db, path, clock });
+    this.#times = new TimeCorrection({ db, writer, clock, memory: this.memory, outbox });
+    const ages = new AgeGuard({ memory: this.memory, clock, synced: () => this.#clockSynced() });
     this.#retention = new Retention(
       {
         path,
@@ -162,8 +199,35 @@ export class Store {
       this.observations.insert(record, payload);
       this.#bursts.remember(record.camera, record.id, Date.parse(record.captured_at), memory);
       this.#queue.enqueue({ stream, seq, topic: `camera/${record.camera}/observation`, payload });
+      if (!record.clock.synced) this.#rememberTimes(record, stream);
       return record;
     });
+  }
+
+  /** Says from now on whether something keeps the clock right: events and ages are judged by it. */
+  followClock(synced: () => boolean): void {
+    this.#clockSynced = synced;
+  }
+
+  /**
+   * Mends the times of what was recorded before the clock was set, one batch of it. Call it at the start, when the
+   * clock has come to be synchronised or was set, and again at once while `more`.
+   */
+  mendTimes(moment: ClockMoment): MendOutcome {
+    return this.#times.mend(moment);
+  }
+
+  /** The machine was asleep. */
+  slept(sleptMs: number, bootId: string): void {
+    this.#times.slept(sleptMs, bootId);
+  }
+
+  /**
+   * Sends stored records of a camera again, as backfill, from one number to another, both included; a part of the range
+   * in one call, a few milliseconds. Go on from `nextSeq` while it is not null and not `full`.
+   */
+  requeue(camera: string, fromSeq: number, toSeq: number): Requeued {
+    return this.#queue.requeue(camera, fromSeq, toSeq);
   }
 
   /** Raises an event; a store that cannot take it is logged, for an event must not break what it tells of. */
@@ -182,6 +246,8 @@ export class Store {
   /** One round of retention, some milliseconds. Call it every minute, and again soon while `more`. */
   prune(): PruneOutcome {
     const outcome = this.#retention.prune();
+    this.#times.prune();
+    this.#tellOfDrops();
     this.#ballast.restore();
     return outcome;
   }
@@ -196,6 +262,18 @@ export class Store {
     if (!this.#db.open) return;
     this.#db.close();
     this.#lock.release();
+  }
+
+  #rememberTimes({ seq, boot_id, captured_at, mono_ms, status }: Observation, stream: string): void {
+    const message = { stream, seq, outboxRowId: this.#queue.newestRowId, bootId: boot_id };
+    // A lost slot has the time when it was due, which no clock was read for.
+    const read = status === 'skipped' ? undefined : { wallMs: Date.parse(captured_at), monoMs: mono_ms };
+    this.#times.remember(message, read);
+  }
+
+  #queuedEvent(seq: number, bootId: string | null): void {
+    if (bootId === null || this.#clockSynced() === true) return;
+    this.#times.remember({ stream: 'events', seq, outboxRowId: this.#queue.newestRowId, bootId });
   }
 
   #settle(broken: OpenedDatabase['broken'], labels: SqliteLabels): void {
@@ -225,20 +303,34 @@ export class Store {
     return freed || deleted > 0;
   }
 
-  #reportDrops(count: number): void {
-    this.#dropped.unreported += count;
+  /** One event for a series of drops: while it was not sent yet it is brought up to date instead of a second one. */
+  #tellOfDrops(): void {
     const nowMs = this.#deps.clock.monoMs();
-    if (nowMs - this.#dropped.reportedMonoMs < DROP_EVENT_EVERY_MS) return;
-    const dropped = this.#dropped.unreported;
-    // First, for the event itself may push out another row.
-    this.#dropped = { unreported: 0, reportedMonoMs: nowMs };
-    this.raise({
-      type: 'outbox_dropped',
-      severity: 'warning',
-      code: 'outbox_dropped',
-      message:
-        'Records were dropped unsent: the outbox is at its bound. The broker was out of reach for too long.',
-      context: { dropped, dropped_total: this.#sequences.droppedTotal() },
-    });
+    const told = this.#toldOfDrops;
+    if (told && nowMs - told.monoMs < DROP_EVENT_EVERY_MS) return;
+    const total = this.#sequences.droppedTotal();
+    if (total <= this.#sequences.droppedReported) return;
+    try {
+      this.#writer.write(() => {
+        const amended =
+          told && this.events.amend(told.event, { dropped: total - told.since, dropped_total: total });
+        const since = amended ? told.since : this.#sequences.droppedReported;
+        // Before it is stored, which may itself push out a row.
+        this.#sequences.droppedReported = total;
+        const event = amended ?? this.events.raise(dropEvent(total - since, total));
+        this.#toldOfDrops = { event, monoMs: nowMs, since };
+      });
+    } catch (thrown) {
+      this.#deps.log.error({ code: asAgentError(thrown).code, err: thrown }, 'drops not told of');
+    }
   }
 }
+
+const dropEvent = (dropped: number, droppedTotal: number): EventDraft => ({
+  type: 'outbox_dropped',
+  severity: 'warning',
+  code: 'outbox_dropped',
+  message:
+    'Records were dropped unsent: the outbox is at its bound. The broker was out of reach for too long.',
+  context: { dropped, dropped_total: droppedTotal },
+});

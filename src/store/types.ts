@@ -58,7 +58,29 @@ export interface OutboxStats {
 export interface OutboxFilter {
   readonly afterRowId?: number;
   readonly upToRowId?: number;
-  readonly streams?: 'all' | 'cameras' | 'events';
+  /** `cameras` are the records that were not sent yet, `requeued` those that were asked for again. */
+  readonly streams?: 'all' | 'cameras' | 'events' | 'requeued';
+}
+
+/** A message that the broker has acknowledged, and how it was sent. */
+export interface Acceptance {
+  readonly rowId: number;
+  readonly publishedAtMs: number;
+  readonly historical: boolean;
+}
+
+/** What became of a request to send a range of records again. */
+export interface Requeued {
+  /** Records that were put into the outbox again. */
+  readonly queued: number;
+  /** Records of the range that wait there already: they come anyway. */
+  readonly waiting: number;
+  /** Numbers of the range that are not stored any more. Numbers that were never given out are not counted. */
+  readonly missing: number;
+  /** Where to go on, for a call takes a bounded part of the range; null when all of it was dealt with. */
+  readonly nextSeq: number | null;
+  /** True when it stopped for want of room: what is asked for again never pushes out what was not sent yet. */
+  readonly full: boolean;
 }
 
 /** The part of the store that the forwarder drains. A row leaves by `accepted`, `rejected` or the stated bound. */
@@ -67,8 +89,17 @@ export interface Outbox {
   next(limit: number, excluding: ReadonlySet<number>, filter?: OutboxFilter): readonly OutboxEntry[];
   /** The highest row id given out so far: what is added later lies above it. */
   readonly newestRowId: number;
+  /** Changes when the bound took rows: what was read before may be gone. */
+  readonly revision: number;
+  /** Rows that are with the broker, as the set stands at any time: the bound does not take them. */
+  hold(rows: ReadonlySet<number>): void;
   /** PUBACK came: the row goes, `published_at` and `historical` (default false) are noted on the record. */
   accepted(rowIds: readonly number[], publishedAtMs: number, historical?: boolean): void;
+  /**
+   * The same for many at once, in one transaction that a power cut may undo: the rows are then sent again, under the
+   * same id.
+   */
+  settle(rows: readonly Acceptance[]): void;
   /** The broker will never take it: kept aside with the reason. */
   rejected(rowId: number, reason: string): void;
   stats(): OutboxStats;
@@ -109,7 +140,32 @@ export interface HandledCommand {
 /** Commands that were accepted, kept 7 days, so that one that comes again is answered and not run again. */
 export interface CommandLog {
   find(id: string): HandledCommand | null;
-  /** Stored before the command runs. */
-  begin(id: string, name: string): void;
+  /** Stored before the command runs. Where not all can be kept, the harmless ones are forgotten first. */
+  begin(id: string, name: string, harmless?: boolean): void;
   finish(id: string, result: string): void;
+}
+
+/** What lies in the database. */
+export interface StoreFigures {
+  /** By table. */
+  readonly rows: Readonly<Record<string, number>>;
+  readonly databaseBytes: number;
+  /** Within the file. */
+  readonly freeBytes: number;
+  /** Of the write-ahead log. */
+  readonly logBytes: number;
+  /** `ok`, or the first fault found. */
+  readonly integrity: string;
+  /** `file`, or the tables that were looked at. */
+  readonly integrityOf: string;
+}
+
+/** A message that the broker will never take. */
+export interface RejectedMessage {
+  readonly topic: string;
+  readonly stream: string;
+  readonly seq: number;
+  readonly sizeBytes: number;
+  readonly reason: string;
+  readonly rejectedAtMs: number;
 }

@@ -53,6 +53,21 @@ export class Writer {
     }
   }
 
+  /**
+   * As `write`, but a power cut may undo it, as long as no later `write` has returned: for what can be done again. Takes
+   * no wait for the disk.
+   */
+  writeSoon<T>(work: () => T): T {
+    const { db } = this.#deps;
+    if (db.inTransaction) return work();
+    db.pragma('synchronous = NORMAL');
+    try {
+      return this.write(work);
+    } finally {
+      db.pragma('synchronous = FULL');
+    }
+  }
+
   /** Runs `listener` once after the running transaction is on the disk; not at all when it fails. */
   afterCommit(listener: () => void): void {
     this.#afterCommit.add(listener);

@@ -38,11 +38,7 @@ describe('kill -9 while records are stored', () => {
         .prepare<[], { camera: string; seq: number; id: string }>('SELECT camera, seq, id FROM observations')
         .all();
       const depth = db.prepare<[], { n: number }>('SELECT count(*) AS n FROM outbox').get()!.n;
-      const published = db
-        .prepare<[], { n: number }>(
-          'SELECT count(*) AS n FROM observations WHERE published_at_ms IS NOT NULL',
-        )
-        .get()!.n;
+      const published = db.prepare<[], { n: number }>('SELECT count(*) AS n FROM publications').get()!.n;
       db.close();
       const stored = new Set(rows.map((row) => `${row.camera} ${row.seq} ${row.id}`));
       expect(told.length).toBeGreaterThan(100);

@@ -176,12 +176,13 @@ describe('Store', () => {
   it('refuses a database of a newer agent and leaves it as it is', () => {
     store.close();
     const db = new Database(join(dir.path, 'swellsight.db'));
+    const version = Number(db.pragma('user_version', { simple: true }));
     db.pragma('user_version = 999');
     db.close();
     expect(() => openStore(dir.path, clock)).toThrow(expect.objectContaining({ code: 'store_failed' }));
     expect(readdirSync(dir.path).some((name) => name.includes('broken'))).toBe(false);
     const back = new Database(join(dir.path, 'swellsight.db'));
-    back.pragma('user_version = 1');
+    back.pragma(`user_version = ${version}`);
     back.close();
     store = openStore(dir.path, clock);
   });
