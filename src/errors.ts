@@ -4,6 +4,12 @@
  */
 export const ERROR_CODES = {
   config_invalid: { retryable: false, hint: 'run `swellsight check-config` and mend the keys that it names' },
+  config_locked: { retryable: false, hint: 'set it in the configuration file of the device' },
+  config_busy: { retryable: true, hint: 'wait until the change under way is confirmed or undone' },
+  config_trial_unknown: {
+    retryable: false,
+    hint: 'the change was undone or is confirmed already; ask for it with config.get',
+  },
   usage: { retryable: false, hint: 'see `swellsight --help`' },
   agent_unreachable: {
     retryable: true,
@@ -66,6 +72,18 @@ export const ERROR_CODES = {
   mqtt_timeout: { retryable: true, hint: 'the broker does not answer' },
   mqtt_too_large: { retryable: false, hint: 'the message is larger than the broker or the agent allows' },
   mqtt_publish_refused: { retryable: false, hint: 'the broker refuses this topic; check its access rules' },
+  mqtt_taken_over: {
+    retryable: true,
+    hint: 'two agents run under one site and device, or one mqtt.clientId: rename or stop one of them',
+  },
+  mqtt_certificate_expiring: {
+    retryable: false,
+    hint: 'renew the certificate; new files are taken without a restart',
+  },
+  mqtt_credentials_unusable: {
+    retryable: true,
+    hint: 'write the named file whole; certificate and key must belong together',
+  },
   mqtt_busy: { retryable: true, hint: 'the broker refuses messages for now' },
   mqtt_port_taken: {
     retryable: false,

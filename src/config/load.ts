@@ -7,8 +7,9 @@ import { readEnvironment } from './environment.ts';
 import { configInvalid, shown, type ConfigFault } from './faults.ts';
 import { readSettingsFile } from './file.ts';
 import { keysOf, knownPart, nested } from './layers.ts';
+import { overlaid, type Overlay } from './overlay.ts';
 import type { Settings } from './schema.ts';
-import { readSecret, type SecretPlaces } from './secrets.ts';
+import { readSecret, secretPath, type SecretPlaces } from './secrets.ts';
 
 // Without a converter of its own a format lets convict guess: "80abc" becomes 80, and any text becomes true.
 convict.addFormat({
@@ -20,9 +21,11 @@ convict.addFormat({
 export interface SettingsInput {
   /** The configuration file; null for none. `SWELLSIGHT_CONFIG` is the caller's to look at. */
   readonly file: string | null;
+  /** What the file was read as before; it is read anew otherwise. */
+  readonly document?: unknown;
   readonly env: NodeJS.ProcessEnv;
-  /** Settings laid over all others by remote command. */
-  readonly overlay?: unknown;
+  /** What remote commands have set, over all others. */
+  readonly overlay?: Overlay;
   /** Relative paths start here. */
   readonly cwd: string;
 }
@@ -30,7 +33,7 @@ export interface SettingsInput {
 /** The values as convict gives them: defaults filled in, nothing read from files yet. */
 type Values = Omit<Settings, 'mqtt' | 'http' | 'cameras'> & {
   readonly cameras: readonly unknown[];
-  readonly mqtt: Omit<Settings['mqtt'], 'url' | 'clientId'> & {
+  readonly mqtt: Omit<Settings['mqtt'], 'url' | 'clientId' | 'passwordFile'> & {
     readonly url: string | readonly string[];
     readonly clientId: string | null;
     readonly password_file: string | null;
@@ -79,11 +82,11 @@ function readValues(
   };
   if (input.file !== null) {
     const file = resolve(input.cwd, input.file);
-    lay(readSettingsFile(file, faults), input.file);
+    lay(input.document ?? readSettingsFile(file, faults), input.file);
   }
   const fromEnvironment = readEnvironment(input.env, definition, faults);
   lay(nested(fromEnvironment), 'environment');
-  lay(input.overlay, 'overlay');
+  if (input.overlay) lay(overlaid(input.overlay, config.getProperties() as Values), 'overlay');
   const before = faults.length;
   try {
     config.validate({ allowed: 'strict' });
@@ -117,6 +120,7 @@ function assemble(
       url: typeof mqtt.url === 'string' ? [mqtt.url] : broken.has('mqtt.url') ? [] : mqtt.url,
       clientId: mqtt.clientId ?? `swellsight-${values.site}-${values.device}`,
       password: secret('mqtt.password', mqtt.password, password_file),
+      passwordFile: typeof password_file === 'string' ? secretPath(password_file, places) : null,
       ca: path(mqtt.ca),
       cert: path(mqtt.cert),
       key: path(mqtt.key),

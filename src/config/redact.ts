@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { redactUrl } from '../log.ts';
+import { isObject, type Overlay } from './overlay.ts';
 import type { Settings } from './schema.ts';
 
 const MASK = '***';
@@ -21,6 +22,7 @@ export function redactedSettings(settings: Settings): Settings {
       url: settings.mqtt.url.map(redactUrl),
       username: mask(settings.mqtt.username),
       password: mask(settings.mqtt.password),
+      passwordFile: null,
     },
     model: {
       ...settings.model,
@@ -28,6 +30,20 @@ export function redactedSettings(settings: Settings): Settings {
     },
     http: { ...settings.http, token: mask(settings.http.token) },
   };
+}
+
+const SECRET = /^(username|password|token)$/;
+
+/** What remote commands have set, as it may be shown. */
+export function redactedOverlay(overlay: Overlay): Record<string, unknown> {
+  return shownValue('', overlay) as Record<string, unknown>;
+}
+
+function shownValue(key: string, value: unknown): unknown {
+  if (typeof value === 'string') return SECRET.test(key) ? MASK : redactUrl(value);
+  if (Array.isArray(value)) return value.map((item: unknown) => shownValue(key, item));
+  if (!isObject(value)) return value;
+  return Object.fromEntries(Object.entries(value).map(([name, inner]) => [name, shownValue(name, inner)]));
 }
 
 /**

@@ -232,6 +232,8 @@ export interface Settings {
     readonly clientId: string;
     readonly username: string | null;
     readonly password: string | null;
+    /** Absolute path of the file that the password came from: it is read again when it changes. */
+    readonly passwordFile: string | null;
     /** Paths of PEM files. */
     readonly ca: string | null;
     readonly cert: string | null;

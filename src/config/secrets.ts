@@ -10,6 +10,12 @@ export interface SecretPlaces {
   readonly credentialsDir: string | null;
 }
 
+/** Where the file of a secret lies: absolute. */
+export function secretPath(file: string, { cwd, credentialsDir }: SecretPlaces): string {
+  const credential = credentialsDir === null ? null : join(credentialsDir, file);
+  return credential !== null && existsSync(credential) ? credential : resolve(cwd, file);
+}
+
 /**
  * A secret given as itself or by a file, never both. The file's last line break is dropped.
  * `key` is the secret's own key; its file stands under `{key}_file`.
@@ -26,8 +32,7 @@ export function readSecret(
     return null;
   };
   if (value !== null) return fault(`both ${key} and ${key}_file`, 'one of the two');
-  const credential = places.credentialsDir === null ? null : join(places.credentialsDir, file);
-  const path = credential !== null && existsSync(credential) ? credential : resolve(places.cwd, file);
+  const path = secretPath(file, places);
   try {
     if (statSync(path).size > MAX_SECRET_BYTES) return fault(path, 'a file of at most 64 KiB');
     const secret = readFileSync(path, 'utf8').replace(/\r?\n$/, '');

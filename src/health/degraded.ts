@@ -8,6 +8,11 @@ export const DEGRADED_CODES = {
   clock_unsynced: 'nothing has set the clock; times may be wrong',
   link_down: 'no connection to the broker',
   link_flapping: 'five and more reconnects in the last hour',
+  link_refused: 'the broker refuses the credentials, or its certificate is not trusted',
+  link_contested: 'another agent was seen under the identity of this device in the last hour',
+  commands_refused: 'the broker refuses the subscription to commands',
+  'certificate_expiring:{whose}': 'the certificate of the device or the broker expires soon, or has expired',
+  credentials_unusable: 'new certificate, key or password files are not whole; the ones before are in use',
   'camera_down:{id}': 'the camera gives no pictures',
   'camera_frozen:{id}': 'the camera gives the same picture again and again',
   'camera_obstructed:{id}': 'something covers the lens',
@@ -41,6 +46,8 @@ export interface DegradedContext {
   readonly modelTrusted: boolean;
   /** `outbox.dropped_total` of the heartbeat before. */
   readonly droppedBefore: number;
+  /** What the link itself says is wrong with it. */
+  readonly linkTroubles?: readonly string[];
   /** Sources that threw: what they would have said is not judged. */
   readonly failedParts: readonly string[];
 }
@@ -57,6 +64,7 @@ export function degradedCodes(health: Omit<Health, 'degraded'>, context: Degrade
   add(known('clock') && !clock.synced, 'clock_unsynced');
   add(known('link') && link.connected_since === null, 'link_down');
   add(link.reconnects_1h >= LIMITS.reconnects1h, 'link_flapping');
+  codes.push(...(context.linkTroubles ?? []));
   for (const { id, state } of cameras) {
     switch (state) {
       case 'down':

@@ -178,6 +178,7 @@ export class Heartbeat {
       visionReady: vision === null ? null : vision.stats.ready,
       modelTrusted: model?.trusted ?? true,
       droppedBefore: this.#dropped,
+      linkTroubles: link?.troubles ?? [],
       failedParts,
     });
     return { ...record, degraded };

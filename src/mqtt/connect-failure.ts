@@ -1,4 +1,5 @@
 import { AgentError } from '../errors.ts';
+import { goodbye } from './link-goodbye.ts';
 
 /** Why a connection could not be made; the link's next step follows from it. */
 export type ConnectFailure =
@@ -8,25 +9,27 @@ export type ConnectFailure =
   | { readonly kind: 'version'; readonly error: AgentError }
   /** The other side hung up before it answered: perhaps it does not know this version. */
   | { readonly kind: 'hung_up'; readonly error: AgentError }
+  /** The broker has too much to do. */
+  | { readonly kind: 'pressed'; readonly error: AgentError }
+  /** The broker sends its clients elsewhere. */
+  | { readonly kind: 'moved'; readonly error: AgentError }
   | { readonly kind: 'unreachable'; readonly error: AgentError };
 
 /** CONNACK codes of MQTT 5 and, below 128, of 3.1.1. Source: MQTT 5.0 section 3.2.2.2, MQTT 3.1.1 section 3.2.2.3. */
-const REFUSED_CODES = new Set([2, 4, 5, 133, 134, 135, 138, 140]);
+const REFUSED_CODES = new Set([2, 4, 5, 133, 134]);
 const VERSION_CODES = new Set([1, 132]);
 
 /** Errors of the certificate check. One that is not valid yet is left out: the clock may still be wrong. */
 const CERTIFICATE_CODES =
   /^(DEPTH_ZERO_SELF_SIGNED_CERT|SELF_SIGNED_CERT_IN_CHAIN|UNABLE_TO_|CERT_(HAS_EXPIRED|REVOKED|UNTRUSTED|REJECTED|SIGNATURE_FAILURE)|ERR_TLS_CERT_ALTNAME_INVALID|INVALID_CA|ERR_SSL_TLSV1_ALERT_UNKNOWN_CA|ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED|ERR_SSL_SSLV3_ALERT_)/;
 
-/** Of `mqtt.ca`, `mqtt.cert` and `mqtt.key`: no connection attempt opens any other file. */
-const UNREADABLE_CODES = /^(ENOENT|EACCES|EISDIR|ERR_OSSL_)/;
-
 /** Sorts what a failed connection attempt threw. `broker` is host:port. */
 export function connectFailure(thrown: unknown, broker: string): ConnectFailure {
-  if (thrown instanceof AgentError) return { kind: 'unreachable', error: thrown };
+  if (thrown instanceof AgentError)
+    return { kind: thrown.code === 'mqtt_refused' ? 'refused' : 'unreachable', error: thrown };
   const code: unknown = thrown instanceof Error && 'code' in thrown ? thrown.code : null;
   const detail = thrown instanceof Error ? thrown.message : String(thrown);
-  const context = { broker, reason: detail.slice(0, 200) };
+  const context = { broker, reason: detail.slice(0, 200), ...(code === null ? {} : { reason_code: code }) };
   const failure = (kind: ConnectFailure['kind'], message: string): ConnectFailure => ({
     kind,
     error: new AgentError(kind === 'refused' ? 'mqtt_refused' : 'mqtt_unreachable', message, {
@@ -34,17 +37,36 @@ export function connectFailure(thrown: unknown, broker: string): ConnectFailure 
       cause: thrown,
     }),
   });
-  if (typeof code === 'number' && REFUSED_CODES.has(code))
-    return failure('refused', 'the broker refused the connection');
-  if (typeof code === 'number' && VERSION_CODES.has(code))
-    return failure('version', 'the broker does not speak this version of MQTT');
+  if (typeof code === 'number') return failure(...refusal(code));
   if (typeof code === 'string' && CERTIFICATE_CODES.test(code))
     return failure('refused', 'the certificate was not accepted');
-  if (typeof code === 'string' && UNREADABLE_CODES.test(code))
-    return failure('refused', 'a certificate or key file cannot be read');
   if (code === 'ECONNRESET' || code === 'hung_up')
     return failure('hung_up', 'the broker hung up without an answer');
   return failure('unreachable', 'the broker cannot be reached');
+}
+
+/** What a CONNACK other than 0 means. */
+function refusal(code: number): [ConnectFailure['kind'], string] {
+  if (REFUSED_CODES.has(code)) return ['refused', 'the broker refused the connection'];
+  if (VERSION_CODES.has(code)) return ['version', 'the broker does not speak this version of MQTT'];
+  switch (goodbye(code)) {
+    case 'refused':
+      return ['refused', 'the broker refused the connection'];
+    case 'pressed':
+      return ['pressed', 'the broker has too much to do'];
+    case 'moved':
+      return ['moved', 'the broker sends its clients elsewhere'];
+    case 'taken_over':
+    case 'unreachable':
+      return ['unreachable', 'the broker does not take connections now'];
+  }
+}
+
+/** Stands for a packet that is larger than anything a broker should send. */
+export class Overlong extends Error {
+  constructor() {
+    super('the broker sent a packet that is too large');
+  }
 }
 
 /** Stands for a connection that was closed before any answer. */

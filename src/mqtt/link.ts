@@ -1,45 +1,24 @@
-import type { Clock } from '../clock.ts';
-import type { Settings } from '../config/schema.ts';
 import type { Status } from '../contract/states.ts';
 import { AgentError } from '../errors.ts';
-import type { Log } from '../log.ts';
-import { Backoff } from '../retry.ts';
-import type { RaiseEvent } from '../store/types.ts';
 import { brokerName } from './broker-url.ts';
 import { BrokerChoice } from './broker-choice.ts';
-import { connectFailure } from './connect-failure.ts';
-import { connectionRefused, subscriptionRefused, takenOver } from './link-events.ts';
+import { connectFailure, type ConnectFailure } from './connect-failure.ts';
+import { ConnectionCount } from './link-count.ts';
+import { LinkCredentials } from './link-credentials.ts';
+import { heard, retire } from './link-leave.ts';
+import type { LinkDeps, LinkOptions } from './link-options.ts';
+import type { Credentials } from './link-files.ts';
+import { StatusWatch } from './link-status.ts';
+import { LinkTending } from './link-tending.ts';
+import { LinkTroubles } from './link-troubles.ts';
 import { DEFAULT_TUNING, type LinkTuning } from './link-tuning.ts';
+import { LinkWaits } from './link-waits.ts';
 import { RetainedStates } from './retained-states.ts';
 import { Session, type Received } from './session.ts';
-import { readStatus, statusMessage } from './status-message.ts';
-import type { Topics } from './topics.ts';
-import type { CommandPacket, Link, LinkStats, PublishOptions } from './types.ts';
+import { statusMessage } from './status-message.ts';
+import type { Link, LinkStats, PublishOptions, StateOptions } from './types.ts';
 
-const HOUR_MS = 3_600_000;
-/** A stale status is mended at most this often: two agents under one name must not shout each other down. */
-const REPAIR_EVERY_MS = 2000;
-
-export interface LinkOptions {
-  readonly mqtt: Pick<
-    Settings['mqtt'],
-    'url' | 'protocolVersion' | 'clientId' | 'username' | 'password' | 'ca' | 'cert' | 'key'
-  >;
-  /** One run of the agent. */
-  readonly session: string;
-  readonly tuning?: Partial<LinkTuning>;
-}
-
-export interface LinkDeps {
-  readonly topics: Topics;
-  readonly clock: Clock;
-  readonly log: Log;
-  readonly random?: () => number;
-  readonly raise: RaiseEvent;
-  /** Birth is complete: the outbox may be drained. Called once per connection. */
-  readonly onConnected?: () => void;
-  readonly onCommand?: (name: string, packet: CommandPacket) => void;
-}
+export type { LinkDeps, LinkOptions };
 
 /**
  * Keeps one connection to one of the brokers, for ever. On every CONNACK: subscriptions, the retained states,
@@ -51,30 +30,37 @@ export class MqttLink implements Link {
   readonly #deps: LinkDeps;
   readonly #states: RetainedStates;
   readonly #brokers: BrokerChoice;
-  readonly #backoff: Backoff;
-  readonly #refusedBackoff: Backoff;
+  readonly #credentials: LinkCredentials;
+  readonly #troubles: LinkTroubles;
+  readonly #tending: LinkTending;
+  readonly #status: StatusWatch;
+  readonly #waits: LinkWaits;
+  readonly #connections: ConnectionCount;
   readonly #stopped = new AbortController();
   #session: Session | null = null;
   #online = false;
   #connectedSinceMs: number | null = null;
-  #connections = 0;
-  #reconnectsMonoMs: readonly number[] = [];
-  /** Set once `online` is acknowledged on this connection: a status that differs from then on is stale. */
-  #saidOnline = false;
-  #repairedMonoMs = -Infinity;
-  #toldTakenOverMonoMs = -Infinity;
+  /** What the broker keeps for us cannot be read: the next connection begins a new session. */
+  #forget = false;
   #running: Promise<void> = Promise.resolve();
   #stopping: Promise<void> | null = null;
 
   constructor(options: LinkOptions, deps: LinkDeps) {
+    const { mqtt, session } = options;
+    const { clock, raise } = deps;
     this.#options = options;
     this.#tuning = { ...DEFAULT_TUNING, ...options.tuning };
     this.#deps = deps;
-    this.#states = new RetainedStates(deps);
-    this.#brokers = new BrokerChoice(options.mqtt.url, options.mqtt.protocolVersion);
-    const jitter = { clock: deps.clock, ...(deps.random ? { random: deps.random } : {}) };
-    this.#backoff = new Backoff(this.#tuning.backoff, jitter);
-    this.#refusedBackoff = new Backoff(this.#tuning.refusedBackoff, jitter);
+    this.#troubles = new LinkTroubles(mqtt.clientId, { clock, raise });
+    const onLeftOut = (topic: string, sizeBytes: number): void =>
+      this.#troubles.stateLeftOut(topic, sizeBytes);
+    this.#states = new RetainedStates({ ...deps, onLeftOut });
+    this.#brokers = new BrokerChoice(mqtt.url, mqtt.protocolVersion, () => clock.monoMs());
+    this.#credentials = new LinkCredentials(mqtt, clock);
+    this.#tending = new LinkTending({ clock, credentials: this.#credentials, troubles: this.#troubles });
+    this.#status = new StatusWatch({ session, topic: deps.topics.status }, clock);
+    this.#waits = new LinkWaits(this.#tuning, deps);
+    this.#connections = new ConnectionCount(clock);
   }
 
   /** Returns at once; connects in the background. Aborting the signal stops it as `stop` does. */
@@ -98,26 +84,34 @@ export class MqttLink implements Link {
     return this.#session?.maxPayloadBytes ?? this.#tuning.maxPayloadBytes;
   }
 
-  setState(topic: string, payload: unknown, options: { readonly expiryS?: number } = {}): void {
-    this.#states.set(topic, payload, options.expiryS);
+  setState(topic: string, payload: unknown, options: StateOptions = {}): void {
+    this.#states.set(topic, payload, options);
     const session = this.#session;
     // Also during the birth, which may have passed this topic already.
     if (session) void this.#states.publish(topic, this.#publisher(session));
   }
 
+  /** Publishes every state and `online` once more. Rejects when there is no link, or it is lost meanwhile. */
+  async announce(): Promise<void> {
+    if (!this.#session) throw new AgentError('mqtt_unreachable', 'there is no link');
+    const publish = this.#publisher(this.#session);
+    await this.#states.publishAll(publish);
+    await publish('status', this.#message('online'), RETAINED);
+  }
+
   async publish(topic: string, payload: string | Uint8Array, options: PublishOptions): Promise<void> {
     if (!this.#session) throw new AgentError('mqtt_unreachable', 'there is no link');
-    await this.#session.publish(this.#deps.topics.absolute(topic), payload, options);
+    await this.#publisher(this.#session)(topic, payload, options);
   }
 
   stats(): LinkStats {
-    const hourAgoMs = this.#deps.clock.monoMs() - HOUR_MS;
     return {
       connectedSinceMs: this.#connectedSinceMs,
-      reconnects1h: this.#reconnectsMonoMs.filter((ms) => ms >= hourAgoMs).length,
+      reconnects1h: this.#connections.reconnects1h,
       rttMs: this.#session?.rttMs ?? null,
       broker: this.#session?.broker ?? null,
       protocolVersion: this.#session?.protocolVersion ?? null,
+      troubles: this.#troubles.codes(),
     };
   }
 
@@ -125,7 +119,7 @@ export class MqttLink implements Link {
     while (!signal.aborted) {
       const delayMs = await this.#attempt(signal);
       try {
-        await this.#deps.clock.sleep(delayMs, signal);
+        await this.#tending.pause(delayMs, signal);
       } catch {
         // Stopped while waiting: the loop's condition ends it.
       }
@@ -134,117 +128,157 @@ export class MqttLink implements Link {
 
   /** One connection from CONNECT to its end. Returns how long to wait before the next. */
   async #attempt(signal: AbortSignal): Promise<number> {
-    const { log } = this.#deps;
     const { url, protocolVersion } = this.#brokers.current();
-    const broker = brokerName(url);
+    let credentials: Credentials | null = null;
     let session: Session;
     try {
-      session = await this.#connect(url, protocolVersion, signal);
+      credentials = this.#credentials.next();
+      session = await this.#connect(url, protocolVersion, credentials, signal);
     } catch (thrown) {
-      if (signal.aborted) return 0;
-      const failure = connectFailure(thrown, broker);
-      const { code, message, context } = failure.error;
-      const verdict = this.#brokers.failed(failure.kind);
-      const delayMs =
-        verdict === 'at_once' ? 0 : (verdict === 'slowly' ? this.#refusedBackoff : this.#backoff).nextMs();
-      log.warn({ code, ...context, protocolVersion, retryInMs: Math.round(delayMs) }, message);
-      if (failure.kind === 'refused' && this.#brokers.firstRefusal())
-        this.#deps.raise(connectionRefused(failure.error));
-      return delayMs;
+      return signal.aborted ? 0 : this.#failed(connectFailure(thrown, brokerName(url)), credentials);
     }
+    this.#credentials.proved(credentials);
     this.#brokers.succeeded();
-    const reason = await this.#live(session, signal);
+    this.#troubles.accepted();
+    this.#forget = false;
+    const sinceMonoMs = this.#deps.clock.monoMs();
+    const { reason, renewed } = await this.#live(session, credentials, signal);
     if (signal.aborted) return 0;
-    if (session.takenOver) this.#tellTakenOver();
-    const delayMs = this.#backoff.nextMs();
-    log.warn({ broker, reason, retryInMs: Math.round(delayMs) }, 'link lost');
+    const delayMs = renewed ? this.#waits.renewalMs() : this.#lost(session, sinceMonoMs);
+    this.#deps.log.warn({ broker: session.broker, reason, retryInMs: Math.round(delayMs) }, 'link lost');
     return delayMs;
   }
 
-  #connect(url: string, protocolVersion: 4 | 5, signal: AbortSignal): Promise<Session> {
-    const { mqtt } = this.#options;
-    const { keepAliveS, connectTimeoutMs, ackTimeoutMs, window, maxPayloadBytes } = this.#tuning;
-    const will = { topic: this.#deps.topics.status, payload: this.#status('offline') };
-    return Session.connect(
-      {
-        ...mqtt,
-        url,
-        protocolVersion,
-        will,
-        keepAliveS,
-        connectTimeoutMs,
-        ackTimeoutMs,
-        window,
-        maxPayloadBytes,
-      },
-      this.#deps.clock,
-      signal,
-    );
+  #connect(
+    url: string,
+    protocolVersion: 4 | 5,
+    credentials: Credentials,
+    signal: AbortSignal,
+  ): Promise<Session> {
+    const { clock, topics } = this.#deps;
+    const { clientId } = this.#options.mqtt;
+    const will = { topic: topics.status, payload: this.#message('offline') };
+    const options = {
+      ...this.#tuning,
+      url,
+      protocolVersion,
+      clientId,
+      credentials,
+      will,
+      clean: this.#forget,
+    };
+    return Session.connect(options, clock, signal);
   }
 
-  /** Birth, then life until the connection is over. Returns why it ended. */
-  async #live(session: Session, signal: AbortSignal): Promise<string> {
+  #failed(failure: ConnectFailure, credentials: Credentials | null): number {
+    const { kind, error } = failure;
+    this.#troubles.failed(failure);
+    this.#tending.judge(credentials, null);
+    // Older ones may still be good, when the newest are a mistake.
+    const others = kind === 'refused' && credentials !== null && this.#credentials.refused(credentials);
+    const delayMs = this.#waits.nextMs(others ? 'at_once' : this.#brokers.failed(kind));
+    const { code, context, message } = error;
+    this.#deps.log.warn({ code, ...context, retryInMs: Math.round(delayMs) }, message);
+    return delayMs;
+  }
+
+  #lost(session: Session, sinceMonoMs: number): number {
+    const why = this.#troubles.ended(session);
+    this.#forget = session.overlong;
+    const stable = this.#deps.clock.monoMs() - sinceMonoMs >= this.#tuning.backoff.resetAfterMs;
+    const pace = this.#brokers.lost(stable, why);
+    return this.#waits.nextMs(this.#troubles.contested ? 'contested' : pace);
+  }
+
+  /** Birth, then life until the connection is over. Tells why it ended. */
+  async #live(
+    session: Session,
+    credentials: Credentials,
+    signal: AbortSignal,
+  ): Promise<{ readonly reason: string; readonly renewed: boolean }> {
     const { clock, log, onConnected } = this.#deps;
     this.#session = session;
-    this.#backoff.started();
-    this.#noteConnected();
+    this.#waits.connected();
+    this.#connections.connected();
+    this.#status.begin(session.broker);
     session.listen((message) => this.#receive(session, message));
+    const over = new AbortController();
+    let renewal = Promise.resolve(false);
     try {
       await this.#birth(session);
       this.#online = true;
       this.#connectedSinceMs = clock.nowMs();
       log.info({ broker: session.broker, protocolVersion: session.protocolVersion }, 'connected');
+      renewal = this.#tend(session, credentials, over.signal).catch(() => false);
       if (!signal.aborted) onConnected?.();
     } catch (error) {
       session.drop(error instanceof Error ? error.message : 'birth failed');
     }
     const reason = await session.closed;
+    over.abort();
     this.#session = null;
     this.#online = false;
-    this.#saidOnline = false;
+    this.#status.ended();
     this.#connectedSinceMs = null;
-    return reason;
+    return { reason, renewed: await renewal };
   }
 
   async #birth(session: Session): Promise<void> {
     const { topics } = this.#deps;
-    const refused = await session.subscribe(topics.commands, { retained: false, own: false });
-    // Without commands the device can still report; so it does, and says what is wrong.
-    if (refused !== null) this.#deps.raise(subscriptionRefused(refused));
+    const status = (): Promise<string | null> =>
+      session.subscribe(topics.status, { retained: true, own: true });
+    // What stands on the status tells who was here since; without commands the device can still report.
+    const [refused] = await Promise.all([
+      session.subscribe(topics.commands, { retained: false, own: false }),
+      status(),
+    ]);
+    this.#troubles.commands(refused);
     const publish = this.#publisher(session);
-    if (this.#connections === 1) await publish('status', this.#status('starting'), RETAINED);
+    if (this.#connections.total === 1) await publish('status', this.#message('starting'), RETAINED);
     await this.#states.publishAll(publish);
-    await publish('status', this.#status('online'), RETAINED);
-    this.#saidOnline = true;
+    await publish('status', this.#message('online'), RETAINED);
+    this.#status.saidOnline();
     // What shows up from here on and differs is stale: the own will too, which a slow broker may publish late.
-    await session.subscribe(topics.status, { retained: true, own: true });
+    await status();
+  }
+
+  /** Looks after certificates and states while the link is up. True when it ended the connection to renew it. */
+  async #tend(session: Session, credentials: Credentials, over: AbortSignal): Promise<boolean> {
+    const { clock } = this.#deps;
+    for (;;) {
+      this.#tending.judge(credentials, session.brokerValidity);
+      await clock.sleep(this.#tuning.lookEveryMs, over);
+      this.#states.publishPostponed(this.#publisher(session));
+      if (!this.#tending.isOutlived(credentials)) continue;
+      // Nothing new is sent; what is on its way may arrive.
+      this.#online = false;
+      await retire(session, 'the certificate of the device was renewed', clock, over);
+      return true;
+    }
   }
 
   #receive(session: Session, message: Received): void {
-    const { topics, onCommand } = this.#deps;
+    const { topics, onCommand, log } = this.#deps;
     const name = topics.commandName(message.topic);
-    if (name !== null) onCommand?.(name, message);
-    else if (message.topic === topics.status) this.#mendStatus(session, message.payload);
-  }
-
-  /** Someone's `offline`, such as the late will of an earlier connection, stands where `online` should. */
-  #mendStatus(session: Session, payload: Uint8Array): void {
-    const { clock, log } = this.#deps;
-    const shown = readStatus(payload);
-    if (shown?.state === 'online' && shown.session === this.#options.session) return;
-    if (!this.#saidOnline || this.#stopping || clock.monoMs() - this.#repairedMonoMs < REPAIR_EVERY_MS)
+    if (name !== null) {
+      onCommand?.(name, message);
       return;
-    this.#repairedMonoMs = clock.monoMs();
-    log.warn({ shown }, 'stale status mended');
-    const publish = this.#publisher(session);
+    }
+    const { stale, foreign } = this.#status.see(message);
+    if (foreign) this.#troubles.takenOver(foreign.sign, foreign.session);
+    if (!stale || this.#stopping) return;
+    log.warn('stale status mended');
     // A failure means that the link is lost: the next birth says `online` again.
-    publish('status', this.#status('online'), RETAINED).catch(() => undefined);
+    this.#publisher(session)('status', this.#message('online'), RETAINED).catch(() => undefined);
   }
 
   async #leave(): Promise<void> {
     const session = this.#session;
     const { stopTimeoutMs } = this.#tuning;
-    const said = session !== null && this.#online && (await this.#sayStopped(session, stopTimeoutMs / 2));
+    const say = (of: Session): Promise<void> =>
+      this.#publisher(of)('status', this.#message('stopped'), RETAINED);
+    const said =
+      session !== null && this.#online && (await heard(say(session), this.#deps.clock, stopTimeoutMs / 2));
     this.#stopped.abort();
     // Without a goodbye the broker sends the will: better `offline` than `online` for ever.
     if (said) await session.leave(stopTimeoutMs / 4);
@@ -252,45 +286,15 @@ export class MqttLink implements Link {
     await this.#running;
   }
 
-  /** True when the broker has `stopped`. */
-  async #sayStopped(session: Session, withinMs: number): Promise<boolean> {
-    const { clock } = this.#deps;
-    const done = new AbortController();
-    const said = this.#publisher(session)('status', this.#status('stopped'), RETAINED).then(
-      () => true,
-      () => false,
-    );
-    const late = clock.sleep(withinMs, done.signal).then(
-      () => false,
-      () => false,
-    );
-    const outcome = await Promise.race([said, late]);
-    done.abort();
-    return outcome;
-  }
-
   #publisher(session: Session) {
-    return (topic: string, payload: string, options: PublishOptions): Promise<void> =>
-      session.publish(this.#deps.topics.absolute(topic), payload, options);
+    return (topic: string, payload: string | Uint8Array, options: PublishOptions): Promise<void> => {
+      const whole = options.absolute === true ? topic : this.#deps.topics.absolute(topic);
+      return session.publish(whole, payload, options);
+    };
   }
 
-  #status(state: Status['state']): string {
+  #message(state: Status['state']): string {
     return statusMessage(state, this.#options.session, this.#deps.clock.nowMs());
-  }
-
-  /** Two agents with one client id throw each other out for ever: worth a word, at most once an hour. */
-  #tellTakenOver(): void {
-    const nowMs = this.#deps.clock.monoMs();
-    if (nowMs - this.#toldTakenOverMonoMs < HOUR_MS) return;
-    this.#toldTakenOverMonoMs = nowMs;
-    this.#deps.raise(takenOver(this.#options.mqtt.clientId));
-  }
-
-  #noteConnected(): void {
-    const nowMs = this.#deps.clock.monoMs();
-    if (this.#connections > 0)
-      this.#reconnectsMonoMs = [...this.#reconnectsMonoMs.filter((ms) => nowMs - ms < HOUR_MS), nowMs];
-    this.#connections += 1;
   }
 }
 

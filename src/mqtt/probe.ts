@@ -3,6 +3,7 @@ import type { Settings } from '../config/schema.ts';
 import { brokerName } from './broker-url.ts';
 import { clientOptions } from './client-options.ts';
 import { connectFailure } from './connect-failure.ts';
+import { readCredentials } from './link-files.ts';
 
 /**
  * Connects to one broker and leaves again: a session of its own, without a will, so that a running agent with the same
@@ -13,11 +14,7 @@ export async function probeBroker(url: string, mqtt: Settings['mqtt'], timeoutMs
     url,
     protocolVersion: mqtt.protocolVersion,
     clientId: `${mqtt.clientId}-probe-${String(process.pid)}`,
-    username: mqtt.username,
-    password: mqtt.password,
-    ca: mqtt.ca,
-    cert: mqtt.cert,
-    key: mqtt.key,
+    credentials: readCredentials(mqtt),
     will: { topic: 'none', payload: '' },
     keepAliveS: 30,
     connectTimeoutMs: timeoutMs / 2,

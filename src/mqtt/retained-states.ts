@@ -1,38 +1,58 @@
 import type { Clock } from '../clock.ts';
 import type { Log } from '../log.ts';
-import { asAgentError } from '../errors.ts';
-import type { PublishOptions } from './types.ts';
+import { asAgentError, type AgentError } from '../errors.ts';
+import type { PublishOptions, StateOptions } from './types.ts';
 
 interface State {
   /** JSON; empty clears the topic. */
   readonly payload: string;
   readonly expiryS: number | undefined;
+  readonly absolute: boolean;
   readonly setMonoMs: number;
 }
 
 export type Publish = (topic: string, payload: string, options: PublishOptions) => Promise<void>;
 
+export interface RetainedStatesDeps {
+  readonly clock: Clock;
+  readonly log: Log;
+  /** The link was lost over this state again and again. */
+  readonly onLeftOut?: (topic: string, sizeBytes: number) => void;
+}
+
+/** Births that were lost among the states, after which these are sent one at a time: one of them may be the reason. */
+const ONE_BY_ONE_AFTER = 2;
+/** Losses over one state, sent alone, before it is left out. */
+const STRIKES = 2;
+const LEFT_OUT_FOR_MS = 3_600_000;
+
 /** The retained states: the newest value of each topic, at most one publish of a topic under way. */
 export class RetainedStates {
-  readonly #deps: { clock: Clock; log: Log };
+  readonly #deps: RetainedStatesDeps;
   readonly #states = new Map<string, State>();
   readonly #underWay = new Set<string>();
+  /** Topics that the broker did not want just then. */
+  readonly #postponed = new Set<string>();
+  #lostBirths = 0;
+  readonly #strikes = new Map<string, number>();
+  readonly #leftOut = new Map<string, { readonly sizeBytes: number; readonly untilMonoMs: number }>();
 
-  constructor(deps: { clock: Clock; log: Log }) {
+  constructor(deps: RetainedStatesDeps) {
     this.#deps = deps;
   }
 
-  set(topic: string, payload: unknown, expiryS?: number): void {
+  set(topic: string, payload: unknown, options: StateOptions = {}): void {
     this.#states.set(topic, {
       payload: payload === null ? '' : JSON.stringify(payload),
-      expiryS,
+      expiryS: options.expiryS,
+      absolute: options.absolute ?? false,
       setMonoMs: this.#deps.clock.monoMs(),
     });
   }
 
   /**
    * Publishes one topic's newest value, and again while it changed meanwhile. Failures are left to the next birth,
-   * which publishes everything again.
+   * which publishes everything again, or to `publishPostponed`.
    */
   async publish(topic: string, publish: Publish): Promise<void> {
     if (this.#underWay.has(topic)) return;
@@ -40,39 +60,93 @@ export class RetainedStates {
     try {
       for (let sent: State | undefined; sent !== this.#states.get(topic);) {
         sent = this.#states.get(topic);
-        if (sent) await this.#send(topic, sent, publish);
+        if (sent && !this.#isLeftOut(topic, sent)) await this.#send(topic, sent, publish);
       }
     } catch (error) {
-      const { code, message, context } = asAgentError(error);
+      const { code, message, context } = this.#noted(topic, error);
       this.#deps.log.debug({ topic, code, reason: message, ...context }, 'state not published');
     } finally {
       this.#underWay.delete(topic);
     }
   }
 
-  /** Publishes every state, `info` first. Rejects when the link is lost; a state that is refused is logged and left out. */
+  /** Publishes what the broker did not want before. */
+  publishPostponed(publish: Publish): void {
+    for (const topic of [...this.#postponed]) {
+      this.#postponed.delete(topic);
+      void this.publish(topic, publish);
+    }
+  }
+
+  /**
+   * Publishes every state: `info`, then absolute topics, then the others. Rejects when the link is lost; a state that is refused is logged and left
+   * out. So is one over which the link is lost each time, for an hour or until it is half as large.
+   */
   async publishAll(publish: Publish): Promise<void> {
-    const topics = [...this.#states.keys()].sort((a, b) => Number(b === 'info') - Number(a === 'info'));
-    await Promise.all(
-      topics.map(async (topic) => {
-        const state = this.#states.get(topic);
-        if (!state || this.#expired(state)) return;
-        try {
-          await this.#send(topic, state, publish);
-        } catch (error) {
-          const known = asAgentError(error);
-          if (known.retryable) throw known;
-          this.#deps.log.warn({ topic, code: known.code, ...known.context }, 'state refused');
-        }
-      }),
-    );
+    const oneByOne = this.#lostBirths >= ONE_BY_ONE_AFTER;
+    const topics = [...this.#states].sort((a, b) => rank(a) - rank(b)).map(([topic]) => topic);
+    this.#lostBirths += 1;
+    if (oneByOne) for (const topic of topics) await this.#born(topic, publish, true);
+    else await Promise.all(topics.map((topic) => this.#born(topic, publish, false)));
+    this.#lostBirths = 0;
+    this.#strikes.clear();
+  }
+
+  async #born(topic: string, publish: Publish, alone: boolean): Promise<void> {
+    const state = this.#states.get(topic);
+    if (!state || this.#expired(state) || this.#isLeftOut(topic, state)) return;
+    try {
+      await this.#send(topic, state, publish);
+    } catch (error) {
+      const known = this.#noted(topic, error);
+      if (isLoss(known)) {
+        if (alone) this.#strike(topic, state);
+        throw known;
+      }
+      this.#deps.log.warn({ topic, code: known.code, ...known.context }, 'state refused');
+    }
+  }
+
+  #strike(topic: string, { payload }: State): void {
+    const strikes = (this.#strikes.get(topic) ?? 0) + 1;
+    this.#strikes.set(topic, strikes);
+    if (strikes < STRIKES) return;
+    const sizeBytes = Buffer.byteLength(payload);
+    this.#strikes.delete(topic);
+    this.#leftOut.set(topic, { sizeBytes, untilMonoMs: this.#deps.clock.monoMs() + LEFT_OUT_FOR_MS });
+    this.#deps.onLeftOut?.(topic, sizeBytes);
+  }
+
+  #isLeftOut(topic: string, { payload }: State): boolean {
+    const left = this.#leftOut.get(topic);
+    if (!left) return false;
+    const still =
+      this.#deps.clock.monoMs() < left.untilMonoMs && Buffer.byteLength(payload) > left.sizeBytes / 2;
+    if (!still) this.#leftOut.delete(topic);
+    return still;
+  }
+
+  #noted(topic: string, error: unknown): AgentError {
+    const known = asAgentError(error);
+    if (known.code === 'mqtt_busy') this.#postponed.add(topic);
+    return known;
   }
 
   #expired({ expiryS, setMonoMs }: State): boolean {
     return expiryS !== undefined && this.#deps.clock.monoMs() - setMonoMs > expiryS * 1000;
   }
 
-  #send(topic: string, { payload, expiryS }: State, publish: Publish): Promise<void> {
-    return publish(topic, payload, { qos: 1, retain: true, ...(expiryS === undefined ? {} : { expiryS }) });
+  #send(topic: string, { payload, expiryS, absolute }: State, publish: Publish): Promise<void> {
+    return publish(topic, payload, {
+      qos: 1,
+      retain: true,
+      absolute,
+      ...(expiryS === undefined ? {} : { expiryS }),
+    });
   }
 }
+
+const rank = ([topic, { absolute }]: readonly [string, State]): number =>
+  topic === 'info' ? 0 : absolute ? 1 : 2;
+
+const isLoss = ({ code }: AgentError): boolean => code === 'mqtt_unreachable' || code === 'mqtt_timeout';

@@ -1,9 +1,12 @@
+import { TLSSocket } from 'node:tls';
 import { connect, type IConnackPacket, type MqttClient } from 'mqtt';
 import type { Clock } from '../clock.ts';
 import { AgentError } from '../errors.ts';
 import { brokerName } from './broker-url.ts';
 import { clientOptions, type SessionOptions } from './client-options.ts';
-import { HungUp, publishFailure } from './connect-failure.ts';
+import { HungUp, Overlong, publishFailure } from './connect-failure.ts';
+import { validityOf, type Validity } from './link-validity.ts';
+import { PacketLimit } from './packet-limit.ts';
 import { SendWindow } from './send-window.ts';
 import type { PublishOptions } from './types.ts';
 
@@ -17,8 +20,8 @@ export interface Received {
 
 /** Room for topic, header and properties beside the payload of a packet, bytes. */
 const PACKET_OVERHEAD = 512;
-/** Source: MQTT 5.0 section 3.14.2.1. */
-const TAKEN_OVER = 142;
+/** A broker that sends more in one packet is not listened to: what comes in is gathered in memory. */
+const LARGEST_INCOMING_BYTES = 1_048_576;
 const FORCED_END_MS = 500;
 
 /**
@@ -32,8 +35,12 @@ export class Session {
   /** Resolves with the reason when the connection is over. */
   readonly closed: Promise<string>;
   rttMs: number | null = null;
-  /** Ended because another client came with the same id. */
-  takenOver = false;
+  /** Of the broker's certificate; null without TLS, and over WebSocket, where it cannot be seen. */
+  readonly brokerValidity: Validity | null;
+  /** What the broker said when it ended the connection; MQTT 5 only. */
+  farewell: { readonly code: number; readonly serverReference: string | null } | null = null;
+  /** The broker sent a packet that was too large to be read, and will send it again in the same session. */
+  overlong = false;
   readonly #client: MqttClient;
   readonly #options: SessionOptions;
   readonly #clock: Clock;
@@ -52,6 +59,9 @@ export class Session {
     client.on('error', () => undefined);
     // What waited at the broker comes right behind the CONNACK, before anyone can listen.
     const inbox = new Inbox(client);
+    const limit = new PacketLimit(LARGEST_INCOMING_BYTES);
+    limit.on('error', () => client.emit('error', new Overlong()));
+    client.stream.pipe(limit).resume();
     try {
       const connack = await answer(client, options, signal);
       return new Session(client, connack, inbox, options, clock);
@@ -76,6 +86,7 @@ export class Session {
     this.#window = new SendWindow(Math.max(1, Math.min(options.window, receiveMaximum ?? options.window)));
     this.#mayRetain = retainAvailable ?? true;
     this.broker = brokerName(options.url);
+    this.brokerValidity = validityOfPeer(client);
     this.protocolVersion = options.protocolVersion;
     this.maxPayloadBytes = Math.max(
       0,
@@ -83,9 +94,12 @@ export class Session {
     );
     this.closed = new Promise((resolve) => (this.#close = resolve));
     client.on('close', () => this.#end('connection lost'));
-    client.on('error', (error) => this.#end(error.message));
-    client.on('disconnect', ({ reasonCode = 0 }) => {
-      this.takenOver = reasonCode === TAKEN_OVER;
+    client.on('error', (error) => {
+      this.overlong = error instanceof Overlong;
+      this.#end(error.message);
+    });
+    client.on('disconnect', ({ reasonCode = 0, properties }) => {
+      this.farewell = { code: reasonCode, serverReference: properties?.serverReference ?? null };
       this.#end(`broker said goodbye, reason ${reasonCode}`);
     });
   }
@@ -128,7 +142,7 @@ export class Session {
       this.#client.subscribe(
         topic,
         // Retain as published: a command that someone published as retained must be known as such.
-        { qos: 1, nl: !options.own, rap: true, rh: options.retained ? 0 : 2 },
+        { qos: 1, nl: !options.own, rap: !options.retained, rh: options.retained ? 0 : 2 },
         (error, granted) => {
           const code = granted?.[0]?.qos ?? 0;
           // A refusal comes as an error in some versions of the protocol, as a code in others.
@@ -149,6 +163,11 @@ export class Session {
     }
     this.#end('left');
     await within(FORCED_END_MS, (done) => this.#client.end(true, {}, done));
+  }
+
+  /** Requests that wait for the broker's answer. */
+  get pending(): number {
+    return this.#endings.size;
   }
 
   /** Ends the connection at once; the broker sends the will. */
@@ -233,6 +252,11 @@ function answer(client: MqttClient, options: SessionOptions, signal: AbortSignal
     client.once('error', (error) => finish(() => reject(error)));
     client.once('close', () => finish(() => reject(new HungUp('closed before CONNACK'))));
   });
+}
+
+function validityOfPeer({ stream }: MqttClient): Validity | null {
+  const certificate = stream instanceof TLSSocket ? stream.getPeerX509Certificate() : undefined;
+  return certificate ? validityOf(certificate) : null;
 }
 
 /** Incoming messages, kept until someone listens. */

@@ -16,3 +16,15 @@ export function readStatus(payload: Uint8Array): Partial<Status> | null {
     return null;
   }
 }
+
+/**
+ * The session of another device whose status came to us although nobody here asked for it: one with our client id, whose
+ * subscriptions the broker holds as ours. Null for anything else.
+ */
+export function foreignStatus(topic: string, payload: Uint8Array, session: string): string | null {
+  if (!topic.endsWith('/status')) return null;
+  const shown = readStatus(payload);
+  return typeof shown?.session === 'string' && typeof shown.state === 'string' && shown.session !== session
+    ? shown.session.slice(0, 64)
+    : null;
+}

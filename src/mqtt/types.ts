@@ -1,4 +1,4 @@
-/** Topics here are relative to the device's base, such as `camera/cam1/state`. */
+/** Topics here are relative to the device's base, such as `camera/cam1/state`, unless they are said to be absolute. */
 export interface PublishOptions {
   readonly qos: 0 | 1;
   readonly retain: boolean;
@@ -6,9 +6,13 @@ export interface PublishOptions {
   readonly expiryS?: number;
   /** MQTT 5: given back to whoever sent the command that this answers. */
   readonly correlationData?: Uint8Array;
+  /** The topic is a whole one, such as one of Home Assistant's discovery. */
+  readonly absolute?: boolean;
   /** Waits its turn behind everything that is not bulk: the outbox. */
   readonly bulk?: boolean;
 }
+
+export type StateOptions = Pick<PublishOptions, 'expiryS' | 'absolute'>;
 
 /** A message on `cmd/{name}` as it came. */
 export interface CommandPacket {
@@ -19,6 +23,15 @@ export interface CommandPacket {
   readonly correlationData: Uint8Array | null;
 }
 
+/** What is wrong with the link beside its being down; docs/health.md says what each means. */
+export type LinkTrouble =
+  | 'link_refused'
+  | 'link_contested'
+  | 'commands_refused'
+  | 'certificate_expiring:device'
+  | 'certificate_expiring:broker'
+  | 'credentials_unusable';
+
 export interface LinkStats {
   readonly connectedSinceMs: number | null;
   readonly reconnects1h: number;
@@ -27,6 +40,7 @@ export interface LinkStats {
   /** host:port, no credentials. */
   readonly broker: string | null;
   readonly protocolVersion: 4 | 5 | null;
+  readonly troubles?: readonly LinkTrouble[];
 }
 
 /** The one connection to the broker, as the other parts see it. */
@@ -37,8 +51,9 @@ export interface Link {
   /**
    * Sets a retained state: published at once when connected, and again in the birth after every CONNACK.
    * Only the newest value of a topic is kept. Null clears the topic. Never throws for lack of a link.
+   * In the birth `info` comes first, then absolute topics (discovery), then the others in the order of their first call.
    */
-  setState(topic: string, payload: unknown, options?: { readonly expiryS?: number }): void;
+  setState(topic: string, payload: unknown, options?: StateOptions): void;
   /**
    * Resolves on PUBACK (QoS 1) or hand-over (QoS 0). Rejects with `mqtt_unreachable` or `mqtt_timeout` when there is no
    * link or no answer in time, `mqtt_busy` when the broker refuses for now, and `mqtt_too_large` or

@@ -15,17 +15,46 @@ describe('BrokerChoice', () => {
     });
     expect(tried).toEqual(['a', 'b', 'c', 'a']);
     choice.succeeded();
+    choice.lost(true, 'unreachable');
     expect(choice.current().url).toBe('a');
   });
 
-  it('slows down only when every broker refuses, and tells once until one accepts', () => {
+  it('goes on to the next address when a broker takes it and loses it again soon', () => {
+    const choice = new BrokerChoice(['a', 'b'], 5);
+    const tried = [1, 2, 3].map(() => {
+      const { url } = choice.current();
+      choice.succeeded();
+      choice.lost(false, 'unreachable');
+      return url;
+    });
+    expect(tried).toEqual(['a', 'b', 'a']);
+  });
+
+  it('slows down only when no broker wants it', () => {
     const choice = new BrokerChoice(['a', 'b'], 5);
     expect(choice.failed('refused')).toBe('usual');
     expect(choice.failed('unreachable')).toBe('usual');
     expect([choice.failed('refused'), choice.failed('refused')]).toEqual(['usual', 'slowly']);
-    expect([choice.firstRefusal(), choice.firstRefusal()]).toEqual([true, false]);
+    expect(choice.failed('pressed')).toBe('pressed');
     choice.succeeded();
-    expect(choice.firstRefusal()).toBe(true);
+    expect(choice.lost(false, 'unreachable')).toBe('usual');
+    expect([choice.lost(true, 'moved'), choice.lost(true, 'refused')]).toEqual(['usual', 'pressed']);
+  });
+
+  it('tries the newer version again after an hour, when a link is lost', () => {
+    let nowMs = 0;
+    const choice = new BrokerChoice(['a'], 5, () => nowMs);
+    choice.failed('version');
+    choice.succeeded();
+    choice.lost(true, 'unreachable');
+    expect(choice.current().protocolVersion).toBe(4);
+    nowMs = 3_700_000;
+    choice.lost(true, 'unreachable');
+    expect(choice.current().protocolVersion).toBe(5);
+    choice.failed('version');
+    nowMs += 60_000;
+    choice.lost(true, 'unreachable');
+    expect(choice.current().protocolVersion).toBe(4);
   });
 
   it('goes down to 3.1.1 at once when the broker says so, and by trial when it hangs up', () => {
@@ -67,8 +96,10 @@ describe('connectFailure', () => {
       expect(kind(coded(code))).toBe('refused');
     for (const code of [1, 132]) expect(kind(coded(code))).toBe('version');
     // A board whose clock is not set yet sees certificates of the future.
-    for (const code of ['CERT_NOT_YET_VALID', 'ECONNREFUSED', 'ENOTFOUND', 136, 137])
+    for (const code of ['CERT_NOT_YET_VALID', 'ECONNREFUSED', 'ENOTFOUND', 3, 128, 136])
       expect(kind(coded(code))).toBe('unreachable');
+    for (const code of [137, 147, 151, 159]) expect(kind(coded(code))).toBe('pressed');
+    for (const code of [156, 157]) expect(kind(coded(code))).toBe('moved');
     for (const thrown of [coded('ECONNRESET'), new HungUp('x')]) expect(kind(thrown)).toBe('hung_up');
     expect(connectFailure(new AgentError('mqtt_timeout', 't'), 'h:1').error.code).toBe('mqtt_timeout');
   });

@@ -1,0 +1,55 @@
+import type { Clock } from '../clock.ts';
+import type { Credentials } from './link-files.ts';
+import type { LinkCredentials } from './link-credentials.ts';
+import type { LinkTroubles } from './link-troubles.ts';
+import { isExpiring, type Validity } from './link-validity.ts';
+
+/** A step of the wall clock by more than this changes what certificates are worth. */
+const CLOCK_STEP_MS = 60_000;
+/** While it waits for the next attempt, the link looks at its files and the clock so often. */
+const WAITING_LOOK_MS = 5000;
+
+/** Looks at the credentials on the disk and at the clock for the link, while it is up and while it waits. */
+export class LinkTending {
+  readonly #clock: Clock;
+  readonly #credentials: LinkCredentials;
+  readonly #troubles: LinkTroubles;
+
+  constructor(deps: {
+    readonly clock: Clock;
+    readonly credentials: LinkCredentials;
+    readonly troubles: LinkTroubles;
+  }) {
+    this.#clock = deps.clock;
+    this.#credentials = deps.credentials;
+    this.#troubles = deps.troubles;
+  }
+
+  /** Judges what is in use, and what lies on the disk. */
+  judge(inUse: Credentials | null, broker: Validity | null): void {
+    this.#credentials.look();
+    this.#troubles.files(this.#credentials.newest ? this.#credentials.fault : null);
+    this.#troubles.certificates(inUse?.validity ?? null, broker, this.#clock.nowMs());
+  }
+
+  /** True when the certificate in use comes to its end and there is one that holds for longer. */
+  isOutlived({ validity, digest }: Credentials): boolean {
+    const next = this.#credentials.next();
+    if (next.digest === digest || !validity || !next.validity) return false;
+    return isExpiring(validity, this.#clock.nowMs()) && next.validity.untilMs > validity.untilMs;
+  }
+
+  /** Waits; less when new credentials come, or the clock is set: what was refused may be taken now. */
+  async pause(delayMs: number, signal: AbortSignal): Promise<void> {
+    const clock = this.#clock;
+    const digest = this.#credentials.newest?.digest;
+    const untilMs = clock.monoMs() + delayMs;
+    const driftMs = clock.nowMs() - clock.monoMs();
+    for (let leftMs = delayMs; leftMs > 0; leftMs = untilMs - clock.monoMs()) {
+      await clock.sleep(Math.min(leftMs, WAITING_LOOK_MS), signal);
+      this.#credentials.look();
+      if (this.#credentials.newest?.digest !== digest) return;
+      if (Math.abs(clock.nowMs() - clock.monoMs() - driftMs) > CLOCK_STEP_MS) return;
+    }
+  }
+}
