@@ -128,7 +128,7 @@ function commandChannel(name: CommandName): Channel {
 
 function answerChannel(name: CommandName): Channel {
   const title = `${pascal(name)}Result`;
-  const { $id: _id, ...rest } = Type.Object(
+  const schema = Type.Object(
     { ...CommandResult.properties, result: Type.Optional(COMMAND_RESULTS[name]) },
     { ...closed, title },
   );
@@ -141,6 +141,6 @@ function answerChannel(name: CommandName): Channel {
     summary:
       `Answers to \`${name}\`: first a receipt, then the result. They go to the response topic of the command instead ` +
       'when that lies below `cmdres/`.',
-    messages: [json('CommandReceipt', CommandReceipt), json(title, rest as TSchema)],
+    messages: [json('CommandReceipt', CommandReceipt), json(title, schema)],
   };
 }
