@@ -1,10 +1,14 @@
 import type { SiteCalibration } from './calibration/calibration.ts';
-import { isoTime } from './clock.ts';
+import { queueAgain } from './backfill.ts';
+import { isoTime, type Clock } from './clock.ts';
 import type { AgentApi, AgentStatus, CameraView, LabelInput, LabelRecord } from './contract/api.ts';
+import type { BackfillResult } from './contract/command-results.ts';
+import type { Diagnostics } from './contract/diagnostics.ts';
 import type { Health } from './contract/health.ts';
 import type { CalibrationSummary, Observation } from './contract/observation.ts';
 import type { Info, ModelState, Status } from './contract/states.ts';
 import { AgentError } from './errors.ts';
+import { outboxView } from './outbox-view.ts';
 import type { Station } from './station.ts';
 import type { Store } from './store/store.ts';
 import type { VisionClient } from './vision/protocol.ts';
@@ -21,9 +25,12 @@ export interface AgentParts {
   readonly health: () => Health;
   readonly modelState: () => ModelState;
   readonly alive: () => boolean;
-  readonly nowMs: () => number;
+  readonly clock: Clock;
   /** Codes of what is missing for work. */
   readonly missing: () => readonly string[];
+  /** Publishes what every birth publishes. */
+  readonly announce: () => Promise<void>;
+  readonly diagnostics: (options: { readonly maxBytes: number }) => Diagnostics;
 }
 
 /** The methods that MQTT commands, HTTP and the command line share. */
@@ -103,12 +110,12 @@ export function createAgentApi(parts: AgentParts): AgentApi {
       });
       return parts.refit(labelled);
     },
-    removeLabel: async (camera: string, observationId: string): Promise<CalibrationSummary> => {
-      station(camera);
-      if (!store.labels.remove(observationId, camera)) {
+    removeLabel: async (camera: string | null, observationId: string): Promise<CalibrationSummary> => {
+      const candidates = camera === null ? [...stations.keys()] : [station(camera).id];
+      const labelled = candidates.find((id) => store.labels.remove(observationId, id));
+      if (labelled === undefined)
         throw new AgentError('observation_unknown', 'there is no label of that observation');
-      }
-      return parts.refit(camera);
+      return parts.refit(labelled);
     },
     labels: (camera): readonly LabelRecord[] => {
       station(camera);
@@ -124,7 +131,7 @@ export function createAgentApi(parts: AgentParts): AgentApi {
     exportCalibration: async (camera) => {
       const { exportCalibration } = await import('./calibration/portable.ts');
       return exportCalibration(calibration(camera), {
-        atMs: parts.nowMs(),
+        atMs: parts.clock.nowMs(),
         model: parts.modelState().active,
       });
     },
@@ -134,6 +141,13 @@ export function createAgentApi(parts: AgentParts): AgentApi {
       const { bursts } = importCalibration(document, { camera, embeddingDigest: current.embeddingDigest });
       store.labels.import(camera, current.embeddingDigest, bursts);
       return parts.refit(camera);
+    },
+    outbox: () => outboxView(store),
+    announce: parts.announce,
+    diagnostics: parts.diagnostics,
+    backfill: async (camera, fromSeq, toSeq, signal): Promise<BackfillResult> => {
+      station(camera);
+      return queueAgain({ camera, fromSeq, toSeq }, { store, clock: parts.clock }, signal);
     },
   };
 }

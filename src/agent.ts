@@ -8,6 +8,7 @@ import { configDigest } from './config/redact.ts';
 import type { Settings } from './config/schema.ts';
 import type { AgentApi } from './contract/api.ts';
 import type { Status } from './contract/states.ts';
+import { describeForDiagnosis } from './diagnostics.ts';
 import { asAgentError, isAbort } from './errors.ts';
 import { bootId } from './health/boot.ts';
 import { ClockSync } from './health/clock.ts';
@@ -17,10 +18,13 @@ import { Watchdog } from './health/watchdog.ts';
 import { HttpServer } from './http/server.ts';
 import { describeAgent } from './info.ts';
 import { redactUrl, type Log } from './log.ts';
+import { Announcer } from './mqtt/announce.ts';
 import { Commands } from './mqtt/commands.ts';
 import { Forwarder } from './mqtt/forwarder.ts';
 import { MqttLink } from './mqtt/link.ts';
 import { Topics } from './mqtt/topics.ts';
+import { outboxView } from './outbox-view.ts';
+import type { RecentLog } from './recent-log.ts';
 import { Serving } from './serving.ts';
 import { Store } from './store/store.ts';
 import { probeHardware } from './vision/hardware-probe.ts';
@@ -37,6 +41,8 @@ export interface AgentDeps {
   readonly clock: Clock;
   readonly random: () => number;
   readonly log: Log;
+  /** Warnings and errors of the log, for the report of `diagnostics`. */
+  readonly recentLog?: RecentLog;
 }
 
 const PRUNE_EVERY_MS = 60_000;
@@ -244,6 +250,17 @@ export class Agent {
         stations: beach.list(),
         configDigest: configDigest(settings),
       });
+    const missing = (): string[] => [
+      ...(serving.stats().ready ? [] : ['model']),
+      ...(store.writable() ? [] : ['store']),
+    ];
+    const announcer = new Announcer({
+      clock,
+      publish: () => {
+        publishStates();
+        return link.announce();
+      },
+    });
     const api = createAgentApi({
       stations: beach.stations,
       store,
@@ -255,12 +272,40 @@ export class Agent {
       health: () => heartbeat.latest ?? firstHealth,
       modelState: () => serving.modelState(),
       alive: () => liveness.report().alive,
-      nowMs: () => clock.nowMs(),
-      missing: () => [...(serving.stats().ready ? [] : ['model']), ...(store.writable() ? [] : ['store'])],
+      clock,
+      missing,
+      announce: () => announcer.announce(),
+      diagnostics: ({ maxBytes }) =>
+        describeForDiagnosis({
+          nowMs: clock.nowMs(),
+          settings,
+          state,
+          missing: missing(),
+          info: info(),
+          health: heartbeat.latest ?? firstHealth,
+          link: {
+            connected: link.connected,
+            protocol_version: link.stats().protocolVersion,
+            max_payload_bytes: link.maxPayloadBytes,
+          },
+          store,
+          outbox: () => outboxView(store),
+          log: deps.recentLog?.entries() ?? [],
+          maxBytes,
+        }),
     });
     const commands = new Commands(
       {},
-      { topics, link, clock, log: part('commands'), raise, commandLog: store.commands, api },
+      {
+        topics,
+        link,
+        clock,
+        clockSynced: () => clockSync.state().synced,
+        log: part('commands'),
+        raise,
+        commandLog: store.commands,
+        api,
+      },
     );
     closers.defer(() => commands.stop());
     const http = new HttpServer(settings.http, { api, log: part('http'), version });

@@ -1,7 +1,8 @@
 import { fileURLToPath } from 'node:url';
 import { Agent } from '../agent.ts';
 import { systemClock } from '../clock.ts';
-import { createLog } from '../log.ts';
+import { createLog, standardOutput } from '../log.ts';
+import { RecentLog } from '../recent-log.ts';
 import { consoleSink } from './console.ts';
 import { settingsFor, type ConfigOptions } from './settings.ts';
 import { EXIT, type Terminal } from './terminal.ts';
@@ -16,9 +17,10 @@ export interface RunOptions extends ConfigOptions {
 export async function runAgent(options: RunOptions, terminal: Terminal): Promise<number> {
   const settings = await settingsFor(options, terminal);
   const pretty = options.pretty ?? process.stdout.isTTY;
-  const log = pretty
-    ? createLog(settings.logLevel, consoleSink(process.stdout, terminal.colour.out))
-    : createLog(settings.logLevel);
+  const recentLog = new RecentLog(
+    pretty ? consoleSink(process.stdout, terminal.colour.out) : standardOutput(),
+  );
+  const log = createLog(settings.logLevel, recentLog);
   const agent = await Agent.start(
     {
       settings,
@@ -26,7 +28,7 @@ export async function runAgent(options: RunOptions, terminal: Terminal): Promise
       shippedModelsDir: fileURLToPath(new URL('../../models', import.meta.url)),
       env: terminal.env,
     },
-    { clock: systemClock, random: Math.random, log },
+    { clock: systemClock, random: Math.random, log, recentLog },
   );
   await new Promise<void>((resolve) => {
     if (terminal.signal.aborted) resolve();

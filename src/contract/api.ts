@@ -1,5 +1,8 @@
 import type { CalibrationSummary, Observation } from './observation.ts';
+import type { BackfillResult } from './command-results.ts';
+import type { Diagnostics } from './diagnostics.ts';
 import type { Health } from './health.ts';
+import type { OutboxView } from './outbox.ts';
 import type { CameraState, Info, ModelState, Status } from './states.ts';
 
 /** What the agent says of itself on `GET /api/v1/status`. */
@@ -68,10 +71,18 @@ export interface AgentApi {
   ): Promise<Uint8Array | null>;
   /** Rejects with `label_refused` when the observation is of another camera than the one named. */
   addLabel(label: LabelInput, camera?: string): Promise<CalibrationSummary>;
-  /** Rejects with `observation_unknown` when there is no such label. */
-  removeLabel(camera: string, observationId: string): Promise<CalibrationSummary>;
+  /** Rejects with `observation_unknown` when there is no such label; null is whichever camera has it. */
+  removeLabel(camera: string | null, observationId: string): Promise<CalibrationSummary>;
   labels(camera: string): readonly LabelRecord[];
   /** The portable calibration of a camera: labels, embeddings, view, errors. */
   exportCalibration(camera: string): Promise<unknown>;
   importCalibration(camera: string, document: unknown): Promise<CalibrationSummary>;
+  /** What waits for the broker, and what it would not take. */
+  outbox(): OutboxView;
+  /** Publishes info, discovery, states and `online` again, at most once a second; resolves when that was done. */
+  announce(): Promise<void>;
+  /** A report of at most this size, without secrets. */
+  diagnostics(options: { readonly maxBytes: number }): Diagnostics;
+  /** Queues stored records once more; both numbers are included. Rejects with `camera_unknown`. */
+  backfill(camera: string, fromSeq: number, toSeq: number, signal: AbortSignal): Promise<BackfillResult>;
 }

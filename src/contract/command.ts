@@ -4,9 +4,14 @@ import { Nullable, Time, closed } from './nullable.ts';
 /** `…/cmd/{name}`. */
 export const Command = Type.Object(
   {
-    id: Type.String({ minLength: 1, maxLength: 128 }),
+    id: Type.String({
+      minLength: 1,
+      maxLength: 128,
+      pattern: '^[^\\u0000-\\u001f\\u007f-\\u009f]*$',
+      description: 'chosen by the sender, another one for each command; no control characters',
+    }),
     issued_at: Type.Optional(Time),
-    expires_at: Type.Optional(Time),
+    expires_at: Type.Optional({ ...Time, description: 'not begun from then on' }),
     args: Type.Optional(Type.Record(Type.String(), Type.Unknown())),
   },
   { ...closed, $id: 'swellsight.command/1', title: 'Command' },
@@ -45,18 +50,40 @@ export const CommandResult = Type.Object(
 );
 export type CommandResult = Static<typeof CommandResult>;
 
+const Camera = Type.String({ minLength: 1, maxLength: 64 });
+const ObservationId = Type.String({ format: 'uuid' });
+const Seq = Type.Integer({ minimum: 1, maximum: Number.MAX_SAFE_INTEGER });
+
 /** Arguments by command name. A command that is not here does not exist. */
 export const COMMAND_ARGS = {
   ping: Type.Object({}, closed),
   info: Type.Object({}, closed),
-  capture: Type.Object({ camera: Type.String({ minLength: 1, maxLength: 64 }) }, closed),
+  diagnostics: Type.Object({}, closed),
+  capture: Type.Object({ camera: Camera }, closed),
   label: Type.Object(
     {
-      observation_id: Type.String({ format: 'uuid' }),
+      observation_id: ObservationId,
       height_m: Type.Number({ minimum: 0, maximum: 25 }),
       observer: Type.Optional(Type.String({ maxLength: 100 })),
       note: Type.Optional(Type.String({ maxLength: 1000 })),
     },
+    closed,
+  ),
+  'label.remove': Type.Object({ observation_id: ObservationId }, closed),
+  image: Type.Object(
+    {
+      camera: Camera,
+      max_width_px: Type.Optional(
+        Type.Integer({ minimum: 64, maximum: 4096, description: '640 when not given' }),
+      ),
+      annotate: Type.Optional(
+        Type.Boolean({ description: 'with the region and the newest reading drawn in' }),
+      ),
+    },
+    closed,
+  ),
+  backfill: Type.Object(
+    { camera: Camera, from_seq: Seq, to_seq: { ...Seq, description: 'included; at most 10,000 records' } },
     closed,
   ),
 } as const;

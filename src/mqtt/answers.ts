@@ -10,9 +10,15 @@ export interface Answer {
   readonly correlationData: Uint8Array | null;
 }
 
+/** Two askers who would get the same message at the same place. */
+export const sameAnswer = (a: Answer, b: Answer): boolean =>
+  a.topic === b.topic &&
+  Buffer.compare(a.correlationData ?? Buffer.alloc(0), b.correlationData ?? Buffer.alloc(0)) === 0;
+
 export interface AnswersOptions {
-  /** Answers under way or waiting for a link; more are dropped, for their sender can ask again by the same id. */
+  /** Answers under way or waiting for a link, and their bytes; what is above is dropped. */
   readonly limit?: number;
+  readonly limitBytes?: number;
   /** How long an answer waits for the link to come back, ms. */
   readonly patienceMs?: number;
 }
@@ -22,6 +28,8 @@ export interface AnswersDeps {
   readonly clock: Clock;
   readonly log: Log;
   readonly signal: AbortSignal;
+  /** An answer was dropped: too many wait. Its sender can ask again by the same id. */
+  readonly onDropped: (answer: Answer) => void;
 }
 
 const LINK_POLL_MS = 500;
@@ -29,27 +37,38 @@ const LINK_POLL_MS = 500;
 /** Sends answers, and waits for the link where it is down. */
 export class Answers {
   readonly #limit: number;
+  readonly #limitBytes: number;
   readonly #patienceMs: number;
   readonly #deps: AnswersDeps;
   #pending = 0;
+  #pendingBytes = 0;
 
   constructor(options: AnswersOptions, deps: AnswersDeps) {
-    this.#limit = options.limit ?? 64;
+    this.#limit = options.limit ?? 256;
+    this.#limitBytes = options.limitBytes ?? 4_194_304;
     this.#patienceMs = options.patienceMs ?? 300_000;
     this.#deps = deps;
   }
 
-  /** Returns at once. */
-  send(answer: Answer, message: object): void {
-    if (this.#pending >= this.#limit) {
-      this.#deps.log.warn({ topic: answer.topic }, 'answer dropped: too many are waiting');
+  /** Returns at once. A `bulk` answer waits until nothing else wants to be sent. */
+  send(answer: Answer, message: object, bulk = false): void {
+    const payload = JSON.stringify(message);
+    const sizeBytes = 2 * payload.length + (answer.correlationData?.length ?? 0);
+    // One that is large by itself may always go, else it never could.
+    const full = this.#pending > 0 && this.#pendingBytes + sizeBytes > this.#limitBytes;
+    if (full || this.#pending >= this.#limit) {
+      this.#deps.onDropped(answer);
       return;
     }
     this.#pending += 1;
-    void this.#deliver(answer, JSON.stringify(message)).finally(() => (this.#pending -= 1));
+    this.#pendingBytes += sizeBytes;
+    void this.#deliver(answer, payload, bulk).finally(() => {
+      this.#pending -= 1;
+      this.#pendingBytes -= sizeBytes;
+    });
   }
 
-  async #deliver({ topic, correlationData }: Answer, payload: string): Promise<void> {
+  async #deliver({ topic, correlationData }: Answer, payload: string, bulk: boolean): Promise<void> {
     const { link, clock, log, signal } = this.#deps;
     const untilMonoMs = clock.monoMs() + this.#patienceMs;
     for (;;) {
@@ -58,6 +77,7 @@ export class Answers {
           qos: 1,
           retain: false,
           ...(correlationData === null ? {} : { correlationData }),
+          ...(bulk ? { bulk } : {}),
         });
         return;
       } catch (thrown) {

@@ -1,32 +1,75 @@
 import { isoTime, type Clock } from '../clock.ts';
 import type { AgentApi } from '../contract/api.ts';
-import { AgentError } from '../errors.ts';
-import type { KnownCommand } from './command-input.ts';
+import type { CommandArgs, CommandName } from '../contract/command.ts';
+import { asAgentError } from '../errors.ts';
+import type { ArgsRules } from './command-input.ts';
+import { publishImage } from './image-command.ts';
+import type { Topics } from './topics.ts';
+import type { Link } from './types.ts';
 
-/** Does what a command asks. Resolves with the `result` of its answer. */
-export type RunCommand = (command: KnownCommand, signal: AbortSignal) => Promise<unknown>;
+/** By name; each resolves with the `result` of the answer, or throws what becomes its `error`. */
+export type CommandHandlers = {
+  readonly [N in CommandName]: (args: CommandArgs<N>, signal: AbortSignal) => unknown;
+};
+
+export interface HandlerDeps {
+  readonly api: AgentApi;
+  readonly clock: Clock;
+  readonly link: Link;
+  readonly topics: Topics;
+}
+
+/** Longest run of one command, ms, where it is not the usual one. A capture may be a burst of many frames. */
+export const COMMAND_TIMEOUT_MS: Readonly<Partial<Record<CommandName, number>>> = { capture: 900_000 };
+
+/** Commands that may be run again without harm: the first to be forgotten where not all can be remembered. */
+export const HARMLESS: ReadonlySet<CommandName> = new Set(['ping', 'info', 'diagnostics', 'image']);
+
+const LONGEST_BACKFILL = 10_000;
+const LARGEST_REPORT_BYTES = 65_536;
+/** A report is never more than this share of what the link takes. */
+const REPORT_SHARE = 0.5;
+
+/** What the schemas cannot say. */
+export const ARGS_RULES: ArgsRules = {
+  backfill: ({ from_seq, to_seq }) => {
+    if (to_seq < from_seq) return '/to_seq is below /from_seq';
+    return to_seq - from_seq >= LONGEST_BACKFILL ? `more than ${LONGEST_BACKFILL} records at once` : null;
+  },
+};
 
 /** The commands, as methods of the agent. */
-export function commandRunner(api: AgentApi, clock: Clock): RunCommand {
+export function commandHandlers(deps: HandlerDeps): CommandHandlers {
+  const { api, clock, link } = deps;
   const startedMonoMs = clock.monoMs();
-  return async (command, signal) => {
-    switch (command.name) {
-      case 'ping': {
-        const uptimeS = Math.round(clock.monoMs() - startedMonoMs) / 1000;
-        return { pong: true, at: isoTime(clock.nowMs()), uptime_s: uptimeS };
+  return {
+    ping: () => ({
+      pong: true,
+      at: isoTime(clock.nowMs()),
+      uptime_s: Math.round(clock.monoMs() - startedMonoMs) / 1000,
+    }),
+    info: async () => {
+      try {
+        await api.announce();
+      } catch (thrown) {
+        // The link was lost: its next birth says the same.
+        if (!asAgentError(thrown).retryable) throw thrown;
       }
-      case 'info':
-        return api.info();
-      case 'capture':
-        return api.capture(command.args.camera, signal);
-      case 'label':
-        return api.addLabel(command.args);
-      default:
-        return unknownCommand(command);
-    }
+      return api.info();
+    },
+    diagnostics: () =>
+      api.diagnostics({ maxBytes: Math.min(LARGEST_REPORT_BYTES, link.maxPayloadBytes * REPORT_SHARE) }),
+    capture: ({ camera }, signal) => api.capture(camera, signal),
+    label: (args) => api.addLabel(args),
+    'label.remove': ({ observation_id }) => api.removeLabel(null, observation_id),
+    image: (args, signal) => publishImage(args, deps, signal),
+    backfill: ({ camera, from_seq, to_seq }, signal) => api.backfill(camera, from_seq, to_seq, signal),
   };
 }
 
-function unknownCommand(command: never): never {
-  throw new AgentError('internal', 'a command without a handler', { context: { command } });
-}
+/** Runs a command by its name: gives or resolves with its result, throws or rejects with its failure. */
+export const runCommand = <N extends CommandName>(
+  handlers: CommandHandlers,
+  command: { readonly name: N; readonly args: CommandArgs<N> },
+  signal: AbortSignal,
+): unknown => handlers[command.name](command.args, signal);

@@ -1,20 +1,28 @@
 import { Ajv, type ValidateFunction } from 'ajv';
 import { fullFormats } from 'ajv-formats/dist/formats.js';
 import { Command, COMMAND_ARGS, type CommandArgs, type CommandName } from '../contract/command.ts';
+import { readStrictJson } from './command-json.ts';
+import type { CommandTimes } from './command-time.ts';
 
 /** Larger payloads are not read. */
 export const LARGEST_COMMAND_BYTES = 65_536;
+const LONGEST_ID = 128;
+/** A surrogate without its other half. */
+const HALF_CHARACTER = /\p{Cs}/u;
 
 /** A command whose arguments were checked. */
 export type KnownCommand = {
   readonly [N in CommandName]: { readonly name: N; readonly args: CommandArgs<N> };
 }[CommandName];
 
+/** What no schema can say of the arguments; the fault, or null. */
+export type ArgsRules = { readonly [N in CommandName]?: (args: CommandArgs<N>) => string | null };
+
 export type CommandInput =
   | {
       readonly ok: true;
       readonly id: string;
-      readonly expiresAtMs: number | null;
+      readonly times: CommandTimes;
       readonly command: KnownCommand;
     }
   /** `id` is null where none could be read. */
@@ -22,28 +30,43 @@ export type CommandInput =
 
 /** Reads and checks what came on `cmd/{name}`, by the contract's schemas. */
 export class CommandReader {
+  readonly #rules: ArgsRules;
   readonly #ajv = new Ajv({ strict: false, formats: fullFormats });
   readonly #envelope = this.#ajv.compile<Command>(Command);
   readonly #args = new Map<CommandName, ValidateFunction>();
 
+  constructor(rules: ArgsRules = {}) {
+    this.#rules = rules;
+  }
+
   read(name: string, payload: Uint8Array): CommandInput {
-    if (payload.length > LARGEST_COMMAND_BYTES) return { ok: false, id: null, reason: 'too_large' };
-    const value = parse(payload);
-    if (value === undefined) return { ok: false, id: null, reason: 'malformed: no JSON' };
-    if (!this.#envelope(value))
-      return { ok: false, id: readId(value), reason: `malformed: ${this.#faults(this.#envelope)}` };
-    if (!isCommandName(name)) return { ok: false, id: value.id, reason: 'unknown_command' };
-    const validate = this.#args.get(name) ?? this.#ajv.compile(COMMAND_ARGS[name]);
-    this.#args.set(name, validate);
+    const refused = (id: string | null, reason: string): CommandInput => ({ ok: false, id, reason });
+    if (payload.length > LARGEST_COMMAND_BYTES) return refused(null, 'too_large');
+    const json = readStrictJson(payload);
+    if (!json.ok) return refused(null, `malformed: ${json.fault}`);
+    const { value } = json;
+    if (!this.#envelope(value)) return refused(readId(value), `malformed: ${this.#faults(this.#envelope)}`);
+    const { id } = value;
+    // The store keeps text as UTF-8: two different broken ids would become one there.
+    if (HALF_CHARACTER.test(id)) return refused(null, 'malformed: /id is no Unicode text');
+    if (!isCommandName(name)) return refused(id, 'unknown_command');
     const args: unknown = value.args ?? {};
-    if (!validate(args)) return { ok: false, id: value.id, reason: `bad_args: ${this.#faults(validate)}` };
-    return {
-      ok: true,
-      id: value.id,
-      expiresAtMs: value.expires_at === undefined ? null : Date.parse(value.expires_at),
-      // The schema of this very name has passed the arguments.
-      command: { name, args } as KnownCommand,
-    };
+    const validate = this.#validator(name);
+    if (!validate(args)) return refused(id, `bad_args: ${this.#faults(validate)}`);
+    // The schema of this very name has passed the arguments.
+    const command = { name, args } as KnownCommand;
+    const fault = ruleFault(this.#rules, command);
+    if (fault !== null) return refused(id, `bad_args: ${fault}`);
+    const times = { issuedAtMs: timeOf(value.issued_at), expiresAtMs: timeOf(value.expires_at) };
+    return { ok: true, id, times, command };
+  }
+
+  #validator(name: CommandName): ValidateFunction {
+    const known = this.#args.get(name);
+    if (known) return known;
+    const made = this.#ajv.compile(COMMAND_ARGS[name]);
+    this.#args.set(name, made);
+    return made;
   }
 
   #faults(validate: ValidateFunction): string {
@@ -53,16 +76,16 @@ export class CommandReader {
 
 const isCommandName = (name: string): name is CommandName => Object.hasOwn(COMMAND_ARGS, name);
 
-function parse(payload: Uint8Array): unknown {
-  try {
-    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(payload)) as unknown;
-  } catch {
-    return undefined;
-  }
-}
+const ruleFault = <N extends CommandName>(
+  rules: ArgsRules,
+  command: { readonly name: N; readonly args: CommandArgs<N> },
+): string | null => rules[command.name]?.(command.args) ?? null;
+
+const timeOf = (text: string | undefined): number | null => (text === undefined ? null : Date.parse(text));
 
 /** The id of a command that is wrong otherwise, so that its sender knows which one was meant. */
 function readId(value: unknown): string | null {
   if (typeof value !== 'object' || value === null || !('id' in value)) return null;
-  return typeof value.id === 'string' && value.id.length <= 128 ? value.id : null;
+  const { id } = value;
+  return typeof id === 'string' && id.length <= LONGEST_ID && !HALF_CHARACTER.test(id) ? id : null;
 }

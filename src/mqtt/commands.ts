@@ -1,13 +1,23 @@
 import type { Clock } from '../clock.ts';
 import type { AgentApi } from '../contract/api.ts';
-import type { CommandReceipt, CommandResult } from '../contract/command.ts';
+import type { CommandName, CommandReceipt, CommandResult } from '../contract/command.ts';
 import { AgentError, asAgentError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import { deadline } from '../retry.ts';
 import type { CommandLog, HandledCommand, RaiseEvent } from '../store/types.ts';
-import { Answers, type Answer } from './answers.ts';
-import { commandRunner, type RunCommand } from './command-handlers.ts';
-import { CommandReader, type KnownCommand } from './command-input.ts';
+import { Answers, sameAnswer, type Answer } from './answers.ts';
+import {
+  ARGS_RULES,
+  COMMAND_TIMEOUT_MS,
+  commandHandlers,
+  HARMLESS,
+  runCommand,
+  type CommandHandlers,
+} from './command-handlers.ts';
+import { CommandReader, type CommandInput } from './command-input.ts';
+import { CommandRate, type CommandRateOptions } from './command-rate.ts';
+import { judgeTimes, type CommandTimes, type TimeVerdict } from './command-time.ts';
+import { Refusals, type RefusalCode } from './refusals.ts';
 import type { Topics } from './topics.ts';
 import type { CommandPacket, Link } from './types.ts';
 
@@ -16,14 +26,18 @@ export interface CommandsOptions {
   readonly concurrency?: number;
   /** Commands that wait for one of them to end; more are rejected as `busy`. */
   readonly queueLimit?: number;
-  /** Longest run of one command, ms. A capture may be a burst of many frames. */
-  readonly timeoutMs?: Partial<Record<KnownCommand['name'], number>>;
+  /** Commands that are accepted, or answered again, at most; more are rejected as `busy`. */
+  readonly rate?: CommandRateOptions;
+  /** Longest run of one command, ms. */
+  readonly timeoutMs?: Partial<Record<CommandName, number>>;
 }
 
 export interface CommandsDeps {
   readonly topics: Topics;
   readonly link: Link;
   readonly clock: Clock;
+  /** Whether the wall clock can be believed; it is when this is not given. */
+  readonly clockSynced?: () => boolean;
   readonly log: Log;
   readonly raise: RaiseEvent;
   readonly commandLog: CommandLog;
@@ -31,14 +45,17 @@ export interface CommandsDeps {
 }
 
 const TIMEOUT_MS = 30_000;
-const CAPTURE_TIMEOUT_MS = 900_000;
+/** Each accepted one waits twice for the disk. */
+const RATE = { perS: 10, burst: 50 };
+const LOG_LINES = { perS: 0.2, burst: 20 };
+const LONGEST_CORRELATION_BYTES = 1024;
+/** Senders of one command that are told of its end. */
+const MOST_ASKERS = 4;
 
-interface Job {
-  readonly id: string;
-  readonly command: KnownCommand;
-  readonly expiresAtMs: number | null;
+interface Job extends Extract<CommandInput, { ok: true }> {
   readonly receivedMonoMs: number;
-  readonly answer: Answer;
+  /** The first is who sent it; others sent it again while it ran. */
+  readonly askers: Answer[];
 }
 
 /**
@@ -49,22 +66,32 @@ export class Commands {
   readonly #deps: CommandsDeps;
   readonly #concurrency: number;
   readonly #queueLimit: number;
-  readonly #timeoutMs: Partial<Record<KnownCommand['name'], number>>;
-  readonly #reader = new CommandReader();
-  readonly #run: RunCommand;
+  readonly #timeoutMs: Partial<Record<CommandName, number>>;
+  readonly #reader = new CommandReader(ARGS_RULES);
+  readonly #rate: CommandRate;
+  readonly #logLines: CommandRate;
+  readonly #handlers: CommandHandlers;
   readonly #answers: Answers;
+  readonly #refusals: Refusals;
   readonly #stop = new AbortController();
   readonly #queue: Job[] = [];
-  readonly #running = new Set<string>();
+  /** Queued or under way. */
+  readonly #jobs = new Map<string, Job>();
   #active = 0;
+  #unlogged = 0;
 
   constructor(options: CommandsOptions, deps: CommandsDeps) {
+    const { signal } = this.#stop;
     this.#deps = deps;
     this.#concurrency = options.concurrency ?? 4;
     this.#queueLimit = options.queueLimit ?? 16;
-    this.#timeoutMs = { capture: CAPTURE_TIMEOUT_MS, ...options.timeoutMs };
-    this.#run = commandRunner(deps.api, deps.clock);
-    this.#answers = new Answers({}, { ...deps, signal: this.#stop.signal });
+    this.#timeoutMs = { ...COMMAND_TIMEOUT_MS, ...options.timeoutMs };
+    this.#rate = new CommandRate(options.rate ?? RATE, deps);
+    this.#logLines = new CommandRate(LOG_LINES, deps);
+    this.#handlers = commandHandlers(deps);
+    this.#refusals = new Refusals({ ...deps, signal });
+    const onDropped = ({ topic }: Answer): void => this.#refusals.note('command_unanswered', { topic });
+    this.#answers = new Answers({}, { ...deps, signal, onDropped });
   }
 
   /** Takes one message from `cmd/{name}`. Never throws: what is wrong with it is answered. */
@@ -72,12 +99,17 @@ export class Commands {
     // An empty retained message is how a retained one is cleared.
     if (packet.payload.length === 0 && packet.retain) return;
     const topic = this.#deps.topics.answer(name, packet.responseTopic);
-    const answer: Answer = { topic, correlationData: packet.correlationData };
+    const { correlationData } = packet;
+    if ((correlationData?.length ?? 0) > LONGEST_CORRELATION_BYTES) {
+      this.#reject({ topic, correlationData: null }, null, 'correlation_too_long');
+      return;
+    }
+    const answer: Answer = { topic, correlationData };
     const input = this.#reader.read(name, packet.payload);
     try {
       if (packet.retain) this.#refuse(answer, input.id, 'retained', name);
       else if (!input.ok) this.#reject(answer, input.id, input.reason);
-      else this.#consider({ ...input, receivedMonoMs: this.#deps.clock.monoMs(), answer });
+      else this.#consider({ ...input, receivedMonoMs: this.#deps.clock.monoMs(), askers: [answer] }, answer);
     } catch (thrown) {
       // The store failed: without it nothing can be run at most once.
       this.#reject(answer, input.id, asAgentError(thrown).code);
@@ -86,31 +118,30 @@ export class Commands {
 
   /** Gives up what runs; nothing more is answered. */
   stop(): void {
+    this.#refusals.flush();
     this.#stop.abort();
     this.#queue.length = 0;
   }
 
-  #consider(job: Job): void {
-    const { id, command, expiresAtMs, answer } = job;
+  #consider(job: Job, answer: Answer): void {
+    const { id, command, times } = job;
     const known = this.#deps.commandLog.find(id);
+    const verdict = this.#verdict(times);
     if (known) this.#again(answer, known, command.name);
-    else if (this.#isOver(expiresAtMs)) this.#refuse(answer, id, 'expired', command.name);
+    else if (verdict !== 'in_time') this.#refuse(answer, id, verdict, command.name);
     else if (this.#stop.signal.aborted) this.#reject(answer, id, 'stopping');
-    else if (this.#queue.length >= this.#queueLimit) this.#reject(answer, id, 'busy');
-    else this.#accept(job);
+    else if (this.#queue.length >= this.#queueLimit || !this.#rate.take()) this.#reject(answer, id, 'busy');
+    else this.#accept(job, answer);
   }
 
-  #accept(job: Job): void {
+  #accept(job: Job, answer: Answer): void {
+    const { id, command } = job;
     // Before it runs: after a crash it must be known as handled.
-    this.#deps.commandLog.begin(job.id, job.command.name);
-    this.#receipt(job.answer, { id: job.id, status: 'accepted', reason: null });
-    this.#running.add(job.id);
+    this.#deps.commandLog.begin(id, command.name, HARMLESS.has(command.name));
+    this.#answers.send(answer, receipt(id));
+    this.#jobs.set(id, job);
     this.#queue.push(job);
     this.#next();
-  }
-
-  #isOver(expiresAtMs: number | null): boolean {
-    return expiresAtMs !== null && !(expiresAtMs > this.#deps.clock.nowMs());
   }
 
   #next(): void {
@@ -120,7 +151,7 @@ export class Commands {
       this.#active += 1;
       void this.#work(job).finally(() => {
         this.#active -= 1;
-        this.#running.delete(job.id);
+        this.#jobs.delete(job.id);
         this.#next();
       });
     }
@@ -131,22 +162,24 @@ export class Commands {
     const outcome = await this.#outcome(job);
     if (this.#stop.signal.aborted) return;
     const durationMs = Math.round(clock.monoMs() - job.receivedMonoMs);
-    const result = this.#fitting({ id: job.id, ...outcome, duration_ms: durationMs });
+    const result = this.#fitting({ id: job.id, ...outcome, duration_ms: durationMs }, job.askers);
     log.info({ command: job.command.name, id: job.id, status: result.status, durationMs }, 'command done');
     try {
       commandLog.finish(job.id, JSON.stringify(result));
     } catch (thrown) {
       log.error({ id: job.id, code: asAgentError(thrown).code }, 'answer not stored');
     }
-    this.#answers.send(job.answer, result);
+    job.askers.forEach((asker, index) =>
+      this.#answers.send(asker, index === 0 ? result : { ...result, duplicate: true }),
+    );
   }
 
-  async #outcome({ command, expiresAtMs }: Job): Promise<Omit<CommandResult, 'id' | 'duration_ms'>> {
-    // It may have waited in the queue.
-    if (this.#isOver(expiresAtMs)) return { status: 'expired' };
+  async #outcome({ command, times }: Job): Promise<Omit<CommandResult, 'id' | 'duration_ms'>> {
+    // It may have waited in the queue, and the clock may have been set meanwhile.
+    if (this.#verdict(times) !== 'in_time') return { status: 'expired' };
     const timeout = deadline(this.#timeoutMs[command.name] ?? TIMEOUT_MS, this.#stop.signal);
     try {
-      const result = await Promise.race([this.#run(command, timeout), late(timeout)]);
+      const result = await Promise.race([runCommand(this.#handlers, command, timeout), late(timeout)]);
       return { status: 'succeeded', result: result ?? null };
     } catch (thrown) {
       const error = timeout.aborted
@@ -156,53 +189,72 @@ export class Commands {
     }
   }
 
+  #verdict(times: CommandTimes): TimeVerdict {
+    const { clock, clockSynced = () => true } = this.#deps;
+    return judgeTimes(times, clock, clockSynced());
+  }
+
   /** This id was handled before: it gets what is known of it, and does not run again. */
   #again(answer: Answer, { id, name, result }: HandledCommand, wanted: string): void {
     if (name !== wanted) {
       this.#reject(answer, id, 'id_used_before');
       return;
     }
-    this.#receipt(answer, { id, status: 'accepted', reason: null, duplicate: true });
+    // A stored answer may be large, and asking for it costs nothing.
+    if (!this.#rate.take()) {
+      this.#reject(answer, id, 'busy');
+      return;
+    }
+    this.#answers.send(answer, { ...receipt(id), duplicate: true });
+    const job = this.#jobs.get(id);
     if (result !== null) {
       this.#answers.send(answer, { ...(JSON.parse(result) as CommandResult), duplicate: true });
-    } else if (!this.#running.has(id)) {
+    } else if (!job) {
       const error = wireError(
         new AgentError('command_interrupted', 'the agent ended before the command did'),
       );
       this.#answers.send(answer, { id, status: 'failed', error, duration_ms: 0, duplicate: true });
+    } else if (job.askers.length < MOST_ASKERS && !job.askers.some((one) => sameAnswer(one, answer))) {
+      job.askers.push(answer);
     }
   }
 
   /** Never run, and worth an event: someone believes that it was. */
-  #refuse(answer: Answer, id: string | null, reason: 'retained' | 'expired', name: string): void {
+  #refuse(
+    answer: Answer,
+    id: string | null,
+    reason: 'retained' | 'expired' | 'clock_unsynced' | 'issued_in_future',
+    name: string,
+  ): void {
     this.#reject(answer, id, reason);
-    this.#deps.raise({
-      type: 'command_refused',
-      severity: 'warning',
-      code: `command_${reason}`,
-      message: `A command was ${reason} and was not run.`,
-      context: { command: name.slice(0, 64), id },
-    });
+    const code: RefusalCode = `command_${reason}`;
+    this.#refusals.note(code, { command: name.slice(0, 64), id });
   }
 
+  /** Waits behind everything else: whoever sends nonsense must not hold up the records. */
   #reject(answer: Answer, id: string | null, reason: string): void {
-    this.#deps.log.warn({ id, reason, topic: answer.topic }, 'command rejected');
-    this.#receipt(answer, { id, status: 'rejected', reason });
-  }
-
-  #receipt(answer: Answer, receipt: CommandReceipt): void {
-    this.#answers.send(answer, receipt);
+    if (this.#logLines.take()) {
+      const unlogged = this.#unlogged > 0 ? { unlogged: this.#unlogged } : {};
+      this.#deps.log.warn({ id, reason, topic: answer.topic, ...unlogged }, 'command rejected');
+      this.#unlogged = 0;
+    } else {
+      this.#unlogged += 1;
+    }
+    this.#answers.send(answer, { ...receipt(id), status: 'rejected', reason }, true);
   }
 
   /** The result, or a failure in its place when the link would not take it. */
-  #fitting(result: CommandResult): CommandResult {
-    const sizeBytes = Buffer.byteLength(JSON.stringify(result));
+  #fitting(result: CommandResult, askers: readonly Answer[]): CommandResult {
+    const correlationBytes = Math.max(...askers.map((asker) => asker.correlationData?.length ?? 0));
+    const sizeBytes = Buffer.byteLength(JSON.stringify(result)) + correlationBytes;
     if (sizeBytes <= this.#deps.link.maxPayloadBytes) return result;
     const { id, duration_ms } = result;
     const error = wireError(new AgentError('mqtt_too_large', `the answer has ${sizeBytes} bytes`));
     return { id, status: 'failed', error, duration_ms };
   }
 }
+
+const receipt = (id: string | null): CommandReceipt => ({ id, status: 'accepted', reason: null });
 
 function wireError(error: AgentError): NonNullable<CommandResult['error']> {
   // What was not foreseen may carry paths and internals; the log has it.

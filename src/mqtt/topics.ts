@@ -29,13 +29,21 @@ export class Topics {
 
   /**
    * Relative topic for the answers to a command: the response topic that was asked for when it lies below
-   * `…/cmdres/`, else `cmdres/{name}`. A sender cannot make the device publish anywhere else.
+   * `…/cmdres/`, else `cmdres/{name}`. A sender cannot make the device publish anywhere else, nor to a topic that no
+   * subscriber could name or that a broker hangs up on.
    */
   answer(name: string, responseTopic: string | null): string {
     const wanted = responseTopic?.startsWith(this.#answerPrefix)
       ? responseTopic.slice(this.#answerPrefix.length)
       : '';
-    const usable = wanted !== '' && wanted.length <= 256 && !/[+#\0]/.test(wanted);
-    return usable ? `cmdres/${wanted}` : `cmdres/${name}`;
+    if (isUsable(wanted, LONGEST_ANSWER_TOPIC)) return `cmdres/${wanted}`;
+    return `cmdres/${isUsable(name, LONGEST_NAME) ? name : 'unknown'}`;
   }
 }
+
+const LONGEST_ANSWER_TOPIC = 256;
+const LONGEST_NAME = 64;
+
+/** A topic without wildcards, and without characters that MQTT 5.0 section 1.5.4 lets a broker refuse. */
+const isUsable = (topic: string, longest: number): boolean =>
+  topic !== '' && topic.length <= longest && !/[+#\p{Cc}\p{Cn}\p{Cs}]/u.test(topic);

@@ -6,6 +6,7 @@ import type { AgentApi } from '../../../src/contract/api.ts';
 import type { Observation } from '../../../src/contract/observation.ts';
 import { AgentError } from '../../../src/errors.ts';
 import { Commands, type CommandsOptions } from '../../../src/mqtt/commands.ts';
+import { calibration, CannedAgent } from '../../fixtures/agent-api.ts';
 import { contractFault } from '../../fixtures/contract.ts';
 import { Device, linkOptions, topics } from '../../fixtures/link.ts';
 import { Mosquitto, until, type Message } from '../../fixtures/mosquitto.ts';
@@ -23,11 +24,13 @@ interface Reply {
 /** The agent's methods, as far as commands call them. */
 class FakeAgent {
   captures = 0;
+  readonly labelled: string[] = [];
   /** Set to hold captures back until it resolves. */
   gate: Promise<unknown> = Promise.resolve();
 
   readonly api = {
-    info: () => ({ schema: 'swellsight.info/1' }),
+    info: () => new CannedAgent().info(),
+    announce: () => Promise.resolve(),
     capture: async (camera: string, signal: AbortSignal): Promise<Observation> => {
       this.captures += 1;
       await this.gate;
@@ -38,7 +41,10 @@ class FakeAgent {
         return { ...draft(), warnings: ['w'.repeat(2_000_000)] } as unknown as Observation;
       return { ...draft({ camera }), seq: 1, published_at: null, historical: false };
     },
-    addLabel: (label: { observation_id: string }) => ({ labels: 1, of: label.observation_id }),
+    addLabel: (label: { observation_id: string }) => {
+      this.labelled.push(label.observation_id);
+      return calibration;
+    },
   } as unknown as AgentApi;
 }
 
@@ -122,7 +128,8 @@ describe('Commands on mosquitto', () => {
     );
     expect(replies()[1]!.result).toMatchObject({ pong: true, uptime_s: expect.any(Number) });
     expect(replies()[5]!.result).toMatchObject({ camera: 'north', status: 'measured' });
-    expect(replies()[7]!.result).toEqual({ labels: 1, of: observation_id });
+    expect(replies()[7]!.result).toEqual(calibration);
+    expect(agent.labelled).toEqual([observation_id]);
     expect(seen.map(({ topic }) => topic.slice(topics.prefix.length))[5]).toBe('cmdres/capture');
     checkContract();
   });
