@@ -4,6 +4,8 @@ const STA_UNSYNC = 0x0040;
 const STA_NANO = 0x2000;
 /** Bytes of `struct timex` where `long` has 8. */
 const TIMEX_BYTES = 208;
+/** What the kernel says while nothing keeps the clock (NTP_PHASE_LIMIT), microseconds. */
+const UNKNOWN_ERROR_US = 16_000_000n;
 
 /**
  * Asks the kernel whether something keeps its clock right: true for chrony, ntpd, systemd-timesyncd and PTP alike,
@@ -20,14 +22,21 @@ export async function openAdjtimex(): Promise<(() => ClockState | null) | null> 
     const read = (): ClockState | null => {
       const timex = Buffer.alloc(TIMEX_BYTES);
       // -1 is a refusal; 5 (TIME_ERROR) only says once more that the clock is not synchronised.
-      if (adjtimex(timex) === -1) return null;
-      const status = timex.readInt32LE(40);
-      if ((status & STA_UNSYNC) !== 0) return { synced: false, offsetMs: null };
-      const perMs = (status & STA_NANO) !== 0 ? 1e6 : 1e3;
-      return { synced: true, offsetMs: Number(timex.readBigInt64LE(8)) / perMs };
+      return adjtimex(timex) === -1 ? null : parseTimex(timex);
     };
     return read() === null ? null : read;
   } catch {
     return null;
   }
+}
+
+/** What a `struct timex` of 64 bits, little-endian, says of the clock. */
+export function parseTimex(timex: Buffer): ClockState {
+  const status = timex.readInt32LE(40);
+  const maxErrorUs = timex.readBigInt64LE(24);
+  // chrony leaves the flag standing unless `rtcsync` is set; but only who keeps the clock states an error.
+  const kept = (status & STA_UNSYNC) === 0 || (maxErrorUs >= 0n && maxErrorUs < UNKNOWN_ERROR_US);
+  if (!kept) return { synced: false, offsetMs: null };
+  const perMs = (status & STA_NANO) !== 0 ? 1e6 : 1e3;
+  return { synced: true, offsetMs: Number(timex.readBigInt64LE(8)) / perMs };
 }

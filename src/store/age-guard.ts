@@ -11,16 +11,21 @@ const KEY = 'retention.last_wall_ms';
 
 /**
  * Tells how old "too old" is, and keeps a wrong clock from deleting everything: after a forward step of more than a
- * day, or a start a month after the last one, nothing is deleted for its age until the clock has run on for a day.
+ * day, or a start a month after the last one, nothing is deleted for its age until the clock has run on for a day, and
+ * as long as the system says that nothing has set the clock. The bounds on size and count hold all the while.
  */
 export class AgeGuard {
-  readonly #deps: { memory: KeyValue; clock: Clock };
+  readonly #deps: { memory: KeyValue; clock: Clock; synced: () => boolean | null };
   #last: { wallMs: number; monoMs: number } | null = null;
   #savedMonoMs = -Infinity;
   #holdUntilMonoMs = -Infinity;
 
-  constructor(deps: { memory: KeyValue; clock: Clock }) {
-    this.#deps = deps;
+  /** A leap that nothing has confirmed yet. */
+  #doubtful = false;
+
+  /** `synced`: whether something keeps the clock right; null where that is not known. */
+  constructor(deps: { memory: KeyValue; clock: Clock; synced?: () => boolean | null }) {
+    this.#deps = { synced: () => null, ...deps };
   }
 
   /** Call once per round, before `cutoffMs`. */
@@ -31,11 +36,12 @@ export class AgeGuard {
     this.#last = now;
     if (before) {
       const stepMs = now.wallMs - before.wallMs - (now.monoMs - before.monoMs);
-      if (stepMs > DAY_MS) this.#holdUntilMonoMs = now.monoMs + DAY_MS;
+      if (stepMs > DAY_MS) this.#leapt(now.monoMs);
       if (stepMs < -DAY_MS) this.#holdUntilMonoMs = -Infinity;
+      if (stepMs < -DAY_MS || this.#deps.synced() === true) this.#doubtful = false;
     } else {
       const saved = Number(memory.get(KEY) ?? Number.NaN);
-      if (now.wallMs - saved > LONG_ABSENCE_MS) this.#holdUntilMonoMs = now.monoMs + DAY_MS;
+      if (now.wallMs - saved > LONG_ABSENCE_MS) this.#leapt(now.monoMs);
     }
     if (this.#trusted(now) && now.monoMs - this.#savedMonoMs > HOUR_MS) {
       memory.set(KEY, String(Math.round(now.wallMs)));
@@ -49,7 +55,13 @@ export class AgeGuard {
     return now && this.#trusted(now) ? now.wallMs - days * DAY_MS : null;
   }
 
+  #leapt(monoMs: number): void {
+    this.#holdUntilMonoMs = monoMs + DAY_MS;
+    this.#doubtful = true;
+  }
+
   #trusted(now: { wallMs: number; monoMs: number }): boolean {
+    if (this.#doubtful && this.#deps.synced() === false) return false;
     return now.wallMs > PLAUSIBLE_MS && now.monoMs >= this.#holdUntilMonoMs;
   }
 }
