@@ -99,14 +99,6 @@ export class MqttLink implements Link {
     await publish('status', this.#message('online'), RETAINED);
   }
 
-  /** Publishes every state and `online` once more. Rejects when there is no link, or it is lost meanwhile. */
-  async announce(): Promise<void> {
-    if (!this.#session) throw new AgentError('mqtt_unreachable', 'there is no link');
-    const publish = this.#publisher(this.#session);
-    await this.#states.publishAll(publish);
-    await publish('status', this.#status('online'), RETAINED);
-  }
-
   async publish(topic: string, payload: string | Uint8Array, options: PublishOptions): Promise<void> {
     if (!this.#session) throw new AgentError('mqtt_unreachable', 'there is no link');
     await this.#publisher(this.#session)(topic, payload, options);
