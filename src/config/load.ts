@@ -7,7 +7,7 @@ import { readEnvironment } from './environment.ts';
 import { configInvalid, shown, type ConfigFault } from './faults.ts';
 import { readSettingsFile } from './file.ts';
 import { keysOf, knownPart, nested } from './layers.ts';
-import { overlaid, type Overlay } from './overlay.ts';
+import { isObject, overlaid } from './overlay.ts';
 import type { Settings } from './schema.ts';
 import { readSecret, secretPath, type SecretPlaces } from './secrets.ts';
 
@@ -25,7 +25,7 @@ export interface SettingsInput {
   readonly document?: unknown;
   readonly env: NodeJS.ProcessEnv;
   /** What remote commands have set, over all others. */
-  readonly overlay?: Overlay;
+  readonly overlay?: unknown;
   /** Relative paths start here. */
   readonly cwd: string;
 }
@@ -82,11 +82,12 @@ function readValues(
   };
   if (input.file !== null) {
     const file = resolve(input.cwd, input.file);
-    lay(input.document ?? readSettingsFile(file, faults), input.file);
+    lay(input.document === undefined ? readSettingsFile(file, faults) : input.document, input.file);
   }
   const fromEnvironment = readEnvironment(input.env, definition, faults);
   lay(nested(fromEnvironment), 'environment');
-  if (input.overlay) lay(overlaid(input.overlay, config.getProperties() as Values), 'overlay');
+  const { overlay } = input;
+  lay(isObject(overlay) ? overlaid(overlay, config.getProperties() as Values) : overlay, 'overlay');
   const before = faults.length;
   try {
     config.validate({ allowed: 'strict' });

@@ -37,6 +37,7 @@ export class Heartbeat {
   readonly #writes: WriteRate;
   readonly #disk: DiskProbe;
   readonly #startedMonoMs: number;
+  #intervalS: number;
   #seq = 0;
   #dropped = 0;
   #latest: Health | null = null;
@@ -46,6 +47,7 @@ export class Heartbeat {
 
   constructor(options: HeartbeatOptions, deps: HeartbeatDeps) {
     this.#options = options;
+    this.#intervalS = options.intervalS;
     this.#deps = deps;
     this.#root = deps.root ?? '/';
     this.#disk = new DiskProbe({ dir: options.stateDir });
@@ -61,10 +63,9 @@ export class Heartbeat {
   /** Beats at once and then every interval, until the signal aborts; resolves then. */
   async run(signal: AbortSignal): Promise<void> {
     const { clock, log, sink } = this.#deps;
-    const intervalMs = this.#options.intervalS * 1000;
     try {
       while (!signal.aborted) {
-        const dueMs = clock.monoMs() + intervalMs;
+        const dueMs = clock.monoMs() + this.#intervalS * 1000;
         this.#due = false;
         this.#seq += 1;
         this.#latest = await this.take();
@@ -79,6 +80,12 @@ export class Heartbeat {
     } catch (thrown) {
       if (!isAbort(thrown)) throw thrown;
     }
+  }
+
+  /** Another interval, which begins with a beat now. */
+  setInterval(intervalS: number): void {
+    this.#intervalS = intervalS;
+    this.nudge();
   }
 
   /** Beats now instead of at the end of the interval: something changed that a dashboard should not wait for. */

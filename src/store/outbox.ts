@@ -46,7 +46,7 @@ export interface Retimed {
  * is never dropped; events are dropped only when they themselves are a flood; the event that tells of drops never is.
  */
 export class SqliteOutbox implements Outbox {
-  readonly #options: OutboxOptions;
+  #options: OutboxOptions;
   readonly #deps: OutboxDeps;
   readonly #statements: ReturnType<typeof prepareOutbox>;
   /** Row ids are never reused within a run: the forwarder tells old rows from new ones by them. */
@@ -249,6 +249,11 @@ export class SqliteOutbox implements Outbox {
     this.#depth += 1;
     if (cameraOf(message.stream) === null) this.#events += 1;
     this.#addBytes(Buffer.byteLength(message.payload));
+  }
+
+  /** Other bounds; what is above them goes with the next message that comes. */
+  setBounds(options: OutboxOptions): void {
+    this.#options = options;
   }
 
   #hasRoom(payload: string): boolean {

@@ -43,9 +43,9 @@ export interface PruneOutcome {
 
 /** Deletes by age and by size, oldest first, in small rounds. */
 export class Retention {
-  readonly #options: RetentionOptions;
+  #options: RetentionOptions;
   readonly #deps: RetentionDeps;
-  readonly #aged: readonly { days: number; delete: Database.Statement<[number, number, number]> }[];
+  readonly #aged: readonly { days: () => number; delete: Database.Statement<[number, number, number]> }[];
   readonly #oldest: readonly Database.Statement<[number]>[];
 
   constructor(options: RetentionOptions, deps: RetentionDeps) {
@@ -62,12 +62,15 @@ export class Retention {
       deps.db.prepare<[number]>(
         `DELETE FROM ${table} WHERE ${key} IN (SELECT ${key} FROM ${table} WHERE ${also} ORDER BY ${key} LIMIT ?)`,
       );
-    const days = options.retentionDays;
+    const days = (): number => this.#options.retentionDays;
     this.#aged = [
       { days, delete: aged('observations', 'row_id', 'captured_at_ms') },
       { days, delete: aged('events', 'seq', 'at_ms') },
-      { days: Math.min(days, BURST_DAYS), delete: aged('bursts', 'row_id', 'captured_at_ms', unlabelled) },
-      { days: COMMAND_DAYS, delete: aged('commands', 'id', 'received_at_ms') },
+      {
+        days: () => Math.min(days(), BURST_DAYS),
+        delete: aged('bursts', 'row_id', 'captured_at_ms', unlabelled),
+      },
+      { days: () => COMMAND_DAYS, delete: aged('commands', 'id', 'received_at_ms') },
       { days, delete: aged('rejected', 'row_id', 'rejected_at_ms') },
     ];
     this.#oldest = [
@@ -76,6 +79,11 @@ export class Retention {
       oldest('events', 'seq'),
       oldest('rejected', 'row_id'),
     ];
+  }
+
+  /** Other bounds, from the next round on. */
+  setBounds(bounds: Omit<RetentionOptions, 'path'>): void {
+    this.#options = { ...this.#options, ...bounds };
   }
 
   /** One round. Throws `store_*`. */
@@ -115,7 +123,7 @@ export class Retention {
       PLAUSIBLE_MS,
     );
     for (const { days, delete: remove } of this.#aged) {
-      const cutoffMs = ages.cutoffMs(days);
+      const cutoffMs = ages.cutoffMs(days());
       if (cutoffMs === null) continue;
       deleted += writer.write(() => remove.run(PLAUSIBLE_MS, cutoffMs, BATCH).changes);
     }

@@ -41,6 +41,19 @@ const OUTBOX_MB = 256;
 /** The event that tells of drops is raised, or brought up to date, at most this often; the heartbeat counts each. */
 const DROP_EVENT_EVERY_MS = 3_600_000;
 
+export type StoreBounds = Pick<StoreOptions, 'retentionDays' | 'maxMb' | 'outbox'>;
+
+const outboxBounds = ({ outbox }: StoreBounds) => ({
+  maxMessages: outbox.maxMessages,
+  maxBytes: (outbox.maxMb ?? OUTBOX_MB) * MB,
+});
+
+const retentionBounds = ({ retentionDays, maxMb, outbox }: StoreBounds) => ({
+  retentionDays,
+  maxMb,
+  outboxMaxAgeDays: outbox.maxAgeDays,
+});
+
 export interface StoreOptions {
   /** Absolute; made when it is not there. */
   readonly stateDir: string;
@@ -137,10 +150,7 @@ export class Store {
     this.#sequences = new Sequences(join(options.stateDir, 'swellsight.seq.json'), db);
     const sequences = this.#sequences;
     this.#queue = new SqliteOutbox(
-      {
-        maxMessages: options.outbox.maxMessages,
-        maxBytes: (options.outbox.maxMb ?? OUTBOX_MB) * MB,
-      },
+      outboxBounds(options),
       {
         db,
         writer,
@@ -176,12 +186,7 @@ export class Store {
     this.#times = new TimeCorrection({ db, writer, clock, memory: this.memory, outbox });
     const ages = new AgeGuard({ memory: this.memory, clock, synced: () => this.#clockSynced() });
     this.#retention = new Retention(
-      {
-        path,
-        retentionDays: options.retentionDays,
-        maxMb: options.maxMb,
-        outboxMaxAgeDays: options.outbox.maxAgeDays,
-      },
+      { path, ...retentionBounds(options) },
       { db, writer, outbox, ages, clock },
     );
     this.recovered = broken && { reason: broken.reason, quarantined: broken.quarantined };
@@ -250,6 +255,12 @@ export class Store {
     this.#tellOfDrops();
     this.#ballast.restore();
     return outcome;
+  }
+
+  /** Other bounds while it is open; records above smaller ones go with the next that comes, or the next `prune`. */
+  setBounds(bounds: StoreBounds): void {
+    this.#queue.setBounds(outboxBounds(bounds));
+    this.#retention.setBounds(retentionBounds(bounds));
   }
 
   /** Whether records can be stored now. */

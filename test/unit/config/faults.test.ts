@@ -16,10 +16,10 @@ afterAll(() => {
 });
 
 /** The faults of a document, as `key: wanted`. */
-function faults(overlay: unknown): string[] {
+function faults(document: unknown): string[] {
   let found: readonly ConfigFault[] = [];
   try {
-    loadSettings({ file: null, env: {}, cwd: dir, overlay });
+    loadSettings({ file: 'file', document, env: {}, cwd: dir });
   } catch (error) {
     if (!(error instanceof AgentError)) throw error;
     found = faultsOf(error);
