@@ -1,6 +1,6 @@
 import type { Clock } from '../clock.ts';
 import { asAgentError, type AgentError } from '../errors.ts';
-import { readCredentials, signatureOf, type Credentials, type CredentialSources } from './link-files.ts';
+import { filesState, readCredentials, type Credentials, type CredentialSources } from './link-files.ts';
 
 /** Files that changed are left alone for so long: whoever writes them may not be done. */
 const SETTLE_MS = 1000;
@@ -36,18 +36,20 @@ export class LinkCredentials {
 
   /** Takes what is new on the disk, if it is whole and no longer being written. */
   look(): void {
-    const signature = signatureOf(this.#sources);
+    const { signature, changedAtMs } = filesState(this.#sources);
     if (signature === this.#readSignature) return;
     const nowMs = this.#clock.monoMs();
     if (signature !== this.#seenSignature) {
       this.#seenSignature = signature;
       this.#seenMonoMs = nowMs;
     }
-    if (this.#newest && nowMs - this.#seenMonoMs < SETTLE_MS) return;
+    // By either clock: the wall clock may have been set back since.
+    const settled = nowMs - this.#seenMonoMs >= SETTLE_MS || this.#clock.nowMs() - changedAtMs >= SETTLE_MS;
+    if (this.#newest && !settled) return;
     try {
       const read = readCredentials(this.#sources);
       // Written while it was read: the next look takes it.
-      if (signatureOf(this.#sources) !== signature) return;
+      if (filesState(this.#sources).signature !== signature) return;
       this.#newest = read;
       this.#fault = null;
     } catch (thrown) {

@@ -32,18 +32,26 @@ const LARGEST_FILE_BYTES = 1_048_576;
 const LARGEST_PASSWORD_BYTES = 65_536;
 const CERTIFICATE = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g;
 
-/** Changes when one of the files does. Cheap: one `stat` for each. */
-export function signatureOf(sources: CredentialSources): string {
-  return pathsOf(sources)
-    .map((path) => {
-      try {
-        const { ino, size, mtimeNs, ctimeNs } = statSync(path, { bigint: true });
-        return `${path} ${ino} ${size} ${mtimeNs} ${ctimeNs}`;
-      } catch (thrown) {
-        return `${path} ${codeOf(thrown)}`;
-      }
-    })
-    .join('\n');
+export interface FilesState {
+  /** Changes when one of the files does. */
+  readonly signature: string;
+  /** When the last of them changed, by the wall clock; -Infinity without any. */
+  readonly changedAtMs: number;
+}
+
+/** Cheap: one `stat` for each file. */
+export function filesState(sources: CredentialSources): FilesState {
+  let changedAtMs = -Infinity;
+  const parts = pathsOf(sources).map((path) => {
+    try {
+      const { ino, size, mtimeNs, ctimeNs } = statSync(path, { bigint: true });
+      changedAtMs = Math.max(changedAtMs, Number(ctimeNs / 1_000_000n));
+      return `${path} ${ino} ${size} ${mtimeNs} ${ctimeNs}`;
+    } catch (thrown) {
+      return `${path} ${codeOf(thrown)}`;
+    }
+  });
+  return { signature: parts.join('\n'), changedAtMs };
 }
 
 /**

@@ -6,7 +6,7 @@ import { isExpiring, type Validity } from './link-validity.ts';
 
 /** A step of the wall clock by more than this changes what certificates are worth. */
 const CLOCK_STEP_MS = 60_000;
-/** While it waits for the next attempt, the link looks at its files and the clock so often. */
+/** While it waits for the next attempt, the link looks at its files and the clock at least so often. */
 const WAITING_LOOK_MS = 5000;
 
 /** Looks at the credentials on the disk and at the clock for the link, while it is up and while it waits. */
@@ -14,12 +14,17 @@ export class LinkTending {
   readonly #clock: Clock;
   readonly #credentials: LinkCredentials;
   readonly #troubles: LinkTroubles;
+  readonly #waitingLookMs: number;
 
-  constructor(deps: {
-    readonly clock: Clock;
-    readonly credentials: LinkCredentials;
-    readonly troubles: LinkTroubles;
-  }) {
+  constructor(
+    options: { readonly lookEveryMs: number },
+    deps: {
+      readonly clock: Clock;
+      readonly credentials: LinkCredentials;
+      readonly troubles: LinkTroubles;
+    },
+  ) {
+    this.#waitingLookMs = Math.min(options.lookEveryMs, WAITING_LOOK_MS);
     this.#clock = deps.clock;
     this.#credentials = deps.credentials;
     this.#troubles = deps.troubles;
@@ -46,7 +51,7 @@ export class LinkTending {
     const untilMs = clock.monoMs() + delayMs;
     const driftMs = clock.nowMs() - clock.monoMs();
     for (let leftMs = delayMs; leftMs > 0; leftMs = untilMs - clock.monoMs()) {
-      await clock.sleep(Math.min(leftMs, WAITING_LOOK_MS), signal);
+      await clock.sleep(Math.min(leftMs, this.#waitingLookMs), signal);
       this.#credentials.look();
       if (this.#credentials.newest?.digest !== digest) return;
       if (Math.abs(clock.nowMs() - clock.monoMs() - driftMs) > CLOCK_STEP_MS) return;

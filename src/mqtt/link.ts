@@ -56,8 +56,8 @@ export class MqttLink implements Link {
       this.#troubles.stateLeftOut(topic, sizeBytes);
     this.#states = new RetainedStates({ ...deps, onLeftOut });
     this.#brokers = new BrokerChoice(mqtt.url, mqtt.protocolVersion, () => clock.monoMs());
-    this.#credentials = new LinkCredentials(mqtt, clock);
-    this.#tending = new LinkTending({ clock, credentials: this.#credentials, troubles: this.#troubles });
+    const credentials = (this.#credentials = new LinkCredentials(mqtt, clock));
+    this.#tending = new LinkTending(this.#tuning, { clock, credentials, troubles: this.#troubles });
     this.#status = new StatusWatch({ session, topic: deps.topics.status }, clock);
     this.#waits = new LinkWaits(this.#tuning, deps);
     this.#connections = new ConnectionCount(clock);
