@@ -37,7 +37,7 @@ const PRESS_GOOD_FOR_S = 120;
 
 /** A press is a command with an id of its own, for one that comes again is not run. */
 export function button(name: string, command: string, args: object, topics: Topics): Draft {
-  const id = 'ha-{{ now().timestamp() }}-{{ range(1000000) | random }}';
+  const id = 'ha-{{ now().timestamp() }}-{{ range(10000) | random }}';
   const until = `{{ (utcnow() + timedelta(seconds=${PRESS_GOOD_FOR_S})).strftime('%Y-%m-%dT%H:%M:%S.000Z') }}`;
   return {
     platform: 'button',

@@ -153,9 +153,11 @@ export class Discovery {
   }
 
   #remember(published: Published): void {
+    const { memory } = this.#deps;
     this.#published = published;
+    const nothing = published.topic === null && published.stale.length === 0;
     try {
-      this.#deps.memory.set(MEMORY_KEY, JSON.stringify(published));
+      if (!nothing || memory.get(MEMORY_KEY) !== null) memory.set(MEMORY_KEY, JSON.stringify(published));
     } catch (thrown) {
       this.#deps.log.warn({ code: asAgentError(thrown).code }, 'discovery not remembered');
     }
