@@ -108,6 +108,9 @@ function commandTree(choose: (action: Action) => void): Command {
     .action((options: ObservationsOptions) =>
       choose(async (terminal) => (await import('./agent-commands.ts')).observations(options, terminal)),
     );
+  ofAgent('outbox', 'what waits for the broker, and what it would not take').action((options: AgentOptions) =>
+    choose(async (terminal) => (await import('./outbox.ts')).outbox(options, terminal)),
+  );
   ofAgent('label <observation> [height_m]', "a person's reading of an observation")
     .option('--camera <id>', 'its camera; looked up otherwise')
     .option('--observer <name>')

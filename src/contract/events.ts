@@ -2,7 +2,8 @@
 export const EVENT_TYPES: Readonly<Record<string, string>> = {
   camera_state: 'A camera went up, down, frozen or obstructed. Context: camera, state, before, reason.',
   clock_step: 'The wall clock was moved. Context: delta_ms, synced, offset_ms.',
-  command_refused: 'A command was retained or expired, and was not run. Context: command, id.',
+  command_refused:
+    'Commands were retained, expired or of a time that cannot be judged, and were not run; or so many came that some were left unanswered. Context: command, id of the newest, count.',
   model_fallback: 'The wanted model could not be opened; another one runs.',
   mqtt_certificate_expiring: 'A certificate of the connection ends soon, or has ended.',
   mqtt_credentials_unusable: 'A file with a secret or a certificate of the connection cannot be used.',

@@ -10,6 +10,7 @@ import { cameraRoutes } from './routes/cameras.ts';
 import { healthRoutes } from './routes/health.ts';
 import { labelRoutes } from './routes/labels.ts';
 import { observationRoutes } from './routes/observations.ts';
+import { outboxRoutes } from './routes/outbox.ts';
 import { rootRoutes } from './routes/root.ts';
 import { statusRoutes } from './routes/status.ts';
 
@@ -19,7 +20,15 @@ export interface HttpServerDeps {
   readonly version: string;
 }
 
-const ROUTES = [rootRoutes, healthRoutes, statusRoutes, cameraRoutes, labelRoutes, observationRoutes];
+const ROUTES = [
+  rootRoutes,
+  healthRoutes,
+  statusRoutes,
+  cameraRoutes,
+  labelRoutes,
+  observationRoutes,
+  outboxRoutes,
+];
 
 const BODY_LIMIT_BYTES = 64 * 1024;
 const RECEIVE_TIMEOUT_MS = 30_000;

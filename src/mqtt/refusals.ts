@@ -28,10 +28,14 @@ export interface RefusalsDeps {
   readonly signal: AbortSignal;
 }
 
-interface Pending {
+interface Told {
   /** Since the last event. */
   count: number;
   context: EventDraft['context'];
+  pauseMs: number;
+  lastMonoMs: number;
+  /** Until the pause is over, what comes is only counted. */
+  pausing: boolean;
 }
 
 /**
@@ -40,46 +44,54 @@ interface Pending {
  */
 export class Refusals {
   readonly #deps: RefusalsDeps;
-  /** Codes that were told of lately. */
-  readonly #pending = new Map<RefusalCode, Pending>();
+  readonly #told = new Map<RefusalCode, Told>();
 
   constructor(deps: RefusalsDeps) {
     this.#deps = deps;
   }
 
   note(code: RefusalCode, context: EventDraft['context']): void {
-    const pending = this.#pending.get(code);
-    if (pending) {
-      pending.count += 1;
-      pending.context = context;
-      return;
-    }
-    this.#pending.set(code, { count: 0, context });
-    this.#raise(code, context, 1);
-    void this.#gather(code);
+    const nowMs = this.#deps.clock.monoMs();
+    const told = this.#told.get(code) ?? {
+      count: 0,
+      context,
+      pauseMs: 0,
+      lastMonoMs: -Infinity,
+      pausing: false,
+    };
+    this.#told.set(code, told);
+    told.count += 1;
+    told.context = context;
+    if (told.pausing) return;
+    const lately = nowMs - told.lastMonoMs < LONGEST_PAUSE_MS;
+    told.pauseMs = lately ? longer(told.pauseMs) : FIRST_PAUSE_MS;
+    told.pausing = true;
+    this.#tell(code, told);
+    void this.#gather(code, told);
   }
 
   /** Tells at once of what was not told yet. */
   flush(): void {
-    for (const [code, pending] of this.#pending) this.#tell(code, pending);
+    for (const [code, told] of this.#told) this.#tell(code, told);
   }
 
-  async #gather(code: RefusalCode): Promise<void> {
+  async #gather(code: RefusalCode, told: Told): Promise<void> {
     const { clock, signal } = this.#deps;
-    const pending = this.#pending.get(code);
-    for (let pauseMs = FIRST_PAUSE_MS; pending; pauseMs = Math.min(pauseMs * 2, LONGEST_PAUSE_MS)) {
-      await clock.sleep(pauseMs, signal).catch(() => undefined);
+    for (;;) {
+      await clock.sleep(told.pauseMs, signal).catch(() => undefined);
       if (signal.aborted) return;
-      if (pending.count === 0) break;
-      this.#tell(code, pending);
+      if (told.count === 0) break;
+      told.pauseMs = longer(told.pauseMs);
+      this.#tell(code, told);
     }
-    this.#pending.delete(code);
+    told.pausing = false;
   }
 
-  #tell(code: RefusalCode, pending: Pending): void {
-    const { count, context } = pending;
+  #tell(code: RefusalCode, told: Told): void {
+    const { count, context } = told;
     if (count === 0) return;
-    pending.count = 0;
+    told.count = 0;
+    told.lastMonoMs = this.#deps.clock.monoMs();
     this.#raise(code, context, count);
   }
 
@@ -94,3 +106,5 @@ export class Refusals {
     });
   }
 }
+
+const longer = (pauseMs: number): number => Math.min(pauseMs * 2, LONGEST_PAUSE_MS);

@@ -13,6 +13,7 @@ export const rootRoutes: Routes = (app, { version }) => {
       '/health/detailed',
       '/api/v1/status',
       '/api/v1/observations',
+      '/api/v1/outbox',
       '/api/v1/cameras',
       '/api/v1/cameras/{id}/latest.jpg',
       '/api/v1/cameras/{id}/capture',

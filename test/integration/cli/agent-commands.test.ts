@@ -91,6 +91,20 @@ describe('commands that concern a running agent', () => {
     });
   });
 
+  it('outbox tells what waits and what was set aside; --json the whole document', async () => {
+    const { cli, api } = await agent();
+    const { code, stdout } = await cli('outbox');
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/waiting +2, the oldest for 90 s\n/);
+    expect(stdout).toMatch(/dropped +1\n/);
+    expect(stdout).toMatch(/next +\S+Z +camera\/north\/observation +#7\n/);
+    expect(stdout).toMatch(/rejected +\S+Z +camera\/north\/observation +#3 +mqtt_too_large/);
+    expect((await cli('outbox', '--json')).json()).toEqual(api.outboxView);
+    const empty = { count: 0, newest: [] };
+    api.outboxView = { depth: 0, oldest_age_s: null, dropped_total: 0, next: [], rejected: empty };
+    expect((await cli('outbox')).stdout).toBe('waiting   0\ndropped   0\nrejected  0\n');
+  });
+
   it('sends the token from a file or the environment', async () => {
     const { url } = await agent('sesame');
     const dir = mkdtempSync(join(tmpdir(), 'swellsight-token-'));

@@ -130,6 +130,11 @@ describe('answers', () => {
     expect(agent.imported).toHaveLength(1);
   });
 
+  it('outbox', async () => {
+    const { ask, agent } = await serve();
+    expect((await ask('GET', '/api/v1/outbox')).json()).toEqual(agent.outboxView);
+  });
+
   it('history with its query', async () => {
     const { ask, agent } = await serve();
     const path =
