@@ -1,0 +1,79 @@
+// A device without cameras: the agent's own store, forwarder and link, and records as fast as it is told.
+// Argument: DeviceOptions as JSON. Ended by a signal; with `everyMs` null it only sends what waits.
+import { randomUUID } from 'node:crypto';
+import { systemClock } from '../../src/clock.ts';
+import { Forwarder } from '../../src/mqtt/forwarder.ts';
+import { MqttLink } from '../../src/mqtt/link.ts';
+import { Topics } from '../../src/mqtt/topics.ts';
+import { draft, openStore, seen, silentLog } from '../../test/fixtures/store.ts';
+import { planted, type Plant } from './planted.ts';
+
+export interface DeviceOptions {
+  readonly stateDir: string;
+  readonly url: string;
+  readonly site: string;
+  readonly device: string;
+  readonly cameras: readonly string[];
+  /** Between two records of one camera; null: none are made. */
+  readonly everyMs: number | null;
+  readonly plant: Plant | null;
+}
+
+const options = JSON.parse(process.argv[2] ?? '{}') as DeviceOptions;
+const store = openStore(options.stateDir, systemClock, { outbox: { maxMessages: 1_000_000, maxAgeDays: 7 } });
+const topics = new Topics({ base: 'swellsight/v1', site: options.site, device: options.device });
+const common = { clock: systemClock, log: silentLog, raise: store.raise };
+const link: MqttLink = new MqttLink(
+  {
+    session: randomUUID(),
+    // Short, so that many connections fit into a short run.
+    tuning: {
+      keepAliveS: 3,
+      connectTimeoutMs: 2000,
+      ackTimeoutMs: 3000,
+      backoff: { minMs: 50, maxMs: 500, resetAfterMs: 60_000 },
+    },
+    mqtt: {
+      url: [options.url],
+      protocolVersion: 5,
+      clientId: `swellsight-${options.device}`,
+      username: null,
+      password: null,
+      ca: null,
+      cert: null,
+      key: null,
+    },
+  },
+  { ...common, topics, onConnected: () => forwarder.linkUp() },
+);
+const forwarder = new Forwarder(
+  { backfillPerS: 500 },
+  { ...common, outbox: store.outbox, link: options.plant === null ? link : planted(link, options.plant) },
+);
+const stopped = new AbortController();
+forwarder.start(stopped.signal);
+link.start(stopped.signal);
+process.once('SIGTERM', () => {
+  void link.stop().then(() => {
+    stopped.abort();
+    store.close();
+    process.exit(0);
+  });
+});
+
+const { everyMs } = options;
+if (everyMs !== null) {
+  store.raise({ type: 'device_started', severity: 'info', code: 'started', message: '', context: {} });
+  for (const camera of options.cameras) void observe(camera, everyMs);
+}
+
+async function observe(camera: string, periodMs: number): Promise<never> {
+  for (let n = 0; ; n += 1) {
+    await systemClock.sleep(Math.random() * 2 * periodMs);
+    const { device, site } = options;
+    const captured_at = new Date().toISOString();
+    store.append(draft({ camera, site, device, captured_at, mono_ms: n }), seen([n, 1, 2]));
+    if (n % 40 === 39)
+      store.raise({ type: 'round', severity: 'info', code: 'round', message: camera, context: { n } });
+  }
+}

@@ -1,0 +1,33 @@
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { drawSea } from '../../src/camera/simulated/draw-sea.ts';
+import { encodeJpeg } from '../../src/camera/simulated/jpeg.ts';
+import { sceneAt } from '../../src/camera/simulated/scene.ts';
+
+const PICTURES = 4;
+
+/**
+ * Folders for the cameras: a sea that moves, a picture that never changes, one that is no picture, and none at all.
+ * So there are records of every kind, and cameras that fail, and events that tell of it.
+ */
+export function makePictures(dir: string): readonly string[] {
+  const folder = (name: string, files: readonly Uint8Array[]): string => {
+    const path = join(dir, 'pictures', name);
+    mkdirSync(path, { recursive: true });
+    files.forEach((bytes, index) => writeFileSync(join(path, `${index}.jpg`), bytes));
+    return path;
+  };
+  const sea = Array.from({ length: PICTURES }, (_, index) =>
+    encodeJpeg(drawSea(sceneAt({ seed: 7, widthPx: 320, heightPx: 240, seaTimeS: 3600 * index }))),
+  );
+  const moving = folder('moving', sea);
+  const broken = sea.map((bytes) => bytes.subarray(0, bytes.length >> 1));
+  return [
+    moving,
+    moving,
+    moving,
+    folder('still', sea.slice(0, 1)),
+    folder('broken', broken),
+    folder('empty', []),
+  ];
+}

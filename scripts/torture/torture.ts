@@ -1,0 +1,300 @@
+import { existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import Database from 'better-sqlite3';
+import { Audit } from './audit.ts';
+import { Broker } from './broker.ts';
+import { brokerChaos, networkChaos, type Counts } from './chaos.ts';
+import { CALM, canMakeNamespace, LoopbackNetwork, NamespaceNetwork } from './network.ts';
+import { makePictures } from './pictures.ts';
+import type { Plant } from './planted.ts';
+import { Dice } from './random.ts';
+import { Subscriber } from './subscriber.ts';
+import { faultsOf, judge, type Verdict } from './verdict.ts';
+import { Victim } from './victim.ts';
+import { isOver, pause } from './wait.ts';
+import { Witness } from './witness.ts';
+
+export interface TortureOptions {
+  readonly seed: number;
+  /** The run goes on until all three are reached by the sound victims, or the time is over. */
+  readonly kills: number;
+  readonly partitions: number;
+  readonly observations: number;
+  readonly minutes: number;
+  /** Cameras of the real program; 0: without it. */
+  readonly agentCameras: number;
+  /** Kills that the real program must have for its own part. */
+  readonly agentKills: number;
+  readonly plants: readonly Plant[];
+  /** `durable`: what the broker has acknowledged it keeps when it is killed; `plain`: mosquitto by itself. */
+  readonly broker: 'durable' | 'plain';
+  /** Shorter storms, and quick_check. */
+  readonly brief: boolean;
+  readonly namespace: 'auto' | 'no';
+}
+
+export interface VictimReport {
+  readonly name: string;
+  readonly kind: Victim['kind'];
+  readonly plant: Plant | null;
+  readonly kills: number;
+  readonly checks: number;
+  readonly verdict: Verdict;
+  /** Taken out of the outbox without an acknowledgement, as seen in the database after each kill. */
+  readonly deletedUnacknowledged: number;
+  readonly faults: readonly string[];
+}
+
+export interface TortureReport {
+  readonly seed: number;
+  readonly network: string;
+  readonly broker: TortureOptions['broker'];
+  readonly seconds: number;
+  readonly drainSeconds: number;
+  readonly counts: Counts;
+  readonly brokerKills: number;
+  readonly brokerStops: number;
+  readonly brokerSaves: number;
+  readonly subscriberConnections: number;
+  readonly deviceConnections: number;
+  readonly victims: readonly VictimReport[];
+  /** What was asked for and not reached in the time. */
+  readonly missed: readonly string[];
+}
+
+/** Nothing has left any outbox for so long: the rest will not come. */
+const STUCK_MS = 90_000;
+const TELL_EVERY_MS = 10_000;
+const CAMERAS_PER_DEVICE = 6;
+
+interface Sufferer {
+  readonly victim: Victim;
+  readonly audit: Audit;
+}
+
+/** One run, from an empty folder to the verdict. Everything that it makes is gone at its end, and at a signal. */
+export class Torture {
+  readonly counts: Counts = { partitions: 0, longPartitions: 0, storms: 0 };
+  readonly #options: TortureOptions;
+  readonly #tell: (line: string) => void;
+  readonly #dir = mkdtempSync(join(tmpdir(), 'swellsight-torture-'));
+  readonly #cleanUps: (() => void)[] = [];
+  readonly #startedMs = performance.now();
+
+  constructor(options: TortureOptions, deps: { readonly tell: (line: string) => void }) {
+    this.#options = options;
+    this.#tell = deps.tell;
+    this.#cleanUps.push(() => rmSync(this.#dir, { recursive: true, force: true }));
+  }
+
+  /** Ends every process and removes every trace. At once and idempotent: also for an exit handler. */
+  cleanUp(): void {
+    for (const cleanUp of this.#cleanUps.splice(0).reverse()) cleanUp();
+  }
+
+  async run(): Promise<TortureReport> {
+    const { seed, broker: kind, brief } = this.#options;
+    const network =
+      this.#options.namespace === 'auto' && canMakeNamespace()
+        ? NamespaceNetwork.open(process.pid % 999)
+        : new LoopbackNetwork();
+    this.#cleanUps.push(() => network.close());
+    const broker = await Broker.open({ dir: this.#dir, autosave: kind === 'plain' });
+    this.#cleanUps.push(() => void broker.down('SIGKILL'));
+    const subscriber = await Subscriber.open(broker.port, join(this.#dir, 'received'));
+    this.#cleanUps.push(() => subscriber.killNow());
+    await broker.save();
+    const save = kind === 'durable' ? () => broker.save() : null;
+    const witness = await Witness.open({ host: network.host, brokerPort: broker.port, save });
+    this.#cleanUps.push(() => witness.close());
+    network.valve = witness;
+    const sufferers = this.#sufferers(witness, network.prefix);
+    this.#tell(
+      `seed ${seed}; ${network.kind}; ${kind} broker; ${sufferers.map(({ victim }) => victim.name).join(', ')}`,
+    );
+
+    const over = new AbortController();
+    const hold = { agents: false };
+    const deps = { network, dice: new Dice(seed, 'network'), counts: this.counts, brief };
+    const chaos = [
+      networkChaos(deps, hold, over.signal),
+      brokerChaos(broker, new Dice(seed, 'broker'), brief, over.signal),
+      ...sufferers.map((sufferer) => this.#torment(sufferer, hold, over.signal)),
+    ];
+    // A part that fails ends the run: the others would go on without it.
+    const failed = Promise.race(chaos.map((part) => part.then(() => new Promise<never>(() => undefined))));
+    const missed = await Promise.race([failed, this.#watch(sufferers, subscriber, broker)]);
+    over.abort();
+    await Promise.all(chaos);
+    const seconds = this.#seconds();
+
+    network.set(CALM);
+    if (!broker.running) await broker.up();
+    await this.#drain(sufferers, subscriber);
+    const victims: VictimReport[] = [];
+    for (const sufferer of sufferers) victims.push(await this.#report(sufferer, subscriber.file, witness));
+    return {
+      seed,
+      network: network.kind,
+      broker: kind,
+      seconds,
+      drainSeconds: this.#seconds() - seconds,
+      counts: this.counts,
+      brokerKills: broker.kills,
+      brokerStops: broker.stops,
+      brokerSaves: broker.saves,
+      subscriberConnections: subscriber.connections,
+      deviceConnections: witness.connections,
+      victims,
+      missed,
+    };
+  }
+
+  #sufferers(witness: Witness, prefix: readonly string[]): readonly Sufferer[] {
+    const { agentCameras, plants, brief } = this.#options;
+    const dir = this.#dir;
+    const url = `mqtt://${witness.address}`;
+    const scratch = existsSync('/dev/shm')
+      ? mkdtempSync('/dev/shm/swellsight-torture-')
+      : join(dir, 'scratch');
+    mkdirSync(scratch, { recursive: true });
+    this.#cleanUps.push(() => rmSync(scratch, { recursive: true, force: true }));
+    const victims = [
+      ...(agentCameras > 0
+        ? [
+            Victim.agent(
+              { name: 'agent', dir, url, prefix },
+              { cameras: agentCameras, pictures: makePictures(dir) },
+            ),
+          ]
+        : []),
+      Victim.device({ name: 'device', dir, url, prefix }, { cameras: CAMERAS_PER_DEVICE, everyMs: 300 }),
+      ...plants.map((plant) =>
+        Victim.device(
+          { name: plant, dir, url, prefix },
+          { cameras: CAMERAS_PER_DEVICE, everyMs: 150, plant },
+        ),
+      ),
+    ];
+    return victims.map((victim) => {
+      this.#cleanUps.push(() => victim.killNow());
+      const { database } = victim;
+      const check = brief ? 'quick_check' : 'integrity_check';
+      return { victim, audit: new Audit({ database, scratch, check, acked: witness.ledger.acked }) };
+    });
+  }
+
+  /** Starts it, kills it, looks into what it left, for ever. */
+  async #torment({ victim, audit }: Sufferer, hold: { agents: boolean }, signal: AbortSignal): Promise<void> {
+    const dice = new Dice(this.#options.seed, victim.name);
+    const startMs = victim.kind === 'agent' ? 1500 : 300;
+    while (!isOver(signal)) {
+      victim.start();
+      // Now and then in the middle of the start, most often at work, sometimes after a longer life.
+      const lifeMs = dice.chance(0.12)
+        ? dice.between(0, startMs)
+        : startMs + (dice.chance(0.93) ? dice.between(0, 3500) : dice.between(3500, 15_000));
+      await pause(lifeMs, signal);
+      while (victim.kind === 'agent' && hold.agents && !isOver(signal)) await pause(200, signal);
+      await victim.kill();
+      audit.run();
+      if (dice.chance(0.05)) await pause(dice.between(0, 3000), signal);
+    }
+  }
+
+  /** Tells how it goes; resolves when the run has what was asked for, or its time is over, with what is missing. */
+  async #watch(
+    sufferers: readonly Sufferer[],
+    subscriber: Subscriber,
+    broker: Broker,
+  ): Promise<readonly string[]> {
+    const { kills, partitions, observations, minutes, agentKills } = this.#options;
+    const sound = sufferers.filter(({ victim }) => victim.plant === null);
+    const sum = (of: (sufferer: Sufferer) => number): number =>
+      sound.reduce((total, one) => total + of(one), 0);
+    let nextTellMs = TELL_EVERY_MS;
+    for (;;) {
+      const now = {
+        kills: sum(({ victim }) => victim.kills),
+        'kills of the agent': sum(({ victim }) => (victim.kind === 'agent' ? victim.kills : 0)),
+        partitions: this.counts.partitions,
+        observations: sum(({ audit }) => audit.observations),
+      };
+      const wanted = { kills, 'kills of the agent': agentKills, partitions, observations };
+      const missed = Object.entries(now).filter(([what, have]) => have < wanted[what as keyof typeof wanted]);
+      if (missed.length === 0) return [];
+      const elapsedMs = performance.now() - this.#startedMs;
+      if (elapsedMs > minutes * 60_000)
+        return missed.map(([what, have]) => `${what}: ${have} of ${wanted[what as keyof typeof wanted]}`);
+      if (elapsedMs > nextTellMs) {
+        nextTellMs += TELL_EVERY_MS;
+        this.#tell(
+          `${this.#seconds()} s: ${now.kills} kills, ${now.partitions} partitions, broker ended ${broker.kills + broker.stops} times, ` +
+            `${now.observations} observations, ${sum(({ audit }) => audit.queued)} waiting, ` +
+            `${Math.round(subscriber.bytes / 1e6)} MB received, ${sum(({ audit }) => audit.faults.size + audit.losses.length)} faults`,
+        );
+      }
+      await pause(200);
+    }
+  }
+
+  /** Calm weather: everything that is stored must arrive. */
+  async #drain(sufferers: readonly Sufferer[], subscriber: Subscriber): Promise<void> {
+    for (const { victim } of sufferers) victim.start(true);
+    const queued = (): number => sufferers.reduce((sum, { victim }) => sum + depthOf(victim.database), 0);
+    let best = { waiting: queued(), sinceMs: performance.now() };
+    let toldMs = performance.now();
+    while (best.waiting > 0 && performance.now() - best.sinceMs < STUCK_MS) {
+      await pause(300);
+      const waiting = queued();
+      if (waiting < best.waiting) best = { waiting, sinceMs: performance.now() };
+      if (performance.now() - toldMs < TELL_EVERY_MS) continue;
+      toldMs = performance.now();
+      this.#tell(`${this.#seconds()} s: the weather is calm, ${waiting} waiting`);
+    }
+    await subscriber.quiet(2000, 60_000);
+    for (const { victim } of sufferers) await victim.stop();
+    await subscriber.quiet(2000, 60_000);
+  }
+
+  async #report({ victim, audit }: Sufferer, received: string, witness: Witness): Promise<VictimReport> {
+    audit.run();
+    const verdict = await judge(victim.name, victim.database, received, witness.ledger.acked);
+    const losses = audit.losses.length;
+    return {
+      name: victim.name,
+      kind: victim.kind,
+      plant: victim.plant,
+      kills: victim.kills,
+      checks: audit.checks,
+      verdict,
+      deletedUnacknowledged: losses,
+      faults: [
+        ...(losses > 0 ? [`${losses} taken out of the outbox without an acknowledgement`] : []),
+        ...faultsOf(verdict),
+        ...audit.faults,
+        ...victim.crashes,
+      ],
+    };
+  }
+
+  #seconds(): number {
+    return Math.round((performance.now() - this.#startedMs) / 1000);
+  }
+}
+
+/** Messages that wait in a device's outbox, read beside the running device. */
+function depthOf(database: string): number {
+  try {
+    const db = new Database(database, { readonly: true });
+    try {
+      return db.prepare<[], { n: number }>('SELECT count(*) AS n FROM outbox').get()?.n ?? 0;
+    } finally {
+      db.close();
+    }
+  } catch {
+    // Killed before it had made its tables, and not yet up again.
+    return 1;
+  }
+}
