@@ -27,7 +27,8 @@ export class Announcer {
   async #soon(): Promise<void> {
     const { clock, publish } = this.#deps;
     const waitMs = this.#lastMonoMs + GAP_MS - clock.monoMs();
-    if (waitMs > 0) await clock.sleep(waitMs);
+    // Waits in any case, so that it has its place in `#next` before it leaves it.
+    await (waitMs > 0 ? clock.sleep(waitMs) : Promise.resolve());
     this.#lastMonoMs = clock.monoMs();
     this.#next = null;
     await publish();
