@@ -1,6 +1,7 @@
 import type { SiteCalibration } from './calibration/calibration.ts';
 import { queueAgain } from './backfill.ts';
 import { isoTime, type Clock } from './clock.ts';
+import type { Configuration } from './config/configuration.ts';
 import type { AgentApi, AgentStatus, CameraView, LabelInput, LabelRecord } from './contract/api.ts';
 import type { BackfillResult } from './contract/command-results.ts';
 import type { Diagnostics } from './contract/diagnostics.ts';
@@ -8,6 +9,7 @@ import type { Health } from './contract/health.ts';
 import type { CalibrationSummary, Observation } from './contract/observation.ts';
 import type { Info, ModelState, Status } from './contract/states.ts';
 import { AgentError } from './errors.ts';
+import type { LevelledLog } from './log.ts';
 import { outboxView } from './outbox-view.ts';
 import type { Station } from './station.ts';
 import type { Store } from './store/store.ts';
@@ -26,6 +28,8 @@ export interface AgentParts {
   readonly modelState: () => ModelState;
   readonly alive: () => boolean;
   readonly clock: Clock;
+  readonly configuration: Configuration;
+  readonly levels: LevelledLog;
   /** Codes of what is missing for work. */
   readonly missing: () => readonly string[];
   /** Publishes what every birth publishes. */
@@ -144,6 +148,15 @@ export function createAgentApi(parts: AgentParts): AgentApi {
     },
     outbox: () => outboxView(store),
     announce: parts.announce,
+    getConfig: () => parts.configuration.view(),
+    setConfig: (patch, withinS) => parts.configuration.set(patch, withinS),
+    confirmConfig: (trial) => parts.configuration.confirm(trial),
+    setLogLevel: (level) => {
+      const before = parts.levels.level;
+      parts.levels.level = level;
+      return { level, before };
+    },
+    restart: () => parts.configuration.restart(),
     diagnostics: parts.diagnostics,
     backfill: async (camera, fromSeq, toSeq, signal): Promise<BackfillResult> => {
       station(camera);

@@ -4,29 +4,36 @@ import { createAgentApi } from './agent-api.ts';
 import { Beach } from './beach.ts';
 import type { Clock } from './clock.ts';
 import { Closers, within } from './closers.ts';
+import type { Configuration } from './config/configuration.ts';
+import { isLoopback } from './config/loopback.ts';
 import { configDigest } from './config/redact.ts';
 import type { Settings } from './config/schema.ts';
 import type { AgentApi } from './contract/api.ts';
+import { COMMAND_ARGS } from './contract/command.ts';
 import type { Status } from './contract/states.ts';
 import { describeForDiagnosis } from './diagnostics.ts';
 import { asAgentError, isAbort } from './errors.ts';
 import { bootId } from './health/boot.ts';
-import { ClockSync } from './health/clock.ts';
 import { Heartbeat } from './health/heartbeat.ts';
 import { Liveness } from './health/liveness.ts';
+import type { ClockState } from './health/types.ts';
 import { Watchdog } from './health/watchdog.ts';
 import { HttpServer } from './http/server.ts';
 import { describeAgent } from './info.ts';
-import { redactUrl, type Log } from './log.ts';
+import { redactUrl, type LevelledLog, type Log } from './log.ts';
 import { Announcer } from './mqtt/announce.ts';
 import { Commands } from './mqtt/commands.ts';
+import { Discovery } from './mqtt/discovery.ts';
 import { Forwarder } from './mqtt/forwarder.ts';
 import { MqttLink } from './mqtt/link.ts';
+import { ReplaceableLink } from './mqtt/replaceable-link.ts';
 import { Topics } from './mqtt/topics.ts';
 import { outboxView } from './outbox-view.ts';
 import type { RecentLog } from './recent-log.ts';
+import { reconfigure } from './reconfigure.ts';
 import { Serving } from './serving.ts';
 import { Store } from './store/store.ts';
+import { Timekeeper } from './timekeeper.ts';
 import { probeHardware } from './vision/hardware-probe.ts';
 
 export interface AgentOptions {
@@ -40,9 +47,15 @@ export interface AgentOptions {
 export interface AgentDeps {
   readonly clock: Clock;
   readonly random: () => number;
-  readonly log: Log;
+  readonly levels: LevelledLog;
+  /** The settings in force, of which `settings` were the newest when it was told to start. */
+  readonly configuration: Configuration;
+  /** Asked for when settings or an operator want all parts to start anew: whoever started the agent stops it then. */
+  readonly onRestartWanted: () => void;
   /** Warnings and errors of the log, for the report of `diagnostics`. */
   readonly recentLog?: RecentLog;
+  /** The kernel's word on its clock, but for tests. */
+  readonly kernelClock?: () => ClockState | null;
 }
 
 const PRUNE_EVERY_MS = 60_000;
@@ -80,8 +93,9 @@ export class Agent {
   static async #compose(options: AgentOptions, deps: AgentDeps, closers: Closers): Promise<Agent> {
     const { signal } = closers;
     const { settings, version } = options;
-    const { clock, random } = deps;
-    const part = (name: string): Log => deps.log.child({ part: name });
+    const { clock, random, configuration } = deps;
+    let current = settings;
+    const part = (name: string): Log => deps.levels.log.child({ part: name });
     const log = part('agent');
     const session = randomUUID();
     const boot = bootId();
@@ -89,31 +103,18 @@ export class Agent {
 
     // What must not be lost is stored first; everything else may come and go.
     const store = Store.open(
-      { ...settings.store, stateDir: settings.stateDir },
+      { ...settings.store, stateDir: settings.stateDir, bootId: boot },
       { clock, log: part('store') },
     );
     closers.defer(() => store.close());
     const raise = store.raise;
 
     // Time.
-    const clockSync = new ClockSync({
-      clock,
-      onStep: (deltaMs) => {
-        log.warn({ delta_ms: deltaMs }, 'clock step');
-        raise({
-          type: 'clock_step',
-          severity: 'warning',
-          code: 'clock_step',
-          message: `The wall clock was moved by ${(deltaMs / 1000).toFixed(1)} s.`,
-          context: { delta_ms: deltaMs, ...clockSync.state() },
-        });
-      },
-    });
-    await clockSync.start(signal);
-    const wireClock = (): { synced: boolean; offset_ms: number | null } => {
-      const { synced, offsetMs } = clockSync.state();
-      return { synced, offset_ms: offsetMs };
-    };
+    const time = new Timekeeper(
+      { bootId: boot },
+      { clock, log: part('time'), store, raise, kernel: deps.kernelClock },
+    );
+    await time.start(signal);
 
     // Vision: the model and the provider that was proved for it.
     const hardware = probeHardware(signal);
@@ -150,20 +151,26 @@ export class Agent {
       mqtt.url = [`mqtt://${settings.mqtt.embedded.host}:${port}`];
       mqtt.protocolVersion = 4;
     }
-    const link: MqttLink = new MqttLink(
-      { mqtt, session },
-      {
-        topics,
-        clock,
-        log: part('mqtt'),
-        random,
-        raise,
-        onConnected: () => {
-          forwarder.linkUp();
-          heartbeat.nudge();
-        },
-        onCommand: (name, packet) => commands.receive(name, packet),
-      },
+    const link: ReplaceableLink<Settings['mqtt']> = new ReplaceableLink(
+      mqtt,
+      (wanted) =>
+        new MqttLink(
+          { mqtt: wanted, session },
+          {
+            topics,
+            clock,
+            log: part('mqtt'),
+            random,
+            raise,
+            onConnected: () => {
+              forwarder.linkUp();
+              discovery.linkUp();
+              heartbeat.nudge();
+            },
+            onCommand: (name, packet) => commands.receive(name, packet),
+          },
+        ),
+      { clock },
     );
     const forwarder = new Forwarder({}, { link, outbox: store.outbox, clock, log: part('mqtt'), raise });
 
@@ -178,13 +185,14 @@ export class Agent {
           bootId: boot,
           model: serving.model,
           provider: serving.report?.provider ?? null,
-          clock: wireClock(),
+          clock: time.wire(),
         }),
       },
       { clock, log: part('camera'), store, raise, serving, link },
     );
     await serving.open(signal);
     await beach.open();
+    time.onMended(() => beach.retell());
 
     // Health.
     const liveness = new Liveness(
@@ -227,9 +235,10 @@ export class Agent {
             phase: serving.modelState().phase,
             trusted: serving.trusted,
           }),
-          clock: () => clockSync.state(),
+          clock: () => time.state(),
+          store: () => store.failure(),
         },
-        sink: (health) => link.setState('health', health, { expiryS: 3 * settings.heartbeat.intervalS }),
+        sink: (health) => link.setState('health', health, { expiryS: 3 * current.heartbeat.intervalS }),
       },
     );
     const firstHealth = await heartbeat.take();
@@ -248,7 +257,7 @@ export class Agent {
         model: serving.model,
         bundle: serving.bundle,
         stations: beach.list(),
-        configDigest: configDigest(settings),
+        configDigest: configDigest(current),
       });
     const missing = (): string[] => [
       ...(serving.stats().ready ? [] : ['model']),
@@ -273,12 +282,14 @@ export class Agent {
       modelState: () => serving.modelState(),
       alive: () => liveness.report().alive,
       clock,
+      configuration,
+      levels: deps.levels,
       missing,
       announce: () => announcer.announce(),
       diagnostics: ({ maxBytes }) =>
         describeForDiagnosis({
           nowMs: clock.nowMs(),
-          settings,
+          settings: current,
           state,
           missing: missing(),
           info: info(),
@@ -300,7 +311,7 @@ export class Agent {
         topics,
         link,
         clock,
-        clockSynced: () => clockSync.state().synced,
+        clockSynced: () => time.state().synced,
         log: part('commands'),
         raise,
         commandLog: store.commands,
@@ -312,10 +323,28 @@ export class Agent {
     const { port } = await http.start();
     closers.defer(() => http.stop());
 
+    const discovery: Discovery = new Discovery(
+      {
+        settings: () => current.mqtt.homeAssistant,
+        describe: () => ({
+          site: settings.site,
+          device: settings.device,
+          version,
+          model: machine?.model ?? null,
+          cameras: [...beach.stations.keys()],
+          commands: Object.keys(COMMAND_ARGS),
+          heartbeatIntervalS: current.heartbeat.intervalS,
+          pageUrl: isReachable(settings.http.host) ? `http://${settings.http.host}:${port}/` : null,
+        }),
+      },
+      { topics, link, memory: store.memory, clock, log: part('discovery') },
+    );
     const publishStates = (): void => {
       link.setState('info', info());
+      discovery.refresh();
       link.setState('model/state', serving.modelState());
     };
+    discovery.start(signal);
     publishStates();
     link.start(signal);
     forwarder.start(signal);
@@ -346,7 +375,7 @@ export class Agent {
         }),
       ),
     );
-    running.push(...beach.run(signal).map((work) => background('camera', work)));
+    running.push(background('cameras', beach.run(signal)));
     state = 'online';
     const { host } = settings.http;
     log.info(
@@ -360,8 +389,25 @@ export class Agent {
       'agent started',
     );
 
+    const detach = configuration.attach(
+      {
+        apply: async (change) => {
+          log.info({ keys: change.keys }, 'configuration changes');
+          await reconfigure(change, { levels: deps.levels, beach, heartbeat, store, link });
+          current = change.to;
+          publishStates();
+          heartbeat.nudge();
+        },
+        restart: deps.onRestartWanted,
+        connected: () => link.connected,
+        raise,
+      },
+      settings,
+    );
+
     return new Agent(api, async () => {
       state = 'stopped';
+      detach();
       // The link goes first, so that `stopped` is said while there is still a connection.
       await within(STOP_WITHIN_MS, clock, link.stop());
       closers.abort();
@@ -376,14 +422,17 @@ export class Agent {
   }
 }
 
-async function pruneForever(store: Store, { clock, log }: AgentDeps, signal: AbortSignal): Promise<void> {
+/** Whether others can open a page under this address: not this machine alone, and not just any of its addresses. */
+const isReachable = (host: string): boolean => !isLoopback(host) && host !== '0.0.0.0' && host !== '::';
+
+async function pruneForever(store: Store, { clock, levels }: AgentDeps, signal: AbortSignal): Promise<void> {
   for (;;) {
     await clock.sleep(PRUNE_EVERY_MS, signal);
     try {
       while (store.prune().more) await clock.sleep(50, signal);
     } catch (thrown) {
       if (isAbort(thrown)) throw thrown;
-      log.error({ err: thrown }, 'retention failed');
+      levels.log.error({ err: thrown }, 'retention failed');
     }
   }
 }

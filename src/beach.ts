@@ -10,7 +10,7 @@ import type { Link } from './mqtt/types.ts';
 import type { RecordContext } from './record.ts';
 import { createSchedule } from './schedule/schedule.ts';
 import type { Serving } from './serving.ts';
-import { Station, type Observed } from './station.ts';
+import { sameConnection, sameSource, Station, type Observed } from './station.ts';
 import type { Store } from './store/store.ts';
 import type { RaiseEvent } from './store/types.ts';
 
@@ -32,6 +32,8 @@ export interface BeachDeps {
 /** People read a wave to about this. */
 const READING_NOISE_M = 0.05;
 const SELF_LABELS_MAX = 60;
+/** What a camera that is changed or taken away may take to finish. */
+const LEAVE_WITHIN_MS = 15_000;
 
 /** All cameras of the device with what was learned of each. */
 export class Beach {
@@ -40,6 +42,9 @@ export class Beach {
   readonly #deps: BeachDeps;
   readonly #calibrations = new Map<string, SiteCalibration>();
   readonly #labellers = new Map<string, SelfLabeller>();
+  /** Of the cameras that run, and of those that are about to end. */
+  readonly #tasks = new Set<Promise<void>>();
+  #signal: AbortSignal | null = null;
 
   constructor(options: BeachOptions, deps: BeachDeps) {
     this.#options = options;
@@ -48,42 +53,104 @@ export class Beach {
 
   /** Opens every camera, and learns its labels for the model that serves. Nothing is connected yet. */
   async open(): Promise<void> {
-    const { clock, log, store, raise, serving, link } = this.#deps;
-    for (const settings of this.#options.cameras) {
-      const { id, schedule, location, simulation } = settings;
-      const camera = await openCamera(settings, { clock, log });
-      const station = new Station(
-        { settings, context: this.#options.context },
-        {
-          camera,
-          schedule: createSchedule(
-            { schedule, location, seedId: `${this.#options.device}/${id}` },
-            { clock },
-          ),
-          vision: serving,
-          calibration: () => this.calibrationOf(id),
-          append: (draft, memory) => store.append(draft, memory),
-          clock,
-          log,
-          raise,
-          onObserved: (observed) => this.#observed(station, observed),
-          onState: (state) => link.setState(`camera/${id}/state`, state),
-        },
-      );
-      this.stations.set(id, station);
-      if (this.#startCalibration(id)) await this.refit(id);
-      if (settings.kind === 'simulated' && simulation.selfLabel) {
-        const labeller = { noiseM: READING_NOISE_M, seed: simulation.seed, maxLabels: SELF_LABELS_MAX };
-        this.#labellers.set(id, new SelfLabeller(labeller));
-      }
-      link.setState(`camera/${id}/state`, station.state());
-      const newest = store.observations.newest(id);
-      if (newest) link.setState(`camera/${id}/latest`, newest);
+    for (const settings of this.#options.cameras) await this.#add(settings);
+  }
+
+  /**
+   * Other cameras, or others of their settings, while they run. Those that stay as they are miss nothing; one that changes
+   * finishes what it has in hand. Rejects with `config_invalid` as `openCamera` does.
+   */
+  async update(cameras: readonly CameraSettings[]): Promise<void> {
+    const wanted = new Set(cameras.map(({ id }) => id));
+    for (const station of this.list()) if (!wanted.has(station.id)) this.#remove(station);
+    for (const settings of cameras) {
+      const station = this.stations.get(settings.id);
+      if (!station) await this.#add(settings);
+      else if (sameConnection(station.settings, settings)) station.adopt(settings);
+      else await this.#replace(station, settings);
     }
+  }
+
+  async #add(settings: CameraSettings): Promise<void> {
+    const { store, link } = this.#deps;
+    const { id } = settings;
+    const station = await this.#station(settings, null);
+    this.stations.set(id, station);
+    if (this.#startCalibration(id)) await this.refit(id);
+    this.#startLabelling(settings);
+    link.setState(`camera/${id}/state`, station.state());
+    const newest = store.observations.newest(id);
+    if (newest) link.setState(`camera/${id}/latest`, newest);
+    this.#launch(station);
+  }
+
+  async #replace(before: Station, settings: CameraSettings): Promise<void> {
+    const station = await this.#station(settings, before);
+    before.leave(LEAVE_WITHIN_MS);
+    this.stations.set(settings.id, station);
+    if (!sameSource(before.settings, settings)) {
+      this.#startLabelling(settings);
+      this.#deps.link.setState(`camera/${settings.id}/state`, station.state());
+    }
+    this.#launch(station);
+  }
+
+  #remove(station: Station): void {
+    const { id } = station;
+    station.leave(LEAVE_WITHIN_MS);
+    this.stations.delete(id);
+    this.#calibrations.delete(id);
+    this.#labellers.delete(id);
+    for (const topic of ['state', 'latest']) this.#deps.link.setState(`camera/${id}/${topic}`, null);
+  }
+
+  async #station(settings: CameraSettings, before: Station | null): Promise<Station> {
+    const { clock, log, store, raise, serving } = this.#deps;
+    const { id, schedule, location } = settings;
+    const camera = await openCamera(settings, { clock, log });
+    const station: Station = new Station(
+      { settings, context: this.#options.context, ...(before ? { before } : {}) },
+      {
+        camera,
+        schedule: createSchedule({ schedule, location, seedId: `${this.#options.device}/${id}` }, { clock }),
+        vision: serving,
+        calibration: () => this.calibrationOf(id),
+        append: (draft, memory) => store.append(draft, memory),
+        clock,
+        log,
+        raise,
+        onObserved: (observed) => this.#observed(station, observed),
+        onState: (state) => this.#setState(id, 'state', state),
+      },
+    );
+    return station;
+  }
+
+  #startLabelling({ id, kind, simulation }: CameraSettings): void {
+    this.#labellers.delete(id);
+    if (kind !== 'simulated' || !simulation.selfLabel) return;
+    const labeller = { noiseM: READING_NOISE_M, seed: simulation.seed, maxLabels: SELF_LABELS_MAX };
+    this.#labellers.set(id, new SelfLabeller(labeller));
+  }
+
+  /** A camera that was taken away may still finish an observation; its topics stay cleared. */
+  #setState(camera: string, topic: 'state' | 'latest', payload: unknown): void {
+    if (this.stations.has(camera)) this.#deps.link.setState(`camera/${camera}/${topic}`, payload);
   }
 
   list(): readonly Station[] {
     return [...this.stations.values()];
+  }
+
+  /** The times of stored records were mended: tells the newest of each camera anew. */
+  retell(): void {
+    const { link, store } = this.#deps;
+    for (const station of this.stations.values()) {
+      const newest = store.observations.newest(station.id);
+      if (!newest?.warnings.includes('time_corrected')) continue;
+      station.replaceLatest(newest);
+      link.setState(`camera/${station.id}/latest`, newest);
+    }
   }
 
   /** Another model serves: what was learned of the former one's embedding is put aside, and learned anew. */
@@ -122,9 +189,24 @@ export class Beach {
     return summary;
   }
 
-  /** One endless task for each camera. */
-  run(signal: AbortSignal): readonly Promise<void>[] {
-    return this.list().map((station) => station.run(signal));
+  /** Runs every camera, also those that come later. Resolves when the signal has ended them all. */
+  async run(signal: AbortSignal): Promise<void> {
+    this.#signal = signal;
+    for (const station of this.list()) this.#launch(station);
+    if (!signal.aborted)
+      await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }));
+    await Promise.all(this.#tasks);
+  }
+
+  #launch(station: Station): void {
+    if (!this.#signal) return;
+    const task = station
+      .run(this.#signal)
+      .catch((thrown: unknown) => {
+        if (!isAbort(thrown)) this.#deps.log.error({ camera: station.id, err: thrown }, 'a camera ended');
+      })
+      .finally(() => this.#tasks.delete(task));
+    this.#tasks.add(task);
   }
 
   #observed(station: Station, observed: Observed): void {
@@ -133,7 +215,7 @@ export class Beach {
     const { link, clock } = this.#deps;
     // With a link it goes out now; without one it was not published yet.
     const published_at = link.connected ? isoTime(clock.nowMs()) : null;
-    link.setState(`camera/${station.id}/latest`, { ...observation, published_at });
+    this.#setState(station.id, 'latest', { ...observation, published_at });
     const truth = burst?.frames.at(-1)?.truth;
     this.#deps.log.info(
       {

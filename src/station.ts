@@ -4,6 +4,7 @@ import { CameraHealth, type CameraTransition } from './camera/state.ts';
 import type { SiteCalibration } from './calibration/calibration.ts';
 import type { HeightEstimate } from './calibration/types.ts';
 import { isoTime, type Clock } from './clock.ts';
+import { same } from './config/change.ts';
 import type { Camera as CameraSettings } from './config/schema.ts';
 import type { CalibrationSummary, Observation } from './contract/observation.ts';
 import type { CameraState } from './contract/states.ts';
@@ -21,6 +22,8 @@ export interface StationOptions {
   readonly settings: CameraSettings;
   /** What each record carries, as it is at that moment. */
   readonly context: () => Omit<RecordContext, 'camera'>;
+  /** The station of the same camera whose place it takes: it waits for that one to end, and goes on with what it knew. */
+  readonly before?: Station;
 }
 
 export interface StationDeps {
@@ -48,32 +51,97 @@ export interface Observed {
 /** Measured on real frames 75 to 100 s apart, none of which is the same picture; nearer ones were not measured. */
 const FROZEN = { bursts: 3, minSpanMs: 75_000 };
 
+const SOURCE_KEYS = [
+  'kind',
+  'url',
+  'path',
+  'command',
+  'username',
+  'password',
+  'replay',
+  'simulation',
+] as const;
+
+/** Whether the frames come from the same place. */
+export const sameSource = (a: CameraSettings, b: CameraSettings): boolean =>
+  SOURCE_KEYS.every((key) => same(a[key], b[key]));
+
+/** Whether one set of settings can take the other's place between two observations. */
+export const sameConnection = (a: CameraSettings, b: CameraSettings): boolean =>
+  sameSource(a, b) && (['schedule', 'location', 'timeoutS'] as const).every((key) => same(a[key], b[key]));
+
 /** One camera's life: slot, burst, vision, record, state. Nothing overlaps: a capture on request waits its turn. */
 export class Station {
-  readonly settings: CameraSettings;
+  #settings: CameraSettings;
   readonly #context: StationOptions['context'];
   readonly #deps: StationDeps;
   readonly #log: Log;
   readonly #health: CameraHealth;
-  readonly #frozen = new FrozenDetector(FROZEN);
+  readonly #frozen: FrozenDetector;
   readonly #closing = new AbortController();
+  readonly #leaving = new AbortController();
+  readonly #givingUp = new AbortController();
   #turn: Promise<unknown> = Promise.resolve();
+  #ended: Promise<void> = Promise.resolve();
   #latest: Observation | null = null;
   #latestFrame: Frame | null = null;
 
   constructor(options: StationOptions, deps: StationDeps) {
-    this.settings = options.settings;
+    const { settings, before } = options;
+    this.#settings = settings;
     this.#context = options.context;
     this.#deps = deps;
-    this.#log = deps.log.child({ camera: this.settings.id });
-    this.#health = new CameraHealth({ camera: this.settings.id }, { clock: deps.clock });
+    this.#log = deps.log.child({ camera: settings.id });
+    const known = before && sameSource(before.settings, settings) ? before : null;
+    this.#health = known ? known.#health : new CameraHealth({ camera: settings.id }, { clock: deps.clock });
+    this.#frozen = known ? known.#frozen : new FrozenDetector(FROZEN);
+    if (before) this.#succeed(before);
   }
 
-  /** Observes slot after slot until the signal aborts; then closes the camera. */
-  async run(signal: AbortSignal): Promise<void> {
+  /** A camera cannot be used twice at a time: the first turn comes when the former station has ended. */
+  #succeed(before: Station): void {
+    const takeOver = (): void => {
+      this.#latest = before.#latest;
+      this.#latestFrame = before.#latestFrame;
+    };
+    takeOver();
+    this.#turn = before.#ended.then(takeOver);
+  }
+
+  /**
+   * Observes slot after slot until the signal aborts or `leave` is called; then closes the camera. Only a signal gives up
+   * what is in hand.
+   */
+  run(signal: AbortSignal): Promise<void> {
+    const running = this.#run(AbortSignal.any([signal, this.#givingUp.signal]));
+    this.#ended = running.catch(() => undefined);
+    return running;
+  }
+
+  /** Takes no further slot, finishes what is in hand, within this time, and ends. */
+  leave(withinMs: number): void {
+    this.#leaving.abort();
+    const patience = new AbortController();
+    const giveUp = (): void => this.#givingUp.abort();
+    void this.#deps.clock.sleep(withinMs, patience.signal).then(giveUp, () => undefined);
+    void this.#ended.then(() => patience.abort());
+  }
+
+  /** Other settings of the same source and schedule, from the next observation on. */
+  adopt(settings: CameraSettings): void {
+    this.#settings = settings;
+  }
+
+  get settings(): CameraSettings {
+    return this.#settings;
+  }
+
+  async #run(signal: AbortSignal): Promise<void> {
     const { schedule, camera } = this.#deps;
+    const leaving = this.#leaving.signal;
     try {
-      for await (const slot of schedule.slots(signal)) {
+      await this.#turn;
+      for await (const slot of schedule.slots(AbortSignal.any([signal, leaving]))) {
         try {
           await this.#inTurn(() => this.#observe(slot, signal));
         } catch (thrown) {
@@ -82,6 +150,8 @@ export class Station {
           this.#log.error({ err: thrown }, 'observation lost');
         }
       }
+      // A capture on request may still be in hand.
+      if (!signal.aborted) await this.#turn;
     } catch (thrown) {
       if (!isAbort(thrown)) throw thrown;
     } finally {
@@ -114,8 +184,9 @@ export class Station {
 
   async #observe(slot: Slot, signal: AbortSignal): Promise<Observation> {
     const { camera, vision, clock } = this.#deps;
+    const settings = this.#settings;
     const dueMonoMs = clock.monoMs();
-    const burst = slot.skipped ? null : await observeBurst(this.settings, { camera, vision, clock }, signal);
+    const burst = slot.skipped ? null : await observeBurst(settings, { camera, vision, clock }, signal);
     const used = burst ? usedResults(burst) : [];
     const view = burstView(used);
     const frozen = burst ? this.#checkFrozen(burst) : null;
@@ -124,11 +195,11 @@ export class Station {
     const estimate = estimateHeight(calibration, embedding, view);
     const moved = estimate.summary.view === 'unknown' ? null : estimate.summary.view === 'changed';
     const draft = buildRecord(
-      { ...this.#context(), camera: this.settings.id },
+      { ...this.#context(), camera: this.#settings.id },
       {
         dueAtMs: slot.dueAtMs,
         dueMonoMs,
-        framesRequested: this.settings.burst.frames,
+        framesRequested: settings.burst.frames,
         burst,
         skipped: slot.skipped,
         covers: slot.covers ?? 1,
@@ -168,8 +239,8 @@ export class Station {
       type: 'camera_state',
       severity: to === 'up' ? 'info' : 'warning',
       code: reason ?? to,
-      message: `Camera ${this.settings.id} is ${to}.`,
-      context: { camera: this.settings.id, state: to, before: from, reason },
+      message: `Camera ${this.#settings.id} is ${to}.`,
+      context: { camera: this.#settings.id, state: to, before: from, reason },
     });
   }
 
@@ -182,7 +253,7 @@ export class Station {
   }
 
   get id(): string {
-    return this.settings.id;
+    return this.#settings.id;
   }
 
   get schedule(): Schedule {
@@ -191,6 +262,11 @@ export class Station {
 
   get latest(): Observation | null {
     return this.#latest;
+  }
+
+  /** The same record after its time was mended. */
+  replaceLatest(mended: Observation): void {
+    if (this.#latest?.id === mended.id) this.#latest = mended;
   }
 
   /** As the camera gave it, not masked: only for the vision process. */
@@ -206,7 +282,7 @@ export class Station {
     const { state, reason, sinceMs } = this.#health.state();
     return {
       schema: 'swellsight.camera_state/1',
-      camera: this.settings.id,
+      camera: this.#settings.id,
       state,
       reason,
       since: isoTime(sinceMs),

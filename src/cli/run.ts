@@ -1,10 +1,12 @@
 import { fileURLToPath } from 'node:url';
 import { Agent } from '../agent.ts';
 import { systemClock } from '../clock.ts';
-import { createLog, standardOutput } from '../log.ts';
+import { Configuration } from '../config/configuration.ts';
+import { asAgentError, isAbort, type ErrorCode } from '../errors.ts';
+import { LevelledLog, standardOutput } from '../log.ts';
 import { RecentLog } from '../recent-log.ts';
 import { consoleSink } from './console.ts';
-import { settingsFor, type ConfigOptions } from './settings.ts';
+import { configFile, type ConfigOptions } from './settings.ts';
 import { EXIT, type Terminal } from './terminal.ts';
 import { agentVersion } from './version.ts';
 
@@ -13,29 +15,84 @@ export interface RunOptions extends ConfigOptions {
   readonly pretty?: boolean;
 }
 
-/** Runs the agent until it is told to stop. Resolves with the exit code. */
+/** What the former start may still hold for a moment when the next one begins. */
+const STILL_HELD: readonly ErrorCode[] = ['store_locked', 'mqtt_port_taken', 'http_listen'];
+const HELD_FOR_MS = 15_000;
+const TRY_AGAIN_MS = 500;
+
+/** Runs the agent until it is told to stop; it starts anew when it wants to. Resolves with the exit code. */
 export async function runAgent(options: RunOptions, terminal: Terminal): Promise<number> {
-  const settings = await settingsFor(options, terminal);
+  const { env, cwd, signal } = terminal;
+  const configuration = Configuration.open(
+    { file: configFile(options, env), env, cwd },
+    { clock: systemClock },
+  );
   const pretty = options.pretty ?? process.stdout.isTTY;
   const recentLog = new RecentLog(
     pretty ? consoleSink(process.stdout, terminal.colour.out) : standardOutput(),
   );
-  const log = createLog(settings.logLevel, recentLog);
-  const agent = await Agent.start(
-    {
-      settings,
-      version: agentVersion(),
-      shippedModelsDir: fileURLToPath(new URL('../../models', import.meta.url)),
-      env: terminal.env,
-    },
-    { clock: systemClock, random: Math.random, log, recentLog },
-  );
-  await new Promise<void>((resolve) => {
-    if (terminal.signal.aborted) resolve();
-    terminal.signal.addEventListener('abort', () => resolve(), { once: true });
+  const levels = new LevelledLog(configuration.settings.logLevel, recentLog);
+  const { log } = levels;
+  for (let again = false; ; again = true) {
+    const restart = new AbortController();
+    const start = (): Promise<Agent> => {
+      levels.level = configuration.settings.logLevel;
+      return Agent.start(
+        {
+          settings: configuration.settings,
+          version: agentVersion(),
+          shippedModelsDir: fileURLToPath(new URL('../../models', import.meta.url)),
+          env,
+        },
+        {
+          clock: systemClock,
+          random: Math.random,
+          levels,
+          recentLog,
+          configuration,
+          onRestartWanted: () => restart.abort(),
+        },
+      );
+    };
+    const agent = await started(start, configuration, again, signal);
+    if (agent === null) return EXIT.ok;
+    await aborted(AbortSignal.any([signal, restart.signal]));
+    log.info(signal.aborted ? 'stopping' : 'starting anew');
+    await agent.stop();
+    if (!signal.aborted) continue;
+    configuration.close();
+    log.info('stopped');
+    return EXIT.ok;
+  }
+}
+
+/** Null when it was told to stop while it could not start. Settings on trial that it does not start with are undone. */
+async function started(
+  start: () => Promise<Agent>,
+  configuration: Configuration,
+  again: boolean,
+  signal: AbortSignal,
+): Promise<Agent | null> {
+  const untilMonoMs = systemClock.monoMs() + (again ? HELD_FOR_MS : 0);
+  for (;;) {
+    try {
+      return await start();
+    } catch (thrown) {
+      const held = STILL_HELD.includes(asAgentError(thrown).code) && systemClock.monoMs() < untilMonoMs;
+      if (!held && !configuration.startFailed()) throw thrown;
+      try {
+        await systemClock.sleep(TRY_AGAIN_MS, signal);
+      } catch (stopped) {
+        if (isAbort(stopped)) return null;
+        throw stopped;
+      }
+    }
+  }
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    signal.addEventListener('abort', () => resolve(), { once: true });
   });
-  log.info('stopping');
-  await agent.stop();
-  log.info('stopped');
-  return EXIT.ok;
 }

@@ -6,12 +6,12 @@ export interface ConfigOptions {
   readonly config?: string;
 }
 
-/** The settings that a command runs with. Throws `config_invalid`. */
+export const configFile = (options: ConfigOptions, env: NodeJS.ProcessEnv): string | null =>
+  options.config ?? (env['SWELLSIGHT_CONFIG'] || null);
+
+/** The settings that a command runs with, what remote commands have set included. Throws `config_invalid`. */
 export async function settingsFor(options: ConfigOptions, terminal: Terminal): Promise<Settings> {
-  const { loadSettings } = await import('../config/load.ts');
-  return loadSettings({
-    file: options.config ?? (terminal.env['SWELLSIGHT_CONFIG'] || null),
-    env: terminal.env,
-    cwd: terminal.cwd,
-  });
+  const { readLocal } = await import('../config/local.ts');
+  const { env, cwd } = terminal;
+  return readLocal({ file: configFile(options, env), env, cwd }).settings;
 }

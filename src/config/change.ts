@@ -11,20 +11,21 @@ export interface Change {
   readonly restart: readonly string[];
 }
 
-const LIVE = /^(logLevel$|cameras\.|heartbeat\.|store\.)/;
+const LIVE = /^(logLevel$|cameras\.|heartbeat\.|store\.|mqtt\.homeAssistant\.)/;
 const LINK = /^mqtt\.(url|protocolVersion|clientId|username|password|passwordFile|ca|cert|key)$/;
 
 export function changeBetween(from: Settings, to: Settings): Change {
-  const keys = [...changedKeys(without(from), without(to), ''), ...changedCameras(from.cameras, to.cameras)];
+  const keys = [...changedKeys(withoutCameras(from), withoutCameras(to), ''), ...changedCameras(from.cameras, to.cameras)];
   // The embedded broker comes and goes with the agent.
-  const broker = (from.mqtt.url.length === 0) !== (to.mqtt.url.length === 0);
+  const broker = from.mqtt.url.length === 0 || to.mqtt.url.length === 0;
   const live = keys.filter((key) => LIVE.test(key));
   const link = broker ? [] : keys.filter((key) => LINK.test(key));
   const restart = keys.filter((key) => !live.includes(key) && !link.includes(key));
   return { from, to, keys, live, link, restart };
 }
 
-const without = ({ cameras: _cameras, ...rest }: Settings): object => rest;
+/** They are compared one by one. */
+const withoutCameras = (settings: Settings): object => ({ ...settings, cameras: null });
 
 function changedKeys(from: object, to: object, prefix: string): string[] {
   return Object.entries(to).flatMap(([name, value]) => {

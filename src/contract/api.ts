@@ -1,5 +1,14 @@
 import type { CalibrationSummary, Observation } from './observation.ts';
 import type { BackfillResult } from './command-results.ts';
+import type {
+  ConfigChange,
+  ConfigConfirmed,
+  ConfigView,
+  Deferred,
+  LogLevelChange,
+  LogLevelName,
+  Restarting,
+} from './config.ts';
 import type { Diagnostics } from './diagnostics.ts';
 import type { Health } from './health.ts';
 import type { OutboxView } from './outbox.ts';
@@ -81,6 +90,19 @@ export interface AgentApi {
   outbox(): OutboxView;
   /** Publishes info, discovery, states and `online` again, at most once a second; resolves when that was done. */
   announce(): Promise<void>;
+  /** The settings in force, what remote commands set of them, and the change on trial. No secret is in it. */
+  getConfig(): ConfigView;
+  /**
+   * Lays a patch over the settings, on trial until it is confirmed. Throws `config_busy`, `config_locked`,
+   * `config_invalid`, `store_failed`; nothing has changed then.
+   */
+  setConfig(patch: unknown, confirmWithinS: number): Deferred<ConfigChange>;
+  /** Null is whichever is on trial. Throws `config_trial_unknown`, `config_busy` while it is not in force, `store_failed`. */
+  confirmConfig(trial: string | null): ConfigConfirmed;
+  /** Until the next start, or until the settings say another one. */
+  setLogLevel(level: LogLevelName): LogLevelChange;
+  /** A new start of all parts. Throws `config_invalid` when the local configuration has become wrong. */
+  restart(): Deferred<Restarting>;
   /** A report of at most this size, without secrets. */
   diagnostics(options: { readonly maxBytes: number }): Diagnostics;
   /** Queues stored records once more; both numbers are included. Rejects with `camera_unknown`. */

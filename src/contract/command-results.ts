@@ -1,5 +1,6 @@
 import { Type, type Static, type TSchema } from '@sinclair/typebox';
 import type { CommandName } from './command.ts';
+import { ConfigChange, ConfigConfirmed, ConfigView, LogLevelChange, Restarting } from './config.ts';
 import { Diagnostics } from './diagnostics.ts';
 import { Nullable, Time, closed } from './nullable.ts';
 import { CalibrationSummary, Observation } from './observation.ts';
@@ -47,4 +48,9 @@ export const COMMAND_RESULTS: Readonly<Record<CommandName, TSchema>> = {
   'label.remove': CalibrationSummary,
   image: ImageResult,
   backfill: BackfillResult,
+  'config.get': ConfigView,
+  'config.set': ConfigChange,
+  'config.confirm': ConfigConfirmed,
+  'log.level': LogLevelChange,
+  restart: Restarting,
 };

@@ -1,4 +1,5 @@
 import { Type, type Static } from '@sinclair/typebox';
+import { CONFIRM_WITHIN_S, LogLevelArg } from './config.ts';
 import { Nullable, Time, closed } from './nullable.ts';
 
 /** `…/cmd/{name}`. */
@@ -82,6 +83,32 @@ export const COMMAND_ARGS = {
     },
     closed,
   ),
+  'config.get': Type.Object({}, closed),
+  'config.set': Type.Object(
+    {
+      patch: Type.Record(Type.String(), Type.Unknown(), {
+        description: 'a part of the configuration; null takes back what was set before; cameras by their id',
+      }),
+      confirm_within_s: Type.Optional(
+        Type.Number({
+          minimum: CONFIRM_WITHIN_S.minimum,
+          maximum: CONFIRM_WITHIN_S.maximum,
+          description: `${CONFIRM_WITHIN_S.usual} when not given; undone then, unless config.confirm came`,
+        }),
+      ),
+    },
+    closed,
+  ),
+  'config.confirm': Type.Object(
+    {
+      trial: Type.Optional(
+        Type.String({ maxLength: 64, description: 'whichever is on trial when not given' }),
+      ),
+    },
+    closed,
+  ),
+  'log.level': Type.Object({ level: LogLevelArg }, closed),
+  restart: Type.Object({}, closed),
   backfill: Type.Object(
     { camera: Camera, from_seq: Seq, to_seq: { ...Seq, description: 'included; at most 10,000 records' } },
     closed,

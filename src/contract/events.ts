@@ -1,9 +1,14 @@
 /** Every `type` that an event can have, and what it tells. Additive within v1; a test holds list and code equal. */
 export const EVENT_TYPES: Readonly<Record<string, string>> = {
   camera_state: 'A camera went up, down, frozen or obstructed. Context: camera, state, before, reason.',
-  clock_step: 'The wall clock was moved. Context: delta_ms, synced, offset_ms.',
+  clock_step:
+    'The wall clock was moved; later moves within ten minutes are told together. Context: delta_ms, steps, largest_ms, synced, offset_ms.',
   command_refused:
     'Commands were retained, expired or of a time that cannot be judged, and were not run; or so many came that some were left unanswered. Context: command, id of the newest, count.',
+  config_changed: 'A change of the configuration was confirmed. Context: trial, keys.',
+  config_overlay_dropped:
+    'What remote commands had set cannot be used, and was set aside. Context: file, reason.',
+  config_undone: 'A change of the configuration was undone. Context: trial, reason, keys.',
   model_fallback: 'The wanted model could not be opened; another one runs.',
   mqtt_certificate_expiring: 'A certificate of the connection ends soon, or has ended.',
   mqtt_credentials_unusable: 'A file with a secret or a certificate of the connection cannot be used.',
@@ -18,8 +23,12 @@ export const EVENT_TYPES: Readonly<Record<string, string>> = {
   outbox_rejected:
     'The broker will not take a message; it was set aside. Context: topic, stream, seq, reason, size_bytes.',
   provider_demoted: 'The execution provider failed; a slower one runs. Context: from, to.',
+  records_unstored:
+    'The disk did not take records for a while: they have no number, and were not published. Context: records.',
   store_recovered:
-    'The database was damaged, set aside, and a new one begun. Context: reason, quarantined, records_lost_at_most, labels_kept.',
+    'The database was damaged, set aside, and a new one begun. Context: reason, quarantined, records_lost_at_most, records_kept, labels_kept.',
+  times_mended:
+    'Records and events from before the clock was set were given their right times, or were marked as uncertain. Context: corrected, uncertain.',
   vision_exited: 'The vision process ended and is started again.',
   vision_recycled: 'The vision process grew beyond its limit and was replaced.',
   vision_start_failed: 'The vision process does not start.',

@@ -50,19 +50,19 @@ export class Answers {
     this.#deps = deps;
   }
 
-  /** Returns at once. A `bulk` answer waits until nothing else wants to be sent. */
-  send(answer: Answer, message: object, bulk = false): void {
+  /** Resolves when it was delivered, or cannot be; never rejects. A `bulk` answer waits until nothing else wants to be sent. */
+  send(answer: Answer, message: object, bulk = false): Promise<void> {
     const payload = JSON.stringify(message);
     const sizeBytes = 2 * payload.length + (answer.correlationData?.length ?? 0);
     // One that is large by itself may always go, else it never could.
     const full = this.#pending > 0 && this.#pendingBytes + sizeBytes > this.#limitBytes;
     if (full || this.#pending >= this.#limit) {
       this.#deps.onDropped(answer);
-      return;
+      return Promise.resolve();
     }
     this.#pending += 1;
     this.#pendingBytes += sizeBytes;
-    void this.#deliver(answer, payload, bulk).finally(() => {
+    return this.#deliver(answer, payload, bulk).finally(() => {
       this.#pending -= 1;
       this.#pendingBytes -= sizeBytes;
     });

@@ -3,13 +3,18 @@ import type { AgentApi } from '../contract/api.ts';
 import type { CommandArgs, CommandName } from '../contract/command.ts';
 import { asAgentError } from '../errors.ts';
 import type { ArgsRules } from './command-input.ts';
+import { configHandlers, type AfterAnswer } from './config-commands.ts';
 import { publishImage } from './image-command.ts';
 import type { Topics } from './topics.ts';
 import type { Link } from './types.ts';
 
 /** By name; each resolves with the `result` of the answer, or throws what becomes its `error`. */
 export type CommandHandlers = {
-  readonly [N in CommandName]: (args: CommandArgs<N>, signal: AbortSignal) => unknown;
+  readonly [N in CommandName]: (
+    args: CommandArgs<N>,
+    signal: AbortSignal,
+    afterAnswer: AfterAnswer,
+  ) => unknown;
 };
 
 export interface HandlerDeps {
@@ -64,6 +69,7 @@ export function commandHandlers(deps: HandlerDeps): CommandHandlers {
     'label.remove': ({ observation_id }) => api.removeLabel(null, observation_id),
     image: (args, signal) => publishImage(args, deps, signal),
     backfill: ({ camera, from_seq, to_seq }, signal) => api.backfill(camera, from_seq, to_seq, signal),
+    ...configHandlers(api),
   };
 }
 
@@ -72,4 +78,5 @@ export const runCommand = <N extends CommandName>(
   handlers: CommandHandlers,
   command: { readonly name: N; readonly args: CommandArgs<N> },
   signal: AbortSignal,
-): unknown => handlers[command.name](command.args, signal);
+  afterAnswer: AfterAnswer,
+): unknown => handlers[command.name](command.args, signal, afterAnswer);

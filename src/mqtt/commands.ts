@@ -56,6 +56,8 @@ interface Job extends Extract<CommandInput, { ok: true }> {
   readonly receivedMonoMs: number;
   /** The first is who sent it; others sent it again while it ran. */
   readonly askers: Answer[];
+  /** What begins when it has been answered. */
+  readonly after: (() => void)[];
 }
 
 /**
@@ -109,7 +111,11 @@ export class Commands {
     try {
       if (packet.retain) this.#refuse(answer, input.id, 'retained', name);
       else if (!input.ok) this.#reject(answer, input.id, input.reason);
-      else this.#consider({ ...input, receivedMonoMs: this.#deps.clock.monoMs(), askers: [answer] }, answer);
+      else
+        this.#consider(
+          { ...input, receivedMonoMs: this.#deps.clock.monoMs(), askers: [answer], after: [] },
+          answer,
+        );
     } catch (thrown) {
       // The store failed: without it nothing can be run at most once.
       this.#reject(answer, input.id, asAgentError(thrown).code);
@@ -169,17 +175,20 @@ export class Commands {
     } catch (thrown) {
       log.error({ id: job.id, code: asAgentError(thrown).code }, 'answer not stored');
     }
-    job.askers.forEach((asker, index) =>
+    const sent = job.askers.map((asker, index) =>
       this.#answers.send(asker, index === 0 ? result : { ...result, duplicate: true }),
     );
+    if (job.after.length > 0) void Promise.all(sent).then(() => job.after.forEach((begin) => begin()));
   }
 
-  async #outcome({ command, times }: Job): Promise<Omit<CommandResult, 'id' | 'duration_ms'>> {
+  async #outcome({ command, times, after }: Job): Promise<Omit<CommandResult, 'id' | 'duration_ms'>> {
     // It may have waited in the queue, and the clock may have been set meanwhile.
     if (this.#verdict(times) !== 'in_time') return { status: 'expired' };
     const timeout = deadline(this.#timeoutMs[command.name] ?? TIMEOUT_MS, this.#stop.signal);
     try {
-      const result = await Promise.race([runCommand(this.#handlers, command, timeout), late(timeout)]);
+      const afterAnswer = (begin: () => void): void => void after.push(begin);
+      const running = runCommand(this.#handlers, command, timeout, afterAnswer);
+      const result = await Promise.race([running, late(timeout)]);
       return { status: 'succeeded', result: result ?? null };
     } catch (thrown) {
       const error = timeout.aborted

@@ -36,7 +36,7 @@ export class ReplaceableLink<T> implements StartableLink {
 
   start(signal: AbortSignal): void {
     this.#signal = signal;
-    this.#link.start(signal);
+    if (!this.#stopping) this.#link.start(signal);
   }
 
   stop(): Promise<void> {
@@ -59,7 +59,7 @@ export class ReplaceableLink<T> implements StartableLink {
       if (!expired) link.setState(topic, payload, how);
     }
     this.#link = link;
-    if (!this.#stopping) link.start(this.#signal);
+    this.start(this.#signal);
   }
 
   get connected(): boolean {
