@@ -1,0 +1,4 @@
+import { embedded } from './brokers.ts';
+import { conformance } from './suite.ts';
+
+conformance('embedded', embedded);
