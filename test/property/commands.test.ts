@@ -1,0 +1,140 @@
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
+import fc from 'fast-check';
+import { afterEach, describe, expect, it } from 'vitest';
+import type { EventDraft } from '../../src/store/types.ts';
+import { observation } from '../fixtures/agent-api.ts';
+import { CommandBench, settle, SteppedClock } from '../fixtures/commands.ts';
+import { contractFault } from '../fixtures/contract.ts';
+import { hostileCommand, type HostileCommand } from '../fixtures/hostile-commands.ts';
+import { draft, NOTHING_SEEN } from '../fixtures/store.ts';
+
+const MANY = 10_000;
+const SEED = 20_260_601;
+
+setFlagsFromString('--expose-gc');
+const collect = runInNewContext('gc') as () => void;
+const heapMb = (): number => {
+  collect();
+  collect();
+  return process.memoryUsage().heapUsed / 1_048_576;
+};
+
+/** Every method of the agent that a command may call, as a list of what was called. */
+function watched(bench: CommandBench): string[] {
+  const calls: string[] = [];
+  const methods = [
+    'announce',
+    'capture',
+    'addLabel',
+    'removeLabel',
+    'latestImage',
+    'backfill',
+    'diagnostics',
+  ];
+  for (const name of methods)
+    Object.assign(bench.agent, {
+      [name]: () => {
+        calls.push(name);
+        return Promise.resolve(observation);
+      },
+    });
+  return calls;
+}
+
+describe('ten thousand hostile commands', () => {
+  const open: CommandBench[] = [];
+  afterEach(() => {
+    for (const bench of open.splice(0)) bench.close();
+  });
+  const made = (): { bench: CommandBench; clock: SteppedClock; calls: string[]; raised: EventDraft[] } => {
+    const clock = new SteppedClock();
+    const raised: EventDraft[] = [];
+    const bench = new CommandBench(clock, {}, { raise: (event) => void raised.push(event) });
+    open.push(bench);
+    return { bench, clock, calls: watched(bench), raised };
+  };
+  const counted = (raised: readonly EventDraft[], code: string): number =>
+    raised
+      .filter((event) => event.code === code)
+      .reduce((sum, { context }) => sum + Number(context['count']), 0);
+
+  it('run nothing; each is answered or counted, and memory stays flat', async () => {
+    const { bench, clock, calls, raised } = made();
+    // Drawn in pieces: the messages themselves are not what is measured.
+    const pieces = 20;
+    const draw = (piece: number): HostileCommand[] =>
+      fc.sample(hostileCommand, { numRuns: MANY / pieces, seed: SEED + piece });
+    let before = 0;
+    const tally = { rejected: 0, other: 0, faults: [] as string[] };
+    const wrapped: string[] = [];
+    for (let piece = 0; piece < pieces; piece += 1) {
+      for (const { name, payload, packet } of draw(piece)) bench.send(name, payload, packet);
+      await settle();
+      for (const { topic, payload, options } of bench.link.sent.splice(0)) {
+        const { status } = JSON.parse(String(payload)) as { status: string };
+        if (status === 'rejected') tally.rejected += 1;
+        else tally.other += 1;
+        const fault = contractFault(bench.topics.absolute(topic), Buffer.from(payload));
+        if (fault !== null) tally.faults.push(fault);
+        if (!/^cmdres\/[^+#\p{Cc}\p{Cs}]{1,256}$/u.test(topic)) wrapped.push(topic);
+        if ((options.correlationData?.length ?? 0) > 1024 || String(payload).length > 3000)
+          wrapped.push(topic);
+      }
+      // After the first pieces, when everything has been compiled and loaded.
+      if (piece === 3) before = heapMb();
+    }
+    const grown = heapMb() - before;
+    await clock.pass(3_600_000);
+    await clock.pass(3_600_000);
+    expect(calls).toEqual([]);
+    expect([tally.other, tally.faults, wrapped]).toEqual([0, [], []]);
+    expect(tally.rejected + counted(raised, 'command_unanswered')).toBe(MANY);
+    expect(bench.store.figures.read().rows['commands']).toBe(0);
+    // Retained, expired, and unanswered: the first of each, and the rest by number.
+    expect(raised.length).toBeLessThan(12);
+    expect(counted(raised, 'command_retained')).toBeGreaterThan(100);
+    expect(counted(raised, 'command_expired')).toBeGreaterThan(100);
+    expect(grown).toBeLessThan(8);
+    console.log(`${MANY} hostile commands: heap grew by ${grown.toFixed(2)} MB, ${raised.length} events`);
+  }, 60_000);
+
+  it('leave the good ones among them alone: each is run once', async () => {
+    const { bench, clock, calls } = made();
+    const good = (n: number) => ({ id: `good-${n}`, args: { camera: 'north' } });
+    let n = 0;
+    for (const { name, payload, packet } of fc.sample(hostileCommand, { numRuns: 2000, seed: 7 })) {
+      bench.send(name, payload, packet);
+      n += 1;
+      if (n % 50 !== 0) continue;
+      bench.send('capture', good(n / 50));
+      bench.send('capture', good(n / 50));
+      await settle();
+      await clock.pass(1000);
+    }
+    expect(calls).toEqual(Array.from({ length: 40 }, () => 'capture'));
+    const succeeded = bench.replies().filter(({ status }) => status === 'succeeded');
+    expect(new Set(succeeded.map(({ id }) => id)).size).toBe(40);
+  }, 30_000);
+
+  it('retained and expired ones do not push the records out of the outbox', async () => {
+    const clock = new SteppedClock();
+    const bench = new CommandBench(clock);
+    open.push(bench);
+    for (let n = 0; n < 5; n += 1) bench.store.append(draft(), NOTHING_SEEN);
+    for (let n = 0; n < MANY; n += 1) {
+      const body = { id: `x${n}`, args: { camera: 'north' }, expires_at: '2020-01-01T00:00:00.000Z' };
+      bench.send('capture', body, { retain: n % 2 === 0 });
+      if (n % 500 === 0) await settle();
+    }
+    for (let hour = 0; hour < 24; hour += 1) await clock.pass(3_600_000);
+    expect(bench.store.outbox.next(100, new Set(), { streams: 'cameras' })).toHaveLength(5);
+    expect(bench.store.outbox.stats().depth).toBeLessThan(5 + 10);
+    const events = bench.store.events.recent(100);
+    const told = (code: string): number =>
+      events
+        .filter((event) => event.code === code)
+        .reduce((sum, { context }) => sum + Number(context['count']), 0);
+    expect([told('command_retained'), told('command_expired')]).toEqual([MANY / 2, MANY / 2]);
+  }, 30_000);
+});
