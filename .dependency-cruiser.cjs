@@ -44,6 +44,7 @@ module.exports = {
     home('node-cron', '(node-cron|suncalc)', '^src/schedule/'),
     home('convict', '(convict|json5|yaml)', '^src/config/'),
     home('systeminformation', '(systeminformation|koffi)', '^src/(health/|vision/hardware)'),
+    home('prom-client', 'prom-client', '^src/health/'),
     home('commander', '(commander|cli-progress)', '^src/cli/'),
     home('jpeg-js', 'jpeg-js', '^src/camera/simulated/'),
   ],

@@ -9,20 +9,24 @@ import { problemOf } from './problem.ts';
 import { cameraRoutes } from './routes/cameras.ts';
 import { healthRoutes } from './routes/health.ts';
 import { labelRoutes } from './routes/labels.ts';
+import { metricsRoutes } from './routes/metrics.ts';
 import { observationRoutes } from './routes/observations.ts';
 import { outboxRoutes } from './routes/outbox.ts';
 import { rootRoutes } from './routes/root.ts';
 import { statusRoutes } from './routes/status.ts';
+import type { MetricsPage } from './types.ts';
 
 export interface HttpServerDeps {
   readonly api: AgentApi;
   readonly log: Log;
   readonly version: string;
+  readonly metrics?: MetricsPage;
 }
 
 const ROUTES = [
   rootRoutes,
   healthRoutes,
+  metricsRoutes,
   statusRoutes,
   cameraRoutes,
   labelRoutes,
@@ -111,6 +115,17 @@ export class HttpServer {
       check(request);
       done();
     });
+    const { metrics } = this.#deps;
+    if (metrics)
+      app.addHook('onResponse', (request, reply, done) => {
+        metrics.requested(
+          request.method,
+          request.routeOptions.url ?? null,
+          reply.statusCode,
+          reply.elapsedTime,
+        );
+        done();
+      });
     const methods = rememberMethods(app);
     app.setErrorHandler((error, request, reply) => {
       this.#answer(error, reply, request);

@@ -1,0 +1,84 @@
+import { afterEach, describe, expect, it } from 'vitest';
+import { systemClock } from '../../../src/clock.ts';
+import { Metrics } from '../../../src/health/metrics.ts';
+import { HttpServer } from '../../../src/http/server.ts';
+import { CannedAgent } from '../../fixtures/agent-api.ts';
+import { readExposition } from '../../fixtures/exposition.ts';
+import { silentLog } from '../../fixtures/store.ts';
+
+const OPTIONS = {
+  host: '127.0.0.1',
+  port: 0,
+  token: null as string | null,
+  cors: [],
+  maxUploadMb: 10,
+  batchMax: 50,
+  cacheTtlS: 300,
+  rateLimit: 1000,
+};
+const servers: HttpServer[] = [];
+
+async function serve(token: string | null, withMetrics = true): Promise<string> {
+  const api = new CannedAgent();
+  const metrics = await Metrics.open(
+    { agentVersion: '0' },
+    {
+      clock: systemClock,
+      health: api.health,
+      sources: {
+        link: () => ({
+          connectedSinceMs: null,
+          reconnects1h: 0,
+          rttMs: null,
+          broker: null,
+          protocolVersion: null,
+        }),
+        outbox: () => ({ depth: 0, oldestAgeS: null, droppedTotal: 0 }),
+      },
+    },
+  );
+  const deps = { api, log: silentLog, version: '0', ...(withMetrics ? { metrics } : {}) };
+  const server = new HttpServer({ ...OPTIONS, token }, deps);
+  servers.push(server);
+  const { port } = await server.start();
+  return `http://127.0.0.1:${port}`;
+}
+
+const get = (url: string, headers: Record<string, string> = {}): Promise<Response> =>
+  fetch(url, { headers, signal: AbortSignal.timeout(5000) });
+
+describe('GET /metrics', () => {
+  afterEach(() => Promise.all(servers.splice(0).map((server) => server.stop())));
+
+  it('answers in the text format, and counts the requests before it by their pattern', async () => {
+    const url = await serve(null);
+    await get(`${url}/live`);
+    await get(`${url}/api/v1/cameras/nobody/labels`);
+    for (const path of ['a', 'b', 'c']) await get(`${url}/${path}`);
+    const answer = await get(`${url}/metrics`);
+    expect(answer.status).toBe(200);
+    expect(answer.headers.get('content-type')).toBe('text/plain; version=0.0.4; charset=utf-8');
+    expect(answer.headers.get('cache-control')).toBe('no-store');
+    const families = readExposition(await answer.text());
+    const requests = families.get('swellsight_http_request_duration_seconds')?.samples ?? [];
+    const counts = requests.filter(({ name }) => name.endsWith('_count'));
+    expect(counts.map(({ labels, value }) => [labels['route'], labels['code'], value])).toEqual([
+      ['/live', '2xx', 1],
+      ['/api/v1/cameras/:id/labels', '4xx', 1],
+      ['none', '4xx', 3],
+    ]);
+  });
+
+  it('wants the token like any other path', async () => {
+    const url = await serve('s3cret');
+    expect((await get(`${url}/metrics`)).status).toBe(401);
+    expect((await get(`${url}/metrics`, { authorization: 'Bearer wrong' })).status).toBe(401);
+    const answer = await get(`${url}/metrics`, { authorization: 'Bearer s3cret' });
+    expect(answer.status).toBe(200);
+    expect(await answer.text()).not.toContain('s3cret');
+  });
+
+  it('is not there without metrics', async () => {
+    expect((await get(`${await serve(null, false)}/metrics`)).status).toBe(404);
+  });
+});

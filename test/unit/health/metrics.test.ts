@@ -1,0 +1,211 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { systemClock } from '../../../src/clock.ts';
+import { CAMERA_STATES, type Health } from '../../../src/contract/health.ts';
+import type { Observation } from '../../../src/contract/observation.ts';
+import { Metrics } from '../../../src/health/metrics.ts';
+import type { OutboxEntry, OutboxStats } from '../../../src/store/types.ts';
+import { CannedAgent, observation } from '../../fixtures/agent-api.ts';
+import { readExposition, valueOf } from '../../fixtures/exposition.ts';
+
+const AT = Date.UTC(2026, 4, 1, 12);
+const canned = new CannedAgent();
+const camera = {
+  id: 'north',
+  state: 'up' as const,
+  last_frame_age_s: 2.5,
+  failures_1h: 1,
+  next_run_at: null,
+};
+
+async function open(health: Partial<Health> = {}, outbox: Partial<OutboxStats> = {}) {
+  const now = { ...canned.health(), cameras: [camera], ...health };
+  const link = { connectedSinceMs: AT, reconnects1h: 0, rttMs: 2, broker: null, protocolVersion: 5 as const };
+  const metrics = await Metrics.open(
+    { agentVersion: '0.1.0' },
+    {
+      clock: systemClock,
+      health: () => now,
+      sources: {
+        link: () => link,
+        outbox: () => ({ depth: 0, oldestAgeS: null, droppedTotal: 0, ...outbox }),
+      },
+    },
+  );
+  return { metrics, now, link, read: async () => readExposition(await metrics.text()) };
+}
+
+const entry = (stream: string, agoMs: number): OutboxEntry => ({
+  rowId: 1,
+  topic: 'camera/north/observation',
+  stream,
+  seq: 1,
+  payload: '{}',
+  createdMonoMs: systemClock.monoMs() - agoMs,
+  createdAtMs: AT,
+});
+
+describe('metrics', () => {
+  it('are in the text format of Prometheus, from the first scrape on', async () => {
+    const { metrics, read } = await open();
+    expect(metrics.contentType).toMatch(/^text\/plain; version=0\.0\.4; charset=utf-8$/);
+    const families = await read();
+    expect(families.size).toBeGreaterThan(40);
+    // And no line is lost or doubled by the scrape.
+    const series = (of: typeof families): number => [...of.values()].flatMap(({ samples }) => samples).length;
+    expect(series(await read())).toBe(series(families));
+  });
+
+  it('say what the heartbeat says, in base units', async () => {
+    const { read } = await open(
+      {
+        cpu: { load1: 0.5, temp_c: 51.5, throttled: false },
+        memory: { rss_mb: 90, vision_rss_mb: 120, free_mb: 1000 },
+        disk: { free_mb: 2048, used_pct: 25, written_mb_day: 86.4 },
+        inference: { provider: 'cpu', p50_ms: 10, p95_ms: 12, failures_1h: 0, restarts: 3 },
+        degraded: ['clock_unsynced', 'camera_down:north'],
+      },
+      { depth: 7, oldestAgeS: 12, droppedTotal: 5 },
+    );
+    const families = await read();
+    const value = (name: string, labels = {}): number | undefined =>
+      valueOf(families, `swellsight_${name}`, labels);
+    expect(value('cpu_temperature_celsius')).toBe(51.5);
+    expect(value('cpu_throttled')).toBe(0);
+    expect(value('vision_resident_memory_bytes')).toBe(120 * 1024 * 1024);
+    expect(value('disk_available_bytes')).toBe(2 ** 31);
+    expect(value('disk_used_ratio')).toBe(0.25);
+    expect(value('disk_written_bytes_per_second')).toBeCloseTo(0.001 * 2 ** 20);
+    expect(value('inference_latency_seconds', { quantile: '0.95' })).toBe(0.012);
+    expect(value('vision_restarts_total')).toBe(3);
+    expect(value('outbox_messages')).toBe(7);
+    expect(value('outbox_dropped_messages_total')).toBe(5);
+    expect(value('link_connected')).toBe(1);
+    expect(value('degraded', { code: 'camera_down:north' })).toBe(1);
+    expect(value('model_info', { name: 'gauge', provider: 'cpu' })).toBe(1);
+    const states = CAMERA_STATES.map((state) => value('camera_state', { camera: 'north', state }));
+    expect(states.reduce((sum = 0, one = 0) => sum + one, 0)).toBe(1);
+    expect(value('camera_state', { camera: 'north', state: 'up' })).toBe(1);
+    expect(valueOf(families, 'process_resident_memory_bytes')).toBeGreaterThan(1e7);
+  });
+
+  it('have no line for what is not known, and none left over', async () => {
+    const { now, read } = await open({ degraded: ['link_down'] }, { oldestAgeS: 3 });
+    expect(valueOf(await read(), 'swellsight_degraded')).toBe(1);
+    Object.assign(now, { degraded: [], cameras: [], model: { ...now.model, name: null } });
+    const families = await read();
+    for (const name of [
+      'cpu_temperature_celsius',
+      'degraded',
+      'camera_state',
+      'model_info',
+      'clock_offset_seconds',
+    ])
+      expect(families.get(`swellsight_${name}`)?.samples, name).toEqual([]);
+  });
+
+  it('count records, and forget the reading that is none', async () => {
+    const { metrics, now, read } = await open();
+    const failed: Observation = {
+      ...observation,
+      status: 'failed',
+      wave: { ...observation.wave, height_m: null },
+      timing_ms: { ...observation.timing_ms, total: null },
+    };
+    metrics.observed({ ...observation, timing_ms: { ...observation.timing_ms, total: 1500 } });
+    metrics.observed(observation);
+    let families = await read();
+    expect(valueOf(families, 'swellsight_observations_total', { camera: 'north', status: 'measured' })).toBe(
+      2,
+    );
+    expect(valueOf(families, 'swellsight_observation_duration_seconds_count')).toBe(2);
+    expect(valueOf(families, 'swellsight_observation_duration_seconds_sum')).toBeCloseTo(1.504);
+    expect(valueOf(families, 'swellsight_wave_height_meters', { camera: 'north' })).toBe(1.2);
+    metrics.observed(failed);
+    families = await read();
+    expect(valueOf(families, 'swellsight_observations_total', { status: 'failed' })).toBe(1);
+    expect(valueOf(families, 'swellsight_wave_height_meters')).toBeUndefined();
+    expect(valueOf(families, 'swellsight_image_quality_ratio')).toBe(1);
+    Object.assign(now, { cameras: [] });
+    families = await read();
+    expect(valueOf(families, 'swellsight_image_quality_ratio')).toBeUndefined();
+  });
+
+  it('time the way of a live record to its acknowledgement, and of no other', async () => {
+    const { metrics, read } = await open();
+    metrics.connected();
+    metrics.delivered(entry('camera:north', 80), false);
+    metrics.delivered(entry('camera:north', 1e9), true);
+    metrics.delivered(entry('events', -1e9), false);
+    const families = await read();
+    for (const kind of ['live', 'backfill', 'event'])
+      expect(valueOf(families, 'swellsight_delivered_messages_total', { kind })).toBe(1);
+    expect(valueOf(families, 'swellsight_delivery_duration_seconds_count')).toBe(1);
+    expect(valueOf(families, 'swellsight_delivery_duration_seconds_bucket', { le: '0.05' })).toBe(0);
+    expect(valueOf(families, 'swellsight_delivery_duration_seconds_bucket', { le: '10' })).toBe(1);
+    expect(valueOf(families, 'swellsight_link_connections_total')).toBe(1);
+  });
+
+  it('have bounded labels, whatever is asked for over HTTP', async () => {
+    const { metrics, read } = await open();
+    for (let i = 0; i < 1000; i += 1) metrics.requested(`M${String(i)}`, null, 400 + (i % 100), 1);
+    metrics.requested('GET', '/api/v1/cameras/:id/latest.jpg', 200, 30);
+    const requests = (await read()).get('swellsight_http_request_duration_seconds')?.samples ?? [];
+    const series = requests.filter(({ name }) => name.endsWith('_count')).map(({ labels }) => labels);
+    expect(series).toEqual([
+      { method: 'other', route: 'none', code: '4xx' },
+      { method: 'GET', route: '/api/v1/cameras/:id/latest.jpg', code: '2xx' },
+    ]);
+  });
+
+  it('see a main loop that stalls', async () => {
+    const { metrics, read } = await open();
+    const ended = new AbortController();
+    metrics.start(ended.signal);
+    await systemClock.sleep(900);
+    const until = systemClock.monoMs() + 600;
+    while (systemClock.monoMs() < until);
+    await systemClock.sleep(50);
+    ended.abort();
+    const families = await read();
+    expect(valueOf(families, 'swellsight_event_loop_lag_seconds_count')).toBe(1);
+    expect(valueOf(families, 'swellsight_event_loop_lag_seconds_sum')).toBeGreaterThan(0.3);
+    expect(valueOf(families, 'swellsight_event_loop_active_seconds_total')).toBeGreaterThan(0.5);
+  });
+
+  it('are all in docs/metrics.md, with their type', async () => {
+    const { metrics, read } = await open();
+    metrics.observed(observation);
+    const page = readFileSync(join(import.meta.dirname, '../../../docs/metrics.md'), 'utf8');
+    const told = [...page.matchAll(/^\| `([a-z0-9_]+)`[^|]*\| (\w+)/gm)].map(
+      ([, name, type]) => `${String(name)} ${String(type)}`,
+    );
+    expect(told.sort()).toEqual(
+      [...(await read()).values()].map(({ name, type }) => `${name} ${type}`).sort(),
+    );
+  });
+});
+
+describe('the reader of the format', () => {
+  const gauge = '# HELP a_meters A.\n# TYPE a_meters gauge\n';
+  it.each([
+    ['no help', '# TYPE a gauge\na 1\n'],
+    ['no type', '# HELP a A.\na 1\n'],
+    ['a series twice', `${gauge}a_meters{x="1"} 1\na_meters{x="1"} 2\n`],
+    ['a metric twice', `${gauge}a_meters 1\n${gauge}`],
+    ['an open quote', `${gauge}a_meters{x="1} 1\n`],
+    ['a line feed in a label', `${gauge}a_meters{x="1\n"} 1\n`],
+    ['no number', `${gauge}a_meters null\n`],
+    ['no end', `${gauge}a_meters 1`],
+    ['milliseconds', '# HELP a_ms A.\n# TYPE a_ms gauge\na_ms 1\n'],
+    ['a counter without _total', '# HELP a A.\n# TYPE a counter\na 1\n'],
+    ['a histogram without +Inf', '# HELP a A.\n# TYPE a histogram\na_bucket{le="1"} 1\na_sum 1\na_count 1\n'],
+    [
+      'a falling histogram',
+      '# HELP a A.\n# TYPE a histogram\na_bucket{le="1"} 2\na_bucket{le="+Inf"} 1\na_sum 1\na_count 1\n',
+    ],
+  ])('refuses %s', (_what, text) => {
+    expect(() => readExposition(text)).toThrow();
+  });
+});
