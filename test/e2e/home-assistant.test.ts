@@ -1,0 +1,170 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { RunningAgent } from '../fixtures/agent.ts';
+import { readExposition, valueOf } from '../fixtures/exposition.ts';
+import { HomeAssistant } from '../fixtures/home-assistant.ts';
+import { Mosquitto, until } from '../fixtures/mosquitto.ts';
+import { Recorder } from '../fixtures/recorder.ts';
+
+const camera = (id: string) => ({
+  id,
+  kind: 'simulated',
+  schedule: { everyS: 2 },
+  burst: { frames: 2, intervalS: 0.3 },
+});
+
+/** The built program, a real broker, and a registry that follows discovery as Home Assistant does. */
+describe('the agent in Home Assistant', () => {
+  const stateDir = mkdtempSync(join(tmpdir(), 'swellsight-home-'));
+  const home = new HomeAssistant();
+  let broker: Mosquitto;
+  let recorder: Recorder;
+  let agent: RunningAgent | null = null;
+  let read = 0;
+
+  const start = async (cameras: readonly string[], homeAssistant: object): Promise<RunningAgent> => {
+    agent = await RunningAgent.start(
+      {
+        mqtt: { url: broker.url, homeAssistant },
+        heartbeat: { intervalS: 2 },
+        cameras: cameras.map(camera),
+      },
+      { stateDir },
+    );
+    return agent;
+  };
+  /** Lets Home Assistant hear what came since. */
+  const listen = (): void => {
+    while (read < recorder.messages.length) {
+      const message = recorder.messages[read++];
+      if (message) home.receive(message);
+    }
+  };
+  const state = (component: string): string | undefined => home.states.get(home.find(component));
+  const press = async (component: string): Promise<{ id: string; topic: string }> => {
+    const { topic, payload } = home.press(home.find(component));
+    const client = await broker.client();
+    await client.publishAsync(topic, payload, { qos: 1 });
+    return { id: (JSON.parse(payload) as { id: string }).id, topic };
+  };
+  const answersTo = (id: string): Record<string, unknown>[] =>
+    recorder.messages
+      .filter(({ topic }) => topic.includes('/cmdres/'))
+      .map(({ payload }) => JSON.parse(payload.toString()) as Record<string, unknown>)
+      .filter((answer) => answer['id'] === id);
+
+  beforeAll(async () => {
+    broker = await Mosquitto.start();
+    recorder = await Recorder.start(broker.url, { filters: ['swellsight/v1/#', 'homeassistant/#'] });
+    const first = await start(['north', 'south'], { enabled: true });
+    for (const id of ['north', 'south'])
+      await first.observation((line) => line['camera'] === id && line['status'] === 'measured', 60_000);
+  }, 90_000);
+
+  afterAll(async () => {
+    await agent?.stop();
+    recorder.finish();
+    await broker.stop();
+    rmSync(stateDir, { recursive: true, force: true });
+  });
+
+  it('is announced after info and before the states', () => {
+    const topics = recorder.messages.map(({ topic }) => topic.replace('swellsight/v1/test/dev/', ''));
+    const discovery = topics.findIndex((topic) => topic.startsWith('homeassistant/device/'));
+    expect(topics.indexOf('info')).toBeGreaterThanOrEqual(0);
+    expect(discovery).toBeGreaterThan(topics.indexOf('info'));
+    for (const later of ['model/state', 'camera/north/state', 'health'])
+      expect(topics.indexOf(later), later).toBeGreaterThan(discovery);
+  });
+
+  it('is shown with every entity, each with a value of its own out of real messages', async () => {
+    const silent = (): string[] => {
+      listen();
+      return [...home.entities].flatMap(([id, entity]) =>
+        entity['state_topic'] === undefined || home.states.has(id) ? [] : [id],
+      );
+    };
+    await expect.poll(silent, { timeout: 20_000 }).toEqual([]);
+    const shown = [...home.states.values()];
+    expect(shown.length).toBeGreaterThan(35);
+    expect(home.availability.get('swellsight/v1/test/dev/status')).toBe('online');
+    expect(Number(state('north.quality'))).toBeGreaterThan(0);
+    expect(state('south.state')).toBe('up');
+    expect(Number(state('north.frame_age'))).toBeLessThan(10);
+    expect(Math.abs(Date.parse(state('started') ?? '') - Date.now())).toBeLessThan(120_000);
+    expect(JSON.parse(state('model') ?? '{}')).toMatchObject({
+      title: 'swellsight-factory',
+      in_progress: false,
+    });
+    expect(home.faults).toEqual([]);
+  });
+
+  it('takes each press of a button as a command of its own', async () => {
+    const first = await press('north.capture');
+    const second = await press('north.capture');
+    for (const { id } of [first, second]) {
+      await until(
+        () => answersTo(id).some((answer) => answer['status'] === 'succeeded'),
+        'the answer',
+        30_000,
+      );
+      expect(answersTo(id).map(({ status, duplicate }) => [status, duplicate])).toEqual([
+        ['accepted', undefined],
+        ['succeeded', undefined],
+      ]);
+    }
+    const image = await press('south.take_image');
+    await until(
+      () => answersTo(image.id).some((answer) => answer['status'] === 'succeeded'),
+      'the picture',
+      30_000,
+    );
+    listen();
+    expect(state('south.image')).toMatch(/^\d{4,} bytes$/);
+  });
+
+  it('is measured by Prometheus from the same values', async () => {
+    const answer = await fetch(`${agent?.url ?? ''}/metrics`, { signal: AbortSignal.timeout(5000) });
+    const families = readExposition(await answer.text());
+    expect(
+      valueOf(families, 'swellsight_observations_total', { camera: 'north', status: 'measured' }),
+    ).toBeGreaterThan(0);
+    expect(valueOf(families, 'swellsight_delivered_messages_total', { kind: 'live' })).toBeGreaterThan(1);
+    expect(valueOf(families, 'swellsight_delivery_duration_seconds_count')).toBeGreaterThan(1);
+    expect(valueOf(families, 'swellsight_camera_state', { camera: 'south', state: 'up' })).toBe(1);
+    expect(valueOf(families, 'swellsight_link_connected')).toBe(1);
+    expect(valueOf(families, 'swellsight_model_info', { name: 'swellsight-factory' })).toBe(1);
+  });
+
+  it('is not available once it is stopped', async () => {
+    expect(await agent?.stop()).toBe(0);
+    await expect
+      .poll(() => (listen(), home.availability.get('swellsight/v1/test/dev/status')), { timeout: 5000 })
+      .toBe('offline');
+  });
+
+  it('loses the entities of a camera that is gone after a restart, and no other', async () => {
+    const before = home.entities.size;
+    await start(['north'], { enabled: true });
+    const southern = (): number => (
+      listen(),
+      [...home.entities.keys()].filter((id) => id.includes('_south.')).length
+    );
+    expect(southern()).toBeGreaterThan(10);
+    await expect.poll(southern, { timeout: 30_000 }).toBe(0);
+    expect(home.entities.size).toBeGreaterThan(before / 2);
+    expect(await agent?.stop()).toBe(0);
+  });
+
+  it('is forgotten when it is no longer wanted', async () => {
+    await start(['north'], { enabled: false });
+    await expect.poll(() => (listen(), home.entities.size), { timeout: 30_000 }).toBe(0);
+    const later = await Recorder.start(broker.url, { filters: ['homeassistant/#', 'swellsight/v1/#'] });
+    await until(() => later.messages.some(({ topic }) => topic.endsWith('/info')), 'what is retained');
+    expect(later.messages.filter(({ topic }) => topic.startsWith('homeassistant/'))).toEqual([]);
+    later.finish();
+    expect(home.faults).toEqual([]);
+  });
+});
