@@ -63,11 +63,11 @@ export const stateLeftOut = (topic: string, sizeBytes: number): EventDraft => ({
   context: { topic, size_bytes: sizeBytes },
 });
 
-export const sessionForgotten = (broker: string): EventDraft => ({
+export const sessionForgotten = (context: AgentError['context']): EventDraft => ({
   type: 'mqtt_session_forgotten',
   severity: 'warning',
   code: 'mqtt_too_large',
   message:
     'A message for this device was too large to be read. Its session is begun anew; commands that waited are lost.',
-  context: { broker },
+  context: { ...context },
 });

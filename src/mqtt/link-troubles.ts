@@ -1,7 +1,7 @@
 import type { Clock } from '../clock.ts';
 import { AgentError } from '../errors.ts';
 import type { EventDraft, RaiseEvent } from '../store/types.ts';
-import type { ConnectFailure } from './connect-failure.ts';
+import { Overlong, type ConnectFailure } from './connect-failure.ts';
 import * as events from './link-events.ts';
 import { goodbye, type Goodbye } from './link-goodbye.ts';
 import { isExpiring, type Validity } from './link-validity.ts';
@@ -59,8 +59,12 @@ export class LinkTroubles {
 
   /** An attempt failed. */
   failed({ kind, error }: ConnectFailure): void {
-    if (kind === 'refused') this.#refuse(error);
+    if (kind === 'refused') {
+      this.#refused = true;
+      this.#tell('refused', events.connectionRefused(error), Infinity);
+    }
     if (kind === 'moved') this.#tell('moved', events.moved(error.context, null));
+    if (error.cause instanceof Overlong) this.#tell('forgotten', events.sessionForgotten(error.context));
   }
 
   /** A connection ended; `farewell` is what the broker said. */
@@ -71,11 +75,8 @@ export class LinkTroubles {
         this.takenOver('disconnect', null);
         break;
       case 'refused':
-        this.#refuse(
-          new AgentError('mqtt_refused', 'the broker dismissed this device', {
-            context: { broker, reason_code: farewell?.code },
-          }),
-        );
+        this.#refused = true;
+        this.#tell('dismissed', events.connectionRefused(dismissal(broker, farewell?.code ?? 0)));
         break;
       case 'moved':
         this.#tell('moved', events.moved({ broker }, farewell?.serverReference ?? null));
@@ -84,7 +85,7 @@ export class LinkTroubles {
       case 'unreachable':
         break;
     }
-    if (overlong) this.#tell('forgotten', events.sessionForgotten(broker));
+    if (overlong) this.#tell('forgotten', events.sessionForgotten({ broker }));
     return why;
   }
 
@@ -126,11 +127,6 @@ export class LinkTroubles {
     else if (!fault) this.#toldMonoMs.delete('files');
   }
 
-  #refuse(error: AgentError): void {
-    this.#refused = true;
-    this.#tell('refused', events.connectionRefused(error), Infinity);
-  }
-
   #judge(whose: 'device' | 'broker', validity: Validity | null, nowMs: number): boolean {
     if (!validity || !isExpiring(validity, nowMs)) return false;
     this.#tell(
@@ -149,3 +145,8 @@ export class LinkTroubles {
     this.#raise(event);
   }
 }
+
+const dismissal = (broker: string, code: number): AgentError =>
+  new AgentError('mqtt_refused', 'the broker dismissed this device', {
+    context: { broker, reason_code: code },
+  });

@@ -2,7 +2,7 @@ import type { Status } from '../contract/states.ts';
 import { AgentError } from '../errors.ts';
 import { brokerName } from './broker-url.ts';
 import { BrokerChoice } from './broker-choice.ts';
-import { connectFailure, type ConnectFailure } from './connect-failure.ts';
+import { connectFailure, Overlong, type ConnectFailure } from './connect-failure.ts';
 import { ConnectionCount } from './link-count.ts';
 import { LinkCredentials } from './link-credentials.ts';
 import { heard, retire } from './link-leave.ts';
@@ -99,9 +99,9 @@ export class MqttLink implements Link {
     await publish('status', this.#message('online'), RETAINED);
   }
 
-  async publish(topic: string, payload: string | Uint8Array, options: PublishOptions): Promise<void> {
-    if (!this.#session) throw new AgentError('mqtt_unreachable', 'there is no link');
-    await this.#publisher(this.#session)(topic, payload, options);
+  publish(topic: string, payload: string | Uint8Array, options: PublishOptions): Promise<void> {
+    if (!this.#session) return Promise.reject(new AgentError('mqtt_unreachable', 'there is no link'));
+    return this.#publisher(this.#session)(topic, payload, options);
   }
 
   stats(): LinkStats {
@@ -135,6 +135,7 @@ export class MqttLink implements Link {
       credentials = this.#credentials.next();
       session = await this.#connect(url, protocolVersion, credentials, signal);
     } catch (thrown) {
+      this.#forget ||= thrown instanceof Overlong;
       return signal.aborted ? 0 : this.#failed(connectFailure(thrown, brokerName(url)), credentials);
     }
     this.#credentials.proved(credentials);

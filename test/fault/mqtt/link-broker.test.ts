@@ -1,0 +1,371 @@
+import { randomBytes } from 'node:crypto';
+import { setTimeout as delay } from 'node:timers/promises';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { Observation } from '../../../src/contract/observation.ts';
+import * as gates from '../../fixtures/fault-gate.ts';
+import { brokerWith, FaultGate, levelOf, type Fault } from '../../fixtures/fault-gate.ts';
+import { Device, linkOptions, topics } from '../../fixtures/link.ts';
+import { Mosquitto, until, type Message } from '../../fixtures/mosquitto.ts';
+import { draft, NOTHING_SEEN } from '../../fixtures/store.ts';
+
+// A broker that misbehaves must cost nothing but time: each case ends with all records at the real one.
+
+const tuning = {
+  connectTimeoutMs: 300,
+  ackTimeoutMs: 300,
+  backoff: { minMs: 20, maxMs: 60, resetAfterMs: 60_000 },
+  refusedBackoff: { minMs: 60, maxMs: 120, resetAfterMs: 60_000 },
+  pressedBackoff: { minMs: 60, maxMs: 120, resetAfterMs: 60_000 },
+};
+
+const cleanups: (() => unknown)[] = [];
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+});
+
+let mosquitto: Mosquitto;
+let seen: Message[];
+beforeEach(async () => {
+  mosquitto = await Mosquitto.start();
+  cleanups.push(() => mosquitto.stop());
+  seen = await mosquitto.record(`${topics.prefix}#`);
+});
+
+async function gateTo(fault: Fault | null): Promise<FaultGate> {
+  const gate = await FaultGate.to(mosquitto.port, fault);
+  cleanups.push(() => gate.stop());
+  return gate;
+}
+
+function device(gate: FaultGate, over: Parameters<typeof linkOptions>[1] = {}): Device {
+  const running = new Device(linkOptions(gate.url, { ...over, tuning: { ...tuning, ...over.tuning } }), {
+    backfillPerS: 1000,
+  });
+  cleanups.push(() => running.stop());
+  return running.start();
+}
+
+function append(running: Device, count: number): void {
+  for (let n = 0; n < count; n += 1) running.store.append(draft(), NOTHING_SEEN);
+}
+
+/** The numbers of the records that arrived, without repetitions. */
+const arrived = (): number[] =>
+  [
+    ...new Set(
+      seen
+        .filter(({ topic }) => /camera\/north\/(observation|backfill)$/.test(topic))
+        .map(({ payload }) => (JSON.parse(payload.toString()) as Observation).seq),
+    ),
+  ].toSorted((a, b) => a - b);
+
+/** The gate passes on from now, and everything is delivered. */
+async function delivered(running: Device, gate: FaultGate, count: number): Promise<void> {
+  gate.change(null);
+  await until(() => running.store.outbox.stats().depth === 0, 'an empty outbox');
+  await until(() => arrived().length >= count, 'all records');
+  expect(arrived()).toEqual(Array.from({ length: count }, (_, n) => n + 1));
+}
+
+const eventTypes = (running: Device): string[] =>
+  running.store.events
+    .recent(50)
+    .map(({ type }) => type)
+    .toReversed();
+
+/** Acknowledges everything but records, which are to arrive at the real broker. */
+const noRecords = (topic: string): number | null => (/(observation|backfill)$/.test(topic) ? null : 0);
+
+const PUBLISH_OF_200_MB = Buffer.from([0x30, 0x80, 0x84, 0xaf, 0x5f]);
+
+describe('a broker that does not let anyone in', () => {
+  it.each<[string, Fault]>([
+    ['says nothing', gates.silent],
+    ['hangs up at once', (socket) => void socket.destroy()],
+    ['hangs up on CONNECT', gates.hangsUp],
+    ['speaks HTTP', gates.answers('HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n')],
+    ['sends noise', (socket) => void socket.once('data', () => socket.write(randomBytes(4096)))],
+    ['sends a PUBLISH before CONNACK', gates.answers(Buffer.from([0x30, 4, 0, 1, 0x61, 0x62]))],
+    ['announces a packet of 200 MB', gates.answers(PUBLISH_OF_200_MB)],
+    ['answers with half a CONNACK', gates.answers(Buffer.from([0x20, 3, 0]))],
+    ['answers twice', gates.answers(Buffer.from([0x20, 3, 0, 0, 0, 0x20, 3, 0, 0, 0]))],
+    ['grants with unreadable properties', gates.answers(Buffer.from([0x20, 5, 0, 0, 2, 0xfe, 0xfe]))],
+  ])('%s', async (_what, fault) => {
+    const gate = await gateTo(fault);
+    const running = device(gate);
+    append(running, 5);
+    await until(() => gate.connections >= 3, 'three attempts');
+    expect(running.link.connected).toBe(false);
+    expect(running.store.outbox.stats().depth).toBeGreaterThanOrEqual(5);
+    await delivered(running, gate, 5);
+  });
+
+  it.each([1, 2, 3, 4, 5])('refuses 3.1.1 with code %d', async (code) => {
+    await refusal(code, 4, [2, 4, 5].includes(code) ? ['mqtt_refused'] : []);
+  });
+
+  it.each([
+    [128, []],
+    [129, []],
+    [130, []],
+    [131, []],
+    [132, []],
+    [133, ['mqtt_refused']],
+    [134, ['mqtt_refused']],
+    [135, ['mqtt_refused']],
+    [136, []],
+    [137, []],
+    [138, ['mqtt_refused']],
+    [140, ['mqtt_refused']],
+    [144, ['mqtt_refused']],
+    [149, []],
+    [151, []],
+    [153, []],
+    [154, ['mqtt_refused']],
+    [155, ['mqtt_refused']],
+    [156, ['mqtt_moved']],
+    [157, ['mqtt_moved']],
+    [159, []],
+  ])('refuses 5 with code %d', async (code, events) => {
+    await refusal(code, 5, events);
+  });
+
+  async function refusal(code: number, protocolVersion: 4 | 5, events: string[]): Promise<void> {
+    const gate = await gateTo(gates.refuses(code));
+    const running = device(gate, { protocolVersion });
+    append(running, 3);
+    await until(() => gate.connections >= 3, 'three attempts');
+    expect(gate.hellos.map(levelOf)[0]).toBe(protocolVersion);
+    // Once, however often it is refused.
+    expect(eventTypes(running)).toEqual(events);
+    await delivered(running, gate, 3);
+    expect(running.link.stats().troubles).toEqual([]);
+  }
+});
+
+describe('a broker that lets in and then', () => {
+  it('never grants a subscription', async () => {
+    const mute: Fault = (socket) =>
+      void socket.once('data', () => {
+        socket.write(Buffer.from([0x20, 3, 0, 0, 0]));
+        socket.resume();
+      });
+    await lives(mute);
+  });
+
+  it('never acknowledges', async () => {
+    await lives(brokerWith({ puback: () => null }));
+  });
+
+  it('acknowledges states and no record', async () => {
+    const gate = await gateTo(brokerWith({ puback: noRecords }));
+    const running = device(gate, { tuning: { ackTimeoutMs: 200 } });
+    append(running, 3);
+    await until(() => gate.connections >= 3, 'three connections');
+    expect(running.store.outbox.stats().depth).toBe(3);
+    await delivered(running, gate, 3);
+  });
+
+  it('sends noise', async () => {
+    await lives(
+      brokerWith({
+        onConnected: (socket) => setTimeout(() => socket.write(randomBytes(4096)), 30),
+        puback: noRecords,
+      }),
+    );
+  });
+
+  it('acknowledges what was never sent, and grants twice', async () => {
+    const noise = [0x40, 2, 0x77, 0x77, 0x90, 4, 0x66, 0x66, 0, 1, 0xd0, 0];
+    const gate = await gateTo(brokerWith({ onConnected: (socket) => socket.write(Buffer.from(noise)) }));
+    const running = device(gate);
+    await until(() => running.link.connected, 'the birth');
+    append(running, 3);
+    await until(() => running.store.outbox.stats().depth === 0, 'an empty outbox');
+    expect(gate.connections).toBe(1);
+  });
+
+  it('sends a packet that would fill the memory: it is cut off, and the session that holds it begun anew', async () => {
+    const flood = brokerWith({
+      onConnected: (socket) => {
+        socket.write(PUBLISH_OF_200_MB);
+        const chunk = Buffer.alloc(65_536);
+        const pour = (): void => {
+          while (!socket.destroyed && socket.write(chunk));
+        };
+        socket.on('drain', pour);
+        pour();
+      },
+    });
+    const gate = await gateTo(flood);
+    const running = device(gate);
+    append(running, 3);
+    await until(() => gate.hellos.length >= 3, 'three attempts');
+    expect(process.memoryUsage().arrayBuffers).toBeLessThan(100e6);
+    // Bit 1 of the flags behind the level: clean start.
+    const cleanStart = (hello: Buffer): boolean => ((hello[hello.indexOf('MQTT') + 5] ?? 0) & 2) === 2;
+    expect(gate.hellos.slice(0, 3).map(cleanStart)).toEqual([false, true, true]);
+    expect(eventTypes(running)).toEqual(['mqtt_session_forgotten']);
+    await delivered(running, gate, 3);
+  });
+
+  it.each([
+    ['keeps it alive no longer', 141, 60, []],
+    ['shuts down', 139, 60, []],
+    ['is too busy', 137, 120, []],
+    ['counts too many messages', 150, 120, []],
+    ['knows of a quota', 151, 120, []],
+    ['dismisses it', 152, 120, ['mqtt_refused']],
+    ['no longer knows it', 135, 120, ['mqtt_refused']],
+    ['has moved', 157, 120, ['mqtt_moved']],
+    ['sends it elsewhere', 156, 120, ['mqtt_moved']],
+  ])('%s: DISCONNECT %d', async (_what, code, longestWaitMs, events) => {
+    let lastMs = 0;
+    const waits: number[] = [];
+    const gate = await gateTo(
+      brokerWith({
+        onConnected: (socket) => {
+          if (lastMs > 0) waits.push(performance.now() - lastMs);
+          setTimeout(() => {
+            lastMs = performance.now();
+            socket.end(Buffer.from([0xe0, 2, code, 0]));
+          }, 40);
+        },
+        puback: noRecords,
+      }),
+    );
+    const running = device(gate);
+    append(running, 3);
+    await until(() => waits.length >= 3, 'four connections');
+    // Half of the shortest of its series at least.
+    expect(Math.min(...waits)).toBeGreaterThanOrEqual(longestWaitMs === 60 ? 9 : 29);
+    expect(eventTypes(running)).toEqual(events);
+    await delivered(running, gate, 3);
+  });
+
+  it('names the broker to go to: it is told, and not followed', async () => {
+    const to = [...Buffer.from('evil.example:1883')];
+    const properties = [0x1c, 0, to.length, ...to];
+    const gate = await gateTo(
+      brokerWith({
+        onConnected: (socket) =>
+          setTimeout(
+            () =>
+              socket.end(Buffer.from([0xe0, properties.length + 2, 157, properties.length, ...properties])),
+            40,
+          ),
+      }),
+    );
+    const running = device(gate);
+    await until(() => gate.connections >= 2, 'another attempt at the same broker');
+    const [event] = running.store.events.recent(5);
+    expect(event).toMatchObject({ type: 'mqtt_moved', context: { server_reference: 'evil.example:1883' } });
+    await delivered(running, gate, 0);
+  });
+
+  it.each([5, 4] as const)(
+    'grants no command: it reports all the same, version %d',
+    async (protocolVersion) => {
+      const gate = await gateTo(brokerWith({ suback: (filter) => (filter.endsWith('cmd/+') ? 128 : 1) }));
+      const running = device(gate, { protocolVersion });
+      await until(() => running.link.connected, 'the birth');
+      append(running, 3);
+      await until(() => running.store.outbox.stats().depth === 0, 'an empty outbox');
+      expect(eventTypes(running)).toEqual(['mqtt_subscribe_refused']);
+      expect(running.link.stats().troubles).toEqual(['commands_refused']);
+      gate.cut();
+      await until(() => gate.connections === 2 && running.link.connected, 'the second birth');
+      expect(eventTypes(running)).toEqual(['mqtt_subscribe_refused']);
+      gate.change(null);
+      await until(() => running.link.stats().troubles?.length === 0, 'the grant');
+    },
+  );
+
+  it('takes one message at a time: a receive maximum of 1', async () => {
+    let unacked = 0;
+    let most = 0;
+    const slow: Fault = (socket) => {
+      const write = socket.write.bind(socket);
+      brokerWith({
+        connack: [0x21, 0, 1],
+        puback: () => {
+          unacked += 1;
+          most = Math.max(most, unacked);
+          return 0;
+        },
+      })(socket);
+      // Each answer comes late, so that a second message would be seen.
+      socket.write = ((bytes: Buffer) => {
+        setTimeout(() => {
+          if (bytes[0] === 0x40) unacked -= 1;
+          write(bytes);
+        }, 3);
+        return true;
+      }) as typeof socket.write;
+    };
+    const gate = await gateTo(slow);
+    const running = device(gate);
+    running.link.setState('info', { n: 1 });
+    running.link.setState('health', { n: 1 });
+    await until(() => running.link.connected, 'the birth');
+    append(running, 40);
+    await until(() => running.store.outbox.stats().depth === 0, 'an empty outbox');
+    expect(most).toBe(1);
+    expect(gate.connections).toBe(1);
+  });
+
+  it('hangs up over one of the states each time: that one is left out, and told of', async () => {
+    const poison: Fault = (socket) => {
+      brokerWith({
+        puback: (topic) => {
+          if (topic.endsWith('camera/north/state')) socket.destroy();
+          return 0;
+        },
+      })(socket);
+    };
+    const gate = await gateTo(poison);
+    const running = device(gate);
+    running.link.setState('info', { n: 1 });
+    running.link.setState('camera/north/state', { n: 2 });
+    running.link.setState('health', { n: 3 });
+    append(running, 3);
+    await until(() => running.link.connected, 'the birth');
+    await until(() => running.store.outbox.stats().depth === 0, 'an empty outbox');
+    expect(eventTypes(running)).toEqual(['mqtt_state_left_out']);
+    running.link.setState('camera/north/state', { n: 4 });
+    await delay(200);
+    expect(running.link.connected).toBe(true);
+  });
+
+  it('wants no state just now: it gets it later', async () => {
+    let busy = true;
+    const got: string[] = [];
+    const gate = await gateTo(
+      brokerWith({
+        puback: (topic) => {
+          if (!topic.endsWith('info')) return 0;
+          got.push(topic);
+          return busy ? 151 : 0;
+        },
+      }),
+    );
+    const running = device(gate, { tuning: { lookEveryMs: 50 } });
+    running.link.setState('info', { n: 1 });
+    await until(() => running.link.connected && got.length >= 2, 'another try');
+    busy = false;
+    await delay(200);
+    const tries = got.length;
+    await delay(200);
+    expect(got).toHaveLength(tries);
+    expect(gate.connections).toBe(1);
+  });
+
+  async function lives(fault: Fault): Promise<void> {
+    const gate = await gateTo(fault);
+    const running = device(gate);
+    append(running, 3);
+    await until(() => gate.connections >= 3, 'three connections');
+    expect(running.store.outbox.stats().depth).toBeGreaterThanOrEqual(3);
+    await delivered(running, gate, 3);
+  }
+});
