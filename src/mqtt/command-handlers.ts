@@ -28,7 +28,13 @@ export interface HandlerDeps {
 export const COMMAND_TIMEOUT_MS: Readonly<Partial<Record<CommandName, number>>> = { capture: 900_000 };
 
 /** Commands that may be run again without harm: the first to be forgotten where not all can be remembered. */
-export const HARMLESS: ReadonlySet<CommandName> = new Set(['ping', 'info', 'diagnostics', 'image']);
+export const HARMLESS: ReadonlySet<CommandName> = new Set([
+  'ping',
+  'info',
+  'diagnostics',
+  'image',
+  'config.get',
+]);
 
 const LONGEST_BACKFILL = 10_000;
 const LARGEST_REPORT_BYTES = 65_536;

@@ -29,7 +29,7 @@ describe('publishImage', () => {
         asked.push(maxWidthPx);
         return Promise.resolve(new Uint8Array(600 + Math.round(maxWidthPx * maxWidthPx * bytesPerPx)));
       },
-    }) as unknown as AgentApi;
+    });
   const run = (args: object = {}) =>
     publishImage({ camera: 'north', ...args }, { api: api(), link, topics }, signal);
 
