@@ -53,6 +53,7 @@ const forwarder = new Forwarder(
 const stopped = new AbortController();
 forwarder.start(stopped.signal);
 link.start(stopped.signal);
+process.stdout.write('device started\n');
 process.once('SIGTERM', () => {
   void link.stop().then(() => {
     stopped.abort();

@@ -3,18 +3,33 @@ import { randomInt } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { PLANTS } from './planted.ts';
-import { table } from './report.ts';
+import { controlsLose, isSound, PowerCuts, type CutsReport } from './power/cuts.ts';
+import { canCutPower } from './power/disk.ts';
+import { LEVELS } from './power/writer.ts';
+import { powerTable, table } from './report.ts';
 import { Torture, type TortureReport } from './torture.ts';
+
+/** A control needs fewer cuts: each one loses. */
+const CONTROL_SHARE = 0.4;
+
+export interface Report {
+  readonly network: TortureReport | null;
+  readonly power: readonly CutsReport[];
+  /** What this system does not allow. */
+  readonly notRun: readonly string[];
+}
 
 const { values } = parseArgs({
   options: {
     seed: { type: 'string' },
     kills: { type: 'string', default: '300' },
+    'agent-kills': { type: 'string' },
     partitions: { type: 'string', default: '100' },
     observations: { type: 'string', default: '20000' },
     minutes: { type: 'string', default: '45' },
     cameras: { type: 'string', default: '32' },
-    'agent-kills': { type: 'string' },
+    'power-cuts': { type: 'string', default: '50' },
+    only: { type: 'string' },
     plant: { type: 'string', multiple: true, default: [] },
     broker: { type: 'string', default: 'durable' },
     brief: { type: 'boolean', default: false },
@@ -22,42 +37,85 @@ const { values } = parseArgs({
     json: { type: 'string' },
   },
 });
-
-function number(name: string, text: string): number {
+const number = (name: string, text: string): number => {
   const value = Number(text);
   if (Number.isFinite(value) && value >= 0) return value;
   process.stderr.write(`torture: --${name} wants a number\n`);
-  process.exit(2);
-}
+  return process.exit(2);
+};
+const oneOf = <T extends string>(name: string, text: string, choices: readonly T[]): T => {
+  const found = choices.find((choice) => choice === text);
+  if (found !== undefined) return found;
+  process.stderr.write(`torture: --${name} is one of ${choices.join(', ')}\n`);
+  return process.exit(2);
+};
+const seed = values.seed === undefined ? randomInt(2 ** 31) : number('seed', values.seed);
+const parts =
+  values.only === undefined ? ['network', 'power'] : [oneOf('only', values.only, ['network', 'power'])];
+const tell = (line: string): void => void process.stderr.write(`${line}\n`);
 
-const kills = number('kills', values.kills);
-const agentCameras = number('cameras', values.cameras);
-const torture = new Torture(
-  {
-    seed: values.seed === undefined ? randomInt(2 ** 31) : number('seed', values.seed),
-    kills,
-    partitions: number('partitions', values.partitions),
-    observations: number('observations', values.observations),
-    minutes: number('minutes', values.minutes),
-    agentCameras,
-    agentKills: number('agent-kills', values['agent-kills'] ?? (agentCameras > 0 ? values.kills : '0')),
-    plants: PLANTS.filter((plant) => values.plant.includes(plant)),
-    broker: values.broker === 'plain' ? 'plain' : 'durable',
-    brief: values.brief,
-    namespace: values['no-namespace'] ? 'no' : 'auto',
-  },
-  { tell: (line) => process.stderr.write(`${line}\n`) },
-);
-process.once('exit', () => torture.cleanUp());
+let cleanUp = (): void => undefined;
+process.once('exit', () => cleanUp());
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => process.exit(130));
 
-function clean({ victims, missed }: TortureReport): boolean {
-  return (
-    missed.length === 0 && victims.every(({ plant, faults }) => (plant === null) === (faults.length === 0))
+async function network(): Promise<TortureReport> {
+  const agentCameras = number('cameras', values.cameras);
+  const torture = new Torture(
+    {
+      seed,
+      kills: number('kills', values.kills),
+      agentKills: agentCameras === 0 ? 0 : number('agent-kills', values['agent-kills'] ?? values.kills),
+      partitions: number('partitions', values.partitions),
+      observations: number('observations', values.observations),
+      minutes: number('minutes', values.minutes),
+      agentCameras,
+      plants: values.plant.map((plant) => oneOf('plant', plant, PLANTS)),
+      broker: oneOf('broker', values.broker, ['durable', 'plain']),
+      brief: values.brief,
+      namespace: values['no-namespace'] ? 'no' : 'auto',
+    },
+    { tell },
   );
+  cleanUp = () => torture.cleanUp();
+  const report = await torture.run();
+  torture.cleanUp();
+  return report;
 }
 
-const report = await torture.run();
-process.stdout.write(`${table(report)}\n`);
+async function power(): Promise<readonly CutsReport[]> {
+  const wanted = number('power-cuts', values['power-cuts']);
+  const reports: CutsReport[] = [];
+  for (const level of LEVELS) {
+    const cuts = level === 'FULL' ? wanted : Math.max(4, Math.ceil(wanted * CONTROL_SHARE));
+    const run = new PowerCuts({ seed, level, cuts });
+    cleanUp = () => run.cleanUp();
+    reports.push(await run.run());
+    run.cleanUp();
+    tell(`power cuts: ${level} done`);
+  }
+  return reports;
+}
+
+function isClean({ network, power }: Report): boolean {
+  const delivered =
+    network === null ||
+    (network.missed.length === 0 &&
+      network.victims.every(({ plant, faults }) => (plant === null) === (faults.length === 0)));
+  return delivered && isSound(power) && controlsLose(power);
+}
+
+const powerful = parts.includes('power') && canCutPower();
+const report: Report = {
+  network: parts.includes('network') ? await network() : null,
+  power: powerful ? await power() : [],
+  notRun: parts.includes('power') && !powerful ? ['power cuts: needs root, loop devices, ext4 and XFS'] : [],
+};
+if (report.network) {
+  process.stdout.write(`${table(report.network)}\n`);
+  if (report.network.network !== 'network namespace')
+    process.stdout.write('not run: loss and bandwidth, which need root and network namespaces\n');
+}
+if (report.power.length > 0) process.stdout.write(`\n${powerTable(report.power)}\n`);
+for (const what of report.notRun) process.stdout.write(`not run: ${what}\n`);
 if (values.json !== undefined) writeFileSync(values.json, JSON.stringify(report, null, 2));
-process.exit(clean(report) ? 0 : 1);
+process.exit(isClean(report) ? 0 : 1);

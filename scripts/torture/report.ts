@@ -1,3 +1,4 @@
+import { controlsLose, isSound, type CutsReport } from './power/cuts.ts';
 import type { TortureReport, VictimReport } from './torture.ts';
 
 /** The outcome as text. */
@@ -25,14 +26,7 @@ export function table(report: TortureReport): string {
     row('out of order', ({ verdict }) => verdict.outOfOrder.length),
     row('faults in all', ({ faults }) => faults.length),
   ];
-  const widths = head.map((_, column) => Math.max(...rows.map((cells) => cells[column]?.length ?? 0)));
-  const lines = rows.map((cells) =>
-    cells
-      .map((cell, column) =>
-        column === 0 ? cell.padEnd(widths[0] ?? 0) : cell.padStart(widths[column] ?? 0),
-      )
-      .join('  '),
-  );
+  const lines = aligned(rows);
   return [
     `seed ${report.seed}, ${report.network}, ${report.broker} broker, ${report.seconds} s and ${report.drainSeconds} s of calm`,
     `${counts.partitions} partitions (${counts.longPartitions} longer than the keepalive), ${counts.storms} storms`,
@@ -43,4 +37,35 @@ export function table(report: TortureReport): string {
     ...victims.flatMap(({ name, faults }) => faults.map((fault) => `${name}: ${fault}`)),
     ...report.missed.map((what) => `not reached: ${what}`),
   ].join('\n');
+}
+
+/** The outcome of the power cuts as text. */
+export function powerTable(reports: readonly CutsReport[]): string {
+  const row = (name: string, of: (report: CutsReport) => number): string[] => [
+    name,
+    ...reports.map((report) => String(of(report))),
+  ];
+  const lines = aligned([
+    ['synchronous', ...reports.map(({ level }) => (level === 'FULL' ? 'FULL (ours)' : `${level} (control)`))],
+    row('cuts: copies of the disk', ({ copies }) => copies),
+    row('cuts: the disk itself', ({ shutdowns }) => shutdowns),
+    row('commits that had returned', ({ atStake }) => atStake),
+    row('of these lost', ({ lost }) => lost),
+    row('cuts that lost any', ({ losingCuts }) => losingCuts),
+    row('deleted unacknowledged', ({ deletedUnacknowledged }) => deletedUnacknowledged),
+    row('databases broken or begun anew', ({ brokenDatabases }) => brokenDatabases),
+    row('numbers given out again', ({ repeatedNumbers }) => repeatedNumbers),
+  ]);
+  const faults = [
+    ...(isSound(reports) ? [] : ['the store lost in a power cut']),
+    ...(controlsLose(reports) ? [] : ['a weaker setting lost nothing: the cuts prove nothing']),
+  ];
+  return [...lines, ...faults].join('\n');
+}
+
+function aligned(rows: readonly (readonly string[])[]): readonly string[] {
+  const width = (column: number): number => Math.max(...rows.map((cells) => cells[column]?.length ?? 0));
+  return rows.map((cells) =>
+    cells.map((cell, n) => (n === 0 ? cell.padEnd(width(n)) : cell.padStart(width(n)))).join('  '),
+  );
 }

@@ -1,14 +1,16 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs';
+import { closeSync, fstatSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { DeviceOptions } from './device-process.ts';
 import type { Plant } from './planted.ts';
+import { until } from './wait.ts';
 
 const root = join(import.meta.dirname, '..', '..');
 const DEVICE = join(import.meta.dirname, 'device-process.ts');
 const AGENT = join(root, 'dist', 'main.js');
 const SITE = 'torture';
+const START_WITHIN_MS = 30_000;
 const STOP_WITHIN_MS = 20_000;
 
 export interface VictimOptions {
@@ -34,6 +36,8 @@ export class Victim {
   readonly #log: string;
   readonly #command: (draining: boolean) => readonly string[];
   #child: ChildProcess | null = null;
+  /** Length of the log when it was started. */
+  #spokenBytes = 0;
 
   /** The lean device: many records, short times. */
   static device(options: VictimOptions, making: { cameras: number; everyMs: number; plant?: Plant }): Victim {
@@ -107,6 +111,7 @@ export class Victim {
   start(draining = false): void {
     const [program = '', ...args] = [...this.#prefix, process.execPath, ...this.#command(draining)];
     const log = openSync(this.#log, 'a');
+    this.#spokenBytes = fstatSync(log).size;
     const child = spawn(program, args, { stdio: ['ignore', log, log], env: { PATH: process.env['PATH'] } });
     closeSync(log);
     this.#child = child;
@@ -116,6 +121,15 @@ export class Victim {
       this.#child = null;
       this.crashes.push(`ended with ${code ?? String(signal)}: ${this.lastWords()}`);
     });
+  }
+
+  /** Waits until it says that it has started: how long that takes depends on the machine. */
+  async started(signal: AbortSignal): Promise<void> {
+    await until(
+      () => this.#child === null || signal.aborted || this.#words(this.#spokenBytes).includes(' started'),
+      START_WITHIN_MS,
+      50,
+    );
   }
 
   /** SIGKILL, at this moment. */
@@ -135,7 +149,11 @@ export class Victim {
   }
 
   lastWords(): string {
-    return readFileSync(this.#log, 'utf8').slice(-600).trim();
+    return this.#words(0).slice(-600).trim();
+  }
+
+  #words(from: number): string {
+    return readFileSync(this.#log).toString('utf8', from);
   }
 
   async #end(signal: 'SIGTERM' | 'SIGKILL'): Promise<void> {

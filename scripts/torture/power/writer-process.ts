@@ -1,0 +1,39 @@
+// Stores records and takes messages out of the outbox, and tells of each step on stdout. Ended by a signal or a dead disk.
+// Arguments: state folder, and FULL (as the store sets it), NORMAL or OFF.
+// Lines: `stored KEY ID` once the commit returned; `acked ID` before the message is taken out.
+import { writeSync } from 'node:fs';
+import Database from 'better-sqlite3';
+import { systemClock } from '../../../src/clock.ts';
+import { draft, openStore, seen } from '../../../test/fixtures/store.ts';
+
+const [, , stateDir = '', synchronous = 'FULL'] = process.argv;
+const PACE_MS = 2;
+
+// A control: the real store, but for this one setting.
+if (synchronous !== 'FULL') {
+  const pragma = Reflect.get(Database.prototype, 'pragma') as (...args: unknown[]) => unknown;
+  Database.prototype.pragma = function (
+    this: Database.Database,
+    source: string,
+    ...rest: unknown[]
+  ): unknown {
+    const weaker = source.startsWith('synchronous') ? `synchronous = ${synchronous}` : source;
+    return pragma.call(this, weaker, ...rest);
+  };
+}
+
+const tell = (line: string): void => void writeSync(1, `${line}\n`);
+const store = openStore(stateDir, systemClock, { outbox: { maxMessages: 1_000_000, maxAgeDays: 7 } });
+for (let n = 0; ; n += 1) {
+  const record = store.append(draft({ camera: n % 2 === 0 ? 'north' : 'south' }), seen([n, 1, 2]));
+  tell(`stored ${record.camera} ${record.seq} ${record.id}`);
+  if (n % 3 === 2) {
+    const entries = store.outbox.next(2, new Set());
+    for (const { payload } of entries) tell(`acked ${(JSON.parse(payload) as { id: string }).id}`);
+    store.outbox.accepted(
+      entries.map(({ rowId }) => rowId),
+      Date.now(),
+    );
+  }
+  await systemClock.sleep(Math.random() * 2 * PACE_MS);
+}
