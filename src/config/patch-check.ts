@@ -7,9 +7,11 @@ import type { Settings } from './schema.ts';
 
 const MOST_FAULTS = 20;
 const LONGEST_LINE = 300;
+const DEEPEST = 12;
 
 /** The patch, if it may be laid over the overlay. Throws `config_locked` or `config_invalid`. */
 export function checkPatch(patch: unknown, known: ReadonlySet<string>): Layer {
+  if (isDeep(patch)) throw refused([{ key: '(all)', given: '', wanted: 'less nesting', origin: PATCH }]);
   const { faults, locked } = judgePatch(patch, known);
   if (locked.length > 0) {
     const keys = locked.slice(0, MOST_FAULTS).join(', ').slice(0, LONGEST_LINE);
@@ -32,6 +34,18 @@ export function settingsWith(overlay: Overlay, withOverlay: (overlay: Overlay) =
   if (sizeBytes <= LARGEST_OVERLAY_BYTES) return settings;
   const wanted = `at most ${String(LARGEST_OVERLAY_BYTES)} bytes of settings set by remote command`;
   throw refused([{ key: '(all)', given: '', wanted, origin: PATCH }]);
+}
+
+/** Whether it is nested deeper than any setting is: what walks through it by recursion would not come back. */
+function isDeep(patch: unknown): boolean {
+  let level: unknown[] = [patch];
+  for (let depth = 0; level.length > 0; depth += 1) {
+    if (depth > DEEPEST) return true;
+    level = level.flatMap((value) =>
+      typeof value === 'object' && value !== null ? (Object.values(value) as unknown[]) : [],
+    );
+  }
+  return false;
 }
 
 /** Without what was given: its sender knows it, and nobody else has to. */

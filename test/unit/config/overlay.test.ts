@@ -1,0 +1,145 @@
+import { describe, expect, it } from 'vitest';
+import { loadSettings } from '../../../src/config/load.ts';
+import { patched } from '../../../src/config/patch.ts';
+import type { Overlay } from '../../../src/config/overlay.ts';
+import type { Camera, Settings } from '../../../src/config/schema.ts';
+
+const NORTH = {
+  id: 'north',
+  kind: 'rtsp',
+  url: 'rtsp://cam.example/1',
+  username: 'viewer',
+  password: 'hunter2',
+  schedule: { everyS: 60, jitterS: 5 },
+  privacyMasks: [[[0, 0], [0.1, 0], [0.1, 0.1]]], // prettier-ignore
+};
+const FILE = {
+  site: 'beach',
+  cameras: [NORTH, { id: 'south', kind: 'simulated' }],
+  mqtt: { url: 'mqtts://broker.example', username: 'pi', password: 'secret' },
+};
+
+const withOverlay = (overlay: Overlay, document: object = FILE): Settings =>
+  loadSettings({ file: 'file', document, env: {}, cwd: '/', overlay });
+const camera = (overlay: Overlay, id = 'north'): Camera => {
+  const found = withOverlay(overlay).cameras.find((one) => one.id === id);
+  if (!found) throw new Error(`no camera ${id}`);
+  return found;
+};
+
+describe('the overlay over the local configuration', () => {
+  it('changes one key of one camera and leaves the rest', () => {
+    const settings = withOverlay({ cameras: [{ id: 'north', schedule: { everyS: 30 } }] });
+    expect(settings.cameras.map(({ id }) => id)).toEqual(['north', 'south']);
+    expect(settings.cameras[0]).toMatchObject({
+      url: 'rtsp://cam.example/1',
+      password: 'hunter2',
+      schedule: { everyS: 30, jitterS: 5 },
+    });
+  });
+
+  it('adds a camera behind the local ones, and changes nothing of one that is no longer there', () => {
+    const added = { id: 'east', kind: 'http', url: 'http://e.example/1.jpg' };
+    const settings = withOverlay({ cameras: [{ id: 'gone', timeoutS: 3 }, added] });
+    expect(settings.cameras.map(({ id }) => id)).toEqual(['north', 'south', 'east']);
+  });
+
+  it('cron stands instead of everyS, and the other way round', () => {
+    expect(camera({ cameras: [{ id: 'north', schedule: { cron: '*/5 * * * *' } }] }).schedule).toEqual({
+      cron: '*/5 * * * *',
+      jitterS: 5,
+    });
+    const cron = { cameras: [{ ...NORTH, schedule: { cron: '0 * * * *', timezone: 'UTC' } }] };
+    const over = { cameras: [{ id: 'north', schedule: { everyS: 30 } }] };
+    expect(withOverlay(over, cron).cameras[0]?.schedule).toEqual({ everyS: 30, timezone: 'UTC' });
+  });
+
+  it('sends local credentials to no other host, and not unprotected where they were protected', () => {
+    const login = (url: unknown): unknown[] => {
+      const { username, password } = withOverlay({ mqtt: { url } }).mqtt;
+      return [username, password];
+    };
+    expect(login('mqtts://broker.example:8884')).toEqual(['pi', 'secret']);
+    expect(login('wss://broker.example/mqtt')).toEqual(['pi', 'secret']);
+    expect(login('mqtt://broker.example')).toEqual([null, null]);
+    expect(login('mqtts://evil.example')).toEqual([null, null]);
+    expect(login('mqtts://broker.example.evil.example')).toEqual([null, null]);
+    expect(login(['mqtts://broker.example', 'mqtts://evil.example'])).toEqual([null, null]);
+    const { username, password } = camera({ cameras: [{ id: 'north', url: 'rtsp://evil.example/1' }] });
+    expect([username, password]).toEqual([null, null]);
+    expect(camera({ cameras: [{ id: 'north', url: 'rtsp://cam.example/2' }] }).password).toBe('hunter2');
+  });
+
+  it('takes credentials that come with the other host', () => {
+    const { mqtt } = withOverlay({ mqtt: { url: 'mqtt://other', username: 'u', password: 'p' } });
+    expect([mqtt.username, mqtt.password]).toEqual(['u', 'p']);
+    const one = camera({ cameras: [{ id: 'north', url: 'rtsp://u:p@cam.example/1' }] });
+    expect([one.username, one.password, one.url]).toEqual([null, null, 'rtsp://u:p@cam.example/1']);
+  });
+
+  it('another kind of camera takes nothing over of how the former was reached', () => {
+    const { kind, url, username, schedule } = camera({ cameras: [{ id: 'north', kind: 'simulated' }] });
+    expect([kind, url, username]).toEqual(['simulated', null, null]);
+    expect(schedule.everyS).toBe(60);
+  });
+
+  it('a remote password stands instead of the file that the local configuration names', () => {
+    const document = { mqtt: { url: 'mqtt://h', username: 'u', password_file: '/nowhere' } };
+    expect(withOverlay({ mqtt: { password: 'new' } }, document).mqtt.password).toBe('new');
+  });
+
+  it('masks more, never less', () => {
+    const mask = [[0.5, 0.5], [0.6, 0.5], [0.6, 0.6]]; // prettier-ignore
+    expect(camera({ cameras: [{ id: 'north', privacyMasks: [] }] }).privacyMasks).toHaveLength(1);
+    expect(camera({ cameras: [{ id: 'north', privacyMasks: [mask] }] }).privacyMasks).toEqual([
+      NORTH.privacyMasks[0],
+      mask,
+    ]);
+  });
+});
+
+describe('a patch over the overlay', () => {
+  const before: Overlay = {
+    logLevel: 'debug',
+    mqtt: { protocolVersion: 4, url: 'mqtt://a' },
+    cameras: [
+      { id: 'north', schedule: { everyS: 30 }, timeoutS: 9 },
+      { id: 'east', kind: 'simulated' },
+    ],
+  };
+
+  it('null takes back what was set, and leaves nothing empty behind', () => {
+    expect(patched(before, { logLevel: null, mqtt: { protocolVersion: null, url: null } })).toEqual({
+      cameras: before['cameras'],
+    });
+    expect(patched(before, { mqtt: null, cameras: null })).toEqual({ logLevel: 'debug' });
+    expect(patched(before, { cameras: [{ id: 'north', schedule: { everyS: null } }] })['cameras']).toEqual([
+      { id: 'north', timeoutS: 9 },
+      { id: 'east', kind: 'simulated' },
+    ]);
+  });
+
+  it('remove takes back all that was set for a camera', () => {
+    expect(patched(before, { cameras: [{ id: 'east', remove: true }] })['cameras']).toHaveLength(1);
+    const none = patched(before, { cameras: [{ id: 'east', remove: true }, { id: 'north', remove: true }] }); // prettier-ignore
+    expect(none['cameras']).toBeUndefined();
+  });
+
+  it('merges cameras by id, whatever their order', () => {
+    const next = patched(before, { cameras: [{ id: 'east', timeoutS: 2 }, { id: 'north', timeoutS: 1 }] }); // prettier-ignore
+    expect(next['cameras']).toEqual([
+      { id: 'north', schedule: { everyS: 30 }, timeoutS: 1 },
+      { id: 'east', kind: 'simulated', timeoutS: 2 },
+    ]);
+  });
+
+  it('touches no prototype', () => {
+    const patch = JSON.parse(
+      '{"__proto__": {"polluted": 1}, "mqtt": {"__proto__": {"polluted": 1}}}',
+    ) as object;
+    const next = patched({}, patch as Overlay);
+    expect(({} as Record<string, unknown>)['polluted']).toBeUndefined();
+    expect(Object.getPrototypeOf(next)).toBe(Object.prototype);
+    expect(() => withOverlay(next)).toThrow(/__proto__/);
+  });
+});
