@@ -3,6 +3,7 @@ import { availableParallelism, cpus } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { openBundle } from '../../src/model/bundle.ts';
+import { drain } from './drain.ts';
 import { frameToRecord } from './frame-to-record.ts';
 import { seaPictures } from './picture.ts';
 import { coldStart, idle, underLoad } from './running-agent.ts';
@@ -20,6 +21,7 @@ const parts: Record<string, () => Promise<readonly Row[]>> = {
   load: () => underLoad(pictures),
   start: () => coldStart(pictures),
   idle: () => idle(pictures),
+  drain,
 };
 const rows: Row[] = [];
 for (const [name, measure] of Object.entries(parts)) {

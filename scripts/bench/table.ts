@@ -26,13 +26,14 @@ export function quantile(values: readonly number[], q: number): number {
 
 export const median = (values: readonly number[]): number => quantile(values, 0.5);
 
-/** A row from runs of ours and of the reference in turn, A B A B. */
+/** A row from runs of ours and of the reference in turn, A B A B. A rate wants a ratio of at least its budget. */
 export function pairedRow(
   name: string,
   unit: string,
   pairs: readonly (readonly [ours: number, reference: number])[],
   referenceName: string,
   budgetRatio: number | null,
+  wanted: 'at_most' | 'at_least' = 'at_most',
 ): Row {
   const ratios = pairs.map(([ours, reference]) => ours / reference);
   const ratio = median(ratios);
@@ -45,8 +46,8 @@ export function pairedRow(
     ratio,
     spread: [quantile(ratios, 0.1), quantile(ratios, 0.9)],
     samples: pairs.length,
-    budget: budgetRatio === null ? '' : `ratio <= ${budgetRatio}`,
-    within: budgetRatio === null ? null : ratio <= budgetRatio,
+    budget: budgetRatio === null ? '' : `ratio ${wanted === 'at_most' ? '<=' : '>='} ${budgetRatio}`,
+    within: budgetRatio === null ? null : wanted === 'at_most' ? ratio <= budgetRatio : ratio >= budgetRatio,
   };
 }
 

@@ -1,15 +1,21 @@
-import { isoTime, type Clock } from '../clock.ts';
-import { asAgentError, type AgentError } from '../errors.ts';
+import type { Clock } from '../clock.ts';
+import { AgentError, asAgentError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import { Backoff } from '../retry.ts';
-import type { Outbox, OutboxEntry, OutboxFilter, RaiseEvent } from '../store/types.ts';
+import type { Outbox, OutboxEntry, RaiseEvent } from '../store/types.ts';
+import { OutboxLane } from './outbox-lane.ts';
+import { Pace } from './pace.ts';
+import { sendable } from './sendable.ts';
+import { Settlement } from './settlement.ts';
 import type { Link } from './types.ts';
 
 export interface ForwarderOptions {
   /** Messages without a PUBACK at a time, at most. The link allows fewer where the broker does. */
   readonly window?: number;
-  /** Records of the time without a link, per second, at most. */
+  /** Records of the time without a link, per second, at most; 0: as fast as the broker takes them. */
   readonly backfillPerS?: number;
+  /** A message that the link has not answered for so long, ms, is taken for lost. The link's own limit is shorter. */
+  readonly deadlineMs?: number;
 }
 
 export interface ForwarderDeps {
@@ -19,62 +25,97 @@ export interface ForwarderDeps {
   readonly log: Log;
   readonly random?: () => number;
   readonly raise: RaiseEvent;
+  /** The broker has acknowledged a message. */
+  readonly onAccepted?: (entry: OutboxEntry, historical: boolean) => void;
 }
 
 /** Losses of the link over one and the same message, sent alone, before it is set aside. */
 const STRIKES = 5;
 const PAUSE = { minMs: 1000, maxMs: 30_000, resetAfterMs: 0 };
+const EVERYTHING = Number.MAX_SAFE_INTEGER;
 
-interface Sent {
+/** A message that is with the broker. */
+interface Flight {
   readonly entry: OutboxEntry;
   readonly historical: boolean;
   readonly publishedAtMs: number;
+  /** Sent with nothing beside it, for the link was lost over it before. */
+  readonly alone: boolean;
+  /** Look-rounds of the deadline that had begun when it was sent. */
+  readonly round: number;
 }
 
 /**
  * Drains the outbox through the link. First the records made since the link came up, then events, then, rate-limited and
- * marked historical, the records made while it was down; each of the three in the order of its numbers. A row is taken
- * from the outbox when its PUBACK has come, and not before.
+ * marked historical, the records made while it was down, and those that were asked for again; each in the order of its
+ * numbers. A row is taken from the outbox when its PUBACK has come, and not before.
  */
 export class Forwarder {
   readonly #deps: ForwarderDeps;
   readonly #window: number;
-  readonly #backfillGapMs: number;
+  readonly #deadlineMs: number;
+  readonly #pace: Pace;
   readonly #pause: Backoff;
+  readonly #settlement: Settlement;
   /** Rows that are with the broker, or acknowledged and not yet taken out of the outbox. */
   readonly #taken = new Set<number>();
-  #inFlight = 0;
-  #acked: Sent[] = [];
+  readonly #flights = new Set<Flight>();
+  readonly #live: OutboxLane;
+  readonly #events: OutboxLane;
+  readonly #backlog: OutboxLane;
+  readonly #requeued: OutboxLane;
+  /** What the broker bears now: one after it was busy, and one more with each message that it takes. */
+  #room: number;
   /** Rows over which the link was lost, with their strikes: each is sent alone until it is acknowledged. */
   readonly #suspects = new Map<number, number>();
   #suspectInFlight = false;
-  /** Rows up to this one were there when the link came up; null before it first did. */
-  #backlogUpTo: number | null = null;
-  #backfillFreeAtMs = 0;
+  #linked = false;
   #waiting = false;
   #wakeScheduled = false;
-  #settleScheduled = false;
+  #round = 0;
+  #watching = false;
   #signal: AbortSignal | null = null;
 
   constructor(options: ForwarderOptions, deps: ForwarderDeps) {
+    const { outbox, clock, log, random } = deps;
     this.#deps = deps;
     this.#window = options.window ?? 20;
-    this.#backfillGapMs = 1000 / (options.backfillPerS ?? 50);
-    this.#pause = new Backoff(PAUSE, {
-      clock: deps.clock,
-      ...(deps.random ? { random: deps.random } : {}),
+    this.#room = this.#window;
+    this.#deadlineMs = options.deadlineMs ?? 60_000;
+    this.#pace = new Pace({ perS: options.backfillPerS ?? 50, burst: this.#window }, clock);
+    this.#pause = new Backoff(PAUSE, { clock, ...(random ? { random } : {}) });
+    this.#settlement = new Settlement({
+      outbox,
+      clock,
+      log,
+      onSettled: (rows) => {
+        for (const { rowId } of rows) this.#taken.delete(rowId);
+        this.#pump();
+      },
     });
+    const read = { outbox, taken: this.#taken };
+    this.#live = new OutboxLane('cameras', read);
+    this.#events = new OutboxLane('events', read);
+    this.#backlog = new OutboxLane('cameras', read);
+    this.#requeued = new OutboxLane('requeued', read);
+    outbox.hold(this.#taken);
   }
 
   /** Begins to listen to the outbox; nothing is sent before `linkUp`, nothing after the signal. */
   start(signal: AbortSignal): void {
     this.#signal = signal;
+    signal.addEventListener('abort', () => this.#settlement.flush(signal), { once: true });
     this.#deps.outbox.onAdded(() => this.#pump());
   }
 
   /** The link's birth is complete: what waits now was made while there was no link. */
   linkUp(): void {
-    this.#backlogUpTo = this.#deps.outbox.newestRowId;
+    const { newestRowId } = this.#deps.outbox;
+    this.#live.begin(newestRowId, EVERYTHING);
+    this.#backlog.begin(0, newestRowId);
+    this.#events.restart();
+    this.#requeued.restart();
+    this.#linked = true;
     this.#pump();
   }
 
@@ -85,43 +126,94 @@ export class Forwarder {
   }
 
   #pump(): void {
-    const { link } = this.#deps;
-    if (!this.#signal || this.#signal.aborted || this.#waiting) return;
-    const backlogUpTo = this.#backlogUpTo;
-    if (backlogUpTo === null) return;
-    while (link.connected && this.#inFlight < this.#window && !this.#suspectInFlight) {
-      const batch = this.#nextBatch(this.#window - this.#inFlight, backlogUpTo);
-      if (batch.length === 0) return;
-      for (const sent of batch) if (!this.#send(sent)) return;
+    const { link, log } = this.#deps;
+    if (!this.#signal || this.#signal.aborted || this.#waiting || !this.#linked) return;
+    try {
+      while (link.connected && this.#flights.size < this.#room && !this.#suspectInFlight) {
+        if (this.#settlement.full || !this.#sendNext()) return;
+      }
+    } catch (thrown) {
+      log.error({ code: asAgentError(thrown).code, err: thrown }, 'the outbox cannot be read');
+      this.#hold();
     }
   }
 
-  /** The rows to send next, of one kind: a whole batch bears the same time. */
-  #nextBatch(room: number, backlogUpTo: number): readonly Sent[] {
+  /** Sends the message whose turn it is. False when there is none that may be sent now. */
+  #sendNext(): boolean {
+    const live = this.#live.peek();
+    if (live) return this.#send(this.#live, live, false);
+    const event = this.#events.peek();
+    if (event) return this.#send(this.#events, event, false);
+    const lane = this.#backlog.peek() ? this.#backlog : this.#requeued;
+    const entry = lane.peek();
+    if (!entry) return false;
+    const waitMs = this.#pace.waitMs();
+    if (waitMs === 0) return this.#send(lane, entry, true);
+    this.#wakeIn(waitMs);
+    return false;
+  }
+
+  /** False when the row has to wait until nothing else is in flight. */
+  #send(lane: OutboxLane, entry: OutboxEntry, historical: boolean): boolean {
+    const alone = this.#suspects.has(entry.rowId);
+    if (alone && this.#flights.size > 0) return false;
     const publishedAtMs = Math.round(this.#deps.clock.nowMs());
-    const take = (limit: number, historical: boolean, filter: OutboxFilter): readonly Sent[] =>
-      this.#deps.outbox
-        .next(limit, this.#taken, filter)
-        .map((entry) => ({ entry, historical, publishedAtMs }));
-    const live = take(room, false, { streams: 'cameras', afterRowId: backlogUpTo });
-    if (live.length > 0) return live;
-    const events = take(room, false, { streams: 'events' });
-    if (events.length > 0) return events;
-    const backfill = take(1, true, { streams: 'cameras', upToRowId: backlogUpTo });
-    return backfill.length > 0 && this.#mayBackfill() ? backfill : [];
+    const flight: Flight = { entry, historical, publishedAtMs, alone, round: this.#round };
+    lane.advance();
+    if (historical) this.#pace.took();
+    this.#taken.add(entry.rowId);
+    this.#flights.add(flight);
+    this.#suspectInFlight = alone;
+    if (!this.#watching) void this.#watch();
+    const topic = historical ? entry.topic.replace(/observation$/, 'backfill') : entry.topic;
+    const payload =
+      entry.stream === 'events' ? entry.payload : sendable(entry.payload, publishedAtMs, historical);
+    this.#deps.link.publish(topic, payload, { qos: 1, retain: false, bulk: historical }).then(
+      () => this.#landed(flight, null),
+      (thrown: unknown) => this.#landed(flight, asAgentError(thrown)),
+    );
+    return !alone;
   }
 
-  #mayBackfill(): boolean {
-    const nowMs = this.#deps.clock.monoMs();
-    const waitMs = this.#backfillFreeAtMs - nowMs;
-    if (waitMs > 0) {
-      this.#wakeIn(waitMs);
-      return false;
+  #landed(flight: Flight, error: AgentError | null): void {
+    // An answer after the deadline: the message is on its way again.
+    if (!this.#flights.delete(flight)) return;
+    if (flight.alone) this.#suspectInFlight = false;
+    const signal = this.#signal;
+    if (!signal || signal.aborted) return;
+    if (error) this.#failed(flight, error);
+    else this.#accepted(flight, signal);
+    this.#pump();
+  }
+
+  #accepted({ entry, publishedAtMs, historical, alone }: Flight, signal: AbortSignal): void {
+    const { rowId } = entry;
+    this.#deps.onAccepted?.(entry, historical);
+    if (alone) this.#suspects.delete(rowId);
+    if (this.#room < this.#window) {
+      this.#room += 1;
+      this.#pause.started();
     }
-    // A late timer is made up for, within one window.
-    this.#backfillFreeAtMs =
-      Math.max(this.#backfillFreeAtMs, nowMs - this.#window * this.#backfillGapMs) + this.#backfillGapMs;
-    return true;
+    this.#settlement.add({ rowId, publishedAtMs, historical }, this.#flights.size === 0, signal);
+  }
+
+  #failed({ entry, alone }: Flight, error: AgentError): void {
+    if (!error.retryable) {
+      this.#reject(entry, error.code, error.message);
+      return;
+    }
+    const busy = error.code === 'mqtt_busy';
+    const strikes = (this.#suspects.get(entry.rowId) ?? 0) + (alone && !busy ? 1 : 0);
+    if (!busy) this.#suspects.set(entry.rowId, strikes);
+    if (strikes >= STRIKES) {
+      this.#reject(entry, 'mqtt_timeout', 'the link is lost each time that it is sent');
+      return;
+    }
+    this.#taken.delete(entry.rowId);
+    for (const lane of [this.#live, this.#events, this.#backlog, this.#requeued]) lane.restart();
+    if (!busy) return;
+    this.#room = 1;
+    this.#hold();
   }
 
   /** Looks again after a while, unless something else leads to it before. */
@@ -135,57 +227,7 @@ export class Forwarder {
     void this.#deps.clock.sleep(ms, this.#signal ?? undefined).then(again, () => undefined);
   }
 
-  /** False when the row has to wait until nothing else is in flight. */
-  #send(sent: Sent): boolean {
-    const { entry } = sent;
-    const suspect = this.#suspects.has(entry.rowId);
-    if (suspect && this.#inFlight > 0) return false;
-    this.#taken.add(entry.rowId);
-    this.#inFlight += 1;
-    this.#suspectInFlight = suspect;
-    void this.#publish(sent, suspect);
-    return !suspect;
-  }
-
-  async #publish(sent: Sent, alone: boolean): Promise<void> {
-    const { entry, historical, publishedAtMs } = sent;
-    const { link } = this.#deps;
-    try {
-      const topic = historical ? entry.topic.replace(/observation$/, 'backfill') : entry.topic;
-      const payload =
-        entry.stream === 'events' ? entry.payload : filled(entry.payload, publishedAtMs, historical);
-      await link.publish(topic, payload, { qos: 1, retain: false, bulk: historical });
-      this.#suspects.delete(entry.rowId);
-      this.#pause.started();
-      this.#acked.push(sent);
-      this.#scheduleSettle();
-    } catch (thrown) {
-      this.#failed(sent, asAgentError(thrown), alone);
-    } finally {
-      this.#inFlight -= 1;
-      if (alone) this.#suspectInFlight = false;
-      this.#pump();
-    }
-  }
-
-  #failed({ entry }: Sent, error: AgentError, alone: boolean): void {
-    if (this.#signal?.aborted === true) return;
-    if (!error.retryable) {
-      this.#reject(entry, error.code, error.message);
-      return;
-    }
-    if (error.code === 'mqtt_busy') {
-      this.#taken.delete(entry.rowId);
-      this.#hold();
-      return;
-    }
-    const strikes = (this.#suspects.get(entry.rowId) ?? 0) + (alone ? 1 : 0);
-    this.#suspects.set(entry.rowId, strikes);
-    if (strikes >= STRIKES) this.#reject(entry, 'mqtt_timeout', 'the link is lost each time that it is sent');
-    else this.#taken.delete(entry.rowId);
-  }
-
-  /** The broker asks for time. */
+  /** The broker, or the disk, asks for time. */
   #hold(): void {
     if (this.#waiting) return;
     this.#waiting = true;
@@ -194,6 +236,21 @@ export class Forwarder {
       this.#pump();
     };
     void this.#deps.clock.sleep(this.#pause.nextMs(), this.#signal ?? undefined).then(again, () => undefined);
+  }
+
+  /** While something is in flight: what stays without an answer for a deadline, or two at most, is lost. */
+  async #watch(): Promise<void> {
+    this.#watching = true;
+    const { clock } = this.#deps;
+    const signal = this.#signal ?? undefined;
+    while (this.#flights.size > 0 && signal?.aborted !== true) {
+      this.#round += 1;
+      await clock.sleep(this.#deadlineMs, signal).catch(() => undefined);
+      for (const flight of [...this.#flights])
+        if (flight.round < this.#round)
+          this.#landed(flight, new AgentError('mqtt_timeout', 'the link gave no answer'));
+    }
+    this.#watching = false;
   }
 
   #reject(entry: OutboxEntry, code: AgentError['code'], reason: string): void {
@@ -226,47 +283,4 @@ export class Forwarder {
       },
     });
   }
-
-  #scheduleSettle(): void {
-    if (this.#settleScheduled) return;
-    this.#settleScheduled = true;
-    // Acknowledgements come in bunches: one commit for each bunch.
-    setImmediate(() => {
-      this.#settleScheduled = false;
-      this.#settle();
-    });
-  }
-
-  #settle(): void {
-    const { outbox, clock, log } = this.#deps;
-    while (this.#acked[0]) {
-      const { publishedAtMs, historical } = this.#acked[0];
-      const alike = this.#acked.filter(
-        (s) => s.publishedAtMs === publishedAtMs && s.historical === historical,
-      );
-      const rowIds = alike.map(({ entry }) => entry.rowId);
-      try {
-        outbox.accepted(rowIds, publishedAtMs, historical);
-      } catch (thrown) {
-        log.error(
-          { code: asAgentError(thrown).code, rows: rowIds.length },
-          'acknowledged rows not taken out',
-        );
-        void clock.sleep(1000, this.#signal ?? undefined).then(
-          () => this.#scheduleSettle(),
-          () => undefined,
-        );
-        return;
-      }
-      for (const rowId of rowIds) this.#taken.delete(rowId);
-      this.#acked = this.#acked.filter((sent) => !alike.includes(sent));
-    }
-    this.#pump();
-  }
-}
-
-/** The record with what is known only when it is sent. */
-function filled(payload: string, publishedAtMs: number, historical: boolean): string {
-  const record = JSON.parse(payload) as Record<string, unknown>;
-  return JSON.stringify({ ...record, published_at: isoTime(publishedAtMs), historical });
 }

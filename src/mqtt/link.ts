@@ -77,7 +77,7 @@ export class MqttLink implements Link {
   }
 
   get connected(): boolean {
-    return this.#session !== null && this.#online;
+    return this.#session?.open === true && this.#online;
   }
 
   get maxPayloadBytes(): number {

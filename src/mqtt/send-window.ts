@@ -18,13 +18,17 @@ export class SendWindow {
     this.#size = size;
   }
 
+  /** True when the message may be sent at once; `release` must follow. */
+  tryEnter(): boolean {
+    if (this.#closed || this.#used >= this.#size) return false;
+    this.#used += 1;
+    return true;
+  }
+
   /** Resolves when the message may be sent; `release` must follow. Rejects when the window is closed meanwhile. */
   enter(bulk: boolean): Promise<void> {
     if (this.#closed) return Promise.reject(this.#closed.reason);
-    if (this.#used < this.#size) {
-      this.#used += 1;
-      return Promise.resolve();
-    }
+    if (this.tryEnter()) return Promise.resolve();
     return new Promise((resolve, reject) => {
       (bulk ? this.#bulk : this.#urgent).push({ resolve, reject });
     });

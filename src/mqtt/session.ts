@@ -1,5 +1,6 @@
+import { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
-import { connect, type IConnackPacket, type MqttClient } from 'mqtt';
+import { connect, type IClientPublishOptions, type IConnackPacket, type MqttClient } from 'mqtt';
 import type { Clock } from '../clock.ts';
 import { AgentError } from '../errors.ts';
 import { brokerName } from './broker-url.ts';
@@ -16,6 +17,13 @@ export interface Received {
   readonly retain: boolean;
   readonly responseTopic: string | null;
   readonly correlationData: Uint8Array | null;
+}
+
+/** A request to the broker that waits for its answer. */
+interface Request {
+  readonly what: string;
+  readonly sinceMs: number;
+  readonly fail: (error: Error) => void;
 }
 
 /** Room for topic, header and properties beside the payload of a packet, bytes. */
@@ -47,7 +55,9 @@ export class Session {
   readonly #window: SendWindow;
   readonly #mayRetain: boolean;
   readonly #inbox: Inbox;
-  readonly #endings = new Set<() => void>();
+  /** What the broker has not answered yet, oldest first. */
+  readonly #requests = new Set<Request>();
+  #deadline: NodeJS.Timeout | null = null;
   #over: string | null = null;
   #close: (reason: string) => void = () => undefined;
 
@@ -59,12 +69,19 @@ export class Session {
     client.on('error', () => undefined);
     // What waited at the broker comes right behind the CONNACK, before anyone can listen.
     const inbox = new Inbox(client);
+    // A small packet must not wait for the acknowledgement of the one before: 40 ms each on most systems.
+    if (client.stream instanceof Socket) client.stream.setNoDelay(true);
     const limit = new PacketLimit(LARGEST_INCOMING_BYTES);
     limit.on('error', () => client.emit('error', new Overlong()));
     client.stream.pipe(limit).resume();
     try {
-      const connack = await answer(client, options, signal);
-      return new Session(client, connack, inbox, options, clock);
+      return await answer(
+        client,
+        options,
+        signal,
+        // At once: what happens before the next turn of the event loop must not be missed.
+        (connack) => new Session(client, connack, inbox, options, clock),
+      );
     } catch (error) {
       client.end(true);
       throw error;
@@ -110,24 +127,20 @@ export class Session {
   }
 
   /** As `Link.publish`, with an absolute topic. */
-  async publish(topic: string, payload: string | Uint8Array, options: PublishOptions): Promise<void> {
+  publish(topic: string, payload: string | Uint8Array, options: PublishOptions): Promise<void> {
+    const sizeBytes = typeof payload === 'string' ? Buffer.byteLength(payload) : payload.byteLength;
+    if (sizeBytes > this.maxPayloadBytes)
+      return Promise.reject(
+        new AgentError('mqtt_too_large', 'the message is larger than this link takes', {
+          context: { topic, size_bytes: sizeBytes, limit_bytes: this.maxPayloadBytes },
+        }),
+      );
     const body =
       typeof payload === 'string'
-        ? Buffer.from(payload)
+        ? payload
         : Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength);
-    if (body.length > this.maxPayloadBytes)
-      throw new AgentError('mqtt_too_large', 'the message is larger than this link takes', {
-        context: { topic, size_bytes: body.length, limit_bytes: this.maxPayloadBytes },
-      });
-    if (options.qos === 0) return this.#send(topic, body, options);
-    await this.#window.enter(options.bulk === true);
-    try {
-      const sentMs = this.#clock.monoMs();
-      await this.#send(topic, body, options);
-      this.rttMs = this.#clock.monoMs() - sentMs;
-    } finally {
-      this.#window.release();
-    }
+    if (options.qos === 0 || this.#window.tryEnter()) return this.#send(topic, body, options);
+    return this.#window.enter(options.bulk === true).then(() => this.#send(topic, body, options));
   }
 
   /**
@@ -165,9 +178,14 @@ export class Session {
     await within(FORCED_END_MS, (done) => this.#client.end(true, {}, done));
   }
 
+  /** False from the moment when the connection is over, before `closed` tells. */
+  get open(): boolean {
+    return this.#over === null;
+  }
+
   /** Requests that wait for the broker's answer. */
   get pending(): number {
-    return this.#endings.size;
+    return this.#requests.size;
   }
 
   /** Ends the connection at once; the broker sends the will. */
@@ -175,67 +193,108 @@ export class Session {
     this.#end(reason);
   }
 
-  #send(topic: string, payload: Buffer, options: PublishOptions): Promise<void> {
-    const { expiryS, correlationData } = options;
-    const properties =
-      this.protocolVersion === 5
-        ? {
-            ...(expiryS === undefined ? {} : { messageExpiryInterval: Math.ceil(expiryS) }),
-            ...(correlationData === undefined ? {} : { correlationData: Buffer.from(correlationData) }),
-          }
-        : {};
-    return this.#answered('acknowledgement', (done) => {
-      this.#client.publish(
-        topic,
-        payload,
-        { qos: options.qos, retain: options.retain && this.#mayRetain, properties },
-        (error) => (error ? done(publishFailure(error, topic)) : done(null, undefined)),
-      );
-    });
+  /** Sends, and gives the turn in the window back when the answer has come, or the wait for it is over. */
+  #send(topic: string, payload: string | Buffer, options: PublishOptions): Promise<void> {
+    const { qos } = options;
+    const retain = options.retain && this.#mayRetain;
+    const properties = this.protocolVersion === 5 ? propertiesOf(options) : undefined;
+    const settled = qos === 0 ? undefined : this.#leaveWindow;
+    return this.#answered(
+      'acknowledgement',
+      (done) => {
+        this.#client.publish(
+          topic,
+          payload,
+          properties ? { qos, retain, properties } : { qos, retain },
+          (error) => (error ? done(publishFailure(error, topic)) : done(null, undefined)),
+        );
+      },
+      settled,
+    );
   }
 
+  readonly #leaveWindow = (roundTripMs: number | null): void => {
+    this.rttMs = roundTripMs ?? this.rttMs;
+    this.#window.release();
+  };
+
   /** Runs a request to the broker; rejects when the connection ends first, or ends it when no answer comes. */
-  #answered<T>(what: string, ask: (done: (error: Error | null, value?: T) => void) => void): Promise<T> {
-    if (this.#over !== null)
+  #answered<T>(
+    what: string,
+    ask: (done: (error: Error | null, value?: T) => void) => void,
+    onSettled?: (roundTripMs: number | null) => void,
+  ): Promise<T> {
+    if (this.#over !== null) {
+      onSettled?.(null);
       return Promise.reject(
         new AgentError('mqtt_unreachable', 'there is no link', { context: { reason: this.#over } }),
       );
+    }
     return new Promise<T>((resolve, reject) => {
-      const finish = (): void => {
-        clearTimeout(timer);
-        this.#endings.delete(onEnd);
+      const sinceMs = this.#clock.monoMs();
+      const request: Request = {
+        what,
+        sinceMs,
+        fail: (error) => {
+          if (!this.#requests.delete(request)) return;
+          onSettled?.(null);
+          reject(error);
+        },
       };
-      const onEnd = (): void => {
-        finish();
-        reject(new AgentError('mqtt_unreachable', 'the link was lost', { context: { reason: this.#over } }));
-      };
-      const timer = setTimeout(() => {
-        finish();
-        reject(new AgentError('mqtt_timeout', `no ${what} in time`, { context: { broker: this.broker } }));
-        this.#end(`no ${what} in time`);
-      }, this.#options.ackTimeoutMs);
-      this.#endings.add(onEnd);
+      this.#requests.add(request);
+      this.#deadline ??= setTimeout(this.#lookForLate, this.#options.ackTimeoutMs);
       ask((error, value) => {
-        finish();
+        if (!this.#requests.delete(request)) return;
+        onSettled?.(error ? null : this.#clock.monoMs() - sinceMs);
         if (error) reject(error);
         else resolve(value as T);
       });
     });
   }
 
+  /** One timer for all requests, for each may wait equally long: the first of them is the oldest. */
+  readonly #lookForLate = (): void => {
+    this.#deadline = null;
+    const [oldest] = this.#requests;
+    if (!oldest) return;
+    const leftMs = oldest.sinceMs + this.#options.ackTimeoutMs - this.#clock.monoMs();
+    if (leftMs > 0) {
+      this.#deadline = setTimeout(this.#lookForLate, Math.ceil(leftMs));
+      return;
+    }
+    const reason = `no ${oldest.what} in time`;
+    oldest.fail(new AgentError('mqtt_timeout', reason, { context: { broker: this.broker } }));
+    this.#end(reason);
+  };
+
   #end(reason: string): void {
     if (this.#over !== null) return;
     this.#over = reason;
     this.#window.close(new AgentError('mqtt_unreachable', 'the link was lost', { context: { reason } }));
-    for (const onEnd of [...this.#endings]) onEnd();
+    if (this.#deadline) clearTimeout(this.#deadline);
+    for (const { fail } of [...this.#requests])
+      fail(new AgentError('mqtt_unreachable', 'the link was lost', { context: { reason } }));
     // Ends the socket too; a second `end` after a goodbye does no harm.
     if (reason !== 'left') this.#client.end(true);
     this.#close(reason);
   }
 }
 
-/** The CONNACK, or why there is none. */
-function answer(client: MqttClient, options: SessionOptions, signal: AbortSignal): Promise<IConnackPacket> {
+function propertiesOf({ expiryS, correlationData }: PublishOptions): IClientPublishOptions['properties'] {
+  if (expiryS === undefined && correlationData === undefined) return undefined;
+  return {
+    ...(expiryS === undefined ? {} : { messageExpiryInterval: Math.ceil(expiryS) }),
+    ...(correlationData === undefined ? {} : { correlationData: Buffer.from(correlationData) }),
+  };
+}
+
+/** What is made of the CONNACK; rejects with why there is none. */
+function answer<T>(
+  client: MqttClient,
+  options: SessionOptions,
+  signal: AbortSignal,
+  make: (connack: IConnackPacket) => T,
+): Promise<T> {
   return new Promise((resolve, reject) => {
     const silent = new AgentError('mqtt_timeout', 'the broker did not answer', {
       context: { broker: brokerName(options.url) },
@@ -248,7 +307,7 @@ function answer(client: MqttClient, options: SessionOptions, signal: AbortSignal
       settle();
     };
     signal.addEventListener('abort', onAbort, { once: true });
-    client.once('connect', (connack) => finish(() => resolve(connack)));
+    client.once('connect', (connack) => finish(() => resolve(make(connack))));
     client.once('error', (error) => finish(() => reject(error)));
     client.once('close', () => finish(() => reject(new HungUp('closed before CONNACK'))));
   });

@@ -1,14 +1,5 @@
 import type Database from 'better-sqlite3';
-
-export interface OutboxRow {
-  readonly row_id: number;
-  readonly stream: string;
-  readonly seq: number;
-  readonly topic: string;
-  readonly payload: string;
-  readonly created_mono_ms: number;
-  readonly created_at_ms: number;
-}
+import type { OutboxEntry } from './types.ts';
 
 /** What is known of a row when it leaves. */
 export interface Found {
@@ -37,10 +28,12 @@ export function cameraOf(stream: string): string | null {
 
 export function prepareOutbox(db: Database.Database) {
   const window = 'row_id > @afterRowId AND row_id <= @upToRowId ORDER BY row_id LIMIT @limit';
-  const rows = 'SELECT row_id, stream, seq, topic, payload, created_mono_ms, created_at_ms FROM outbox';
+  // As entries, so that no row is copied.
+  const rows = `SELECT row_id AS rowId, topic, stream, seq, payload,
+      created_mono_ms AS createdMonoMs, created_at_ms AS createdAtMs FROM outbox`;
   return {
     newest: db.prepare<[], { row_id: number }>('SELECT row_id FROM outbox ORDER BY row_id DESC LIMIT 1'),
-    oldest: db.prepare<[], OutboxRow>(`${rows} ORDER BY row_id LIMIT 1`),
+    oldest: db.prepare<[], OutboxEntry>(`${rows} ORDER BY row_id LIMIT 1`),
     count: db.prepare<[], { depth: number; events: number }>(
       `SELECT count(*) AS depth, count(*) FILTER (WHERE stream = 'events') AS events
        FROM outbox INDEXED BY outbox_numbers`,
@@ -50,15 +43,15 @@ export function prepareOutbox(db: Database.Database) {
       `INSERT INTO counters VALUES ('outbox_bytes', ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value`,
     ),
     insert: db.prepare('INSERT INTO outbox VALUES (?, ?, ?, ?, ?, ?, ?, ?)'),
-    all: db.prepare<[Window], OutboxRow>(`${rows} WHERE ${window}`),
-    cameras: db.prepare<[Window], OutboxRow>(
+    all: db.prepare<[Window], OutboxEntry>(`${rows} WHERE ${window}`),
+    cameras: db.prepare<[Window], OutboxEntry>(
       `${rows} WHERE stream <> 'events' AND requeued = 0 AND ${window}`,
     ),
     // By their own indexes: else a long queue of observations is read through for each look.
-    events: db.prepare<[Window], OutboxRow>(
+    events: db.prepare<[Window], OutboxEntry>(
       `${rows} INDEXED BY outbox_events WHERE stream = 'events' AND ${window}`,
     ),
-    requeued: db.prepare<[Window], OutboxRow>(
+    requeued: db.prepare<[Window], OutboxEntry>(
       `${rows} INDEXED BY outbox_requeued WHERE requeued = 1 AND ${window}`,
     ),
     found: db.prepare<[number, number], Found>(
@@ -91,7 +84,7 @@ export function prepareOutbox(db: Database.Database) {
     eventRow: db.prepare<[number], { row_id: number; bytes: number }>(
       `SELECT row_id, octet_length(payload) AS bytes FROM outbox WHERE stream = 'events' AND seq = ?`,
     ),
-    waitingRow: db.prepare<[string, number], OutboxRow>('SELECT * FROM outbox WHERE stream = ? AND seq = ?'),
+    waitingRow: db.prepare<[string, number], OutboxEntry>(`${rows} WHERE stream = ? AND seq = ?`),
     retime: db.prepare<[string, number, number]>(
       'UPDATE outbox SET payload = ?, created_at_ms = ? WHERE row_id = ?',
     ),

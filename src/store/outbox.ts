@@ -1,6 +1,6 @@
 import type Database from 'better-sqlite3';
 import type { Clock } from '../clock.ts';
-import { cameraOf, prepareOutbox, type Found, type OutboxRow } from './outbox-statements.ts';
+import { cameraOf, prepareOutbox, type Found } from './outbox-statements.ts';
 import { runsOf, streamRuns } from './runs.ts';
 import type { Sequences } from './sequences.ts';
 import type { Acceptance, Outbox, OutboxEntry, OutboxFilter, OutboxStats, Requeued } from './types.ts';
@@ -108,9 +108,9 @@ export class SqliteOutbox implements Outbox {
   /** Replaces what a message says and when it was queued. False when it is gone, or with the broker. */
   retime(stream: string, seq: number, mend: (payload: string, createdAtMs: number) => Retimed): boolean {
     const row = this.#statements.waitingRow.get(stream, seq);
-    if (!row || this.#held.has(row.row_id)) return false;
-    const { payload, createdAtMs } = mend(row.payload, row.created_at_ms);
-    this.#statements.retime.run(payload, createdAtMs, row.row_id);
+    if (!row || this.#held.has(row.rowId)) return false;
+    const { payload, createdAtMs } = mend(row.payload, row.createdAtMs);
+    this.#statements.retime.run(payload, createdAtMs, row.rowId);
     this.#addBytes(Buffer.byteLength(payload) - Buffer.byteLength(row.payload));
     this.#revision += 1;
     return true;
@@ -120,13 +120,10 @@ export class SqliteOutbox implements Outbox {
     const { afterRowId = 0, upToRowId = EVERYTHING, streams = 'all' } = filter;
     let amidst = 0;
     for (const rowId of excluding) if (rowId > afterRowId && rowId <= upToRowId) amidst += 1;
-    const found: OutboxEntry[] = [];
-    for (const row of this.#statements[streams].all({ afterRowId, upToRowId, limit: limit + amidst })) {
-      if (amidst > 0 && excluding.has(row.row_id)) continue;
-      if (found.length === limit) break;
-      found.push(toEntry(row));
-    }
-    this.#deps.onHanded?.(found);
+    const window = { afterRowId, upToRowId, limit: limit + amidst };
+    const rows = this.#deps.writer.read(() => this.#statements[streams].all(window));
+    const found = amidst === 0 ? rows : rows.filter(({ rowId }) => !excluding.has(rowId)).slice(0, limit);
+    if (found.length > 0) this.#deps.onHanded?.(found);
     return found;
   }
 
@@ -331,22 +328,12 @@ export class SqliteOutbox implements Outbox {
     const oldest = this.#statements.oldest.get();
     if (!oldest) return null;
     const { clock } = this.#deps;
-    const ownRun = oldest.row_id >= this.#firstRowIdOfRun;
+    const ownRun = oldest.rowId >= this.#firstRowIdOfRun;
     const sinceStartMs = clock.monoMs() - this.#startedMonoMs;
     const ageMs = ownRun
-      ? clock.monoMs() - oldest.created_mono_ms
-      : Math.max(clock.nowMs() - oldest.created_at_ms, sinceStartMs);
+      ? clock.monoMs() - oldest.createdMonoMs
+      : Math.max(clock.nowMs() - oldest.createdAtMs, sinceStartMs);
     // A row that was queued before the clock was set would look decades old.
     return Math.round(Math.max(0, ageMs > 3650 * DAY_MS ? sinceStartMs : ageMs)) / 1000;
   }
 }
-
-const toEntry = (row: OutboxRow): OutboxEntry => ({
-  rowId: row.row_id,
-  topic: row.topic,
-  stream: row.stream,
-  seq: row.seq,
-  payload: row.payload,
-  createdMonoMs: row.created_mono_ms,
-  createdAtMs: row.created_at_ms,
-});

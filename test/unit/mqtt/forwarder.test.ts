@@ -116,12 +116,19 @@ describe('Forwarder', () => {
     let failures = 0;
     const { outbox } = store;
     const failing: typeof outbox = {
-      newestRowId: 0,
+      get newestRowId() {
+        return outbox.newestRowId;
+      },
+      get revision() {
+        return outbox.revision;
+      },
+      hold: (rows) => outbox.hold(rows),
       next: (...args) => outbox.next(...args),
-      accepted: (...args) => {
+      accepted: (...args) => outbox.accepted(...args),
+      settle: (...args) => {
         failures += 1;
         if (failures === 1) throw new AgentError('store_full', 'full');
-        outbox.accepted(...args);
+        outbox.settle(...args);
       },
       rejected: (...args) => outbox.rejected(...args),
       stats: () => outbox.stats(),
