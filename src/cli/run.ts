@@ -1,5 +1,5 @@
 import { fileURLToPath } from 'node:url';
-import { Agent } from '../agent.ts';
+import { Agent, type AgentDeps } from '../agent.ts';
 import { systemClock } from '../clock.ts';
 import { Configuration } from '../config/configuration.ts';
 import { asAgentError, isAbort, type ErrorCode } from '../errors.ts';
@@ -21,7 +21,11 @@ const HELD_FOR_MS = 15_000;
 const TRY_AGAIN_MS = 500;
 
 /** Runs the agent until it is told to stop; it starts anew when it wants to. Resolves with the exit code. */
-export async function runAgent(options: RunOptions, terminal: Terminal): Promise<number> {
+export async function runAgent(
+  options: RunOptions,
+  terminal: Terminal,
+  time: Pick<AgentDeps, 'clock' | 'kernelClock'> = { clock: systemClock },
+): Promise<number> {
   const { env, cwd, signal } = terminal;
   const configuration = Configuration.open(
     { file: configFile(options, env), env, cwd },
@@ -45,7 +49,7 @@ export async function runAgent(options: RunOptions, terminal: Terminal): Promise
           env,
         },
         {
-          clock: systemClock,
+          ...time,
           random: Math.random,
           levels,
           recentLog,

@@ -6,6 +6,7 @@ import type { Health } from '../contract/health.ts';
  */
 export const DEGRADED_CODES = {
   clock_unsynced: 'nothing has set the clock; times may be wrong',
+  clock_offset: 'the clock is being corrected by a second or more, slowly',
   link_down: 'no connection to the broker',
   link_flapping: 'five and more reconnects in the last hour',
   link_refused: 'the broker refuses the credentials, or its certificate is not trusted',
@@ -22,6 +23,9 @@ export const DEGRADED_CODES = {
   unsigned_model: 'the model runs without a valid signature (model.allowUnsigned)',
   outbox_backlog: 'the oldest unsent record is older than 15 minutes',
   outbox_dropping: 'records were dropped unsent since the last heartbeat',
+  store_full: 'the disk is full, and nothing can be deleted: records are lost',
+  store_failed: 'the disk refuses to be written, or is gone: records are lost',
+  store_corrupt: 'the database is damaged; it is set aside at the start that follows',
   disk_low: 'less than 200 MB or 5 % of the disk are free',
   memory_low: 'less than 64 MB of memory are free',
   temperature_high: 'the processor is at 80 degrees Celsius or more',
@@ -33,6 +37,7 @@ const LIMITS = {
   reconnects1h: 5,
   failures1h: 5,
   outboxAgeS: 15 * 60,
+  clockOffsetMs: 1000,
   diskFreeMb: 200,
   diskUsedPct: 95,
   memoryFreeMb: 64,
@@ -48,6 +53,8 @@ export interface DegradedContext {
   readonly droppedBefore: number;
   /** What the link itself says is wrong with it. */
   readonly linkTroubles?: readonly string[];
+  /** `store_*` when records cannot be stored. */
+  readonly storeFailure?: string | null;
   /** Sources that threw: what they would have said is not judged. */
   readonly failedParts: readonly string[];
 }
@@ -62,6 +69,7 @@ export function degradedCodes(health: Omit<Health, 'degraded'>, context: Degrade
   const { clock, link, cameras, inference, model, outbox, disk, memory, cpu } = health;
 
   add(known('clock') && !clock.synced, 'clock_unsynced');
+  add(known('clock') && Math.abs(clock.offset_ms ?? 0) >= LIMITS.clockOffsetMs, 'clock_offset');
   add(known('link') && link.connected_since === null, 'link_down');
   add(link.reconnects_1h >= LIMITS.reconnects1h, 'link_flapping');
   codes.push(...(context.linkTroubles ?? []));
@@ -83,6 +91,7 @@ export function degradedCodes(health: Omit<Health, 'degraded'>, context: Degrade
   add(known('model') && model.name !== null && !context.modelTrusted, 'unsigned_model');
   add((outbox.oldest_age_s ?? 0) > LIMITS.outboxAgeS, 'outbox_backlog');
   add(outbox.dropped_total > context.droppedBefore, 'outbox_dropping');
+  if (context.storeFailure != null) codes.push(context.storeFailure);
   add(isBelow(disk.free_mb, LIMITS.diskFreeMb) || (disk.used_pct ?? 0) > LIMITS.diskUsedPct, 'disk_low');
   add(memory.free_mb < LIMITS.memoryFreeMb, 'memory_low');
   add((cpu.temp_c ?? 0) >= LIMITS.temperatureC, 'temperature_high');

@@ -123,6 +123,7 @@ export class Heartbeat {
     const model = ask('model', () => sources.model(), null);
     const outbox = ask('outbox', () => sources.outbox(), null);
     const clockState = ask('clock', () => sources.clock(), { synced: false, offsetMs: null });
+    const storeFailure = ask('store', () => sources.store?.() ?? null, null);
     const cameras = ask('cameras', () => sources.cameras(), []);
 
     const pids = vision?.pid == null ? [process.pid] : [process.pid, vision.pid];
@@ -185,6 +186,7 @@ export class Heartbeat {
       visionReady: vision === null ? null : vision.stats.ready,
       modelTrusted: model?.trusted ?? true,
       droppedBefore: this.#dropped,
+      storeFailure,
       linkTroubles: link?.troubles ?? [],
       failedParts,
     });

@@ -46,4 +46,6 @@ export interface HealthSources {
   outbox(): OutboxStats;
   model(): ModelHealth;
   clock(): ClockState;
+  /** Why records cannot be stored now; null when they can. */
+  store?(): string | null;
 }

@@ -1,6 +1,9 @@
 import { closeSync, fsyncSync, openSync, rmSync, statfsSync, statSync, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
 
+/** A smaller one would be of no help. */
+const LEAST_BYTES = 256 * 1024;
+
 /**
  * A file of nothing, kept to be given up. In WAL mode deleting rows needs room on the disk too: on a full disk the
  * store frees this file first, and then has room to delete what is oldest.
@@ -9,6 +12,7 @@ export class Ballast {
   readonly #path: string;
   readonly #sizeBytes: number;
 
+  /** `sizeBytes`: less on a small disk, of which it takes an eighth of what is free. */
   constructor(path: string, sizeBytes: number) {
     this.#path = path;
     this.#sizeBytes = sizeBytes;
@@ -30,12 +34,13 @@ export class Ballast {
   restore(): void {
     if (this.#present()) return;
     try {
-      if (this.#roomBytes() < this.#sizeBytes * 4) return;
+      const sizeBytes = Math.min(this.#sizeBytes, Math.floor(this.#roomBytes() / 8));
+      if (sizeBytes < LEAST_BYTES) return;
       const fd = openSync(this.#path, 'w', 0o600);
       try {
         // Written, not truncated to length: a sparse file would hold no space.
         const block = Buffer.alloc(64 * 1024);
-        for (let written = 0; written < this.#sizeBytes; written += block.length) writeSync(fd, block);
+        for (let written = 0; written < sizeBytes; written += block.length) writeSync(fd, block);
         fsyncSync(fd);
       } finally {
         closeSync(fd);
@@ -51,6 +56,6 @@ export class Ballast {
   }
 
   #present(): boolean {
-    return (statSync(this.#path, { throwIfNoEntry: false })?.size ?? 0) >= this.#sizeBytes;
+    return (statSync(this.#path, { throwIfNoEntry: false })?.size ?? 0) >= LEAST_BYTES;
   }
 }

@@ -1,13 +1,30 @@
-import { existsSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { basename } from 'node:path';
+import {
+  closeSync,
+  existsSync,
+  fsyncSync,
+  openSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  statfsSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import { basename, dirname, join } from 'node:path';
 import Database from 'better-sqlite3';
 import { AgentError } from '../errors.ts';
+import { makeFolder } from './make-folder.ts';
 import { migrate } from './migrate.ts';
 import { salvage, type Salvage } from './salvage.ts';
-import { asStoreError, errorCode, isCorrupt } from './sqlite-errors.ts';
+import { asStoreError, errorCode, isCorrupt, isFull } from './sqlite-errors.ts';
 
 /** Larger files are checked at open only after an unclean end: reading them whole would delay every start. */
 const ALWAYS_CHECKED_BYTES = 64 * 1024 * 1024;
+
+/** 1 MB: what about fifty records take, and the deleting of older ones. */
+const RESERVED_PAGES = 256;
+/** Broken files kept for whoever wants to look into them; the oldest go. */
+const QUARANTINED_KEPT = 3;
 
 export interface OpenedDatabase {
   readonly db: Database.Database;
@@ -19,6 +36,11 @@ export interface OpenedDatabase {
     /** What could still be read from it. */
     readonly salvage: Salvage;
   } | null;
+  /**
+   * Set when this is the rescued content of a file that had been replaced in use: the name of what lay in its place now,
+   * empty when nothing did.
+   */
+  readonly displaced: string | null;
 }
 
 class BrokenFile extends Error {
@@ -31,18 +53,21 @@ class BrokenFile extends Error {
 
 /**
  * Opens the database in WAL mode with every commit on the disk before it returns, and brings it to the newest schema.
- * A file that fails its check is renamed, never deleted, and a new one is begun. The caller holds the state lock.
+ * A file that fails its check is renamed, and a new one is begun; the last three such files are kept. The caller holds
+ * the state lock.
  * Throws `store_failed` or `store_full` when the disk will not have it.
  */
 export function openDatabase(path: string, nowMs: number): OpenedDatabase {
+  let displaced: string | null = null;
   try {
-    return { db: openChecked(path), broken: null };
+    displaced = adoptRescued(path, nowMs);
+    return { db: openChecked(path), broken: null, displaced };
   } catch (error) {
     if (!(error instanceof BrokenFile)) throw asStoreError(error);
     const quarantined = quarantine(path, nowMs);
     try {
       const db = openChecked(path);
-      return { db, broken: { reason: error.message, quarantined, salvage: error.salvage } };
+      return { db, displaced, broken: { reason: error.message, quarantined, salvage: error.salvage } };
     } catch (again) {
       throw again instanceof BrokenFile
         ? new AgentError('store_failed', 'a new database is broken at once', { cause: again })
@@ -54,6 +79,51 @@ export function openDatabase(path: string, nowMs: number): OpenedDatabase {
 /** Asks for a full check at the next start: the running agent met damage that the check at open had not seen. */
 export function markSuspect(path: string): void {
   writeFileSync(suspectMark(path), '');
+}
+
+/**
+ * Saves what an open database holds, for its file was taken away or replaced: the next `openDatabase` goes on with it,
+ * and sets aside what has taken its place. Throws as SQLite and the file system do.
+ */
+export function rescue(db: Database.Database, path: string): void {
+  makeFolder(dirname(path));
+  const part = `${rescued(path)}.part`;
+  rmSync(part, { force: true });
+  db.prepare('VACUUM INTO ?').run(part);
+  const fd = openSync(part, 'r+');
+  try {
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+  renameSync(part, rescued(path));
+}
+
+const rescued = (path: string): string => `${path}.rescued`;
+
+function adoptRescued(path: string, nowMs: number): string | null {
+  rmSync(`${rescued(path)}.part`, { force: true });
+  if (!existsSync(rescued(path))) return null;
+  const displaced = existsSync(path) ? quarantine(path, nowMs) : '';
+  renameSync(rescued(path), path);
+  return displaced;
+}
+
+/** Deletes the oldest of the files that were set aside. False when there is none. */
+export function deleteOldestQuarantined(path: string): boolean {
+  const [oldest] = quarantinedFiles(path);
+  if (oldest === undefined) return false;
+  for (const suffix of ['-wal', '-shm', '']) rmSync(oldest + suffix, { force: true });
+  return true;
+}
+
+/** Oldest first, as far as the dates in their names can be believed. */
+function quarantinedFiles(path: string): readonly string[] {
+  const prefix = `${basename(path)}.broken-`;
+  return readdirSync(dirname(path))
+    .filter((name) => name.startsWith(prefix) && !/-(wal|shm)$/.test(name))
+    .sort()
+    .map((name) => join(dirname(path), name));
 }
 
 const suspectMark = (path: string): string => `${path}.suspect`;
@@ -72,6 +142,7 @@ function openChecked(path: string): Database.Database {
       if (verdict !== 'ok') throw new BrokenFile(String(verdict), salvage(db));
     }
     migrate(db);
+    reserve(db, path);
     rmSync(suspectMark(path), { force: true });
     return db;
   } catch (error) {
@@ -97,6 +168,30 @@ function configure(db: Database.Database): void {
   db.pragma('journal_size_limit = 4194304');
 }
 
+/**
+ * Grows a small file and its log by pages that are free inside, so that a disk that others fill leaves room for the next
+ * records; in a larger one the oldest records make it. A disk that is full by now has none to give.
+ */
+function reserve(db: Database.Database, path: string): void {
+  if (Number(db.pragma('page_count', { simple: true })) >= RESERVED_PAGES) return;
+  const { bavail, bsize } = statfsSync(dirname(path));
+  // In the file and in its log: a quarter of what is free at most.
+  const bytes = Math.min(
+    RESERVED_PAGES * Number(db.pragma('page_size', { simple: true })),
+    (bavail * bsize) / 8,
+  );
+  try {
+    db.transaction(() => {
+      db.exec('CREATE TABLE reserved (filler BLOB)');
+      db.prepare('INSERT INTO reserved VALUES (zeroblob(?))').run(Math.floor(bytes));
+      db.exec('DROP TABLE reserved');
+    }).immediate();
+    db.pragma('wal_checkpoint(RESTART)');
+  } catch (error) {
+    if (!isFull(error)) throw error;
+  }
+}
+
 function quarantine(path: string, nowMs: number): string {
   const stamp = new Date(nowMs).toISOString().replace(/[-:]/g, '').replace('T', '-').slice(0, 15);
   let target = `${path}.broken-${stamp}`;
@@ -105,5 +200,8 @@ function quarantine(path: string, nowMs: number): string {
   for (const suffix of ['-wal', '-shm', ''])
     if (existsSync(path + suffix)) renameSync(path + suffix, target + suffix);
   rmSync(suspectMark(path), { force: true });
+  const others = quarantinedFiles(path).filter((file) => file !== target);
+  for (const file of others.slice(0, Math.max(0, others.length + 1 - QUARANTINED_KEPT)))
+    for (const suffix of ['-wal', '-shm', '']) rmSync(file + suffix, { force: true });
   return basename(target);
 }

@@ -1,6 +1,9 @@
 import { readFileSync } from 'node:fs';
+import { dirname } from 'node:path';
 import type Database from 'better-sqlite3';
 import { replaceFile } from './durable-file.ts';
+import { makeFolder } from './make-folder.ts';
+import { isFull } from './sqlite-errors.ts';
 
 /** Numbers are reserved in blocks of this many, so that the side file is written once a block. */
 const BLOCK = 16;
@@ -22,6 +25,7 @@ export class Sequences {
   readonly #advance: Database.Statement<[string], { value: number }>;
   readonly #raiseTo: Database.Statement<[string, number]>;
   readonly #oldestQueued: Database.Statement<[string], { seq: number | null }>;
+  readonly #queuedAbove: Database.Statement<[string, number], { rows: number }>;
   readonly #addDropped: Database.Statement<[number]>;
   readonly #read: Database.Statement<[string], { value: number }>;
   readonly #counters: Database.Statement<[], { name: string; value: number }>;
@@ -36,6 +40,7 @@ export class Sequences {
       'INSERT INTO counters VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = max(value, excluded.value)',
     );
     this.#oldestQueued = db.prepare('SELECT min(seq) AS seq FROM outbox WHERE stream = ?');
+    this.#queuedAbove = db.prepare('SELECT count(*) AS rows FROM outbox WHERE stream = ? AND seq > ?');
     this.#addDropped = db.prepare(
       `INSERT INTO counters VALUES ('dropped_total', ?) ON CONFLICT (name) DO UPDATE SET value = value + excluded.value`,
     );
@@ -45,24 +50,36 @@ export class Sequences {
 
   /**
    * Compares the database with the side file; call once, in a transaction, before the first `next`.
+   * `salvaged`: the numbers of a broken database that this one follows.
    * Returns how many records are missing from the database at most: 0 unless it was lost or rolled back.
    */
-  reconcile(): number {
+  reconcile(salvaged: readonly { readonly name: string; readonly value: number }[] = []): number {
     const marks = readMarks(this.#path);
     this.#streams = { ...marks?.streams };
+    // A database that never gave out a number was begun a moment ago.
+    const begun = this.#counters.all().length === 0;
     let lost = 0;
     for (const [stream, { reserved, published }] of Object.entries(this.#streams)) {
       const last = this.#read.get(`seq:${stream}`)?.value ?? 0;
-      if (last >= reserved - BLOCK) continue;
+      if (!begun && last >= reserved - BLOCK) continue;
       this.#raiseTo.run(`seq:${stream}`, reserved);
-      lost += reserved - Math.max(published, last);
+      const known = Math.max(published, last);
+      lost += reserved - known - (this.#queuedAbove.get(stream, known)?.rows ?? 0);
     }
+    // Without the side file the broken one is the only witness; its last page may be an old one.
+    if (!marks)
+      for (const { name, value } of salvaged) {
+        this.#raiseTo.run(name, value + BLOCK);
+        lost += BLOCK;
+      }
     // Nothing to compare with: begin the file from what the database knows.
     if (!marks)
       for (const { name, value } of this.#counters.all())
         this.#streams[name.slice('seq:'.length)] = { reserved: value, published: 0 };
     if (marks) this.#raiseTo.run('dropped_total', marks.droppedTotal);
     if (lost > 0) this.#addDropped.run(lost);
+    // A full disk has no room for a new file, but for other text in one that is there.
+    if (!marks) this.#writeWherePossible();
     return lost;
   }
 
@@ -96,13 +113,31 @@ export class Sequences {
     this.#raiseTo.run('dropped_reported', total);
   }
 
+  /** Writes the side file again: its folder may be another one than before. */
+  save(): void {
+    makeFolder(dirname(this.#path));
+    this.#write(this.#streams);
+  }
+
   #reserve(stream: string, seq: number): void {
     const mark = { reserved: seq + BLOCK - 1, published: this.#publishedUpTo(stream, seq - 1) };
     const streams = { ...this.#streams, [stream]: mark };
-    const marks: Marks = { format: 1, streams, droppedTotal: this.droppedTotal() };
     // On the disk before the transaction commits: a number is never out without its mark.
-    replaceFile(this.#path, JSON.stringify(marks));
+    this.#write(streams);
     this.#streams = streams;
+  }
+
+  #writeWherePossible(): void {
+    try {
+      this.#write(this.#streams);
+    } catch (error) {
+      if (!isFull(error)) throw error;
+    }
+  }
+
+  #write(streams: Marks['streams']): void {
+    const marks: Marks = { format: 1, streams, droppedTotal: this.droppedTotal() };
+    replaceFile(this.#path, JSON.stringify(marks));
   }
 
   #publishedUpTo(stream: string, last: number): number {

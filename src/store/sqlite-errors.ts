@@ -17,11 +17,9 @@ export function asStoreError(thrown: unknown): unknown {
   const code = errorCode(thrown);
   if (thrown instanceof AgentError || code === null) return thrown;
   if (!/^(SQLITE_|E[A-Z]+$)/.test(code) || code.startsWith('SQLITE_CONSTRAINT')) return thrown;
-  const named: ErrorCode = isCorrupt(thrown)
-    ? 'store_corrupt'
-    : isFull(thrown)
-      ? 'store_full'
-      : 'store_failed';
+  // A refused write may be a quota, for which room is made, and is more often a disk that went read-only.
+  const full = isFull(thrown) && code !== 'SQLITE_IOERR_WRITE';
+  const named: ErrorCode = isCorrupt(thrown) ? 'store_corrupt' : full ? 'store_full' : 'store_failed';
   return new AgentError(named, 'the database refused a read or write', {
     context: { reason: code },
     cause: thrown,

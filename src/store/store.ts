@@ -1,23 +1,25 @@
-import { basename, join } from 'node:path';
+import { dirname, join } from 'node:path';
 import type Database from 'better-sqlite3';
 import type { Clock } from '../clock.ts';
 import type { Observation } from '../contract/observation.ts';
 import type { Event } from '../contract/states.ts';
-import { AgentError, asAgentError } from '../errors.ts';
+import { AgentError, asAgentError, type ErrorCode } from '../errors.ts';
 import type { Log } from '../log.ts';
 import { AgeGuard } from './age-guard.ts';
 import { Ballast } from './ballast.ts';
 import { Bursts } from './bursts.ts';
 import { SqliteCommandLog } from './command-log.ts';
-import { markSuspect, openDatabase, type OpenedDatabase } from './database.ts';
+import { deleteOldestQuarantined, openDatabase, type OpenedDatabase } from './database.ts';
 import { Events } from './events.ts';
 import { Figures } from './figures.ts';
+import { FileFault, type StoreFault } from './file-fault.ts';
 import { SqliteKeyValue } from './key-value.ts';
 import { SqliteLabels } from './labels.ts';
 import { lockState, type StateLock } from './lock.ts';
 import { makeFolder } from './make-folder.ts';
 import { Observations } from './observations.ts';
 import { SqliteOutbox } from './outbox.ts';
+import { recoveryEvent, requeueUnsent } from './recover.ts';
 import { Retention, type PruneOutcome } from './retention.ts';
 import { Sequences } from './sequences.ts';
 import { TimeCorrection, type ClockMoment, type MendOutcome } from './time-correction.ts';
@@ -72,6 +74,11 @@ export interface StoreOptions {
 export interface StoreDeps {
   readonly clock: Clock;
   readonly log: Log;
+  /**
+   * Called once when only another `open` helps: the file is damaged, was replaced, or is gone with its folder. What was
+   * stored until `close` is not lost by a replaced file.
+   */
+  readonly onBroken?: (reason: StoreFault) => void;
 }
 
 /** Why the store began with a new database. */
@@ -105,6 +112,10 @@ export class Store {
   readonly #retention: Retention;
   readonly #ballast: Ballast;
   readonly #times: TimeCorrection;
+  readonly #file: FileFault;
+  readonly #path: string;
+  /** Records that the disk did not take, since it last took one. */
+  #unstored: { readonly count: number; readonly code: ErrorCode } | null = null;
   /** Null as long as nobody has said. */
   #clockSynced: () => boolean | null = () => null;
   #toldOfDrops: { readonly event: Event; readonly monoMs: number; readonly since: number } | null = null;
@@ -138,28 +149,27 @@ export class Store {
     this.#deps = deps;
     this.#db = db;
     this.#lock = lock;
+    this.#path = path;
+    this.#file = new FileFault(path, { clock, log: deps.log, onBroken: deps.onBroken });
     this.#ballast = new Ballast(join(options.stateDir, 'swellsight.ballast'), BALLAST_BYTES);
     this.#writer = new Writer({
       db,
       clock,
       makeRoom: () => this.#makeRoom(),
       cramped: () => this.#ballast.spentWithin(CRAMPED_BYTES) && this.#retention.cramped(),
-      onCorrupt: () => markSuspect(path),
+      onCorrupt: () => this.#file.damaged(),
     });
     const writer = this.#writer;
     this.#sequences = new Sequences(join(options.stateDir, 'swellsight.seq.json'), db);
     const sequences = this.#sequences;
-    this.#queue = new SqliteOutbox(
-      outboxBounds(options),
-      {
-        db,
-        writer,
-        sequences,
-        clock,
-        onDropped: () => this.#tellOfDrops(),
-        onHanded: (entries) => this.#times.handed(entries),
-      },
-    );
+    this.#queue = new SqliteOutbox(outboxBounds(options), {
+      db,
+      writer,
+      sequences,
+      clock,
+      onDropped: () => this.#tellOfDrops(),
+      onHanded: (entries) => this.#times.handed(entries),
+    });
     const outbox = this.#queue;
     this.outbox = outbox;
     this.observations = new Observations({ db });
@@ -190,12 +200,25 @@ export class Store {
       { db, writer, outbox, ages, clock },
     );
     this.recovered = broken && { reason: broken.reason, quarantined: broken.quarantined };
-    this.#settle(broken, labels);
+    this.#settle(opened, labels);
     this.#ballast.restore();
   }
 
   /** Gives the record its number and stores it, what the model saw, and its message, in one transaction. */
   append(draft: ObservationDraft, memory: BurstMemory): Observation {
+    this.#file.look();
+    try {
+      const record = this.#append(draft, memory);
+      this.#tellOfUnstored();
+      return record;
+    } catch (thrown) {
+      const { code } = asAgentError(thrown);
+      if (code.startsWith('store_')) this.#unstored = { count: (this.#unstored?.count ?? 0) + 1, code };
+      throw thrown;
+    }
+  }
+
+  #append(draft: ObservationDraft, memory: BurstMemory): Observation {
     const stream = `camera:${draft.camera}`;
     return this.#writer.write(() => {
       const seq = this.#sequences.next(stream);
@@ -250,6 +273,7 @@ export class Store {
 
   /** One round of retention, some milliseconds. Call it every minute, and again soon while `more`. */
   prune(): PruneOutcome {
+    this.#file.look();
     const outcome = this.#retention.prune();
     this.#times.prune();
     this.#tellOfDrops();
@@ -268,9 +292,15 @@ export class Store {
     return this.#db.open && this.#writer.writable();
   }
 
+  /** Why records cannot be stored now; null when they can. */
+  failure(): ErrorCode | null {
+    return this.#file.code ?? this.#writer.failure;
+  }
+
   /** Idempotent. */
   close(): void {
     if (!this.#db.open) return;
+    this.#file.closing(this.#db, this.#sequences);
     this.#db.close();
     this.#lock.release();
   }
@@ -287,28 +317,39 @@ export class Store {
     this.#times.remember({ stream: 'events', seq, outboxRowId: this.#queue.newestRowId, bootId });
   }
 
-  #settle(broken: OpenedDatabase['broken'], labels: SqliteLabels): void {
-    const missing = this.#writer.write(() => this.#sequences.reconcile());
+  #settle(opened: OpenedDatabase, labels: SqliteLabels): void {
+    const { broken } = opened;
+    const { observations } = this;
+    const kept = broken
+      ? requeueUnsent(join(dirname(this.#path), broken.quarantined), {
+          writer: this.#writer,
+          observations,
+          outbox: this.#queue,
+        })
+      : 0;
+    const missing = this.#writer.write(() => this.#sequences.reconcile(broken?.salvage.counters));
     if (broken) labels.restore(broken.salvage.labels, broken.salvage.bursts);
-    if (!broken && missing === 0) return;
-    const context = {
-      reason: broken?.reason ?? 'the database is older than its numbering',
-      quarantined: broken && basename(broken.quarantined),
-      records_lost_at_most: missing,
-      labels_kept: broken?.salvage.labels.length ?? null,
-    };
-    this.#deps.log.error(context, 'store recovered');
+    const event = recoveryEvent(opened, { missing, kept });
+    if (!event) return;
+    this.#deps.log.error(event.context, 'store recovered');
+    this.raise(event);
+  }
+
+  #tellOfUnstored(): void {
+    if (this.#unstored === null) return;
+    const { count, code } = this.#unstored;
+    this.#unstored = null;
     this.raise({
-      type: 'store_recovered',
+      type: 'records_unstored',
       severity: 'error',
-      code: 'store_corrupt',
-      message: 'The database was damaged. It was set aside and a new one begun; unsent records are lost.',
-      context,
+      code,
+      message: `The disk did not take ${count} records. They have no number, and were not published.`,
+      context: { records: count },
     });
   }
 
   #makeRoom(): boolean {
-    const freed = this.#ballast.release();
+    const freed = this.#ballast.release() || deleteOldestQuarantined(this.#path);
     const deleted = this.#retention.makeRoom();
     this.#deps.log.warn({ ballast: freed, deleted }, 'disk full: deleted the oldest records');
     return freed || deleted > 0;

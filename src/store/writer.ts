@@ -1,5 +1,6 @@
 import type Database from 'better-sqlite3';
 import type { Clock } from '../clock.ts';
+import { AgentError, type ErrorCode } from '../errors.ts';
 import { asStoreError, isCorrupt, isFull } from './sqlite-errors.ts';
 
 /** After a failed write, `writable` asks the disk again at most this often. */
@@ -23,7 +24,7 @@ export class Writer {
   readonly #rollback: Database.Statement;
   #afterCommit = new Set<() => void>();
   readonly #rollbackListeners: (() => void)[] = [];
-  #failed = false;
+  #failure: ErrorCode | null = null;
   #probedMonoMs = -Infinity;
   #makingRoom = false;
 
@@ -68,6 +69,21 @@ export class Writer {
     }
   }
 
+  /** Reads, so that damage that only a reader meets is noted too. Throws as `write` does. */
+  read<T>(work: () => T): T {
+    try {
+      return work();
+    } catch (error) {
+      if (isCorrupt(error)) this.#deps.onCorrupt();
+      throw asStoreError(error);
+    }
+  }
+
+  /** Why the last write failed; null when it worked. */
+  get failure(): ErrorCode | null {
+    return this.#failure;
+  }
+
   /** Runs `listener` once after the running transaction is on the disk; not at all when it fails. */
   afterCommit(listener: () => void): void {
     this.#afterCommit.add(listener);
@@ -81,7 +97,7 @@ export class Writer {
   /** Whether the last write worked; after a failure the disk is tried again now and then. */
   writable(): boolean {
     const nowMs = this.#deps.clock.monoMs();
-    if (!this.#failed || nowMs - this.#probedMonoMs < PROBE_EVERY_MS) return !this.#failed;
+    if (this.#failure === null || nowMs - this.#probedMonoMs < PROBE_EVERY_MS) return this.#failure === null;
     this.#probedMonoMs = nowMs;
     try {
       this.write(() =>
@@ -94,7 +110,7 @@ export class Writer {
     } catch {
       // The failure is what was asked for; it is noted by `write`.
     }
-    return !this.#failed;
+    return this.#failure === null;
   }
 
   #transact<T>(work: () => T): T {
@@ -110,7 +126,7 @@ export class Writer {
       for (const listener of this.#rollbackListeners) listener();
       throw error;
     }
-    this.#failed = false;
+    this.#failure = null;
     const listeners = this.#afterCommit;
     this.#afterCommit = new Set();
     for (const listener of listeners) listener();
@@ -131,7 +147,7 @@ export class Writer {
 
   #note(error: unknown): unknown {
     const known = asStoreError(error);
-    if (known !== error) this.#failed = true;
+    if (known instanceof AgentError && known !== error) this.#failure = known.code;
     if (isCorrupt(error)) this.#deps.onCorrupt();
     return known;
   }

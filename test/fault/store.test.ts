@@ -103,14 +103,19 @@ describe('a full disk', () => {
         const hog = join(stateDir, 'hog');
         expect(() => writeFileSync(hog, Buffer.alloc(4 * 1_048_576))).toThrow(/ENOSPC/);
         const attempt = (): void => {
-          for (let n = 0; n < 200; n += 1) store.append(draft(), seen(new Array(5000).fill(1)));
+          // More than the whole disk.
+          store.append(draft(), seen(new Array(1_000_000).fill(1)));
         };
         expect(attempt).toThrow(expect.objectContaining({ code: 'store_full' }));
         expect(store.writable()).toBe(false);
         store.raise({ type: 'x', severity: 'info', code: 'x', message: '', context: {} });
         writeFileSync(hog, '');
-        const before = store.observations.newest('north')!.seq;
-        expect(store.append(draft(), seen([1])).seq).toBe(before + 1);
+        expect(store.append(draft(), seen([1])).seq).toBe(2);
+        expect(store.events.recent(1)[0]).toMatchObject({
+          type: 'records_unstored',
+          code: 'store_full',
+          context: { records: 1 },
+        });
         expect(store.writable()).toBe(true);
         store.close();
       } finally {

@@ -1,0 +1,169 @@
+import { afterEach, describe, expect, it } from 'vitest';
+import type { Health } from '../../src/contract/health.ts';
+import type { Observation } from '../../src/contract/observation.ts';
+import type { Event } from '../../src/contract/states.ts';
+import { RunningAgent, type Steering } from '../fixtures/agent.ts';
+import { freePort, Mosquitto, until, type Message } from '../fixtures/mosquitto.ts';
+
+const DAY_MS = 86_400_000;
+const MINUTE_MS = 60_000;
+/** The date that a board without a battery begins with. */
+const IMAGE_DATE_MS = Date.UTC(2025, 0, 1);
+
+const interval = {
+  id: 'interval',
+  kind: 'simulated',
+  schedule: { everyS: 1 },
+  burst: { frames: 1 },
+  simulation: { selfLabel: false },
+};
+const cron = { ...interval, id: 'cron', schedule: { cron: '* * * * *' } };
+
+describe('the wall clock of a running agent', () => {
+  let agent: RunningAgent | null = null;
+  let broker: Mosquitto | null = null;
+
+  afterEach(async () => {
+    await agent?.[Symbol.asyncDispose]();
+    await broker?.stop();
+    agent = null;
+    broker = null;
+  });
+
+  const start = async (cameras: object[], url: string, steered: Steering): Promise<RunningAgent> =>
+    (agent = await RunningAgent.start({ mqtt: { url }, heartbeat: { intervalS: 1 }, cameras }, { steered }));
+  const parsed = <T>(messages: readonly Message[], topic: RegExp): T[] =>
+    messages.filter((one) => topic.test(one.topic)).map(({ payload }) => JSON.parse(payload.toString()) as T);
+  const records = (messages: readonly Message[], camera: string): Observation[] =>
+    parsed<Observation>(messages, new RegExp(`/camera/${camera}/(observation|backfill)$`));
+  const events = (messages: readonly Message[]): Event[] => parsed<Event>(messages, /\/event\//);
+  const timeOf = ({ captured_at: at }: Observation): number => Date.parse(at);
+  /** Every number from 1 on is there. */
+  const byOnes = (found: readonly { seq: number }[]): void => {
+    const numbers = [...new Set(found.map(({ seq }) => seq))].toSorted((a, b) => a - b);
+    expect(numbers).toEqual(numbers.map((_, index) => index + 1));
+  };
+
+  it('set for the first time after hours without a link: what waits gets its right time and says so', async () => {
+    const port = await freePort();
+    const one = await start([interval], `mqtt://127.0.0.1:${port}`, {
+      setMs: IMAGE_DATE_MS,
+      synced: false,
+    });
+    const fifth = await one.observation((line) => line['seq'] === 5);
+    const mark = one.lines.indexOf(fifth);
+    const setAtMs = Date.now();
+    one.steer({ setMs: setAtMs, synced: true });
+    await one.waitFor('times mended', (line) => line.msg === 'times mended', 15_000, mark);
+    broker = await Mosquitto.start({ port });
+    const messages = await broker.record('swellsight/v1/#');
+    await until(() => records(messages, 'interval').some(({ clock }) => clock.synced), 'a record after it', 60_000);
+    await until(() => records(messages, 'interval').some(({ seq }) => seq === 1), 'the first record');
+    await until(() => events(messages).some(({ type }) => type === 'times_mended'), 'the event');
+
+    const found = records(messages, 'interval').toSorted((a, b) => a.seq - b.seq);
+    byOnes(found);
+    const before = found.filter(({ seq }) => seq <= 5);
+    expect(before).toHaveLength(5);
+    for (const record of before) {
+      expect(record.clock.synced).toBe(false);
+      expect(record.warnings).toContain('time_corrected');
+      expect(timeOf(record)).toBeGreaterThan(setAtMs - MINUTE_MS);
+      expect(timeOf(record)).toBeLessThanOrEqual(setAtMs + 100);
+      expect(record.historical).toBe(true);
+    }
+    // The order of the numbers is the order of the times, from the first record to the newest.
+    expect(found.map(timeOf)).toEqual(found.map(timeOf).toSorted((a, b) => a - b));
+    const step = events(messages).find(({ type }) => type === 'clock_step');
+    expect(step?.context['delta_ms']).toBeGreaterThan(DAY_MS);
+    expect(step?.context).toMatchObject({ steps: 1, synced: true });
+    // The history on the device tells the same.
+    const { observations } = (await one.json('/api/v1/observations?limit=100')) as { observations: Observation[] };
+    for (const record of before)
+      expect(observations.find(({ id }) => id === record.id)).toMatchObject({
+        captured_at: record.captured_at,
+        warnings: record.warnings,
+      });
+  }, 90_000);
+
+  it('set while a link is up: what was sent is not changed under its id, and told consumers clock.synced false', async () => {
+    broker = await Mosquitto.start();
+    const messages = await broker.record('swellsight/v1/#');
+    const one = await start([interval], broker.url, { setMs: IMAGE_DATE_MS, synced: false });
+    await until(() => records(messages, 'interval').length >= 4, 'records', 30_000);
+    // Some wait while the broker is away.
+    await broker.down('SIGKILL');
+    const mark = one.lines.length;
+    await one.observation((line) => Number(line['seq']) > 6, 30_000, mark);
+    one.steer({ setMs: Date.now(), synced: true });
+    await one.waitFor('times mended', (line) => line.msg === 'times mended', 15_000, mark);
+    await broker.up();
+    await until(
+      () => records(messages, 'interval').some(({ clock, historical }) => clock.synced && !historical),
+      'a live record after it',
+      60_000,
+    );
+    await until(() => records(messages, 'interval').some(({ historical }) => historical), 'the backlog');
+    await until(() => {
+      const numbers = new Set(records(messages, 'interval').map(({ seq }) => seq));
+      return numbers.size === Math.max(...numbers);
+    }, 'every number');
+    const found = records(messages, 'interval');
+    byOnes(found);
+    const ids = new Set(found.map(({ id }) => id));
+    const times = new Set(found.map(({ id, captured_at: at }) => `${id} ${at}`));
+    expect(times.size, 'one time under each id').toBe(ids.size);
+    const sent = found.filter((record) => timeOf(record) < IMAGE_DATE_MS + DAY_MS);
+    const mended = found.filter(({ warnings }) => warnings.includes('time_corrected'));
+    expect(sent.length).toBeGreaterThanOrEqual(4);
+    expect(mended.length).toBeGreaterThanOrEqual(1);
+    for (const { clock } of [...sent, ...mended]) expect(clock.synced).toBe(false);
+    for (const record of mended) expect(Math.abs(timeOf(record) - Date.now())).toBeLessThan(2 * MINUTE_MS);
+  }, 120_000);
+
+  it('stepped 400 days forward and back at boot: no hang, no flood, nothing dropped, and the schedules go on', async () => {
+    broker = await Mosquitto.start();
+    const messages = await broker.record('swellsight/v1/#');
+    const one = await start([interval, cron], broker.url, {});
+    const beats: number[] = [];
+    const listener = await broker.client();
+    listener.on('message', () => beats.push(performance.now()));
+    await listener.subscribeAsync('swellsight/v1/+/+/health');
+    await until(() => records(messages, 'interval').length >= 2, 'the first records', 30_000);
+    one.steer({ stepMs: 400 * DAY_MS });
+    // Longer than any part takes to notice.
+    await new Promise((resolve) => setTimeout(resolve, 12_000));
+    one.steer({ stepMs: -400 * DAY_MS });
+    await new Promise((resolve) => setTimeout(resolve, 12_000));
+    // The next whole minute comes in four seconds.
+    const dueMs = Math.ceil(Date.now() / MINUTE_MS) * MINUTE_MS + 5 * MINUTE_MS;
+    one.steer({ setMs: dueMs - 4_000 });
+    const onTime = await until(
+      () =>
+        records(messages, 'cron').find(
+          (record) => record.status === 'measured' && Math.abs(timeOf(record) - dueMs) < 5_000,
+        ),
+      'the run at the whole minute',
+      30_000,
+    );
+    expect(onTime.clock.synced).toBe(true);
+    const health = parsed<Health>(messages, /\/health$/).at(-1);
+    expect(health?.outbox.dropped_total).toBe(0);
+    // The interval went on all the while: about one a second.
+    const steady = records(messages, 'interval');
+    byOnes(steady);
+    expect(steady.length).toBeGreaterThan(15);
+    // Three steps: each at most one record of lost slots, and the runs of two whole minutes.
+    const runs = records(messages, 'cron');
+    byOnes(runs);
+    expect(runs.length).toBeLessThanOrEqual(8);
+    expect(runs.filter(({ reasons }) => reasons.includes('clock_step')).length).toBeLessThanOrEqual(2);
+    const pauses = beats.slice(1).map((at, index) => at - (beats[index] ?? at));
+    expect(Math.max(...pauses), 'longest pause between heartbeats, ms').toBeLessThan(8_000);
+    // Told at once the first time; the others follow together.
+    expect(events(messages).filter(({ type }) => type === 'clock_step')).toHaveLength(1);
+    byOnes(events(messages));
+    const { observations } = (await one.json('/api/v1/observations?limit=500')) as { observations: Observation[] };
+    expect(observations.length).toBe(steady.length + runs.length);
+  }, 120_000);
+});
