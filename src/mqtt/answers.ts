@@ -33,6 +33,7 @@ export interface AnswersDeps {
 }
 
 const LINK_POLL_MS = 500;
+const BULK_SHARE = 0.5;
 
 /** Sends answers, and waits for the link where it is down. */
 export class Answers {
@@ -50,13 +51,18 @@ export class Answers {
     this.#deps = deps;
   }
 
-  /** Resolves when it was delivered, or cannot be; never rejects. A `bulk` answer waits until nothing else wants to be sent. */
+  /**
+   * Resolves when it was delivered, or cannot be; never rejects. A `bulk` answer waits until nothing else wants to be sent,
+   * and half of the room is kept free of them.
+   */
   send(answer: Answer, message: object, bulk = false): Promise<void> {
     const payload = JSON.stringify(message);
     const sizeBytes = 2 * payload.length + (answer.correlationData?.length ?? 0);
+    // Whoever sends nonsense must not take the place of the other answers.
+    const share = bulk ? BULK_SHARE : 1;
     // One that is large by itself may always go, else it never could.
-    const full = this.#pending > 0 && this.#pendingBytes + sizeBytes > this.#limitBytes;
-    if (full || this.#pending >= this.#limit) {
+    const full = this.#pending > 0 && this.#pendingBytes + sizeBytes > this.#limitBytes * share;
+    if (full || this.#pending >= this.#limit * share) {
       this.#deps.onDropped(answer);
       return Promise.resolve();
     }
@@ -87,13 +93,15 @@ export class Answers {
           return;
         }
       }
-      await this.#linkBack(untilMonoMs);
+      if (!(await this.#mayTryAgain(untilMonoMs))) return;
     }
   }
 
-  async #linkBack(untilMonoMs: number): Promise<void> {
+  /** Waits until the link is back, or it is too late for it. False when all ends. */
+  async #mayTryAgain(untilMonoMs: number): Promise<boolean> {
     const { link, clock, signal } = this.#deps;
     do await clock.sleep(LINK_POLL_MS, signal).catch(() => undefined);
     while (!link.connected && !signal.aborted && clock.monoMs() <= untilMonoMs);
+    return !signal.aborted;
   }
 }

@@ -32,10 +32,25 @@ describe('Topics', () => {
       `${below}a/+`,
       `${below}a\0`,
       `${below}${'x'.repeat(300)}`,
+      // What a broker may hang up on.
+      `${below}a\u0001`,
+      `${below}a\u007f`,
+      `${below}a\ufffe`,
+      `${below}\ud800`,
+      'swellsight/v1/pipe/pi5/cmdres/a',
+      ` ${below}a`,
+      `/${below}a`,
       'swellsight/v1/pipe/pi4/status',
       'swellsight/v1/pipe/pi4/cmdres',
     ])
       expect(topics.answer('ping', odd)).toBe('cmdres/ping');
+  });
+
+  it('take no odd name for a topic', () => {
+    expect(topics.answer('model.install', null)).toBe('cmdres/model.install');
+    for (const odd of ['x'.repeat(65), 'a\u0000', '\ud800', 'a+', '']) {
+      expect(topics.answer(odd, null)).toBe('cmdres/unknown');
+    }
   });
 });
 
