@@ -8,12 +8,12 @@ export interface Broker {
   readonly name: BrokerName;
   /** `mqtt` of the agent's configuration. */
   readonly mqtt: Readonly<Record<string, unknown>>;
-  /** Where everyone else connects. */
-  readonly url: string;
+  /** Where everyone else connects, the preferred one first. */
+  readonly urls: readonly string[];
   /** What can only be done to a broker that lives apart from the agent. */
   readonly outside: {
-    /** On the agent's way to the broker. */
-    readonly proxy: Proxy;
+    /** On the agent's way to the broker: one for each address that it has. */
+    readonly proxies: readonly Proxy[];
     /** The broker ends, every node of it; clients notice. */
     readonly down: () => Promise<void>;
     readonly up: () => Promise<void>;
@@ -27,9 +27,9 @@ export async function mosquitto(protocolVersion: 5 | 4): Promise<Broker> {
   return {
     name: protocolVersion === 5 ? 'mosquitto, MQTT 5' : 'mosquitto, MQTT 3.1.1',
     mqtt: { url: proxy.url, protocolVersion },
-    url: broker.url,
+    urls: [broker.url],
     outside: {
-      proxy,
+      proxies: [proxy],
       down: async () => {
         await proxy.refuse();
         await broker.down();
@@ -46,31 +46,28 @@ export async function mosquitto(protocolVersion: 5 | 4): Promise<Broker> {
   };
 }
 
-/** The agent has all three nodes and prefers the first; everyone else is on the second. */
+/** The agent has all three nodes, everyone else the second and the third. */
 export async function nats(): Promise<Broker & { readonly cluster: NatsCluster }> {
   const cluster = await NatsCluster.start();
-  const [first, second, third] = cluster.nodes.map(({ ports }) => ports.mqtt);
-  if (first === undefined || second === undefined || third === undefined) throw new Error('three nodes');
-  const proxy = await Proxy.to(first);
-  const direct = (port: number): string => `mqtt://127.0.0.1:${port}`;
+  const proxies = await Promise.all(cluster.nodes.map(({ ports }) => Proxy.to(ports.mqtt)));
   return {
     name: 'NATS cluster',
     cluster,
-    mqtt: { url: [proxy.url, direct(second), direct(third)], protocolVersion: 4 },
-    url: direct(second),
+    mqtt: { url: proxies.map(({ url }) => url), protocolVersion: 4 },
+    urls: cluster.urls.slice(1),
     outside: {
-      proxy,
+      proxies,
       down: async () => {
-        await proxy.refuse();
+        await Promise.all(proxies.map((proxy) => proxy.refuse()));
         await cluster.kill();
       },
       up: async () => {
         await cluster.up();
-        await proxy.accept();
+        await Promise.all(proxies.map((proxy) => proxy.accept()));
       },
     },
     stop: async () => {
-      proxy.stop();
+      for (const proxy of proxies) proxy.stop();
       await cluster.stop();
     },
   };
@@ -81,7 +78,7 @@ export async function embedded(): Promise<Broker> {
   return {
     name: 'embedded',
     mqtt: { embedded: { port } },
-    url: `mqtt://127.0.0.1:${port}`,
+    urls: [`mqtt://127.0.0.1:${port}`],
     outside: null,
     stop: () => Promise.resolve(),
   };

@@ -32,15 +32,21 @@ export class Observer {
   readonly client: MqttClient;
 
   /** Resolves when the subscription is granted; with an embedded broker that is when the agent is there. */
-  static async open(url: string, options: IClientOptions): Promise<Observer> {
-    const observer = new Observer(url, options);
+  static async open(urls: readonly string[], options: IClientOptions): Promise<Observer> {
+    const observer = new Observer(urls, options);
     await new Promise<void>((resolve) => observer.client.once('connect', () => resolve()));
     await observer.client.subscribeAsync(`${PREFIX}#`, { qos: 1, rap: true });
     return observer;
   }
 
-  private constructor(url: string, options: IClientOptions) {
-    this.client = connect(url, {
+  private constructor(urls: readonly string[], options: IClientOptions) {
+    this.client = connect({
+      // One after another, at each attempt.
+      servers: urls.map((url) => ({
+        host: new URL(url).hostname,
+        port: Number(new URL(url).port),
+        protocol: 'mqtt',
+      })),
       reconnectPeriod: 200,
       reconnectOnConnackError: true,
       keepalive: 5,

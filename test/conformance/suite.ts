@@ -22,6 +22,10 @@ export interface Stage {
   readonly broker: Broker;
   readonly observer: Observer;
   agent: RunningAgent;
+  /** Waits until every camera has come to a newer record. */
+  readonly goesOn: () => Promise<void>;
+  /** Every number of every camera has come, and no record came in two forms. */
+  readonly complete: () => void;
 }
 
 /**
@@ -103,10 +107,10 @@ export function conformance(
         ],
       };
       // Before the agent, so that its first words are heard; an embedded broker is not there before its agent.
-      const opening = Observer.open(broker.url, clientOptions('observer'));
+      const opening = Observer.open(broker.urls, clientOptions('observer'));
       if (apart) await opening;
       const agent = await startAgent();
-      stage = { broker, observer: await opening, agent };
+      stage = { broker, observer: await opening, agent, goesOn, complete };
     }, 60_000);
 
     afterAll(async () => {
@@ -137,7 +141,6 @@ export function conformance(
           .slice(0, 2),
       ).toEqual(['starting', 'online']);
       const born = topics.slice(0, first);
-      expect(born[0]).toBe('status');
       expect(born).toEqual(expect.arrayContaining(['info', 'health', 'model/state']));
       expect(born.filter((topic) => NOT_RETAINED.test(topic))).toEqual([]);
     });
@@ -155,7 +158,7 @@ export function conformance(
         'the newest records',
         30_000,
       );
-      const late = await Observer.open(stage.broker.url, clientOptions(`late-${performance.now()}`));
+      const late = await Observer.open(stage.broker.urls, clientOptions(`late-${performance.now()}`));
       const kept = () => new Set(late.seen.filter(({ packet }) => packet.retain).map(({ topic }) => topic));
       const wanted = [
         'status',
@@ -166,8 +169,6 @@ export function conformance(
       ];
       await until(() => wanted.every((topic) => kept().has(topic)), `retained: ${wanted.join()}`);
       expect([...kept()].filter((topic) => !RETAINED.test(topic))).toEqual([]);
-      const retainedFirst = late.on(/^camera\/south\/latest$/)[0];
-      expect(retainedFirst?.packet.retain).toBe(true);
       late.close();
     });
 
@@ -310,15 +311,17 @@ export function conformance(
 
       it('acknowledgements are lost: the same records come again under the same ids', async () => {
         const { observer } = stage;
-        const { proxy } = outside();
+        const { proxies } = outside();
         const from = observer.seen.length;
-        proxy.mute = true;
+        for (const proxy of proxies) proxy.mute = true;
         await until(
           () => observer.records('south', 'observation', from).length > 1,
           'records without an answer',
         );
-        proxy.mute = false;
-        proxy.cut();
+        for (const proxy of proxies) {
+          proxy.mute = false;
+          proxy.cut();
+        }
         const ids = observer.records('south', 'observation', from).map(({ id }) => id);
         await until(
           () => ids.every((id) => observer.stream('south').records.filter((one) => one.id === id).length > 1),
@@ -326,27 +329,27 @@ export function conformance(
           60_000,
         );
         complete();
-      });
+      }, 70_000);
 
       it('a cut link: `offline` of this session, and online again', async () => {
         const { observer } = stage;
         const from = observer.seen.length;
         const session = observer.statuses().at(-1)?.session;
-        outside().proxy.cut();
+        for (const proxy of outside().proxies) proxy.cut();
         await online(from);
         const told = observer.statuses(from);
         expect(told.every((status) => status.session === session)).toBe(true);
         expect(told.some(({ state }) => state === 'offline')).toBe(true);
         expect(told.at(-1)?.state).toBe('online');
         await goesOn(['south']);
-      });
+      }, 70_000);
 
       it('does not run again what is retained when it comes back', () => {
         // After the two losses above; with 3.1.1 the broker sends it each time, and the flag shows it.
         const { observer } = stage;
-        expect(
-          observer.answers('kept-1').filter(({ status }) => status === 'succeeded').length,
-        ).toBeLessThanOrEqual(1);
+        // The answer itself may come again: its acknowledgement may be among those that were lost.
+        const runs = observer.answers('kept-1').filter(({ status }) => status === 'succeeded');
+        expect(new Set(runs.map(({ result }) => JSON.stringify(result))).size).toBeLessThanOrEqual(1);
         const refused = observer.answers('kept-1').filter(({ reason }) => reason === 'retained').length;
         if (traits.retainHandling) expect(refused).toBeLessThanOrEqual(1);
         else expect(refused).toBeGreaterThanOrEqual(1);
@@ -384,10 +387,8 @@ export function conformance(
           });
           expect(during.length).toBeGreaterThan(0);
         }
-      });
+      }, 120_000);
     });
-
-    more?.(() => stage);
 
     it('stops in good order: stopped, and no offline after it', async () => {
       const { observer } = stage;
@@ -411,6 +412,8 @@ export function conformance(
       await goesOn();
       complete();
     }, 70_000);
+
+    more?.(() => stage);
 
     it(`kill -9: ${traits.will ? 'offline of that session by the will' : 'nobody is left to say it'}`, async () => {
       const { observer } = stage;

@@ -1,0 +1,39 @@
+import { it } from 'vitest';
+import { until } from '../fixtures/mosquitto.ts';
+import type { NatsCluster } from '../fixtures/nats.ts';
+import { nats } from './brokers.ts';
+import { conformance } from './suite.ts';
+
+let cluster: NatsCluster;
+
+conformance(
+  'NATS cluster',
+  async () => {
+    const broker = await nats();
+    ({ cluster } = broker);
+    return broker;
+  },
+  (stage) => {
+    it('kill -9 of the agent’s node while it publishes: the next node takes over, nothing is lost', async () => {
+      const { agent, broker, observer, complete, goesOn } = stage();
+      const address = agent.lines.findLast(({ msg }) => msg === 'connected')?.['broker'];
+      const mine = broker.outside?.proxies.findIndex(({ url }) => url === `mqtt://${String(address)}`) ?? -1;
+      const from = observer.seen.length;
+      const killedMs = performance.now();
+      await cluster.node(mine).kill();
+      const first = await until(
+        () => observer.on(/^camera\/[^/]+\/(observation|backfill)$/, from)[0],
+        'the first record by another node',
+        60_000,
+      );
+      await goesOn();
+      complete();
+      // Nobody says the will of a node that died; were it said, the agent would mend it.
+      await until(() => observer.statuses().at(-1)?.state === 'online', 'online');
+      console.log(`agent’s node killed: the next record came after ${Math.round(first.atMs - killedMs)} ms`);
+      await cluster.up();
+      await goesOn();
+      complete();
+    }, 120_000);
+  },
+);
