@@ -1,5 +1,5 @@
 import type { Clock } from '../clock.ts';
-import { asAgentError, type AgentError } from '../errors.ts';
+import { AgentError, asAgentError } from '../errors.ts';
 import { filesState, readCredentials, type Credentials, type CredentialSources } from './link-files.ts';
 
 /** Files that changed are left alone for so long: whoever writes them may not be done. */
@@ -63,9 +63,11 @@ export class LinkCredentials {
     return this.#newest;
   }
 
-  /** Why what lies on the disk now is not used; null when it is. */
+  /** Why what lies on the disk now is not used; null when it is, or when nothing else could be. */
   get fault(): AgentError | null {
-    return this.#fault;
+    if (this.#newest === null) return null;
+    if (this.#fault || this.#choice() === this.#newest) return this.#fault;
+    return new AgentError('mqtt_refused', 'the broker refuses them');
   }
 
   /** The broker took these. */

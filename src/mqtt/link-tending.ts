@@ -33,7 +33,7 @@ export class LinkTending {
   /** Judges what is in use, and what lies on the disk. */
   judge(inUse: Credentials | null, broker: Validity | null): void {
     this.#credentials.look();
-    this.#troubles.files(this.#credentials.newest ? this.#credentials.fault : null);
+    this.#troubles.files(this.#credentials.fault);
     this.#troubles.certificates(inUse?.validity ?? null, broker, this.#clock.nowMs());
   }
 

@@ -118,11 +118,8 @@ export class MqttLink implements Link {
   async #run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       const delayMs = await this.#attempt(signal);
-      try {
-        await this.#tending.pause(delayMs, signal);
-      } catch {
-        // Stopped while waiting: the loop's condition ends it.
-      }
+      // When it is stopped while it waits, the loop's condition ends it.
+      await this.#tending.pause(delayMs, signal).catch(() => undefined);
     }
   }
 

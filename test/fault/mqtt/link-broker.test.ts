@@ -295,13 +295,13 @@ describe('a broker that lets in and then', () => {
         },
       })(socket);
       // Each answer comes late, so that a second message would be seen.
-      socket.write = ((bytes: Buffer) => {
+      socket.write = (bytes: Buffer) => {
         setTimeout(() => {
           if (bytes[0] === 0x40) unacked -= 1;
           write(bytes);
         }, 3);
         return true;
-      }) as typeof socket.write;
+      };
     };
     const gate = await gateTo(slow);
     const running = device(gate);

@@ -1,0 +1,269 @@
+import { writeFileSync } from 'node:fs';
+import { networkInterfaces } from 'node:os';
+import { join } from 'node:path';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
+import { connectAsync } from 'mqtt';
+import { afterEach, describe, expect, it } from 'vitest';
+import type { Observation } from '../../../src/contract/observation.ts';
+import { FaultGate } from '../../fixtures/fault-gate.ts';
+import { Device, linkOptions, startLink, topics } from '../../fixtures/link.ts';
+import { freePort, Mosquitto, until } from '../../fixtures/mosquitto.ts';
+import { Namespace } from '../../fixtures/namespace.ts';
+import { Proxy } from '../../fixtures/proxy.ts';
+import { draft, NOTHING_SEEN, tempDir } from '../../fixtures/store.ts';
+
+const cleanups: (() => unknown)[] = [];
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+});
+
+async function broker(options: Parameters<typeof Mosquitto.start>[0] = {}): Promise<Mosquitto> {
+  const mosquitto = await Mosquitto.start(options);
+  cleanups.push(() => mosquitto.stop());
+  return mosquitto;
+}
+
+function started(...args: Parameters<typeof startLink>): ReturnType<typeof startLink> {
+  const running = startLink(...args);
+  cleanups.push(() => running.link.stop());
+  return running;
+}
+
+const BACKOFF = { minMs: 100, maxMs: 300, resetAfterMs: 60_000 };
+const hasIpv6 = Object.values(networkInterfaces()).some((list) =>
+  list?.some(({ address }) => address === '::1'),
+);
+
+describe('a network that swallows packets', () => {
+  it.each([5, 4] as const)(
+    'is noticed on an idle link within one and a half keep-alives, version %d',
+    async (version) => {
+      const mosquitto = await broker();
+      const proxy = await Proxy.to(mosquitto.port);
+      cleanups.push(() => proxy.stop());
+      const { link, ups } = started(
+        linkOptions(proxy.url, {
+          protocolVersion: version,
+          tuning: { keepAliveS: 2, ackTimeoutMs: 30_000, backoff: BACKOFF },
+        }),
+      );
+      await until(() => ups.length === 1, 'the birth');
+      proxy.frozen = true;
+      const frozenMs = performance.now();
+      await until(() => !link.connected, 'the loss');
+      // 3 s, and room for a busy machine.
+      expect(performance.now() - frozenMs).toBeLessThan(4500);
+      proxy.frozen = false;
+      await until(() => ups.length === 2, 'the second birth');
+    },
+  );
+
+  it('is noticed sooner by a record on its way: by the deadline of its acknowledgement', async () => {
+    const mosquitto = await broker();
+    const proxy = await Proxy.to(mosquitto.port);
+    cleanups.push(() => proxy.stop());
+    const { link, ups } = started(linkOptions(proxy.url, { tuning: { keepAliveS: 30, ackTimeoutMs: 700 } }));
+    await until(() => ups.length === 1, 'the birth');
+    proxy.frozen = true;
+    const sentMs = performance.now();
+    const all = await Promise.allSettled(
+      Array.from({ length: 50 }, (_, n) => link.publish(`event/n${n}`, '{}', { qos: 1, retain: false })),
+    );
+    expect(performance.now() - sentMs).toBeLessThan(3000);
+    expect(all.every(({ status }) => status === 'rejected')).toBe(true);
+  });
+
+  it.skipIf(!Namespace.possible())(
+    'a real partition (nft drop in a network namespace; needs root): nothing is lost, and the link is back soon',
+    async () => {
+      const space = new Namespace();
+      cleanups.push(() => space.remove());
+      const dir = tempDir('swellsight-ns-');
+      cleanups.push(() => dir.remove());
+      const [port, watchPort] = [18_830, 18_831];
+      const config = join(dir.path, 'mosquitto.conf');
+      writeFileSync(
+        config,
+        ['user root', `listener ${port}`, `listener ${watchPort}`, 'allow_anonymous true', ''].join('\n'),
+      );
+      const child = space.spawn('mosquitto', ['-c', config]);
+      cleanups.push(() => child.kill('SIGKILL'));
+      const watcher = await retried(() =>
+        connectAsync(`mqtt://${space.address}:${watchPort}`, { reconnectPeriod: 0 }, false),
+      );
+      cleanups.push(() => watcher.end(true));
+      const seqs = new Set<number>();
+      watcher.on('message', (_topic, payload) =>
+        seqs.add((JSON.parse(payload.toString()) as Observation).seq),
+      );
+      await watcher.subscribeAsync(
+        ['observation', 'backfill'].map((kind) => `${topics.prefix}camera/north/${kind}`),
+        { qos: 1 },
+      );
+      const running = new Device(
+        linkOptions(`mqtt://${space.address}:${port}`, {
+          tuning: { keepAliveS: 2, ackTimeoutMs: 1000, connectTimeoutMs: 500, backoff: BACKOFF },
+        }),
+        { backfillPerS: 1000 },
+      );
+      cleanups.push(() => running.stop());
+      running.start();
+      const append = (count: number): void => {
+        for (let n = 0; n < count; n += 1) running.store.append(draft(), NOTHING_SEEN);
+      };
+      await until(() => running.link.connected, 'the birth');
+      for (let round = 1; round <= 3; round += 1) {
+        append(5);
+        // The first time on an idle link, then with records on their way.
+        if (round === 1) await until(() => running.store.outbox.stats().depth === 0, 'an empty outbox');
+        space.swallow(port);
+        const swallowedMs = performance.now();
+        append(round === 1 ? 0 : 5);
+        await until(() => !running.link.connected, 'the loss');
+        expect(performance.now() - swallowedMs).toBeLessThan(4500);
+        append(5);
+        space.heal();
+        await until(() => running.link.connected, 'the link again', 5000);
+      }
+      await until(() => running.store.outbox.stats().depth === 0, 'an empty outbox');
+      await until(() => seqs.size === 40, 'all records');
+    },
+  );
+});
+
+describe('addresses', () => {
+  it('goes on to the next one when a name cannot be resolved', async () => {
+    const mosquitto = await broker();
+    const { ups, link } = started(linkOptions(['mqtt://no-such-host.invalid:1883', mosquitto.url]));
+    await until(() => ups.length === 1, 'the birth');
+    expect(link.stats().broker).toBe(`127.0.0.1:${mosquitto.port}`);
+  });
+
+  it.skipIf(!hasIpv6)('reaches a broker by IPv6 (needs ::1)', async () => {
+    const port = await freePort();
+    await broker({ lines: [`listener ${port} ::1`] });
+    const { ups, link } = started(linkOptions(`mqtt://[::1]:${port}`));
+    await until(() => ups.length === 1, 'the birth');
+    expect(link.stats().broker).toBe(`[::1]:${port}`);
+  });
+
+  it('leaves a broker that takes it and loses it again for the next one, and comes back to the first later', async () => {
+    const [flaky, steady] = [await broker(), await broker()];
+    const gate = await FaultGate.to(flaky.port);
+    cleanups.push(() => gate.stop());
+    const { ups, link } = started(
+      linkOptions([gate.url, steady.url], {
+        tuning: { backoff: { minMs: 20, maxMs: 50, resetAfterMs: 500 } },
+      }),
+    );
+    await until(() => ups.length === 1, 'the first');
+    expect(link.stats().broker).toBe(`127.0.0.1:${gate.port}`);
+    gate.cut();
+    await until(() => ups.length === 2, 'the second');
+    expect(link.stats().broker).toBe(`127.0.0.1:${steady.port}`);
+    await new Promise((resolve) => setTimeout(resolve, 700));
+    await steady.down('SIGKILL');
+    await until(() => ups.length === 3, 'the first again');
+    expect(link.stats().broker).toBe(`127.0.0.1:${gate.port}`);
+  });
+});
+
+describe('limits that only the broker knows', () => {
+  it('3.1.1: hangs up over what is too large: that record is set aside, the others arrive', async () => {
+    const mosquitto = await broker({ lines: ['max_packet_size 4096'] });
+    const seen = await mosquitto.record(`${topics.prefix}camera/#`);
+    const running = new Device(
+      linkOptions(mosquitto.url, {
+        protocolVersion: 4,
+        tuning: { ackTimeoutMs: 1000, backoff: { minMs: 10, maxMs: 20, resetAfterMs: 1e6 } },
+      }),
+      { backfillPerS: 1000 },
+    );
+    cleanups.push(() => running.stop());
+    running.start();
+    await until(() => running.link.connected, 'the birth');
+    running.store.append(draft(), NOTHING_SEEN);
+    running.store.append(draft({ warnings: ['w'.repeat(5000)] }), NOTHING_SEEN);
+    running.store.append(draft(), NOTHING_SEEN);
+    await until(() => running.store.outbox.stats().depth === 0, 'an empty outbox', 25_000);
+    const seqs = new Set(seen.map(({ payload }) => (JSON.parse(payload.toString()) as Observation).seq));
+    expect([...seqs].toSorted()).toEqual([1, 3]);
+    expect(running.store.events.recent(9).map(({ type }) => type)).toContain('outbox_rejected');
+  });
+
+  it('3.1.1: acknowledges what it forbids; no device can know (documented)', async () => {
+    const mosquitto = await broker({
+      users: { dev1: 'p', watcher: 'p' },
+      acl: ['user dev1', `topic readwrite ${topics.prefix}status`, 'user watcher', 'topic read swellsight/#'],
+    });
+    const seen = await mosquitto.record(`${topics.prefix}#`, { username: 'watcher', password: 'p' });
+    const running = new Device(
+      linkOptions(mosquitto.url, { protocolVersion: 4, username: 'dev1', password: 'p' }),
+    );
+    cleanups.push(() => running.stop());
+    running.start();
+    await until(() => running.link.connected, 'the birth');
+    running.store.append(draft(), NOTHING_SEEN);
+    await until(() => running.store.outbox.stats().depth === 0, 'the acknowledgement');
+    expect(seen.every(({ topic }) => topic === topics.status)).toBe(true);
+  });
+});
+
+describe('two hundred lost connections', () => {
+  it('leave no memory, no timer and no socket behind', async () => {
+    // Else each of its answers waits 40 ms for the one before.
+    const mosquitto = await broker({ lines: ['set_tcp_nodelay true'] });
+    const gate = await FaultGate.to(mosquitto.port);
+    cleanups.push(() => gate.stop());
+    const { link, ups } = started(
+      linkOptions(gate.url, { tuning: { backoff: { minMs: 1, maxMs: 2, resetAfterMs: 1e9 } } }),
+    );
+    link.setState('info', { filler: 'x'.repeat(1000) });
+    link.setState('health', { n: 1 }, { expiryS: 90 });
+    setFlagsFromString('--expose-gc');
+    const collect = runInNewContext('gc') as () => void;
+    const measure = async (): Promise<{ heapMb: number; timers: number; sockets: number }> => {
+      await new Promise((resolve) => setTimeout(resolve, 300));
+      collect();
+      collect();
+      const resources = process.getActiveResourcesInfo();
+      const count = (what: string): number => resources.filter((name) => name.startsWith(what)).length;
+      return {
+        heapMb: process.memoryUsage().heapUsed / 2 ** 20,
+        timers: count('Timeout'),
+        sockets: count('TCP'),
+      };
+    };
+    const lose = async (times: number): Promise<void> => {
+      for (let n = 0; n < times; n += 1) {
+        const wanted = ups.length + 1;
+        // In every second round while something is on its way.
+        const pending = n % 2 === 0 ? link.publish('event/x', '{}', { qos: 1, retain: false }) : null;
+        gate.cut();
+        await pending?.catch(() => undefined);
+        await until(() => ups.length >= wanted, 'the next birth');
+      }
+    };
+    await until(() => ups.length === 1, 'the birth');
+    await lose(50);
+    const before = await measure();
+    await lose(200);
+    const after = await measure();
+    expect(after.heapMb - before.heapMb).toBeLessThan(4);
+    expect(after.timers).toBeLessThanOrEqual(before.timers + 2);
+    expect(after.sockets).toBeLessThanOrEqual(before.sockets + 1);
+    expect(link.stats().troubles).toEqual([]);
+  }, 90_000);
+});
+
+async function retried<T>(attempt: () => Promise<T>): Promise<T> {
+  for (let left = 100; ; left -= 1) {
+    try {
+      return await attempt();
+    } catch (error) {
+      if (left === 0) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  }
+}

@@ -1,0 +1,88 @@
+import { beforeEach, describe, expect, it } from 'vitest';
+import { AgentError } from '../../../src/errors.ts';
+import { RetainedStates, type Publish } from '../../../src/mqtt/retained-states.ts';
+import { ManualClock, silentLog } from '../../fixtures/store.ts';
+
+const lost = new AgentError('mqtt_unreachable', 'lost');
+const busy = new AgentError('mqtt_busy', 'busy');
+
+let clock: ManualClock;
+let states: RetainedStates;
+let sent: string[];
+let leftOut: string[];
+beforeEach(() => {
+  clock = new ManualClock();
+  sent = [];
+  leftOut = [];
+  states = new RetainedStates({ clock, log: silentLog, onLeftOut: (topic) => leftOut.push(topic) });
+});
+
+/** Notes what is published; rejects for the topic named. */
+const publish =
+  (fails: string | null = null, error = lost): Publish =>
+  (topic) => {
+    sent.push(topic);
+    return topic === fails ? Promise.reject(error) : Promise.resolve();
+  };
+
+async function births(count: number, fails: string | null): Promise<boolean[]> {
+  const outcomes: boolean[] = [];
+  for (let n = 0; n < count; n += 1)
+    outcomes.push(
+      await states.publishAll(publish(fails)).then(
+        () => true,
+        () => false,
+      ),
+    );
+  return outcomes;
+}
+
+describe('RetainedStates', () => {
+  it('is published in order: info, absolute topics, the others as they were set', async () => {
+    states.set('camera/a/state', 1);
+    states.set('homeassistant/device/x/config', 2, { absolute: true });
+    states.set('health', 3);
+    states.set('info', 4);
+    await states.publishAll(publish());
+    expect(sent).toEqual(['info', 'homeassistant/device/x/config', 'camera/a/state', 'health']);
+  });
+
+  it('leaves one out over which the link is lost each time, and finds the right one', async () => {
+    for (const topic of ['info', 'bad', 'health']) states.set(topic, 'x'.repeat(100));
+    expect(await births(5, 'bad')).toEqual([false, false, false, false, true]);
+    expect(leftOut).toEqual(['bad']);
+    sent = [];
+    states.set('bad', 'x'.repeat(90));
+    await states.publish('bad', publish());
+    expect(sent).toEqual([]);
+    // Half as large, it may be taken.
+    states.set('bad', 'x'.repeat(40));
+    await states.publish('bad', publish());
+    expect(sent).toEqual(['bad']);
+  });
+
+  it('tries one that was left out again after an hour', async () => {
+    states.set('bad', 'x');
+    await births(4, 'bad');
+    expect(leftOut).toEqual(['bad']);
+    clock.advance(3_600_000);
+    expect(await births(1, null)).toEqual([true]);
+    expect(sent.at(-1)).toBe('bad');
+  });
+
+  it('accuses none for a link that is lost now and then', async () => {
+    for (const topic of ['info', 'health']) states.set(topic, 1);
+    for (let n = 0; n < 5; n += 1) await births(2, 'info').then(() => births(1, null));
+    expect(leftOut).toEqual([]);
+  });
+
+  it('is not held up by one that is refused for now, and publishes it later', async () => {
+    states.set('info', 1);
+    states.set('health', 2);
+    await states.publishAll(publish('info', busy));
+    expect(sent).toEqual(['info', 'health']);
+    states.publishPostponed(publish());
+    states.publishPostponed(publish());
+    expect(sent).toEqual(['info', 'health', 'info']);
+  });
+});
