@@ -281,6 +281,40 @@ describe('a broker that lets in and then', () => {
     },
   );
 
+  it('takes everything: the birth is in the order of the contract, at each connection', async () => {
+    const packets: string[] = [];
+    const gate = await gateTo(
+      brokerWith({ onPacket: (what) => packets.push(what.replace(topics.prefix, '…/')) }),
+    );
+    const running = device(gate);
+    running.link.setState('camera/north/state', { n: 1 });
+    running.link.setState('homeassistant/device/x/config', { n: 2 }, { absolute: true });
+    running.link.setState('info', { n: 3 });
+    append(running, 1);
+    await until(() => packets.at(-1)?.endsWith('backfill') === true, 'the drain');
+    // Options: QoS 1, no local 4, retain as published 8, retain handling 2 as 20.
+    const birth = [
+      'PUBLISH …/info retained',
+      'PUBLISH homeassistant/device/x/config retained',
+      'PUBLISH …/camera/north/state retained',
+      'PUBLISH …/status retained',
+      'SUBSCRIBE …/status 1',
+    ];
+    const subscriptions = ['SUBSCRIBE …/cmd/+ 2d', 'SUBSCRIBE …/status 1'];
+    expect(packets).toEqual([
+      ...subscriptions,
+      'PUBLISH …/status retained',
+      ...birth,
+      'PUBLISH …/camera/north/backfill',
+    ]);
+    packets.length = 0;
+    gate.cut();
+    await until(() => running.link.connected && gate.connections === 2, 'the second birth');
+    append(running, 1);
+    await until(() => packets.at(-1)?.endsWith('observation') === true, 'the record');
+    expect(packets).toEqual([...subscriptions, ...birth, 'PUBLISH …/camera/north/observation']);
+  });
+
   it('takes one message at a time: a receive maximum of 1', async () => {
     let unacked = 0;
     let most = 0;
