@@ -9,7 +9,7 @@ import { NatsCluster } from '../fixtures/nats.ts';
 import { draft, NOTHING_SEEN } from '../fixtures/store.ts';
 
 const CAMERAS = ['north', 'south', 'east'];
-const PER_S = 200;
+const PER_S = 400;
 /** Made before the kill, while the node is away, and in all. */
 const AT_KILL = 1000;
 const IN_ALL = 4000;
@@ -116,6 +116,5 @@ describe('three-node cluster under load', () => {
     console.log(
       `leader killed at ${PER_S} records/s: ${made} made, ${made} arrived, ${got.length - made - again} again, silence ${silence(killedMs)} ms`,
     );
-    await cluster.up();
   }, 120_000);
 });
