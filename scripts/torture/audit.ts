@@ -88,6 +88,8 @@ export class Audit {
       if (!queue.has(key) && !acked.has(id) && setAside === 0) this.losses.push(key);
     this.#waiting = this.#waiting.filter(({ key }) => queue.has(key));
     this.queued = queue.size;
+    if (one(`SELECT count(*) AS n FROM events WHERE type = 'store_recovered'`) > 0)
+      this.faults.add('the store believes that records are missing');
     this.#checkNumbers(db);
   }
 

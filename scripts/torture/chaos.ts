@@ -13,7 +13,7 @@ export interface Counts {
 /** One and a half keepalives of the agent (30 s), and a little. */
 const LONG_MS = 47_000;
 /** One partition in so many is a long one. */
-const LONG_SHARE = 1 / 35;
+const LONG_EVERY = 30;
 
 export interface NetworkChaosDeps {
   readonly network: Network;
@@ -37,7 +37,7 @@ export async function networkChaos(
     counts.storms += 1;
     await pause(dice.between(2000, 7000) * scale, signal);
     if (isOver(signal)) break;
-    const long = !brief && dice.chance(LONG_SHARE);
+    const long = !brief && counts.partitions % LONG_EVERY === LONG_EVERY / 2;
     hold.agents = long;
     network.set({ ...(dice.chance(0.5) ? storm : CALM), partitioned: true });
     counts.partitions += 1;

@@ -7,7 +7,8 @@ import { controlsLose, isSound, PowerCuts, type CutsReport } from './power/cuts.
 import { canCutPower } from './power/disk.ts';
 import { LEVELS } from './power/writer.ts';
 import { powerTable, table } from './report.ts';
-import { Torture, type TortureReport } from './torture.ts';
+import { Torture } from './torture.ts';
+import type { TortureReport } from './types.ts';
 
 /** A control needs fewer cuts: each one loses. */
 const CONTROL_SHARE = 0.4;
@@ -23,7 +24,6 @@ const { values } = parseArgs({
   options: {
     seed: { type: 'string' },
     kills: { type: 'string', default: '300' },
-    'agent-kills': { type: 'string' },
     partitions: { type: 'string', default: '100' },
     observations: { type: 'string', default: '20000' },
     minutes: { type: 'string', default: '45' },
@@ -59,16 +59,14 @@ process.once('exit', () => cleanUp());
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => process.exit(130));
 
 async function network(): Promise<TortureReport> {
-  const agentCameras = number('cameras', values.cameras);
   const torture = new Torture(
     {
       seed,
       kills: number('kills', values.kills),
-      agentKills: agentCameras === 0 ? 0 : number('agent-kills', values['agent-kills'] ?? values.kills),
       partitions: number('partitions', values.partitions),
       observations: number('observations', values.observations),
       minutes: number('minutes', values.minutes),
-      agentCameras,
+      agentCameras: number('cameras', values.cameras),
       plants: values.plant.map((plant) => oneOf('plant', plant, PLANTS)),
       broker: oneOf('broker', values.broker, ['durable', 'plain']),
       brief: values.brief,

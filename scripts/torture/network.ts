@@ -1,4 +1,5 @@
 import { spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
 
 export interface Weather {
   /** Share of packets that are dropped, each way. */
@@ -29,15 +30,26 @@ interface Valve {
   cut: boolean;
 }
 
+const MOST_SLOTS = 1000;
+const ATTEMPTS = 5;
+
+/** A namespace where one can be made, else what can be done without. */
+export function openNetwork(): NamespaceNetwork | LoopbackNetwork {
+  if (process.platform === 'linux' && process.getuid?.() === 0)
+    for (let attempt = 0; attempt < ATTEMPTS; attempt += 1)
+      try {
+        return NamespaceNetwork.open((process.pid + 37 * attempt) % MOST_SLOTS);
+      } catch {
+        // Taken, or not allowed: the kind of the network tells which it was in the end.
+      }
+  return new LoopbackNetwork();
+}
+
 /** True when this process may make network namespaces, links and packet filters. */
 export function canMakeNamespace(): boolean {
-  if (process.platform !== 'linux' || process.getuid?.() !== 0) return false;
-  try {
-    NamespaceNetwork.open(999).close();
-    return true;
-  } catch {
-    return false;
-  }
+  const network = openNetwork();
+  network.close();
+  return network instanceof NamespaceNetwork;
 }
 
 function run(command: string, args: readonly string[], input = ''): void {
@@ -70,6 +82,7 @@ export class NamespaceNetwork implements Network {
   }
 
   private constructor(slot: number) {
+    if (existsSync(`/run/netns/swtorture${slot}`)) throw new Error('taken');
     this.#name = `swtorture${slot}`;
     this.#near = `swt${slot}a`;
     this.#far = `swt${slot}b`;

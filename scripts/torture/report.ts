@@ -1,5 +1,5 @@
 import { controlsLose, isSound, type CutsReport } from './power/cuts.ts';
-import type { TortureReport, VictimReport } from './torture.ts';
+import type { TortureReport, VictimReport } from './types.ts';
 
 /** The outcome as text. */
 export function table(report: TortureReport): string {
@@ -23,6 +23,7 @@ export function table(report: TortureReport): string {
     row('deleted unacknowledged', ({ deletedUnacknowledged }) => deletedUnacknowledged),
     row('lost by the broker', ({ verdict }) => verdict.lostByBroker.length),
     row('changed', ({ verdict }) => verdict.changed.length),
+    row('sent out of order', ({ sentOutOfOrder }) => sentOutOfOrder.length),
     row('out of order', ({ verdict }) => verdict.outOfOrder.length),
     row('faults in all', ({ faults }) => faults.length),
   ];
@@ -31,7 +32,7 @@ export function table(report: TortureReport): string {
     `seed ${report.seed}, ${report.network}, ${report.broker} broker, ${report.seconds} s and ${report.drainSeconds} s of calm`,
     `${counts.partitions} partitions (${counts.longPartitions} longer than the keepalive), ${counts.storms} storms`,
     `broker killed ${report.brokerKills} times and stopped ${report.brokerStops} times, saved ${report.brokerSaves} times`,
-    `${report.deviceConnections} connections of devices, ${report.subscriberConnections} of the subscriber`,
+    `${report.deviceConnections} connections of devices, ${report.subscriberConnections} of the subscriber, whose session was forgotten ${report.sessionsForgotten} times`,
     '',
     ...lines,
     ...victims.flatMap(({ name, faults }) => faults.map((fault) => `${name}: ${fault}`)),

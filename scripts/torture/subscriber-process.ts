@@ -26,7 +26,7 @@ let connections = 0;
 client.on('connect', ({ sessionPresent }) => {
   connections += 1;
   // Once the broker forgot the session, what was acknowledged and not delivered is gone with it.
-  if (connections > 1 && !sessionPresent) writeSync(log, 'session lost\t\n');
+  if (connections > 1 && !sessionPresent) process.send?.('session forgotten');
   if (sessionPresent) process.send?.('connected');
   else void client.subscribeAsync([...filters], { qos: 1 }).then(() => process.send?.('connected'));
 });

@@ -12,6 +12,7 @@ export class Subscriber {
   readonly file: string;
   connected = false;
   connections = 0;
+  sessionsForgotten = 0;
   readonly #child: ChildProcess;
 
   static async open(port: number, file: string): Promise<Subscriber> {
@@ -29,7 +30,8 @@ export class Subscriber {
       ...FILTERS.map((filter) => `swellsight/v1/+/+/${filter}`),
     ]);
     this.#child.on('message', (message) => {
-      this.connected = message === 'connected';
+      if (message === 'session forgotten') this.sessionsForgotten += 1;
+      else this.connected = message === 'connected';
       if (this.connected) this.connections += 1;
     });
   }

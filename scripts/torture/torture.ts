@@ -1,70 +1,23 @@
-import { existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, rmSync, statfsSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { Audit } from './audit.ts';
 import { Broker } from './broker.ts';
 import { brokerChaos, networkChaos, type Counts } from './chaos.ts';
-import { CALM, canMakeNamespace, LoopbackNetwork, NamespaceNetwork } from './network.ts';
+import { CALM, LoopbackNetwork, openNetwork } from './network.ts';
 import { makePictures } from './pictures.ts';
-import type { Plant } from './planted.ts';
 import { Dice } from './random.ts';
 import { Subscriber } from './subscriber.ts';
-import { faultsOf, judge, type Verdict } from './verdict.ts';
+import type { TortureOptions, TortureReport, VictimReport } from './types.ts';
+import { faultsOf, judge } from './verdict.ts';
 import { Victim } from './victim.ts';
 import { isOver, pause } from './wait.ts';
 import { Witness } from './witness.ts';
 
-export interface TortureOptions {
-  readonly seed: number;
-  /** The run goes on until all three are reached by the sound victims, or the time is over. */
-  readonly kills: number;
-  readonly partitions: number;
-  readonly observations: number;
-  readonly minutes: number;
-  /** Cameras of the real program; 0: without it. */
-  readonly agentCameras: number;
-  /** Kills that the real program must have for its own part. */
-  readonly agentKills: number;
-  readonly plants: readonly Plant[];
-  /** `durable`: what the broker has acknowledged it keeps when it is killed; `plain`: mosquitto by itself. */
-  readonly broker: 'durable' | 'plain';
-  /** Shorter storms, and quick_check. */
-  readonly brief: boolean;
-  readonly namespace: 'auto' | 'no';
-}
-
-export interface VictimReport {
-  readonly name: string;
-  readonly kind: Victim['kind'];
-  readonly plant: Plant | null;
-  readonly kills: number;
-  readonly checks: number;
-  readonly verdict: Verdict;
-  /** Taken out of the outbox without an acknowledgement, as seen in the database after each kill. */
-  readonly deletedUnacknowledged: number;
-  readonly faults: readonly string[];
-}
-
-export interface TortureReport {
-  readonly seed: number;
-  readonly network: string;
-  readonly broker: TortureOptions['broker'];
-  readonly seconds: number;
-  readonly drainSeconds: number;
-  readonly counts: Counts;
-  readonly brokerKills: number;
-  readonly brokerStops: number;
-  readonly brokerSaves: number;
-  readonly subscriberConnections: number;
-  readonly deviceConnections: number;
-  readonly victims: readonly VictimReport[];
-  /** What was asked for and not reached in the time. */
-  readonly missed: readonly string[];
-}
-
 /** Nothing has left any outbox for so long: the rest will not come. */
 const STUCK_MS = 90_000;
+const SCRATCH_BYTES = 2 ** 30;
 const TELL_EVERY_MS = 10_000;
 const CAMERAS_PER_DEVICE = 6;
 
@@ -85,20 +38,22 @@ export class Torture {
   constructor(options: TortureOptions, deps: { readonly tell: (line: string) => void }) {
     this.#options = options;
     this.#tell = deps.tell;
-    this.#cleanUps.push(() => rmSync(this.#dir, { recursive: true, force: true }));
+    this.#cleanUps.push(() => rmSync(this.#dir, { recursive: true, force: true, maxRetries: 10 }));
   }
 
   /** Ends every process and removes every trace. At once and idempotent: also for an exit handler. */
   cleanUp(): void {
-    for (const cleanUp of this.#cleanUps.splice(0).reverse()) cleanUp();
+    for (const cleanUp of this.#cleanUps.splice(0).reverse())
+      try {
+        cleanUp();
+      } catch (error) {
+        this.#tell(`not cleaned up: ${String(error)}`);
+      }
   }
 
   async run(): Promise<TortureReport> {
     const { seed, broker: kind, brief } = this.#options;
-    const network =
-      this.#options.namespace === 'auto' && canMakeNamespace()
-        ? NamespaceNetwork.open(process.pid % 999)
-        : new LoopbackNetwork();
+    const network = this.#options.namespace === 'auto' ? openNetwork() : new LoopbackNetwork();
     this.#cleanUps.push(() => network.close());
     const broker = await Broker.open({ dir: this.#dir, autosave: kind === 'plain' });
     this.#cleanUps.push(() => void broker.down('SIGKILL'));
@@ -145,6 +100,7 @@ export class Torture {
       brokerStops: broker.stops,
       brokerSaves: broker.saves,
       subscriberConnections: subscriber.connections,
+      sessionsForgotten: subscriber.sessionsForgotten,
       deviceConnections: witness.connections,
       victims,
       missed,
@@ -155,9 +111,7 @@ export class Torture {
     const { agentCameras, plants, brief } = this.#options;
     const dir = this.#dir;
     const url = `mqtt://${witness.address}`;
-    const scratch = existsSync('/dev/shm')
-      ? mkdtempSync('/dev/shm/swellsight-torture-')
-      : join(dir, 'scratch');
+    const scratch = roomInMemory() ? mkdtempSync('/dev/shm/swellsight-torture-') : join(dir, 'scratch');
     mkdirSync(scratch, { recursive: true });
     this.#cleanUps.push(() => rmSync(scratch, { recursive: true, force: true }));
     const victims = [
@@ -213,19 +167,19 @@ export class Torture {
     subscriber: Subscriber,
     broker: Broker,
   ): Promise<readonly string[]> {
-    const { kills, partitions, observations, minutes, agentKills } = this.#options;
+    const { kills, partitions, observations, minutes } = this.#options;
     const sound = sufferers.filter(({ victim }) => victim.plant === null);
+    const [first] = sufferers;
     const sum = (of: (sufferer: Sufferer) => number): number =>
       sound.reduce((total, one) => total + of(one), 0);
     let nextTellMs = TELL_EVERY_MS;
     for (;;) {
       const now = {
-        kills: sum(({ victim }) => victim.kills),
-        'kills of the agent': sum(({ victim }) => (victim.kind === 'agent' ? victim.kills : 0)),
+        kills: first?.victim.kills ?? 0,
         partitions: this.counts.partitions,
-        observations: sum(({ audit }) => audit.observations),
+        observations: first?.audit.observations ?? 0,
       };
-      const wanted = { kills, 'kills of the agent': agentKills, partitions, observations };
+      const wanted = { kills, partitions, observations };
       const missed = Object.entries(now).filter(([what, have]) => have < wanted[what as keyof typeof wanted]);
       if (missed.length === 0) return [];
       const elapsedMs = performance.now() - this.#startedMs;
@@ -234,8 +188,8 @@ export class Torture {
       if (elapsedMs > nextTellMs) {
         nextTellMs += TELL_EVERY_MS;
         this.#tell(
-          `${this.#seconds()} s: ${now.kills} kills, ${now.partitions} partitions, broker ended ${broker.kills + broker.stops} times, ` +
-            `${now.observations} observations, ${sum(({ audit }) => audit.queued)} waiting, ` +
+          `${this.#seconds()} s: ${sum(({ victim }) => victim.kills)} kills, ${now.partitions} partitions, broker ended ${broker.kills + broker.stops} times, ` +
+            `${sum(({ audit }) => audit.observations)} observations, ${sum(({ audit }) => audit.queued)} waiting, ` +
             `${Math.round(subscriber.bytes / 1e6)} MB received, ${sum(({ audit }) => audit.faults.size + audit.losses.length)} faults`,
         );
       }
@@ -266,6 +220,10 @@ export class Torture {
     audit.run();
     const verdict = await judge(victim.name, victim.database, received, witness.ledger.acked);
     const losses = audit.losses.length;
+    const overtaken = witness.ledger.overtaken.filter(({ device }) => device === victim.name);
+    const sentOutOfOrder = overtaken.map(({ key }) => key);
+    // A broker without the witness's help may forget: that is told, and is no fault of the device.
+    const excused = this.#options.broker === 'plain' ? { ...verdict, lostByBroker: [] } : verdict;
     return {
       name: victim.name,
       kind: victim.kind,
@@ -274,9 +232,13 @@ export class Torture {
       checks: audit.checks,
       verdict,
       deletedUnacknowledged: losses,
+      sentOutOfOrder,
       faults: [
         ...(losses > 0 ? [`${losses} taken out of the outbox without an acknowledgement`] : []),
-        ...faultsOf(verdict),
+        ...(sentOutOfOrder.length > 0
+          ? [`${sentOutOfOrder.length} sent out of order: ${sentOutOfOrder.slice(0, 5).join(', ')}`]
+          : []),
+        ...faultsOf(excused),
         ...audit.faults,
         ...victim.crashes,
       ],
@@ -286,6 +248,13 @@ export class Torture {
   #seconds(): number {
     return Math.round((performance.now() - this.#startedMs) / 1000);
   }
+}
+
+/** Whether the copies of the databases can lie in memory. */
+function roomInMemory(): boolean {
+  if (!existsSync('/dev/shm')) return false;
+  const { bavail, bsize } = statfsSync('/dev/shm');
+  return bavail * bsize > SCRATCH_BYTES;
 }
 
 /** Messages that wait in a device's outbox, read beside the running device. */

@@ -1,3 +1,4 @@
+import { randomInt } from 'node:crypto';
 import { once } from 'node:events';
 import { connect, createServer } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -26,15 +27,26 @@ export async function until(
   }
 }
 
-/** A port of 127.0.0.1 that was free a moment ago. */
+/** Below the ports that Linux gives to outgoing connections. */
+const LISTENERS = { from: 12_000, to: 30_000 };
+
+/**
+ * A port of 127.0.0.1 that was free a moment ago. Not one that an outgoing connection could get while the listener
+ * is away: a client that tries again and again to reach it might even meet itself there.
+ */
 export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  server.close();
-  await once(server, 'close');
-  if (address === null || typeof address === 'string') throw new Error('no port');
-  return address.port;
+  for (;;) {
+    const port = randomInt(LISTENERS.from, LISTENERS.to);
+    const server = createServer();
+    const free = await new Promise<boolean>((resolve) => {
+      server.once('error', () => resolve(false));
+      server.listen(port, '127.0.0.1', () => resolve(true));
+    });
+    if (!free) continue;
+    server.close();
+    await once(server, 'close');
+    return port;
+  }
 }
 
 export function canConnect(port: number): Promise<boolean> {

@@ -18,6 +18,8 @@ export interface Ledger {
   pubacks: number;
   /** Answers above 127: the broker refused. */
   refusals: number;
+  /** Messages that a device sent behind a later one of the same topic, on one connection. */
+  readonly overtaken: { readonly device: string; readonly key: string }[];
 }
 
 /**
@@ -26,7 +28,7 @@ export interface Ledger {
  * is killed keeps what it promised, which mosquitto by itself does not.
  */
 export class Witness {
-  readonly ledger: Ledger = { acked: new Set(), publishes: 0, pubacks: 0, refusals: 0 };
+  readonly ledger: Ledger = { acked: new Set(), publishes: 0, pubacks: 0, refusals: 0, overtaken: [] };
   /** Added to each way, at random up to this. */
   delayMs = 0;
   /** Nothing passes, in either direction, and no connection is refused: a partition where there is no namespace. */
@@ -91,17 +93,16 @@ export class Witness {
   }
 }
 
-interface Sent {
-  readonly id: string | null;
-}
-
 /** One connection of a device, and its other half to the broker. */
 class Pair {
   readonly over: Promise<void>;
   readonly #near: Socket;
   readonly #far: Socket;
   readonly #witness: Witness;
-  readonly #sent = new Map<number, Sent>();
+  /** Packet id to the `id` of the message; null for one that does not come from the outbox. */
+  readonly #sent = new Map<number, string | null>();
+  /** The highest number sent so far, by topic; the events share one. */
+  readonly #newest = new Map<string, number>();
   readonly #fromDevice = new PacketReader();
   readonly #fromBroker = new PacketReader();
   readonly #up: Lane;
@@ -145,10 +146,24 @@ class Pair {
       if (packet.kind === 'connect') this.#fromBroker.version = packet.version;
       if (packet.kind === 'publish') {
         this.#witness.ledger.publishes += 1;
-        this.#sent.set(packet.packetId, { id: idOf(packet.topic, packet.payload) });
+        this.#sent.set(packet.packetId, this.#queued(packet.topic, packet.payload));
       }
       this.#up.put(raw);
     }
+  }
+
+  /** The `id` of an observation or event, whose number is held against the one before; null for anything else. */
+  #queued(topic: string, payload: string): string | null {
+    const found = /([^/]+)\/(?:(camera\/[^/]+\/(?:observation|backfill))|event\/[^/]+)$/.exec(topic);
+    if (!found) return null;
+    const [, device = '', camera] = found;
+    const { id, seq } = JSON.parse(payload) as { id: string; seq: number };
+    const lane = `${device} ${camera ?? 'events'}`;
+    const newest = this.#newest.get(lane) ?? 0;
+    if (seq <= newest)
+      this.#witness.ledger.overtaken.push({ device, key: `${camera ?? 'events'} ${seq} after ${newest}` });
+    this.#newest.set(lane, Math.max(newest, seq));
+    return id;
   }
 
   #toDevice(bytes: Buffer): void {
@@ -167,7 +182,7 @@ class Pair {
 
   #note(packetId: number, reason: number): void {
     const { ledger } = this.#witness;
-    const id = this.#sent.get(packetId)?.id ?? null;
+    const id = this.#sent.get(packetId) ?? null;
     this.#sent.delete(packetId);
     ledger.pubacks += 1;
     if (reason >= 128) ledger.refusals += 1;
@@ -205,16 +220,5 @@ class Lane {
 
   #write(bytes: Buffer): void {
     if (this.#to.writable) this.#to.write(bytes);
-  }
-}
-
-/** The `id` of an observation or event; other messages are not in the outbox. */
-function idOf(topic: string, payload: string): string | null {
-  if (!/\/(observation|backfill|event\/[^/]+)$/.test(topic)) return null;
-  try {
-    const { id } = JSON.parse(payload) as { id?: unknown };
-    return typeof id === 'string' ? id : null;
-  } catch {
-    return null;
   }
 }

@@ -1,11 +1,10 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import { canMakeNamespace } from '../../scripts/torture/network.ts';
 import { PLANTS } from '../../scripts/torture/planted.ts';
-import type { TortureReport, VictimReport } from '../../scripts/torture/torture.ts';
+import type { TortureReport, VictimReport } from '../../scripts/torture/types.ts';
 import { torture } from '../fixtures/torture.ts';
 
-const BRIEF =
-  '--brief --kills 12 --agent-kills 4 --partitions 4 --observations 200 --minutes 3 --cameras 12'.split(' ');
+const BRIEF = '--brief --kills 5 --partitions 4 --observations 200 --minutes 3 --cameras 12'.split(' ');
 const PLANTED = PLANTS.flatMap((plant) => ['--plant', plant]);
 
 describe('torture, in short: SIGKILL, partitions, a broker that is killed', () => {
