@@ -28,12 +28,13 @@ export interface AnswersDeps {
   readonly clock: Clock;
   readonly log: Log;
   readonly signal: AbortSignal;
-  /** An answer was dropped: too many wait. Its sender can ask again by the same id. */
+  /** An answer was dropped: too many wait, or it was bulk and the link did not come back. */
   readonly onDropped: (answer: Answer) => void;
 }
 
 const LINK_POLL_MS = 500;
 const BULK_SHARE = 0.5;
+const BULK_PATIENCE_MS = 10_000;
 
 /** Sends answers, and waits for the link where it is down. */
 export class Answers {
@@ -45,8 +46,8 @@ export class Answers {
   #pendingBytes = 0;
 
   constructor(options: AnswersOptions, deps: AnswersDeps) {
-    this.#limit = options.limit ?? 256;
-    this.#limitBytes = options.limitBytes ?? 4_194_304;
+    this.#limit = options.limit ?? 4096;
+    this.#limitBytes = options.limitBytes ?? 8_388_608;
     this.#patienceMs = options.patienceMs ?? 300_000;
     this.#deps = deps;
   }
@@ -74,9 +75,11 @@ export class Answers {
     });
   }
 
-  async #deliver({ topic, correlationData }: Answer, payload: string, bulk: boolean): Promise<void> {
-    const { link, clock, log, signal } = this.#deps;
-    const untilMonoMs = clock.monoMs() + this.#patienceMs;
+  async #deliver(answer: Answer, payload: string, bulk: boolean): Promise<void> {
+    const { topic, correlationData } = answer;
+    const { link, clock, log, signal, onDropped } = this.#deps;
+    const patienceMs = bulk ? Math.min(BULK_PATIENCE_MS, this.#patienceMs) : this.#patienceMs;
+    const untilMonoMs = clock.monoMs() + patienceMs;
     for (;;) {
       try {
         await link.publish(topic, payload, {
@@ -89,7 +92,9 @@ export class Answers {
       } catch (thrown) {
         const { code, retryable } = asAgentError(thrown);
         if (!retryable || signal.aborted || clock.monoMs() > untilMonoMs) {
-          log.warn({ topic, code }, 'answer not delivered');
+          // A flood of nonsense must not become a flood of lines.
+          if (bulk) onDropped(answer);
+          else log.warn({ topic, code }, 'answer not delivered');
           return;
         }
       }

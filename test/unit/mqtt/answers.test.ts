@@ -52,6 +52,19 @@ describe('Answers', () => {
     expect(texts()).toEqual([]);
   });
 
+  it('do not wait long for the link where they are bulk', async () => {
+    const { clock, link, answers, dropped, texts } = made();
+    link.connected = false;
+    void answers.send(TO, { n: 1 }, true);
+    void answers.send(TO, { n: 2 });
+    await settle();
+    for (let n = 0; n < 25; n += 1) await clock.pass(500);
+    expect(dropped).toHaveLength(1);
+    link.connected = true;
+    await clock.pass(500);
+    expect(texts()).toEqual(['{"n":2}']);
+  });
+
   it('are bounded in number and in bytes, but one may be large', async () => {
     const { link, answers, dropped, texts } = made({ limit: 3, limitBytes: 2000 });
     let open: () => void = () => undefined;

@@ -201,17 +201,17 @@ describe('Commands', () => {
     const { bench: one, clock } = bench();
     let open: () => void = () => undefined;
     one.link.gate = new Promise((resolve) => (open = resolve));
-    for (let n = 0; n < 1000; n += 1) one.send('ping', 'nonsense');
+    for (let n = 0; n < 3000; n += 1) one.send('ping', 'nonsense');
     // Who means it is answered all the same.
     one.send('ping', { id: 'p' });
     await settle();
     open();
     await settle();
-    expect(one.replies()).toHaveLength(130);
-    expect(brief(one).slice(128)).toEqual(['p accepted', 'p succeeded']);
+    expect(one.replies()).toHaveLength(2050);
+    expect(brief(one).slice(2048)).toEqual(['p accepted', 'p succeeded']);
     await clock.pass(60_000);
     expect(events(one).map(([code, , count]) => [code, count])).toEqual([
-      ['command_unanswered', 871],
+      ['command_unanswered', 951],
       ['command_unanswered', 1],
     ]);
   });
