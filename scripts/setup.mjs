@@ -1,7 +1,7 @@
 // What `npm start` and `npm test` do first. Plain JavaScript that runs on the machine's own Node, however old.
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { delimiter, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -17,6 +17,7 @@ const SYSTEM_PACKAGES = {
     'mosquitto',
     'mosquitto-clients',
     'nats-server',
+    'prometheus',
     'nftables',
     'iproute2',
     'e2fsprogs',
@@ -121,6 +122,18 @@ export function ensureBuild(node) {
   writeFileSync(stamp, '');
 }
 
+/** Brokers and the like are wanted as programs: Debian would start each as a service, on ports that the agent uses. */
+function withoutServices(install) {
+  const policy = '/usr/sbin/policy-rc.d';
+  if (existsSync(policy)) return install();
+  writeFileSync(policy, '#!/bin/sh\nexit 101\n', { mode: 0o755 });
+  try {
+    return install();
+  } finally {
+    rmSync(policy);
+  }
+}
+
 /** Debian packages; only root may install them, others are told what is missing. */
 export function ensureSystemPackages(groups) {
   if (process.platform !== 'linux' || spawnSync('dpkg-query', ['--version']).status !== 0) {
@@ -141,6 +154,8 @@ export function ensureSystemPackages(groups) {
   }
   say(`installing system packages: ${missing.join(' ')}`);
   const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
-  run('apt-get', ['-q', 'update'], { env });
-  run('apt-get', ['-q', '-y', '--no-install-recommends', 'install', ...missing], { env });
+  withoutServices(() => {
+    run('apt-get', ['-q', 'update'], { env });
+    run('apt-get', ['-q', '-y', '--no-install-recommends', 'install', ...missing], { env });
+  });
 }
