@@ -46,8 +46,8 @@ export class Answers {
   #pendingBytes = 0;
 
   constructor(options: AnswersOptions, deps: AnswersDeps) {
-    this.#limit = options.limit ?? 4096;
-    this.#limitBytes = options.limitBytes ?? 8_388_608;
+    this.#limit = options.limit ?? 1024;
+    this.#limitBytes = options.limitBytes ?? 4_194_304;
     this.#patienceMs = options.patienceMs ?? 300_000;
     this.#deps = deps;
   }

@@ -207,11 +207,11 @@ describe('Commands', () => {
     await settle();
     open();
     await settle();
-    expect(one.replies()).toHaveLength(2050);
-    expect(brief(one).slice(2048)).toEqual(['p accepted', 'p succeeded']);
+    expect(one.replies()).toHaveLength(514);
+    expect(brief(one).slice(512)).toEqual(['p accepted', 'p succeeded']);
     await clock.pass(60_000);
     expect(events(one).map(([code, , count]) => [code, count])).toEqual([
-      ['command_unanswered', 951],
+      ['command_unanswered', 2487],
       ['command_unanswered', 1],
     ]);
   });
