@@ -78,7 +78,7 @@ async function bare(): Promise<DrainRun> {
   const store = Store.open(storeOptions(stateDir), deps);
   const messages = store.outbox
     .next(Number.MAX_SAFE_INTEGER, new Set())
-    .map(({ payload }) => sendable(payload, Date.now(), true));
+    .map(({ payload }) => sendable(payload, new Date().toISOString(), true));
   store.close();
   const client = connect(url, { protocolVersion: 5, clientId: `bench-${randomUUID()}` });
   await new Promise((resolve) => client.once('connect', resolve));

@@ -1,4 +1,4 @@
-import type { Clock } from '../clock.ts';
+import { isoTime, type Clock } from '../clock.ts';
 import { AgentError, asAgentError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import { Backoff } from '../retry.ts';
@@ -7,7 +7,7 @@ import { OutboxLane } from './outbox-lane.ts';
 import { Pace } from './pace.ts';
 import { sendable } from './sendable.ts';
 import { Settlement } from './settlement.ts';
-import type { Link } from './types.ts';
+import type { Link, PublishOptions } from './types.ts';
 
 export interface ForwarderOptions {
   /** Messages without a PUBACK at a time, at most. The link allows fewer where the broker does. */
@@ -32,6 +32,8 @@ export interface ForwarderDeps {
 /** Losses of the link over one and the same message, sent alone, before it is set aside. */
 const STRIKES = 5;
 const PAUSE = { minMs: 1000, maxMs: 30_000, resetAfterMs: 0 };
+const BULK: PublishOptions = { qos: 1, retain: false, bulk: true };
+const URGENT: PublishOptions = { qos: 1, retain: false, bulk: false };
 const EVERYTHING = Number.MAX_SAFE_INTEGER;
 
 /** A message that is with the broker. */
@@ -73,6 +75,8 @@ export class Forwarder {
   #waiting = false;
   #wakeScheduled = false;
   #round = 0;
+  /** The time of the last message, as text: many go within one millisecond. */
+  #now = { atMs: Number.NaN, text: '' };
   #watching = false;
   #signal: AbortSignal | null = null;
 
@@ -166,13 +170,17 @@ export class Forwarder {
     this.#suspectInFlight = alone;
     if (!this.#watching) void this.#watch();
     const topic = historical ? entry.topic.replace(/observation$/, 'backfill') : entry.topic;
-    const payload =
-      entry.stream === 'events' ? entry.payload : sendable(entry.payload, publishedAtMs, historical);
-    this.#deps.link.publish(topic, payload, { qos: 1, retain: false, bulk: historical }).then(
+    this.#deps.link.publish(topic, this.#payload(flight), historical ? BULK : URGENT).then(
       () => this.#landed(flight, null),
       (thrown: unknown) => this.#landed(flight, asAgentError(thrown)),
     );
     return !alone;
+  }
+
+  #payload({ entry, publishedAtMs, historical }: Flight): string {
+    if (entry.stream === 'events') return entry.payload;
+    if (this.#now.atMs !== publishedAtMs) this.#now = { atMs: publishedAtMs, text: isoTime(publishedAtMs) };
+    return sendable(entry.payload, this.#now.text, historical);
   }
 
   #landed(flight: Flight, error: AgentError | null): void {

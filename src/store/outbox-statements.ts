@@ -19,7 +19,10 @@ interface Window {
 
 /** The event that tells of drops: the one message that no bound takes. */
 const TELLS_OF_DROPS = `'event/outbox_dropped'`;
-const FOUND = 'row_id, stream, seq, octet_length(payload) AS bytes, requeued';
+const FOUND = 'row_id, stream, seq, size_bytes AS bytes, requeued';
+/** The payload of a row of the outbox, which for a stored record is that of the record. */
+export const PAYLOAD = `CASE WHEN payload <> '' THEN payload ELSE coalesce(
+    (SELECT r.payload FROM observations r WHERE r.camera = substr(stream, 8) AND r.seq = outbox.seq), '') END`;
 
 /** The camera of a stream `camera:{id}`; null for the events. */
 export function cameraOf(stream: string): string | null {
@@ -29,7 +32,7 @@ export function cameraOf(stream: string): string | null {
 export function prepareOutbox(db: Database.Database) {
   const window = 'row_id > @afterRowId AND row_id <= @upToRowId ORDER BY row_id LIMIT @limit';
   // As entries, so that no row is copied.
-  const rows = `SELECT row_id AS rowId, topic, stream, seq, payload,
+  const rows = `SELECT row_id AS rowId, topic, stream, seq, ${PAYLOAD} AS payload,
       created_mono_ms AS createdMonoMs, created_at_ms AS createdAtMs FROM outbox`;
   return {
     newest: db.prepare<[], { row_id: number }>('SELECT row_id FROM outbox ORDER BY row_id DESC LIMIT 1'),
@@ -42,7 +45,10 @@ export function prepareOutbox(db: Database.Database) {
     setBytes: db.prepare<[number]>(
       `INSERT INTO counters VALUES ('outbox_bytes', ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value`,
     ),
-    insert: db.prepare('INSERT INTO outbox VALUES (?, ?, ?, ?, ?, ?, ?, ?)'),
+    insert: db.prepare(
+      `INSERT INTO outbox (row_id, stream, seq, topic, payload, size_bytes, created_mono_ms, created_at_ms, requeued)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+    ),
     all: db.prepare<[Window], OutboxEntry>(`${rows} WHERE ${window}`),
     cameras: db.prepare<[Window], OutboxEntry>(
       `${rows} WHERE stream <> 'events' AND requeued = 0 AND ${window}`,
@@ -76,19 +82,23 @@ export function prepareOutbox(db: Database.Database) {
     },
     reject: db.prepare<[string, number, number]>(
       `INSERT INTO rejected (stream, seq, topic, payload, reason, rejected_at_ms)
-       SELECT stream, seq, topic, payload, ?, ? FROM outbox WHERE row_id = ?`,
+       SELECT stream, seq, topic, ${PAYLOAD}, ?, ? FROM outbox WHERE row_id = ?`,
     ),
     boundRejected: db.prepare<[number]>(
       'DELETE FROM rejected WHERE row_id <= (SELECT max(row_id) FROM rejected) - ?',
     ),
     eventRow: db.prepare<[number], { row_id: number; bytes: number }>(
-      `SELECT row_id, octet_length(payload) AS bytes FROM outbox WHERE stream = 'events' AND seq = ?`,
+      `SELECT row_id, size_bytes AS bytes FROM outbox WHERE stream = 'events' AND seq = ?`,
     ),
     waitingRow: db.prepare<[string, number], OutboxEntry>(`${rows} WHERE stream = ? AND seq = ?`),
-    retime: db.prepare<[string, number, number]>(
-      'UPDATE outbox SET payload = ?, created_at_ms = ? WHERE row_id = ?',
+    // A stored record is mended where it is kept.
+    retime: db.prepare<[string, number, number, number]>(
+      `UPDATE outbox SET payload = CASE WHEN payload = '' THEN '' ELSE ? END, size_bytes = ?, created_at_ms = ?
+       WHERE row_id = ?`,
     ),
-    amend: db.prepare<[string, number]>('UPDATE outbox SET payload = ? WHERE row_id = ?'),
+    amend: db.prepare<[string, number, number]>(
+      'UPDATE outbox SET payload = ?, size_bytes = ? WHERE row_id = ?',
+    ),
     stored: db.prepare<[string, number, number, number], { seq: number; waiting: number; payload: string }>(
       `SELECT o.seq, EXISTS (SELECT 1 FROM outbox q WHERE q.stream = 'camera:' || o.camera AND q.seq = o.seq) AS waiting,
               o.payload

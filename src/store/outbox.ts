@@ -40,6 +40,15 @@ export interface Retimed {
   readonly createdAtMs: number;
 }
 
+interface Message {
+  readonly stream: string;
+  readonly seq: number;
+  readonly topic: string;
+  readonly payload: string;
+}
+
+const AGAIN = { stored: true, requeued: true };
+
 /**
  * The queue to the broker, on the disk. A row leaves in exactly one of three ways: accepted, rejected (kept aside), or
  * dropped by the bound on count, bytes or age, oldest first, in the transaction that counts it. What is with the broker
@@ -88,9 +97,12 @@ export class SqliteOutbox implements Outbox {
     return this.#revision;
   }
 
-  /** Queues a message and keeps the bounds; call it in the transaction that stores the record. */
-  enqueue(message: { stream: string; seq: number; topic: string; payload: string }): void {
-    this.#insert(message, false);
+  /**
+   * Queues a message and keeps the bounds; call it in the transaction that stores the record. `stored`: the payload is
+   * that of a stored observation, and is not kept twice.
+   */
+  enqueue(message: Message, options: { readonly stored?: boolean } = {}): void {
+    this.#insert(message, { stored: options.stored ?? false, requeued: false });
     this.#keepBounds();
     this.#deps.writer.afterCommit(this.#announce);
   }
@@ -99,8 +111,9 @@ export class SqliteOutbox implements Outbox {
   amendEvent(seq: number, payload: string): boolean {
     const row = this.#statements.eventRow.get(seq);
     if (!row || this.#held.has(row.row_id)) return false;
-    this.#statements.amend.run(payload, row.row_id);
-    this.#addBytes(Buffer.byteLength(payload) - row.bytes);
+    const sizeBytes = Buffer.byteLength(payload);
+    this.#statements.amend.run(payload, sizeBytes, row.row_id);
+    this.#addBytes(sizeBytes - row.bytes);
     this.#revision += 1;
     return true;
   }
@@ -110,8 +123,9 @@ export class SqliteOutbox implements Outbox {
     const row = this.#statements.waitingRow.get(stream, seq);
     if (!row || this.#held.has(row.rowId)) return false;
     const { payload, createdAtMs } = mend(row.payload, row.createdAtMs);
-    this.#statements.retime.run(payload, createdAtMs, row.rowId);
-    this.#addBytes(Buffer.byteLength(payload) - Buffer.byteLength(row.payload));
+    const sizeBytes = Buffer.byteLength(payload);
+    this.#statements.retime.run(payload, sizeBytes, createdAtMs, row.rowId);
+    this.#addBytes(sizeBytes - Buffer.byteLength(row.payload));
     this.#revision += 1;
     return true;
   }
@@ -178,7 +192,7 @@ export class SqliteOutbox implements Outbox {
         }
         seen.push(seq);
         if (waiting !== 0) continue;
-        this.#insert({ stream, seq, topic: `camera/${camera}/observation`, payload }, true);
+        this.#insert({ stream, seq, topic: `camera/${camera}/observation`, payload }, AGAIN);
         queued += 1;
       }
       if (queued > 0) this.#deps.writer.afterCommit(this.#announce);
@@ -230,22 +244,24 @@ export class SqliteOutbox implements Outbox {
 
   readonly #announce = (): void => this.#listener?.();
 
-  #insert(message: { stream: string; seq: number; topic: string; payload: string }, requeued: boolean): void {
+  #insert(message: Message, { stored, requeued }: { stored: boolean; requeued: boolean }): void {
     const { clock } = this.#deps;
+    const sizeBytes = Buffer.byteLength(message.payload);
     this.#newestRowId += 1;
     this.#statements.insert.run(
       this.#newestRowId,
       message.stream,
       message.seq,
       message.topic,
-      message.payload,
+      stored ? '' : message.payload,
+      sizeBytes,
       clock.monoMs(),
       Math.round(clock.nowMs()),
       requeued ? 1 : 0,
     );
     this.#depth += 1;
     if (cameraOf(message.stream) === null) this.#events += 1;
-    this.#addBytes(Buffer.byteLength(message.payload));
+    this.#addBytes(sizeBytes);
   }
 
   /** Other bounds; what is above them goes with the next message that comes. */

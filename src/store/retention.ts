@@ -20,6 +20,9 @@ const FREED_SHARE = 0.2;
 /** Pages that a few records and the deleting of others take. */
 const CRAMPED_PAGES = 64;
 
+const SENT = `NOT EXISTS (SELECT 1 FROM outbox q
+  WHERE q.stream = 'camera:' || observations.camera AND q.seq = observations.seq)`;
+
 export interface RetentionOptions {
   readonly path: string;
   readonly retentionDays: number;
@@ -75,7 +78,8 @@ export class Retention {
     ];
     this.#oldest = [
       oldest('bursts', 'row_id', unlabelled),
-      oldest('observations', 'row_id'),
+      // One that waits is kept by the queue: to delete it would free nothing.
+      oldest('observations', 'row_id', SENT),
       oldest('events', 'seq'),
       oldest('rejected', 'row_id'),
     ];

@@ -1,4 +1,5 @@
 import Database from 'better-sqlite3';
+import { PAYLOAD } from './outbox-statements.ts';
 import type { BurstRow, LabelRow } from './rows.ts';
 
 /** What could still be read from a broken file: people's readings, which nobody can measure again. */
@@ -57,7 +58,7 @@ export function salvageUnsent(path: string, take: (row: UnsentRow) => void): voi
     for (const rowId of [...ids].sort((a, b) => a - b))
       each<UnsentRow>(
         db,
-        `SELECT row_id, stream, seq, topic, payload FROM outbox NOT INDEXED WHERE row_id = ${String(rowId)}`,
+        `SELECT row_id, stream, seq, topic, ${PAYLOAD} AS payload FROM outbox NOT INDEXED WHERE row_id = ${String(rowId)}`,
         (row) => {
           if (isWhole(row)) take(row);
         },

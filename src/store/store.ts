@@ -226,7 +226,8 @@ export class Store {
       const payload = JSON.stringify(record);
       this.observations.insert(record, payload);
       this.#bursts.remember(record.camera, record.id, Date.parse(record.captured_at), memory);
-      this.#queue.enqueue({ stream, seq, topic: `camera/${record.camera}/observation`, payload });
+      const topic = `camera/${record.camera}/observation`;
+      this.#queue.enqueue({ stream, seq, topic, payload }, { stored: true });
       if (!record.clock.synced) this.#rememberTimes(record, stream);
       return record;
     });

@@ -16,10 +16,20 @@ END;
 ALTER TABLE outbox ADD COLUMN requeued INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX outbox_requeued ON outbox (row_id) WHERE requeued = 1;
 
+-- A record is kept once: its row in the queue has an empty payload, and takes that of the record. When the record is
+-- deleted while it waits, the queue takes the payload over, so that retention never touches what was not sent.
+ALTER TABLE outbox ADD COLUMN size_bytes INTEGER NOT NULL DEFAULT 0;
+UPDATE outbox SET size_bytes = octet_length(payload);
+
+CREATE TRIGGER outbox_keeps BEFORE DELETE ON observations BEGIN
+  UPDATE outbox SET payload = old.payload
+  WHERE stream = 'camera:' || old.camera AND seq = old.seq AND payload = '';
+END;
+
 -- A record waits once at most.
 CREATE UNIQUE INDEX outbox_numbers ON outbox (stream, seq);
 
 -- Size of all payloads that wait, and the drops that an event has told of.
 INSERT INTO counters
-  SELECT 'outbox_bytes', coalesce(sum(octet_length(payload)), 0) FROM outbox WHERE TRUE
+  SELECT 'outbox_bytes', coalesce(sum(size_bytes), 0) FROM outbox WHERE TRUE
   ON CONFLICT (name) DO UPDATE SET value = excluded.value;
