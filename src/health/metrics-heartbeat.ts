@@ -97,10 +97,10 @@ export const HEARTBEAT_METRICS: readonly HeartbeatMetric[] = [
     name: 'inference_latency_seconds',
     type: 'gauge',
     help: 'Time of one analysis: median and 95th percentile of the last ones.',
-    labels: ['quantile'],
+    labels: ['percentile'],
     samples: ({ inference }) => [
-      [{ quantile: '0.5' }, seconds(inference.p50_ms)],
-      [{ quantile: '0.95' }, seconds(inference.p95_ms)],
+      [{ percentile: '50' }, seconds(inference.p50_ms)],
+      [{ percentile: '95' }, seconds(inference.p95_ms)],
     ],
   },
   {

@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
@@ -9,6 +10,7 @@ import type { OutboxEntry, OutboxStats } from '../../../src/store/types.ts';
 import { CannedAgent, observation } from '../../fixtures/agent-api.ts';
 import { readExposition, valueOf } from '../../fixtures/exposition.ts';
 
+const hasPromtool = spawnSync('promtool', ['--version']).status === 0;
 const AT = Date.UTC(2026, 4, 1, 12);
 const canned = new CannedAgent();
 const camera = {
@@ -57,6 +59,18 @@ describe('metrics', () => {
     expect(series(await read())).toBe(series(families));
   });
 
+  it.skipIf(!hasPromtool)('are liked by promtool (needs the package prometheus)', async () => {
+    const { metrics } = await open({ degraded: ['link_down'] }, { oldestAgeS: 1 });
+    metrics.observed(observation);
+    metrics.requested('GET', '/live', 200, 1);
+    const { status, stdout, stderr } = spawnSync('promtool', ['check', 'metrics'], {
+      input: await metrics.text(),
+      encoding: 'utf8',
+    });
+    expect(stdout + stderr).toBe('');
+    expect(status).toBe(0);
+  });
+
   it('say what the heartbeat says, in base units', async () => {
     const { read } = await open(
       {
@@ -77,7 +91,7 @@ describe('metrics', () => {
     expect(value('disk_available_bytes')).toBe(2 ** 31);
     expect(value('disk_used_ratio')).toBe(0.25);
     expect(value('disk_written_bytes_per_second')).toBeCloseTo(0.001 * 2 ** 20);
-    expect(value('inference_latency_seconds', { quantile: '0.95' })).toBe(0.012);
+    expect(value('inference_latency_seconds', { percentile: '95' })).toBe(0.012);
     expect(value('vision_restarts_total')).toBe(3);
     expect(value('outbox_messages')).toBe(7);
     expect(value('outbox_dropped_messages_total')).toBe(5);
