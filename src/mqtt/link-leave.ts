@@ -21,14 +21,9 @@ export async function heard(say: Promise<void>, clock: Clock, withinMs: number):
   return outcome;
 }
 
-/** Ends a connection when what is on its way has arrived. The broker sends the will, which the next birth mends. */
-export async function retire(
-  session: Session,
-  reason: string,
-  clock: Clock,
-  over: AbortSignal,
-): Promise<void> {
+/** Ends a connection when what is on its way has arrived, or after a while. The broker sends the will, which the next birth mends. */
+export async function retire(session: Session, reason: string, clock: Clock): Promise<void> {
   const untilMs = clock.monoMs() + RETIRE_WITHIN_MS;
-  while (session.pending > 0 && clock.monoMs() < untilMs) await clock.sleep(RETIRE_LOOK_MS, over);
+  while (session.pending > 0 && clock.monoMs() < untilMs) await clock.sleep(RETIRE_LOOK_MS);
   session.drop(reason);
 }

@@ -1,16 +1,22 @@
 import type { Clock } from '../clock.ts';
 import type { Status } from '../contract/states.ts';
-import type { Received } from './session.ts';
+import type { Received } from './session-inbox.ts';
 import { foreignStatus, readStatus } from './status-message.ts';
 
 /** A stale status is mended at most this often. */
 const REPAIR_EVERY_MS = 2000;
 
+/**
+ * What gives another agent away: it spoke while this one was away (`absence`) or is there (`status`), it uses this one's
+ * client id (`subscription`), or the broker says so (`disconnect`).
+ */
+export type Sign = 'absence' | 'status' | 'subscription' | 'disconnect';
+
 export interface Sighting {
   /** `online` has to be said again. */
   readonly stale: boolean;
   /** Session of another agent that lives under this device's name or client id, and what gave it away. */
-  readonly foreign: { readonly session: string; readonly sign: string } | null;
+  readonly foreign: { readonly session: string; readonly sign: Sign } | null;
 }
 
 const NOTHING: Sighting = { stale: false, foreign: null };
@@ -68,7 +74,7 @@ export class StatusWatch {
     // Two that are both there would shout each other down for ever.
     const alive = session !== null && (shown?.state === 'online' || shown?.state === 'starting');
     return {
-      foreign: session === null ? null : { session, sign: 'status' },
+      foreign: session === null ? null : { session, sign: this.#saidOnline ? 'status' : 'absence' },
       stale: !alive && this.#mayRepair(),
     };
   }

@@ -1,4 +1,5 @@
 import type { Clock } from '../clock.ts';
+import { isAbort } from '../errors.ts';
 import type { Credentials } from './link-files.ts';
 import type { LinkCredentials } from './link-credentials.ts';
 import type { LinkTroubles } from './link-troubles.ts';
@@ -14,7 +15,7 @@ export class LinkTending {
   readonly #clock: Clock;
   readonly #credentials: LinkCredentials;
   readonly #troubles: LinkTroubles;
-  readonly #waitingLookMs: number;
+  readonly #lookEveryMs: number;
 
   constructor(
     options: { readonly lookEveryMs: number },
@@ -24,7 +25,7 @@ export class LinkTending {
       readonly troubles: LinkTroubles;
     },
   ) {
-    this.#waitingLookMs = Math.min(options.lookEveryMs, WAITING_LOOK_MS);
+    this.#lookEveryMs = options.lookEveryMs;
     this.#clock = deps.clock;
     this.#credentials = deps.credentials;
     this.#troubles = deps.troubles;
@@ -37,11 +38,27 @@ export class LinkTending {
     this.#troubles.certificates(inUse?.validity ?? null, broker, this.#clock.nowMs());
   }
 
-  /** True when the certificate in use comes to its end and there is one that holds for longer. */
-  isOutlived({ validity, digest }: Credentials): boolean {
-    const next = this.#credentials.next();
-    if (next.digest === digest || !validity || !next.validity) return false;
-    return isExpiring(validity, this.#clock.nowMs()) && next.validity.untilMs > validity.untilMs;
+  /**
+   * Judges a connection again and again. Resolves with true when its certificate comes to its end and there is one that
+   * holds for longer, with false when the connection is over.
+   */
+  async outlived(
+    connection: { readonly credentials: Credentials; readonly broker: Validity | null },
+    over: AbortSignal,
+    onLook: () => void,
+  ): Promise<boolean> {
+    const { credentials, broker } = connection;
+    try {
+      for (;;) {
+        this.judge(credentials, broker);
+        if (this.#isOutlived(credentials)) return true;
+        await this.#clock.sleep(this.#lookEveryMs, over);
+        onLook();
+      }
+    } catch (thrown) {
+      if (!isAbort(thrown)) throw thrown;
+      return false;
+    }
   }
 
   /** Waits; less when new credentials come, or the clock is set: what was refused may be taken now. */
@@ -51,10 +68,16 @@ export class LinkTending {
     const untilMs = clock.monoMs() + delayMs;
     const driftMs = clock.nowMs() - clock.monoMs();
     for (let leftMs = delayMs; leftMs > 0; leftMs = untilMs - clock.monoMs()) {
-      await clock.sleep(Math.min(leftMs, this.#waitingLookMs), signal);
+      await clock.sleep(Math.min(leftMs, this.#lookEveryMs, WAITING_LOOK_MS), signal);
       this.#credentials.look();
       if (this.#credentials.newest?.digest !== digest) return;
       if (Math.abs(clock.nowMs() - clock.monoMs() - driftMs) > CLOCK_STEP_MS) return;
     }
+  }
+
+  #isOutlived({ validity, digest }: Credentials): boolean {
+    const next = this.#credentials.next();
+    if (next.digest === digest || !validity || !next.validity) return false;
+    return isExpiring(validity, this.#clock.nowMs()) && next.validity.untilMs > validity.untilMs;
   }
 }

@@ -4,6 +4,7 @@ import type { EventDraft, RaiseEvent } from '../store/types.ts';
 import { Overlong, type ConnectFailure } from './connect-failure.ts';
 import * as events from './link-events.ts';
 import { goodbye, type Goodbye } from './link-goodbye.ts';
+import type { Sign } from './link-status.ts';
 import { isExpiring, type Validity } from './link-validity.ts';
 import type { LinkTrouble } from './types.ts';
 
@@ -26,6 +27,7 @@ export class LinkTroubles {
   readonly #toldMonoMs = new Map<string, number>();
   #refused = false;
   #contestedMonoMs = -Infinity;
+  #foughtMonoMs = -Infinity;
   #commandsRefused = false;
   #deviceExpiring = false;
   #brokerExpiring = false;
@@ -42,7 +44,7 @@ export class LinkTroubles {
   codes(): readonly LinkTrouble[] {
     const all: readonly (readonly [boolean, LinkTrouble])[] = [
       [this.#refused, 'link_refused'],
-      [this.contested, 'link_contested'],
+      [this.#clock.monoMs() - this.#contestedMonoMs < HOUR_MS, 'link_contested'],
       [this.#commandsRefused, 'commands_refused'],
       [this.#deviceExpiring, 'certificate_expiring:device'],
       [this.#brokerExpiring, 'certificate_expiring:broker'],
@@ -89,13 +91,14 @@ export class LinkTroubles {
     return why;
   }
 
-  /** Another agent was seen under this identity within the last hour. */
-  get contested(): boolean {
-    return this.#clock.monoMs() - this.#contestedMonoMs < HOUR_MS;
+  /** Another agent threw this one out within the last hour, as far as can be told. */
+  get fought(): boolean {
+    return this.#clock.monoMs() - this.#foughtMonoMs < HOUR_MS;
   }
 
-  takenOver(sign: string, foreignSession: string | null): void {
+  takenOver(sign: Sign, foreignSession: string | null): void {
     this.#contestedMonoMs = this.#clock.monoMs();
+    if (sign !== 'status') this.#foughtMonoMs = this.#contestedMonoMs;
     this.#tell('taken_over', events.takenOver(this.#clientId, sign, foreignSession));
   }
 

@@ -14,7 +14,8 @@ import { LinkTroubles } from './link-troubles.ts';
 import { DEFAULT_TUNING, type LinkTuning } from './link-tuning.ts';
 import { LinkWaits } from './link-waits.ts';
 import { RetainedStates } from './retained-states.ts';
-import { Session, type Received } from './session.ts';
+import type { Received } from './session-inbox.ts';
+import { Session } from './session.ts';
 import { statusMessage } from './status-message.ts';
 import type { Link, LinkStats, PublishOptions, StateOptions } from './types.ts';
 
@@ -185,7 +186,7 @@ export class MqttLink implements Link {
     this.#forget = session.overlong;
     const stable = this.#deps.clock.monoMs() - sinceMonoMs >= this.#tuning.backoff.resetAfterMs;
     const pace = this.#brokers.lost(stable, why);
-    return this.#waits.nextMs(this.#troubles.contested ? 'contested' : pace);
+    return this.#waits.nextMs(this.#troubles.fought ? 'contested' : pace);
   }
 
   /** Birth, then life until the connection is over. Tells why it ended. */
@@ -207,7 +208,10 @@ export class MqttLink implements Link {
       this.#online = true;
       this.#connectedSinceMs = clock.nowMs();
       log.info({ broker: session.broker, protocolVersion: session.protocolVersion }, 'connected');
-      renewal = this.#tend(session, credentials, over.signal).catch(() => false);
+      renewal = this.#tend(session, credentials, over.signal).catch((thrown: unknown) => {
+        log.error({ err: thrown }, 'the link is no longer looked after');
+        return false;
+      });
       if (!signal.aborted) onConnected?.();
     } catch (error) {
       session.drop(error instanceof Error ? error.message : 'birth failed');
@@ -242,17 +246,13 @@ export class MqttLink implements Link {
 
   /** Looks after certificates and states while the link is up. True when it ended the connection to renew it. */
   async #tend(session: Session, credentials: Credentials, over: AbortSignal): Promise<boolean> {
-    const { clock } = this.#deps;
-    for (;;) {
-      this.#tending.judge(credentials, session.brokerValidity);
-      await clock.sleep(this.#tuning.lookEveryMs, over);
-      this.#states.publishPostponed(this.#publisher(session));
-      if (!this.#tending.isOutlived(credentials)) continue;
-      // Nothing new is sent; what is on its way may arrive.
-      this.#online = false;
-      await retire(session, 'the certificate of the device was renewed', clock, over);
-      return true;
-    }
+    const connection = { credentials, broker: session.brokerValidity };
+    const look = (): void => this.#states.publishPostponed(this.#publisher(session));
+    if (!(await this.#tending.outlived(connection, over, look))) return false;
+    // Nothing new is sent; what is on its way may arrive.
+    this.#online = false;
+    await retire(session, 'the certificate of the device was renewed', this.#deps.clock);
+    return true;
   }
 
   #receive(session: Session, message: Received): void {

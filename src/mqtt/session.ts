@@ -1,23 +1,14 @@
-import { Socket } from 'node:net';
-import { TLSSocket } from 'node:tls';
-import { connect, type IClientPublishOptions, type IConnackPacket, type MqttClient } from 'mqtt';
+import type { IClientPublishOptions, IConnackPacket, MqttClient } from 'mqtt';
 import type { Clock } from '../clock.ts';
 import { AgentError } from '../errors.ts';
 import { brokerName } from './broker-url.ts';
-import { clientOptions, type SessionOptions } from './client-options.ts';
-import { HungUp, Overlong, publishFailure } from './connect-failure.ts';
-import { validityOf, type Validity } from './link-validity.ts';
-import { PacketLimit } from './packet-limit.ts';
+import type { SessionOptions } from './client-options.ts';
+import { Overlong, publishFailure } from './connect-failure.ts';
+import type { Validity } from './link-validity.ts';
 import { SendWindow } from './send-window.ts';
+import type { Inbox, Received } from './session-inbox.ts';
+import { answer, openClient, validityOfPeer } from './session-opening.ts';
 import type { PublishOptions } from './types.ts';
-
-export interface Received {
-  readonly topic: string;
-  readonly payload: Uint8Array;
-  readonly retain: boolean;
-  readonly responseTopic: string | null;
-  readonly correlationData: Uint8Array | null;
-}
 
 /** A request to the broker that waits for its answer. */
 interface Request {
@@ -28,8 +19,6 @@ interface Request {
 
 /** Room for topic, header and properties beside the payload of a packet, bytes. */
 const PACKET_OVERHEAD = 512;
-/** A broker that sends more in one packet is not listened to: what comes in is gathered in memory. */
-const LARGEST_INCOMING_BYTES = 1_048_576;
 const FORCED_END_MS = 500;
 
 /**
@@ -64,16 +53,7 @@ export class Session {
   /** Rejects with what went wrong, to be sorted by `connectFailure`; nothing is left open then. */
   static async connect(options: SessionOptions, clock: Clock, signal: AbortSignal): Promise<Session> {
     signal.throwIfAborted();
-    const client = connect(options.url, clientOptions(options));
-    // An error event without a listener would end the process.
-    client.on('error', () => undefined);
-    // What waited at the broker comes right behind the CONNACK, before anyone can listen.
-    const inbox = new Inbox(client);
-    // A small packet must not wait for the acknowledgement of the one before: 40 ms each on most systems.
-    if (client.stream instanceof Socket) client.stream.setNoDelay(true);
-    const limit = new PacketLimit(LARGEST_INCOMING_BYTES);
-    limit.on('error', () => client.emit('error', new Overlong()));
-    client.stream.pipe(limit).resume();
+    const { client, inbox } = openClient(options);
     try {
       return await answer(
         client,
@@ -286,61 +266,6 @@ function propertiesOf({ expiryS, correlationData }: PublishOptions): IClientPubl
     ...(expiryS === undefined ? {} : { messageExpiryInterval: Math.ceil(expiryS) }),
     ...(correlationData === undefined ? {} : { correlationData: Buffer.from(correlationData) }),
   };
-}
-
-/** What is made of the CONNACK; rejects with why there is none. */
-function answer<T>(
-  client: MqttClient,
-  options: SessionOptions,
-  signal: AbortSignal,
-  make: (connack: IConnackPacket) => T,
-): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const silent = new AgentError('mqtt_timeout', 'the broker did not answer', {
-      context: { broker: brokerName(options.url) },
-    });
-    const timer = setTimeout(() => finish(() => reject(silent)), options.connectTimeoutMs);
-    const onAbort = (): void => finish(() => reject(signal.reason as Error));
-    const finish = (settle: () => void): void => {
-      clearTimeout(timer);
-      signal.removeEventListener('abort', onAbort);
-      settle();
-    };
-    signal.addEventListener('abort', onAbort, { once: true });
-    client.once('connect', (connack) => finish(() => resolve(make(connack))));
-    client.once('error', (error) => finish(() => reject(error)));
-    client.once('close', () => finish(() => reject(new HungUp('closed before CONNACK'))));
-  });
-}
-
-function validityOfPeer({ stream }: MqttClient): Validity | null {
-  const certificate = stream instanceof TLSSocket ? stream.getPeerX509Certificate() : undefined;
-  return certificate ? validityOf(certificate) : null;
-}
-
-/** Incoming messages, kept until someone listens. */
-class Inbox {
-  #waiting: Received[] = [];
-  #listener: ((message: Received) => void) | null = null;
-
-  constructor(client: MqttClient) {
-    client.on('message', (topic, payload, packet) => {
-      const message: Received = {
-        topic,
-        payload,
-        retain: packet.retain,
-        responseTopic: packet.properties?.responseTopic ?? null,
-        correlationData: packet.properties?.correlationData ?? null,
-      };
-      if (this.#listener) this.#listener(message);
-      else this.#waiting.push(message);
-    });
-  }
-
-  listen(listener: (message: Received) => void): void {
-    this.#listener = listener;
-    for (const message of this.#waiting.splice(0)) listener(message);
-  }
 }
 
 /** Waits for a callback, but not longer than `ms`. */

@@ -175,6 +175,11 @@ describe('a broker that lets in and then', () => {
     );
   });
 
+  it('sends what is never to be released: QoS 2', async () => {
+    const message = Buffer.from([0x34, 6, 0, 1, 0x61, 0, 7, 0]);
+    await lives(brokerWith({ onConnected: (socket) => socket.write(message), puback: noRecords }));
+  });
+
   it('acknowledges what was never sent, and grants twice', async () => {
     const noise = [0x40, 2, 0x77, 0x77, 0x90, 4, 0x66, 0x66, 0, 1, 0xd0, 0];
     const gate = await gateTo(brokerWith({ onConnected: (socket) => socket.write(Buffer.from(noise)) }));

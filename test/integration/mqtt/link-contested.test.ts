@@ -43,7 +43,7 @@ describe('two agents under one identity', () => {
       const second = started(options('second'));
       await until(() => contested(first) || contested(second), 'the sighting');
       await until(() => contested(first) && contested(second), 'both sightings', 25_000);
-      for (const one of [first, second]) expect(told(one)).toEqual([['mqtt_taken_over', 'status']]);
+      for (const one of [first, second]) expect(told(one)).toEqual([['mqtt_taken_over', 'absence']]);
       expect(first.events[0]?.context['other_session']).toBe('second');
       expect(second.events[0]?.context['other_session']).toBe('first');
       const before = first.ups.length + second.ups.length;

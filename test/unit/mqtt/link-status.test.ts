@@ -38,12 +38,16 @@ describe('StatusWatch', () => {
   it('sees another agent by any later word, at a birth and between', () => {
     born('a', { state: 'stopped', session: 'other', at: at(1) });
     expect(watch.see(message({ state: 'online', session: 'other', at: at(2) })).foreign).toEqual(FOREIGN);
-    expect(born('a', { state: 'offline', session: 'other', at: at(3) })).toMatchObject({ foreign: FOREIGN });
+    expect(born('a', { state: 'offline', session: 'other', at: at(3) })).toMatchObject({
+      foreign: { ...FOREIGN, sign: 'absence' },
+    });
   });
 
   it('sees one where nothing stood at first', () => {
     born('a', null);
-    expect(born('a', { state: 'online', session: 'other', at: at(1) })).toMatchObject({ foreign: FOREIGN });
+    expect(born('a', { state: 'online', session: 'other', at: at(1) })).toMatchObject({
+      foreign: { ...FOREIGN, sign: 'absence' },
+    });
   });
 
   it('does not suspect a broker that hands out what it kept late', () => {
