@@ -10,6 +10,8 @@ interface Waiting {
 export class SendWindow {
   readonly #size: number;
   #used = 0;
+  /** Turns that were given and whose owners have not yet run: who comes now must not get in before them. */
+  #given = 0;
   readonly #urgent: Waiting[] = [];
   readonly #bulk: Waiting[] = [];
   #closed: { readonly reason: Error } | null = null;
@@ -20,7 +22,7 @@ export class SendWindow {
 
   /** True when the message may be sent at once; `release` must follow. */
   tryEnter(): boolean {
-    if (this.#closed || this.#used >= this.#size) return false;
+    if (this.#closed || this.#given > 0 || this.#used >= this.#size) return false;
     this.#used += 1;
     return true;
   }
@@ -28,17 +30,30 @@ export class SendWindow {
   /** Resolves when the message may be sent; `release` must follow. Rejects when the window is closed meanwhile. */
   enter(bulk: boolean): Promise<void> {
     if (this.#closed) return Promise.reject(this.#closed.reason);
-    if (this.tryEnter()) return Promise.resolve();
     return new Promise((resolve, reject) => {
       (bulk ? this.#bulk : this.#urgent).push({ resolve, reject });
+      if (this.#given === 0) this.#give();
     });
   }
 
   release(): void {
-    const next = this.#urgent.shift() ?? this.#bulk.shift();
-    // The turn is handed on; the count stays.
-    if (next) next.resolve();
-    else this.#used -= 1;
+    this.#used -= 1;
+    this.#give();
+  }
+
+  #give(): void {
+    while (this.#used < this.#size) {
+      const next = this.#urgent.shift() ?? this.#bulk.shift();
+      if (!next) return;
+      this.#used += 1;
+      this.#given += 1;
+      next.resolve();
+      // Runs right behind what waits for this turn.
+      queueMicrotask(() => {
+        this.#given -= 1;
+        if (this.#given === 0) this.#give();
+      });
+    }
   }
 
   close(reason: Error): void {

@@ -24,6 +24,28 @@ describe('SendWindow', () => {
     await window.enter(false);
   });
 
+  it('keeps the order when answers come in a bunch and someone new comes between two turns', async () => {
+    const window = new SendWindow(3);
+    for (let n = 0; n < 3; n += 1) expect(window.tryEnter()).toBe(true);
+    const turns: string[] = [];
+    const send = (name: string): void => {
+      if (window.tryEnter()) turns.push(name);
+      else void window.enter(false).then(() => turns.push(name));
+    };
+    send('first');
+    send('second');
+    window.release();
+    // Runs behind the turn of the first, before that of the second.
+    queueMicrotask(() => send('third'));
+    window.release();
+    window.release();
+    await settle();
+    expect(turns).toEqual(['first', 'second', 'third']);
+    expect(window.tryEnter()).toBe(false);
+    window.release();
+    expect(window.tryEnter()).toBe(true);
+  });
+
   it('turns away everyone when it is closed', async () => {
     const window = new SendWindow(1);
     await window.enter(false);
