@@ -16,6 +16,7 @@ import { asAgentError, isAbort } from './errors.ts';
 import { bootId } from './health/boot.ts';
 import { Heartbeat } from './health/heartbeat.ts';
 import { Liveness } from './health/liveness.ts';
+import { Metrics } from './health/metrics.ts';
 import type { ClockState } from './health/types.ts';
 import { Watchdog } from './health/watchdog.ts';
 import { HttpServer } from './http/server.ts';
@@ -68,9 +69,9 @@ const STOP_WITHIN_MS = 8_000;
 /** The running agent: camera to broker, from top to bottom. */
 export class Agent {
   readonly api: AgentApi;
-  readonly #stop: () => Promise<void>;
+  readonly #stop: (anew: boolean) => Promise<void>;
 
-  private constructor(api: AgentApi, stop: () => Promise<void>) {
+  private constructor(api: AgentApi, stop: (anew: boolean) => Promise<void>) {
     this.api = api;
     this.#stop = stop;
   }
@@ -104,7 +105,7 @@ export class Agent {
     // What must not be lost is stored first; everything else may come and go.
     const store = Store.open(
       { ...settings.store, stateDir: settings.stateDir, bootId: boot },
-      { clock, log: part('store') },
+      { clock, log: part('store'), onBroken: () => deps.onRestartWanted() },
     );
     closers.defer(() => store.close());
     const raise = store.raise;
@@ -165,6 +166,7 @@ export class Agent {
             onConnected: () => {
               forwarder.linkUp();
               discovery.linkUp();
+              metrics.connected();
               heartbeat.nudge();
             },
             onCommand: (name, packet) => commands.receive(name, packet),
@@ -172,7 +174,26 @@ export class Agent {
         ),
       { clock },
     );
-    const forwarder = new Forwarder({}, { link, outbox: store.outbox, clock, log: part('mqtt'), raise });
+    const metrics = await Metrics.open(
+      { agentVersion: version },
+      {
+        clock,
+        health: () => heartbeat.latest ?? firstHealth,
+        sources: { link: () => link.stats(), outbox: () => store.outbox.stats() },
+      },
+    );
+    metrics.start(signal);
+    const forwarder = new Forwarder(
+      { backfillPerS: settings.mqtt.backfillPerS },
+      {
+        link,
+        outbox: store.outbox,
+        clock,
+        log: part('mqtt'),
+        raise,
+        onAccepted: (entry, historical) => metrics.delivered(entry, historical),
+      },
+    );
 
     // Cameras.
     const beach = new Beach(
@@ -188,7 +209,15 @@ export class Agent {
           clock: time.wire(),
         }),
       },
-      { clock, log: part('camera'), store, raise, serving, link },
+      {
+        clock,
+        log: part('camera'),
+        store,
+        raise,
+        serving,
+        link,
+        onObservation: (observation) => metrics.observed(observation),
+      },
     );
     await serving.open(signal);
     await beach.open();
@@ -319,7 +348,7 @@ export class Agent {
       },
     );
     closers.defer(() => commands.stop());
-    const http = new HttpServer(settings.http, { api, log: part('http'), version });
+    const http = new HttpServer(settings.http, { api, log: part('http'), version, metrics });
     const { port } = await http.start();
     closers.defer(() => http.stop());
 
@@ -405,8 +434,9 @@ export class Agent {
       settings,
     );
 
-    return new Agent(api, async () => {
+    return new Agent(api, async (anew) => {
       state = 'stopped';
+      if (anew) watchdog?.startsAnew();
       detach();
       // The link goes first, so that `stopped` is said while there is still a connection.
       await within(STOP_WITHIN_MS, clock, link.stop());
@@ -416,9 +446,9 @@ export class Agent {
     });
   }
 
-  /** Says `stopped`, gives up the slot in hand, and releases everything. Bounded in time. */
-  stop(): Promise<void> {
-    return this.#stop();
+  /** Says `stopped`, gives up the slot in hand, and releases everything. Bounded in time. `anew`: to start again at once. */
+  stop(options: { readonly anew?: boolean } = {}): Promise<void> {
+    return this.#stop(options.anew ?? false);
   }
 }
 

@@ -5,6 +5,7 @@ import { Configuration } from '../config/configuration.ts';
 import { asAgentError, isAbort, type ErrorCode } from '../errors.ts';
 import { LevelledLog, standardOutput } from '../log.ts';
 import { RecentLog } from '../recent-log.ts';
+import { Backoff } from '../retry.ts';
 import { consoleSink } from './console.ts';
 import { configFile, type ConfigOptions } from './settings.ts';
 import { EXIT, type Terminal } from './terminal.ts';
@@ -19,6 +20,7 @@ export interface RunOptions extends ConfigOptions {
 const STILL_HELD: readonly ErrorCode[] = ['store_locked', 'mqtt_port_taken', 'http_listen'];
 const HELD_FOR_MS = 15_000;
 const TRY_AGAIN_MS = 500;
+const ANEW = { minMs: 200, maxMs: 60_000, resetAfterMs: 60_000 };
 
 /** Runs the agent until it is told to stop; it starts anew when it wants to. Resolves with the exit code. */
 export async function runAgent(
@@ -37,6 +39,7 @@ export async function runAgent(
   );
   const levels = new LevelledLog(configuration.settings.logLevel, recentLog);
   const { log } = levels;
+  const backoff = new Backoff(ANEW, { clock: systemClock });
   for (let again = false; ; again = true) {
     const restart = new AbortController();
     const start = (): Promise<Agent> => {
@@ -60,9 +63,12 @@ export async function runAgent(
     };
     const agent = await started(start, configuration, again, signal);
     if (agent === null) return EXIT.ok;
+    backoff.started();
     await aborted(AbortSignal.any([signal, restart.signal]));
     log.info(signal.aborted ? 'stopping' : 'starting anew');
-    await agent.stop();
+    await agent.stop({ anew: !signal.aborted });
+    // Whatever wants a new start again and again must not keep the machine busy with it.
+    if (!signal.aborted) await systemClock.sleep(backoff.nextMs(), signal).catch(() => undefined);
     if (!signal.aborted) continue;
     configuration.close();
     log.info('stopped');

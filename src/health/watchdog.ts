@@ -17,6 +17,7 @@ export class Watchdog {
   readonly #socket: NotifySocket;
   readonly #clock: Clock;
   readonly #isAlive: () => boolean;
+  #startsAnew = false;
 
   constructor(
     options: WatchdogOptions,
@@ -46,6 +47,12 @@ export class Watchdog {
     void this.#loop(signal);
   }
 
+  /** The end that comes is no end of the service: its manager would wait for that, and then enforce it. */
+  startsAnew(): void {
+    this.#startsAnew = true;
+    this.#socket.send('WATCHDOG=1');
+  }
+
   /** One line for `systemctl status`. */
   status(text: string): void {
     this.#socket.send(`STATUS=${text.replaceAll('\n', ' ')}`);
@@ -61,7 +68,7 @@ export class Watchdog {
     } catch {
       // Aborted: the service stops.
     }
-    this.#socket.send('STOPPING=1');
+    if (!this.#startsAnew) this.#socket.send('STOPPING=1');
     this.#socket.close();
   }
 }

@@ -75,6 +75,22 @@ describe('Watchdog', () => {
     await seen('STOPPING=1');
   });
 
+  it('does not say that the service stops when it only starts anew', async () => {
+    const address = join(dir.path, 'notify');
+    await receive(address);
+    const stop = new AbortController();
+    const watchdog = await Watchdog.open(
+      { NOTIFY_SOCKET: address, WATCHDOG_USEC: '60000000' },
+      { clock: systemClock, isAlive: () => true },
+    );
+    watchdog?.start(stop.signal);
+    watchdog?.startsAnew();
+    stop.abort();
+    await vi.waitUntil(() => lines.filter((line) => line === 'WATCHDOG=1').length >= 2, { timeout: 5_000 });
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    expect([...new Set(lines)].sort()).toEqual(['READY=1', 'WATCHDOG=1']);
+  });
+
   it('is not there unless it was asked for', async () => {
     const deps = { clock: systemClock, isAlive: () => true };
     expect(await Watchdog.open({}, deps)).toBeNull();
