@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { identifiedSchemas } from '../../src/contract/emit-schemas.ts';
 import { RunningAgent } from '../fixtures/agent.ts';
 import { readExposition, valueOf } from '../fixtures/exposition.ts';
 import { HomeAssistant } from '../fixtures/home-assistant.ts';
@@ -80,6 +81,10 @@ describe('the agent in Home Assistant', () => {
       ({ topic, payload }) => topic.endsWith('/status') && payload.includes('"online"'),
     );
     expect(online).toBeGreaterThan(topics.indexOf('model/state'));
+  });
+
+  it('says in info which schemas it speaks', () => {
+    expect(recorder.json('info')[0]?.['schemas']).toEqual([...identifiedSchemas().keys()].sort());
   });
 
   it('is shown with every entity, each with a value of its own out of real messages', async () => {

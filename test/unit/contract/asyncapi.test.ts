@@ -1,5 +1,7 @@
 import { readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { Ajv } from 'ajv';
+import { fullFormats } from 'ajv-formats/dist/formats.js';
 import { Parser, type AsyncAPIDocumentInterface } from '@asyncapi/parser';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { CHANNELS } from '../../../src/contract/channels.ts';
@@ -92,6 +94,25 @@ describe('the AsyncAPI document', () => {
 });
 
 describe('the schemas', () => {
+  it('mean in the document what they mean in the code', () => {
+    const document = asyncApiDocument({ base: 'a/b', keepAliveS: 1, sessionExpiryS: 2 });
+    const ajv = new Ajv({ strict: false, formats: fullFormats });
+    // Only its schemas are schemas: the references begin at the root all the same.
+    ajv.addSchema({ components: document['components'] }, 'asyncapi');
+    const fits = (name: string, value: unknown): boolean =>
+      ajv.validate({ $ref: `asyncapi#/components/schemas/${name}` }, value);
+    expect(fits('Observation', observation)).toBe(true);
+    expect(fits('Observation', { ...observation, extra: 1 })).toBe(false);
+    expect(fits('Observation', { ...observation, seq: null })).toBe(false);
+    // One that stands within another.
+    const answer = { id: '1', status: 'succeeded', duration_ms: 1 };
+    expect(fits('CaptureResult', { ...answer, result: observation })).toBe(true);
+    expect(fits('CaptureResult', { ...answer, result: { ...observation, wave: null } })).toBe(false);
+    expect(fits('CaptureCommand', { id: '1', args: { camera: 'north' } })).toBe(true);
+    expect(fits('CaptureCommand', { id: '1' })).toBe(false);
+    expect(fits('PingCommand', { id: '1' })).toBe(true);
+  });
+
   it('lie in docs/generated, one file each', () => {
     const ids = readdirSync(generated)
       .filter((name) => name.endsWith('.schema.json'))
