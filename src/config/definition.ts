@@ -117,6 +117,12 @@ export function settingsDefinition(refuse: Refuse = () => undefined): Group {
       ca: setting('mqtt.ca', null, is.text('a PEM file'), 'The certificates that the broker is checked by.'),
       cert: setting('mqtt.cert', null, is.text('a PEM file'), "This device's certificate; needs mqtt.key."),
       key: setting('mqtt.key', null, is.text('a PEM file'), "This device's private key; needs mqtt.cert."),
+      backfillPerS: setting(
+        'mqtt.backfillPerS',
+        50,
+        is.number(0, 100_000),
+        'The backlog is sent at so many records a second, so that a fleet does not flood its broker; 0: no limit.',
+      ),
       base: setting('mqtt.base', 'swellsight/v1', is.topicBase, 'The first levels of every topic.'),
       homeAssistant: {
         enabled: setting('mqtt.homeAssistant.enabled', false, is.flag, 'Announces itself to Home Assistant.'),
@@ -234,6 +240,12 @@ export function settingsDefinition(refuse: Refuse = () => undefined): Group {
           30,
           is.number(0.01, 3650),
           'Messages that waited longer are dropped and counted.',
+        ),
+        maxMb: setting(
+          'store.outbox.maxMb',
+          256,
+          is.integer(1, 1_048_576),
+          'All messages that wait may take so much; above it the oldest are dropped and counted.',
         ),
       },
     },

@@ -239,6 +239,8 @@ export interface Settings {
     readonly cert: string | null;
     readonly key: string | null;
     readonly base: string;
+    /** Records a second; 0: no limit. */
+    readonly backfillPerS: number;
     readonly homeAssistant: { readonly enabled: boolean; readonly prefix: string };
     /** Where the embedded broker listens. */
     readonly embedded: { readonly host: string; readonly port: number };
@@ -260,7 +262,7 @@ export interface Settings {
   readonly store: {
     readonly retentionDays: number;
     readonly maxMb: number;
-    readonly outbox: { readonly maxMessages: number; readonly maxAgeDays: number };
+    readonly outbox: { readonly maxMessages: number; readonly maxAgeDays: number; readonly maxMb: number };
   };
   readonly heartbeat: { readonly intervalS: number };
   readonly http: {

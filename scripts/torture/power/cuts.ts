@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { systemClock } from '../../../src/clock.ts';
+import { PAYLOAD } from '../../../src/store/outbox-statements.ts';
 import { draft, NOTHING_SEEN, openStore } from '../../../test/fixtures/store.ts';
 import { Dice } from '../random.ts';
 import { PowerDisk } from './disk.ts';
@@ -141,7 +142,7 @@ function read(database: string): Omit<Found, 'next'> {
     return {
       whole,
       ids: ids('SELECT id FROM observations'),
-      queued: ids(`SELECT payload ->> 'id' AS id FROM outbox`),
+      queued: ids(`SELECT (${PAYLOAD}) ->> 'id' AS id FROM outbox`),
     };
   } catch {
     return nothing;
