@@ -3,7 +3,7 @@ import { SiteCalibration } from './calibration/calibration.ts';
 import { SelfLabeller } from './calibration/self-label.ts';
 import { isoTime, type Clock } from './clock.ts';
 import type { Camera as CameraSettings } from './config/schema.ts';
-import type { CalibrationSummary } from './contract/observation.ts';
+import type { CalibrationSummary, Observation } from './contract/observation.ts';
 import { AgentError, isAbort } from './errors.ts';
 import type { Log } from './log.ts';
 import type { Link } from './mqtt/types.ts';
@@ -27,6 +27,8 @@ export interface BeachDeps {
   readonly raise: RaiseEvent;
   readonly serving: Serving;
   readonly link: Link;
+  /** After the record is on the disk. */
+  readonly onObservation?: (observation: Observation) => void;
 }
 
 /** People read a wave to about this. */
@@ -213,6 +215,7 @@ export class Beach {
     const { observation, burst } = observed;
     const { wave, status, reasons, calibration } = observation;
     const { link, clock } = this.#deps;
+    this.#deps.onObservation?.(observation);
     // With a link it goes out now; without one it was not published yet.
     const published_at = link.connected ? isoTime(clock.nowMs()) : null;
     this.#setState(station.id, 'latest', { ...observation, published_at });
