@@ -66,8 +66,8 @@ describe('config/nats/cluster-tls.conf', () => {
   }
 
   /** Publishes without waiting for an answer that may never come. */
-  const say = (client: MqttClient, topic: string, payload: string): void =>
-    void client.publish(topic, payload, { qos: 1 }, () => undefined);
+  const say = (client: MqttClient, topic: string, payload: string, retain = false): void =>
+    void client.publish(topic, payload, { qos: 1, retain }, () => undefined);
 
   it('takes the agent with its own credentials, by TLS', async () => {
     const heard = await listening();
@@ -130,6 +130,16 @@ describe('config/nats/cluster-tls.conf', () => {
     await until(() => heard.includes(`${SOUTH}event/x after`), 'what came after');
     await delay(500);
     expect(heard.filter((line) => line.includes('forged'))).toEqual([]);
+  });
+
+  it('what a device has no right to say is not kept either', async () => {
+    await (await as('north')).publishAsync(`${NORTH}info`, 'honest', { qos: 1, retain: true });
+    say(await as('south'), `${NORTH}info`, 'forged', true);
+    await delay(500);
+    const late = await listening();
+    await until(() => late.includes(`${NORTH}info honest`), 'what the device itself said');
+    await delay(300);
+    expect(late.filter((line) => line.includes('forged'))).toEqual([]);
   });
 
   it('a device reads its own commands, and nothing of another', async () => {
