@@ -15,7 +15,10 @@ const LIVE = /^(logLevel$|cameras\.|heartbeat\.|store\.|mqtt\.homeAssistant\.)/;
 const LINK = /^mqtt\.(url|protocolVersion|clientId|username|password|passwordFile|ca|cert|key)$/;
 
 export function changeBetween(from: Settings, to: Settings): Change {
-  const keys = [...changedKeys(withoutCameras(from), withoutCameras(to), ''), ...changedCameras(from.cameras, to.cameras)];
+  const keys = [
+    ...changedKeys(withoutCameras(from), withoutCameras(to), ''),
+    ...changedCameras(from.cameras, to.cameras),
+  ];
   // The embedded broker comes and goes with the agent.
   const broker = from.mqtt.url.length === 0 || to.mqtt.url.length === 0;
   const live = keys.filter((key) => LIVE.test(key));

@@ -91,7 +91,7 @@ export class Configuration {
   view(): ConfigView {
     const trial = this.#trial;
     return {
-      settings: { ...redactedSettings(this.#settings) },
+      settings: shownSettings(this.#settings),
       overlay: redactedOverlay(this.#local.saved.overlay),
       config_digest: configDigest(this.#settings),
       trial: trial && {
@@ -279,6 +279,16 @@ export class Configuration {
     void this.#clock.sleep(this.#options.answerPatienceMs ?? ANSWER_PATIENCE_MS).then(once);
     return once;
   }
+}
+
+/** Arguments of a capture command may hold anything: only its program is shown. */
+function shownSettings(settings: Settings): Record<string, unknown> {
+  const shown = redactedSettings(settings);
+  const cameras = shown.cameras.map((camera) => ({
+    ...camera,
+    command: camera.command?.slice(0, 1) ?? null,
+  }));
+  return { ...shown, cameras };
 }
 
 function answerOf(on: { trial: Trial; withinS: number } | null, change: Change, held: Change): ConfigChange {

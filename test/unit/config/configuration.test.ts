@@ -471,7 +471,12 @@ describe('config.get', () => {
       ],
     });
     configuration.confirm(null);
+    write({
+      cameras: [...CAMERAS, { id: 'shell', kind: 'command', command: ['grab', '--pass', 'swordfish'] }],
+    });
+    configuration.restart().begin();
     const text = JSON.stringify(configuration.view());
+    expect(text).toContain('"command":["grab"]');
     expect(text).not.toMatch(/swordfish|hunter2|"u2|"u3/);
     expect(configuration.view().overlay).toMatchObject({ mqtt: { url: 'mqtt://***@b.example' } });
     expect(configuration.view().local_keys).toContain('model.trustRoot');
