@@ -104,6 +104,8 @@ const rescued = (path: string): string => `${path}.rescued`;
 function adoptRescued(path: string, nowMs: number): string | null {
   rmSync(`${rescued(path)}.part`, { force: true });
   if (!existsSync(rescued(path))) return null;
+  // They are the lost file's, and what they held is in the rescued one.
+  for (const suffix of ['-wal', '-shm']) rmSync(path + suffix, { force: true });
   const displaced = existsSync(path) ? quarantine(path, nowMs) : '';
   renameSync(rescued(path), path);
   return displaced;

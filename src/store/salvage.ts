@@ -48,21 +48,18 @@ export function salvageUnsent(path: string, take: (row: UnsentRow) => void): voi
   try {
     const ids = new Set<number>();
     for (const order of ['ASC', 'DESC'])
-      each<{ row_id: number }>(
+      for (const { row_id } of rows<{ row_id: number }>(
         db,
         `SELECT row_id FROM outbox NOT INDEXED ORDER BY row_id ${order}`,
-        (row) => {
-          ids.add(row.row_id);
-        },
-      );
-    for (const rowId of [...ids].sort((a, b) => a - b))
-      each<UnsentRow>(
+      ))
+        ids.add(row_id);
+    for (const rowId of [...ids].sort((x, y) => x - y)) {
+      const [row] = rows<UnsentRow>(
         db,
         `SELECT row_id, stream, seq, topic, ${PAYLOAD} AS payload FROM outbox NOT INDEXED WHERE row_id = ${String(rowId)}`,
-        (row) => {
-          if (isWhole(row)) take(row);
-        },
       );
+      if (row && isWhole(row)) take(row);
+    }
   } finally {
     db.close();
   }
@@ -79,16 +76,12 @@ function isWhole({ stream, seq, topic, payload }: UnsentRow): boolean {
   }
 }
 
-function each<T>(db: Database.Database, sql: string, take: (row: T) => void): void {
+function rows<T>(db: Database.Database, sql: string): T[] {
+  const found: T[] = [];
   try {
-    for (const row of db.prepare<[], T>(sql).iterate()) take(row);
+    for (const row of db.prepare<[], T>(sql).iterate()) found.push(row);
   } catch {
     // The damage is known and reported by the caller; what came before it is kept.
   }
-}
-
-function rows<T>(db: Database.Database, sql: string): T[] {
-  const found: T[] = [];
-  each<T>(db, sql, (row) => found.push(row));
   return found;
 }

@@ -2,7 +2,6 @@ import { dirname, join } from 'node:path';
 import type Database from 'better-sqlite3';
 import type { Clock } from '../clock.ts';
 import type { Observation } from '../contract/observation.ts';
-import type { Event } from '../contract/states.ts';
 import { AgentError, asAgentError, type ErrorCode } from '../errors.ts';
 import type { Log } from '../log.ts';
 import { AgeGuard } from './age-guard.ts';
@@ -10,6 +9,7 @@ import { Ballast } from './ballast.ts';
 import { Bursts } from './bursts.ts';
 import { SqliteCommandLog } from './command-log.ts';
 import { deleteOldestQuarantined, openDatabase, type OpenedDatabase } from './database.ts';
+import { DropEvents } from './drop-events.ts';
 import { Events } from './events.ts';
 import { Figures } from './figures.ts';
 import { FileFault, type StoreFault } from './file-fault.ts';
@@ -18,15 +18,15 @@ import { SqliteLabels } from './labels.ts';
 import { lockState, type StateLock } from './lock.ts';
 import { makeFolder } from './make-folder.ts';
 import { Observations } from './observations.ts';
+import { outboxBounds, retentionBounds, type StoreBounds, type StoreOptions } from './options.ts';
 import { SqliteOutbox } from './outbox.ts';
 import { recoveryEvent, requeueUnsent } from './recover.ts';
 import { Retention, type PruneOutcome } from './retention.ts';
 import { Sequences } from './sequences.ts';
-import { TimeCorrection, type ClockMoment, type MendOutcome } from './time-correction.ts';
+import { TimeCorrection } from './time-correction.ts';
 import type {
   BurstMemory,
   CommandLog,
-  EventDraft,
   KeyValue,
   Labels,
   ObservationDraft,
@@ -34,42 +34,12 @@ import type {
   RaiseEvent,
   Requeued,
 } from './types.ts';
+import { UnstoredRecords } from './unstored.ts';
 import { Writer } from './writer.ts';
 
 const BALLAST_BYTES = 4 * 1_048_576;
 const MB = 1_048_576;
 const CRAMPED_BYTES = MB;
-const OUTBOX_MB = 256;
-/** The event that tells of drops is raised, or brought up to date, at most this often; the heartbeat counts each. */
-const DROP_EVENT_EVERY_MS = 3_600_000;
-
-export type StoreBounds = Pick<StoreOptions, 'retentionDays' | 'maxMb' | 'outbox'>;
-
-const outboxBounds = ({ outbox }: StoreBounds) => ({
-  maxMessages: outbox.maxMessages,
-  maxBytes: (outbox.maxMb ?? OUTBOX_MB) * MB,
-});
-
-const retentionBounds = ({ retentionDays, maxMb, outbox }: StoreBounds) => ({
-  retentionDays,
-  maxMb,
-  outboxMaxAgeDays: outbox.maxAgeDays,
-});
-
-export interface StoreOptions {
-  /** Absolute; made when it is not there. */
-  readonly stateDir: string;
-  readonly retentionDays: number;
-  readonly maxMb: number;
-  readonly outbox: {
-    readonly maxMessages: number;
-    readonly maxAgeDays: number;
-    /** Payloads, MB of 2^20 bytes; 256 when not set. */
-    readonly maxMb?: number;
-  };
-  /** Of this boot, for the times of the events; without it they are not mended. */
-  readonly bootId?: string;
-}
 
 export interface StoreDeps {
   readonly clock: Clock;
@@ -102,6 +72,8 @@ export class Store {
   readonly memory: KeyValue;
   readonly commands: CommandLog;
   readonly figures: Figures;
+  /** Mends the times of what was recorded before the clock was set. */
+  readonly times: TimeCorrection;
   readonly #deps: StoreDeps;
   readonly #db: Database.Database;
   readonly #lock: StateLock;
@@ -111,14 +83,10 @@ export class Store {
   readonly #queue: SqliteOutbox;
   readonly #retention: Retention;
   readonly #ballast: Ballast;
-  readonly #times: TimeCorrection;
   readonly #file: FileFault;
   readonly #path: string;
-  /** Records that the disk did not take, since it last took one. */
-  #unstored: { readonly count: number; readonly code: ErrorCode } | null = null;
-  /** Null as long as nobody has said. */
-  #clockSynced: () => boolean | null = () => null;
-  #toldOfDrops: { readonly event: Event; readonly monoMs: number; readonly since: number } | null = null;
+  readonly #unstored: UnstoredRecords;
+  readonly #drops: DropEvents;
 
   /**
    * Opens, or makes, the store of a state folder. A broken database is set aside and told by `recovered` and an event.
@@ -167,8 +135,8 @@ export class Store {
       writer,
       sequences,
       clock,
-      onDropped: () => this.#tellOfDrops(),
-      onHanded: (entries) => this.#times.handed(entries),
+      onDropped: () => this.#drops.tell(),
+      onHanded: (entries) => this.times.handed(entries),
     });
     const outbox = this.#queue;
     this.outbox = outbox;
@@ -180,8 +148,10 @@ export class Store {
       sequences,
       outbox,
       clock,
-      onQueued: (event) => this.#queuedEvent(event.seq, options.bootId ?? null),
+      onQueued: ({ seq }) => this.times.rememberEvent(seq, this.#queue.newestRowId, options.bootId ?? null),
     });
+    this.#drops = new DropEvents({ clock, log: deps.log, writer, sequences, events: this.events });
+    this.#unstored = new UnstoredRecords({ raise: this.raise });
     const labels = new SqliteLabels({
       db,
       writer,
@@ -193,8 +163,8 @@ export class Store {
     this.memory = new SqliteKeyValue({ db, writer });
     this.commands = new SqliteCommandLog({}, { db, writer, clock });
     this.figures = new Figures({ db, path, clock });
-    this.#times = new TimeCorrection({ db, writer, clock, memory: this.memory, outbox });
-    const ages = new AgeGuard({ memory: this.memory, clock, synced: () => this.#clockSynced() });
+    this.times = new TimeCorrection({ db, writer, clock, memory: this.memory, outbox });
+    const ages = new AgeGuard({ memory: this.memory, clock, synced: () => this.times.clockSynced() });
     this.#retention = new Retention(
       { path, ...retentionBounds(options) },
       { db, writer, outbox, ages, clock },
@@ -207,15 +177,7 @@ export class Store {
   /** Gives the record its number and stores it, what the model saw, and its message, in one transaction. */
   append(draft: ObservationDraft, memory: BurstMemory): Observation {
     this.#file.look();
-    try {
-      const record = this.#append(draft, memory);
-      this.#tellOfUnstored();
-      return record;
-    } catch (thrown) {
-      const { code } = asAgentError(thrown);
-      if (code.startsWith('store_')) this.#unstored = { count: (this.#unstored?.count ?? 0) + 1, code };
-      throw thrown;
-    }
+    return this.#unstored.count(() => this.#append(draft, memory));
   }
 
   #append(draft: ObservationDraft, memory: BurstMemory): Observation {
@@ -228,27 +190,9 @@ export class Store {
       this.#bursts.remember(record.camera, record.id, Date.parse(record.captured_at), memory);
       const topic = `camera/${record.camera}/observation`;
       this.#queue.enqueue({ stream, seq, topic, payload }, { stored: true });
-      if (!record.clock.synced) this.#rememberTimes(record, stream);
+      if (!record.clock.synced) this.times.rememberRecord(record, this.#queue.newestRowId);
       return record;
     });
-  }
-
-  /** Says from now on whether something keeps the clock right: events and ages are judged by it. */
-  followClock(synced: () => boolean): void {
-    this.#clockSynced = synced;
-  }
-
-  /**
-   * Mends the times of what was recorded before the clock was set, one batch of it. Call it at the start, when the
-   * clock has come to be synchronised or was set, and again at once while `more`.
-   */
-  mendTimes(moment: ClockMoment): MendOutcome {
-    return this.#times.mend(moment);
-  }
-
-  /** The machine was asleep. */
-  slept(sleptMs: number, bootId: string): void {
-    this.#times.slept(sleptMs, bootId);
   }
 
   /**
@@ -276,8 +220,8 @@ export class Store {
   prune(): PruneOutcome {
     this.#file.look();
     const outcome = this.#retention.prune();
-    this.#times.prune();
-    this.#tellOfDrops();
+    this.times.prune();
+    this.#drops.tell();
     this.#ballast.restore();
     return outcome;
   }
@@ -306,18 +250,6 @@ export class Store {
     this.#lock.release();
   }
 
-  #rememberTimes({ seq, boot_id, captured_at, mono_ms, status }: Observation, stream: string): void {
-    const message = { stream, seq, outboxRowId: this.#queue.newestRowId, bootId: boot_id };
-    // A lost slot has the time when it was due, which no clock was read for.
-    const read = status === 'skipped' ? undefined : { wallMs: Date.parse(captured_at), monoMs: mono_ms };
-    this.#times.remember(message, read);
-  }
-
-  #queuedEvent(seq: number, bootId: string | null): void {
-    if (bootId === null || this.#clockSynced() === true) return;
-    this.#times.remember({ stream: 'events', seq, outboxRowId: this.#queue.newestRowId, bootId });
-  }
-
   #settle(opened: OpenedDatabase, labels: SqliteLabels): void {
     const { broken } = opened;
     const { observations } = this;
@@ -336,54 +268,10 @@ export class Store {
     this.raise(event);
   }
 
-  #tellOfUnstored(): void {
-    if (this.#unstored === null) return;
-    const { count, code } = this.#unstored;
-    this.#unstored = null;
-    this.raise({
-      type: 'records_unstored',
-      severity: 'error',
-      code,
-      message: `The disk did not take ${count} records. They have no number, and were not published.`,
-      context: { records: count },
-    });
-  }
-
   #makeRoom(): boolean {
     const freed = this.#ballast.release() || deleteOldestQuarantined(this.#path);
     const deleted = this.#retention.makeRoom();
     this.#deps.log.warn({ ballast: freed, deleted }, 'disk full: deleted the oldest records');
     return freed || deleted > 0;
   }
-
-  /** One event for a series of drops: while it was not sent yet it is brought up to date instead of a second one. */
-  #tellOfDrops(): void {
-    const nowMs = this.#deps.clock.monoMs();
-    const told = this.#toldOfDrops;
-    if (told && nowMs - told.monoMs < DROP_EVENT_EVERY_MS) return;
-    const total = this.#sequences.droppedTotal();
-    if (total <= this.#sequences.droppedReported) return;
-    try {
-      this.#writer.write(() => {
-        const amended =
-          told && this.events.amend(told.event, { dropped: total - told.since, dropped_total: total });
-        const since = amended ? told.since : this.#sequences.droppedReported;
-        // Before it is stored, which may itself push out a row.
-        this.#sequences.droppedReported = total;
-        const event = amended ?? this.events.raise(dropEvent(total - since, total));
-        this.#toldOfDrops = { event, monoMs: nowMs, since };
-      });
-    } catch (thrown) {
-      this.#deps.log.error({ code: asAgentError(thrown).code, err: thrown }, 'drops not told of');
-    }
-  }
 }
-
-const dropEvent = (dropped: number, droppedTotal: number): EventDraft => ({
-  type: 'outbox_dropped',
-  severity: 'warning',
-  code: 'outbox_dropped',
-  message:
-    'Records were dropped unsent: the outbox is at its bound. The broker was out of reach for too long.',
-  context: { dropped, dropped_total: droppedTotal },
-});

@@ -1,5 +1,6 @@
 import type Database from 'better-sqlite3';
 import { isoTime, type Clock } from '../clock.ts';
+import type { Observation } from '../contract/observation.ts';
 import { cameraOf } from './outbox-statements.ts';
 import type { SqliteOutbox } from './outbox.ts';
 import type { KeyValue, OutboxEntry } from './types.ts';
@@ -61,6 +62,7 @@ export class TimeCorrection {
   #handedRows = 0;
   /** Handed out while the disk took no mark. */
   readonly #unmarked = new Set<string>();
+  #clockSynced: () => boolean | null = () => null;
   /** Wall minus monotonic clock, before and after the last change that was noticed, and when that was. */
   #ahead: { readonly nowMs: number; readonly beforeMs: number | null; readonly changedMonoMs: number };
 
@@ -71,11 +73,32 @@ export class TimeCorrection {
     this.#ahead = { nowMs: this.#readAheadMs(), beforeMs: null, changedMonoMs: -Infinity };
   }
 
-  /**
-   * Notes a message whose times nothing vouches for; call it in the transaction that queues it. `read` is when its own
-   * times were read, on both clocks: a step may lie between that moment and this one.
-   */
-  remember(
+  /** Says from now on whether something keeps the clock right: events and ages are judged by it. */
+  followClock(synced: () => boolean): void {
+    this.#clockSynced = synced;
+  }
+
+  /** Null as long as nobody has said. */
+  clockSynced(): boolean | null {
+    return this.#clockSynced();
+  }
+
+  /** Notes a record that nothing vouches for; call it in the transaction that queues it. */
+  rememberRecord(record: Observation, outboxRowId: number): void {
+    const { camera, seq, boot_id: bootId, captured_at: capturedAt, mono_ms: monoMs, status } = record;
+    // A lost slot has the time when it was due, which no clock was read for.
+    const read = status === 'skipped' ? undefined : { wallMs: Date.parse(capturedAt), monoMs };
+    this.#remember({ stream: `camera:${camera}`, seq, outboxRowId, bootId }, read);
+  }
+
+  /** The same for an event, unless something keeps the clock right. */
+  rememberEvent(seq: number, outboxRowId: number, bootId: string | null): void {
+    if (bootId === null || this.#clockSynced() === true) return;
+    this.#remember({ stream: 'events', seq, outboxRowId, bootId });
+  }
+
+  /** `read` is when its own times were read, on both clocks: a step may lie between that moment and this one. */
+  #remember(
     message: { stream: string; seq: number; outboxRowId: number; bootId: string },
     read?: { wallMs: number; monoMs: number },
   ): void {

@@ -97,7 +97,7 @@ export class Writer {
   /** Whether the last write worked; after a failure the disk is tried again now and then. */
   writable(): boolean {
     const nowMs = this.#deps.clock.monoMs();
-    if (this.#failure === null || nowMs - this.#probedMonoMs < PROBE_EVERY_MS) return this.#failure === null;
+    if (this.#works() || nowMs - this.#probedMonoMs < PROBE_EVERY_MS) return this.#works();
     this.#probedMonoMs = nowMs;
     try {
       this.write(() =>
@@ -110,6 +110,10 @@ export class Writer {
     } catch {
       // The failure is what was asked for; it is noted by `write`.
     }
+    return this.#works();
+  }
+
+  #works(): boolean {
     return this.#failure === null;
   }
 

@@ -107,7 +107,7 @@ describe('a full disk', () => {
           store.append(draft(), seen(new Array(1_000_000).fill(1)));
         };
         expect(attempt).toThrow(expect.objectContaining({ code: 'store_full' }));
-        expect(store.writable()).toBe(false);
+        expect(store.failure()).toBe('store_full');
         store.raise({ type: 'x', severity: 'info', code: 'x', message: '', context: {} });
         writeFileSync(hog, '');
         expect(store.append(draft(), seen([1])).seq).toBe(2);

@@ -1,6 +1,7 @@
 import { chmodSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { parseTimex } from '../../../src/health/adjtimex.ts';
 import { ClockSync } from '../../../src/health/clock.ts';
 import type { ClockState } from '../../../src/health/types.ts';
 import { FakeClock } from '../../fixtures/fake-clock.ts';
@@ -115,6 +116,48 @@ describe('ClockSync', () => {
     );
   });
 
+  it('tells of the synchronisation after the step that brought it, each time that it comes', async () => {
+    const told: string[] = [];
+    const clock = new FakeClock(0, [{ atMonoMs: 12_000, byMs: start }]);
+    let synced = false;
+    const sync = new ClockSync({
+      clock,
+      kernel: () => ({ synced: synced && clock.nowMs() > start, offsetMs: null }),
+      onStep: () => told.push('step'),
+      onSynced: () => told.push('synced'),
+    });
+    synced = true;
+    for (let sample = 0; sample < 5; sample += 1) {
+      await sync.sample();
+      clock.pass(5_000);
+    }
+    expect(told).toEqual(['step', 'synced']);
+    synced = false;
+    await sync.sample();
+    synced = true;
+    await sync.sample();
+    expect(told).toEqual(['step', 'synced', 'synced']);
+  });
+
+  it('knows sleep from a step: the wall clock went on, and so did the clock of the boot', async () => {
+    const told: [string, number][] = [];
+    const clock = new FakeClock(start, [{ atMonoMs: 12_000, byMs: HOUR_MS }]);
+    // Awake for a second longer than the clocks say, as a coarse reading does.
+    const asleepMs = (): number => (clock.monoMs() > 12_000 ? HOUR_MS - 400 : 0);
+    const sync = new ClockSync({
+      clock,
+      kernel: () => ({ synced: true, offsetMs: 0 }),
+      bootClock: () => Promise.resolve(clock.monoMs() + 77_000 + asleepMs()),
+      onStep: (deltaMs) => told.push(['step', deltaMs]),
+      onSlept: (sleptMs) => told.push(['slept', sleptMs]),
+    });
+    for (let sample = 0; sample < 6; sample += 1) {
+      await sync.sample();
+      clock.pass(5_000);
+    }
+    expect(told).toEqual([['slept', HOUR_MS - 400]]);
+  });
+
   it('starts with a true state, and stops with the signal', async () => {
     const stop = new AbortController();
     let asked = 0;
@@ -128,5 +171,31 @@ describe('ClockSync', () => {
     expect(sync.state().synced).toBe(true);
     await new Promise((resolve) => setTimeout(resolve, 50));
     expect(asked).toBe(3);
+  });
+});
+
+describe('what the kernel says', () => {
+  /** A `struct timex` as each program leaves it. */
+  const timex = (status: number, maxErrorUs: number, offset = 0): Buffer => {
+    const bytes = Buffer.alloc(208);
+    bytes.writeBigInt64LE(BigInt(offset), 8);
+    bytes.writeBigInt64LE(BigInt(maxErrorUs), 24);
+    bytes.writeInt32LE(status, 40);
+    return bytes;
+  };
+  const UNSYNC = 0x40;
+  const PLL = 0x01;
+  const NANO = 0x2000;
+
+  it.each([
+    ['nothing', timex(UNSYNC, 16_000_000), { synced: false, offsetMs: null }],
+    ['systemd-timesyncd, ntpd', timex(PLL | NANO, 250_000, -1_500_000), { synced: true, offsetMs: -1.5 }],
+    ['an old kernel in microseconds', timex(PLL, 250_000, 2_500), { synced: true, offsetMs: 2.5 }],
+    ['chrony with rtcsync', timex(0, 17_288), { synced: true, offsetMs: 0 }],
+    ['chrony without rtcsync, which leaves the flag', timex(UNSYNC, 17_288), { synced: true, offsetMs: 0 }],
+    ['a program that gave up hours ago', timex(UNSYNC | PLL, 16_000_000), { synced: false, offsetMs: null }],
+    ['nonsense', timex(UNSYNC, -1), { synced: false, offsetMs: null }],
+  ])('%s', (_, bytes, state) => {
+    expect(parseTimex(bytes)).toEqual(state);
   });
 });

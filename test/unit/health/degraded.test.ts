@@ -38,9 +38,15 @@ describe('degradedCodes', () => {
     ['memory_low', { memory: { ...WELL.memory, free_mb: 63 } }],
     ['temperature_high', { cpu: { ...WELL.cpu, temp_c: 80 } }],
     ['throttled', { cpu: { ...WELL.cpu, throttled: true } }],
+    ['clock_offset', { clock: { synced: true, offset_ms: -1000 } }],
     ['outbox_dropping', { outbox: { ...WELL.outbox, dropped_total: 8 } }],
   ])('says %s at the limit', (code, change) => {
     expect(degradedCodes({ ...WELL, ...change }, CONTEXT)).toEqual([code]);
+  });
+
+  it('says why records cannot be stored', () => {
+    for (const storeFailure of ['store_full', 'store_failed', 'store_corrupt'])
+      expect(degradedCodes(WELL, { ...CONTEXT, storeFailure })).toEqual([storeFailure]);
   });
 
   it('does not judge what could not be read', () => {

@@ -17,7 +17,7 @@ describe('times of what was recorded before the clock was set', () => {
 
   const open = (boot = 'boot-1'): void => {
     store = openStore(dir.path, clock, { bootId: boot });
-    store.followClock(() => synced);
+    store.times.followClock(() => synced);
   };
   beforeEach(() => {
     dir = tempDir();
@@ -47,7 +47,7 @@ describe('times of what was recorded before the clock was set', () => {
     let corrected = 0;
     let uncertain = 0;
     for (let more = true; more;) {
-      const outcome = store.mendTimes({ bootId: 'boot-1', synced, stepped: false, ...moment });
+      const outcome = store.times.mend({ bootId: 'boot-1', synced, stepped: false, ...moment });
       corrected += outcome.corrected;
       uncertain += outcome.uncertain;
       more = outcome.more;
@@ -206,7 +206,7 @@ describe('times of what was recorded before the clock was set', () => {
     // An hour asleep: the wall clock went on.
     clock.wallMs += 3_600_000;
     const after = record();
-    store.slept(3_600_000, 'boot-1');
+    store.times.slept(3_600_000, 'boot-1');
     clock.wallMs += 100 * DAY_MS;
     synced = true;
     expect(mend()).toEqual({ corrected: 2, uncertain: 0 });
@@ -253,7 +253,7 @@ describe('times of what was recorded before the clock was set', () => {
     clock.advance(2 * DAY_MS);
     store.prune();
     expect(stored(id).captured_at).toBe('2025-01-01T00:00:00.000Z');
-    expect(store.mendTimes({ bootId: 'boot-1', synced, stepped: false })).toMatchObject({ more: false });
+    expect(store.times.mend({ bootId: 'boot-1', synced, stepped: false })).toMatchObject({ more: false });
   });
 
   it('mends a long queue in short batches', () => {
@@ -261,7 +261,7 @@ describe('times of what was recorded before the clock was set', () => {
     setClock(TRUE_MS);
     synced = true;
     const outcomes = Array.from({ length: 3 }, () =>
-      store.mendTimes({ bootId: 'boot-1', synced, stepped: false }),
+      store.times.mend({ bootId: 'boot-1', synced, stepped: false }),
     );
     expect(outcomes.map(({ corrected, more }) => [corrected, more])).toEqual([
       [200, true],

@@ -1,0 +1,295 @@
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { copyFileSync, existsSync, readdirSync, renameSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import Database from 'better-sqlite3';
+import { afterEach, describe, expect, it } from 'vitest';
+import type { Health } from '../../src/contract/health.ts';
+import type { Observation } from '../../src/contract/observation.ts';
+import type { Event } from '../../src/contract/states.ts';
+import { RunningAgent } from '../fixtures/agent.ts';
+import { canFailDisk, canMountLoop, LoopDisk } from '../fixtures/loop-disk.ts';
+import { Mosquitto, until, type Message } from '../fixtures/mosquitto.ts';
+import { tempDir } from '../fixtures/store.ts';
+
+const PICTURES = join(import.meta.dirname, '..', 'fixtures', 'sea');
+const noLoop = !canMountLoop();
+const noDiskError = noLoop || !canFailDisk();
+const noStrace = spawnSync('strace', ['-o', '/dev/null', 'true']).status !== 0;
+
+/** Pictures that cost little: what is tested is the disk. */
+const CAMERAS = ['a', 'b', 'c'].map((id) => ({
+  id,
+  kind: 'directory',
+  path: PICTURES,
+  schedule: { everyS: 1 },
+  burst: { frames: 1 },
+}));
+
+describe('the disk under a running agent', () => {
+  let cleanUp: (() => unknown)[] = [];
+  afterEach(async () => {
+    for (const undo of cleanUp.reverse()) await undo();
+    cleanUp = [];
+  });
+
+  const startBroker = async (): Promise<{ broker: Mosquitto; messages: Message[] }> => {
+    const broker = await Mosquitto.start();
+    cleanUp.push(() => broker.stop());
+    return { broker, messages: await broker.record('swellsight/v1/#') };
+  };
+  const startAgent = async (stateDir: string, url: string): Promise<RunningAgent> => {
+    const agent = await RunningAgent.start(
+      { mqtt: { url }, stateDir, heartbeat: { intervalS: 1 }, cameras: CAMERAS },
+      { steered: {} },
+    );
+    cleanUp.push(() => agent[Symbol.asyncDispose]());
+    return agent;
+  };
+  const makeDisk = (): LoopDisk => {
+    const disk = new LoopDisk(16);
+    cleanUp.push(() => disk.remove());
+    return disk;
+  };
+
+  const parsed = <T>(messages: readonly Message[], topic: RegExp): T[] =>
+    messages.filter((one) => topic.test(one.topic)).map(({ payload }) => JSON.parse(payload.toString()) as T);
+  const records = (messages: readonly Message[]): Observation[] =>
+    parsed<Observation>(messages, /\/camera\/[^/]+\/(observation|backfill)$/);
+  const events = (messages: readonly Message[], type: string): Event[] =>
+    parsed<Event>(messages, new RegExp(`/event/${type}$`));
+  const beats = (messages: readonly Message[]): Health[] => parsed<Health>(messages, /\/health$/);
+  const degraded = (messages: readonly Message[]): readonly string[] =>
+    beats(messages).at(-1)?.degraded ?? [];
+  /** Each camera's numbers from 1 to the newest, each under one id. Returns how many. */
+  const expectByOnes = (messages: readonly Message[]): number => {
+    const found = records(messages);
+    for (const { id } of CAMERAS) {
+      const own = found.filter(({ camera }) => camera === id);
+      const numbers = [...new Set(own.map(({ seq }) => seq))].toSorted((x, y) => x - y);
+      expect(numbers, `numbers of camera ${id}`).toEqual(numbers.map((_, index) => index + 1));
+      expect(new Set(own.map((one) => one.id)).size, `ids of camera ${id}`).toBe(numbers.length);
+    }
+    return new Set(found.map(({ id }) => id)).size;
+  };
+  /** Waits until what is still on its way has come. */
+  const noGaps = (messages: readonly Message[]): Promise<unknown> =>
+    until(
+      () =>
+        CAMERAS.every(({ id }) => {
+          const numbers = new Set(
+            records(messages).flatMap(({ camera, seq }) => (camera === id ? [seq] : [])),
+          );
+          return numbers.size === Math.max(0, ...numbers);
+        }),
+      'records without a gap',
+      60_000,
+    );
+  const integrity = (stateDir: string): unknown => {
+    const db = new Database(join(stateDir, 'swellsight.db'));
+    const verdict: unknown = db.pragma('integrity_check', { simple: true });
+    db.close();
+    return verdict;
+  };
+
+  it.skipIf(noLoop)(
+    '(root and loop devices) 16 MB and full for an hour of observations, half of it without a broker: none is lost',
+    async () => {
+      const disk = makeDisk();
+      const stateDir = join(disk.mount, 'state');
+      const { broker, messages } = await startBroker();
+      const agent = await startAgent(stateDir, broker.url);
+      await until(() => records(messages).length >= 3, 'the first records', 30_000);
+      disk.fill();
+      expect(disk.freeBytes).toBeLessThan(65_536);
+      const full = records(messages).length;
+      // At one a minute: half an hour of it with the broker, half without.
+      await until(() => records(messages).length >= full + 30, 'records on a full disk', 60_000);
+      expect(degraded(messages)).toContain('disk_low');
+      await broker.down('SIGKILL');
+      const mark = agent.lines.length;
+      await until(
+        () => agent.lines.slice(mark).filter(({ msg }) => msg === 'observation').length >= 30,
+        'records without a broker',
+        60_000,
+      );
+      await broker.up();
+      await until(() => records(messages).some(({ historical }) => historical), 'the backlog', 60_000);
+      disk.free();
+      const freed = beats(messages).length;
+      await until(() => beats(messages).length >= freed + 3, 'heartbeats', 60_000);
+      await noGaps(messages);
+      expect(await agent.stop()).toBe(0);
+      expect(expectByOnes(messages)).toBeGreaterThanOrEqual(full + 60);
+      expect(agent.lines.filter(({ msg }) => msg === 'observation lost')).toEqual([]);
+      expect(beats(messages).at(-1)?.outbox.dropped_total).toBe(0);
+      expect(integrity(stateDir)).toBe('ok');
+    },
+    180_000,
+  );
+
+  it.skipIf(noDiskError)(
+    '(root, loop devices, ext4 faults) read-only by a disk error: the heartbeat says so, nothing is published that is not stored, and a mended disk goes on by ones',
+    async () => {
+      const disk = makeDisk();
+      const stateDir = join(disk.mount, 'state');
+      const { broker, messages } = await startBroker();
+      const first = await startAgent(stateDir, broker.url);
+      await until(() => records(messages).length >= 3, 'the first records', 30_000);
+      disk.failReadOnly();
+      await until(() => degraded(messages).includes('store_failed'), 'the heartbeat that says so', 30_000);
+      // What was with the broker comes through; then nothing does, while the heartbeat goes on.
+      const before = { records: records(messages).length, beats: beats(messages).length };
+      await until(() => beats(messages).length >= before.beats + 5, 'heartbeats', 30_000);
+      expect(records(messages).length).toBe(before.records);
+      expect((await first.json('/ready'))['missing']).toContain('store');
+      expect((await first.json('/api/v1/observations'))['observations']).not.toEqual([]);
+      expect(await first.stop()).toBe(0);
+      disk.detach();
+      disk.mend();
+      disk.up();
+      await startAgent(stateDir, broker.url);
+      await until(() => records(messages).length >= before.records + 3, 'records after it', 30_000);
+      await until(() => !degraded(messages).includes('store_failed'), 'a heartbeat without it', 30_000);
+      await noGaps(messages);
+      expectByOnes(messages);
+    },
+    120_000,
+  );
+
+  it.skipIf(noStrace)(
+    '(strace) failing fsync: what is not on the disk is not published, and goes on by ones when it works again',
+    async () => {
+      const dir = tempDir();
+      cleanUp.push(() => dir.remove());
+      const { broker, messages } = await startBroker();
+      const agent = await startAgent(join(dir.path, 'state'), broker.url);
+      await until(() => records(messages).length >= 3, 'the first records', 30_000);
+      const strace = spawn(
+        'strace',
+        [
+          '-f',
+          '-p',
+          String(agent.pid),
+          '-o',
+          '/dev/null',
+          '-e',
+          'trace=fsync,fdatasync',
+          '-e',
+          'inject=fsync,fdatasync:error=EIO',
+        ],
+        { stdio: 'ignore' },
+      );
+      const ended = once(strace, 'exit');
+      cleanUp.push(() => strace.kill('SIGKILL'));
+      await until(() => degraded(messages).includes('store_failed'), 'the heartbeat that says so', 60_000);
+      strace.kill('SIGTERM');
+      await ended;
+      const before = records(messages).length;
+      await until(() => records(messages).length >= before + 6, 'records after it', 60_000);
+      await until(
+        () => events(messages, 'records_unstored').length > 0,
+        'the event that counts the lost',
+        30_000,
+      );
+      await until(() => !degraded(messages).includes('store_failed'), 'a heartbeat without it', 30_000);
+      await noGaps(messages);
+      expectByOnes(messages);
+      expect(await agent.stop()).toBe(0);
+      expect(integrity(join(dir.path, 'state'))).toBe('ok');
+    },
+    180_000,
+  );
+
+  it('the database replaced by another file: set aside, told of, and nothing of what was stored is lost', async () => {
+    const dir = tempDir();
+    cleanUp.push(() => dir.remove());
+    const stateDir = join(dir.path, 'state');
+    const { broker, messages } = await startBroker();
+    const agent = await startAgent(stateDir, broker.url);
+    await until(() => records(messages).length >= 3, 'the first records', 30_000);
+    const path = join(stateDir, 'swellsight.db');
+    // As an operator would who puts a backup back.
+    copyFileSync(path, `${path}.backup`);
+    renameSync(`${path}.backup`, path);
+    const [told] = await until(
+      () => {
+        const found = events(messages, 'store_recovered');
+        return found.length > 0 && found;
+      },
+      'the event',
+      60_000,
+    );
+    expect(told?.context['reason']).toBe('replaced while in use');
+    const after = records(messages).length;
+    await until(() => records(messages).length >= after + 6, 'records after it', 60_000);
+    await noGaps(messages);
+    expect(await agent.stop()).toBe(0);
+    expectByOnes(messages);
+    expect(integrity(stateDir)).toBe('ok');
+    const aside = readdirSync(stateDir).filter((name) => /\.broken-[0-9-]+$/.test(name));
+    expect(aside).toEqual([told?.context['quarantined']]);
+  }, 120_000);
+
+  it('the database overwritten with garbage: a fresh start with what could be read, above every number given out', async () => {
+    const dir = tempDir();
+    cleanUp.push(() => dir.remove());
+    const stateDir = join(dir.path, 'state');
+    const { broker, messages } = await startBroker();
+    const agent = await startAgent(stateDir, broker.url);
+    await until(() => records(messages).length >= 9, 'the first records', 30_000);
+    writeFileSync(join(stateDir, 'swellsight.db'), Buffer.alloc(2_000_000, 0xa5), { flag: 'r+' });
+    // Whatever meets it first; at the latest a new start.
+    await delay(3_000);
+    agent.signal('SIGKILL');
+    await agent.exited;
+    const before = new Map(
+      CAMERAS.map(({ id }) => [id, records(messages).filter((one) => one.camera === id)]),
+    );
+    await startAgent(stateDir, broker.url);
+    await until(() => events(messages, 'store_recovered').length > 0, 'the event', 60_000);
+    const newestOf = (found: readonly Observation[], camera: string): number =>
+      Math.max(...found.filter((one) => one.camera === camera).map(({ seq }) => seq));
+    await until(
+      () => [...before].every(([camera, old]) => newestOf(records(messages), camera) > newestOf(old, camera)),
+      'records after it',
+      60_000,
+    );
+    for (const camera of before.keys()) {
+      const own = records(messages).filter((one) => one.camera === camera);
+      // One id for each number, before and after.
+      expect(new Set(own.map(({ id }) => id)).size).toBe(new Set(own.map(({ seq }) => seq)).size);
+    }
+    const gaps = CAMERAS.map(({ id }) => {
+      const numbers = new Set(records(messages).flatMap(({ camera, seq }) => (camera === id ? [seq] : [])));
+      return Math.max(...numbers) - numbers.size;
+    }).reduce((sum, gap) => sum + gap, 0);
+    const dropped = (): number => beats(messages).at(-1)?.outbox.dropped_total ?? 0;
+    await until(() => dropped() >= gaps, 'a heartbeat that counts the gaps', 10_000);
+    expect(
+      existsSync(join(stateDir, String(events(messages, 'store_recovered')[0]?.context['quarantined']))),
+    ).toBe(true);
+  }, 120_000);
+
+  it.skipIf(noLoop)(
+    '(root and loop devices) unmounted in use: goes on in the folder beneath with all that was stored, and says so',
+    async () => {
+      const disk = makeDisk();
+      const stateDir = join(disk.mount, 'state');
+      const { broker, messages } = await startBroker();
+      const agent = await startAgent(stateDir, broker.url);
+      await until(() => records(messages).length >= 3, 'the first records', 30_000);
+      disk.detach();
+      await agent.waitFor('new start', (line) => line.msg === 'starting anew', 30_000);
+      await until(() => events(messages, 'store_recovered').length > 0, 'the event', 60_000);
+      const after = records(messages).length;
+      await until(() => records(messages).length >= after + 6, 'records after it', 60_000);
+      await noGaps(messages);
+      expect(await agent.stop()).toBe(0);
+      expectByOnes(messages);
+      expect(integrity(stateDir)).toBe('ok');
+    },
+    120_000,
+  );
+});
