@@ -53,8 +53,12 @@ class Operator {
     this.seen = seen;
   }
 
-  send(name: string, body: object): Promise<unknown> {
-    return this.#client.publishAsync(`${PREFIX}cmd/${name}`, JSON.stringify(body), { qos: 1 });
+  send(name: string, body: object, retain = false): Promise<unknown> {
+    return this.#client.publishAsync(`${PREFIX}cmd/${name}`, JSON.stringify(body), { qos: 1, retain });
+  }
+
+  clear(name: string): Promise<unknown> {
+    return this.#client.publishAsync(`${PREFIX}cmd/${name}`, '', { qos: 1, retain: true });
   }
 
   answers(id: string): Answer[] {
@@ -242,6 +246,57 @@ describe.each([5, 4] as const)('commands to the running agent, MQTT version %s',
     expect(await operator.ask('backfill', { ...range, camera: 'none' })).toMatchObject({ status: 'failed' });
   });
 
+  it('two with one id at the same time: one capture, and both know of it', async () => {
+    const id = randomUUID();
+    const body = { id, args: { camera: 'north' } };
+    await Promise.all([operator.send('capture', body), operator.send('capture', body)]);
+    const done = await until(
+      () => operator.answers(id).find(({ status }) => status === 'succeeded'),
+      'the capture',
+    );
+    const observation = done.result as Observation;
+    await until(
+      () => operator.answers(id).filter(({ status }) => status === 'accepted').length >= 2,
+      'two receipts',
+    );
+    expect(
+      operator
+        .answers(id)
+        .map(({ status, duplicate = false }) => [status, duplicate])
+        .toSorted(),
+    ).toEqual([
+      ['accepted', false],
+      ['accepted', true],
+      ['succeeded', false],
+    ]);
+    const records = (): string[] =>
+      operator.seen
+        .filter(({ topic }) => topic.endsWith('/camera/north/observation'))
+        .map(({ payload }) => (JSON.parse(payload.toString()) as Observation).id);
+    await until(() => records().includes(observation.id), 'its record');
+    expect(records().filter((one) => one === observation.id)).toHaveLength(1);
+  });
+
+  // Before version 5 a device cannot tell a retained command that comes while it listens.
+  if (protocolVersion === 5)
+    it('a retained one is refused, and an event tells of it', async () => {
+      const id = randomUUID();
+      await operator.send('capture', { id, args: { camera: 'north' } }, true);
+      await until(() => operator.answers(id).length > 0, 'the refusal');
+      await operator.clear('capture');
+      expect(operator.answers(id)).toEqual([{ id, status: 'rejected', reason: 'retained' }]);
+      await until(
+        () =>
+          operator.seen.some(
+            ({ topic, payload }) =>
+              topic.endsWith('/event/command_refused') &&
+              payload.includes('command_retained') &&
+              payload.includes(id),
+          ),
+        'the event',
+      );
+    });
+
   it('label.remove: only a label that is there', async () => {
     const answer = await operator.ask('label.remove', { observation_id: randomUUID() });
     expect(answer).toMatchObject({ status: 'failed', error: { code: 'observation_unknown' } });
@@ -292,7 +347,8 @@ describe.each([5, 4] as const)('commands to the running agent, MQTT version %s',
   }, 90_000);
 
   it('everything on the wire is as the contract says', () => {
-    const faults = operator.seen.map(({ topic, payload }) => contractFault(topic, payload)).filter(Boolean);
+    const said = operator.seen.filter(({ topic }) => !topic.startsWith(`${PREFIX}cmd/`));
+    const faults = said.map(({ topic, payload }) => contractFault(topic, payload)).filter(Boolean);
     expect(faults.slice(0, 5)).toEqual([]);
   });
 });
