@@ -120,7 +120,7 @@ function checkKey(path: string, pem: Buffer, certificate: X509Certificate): void
 }
 
 function unusable(file: string, reason: string, cause?: unknown): AgentError {
-  return new AgentError('mqtt_refused', 'a certificate or key file cannot be read', {
+  return new AgentError('mqtt_refused', 'a certificate, key or password file cannot be used', {
     context: { file, reason },
     ...(cause === undefined ? {} : { cause }),
   });

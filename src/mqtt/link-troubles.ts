@@ -131,12 +131,13 @@ export class LinkTroubles {
   }
 
   #judge(whose: 'device' | 'broker', validity: Validity | null, nowMs: number): boolean {
-    if (!validity || !isExpiring(validity, nowMs)) return false;
-    this.#tell(
-      `${whose} ${validity.fingerprint}`,
-      events.certificateExpiring(whose, validity, nowMs),
-      Infinity,
-    );
+    const key = `${whose} ${validity?.fingerprint ?? ''}`;
+    if (!validity || !isExpiring(validity, nowMs)) {
+      // The clock may have been wrong when it was told.
+      this.#toldMonoMs.delete(key);
+      return false;
+    }
+    this.#tell(key, events.certificateExpiring(whose, validity, nowMs), Infinity);
     return true;
   }
 

@@ -181,7 +181,7 @@ describe('MqttLink on mosquitto', () => {
     await until(() => events.length === 1, 'the event');
     expect(events[0]).toMatchObject({
       type: 'mqtt_refused',
-      message: 'a certificate or key file cannot be read',
+      message: 'a certificate, key or password file cannot be used',
     });
   });
 
