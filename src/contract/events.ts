@@ -10,12 +10,16 @@ export const EVENT_TYPES: Readonly<Record<string, string>> = {
     'What remote commands had set cannot be used, and was set aside. Context: file, reason.',
   config_undone: 'A change of the configuration was undone. Context: trial, reason, keys.',
   model_fallback: 'The wanted model could not be opened; another one runs.',
-  mqtt_certificate_expiring: 'A certificate of the connection ends soon, or has ended.',
+  mqtt_certificate_expiring:
+    'A certificate of the connection ends soon, or has ended. Context: whose, expires_at, fingerprint.',
   mqtt_credentials_unusable: 'A file with a secret or a certificate of the connection cannot be used.',
-  mqtt_moved: 'The broker asks the device to use another one.',
+  mqtt_moved:
+    'The broker sends its clients elsewhere; it is not followed. Context: broker, server_reference.',
   mqtt_refused: 'The broker refuses the credentials, or is not trusted.',
-  mqtt_session_forgotten: 'The broker lost the session of this device; commands sent meanwhile are gone.',
-  mqtt_state_left_out: 'The broker will not take a retained state.',
+  mqtt_session_forgotten:
+    'A message for this device was too large to be read: its session is begun anew, and commands that waited are lost. Context: broker.',
+  mqtt_state_left_out:
+    'The link was lost each time that a retained state was published; it is left out. Context: topic, size_bytes.',
   mqtt_subscribe_refused: 'The broker refuses the subscription to commands.',
   mqtt_taken_over: 'Another client connected with the client id of this device. Context: client_id.',
   outbox_dropped:
