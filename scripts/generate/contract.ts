@@ -18,7 +18,10 @@ export function contractFiles(): Record<string, string> {
     keepAliveS: DEFAULT_TUNING.keepAliveS,
     sessionExpiryS: SESSION_EXPIRY_S,
   });
-  return { ...Object.fromEntries(files), 'docs/generated/asyncapi.json': text(asyncApi) };
+  return {
+    ...(Object.fromEntries(files) as Record<string, string>),
+    'docs/generated/asyncapi.json': text(asyncApi),
+  };
 }
 
 /** `swellsight.camera_state/1` -> `camera-state`. */
