@@ -53,7 +53,6 @@ const forwarder = new Forwarder(
 const stopped = new AbortController();
 forwarder.start(stopped.signal);
 link.start(stopped.signal);
-process.stdout.write('device started\n');
 process.once('SIGTERM', () => {
   void link.stop().then(() => {
     stopped.abort();
@@ -73,6 +72,7 @@ async function observe(camera: string, periodMs: number): Promise<never> {
     await systemClock.sleep(Math.random() * 2 * periodMs);
     const { device, site } = options;
     const captured_at = new Date().toISOString();
+    if (n === 0) process.stdout.write('observation\n');
     store.append(draft({ camera, site, device, captured_at, mono_ms: n }), seen([n, 1, 2]));
     if (n % 40 === 39)
       store.raise({ type: 'round', severity: 'info', code: 'round', message: camera, context: { n } });

@@ -146,13 +146,13 @@ export class Torture {
     while (!isOver(signal)) {
       victim.start();
       // Now and then in the middle of the start, most often at work, sometimes after a longer life.
-      const early = dice.chance(0.12);
+      const early = dice.chance(0.15);
       const lifeMs = early
-        ? dice.between(0, startMs)
+        ? dice.between(0, 2 * startMs)
         : dice.chance(0.93)
           ? dice.between(0, 4000)
           : dice.between(4000, 15_000);
-      if (!early) await victim.started(signal);
+      if (!early) await victim.working(signal);
       await pause(lifeMs, signal);
       while (victim.kind === 'agent' && hold.agents && !isOver(signal)) await pause(200, signal);
       await victim.kill();

@@ -123,10 +123,10 @@ export class Victim {
     });
   }
 
-  /** Waits until it says that it has started: how long that takes depends on the machine. */
-  async started(signal: AbortSignal): Promise<void> {
+  /** Waits until it tells of its first record: how long that takes depends on the machine. */
+  async working(signal: AbortSignal): Promise<void> {
     await until(
-      () => this.#child === null || signal.aborted || this.#words(this.#spokenBytes).includes(' started'),
+      () => this.#child === null || signal.aborted || this.#words(this.#spokenBytes).includes('observation'),
       START_WITHIN_MS,
       50,
     );

@@ -12,7 +12,7 @@ describe.skipIf(!canCutPower())('(root only) power cuts while records are stored
 
   beforeAll(async () => {
     run = await torture(['--only', 'power', '--power-cuts', String(CUTS)]);
-  }, 120_000);
+  }, 240_000);
 
   it('no record is lost whose commit had returned, none leaves the outbox early, no number comes twice', () => {
     const { copies, shutdowns, atStake, ...faults } = of('FULL');

@@ -26,14 +26,18 @@ export class Writer {
   readonly #told: Told;
   readonly #child: ChildProcess;
   #rest = '';
+  #complaint = '';
 
   constructor(stateDir: string, level: Level, told: Told) {
     this.#told = told;
     told.ended = null;
     this.#child = spawn(process.execPath, [PROGRAM, stateDir, level], {
-      stdio: ['ignore', 'pipe', 'ignore'],
+      stdio: ['ignore', 'pipe', 'pipe'],
     });
     this.#child.stdout?.setEncoding('utf8').on('data', (text: string) => this.#read(text));
+    this.#child.stderr
+      ?.setEncoding('utf8')
+      .on('data', (text: string) => (this.#complaint = (this.#complaint + text).slice(-800)));
     this.#child.once('exit', (code, signal) => (told.ended = String(code ?? signal)));
   }
 
@@ -42,7 +46,7 @@ export class Writer {
     const wanted = this.#told.lines + lines;
     const came = await until(() => this.#told.lines >= wanted || this.#told.ended !== null, 30_000, 2);
     if (!came || this.#told.ended !== null)
-      throw new Error(`the writer is silent (ended: ${this.#told.ended ?? 'no'})`);
+      throw new Error(`the writer is silent (ended: ${this.#told.ended ?? 'no'}) ${this.#complaint}`);
   }
 
   /** SIGKILL; resolves when its last words are read. */
