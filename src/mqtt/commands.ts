@@ -144,7 +144,7 @@ export class Commands {
     const { id, command } = job;
     // Before it runs: after a crash it must be known as handled.
     this.#deps.commandLog.begin(id, command.name, HARMLESS.has(command.name));
-    this.#answers.send(answer, receipt(id));
+    void this.#answers.send(answer, receipt(id));
     this.#jobs.set(id, job);
     this.#queue.push(job);
     this.#next();
@@ -214,15 +214,15 @@ export class Commands {
       this.#reject(answer, id, 'busy');
       return;
     }
-    this.#answers.send(answer, { ...receipt(id), duplicate: true });
+    void this.#answers.send(answer, { ...receipt(id), duplicate: true });
     const job = this.#jobs.get(id);
     if (result !== null) {
-      this.#answers.send(answer, { ...(JSON.parse(result) as CommandResult), duplicate: true });
+      void this.#answers.send(answer, { ...(JSON.parse(result) as CommandResult), duplicate: true });
     } else if (!job) {
       const error = wireError(
         new AgentError('command_interrupted', 'the agent ended before the command did'),
       );
-      this.#answers.send(answer, { id, status: 'failed', error, duration_ms: 0, duplicate: true });
+      void this.#answers.send(answer, { id, status: 'failed', error, duration_ms: 0, duplicate: true });
     } else if (job.askers.length < MOST_ASKERS && !job.askers.some((one) => sameAnswer(one, answer))) {
       job.askers.push(answer);
     }
@@ -249,7 +249,7 @@ export class Commands {
     } else {
       this.#unlogged += 1;
     }
-    this.#answers.send(answer, { ...receipt(id), status: 'rejected', reason }, true);
+    void this.#answers.send(answer, { ...receipt(id), status: 'rejected', reason }, true);
   }
 
   /** The result, or a failure in its place when the link would not take it. */

@@ -41,7 +41,8 @@ describe('Figures', () => {
     store.close();
     store = openStore(dir.path, clock);
     const file = openSync(join(dir.path, 'swellsight.db'), 'r+');
-    for (let page = 20; page < 300; page += 1) writeSync(file, Buffer.alloc(4096, 0x5a), 0, 4096, page * 4096);
+    for (let page = 20; page < 300; page += 1)
+      writeSync(file, Buffer.alloc(4096, 0x5a), 0, 4096, page * 4096);
     closeSync(file);
     const verdict = store.figures.read().integrity;
     expect(verdict).not.toBe('ok');
