@@ -19,6 +19,8 @@ interface Request {
 
 /** Room for topic, header and properties beside the payload of a packet, bytes. */
 const PACKET_OVERHEAD = 512;
+/** Smaller than any record. */
+const USEFUL_BYTES = 1024;
 const FORCED_END_MS = 500;
 
 /**
@@ -55,13 +57,19 @@ export class Session {
     signal.throwIfAborted();
     const { client, inbox } = openClient(options);
     try {
-      return await answer(
+      const session = await answer(
         client,
         options,
         signal,
         // At once: what happens before the next turn of the event loop must not be missed.
         (connack) => new Session(client, connack, inbox, options, clock),
       );
+      // Else every record would be set aside as too large, over a slip in a configuration.
+      if (session.maxPayloadBytes < Math.min(USEFUL_BYTES, options.maxPayloadBytes))
+        throw new AgentError('mqtt_refused', 'the broker takes no messages of a useful size', {
+          context: { broker: session.broker, limit_bytes: session.maxPayloadBytes },
+        });
+      return session;
     } catch (error) {
       client.end(true);
       throw error;

@@ -175,6 +175,15 @@ describe('a broker that lets in and then', () => {
     );
   });
 
+  it('takes no message of a useful size: no record is set aside for that', async () => {
+    const gate = await gateTo(brokerWith({ connack: [0x27, 0, 0, 0, 100] }));
+    const running = device(gate);
+    append(running, 3);
+    await until(() => gate.connections >= 3, 'three attempts');
+    expect(eventTypes(running)).toEqual(['mqtt_refused']);
+    await delivered(running, gate, 3);
+  });
+
   it('sends what is never to be released: QoS 2', async () => {
     const message = Buffer.from([0x34, 6, 0, 1, 0x61, 0, 7, 0]);
     await lives(brokerWith({ onConnected: (socket) => socket.write(message), puback: noRecords }));
