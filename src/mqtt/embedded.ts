@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { createServer, type Server, type Socket } from 'node:net';
 import { Duplex } from 'node:stream';
-import { Aedes } from 'aedes';
+import { Aedes, type Client } from 'aedes';
 import { AgentError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import { PacketLimit } from './packet-limit.ts';
@@ -17,19 +17,33 @@ const LARGEST_PACKET_BYTES = 2 * 1_048_576;
 /** A subscriber that takes nothing for so long is cut off: what it does not take is held in memory. */
 const DRAIN_TIMEOUT_MS = 5000;
 const CONNECT_TIMEOUT_MS = 10_000;
+/** Messages that wait for a subscriber to take those before. */
+const MOST_QUEUED = 100;
+const ADMIT_EVERY_MS = 5;
 const MOST_RETAINED = 1000;
+const MOST_RETAINED_BYTES = 16 * 1_048_576;
+const MOST_SUBSCRIPTIONS = 100;
+/** Messages of QoS 2 that a client left half done: each is held in memory. */
+const MOST_HALF_DONE = 8;
 const LONGEST_TOPIC = 512;
 
 /**
  * A broker inside the agent, for a device that has none: MQTT 3.1.1, in memory, meant for the loopback. It keeps nothing
- * for clients that are away, takes no packet above 2 MiB and at most 64 connections and 1000 retained topics.
+ * for clients that are away, takes no packet above 2 MiB and at most 64 connections, 100 subscriptions of each, and 1000
+ * retained topics of 16 MiB together.
  */
 export class EmbeddedBroker {
   readonly #options: EmbeddedBrokerOptions;
   readonly #log: Log;
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
-  readonly #retained = new Set<string>();
+  /** Bytes by topic, the one set longest ago first. */
+  readonly #retained = new Map<string, number>();
+  #retainedBytes = 0;
+  /** Publishers that wait until there is room. */
+  readonly #waiting: ((error: null) => void)[] = [];
+  #admitting: NodeJS.Timeout | null = null;
+  readonly #filters = new WeakMap<Client, Set<string>>();
   #aedes: Aedes | null = null;
 
   constructor(options: EmbeddedBrokerOptions, deps: { readonly log: Log }) {
@@ -46,6 +60,7 @@ export class EmbeddedBroker {
       drainTimeout: DRAIN_TIMEOUT_MS,
       connectTimeout: CONNECT_TIMEOUT_MS,
       maxClientsIdLength: 128,
+      maxInflightInbound: MOST_HALF_DONE,
       preConnect: (_client, packet, done) => {
         // A session that outlives its connection would gather messages in memory.
         packet.clean = true;
@@ -58,8 +73,16 @@ export class EmbeddedBroker {
           return;
         }
         if (packet.retain) this.#noteRetained(packet);
-        done(null);
+        this.#waiting.push(done);
+        this.#admit();
       },
+      authorizeSubscribe: (client, subscription, done) => {
+        // Null is the refusal of this one subscription.
+        done(null, this.#maySubscribe(client, subscription.topic) ? subscription : null);
+      },
+    });
+    this.#aedes.on('unsubscribe', (filters, client) => {
+      for (const filter of filters) this.#filters.get(client)?.delete(filter);
     });
     this.#aedes.on('clientError', (client, error) =>
       this.#log.debug({ client: client.id, reason: error.message }, 'client dropped'),
@@ -83,6 +106,9 @@ export class EmbeddedBroker {
   async stop(): Promise<void> {
     const aedes = this.#aedes;
     this.#aedes = null;
+    if (this.#admitting !== null) clearTimeout(this.#admitting);
+    this.#admitting = null;
+    this.#waiting.length = 0;
     for (const socket of this.#sockets) socket.destroy();
     const closed = this.#server.listening ? once(this.#server, 'close') : null;
     this.#server.close();
@@ -118,16 +144,52 @@ export class EmbeddedBroker {
     return topic.length > LONGEST_TOPIC ? 'the topic is too long' : null;
   }
 
-  /** Keeps count of what is retained, and clears the topic that was set longest ago when there are too many. */
+  /**
+   * Lets publishers go on while there is room behind them. A subscriber that takes nothing holds everything up until it
+   * is cut off, and what had gathered by then would go through aedes in one recursion: thousands are more than its stack.
+   */
+  #admit(): void {
+    while (this.#waiting.length > 0 && this.#queued() < MOST_QUEUED) this.#waiting.shift()?.(null);
+    if (this.#waiting.length === 0 || this.#admitting !== null) return;
+    this.#admitting = setTimeout(() => {
+      this.#admitting = null;
+      this.#admit();
+    }, ADMIT_EVERY_MS);
+  }
+
+  #queued(): number {
+    const queue: unknown = this.#aedes === null ? null : Reflect.get(this.#aedes, 'mq');
+    if (typeof queue !== 'object' || queue === null || !('length' in queue)) return 0;
+    return typeof queue.length === 'number' ? queue.length : 0;
+  }
+
+  #maySubscribe(client: Client, filter: string): boolean {
+    const filters = this.#filters.get(client) ?? new Set();
+    this.#filters.set(client, filters);
+    const full = filters.size >= MOST_SUBSCRIPTIONS && !filters.has(filter);
+    if (full || filter.length > LONGEST_TOPIC) return false;
+    filters.add(filter);
+    return true;
+  }
+
+  /** Keeps count of what is retained, and clears the topics that were set longest ago when it is too much. */
   #noteRetained({ topic, payload }: { topic: string; payload: string | Buffer }): void {
+    this.#forgetRetained(topic);
+    if (payload.length === 0) return;
+    this.#retained.set(topic, payload.length);
+    this.#retainedBytes += payload.length;
+    for (const [oldest] of this.#retained) {
+      if (this.#retained.size <= MOST_RETAINED && this.#retainedBytes <= MOST_RETAINED_BYTES) return;
+      this.#forgetRetained(oldest);
+      this.#aedes?.publish(
+        { cmd: 'publish', topic: oldest, payload: '', qos: 0, retain: true, dup: false },
+        () => undefined,
+      );
+    }
+  }
+
+  #forgetRetained(topic: string): void {
+    this.#retainedBytes -= this.#retained.get(topic) ?? 0;
     this.#retained.delete(topic);
-    if (payload.length > 0) this.#retained.add(topic);
-    const [oldest] = this.#retained;
-    if (oldest === undefined || this.#retained.size <= MOST_RETAINED) return;
-    this.#retained.delete(oldest);
-    this.#aedes?.publish(
-      { cmd: 'publish', topic: oldest, payload: '', qos: 0, retain: true, dup: false },
-      () => undefined,
-    );
   }
 }

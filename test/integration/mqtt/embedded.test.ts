@@ -179,4 +179,57 @@ describe('EmbeddedBroker', () => {
     for (const client of [greedy, late]) client.end(true);
     await link.stop();
   });
+
+  it('bounds the bytes that it retains', async () => {
+    const greedy = connect(url(), { reconnectPeriod: 0 });
+    await once(greedy as never, 'connect');
+    const megabyte = Buffer.alloc(1_048_576);
+    for (let n = 0; n < 20; n += 1) await greedy.publishAsync(`r/${n}`, megabyte, { qos: 1, retain: true });
+    const late = connect(url(), { reconnectPeriod: 0 });
+    const kept: string[] = [];
+    late.on('message', (topic) => kept.push(topic));
+    await once(late as never, 'connect');
+    await late.subscribeAsync('r/+', { qos: 0 });
+    await until(() => kept.includes('r/19'), 'what is retained');
+    expect(kept.length).toBeLessThanOrEqual(16);
+    expect(kept).not.toContain('r/0');
+    for (const client of [greedy, late]) client.end(true);
+  });
+
+  it('takes so many subscriptions of one client and no more, also in one packet', async () => {
+    const greedy = connect(url(), { reconnectPeriod: 0 });
+    await once(greedy as never, 'connect');
+    const granted = (count: number, first: number): Promise<number> =>
+      new Promise((resolve) => {
+        const filters = Array.from({ length: count }, (_, n) => `f/${first + n}`);
+        greedy.subscribe(filters, { qos: 0 }, (_error, list, packet) => {
+          const codes = packet?.granted ?? list?.map(({ qos }) => qos) ?? [];
+          resolve(codes.filter((code) => Number(code) < 128).length);
+        });
+      });
+    expect(await granted(500, 0)).toBe(100);
+    expect(await granted(5, 500)).toBe(0);
+    await greedy.unsubscribeAsync(['f/0', 'f/1']);
+    expect(await granted(5, 600)).toBe(2);
+    greedy.end(true);
+  });
+
+  it('a subscriber that takes nothing holds publishers up, is cut off, and all goes on', async () => {
+    const deaf = connect(url(), { reconnectPeriod: 0 });
+    await once(deaf as never, 'connect');
+    await deaf.subscribeAsync('flood', { qos: 1 });
+    deaf.stream.pause();
+    const over = new Promise((resolve) => deaf.stream.once('close', resolve));
+    deaf.on('error', () => undefined);
+    const sender = connect(url(), { reconnectPeriod: 0 });
+    await once(sender as never, 'connect');
+    const bytes = Buffer.alloc(20_000);
+    const all: Promise<unknown>[] = [];
+    for (let n = 0; n < 4000; n += 1) all.push(sender.publishAsync('flood', bytes, { qos: 1 }));
+    await Promise.all(all);
+    expect(sender.connected).toBe(true);
+    deaf.stream.resume();
+    await over;
+    for (const client of [deaf, sender]) client.end(true);
+  }, 40_000);
 });
