@@ -150,7 +150,7 @@ export function createAgentApi(parts: AgentParts): AgentApi {
     announce: parts.announce,
     getConfig: () => parts.configuration.view(),
     setConfig: (patch, withinS) => parts.configuration.set(patch, withinS),
-    confirmConfig: (trial) => parts.configuration.confirm(trial),
+    confirmConfig: (trial, signal) => parts.configuration.confirmSoon(trial, signal),
     setLogLevel: (level) => {
       const before = parts.levels.level;
       parts.levels.level = level;

@@ -1,14 +1,15 @@
 import { randomUUID } from 'node:crypto';
-import { isoTime, type Clock } from '../clock.ts';
+import type { Clock } from '../clock.ts';
 import type { ConfigChange, ConfigConfirmed, ConfigView, Deferred, Restarting } from '../contract/config.ts';
-import { AgentError } from '../errors.ts';
+import { AgentError, asAgentError } from '../errors.ts';
 import type { EventDraft } from '../store/types.ts';
 import { changeBetween, type Change } from './change.ts';
 import { confirmedEvent, overlayDroppedEvent, undoneEvent } from './configuration-events.ts';
+import { answerOf, viewOf } from './configuration-view.ts';
 import { readLocal, type LocalConfiguration } from './local.ts';
 import type { SettingsInput } from './load.ts';
-import { patched, LOCAL_CAMERA_KEYS, LOCAL_KEYS } from './patch.ts';
-import { configDigest, redactedOverlay, redactedSettings } from './redact.ts';
+import { patched } from './patch.ts';
+import { configDigest } from './redact.ts';
 import type { Settings } from './schema.ts';
 import { checkPatch, settingsWith } from './patch-check.ts';
 import { Trial, type UndoReason } from './trial.ts';
@@ -33,6 +34,8 @@ export interface ConfigurationOptions extends Omit<SettingsInput, 'overlay' | 'd
 const BROKER_PATIENCE_S = 60;
 const ANSWER_PATIENCE_MS = 3000;
 const LOOK_EVERY_MS = 500;
+const IN_FORCE_WITHIN_MS = 5000;
+const TRY_AGAIN_MS = 100;
 
 /**
  * The settings in force: what the device says, and over it what remote commands have set. A change runs on trial and is
@@ -89,20 +92,12 @@ export class Configuration {
   }
 
   view(): ConfigView {
-    const trial = this.#trial;
-    return {
-      settings: shownSettings(this.#settings),
-      overlay: redactedOverlay(this.#local.saved.overlay),
-      config_digest: configDigest(this.#settings),
-      trial: trial && {
-        id: trial.id,
-        changed: [...trial.keys],
-        in_force: trial.inForce(this.#connected()),
-        confirm_by: isoTime(trial.confirmByMs),
-        seconds_left: trial.secondsLeft(),
-      },
-      local_keys: [...LOCAL_KEYS, ...LOCAL_CAMERA_KEYS.map((key) => `cameras[].${key}`)],
-    };
+    return viewOf({
+      settings: this.#settings,
+      overlay: this.#local.saved.overlay,
+      trial: this.#trial,
+      connected: this.#connected(),
+    });
   }
 
   /**
@@ -156,9 +151,25 @@ export class Configuration {
     this.#end(trial);
     this.#local = { ...this.#local, saved: confirmed };
     this.#raise(confirmedEvent(trial.id, trial.keys));
-    this.#settings = trial.held.to;
-    void this.#bring(trial.held);
+    if (trial.held.keys.length > 0) {
+      this.#settings = trial.held.to;
+      void this.#bring(trial.held);
+    }
     return { trial: trial.id, changed: [...trial.keys], config_digest: configDigest(this.#settings) };
+  }
+
+  /** As `confirm`, but waits some seconds for the change to come into force: word of it may have come before. */
+  async confirmSoon(id: string | null, signal: AbortSignal): Promise<ConfigConfirmed> {
+    const untilMonoMs = this.#clock.monoMs() + IN_FORCE_WITHIN_MS;
+    for (;;) {
+      try {
+        return this.confirm(id);
+      } catch (thrown) {
+        const early = asAgentError(thrown).code === 'config_busy' && this.#clock.monoMs() < untilMonoMs;
+        if (!early) throw thrown;
+      }
+      await this.#clock.sleep(TRY_AGAIN_MS, signal);
+    }
   }
 
   /** A new start of all parts, with the local configuration read anew. Throws `config_invalid` instead of failing then. */
@@ -279,30 +290,6 @@ export class Configuration {
     void this.#clock.sleep(this.#options.answerPatienceMs ?? ANSWER_PATIENCE_MS).then(once);
     return once;
   }
-}
-
-/** Arguments of a capture command may hold anything: only its program is shown. */
-function shownSettings(settings: Settings): Record<string, unknown> {
-  const shown = redactedSettings(settings);
-  const cameras = shown.cameras.map((camera) => ({
-    ...camera,
-    command: camera.command?.slice(0, 1) ?? null,
-  }));
-  return { ...shown, cameras };
-}
-
-function answerOf(on: { trial: Trial; withinS: number } | null, change: Change, held: Change): ConfigChange {
-  return {
-    trial: on?.trial.id ?? null,
-    changed: [...change.keys, ...held.keys],
-    live: [...change.live],
-    link: [...change.link],
-    restart: [...change.restart],
-    on_confirm: [...held.keys],
-    confirm_by: on && isoTime(on.trial.confirmByMs),
-    confirm_within_s: on && on.withinS,
-    config_digest: configDigest(held.to),
-  };
 }
 
 const busy = (why: string): AgentError => new AgentError('config_busy', why);

@@ -97,8 +97,11 @@ export interface AgentApi {
    * `config_invalid`, `store_failed`; nothing has changed then.
    */
   setConfig(patch: unknown, confirmWithinS: number): Deferred<ConfigChange>;
-  /** Null is whichever is on trial. Throws `config_trial_unknown`, `config_busy` while it is not in force, `store_failed`. */
-  confirmConfig(trial: string | null): ConfigConfirmed;
+  /**
+   * Null is whichever is on trial. Rejects with `config_trial_unknown`, `store_failed`, and `config_busy` when it does not
+   * come into force within some seconds.
+   */
+  confirmConfig(trial: string | null, signal: AbortSignal): Promise<ConfigConfirmed>;
   /** Until the next start, or until the settings say another one. */
   setLogLevel(level: LogLevelName): LogLevelChange;
   /** A new start of all parts. Throws `config_invalid` when the local configuration has become wrong. */

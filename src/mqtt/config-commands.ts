@@ -21,7 +21,7 @@ export function configHandlers(api: AgentApi): ConfigHandlers {
     'config.get': () => api.getConfig(),
     'config.set': ({ patch, confirm_within_s: withinS = CONFIRM_WITHIN_S.usual }, _signal, afterAnswer) =>
       answered(api.setConfig(patch, withinS), afterAnswer),
-    'config.confirm': ({ trial = null }) => api.confirmConfig(trial),
+    'config.confirm': ({ trial = null }, signal) => api.confirmConfig(trial, signal),
     'log.level': ({ level }) => api.setLogLevel(level),
     restart: (_args, _signal, afterAnswer) => answered(api.restart(), afterAnswer),
   };

@@ -91,7 +91,7 @@ describe('configuration by remote command', { timeout: 120_000 }, () => {
     told('event/config_undone').map(({ context }) => (context as { reason: string }).reason);
 
   it('a schedule, regions and the log level change while it runs, and the other camera misses no slot', async () => {
-    await until(() => measured('south') >= 2 && measured('north') >= 1, 'first observations');
+    await until(() => measured('south') >= 2 && measured('north') >= 1, 'first observations', 40_000);
     const steady = observed('south').length - 1;
     const set = await command('config.set', {
       patch: {
@@ -110,6 +110,7 @@ describe('configuration by remote command', { timeout: 120_000 }, () => {
     await until(
       () => observed('north').length >= before + 4 && digest() === set.result?.['config_digest'],
       'the new pace',
+      40_000,
     );
     await command('config.confirm', { trial: set.result?.['trial'] });
     expect(agent.lines.filter(({ msg }) => msg === 'agent started')).toHaveLength(1);
@@ -159,7 +160,7 @@ describe('configuration by remote command', { timeout: 120_000 }, () => {
     expect(told('status').at(-1)).toMatchObject({ state: 'online' });
     await until(() => digest() === before, 'the former settings');
     // Nothing of the time without a broker is lost, and nothing restarted.
-    await until(() => observed('south').length > count + 4, 'the backlog');
+    await until(() => observed('south').length > count + 4, 'the backlog', 40_000);
     const seqs = [...new Set(observed('south').map(({ seq }) => seq))].sort((a, b) => a - b);
     expect(seqs).toEqual(seqs.map((_, index) => index + 1));
     expect(agent.lines.filter(({ msg }) => msg === 'agent started')).toHaveLength(1);
@@ -202,7 +203,7 @@ describe('configuration by remote command', { timeout: 120_000 }, () => {
     agent.signal('SIGKILL');
     await agent.exited;
     agent = await start(agent.stateDir);
-    await until(() => reasons().includes('interrupted'), 'the event');
+    await until(() => reasons().includes('interrupted'), 'the event', 40_000);
     expect((await command('config.get')).result).toMatchObject({
       overlay: {},
       trial: null,
@@ -216,7 +217,7 @@ describe('configuration by remote command', { timeout: 120_000 }, () => {
       result: { restarting: true },
     });
     await agent.waitFor('a new start', ({ msg }) => msg === 'agent started', 30_000, from);
-    await until(() => agent.lines.slice(from).some(({ msg }) => msg === 'connected'), 'the link');
+    await until(() => agent.lines.slice(from).some(({ msg }) => msg === 'connected'), 'the link', 40_000);
     // Asked again, it tells what it was, and does not run again.
     await operator.publishAsync(`${PREFIX}cmd/restart`, JSON.stringify({ id }), { qos: 1 });
     const again = await until(
@@ -266,7 +267,7 @@ describe('configuration by remote command', { timeout: 120_000 }, () => {
     });
     expect(set.result).toMatchObject({ changed: ['logLevel', 'cameras.east'], restart: [] });
     expect((await command('config.set', { patch: {} })).error).toMatchObject({ code: 'config_busy' });
-    await until(() => observed('east').length > 0, 'the new camera');
+    await until(() => observed('east').length > 0, 'the new camera', 40_000);
     await command('config.confirm');
     await command('config.get');
     const gone = await command('config.set', {
@@ -286,7 +287,7 @@ describe('configuration by remote command', { timeout: 120_000 }, () => {
     expect(level.result).toEqual({ level: 'error', before: 'trace' });
     const lines = agent.lines.length;
     const count = observed('south').length;
-    await until(() => observed('south').length > count + 2, 'more observations');
+    await until(() => observed('south').length > count + 2, 'more observations', 40_000);
     expect(agent.lines.slice(lines + 2).filter((one) => one.level === 'info')).toEqual([]);
   });
 });

@@ -178,6 +178,27 @@ describe('a change on trial', () => {
     configuration.confirm(answer.trial);
   });
 
+  it('waits some seconds for it to be in force, and not for ever', async () => {
+    const configuration = start();
+    const { answer, begin } = configuration.set({ mqtt: { url: 'mqtt://b.example' } }, 60);
+    const { signal } = new AbortController();
+    host.link = false;
+    begin();
+    const late = configuration
+      .confirmSoon(answer.trial, signal)
+      .catch((error: unknown) => (error as AgentError).code);
+    await clock.pass(6000);
+    expect(await late).toBe('config_busy');
+    const soon = configuration.confirmSoon(answer.trial, signal);
+    await clock.pass(1000);
+    host.link = true;
+    await clock.pass(200);
+    expect(await soon).toMatchObject({ trial: answer.trial });
+    await expect(configuration.confirmSoon('other', signal)).rejects.toMatchObject({
+      code: 'config_trial_unknown',
+    });
+  });
+
   it('keeps another one out, and is not disturbed by it', async () => {
     const configuration = start();
     const id = await tried(configuration, FASTER);
