@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { cpSync, existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
@@ -11,7 +11,7 @@ import type { DrainRun } from './drain-process.ts';
 import { drainRecord, MONTH, NOTHING_SEEN, storeOptions } from './drain-records.ts';
 import { budgetRow, pairedRow, type Row } from './table.ts';
 
-const ROUNDS = 2;
+const ROUNDS = 5;
 const PROCESS = join(import.meta.dirname, 'drain-process.ts');
 
 interface Drained extends DrainRun {
@@ -24,14 +24,15 @@ export async function drain(): Promise<readonly Row[]> {
   const folder = mkdtempSync(join(tmpdir(), 'swellsight-drain-'));
   const broker = await Mosquitto.start();
   try {
+    const flags = agentFlags();
     const full = join(folder, 'full');
     fill(full);
     const pairs: [Drained, DrainRun][] = [];
     // The first pair warms the disk and the broker.
     for (let round = 0; round <= ROUNDS; round += 1) {
       const pair: [Drained, DrainRun] = [
-        await ours(broker, full, join(folder, 'run')),
-        await measured(['bare', broker.url, full]),
+        await ours(broker, full, join(folder, 'run'), flags),
+        await measured(['bare', broker.url, full], []),
       ];
       if (round > 0) pairs.push(pair);
     }
@@ -83,7 +84,12 @@ function fill(target: string): void {
   }
 }
 
-async function ours(broker: Mosquitto, full: string, folder: string): Promise<Drained> {
+async function ours(
+  broker: Mosquitto,
+  full: string,
+  folder: string,
+  flags: readonly string[],
+): Promise<Drained> {
   cpSync(full, folder, { recursive: true });
   const arrivals: { readonly atMs: number; readonly seq: unknown }[] = [];
   const watcher = await broker.client();
@@ -92,7 +98,7 @@ async function ours(broker: Mosquitto, full: string, folder: string): Promise<Dr
     arrivals.push({ atMs: Date.now(), seq });
   });
   await watcher.subscribeAsync('swellsight/v1/bench/ours/camera/+/observation', { qos: 1 });
-  const run = await measured(['ours', broker.url, folder]);
+  const run = await measured(['ours', broker.url, folder], flags);
   watcher.end(true);
   rmSync(folder, { recursive: true, force: true });
   const live = arrivals.find(({ seq }) => seq === MONTH + 1);
@@ -100,7 +106,16 @@ async function ours(broker: Mosquitto, full: string, folder: string): Promise<Dr
   return { ...run, liveMs: live.atMs - run.liveAtMs };
 }
 
-async function measured(args: readonly string[]): Promise<DrainRun> {
-  const child = spawn(process.execPath, [PROCESS, ...args], { stdio: ['ignore', 'pipe', 'inherit'] });
+/** The heap as the agent's own start has it; the bare publisher runs on Node's defaults. */
+function agentFlags(): readonly string[] {
+  const start = readFileSync(join(import.meta.dirname, '..', '..', 'bin', 'swellsight.mjs'), 'utf8');
+  const found = /LEAN_FLAGS = \[(.*)\]/.exec(start)?.[1] ?? '';
+  return [...found.matchAll(/'([^']+)'/g)].flatMap(([, flag]) => flag ?? []);
+}
+
+async function measured(args: readonly string[], flags: readonly string[]): Promise<DrainRun> {
+  const child = spawn(process.execPath, [...flags, PROCESS, ...args], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
   return JSON.parse(await text(child.stdout)) as DrainRun;
 }

@@ -34,6 +34,8 @@ const STRIKES = 5;
 const PAUSE = { minMs: 1000, maxMs: 30_000, resetAfterMs: 0 };
 const BULK: PublishOptions = { qos: 1, retain: false, bulk: true };
 const URGENT: PublishOptions = { qos: 1, retain: false, bulk: false };
+/** A stored time, and what is noted of it, serves all of the backlog that is sent within so long. */
+const STAMP_MS = 10;
 const EVERYTHING = Number.MAX_SAFE_INTEGER;
 
 /** A message that is with the broker. */
@@ -161,7 +163,7 @@ export class Forwarder {
   #send(lane: OutboxLane, entry: OutboxEntry, historical: boolean): boolean {
     const alone = this.#suspects.has(entry.rowId);
     if (alone && this.#flights.size > 0) return false;
-    const publishedAtMs = Math.round(this.#deps.clock.nowMs());
+    const publishedAtMs = this.#stampMs(historical);
     const flight: Flight = { entry, historical, publishedAtMs, alone, round: this.#round };
     lane.advance();
     if (historical) this.#pace.took();
@@ -177,9 +179,16 @@ export class Forwarder {
     return !alone;
   }
 
-  #payload({ entry, publishedAtMs, historical }: Flight): string {
+  /** Now; in the backlog, which goes out in thousands a second, as of some milliseconds ago. */
+  #stampMs(historical: boolean): number {
+    const nowMs = Math.round(this.#deps.clock.nowMs());
+    const agoMs = nowMs - this.#now.atMs;
+    if (!(historical && agoMs >= 0 && agoMs < STAMP_MS)) this.#now = { atMs: nowMs, text: isoTime(nowMs) };
+    return this.#now.atMs;
+  }
+
+  #payload({ entry, historical }: Flight): string {
     if (entry.stream === 'events') return entry.payload;
-    if (this.#now.atMs !== publishedAtMs) this.#now = { atMs: publishedAtMs, text: isoTime(publishedAtMs) };
     return sendable(entry.payload, this.#now.text, historical);
   }
 

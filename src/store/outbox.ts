@@ -1,6 +1,7 @@
 import type Database from 'better-sqlite3';
 import type { Clock } from '../clock.ts';
 import { cameraOf, prepareOutbox, type Found } from './outbox-statements.ts';
+import { requeueRange } from './requeue.ts';
 import { runsOf, streamRuns } from './runs.ts';
 import type { Sequences } from './sequences.ts';
 import type { Acceptance, Outbox, OutboxEntry, OutboxFilter, OutboxStats, Requeued } from './types.ts';
@@ -12,8 +13,6 @@ const DAY_MS = 86_400_000;
 const EVERYTHING = Number.MAX_SAFE_INTEGER;
 /** Events may fill this share of the bound before one of them is dropped rather than a record. */
 const EVENT_SHARE = 0.1;
-/** Records that one call of `requeue` takes: a few milliseconds. */
-const REQUEUE_AT_ONCE = 500;
 /** Rows that one call of `dropAged` looks at. */
 const AGED_AT_ONCE = 200;
 
@@ -176,33 +175,14 @@ export class SqliteOutbox implements Outbox {
     const stream = `camera:${camera}`;
     return this.#deps.writer.write(() => {
       const last = Math.min(toSeq, this.#deps.sequences.last(stream));
-      const first = Math.max(1, fromSeq);
-      if (last < first) return { queued: 0, waiting: 0, missing: 0, nextSeq: null, full: false };
-      const records = this.#statements.stored.all(camera, first, last, REQUEUE_AT_ONCE + 1);
-      const more = records.length > REQUEUE_AT_ONCE ? records.pop() : undefined;
-      let queued = 0;
-      let stop = more?.seq ?? null;
-      let full = false;
-      const seen: number[] = [];
-      for (const { seq, waiting, payload } of records) {
-        if (waiting === 0 && !this.#hasRoom(payload)) {
-          stop = seq;
-          full = true;
-          break;
-        }
-        seen.push(seq);
-        if (waiting !== 0) continue;
+      const range = { camera, first: Math.max(1, fromSeq), last };
+      const outcome = requeueRange(this.#statements, range, (seq, payload) => {
+        if (!this.#hasRoom(payload)) return false;
         this.#insert({ stream, seq, topic: `camera/${camera}/observation`, payload }, AGAIN);
-        queued += 1;
-      }
-      if (queued > 0) this.#deps.writer.afterCommit(this.#announce);
-      const through = stop === null ? last : stop - 1;
-      const { waiting } = this.#statements.waiting.get(stream, first, through) ?? { waiting: 0 };
-      const unstored = through - first + 1 - seen.length;
-      const known = waiting - queued;
-      // What waits may be stored no longer: the queue has its own copy.
-      const missing = unstored - (known - (seen.length - queued));
-      return { queued, waiting: known, missing, nextSeq: stop, full };
+        return true;
+      });
+      if (outcome.queued > 0) this.#deps.writer.afterCommit(this.#announce);
+      return outcome;
     });
   }
 
