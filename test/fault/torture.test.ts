@@ -34,6 +34,8 @@ describe('torture, in short: SIGKILL, partitions, a broker that is killed', () =
   );
 
   it('the broker was killed and the links were cut', () => {
+    expect(victim('device').verdict.live, said).toBeGreaterThan(0);
+    expect(victim('device').verdict.backfill).toBeGreaterThan(0);
     expect(report.brokerKills + report.brokerStops, said).toBeGreaterThan(0);
     expect(report.counts.partitions).toBeGreaterThanOrEqual(4);
     expect(report.missed).toEqual([]);
