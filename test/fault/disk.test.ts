@@ -1,31 +1,28 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { copyFileSync, existsSync, readdirSync, renameSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import Database from 'better-sqlite3';
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, describe, expect, it } from 'vitest';
 import type { Health } from '../../src/contract/health.ts';
 import type { Observation } from '../../src/contract/observation.ts';
 import type { Event } from '../../src/contract/states.ts';
 import { RunningAgent } from '../fixtures/agent.ts';
+import { httpServer, type TestServer } from '../fixtures/camera-server.ts';
 import { canFailDisk, canMountLoop, LoopDisk } from '../fixtures/loop-disk.ts';
 import { Mosquitto, until, type Message } from '../fixtures/mosquitto.ts';
 import { tempDir } from '../fixtures/store.ts';
 
-const PICTURES = join(import.meta.dirname, '..', 'fixtures', 'sea');
 const noLoop = !canMountLoop();
 const noDiskError = noLoop || !canFailDisk();
 const noStrace = spawnSync('strace', ['-o', '/dev/null', 'true']).status !== 0;
 
 /** Pictures that cost little: what is tested is the disk. */
-const CAMERAS = ['a', 'b', 'c'].map((id) => ({
-  id,
-  kind: 'directory',
-  path: PICTURES,
-  schedule: { everyS: 1 },
-  burst: { frames: 1 },
-}));
+const PICTURES = ['sea-small.jpg', 'sea-big.jpg'].map((name) =>
+  readFileSync(join(import.meta.dirname, '..', 'fixtures', 'sea', name)),
+);
+const IDS = ['a', 'b', 'c'];
 
 describe('the disk under a running agent', () => {
   let cleanUp: (() => unknown)[] = [];
@@ -39,9 +36,27 @@ describe('the disk under a running agent', () => {
     cleanUp.push(() => broker.stop());
     return { broker, messages: await broker.record('swellsight/v1/#') };
   };
+  let snapshots: TestServer | null = null;
+  afterAll(() => snapshots?.stop());
   const startAgent = async (stateDir: string, url: string): Promise<RunningAgent> => {
+    let served = 0;
+    snapshots ??= await httpServer((_, response) => {
+      served += 1;
+      response.writeHead(200, { 'content-type': 'image/jpeg' }).end(PICTURES[served % PICTURES.length]);
+    });
+    const camera = {
+      kind: 'http',
+      url: `${snapshots.url}/now.jpg`,
+      schedule: { everyS: 1 },
+      burst: { frames: 1 },
+    };
     const agent = await RunningAgent.start(
-      { mqtt: { url }, stateDir, heartbeat: { intervalS: 1 }, cameras: CAMERAS },
+      {
+        mqtt: { url },
+        stateDir,
+        heartbeat: { intervalS: 1 },
+        cameras: IDS.map((id) => ({ id, ...camera })),
+      },
       { steered: {} },
     );
     cleanUp.push(() => agent[Symbol.asyncDispose]());
@@ -65,7 +80,7 @@ describe('the disk under a running agent', () => {
   /** Each camera's numbers from 1 to the newest, each under one id. Returns how many. */
   const expectByOnes = (messages: readonly Message[]): number => {
     const found = records(messages);
-    for (const { id } of CAMERAS) {
+    for (const id of IDS) {
       const own = found.filter(({ camera }) => camera === id);
       const numbers = [...new Set(own.map(({ seq }) => seq))].toSorted((x, y) => x - y);
       expect(numbers, `numbers of camera ${id}`).toEqual(numbers.map((_, index) => index + 1));
@@ -77,7 +92,7 @@ describe('the disk under a running agent', () => {
   const noGaps = (messages: readonly Message[]): Promise<unknown> =>
     until(
       () =>
-        CAMERAS.every(({ id }) => {
+        IDS.every((id) => {
           const numbers = new Set(
             records(messages).flatMap(({ camera, seq }) => (camera === id ? [seq] : [])),
           );
@@ -120,8 +135,8 @@ describe('the disk under a running agent', () => {
       const freed = beats(messages).length;
       await until(() => beats(messages).length >= freed + 3, 'heartbeats', 60_000);
       await noGaps(messages);
-      expect(await agent.stop()).toBe(0);
       expect(expectByOnes(messages)).toBeGreaterThanOrEqual(full + 60);
+      expect(await agent.stop()).toBe(0);
       expect(agent.lines.filter(({ msg }) => msg === 'observation lost')).toEqual([]);
       expect(beats(messages).at(-1)?.outbox.dropped_total).toBe(0);
       expect(integrity(stateDir)).toBe('ok');
@@ -225,8 +240,8 @@ describe('the disk under a running agent', () => {
     const after = records(messages).length;
     await until(() => records(messages).length >= after + 6, 'records after it', 60_000);
     await noGaps(messages);
-    expect(await agent.stop()).toBe(0);
     expectByOnes(messages);
+    expect(await agent.stop()).toBe(0);
     expect(integrity(stateDir)).toBe('ok');
     const aside = readdirSync(stateDir).filter((name) => /\.broken-[0-9-]+$/.test(name));
     expect(aside).toEqual([told?.context['quarantined']]);
@@ -244,9 +259,7 @@ describe('the disk under a running agent', () => {
     await delay(3_000);
     agent.signal('SIGKILL');
     await agent.exited;
-    const before = new Map(
-      CAMERAS.map(({ id }) => [id, records(messages).filter((one) => one.camera === id)]),
-    );
+    const before = new Map(IDS.map((id) => [id, records(messages).filter((one) => one.camera === id)]));
     await startAgent(stateDir, broker.url);
     await until(() => events(messages, 'store_recovered').length > 0, 'the event', 60_000);
     const newestOf = (found: readonly Observation[], camera: string): number =>
@@ -261,7 +274,7 @@ describe('the disk under a running agent', () => {
       // One id for each number, before and after.
       expect(new Set(own.map(({ id }) => id)).size).toBe(new Set(own.map(({ seq }) => seq)).size);
     }
-    const gaps = CAMERAS.map(({ id }) => {
+    const gaps = IDS.map((id) => {
       const numbers = new Set(records(messages).flatMap(({ camera, seq }) => (camera === id ? [seq] : [])));
       return Math.max(...numbers) - numbers.size;
     }).reduce((sum, gap) => sum + gap, 0);
@@ -286,8 +299,8 @@ describe('the disk under a running agent', () => {
       const after = records(messages).length;
       await until(() => records(messages).length >= after + 6, 'records after it', 60_000);
       await noGaps(messages);
-      expect(await agent.stop()).toBe(0);
       expectByOnes(messages);
+      expect(await agent.stop()).toBe(0);
       expect(integrity(stateDir)).toBe('ok');
     },
     120_000,
