@@ -42,6 +42,7 @@ export class EmbeddedBroker {
   #retainedBytes = 0;
   /** Publishers that wait until there is room. */
   readonly #waiting: ((error: null) => void)[] = [];
+  #draining = false;
   #admitting: NodeJS.Timeout | null = null;
   readonly #filters = new WeakMap<Client, Set<string>>();
   #aedes: Aedes | null = null;
@@ -149,7 +150,11 @@ export class EmbeddedBroker {
    * is cut off, and what had gathered by then would go through aedes in one recursion: thousands are more than its stack.
    */
   #admit(): void {
+    // Each may bring in the next before it returns: that one waits for its turn in this loop.
+    if (this.#draining) return;
+    this.#draining = true;
     while (this.#waiting.length > 0 && this.#queued() < MOST_QUEUED) this.#waiting.shift()?.(null);
+    this.#draining = false;
     if (this.#waiting.length === 0 || this.#admitting !== null) return;
     this.#admitting = setTimeout(() => {
       this.#admitting = null;
