@@ -2,6 +2,7 @@ import { openCamera } from './camera/open.ts';
 import { SiteCalibration } from './calibration/calibration.ts';
 import { SelfLabeller } from './calibration/self-label.ts';
 import { isoTime, type Clock } from './clock.ts';
+import { sameConnection, sameSource } from './config/camera-change.ts';
 import type { Camera as CameraSettings } from './config/schema.ts';
 import type { CalibrationSummary, Observation } from './contract/observation.ts';
 import { AgentError, isAbort } from './errors.ts';
@@ -10,7 +11,7 @@ import type { Link } from './mqtt/types.ts';
 import type { RecordContext } from './record.ts';
 import { createSchedule } from './schedule/schedule.ts';
 import type { Serving } from './serving.ts';
-import { sameConnection, sameSource, Station, type Observed } from './station.ts';
+import { Station, type Observed } from './station.ts';
 import type { Store } from './store/store.ts';
 import type { RaiseEvent } from './store/types.ts';
 

@@ -4,7 +4,7 @@ import { CameraHealth, type CameraTransition } from './camera/state.ts';
 import type { SiteCalibration } from './calibration/calibration.ts';
 import type { HeightEstimate } from './calibration/types.ts';
 import { isoTime, type Clock } from './clock.ts';
-import { same } from './config/change.ts';
+import { sameSource } from './config/camera-change.ts';
 import type { Camera as CameraSettings } from './config/schema.ts';
 import type { CalibrationSummary, Observation } from './contract/observation.ts';
 import type { CameraState } from './contract/states.ts';
@@ -50,25 +50,6 @@ export interface Observed {
 
 /** Measured on real frames 75 to 100 s apart, none of which is the same picture; nearer ones were not measured. */
 const FROZEN = { bursts: 3, minSpanMs: 75_000 };
-
-const SOURCE_KEYS = [
-  'kind',
-  'url',
-  'path',
-  'command',
-  'username',
-  'password',
-  'replay',
-  'simulation',
-] as const;
-
-/** Whether the frames come from the same place. */
-export const sameSource = (a: CameraSettings, b: CameraSettings): boolean =>
-  SOURCE_KEYS.every((key) => same(a[key], b[key]));
-
-/** Whether one set of settings can take the other's place between two observations. */
-export const sameConnection = (a: CameraSettings, b: CameraSettings): boolean =>
-  sameSource(a, b) && (['schedule', 'location', 'timeoutS'] as const).every((key) => same(a[key], b[key]));
 
 /** One camera's life: slot, burst, vision, record, state. Nothing overlaps: a capture on request waits its turn. */
 export class Station {
