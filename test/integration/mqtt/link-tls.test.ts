@@ -33,6 +33,12 @@ function started(...args: Parameters<typeof startLink>): ReturnType<typeof start
   return running;
 }
 
+function otherAuthority(): Authority {
+  const other = new Authority('other');
+  cleanups.push(() => other.remove());
+  return other;
+}
+
 /** A plain listener to watch by, and one with TLS. */
 async function broker(
   certificate: CertificateFiles,
@@ -88,7 +94,7 @@ describe('MqttLink with TLS', () => {
   });
 
   it.each([
-    ['another CA', () => ({ ca: new Authority('other').ca, host: 'localhost', certificate: server })],
+    ['another CA', () => ({ ca: otherAuthority().ca, host: 'localhost', certificate: server })],
     [
       'an expired certificate',
       () => ({
@@ -240,8 +246,7 @@ describe('MqttLink with TLS', () => {
       linkOptions(url, { ca: authority.ca, ...files, tuning: { lookEveryMs: 100 } }),
     );
     await until(() => ups.length === 1, 'the birth');
-    const stranger = new Authority('other');
-    cleanups.push(() => stranger.remove());
+    const stranger = otherAuthority();
     files.replace(stranger.issue({ name: 'dev1' }));
     await until(() => ups.length === 2, 'the link by the old certificate');
     await until(() => events.some(({ type }) => type === 'mqtt_refused'), 'the event');
