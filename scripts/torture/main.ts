@@ -26,7 +26,7 @@ const { values } = parseArgs({
     kills: { type: 'string', default: '300' },
     partitions: { type: 'string', default: '100' },
     observations: { type: 'string', default: '20000' },
-    minutes: { type: 'string', default: '45' },
+    minutes: { type: 'string', default: '60' },
     cameras: { type: 'string', default: '32' },
     'power-cuts': { type: 'string', default: '50' },
     only: { type: 'string' },
