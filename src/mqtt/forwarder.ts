@@ -5,6 +5,7 @@ import { Backoff } from '../retry.ts';
 import type { Outbox, OutboxEntry, RaiseEvent } from '../store/types.ts';
 import { OutboxLane } from './outbox-lane.ts';
 import { Pace } from './pace.ts';
+import { rejectionEvent } from './rejection-event.ts';
 import { sendable } from './sendable.ts';
 import { Settlement } from './settlement.ts';
 import type { Link, PublishOptions } from './types.ts';
@@ -286,18 +287,6 @@ export class Forwarder {
     }
     // An event about an event could go on for ever.
     if (entry.topic === 'event/outbox_rejected') return;
-    raise({
-      type: 'outbox_rejected',
-      severity: 'warning',
-      code,
-      message: 'The broker does not take a message. It was set aside.',
-      context: {
-        topic: entry.topic,
-        stream: entry.stream,
-        seq: entry.seq,
-        reason,
-        size_bytes: entry.payload.length,
-      },
-    });
+    raise(rejectionEvent(entry, code, reason));
   }
 }

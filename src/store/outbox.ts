@@ -5,11 +5,11 @@ import { requeueRange } from './requeue.ts';
 import { runsOf, streamRuns } from './runs.ts';
 import type { Sequences } from './sequences.ts';
 import type { Acceptance, Outbox, OutboxEntry, OutboxFilter, OutboxStats, Requeued } from './types.ts';
+import { waitedS } from './waited.ts';
 import type { Writer } from './writer.ts';
 
 /** Rejected messages kept for the operator; older ones go. */
 const REJECTED_KEPT = 1000;
-const DAY_MS = 86_400_000;
 const EVERYTHING = Number.MAX_SAFE_INTEGER;
 /** Events may fill this share of the bound before one of them is dropped rather than a record. */
 const EVENT_SHARE = 0.1;
@@ -323,13 +323,7 @@ export class SqliteOutbox implements Outbox {
   #oldestAgeS(): number | null {
     const oldest = this.#statements.oldest.get();
     if (!oldest) return null;
-    const { clock } = this.#deps;
-    const ownRun = oldest.rowId >= this.#firstRowIdOfRun;
-    const sinceStartMs = clock.monoMs() - this.#startedMonoMs;
-    const ageMs = ownRun
-      ? clock.monoMs() - oldest.createdMonoMs
-      : Math.max(clock.nowMs() - oldest.createdAtMs, sinceStartMs);
-    // A row that was queued before the clock was set would look decades old.
-    return Math.round(Math.max(0, ageMs > 3650 * DAY_MS ? sinceStartMs : ageMs)) / 1000;
+    const run = { ownRun: oldest.rowId >= this.#firstRowIdOfRun, startedMonoMs: this.#startedMonoMs };
+    return waitedS(oldest, run, this.#deps.clock);
   }
 }
