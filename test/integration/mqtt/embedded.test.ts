@@ -232,4 +232,24 @@ describe('EmbeddedBroker', () => {
     await over;
     for (const client of [deaf, sender]) client.end(true);
   }, 40_000);
+
+  it('what waited for a subscriber that is gone goes through without a stack of its own', async () => {
+    const deaf = connect(url(), { reconnectPeriod: 0 });
+    await once(deaf as never, 'connect');
+    await deaf.subscribeAsync('flood', { qos: 1 });
+    deaf.on('error', () => undefined);
+    deaf.handleMessage = () => undefined;
+    const sender = connect(url(), { reconnectPeriod: 0 });
+    await once(sender as never, 'connect');
+    const bytes = Buffer.alloc(20_000);
+    for (let n = 0; n < 5000; n += 1) await sender.publishAsync('flood', bytes, { qos: 1 });
+    const thrown: Error[] = [];
+    const note = (error: Error): number => thrown.push(error);
+    process.on('uncaughtException', note);
+    for (const client of [deaf, sender]) client.end(true);
+    await broker.stop();
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    process.off('uncaughtException', note);
+    expect(thrown).toEqual([]);
+  });
 });
