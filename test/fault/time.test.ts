@@ -57,7 +57,11 @@ describe('the wall clock of a running agent', () => {
     await one.waitFor('times mended', (line) => line.msg === 'times mended', 15_000, mark);
     broker = await Mosquitto.start({ port });
     const messages = await broker.record('swellsight/v1/#');
-    await until(() => records(messages, 'interval').some(({ clock }) => clock.synced), 'a record after it', 60_000);
+    await until(
+      () => records(messages, 'interval').some(({ clock }) => clock.synced),
+      'a record after it',
+      60_000,
+    );
     await until(() => records(messages, 'interval').some(({ seq }) => seq === 1), 'the first record');
     await until(() => events(messages).some(({ type }) => type === 'times_mended'), 'the event');
 
@@ -72,13 +76,16 @@ describe('the wall clock of a running agent', () => {
       expect(timeOf(record)).toBeLessThanOrEqual(setAtMs + 100);
       expect(record.historical).toBe(true);
     }
-    // The order of the numbers is the order of the times, from the first record to the newest.
-    expect(found.map(timeOf)).toEqual(found.map(timeOf).toSorted((a, b) => a - b));
+    // The order of the numbers is the order of the times; a lost slot has the time when it was due.
+    const captured = found.filter(({ status }) => status !== 'skipped').map(timeOf);
+    expect(captured).toEqual(captured.toSorted((a, b) => a - b));
     const step = events(messages).find(({ type }) => type === 'clock_step');
     expect(step?.context['delta_ms']).toBeGreaterThan(DAY_MS);
     expect(step?.context).toMatchObject({ steps: 1, synced: true });
     // The history on the device tells the same.
-    const { observations } = (await one.json('/api/v1/observations?limit=100')) as { observations: Observation[] };
+    const { observations } = (await one.json('/api/v1/observations?limit=100')) as {
+      observations: Observation[];
+    };
     for (const record of before)
       expect(observations.find(({ id }) => id === record.id)).toMatchObject({
         captured_at: record.captured_at,
@@ -135,16 +142,16 @@ describe('the wall clock of a running agent', () => {
     await new Promise((resolve) => setTimeout(resolve, 12_000));
     one.steer({ stepMs: -400 * DAY_MS });
     await new Promise((resolve) => setTimeout(resolve, 12_000));
-    // The next whole minute comes in four seconds.
+    // The next whole minute comes a little later than any part takes to notice.
     const dueMs = Math.ceil(Date.now() / MINUTE_MS) * MINUTE_MS + 5 * MINUTE_MS;
-    one.steer({ setMs: dueMs - 4_000 });
+    one.steer({ setMs: dueMs - 12_000 });
     const onTime = await until(
       () =>
         records(messages, 'cron').find(
-          (record) => record.status === 'measured' && Math.abs(timeOf(record) - dueMs) < 5_000,
+          (record) => record.status !== 'skipped' && Math.abs(timeOf(record) - dueMs) < 20_000,
         ),
       'the run at the whole minute',
-      30_000,
+      60_000,
     );
     expect(onTime.clock.synced).toBe(true);
     const health = parsed<Health>(messages, /\/health$/).at(-1);
@@ -163,7 +170,9 @@ describe('the wall clock of a running agent', () => {
     // Told at once the first time; the others follow together.
     expect(events(messages).filter(({ type }) => type === 'clock_step')).toHaveLength(1);
     byOnes(events(messages));
-    const { observations } = (await one.json('/api/v1/observations?limit=500')) as { observations: Observation[] };
+    const { observations } = (await one.json('/api/v1/observations?limit=500')) as {
+      observations: Observation[];
+    };
     expect(observations.length).toBe(steady.length + runs.length);
   }, 120_000);
 });

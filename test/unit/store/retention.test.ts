@@ -35,6 +35,24 @@ describe('Retention', () => {
     expect(kept()).toBe(31);
   });
 
+  it('does not believe a leap that nothing confirms, for as long as that may be', () => {
+    let synced = false;
+    store.times.followClock(() => synced);
+    store.append(at(clock.nowMs()), NOTHING_SEEN);
+    store.prune();
+    clock.wallMs += 400 * DAY_MS;
+    for (let day = 0; day < 5; day += 1) {
+      store.prune();
+      clock.advance(DAY_MS);
+    }
+    expect(kept()).toBe(1);
+    expect(store.outbox.stats().depth).toBe(1);
+    // Confirmed: it is the truth that the record is old.
+    synced = true;
+    pruneAll();
+    expect(kept()).toBe(0);
+  });
+
   it('does not believe a clock that leapt ahead', () => {
     store.append(at(clock.nowMs()), NOTHING_SEEN);
     store.prune();
