@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import type { StoreOptions } from '../../src/store/store.ts';
+import type { StoreOptions } from '../../src/store/options.ts';
 import type { BurstMemory, ObservationDraft } from '../../src/store/types.ts';
 
 export const NOTHING_SEEN: BurstMemory = { embedding: null, embeddingDigest: null, view: null };
