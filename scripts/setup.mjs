@@ -18,6 +18,8 @@ const SYSTEM_PACKAGES = {
     'mosquitto-clients',
     'nats-server',
     'prometheus',
+    'python3-jinja2',
+    'strace',
     'nftables',
     'iproute2',
     'e2fsprogs',

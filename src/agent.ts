@@ -11,24 +11,16 @@ import type { Settings } from './config/schema.ts';
 import type { AgentApi } from './contract/api.ts';
 import { COMMAND_ARGS } from './contract/command.ts';
 import type { Status } from './contract/states.ts';
+import { Delivery } from './delivery.ts';
 import { describeForDiagnosis } from './diagnostics.ts';
 import { asAgentError, isAbort } from './errors.ts';
 import { bootId } from './health/boot.ts';
-import { Heartbeat } from './health/heartbeat.ts';
-import { Liveness } from './health/liveness.ts';
 import { Metrics } from './health/metrics.ts';
 import type { ClockState } from './health/types.ts';
-import { Watchdog } from './health/watchdog.ts';
 import { HttpServer } from './http/server.ts';
 import { describeAgent } from './info.ts';
 import { redactUrl, type LevelledLog, type Log } from './log.ts';
-import { Announcer } from './mqtt/announce.ts';
 import { Commands } from './mqtt/commands.ts';
-import { Discovery } from './mqtt/discovery.ts';
-import { Forwarder } from './mqtt/forwarder.ts';
-import { MqttLink } from './mqtt/link.ts';
-import { ReplaceableLink } from './mqtt/replaceable-link.ts';
-import { Topics } from './mqtt/topics.ts';
 import { outboxView } from './outbox-view.ts';
 import type { RecentLog } from './recent-log.ts';
 import { reconfigure } from './reconfigure.ts';
@@ -36,6 +28,7 @@ import { Serving } from './serving.ts';
 import { Store } from './store/store.ts';
 import { Timekeeper } from './timekeeper.ts';
 import { probeHardware } from './vision/hardware-probe.ts';
+import { Vitals } from './vitals.ts';
 
 export interface AgentOptions {
   readonly settings: Settings;
@@ -60,9 +53,6 @@ export interface AgentDeps {
 }
 
 const PRUNE_EVERY_MS = 60_000;
-const MAIN_LOOP_SILENCE_MS = 30_000;
-/** Beside two whole deadlines: room for a restart with its backoff. */
-const VISION_SILENCE_MS = 120_000;
 /** A clean stop takes at most about this long; then what still runs is left behind. */
 const STOP_WITHIN_MS = 8_000;
 
@@ -94,7 +84,7 @@ export class Agent {
   static async #compose(options: AgentOptions, deps: AgentDeps, closers: Closers): Promise<Agent> {
     const { signal } = closers;
     const { settings, version } = options;
-    const { clock, random, configuration } = deps;
+    const { clock, configuration } = deps;
     let current = settings;
     const part = (name: string): Log => deps.levels.log.child({ part: name });
     const log = part('agent');
@@ -108,9 +98,7 @@ export class Agent {
       { clock, log: part('store'), onBroken: () => deps.onRestartWanted() },
     );
     closers.defer(() => store.close());
-    const raise = store.raise;
-
-    // Time.
+    const { raise } = store;
     const time = new Timekeeper(
       { bootId: boot },
       { clock, log: part('time'), store, raise, kernel: deps.kernelClock },
@@ -120,6 +108,7 @@ export class Agent {
     // Vision: the model and the provider that was proved for it.
     const hardware = probeHardware(signal);
     hardware.catch(() => undefined);
+    let machine: Awaited<typeof hardware> | null = null;
     const serving = new Serving(
       {
         model: settings.model,
@@ -135,65 +124,67 @@ export class Agent {
         hardware,
         onBundle: () => {
           beach.relearn();
-          publishStates();
+          delivery.publishStates();
         },
       },
     );
     closers.defer(() => serving.close());
 
-    // Broker: the embedded one when none is named.
-    const topics = new Topics({ base: settings.mqtt.base, site: settings.site, device: settings.device });
-    const mqtt = { ...settings.mqtt };
-    if (settings.mqtt.url.length === 0) {
-      const { EmbeddedBroker } = await import('./mqtt/embedded.ts');
-      const broker = new EmbeddedBroker(settings.mqtt.embedded, { log: part('broker') });
-      const { port } = await broker.start();
-      closers.defer(() => broker.stop());
-      mqtt.url = [`mqtt://${settings.mqtt.embedded.host}:${port}`];
-      mqtt.protocolVersion = 4;
-    }
-    const link: ReplaceableLink<Settings['mqtt']> = new ReplaceableLink(
-      mqtt,
-      (wanted) =>
-        new MqttLink(
-          { mqtt: wanted, session },
-          {
-            topics,
-            clock,
-            log: part('mqtt'),
-            random,
-            raise,
-            onConnected: () => {
-              forwarder.linkUp();
-              discovery.linkUp();
-              metrics.connected();
-              heartbeat.nudge();
-            },
-            onCommand: (name, packet) => commands.receive(name, packet),
-          },
-        ),
-      { clock },
+    // The way to the broker.
+    let pageUrl: string | null = null;
+    const info = () =>
+      describeAgent({
+        settings,
+        version,
+        session,
+        bootId: boot,
+        nowMs: clock.nowMs(),
+        hardware: machine,
+        report: serving.report,
+        model: serving.model,
+        bundle: serving.bundle,
+        stations: beach.list(),
+        configDigest: configDigest(current),
+      });
+    const delivery: Delivery = await Delivery.open(
+      { settings, session },
+      {
+        clock,
+        random: deps.random,
+        part,
+        store,
+        closers,
+        info,
+        modelState: () => serving.modelState(),
+        homeAssistant: () => current.mqtt.homeAssistant,
+        describeDevice: () => ({
+          site: settings.site,
+          device: settings.device,
+          version,
+          model: machine?.model ?? null,
+          cameras: [...beach.stations.keys()],
+          commands: Object.keys(COMMAND_ARGS),
+          heartbeatIntervalS: current.heartbeat.intervalS,
+          pageUrl,
+        }),
+        onConnected: () => {
+          metrics.connected();
+          vitals.heartbeat.nudge();
+        },
+        onCommand: (name, packet) => commands.receive(name, packet),
+        onAccepted: (entry, historical) => metrics.delivered(entry, historical),
+      },
     );
+    const { link, topics } = delivery;
     const metrics = await Metrics.open(
       { agentVersion: version },
       {
         clock,
-        health: () => heartbeat.latest ?? firstHealth,
+        health: () => vitals.health(),
         sources: { link: () => link.stats(), outbox: () => store.outbox.stats() },
       },
     );
     metrics.start(signal);
-    const forwarder = new Forwarder(
-      { backfillPerS: settings.mqtt.backfillPerS },
-      {
-        link,
-        outbox: store.outbox,
-        clock,
-        log: part('mqtt'),
-        raise,
-        onAccepted: (entry, historical) => metrics.delivered(entry, historical),
-      },
-    );
 
     // Cameras.
     const beach = new Beach(
@@ -224,81 +215,26 @@ export class Agent {
     time.onMended(() => beach.retell());
 
     // Health.
-    const liveness = new Liveness(
-      { maxSilenceMs: MAIN_LOOP_SILENCE_MS },
-      {
-        clock,
-        parts: [
-          {
-            name: 'vision',
-            maxSilenceMs: VISION_SILENCE_MS + settings.inference.timeoutS * 2_000,
-            lastProgressMonoMs: () => serving.lastProgressMonoMs,
-          },
-        ],
-      },
-    );
-    liveness.start(signal);
-    const heartbeat: Heartbeat = new Heartbeat(
-      {
-        intervalS: settings.heartbeat.intervalS,
-        stateDir: settings.stateDir,
-        agentVersion: version,
-        bootId: boot,
-      },
+    const vitals: Vitals = new Vitals(
+      { settings, version, bootId: boot },
       {
         clock,
         log: part('health'),
-        sources: {
-          cameras: () => beach.list().map((station) => station.healthLine()),
-          link: () => link.stats(),
-          vision: () => ({
-            stats: serving.stats(),
-            provider: serving.report?.provider ?? null,
-            pid: serving.pid,
-          }),
-          outbox: () => store.outbox.stats(),
-          model: () => ({
-            name: serving.model?.name ?? null,
-            version: serving.model?.version ?? null,
-            digest: serving.model?.digest ?? null,
-            phase: serving.modelState().phase,
-            trusted: serving.trusted,
-          }),
-          clock: () => time.state(),
-          store: () => store.failure(),
-        },
+        serving,
+        beach,
+        link,
+        store,
+        time,
         sink: (health) => link.setState('health', health, { expiryS: 3 * current.heartbeat.intervalS }),
       },
     );
-    const firstHealth = await heartbeat.take();
+    await vitals.start(signal);
 
     // The outside: one set of methods for commands, HTTP and the command line.
-    let machine: Awaited<typeof hardware> | null = null;
-    const info = () =>
-      describeAgent({
-        settings,
-        version,
-        session,
-        bootId: boot,
-        nowMs: clock.nowMs(),
-        hardware: machine,
-        report: serving.report,
-        model: serving.model,
-        bundle: serving.bundle,
-        stations: beach.list(),
-        configDigest: configDigest(current),
-      });
     const missing = (): string[] => [
       ...(serving.stats().ready ? [] : ['model']),
       ...(store.writable() ? [] : ['store']),
     ];
-    const announcer = new Announcer({
-      clock,
-      publish: () => {
-        publishStates();
-        return link.announce();
-      },
-    });
     const api = createAgentApi({
       stations: beach.stations,
       store,
@@ -307,14 +243,14 @@ export class Agent {
       refit: (camera) => beach.refit(camera),
       state: () => state,
       info,
-      health: () => heartbeat.latest ?? firstHealth,
+      health: () => vitals.health(),
       modelState: () => serving.modelState(),
-      alive: () => liveness.report().alive,
+      alive: () => vitals.alive(),
       clock,
       configuration,
       levels: deps.levels,
       missing,
-      announce: () => announcer.announce(),
+      announce: () => delivery.announce(),
       diagnostics: ({ maxBytes }) =>
         describeForDiagnosis({
           nowMs: clock.nowMs(),
@@ -322,12 +258,8 @@ export class Agent {
           state,
           missing: missing(),
           info: info(),
-          health: heartbeat.latest ?? firstHealth,
-          link: {
-            connected: link.connected,
-            protocol_version: link.stats().protocolVersion,
-            max_payload_bytes: link.maxPayloadBytes,
-          },
+          health: vitals.health(),
+          link,
           store,
           outbox: () => outboxView(store),
           log: deps.recentLog?.entries() ?? [],
@@ -349,69 +281,41 @@ export class Agent {
     );
     closers.defer(() => commands.stop());
     const http = new HttpServer(settings.http, { api, log: part('http'), version, metrics });
-    const { port } = await http.start();
+    const { host } = settings.http;
+    const address = `http://${host}:${(await http.start()).port}`;
     closers.defer(() => http.stop());
+    pageUrl = isReachable(host) ? `${address}/` : null;
 
-    const discovery: Discovery = new Discovery(
-      {
-        settings: () => current.mqtt.homeAssistant,
-        describe: () => ({
-          site: settings.site,
-          device: settings.device,
-          version,
-          model: machine?.model ?? null,
-          cameras: [...beach.stations.keys()],
-          commands: Object.keys(COMMAND_ARGS),
-          heartbeatIntervalS: current.heartbeat.intervalS,
-          pageUrl: isReachable(settings.http.host) ? `http://${settings.http.host}:${port}/` : null,
-        }),
-      },
-      { topics, link, memory: store.memory, clock, log: part('discovery') },
-    );
-    const publishStates = (): void => {
-      link.setState('info', info());
-      discovery.refresh();
-      link.setState('model/state', serving.modelState());
-    };
-    discovery.start(signal);
-    publishStates();
-    link.start(signal);
-    forwarder.start(signal);
-
+    // Everything is there: begin.
+    delivery.start(signal);
     const background = (name: string, work: Promise<void>): Promise<void> =>
       work.catch((thrown: unknown) => {
         if (!isAbort(thrown)) log.error({ err: asAgentError(thrown), task: name }, 'a background task ended');
       });
-    const running: Promise<void>[] = [
-      background('heartbeat', heartbeat.run(signal)),
+    const modelServes = serving.start(signal).then(() => {
+      delivery.publishStates();
+      vitals.heartbeat.nudge();
+    });
+    const running = [
+      background('heartbeat', vitals.heartbeat.run(signal)),
       background('retention', pruneForever(store, deps, signal)),
+      background('vision', modelServes),
+      background('cameras', beach.run(signal)),
     ];
-    const watchdog = await Watchdog.open(options.env, { clock, isAlive: () => liveness.report().alive });
-    watchdog?.start(signal);
+    await vitals.tellServiceManager(options.env, signal);
     void hardware.then(
       (found) => {
         machine = found;
-        publishStates();
+        delivery.publishStates();
       },
       () => undefined,
     );
-    running.push(
-      background(
-        'vision',
-        serving.start(signal).then(() => {
-          publishStates();
-          heartbeat.nudge();
-        }),
-      ),
-    );
-    running.push(background('cameras', beach.run(signal)));
     state = 'online';
-    const { host } = settings.http;
     log.info(
       {
         version,
-        http: `http://${host}:${port}`,
-        mqtt: mqtt.url.map(redactUrl),
+        http: address,
+        mqtt: delivery.urls.map(redactUrl),
         topics: `${topics.prefix}#`,
         state_dir: settings.stateDir,
       },
@@ -422,10 +326,16 @@ export class Agent {
       {
         apply: async (change) => {
           log.info({ keys: change.keys }, 'configuration changes');
-          await reconfigure(change, { levels: deps.levels, beach, heartbeat, store, link });
+          await reconfigure(change, {
+            levels: deps.levels,
+            beach,
+            heartbeat: vitals.heartbeat,
+            store,
+            link,
+          });
           current = change.to;
-          publishStates();
-          heartbeat.nudge();
+          delivery.publishStates();
+          vitals.heartbeat.nudge();
         },
         restart: deps.onRestartWanted,
         connected: () => link.connected,
@@ -436,7 +346,7 @@ export class Agent {
 
     return new Agent(api, async (anew) => {
       state = 'stopped';
-      if (anew) watchdog?.startsAnew();
+      if (anew) vitals.startsAnew();
       detach();
       // The link goes first, so that `stopped` is said while there is still a connection.
       await within(STOP_WITHIN_MS, clock, link.stop());

@@ -5,6 +5,7 @@ import type { Health } from './contract/health.ts';
 import type { OutboxView } from './contract/outbox.ts';
 import type { Event, Info, Status } from './contract/states.ts';
 import { isoTime } from './clock.ts';
+import type { Link } from './mqtt/types.ts';
 import type { Store } from './store/store.ts';
 
 const MB = 1_048_576;
@@ -20,7 +21,7 @@ export interface DiagnosticsInput {
   readonly missing: readonly string[];
   readonly info: Info;
   readonly health: Health;
-  readonly link: Diagnostics['link'];
+  readonly link: Pick<Link, 'connected' | 'stats' | 'maxPayloadBytes'>;
   readonly store: Pick<Store, 'figures' | 'events' | 'recovered'>;
   readonly outbox: () => OutboxView;
   /** Newest first. */
@@ -48,7 +49,11 @@ export function describeForDiagnosis(input: DiagnosticsInput): Diagnostics {
       heap_used_mb: Math.round((heapUsed / MB) * 10) / 10,
       external_mb: Math.round((external / MB) * 10) / 10,
     },
-    link,
+    link: {
+      connected: link.connected,
+      protocol_version: link.stats().protocolVersion,
+      max_payload_bytes: link.maxPayloadBytes,
+    },
     store: orNull(() => storeFigures(store)),
     outbox: orNull(input.outbox),
     events: (orNull(() => store.events.recent(EVENTS)) ?? []).map((event) => eventLine(event, scrub)),

@@ -48,6 +48,14 @@ interface Flight {
   readonly alone: boolean;
   /** Look-rounds of the deadline that had begun when it was sent. */
   readonly round: number;
+  /** Which link it went out on: the first, the second, … */
+  readonly link: number;
+}
+
+/** How often the link was lost over a message that was sent alone, and the last link that this was counted for. */
+interface Suspicion {
+  readonly strikes: number;
+  readonly link: number;
 }
 
 /**
@@ -71,10 +79,11 @@ export class Forwarder {
   readonly #requeued: OutboxLane;
   /** What the broker bears now: one after it was busy, and one more with each message that it takes. */
   #room: number;
-  /** Rows over which the link was lost, with their strikes: each is sent alone until it is acknowledged. */
-  readonly #suspects = new Map<number, number>();
+  /** Rows over which the link was lost: each is sent alone until it is acknowledged. */
+  readonly #suspects = new Map<number, Suspicion>();
   #suspectInFlight = false;
-  #linked = false;
+  /** Links so far. */
+  #links = 0;
   #waiting = false;
   #wakeScheduled = false;
   #round = 0;
@@ -122,7 +131,7 @@ export class Forwarder {
     this.#backlog.begin(0, newestRowId);
     this.#events.restart();
     this.#requeued.restart();
-    this.#linked = true;
+    this.#links += 1;
     this.#pump();
   }
 
@@ -134,7 +143,7 @@ export class Forwarder {
 
   #pump(): void {
     const { link, log } = this.#deps;
-    if (!this.#signal || this.#signal.aborted || this.#waiting || !this.#linked) return;
+    if (!this.#signal || this.#signal.aborted || this.#waiting || this.#links === 0) return;
     try {
       while (link.connected && this.#flights.size < this.#room && !this.#suspectInFlight) {
         if (this.#settlement.full || !this.#sendNext()) return;
@@ -165,7 +174,7 @@ export class Forwarder {
     const alone = this.#suspects.has(entry.rowId);
     if (alone && this.#flights.size > 0) return false;
     const publishedAtMs = this.#stampMs(historical);
-    const flight: Flight = { entry, historical, publishedAtMs, alone, round: this.#round };
+    const flight: Flight = { entry, historical, publishedAtMs, alone, round: this.#round, link: this.#links };
     lane.advance();
     if (historical) this.#pace.took();
     this.#taken.add(entry.rowId);
@@ -215,23 +224,30 @@ export class Forwarder {
     this.#settlement.add({ rowId, publishedAtMs, historical }, this.#flights.size === 0, signal);
   }
 
-  #failed({ entry, alone }: Flight, error: AgentError): void {
+  #failed(flight: Flight, error: AgentError): void {
+    const { entry } = flight;
     if (!error.retryable) {
       this.#reject(entry, error.code, error.message);
       return;
     }
     const busy = error.code === 'mqtt_busy';
-    const strikes = (this.#suspects.get(entry.rowId) ?? 0) + (alone && !busy ? 1 : 0);
-    if (!busy) this.#suspects.set(entry.rowId, strikes);
-    if (strikes >= STRIKES) {
+    if (!busy && this.#suspect(flight) >= STRIKES) {
       this.#reject(entry, 'mqtt_timeout', 'the link is lost each time that it is sent');
       return;
     }
     this.#taken.delete(entry.rowId);
     for (const lane of [this.#live, this.#events, this.#backlog, this.#requeued]) lane.restart();
-    if (!busy) return;
-    this.#room = 1;
-    this.#hold();
+    if (busy) this.#room = 1;
+    // A link that still stands, or is being left, would refuse it again at once.
+    if (busy || this.#deps.link.connected) this.#hold();
+  }
+
+  /** Notes that the link was lost over a message. Returns its strikes: one for each link that it was alone on. */
+  #suspect({ entry, alone, link }: Flight): number {
+    const before = this.#suspects.get(entry.rowId) ?? { strikes: 0, link: 0 };
+    const strikes = before.strikes + (alone && link !== before.link ? 1 : 0);
+    this.#suspects.set(entry.rowId, { strikes, link: alone ? link : before.link });
+    return strikes;
   }
 
   /** Looks again after a while, unless something else leads to it before. */

@@ -50,6 +50,7 @@ export class Session {
   readonly #requests = new Set<Request>();
   #deadline: NodeJS.Timeout | null = null;
   #over: string | null = null;
+  #leaving = false;
   #close: (reason: string) => void = () => undefined;
 
   /** Rejects with what went wrong, to be sorted by `connectFailure`; nothing is left open then. */
@@ -157,6 +158,7 @@ export class Session {
 
   /** Says goodbye, so that the broker forgets the will, within the time given; then ends the connection by force. */
   async leave(withinMs: number): Promise<void> {
+    this.#leaving = true;
     if (this.#over === null) {
       // What is not acknowledged stays in the outbox; waiting for it could last for ever.
       for (const id of Object.keys(this.#client.outgoing)) this.#client.removeOutgoingMessage(Number(id));
@@ -166,9 +168,9 @@ export class Session {
     await within(FORCED_END_MS, (done) => this.#client.end(true, {}, done));
   }
 
-  /** False from the moment when the connection is over, before `closed` tells. */
+  /** False from the goodbye on, and from the moment when the connection is over, before `closed` tells. */
   get open(): boolean {
-    return this.#over === null;
+    return this.#over === null && !this.#leaving;
   }
 
   /** Requests that wait for the broker's answer. */

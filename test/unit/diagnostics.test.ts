@@ -3,6 +3,7 @@ import { fullFormats } from 'ajv-formats/dist/formats.js';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { loadSettings } from '../../src/config/load.ts';
 import { Diagnostics, type LogEntry } from '../../src/contract/diagnostics.ts';
+import type { LinkStats } from '../../src/mqtt/types.ts';
 import { describeForDiagnosis, type DiagnosticsInput } from '../../src/diagnostics.ts';
 import { outboxView } from '../../src/outbox-view.ts';
 import type { Store } from '../../src/store/store.ts';
@@ -50,6 +51,14 @@ const entry = (n: number, detail = 'x'): LogEntry => ({
   count: 1,
 });
 
+const LINKED: LinkStats = {
+  connectedSinceMs: 0,
+  reconnects1h: 0,
+  rttMs: 1,
+  broker: 'broker:8883',
+  protocolVersion: 5,
+};
+
 describe('describeForDiagnosis', () => {
   let dir: ReturnType<typeof tempDir>;
   let store: Store;
@@ -73,7 +82,7 @@ describe('describeForDiagnosis', () => {
       missing: [],
       info: agent.info(),
       health: agent.health(),
-      link: { connected: true, protocol_version: 5, max_payload_bytes: 1_048_576 },
+      link: { connected: true, maxPayloadBytes: 1_048_576, stats: () => LINKED },
       store,
       outbox: () => outboxView(store),
       log: [],

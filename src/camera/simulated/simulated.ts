@@ -52,10 +52,12 @@ export class SimulatedCamera implements Camera {
       for (let index = 0; index < options.frames; index += 1) {
         const waitMs = beganMs + index * options.intervalS * 1000 - this.#clock.monoMs();
         if (waitMs > 0) await this.#clock.sleep(waitMs, either);
+        // The moment that the picture shows: drawing it may take a while.
+        const moment = { capturedAtMs: this.#clock.nowMs(), monoMs: this.#clock.monoMs() };
         const { scene, truth } = this.#sceneNow(this.#startedMonoMs);
         const bytes = await this.#artist.draw(scene, options.timeoutS, either);
         this.#log.trace({ pid: this.pid, truth, sizeBytes: bytes.length }, 'sea drawn');
-        yield { bytes, capturedAtMs: this.#clock.nowMs(), monoMs: this.#clock.monoMs(), truth };
+        yield { bytes, ...moment, truth };
       }
     } catch (failure) {
       // A wait that close() cut short says only that it was aborted.

@@ -102,6 +102,25 @@ describe('Forwarder', () => {
     await until(() => depth() === 0, 'an empty outbox');
   });
 
+  it('counts one strike for each link, however often a link that is being left refuses at once', async () => {
+    const made = forwarder({ window: 5 });
+    made.linkUp();
+    append(1);
+    const gone = (): AgentError => new AgentError('mqtt_unreachable', 'the link was lost');
+    for (let n = 1; n <= 8; n += 1) {
+      await until(() => link.sent.length === n, `try ${n}`);
+      link.sent[n - 1]!.answer(gone());
+    }
+    expect(depth()).toBe(1);
+    for (let n = 9; n <= 12; n += 1) {
+      made.linkUp();
+      await until(() => link.sent.length === n, `try ${n}`);
+      link.sent[n - 1]!.answer(gone());
+    }
+    await until(() => store.outbox.next(10, new Set())[0]?.stream === 'events', 'the event that tells of it');
+    expect(store.figures.rejected(10).count).toBe(1);
+  });
+
   it('waits when the broker is busy, and sends the same row again', async () => {
     const made = forwarder({ window: 5 });
     made.linkUp();

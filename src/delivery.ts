@@ -1,0 +1,123 @@
+import type { Clock } from './clock.ts';
+import type { Closers } from './closers.ts';
+import type { Settings } from './config/schema.ts';
+import type { Info, ModelState } from './contract/states.ts';
+import type { Log } from './log.ts';
+import { Announcer } from './mqtt/announce.ts';
+import { Discovery } from './mqtt/discovery.ts';
+import type { DiscoveryInput } from './mqtt/discovery-drafts.ts';
+import { Forwarder, type ForwarderDeps } from './mqtt/forwarder.ts';
+import { MqttLink } from './mqtt/link.ts';
+import { ReplaceableLink } from './mqtt/replaceable-link.ts';
+import { Topics } from './mqtt/topics.ts';
+import type { CommandPacket } from './mqtt/types.ts';
+import type { Store } from './store/store.ts';
+
+export interface DeliveryOptions {
+  readonly settings: Settings;
+  /** One run of the agent. */
+  readonly session: string;
+}
+
+export interface DeliveryDeps {
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly part: (name: string) => Log;
+  readonly store: Store;
+  readonly closers: Closers;
+  readonly homeAssistant: () => Settings['mqtt']['homeAssistant'];
+  readonly describeDevice: () => DiscoveryInput;
+  readonly info: () => Info;
+  readonly modelState: () => ModelState;
+  /** Birth is complete. */
+  readonly onConnected: () => void;
+  readonly onCommand: (name: string, packet: CommandPacket) => void;
+  readonly onAccepted: NonNullable<ForwarderDeps['onAccepted']>;
+}
+
+/** The way out: topics, the one link, the forwarder that drains the outbox through it, and what is said at each birth. */
+export class Delivery {
+  readonly topics: Topics;
+  readonly link: ReplaceableLink<Settings['mqtt']>;
+  /** Addresses of the brokers: the embedded one's when none is named. */
+  readonly urls: readonly string[];
+  readonly #deps: DeliveryDeps;
+  readonly #forwarder: Forwarder;
+  readonly #discovery: Discovery;
+  readonly #announcer: Announcer;
+
+  /** Connects nothing yet, but starts the embedded broker where one is wanted. Throws `mqtt_port_taken`. */
+  static async open(options: DeliveryOptions, deps: DeliveryDeps): Promise<Delivery> {
+    const { mqtt } = options.settings;
+    if (mqtt.url.length > 0) return new Delivery(options, mqtt, deps);
+    const { EmbeddedBroker } = await import('./mqtt/embedded.ts');
+    const broker = new EmbeddedBroker(mqtt.embedded, { log: deps.part('broker') });
+    const { port } = await broker.start();
+    deps.closers.defer(() => broker.stop());
+    return new Delivery(
+      options,
+      { ...mqtt, url: [`mqtt://${mqtt.embedded.host}:${port}`], protocolVersion: 4 },
+      deps,
+    );
+  }
+
+  private constructor({ settings, session }: DeliveryOptions, mqtt: Settings['mqtt'], deps: DeliveryDeps) {
+    const { clock, random, store, part } = deps;
+    const log = part('mqtt');
+    const { raise } = store;
+    this.#deps = deps;
+    this.urls = mqtt.url;
+    this.topics = new Topics({ base: mqtt.base, site: settings.site, device: settings.device });
+    const onConnected = (): void => {
+      this.#forwarder.linkUp();
+      this.#discovery.linkUp();
+      deps.onConnected();
+    };
+    const { topics } = this;
+    const { onCommand } = deps;
+    this.link = new ReplaceableLink(
+      mqtt,
+      (wanted) =>
+        new MqttLink(
+          { mqtt: wanted, session },
+          { topics, clock, log, random, raise, onConnected, onCommand },
+        ),
+      { clock },
+    );
+    this.#forwarder = new Forwarder(
+      { backfillPerS: mqtt.backfillPerS },
+      { link: this.link, outbox: store.outbox, clock, log, raise, onAccepted: deps.onAccepted },
+    );
+    this.#discovery = new Discovery(
+      { settings: deps.homeAssistant, describe: deps.describeDevice },
+      { topics, link: this.link, memory: store.memory, clock, log: part('discovery') },
+    );
+    this.#announcer = new Announcer({
+      clock,
+      publish: () => {
+        this.publishStates();
+        return this.link.announce();
+      },
+    });
+  }
+
+  /** Connects, and delivers until the signal aborts. */
+  start(signal: AbortSignal): void {
+    this.#discovery.start(signal);
+    this.publishStates();
+    this.link.start(signal);
+    this.#forwarder.start(signal);
+  }
+
+  /** What the device is and which model it has, in the order of the birth; each is sent only where it changed. */
+  publishStates(): void {
+    this.link.setState('info', this.#deps.info());
+    this.#discovery.refresh();
+    this.link.setState('model/state', this.#deps.modelState());
+  }
+
+  /** The birth again, for who asks. */
+  announce(): Promise<void> {
+    return this.#announcer.announce();
+  }
+}
