@@ -8,6 +8,7 @@ import { Pace } from './pace.ts';
 import { rejectionEvent } from './rejection-event.ts';
 import { sendable } from './sendable.ts';
 import { Settlement } from './settlement.ts';
+import { Suspects } from './suspects.ts';
 import type { Link, PublishOptions } from './types.ts';
 
 export interface ForwarderOptions {
@@ -52,12 +53,6 @@ interface Flight {
   readonly link: number;
 }
 
-/** How often the link was lost over a message that was sent alone, and the last link that this was counted for. */
-interface Suspicion {
-  readonly strikes: number;
-  readonly link: number;
-}
-
 /**
  * Drains the outbox through the link. First the records made since the link came up, then events, then, rate-limited and
  * marked historical, the records made while it was down, and those that were asked for again; each in the order of its
@@ -79,8 +74,7 @@ export class Forwarder {
   readonly #requeued: OutboxLane;
   /** What the broker bears now: one after it was busy, and one more with each message that it takes. */
   #room: number;
-  /** Rows over which the link was lost: each is sent alone until it is acknowledged. */
-  readonly #suspects = new Map<number, Suspicion>();
+  readonly #suspects = new Suspects();
   #suspectInFlight = false;
   /** Links so far. */
   #links = 0;
@@ -216,7 +210,7 @@ export class Forwarder {
   #accepted({ entry, publishedAtMs, historical, alone }: Flight, signal: AbortSignal): void {
     const { rowId } = entry;
     this.#deps.onAccepted?.(entry, historical);
-    if (alone) this.#suspects.delete(rowId);
+    if (alone) this.#suspects.forgive(rowId);
     if (this.#room < this.#window) {
       this.#room += 1;
       this.#pause.started();
@@ -231,7 +225,7 @@ export class Forwarder {
       return;
     }
     const busy = error.code === 'mqtt_busy';
-    if (!busy && this.#suspect(flight) >= STRIKES) {
+    if (!busy && this.#suspects.add(entry.rowId, flight) >= STRIKES) {
       this.#reject(entry, 'mqtt_timeout', 'the link is lost each time that it is sent');
       return;
     }
@@ -240,14 +234,6 @@ export class Forwarder {
     if (busy) this.#room = 1;
     // A link that still stands, or is being left, would refuse it again at once.
     if (busy || this.#deps.link.connected) this.#hold();
-  }
-
-  /** Notes that the link was lost over a message. Returns its strikes: one for each link that it was alone on. */
-  #suspect({ entry, alone, link }: Flight): number {
-    const before = this.#suspects.get(entry.rowId) ?? { strikes: 0, link: 0 };
-    const strikes = before.strikes + (alone && link !== before.link ? 1 : 0);
-    this.#suspects.set(entry.rowId, { strikes, link: alone ? link : before.link });
-    return strikes;
   }
 
   /** Looks again after a while, unless something else leads to it before. */
@@ -289,7 +275,7 @@ export class Forwarder {
 
   #reject(entry: OutboxEntry, code: AgentError['code'], reason: string): void {
     const { outbox, raise, log } = this.#deps;
-    this.#suspects.delete(entry.rowId);
+    this.#suspects.forgive(entry.rowId);
     try {
       outbox.rejected(entry.rowId, `${code}: ${reason}`);
       this.#taken.delete(entry.rowId);

@@ -23,7 +23,7 @@ export const DEFAULT_TUNING: LinkTuning = {
   keepAliveS: 30,
   connectTimeoutMs: 15_000,
   ackTimeoutMs: 20_000,
-  stopTimeoutMs: 3000,
+  stopTimeoutMs: 6000,
   window: 20,
   maxPayloadBytes: 1_048_576,
   backoff: { minMs: 1000, maxMs: 60_000, resetAfterMs: 60_000 },

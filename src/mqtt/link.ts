@@ -279,7 +279,7 @@ export class MqttLink implements Link {
       session !== null && this.#online && (await heard(say(session), this.#deps.clock, stopTimeoutMs / 2));
     this.#stopped.abort();
     // Without a goodbye the broker sends the will: better `offline` than `online` for ever.
-    if (said) await session.leave(stopTimeoutMs / 4);
+    if (said) await session.leave(stopTimeoutMs / 3);
     else session?.drop('stopped');
     await this.#running;
   }

@@ -22,7 +22,7 @@ conformance(
       const killedMs = performance.now();
       await cluster.node(mine).kill();
       await goesOn();
-      complete();
+      await complete();
       // Nobody says the will of a node that died; were it said, the agent would mend it.
       await until(() => observer.statuses().at(-1)?.state === 'online', 'online');
       const times = [
@@ -33,7 +33,7 @@ conformance(
       console.log(`agent’s node killed: silence of ${Math.round(silenceMs)} ms`);
       await cluster.up();
       await goesOn();
-      complete();
+      await complete();
     }, 120_000);
   },
 );

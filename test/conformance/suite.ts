@@ -25,7 +25,7 @@ export interface Stage {
   /** Waits until every camera has come to a newer record. */
   readonly goesOn: () => Promise<void>;
   /** Every number of every camera has come, and no record came in two forms. */
-  readonly complete: () => void;
+  readonly complete: () => Promise<void>;
 }
 
 /**
@@ -66,7 +66,11 @@ export function conformance(
       for (const [camera, seq] of before)
         await until(() => observer.stream(camera).highest > seq + 1, `records of ${camera}`, 60_000);
     };
-    const complete = (cameras = CAMERAS): void => {
+    /** What waited comes behind what is live: every number of each camera is there, at once or a little later. */
+    const complete = async (cameras = CAMERAS): Promise<void> => {
+      const { observer } = stage;
+      const gapless = (): boolean => cameras.every((camera) => observer.stream(camera).missing.length === 0);
+      await until(gapless, 'the backlog', 30_000).catch(() => undefined);
       for (const camera of cameras) {
         const { missing, changed, highest, unique } = stage.observer.stream(camera);
         expect({ camera, missing, changed, unique }).toEqual({
@@ -332,7 +336,7 @@ export function conformance(
             'the same ids again',
             60_000,
           );
-          complete();
+          await complete();
         }, 70_000);
 
         it('a cut link: `offline` of this session, and online again', async () => {
@@ -376,7 +380,7 @@ export function conformance(
             'every number',
             60_000,
           );
-          complete();
+          await complete();
           for (const camera of CAMERAS) {
             const live = observer.records(camera, 'observation', from);
             const backfill = observer.records(camera, 'backfill', from);
@@ -414,7 +418,7 @@ export function conformance(
       const session = await online(from);
       expect(session).not.toBe(before);
       await goesOn();
-      complete();
+      await complete();
     }, 70_000);
 
     more?.(() => stage);
@@ -433,7 +437,7 @@ export function conformance(
       stage.agent = await startAgent();
       await online(again);
       await goesOn();
-      if (apart) complete();
+      if (apart) await complete();
       if (!traits.will) expect(observer.statuses(from).every(({ state }) => state !== 'offline')).toBe(true);
     }, 70_000);
 
