@@ -78,6 +78,8 @@ const SUBJECTS: readonly [BrokerName, () => Promise<Subject>][] = [
   ['embedded', embedded],
 ];
 
+const CONNECT_ATTEMPTS = 5;
+
 /** Bare clients of one version of MQTT, which find out what a broker does. */
 class Probe {
   readonly #subject: Subject;
@@ -116,7 +118,19 @@ class Probe {
     for (const client of this.#clients) client.end(true);
   }
 
+  /** A cluster that is electing a leader cuts off who knocks meanwhile. */
   async #client(options: IClientOptions = {}, listener?: (payload: string) => void): Promise<MqttClient> {
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        return await this.#connect(options, listener);
+      } catch (refused) {
+        if (attempt === CONNECT_ATTEMPTS) throw refused;
+        await delay(1000);
+      }
+    }
+  }
+
+  async #connect(options: IClientOptions, listener?: (payload: string) => void): Promise<MqttClient> {
     const client = connect(this.#subject.url, {
       protocolVersion: this.#version,
       clientId: `probe-${this.#clients.length}`,

@@ -225,7 +225,8 @@ describe('a hostile day', () => {
   );
 
   it('kept its heartbeat all the while', () => {
-    const all = beats();
+    // A state that is set during a birth may go out twice: consumers know it by its number.
+    const all = beats().filter(({ seq }, index, list) => seq !== list[index - 1]?.seq);
     const gapsS = all
       .slice(1)
       .map((beat, index) => (Date.parse(beat.at) - Date.parse(all[index]?.at ?? beat.at)) / 1000);
