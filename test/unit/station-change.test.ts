@@ -7,26 +7,16 @@ import { sameConnection, sameSource } from '../../src/config/camera-change.ts';
 import { Station, type StationDeps } from '../../src/station.ts';
 import type { Slot } from '../../src/schedule/types.ts';
 import type { ObservationDraft } from '../../src/store/types.ts';
+import { cameraSettings } from '../fixtures/capture.ts';
 import { silentLog } from '../fixtures/store.ts';
 
-const SETTINGS = {
+const SETTINGS = cameraSettings({
   id: 'north',
   kind: 'http',
   url: 'http://h/1.jpg',
-  path: null,
-  command: null,
-  username: null,
-  password: null,
   schedule: { everyS: 60 },
-  burst: { frames: 1, intervalS: 0 },
   timeoutS: 5,
-  roi: null,
-  privacyMasks: [],
-  location: null,
-  units: 'metric',
-  replay: 'watch',
-  simulation: { seed: 1, selfLabel: false, speed: 1 },
-} satisfies CameraSettings;
+});
 
 /** A camera that is held until it is let go, and a schedule whose slots the test gives. */
 class Rig {
