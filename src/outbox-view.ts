@@ -12,7 +12,7 @@ export function outboxView(store: Pick<Store, 'outbox' | 'figures'>): OutboxView
     depth,
     oldest_age_s: oldestAgeS,
     dropped_total: droppedTotal,
-    next: store.outbox.next(SHOWN, new Set()).map(({ topic, stream, seq, payload, createdAtMs }) => ({
+    next: store.outbox.peek(SHOWN).map(({ topic, stream, seq, payload, createdAtMs }) => ({
       topic,
       stream,
       seq,

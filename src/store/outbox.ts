@@ -140,6 +140,11 @@ export class SqliteOutbox implements Outbox {
     return found;
   }
 
+  peek(limit: number): readonly OutboxEntry[] {
+    const window = { afterRowId: 0, upToRowId: EVERYTHING, limit };
+    return this.#deps.writer.read(() => this.#statements.all.all(window));
+  }
+
   accepted(rowIds: readonly number[], publishedAtMs: number, historical = false): void {
     this.settle(rowIds.map((rowId) => ({ rowId, publishedAtMs, historical })));
   }

@@ -87,6 +87,8 @@ export interface Requeued {
 export interface Outbox {
   /** Oldest rows first within their stream, at most `limit`, none of those in `excluding`. */
   next(limit: number, excluding: ReadonlySet<number>, filter?: OutboxFilter): readonly OutboxEntry[];
+  /** The oldest rows, to look at: unlike those of `next` they are not handed out, and their times may still be mended. */
+  peek(limit: number): readonly OutboxEntry[];
   /** The highest row id given out so far: what is added later lies above it. */
   readonly newestRowId: number;
   /** Changes when the bound took rows: what was read before may be gone. */

@@ -142,6 +142,7 @@ describe('Forwarder', () => {
         return outbox.revision;
       },
       hold: (rows) => outbox.hold(rows),
+      peek: (limit) => store.outbox.peek(limit),
       next: (...args) => outbox.next(...args),
       accepted: (...args) => outbox.accepted(...args),
       settle: (...args) => {

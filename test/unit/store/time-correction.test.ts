@@ -63,6 +63,14 @@ describe('times of what was recorded before the clock was set', () => {
       .map(({ payload }: OutboxEntry) => JSON.parse(payload) as Observation & { at?: string });
   const stored = (id: string): Observation => store.observations.find(id)!;
 
+  it('mends what was only looked at', () => {
+    record();
+    expect(store.outbox.peek(5)).toHaveLength(1);
+    setClock(TRUE_MS);
+    synced = true;
+    expect(mend({ stepped: true })).toEqual({ corrected: 1, uncertain: 0 });
+  });
+
   it('moves unsent records by the step of the first synchronisation, and each says so; numbers and ids stay', () => {
     const first = record();
     clock.advance(60_000);
