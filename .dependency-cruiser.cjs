@@ -27,7 +27,7 @@ module.exports = {
         path: `^src/(${stages})/`,
         pathNot: [
           '^src/$1/',
-          '^src/(camera/camera|vision/protocol|model/manifest|store/types|calibration/types|mqtt/types|http/types|schedule/types|health/types)\\.ts$',
+          '^src/(camera/camera|vision/protocol|model/(manifest|types)|store/types|calibration/types|mqtt/types|http/types|schedule/types|health/types)\\.ts$',
         ],
       },
     },
@@ -45,6 +45,7 @@ module.exports = {
     home('convict', '(convict|json5|yaml)', '^src/config/'),
     home('systeminformation', '(systeminformation|koffi)', '^src/(health/|vision/hardware)'),
     home('prom-client', 'prom-client', '^src/health/'),
+    home('tuf', '(tuf-js|@tufjs|tar)', '^src/model/'),
     home('commander', '(commander|cli-progress)', '^src/cli/'),
     home('jpeg-js', 'jpeg-js', '^src/camera/simulated/'),
   ],

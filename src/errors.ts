@@ -59,6 +59,54 @@ export const ERROR_CODES = {
   model_unsigned: { retryable: false, hint: 'install a signed model, or set model.allowUnsigned' },
   model_digest_mismatch: { retryable: false, hint: 'the bundle was changed or damaged; install it again' },
   model_requires: { retryable: false, hint: 'this model needs another agent version, provider or hardware' },
+  model_install_busy: { retryable: true, hint: 'wait for the install in hand, or abort it' },
+  model_install_aborted: { retryable: false, hint: 'an operator stopped the install' },
+  model_install_none: { retryable: false, hint: 'no install is in hand' },
+  model_pinned: { retryable: false, hint: 'model.active names a model; unset it to install others' },
+  model_refused_before: {
+    retryable: false,
+    hint: 'this bundle failed here before; install it with clear_failed when you know why',
+  },
+  model_no_previous: { retryable: false, hint: 'there is no former model to return to' },
+  model_no_repository: { retryable: false, hint: 'set model.repository and model.trustRoot' },
+  model_candidate_failed: {
+    retryable: false,
+    hint: 'the new model failed on live frames; the former one serves',
+  },
+  model_probation_failed: {
+    retryable: false,
+    hint: 'the new model failed at work; the former one serves again',
+  },
+  model_out_of_memory: { retryable: false, hint: 'the model takes more memory than this device can give' },
+  model_space: { retryable: true, hint: 'free space on the disk of the state folder' },
+  model_too_large: { retryable: false, hint: 'the bundle is larger than this device takes' },
+  model_transfer_failed: {
+    retryable: true,
+    hint: 'the repository or the sender of blocks cannot be reached',
+  },
+  model_transfer_changed: {
+    retryable: true,
+    hint: 'the bytes changed while they were fetched; they are fetched anew',
+  },
+  model_archive_refused: {
+    retryable: false,
+    hint: 'the archive holds links, paths to the outside or too much; pack it with `swellsight model pack`',
+  },
+  model_trust_root: {
+    retryable: false,
+    hint: 'the root of trust is missing, damaged or not signed by the pinned one',
+  },
+  model_trust_signature: {
+    retryable: false,
+    hint: 'not enough valid signatures: keys under the threshold or revoked',
+  },
+  model_trust_expired: {
+    retryable: false,
+    hint: 'the metadata are too old: sign a new timestamp with `swellsight repo publish`',
+  },
+  model_trust_rollback: { retryable: false, hint: 'the repository shows older metadata than it did before' },
+  model_trust_mismatch: { retryable: false, hint: 'the metadata do not belong together, or were changed' },
+  model_trust_target: { retryable: false, hint: 'the repository has no such model and version' },
   model_golden_mismatch: { retryable: false, hint: 'the model does not reproduce its golden outputs here' },
   provider_unavailable: { retryable: false, hint: 'see `swellsight doctor` for what is missing' },
 

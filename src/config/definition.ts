@@ -181,7 +181,7 @@ export function settingsDefinition(refuse: Refuse = () => undefined): Group {
         minutes: setting(
           'model.probation.minutes',
           60,
-          is.number(1, 100_000),
+          is.number(0, 100_000),
           'and at least so many minutes.',
         ),
       },
