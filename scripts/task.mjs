@@ -14,6 +14,7 @@ const TASKS = {
   build: { system: [] },
 };
 
+const begunMs = Date.now();
 const [name = '', ...args] = process.argv.slice(2);
 const task = TASKS[name];
 if (!task) {
@@ -40,7 +41,11 @@ if (!task.script) process.exit(0);
 const [script, ...scriptArgs] = task.script;
 const child = spawn(node, [join(root, script), ...scriptArgs, ...args], {
   stdio: 'inherit',
-  env: { ...process.env, PATH: `${dirname(node)}${delimiter}${process.env.PATH ?? ''}` },
+  env: {
+    ...process.env,
+    CHECK_BEGUN_MS: String(begunMs),
+    PATH: `${dirname(node)}${delimiter}${process.env.PATH ?? ''}`,
+  },
 });
 // A terminal's Ctrl-C reaches the child by itself; a supervisor's SIGTERM reaches only this process.
 process.on('SIGINT', () => {});
