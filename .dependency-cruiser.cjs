@@ -15,7 +15,7 @@ module.exports = {
     {
       name: 'leaves-import-nothing-of-the-house',
       severity: 'error',
-      from: { path: '^src/(errors|log|retry|clock|contract/[^/]+|config/schema)' },
+      from: { path: '^src/(errors|log|retry|clock|durable-file|make-folder|contract/[^/]+|config/schema)' },
       to: { path: '^src/', pathNot: '^src/(errors|log|retry|clock|contract/|config/schema)' },
     },
     {

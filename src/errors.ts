@@ -59,6 +59,10 @@ export const ERROR_CODES = {
   model_unsigned: { retryable: false, hint: 'install a signed model, or set model.allowUnsigned' },
   model_digest_mismatch: { retryable: false, hint: 'the bundle was changed or damaged; install it again' },
   model_requires: { retryable: false, hint: 'this model needs another agent version, provider or hardware' },
+  model_slots_damaged: {
+    retryable: false,
+    hint: 'the file was set aside and the factory model serves: install the model again',
+  },
   model_install_busy: { retryable: true, hint: 'wait for the install in hand, or abort it' },
   model_install_aborted: { retryable: false, hint: 'an operator stopped the install' },
   model_install_none: { retryable: false, hint: 'no install is in hand' },
@@ -87,6 +91,10 @@ export const ERROR_CODES = {
   model_transfer_changed: {
     retryable: true,
     hint: 'the bytes changed while they were fetched; they are fetched anew',
+  },
+  model_fetch_crashed: {
+    retryable: true,
+    hint: 'the process that fetches models ended by itself or hung; the log says more',
   },
   model_archive_refused: {
     retryable: false,

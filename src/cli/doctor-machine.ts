@@ -3,7 +3,7 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { systemClock } from '../clock.ts';
 import { deadline } from '../retry.ts';
-import { makeFolder } from '../store/make-folder.ts';
+import { makeFolder } from '../make-folder.ts';
 import { fail, ok, warn, type DoctorContext, type Finding } from './doctor-types.ts';
 
 const FFMPEG_WITHIN_MS = 10_000;

@@ -1,8 +1,8 @@
 import { existsSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { AgentError } from '../errors.ts';
-import { replaceFile } from '../store/durable-file.ts';
-import { makeFolder } from '../store/make-folder.ts';
+import { replaceFile } from '../durable-file.ts';
+import { makeFolder } from '../make-folder.ts';
 import { isObject, type Overlay } from './overlay.ts';
 import { LARGEST_OVERLAY_BYTES } from './patch.ts';
 

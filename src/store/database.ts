@@ -13,7 +13,7 @@ import {
 import { basename, dirname, join } from 'node:path';
 import Database from 'better-sqlite3';
 import { AgentError } from '../errors.ts';
-import { makeFolder } from './make-folder.ts';
+import { makeFolder } from '../make-folder.ts';
 import { migrate } from './migrate.ts';
 import { salvage, type Salvage } from './salvage.ts';
 import { asStoreError, errorCode, isCorrupt, isFull } from './sqlite-errors.ts';

@@ -16,7 +16,7 @@ import { FileFault, type StoreFault } from './file-fault.ts';
 import { SqliteKeyValue } from './key-value.ts';
 import { SqliteLabels } from './labels.ts';
 import { lockState, type StateLock } from './lock.ts';
-import { makeFolder } from './make-folder.ts';
+import { makeFolder } from '../make-folder.ts';
 import { Observations } from './observations.ts';
 import { outboxBounds, retentionBounds, type StoreBounds, type StoreOptions } from './options.ts';
 import { SqliteOutbox } from './outbox.ts';

@@ -2,8 +2,8 @@ import { spawnSync } from 'node:child_process';
 import { statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { makeFolder } from '../../../src/store/make-folder.ts';
-import { tempDir } from '../../fixtures/store.ts';
+import { makeFolder } from '../../src/make-folder.ts';
+import { tempDir } from '../fixtures/store.ts';
 
 describe('makeFolder', () => {
   let dir: ReturnType<typeof tempDir>;
@@ -30,7 +30,7 @@ describe('makeFolder', () => {
 
   it.runIf(process.platform === 'linux')('ends where the parent takes no folder', () => {
     // In a process of its own: the fault was a loop that nothing but a kill could end.
-    const module = new URL('../../../src/store/make-folder.ts', import.meta.url).href;
+    const module = new URL('../../src/make-folder.ts', import.meta.url).href;
     const script = `(await import('${module}')).makeFolder('/proc/swellsight/var')`;
     const ended = spawnSync(process.execPath, ['--input-type=module', '-e', script], {
       timeout: 20_000,

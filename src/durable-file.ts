@@ -1,7 +1,5 @@
-import { closeSync, fsyncSync, openSync, renameSync, rmSync, statSync, writeSync } from 'node:fs';
+import { closeSync, fsyncSync, openSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
-
-import { isFull } from './sqlite-errors.ts';
 
 /**
  * Replaces a small file so that after a power cut either the old or the new text is there, whole. On a full disk, where
@@ -20,7 +18,12 @@ export function replaceFile(path: string, text: string): void {
     return;
   }
   renameSync(part, path);
-  const folder = openSync(dirname(path), 'r');
+  syncFolder(dirname(path));
+}
+
+/** Until the names in a folder are on the disk. */
+export function syncFolder(path: string): void {
+  const folder = openSync(path, 'r');
   try {
     fsyncSync(folder);
   } finally {
@@ -31,9 +34,13 @@ export function replaceFile(path: string, text: string): void {
 function write(path: string, flags: 'w' | 'r+', text: string): void {
   const fd = openSync(path, flags, 0o600);
   try {
-    writeSync(fd, text);
+    // All of it or an error: one write alone may end short where the disk becomes full.
+    writeFileSync(fd, text);
     fsyncSync(fd);
   } finally {
     closeSync(fd);
   }
 }
+
+const isFull = (thrown: unknown): boolean =>
+  thrown instanceof Error && 'code' in thrown && (thrown.code === 'ENOSPC' || thrown.code === 'EDQUOT');
