@@ -3,9 +3,12 @@ import { defineConfig } from 'vitest/config';
 export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
-    testTimeout: 30_000,
-    hookTimeout: 60_000,
+    // Deadlines against hanging, not measures: a busy machine of two slow cores must keep them too.
+    testTimeout: 120_000,
+    hookTimeout: 180_000,
     maxWorkers: 2,
+    // Of the cases in a file that run at once because they wait for most of their time.
+    maxConcurrency: 3,
     pool: 'forks',
   },
 });

@@ -22,7 +22,7 @@ export function cameraContract(name: string, open: () => Promise<CameraUnderTest
   /** No process is left at this very moment; the other side sees its socket close a moment later. */
   const released = async (subject: CameraUnderTest): Promise<void> => {
     expect([...descendants('ffmpeg'), ...descendants('capture-stand-in')]).toEqual([]);
-    await eventually('connections closed', () => (subject.connections?.() ?? 0) === 0, 3000);
+    await eventually('connections closed', () => (subject.connections?.() ?? 0) === 0);
   };
   const within = async (ms: number, work: Promise<unknown>): Promise<void> => {
     const startedMs = performance.now();
@@ -47,7 +47,7 @@ export function cameraContract(name: string, open: () => Promise<CameraUnderTest
         expect(frame.capturedAtMs).toBeLessThanOrEqual(Date.now());
         const sinceFirstMs = frame.monoMs - frames[0]!.monoMs;
         expect(sinceFirstMs).toBeGreaterThanOrEqual(index * 400 - 150);
-        expect(sinceFirstMs).toBeLessThan(index * 400 + 5000);
+        expect(sinceFirstMs).toBeLessThan(index * 400 + 10_000);
       }
       if (subject.persistent !== true) await released(subject);
       await subject.camera.close();
@@ -76,7 +76,7 @@ export function cameraContract(name: string, open: () => Promise<CameraUnderTest
       const second = frames.next();
       second.catch(() => undefined);
       setTimeout(() => stop.abort(), 100);
-      await within(6000, expect(second).rejects.toSatisfy(isAbort));
+      await within(20_000, expect(second).rejects.toSatisfy(isAbort));
       await released(subject);
       expect((await collect(subject.camera, { timeoutS: TIMEOUT_S })).frames).toHaveLength(1);
       await subject.camera.close();
@@ -101,7 +101,7 @@ export function cameraContract(name: string, open: () => Promise<CameraUnderTest
       const options = { frames: 2, intervalS: 60, timeoutS: TIMEOUT_S };
       const running = collect(subject.camera, options);
       await new Promise((resolve) => setTimeout(resolve, 300));
-      await within(6000, Promise.all([subject.camera.close(), subject.camera.close()]));
+      await within(20_000, Promise.all([subject.camera.close(), subject.camera.close()]));
       expect((await running).failure).not.toBeNull();
       await subject.camera.close();
       const after = await collect(subject.camera, { timeoutS: TIMEOUT_S });

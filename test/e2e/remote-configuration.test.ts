@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { MqttClient } from 'mqtt';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { RunningAgent } from '../fixtures/agent.ts';
 import { httpServer, type TestServer } from '../fixtures/camera-server.ts';
 import { contractFault } from '../fixtures/contract.ts';
@@ -10,6 +10,8 @@ import { jpegOf } from '../fixtures/jpeg.ts';
 import { freePort, Mosquitto, until, type Message } from '../fixtures/mosquitto.ts';
 
 const PREFIX = 'swellsight/v1/test/dev/';
+/** For anything that should come soon; costs nothing where it does. */
+const WITHIN_MS = 60_000;
 
 interface Answer {
   readonly id: string;
@@ -24,76 +26,141 @@ interface Seen {
   readonly captured_at: string;
 }
 
-describe('configuration by remote command', { timeout: 120_000 }, () => {
-  let broker: Mosquitto;
-  let pictures: TestServer;
-  let agent: RunningAgent;
-  let operator: MqttClient;
-  let heard: Message[];
+/** A device of two cameras at a broker of its own, with an operator beside it. */
+class Site {
+  readonly broker: Mosquitto;
+  readonly heard: Message[];
+  readonly operator: MqttClient;
+  agent: RunningAgent;
+  readonly #pictures: TestServer;
 
-  beforeEach(async () => {
+  private constructor(parts: {
+    readonly broker: Mosquitto;
+    readonly heard: Message[];
+    readonly operator: MqttClient;
+    readonly pictures: TestServer;
+    readonly agent: RunningAgent;
+  }) {
+    this.broker = parts.broker;
+    this.heard = parts.heard;
+    this.operator = parts.operator;
+    this.#pictures = parts.pictures;
+    this.agent = parts.agent;
+  }
+
+  static async open(): Promise<Site> {
     const picture = await jpegOf(1, { width: 640, height: 360 });
-    pictures = await httpServer((_request, response) => response.end(picture));
-    broker = await Mosquitto.start();
-    heard = await broker.record(`${PREFIX}#`);
-    operator = await broker.client();
-    agent = await start();
-  });
-  afterEach(async () => {
-    await agent[Symbol.asyncDispose]();
-    await broker.stop();
-    await pictures.stop();
-  });
+    const pictures = await httpServer((_request, response) => response.end(picture));
+    const broker = await Mosquitto.start();
+    const heard = await broker.record(`${PREFIX}#`);
+    const operator = await broker.client();
+    const agent = await started(pictures.url, broker.url);
+    return new Site({ broker, heard, operator, pictures, agent });
+  }
 
-  const camera = (id: string, everyS: number) => ({
-    id,
-    kind: 'http',
-    url: `${pictures.url}/${id}.jpg`,
-    schedule: { everyS },
-    burst: { frames: 1, intervalS: 0 },
-  });
+  /** Ends the agent without a word, and starts it on the same state. */
+  async powerCut(): Promise<void> {
+    this.agent.signal('SIGKILL');
+    await this.agent.exited;
+    this.agent = await started(this.#pictures.url, this.broker.url, this.agent.stateDir);
+  }
 
-  async function start(stateDir?: string, url = broker.url): Promise<RunningAgent> {
-    const one = await RunningAgent.start(
-      {
-        mqtt: { url },
-        heartbeat: { intervalS: 5 },
-        cameras: [camera('north', 4), camera('south', 3)],
-      },
-      stateDir === undefined ? {} : { stateDir },
-    );
-    await one.waitFor('the link', ({ msg }) => msg === 'connected');
-    return one;
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.agent[Symbol.asyncDispose]();
+    await this.broker.stop();
+    await this.#pictures.stop();
   }
 
   /** Sends a command and waits for its result; the receipt in between must say `accepted`. */
-  async function command(name: string, args: object = {}, id = randomUUID()): Promise<Answer> {
+  async command(name: string, args: object = {}, id = randomUUID()): Promise<Answer> {
     const payload = JSON.stringify({ id, issued_at: new Date().toISOString(), args });
-    await operator.publishAsync(`${PREFIX}cmd/${name}`, payload, { qos: 1 });
-    const [, answer] = await until(() => {
-      const mine = told(`cmdres/${name}`).filter((one) => one['id'] === id);
-      return mine.length >= 2 && mine;
-    }, `the answer to ${name}`);
+    await this.operator.publishAsync(`${PREFIX}cmd/${name}`, payload, { qos: 1 });
+    const [, answer] = await until(
+      () => {
+        const mine = this.told(`cmdres/${name}`).filter((one) => one['id'] === id);
+        return mine.length >= 2 && mine;
+      },
+      `the answer to ${name}`,
+      WITHIN_MS,
+    );
     return answer as unknown as Answer;
   }
-  const told = (topic: string): Record<string, unknown>[] =>
-    heard
+
+  told(topic: string): Record<string, unknown>[] {
+    return this.heard
       .filter((one) => one.topic === PREFIX + topic)
       .map(({ payload }) => JSON.parse(payload.toString()) as Record<string, unknown>);
+  }
+
   /** All that the device said. */
-  const spoken = (): Message[] => heard.filter(({ topic }) => !topic.startsWith(`${PREFIX}cmd/`));
-  const observed = (camera: string): Seen[] =>
-    [...told(`camera/${camera}/observation`), ...told(`camera/${camera}/backfill`)] as unknown as Seen[];
-  const measured = (camera: string): number =>
-    observed(camera).filter(({ status }) => status !== 'failed' && status !== 'skipped').length;
-  const digest = (): unknown => told('info').at(-1)?.['config_digest'];
-  const reasons = (): unknown[] =>
-    told('event/config_undone').map(({ context }) => (context as { reason: string }).reason);
+  spoken(): Message[] {
+    return this.heard.filter(({ topic }) => !topic.startsWith(`${PREFIX}cmd/`));
+  }
+
+  observed(camera: string): Seen[] {
+    return [
+      ...this.told(`camera/${camera}/observation`),
+      ...this.told(`camera/${camera}/backfill`),
+    ] as unknown as Seen[];
+  }
+
+  measured(camera: string): number {
+    return this.observed(camera).filter(({ status }) => status !== 'failed' && status !== 'skipped').length;
+  }
+
+  digest(): unknown {
+    return this.told('info').at(-1)?.['config_digest'];
+  }
+
+  reasons(): unknown[] {
+    return this.told('event/config_undone').map(({ context }) => (context as { reason: string }).reason);
+  }
+}
+
+const cameraAt = (url: string, id: string, everyS: number) => ({
+  id,
+  kind: 'http',
+  url: `${url}/${id}.jpg`,
+  schedule: { everyS },
+  burst: { frames: 1, intervalS: 0 },
+});
+
+async function started(pictures: string, url: string, stateDir?: string): Promise<RunningAgent> {
+  const agent = await RunningAgent.start(
+    {
+      mqtt: { url },
+      heartbeat: { intervalS: 5 },
+      cameras: [cameraAt(pictures, 'north', 4), cameraAt(pictures, 'south', 3)],
+    },
+    stateDir === undefined ? {} : { stateDir },
+  );
+  await agent.waitFor('the link', ({ msg }) => msg === 'connected', WITHIN_MS);
+  return agent;
+}
+
+/** Each case has a device and a broker of its own, and waits most of the time: some run at once. */
+describe.concurrent('configuration by remote command', { timeout: 240_000 }, () => {
+  it('settings that do not come up are undone: a port that is taken', async () => {
+    await using site = await Site.open();
+    const set = await site.command('config.set', {
+      patch: { http: { port: site.broker.port } },
+      confirm_within_s: 90,
+    });
+    expect(set.status).toBe('succeeded');
+    await until(() => site.reasons().includes('start_failed'), 'the event', WITHIN_MS);
+    expect((await site.command('config.get')).result).toMatchObject({ trial: null, overlay: {} });
+    expect(await site.agent.json('/live')).toEqual({ live: true });
+  });
 
   it('a schedule, regions and the log level change while it runs, and the other camera misses no slot', async () => {
-    await until(() => measured('south') >= 2 && measured('north') >= 1, 'first observations', 40_000);
-    const steady = observed('south').length - 1;
-    const set = await command('config.set', {
+    await using site = await Site.open();
+    await until(
+      () => site.measured('south') >= 2 && site.measured('north') >= 1,
+      'first observations',
+      WITHIN_MS,
+    );
+    const steady = site.observed('south').length - 1;
+    const set = await site.command('config.set', {
       patch: {
         logLevel: 'debug',
         heartbeat: { intervalS: 2 },
@@ -106,22 +173,22 @@ describe('configuration by remote command', { timeout: 120_000 }, () => {
       link: [],
       restart: [],
     });
-    const before = observed('north').length;
+    const before = site.observed('north').length;
     await until(
-      () => observed('north').length >= before + 4 && digest() === set.result?.['config_digest'],
+      () => site.observed('north').length >= before + 4 && site.digest() === set.result?.['config_digest'],
       'the new pace',
-      40_000,
+      WITHIN_MS,
     );
-    await command('config.confirm', { trial: set.result?.['trial'] });
-    expect(agent.lines.filter(({ msg }) => msg === 'agent started')).toHaveLength(1);
+    await site.command('config.confirm', { trial: set.result?.['trial'] });
+    expect(site.agent.lines.filter(({ msg }) => msg === 'agent started')).toHaveLength(1);
 
     for (const camera of ['north', 'south']) {
-      const seen = observed(camera);
+      const seen = site.observed(camera);
       expect(seen.map(({ seq }) => seq)).toEqual(seen.map((_, index) => index + 1));
     }
     // Each slot has its record, at its time, whether or not a busy machine could serve it. Those before the first that was
     // measured may have waited for the model.
-    const [first, ...south] = observed('south').slice(steady);
+    const [first, ...south] = site.observed('south').slice(steady);
     const slots = south.map(({ captured_at }) =>
       Math.round((Date.parse(captured_at) - Date.parse(first?.captured_at ?? '')) / 3000),
     );
@@ -129,48 +196,52 @@ describe('configuration by remote command', { timeout: 120_000 }, () => {
     expect(slots).toEqual(slots.map((_, index) => index + 1));
 
     // A power cut: what was confirmed stands.
-    agent.signal('SIGKILL');
-    await agent.exited;
-    agent = await start(agent.stateDir);
-    const view = await command('config.get');
+    await site.powerCut();
+    const view = await site.command('config.get');
     expect(view.result).toMatchObject({
       trial: null,
       overlay: { logLevel: 'debug', cameras: [{ id: 'north', schedule: { everyS: 2 } }] },
     });
-    expect(reasons()).toEqual([]);
+    expect(site.reasons()).toEqual([]);
     expect(
-      spoken()
+      site
+        .spoken()
         .map(({ topic, payload }) => contractFault(topic, payload))
         .filter(Boolean),
     ).toEqual([]);
   });
 
   it('a dead broker is undone by itself, back at the old one, and told of', async () => {
-    await until(() => digest(), 'info');
-    const before = digest();
-    const count = observed('south').length;
-    const set = await command('config.set', {
+    await using site = await Site.open();
+    await until(() => site.digest(), 'info');
+    const before = site.digest();
+    const count = site.observed('south').length;
+    const set = await site.command('config.set', {
       patch: { mqtt: { url: `mqtt://127.0.0.1:${await freePort()}` } },
       confirm_within_s: 8,
     });
     expect(set).toMatchObject({ status: 'succeeded', result: { link: ['mqtt.url'], restart: [] } });
-    await until(() => told('status').some(({ state }) => state === 'stopped'), 'the device to leave');
-    await until(() => reasons().length > 0, 'the event', 40_000);
-    expect(reasons()).toEqual(['broker_lost']);
-    expect(told('status').at(-1)).toMatchObject({ state: 'online' });
-    await until(() => digest() === before, 'the former settings');
+    await until(() => site.told('status').some(({ state }) => state === 'stopped'), 'the device to leave');
+    await until(() => site.reasons().length > 0, 'the event', WITHIN_MS);
+    expect(site.reasons()).toEqual(['broker_lost']);
+    expect(site.told('status').at(-1)).toMatchObject({ state: 'online' });
+    await until(() => site.digest() === before, 'the former settings');
     // Nothing of the time without a broker is lost, and nothing restarted.
-    await until(() => observed('south').length > count + 4, 'the backlog', 40_000);
-    const seqs = [...new Set(observed('south').map(({ seq }) => seq))].sort((a, b) => a - b);
+    await until(() => site.observed('south').length > count + 4, 'the backlog', WITHIN_MS);
+    const seqs = [...new Set(site.observed('south').map(({ seq }) => seq))].sort((a, b) => a - b);
     expect(seqs).toEqual(seqs.map((_, index) => index + 1));
-    expect(agent.lines.filter(({ msg }) => msg === 'agent started')).toHaveLength(1);
+    expect(site.agent.lines.filter(({ msg }) => msg === 'agent started')).toHaveLength(1);
   });
 
   it('moves to another broker, is confirmed there, and stays there after a SIGKILL', async () => {
+    await using site = await Site.open();
     await using other = await Mosquitto.start().then((one) =>
       Object.assign(one, { [Symbol.asyncDispose]: () => one.stop() }),
     );
-    const set = await command('config.set', { patch: { mqtt: { url: other.url } }, confirm_within_s: 60 });
+    const set = await site.command('config.set', {
+      patch: { mqtt: { url: other.url } },
+      confirm_within_s: 60,
+    });
     const there = await other.record(`${PREFIX}#`);
     const client = await other.client();
     await until(() => there.some(({ topic }) => topic === `${PREFIX}info`), 'the device at the other broker');
@@ -185,10 +256,8 @@ describe('configuration by remote command', { timeout: 120_000 }, () => {
         ({ topic, payload }) => topic === `${PREFIX}cmdres/config.confirm` && payload.includes('succeeded'),
       );
     await until(confirmed, 'the confirmation');
-    agent.signal('SIGKILL');
-    await agent.exited;
     const count = there.length;
-    agent = await start(agent.stateDir);
+    await site.powerCut();
     await until(
       () => there.slice(count).some(({ topic }) => topic.endsWith('/info')),
       'the device back there',
@@ -196,60 +265,61 @@ describe('configuration by remote command', { timeout: 120_000 }, () => {
   });
 
   it('what needs a new start gets one; SIGKILL in a trial undoes it; restart is answered and not interrupted', async () => {
-    const set = await command('config.set', { patch: { inference: { timeoutS: 20 } }, confirm_within_s: 90 });
+    await using site = await Site.open();
+    const set = await site.command('config.set', {
+      patch: { inference: { timeoutS: 20 } },
+      confirm_within_s: 90,
+    });
     expect(set.result).toMatchObject({ live: [], link: [], restart: ['inference.timeoutS'] });
-    await agent.waitFor('a new start', ({ msg }) => msg === 'starting anew');
-    await until(() => digest() === set.result?.['config_digest'], 'the new settings', 40_000);
-    agent.signal('SIGKILL');
-    await agent.exited;
-    agent = await start(agent.stateDir);
-    await until(() => reasons().includes('interrupted'), 'the event', 40_000);
-    expect((await command('config.get')).result).toMatchObject({
+    await site.agent.waitFor('a new start', ({ msg }) => msg === 'starting anew');
+    await until(() => site.digest() === set.result?.['config_digest'], 'the new settings', WITHIN_MS);
+    await site.powerCut();
+    await until(() => site.reasons().includes('interrupted'), 'the event', WITHIN_MS);
+    expect((await site.command('config.get')).result).toMatchObject({
       overlay: {},
       trial: null,
       settings: { inference: { timeoutS: 10 } },
     });
 
-    const from = agent.lines.length;
+    const from = site.agent.lines.length;
     const id = randomUUID();
-    expect(await command('restart', {}, id)).toMatchObject({
+    expect(await site.command('restart', {}, id)).toMatchObject({
       status: 'succeeded',
       result: { restarting: true },
     });
-    await agent.waitFor('a new start', ({ msg }) => msg === 'agent started', 30_000, from);
-    await until(() => agent.lines.slice(from).some(({ msg }) => msg === 'connected'), 'the link', 40_000);
+    await site.agent.waitFor('a new start', ({ msg }) => msg === 'agent started', 30_000, from);
+    await until(
+      () => site.agent.lines.slice(from).some(({ msg }) => msg === 'connected'),
+      'the link',
+      WITHIN_MS,
+    );
     // Asked again, it tells what it was, and does not run again.
-    await operator.publishAsync(`${PREFIX}cmd/restart`, JSON.stringify({ id }), { qos: 1 });
+    await site.operator.publishAsync(`${PREFIX}cmd/restart`, JSON.stringify({ id }), { qos: 1 });
     const again = await until(
       () =>
-        told('cmdres/restart').filter((one) => one['duplicate'] === true && one['status'] !== 'accepted')[0],
+        site
+          .told('cmdres/restart')
+          .filter((one) => one['duplicate'] === true && one['status'] !== 'accepted')[0],
       'the stored answer',
     );
     expect(again).toMatchObject({ status: 'succeeded', result: { restarting: true } });
-    expect(agent.pid).toBeGreaterThan(0);
-    expect(agent.lines.slice(from).filter(({ msg }) => msg === 'agent started')).toHaveLength(1);
-    const seen = observed('south').map(({ seq }) => seq);
+    expect(site.agent.pid).toBeGreaterThan(0);
+    expect(site.agent.lines.slice(from).filter(({ msg }) => msg === 'agent started')).toHaveLength(1);
+    const seen = site.observed('south').map(({ seq }) => seq);
     expect([...new Set(seen)].sort((a, b) => a - b)).toEqual([...new Set(seen)].map((_, index) => index + 1));
   });
 
-  it('settings that do not come up are undone: a port that is taken', async () => {
-    const set = await command('config.set', { patch: { http: { port: broker.port } }, confirm_within_s: 90 });
-    expect(set.status).toBe('succeeded');
-    await until(() => reasons().includes('start_failed'), 'the event', 60_000);
-    expect((await command('config.get')).result).toMatchObject({ trial: null, overlay: {} });
-    expect(await agent.json('/live')).toEqual({ live: true });
-  });
-
   it('refuses what is not a sender’s to change, and shows and logs no secret', async () => {
-    const locked = await command('config.set', {
+    await using site = await Site.open();
+    const locked = await site.command('config.set', {
       patch: { model: { allowUnsigned: true }, cameras: [{ id: 'north', kind: 'command', command: ['id'] }] },
     });
     expect(locked.error).toMatchObject({ code: 'config_locked' });
-    const wrong = await command('config.set', {
+    const wrong = await site.command('config.set', {
       patch: { logLevel: 'loud', cameras: [{ id: 'south', timeoutS: -1 }] },
     });
     expect(wrong.error?.message.split('\n')).toHaveLength(3);
-    const set = await command('config.set', {
+    const set = await site.command('config.set', {
       patch: {
         logLevel: 'trace',
         cameras: [
@@ -266,28 +336,32 @@ describe('configuration by remote command', { timeout: 120_000 }, () => {
       confirm_within_s: 60,
     });
     expect(set.result).toMatchObject({ changed: ['logLevel', 'cameras.east'], restart: [] });
-    expect((await command('config.set', { patch: {} })).error).toMatchObject({ code: 'config_busy' });
-    await until(() => observed('east').length > 0, 'the new camera', 40_000);
-    await command('config.confirm');
-    await command('config.get');
-    const gone = await command('config.set', {
+    expect((await site.command('config.set', { patch: {} })).error).toMatchObject({ code: 'config_busy' });
+    await until(() => site.observed('east').length > 0, 'the new camera', WITHIN_MS);
+    await site.command('config.confirm');
+    await site.command('config.get');
+    const gone = await site.command('config.set', {
       patch: { cameras: [{ id: 'east', remove: true }] },
       confirm_within_s: 60,
     });
     expect(gone.result).toMatchObject({ changed: ['cameras.east'] });
     await until(
       () =>
-        heard.some(({ topic, payload }) => topic === `${PREFIX}camera/east/state` && payload.length === 0),
+        site.heard.some(
+          ({ topic, payload }) => topic === `${PREFIX}camera/east/state` && payload.length === 0,
+        ),
       'its topics cleared',
     );
-    const said = [...agent.raw, ...spoken().map(({ payload }) => payload.toString())].join('\n');
+    const said = [...site.agent.raw, ...site.spoken().map(({ payload }) => payload.toString())].join('\n');
     expect(said).not.toContain('swordfish');
-    expect(readFileSync(join(agent.stateDir, 'var', 'config-overlay.json'), 'utf8')).toContain('swordfish');
-    const level = await command('log.level', { level: 'error' });
+    expect(readFileSync(join(site.agent.stateDir, 'var', 'config-overlay.json'), 'utf8')).toContain(
+      'swordfish',
+    );
+    const level = await site.command('log.level', { level: 'error' });
     expect(level.result).toEqual({ level: 'error', before: 'trace' });
-    const lines = agent.lines.length;
-    const count = observed('south').length;
-    await until(() => observed('south').length > count + 2, 'more observations', 40_000);
-    expect(agent.lines.slice(lines + 2).filter((one) => one.level === 'info')).toEqual([]);
+    const lines = site.agent.lines.length;
+    const count = site.observed('south').length;
+    await until(() => site.observed('south').length > count + 2, 'more observations', WITHIN_MS);
+    expect(site.agent.lines.slice(lines + 2).filter((one) => one.level === 'info')).toEqual([]);
   });
 });

@@ -4,7 +4,7 @@ import { copyFileSync, existsSync, readdirSync, readFileSync, renameSync, writeF
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import Database from 'better-sqlite3';
-import { afterAll, afterEach, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, type TestContext } from 'vitest';
 import type { Health } from '../../src/contract/health.ts';
 import type { Observation } from '../../src/contract/observation.ts';
 import type { Event } from '../../src/contract/states.ts';
@@ -23,27 +23,29 @@ const PICTURES = ['sea-small.jpg', 'sea-big.jpg'].map((name) =>
   readFileSync(join(import.meta.dirname, '..', 'fixtures', 'sea', name)),
 );
 const IDS = ['a', 'b', 'c'];
+/** For anything that should come soon; costs nothing where it does. */
+const WITHIN_MS = 60_000;
 
-describe('the disk under a running agent', () => {
-  let cleanUp: (() => unknown)[] = [];
-  afterEach(async () => {
-    for (const undo of cleanUp.reverse()) await undo();
-    cleanUp = [];
-  });
+/** Each case has a disk, a broker and an agent of its own, and waits most of the time: some run at once. */
+describe.concurrent('the disk under a running agent', { timeout: 240_000 }, () => {
+  /** Undone last first when the case has ended. */
+  type CleanUp = TestContext['onTestFinished'];
 
-  const startBroker = async (): Promise<{ broker: Mosquitto; messages: Message[] }> => {
+  const startBroker = async (onEnd: CleanUp): Promise<{ broker: Mosquitto; messages: Message[] }> => {
     const broker = await Mosquitto.start();
-    cleanUp.push(() => broker.stop());
+    onEnd(() => broker.stop());
     return { broker, messages: await broker.record('swellsight/v1/#') };
   };
-  let snapshots: TestServer | null = null;
-  afterAll(() => snapshots?.stop());
-  const startAgent = async (stateDir: string, url: string): Promise<RunningAgent> => {
+  let snapshots: TestServer;
+  beforeAll(async () => {
     let served = 0;
-    snapshots ??= await httpServer((_, response) => {
+    snapshots = await httpServer((_, response) => {
       served += 1;
       response.writeHead(200, { 'content-type': 'image/jpeg' }).end(PICTURES[served % PICTURES.length]);
     });
+  });
+  afterAll(() => snapshots.stop());
+  const startAgent = async (stateDir: string, url: string, onEnd: CleanUp): Promise<RunningAgent> => {
     const camera = {
       kind: 'http',
       url: `${snapshots.url}/now.jpg`,
@@ -59,12 +61,12 @@ describe('the disk under a running agent', () => {
       },
       { steered: {} },
     );
-    cleanUp.push(() => agent[Symbol.asyncDispose]());
+    onEnd(() => agent[Symbol.asyncDispose]());
     return agent;
   };
-  const makeDisk = (): LoopDisk => {
+  const makeDisk = (onEnd: CleanUp): LoopDisk => {
     const disk = new LoopDisk(16);
-    cleanUp.push(() => disk.remove());
+    onEnd(() => disk.remove());
     return disk;
   };
 
@@ -99,7 +101,7 @@ describe('the disk under a running agent', () => {
           return numbers.size === Math.max(0, ...numbers);
         }),
       'records without a gap',
-      60_000,
+      WITHIN_MS,
     );
   const integrity = (stateDir: string): unknown => {
     const db = new Database(join(stateDir, 'swellsight.db'));
@@ -110,30 +112,30 @@ describe('the disk under a running agent', () => {
 
   it.skipIf(noLoop)(
     '(root and loop devices) 16 MB and full for an hour of observations, half of it without a broker: none is lost',
-    async () => {
-      const disk = makeDisk();
+    async ({ onTestFinished }) => {
+      const disk = makeDisk(onTestFinished);
       const stateDir = join(disk.mount, 'state');
-      const { broker, messages } = await startBroker();
-      const agent = await startAgent(stateDir, broker.url);
-      await until(() => records(messages).length >= 3, 'the first records', 30_000);
+      const { broker, messages } = await startBroker(onTestFinished);
+      const agent = await startAgent(stateDir, broker.url, onTestFinished);
+      await until(() => records(messages).length >= 3, 'the first records', WITHIN_MS);
       disk.fill();
       expect(disk.freeBytes).toBeLessThan(65_536);
       const full = records(messages).length;
       // At one a minute: half an hour of it with the broker, half without.
-      await until(() => records(messages).length >= full + 30, 'records on a full disk', 60_000);
-      expect(degraded(messages)).toContain('disk_low');
+      await until(() => records(messages).length >= full + 30, 'records on a full disk', WITHIN_MS);
+      await until(() => degraded(messages).includes('disk_low'), 'the heartbeat that says so', WITHIN_MS);
       await broker.down('SIGKILL');
       const mark = agent.lines.length;
       await until(
         () => agent.lines.slice(mark).filter(({ msg }) => msg === 'observation').length >= 30,
         'records without a broker',
-        60_000,
+        WITHIN_MS,
       );
       await broker.up();
-      await until(() => records(messages).some(({ historical }) => historical), 'the backlog', 60_000);
+      await until(() => records(messages).some(({ historical }) => historical), 'the backlog', WITHIN_MS);
       disk.free();
       const freed = beats(messages).length;
-      await until(() => beats(messages).length >= freed + 3, 'heartbeats', 60_000);
+      await until(() => beats(messages).length >= freed + 3, 'heartbeats', WITHIN_MS);
       await noGaps(messages);
       expect(expectByOnes(messages)).toBeGreaterThanOrEqual(full + 60);
       expect(await agent.stop()).toBe(0);
@@ -141,22 +143,21 @@ describe('the disk under a running agent', () => {
       expect(beats(messages).at(-1)?.outbox.dropped_total).toBe(0);
       expect(integrity(stateDir)).toBe('ok');
     },
-    180_000,
   );
 
   it.skipIf(noDiskError)(
     '(root, loop devices, ext4 faults) read-only by a disk error: the heartbeat says so, nothing is published that is not stored, and a mended disk goes on by ones',
-    async () => {
-      const disk = makeDisk();
+    async ({ onTestFinished }) => {
+      const disk = makeDisk(onTestFinished);
       const stateDir = join(disk.mount, 'state');
-      const { broker, messages } = await startBroker();
-      const first = await startAgent(stateDir, broker.url);
-      await until(() => records(messages).length >= 3, 'the first records', 30_000);
+      const { broker, messages } = await startBroker(onTestFinished);
+      const first = await startAgent(stateDir, broker.url, onTestFinished);
+      await until(() => records(messages).length >= 3, 'the first records', WITHIN_MS);
       disk.failReadOnly();
-      await until(() => degraded(messages).includes('store_failed'), 'the heartbeat that says so', 30_000);
+      await until(() => degraded(messages).includes('store_failed'), 'the heartbeat that says so', WITHIN_MS);
       // What was with the broker comes through; then nothing does, while the heartbeat goes on.
       const before = { records: records(messages).length, beats: beats(messages).length };
-      await until(() => beats(messages).length >= before.beats + 5, 'heartbeats', 30_000);
+      await until(() => beats(messages).length >= before.beats + 5, 'heartbeats', WITHIN_MS);
       expect(records(messages).length).toBe(before.records);
       expect((await first.json('/ready'))['missing']).toContain('store');
       expect((await first.json('/api/v1/observations'))['observations']).not.toEqual([]);
@@ -164,23 +165,22 @@ describe('the disk under a running agent', () => {
       disk.detach();
       disk.mend();
       disk.up();
-      await startAgent(stateDir, broker.url);
-      await until(() => records(messages).length >= before.records + 3, 'records after it', 30_000);
-      await until(() => !degraded(messages).includes('store_failed'), 'a heartbeat without it', 30_000);
+      await startAgent(stateDir, broker.url, onTestFinished);
+      await until(() => records(messages).length >= before.records + 3, 'records after it', WITHIN_MS);
+      await until(() => !degraded(messages).includes('store_failed'), 'a heartbeat without it', WITHIN_MS);
       await noGaps(messages);
       expectByOnes(messages);
     },
-    120_000,
   );
 
   it.skipIf(noStrace)(
     '(strace) failing fsync: what is not on the disk is not published, and goes on by ones when it works again',
-    async () => {
+    async ({ onTestFinished }) => {
       const dir = tempDir();
-      cleanUp.push(() => dir.remove());
-      const { broker, messages } = await startBroker();
-      const agent = await startAgent(join(dir.path, 'state'), broker.url);
-      await until(() => records(messages).length >= 3, 'the first records', 30_000);
+      onTestFinished(() => dir.remove());
+      const { broker, messages } = await startBroker(onTestFinished);
+      const agent = await startAgent(join(dir.path, 'state'), broker.url, onTestFinished);
+      await until(() => records(messages).length >= 3, 'the first records', WITHIN_MS);
       const strace = spawn(
         'strace',
         [
@@ -197,33 +197,34 @@ describe('the disk under a running agent', () => {
         { stdio: 'ignore' },
       );
       const ended = once(strace, 'exit');
-      cleanUp.push(() => strace.kill('SIGKILL'));
-      await until(() => degraded(messages).includes('store_failed'), 'the heartbeat that says so', 60_000);
+      onTestFinished(() => void strace.kill('SIGKILL'));
+      await until(() => degraded(messages).includes('store_failed'), 'the heartbeat that says so', WITHIN_MS);
       strace.kill('SIGTERM');
       await ended;
       const before = records(messages).length;
-      await until(() => records(messages).length >= before + 6, 'records after it', 60_000);
+      await until(() => records(messages).length >= before + 6, 'records after it', WITHIN_MS);
       await until(
         () => events(messages, 'records_unstored').length > 0,
         'the event that counts the lost',
-        30_000,
+        WITHIN_MS,
       );
-      await until(() => !degraded(messages).includes('store_failed'), 'a heartbeat without it', 30_000);
+      await until(() => !degraded(messages).includes('store_failed'), 'a heartbeat without it', WITHIN_MS);
       await noGaps(messages);
       expectByOnes(messages);
       expect(await agent.stop()).toBe(0);
       expect(integrity(join(dir.path, 'state'))).toBe('ok');
     },
-    180_000,
   );
 
-  it('the database replaced by another file: set aside, told of, and nothing of what was stored is lost', async () => {
+  it('the database replaced by another file: set aside, told of, and nothing of what was stored is lost', async ({
+    onTestFinished,
+  }) => {
     const dir = tempDir();
-    cleanUp.push(() => dir.remove());
+    onTestFinished(() => dir.remove());
     const stateDir = join(dir.path, 'state');
-    const { broker, messages } = await startBroker();
-    const agent = await startAgent(stateDir, broker.url);
-    await until(() => records(messages).length >= 3, 'the first records', 30_000);
+    const { broker, messages } = await startBroker(onTestFinished);
+    const agent = await startAgent(stateDir, broker.url, onTestFinished);
+    await until(() => records(messages).length >= 3, 'the first records', WITHIN_MS);
     const path = join(stateDir, 'swellsight.db');
     // As an operator would who puts a backup back.
     copyFileSync(path, `${path}.backup`);
@@ -234,40 +235,42 @@ describe('the disk under a running agent', () => {
         return found.length > 0 && found;
       },
       'the event',
-      60_000,
+      WITHIN_MS,
     );
     expect(told?.context['reason']).toBe('replaced while in use');
     const after = records(messages).length;
-    await until(() => records(messages).length >= after + 6, 'records after it', 60_000);
+    await until(() => records(messages).length >= after + 6, 'records after it', WITHIN_MS);
     await noGaps(messages);
     expectByOnes(messages);
     expect(await agent.stop()).toBe(0);
     expect(integrity(stateDir)).toBe('ok');
     const aside = readdirSync(stateDir).filter((name) => /\.broken-[0-9-]+$/.test(name));
     expect(aside).toEqual([told?.context['quarantined']]);
-  }, 120_000);
+  });
 
-  it('the database overwritten with garbage: a fresh start with what could be read, above every number given out', async () => {
+  it('the database overwritten with garbage: a fresh start with what could be read, above every number given out', async ({
+    onTestFinished,
+  }) => {
     const dir = tempDir();
-    cleanUp.push(() => dir.remove());
+    onTestFinished(() => dir.remove());
     const stateDir = join(dir.path, 'state');
-    const { broker, messages } = await startBroker();
-    const agent = await startAgent(stateDir, broker.url);
-    await until(() => records(messages).length >= 9, 'the first records', 30_000);
+    const { broker, messages } = await startBroker(onTestFinished);
+    const agent = await startAgent(stateDir, broker.url, onTestFinished);
+    await until(() => records(messages).length >= 9, 'the first records', WITHIN_MS);
     writeFileSync(join(stateDir, 'swellsight.db'), Buffer.alloc(2_000_000, 0xa5), { flag: 'r+' });
     // Whatever meets it first; at the latest a new start.
     await delay(3_000);
     agent.signal('SIGKILL');
     await agent.exited;
     const before = new Map(IDS.map((id) => [id, records(messages).filter((one) => one.camera === id)]));
-    await startAgent(stateDir, broker.url);
-    await until(() => events(messages, 'store_recovered').length > 0, 'the event', 60_000);
+    await startAgent(stateDir, broker.url, onTestFinished);
+    await until(() => events(messages, 'store_recovered').length > 0, 'the event', WITHIN_MS);
     const newestOf = (found: readonly Observation[], camera: string): number =>
       Math.max(...found.filter((one) => one.camera === camera).map(({ seq }) => seq));
     await until(
       () => [...before].every(([camera, old]) => newestOf(records(messages), camera) > newestOf(old, camera)),
       'records after it',
-      60_000,
+      WITHIN_MS,
     );
     for (const camera of before.keys()) {
       const own = records(messages).filter((one) => one.camera === camera);
@@ -279,30 +282,29 @@ describe('the disk under a running agent', () => {
       return Math.max(...numbers) - numbers.size;
     }).reduce((sum, gap) => sum + gap, 0);
     const dropped = (): number => beats(messages).at(-1)?.outbox.dropped_total ?? 0;
-    await until(() => dropped() >= gaps, 'a heartbeat that counts the gaps', 10_000);
+    await until(() => dropped() >= gaps, 'a heartbeat that counts the gaps', WITHIN_MS);
     expect(
       existsSync(join(stateDir, String(events(messages, 'store_recovered')[0]?.context['quarantined']))),
     ).toBe(true);
-  }, 120_000);
+  });
 
   it.skipIf(noLoop)(
     '(root and loop devices) unmounted in use: goes on in the folder beneath with all that was stored, and says so',
-    async () => {
-      const disk = makeDisk();
+    async ({ onTestFinished }) => {
+      const disk = makeDisk(onTestFinished);
       const stateDir = join(disk.mount, 'state');
-      const { broker, messages } = await startBroker();
-      const agent = await startAgent(stateDir, broker.url);
-      await until(() => records(messages).length >= 3, 'the first records', 30_000);
+      const { broker, messages } = await startBroker(onTestFinished);
+      const agent = await startAgent(stateDir, broker.url, onTestFinished);
+      await until(() => records(messages).length >= 3, 'the first records', WITHIN_MS);
       disk.detach();
-      await agent.waitFor('new start', (line) => line.msg === 'starting anew', 30_000);
-      await until(() => events(messages, 'store_recovered').length > 0, 'the event', 60_000);
+      await agent.waitFor('new start', (line) => line.msg === 'starting anew', WITHIN_MS);
+      await until(() => events(messages, 'store_recovered').length > 0, 'the event', WITHIN_MS);
       const after = records(messages).length;
-      await until(() => records(messages).length >= after + 6, 'records after it', 60_000);
+      await until(() => records(messages).length >= after + 6, 'records after it', WITHIN_MS);
       await noGaps(messages);
       expectByOnes(messages);
       expect(await agent.stop()).toBe(0);
       expect(integrity(stateDir)).toBe('ok');
     },
-    120_000,
   );
 });

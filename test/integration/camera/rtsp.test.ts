@@ -43,7 +43,8 @@ afterEach(async () => {
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 const serve = async (options: RtspOptions = {}): Promise<RtspServer> => {
-  const server = await RtspServer.start({ dir: folder, hold: 5, ...options });
+  // Ten pictures a second: what ffmpeg wants to have seen of a stream before its first picture comes in half the time.
+  const server = await RtspServer.start({ dir: folder, fps: 10, hold: 10, ...options });
   undo.push(() => server.stop());
   return server;
 };
@@ -56,6 +57,21 @@ const open = async (
   const camera = await openCamera(settings, { clock: systemClock, log: createLog('silent') });
   undo.push(() => camera.close());
   return camera;
+};
+/** Does it when a long burst has come to its first frame. Returns what the burst ends with. */
+const inTheMiddle = async (camera: Camera, act: () => void | Promise<void>): Promise<unknown> => {
+  try {
+    const burst = camera.capture({ frames: 30, intervalS: 1, timeoutS: 10 }, new AbortController().signal);
+    let acted = false;
+    for await (const frame of burst) {
+      expect(frame.bytes.length).toBeGreaterThan(0);
+      if (!acted) await act();
+      acted = true;
+    }
+    return null;
+  } catch (failure) {
+    return failure;
+  }
 };
 /** The level that the picture shows, 0..19, by its brightest part. */
 const levelOf = async (frame: Frame): Promise<number> => {
@@ -113,7 +129,7 @@ describe('RTSP', () => {
   it('gives the newest picture, however long nobody asked', async () => {
     const server = await serve();
     const camera = await open(server.url, { everyS: 10 });
-    for (const pauseMs of [0, 4000]) {
+    for (const pauseMs of [0, 3000]) {
       await delay(pauseMs);
       const askedMs = systemClock.monoMs();
       const { frames } = await collect(camera);
@@ -128,12 +144,7 @@ describe('RTSP', () => {
   it('ends typed when the server dies in the middle, and comes back with it', async () => {
     const server = await serve();
     const camera = await open(server.url, { everyS: 10 });
-    const running = collect(camera, { frames: 20, intervalS: 1, timeoutS: 5 });
-    await eventually('streaming', () => descendants('ffmpeg').length > 0);
-    await delay(4000);
-    await server.stop();
-    const { frames, failure } = await running;
-    expect(frames.length).toBeGreaterThan(0);
+    const failure = await inTheMiddle(camera, () => server.stop());
     expect(failure).toMatchObject({ code: expect.stringMatching(/camera_(ended|no_frame)/) as string });
     expect(descendants('ffmpeg')).toEqual([]);
     await serve({ port: server.port });
@@ -146,7 +157,7 @@ describe('RTSP', () => {
     const camera = await open(`rtsp://127.0.0.1:${server.port}/cam`, { everyS: 1 });
     const startedMs = performance.now();
     expect(await failureCode(camera, { timeoutS: 1 })).toBe('camera_timeout');
-    expect(performance.now() - startedMs).toBeLessThan(8000);
+    expect(performance.now() - startedMs).toBeLessThan(20_000);
     expect(descendants('ffmpeg')).toEqual([]);
   });
 
@@ -172,10 +183,10 @@ describe('RTSP', () => {
     for (const pid of descendants('ffmpeg')) process.kill(pid, 'SIGKILL');
     await eventually('gone', () => descendants('ffmpeg').length === 0);
     expect(await failureCode(camera)).toBeNull();
-    const running = collect(camera, { frames: 20, intervalS: 1 });
-    await delay(1500);
-    for (const pid of descendants('ffmpeg')) process.kill(pid, 'SIGKILL');
-    expect((await running).failure).toMatchObject({ code: 'camera_ended', context: { signal: 'SIGKILL' } });
+    const failure = await inTheMiddle(camera, () => {
+      for (const pid of descendants('ffmpeg')) process.kill(pid, 'SIGKILL');
+    });
+    expect(failure).toMatchObject({ code: 'camera_ended', context: { signal: 'SIGKILL' } });
     expect(await failureCode(camera)).toBeNull();
   });
 
@@ -190,16 +201,16 @@ describe('RTSP', () => {
   });
 
   it('lets a picture that stands still be found out', async () => {
-    const server = await serve();
+    const server = await serve({ hold: 4 });
     const camera = await open(server.url, { everyS: 2 });
     const verdicts = async (): Promise<string[]> => {
       const detector = new FrozenDetector({ bursts: 3, minSpanMs: 120_000 });
       const found: string[] = [];
       for (let burst = 0; burst < 4; burst += 1) {
         const { frames } = await collect(camera);
-        // The bursts of this test are a second apart, those of the detector a minute.
+        // The bursts of this test are half a second apart, those of the detector a minute.
         found.push(detector.add(await signatureOf(Buffer.from(frames[0]!.bytes)), burst * 60_000));
-        await delay(1000);
+        await delay(500);
       }
       return found;
     };
