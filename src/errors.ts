@@ -77,6 +77,14 @@ export const ERROR_CODES = {
     retryable: false,
     hint: 'the new model failed on live frames; the former one serves',
   },
+  model_shadow_short: {
+    retryable: false,
+    hint: 'too few live frames came to compare the new model on; look at its first observations',
+  },
+  model_install_interrupted: {
+    retryable: true,
+    hint: 'the agent ended again and again in the midst of it: look at power and memory, then install it again',
+  },
   model_probation_failed: {
     retryable: false,
     hint: 'the new model failed at work; the former one serves again',
@@ -115,6 +123,21 @@ export const ERROR_CODES = {
   model_trust_rollback: { retryable: false, hint: 'the repository shows older metadata than it did before' },
   model_trust_mismatch: { retryable: false, hint: 'the metadata do not belong together, or were changed' },
   model_trust_target: { retryable: false, hint: 'the repository has no such model and version' },
+  repo_missing: {
+    retryable: false,
+    hint: 'make the repository with `swellsight repo init`, and name its keys with --keys',
+  },
+  repo_exists: { retryable: false, hint: 'name an empty folder, or use the repository that is there' },
+  repo_damaged: {
+    retryable: false,
+    hint: 'the folder is not as it was last signed: bring back a copy, then run `swellsight repo verify`',
+  },
+  repo_busy: { retryable: true, hint: 'wait for the other writer; remove .lock only if its machine is gone' },
+  repo_keys: { retryable: false, hint: 'bring the missing keys (--keys, --root-keys) and the passphrase' },
+  repo_version_taken: {
+    retryable: false,
+    hint: 'a version is published once: give the new model a new version',
+  },
   model_golden_mismatch: { retryable: false, hint: 'the model does not reproduce its golden outputs here' },
   provider_unavailable: { retryable: false, hint: 'see `swellsight doctor` for what is missing' },
 

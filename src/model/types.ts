@@ -88,7 +88,15 @@ export interface InstallRecord extends InstallRequest {
     readonly answers: number;
     readonly failures: number;
     readonly failedStarts: number;
+    /** Monotonic time on probation so far, over all starts of the agent. */
+    readonly elapsedMs?: number;
+    /** The former model's at the swap. */
+    readonly formerErrorRate01?: number;
   } | null;
+  /** How often the phase was begun: again after each end of the agent in the midst of it. */
+  readonly attempts?: number;
+  /** The slots before the swap, to which a return leads; null before it. Their bundles are kept until the end. */
+  readonly former?: { readonly active: SlotRef | null; readonly previous: SlotRef | null } | null;
 }
 
 /** A bundle that failed here, refused until an operator clears it. */
@@ -161,6 +169,21 @@ export interface BundleFetcher {
   discard(updateId: string): Promise<void>;
 }
 
+/** Takes the bytes of a file that comes in blocks: put at its end, in order. */
+export interface BlockSink {
+  readonly sizeBytes: number;
+  /** Bytes that are there, from the first on. */
+  readonly heldBytes: number;
+  /** Rejects with `model_space`. */
+  append(bytes: Uint8Array): Promise<void>;
+}
+
+/** Asks an operator's tool for a file over MQTT, block by block, until the sink has it all. */
+export interface BlockSource {
+  /** Rejects with `model_transfer_failed` when nothing came for too long, or with what the sink says. */
+  fetch(updateId: string, sink: BlockSink, signal: AbortSignal): Promise<void>;
+}
+
 /** A model that has been started and has proved itself on its golden outputs, beside the one that serves. */
 export interface Candidate {
   readonly bundle: Bundle;
@@ -170,9 +193,13 @@ export interface Candidate {
   close(): Promise<void>;
 }
 
-/** What became of one frame of the model that serves. */
+/**
+ * What became of one frame of the model that serves. `digest` says of which, for during a swap the former one still
+ * finishes frames; where it is missing, frames count from the moment on when the former one has gone.
+ */
 export type Outcome =
-  { readonly ok: true; readonly inferenceMs: number } | { readonly ok: false; readonly error: AgentError };
+  | { readonly ok: true; readonly inferenceMs: number; readonly digest?: string }
+  | { readonly ok: false; readonly error: AgentError; readonly digest?: string };
 
 /** A live frame with what the serving model said of it. */
 export interface LiveFrame {
