@@ -7,9 +7,10 @@ import type { BackfillResult } from './contract/command-results.ts';
 import type { Diagnostics } from './contract/diagnostics.ts';
 import type { Health } from './contract/health.ts';
 import type { CalibrationSummary, Observation } from './contract/observation.ts';
-import type { Info, ModelState, Status } from './contract/states.ts';
+import type { Info, Status } from './contract/states.ts';
 import { AgentError } from './errors.ts';
 import type { LevelledLog } from './log.ts';
+import type { Models } from './models.ts';
 import { outboxView } from './outbox-view.ts';
 import type { Station } from './station.ts';
 import type { Store } from './store/store.ts';
@@ -25,7 +26,7 @@ export interface AgentParts {
   readonly state: () => Status['state'];
   readonly info: () => Info;
   readonly health: () => Health;
-  readonly modelState: () => ModelState;
+  readonly models: Models;
   readonly alive: () => boolean;
   readonly clock: Clock;
   readonly configuration: Configuration;
@@ -39,7 +40,7 @@ export interface AgentParts {
 
 /** The methods that MQTT commands, HTTP and the command line share. */
 export function createAgentApi(parts: AgentParts): AgentApi {
-  const { stations, store, vision } = parts;
+  const { stations, store, vision, models } = parts;
 
   const station = (camera: string): Station => {
     const found = stations.get(camera);
@@ -74,7 +75,7 @@ export function createAgentApi(parts: AgentParts): AgentApi {
       status: parts.state(),
       info: parts.info(),
       health: parts.health(),
-      model: parts.modelState(),
+      model: models.state(),
       cameras: [...stations.values()].map((one) => one.state()),
     }),
     info: parts.info,
@@ -136,7 +137,7 @@ export function createAgentApi(parts: AgentParts): AgentApi {
       const { exportCalibration } = await import('./calibration/portable.ts');
       return exportCalibration(calibration(camera), {
         atMs: parts.clock.nowMs(),
-        model: parts.modelState().active,
+        model: models.state().active,
       });
     },
     importCalibration: async (camera, document) => {
@@ -146,6 +147,11 @@ export function createAgentApi(parts: AgentParts): AgentApi {
       store.labels.import(camera, current.embeddingDigest, bursts);
       return parts.refit(camera);
     },
+    listModels: () => models.state(),
+    installModel: (args, ids) => models.install(args, ids),
+    rollbackModel: (signal) => models.rollback(signal),
+    abortInstall: () => models.abort(),
+    reloadModel: (signal) => models.reload(signal),
     outbox: () => outboxView(store),
     announce: parts.announce,
     getConfig: () => parts.configuration.view(),

@@ -20,6 +20,7 @@ import type { ClockState } from './health/types.ts';
 import { HttpServer } from './http/server.ts';
 import { describeAgent } from './info.ts';
 import { redactUrl, type LevelledLog, type Log } from './log.ts';
+import { Models } from './models.ts';
 import { Commands } from './mqtt/commands.ts';
 import { outboxView } from './outbox-view.ts';
 import type { RecentLog } from './recent-log.ts';
@@ -109,7 +110,19 @@ export class Agent {
     const hardware = probeHardware(signal);
     hardware.catch(() => undefined);
     let machine: Awaited<typeof hardware> | null = null;
-    const serving = new Serving(
+    const models: Models = Models.open(settings, {
+      clock,
+      log: part('models'),
+      memory: store.memory,
+      raise,
+      serving: () => serving,
+      onState: () => {
+        delivery.publishStates();
+        vitals.heartbeat.nudge();
+      },
+      onProgress: (progress) => delivery.tell('model/progress', progress),
+    });
+    const serving: Serving = new Serving(
       {
         model: settings.model,
         inference: settings.inference,
@@ -155,7 +168,7 @@ export class Agent {
         store,
         closers,
         info,
-        modelState: () => serving.modelState(),
+        modelState: () => models.state(),
         homeAssistant: () => current.mqtt.homeAssistant,
         describeDevice: () => ({
           site: settings.site,
@@ -221,6 +234,7 @@ export class Agent {
         clock,
         log: part('health'),
         serving,
+        models,
         beach,
         link,
         store,
@@ -244,7 +258,7 @@ export class Agent {
       state: () => state,
       info,
       health: () => vitals.health(),
-      modelState: () => serving.modelState(),
+      models,
       alive: () => vitals.alive(),
       clock,
       configuration,

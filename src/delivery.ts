@@ -116,6 +116,12 @@ export class Delivery {
     this.link.setState('model/state', this.#deps.modelState());
   }
 
+  /** A message that is worth something now or never. */
+  tell(topic: string, payload: object): void {
+    if (!this.link.connected) return;
+    this.link.publish(topic, JSON.stringify(payload), { qos: 0, retain: false }).catch(() => undefined);
+  }
+
   /** The birth again, for who asks. */
   announce(): Promise<void> {
     return this.#announcer.announce();

@@ -6,6 +6,7 @@ import { Heartbeat } from './health/heartbeat.ts';
 import { Liveness } from './health/liveness.ts';
 import { Watchdog } from './health/watchdog.ts';
 import type { Log } from './log.ts';
+import type { Models } from './models.ts';
 import type { Link } from './mqtt/types.ts';
 import type { Serving } from './serving.ts';
 import type { Store } from './store/store.ts';
@@ -25,6 +26,7 @@ export interface VitalsDeps {
   readonly clock: Clock;
   readonly log: Log;
   readonly serving: Serving;
+  readonly models: Models;
   readonly beach: Beach;
   readonly link: Link;
   readonly store: Store;
@@ -42,7 +44,7 @@ export class Vitals {
   #watchdog: Watchdog | null = null;
 
   constructor({ settings, version, bootId }: VitalsOptions, deps: VitalsDeps) {
-    const { clock, serving, beach, link, store, time } = deps;
+    const { clock, serving, models, beach, link, store, time } = deps;
     this.#clock = clock;
     const vision = {
       name: 'vision',
@@ -73,7 +75,7 @@ export class Vitals {
             name: serving.model?.name ?? null,
             version: serving.model?.version ?? null,
             digest: serving.model?.digest ?? null,
-            phase: serving.modelState().phase,
+            phase: models.state().phase,
             trusted: serving.trusted,
           }),
           clock: () => time.state(),

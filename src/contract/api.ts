@@ -12,6 +12,13 @@ import type {
 import type { Diagnostics } from './diagnostics.ts';
 import type { Health } from './health.ts';
 import type { OutboxView } from './outbox.ts';
+import type {
+  ModelAborted,
+  ModelInstall,
+  ModelInstallArgs,
+  ModelInstallResult,
+  ModelServes,
+} from './model.ts';
 import type { CameraState, Info, ModelState, Status } from './states.ts';
 
 /** What the agent says of itself on `GET /api/v1/status`. */
@@ -37,6 +44,13 @@ export interface LabelRecord {
   readonly observer: string | null;
   readonly note: string | null;
   readonly created_at: string;
+}
+
+/** An install that is under way. */
+export interface ModelInstalling {
+  readonly install: ModelInstall;
+  /** When the new model serves; rejects with why it does not. */
+  readonly serves: Promise<ModelInstallResult>;
 }
 
 export interface CameraView {
@@ -88,6 +102,22 @@ export interface AgentApi {
   importCalibration(camera: string, document: unknown): Promise<CalibrationSummary>;
   /** What waits for the broker, and what it would not take. */
   outbox(): OutboxView;
+  /** Slots, the install in hand or the last one, and what is refused. */
+  listModels(): ModelState;
+  /**
+   * Begins to install a model, and goes on after a restart. `commandId` is of the command that is to be answered even
+   * then. Throws `model_install_busy`, `model_pinned`, `model_no_repository`, `model_refused_before`, `store_failed`.
+   */
+  installModel(
+    args: ModelInstallArgs,
+    ids?: { readonly updateId: string; readonly commandId: string },
+  ): ModelInstalling;
+  /** Back to the former model, at once and without network. Rejects with `model_no_previous`, `model_install_busy`. */
+  rollbackModel(signal: AbortSignal): Promise<ModelServes>;
+  /** Resolves when the install has ended. Rejects with `model_install_none`. */
+  abortInstall(): Promise<ModelAborted>;
+  /** The model that serves, in a new process. No frame is lost. */
+  reloadModel(signal: AbortSignal): Promise<ModelServes>;
   /** Publishes info, discovery, states and `online` again, at most once a second; resolves when that was done. */
   announce(): Promise<void>;
   /** The settings in force, what remote commands set of them, and the change on trial. No secret is in it. */

@@ -3,6 +3,7 @@ import { COMMAND_ARGS, Command, CommandReceipt, CommandResult, type CommandName 
 import { COMMAND_RESULTS } from './command-results.ts';
 import { Health } from './health.ts';
 import { HomeAssistantDevice } from './home-assistant.ts';
+import { ModelBlockRequest, ModelProgress } from './model.ts';
 import { closed } from './nullable.ts';
 import { Observation } from './observation.ts';
 import { CameraState, Event, Info, ModelState, Status } from './states.ts';
@@ -77,6 +78,26 @@ const STREAMS: readonly Channel[] = [
     retain: false,
     summary: 'A picture, when it was asked for. Privacy masks are applied.',
     messages: [{ name: 'Image', schema: null, contentType: 'image/jpeg' }],
+  },
+  {
+    ...stream('modelProgress', 'model/progress', ModelProgress, 'How far the install in hand has come.'),
+    qos: 0,
+  },
+  stream(
+    'modelBlockRequest',
+    'model/blocks/request',
+    ModelBlockRequest,
+    'Bytes of a model that the device wants on `cmd/model.block`, for an install with `source: {kind: mqtt}`.',
+  ),
+  {
+    id: 'modelBlock',
+    address: 'cmd/model.block',
+    direction: 'receive',
+    qos: 1,
+    retain: false,
+    summary:
+      'Bytes that the device asked for: 16 bytes of update id, 8 bytes of offset (big-endian), then they. Never retained.',
+    messages: [{ name: 'ModelBlock', schema: null, contentType: 'application/octet-stream' }],
   },
 ];
 

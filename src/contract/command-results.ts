@@ -2,9 +2,10 @@ import { Type, type Static, type TSchema } from '@sinclair/typebox';
 import type { CommandName } from './command.ts';
 import { ConfigChange, ConfigConfirmed, ConfigView, LogLevelChange, Restarting } from './config.ts';
 import { Diagnostics } from './diagnostics.ts';
+import { ModelAborted, ModelInstallResult, ModelServes } from './model.ts';
 import { Nullable, Time, closed } from './nullable.ts';
 import { CalibrationSummary, Observation } from './observation.ts';
-import { Info } from './states.ts';
+import { Info, ModelState } from './states.ts';
 
 const Count = Type.Integer({ minimum: 0 });
 
@@ -48,6 +49,11 @@ export const COMMAND_RESULTS: Readonly<Record<CommandName, TSchema>> = {
   'label.remove': CalibrationSummary,
   image: ImageResult,
   backfill: BackfillResult,
+  'model.install': ModelInstallResult,
+  'model.rollback': ModelServes,
+  'model.abort': ModelAborted,
+  'model.list': ModelState,
+  'model.reload': ModelServes,
   'config.get': ConfigView,
   'config.set': ConfigChange,
   'config.confirm': ConfigConfirmed,

@@ -1,5 +1,6 @@
 import { Type, type Static } from '@sinclair/typebox';
 import { CONFIRM_WITHIN_S, LogLevelArg } from './config.ts';
+import { ModelInstallArgs } from './model.ts';
 import { Nullable, Time, closed } from './nullable.ts';
 
 /** `…/cmd/{name}`. */
@@ -83,6 +84,11 @@ export const COMMAND_ARGS = {
     },
     closed,
   ),
+  'model.install': ModelInstallArgs,
+  'model.rollback': Type.Object({}, closed),
+  'model.abort': Type.Object({}, closed),
+  'model.list': Type.Object({}, closed),
+  'model.reload': Type.Object({}, closed),
   'config.get': Type.Object({}, closed),
   'config.set': Type.Object(
     {

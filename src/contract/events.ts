@@ -9,7 +9,11 @@ export const EVENT_TYPES: Readonly<Record<string, string>> = {
   config_overlay_dropped:
     'What remote commands had set cannot be used, and was set aside. Context: file, reason.',
   config_undone: 'A change of the configuration was undone. Context: trial, reason, keys.',
+  model_calibration_lost:
+    'With the new model a camera is without a site calibration, until new pictures are labelled. Context: update_id, name, version, camera, labels.',
   model_fallback: 'The wanted model could not be opened; another one runs.',
+  model_slots_damaged:
+    'The file that says which model is installed was broken and is set aside; the shipped model serves. Context: file, aside.',
   mqtt_certificate_expiring:
     'A certificate of the connection ends soon, or has ended. Context: whose, expires_at, fingerprint.',
   mqtt_credentials_unusable: 'A file with a secret or a certificate of the connection cannot be used.',

@@ -1,5 +1,6 @@
 import { Type, type Static } from '@sinclair/typebox';
 import { CameraCondition } from './health.ts';
+import { ModelInstall, RefusedModel } from './model.ts';
 import { ModelRef } from './observation.ts';
 import { Nullable, Time, closed } from './nullable.ts';
 
@@ -48,6 +49,12 @@ export const ModelState = Type.Object(
       },
       closed,
     ),
+    install: Type.Optional(Nullable(ModelInstall)),
+    refused: Type.Optional(Type.Array(RefusedModel)),
+    pinned: Type.Optional(
+      Type.Boolean({ description: '`model.active` is set: it serves, and installs are refused' }),
+    ),
+    trusted: Type.Optional(Type.Boolean({ description: 'the active model is signed for, or shipped' })),
   },
   { ...closed, $id: 'swellsight.model_state/1', title: 'ModelState' },
 );

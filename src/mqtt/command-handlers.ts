@@ -5,6 +5,7 @@ import { asAgentError } from '../errors.ts';
 import type { ArgsRules } from './command-input.ts';
 import { configHandlers, type AfterAnswer } from './config-commands.ts';
 import { publishImage } from './image-command.ts';
+import { modelHandlers } from './model-commands.ts';
 import type { Topics } from './topics.ts';
 import type { Link } from './types.ts';
 
@@ -14,6 +15,7 @@ export type CommandHandlers = {
     args: CommandArgs<N>,
     signal: AbortSignal,
     afterAnswer: AfterAnswer,
+    id: string,
   ) => unknown;
 };
 
@@ -24,8 +26,20 @@ export interface HandlerDeps {
   readonly topics: Topics;
 }
 
-/** Longest run of one command, ms, where it is not the usual one. A capture may be a burst of many frames. */
-export const COMMAND_TIMEOUT_MS: Readonly<Partial<Record<CommandName, number>>> = { capture: 900_000 };
+/**
+ * Longest run of one command, ms, where it is not the usual one. A capture may be a burst of many frames; a model comes
+ * over whatever link there is, and a provider may build it for minutes.
+ */
+export const COMMAND_TIMEOUT_MS: Readonly<Partial<Record<CommandName, number>>> = {
+  capture: 900_000,
+  'model.install': 86_400_000,
+  'model.rollback': 900_000,
+  'model.abort': 120_000,
+  'model.reload': 900_000,
+};
+
+/** Run beside the others, and never wait for them: an install takes hours, and what ends it must get through. */
+export const BESIDE: ReadonlySet<CommandName> = new Set(['model.install', 'model.abort', 'model.rollback']);
 
 /** Commands that may be run again without harm: the first to be forgotten where not all can be remembered. */
 export const HARMLESS: ReadonlySet<CommandName> = new Set([
@@ -34,6 +48,7 @@ export const HARMLESS: ReadonlySet<CommandName> = new Set([
   'diagnostics',
   'image',
   'config.get',
+  'model.list',
 ]);
 
 const LONGEST_BACKFILL = 10_000;
@@ -75,6 +90,7 @@ export function commandHandlers(deps: HandlerDeps): CommandHandlers {
     'label.remove': ({ observation_id }) => api.removeLabel(null, observation_id),
     image: (args, signal) => publishImage(args, deps, signal),
     backfill: ({ camera, from_seq, to_seq }, signal) => api.backfill(camera, from_seq, to_seq, signal),
+    ...modelHandlers(api),
     ...configHandlers(api),
   };
 }
@@ -82,7 +98,8 @@ export function commandHandlers(deps: HandlerDeps): CommandHandlers {
 /** Runs a command by its name: gives or resolves with its result, throws or rejects with its failure. */
 export const runCommand = <N extends CommandName>(
   handlers: CommandHandlers,
-  command: { readonly name: N; readonly args: CommandArgs<N> },
+  { name, args }: { readonly name: N; readonly args: CommandArgs<N> },
   signal: AbortSignal,
   afterAnswer: AfterAnswer,
-): unknown => handlers[command.name](command.args, signal, afterAnswer);
+  id: string,
+): unknown => handlers[name](args, signal, afterAnswer, id);

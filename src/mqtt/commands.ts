@@ -1,6 +1,6 @@
 import type { Clock } from '../clock.ts';
 import type { AgentApi } from '../contract/api.ts';
-import type { CommandName, CommandReceipt, CommandResult } from '../contract/command.ts';
+import type { CommandName, CommandResult } from '../contract/command.ts';
 import { AgentError, asAgentError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import { deadline } from '../retry.ts';
@@ -8,13 +8,15 @@ import type { CommandLog, HandledCommand, RaiseEvent } from '../store/types.ts';
 import { Answers, sameAnswer, type Answer } from './answers.ts';
 import {
   ARGS_RULES,
+  BESIDE,
   COMMAND_TIMEOUT_MS,
   commandHandlers,
   HARMLESS,
   runCommand,
   type CommandHandlers,
 } from './command-handlers.ts';
-import { CommandReader, type CommandInput } from './command-input.ts';
+import { CommandReader, type KnownCommand } from './command-input.ts';
+import { fitting, late, receipt, wireError, type Job, type Resumed } from './command-job.ts';
 import { CommandRate, type CommandRateOptions } from './command-rate.ts';
 import { judgeTimes, type CommandTimes, type TimeVerdict } from './command-time.ts';
 import { Refusals, type RefusalCode } from './refusals.ts';
@@ -52,14 +54,6 @@ const LONGEST_CORRELATION_BYTES = 1024;
 /** Senders of one command that are told of its end. */
 const MOST_ASKERS = 4;
 
-interface Job extends Extract<CommandInput, { ok: true }> {
-  readonly receivedMonoMs: number;
-  /** The first is who sent it; others sent it again while it ran. */
-  readonly askers: Answer[];
-  /** What begins when it has been answered. */
-  readonly after: (() => void)[];
-}
-
 /**
  * Commands from the broker: checked, answered with a receipt, run at most once, answered with a result. One that comes
  * again gets the stored result; one that is retained or expired is refused with an event.
@@ -80,6 +74,8 @@ export class Commands {
   /** Queued or under way. */
   readonly #jobs = new Map<string, Job>();
   #active = 0;
+  /** Under way beside those. */
+  #beside = 0;
   #unlogged = 0;
 
   constructor(options: CommandsOptions, deps: CommandsDeps) {
@@ -111,15 +107,27 @@ export class Commands {
     try {
       if (packet.retain) this.#refuse(answer, input.id, 'retained', name);
       else if (!input.ok) this.#reject(answer, input.id, input.reason);
-      else
-        this.#consider(
-          { ...input, receivedMonoMs: this.#deps.clock.monoMs(), askers: [answer], after: [] },
-          answer,
-        );
+      else this.#consider(this.#job(input.id, input.command, input.times, answer), answer);
     } catch (thrown) {
       // The store failed: without it nothing can be run at most once.
       this.#reject(answer, input.id, asAgentError(thrown).code);
     }
+  }
+
+  /** Whoever sent it is told of its end where answers go that were not asked for elsewhere. */
+  resume({ id, name, receivedAtMs, running }: Resumed): void {
+    const { clock, commandLog, topics } = this.#deps;
+    running.catch(() => undefined);
+    if (this.#jobs.has(id) || commandLog.find(id)?.result != null) return;
+    this.#begin({
+      id,
+      name,
+      times: { issuedAtMs: null, expiresAtMs: null },
+      run: () => running,
+      receivedMonoMs: clock.monoMs() - Math.max(0, clock.nowMs() - receivedAtMs),
+      askers: [{ topic: topics.answer(name, null), correlationData: null }],
+      after: [],
+    });
   }
 
   /** Gives up what runs; nothing more is answered. */
@@ -130,24 +138,46 @@ export class Commands {
   }
 
   #consider(job: Job, answer: Answer): void {
-    const { id, command, times } = job;
+    const { id, name, times } = job;
     const known = this.#deps.commandLog.find(id);
     const verdict = this.#verdict(times);
-    if (known) this.#again(answer, known, command.name);
-    else if (verdict !== 'in_time') this.#refuse(answer, id, verdict, command.name);
+    const waiting = BESIDE.has(name) ? this.#beside : this.#queue.length;
+    if (known) this.#again(answer, known, name);
+    else if (verdict !== 'in_time') this.#refuse(answer, id, verdict, name);
     else if (this.#stop.signal.aborted) this.#reject(answer, id, 'stopping');
-    else if (this.#queue.length >= this.#queueLimit || !this.#rate.take()) this.#reject(answer, id, 'busy');
+    else if (waiting >= this.#queueLimit || !this.#rate.take()) this.#reject(answer, id, 'busy');
     else this.#accept(job, answer);
   }
 
+  #job(id: string, command: KnownCommand, times: CommandTimes, answer: Answer): Job {
+    const after: (() => void)[] = [];
+    const afterAnswer = (begin: () => void): void => void after.push(begin);
+    const run = (signal: AbortSignal): unknown =>
+      runCommand(this.#handlers, command, signal, afterAnswer, id);
+    const receivedMonoMs = this.#deps.clock.monoMs();
+    return { id, name: command.name, times, run, receivedMonoMs, askers: [answer], after };
+  }
+
   #accept(job: Job, answer: Answer): void {
-    const { id, command } = job;
+    const { id, name } = job;
     // Before it runs: after a crash it must be known as handled.
-    this.#deps.commandLog.begin(id, command.name, HARMLESS.has(command.name));
+    this.#deps.commandLog.begin(id, name, HARMLESS.has(name));
     void this.#answers.send(answer, receipt(id));
-    this.#jobs.set(id, job);
-    this.#queue.push(job);
-    this.#next();
+    this.#begin(job);
+  }
+
+  #begin(job: Job): void {
+    this.#jobs.set(job.id, job);
+    if (!BESIDE.has(job.name)) {
+      this.#queue.push(job);
+      this.#next();
+      return;
+    }
+    this.#beside += 1;
+    void this.#work(job).finally(() => {
+      this.#beside -= 1;
+      this.#jobs.delete(job.id);
+    });
   }
 
   #next(): void {
@@ -164,12 +194,16 @@ export class Commands {
   }
 
   async #work(job: Job): Promise<void> {
-    const { clock, commandLog, log } = this.#deps;
+    const { clock, commandLog, link, log } = this.#deps;
     const outcome = await this.#outcome(job);
     if (this.#stop.signal.aborted) return;
     const durationMs = Math.round(clock.monoMs() - job.receivedMonoMs);
-    const result = this.#fitting({ id: job.id, ...outcome, duration_ms: durationMs }, job.askers);
-    log.info({ command: job.command.name, id: job.id, status: result.status, durationMs }, 'command done');
+    const result = fitting(
+      { id: job.id, ...outcome, duration_ms: durationMs },
+      job.askers,
+      link.maxPayloadBytes,
+    );
+    log.info({ command: job.name, id: job.id, status: result.status, durationMs }, 'command done');
     try {
       commandLog.finish(job.id, JSON.stringify(result));
     } catch (thrown) {
@@ -181,14 +215,12 @@ export class Commands {
     if (job.after.length > 0) void Promise.all(sent).then(() => job.after.forEach((begin) => begin()));
   }
 
-  async #outcome({ command, times, after }: Job): Promise<Omit<CommandResult, 'id' | 'duration_ms'>> {
+  async #outcome({ name, times, run }: Job): Promise<Omit<CommandResult, 'id' | 'duration_ms'>> {
     // It may have waited in the queue, and the clock may have been set meanwhile.
     if (this.#verdict(times) !== 'in_time') return { status: 'expired' };
-    const timeout = deadline(this.#timeoutMs[command.name] ?? TIMEOUT_MS, this.#stop.signal);
+    const timeout = deadline(this.#timeoutMs[name] ?? TIMEOUT_MS, this.#stop.signal);
     try {
-      const afterAnswer = (begin: () => void): void => void after.push(begin);
-      const running = runCommand(this.#handlers, command, timeout, afterAnswer);
-      const result = await Promise.race([running, late(timeout)]);
+      const result = await Promise.race([run(timeout), late(timeout)]);
       return { status: 'succeeded', result: result ?? null };
     } catch (thrown) {
       const error = timeout.aborted
@@ -251,28 +283,4 @@ export class Commands {
     }
     void this.#answers.send(answer, { ...receipt(id), status: 'rejected', reason }, true);
   }
-
-  /** The result, or a failure in its place when the link would not take it. */
-  #fitting(result: CommandResult, askers: readonly Answer[]): CommandResult {
-    const correlationBytes = Math.max(...askers.map((asker) => asker.correlationData?.length ?? 0));
-    const sizeBytes = Buffer.byteLength(JSON.stringify(result)) + correlationBytes;
-    if (sizeBytes <= this.#deps.link.maxPayloadBytes) return result;
-    const { id, duration_ms } = result;
-    const error = wireError(new AgentError('mqtt_too_large', `the answer has ${sizeBytes} bytes`));
-    return { id, status: 'failed', error, duration_ms };
-  }
-}
-
-const receipt = (id: string | null): CommandReceipt => ({ id, status: 'accepted', reason: null });
-
-function wireError(error: AgentError): NonNullable<CommandResult['error']> {
-  // What was not foreseen may carry paths and internals; the log has it.
-  const message = error.code === 'internal' ? 'something unforeseen went wrong' : error.message;
-  return { code: error.code, message, hint: error.hint };
-}
-
-function late(signal: AbortSignal): Promise<never> {
-  return new Promise((_resolve, reject) => {
-    signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true });
-  });
 }

@@ -1,0 +1,199 @@
+import { Type, type Static } from '@sinclair/typebox';
+import { Nullable, Time, closed } from './nullable.ts';
+import { ModelRef } from './observation.ts';
+
+const Count = Type.Integer({ minimum: 0 });
+const Share01 = Type.Number({ minimum: 0, maximum: 1 });
+const Milliseconds = Type.Number({ minimum: 0 });
+
+/** One level of a path at most: neither has a slash, and none is `.` or `..`. */
+export const ModelName = Type.String({
+  pattern: '^[a-z0-9][a-z0-9._-]{0,63}$',
+  description: 'as in the manifest',
+});
+/** https://semver.org, of bounded length. */
+export const ModelVersion = Type.String({
+  maxLength: 64,
+  pattern:
+    '^(0|[1-9]\\d{0,8})\\.(0|[1-9]\\d{0,8})\\.(0|[1-9]\\d{0,8})' +
+    '(-[0-9A-Za-z-]+(\\.[0-9A-Za-z-]+)*)?(\\+[0-9A-Za-z-]+(\\.[0-9A-Za-z-]+)*)?$',
+  description: 'semver',
+});
+export const Digest = Type.String({ pattern: '^sha256:[0-9a-f]{64}$' });
+
+/** Beyond this no device has room for a bundle. */
+const LARGEST_TRANSFER_BYTES = 64 * 1024 ** 3;
+
+export const ModelSource = Type.Union([
+  Type.Object(
+    { kind: Type.Literal('repository') },
+    { ...closed, description: 'the repository that the configuration of the device names' },
+  ),
+  Type.Object(
+    {
+      kind: Type.Literal('mqtt'),
+      size_bytes: Type.Integer({ minimum: 1, maximum: LARGEST_TRANSFER_BYTES }),
+      digest: { ...Digest, description: 'of the bytes that are sent' },
+    },
+    { ...closed, description: 'a tar of the repository, asked for in blocks on `model/blocks/request`' },
+  ),
+]);
+export type ModelSource = Static<typeof ModelSource>;
+
+export const ModelInstallArgs = Type.Object(
+  {
+    name: ModelName,
+    version: ModelVersion,
+    digest: Type.Optional({ ...Digest, description: 'of the bundle: another one is refused' }),
+    source: ModelSource,
+    clear_failed: Type.Optional(
+      Type.Boolean({
+        description: 'install it although it, or another of this name and version, failed here before',
+      }),
+    ),
+  },
+  closed,
+);
+export type ModelInstallArgs = Static<typeof ModelInstallArgs>;
+
+/** In this order; the last three are ends. */
+const Phase = Type.Unsafe<
+  | 'requested'
+  | 'downloading'
+  | 'verifying'
+  | 'testing'
+  | 'shadow'
+  | 'probation'
+  | 'committed'
+  | 'failed'
+  | 'rolled_back'
+>({
+  type: 'string',
+  enum: [
+    'requested',
+    'downloading',
+    'verifying',
+    'testing',
+    'shadow',
+    'probation',
+    'committed',
+    'failed',
+    'rolled_back',
+  ],
+});
+
+export const ModelShadow = Type.Object(
+  {
+    frames: { ...Count, description: 'live frames that both models answered' },
+    failures: { ...Count, description: 'live frames that the new model failed on' },
+    active_p50_ms: Nullable(Milliseconds),
+    candidate_p50_ms: Nullable(Milliseconds),
+    height_mean_difference_m: Nullable(Type.Number({ description: 'new less former' })),
+    height_max_difference_m: Nullable(Type.Number({ minimum: 0 })),
+    direction_differs_01: Nullable({ ...Share01, description: 'share of frames' }),
+    breaking_differs_01: Nullable({ ...Share01, description: 'share of frames' }),
+    calibrations: Type.Array(
+      Type.Object(
+        {
+          camera: Type.String(),
+          labels: Count,
+          outcome: Type.Unsafe<'kept' | 'refitted' | 'lost' | 'none'>({
+            type: 'string',
+            enum: ['kept', 'refitted', 'lost', 'none'],
+            description:
+              'kept: the same trunk; refitted: learned anew from stored pictures; lost: the labels must wait for new pictures; none: ' +
+              'there are no labels',
+          }),
+          refitted_labels: { ...Count, description: 'labels whose pictures are still stored' },
+          loo_mae_before_m: Nullable(Type.Number({ minimum: 0 })),
+          loo_mae_after_m: Nullable(Type.Number({ minimum: 0 })),
+        },
+        closed,
+      ),
+      { description: 'what becomes of the site calibration of each camera' },
+    ),
+  },
+  { ...closed, title: 'ModelShadow' },
+);
+export type ModelShadow = Static<typeof ModelShadow>;
+
+export const ModelInstall = Type.Object(
+  {
+    update_id: Type.String({ format: 'uuid' }),
+    name: Type.String(),
+    version: Type.String(),
+    source: Type.Unsafe<'repository' | 'mqtt'>({ type: 'string', enum: ['repository', 'mqtt'] }),
+    phase: Phase,
+    reason: Nullable(
+      Type.Object(
+        { code: Type.String(), message: Type.String() },
+        { ...closed, description: 'why it ended badly' },
+      ),
+    ),
+    bytes: Count,
+    total_bytes: Nullable(Count),
+    percent: Nullable(
+      Type.Integer({ minimum: 0, maximum: 100, description: 'of the download; in steps of five here' }),
+    ),
+    started_at: Time,
+    at: { ...Time, description: 'of the phase' },
+    candidate: Nullable(ModelRef),
+    trusted: Type.Boolean({ description: 'its bundle is signed for' }),
+    shadow: Nullable(ModelShadow),
+    probation: Nullable(Type.Object({ answers: Count, failures: Count, failed_starts: Count }, closed)),
+  },
+  { ...closed, title: 'ModelInstall', description: 'the install in hand, or the last one' },
+);
+export type ModelInstall = Static<typeof ModelInstall>;
+
+export const RefusedModel = Type.Object(
+  { name: Type.String(), version: Type.String(), digest: Type.String(), code: Type.String(), at: Time },
+  { ...closed, description: 'failed here, and refused until an install with `clear_failed`' },
+);
+export type RefusedModel = Static<typeof RefusedModel>;
+
+/** `…/model/progress`, QoS 0. */
+export const ModelProgress = Type.Object(
+  {
+    schema: Type.Literal('swellsight.model_progress/1'),
+    update_id: Type.String({ format: 'uuid' }),
+    phase: Phase,
+    bytes: Count,
+    total_bytes: Nullable(Count),
+    percent: Nullable(
+      Type.Number({ minimum: 0, maximum: 100, description: 'of the phase; null where it cannot be told' }),
+    ),
+  },
+  { ...closed, $id: 'swellsight.model_progress/1', title: 'ModelProgress' },
+);
+export type ModelProgress = Static<typeof ModelProgress>;
+
+/** `…/model/blocks/request`: the device wants these bytes on `cmd/model.block`. */
+export const ModelBlockRequest = Type.Object(
+  {
+    update_id: Type.String({ format: 'uuid' }),
+    offset: Count,
+    length: Type.Integer({ minimum: 1, maximum: 98_304, description: 'at most 96 KiB' }),
+  },
+  { ...closed, $id: 'swellsight.model_block_request/1', title: 'ModelBlockRequest' },
+);
+export type ModelBlockRequest = Static<typeof ModelBlockRequest>;
+
+/** What `model.install` answers when the new model serves; its probation has begun. */
+export const ModelInstallResult = Type.Object(
+  {
+    update_id: Type.String({ format: 'uuid' }),
+    phase: Phase,
+    model: ModelRef,
+    shadow: Nullable(ModelShadow),
+  },
+  closed,
+);
+export type ModelInstallResult = Static<typeof ModelInstallResult>;
+
+/** What serves after a rollback or a reload. */
+export const ModelServes = Type.Object({ model: ModelRef }, closed);
+export type ModelServes = Static<typeof ModelServes>;
+
+export const ModelAborted = Type.Object({ aborted: Type.Literal(true) }, closed);
+export type ModelAborted = Static<typeof ModelAborted>;
