@@ -81,7 +81,7 @@ describe('config/mosquitto', () => {
       inference: { providers: ['cpu'], threads: 1 },
       cameras: [{ id: 'cam', kind: 'simulated', schedule: { everyS: 1 }, burst: { frames: 1 } }],
     });
-    await until(() => heard.some(({ topic }) => topic === `${NORTH}camera/cam/latest`), 'a record', 30_000);
+    await until(() => heard.some(({ topic }) => topic === `${NORTH}camera/cam/latest`), 'a record', 60_000);
     const operator = await as('operator');
     await operator.subscribeAsync(`${NORTH}cmdres/#`, { qos: 1 });
     await operator.publishAsync(`${NORTH}cmd/ping`, JSON.stringify({ id: '1' }), { qos: 1 });
@@ -102,7 +102,7 @@ describe('config/mosquitto', () => {
     const refusals = agent.lines.filter(({ msg = '' }) => /refuse/.test(msg));
     expect(refusals).toEqual([]);
     expect(await agent.stop()).toBe(0);
-  }, 60_000);
+  }, 240_000);
 
   it('a device cannot speak for another, command itself, or forge what is nobody’s', async () => {
     const heard = await everything(await as('dashboard'));

@@ -32,7 +32,7 @@ describe('config/nats/cluster-tls.conf', () => {
       },
     });
     url = `mqtts://localhost:${cluster.node(1).ports.mqtt}`;
-  }, 60_000);
+  }, 240_000);
 
   afterAll(async () => {
     for (const client of clients) client.end(true);
@@ -96,7 +96,7 @@ describe('config/nats/cluster-tls.conf', () => {
     await operator.publishAsync(`${NORTH}cmd/ping`, JSON.stringify({ id: '1' }), { qos: 1 });
     await until(() => heard.some((line) => /cmdres\/ping .*pong/.test(line)), 'pong');
     expect(await agent.stop()).toBe(0);
-  }, 90_000);
+  }, 240_000);
 
   it('a device speaks under its own name only; the dashboard says nothing; the operator only commands', async () => {
     const heard = await listening();

@@ -34,6 +34,6 @@ conformance(
       await cluster.up();
       await goesOn();
       await complete();
-    }, 120_000);
+    }, 240_000);
   },
 );

@@ -128,7 +128,7 @@ export class Observer {
     return until(
       () => this.answers(id, from).find((answer) => answer['status'] !== 'accepted'),
       `the answer to ${id}`,
-      30_000,
+      60_000,
     );
   }
 

@@ -122,10 +122,10 @@ describe.each([5, 4] as const)('commands to the running agent, MQTT version %s',
     const seen = await broker.record(`${PREFIX}#`, login);
     operator = new Operator(await broker.client(login), seen);
     agent = await RunningAgent.start(config);
-    await agent.waitFor('connection', (line) => line.msg === 'connected', 30_000);
+    await agent.waitFor('connection', (line) => line.msg === 'connected', 60_000);
     await agent.observation((line) => line['camera'] === 'north' && line['status'] !== 'failed', 60_000);
-    await agent.observation((line) => line['camera'] === 'gone', 30_000);
-  }, 120_000);
+    await agent.observation((line) => line['camera'] === 'gone', 60_000);
+  }, 240_000);
 
   afterAll(async () => {
     await agent[Symbol.asyncDispose]();
@@ -334,7 +334,7 @@ describe.each([5, 4] as const)('commands to the running agent, MQTT version %s',
     await agent.exited;
     answersNothing = false;
     agent = await RunningAgent.start(config, { stateDir: agent.stateDir });
-    await agent.waitFor('connection', (line) => line.msg === 'connected', 30_000);
+    await agent.waitFor('connection', (line) => line.msg === 'connected', 60_000);
     await operator.send('capture', body);
     await operator.send('ping', { id: done, args: {} });
     const last = await until(
@@ -344,7 +344,7 @@ describe.each([5, 4] as const)('commands to the running agent, MQTT version %s',
     expect(last).toMatchObject({ duplicate: true, error: { code: 'command_interrupted' } });
     await until(() => operator.answers(done).length >= 4, 'the stored answer');
     expect(operator.answers(done).at(-1)).toMatchObject({ status: 'succeeded', duplicate: true });
-  }, 90_000);
+  }, 240_000);
 
   it('everything on the wire is as the contract says', () => {
     const said = operator.seen.filter(({ topic }) => !topic.startsWith(`${PREFIX}cmd/`));

@@ -59,7 +59,7 @@ describe('a first start, on defaults', () => {
       mqtt: { embedded: { port } },
       heartbeat: { intervalS: 5 },
       cameras: [
-        { id: 'sim', kind: 'simulated', schedule: { everyS: 2 }, burst: { frames: 3, intervalS: 0.4 } },
+        { id: 'sim', kind: 'simulated', schedule: { everyS: 1 }, burst: { frames: 2, intervalS: 0.4 } },
       ],
     });
     await agent.waitFor('start', (line) => line.msg === 'agent started');
@@ -73,21 +73,21 @@ describe('a first start, on defaults', () => {
     await agent[Symbol.asyncDispose]();
   });
 
-  it('observes the simulated sea within 15 s', async () => {
-    const line = await agent.observation((one) => one['status'] === 'measured', 15_000);
+  it('observes the simulated sea (within 15 s on a quiet machine, a minute on any)', async () => {
+    const line = await agent.observation((one) => one['status'] === 'measured', 60_000);
     expect(line['truth_m']).toBeGreaterThan(0);
   });
 
   it('tells a subscriber everything that the contract names, retained where it says so', async () => {
-    await agent.observation((one) => Number(one['seq']) >= 3);
+    await agent.observation((one) => Number(one['seq']) >= 3, 60_000);
     const names = (): Set<string> =>
       new Set(listener.heard.map(({ topic }) => topic.replace('swellsight/v1/test/dev/', '')));
-    await expect.poll(() => NAMED.filter((name) => !names().has(name)), { timeout: 15_000 }).toEqual([]);
+    await expect.poll(() => NAMED.filter((name) => !names().has(name)), { timeout: 60_000 }).toEqual([]);
     const states = (): string[] =>
       listener.heard
         .filter(({ topic }) => topic.endsWith('/status'))
         .map(({ payload }) => (JSON.parse(payload) as { state: string }).state);
-    await expect.poll(states, { timeout: 15_000 }).toContain('online');
+    await expect.poll(states, { timeout: 60_000 }).toContain('online');
     const latest = listener.heard.filter(({ topic }) => topic.endsWith('/latest')).at(-1);
     expect(latest?.payload).toMatch(/"published_at":"2/);
   });
@@ -96,7 +96,7 @@ describe('a first start, on defaults', () => {
     const line = await agent.waitFor(
       'score over 12 calibrated estimates',
       ({ msg, n }) => msg === 'calibration against the simulated truth' && Number(n) >= 12,
-      120_000,
+      180_000,
     );
     const pairs = agent.lines
       .filter((one) => one.msg === 'observation' && typeof one['height_m'] === 'number')
@@ -109,7 +109,7 @@ describe('a first start, on defaults', () => {
       `mean error ${String(line['mean_error_m'])} m, the median's ${String(line['median_error_m'])} m, over ${String(line['n'])}`,
     );
     expect(Number(line['mean_error_m'])).toBeLessThan(0.8 * Number(line['median_error_m']));
-  }, 150_000);
+  }, 240_000);
 
   it('answers the command line over its local HTTP', async () => {
     expect(await agent.json('/live')).toEqual({ live: true });

@@ -94,7 +94,7 @@ describe.skipIf(frames === null)(
       });
       for (const camera of ['rtsp', 'http', 'folder'])
         await agent.observation((line) => line['camera'] === camera && Number(line['seq']) >= WANTED, 60_000);
-    }, 120_000);
+    }, 240_000);
 
     afterAll(async () => {
       await agent[Symbol.asyncDispose]();

@@ -287,7 +287,7 @@ describe.concurrent('configuration by remote command', { timeout: 240_000 }, () 
       status: 'succeeded',
       result: { restarting: true },
     });
-    await site.agent.waitFor('a new start', ({ msg }) => msg === 'agent started', 30_000, from);
+    await site.agent.waitFor('a new start', ({ msg }) => msg === 'agent started', 60_000, from);
     await until(
       () => site.agent.lines.slice(from).some(({ msg }) => msg === 'connected'),
       'the link',

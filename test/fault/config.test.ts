@@ -68,4 +68,4 @@ it(`SIGKILL at any moment, ${ROUNDS} times: what was confirmed stands, what was 
   expect(confirmed).toBeGreaterThan(0);
   expect(interrupted).toBeGreaterThan(0);
   expect(readFileSync(join(dir.path, 'var', 'config-overlay.json'), 'utf8')).toContain('"format":1');
-}, 120_000);
+}, 240_000);

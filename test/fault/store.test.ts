@@ -52,7 +52,7 @@ describe('kill -9 while records are stored', () => {
     } finally {
       dir.remove();
     }
-  }, 60_000);
+  }, 240_000);
 });
 
 const canMount = process.getuid?.() === 0 && spawnSync('mount', ['--version']).status === 0;

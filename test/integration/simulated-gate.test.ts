@@ -40,7 +40,7 @@ describe('the simulated camera before the quality gate and the view check', () =
     // One picture alone may be too full of foam to tell.
     expect(moved).not.toContain('same');
     expect(moved.filter((state) => state === 'changed').length).toBeGreaterThanOrEqual(2);
-  }, 120_000);
+  }, 240_000);
 
   it.each([
     ['dark', { night: true }],

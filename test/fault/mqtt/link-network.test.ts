@@ -52,8 +52,8 @@ describe('a network that swallows packets', () => {
       proxy.frozen = true;
       const frozenMs = performance.now();
       await until(() => !link.connected, 'the loss');
-      // 3 s, and room for a busy machine.
-      expect(performance.now() - frozenMs).toBeLessThan(4500);
+      // 3 s, and room for a busy machine; far from the 30 s of an acknowledgement.
+      expect(performance.now() - frozenMs).toBeLessThan(12_000);
       proxy.frozen = false;
       await until(() => ups.length === 2, 'the second birth');
     },
@@ -70,7 +70,7 @@ describe('a network that swallows packets', () => {
     const all = await Promise.allSettled(
       Array.from({ length: 50 }, (_, n) => link.publish(`event/n${n}`, '{}', { qos: 1, retain: false })),
     );
-    expect(performance.now() - sentMs).toBeLessThan(3000);
+    expect(performance.now() - sentMs).toBeLessThan(12_000);
     expect(all.every(({ status }) => status === 'rejected')).toBe(true);
   });
 
@@ -121,10 +121,10 @@ describe('a network that swallows packets', () => {
         const swallowedMs = performance.now();
         append(round === 1 ? 0 : 5);
         await until(() => !running.link.connected, 'the loss');
-        expect(performance.now() - swallowedMs).toBeLessThan(4500);
+        expect(performance.now() - swallowedMs).toBeLessThan(12_000);
         append(5);
         space.heal();
-        await until(() => running.link.connected, 'the link again', 5000);
+        await until(() => running.link.connected, 'the link again');
       }
       await until(() => running.store.outbox.stats().depth === 0, 'an empty outbox');
       await until(() => seqs.size === 40, 'all records');
@@ -186,7 +186,7 @@ describe('limits that only the broker knows', () => {
     running.store.append(draft(), NOTHING_SEEN);
     running.store.append(draft({ warnings: ['w'.repeat(5000)] }), NOTHING_SEEN);
     running.store.append(draft(), NOTHING_SEEN);
-    await until(() => running.store.outbox.stats().depth === 0, 'an empty outbox', 25_000);
+    await until(() => running.store.outbox.stats().depth === 0, 'an empty outbox', 60_000);
     const seqs = new Set(seen.map(({ payload }) => (JSON.parse(payload.toString()) as Observation).seq));
     expect([...seqs].toSorted()).toEqual([1, 3]);
     expect(running.store.events.recent(9).map(({ type }) => type)).toContain('outbox_rejected');
@@ -254,7 +254,7 @@ describe('two hundred lost connections', () => {
     expect(after.timers).toBeLessThanOrEqual(before.timers + 2);
     expect(after.sockets).toBeLessThanOrEqual(before.sockets + 1);
     expect(link.stats().troubles).toEqual([]);
-  }, 90_000);
+  }, 240_000);
 });
 
 async function retried<T>(attempt: () => Promise<T>): Promise<T> {

@@ -73,12 +73,12 @@ describe('a provider that fails at work', () => {
 
       await process.start(never);
       expect(process.report?.provider).toBe('cpu');
-      await vi.waitUntil(() => process.report?.provider === 'webgpu', { timeout: 30_000 });
+      await vi.waitUntil(() => process.report?.provider === 'webgpu', { timeout: 60_000 });
       expect((await analyze('green')).heads?.waveHeight?.heightM).toBeGreaterThan(0);
 
       for (let failures = 0; failures < 3; failures += 1)
         await expect(analyze('red')).rejects.toMatchObject({ code: 'vision_output_invalid' });
-      await vi.waitUntil(() => process.report?.provider === 'cpu', { timeout: 30_000 });
+      await vi.waitUntil(() => process.report?.provider === 'cpu', { timeout: 60_000 });
       expect(events).toContainEqual(
         expect.objectContaining({ type: 'provider_demoted', from: 'webgpu', to: 'cpu' }),
       );

@@ -27,7 +27,7 @@ describe('when the agent is killed in the middle of a trial', () => {
     pids.push(parentPid);
     let trialPid = 0;
     await vi.waitUntil(() => (trialPid = childPids('ladder-trial', parentPid)[0] ?? 0) > 0, {
-      timeout: 30_000,
+      timeout: 60_000,
       interval: 50,
     });
     pids.push(trialPid);
@@ -35,6 +35,6 @@ describe('when the agent is killed in the middle of a trial', () => {
     await new Promise((resolve) => setTimeout(resolve, 3_000));
     expect(isGone(trialPid)).toBe(false);
     process.kill(parentPid, 'SIGKILL');
-    await vi.waitUntil(() => isGone(trialPid), { timeout: 10_000, interval: 100 });
+    await vi.waitUntil(() => isGone(trialPid), { timeout: 60_000, interval: 100 });
   });
 });

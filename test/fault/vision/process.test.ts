@@ -102,7 +102,7 @@ describe('the vision process', () => {
     for (const [name, bytes, code] of hostile) {
       const startedMs = performance.now();
       await expect(vision.analyze(bytes, OPTIONS), name).rejects.toMatchObject({ code });
-      expect(performance.now() - startedMs, name).toBeLessThan(5000);
+      expect(performance.now() - startedMs, name).toBeLessThan(20_000);
     }
     const damaged = Buffer.from(jpeg);
     damaged.fill(0xfe, 20_000, 22_048);
@@ -156,7 +156,7 @@ describe('the vision process', () => {
   it('kill -9 between frames costs none', async () => {
     const { vision, events } = await start('heads');
     process.kill(vision.pid!, 'SIGKILL');
-    await vi.waitFor(() => expect(exits(events)).toHaveLength(1), { timeout: 5000 });
+    await vi.waitFor(() => expect(exits(events)).toHaveLength(1), { timeout: 60_000 });
     expect((await vision.analyze(blue, OPTIONS)).heads).not.toBeNull();
     expect(vision.stats().restarts).toBe(1);
   });
@@ -203,12 +203,12 @@ describe('the vision process', () => {
     for (let i = 0; i < 30 && !events.some(({ type }) => type === 'recycled'); i++) {
       answers.push((await vision.analyze(big, { ...OPTIONS, roi })).widthPx);
     }
-    await vi.waitFor(() => expect(vision.pid).not.toBe(pid), { timeout: 10_000 });
+    await vi.waitFor(() => expect(vision.pid).not.toBe(pid), { timeout: 60_000 });
     expect(events.find(({ type }) => type === 'recycled')).toMatchObject({ limitMb: 256 });
     expect((await vision.analyze(blue, OPTIONS)).heads).not.toBeNull();
     expect(answers.every((width) => width === 7000)).toBe(true);
     expect(exits(events)).toEqual([]);
-    await vi.waitFor(() => expect(alive(pid!)).toBe(false), { timeout: 10_000 });
+    await vi.waitFor(() => expect(alive(pid!)).toBe(false), { timeout: 60_000 });
   });
 
   it('is bounded, puts the schedule first, and lets go of what is aborted', async () => {
@@ -239,7 +239,7 @@ describe('the vision process', () => {
     const refused = expect(waiting).rejects.toMatchObject({ code: 'vision_closed' });
     await vision.close();
     await refused;
-    expect(performance.now() - startedMs).toBeLessThan(8000);
+    expect(performance.now() - startedMs).toBeLessThan(20_000);
     expect(alive(pid)).toBe(false);
   });
 
@@ -261,6 +261,6 @@ describe('the vision process', () => {
     const pid = Number(line.toString());
     expect(alive(pid)).toBe(true);
     parent.kill('SIGKILL');
-    await vi.waitFor(() => expect(alive(pid)).toBe(false), { timeout: 5000, interval: 100 });
+    await vi.waitFor(() => expect(alive(pid)).toBe(false), { timeout: 60_000, interval: 100 });
   });
 });

@@ -78,7 +78,7 @@ describe('CommandCamera', () => {
       `trap "" TERM; sh -c 'trap "" TERM; while :; do sleep 0.1; done' ${marker} & wait; wait`,
     );
     expect(await failureCode(camera, { timeoutS: 0.5 })).toBe('camera_timeout');
-    expect(performance.now() - startedMs).toBeLessThan(6000);
+    expect(performance.now() - startedMs).toBeLessThan(20_000);
     expect(descendants(marker)).toEqual([]);
   });
 

@@ -41,7 +41,7 @@ beforeAll(async () => {
     else if (existsSync(file)) response.end(readFileSync(file));
     else response.writeHead(404).end();
   });
-  await eventually('segments', () => existsSync(join(folder, 'live3.ts')), 20_000);
+  await eventually('segments', () => existsSync(join(folder, 'live3.ts')), 60_000);
 });
 afterEach(async () => {
   mode = 'good';

@@ -90,7 +90,7 @@ describe('the central set-up', () => {
       'up{job="swellsight",device="pi1",site="north-beach"} == 1',
       'swellsight_uptime_seconds > 0',
     ])
-      await expect.poll(() => holds(expr), { timeout: 25_000 }).toBe(true);
+      await expect.poll(() => holds(expr), { timeout: 60_000 }).toBe(true);
   });
 
   it.each(expressions)('draws %s: %s', async (_title, expr) => {
@@ -110,7 +110,9 @@ describe('the central set-up', () => {
       };
       return data.groups.flatMap((group) => group.rules);
     };
-    await expect.poll(async () => (await rules()).every(({ health }) => health === 'ok')).toBe(true);
+    await expect
+      .poll(async () => (await rules()).every(({ health }) => health === 'ok'), { timeout: 60_000 })
+      .toBe(true);
     const told = await rules();
     expect(told).toHaveLength(7);
     expect(told.filter(({ state }) => state === 'firing')).toEqual([]);

@@ -44,7 +44,7 @@ async function receive(address: string): Promise<void> {
 }
 
 const seen = (line: string): Promise<boolean> =>
-  vi.waitUntil(() => lines.includes(line), { timeout: 5_000, interval: 20 });
+  vi.waitUntil(() => lines.includes(line), { timeout: 60_000, interval: 20 });
 
 describe('Watchdog', () => {
   it.each([
@@ -61,7 +61,7 @@ describe('Watchdog', () => {
     expect(watchdog).not.toBeNull();
     watchdog?.start(stop.signal);
     await seen('READY=1');
-    await vi.waitUntil(() => lines.filter((line) => line === 'WATCHDOG=1').length >= 3, { timeout: 5_000 });
+    await vi.waitUntil(() => lines.filter((line) => line === 'WATCHDOG=1').length >= 3, { timeout: 60_000 });
     watchdog?.status('two cameras\nup');
     await seen('STATUS=two cameras up');
 
@@ -86,7 +86,7 @@ describe('Watchdog', () => {
     watchdog?.start(stop.signal);
     watchdog?.startsAnew();
     stop.abort();
-    await vi.waitUntil(() => lines.filter((line) => line === 'WATCHDOG=1').length >= 2, { timeout: 5_000 });
+    await vi.waitUntil(() => lines.filter((line) => line === 'WATCHDOG=1').length >= 2, { timeout: 60_000 });
     await new Promise((resolve) => setTimeout(resolve, 200));
     expect([...new Set(lines)].sort()).toEqual(['READY=1', 'WATCHDOG=1']);
   });

@@ -290,7 +290,7 @@ describe('Commands on mosquitto', () => {
     await until(() => !device.link.connected, 'the loss');
     open(null);
     await mosquitto.up();
-    await until(() => replies().some(({ status }) => status === 'succeeded'), 'the answer', 10_000);
+    await until(() => replies().some(({ status }) => status === 'succeeded'), 'the answer', 60_000);
   });
 
   it('rejects everything when the store is gone', async () => {

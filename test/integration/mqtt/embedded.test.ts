@@ -231,7 +231,7 @@ describe('EmbeddedBroker', () => {
     deaf.stream.resume();
     await over;
     for (const client of [deaf, sender]) client.end(true);
-  }, 40_000);
+  }, 240_000);
 
   it('what waited for a subscriber that is gone goes through without a stack of its own', async () => {
     const deaf = connect(url(), { reconnectPeriod: 0 });

@@ -42,7 +42,7 @@ describe('two agents under one identity', () => {
       await until(() => first.ups.length === 1, 'the first');
       const second = started(options('second'));
       await until(() => contested(first) || contested(second), 'the sighting');
-      await until(() => contested(first) && contested(second), 'both sightings', 25_000);
+      await until(() => contested(first) && contested(second), 'both sightings', 60_000);
       for (const one of [first, second]) expect(told(one)).toEqual([['mqtt_taken_over', 'absence']]);
       expect(first.events[0]?.context['other_session']).toBe('second');
       expect(second.events[0]?.context['other_session']).toBe('first');

@@ -192,7 +192,7 @@ describe('MqttLink on mosquitto', () => {
     expect(ups).toEqual([]);
     const startedMs = performance.now();
     await link.stop();
-    expect(performance.now() - startedMs).toBeLessThan(3500);
+    expect(performance.now() - startedMs).toBeLessThan(12_000);
     await until(() => sockets.every(({ destroyed }) => destroyed), 'the sockets to be closed');
   });
 
@@ -209,7 +209,7 @@ describe('MqttLink on mosquitto', () => {
     const startedMs = performance.now();
     await link.stop();
     await settled;
-    expect(performance.now() - startedMs).toBeLessThan(3000);
+    expect(performance.now() - startedMs).toBeLessThan(12_000);
     const kept = await mosquitto.record(topics.status);
     await until(() => states(kept).includes('offline'), 'the will');
   });

@@ -26,7 +26,7 @@ async function attempt(
 async function busyTrial(): Promise<number> {
   let pid = 0;
   await vi.waitUntil(() => (pid = childPids('ladder-trial')[0] ?? 0) > 0 && cpuTicks(pid) > 50, {
-    timeout: 30_000,
+    timeout: 60_000,
     interval: 50,
   });
   return pid;

@@ -99,7 +99,7 @@ describe('cronTimes', () => {
     expect(between('0 0 29 2 *', 'America/St_Johns', '2028-02-27T00:00Z', '2028-03-02T00:00Z')).toEqual([
       '2028-02-29T03:30',
     ]);
-    expect(performance.now() - started).toBeLessThan(1000);
+    expect(performance.now() - started).toBeLessThan(5000);
   });
 });
 

@@ -159,7 +159,7 @@ describe('cron', () => {
   ])('a step forward by %s is one record, told at once', async (_name, byMs) => {
     const started = performance.now();
     const slots = await run(everyMinute, 5 * MINUTE, { steps: [{ atMonoMs: 100_000, byMs }] });
-    expect(performance.now() - started).toBeLessThan(3000);
+    expect(performance.now() - started).toBeLessThan(12_000);
     const skipped = slots.filter((slot) => slot.skipped !== null);
     expect(skipped.map((slot) => slot.skipped)).toEqual(['clock_step']);
     // The minute that the clock landed in is served as well.
