@@ -99,15 +99,15 @@ export class SlotStore {
   }
 
   #isNamed(folder: string): boolean {
-    const { active, previous, candidate, install } = this.#state;
+    const { active, previous, candidate } = this.#state;
     const inHand = this.#inHand();
     // Its bundle may have been laid down a moment ago, before its digest is known here.
     if (inHand !== null && inHand.candidate === null) return true;
     // What the broken file named is not known: it may be wanted again.
     if (this.damaged !== null && active === null) return true;
-    return [active, previous, candidate, inHand === null ? null : install?.candidate].some(
-      (ref) => ref?.digest === `sha256:${folder}`,
-    );
+    // On probation also what served before, to which a return leads.
+    const ofInstall = [inHand?.candidate, inHand?.former?.active, inHand?.former?.previous];
+    return [active, previous, candidate, ...ofInstall].some((ref) => ref?.digest === `sha256:${folder}`);
   }
 }
 

@@ -65,7 +65,17 @@ const Install = Type.Object({
   candidate: Nullable(Type.Object(ref)),
   trusted: Type.Boolean(),
   shadow: Nullable(Shadow),
-  probation: Nullable(Type.Object({ answers: Count, failures: Count, failedStarts: Count })),
+  probation: Nullable(
+    Type.Object({
+      answers: Count,
+      failures: Count,
+      failedStarts: Count,
+      elapsedMs: Type.Optional(Type.Number({ minimum: 0 })),
+      formerErrorRate01: Type.Optional(Type.Number({ minimum: 0, maximum: 1 })),
+    }),
+  ),
+  attempts: Type.Optional(Count),
+  former: Type.Optional(Nullable(Type.Object({ active: Nullable(Slot), previous: Nullable(Slot) }))),
 });
 
 const Slots = Type.Object({
