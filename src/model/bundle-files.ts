@@ -11,7 +11,7 @@ const GOLDEN_FOLDER = 'golden';
 export const BUNDLE_LIMITS = {
   files: 64,
   fileBytes: 512 * 1024 * 1024,
-  totalBytes: 1024 * 1024 * 1024,
+  totalBytes: 2 * 1024 * 1024 * 1024,
 } as const;
 
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/;
@@ -43,7 +43,7 @@ export async function listBundle(dir: string): Promise<ReadonlyMap<string, numbe
     if (sizeBytes > BUNDLE_LIMITS.fileBytes) faults.push(`${path} is larger than 512 MiB`);
   }
   const totalBytes = [...sizes.values()].reduce((sum, sizeBytes) => sum + sizeBytes, 0);
-  if (totalBytes > BUNDLE_LIMITS.totalBytes) faults.push('the files are larger than 1 GiB together');
+  if (totalBytes > BUNDLE_LIMITS.totalBytes) faults.push('the files are larger than 2 GiB together');
   if (faults.length > 0) throw refused(faults);
   return sizes;
 }

@@ -14,12 +14,14 @@ export interface OpenBundleOptions {
   readonly agentVersion?: string;
   /** What `requires.memory_mb` is held against; the machine's memory when left out. */
   readonly memoryMb?: number;
+  /** Kind of machine that `requires.hardware` is held against; not held against anything when left out. */
+  readonly hardware?: string;
   readonly signal?: AbortSignal;
 }
 
 /**
  * Reads a bundle and checks all that can be checked without running it: paths, sizes, manifest, digests, tensors stored
- * elsewhere, required agent and memory. Whether it reproduces its golden outputs is for the vision process to say.
+ * elsewhere, required agent, memory and hardware. Whether it reproduces its golden outputs is for the vision process to say.
  * Throws `model_not_found`, `model_bundle_refused`, `model_manifest_invalid`, `model_digest_mismatch`,
  * `model_requires`, or the AbortError of the signal.
  */
@@ -111,6 +113,12 @@ async function checkRequirements({ requires }: Manifest, options: OpenBundleOpti
   const version = parseVersion(agent);
   if (!version || parseRange(requires.agent)?.(version) !== true) {
     throw new AgentError('model_requires', `the model needs agent ${requires.agent}, this is ${agent}`);
+  }
+  if (options.hardware !== undefined && requires.hardware?.includes(options.hardware) === false) {
+    throw new AgentError(
+      'model_requires',
+      `the model asks for ${requires.hardware.join(' or ')}, this is ${options.hardware}`,
+    );
   }
   const memoryMb = options.memoryMb ?? Math.round(totalmem() / 1e6);
   if (requires.memory_mb !== undefined && requires.memory_mb > memoryMb) {

@@ -20,7 +20,7 @@ export function findFaults({ version, stages, heads, golden, files, requires }: 
     ...(stages ? stageFaults(stages) : []),
     ...(stages && heads ? headFaults(heads, outputsOf(stages)) : []),
     ...(stages && golden ? goldenFaults(golden, outputsOf(stages)) : []),
-    ...(heads && golden ? proofFaults(heads, golden) : []),
+    ...(heads && golden ? [...proofFaults(heads, golden), ...labelFaults(heads, golden)] : []),
     ...(files ? fileFaults(files, stages ?? [], golden ?? []) : []),
   ];
 }
@@ -148,6 +148,15 @@ function proofFaults(heads: Manifest['heads'], golden: Manifest['golden']): stri
     }
   }
   return faults;
+}
+
+/** A golden label must be one that its head can say. */
+function labelFaults(heads: Manifest['heads'], golden: Manifest['golden']): string[] {
+  return golden.flatMap(({ labels = {} }, index) =>
+    (['wave_direction', 'breaking_type'] as const)
+      .filter((head) => labels[head] !== undefined && !heads[head]?.labels.includes(labels[head]))
+      .map((head) => `golden[${index}].labels.${head}: ${labels[head] ?? ''} is no label of that head`),
+  );
 }
 
 function fileFaults(

@@ -119,6 +119,12 @@ export const Manifest = Type.Object(
             description: 'values of each named output; a longer output is compared on its first values',
           }),
           tolerance: Type.Number({ exclusiveMinimum: 0, description: 'largest absolute difference' }),
+          labels: Type.Optional(
+            Type.Object(
+              { wave_direction: Type.Optional(Type.String()), breaking_type: Type.Optional(Type.String()) },
+              { ...closed, description: 'what the class heads must say: proves the order of their labels' },
+            ),
+          ),
         },
         closed,
       ),

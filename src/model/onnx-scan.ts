@@ -7,6 +7,8 @@ import { FileWindow } from './file-window.ts';
 export interface OnnxScan {
   /** `location` of every tensor that is stored in another file, each once. */
   readonly externalFiles: readonly string[];
+  /** Nodes of all graphs and functions. */
+  readonly nodes: number;
 }
 
 /**
@@ -24,6 +26,8 @@ const CHILDREN: Readonly<Record<string, Readonly<Record<number, string>>>> = {
   Tensor: { 13: 'ExternalEntry' },
 };
 const GRAPH_OF_MODEL = 7;
+/** The field that holds a tensor's dimensions, one number after another or packed together. */
+const DIMS: Readonly<Record<string, number>> = { Tensor: 1, SparseTensor: 3 };
 
 const VARINT = 0;
 const FIXED64 = 1;
@@ -34,6 +38,11 @@ const FIXED32 = 5;
 const MAX_DEPTH = 64;
 const MAX_FIELDS = 5_000_000;
 const MAX_TEXT_BYTES = 4096;
+/** Opening a graph takes longer than its nodes: 50,000 in a row take half a minute on a board. Large models have 5,000. */
+const MAX_NODES = 20_000;
+/** A tensor may announce more than the file holds: a sparse one is laid out in full before it is used. */
+const MAX_VALUES = 2 ** 29;
+const MAX_DIMS = 64;
 
 /**
  * Walks the protobuf of an ONNX file without loading its weights.
@@ -47,15 +56,22 @@ export async function scanOnnx(path: string, name: string): Promise<OnnxScan> {
     const walk = new Walk(new FileWindow(file), name);
     await walk.message('Model', 0, size, 0);
     if (!walk.sawGraph) throw walk.refusal('is no ONNX model: it holds no graph');
-    return { externalFiles: [...walk.externalFiles] };
+    return { externalFiles: [...walk.externalFiles], nodes: walk.nodes };
   } finally {
     await file.close();
   }
 }
 
+/** What the dimensions of a tensor come to, as they are read. */
+class Announced {
+  count = 0;
+  values = 1;
+}
+
 class Walk {
   readonly externalFiles = new Set<string>();
   sawGraph = false;
+  nodes = 0;
   readonly #window: FileWindow;
   readonly #name: string;
   #fields = 0;
@@ -68,12 +84,17 @@ class Walk {
   async message(type: string, start: number, end: number, depth: number): Promise<void> {
     if (depth > MAX_DEPTH) throw this.refusal('nests too deeply');
     const children = CHILDREN[type] ?? {};
+    if (type === 'Node' && ++this.nodes > MAX_NODES)
+      throw this.refusal(`has more than ${String(MAX_NODES)} nodes`);
+    const dims = new Announced();
     for (let at = start; at < end;) {
       if (++this.#fields > MAX_FIELDS) throw this.refusal('has too many parts');
       const tag = await this.#varint(at, end);
       const [field, wire] = [Math.floor(tag.value / 8), tag.value % 8];
       if (field === 0) throw this.refusal('is no ONNX model');
+      const isDims = field === DIMS[type];
       if (wire !== BYTES) {
+        if (isDims && wire === VARINT) this.#announce(dims, (await this.#varint(tag.next, end)).value);
         at = await this.#skip(wire, tag.next, end);
         continue;
       }
@@ -82,6 +103,13 @@ class Walk {
       if (bodyEnd > end) throw this.refusal('is truncated');
       const child = children[field];
       if (type === 'Model' && field === GRAPH_OF_MODEL) this.sawGraph = true;
+      if (isDims) {
+        for (let next = length.next; next < bodyEnd;) {
+          const dim = await this.#varint(next, bodyEnd);
+          this.#announce(dims, dim.value);
+          next = dim.next;
+        }
+      }
       if (child !== undefined) await this.#enter(child, length.next, bodyEnd, depth + 1);
       at = bodyEnd;
     }
@@ -89,6 +117,13 @@ class Walk {
 
   refusal(why: string): AgentError {
     return new AgentError('model_bundle_refused', `${this.#name} ${why}`, { context: { file: this.#name } });
+  }
+
+  #announce(dims: Announced, dim: number): void {
+    // A zero empties the tensor, and must not hide what stands beside it.
+    dims.values *= Math.max(1, dim);
+    if (++dims.count > MAX_DIMS || dims.values > MAX_VALUES)
+      throw this.refusal(`announces a tensor of more than ${String(MAX_VALUES)} values`);
   }
 
   async #enter(type: string, start: number, end: number, depth: number): Promise<void> {

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { AgentError } from '../errors.ts';
 import type { Bundle } from '../model/manifest.ts';
 import { decode, readHeader } from './decode.ts';
+import { readHeads } from './heads.ts';
 import type { Outputs, Session, SessionOptions } from './session.ts';
 import { openSession } from './session.ts';
 
@@ -18,8 +19,9 @@ export interface GoldenMismatch {
 
 /**
  * Runs the bundle's golden images through the open session, whole frames without gate or mask, and compares the
- * outputs with the expected values: absolute difference, over the first `expect.length` values of each output.
- * Empty when everything is reproduced. Throws what `decode` and `Session.infer` throw.
+ * outputs with the expected values: absolute difference, over the first `expect.length` values of each output. Empty
+ * when everything is reproduced. Throws what `decode` and `Session.infer` throw, `vision_output_invalid` when an output has
+ * another number of values than its head has labels, and `model_golden_mismatch` when a head says another label.
  */
 export async function proveGolden(session: Session, bundle: Bundle): Promise<GoldenMismatch[]> {
   const mismatches: GoldenMismatch[] = [];
@@ -31,8 +33,27 @@ export async function proveGolden(session: Session, bundle: Bundle): Promise<Gol
         mismatches.push({ image: golden.image, output, difference, tolerance: golden.tolerance });
       }
     }
+    checkHeads(bundle, golden, outputs);
   }
   return mismatches;
+}
+
+type Golden = Bundle['manifest']['golden'][number];
+
+/** Every head must be able to read the outputs: else the first frame at work would be the one to tell. */
+function checkHeads({ manifest: { heads } }: Bundle, { image, labels = {} }: Golden, outputs: Outputs): void {
+  const { waveDirection, breakingType } = readHeads(heads, outputs);
+  for (const [head, value] of [
+    ['wave_direction', waveDirection],
+    ['breaking_type', breakingType],
+  ] as const) {
+    const wanted = labels[head];
+    if (wanted === undefined || value?.label === wanted) continue;
+    throw new AgentError(
+      'model_golden_mismatch',
+      `${head} of ${image} is ${value?.label ?? 'nothing'}, expected is ${wanted}`,
+    );
+  }
 }
 
 /** Opens a bundle and proves it. Throws as `openSession`, and `model_golden_mismatch`. */

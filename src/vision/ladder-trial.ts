@@ -66,7 +66,8 @@ async function prove(request: TrialRequest): Promise<TrialOutcome> {
     // The cause says it in the runtime's own words, without what the attempt names anyway.
     const { message } = error.cause instanceof Error ? error.cause : error;
     const reason = reasonLine(message.replaceAll(request.bundle.dir, ''));
-    return { type: error.code === 'vision_output_invalid' ? 'wrong' : 'unavailable', reason };
+    const isWrong = error.code === 'vision_output_invalid' || error.code === 'model_golden_mismatch';
+    return { type: isWrong ? 'wrong' : 'unavailable', reason };
   }
 }
 

@@ -48,6 +48,47 @@ describe('openSession and proveGolden', () => {
     await session.release();
   });
 
+  it('refuses the right model with fewer labels than it has answers', async () => {
+    const bundle = await bundleOf('heads');
+    const { heads, golden } = bundle.manifest;
+    const session = await openSession(bundle, PLAN);
+    // Golden values may cover the beginning of an output, so that the manifest alone does not tell.
+    const short = golden.map((one) => ({
+      ...one,
+      expect: { ...one.expect, 'analysis.direction': one.expect['analysis.direction']!.slice(0, 2) },
+    }));
+    const direction = { ...heads.wave_direction!, labels: ['LEFT', 'RIGHT'] };
+    const changed = {
+      ...bundle,
+      manifest: { ...bundle.manifest, golden: short, heads: { ...heads, wave_direction: direction } },
+    };
+    await expect(proveGolden(session, changed)).rejects.toMatchObject({
+      code: 'vision_output_invalid',
+      message: 'output analysis.direction has 3 values, not 2',
+    });
+    await session.release();
+  });
+
+  it('refuses the right model with its labels in another order, where the golden pictures name them', async () => {
+    const bundle = await bundleOf('heads');
+    const { heads, golden } = bundle.manifest;
+    const session = await openSession(bundle, PLAN);
+    const ordered = (labels: string[]): Bundle => ({
+      ...bundle,
+      manifest: {
+        ...bundle.manifest,
+        golden: golden.map((one, n) => ({ ...one, labels: { wave_direction: n === 0 ? 'RIGHT' : 'LEFT' } })),
+        heads: { ...heads, wave_direction: { ...heads.wave_direction!, labels } },
+      },
+    });
+    expect(await proveGolden(session, ordered(['LEFT', 'RIGHT', 'STRAIGHT']))).toEqual([]);
+    await expect(proveGolden(session, ordered(['RIGHT', 'LEFT', 'STRAIGHT']))).rejects.toMatchObject({
+      code: 'model_golden_mismatch',
+      message: 'wave_direction of golden/picture-1.png is LEFT, expected is RIGHT',
+    });
+    await session.release();
+  });
+
   it('refuses NaN, which the runtime passes on', async () => {
     const bundle = await bundleOf('nan');
     const session = await openSession(bundle, PLAN);

@@ -205,6 +205,28 @@ describe('openBundle', () => {
     await expect(openBundle(dir, { agentVersion: '0.1.0', memoryMb: 512 })).resolves.toBeDefined();
   });
 
+  it('is held against the kind of machine where that is known', async () => {
+    await edit((manifest) => (manifest.requires = { ...manifest.requires, hardware: ['jetson', 'apple'] }));
+    await expect(openBundle(dir, { hardware: 'raspberry_pi' })).rejects.toMatchObject({
+      code: 'model_requires',
+      message: 'the model asks for jetson or apple, this is raspberry_pi',
+    });
+    await expect(openBundle(dir, { hardware: 'jetson' })).resolves.toBeDefined();
+    await expect(openBundle(dir)).resolves.toBeDefined();
+  });
+
+  it('refuses more than 2 GiB together', async () => {
+    await edit((manifest) => delete manifest.files);
+    for (const name of ['a.data', 'b.data', 'c.data', 'd.data']) {
+      await writeFile(join(dir, name), '');
+      await sparse(name, 512 * 1024 * 1024);
+    }
+    expect(await refusal()).toMatchObject({
+      code: 'model_bundle_refused',
+      message: expect.stringContaining('larger than 2 GiB together') as string,
+    });
+  });
+
   it('stops when told to', async () => {
     const opened = openBundle(dir, { signal: AbortSignal.abort() });
     await expect(opened).rejects.toMatchObject({ name: 'AbortError' });

@@ -78,6 +78,52 @@ describe('scanOnnx', () => {
     });
   });
 
+  const dims = (...sizes: number[]): Buffer =>
+    Buffer.concat(sizes.flatMap((size) => [varint(8), varint(size)]));
+  const packed = (...sizes: number[]): Buffer => field(1, ...sizes.map(varint));
+  const sparse = (...sizes: number[]): Buffer =>
+    field(15, Buffer.concat(sizes.flatMap((size) => [varint(24), varint(size)])));
+  it.each([
+    ['a tensor of 2 GiB', field(5, dims(2 ** 10, 2 ** 20)), 'announces a tensor'],
+    ['a packed tensor of 2 GiB', field(5, packed(2 ** 10, 2 ** 20)), 'announces a tensor'],
+    ['a tensor beyond all numbers', field(5, packed(2 ** 40, 2 ** 40, 2 ** 40)), 'announces a tensor'],
+    ['a tensor that a zero hides', field(5, packed(2 ** 40, 0)), 'announces a tensor'],
+    [
+      'a tensor of a hundred axes',
+      field(5, packed(...Array.from({ length: 100 }, () => 1))),
+      'announces a tensor',
+    ],
+    ['a sparse tensor of a terabyte', sparse(2 ** 20, 2 ** 20), 'announces a tensor'],
+    [
+      'a sparse tensor in an attribute',
+      field(1, field(5, field(22, varint(24), varint(2 ** 40)))),
+      'announces a tensor',
+    ],
+    [
+      '50,000 nodes in a row',
+      Buffer.concat(Array.from({ length: 50_000 }, () => field(1, field(4, 'Sin')))),
+      '20000 nodes',
+    ],
+    [
+      '50,000 nodes in functions and branches',
+      Buffer.concat(
+        Array.from({ length: 250 }, () =>
+          field(1, field(5, field(6, ...Array.from({ length: 200 }, () => field(1, field(4, 'Sin')))))),
+        ),
+      ),
+      '20000 nodes',
+    ],
+  ])('refuses %s', async (_what, graph, message) => {
+    await expect(scan(model(graph))).rejects.toMatchObject({
+      code: 'model_bundle_refused',
+      message: expect.stringContaining(message) as string,
+    });
+  });
+
+  it('takes a tensor as large as models have', async () => {
+    expect(await scan(model(field(5, dims(4096, 4096)), field(5, packed(1280, 1000))))).toEqual([]);
+  });
+
   it('does not follow a link', async () => {
     const link = join(dir, 'link.onnx');
     await symlink(join(factoryBundleDir, 'trunk.onnx'), link);

@@ -131,6 +131,11 @@ describe('parseManifest', () => {
       'heads.wave_direction.labels: UP is none of LEFT, RIGHT, STRAIGHT',
     ],
     [
+      'a golden label that its head cannot say',
+      { 'golden/0/labels': { wave_direction: 'UP' } },
+      'golden[0].labels.wave_direction: UP is no label of that head',
+    ],
+    [
       'too few labels',
       { 'heads/breaking_type/labels': ['SPILLING', 'PLUNGING'] },
       'heads.breaking_type.labels: 2 labels for an output of 4 values',
