@@ -1,0 +1,68 @@
+/** Below the topic of the device. */
+export const BLOCK_REQUEST_TOPIC = 'model/blocks/request';
+/** The name in `cmd/{name}` that blocks come by. */
+export const BLOCK_COMMAND = 'model.block';
+
+export const MAX_BLOCK_BYTES = 96 * 1024;
+/** Blocks asked for at a time. */
+export const BLOCK_WINDOW = 4;
+
+const ID_BYTES = 16;
+const HEADER_BYTES = ID_BYTES + 8;
+
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+
+/** Bytes of a file from `offset` on, of one update. */
+export interface Block {
+  /** UUID in small letters. */
+  readonly updateId: string;
+  readonly offset: number;
+  readonly bytes: Uint8Array;
+}
+
+export interface BlockRequest {
+  readonly updateId: string;
+  readonly offset: number;
+  readonly length: number;
+}
+
+/** 16 bytes of the update's id, 8 bytes of offset with the highest first, then the bytes. */
+export function encodeBlock({ updateId, offset, bytes }: Block): Buffer {
+  const packet = Buffer.alloc(HEADER_BYTES + bytes.length);
+  packet.write(updateId.replaceAll('-', ''), 'hex');
+  packet.writeBigUInt64BE(BigInt(offset), ID_BYTES);
+  packet.set(bytes, HEADER_BYTES);
+  return packet;
+}
+
+/** Null for what is no block: empty, too long, or beyond what a file can be. The bytes are not copied. */
+export function decodeBlock(payload: Uint8Array): Block | null {
+  const length = payload.length - HEADER_BYTES;
+  if (length < 1 || length > MAX_BLOCK_BYTES) return null;
+  const packet = Buffer.from(payload.buffer, payload.byteOffset, payload.length);
+  const offset = Number(packet.readBigUInt64BE(ID_BYTES));
+  if (!Number.isSafeInteger(offset)) return null;
+  const hex = packet.toString('hex', 0, ID_BYTES);
+  const updateId = hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5');
+  return { updateId, offset, bytes: packet.subarray(HEADER_BYTES) };
+}
+
+export const encodeBlockRequest = ({ updateId, offset, length }: BlockRequest): string =>
+  JSON.stringify({ update_id: updateId, offset, length });
+
+/** Null for what is no request. */
+export function decodeBlockRequest(payload: Uint8Array): BlockRequest | null {
+  if (payload.length > 1024) return null;
+  let value: unknown;
+  try {
+    value = JSON.parse(Buffer.from(payload).toString('utf8'));
+  } catch {
+    return null;
+  }
+  if (typeof value !== 'object' || value === null) return null;
+  const { update_id: updateId, offset, length } = value as Record<string, unknown>;
+  const fits = typeof updateId === 'string' && UUID.test(updateId) && isCount(offset) && isCount(length);
+  return fits && length >= 1 && length <= MAX_BLOCK_BYTES ? { updateId, offset, length } : null;
+}
+
+const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && Number(value) >= 0;
