@@ -19,6 +19,8 @@ export interface DrainRun {
   /** Peak of the resident memory while it drained, over that when the link came up. */
   readonly grownMb: number;
   readonly lagP99Ms: number;
+  /** Processor time of the process meanwhile. */
+  readonly cpuMs: number;
   /** Wall clock at which the first live record was stored; null for the bare publisher. */
   readonly liveAtMs: number | null;
 }
@@ -106,6 +108,7 @@ async function bare(): Promise<DrainRun> {
 
 class Meter {
   readonly #startedMs = performance.now();
+  readonly #startedCpu = process.cpuUsage();
   readonly #startedBytes = process.memoryUsage.rss();
   readonly #lag = monitorEventLoopDelay({ resolution: LAG_RESOLUTION_MS });
   readonly #timer = setInterval(() => this.#look(), 20);
@@ -115,13 +118,16 @@ class Meter {
     this.#lag.enable();
   }
 
-  stop(): Pick<DrainRun, 'elapsedMs' | 'grownMb' | 'lagP99Ms'> {
+  stop(): Pick<DrainRun, 'elapsedMs' | 'grownMb' | 'lagP99Ms' | 'cpuMs'> {
+    const { user, system } = process.cpuUsage(this.#startedCpu);
+    const cpuMs = (user + system) / 1000;
     const elapsedMs = performance.now() - this.#startedMs;
     this.#look();
     clearInterval(this.#timer);
     this.#lag.disable();
     return {
       elapsedMs,
+      cpuMs,
       grownMb: (this.#peakBytes - this.#startedBytes) / MB,
       lagP99Ms: Math.max(0, this.#lag.percentile(99) / 1e6 - LAG_RESOLUTION_MS),
     };

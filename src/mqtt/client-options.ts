@@ -1,4 +1,5 @@
 import type { IClientOptions } from 'mqtt';
+import { ForgetfulStore } from './forgetful-store.ts';
 import type { Credentials } from './link-files.ts';
 
 export interface SessionOptions {
@@ -33,6 +34,9 @@ export function clientOptions(options: SessionOptions): IClientOptions {
   return {
     ...(Object.fromEntries(given) as IClientOptions),
     clientId: options.clientId,
+    // Its own lines are written for nobody, and cost as much as a message does.
+    log: () => undefined,
+    outgoingStore: new ForgetfulStore(),
     protocolVersion: options.protocolVersion,
     clean: options.clean ?? false,
     keepalive: options.keepAliveS,

@@ -3,10 +3,11 @@ import { AgentError, asAgentError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import { Backoff } from '../retry.ts';
 import type { Outbox, OutboxEntry, RaiseEvent } from '../store/types.ts';
+import { InFlight } from './in-flight.ts';
 import { OutboxLane } from './outbox-lane.ts';
 import { Pace } from './pace.ts';
 import { rejectionEvent } from './rejection-event.ts';
-import { sendable } from './sendable.ts';
+import { SendableBytes } from './sendable.ts';
 import { Settlement } from './settlement.ts';
 import { Suspects } from './suspects.ts';
 import type { Link, PublishOptions } from './types.ts';
@@ -51,6 +52,7 @@ interface Flight {
   readonly round: number;
   /** Which link it went out on: the first, the second, … */
   readonly link: number;
+  place: number;
 }
 
 /**
@@ -67,7 +69,7 @@ export class Forwarder {
   readonly #settlement: Settlement;
   /** Rows that are with the broker, or acknowledged and not yet taken out of the outbox. */
   readonly #taken = new Set<number>();
-  readonly #flights = new Set<Flight>();
+  readonly #flights = new InFlight<Flight>();
   readonly #live: OutboxLane;
   readonly #events: OutboxLane;
   readonly #backlog: OutboxLane;
@@ -75,6 +77,7 @@ export class Forwarder {
   /** What the broker bears now: one after it was busy, and one more with each message that it takes. */
   #room: number;
   readonly #suspects = new Suspects();
+  readonly #bytes = new SendableBytes();
   #suspectInFlight = false;
   /** Links so far. */
   #links = 0;
@@ -168,7 +171,15 @@ export class Forwarder {
     const alone = this.#suspects.has(entry.rowId);
     if (alone && this.#flights.size > 0) return false;
     const publishedAtMs = this.#stampMs(historical);
-    const flight: Flight = { entry, historical, publishedAtMs, alone, round: this.#round, link: this.#links };
+    const flight: Flight = {
+      entry,
+      historical,
+      publishedAtMs,
+      alone,
+      round: this.#round,
+      link: this.#links,
+      place: -1,
+    };
     lane.advance();
     if (historical) this.#pace.took();
     this.#taken.add(entry.rowId);
@@ -191,9 +202,9 @@ export class Forwarder {
     return this.#now.atMs;
   }
 
-  #payload({ entry, historical }: Flight): string {
+  #payload({ entry, historical }: Flight): string | Uint8Array {
     if (entry.stream === 'events') return entry.payload;
-    return sendable(entry.payload, this.#now.text, historical);
+    return this.#bytes.of(entry.payload, this.#now.text, historical);
   }
 
   #landed(flight: Flight, error: AgentError | null): void {
@@ -208,14 +219,14 @@ export class Forwarder {
   }
 
   #accepted({ entry, publishedAtMs, historical, alone }: Flight, signal: AbortSignal): void {
-    const { rowId } = entry;
+    const { rowId, stream, seq } = entry;
     this.#deps.onAccepted?.(entry, historical);
     if (alone) this.#suspects.forgive(rowId);
     if (this.#room < this.#window) {
       this.#room += 1;
       this.#pause.started();
     }
-    this.#settlement.add({ rowId, publishedAtMs, historical }, this.#flights.size === 0, signal);
+    this.#settlement.add({ rowId, stream, seq, publishedAtMs, historical }, this.#flights.size === 0, signal);
   }
 
   #failed(flight: Flight, error: AgentError): void {
@@ -266,7 +277,7 @@ export class Forwarder {
     while (this.#flights.size > 0 && signal?.aborted !== true) {
       this.#round += 1;
       await clock.sleep(this.#deadlineMs, signal).catch(() => undefined);
-      for (const flight of [...this.#flights])
+      for (const flight of this.#flights.all())
         if (flight.round < this.#round)
           this.#landed(flight, new AgentError('mqtt_timeout', 'the link gave no answer'));
     }

@@ -1,7 +1,7 @@
 import type { Outbox, OutboxEntry, OutboxFilter } from '../store/types.ts';
 
-/** Rows read at once: few statements, and no more than this in memory. */
-const PAGE = 64;
+/** Rows read at once: few statements, and few rows that wait in the young part of the heap, where each is copied. */
+const PAGE = 32;
 
 /** One kind of row in the outbox, read in the order of its ids, a page at a time. */
 export class OutboxLane {
@@ -11,7 +11,8 @@ export class OutboxLane {
   #upTo = Number.MAX_SAFE_INTEGER;
   /** Rows up to this one were handed on, or are gone. */
   #cursor = 0;
-  #page: readonly OutboxEntry[] = [];
+  /** Null where a row was sent. */
+  #page: (OutboxEntry | null)[] = [];
   #at = 0;
   #revision = -1;
 
@@ -50,7 +51,7 @@ export class OutboxLane {
     const upToRowId = Math.min(this.#upTo, outbox.newestRowId);
     if (upToRowId <= this.#cursor) return null;
     const filter = { streams: this.#streams, afterRowId: this.#cursor, upToRowId };
-    this.#page = outbox.next(PAGE, taken, filter);
+    this.#page = [...outbox.next(PAGE, taken, filter)];
     this.#at = 0;
     if (this.#page.length === 0) this.#cursor = upToRowId;
     return this.#page[0] ?? null;
@@ -59,6 +60,8 @@ export class OutboxLane {
   /** The row that `peek` gave was sent. */
   advance(): void {
     this.#cursor = this.#page[this.#at]?.rowId ?? this.#cursor;
+    // A page that has grown old would keep all that was in it until the next full collection.
+    this.#page[this.#at] = null;
     this.#at += 1;
   }
 }

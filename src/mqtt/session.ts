@@ -5,6 +5,7 @@ import { brokerName } from './broker-url.ts';
 import type { SessionOptions } from './client-options.ts';
 import { Overlong, publishFailure } from './connect-failure.ts';
 import type { Validity } from './link-validity.ts';
+import { InFlight } from './in-flight.ts';
 import { SendWindow } from './send-window.ts';
 import type { Inbox, Received } from './session-inbox.ts';
 import { answer, openClient, validityOfPeer } from './session-opening.ts';
@@ -15,6 +16,7 @@ interface Request {
   readonly what: string;
   readonly sinceMs: number;
   readonly fail: (error: Error) => void;
+  place: number;
 }
 
 /** Room for topic, header and properties beside the payload of a packet, bytes. */
@@ -47,7 +49,7 @@ export class Session {
   readonly #mayRetain: boolean;
   readonly #inbox: Inbox;
   /** What the broker has not answered yet, oldest first. */
-  readonly #requests = new Set<Request>();
+  readonly #requests = new InFlight<Request>();
   #deadline: NodeJS.Timeout | null = null;
   #over: string | null = null;
   #leaving = false;
@@ -125,7 +127,7 @@ export class Session {
         }),
       );
     const body =
-      typeof payload === 'string'
+      typeof payload === 'string' || Buffer.isBuffer(payload)
         ? payload
         : Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength);
     if (options.qos === 0 || this.#window.tryEnter()) return this.#send(topic, body, options);
@@ -225,6 +227,7 @@ export class Session {
       const request: Request = {
         what,
         sinceMs,
+        place: -1,
         fail: (error) => {
           if (!this.#requests.delete(request)) return;
           onSettled?.(null);
@@ -245,7 +248,9 @@ export class Session {
   /** One timer for all requests, for each may wait equally long: the first of them is the oldest. */
   readonly #lookForLate = (): void => {
     this.#deadline = null;
-    const [oldest] = this.#requests;
+    const oldest = this.#requests
+      .all()
+      .reduce<Request | null>((a, b) => (a && a.sinceMs <= b.sinceMs ? a : b), null);
     if (!oldest) return;
     const leftMs = oldest.sinceMs + this.#options.ackTimeoutMs - this.#clock.monoMs();
     if (leftMs > 0) {
@@ -262,7 +267,7 @@ export class Session {
     this.#over = reason;
     this.#window.close(new AgentError('mqtt_unreachable', 'the link was lost', { context: { reason } }));
     if (this.#deadline) clearTimeout(this.#deadline);
-    for (const { fail } of [...this.#requests])
+    for (const { fail } of this.#requests.all())
       fail(new AgentError('mqtt_unreachable', 'the link was lost', { context: { reason } }));
     // Ends the socket too; a second `end` after a goodbye does no harm.
     if (reason !== 'left') this.#client.end(true);

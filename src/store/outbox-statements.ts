@@ -11,6 +11,14 @@ export interface Found {
   readonly requeued: number;
 }
 
+/** What some rows come to. */
+export interface Sum {
+  readonly rows: number;
+  readonly events: number;
+  /** Of their payloads. */
+  readonly bytes: number;
+}
+
 interface Window {
   readonly afterRowId: number;
   readonly upToRowId: number;
@@ -62,6 +70,11 @@ export function prepareOutbox(db: Database.Database) {
     ),
     found: db.prepare<[number, number], Found>(
       `SELECT ${FOUND} FROM outbox WHERE row_id BETWEEN ? AND ? ORDER BY row_id`,
+    ),
+    sum: db.prepare<[number, number], Sum>(
+      `SELECT count(*) AS rows, count(*) FILTER (WHERE stream = 'events') AS events,
+              coalesce(sum(size_bytes), 0) AS bytes
+       FROM outbox WHERE row_id BETWEEN ? AND ?`,
     ),
     remove: db.prepare<[number, number]>('DELETE FROM outbox WHERE row_id BETWEEN ? AND ?'),
     ages: db.prepare<[number, number], Found & { created_mono_ms: number; created_at_ms: number }>(

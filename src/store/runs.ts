@@ -30,19 +30,11 @@ export function runsOf(rows: readonly Acceptance[]): readonly Run[] {
   return runs;
 }
 
-/** Joins rows of one run with how they were sent. `found` may lack some; both are sorted by row id. */
-export function streamRuns(
-  found: readonly { readonly row_id: number; readonly stream: string; readonly seq: number }[],
-  accepted: readonly Acceptance[],
-): readonly StreamRun[] {
+/** Splits rows of one run, sorted by id, into what went out together. */
+export function streamRuns(rows: readonly Acceptance[]): readonly StreamRun[] {
   const runs: StreamRun[] = [];
   const open = new Map<string, { -readonly [K in keyof StreamRun]: StreamRun[K] }>();
-  let at = 0;
-  for (const { row_id, stream, seq } of found) {
-    let sent = accepted[at];
-    while (sent && sent.rowId < row_id) sent = accepted[(at += 1)];
-    if (sent?.rowId !== row_id) continue;
-    const { publishedAtMs, historical } = sent;
+  for (const { stream, seq, publishedAtMs, historical } of rows) {
     const run = open.get(stream);
     if (run?.last === seq - 1 && run.publishedAtMs === publishedAtMs && run.historical === historical) {
       run.last = seq;

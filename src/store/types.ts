@@ -63,8 +63,7 @@ export interface OutboxFilter {
 }
 
 /** A message that the broker has acknowledged, and how it was sent. */
-export interface Acceptance {
-  readonly rowId: number;
+export interface Acceptance extends Pick<OutboxEntry, 'rowId' | 'stream' | 'seq'> {
   readonly publishedAtMs: number;
   readonly historical: boolean;
 }

@@ -120,7 +120,13 @@ describe('the outbox', () => {
     const rows = waiting('cameras');
     const sent = [0, 1, 3, 4, 5, 8].map((n) => rows[n]!);
     store.outbox.settle(
-      sent.toReversed().map(({ rowId }, n) => ({ rowId, publishedAtMs: 1000 + n, historical: n > 2 })),
+      sent.toReversed().map(({ rowId, stream, seq }, n) => ({
+        rowId,
+        stream,
+        seq,
+        publishedAtMs: 1000 + n,
+        historical: n > 2,
+      })),
     );
     expect(store.outbox.stats().depth).toBe(3);
     const noted = store.observations
@@ -133,6 +139,23 @@ describe('the outbox', () => {
       published_at: new Date(1005).toISOString(),
       historical: true,
     });
+  });
+
+  it('settles no row twice, and none that had another fate', () => {
+    append(6);
+    const rows = waiting('cameras');
+    store.outbox.rejected(rows[2]!.rowId, 'too large');
+    const sent = [1, 2, 3, 3, 4].map((n) => rows[n]!);
+    const settle = (): void =>
+      store.outbox.settle(
+        sent.map(({ rowId, stream, seq }) => ({ rowId, stream, seq, publishedAtMs: 1000, historical: true })),
+      );
+    settle();
+    settle();
+    expect(store.outbox.stats().depth).toBe(2);
+    expect(seqs('cameras')).toEqual([1, 6]);
+    const noted = store.observations.query({ limit: 100 }).observations;
+    expect(noted.filter(({ published_at: at }) => at !== null).map(({ seq }) => seq)).toEqual([5, 4, 2]);
   });
 
   it('keeps a record once, and goes on holding it when retention deletes it', () => {
