@@ -1,6 +1,7 @@
 import { AgentError, asAgentError } from '../errors.ts';
 import type { InstallEnds } from './install-ends.ts';
-import { InstallSteps, label, type StepDeps, type StepOptions } from './install-steps.ts';
+import { label } from './install-events.ts';
+import { InstallSteps, type StepDeps, type StepOptions } from './install-steps.ts';
 import type { ProbationOptions } from './install-types.ts';
 import { Probation, type ProbationCounts } from './probation.ts';
 import type { Candidate, InstallRecord, SlotRef } from './types.ts';

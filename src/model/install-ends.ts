@@ -1,8 +1,9 @@
 import type { AgentError } from '../errors.ts';
 import { asAgentError } from '../errors.ts';
 import { reasonOf } from './install-faults.ts';
-import { committed, failed, returned } from './install-slots.ts';
-import { label, type StepDeps } from './install-steps.ts';
+import { badEnd, goodEvent, label, type BadEnd } from './install-events.ts';
+import { blaming, committed, failed, sentBack } from './install-slots.ts';
+import type { StepDeps } from './install-steps.ts';
 import type { InstallRecord, SlotsState } from './types.ts';
 
 /** The ends of an install: each is stored for sure, then said once. */
@@ -24,13 +25,7 @@ export class InstallEnds {
       signal,
     );
     const done = journal.state.install ?? install;
-    raise({
-      type: 'model_install_committed',
-      severity: 'info',
-      code: 'model_install_committed',
-      message: `${done.name} ${done.version} is installed.`,
-      context: label(done),
-    });
+    raise(goodEvent('model_install_committed', done, 'is installed'));
     log.info(label(done), 'the install is committed');
     return done;
   }
@@ -39,7 +34,7 @@ export class InstallEnds {
   async fail(install: InstallRecord, error: AgentError, stop: AbortSignal): Promise<void> {
     const { clock, journal } = this.#deps;
     const change = (state: SlotsState): SlotsState =>
-      failed(journal.blaming(state, install, error), reasonOf(error), clock.nowMs());
+      failed(blaming(state, error, clock.nowMs()), reasonOf(error), clock.nowMs());
     await journal.settle(change, () => this.clean(install), stop);
     this.#say('failed', install, error);
   }
@@ -50,11 +45,12 @@ export class InstallEnds {
    */
   async goBack(install: InstallRecord, error: AgentError, stop: AbortSignal): Promise<void> {
     await this.#deps.changes.exclusive(stop, async () => {
-      const { changes, journal, log, onState, slots } = this.#deps;
-      const former = changes.orFactory(install.former?.active ?? null);
+      const { changes, clock, journal, log, onState, slots } = this.#deps;
+      const former = changes.orFactory((install.former ?? { active: slots.state.previous }).active);
+      const sendBack = (state: SlotsState): SlotsState => sentBack(state, error, clock.nowMs());
       let stored = false;
       try {
-        slots.update((state) => this.sentBack(state, install, error));
+        slots.update(sendBack);
         stored = true;
         this.#say('rolled_back', install, error);
       } catch (thrown) {
@@ -63,8 +59,7 @@ export class InstallEnds {
       }
       const serving = this.#pinned ? former : await changes.serve(former, stop);
       if (!stored) {
-        const change = (state: SlotsState): SlotsState => this.sentBack(state, install, error);
-        await journal.settle(change, () => this.clean(install), stop);
+        await journal.settle(sendBack, () => this.clean(install), stop);
         this.#say('rolled_back', install, error);
       }
       if (serving.digest !== former.digest) {
@@ -72,21 +67,6 @@ export class InstallEnds {
         await journal.settle(fallen, () => this.clean(install), stop);
       }
       onState();
-    });
-  }
-
-  /** At the start of the agent, where the model is opened only afterwards. Throws when it cannot be stored. */
-  sendBackAtStart(install: InstallRecord, error: AgentError): void {
-    this.#deps.journal.store((state) => this.sentBack(state, install, error));
-    this.#say('rolled_back', install, error);
-  }
-
-  sentBack(state: SlotsState, install: InstallRecord, error: AgentError): SlotsState {
-    const { clock, changes, journal } = this.#deps;
-    return returned(journal.blaming(state, install, error), {
-      reason: reasonOf(error),
-      factory: changes.factory,
-      nowMs: clock.nowMs(),
     });
   }
 
@@ -101,14 +81,10 @@ export class InstallEnds {
     }
   }
 
-  #say(end: 'failed' | 'rolled_back', install: InstallRecord, error: AgentError): void {
+  #say(end: BadEnd, install: InstallRecord, error: AgentError): void {
     const { raise, log } = this.#deps;
-    const { code, message } = error;
-    const aborted = code === 'model_install_aborted';
-    // The phase in which it failed, not the end.
-    const context = { ...error.context, ...label(install) };
-    const type = `model_install_${end}`;
-    raise({ type, severity: aborted ? 'info' : 'error', code, message, context });
-    log[aborted ? 'info' : 'error']({ err: error, ...label(install), end }, 'the install ended badly');
+    raise(badEnd(end, install, error));
+    const level = error.code === 'model_install_aborted' ? 'info' : 'error';
+    log[level]({ err: error, ...label(install), end }, 'the install ended badly');
   }
 }

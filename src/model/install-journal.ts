@@ -1,9 +1,8 @@
 import type { Clock } from '../clock.ts';
-import { asAgentError, type AgentError } from '../errors.ts';
+import { asAgentError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import { Backoff } from '../retry.ts';
-import { blamesModel, reasonOf } from './install-faults.ts';
-import { changed, inHand, refusing } from './install-slots.ts';
+import { changed, inHand } from './install-slots.ts';
 import type { Slots } from './install-types.ts';
 import type { InstallRecord, SlotsState } from './types.ts';
 
@@ -82,14 +81,5 @@ export class InstallJournal {
         await clock.sleep(backoff.attempts === 0 ? backoff.nextMs() / 10 : backoff.nextMs(), signal);
       }
     }
-  }
-
-  /** The state with a failure noted: the bundle is refused from now on where it is to blame. */
-  blaming(state: SlotsState, install: InstallRecord, error: AgentError): SlotsState {
-    const digest = install.candidate?.digest ?? install.digest;
-    if (digest === null || !blamesModel(error.code)) return state;
-    const { name, version } = install.candidate ?? install;
-    const { code } = reasonOf(error);
-    return refusing(state, { name, version, digest, code, atMs: this.#deps.clock.nowMs() });
   }
 }

@@ -1,5 +1,6 @@
 import type { ModelRef } from '../contract/observation.ts';
 import { AgentError } from '../errors.ts';
+import { blamesModel, reasonOf } from './install-faults.ts';
 import type {
   InstallPhase,
   InstallReason,
@@ -103,30 +104,29 @@ export function failed(state: SlotsState, reason: InstallReason, nowMs: number):
 }
 
 /** A bad end after the swap: every slot is as it was before. */
-export function returned(
-  state: SlotsState,
-  options: { readonly reason: InstallReason; readonly factory: ModelRef; readonly nowMs: number },
-): SlotsState {
-  const { reason, factory, nowMs } = options;
+function returned(state: SlotsState, reason: InstallReason, nowMs: number): SlotsState {
   const former = mustBeInHand(state).former ?? { active: state.previous, previous: null };
   const next = changed(state, { phase: 'rolled_back', reason, former: null }, nowMs);
-  return {
-    ...next,
-    active: unlessShipped(former.active, factory),
-    previous: former.previous,
-    candidate: null,
-  };
+  return { ...next, ...former, candidate: null };
 }
+
+/** The same, for a failure that the bundle may be to blame for. */
+export const sentBack = (state: SlotsState, error: AgentError, nowMs: number): SlotsState =>
+  returned(blaming(state, error, nowMs), reasonOf(error), nowMs);
 
 /** Active and previous change places. `to` serves; null is the shipped one. */
 export function rolledBack(state: SlotsState, to: SlotRef | null, factory: ModelRef): SlotsState {
   return { ...state, active: unlessShipped(to, factory), previous: state.active ?? shipped(factory) };
 }
 
-/** The bundle is remembered as one that failed here. */
-export function refusing(state: SlotsState, refused: RefusedDigest): SlotsState {
-  const others = state.refused.filter((one) => one.digest !== refused.digest);
-  return { ...state, refused: [...others, refused] };
+/** The bundle of the install is refused from now on, where it is to blame for the failure. */
+export function blaming(state: SlotsState, error: AgentError, nowMs: number): SlotsState {
+  const install = mustBeInHand(state);
+  const digest = install.candidate?.digest ?? install.digest;
+  if (digest === null || !blamesModel(error.code)) return state;
+  const { name, version } = install.candidate ?? install;
+  const others = state.refused.filter((one) => one.digest !== digest);
+  return { ...state, refused: [...others, { name, version, digest, code: error.code, atMs: nowMs }] };
 }
 
 export function shadowed(

@@ -1,56 +1,68 @@
+import type { Clock } from '../clock.ts';
 import { AgentError, asAgentError } from '../errors.ts';
 import type { Log } from '../log.ts';
-import type { InstallEnds } from './install-ends.ts';
+import type { RaiseEvent } from '../store/types.ts';
+import { badEnd, label } from './install-events.ts';
 import { blamesModel } from './install-faults.ts';
-import type { InstallJournal } from './install-journal.ts';
+import { changed, inHand, sentBack } from './install-slots.ts';
+import type { Slots } from './install-types.ts';
 import type { InstallRecord } from './types.ts';
 
 const MOST_FAILED_STARTS = 2;
 
-export interface StartDeps {
-  readonly journal: InstallJournal;
-  readonly ends: InstallEnds;
+export interface StartsDeps {
+  readonly slots: Pick<Slots, 'state' | 'update'>;
+  readonly clock: Clock;
   readonly log: Log;
+  readonly raise: RaiseEvent;
 }
 
 /**
- * Counts the starts of a model on probation at the start of the agent. A start is counted before it is tried, for it may
- * end the agent or the machine, and the count is cleared when the model serves.
+ * Sends a model on probation back that does not start with the agent, in the slots alone: whoever starts the model opens
+ * what they name. A start is stored before it is tried, for it may end the agent or the machine; two that failed are enough.
  */
-export class StartCount {
-  readonly #deps: StartDeps;
+export class ModelStarts {
+  readonly #deps: StartsDeps;
 
-  constructor(deps: StartDeps) {
-    this.#deps = deps;
+  constructor({ slots, clock, log, raise }: StartsDeps) {
+    this.#deps = { slots, clock, log, raise };
   }
 
+  /** To be called at the start of the agent, before the slots are read to open a model. */
   begins(): void {
     const install = this.#onProbation();
     if (install === null) return;
     const failedStarts = failedStartsOf(install);
-    if (failedStarts >= MOST_FAILED_STARTS) {
-      this.#sendBack(install, new AgentError('model_probation_failed', 'two starts of the new model failed'));
-      return;
-    }
-    this.#note(install, failedStarts + 1);
+    if (failedStarts >= MOST_FAILED_STARTS)
+      this.#sendBack(
+        install,
+        new AgentError('model_probation_failed', 'two starts with the new model failed'),
+      );
+    else this.#note(install, failedStarts + 1);
   }
 
-  /** True when the model was sent back. */
-  failed(error: AgentError): boolean {
+  /**
+   * The model could not be opened or started. `gaveWay`: another one is tried now; else the same one, which is counted.
+   * True when it was sent back.
+   */
+  failed(error: AgentError, gaveWay: boolean): boolean {
     const install = this.#onProbation();
     if (install === null) return false;
-    if (error.retryable && failedStartsOf(install) < MOST_FAILED_STARTS) return false;
-    const isItsFault = error.retryable || blamesModel(error.code);
+    const failedStarts = failedStartsOf(install);
+    if (!gaveWay && error.retryable && failedStarts < MOST_FAILED_STARTS) {
+      this.#note(install, failedStarts + 1);
+      return false;
+    }
+    if (!error.retryable && !blamesModel(error.code)) return this.#sendBack(install, error);
     const message = `the new model did not start: ${error.message}`;
-    const { code } = error;
+    const context = { code: error.code };
     return this.#sendBack(
       install,
-      isItsFault
-        ? new AgentError('model_probation_failed', message, { context: { code }, cause: error })
-        : error,
+      new AgentError('model_probation_failed', message, { context, cause: error }),
     );
   }
 
+  /** It serves. */
   served(): void {
     const install = this.#onProbation();
     if (install !== null && failedStartsOf(install) > 0) this.#note(install, 0);
@@ -58,23 +70,35 @@ export class StartCount {
 
   /** The install whose model the slots name as active. */
   #onProbation(): InstallRecord | null {
-    const { inHand, state } = this.#deps.journal;
-    return inHand?.phase === 'probation' && state.active?.digest === inHand.candidate?.digest ? inHand : null;
+    const { state } = this.#deps.slots;
+    const install = inHand(state);
+    return install?.phase === 'probation' && state.active?.digest === install.candidate?.digest
+      ? install
+      : null;
   }
 
   #note({ probation }: InstallRecord, failedStarts: number): void {
+    const { slots, clock, log } = this.#deps;
     const counts = probation ?? { answers: 0, failures: 0 };
-    this.#deps.journal.note({ probation: { ...counts, failedStarts } });
+    try {
+      slots.update((state) => changed(state, { probation: { ...counts, failedStarts } }, clock.nowMs()));
+    } catch (thrown) {
+      // A full disk must not keep the model from being started.
+      log.warn({ err: asAgentError(thrown) }, 'the start of the new model could not be counted');
+    }
   }
 
   #sendBack(install: InstallRecord, error: AgentError): boolean {
+    const { slots, clock, log, raise } = this.#deps;
     try {
-      this.#deps.ends.sendBackAtStart(install, error);
-      return true;
+      slots.update((state) => sentBack(state, error, clock.nowMs()));
     } catch (thrown) {
-      this.#deps.log.error({ err: asAgentError(thrown) }, 'the return to the former model cannot be stored');
+      log.error({ err: asAgentError(thrown) }, 'the return to the former model cannot be stored');
       return false;
     }
+    raise(badEnd('rolled_back', install, error));
+    log.error({ err: error, ...label(install) }, 'the new model does not start: the former one is taken');
+    return true;
   }
 }
 

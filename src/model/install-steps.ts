@@ -1,6 +1,7 @@
 import type { ModelRef } from '../contract/observation.ts';
 import { AgentError, asAgentError } from '../errors.ts';
 import { within } from './install-deadline.ts';
+import { calibrationLost, label } from './install-events.ts';
 import { blamesModel } from './install-faults.ts';
 import type { InstallJournal } from './install-journal.ts';
 import type { ProgressTeller } from './install-progress.ts';
@@ -83,7 +84,7 @@ export class InstallSteps {
 
   /** Compares it on live frames and foresees what becomes of the calibrations; both are stored before the swap. */
   async shadow(install: InstallRecord, candidate: Candidate, signal: AbortSignal): Promise<void> {
-    const { clock, host, journal, log, progress } = this.#deps;
+    const { clock, host, journal, log, progress, raise } = this.#deps;
     const going = this.#begin(install, 'shadow');
     const options = this.#options.shadow;
     const onFrame = (frames: number): void => progress.tell(going, frames / options.frames);
@@ -95,7 +96,7 @@ export class InstallSteps {
     const report = { ...difference, calibrations };
     journal.store((state) => shadowed(state, report, warning, clock.nowMs()));
     log.info({ ...label(going), shadow: difference, short }, 'the candidate was compared on live frames');
-    for (const one of calibrations) if (one.outcome === 'lost') this.#raiseLoss(going, one);
+    for (const one of calibrations) if (one.outcome === 'lost') raise(calibrationLost(going, one));
   }
 
   async #forecast(candidate: Candidate, signal: AbortSignal): Promise<readonly CalibrationForecast[]> {
@@ -112,16 +113,6 @@ export class InstallSteps {
       log.warn({ err: error }, 'what becomes of the calibrations could not be foreseen');
       return [];
     }
-  }
-
-  #raiseLoss(install: InstallRecord, { camera, labels }: CalibrationForecast): void {
-    this.#deps.raise({
-      type: 'model_calibration_lost',
-      severity: 'warning',
-      code: 'model_calibration_lost',
-      message: 'With the new model this camera has no calibration until it sees new labelled pictures.',
-      context: { ...label(install), camera, labels },
-    });
   }
 
   /** Stores the swap; from here on a restart begins with the new model. */
@@ -169,12 +160,3 @@ function shortOf(frames: number, { frames: wanted, patienceMs }: ShadowOptions):
   const message = `only ${String(frames)} of ${String(wanted)} live frames came within ${String(patienceMs / 1000)} s`;
   return { code: 'model_shadow_short', message };
 }
-
-/** What every event and line about an install carries. */
-export const label = (install: InstallRecord): Record<string, unknown> => ({
-  update_id: install.updateId,
-  name: install.name,
-  version: install.version,
-  digest: install.candidate?.digest ?? install.digest,
-  phase: install.phase,
-});

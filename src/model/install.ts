@@ -2,13 +2,14 @@ import { AgentError, asAgentError } from '../errors.ts';
 import type { ModelRef } from '../contract/observation.ts';
 import { InstallDrive } from './install-drive.ts';
 import { InstallEnds } from './install-ends.ts';
+import { goodEvent, label } from './install-events.ts';
 import { Hand, endOf } from './install-hand.ts';
 import { InstallJournal } from './install-journal.ts';
 import { ProgressTeller } from './install-progress.ts';
 import { ServingChanges } from './install-serving.ts';
 import { begun, changed, inHand, plain, refusedBefore } from './install-slots.ts';
-import { StartCount } from './install-start.ts';
-import { label, type StepDeps } from './install-steps.ts';
+import { ModelStarts } from './install-start.ts';
+import type { StepDeps } from './install-steps.ts';
 import type {
   InstallDeadlines,
   InstallerDeps,
@@ -36,7 +37,7 @@ export class Installer {
   readonly #deps: StepDeps;
   readonly #ends: InstallEnds;
   readonly #drive: InstallDrive;
-  readonly #starts: StartCount;
+  readonly #starts: ModelStarts;
   /** What of the install in hand lives in this process only. */
   #hand: Hand | null = null;
   #wake = new AbortController();
@@ -61,7 +62,7 @@ export class Installer {
         onServes: (install) => this.#handOf(install).serves.resolve(install),
       },
     );
-    this.#starts = new StartCount({ journal: this.#deps.journal, ends: this.#ends, log: deps.log });
+    this.#starts = new ModelStarts(deps);
   }
 
   /**
@@ -92,9 +93,7 @@ export class Installer {
     const { install } = journal.store((state) => begun(state, request, { clearFailed, nowMs }));
     const accepted = install as InstallRecord;
     this.#hand = new Hand(accepted.updateId);
-    const message = `${accepted.name} ${accepted.version} is being installed.`;
-    const code = 'model_install_started';
-    raise({ type: code, severity: 'info', code, message, context: label(accepted) });
+    raise(goodEvent('model_install_started', accepted, 'is being installed'));
     log.info(label(accepted), 'an install begins');
     this.#deps.progress.tell(accepted, null);
     this.#wake.abort();
@@ -238,21 +237,14 @@ export class Installer {
     }
   }
 
-  /** At the start of the agent, before each try to start the model that the slots name: it is counted before it is made. */
-  startBegins(): void {
-    this.#starts.begins();
-  }
-
-  /** That try failed. True when the slots name the former model from now on: open that one instead. */
-  startFailed(error: unknown): boolean {
-    const returned = this.#starts.failed(asAgentError(error));
-    if (returned) this.#hand?.abort.abort(error);
-    return returned;
-  }
-
-  /** That try was good. */
-  startServed(): void {
-    this.#starts.served();
+  /** As `ModelStarts.failed`. */
+  startFailed(error: unknown, gaveWay = false): boolean {
+    const sentBack = this.#starts.failed(asAgentError(error), gaveWay);
+    if (sentBack) {
+      this.#hand?.abort.abort(error);
+      this.#deps.onState();
+    }
+    return sentBack;
   }
 
   get #active(): SlotRef {
