@@ -5,7 +5,9 @@ import type { AnalyzeOptions } from './analyze.ts';
 import type { CalibrateCommandOptions } from './calibrate.ts';
 import { DEFAULT_URL } from './client.ts';
 import type { DoctorOptions } from './doctor.ts';
+import { registerModel } from './model.ts';
 import type { BenchOptions } from './bench.ts';
+import { addRepoCommands } from './repo.ts';
 import type { RunOptions } from './run.ts';
 import type { ConfigOptions } from './settings.ts';
 import { EXIT, exitCodeOf, jsonText, paint, processTerminal, type Terminal } from './terminal.ts';
@@ -146,5 +148,11 @@ function commandTree(choose: (action: Action) => void): Command {
     .action((dir: string, options: CalibrateCommandOptions) =>
       choose(async (terminal) => (await import('./calibrate.ts')).calibrate(dir, options, terminal)),
     );
+  addRepoCommands(program, choose);
+  const models = command('model', 'bundles: pack, inspect and test them');
+  registerModel(
+    (name, text) => models.command(name).description(text).exitOverride().copyInheritedSettings(program),
+    choose,
+  );
   return program;
 }

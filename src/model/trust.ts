@@ -83,6 +83,17 @@ export class Trust {
     return signedTarget(found, name, version, root.signed.consistentSnapshot);
   }
 
+  /** All that are signed for, as `target` gives each; entries that are no models are passed over. */
+  async targets(): Promise<SignedTarget[]> {
+    const { targets } = (this.#store ??= await this.#kept());
+    const all: SignedTarget[] = [];
+    for (const path of Object.keys(targets?.signed.targets ?? {})) {
+      const [, name = '', version = ''] = /^models\/([^/]+)\/([^/]+)\.tar$/.exec(path) ?? [];
+      if (name !== '') all.push(await this.target(name, version));
+    }
+    return all;
+  }
+
   /** The local root with all that was learned under it, or the pinned one where the local copy is lost or damaged. */
   async #begin(
     cache: TrustCache,

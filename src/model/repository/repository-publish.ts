@@ -13,7 +13,7 @@ import type { Bundle } from '../manifest.ts';
 import { targetName } from '../trust-target.ts';
 import { targetPath } from './repository-files.ts';
 import { withLock } from './repository-lock.ts';
-import { commit, prepare } from './repository-sign.ts';
+import { commit, firstUnvouched, prepare } from './repository-sign.ts';
 import { Repository, type Current, type RepositoryOptions } from './repository.ts';
 
 export interface PublishOptions extends RepositoryOptions {
@@ -63,7 +63,8 @@ async function work(
 ): Promise<PublishReport> {
   const current = await repository.read();
   const { root } = current;
-  const from = options.timestampOnly ? 'timestamp' : 'targets';
+  // After a rotation that a power cut ended, more is to be signed than was asked for.
+  const from = options.timestampOnly ? (firstUnvouched(root, current) ?? 'timestamp') : 'targets';
   // Keys first: a forgotten passphrase shows before a long packing.
   await prepare(repository, root, current, from);
   const files = { ...current.targets.signed.targets };

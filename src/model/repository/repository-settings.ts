@@ -14,6 +14,11 @@ const SettingsSchema = Type.Object({
   expires_days: Type.Object({ root: Days, targets: Days, snapshot: Days, timestamp: Days }),
   /** The last versions that were signed from here. */
   published: Type.Object({ root: Version, timestamp: Version }),
+  /**
+   * Written before a root that takes keys away, and gone when all is signed anew: what the former keys signed is believed
+   * once more if the timestamp is this one.
+   */
+  rotating: Type.Optional(Type.Object({ root: Version, timestamp_sha256: Type.String() })),
 });
 export type Settings = Static<typeof SettingsSchema>;
 

@@ -5,7 +5,8 @@ import { METADATA_LIMITS } from '../trust-fetcher.ts';
 import { signWith, SPEC_VERSION, textOf, type Current, type Repository } from './repository.ts';
 
 /** What is to be signed anew: that role, and all that vouch for it. */
-export type SignFrom = 'targets' | 'snapshot' | 'timestamp';
+export const SIGNED_ROLES = ['targets', 'snapshot', 'timestamp'] as const;
+export type SignFrom = (typeof SIGNED_ROLES)[number];
 
 /** Signed, but not written yet; `null` for what stays as it is. */
 export interface Prepared {
@@ -61,6 +62,19 @@ export function commit(repository: Repository, prepared: Prepared, newRoot: bool
   if (newRoot) repository.write('root', root);
   repository.write('timestamp', timestamp);
   repository.remember(root, timestamp);
+}
+
+/** The first role whose signatures this root does not take; null when all hold. */
+export function firstUnvouched(root: Metadata<Root>, current: Current): SignFrom | null {
+  const vouched = (role: SignFrom): boolean => {
+    try {
+      root.verifyDelegate(role, current[role]);
+      return true;
+    } catch {
+      return false;
+    }
+  };
+  return SIGNED_ROLES.find((role) => !vouched(role)) ?? null;
 }
 
 function metaFile(metadata: Metadata<Targets> | Metadata<Snapshot> | null): MetaFile {

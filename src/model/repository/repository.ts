@@ -1,11 +1,13 @@
 import {
   Metadata,
   MetadataKind,
+  type MetaFile,
   type Root,
   type Snapshot,
   type Targets,
   type Timestamp,
 } from '@tufjs/models';
+import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { AgentError } from '../../errors.ts';
 import { KeyRing, type SigningKey } from './repository-keys.ts';
@@ -69,11 +71,13 @@ export class Repository {
     const roots = await this.#roots();
     const root = roots.at(-1);
     if (!root) throw damaged('the root of trust');
-    const timestamp = await this.#signed('timestamp', 0, MetadataKind.Timestamp, roots);
+    const believed = (await this.#isRotating(root)) ? roots : [root];
+    const timestamp = await this.#signed('timestamp', null, MetadataKind.Timestamp, believed);
     const { snapshotMeta } = timestamp.signed;
-    const snapshot = await this.#signed('snapshot', snapshotMeta.version, MetadataKind.Snapshot, roots);
-    const targetsVersion = snapshot.signed.meta['targets.json']?.version ?? 0;
-    const targets = await this.#signed('targets', targetsVersion, MetadataKind.Targets, roots);
+    const snapshot = await this.#signed('snapshot', snapshotMeta, MetadataKind.Snapshot, believed);
+    const targetsMeta = snapshot.signed.meta['targets.json'];
+    if (!targetsMeta) throw damaged(metadataPath('snapshot', snapshotMeta.version));
+    const targets = await this.#signed('targets', targetsMeta, MetadataKind.Targets, believed);
     const { published } = this.settings;
     if (root.signed.version < published.root || timestamp.signed.version < published.timestamp)
       throw new AgentError(
@@ -107,11 +111,33 @@ export class Repository {
     putFile(join(this.dir, metadataPath(role, metadata.signed.version)), textOf(metadata), 0o644);
   }
 
+  /** Before a root that takes keys away from what is signed at present. */
+  async beginRotation(root: Metadata<Root>): Promise<void> {
+    const rotating = { root: root.signed.version, timestamp_sha256: await this.#timestampDigest() };
+    writeSettings(this.#options.keysDir, { ...this.settings, rotating });
+  }
+
   /** Remembers what was signed last, so that an older copy of the folder is not taken for the present one. */
   remember(root: Metadata<Root>, timestamp: Metadata<Timestamp>): void {
     putFile(join(this.#options.keysDir, 'root.json'), textOf(root), 0o644);
     const published = { root: root.signed.version, timestamp: timestamp.signed.version };
-    writeSettings(this.#options.keysDir, { ...this.settings, published });
+    const { format, expires_days } = this.settings;
+    writeSettings(this.#options.keysDir, { format, expires_days, published });
+  }
+
+  /** A rotation from here ended between its root and what the new keys sign, and nothing changed since. */
+  async #isRotating(root: Metadata<Root>): Promise<boolean> {
+    const { rotating } = this.settings;
+    return (
+      rotating?.root === root.signed.version && rotating.timestamp_sha256 === (await this.#timestampDigest())
+    );
+  }
+
+  async #timestampDigest(): Promise<string> {
+    const bytes = await readIfThere(join(this.dir, metadataPath('timestamp', 0)));
+    return createHash('sha256')
+      .update(bytes ?? '')
+      .digest('hex');
   }
 
   /** The operator's own root, then every newer one in the folder that its forerunner vouches for. */
@@ -136,16 +162,20 @@ export class Repository {
 
   async #signed<K extends Exclude<Role, 'root'>>(
     role: K,
-    version: number,
+    meta: MetaFile | null,
     kind: MetadataKind,
     roots: readonly Metadata<Root>[],
   ): Promise<Current[K]> {
-    const path = metadataPath(role, version);
+    const path = metadataPath(role, meta?.version ?? 0);
     const bytes = await readIfThere(join(this.dir, path));
     if (!bytes) throw damaged(path);
+    try {
+      meta?.verify(bytes);
+    } catch (error) {
+      throw damaged(path, error);
+    }
     const metadata = this.#parse(path, bytes, kind);
-    if (role !== 'timestamp' && metadata.signed.version !== version) throw damaged(path);
-    // The root before the last: a rotation may have ended between its root and what the new keys sign.
+    if (meta && metadata.signed.version !== meta.version) throw damaged(path);
     if (!roots.some((root) => vouchesFor(root, role, metadata))) throw damaged(path);
     return metadata as unknown as Current[K];
   }
