@@ -16,12 +16,26 @@ export const BUNDLE_LIMITS = {
 
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/;
 
+/** What lies in a bundle's folder. */
+export interface BundleSurvey {
+  /** Path (`name` or `golden/name`) and size in bytes of every plain file with a usual name. */
+  readonly sizes: ReadonlyMap<string, number>;
+  readonly faults: readonly string[];
+}
+
 /**
  * Path (`name` or `golden/name`) and size in bytes of every file below the bundle's folder.
  * Throws `model_not_found` when there is no such folder, and `model_bundle_refused`, naming every fault at once, for
  * links, folders other than `golden`, things that are no plain files, odd names and sizes over the limits.
  */
 export async function listBundle(dir: string): Promise<ReadonlyMap<string, number>> {
+  const { sizes, faults } = await surveyBundle(dir);
+  if (faults.length > 0) throw refused(faults);
+  return sizes;
+}
+
+/** As `listBundle`, with the faults beside what is sound. Throws `model_not_found`. */
+export async function surveyBundle(dir: string): Promise<BundleSurvey> {
   const faults: string[] = [];
   const sizes = new Map<string, number>();
   const entries = await readFolder(dir);
@@ -32,7 +46,7 @@ export async function listBundle(dir: string): Promise<ReadonlyMap<string, numbe
     ...inside.map((entry) => ({ entry, path: `${GOLDEN_FOLDER}/${entry.name}` })),
   ];
   if (found.length > BUNDLE_LIMITS.files)
-    throw refused([`${found.length} files, at most ${BUNDLE_LIMITS.files}`]);
+    return { sizes, faults: [`${found.length} files, at most ${BUNDLE_LIMITS.files}`] };
   for (const { entry, path } of found) {
     if (!NAME.test(entry.name)) faults.push(`${JSON.stringify(path)} is an odd name`);
     else if (entry.isSymbolicLink()) faults.push(`${path} is a link`);
@@ -44,8 +58,7 @@ export async function listBundle(dir: string): Promise<ReadonlyMap<string, numbe
   }
   const totalBytes = [...sizes.values()].reduce((sum, sizeBytes) => sum + sizeBytes, 0);
   if (totalBytes > BUNDLE_LIMITS.totalBytes) faults.push('the files are larger than 2 GiB together');
-  if (faults.length > 0) throw refused(faults);
-  return sizes;
+  return { sizes, faults };
 }
 
 export function refused(faults: readonly string[]): AgentError {

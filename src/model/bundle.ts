@@ -5,7 +5,7 @@ import { AgentError } from '../errors.ts';
 import { bundleDigest, embeddingDigest, type Digests } from './bundle-digest.ts';
 import { MANIFEST_FILE, digestFile, listBundle, readBundleText, refused } from './bundle-files.ts';
 import type { Bundle, Manifest } from './manifest.ts';
-import { scanOnnx } from './onnx-scan.ts';
+import { scanOnnx, type OnnxScan } from './onnx-scan.ts';
 import { MANIFEST_MAX_BYTES, parseManifest } from './parse-manifest.ts';
 import { parseRange, parseVersion } from './semver.ts';
 
@@ -27,19 +27,16 @@ export interface OpenBundleOptions {
  */
 export async function openBundle(folder: string, options: OpenBundleOptions = {}): Promise<Bundle> {
   const { signal } = options;
-  const dir = await realpath(folder).catch((error: unknown) => {
-    throw new AgentError('model_not_found', 'there is no such bundle', {
-      context: { dir: folder },
-      cause: error,
-    });
-  });
+  const dir = await bundleFolder(folder);
   const files = await listBundle(dir);
   const manifest = await readManifest(dir, files);
   checkNames(manifest, files);
-  const digests = new Map<string, string>();
-  for (const path of files.keys()) digests.set(path, await digestFile(join(dir, path), signal));
+  const digests = await digestFiles(dir, files.keys(), signal);
   checkDigests(manifest, digests);
-  const weights = await findWeights(dir, manifest, files);
+  const weights = new Map<string, readonly string[]>();
+  for (const { file } of manifest.stages) {
+    if (!weights.has(file)) weights.set(file, weightFiles(file, await scanStage(dir, file, files)));
+  }
   await checkRequirements(manifest, options);
   return {
     dir,
@@ -49,7 +46,27 @@ export async function openBundle(folder: string, options: OpenBundleOptions = {}
   };
 }
 
-async function readManifest(dir: string, files: ReadonlyMap<string, number>): Promise<Manifest> {
+/** The folder's absolute path. Throws `model_not_found`. */
+export function bundleFolder(folder: string): Promise<string> {
+  return realpath(folder).catch((error: unknown) => {
+    throw new AgentError('model_not_found', 'there is no such bundle', {
+      context: { dir: folder },
+      cause: error,
+    });
+  });
+}
+
+export async function digestFiles(
+  dir: string,
+  paths: Iterable<string>,
+  signal?: AbortSignal,
+): Promise<Digests> {
+  const digests = new Map<string, string>();
+  for (const path of paths) digests.set(path, await digestFile(join(dir, path), signal));
+  return digests;
+}
+
+export async function readManifest(dir: string, files: ReadonlyMap<string, number>): Promise<Manifest> {
   const sizeBytes = files.get(MANIFEST_FILE);
   if (sizeBytes === undefined) {
     throw new AgentError('model_not_found', `the folder holds no ${MANIFEST_FILE}`, { context: { dir } });
@@ -59,7 +76,7 @@ async function readManifest(dir: string, files: ReadonlyMap<string, number>): Pr
 }
 
 /** Every file that the manifest names is there; with a `files` list, nothing else is. */
-function checkNames(manifest: Manifest, files: ReadonlyMap<string, number>): void {
+export function checkNames(manifest: Manifest, files: ReadonlyMap<string, number>): void {
   const listed = manifest.files && Object.keys(manifest.files);
   const named = listed ?? [
     ...manifest.stages.map(({ file }) => file),
@@ -73,7 +90,7 @@ function checkNames(manifest: Manifest, files: ReadonlyMap<string, number>): voi
   if (faults.length > 0) throw refused(faults);
 }
 
-function checkDigests(manifest: Manifest, digests: Digests): void {
+export function checkDigests(manifest: Manifest, digests: Digests): void {
   const wrong = Object.entries(manifest.files ?? {})
     .filter(([path, digest]) => digests.get(path) !== digest)
     .map(([path]) => path);
@@ -87,28 +104,27 @@ function checkDigests(manifest: Manifest, digests: Digests): void {
   );
 }
 
-/** The files that hold each stage's weights: the model itself and what it refers to, which must lie in the bundle. */
-async function findWeights(
+/** Looks into a stage's file; what it refers to must lie in the bundle. Throws `model_bundle_refused`. */
+export async function scanStage(
   dir: string,
-  manifest: Manifest,
+  file: string,
   files: ReadonlyMap<string, number>,
-): Promise<ReadonlyMap<string, readonly string[]>> {
-  const weights = new Map<string, readonly string[]>();
-  for (const { file } of manifest.stages) {
-    if (weights.has(file)) continue;
-    const { externalFiles } = await scanOnnx(join(dir, file), file);
-    const outside = externalFiles.filter((path) => path.includes('/') || !files.has(path));
-    if (outside.length > 0) {
-      throw refused(
-        outside.map((path) => `${file} takes tensors from ${JSON.stringify(path)}, outside the bundle`),
-      );
-    }
-    weights.set(file, [file, ...externalFiles.toSorted()]);
-  }
-  return weights;
+): Promise<OnnxScan> {
+  const scan = await scanOnnx(join(dir, file), file);
+  const outside = scan.externalFiles.filter((path) => path.includes('/') || !files.has(path));
+  if (outside.length === 0) return scan;
+  throw refused(
+    outside.map((path) => `${file} takes tensors from ${JSON.stringify(path)}, outside the bundle`),
+  );
 }
 
-async function checkRequirements({ requires }: Manifest, options: OpenBundleOptions): Promise<void> {
+/** The files that hold a stage's weights: the model itself and what it refers to. */
+export const weightFiles = (file: string, { externalFiles }: OnnxScan): readonly string[] => [
+  file,
+  ...externalFiles.toSorted(),
+];
+
+export async function checkRequirements({ requires }: Manifest, options: OpenBundleOptions): Promise<void> {
   const agent = options.agentVersion ?? (await ownVersion());
   const version = parseVersion(agent);
   if (!version || parseRange(requires.agent)?.(version) !== true) {

@@ -1,0 +1,135 @@
+import { execFileSync } from 'node:child_process';
+import { cp, mkdtemp, readFile, readdir, rm, symlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { openBundle } from '../../../src/model/bundle.ts';
+import { entry, tar } from '../../fixtures/archive.ts';
+import { bundleDir, factoryBundleDir } from '../../fixtures/bundles.ts';
+import { runCli } from '../../fixtures/cli.ts';
+
+let root: string;
+beforeEach(async () => {
+  root = await mkdtemp(join(tmpdir(), 'cli-model-'));
+});
+afterEach(() => rm(root, { recursive: true, force: true }));
+
+const model = (...args: string[]) => runCli(['model', ...args], { cwd: root, env: { TMPDIR: root } });
+
+describe('model pack', () => {
+  it('packs a bundle beside the caller, and the archive inspects as the folder does', async () => {
+    const { digest } = await openBundle(bundleDir('heads'));
+    const packed = await model('pack', bundleDir('heads'), '--json');
+    expect(packed.code).toBe(0);
+    expect(packed.json()).toMatchObject({ ok: true, name: 'heads', version: '1.0.0', digest });
+    expect(await readdir(root)).toEqual(['heads-1.0.0.tar']);
+    const [ofFolder, ofArchive] = await Promise.all([
+      model('inspect', bundleDir('heads'), '--json'),
+      model('inspect', 'heads-1.0.0.tar', '--json'),
+    ]);
+    expect(ofArchive.json()).toEqual(ofFolder.json());
+    expect(ofArchive.json()).toMatchObject({ ok: true, digest, faults: [], requires: { agent: '>=0.1.0' } });
+    expect(await readdir(root)).toEqual(['heads-1.0.0.tar']);
+  });
+
+  it('names every fault of a bundle and packs nothing', async () => {
+    const dir = join(root, 'heads');
+    await cp(bundleDir('heads'), dir, { recursive: true });
+    await symlink('/etc/passwd', join(dir, 'LICENSE'));
+    await writeFile(join(dir, 'analysis.onnx'), 'no model');
+    const packed = await model('pack', 'heads', '--out', 'x.tar');
+    expect([packed.code, packed.stdout]).toEqual([1, '']);
+    expect(packed.stderr.trim().split('\n')).toEqual([
+      'model_bundle_refused  LICENSE is a link',
+      'model_digest_mismatch  other bytes than the manifest promises: analysis.onnx',
+      expect.stringMatching(/^model_bundle_refused {2}analysis.onnx is/) as string,
+    ]);
+    expect(await readdir(root)).toEqual(['heads']);
+  });
+
+  it('packs for hardware that this machine is not', async () => {
+    const dir = join(root, 'depth');
+    await cp(bundleDir('depth'), dir, { recursive: true });
+    const text = await readFile(join(dir, 'model.json'), 'utf8');
+    const manifest = JSON.parse(text) as { requires: object };
+    manifest.requires = { agent: '>=99.0.0', memory_mb: 10_000_000 };
+    await writeFile(join(dir, 'model.json'), JSON.stringify(manifest));
+    expect((await model('pack', 'depth')).code).toBe(0);
+    expect((await model('inspect', 'depth', '--json')).json()).toMatchObject({
+      ok: false,
+      faults: [{ code: 'model_requires' }],
+    });
+  });
+
+  it.each([
+    ['no folder', ['pack'], 2],
+    ['a folder that is not there', ['pack', 'nowhere'], 1],
+    [
+      'an archive in its own bundle',
+      ['pack', bundleDir('heads'), '--out', join(bundleDir('heads'), 'x.tar')],
+      2,
+    ],
+    ['an unknown command', ['bake', 'x'], 2],
+    ['an unknown option', ['inspect', 'x', '--deep'], 2],
+  ])('says what is wrong with %s', async (_what, args, code) => {
+    const result = await model(...args);
+    expect([result.code, result.stdout]).toEqual([code, '']);
+    expect(result.stderr).not.toBe('');
+  });
+});
+
+describe('model inspect', () => {
+  it('says what the shipped bundle holds', async () => {
+    const { code, stdout } = await model('inspect', factoryBundleDir);
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/^model {6}swellsight-factory 1\.0\.0/);
+    expect(stdout).toContain('head       embedding from trunk.embedding');
+  });
+
+  it('tells faults of manifest and files at once', async () => {
+    await writeFile(join(root, 'model.json'), '{"format": 2, "name": "UPPER"}');
+    await writeFile(join(root, '.hidden'), '');
+    const { code, json } = await model('inspect', '.', '--json');
+    expect(code).toBe(1);
+    const { faults } = json() as { faults: { code: string; message: string }[] };
+    expect(faults.map((fault) => fault.code)).toEqual(
+      expect.arrayContaining(['model_bundle_refused', 'model_manifest_invalid']),
+    );
+    expect(faults.length).toBeGreaterThan(5);
+  });
+
+  it('refuses an archive that would write elsewhere, and leaves nothing behind', async () => {
+    await writeFile(join(root, 'evil.tar'), tar(entry({ path: '../evil', body: 'x' })));
+    const { code, json } = await model('inspect', 'evil.tar', '--json');
+    expect(code).toBe(1);
+    expect(json()).toMatchObject({ ok: false, digest: null, faults: [{ code: 'model_archive_refused' }] });
+    expect(await readdir(root)).toEqual(['evil.tar']);
+  });
+});
+
+describe('model test', () => {
+  it('tries a bundle as a device would', async () => {
+    execFileSync('tar', ['-cf', join(root, 'heads.tar'), '-C', bundleDir('heads'), '.']);
+    const { code, json } = await model('test', 'heads.tar', '--json');
+    expect(code).toBe(0);
+    expect(json()).toMatchObject({
+      ok: true,
+      name: 'heads',
+      provider: 'cpu',
+      golden: 2,
+      readings: [
+        { image: 'golden/picture-1.png', wave_direction: 'RIGHT', breaking_type: 'PLUNGING' },
+        { image: 'golden/picture-2.png', wave_direction: 'LEFT', breaking_type: 'SPILLING' },
+      ],
+    });
+    expect(await readdir(root)).toEqual(['heads.tar']);
+  });
+
+  it('says what a model does not reproduce', async () => {
+    const { code, stdout, stderr } = await model('test', bundleDir('wrong-golden'), '--json');
+    expect([code, stdout]).toEqual([1, '']);
+    expect(JSON.parse(stderr)).toMatchObject({
+      error: { code: 'model_golden_mismatch', message: expect.stringContaining('off by 0.500') as string },
+    });
+  });
+});
