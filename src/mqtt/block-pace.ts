@@ -36,9 +36,12 @@ export class BlockPace {
     return Math.min(longestAnswerMs, answerMs * 2 ** Math.min(this.#silences, 20));
   }
 
-  came(lengthBytes: number): void {
+  /** A shorter one than was asked for is as long as the sender can have it. */
+  came(lengthBytes: number, wantedBytes: number): void {
     this.#silences = 0;
     this.#provedBytes = Math.max(this.#provedBytes, lengthBytes);
+    if (lengthBytes < wantedBytes)
+      this.#blockBytes = this.#ceilingBytes = Math.max(lengthBytes, this.#tuning.leastBlockBytes);
     this.#good += 1;
     if (this.#good < BLOCKS_TO_GROW) return;
     this.#good = 0;

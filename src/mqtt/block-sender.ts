@@ -1,6 +1,20 @@
 import { createHash } from 'node:crypto';
 import { open, type FileHandle } from 'node:fs/promises';
-import { BLOCK_REQUEST_TOPIC, BLOCK_COMMAND, decodeBlockRequest, encodeBlock } from './model-block.ts';
+import { deadline } from '../retry.ts';
+import {
+  BLOCK_HEADER_BYTES,
+  BLOCK_REQUEST_TOPIC,
+  BLOCK_COMMAND,
+  decodeBlockRequest,
+  encodeBlock,
+} from './model-block.ts';
+
+export interface BlockSenderOptions {
+  /** The broker takes no larger payload: shorter blocks than asked for are sent then. */
+  readonly maxPayloadBytes?: number;
+  /** A block that the broker has not taken after so long is given up. */
+  readonly sendMs?: number;
+}
 
 export interface BlockSenderDeps {
   /** Sends with QoS 1, not retained; resolves when the broker has it. */
@@ -20,6 +34,7 @@ interface Served {
   sentBytes: number;
 }
 
+const SEND_MS = 30_000;
 /** A device asks for a window of four; more wait only when it asks again. */
 const MOST_WAITING = 16;
 
@@ -33,9 +48,16 @@ export class BlockSender {
   readonly digest: string;
   readonly #file: FileHandle;
   readonly #deps: BlockSenderDeps;
+  readonly #sendMs: number;
+  readonly #mostBytes: number;
+  readonly #closed = new AbortController();
   readonly #devices = new Map<string, Served>();
 
-  static async open(path: string, deps: BlockSenderDeps): Promise<BlockSender> {
+  static async open(
+    path: string,
+    deps: BlockSenderDeps,
+    options: BlockSenderOptions = {},
+  ): Promise<BlockSender> {
     const file = await open(path, 'r');
     try {
       const { size } = await file.stat();
@@ -47,18 +69,26 @@ export class BlockSender {
         hash.update(buffer.subarray(0, bytesRead));
         at += bytesRead;
       }
-      return new BlockSender(file, size, `sha256:${hash.digest('hex')}`, deps);
+      return new BlockSender(file, size, `sha256:${hash.digest('hex')}`, deps, options);
     } catch (thrown) {
       await file.close();
       throw thrown;
     }
   }
 
-  private constructor(file: FileHandle, sizeBytes: number, digest: string, deps: BlockSenderDeps) {
+  private constructor(
+    file: FileHandle,
+    sizeBytes: number,
+    digest: string,
+    deps: BlockSenderDeps,
+    options: BlockSenderOptions,
+  ) {
     this.#file = file;
     this.sizeBytes = sizeBytes;
     this.digest = digest;
     this.#deps = deps;
+    this.#sendMs = options.sendMs ?? SEND_MS;
+    this.#mostBytes = Math.max(1, (options.maxPayloadBytes ?? Infinity) - BLOCK_HEADER_BYTES);
   }
 
   /**
@@ -90,8 +120,9 @@ export class BlockSender {
     served.busy ??= this.#work(device, served).finally(() => (served.busy = null));
   }
 
-  /** Ends when what is under way has been sent. */
+  /** Gives up what is under way. */
   async close(): Promise<void> {
+    this.#closed.abort();
     const busy = [...this.#devices.values()].flatMap((served) => served.busy ?? []);
     for (const device of [...this.#devices.keys()]) this.forget(device);
     await Promise.all(busy);
@@ -102,21 +133,35 @@ export class BlockSender {
     for (;;) {
       const [next] = served.waiting;
       if (!next || served.updateId === null) return;
-      const [offset, length] = next;
+      const [offset, wanted] = next;
       served.waiting.delete(offset);
-      const bytes = Buffer.alloc(length);
       try {
-        const { bytesRead } = await this.#file.read(bytes, 0, length, offset);
-        if (bytesRead < length) continue;
-        await this.#deps.publish(
-          `${device}cmd/${BLOCK_COMMAND}`,
-          encodeBlock({ updateId: served.updateId, offset, bytes }),
-        );
-        served.sentBytes += length;
+        const bytes = Buffer.alloc(Math.min(wanted, this.#mostBytes));
+        const { bytesRead } = await this.#file.read(bytes, 0, bytes.length, offset);
+        if (bytesRead < bytes.length) throw new Error('the file has become shorter');
+        const { updateId } = served;
+        await this.#send(`${device}cmd/${BLOCK_COMMAND}`, encodeBlock({ updateId, offset, bytes }));
+        served.sentBytes += bytes.length;
         this.#deps.onSent?.(device, served.sentBytes);
       } catch (thrown) {
-        this.#deps.onFailed?.(device, thrown);
+        if (!this.#closed.signal.aborted) this.#deps.onFailed?.(device, thrown);
       }
+    }
+  }
+
+  /** A client may keep a message for ever that its broker does not take. */
+  async #send(topic: string, payload: Buffer): Promise<void> {
+    const signal = deadline(this.#sendMs, this.#closed.signal);
+    signal.throwIfAborted();
+    let onAbort = (): void => undefined;
+    const late = new Promise<never>((_resolve, reject) => {
+      onAbort = () => reject(signal.reason as Error);
+      signal.addEventListener('abort', onAbort, { once: true });
+    });
+    try {
+      await Promise.race([this.#deps.publish(topic, payload), late]);
+    } finally {
+      signal.removeEventListener('abort', onAbort);
     }
   }
 }

@@ -46,15 +46,15 @@ export class BlockTransfer {
     this.#pace = new BlockPace(tuning);
   }
 
-  /** Takes a block if it was asked for; tells whether it was. */
+  /** Takes a block if it was asked for, or the beginning of one; tells whether it was. */
   take({ offset, bytes }: Block): boolean {
-    const wanted = [this.#asked, this.#late].some((map) => map.get(offset) === bytes.length);
-    if (!wanted || this.#ahead.has(offset)) return false;
+    const wantedBytes = Math.max(this.#asked.get(offset) ?? 0, this.#late.get(offset) ?? 0);
+    if (bytes.length > wantedBytes || this.#ahead.has(offset)) return false;
     this.#asked.delete(offset);
     this.#late.delete(offset);
     // It is a window into what the socket read, which may be much larger.
     this.#ahead.set(offset, Uint8Array.from(bytes));
-    this.#pace.came(bytes.length);
+    this.#pace.came(bytes.length, wantedBytes);
     this.#heardMs = this.#deps.clock.monoMs();
     this.#linkMs = null;
     this.#wake();

@@ -8,7 +8,7 @@ export const MAX_BLOCK_BYTES = 96 * 1024;
 export const BLOCK_WINDOW = 4;
 
 const ID_BYTES = 16;
-const HEADER_BYTES = ID_BYTES + 8;
+export const BLOCK_HEADER_BYTES = ID_BYTES + 8;
 
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
@@ -28,23 +28,23 @@ export interface BlockRequest {
 
 /** 16 bytes of the update's id, 8 bytes of offset with the highest first, then the bytes. */
 export function encodeBlock({ updateId, offset, bytes }: Block): Buffer {
-  const packet = Buffer.alloc(HEADER_BYTES + bytes.length);
+  const packet = Buffer.alloc(BLOCK_HEADER_BYTES + bytes.length);
   packet.write(updateId.replaceAll('-', ''), 'hex');
   packet.writeBigUInt64BE(BigInt(offset), ID_BYTES);
-  packet.set(bytes, HEADER_BYTES);
+  packet.set(bytes, BLOCK_HEADER_BYTES);
   return packet;
 }
 
 /** Null for what is no block: empty, too long, or beyond what a file can be. The bytes are not copied. */
 export function decodeBlock(payload: Uint8Array): Block | null {
-  const length = payload.length - HEADER_BYTES;
+  const length = payload.length - BLOCK_HEADER_BYTES;
   if (length < 1 || length > MAX_BLOCK_BYTES) return null;
   const packet = Buffer.from(payload.buffer, payload.byteOffset, payload.length);
   const offset = Number(packet.readBigUInt64BE(ID_BYTES));
   if (!Number.isSafeInteger(offset)) return null;
   const hex = packet.toString('hex', 0, ID_BYTES);
   const updateId = hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5');
-  return { updateId, offset, bytes: packet.subarray(HEADER_BYTES) };
+  return { updateId, offset, bytes: packet.subarray(BLOCK_HEADER_BYTES) };
 }
 
 export const encodeBlockRequest = ({ updateId, offset, length }: BlockRequest): string =>

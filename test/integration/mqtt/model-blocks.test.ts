@@ -1,0 +1,211 @@
+import { createHash, randomBytes, randomUUID } from 'node:crypto';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { MqttClient } from 'mqtt';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { systemClock } from '../../../src/clock.ts';
+import { PartFile } from '../../../src/model/part-file.ts';
+import { BlockSender } from '../../../src/mqtt/block-sender.ts';
+import type { MqttLink } from '../../../src/mqtt/link.ts';
+import { encodeBlock, MAX_BLOCK_BYTES } from '../../../src/mqtt/model-block.ts';
+import type { ModelBlocksTuning } from '../../../src/mqtt/model-block-tuning.ts';
+import { ModelBlocks } from '../../../src/mqtt/model-blocks.ts';
+import { linkOptions, startLink, topics } from '../../fixtures/link.ts';
+import { Mosquitto, until } from '../../fixtures/mosquitto.ts';
+import { Proxy } from '../../fixtures/proxy.ts';
+import { silentLog, tempDir } from '../../fixtures/store.ts';
+
+const QUICK_BLOCKS: Partial<ModelBlocksTuning> = {
+  answerMs: 600,
+  longestAnswerMs: 2000,
+  afterLinkMs: 300,
+  patienceMs: 20_000,
+};
+const never = (): AbortSignal => new AbortController().signal;
+
+describe('a model in blocks over mosquitto', () => {
+  let dir: { path: string; remove: () => void };
+  let mosquitto: Mosquitto;
+  let proxy: Proxy;
+  let link: MqttLink;
+  let blocks: ModelBlocks;
+  let operator: MqttClient;
+  let sender: BlockSender;
+  let bytes: Buffer;
+  let publish: (topic: string, payload: Buffer) => Promise<void>;
+  let sent: { topic: string; sizeBytes: number }[];
+
+  beforeEach(async () => {
+    dir = tempDir();
+    mosquitto = await Mosquitto.start();
+    proxy = await Proxy.to(mosquitto.port);
+    bytes = randomBytes(1_000_000);
+    writeFileSync(join(dir.path, 'file'), bytes);
+    operator = await mosquitto.client();
+    await operator.subscribeAsync(topics.absolute('model/blocks/request'), { qos: 1 });
+    sent = [];
+    publish = async (topic, payload) => {
+      sent.push({ topic, sizeBytes: payload.length });
+      await operator.publishAsync(topic, payload, { qos: 1 });
+    };
+    sender = await BlockSender.open(join(dir.path, 'file'), { publish });
+    operator.on('message', (topic, payload, { retain }) => sender.receive(topic, payload, retain));
+    ({ link } = startLink(linkOptions(proxy.url), {
+      onCommand: (_name, packet) => blocks.receive(packet),
+      onConnected: () => blocks.linkUp(),
+    }));
+    device();
+    await until(() => link.connected, 'the link');
+  });
+
+  afterEach(async () => {
+    await link.stop();
+    await sender.close();
+    proxy.stop();
+    await mosquitto.stop();
+    dir.remove();
+  });
+
+  const device = (tuning: Partial<ModelBlocksTuning> = {}): void => {
+    blocks = new ModelBlocks({ ...QUICK_BLOCKS, ...tuning }, { link, clock: systemClock, log: silentLog });
+  };
+  const sha256 = (of: Buffer): string => createHash('sha256').update(of).digest('hex');
+  const partOf = (updateId: string): Promise<PartFile> =>
+    PartFile.open(
+      { dir: join(dir.path, 'parts'), updateId, reserveBytes: 0 },
+      { of: 'mqtt:', sha256: sha256(bytes), sizeBytes: bytes.length },
+    );
+
+  it('brings the very bytes, none twice', async () => {
+    const updateId = randomUUID();
+    sender.serve(topics.prefix);
+    const part = await partOf(updateId);
+    await blocks.fetch(updateId, part, never());
+    await part.close();
+    expect(sha256(readFileSync(part.path))).toBe(sha256(bytes));
+    expect(sender.digest).toBe(`sha256:${sha256(bytes)}`);
+    expect(sent.length).toBe(Math.ceil(bytes.length / MAX_BLOCK_BYTES));
+    expect(sent.every(({ topic }) => topic === topics.absolute('cmd/model.block'))).toBe(true);
+    expect(blocks.ignored).toEqual({ retained: 0, malformed: 0, foreign: 0, unasked: 0 });
+  });
+
+  it('goes on over two broken connections and asks for no byte again that it has', async () => {
+    const updateId = randomUUID();
+    sender.serve(topics.prefix);
+    const part = await partOf(updateId);
+    const fetched = blocks.fetch(updateId, part, never());
+    for (const atBytes of [150_000, 500_000]) {
+      await until(() => part.heldBytes >= atBytes, `${atBytes} bytes`);
+      proxy.cut();
+    }
+    await fetched;
+    await part.close();
+    expect(sha256(readFileSync(part.path))).toBe(sha256(bytes));
+    // At most what was on its way when the link broke, each time.
+    const sentBytes = sent.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+    expect(sentBytes).toBeLessThan(bytes.length + 3 * 4 * (MAX_BLOCK_BYTES + 24));
+  });
+
+  it('asks again when the sender comes late, and goes on with a part of an earlier run', async () => {
+    const updateId = randomUUID();
+    const part = await partOf(updateId);
+    await part.append(bytes.subarray(0, 700_000));
+    await part.close();
+    const again = await partOf(updateId);
+    expect(again.heldBytes).toBe(700_000);
+    const fetched = blocks.fetch(updateId, again, never());
+    await new Promise((resolve) => setTimeout(resolve, 900));
+    expect(sent).toEqual([]);
+    sender.serve(topics.prefix, updateId);
+    await fetched;
+    await again.close();
+    expect(sha256(readFileSync(again.path))).toBe(sha256(bytes));
+    expect(sent.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0)).toBeLessThan(330_000);
+  });
+
+  it('takes shorter blocks than it asked for, through a broker that takes only small messages', async () => {
+    await mosquitto.down();
+    const small = await Mosquitto.start({ lines: ['max_packet_size 20000'], port: mosquitto.port });
+    try {
+      await until(() => link.connected && operator.connected, 'both to be back');
+      await operator.subscribeAsync(topics.absolute('model/blocks/request'), { qos: 1 });
+      await sender.close();
+      sender = await BlockSender.open(join(dir.path, 'file'), { publish }, { maxPayloadBytes: 19_000 });
+      const updateId = randomUUID();
+      sender.serve(topics.prefix);
+      const part = await partOf(updateId);
+      await blocks.fetch(updateId, part, never());
+      await part.close();
+      expect(sha256(readFileSync(part.path))).toBe(sha256(bytes));
+    } finally {
+      await link.stop();
+      await small.stop();
+    }
+  });
+
+  it('takes only what it asked for, of the update in hand', async () => {
+    const updateId = randomUUID();
+    const part = await partOf(updateId);
+    const stop = new AbortController();
+    const requests = await mosquitto.record(topics.absolute('model/blocks/request'));
+    const fetched = blocks.fetch(updateId, part, stop.signal);
+    fetched.catch(() => undefined);
+    await until(() => requests.length >= 4, 'a window of requests');
+    expect(requests.slice(0, 4).map(({ payload }) => JSON.parse(payload.toString()) as unknown)).toEqual(
+      [0, 1, 2, 3].map((n) => ({
+        update_id: updateId,
+        offset: n * MAX_BLOCK_BYTES,
+        length: MAX_BLOCK_BYTES,
+      })),
+    );
+    expect(requests.every(({ retain, packet }) => !retain && packet.qos === 1)).toBe(true);
+    const junk = Buffer.alloc(MAX_BLOCK_BYTES, 7);
+    const send = (payload: Buffer, retain = false): Promise<unknown> =>
+      operator.publishAsync(topics.absolute('cmd/model.block'), payload, { qos: 1, retain });
+    await send(encodeBlock({ updateId: randomUUID(), offset: 0, bytes: junk }));
+    await send(encodeBlock({ updateId, offset: 5 * MAX_BLOCK_BYTES, bytes: junk }));
+    await send(encodeBlock({ updateId, offset: 1, bytes: junk }));
+    await send(encodeBlock({ updateId, offset: 0, bytes: Buffer.alloc(MAX_BLOCK_BYTES + 1) }));
+    await send(Buffer.from('{"id":"1"}'));
+    await send(Buffer.alloc(24));
+    await send(encodeBlock({ updateId, offset: 0, bytes: junk }), true);
+    await until(() => blocks.ignored.retained === 1, 'the last one');
+    expect(blocks.ignored).toEqual({ retained: 1, malformed: 3, foreign: 1, unasked: 2 });
+    expect(part.heldBytes).toBe(0);
+    await send(encodeBlock({ updateId, offset: 0, bytes: bytes.subarray(0, MAX_BLOCK_BYTES) }));
+    await send(encodeBlock({ updateId, offset: 0, bytes: bytes.subarray(0, MAX_BLOCK_BYTES) }));
+    await until(() => blocks.ignored.unasked === 3, 'the second copy');
+    expect(part.heldBytes).toBe(MAX_BLOCK_BYTES);
+    stop.abort();
+    await expect(fetched).rejects.toThrow('abort');
+    await part.close();
+  });
+
+  it('gives up when nobody sends, and keeps what it has', async () => {
+    device({ patienceMs: 1500 });
+    const updateId = randomUUID();
+    const part = await partOf(updateId);
+    await part.append(bytes.subarray(0, 1000));
+    await expect(blocks.fetch(updateId, part, never())).rejects.toMatchObject({
+      code: 'model_transfer_failed',
+    });
+    await part.close();
+    const again = await partOf(updateId);
+    expect(again.heldBytes).toBe(1000);
+    await again.close();
+  });
+
+  it('holds the bandwidth down to what is allowed', async () => {
+    device({ maxBytesPerS: 400_000 });
+    const updateId = randomUUID();
+    sender.serve(topics.prefix);
+    const part = await partOf(updateId);
+    const startedMs = performance.now();
+    await blocks.fetch(updateId, part, never());
+    await part.close();
+    // The last block may be asked for as soon as those before it have been paid.
+    expect(performance.now() - startedMs).toBeGreaterThan(
+      1000 * ((1_000_000 - 2 * MAX_BLOCK_BYTES) / 400_000),
+    );
+  });
+});
