@@ -4,20 +4,29 @@ import type { ModelRef } from './contract/observation.ts';
 import type { ModelState } from './contract/states.ts';
 import { AgentError, asAgentError } from './errors.ts';
 import type { Log } from './log.ts';
+import { openBundle } from './model/bundle.ts';
 import type { Bundle } from './model/manifest.ts';
-import { resolveActive } from './model/slots.ts';
+import type { Candidate, LiveFrame, ModelHost, Outcome } from './model/types.ts';
 import { Backoff } from './retry.ts';
-import type { EventDraft, KeyValue, RaiseEvent } from './store/types.ts';
-import { VisionProcess } from './vision/client.ts';
+import { Boot } from './serving/boot.ts';
+import type { Slots } from './serving/boot-choice.ts';
+import { ProvedCandidate, proveCandidate, type ProofStep } from './serving/candidate.ts';
+import { CurrentModel } from './serving/current-model.ts';
+import { makeServed } from './serving/make-served.ts';
+import { memoryForCandidate } from './serving/memory-budget.ts';
+import { Outcomes } from './serving/outcomes.ts';
+import { refOf, type ChosenBundle } from './serving/served-model.ts';
+import type { KeyValue, RaiseEvent } from './store/types.ts';
+import type { PlanSource } from './vision/client-options.ts';
 import type { Hardware } from './vision/hardware.ts';
 import { ProviderLadder } from './vision/providers.ts';
 import type {
   FrameOptions,
   FrameResult,
+  HeldVision,
   ProviderReport,
   RenderOptions,
   VisionClient,
-  VisionEvent,
   VisionStats,
 } from './vision/protocol.ts';
 
@@ -26,7 +35,7 @@ export interface ServingOptions {
   readonly inference: Settings['inference'];
   /** Folder of the bundles that ship with the agent. */
   readonly shippedDir: string;
-  /** Folders of installed bundles. */
+  /** Folders of bundles that were laid there by hand, `name/version` below each. */
   readonly installedDirs: readonly string[];
 }
 
@@ -36,105 +45,90 @@ export interface ServingDeps {
   readonly memory: KeyValue;
   readonly raise: RaiseEvent;
   readonly hardware: Promise<Hardware>;
-  /** Told when another bundle takes the place of the one that was opened. */
+  /** What was installed; without it the shipped model serves, or the pinned one. */
+  readonly slots?: Slots;
+  /** Told, between two frames, when another bundle takes the place of the one that was opened. */
   readonly onBundle: () => void;
+  /** Waited for before another bundle takes the place: what is to be ready with it. */
+  readonly beforeBundle?: (bundle: Bundle) => Promise<void>;
+  /** An installed model could not be opened or started at boot. `gaveWay`: another one serves now. */
+  readonly onStartFailed?: (error: AgentError, gaveWay: boolean) => void;
+  readonly freeMemoryMb?: () => Promise<number>;
 }
 
-/** A bundle that fails to start so often, and runs nowhere, gives way to the shipped one. */
+/** A bundle that fails to start so often, and runs nowhere, gives way to the next one. */
 const FAILED_STARTS_MAX = 2;
-const QUEUE_MAX = 32;
 const RETRY = { minMs: 2_000, maxMs: 300_000, resetAfterMs: 60_000 };
-const NO_STATS: VisionStats = {
-  rssMb: 0,
-  p50Ms: null,
-  p95Ms: null,
-  failures1h: 0,
-  restarts: 0,
-  lastProgressMonoMs: null,
-  ready: false,
-};
-
-/** The model that serves: which bundle, on which provider, in which process. The port stays while those change. */
-export class Serving implements VisionClient {
+/**
+ * The model that serves: which bundle, on which provider, in which process. The port stays while those change.
+ *
+ * INVARIANTS
+ * - The frames of one observation are answered by one model, which lives until the observation has ended.
+ * - A model becomes current only when it runs and has proved itself, in one step together with `onBundle`.
+ * - Swaps happen one after another; one that fails changes nothing.
+ */
+export class Serving implements VisionClient, ModelHost {
   readonly #options: ServingOptions;
   readonly #deps: ServingDeps;
-  #bundle: Bundle | null = null;
-  #slot: 'active' | 'factory' = 'factory';
-  #process: VisionProcess | null = null;
-  #failure: AgentError | null = null;
-  /** Aborted when the first start came to an end, good or bad. */
-  readonly #firstStart = new AbortController();
-  #waiting = 0;
-  #progressMonoMs = 0;
+  readonly #outcomes: Outcomes;
+  readonly #boot: Boot;
+  readonly #current: CurrentModel;
+  readonly #stop = new AbortController();
+  /** Opened, though it may not serve yet. */
+  #chosen: ChosenBundle | null = null;
+  /** Everything that has a process, and must not outlive this. */
+  readonly #open = new Set<{ close(): Promise<void> }>();
+  #swapping: Promise<unknown> = Promise.resolve();
 
   constructor(options: ServingOptions, deps: ServingDeps) {
     this.#options = options;
     this.#deps = deps;
-  }
-
-  /** Opens the wanted bundle, or the shipped one. Throws only when not even that can be read. */
-  async open(signal: AbortSignal): Promise<void> {
-    const { model, shippedDir, installedDirs } = this.#options;
-    // Nothing but the shipped bundle is signed for yet.
-    const refused = model.active !== null && !model.allowUnsigned;
-    const active = refused ? null : model.active;
-    const { bundle, slot, fallback } = await resolveActive({ shippedDir, installedDirs, active, signal });
-    this.#bundle = bundle;
-    this.#slot = slot;
-    if (refused) this.#sayFallback(new AgentError('model_unsigned', 'the wanted model is not signed'));
-    else if (fallback) this.#sayFallback(fallback);
-  }
-
-  /** The wanted bundle can be read but not run: the shipped one takes its place. */
-  async #fallBack(failure: AgentError, signal: AbortSignal): Promise<void> {
-    const { shippedDir, installedDirs } = this.#options;
-    const { bundle, slot } = await resolveActive({ shippedDir, installedDirs, active: null, signal });
-    this.#bundle = bundle;
-    this.#slot = slot;
-    this.#deps.onBundle();
-    this.#sayFallback(failure);
-  }
-
-  #sayFallback(fallback: AgentError): void {
-    const { log, raise } = this.#deps;
-    const context = { wanted: this.#options.model.active, code: fallback.code };
-    log.error({ ...context, err: fallback }, 'the wanted model cannot be used; the shipped one serves');
-    raise({
-      type: 'model_fallback',
-      severity: 'error',
-      code: fallback.code,
-      message: fallback.message,
-      context,
+    this.#outcomes = new Outcomes(deps);
+    this.#current = new CurrentModel(options.inference, {
+      clock: deps.clock,
+      outcomes: this.#outcomes,
+      opened: () => this.bundle,
     });
+    this.#boot = new Boot(options, deps);
+  }
+
+  /** Opens the bundle that is to serve, or the next best. Throws only when not even the shipped one can be read. */
+  async open(signal: AbortSignal): Promise<void> {
+    this.#chosen = await this.#boot.open(signal);
   }
 
   /**
-   * Resolves when the model serves; tries for ever, for a board that is overloaded at boot must not stay blind. A wanted
-   * bundle that is wrong here, or that failed twice, gives way to the shipped one.
+   * Resolves when a model serves; tries for ever, for a board that is overloaded at boot must not stay blind. A bundle
+   * that is wrong here, or that failed twice, gives way to the next one.
    */
   async start(signal: AbortSignal): Promise<void> {
     const { clock, log, raise } = this.#deps;
     const backoff = new Backoff(RETRY, { clock });
-    for (let failedStarts = 1; ; failedStarts += 1) {
+    for (let failedStarts = 1; this.#current.model === null; failedStarts += 1) {
+      const chosen = this.#chosen;
+      if (!chosen) throw new AgentError('model_not_found', 'no bundle is open');
       try {
-        this.#process = await this.#startProcess(signal);
-        this.#failure = null;
-        this.#firstStart.abort();
-        return;
+        const plans = await this.#plansFor(chosen.bundle);
+        await this.#inTurn(async () => {
+          if (this.#current.model === null) await this.#replace(chosen, plans, signal);
+        });
       } catch (thrown) {
         signal.throwIfAborted();
         const failure = asAgentError(thrown);
         const { code, message } = failure;
-        if (this.#failure?.code !== code)
+        if (this.#current.failure?.code !== code)
           raise({ type: 'vision_start_failed', severity: 'error', code, message, context: {} });
         const hopeless = !failure.retryable || failedStarts >= FAILED_STARTS_MAX;
         // Providers that are missing are missing for any model.
-        if (this.#slot === 'active' && hopeless && code !== 'provider_unavailable') {
-          await this.#fallBack(failure, signal);
+        if (!this.#boot.isLast && hopeless && code !== 'provider_unavailable') {
+          this.#boot.giveUp(failure);
+          this.#chosen = await this.#boot.next(signal);
+          this.#deps.onBundle();
+          failedStarts = 0;
           continue;
         }
-        this.#failure = failure;
-        this.#firstStart.abort();
+        this.#boot.failed(failure);
+        this.#current.fails(failure);
         const retryInMs = backoff.nextMs();
         log.error({ err: failure, retry_in_ms: Math.round(retryInMs) }, 'the model does not start');
         await clock.sleep(retryInMs, signal);
@@ -142,138 +136,162 @@ export class Serving implements VisionClient {
     }
   }
 
-  async #startProcess(signal: AbortSignal): Promise<VisionProcess> {
-    const { clock, log, memory, raise, hardware } = this.#deps;
+  async #plansFor(bundle: Bundle): Promise<PlanSource> {
+    const { clock, log, memory, hardware } = this.#deps;
     const { inference } = this.#options;
-    const bundle = this.#bundle;
-    if (!bundle) throw new AgentError('model_not_found', 'no bundle is open');
-    const ladder = new ProviderLadder(
-      { bundle, inference, hardware: await hardware },
-      { memory, clock, log },
-    );
-    const { timeoutS, maxRssMb } = inference;
-    const next = new VisionProcess(
-      { bundle, plan: null, timeoutS, maxRssMb, queueMax: QUEUE_MAX },
-      { clock, log, ladder, onEvent: (event) => raiseVisionEvent(event, raise) },
-    );
-    await next.start(signal);
-    return next;
+    return new ProviderLadder({ bundle, inference, hardware: await hardware }, { memory, clock, log });
   }
 
-  /** A frame that comes while the model is loaded for the first time waits for it, as long as for an answer. */
-  async #serving(signal?: AbortSignal): Promise<VisionProcess> {
-    if (!this.#process && !this.#failure) {
-      const started = this.#firstStart.signal;
-      const ends = signal ? AbortSignal.any([signal, started]) : started;
-      await this.#deps.clock
-        .sleep(this.#options.inference.timeoutS * 1000, ends)
-        .catch(() => signal?.throwIfAborted());
-    }
-    if (this.#process) return this.#process;
-    throw this.#failure ?? new AgentError('vision_start_failed', 'the model is being loaded');
+  async prove(
+    bundle: Bundle,
+    signal: AbortSignal,
+    onStep?: (step: ProofStep) => void,
+  ): Promise<ProvedCandidate> {
+    const { inference } = this.#options;
+    const either = AbortSignal.any([signal, this.#stop.signal]);
+    const candidate = await proveCandidate(bundle, inference, this.#deps, either, onStep);
+    this.#open.add(candidate);
+    return candidate;
   }
 
-  async analyze(bytes: Uint8Array, options: FrameOptions, signal?: AbortSignal): Promise<FrameResult> {
-    return this.#watched(async () => (await this.#serving(signal)).analyze(bytes, options, signal));
+  async adopt(candidate: Candidate, slot: 'active' | 'factory', trusted: boolean): Promise<void> {
+    if (!(candidate instanceof ProvedCandidate))
+      throw new AgentError('internal', 'only what was proved here can serve');
+    // Its process stands behind others for good: one of full rank takes over. There is memory for two, not for three.
+    await candidate.close();
+    this.#open.delete(candidate);
+    const { bundle, plans } = candidate;
+    await this.#swap({ bundle, slot, trusted }, plans, this.#stop.signal);
   }
 
-  async render(bytes: Uint8Array, options: RenderOptions, signal?: AbortSignal): Promise<Uint8Array> {
-    return this.#watched(async () => (await this.#serving(signal)).render(bytes, options, signal));
+  /** The same model from a new process, read anew from the disk. Rejects, and changes nothing, when that fails. */
+  async reload(signal: AbortSignal): Promise<ModelRef> {
+    const before = this.#chosen;
+    if (!before) throw new AgentError('model_not_found', 'no bundle is open');
+    const bundle = await openBundle(before.bundle.dir, { signal });
+    if (bundle.digest !== before.bundle.digest)
+      throw new AgentError('model_digest_mismatch', 'the model on the disk is not the one that serves');
+    await memoryForCandidate(bundle, this.#deps.freeMemoryMb);
+    await this.#swap({ ...before, bundle }, await this.#plansFor(bundle), signal);
+    return refOf(bundle);
   }
 
-  async #watched<T>(work: () => Promise<T>): Promise<T> {
-    const { clock } = this.#deps;
-    if (this.#waiting === 0) this.#progressMonoMs = clock.monoMs();
-    this.#waiting += 1;
+  /** Resolves when the former model's process has gone. */
+  async #swap(chosen: ChosenBundle, plans: PlanSource, signal: AbortSignal): Promise<void> {
+    const former = await this.#inTurn(() => this.#replace(chosen, plans, signal));
+    await former.retired;
+  }
+
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const mine = this.#swapping.then(work);
+    this.#swapping = mine.catch(() => undefined);
+    return mine;
+  }
+
+  /** Starts a process, proves it, and makes it the current one. `retired` resolves when the former one has gone. */
+  async #replace(
+    chosen: ChosenBundle,
+    plans: PlanSource,
+    signal: AbortSignal,
+  ): Promise<{ readonly retired: Promise<void> }> {
+    const { beforeBundle, onBundle, log } = this.#deps;
+    const { bundle } = chosen;
+    const next = makeServed(chosen, plans, this.#options.inference, {
+      ...this.#deps,
+      // Between frames; during one, the frame tells.
+      onExit: (error) => {
+        if (!this.#current.isAsked) this.#outcomes.failed(bundle.digest, error);
+      },
+    });
+    this.#open.add(next.process);
     try {
-      return await work();
-    } finally {
-      this.#waiting -= 1;
-      this.#progressMonoMs = clock.monoMs();
+      await next.process.start(AbortSignal.any([signal, this.#stop.signal]));
+    } catch (thrown) {
+      this.#open.delete(next.process);
+      throw thrown;
     }
+    const another = this.#chosen?.bundle.digest !== bundle.digest;
+    if (another)
+      await beforeBundle?.(bundle).catch((thrown: unknown) =>
+        log.error({ err: asAgentError(thrown) }, 'not all is ready for the new model'),
+      );
+    const former = this.#current.switchTo(next);
+    this.#chosen = chosen;
+    if (another) onBundle();
+    const retired = former?.retire().finally(() => this.#open.delete(former.process));
+    return { retired: retired ?? Promise.resolve() };
   }
 
-  /** When a request was last answered, well or badly, monotonic ms; null while nobody waits for one. */
+  analyze(bytes: Uint8Array, options: FrameOptions, signal?: AbortSignal): Promise<FrameResult> {
+    return this.#current.analyze(bytes, options, signal);
+  }
+
+  render(bytes: Uint8Array, options: RenderOptions, signal?: AbortSignal): Promise<Uint8Array> {
+    return this.#current.render(bytes, options, signal);
+  }
+
+  /** The frames of one observation, for one model. Must be released. */
+  hold(): HeldVision {
+    return this.#current.hold();
+  }
+
+  onOutcome(listener: (outcome: Outcome) => void): () => void {
+    return this.#outcomes.onOutcome(listener);
+  }
+
+  onLiveFrame(listener: (frame: LiveFrame) => void): () => void {
+    return this.#outcomes.onLiveFrame(listener);
+  }
+
+  errorRate01(): number {
+    return this.#outcomes.errorRate01();
+  }
+
   get lastProgressMonoMs(): number | null {
-    return this.#waiting === 0 ? null : this.#progressMonoMs;
+    return this.#current.lastProgressMonoMs;
   }
 
   /** False when it serves only because `model.allowUnsigned` is set. */
   get trusted(): boolean {
-    return this.#slot === 'factory';
+    return this.#chosen?.trusted ?? true;
   }
 
   get bundle(): Bundle | null {
-    return this.#bundle;
+    return this.#chosen?.bundle ?? null;
   }
 
   get model(): ModelRef | null {
-    if (!this.#bundle) return null;
-    const { manifest, digest } = this.#bundle;
-    return { name: manifest.name, version: manifest.version, digest };
+    return this.bundle && refOf(this.bundle);
   }
 
   get report(): ProviderReport | null {
-    return this.#process?.report ?? null;
+    return this.#current.model?.process.report ?? null;
   }
 
   get pid(): number | null {
-    return this.#process?.pid ?? null;
+    return this.#current.model?.process.pid ?? null;
   }
 
   stats(): VisionStats {
-    return this.#process?.stats() ?? NO_STATS;
+    return this.#current.stats();
   }
 
   modelState(): ModelState {
     const active = this.model;
+    const factory = this.#chosen?.slot === 'factory' ? active : null;
     return {
       schema: 'swellsight.model_state/1',
       active,
       candidate: null,
       previous: null,
-      phase: this.#process ? 'committed' : 'loading',
-      slots: { factory: this.#slot === 'factory' ? active : null, previous: null, active, candidate: null },
+      phase: this.#current.model ? 'committed' : 'loading',
+      slots: { factory, previous: null, active, candidate: null },
     };
   }
 
   async close(): Promise<void> {
-    await this.#process?.close();
-  }
-}
-
-function raiseVisionEvent(event: VisionEvent, raise: RaiseEvent): void {
-  const draft = visionEvent(event);
-  if (draft) raise(draft);
-}
-
-function visionEvent(event: VisionEvent): EventDraft | null {
-  switch (event.type) {
-    case 'started':
-      return null;
-    case 'recycled':
-      return {
-        type: 'vision_recycled',
-        severity: 'warning',
-        code: 'vision_recycled',
-        message: 'The vision process reached its memory ceiling and was replaced.',
-        context: { rss_mb: event.rssMb, limit_mb: event.limitMb },
-      };
-    case 'provider_demoted':
-      return {
-        type: 'provider_demoted',
-        severity: 'warning',
-        code: 'provider_demoted',
-        message: 'The provider failed at work; another one serves.',
-        context: { from: event.from, to: event.to, reason: event.reason },
-      };
-    case 'exited':
-      return {
-        type: 'vision_exited',
-        severity: 'error',
-        code: event.code,
-        message: 'The vision process ended or was stopped, and is started again.',
-        context: { detail: event.detail, restart_in_ms: Math.round(event.restartInMs) },
-      };
+    this.#stop.abort(new AgentError('vision_closed', 'the agent is stopping'));
+    await Promise.all([...this.#open].map((one) => one.close()));
+    await this.#swapping;
   }
 }

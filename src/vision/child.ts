@@ -2,6 +2,7 @@ import { fork, type ChildProcess } from 'node:child_process';
 import type { Writable } from 'node:stream';
 import { AgentError, type ErrorCode } from '../errors.ts';
 import { FRAME_FD, type VisionReply, type VisionRequest, type WireRequest } from './messages.ts';
+import { holdBack } from './restraint.ts';
 
 const ENTRY = new URL(import.meta.url.endsWith('.ts') ? './process.ts' : './process.js', import.meta.url);
 
@@ -40,7 +41,7 @@ export class VisionChild {
   /** Resolves when the process is gone. */
   readonly ended: Promise<void>;
 
-  constructor() {
+  constructor(niceness = 0) {
     this.#process = fork(ENTRY, {
       serialization: 'advanced',
       execArgv: NODE_FLAGS,
@@ -49,6 +50,7 @@ export class VisionChild {
       // A process group of its own, so that it can be killed with whatever a provider's library started.
       detached: process.platform !== 'win32',
     });
+    holdBack(this.#process.pid, niceness);
     this.ended = new Promise((resolve) => {
       this.#process.once('error', (cause) => {
         this.#settleEnd(

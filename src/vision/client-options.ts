@@ -3,6 +3,7 @@ import type { Log } from '../log.ts';
 import type { Bundle } from '../model/manifest.ts';
 import type { Plan } from './ladder-trial-types.ts';
 import type { ProviderReport, VisionEvent } from './protocol.ts';
+import type { Restraint } from './restraint.ts';
 
 /** Where the plan comes from when none is given: the provider ladder. */
 export interface PlanSource {
@@ -22,6 +23,8 @@ export interface VisionOptions {
   readonly timeoutS: number;
   /** The process is replaced, between frames, above this resident size, MiB; at twice this it ends at once. */
   readonly maxRssMb: number;
+  /** For a process that is only tried, beside one that serves. */
+  readonly restraint?: Restraint;
   /** Frames that may wait. */
   readonly queueMax: number;
   /** Longest that opening and proving the model may take, seconds; default 60. */

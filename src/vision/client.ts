@@ -100,13 +100,13 @@ export class VisionProcess implements VisionClient {
     return this.#stats.snapshot(this.#serving !== null);
   }
 
-  /** Takes no more frames, finishes those that it has, then closes: for a handle that was replaced by another. */
+  /**
+   * Takes no more frames, finishes those that it has, then closes: for a handle that was replaced by another. A process
+   * that is gone is not started again for them: they are refused (`vision_closed`), and the other handle is there.
+   */
   async drain(): Promise<void> {
     this.#draining = true;
-    for (let work = this.#busy ?? this.#restarting; work !== null; work = this.#busy ?? this.#restarting) {
-      if (this.#busy === null && (this.#queue.length === 0 || this.#down !== null)) break;
-      await work;
-    }
+    while (this.#busy !== null) await this.#busy;
     await this.close();
   }
 

@@ -11,12 +11,15 @@ import type {
   TrialRunner,
 } from './ladder-trial-types.ts';
 import { BYTES_PER_MB } from './messages.ts';
+import { holdBack, type Restraint } from './restraint.ts';
 
 export interface TrialLimits {
-  /** Until the verdict is there. */
+  /** Until the verdict is there; for a restrained trial CPU time, since it waits for its turn. */
   readonly timeoutMs: number;
   /** Resident memory, MiB: what the vision process would be recycled at. */
   readonly maxRssMb: number;
+  /** For trials beside a model that serves. */
+  readonly restraint?: Restraint;
 }
 
 const entry = new URL(
@@ -24,7 +27,10 @@ const entry = new URL(
   import.meta.url,
 );
 
-const RSS_POLL_MS = 50;
+const POLL_MS = 50;
+/** A restrained trial may wait so many times longer than it works. */
+const LONGEST_WAIT = 6;
+const TICKS_PER_S = 100;
 const KEPT_STDERR_CHARS = 4096;
 
 /**
@@ -55,17 +61,19 @@ class Trial {
       // A process group of its own, so that it can be killed with whatever a provider's library started.
       detached: process.platform !== 'win32',
     });
+    holdBack(this.#child.pid, limits.restraint?.niceness ?? 0);
     this.settled = this.#settle(request, signal);
   }
 
   #settle(request: TrialRequest, signal: AbortSignal): ReturnType<TrialRunner> {
     const child = this.#child;
     return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => {
-        const seconds = Math.round(this.#limits.timeoutMs / 1000);
-        this.#end({ type: 'hung', reason: `no result within ${seconds} s` });
-      }, this.#limits.timeoutMs);
-      const poll = setInterval(() => this.#checkMemory(), RSS_POLL_MS);
+      const { timeoutMs, restraint: restrained } = this.#limits;
+      const timer = setTimeout(() => this.#hung(), restrained ? LONGEST_WAIT * timeoutMs : timeoutMs);
+      const poll = setInterval(() => {
+        this.#checkMemory();
+        if (restrained && (cpuMs(child.pid) ?? 0) > request.threads * timeoutMs) this.#hung();
+      }, POLL_MS);
       const abort = (): void => this.#kill();
       signal.addEventListener('abort', abort, { once: true });
 
@@ -85,7 +93,11 @@ class Trial {
         if (signal.aborted) reject(signal.reason as Error);
         else resolve({ outcome: this.#outcome(code, killedBy), runtime: this.#runtime });
       });
-      const order: TrialOrder = { ...request, hardRssMb: 2 * this.#limits.maxRssMb };
+      const { maxRssMb, restraint } = this.#limits;
+      const order: TrialOrder = {
+        ...request,
+        hardRssMb: Math.min(2 * maxRssMb, restraint?.hardRssMb ?? Infinity),
+      };
       child.send(order, (error) => {
         if (error !== null) this.#kill();
       });
@@ -102,6 +114,11 @@ class Trial {
         this.#end(message.outcome);
         break;
     }
+  }
+
+  #hung(): void {
+    const seconds = Math.round(this.#limits.timeoutMs / 1000);
+    this.#end({ type: 'hung', reason: `no result within ${seconds} s` });
   }
 
   #checkMemory(): void {
@@ -151,6 +168,18 @@ function residentMb(pid: number | undefined): number | null {
   try {
     const pages = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1];
     return pages === undefined ? null : Math.round((Number(pages) * 1024) / BYTES_PER_MB);
+  } catch {
+    return null;
+  }
+}
+
+/** CPU time of a process so far, ms; null where there is no /proc. */
+function cpuMs(pid: number | undefined): number | null {
+  if (pid === undefined) return null;
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+    return ((Number(fields[11]) + Number(fields[12])) * 1000) / TICKS_PER_S;
   } catch {
     return null;
   }

@@ -1,4 +1,5 @@
 import type { Polygon } from '../config/schema.ts';
+import type { ModelRef } from '../contract/observation.ts';
 import type { ErrorCode } from '../errors.ts';
 
 /** What the gate may say against a frame by itself. */
@@ -162,4 +163,18 @@ export interface VisionClient {
   readonly report: ProviderReport | null;
   stats(): VisionStats;
   close(): Promise<void>;
+}
+
+/**
+ * One model for the length of one observation: frames of one burst are never answered by two models, whatever is swapped
+ * meanwhile. Which one it is stands fast with the first frame; a model that dies before it answered any gives way to the
+ * one that serves.
+ */
+export interface HeldVision {
+  analyze(bytes: Uint8Array, options: FrameOptions, signal?: AbortSignal): Promise<FrameResult>;
+  readonly model: ModelRef | null;
+  readonly provider: string | null;
+  readonly embeddingDigest: string | null;
+  /** Lets a model that was replaced meanwhile go. Must be called. */
+  release(): void;
 }

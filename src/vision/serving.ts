@@ -25,13 +25,14 @@ export async function openServing(
   signal: AbortSignal,
 ): Promise<Serving> {
   signal.throwIfAborted();
-  const child = new VisionChild();
+  const child = new VisionChild(options.restraint?.niceness);
   opening.add(child);
   const abort = (): void => child.kill(asAgentError(signal.reason));
   signal.addEventListener('abort', abort, { once: true });
   try {
     const { bundle, maxRssMb, openTimeoutS = OPEN_TIMEOUT_S } = options;
-    const request = { type: 'open', bundle, ...plan, hardRssMb: 2 * maxRssMb } as const;
+    const hardRssMb = Math.min(2 * maxRssMb, options.restraint?.hardRssMb ?? Infinity);
+    const request = { type: 'open', bundle, ...plan, hardRssMb } as const;
     const { rssMb } = await child.request(request, openTimeoutS * 1000);
     return { child, plan, openedRssMb: rssMb };
   } catch (thrown) {

@@ -1,0 +1,189 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import sharp from 'sharp';
+import { describe, expect, it } from 'vitest';
+import { asAgentError } from '../../../src/errors.ts';
+import { openBundle } from '../../../src/model/bundle.ts';
+import type { Candidate, LiveFrame } from '../../../src/model/types.ts';
+import type { FrameOptions } from '../../../src/vision/protocol.ts';
+import { bundleDir } from '../../fixtures/bundles.ts';
+import { isGone } from '../../fixtures/children.ts';
+import { makeServing } from '../../fixtures/serving.ts';
+
+const FRAME: FrameOptions = { roi: null, privacyMasks: [], ignoreGate: true };
+const SCHEDULED: FrameOptions = { ...FRAME, priority: 'schedule' };
+const picture = readFileSync(join(bundleDir('heads'), 'golden', 'picture-1.png'));
+const solid = (background: string): Promise<Buffer> =>
+  sharp({ create: { width: 64, height: 48, channels: 3, background } })
+    .png()
+    .toBuffer();
+const red = await solid('#ff0000');
+const blue = await solid('#0000ff');
+
+async function running(...given: Parameters<typeof makeServing>) {
+  const made = await makeServing(...given);
+  await made.serving.open(made.signal);
+  await made.serving.start(made.signal);
+  return made;
+}
+
+describe('a candidate', () => {
+  it('is proved beside the model that serves, answers, and takes its place between two frames', async () => {
+    const { serving, signal, bundles, events } = await running();
+    const factoryPid = serving.pid ?? 0;
+    const live: LiveFrame[] = [];
+    serving.onLiveFrame((frame) => live.push(frame));
+    const heads = await openBundle(bundleDir('heads'));
+    const steps: string[] = [];
+    const candidate = await serving.prove(heads, signal, ({ provider }) => steps.push(provider));
+    expect(steps).toContain('cpu');
+    expect(candidate.report.provider).toBe('cpu');
+    expect(serving.model?.name).toBe('swellsight-factory');
+    expect((await candidate.analyze(blue, FRAME)).heads?.waveHeight?.heightM).toBeCloseTo(4 / 3, 2);
+    const candidatePid = candidate.pid ?? 0;
+
+    const before = [1, 2, 3].map(() => serving.analyze(picture, SCHEDULED));
+    const adopting = serving.adopt(candidate, 'active', true);
+    const meanwhile = [1, 2, 3].map(() => serving.analyze(picture, SCHEDULED));
+    expect((await Promise.all([...before, ...meanwhile])).every(({ heads }) => heads !== null)).toBe(true);
+    await adopting;
+    expect(live).toHaveLength(6);
+    expect(serving.model).toMatchObject({ name: 'heads', digest: heads.digest });
+    expect(bundles).toEqual(['heads']);
+    expect((await serving.analyze(blue, FRAME)).heads?.waveHeight?.heightM).toBeCloseTo(4 / 3, 2);
+    expect([isGone(factoryPid), isGone(candidatePid), isGone(serving.pid ?? 0)]).toEqual([true, true, false]);
+    expect(events).toEqual([]);
+  });
+
+  it('is refused with what is wrong with it, and the model that serves goes on', async () => {
+    const { serving, signal } = await running({ inference: { timeoutS: 4, maxRssMb: 300 } });
+    const pid = serving.pid;
+    const refused = async (name: Parameters<typeof bundleDir>[0]) =>
+      serving
+        .prove(await openBundle(bundleDir(name)), signal)
+        .catch((thrown: unknown) => asAgentError(thrown).code);
+    expect(await refused('wrong-golden')).toBe('model_golden_mismatch');
+    expect(await refused('nan')).toBe('model_golden_mismatch');
+    expect(await refused('big-alloc')).toBe('model_out_of_memory');
+    expect(await refused('loop')).toBe('model_candidate_failed');
+    expect(serving.pid).toBe(pid);
+    await expect(serving.analyze(picture, FRAME)).resolves.toHaveProperty('heads');
+  });
+
+  it('is not even started where there is no memory for it', async () => {
+    const { serving, signal } = await running({ deps: { freeMemoryMb: () => Promise.resolve(120) } });
+    await expect(serving.prove(await openBundle(bundleDir('heads')), signal)).rejects.toMatchObject({
+      code: 'model_out_of_memory',
+    });
+    await expect(serving.reload(signal)).rejects.toMatchObject({ code: 'model_out_of_memory' });
+    expect(serving.model?.name).toBe('swellsight-factory');
+  });
+
+  it('has a low rank; the process that serves afterwards has not', async () => {
+    const { serving, signal } = await running();
+    const niceOf = (pid: number | null): number => {
+      const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+      return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[16]);
+    };
+    const candidate = await serving.prove(await openBundle(bundleDir('heads')), signal);
+    expect(niceOf(candidate.pid)).toBeGreaterThan(niceOf(serving.pid));
+    const rank = niceOf(serving.pid);
+    await serving.adopt(candidate, 'active', true);
+    expect(niceOf(serving.pid)).toBe(rank);
+  });
+
+  it('that fails at the last moment changes nothing', async () => {
+    const { serving, signal, bundles } = await running();
+    const foreign: Candidate = {
+      bundle: await openBundle(bundleDir('heads')),
+      report: { provider: 'cpu', threads: 1, attempts: [], remembered: false },
+      analyze: () => Promise.reject(new Error('no')),
+      stats: () => serving.stats(),
+      close: () => Promise.resolve(),
+    };
+    await expect(serving.adopt(foreign, 'active', true)).rejects.toMatchObject({ code: 'internal' });
+    await expect(serving.prove(foreign.bundle, AbortSignal.abort())).rejects.toThrow(/abort/i);
+    expect([serving.model?.name, bundles]).toEqual(['swellsight-factory', []]);
+    await expect(serving.analyze(picture, FRAME, signal)).resolves.toHaveProperty('heads');
+  });
+});
+
+describe('an observation', () => {
+  it('is answered by one model, though another one takes its place in the midst of it', async () => {
+    const { serving, signal } = await running();
+    const factory = { pid: serving.pid ?? 0, model: serving.model };
+    const held = serving.hold();
+    const first = await held.analyze(picture, SCHEDULED);
+    const candidate = await serving.prove(await openBundle(bundleDir('heads')), signal);
+    let done = false;
+    const adopting = serving.adopt(candidate, 'active', true).then(() => (done = true));
+    await expect.poll(() => serving.model?.name, { timeout: 60_000 }).toBe('heads');
+    const second = await held.analyze(picture, SCHEDULED);
+    expect(second.heads?.embedding?.length).toBe(first.heads?.embedding?.length);
+    expect(held.model).toEqual(factory.model);
+    expect([done, isGone(factory.pid)]).toEqual([false, false]);
+    held.release();
+    await adopting;
+    expect(isGone(factory.pid)).toBe(true);
+    const next = serving.hold();
+    await next.analyze(picture, SCHEDULED);
+    expect(next.model?.name).toBe('heads');
+    next.release();
+  });
+
+  it('goes over to the new model when the former one dies before it answered anything', async () => {
+    const { serving, signal } = await running();
+    const held = serving.hold();
+    const candidate = await serving.prove(await openBundle(bundleDir('heads')), signal);
+    process.kill(serving.pid ?? 0, 'SIGKILL');
+    await serving.adopt(candidate, 'active', true);
+    await held.analyze(picture, SCHEDULED);
+    expect(held.model?.name).toBe('heads');
+    held.release();
+  });
+});
+
+describe('what became of the frames', () => {
+  it('is told: NaN and time-outs are failures of the model, a bad picture is not, a rejected one says nothing', async () => {
+    const { serving, outcomes, signal } = await running({ slots: { active: 'nan-when-red' } });
+    await serving.analyze(blue, FRAME);
+    await expect(serving.analyze(red, FRAME)).rejects.toMatchObject({ code: 'vision_output_invalid' });
+    await expect(serving.analyze(new Uint8Array(9), FRAME)).rejects.toThrow();
+    await serving.analyze(blue, { ...FRAME, ignoreGate: false });
+    expect(outcomes.map(({ ok }) => ok)).toEqual([true, false]);
+    expect(serving.errorRate01()).toBe(0.5);
+    await serving.reload(signal);
+    expect(serving.errorRate01()).toBe(0.5);
+  });
+
+  it('tells a crash between frames too, and one answer each for a crash in the midst of one', async () => {
+    const { serving, outcomes } = await running({
+      slots: { active: 'loop-when-red' },
+      inference: { timeoutS: 2 },
+    });
+    process.kill(serving.pid ?? 0, 'SIGKILL');
+    await expect.poll(() => outcomes.length, { timeout: 5000 }).toBe(1);
+    await serving.analyze(blue, FRAME);
+    await expect(serving.analyze(red, FRAME)).rejects.toMatchObject({ code: 'vision_timeout' });
+    expect(outcomes.map((outcome) => (outcome.ok ? 'ok' : outcome.error.code))).toEqual([
+      'vision_crashed',
+      'ok',
+      'vision_timeout',
+    ]);
+  });
+});
+
+describe('reload', () => {
+  it('puts a new process in the place of the old one and loses no request', async () => {
+    const { serving, signal, bundles } = await running();
+    const before = serving.pid ?? 0;
+    const asked = [1, 2, 3, 4].map(() => serving.analyze(picture, FRAME));
+    const reloaded = serving.reload(signal);
+    asked.push(serving.analyze(picture, FRAME));
+    expect((await Promise.all(asked)).every(({ heads }) => heads !== null)).toBe(true);
+    expect((await reloaded).name).toBe('swellsight-factory');
+    expect(serving.pid).not.toBe(before);
+    expect(isGone(before)).toBe(true);
+    expect(bundles).toEqual([]);
+  });
+});
