@@ -15,7 +15,7 @@ export interface CameraUnderTest {
   readonly persistent?: boolean;
 }
 
-const TIMEOUT_S = 12;
+const TIMEOUT_S = 40;
 
 /** What every implementation of the port `Camera` owes its callers. `open` is called afresh for each case. */
 export function cameraContract(name: string, open: () => Promise<CameraUnderTest>): void {

@@ -58,6 +58,7 @@ describe('a first start, on defaults', () => {
     agent = await RunningAgent.start({
       mqtt: { embedded: { port } },
       heartbeat: { intervalS: 5 },
+      inference: {},
       cameras: [
         { id: 'sim', kind: 'simulated', schedule: { everyS: 1 }, burst: { frames: 2, intervalS: 0.4 } },
       ],

@@ -55,11 +55,19 @@ describe('kill -9 while records are stored', () => {
   }, 240_000);
 });
 
-const canMount = process.getuid?.() === 0 && spawnSync('mount', ['--version']).status === 0;
+/** True where this machine lets us mount a disk in memory: root in a container often may not. */
+function mountable(): boolean {
+  const dir = tempDir();
+  const { status } = spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'none', dir.path]);
+  if (status === 0) spawnSync('umount', ['-l', dir.path]);
+  dir.remove();
+  return status === 0;
+}
+const canMount = mountable();
 
 describe('a full disk', () => {
   it.skipIf(!canMount)(
-    '(root only) deletes the oldest records and goes on; the numbers go on by ones',
+    '(needs mount) deletes the oldest records and goes on; the numbers go on by ones',
     () => {
       const dir = tempDir();
       const stateDir = join(dir.path, 'state');
@@ -91,7 +99,7 @@ describe('a full disk', () => {
   );
 
   it.skipIf(!canMount)(
-    '(root only) fails with store_full when nothing can be freed, and recovers with room',
+    '(needs mount) fails with store_full when nothing can be freed, and recovers with room',
     () => {
       const dir = tempDir();
       const stateDir = join(dir.path, 'state');

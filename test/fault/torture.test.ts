@@ -4,7 +4,7 @@ import { PLANTS } from '../../scripts/torture/planted.ts';
 import type { TortureReport, VictimReport } from '../../scripts/torture/types.ts';
 import { torture } from '../fixtures/torture.ts';
 
-const BRIEF = '--brief --kills 4 --partitions 4 --observations 100 --minutes 4 --cameras 12'.split(' ');
+const BRIEF = '--brief --kills 4 --partitions 4 --observations 100 --minutes 6 --cameras 12'.split(' ');
 const PLANTED = PLANTS.flatMap((plant) => ['--plant', plant]);
 
 describe('torture, in short: SIGKILL, partitions, a broker that is killed', () => {
@@ -17,7 +17,7 @@ describe('torture, in short: SIGKILL, partitions, a broker that is killed', () =
     const run = await torture(['--only', 'network', ...BRIEF, ...PLANTED]);
     ({ code, said } = run);
     report = run.report.network!;
-  }, 420_000);
+  }, 540_000);
 
   it.each(['agent', 'device'])(
     'the %s loses, changes and reorders nothing, and its database is whole',
