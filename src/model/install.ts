@@ -8,7 +8,6 @@ import { InstallJournal } from './install-journal.ts';
 import { ProgressTeller } from './install-progress.ts';
 import { ServingChanges } from './install-serving.ts';
 import { begun, changed, inHand, plain, refusedBefore } from './install-slots.ts';
-import { ModelStarts } from './install-start.ts';
 import type { StepDeps } from './install-steps.ts';
 import type {
   InstallDeadlines,
@@ -37,7 +36,6 @@ export class Installer {
   readonly #deps: StepDeps;
   readonly #ends: InstallEnds;
   readonly #drive: InstallDrive;
-  readonly #starts: ModelStarts;
   /** What of the install in hand lives in this process only. */
   #hand: Hand | null = null;
   #wake = new AbortController();
@@ -62,7 +60,6 @@ export class Installer {
         onServes: (install) => this.#handOf(install).serves.resolve(install),
       },
     );
-    this.#starts = new ModelStarts(deps);
   }
 
   /**
@@ -92,6 +89,8 @@ export class Installer {
     const nowMs = clock.nowMs();
     const { install } = journal.store((state) => begun(state, request, { clearFailed, nowMs }));
     const accepted = install as InstallRecord;
+    // One whose model was sent back where the agent starts may still be watched.
+    this.#hand?.abort.abort();
     this.#hand = new Hand(accepted.updateId);
     raise(goodEvent('model_install_started', accepted, 'is being installed'));
     log.info(label(accepted), 'an install begins');
@@ -235,16 +234,6 @@ export class Installer {
       hand.drop(asAgentError(thrown));
       throw thrown;
     }
-  }
-
-  /** As `ModelStarts.failed`. */
-  startFailed(error: unknown, gaveWay = false): boolean {
-    const sentBack = this.#starts.failed(asAgentError(error), gaveWay);
-    if (sentBack) {
-      this.#hand?.abort.abort(error);
-      this.#deps.onState();
-    }
-    return sentBack;
   }
 
   get #active(): SlotRef {
