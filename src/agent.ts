@@ -110,18 +110,21 @@ export class Agent {
     const hardware = probeHardware(signal);
     hardware.catch(() => undefined);
     let machine: Awaited<typeof hardware> | null = null;
-    const models: Models = Models.open(settings, {
-      clock,
-      log: part('models'),
-      memory: store.memory,
-      raise,
-      serving: () => serving,
-      onState: () => {
-        delivery.publishStates();
-        vitals.heartbeat.nudge();
+    const models: Models = Models.open(
+      { ...settings, shippedDir: options.shippedModelsDir },
+      {
+        clock,
+        log: part('models'),
+        memory: store.memory,
+        raise,
+        model: () => current.model,
+        time: () => time.state(),
+        serving: () => serving,
+        delivery: () => delivery,
+        forecast: () => Promise.resolve([]),
+        onState: () => vitals.heartbeat.nudge(),
       },
-      onProgress: (progress) => delivery.tell('model/progress', progress),
-    });
+    );
     const serving: Serving = new Serving(
       {
         model: settings.model,
@@ -135,6 +138,8 @@ export class Agent {
         memory: store.memory,
         raise,
         hardware,
+        slots: models.slots,
+        onStartFailed: (error, gaveWay) => models.startFailed(error, gaveWay),
         onBundle: () => {
           beach.relearn();
           delivery.publishStates();
@@ -182,9 +187,10 @@ export class Agent {
         }),
         onConnected: () => {
           metrics.connected();
+          models.linkUp();
           vitals.heartbeat.nudge();
         },
-        onCommand: (name, packet) => commands.receive(name, packet),
+        onCommand: (name, packet) => models.receive(name, packet) || commands.receive(name, packet),
         onAccepted: (entry, historical) => metrics.delivered(entry, historical),
       },
     );
@@ -223,6 +229,7 @@ export class Agent {
         onObservation: (observation) => metrics.observed(observation),
       },
     );
+    await models.begin(signal);
     await serving.open(signal);
     await beach.open();
     time.onMended(() => beach.retell());
@@ -294,6 +301,7 @@ export class Agent {
       },
     );
     closers.defer(() => commands.stop());
+    models.resume(commands);
     const http = new HttpServer(settings.http, { api, log: part('http'), version, metrics });
     const { host } = settings.http;
     const address = `http://${host}:${(await http.start()).port}`;
@@ -306,14 +314,11 @@ export class Agent {
       work.catch((thrown: unknown) => {
         if (!isAbort(thrown)) log.error({ err: asAgentError(thrown), task: name }, 'a background task ended');
       });
-    const modelServes = serving.start(signal).then(() => {
-      delivery.publishStates();
-      vitals.heartbeat.nudge();
-    });
     const running = [
       background('heartbeat', vitals.heartbeat.run(signal)),
       background('retention', pruneForever(store, deps, signal)),
-      background('vision', modelServes),
+      background('vision', models.serve(signal)),
+      background('models', models.run(signal)),
       background('cameras', beach.run(signal)),
     ];
     await vitals.tellServiceManager(options.env, signal);

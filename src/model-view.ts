@@ -1,5 +1,5 @@
 import { isoTime } from './clock.ts';
-import type { ModelInstall, ModelProgress, ModelShadow } from './contract/model.ts';
+import type { ModelInstall, ModelInstallResult, ModelProgress, ModelShadow } from './contract/model.ts';
 import type { ModelRef } from './contract/observation.ts';
 import type { ModelState } from './contract/states.ts';
 import type { InstallRecord, ShadowReport, SlotRef, SlotsState } from './model/types.ts';
@@ -58,6 +58,7 @@ export function installView(install: InstallRecord, progress: ModelProgress | nu
     version: install.version,
     source: install.source.kind,
     phase,
+    in_progress: inHand(install) && phase !== 'probation',
     reason: reason && { code: reason.code, message: reason.message },
     bytes: now?.bytes ?? install.bytes,
     total_bytes: now?.total_bytes ?? install.totalBytes,
@@ -75,7 +76,14 @@ export function installView(install: InstallRecord, progress: ModelProgress | nu
   };
 }
 
-export const shadowView = (shadow: ShadowReport): ModelShadow => ({
+/** What `model.install` is answered with. */
+export function installResult(install: InstallRecord): ModelInstallResult {
+  const { updateId, phase, candidate, name, version, digest, shadow } = install;
+  const model = plainRef(candidate ?? { name, version, digest: digest ?? '' });
+  return { update_id: updateId, phase, model, shadow: shadow && shadowView(shadow) };
+}
+
+const shadowView = (shadow: ShadowReport): ModelShadow => ({
   frames: shadow.frames,
   failures: shadow.failures,
   active_p50_ms: shadow.activeP50Ms,
@@ -98,8 +106,10 @@ export const shadowView = (shadow: ShadowReport): ModelShadow => ({
 export const inHand = ({ phase }: Pick<InstallRecord, 'phase'>): boolean =>
   phase !== 'committed' && phase !== 'failed' && phase !== 'rolled_back';
 
-const bare = (ref: SlotRef | ModelRef | null): ModelRef | null =>
-  ref && { name: ref.name, version: ref.version, digest: ref.digest };
+/** Without what a slot says beside it. */
+export const plainRef = ({ name, version, digest }: ModelRef): ModelRef => ({ name, version, digest });
+
+const bare = (ref: SlotRef | ModelRef | null): ModelRef | null => ref && plainRef(ref);
 
 /** Before it is verified its digest is what was said of it, or nothing; on probation it is the active one. */
 function wanted({ phase, candidate }: InstallRecord): ModelRef | null {

@@ -1,80 +1,72 @@
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
-import type { Clock } from './clock.ts';
+import type { Settings } from './config/schema.ts';
 import type { ModelInstalling } from './contract/api.ts';
-import type {
-  ModelAborted,
-  ModelInstallArgs,
-  ModelInstallResult,
-  ModelProgress,
-  ModelServes,
-} from './contract/model.ts';
+import type { ModelAborted, ModelInstallArgs, ModelProgress, ModelServes } from './contract/model.ts';
 import type { ModelRef } from './contract/observation.ts';
 import type { ModelState } from './contract/states.ts';
-import { AgentError, asAgentError, type ErrorCode } from './errors.ts';
-import type { Log } from './log.ts';
-import { installView, modelState, shadowView } from './model-view.ts';
-import type { InstallerState, RequestedInstall } from './model/install-types.ts';
+import type { Delivery } from './delivery.ts';
+import { AgentError } from './errors.ts';
+import type { ClockState } from './health/types.ts';
+import { openInstaller, type InstallsDeps } from './installs.ts';
+import { installResult, installView, modelState, plainRef } from './model-view.ts';
+import { ModelStarts } from './model/install-start.ts';
+import type { Installer } from './model/install.ts';
 import { SlotStore } from './model/slot-store.ts';
-import type { InstallRecord, InstallRequest } from './model/types.ts';
-import type { KeyValue, RaiseEvent } from './store/types.ts';
+import type { InstallRequest, ModelHost } from './model/types.ts';
+import type { Commands } from './mqtt/commands.ts';
+import { BLOCK_COMMAND } from './mqtt/model-block.ts';
+import { ModelBlocks } from './mqtt/model-blocks.ts';
+import type { CommandPacket } from './mqtt/types.ts';
+import { OwedAnswers } from './owed-answers.ts';
+import type { KeyValue } from './store/types.ts';
 
-/** What this needs of the `Installer`. */
-export interface InstallerPort {
-  request(request: InstallRequest, options: { readonly clearFailed: boolean }): RequestedInstall;
-  rollback(signal: AbortSignal): Promise<ModelRef>;
-  abort(): Promise<void>;
-  reload(signal: AbortSignal): Promise<ModelRef>;
-  run(signal: AbortSignal): Promise<void>;
-  startFailed(error: AgentError, gaveWay: boolean): void;
-  state(): InstallerState;
+export interface ModelsOptions {
+  readonly stateDir: string;
+  /** As they were at the start; where it is asked anew, `model` of the dependencies tells. */
+  readonly model: Settings['model'];
+  readonly shippedDir: string;
 }
 
-/** The serving model, as far as its state is told. */
-export interface ServingView {
+export interface ModelsDeps extends Pick<InstallsDeps, 'model' | 'clock' | 'log' | 'raise' | 'forecast'> {
+  readonly memory: KeyValue;
+  readonly time: () => ClockState;
+  readonly serving: () => ModelHost & ServingView;
+  readonly delivery: () => Delivery;
+  /** Something of the state has changed, and is published. */
+  readonly onState: () => void;
+}
+
+/** The model that serves, beside what an install needs of it. */
+interface ServingView {
   readonly model: ModelRef | null;
   readonly trusted: boolean;
+  start(signal: AbortSignal): Promise<void>;
   stats(): { readonly ready: boolean };
 }
 
-/** A command of an earlier run whose install goes on, or has ended meanwhile. */
-export interface ResumedInstall {
-  readonly id: string;
-  readonly receivedAtMs: number;
-  readonly running: Promise<ModelInstallResult>;
-}
-
-export interface ModelsDeps {
-  readonly clock: Clock;
-  readonly log: Log;
-  readonly memory: KeyValue;
-  readonly raise: RaiseEvent;
-  readonly serving: () => ServingView;
-  /** Something of the state has changed. */
-  readonly onState: () => void;
-  /** For `model/progress`. */
-  readonly onProgress: (progress: ModelProgress) => void;
-}
-
-/** In the store's memory, by the install's id: the command that waits for its end. */
-const COMMAND_KEY = 'model.install.';
+/** So long the model that serves has to itself after the start, ms, before an install goes on beside it. */
+const START_PATIENCE_MS = 120_000;
 
 /**
  * Which model runs, and what changes that: slots, installs, and the commands that wait for them. Between `open` and
- * `begin` only the slots can be read, for a model must be chosen by them before anything can be installed.
+ * `begin` only the slots can be read.
  */
 export class Models {
   readonly slots: SlotStore;
+  readonly #options: ModelsOptions;
   readonly #deps: ModelsDeps;
-  #installer: InstallerPort | null = null;
+  readonly #served = new AbortController();
+  #installer: Installer | null = null;
+  #blocks: ModelBlocks | null = null;
   #progress: ModelProgress | null = null;
-  /** Starts that failed before there was an installer to be told. */
-  #failedStarts: (readonly [AgentError, boolean])[] = [];
-  /** Those who wait for the installs that went on after a restart. */
-  readonly #waiting = new Map<string, (end: ModelInstallResult | AgentError) => void>();
+  /** The model on probation was sent back while it was being started. */
+  #overruled = false;
+  readonly #starts: ModelStarts;
+  readonly #owed: OwedAnswers;
 
-  /** Reads the slots; a file that is broken is set aside, and told. */
-  static open(options: { readonly stateDir: string }, deps: ModelsDeps): Models {
+  /** Reads the slots, and counts the start of their model; a file that is broken is set aside, and told. */
+  static open(options: ModelsOptions, deps: ModelsDeps): Models {
     const { log, raise } = deps;
     const slots = SlotStore.open(join(options.stateDir, 'models'), { log });
     if (slots.damaged) {
@@ -82,58 +74,96 @@ export class Models {
       log.error({ err: slots.damaged }, 'the slots of the models are lost');
       raise({ type: 'model_slots_damaged', severity: 'error', code, message, context });
     }
-    return new Models(slots, deps);
+    const models = new Models(slots, options, deps);
+    models.#starts.begins();
+    return models;
   }
 
-  private constructor(slots: SlotStore, deps: ModelsDeps) {
+  private constructor(slots: SlotStore, options: ModelsOptions, deps: ModelsDeps) {
     this.slots = slots;
+    this.#options = options;
     this.#deps = deps;
+    this.#starts = new ModelStarts({ ...deps, slots });
+    this.#owed = new OwedAnswers({ ...deps, install: () => slots.state.install });
   }
 
   /** From here on models can be installed. */
-  begin(installer: InstallerPort): void {
-    this.#installer = installer;
-    for (const [error, gaveWay] of this.#failedStarts.splice(0)) installer.startFailed(error, gaveWay);
+  async begin(signal: AbortSignal): Promise<void> {
+    const { clock, log, serving, delivery, time } = this.#deps;
+    const { link } = delivery();
+    this.#blocks = new ModelBlocks({}, { link, clock, log });
+    this.#installer = await openInstaller(
+      this.#options,
+      {
+        ...this.#deps,
+        slots: this.slots,
+        host: serving(),
+        blocks: this.#blocks,
+        syncedNowMs: () => (time().synced ? clock.nowMs() : null),
+        onState: () => this.#changed(),
+        onProgress: (progress) => this.#progressed(progress),
+      },
+      signal,
+    );
   }
 
-  /** An installed model could not be opened or started at boot. */
+  /** An installed model could not be opened or started. `gaveWay`: another one is tried; else it is tried again. */
   startFailed(error: AgentError, gaveWay: boolean): void {
-    if (this.#installer) this.#installer.startFailed(error, gaveWay);
-    else this.#failedStarts.push([error, gaveWay]);
+    const sentBack = this.#starts.failed(error, gaveWay);
+    if (!gaveWay) this.#overruled ||= sentBack;
   }
 
-  /** The command whose install was in hand when the agent ended, if there is one: its answer is still owed. */
-  owed(): ResumedInstall | null {
-    const { install } = this.slots.state;
-    const id = install === null ? null : this.#deps.memory.get(COMMAND_KEY + install.updateId);
-    if (install === null || id === null) return null;
-    const { updateId, startedAtMs } = install;
-    const running = new Promise<ModelInstallResult>((resolve, reject) => {
-      this.#waiting.set(updateId, (end) => (end instanceof AgentError ? reject(end) : resolve(end)));
-    });
-    const forget = (): void => this.#forget(updateId);
-    running.then(forget, forget);
-    this.#tellWaiting();
-    return { id, receivedAtMs: startedAtMs, running };
+  /** Starts the model that is to serve. Resolves when one does. */
+  async serve(signal: AbortSignal): Promise<void> {
+    const { log, serving } = this.#deps;
+    await serving().start(signal);
+    this.#served.abort();
+    this.#starts.served();
+    this.#changed();
+    if (!this.#overruled) return;
+    // The slots name the former model by now.
+    const { name, version } = await this.#ready().reload(signal);
+    log.warn({ name, version }, 'the former model takes the place of the one that was sent back');
   }
 
   /** Works until the signal aborts: goes on with what a restart left. */
-  run(signal: AbortSignal): Promise<void> {
-    return this.#ready().run(signal);
+  async run(signal: AbortSignal): Promise<void> {
+    const { clock } = this.#deps;
+    await clock
+      .sleep(START_PATIENCE_MS, AbortSignal.any([signal, this.#served.signal]))
+      .catch(() => signal.throwIfAborted());
+    await this.#ready().run(signal);
   }
 
-  /** To be called after each change of phase or slots. */
-  changed(): void {
-    this.#tellWaiting();
+  /** Takes what comes on `cmd/{name}` and is no command; false for all else. */
+  receive(name: string, packet: CommandPacket): boolean {
+    if (name !== BLOCK_COMMAND) return false;
+    this.#blocks?.receive(packet);
+    return true;
+  }
+
+  /** There is a new connection to the broker. */
+  linkUp(): void {
+    this.#blocks?.linkUp();
+  }
+
+  /** The command whose install was in hand when the agent ended, if there is one, is still answered. */
+  resume(commands: Pick<Commands, 'resume'>): void {
+    this.#owed.resume(commands);
+  }
+
+  #changed(): void {
+    this.#owed.tell();
+    this.#deps.delivery().publishStates();
     this.#deps.onState();
   }
 
-  /** To be called with how far the install has come. */
-  progressed(progress: ModelProgress): void {
+  #progressed(progress: ModelProgress): void {
     const before = this.#progress;
     this.#progress = progress;
-    this.#deps.onProgress(progress);
-    if (step(before) !== step(progress)) this.#deps.onState();
+    const delivery = this.#deps.delivery();
+    delivery.tell('model/progress', progress);
+    if (step(before) !== step(progress)) delivery.publishStates();
   }
 
   state(): ModelState {
@@ -155,7 +185,14 @@ export class Models {
     args: ModelInstallArgs,
     ids?: { readonly updateId: string; readonly commandId: string },
   ): ModelInstalling {
-    const { memory } = this.#deps;
+    const { repository, trustRoot, allowUnsigned } = this.#options.model;
+    if (args.source.kind === 'repository' && repository === null)
+      throw new AgentError('model_no_repository', 'model.repository is not set');
+    if (trustRoot === null && !allowUnsigned)
+      throw new AgentError(
+        'model_no_repository',
+        'model.trustRoot is not set: nothing that comes can be trusted',
+      );
     const { name, version, digest = null, source, clear_failed: clearFailed = false } = args;
     const updateId = ids?.updateId ?? randomUUID();
     const request: InstallRequest = {
@@ -168,23 +205,20 @@ export class Models {
           ? { kind: 'mqtt', sizeBytes: source.size_bytes, digest: source.digest }
           : source,
     };
-    // Before it is stored: after a power cut it must be known whom to answer.
-    if (ids) memory.set(COMMAND_KEY + updateId, ids.commandId);
-    const forget = (): void => {
-      if (ids) this.#forget(updateId);
-    };
+    if (ids) this.#owed.note(updateId, ids.commandId);
+    const settled = (): void => this.#owed.settled(updateId);
     try {
       const { accepted, serves } = this.#ready().request(request, { clearFailed });
-      serves.then(forget, forget);
-      return { install: installView(accepted), serves: serves.then(resultOf) };
+      if (ids) serves.then(settled, settled);
+      return { install: installView(accepted), serves: serves.then(installResult) };
     } catch (thrown) {
-      forget();
+      if (ids) settled();
       throw thrown;
     }
   }
 
   async rollback(signal: AbortSignal): Promise<ModelServes> {
-    return { model: bare(await this.#ready().rollback(signal)) };
+    return { model: plainRef(await this.#ready().rollback(signal)) };
   }
 
   async abort(): Promise<ModelAborted> {
@@ -193,69 +227,14 @@ export class Models {
   }
 
   async reload(signal: AbortSignal): Promise<ModelServes> {
-    return { model: bare(await this.#ready().reload(signal)) };
+    return { model: plainRef(await this.#ready().reload(signal)) };
   }
 
-  #ready(): InstallerPort {
+  #ready(): Installer {
     if (this.#installer) return this.#installer;
     throw new AgentError('model_install_busy', 'the agent is starting');
   }
-
-  #tellWaiting(): void {
-    const { install } = this.slots.state;
-    for (const [updateId, waiting] of this.#waiting) {
-      const end = install?.updateId === updateId ? endOf(install) : interrupted();
-      if (end === null) continue;
-      this.#waiting.delete(updateId);
-      waiting(end);
-    }
-  }
-
-  /** Not while the install is in hand: the agent is stopping then, and the answer is owed by the next run. */
-  #forget(updateId: string): void {
-    const { install } = this.slots.state;
-    if (install?.updateId === updateId && endOf(install) === null) return;
-    // The answer is stored first: whoever awaits it has done so by then.
-    setImmediate(() => {
-      try {
-        this.#deps.memory.delete(COMMAND_KEY + updateId);
-      } catch (thrown) {
-        this.#deps.log.warn({ code: asAgentError(thrown).code }, 'the command of an install not forgotten');
-      }
-    });
-  }
 }
-
-/** What the command is answered with; null while there is nothing to say. */
-function endOf(install: InstallRecord): ModelInstallResult | AgentError | null {
-  switch (install.phase) {
-    case 'requested':
-    case 'downloading':
-    case 'verifying':
-    case 'testing':
-    case 'shadow':
-      return null;
-    case 'probation':
-    case 'committed':
-      return resultOf(install);
-    case 'failed':
-    case 'rolled_back': {
-      const code: ErrorCode = install.reason?.code ?? 'model_candidate_failed';
-      return new AgentError(code, install.reason?.message ?? 'the install ended badly');
-    }
-  }
-}
-
-const resultOf = (install: InstallRecord): ModelInstallResult => {
-  const { updateId, phase, candidate, name, version, digest, shadow } = install;
-  const model = candidate ?? { name, version, digest: digest ?? '' };
-  return { update_id: updateId, phase, model: bare(model), shadow: shadow && shadowView(shadow) };
-};
-
-const interrupted = (): AgentError =>
-  new AgentError('command_interrupted', 'the agent ended before the install was stored');
-
-const bare = ({ name, version, digest }: ModelRef): ModelRef => ({ name, version, digest });
 
 /** Each step is worth a new retained state. */
 const step = (progress: ModelProgress | null): string =>

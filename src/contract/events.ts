@@ -12,6 +12,13 @@ export const EVENT_TYPES: Readonly<Record<string, string>> = {
   model_calibration_lost:
     'With the new model a camera is without a site calibration, until new pictures are labelled. Context: update_id, name, version, camera, labels.',
   model_fallback: 'The wanted model could not be opened; another one runs.',
+  model_install_committed: 'A new model has passed its probation. Context: update_id, name, version, digest.',
+  model_install_failed:
+    'A model was not installed; the former one serves as before. The code says why. Context: update_id, name, version, digest, phase.',
+  model_install_rolled_back:
+    'A new model served and was taken back; the former one serves again. The code says why. Context: update_id, name, version, digest, phase.',
+  model_install_started: 'A model is being installed. Context: update_id, name, version, digest.',
+  model_rollback: 'An operator returned to the former model. Context: name, version, digest, from.',
   model_slots_damaged:
     'The file that says which model is installed was broken and is set aside; the shipped model serves. Context: file, aside.',
   mqtt_certificate_expiring:

@@ -124,6 +124,7 @@ export const ModelInstall = Type.Object(
     version: Type.String(),
     source: Type.Unsafe<'repository' | 'mqtt'>({ type: 'string', enum: ['repository', 'mqtt'] }),
     phase: Phase,
+    in_progress: Type.Boolean({ description: 'neither at its end nor serving yet' }),
     reason: Nullable(
       Type.Object(
         { code: Type.String(), message: Type.String() },
@@ -133,7 +134,11 @@ export const ModelInstall = Type.Object(
     bytes: Count,
     total_bytes: Nullable(Count),
     percent: Nullable(
-      Type.Integer({ minimum: 0, maximum: 100, description: 'of the download; in steps of five here' }),
+      Type.Integer({
+        minimum: 0,
+        maximum: 100,
+        description: 'of the phase, in steps of five; null where it cannot be told',
+      }),
     ),
     started_at: Time,
     at: { ...Time, description: 'of the phase' },

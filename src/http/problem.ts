@@ -36,6 +36,9 @@ const STATUS: Partial<Record<ErrorCode, readonly [status: number, title: string]
   image_corrupt: [400, 'Damaged image'],
   image_unsupported: [415, 'Unsupported image format'],
   image_too_large: [413, 'Image too large'],
+  model_not_found: [404, 'Unknown model'],
+  model_transfer_failed: [502, 'Repository cannot be reached'],
+  model_space: [507, 'Disk full'],
   store_full: [507, 'Disk full'],
 };
 const BY_FAMILY: Readonly<Record<string, readonly [number, string]>> = {

@@ -10,6 +10,7 @@ import { cameraRoutes } from './routes/cameras.ts';
 import { healthRoutes } from './routes/health.ts';
 import { labelRoutes } from './routes/labels.ts';
 import { metricsRoutes } from './routes/metrics.ts';
+import { modelRoutes } from './routes/models.ts';
 import { observationRoutes } from './routes/observations.ts';
 import { outboxRoutes } from './routes/outbox.ts';
 import { rootRoutes } from './routes/root.ts';
@@ -28,6 +29,7 @@ const ROUTES = [
   healthRoutes,
   metricsRoutes,
   statusRoutes,
+  modelRoutes,
   cameraRoutes,
   labelRoutes,
   observationRoutes,

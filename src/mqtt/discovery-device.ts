@@ -85,8 +85,12 @@ const STARTED =
   '{% set shown = as_timestamp(this.state, 0) %}' +
   '{{ (shown if (started - shown) | abs < 10 else started) | timestamp_utc }}';
 
+/** `latest_version` is what is being installed: the device does not look into its repository unasked. */
 const MODEL =
+  '{% set last = value_json.install %}' +
+  '{% set install = (last if last.in_progress else none) if last else none %}' +
   "{{ {'installed_version': value_json.active.version, " +
-  "'latest_version': (value_json.candidate or value_json.active).version, " +
-  "'title': value_json.active.name, " +
-  "'in_progress': value_json.candidate is not none} | tojson if value_json.active else '' }}";
+  "'latest_version': install.version if install else value_json.active.version, " +
+  "'title': install.name if install else value_json.active.name, " +
+  "'in_progress': install is not none, " +
+  "'update_percentage': install.percent if install else none} | tojson if value_json.active else '' }}";

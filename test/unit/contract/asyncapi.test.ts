@@ -172,7 +172,13 @@ describe('the list of events', () => {
       .filter((name) => name.endsWith('.ts'))
       .map((name) => readFileSync(join(root, 'src', name), 'utf8'))
       .join('\n');
-    const raised = new Set([...source.matchAll(DRAFT)].map(([, first, second]) => first ?? second));
+    const raised = new Set([
+      ...[...source.matchAll(DRAFT)].map(([, first, second]) => first ?? second),
+      ...[...source.matchAll(/goodEvent\(\s*'([a-z_]+)'/g)].map(([, type]) => type),
+      ...[...(/BadEnd = ([^;]+);/.exec(source)?.[1] ?? '').matchAll(/'(\w+)'/g)].map(
+        ([, end = '']) => `model_install_${end}`,
+      ),
+    ]);
     expect(Object.keys(EVENT_TYPES).sort()).toEqual([...raised].sort());
   });
 });

@@ -8,7 +8,7 @@ import { describeForHomeAssistant } from '../../../src/mqtt/discovery-entities.t
 import { Topics } from '../../../src/mqtt/topics.ts';
 import type { Link, LinkStats, PublishOptions } from '../../../src/mqtt/types.ts';
 import type { KeyValue } from '../../../src/store/types.ts';
-import { CannedAgent, observation } from '../../fixtures/agent-api.ts';
+import { CannedAgent, observation, install } from '../../fixtures/agent-api.ts';
 import { contractFault } from '../../fixtures/contract.ts';
 import { discoveryFaults, HomeAssistant } from '../../fixtures/home-assistant.ts';
 import { ManualClock, silentLog } from '../../fixtures/store.ts';
@@ -266,10 +266,18 @@ describe('what Home Assistant shows', () => {
       latest_version: '1.0.0',
       title: 'gauge',
       in_progress: false,
+      update_percentage: null,
     });
-    const candidate = { name: 'gauge', version: '1.1.0', digest: 'sha256:1' };
-    tell(topics.absolute('model/state'), { ...model, candidate });
-    expect(JSON.parse(state('model') ?? '')).toMatchObject({ latest_version: '1.1.0', in_progress: true });
+    tell(topics.absolute('model/state'), { ...model, install: { ...install, percent: 40 } });
+    expect(JSON.parse(state('model') ?? '')).toMatchObject({
+      installed_version: '1.0.0',
+      latest_version: '1.1.0',
+      in_progress: true,
+      update_percentage: 40,
+    });
+    const failed = { ...install, phase: 'failed', in_progress: false };
+    tell(topics.absolute('model/state'), { ...model, install: failed });
+    expect(JSON.parse(state('model') ?? '')).toMatchObject({ latest_version: '1.0.0', in_progress: false });
     tell(topics.absolute('model/state'), { ...model, active: null });
     expect(state('model')).toBe('');
     expect(home.faults).toEqual([]);
