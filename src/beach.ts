@@ -117,6 +117,7 @@ export class Beach {
         camera,
         schedule: createSchedule({ schedule, location, seedId: `${this.#options.device}/${id}` }, { clock }),
         vision: serving,
+        hold: () => serving.hold(),
         calibration: () => this.calibrationOf(id),
         append: (draft, memory) => store.append(draft, memory),
         clock,

@@ -1,7 +1,7 @@
 import type { SiteCalibration } from './calibration/calibration.ts';
 import type { HeightEstimate } from './calibration/types.ts';
 import type { CalibrationSummary } from './contract/observation.ts';
-import type { ViewSignature } from './vision/protocol.ts';
+import type { HeldVision, ViewSignature } from './vision/protocol.ts';
 
 export const UNCALIBRATED: CalibrationSummary = {
   labels: 0,
@@ -10,6 +10,15 @@ export const UNCALIBRATED: CalibrationSummary = {
   loo_median_mae_m: null,
   view: 'unknown',
 };
+
+/** That of the model which answered: another one may have come in the midst of the burst, with another embedding. */
+export function calibrationFor(
+  held: HeldVision | null,
+  [present, before]: readonly [SiteCalibration | null, SiteCalibration | null],
+): SiteCalibration | null {
+  if (held === null) return present;
+  return [present, before].find((one) => one?.embeddingDigest === held.embeddingDigest) ?? null;
+}
 
 /** What the site's labels say of a burst; without a calibration or an embedding, that they say nothing. */
 export function estimateHeight(

@@ -30,7 +30,11 @@ const MOST_WAITING = 3;
  */
 export async function observeBurst(
   settings: CameraSettings,
-  deps: { readonly camera: Camera; readonly vision: VisionClient; readonly clock: Clock },
+  deps: {
+    readonly camera: Camera;
+    readonly vision: Pick<VisionClient, 'analyze'> & Partial<VisionClient>;
+    readonly clock: Clock;
+  },
   signal: AbortSignal,
 ): Promise<Burst> {
   const { camera, vision, clock } = deps;

@@ -9,14 +9,14 @@ import type { Camera as CameraSettings } from './config/schema.ts';
 import type { CalibrationSummary, Observation } from './contract/observation.ts';
 import type { CameraState } from './contract/states.ts';
 import { AgentError, isAbort } from './errors.ts';
-import { estimateHeight, UNCALIBRATED } from './estimate.ts';
+import { calibrationFor, estimateHeight, UNCALIBRATED } from './estimate.ts';
 import type { CameraHealth as HealthLine } from './health/types.ts';
 import type { Log } from './log.ts';
 import { burstView, meanEmbedding, observeBurst, reasonOf, usedResults, type Burst } from './observe.ts';
 import { buildRecord, type RecordContext } from './record.ts';
 import type { Schedule, Slot } from './schedule/types.ts';
 import type { BurstMemory, ObservationDraft, RaiseEvent } from './store/types.ts';
-import type { VisionClient } from './vision/protocol.ts';
+import type { HeldVision, VisionClient } from './vision/protocol.ts';
 
 export interface StationOptions {
   readonly settings: CameraSettings;
@@ -30,6 +30,8 @@ export interface StationDeps {
   readonly camera: Camera;
   readonly schedule: Schedule;
   readonly vision: VisionClient;
+  /** One model for the frames of one observation, whatever is swapped meanwhile; without it, whatever serves. */
+  readonly hold?: () => HeldVision;
   /** Null until a model with an embedding serves. */
   readonly calibration: () => SiteCalibration | null;
   readonly append: (draft: ObservationDraft, memory: BurstMemory) => Observation;
@@ -167,16 +169,28 @@ export class Station {
     const { camera, vision, clock } = this.#deps;
     const settings = this.#settings;
     const dueMonoMs = clock.monoMs();
-    const burst = slot.skipped ? null : await observeBurst(settings, { camera, vision, clock }, signal);
+    const before = this.#deps.calibration();
+    const held = this.#deps.hold?.() ?? null;
+    let burst: Burst | null = null;
+    try {
+      if (!slot.skipped)
+        burst = await observeBurst(settings, { camera, vision: held ?? vision, clock }, signal);
+    } finally {
+      held?.release();
+    }
     const used = burst ? usedResults(burst) : [];
     const view = burstView(used);
     const frozen = burst ? this.#checkFrozen(burst) : null;
     const embedding = frozen === true ? null : meanEmbedding(used);
-    const calibration = this.#deps.calibration();
+    const calibration = calibrationFor(held, [this.#deps.calibration(), before]);
     const estimate = estimateHeight(calibration, embedding, view);
     const moved = estimate.summary.view === 'unknown' ? null : estimate.summary.view === 'changed';
     const draft = buildRecord(
-      { ...this.#context(), camera: this.#settings.id },
+      {
+        ...this.#context(),
+        ...(held ? { model: held.model, provider: held.provider } : {}),
+        camera: this.#settings.id,
+      },
       {
         dueAtMs: slot.dueAtMs,
         dueMonoMs,
@@ -191,7 +205,7 @@ export class Station {
     );
     const observation = this.#deps.append(draft, {
       embedding,
-      embeddingDigest: embedding && calibration ? calibration.embeddingDigest : null,
+      embeddingDigest: embedding && (held?.embeddingDigest ?? calibration?.embeddingDigest ?? null),
       view: embedding && view,
     });
     this.#latest = observation;
