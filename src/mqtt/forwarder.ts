@@ -3,7 +3,7 @@ import { AgentError, asAgentError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import { Backoff } from '../retry.ts';
 import type { Outbox, OutboxEntry, RaiseEvent } from '../store/types.ts';
-import { InFlight } from './in-flight.ts';
+import { InFlight, type Flight } from './in-flight.ts';
 import { OutboxLane } from './outbox-lane.ts';
 import { Pace } from './pace.ts';
 import { rejectionEvent } from './rejection-event.ts';
@@ -40,20 +40,6 @@ const URGENT: PublishOptions = { qos: 1, retain: false, bulk: false };
 /** A stored time, and what is noted of it, serves all of the backlog that is sent within so long. */
 const STAMP_MS = 10;
 const EVERYTHING = Number.MAX_SAFE_INTEGER;
-
-/** A message that is with the broker. */
-interface Flight {
-  readonly entry: OutboxEntry;
-  readonly historical: boolean;
-  readonly publishedAtMs: number;
-  /** Sent with nothing beside it, for the link was lost over it before. */
-  readonly alone: boolean;
-  /** Look-rounds of the deadline that had begun when it was sent. */
-  readonly round: number;
-  /** Which link it went out on: the first, the second, … */
-  readonly link: number;
-  place: number;
-}
 
 /**
  * Drains the outbox through the link. First the records made since the link came up, then events, then, rate-limited and

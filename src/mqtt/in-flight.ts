@@ -1,3 +1,20 @@
+import type { OutboxEntry } from '../store/types.ts';
+
+/** A message that is with the broker. */
+export interface Flight {
+  readonly entry: OutboxEntry;
+  readonly historical: boolean;
+  readonly publishedAtMs: number;
+  /** Sent with nothing beside it, for the link was lost over it before. */
+  readonly alone: boolean;
+  /** Look-rounds of the deadline that had begun when it was sent. */
+  readonly round: number;
+  /** Which link it went out on: the first, the second, … */
+  readonly link: number;
+  /** As `InFlight` keeps it. */
+  place: number;
+}
+
 /**
  * What is under way now, in no order. Unlike a `Set` it leaves no tables behind that keep what was in them: with thousands
  * of messages a second those would outlive the messages by far.
