@@ -32,6 +32,7 @@ const SYSTEM_PACKAGES = {
     'gstreamer1.0-plugins-ugly',
     'python3-torch',
     'python3-onnx',
+    'libonnx-testdata',
     'chromium',
   ],
 };
