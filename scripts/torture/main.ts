@@ -102,17 +102,19 @@ function isClean({ network, power }: Report): boolean {
   return delivered && isSound(power) && controlsLose(power);
 }
 
+// Half an hour's work is told before the next half begins.
+const outcome = parts.includes('network') ? await network() : null;
+if (outcome) {
+  process.stdout.write(`${table(outcome)}\n`);
+  if (outcome.network !== 'network namespace')
+    process.stdout.write('not run: loss and bandwidth, which need root and network namespaces\n');
+}
 const powerful = parts.includes('power') && canCutPower();
 const report: Report = {
-  network: parts.includes('network') ? await network() : null,
+  network: outcome,
   power: powerful ? await power() : [],
   notRun: parts.includes('power') && !powerful ? ['power cuts: needs root, loop devices, ext4 and XFS'] : [],
 };
-if (report.network) {
-  process.stdout.write(`${table(report.network)}\n`);
-  if (report.network.network !== 'network namespace')
-    process.stdout.write('not run: loss and bandwidth, which need root and network namespaces\n');
-}
 if (report.power.length > 0) process.stdout.write(`\n${powerTable(report.power)}\n`);
 for (const what of report.notRun) process.stdout.write(`not run: ${what}\n`);
 if (values.json !== undefined) writeFileSync(values.json, JSON.stringify(report, null, 2));

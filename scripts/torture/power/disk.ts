@@ -24,7 +24,7 @@ export class PowerDisk {
   readonly path: string;
   readonly #dir: string;
   readonly #shelf: string;
-  readonly #image: string;
+  #image: string;
   readonly #after: string;
   #cuts = 0;
   readonly #mounted: string[] = [];
@@ -82,6 +82,12 @@ export class PowerDisk {
   /** The power is back; whoever wrote to the disk must have ended. */
   restore(): void {
     this.#unmount(this.path);
+    // A namespace that began meanwhile took a copy of every mount and keeps the loop device of this file, without power.
+    const dead = this.#image;
+    this.#image = join(this.#shelf, `disk-${this.#cuts}.img`);
+    this.#cuts += 1;
+    run('cp', '--reflink=always', dead, this.#image);
+    rmSync(dead);
     this.#mount(this.#image, this.path);
   }
 

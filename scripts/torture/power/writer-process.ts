@@ -22,7 +22,19 @@ if (synchronous !== 'FULL') {
   };
 }
 
-const tell = (line: string): void => void writeSync(1, `${line}\n`);
+/** Written when it returns; the reader may be busy with its disks for longer than the pipe holds. */
+function tell(line: string): void {
+  let rest = Buffer.from(`${line}\n`);
+  while (rest.length > 0) {
+    try {
+      rest = rest.subarray(writeSync(1, rest));
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') throw error;
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5);
+    }
+  }
+}
+
 const store = openStore(stateDir, systemClock, { outbox: { maxMessages: 1_000_000, maxAgeDays: 7 } });
 for (let n = 0; ; n += 1) {
   const record = store.append(draft({ camera: n % 2 === 0 ? 'north' : 'south' }), seen([n, 1, 2]));
