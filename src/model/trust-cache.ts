@@ -1,6 +1,7 @@
 import { constants } from 'node:fs';
 import { mkdir, mkdtemp, open, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import { AgentError } from '../errors.ts';
 import { replaceFile, syncFolder } from '../durable-file.ts';
 import { digestText } from './bundle-files.ts';
@@ -8,6 +9,7 @@ import { METADATA_LIMITS, TOP_ROLES, type TopRole } from './trust-fetcher.ts';
 import { readMarks, writeMarks, type Marks } from './trust-marks.ts';
 
 const SCRATCH = '.work-';
+const HOUR_MS = 3_600_000;
 
 /** The metadata as they were last verified, in one folder: `{role}.json`, and the marks. */
 export class TrustCache {
@@ -31,15 +33,11 @@ export class TrustCache {
   static async open(dir: string, rootFile: string): Promise<TrustCache> {
     const pinned = await readPinned(rootFile);
     await mkdir(dir, { recursive: true, mode: 0o700 });
-    const cache = new TrustCache(
-      dir,
-      pinned,
-      signedDigest(pinned),
-      await readMarks(dir, signedDigest(pinned)),
-    );
-    const names = await readdir(dir);
-    for (const name of names.filter((entry) => entry.startsWith(SCRATCH)))
-      await rm(join(dir, name), { recursive: true, force: true });
+    // Scratch folders of a process that was killed, and whatever else stands where files are to be.
+    for (const entry of await readdir(dir, { withFileTypes: true }))
+      if (!entry.isFile()) await rm(join(dir, entry.name), { recursive: true, force: true });
+    const digest = signedDigest(pinned);
+    const cache = new TrustCache(dir, pinned, digest, await readMarks(dir, digest));
     if ((await cache.#owner()) !== cache.#pinnedDigest) {
       for (const role of TOP_ROLES) await rm(cache.#file(role), { force: true });
       syncFolder(dir);
@@ -72,7 +70,7 @@ export class TrustCache {
   async keep(scratch: string, marks: Omit<Marks, 'pinned' | 'writes'>): Promise<void> {
     try {
       const writes = (this.marks?.writes ?? 0) + 1;
-      writeMarks(this.#dir, { pinned: this.#pinnedDigest, writes, ...marks });
+      if (this.#isNews(marks)) writeMarks(this.#dir, { pinned: this.#pinnedDigest, writes, ...marks });
       for (const role of TOP_ROLES) {
         const text = await readFile(join(scratch, `${role}.json`), 'utf8').catch(() => null);
         const old = await this.read(role);
@@ -81,6 +79,14 @@ export class TrustCache {
     } catch (error) {
       throw new AgentError('model_space', 'what was verified cannot be stored', { cause: error });
     }
+  }
+
+  /** An hour more of the same is not worth the wear of a flash card. */
+  #isNews({ floorMs, ...learned }: Omit<Marks, 'pinned' | 'writes'>): boolean {
+    if (!this.marks) return true;
+    const { floorMs: known, root, timestamp, snapshot } = this.marks;
+    const isLater = (floorMs ?? 0) >= (known ?? 0) + HOUR_MS;
+    return isLater || !isDeepStrictEqual(learned, { root, timestamp, snapshot });
   }
 
   #file(role: TopRole): string {

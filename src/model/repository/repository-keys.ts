@@ -35,6 +35,12 @@ function signingKey(privateKey: KeyObject): SigningKey {
   };
 }
 
+/** A new ed25519 key, in memory. */
+export function newSigningKey(): { readonly made: SigningKey; readonly privateKey: KeyObject } {
+  const { privateKey } = generateKeyPairSync('ed25519');
+  return { made: signingKey(privateKey), privateKey };
+}
+
 const fileOf = (role: Role, keyId: string): string => `${role}-${keyId.slice(0, 16)}.pem`;
 
 export interface KeyFolders {
@@ -60,8 +66,7 @@ export class KeyRing {
 
   /** A new ed25519 key, stored. */
   create(role: Role): SigningKey {
-    const { privateKey } = generateKeyPairSync('ed25519');
-    const made = signingKey(privateKey);
+    const { made, privateKey } = newSigningKey();
     const pem = privateKey.export({
       format: 'pem',
       type: 'pkcs8',

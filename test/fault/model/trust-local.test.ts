@@ -1,0 +1,209 @@
+import { cpSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { archiveOf, DAY_MS, Forge, NOW_MS, type Device } from '../../fixtures/forge.ts';
+
+const good = archiveOf('1.0.0');
+const FILES = [
+  'root.json',
+  'timestamp.json',
+  'snapshot.json',
+  'targets.json',
+  'marks.json',
+  'marks.copy.json',
+  'pinned',
+];
+
+/** A device that has seen yesterday and today, with a rotated root. */
+async function seasoned() {
+  const forge = new Forge();
+  forge.root({ version: 1, keys: forge.keys });
+  const yesterday = forge.day(4).shot();
+  forge.root({ version: 2, keys: forge.keys });
+  const today = forge.day(5).shot();
+  const device = forge.device();
+  expect(await device.sees('1.0.0', today)).toBe(good);
+  expect(readdirSync(device.dir).toSorted()).toEqual(FILES.toSorted());
+  return { forge, device, yesterday, today };
+}
+
+const DAMAGE: Record<string, (path: string) => void> = {
+  gone: (path) => rmSync(path),
+  empty: (path) => writeFileSync(path, ''),
+  'cut in half': (path) => {
+    const bytes = readFileSync(path);
+    writeFileSync(path, bytes.subarray(0, bytes.length / 2));
+  },
+  'one bit flipped': (path) => {
+    const bytes = readFileSync(path);
+    const at = Math.floor(bytes.length / 2);
+    bytes[at] = (bytes[at] ?? 0) ^ 1;
+    writeFileSync(path, bytes);
+  },
+  'full of zeros': (path) => writeFileSync(path, Buffer.alloc(readFileSync(path).length)),
+  'a folder': (path) => {
+    rmSync(path);
+    mkdirSync(join(path, 'x'), { recursive: true });
+  },
+};
+
+describe.each(FILES)('the local %s', (file) => {
+  it.each(Object.keys(DAMAGE))('%s: opens no way back, and stops nothing', async (kind) => {
+    const { device, yesterday, today } = await seasoned();
+    DAMAGE[kind]?.(join(device.dir, file));
+    expect(await device.sees('1.0.0', yesterday)).toBe('model_trust_rollback');
+    expect(await device.sees('1.0.0', today)).toBe(good);
+    expect(await device.sees('1.0.0', yesterday)).toBe('model_trust_rollback');
+  });
+});
+
+describe('local files', () => {
+  it('all metadata lost, marks alive: yesterday is refused, with the root of yesterday too', async () => {
+    const { device, yesterday, today } = await seasoned();
+    for (const role of ['root', 'timestamp', 'snapshot', 'targets']) rmSync(join(device.dir, `${role}.json`));
+    expect(await device.sees('1.0.0', yesterday)).toBe('model_trust_rollback');
+    const rootOnly = new Map(yesterday).set('metadata/2.root.json', today.get('metadata/2.root.json')!);
+    expect(await device.sees('1.0.0', rootOnly)).toBe('model_trust_rollback');
+    expect(await device.sees('1.0.0', today)).toBe(good);
+  });
+
+  it('both copies of the marks lost: the metadata themselves stand against yesterday', async () => {
+    const { device, yesterday, today } = await seasoned();
+    rmSync(join(device.dir, 'marks.json'));
+    rmSync(join(device.dir, 'marks.copy.json'));
+    expect(await device.sees('1.0.0', yesterday)).toBe('model_trust_rollback');
+    expect(await device.sees('1.0.0', today)).toBe(good);
+  });
+
+  it('everything lost: begins anew from the pinned root', async () => {
+    const { device, today } = await seasoned();
+    rmSync(device.dir, { recursive: true });
+    expect(await device.sees('1.0.0', today)).toBe(good);
+  });
+
+  it('the metadata of yesterday put back beside the marks of today, as after a power cut', async () => {
+    const forge = new Forge();
+    forge.root({ version: 1, keys: forge.keys });
+    const yesterday = forge.day(4).shot();
+    const device = forge.device();
+    expect(await device.sees('1.0.0', yesterday)).toBe(good);
+    const old = join(forge.home, 'old');
+    cpSync(device.dir, old, { recursive: true });
+    const today = forge.day(5).shot();
+    expect(await device.sees('1.0.0', today)).toBe(good);
+    for (const role of ['root', 'timestamp', 'snapshot', 'targets'])
+      cpSync(join(old, `${role}.json`), join(device.dir, `${role}.json`));
+    expect(await device.sees('1.0.0', yesterday)).toBe('model_trust_rollback');
+    expect(await device.sees('1.0.0', today)).toBe(good);
+  });
+
+  it('the floor of time outlives the metadata', async () => {
+    const { forge, device, today } = await seasoned();
+    device.nowMs = NOW_MS + 6 * DAY_MS;
+    expect(await device.sees('1.0.0', today)).toBe(good);
+    for (const role of ['root', 'timestamp', 'snapshot', 'targets']) rmSync(join(device.dir, `${role}.json`));
+    device.nowMs = null;
+    expect(await device.sees('1.0.0', forge.day(6, ['1.0.0'], NOW_MS + 5 * DAY_MS).tree)).toBe(
+      'model_trust_expired',
+    );
+  });
+
+  it('what was verified before a later file failed is kept', async () => {
+    const { forge, device } = await seasoned();
+    forge.root({ version: 3, keys: forge.keys });
+    const broken = forge.day(6).shot();
+    broken.set('metadata/6.targets.json', Buffer.from('{}'));
+    expect(await device.sees('1.0.0', broken)).toBe('model_trust_mismatch');
+    expect([versionOf(device, 'root'), versionOf(device, 'timestamp')]).toEqual([3, 6]);
+    expect(versionOf(device, 'targets')).toBe(5);
+    // And it counts: the day before is an older one from now on.
+    const before = forge.day(5).shot();
+    expect(await device.sees('1.0.0', before)).toBe('model_trust_rollback');
+    expect(await device.sees('1.0.0', forge.day(6).tree)).toBe(good);
+  });
+
+  it('what was refused leaves no trace, try after try', async () => {
+    const { device, yesterday, today } = await seasoned();
+    rmSync(join(device.dir, 'timestamp.json'));
+    for (let time = 0; time < 3; time += 1)
+      expect(await device.sees('1.0.0', yesterday)).toBe('model_trust_rollback');
+    expect(existsSync(join(device.dir, 'timestamp.json'))).toBe(false);
+    expect(await device.sees('1.0.0', today)).toBe(good);
+  });
+
+  it('an abort leaves no scratch behind', async () => {
+    const { device, today } = await seasoned();
+    const stop = new AbortController();
+    const source = {
+      fetch: (path: string): Promise<Uint8Array | null> => {
+        if (path.endsWith('timestamp.json')) stop.abort();
+        return Promise.resolve(today.get(path) ?? null);
+      },
+    };
+    await expect(device.trust().refresh(source, stop.signal)).rejects.toMatchObject({ name: 'AbortError' });
+    expect(readdirSync(device.dir).toSorted()).toEqual(FILES.toSorted());
+  });
+
+  it('answers from what was kept, without a repository, as long as that is fresh', async () => {
+    const { device } = await seasoned();
+    expect((await device.trust().target('model', '1.0.0')).sha256).toBe(good);
+    device.nowMs = NOW_MS + 8 * DAY_MS;
+    await expect(device.trust().target('model', '1.0.0')).rejects.toMatchObject({
+      code: 'model_trust_expired',
+    });
+    rmSync(join(device.dir, 'targets.json'));
+    await expect(device.trust().target('model', '1.0.0')).rejects.toMatchObject({
+      code: 'model_trust_mismatch',
+    });
+  });
+});
+
+describe('the pinned root', () => {
+  it('of another operator drops all that was known, and the first one comes back as a stranger', async () => {
+    const { device, today } = await seasoned();
+    const other = new Forge();
+    const root = other.root({ version: 1, keys: other.keys });
+    const first = readFileSync(device.rootFile);
+    writeFileSync(device.rootFile, root);
+    expect(await device.sees('1.0.0', today)).toMatch(/^model_trust_(root|signature)$/);
+    expect(await device.sees('1.0.0', other.day(1).tree)).toBe(good);
+    writeFileSync(device.rootFile, first);
+    expect(await device.sees('1.0.0', today)).toBe(good);
+  });
+
+  it('written in another way is the same root', async () => {
+    const { device, yesterday } = await seasoned();
+    writeFileSync(
+      device.rootFile,
+      JSON.stringify(JSON.parse(readFileSync(device.rootFile, 'utf8')), null, 4),
+    );
+    expect(await device.sees('1.0.0', yesterday)).toBe('model_trust_rollback');
+  });
+
+  it.each([
+    ['is not there', null],
+    ['is empty', ''],
+    ['is no JSON', 'root'],
+    ['is no root', '{"signed":{"_type":"timestamp"},"signatures":[]}'],
+    ['is huge', ' '.repeat(1_000_000)],
+  ])('that %s', async (_what, text) => {
+    const { device, today } = await seasoned();
+    if (text === null) rmSync(device.rootFile);
+    else writeFileSync(device.rootFile, text);
+    expect(await device.sees('1.0.0', today)).toBe('model_trust_root');
+  });
+
+  it('that was changed in one place of what is signed', async () => {
+    const { device, today } = await seasoned();
+    writeFileSync(
+      device.rootFile,
+      readFileSync(device.rootFile, 'utf8').replace('"threshold":1', '"threshold":2'),
+    );
+    expect(await device.sees('1.0.0', today)).toBe('model_trust_root');
+  });
+});
+
+function versionOf(device: Device, role: string): number {
+  const text = readFileSync(join(device.dir, `${role}.json`), 'utf8');
+  return (JSON.parse(text) as { signed: { version: number } }).signed.version;
+}
