@@ -1,6 +1,6 @@
 import type { Clock } from '../clock.ts';
 import type { ModelRef } from '../contract/observation.ts';
-import { AgentError, asAgentError } from '../errors.ts';
+import { AgentError, asAgentError, type ErrorCode } from '../errors.ts';
 import type { Log } from '../log.ts';
 import { Backoff } from '../retry.ts';
 import { within } from './install-deadline.ts';
@@ -11,6 +11,13 @@ import type { Candidate, ModelHost, SlotRef, SlotsState } from './types.ts';
 
 const RETRY = { minMs: 2000, maxMs: 300_000, resetAfterMs: 60_000 };
 const TRIES_OF_THE_FORMER = 2;
+/** A bundle that proved itself before does not heal from these. */
+const OF_THE_DISK: ReadonlySet<ErrorCode> = new Set([
+  'model_not_found',
+  'model_digest_mismatch',
+  'model_manifest_invalid',
+  'model_bundle_refused',
+]);
 
 export interface ServingOptions {
   readonly factory: ModelRef;
@@ -56,15 +63,17 @@ export class ServingChanges {
   }
 
   /** Opens and proves a bundle. Rejects with what is wrong with it; `model_candidate_failed` when it takes too long. */
-  async prove(ref: ModelRef, signal: AbortSignal): Promise<Candidate> {
-    return this.proveBundle(await this.#openRef(ref, signal), signal);
+  async prove(ref: ModelRef, signal: AbortSignal, onStep?: () => void): Promise<Candidate> {
+    return this.proveBundle(await this.#openRef(ref, signal), signal, onStep);
   }
 
-  async proveBundle(bundle: Bundle, signal: AbortSignal): Promise<Candidate> {
+  async proveBundle(bundle: Bundle, signal: AbortSignal, onStep?: () => void): Promise<Candidate> {
     const ms = this.#options.testMs;
     const late = (): AgentError =>
       new AgentError('model_candidate_failed', `it did not prove itself within ${String(ms / 1000)} s`);
-    return within({ clock: this.#clock, ms, signal, late }, (until) => this.#host.prove(bundle, until));
+    return within({ clock: this.#clock, ms, signal, late }, (until) =>
+      this.#host.prove(bundle, until, onStep),
+    );
   }
 
   async #openRef(ref: ModelRef, signal: AbortSignal): Promise<Bundle> {
@@ -85,6 +94,12 @@ export class ServingChanges {
 
   isFactory(digest: string): boolean {
     return digest === this.#options.factory.digest;
+  }
+
+  /** It is the active one, and serves: the active one may have been given up at the start. */
+  serves(digest: string): boolean {
+    const serving = this.#host.bundle?.digest ?? digest;
+    return digest === this.orFactory(this.#slots.state.active).digest && digest === serving;
   }
 
   /** The slot's content, or the shipped bundle for none. */
@@ -135,7 +150,7 @@ export class ServingChanges {
         const error = asAgentError(thrown);
         this.#log.error({ err: error, model: plain(ref) }, 'the model to return to does not start');
         const waitMs = backoff.nextMs();
-        const hopeless = !error.retryable || backoff.attempts >= TRIES_OF_THE_FORMER;
+        const hopeless = OF_THE_DISK.has(error.code) || backoff.attempts >= TRIES_OF_THE_FORMER;
         if (!this.isFactory(ref.digest) && hopeless) ref = factory;
         else await this.#clock.sleep(waitMs, signal);
       }

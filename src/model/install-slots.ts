@@ -90,6 +90,8 @@ export function swapped(
   const { formerErrorRate01, nowMs } = options;
   const probation = { answers: 0, failures: 0, failedStarts: 0, elapsedMs: 0, formerErrorRate01 };
   const next = changed(state, { phase: 'probation', probation, former: { active, previous } }, nowMs);
+  // The active one may be installed anew, when it could not be started.
+  if (active?.digest === candidate.digest) return { ...next, active: candidate, candidate: null };
   return { ...next, active: candidate, previous: active ?? shipped(options.factory), candidate: null };
 }
 

@@ -53,7 +53,7 @@ export class InstallSteps {
 
   /** The bundle lies below the bundles' folder; null when it is the one that serves already. */
   async verify(install: InstallRecord, signal: AbortSignal): Promise<SlotRef | null> {
-    const { clock, fetcher, fetchOptions, journal } = this.#deps;
+    const { changes, clock, fetcher, fetchOptions, journal } = this.#deps;
     const going = this.#begin(install, 'verifying');
     const ms = this.#options.deadlines.verifyMs;
     const late = (): AgentError =>
@@ -68,7 +68,7 @@ export class InstallSteps {
       throw new AgentError('model_refused_before', `it failed here before: ${refused.code}`, {
         context: { digest: ref.digest, code: refused.code },
       });
-    if (ref.digest === (journal.state.active ?? this.#options.factory).digest) {
+    if (changes.serves(ref.digest)) {
       journal.change({ candidate: plain(ref), trusted: ref.trusted });
       return null;
     }
@@ -78,8 +78,10 @@ export class InstallSteps {
 
   /** The candidate, proved in its own process beside the model that serves. */
   async test(install: InstallRecord, ref: SlotRef, signal: AbortSignal): Promise<Candidate> {
-    this.#begin(install, 'testing');
-    return this.#deps.changes.prove(ref, signal);
+    const { changes, progress } = this.#deps;
+    const going = this.#begin(install, 'testing');
+    // One provider after the other, each of which may build its engine for minutes.
+    return changes.prove(ref, signal, () => progress.tell(going, null));
   }
 
   /** Compares it on live frames and foresees what becomes of the calibrations; both are stored before the swap. */

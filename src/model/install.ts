@@ -64,13 +64,18 @@ export class Installer {
 
   /**
    * Stores the request; `run` works on it. The same request again is joined, and one for what serves already succeeds at
-   * once. Throws `model_pinned`, `model_install_busy`, `model_refused_before`, `model_space`, `store_failed`.
+   * once. Throws `model_pinned`, `model_install_busy`, `model_refused_before`, `request_invalid`, `model_space`,
+   * `store_failed`.
    */
   request(request: InstallRequest, { clearFailed }: { readonly clearFailed: boolean }): RequestedInstall {
-    const { journal, clock, raise, log } = this.#deps;
+    const { journal, changes, clock, raise, log } = this.#deps;
     if (this.#options.pinned) throw pinnedError();
     const last = journal.state.install;
-    if (last !== null && isSame(last, request)) return { accepted: last, serves: this.#joined(last) };
+    if (last?.updateId === request.updateId) {
+      if (last.name !== request.name || last.version !== request.version)
+        throw new AgentError('request_invalid', 'this update id is of the install of another model');
+      return { accepted: last, serves: this.#joined(last) };
+    }
     const active = this.#active;
     const hand = journal.inHand;
     if (hand !== null) {
@@ -80,7 +85,7 @@ export class Installer {
         context: label(hand),
       });
     }
-    if (request.digest === active.digest) return this.#servesAlready(request, active);
+    if (request.digest !== null && changes.serves(request.digest)) return this.#servesAlready(request, active);
     const refused = refusedBefore(journal.state, request);
     if (refused !== null && !clearFailed)
       throw new AgentError('model_refused_before', `it failed here before: ${refused.code}`, {
@@ -258,6 +263,3 @@ export class Installer {
 
 const pinnedError = (): AgentError =>
   new AgentError('model_pinned', 'model.active names the model that serves');
-
-const isSame = (last: InstallRecord, request: InstallRequest): boolean =>
-  last.updateId === request.updateId && last.name === request.name && last.version === request.version;

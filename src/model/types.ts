@@ -214,9 +214,9 @@ export interface ModelHost {
   readonly bundle: Bundle | null;
   /**
    * Starts a process for the bundle on the best provider, under time and memory limits, and proves it on its golden outputs
-   * while the other one serves. Rejects with what is wrong with it here.
+   * while the other one serves. Rejects with what is wrong with it here. `onStep`: told of each provider that is tried.
    */
-  prove(bundle: Bundle, signal: AbortSignal): Promise<Candidate>;
+  prove(bundle: Bundle, signal: AbortSignal, onStep?: () => void): Promise<Candidate>;
   /**
    * The candidate serves from the next frame on; frames in hand are finished by the old one, which then ends. Resolves
    * when the old one has gone.

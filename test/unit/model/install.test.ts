@@ -111,6 +111,15 @@ describe('an install', () => {
 });
 
 describe('requests', () => {
+  it('under the id of another install are refused', async () => {
+    const world = new InstallWorld().start();
+    await installed(world, 'alpha', OTHER_ID);
+    expect(() => world.installer.request(requestOf('beta', { updateId: OTHER_ID }), NO)).toThrow(
+      expect.objectContaining({ code: 'request_invalid' }),
+    );
+    await world.end();
+  });
+
   it('are taken one at a time', async () => {
     const world = new InstallWorld().start();
     world.installer.request(requestOf('alpha'), NO);
@@ -157,6 +166,19 @@ describe('requests', () => {
     await expect(serves).resolves.toMatchObject({ phase: 'committed', candidate: { name: 'factory' } });
     expect(world.host.adopted).toEqual([]);
     await world.end();
+  });
+
+  it('mend the active model when another one had to take its place at the start', async () => {
+    const world = new InstallWorld().start();
+    await committed(world, 'alpha');
+    await committed(world, 'beta');
+    await world.end();
+    const next = new InstallWorld({ disk: world.disk, clock: world.clock }).start();
+    next.host.bundle = bundleOf(ALPHA);
+    await installed(next, 'beta');
+    expect(next.host.bundle.digest).toBe(BETA.digest);
+    expect(next.disk.slots).toMatchObject({ active: BETA, previous: ALPHA });
+    await next.end();
   });
 
   it('are refused while a model is pinned', () => {
@@ -547,7 +569,7 @@ describe('abort', () => {
     let late: Promise<void> = Promise.resolve();
     world.fate = (place, moment, what) => {
       if (place === 'update' && moment === 'before' && what === 'committed')
-        late = world.installer.abort().catch((error: unknown) => Promise.reject(error));
+        (late = world.installer.abort()).catch(() => undefined);
     };
     await world.frames(3);
     await world.clock.pass(60_000);
