@@ -88,9 +88,9 @@ describe('Heartbeat', () => {
       },
     );
     const running = beating.run(stop.signal);
-    await expect.poll(() => beats, { timeout: 5000 }).toEqual([1, 2]);
+    await expect.poll(() => beats, { timeout: 60_000 }).toEqual([1, 2]);
     beating.nudge();
-    await expect.poll(() => beats, { timeout: 5000 }).toEqual([1, 2, 3]);
+    await expect.poll(() => beats, { timeout: 60_000 }).toEqual([1, 2, 3]);
     await new Promise((resolve) => setTimeout(resolve, 100));
     expect(beats).toEqual([1, 2, 3]);
     stop.abort();
