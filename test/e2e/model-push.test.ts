@@ -1,0 +1,216 @@
+import {
+  cpSync,
+  createReadStream,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { MqttClient } from 'mqtt';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { CommandResult } from '../../src/contract/command.ts';
+import type { ModelInstallResult } from '../../src/contract/model.ts';
+import type { Observation } from '../../src/contract/observation.ts';
+import type { ModelState } from '../../src/contract/states.ts';
+import { BlockSender } from '../../src/mqtt/block-sender.ts';
+import { RunningAgent } from '../fixtures/agent.ts';
+import { factoryBundleDir } from '../fixtures/bundles.ts';
+import { httpServer, type TestServer } from '../fixtures/camera-server.ts';
+import { runCli } from '../fixtures/cli.ts';
+import { Mosquitto, until } from '../fixtures/mosquitto.ts';
+import { Recorder } from '../fixtures/recorder.ts';
+
+const DEVICE = 'swellsight/v1/test/dev/';
+const PHASES = ['requested', 'downloading', 'verifying', 'testing', 'shadow', 'probation', 'committed'];
+
+/** The shipped model under another version: it runs everywhere, and is another bundle all the same. */
+function bundleOf(version: string, home: string): string {
+  const dir = join(home, `bundle-${version}`);
+  cpSync(factoryBundleDir, dir, { recursive: true });
+  const manifest = JSON.parse(readFileSync(join(dir, 'model.json'), 'utf8')) as object;
+  writeFileSync(join(dir, 'model.json'), JSON.stringify({ ...manifest, version }));
+  return dir;
+}
+
+/** Any web server: whole files, no ranges, nothing of its own. */
+const plainWebServer = (root: string): Promise<TestServer> =>
+  httpServer((request, response) => {
+    const path = join(root, new URL(request.url ?? '/', 'http://any').pathname);
+    const file = statSync(path, { throwIfNoEntry: false });
+    if (file?.isFile() !== true) {
+      response.writeHead(404).end();
+      return;
+    }
+    response.writeHead(200, { 'content-length': file.size });
+    createReadStream(path).pipe(response);
+  });
+
+describe('a model that is pushed to a running agent', () => {
+  const home = mkdtempSync(join(tmpdir(), 'swellsight-push-'));
+  const repository = join(home, 'repo');
+  let broker: Mosquitto;
+  let web: TestServer;
+  let recorder: Recorder;
+  let operator: MqttClient;
+  let agent: RunningAgent;
+  let config: Record<string, unknown>;
+
+  const repo = async (...args: string[]): Promise<void> => {
+    const { code, stderr } = await runCli(['repo', ...args]);
+    expect(code, stderr).toBe(0);
+  };
+  const send = (name: string, id: string, args: object): Promise<unknown> =>
+    operator.publishAsync(`${DEVICE}cmd/${name}`, JSON.stringify({ id, args }), { qos: 1 });
+  const answer = (name: string, id: string): Promise<CommandResult> =>
+    until(
+      () =>
+        recorder.json(`cmdres/${name}`).find((one) => one['id'] === id && one['status'] !== 'accepted') as
+          CommandResult | undefined,
+      `the answer to ${name}`,
+      120_000,
+    );
+  const states = (): ModelState[] => recorder.json('model/state') as unknown as ModelState[];
+  const observations = (): Observation[] =>
+    ['observation', 'backfill']
+      .flatMap((stream) => recorder.json(`camera/north/${stream}`) as unknown as Observation[])
+      .sort((a, b) => a.seq - b.seq);
+  const readWith = (version: string): Promise<Observation> =>
+    until(
+      () => observations().findLast((one) => one.model?.version === version),
+      `a reading by ${version}`,
+      60_000,
+    );
+  /** The phases of an install as they were told, each once, in the order in which they first came. */
+  const phasesOf = (updateId: string): string[] => {
+    const told = recorder.json('model/progress').filter((one) => one['update_id'] === updateId);
+    const ends = states().flatMap(({ install }) => (install?.update_id === updateId ? [install.phase] : []));
+    return [...new Set([...told.map((one) => String(one['phase'])), ...ends])];
+  };
+  const installed = async (id: string, version: string): Promise<string> => {
+    const { status, result, error } = await answer('model.install', id);
+    expect(error).toBeUndefined();
+    expect(status).toBe('succeeded');
+    const { update_id, model } = result as ModelInstallResult;
+    expect(model).toMatchObject({ name: 'swellsight-factory', version });
+    await until(
+      () => states().some(({ install }) => install?.update_id === update_id && install.phase === 'committed'),
+      'the end of its probation',
+      60_000,
+    );
+    expect(phasesOf(update_id)).toEqual(PHASES);
+    await readWith(version);
+    return update_id;
+  };
+
+  beforeAll(async () => {
+    await repo('init', repository);
+    await repo('publish', repository, bundleOf('1.1.0', home), bundleOf('1.2.0', home));
+    broker = await Mosquitto.start({ persistence: true });
+    web = await plainWebServer(repository);
+    recorder = await Recorder.start(broker.url);
+    operator = await broker.client();
+    config = {
+      mqtt: { url: broker.url },
+      cameras: [{ id: 'north', kind: 'simulated', schedule: { everyS: 1 }, burst: { frames: 1 } }],
+      model: {
+        repository: web.url,
+        trustRoot: join(repository, 'metadata', '1.root.json'),
+        probation: { observations: 3, minutes: 0 },
+      },
+    };
+    agent = await RunningAgent.start(config, { stateDir: home });
+    await agent.observation((line) => line['status'] === 'measured', 120_000);
+  }, 240_000);
+
+  afterAll(async () => {
+    await agent.stop();
+    operator.end(true);
+    await web.stop();
+    await broker.stop();
+    rmSync(home, { recursive: true, force: true });
+  });
+
+  it('comes from the repository, phase by phase', async () => {
+    const source = { kind: 'repository' };
+    await send('model.install', 'push-1', { name: 'swellsight-factory', version: '1.1.0', source });
+    await installed('push-1', '1.1.0');
+    const last = states().at(-1);
+    expect(last).toMatchObject({
+      active: { version: '1.1.0' },
+      previous: { version: '1.0.0' },
+      candidate: null,
+      phase: 'committed',
+      trusted: true,
+      pinned: false,
+      slots: { factory: { version: '1.0.0' } },
+    });
+    expect(last?.install?.shadow?.frames).toBeGreaterThan(0);
+  }, 240_000);
+
+  it('is refused with a code when the repository does not have it', async () => {
+    const source = { kind: 'repository' };
+    await send('model.install', 'push-none', { name: 'swellsight-factory', version: '9.9.9', source });
+    expect(await answer('model.install', 'push-none')).toMatchObject({
+      status: 'failed',
+      error: { code: 'model_trust_target' },
+    });
+    await until(() => states().at(-1)?.phase === 'failed', 'the end in the state');
+    expect(states().at(-1)?.active?.version).toBe('1.1.0');
+  }, 120_000);
+
+  it('goes back without network', async () => {
+    await web.stop();
+    await send('model.rollback', 'back-1', {});
+    expect(await answer('model.rollback', 'back-1')).toMatchObject({
+      status: 'succeeded',
+      result: { model: { version: '1.0.0' } },
+    });
+    const seq = observations().at(-1)?.seq ?? 0;
+    await until(
+      () => observations().some((one) => one.seq > seq && one.model?.version === '1.0.0'),
+      'a reading by the former model',
+      60_000,
+    );
+  }, 120_000);
+
+  it('comes in blocks over MQTT, through a kill in the midst of it, and is answered all the same', async () => {
+    const file = join(home, 'push.tar');
+    await repo('export', repository, 'swellsight-factory', '1.2.0', '--out', file);
+    let sentBytes = 0;
+    const sender = await BlockSender.open(file, {
+      publish: async (topic, payload) => {
+        await operator.publishAsync(topic, payload, { qos: 1 });
+        sentBytes += payload.length;
+      },
+    });
+    operator.on('message', (topic, payload, packet) => {
+      // Half of it at first: the rest when the agent has come back.
+      if (sentBytes < sender.sizeBytes / 2 || back) sender.receive(topic, payload, packet.retain);
+    });
+    let back = false;
+    await operator.subscribeAsync(`${DEVICE}model/blocks/request`, { qos: 1 });
+    sender.serve(DEVICE);
+    const { sizeBytes: size_bytes, digest } = sender;
+    const source = { kind: 'mqtt', size_bytes, digest };
+    await send('model.install', 'push-2', { name: 'swellsight-factory', version: '1.2.0', source });
+    await until(() => sentBytes >= size_bytes / 2, 'half of the blocks', 60_000);
+    agent.signal('SIGKILL');
+    await agent.exited;
+    back = true;
+    agent = await RunningAgent.start(config, { stateDir: home });
+    await installed('push-2', '1.2.0');
+    expect(sentBytes).toBeLessThan(1.5 * size_bytes);
+    expect((await agent.json('/api/v1/models/info'))['active']).toMatchObject({ version: '1.2.0' });
+    await sender.close();
+  }, 240_000);
+
+  it('cost no observation', () => {
+    const all = observations().map(({ seq }) => seq);
+    const seen = [...new Set(all)];
+    expect(seen).toEqual(Array.from({ length: seen.length }, (_, index) => index + 1));
+    recorder.finish();
+  });
+});
