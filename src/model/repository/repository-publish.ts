@@ -144,6 +144,7 @@ async function addBundle(
 
 /** A bundle's folder, or an archive of one. What devices have is not held against this machine's memory. */
 async function openAny(path: string, scratch: string, signal: AbortSignal): Promise<Bundle> {
+  const into = join(scratch, 'bundle');
   const isFile = (await stat(path).catch(() => null))?.isFile() === true;
   if (isFile) {
     const limits = {
@@ -151,9 +152,9 @@ async function openAny(path: string, scratch: string, signal: AbortSignal): Prom
       maxFiles: BUNDLE_LIMITS.files,
       layout: 'bundle',
     } as const;
-    await unpackArchive(path, scratch, limits, signal);
+    await unpackArchive(path, into, limits, signal);
   }
-  return openBundle(isFile ? scratch : path, { memoryMb: Number.MAX_SAFE_INTEGER, signal });
+  return openBundle(isFile ? into : path, { memoryMb: Number.MAX_SAFE_INTEGER, signal });
 }
 
 /** The archive, durable under its final name before anything is signed for it. */
