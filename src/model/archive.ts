@@ -89,12 +89,14 @@ export async function unpackArchive(
   limits: UnpackLimits,
   signal?: AbortSignal,
 ): Promise<void> {
-  const archive = await open(file, constants.O_RDONLY | constants.O_NOFOLLOW);
+  // A pipe in its place must not hold up anyone.
+  const archive = await open(file, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
   try {
-    const { size } = await archive.stat();
+    const found = await archive.stat();
+    if (!found.isFile()) throw refuseArchive('it is no plain file');
     await mkdir(intoDir, { mode: 0o755 });
     try {
-      await new Unpacking(archive, size, intoDir, limits, signal).run();
+      await new Unpacking(archive, found.size, intoDir, limits, signal).run();
       syncFolder(dirname(intoDir));
     } catch (thrown) {
       await rm(intoDir, { recursive: true, force: true });

@@ -333,6 +333,14 @@ describe('unpackArchive', () => {
     });
   });
 
+  it.each<[string, () => unknown]>([
+    ['a pipe', () => execFileSync('mkfifo', [file])],
+    ['a folder', () => mkdir(file)],
+  ])('does not wait for %s in the place of the archive', async (_what, make) => {
+    await make();
+    await expect(unpackArchive(file, into, limits)).rejects.toMatchObject({ code: 'model_archive_refused' });
+  });
+
   it('stops when told to, and leaves nothing', async () => {
     await packBundle(bundleDir('heads'), file);
     await expect(unpackArchive(file, into, limits, AbortSignal.abort())).rejects.toMatchObject({
