@@ -5,6 +5,7 @@ import type { AnalyzeOptions } from './analyze.ts';
 import type { CalibrateCommandOptions } from './calibrate.ts';
 import { DEFAULT_URL } from './client.ts';
 import type { DoctorOptions } from './doctor.ts';
+import { registerModelAgent } from './model-agent-commands.ts';
 import { registerModel } from './model.ts';
 import type { BenchOptions } from './bench.ts';
 import { addRepoCommands } from './repo.ts';
@@ -67,11 +68,12 @@ function commandTree(choose: (action: Action) => void): Command {
     .showSuggestionAfterError();
   const command = (name: string, text: string): Command =>
     program.command(name).description(text).exitOverride().copyInheritedSettings(program);
-  const ofAgent = (name: string, text: string): Command =>
-    command(name, text)
+  const toAgent = (made: Command): Command =>
+    made
       .option('--url <url>', `address of the agent (or SWELLSIGHT_URL; ${DEFAULT_URL})`)
       .option('--token-file <file>', 'its bearer token (or SWELLSIGHT_TOKEN, SWELLSIGHT_TOKEN_FILE)')
       .addOption(json());
+  const ofAgent = (name: string, text: string): Command => toAgent(command(name, text));
 
   command('run', 'run the agent')
     .addOption(config())
@@ -149,10 +151,10 @@ function commandTree(choose: (action: Action) => void): Command {
       choose(async (terminal) => (await import('./calibrate.ts')).calibrate(dir, options, terminal)),
     );
   addRepoCommands(program, choose);
-  const models = command('model', 'bundles: pack, inspect and test them');
-  registerModel(
-    (name, text) => models.command(name).description(text).exitOverride().copyInheritedSettings(program),
-    choose,
-  );
+  const models = command('model', 'bundles, and which of them a running agent uses');
+  const ofModel = (name: string, text: string): Command =>
+    models.command(name).description(text).exitOverride().copyInheritedSettings(program);
+  registerModel(ofModel, choose);
+  registerModelAgent((name, text) => toAgent(ofModel(name, text)), choose);
   return program;
 }

@@ -5,7 +5,8 @@ import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import { HttpServer } from '../../../src/http/server.ts';
 import { createLog } from '../../../src/log.ts';
-import { CannedAgent, OBSERVATION_ID, observation } from '../../fixtures/agent-api.ts';
+import { AgentError } from '../../../src/errors.ts';
+import { CannedAgent, install, OBSERVATION_ID, observation } from '../../fixtures/agent-api.ts';
 import { runCli } from '../../fixtures/cli.ts';
 
 const closers: (() => unknown)[] = [];
@@ -129,5 +130,80 @@ describe('commands that concern a running agent', () => {
     const { code, stderr } = await runCli(['status', '--url', `http://127.0.0.1:${String(port)}`]);
     expect(code).toBe(69);
     expect(stderr).toContain('not as an agent does');
+  });
+});
+
+describe('commands that concern the models of a running agent', () => {
+  it('list shows the slots, the last install and what is refused', async () => {
+    const { cli, api } = await agent();
+    const failed = { ...install, phase: 'failed' as const, in_progress: false };
+    const reason = { code: 'model_golden_mismatch', message: 'off by 0.3' };
+    const refused = { name: 'gauge', version: '1.1.0', digest: 'sha256:1', code: reason.code, at: failed.at };
+    api.listModels = () => ({
+      ...new CannedAgent().listModels(),
+      install: { ...failed, reason },
+      refused: [refused],
+      trusted: false,
+    });
+    const { code, stdout } = await cli('model', 'list');
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/active +gauge 1\.0\.0 +sha256:0 +not signed/);
+    expect(stdout).toMatch(/install +gauge 1\.1\.0 +failed +model_golden_mismatch: off by 0\.3/);
+    expect(stdout).toMatch(/refused +gauge 1\.1\.0 +sha256:1/);
+    expect((await cli('model', 'list', '--json')).json()).toMatchObject({ phase: 'committed' });
+  });
+
+  it('install asks, follows with --watch, and is 1 with the code when it fails', async () => {
+    const { cli, api } = await agent();
+    expect(await cli('model', 'install', 'gauge', '1.1.0', '--clear-failed')).toMatchObject({
+      code: 0,
+      stdout: 'gauge 1.1.0: requested\n',
+    });
+    expect(api.installs).toEqual([
+      [{ name: 'gauge', version: '1.1.0', source: { kind: 'repository' }, clear_failed: true }],
+    ]);
+    const phases = ['downloading', 'testing', 'probation'] as const;
+    let looked = 0;
+    api.listModels = () => {
+      const phase = phases[Math.min(looked++, 2)] ?? 'probation';
+      return {
+        ...new CannedAgent().listModels(),
+        install: { ...install, phase, in_progress: phase !== 'probation' },
+      };
+    };
+    expect(await cli('model', 'install', 'gauge', '1.1.0', '--watch')).toMatchObject({
+      code: 0,
+      stdout: 'gauge 1.1.0: probation\n',
+      stderr: 'requested\ndownloading\ntesting\nprobation\n',
+    });
+    const reason = { code: 'model_trust_expired', message: 'the timestamp has expired' };
+    api.listModels = () => ({
+      ...new CannedAgent().listModels(),
+      install: { ...install, phase: 'failed', in_progress: false, reason },
+    });
+    const failed = await cli('model', 'install', 'gauge', '1.1.0', '--watch');
+    expect(failed.code).toBe(1);
+    expect(failed.stderr).toContain('the timestamp has expired');
+  });
+
+  it('install with a name or version that cannot be is refused before anything is asked', async () => {
+    const { cli, api } = await agent();
+    for (const [name, version] of [
+      ['../gauge', '1.0.0'],
+      ['gauge', '1.0.0/../2.0.0'],
+      ['gauge', '1'],
+      ['GAUGE', '1.0.0'],
+    ] as const)
+      expect((await cli('model', 'install', name, version)).code).toBe(2);
+    expect(api.installs).toEqual([]);
+  });
+
+  it('rollback, reload and abort say what became of it', async () => {
+    const { cli, api } = await agent();
+    expect((await cli('model', 'rollback')).stdout).toBe('gauge 1.0.0 serves\n');
+    expect((await cli('model', 'reload', '--json')).json()).toMatchObject({ model: { version: '1.0.0' } });
+    expect((await cli('model', 'abort')).stdout).toBe('the install is stopped\n');
+    api.abortInstall = () => Promise.reject(new AgentError('model_install_none', 'no install is in hand'));
+    expect(await cli('model', 'abort')).toMatchObject({ code: 1 });
   });
 });
