@@ -8,6 +8,7 @@ const TASKS = {
   start: { system: [], script: ['bin/swellsight.mjs', 'run', '--pretty'] },
   test: { system: ['camera', 'test'], script: ['scripts/check.mjs'] },
   torture: { system: ['test'], script: ['scripts/torture/main.ts'] },
+  'torture:models': { system: [], script: ['scripts/model-torture/main.ts'] },
   bench: { system: ['camera'], script: ['scripts/bench/main.ts'] },
   fleet: { system: [], script: ['scripts/fleet/main.ts'] },
   setup: { system: ['camera', 'test'] },

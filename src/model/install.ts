@@ -19,6 +19,8 @@ import type {
 import type { InstallRecord, InstallRequest, SlotRef } from './types.ts';
 
 const SHADOW = { frames: 5, patienceMs: 10 * 60_000 };
+/** Between two tries at an install that failed for what should not be. */
+const RETRY_MS = 30_000;
 const DEADLINES: InstallDeadlines = {
   downloadMs: 24 * 3_600_000,
   verifyMs: 10 * 60_000,
@@ -85,7 +87,8 @@ export class Installer {
         context: label(hand),
       });
     }
-    if (request.digest !== null && changes.serves(request.digest)) return this.#servesAlready(request, active);
+    if (request.digest !== null && changes.serves(request.digest))
+      return this.#servesAlready(request, active);
     const refused = refusedBefore(journal.state, request);
     if (refused !== null && !clearFailed)
       throw new AgentError('model_refused_before', `it failed here before: ${refused.code}`, {
@@ -175,7 +178,7 @@ export class Installer {
     }
     const from = this.#active;
     const model = await changes.exclusive(signal, () => changes.toPrevious(signal));
-    const { raise, log, onState, slots } = this.#deps;
+    const { raise, log, onState } = this.#deps;
     onState();
     raise({
       type: 'model_rollback',
@@ -185,7 +188,7 @@ export class Installer {
       context: { ...model, from: plain(from) },
     });
     log.warn({ from: plain(from), to: model }, 'an operator returned to the former model');
-    await slots.collect();
+    await this.#collect();
     return model;
   }
 
@@ -211,8 +214,8 @@ export class Installer {
 
   /** Works on the install that a restart left, then on each that is asked for. Rejects when the signal fires. */
   async run(signal: AbortSignal): Promise<never> {
-    const { journal, slots } = this.#deps;
-    if (journal.inHand === null) await slots.collect();
+    const { journal, clock, log } = this.#deps;
+    if (journal.inHand === null) await this.#collect();
     for (;;) {
       signal.throwIfAborted();
       this.#wake = new AbortController();
@@ -222,8 +225,26 @@ export class Installer {
         await new Promise((resolve) => wake.addEventListener('abort', resolve, { once: true }));
         continue;
       }
-      await this.#work(install, signal);
+      try {
+        await this.#work(install, signal);
+      } catch (thrown) {
+        signal.throwIfAborted();
+        log.error(
+          { err: asAgentError(thrown), ...label(install) },
+          'an install stands still; it is tried again',
+        );
+        await clock.sleep(RETRY_MS, signal);
+      }
     }
+  }
+
+  async #collect(): Promise<void> {
+    const { slots, log } = this.#deps;
+    await slots
+      .collect()
+      .catch((thrown: unknown) =>
+        log.warn({ err: asAgentError(thrown) }, 'unused bundles could not be removed'),
+      );
   }
 
   async #work(install: InstallRecord, signal: AbortSignal): Promise<void> {

@@ -1,0 +1,134 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { closeSync, existsSync, openSync, readFileSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import type { ModelState } from '../../src/contract/states.ts';
+import type { Observation } from '../../src/contract/observation.ts';
+import { asSlots } from '../../src/model/slots-schema.ts';
+import type { SlotsState } from '../../src/model/types.ts';
+import type { Offer } from './offer.ts';
+
+const PROGRAM = join(import.meta.dirname, '../../bin/swellsight.mjs');
+
+/** The real program on a state folder, in a process group of its own, started again and again. */
+export class Agent {
+  readonly #config: string;
+  readonly #log: string;
+  readonly #slots: string;
+  readonly #port: number;
+  #child: ChildProcess | null = null;
+
+  private constructor(dir: string, port: number) {
+    this.#config = join(dir, 'config.json');
+    this.#log = join(dir, 'agent.log');
+    this.#slots = join(dir, 'var', 'models', 'slots.json');
+    this.#port = port;
+  }
+
+  static async prepare(dir: string, offer: Offer): Promise<Agent> {
+    const agent = new Agent(dir, await freePort());
+    const settings = {
+      site: 'torture',
+      device: 'model',
+      stateDir: join(dir, 'var'),
+      http: { port: agent.#port },
+      mqtt: { embedded: { port: 0 } },
+      inference: { providers: ['cpu'], threads: 1 },
+      model: {
+        repository: offer.url,
+        trustRoot: offer.trustRoot,
+        probation: { observations: 2, minutes: 0 },
+      },
+      cameras: [{ id: 'sim', kind: 'simulated', schedule: { everyS: 1 }, burst: { frames: 1 } }],
+    };
+    writeFileSync(agent.#config, JSON.stringify(settings));
+    return agent;
+  }
+
+  start(): void {
+    const log = openSync(this.#log, 'a');
+    this.#child = spawn(process.execPath, [PROGRAM, 'run', '--config', this.#config], {
+      stdio: ['ignore', log, log],
+      detached: true,
+    });
+    closeSync(log);
+  }
+
+  /** Ends everything at once, as a power cut does for programs. False when it had ended by itself. */
+  async kill(): Promise<boolean> {
+    const child = this.#child;
+    if (child?.pid === undefined) return true;
+    const ran = child.exitCode === null && child.signalCode === null;
+    if (ran) {
+      const ended = once(child, 'exit');
+      process.kill(-child.pid, 'SIGKILL');
+      await ended;
+    }
+    this.#child = null;
+    return ran;
+  }
+
+  /** The last lines that it said. */
+  tail(): string {
+    if (!existsSync(this.#log)) return '';
+    return readFileSync(this.#log, 'utf8').split('\n').slice(-15).join('\n');
+  }
+
+  /** What its slots are on the disk; null before the first install. Throws when they cannot be read. */
+  slots(): SlotsState | null {
+    if (!existsSync(this.#slots)) return null;
+    const { check, ...value } = JSON.parse(readFileSync(this.#slots, 'utf8')) as Record<string, unknown>;
+    const read = asSlots(value);
+    if ('fault' in read) throw new Error(`slots.json after ${String(check)}: ${read.fault}`);
+    return read.slots;
+  }
+
+  async models(): Promise<ModelState | null> {
+    return this.#get<ModelState>('/api/v1/models/info');
+  }
+
+  /** The newest observation that a model answered after `sinceMs`. */
+  async answered(sinceMs: number): Promise<Observation | null> {
+    const page = await this.#get<{ observations: readonly Observation[] }>('/api/v1/observations?limit=3');
+    const fits = ({ captured_at, status, model }: Observation): boolean =>
+      Date.parse(captured_at) > sinceMs && (status === 'measured' || status === 'rejected') && model !== null;
+    return page?.observations.find(fits) ?? null;
+  }
+
+  /** The status of the answer; null when there is none. */
+  async install(model: { readonly name: string; readonly version: string }): Promise<number | null> {
+    const body = JSON.stringify({ name: model.name, version: model.version, clear_failed: true });
+    return this.#ask('/api/v1/models/install', { method: 'POST', body }).then(
+      (response) => response.status,
+      () => null,
+    );
+  }
+
+  async #get<T>(path: string): Promise<T | null> {
+    try {
+      const response = await this.#ask(path, {});
+      return response.ok ? ((await response.json()) as T) : null;
+    } catch {
+      return null;
+    }
+  }
+
+  #ask(path: string, init: RequestInit): Promise<Response> {
+    return fetch(`http://127.0.0.1:${String(this.#port)}${path}`, {
+      ...init,
+      headers: { 'content-type': 'application/json' },
+      signal: AbortSignal.timeout(5000),
+    });
+  }
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const address = server.address();
+  server.close();
+  await once(server, 'close');
+  if (address === null || typeof address === 'string') throw new Error('no port');
+  return address.port;
+}

@@ -1,0 +1,80 @@
+import { cpSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import {
+  DEFAULT_EXPIRES_DAYS,
+  DEFAULT_KEY_COUNTS,
+  DEFAULT_THRESHOLDS,
+  initRepository,
+} from '../../src/model/repository/repository-init.ts';
+import { publish } from '../../src/model/repository/repository-publish.ts';
+import { serveRepository } from '../../src/model/repository/repository-serve.ts';
+
+const BUNDLES = join(import.meta.dirname, '../../test/fixtures/bundles');
+
+/** One model that the operator may push. */
+export interface Offered {
+  readonly name: string;
+  readonly version: string;
+  readonly digest: string;
+  /** Whether it may ever serve. */
+  readonly good: boolean;
+}
+
+export interface Offer {
+  readonly url: string;
+  readonly trustRoot: string;
+  readonly models: readonly Offered[];
+  close(): Promise<void>;
+}
+
+/** Bundle, its versions, and whether it is any good. */
+const MODELS = [
+  ['heads', ['1.0.0', '1.1.0', '1.2.0'], true],
+  ['depth', ['1.0.0'], true],
+  ['wrong-golden', ['1.0.0'], false],
+  ['nan', ['1.0.0'], false],
+] as const;
+
+/** A signed repository below `dir`, behind a plain web server. */
+export async function offer(dir: string): Promise<Offer> {
+  const options = {
+    dir: join(dir, 'repository'),
+    keysDir: join(dir, 'keys'),
+    rootKeysDir: join(dir, 'root-keys'),
+    passphrase: null,
+    nowMs: Date.now(),
+  };
+  await initRepository({
+    ...options,
+    keyCounts: DEFAULT_KEY_COUNTS,
+    thresholds: DEFAULT_THRESHOLDS,
+    expiresDays: DEFAULT_EXPIRES_DAYS,
+  });
+  const bundles = MODELS.flatMap(([name, versions]) =>
+    versions.map((version) => versionOf(dir, name, version)),
+  );
+  const signal = AbortSignal.timeout(60_000);
+  const report = await publish({ ...options, bundles, withdraw: [], timestampOnly: false }, signal);
+  const { url, close } = await serveRepository(
+    { dir: options.dir, host: '127.0.0.1', port: 0 },
+    () => undefined,
+  );
+  const goodNames: readonly string[] = MODELS.filter(([, , good]) => good).map(([name]) => name);
+  const models = report.models.map(({ name, version, digest }) => ({
+    name,
+    version,
+    digest,
+    good: goodNames.includes(name),
+  }));
+  return { url, trustRoot: join(options.dir, 'metadata', '1.root.json'), models, close };
+}
+
+/** The same model under another version: other bytes, another digest. */
+function versionOf(dir: string, name: string, version: string): string {
+  const copy = join(dir, 'bundles', name, version);
+  cpSync(join(BUNDLES, name), copy, { recursive: true });
+  const file = join(copy, 'model.json');
+  const manifest = JSON.parse(readFileSync(file, 'utf8')) as Record<string, unknown>;
+  writeFileSync(file, JSON.stringify({ ...manifest, version }, null, 2));
+  return copy;
+}
