@@ -87,12 +87,15 @@ class Watch {
   readonly #startedMs = performance.now();
   #heardMs = performance.now();
   #stderr = '';
+  #outOfMemory = false;
 
   constructor(child: ChildProcess, job: FetchJob) {
     this.#child = child;
     this.#job = job;
     this.#timer = setInterval(() => this.#look(), LOOK_EVERY_MS);
     child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+      // V8 says so at first, and a long trace follows.
+      this.#outOfMemory ||= /out of memory/i.test(text);
       this.#stderr = (this.#stderr + text).slice(-KEPT_STDERR_CHARS);
     });
     child.on('error', (cause) => this.onFault(crashed('the process that fetches cannot be started', cause)));
@@ -110,7 +113,7 @@ class Watch {
   /** Why it ended, when it had not said that it was done. */
   ending(): AgentError {
     const { exitCode, signalCode } = this.#child;
-    if (this.#stderr.includes('heap out of memory')) return this.#tooMuch();
+    if (this.#outOfMemory) return this.#tooMuch();
     const how = signalCode ?? `exit code ${exitCode ?? -1}`;
     const last = this.#stderr.trim().split('\n').at(-1)?.slice(0, 200) ?? '';
     return new AgentError('model_fetch_crashed', `the process that fetches ended with ${how}`, {

@@ -4,7 +4,6 @@ import { DEFAULT_TRANSFER, type TransferTuning } from './transfer-tuning.ts';
 export interface FetchLimits {
   /** Of an archive, and of what is unpacked from it. */
   readonly maxBytes: number;
-  readonly maxFiles: number;
   /** Left free on the disk for observations, whatever a model needs. */
   readonly reserveBytes: number;
   /** V8's heap, MiB, and the resident size at which the process is ended, MiB. */
@@ -20,7 +19,6 @@ export interface FetchLimits {
 export const DEFAULT_FETCH_LIMITS: FetchLimits = {
   // What a bundle may have, and the archive's own headers.
   maxBytes: 1024 * 1024 * 1024 + 1024 * 1024,
-  maxFiles: 64,
   reserveBytes: 64 * 1024 * 1024,
   heapMb: 96,
   rssMb: 320,

@@ -6,7 +6,7 @@ import { AgentError } from '../errors.ts';
 import { makeFolder } from '../make-folder.ts';
 import { unpackArchive } from './archive.ts';
 import { openBundle } from './bundle.ts';
-import { digestFile } from './bundle-files.ts';
+import { BUNDLE_LIMITS, digestFile } from './bundle-files.ts';
 import type { FetchDeps } from './fetch-download.ts';
 import { mustBeSigned, repositoryOf, signedTargetOf } from './fetch-download.ts';
 import type { FetchJob, VerifiedBundle } from './fetch-messages.ts';
@@ -16,6 +16,10 @@ import { partPath, removePart } from './part-file.ts';
 import { ensureSpace } from './space.ts';
 import { checkTarget, type SignedTarget } from './trust-target.ts';
 import { folderSource } from './trust-source.ts';
+
+const BUNDLE = { maxFiles: BUNDLE_LIMITS.files, layout: 'bundle' } as const;
+/** Metadata, each root of its history, and one archive. */
+const REPOSITORY_FILES = 1024;
 
 /** The archive of a bundle, and who vouches for it. */
 interface Archive {
@@ -37,7 +41,7 @@ export async function verify(job: FetchJob, deps: FetchDeps, signal: AbortSignal
   try {
     const archive = await openArchive(job, deps, signal);
     const unpacked = join(places.staging, 'bundle');
-    await unpackArchive(archive.file, unpacked, { ...limitsOf(job), layout: 'bundle' }, signal);
+    await unpackArchive(archive.file, unpacked, { ...BUNDLE, maxBytes: job.limits.maxBytes }, signal);
     const bundle = await openBundle(unpacked, { signal });
     checkIdentity(bundle, job, archive.target);
     await layDown(bundle, places.bundles, signal);
@@ -80,7 +84,12 @@ async function openSent(
   const { staging } = placesOf(job.dir, job.options.request.updateId);
   const folder = join(staging, 'repository');
   await ensureSpace(dirname(file), 2 * sizeBytes + job.limits.reserveBytes);
-  await unpackArchive(file, folder, { ...limitsOf(job), layout: 'repository' }, signal);
+  await unpackArchive(
+    file,
+    folder,
+    { maxBytes: job.limits.maxBytes, maxFiles: REPOSITORY_FILES, layout: 'repository' },
+    signal,
+  );
   const target = await signedTargetOf(job, folderSource(folder), signal);
   const inside = join(folder, target.path);
   const found = statSync(inside, { throwIfNoEntry: false });
@@ -88,11 +97,6 @@ async function openSent(
   await checkTarget(inside, found.size, target, signal);
   return { file: inside, target };
 }
-
-const limitsOf = ({ limits }: FetchJob): { maxBytes: number; maxFiles: number } => ({
-  maxBytes: limits.maxBytes,
-  maxFiles: limits.maxFiles,
-});
 
 /** The bundle is the one that was signed for, and the one that was asked for. */
 function checkIdentity(

@@ -1,29 +1,60 @@
-import { existsSync, readdirSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { randomBytes, randomUUID } from 'node:crypto';
+import { once } from 'node:events';
+import {
+  appendFileSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { packFiles } from '../../../src/model/archive.ts';
 import { openBundle } from '../../../src/model/bundle.ts';
+import type { FetchLimits } from '../../../src/model/fetch-limits.ts';
 import { Fetcher } from '../../../src/model/fetcher.ts';
-import type { BlockSource, Progress } from '../../../src/model/types.ts';
+import { exportTarget } from '../../../src/model/repository/repository-export.ts';
+import type { BlockSource, FetchOptions, Progress } from '../../../src/model/types.ts';
+import { childPids, isGone } from '../../fixtures/children.ts';
 import { packModel, quickLimits, requestOf, unsigned, type PackedModel } from '../../fixtures/fetching.ts';
+import { canMountLoop, LoopDisk } from '../../fixtures/loop-disk.ts';
+import { until } from '../../fixtures/mosquitto.ts';
+import { signedRepository } from '../../fixtures/repository.ts';
 import { silentLog, tempDir } from '../../fixtures/store.ts';
 import { WebServer } from '../../fixtures/web-server.ts';
 
-const noBlocks: BlockSource = { fetch: () => Promise.reject(new Error('no blocks here')) };
 const never = (): AbortSignal => new AbortController().signal;
 
-describe('Fetcher with a web server', () => {
+/** The operator's tool, without a broker in between. */
+const blocksOf = (file: string): BlockSource => ({
+  fetch: async (_updateId, sink) => {
+    const bytes = readFileSync(file);
+    while (sink.heldBytes < sink.sizeBytes)
+      await sink.append(bytes.subarray(sink.heldBytes, sink.heldBytes + 96 * 1024));
+  },
+});
+const noBlocks: BlockSource = { fetch: () => Promise.reject(new Error('no blocks here')) };
+const codeOf = (promise: Promise<unknown>): Promise<string> =>
+  promise.then(
+    () => 'none',
+    (thrown: unknown) => (thrown instanceof Error && 'code' in thrown ? String(thrown.code) : String(thrown)),
+  );
+
+describe('Fetcher', () => {
   let dir: { path: string; remove: () => void };
   let models: string;
   let server: WebServer;
   let model: PackedModel;
-  let fetcher: Fetcher;
 
   beforeEach(async () => {
     dir = tempDir();
     models = join(dir.path, 'models');
     model = await packModel('heads', join(dir.path, 'www'));
     server = await WebServer.start(join(dir.path, 'www'));
-    fetcher = new Fetcher({ dir: models, limits: quickLimits() }, { blocks: noBlocks, log: silentLog });
   });
 
   afterEach(async () => {
@@ -31,24 +62,290 @@ describe('Fetcher with a web server', () => {
     dir.remove();
   });
 
-  const part = (updateId: string): string => join(models, 'parts', `${updateId}.part`);
+  const fetcherOf = (blocks = noBlocks, limits: Partial<FetchLimits> = {}, at = models): Fetcher =>
+    new Fetcher({ dir: at, limits: { ...quickLimits(), ...limits } }, { blocks, log: silentLog });
+  const partOf = ({ request }: FetchOptions): string => join(models, 'parts', `${request.updateId}.part`);
+  const listed = (name: string): string[] =>
+    existsSync(join(models, name)) ? readdirSync(join(models, name)) : [];
 
   it('lays an unsigned bundle down under its digest and leaves nothing else', async () => {
+    const fetcher = fetcherOf();
     const options = unsigned(requestOf(model.bundle), server.url);
     const seen: Progress[] = [];
     await fetcher.download(options, (progress) => seen.push(progress), never());
     expect(seen.at(-1)).toEqual({ bytes: model.sizeBytes, totalBytes: model.sizeBytes });
-    expect(existsSync(part(options.request.updateId))).toBe(true);
+    expect(existsSync(partOf(options))).toBe(true);
     const { dir: place, ref } = await fetcher.verify(options, never());
-    expect(ref).toEqual({
-      name: model.bundle.manifest.name,
-      version: model.bundle.manifest.version,
-      digest: model.bundle.digest,
-      trusted: false,
-    });
+    const { name, version } = model.bundle.manifest;
+    expect(ref).toEqual({ name, version, digest: model.bundle.digest, trusted: false });
     expect((await openBundle(place)).digest).toBe(model.bundle.digest);
-    expect(readdirSync(join(models, 'bundles'))).toEqual([model.bundle.digest.slice(7)]);
-    expect(readdirSync(join(models, 'parts'))).toEqual([]);
-    expect(readdirSync(join(models, 'staging'))).toEqual([]);
+    expect(listed('bundles')).toEqual([model.bundle.digest.slice(7)]);
+    expect([listed('parts'), listed('staging')]).toEqual([[], []]);
+    expect(childPids('fetch-process')).toEqual([]);
+  });
+
+  it('takes a signed bundle from a repository, and refuses it once the archive is another', async () => {
+    const repository = await signedRepository(['heads']);
+    const signed = await WebServer.start(repository.dir);
+    try {
+      const fetcher = fetcherOf();
+      const options: FetchOptions = {
+        ...unsigned(
+          requestOf(model.bundle, { kind: 'repository' }, { digest: model.bundle.digest }),
+          signed.url,
+        ),
+        trustRoot: repository.rootFile,
+        allowUnsigned: false,
+      };
+      await fetcher.download(options, () => undefined, never());
+      writeFileSync(partOf(options), flipped(readFileSync(partOf(options))));
+      expect(await codeOf(fetcher.verify(options, never()))).toBe('model_trust_mismatch');
+      expect([listed('bundles'), listed('parts'), listed('staging')]).toEqual([[], [], []]);
+      await fetcher.download(options, () => undefined, never());
+      const { ref } = await fetcher.verify(options, never());
+      expect(ref).toMatchObject({ digest: model.bundle.digest, trusted: true });
+      const { request } = options;
+      for (const [change, code] of [
+        [{ version: '9.9.9' }, 'model_trust_target'],
+        [{ digest: `sha256:${'0'.repeat(64)}` }, 'model_digest_mismatch'],
+      ] as const) {
+        const other = { ...options, request: { ...request, ...change } };
+        expect(await codeOf(fetcher.download(other, () => undefined, never()))).toBe(code);
+      }
+    } finally {
+      await signed.stop();
+    }
+  });
+
+  it('takes a signed repository that came in blocks, and refuses it with one bit turned', async () => {
+    const repository = await signedRepository(['heads']);
+    const { name, version } = model.bundle.manifest;
+    const file = join(dir.path, 'export.tar');
+    const sent = await exportTarget(repository.options, name, version, file, never());
+    const request = requestOf(model.bundle, { kind: 'mqtt', ...sent });
+    const options: FetchOptions = {
+      ...unsigned(request, null),
+      trustRoot: repository.rootFile,
+      allowUnsigned: false,
+    };
+    const fetcher = fetcherOf(blocksOf(file));
+    const seen: Progress[] = [];
+    await fetcher.download(options, (progress) => seen.push(progress), never());
+    expect(seen.at(-1)).toEqual({ bytes: sent.sizeBytes, totalBytes: sent.sizeBytes });
+    expect((await fetcher.verify(options, never())).ref).toMatchObject({
+      digest: model.bundle.digest,
+      trusted: true,
+    });
+    expect([listed('parts'), listed('staging')]).toEqual([[], []]);
+
+    // What comes is not what was announced: nothing of it is kept, and the next try begins anew.
+    const torn = join(dir.path, 'torn.tar');
+    writeFileSync(torn, flipped(readFileSync(file)));
+    const again = { ...options, request: { ...request, updateId: randomUUID() } };
+    expect(await codeOf(fetcherOf(blocksOf(torn)).download(again, () => undefined, never()))).toBe(
+      'model_transfer_changed',
+    );
+    expect(statSync(partOf(again)).size).toBe(0);
+  });
+
+  it('takes a bare bundle in blocks only where unsigned ones are allowed', async () => {
+    const { sizeBytes, sha256 } = model;
+    const source = { kind: 'mqtt', sizeBytes, digest: `sha256:${sha256}` } as const;
+    const options = unsigned(requestOf(model.bundle, source), null);
+    const fetcher = fetcherOf(blocksOf(model.file));
+    await fetcher.download(options, () => undefined, never());
+    const strict = { ...options, allowUnsigned: false };
+    expect(await codeOf(fetcher.verify(strict, never()))).toBe('model_unsigned');
+    expect(listed('parts')).toEqual([]);
+    await fetcher.download(options, () => undefined, never());
+    expect((await fetcher.verify(options, never())).ref.trusted).toBe(false);
+  });
+
+  it.each([
+    ['another name', { name: 'other' }, 'model_digest_mismatch'],
+    ['another digest', { digest: `sha256:${'1'.repeat(64)}` }, 'model_digest_mismatch'],
+  ])('refuses a bundle of %s than was asked for', async (_name, over, code) => {
+    const options = unsigned(requestOf(model.bundle, { kind: 'repository' }, over), server.url);
+    mkdirSync(join(dir.path, 'www', 'targets', 'models', 'other'));
+    copyFileSync(
+      model.file,
+      join(dir.path, 'www', 'targets', 'models', 'other', `${model.bundle.manifest.version}.tar`),
+    );
+    const fetcher = fetcherOf();
+    await fetcher.download(options, () => undefined, never());
+    expect(await codeOf(fetcher.verify(options, never()))).toBe(code);
+    expect([listed('bundles'), listed('parts'), listed('staging')]).toEqual([[], [], []]);
+  });
+
+  it('refuses an archive that is none, and one with a bundle that is none', async () => {
+    const fetcher = fetcherOf();
+    const options = unsigned(requestOf(model.bundle), server.url);
+    writeFileSync(model.file, randomBytes(50_000));
+    await fetcher.download(options, () => undefined, never());
+    expect(await codeOf(fetcher.verify(options, never()))).toBe('model_archive_refused');
+    writeFileSync(join(dir.path, 'model.json'), '{"format":1}');
+    await packFiles(dir.path, ['model.json'], model.file);
+    await fetcher.download(options, () => undefined, never());
+    expect(await codeOf(fetcher.verify(options, never()))).toBe('model_manifest_invalid');
+    expect([listed('bundles'), listed('parts'), listed('staging')]).toEqual([[], [], []]);
+  });
+
+  it('puts a sound bundle in the place of a damaged one, and leaves a sound one alone', async () => {
+    const fetcher = fetcherOf();
+    const options = unsigned(requestOf(model.bundle), server.url);
+    const fetch = async (): Promise<string> => {
+      await fetcher.download(options, () => undefined, never());
+      return (await fetcher.verify(options, never())).dir;
+    };
+    const place = await fetch();
+    const { ino } = statSync(place);
+    expect(statSync(await fetch()).ino).toBe(ino);
+    appendFileSync(join(place, 'model.json'), ' ');
+    await fetch();
+    expect((await openBundle(place)).digest).toBe(model.bundle.digest);
+    expect([listed('bundles').length, listed('staging')]).toEqual([1, []]);
+  });
+
+  it('needs a repository, and a root of trust unless told otherwise', async () => {
+    const fetcher = fetcherOf();
+    const request = requestOf(model.bundle);
+    expect(await codeOf(fetcher.download(unsigned(request, null), () => undefined, never()))).toBe(
+      'model_no_repository',
+    );
+    const strict = { ...unsigned(request, server.url), allowUnsigned: false };
+    expect(await codeOf(fetcher.download(strict, () => undefined, never()))).toBe('model_unsigned');
+    expect(server.asked).toEqual([]);
+  });
+
+  it('ends the process for sure when it is aborted, and goes on from there', async () => {
+    const fetcher = fetcherOf();
+    const options = unsigned(requestOf(model.bundle), server.url);
+    server.behave = (request, response) => server.serve(request, response, 2000);
+    const stop = new AbortController();
+    const running = fetcher.download(options, () => undefined, stop.signal);
+    running.catch(() => undefined);
+    await until(() => server.asked.length >= 2 && existsSync(partOf(options)), 'a first piece');
+    const [pid = 0] = childPids('fetch-process');
+    expect(pid).toBeGreaterThan(0);
+    stop.abort(new Error('enough'));
+    await expect(running).rejects.toThrow('enough');
+    expect(isGone(pid)).toBe(true);
+    const heldBytes = statSync(partOf(options)).size;
+    expect(heldBytes).toBeGreaterThan(0);
+    server.behave = (_request, _response, next) => next();
+    server.asked.length = 0;
+    await fetcher.download(options, () => undefined, never());
+    expect(server.asked[0]?.range).toBe(`bytes=${heldBytes}-`);
+    await fetcher.discard(options.request.updateId);
+    expect(listed('parts')).toEqual([]);
+  });
+
+  it('goes on after everything was killed, without fetching again what is there', async () => {
+    const options = unsigned(requestOf(model.bundle), server.url);
+    const big = randomBytes(2_000_000);
+    writeFileSync(model.file, big);
+    // Half of it, and then nothing more.
+    server.behave = (request, response, next) => {
+      if (request.headers.range !== undefined) next();
+      else {
+        response.writeHead(200, { 'content-length': big.length, etag: '"it"' });
+        response.write(big.subarray(0, 1_000_000));
+      }
+    };
+    const loop = join(import.meta.dirname, '..', '..', 'fixtures', 'fetch-loop.ts');
+    const agent = spawn(process.execPath, ['--no-warnings', loop, JSON.stringify({ dir: models, options })], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    const exited = once(agent, 'exit');
+    await until(
+      () => existsSync(partOf(options)) && statSync(partOf(options)).size === 1_000_000,
+      'half of it',
+    );
+    const [child = 0] = childPids('fetch-process', agent.pid);
+    agent.kill('SIGKILL');
+    await exited;
+    // The fetching process ends with the one that started it.
+    await until(() => isGone(child), 'the end of the child');
+    server.behave = (request, response) => {
+      const from = Number(/bytes=(\d+)-/.exec(request.headers.range ?? '')?.[1]);
+      response.writeHead(206, {
+        'content-length': big.length - from,
+        'content-range': `bytes ${from}-${big.length - 1}/${big.length}`,
+      });
+      response.end(big.subarray(from));
+    };
+    server.asked.length = 0;
+    await fetcherOf().download(options, () => undefined, never());
+    expect(server.asked).toHaveLength(1);
+    expect(server.asked[0]).toMatchObject({ range: 'bytes=1000000-', ifRange: '"it"' });
+    expect(readFileSync(partOf(options)).equals(big)).toBe(true);
+  });
+
+  it('tells a process that was killed, hangs, or takes too much', async () => {
+    const options = unsigned(requestOf(model.bundle), server.url);
+    server.behave = () => undefined;
+    const killed = codeOf(fetcherOf().download(options, () => undefined, never()));
+    await until(() => server.asked.length > 0, 'the request');
+    process.kill(childPids('fetch-process')[0] ?? 0, 'SIGKILL');
+    expect(await killed).toBe('model_fetch_crashed');
+
+    const stopped = codeOf(
+      fetcherOf(noBlocks, { silenceMs: 4000 }).download(options, () => undefined, never()),
+    );
+    await until(() => server.asked.length > 1, 'the request');
+    process.kill(childPids('fetch-process')[0] ?? 0, 'SIGSTOP');
+    expect(await stopped).toBe('model_fetch_crashed');
+
+    const small = fetcherOf(noBlocks, { rssMb: 30 });
+    expect(await codeOf(small.download(options, () => undefined, never()))).toBe('model_out_of_memory');
+    const narrow = fetcherOf(noBlocks, { heapMb: 8 });
+    expect(await codeOf(narrow.download(options, () => undefined, never()))).toBe('model_out_of_memory');
+    expect(childPids('fetch-process')).toEqual([]);
+  });
+
+  it('refuses what is too large before it is fetched', async () => {
+    const fetcher = fetcherOf();
+    const huge = { kind: 'mqtt', sizeBytes: 10_000_000_000, digest: `sha256:${'0'.repeat(64)}` } as const;
+    const options = unsigned(requestOf(model.bundle, huge), null);
+    expect(await codeOf(fetcher.download(options, () => undefined, never()))).toBe('model_too_large');
+    expect(listed('parts')).toEqual([]);
+  });
+
+  it.skipIf(!canMountLoop())('leaves room on the disk for others (needs root and loop devices)', async () => {
+    const disk = new LoopDisk(16);
+    try {
+      const at = join(disk.mount, 'models');
+      writeFileSync(model.file, randomBytes(4_000_000));
+      const options = unsigned(requestOf(model.bundle), server.url);
+      const fetcher = fetcherOf(noBlocks, { reserveBytes: 2_000_000 }, at);
+      disk.fill(7_000_000);
+      expect(await codeOf(fetcher.download(options, () => undefined, never()))).toBe('model_space');
+      expect(readdirSync(join(at, 'parts'))).toEqual([]);
+      expect(server.sentBytes).toBeLessThan(1_000_000);
+
+      // There is room at first, but others take it while the model comes.
+      disk.free();
+      server.behave = (_request, response) => {
+        response.writeHead(200, { 'content-length': 4_000_000 });
+        response.write(Buffer.alloc(1_000_000));
+        void until(() => existsSync(join(at, 'parts')) && disk.freeBytes < 14_000_000, 'a first piece').then(
+          () => {
+            disk.fill(500_000);
+            response.end(Buffer.alloc(3_000_000));
+          },
+        );
+      };
+      expect(await codeOf(fetcher.download(options, () => undefined, never()))).toBe('model_space');
+      expect(readdirSync(join(at, 'parts'))).toEqual([]);
+    } finally {
+      disk.remove();
+    }
   });
 });
+
+/** With one bit turned in the middle. */
+function flipped(bytes: Buffer): Buffer {
+  const at = bytes.length >> 1;
+  bytes[at] = (bytes[at] ?? 0) ^ 1;
+  return bytes;
+}
