@@ -24,7 +24,9 @@ import { Models } from './models.ts';
 import { Commands } from './mqtt/commands.ts';
 import { outboxView } from './outbox-view.ts';
 import type { RecentLog } from './recent-log.ts';
+import { Pictures } from './pictures.ts';
 import { reconfigure } from './reconfigure.ts';
+import { Retrunk } from './retrunk.ts';
 import { Serving } from './serving.ts';
 import { Store } from './store/store.ts';
 import { Timekeeper } from './timekeeper.ts';
@@ -121,7 +123,7 @@ export class Agent {
         time: () => time.state(),
         serving: () => serving,
         delivery: () => delivery,
-        forecast: () => Promise.resolve([]),
+        forecast: (candidate, aborted) => retrunk.forecast(candidate, aborted),
         onState: () => vitals.heartbeat.nudge(),
       },
     );
@@ -140,8 +142,10 @@ export class Agent {
         hardware,
         slots: models.slots,
         onStartFailed: (error, gaveWay) => models.startFailed(error, gaveWay),
+        beforeBundle: (bundle) => beach.prepare(bundle),
         onBundle: () => {
           beach.relearn();
+          retrunk.nudge();
           delivery.publishStates();
         },
       },
@@ -205,7 +209,16 @@ export class Agent {
     );
     metrics.start(signal);
 
-    // Cameras.
+    // Cameras, and what is kept of their pictures for models that come later.
+    const pictures = new Pictures(
+      { dir: join(settings.stateDir, 'pictures') },
+      {
+        clock,
+        log: part('pictures'),
+        render: (frame, picture) => serving.render(frame, picture, signal),
+        labelled: (camera) => store.labels.list(camera).map(({ observationId }) => observationId),
+      },
+    );
     const beach = new Beach(
       {
         cameras: settings.cameras,
@@ -227,8 +240,19 @@ export class Agent {
         serving,
         link,
         onObservation: (observation) => metrics.observed(observation),
+        pictures,
       },
     );
+    const retrunk = new Retrunk({
+      clock,
+      log: part('calibration'),
+      store,
+      pictures,
+      serving,
+      cameras: () => beach.list().map((station) => station.settings),
+      summaryOf: (camera) => beach.calibrationOf(camera)?.summary() ?? null,
+      refit: (camera) => beach.refit(camera),
+    });
     await models.begin(signal);
     await serving.open(signal);
     await beach.open();
@@ -320,6 +344,7 @@ export class Agent {
       background('vision', models.serve(signal)),
       background('models', models.run(signal)),
       background('cameras', beach.run(signal)),
+      background('calibration', retrunk.run(signal)),
     ];
     await vitals.tellServiceManager(options.env, signal);
     void hardware.then(

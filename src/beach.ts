@@ -7,7 +7,11 @@ import type { Camera as CameraSettings } from './config/schema.ts';
 import type { CalibrationSummary, Observation } from './contract/observation.ts';
 import { AgentError, isAbort } from './errors.ts';
 import type { Log } from './log.ts';
+import type { Bundle } from './model/manifest.ts';
 import type { Link } from './mqtt/types.ts';
+import { observationLine } from './observation-line.ts';
+import { isUsed } from './observe.ts';
+import type { Pictures } from './pictures.ts';
 import type { RecordContext } from './record.ts';
 import { createSchedule } from './schedule/schedule.ts';
 import type { Serving } from './serving.ts';
@@ -30,6 +34,8 @@ export interface BeachDeps {
   readonly link: Link;
   /** After the record is on the disk. */
   readonly onObservation?: (observation: Observation) => void;
+  /** Keeps a picture of what was observed, for models that come later. */
+  readonly pictures?: Pictures;
 }
 
 /** People read a wave to about this. */
@@ -44,6 +50,8 @@ export class Beach {
   readonly #options: BeachOptions;
   readonly #deps: BeachDeps;
   readonly #calibrations = new Map<string, SiteCalibration>();
+  /** Learned for a model that is about to serve. */
+  #prepared: ReadonlyMap<string, SiteCalibration> = new Map();
   readonly #labellers = new Map<string, SelfLabeller>();
   /** Of the cameras that run, and of those that are about to end. */
   readonly #tasks = new Set<Promise<void>>();
@@ -157,15 +165,33 @@ export class Beach {
     }
   }
 
+  /** Another model is about to serve: learns for it, so that not one observation goes without. */
+  async prepare({ embeddingDigest }: Bundle): Promise<void> {
+    const prepared = new Map<string, SiteCalibration>();
+    if (embeddingDigest !== null && embeddingDigest !== this.#deps.serving.bundle?.embeddingDigest)
+      for (const camera of this.stations.keys()) {
+        const calibration = new SiteCalibration({ camera, embeddingDigest });
+        await calibration.fit(this.#deps.store.labels.bursts(camera, embeddingDigest));
+        prepared.set(camera, calibration);
+      }
+    this.#prepared = prepared;
+  }
+
   /** Another model serves: what was learned of the former one's embedding is put aside, and learned anew. */
   relearn(): void {
     for (const camera of this.stations.keys()) if (this.#startCalibration(camera)) this.#refitLater(camera);
+    this.#prepared = new Map();
   }
 
   /** False when the model gives no embedding to calibrate on. */
   #startCalibration(camera: string): boolean {
     const embeddingDigest = this.#deps.serving.bundle?.embeddingDigest;
-    if (embeddingDigest) this.#calibrations.set(camera, new SiteCalibration({ camera, embeddingDigest }));
+    const ready = [this.#calibrations.get(camera), this.#prepared.get(camera)].find(
+      (one) => one?.embeddingDigest === embeddingDigest,
+    );
+    if (ready) this.#calibrations.set(camera, ready);
+    else if (embeddingDigest)
+      this.#calibrations.set(camera, new SiteCalibration({ camera, embeddingDigest }));
     else this.#calibrations.delete(camera);
     return this.#calibrations.has(camera);
   }
@@ -190,7 +216,17 @@ export class Beach {
       this.#deps.store.labels.bursts(camera, calibration.embeddingDigest),
     );
     if (ignored.length > 0) this.#deps.log.warn({ camera, ignored }, 'labels ignored');
+    this.#keepLabelled(camera);
     return summary;
+  }
+
+  /** A picture of the newest observation, once it has a label: it may have none for want of time between them. */
+  #keepLabelled(camera: string): void {
+    const station = this.stations.get(camera);
+    const { latest, latestFrame } = station ?? {};
+    if (!station || !latest || !latestFrame || latest.status !== 'measured') return;
+    if (this.#deps.store.labels.list(camera).some((label) => label.observationId === latest.id))
+      void this.#deps.pictures?.keep(station.settings, latest.id, latestFrame.bytes, true);
   }
 
   /** Runs every camera, also those that come later. Resolves when the signal has ended them all. */
@@ -215,30 +251,21 @@ export class Beach {
 
   #observed(station: Station, observed: Observed): void {
     const { observation, burst } = observed;
-    const { wave, status, reasons, calibration } = observation;
+    const { status } = observation;
     const { link, clock } = this.#deps;
     this.#deps.onObservation?.(observation);
+    // Of a frame that the model has seen: the last one, if all of them came through.
+    if (
+      burst?.lastFrame &&
+      status === 'measured' &&
+      isUsed(burst.results.at(-1)) &&
+      burst.failures.length === 0
+    )
+      void this.#deps.pictures?.keep(station.settings, observation.id, burst.lastFrame.bytes);
     // With a link it goes out now; without one it was not published yet.
     const published_at = link.connected ? isoTime(clock.nowMs()) : null;
     this.#setState(station.id, 'latest', { ...observation, published_at });
-    const truth = burst?.frames.at(-1)?.truth;
-    this.#deps.log.info(
-      {
-        camera: station.id,
-        id: observation.id,
-        seq: observation.seq,
-        status,
-        ...(reasons.length > 0 ? { reasons: reasons.join(',') } : {}),
-        height_m: wave.height_m,
-        ...(wave.height_m === null
-          ? {}
-          : { low_m: wave.height_low_m, high_m: wave.height_high_m, basis: wave.height_basis }),
-        ...(truth ? { truth_m: Number(truth.heightM.toFixed(2)) } : {}),
-        labels: calibration.labels,
-        total_ms: observation.timing_ms.total,
-      },
-      'observation',
-    );
+    this.#deps.log.info(observationLine(observed), 'observation');
     const labeller = this.#labellers.get(station.id);
     if (labeller && burst && status === 'measured') this.#selfLabel(station.id, labeller, observed);
   }

@@ -85,8 +85,12 @@ export function reasonOf(failure: AgentError): Reason {
 
 /** Frames of the burst that passed the gate and went through the model. */
 export function usedResults(burst: Burst): readonly FrameResult[] {
-  return burst.results.filter((result) => result.heads !== null && result.quality.reasons.length === 0);
+  return burst.results.filter(isUsed);
 }
+
+/** The frame passed the gate and went through the model. */
+export const isUsed = (result: FrameResult | undefined): boolean =>
+  result !== undefined && result.heads !== null && result.quality.reasons.length === 0;
 
 /** Mean embedding of the used frames; null when the model has none. */
 export function meanEmbedding(used: readonly FrameResult[]): Float32Array | null {

@@ -26,7 +26,7 @@ export class SqliteLabels implements Labels {
   readonly #put: Database.Statement<[LabelRow]>;
   readonly #remove: Database.Statement<[{ id: string; camera: string | null }]>;
   readonly #list: Database.Statement<[string], LabelRow>;
-  readonly #joined: Database.Statement<[string, string], LabelRow & BurstRow>;
+  readonly #joined: Database.Statement<[{ camera: string; digest: string }], LabelRow & BurstRow>;
 
   constructor(deps: LabelsDeps) {
     this.#deps = deps;
@@ -44,9 +44,14 @@ export class SqliteLabels implements Labels {
       'SELECT * FROM labels WHERE camera = ? ORDER BY created_at_ms, observation_id',
     );
     this.#joined = deps.db.prepare(
-      `SELECT l.*, b.captured_at_ms, b.embedding_digest, b.embedding, b.view_luma, b.view_width, b.view_height
+      `SELECT l.*, b.captured_at_ms, @digest AS embedding_digest,
+         iif(b.embedding_digest = @digest, b.embedding, e.embedding) AS embedding,
+         b.view_luma, b.view_width, b.view_height
        FROM labels l JOIN bursts b ON b.camera = l.camera AND b.observation_id = l.observation_id
-       WHERE l.camera = ? AND b.embedding_digest = ? ORDER BY l.created_at_ms, l.observation_id`,
+         LEFT JOIN embeddings e ON e.camera = l.camera AND e.observation_id = l.observation_id
+           AND e.embedding_digest = @digest
+       WHERE l.camera = @camera AND (b.embedding_digest = @digest OR e.row_id IS NOT NULL)
+       ORDER BY l.created_at_ms, l.observation_id`,
     );
   }
 
@@ -77,7 +82,7 @@ export class SqliteLabels implements Labels {
   }
 
   bursts(camera: string, embeddingDigest: string): readonly LabelledBurst[] {
-    return this.#joined.all(camera, embeddingDigest).map((row) => ({
+    return this.#joined.all({ camera, digest: embeddingDigest }).map((row) => ({
       label: toLabel(row),
       embedding: toFloats(row.embedding),
       view: viewOf(row),

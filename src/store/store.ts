@@ -10,6 +10,7 @@ import { Bursts } from './bursts.ts';
 import { SqliteCommandLog } from './command-log.ts';
 import { deleteOldestQuarantined, openDatabase, type OpenedDatabase } from './database.ts';
 import { DropEvents } from './drop-events.ts';
+import { Embeddings } from './embeddings.ts';
 import { Events } from './events.ts';
 import { Figures } from './figures.ts';
 import { FileFault, type StoreFault } from './file-fault.ts';
@@ -69,6 +70,8 @@ export class Store {
   readonly events: Events;
   readonly outbox: Outbox;
   readonly labels: Labels;
+  /** What other trunks made of labelled bursts. */
+  readonly embeddings: Embeddings;
   readonly memory: KeyValue;
   readonly commands: CommandLog;
   readonly figures: Figures;
@@ -142,6 +145,7 @@ export class Store {
     this.outbox = outbox;
     this.observations = new Observations({ db });
     this.#bursts = new Bursts({ db });
+    this.embeddings = new Embeddings({ db, writer });
     this.events = new Events({
       db,
       writer,
