@@ -78,43 +78,47 @@ const mutation = fc.record({
   body: fc.option(fc.record({ at: fc.nat(whole.length - 1), byte: fc.nat(255) })),
 });
 
-it(`unpacks or refuses ${String(RUNS)} mutated archives, and never writes outside of its folder`, async () => {
-  const ends = { unpacked: 0, refused: 0 };
-  let number = 0;
-  await fc.assert(
-    fc.asyncProperty(mutation, async ({ fields, signed, cut, body }) => {
-      const bytes = Buffer.from(whole);
-      if (body !== null) bytes[body.at] = body.byte;
-      for (const {
-        header,
-        field: { at, bytes: value },
-      } of fields) {
-        value.copy(bytes, header + at, 0, Math.min(value.length, 512 - at));
-        if (signed) sign(bytes.subarray(header, header + 512));
-      }
-      const name = String(number++);
-      const file = join(root, 'archive.tar');
-      const into = join(root, 'staging', name);
-      await writeFile(file, cut === null ? bytes : bytes.subarray(0, cut));
-      const thrown: unknown = await unpackArchive(file, into, limits).catch((error: unknown) => error);
-      expect((await readdir(root)).sort()).toEqual(['archive.tar', 'staging', 'victim']);
-      if (thrown === undefined) {
-        ends.unpacked += 1;
-        const paths = await readdir(into, { recursive: true, withFileTypes: true });
-        expect(paths.length).toBeLessThanOrEqual(limits.maxFiles + 1);
-        for (const path of paths) expect(path.isFile() || path.isDirectory()).toBe(true);
-        await rm(into, { recursive: true });
-      } else {
-        ends.refused += 1;
-        expect(thrown).toBeInstanceOf(AgentError);
-        expect(['model_archive_refused', 'model_too_large']).toContain((thrown as AgentError).code);
-      }
-      expect(await readdir(join(root, 'staging'))).toEqual([]);
-    }),
-    { numRuns: RUNS },
-  );
-  expect(await readFile(join(root, 'victim'), 'utf8')).toBe('as it was');
-  // Both ends are met, or the mutations would prove nothing.
-  expect(ends.unpacked).toBeGreaterThan(RUNS / 100);
-  expect(ends.refused).toBeGreaterThan(RUNS / 4);
-}, 120_000);
+it(
+  `unpacks or refuses ${String(RUNS)} mutated archives, and never writes outside of its folder`,
+  async () => {
+    const ends = { unpacked: 0, refused: 0 };
+    let number = 0;
+    await fc.assert(
+      fc.asyncProperty(mutation, async ({ fields, signed, cut, body }) => {
+        const bytes = Buffer.from(whole);
+        if (body !== null) bytes[body.at] = body.byte;
+        for (const {
+          header,
+          field: { at, bytes: value },
+        } of fields) {
+          value.copy(bytes, header + at, 0, Math.min(value.length, 512 - at));
+          if (signed) sign(bytes.subarray(header, header + 512));
+        }
+        const name = String(number++);
+        const file = join(root, 'archive.tar');
+        const into = join(root, 'staging', name);
+        await writeFile(file, cut === null ? bytes : bytes.subarray(0, cut));
+        const thrown: unknown = await unpackArchive(file, into, limits).catch((error: unknown) => error);
+        expect((await readdir(root)).sort()).toEqual(['archive.tar', 'staging', 'victim']);
+        if (thrown === undefined) {
+          ends.unpacked += 1;
+          const paths = await readdir(into, { recursive: true, withFileTypes: true });
+          expect(paths.length).toBeLessThanOrEqual(limits.maxFiles + 1);
+          for (const path of paths) expect(path.isFile() || path.isDirectory()).toBe(true);
+          await rm(into, { recursive: true });
+        } else {
+          ends.refused += 1;
+          expect(thrown).toBeInstanceOf(AgentError);
+          expect(['model_archive_refused', 'model_too_large']).toContain((thrown as AgentError).code);
+        }
+        expect(await readdir(join(root, 'staging'))).toEqual([]);
+      }),
+      { numRuns: RUNS },
+    );
+    expect(await readFile(join(root, 'victim'), 'utf8')).toBe('as it was');
+    // Both ends are met, or the mutations would prove nothing.
+    expect(ends.unpacked).toBeGreaterThan(RUNS / 100);
+    expect(ends.refused).toBeGreaterThan(RUNS / 4);
+  },
+  Math.max(120_000, RUNS * 30),
+);
