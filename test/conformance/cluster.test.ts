@@ -12,6 +12,8 @@ const PER_S = 400;
 /** Made before the kill, while the node is away, and in all. */
 const AT_KILL = 1000;
 const IN_ALL = 4000;
+/** The most that the agent sends before an acknowledgement. */
+const IN_FLIGHT = 20;
 
 /** The agent's own store, forwarder and link at a rate that no camera comes to. */
 describe('three-node cluster under load', () => {
@@ -65,7 +67,8 @@ describe('three-node cluster under load', () => {
     }
   }
 
-  async function delivered(): Promise<void> {
+  /** All is there, and in order but for so many of each stream. */
+  async function delivered(mayBeLate: number): Promise<void> {
     const known = () => new Set(got.map(({ record }) => record.id)).size;
     await until(() => known() >= made || null, `all of ${made} records`, 60_000).catch(() => undefined);
     expect(known()).toBe(made);
@@ -77,7 +80,8 @@ describe('three-node cluster under load', () => {
         const first = [
           ...new Set(own.filter(({ topic }) => topic.endsWith(kind)).map(({ record }) => record.seq)),
         ];
-        expect(first).toEqual(first.toSorted((a, b) => a - b));
+        const late = first.filter((seq, n) => first.slice(0, n).some((before) => before > seq));
+        expect(late.slice(mayBeLate)).toEqual([]);
       }
     }
     await until(() => device.store.outbox.stats().depth === 0, 'an empty outbox');
@@ -97,7 +101,7 @@ describe('three-node cluster under load', () => {
     await node?.kill();
     await make(IN_ALL / 2);
     await until(() => device.link.connected, 'the link', 60_000);
-    await delivered();
+    await delivered(0);
     console.log(
       `node killed at ${PER_S} records/s: ${made} made, ${made} arrived, ${got.length - made} again, silence ${silence(killedMs)} ms`,
     );
@@ -110,7 +114,8 @@ describe('three-node cluster under load', () => {
     const again = got.length - made;
     await Promise.all([make(IN_ALL), delay(500).then(() => leader.kill())]);
     await until(() => device.link.connected, 'the link', 60_000);
-    await delivered();
+    // What was under way to the leader when it died may come behind what its successor took first.
+    await delivered(IN_FLIGHT);
     console.log(
       `leader killed at ${PER_S} records/s: ${made} made, ${made} arrived, ${got.length - made - again} again, silence ${silence(killedMs)} ms`,
     );
