@@ -107,7 +107,7 @@ export function conformance(
             kind: 'directory',
             path: join(import.meta.dirname, '../fixtures/sea'),
             replay: 'loop',
-            schedule: { everyS: 1 },
+            schedule: { everyS: 2 },
             burst: { frames: 1 },
           },
           ...FAILING.map((id) => ({ id, ...other })),
