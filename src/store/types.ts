@@ -146,6 +146,22 @@ export interface CommandLog {
   finish(id: string, result: string): void;
 }
 
+/** How often answers were found, since the start, and what is kept. */
+export interface AnalysisCacheStats {
+  readonly hits: number;
+  readonly misses: number;
+  readonly entries: number;
+  readonly sizeBytes: number;
+}
+
+/** Answers to images that came before. Bounded in age and size; neither call throws. */
+export interface AnalysisCache {
+  /** Null when there is none, or none that is young enough. Counts a hit or a miss. */
+  get(key: string): string | null;
+  put(key: string, json: string): void;
+  stats(): AnalysisCacheStats;
+}
+
 /** What lies in the database. */
 export interface StoreFigures {
   /** By table. */
