@@ -50,6 +50,8 @@ const TIMEOUT_MS = 30_000;
 /** Each accepted one waits twice for the disk. */
 const RATE = { perS: 10, burst: 50 };
 const LOG_LINES = { perS: 0.2, burst: 20 };
+/** Of those that wait for no others. */
+const MOST_BESIDE = 64;
 const LONGEST_CORRELATION_BYTES = 1024;
 /** Senders of one command that are told of its end. */
 const MOST_ASKERS = 4;
@@ -141,11 +143,11 @@ export class Commands {
     const { id, name, times } = job;
     const known = this.#deps.commandLog.find(id);
     const verdict = this.#verdict(times);
-    const waiting = BESIDE.has(name) ? this.#beside : this.#queue.length;
+    const full = BESIDE.has(name) ? this.#beside >= MOST_BESIDE : this.#queue.length >= this.#queueLimit;
     if (known) this.#again(answer, known, name);
     else if (verdict !== 'in_time') this.#refuse(answer, id, verdict, name);
     else if (this.#stop.signal.aborted) this.#reject(answer, id, 'stopping');
-    else if (waiting >= this.#queueLimit || !this.#rate.take()) this.#reject(answer, id, 'busy');
+    else if (full || !this.#rate.take()) this.#reject(answer, id, 'busy');
     else this.#accept(job, answer);
   }
 

@@ -320,3 +320,41 @@ describe('life', () => {
     await expect(serve({ port })).rejects.toMatchObject({ code: 'http_listen' });
   });
 });
+
+describe('models', () => {
+  it('are shown, installed, taken back, reloaded', async () => {
+    const { agent, ask } = await serve();
+    expect((await ask('GET', '/api/v1/models/info')).json()).toMatchObject({ active: { name: 'gauge' } });
+    const wanted = { name: 'gauge', version: '1.1.0' };
+    const accepted = await ask('POST', '/api/v1/models/install', {}, JSON.stringify(wanted));
+    expect([accepted.status, accepted.json()]).toMatchObject([202, { install: { phase: 'requested' } }]);
+    expect(agent.installs).toEqual([[{ ...wanted, source: { kind: 'repository' } }]]);
+    for (const [path, body] of [
+      ['rollback', { model: { name: 'gauge' } }],
+      ['reload', { model: { name: 'gauge' } }],
+      ['abort', { aborted: true }],
+    ] as const)
+      expect((await ask('POST', `/api/v1/models/${path}`)).json()).toMatchObject(body);
+  });
+
+  it.each([
+    { name: '../x', version: '1.0.0' },
+    { name: 'x', version: '1' },
+    { name: 'x' },
+    { url: 'http://x' },
+  ])('what cannot be a model is refused: %j', async (body) => {
+    const { agent, ask } = await serve();
+    expect((await ask('POST', '/api/v1/models/install', {}, JSON.stringify(body))).status).toBe(400);
+    expect(agent.installs).toEqual([]);
+  });
+
+  it('are changed by nobody without the token, and by no other page', async () => {
+    const { agent, ask } = await serve({ token: 'secret' });
+    const body = JSON.stringify({ name: 'gauge', version: '1.1.0' });
+    for (const path of ['install', 'rollback', 'reload', 'abort'])
+      expect((await ask('POST', `/api/v1/models/${path}`, {}, body)).status).toBe(401);
+    const page = { authorization: 'Bearer secret', origin: 'https://elsewhere.example' };
+    expect((await ask('POST', '/api/v1/models/install', page, body)).status).toBe(403);
+    expect(agent.installs).toEqual([]);
+  });
+});
