@@ -15,6 +15,8 @@ const PASSED_ON =
   /^(TZ|NODE_EXTRA_CA_CERTS|NODE_USE_SYSTEM_CA|NODE_USE_ENV_PROXY|SSL_CERT_(FILE|DIR)|(HTTPS?|NO)_PROXY|https?_proxy|no_proxy|SystemRoot)$/;
 const KEPT_STDERR_CHARS = 2000;
 const LOOK_EVERY_MS = 500;
+/** A busy board needs its time to load a program. */
+const START_MS = 60_000;
 const PAGE_BYTES = 4096;
 const BYTES_PER_MB = 2 ** 20;
 
@@ -85,7 +87,7 @@ class Watch {
   readonly #job: FetchJob;
   readonly #timer: NodeJS.Timeout;
   readonly #startedMs = performance.now();
-  #heardMs = performance.now();
+  #heardMs: number | null = null;
   #stderr = '';
   #outOfMemory = false;
 
@@ -126,7 +128,9 @@ class Watch {
     const { silenceMs, verifyMs } = this.#job.limits;
     // Also while its own loop is held by what it reads.
     this.#checkMemory(residentMb(this.#child.pid));
-    if (nowMs - this.#heardMs > silenceMs) this.onFault(crashed('the process that fetches hangs'));
+    const isSilent =
+      this.#heardMs === null ? nowMs - this.#startedMs > START_MS : nowMs - this.#heardMs > silenceMs;
+    if (isSilent) this.onFault(crashed('the process that fetches hangs'));
     else if (this.#job.kind !== 'download' && nowMs - this.#startedMs > verifyMs)
       this.onFault(crashed('the verification takes too long'));
   }

@@ -224,7 +224,7 @@ describe('Fetcher', () => {
     const stop = new AbortController();
     const running = fetcher.download(options, () => undefined, stop.signal);
     running.catch(() => undefined);
-    await until(() => server.asked.length >= 2 && existsSync(partOf(options)), 'a first piece');
+    await until(() => server.asked.length >= 2 && existsSync(partOf(options)), 'a first piece', 30_000);
     const [pid = 0] = childPids('fetch-process');
     expect(pid).toBeGreaterThan(0);
     stop.abort(new Error('enough'));
@@ -285,14 +285,14 @@ describe('Fetcher', () => {
     const options = unsigned(requestOf(model.bundle), server.url);
     server.behave = () => undefined;
     const killed = codeOf(fetcherOf().download(options, () => undefined, never()));
-    await until(() => server.asked.length > 0, 'the request');
+    await until(() => server.asked.length > 0, 'the request', 30_000);
     process.kill(childPids('fetch-process')[0] ?? 0, 'SIGKILL');
     expect(await killed).toBe('model_fetch_crashed');
 
     const stopped = codeOf(
-      fetcherOf(noBlocks, { silenceMs: 4000 }).download(options, () => undefined, never()),
+      fetcherOf(noBlocks, { silenceMs: 3000 }).download(options, () => undefined, never()),
     );
-    await until(() => server.asked.length > 1, 'the request');
+    await until(() => server.asked.length > 1, 'the request', 30_000);
     process.kill(childPids('fetch-process')[0] ?? 0, 'SIGSTOP');
     expect(await stopped).toBe('model_fetch_crashed');
 
