@@ -34,7 +34,10 @@ async function otherHeads(repository: TestRepository): Promise<string> {
   const dir = join(repository.home, 'other-heads');
   await cp(join(BUNDLES, 'heads'), dir, { recursive: true });
   const manifest = join(dir, 'model.json');
-  await writeFile(manifest, (await readFile(manifest, 'utf8')).replace('"license": "MIT"', '"license": "ISC"'));
+  await writeFile(
+    manifest,
+    (await readFile(manifest, 'utf8')).replace('"license": "MIT"', '"license": "ISC"'),
+  );
   return dir;
 }
 
