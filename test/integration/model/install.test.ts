@@ -1,0 +1,231 @@
+import { randomUUID } from 'node:crypto';
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import sharp from 'sharp';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { systemClock } from '../../../src/clock.ts';
+import { AgentError, asAgentError } from '../../../src/errors.ts';
+import { openBundle } from '../../../src/model/bundle.ts';
+import { Fetcher } from '../../../src/model/fetcher.ts';
+import { Installer } from '../../../src/model/install.ts';
+import { SlotStore } from '../../../src/model/slot-store.ts';
+import { serveRepository } from '../../../src/model/repository/repository-serve.ts';
+import type { InstallRecord, InstallRequest } from '../../../src/model/types.ts';
+import type { EventDraft } from '../../../src/store/types.ts';
+import { factoryBundleDir, type BundleName } from '../../fixtures/bundles.ts';
+import { signedRepository } from '../../fixtures/repository.ts';
+import { makeServing } from '../../fixtures/serving.ts';
+import { silentLog, tempDir } from '../../fixtures/store.ts';
+
+/* Everything is real: repository, web server, fetch processes, slots on the disk, vision processes. */
+
+const solid = (background: string): Promise<Buffer> =>
+  sharp({ create: { width: 64, height: 48, channels: 3, background } })
+    .png()
+    .toBuffer();
+const BLUE = await solid('#0000ff');
+const RED = await solid('#ff0000');
+
+/** A camera that never sleeps; the n-th frame after the swap may be another one. */
+class Frames {
+  picture = BLUE;
+  /** Called after each answer with the digest of the model that serves. */
+  onAnswer: () => void = () => undefined;
+  lost = 0;
+}
+
+async function site(names: readonly BundleName[], probation = { observations: 3, minutes: 0 }) {
+  const repository = await signedRepository(names);
+  const server = await serveRepository({ dir: repository.dir, host: '127.0.0.1', port: 0 }, () => undefined);
+  onTestFinished(() => server.close());
+  const { serving, signal } = await makeServing({ inference: { timeoutS: 4, maxRssMb: 300 } });
+  await serving.open(signal);
+  await serving.start(signal);
+  const { path, remove } = tempDir();
+  onTestFinished(remove);
+  const factory = await openBundle(factoryBundleDir);
+  const events: EventDraft[] = [];
+  const phases: string[] = [];
+  const slots = SlotStore.open(path, { log: silentLog });
+  const installer: Installer = new Installer(
+    {
+      factory: { name: factory.manifest.name, version: factory.manifest.version, digest: factory.digest },
+      factoryDir: factoryBundleDir,
+      pinned: false,
+      probation,
+      shadow: { frames: 2, patienceMs: 30_000 },
+    },
+    {
+      slots,
+      fetcher: new Fetcher(
+        { dir: path },
+        { blocks: { fetch: () => Promise.reject(new Error('no blocks here')) }, log: silentLog },
+      ),
+      host: serving,
+      fetchOptions: (request) => ({
+        request,
+        repositoryUrl: server.url,
+        trustRoot: repository.rootFile,
+        allowUnsigned: false,
+        syncedNowMs: Date.now(),
+      }),
+      openBundle: (dir, until) => openBundle(dir, { signal: until }),
+      forecast: () => Promise.resolve([]),
+      clock: systemClock,
+      log: silentLog,
+      raise: (event) => events.push(event),
+      onState: () => {
+        const { phase } = installer.state();
+        if (phases.at(-1) !== phase) phases.push(phase);
+      },
+      onProgress: () => undefined,
+    },
+  );
+  const stop = new AbortController();
+  const frames = new Frames();
+  const running = installer.run(stop.signal).catch(() => undefined);
+  const watching = (async () => {
+    while (!stop.signal.aborted) {
+      const served = frames.picture;
+      await serving
+        .analyze(served, { roi: null, privacyMasks: [], ignoreGate: true, priority: 'schedule' })
+        .then(frames.onAnswer, () => (frames.lost += 1));
+      await delay(60);
+    }
+  })();
+  onTestFinished(async () => {
+    stop.abort(new AgentError('vision_closed', 'the test ends'));
+    await Promise.all([running, watching]);
+  });
+  const request = (name: string): InstallRequest => ({
+    updateId: randomUUID(),
+    name,
+    version: '1.0.0',
+    digest: null,
+    source: { kind: 'repository' },
+  });
+  const ended = async (): Promise<InstallRecord> => {
+    for (const endMs = Date.now() + 120_000; Date.now() < endMs; await delay(50)) {
+      const { install } = slots.state;
+      if (install !== null && ['committed', 'failed', 'rolled_back'].includes(install.phase)) return install;
+    }
+    throw new Error(`the install has not ended: ${JSON.stringify(slots.state.install)}`);
+  };
+  return { installer, serving, slots, path, events, phases, frames, request, ended, signal };
+}
+
+type Site = Awaited<ReturnType<typeof site>>;
+
+const codeOf = (work: Promise<unknown>): Promise<string> =>
+  work.then(
+    () => 'none',
+    (thrown: unknown) => asAgentError(thrown).code,
+  );
+
+/** Bundles on the disk, by their first letters. */
+const bundlesOf = ({ path }: Site): string[] =>
+  existsSync(join(path, 'bundles')) ? readdirSync(join(path, 'bundles')) : [];
+
+describe('an install of real parts', () => {
+  it('walks from the repository to the committed model, is rolled back without network, and loses no frame', async () => {
+    const here = await site(['heads', 'depth']);
+    const { installer, serving, slots, phases, frames, request, ended, signal } = here;
+    const { serves } = installer.request(request('heads'), { clearFailed: false });
+    const record = await serves;
+    expect(record).toMatchObject({ phase: 'probation', trusted: true });
+    expect(record.shadow?.frames).toBe(2);
+    expect(record.shadow?.candidateP50Ms).toBeGreaterThan(0);
+    expect((await ended()).phase).toBe('committed');
+    expect(serving.model).toMatchObject({ name: 'heads' });
+    expect(phases).toEqual([
+      'requested',
+      'downloading',
+      'verifying',
+      'testing',
+      'shadow',
+      'probation',
+      'committed',
+    ]);
+
+    await installer.request(request('depth'), { clearFailed: false }).serves;
+    await ended();
+    expect(slots.state).toMatchObject({ active: { name: 'depth' }, previous: { name: 'heads' } });
+    await expect(installer.rollback(signal)).resolves.toMatchObject({ name: 'heads' });
+    expect(slots.state).toMatchObject({ active: { name: 'heads' }, previous: { name: 'depth' } });
+    expect(serving.model).toMatchObject({ name: 'heads' });
+    expect(frames.lost).toBe(0);
+    expect(bundlesOf(here)).toHaveLength(2);
+    expect(readdirSync(join(here.path, 'parts'))).toEqual([]);
+  }, 240_000);
+
+  it('refuses what is wrong with its reason, remembers it, and leaves the model that serves alone', async () => {
+    const here = await site(['wrong-golden', 'big-alloc']);
+    const { installer, serving, slots, frames, request } = here;
+    const pid = serving.pid;
+    const expected = { 'wrong-golden': 'model_golden_mismatch', 'big-alloc': 'model_out_of_memory' };
+    for (const [name, code] of Object.entries(expected)) {
+      expect(await codeOf(installer.request(request(name), { clearFailed: false }).serves), name).toBe(code);
+      expect(slots.state.install).toMatchObject({ phase: 'failed', reason: { code } });
+      expect(() => installer.request(request(name), { clearFailed: false }), name).toThrow(
+        expect.objectContaining({ code: 'model_refused_before' }),
+      );
+    }
+    expect(await codeOf(installer.request(request('nobody'), { clearFailed: false }).serves)).toBe(
+      'model_trust_target',
+    );
+    expect(slots.state.refused).toHaveLength(2);
+    expect(slots.state).toMatchObject({ active: null, previous: null, candidate: null });
+    expect(serving.pid).toBe(pid);
+    expect(frames.lost).toBe(0);
+    expect(bundlesOf(here)).toEqual([]);
+  }, 240_000);
+
+  it.each([
+    ['big-alloc-when-red', 'crashes'],
+    ['nan-when-red', 'answers NaN'],
+  ] as const)(
+    '%s, that %s on the third frame after the swap, returns by itself',
+    async (name) => {
+      const here = await site([name], { observations: 1000, minutes: 60 });
+      const { installer, serving, slots, frames, events, request, ended } = here;
+      let after = 0;
+      frames.onAnswer = () => {
+        if (serving.model?.name !== name) return;
+        after += 1;
+        if (after === 2) frames.picture = RED;
+      };
+      await installer.request(request(name), { clearFailed: false }).serves;
+      const end = await ended();
+      frames.picture = BLUE;
+      expect(end).toMatchObject({ phase: 'rolled_back', reason: { code: 'model_probation_failed' } });
+      for (let n = 0; n < 1200 && serving.model?.name !== 'swellsight-factory'; n += 1) await delay(50);
+      expect(serving.model).toMatchObject({ name: 'swellsight-factory' });
+      await expect(
+        serving.analyze(BLUE, { roi: null, privacyMasks: [], ignoreGate: true }),
+      ).resolves.toHaveProperty('heads');
+      expect(slots.state).toMatchObject({ active: null, previous: null, refused: [{ name }] });
+      expect(events.at(-1)).toMatchObject({ type: 'model_install_rolled_back', severity: 'error' });
+      expect(frames.lost).toBeLessThanOrEqual(3);
+    },
+    240_000,
+  );
+
+  it('whose bundle is damaged on the disk gives way to the shipped one on a rollback', async () => {
+    const here = await site(['heads', 'depth']);
+    const { installer, serving, slots, path, request, ended, signal } = here;
+    for (const name of ['heads', 'depth']) {
+      await installer.request(request(name), { clearFailed: false }).serves;
+      await ended();
+    }
+    const { previous } = slots.state;
+    const file = join(slots.bundleDir(previous?.digest ?? ''), 'model.json');
+    const text = readFileSync(file, 'utf8');
+    rmSync(file);
+    writeFileSync(file, text.replace('"version": "1.0.0"', '"version": "9.0.0"'));
+    await expect(installer.rollback(signal)).resolves.toMatchObject({ name: 'swellsight-factory' });
+    expect(serving.model).toMatchObject({ name: 'swellsight-factory' });
+    expect(slots.state).toMatchObject({ active: null, previous: { name: 'depth' } });
+    expect(SlotStore.open(path, { log: silentLog }).state).toEqual(slots.state);
+  }, 240_000);
+});
