@@ -7,9 +7,12 @@ import { drain } from './drain.ts';
 import { frameToRecord } from './frame-to-record.ts';
 import { seaPictures } from './picture.ts';
 import { coldStart, idle, underLoad } from './running-agent.ts';
+import { swap } from './swap.ts';
 import { printTable, type Row } from './table.ts';
 
-const { values } = parseArgs({ options: { json: { type: 'string' }, only: { type: 'string' } } });
+const { values } = parseArgs({
+  options: { json: { type: 'string' }, only: { type: 'string' }, swaps: { type: 'string', default: '50' } },
+});
 const root = join(import.meta.dirname, '..', '..');
 const say = (text: string): void => void process.stderr.write(`${text}\n`);
 
@@ -22,6 +25,7 @@ const parts: Record<string, () => Promise<readonly Row[]>> = {
   start: () => coldStart(pictures),
   idle: () => idle(pictures),
   drain,
+  swap: () => swap(bundle, pictures, Number(values.swaps)),
 };
 const rows: Row[] = [];
 for (const [name, measure] of Object.entries(parts)) {

@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import sharp from 'sharp';
 import { describe, expect, it } from 'vitest';
@@ -6,8 +6,8 @@ import { asAgentError } from '../../../src/errors.ts';
 import { openBundle } from '../../../src/model/bundle.ts';
 import type { Candidate, LiveFrame } from '../../../src/model/types.ts';
 import type { FrameOptions } from '../../../src/vision/protocol.ts';
-import { bundleDir } from '../../fixtures/bundles.ts';
-import { isGone } from '../../fixtures/children.ts';
+import { bundleDir, shippedModelsDir } from '../../fixtures/bundles.ts';
+import { childPids, isGone } from '../../fixtures/children.ts';
 import { makeServing } from '../../fixtures/serving.ts';
 
 const FRAME: FrameOptions = { roi: null, privacyMasks: [], ignoreGate: true };
@@ -170,6 +170,81 @@ describe('what became of the frames', () => {
       'ok',
       'vision_timeout',
     ]);
+  });
+});
+
+describe('swap after swap', () => {
+  it('loses no frame of continuous analysis, keeps their order, and leaves no process behind', async () => {
+    const { serving, signal, bundles, events } = await running();
+    const bundlesInTurn = [
+      await openBundle(bundleDir('heads')),
+      await openBundle(join(shippedModelsDir, 'swellsight-factory', '1.0.0')),
+    ];
+    const answered: { frame: number; model: string | undefined }[] = [];
+    const seenPids = new Set<number>();
+    const done = new AbortController();
+    const analysing = (async () => {
+      for (let frame = 0; !done.signal.aborted; frame += 1) {
+        const held = serving.hold();
+        seenPids.add(serving.pid ?? 0);
+        await Promise.all([held.analyze(picture, SCHEDULED), held.analyze(blue, SCHEDULED)]);
+        answered.push({ frame, model: held.model?.name });
+        held.release();
+      }
+    })();
+    for (let swap = 0; swap < 5; swap += 1) {
+      const next = bundlesInTurn[swap % 2];
+      if (next) await serving.adopt(await serving.prove(next, signal), 'active', true);
+    }
+    done.abort();
+    await analysing;
+    expect(answered.map(({ frame }) => frame)).toEqual(answered.map((_, index) => index));
+    const turns = answered.map(({ model }) => model).filter((model, at, all) => model !== all[at - 1]);
+    expect(turns.length).toBeLessThanOrEqual(6);
+    expect(bundles).toEqual(['heads', 'swellsight-factory', 'heads', 'swellsight-factory', 'heads']);
+    seenPids.delete(serving.pid ?? 0);
+    expect([...seenPids].every(isGone)).toBe(true);
+    expect(childPids('vision/process')).toEqual([serving.pid]);
+    expect(events).toEqual([]);
+  });
+});
+
+describe('the start', () => {
+  it('opens the active slot; one whose bytes have changed gives way to the former one, and the installer is told', async () => {
+    const { serving, signal, events, failedStarts, state, bundleOf } = await makeServing({
+      slots: { active: 'depth', previous: 'heads' },
+    });
+    await serving.open(signal);
+    expect([serving.model?.name, serving.trusted]).toEqual(['depth', true]);
+    writeFileSync(join(bundleOf(state.active?.digest ?? ''), 'analysis.onnx'), 'rot');
+    await serving.open(signal);
+    expect([serving.model?.name, serving.trusted]).toEqual(['heads', true]);
+    expect(failedStarts).toEqual([{ code: 'model_digest_mismatch', gaveWay: true }]);
+    expect(events).toMatchObject([{ type: 'model_fallback', code: 'model_digest_mismatch' }]);
+  });
+
+  it('gives an active model that cannot run up for the former one, and that for the shipped one', async () => {
+    const { serving, signal, bundles, failedStarts } = await running({
+      slots: { active: 'wrong-golden', previous: 'nan' },
+    });
+    expect(serving.model?.name).toBe('swellsight-factory');
+    expect(bundles).toEqual(['nan', 'swellsight-factory']);
+    expect(failedStarts).toEqual([{ code: 'model_golden_mismatch', gaveWay: true }]);
+    await expect(serving.analyze(picture, FRAME, signal)).resolves.toHaveProperty('heads');
+  });
+
+  it('holds to the pinned model, and refuses one that nobody signed for', async () => {
+    const slots = { active: 'depth', previous: 'heads' } as const;
+    const pinned = await makeServing({ slots, model: { active: 'heads/1.0.0' } });
+    await pinned.serving.open(pinned.signal);
+    expect([pinned.serving.model?.name, pinned.serving.trusted]).toEqual(['heads', true]);
+    const unsigned = await makeServing({ slots, trusted: false, model: { active: 'heads/1.0.0' } });
+    await unsigned.serving.open(unsigned.signal);
+    expect(unsigned.serving.model?.name).toBe('swellsight-factory');
+    expect(unsigned.events).toMatchObject([{ code: 'model_unsigned', context: { wanted: 'heads/1.0.0' } }]);
+    const allowed = await makeServing({ slots, trusted: false, model: { allowUnsigned: true } });
+    await allowed.serving.open(allowed.signal);
+    expect([allowed.serving.model?.name, allowed.serving.trusted]).toEqual(['depth', false]);
   });
 });
 

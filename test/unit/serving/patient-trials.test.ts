@@ -1,0 +1,51 @@
+import { expect, test, vi } from 'vitest';
+import { patientTrials } from '../../../src/serving/patient-trials.ts';
+import type { Bundle } from '../../../src/model/manifest.ts';
+import type { TrialLimits } from '../../../src/vision/ladder-run-trial.ts';
+import type { TrialOutcome, TrialRequest } from '../../../src/vision/ladder-trial-types.ts';
+
+const NEVER = new AbortController().signal;
+const restraint = { niceness: 5, hardRssMb: 300 };
+const right = (openMs: number): TrialOutcome => ({
+  type: 'right',
+  medianMs: 5,
+  runs: 5,
+  openMs,
+  firstRunMs: 10,
+});
+
+/** The limits of each trial that was made, in their order; the outcomes are given in turn. */
+function trials(...outcomes: TrialOutcome[]) {
+  const limitsMs: number[] = [];
+  const make = ({ timeoutMs }: TrialLimits) =>
+    vi.fn(() => {
+      limitsMs.push(timeoutMs);
+      return Promise.resolve({ outcome: outcomes.shift() ?? right(1), runtime: null });
+    });
+  return { run: patientTrials({ timeoutS: 30, maxRssMb: 400, restraint }, make), limitsMs };
+}
+const request = (provider: string): TrialRequest => ({
+  provider,
+  threads: 1,
+  runs: 5,
+  bundle: {} as unknown as Bundle,
+});
+
+test('the CPU must start as quickly as it would have to after a crash', async () => {
+  const { run, limitsMs } = trials(right(100));
+  await run(request('cpu'), NEVER);
+  expect(limitsMs).toEqual([60_000]);
+});
+
+test('an accelerator may build for minutes once, but must then start quickly from what it kept', async () => {
+  const hung: TrialOutcome = { type: 'hung', reason: 'no result within 60 s' };
+  const { run, limitsMs } = trials(right(300_000), hung);
+  expect(await run(request('tensorrt'), NEVER)).toMatchObject({ outcome: hung });
+  expect(limitsMs).toEqual([900_000, 60_000]);
+});
+
+test('one that is quick at once is tried once', async () => {
+  const { run, limitsMs } = trials(right(900));
+  expect(await run(request('cuda'), NEVER)).toMatchObject({ outcome: { type: 'right' } });
+  expect(limitsMs).toEqual([900_000]);
+});
