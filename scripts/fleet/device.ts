@@ -5,6 +5,7 @@ import { Forwarder } from '../../src/mqtt/forwarder.ts';
 import { MqttLink, type LinkOptions } from '../../src/mqtt/link.ts';
 import { Topics } from '../../src/mqtt/topics.ts';
 import { Store } from '../../src/store/store.ts';
+import { SimulatedInstalls, type InstallsOptions } from './installs.ts';
 import { cameraState, health, info, modelState, Sea, type Identity } from './messages.ts';
 
 export interface DeviceOptions {
@@ -15,6 +16,7 @@ export interface DeviceOptions {
   readonly stateDir: string;
   readonly everyS: number;
   readonly heartbeatS: number;
+  readonly installs?: InstallsOptions;
 }
 
 export interface DeviceDeps {
@@ -23,6 +25,7 @@ export interface DeviceDeps {
   readonly random: () => number;
 }
 
+const INSTALLS: InstallsOptions = { phaseMs: 2000, failsWith: null };
 const NOTHING_SEEN = { embedding: null, embeddingDigest: null, view: null };
 
 /**
@@ -39,6 +42,7 @@ export class SimulatedDevice {
   readonly #link: MqttLink;
   readonly #forwarder: Forwarder;
   readonly #linked = new AbortController();
+  readonly installs: SimulatedInstalls;
   #beats = 0;
 
   constructor(options: DeviceOptions, deps: DeviceDeps) {
@@ -65,8 +69,14 @@ export class SimulatedDevice {
     const common = { ...deps, raise: this.#store.raise };
     this.#link = new MqttLink(
       { mqtt: options.mqtt, session: this.#identity.session },
-      { ...common, topics: new Topics(options), onConnected: () => this.#forwarder.linkUp() },
+      {
+        ...common,
+        topics: new Topics(options),
+        onConnected: () => this.#forwarder.linkUp(),
+        onCommand: (name, packet) => this.installs.receive(name, packet, this.#linked.signal),
+      },
     );
+    this.installs = new SimulatedInstalls(options.installs ?? INSTALLS, { ...deps, link: this.#link });
     this.#forwarder = new Forwarder({}, { ...common, outbox: this.#store.outbox, link: this.#link });
   }
 

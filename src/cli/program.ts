@@ -5,6 +5,7 @@ import type { AnalyzeOptions } from './analyze.ts';
 import type { CalibrateCommandOptions } from './calibrate.ts';
 import { DEFAULT_URL } from './client.ts';
 import type { DoctorOptions } from './doctor.ts';
+import { registerFleet } from './fleet.ts';
 import { registerModelAgent } from './model-agent-commands.ts';
 import { registerModel } from './model.ts';
 import type { BenchOptions } from './bench.ts';
@@ -156,5 +157,10 @@ function commandTree(choose: (action: Action) => void): Command {
     models.command(name).description(text).exitOverride().copyInheritedSettings(program);
   registerModel(ofModel, choose);
   registerModelAgent((name, text) => toAgent(ofModel(name, text)), choose);
+  const fleet = command('fleet', 'many devices, over their broker');
+  registerFleet(
+    (name, text) => fleet.command(name).description(text).exitOverride().copyInheritedSettings(program),
+    choose,
+  );
   return program;
 }

@@ -1,0 +1,111 @@
+import { isoTime, type Clock } from '../../src/clock.ts';
+import type { ModelInstallArgs } from '../../src/contract/model.ts';
+import type { ModelState } from '../../src/contract/states.ts';
+import { updateIdOf } from '../../src/mqtt/model-commands.ts';
+import type { CommandPacket, Link } from '../../src/mqtt/types.ts';
+import { modelState } from './messages.ts';
+
+export interface InstallsOptions {
+  /** How long each phase takes, ms. */
+  readonly phaseMs: number;
+  /** The code with which this device refuses every new model; null for a good one. */
+  readonly failsWith: string | null;
+}
+
+const PHASES = ['downloading', 'verifying', 'testing', 'shadow', 'probation'] as const;
+
+/** Answers `model.install` as an agent does, with states and answers but without any model. */
+export class SimulatedInstalls {
+  readonly #options: InstallsOptions;
+  readonly #link: Link;
+  readonly #clock: Clock;
+  readonly #known = new Map<string, object | null>();
+  #state: ModelState = modelState;
+
+  constructor(options: InstallsOptions, deps: { readonly link: Link; readonly clock: Clock }) {
+    this.#options = options;
+    this.#link = deps.link;
+    this.#clock = deps.clock;
+  }
+
+  /** How many installs were begun: a command that comes again is none. */
+  begun = 0;
+
+  receive(name: string, packet: CommandPacket, signal: AbortSignal): void {
+    if (name !== 'model.install') return;
+    const { id, args } = JSON.parse(Buffer.from(packet.payload).toString()) as {
+      id: string;
+      args: ModelInstallArgs;
+    };
+    const known = this.#known.get(id);
+    this.#answer({
+      id,
+      status: 'accepted',
+      reason: null,
+      ...(known === undefined ? {} : { duplicate: true }),
+    });
+    if (known) this.#answer({ ...known, duplicate: true });
+    if (known !== undefined) return;
+    this.#known.set(id, null);
+    this.begun += 1;
+    void this.#install(id, args, signal).catch(() => undefined);
+  }
+
+  async #install(id: string, { name, version }: ModelInstallArgs, signal: AbortSignal): Promise<void> {
+    const { phaseMs, failsWith } = this.#options;
+    const startedMonoMs = this.#clock.monoMs();
+    const candidate = { name, version, digest: `sha256:${'1'.repeat(64)}` };
+    const former = this.#state.active;
+    const finish = (outcome: object): void => {
+      const answer = { id, ...outcome, duration_ms: Math.round(this.#clock.monoMs() - startedMonoMs) };
+      this.#known.set(id, answer);
+      this.#answer(answer);
+    };
+    const tell = (phase: string, more: Partial<NonNullable<ModelState['install']>> = {}): void => {
+      const at = isoTime(this.#clock.nowMs());
+      const install = {
+        update_id: updateIdOf(id),
+        name,
+        version,
+        source: 'repository' as const,
+        phase: phase as NonNullable<ModelState['install']>['phase'],
+        in_progress: !['probation', 'committed', 'failed'].includes(phase),
+        reason: null,
+        bytes: 1,
+        total_bytes: 1,
+        percent: null,
+        started_at: at,
+        at,
+        candidate,
+        trusted: true,
+        shadow: null,
+        probation: null,
+        ...more,
+      };
+      const serves = phase === 'probation' || phase === 'committed';
+      this.#state = { ...this.#state, active: serves ? candidate : former, phase, install };
+      this.#link.setState('model/state', this.#state);
+    };
+    for (const phase of PHASES) {
+      tell(phase);
+      await this.#clock.sleep(phaseMs, signal);
+      if (phase === 'testing' && failsWith !== null) {
+        const reason = { code: failsWith, message: 'this device is simulated to fail' };
+        tell('failed', { reason });
+        finish({ status: 'failed', error: reason });
+        return;
+      }
+    }
+    finish({
+      status: 'succeeded',
+      result: { update_id: updateIdOf(id), phase: 'probation', model: candidate, shadow: null },
+    });
+    tell('committed');
+  }
+
+  #answer(message: object): void {
+    void this.#link
+      .publish('cmdres/model.install', JSON.stringify(message), { qos: 1, retain: false })
+      .catch(() => undefined);
+  }
+}
