@@ -106,9 +106,11 @@ async function site(names: readonly BundleName[], probation = { observations: 3,
     source: { kind: 'repository' },
   });
   const ended = async (): Promise<InstallRecord> => {
-    for (const endMs = Date.now() + 120_000; Date.now() < endMs; await delay(50)) {
+    const endMs = Date.now() + 120_000;
+    while (Date.now() < endMs) {
       const { install } = slots.state;
       if (install !== null && ['committed', 'failed', 'rolled_back'].includes(install.phase)) return install;
+      await delay(50);
     }
     throw new Error(`the install has not ended: ${JSON.stringify(slots.state.install)}`);
   };
@@ -199,7 +201,7 @@ describe('an install of real parts', () => {
       const end = await ended();
       frames.picture = BLUE;
       expect(end).toMatchObject({ phase: 'rolled_back', reason: { code: 'model_probation_failed' } });
-      for (let n = 0; n < 1200 && serving.model?.name !== 'swellsight-factory'; n += 1) await delay(50);
+      for (let n = 0; n < 1200 && serving.model?.name === name; n += 1) await delay(50);
       expect(serving.model).toMatchObject({ name: 'swellsight-factory' });
       await expect(
         serving.analyze(BLUE, { roi: null, privacyMasks: [], ignoreGate: true }),
