@@ -1,3 +1,4 @@
+import type { Analysis } from './analysis.ts';
 import type { SiteCalibration } from './calibration/calibration.ts';
 import { queueAgain } from './backfill.ts';
 import { isoTime, type Clock } from './clock.ts';
@@ -20,6 +21,7 @@ export interface AgentParts {
   readonly stations: ReadonlyMap<string, Station>;
   readonly store: Store;
   readonly vision: VisionClient;
+  readonly analysis: Analysis;
   readonly calibrationOf: (camera: string) => SiteCalibration | null;
   /** Learns the camera's labels anew; resolves with the state after it. */
   readonly refit: (camera: string) => Promise<CalibrationSummary>;
@@ -87,6 +89,8 @@ export function createAgentApi(parts: AgentParts): AgentApi {
     },
     cameras: () => [...stations.values()].map(view),
     capture: async (camera, signal): Promise<Observation> => station(camera).capture(signal),
+    analyze: (bytes, options, signal) => parts.analysis.analyze(bytes, options, signal),
+    imageRoom: (sizeBytes) => parts.analysis.room(sizeBytes),
     observations: (query) => store.observations.query(query),
     latestImage: async (camera, options, signal) => {
       const { latestFrame, latest, settings } = station(camera);

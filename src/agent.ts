@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import { createAgentApi } from './agent-api.ts';
+import { Analysis } from './analysis.ts';
 import { Beach } from './beach.ts';
 import type { Clock } from './clock.ts';
 import { Closers, within } from './closers.ts';
@@ -280,7 +281,15 @@ export class Agent {
       ...(serving.stats().ready ? [] : ['model']),
       ...(store.writable() ? [] : ['store']),
     ];
+    const analysis = new Analysis(settings.http, {
+      clock,
+      hold: () => serving.hold(),
+      model: () => serving.model,
+      camera: (id) => beach.stations.get(id)?.settings,
+      calibrationOf: (camera) => beach.calibrationOf(camera),
+    });
     const api = createAgentApi({
+      analysis,
       stations: beach.stations,
       store,
       vision: serving,

@@ -33,6 +33,10 @@ export const ERROR_CODES = {
   image_unsupported: { retryable: false, hint: 'send JPEG, PNG or WebP' },
   image_corrupt: { retryable: false, hint: 'the image is truncated or damaged' },
   image_too_large: { retryable: false, hint: 'send a smaller image' },
+  image_rejected: {
+    retryable: false,
+    hint: 'its quality does not allow a reading; without strict the answer shows the signals',
+  },
 
   vision_crashed: { retryable: true, hint: 'the vision process ended by itself; it is started again' },
   vision_timeout: { retryable: true, hint: 'raise inference.timeoutS or use a smaller model' },
@@ -188,8 +192,16 @@ export const ERROR_CODES = {
   request_not_found: { retryable: false, hint: '`GET /` lists what there is' },
   request_method: { retryable: false, hint: 'the answer names the methods in `Allow`' },
   request_too_large: { retryable: false, hint: 'send less' },
-  request_media_type: { retryable: false, hint: 'send `Content-Type: application/json`' },
+  request_media_type: {
+    retryable: false,
+    hint: 'send JSON as `application/json`, images as `multipart/form-data`',
+  },
+  request_aborted: { retryable: true, hint: 'the client went away before its answer' },
   request_timeout: { retryable: true, hint: 'send the whole request at once' },
+  request_streams_full: {
+    retryable: true,
+    hint: 'as many clients follow the events as may: end one, or try again later',
+  },
   label_refused: { retryable: false, hint: 'only a measured or uncalibrated observation can be labelled' },
 } as const satisfies Record<string, { retryable: boolean; hint: string }>;
 

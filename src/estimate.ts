@@ -20,13 +20,17 @@ export function calibrationFor(
   return [present, before].find((one) => one?.embeddingDigest === held.embeddingDigest) ?? null;
 }
 
-/** What the site's labels say of a burst; without a calibration or an embedding, that they say nothing. */
+/**
+ * What the site's labels say of a burst; without a calibration or an embedding, that they say nothing. A `stray` picture
+ * was not taken by the camera just now.
+ */
 export function estimateHeight(
   calibration: SiteCalibration | null,
   embedding: Float32Array | null,
   view: ViewSignature | null,
+  origin: 'camera' | 'stray' = 'camera',
 ): HeightEstimate {
-  if (calibration && embedding) return calibration.estimate(embedding, view);
+  if (calibration && embedding) return calibration.estimate(embedding, view, origin);
   return {
     heightM: null,
     lowM: null,

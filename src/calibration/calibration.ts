@@ -61,9 +61,13 @@ export class SiteCalibration {
 
   /**
    * Height of one burst. `embedding` is the mean over the burst; throws `vision_output_invalid` when it holds NaN or
-   * is of another length than the labelled ones.
+   * is of another length than the labelled ones. A `stray` picture says nothing of what the camera sees at present.
    */
-  estimate(embedding: Float32Array, view: ViewSignature | null): HeightEstimate {
+  estimate(
+    embedding: Float32Array,
+    view: ViewSignature | null,
+    origin: 'camera' | 'stray' = 'camera',
+  ): HeightEstimate {
     if (!isSound(embedding)) throw new AgentError('vision_output_invalid', 'the embedding is not finite');
     const length = this.#fitted.selection.bursts[0]?.embedding.length ?? embedding.length;
     if (embedding.length !== length)
@@ -75,7 +79,7 @@ export class SiteCalibration {
         },
       );
     const seen = this.#recognise(view);
-    this.#view = seen;
+    if (origin === 'camera') this.#view = seen;
     if (seen?.of == null)
       return this.#without(seen === null ? 'uncalibrated' : 'view_changed', seen?.check.state ?? 'unknown');
     const { calibration } = seen.of;

@@ -1,10 +1,8 @@
 import { readFile, stat } from 'node:fs/promises';
+import { imageRecord } from '../analysis/image-record.ts';
 import type { SiteCalibration } from '../calibration/calibration.ts';
 import type { ModelRef, Observation } from '../contract/observation.ts';
-import { estimateHeight } from '../estimate.ts';
 import { AgentError, asAgentError } from '../errors.ts';
-import { burstView, meanEmbedding, usedResults, type Burst } from '../observe.ts';
-import { buildRecord } from '../record.ts';
 import type { FrameResult, VisionClient } from '../vision/protocol.ts';
 
 /** One file as the agent would have recorded it: a burst of one. */
@@ -35,55 +33,28 @@ const MAX_IMAGE_BYTES = 64 * 1024 * 1024;
 /** Rejects only when the vision process itself is gone or the signal fires: a bad picture fails alone. */
 export async function analyzeFile(file: string, deps: AnalyzeDeps): Promise<AnalyzedFile> {
   const startedMs = performance.now();
-  const results: FrameResult[] = [];
-  const failures: AgentError[] = [];
+  let outcome: FrameResult | AgentError;
   let capturedAtMs = 0;
   try {
     const { size, mtimeMs } = await stat(file);
     capturedAtMs = mtimeMs;
     if (size > MAX_IMAGE_BYTES) throw new AgentError('image_too_large', `${file} has ${String(size)} bytes`);
     const bytes = await readFile(file);
-    results.push(await deps.vision.analyze(bytes, { roi: null, privacyMasks: [] }, deps.signal));
+    outcome = await deps.vision.analyze(bytes, { roi: null, privacyMasks: [] }, deps.signal);
   } catch (thrown) {
     deps.signal.throwIfAborted();
-    failures.push(readFailure(thrown, file));
+    outcome = readFailure(thrown, file);
   }
-  const totalMs = performance.now() - startedMs;
-  const burst: Burst = {
-    frames: [],
-    lastFrame: null,
-    results,
-    failures,
-    cameraFailure: null,
-    captureMs: 0,
-    totalMs,
-  };
-  const used = usedResults(burst);
-  const estimate = estimateHeight(deps.calibration, meanEmbedding(used), burstView(used));
-  const record = buildRecord(
-    {
-      site: 'local',
-      device: 'local',
-      camera: deps.calibration.camera,
-      bootId: '',
-      model: deps.model,
-      provider: deps.vision.report?.provider ?? null,
-      clock: { synced: false, offset_ms: null },
-    },
-    {
-      dueAtMs: capturedAtMs,
-      dueMonoMs: 0,
-      framesRequested: 1,
-      burst,
-      skipped: null,
-      covers: 1,
-      frozen: null,
-      moved: estimate.reason === 'view_changed' ? true : null,
-      estimate,
-    },
-  );
+  const record = imageRecord(outcome, {
+    camera: deps.calibration.camera,
+    atMs: capturedAtMs,
+    totalMs: performance.now() - startedMs,
+    model: deps.model,
+    provider: deps.vision.report?.provider ?? null,
+    calibration: deps.calibration,
+  });
   const { status, reasons, wave, calibration, quality, provider, timing_ms, warnings } = record;
-  const [failure] = failures;
+  const failure = outcome instanceof AgentError ? outcome : null;
   const error = failure ? { code: failure.code, message: failure.message, hint: failure.hint } : null;
   return { file, status, reasons, wave, calibration, quality, provider, timing_ms, warnings, error };
 }

@@ -1,3 +1,4 @@
+import type { AnalysisOptions, AnalysisResult, ImageRoom } from './analysis.ts';
 import type { CalibrationSummary, Observation } from './observation.ts';
 import type { BackfillResult } from './command-results.ts';
 import type {
@@ -78,6 +79,13 @@ export interface AgentApi {
   cameras(): readonly CameraView[];
   /** One observation now, beside the schedule; waits for a running one of the same camera. */
   capture(camera: string, signal: AbortSignal): Promise<Observation>;
+  /**
+   * The answer to one image that was sent in. Rejects with `image_*` when the image is at fault, `camera_unknown`,
+   * `vision_busy`, `vision_*`.
+   */
+  analyze(bytes: Uint8Array, options: AnalysisOptions, signal: AbortSignal): Promise<AnalysisResult>;
+  /** Memory for the image of one request, to be taken before it is read, and released. Throws `vision_busy`. */
+  imageRoom(sizeBytes: number): ImageRoom;
   observations(query: {
     readonly camera?: string;
     readonly fromMs?: number;

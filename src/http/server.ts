@@ -6,6 +6,7 @@ import { AgentError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import { guard } from './guard.ts';
 import { problemOf } from './problem.ts';
+import { analyzeRoutes } from './routes/analyze.ts';
 import { cameraRoutes } from './routes/cameras.ts';
 import { healthRoutes } from './routes/health.ts';
 import { labelRoutes } from './routes/labels.ts';
@@ -138,7 +139,7 @@ export class HttpServer {
       void reply.header('allow', allowed.join(', '));
       throw new AgentError('request_method', `this path takes ${allowed.join(', ')}`);
     });
-    for (const routes of ROUTES) routes(app, this.#deps);
+    for (const routes of [...ROUTES, analyzeRoutes(this.#options)]) routes(app, this.#deps);
     return app;
   }
 
@@ -150,11 +151,17 @@ export class HttpServer {
         'request failed',
       );
     if (problem.status === 401) void reply.header('www-authenticate', 'Bearer');
-    if (problem.status === 503) void reply.header('retry-after', String(RETRY_AFTER_S));
+    if (problem.status === 503) void reply.header('retry-after', String(retryAfterS(error)));
     // Bytes, because fastify adds a charset to text, and this media type has none.
     const body = Buffer.from(JSON.stringify(problem));
     void reply.code(problem.status).header('content-type', 'application/problem+json').send(body);
   }
+}
+
+/** What the one who refused says, or a guess. */
+function retryAfterS(error: unknown): number {
+  const said = error instanceof AgentError ? error.context['retryAfterS'] : undefined;
+  return typeof said === 'number' ? said : RETRY_AFTER_S;
 }
 
 /** Which methods a path would take, for 405 and its `Allow`. */

@@ -1,8 +1,8 @@
 import { Type, type Static } from '@sinclair/typebox';
-import type { FastifyReply } from 'fastify';
 import { Id } from '../../config/schema.ts';
 import { AgentError } from '../../errors.ts';
 import { deadline } from '../../retry.ts';
+import { clientGone } from '../client-gone.ts';
 import type { Routes } from '../types.ts';
 
 const closed = { additionalProperties: false } as const;
@@ -24,15 +24,6 @@ const ImageQuery = Type.Object(
 
 const CAPTURE_DEADLINE_MS = 300_000;
 const IMAGE_DEADLINE_MS = 30_000;
-
-/** Fires when the client goes away before its answer. */
-function clientGone(reply: FastifyReply): AbortSignal {
-  const gone = new AbortController();
-  reply.raw.once('close', () => {
-    if (!reply.raw.writableFinished) gone.abort();
-  });
-  return gone.signal;
-}
 
 export const cameraRoutes: Routes = (app, { api }) => {
   app.get('/api/v1/cameras', () => ({ cameras: api.cameras() }));

@@ -1,0 +1,188 @@
+import { Type, type Static } from '@sinclair/typebox';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { Id, type Settings } from '../../config/schema.ts';
+import type { AnalysisOptions, BatchItem, BatchResult } from '../../contract/analysis.ts';
+import type { AgentApi } from '../../contract/api.ts';
+import { AgentError } from '../../errors.ts';
+import { clientGone } from '../client-gone.ts';
+import { problemOf } from '../problem.ts';
+import type { Routes } from '../types.ts';
+import {
+  bytesWanted,
+  checkHead,
+  discardRest,
+  Upload,
+  type SentImage,
+  type SentPart,
+  type UploadLimits,
+} from '../upload.ts';
+import type { UploadTuning } from '../upload-watch.ts';
+
+const FLAGS = ['', '1', 'true', '0', 'false'];
+const Flag = Type.Unsafe<'' | '1' | 'true' | '0' | 'false'>({ type: 'string', enum: FLAGS });
+/** May also come as fields of the form, in front of the images. */
+export const AnalyzeQuery = Type.Object(
+  { camera: Type.Optional(Id), strict: Type.Optional(Flag) },
+  { additionalProperties: false },
+);
+type AnalyzeQuery = Static<typeof AnalyzeQuery>;
+
+const BYTES_PER_MB = 1_000_000;
+const CAMERA_ID = new RegExp(Id.pattern ?? '');
+
+export type AnalyzeLimits = Pick<Settings['http'], 'maxUploadMb' | 'batchMax'> & {
+  readonly tuning?: UploadTuning;
+};
+
+/** `POST /api/v1/analyze` and `…/batch`: images that are sent in. */
+export function analyzeRoutes({ maxUploadMb, batchMax, tuning }: AnalyzeLimits): Routes {
+  const one: UploadLimits = {
+    imageBytes: Math.floor(maxUploadMb * BYTES_PER_MB),
+    images: 1,
+    ...(tuning ? { tuning } : {}),
+  };
+  const many: UploadLimits = { ...one, images: batchMax };
+  return (app, { api }) => {
+    app.register(async (scope) => {
+      const { default: multipart } = await import('@fastify/multipart');
+      await scope.register(multipart, { throwFileSizeLimit: false });
+      scope.addHook('onSend', (request, _reply, _payload, done) => {
+        discardRest(request.raw);
+        done();
+      });
+      // Whatever else is sent is refused by its headers, unread.
+      scope.removeContentTypeParser('application/json');
+      scope.addContentTypeParser('*', (_request, _payload, done) => done(null));
+      const add = (
+        path: string,
+        limits: UploadLimits,
+        answer: (upload: Upload, query: AnalyzeQuery, api: AgentApi, signal: AbortSignal) => Promise<unknown>,
+      ): FastifyInstance =>
+        scope.post<{ Querystring: AnalyzeQuery }>(
+          path,
+          { schema: { querystring: AnalyzeQuery } },
+          (request, reply) =>
+            received(request, reply, api, limits, (upload, signal) =>
+              answer(upload, request.query, api, signal),
+            ),
+        );
+      add('/api/v1/analyze', one, analyzeOne);
+      add('/api/v1/analyze/batch', many, (upload, query, agent, signal) =>
+        analyzeMany(upload, query, agent, batchMax, signal),
+      );
+    });
+  };
+}
+
+/** Refuses before a byte of the body is received, if there is no room for it. */
+async function received<T>(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  api: AgentApi,
+  limits: UploadLimits,
+  answer: (upload: Upload, signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const signal = clientGone(reply);
+  try {
+    checkHead(request, limits);
+    const room = api.imageRoom(bytesWanted(request, limits));
+    try {
+      return await answer(new Upload(request, limits), signal);
+    } finally {
+      room.release();
+    }
+  } catch (thrown) {
+    if (signal.aborted) throw new AgentError('request_aborted', 'the client went away before its answer');
+    throw thrown;
+  }
+}
+
+/** The options, from the query and from fields. */
+class Options {
+  #camera: string | undefined;
+  #strict: string | undefined;
+
+  constructor({ camera, strict }: AnalyzeQuery) {
+    this.#camera = camera;
+    this.#strict = strict;
+  }
+
+  /** Throws `request_invalid` for a field that is unknown, wrong or there already. */
+  add({ field, value }: Extract<SentPart, { kind: 'field' }>): void {
+    if (field === 'camera' && this.#camera === undefined && CAMERA_ID.test(value)) this.#camera = value;
+    else if (field === 'strict' && this.#strict === undefined && FLAGS.includes(value)) this.#strict = value;
+    else throw new AgentError('request_invalid', 'a field of the form is unknown, wrong or given twice');
+  }
+
+  get value(): AnalysisOptions {
+    const strict = this.#strict !== undefined && !['0', 'false'].includes(this.#strict);
+    return { strict, ...(this.#camera === undefined ? {} : { camera: this.#camera }) };
+  }
+}
+
+const tooLarge = (): AgentError =>
+  new AgentError('image_too_large', 'the image has more bytes than are taken');
+
+async function analyzeOne(
+  upload: Upload,
+  query: AnalyzeQuery,
+  api: AgentApi,
+  signal: AbortSignal,
+): Promise<unknown> {
+  const options = new Options(query);
+  let image: SentImage | null = null;
+  for await (const part of upload.parts()) {
+    if (part.kind === 'field') options.add(part);
+    else if (part.field !== 'file')
+      throw new AgentError('request_invalid', 'the image is sent in the field file');
+    else if (image !== null) throw new AgentError('request_invalid', 'the form has more than one file');
+    else if (part.kind === 'too_large') throw tooLarge();
+    else image = part;
+  }
+  if (image === null) throw new AgentError('request_invalid', 'the form lacks the field file');
+  return api.analyze(image.bytes, { ...options.value, sha256: image.sha256 }, signal);
+}
+
+async function analyzeMany(
+  upload: Upload,
+  query: AnalyzeQuery,
+  api: AgentApi,
+  batchMax: number,
+  signal: AbortSignal,
+): Promise<BatchResult> {
+  const startedMs = performance.now();
+  const options = new Options(query);
+  const results: BatchItem[] = [];
+  for await (const part of upload.parts()) {
+    signal.throwIfAborted();
+    if (part.kind === 'field') {
+      if (results.length > 0) throw new AgentError('request_invalid', 'fields come in front of the images');
+      options.add(part);
+      continue;
+    }
+    if (part.field !== 'files')
+      throw new AgentError('request_invalid', 'the images are sent in the field files');
+    if (results.length >= batchMax)
+      throw new AgentError('request_too_large', `a batch has ${batchMax} images at most`);
+    const place = { index: results.length, filename: part.filename };
+    try {
+      if (part.kind === 'too_large') throw tooLarge();
+      const result = await api.analyze(part.bytes, { ...options.value, sha256: part.sha256 }, signal);
+      results.push({ ...place, ok: true, result });
+    } catch (thrown) {
+      signal.throwIfAborted();
+      if (thrown instanceof AgentError && thrown.code === 'camera_unknown') throw thrown;
+      results.push({ ...place, ok: false, error: problemOf(thrown) });
+    }
+  }
+  if (results.length === 0)
+    throw new AgentError('request_invalid', 'the form has no images in the field files');
+  const successful = results.filter(({ ok }) => ok).length;
+  return {
+    results,
+    total_images: results.length,
+    successful_analyses: successful,
+    failed_analyses: results.length - successful,
+    total_processing_time_seconds: Number(((performance.now() - startedMs) / 1000).toFixed(6)),
+  };
+}
