@@ -10,7 +10,7 @@ import { probeHardware } from '../../src/vision/hardware-probe.ts';
 import { rssMb } from './process-figures.ts';
 import { budgetRow, median, quantile, type Row } from './table.ts';
 
-const USUAL_FRAMES = 300;
+const USUAL_FRAMES = 100;
 /** From the contract: the longest wait in a swap against the usual one. */
 const GAP_RATIO = 1.5;
 const GAP_PLUS_MS = 50;
