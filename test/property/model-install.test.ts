@@ -4,14 +4,7 @@ import { AgentError, type ErrorCode } from '../../src/errors.ts';
 import { createLog } from '../../src/log.ts';
 import { ModelStarts } from '../../src/model/install-start.ts';
 import { INSTALL_PHASES, type InstallPhase, type SlotsState } from '../../src/model/types.ts';
-import {
-  Disk,
-  FACTORY,
-  InstallWorld,
-  requestOf,
-  type Fate,
-  type Place,
-} from '../fixtures/install.ts';
+import { Disk, FACTORY, InstallWorld, requestOf, type Fate, type Place } from '../fixtures/install.ts';
 import { ManualClock } from '../fixtures/manual-clock.ts';
 
 const NAMES = ['alpha', 'beta', 'gamma'] as const;
