@@ -126,7 +126,7 @@ export class PushRun {
     else if (status === 'rejected' && !LATER.has(String(reason)))
       this.#told(name, { kind: 'failed', code: String(reason) });
     else if (status === 'failed' || status === 'expired')
-      this.#told(name, { kind: 'failed', code: String(error?.code ?? status) });
+      this.#told(name, { kind: 'failed', code: typeof error?.code === 'string' ? error.code : status });
   }
 
   #told(name: string, told: Told): void {

@@ -48,8 +48,12 @@ export async function fleetPush(
   const deviceTimeoutMs = numberOf('device-timeout', options.deviceTimeout, 0.01, 100_000) * 60_000;
   const path = options.file ?? `rollout-${name}-${version}.json`;
   const before = readRollout(path);
-  if (before && (before.name !== name || before.version !== version))
-    throw new AgentError('usage', `${path} is the rollout of ${before.name} ${before.version}`);
+  const wanted = { name, version, to: options.to };
+  if (before && (before.name !== name || before.version !== version || before.to !== options.to))
+    throw new AgentError(
+      'usage',
+      `${path} is the rollout of ${before.name} ${before.version} to ${before.to}: name another one with --file`,
+    );
   if (before?.halted === true)
     throw new AgentError('usage', `${path} was halted for its failures: begin another one with --file`);
   const archive = archiveOf(options.over);
@@ -73,7 +77,7 @@ export async function fleetPush(
     });
     await pause(GATHER_MS, terminal.signal);
     if (terminal.signal.aborted) return EXIT.failed;
-    const file = before ?? begin(name, version, devices, path);
+    const file = before ?? begin(wanted, devices, path);
     const send = async (device: string): Promise<void> => {
       const id = commandIdOf(file, device);
       const topic = `${options.base}/${device}/`;
@@ -101,15 +105,18 @@ export async function fleetPush(
   }
 }
 
-function begin(name: string, version: string, devices: Devices, path: string): RolloutFile {
+function begin(
+  wanted: Pick<RolloutFile, 'name' | 'version' | 'to'>,
+  devices: Devices,
+  path: string,
+): RolloutFile {
   // Who is there first: a canary that is away proves nothing.
   const found = [...devices.list()].sort(
     (a, b) => Number(b.state === 'online') - Number(a.state === 'online'),
   );
   if (found.length === 0) throw new AgentError('usage', 'no device fits --to');
   const file = newRollout(
-    name,
-    version,
+    wanted,
     found.map((device) => device.name),
   );
   // Before anything is sent: the ids of its commands come from it.

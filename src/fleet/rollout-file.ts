@@ -12,6 +12,7 @@ const File = Type.Object({
   id: Text,
   name: Text,
   version: Text,
+  to: Text,
   devices: Type.Record(
     Text,
     Type.Object({

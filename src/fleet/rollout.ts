@@ -18,6 +18,8 @@ export interface RolloutFile {
   readonly id: string;
   readonly name: string;
   readonly version: string;
+  /** The pattern that its devices fitted. */
+  readonly to: string;
   /** In the order in which they are served, as they were found at the beginning. */
   readonly devices: Readonly<Record<string, DeviceProgress>>;
   readonly halted: boolean;
@@ -40,11 +42,15 @@ export type Told =
 
 const NEW: DeviceProgress = { phase: 'waiting', detail: null, percent: null };
 
-export const newRollout = (name: string, version: string, devices: readonly string[]): RolloutFile => ({
+export const newRollout = (
+  { name, version, to }: Pick<RolloutFile, 'name' | 'version' | 'to'>,
+  devices: readonly string[],
+): RolloutFile => ({
   format: 1,
   id: randomUUID(),
   name,
   version,
+  to,
   devices: Object.fromEntries(devices.map((device) => [device, NEW])),
   halted: false,
 });
