@@ -9,7 +9,7 @@ import type { Clock } from './clock.ts';
 import type { Camera as CameraSettings } from './config/schema.ts';
 import type { AnalysisOptions, AnalysisResult, ImageRoom } from './contract/analysis.ts';
 import type { ModelRef } from './contract/observation.ts';
-import { AgentError } from './errors.ts';
+import { AgentError, asAgentError, isAbort, type ErrorCode } from './errors.ts';
 import { calibrationFor } from './estimate.ts';
 import type { AnalysisCache } from './store/types.ts';
 import type { HeldVision } from './vision/protocol.ts';
@@ -28,7 +28,13 @@ export interface AnalysisDeps {
   readonly camera: (id: string) => CameraSettings | undefined;
   readonly calibrationOf: (camera: string) => SiteCalibration | null;
   readonly cache?: AnalysisCache;
+  readonly onAnswered?: (outcome: AnalysisOutcome) => void;
 }
+
+/** What became of one image, for metrics. */
+export type AnalysisOutcome =
+  | { readonly kind: AnalysisResult['status'] | 'cached'; readonly durationMs: number }
+  | { readonly kind: 'failed'; readonly code: ErrorCode };
 
 /** Figures for metrics. */
 export interface AnalysisStats {
@@ -92,8 +98,20 @@ export class Analysis {
    * `camera_unknown`, `vision_busy` when the queue is full or too slow, `vision_*` when the model is.
    */
   async analyze(bytes: Uint8Array, options: AnalysisOptions, signal: AbortSignal): Promise<AnalysisResult> {
-    const { clock } = this.#deps;
+    const { clock, onAnswered } = this.#deps;
     const startedMs = clock.monoMs();
+    try {
+      const result = await this.#answer(bytes, options, signal);
+      const durationMs = clock.monoMs() - startedMs;
+      onAnswered?.({ kind: result.cached ? 'cached' : result.status, durationMs });
+      return { ...result, processing_time_seconds: Number((durationMs / 1000).toFixed(6)) };
+    } catch (thrown) {
+      if (!isAbort(thrown)) onAnswered?.({ kind: 'failed', code: asAgentError(thrown).code });
+      throw thrown;
+    }
+  }
+
+  async #answer(bytes: Uint8Array, options: AnalysisOptions, signal: AbortSignal): Promise<AnalysisResult> {
     const camera = this.#camera(options.camera);
     if (bytes.length === 0) throw new AgentError('image_empty', 'the image has no bytes');
     const digest = options.sha256 ?? sha256(bytes);
@@ -102,7 +120,7 @@ export class Analysis {
       throw new AgentError('image_rejected', `the image is refused: ${found.reasons.join(', ')}`, {
         context: { reasons: found.reasons },
       });
-    return { ...found, processing_time_seconds: Number(((clock.monoMs() - startedMs) / 1000).toFixed(6)) };
+    return found;
   }
 
   #camera(id: string | undefined): CameraSettings | null {

@@ -5,6 +5,7 @@ import type { Health } from '../contract/health.ts';
 import type { Observation } from '../contract/observation.ts';
 import { isAbort } from '../errors.ts';
 import type { OutboxEntry } from '../store/types.ts';
+import { AnalysisMetrics, type AnalysisOutcome, type AnalysisSources } from './metrics-analysis.ts';
 import { HEARTBEAT_METRICS, READINGS, type HeartbeatMetric } from './metrics-heartbeat.ts';
 import type { HealthSources } from './types.ts';
 
@@ -17,12 +18,13 @@ export interface MetricsDeps {
   /** Asked at each scrape. */
   readonly health: () => Health;
   readonly sources: Pick<HealthSources, 'link' | 'outbox'>;
+  readonly analysis: AnalysisSources;
 }
 
 const PREFIX = 'swellsight_';
 const SECONDS = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
 const LAG_SECONDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10];
-const REQUEST_SECONDS = [0.005, 0.025, 0.1, 0.5, 2.5, 10];
+const REQUEST_SECONDS = [0.001, 0.005, 0.025, 0.1, 0.5, 2.5, 10];
 /** One wake-up a second: often enough to see a stall, too seldom to cost anything. */
 const LAG_EVERY_MS = 1000;
 const METHODS = new Set(['GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'OPTIONS', 'PATCH']);
@@ -45,6 +47,9 @@ export class Metrics {
   readonly #delivered: Counter;
   readonly #deliveryTime: Histogram;
   readonly #requestTime: Histogram;
+  readonly #problems: Counter;
+  readonly #streams: Gauge;
+  readonly #analysis: AnalysisMetrics;
   readonly #lag: Histogram;
   /** Cameras with a reading. */
   readonly #seen = new Set<string>();
@@ -119,6 +124,11 @@ export class Metrics {
       'route',
       'code',
     ]);
+    this.#problems = counter('http_problems_total', 'HTTP requests that were answered with a problem.', [
+      'code',
+    ]);
+    this.#streams = gauge('http_event_streams', 'Clients that listen to server-sent events.');
+    this.#analysis = new AnalysisMetrics(deps.analysis, { gauge, counter, histogram });
     this.#lag = histogram(
       LAG_SECONDS,
       'event_loop_lag_seconds',
@@ -167,6 +177,26 @@ export class Metrics {
     this.#requestTime.observe(labels, durationMs / 1000);
   }
 
+  /** An HTTP request, or bytes that were none, got a problem document with this code. */
+  refused(code: string): void {
+    this.#problems.inc({ code });
+  }
+
+  /** A client begins to listen to server-sent events; to be called when it ends. */
+  listening(): () => void {
+    this.#streams.inc();
+    let open = true;
+    return () => {
+      if (open) this.#streams.dec();
+      open = false;
+    };
+  }
+
+  /** What became of an image that was sent in. */
+  analysed(outcome: AnalysisOutcome): void {
+    this.#analysis.answered(outcome);
+  }
+
   /** Everything, in the text format 0.0.4. */
   async text(): Promise<string> {
     this.#read();
@@ -180,6 +210,7 @@ export class Metrics {
       clear(metric);
       for (const [labels, value] of samples(health)) if (value !== null) put(metric, labels, value);
     }
+    this.#analysis.read();
     const { sources } = this.#deps;
     this.#link.connected.set(Number(sources.link().connectedSinceMs !== null));
     const { depth, oldestAgeS, droppedTotal } = sources.outbox();

@@ -114,7 +114,7 @@ describe('the central set-up', () => {
       .poll(async () => (await rules()).every(({ health }) => health === 'ok'), { timeout: 60_000 })
       .toBe(true);
     const told = await rules();
-    expect(told).toHaveLength(7);
+    expect(told).toHaveLength(9);
     expect(told.filter(({ state }) => state === 'firing')).toEqual([]);
   });
 });

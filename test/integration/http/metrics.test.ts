@@ -1,3 +1,5 @@
+import { once } from 'node:events';
+import { connect } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
 import { systemClock } from '../../../src/clock.ts';
 import { Metrics } from '../../../src/health/metrics.ts';
@@ -35,6 +37,10 @@ async function serve(token: string | null, withMetrics = true): Promise<string> 
         }),
         outbox: () => ({ depth: 0, oldestAgeS: null, droppedTotal: 0 }),
       },
+      analysis: {
+        load: () => ({ waiting: 0, requests: 0, heldBytes: 0 }),
+        cache: () => ({ hits: 0, misses: 0, entries: 0, sizeBytes: 0 }),
+      },
     },
   );
   const deps = { api, log: silentLog, version: '0', ...(withMetrics ? { metrics } : {}) };
@@ -49,6 +55,23 @@ const get = (url: string, headers: Record<string, string> = {}): Promise<Respons
 
 describe('GET /metrics', () => {
   afterEach(() => Promise.all(servers.splice(0).map((server) => server.stop())));
+
+  it('counts what was refused by its code, bytes that are no HTTP too', async () => {
+    const url = await serve('a-token-0123456789');
+    await get(`${url}/api/v1/status`);
+    await get(`${url}/metrics`, { authorization: 'Bearer wrong' });
+    await get(`${url}/nowhere`, { authorization: 'Bearer a-token-0123456789' });
+    const socket = connect(Number(new URL(url).port), '127.0.0.1').resume();
+    socket.end('this is no HTTP\r\n\r\n');
+    await once(socket, 'close');
+    const answer = await get(`${url}/metrics`, { authorization: 'Bearer a-token-0123456789' });
+    const problems = readExposition(await answer.text()).get('swellsight_http_problems_total')?.samples;
+    expect(problems?.map(({ labels, value }) => [labels['code'], value])).toEqual([
+      ['request_unauthorized', 2],
+      ['request_not_found', 1],
+      ['request_invalid', 1],
+    ]);
+  });
 
   it('answers in the text format, and counts the requests before it by their pattern', async () => {
     const url = await serve(null);

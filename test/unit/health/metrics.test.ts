@@ -23,6 +23,10 @@ const camera = {
 
 async function open(health: Partial<Health> = {}, outbox: Partial<OutboxStats> = {}) {
   const now = { ...canned.health(), cameras: [camera], ...health };
+  const analysis = {
+    load: { waiting: 0, requests: 0, heldBytes: 0 },
+    cache: { hits: 0, misses: 0, entries: 0, sizeBytes: 0 },
+  };
   const link = { connectedSinceMs: AT, reconnects1h: 0, rttMs: 2, broker: null, protocolVersion: 5 as const };
   const metrics = await Metrics.open(
     { agentVersion: '0.1.0' },
@@ -33,9 +37,10 @@ async function open(health: Partial<Health> = {}, outbox: Partial<OutboxStats> =
         link: () => link,
         outbox: () => ({ depth: 0, oldestAgeS: null, droppedTotal: 0, ...outbox }),
       },
+      analysis: { load: () => analysis.load, cache: () => analysis.cache },
     },
   );
-  return { metrics, now, link, read: async () => readExposition(await metrics.text()) };
+  return { metrics, now, link, analysis, read: async () => readExposition(await metrics.text()) };
 }
 
 const entry = (stream: string, agoMs: number): OutboxEntry => ({
@@ -63,6 +68,10 @@ describe('metrics', () => {
     const { metrics } = await open({ degraded: ['link_down'] }, { oldestAgeS: 1 });
     metrics.observed(observation);
     metrics.requested('GET', '/live', 200, 1);
+    metrics.refused('vision_busy');
+    metrics.listening();
+    metrics.analysed({ kind: 'measured', durationMs: 12 });
+    metrics.analysed({ kind: 'failed', code: 'image_corrupt' });
     const { status, stdout, stderr } = spawnSync('promtool', ['check', 'metrics'], {
       input: await metrics.text(),
       encoding: 'utf8',
@@ -159,6 +168,45 @@ describe('metrics', () => {
     expect(valueOf(families, 'swellsight_delivery_duration_seconds_bucket', { le: '0.05' })).toBe(0);
     expect(valueOf(families, 'swellsight_delivery_duration_seconds_bucket', { le: '10' })).toBe(1);
     expect(valueOf(families, 'swellsight_link_connections_total')).toBe(1);
+  });
+
+  it('tell what becomes of images that are sent in', async () => {
+    const { metrics, analysis, read } = await open();
+    metrics.analysed({ kind: 'measured', durationMs: 120 });
+    metrics.analysed({ kind: 'cached', durationMs: 0.4 });
+    metrics.analysed({ kind: 'cached', durationMs: 0.6 });
+    for (const code of ['image_corrupt', 'image_corrupt', 'vision_busy'])
+      metrics.analysed({ kind: 'failed', code });
+    Object.assign(analysis, {
+      load: { waiting: 3, requests: 5, heldBytes: 7e6 },
+      cache: { hits: 2, misses: 1, entries: 10, sizeBytes: 12_000 },
+    });
+    const value = (of: Awaited<ReturnType<typeof read>>, name: string, labels = {}): number | undefined =>
+      valueOf(of, `swellsight_analysis_${name}`, labels);
+    const families = await read();
+    expect(value(families, 'duration_seconds_sum', { outcome: 'measured' })).toBeCloseTo(0.12);
+    expect(value(families, 'duration_seconds_bucket', { outcome: 'cached', le: '0.0005' })).toBe(1);
+    expect(value(families, 'duration_seconds_bucket', { outcome: 'cached', le: '0.001' })).toBe(2);
+    expect(value(families, 'failed_images_total', { code: 'image_corrupt' })).toBe(2);
+    expect(value(families, 'queue_images')).toBe(3);
+    expect(value(families, 'open_requests')).toBe(5);
+    expect(value(families, 'held_bytes')).toBe(7e6);
+    // Totals of others are taken over, not added up at each scrape.
+    for (const again of [families, await read()]) {
+      expect(value(again, 'cache_hits_total')).toBe(2);
+      expect(value(again, 'cache_misses_total')).toBe(1);
+      expect(value(again, 'cache_entries')).toBe(10);
+      expect(value(again, 'cache_size_bytes')).toBe(12_000);
+    }
+  });
+
+  it('count who listens, each once', async () => {
+    const { metrics, read } = await open();
+    const [first] = [metrics.listening(), metrics.listening()];
+    expect(valueOf(await read(), 'swellsight_http_event_streams')).toBe(2);
+    first?.();
+    first?.();
+    expect(valueOf(await read(), 'swellsight_http_event_streams')).toBe(1);
   });
 
   it('have bounded labels, whatever is asked for over HTTP', async () => {
