@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import type { Settings } from '../config/schema.ts';
 import { AgentError } from '../errors.ts';
 import { openBundle } from '../model/bundle.ts';
@@ -48,7 +49,10 @@ export function bootCandidates(options: BootOptions, slots: Slots | null): reado
     });
   } else {
     add('active', slots?.state.active ?? null);
-    if (candidates.length > 0) add('previous', slots?.state.previous ?? null);
+    const previous = slots?.state.previous ?? null;
+    // The factory bundle may be the former one; it lies elsewhere, and its turn comes anyway.
+    if (candidates.length > 0 && previous && existsSync(slots?.bundleDir(previous.digest) ?? ''))
+      add('previous', previous);
   }
   candidates.push({
     from: 'factory',

@@ -184,11 +184,11 @@ describe('an install of real parts', () => {
   }, 240_000);
 
   it.each([
-    ['big-alloc-when-red', 'crashes'],
-    ['nan-when-red', 'answers NaN'],
+    { name: 'big-alloc-when-red', does: 'crashes' },
+    { name: 'nan-when-red', does: 'answers NaN' },
   ] as const)(
-    '%s, that %s on the third frame after the swap, returns by itself',
-    async (name) => {
+    '$name, that $does on the third frame after the swap, returns by itself',
+    async ({ name }) => {
       const here = await site([name], { observations: 1000, minutes: 60 });
       const { installer, serving, slots, frames, events, request, ended } = here;
       let after = 0;
