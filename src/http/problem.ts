@@ -22,6 +22,9 @@ const STATUS: Partial<Record<ErrorCode, readonly [status: number, title: string]
   request_too_large: [413, 'Too large'],
   request_media_type: [415, 'Unsupported media type'],
   request_aborted: [499, 'Client gone'],
+  request_too_many: [429, 'Too many requests'],
+  request_overload: [503, 'Too many connections'],
+  request_stopping: [503, 'Stopping'],
   request_streams_full: [503, 'Too many clients'],
   camera_unknown: [404, 'Unknown camera'],
   observation_unknown: [404, 'Unknown observation'],
@@ -67,6 +70,7 @@ const CLIENT_ERRORS: Readonly<Record<number, ErrorCode>> = {
 /** Absolute paths have no business outside the machine. */
 const PATHS = /(^|[\s'"(=])(?:\/[\w.@+-]+){2,}\/?|[A-Za-z]:\\[^\s'"]+/g;
 const LONGEST_DETAIL = 500;
+const RETRY_AFTER_S = 5;
 
 /** Any thrown value as the document that the client gets. Never carries a path, a stack or a foreign error's text. */
 export function problemOf(thrown: unknown): Problem {
@@ -85,6 +89,12 @@ export function problemOf(thrown: unknown): Problem {
     code,
     hint: error.hint,
   };
+}
+
+/** When to come again, seconds: what the one who refused says, or a guess. */
+export function retryAfterS(error: unknown): number {
+  const said = error instanceof AgentError ? error.context['retryAfterS'] : undefined;
+  return typeof said === 'number' ? said : RETRY_AFTER_S;
 }
 
 /** Fastify's own refusals: bad JSON, failed validation, body too large, unknown media type. */

@@ -312,7 +312,8 @@ describe('life', () => {
     const started = performance.now();
     await server.stop();
     expect(performance.now() - started).toBeLessThan(20_000);
-    expect(await open).toBeInstanceOf(Error);
+    expectProblem((await open) as Answer, 503, 'request_stopping');
+    await expect(ask('GET', '/live')).rejects.toMatchObject({ code: 'ECONNREFUSED' });
   });
 
   it('says so when the port is taken', async () => {
