@@ -335,7 +335,7 @@ export class Agent {
     );
     closers.defer(() => commands.stop());
     models.resume(commands);
-    const http = new HttpServer(settings.http, { api, log: part('http'), version, metrics });
+    const http = new HttpServer(settings.http, { api, log: part('http'), version, metrics, feed });
     const { host } = settings.http;
     const address = `http://${host}:${(await http.start()).port}`;
     closers.defer(() => http.stop());
@@ -401,8 +401,9 @@ export class Agent {
       state = 'stopped';
       if (anew) vitals.startsAnew();
       detach();
-      // The link goes first, so that `stopped` is said while there is still a connection.
-      await within(STOP_WITHIN_MS, clock, link.stop());
+      // The link goes first, so that `stopped` is said while there is still a connection; and HTTP requests under way
+      // are answered while there is still all that they need.
+      await within(STOP_WITHIN_MS, clock, Promise.all([link.stop(), http.stop()]));
       closers.abort();
       await within(STOP_WITHIN_MS, clock, Promise.all(running));
       await within(STOP_WITHIN_MS, clock, closers.close());
