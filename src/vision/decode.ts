@@ -1,10 +1,14 @@
-import sharp from 'sharp';
+import sharp, { type Metadata } from 'sharp';
 import { AgentError } from '../errors.ts';
 import { jpegDamage01, plainJpegSize } from './jpeg-scan.ts';
 import type { Picture, Size } from './picture.ts';
 
 /** More pixels than this are refused from the header alone: 50 MP decode to 150 MB. */
 const MAX_PIXELS = 50_000_000;
+/** What a decoder may hold of an image that it cannot read in strips: interlaced, progressive, or WebP. */
+const MAX_HELD_BYTES = 160_000_000;
+/** A larger JPEG is looked at closely before it is decoded: it may be progressive. */
+const CLOSELY_ABOVE_PIXELS = 16_000_000;
 
 /** libjpeg's words for entropy-coded data that ran out or made no sense. */
 const DAMAGE_WARNING = /premature end of data|bad Huffman|arithmetic/i;
@@ -35,7 +39,8 @@ export interface ImageHeader {
 
 /**
  * Reads the header of JPEG, PNG or WebP bytes.
- * Throws `image_empty`, `image_unsupported`, `image_corrupt`, or `image_too_large` above 50 megapixels.
+ * Throws `image_empty`, `image_unsupported`, `image_corrupt`, or `image_too_large` above 50 megapixels, and above fewer
+ * for an image that is decoded as a whole (26 for a progressive JPEG in colours, 40 for WebP).
  */
 export async function readHeader(bytes: Uint8Array): Promise<ImageHeader> {
   if (bytes.length === 0) throw new AgentError('image_empty', 'the image has no bytes');
@@ -43,7 +48,7 @@ export async function readHeader(bytes: Uint8Array): Promise<ImageHeader> {
   if (format === null) throw new AgentError('image_unsupported', 'the bytes are not JPEG, PNG or WebP');
   const plain = format === 'jpeg' ? plainJpegSize(bytes) : null;
   const header =
-    plain === null
+    plain === null || plain.width * plain.height > CLOSELY_ABOVE_PIXELS
       ? await fullHeader(bytes, format)
       : { format, size: plain, rotated: false, hasAlpha: false };
   const { width, height } = header.size;
@@ -62,12 +67,30 @@ async function fullHeader(bytes: Uint8Array, format: Format): Promise<ImageHeade
     .catch((cause: unknown) => {
       throw new AgentError('image_corrupt', `the ${format} header cannot be read`, { cause });
     });
+  const heldBytes = bytesHeld(format, metadata);
+  if (heldBytes > MAX_HELD_BYTES)
+    throw new AgentError(
+      'image_too_large',
+      `this kind of ${format} is decoded as a whole and is too large for that`,
+      {
+        context: { heldBytes },
+      },
+    );
   return {
     format,
     size: metadata.autoOrient,
     rotated: (metadata.orientation ?? 1) > 1,
     hasAlpha: metadata.hasAlpha,
   };
+}
+
+/** Measured for 49 megapixels: 140 MB for an interlaced PNG, 280 for a progressive JPEG, 390 for 16 bits and alpha. */
+function bytesHeld(format: Format, { width, height, channels, depth, isProgressive }: Metadata): number {
+  const pixels = width * height;
+  if (format === 'webp') return 4 * pixels;
+  if (!isProgressive) return 0;
+  // A progressive JPEG's coefficients take two bytes each.
+  return pixels * channels * (format === 'jpeg' || depth === 'ushort' ? 2 : 1);
 }
 
 interface Raw {
