@@ -33,6 +33,8 @@ export interface DeliveryDeps {
   readonly onConnected: () => void;
   readonly onCommand: (name: string, packet: CommandPacket) => void;
   readonly onAccepted: NonNullable<ForwarderDeps['onAccepted']>;
+  /** Each state and each passing message, with or without a link. */
+  readonly onTold: (topic: string, payload: unknown) => void;
 }
 
 /** The way out: topics, the one link, the forwarder that drains the outbox through it, and what is said at each birth. */
@@ -82,7 +84,7 @@ export class Delivery {
           { mqtt: wanted, session },
           { topics, clock, log, random, raise, onConnected, onCommand },
         ),
-      { clock },
+      { clock, onState: deps.onTold },
     );
     this.#forwarder = new Forwarder(
       { backfillPerS: mqtt.backfillPerS },
@@ -113,11 +115,12 @@ export class Delivery {
   publishStates(): void {
     this.link.setState('info', this.#deps.info());
     this.#discovery.refresh();
-    this.link.setState('model/state', this.#deps.modelState());
+    this.link.setState('model/state', this.#deps.modelState(), { each: true });
   }
 
   /** A message that is worth something now or never. */
   tell(topic: string, payload: object): void {
+    this.#deps.onTold(topic, payload);
     if (!this.link.connected) return;
     this.link.publish(topic, JSON.stringify(payload), { qos: 0, retain: false }).catch(() => undefined);
   }

@@ -1,12 +1,15 @@
 import { asyncApiDocument } from '../../src/contract/emit-asyncapi.ts';
 import { identifiedSchemas } from '../../src/contract/emit-schemas.ts';
+import { openApiDocument } from '../../src/contract/openapi/emit-openapi.ts';
+import { AgentError } from '../../src/errors.ts';
+import { problemOf } from '../../src/http/problem.ts';
 import { Manifest } from '../../src/model/manifest.ts';
 import { SESSION_EXPIRY_S } from '../../src/mqtt/client-options.ts';
 import { DEFAULT_TUNING } from '../../src/mqtt/link-tuning.ts';
 
 const SCHEMA_DIALECT = 'https://json-schema.org/draft/2020-12/schema';
 
-/** JSON Schemas of everything on the wire, and the AsyncAPI document, by path. */
+/** JSON Schemas of everything on the wire, and the AsyncAPI and OpenAPI documents, by path. */
 export function contractFiles(): Record<string, string> {
   const schemas = [...identifiedSchemas()].map(([id, schema]) => [fileName(id), schema] as const);
   const files = [...schemas, ['manifest', Manifest] as const].map(([name, schema]) => [
@@ -21,6 +24,9 @@ export function contractFiles(): Record<string, string> {
   return {
     ...(Object.fromEntries(files) as Record<string, string>),
     'docs/generated/asyncapi.json': text(asyncApi),
+    'docs/generated/openapi.json': text(
+      openApiDocument({ problem: (code) => problemOf(new AgentError(code, '')) }),
+    ),
   };
 }
 

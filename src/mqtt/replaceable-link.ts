@@ -21,6 +21,7 @@ interface State {
 export class ReplaceableLink<T> implements StartableLink {
   readonly #make: (options: T) => StartableLink;
   readonly #clock: Clock;
+  readonly #onState: ((topic: string, payload: unknown) => void) | undefined;
   readonly #states = new Map<string, State>();
   #link: StartableLink;
   #signal: AbortSignal | null = null;
@@ -28,9 +29,14 @@ export class ReplaceableLink<T> implements StartableLink {
   /** Replacements happen one after the other. */
   #turn: Promise<void> = Promise.resolve();
 
-  constructor(options: T, make: (options: T) => StartableLink, deps: { readonly clock: Clock }) {
+  constructor(
+    options: T,
+    make: (options: T) => StartableLink,
+    deps: { readonly clock: Clock; readonly onState?: (topic: string, payload: unknown) => void },
+  ) {
     this.#make = make;
     this.#clock = deps.clock;
+    this.#onState = deps.onState;
     this.#link = make(options);
   }
 
@@ -73,6 +79,7 @@ export class ReplaceableLink<T> implements StartableLink {
   setState(topic: string, payload: unknown, options: StateOptions = {}): void {
     this.#states.set(topic, { payload, options, setMonoMs: this.#clock.monoMs() });
     this.#link.setState(topic, payload, options);
+    this.#onState?.(topic, payload);
   }
 
   publish(topic: string, payload: string | Uint8Array, options: PublishOptions): Promise<void> {

@@ -27,12 +27,16 @@ export class Events {
   readonly #insert: Database.Statement<[number, number, string, string]>;
   readonly #amend: Database.Statement<[string, number]>;
   readonly #recent: Database.Statement<[number, number], { payload: string }>;
+  readonly #after: Database.Statement<[number, number], { payload: string }>;
+  readonly #newestSeq: Database.Statement<[], { seq: number }>;
 
   constructor(deps: EventsDeps) {
     this.#deps = deps;
     this.#insert = deps.db.prepare('INSERT INTO events (seq, at_ms, type, payload) VALUES (?, ?, ?, ?)');
     this.#amend = deps.db.prepare('UPDATE events SET payload = ? WHERE seq = ?');
     this.#recent = deps.db.prepare('SELECT payload FROM events WHERE seq < ? ORDER BY seq DESC LIMIT ?');
+    this.#after = deps.db.prepare('SELECT payload FROM events WHERE seq > ? ORDER BY seq LIMIT ?');
+    this.#newestSeq = deps.db.prepare('SELECT seq FROM events ORDER BY seq DESC LIMIT 1');
   }
 
   /** Throws `store_*` when it cannot be stored. */
@@ -69,6 +73,16 @@ export class Events {
     if (!this.#deps.outbox.amendEvent(event.seq, payload)) return null;
     this.#amend.run(payload, event.seq);
     return amended;
+  }
+
+  /** Oldest first, those behind a number. */
+  after(seq: number, limit: number): readonly Event[] {
+    return this.#after.all(seq, limit).map(({ payload }) => JSON.parse(payload) as Event);
+  }
+
+  /** Of the newest event; 0 when there is none. */
+  newestSeq(): number {
+    return this.#newestSeq.get()?.seq ?? 0;
   }
 
   /** Newest first; `beforeSeq` continues a page. */

@@ -27,6 +27,9 @@ export class Observations {
   readonly #insert: Database.Statement<[string, string, number, number, string, string]>;
   readonly #byId: Database.Statement<[string], Row>;
   readonly #newest: Database.Statement<[string], Row>;
+  readonly #after: Database.Statement<[number, number], Row>;
+  readonly #rowOf: Database.Statement<[string], { row_id: number }>;
+  readonly #newestRow: Database.Statement<[], { row_id: number; id: string }>;
   readonly #pages = new Map<string, Database.Statement<[Record<string, unknown>], Row>>();
 
   constructor(deps: { db: Database.Database }) {
@@ -36,6 +39,9 @@ export class Observations {
     );
     this.#byId = deps.db.prepare(`${RECORDS} WHERE o.id = ?`);
     this.#newest = deps.db.prepare(`${RECORDS} WHERE o.camera = ? ORDER BY o.seq DESC LIMIT 1`);
+    this.#after = deps.db.prepare(`${RECORDS} WHERE o.row_id > ? ORDER BY o.row_id LIMIT ?`);
+    this.#rowOf = deps.db.prepare('SELECT row_id FROM observations WHERE id = ?');
+    this.#newestRow = deps.db.prepare('SELECT row_id, id FROM observations ORDER BY row_id DESC LIMIT 1');
   }
 
   /** Stores a record; call it in the transaction that queues it. */
@@ -53,6 +59,22 @@ export class Observations {
   newest(camera: string): Observation | null {
     const row = this.#newest.get(camera);
     return row ? toObservation(row) : null;
+  }
+
+  /** Records in the order in which they were stored, those behind a row. */
+  after(rowId: number, limit: number): readonly { readonly rowId: number; readonly record: Observation }[] {
+    return this.#after.all(rowId, limit).map((row) => ({ rowId: row.row_id, record: toObservation(row) }));
+  }
+
+  /** Where a record stands in that order; null when there is no such record any more. */
+  rowOf(id: string): number | null {
+    return this.#rowOf.get(id)?.row_id ?? null;
+  }
+
+  /** The record that was stored last, of all cameras. */
+  newestRow(): { readonly rowId: number; readonly id: string } | null {
+    const row = this.#newestRow.get();
+    return row ? { rowId: row.row_id, id: row.id } : null;
   }
 
   /** A page, newest capture first. `toMs` is exclusive. Throws `usage` for a cursor that no page gave. */

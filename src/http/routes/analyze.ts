@@ -1,11 +1,13 @@
-import { Type, type Static } from '@sinclair/typebox';
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import type { FastifyReply, FastifyRequest } from 'fastify';
 import { Id, type Settings } from '../../config/schema.ts';
-import type { AnalysisOptions, BatchItem, BatchResult } from '../../contract/analysis.ts';
+import type { AnalysisOptions, AnalysisResult, BatchItem, BatchResult } from '../../contract/analysis.ts';
 import type { AgentApi } from '../../contract/api.ts';
+import { ANALYSIS_OPERATIONS, type AnalyzeQuery } from '../../contract/openapi/analysis-operations.ts';
+import { Flag } from '../../contract/openapi/operation.ts';
 import { AgentError } from '../../errors.ts';
 import { clientGone } from '../client-gone.ts';
 import { problemOf } from '../problem.ts';
+import { answer } from '../route.ts';
 import type { Routes } from '../types.ts';
 import {
   bytesWanted,
@@ -17,15 +19,6 @@ import {
   type UploadLimits,
 } from '../upload.ts';
 import type { UploadTuning } from '../upload-watch.ts';
-
-const FLAGS = ['', '1', 'true', '0', 'false'];
-const Flag = Type.Unsafe<'' | '1' | 'true' | '0' | 'false'>({ type: 'string', enum: FLAGS });
-/** May also come as fields of the form, in front of the images. */
-export const AnalyzeQuery = Type.Object(
-  { camera: Type.Optional(Id), strict: Type.Optional(Flag) },
-  { additionalProperties: false },
-);
-type AnalyzeQuery = Static<typeof AnalyzeQuery>;
 
 const BYTES_PER_MB = 1_000_000;
 const CAMERA_ID = new RegExp(Id.pattern ?? '');
@@ -53,22 +46,13 @@ export function analyzeRoutes({ maxUploadMb, batchMax, tuning }: AnalyzeLimits):
       // Whatever else is sent is refused by its headers, unread.
       scope.removeContentTypeParser('application/json');
       scope.addContentTypeParser('*', (_request, _payload, done) => done(null));
-      const add = (
-        path: string,
-        limits: UploadLimits,
-        answer: (upload: Upload, query: AnalyzeQuery, api: AgentApi, signal: AbortSignal) => Promise<unknown>,
-      ): FastifyInstance =>
-        scope.post<{ Querystring: AnalyzeQuery }>(
-          path,
-          { schema: { querystring: AnalyzeQuery } },
-          (request, reply) =>
-            received(request, reply, api, limits, (upload, signal) =>
-              answer(upload, request.query, api, signal),
-            ),
-        );
-      add('/api/v1/analyze', one, analyzeOne);
-      add('/api/v1/analyze/batch', many, (upload, query, agent, signal) =>
-        analyzeMany(upload, query, agent, batchMax, signal),
+      answer(scope, ANALYSIS_OPERATIONS.analyze, ({ query, request }, reply) =>
+        received(request, reply, api, one, (upload, signal) => analyzeOne(upload, query, api, signal)),
+      );
+      answer(scope, ANALYSIS_OPERATIONS.analyzeBatch, ({ query, request }, reply) =>
+        received(request, reply, api, many, (upload, signal) =>
+          analyzeMany(upload, query, api, batchMax, signal),
+        ),
       );
     });
   };
@@ -80,14 +64,14 @@ async function received<T>(
   reply: FastifyReply,
   api: AgentApi,
   limits: UploadLimits,
-  answer: (upload: Upload, signal: AbortSignal) => Promise<T>,
+  analyse: (upload: Upload, signal: AbortSignal) => Promise<T>,
 ): Promise<T> {
   const signal = clientGone(reply);
   try {
     checkHead(request, limits);
     const room = api.imageRoom(bytesWanted(request, limits));
     try {
-      return await answer(new Upload(request, limits), signal);
+      return await analyse(new Upload(request, limits), signal);
     } finally {
       room.release();
     }
@@ -110,7 +94,8 @@ class Options {
   /** Throws `request_invalid` for a field that is unknown, wrong or there already. */
   add({ field, value }: Extract<SentPart, { kind: 'field' }>): void {
     if (field === 'camera' && this.#camera === undefined && CAMERA_ID.test(value)) this.#camera = value;
-    else if (field === 'strict' && this.#strict === undefined && FLAGS.includes(value)) this.#strict = value;
+    else if (field === 'strict' && this.#strict === undefined && Flag.enum.includes(value))
+      this.#strict = value;
     else throw new AgentError('request_invalid', 'a field of the form is unknown, wrong or given twice');
   }
 
@@ -128,7 +113,7 @@ async function analyzeOne(
   query: AnalyzeQuery,
   api: AgentApi,
   signal: AbortSignal,
-): Promise<unknown> {
+): Promise<AnalysisResult> {
   const options = new Options(query);
   let image: SentImage | null = null;
   for await (const part of upload.parts()) {

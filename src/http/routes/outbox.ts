@@ -1,5 +1,7 @@
+import { HISTORY_OPERATIONS } from '../../contract/openapi/history-operations.ts';
+import { answer } from '../route.ts';
 import type { Routes } from '../types.ts';
 
 export const outboxRoutes: Routes = (app, { api }) => {
-  app.get('/api/v1/outbox', () => api.outbox());
+  answer(app, HISTORY_OPERATIONS.outbox, () => api.outbox());
 };

@@ -1,0 +1,112 @@
+import { Type } from '@sinclair/typebox';
+import { Health } from '../health.ts';
+import { ModelInstall } from '../model.ts';
+import { Nullable, Time, closed } from '../nullable.ts';
+import { CalibrationSummary, Observation } from '../observation.ts';
+import { CameraState, Info, ModelState, Status } from '../states.ts';
+
+const Codes = Type.Array(Type.String());
+
+/** RFC 9457, with the agent's stable code and its hint. */
+export const Problem = Type.Object(
+  {
+    type: Type.String({ format: 'uri', description: '`urn:swellsight:error:` and the code' }),
+    title: Type.String(),
+    status: Type.Integer({ minimum: 400, maximum: 599 }),
+    detail: Type.String({ maxLength: 500, description: 'what happened; never of what is inside' }),
+    code: Type.String({ description: 'stable; docs/errors.md lists them' }),
+    hint: Type.String({ description: 'what a person can do about it' }),
+  },
+  { ...closed, title: 'Problem' },
+);
+
+export const AgentStatus = Type.Object(
+  {
+    status: Status.properties.state,
+    info: Info,
+    health: Health,
+    model: ModelState,
+    cameras: Type.Array(CameraState),
+  },
+  { ...closed, title: 'AgentStatus' },
+);
+
+export const Live = Type.Object({ live: Type.Boolean() }, { ...closed, title: 'Live' });
+
+const readiness = {
+  ready: Type.Boolean(),
+  missing: { ...Codes, description: 'what is missing for work: `model`, `store`' },
+};
+export const Ready = Type.Object(readiness, { ...closed, title: 'Ready' });
+
+const Condition = Type.Unsafe<'ok' | 'degraded' | 'failed'>({
+  type: 'string',
+  enum: ['ok', 'degraded', 'failed'],
+});
+
+export const Condensed = Type.Object(
+  { status: Condition, degraded: { ...Codes, description: 'docs/health.md says what each means' } },
+  { ...closed, title: 'Condition' },
+);
+
+export const HealthReport = Type.Object(
+  { status: Condition, live: Type.Boolean(), ...readiness, health: Health },
+  { ...closed, title: 'HealthReport' },
+);
+
+export const CameraView = Type.Object(
+  {
+    id: Type.String(),
+    kind: Type.String(),
+    schedule: Type.String({ description: 'for people' }),
+    state: CameraState,
+    next_run_at: Nullable(Time),
+    latest: Nullable(Observation),
+    calibration: CalibrationSummary,
+  },
+  { ...closed, title: 'Camera' },
+);
+export const CameraList = Type.Object(
+  { cameras: Type.Array(CameraView) },
+  { ...closed, title: 'CameraList' },
+);
+
+export const LabelRecord = Type.Object(
+  {
+    observation_id: Type.String({ format: 'uuid' }),
+    camera: Type.String(),
+    height_m: Type.Number({ minimum: 0, maximum: 25 }),
+    observer: Nullable(Type.String()),
+    note: Nullable(Type.String()),
+    created_at: Time,
+  },
+  { ...closed, title: 'Label' },
+);
+export const LabelList = Type.Object({ labels: Type.Array(LabelRecord) }, { ...closed, title: 'LabelList' });
+
+export const Calibrated = Type.Object(
+  { calibration: CalibrationSummary },
+  { ...closed, title: 'Calibrated', description: 'the calibration as it is now' },
+);
+
+export const ObservationPage = Type.Object(
+  {
+    observations: Type.Array(Observation),
+    cursor: Nullable(Type.String({ description: 'asks for the page after; null at the end' })),
+  },
+  { ...closed, title: 'ObservationPage' },
+);
+
+export const InstallBegun = Type.Object({ install: ModelInstall }, { ...closed, title: 'InstallBegun' });
+
+export const About = Type.Object(
+  {
+    name: Type.Literal('swellsight'),
+    version: Type.String(),
+    about: Type.String(),
+    docs: Type.String(),
+    openapi: Type.String(),
+    paths: Type.Array(Type.String()),
+  },
+  { ...closed, title: 'About' },
+);

@@ -1,0 +1,56 @@
+import type { Observation } from '../contract/observation.ts';
+
+type Cell = string | number | boolean | null;
+
+/** Columns of a table of observations, in order. */
+const COLUMNS: readonly (readonly [name: string, cell: (observation: Observation) => Cell])[] = [
+  ['captured_at', (o) => o.captured_at],
+  ['site', (o) => o.site],
+  ['device', (o) => o.device],
+  ['camera', (o) => o.camera],
+  ['seq', (o) => o.seq],
+  ['status', (o) => o.status],
+  ['reasons', (o) => o.reasons.join(' ')],
+  ['height_m', (o) => o.wave.height_m],
+  ['height_low_m', (o) => o.wave.height_low_m],
+  ['height_high_m', (o) => o.wave.height_high_m],
+  ['interval_coverage', (o) => o.wave.interval_coverage],
+  ['height_basis', (o) => o.wave.height_basis],
+  ['direction', (o) => o.wave.direction],
+  ['breaking_type', (o) => o.wave.breaking_type],
+  ['period_s', (o) => o.wave.period_s],
+  ['confidence_height', (o) => o.wave.confidence.height],
+  ['confidence_direction', (o) => o.wave.confidence.direction],
+  ['confidence_breaking', (o) => o.wave.confidence.breaking],
+  ['confidence_overall', (o) => o.wave.confidence.overall],
+  ['quality_score', (o) => o.quality.score],
+  ['quality_glare', (o) => o.quality.glare],
+  ['quality_obstruction', (o) => o.quality.obstruction],
+  ['frames_used', (o) => o.burst.used],
+  ['calibration_labels', (o) => o.calibration.labels],
+  ['model_name', (o) => o.model?.name ?? null],
+  ['model_version', (o) => o.model?.version ?? null],
+  ['clock_synced', (o) => o.clock.synced],
+  ['warnings', (o) => o.warnings.join(' ')],
+  ['historical', (o) => o.historical],
+  ['published_at', (o) => o.published_at],
+  ['id', (o) => o.id],
+];
+
+/** A spreadsheet takes these at the beginning of a text for a formula (OWASP, CSV injection). */
+const FORMULA = /^[=+\-@\t\r\n]/;
+
+/** RFC 4180: one line with its line break. */
+const line = (cells: readonly Cell[]): string => `${cells.map(cellText).join(',')}\r\n`;
+
+function cellText(cell: Cell): string {
+  if (cell === null) return '';
+  if (typeof cell !== 'string') return String(cell);
+  const text = FORMULA.test(cell) ? `'${cell}` : cell;
+  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+}
+
+export const csvHeader = (): string => line(COLUMNS.map(([name]) => name));
+
+export const csvRow = (observation: Observation): string =>
+  line(COLUMNS.map(([, cell]) => cell(observation)));
