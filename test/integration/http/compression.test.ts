@@ -1,0 +1,43 @@
+import { describe, expect, it } from 'vitest';
+import { observation } from '../../fixtures/agent-api.ts';
+import { serve } from '../../fixtures/http-server.ts';
+
+const gzip = { 'accept-encoding': 'gzip, deflate, br' };
+
+describe('compression', () => {
+  it('of long JSON, as the client takes it; the same answer either way', async () => {
+    await using site = await serve();
+    const many = Array.from({ length: 50 }, () => observation);
+    site.agent.observations = () => ({ observations: many, cursor: 'next' });
+    const packed = await site.ask('GET', '/api/v1/observations', gzip);
+    const plain = await site.ask('GET', '/api/v1/observations');
+    expect([packed.headers['content-encoding'], plain.headers['content-encoding']]).toEqual([
+      'gzip',
+      undefined,
+    ]);
+    expect(packed.json()).toEqual(plain.json());
+    expect(packed.body.length).toBeLessThan(plain.body.length / 10);
+    expect(Number(packed.headers['content-length'])).toBe(packed.body.length);
+    for (const answer of [packed, plain]) expect(answer.headers.vary).toContain('Accept-Encoding');
+    const head = await site.ask('HEAD', '/api/v1/observations', gzip);
+    expect([head.status, head.body.length]).toEqual([200, 0]);
+  });
+
+  it('not of short answers, and not of images', async () => {
+    await using site = await serve();
+    site.agent.image = new Uint8Array(100_000).fill(7);
+    const picture = await site.ask('GET', '/api/v1/cameras/north/latest.jpg', gzip);
+    expect([picture.headers['content-encoding'], picture.body.length]).toEqual([undefined, 100_000]);
+    expect((await site.ask('GET', '/live', gzip)).headers['content-encoding']).toBeUndefined();
+  });
+
+  it('of many at once: a few, and the others as they are', async () => {
+    await using site = await serve();
+    const many = Array.from({ length: 200 }, () => observation);
+    site.agent.observations = () => ({ observations: many, cursor: 'next' });
+    const answers = await Promise.all(
+      Array.from({ length: 40 }, () => site.ask('GET', '/api/v1/observations', gzip)),
+    );
+    for (const answer of answers) expect((answer.json()['observations'] as unknown[]).length).toBe(200);
+  });
+});

@@ -1,0 +1,19 @@
+import { expect, it } from 'vitest';
+import { takesGzip } from '../../../src/http/compression.ts';
+
+it.each([
+  ['gzip', true],
+  ['GZIP;q=0.5, br', true],
+  ['br, *', true],
+  ['*;q=0', false],
+  ['gzip;q=0, *', false],
+  ['gzip; q=0.000', false],
+  ['identity', false],
+  ['br', false],
+  ['xgzip', false],
+  ['gzip;q=nonsense', false],
+  ['', false],
+  [undefined, false],
+])('takesGzip(%s) is %s', (accepted, takes) => {
+  expect(takesGzip(accepted)).toBe(takes);
+});

@@ -1,0 +1,72 @@
+import { describe, expect, it } from 'vitest';
+import { clientOf } from '../../../src/http/client-address.ts';
+import { RateLimit } from '../../../src/http/rate-limit.ts';
+
+function limited(perMinute: number, mostClients?: number) {
+  const clock = { ms: 1000 };
+  const limit = new RateLimit(
+    { perMinute, ...(mostClients === undefined ? {} : { mostClients }) },
+    { monoMs: () => clock.ms },
+  );
+  const many = (client: string, times: number): number =>
+    Array.from({ length: times }, () => limit.take(client)).filter((waitMs) => waitMs === 0).length;
+  return { clock, limit, many };
+}
+
+describe('RateLimit', () => {
+  it.each([1, 7, 60, 600, 999_983])('lets %i a minute pass at once, and not one more', (perMinute) => {
+    const { many } = limited(perMinute);
+    expect(many('a', perMinute + 10)).toBe(perMinute);
+    expect(many('b', 1)).toBe(1);
+  });
+
+  it('says how long to wait, and keeps its word', () => {
+    const { clock, limit, many } = limited(60);
+    many('a', 60);
+    const waitMs = limit.take('a');
+    expect(waitMs).toBeGreaterThan(0);
+    expect(waitMs).toBeLessThanOrEqual(1000);
+    clock.ms += waitMs;
+    expect(limit.take('a')).toBe(0);
+    expect(limit.take('a')).toBeGreaterThan(0);
+    clock.ms += 30_000;
+    expect(many('a', 60)).toBe(30);
+  });
+
+  it('does not let refusals count', () => {
+    const { clock, many } = limited(10);
+    many('a', 10_000);
+    clock.ms += 60_000;
+    expect(many('a', 20)).toBe(10);
+  });
+
+  it('keeps a bounded number of clients; those beyond share one share', () => {
+    const { clock, limit, many } = limited(10, 100);
+    for (let client = 0; client < 100; client++) expect(limit.take(`c${client}`)).toBe(0);
+    let passed = 0;
+    for (let client = 0; client < 10_000; client++) if (limit.take(`d${client}`) === 0) passed += 1;
+    expect(passed).toBe(10);
+    expect(limit.clients).toBeLessThanOrEqual(101);
+    expect(many('c0', 20)).toBe(9);
+    clock.ms += 60_001;
+    expect(many('new', 20)).toBe(10);
+    expect(limit.clients).toBeLessThanOrEqual(101);
+  });
+});
+
+describe('clientOf', () => {
+  it.each([
+    ['192.0.2.1', '192.0.2.1'],
+    ['::ffff:192.0.2.1', '192.0.2.1'],
+    ['2001:db8:1:2:3:4:5:6', '2001:db8:1:2::/64'],
+    ['2001:db8:1:2::6', '2001:db8:1:2::/64'],
+    ['2001:db8::1', '2001:db8:0:0::/64'],
+    ['2001:db8:0:0:1::', '2001:db8:0:0::/64'],
+    ['fe80::1%eth0', 'fe80:0:0:0::/64'],
+    ['::1', '0:0:0:0::/64'],
+    ['', ''],
+    [undefined, ''],
+  ])('%s is %s', (address, client) => {
+    expect(clientOf(address)).toBe(client);
+  });
+});
