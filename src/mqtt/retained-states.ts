@@ -25,14 +25,20 @@ const ONE_BY_ONE_AFTER = 2;
 /** Losses over one state, sent alone, before it is left out. */
 const STRIKES = 2;
 const LEFT_OUT_FOR_MS = 3_600_000;
+/** Values of one topic that wait for the one under way, where each of them is to be seen. */
+const MOST_STEPS = 16;
 
-/** The retained states: the newest value of each topic, at most one publish of a topic under way. */
+/**
+ * The retained states: the newest value of each topic, at most one publish of a topic under way. Values that come meanwhile
+ * replace each other, but for a topic that is set with `each`.
+ */
 export class RetainedStates {
   readonly #deps: RetainedStatesDeps;
   readonly #states = new Map<string, State>();
   readonly #underWay = new Set<string>();
   /** Topics that the broker did not want just then. */
   readonly #postponed = new Set<string>();
+  readonly #steps = new Map<string, State[]>();
   #lostBirths = 0;
   readonly #strikes = new Map<string, number>();
   readonly #leftOut = new Map<string, { readonly sizeBytes: number; readonly untilMonoMs: number }>();
@@ -42,12 +48,17 @@ export class RetainedStates {
   }
 
   set(topic: string, payload: unknown, options: StateOptions = {}): void {
-    this.#states.set(topic, {
+    const state = {
       payload: payload === null ? '' : JSON.stringify(payload),
       expiryS: options.expiryS,
       absolute: options.absolute ?? false,
       setMonoMs: this.#deps.clock.monoMs(),
-    });
+    };
+    this.#states.set(topic, state);
+    if (options.each !== true || !this.#underWay.has(topic)) return;
+    const steps = this.#steps.get(topic) ?? [];
+    if (steps.at(-1)?.payload === state.payload) steps.pop();
+    this.#steps.set(topic, [...steps, state].slice(-MOST_STEPS));
   }
 
   /**
@@ -59,7 +70,7 @@ export class RetainedStates {
     this.#underWay.add(topic);
     try {
       for (let sent: State | undefined; sent !== this.#states.get(topic);) {
-        sent = this.#states.get(topic);
+        sent = this.#steps.get(topic)?.shift() ?? this.#states.get(topic);
         if (sent && !this.#isLeftOut(topic, sent)) await this.#send(topic, sent, publish);
       }
     } catch (error) {
@@ -67,6 +78,7 @@ export class RetainedStates {
       this.#deps.log.debug({ topic, code, reason: message, ...context }, 'state not published');
     } finally {
       this.#underWay.delete(topic);
+      this.#steps.delete(topic);
     }
   }
 

@@ -12,7 +12,10 @@ export interface PublishOptions {
   readonly bulk?: boolean;
 }
 
-export type StateOptions = Pick<PublishOptions, 'expiryS' | 'absolute'>;
+export interface StateOptions extends Pick<PublishOptions, 'expiryS' | 'absolute'> {
+  /** Values that follow each other quickly while there is a link are sent each, and not the newest alone; default false. */
+  readonly each?: boolean;
+}
 
 /** A message on `cmd/{name}` as it came. */
 export interface CommandPacket {

@@ -47,6 +47,50 @@ describe('RetainedStates', () => {
     expect(sent).toEqual(['info', 'homeassistant/device/x/config', 'camera/a/state', 'health']);
   });
 
+  it('sends each value of a topic of steps, and only the newest of another', async () => {
+    for (const [topic, options] of [
+      ['model/state', { each: true }],
+      ['health', {}],
+    ] as const) {
+      const payloads: string[] = [];
+      const release: (() => void)[] = [];
+      const slow: Publish = (_topic, payload) => {
+        payloads.push(payload);
+        return new Promise((resolve) => release.push(resolve));
+      };
+      states.set(topic, 'requested', options);
+      const running = states.publish(topic, slow);
+      for (const phase of ['downloading', 'verifying', 'verifying', 'testing'])
+        states.set(topic, phase, options);
+      let ended = false;
+      void running.then(() => (ended = true));
+      while (!ended) {
+        release.shift()?.();
+        await new Promise(setImmediate);
+      }
+      expect(payloads.map((payload) => JSON.parse(payload) as string)).toEqual(
+        'each' in options ? ['requested', 'downloading', 'verifying', 'testing'] : ['requested', 'testing'],
+      );
+    }
+  });
+
+  it('keeps no step of a connection that was lost', async () => {
+    let lose = (): void => undefined;
+    states.set('model/state', 'requested', { each: true });
+    const running = states.publish(
+      'model/state',
+      () => new Promise((_resolve, reject) => (lose = () => reject(lost))),
+    );
+    states.set('model/state', 'downloading', { each: true });
+    states.set('model/state', 'failed', { each: true });
+    lose();
+    await running;
+    const payloads: string[] = [];
+    await states.publishAll((_topic, payload) => Promise.resolve(void payloads.push(payload)));
+    await states.publish('model/state', (_topic, payload) => Promise.resolve(void payloads.push(payload)));
+    expect(payloads).toEqual(['"failed"', '"failed"']);
+  });
+
   it('leaves one out over which the link is lost each time, and finds the right one', async () => {
     for (const topic of ['info', 'bad', 'health']) states.set(topic, 'x'.repeat(100));
     expect(await births(5, 'bad')).toEqual([false, false, false, false, true]);
