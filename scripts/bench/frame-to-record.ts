@@ -19,7 +19,10 @@ const PAIRS = 120;
 const log = createLog('silent');
 
 /** sharp and onnxruntime in one process, nothing else: what the numbers of a bare program would be. */
-async function openBare(bundle: Bundle, threads: number): Promise<(jpeg: Uint8Array) => Promise<number>> {
+export async function openBare(
+  bundle: Bundle,
+  threads: number,
+): Promise<(jpeg: Uint8Array) => Promise<number>> {
   process.env['ORT_DISABLE_TELEMETRY'] = '1';
   const { default: sharp } = await import('sharp');
   const { InferenceSession, Tensor } = await import('onnxruntime-node');

@@ -6,6 +6,7 @@ import { openBundle } from '../../src/model/bundle.ts';
 import { drain } from './drain.ts';
 import { frameToRecord } from './frame-to-record.ts';
 import { seaPictures } from './picture.ts';
+import { http } from './http.ts';
 import { coldStart, idle, underLoad } from './running-agent.ts';
 import { swap } from './swap.ts';
 import { printTable, type Row } from './table.ts';
@@ -25,6 +26,7 @@ const parts: Record<string, () => Promise<readonly Row[]>> = {
   start: () => coldStart(pictures),
   idle: () => idle(pictures),
   drain,
+  http: () => http(bundle, pictures),
   swap: () => swap(bundle, pictures, Number(values.swaps)),
 };
 const rows: Row[] = [];

@@ -15,13 +15,14 @@ const IDLE_S = 120;
 const COLD_STARTS = 5;
 const SECONDS_PER_DAY = 86_400;
 
-interface Running {
+export interface Running {
   readonly child: ChildProcess;
   readonly pid: number;
   readonly dir: string;
   /** Milliseconds from spawn to the first observation. */
   readonly firstObservationMs: number;
   readonly lagFile: string;
+  readonly httpPort: number;
   readonly observations: () => number;
 }
 
@@ -34,9 +35,10 @@ async function freePort(): Promise<number> {
   return port;
 }
 
-async function start(
+export async function start(
   pictures: readonly Uint8Array[],
   camera: Record<string, unknown>,
+  httpSettings: Record<string, unknown> = {},
   dir = mkdtempSync(join(tmpdir(), 'swellsight-bench-')),
 ): Promise<Running> {
   const folder = join(dir, 'pictures');
@@ -44,11 +46,12 @@ async function start(
   pictures.forEach((bytes, index) => writeFileSync(join(folder, `${index}.jpg`), bytes));
   const config = join(dir, 'config.json');
   const lagFile = join(dir, 'lag.json');
+  const httpPort = await freePort();
   writeFileSync(
     config,
     JSON.stringify({
       stateDir: join(dir, 'var'),
-      http: { port: await freePort() },
+      http: { ...httpSettings, port: httpPort },
       mqtt: { embedded: { port: await freePort() } },
       inference: { providers: ['cpu'], threads: 1 },
       cameras: [{ id: 'bench', kind: 'directory', path: folder, replay: 'loop', ...camera }],
@@ -80,11 +83,12 @@ async function start(
     dir,
     firstObservationMs: first,
     lagFile,
+    httpPort,
     observations: () => observations,
   };
 }
 
-async function stop({ child, dir }: Running, keep = false): Promise<void> {
+export async function stop({ child, dir }: Running, keep = false): Promise<void> {
   child.removeAllListeners('exit');
   const exited = once(child, 'exit');
   child.kill('SIGTERM');

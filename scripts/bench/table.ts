@@ -68,6 +68,12 @@ export function budgetRow(name: string, unit: string, values: readonly number[],
   };
 }
 
+/** A row that wants no less than a fixed figure. */
+export function floorRow(name: string, unit: string, values: readonly number[], least: number): Row {
+  const row = budgetRow(name, unit, values, least);
+  return { ...row, budget: `>= ${least} ${unit}`, within: row.value >= least };
+}
+
 const show = (value: number | null): string =>
   value === null ? '' : Math.abs(value) >= 100 ? value.toFixed(0) : value.toPrecision(3);
 

@@ -1,0 +1,106 @@
+import { readFileSync } from 'node:fs';
+import { connect } from 'node:net';
+import { performance } from 'node:perf_hooks';
+import type { LoadAnswer, LoadJob } from './http-client.ts';
+
+/**
+ * Sends images over kept connections, one request at a time on each, and reads no more of an answer than it must: what
+ * is measured is the server. A process of its own, so that it takes no time from others' event loop.
+ */
+const BOUNDARY = 'swellsight-bench';
+const HEADER_END = Buffer.from('\r\n\r\n');
+
+function requestOf(port: number, image: Uint8Array): Buffer {
+  const head = `--${BOUNDARY}\r\ncontent-disposition: form-data; name="file"; filename="a.jpg"\r\ncontent-type: image/jpeg\r\n\r\n`;
+  const body = Buffer.concat([Buffer.from(head), image, Buffer.from(`\r\n--${BOUNDARY}--\r\n`)]);
+  const lines = [
+    'POST /api/v1/analyze HTTP/1.1',
+    `host: 127.0.0.1:${String(port)}`,
+    `content-type: multipart/form-data; boundary=${BOUNDARY}`,
+    `content-length: ${String(body.length)}`,
+  ];
+  return Buffer.concat([Buffer.from(`${lines.join('\r\n')}\r\n\r\n`), body]);
+}
+
+interface Answer {
+  readonly status: number;
+  readonly body: string;
+  readonly ms: number;
+}
+
+class Connection {
+  readonly #socket: ReturnType<typeof connect>;
+  #answered: ((answer: Answer) => void) | null = null;
+  #failed: ((cause: Error) => void) | null = null;
+  #received = Buffer.alloc(0);
+  #sentAt = 0;
+
+  constructor(port: number) {
+    this.#socket = connect({ port, host: '127.0.0.1', noDelay: true });
+    this.#socket.on('data', (chunk) => this.#take(chunk));
+    this.#socket.on('error', (cause) => this.#failed?.(cause));
+    this.#socket.on('close', () => this.#failed?.(new Error('the server closed the connection')));
+  }
+
+  send(request: Buffer): Promise<Answer> {
+    return new Promise((resolve, reject) => {
+      this.#answered = resolve;
+      this.#failed = reject;
+      this.#sentAt = performance.now();
+      this.#socket.write(request);
+    });
+  }
+
+  #take(chunk: Buffer): void {
+    this.#received = this.#received.length === 0 ? chunk : Buffer.concat([this.#received, chunk]);
+    const end = this.#received.indexOf(HEADER_END);
+    if (end < 0) return;
+    const head = this.#received.toString('latin1', 0, end);
+    const start = end + HEADER_END.length;
+    const length = Number(/\ncontent-length: (\d+)/i.exec(head)?.[1] ?? Number.NaN);
+    if (Number.isNaN(length)) throw new Error(`an answer without its length: ${head}`);
+    if (this.#received.length < start + length) return;
+    const body = this.#received.toString('utf8', start, start + length);
+    this.#received = this.#received.subarray(start + length);
+    this.#answered?.({ status: Number(head.slice(9, 12)), body, ms: performance.now() - this.#sentAt });
+  }
+
+  close(): void {
+    this.#failed = null;
+    this.#socket.destroy();
+  }
+}
+
+async function load({ port, files, clients, requests }: LoadJob): Promise<LoadAnswer> {
+  const sent = files.map((file) => requestOf(port, readFileSync(file)));
+  const clientMs: number[] = [];
+  const serverMs: number[] = [];
+  let next = 0;
+  let cached = 0;
+  const startedAt = performance.now();
+  await Promise.all(
+    Array.from({ length: clients }, async () => {
+      const connection = new Connection(port);
+      while (next < requests) {
+        const request = sent[next % sent.length];
+        next += 1;
+        if (!request) throw new Error('no image to send');
+        const { status, body, ms } = await connection.send(request);
+        if (status !== 200) throw new Error(`answered with ${String(status)}: ${body}`);
+        const answer = JSON.parse(body) as { processing_time_seconds: number; cached: boolean };
+        clientMs.push(ms);
+        serverMs.push(1000 * answer.processing_time_seconds);
+        cached += Number(answer.cached);
+      }
+      connection.close();
+    }),
+  );
+  return { tookMs: performance.now() - startedAt, clientMs, serverMs, cached };
+}
+
+process.on('message', (job: LoadJob) => {
+  load(job).then(
+    (answer) => process.send?.(answer),
+    (thrown: unknown) => process.send?.({ error: String(thrown) }),
+  );
+});
