@@ -18,6 +18,7 @@ import { asAgentError, isAbort } from './errors.ts';
 import { bootId } from './health/boot.ts';
 import { Metrics } from './health/metrics.ts';
 import type { ClockState } from './health/types.ts';
+import { Feed } from './http/feed.ts';
 import { HttpServer } from './http/server.ts';
 import { describeAgent } from './info.ts';
 import { redactUrl, type LevelledLog, type Log } from './log.ts';
@@ -29,6 +30,7 @@ import { Pictures } from './pictures.ts';
 import { reconfigure } from './reconfigure.ts';
 import { Retrunk } from './retrunk.ts';
 import { Serving } from './serving.ts';
+import { SqliteAnalysisCache } from './store/analysis-cache.ts';
 import { Store } from './store/store.ts';
 import { Timekeeper } from './timekeeper.ts';
 import { probeHardware } from './vision/hardware-probe.ts';
@@ -153,6 +155,9 @@ export class Agent {
     );
     closers.defer(() => serving.close());
 
+    // For who follows what happens over HTTP.
+    const feed: Feed = new Feed({}, { source: store, log: part('http'), states: () => api.status() });
+
     // The way to the broker.
     let pageUrl: string | null = null;
     const info = () =>
@@ -197,6 +202,7 @@ export class Agent {
         },
         onCommand: (name, packet) => models.receive(name, packet) || commands.receive(name, packet),
         onAccepted: (entry, historical) => metrics.delivered(entry, historical),
+        onTold: (topic, payload) => feed.told(topic, payload),
       },
     );
     const { link, topics } = delivery;
@@ -206,6 +212,7 @@ export class Agent {
         clock,
         health: () => vitals.health(),
         sources: { link: () => link.stats(), outbox: () => store.outbox.stats() },
+        analysis: { load: () => analysis.stats(), cache: () => cache.stats() },
       },
     );
     metrics.start(signal);
@@ -240,7 +247,10 @@ export class Agent {
         raise,
         serving,
         link,
-        onObservation: (observation) => metrics.observed(observation),
+        onObservation: (observation) => {
+          metrics.observed(observation);
+          feed.poke();
+        },
         pictures,
       },
     );
@@ -281,8 +291,15 @@ export class Agent {
       ...(serving.stats().ready ? [] : ['model']),
       ...(store.writable() ? [] : ['store']),
     ];
-    const analysis = new Analysis(settings.http, {
+    const cache = SqliteAnalysisCache.open(
+      { stateDir: settings.stateDir, bootId: boot, ttlS: settings.http.cacheTtlS },
+      { clock, log: part('cache') },
+    );
+    closers.defer(() => cache.close());
+    const analysis: Analysis = new Analysis(settings.http, {
       clock,
+      cache,
+      onAnswered: (outcome) => metrics.analysed(outcome),
       hold: () => serving.hold(),
       model: () => serving.model,
       camera: (id) => beach.stations.get(id)?.settings,
