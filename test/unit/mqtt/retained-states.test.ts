@@ -62,9 +62,9 @@ describe('RetainedStates', () => {
       const running = states.publish(topic, slow);
       for (const phase of ['downloading', 'verifying', 'verifying', 'testing'])
         states.set(topic, phase, options);
-      let ended = false;
-      void running.then(() => (ended = true));
-      while (!ended) {
+      const ended = new AbortController();
+      void running.then(() => ended.abort());
+      while (!ended.signal.aborted) {
         release.shift()?.();
         await new Promise(setImmediate);
       }
