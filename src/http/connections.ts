@@ -28,7 +28,7 @@ export class Connections {
   /** The one that has been idle the longest comes first. */
   readonly #idle = new Set<Socket>();
   readonly #open = new Map<ServerResponse, IncomingMessage>();
-  /** Came when all others were being worked for: what they ask is refused. */
+  /** What these ask is refused. */
   readonly #over = new WeakSet<Socket>();
   #onQuiet: (() => void) | null = null;
 
@@ -38,7 +38,10 @@ export class Connections {
 
   attach(server: Server): void {
     server.on('connection', (socket) => this.#connected(socket));
-    server.on('request', (request, response) => this.#requested(request, response));
+    // In front of the one who answers, who asks about the connection.
+    server.prependListener('request', (request: IncomingMessage, response: ServerResponse) =>
+      this.#requested(request, response),
+    );
     // The client has neither sent nor taken a byte for long.
     server.on('timeout', (socket: Socket) => {
       if (this.#waitsForClient(socket)) socket.destroy();
@@ -49,7 +52,7 @@ export class Connections {
     return this.#all.size;
   }
 
-  /** Whether it came when there was no room left. */
+  /** Whether it came when there was no room left, or sends more ahead than it may. */
   isOver(socket: Socket): boolean {
     return this.#over.has(socket);
   }
@@ -110,7 +113,11 @@ export class Connections {
       if (open.size === 0 && !socket.destroyed) this.#idle.add(socket);
       if (this.#open.size === 0) this.#onQuiet?.();
     });
-    if (open.size > this.#limits.mostAhead) socket.destroy();
+    // Those that came in the same packet are still handed on.
+    if (open.size > this.#limits.mostAhead) {
+      this.#over.add(socket);
+      socket.destroy();
+    }
   }
 
   /** Makes room: the oldest idle one goes, or else the oldest one that waits for its client. */

@@ -45,7 +45,7 @@ export function entrance(
     if (path !== '/live') {
       if (stopping.aborted) throw new AgentError('request_stopping', 'the agent stops and takes nothing new');
       if (connections.isOver(request.raw.socket))
-        throw new AgentError('request_overload', 'too many connections are open');
+        throw new AgentError('request_overload', 'too much is asked for at the same time');
     }
     const unlimited = UNLIMITED_PATHS.has(path);
     if (!unlimited) take(request);

@@ -24,6 +24,8 @@ export function guard(options: GuardOptions): (request: FastifyRequest) => void 
   const expected = options.token === null ? null : digest(options.token);
   return (request) => {
     const { host, origin, authorization } = request.headers;
+    // With an address in front of the path, and that of another site perhaps: what a proxy would be asked.
+    if (!/^[/*]/.test(request.url)) throw new AgentError('request_invalid', 'this is no proxy');
     if (!hasOneHost(request)) throw new AgentError('request_invalid', 'one Host header is wanted');
     // A page whose name was rebound to 127.0.0.1 still sends its own name (DNS rebinding).
     if (options.loopback && !LOOPBACK_NAME.test(host ?? ''))

@@ -1,0 +1,67 @@
+import { once } from 'node:events';
+import { connect } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
+import { describe, expect, it } from 'vitest';
+import { Feed } from '../../../src/http/feed.ts';
+import { observation } from '../../fixtures/agent-api.ts';
+import { expectProblem, received, serve } from '../../fixtures/http-server.ts';
+
+describe('a stop', () => {
+  it('lets a request under way finish, and refuses new ones on old and new connections', async () => {
+    await using site = await serve();
+    const asked = Promise.withResolvers<undefined>();
+    const frame = Promise.withResolvers<typeof observation>();
+    site.agent.captured = () => {
+      asked.resolve(undefined);
+      return frame.promise;
+    };
+    const kept = connect(site.port, '127.0.0.1');
+    await once(kept, 'connect');
+    const open = site.ask('POST', '/api/v1/cameras/north/capture');
+    await asked.promise;
+    const stopped = site.server.stop();
+    for (const path of ['/api/v1/status', '/ready']) {
+      const refused = await site.ask('GET', path);
+      expectProblem(refused, 503, 'request_stopping');
+      expect(refused.headers).toMatchObject({ 'retry-after': '5', connection: 'close' });
+    }
+    const live = await site.ask('GET', '/live');
+    expect([live.status, live.headers.connection]).toEqual([200, 'close']);
+    kept.write('GET / HTTP/1.1\r\nhost: localhost\r\n\r\n');
+    expect(await received(kept)).toMatch(/^HTTP\/1.1 503 [\s\S]*connection: close/i);
+    frame.resolve(observation);
+    const answer = await open;
+    expect([answer.status, answer.headers.connection]).toEqual([200, 'close']);
+    expect(answer.json()).toEqual(observation);
+    await stopped;
+    await expect(site.ask('GET', '/live')).rejects.toMatchObject({ code: 'ECONNREFUSED' });
+  });
+
+  it('is at once when nothing is under way, whoever is connected', async () => {
+    await using site = await serve();
+    const idle = connect(site.port, '127.0.0.1');
+    await once(idle, 'connect');
+    const slow = connect(site.port, '127.0.0.1');
+    slow.write('GET /live HTTP/1.1\r\nhost:');
+    await delay(50);
+    const closed = Promise.all([received(idle), received(slow)]);
+    const begunMs = performance.now();
+    await site.server.stop();
+    expect(performance.now() - begunMs).toBeLessThan(5000);
+    await closed;
+  });
+
+  it('does not wait for a sender that never finishes: it is told, in seven seconds', async () => {
+    await using site = await serve();
+    const slow = connect(site.port, '127.0.0.1');
+    slow.write(
+      'POST /api/v1/cameras/north/labels HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 99\r\n\r\n{',
+    );
+    await delay(100);
+    const said = received(slow);
+    const begunMs = performance.now();
+    await site.server.stop();
+    expect(performance.now() - begunMs).toBeLessThan(20_000);
+    expect(await said).toMatch(/^HTTP\/1.1 503 [\s\S]*request_stopping/);
+  });
+});
