@@ -1,18 +1,17 @@
-import type { FastifyReply, FastifyRequest } from 'fastify';
+import type { FastifyReply } from 'fastify';
 import { Id, type Settings } from '../../config/schema.ts';
 import type { AnalysisOptions, AnalysisResult, BatchItem, BatchResult } from '../../contract/analysis.ts';
 import type { AgentApi } from '../../contract/api.ts';
 import { ANALYSIS_OPERATIONS, type AnalyzeQuery } from '../../contract/openapi/analysis-operations.ts';
-import { Flag } from '../../contract/openapi/operation.ts';
+import { FLAGS, isSet } from '../../contract/openapi/operation.ts';
 import { AgentError } from '../../errors.ts';
 import { clientGone } from '../client-gone.ts';
 import { problemOf } from '../problem.ts';
-import { answer } from '../route.ts';
+import { answer, routePath } from '../route.ts';
 import type { Routes } from '../types.ts';
 import {
   bytesWanted,
   checkHead,
-  discardRest,
   Upload,
   type SentImage,
   type SentPart,
@@ -39,42 +38,32 @@ export function analyzeRoutes({ maxUploadMb, batchMax, tuning }: AnalyzeLimits):
     app.register(async (scope) => {
       const { default: multipart } = await import('@fastify/multipart');
       await scope.register(multipart, { throwFileSizeLimit: false });
-      scope.addHook('onSend', (request, _reply, _payload, done) => {
-        discardRest(request.raw);
+      // Before a byte of the body is received, or asked for.
+      scope.addHook('onRequest', (request, reply, done) => {
+        const limits = request.routeOptions.url === routePath(ANALYSIS_OPERATIONS.analyze) ? one : many;
+        checkHead(request, limits);
+        const room = api.imageRoom(bytesWanted(request, limits));
+        reply.raw.once('close', () => room.release());
         done();
       });
       // Whatever else is sent is refused by its headers, unread.
       scope.removeContentTypeParser('application/json');
       scope.addContentTypeParser('*', (_request, _payload, done) => done(null));
       answer(scope, ANALYSIS_OPERATIONS.analyze, ({ query, request }, reply) =>
-        received(request, reply, api, one, (upload, signal) => analyzeOne(upload, query, api, signal)),
+        heard(reply, (signal) => analyzeOne(new Upload(request, one), query, api, signal)),
       );
       answer(scope, ANALYSIS_OPERATIONS.analyzeBatch, ({ query, request }, reply) =>
-        received(request, reply, api, many, (upload, signal) =>
-          analyzeMany(upload, query, api, batchMax, signal),
-        ),
+        heard(reply, (signal) => analyzeMany(new Upload(request, many), query, api, batchMax, signal)),
       );
     });
   };
 }
 
-/** Refuses before a byte of the body is received, if there is no room for it. */
-async function received<T>(
-  request: FastifyRequest,
-  reply: FastifyReply,
-  api: AgentApi,
-  limits: UploadLimits,
-  analyse: (upload: Upload, signal: AbortSignal) => Promise<T>,
-): Promise<T> {
+/** Work that is given up when nobody hears of it any more. */
+async function heard<T>(reply: FastifyReply, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
   const signal = clientGone(reply);
   try {
-    checkHead(request, limits);
-    const room = api.imageRoom(bytesWanted(request, limits));
-    try {
-      return await analyse(new Upload(request, limits), signal);
-    } finally {
-      room.release();
-    }
+    return await work(signal);
   } catch (thrown) {
     if (signal.aborted) throw new AgentError('request_aborted', 'the client went away before its answer');
     throw thrown;
@@ -94,14 +83,12 @@ class Options {
   /** Throws `request_invalid` for a field that is unknown, wrong or there already. */
   add({ field, value }: Extract<SentPart, { kind: 'field' }>): void {
     if (field === 'camera' && this.#camera === undefined && CAMERA_ID.test(value)) this.#camera = value;
-    else if (field === 'strict' && this.#strict === undefined && Flag.enum.includes(value))
-      this.#strict = value;
+    else if (field === 'strict' && this.#strict === undefined && FLAGS.includes(value)) this.#strict = value;
     else throw new AgentError('request_invalid', 'a field of the form is unknown, wrong or given twice');
   }
 
   get value(): AnalysisOptions {
-    const strict = this.#strict !== undefined && !['0', 'false'].includes(this.#strict);
-    return { strict, ...(this.#camera === undefined ? {} : { camera: this.#camera }) };
+    return { strict: isSet(this.#strict), ...(this.#camera === undefined ? {} : { camera: this.#camera }) };
   }
 }
 
