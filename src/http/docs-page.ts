@@ -17,7 +17,7 @@ export const DOCS_PAGE = `<!doctype html>
 </html>
 `;
 
-/** Without \`validatorUrl\` it would send the document's address to a server elsewhere. */
+/** Without `validatorUrl` it would send the document's address to a server elsewhere. */
 export const DOCS_SCRIPT = `SwaggerUIBundle({
   url: '/openapi.json',
   dom_id: '#document',

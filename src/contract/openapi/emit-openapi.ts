@@ -25,6 +25,8 @@ const TAGS: Readonly<Record<Operation['tag'], string>> = {
 
 /** What any request may meet. */
 const COMMON: readonly ErrorCode[] = [
+  'request_invalid',
+  'request_too_large',
   'request_host_refused',
   'request_unauthorized',
   'request_too_many',
@@ -32,15 +34,7 @@ const COMMON: readonly ErrorCode[] = [
   'request_stopping',
   'internal',
 ];
-const WITH_INPUT: readonly ErrorCode[] = ['request_invalid'];
-const WITH_PARAMS: readonly ErrorCode[] = ['request_not_found'];
-const UNSAFE: readonly ErrorCode[] = [
-  'request_origin_refused',
-  'request_invalid',
-  'request_too_large',
-  'request_media_type',
-  'request_timeout',
-];
+const UNSAFE: readonly ErrorCode[] = ['request_origin_refused', 'request_media_type', 'request_timeout'];
 
 /** The HTTP side of the contract as an OpenAPI 3.1 document: plain JSON. */
 export function openApiDocument(options: OpenApiOptions): Json {
@@ -49,8 +43,10 @@ export function openApiDocument(options: OpenApiOptions): Json {
   for (const { schema } of Object.values(FEED)) shelf.put(schema.title ?? '', schema);
   const paths: Record<string, Json> = {};
   for (const [id, operation] of Object.entries<Operation>(OPERATIONS)) {
-    const path = (paths[operation.path] ??= {});
-    path[operation.method.toLowerCase()] = describe(id, operation, shelf, options);
+    paths[operation.path] = {
+      ...paths[operation.path],
+      [operation.method.toLowerCase()]: describe(id, operation, shelf, options),
+    };
   }
   return {
     openapi: '3.1.1',
@@ -163,11 +159,9 @@ function mediaOf(schema: TSchema | null, shelf: SchemaShelf): Json {
 
 /** Every code that the operation may fail with. */
 export function errorsOf(operation: Operation): ErrorCode[] {
-  const { params, query, method, errors, open } = operation;
+  const { method, errors, open } = operation;
   const codes = [
     ...COMMON.filter((code) => !(open && code === 'request_unauthorized')),
-    ...(params || query ? WITH_INPUT : []),
-    ...(params ? WITH_PARAMS : []),
     ...(method === 'GET' ? [] : UNSAFE),
     ...errors,
   ];

@@ -67,12 +67,10 @@ export const other = (status: number, description: string, contentType: string) 
 });
 
 /** `?annotate` alone is a yes. */
-export const Flag = Type.Unsafe<'' | '1' | 'true' | '0' | 'false'>({
-  type: 'string',
-  enum: ['', '1', 'true', '0', 'false'],
-});
+export const FLAGS: readonly string[] = ['', '1', 'true', '0', 'false'];
+export const Flag = Type.Unsafe<'' | '1' | 'true' | '0' | 'false'>({ type: 'string', enum: [...FLAGS] });
 
-export const isSet = (flag: Static<typeof Flag> | undefined): boolean =>
+export const isSet = (flag: string | undefined): boolean =>
   flag !== undefined && flag !== '0' && flag !== 'false';
 
 export const CameraId: typeof Id = { ...Id, description: 'id of a configured camera' };

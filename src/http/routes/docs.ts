@@ -37,8 +37,8 @@ export const docsRoutes: Routes = (app) => {
       files = null;
       throw thrown;
     });
-    const { routing } = await files;
-    routing(request.raw, takeOver(reply));
+    const opened = await files;
+    opened.routing(request.raw, takeOver(reply));
     return reply;
   });
   app.addHook('onClose', async () => (await files)?.close());

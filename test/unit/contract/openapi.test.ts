@@ -1,0 +1,83 @@
+import { validate as parse } from '@scalar/openapi-parser';
+import { Validator } from '@seriousme/openapi-schema-validator';
+import { describe, expect, it } from 'vitest';
+import { errorsOf, openApiDocument } from '../../../src/contract/openapi/emit-openapi.ts';
+import type { Operation } from '../../../src/contract/openapi/operation.ts';
+import { OPERATIONS } from '../../../src/contract/openapi/operations.ts';
+import { AgentError, ERROR_CODES } from '../../../src/errors.ts';
+import { problemOf } from '../../../src/http/problem.ts';
+import { openApi } from '../../fixtures/openapi.ts';
+
+const document = openApiDocument({ problem: (code) => problemOf(new AgentError(code, '')) });
+const operations = Object.entries<Operation>(OPERATIONS);
+
+/** Section 4 of the contract. */
+const WANTED = [
+  'POST /api/v1/analyze',
+  'POST /api/v1/analyze/batch',
+  'GET /api/v1/status',
+  'GET /api/v1/models/info',
+  'POST /api/v1/models/reload',
+  'GET /api/v1/observations',
+  'GET /api/v1/observations.csv',
+  'GET /api/v1/cameras',
+  'GET /api/v1/cameras/{id}/latest.jpg',
+  'POST /api/v1/cameras/{id}/capture',
+  'GET /api/v1/cameras/{id}/labels',
+  'POST /api/v1/cameras/{id}/labels',
+  'DELETE /api/v1/cameras/{id}/labels',
+  'GET /api/v1/cameras/{id}/calibration',
+  'PUT /api/v1/cameras/{id}/calibration',
+  'GET /api/v1/events',
+  'GET /health',
+  'GET /health/detailed',
+  'GET /ready',
+  'GET /live',
+  'GET /metrics',
+  'GET /',
+  'GET /openapi.json',
+  'GET /docs',
+];
+
+describe('the OpenAPI document', () => {
+  it('is valid to two validators', async () => {
+    const validator = new Validator();
+    const { valid, errors } = await validator.validate(structuredClone(document));
+    expect([valid, errors]).toEqual([true, undefined]);
+    expect(validator.version).toBe('3.1');
+    const parsed = await parse(structuredClone(document));
+    expect([parsed.valid, parsed.errors]).toEqual([true, []]);
+  });
+
+  it('is what is checked in', () => {
+    expect(openApi()).toEqual(JSON.parse(JSON.stringify(document)));
+  });
+
+  it('has every path that the contract names', () => {
+    const there = operations.map(([, { method, path }]) => `${method} ${path}`);
+    expect(there).toEqual(expect.arrayContaining(WANTED));
+    expect(new Set(there).size).toBe(there.length);
+  });
+
+  it('names the parameters of each path, and only codes that there are', () => {
+    for (const [id, operation] of operations) {
+      const inPath = [...operation.path.matchAll(/\{(\w+)\}/g)].map(([, name]) => name);
+      expect([id, Object.keys(operation.params?.properties ?? {})]).toEqual([id, inPath]);
+      for (const code of errorsOf(operation)) expect(ERROR_CODES).toHaveProperty(code);
+    }
+  });
+
+  it('gives each schema a name of its own', () => {
+    const titles = operations.flatMap(([, { answers, body }]) => [
+      ...answers.flatMap(({ schema }) => schema ?? []),
+      ...(body ? [body.schema] : []),
+    ]);
+    const byTitle = new Map<string, unknown>();
+    for (const schema of titles) {
+      expect(schema.title).toMatch(/^[A-Z]\w+$/);
+      const before = byTitle.get(schema.title ?? '') ?? schema;
+      expect(schema).toEqual(before);
+      byTitle.set(schema.title ?? '', schema);
+    }
+  });
+});
