@@ -1,4 +1,4 @@
-// npm start | test | setup | bench | fleet | build: set up what is missing, then do it under the right Node.
+// npm start | test | setup | bench | load | fleet | build: set up what is missing, then do it under the right Node.
 import { spawn } from 'node:child_process';
 import { constants } from 'node:os';
 import { dirname, delimiter, join } from 'node:path';
@@ -10,6 +10,7 @@ const TASKS = {
   torture: { system: ['test'], script: ['scripts/torture/main.ts'] },
   'torture:models': { system: [], script: ['scripts/model-torture/main.ts'] },
   bench: { system: ['camera'], script: ['scripts/bench/main.ts'] },
+  load: { system: [], script: ['scripts/load/main.ts'] },
   fleet: { system: [], script: ['scripts/fleet/main.ts'] },
   setup: { system: ['camera', 'test'] },
   build: { system: [] },

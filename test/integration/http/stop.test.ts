@@ -2,23 +2,23 @@ import { once } from 'node:events';
 import { connect } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
-import { Feed } from '../../../src/http/feed.ts';
 import { observation } from '../../fixtures/agent-api.ts';
 import { expectProblem, received, serve } from '../../fixtures/http-server.ts';
 
 describe('a stop', () => {
   it('lets a request under way finish, and refuses new ones on old and new connections', async () => {
     await using site = await serve();
-    const asked = Promise.withResolvers<undefined>();
-    const frame = Promise.withResolvers<typeof observation>();
-    site.agent.captured = () => {
-      asked.resolve(undefined);
-      return frame.promise;
-    };
+    const finish: (() => void)[] = [];
+    const asked = new Promise<void>((resolve) => {
+      site.agent.captured = () => {
+        resolve();
+        return new Promise((answer) => finish.push(() => answer(observation)));
+      };
+    });
     const kept = connect(site.port, '127.0.0.1');
     await once(kept, 'connect');
     const open = site.ask('POST', '/api/v1/cameras/north/capture');
-    await asked.promise;
+    await asked;
     const stopped = site.server.stop();
     for (const path of ['/api/v1/status', '/ready']) {
       const refused = await site.ask('GET', path);
@@ -29,7 +29,7 @@ describe('a stop', () => {
     expect([live.status, live.headers.connection]).toEqual([200, 'close']);
     kept.write('GET / HTTP/1.1\r\nhost: localhost\r\n\r\n');
     expect(await received(kept)).toMatch(/^HTTP\/1.1 503 [\s\S]*connection: close/i);
-    frame.resolve(observation);
+    for (const one of finish) one();
     const answer = await open;
     expect([answer.status, answer.headers.connection]).toEqual([200, 'close']);
     expect(answer.json()).toEqual(observation);

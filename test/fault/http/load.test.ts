@@ -1,0 +1,48 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { describe, expect, it } from 'vitest';
+import { seaPictures } from '../../../scripts/bench/picture.ts';
+import { putUnderLoad } from '../../../scripts/load/clients.ts';
+import { auditSchedule } from '../../../scripts/load/schedule-audit.ts';
+import { RunningAgent } from '../../fixtures/agent.ts';
+import { freePort } from '../../fixtures/mosquitto.ts';
+
+const EVERY_S = 5;
+
+describe('200 clients beside the schedule, in short (npm run load is the long form)', () => {
+  it('no observation is lost, no answer is an error but 503 with Retry-After, and a stop is clean', async () => {
+    const port = await freePort();
+    await using agent = await RunningAgent.start({
+      http: { port, rateLimit: 1_000_000 },
+      mqtt: { embedded: { port: await freePort() } },
+      cameras: [
+        {
+          id: 'cam',
+          kind: 'simulated',
+          schedule: { everyS: EVERY_S },
+          burst: { frames: 1, intervalS: 0 },
+        },
+      ],
+    });
+    await agent.observation();
+    const sinceMs = Date.now();
+    const tally = await putUnderLoad(
+      {
+        port,
+        clients: 200,
+        durationMs: 12_000,
+        thinkMs: 1000,
+        camera: 'cam',
+        pictures: seaPictures(2, 1280, 720),
+        patienceMs: 3000,
+      },
+      new AbortController().signal,
+    );
+    expect(tally.faults).toEqual([]);
+    expect(tally.answers.get('200')).toBeGreaterThan(200);
+    await delay(EVERY_S * 1000);
+    const audit = await auditSchedule(port, 'cam', sinceMs);
+    expect(audit.lost).toEqual([]);
+    expect(audit.observations).toBeGreaterThanOrEqual(2);
+    expect(await agent.stop()).toBe(0);
+  });
+});
