@@ -74,8 +74,11 @@ const isReady = async (): Promise<boolean> => {
     return false;
   }
 };
-for (const endMs = Date.now() + 120_000; !(await isReady()); await delay(200))
-  if (Date.now() > endMs || agent.exitCode !== null) throw new Error('the agent does not get ready');
+const readyByMs = Date.now() + 120_000;
+while (!(await isReady())) {
+  if (Date.now() > readyByMs || agent.exitCode !== null) throw new Error('the agent does not get ready');
+  await delay(200);
+}
 
 say(`${clients} clients for ${values.minutes} min, an observation every ${everyS} s`);
 const sinceMs = Date.now();

@@ -2,8 +2,10 @@ import { once } from 'node:events';
 import { connect } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
+import { RunningAgent } from '../../fixtures/agent.ts';
 import { observation } from '../../fixtures/agent-api.ts';
-import { expectProblem, received, serve } from '../../fixtures/http-server.ts';
+import { askAt, expectProblem, received, serve } from '../../fixtures/http-server.ts';
+import { freePort } from '../../fixtures/mosquitto.ts';
 
 describe('a stop', () => {
   it('lets a request under way finish, and refuses new ones on old and new connections', async () => {
@@ -63,5 +65,34 @@ describe('a stop', () => {
     await site.server.stop();
     expect(performance.now() - begunMs).toBeLessThan(20_000);
     expect(await said).toMatch(/^HTTP\/1.1 503 [\s\S]*request_stopping/);
+  });
+});
+
+describe('a stop of the real agent', () => {
+  it('answers the capture under way, ends the stream of events, and ends well', async () => {
+    const port = await freePort();
+    await using agent = await RunningAgent.start({
+      http: { port },
+      mqtt: { embedded: { port: await freePort() } },
+      cameras: [
+        { id: 'cam', kind: 'simulated', schedule: { everyS: 3600 }, burst: { frames: 3, intervalS: 1 } },
+      ],
+    });
+    await agent.waitFor('model', (line) => line.part === 'vision');
+    while ((await askAt({ port, method: 'GET', path: '/ready' })).status !== 200) await delay(200);
+    const events = connect(port, '127.0.0.1');
+    events.write('GET /api/v1/events HTTP/1.1\r\nhost: localhost\r\n\r\n');
+    await once(events, 'data');
+    const told = received(events);
+    const capture = askAt({ port, method: 'POST', path: '/api/v1/cameras/cam/capture' });
+    await delay(500);
+    const exit = agent.stop();
+    const answer = await capture;
+    expect([answer.status, answer.headers.connection]).toEqual([200, 'close']);
+    expect(answer.json()).toMatchObject({ camera: 'cam', burst: { requested: 3 } });
+    await told;
+    expect(await exit).toBe(0);
+    expect(agent.lines.filter(({ level }) => level === 'error' || level === 'fatal')).toEqual([]);
+    expect(agent.lines.at(-1)?.msg).toBe('stopped');
   });
 });
