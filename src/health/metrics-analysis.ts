@@ -20,9 +20,14 @@ export interface AnalysisSources {
 
 /** Makes metrics of one registry under the agent's prefix. */
 export interface MetricFactory {
-  gauge(name: string, help: string, labels?: readonly string[]): Gauge;
-  counter(name: string, help: string, labels?: readonly string[]): Counter;
-  histogram(buckets: number[], name: string, help: string, labels?: readonly string[]): Histogram;
+  readonly gauge: (name: string, help: string, labels?: readonly string[]) => Gauge;
+  readonly counter: (name: string, help: string, labels?: readonly string[]) => Counter;
+  readonly histogram: (
+    buckets: number[],
+    name: string,
+    help: string,
+    labels?: readonly string[],
+  ) => Histogram;
 }
 
 /** A cached answer takes less than the first of them, a slow one as long as a client waits. */

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import type { FastifyRequest } from 'fastify';
 import type { MultipartFile } from '@fastify/multipart';
 import { AgentError } from '../errors.ts';
+import type { UploadMemory } from './upload-memory.ts';
 import { UPLOAD_TUNING, UploadWatch, type UploadTuning } from './upload-watch.ts';
 
 export interface UploadLimits {
@@ -63,11 +64,18 @@ export class Upload {
   readonly #limits: UploadLimits;
   /** One image after the other; as large as the largest that may come, of which only what is written takes memory. */
   readonly #memory: Buffer;
+  readonly #source: UploadMemory;
 
-  constructor(request: FastifyRequest, limits: UploadLimits) {
+  constructor(request: FastifyRequest, limits: UploadLimits, source: UploadMemory) {
     this.#request = request;
     this.#limits = limits;
-    this.#memory = Buffer.allocUnsafeSlow(bytesWanted(request, limits));
+    this.#source = source;
+    this.#memory = source.take(bytesWanted(request, limits));
+  }
+
+  /** Its images are not read any more. Not to be called where that is not sure: the memory is then collected. */
+  release(): void {
+    this.#source.give(this.#memory);
   }
 
   /**

@@ -17,6 +17,7 @@ import {
   type SentPart,
   type UploadLimits,
 } from '../upload.ts';
+import { UploadMemory } from '../upload-memory.ts';
 import type { UploadTuning } from '../upload-watch.ts';
 
 const BYTES_PER_MB = 1_000_000;
@@ -34,6 +35,7 @@ export function analyzeRoutes({ maxUploadMb, batchMax, tuning }: AnalyzeLimits):
     ...(tuning ? { tuning } : {}),
   };
   const many: UploadLimits = { ...one, images: batchMax };
+  const memory = new UploadMemory();
   return (app, { api }) => {
     app.register(async (scope) => {
       const { default: multipart } = await import('@fastify/multipart');
@@ -50,20 +52,30 @@ export function analyzeRoutes({ maxUploadMb, batchMax, tuning }: AnalyzeLimits):
       scope.removeContentTypeParser('application/json');
       scope.addContentTypeParser('*', (_request, _payload, done) => done(null));
       answer(scope, ANALYSIS_OPERATIONS.analyze, ({ query, request }, reply) =>
-        heard(reply, (signal) => analyzeOne(new Upload(request, one), query, api, signal)),
+        heard(reply, new Upload(request, one, memory), (upload, signal) =>
+          analyzeOne(upload, query, api, signal),
+        ),
       );
       answer(scope, ANALYSIS_OPERATIONS.analyzeBatch, ({ query, request }, reply) =>
-        heard(reply, (signal) => analyzeMany(new Upload(request, many), query, api, batchMax, signal)),
+        heard(reply, new Upload(request, many, memory), (upload, signal) =>
+          analyzeMany(upload, query, api, batchMax, signal),
+        ),
       );
     });
   };
 }
 
 /** Work that is given up when nobody hears of it any more. */
-async function heard<T>(reply: FastifyReply, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+async function heard<T>(
+  reply: FastifyReply,
+  upload: Upload,
+  work: (upload: Upload, signal: AbortSignal) => Promise<T>,
+): Promise<T> {
   const signal = clientGone(reply);
   try {
-    return await work(signal);
+    const answered = await work(upload, signal);
+    upload.release();
+    return answered;
   } catch (thrown) {
     if (signal.aborted) throw new AgentError('request_aborted', 'the client went away before its answer');
     throw thrown;
