@@ -5,7 +5,7 @@ import { addVary } from './vary.ts';
 
 /** Images are compressed already; server-sent events must go out one by one. */
 const COMPRESSIBLE =
-  /^(application\/([\w.-]+\+)?json|application\/openmetrics-text|text\/(?!event-stream)|image\/svg)/;
+  /^(application\/([\w.-]+\+)?json|application\/javascript|application\/openmetrics-text|text\/(?!event-stream)|image\/svg)/;
 /** About what one packet carries: nothing is gained below. */
 const LEAST_BYTES = 1024;
 /** At the same time: each takes about 256 kB, and a thread that files and pictures wait for too. */
@@ -31,7 +31,9 @@ export function compression(): onSendHookHandler {
   let underWay = 0;
   return (request, reply, payload, done) => {
     const type = reply.getHeader('content-type');
-    if (typeof type !== 'string' || !COMPRESSIBLE.test(type) || reply.hasHeader('content-encoding')) {
+    // A part of a file is a part of its bytes as they are.
+    const asIs = reply.statusCode === 206 || reply.hasHeader('content-encoding');
+    if (typeof type !== 'string' || !COMPRESSIBLE.test(type) || asIs) {
       done(null, payload);
       return;
     }

@@ -91,7 +91,8 @@ export class Connections {
   }
 
   #connected(socket: Socket): void {
-    if (this.#all.size >= this.#limits.most && !this.#shed()) this.#over.add(socket);
+    while (this.#all.size >= this.#limits.most && this.#shed());
+    if (this.#all.size >= this.#limits.most) this.#over.add(socket);
     this.#all.set(socket, new Set());
     this.#idle.add(socket);
     socket.once('close', () => {

@@ -97,6 +97,7 @@ const isContinueWanted = ({ headers }: FastifyRequest): boolean =>
 function expectBody({ raw, headers }: FastifyRequest, connections: Connections): void {
   if (/^multipart\//i.test(headers['content-type'] ?? '')) return;
   const timer = setTimeout(() => {
+    if (raw.complete) return;
     if (connections.mayAnswer(raw.socket))
       sayProblem(raw.socket, new AgentError('request_timeout', 'the body did not arrive in time'));
     else raw.socket.destroy();

@@ -1,3 +1,6 @@
+import { once } from 'node:events';
+import { request, type IncomingMessage } from 'node:http';
+import { setTimeout as delay } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { observation } from '../../fixtures/agent-api.ts';
 import { serve } from '../../fixtures/http-server.ts';
@@ -39,5 +42,35 @@ describe('compression', () => {
       Array.from({ length: 40 }, () => site.ask('GET', '/api/v1/observations', gzip)),
     );
     for (const answer of answers) expect((answer.json()['observations'] as unknown[]).length).toBe(200);
+  });
+
+  it('of a table that is sent as it is read, also after clients that left in the middle', async () => {
+    await using site = await serve();
+    let pages = 0;
+    const many = Array.from({ length: 200 }, () => observation);
+    site.agent.observations = () => {
+      pages += 1;
+      return { observations: many, cursor: pages % 25 === 0 ? (null as unknown as string) : 'next' };
+    };
+    const headers = { ...gzip, host: 'localhost' };
+    for (let client = 0; client < 8; client++) {
+      pages = 0;
+      const left = request({ host: '127.0.0.1', port: site.port, path: '/api/v1/observations.csv', headers });
+      left.on('error', () => undefined).end();
+      const [response] = (await once(left, 'response')) as [IncomingMessage];
+      expect(response.headers['content-encoding']).toBe('gzip');
+      left.destroy();
+      await delay(20);
+    }
+    pages = 0;
+    const packed = await site.ask('GET', '/api/v1/observations.csv', gzip);
+    pages = 0;
+    const plain = await site.ask('GET', '/api/v1/observations.csv');
+    expect([packed.headers['content-encoding'], plain.headers['content-encoding']]).toEqual([
+      'gzip',
+      undefined,
+    ]);
+    expect(packed.text).toBe(plain.text);
+    expect(packed.text.split('\n').length).toBeGreaterThan(5000);
   });
 });
