@@ -1,0 +1,224 @@
+import { once } from 'node:events';
+import { connect } from 'node:net';
+import { describe, expect, it } from 'vitest';
+import type { Observation } from '../../../src/contract/observation.ts';
+import type { Event } from '../../../src/contract/states.ts';
+import { AgentError } from '../../../src/errors.ts';
+import { Feed, type FeedOptions, type FeedSource } from '../../../src/http/feed.ts';
+import { createLog } from '../../../src/log.ts';
+import { CannedAgent, observation } from '../../fixtures/agent-api.ts';
+import { serve } from '../../fixtures/http-server.ts';
+
+/** Records and events in the order in which they came. */
+class Stored implements FeedSource {
+  readonly records: Observation[] = [];
+  readonly happened: Event[] = [];
+  /** Rows that are gone from the beginning. */
+  pruned = 0;
+  padding = '';
+
+  add(): Observation {
+    const seq = this.records.length + 1;
+    const id = `0195f3a0-0000-7000-8000-${String(seq).padStart(12, '0')}`;
+    const record = { ...observation, id, seq, warnings: [this.padding] };
+    this.records.push(record);
+    return record;
+  }
+
+  raise(): void {
+    const seq = this.happened.length + 1;
+    const { captured_at: at, id } = observation;
+    const schema = 'swellsight.event/1' as const;
+    this.happened.push({
+      schema,
+      id,
+      seq,
+      at,
+      type: 'test',
+      severity: 'info',
+      code: 'c',
+      message: '',
+      context: {},
+    });
+  }
+
+  readonly observations = {
+    after: (rowId: number, limit: number) =>
+      this.records
+        .map((record, index) => ({ rowId: index + 1, record }))
+        .filter((row) => row.rowId > Math.max(rowId, this.pruned))
+        .slice(0, limit),
+    rowOf: (id: string) => {
+      const rowId = this.records.findIndex((record) => record.id === id) + 1;
+      return rowId > this.pruned ? rowId : null;
+    },
+    newestRow: () => {
+      const id = this.records.at(-1)?.id;
+      return id === undefined ? null : { rowId: this.records.length, id };
+    },
+  };
+  readonly events = {
+    after: (seq: number, limit: number) => this.happened.filter((event) => event.seq > seq).slice(0, limit),
+    newestSeq: () => this.happened.length,
+  };
+}
+
+interface Heard {
+  readonly event: string;
+  readonly id: string;
+  readonly data: { readonly seq?: number; readonly reason?: string };
+}
+
+async function stage(options: Partial<FeedOptions> = {}) {
+  const stored = new Stored();
+  const agent = new CannedAgent();
+  const feed = new Feed(
+    { lookEveryMs: 20, ...options },
+    { source: stored, log: createLog('silent'), states: () => agent.status() },
+  );
+  const server = await serve({ rateLimit: 100_000 }, { feed });
+  const url = `http://127.0.0.1:${String(server.port)}/api/v1/events`;
+  const open = (lastId?: string) =>
+    fetch(url, lastId === undefined ? {} : { headers: { 'last-event-id': lastId } });
+  return { stored, feed, server, open, [Symbol.asyncDispose]: () => server.server.stop() };
+}
+
+/** All that comes until one fits; what comes after it is for the next call. */
+function reader(response: Response) {
+  const stream = response.body?.pipeThrough(new TextDecoderStream()).getReader();
+  const waiting: Heard[] = [];
+  let rest = '';
+  return async (until: (heard: Heard) => boolean): Promise<Heard[]> => {
+    const heard: Heard[] = [];
+    for (;;) {
+      for (let next = waiting.shift(); next; next = waiting.shift()) {
+        heard.push(next);
+        if (until(next)) return heard;
+      }
+      const { value, done } = (await stream?.read()) ?? { value: '', done: true };
+      if (done) return heard;
+      const blocks = (rest + value).split('\n\n');
+      rest = blocks.pop() ?? '';
+      for (const block of blocks) {
+        const fields = Object.fromEntries(block.split('\n').map((line) => line.split(/: (.*)/s).slice(0, 2)));
+        const { event = '', id = '', data = 'null' } = fields as Record<string, string>;
+        waiting.push({ event, id, data: JSON.parse(data) as Heard['data'] });
+      }
+    }
+  };
+}
+
+const seqs = (heard: readonly Heard[], name: string): number[] =>
+  heard.filter(({ event }) => event === name).map(({ data }) => data.seq ?? 0);
+
+describe('server-sent events', () => {
+  it('tell the states, then what is new, whoever listens', async () => {
+    await using at = await stage();
+    at.stored.add();
+    const [one, two] = [reader(await at.open()), reader(await at.open())];
+    await Promise.all([one(({ id }) => id !== ''), two(({ id }) => id !== '')]);
+    at.stored.add();
+    at.stored.raise();
+    at.feed.poke();
+    at.feed.told('camera/north/state', { state: 'down' });
+    at.feed.told('model/progress', { phase: 'testing' });
+    for (const read of [one, two]) {
+      const heard = await read(({ event }) => event === 'progress');
+      expect(heard.map(({ event }) => event)).toEqual(['observation', 'event', 'camera', 'progress']);
+      expect(seqs(heard, 'observation')).toEqual([2]);
+    }
+  });
+
+  it('go on where a client was, each record once and in order, also while more come', async () => {
+    await using at = await stage();
+    for (let count = 0; count < 300; count += 1) at.stored.add();
+    const since = `${at.stored.records[9]?.id ?? ''}.0`;
+    const read = reader(await at.open(since));
+    const more = setInterval(() => {
+      if (at.stored.records.length < 320) at.stored.add();
+    }, 2);
+    const heard = await read(({ data }) => data?.seq === 320);
+    clearInterval(more);
+    expect(seqs(heard, 'observation')).toEqual(Array.from({ length: 310 }, (_none, index) => index + 11));
+  });
+
+  it('say so where they cannot go on', async () => {
+    await using at = await stage({ mostMissed: 5 });
+    for (let count = 0; count < 20; count += 1) at.stored.add();
+    at.stored.pruned = 3;
+    const reason = async (lastId: string): Promise<string | undefined> => {
+      const heard = await reader(await at.open(lastId))(({ event, id }) => event === 'gap' || id !== '');
+      return heard.at(-1)?.data?.reason;
+    };
+    const id = (seq: number): string => `${at.stored.records[seq - 1]?.id ?? ''}.0`;
+    expect(await reason(id(2))).toBe('unknown_id');
+    expect(await reason('nonsense')).toBe('unknown_id');
+    expect(await reason(id(10))).toBe('too_many');
+    expect(await reason(`${id(20)}7`)).toBe('unknown_id');
+    const heard = await reader(await at.open(id(18)))(({ data }) => data?.seq === 20);
+    expect(seqs(heard, 'observation')).toEqual([19, 20]);
+  });
+
+  it('are for so many clients and no more, and a place is free when one leaves', async () => {
+    await using at = await stage({ mostClients: 1 });
+    const first = await at.open();
+    const refused = await at.open();
+    expect([refused.status, refused.headers.get('retry-after')]).toEqual([503, '5']);
+    expect(await refused.json()).toMatchObject({ code: 'request_streams_full' });
+    await first.body?.cancel();
+    let again = await at.open();
+    for (let tries = 0; again.status === 503 && tries < 100; tries += 1) {
+      await again.body?.cancel();
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      again = await at.open();
+    }
+    expect(again.status).toBe(200);
+    await again.body?.cancel();
+  });
+
+  it('drop a client that does not read, while others go on', async () => {
+    await using at = await stage();
+    const slow = connect(at.server.port, '127.0.0.1');
+    slow.on('error', () => undefined);
+    slow.write('GET /api/v1/events HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n');
+    await once(slow, 'readable');
+    const read = reader(await at.open());
+    await read(({ id }) => id !== '');
+    at.stored.padding = 'x'.repeat(60_000);
+    const before = process.memoryUsage.rss();
+    for (let count = 1; count <= 400; count += 1) {
+      at.stored.add();
+      at.feed.poke();
+      await read(({ data }) => data?.seq === count);
+    }
+    expect(process.memoryUsage.rss() - before).toBeLessThan(120 * 1024 * 1024);
+    // Its place is gone: what it now reads comes to an end.
+    slow.resume();
+    await once(slow, 'close');
+  });
+
+  it('end when the server stops', async () => {
+    await using at = await stage();
+    const read = reader(await at.open());
+    await read(({ id }) => id !== '');
+    const all = read(() => false);
+    await at.server.server.stop();
+    expect(await all).toEqual([]);
+  });
+
+  it('end when the store cannot be read, and say why to who comes back', async () => {
+    await using at = await stage();
+    const read = reader(await at.open());
+    await read(({ id }) => id !== '');
+    const broken = (): never => {
+      throw new AgentError('store_failed', 'the store cannot be read');
+    };
+    Object.assign(at.stored.events, { after: broken, newestSeq: broken });
+    await read(() => false);
+    const again = await at.open();
+    expect([again.status, await again.json()]).toEqual([
+      503,
+      expect.objectContaining({ code: 'store_failed' }),
+    ]);
+  });
+});
