@@ -5,6 +5,7 @@ import type { Terminal } from './terminal.ts';
 
 export interface ClientOptions {
   readonly url?: string;
+  readonly token?: string;
   readonly tokenFile?: string;
 }
 
@@ -31,8 +32,12 @@ export class AgentClient {
     const base = URL.parse(text);
     if (base === null || !/^https?:$/.test(base.protocol))
       throw new AgentError('usage', `--url ${JSON.stringify(text)} is no http:// address`);
+    // Behind a proxy an agent may lie below a path.
+    base.pathname = base.pathname.replace(/\/*$/, '/');
+    base.search = '';
+    base.hash = '';
     this.#base = base;
-    this.#token = readToken(options.tokenFile, terminal.env);
+    this.#token = readToken(options, terminal.env);
     this.#signal = terminal.signal;
   }
 
@@ -43,7 +48,7 @@ export class AgentClient {
     let response: Response;
     let text: string;
     try {
-      response = await fetch(new URL(path, this.#base), {
+      response = await fetch(new URL(path.replace(/^\//, ''), this.#base), {
         method,
         headers: {
           ...(this.#token === null ? {} : { authorization: `Bearer ${this.#token}` }),
@@ -66,14 +71,26 @@ export class AgentClient {
   }
 }
 
-function readToken(file: string | undefined, env: NodeJS.ProcessEnv): string | null {
-  const path = file ?? env['SWELLSIGHT_TOKEN_FILE'];
-  if (path === undefined || path === '') return env['SWELLSIGHT_TOKEN'] || null;
+function readToken({ token, tokenFile }: ClientOptions, env: NodeJS.ProcessEnv): string | null {
+  if (token !== undefined && tokenFile !== undefined)
+    throw new AgentError('usage', '--token and --token-file exclude each other');
+  if (token !== undefined) return printable(token);
+  const path = tokenFile ?? env['SWELLSIGHT_TOKEN_FILE'];
+  if (path === undefined || path === '') return printable(env['SWELLSIGHT_TOKEN'] ?? '');
+  let text: string;
   try {
-    return readFileSync(path, 'utf8').trim() || null;
+    text = readFileSync(path, 'utf8');
   } catch (error) {
     throw new AgentError('usage', `the token file ${path} cannot be read`, { cause: error });
   }
+  return printable(text.trim());
+}
+
+/** What a header can carry. Null for nothing. */
+function printable(token: string): string | null {
+  if (!/^[\x21-\x7e]*$/.test(token))
+    throw new AgentError('usage', 'the token has characters that no token has');
+  return token === '' ? null : token;
 }
 
 function parse(text: string): unknown {

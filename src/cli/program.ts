@@ -73,6 +73,7 @@ function commandTree(choose: (action: Action) => void): Command {
     made
       .option('--url <url>', `address of the agent (or SWELLSIGHT_URL; ${DEFAULT_URL})`)
       .option('--token-file <file>', 'its bearer token (or SWELLSIGHT_TOKEN, SWELLSIGHT_TOKEN_FILE)')
+      .option('--token <token>', 'the same in the open: other users of this machine can see it')
       .addOption(json());
   const ofAgent = (name: string, text: string): Command => toAgent(command(name, text));
 

@@ -24,6 +24,8 @@ const CODES: Partial<Record<AgentError['code'], number>> = {
   request_invalid: EXIT.usage,
   config_invalid: EXIT.config,
   agent_unreachable: EXIT.unavailable,
+  request_stopping: EXIT.unavailable,
+  request_overload: EXIT.unavailable,
   mqtt_unreachable: EXIT.unavailable,
   mqtt_port_taken: EXIT.unavailable,
   http_listen: EXIT.unavailable,

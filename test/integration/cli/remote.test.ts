@@ -1,0 +1,101 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer, request } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { networkInterfaces, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { AgentError } from '../../../src/errors.ts';
+import { runCli, type CliResult } from '../../fixtures/cli.ts';
+import { serve } from '../../fixtures/http-server.ts';
+import { freePort } from '../../fixtures/mosquitto.ts';
+
+const TOKEN = 'sesame';
+/** An address of this machine that is not the loopback, as another machine would use it. */
+const remote = Object.values(networkInterfaces())
+  .flatMap((list) => list ?? [])
+  .find(({ family, internal }) => family === 'IPv4' && !internal)?.address;
+
+describe('an agent at another address', () => {
+  let served: Awaited<ReturnType<typeof serve>>;
+  let dir = '';
+  let url = '';
+  const cli = (...args: string[]): Promise<CliResult> => runCli(args, { env: { SWELLSIGHT_URL: url } });
+
+  beforeAll(async () => {
+    served = await serve({ host: '0.0.0.0', token: TOKEN });
+    dir = mkdtempSync(join(tmpdir(), 'swellsight-remote-'));
+    writeFileSync(join(dir, 'token'), `${TOKEN}\n`);
+    url = `http://${remote ?? '127.0.0.1'}:${String(served.port)}`;
+  });
+  afterAll(async () => {
+    await served.server.stop();
+    rmSync(dir, { recursive: true });
+  });
+
+  it.skipIf(remote === undefined)(
+    'answers health, status and model reload to who has its token',
+    async () => {
+      const file = join(dir, 'token');
+      const health = await cli('health', '--token-file', file, '--json');
+      expect([health.code, health.json()]).toMatchObject([0, { status: 'ok', ready: true }]);
+      const status = await cli('status', '--token', TOKEN, '--json');
+      expect([status.code, status.json()]).toMatchObject([0, { status: 'online' }]);
+      const reload = await cli('model', 'reload', '--token', TOKEN, '--json');
+      expect([reload.code, reload.json()]).toMatchObject([0, { model: { name: 'gauge' } }]);
+      const refused = await cli('model', 'reload', '--json');
+      expect([refused.code, JSON.parse(refused.stderr)]).toMatchObject([
+        1,
+        { error: { code: 'request_unauthorized' } },
+      ]);
+    },
+  );
+
+  it('is found below a path, where a proxy stands in front of it', async () => {
+    const proxy = createServer((asked, answer) => {
+      const path = (asked.url ?? '').replace(/^\/surf\//, '/');
+      const on = request(
+        { host: '127.0.0.1', port: served.port, method: asked.method, path, headers: asked.headers },
+        (response) => {
+          answer.writeHead(asked.url?.startsWith('/surf/') ? (response.statusCode ?? 500) : 404);
+          response.pipe(answer);
+        },
+      );
+      asked.pipe(on);
+    });
+    await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve));
+    const { port } = proxy.address() as AddressInfo;
+    for (const base of ['/surf', '/surf/'])
+      expect(
+        (await cli('health', '--url', `http://127.0.0.1:${String(port)}${base}`, '--token', TOKEN)).code,
+      ).toBe(0);
+    proxy.closeAllConnections();
+    await new Promise((resolve) => proxy.close(resolve));
+  });
+
+  it('is 1 when it failed or refuses, 69 when it is not there or stops, 2 when asked wrongly', async () => {
+    const token = ['--token', TOKEN];
+    served.agent.alive = false;
+    const failed = await cli('health', '--json', ...token);
+    expect([failed.code, failed.json()]).toMatchObject([1, { status: 'failed' }]);
+    served.agent.alive = true;
+    served.agent.reloadModel = () =>
+      Promise.reject(new AgentError('vision_start_failed', 'the model did not start'));
+    const reload = await cli('model', 'reload', '--json', ...token);
+    expect([reload.code, JSON.parse(reload.stderr)]).toMatchObject([
+      1,
+      { error: { code: 'vision_start_failed' } },
+    ]);
+    const nobody = ['--url', `http://127.0.0.1:${String(await freePort())}`, '--json'];
+    for (const command of [['health'], ['status'], ['model', 'reload']]) {
+      const away = await cli(...command, ...nobody);
+      expect([away.code, JSON.parse(away.stderr)]).toMatchObject([
+        69,
+        { error: { code: 'agent_unreachable' } },
+      ]);
+    }
+    expect((await cli('health', '--url', 'ftp://127.0.0.1')).code).toBe(2);
+    expect((await cli('health', ...token, '--token-file', join(dir, 'token'))).code).toBe(2);
+    expect((await cli('health', '--token', 'two\nlines')).code).toBe(2);
+    expect((await cli('health', '--token-file', join(dir, 'none'))).code).toBe(2);
+  });
+});
