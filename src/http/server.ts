@@ -172,12 +172,23 @@ export class HttpServer {
     app.setErrorHandler((error, request, reply) => {
       this.#answer(error, reply, request);
     });
-    app.setNotFoundHandler((request, reply) => {
+    const refuse = (request: FastifyRequest, reply: FastifyReply): never => {
       const allowed = methods(pathOf(request));
       if (allowed.length === 0) throw new AgentError('request_not_found', 'there is nothing at this path');
       void reply.header('allow', allowed.join(', '));
-      if (request.method === 'OPTIONS') return reply.code(204).send();
       throw new AgentError('request_method', `this path takes ${allowed.join(', ')}`);
+    };
+    // Before its body is read: nobody wants that.
+    app.addHook('onRequest', (request, reply, done) => {
+      if (request.is404 && request.method !== 'OPTIONS') refuse(request, reply);
+      done();
+    });
+    app.setNotFoundHandler((request, reply) => {
+      if (request.method !== 'OPTIONS' || methods(pathOf(request)).length === 0) refuse(request, reply);
+      return reply
+        .code(204)
+        .header('allow', methods(pathOf(request)).join(', '))
+        .send();
     });
     for (const routes of [...ROUTES, analyzeRoutes(this.#options)]) routes(app, { ...this.#deps, stopping });
     return app;

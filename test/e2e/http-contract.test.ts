@@ -77,7 +77,7 @@ const asJson = (value: unknown): More => ({
 function form(field: string, ...images: (Uint8Array | string)[]): More {
   const body = new FormData();
   for (const image of images)
-    body.append(field, new Blob([image as Uint8Array<ArrayBuffer> | string]), 'image.jpg');
+    body.append(field, new Blob([image]), 'image.jpg');
   return { body };
 }
 

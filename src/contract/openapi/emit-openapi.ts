@@ -129,9 +129,14 @@ function responsesOf(
 ): Record<string, Json> {
   const responses: Record<string, Json & { content: Json }> = {};
   for (const { status, description, contentType, schema } of operation.answers) {
-    const response = (responses[status] ??= { description, content: {} });
-    if (response['description'] !== description) response['description'] = 'By what is accepted.';
-    if (contentType !== null) response.content[contentType] = mediaOf(schema, shelf);
+    const before = responses[status];
+    responses[status] = {
+      description: before ? `${String(before['description'])} ${description}` : description,
+      content: {
+        ...before?.content,
+        ...(contentType === null ? {} : { [contentType]: mediaOf(schema, shelf) }),
+      },
+    };
   }
   const byStatus = new Map<number, ErrorCode[]>();
   for (const code of errorsOf(operation)) {

@@ -158,7 +158,8 @@ describe('refusals of the server', () => {
         await wrong(method, path, 413, {}, `{}${' '.repeat(100_000)}`);
     }
     await wrong('GET', '/nothing', 404);
-    await wrong('PATCH', '/api/v1/cameras', 405);
+    await wrong('PUT', '/api/v1/cameras////calibration', 404, {}, '{');
+    await wrong('PATCH', '/api/v1/cameras', 405, {}, '{');
     await wrong('DELETE', '/live', 405);
     await wrong('GET', '/docs/package.json', 404);
     await wrong('GET', '/docs/..%2f..%2fpackage.json', 404);

@@ -66,7 +66,8 @@ class Stored implements FeedSource {
 interface Heard {
   readonly event: string;
   readonly id: string;
-  readonly data: { readonly seq?: number; readonly reason?: string };
+  /** Null where only an id is told. */
+  readonly data: { readonly seq?: number; readonly reason?: string } | null;
 }
 
 async function stage(options: Partial<FeedOptions> = {}) {
@@ -109,7 +110,7 @@ function reader(response: Response) {
 }
 
 const seqs = (heard: readonly Heard[], name: string): number[] =>
-  heard.filter(({ event }) => event === name).map(({ data }) => data.seq ?? 0);
+  heard.filter(({ event }) => event === name).map(({ data }) => data?.seq ?? 0);
 
 describe('server-sent events', () => {
   it('tell the states, then what is new, whoever listens', async () => {
