@@ -78,15 +78,23 @@ export class PushRun {
         drawnMs = nowMs;
       }
       if (rollout.isOver(this.#isThere)) {
+        const away = this.#waiting();
+        const { waitMs } = this.#options;
+        if (overSinceMs === null && !rollout.halted && away.length > 0 && waitMs > 0 && !terminal.bars)
+          terminal.err(`waiting for ${away.join(', ')}`);
         overSinceMs ??= nowMs;
-        const away = Object.values(rollout.file.devices).some(({ phase }) => phase === 'waiting');
-        if (rollout.halted || !away || nowMs - overSinceMs >= this.#options.waitMs) break;
+        if (rollout.halted || away.length === 0 || nowMs - overSinceMs >= waitMs) break;
       } else overSinceMs = null;
       await pause(TURN_MS, signal);
     }
     this.#save();
     live.draw(this.#lines());
     return this.#conclude();
+  }
+
+  #waiting(): string[] {
+    const all = Object.entries(this.#deps.rollout.file.devices);
+    return all.filter(([, { phase }]) => phase === 'waiting').map(([name]) => name);
   }
 
   readonly #isThere = (name: string): boolean => this.#deps.devices.find(name)?.state === 'online';
@@ -139,7 +147,7 @@ export class PushRun {
     const progress = rollout.file.devices[name];
     if (!progress || (terminal.bars && !this.#options.json)) return;
     if (this.#options.json) terminal.out(JSON.stringify({ device: name, ...progress }));
-    else terminal.out(cells(name, progress).join('  ').trimEnd());
+    else terminal.out(table([cells(name, progress)]));
   }
 
   #save(): void {
@@ -158,7 +166,9 @@ export class PushRun {
     const rank = { failed: 0, installing: 1, sent: 1, probation: 2, waiting: 3, committed: 4 } as const;
     const rows = all
       .sort(([, a], [, b]) => rank[a.phase] - rank[b.phase])
-      .map(([name, progress]) => cells(name, progress));
+      .map(([name, progress]) =>
+        cells(name, progress.phase === 'waiting' && !this.#isThere(name) ? AWAY : progress),
+      );
     return [
       `${file.name} ${file.version}  [${barText((100 * (done + failed)) / all.length)}]  ${total}`,
       ...table(rows).split('\n'),
@@ -192,10 +202,12 @@ export class PushRun {
   }
 }
 
+const AWAY: DeviceProgress = { phase: 'waiting', detail: 'away', percent: null };
+
 const cells = (name: string, { phase, detail, percent }: DeviceProgress): string[] => [
   name,
   phase,
-  detail ?? '',
+  detail === phase ? '' : (detail ?? ''),
   percent === null ? '' : `[${barText(percent)}]`,
 ];
 

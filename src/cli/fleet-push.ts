@@ -59,11 +59,10 @@ export async function fleetPush(
   const archive = archiveOf(options.over);
   const devices = devicesOf(options);
   const client = await OperatorClient.connect(operatorOptions(options, terminal));
-  const sender =
-    archive === null
-      ? null
-      : await BlockSender.open(archive, { publish: (topic, payload) => client.publish(topic, payload) });
+  let opened: BlockSender | null = null;
   try {
+    if (archive !== null) opened = await openArchive(archive, client);
+    const sender = opened;
     let run: PushRun | null = null;
     const filters = [
       ...devices.filters,
@@ -100,8 +99,16 @@ export async function fleetPush(
     );
     return await run.toTheEnd();
   } finally {
-    await sender?.close();
+    await opened?.close();
     client.close();
+  }
+}
+
+async function openArchive(path: string, client: OperatorClient): Promise<BlockSender> {
+  try {
+    return await BlockSender.open(path, { publish: (topic, payload) => client.publish(topic, payload) });
+  } catch (error) {
+    throw new AgentError('usage', `the file ${path} cannot be read`, { cause: error });
   }
 }
 

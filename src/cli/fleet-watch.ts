@@ -32,7 +32,7 @@ export async function fleetWatch(options: WatchOptions, terminal: Terminal): Pro
       const text = JSON.stringify({ ...view, last_heartbeat_age_s: null });
       if (shown.get(device.name) === text) return;
       shown.set(device.name, text);
-      terminal.out(options.json === true ? JSON.stringify(view) : rowOf(device, Date.now()).join('  '));
+      terminal.out(options.json === true ? JSON.stringify(view) : table([rowOf(device, Date.now())]));
     });
     await pause(once ? GATHER_MS : 0, signal);
     if (once) {

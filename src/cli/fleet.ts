@@ -11,7 +11,7 @@ export function registerFleet(make: (name: string, text: string) => Command, cho
     make(name, text)
       .requiredOption('--broker <url>', 'mqtt:// or mqtts://')
       .option('--base <topic>', 'mqtt.base of the devices', 'swellsight/v1')
-      .option('--to <pattern>', 'site/device with * and ?; a site alone is all of it', '*')
+      .option('--to <pattern>', 'site/device with * (or +) and ?; a site alone is all of it', '*')
       .option('--username <name>')
       .option('--password-file <file>', 'or SWELLSIGHT_BROKER_PASSWORD')
       .option('--ca <file>', 'PEM, for a broker with a certificate of your own')

@@ -50,8 +50,12 @@ export function agePhrase(seconds: number | null): string {
   return `${String(Math.round(seconds / 86_400))} d`;
 }
 
+/** What others sent may steer a terminal: control characters are shown as `?`. */
+export const withoutControls = (text: string): string => text.replace(/\p{Cc}/gu, '?');
+
 /** Columns padded to their widest cell. */
-export function table(rows: readonly (readonly string[])[]): string {
+export function table(cells: readonly (readonly string[])[]): string {
+  const rows = cells.map((row) => row.map(withoutControls));
   const widths: number[] = [];
   for (const row of rows)
     row.forEach((cell, index) => (widths[index] = Math.max(widths[index] ?? 0, cell.length)));

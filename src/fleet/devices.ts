@@ -21,7 +21,7 @@ export class Devices {
   readonly #pattern: RegExp;
   readonly #byName = new Map<string, Device>();
 
-  /** `pattern`: `site/device` with `*` for anything and `?` for one character; a site alone is all of its devices. */
+  /** `pattern`: `site/device` with `*` or `+` for anything, `?` for one character; a site alone is all of its devices. */
   constructor(base: string, pattern: string) {
     this.#base = `${base.replace(/\/+$/, '')}/`;
     this.#pattern = asPattern(pattern);
@@ -69,8 +69,9 @@ export class Devices {
 function asPattern(text: string): RegExp {
   const whole = text.includes('/') ? text : `${text}/*`;
   const parts = whole
-    .replace(/[.+^${}()|[\]\\]/g, '\\$&')
-    .replace(/\*/g, '[^/]*')
+    .replace(/[.^${}()|[\]\\]/g, '\\$&')
+    // No name has a plus: it is MQTT's sign for any.
+    .replace(/[*+]/g, '[^/]*')
     .replace(/\?/g, '[^/]');
   return new RegExp(`^${parts}$`);
 }

@@ -151,6 +151,8 @@ describe('commands that concern the models of a running agent', () => {
     expect(stdout).toMatch(/install +gauge 1\.1\.0 +failed +model_golden_mismatch: off by 0\.3/);
     expect(stdout).toMatch(/refused +gauge 1\.1\.0 +sha256:1/);
     expect((await cli('model', 'list', '--json')).json()).toMatchObject({ phase: 'committed' });
+    api.listModels = () => ({ ...new CannedAgent().listModels(), pinned: true });
+    expect((await cli('model', 'list')).stdout).toMatch(/^active .* pinned by model\.active$/m);
   });
 
   it('install asks, follows with --watch, and is 1 with the code when it fails', async () => {

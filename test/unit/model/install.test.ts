@@ -181,11 +181,11 @@ describe('requests', () => {
     await next.end();
   });
 
-  it('are refused while a model is pinned', () => {
+  it('are refused while a model is pinned, and so is a rollback', async () => {
     const world = new InstallWorld({ pinned: true });
-    expect(() => world.installer.request(requestOf('alpha'), NO)).toThrow(
-      expect.objectContaining({ code: 'model_pinned' }),
-    );
+    const pinned = expect.objectContaining({ code: 'model_pinned' }) as Error;
+    expect(() => world.installer.request(requestOf('alpha'), NO)).toThrow(pinned);
+    await expect(world.installer.rollback(AbortSignal.timeout(5000))).rejects.toThrow(pinned);
   });
 
   it('are not begun when they cannot be stored', () => {
