@@ -1,7 +1,8 @@
-const PIECE_BYTES = 256 * 1024;
+/** As large as a usual frame; of it only what is written takes memory. */
+const PIECE_BYTES = 1024 * 1024;
 const MOST_FREE = 4;
 
-/** Memory for images, used again where they are small: many of them a second would otherwise keep the collector busy. */
+/** Memory for images, used again where they are of a usual size: new memory for each would keep the collector busy. */
 export class UploadMemory {
   readonly #free: Buffer[] = [];
 

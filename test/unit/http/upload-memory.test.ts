@@ -8,14 +8,14 @@ it('is used again once it is given back, and never by two at a time', () => {
   const [first, second] = [memory.take(100 * KB), memory.take(100 * KB)];
   expect(first.buffer).not.toBe(second.buffer);
   memory.give(first);
-  const third = memory.take(256 * KB);
+  const third = memory.take(1024 * KB);
   expect(third).toBe(first);
   expect(memory.take(1)).not.toBe(second);
 });
 
 it('is as large as asked for; what is large is not kept', () => {
   const memory = new UploadMemory();
-  for (const size of [0, 1, 256 * KB, 256 * KB + 1, 3_000_000])
+  for (const size of [0, 1, 1024 * KB, 1024 * KB + 1, 3_000_000])
     expect(memory.take(size).length).toBeGreaterThanOrEqual(size);
   const large = memory.take(3_000_000);
   memory.give(large);
