@@ -73,4 +73,18 @@ describe('Observations.query', () => {
     expect(store.observations.newest('north')?.id).toBe(late.id);
     expect(store.observations.newest('none')).toBeNull();
   });
+
+  it('gives what was stored behind a record, in the order in which it was stored', () => {
+    const late = store.append(draft({ captured_at: '1970-01-01T00:00:05.000Z' }), NOTHING_SEEN);
+    const newest = store.observations.newestRow();
+    expect(newest?.id).toBe(late.id);
+    expect(store.observations.rowOf(late.id)).toBe(newest?.rowId);
+    expect(store.observations.rowOf('none')).toBeNull();
+    const all = store.observations.after(0, 1000);
+    expect(all.length).toBe(51);
+    expect(all.at(-1)?.record).toMatchObject({ id: late.id, seq: late.seq });
+    const tenth = all[9]?.rowId ?? 0;
+    expect(store.observations.after(tenth, 3)).toEqual(all.slice(10, 13));
+    expect(store.observations.after(newest?.rowId ?? 0, 3)).toEqual([]);
+  });
 });
