@@ -32,7 +32,7 @@ class Connection {
   readonly #socket: ReturnType<typeof connect>;
   #answered: ((answer: Answer) => void) | null = null;
   #failed: ((cause: Error) => void) | null = null;
-  #received = Buffer.alloc(0);
+  #received: Buffer = Buffer.alloc(0);
   #sentAt = 0;
 
   constructor(port: number) {
