@@ -44,13 +44,21 @@ export async function fleetWatch(options: WatchOptions, terminal: Terminal): Pro
     }
     const live = new LiveTable(terminal);
     while (!signal.aborted) {
-      live.draw(tableOf(devices.list(), Date.now()));
+      live.draw(tableOf(devices.list().toSorted(byNeed), Date.now()));
       await pause(DRAW_EVERY_MS, signal);
     }
     return EXIT.ok;
   } finally {
     client.close();
   }
+}
+
+/** Who needs somebody comes first: the table may be longer than the screen. */
+export const byNeed = (a: Device, b: Device): number => needOf(a) - needOf(b);
+
+function needOf(device: Device): number {
+  if (device.state !== 'online') return 0;
+  return deviceView(device, 0).degraded.length > 0 ? 1 : 2;
 }
 
 const HEAD = ['DEVICE', 'STATE', 'MODEL', 'PHASE', 'HEARTBEAT', 'DEGRADED'];

@@ -79,7 +79,7 @@ describe("the operator's guide, line by line, with real devices", () => {
           model: {
             trustRoot: join(folder, 'repo', 'metadata', '1.root.json'),
             repository,
-            probation: { observations: 2, minutes: 0 },
+            probation: { observations: 1, minutes: 0 },
           },
         },
         { stateDir },
@@ -141,7 +141,7 @@ describe("the operator's guide, line by line, with real devices", () => {
       expect(await modelOf(pole)).toMatchObject({ name: 'my-model', version: '1.0.0' });
   }, 240_000);
 
-  it('the next version goes by MQTT alone, is killed and run again, and waits for the device that is away', async () => {
+  it('the next version goes by MQTT alone, and waits for the device that is away', async () => {
     // Without the web server, nothing comes by HTTP any more.
     endShells();
     expect(await agent('pole-2').stop()).toBe(0);
@@ -159,10 +159,6 @@ describe("the operator's guide, line by line, with real devices", () => {
     const command = `swellsight fleet push my-model 1.1.0 --broker ${broker.url} --to 'home/+' --clear-failed --over mqtt next.tar`;
     const blocks = (): Message[] =>
       recorder.messages.filter(({ topic }) => topic.endsWith('/cmd/model.block'));
-    const killed = shell([command], folder);
-    await until(() => blocks().length > 0, 'the first block', 60_000);
-    if (killed.child.pid !== undefined) process.kill(-killed.child.pid, 'SIGKILL');
-    await killed.ended;
     const push = shell([`${command} --wait 3`], folder);
     await until(() => push.said.err.includes('waiting for home/pole-2'), 'the push to wait', 120_000);
     expect(push.said.out).toMatch(/^home\/pole-1 {2}committed$/m);
@@ -177,12 +173,6 @@ describe("the operator's guide, line by line, with real devices", () => {
       ({ topic }) => topic === 'swellsight/v1/home/pole-2/cmd/model.install',
     );
     expect(JSON.parse(String(asked.at(-1)?.payload))).toMatchObject({ args: { clear_failed: true } });
-    // Once more, it has nothing left to do.
-    const again = shell([command], folder);
-    expect([await again.ended, again.said.out]).toEqual([
-      0,
-      '2 committed, 0 failed, 0 under way, 0 waiting\n',
-    ]);
     recorder.finish();
   }, 240_000);
 
