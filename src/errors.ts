@@ -199,7 +199,10 @@ export const ERROR_CODES = {
   request_aborted: { retryable: true, hint: 'the client went away before its answer' },
   request_timeout: { retryable: true, hint: 'send the whole request at once' },
   request_too_many: { retryable: true, hint: 'ask less often, or raise http.rateLimit' },
-  request_overload: { retryable: true, hint: 'close connections that are not used; come again a little later' },
+  request_overload: {
+    retryable: true,
+    hint: 'close connections that are not used; come again a little later',
+  },
   request_stopping: { retryable: true, hint: 'the agent stops or starts anew; come again a little later' },
   request_streams_full: {
     retryable: true,

@@ -76,8 +76,7 @@ const asJson = (value: unknown): More => ({
 
 function form(field: string, ...images: (Uint8Array | string)[]): More {
   const body = new FormData();
-  for (const image of images)
-    body.append(field, new Blob([image]), 'image.jpg');
+  for (const image of images) body.append(field, new Blob([image]), 'image.jpg');
   return { body };
 }
 
