@@ -204,8 +204,8 @@ describe('metrics', () => {
     const { metrics, read } = await open();
     const [first] = [metrics.listening(), metrics.listening()];
     expect(valueOf(await read(), 'swellsight_http_event_streams')).toBe(2);
-    first.();
-    first.();
+    first();
+    first();
     expect(valueOf(await read(), 'swellsight_http_event_streams')).toBe(1);
   });
 
