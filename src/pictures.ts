@@ -3,7 +3,7 @@ import { mkdir, readdir, readFile, rename, rm, stat, statfs, writeFile } from 'n
 import { join } from 'node:path';
 import type { Clock } from './clock.ts';
 import type { Camera as CameraSettings } from './config/schema.ts';
-import { asAgentError } from './errors.ts';
+import { asAgentError, isAbort } from './errors.ts';
 import type { Log } from './log.ts';
 import type { RenderOptions } from './vision/protocol.ts';
 
@@ -122,7 +122,10 @@ export class Pictures {
     const mine = this.#turn.then(work).then(
       () => (this.#failing = false),
       (thrown: unknown) => {
-        if (!this.#failing) this.#deps.log.warn({ err: asAgentError(thrown) }, 'a picture was not kept');
+        const failure = asAgentError(thrown);
+        // The agent stops: the picture in hand is not missed.
+        if (isAbort(thrown) || failure.code === 'vision_closed') return;
+        if (!this.#failing) this.#deps.log.warn({ err: failure }, 'a picture was not kept');
         this.#failing = true;
       },
     );

@@ -71,9 +71,11 @@ describe("the operator's guide, line by line, with real devices", () => {
           cameras: [
             {
               id: 'north',
-              kind: 'simulated',
+              kind: 'directory',
+              path: join(CHECKOUT, 'test/fixtures/sea'),
+              replay: 'loop',
               schedule: { everyS: 1 },
-              burst: { frames: 3, intervalS: 0.1 },
+              burst: { frames: 3, intervalS: 0 },
             },
           ],
           model: {

@@ -321,7 +321,8 @@ describe('Fetcher', () => {
       disk.fill(7_000_000);
       expect(await codeOf(fetcher.download(options, () => undefined, never()))).toBe('model_space');
       expect(readdirSync(join(at, 'parts'))).toEqual([]);
-      expect(server.sentBytes).toBeLessThan(1_000_000);
+      // Refused at the first look at its size: what was sent by then lies in the buffers between the two.
+      expect(server.sentBytes).toBeLessThan(4_000_000);
 
       // There is room at first, but others take it while the model comes.
       disk.free();
