@@ -173,6 +173,7 @@ describe('MqttLink on mosquitto', () => {
       proxy.say(Buffer.from([0xe0, 0x01, 142]));
     }
     await until(() => ups.length === 3, 'a third birth');
+    await until(() => events.length > 0, 'the event');
     expect(events.map(({ type }) => type)).toEqual(['mqtt_taken_over']);
   });
 
