@@ -32,7 +32,7 @@ export async function observeBurst(
   settings: CameraSettings,
   deps: {
     readonly camera: Camera;
-    readonly vision: Pick<VisionClient, 'analyze'> & Partial<VisionClient>;
+    readonly vision: Pick<VisionClient, 'analyze'>;
     readonly clock: Clock;
   },
   signal: AbortSignal,

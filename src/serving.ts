@@ -1,7 +1,6 @@
 import type { Clock } from './clock.ts';
 import type { Settings } from './config/schema.ts';
 import type { ModelRef } from './contract/observation.ts';
-import type { ModelState } from './contract/states.ts';
 import { AgentError, asAgentError } from './errors.ts';
 import type { Log } from './log.ts';
 import { openBundle } from './model/bundle.ts';
@@ -274,19 +273,6 @@ export class Serving implements VisionClient, ModelHost {
 
   stats(): VisionStats {
     return this.#current.stats();
-  }
-
-  modelState(): ModelState {
-    const active = this.model;
-    const factory = this.#chosen?.slot === 'factory' ? active : null;
-    return {
-      schema: 'swellsight.model_state/1',
-      active,
-      candidate: null,
-      previous: null,
-      phase: this.#current.model ? 'committed' : 'loading',
-      slots: { factory, previous: null, active, candidate: null },
-    };
   }
 
   async close(): Promise<void> {

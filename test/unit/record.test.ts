@@ -243,15 +243,7 @@ describe('a burst', () => {
           },
           close: () => Promise.resolve(),
         },
-        vision: {
-          analyze: () => Promise.resolve(result()),
-          render: () => Promise.resolve(new Uint8Array()),
-          report: null,
-          stats: () => {
-            throw new Error('unused');
-          },
-          close: () => Promise.resolve(),
-        },
+        vision: { analyze: () => Promise.resolve(result()) },
         clock: systemClock,
       },
       new AbortController().signal,
