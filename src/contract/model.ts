@@ -57,30 +57,21 @@ export const ModelInstallArgs = Type.Object(
 export type ModelInstallArgs = Static<typeof ModelInstallArgs>;
 
 /** In this order; the last three are ends. */
-const Phase = Type.Unsafe<
-  | 'requested'
-  | 'downloading'
-  | 'verifying'
-  | 'testing'
-  | 'shadow'
-  | 'probation'
-  | 'committed'
-  | 'failed'
-  | 'rolled_back'
->({
-  type: 'string',
-  enum: [
-    'requested',
-    'downloading',
-    'verifying',
-    'testing',
-    'shadow',
-    'probation',
-    'committed',
-    'failed',
-    'rolled_back',
-  ],
-});
+/** In this order; the last three are ends. */
+export const INSTALL_PHASES = [
+  'requested',
+  'downloading',
+  'verifying',
+  'testing',
+  'shadow',
+  'probation',
+  'committed',
+  'failed',
+  'rolled_back',
+] as const;
+export type InstallPhase = (typeof INSTALL_PHASES)[number];
+
+const Phase = Type.Unsafe<InstallPhase>({ type: 'string', enum: [...INSTALL_PHASES] });
 
 export const ModelShadow = Type.Object(
   {

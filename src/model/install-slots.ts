@@ -1,8 +1,8 @@
+import type { InstallPhase } from '../contract/model.ts';
 import type { ModelRef } from '../contract/observation.ts';
 import { AgentError } from '../errors.ts';
 import { blamesModel, reasonOf } from './install-faults.ts';
 import type {
-  InstallPhase,
   InstallReason,
   InstallRecord,
   InstallRequest,

@@ -1,3 +1,4 @@
+import type { InstallPhase } from '../contract/model.ts';
 import type { ModelRef } from '../contract/observation.ts';
 import { AgentError, asAgentError } from '../errors.ts';
 import { within } from './install-deadline.ts';
@@ -9,14 +10,7 @@ import type { ServingChanges } from './install-serving.ts';
 import { plain, refusedBefore, shadowed, shipped, swapped, verified } from './install-slots.ts';
 import type { InstallDeadlines, InstallerDeps, ShadowOptions } from './install-types.ts';
 import { shadow } from './shadow.ts';
-import type {
-  CalibrationForecast,
-  Candidate,
-  InstallPhase,
-  InstallReason,
-  InstallRecord,
-  SlotRef,
-} from './types.ts';
+import type { CalibrationForecast, Candidate, InstallReason, InstallRecord, SlotRef } from './types.ts';
 
 export interface StepOptions {
   readonly factory: ModelRef;

@@ -1,5 +1,5 @@
 import type { Clock } from '../clock.ts';
-import type { ModelProgress } from '../contract/model.ts';
+import type { InstallPhase, ModelProgress } from '../contract/model.ts';
 import type { ModelRef } from '../contract/observation.ts';
 import type { Log } from '../log.ts';
 import type { RaiseEvent } from '../store/types.ts';
@@ -9,7 +9,6 @@ import type {
   CalibrationForecast,
   Candidate,
   FetchOptions,
-  InstallPhase,
   InstallRecord,
   InstallRequest,
   ModelHost,

@@ -2,7 +2,8 @@ import { Type, type Static, type TSchema } from '@sinclair/typebox';
 import { Ajv, type ErrorObject } from 'ajv';
 import { Nullable } from '../contract/nullable.ts';
 import type { ErrorCode } from '../errors.ts';
-import { INSTALL_PHASES, type SlotsState } from './types.ts';
+import { INSTALL_PHASES } from '../contract/model.ts';
+import type { SlotsState } from './types.ts';
 
 /*
  * Keys that are not named here are let pass: a newer agent may have written them, and an agent that was set back must

@@ -1,21 +1,8 @@
+import type { InstallPhase } from '../contract/model.ts';
 import type { ModelRef } from '../contract/observation.ts';
 import type { AgentError, ErrorCode } from '../errors.ts';
 import type { FrameOptions, FrameResult, ProviderReport, VisionStats } from '../vision/protocol.ts';
 import type { Bundle } from './manifest.ts';
-
-/** In this order; the last three are ends. */
-export const INSTALL_PHASES = [
-  'requested',
-  'downloading',
-  'verifying',
-  'testing',
-  'shadow',
-  'probation',
-  'committed',
-  'failed',
-  'rolled_back',
-] as const;
-export type InstallPhase = (typeof INSTALL_PHASES)[number];
 
 export type InstallSource =
   /** The repository of `model.repository`, over HTTP(S). */
