@@ -2,13 +2,13 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { rssMb } from '../bench/process-figures.ts';
 import { seaPictures } from '../bench/picture.ts';
+import { freePort } from '../ports.ts';
 import { putUnderLoad } from './clients.ts';
 import { auditSchedule } from './schedule-audit.ts';
 
@@ -33,15 +33,6 @@ const thinkMs = number('think-ms');
 const everyS = number('every');
 const root = join(import.meta.dirname, '..', '..');
 const say = (line: string): void => void process.stderr.write(`${line}\n`);
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
-}
 
 const dir = mkdtempSync(join(tmpdir(), 'swellsight-load-'));
 const port = await freePort();

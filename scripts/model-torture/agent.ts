@@ -1,12 +1,12 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, existsSync, openSync, readFileSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { join } from 'node:path';
 import type { ModelState } from '../../src/contract/states.ts';
 import type { Observation } from '../../src/contract/observation.ts';
 import { asSlots } from '../../src/model/slots-schema.ts';
 import type { SlotsState } from '../../src/model/types.ts';
+import { freePort } from '../ports.ts';
 import type { Offer } from './offer.ts';
 
 const PROGRAM = join(import.meta.dirname, '../../bin/swellsight.mjs');
@@ -121,14 +121,4 @@ export class Agent {
       signal: AbortSignal.timeout(5000),
     });
   }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  server.close();
-  await once(server, 'close');
-  if (address === null || typeof address === 'string') throw new Error('no port');
-  return address.port;
 }

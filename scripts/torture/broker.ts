@@ -2,7 +2,8 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { canConnect, freePort, until } from './wait.ts';
+import { canConnect, freePort } from '../ports.ts';
+import { until } from './wait.ts';
 
 const SAVE_WITHIN_MS = 10_000;
 const ASK_AGAIN_MS = 25;

@@ -1,9 +1,8 @@
-import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
 import fc from 'fast-check';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { EventDraft } from '../../src/store/types.ts';
 import { observation } from '../fixtures/agent-api.ts';
+import { collect } from '../fixtures/collect.ts';
 import { CommandBench, settle, SteppedClock } from '../fixtures/commands.ts';
 import { contractFault } from '../fixtures/contract.ts';
 import { hostileCommand, type HostileCommand } from '../fixtures/hostile-commands.ts';
@@ -12,10 +11,7 @@ import { draft, NOTHING_SEEN } from '../fixtures/store.ts';
 const MANY = 10_000;
 const SEED = 20_260_601;
 
-setFlagsFromString('--expose-gc');
-const collect = runInNewContext('gc') as () => void;
 const heapMb = (): number => {
-  collect();
   collect();
   return process.memoryUsage().heapUsed / 1_048_576;
 };

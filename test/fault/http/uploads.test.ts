@@ -7,6 +7,7 @@ import { problemOf } from '../../../src/http/problem.ts';
 import { analyzeRoutes } from '../../../src/http/routes/analyze.ts';
 import { CannedAgent } from '../../fixtures/agent-api.ts';
 import { makeAnalyzing, watchLive } from '../../fixtures/analyzing.ts';
+import { collect } from '../../fixtures/collect.ts';
 import { answered, begin, form, FORM_END, FORM_TYPE, image, partHead, post } from '../../fixtures/form.ts';
 import { jpegOf } from '../../fixtures/jpeg.ts';
 import { randomFrom } from '../../fixtures/labelled.ts';
@@ -127,7 +128,7 @@ describe('many and large images', () => {
     const head = Buffer.from(partHead({ name: 'files', filename: 'large.jpg' }));
     const end = Buffer.from('\r\n');
     const length = 50 * (head.length + large.length + end.length) + FORM_END.length;
-    global.gc?.();
+    collect();
     const before = process.memoryUsage.rss();
     let peak = before;
     const sent = begin(port, BATCH, { 'content-type': FORM_TYPE, 'content-length': length });

@@ -1,11 +1,10 @@
 import { writeFileSync } from 'node:fs';
 import { networkInterfaces } from 'node:os';
 import { join } from 'node:path';
-import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
 import { connectAsync } from 'mqtt';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { Observation } from '../../../src/contract/observation.ts';
+import { collect } from '../../fixtures/collect.ts';
 import { FaultGate } from '../../fixtures/fault-gate.ts';
 import { Device, linkOptions, startLink, topics } from '../../fixtures/link.ts';
 import { freePort, Mosquitto, until } from '../../fixtures/mosquitto.ts';
@@ -221,11 +220,8 @@ describe('two hundred lost connections', () => {
     );
     link.setState('info', { filler: 'x'.repeat(1000) });
     link.setState('health', { n: 1 }, { expiryS: 90 });
-    setFlagsFromString('--expose-gc');
-    const collect = runInNewContext('gc') as () => void;
     const measure = async (): Promise<{ heapMb: number; timers: number; sockets: number }> => {
       await new Promise((resolve) => setTimeout(resolve, 300));
-      collect();
       collect();
       const resources = process.getActiveResourcesInfo();
       const count = (what: string): number => resources.filter((name) => name.startsWith(what)).length;
