@@ -197,6 +197,7 @@ export class Serving implements VisionClient, ModelHost {
     const { bundle } = chosen;
     const next = makeServed(chosen, plans, this.#options.inference, {
       ...this.#deps,
+      beside: this.#current.model !== null,
       // Between frames; during one, the frame tells.
       onExit: (error) => {
         if (!this.#current.isAsked) this.#outcomes.failed(bundle.digest, error);

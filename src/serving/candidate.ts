@@ -29,7 +29,7 @@ export interface ProofStep {
 }
 
 /** A third of the CPU time of what serves, where both want it: live frames hardly wait, and the trial comes to an end. */
-const NICENESS = 5;
+const NICENESS = 10;
 /** It waits for the CPU more than one that serves. */
 const PATIENCE = 2;
 const OPEN_TIMEOUT_S = 300;

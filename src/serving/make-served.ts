@@ -12,6 +12,8 @@ export interface MakeServedDeps {
   readonly clock: Clock;
   readonly log: Log;
   readonly raise: RaiseEvent;
+  /** Another model serves while it starts. */
+  readonly beside: boolean;
   /** The process ended or was stopped, while it served. */
   readonly onExit: (error: AgentError) => void;
 }
@@ -23,10 +25,10 @@ export function makeServed(
   chosen: ChosenBundle,
   ladder: PlanSource,
   { timeoutS, maxRssMb }: Settings['inference'],
-  { clock, log, raise, onExit }: MakeServedDeps,
+  { clock, log, raise, beside, onExit }: MakeServedDeps,
 ): ServedModel {
   const process = new VisionProcess(
-    { bundle: chosen.bundle, plan: null, timeoutS, maxRssMb, queueMax: QUEUE_MAX },
+    { bundle: chosen.bundle, plan: null, timeoutS, maxRssMb, queueMax: QUEUE_MAX, startsBeside: beside },
     {
       clock,
       log,

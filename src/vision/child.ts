@@ -2,7 +2,7 @@ import { fork, type ChildProcess } from 'node:child_process';
 import type { Writable } from 'node:stream';
 import { AgentError, type ErrorCode } from '../errors.ts';
 import { FRAME_FD, type VisionReply, type VisionRequest, type WireRequest } from './messages.ts';
-import { holdBack } from './restraint.ts';
+import { giveFullRank, holdBack } from './restraint.ts';
 
 const ENTRY = new URL(import.meta.url.endsWith('.ts') ? './process.ts' : './process.js', import.meta.url);
 
@@ -87,6 +87,11 @@ export class VisionChild {
 
   get pid(): number | undefined {
     return this.#process.pid;
+  }
+
+  /** Ends what it was held back by at its start. */
+  giveFullRank(): void {
+    giveFullRank(this.pid);
   }
 
   /** Null while it lives. */

@@ -25,6 +25,8 @@ export interface VisionOptions {
   readonly maxRssMb: number;
   /** For a process that is only tried, beside one that serves. */
   readonly restraint?: Restraint;
+  /** Another process serves while this one starts, and should hardly wait for it. */
+  readonly startsBeside?: boolean;
   /** Frames that may wait. */
   readonly queueMax: number;
   /** Longest that opening and proving the model may take, seconds; default 60. */

@@ -268,7 +268,12 @@ export class VisionProcess implements VisionClient {
 
   /** Opens another process beside the serving one, switches over between frames, and lets the old one go. */
   #replace(plan: Plan, done: () => void): void {
-    this.#replacing ??= this.#open(plan, this.#stop.signal)
+    this.#replacing ??= openServing(
+      plan,
+      { ...this.#options, startsBeside: true },
+      this.#opening,
+      this.#stop.signal,
+    )
       .then(async (serving) => {
         const old = this.#serving;
         done();

@@ -1,4 +1,4 @@
-import { writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { setPriority } from 'node:os';
 
 /** What a process that only tries something is held to, so that the work in hand does not suffer. */
@@ -9,12 +9,15 @@ export interface Restraint {
   readonly hardRssMb: number;
 }
 
+const CAP_SYS_NICE = 23n;
+/** RLIMIT_NICE counts from nice 20 downwards. */
+const RLIMIT_OF_NICE_0 = 20;
 /** Nothing is lost with the process but one frame or one trial: it goes before the agent when memory runs out. */
 const OOM_SCORE = { serving: 500, trying: 1000 };
 
 /**
  * Gives a process its place behind others: for the CPU, and for the kernel when memory runs out. Call it right after the
- * start, for threads that are there already keep their priority. An unprivileged process cannot take it back.
+ * start, for threads that are there already keep their priority. `giveFullRank` takes it back, where that is allowed.
  */
 export function holdBack(pid: number | undefined, niceness: number): void {
   if (pid === undefined) return;
@@ -27,6 +30,31 @@ export function holdBack(pid: number | undefined, niceness: number): void {
   }
   // Each session is a group of its own where the kernel groups by them, and the nice value counts within it alone.
   tell(`/proc/${pid}/autogroup`, niceness);
+}
+
+/** True where a process that was held back can be given its full rank: as root, or with `LimitNICE=+0` under systemd. */
+export function canGiveFullRank(): boolean {
+  try {
+    const capabilities =
+      /^CapEff:\s*([0-9a-f]+)$/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1] ?? '0';
+    if (((BigInt(`0x${capabilities}`) >> CAP_SYS_NICE) & 1n) === 1n) return true;
+    const limits = readFileSync('/proc/self/limits', 'utf8');
+    return Number(/^Max nice priority\s+(\d+)/m.exec(limits)?.[1]) >= RLIMIT_OF_NICE_0;
+  } catch {
+    return false;
+  }
+}
+
+/** Ends what `holdBack` began, for every thread that is there. Only where `canGiveFullRank`. */
+export function giveFullRank(pid: number | undefined): void {
+  if (pid === undefined) return;
+  tell(`/proc/${pid}/oom_score_adj`, OOM_SCORE.serving);
+  tell(`/proc/${pid}/autogroup`, 0);
+  try {
+    for (const thread of readdirSync(`/proc/${pid}/task`)) setPriority(Number(thread), 0);
+  } catch {
+    // It has just ended: its owner is told.
+  }
 }
 
 function tell(file: string, value: number): void {

@@ -3,6 +3,7 @@ import { VisionChild } from './child.ts';
 import type { VisionDeps, VisionOptions } from './client-options.ts';
 import type { Plan } from './ladder-trial-types.ts';
 import type { ProviderReport } from './protocol.ts';
+import { canGiveFullRank } from './restraint.ts';
 
 /** A process that serves, and what it weighed when it was new. */
 export interface Serving {
@@ -12,6 +13,8 @@ export interface Serving {
 }
 
 const OPEN_TIMEOUT_S = 60;
+/** A tenth of the CPU time of what serves, where both want it. */
+const STARTING_NICENESS = 10;
 
 /**
  * Starts a process and has it open and prove the bundle; it stands in `opening` meanwhile. On failure, or when the
@@ -25,7 +28,8 @@ export async function openServing(
   signal: AbortSignal,
 ): Promise<Serving> {
   signal.throwIfAborted();
-  const child = new VisionChild(options.restraint?.niceness);
+  const stepsBack = options.startsBeside === true && options.restraint === undefined && canGiveFullRank();
+  const child = new VisionChild(stepsBack ? STARTING_NICENESS : options.restraint?.niceness);
   opening.add(child);
   const abort = (): void => child.kill(asAgentError(signal.reason));
   signal.addEventListener('abort', abort, { once: true });
@@ -34,6 +38,7 @@ export async function openServing(
     const hardRssMb = Math.min(2 * maxRssMb, options.restraint?.hardRssMb ?? Infinity);
     const request = { type: 'open', bundle, ...plan, hardRssMb } as const;
     const { rssMb } = await child.request(request, openTimeoutS * 1000);
+    if (stepsBack) child.giveFullRank();
     return { child, plan, openedRssMb: rssMb };
   } catch (thrown) {
     child.kill(asAgentError(thrown));
