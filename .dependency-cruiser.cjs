@@ -38,7 +38,7 @@ module.exports = {
       to: { path: '^src/agent\\.ts$' },
     },
     home('onnxruntime', '(onnxruntime-node|sharp)', '^src/vision/'),
-    home('mqtt', '(mqtt|aedes)', '^src/mqtt/'),
+    home('mqtt', '(mqtt|mqtt-packet|aedes)', '^src/mqtt/'),
     home('better-sqlite3', 'better-sqlite3', '^src/store/'),
     home('fastify', '(fastify|@fastify)', '^src/http/'),
     home('node-cron', '(node-cron|suncalc)', '^src/schedule/'),

@@ -5,6 +5,7 @@ import { Aedes, type Client } from 'aedes';
 import { AgentError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import { PacketLimit } from './packet-limit.ts';
+import './lean-packets.ts';
 
 export interface EmbeddedBrokerOptions {
   readonly host: string;

@@ -8,6 +8,7 @@ import { HungUp, Overlong } from './connect-failure.ts';
 import { validityOf, type Validity } from './link-validity.ts';
 import { PacketLimit } from './packet-limit.ts';
 import { Inbox } from './session-inbox.ts';
+import './lean-packets.ts';
 
 /** A broker that sends more in one packet is not listened to: what comes in is gathered in memory. */
 const LARGEST_INCOMING_BYTES = 1_048_576;
