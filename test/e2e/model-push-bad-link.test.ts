@@ -1,0 +1,150 @@
+import type { ChildProcess } from 'node:child_process';
+import { createHash, randomBytes } from 'node:crypto';
+import { appendFileSync, cpSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { connectAsync, type MqttClient } from 'mqtt';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { Observation } from '../../src/contract/observation.ts';
+import type { ModelState } from '../../src/contract/states.ts';
+import { BlockSender } from '../../src/mqtt/block-sender.ts';
+import { canConnect } from '../../scripts/ports.ts';
+import { RunningAgent } from '../fixtures/agent.ts';
+import { bundleDir } from '../fixtures/bundles.ts';
+import { runCli } from '../fixtures/cli.ts';
+import { until } from '../fixtures/mosquitto.ts';
+import { Namespace } from '../fixtures/namespace.ts';
+import { Recorder } from '../fixtures/recorder.ts';
+import { tempDir } from '../fixtures/store.ts';
+
+const DEVICE = 'swellsight/v1/test/dev/';
+const [PORT, OPERATOR_PORT] = [18_842, 18_843];
+const LOST_PERCENT = 20;
+/** What such a link lets through in a minute; the shipped model would take an hour. */
+const PADDING_BYTES = 200_000;
+const UPDATE = 'bad-link';
+
+/** A small bundle, made longer by bytes behind the end of one of its pictures. */
+function paddedBundle(home: string): string {
+  const dir = join(home, 'bundle');
+  cpSync(bundleDir('heads'), dir, { recursive: true });
+  const path = join(dir, 'model.json');
+  const manifest = JSON.parse(readFileSync(path, 'utf8')) as { files: Record<string, string> };
+  const picture = 'golden/picture-1.png';
+  appendFileSync(join(dir, picture), randomBytes(PADDING_BYTES));
+  manifest.files[picture] = `sha256:${sha256(readFileSync(join(dir, picture)))}`;
+  writeFileSync(path, JSON.stringify(manifest));
+  return dir;
+}
+
+const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
+
+describe.skipIf(!Namespace.possible())('a model that is pushed over a bad link', () => {
+  const home = tempDir('swellsight-bad-link-');
+  const repository = join(home.path, 'repo');
+  const file = join(home.path, 'push.tar');
+  let space: Namespace;
+  let broker: ChildProcess;
+  let recorder: Recorder;
+  let operator: MqttClient;
+  let agent: RunningAgent;
+
+  const repo = async (...args: string[]): Promise<void> => {
+    const { code, stderr } = await runCli(['repo', ...args]);
+    expect(code, stderr).toBe(0);
+  };
+  const told = (message: string): number => agent.lines.filter(({ msg }) => msg === message).length;
+  const observations = (): Observation[] =>
+    ['observation', 'backfill'].flatMap(
+      (stream) => recorder.json(`camera/north/${stream}`) as unknown as Observation[],
+    );
+  const states = (): ModelState[] => recorder.json('model/state') as unknown as ModelState[];
+
+  beforeAll(async () => {
+    await repo('init', repository);
+    await repo('publish', repository, paddedBundle(home.path));
+    space = new Namespace();
+    const config = join(home.path, 'mosquitto.conf');
+    const listeners = [PORT, OPERATOR_PORT].map((port) => `listener ${String(port)}`);
+    writeFileSync(config, ['user root', ...listeners, 'allow_anonymous true', ''].join('\n'));
+    broker = space.spawn('mosquitto', ['-c', config]);
+    while (!(await canConnect(OPERATOR_PORT, space.address))) await delay(50);
+    const url = `mqtt://${space.address}:${String(OPERATOR_PORT)}`;
+    recorder = await Recorder.start(url);
+    operator = await connectAsync(url);
+    agent = await RunningAgent.start(
+      {
+        mqtt: { url: `mqtt://${space.address}:${String(PORT)}` },
+        cameras: [{ id: 'north', kind: 'simulated', schedule: { everyS: 1 }, burst: { frames: 1 } }],
+        model: {
+          trustRoot: join(repository, 'metadata', '1.root.json'),
+          probation: { observations: 3, minutes: 0 },
+        },
+      },
+      { stateDir: home.path },
+    );
+    await agent.observation((line) => line['status'] === 'measured', 120_000);
+  }, 240_000);
+
+  afterAll(async () => {
+    await agent.stop();
+    operator.end(true);
+    broker.kill('SIGKILL');
+    space.remove();
+    home.remove();
+  });
+
+  it('comes whole through 20 % loss and two broken connections, and costs no observation', async () => {
+    const { name, version } = JSON.parse(
+      readFileSync(join(home.path, 'bundle', 'model.json'), 'utf8'),
+    ) as Record<string, string>;
+    await repo('export', repository, name ?? '', version ?? '', '--out', file);
+    let sentBytes = 0;
+    const sender = await BlockSender.open(file, {
+      publish: async (topic, payload) => {
+        await operator.publishAsync(topic, payload, { qos: 1 });
+        sentBytes += payload.length;
+      },
+    });
+    operator.on('message', (topic, payload, { retain }) => sender.receive(topic, payload, retain));
+    await operator.subscribeAsync(`${DEVICE}model/blocks/request`, { qos: 1 });
+    sender.serve(DEVICE);
+    const { sizeBytes: size_bytes, digest } = sender;
+
+    space.lose(PORT, LOST_PERCENT);
+    const args = { name, version, source: { kind: 'mqtt', size_bytes, digest } };
+    await operator.publishAsync(`${DEVICE}cmd/model.install`, JSON.stringify({ id: UPDATE, args }), {
+      qos: 1,
+    });
+    for (const share of [0.2, 0.6]) {
+      await until(() => sentBytes >= share * size_bytes, `${String(share)} of it`, 120_000);
+      const [losses, connections] = [told('link lost'), told('connected')];
+      space.swallow(PORT);
+      await until(() => told('link lost') > losses, 'the loss', 120_000);
+      space.heal();
+      space.lose(PORT, LOST_PERCENT);
+      await until(() => told('connected') > connections, 'the link again', 120_000);
+    }
+    await until(
+      () => recorder.json('cmdres/model.install').find((one) => one['status'] === 'succeeded'),
+      'the answer',
+      240_000,
+    );
+    await until(
+      () => states().some(({ phase }) => phase === 'committed'),
+      'the end of its probation',
+      120_000,
+    );
+    space.heal();
+    expect((await agent.json('/api/v1/models/info'))['active']).toMatchObject({ name, version });
+
+    const last = await agent.json('/api/v1/observations?limit=1');
+    const [{ seq }] = last['observations'] as [Observation];
+    await until(() => observations().some((one) => one.seq >= seq), 'what was measured by then', 120_000);
+    const seen = new Set(observations().map((one) => one.seq));
+    expect(Array.from({ length: seq }, (_, n) => n + 1).filter((n) => !seen.has(n))).toEqual([]);
+    expect(new Set(observations().map(({ model }) => model?.version))).toContain(version);
+    recorder.finish();
+    await sender.close();
+  }, 900_000);
+});
