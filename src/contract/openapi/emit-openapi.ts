@@ -32,9 +32,14 @@ const COMMON: readonly ErrorCode[] = [
   'request_too_many',
   'request_overload',
   'request_stopping',
+  'request_timeout',
   'internal',
 ];
-const UNSAFE: readonly ErrorCode[] = ['request_origin_refused', 'request_media_type', 'request_timeout'];
+const UNSAFE: readonly ErrorCode[] = ['request_origin_refused', 'request_media_type'];
+/** What an operation that answers always never says. */
+const NOW_AND_THEN: ReadonlySet<ErrorCode> = new Set(['request_overload', 'request_stopping']);
+/** Said of headers that are too long. */
+const HEADERS_TOO_LONG = 431;
 
 /** The HTTP side of the contract as an OpenAPI 3.1 document: plain JSON. */
 export function openApiDocument(options: OpenApiOptions): Json {
@@ -66,8 +71,8 @@ export function openApiDocument(options: OpenApiOptions): Json {
     components: {
       schemas: shelf.schemas,
       responses: {
-        NotFound: failure(['request_not_found'], options),
-        MethodNotAllowed: failure(['request_method'], options),
+        NotFound: failure(['request_not_found'], options, 404),
+        MethodNotAllowed: failure(['request_method'], options, 405),
       },
       securitySchemes: {
         bearer: {
@@ -139,12 +144,11 @@ function responsesOf(
     };
   }
   const byStatus = new Map<number, ErrorCode[]>();
-  for (const code of errorsOf(operation)) {
-    const { status } = options.problem(code);
-    byStatus.set(status, [...(byStatus.get(status) ?? []), code]);
-  }
+  for (const code of errorsOf(operation))
+    for (const status of statusesOf(code, operation, options))
+      byStatus.set(status, [...(byStatus.get(status) ?? []), code]);
   for (const [status, codes] of [...byStatus].sort(([one], [another]) => one - another)) {
-    const told = failure(codes, options);
+    const told = failure(codes, options, status);
     const before = responses[status];
     const content = { ...before?.content, ...(told['content'] as Json) };
     responses[status] = {
@@ -158,15 +162,24 @@ function responsesOf(
   return responses;
 }
 
+function statusesOf(code: ErrorCode, { method, params }: Operation, { problem }: OpenApiOptions): number[] {
+  const { status } = problem(code);
+  if (code !== 'request_too_large') return [status];
+  // Without parameters in the path, and without a body, nothing can be too long but the headers.
+  return method === 'GET' && !params ? [HEADERS_TOO_LONG] : [status, HEADERS_TOO_LONG];
+}
+
 function mediaOf(schema: TSchema | null, shelf: SchemaShelf): Json {
   return schema === null ? {} : { schema: shelf.put(schema.title ?? '', schema) };
 }
 
 /** Every code that the operation may fail with. */
 export function errorsOf(operation: Operation): ErrorCode[] {
-  const { method, errors, open } = operation;
+  const { method, errors, open, always } = operation;
   const codes = [
-    ...COMMON.filter((code) => !(open && code === 'request_unauthorized')),
+    ...COMMON.filter(
+      (code) => !(open && code === 'request_unauthorized') && !(always && NOW_AND_THEN.has(code)),
+    ),
     ...(method === 'GET' ? [] : UNSAFE),
     ...errors,
   ];
@@ -180,9 +193,8 @@ const HEADERS: Readonly<Record<number, Json>> = {
   503: { 'Retry-After': { schema: { type: 'string' }, description: 'Seconds.' } },
 };
 
-function failure(codes: readonly ErrorCode[], { problem }: OpenApiOptions): Json {
+function failure(codes: readonly ErrorCode[], { problem }: OpenApiOptions, status: number): Json {
   const titles = [...new Set(codes.map((code) => problem(code).title))];
-  const status = codes[0] === undefined ? 500 : problem(codes[0]).status;
   return {
     description: `${titles.join('; ')}.\n\n${codes.map((code) => `- \`${code}\`: ${ERROR_CODES[code].hint}`).join('\n')}`,
     ...(HEADERS[status] ? { headers: HEADERS[status] } : {}),

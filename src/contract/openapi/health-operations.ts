@@ -58,6 +58,7 @@ export const HEALTH_OPERATIONS = {
     answers: [json(200, 'They did.', Live), json(503, 'They did not.', Live)],
     errors: [],
     open: true,
+    always: true,
   },
   ready: {
     method: 'GET',

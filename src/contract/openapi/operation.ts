@@ -46,6 +46,8 @@ export interface Operation {
   readonly errors: readonly ErrorCode[];
   /** Wants no token. */
   readonly open?: true;
+  /** However much is asked for at the same time, and while the agent stops. */
+  readonly always?: true;
 }
 
 export const json = <const S extends number, T extends TSchema>(

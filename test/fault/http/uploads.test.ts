@@ -12,6 +12,7 @@ import { answered, begin, form, FORM_END, FORM_TYPE, image, partHead, post } fro
 import { jpegOf } from '../../fixtures/jpeg.ts';
 import { randomFrom } from '../../fixtures/labelled.ts';
 import { mutate } from '../../fixtures/mutate.ts';
+import { Documented } from '../../fixtures/openapi.ts';
 
 const ANALYZE = '/api/v1/analyze';
 const BATCH = `${ANALYZE}/batch`;
@@ -180,7 +181,10 @@ describe('many and large images', () => {
     const answers = await Promise.all(Array.from({ length: 16 }, () => post(port, ANALYZE, body)));
     const statuses = answers.map(({ status }) => status);
     expect(new Set(statuses)).toEqual(new Set([200, 503]));
-    for (const { status, headers, json } of answers) {
+    const documented = new Documented();
+    for (const { status, headers, text, json } of answers) {
+      const contentType = headers['content-type'] ?? null;
+      expect(documented.fault('POST', ANALYZE, { status, contentType, body: text, headers })).toBeNull();
       if (status !== 503) continue;
       expect(json['code']).toBe('vision_busy');
       expect(Number(headers['retry-after'])).toBeGreaterThanOrEqual(1);

@@ -6,6 +6,7 @@ import { RunningAgent } from '../../fixtures/agent.ts';
 import { observation } from '../../fixtures/agent-api.ts';
 import { askAt, expectProblem, received, serve } from '../../fixtures/http-server.ts';
 import { freePort } from '../../fixtures/mosquitto.ts';
+import { Documented } from '../../fixtures/openapi.ts';
 
 describe('a stop', () => {
   it('lets a request under way finish, and refuses new ones on old and new connections', async () => {
@@ -87,6 +88,16 @@ describe('a stop of the real agent', () => {
     const capture = askAt({ port, method: 'POST', path: '/api/v1/cameras/cam/capture' });
     await delay(500);
     const exit = agent.stop();
+    const documented = new Documented();
+    const refused = async (): Promise<boolean> => {
+      const { status, headers, text } = await askAt({ port, method: 'GET', path: '/api/v1/status' });
+      const contentType = headers['content-type'] ?? null;
+      const seen = { status, contentType, body: text, headers };
+      expect(documented.fault('GET', '/api/v1/status', seen)).toBeNull();
+      return status === 503;
+    };
+    while (!(await refused())) await delay(20);
+    expect([...documented.seen]).toContain('status 503 request_stopping');
     const answer = await capture;
     expect([answer.status, answer.headers.connection]).toEqual([200, 'close']);
     expect(answer.json()).toMatchObject({ camera: 'cam', burst: { requested: 3 } });
