@@ -1,11 +1,11 @@
 import { openCamera } from './camera/open.ts';
-import { SiteCalibration } from './calibration/calibration.ts';
+import type { SiteCalibration } from './calibration/calibration.ts';
 import { SelfLabeller } from './calibration/self-label.ts';
 import { isoTime, type Clock } from './clock.ts';
 import { sameConnection, sameSource } from './config/camera-change.ts';
 import type { Camera as CameraSettings } from './config/schema.ts';
 import type { CalibrationSummary, Observation } from './contract/observation.ts';
-import { AgentError, isAbort } from './errors.ts';
+import { isAbort } from './errors.ts';
 import type { Log } from './log.ts';
 import type { Bundle } from './model/manifest.ts';
 import type { Link } from './mqtt/types.ts';
@@ -15,6 +15,7 @@ import type { Pictures } from './pictures.ts';
 import type { RecordContext } from './record.ts';
 import { createSchedule } from './schedule/schedule.ts';
 import type { Serving } from './serving.ts';
+import { SiteCalibrations } from './site-calibrations.ts';
 import { Station, type Observed } from './station.ts';
 import type { Store } from './store/store.ts';
 import type { RaiseEvent } from './store/types.ts';
@@ -49,9 +50,7 @@ export class Beach {
   readonly stations = new Map<string, Station>();
   readonly #options: BeachOptions;
   readonly #deps: BeachDeps;
-  readonly #calibrations = new Map<string, SiteCalibration>();
-  /** Learned for a model that is about to serve. */
-  #prepared: ReadonlyMap<string, SiteCalibration> = new Map();
+  readonly #calibrations: SiteCalibrations;
   readonly #labellers = new Map<string, SelfLabeller>();
   /** Of the cameras that run, and of those that are about to end. */
   readonly #tasks = new Set<Promise<void>>();
@@ -60,6 +59,12 @@ export class Beach {
   constructor(options: BeachOptions, deps: BeachDeps) {
     this.#options = options;
     this.#deps = deps;
+    this.#calibrations = new SiteCalibrations({
+      log: deps.log,
+      labels: deps.store.labels,
+      serving: deps.serving,
+      onLearned: (camera) => this.#keepLabelled(camera),
+    });
   }
 
   /** Opens every camera, and learns its labels for the model that serves. Nothing is connected yet. */
@@ -87,7 +92,7 @@ export class Beach {
     const { id } = settings;
     const station = await this.#station(settings, null);
     this.stations.set(id, station);
-    if (this.#startCalibration(id)) await this.refit(id);
+    await this.#calibrations.open(id);
     this.#startLabelling(settings);
     link.setState(`camera/${id}/state`, station.state());
     const newest = store.observations.newest(id);
@@ -110,7 +115,7 @@ export class Beach {
     const { id } = station;
     station.leave(LEAVE_WITHIN_MS);
     this.stations.delete(id);
-    this.#calibrations.delete(id);
+    this.#calibrations.forget(id);
     this.#labellers.delete(id);
     for (const topic of ['state', 'latest']) this.#deps.link.setState(`camera/${id}/${topic}`, null);
   }
@@ -141,8 +146,8 @@ export class Beach {
   #startLabelling({ id, kind, simulation }: CameraSettings): void {
     this.#labellers.delete(id);
     if (kind !== 'simulated' || !simulation.selfLabel) return;
-    const labeller = { noiseM: READING_NOISE_M, seed: simulation.seed, maxLabels: SELF_LABELS_MAX };
-    this.#labellers.set(id, new SelfLabeller(labeller));
+    const maxLabels = SELF_LABELS_MAX - this.#deps.store.labels.list(id).length;
+    this.#labellers.set(id, new SelfLabeller({ noiseM: READING_NOISE_M, seed: simulation.seed, maxLabels }));
   }
 
   /** A camera that was taken away may still finish an observation; its topics stay cleared. */
@@ -166,58 +171,23 @@ export class Beach {
   }
 
   /** Another model is about to serve: learns for it, so that not one observation goes without. */
-  async prepare({ embeddingDigest }: Bundle): Promise<void> {
-    const prepared = new Map<string, SiteCalibration>();
-    if (embeddingDigest !== null && embeddingDigest !== this.#deps.serving.bundle?.embeddingDigest)
-      for (const camera of this.stations.keys()) {
-        const calibration = new SiteCalibration({ camera, embeddingDigest });
-        await calibration.fit(this.#deps.store.labels.bursts(camera, embeddingDigest));
-        prepared.set(camera, calibration);
-      }
-    this.#prepared = prepared;
+  prepare(bundle: Bundle): Promise<void> {
+    return this.#calibrations.prepare(this.stations.keys(), bundle);
   }
 
-  /** Another model serves: what was learned of the former one's embedding is put aside, and learned anew. */
+  /** Another model serves. */
   relearn(): void {
-    for (const camera of this.stations.keys()) if (this.#startCalibration(camera)) this.#refitLater(camera);
-    this.#prepared = new Map();
-  }
-
-  /** False when the model gives no embedding to calibrate on. */
-  #startCalibration(camera: string): boolean {
-    const embeddingDigest = this.#deps.serving.bundle?.embeddingDigest;
-    const ready = [this.#calibrations.get(camera), this.#prepared.get(camera)].find(
-      (one) => one?.embeddingDigest === embeddingDigest,
-    );
-    if (ready) this.#calibrations.set(camera, ready);
-    else if (embeddingDigest)
-      this.#calibrations.set(camera, new SiteCalibration({ camera, embeddingDigest }));
-    else this.#calibrations.delete(camera);
-    return this.#calibrations.has(camera);
-  }
-
-  #refitLater(camera: string): void {
-    this.refit(camera).catch((thrown: unknown) => {
-      if (!isAbort(thrown)) this.#deps.log.error({ camera, err: thrown }, 'labels could not be learned');
-    });
+    this.#calibrations.relearn(this.stations.keys());
   }
 
   /** Null when the model gives no embedding. */
   calibrationOf(camera: string): SiteCalibration | null {
-    return this.#calibrations.get(camera) ?? null;
+    return this.#calibrations.of(camera);
   }
 
   /** Learns the camera's labels anew. */
-  async refit(camera: string): Promise<CalibrationSummary> {
-    const calibration = this.calibrationOf(camera);
-    if (!calibration)
-      throw new AgentError('calibration_invalid', 'the model that serves gives no embedding to calibrate on');
-    const { summary, ignored } = await calibration.fit(
-      this.#deps.store.labels.bursts(camera, calibration.embeddingDigest),
-    );
-    if (ignored.length > 0) this.#deps.log.warn({ camera, ignored }, 'labels ignored');
-    this.#keepLabelled(camera);
-    return summary;
+  refit(camera: string): Promise<CalibrationSummary> {
+    return this.#calibrations.refit(camera);
   }
 
   /** A picture of the newest observation, once it has a label: it may have none for want of time between them. */
@@ -291,6 +261,6 @@ export class Beach {
     }
     if (heightM === null) return;
     store.labels.add({ observationId: observation.id, heightM, observer: 'simulation', note: null });
-    this.#refitLater(camera);
+    this.#calibrations.refitLater(camera);
   }
 }
