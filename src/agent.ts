@@ -1,7 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
-import { createAgentApi } from './agent-api.ts';
-import { Analysis } from './analysis.ts';
+import { Access } from './access.ts';
 import { Beach } from './beach.ts';
 import type { Clock } from './clock.ts';
 import { Closers, within } from './closers.ts';
@@ -13,24 +12,19 @@ import type { AgentApi } from './contract/api.ts';
 import { COMMAND_ARGS } from './contract/command.ts';
 import type { Status } from './contract/states.ts';
 import { Delivery } from './delivery.ts';
-import { describeForDiagnosis } from './diagnostics.ts';
 import { asAgentError, isAbort } from './errors.ts';
 import { bootId } from './health/boot.ts';
 import { Metrics } from './health/metrics.ts';
 import type { ClockState } from './health/types.ts';
 import { Feed } from './http/feed.ts';
-import { HttpServer } from './http/server.ts';
 import { describeAgent } from './info.ts';
 import { redactUrl, type LevelledLog, type Log } from './log.ts';
 import { Models } from './models.ts';
-import { Commands } from './mqtt/commands.ts';
-import { outboxView } from './outbox-view.ts';
 import type { RecentLog } from './recent-log.ts';
 import { Pictures } from './pictures.ts';
 import { reconfigure } from './reconfigure.ts';
 import { Retrunk } from './retrunk.ts';
 import { Serving } from './serving.ts';
-import { SqliteAnalysisCache } from './store/analysis-cache.ts';
 import { Store } from './store/store.ts';
 import { Timekeeper } from './timekeeper.ts';
 import { probeHardware } from './vision/hardware-probe.ts';
@@ -156,7 +150,7 @@ export class Agent {
     closers.defer(() => serving.close());
 
     // For who follows what happens over HTTP.
-    const feed: Feed = new Feed({}, { source: store, log: part('http'), states: () => api.status() });
+    const feed: Feed = new Feed({}, { source: store, log: part('http'), states: () => access.api.status() });
 
     // The way to the broker.
     let pageUrl: string | null = null;
@@ -200,7 +194,7 @@ export class Agent {
           models.linkUp();
           vitals.heartbeat.nudge();
         },
-        onCommand: (name, packet) => models.receive(name, packet) || commands.receive(name, packet),
+        onCommand: (name, packet) => models.receive(name, packet) || access.commands.receive(name, packet),
         onAccepted: (entry, historical) => metrics.delivered(entry, historical),
         onTold: (topic, payload) => feed.told(topic, payload),
       },
@@ -212,7 +206,7 @@ export class Agent {
         clock,
         health: () => vitals.health(),
         sources: { link: () => link.stats(), outbox: () => store.outbox.stats() },
-        analysis: { load: () => analysis.stats(), cache: () => cache.stats() },
+        analysis: { load: () => access.analysis.stats(), cache: () => access.cache.stats() },
       },
     );
     metrics.start(signal);
@@ -286,76 +280,34 @@ export class Agent {
     );
     await vitals.start(signal);
 
-    // The outside: one set of methods for commands, HTTP and the command line.
-    const missing = (): string[] => [
-      ...(serving.stats().ready ? [] : ['model']),
-      ...(store.writable() ? [] : ['store']),
-    ];
-    const cache = SqliteAnalysisCache.open(
-      { stateDir: settings.stateDir, bootId: boot, ttlS: settings.http.cacheTtlS },
-      { clock, log: part('cache') },
-    );
-    closers.defer(() => cache.close());
-    const analysis: Analysis = new Analysis(settings.http, {
-      clock,
-      cache,
-      onAnswered: (outcome) => metrics.analysed(outcome),
-      hold: () => serving.hold(),
-      model: () => serving.model,
-      camera: (id) => beach.stations.get(id)?.settings,
-      calibrationOf: (camera) => beach.calibrationOf(camera),
-    });
-    const api = createAgentApi({
-      analysis,
-      stations: beach.stations,
-      store,
-      vision: serving,
-      calibrationOf: (camera) => beach.calibrationOf(camera),
-      refit: (camera) => beach.refit(camera),
-      state: () => state,
-      info,
-      health: () => vitals.health(),
-      models,
-      alive: () => vitals.alive(),
-      clock,
-      configuration,
-      levels: deps.levels,
-      missing,
-      announce: () => delivery.announce(),
-      diagnostics: ({ maxBytes }) =>
-        describeForDiagnosis({
-          nowMs: clock.nowMs(),
-          settings: current,
-          state,
-          missing: missing(),
-          info: info(),
-          health: vitals.health(),
-          link,
-          store,
-          outbox: () => outboxView(store),
-          log: deps.recentLog?.entries() ?? [],
-          maxBytes,
-        }),
-    });
-    const commands = new Commands(
-      {},
+    // The outside.
+    const access: Access = new Access(
+      { settings, version, bootId: boot },
       {
-        topics,
-        link,
         clock,
-        clockSynced: () => time.state().synced,
-        log: part('commands'),
-        raise,
-        commandLog: store.commands,
-        api,
+        configuration,
+        levels: deps.levels,
+        recentLog: deps.recentLog,
+        part,
+        closers,
+        store,
+        time,
+        serving,
+        models,
+        delivery,
+        beach,
+        vitals,
+        metrics,
+        feed,
+        info,
+        state: () => state,
+        current: () => current,
       },
     );
-    closers.defer(() => commands.stop());
-    models.resume(commands);
-    const http = new HttpServer(settings.http, { api, log: part('http'), version, metrics, feed });
+    const { api, http } = access;
+    models.resume(access.commands);
     const { host } = settings.http;
     const address = `http://${host}:${(await http.start()).port}`;
-    closers.defer(() => http.stop());
     pageUrl = isReachable(host) ? `${address}/` : null;
 
     // Everything is there: begin.
