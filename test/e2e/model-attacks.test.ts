@@ -48,6 +48,8 @@ type Prepared = ModelSource | undefined;
 interface Attack {
   readonly what: string;
   readonly code: string;
+  /** In the words of the refusal: that it is this attack which was seen. */
+  readonly why: string;
   readonly name?: BundleName;
   /** What the command names; the repository when nothing is returned. */
   readonly prepare: (attacker: Attacker) => Promise<Prepared> | Prepared;
@@ -66,9 +68,10 @@ const flippedInDate = (bytes: Buffer): Buffer => {
   return flipped(bytes, at);
 };
 
-const flips = (file: (day: number) => string, code: string): Attack => ({
+const flips = (file: (day: number) => string, code: string, why: string): Attack => ({
   what: `one bit of ${file(0).replace('/0', '/N')} flipped`,
   code,
+  why,
   prepare: ({ repository, offer }) => {
     offer('heads');
     const path = file(repository.day);
@@ -78,9 +81,16 @@ const flips = (file: (day: number) => string, code: string): Attack => ({
 });
 
 /** A bundle that its owner signed for. */
-const signed = (what: string, code: string, name: BundleName, change?: BundleChange): Attack => ({
+const signed = (
+  what: string,
+  code: string,
+  why: string,
+  name: BundleName,
+  change?: BundleChange,
+): Attack => ({
   what,
   code,
+  why,
   name,
   prepare: ({ offer }) => {
     offer(name, change);
@@ -89,9 +99,10 @@ const signed = (what: string, code: string, name: BundleName, change?: BundleCha
 });
 
 /** A signed archive that no honest writer makes. */
-const packed = (what: string, code: string, ...entries: readonly Buffer[]): Attack => ({
+const packed = (what: string, code: string, why: string, ...entries: readonly Buffer[]): Attack => ({
   what: `${what} in a signed archive`,
   code,
+  why,
   prepare: ({ offer, version }) => {
     offer('heads', {}, { archive: archiveOfFiles(changedBundle('heads', version), ...entries) });
     return undefined;
@@ -99,13 +110,23 @@ const packed = (what: string, code: string, ...entries: readonly Buffer[]): Atta
 });
 
 /** An archive in blocks, for which nobody vouches yet when it is opened. */
-const sent = (what: string, code: string, ...entries: readonly Buffer[]): Attack => ({
+const sent = (what: string, code: string, why: string, ...entries: readonly Buffer[]): Attack => ({
   what: `${what} in an archive that comes in blocks`,
   code,
+  why,
   prepare: ({ blocks }) => blocks(tar(...entries)),
 });
 
 const EVIL = entry({ path: '../../../evil', body: 'evil' });
+/** Beyond what octal digits can say: the size stands in binary. */
+const TEN_GB_ENTRY = entry({
+  path: 'weights.bin',
+  change: (header) => {
+    header.fill(0, 124, 136);
+    header[124] = 0x80;
+    header.writeBigUInt64BE(BigInt(TEN_GB), 128);
+  },
+});
 const LINK = entry({ path: 'README.md', type: '2', link: '/etc/passwd' });
 /** Two fields of one message are one: what is added becomes part of the graph. */
 const graph = (...parts: readonly Buffer[]): BundleChange => ({
@@ -125,6 +146,7 @@ const ATTACKS: readonly Attack[] = [
   {
     what: 'one bit of a new root flipped',
     code: 'model_trust_root',
+    why: 'the root metadata: root was signed by 0/1 keys',
     prepare: ({ repository, offer }) => {
       repository.root();
       offer('heads');
@@ -132,12 +154,21 @@ const ATTACKS: readonly Attack[] = [
       return undefined;
     },
   },
-  flips(() => 'metadata/timestamp.json', 'model_trust_signature'),
-  flips((day) => `metadata/${String(day)}.snapshot.json`, 'model_trust_mismatch'),
-  flips((day) => `metadata/${String(day)}.targets.json`, 'model_trust_mismatch'),
+  flips(() => 'metadata/timestamp.json', 'model_trust_signature', 'timestamp was signed by 0/1 keys'),
+  flips(
+    (day) => `metadata/${String(day)}.snapshot.json`,
+    'model_trust_mismatch',
+    'the snapshot metadata are not what was promised',
+  ),
+  flips(
+    (day) => `metadata/${String(day)}.targets.json`,
+    'model_trust_mismatch',
+    'the targets metadata are not what was promised',
+  ),
   {
     what: 'one bit of the archive flipped',
     code: 'model_transfer_changed',
+    why: 'not those that were signed for',
     prepare: ({ repository, offer }) => {
       const path = offer('heads');
       const bytes = repository.bytes(path);
@@ -148,6 +179,7 @@ const ATTACKS: readonly Attack[] = [
   {
     what: 'the repository of an earlier day',
     code: 'model_trust_rollback',
+    why: 'New timestamp version 1 is less than current version',
     prepare: ({ repository }) => {
       repository.shown = repository.firstDay ?? repository.shown;
       return undefined;
@@ -156,6 +188,7 @@ const ATTACKS: readonly Attack[] = [
   {
     what: 'a timestamp that has expired',
     code: 'model_trust_expired',
+    why: 'the timestamp metadata have expired',
     prepare: ({ repository, offer }) => {
       offer('heads');
       repository.sign(Date.now() - 1000);
@@ -165,6 +198,7 @@ const ATTACKS: readonly Attack[] = [
   {
     what: 'the snapshot of another day',
     code: 'model_trust_mismatch',
+    why: 'the snapshot metadata are not what was promised',
     prepare: ({ repository, offer }) => {
       const former = repository.bytes(`metadata/${String(repository.day)}.snapshot.json`);
       offer('heads');
@@ -175,6 +209,7 @@ const ATTACKS: readonly Attack[] = [
   {
     what: 'one key where two are wanted',
     code: 'model_trust_signature',
+    why: 'targets was signed by 1/2 keys',
     prepare: ({ repository, offer }) => {
       const { forge } = repository;
       const pair = forge.make(2);
@@ -189,6 +224,7 @@ const ATTACKS: readonly Attack[] = [
   {
     what: 'a key that was rotated out',
     code: 'model_trust_signature',
+    why: 'timestamp was signed by 0/1 keys',
     prepare: ({ repository, offer }) => {
       const { forge } = repository;
       const stolen = forge.keys.timestamp;
@@ -201,14 +237,25 @@ const ATTACKS: readonly Attack[] = [
       return undefined;
     },
   },
-  packed('a path out of the folder', 'model_archive_refused', EVIL),
-  packed('a symbolic link', 'model_archive_refused', LINK),
-  packed('10 GB announced', 'model_too_large', entry({ path: 'weights.bin', sizeBytes: 8 * 1024 ** 3 - 1 })),
-  sent('a path out of the folder', 'model_archive_refused', EVIL),
-  sent('a symbolic link', 'model_archive_refused', entry({ path: 'targets', type: '2', link: '/etc' })),
+  packed('a path out of the folder', 'model_archive_refused', '"../../../evil" is no path of a bundle', EVIL),
+  packed('a symbolic link', 'model_archive_refused', '"README.md" is a symbolic link', LINK),
+  packed('10 GB announced', 'model_too_large', 'the archive holds more than', TEN_GB_ENTRY),
+  sent(
+    'a path out of the folder',
+    'model_archive_refused',
+    '"../../../evil" is no path of a repository',
+    EVIL,
+  ),
+  sent(
+    'a symbolic link',
+    'model_archive_refused',
+    '"targets" is a symbolic link',
+    entry({ path: 'targets', type: '2', link: '/etc' }),
+  ),
   {
     what: '10 GB announced in signed metadata',
     code: 'model_too_large',
+    why: 'the archive has 10000000000 bytes',
     prepare: ({ offer }) => {
       offer('heads', {}, { announcedBytes: TEN_GB });
       return undefined;
@@ -217,39 +264,59 @@ const ATTACKS: readonly Attack[] = [
   {
     what: '10 GB announced in the command',
     code: 'model_too_large',
+    why: '10000000000 bytes were announced',
     prepare: () => ({ kind: 'mqtt', size_bytes: TEN_GB, digest: `sha256:${'0'.repeat(64)}` }),
   },
   signed(
     'tensors from `..`',
     'model_bundle_refused',
+    'analysis.onnx takes tensors from "../../../../etc/passwd", outside the bundle',
     'heads',
     graph(field(5, externalTensor('../../../../etc/passwd'))),
   ),
-  signed('other hardware', 'model_requires', 'heads', {
+  signed('other hardware', 'model_requires', 'the model asks for windows', 'heads', {
     manifest: (manifest) => (manifest.requires = { ...manifest.requires, hardware: ['windows'] }),
   }),
-  signed('50,000 nodes in a row', 'model_bundle_refused', 'heads', graph(...chain(50_000))),
-  signed('an endless loop', 'model_candidate_failed', 'loop'),
-  signed('2 GiB allocated', 'model_out_of_memory', 'big-alloc'),
-  signed('NaN', 'model_golden_mismatch', 'nan'),
-  signed('other values than promised', 'model_golden_mismatch', 'wrong-golden'),
-  signed('the right model with its labels in another order', 'model_golden_mismatch', 'heads', {
-    manifest: (manifest) => {
-      const direction = manifest.heads.wave_direction;
-      if (direction === undefined) throw new Error('no direction');
-      manifest.golden = manifest.golden.map((one, n) => ({
-        ...one,
-        labels: { wave_direction: n === 0 ? 'RIGHT' : 'LEFT' },
-      }));
-      manifest.heads = {
-        ...manifest.heads,
-        wave_direction: { ...direction, labels: ['RIGHT', 'LEFT', 'STRAIGHT'] },
-      };
+  signed(
+    '50,000 nodes in a row',
+    'model_bundle_refused',
+    'more than 20000 nodes',
+    'heads',
+    graph(...chain(50_000)),
+  ),
+  signed('an endless loop', 'model_candidate_failed', 'no result within', 'loop'),
+  signed('2 GiB allocated', 'model_out_of_memory', 'over the', 'big-alloc'),
+  signed('NaN', 'model_golden_mismatch', 'holds NaN', 'nan'),
+  signed('other values than promised', 'model_golden_mismatch', 'is off by 0.500', 'wrong-golden'),
+  signed(
+    'the right model with its labels in another order',
+    'model_golden_mismatch',
+    'is LEFT, expected is RIGHT',
+    'heads',
+    {
+      manifest: (manifest) => {
+        const direction = manifest.heads.wave_direction;
+        if (direction === undefined) throw new Error('no direction');
+        manifest.golden = manifest.golden.map((one, n) => ({
+          ...one,
+          labels: { wave_direction: n === 0 ? 'RIGHT' : 'LEFT' },
+        }));
+        manifest.heads = {
+          ...manifest.heads,
+          wave_direction: { ...direction, labels: ['RIGHT', 'LEFT', 'STRAIGHT'] },
+        };
+      },
     },
-  }),
-  signed('the right model with too few labels', 'model_manifest_invalid', 'heads', {
-    manifest: ({ heads }) => void heads.wave_direction?.labels.pop(),
-  }),
+  ),
+  signed(
+    'the right model with too few labels',
+    'model_manifest_invalid',
+    '2 labels for an output of 3 values',
+    'heads',
+    {
+      manifest: ({ heads }) => void heads.wave_direction?.labels.pop(),
+    },
+  ),
 ];
 
 describe('a running agent under attack by models', () => {
@@ -283,8 +350,10 @@ describe('a running agent under attack by models', () => {
       120_000,
     );
   };
+  let asked = 0;
   const install = async (name: string, version: string, source?: ModelSource): Promise<CommandResult> => {
-    const id = `${name}-${version}`;
+    asked += 1;
+    const id = `${name}-${version}-${String(asked)}`;
     const args = { name, version, source: source ?? { kind: 'repository' } };
     await operator.publishAsync(`${DEVICE}cmd/model.install`, JSON.stringify({ id, args }), { qos: 1 });
     return until(
@@ -302,7 +371,9 @@ describe('a running agent under attack by models', () => {
     const file = join(home.path, `blocks-${String(senders.length)}.tar`);
     writeFileSync(file, archive);
     const sender = await BlockSender.open(file, {
-      publish: async (topic, payload) => void (await operator.publishAsync(topic, payload, { qos: 1 })),
+      publish: async (topic, payload) => {
+        await operator.publishAsync(topic, payload, { qos: 1 });
+      },
     });
     senders.push(sender);
     sender.serve(DEVICE);
@@ -338,7 +409,7 @@ describe('a running agent under attack by models', () => {
             burst: { frames: 1 },
           },
         ],
-        inference: { providers: ['cpu'], threads: 1, timeoutS: 4, maxRssMb: 400 },
+        inference: { providers: ['cpu'], threads: 1, timeoutS: 5, maxRssMb: 400 },
         model: { repository: web.url, trustRoot, probation: { observations: 6, minutes: 0 } },
       },
       // Expiry is held against a clock that is known to be right.
@@ -370,7 +441,7 @@ describe('a running agent under attack by models', () => {
 
   it.each(ATTACKS.map((attack, n) => ({ ...attack, version: `2.0.${String(n)}` })))(
     'refuses $what: $code',
-    async ({ version, name = 'heads', code, prepare }) => {
+    async ({ version, name = 'heads', code, why, prepare }) => {
       const source = await prepare({
         repository,
         version,
@@ -379,6 +450,7 @@ describe('a running agent under attack by models', () => {
       });
       const { status, error } = await install(name, version, source);
       expect({ status, code: error?.code }, error?.message).toEqual({ status: 'failed', code });
+      expect(error?.message).toContain(why);
       const told = await until(
         () => events('model_install_failed').find(({ context }) => context['version'] === version),
         'the event',
@@ -429,13 +501,21 @@ describe('a running agent under attack by models', () => {
       install: { name, phase: 'rolled_back', reason: { code: 'model_probation_failed' } },
     });
     await readingBy('heads');
+    expect(await install(name, '1.0.0')).toMatchObject({
+      status: 'failed',
+      error: { code: 'model_refused_before' },
+    });
+    expect(active()).toEqual(sound);
   }, 600_000);
 
   it('is the same process with the same model at the end, has stored each refusal, and lost no observation', async () => {
-    const { seq } = await readingBy('heads');
+    expect((await agent.json('/api/v1/models/info'))['active']).toMatchObject(sound);
+    // All of that has left the way open for what is sound.
+    offer('1.0.0', 'depth');
+    expect(await install('depth', '1.0.0')).toMatchObject({ status: 'succeeded' });
+    const { seq } = await readingBy('depth');
     const seen = new Set(observations().map((one) => one.seq));
     expect(Array.from({ length: seq }, (_, n) => n + 1).filter((n) => !seen.has(n))).toEqual([]);
-    expect((await agent.json('/api/v1/models/info'))['active']).toMatchObject(sound);
     expect(agent.lines.filter(({ msg }) => msg === 'agent started')).toHaveLength(1);
     const db = new Database(join(home.path, 'var', 'swellsight.db'), { readonly: true });
     const stored = db

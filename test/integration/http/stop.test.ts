@@ -76,7 +76,7 @@ describe('a stop of the real agent', () => {
       http: { port },
       mqtt: { embedded: { port: await freePort() } },
       cameras: [
-        { id: 'cam', kind: 'simulated', schedule: { everyS: 3600 }, burst: { frames: 3, intervalS: 1 } },
+        { id: 'cam', kind: 'simulated', schedule: { everyS: 3600 }, burst: { frames: 2, intervalS: 1 } },
       ],
     });
     await agent.waitFor('model', (line) => line.part === 'vision');
@@ -100,7 +100,7 @@ describe('a stop of the real agent', () => {
     expect([...documented.seen]).toContain('status 503 request_stopping');
     const answer = await capture;
     expect([answer.status, answer.headers.connection]).toEqual([200, 'close']);
-    expect(answer.json()).toMatchObject({ camera: 'cam', burst: { requested: 3 } });
+    expect(answer.json()).toMatchObject({ camera: 'cam', burst: { requested: 2 } });
     await told;
     expect(await exit).toBe(0);
     expect(agent.lines.filter(({ level }) => level === 'error' || level === 'fatal')).toEqual([]);
