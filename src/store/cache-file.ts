@@ -45,6 +45,8 @@ const SCHEMA = `
   INSERT INTO tally VALUES (0, 0);
   PRAGMA user_version = ${VERSION};`;
 const LOOKED_AT = 64;
+/** Stale answers that go at a time: the event loop waits, and after an hour without a request all of them are stale. */
+const STALE_AT_ONCE = 256;
 
 /** The table of answers, in the order in which they were written. Methods throw as SQLite does. */
 export class CacheFile {
@@ -92,7 +94,10 @@ export class CacheFile {
     return this.#statements.find.get(key) ?? null;
   }
 
-  /** Replaces what is there under the same keys; the oldest go while they are stale or more than the bounds allow. */
+  /**
+   * Replaces what is there under the same keys; the oldest go while they are more than the bounds allow, and some of
+   * those that are stale.
+   */
   add(answers: readonly (CachedAnswer & { readonly key: string })[], bounds: CacheBounds): void {
     this.#tally = this.#db.transaction(() => this.#add(answers, bounds)).immediate();
   }
@@ -112,10 +117,12 @@ export class CacheFile {
       entries += 1;
       sizeBytes += bytes;
     }
+    let gone = 0;
     for (const row of this.#oldest()) {
       const over = entries > bounds.maxEntries || sizeBytes > bounds.maxBytes;
-      if (!over && !bounds.isStale(row)) break;
+      if (!over && (gone >= STALE_AT_ONCE || !bounds.isStale(row))) break;
       removed(removeId.get(row.id));
+      gone += 1;
     }
     setTally.run(entries, sizeBytes);
     return { entries, sizeBytes };

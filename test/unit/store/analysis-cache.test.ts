@@ -75,6 +75,21 @@ describe('the cache of analyses', () => {
     expect(again.stats()).toEqual({ hits: 2, misses: 0, entries: 2, sizeBytes: 'a{"h":22}b{}'.length });
   });
 
+  it('lets many stale answers go little by little, so that nobody waits for it', async () => {
+    const cache = open();
+    for (let i = 0; i < 1024; i += 1) cache.put(`k${i}`, '{}');
+    expect(cache.stats().entries).toBe(1024);
+    clock.advance(TTL_S * 1000);
+    const left: number[] = [];
+    for (let round = 0; round < 5; round += 1) {
+      cache.put(`new${round}`, '{}');
+      await clock.wake();
+      left.push(cache.stats().entries);
+    }
+    expect(left).toEqual([769, 514, 259, 4, 5]);
+    expect(cache.get('k1023')).toBeNull();
+  });
+
   it('touches no file before it is asked, and keeps nothing after it is closed', () => {
     const cache = open();
     expect(readdirSync(dir.path)).toEqual([]);
