@@ -85,7 +85,7 @@ function commandTree(choose: (action: Action) => void): Command {
     );
   command('bench', 'speed and memory of this machine beside a bare reference (minutes)')
     .option('--json-file <file>', 'also write the table as JSON')
-    .option('--only <part>', 'frame, load, start or idle')
+    .option('--only <part>', 'frame, load, start, idle, drain, swap or http')
     .action((options: BenchOptions) =>
       choose(async (terminal) => (await import('./bench.ts')).bench(options, terminal)),
     );
