@@ -7,7 +7,7 @@ import { EXIT, type Terminal } from './terminal.ts';
 export interface BenchOptions {
   /** Also write the table as JSON there. */
   readonly jsonFile?: string;
-  /** One part alone: frame, load, start or idle. */
+  /** One part alone; all of them without it. */
   readonly only?: string;
 }
 
