@@ -12,6 +12,8 @@ const CAMERA = {
   kind: 'simulated',
   schedule: { everyS: 3600 },
   burst: { frames: 1, intervalS: 0 },
+  // A label of its own would be learned at any moment, and answers are kept by what was learned.
+  simulation: { selfLabel: false },
 };
 
 async function startAgent(stateDir?: string): Promise<RunningAgent> {
