@@ -124,7 +124,11 @@ export const weightFiles = (file: string, { externalFiles }: OnnxScan): readonly
   ...externalFiles.toSorted(),
 ];
 
-export async function checkRequirements({ requires }: Manifest, options: OpenBundleOptions): Promise<void> {
+/** Throws `model_requires`. */
+export async function checkRequirements(
+  { requires }: Pick<Manifest, 'requires'>,
+  options: OpenBundleOptions,
+): Promise<void> {
   const agent = options.agentVersion ?? (await ownVersion());
   const version = parseVersion(agent);
   if (!version || parseRange(requires.agent)?.(version) !== true) {

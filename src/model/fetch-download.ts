@@ -1,5 +1,6 @@
 import { systemClock } from '../clock.ts';
 import { AgentError } from '../errors.ts';
+import { checkRequirements } from './bundle.ts';
 import type { FetchJob } from './fetch-messages.ts';
 import { placesOf } from './fetch-places.ts';
 import { PartFile } from './part-file.ts';
@@ -33,7 +34,10 @@ export function mustBeSigned({ options }: FetchJob): boolean {
   throw new AgentError('model_unsigned', 'there is no root of trust, and unsigned models are not allowed');
 }
 
-/** What is signed for the wanted bundle, by the newest metadata of the source. Throws `model_trust_*` and `model_too_large`. */
+/**
+ * What is signed for the wanted bundle, by the newest metadata of the source. Throws `model_trust_*`, `model_too_large` and
+ * `model_requires`.
+ */
 export async function signedTargetOf(
   { dir, options, limits }: FetchJob,
   source: Parameters<Trust['refresh']>[0],
@@ -58,6 +62,8 @@ export async function signedTargetOf(
       'model_too_large',
       `the archive has ${target.sizeBytes} bytes, ${limits.maxBytes} are allowed`,
     );
+  // What cannot run here need not be fetched. The machine's kind is asked for later, by the ladder that knows it.
+  if (target.requires !== null) await checkRequirements({ requires: target.requires }, {});
   return target;
 }
 

@@ -11,7 +11,7 @@ import {
   statSync,
   writeFileSync,
 } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { packFiles } from '../../../src/model/archive.ts';
 import { openBundle } from '../../../src/model/bundle.ts';
@@ -21,6 +21,7 @@ import { exportTarget } from '../../../src/model/repository/repository-export.ts
 import type { BlockSource, FetchOptions, Progress } from '../../../src/model/types.ts';
 import { childPids, isGone } from '../../fixtures/children.ts';
 import { packModel, quickLimits, requestOf, unsigned, type PackedModel } from '../../fixtures/fetching.ts';
+import { changedBundle } from '../../fixtures/hostile-repository.ts';
 import { canMountLoop, LoopDisk } from '../../fixtures/loop-disk.ts';
 import { until } from '../../fixtures/mosquitto.ts';
 import { signedRepository } from '../../fixtures/repository.ts';
@@ -112,6 +113,31 @@ describe('Fetcher', () => {
         const other = { ...options, request: { ...request, ...change } };
         expect(await codeOf(fetcher.download(other, () => undefined, never()))).toBe(code);
       }
+    } finally {
+      await signed.stop();
+    }
+  });
+
+  it('does not fetch what is signed to need more than this machine has', async () => {
+    const folder = join(dir.path, 'greedy');
+    const greedy = changedBundle('heads', '1.1.0', {
+      manifest: (manifest) => (manifest.requires = { agent: '>=0.1.0', memory_mb: 10_000_000 }),
+    });
+    for (const [path, bytes] of greedy) {
+      mkdirSync(dirname(join(folder, path)), { recursive: true });
+      writeFileSync(join(folder, path), bytes);
+    }
+    const repository = await signedRepository([folder]);
+    const signed = await WebServer.start(repository.dir);
+    try {
+      const request = requestOf(model.bundle, { kind: 'repository' }, { version: '1.1.0', digest: null });
+      const options = {
+        ...unsigned(request, signed.url),
+        trustRoot: repository.rootFile,
+        allowUnsigned: false,
+      };
+      expect(await codeOf(fetcherOf().download(options, () => undefined, never()))).toBe('model_requires');
+      expect(signed.asked.filter(({ path }) => path.endsWith('.tar'))).toEqual([]);
     } finally {
       await signed.stop();
     }
