@@ -9,6 +9,14 @@ import type { SlotsState } from '../../src/model/types.ts';
 import { freePort } from '../ports.ts';
 import type { Offer } from './offer.ts';
 
+/** Many frames and nothing to learn: shadow and probation end within a life, and kills come in every phase. */
+const CAMERA = {
+  id: 'sim',
+  kind: 'simulated',
+  schedule: { everyS: 1 },
+  burst: { frames: 5, intervalS: 0 },
+  simulation: { selfLabel: false },
+};
 const PROGRAM = join(import.meta.dirname, '../../bin/swellsight.mjs');
 
 /** The real program on a state folder, in a process group of its own, started again and again. */
@@ -40,7 +48,7 @@ export class Agent {
         trustRoot: offer.trustRoot,
         probation: { observations: 2, minutes: 0 },
       },
-      cameras: [{ id: 'sim', kind: 'simulated', schedule: { everyS: 1 }, burst: { frames: 1 } }],
+      cameras: [CAMERA],
     };
     writeFileSync(agent.#config, JSON.stringify(settings));
     return agent;

@@ -4,6 +4,7 @@ import type { Settings } from '../config/schema.ts';
 import type { AgentApi } from '../contract/api.ts';
 import { AgentError } from '../errors.ts';
 import type { Log } from '../log.ts';
+import { COMPILERS } from './compilers.ts';
 import { Connections } from './connections.ts';
 import { entrance, pathOf } from './entrance.ts';
 import type { Feed } from './feed.ts';
@@ -131,7 +132,7 @@ export class HttpServer {
       },
       forceCloseConnections: true,
       return503OnClosing: false,
-      ajv: { customOptions: { removeAdditional: false, coerceTypes: true, allErrors: false } },
+      schemaController: { compilersFactory: COMPILERS },
       clientErrorHandler: (error, socket) => {
         if (!connections.mayAnswer(socket)) socket.destroy();
         else {
