@@ -28,10 +28,10 @@ export interface ProofStep {
   readonly threads: number;
 }
 
-/** A tenth of the CPU time of what serves, where both want it: live frames hardly wait, and the trial comes to an end. */
-const NICENESS = 10;
+/** A third of the CPU time of what serves, where both want it: live frames hardly wait, and the trial comes to an end. */
+const NICENESS = 5;
 /** It waits for the CPU more than one that serves. */
-const PATIENCE = 5;
+const PATIENCE = 2;
 const OPEN_TIMEOUT_S = 300;
 const QUEUE_MAX = 8;
 

@@ -28,7 +28,7 @@ const entry = new URL(
 );
 
 const POLL_MS = 50;
-/** A restrained trial may wait so many times longer than it works: it has a tenth of the CPU beside one that serves. */
+/** A restrained trial may wait so many times longer than it works: it has little of the CPU beside ones that serve. */
 const LONGEST_WAIT = 15;
 const TICKS_PER_S = 100;
 const KEPT_STDERR_CHARS = 4096;

@@ -13,8 +13,8 @@ export interface Serving {
 }
 
 const OPEN_TIMEOUT_S = 60;
-/** A tenth of the CPU time of what serves, where both want it. */
-const STARTING_NICENESS = 10;
+/** A third of the CPU time of what serves, where both want it. */
+const STARTING_NICENESS = 5;
 
 /**
  * Starts a process and has it open and prove the bundle; it stands in `opening` meanwhile. On failure, or when the
