@@ -246,6 +246,7 @@ export class Agent {
           feed.poke();
         },
         pictures,
+        signal,
       },
     );
     const retrunk = new Retrunk({

@@ -37,6 +37,8 @@ export interface BeachDeps {
   readonly onObservation?: (observation: Observation) => void;
   /** Keeps a picture of what was observed, for models that come later. */
   readonly pictures?: Pictures;
+  /** Ends what is being learned. */
+  readonly signal: AbortSignal;
 }
 
 /** People read a wave to about this. */
@@ -63,6 +65,7 @@ export class Beach {
       log: deps.log,
       labels: deps.store.labels,
       serving: deps.serving,
+      signal: deps.signal,
       onLearned: (camera) => this.#keepLabelled(camera),
     });
   }

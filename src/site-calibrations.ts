@@ -1,4 +1,5 @@
 import { SiteCalibration } from './calibration/calibration.ts';
+import type { FitOutcome } from './calibration/types.ts';
 import type { CalibrationSummary } from './contract/observation.ts';
 import { AgentError, isAbort } from './errors.ts';
 import type { Log } from './log.ts';
@@ -12,6 +13,8 @@ export interface SiteCalibrationsDeps {
   readonly serving: { readonly bundle: Bundle | null };
   /** A camera's labels were learned. */
   readonly onLearned: (camera: string) => void;
+  /** Ends every fit: what is learned after it has no store to come from. */
+  readonly signal: AbortSignal;
 }
 
 /** What was learned of each camera, under the embedding of the model that serves. */
@@ -48,7 +51,7 @@ export class SiteCalibrations {
     if (embeddingDigest !== null && embeddingDigest !== this.#deps.serving.bundle?.embeddingDigest)
       for (const camera of cameras) {
         const calibration = new SiteCalibration({ camera, embeddingDigest });
-        await calibration.fit(this.#deps.labels.bursts(camera, embeddingDigest));
+        await this.#fit(calibration, camera);
         prepared.set(camera, calibration);
       }
     this.#prepared = prepared;
@@ -79,7 +82,7 @@ export class SiteCalibrations {
     });
   }
 
-  /** Learns all labels that the camera has by now. Rejects with `calibration_invalid` when there is nothing to learn on. */
+  /** Learns all labels that the camera has by now. Rejects with `calibration_invalid` when there is nothing to learn on, and when the agent stops. */
   refit(camera: string): Promise<CalibrationSummary> {
     const known = this.#runs.get(camera);
     if (known) return known.run();
@@ -92,11 +95,18 @@ export class SiteCalibrations {
     const calibration = this.of(camera);
     if (!calibration)
       throw new AgentError('calibration_invalid', 'the model that serves gives no embedding to calibrate on');
-    const { summary, ignored } = await calibration.fit(
-      this.#deps.labels.bursts(camera, calibration.embeddingDigest),
-    );
+    const { summary, ignored } = await this.#fit(calibration, camera);
     if (ignored.length > 0) this.#deps.log.warn({ camera, ignored }, 'labels ignored');
     this.#deps.onLearned(camera);
     return summary;
+  }
+
+  /** Rejects with the reason of the signal once that is aborted, also at the very end. */
+  async #fit(calibration: SiteCalibration, camera: string): Promise<FitOutcome> {
+    const { labels, signal } = this.#deps;
+    signal.throwIfAborted();
+    const outcome = await calibration.fit(labels.bursts(camera, calibration.embeddingDigest), signal);
+    signal.throwIfAborted();
+    return outcome;
   }
 }

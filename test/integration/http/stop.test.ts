@@ -76,7 +76,7 @@ describe('a stop of the real agent', () => {
       http: { port },
       mqtt: { embedded: { port: await freePort() } },
       cameras: [
-        { id: 'cam', kind: 'simulated', schedule: { everyS: 3600 }, burst: { frames: 2, intervalS: 1 } },
+        { id: 'cam', kind: 'simulated', schedule: { everyS: 3600 }, burst: { frames: 2, intervalS: 4 } },
       ],
     });
     await agent.waitFor('model', (line) => line.part === 'vision');
@@ -86,7 +86,8 @@ describe('a stop of the real agent', () => {
     await once(events, 'data');
     const told = received(events);
     const capture = askAt({ port, method: 'POST', path: '/api/v1/cameras/cam/capture' });
-    await delay(500);
+    // Under way, and not done: it takes four seconds.
+    await delay(1000);
     const exit = agent.stop();
     const documented = new Documented();
     const refused = async (): Promise<boolean> => {
