@@ -10,8 +10,8 @@ import { draft, NOTHING_SEEN } from '../fixtures/store.ts';
 const CAMERAS = ['north', 'south', 'east'];
 const PER_S = 400;
 /** Made before the kill, while the node is away, and in all. */
-const AT_KILL = 1000;
-const IN_ALL = 4000;
+const AT_KILL = 500;
+const IN_ALL = 2000;
 /** The most that the agent sends before an acknowledgement. */
 const IN_FLIGHT = 20;
 

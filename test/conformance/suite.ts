@@ -12,10 +12,13 @@ import { json, Observer, PREFIX } from './observer.ts';
 import { BROKERS, type BrokerName } from './traits.ts';
 
 /** Cameras that fail each second, which costs next to nothing: records for the link to carry. */
-const FAILING = ['south', 'east', 'west'];
+const FAILING = ['south', 'east'];
 const CAMERAS = ['north', ...FAILING];
+const NORTH_EVERY_S = 2;
 /** For anything that should come soon; costs nothing where it does. */
 const WITHIN_MS = 60_000;
+/** Where nothing may come. */
+const QUIET_MS = 1000;
 const RETAINED = /^(status|info|health|model\/state|camera\/[^/]+\/(state|latest))$/;
 const NOT_RETAINED = /^(camera\/[^/]+\/(observation|backfill)|event\/[^/]+|cmdres\/.+)$/;
 
@@ -48,6 +51,7 @@ export function conformance(
     const stateDir = mkdtempSync(join(tmpdir(), 'swellsight-conformance-'));
     let stage: Stage;
     let config: Record<string, unknown>;
+    let killed: { readonly from: number; readonly session: string | undefined };
 
     const clientOptions = (clientId: string): IClientOptions => ({
       protocolVersion: traits.protocolVersion,
@@ -107,7 +111,7 @@ export function conformance(
             kind: 'directory',
             path: join(import.meta.dirname, '../fixtures/sea'),
             replay: 'loop',
-            schedule: { everyS: 2 },
+            schedule: { everyS: NORTH_EVERY_S },
             burst: { frames: 1 },
           },
           ...FAILING.map((id) => ({ id, ...other })),
@@ -188,9 +192,11 @@ export function conformance(
     });
 
     if (traits.messageExpiry)
-      it('lets the heartbeat expire after three intervals', () => {
-        const beats = stage.observer.on(/^health$/);
-        expect(beats.length).toBeGreaterThan(1);
+      it('lets the heartbeat expire after three intervals', async () => {
+        const beats = await until(() => {
+          const heard = stage.observer.on(/^health$/);
+          return heard.length > 1 && heard;
+        }, 'a second heartbeat');
         for (const { packet } of beats.slice(1))
           expect(packet.properties?.messageExpiryInterval).toBeLessThanOrEqual(3);
       });
@@ -244,6 +250,7 @@ export function conformance(
 
       it('twice the same id: run once, the stored answer again', async () => {
         const north = stage.observer.stream('north').records.length;
+        const sinceMs = performance.now();
         await stage.observer.command('capture', { id: 'cap-1', args: { camera: 'north' } });
         await until(
           () => stage.observer.answers('cap-1').filter(({ duplicate }) => duplicate === true).length === 2,
@@ -252,7 +259,9 @@ export function conformance(
         const results = stage.observer.answers('cap-1').filter(({ status }) => status === 'succeeded');
         expect(results).toHaveLength(2);
         expect(results[1]?.['result']).toEqual(results[0]?.['result']);
-        expect(stage.observer.stream('north').records.length).toBeLessThanOrEqual(north + 2);
+        // The schedule goes on meanwhile.
+        const slots = Math.ceil((performance.now() - sinceMs) / (NORTH_EVERY_S * 1000));
+        expect(stage.observer.stream('north').records.length).toBeLessThanOrEqual(north + slots + 1);
       });
 
       it('expired, unknown, with bad arguments, malformed: refused, and why', async () => {
@@ -355,15 +364,16 @@ export function conformance(
           await goesOn(['south']);
         }, 240_000);
 
-        it('does not run again what is retained when it comes back', () => {
+        it('does not run again what is retained when it comes back', async () => {
           // After the two losses above; with 3.1.1 the broker sends it each time, and the flag shows it.
           const { observer } = stage;
           // The answer itself may come again: its acknowledgement may be among those that were lost.
           const runs = observer.answers('kept-1').filter(({ status }) => status === 'succeeded');
           expect(new Set(runs.map(({ result }) => JSON.stringify(result))).size).toBeLessThanOrEqual(1);
-          const refused = observer.answers('kept-1').filter(({ reason }) => reason === 'retained').length;
-          if (traits.retainHandling) expect(refused).toBeLessThanOrEqual(1);
-          else expect(refused).toBeGreaterThanOrEqual(1);
+          const refused = () =>
+            observer.answers('kept-1').filter(({ reason }) => reason === 'retained').length;
+          if (traits.retainHandling) expect(refused()).toBeLessThanOrEqual(1);
+          else await until(() => refused() >= 1, 'the refusal');
         });
 
         it('the broker is away: records wait, and come after as historical, in order, none lost', async () => {
@@ -407,30 +417,16 @@ export function conformance(
         }, 240_000);
       });
 
-    it('stops in good order: stopped, and no offline after it', async () => {
-      const { observer } = stage;
-      const from = observer.seen.length;
-      const session = observer.statuses().at(-1)?.session;
-      expect(await stage.agent.stop()).toBe(0);
-      if (apart) {
-        await until(() => observer.statuses(from).length > 0, 'the last word');
-        await delay(300);
-        expect(observer.statuses(from)).toEqual([expect.objectContaining({ state: 'stopped', session })]);
-      }
-    }, 240_000);
-
-    it('starts again: a new session, the numbers go on by ones', async () => {
-      const { observer } = stage;
-      const from = observer.seen.length;
-      const before = observer.statuses().at(-1)?.session;
-      stage.agent = await startAgent();
-      const session = await online(from);
-      expect(session).not.toBe(before);
-      await goesOn();
-      await complete();
-    }, 240_000);
-
-    more?.(() => stage);
+    if (!apart)
+      // Over a stop nothing is lost here either; a kill takes the broker along.
+      it('stops in good order and starts again: nothing is lost', async () => {
+        const from = stage.observer.seen.length;
+        expect(await stage.agent.stop()).toBe(0);
+        stage.agent = await startAgent();
+        await online(from);
+        await goesOn();
+        await complete();
+      }, 240_000);
 
     it(`kill -9: ${traits.will ? 'offline of that session by the will' : 'nobody is left to say it'}`, async () => {
       const { observer } = stage;
@@ -442,12 +438,32 @@ export function conformance(
         await until(() => observer.statuses(from).some(({ state }) => state === 'offline'), 'the will');
         expect(observer.statuses(from)).toEqual([expect.objectContaining({ state: 'offline', session })]);
       }
+      killed = { from, session };
+    }, 240_000);
+
+    it('starts again: a new session, the numbers go on by ones', async () => {
+      const { observer } = stage;
       const again = observer.seen.length;
       stage.agent = await startAgent();
-      await online(again);
+      expect(await online(again)).not.toBe(killed.session);
       await goesOn();
       if (apart) await complete();
-      if (!traits.will) expect(observer.statuses(from).every(({ state }) => state !== 'offline')).toBe(true);
+      if (!traits.will)
+        expect(observer.statuses(killed.from).every(({ state }) => state !== 'offline')).toBe(true);
+    }, 240_000);
+
+    more?.(() => stage);
+
+    it('stops in good order: stopped, and no offline after it', async () => {
+      const { observer } = stage;
+      const from = observer.seen.length;
+      const session = observer.statuses().at(-1)?.session;
+      expect(await stage.agent.stop()).toBe(0);
+      if (apart) {
+        await until(() => observer.statuses(from).length > 0, 'the last word');
+        await delay(QUIET_MS);
+        expect(observer.statuses(from)).toEqual([expect.objectContaining({ state: 'stopped', session })]);
+      }
     }, 240_000);
 
     it('has numbered its events by ones too', () => {

@@ -7,6 +7,7 @@ import { v4l2Input } from '../../src/camera/ffmpeg-input.ts';
 import { FfmpegSource } from '../../src/camera/ffmpeg-source.ts';
 import { HttpCamera } from '../../src/camera/http-camera.ts';
 import { openCamera } from '../../src/camera/open.ts';
+import { SimulatedCamera } from '../../src/camera/simulated/simulated.ts';
 import { StreamCamera } from '../../src/camera/stream-camera.ts';
 import { systemClock } from '../../src/clock.ts';
 import type { Camera as CameraSettings } from '../../src/config/schema.ts';
@@ -146,7 +147,12 @@ cameraContract('rtsp, kept open', async () => {
   };
 });
 
-cameraContract('simulated', async () => {
-  const camera = await open({ kind: 'simulated' });
-  return { camera };
-});
+// At a size that is drawn at once.
+cameraContract('simulated', () =>
+  Promise.resolve({
+    camera: new SimulatedCamera(
+      { id: 'cam', seed: 1, speed: 1, widthPx: 160, heightPx: 90 },
+      { clock: systemClock, log },
+    ),
+  }),
+);

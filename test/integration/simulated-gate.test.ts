@@ -12,8 +12,12 @@ import { viewSignature } from '../../src/vision/view-signature.ts';
 /** The drawn sea before the real quality gate and the real view check, as the agent would see it. */
 const painter = new SeaPainter(1);
 
-async function look(day: number, conditions: Conditions = {}) {
-  const scene = sceneAt({ seed: 1, seaTimeS: day * 86_400, motionS: day * 7, conditions });
+/** Drawn smaller than the camera's own size, which the gate does not tell from it; `FULL` is that size. */
+const SMALL = { widthPx: 800, heightPx: 450 };
+const FULL = { widthPx: 1280, heightPx: 720 };
+
+async function look(day: number, conditions: Conditions = {}, size = SMALL) {
+  const scene = sceneAt({ seed: 1, seaTimeS: day * 86_400, motionS: day * 7, conditions, ...size });
   const rgb = await sharp(encodeJpeg(painter.paint(scene)))
     .resize(512, 288, { fit: 'fill' })
     .raw()
@@ -25,7 +29,7 @@ async function look(day: number, conditions: Conditions = {}) {
 describe('the simulated camera before the quality gate and the view check', () => {
   it('passes when the weather is fair, on every day, as one view; a moved camera is found out', async () => {
     const fair = [];
-    for (let day = 0; day < 10; day += 1) fair.push(await look(day));
+    for (let day = 0; day < 10; day += 1) fair.push(await look(day, {}, day === 9 ? FULL : SMALL));
     expect(fair.flatMap(({ quality }) => quality.reasons)).toEqual([]);
 
     const views = fair.map(({ view }) => view);
@@ -33,7 +37,7 @@ describe('the simulated camera before the quality gate and the view check', () =
     expect(views.slice(7).map((view) => checkView(reference, view).state)).toEqual(['same', 'same', 'same']);
     const moved: string[] = [];
     for (const day of [10, 11, 12]) {
-      const { quality, view } = await look(day, { move: { panPx: -40, tiltPx: 24, zoom: 1 } });
+      const { quality, view } = await look(day, { move: { panPx: -25, tiltPx: 15, zoom: 1 } });
       expect(quality.reasons).toEqual([]);
       moved.push(checkView(reference, view).state);
     }

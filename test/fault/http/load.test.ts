@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { seaPictures } from '../../../scripts/bench/picture.ts';
@@ -6,7 +7,7 @@ import { auditSchedule } from '../../../scripts/load/schedule-audit.ts';
 import { RunningAgent } from '../../fixtures/agent.ts';
 import { freePort } from '../../fixtures/mosquitto.ts';
 
-const EVERY_S = 5;
+const EVERY_S = 2;
 
 describe('200 clients beside the schedule, in short (npm run load is the long form)', () => {
   it('no observation is lost, no answer is an error but 503 with Retry-After, and a stop is clean', async () => {
@@ -17,7 +18,9 @@ describe('200 clients beside the schedule, in short (npm run load is the long fo
       cameras: [
         {
           id: 'cam',
-          kind: 'simulated',
+          kind: 'directory',
+          path: join(import.meta.dirname, '../../fixtures/sea'),
+          replay: 'loop',
           schedule: { everyS: EVERY_S },
           burst: { frames: 1, intervalS: 0 },
         },
@@ -29,10 +32,10 @@ describe('200 clients beside the schedule, in short (npm run load is the long fo
       {
         port,
         clients: 200,
-        durationMs: 12_000,
+        durationMs: 5000,
         thinkMs: 1000,
         camera: 'cam',
-        pictures: seaPictures(2, 1280, 720),
+        pictures: seaPictures(2, 640, 360),
         patienceMs: 3000,
       },
       new AbortController().signal,

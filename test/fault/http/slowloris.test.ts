@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
+import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { RunningAgent } from '../../fixtures/agent.ts';
@@ -10,9 +11,10 @@ const ATTACKERS = 500;
 const HEADERS_WITHIN_MS = 10_000;
 const HOST = 'host: localhost\r\n';
 
+const ENDLESS_HEADERS = 'headers that never end';
 /** What each attacker sends at first, and then again and again. */
 const ATTACKS: Readonly<Record<string, readonly [first: string, drip: string]>> = {
-  'headers that never end': [`GET /live HTTP/1.1\r\n${HOST}`, 'a: b\r\n'],
+  [ENDLESS_HEADERS]: [`GET /live HTTP/1.1\r\n${HOST}`, 'a: b\r\n'],
   'bodies that never end': [
     `POST /api/v1/cameras/cam/labels HTTP/1.1\r\n${HOST}content-type: application/json\r\ncontent-length: 60000\r\n\r\n`,
     ' ',
@@ -56,7 +58,14 @@ describe('500 connections that keep the server waiting', () => {
       http: { port, rateLimit: 1_000_000 },
       mqtt: { embedded: { port: await freePort() } },
       cameras: [
-        { id: 'cam', kind: 'simulated', schedule: { everyS: 2 }, burst: { frames: 1, intervalS: 0 } },
+        {
+          id: 'cam',
+          kind: 'directory',
+          path: join(import.meta.dirname, '../../fixtures/sea'),
+          replay: 'loop',
+          schedule: { everyS: 1 },
+          burst: { frames: 1, intervalS: 0 },
+        },
       ],
     });
     await agent.observation();
@@ -65,8 +74,11 @@ describe('500 connections that keep the server waiting', () => {
       using attackers = new Attackers(port, attack);
       const before = observed();
       const tookMs: number[] = [];
-      const endMs = performance.now() + 3000;
-      while (performance.now() < endMs) {
+      const begunAtMs = performance.now();
+      const endMs = begunAtMs + 2000;
+      const lastMs = begunAtMs + 20_000;
+      // As long as it takes to tell; the schedule goes on within it.
+      while (performance.now() < endMs || (observed() === before && performance.now() < lastMs)) {
         const begunMs = performance.now();
         const live = await askAt({ port, method: 'GET', path: '/live' });
         tookMs.push(performance.now() - begunMs);
@@ -79,11 +91,10 @@ describe('500 connections that keep the server waiting', () => {
       expect([name, observed()]).not.toEqual([name, before]);
       // Not all of them were let in at the same time.
       expect(attackers.alive).toBeLessThanOrEqual(256);
+      if (name !== ENDLESS_HEADERS) continue;
+      const held = attackers.sockets.find((socket) => !socket.destroyed);
+      expect(held).toBeDefined();
+      if (held) await once(held, 'close', { signal: AbortSignal.timeout(3 * HEADERS_WITHIN_MS) });
     }
-    using attackers = new Attackers(port, ['GET / HTTP/1.1\r\n', 'a: b\r\n']);
-    const held = attackers.sockets.at(-1);
-    const begunMs = performance.now();
-    if (held && !held.destroyed) await once(held, 'close');
-    expect(performance.now() - begunMs).toBeLessThan(3 * HEADERS_WITHIN_MS);
   });
 });

@@ -6,7 +6,7 @@ import { runNow } from '../../../src/calibration/steps.ts';
 import { buildViewReference, checkView, type ViewReference } from '../../../src/calibration/view.ts';
 import { readLabels } from '../../../src/cli/calibrate-csv.ts';
 import type { ViewSignature } from '../../../src/vision/protocol.ts';
-import { surfcamDir } from '../../fixtures/surfcam.ts';
+import { everyFrame, surfcamDir } from '../../fixtures/surfcam.ts';
 
 const frames = surfcamDir();
 
@@ -42,7 +42,15 @@ describe.skipIf(frames === null)('view check on real frames (needs the real beac
     decoded.set(file, known);
     return known;
   };
-  async function see(file: string, window: Window): Promise<ViewSignature | null> {
+  const seen = new Map<string, Promise<ViewSignature | null>>();
+  /** References and strangers come again and again: each window of each frame is looked through once. */
+  const see = (file: string, window: Window): Promise<ViewSignature | null> => {
+    const key = [file, window.x, window.y, window.size].join();
+    const known = seen.get(key) ?? look(file, window);
+    seen.set(key, known);
+    return known;
+  };
+  async function look(file: string, window: Window): Promise<ViewSignature | null> {
     const inside = [window.x, window.y, 1 - window.x - window.size, 1 - window.y - window.size];
     if (inside.some((margin) => margin < -1e-9)) return null;
     const { data, width, height } = await decode(file);
@@ -90,6 +98,7 @@ describe.skipIf(frames === null)('view check on real frames (needs the real beac
         .filter((other) => other !== camera)
         .flatMap((other) => filesOf(other).map((f) => f[9] ?? f[0]!));
       for (const [index, files] of bursts.entries()) {
+        if (!everyFrame && index % 3 > 0) continue;
         const others = bursts.filter((_, at) => at !== index).map((b) => b[10] ?? b[0]!);
         const referenceOf = async (window: Window) =>
           runNow(

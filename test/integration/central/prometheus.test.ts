@@ -50,7 +50,16 @@ describe('the central set-up', () => {
     agent = await RunningAgent.start({
       http: { port: await freePort(), token: TOKEN },
       mqtt: { embedded: { port: mqttPort } },
-      cameras: [{ id: 'sim', kind: 'simulated', schedule: { everyS: 1 } }],
+      cameras: [
+        {
+          id: 'sim',
+          kind: 'directory',
+          path: join(import.meta.dirname, '../../fixtures/sea'),
+          replay: 'loop',
+          schedule: { everyS: 2 },
+          burst: { frames: 1 },
+        },
+      ],
     });
     device = String((await agent.waitFor('start', ({ msg }) => msg === 'agent started'))['http']);
     await agent.observation((line) => line['status'] === 'measured');

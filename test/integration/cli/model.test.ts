@@ -108,9 +108,16 @@ describe('model inspect', () => {
 });
 
 describe('model test', () => {
+  /** Each provider and each number of threads is a trial more: which of them is best is another test's question. */
+  const tryOnCpu = (path: string) =>
+    runCli(['model', 'test', path, '--json'], {
+      cwd: root,
+      env: { TMPDIR: root, SWELLSIGHT_INFERENCE_PROVIDERS: '["cpu"]', SWELLSIGHT_INFERENCE_THREADS: '1' },
+    });
+
   it('tries a bundle as a device would', async () => {
     execFileSync('tar', ['-cf', join(root, 'heads.tar'), '-C', bundleDir('heads'), '.']);
-    const { code, json } = await model('test', 'heads.tar', '--json');
+    const { code, json } = await tryOnCpu('heads.tar');
     expect(code).toBe(0);
     expect(json()).toMatchObject({
       ok: true,
@@ -126,7 +133,7 @@ describe('model test', () => {
   });
 
   it('says what a model does not reproduce', async () => {
-    const { code, stdout, stderr } = await model('test', bundleDir('wrong-golden'), '--json');
+    const { code, stdout, stderr } = await tryOnCpu(bundleDir('wrong-golden'));
     expect([code, stdout]).toEqual([1, '']);
     expect(JSON.parse(stderr)).toMatchObject({
       error: { code: 'model_golden_mismatch', message: expect.stringContaining('off by 0.500') as string },

@@ -4,9 +4,12 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { AnalyzedFile } from '../../../src/cli/analyze-frame.ts';
 import type { Finding } from '../../../src/cli/doctor-types.ts';
+import { bundleDir } from '../../fixtures/bundles.ts';
 import { runCli } from '../../fixtures/cli.ts';
 
 const GOLDEN = join(import.meta.dirname, '../../../models/swellsight-factory/1.0.0/golden');
+/** Opened sooner than the shipped model, where it does not matter what the model says. */
+const SMALL = bundleDir('heads');
 const pictures = readdirSync(GOLDEN)
   .filter((name) => /\.(jpg|png|webp)$/.test(name))
   .sort();
@@ -61,7 +64,9 @@ describe('analyze', () => {
   it('prints CSV that holds any name', async () => {
     const odd = join(dir, '=1+1, "quoted".jpg');
     copyFileSync(join(GOLDEN, pictures[0]!), odd);
-    const { code, stdout } = await runCli(['analyze', '=1+1, "quoted".jpg', '--csv'], { cwd: dir });
+    const { code, stdout } = await runCli(['analyze', '=1+1, "quoted".jpg', '--csv', '--model', SMALL], {
+      cwd: dir,
+    });
     const [header, row, ...rest] = stdout.trim().split('\n');
     expect([code, rest]).toEqual([0, []]);
     expect(header).toMatch(/^file,status,reasons,height_m,/);
@@ -69,7 +74,9 @@ describe('analyze', () => {
   });
 
   it('says the reason in words, and needs no terminal', async () => {
-    const { stdout, stderr } = await runCli(['analyze', join(GOLDEN, pictures[0]!)], { cwd: dir });
+    const { stdout, stderr } = await runCli(['analyze', join(GOLDEN, pictures[0]!), '--model', SMALL], {
+      cwd: dir,
+    });
     expect(stdout).toMatch(/ {2}no height: \w+\n$/);
     expect(stderr).toBe('');
   });
@@ -77,7 +84,9 @@ describe('analyze', () => {
   it('refuses a calibration that is none', async () => {
     const file = join(dir, 'none.json');
     writeFileSync(file, '{"schema": "something/1"}');
-    const { code, stderr } = await runCli(['analyze', folder, '--calibration', file], { cwd: dir });
+    const { code, stderr } = await runCli(['analyze', folder, '--calibration', file, '--model', SMALL], {
+      cwd: dir,
+    });
     expect(code).toBe(1);
     expect(stderr).toContain('not a calibration document');
   });

@@ -9,8 +9,8 @@ import { fitPixels } from '../../../src/vision/preprocess.ts';
 import { WHOLE } from '../../../src/vision/picture.ts';
 import { judge } from '../../../src/vision/quality.ts';
 import { GATE, measure } from '../../../src/vision/quality-signals.ts';
-import { surfcamDir } from '../../fixtures/surfcam.ts';
-import { blurred, damaged, night, occluded, rained, random, type Damage } from './spoil.ts';
+import { everyFrame, surfcamDir } from '../../fixtures/surfcam.ts';
+import { blurred, damaged, night, occluded, rained, random, WIDTH, type Damage } from './spoil.ts';
 
 const dir = surfcamDir();
 
@@ -30,6 +30,10 @@ function frames(): Labelled[] {
 }
 
 const bytesOf = ({ file }: Labelled): Buffer => readFileSync(join(dir!, 'frames', file));
+
+/** What is clear passes, by a margin: a quarter of it tells. */
+const isTaken = ({ note, clip }: Labelled, at: number): boolean =>
+  everyFrame || at % 4 === 0 || note.includes('unclear') || clip === 'A1';
 
 async function gate(bytes: Uint8Array): Promise<QualityReport> {
   const picture = await decode(bytes, await readHeader(bytes), GATE);
@@ -70,7 +74,7 @@ describe.skipIf(dir === null)('quality gate on real frames (skipped without the 
     { timeout: 120_000 },
     async () => {
       const byClip = new Map<string, { note: string; words: string[] }>();
-      for (const frame of frames()) {
+      for (const frame of frames().filter(isTaken)) {
         const clip = byClip.get(frame.clip) ?? { note: frame.note, words: [] };
         byClip.set(frame.clip, clip);
         const report = await gate(bytesOf(frame));
@@ -84,13 +88,13 @@ describe.skipIf(dir === null)('quality gate on real frames (skipped without the 
       console.log(['clip verdicts                         what people wrote', ...lines].join('\n'));
 
       const all = [...byClip.values()].flatMap(({ words }) => words);
-      expect(all).toHaveLength(427);
+      expect(all).toHaveLength(everyFrame ? 427 : 170);
       expect(tally(byClip.get('A1')!.words)).toEqual({ glare: 20 });
       expect(flagged(tally(all), 'glare')).toBe(20);
       const clear = [...byClip.values()].filter(
         ({ note }) => !note.includes('unclear') && !note.includes('glare'),
       );
-      expect(tally(clear.flatMap(({ words }) => words))).toEqual({ pass: 342 });
+      expect(tally(clear.flatMap(({ words }) => words))).toEqual({ pass: everyFrame ? 342 : 85 });
       const unclear = tally(
         [...byClip.values()].filter(({ note }) => note.includes('unclear')).flatMap(({ words }) => words),
       );
@@ -105,7 +109,11 @@ describe.skipIf(dir === null)('quality gate on real frames (skipped without the 
   it('spoiled frames: detection rates', { timeout: 180_000 }, async () => {
     const next = random(20_261_122);
     const clear = frames().filter(({ note, clip }) => !note.includes('unclear') && clip !== 'A1');
-    const sample = clear.filter((_, i) => i % 20 === 0);
+    const taken = clear.filter((_, i) => i % (everyFrame ? 20 : 40) === 0);
+    // Spoiling begins with this size; without loss it is the same as from the frame itself.
+    const sample = await Promise.all(
+      taken.map((frame) => sharp(bytesOf(frame)).resize(WIDTH).png({ compressionLevel: 0 }).toBuffer()),
+    );
     // The third column is a floor against regressions, below what was measured: docs/quality-gate.md has the rates.
     const rows: [name: string, reason: string, least01: number, spoil: (jpeg: Buffer) => Promise<Buffer>][] =
       [
@@ -123,7 +131,7 @@ describe.skipIf(dir === null)('quality gate on real frames (skipped without the 
     const tooFew: string[] = [];
     for (const [name, reason, least01, spoil] of rows) {
       const words: string[] = [];
-      for (const frame of sample) words.push(await verdict(await spoil(bytesOf(frame))));
+      for (const frame of sample) words.push(await verdict(await spoil(frame)));
       const counts = tally(words);
       const rate = flagged(counts, reason) / words.length;
       lines.push(
@@ -135,25 +143,26 @@ describe.skipIf(dir === null)('quality gate on real frames (skipped without the 
     expect(tooFew).toEqual([]);
   });
 
-  it('damaged JPEG data at 50 random places', { timeout: 120_000 }, async () => {
+  it('damaged JPEG data at random places', { timeout: 120_000 }, async () => {
     const next = random(7);
+    const times = everyFrame ? 50 : 20;
     const all = frames().filter(({ clip }) => clip !== 'A1' && clip !== 'B26');
-    const kinds: [Damage, number][] = [
-      ['random 2 KB', 50],
-      ['zeroed 2 KB', 45],
-      ['missing 2 KB', 45],
-      ['random 64 B', 20],
+    const kinds: [Damage, least01: number][] = [
+      ['random 2 KB', 1],
+      ['zeroed 2 KB', 0.9],
+      ['missing 2 KB', 0.9],
+      ['random 64 B', 0.4],
     ];
     const lines: string[] = [];
     const tooFew: string[] = [];
-    for (const [kind, least] of kinds) {
+    for (const [kind, least01] of kinds) {
       const words: string[] = [];
-      for (let i = 0; i < 50; i++)
+      for (let i = 0; i < times; i++)
         words.push(await verdict(damaged(bytesOf(all[(i * 7) % all.length]!), kind, next)));
       const counts = tally(words);
       const found = flagged(counts, 'damaged') + flagged(counts, 'image_corrupt');
-      lines.push(`${kind.padEnd(14)} ${String(found).padStart(2)} of 50   ${show(counts)}`);
-      if (found < least) tooFew.push(`${kind}: ${found}`);
+      lines.push(`${kind.padEnd(14)} ${String(found).padStart(2)} of ${times}   ${show(counts)}`);
+      if (found < least01 * times) tooFew.push(`${kind}: ${found}`);
     }
     console.log(['damage         found', ...lines].join('\n'));
     expect(tooFew).toEqual([]);
@@ -162,7 +171,7 @@ describe.skipIf(dir === null)('quality gate on real frames (skipped without the 
   it('small copies of clear frames pass as well, down to 480 px', { timeout: 60_000 }, async () => {
     const clear = frames().filter(({ note, clip }) => !note.includes('unclear') && clip !== 'A1');
     const words: string[] = [];
-    for (const frame of clear.filter((_, i) => i % 17 === 0)) {
+    for (const frame of clear.filter((_, i) => i % 34 === 0)) {
       words.push(await verdict(await sharp(bytesOf(frame)).resize(480).jpeg({ quality: 85 }).toBuffer()));
     }
     expect(tally(words)).toEqual({ pass: words.length });

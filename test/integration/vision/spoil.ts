@@ -18,7 +18,7 @@ interface Raw {
 }
 
 /** Large enough for the gate, small enough for a test. */
-const WIDTH = 640;
+export const WIDTH = 640;
 
 async function open(jpeg: Uint8Array): Promise<Raw> {
   const { data, info } = await sharp(jpeg).resize(WIDTH).raw().toBuffer({ resolveWithObject: true });

@@ -5,7 +5,7 @@ import { describe, expect, it } from 'vitest';
 import { FrozenDetector, signatureDistance } from '../../../src/camera/frozen.ts';
 import type { ViewSignature } from '../../../src/vision/protocol.ts';
 import { signatureOf } from '../../fixtures/signature.ts';
-import { surfcamDir } from '../../fixtures/surfcam.ts';
+import { everyFrame, surfcamDir } from '../../fixtures/surfcam.ts';
 
 const OPTIONS = { bursts: 3, minSpanMs: 120_000 };
 const SAME_LUMA = 3.6;
@@ -22,8 +22,13 @@ function noisy(pixels: Buffer, sigma: number, seed: number): Buffer {
   );
 }
 
+/** Encoded anew from a smaller picture, in which noise weighs more. */
 async function again(image: Buffer, quality: number, sigma: number, seed: number): Promise<Buffer> {
-  const { data, info } = await sharp(image).removeAlpha().raw().toBuffer({ resolveWithObject: true });
+  const { data, info } = await sharp(image)
+    .resize(640)
+    .removeAlpha()
+    .raw()
+    .toBuffer({ resolveWithObject: true });
   const raw = { width: info.width, height: info.height, channels: 3 } as const;
   return sharp(noisy(data, sigma, seed), { raw })
     .jpeg({ quality })
@@ -98,6 +103,11 @@ describe.skipIf(frames === null)('FrozenDetector on real beach frames (frames mi
         .map((line) => line.split(','))
         .map(([file = '', , , burst = '']) => ({ file, burst }))
     : [];
+  /** Neighbours are compared, so a burst is taken whole: the calmest one, those that hold a frame twice, and some more. */
+  const bursts = [...new Set(rows.map(({ burst }) => burst))];
+  const taken = rows.filter(
+    ({ burst }) => everyFrame || bursts.indexOf(burst) % 5 === 0 || ['26', '35', '37b'].includes(burst),
+  );
   const load = (file: string) => readFileSync(join(dir, 'frames', file));
 
   it('never calls a living sea frozen, and knows each frame again after encoding and noise', async () => {
@@ -105,7 +115,7 @@ describe.skipIf(frames === null)('FrozenDetector on real beach frames (frames mi
     const duplicates: string[] = [];
     let detector = new FrozenDetector(OPTIONS);
     let previous: { burst: string; view: ViewSignature; index: number } | null = null;
-    for (const { file, burst } of rows) {
+    for (const { file, burst } of taken) {
       const signature = await signatureOf(load(file));
       const index: number = previous?.burst === burst ? previous.index + 1 : 0;
       if (index === 0) detector = new FrozenDetector(OPTIONS);
@@ -134,7 +144,7 @@ describe.skipIf(frames === null)('FrozenDetector on real beach frames (frames mi
     console.log(
       `frozen: ${living.length} living pairs at least ${Math.min(...living).toFixed(2)}, ${still.length} still pairs at most ${Math.max(...still).toFixed(2)}, limit ${SAME_LUMA}`,
     );
-    expect(living.length).toBeGreaterThan(400);
+    expect(living.length).toBeGreaterThan(everyFrame ? 400 : 120);
     expect(Math.min(...living)).toBeGreaterThan(SAME_LUMA * 1.4);
     expect(Math.max(...still)).toBeLessThan(SAME_LUMA / 1.4);
   }, 180_000);
