@@ -15,7 +15,7 @@ module.exports = {
     {
       name: 'leaves-import-nothing-of-the-house',
       severity: 'error',
-      from: { path: '^src/(errors|log|retry|clock|durable-file|make-folder|contract/[^/]+|config/schema)' },
+      from: { path: '^src/(errors|log|retry|clock|durable-file|make-folder|schema-checker|contract/[^/]+|config/schema)' },
       to: { path: '^src/', pathNot: '^src/(errors|log|retry|clock|contract/|config/schema)' },
     },
     {
@@ -44,6 +44,7 @@ module.exports = {
     home('node-cron', '(node-cron|suncalc)', '^src/schedule/'),
     home('convict', '(convict|json5|yaml)', '^src/config/'),
     home('systeminformation', '(systeminformation|koffi)', '^src/(health/|vision/hardware)'),
+    home('ajv', 'ajv', '^src/schema-checker\\.ts$'),
     home('prom-client', 'prom-client', '^src/health/'),
     home('tuf', '(tuf-js|@tufjs|tar)', '^src/model/'),
     home('commander', '(commander|cli-progress)', '^src/cli/'),

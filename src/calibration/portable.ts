@@ -1,16 +1,16 @@
 import { createHash } from 'node:crypto';
-import { Ajv } from 'ajv';
 import { isoTime } from '../clock.ts';
 import { CalibrationDocument, type CalibrationLabel } from '../contract/calibration.ts';
 import type { ModelRef } from '../contract/observation.ts';
 import { AgentError } from '../errors.ts';
+import { schemaChecker } from '../schema-checker.ts';
 import type { SiteCalibration } from './calibration.ts';
 import { INTERVAL_COVERAGE } from './conformal.ts';
 import { isSound } from './samples.ts';
 import type { LabelledBurst } from './types.ts';
 
 /** Compiles the schema at its first use: imports are rare. */
-const ajv = new Ajv();
+const ajv = schemaChecker();
 
 /** Everything that the calibration stands on, as one JSON document. Throws `calibration_invalid` without labels. */
 export function exportCalibration(

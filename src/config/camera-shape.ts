@@ -1,7 +1,9 @@
-import { Ajv, type ErrorObject } from 'ajv';
+import { schemaChecker, type ErrorObject } from '../schema-checker.ts';
 import { shown, type ConfigFault } from './faults.ts';
 import { CameraSettings, type CameraInput } from './schema.ts';
 import { nearest } from './suggest.ts';
+
+const checker = schemaChecker({ allErrors: true, verbose: true, strict: false });
 
 /** A camera whose keys in `broken` do not have their shape; the others do. */
 export interface ShapedCamera {
@@ -16,9 +18,7 @@ export function checkCameraShapes(
   origin: string,
   faults: ConfigFault[],
 ): readonly ShapedCamera[] {
-  const validate = new Ajv({ allErrors: true, verbose: true, strict: false }).compile<CameraInput>(
-    CameraSettings,
-  );
+  const validate = checker.compile<CameraInput>(CameraSettings);
   return cameras.flatMap((camera, index) => {
     if (validate(camera)) return [{ index, camera, broken: new Set<string>() }];
     const key = `cameras[${String(index)}]`;

@@ -1,11 +1,11 @@
-import { Ajv, type AnySchema, type ValidateFunction } from 'ajv';
 import { fullFormats } from 'ajv-formats/dist/formats.js';
 import type { FastifyServerOptions } from 'fastify';
+import { schemaChecker, type AnySchema, type ValidateFunction } from '../schema-checker.ts';
 
 type Compilers = NonNullable<NonNullable<FastifyServerOptions['schemaController']>['compilersFactory']>;
 
 function buildValidator() {
-  const ajv = new Ajv({ coerceTypes: true, useDefaults: true, formats: fullFormats });
+  const ajv = schemaChecker({ coerceTypes: true, useDefaults: true, formats: fullFormats });
   return ({ schema }: { readonly schema: AnySchema }): ValidateFunction => ajv.compile(schema);
 }
 

@@ -1,9 +1,8 @@
 // Entry of the fetching process: what strangers wrote is fetched and looked into only here. One job, then it ends.
 import { constants, setPriority } from 'node:os';
 import { asAgentError } from '../errors.ts';
-import { check, download, type FetchDeps } from './fetch-download.ts';
+import type { FetchDeps } from './fetch-download.ts';
 import { failureReport, type FetchJob, type FetchReport } from './fetch-messages.ts';
-import { verify } from './fetch-verify.ts';
 import { asSpaceError } from './space.ts';
 
 const ALIVE_EVERY_MS = 1000;
@@ -26,9 +25,14 @@ const deps: FetchDeps = {
 async function work(job: FetchJob): Promise<FetchReport> {
   // The control process ends this one when it is to stop.
   const { signal } = new AbortController();
+  if (job.kind === 'verify') {
+    const { verify } = await import('./fetch-verify.ts');
+    return { type: 'done', bundle: await verify(job, deps, signal) };
+  }
+  // Most pushes that are refused end here: what looks into bundles is not even loaded then.
+  const { check, download } = await import('./fetch-download.ts');
   if (job.kind === 'download') await download(job, deps, signal);
-  else if (job.kind === 'check') await check(job, signal);
-  else return { type: 'done', bundle: await verify(job, deps, signal) };
+  else await check(job, signal);
   return { type: 'done', bundle: null };
 }
 

@@ -1,15 +1,13 @@
 import type { TSchema, Static } from '@sinclair/typebox';
-import { Ajv, type ErrorObject } from 'ajv';
 import { AgentError } from '../errors.ts';
+import { schemaChecker, type ErrorObject } from '../schema-checker.ts';
 import { Manifest } from './manifest.ts';
 import { findFaults } from './manifest-faults.ts';
 
 /** Larger than any honest manifest: sixteen golden images with a few thousand values each. */
 export const MANIFEST_MAX_BYTES = 4 * 1024 * 1024;
 
-const ajv = new Ajv({ allErrors: true, verbose: true, strict: true });
-/** Compiled once: that takes 50 ms, and a model may be installed while others are served. */
-const isManifest = ajv.compile<Manifest>(Manifest);
+const ajv = schemaChecker({ allErrors: true, verbose: true, strict: true });
 
 /**
  * Reads a bundle's `model.json`: JSON, schema, and what no schema can say (references, order, lengths).
@@ -22,12 +20,12 @@ export function parseManifest(text: string): Manifest {
   } catch (error) {
     throw invalid([`no JSON: ${error instanceof Error ? error.message : String(error)}`], error);
   }
-  if (isManifest(value)) {
+  if (holds(Manifest, value)) {
     const faults = findFaults(value);
     if (faults.length > 0) throw invalid(faults);
     return value;
   }
-  const faults = schemaFaults(isManifest.errors ?? []);
+  const faults = schemaFaults(ajv.errors ?? []);
   // The parts that have the right shape are looked through all the same, so that one round of mending is enough.
   const parts: Partial<Record<string, unknown>> = isRecord(value) ? value : {};
   const properties = Manifest.properties;

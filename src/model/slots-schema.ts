@@ -1,8 +1,8 @@
 import { Type, type Static, type TSchema } from '@sinclair/typebox';
-import { Ajv, type ErrorObject } from 'ajv';
 import { Nullable } from '../contract/nullable.ts';
 import type { ErrorCode } from '../errors.ts';
 import { INSTALL_PHASES } from '../contract/model.ts';
+import { schemaChecker, type ErrorObject } from '../schema-checker.ts';
 import type { SlotsState } from './types.ts';
 
 /*
@@ -88,7 +88,7 @@ const Slots = Type.Object({
   refused: Type.Array(Type.Object({ ...ref, code: Code, atMs: Millis }), { maxItems: 1000 }),
 });
 
-const ajv = new Ajv({ strict: true });
+const ajv = schemaChecker({ strict: true });
 const check = ajv.compile<Static<typeof Slots>>(Slots satisfies TSchema);
 
 /** The value as slots, or the first place where it is none. */

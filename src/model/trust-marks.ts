@@ -1,9 +1,9 @@
 import { Type, type Static } from '@sinclair/typebox';
-import { Ajv } from 'ajv';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { replaceFile } from '../durable-file.ts';
 import { Nullable } from '../contract/nullable.ts';
+import { schemaChecker } from '../schema-checker.ts';
 import { digestText } from './bundle-files.ts';
 
 const Version = Type.Integer({ minimum: 1 });
@@ -23,7 +23,7 @@ const MarksSchema = Type.Object({
 /** The highest versions and the newest time that were verified under one pinned root. */
 export type Marks = Static<typeof MarksSchema>;
 
-const check = new Ajv({ strict: true }).compile<Marks>(MarksSchema);
+const check = schemaChecker({ strict: true }).compile<Marks>(MarksSchema);
 
 /** Two copies, so that one damaged file opens no way back. */
 const FILES = ['marks.json', 'marks.copy.json'] as const;

@@ -1,7 +1,7 @@
 import type { TargetFile } from '@tufjs/models';
 import { Type, type Static } from '@sinclair/typebox';
-import { Ajv } from 'ajv';
 import { AgentError } from '../errors.ts';
+import { schemaChecker } from '../schema-checker.ts';
 import { digestFile } from './bundle-files.ts';
 import { Manifest } from './manifest.ts';
 
@@ -18,7 +18,7 @@ export const TargetCustom = Type.Object({
 });
 export type TargetCustom = Static<typeof TargetCustom>;
 
-const isCustom = new Ajv({ strict: true }).compile<TargetCustom>(TargetCustom);
+const isCustom = schemaChecker({ strict: true }).compile<TargetCustom>(TargetCustom);
 
 /** A bundle's archive as the operator signed for it. */
 export interface SignedTarget {

@@ -1,6 +1,6 @@
-import { Ajv, type ValidateFunction } from 'ajv';
 import { fullFormats } from 'ajv-formats/dist/formats.js';
 import { Command, COMMAND_ARGS, type CommandArgs, type CommandName } from '../contract/command.ts';
+import { schemaChecker, type ValidateFunction } from '../schema-checker.ts';
 import { readStrictJson } from './command-json.ts';
 import type { CommandTimes } from './command-time.ts';
 
@@ -31,7 +31,7 @@ export type CommandInput =
 /** Reads and checks what came on `cmd/{name}`, by the contract's schemas. */
 export class CommandReader {
   readonly #rules: ArgsRules;
-  readonly #ajv = new Ajv({ strict: false, formats: fullFormats });
+  readonly #ajv = schemaChecker({ strict: false, formats: fullFormats });
   readonly #envelope = this.#ajv.compile<Command>(Command);
   readonly #args = new Map<CommandName, ValidateFunction>();
 

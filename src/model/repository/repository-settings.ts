@@ -1,7 +1,7 @@
 import { Type, type Static } from '@sinclair/typebox';
-import { Ajv } from 'ajv';
 import { join } from 'node:path';
 import { AgentError } from '../../errors.ts';
+import { schemaChecker } from '../../schema-checker.ts';
 import { putFile, readIfThere } from './repository-files.ts';
 
 const FILE = 'repository.json';
@@ -22,7 +22,7 @@ const SettingsSchema = Type.Object({
 });
 export type Settings = Static<typeof SettingsSchema>;
 
-const check = new Ajv({ strict: true }).compile<Settings>(SettingsSchema);
+const check = schemaChecker({ strict: true }).compile<Settings>(SettingsSchema);
 
 /** Null when there are none; throws `repo_damaged` when they cannot be read. */
 export async function readSettings(keysDir: string): Promise<Settings | null> {

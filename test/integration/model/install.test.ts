@@ -91,7 +91,7 @@ async function site(names: readonly BundleName[], probation = { observations: 3,
       await serving
         .analyze(served, { roi: null, privacyMasks: [], ignoreGate: true, priority: 'schedule' })
         .then(frames.onAnswer, () => (frames.lost += 1));
-      await delay(60);
+      await delay(200);
     }
   })();
   onTestFinished(async () => {
@@ -130,9 +130,9 @@ const bundlesOf = ({ path }: Site): string[] =>
   existsSync(join(path, 'bundles')) ? readdirSync(join(path, 'bundles')) : [];
 
 describe('an install of real parts', () => {
-  it('walks from the repository to the committed model, is rolled back without network, and loses no frame', async () => {
+  it('walks from the repository to the committed model, is rolled back without network, twice, and loses no frame', async () => {
     const here = await site(['heads', 'depth']);
-    const { installer, serving, slots, phases, frames, request, ended, signal } = here;
+    const { installer, serving, slots, path, phases, frames, request, ended, signal } = here;
     const { serves } = installer.request(request('heads'), { clearFailed: false });
     const record = await serves;
     expect(record).toMatchObject({ phase: 'probation', trusted: true });
@@ -158,76 +158,60 @@ describe('an install of real parts', () => {
     expect(serving.model).toMatchObject({ name: 'heads' });
     expect(frames.lost).toBe(0);
     expect(bundlesOf(here)).toHaveLength(2);
-    expect(readdirSync(join(here.path, 'parts'))).toEqual([]);
+    expect(readdirSync(join(path, 'parts'))).toEqual([]);
+
+    // The shipped one takes the place of one whose bundle was damaged on the disk meanwhile.
+    const file = join(slots.bundleDir(slots.state.previous?.digest ?? ''), 'model.json');
+    const text = readFileSync(file, 'utf8');
+    rmSync(file);
+    writeFileSync(file, text.replace('"version": "1.0.0"', '"version": "9.0.0"'));
+    await expect(installer.rollback(signal)).resolves.toMatchObject({ name: 'swellsight-factory' });
+    expect(serving.model).toMatchObject({ name: 'swellsight-factory' });
+    expect(slots.state).toMatchObject({ active: null, previous: { name: 'heads' } });
+    expect(SlotStore.open(path, { log: silentLog }).state).toEqual(slots.state);
   }, 240_000);
 
   it('refuses what is wrong with its reason, remembers it, and leaves the model that serves alone', async () => {
-    const here = await site(['wrong-golden', 'big-alloc']);
+    const here = await site(['wrong-golden']);
     const { installer, serving, slots, frames, request } = here;
     const pid = serving.pid;
-    const expected = { 'wrong-golden': 'model_golden_mismatch', 'big-alloc': 'model_out_of_memory' };
-    for (const [name, code] of Object.entries(expected)) {
-      expect(await codeOf(installer.request(request(name), { clearFailed: false }).serves), name).toBe(code);
-      expect(slots.state.install).toMatchObject({ phase: 'failed', reason: { code } });
-      expect(() => installer.request(request(name), { clearFailed: false }), name).toThrow(
-        expect.objectContaining({ code: 'model_refused_before' }),
-      );
-    }
+    const [name, code] = ['wrong-golden', 'model_golden_mismatch'];
+    expect(await codeOf(installer.request(request(name), { clearFailed: false }).serves)).toBe(code);
+    expect(slots.state.install).toMatchObject({ phase: 'failed', reason: { code } });
+    expect(() => installer.request(request(name), { clearFailed: false })).toThrow(
+      expect.objectContaining({ code: 'model_refused_before' }),
+    );
     expect(await codeOf(installer.request(request('nobody'), { clearFailed: false }).serves)).toBe(
       'model_trust_target',
     );
-    expect(slots.state.refused).toHaveLength(2);
+    expect(slots.state.refused).toHaveLength(1);
     expect(slots.state).toMatchObject({ active: null, previous: null, candidate: null });
     expect(serving.pid).toBe(pid);
     expect(frames.lost).toBe(0);
     expect(bundlesOf(here)).toEqual([]);
   }, 240_000);
 
-  it.each([
-    { name: 'big-alloc-when-red', does: 'crashes' },
-    { name: 'nan-when-red', does: 'answers NaN' },
-  ] as const)(
-    '$name, that $does on the third frame after the swap, returns by itself',
-    async ({ name }) => {
-      const here = await site([name], { observations: 1000, minutes: 60 });
-      const { installer, serving, slots, frames, events, request, ended } = here;
-      let after = 0;
-      frames.onAnswer = () => {
-        if (serving.model?.name !== name) return;
-        after += 1;
-        if (after === 2) frames.picture = RED;
-      };
-      await installer.request(request(name), { clearFailed: false }).serves;
-      const end = await ended();
-      frames.picture = BLUE;
-      expect(end).toMatchObject({ phase: 'rolled_back', reason: { code: 'model_probation_failed' } });
-      for (let n = 0; n < 1200 && serving.model?.name === name; n += 1) await delay(50);
-      expect(serving.model).toMatchObject({ name: 'swellsight-factory' });
-      await expect(
-        serving.analyze(BLUE, { roi: null, privacyMasks: [], ignoreGate: true }),
-      ).resolves.toHaveProperty('heads');
-      expect(slots.state).toMatchObject({ active: null, previous: null, refused: [{ name }] });
-      expect(events.at(-1)).toMatchObject({ type: 'model_install_rolled_back', severity: 'error' });
-      expect(frames.lost).toBeLessThanOrEqual(3);
-    },
-    240_000,
-  );
-
-  it('whose bundle is damaged on the disk gives way to the shipped one on a rollback', async () => {
-    const here = await site(['heads', 'depth']);
-    const { installer, serving, slots, path, request, ended, signal } = here;
-    for (const name of ['heads', 'depth']) {
-      await installer.request(request(name), { clearFailed: false }).serves;
-      await ended();
-    }
-    const { previous } = slots.state;
-    const file = join(slots.bundleDir(previous?.digest ?? ''), 'model.json');
-    const text = readFileSync(file, 'utf8');
-    rmSync(file);
-    writeFileSync(file, text.replace('"version": "1.0.0"', '"version": "9.0.0"'));
-    await expect(installer.rollback(signal)).resolves.toMatchObject({ name: 'swellsight-factory' });
+  it('that answers NaN on the third frame after the swap returns by itself', async () => {
+    const name = 'nan-when-red';
+    const here = await site([name], { observations: 1000, minutes: 60 });
+    const { installer, serving, slots, frames, events, request, ended } = here;
+    let after = 0;
+    frames.onAnswer = () => {
+      if (serving.model?.name !== name) return;
+      after += 1;
+      if (after === 2) frames.picture = RED;
+    };
+    await installer.request(request(name), { clearFailed: false }).serves;
+    const end = await ended();
+    frames.picture = BLUE;
+    expect(end).toMatchObject({ phase: 'rolled_back', reason: { code: 'model_probation_failed' } });
+    for (let n = 0; n < 1200 && serving.model?.name === name; n += 1) await delay(50);
     expect(serving.model).toMatchObject({ name: 'swellsight-factory' });
-    expect(slots.state).toMatchObject({ active: null, previous: { name: 'depth' } });
-    expect(SlotStore.open(path, { log: silentLog }).state).toEqual(slots.state);
+    await expect(
+      serving.analyze(BLUE, { roi: null, privacyMasks: [], ignoreGate: true }),
+    ).resolves.toHaveProperty('heads');
+    expect(slots.state).toMatchObject({ active: null, previous: null, refused: [{ name }] });
+    expect(events.at(-1)).toMatchObject({ type: 'model_install_rolled_back', severity: 'error' });
+    expect(frames.lost).toBeLessThanOrEqual(3);
   }, 240_000);
 });
