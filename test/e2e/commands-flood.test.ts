@@ -9,8 +9,9 @@ import { hostileCommand } from '../fixtures/hostile-commands.ts';
 import { freePort, Mosquitto, until, type Message } from '../fixtures/mosquitto.ts';
 
 const PREFIX = 'swellsight/v1/test/dev/';
-const MANY = 10_000;
-const PIECES = 20;
+/** All that the protocol can say is sent over version 5; version 4 has the same commands and fewer ways to send them. */
+const PIECES = { 5: 20, 4: 6 } as const;
+const PIECE = 500;
 
 interface Answer {
   readonly id: string | null;
@@ -62,7 +63,7 @@ describe.each([5, 4] as const)('a flood of hostile commands, MQTT version %s', (
 
   /** What a broker lets through: a topic that it would not have is its own to refuse. */
   async function flood(piece: number): Promise<void> {
-    const drawn = fc.sample(hostileCommand, { numRuns: MANY / PIECES, seed: 100 + piece });
+    const drawn = fc.sample(hostileCommand, { numRuns: PIECE, seed: 100 + piece });
     // Before version 5 a device cannot tell a retained command that comes while it listens.
     const sent = drawn.filter(({ packet }) => protocolVersion === 5 || packet.retain !== true);
     published += sent.length;
@@ -87,7 +88,7 @@ describe.each([5, 4] as const)('a flood of hostile commands, MQTT version %s', (
     const before = rssMb();
     published = 0;
     const from = seen.length;
-    for (let piece = 1; piece < PIECES; piece += 1) await flood(piece);
+    for (let piece = 1; piece < PIECES[protocolVersion]; piece += 1) await flood(piece);
     // The last in the queue: all before it were dealt with when it is answered.
     const deadline = Date.now() + 60_000;
     const ended = (): boolean =>

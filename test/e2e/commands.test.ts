@@ -30,7 +30,7 @@ interface Answer {
   readonly duplicate?: boolean;
 }
 
-/** Bright red with a grain that makes it no dead picture, and another one each time. */
+/** Bright red with a grain that makes it no dead picture, and another one each time it is drawn. */
 async function redFrame(width = 1280, height = 720): Promise<Buffer> {
   const pixels = Buffer.alloc(width * height * 3);
   for (let i = 0; i < pixels.length; i += 3) {
@@ -89,9 +89,12 @@ describe.each([5, 4] as const)('commands to the running agent, MQTT version %s',
 
   beforeAll(async () => {
     broker = await Mosquitto.start({ users: { dev: SECRET, ops: 'ops-password' } });
+    const frames = [await redFrame(), await redFrame()];
+    let served = 0;
     camera = await httpServer((_request, response) => {
       if (answersNothing) return;
-      void redFrame().then((jpeg) => response.writeHead(200, { 'content-type': 'image/jpeg' }).end(jpeg));
+      served += 1;
+      response.writeHead(200, { 'content-type': 'image/jpeg' }).end(frames[served % frames.length]);
     });
     config = {
       mqtt: { url: broker.url, protocolVersion, username: 'dev', password: SECRET },
@@ -322,29 +325,31 @@ describe.each([5, 4] as const)('commands to the running agent, MQTT version %s',
     expect(Object.keys(report.runtime.versions)).toContain('node');
   });
 
-  it('a command that was cut short by a kill is known as such, and what was done is answered from memory', async () => {
-    const done = randomUUID();
-    await operator.ask('ping', {}, done);
-    answersNothing = true;
-    const cut = randomUUID();
-    const body = { id: cut, args: { camera: 'north' } };
-    await operator.send('capture', body);
-    await until(() => operator.answers(cut).length > 0, 'the receipt');
-    agent.signal('SIGKILL');
-    await agent.exited;
-    answersNothing = false;
-    agent = await RunningAgent.start(config, { stateDir: agent.stateDir });
-    await agent.waitFor('connection', (line) => line.msg === 'connected', 60_000);
-    await operator.send('capture', body);
-    await operator.send('ping', { id: done, args: {} });
-    const last = await until(
-      () => operator.answers(cut).find(({ status }) => status === 'failed'),
-      'the answer',
-    );
-    expect(last).toMatchObject({ duplicate: true, error: { code: 'command_interrupted' } });
-    await until(() => operator.answers(done).length >= 4, 'the stored answer');
-    expect(operator.answers(done).at(-1)).toMatchObject({ status: 'succeeded', duplicate: true });
-  }, 240_000);
+  // What is remembered does not depend on how it was asked for.
+  if (protocolVersion === 5)
+    it('a command that was cut short by a kill is known as such, and what was done is answered from memory', async () => {
+      const done = randomUUID();
+      await operator.ask('ping', {}, done);
+      answersNothing = true;
+      const cut = randomUUID();
+      const body = { id: cut, args: { camera: 'north' } };
+      await operator.send('capture', body);
+      await until(() => operator.answers(cut).length > 0, 'the receipt');
+      agent.signal('SIGKILL');
+      await agent.exited;
+      answersNothing = false;
+      agent = await RunningAgent.start(config, { stateDir: agent.stateDir });
+      await agent.waitFor('connection', (line) => line.msg === 'connected', 60_000);
+      await operator.send('capture', body);
+      await operator.send('ping', { id: done, args: {} });
+      const last = await until(
+        () => operator.answers(cut).find(({ status }) => status === 'failed'),
+        'the answer',
+      );
+      expect(last).toMatchObject({ duplicate: true, error: { code: 'command_interrupted' } });
+      await until(() => operator.answers(done).length >= 4, 'the stored answer');
+      expect(operator.answers(done).at(-1)).toMatchObject({ status: 'succeeded', duplicate: true });
+    }, 240_000);
 
   it('everything on the wire is as the contract says', () => {
     const said = operator.seen.filter(({ topic }) => !topic.startsWith(`${PREFIX}cmd/`));

@@ -4,22 +4,18 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { identifiedSchemas } from '../../src/contract/emit-schemas.ts';
 import { RunningAgent } from '../fixtures/agent.ts';
+import type { TestServer } from '../fixtures/camera-server.ts';
 import { readExposition, valueOf } from '../fixtures/exposition.ts';
 import { HomeAssistant } from '../fixtures/home-assistant.ts';
 import { Mosquitto, until } from '../fixtures/mosquitto.ts';
 import { Recorder } from '../fixtures/recorder.ts';
-
-const camera = (id: string) => ({
-  id,
-  kind: 'simulated',
-  schedule: { everyS: 2 },
-  burst: { frames: 2, intervalS: 0.3 },
-});
+import { seaCamera } from '../fixtures/sea-camera.ts';
 
 /** The built program, a real broker, and a registry that follows discovery as Home Assistant does. */
 describe('the agent in Home Assistant', () => {
   const stateDir = mkdtempSync(join(tmpdir(), 'swellsight-home-'));
   const home = new HomeAssistant();
+  let sea: TestServer;
   let broker: Mosquitto;
   let recorder: Recorder;
   let agent: RunningAgent | null = null;
@@ -30,7 +26,13 @@ describe('the agent in Home Assistant', () => {
       {
         mqtt: { url: broker.url, homeAssistant },
         heartbeat: { intervalS: 2 },
-        cameras: cameras.map(camera),
+        cameras: cameras.map((id) => ({
+          id,
+          kind: 'http',
+          url: `${sea.url}/${id}.jpg`,
+          schedule: { everyS: 2 },
+          burst: { frames: 1 },
+        })),
       },
       { stateDir },
     );
@@ -57,6 +59,7 @@ describe('the agent in Home Assistant', () => {
       .filter((answer) => answer['id'] === id);
 
   beforeAll(async () => {
+    sea = await seaCamera();
     broker = await Mosquitto.start();
     recorder = await Recorder.start(broker.url, { filters: ['swellsight/v1/#', 'homeassistant/#'] });
     const first = await start(['north', 'south'], { enabled: true });
@@ -68,6 +71,7 @@ describe('the agent in Home Assistant', () => {
     await agent?.stop();
     recorder.finish();
     await broker.stop();
+    await sea.stop();
     rmSync(stateDir, { recursive: true, force: true });
   });
 

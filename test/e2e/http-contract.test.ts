@@ -3,8 +3,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { RunningAgent } from '../fixtures/agent.ts';
+import type { TestServer } from '../fixtures/camera-server.ts';
 import { askAt } from '../fixtures/http-server.ts';
 import { Documented } from '../fixtures/openapi.ts';
+import { seaCamera } from '../fixtures/sea-camera.ts';
 
 interface Listed {
   readonly id: string;
@@ -15,16 +17,24 @@ interface Listed {
 const UNKNOWN = '0195f3a0-0000-7000-8000-00000000000f';
 const documented = new Documented();
 const empty = mkdtempSync(join(tmpdir(), 'swellsight-empty-'));
+let sea: TestServer;
 let agent: RunningAgent;
 let port = 0;
 
 beforeAll(async () => {
   mkdirSync(empty, { recursive: true });
+  sea = await seaCamera();
   agent = await RunningAgent.start({
     logLevel: 'info',
     mqtt: { embedded: { port: 0 } },
     cameras: [
-      { id: 'sea', kind: 'simulated', schedule: { everyS: 2 }, burst: { frames: 1 } },
+      {
+        id: 'sea',
+        kind: 'http',
+        url: `${sea.url}/now.jpg`,
+        schedule: { everyS: 1 },
+        burst: { frames: 1 },
+      },
       {
         id: 'blind',
         kind: 'directory',
@@ -40,6 +50,7 @@ beforeAll(async () => {
 });
 afterAll(async () => {
   await agent[Symbol.asyncDispose]();
+  await sea.stop();
   rmSync(empty, { recursive: true, force: true });
 });
 
@@ -106,7 +117,6 @@ describe('the HTTP API of a running agent', () => {
       '/api/v1/cameras',
       '/api/v1/cameras/sea/latest.jpg?annotate&max_width_px=320',
       '/api/v1/cameras/sea/labels',
-      '/api/v1/cameras/sea/calibration',
       '/api/v1/observations?camera=sea&status=measured&limit=2',
       '/api/v1/observations.csv?camera=sea&limit=2',
     ])
@@ -152,6 +162,8 @@ describe('the HTTP API of a running agent', () => {
     await ask(400, 'GET', '/api/v1/cameras/sea/latest.jpg?max_width_px=1');
 
     const labels = '/api/v1/cameras/sea/labels';
+    const calibration = '/api/v1/cameras/sea/calibration';
+    await ask(422, 'GET', calibration);
     const [measured] = await records('?camera=sea&status=measured');
     const label = { observation_id: measured?.id, height_m: 1.3, observer: 'anna' };
     await ask(201, 'POST', labels, asJson(label));
@@ -167,7 +179,6 @@ describe('the HTTP API of a running agent', () => {
     await ask(404, 'POST', '/api/v1/cameras/nowhere/labels', asJson(label));
     await ask(415, 'POST', labels, { headers: { 'content-type': 'text/plain' }, body: 'x' });
     await ask(413, 'POST', labels, asJson({ ...label, note: 'x'.repeat(100_000) }));
-    const calibration = '/api/v1/cameras/sea/calibration';
     const document = (await ask(200, 'GET', calibration)).json();
     await ask(200, 'PUT', calibration, asJson(document));
     await ask(422, 'PUT', calibration, asJson({ ...document, digest: `sha256:${'0'.repeat(64)}` }));

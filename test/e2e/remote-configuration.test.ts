@@ -140,18 +140,6 @@ async function started(pictures: string, url: string, stateDir?: string): Promis
 
 /** Each case has a device and a broker of its own, and waits most of the time: some run at once. */
 describe.concurrent('configuration by remote command', { timeout: 240_000 }, () => {
-  it('settings that do not come up are undone: a port that is taken', async () => {
-    await using site = await Site.open();
-    const set = await site.command('config.set', {
-      patch: { http: { port: site.broker.port } },
-      confirm_within_s: 90,
-    });
-    expect(set.status).toBe('succeeded');
-    await until(() => site.reasons().includes('start_failed'), 'the event', WITHIN_MS);
-    expect((await site.command('config.get')).result).toMatchObject({ trial: null, overlay: {} });
-    expect(await site.agent.json('/live')).toEqual({ live: true });
-  });
-
   it('a schedule, regions and the log level change while it runs, and the other camera misses no slot', async () => {
     await using site = await Site.open();
     await until(
@@ -211,7 +199,7 @@ describe.concurrent('configuration by remote command', { timeout: 240_000 }, () 
     ).toEqual([]);
   });
 
-  it('a dead broker is undone by itself, back at the old one, and told of', async () => {
+  it('a dead broker is undone by itself, back at the old one, and told of; moves to another one, is confirmed there, and stays there after a SIGKILL', async () => {
     await using site = await Site.open();
     await until(() => site.digest(), 'info');
     const before = site.digest();
@@ -231,14 +219,11 @@ describe.concurrent('configuration by remote command', { timeout: 240_000 }, () 
     const seqs = [...new Set(site.observed('south').map(({ seq }) => seq))].sort((a, b) => a - b);
     expect(seqs).toEqual(seqs.map((_, index) => index + 1));
     expect(site.agent.lines.filter(({ msg }) => msg === 'agent started')).toHaveLength(1);
-  });
 
-  it('moves to another broker, is confirmed there, and stays there after a SIGKILL', async () => {
-    await using site = await Site.open();
     await using other = await Mosquitto.start().then((one) =>
       Object.assign(one, { [Symbol.asyncDispose]: () => one.stop() }),
     );
-    const set = await site.command('config.set', {
+    const moved = await site.command('config.set', {
       patch: { mqtt: { url: other.url } },
       confirm_within_s: 60,
     });
@@ -249,17 +234,17 @@ describe.concurrent('configuration by remote command', { timeout: 240_000 }, () 
       () => there.some(({ topic, payload }) => topic === `${PREFIX}status` && payload.includes('"online"')),
       'online',
     );
-    const args = { trial: set.result?.['trial'] };
+    const args = { trial: moved.result?.['trial'] };
     await client.publishAsync(`${PREFIX}cmd/config.confirm`, JSON.stringify({ id: 'c1', args }), { qos: 1 });
     const confirmed = (): boolean =>
       there.some(
         ({ topic, payload }) => topic === `${PREFIX}cmdres/config.confirm` && payload.includes('succeeded'),
       );
     await until(confirmed, 'the confirmation');
-    const count = there.length;
+    const told = there.length;
     await site.powerCut();
     await until(
-      () => there.slice(count).some(({ topic }) => topic.endsWith('/info')),
+      () => there.slice(told).some(({ topic }) => topic.endsWith('/info')),
       'the device back there',
     );
   });
@@ -309,8 +294,17 @@ describe.concurrent('configuration by remote command', { timeout: 240_000 }, () 
     expect([...new Set(seen)].sort((a, b) => a - b)).toEqual([...new Set(seen)].map((_, index) => index + 1));
   });
 
-  it('refuses what is not a sender’s to change, and shows and logs no secret', async () => {
+  it('settings that do not come up are undone: a port that is taken; refuses what is not a sender’s to change, and shows and logs no secret', async () => {
     await using site = await Site.open();
+    const taken = await site.command('config.set', {
+      patch: { http: { port: site.broker.port } },
+      confirm_within_s: 90,
+    });
+    expect(taken.status).toBe('succeeded');
+    await until(() => site.reasons().includes('start_failed'), 'the event', WITHIN_MS);
+    expect((await site.command('config.get')).result).toMatchObject({ trial: null, overlay: {} });
+    expect(await site.agent.json('/live')).toEqual({ live: true });
+
     const locked = await site.command('config.set', {
       patch: { model: { allowUnsigned: true }, cameras: [{ id: 'north', kind: 'command', command: ['id'] }] },
     });

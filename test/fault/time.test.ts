@@ -1,9 +1,11 @@
-import { describe, expect, it, type TestContext } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, type TestContext } from 'vitest';
 import type { Health } from '../../src/contract/health.ts';
 import type { Observation } from '../../src/contract/observation.ts';
 import type { Event } from '../../src/contract/states.ts';
 import { RunningAgent, type Steering } from '../fixtures/agent.ts';
+import type { TestServer } from '../fixtures/camera-server.ts';
 import { freePort, Mosquitto, until, type Message } from '../fixtures/mosquitto.ts';
+import { seaCamera } from '../fixtures/sea-camera.ts';
 
 const DAY_MS = 86_400_000;
 const MINUTE_MS = 60_000;
@@ -14,15 +16,19 @@ const IMAGE_DATE_MS = Date.UTC(2025, 0, 1);
 
 const interval = {
   id: 'interval',
-  kind: 'simulated',
+  kind: 'http',
   schedule: { everyS: 1 },
   burst: { frames: 1 },
-  simulation: { selfLabel: false },
 };
 const cron = { ...interval, id: 'cron', schedule: { cron: '* * * * *' } };
 
 /** Each case has an agent and a broker of its own, and waits most of the time: they run at once. */
 describe.concurrent('the wall clock of a running agent', { timeout: 240_000 }, () => {
+  let sea: TestServer;
+  beforeAll(async () => {
+    sea = await seaCamera();
+  });
+  afterAll(() => sea.stop());
   type OnEnd = TestContext['onTestFinished'];
   const start = async (
     onEnd: OnEnd,
@@ -30,7 +36,11 @@ describe.concurrent('the wall clock of a running agent', { timeout: 240_000 }, (
     url: string,
     steered: Steering,
   ): Promise<RunningAgent> => {
-    const settings = { mqtt: { url }, heartbeat: { intervalS: 1 }, cameras };
+    const settings = {
+      mqtt: { url },
+      heartbeat: { intervalS: 1 },
+      cameras: cameras.map((camera) => ({ ...camera, url: `${sea.url}/now.jpg` })),
+    };
     const agent = await RunningAgent.start(settings, { steered });
     onEnd(() => agent[Symbol.asyncDispose]());
     return agent;
