@@ -17,7 +17,7 @@ import { Documented } from '../../fixtures/openapi.ts';
 const ANALYZE = '/api/v1/analyze';
 const BATCH = `${ANALYZE}/batch`;
 /** The long form: SWELLSIGHT_MUTATIONS=10000. */
-const MUTATIONS = Number(process.env['SWELLSIGHT_MUTATIONS'] ?? 150);
+const MUTATIONS = Number(process.env['SWELLSIGHT_MUTATIONS'] ?? 100);
 const PER_BATCH = 50;
 
 interface Item {
@@ -162,7 +162,7 @@ describe('many and large images', () => {
         else for (const one of mine) await post(port, ANALYZE, form([image(one)]));
     });
     const before: number[] = [];
-    for (let slot = 0; slot < 12 || requestsDone < 30; slot += 1) {
+    for (let slot = 0; slot < 8 || requestsDone < 20; slot += 1) {
       const doneBefore = requestsDone;
       const options = { roi: null, privacyMasks: [], priority: 'schedule' } as const;
       await serving.analyze(frames[0] ?? Buffer.alloc(0), options);
