@@ -7,15 +7,16 @@ import type { Observation } from '../../src/contract/observation.ts';
 import { asSlots } from '../../src/model/slots-schema.ts';
 import type { SlotsState } from '../../src/model/types.ts';
 import { freePort } from '../ports.ts';
+import { makeMovingSea } from '../torture/pictures.ts';
 import type { Offer } from './offer.ts';
 
 /** Many frames and nothing to learn: shadow and probation end within a life, and kills come in every phase. */
 const CAMERA = {
-  id: 'sim',
-  kind: 'simulated',
+  id: 'sea',
+  kind: 'directory',
+  replay: 'loop',
   schedule: { everyS: 1 },
   burst: { frames: 5, intervalS: 0 },
-  simulation: { selfLabel: false },
 };
 const PROGRAM = join(import.meta.dirname, '../../bin/swellsight.mjs');
 
@@ -48,7 +49,7 @@ export class Agent {
         trustRoot: offer.trustRoot,
         probation: { observations: 2, minutes: 0 },
       },
-      cameras: [CAMERA],
+      cameras: [{ ...CAMERA, path: makeMovingSea(dir) }],
     };
     writeFileSync(agent.#config, JSON.stringify(settings));
     return agent;

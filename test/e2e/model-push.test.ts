@@ -22,6 +22,7 @@ import { httpServer, type TestServer } from '../fixtures/camera-server.ts';
 import { runCli } from '../fixtures/cli.ts';
 import { Mosquitto, until } from '../fixtures/mosquitto.ts';
 import { Recorder } from '../fixtures/recorder.ts';
+import { seaCamera } from '../fixtures/sea-camera.ts';
 
 const DEVICE = 'swellsight/v1/test/dev/';
 const PHASES = ['requested', 'downloading', 'verifying', 'testing', 'shadow', 'probation', 'committed'];
@@ -53,6 +54,7 @@ describe('a model that is pushed to a running agent', () => {
   const repository = join(home, 'repo');
   let broker: Mosquitto;
   let web: TestServer;
+  let camera: TestServer;
   let recorder: Recorder;
   let operator: MqttClient;
   let agent: RunningAgent;
@@ -112,9 +114,18 @@ describe('a model that is pushed to a running agent', () => {
     web = await plainWebServer(repository);
     recorder = await Recorder.start(broker.url);
     operator = await broker.client();
+    camera = await seaCamera();
     config = {
       mqtt: { url: broker.url },
-      cameras: [{ id: 'north', kind: 'simulated', schedule: { everyS: 1 }, burst: { frames: 1 } }],
+      cameras: [
+        {
+          id: 'north',
+          kind: 'http',
+          url: `${camera.url}/now.jpg`,
+          schedule: { everyS: 1 },
+          burst: { frames: 1 },
+        },
+      ],
       model: {
         repository: web.url,
         trustRoot: join(repository, 'metadata', '1.root.json'),
@@ -129,7 +140,7 @@ describe('a model that is pushed to a running agent', () => {
     await agent.stop();
     operator.end(true);
     await web.stop();
-    await broker.stop();
+    await Promise.all([camera.stop(), broker.stop()]);
     rmSync(home, { recursive: true, force: true });
   });
 

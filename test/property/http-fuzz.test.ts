@@ -4,8 +4,10 @@ import { Agent, request, type IncomingMessage } from 'node:http';
 import fc from 'fast-check';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { RunningAgent } from '../fixtures/agent.ts';
+import type { TestServer } from '../fixtures/camera-server.ts';
 import { requests, type FuzzRequest } from '../fixtures/http-fuzz.ts';
 import { Documented, type Seen } from '../fixtures/openapi.ts';
+import { seaCamera } from '../fixtures/sea-camera.ts';
 
 /** The long form: SWELLSIGHT_FUZZ_REQUESTS=12000. */
 const REQUESTS = Number(process.env['SWELLSIGHT_FUZZ_REQUESTS'] ?? 600);
@@ -18,13 +20,23 @@ const LIBRARIES = /sqlite|fastify|\bajv\b|sharp|onnx|libvips|busboy|undici/i;
 const documented = new Documented();
 const connections = new Agent({ keepAlive: true, maxSockets: 4 });
 let agent: RunningAgent;
+let camera: TestServer;
 
 beforeAll(async () => {
+  camera = await seaCamera();
   agent = await RunningAgent.start(
     {
       logLevel: 'warn',
       mqtt: { embedded: { port: 0 } },
-      cameras: [{ id: 'sea', kind: 'simulated', schedule: { everyS: 5 }, burst: { frames: 1 } }],
+      cameras: [
+        {
+          id: 'sea',
+          kind: 'http',
+          url: `${camera.url}/now.jpg`,
+          schedule: { everyS: 5 },
+          burst: { frames: 1 },
+        },
+      ],
     },
     { env: { SWELLSIGHT_HTTP_RATE_LIMIT: '1000000' } },
   );
@@ -32,6 +44,7 @@ beforeAll(async () => {
 afterAll(async () => {
   connections.destroy();
   await agent[Symbol.asyncDispose]();
+  await camera.stop();
 });
 
 async function send({ method, path, headers, body }: FuzzRequest): Promise<Seen> {

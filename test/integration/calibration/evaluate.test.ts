@@ -12,7 +12,7 @@ import { openBundle } from '../../../src/model/bundle.ts';
 import type { Bundle } from '../../../src/model/manifest.ts';
 import { VisionProcess } from '../../../src/vision/client.ts';
 import { factoryBundleDir } from '../../fixtures/bundles.ts';
-import { everyFrame, surfcamDir } from '../../fixtures/surfcam.ts';
+import { surfcamDir } from '../../fixtures/surfcam.ts';
 
 const frames = surfcamDir();
 
@@ -61,14 +61,14 @@ describe.skipIf(frames === null)('calibrate on real frames (needs the real beach
     { timeout: 120_000 },
     async () => {
       const out = join(scratch, 'A.json');
-      const report = await calibrate({ camera: 'A', framesPerBurst: everyFrame ? null : 10, out });
+      const report = await calibrate({ camera: 'A', framesPerBurst: null, out });
       console.log(formatCalibrateReport(report));
       const [a] = report.cameras;
       expect(a).toMatchObject({
         bursts: 12,
         groups: 12,
-        frames_used: everyFrame ? 240 : 120,
-        frames_gated: everyFrame ? 20 : 10,
+        frames_used: 240,
+        frames_gated: 20,
         faults: [],
       });
       expect(a?.held_out?.ridge.mae_m).toBeGreaterThan(0.2);
