@@ -1,12 +1,18 @@
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import type { ServerResponse } from 'node:http';
 import { connect } from 'node:net';
+import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import { RunningAgent } from '../../fixtures/agent.ts';
 import { observation } from '../../fixtures/agent-api.ts';
+import { httpServer } from '../../fixtures/camera-server.ts';
 import { askAt, expectProblem, received, serve } from '../../fixtures/http-server.ts';
 import { freePort } from '../../fixtures/mosquitto.ts';
 import { Documented } from '../../fixtures/openapi.ts';
+
+const PICTURE = readFileSync(join(import.meta.dirname, '../../fixtures/sea/sea-small.jpg'));
 
 describe('a stop', () => {
   it('lets a request under way finish, and refuses new ones on old and new connections', async () => {
@@ -71,23 +77,41 @@ describe('a stop', () => {
 
 describe('a stop of the real agent', () => {
   it('answers the capture under way, ends the stream of events, and ends well', async () => {
+    // Once the first one was shown, a picture comes when the test says so: a capture is under way for as long as it is wanted.
+    const held: ServerResponse[] = [];
+    let holds = false;
+    const show = (response: ServerResponse): void => {
+      response.writeHead(200, { 'content-type': 'image/jpeg' }).end(PICTURE);
+    };
+    const camera = await httpServer((_, response) => {
+      if (holds) held.push(response);
+      else show(response);
+    });
+    onTestFinished(() => camera.stop());
     const port = await freePort();
     await using agent = await RunningAgent.start({
       http: { port },
       mqtt: { embedded: { port: await freePort() } },
       cameras: [
-        { id: 'cam', kind: 'simulated', schedule: { everyS: 3600 }, burst: { frames: 2, intervalS: 4 } },
+        {
+          id: 'cam',
+          kind: 'http',
+          url: `${camera.url}/now.jpg`,
+          schedule: { everyS: 86_400 },
+          burst: { frames: 1 },
+          timeoutS: 60,
+        },
       ],
     });
-    await agent.waitFor('model', (line) => line.part === 'vision');
+    await agent.observation();
     while ((await askAt({ port, method: 'GET', path: '/ready' })).status !== 200) await delay(200);
     const events = connect(port, '127.0.0.1');
     events.write('GET /api/v1/events HTTP/1.1\r\nhost: localhost\r\n\r\n');
     await once(events, 'data');
     const told = received(events);
+    holds = true;
     const capture = askAt({ port, method: 'POST', path: '/api/v1/cameras/cam/capture' });
-    // Under way, and not done: it takes four seconds.
-    await delay(1000);
+    while (held.length === 0) await delay(20);
     const exit = agent.stop();
     const documented = new Documented();
     const refused = async (): Promise<boolean> => {
@@ -99,9 +123,10 @@ describe('a stop of the real agent', () => {
     };
     while (!(await refused())) await delay(20);
     expect([...documented.seen]).toContain('status 503 request_stopping');
+    for (const response of held) show(response);
     const answer = await capture;
     expect([answer.status, answer.headers.connection]).toEqual([200, 'close']);
-    expect(answer.json()).toMatchObject({ camera: 'cam', burst: { requested: 2 } });
+    expect(answer.json()).toMatchObject({ camera: 'cam', burst: { requested: 1 } });
     await told;
     expect(await exit).toBe(0);
     expect(agent.lines.filter(({ level }) => level === 'error' || level === 'fatal')).toEqual([]);
