@@ -1,6 +1,7 @@
 // Every check of the project; the last line counts them. Arguments choose among the test files: `npm test -- test/unit`.
 import { spawn } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { constants, setPriority } from 'node:os';
 import { join } from 'node:path';
 import { failedFiles, judge, readRun, slowest } from './check/outcome.ts';
 import { root } from './setup.mjs';
@@ -18,7 +19,7 @@ const say = (line) => process.stdout.write(`${line}\n`);
 const bin = (...name) => [process.execPath, join(root, 'node_modules', ...name)];
 
 /** Runs a program to its end, or for so long. A group of its own dies with all that it started. */
-function run([command, ...args], { withinMs, env = {}, quiet = false }) {
+function run([command, ...args], { withinMs, env = {}, quiet = false, isBehind = false }) {
   return new Promise((resolve) => {
     const child = spawn(command, args, {
       cwd: root,
@@ -26,6 +27,7 @@ function run([command, ...args], { withinMs, env = {}, quiet = false }) {
       env: { ...process.env, ...env },
       stdio: quiet ? ['ignore', 'pipe', 'pipe'] : ['ignore', 'inherit', 'inherit'],
     });
+    if (isBehind && child.pid !== undefined) setPriority(child.pid, constants.priority.PRIORITY_BELOW_NORMAL);
     const output = [];
     for (const stream of [child.stdout, child.stderr]) stream?.on('data', (bytes) => output.push(bytes));
     let timedOut = false;
@@ -58,7 +60,7 @@ function run([command, ...args], { withinMs, env = {}, quiet = false }) {
   });
 }
 
-/** Two rows of steps, one for each core that the smallest machine has; lint alone takes as long as the others together. */
+/** Two rows of steps; lint alone takes as long as the others together. They have what the tests leave, which wait a lot. */
 const rows = [
   [['lint', [...bin('eslint', 'bin', 'eslint.js'), '.', '--max-warnings', '0']]],
   [
@@ -77,7 +79,7 @@ async function row(steps) {
   const results = [];
   for (const [name, command] of steps) {
     const fromMs = performance.now();
-    const { status, output } = await run(command, { withinMs: leftMs(), quiet: true });
+    const { status, output } = await run(command, { withinMs: leftMs(), quiet: true, isBehind: true });
     const seconds = ((performance.now() - fromMs) / 1000).toFixed(1);
     process.stdout.write(status === 0 ? '' : output);
     say(`${status === 0 ? 'ok  ' : 'FAIL'} ${name} (${seconds} s)`);
@@ -104,9 +106,10 @@ async function test(notes, args, withinMs) {
   return { status, timedOut, ...readRun(existsSync(path) ? readFileSync(path, 'utf8') : '') };
 }
 
-const results = (await Promise.all(rows.map(row))).flat();
+const steps = Promise.all(rows.map(row));
 mkdirSync(join(root, '.cache'), { recursive: true });
 const first = await test('tests.jsonl', process.argv.slice(2), Math.min(LIMIT_MS.tests, leftMs()));
+const results = (await steps).flat();
 if (first.timedOut) say('\nthe tests took too long and were ended; what had not finished is named below');
 
 // Real brokers, kills, clusters and deadlines on a machine that does other work besides earn a second chance: the few

@@ -143,15 +143,15 @@ export class Torture {
   async #torment({ victim, audit }: Sufferer, hold: { agents: boolean }, signal: AbortSignal): Promise<void> {
     const dice = new Dice(this.#options.seed, victim.name);
     const startMs = victim.kind === 'agent' ? 1500 : 300;
+    // What is found of a planted fault needs time at work more than kills.
+    const scale = victim.plant === null ? 1 : 3;
     while (!isOver(signal)) {
       victim.start();
       // Now and then in the middle of the start, most often at work, sometimes after a longer life.
       const early = dice.chance(0.15);
       const lifeMs = early
         ? dice.between(0, 2 * startMs)
-        : dice.chance(0.93)
-          ? dice.between(0, 4000)
-          : dice.between(4000, 15_000);
+        : scale * (dice.chance(0.93) ? dice.between(0, 4000) : dice.between(4000, 15_000));
       if (!early) await victim.working(signal);
       await pause(lifeMs, signal);
       while (victim.kind === 'agent' && hold.agents && !isOver(signal)) await pause(200, signal);

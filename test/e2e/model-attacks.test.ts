@@ -125,7 +125,7 @@ describe('a running agent under attack by models', () => {
             burst: { frames: 1 },
           },
         ],
-        inference: { providers: ['cpu'], threads: 1, timeoutS: 3, maxRssMb: 400 },
+        inference: { providers: ['cpu'], threads: 1, timeoutS: 2, maxRssMb: 400 },
         model: { repository: web.url, trustRoot, probation: { observations: 6, minutes: 0 } },
       },
       // Expiry is held against a clock that is known to be right.
