@@ -40,7 +40,6 @@ export class Vitals {
   readonly heartbeat: Heartbeat;
   readonly #liveness: Liveness;
   readonly #clock: Clock;
-  #first: Health | null = null;
   #watchdog: Watchdog | null = null;
 
   constructor({ settings, version, bootId }: VitalsOptions, deps: VitalsDeps) {
@@ -86,10 +85,10 @@ export class Vitals {
     );
   }
 
-  /** Begins to watch, and takes the first heartbeat, so that `health` has an answer from then on. */
+  /** Begins to watch, with the first heartbeat: `health` has an answer from then on, and the birth a state. */
   async start(signal: AbortSignal): Promise<void> {
     this.#liveness.start(signal);
-    this.#first = await this.heartbeat.take();
+    await this.heartbeat.beat();
   }
 
   /** The agent serves: a service manager that asked for it is told, and from then on that it is alive. */
@@ -105,7 +104,7 @@ export class Vitals {
 
   /** The newest heartbeat. Not before `start`. */
   health(): Health {
-    const health = this.heartbeat.latest ?? this.#first;
+    const health = this.heartbeat.latest;
     if (!health) throw new Error('no heartbeat was taken yet');
     return health;
   }

@@ -40,6 +40,7 @@ export class Heartbeat {
   #intervalS: number;
   #seq = 0;
   #dropped = 0;
+  #beganMonoMs = -Infinity;
   #latest: Health | null = null;
   #nudged = new AbortController();
   /** Nudged since the last beat began. */
@@ -60,22 +61,29 @@ export class Heartbeat {
     return this.#latest;
   }
 
-  /** Beats at once and then every interval, until the signal aborts; resolves then. */
-  async run(signal: AbortSignal): Promise<void> {
+  /** One heartbeat now. */
+  async beat(): Promise<void> {
     const { clock, log, sink } = this.#deps;
+    this.#beganMonoMs = clock.monoMs();
+    this.#due = false;
+    this.#seq += 1;
+    this.#latest = await this.take();
+    this.#dropped = this.#latest.outbox.dropped_total;
     try {
-      while (!signal.aborted) {
-        const dueMs = clock.monoMs() + this.#intervalS * 1000;
-        this.#due = false;
-        this.#seq += 1;
-        this.#latest = await this.take();
-        this.#dropped = this.#latest.outbox.dropped_total;
-        try {
-          await sink(this.#latest);
-        } catch (thrown) {
-          log.warn({ err: thrown }, 'heartbeat not handed on');
-        }
+      await sink(this.#latest);
+    } catch (thrown) {
+      log.warn({ err: thrown }, 'heartbeat not handed on');
+    }
+  }
+
+  /** Beats every interval, which begins with the last beat, and at once without one; until the signal aborts, and resolves then. */
+  async run(signal: AbortSignal): Promise<void> {
+    const { clock } = this.#deps;
+    try {
+      for (;;) {
+        const dueMs = this.#beganMonoMs + this.#intervalS * 1000;
         await this.#pause(Math.max(0, dueMs - clock.monoMs()), signal);
+        await this.beat();
       }
     } catch (thrown) {
       if (!isAbort(thrown)) throw thrown;
@@ -95,6 +103,7 @@ export class Heartbeat {
   }
 
   async #pause(ms: number, signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted();
     if (this.#due) return;
     this.#nudged = new AbortController();
     try {
