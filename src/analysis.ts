@@ -56,7 +56,7 @@ const BYTES_PER_MB = 1_000_000;
  * Images that are sent in, beside the schedule: each the same answer as a camera's frame would get.
  *
  * INVARIANTS
- * - A scheduled frame waits for one image at most.
+ * - A scheduled frame waits for two images at most: the one that is looked at, and the next, which lies there already.
  * - One image is in the vision process's hands once, however often it is sent at the same time.
  */
 export class Analysis {

@@ -19,7 +19,7 @@ interface Waiting {
 
 /**
  * Images of requests come before the vision process one by one, in the order they came, and only so many that a
- * scheduled frame, which goes before all of them there, waits for one at most. Bounded; nobody is displaced.
+ * scheduled frame, which goes before all that wait there, waits for so many at most. Bounded; nobody is displaced.
  */
 export class Turns {
   readonly #options: TurnsOptions;

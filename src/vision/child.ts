@@ -28,14 +28,23 @@ export function childEnvironment(environment: NodeJS.ProcessEnv): NodeJS.Process
 }
 
 interface Pending {
-  readonly resolve: (reply: VisionReply) => void;
+  readonly deadlineMs: number;
+  readonly resolve: (reply: VisionReply | null) => void;
   readonly reject: (error: AgentError) => void;
 }
 
-/** One vision process. One request at a time; every request has a deadline, and passing it costs the process. */
+/** Requests that may lie at the process: the one that it works at, and the next, so that it need not wait for it. */
+export const MOST_AHEAD = 2;
+
+/**
+ * One vision process. It works at one request at a time, in the order they came; every request has a deadline from when
+ * its turn comes, and passing it costs the process.
+ */
 export class VisionChild {
   readonly #process: ChildProcess;
-  #pending: Pending | null = null;
+  /** The first one is being worked at. */
+  readonly #pending: Pending[] = [];
+  #deadline: NodeJS.Timeout | undefined;
   #end: AgentError | null = null;
   #stderr = '';
   /** Resolves when the process is gone. */
@@ -74,8 +83,8 @@ export class VisionChild {
       });
     });
     this.#process.on('message', (reply) => {
-      const pending = this.#pending;
-      this.#pending = null;
+      const pending = this.#pending.shift();
+      this.#watchNext();
       pending?.resolve(reply as VisionReply);
     });
     // A process that is gone tells so by its exit.
@@ -101,31 +110,37 @@ export class VisionChild {
 
   /**
    * Sends one request and waits for its answer. Rejects with what the answer says (`image_*`, `vision_output_invalid`,
-   * …), `vision_timeout` after `deadlineMs` (the process is killed), or `vision_crashed` when it ended.
+   * …), `vision_timeout` after `deadlineMs` (the process is killed), or `vision_crashed` when it ended. Null when it
+   * ended before the turn of this one: it may go to another process.
    */
-  async request(request: VisionRequest, deadlineMs: number): Promise<VisionReply> {
+  async request(request: VisionRequest, deadlineMs: number): Promise<VisionReply | null> {
     if (this.#end !== null) throw this.#end;
-    if (this.#pending !== null) throw new AgentError('internal', 'requests to the vision process overlap');
-    let timer: NodeJS.Timeout | undefined;
-    try {
-      const reply = await new Promise<VisionReply>((resolve, reject) => {
-        this.#pending = { resolve, reject };
-        timer = setTimeout(() => {
-          const seconds = deadlineMs / 1000;
-          this.kill(
-            new AgentError('vision_timeout', `no answer within ${seconds} s`, { context: { deadlineMs } }),
-          );
-        }, deadlineMs);
-        this.#send(request);
-      });
-      if (reply.type === 'failed') {
-        const { code, message, context } = reply.error;
-        throw new AgentError(code, message, { context });
-      }
-      return reply;
-    } finally {
-      clearTimeout(timer);
+    if (this.#pending.length >= MOST_AHEAD)
+      throw new AgentError('internal', 'too many requests lie at the vision process');
+    const reply = await new Promise<VisionReply | null>((resolve, reject) => {
+      this.#pending.push({ deadlineMs, resolve, reject });
+      if (this.#pending.length === 1) this.#watchNext();
+      this.#send(request);
+    });
+    if (reply?.type === 'failed') {
+      const { code, message, context } = reply.error;
+      throw new AgentError(code, message, { context });
     }
+    return reply;
+  }
+
+  /** The turn of the first one begins. */
+  #watchNext(): void {
+    clearTimeout(this.#deadline);
+    const [first] = this.#pending;
+    if (first === undefined) return;
+    const { deadlineMs } = first;
+    this.#deadline = setTimeout(() => {
+      const seconds = deadlineMs / 1000;
+      this.kill(
+        new AgentError('vision_timeout', `no answer within ${seconds} s`, { context: { deadlineMs } }),
+      );
+    }, deadlineMs);
   }
 
   #send(request: VisionRequest): void {
@@ -175,7 +190,9 @@ export class VisionChild {
 
   #settleEnd(why: AgentError): void {
     this.#end ??= why;
-    this.#pending?.reject(this.#end);
-    this.#pending = null;
+    clearTimeout(this.#deadline);
+    const [first, ...others] = this.#pending.splice(0);
+    first?.reject(this.#end);
+    for (const one of others) one.resolve(null);
   }
 }

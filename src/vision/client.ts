@@ -2,6 +2,7 @@ import { AgentError, asAgentError } from '../errors.ts';
 import { Backoff } from '../retry.ts';
 import type { VisionChild } from './child.ts';
 import type { PlanSource, VisionDeps, VisionOptions } from './client-options.ts';
+import { Flights } from './flights.ts';
 import type { Plan } from './ladder-trial-types.ts';
 import { expectReply, type VisionReply, type VisionRequest } from './messages.ts';
 import type {
@@ -27,8 +28,9 @@ const CLOSE_GRACE_MS = 2000;
  * The supervised vision process of one bundle.
  *
  * INVARIANTS
- * - One frame is in flight at a time; the next is sent when it is answered or its process is gone.
- * - A crash, hang or time-out costs the frame in flight alone: what waits goes to the next process.
+ * - One frame is worked at at a time, in one process. The next one may lie there already, so that the process need not
+ *   wait for it; behind another process's frame it waits until that is answered.
+ * - A crash, hang or time-out costs the frame that is worked at alone: what waits goes to the next process.
  * - A process is replaced (memory, better plan) by opening and proving the new one first; the old one serves meanwhile.
  * - After `close` nothing is started and no child is left.
  */
@@ -43,9 +45,9 @@ export class VisionProcess implements VisionClient {
   readonly #opening = new Set<VisionChild>();
   #plan: Plan | null = null;
   #report: ProviderReport | null = null;
-  #busy: Promise<void> | null = null;
-  /** Has the frame in flight; an old process may, while the new one serves already. */
-  #working: VisionChild | null = null;
+  readonly #flights = new Flights();
+  /** When the newest answer came, or the newest failure. */
+  #turnMs = -Infinity;
   #restarting: Promise<void> | null = null;
   #replacing: Promise<void> | null = null;
   /** Why the last start failed; while set, frames are refused instead of waiting for the next attempt. */
@@ -106,11 +108,11 @@ export class VisionProcess implements VisionClient {
    */
   async drain(): Promise<void> {
     this.#draining = true;
-    while (this.#busy !== null) await this.#busy;
+    while (this.#flights.size > 0) await this.#flights.landed();
     await this.close();
   }
 
-  /** Refuses what waits (`vision_closed`), gives the frame in flight two seconds, and ends the process for sure. */
+  /** Refuses what waits (`vision_closed`), gives the frames in flight two seconds, and ends the process for sure. */
   async close(): Promise<void> {
     const closed = closedError();
     this.#stop.abort(closed);
@@ -118,8 +120,8 @@ export class VisionProcess implements VisionClient {
     for (const child of this.#opening) child.kill(closed);
     const child = this.#serving?.child;
     this.#serving = null;
-    const late = setTimeout(() => this.#working?.kill(closed), CLOSE_GRACE_MS);
-    await this.#busy;
+    const late = setTimeout(() => this.#flights.kill(closed), CLOSE_GRACE_MS);
+    await this.#flights.landed();
     clearTimeout(late);
     await Promise.all([child?.release(CLOSE_GRACE_MS), this.#restarting, this.#replacing]);
   }
@@ -131,7 +133,7 @@ export class VisionProcess implements VisionClient {
     let abort = (): void => undefined;
     try {
       return await new Promise<VisionReply>((resolve, reject) => {
-        const entry: QueuedRequest = { request, priority, resolve, reject };
+        const entry: QueuedRequest = { request, priority, signal, resolve, reject };
         abort = () => {
           this.#queue.remove(entry);
           reject(signal?.reason as Error);
@@ -147,27 +149,31 @@ export class VisionProcess implements VisionClient {
 
   #pump(): void {
     const serving = this.#serving;
-    if (this.#busy !== null || serving === null) return;
-    const entry = this.#queue.next();
-    if (entry === undefined) return;
-    this.#working = serving.child;
-    this.#busy = this.#work(serving, entry).finally(() => {
-      this.#busy = null;
-      this.#working = null;
-      this.#pump();
-    });
+    while (serving !== null && this.#flights.hasRoom(serving.child)) {
+      const entry = this.#queue.next();
+      if (entry === undefined) return;
+      this.#flights.add(serving.child, this.#work(serving, entry), () => this.#pump());
+    }
   }
 
   async #work(serving: Serving, entry: QueuedRequest): Promise<void> {
-    const startedMs = this.#deps.clock.monoMs();
+    const { clock } = this.#deps;
+    const sentMs = clock.monoMs();
     try {
       const reply = await serving.child.request(entry.request, this.#options.timeoutS * 1000);
+      if (reply === null) {
+        this.#sendAnew(entry);
+        return;
+      }
+      const tookMs = clock.monoMs() - Math.max(sentMs, this.#turnMs);
+      this.#turnMs = clock.monoMs();
       this.#stats.progress(reply.rssMb);
-      if (entry.request.type === 'analyze') this.#stats.frame(this.#deps.clock.monoMs() - startedMs);
+      if (entry.request.type === 'analyze') this.#stats.frame(tookMs);
       this.#failuresInRow = 0;
       entry.resolve(reply);
       this.#checkMemory(serving, reply.rssMb);
     } catch (thrown) {
+      this.#turnMs = clock.monoMs();
       entry.reject(thrown);
       const error = asAgentError(thrown);
       if (error.code.startsWith('image_')) return;
@@ -177,6 +183,14 @@ export class VisionProcess implements VisionClient {
       if (serving.child.end !== null) this.#lost(error);
       else this.#stepDown(serving.plan, error);
     }
+  }
+
+  /** Its process was gone before its turn came. */
+  #sendAnew(entry: QueuedRequest): void {
+    if (entry.signal?.aborted === true) return;
+    if (this.#isClosed()) entry.reject(closedError());
+    else if (this.#down !== null) entry.reject(this.#down);
+    else this.#queue.putBack(entry);
   }
 
   /** The serving process is gone: start another, after a pause. */
@@ -248,7 +262,7 @@ export class VisionProcess implements VisionClient {
     this.#deps.onEvent({ type: 'started', report: this.#report });
     void serving.child.ended.then(() => {
       // It ended between frames; during one, the frame's own failure tells.
-      if (this.#serving === serving && this.#busy === null && serving.child.end !== null) {
+      if (this.#serving === serving && !this.#flights.has(serving.child) && serving.child.end !== null) {
         this.#stats.failure();
         this.#lost(serving.child.end);
       }
@@ -278,7 +292,7 @@ export class VisionProcess implements VisionClient {
         const old = this.#serving;
         done();
         this.#serve(serving);
-        await this.#busy;
+        await this.#flights.landed();
         await old?.child.release(CLOSE_GRACE_MS);
       })
       .catch((thrown: unknown) => {

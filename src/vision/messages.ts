@@ -47,9 +47,9 @@ export const BYTES_PER_MB = 2 ** 20;
 
 /** The reply if it is of the type that the request asks for; anything else is a fault of the program. */
 export function expectReply<T extends VisionReply['type']>(
-  reply: VisionReply,
+  reply: VisionReply | null,
   type: T,
 ): Extract<VisionReply, { type: T }> {
-  if (reply.type === type) return reply as Extract<VisionReply, { type: T }>;
-  throw new AgentError('internal', `the vision process answered ${reply.type}, not ${type}`);
+  if (reply?.type === type) return reply as Extract<VisionReply, { type: T }>;
+  throw new AgentError('internal', `the vision process answered ${reply?.type ?? 'nothing'}, not ${type}`);
 }

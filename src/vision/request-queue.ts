@@ -6,6 +6,8 @@ export type Priority = 'schedule' | 'request';
 export interface QueuedRequest {
   readonly request: VisionRequest;
   readonly priority: Priority;
+  /** Aborted when nobody waits for the reply any more. */
+  readonly signal: AbortSignal | undefined;
   readonly resolve: (reply: VisionReply) => void;
   readonly reject: (reason: unknown) => void;
 }
@@ -42,6 +44,13 @@ export class RequestQueue {
     const firstRequest = this.#waiting.findIndex(({ priority }) => priority === 'request');
     if (entry.priority === 'request' || firstRequest === -1) this.#waiting.push(entry);
     else this.#waiting.splice(firstRequest, 0, entry);
+  }
+
+  /** One whose turn did not come where it was sent. It was let in before: there is always room for it. */
+  putBack(entry: QueuedRequest): void {
+    const firstRequest = this.#waiting.findIndex(({ priority }) => priority === 'request');
+    const before = entry.priority === 'schedule' ? 0 : firstRequest;
+    this.#waiting.splice(before === -1 ? this.#waiting.length : before, 0, entry);
   }
 
   next(): QueuedRequest | undefined {

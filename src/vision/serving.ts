@@ -2,6 +2,7 @@ import { asAgentError } from '../errors.ts';
 import { VisionChild } from './child.ts';
 import type { VisionDeps, VisionOptions } from './client-options.ts';
 import type { Plan } from './ladder-trial-types.ts';
+import { expectReply } from './messages.ts';
 import type { ProviderReport } from './protocol.ts';
 import { canGiveFullRank } from './restraint.ts';
 
@@ -37,7 +38,7 @@ export async function openServing(
     const { bundle, maxRssMb, openTimeoutS = OPEN_TIMEOUT_S } = options;
     const hardRssMb = Math.min(2 * maxRssMb, options.restraint?.hardRssMb ?? Infinity);
     const request = { type: 'open', bundle, ...plan, hardRssMb } as const;
-    const { rssMb } = await child.request(request, openTimeoutS * 1000);
+    const { rssMb } = expectReply(await child.request(request, openTimeoutS * 1000), 'opened');
     if (stepsBack) child.giveFullRank();
     return { child, plan, openedRssMb: rssMb };
   } catch (thrown) {

@@ -8,6 +8,7 @@ function entries(max: number) {
     const entry: QueuedRequest = {
       request: { type: 'analyze', bytes: Buffer.from(name), options: { roi: null, privacyMasks: [] } },
       priority,
+      signal: undefined,
       resolve: () => undefined,
       reject: (reason) => refused.push(`${name}: ${(reason as { code: string }).code}`),
     };
@@ -48,6 +49,32 @@ describe('RequestQueue', () => {
     add('s3', 'schedule');
     expect(refused).toEqual(['r3: vision_busy', 'r2: vision_busy', 'r1: vision_busy', 's3: vision_busy']);
     expect(names()).toEqual(['s1', 's2']);
+  });
+
+  it('takes back what was sent in vain: before all others of its kind, and though it is full', () => {
+    for (const [kind, expected] of [
+      ['schedule', ['sent', 's1', 'r1', 'r2']],
+      ['request', ['s1', 'sent', 'r1', 'r2']],
+    ] as const) {
+      const { queue, add, names, refused } = entries(3);
+      const sent = add('sent', kind);
+      expect(queue.next()).toBe(sent);
+      add('s1', 'schedule');
+      add('r1', 'request');
+      add('r2', 'request');
+      queue.putBack(sent);
+      expect(names()).toEqual(expected);
+      expect(refused).toEqual([]);
+    }
+  });
+
+  it('takes back a request where scheduled frames alone wait', () => {
+    const { queue, add, names } = entries(3);
+    const sent = add('sent', 'request');
+    queue.next();
+    add('s1', 'schedule');
+    queue.putBack(sent);
+    expect(names()).toEqual(['s1', 'sent']);
   });
 
   it('forgets what is taken back', () => {
