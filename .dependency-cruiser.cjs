@@ -16,7 +16,7 @@ module.exports = {
       name: 'leaves-import-nothing-of-the-house',
       severity: 'error',
       from: {
-        path: '^src/(errors|log|retry|clock|durable-file|make-folder|schema-checker|contract/[^/]+|config/schema)',
+        path: '^src/(errors|log|retry|pace|clock|durable-file|make-folder|schema-checker|contract/[^/]+|config/schema)',
       },
       to: { path: '^src/', pathNot: '^src/(errors|log|retry|clock|contract/|config/schema)' },
     },

@@ -74,6 +74,7 @@ export async function openInstaller(
         repositoryUrl: model.repository,
         trustRoot: model.trustRoot,
         allowUnsigned: model.allowUnsigned,
+        maxBytesPerS: bytesPerS(deps.model().maxKbPerS),
         syncedNowMs: deps.syncedNowMs(),
       }),
       openBundle: (dir, until) => openBundle(dir, { signal: until }),
@@ -86,6 +87,8 @@ export async function openInstaller(
     },
   );
 }
+
+const bytesPerS = (kbPerS: number | null): number | null => (kbPerS === null ? null : 1000 * kbPerS);
 
 /** An agent whose shipped bundle is broken still runs what was installed. */
 async function factoryBundle(

@@ -37,6 +37,7 @@ export async function swap(
         trustRoot: null,
         repository: null,
         allowUnsigned: true,
+        maxKbPerS: null,
         probation: { observations: 1, minutes: 1 },
       },
       inference: { providers: ['cpu'], threads: 1, timeoutS: 30, maxRssMb: 600 },

@@ -1,5 +1,6 @@
 import { CameraSettings } from '../../src/config/schema.ts';
-import { isSetting, settingsDefinition, type Group, type Setting } from '../../src/config/definition.ts';
+import { settingsDefinition } from '../../src/config/definition.ts';
+import { isSetting, type Group, type Setting } from '../../src/config/setting.ts';
 
 const HOST_NAME = 'the host name';
 
@@ -181,6 +182,7 @@ const SAMPLES: Readonly<Record<string, string>> = {
   'model.active': '"swellsight-factory/1.0.0"',
   'model.trustRoot': '"/etc/swellsight/root.json"',
   'model.repository': '"https://models.example.org"',
+  'model.maxKbPerS': '200',
   'http.token': '"better: token_file"',
   'http.token_file': '"http-token"',
 };

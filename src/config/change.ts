@@ -11,7 +11,8 @@ export interface Change {
   readonly restart: readonly string[];
 }
 
-const LIVE = /^(logLevel$|cameras\.|heartbeat\.|store\.|model\.probation\.|mqtt\.homeAssistant\.)/;
+const LIVE =
+  /^(logLevel$|cameras\.|heartbeat\.|store\.|model\.(maxKbPerS$|probation\.)|mqtt\.homeAssistant\.)/;
 const LINK = /^mqtt\.(url|protocolVersion|clientId|username|password|passwordFile|ca|cert|key)$/;
 
 export function changeBetween(from: Settings, to: Settings): Change {

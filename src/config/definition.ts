@@ -2,26 +2,7 @@ import { hostname } from 'node:os';
 import type { CameraInput } from './schema.ts';
 import * as is from './formats.ts';
 import type { Format } from './formats.ts';
-
-/** The name under which `load.ts` makes convict call `check` on a value, and leave its type alone. */
-export const SETTING_FORMAT = 'swellsight-setting';
-
-/** A leaf of the convict schema. `wanted` is for the docs; `check` throws it. */
-export interface Setting {
-  readonly doc: string;
-  readonly default: unknown;
-  readonly env: string;
-  readonly wanted: string;
-  readonly nullable: boolean;
-  readonly sensitive: boolean;
-  readonly format: typeof SETTING_FORMAT;
-  readonly check: (value: unknown) => void;
-}
-export interface Group {
-  readonly [key: string]: Setting | Group;
-}
-/** Told of each value that a format refuses. */
-export type Refuse = (key: string, value: unknown, wanted: string) => void;
+import { settingMaker, type Group, type Refuse } from './setting.ts';
 
 export const MQTT_SCHEMES = ['mqtt', 'mqtts', 'ws', 'wss'] as const;
 
@@ -33,15 +14,6 @@ export function deviceName(host: string): string {
     .slice(0, 64);
   return name === '' ? 'device' : name;
 }
-
-/** `mqtt.homeAssistant.enabled` -> `SWELLSIGHT_MQTT_HOME_ASSISTANT_ENABLED`. */
-export const variableName = (key: string): string =>
-  `SWELLSIGHT_${key
-    .replace(/([a-z0-9])([A-Z])/g, '$1_$2')
-    .replaceAll('.', '_')
-    .toUpperCase()}`;
-
-export const isSetting = (node: Setting | Group): node is Setting => typeof node['check'] === 'function';
 
 /** What `npm start` runs on: a drawn sea that labels itself. */
 const DEFAULT_CAMERAS: readonly CameraInput[] = [
@@ -59,26 +31,7 @@ const DEFAULT_CAMERAS: readonly CameraInput[] = [
  * Cameras are checked in `cameras.ts` against their TypeBox schema.
  */
 export function settingsDefinition(refuse: Refuse = () => undefined): Group {
-  const setting = (
-    key: string,
-    value: unknown,
-    format: Format,
-    doc: string,
-    more: { readonly sensitive?: boolean; readonly nullable?: boolean } = {},
-  ): Setting => ({
-    doc,
-    default: value,
-    env: variableName(key),
-    wanted: format.wanted,
-    nullable: more.nullable ?? value === null,
-    sensitive: more.sensitive ?? false,
-    format: SETTING_FORMAT,
-    check: (given) => {
-      if (format.accepts(given)) return;
-      refuse(key, given, format.wanted);
-      throw new TypeError(`wanted ${format.wanted}`);
-    },
-  });
+  const setting = settingMaker(refuse);
   const array: Format = { wanted: 'a list of cameras', accepts: (value) => Array.isArray(value) };
 
   return {
@@ -170,6 +123,12 @@ export function settingsDefinition(refuse: Refuse = () => undefined): Group {
         false,
         is.flag,
         'Accepts unsigned models; shown as degraded.',
+      ),
+      maxKbPerS: setting(
+        'model.maxKbPerS',
+        null,
+        is.number(8, 1_000_000),
+        'The most that the download of a model takes of the link, kilobytes a second.',
       ),
       probation: {
         observations: setting(
@@ -291,12 +250,4 @@ export function settingsDefinition(refuse: Refuse = () => undefined): Group {
       ),
     },
   };
-}
-
-/** Every leaf with its dotted key, in the order of the definition. */
-export function settingsOf(group: Group, prefix = ''): { readonly key: string; readonly setting: Setting }[] {
-  return Object.entries(group).flatMap(([name, node]) => {
-    const key = `${prefix}${name}`;
-    return isSetting(node) ? [{ key, setting: node }] : settingsOf(node, `${key}.`);
-  });
 }

@@ -1,5 +1,5 @@
 import { shown, type ConfigFault } from './faults.ts';
-import { settingsOf, type Group, type Setting } from './definition.ts';
+import { settingsOf, type Group, type Setting } from './setting.ts';
 import { nearest } from './suggest.ts';
 
 /** `SWELLSIGHT_` variables that are not settings: the file itself, the command line's, and the test frames. */

@@ -1,4 +1,4 @@
-import { settingsOf, isSetting, type Group } from './definition.ts';
+import { settingsOf, isSetting, type Group } from './setting.ts';
 import { shown, type ConfigFault } from './faults.ts';
 import { nearest } from './suggest.ts';
 

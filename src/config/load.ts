@@ -2,7 +2,7 @@ import { resolve } from 'node:path';
 import convict from 'convict';
 import { readCameras } from './cameras.ts';
 import { checkCombinations } from './combinations.ts';
-import { SETTING_FORMAT, settingsDefinition, type Group, type Setting } from './definition.ts';
+import { settingsDefinition } from './definition.ts';
 import { readEnvironment } from './environment.ts';
 import { configInvalid, shown, type ConfigFault } from './faults.ts';
 import { readSettingsFile } from './file.ts';
@@ -10,6 +10,7 @@ import { keysOf, knownPart, nested } from './layers.ts';
 import { isObject, overlaid } from './overlay.ts';
 import type { Settings } from './schema.ts';
 import { readSecret, secretPath, type SecretPlaces } from './secrets.ts';
+import { SETTING_FORMAT, type Group, type Setting } from './setting.ts';
 
 // Without a converter of its own a format lets convict guess: "80abc" becomes 80, and any text becomes true.
 convict.addFormat({

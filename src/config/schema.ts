@@ -251,6 +251,8 @@ export interface Settings {
     readonly trustRoot: string | null;
     readonly repository: string | null;
     readonly allowUnsigned: boolean;
+    /** kB a second that a model may take of the link; null: no limit. */
+    readonly maxKbPerS: number | null;
     readonly probation: { readonly observations: number; readonly minutes: number };
   };
   readonly inference: {

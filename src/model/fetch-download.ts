@@ -19,10 +19,14 @@ export interface FetchDeps {
 
 /** The repository of the configuration. Throws `model_no_repository`. */
 export function repositoryOf({ options, limits }: FetchJob, deps: Pick<FetchDeps, 'onWait'>): HttpRepository {
-  const { repositoryUrl, syncedNowMs } = options;
+  const { repositoryUrl, syncedNowMs, maxBytesPerS } = options;
   if (repositoryUrl === null) throw new AgentError('model_no_repository', 'model.repository is not set');
   return new HttpRepository(
-    { baseUrl: repositoryUrl, clockSynced: syncedNowMs !== null, tuning: limits.transfer },
+    {
+      baseUrl: repositoryUrl,
+      clockSynced: syncedNowMs !== null,
+      tuning: { ...limits.transfer, maxBytesPerS },
+    },
     { clock: systemClock, onWait: deps.onWait },
   );
 }

@@ -44,7 +44,7 @@ export class Fetcher implements BundleFetcher {
     const { updateId, source } = options.request;
     try {
       if (source.kind === 'mqtt') {
-        await this.#takeBlocks(updateId, source, onProgress, signal);
+        await this.#takeBlocks(options, source, onProgress, signal);
         await this.#run('check', options, onProgress, signal);
       } else {
         await this.#run('download', options, onProgress, signal);
@@ -93,7 +93,7 @@ export class Fetcher implements BundleFetcher {
   }
 
   async #takeBlocks(
-    updateId: string,
+    { request: { updateId }, maxBytesPerS }: FetchOptions,
     { sizeBytes, digest }: { readonly sizeBytes: number; readonly digest: string },
     onProgress: (progress: Progress) => void,
     signal: AbortSignal,
@@ -112,7 +112,7 @@ export class Fetcher implements BundleFetcher {
       const tell = (): void => onProgress({ bytes: part.heldBytes, totalBytes: sizeBytes });
       tell();
       await this.#deps.blocks.fetch(
-        updateId,
+        { updateId, maxBytesPerS },
         {
           sizeBytes,
           get heldBytes() {

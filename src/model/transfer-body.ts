@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import type { Clock } from '../clock.ts';
+import { Pace } from '../pace.ts';
 import { Excess, passing } from './transfer-fault.ts';
 import { asFault } from './transfer-request.ts';
 import type { TransferTuning } from './transfer-tuning.ts';
@@ -20,7 +21,7 @@ export async function* bodyOf(response: IncomingMessage, options: BodyOptions): 
   const { tuning, clock, signal, maxBytes } = options;
   let windowBytes = 0;
   let takenBytes = 0;
-  const startMs = clock.monoMs();
+  const bandwidth = new Pace({ perS: tuning.maxBytesPerS ?? 0, burst: 0 }, clock);
   const watch = setInterval(() => {
     if (windowBytes < tuning.leastBytes) response.destroy(passing('it only drips'));
     windowBytes = 0;
@@ -31,10 +32,9 @@ export async function* bodyOf(response: IncomingMessage, options: BodyOptions): 
       takenBytes += piece.length;
       if (takenBytes > maxBytes) throw new Excess();
       yield piece;
-      if (tuning.maxBytesPerS !== null) {
-        const aheadMs = (takenBytes / tuning.maxBytesPerS) * 1000 - (clock.monoMs() - startMs);
-        if (aheadMs > 0) await clock.sleep(aheadMs, signal);
-      }
+      bandwidth.took(piece.length);
+      const waitMs = bandwidth.waitMs();
+      if (waitMs > 0) await clock.sleep(waitMs, signal);
     }
     if (!response.complete) throw passing('the connection broke');
   } catch (thrown) {

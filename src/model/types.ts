@@ -128,6 +128,8 @@ export interface FetchOptions {
   /** File of the operator's pinned root.json; null without one. */
   readonly trustRoot: string | null;
   readonly allowUnsigned: boolean;
+  /** Bytes a second at most; null: as fast as they come. */
+  readonly maxBytesPerS: number | null;
   /** What the clock of expiry is held against, ms since the epoch; null while the wall clock cannot be believed. */
   readonly syncedNowMs: number | null;
 }
@@ -165,10 +167,16 @@ export interface BlockSink {
   append(bytes: Uint8Array): Promise<void>;
 }
 
+export interface WantedBlocks {
+  readonly updateId: string;
+  /** Bytes a second that are asked for at most; null: as fast as they come. */
+  readonly maxBytesPerS: number | null;
+}
+
 /** Asks an operator's tool for a file over MQTT, block by block, until the sink has it all. */
 export interface BlockSource {
   /** Rejects with `model_transfer_failed` when nothing came for too long, or with what the sink says. */
-  fetch(updateId: string, sink: BlockSink, signal: AbortSignal): Promise<void>;
+  fetch(wanted: WantedBlocks, sink: BlockSink, signal: AbortSignal): Promise<void>;
 }
 
 /** A model that has been started and has proved itself on its golden outputs, beside the one that serves. */

@@ -1,6 +1,7 @@
 import type { Clock } from '../clock.ts';
 import { AgentError, asAgentError } from '../errors.ts';
-import type { BlockSink } from '../model/types.ts';
+import type { BlockSink, WantedBlocks } from '../model/types.ts';
+import { Pace } from '../pace.ts';
 import { BlockPace } from './block-pace.ts';
 import { BLOCK_REQUEST_TOPIC, encodeBlockRequest, type Block } from './model-block.ts';
 import type { ModelBlocksTuning } from './model-block-tuning.ts';
@@ -24,6 +25,7 @@ export class BlockTransfer {
   readonly #tuning: ModelBlocksTuning;
   readonly #deps: BlockTransferDeps;
   readonly #pace: BlockPace;
+  readonly #bandwidth: Pace;
   /** Length by offset: asked for, and not come. */
   readonly #asked = new Map<number, number>();
   /** Asked for so long ago that it was asked for again: may still come. */
@@ -34,12 +36,11 @@ export class BlockTransfer {
   /** Silence is counted from here. */
   #heardMs = 0;
   #linkMs: number | null = null;
-  #askedBytes = 0;
-  #startedMs = 0;
   #refused: AgentError | null = null;
 
-  constructor(updateId: string, sink: BlockSink, tuning: ModelBlocksTuning, deps: BlockTransferDeps) {
-    this.#updateId = updateId;
+  constructor(wanted: WantedBlocks, sink: BlockSink, tuning: ModelBlocksTuning, deps: BlockTransferDeps) {
+    this.#updateId = wanted.updateId;
+    this.#bandwidth = new Pace({ perS: wanted.maxBytesPerS ?? 0, burst: 0 }, deps.clock);
     this.#sink = sink;
     this.#tuning = tuning;
     this.#deps = deps;
@@ -71,7 +72,8 @@ export class BlockTransfer {
   async run(signal: AbortSignal): Promise<void> {
     const { clock } = this.#deps;
     const { patienceMs, overallMs } = this.#tuning;
-    let gainedMs = (this.#startedMs = this.#heardMs = clock.monoMs());
+    const startedMs = clock.monoMs();
+    let gainedMs = (this.#heardMs = startedMs);
     for (;;) {
       signal.throwIfAborted();
       if (await this.#drain()) gainedMs = clock.monoMs();
@@ -81,9 +83,9 @@ export class BlockTransfer {
       // A broken link tries the patience of nobody: it comes back.
       if (!this.#deps.link.connected) gainedMs = nowMs;
       if (nowMs - gainedMs > patienceMs) throw givenUp('nobody sends the blocks that were asked for');
-      if (nowMs - this.#startedMs > overallMs) throw givenUp('the transfer takes too long');
+      if (nowMs - startedMs > overallMs) throw givenUp('the transfer takes too long');
       this.#look(nowMs);
-      await this.#pause(this.#ask(nowMs), signal);
+      await this.#pause(this.#ask(), signal);
     }
   }
 
@@ -128,7 +130,7 @@ export class BlockTransfer {
   }
 
   /** Asks for what is missing, from the end of what is there on, as far as the window goes. Returns how long to wait then. */
-  #ask(nowMs: number): number {
+  #ask(): number {
     const { link } = this.#deps;
     if (!link.connected) return LOOK_EVERY_MS;
     for (let offset = this.#sink.heldBytes; offset < this.#sink.sizeBytes;) {
@@ -138,7 +140,7 @@ export class BlockTransfer {
         continue;
       }
       if (this.#asked.size + this.#ahead.size >= this.#pace.window) break;
-      const waitMs = this.#heldBackMs(nowMs);
+      const waitMs = this.#bandwidth.waitMs();
       if (waitMs > 0) return waitMs;
       const length = Math.min(this.#pace.blockBytes, this.#next(offset) - offset);
       this.#request(offset, length);
@@ -153,17 +155,11 @@ export class BlockTransfer {
     return Math.min(this.#sink.sizeBytes, ...after);
   }
 
-  #heldBackMs(nowMs: number): number {
-    const { maxBytesPerS } = this.#tuning;
-    if (maxBytesPerS === null) return 0;
-    return this.#startedMs + (this.#askedBytes / maxBytesPerS) * 1000 - nowMs;
-  }
-
   #request(offset: number, length: number): void {
     // The first one after a quiet time begins the wait.
     if (this.#asked.size === 0) this.#heardMs = this.#deps.clock.monoMs();
     this.#asked.set(offset, length);
-    this.#askedBytes += length;
+    this.#bandwidth.took(length);
     const request = encodeBlockRequest({ updateId: this.#updateId, offset, length });
     this.#deps.link
       .publish(BLOCK_REQUEST_TOPIC, request, { qos: 1, retain: false })

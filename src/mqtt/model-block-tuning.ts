@@ -15,8 +15,6 @@ export interface ModelBlocksTuning {
   readonly patienceMs: number;
   /** However it goes on, it fails after so long; another install takes it up where it ended. */
   readonly overallMs: number;
-  /** Bytes a second that are asked for at most; null: as fast as they come. */
-  readonly maxBytesPerS: number | null;
 }
 
 export const DEFAULT_BLOCKS: ModelBlocksTuning = {
@@ -28,5 +26,4 @@ export const DEFAULT_BLOCKS: ModelBlocksTuning = {
   afterLinkMs: 5000,
   patienceMs: 3_600_000,
   overallMs: 86_400_000,
-  maxBytesPerS: null,
 };

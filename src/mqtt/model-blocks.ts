@@ -1,7 +1,7 @@
 import type { Clock } from '../clock.ts';
 import { AgentError } from '../errors.ts';
 import type { Log } from '../log.ts';
-import type { BlockSink, BlockSource } from '../model/types.ts';
+import type { BlockSink, BlockSource, WantedBlocks } from '../model/types.ts';
 import { BlockTransfer } from './block-transfer.ts';
 import { decodeBlock } from './model-block.ts';
 import { DEFAULT_BLOCKS, type ModelBlocksTuning } from './model-block-tuning.ts';
@@ -39,9 +39,10 @@ export class ModelBlocks implements BlockSource {
     this.#deps = deps;
   }
 
-  async fetch(updateId: string, sink: BlockSink, signal: AbortSignal): Promise<void> {
+  async fetch(wanted: WantedBlocks, sink: BlockSink, signal: AbortSignal): Promise<void> {
+    const { updateId } = wanted;
     if (this.#transfers.has(updateId)) throw new AgentError('internal', 'the transfer is under way already');
-    const transfer = new BlockTransfer(updateId, sink, this.#tuning, this.#deps);
+    const transfer = new BlockTransfer(wanted, sink, this.#tuning, this.#deps);
     const before = this.#ignored;
     this.#transfers.set(updateId, transfer);
     try {

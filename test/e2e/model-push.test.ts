@@ -12,7 +12,7 @@ import { join } from 'node:path';
 import type { MqttClient } from 'mqtt';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { CommandResult } from '../../src/contract/command.ts';
-import type { ModelInstallResult } from '../../src/contract/model.ts';
+import type { ModelInstallResult, ModelProgress } from '../../src/contract/model.ts';
 import type { Observation } from '../../src/contract/observation.ts';
 import type { ModelState } from '../../src/contract/states.ts';
 import { BlockSender } from '../../src/mqtt/block-sender.ts';
@@ -25,6 +25,7 @@ import { Recorder } from '../fixtures/recorder.ts';
 import { seaCamera } from '../fixtures/sea-camera.ts';
 
 const DEVICE = 'swellsight/v1/test/dev/';
+const MAX_KB_PER_S = 1500;
 const PHASES = ['requested', 'downloading', 'verifying', 'testing', 'shadow', 'probation', 'committed'];
 
 /** The shipped model under another version: it runs everywhere, and is another bundle all the same. */
@@ -91,6 +92,17 @@ describe('a model that is pushed to a running agent', () => {
     const ends = states().flatMap(({ install }) => (install?.update_id === updateId ? [install.phase] : []));
     return [...new Set([...told.map((one) => String(one['phase'])), ...ends])];
   };
+  const downloadOf = (updateId: string): { kB: number; seconds: number } => {
+    const told = recorder.messages
+      .filter(({ topic }) => topic === `${DEVICE}model/progress`)
+      .map(({ payload, atMs }) => ({ ...(JSON.parse(payload.toString()) as ModelProgress), atMs }))
+      .filter((one) => one.update_id === updateId && one.phase === 'downloading');
+    const [first, last] = [told[0], told.at(-1)];
+    return {
+      kB: (last?.total_bytes ?? 0) / 1000,
+      seconds: ((last?.atMs ?? 0) - (first?.atMs ?? 0)) / 1000,
+    };
+  };
   const installed = async (id: string, version: string): Promise<string> => {
     const { status, result, error } = await answer('model.install', id);
     expect(error).toBeUndefined();
@@ -129,6 +141,7 @@ describe('a model that is pushed to a running agent', () => {
       model: {
         repository: web.url,
         trustRoot: join(repository, 'metadata', '1.root.json'),
+        maxKbPerS: MAX_KB_PER_S,
         probation: { observations: 3, minutes: 0 },
       },
     };
@@ -147,7 +160,11 @@ describe('a model that is pushed to a running agent', () => {
   it('comes from the repository, phase by phase', async () => {
     const source = { kind: 'repository' };
     await send('model.install', 'push-1', { name: 'swellsight-factory', version: '1.1.0', source });
-    await installed('push-1', '1.1.0');
+    const updateId = await installed('push-1', '1.1.0');
+    const download = downloadOf(updateId);
+    expect(download.kB).toBeGreaterThan(4000);
+    // The beginning may be heard a little late.
+    expect(download.seconds).toBeGreaterThan((0.7 * download.kB) / MAX_KB_PER_S);
     const last = states().at(-1);
     expect(last).toMatchObject({
       active: { version: '1.1.0' },

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { settingsDefinition, settingsOf } from '../../src/config/definition.ts';
+import { settingsDefinition } from '../../src/config/definition.ts';
+import { settingsOf } from '../../src/config/setting.ts';
 import { faultsOf } from '../../src/config/faults.ts';
 import { loadSettings } from '../../src/config/load.ts';
 import { nested } from '../../src/config/layers.ts';

@@ -72,7 +72,11 @@ describe('a model in blocks over a bad network', () => {
         { dir: join(dir.path, 'parts'), updateId: randomUUID(), reserveBytes: 0 },
         { of: 'mqtt:', sha256, sizeBytes: SIZE_BYTES },
       );
-      const fetched = blocks.fetch(randomUUID(), part, AbortSignal.timeout(100_000));
+      const fetched = blocks.fetch(
+        { updateId: randomUUID(), maxBytesPerS: null },
+        part,
+        AbortSignal.timeout(100_000),
+      );
       for (const share of [0.2, 0.6]) {
         await until(() => part.heldBytes >= share * SIZE_BYTES, `${share} of it`, 60_000);
         const before = ups.length;

@@ -21,6 +21,7 @@ const QUICK_BLOCKS: Partial<ModelBlocksTuning> = {
   afterLinkMs: 300,
   patienceMs: 20_000,
 };
+const unlimited = (updateId: string) => ({ updateId, maxBytesPerS: null });
 const never = (): AbortSignal => new AbortController().signal;
 
 describe('a model in blocks over mosquitto', () => {
@@ -80,7 +81,7 @@ describe('a model in blocks over mosquitto', () => {
     const updateId = randomUUID();
     sender.serve(topics.prefix);
     const part = await partOf(updateId);
-    await blocks.fetch(updateId, part, never());
+    await blocks.fetch(unlimited(updateId), part, never());
     await part.close();
     expect(sha256(readFileSync(part.path))).toBe(sha256(bytes));
     expect(sender.digest).toBe(`sha256:${sha256(bytes)}`);
@@ -93,7 +94,7 @@ describe('a model in blocks over mosquitto', () => {
     const updateId = randomUUID();
     sender.serve(topics.prefix);
     const part = await partOf(updateId);
-    const fetched = blocks.fetch(updateId, part, never());
+    const fetched = blocks.fetch(unlimited(updateId), part, never());
     for (const atBytes of [150_000, 500_000]) {
       await until(() => part.heldBytes >= atBytes, `${atBytes} bytes`);
       proxy.cut();
@@ -113,7 +114,7 @@ describe('a model in blocks over mosquitto', () => {
     await part.close();
     const again = await partOf(updateId);
     expect(again.heldBytes).toBe(700_000);
-    const fetched = blocks.fetch(updateId, again, never());
+    const fetched = blocks.fetch(unlimited(updateId), again, never());
     await new Promise((resolve) => setTimeout(resolve, 900));
     expect(sent).toEqual([]);
     sender.serve(topics.prefix, updateId);
@@ -134,7 +135,7 @@ describe('a model in blocks over mosquitto', () => {
       const updateId = randomUUID();
       sender.serve(topics.prefix);
       const part = await partOf(updateId);
-      await blocks.fetch(updateId, part, never());
+      await blocks.fetch(unlimited(updateId), part, never());
       await part.close();
       expect(sha256(readFileSync(part.path))).toBe(sha256(bytes));
     } finally {
@@ -149,7 +150,7 @@ describe('a model in blocks over mosquitto', () => {
     const part = await partOf(updateId);
     const stop = new AbortController();
     const requests = await mosquitto.record(topics.absolute('model/blocks/request'));
-    const fetched = blocks.fetch(updateId, part, stop.signal);
+    const fetched = blocks.fetch(unlimited(updateId), part, stop.signal);
     fetched.catch(() => undefined);
     await until(() => requests.length >= 4, 'a window of requests');
     expect(requests.slice(0, 4).map(({ payload }) => JSON.parse(payload.toString()) as unknown)).toEqual(
@@ -187,7 +188,7 @@ describe('a model in blocks over mosquitto', () => {
     const updateId = randomUUID();
     const part = await partOf(updateId);
     await part.append(bytes.subarray(0, 1000));
-    await expect(blocks.fetch(updateId, part, never())).rejects.toMatchObject({
+    await expect(blocks.fetch(unlimited(updateId), part, never())).rejects.toMatchObject({
       code: 'model_transfer_failed',
     });
     await part.close();
@@ -197,12 +198,11 @@ describe('a model in blocks over mosquitto', () => {
   });
 
   it('holds the bandwidth down to what is allowed', async () => {
-    device({ maxBytesPerS: 400_000 });
     const updateId = randomUUID();
     sender.serve(topics.prefix);
     const part = await partOf(updateId);
     const startedMs = performance.now();
-    await blocks.fetch(updateId, part, never());
+    await blocks.fetch({ updateId, maxBytesPerS: 400_000 }, part, never());
     await part.close();
     // The last block may be asked for as soon as those before it have been paid.
     expect(performance.now() - startedMs).toBeGreaterThan(

@@ -33,6 +33,7 @@ function serve(active: BundleName | null) {
         trustRoot: null,
         repository: null,
         allowUnsigned: true,
+        maxKbPerS: null,
         probation: { observations: 1, minutes: 1 },
       },
       inference: { providers: ['cpu'], threads: 1, timeoutS: 30, maxRssMb: 600 },

@@ -1,6 +1,6 @@
-import type { Clock } from '../clock.ts';
+import type { Clock } from './clock.ts';
 
-/** A rate that is kept over time: what a late timer missed is made up for, within one burst. */
+/** A rate of records, or of bytes, that is kept over time: what a late timer missed is made up for, within one burst. */
 export class Pace {
   readonly #gapMs: number;
   readonly #burst: number;
@@ -14,14 +14,14 @@ export class Pace {
     this.#clock = clock;
   }
 
-  /** How long the next one has to wait, ms. */
+  /** How long the next has to wait, ms. */
   waitMs(): number {
     return this.#gapMs === 0 ? 0 : Math.max(0, this.#freeAtMs - this.#clock.monoMs());
   }
 
-  took(): void {
+  took(amount = 1): void {
     if (this.#gapMs === 0) return;
     const earliestMs = this.#clock.monoMs() - this.#burst * this.#gapMs;
-    this.#freeAtMs = Math.max(this.#freeAtMs, earliestMs) + this.#gapMs;
+    this.#freeAtMs = Math.max(this.#freeAtMs, earliestMs) + amount * this.#gapMs;
   }
 }
