@@ -171,7 +171,7 @@ export class Analysis {
     const patience = AbortSignal.timeout(LONGEST_WAIT_MS);
     try {
       return await this.#turns.take(
-        () => this.#look(bytes, digest, camera, signal),
+        () => this.#look(bytes, digest, camera),
         AbortSignal.any([signal, patience]),
       );
     } catch (thrown) {
@@ -180,12 +180,8 @@ export class Analysis {
     }
   }
 
-  async #look(
-    bytes: Uint8Array,
-    digest: string,
-    camera: CameraSettings | null,
-    signal: AbortSignal,
-  ): Promise<AnalysisResult> {
+  /** To its end, though nobody may wait for it any more: what it does to the process is to be known. */
+  async #look(bytes: Uint8Array, digest: string, camera: CameraSettings | null): Promise<AnalysisResult> {
     const { clock, cache } = this.#deps;
     this.#strikes.check(digest);
     const before = this.#conditions(camera).calibration;
@@ -194,7 +190,7 @@ export class Analysis {
     try {
       const { roi = null, privacyMasks = [] } = camera ?? {};
       const frame = await held
-        .analyze(bytes, { roi, privacyMasks, priority: 'request' }, signal)
+        .analyze(bytes, { roi, privacyMasks, priority: 'request' })
         .catch((thrown: unknown) => {
           this.#strikes.note(digest, thrown);
           throw thrown;

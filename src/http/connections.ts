@@ -8,9 +8,11 @@ export interface ConnectionLimits {
   readonly most: number;
   /** Requests that one connection may send ahead of their answers. */
   readonly mostAhead: number;
+  /** So many idle ones stay rather than those that are slow to send or to read: they may just have come, and be about to ask. */
+  readonly fewIdle: number;
 }
 
-export const CONNECTION_LIMITS: ConnectionLimits = { most: 256, mostAhead: 32 };
+export const CONNECTION_LIMITS: ConnectionLimits = { most: 256, mostAhead: 32, fewIdle: 16 };
 
 /** Streams of events are given so long to end by themselves. */
 const EVENTS_GRACE_MS = 250;
@@ -121,11 +123,12 @@ export class Connections {
     }
   }
 
-  /** Makes room: the oldest idle one goes, or else the oldest one that waits for its client. */
+  /** Makes room: the oldest idle one goes where there are many, or else the oldest one that waits for its client. */
   #shed(): boolean {
-    const socket =
-      this.#idle.values().next().value ??
-      this.#all.keys().find((connection) => this.#waitsForClient(connection));
+    const [idle] = this.#idle;
+    const slow = (): Socket | undefined =>
+      this.#all.keys().find((one) => !this.#idle.has(one) && this.#waitsForClient(one));
+    const socket = this.#idle.size > this.#limits.fewIdle ? idle : (slow() ?? idle);
     if (!socket) return false;
     this.#all.delete(socket);
     this.#idle.delete(socket);

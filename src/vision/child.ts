@@ -118,9 +118,9 @@ export class VisionChild {
     if (this.#pending.length >= MOST_AHEAD)
       throw new AgentError('internal', 'too many requests lie at the vision process');
     const reply = await new Promise<VisionReply | null>((resolve, reject) => {
+      this.#send(request);
       this.#pending.push({ deadlineMs, resolve, reject });
       if (this.#pending.length === 1) this.#watchNext();
-      this.#send(request);
     });
     if (reply?.type === 'failed') {
       const { code, message, context } = reply.error;

@@ -221,8 +221,9 @@ export class VisionProcess implements VisionClient {
         error = asAgentError(thrown);
         this.#stats.failure();
         this.#failuresInRow += 1;
-        this.#down = error;
-        this.#queue.rejectAll(error);
+        // It is not the fault of those that wait.
+        this.#down = new AgentError('vision_start_failed', error.message, { cause: error });
+        this.#queue.rejectAll(this.#down);
       }
     }
   }

@@ -1,4 +1,5 @@
 // Entry of the vision process: image bytes are decoded, and native inference code runs, only here.
+import { writeSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import sharp from 'sharp';
@@ -24,6 +25,8 @@ sharp.concurrency(1);
 /** Ten frames more weigh 8 MB more in the end; at eight, a frame in sixteen was spent on it. */
 const COLLECT_EVERY = 20;
 const WARM_UP_FRAMES = 2;
+/** EX_SOFTWARE. */
+const OUT_OF_STEP = 70;
 
 const inbox = new FrameInbox(FRAME_FD);
 let session: Session | null = null;
@@ -36,12 +39,22 @@ async function answer(request: WireRequest): Promise<Answer> {
     await warmUp(session);
     return { type: 'opened' };
   }
-  const bytes = inbox.read(request.sizeBytes);
+  const bytes = take(request.sizeBytes);
   if (request.type === 'render') {
     return { type: 'rendered', jpeg: await renderFrame(bytes, request.options) };
   }
   if (session === null) throw new AgentError('internal', 'analyze before open');
   return { type: 'analyzed', result: await analyzeFrame(session, bytes, request.options) };
+}
+
+/** A frame that is not read leaves its bytes to the next: better no process than one that is out of step. */
+function take(sizeBytes: number): Uint8Array {
+  try {
+    return inbox.read(sizeBytes);
+  } catch (thrown) {
+    writeSync(process.stderr.fd, `a frame cannot be read: ${asAgentError(thrown).message}\n`);
+    process.exit(OUT_OF_STEP);
+  }
 }
 
 /** The first frames cost half as much again as the next: those at work should not be the ones. */
@@ -64,11 +77,15 @@ async function handle(request: WireRequest): Promise<void> {
     type: 'failed',
     error: wireError(thrown),
   }));
-  process.send?.({ ...reply, rssMb: Math.round(process.memoryUsage.rss() / BYTES_PER_MB) });
+  await tell({ ...reply, rssMb: Math.round(process.memoryUsage.rss() / BYTES_PER_MB) });
   frames += 1;
   // Pixels lie outside of the heap, where V8 lets 64 MB of them pile up before it looks. After the answer it costs none.
   if (frames % COLLECT_EVERY === 0) globalThis.gc?.({ type: 'major' });
 }
+
+/** Until all of it is out: the next request may hold the thread for good, and then it is not this one that does. */
+const tell = (reply: VisionReply): Promise<void> =>
+  new Promise((resolve) => process.send?.(reply, undefined, undefined, () => resolve()));
 
 /** The next request may lie here already while one is worked at: its turn comes after the answer. */
 let turn = Promise.resolve();

@@ -8,6 +8,7 @@ import { askAt } from '../../fixtures/http-server.ts';
 import { freePort } from '../../fixtures/mosquitto.ts';
 
 const ATTACKERS = 500;
+const ANSWERS = 20;
 const HEADERS_WITHIN_MS = 10_000;
 const HOST = 'host: localhost\r\n';
 
@@ -74,11 +75,9 @@ describe('500 connections that keep the server waiting', () => {
       using attackers = new Attackers(port, attack);
       const before = observed();
       const tookMs: number[] = [];
-      const begunAtMs = performance.now();
-      const endMs = begunAtMs + 2000;
-      const lastMs = begunAtMs + 20_000;
+      const lastMs = performance.now() + 20_000;
       // As long as it takes to tell; the schedule goes on within it.
-      while (performance.now() < endMs || (observed() === before && performance.now() < lastMs)) {
+      while (tookMs.length < ANSWERS || (observed() === before && performance.now() < lastMs)) {
         const begunMs = performance.now();
         const live = await askAt({ port, method: 'GET', path: '/live' });
         tookMs.push(performance.now() - begunMs);

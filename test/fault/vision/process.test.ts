@@ -2,59 +2,18 @@ import { spawn } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { once } from 'node:events';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import sharp from 'sharp';
-import { afterEach, describe, expect, it, vi } from 'vitest';
-import { systemClock } from '../../../src/clock.ts';
-import { createLog } from '../../../src/log.ts';
-import { openBundle } from '../../../src/model/bundle.ts';
-import { VisionProcess } from '../../../src/vision/client.ts';
-import type { PlanSource, VisionOptions } from '../../../src/vision/client-options.ts';
+import { describe, expect, it, vi } from 'vitest';
+import type { PlanSource } from '../../../src/vision/client-options.ts';
 import type { VisionEvent } from '../../../src/vision/protocol.ts';
-import { bundleDir, type BundleName } from '../../fixtures/bundles.ts';
 import { jpegOf } from '../../fixtures/jpeg.ts';
+import { makeVision, solid, startVision } from '../../fixtures/vision-process.ts';
 
 const OPTIONS = { roi: null, privacyMasks: [], ignoreGate: true };
 const NEVER = new AbortController().signal;
-const solid = (background: string, width = 64, height = 48): Promise<Buffer> =>
-  sharp({ create: { width, height, channels: 3, background } })
-    .png()
-    .toBuffer();
 const red = await solid('#ff0000');
 const blue = await solid('#0000ff');
-
-const open: VisionProcess[] = [];
-afterEach(async () => {
-  await Promise.all(open.splice(0).map((vision) => vision.close()));
-});
-
-async function make(name: BundleName, options: Partial<VisionOptions> = {}, ladder?: PlanSource) {
-  const events: VisionEvent[] = [];
-  const vision = new VisionProcess(
-    {
-      bundle: await openBundle(bundleDir(name)),
-      plan: { provider: 'cpu', threads: 1 },
-      timeoutS: 20,
-      maxRssMb: 1000,
-      queueMax: 8,
-      ...options,
-    },
-    {
-      clock: systemClock,
-      log: createLog('silent'),
-      onEvent: (event) => events.push(event),
-      random: () => 0,
-      ...(ladder ? { ladder } : {}),
-    },
-  );
-  open.push(vision);
-  return { vision, events };
-}
-
-async function start(...args: Parameters<typeof make>) {
-  const made = await make(...args);
-  await made.vision.start(NEVER);
-  return made;
-}
 
 const alive = (pid: number): boolean => {
   try {
@@ -69,7 +28,7 @@ const exits = (events: readonly VisionEvent[]) => events.filter(({ type }) => ty
 describe('the vision process', () => {
   it('answers, tells its stats, and knows none of the secrets of the agent', async () => {
     process.env['SWELLSIGHT_MQTT_PASSWORD'] = 'hunter2';
-    const { vision, events } = await start('heads');
+    const { vision, events } = await startVision('heads');
     const pid = vision.pid!;
     const { heads } = await vision.analyze(blue, OPTIONS);
     expect(heads?.waveHeight?.heightM).toBeCloseTo(4 / 3, 2);
@@ -89,7 +48,7 @@ describe('the vision process', () => {
   });
 
   it('outlives every hostile image', async () => {
-    const { vision, events } = await start('heads');
+    const { vision, events } = await startVision('heads');
     const { pid } = vision;
     const jpeg = await jpegOf(5, { width: 640, height: 480 });
     const hostile: [string, Uint8Array, string][] = [
@@ -115,7 +74,7 @@ describe('the vision process', () => {
   });
 
   it('kills a model that loops for ever: one frame lost, those that wait are served', async () => {
-    const { vision, events } = await start('loop-when-red', { timeoutS: 1 });
+    const { vision, events } = await startVision('loop-when-red', { timeoutS: 1 });
     const first = vision.pid!;
     const [lost, ...served] = await Promise.allSettled(
       [red, blue, blue].map((frame) => vision.analyze(frame, OPTIONS)),
@@ -129,19 +88,19 @@ describe('the vision process', () => {
   });
 
   it('gives up a start that loops, and leaves no process behind', async () => {
-    const { vision } = await make('loop', { openTimeoutS: 1.5 });
+    const { vision } = await makeVision('loop', { openTimeoutS: 1.5 });
     await expect(vision.start(NEVER)).rejects.toMatchObject({ code: 'vision_timeout' });
     expect(vision.pid).toBeNull();
     await expect(vision.analyze(blue, OPTIONS)).rejects.toMatchObject({ code: 'vision_closed' });
   });
 
   it('refuses a model that does not reproduce its golden outputs', async () => {
-    const { vision } = await make('wrong-golden');
+    const { vision } = await makeVision('wrong-golden');
     await expect(vision.start(NEVER)).rejects.toMatchObject({ code: 'model_golden_mismatch' });
   });
 
   it('kill -9 in the middle of a frame costs that frame', async () => {
-    const { vision, events } = await start('loop-when-red');
+    const { vision, events } = await startVision('loop-when-red');
     const pid = vision.pid!;
     const lost = vision.analyze(red, OPTIONS);
     const next = vision.analyze(blue, OPTIONS);
@@ -153,8 +112,27 @@ describe('the vision process', () => {
     ]);
   });
 
+  it('costs nobody else an answer that is large and on its way while the agent is held up', async () => {
+    const { vision, events } = await startVision('loop-when-red', { timeoutS: 3 });
+    const noise = { type: 'gaussian', mean: 128, sigma: 60 } as const;
+    const large = await sharp({
+      create: { width: 2400, height: 1350, channels: 3, background: '#888888', noise },
+    })
+      .jpeg({ quality: 90 })
+      .toBuffer();
+    const view = { roi: null, privacyMasks: [], maxWidthPx: 2400, lines: [] };
+    const rendered = vision.render(large, view);
+    const lost = vision.analyze(red, OPTIONS);
+    await delay(60);
+    for (const startMs = performance.now(); performance.now() - startMs < 700;);
+    // More than a socket takes at once.
+    expect((await rendered).length).toBeGreaterThan(1_000_000);
+    await expect(lost).rejects.toMatchObject({ code: 'vision_timeout' });
+    expect(exits(events)).toHaveLength(1);
+  });
+
   it('kill -9 between frames costs none', async () => {
-    const { vision, events } = await start('heads');
+    const { vision, events } = await startVision('heads');
     process.kill(vision.pid!, 'SIGKILL');
     await vi.waitFor(() => expect(exits(events)).toHaveLength(1), { timeout: 60_000 });
     expect((await vision.analyze(blue, OPTIONS)).heads).not.toBeNull();
@@ -162,7 +140,7 @@ describe('the vision process', () => {
   });
 
   it('ends a model that eats the memory in the middle of a frame', async () => {
-    const { vision } = await start('big-alloc-when-red', { maxRssMb: 200 });
+    const { vision } = await startVision('big-alloc-when-red', { maxRssMb: 200 });
     await expect(vision.analyze(red, OPTIONS)).rejects.toMatchObject({
       code: 'vision_crashed',
       message: expect.stringContaining('over the ceiling'),
@@ -179,7 +157,7 @@ describe('the vision process', () => {
       demote,
       report: () => null,
     };
-    const { vision } = await start('nan-when-red', { plan: null }, ladder);
+    const { vision } = await startVision('nan-when-red', { plan: null }, ladder);
     const { pid } = vision;
     for (let i = 0; i < 3; i++) {
       await expect(vision.analyze(red, OPTIONS)).rejects.toMatchObject({ code: 'vision_output_invalid' });
@@ -190,7 +168,7 @@ describe('the vision process', () => {
   });
 
   it('replaces a process that has grown, without losing a frame', { timeout: 60_000 }, async () => {
-    const { vision, events } = await start('heads', { maxRssMb: 64 * 4, timeoutS: 30 });
+    const { vision, events } = await startVision('heads', { maxRssMb: 64 * 4, timeoutS: 30 });
     const { pid } = vision;
     // A tiny region of a big picture needs a big decode: 36 MB of pixels, several times over.
     const big = await solid('#3366aa', 7000, 7000);
@@ -212,7 +190,7 @@ describe('the vision process', () => {
   });
 
   it('is bounded, puts the schedule first, and lets go of what is aborted', async () => {
-    const { vision } = await start('loop-when-red', { timeoutS: 1, queueMax: 2 });
+    const { vision } = await startVision('loop-when-red', { timeoutS: 1, queueMax: 2 });
     const done: string[] = [];
     const note = (name: string, work: Promise<unknown>): Promise<unknown> => work.then(() => done.push(name));
     const looping = vision.analyze(red, OPTIONS);
@@ -231,7 +209,7 @@ describe('the vision process', () => {
   });
 
   it('lets go of a frame in flight at once when it is aborted, and closes in bounded time', async () => {
-    const { vision } = await start('loop-when-red');
+    const { vision } = await startVision('loop-when-red');
     const pid = vision.pid!;
     const startedMs = performance.now();
     await expect(vision.analyze(red, OPTIONS, AbortSignal.timeout(200))).rejects.toMatchObject({
@@ -246,7 +224,7 @@ describe('the vision process', () => {
   });
 
   it('drains: what waits is finished, nothing more is taken', async () => {
-    const { vision } = await start('heads');
+    const { vision } = await startVision('heads');
     const frames = [blue, blue, blue].map((frame) => vision.analyze(frame, OPTIONS));
     const drained = vision.drain();
     await expect(vision.analyze(blue, OPTIONS)).rejects.toMatchObject({ code: 'vision_closed' });

@@ -1,0 +1,61 @@
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { Analysis } from '../../src/analysis.ts';
+import { systemClock } from '../../src/clock.ts';
+import type { VisionProcess } from '../../src/vision/client.ts';
+import { childPids } from '../fixtures/children.ts';
+import { until } from '../fixtures/mosquitto.ts';
+import { solid, startVision } from '../fixtures/vision-process.ts';
+
+const never = new AbortController().signal;
+
+/** Images that are sent in, before a vision process without a gate: one colour will do. */
+const analysisBefore = (vision: VisionProcess): Analysis =>
+  new Analysis(
+    { maxUploadMb: 20 },
+    {
+      clock: systemClock,
+      hold: () => ({
+        analyze: (bytes, options, signal) => vision.analyze(bytes, { ...options, ignoreGate: true }, signal),
+        model: null,
+        provider: null,
+        embeddingDigest: null,
+        release: () => undefined,
+      }),
+      model: () => null,
+      camera: () => undefined,
+      calibrationOf: () => null,
+    },
+  );
+
+describe('images that are sent in, and the end of the vision process', () => {
+  it('one that brings it about is known, though its sender has gone', async () => {
+    const { vision, events } = await startVision('loop-when-red', { timeoutS: 1 });
+    const analysis = analysisBefore(vision);
+    const red = await solid('#ff0000');
+    for (let time = 0; time < 2; time += 1) {
+      const gone = AbortSignal.timeout(100);
+      await expect(analysis.analyze(red, {}, gone)).rejects.toMatchObject({ code: 'vision_timeout' });
+    }
+    await expect(analysis.analyze(red, {}, never)).rejects.toMatchObject({ code: 'image_corrupt' });
+    expect(events.filter(({ type }) => type === 'exited')).toHaveLength(2);
+  });
+
+  it('those that only wait for another process are not blamed when that one ends too', async () => {
+    const { vision, events } = await startVision('heads');
+    const analysis = analysisBefore(vision);
+    const blue = await solid('#0000ff');
+    const killer = setInterval(() => {
+      for (const pid of childPids('vision/process')) process.kill(pid, 'SIGKILL');
+    }, 30);
+    onTestFinished(() => clearInterval(killer));
+    // The first one, and one that was to take its place.
+    await until(() => events.filter(({ type }) => type === 'exited').length >= 2, 'two ends');
+    for (let time = 0; time < 3; time += 1) {
+      const failed = analysis.analyze(blue, {}, never);
+      await expect(failed).rejects.toMatchObject({ code: 'vision_start_failed' });
+    }
+    clearInterval(killer);
+    await until(() => vision.stats().ready, 'a process that lives');
+    expect((await analysis.analyze(blue, {}, never)).model).toBeDefined();
+  });
+});
