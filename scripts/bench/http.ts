@@ -13,7 +13,7 @@ import { budgetRow, floorRow, median, pairedRow, type Row } from './table.ts';
 const THREADS = 1;
 const SINGLE_PAIRS = 60;
 const WARM_UP = 5;
-const RATE_ROUNDS = 5;
+const RATE_ROUNDS = 9;
 const RATE_IMAGES = 40;
 const SATURATING_CLIENTS = 4;
 const CACHED_IMAGES = 16;

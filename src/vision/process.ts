@@ -32,14 +32,13 @@ const inbox = new FrameInbox(FRAME_FD);
 let session: Session | null = null;
 let frames = 0;
 
-async function answer(request: WireRequest): Promise<Answer> {
+async function answer(request: WireRequest, bytes: Uint8Array): Promise<Answer> {
   if (request.type === 'open') {
     startWatchdog(request.hardRssMb * BYTES_PER_MB);
     session = await openProven(request.bundle, request);
     await warmUp(session);
     return { type: 'opened' };
   }
-  const bytes = take(request.sizeBytes);
   if (request.type === 'render') {
     return { type: 'rendered', jpeg: await renderFrame(bytes, request.options) };
   }
@@ -72,25 +71,29 @@ function wireError(thrown: unknown): WireError {
   return { code, message, context };
 }
 
-async function handle(request: WireRequest): Promise<void> {
-  const reply: Answer = await answer(request).catch((thrown: unknown) => ({
+async function handle(request: WireRequest, bytes: Uint8Array): Promise<void> {
+  const reply: Answer = await answer(request, bytes).catch((thrown: unknown) => ({
     type: 'failed',
     error: wireError(thrown),
   }));
-  await tell({ ...reply, rssMb: Math.round(process.memoryUsage.rss() / BYTES_PER_MB) });
+  const out = tell({ ...reply, rssMb: Math.round(process.memoryUsage.rss() / BYTES_PER_MB) });
+  // A picture is more than a socket takes at once, and the next request may hold the thread for good: it is not this one that does.
+  if (reply.type === 'rendered') await out;
   frames += 1;
   // Pixels lie outside of the heap, where V8 lets 64 MB of them pile up before it looks. After the answer it costs none.
   if (frames % COLLECT_EVERY === 0) globalThis.gc?.({ type: 'major' });
 }
 
-/** Until all of it is out: the next request may hold the thread for good, and then it is not this one that does. */
+/** Resolves when all of it is out. */
 const tell = (reply: VisionReply): Promise<void> =>
   new Promise((resolve) => process.send?.(reply, undefined, undefined, () => resolve()));
 
-/** The next request may lie here already while one is worked at: its turn comes after the answer. */
+/** The next request may come while one is worked at: its frame is read meanwhile, and its turn comes after the answer. */
 let turn = Promise.resolve();
-process.on('message', (request) => {
-  turn = turn.then(() => handle(request as WireRequest));
+process.on('message', (message) => {
+  const request = message as WireRequest;
+  const bytes = take(request.type === 'open' ? 0 : request.sizeBytes);
+  turn = turn.then(() => handle(request, bytes));
 });
 process.once('disconnect', () => process.exit(0));
 // Ctrl-C reaches the whole process group of a terminal: the control process decides when this one stops.
