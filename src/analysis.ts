@@ -12,6 +12,7 @@ import type { ModelRef } from './contract/observation.ts';
 import { AgentError, asAgentError, isAbort, type ErrorCode } from './errors.ts';
 import { calibrationFor } from './estimate.ts';
 import type { AnalysisCache } from './store/types.ts';
+import { MOST_AHEAD } from './vision/child.ts';
 import type { HeldVision } from './vision/protocol.ts';
 
 export interface AnalysisLimits {
@@ -47,7 +48,6 @@ export interface AnalysisStats {
 const BUDGET_BYTES = 64_000_000;
 /** Requests that may be under way; each has one image in the queue at most. */
 const MOST_REQUESTS = 64;
-const AT_ONCE = 2;
 /** What a client may be expected to wait for; then it had better come again. */
 const LONGEST_WAIT_MS = 60_000;
 const BYTES_PER_MB = 1_000_000;
@@ -71,7 +71,7 @@ export class Analysis {
   constructor({ maxUploadMb }: AnalysisLimits, deps: AnalysisDeps) {
     this.#deps = deps;
     this.#strikes = new Strikes(deps);
-    this.#turns = new Turns({ atOnce: AT_ONCE, mostWaiting: MOST_REQUESTS }, deps);
+    this.#turns = new Turns({ atOnce: MOST_AHEAD, mostWaiting: MOST_REQUESTS }, deps);
     this.#rooms = new Rooms({
       budgetBytes: Math.max(BUDGET_BYTES, maxUploadMb * BYTES_PER_MB),
       most: MOST_REQUESTS,

@@ -74,7 +74,7 @@ export async function openInstaller(
         repositoryUrl: model.repository,
         trustRoot: model.trustRoot,
         allowUnsigned: model.allowUnsigned,
-        maxBytesPerS: bytesPerS(deps.model().maxKbPerS),
+        maxBytesPerS: 1000 * (deps.model().maxKbPerS ?? 0),
         syncedNowMs: deps.syncedNowMs(),
       }),
       openBundle: (dir, until) => openBundle(dir, { signal: until }),
@@ -87,8 +87,6 @@ export async function openInstaller(
     },
   );
 }
-
-const bytesPerS = (kbPerS: number | null): number | null => (kbPerS === null ? null : 1000 * kbPerS);
 
 /** An agent whose shipped bundle is broken still runs what was installed. */
 async function factoryBundle(

@@ -20,7 +20,7 @@ export interface RunOptions extends ConfigOptions {
 const STILL_HELD: readonly ErrorCode[] = ['store_locked', 'mqtt_port_taken', 'http_listen'];
 const HELD_FOR_MS = 15_000;
 /** Twice as long after each try: a start is work, for a small machine most of all. */
-const TRY_AGAIN_MS = { least: 500, most: 4000 };
+const TRY_AGAIN = { minMs: 500, maxMs: 4000, resetAfterMs: HELD_FOR_MS };
 const ANEW = { minMs: 200, maxMs: 60_000, resetAfterMs: 60_000 };
 
 /** Runs the agent until it is told to stop; it starts anew when it wants to. Resolves with the exit code. */
@@ -85,14 +85,15 @@ async function started(
   signal: AbortSignal,
 ): Promise<Agent | null> {
   const untilMonoMs = systemClock.monoMs() + (again ? HELD_FOR_MS : 0);
-  for (let waitMs = TRY_AGAIN_MS.least; ; waitMs = Math.min(2 * waitMs, TRY_AGAIN_MS.most)) {
+  const backoff = new Backoff(TRY_AGAIN, { clock: systemClock, random: () => 1 });
+  for (;;) {
     try {
       return await start();
     } catch (thrown) {
       const held = STILL_HELD.includes(asAgentError(thrown).code) && systemClock.monoMs() < untilMonoMs;
       if (!held && !configuration.startFailed()) throw thrown;
       try {
-        await systemClock.sleep(waitMs, signal);
+        await systemClock.sleep(backoff.nextMs(), signal);
       } catch (stopped) {
         if (isAbort(stopped)) return null;
         throw stopped;

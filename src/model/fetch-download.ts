@@ -25,7 +25,8 @@ export function repositoryOf({ options, limits }: FetchJob, deps: Pick<FetchDeps
     {
       baseUrl: repositoryUrl,
       clockSynced: syncedNowMs !== null,
-      tuning: { ...limits.transfer, maxBytesPerS },
+      tuning: limits.transfer,
+      maxBytesPerS,
     },
     { clock: systemClock, onWait: deps.onWait },
   );

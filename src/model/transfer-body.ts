@@ -11,6 +11,8 @@ export interface BodyOptions {
   readonly signal: AbortSignal;
   /** One byte more, and the attempt has failed. */
   readonly maxBytes: number;
+  /** 0: no limit. */
+  readonly maxBytesPerS: number;
 }
 
 /**
@@ -18,10 +20,10 @@ export interface BodyOptions {
  * `maxBytes`, pauses, drips, or the connection fails. Holds the bandwidth down to what is allowed.
  */
 export async function* bodyOf(response: IncomingMessage, options: BodyOptions): AsyncGenerator<Buffer> {
-  const { tuning, clock, signal, maxBytes } = options;
+  const { tuning, clock, signal, maxBytes, maxBytesPerS } = options;
   let windowBytes = 0;
   let takenBytes = 0;
-  const bandwidth = new Pace({ perS: tuning.maxBytesPerS ?? 0, burst: 0 }, clock);
+  const bandwidth = new Pace({ perS: maxBytesPerS, burst: 0 }, clock);
   const watch = setInterval(() => {
     if (windowBytes < tuning.leastBytes) response.destroy(passing('it only drips'));
     windowBytes = 0;

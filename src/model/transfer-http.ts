@@ -12,6 +12,8 @@ export interface HttpRepositoryOptions {
   readonly baseUrl: string;
   readonly clockSynced: boolean;
   readonly tuning: TransferTuning;
+  /** 0: as fast as it comes. */
+  readonly maxBytesPerS: number;
 }
 
 /** No folder that begins with a dot, nothing that a server could read otherwise. */
@@ -66,8 +68,8 @@ export class HttpRepository implements MetadataSource {
   }
 
   body(response: IncomingMessage, maxBytes: number, signal: AbortSignal): AsyncGenerator<Buffer> {
-    const { tuning } = this.#options;
-    return bodyOf(response, { tuning, clock: this.#deps.clock, signal, maxBytes });
+    const { tuning, maxBytesPerS } = this.#options;
+    return bodyOf(response, { tuning, clock: this.#deps.clock, signal, maxBytes, maxBytesPerS });
   }
 }
 

@@ -14,8 +14,6 @@ export interface TransferTuning {
   /** However it goes on, it fails after so long; another install takes it up where it ended. */
   readonly overallMs: number;
   readonly backoff: BackoffOptions;
-  /** Bytes a second at most; null: as fast as it comes. */
-  readonly maxBytesPerS: number | null;
   readonly redirects: number;
 }
 
@@ -27,6 +25,5 @@ export const DEFAULT_TRANSFER: TransferTuning = {
   patienceMs: 3_600_000,
   overallMs: 86_400_000,
   backoff: { minMs: 1000, maxMs: 60_000, resetAfterMs: 86_400_000 },
-  maxBytesPerS: null,
   redirects: 5,
 };

@@ -128,8 +128,8 @@ export interface FetchOptions {
   /** File of the operator's pinned root.json; null without one. */
   readonly trustRoot: string | null;
   readonly allowUnsigned: boolean;
-  /** Bytes a second at most; null: as fast as they come. */
-  readonly maxBytesPerS: number | null;
+  /** Bytes a second at most; 0: as fast as they come. */
+  readonly maxBytesPerS: number;
   /** What the clock of expiry is held against, ms since the epoch; null while the wall clock cannot be believed. */
   readonly syncedNowMs: number | null;
 }
@@ -169,8 +169,8 @@ export interface BlockSink {
 
 export interface WantedBlocks {
   readonly updateId: string;
-  /** Bytes a second that are asked for at most; null: as fast as they come. */
-  readonly maxBytesPerS: number | null;
+  /** Bytes a second that are asked for at most; 0: as fast as they come. */
+  readonly maxBytesPerS: number;
 }
 
 /** Asks an operator's tool for a file over MQTT, block by block, until the sink has it all. */

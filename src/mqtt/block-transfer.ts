@@ -40,7 +40,7 @@ export class BlockTransfer {
 
   constructor(wanted: WantedBlocks, sink: BlockSink, tuning: ModelBlocksTuning, deps: BlockTransferDeps) {
     this.#updateId = wanted.updateId;
-    this.#bandwidth = new Pace({ perS: wanted.maxBytesPerS ?? 0, burst: 0 }, deps.clock);
+    this.#bandwidth = new Pace({ perS: wanted.maxBytesPerS, burst: 0 }, deps.clock);
     this.#sink = sink;
     this.#tuning = tuning;
     this.#deps = deps;

@@ -128,8 +128,8 @@ export class VisionProcess implements VisionClient {
 
   async #submit(request: VisionRequest, priority: Priority, signal?: AbortSignal): Promise<VisionReply> {
     signal?.throwIfAborted();
-    if (this.#draining || this.#stop.signal.aborted) throw closedError();
-    if (this.#down !== null) throw this.#down;
+    const refusal = this.#draining ? closedError() : this.#refusal();
+    if (refusal !== null) throw refusal;
     let abort = (): void => undefined;
     try {
       return await new Promise<VisionReply>((resolve, reject) => {
@@ -188,9 +188,14 @@ export class VisionProcess implements VisionClient {
   /** Its process was gone before its turn came. */
   #sendAnew(entry: QueuedRequest): void {
     if (entry.signal?.aborted === true) return;
-    if (this.#isClosed()) entry.reject(closedError());
-    else if (this.#down !== null) entry.reject(this.#down);
-    else this.#queue.putBack(entry);
+    const refusal = this.#refusal();
+    if (refusal === null) this.#queue.putBack(entry);
+    else entry.reject(refusal);
+  }
+
+  /** Why no frame is worked at, now or soon. */
+  #refusal(): AgentError | null {
+    return this.#isClosed() ? closedError() : this.#down;
   }
 
   /** The serving process is gone: start another, after a pause. */

@@ -1,39 +1,40 @@
 import type { AgentError } from '../errors.ts';
 import { MOST_AHEAD, type VisionChild } from './child.ts';
 
-/** What was sent to a vision process and is not answered yet; an old process may have it while a new one serves already. */
+/** What was sent to a vision process and is not answered yet; that may be the old one while a new one serves already. */
 export class Flights {
-  readonly #children = new Map<Promise<void>, VisionChild>();
+  readonly #flights = new Set<Promise<void>>();
+  /** Has all of them: one frame is worked at at a time. */
+  #child: VisionChild | null = null;
 
   get size(): number {
-    return this.#children.size;
+    return this.#flights.size;
   }
 
-  /** False also while another process is at work: one frame is worked at at a time. */
   hasRoom(child: VisionChild): boolean {
-    const others = [...this.#children.values()];
-    return child.end === null && others.length < MOST_AHEAD && others.every((other) => other === child);
+    return child.end === null && (this.size === 0 || (this.has(child) && this.size < MOST_AHEAD));
   }
 
   has(child: VisionChild): boolean {
-    return [...this.#children.values()].includes(child);
+    return this.size > 0 && this.#child === child;
   }
 
-  /** `work` must not reject; `onLanded` is called when it is done, and has room then. */
+  /** `work` must not reject; `onLanded` is called when it is done, and has room then. Only where `hasRoom`. */
   add(child: VisionChild, work: Promise<void>, onLanded: () => void): void {
+    this.#child = child;
     const flight = work.finally(() => {
-      this.#children.delete(flight);
+      this.#flights.delete(flight);
       onLanded();
     });
-    this.#children.set(flight, child);
+    this.#flights.add(flight);
   }
 
   /** All that is in flight now is answered, or its process is gone. */
   async landed(): Promise<void> {
-    await Promise.all(this.#children.keys());
+    await Promise.all(this.#flights);
   }
 
   kill(why: AgentError): void {
-    for (const child of this.#children.values()) child.kill(why);
+    if (this.size > 0) this.#child?.kill(why);
   }
 }

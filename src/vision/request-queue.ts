@@ -41,16 +41,20 @@ export class RequestQueue {
       if (displaced === entry) return;
       this.#waiting.pop();
     }
-    const firstRequest = this.#waiting.findIndex(({ priority }) => priority === 'request');
-    if (entry.priority === 'request' || firstRequest === -1) this.#waiting.push(entry);
-    else this.#waiting.splice(firstRequest, 0, entry);
+    const end = entry.priority === 'schedule' ? this.#firstRequest() : this.#waiting.length;
+    this.#waiting.splice(end, 0, entry);
   }
 
   /** One whose turn did not come where it was sent. It was let in before: there is always room for it. */
   putBack(entry: QueuedRequest): void {
-    const firstRequest = this.#waiting.findIndex(({ priority }) => priority === 'request');
-    const before = entry.priority === 'schedule' ? 0 : firstRequest;
-    this.#waiting.splice(before === -1 ? this.#waiting.length : before, 0, entry);
+    const front = entry.priority === 'schedule' ? 0 : this.#firstRequest();
+    this.#waiting.splice(front, 0, entry);
+  }
+
+  /** Where the scheduled frames end. */
+  #firstRequest(): number {
+    const at = this.#waiting.findIndex(({ priority }) => priority === 'request');
+    return at === -1 ? this.#waiting.length : at;
   }
 
   next(): QueuedRequest | undefined {

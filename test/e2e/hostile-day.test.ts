@@ -1,7 +1,6 @@
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { crc32, deflateSync } from 'node:zlib';
 import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Health } from '../../src/contract/health.ts';
@@ -10,6 +9,7 @@ import { bundleDir } from '../fixtures/bundles.ts';
 import { httpServer, tcpServer, type TestServer } from '../fixtures/camera-server.ts';
 import { childPids, isGone } from '../fixtures/children.ts';
 import { freePort, Mosquitto, type Message } from '../fixtures/mosquitto.ts';
+import { pngOf } from '../fixtures/png.ts';
 import { Recorder } from '../fixtures/recorder.ts';
 import { RtspServer } from '../fixtures/rtsp.ts';
 
@@ -21,25 +21,7 @@ const alive = [good, sea('sea-big.jpg')];
 /** A whole PNG of 20000 x 10000 grey pixels, one bit each, in a few kilobytes. */
 function huge(): Buffer {
   const [width, height] = [20_000, 10_000];
-  const chunk = (type: string, data: Buffer): Buffer => {
-    const body = Buffer.concat([Buffer.from(type), data]);
-    const [size, check] = [Buffer.alloc(4), Buffer.alloc(4)];
-    size.writeUInt32BE(data.length);
-    check.writeUInt32BE(crc32(body));
-    return Buffer.concat([size, body, check]);
-  };
-  const header = Buffer.from([0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0]);
-  header.writeUInt32BE(width, 0);
-  header.writeUInt32BE(height, 4);
-  // A filter byte before each row.
-  const rows = deflateSync(Buffer.alloc((1 + width / 8) * height));
-  const signature = Buffer.from('\x89PNG\r\n\x1a\n', 'latin1');
-  return Buffer.concat([
-    signature,
-    chunk('IHDR', header),
-    chunk('IDAT', rows),
-    chunk('IEND', Buffer.alloc(0)),
-  ]);
+  return pngOf({ width, height, bits: 1, colourType: 0 }, Buffer.alloc((1 + width / 8) * height));
 }
 
 function damaged(): Buffer {

@@ -6,7 +6,7 @@ import { RunningAgent } from '../fixtures/agent.ts';
 import type { TestServer } from '../fixtures/camera-server.ts';
 import { askAt } from '../fixtures/http-server.ts';
 import { Documented } from '../fixtures/openapi.ts';
-import { seaCamera } from '../fixtures/sea-camera.ts';
+import { seaCamera, snapshotsOf } from '../fixtures/sea-camera.ts';
 
 interface Listed {
   readonly id: string;
@@ -28,13 +28,7 @@ beforeAll(async () => {
     logLevel: 'info',
     mqtt: { embedded: { port: 0 } },
     cameras: [
-      {
-        id: 'sea',
-        kind: 'http',
-        url: `${sea.url}/now.jpg`,
-        schedule: { everyS: 1 },
-        burst: { frames: 1 },
-      },
+      snapshotsOf('sea', sea),
       {
         id: 'blind',
         kind: 'directory',

@@ -21,6 +21,7 @@ import {
 import { ATTACKS } from '../fixtures/model-attacks.ts';
 import { Mosquitto, until } from '../fixtures/mosquitto.ts';
 import { Recorder } from '../fixtures/recorder.ts';
+import { snapshotsOf } from '../fixtures/sea-camera.ts';
 import { tempDir } from '../fixtures/store.ts';
 
 const DEVICE = 'swellsight/v1/test/dev/';
@@ -116,15 +117,7 @@ describe('a running agent under attack by models', () => {
     agent = await RunningAgent.start(
       {
         mqtt: { url: broker.url },
-        cameras: [
-          {
-            id: 'north',
-            kind: 'http',
-            url: `${camera.url}/now.jpg`,
-            schedule: { everyS: 1 },
-            burst: { frames: 1 },
-          },
-        ],
+        cameras: [snapshotsOf('north', camera)],
         inference: { providers: ['cpu'], threads: 1, timeoutS: 2, maxRssMb: 400 },
         model: { repository: web.url, trustRoot, probation: { observations: 6, minutes: 0 } },
       },

@@ -16,7 +16,7 @@ import { runCli } from '../fixtures/cli.ts';
 import { until } from '../fixtures/mosquitto.ts';
 import { Namespace } from '../fixtures/namespace.ts';
 import { Recorder } from '../fixtures/recorder.ts';
-import { seaCamera } from '../fixtures/sea-camera.ts';
+import { seaCamera, snapshotsOf } from '../fixtures/sea-camera.ts';
 import { tempDir } from '../fixtures/store.ts';
 
 const DEVICE = 'swellsight/v1/test/dev/';
@@ -79,15 +79,7 @@ describe.skipIf(!Namespace.possible())('a model that is pushed over a bad link',
     agent = await RunningAgent.start(
       {
         mqtt: { url: `mqtt://${space.address}:${String(PORT)}` },
-        cameras: [
-          {
-            id: 'north',
-            kind: 'http',
-            url: `${camera.url}/now.jpg`,
-            schedule: { everyS: 1 },
-            burst: { frames: 1 },
-          },
-        ],
+        cameras: [snapshotsOf('north', camera)],
         model: {
           trustRoot: join(repository, 'metadata', '1.root.json'),
           probation: { observations: 3, minutes: 0 },

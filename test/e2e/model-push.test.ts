@@ -22,7 +22,7 @@ import { httpServer, type TestServer } from '../fixtures/camera-server.ts';
 import { runCli } from '../fixtures/cli.ts';
 import { Mosquitto, until } from '../fixtures/mosquitto.ts';
 import { Recorder } from '../fixtures/recorder.ts';
-import { seaCamera } from '../fixtures/sea-camera.ts';
+import { seaCamera, snapshotsOf } from '../fixtures/sea-camera.ts';
 
 const DEVICE = 'swellsight/v1/test/dev/';
 const MAX_KB_PER_S = 1500;
@@ -129,15 +129,7 @@ describe('a model that is pushed to a running agent', () => {
     camera = await seaCamera();
     config = {
       mqtt: { url: broker.url },
-      cameras: [
-        {
-          id: 'north',
-          kind: 'http',
-          url: `${camera.url}/now.jpg`,
-          schedule: { everyS: 1 },
-          burst: { frames: 1 },
-        },
-      ],
+      cameras: [snapshotsOf('north', camera)],
       model: {
         repository: web.url,
         trustRoot: join(repository, 'metadata', '1.root.json'),

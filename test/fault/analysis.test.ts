@@ -4,7 +4,8 @@ import { systemClock } from '../../src/clock.ts';
 import type { VisionProcess } from '../../src/vision/client.ts';
 import { childPids } from '../fixtures/children.ts';
 import { until } from '../fixtures/mosquitto.ts';
-import { solid, startVision } from '../fixtures/vision-process.ts';
+import { solid } from '../fixtures/png.ts';
+import { startVision } from '../fixtures/vision-process.ts';
 
 const never = new AbortController().signal;
 

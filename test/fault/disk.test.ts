@@ -12,7 +12,7 @@ import { RunningAgent } from '../fixtures/agent.ts';
 import type { TestServer } from '../fixtures/camera-server.ts';
 import { canFailDisk, canMountLoop, LoopDisk } from '../fixtures/loop-disk.ts';
 import { Mosquitto, until, type Message } from '../fixtures/mosquitto.ts';
-import { seaCamera } from '../fixtures/sea-camera.ts';
+import { seaCamera, snapshotsOf } from '../fixtures/sea-camera.ts';
 import { tempDir } from '../fixtures/store.ts';
 
 const noLoop = !canMountLoop();
@@ -39,18 +39,12 @@ describe.concurrent('the disk under a running agent', { timeout: 240_000 }, () =
   });
   afterAll(() => snapshots.stop());
   const startAgent = async (stateDir: string, url: string, onEnd: CleanUp): Promise<RunningAgent> => {
-    const camera = {
-      kind: 'http',
-      url: `${snapshots.url}/now.jpg`,
-      schedule: { everyS: 1 },
-      burst: { frames: 1 },
-    };
     const agent = await RunningAgent.start(
       {
         mqtt: { url },
         stateDir,
         heartbeat: { intervalS: 1 },
-        cameras: IDS.map((id) => ({ id, ...camera })),
+        cameras: IDS.map((id) => snapshotsOf(id, snapshots)),
       },
       { steered: {} },
     );

@@ -7,7 +7,7 @@ import { RunningAgent } from '../fixtures/agent.ts';
 import type { TestServer } from '../fixtures/camera-server.ts';
 import { requests, type FuzzRequest } from '../fixtures/http-fuzz.ts';
 import { Documented, type Seen } from '../fixtures/openapi.ts';
-import { seaCamera } from '../fixtures/sea-camera.ts';
+import { seaCamera, snapshotsOf } from '../fixtures/sea-camera.ts';
 
 /** The long form: SWELLSIGHT_FUZZ_REQUESTS=12000. */
 const REQUESTS = Number(process.env['SWELLSIGHT_FUZZ_REQUESTS'] ?? 600);
@@ -28,15 +28,7 @@ beforeAll(async () => {
     {
       logLevel: 'warn',
       mqtt: { embedded: { port: 0 } },
-      cameras: [
-        {
-          id: 'sea',
-          kind: 'http',
-          url: `${camera.url}/now.jpg`,
-          schedule: { everyS: 5 },
-          burst: { frames: 1 },
-        },
-      ],
+      cameras: [snapshotsOf('sea', camera, 5)],
     },
     { env: { SWELLSIGHT_HTTP_RATE_LIMIT: '1000000' } },
   );

@@ -73,7 +73,7 @@ describe('a model in blocks over a bad network', () => {
         { of: 'mqtt:', sha256, sizeBytes: SIZE_BYTES },
       );
       const fetched = blocks.fetch(
-        { updateId: randomUUID(), maxBytesPerS: null },
+        { updateId: randomUUID(), maxBytesPerS: 0 },
         part,
         AbortSignal.timeout(100_000),
       );

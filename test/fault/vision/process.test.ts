@@ -8,7 +8,8 @@ import { describe, expect, it, vi } from 'vitest';
 import type { PlanSource } from '../../../src/vision/client-options.ts';
 import type { VisionEvent } from '../../../src/vision/protocol.ts';
 import { jpegOf } from '../../fixtures/jpeg.ts';
-import { makeVision, solid, startVision } from '../../fixtures/vision-process.ts';
+import { solid } from '../../fixtures/png.ts';
+import { makeVision, startVision } from '../../fixtures/vision-process.ts';
 
 const OPTIONS = { roi: null, privacyMasks: [], ignoreGate: true };
 const NEVER = new AbortController().signal;

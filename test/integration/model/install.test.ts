@@ -2,7 +2,6 @@ import { randomUUID } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import sharp from 'sharp';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { systemClock } from '../../../src/clock.ts';
 import { AgentError, asAgentError } from '../../../src/errors.ts';
@@ -15,15 +14,12 @@ import type { InstallRecord, InstallRequest } from '../../../src/model/types.ts'
 import type { EventDraft } from '../../../src/store/types.ts';
 import { factoryBundleDir, type BundleName } from '../../fixtures/bundles.ts';
 import { signedRepository } from '../../fixtures/repository.ts';
+import { solid } from '../../fixtures/png.ts';
 import { makeServing } from '../../fixtures/serving.ts';
 import { silentLog, tempDir } from '../../fixtures/store.ts';
 
 /* Everything is real: repository, web server, fetch processes, slots on the disk, vision processes. */
 
-const solid = (background: string): Promise<Buffer> =>
-  sharp({ create: { width: 64, height: 48, channels: 3, background } })
-    .png()
-    .toBuffer();
 const BLUE = await solid('#0000ff');
 const RED = await solid('#ff0000');
 
@@ -68,7 +64,7 @@ async function site(names: readonly BundleName[], probation = { observations: 3,
         repositoryUrl: server.url,
         trustRoot: repository.rootFile,
         allowUnsigned: false,
-        maxBytesPerS: null,
+        maxBytesPerS: 0,
         syncedNowMs: Date.now(),
       }),
       openBundle: (dir, until) => openBundle(dir, { signal: until }),

@@ -45,9 +45,13 @@ describe('a file from a web server', () => {
     mkdirSync(join(file, '..'), { recursive: true });
     writeFileSync(file, content);
   };
-  const repository = (tuning: Partial<TransferTuning> = {}, baseUrl = server.url): HttpRepository =>
+  const repository = (
+    tuning: Partial<TransferTuning> = {},
+    baseUrl = server.url,
+    maxBytesPerS = 0,
+  ): HttpRepository =>
     new HttpRepository(
-      { baseUrl, clockSynced: true, tuning: { ...QUICK_TRANSFER, ...tuning } },
+      { baseUrl, clockSynced: true, tuning: { ...QUICK_TRANSFER, ...tuning }, maxBytesPerS },
       { clock: systemClock, onWait: (reason) => waits.push(reason) },
     );
   const partOf = (signed: boolean): Promise<PartFile> =>
@@ -66,13 +70,14 @@ describe('a file from a web server', () => {
       signed?: boolean;
       tuning?: Partial<TransferTuning>;
       baseUrl?: string;
+      maxBytesPerS?: number;
     } = {},
     signal = never(),
   ): Promise<{ held: Buffer; code: string | null }> {
-    const { signed = true, tuning = {}, baseUrl, ...options } = over;
+    const { signed = true, tuning = {}, baseUrl, maxBytesPerS, ...options } = over;
     const part = await partOf(signed);
     try {
-      await new Download(repository(tuning, baseUrl), part, {
+      await new Download(repository(tuning, baseUrl, maxBytesPerS), part, {
         path: PATH,
         expected: signed ? { sizeBytes: bytes.length, sha256: sha256(bytes) } : null,
         maxBytes: 10_000_000,
@@ -368,7 +373,7 @@ describe('a file from a web server', () => {
 
   it('holds the bandwidth down to what is allowed', async () => {
     const startedMs = performance.now();
-    expect((await fetched({ tuning: { maxBytesPerS: 300_000 } })).code).toBeNull();
+    expect((await fetched({ maxBytesPerS: 300_000 })).code).toBeNull();
     expect(performance.now() - startedMs).toBeGreaterThan(1600);
   });
 

@@ -21,7 +21,7 @@ const QUICK_BLOCKS: Partial<ModelBlocksTuning> = {
   afterLinkMs: 300,
   patienceMs: 20_000,
 };
-const unlimited = (updateId: string) => ({ updateId, maxBytesPerS: null });
+const unlimited = (updateId: string) => ({ updateId, maxBytesPerS: 0 });
 const never = (): AbortSignal => new AbortController().signal;
 
 describe('a model in blocks over mosquitto', () => {

@@ -1,21 +1,17 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import sharp from 'sharp';
 import { describe, expect, it } from 'vitest';
 import { openBundle } from '../../../src/model/bundle.ts';
 import type { Candidate, LiveFrame } from '../../../src/model/types.ts';
 import type { FrameOptions } from '../../../src/vision/protocol.ts';
 import { bundleDir, shippedModelsDir } from '../../fixtures/bundles.ts';
 import { childPids, isGone } from '../../fixtures/children.ts';
+import { solid } from '../../fixtures/png.ts';
 import { makeServing } from '../../fixtures/serving.ts';
 
 const FRAME: FrameOptions = { roi: null, privacyMasks: [], ignoreGate: true };
 const SCHEDULED: FrameOptions = { ...FRAME, priority: 'schedule' };
 const picture = readFileSync(join(bundleDir('heads'), 'golden', 'picture-1.png'));
-const solid = (background: string): Promise<Buffer> =>
-  sharp({ create: { width: 64, height: 48, channels: 3, background } })
-    .png()
-    .toBuffer();
 const red = await solid('#ff0000');
 const blue = await solid('#0000ff');
 

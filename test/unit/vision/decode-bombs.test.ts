@@ -1,29 +1,11 @@
-import { crc32, deflateSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
 import { readHeader } from '../../../src/vision/decode.ts';
 import { jpegOf } from '../../fixtures/jpeg.ts';
+import { pngOf } from '../../fixtures/png.ts';
 
 /** A PNG that claims a size and is next to nothing: 16 bits with alpha, interlaced or not. */
-function deepPng(width: number, height: number, interlaced: boolean): Buffer {
-  const chunk = (type: string, data: Buffer): Buffer => {
-    const body = Buffer.concat([Buffer.from(type, 'latin1'), data]);
-    const whole = Buffer.alloc(body.length + 8);
-    whole.writeUInt32BE(data.length, 0);
-    body.copy(whole, 4);
-    whole.writeUInt32BE(crc32(body), body.length + 4);
-    return whole;
-  };
-  const header = Buffer.alloc(13);
-  header.writeUInt32BE(width, 0);
-  header.writeUInt32BE(height, 4);
-  header.set([16, 6, 0, 0, interlaced ? 1 : 0], 8);
-  return Buffer.concat([
-    Buffer.from('\x89PNG\r\n\x1a\n', 'latin1'),
-    chunk('IHDR', header),
-    chunk('IDAT', deflateSync(Buffer.alloc(64))),
-    chunk('IEND', Buffer.alloc(0)),
-  ]);
-}
+const deepPng = (width: number, height: number, interlaced: boolean): Buffer =>
+  pngOf({ width, height, bits: 16, colourType: 6, interlaced }, Buffer.alloc(64));
 
 /** 38 bytes of lossless WebP. */
 function losslessWebp(width: number, height: number): Buffer {

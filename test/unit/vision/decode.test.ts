@@ -1,7 +1,7 @@
-import { deflateSync, crc32 } from 'node:zlib';
 import sharp from 'sharp';
 import { describe, expect, it } from 'vitest';
 import { decode, readHeader, sniff } from '../../../src/vision/decode.ts';
+import { pngOf } from '../../fixtures/png.ts';
 
 const solid = (width: number, height: number, background: string) =>
   sharp({ create: { width, height, channels: 3, background } });
@@ -20,26 +20,8 @@ const near = (actual: readonly number[], wanted: readonly number[], tolerance = 
 };
 
 /** A PNG header that claims a size, with next to no data behind it. */
-function pngClaiming(width: number, height: number): Buffer {
-  const chunk = (type: string, data: Buffer): Buffer => {
-    const body = Buffer.concat([Buffer.from(type, 'latin1'), data]);
-    const head = Buffer.alloc(4);
-    head.writeUInt32BE(data.length);
-    const tail = Buffer.alloc(4);
-    tail.writeUInt32BE(crc32(body));
-    return Buffer.concat([head, body, tail]);
-  };
-  const header = Buffer.alloc(13);
-  header.writeUInt32BE(width, 0);
-  header.writeUInt32BE(height, 4);
-  header.set([8, 2, 0, 0, 0], 8);
-  return Buffer.concat([
-    Buffer.from('\x89PNG\r\n\x1a\n', 'latin1'),
-    chunk('IHDR', header),
-    chunk('IDAT', deflateSync(Buffer.alloc(64))),
-    chunk('IEND', Buffer.alloc(0)),
-  ]);
-}
+const pngClaiming = (width: number, height: number): Buffer =>
+  pngOf({ width, height, bits: 8, colourType: 2 }, Buffer.alloc(64));
 
 /** A sound JPEG whose frame header is rewritten to claim a size. */
 async function jpegClaiming(width: number, height: number): Promise<Buffer> {
