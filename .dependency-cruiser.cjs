@@ -16,15 +16,19 @@ module.exports = {
       name: 'leaves-import-nothing-of-the-house',
       severity: 'error',
       from: {
-        path: '^src/(errors|log|retry|pace|clock|durable-file|make-folder|schema-checker|contract/[^/]+|config/schema)',
+        path: '^src/(base/|contract/[^/]+|config/schema)',
       },
-      to: { path: '^src/', pathNot: '^src/(errors|log|retry|clock|contract/|config/schema)' },
+      to: { path: '^src/', pathNot: '^src/(base/|contract/|config/schema)' },
     },
     {
       name: 'stages-meet-only-in-agent',
       comment: 'a stage imports leaves and, of another stage, its type file alone',
       severity: 'error',
-      from: { path: `^src/(${stages})/`, pathNot: '^src/cli/' },
+      from: {
+        path: `^src/(${stages})/`,
+        pathNot:
+          '^src/(cli/|mqtt/delivery|model/lifecycle|model/install/pending-replies|health/(time-sync|monitor))',
+      },
       to: {
         path: `^src/(${stages})/`,
         pathNot: [
@@ -46,7 +50,7 @@ module.exports = {
     home('node-cron', '(node-cron|suncalc)', '^src/schedule/'),
     home('convict', '(convict|json5|yaml)', '^src/config/'),
     home('systeminformation', '(systeminformation|koffi)', '^src/(health/|vision/hardware)'),
-    home('ajv', 'ajv', '^src/schema-checker\\.ts$'),
+    home('ajv', 'ajv', '^src/base/schema-checker\\.ts$'),
     home('prom-client', 'prom-client', '^src/health/'),
     home('tuf', '(tuf-js|@tufjs|tar)', '^src/model/'),
     home('commander', '(commander|cli-progress)', '^src/cli/'),

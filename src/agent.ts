@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
-import { Access } from './access.ts';
-import { Beach } from './beach.ts';
-import type { Clock } from './clock.ts';
-import { Closers, within } from './closers.ts';
+import { Access } from './control/access.ts';
+import { CameraSet } from './observation/cameras.ts';
+import type { Clock } from './base/clock.ts';
+import { Closers, within } from './base/resource-stack.ts';
 import type { Configuration } from './config/configuration.ts';
 import { isLoopback } from './config/loopback.ts';
 import { configDigest } from './config/redact.ts';
@@ -11,24 +11,24 @@ import type { Settings } from './config/schema.ts';
 import type { AgentApi } from './contract/api.ts';
 import { COMMAND_ARGS } from './contract/command.ts';
 import type { Status } from './contract/states.ts';
-import { Delivery } from './delivery.ts';
-import { asAgentError, isAbort } from './errors.ts';
+import { Delivery } from './mqtt/delivery.ts';
+import { asAgentError, isAbort } from './base/errors.ts';
 import { bootId } from './health/boot.ts';
-import { Metrics } from './health/metrics.ts';
+import { Metrics } from './health/metrics/metrics.ts';
 import type { ClockState } from './health/types.ts';
 import { Feed } from './http/feed.ts';
-import { describeAgent } from './info.ts';
-import { redactUrl, type LevelledLog, type Log } from './log.ts';
-import { Models } from './models.ts';
-import type { RecentLog } from './recent-log.ts';
-import { Pictures } from './pictures.ts';
-import { reconfigure } from './reconfigure.ts';
-import { Retrunk } from './retrunk.ts';
-import { Serving } from './serving.ts';
+import { describeAgent } from './control/info.ts';
+import { redactUrl, type LevelledLog, type Log } from './base/log.ts';
+import { ModelLifecycle } from './model/lifecycle.ts';
+import type { RecentLog } from './base/recent-log.ts';
+import { LabelledImages } from './observation/labelled-images.ts';
+import { reconfigure } from './control/reconfigure.ts';
+import { Reembedder } from './observation/reembedding.ts';
+import { ModelServer } from './serving/model-server.ts';
 import { Store } from './store/store.ts';
-import { Timekeeper } from './timekeeper.ts';
-import { probeHardware } from './vision/hardware-probe.ts';
-import { Vitals } from './vitals.ts';
+import { TimeSync } from './health/time-sync.ts';
+import { probeHardware } from './vision/hardware/probe.ts';
+import { HealthMonitor } from './health/monitor.ts';
 
 export interface AgentOptions {
   readonly settings: Settings;
@@ -99,7 +99,7 @@ export class Agent {
     );
     closers.defer(() => store.close());
     const { raise } = store;
-    const time = new Timekeeper(
+    const time = new TimeSync(
       { bootId: boot },
       { clock, log: part('time'), store, raise, kernel: deps.kernelClock },
     );
@@ -109,7 +109,7 @@ export class Agent {
     const hardware = probeHardware(signal);
     hardware.catch(() => undefined);
     let machine: Awaited<typeof hardware> | null = null;
-    const models: Models = Models.open(
+    const models: ModelLifecycle = ModelLifecycle.open(
       { ...settings, shippedDir: options.shippedModelsDir },
       {
         clock,
@@ -124,7 +124,7 @@ export class Agent {
         onState: () => vitals.heartbeat.nudge(),
       },
     );
-    const serving: Serving = new Serving(
+    const serving: ModelServer = new ModelServer(
       {
         model: settings.model,
         inference: settings.inference,
@@ -138,10 +138,10 @@ export class Agent {
         raise,
         hardware,
         slots: models.slots,
-        onStartFailed: (error, gaveWay) => models.startFailed(error, gaveWay),
-        beforeBundle: (bundle) => beach.prepare(bundle),
+        onStartFailed: (error, fellBack) => models.startFailed(error, fellBack),
+        beforeBundle: (bundle) => cameraSet.prepare(bundle),
         onBundle: () => {
-          beach.relearn();
+          cameraSet.relearn();
           retrunk.nudge();
           delivery.publishStates();
         },
@@ -165,7 +165,7 @@ export class Agent {
         report: serving.report,
         model: serving.model,
         bundle: serving.bundle,
-        stations: beach.list(),
+        runners: cameraSet.list(),
         configDigest: configDigest(current),
       });
     const delivery: Delivery = await Delivery.open(
@@ -184,7 +184,7 @@ export class Agent {
           device: settings.device,
           version,
           model: machine?.model ?? null,
-          cameras: [...beach.stations.keys()],
+          cameras: [...cameraSet.runners.keys()],
           commands: Object.keys(COMMAND_ARGS),
           heartbeatIntervalS: current.heartbeat.intervalS,
           pageUrl,
@@ -212,7 +212,7 @@ export class Agent {
     metrics.start(signal);
 
     // Cameras, and what is kept of their pictures for models that come later.
-    const pictures = new Pictures(
+    const pictures = new LabelledImages(
       { dir: join(settings.stateDir, 'pictures') },
       {
         clock,
@@ -221,7 +221,7 @@ export class Agent {
         labelled: (camera) => store.labels.list(camera).map(({ observationId }) => observationId),
       },
     );
-    const beach = new Beach(
+    const cameraSet = new CameraSet(
       {
         cameras: settings.cameras,
         device: settings.device,
@@ -249,30 +249,30 @@ export class Agent {
         signal,
       },
     );
-    const retrunk = new Retrunk({
+    const retrunk = new Reembedder({
       clock,
       log: part('calibration'),
       store,
       pictures,
       serving,
-      cameras: () => beach.list().map((station) => station.settings),
-      summaryOf: (camera) => beach.calibrationOf(camera)?.summary() ?? null,
-      refit: (camera) => beach.refit(camera),
+      cameras: () => cameraSet.list().map((runner) => runner.settings),
+      summaryOf: (camera) => cameraSet.calibrationOf(camera)?.summary() ?? null,
+      refit: (camera) => cameraSet.refit(camera),
     });
     await models.begin(signal);
     await serving.open(signal);
-    await beach.open();
-    time.onMended(() => beach.retell());
+    await cameraSet.open();
+    time.onMended(() => cameraSet.retell());
 
     // Health.
-    const vitals: Vitals = new Vitals(
+    const vitals: HealthMonitor = new HealthMonitor(
       { settings, version, bootId: boot },
       {
         clock,
         log: part('health'),
         serving,
         models,
-        beach,
+        cameraSet,
         link,
         store,
         time,
@@ -296,7 +296,7 @@ export class Agent {
         serving,
         models,
         delivery,
-        beach,
+        cameraSet,
         vitals,
         metrics,
         feed,
@@ -322,7 +322,7 @@ export class Agent {
       background('retention', pruneForever(store, deps, signal)),
       background('vision', models.serve(signal)),
       background('models', models.run(signal)),
-      background('cameras', beach.run(signal)),
+      background('cameras', cameraSet.run(signal)),
       background('calibration', retrunk.run(signal)),
     ];
     await vitals.tellServiceManager(options.env, signal);
@@ -351,7 +351,7 @@ export class Agent {
           log.info({ keys: change.keys }, 'configuration changes');
           await reconfigure(change, {
             levels: deps.levels,
-            beach,
+            cameraSet,
             heartbeat: vitals.heartbeat,
             store,
             link,

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { pino } from 'pino';
-import { systemClock } from '../../src/clock.ts';
+import { systemClock } from '../../src/base/clock.ts';
 import { Store } from '../../src/store/store.ts';
 import { Mosquitto } from '../../test/fixtures/mosquitto.ts';
 import type { DrainRun } from './drain-process.ts';

@@ -3,12 +3,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Camera } from '../../src/camera/camera.ts';
 import { SiteCalibration } from '../../src/calibration/calibration.ts';
-import { systemClock } from '../../src/clock.ts';
+import { systemClock } from '../../src/base/clock.ts';
 import { loadSettings } from '../../src/config/load.ts';
-import { createLog } from '../../src/log.ts';
+import { createLog } from '../../src/base/log.ts';
 import type { Bundle } from '../../src/model/manifest.ts';
 import type { Schedule } from '../../src/schedule/types.ts';
-import { Station } from '../../src/station.ts';
+import { CameraRunner } from '../../src/observation/camera-runner.ts';
 import { Store } from '../../src/store/store.ts';
 import { VisionProcess } from '../../src/vision/client.ts';
 import { InProcessVision } from '../../src/vision/in-process.ts';
@@ -89,7 +89,7 @@ export async function frameToRecord(
   const [settings] = loadSettings({ file: null, env: {}, cwd: stateDir }).cameras;
   if (!settings) throw new Error('no default camera');
   const calibration = new SiteCalibration({ camera: 'bench', embeddingDigest: bundle.embeddingDigest ?? '' });
-  const station = new Station(
+  const station = new CameraRunner(
     {
       settings: { ...settings, id: 'bench', burst: { frames: 1, intervalS: 0 } },
       context: () => ({
@@ -181,7 +181,7 @@ async function inTurn(
   return pairs;
 }
 
-function storeRow(store: Store, station: Station): Row {
+function storeRow(store: Store, station: CameraRunner): Row {
   const { latest } = station;
   if (!latest) throw new Error('nothing was observed');
   const values: number[] = [];

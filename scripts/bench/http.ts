@@ -1,6 +1,6 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { systemClock } from '../../src/clock.ts';
+import { systemClock } from '../../src/base/clock.ts';
 import type { Bundle } from '../../src/model/manifest.ts';
 import { InProcessVision } from '../../src/vision/in-process.ts';
 import { openBare } from './frame-to-record.ts';
@@ -154,5 +154,5 @@ async function cached(): Promise<readonly Row[]> {
 
 const visionMb = (agent: Running): readonly number[] =>
   childrenOf(agent.pid)
-    .filter(({ command }) => command.includes('vision/process'))
+    .filter(({ command }) => command.includes('vision/child/process'))
     .map(({ pid }) => rssMb(pid));

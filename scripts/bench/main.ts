@@ -2,7 +2,7 @@ import { writeFileSync } from 'node:fs';
 import { availableParallelism, cpus } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { openBundle } from '../../src/model/bundle.ts';
+import { openBundle } from '../../src/model/bundle/bundle.ts';
 import { drain } from './drain.ts';
 import { frameToRecord } from './frame-to-record.ts';
 import { seaPictures } from './picture.ts';

@@ -93,7 +93,7 @@ export async function underLoad(pictures: readonly Uint8Array[]): Promise<readon
   // Looked up each time: a better plan, found meanwhile, comes with a process of its own.
   const visionMb = (): number[] =>
     childrenOf(agent.pid)
-      .filter(({ command }) => command.includes('vision/process'))
+      .filter(({ command }) => command.includes('vision/child/process'))
       .slice(-1)
       .map(({ pid }) => rssMb(pid));
   const main: number[] = [];

@@ -2,11 +2,11 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { systemClock } from '../../src/clock.ts';
-import { createLog } from '../../src/log.ts';
+import { systemClock } from '../../src/base/clock.ts';
+import { createLog } from '../../src/base/log.ts';
 import type { Bundle } from '../../src/model/manifest.ts';
-import { Serving } from '../../src/serving.ts';
-import { probeHardware } from '../../src/vision/hardware-probe.ts';
+import { ModelServer } from '../../src/serving/model-server.ts';
+import { probeHardware } from '../../src/vision/hardware/probe.ts';
 import { rssMb } from './process-figures.ts';
 import { budgetRow, median, quantile, type Row } from './table.ts';
 
@@ -30,7 +30,7 @@ export async function swap(
   const stateDir = mkdtempSync(join(tmpdir(), 'swellsight-bench-'));
   const stop = new AbortController();
   const forgotten = { get: () => null, set: () => undefined, delete: () => undefined };
-  const serving = new Serving(
+  const serving = new ModelServer(
     {
       model: {
         active: null,

@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto';
-import { isoTime, type Clock } from '../../src/clock.ts';
-import type { Log } from '../../src/log.ts';
-import { Forwarder } from '../../src/mqtt/forwarder.ts';
-import { MqttLink, type LinkOptions } from '../../src/mqtt/link.ts';
+import { isoTime, type Clock } from '../../src/base/clock.ts';
+import type { Log } from '../../src/base/log.ts';
+import { Forwarder } from '../../src/mqtt/forward/forwarder.ts';
+import { MqttLink, type LinkOptions } from '../../src/mqtt/link/link.ts';
 import { Topics } from '../../src/mqtt/topics.ts';
 import { Store } from '../../src/store/store.ts';
 import { SimulatedInstalls, type InstallsOptions } from './installs.ts';

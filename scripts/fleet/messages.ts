@@ -1,10 +1,10 @@
 import { randomUUID } from 'node:crypto';
-import { isoTime, type Clock } from '../../src/clock.ts';
+import { isoTime, type Clock } from '../../src/base/clock.ts';
 import { REASONS, type ModelRef } from '../../src/contract/observation.ts';
 import type { Health } from '../../src/contract/health.ts';
 import type { CameraState, Info, ModelState } from '../../src/contract/states.ts';
 import type { LinkStats } from '../../src/mqtt/types.ts';
-import { NO_WAVE } from '../../src/record.ts';
+import { NO_WAVE } from '../../src/observation/record.ts';
 import type { ObservationDraft, OutboxStats } from '../../src/store/types.ts';
 import { COMMAND_ARGS } from '../../src/contract/command.ts';
 

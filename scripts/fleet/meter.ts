@@ -1,7 +1,7 @@
 import { connectAsync, type IClientOptions, type MqttClient } from 'mqtt';
 
 /** Latencies kept of each kind, newest last. */
-const MOST_KEPT = 200_000;
+const MAX_KEPT = 200_000;
 
 interface Stream {
   highest: number;
@@ -106,7 +106,7 @@ export class Meter {
   #time(kind: 'observation' | 'health', payload: Buffer, field: 'at' | 'published_at'): void {
     const message = JSON.parse(payload.toString()) as Record<string, string>;
     const list = this.#latencyMs[kind];
-    if (list.length < MOST_KEPT) list.push(Date.now() - Date.parse(message[field] ?? ''));
+    if (list.length < MAX_KEPT) list.push(Date.now() - Date.parse(message[field] ?? ''));
   }
 }
 

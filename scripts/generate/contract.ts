@@ -1,11 +1,11 @@
 import { asyncApiDocument } from '../../src/contract/emit-asyncapi.ts';
 import { identifiedSchemas } from '../../src/contract/emit-schemas.ts';
 import { openApiDocument } from '../../src/contract/openapi/emit-openapi.ts';
-import { AgentError } from '../../src/errors.ts';
+import { AgentError } from '../../src/base/errors.ts';
 import { problemOf } from '../../src/http/problem.ts';
 import { Manifest } from '../../src/model/manifest.ts';
-import { SESSION_EXPIRY_S } from '../../src/mqtt/client-options.ts';
-import { DEFAULT_TUNING } from '../../src/mqtt/link-tuning.ts';
+import { SESSION_EXPIRY_S } from '../../src/mqtt/link/client-options.ts';
+import { DEFAULT_TUNING } from '../../src/mqtt/link/tuning.ts';
 
 const SCHEMA_DIALECT = 'https://json-schema.org/draft/2020-12/schema';
 

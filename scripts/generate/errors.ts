@@ -1,4 +1,4 @@
-import { ERROR_CODES } from '../../src/errors.ts';
+import { ERROR_CODES } from '../../src/base/errors.ts';
 
 /** `docs/errors.md`, from the list of codes. */
 export function errorFiles(): Record<string, string> {
@@ -9,7 +9,7 @@ export function errorFiles(): Record<string, string> {
   const text = [
     '# Error codes',
     '',
-    'Generated from `src/errors.ts` by `npm run generate`. The codes are stable: they stand in events, in the reasons of',
+    'Generated from `src/base/errors.ts` by `npm run generate`. The codes are stable: they stand in events, in the reasons of',
     'observations, in command answers, in HTTP problem documents (`code`) and in the log.',
     '',
     '| code | may go away by itself | what to do |',

@@ -35,7 +35,7 @@ interface Question {
 }
 
 const BOUNDARY = 'swellsight-load';
-const MOST_FAULTS = 100;
+const MAX_FAULTS = 100;
 
 /** Clients of many kinds at once, each with a connection of its own that it keeps. */
 export async function putUnderLoad(options: LoadOptions, signal: AbortSignal): Promise<LoadTally> {
@@ -97,7 +97,7 @@ async function ask(
     tally.answers.set(answer, (tally.answers.get(answer) ?? 0) + 1);
   };
   const fault = (what: string): void => {
-    if (tally.faults.length < MOST_FAULTS) tally.faults.push(`${name}: ${what}`);
+    if (tally.faults.length < MAX_FAULTS) tally.faults.push(`${name}: ${what}`);
   };
   try {
     const response = await send(port, method, path, body, agent);

@@ -4,7 +4,7 @@ import { closeSync, existsSync, openSync, readFileSync, writeFileSync } from 'no
 import { join } from 'node:path';
 import type { ModelState } from '../../src/contract/states.ts';
 import type { Observation } from '../../src/contract/observation.ts';
-import { asSlots } from '../../src/model/slots-schema.ts';
+import { asSlots } from '../../src/model/slots/schema.ts';
 import type { SlotsState } from '../../src/model/types.ts';
 import { freePort } from '../ports.ts';
 import { makeMovingSea } from '../torture/pictures.ts';

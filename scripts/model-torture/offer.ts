@@ -5,9 +5,9 @@ import {
   DEFAULT_KEY_COUNTS,
   DEFAULT_THRESHOLDS,
   initRepository,
-} from '../../src/model/repository/repository-init.ts';
-import { publish } from '../../src/model/repository/repository-publish.ts';
-import { serveRepository } from '../../src/model/repository/repository-serve.ts';
+} from '../../src/model/repository/init.ts';
+import { publish } from '../../src/model/repository/publish.ts';
+import { serveRepository } from '../../src/model/repository/serve.ts';
 
 const BUNDLES = join(import.meta.dirname, '../../test/fixtures/bundles');
 

@@ -1,9 +1,9 @@
 // A device without cameras: the agent's own store, forwarder and link, and records as fast as it is told.
 // Argument: DeviceOptions as JSON. Ended by a signal; with `everyMs` null it only sends what waits.
 import { randomUUID } from 'node:crypto';
-import { systemClock } from '../../src/clock.ts';
-import { Forwarder } from '../../src/mqtt/forwarder.ts';
-import { MqttLink } from '../../src/mqtt/link.ts';
+import { systemClock } from '../../src/base/clock.ts';
+import { Forwarder } from '../../src/mqtt/forward/forwarder.ts';
+import { MqttLink } from '../../src/mqtt/link/link.ts';
 import { Topics } from '../../src/mqtt/topics.ts';
 import { draft, openStore, seen, silentLog } from '../../test/fixtures/store.ts';
 import { planted, type Plant } from './planted.ts';

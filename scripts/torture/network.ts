@@ -30,7 +30,7 @@ interface Valve {
   cut: boolean;
 }
 
-const MOST_SLOTS = 1000;
+const MAX_SLOTS = 1000;
 const ATTEMPTS = 5;
 
 /** A namespace where one can be made, else what can be done without. */
@@ -38,7 +38,7 @@ export function openNetwork(): NamespaceNetwork | LoopbackNetwork {
   if (process.platform === 'linux' && process.getuid?.() === 0)
     for (let attempt = 0; attempt < ATTEMPTS; attempt += 1)
       try {
-        return NamespaceNetwork.open((process.pid + 37 * attempt) % MOST_SLOTS);
+        return NamespaceNetwork.open((process.pid + 37 * attempt) % MAX_SLOTS);
       } catch {
         // Taken, or not allowed: the kind of the network tells which it was in the end.
       }

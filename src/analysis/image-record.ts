@@ -1,9 +1,9 @@
 import type { SiteCalibration } from '../calibration/calibration.ts';
 import type { ModelRef } from '../contract/observation.ts';
-import { AgentError } from '../errors.ts';
-import { estimateHeight } from '../estimate.ts';
-import { burstView, meanEmbedding, usedResults, type Burst } from '../observe.ts';
-import { buildRecord } from '../record.ts';
+import { AgentError } from '../base/errors.ts';
+import { estimateHeight } from '../observation/height-estimate.ts';
+import { burstView, meanEmbedding, usedResults, type Burst } from '../observation/burst.ts';
+import { buildRecord } from '../observation/record.ts';
 import type { ObservationDraft } from '../store/types.ts';
 import type { FrameResult } from '../vision/protocol.ts';
 

@@ -1,4 +1,4 @@
-import { isoTime } from '../clock.ts';
+import { isoTime } from '../base/clock.ts';
 import type { AnalysisResult } from '../contract/analysis.ts';
 import type { ObservationDraft } from '../store/types.ts';
 

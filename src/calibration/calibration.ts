@@ -1,4 +1,4 @@
-import { AgentError } from '../errors.ts';
+import { AgentError } from '../base/errors.ts';
 import type { CalibrationSummary } from '../contract/observation.ts';
 import type { ViewSignature } from '../vision/protocol.ts';
 import { isSound, selectBursts } from './samples.ts';

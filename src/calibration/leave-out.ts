@@ -34,7 +34,7 @@ export interface LeftOut {
  */
 const FAR = 8;
 /** An answer above this many times the largest label is extrapolation too. */
-const LARGEST_FACTOR = 2;
+const MAX_FACTOR = 2;
 /** Work that all folds together may cost, multiplications: about 0.4 s on a slow core. */
 const FOLDS_MACS = 400_000_000;
 const FEWEST_FOLDS = 10;
@@ -52,7 +52,7 @@ export function* fitSamples(samples: readonly Sample[]): Steps<Fit> {
 export function predictHeightM(fit: Fit, embedding: Float32Array): number {
   const { heightM, distance } = predictRidge(fit.ridge, embedding);
   if (distance > FAR) return fit.medianM;
-  return Math.min(Math.max(heightM, 0), LARGEST_FACTOR * fit.largestM);
+  return Math.min(Math.max(heightM, 0), MAX_FACTOR * fit.largestM);
 }
 
 /** True when the embedding lies so far from the labelled ones that the median answers in the ridge's place. */

@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto';
-import { isoTime } from '../clock.ts';
+import { isoTime } from '../base/clock.ts';
 import { CalibrationDocument, type CalibrationLabel } from '../contract/calibration.ts';
 import type { ModelRef } from '../contract/observation.ts';
-import { AgentError } from '../errors.ts';
-import { schemaChecker } from '../schema-checker.ts';
+import { AgentError } from '../base/errors.ts';
+import { schemaChecker } from '../base/schema-checker.ts';
 import type { SiteCalibration } from './calibration.ts';
 import { INTERVAL_COVERAGE } from './conformal.ts';
 import { isSound } from './samples.ts';

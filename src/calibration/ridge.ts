@@ -5,7 +5,7 @@ export const RIDGE_ALPHA = 0.2;
 /** Standardised values are clipped here: features that hardly moved among the labels may leap later. */
 export const CLIP_SD = 4;
 /** Below this a feature is taken as constant over the labelled bursts and says nothing. */
-const SMALLEST_SD = 1e-6;
+const MIN_SD = 1e-6;
 /** Multiplications between two breaths: about 2 ms on a slow core. */
 const STEP_MACS = 500_000;
 
@@ -93,7 +93,7 @@ function standardiserOf(
     for (let k = 0; k < d; k += 1) scale[k] = at(scale, k) + ((row[k] ?? 0) - at(centre, k)) ** 2;
   for (let k = 0; k < d; k += 1) {
     const sd = Math.sqrt(at(scale, k) / rows.length);
-    scale[k] = sd > SMALLEST_SD ? 1 / sd : 0;
+    scale[k] = sd > MIN_SD ? 1 / sd : 0;
   }
   return { centre, scale };
 }

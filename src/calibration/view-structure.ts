@@ -77,14 +77,14 @@ const DRAWN_RANGE = 10;
 const LIGHT_RANGE = 24;
 const FEWEST_VIEWS = 4;
 /** More of the picture than this cannot be told from a dark scene. */
-const MOST_DRAWN01 = 0.2;
+const MAX_DRAWN01 = 0.2;
 /** Cells around a drawn edge that it reaches. */
 const REACH = 2;
 /** A privacy mask is painted anew in each frame, to the same value; no sensor holds so still. */
 const PAINTED_RANGE = 0.25;
 const FEWEST_PAINTED_VIEWS = 2;
 /** More than this is one picture given several times. */
-const MOST_PAINTED01 = 0.6;
+const MAX_PAINTED01 = 0.6;
 
 /**
  * 0 around what is drawn into the picture, 1 elsewhere: privacy masks and burned-in text stay where they are when the
@@ -101,7 +101,7 @@ export function drawnMask(grids: readonly Float64Array[]): Float64Array | null {
     mean[at] = values.reduce((sum, value) => sum + value, 0) / values.length;
   }
   const painted = cellsWhere((at) => (range[at] ?? 0) <= PAINTED_RANGE);
-  const constant = painted.length <= MOST_PAINTED01 * CELLS ? painted : [];
+  const constant = painted.length <= MAX_PAINTED01 * CELLS ? painted : [];
   const cells = [...constant, ...burnedIn(grids.length, range, mean)];
   if (cells.length === 0) return null;
   const weight = new Float64Array(CELLS).fill(1);
@@ -119,7 +119,7 @@ function burnedIn(views: number, range: Float64Array, mean: Float64Array): reado
   const weight = new Float64Array(CELLS).fill(1);
   for (const at of edges) silence(weight, at);
   const drawn = weight.reduce((sum, one) => sum + 1 - one, 0);
-  return drawn > MOST_DRAWN01 * CELLS ? [] : edges;
+  return drawn > MAX_DRAWN01 * CELLS ? [] : edges;
 }
 
 function cellsWhere(holds: (at: number) => boolean): readonly number[] {

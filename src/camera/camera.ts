@@ -1,4 +1,4 @@
-import type { ErrorCode } from '../errors.ts';
+import type { ErrorCode } from '../base/errors.ts';
 
 /** One encoded picture as it came from the camera: JPEG, PNG or WebP bytes, not yet masked. */
 export interface Frame {

@@ -1,5 +1,5 @@
-import type { Clock } from '../clock.ts';
-import { AgentError } from '../errors.ts';
+import type { Clock } from '../base/clock.ts';
+import { AgentError } from '../base/errors.ts';
 import type { Camera, CaptureOptions, Frame } from './camera.ts';
 import { MAX_IMAGE_BYTES, imageType } from './image-type.ts';
 import { JpegSplitter } from './jpeg-splitter.ts';

@@ -1,7 +1,7 @@
 import { constants, open, readdir, stat, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Clock } from '../clock.ts';
-import { AgentError } from '../errors.ts';
+import type { Clock } from '../base/clock.ts';
+import { AgentError } from '../base/errors.ts';
 import type { Camera, CaptureOptions, Frame } from './camera.ts';
 import { MAX_IMAGE_BYTES, imageType, isWholeImage } from './image-type.ts';
 import { paced } from './pace.ts';

@@ -1,4 +1,4 @@
-import { AgentError } from '../errors.ts';
+import { AgentError } from '../base/errors.ts';
 
 /** How ffmpeg is told where the pictures come from. */
 export interface FfmpegInput {

@@ -1,5 +1,5 @@
-import type { Clock } from '../clock.ts';
-import { AgentError } from '../errors.ts';
+import type { Clock } from '../base/clock.ts';
+import { AgentError } from '../base/errors.ts';
 import type { Frame } from './camera.ts';
 import { ChildProgram, type ProgramExit } from './child-program.ts';
 import { ffmpegFailure, isConnected } from './ffmpeg-failure.ts';
@@ -12,7 +12,7 @@ import { NewestFrame } from './newest-frame.ts';
 export interface FfmpegSourceOptions {
   readonly program: string;
   readonly input: FfmpegInput;
-  /** Pictures a second that it should deliver. */
+  /** LabelledImages a second that it should deliver. */
   readonly fps: number;
   readonly redact: (text: string) => string;
 }

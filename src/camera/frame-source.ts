@@ -1,4 +1,4 @@
-import type { AgentError } from '../errors.ts';
+import type { AgentError } from '../base/errors.ts';
 import type { Frame } from './camera.ts';
 
 /** Something that keeps sending pictures until it ends: a running ffmpeg, an open MJPEG response. */

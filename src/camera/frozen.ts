@@ -19,7 +19,7 @@ export type FrozenVerdict = 'moving' | 'frozen' | 'unknown';
 const SAME_LUMA = 3.6;
 const SHARE = 0.98;
 /** Largest difference of two bytes. */
-const MOST_LUMA = 255;
+const MAX_LUMA = 255;
 /** Below this mean luma a picture is mostly sensor noise around static lights: nothing can be said. */
 const DARK_LUMA = 50;
 /** Mean difference of neighbouring cells below this is fog or a covered lens (the foggiest real frame has 0.37). */
@@ -57,21 +57,21 @@ export function signatureDistance(a: ViewSignature, b: ViewSignature): number {
   const cells = a.luma.length;
   if (a.width !== b.width || a.height !== b.height || cells !== b.luma.length) return Infinity;
   // Differences are whole numbers: counted instead of sorted, which costs a tenth and is just as exact.
-  const counts = new Uint32Array(2 * MOST_LUMA + 1);
+  const counts = new Uint32Array(2 * MAX_LUMA + 1);
   let sum = 0;
   for (let i = 0; i < cells; i++) {
     const difference = (a.luma[i] ?? 0) - (b.luma[i] ?? 0);
     sum += difference;
-    counts[difference + MOST_LUMA] = (counts[difference + MOST_LUMA] ?? 0) + 1;
+    counts[difference + MAX_LUMA] = (counts[difference + MAX_LUMA] ?? 0) + 1;
   }
   const offset = sum / Math.max(1, cells);
   let below = Math.floor(offset);
   let above = below + 1;
   let distance = 0;
-  for (let within = 0; within <= Math.floor(cells * SHARE) && above - below <= 4 * MOST_LUMA;) {
+  for (let within = 0; within <= Math.floor(cells * SHARE) && above - below <= 4 * MAX_LUMA;) {
     const isBelow = offset - below <= above - offset;
     const difference = isBelow ? below-- : above++;
-    const here = counts[difference + MOST_LUMA] ?? 0;
+    const here = counts[difference + MAX_LUMA] ?? 0;
     if (here > 0) distance = Math.abs(difference - offset);
     within += here;
   }

@@ -1,4 +1,4 @@
-import { AgentError } from '../errors.ts';
+import { AgentError } from '../base/errors.ts';
 import type { CameraErrorCode } from './camera.ts';
 
 /** An answer whose body was not read yet. Whoever holds one reads it to its end or discards it. */

@@ -1,4 +1,4 @@
-import { AgentError } from '../errors.ts';
+import { AgentError } from '../base/errors.ts';
 import { HttpAnswer, requestFailure } from './http-answer.ts';
 import { HttpAuth } from './http-auth.ts';
 import { percentDecoded } from './redact.ts';

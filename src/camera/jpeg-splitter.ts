@@ -31,7 +31,7 @@ export class JpegSplitter {
     this.#maxBytes = options.maxBytes;
   }
 
-  /** Pictures that were given up: broken, cut off, or over the bound. */
+  /** LabelledImages that were given up: broken, cut off, or over the bound. */
   get dropped(): number {
     return this.#dropped;
   }

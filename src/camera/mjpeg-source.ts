@@ -1,5 +1,5 @@
-import type { Clock } from '../clock.ts';
-import { AgentError } from '../errors.ts';
+import type { Clock } from '../base/clock.ts';
+import { AgentError } from '../base/errors.ts';
 import type { Frame } from './camera.ts';
 import type { FrameSource } from './frame-source.ts';
 import type { HttpAnswer } from './http-answer.ts';

@@ -1,7 +1,7 @@
-import type { Clock } from '../clock.ts';
+import type { Clock } from '../base/clock.ts';
 import type { Camera as CameraSettings } from '../config/schema.ts';
-import { AgentError } from '../errors.ts';
-import type { Log } from '../log.ts';
+import { AgentError } from '../base/errors.ts';
+import type { Log } from '../base/log.ts';
 import type { Camera } from './camera.ts';
 import { CommandCamera } from './command-camera.ts';
 import { DirectoryCamera } from './directory-camera.ts';

@@ -1,6 +1,6 @@
-import type { Clock } from '../clock.ts';
-import type { AgentError } from '../errors.ts';
-import { deadline } from '../retry.ts';
+import type { Clock } from '../base/clock.ts';
+import type { AgentError } from '../base/errors.ts';
+import { deadline } from '../base/retry.ts';
 import type { CaptureOptions, Frame } from './camera.ts';
 
 /**

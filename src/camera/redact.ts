@@ -1,4 +1,4 @@
-import { redactUrl } from '../log.ts';
+import { redactUrl } from '../base/log.ts';
 
 /**
  * Removes a camera's credentials from any text: what programs print, what errors say. Knows them in every spelling

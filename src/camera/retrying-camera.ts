@@ -1,6 +1,6 @@
-import type { Clock } from '../clock.ts';
-import { asAgentError, isAbort, type AgentError } from '../errors.ts';
-import { Backoff } from '../retry.ts';
+import type { Clock } from '../base/clock.ts';
+import { asAgentError, isAbort, type AgentError } from '../base/errors.ts';
+import { Backoff } from '../base/retry.ts';
 import type { Camera, CaptureOptions, Frame } from './camera.ts';
 
 export interface RetryOptions {

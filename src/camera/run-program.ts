@@ -1,5 +1,5 @@
-import type { Clock } from '../clock.ts';
-import { AgentError } from '../errors.ts';
+import type { Clock } from '../base/clock.ts';
+import { AgentError } from '../base/errors.ts';
 import { ChildProgram } from './child-program.ts';
 
 export interface ProgramResult {

@@ -1,4 +1,4 @@
-import type { Clock } from '../clock.ts';
+import type { Clock } from '../base/clock.ts';
 import type { CameraCondition } from '../contract/health.ts';
 import type { Reason } from '../contract/observation.ts';
 

@@ -1,5 +1,5 @@
-import type { Clock } from '../clock.ts';
-import type { Log } from '../log.ts';
+import type { Clock } from '../base/clock.ts';
+import type { Log } from '../base/log.ts';
 import type { Camera, CaptureOptions, Frame } from './camera.ts';
 import type { FrameSource } from './frame-source.ts';
 import { paced } from './pace.ts';

@@ -1,6 +1,6 @@
 import { stat } from 'node:fs/promises';
-import type { Clock } from '../clock.ts';
-import { AgentError } from '../errors.ts';
+import type { Clock } from '../base/clock.ts';
+import { AgentError } from '../base/errors.ts';
 import type { Camera, CaptureOptions, Frame } from './camera.ts';
 import { videoInput } from './ffmpeg-input.ts';
 import { FfmpegSource } from './ffmpeg-source.ts';

@@ -1,7 +1,7 @@
 import type { AgentStatus, CameraView } from '../contract/api.ts';
 import type { Health } from '../contract/health.ts';
 import type { CalibrationSummary, Observation } from '../contract/observation.ts';
-import { AgentError } from '../errors.ts';
+import { AgentError } from '../base/errors.ts';
 import { AgentClient, type Ask, type ClientOptions } from './client.ts';
 import { agePhrase, calibrationPhrase, heightPhrase, observationLine, table } from './phrases.ts';
 import { EXIT, jsonText, paint, type Terminal } from './terminal.ts';

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import type { SiteCalibration } from '../calibration/calibration.ts';
-import { AgentError } from '../errors.ts';
+import { AgentError } from '../base/errors.ts';
 import type { Bundle } from '../model/manifest.ts';
 import { analyzeFile, type AnalyzedFile } from './analyze-frame.ts';
 import { imageFiles } from './image-files.ts';

@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { AgentError } from '../errors.ts';
+import { AgentError } from '../base/errors.ts';
 import { EXIT, type Terminal } from './terminal.ts';
 
 export interface BenchOptions {

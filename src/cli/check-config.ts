@@ -1,5 +1,5 @@
 import type { Settings } from '../config/schema.ts';
-import { asAgentError } from '../errors.ts';
+import { asAgentError } from '../base/errors.ts';
 import { settingsFor, type ConfigOptions } from './settings.ts';
 import { EXIT, jsonText, type Terminal } from './terminal.ts';
 
@@ -30,7 +30,7 @@ export async function checkConfig(
 
 async function summary(settings: Settings): Promise<string[]> {
   const { createSchedule } = await import('../schedule/schedule.ts');
-  const { systemClock, isoTime } = await import('../clock.ts');
+  const { systemClock, isoTime } = await import('../base/clock.ts');
   const { redactedSettings } = await import('../config/redact.ts');
   const { mqtt, http, stateDir, site, device } = redactedSettings(settings);
   const broker =

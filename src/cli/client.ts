@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
-import { AgentError, ERROR_CODES, type ErrorCode } from '../errors.ts';
-import { deadline } from '../retry.ts';
+import { AgentError, ERROR_CODES, type ErrorCode } from '../base/errors.ts';
+import { deadline } from '../base/retry.ts';
 import type { Terminal } from './terminal.ts';
 
 export interface ClientOptions {

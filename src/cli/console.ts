@@ -1,4 +1,4 @@
-import type { LogSink } from '../log.ts';
+import type { LogSink } from '../base/log.ts';
 
 interface Line {
   readonly time: string;

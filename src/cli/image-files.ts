@@ -1,6 +1,6 @@
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { AgentError } from '../errors.ts';
+import { AgentError } from '../base/errors.ts';
 
 const IMAGE = /\.(jpe?g|png|webp)$/i;
 

@@ -1,11 +1,11 @@
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { systemClock } from '../clock.ts';
+import { systemClock } from '../base/clock.ts';
 import type { Settings } from '../config/schema.ts';
 import type { ModelRef } from '../contract/observation.ts';
-import { AgentError } from '../errors.ts';
-import { createLog } from '../log.ts';
+import { AgentError } from '../base/errors.ts';
+import { createLog } from '../base/log.ts';
 import type { Bundle } from '../model/manifest.ts';
 import type { VisionClient } from '../vision/protocol.ts';
 import type { Terminal } from './terminal.ts';
@@ -19,8 +19,8 @@ export interface OpenModel {
   readonly vision: VisionClient;
 }
 
-const MOST_THREADS = 4;
-const QUEUE_MAX = 4;
+const MAX_THREADS = 4;
+const MAX_QUEUE = 4;
 
 /** The bundle that a command works with: `--model DIR`, else the configured one. Throws `model_*`. */
 export async function openBundleFor(
@@ -30,10 +30,10 @@ export async function openBundleFor(
 ): Promise<{ readonly bundle: Bundle; readonly fallback: AgentError | null }> {
   const { signal } = terminal;
   if (model !== undefined) {
-    const { openBundle } = await import('../model/bundle.ts');
+    const { openBundle } = await import('../model/bundle/bundle.ts');
     return { bundle: await openBundle(model, { signal }), fallback: null };
   }
-  const { resolveActive } = await import('../model/slots.ts');
+  const { resolveActive } = await import('../model/slots/slots.ts');
   return resolveActive({
     shippedDir: SHIPPED_MODELS,
     installedDirs: [join(settings.stateDir, 'models')],
@@ -57,10 +57,10 @@ export async function openModel(
       cause: fallback,
     });
   const { VisionProcess } = await import('../vision/client.ts');
-  const threads = Math.min(MOST_THREADS, Math.ceil(availableParallelism() / 2));
+  const threads = Math.min(MAX_THREADS, Math.ceil(availableParallelism() / 2));
   const { timeoutS, maxRssMb } = settings.inference;
   const vision = new VisionProcess(
-    { bundle, plan: { provider: 'cpu', threads }, timeoutS, maxRssMb, queueMax: QUEUE_MAX },
+    { bundle, plan: { provider: 'cpu', threads }, timeoutS, maxRssMb, queueMax: MAX_QUEUE },
     { clock: systemClock, log: createLog('silent'), onEvent: () => undefined },
   );
   await vision.start(terminal.signal);

@@ -1,15 +1,15 @@
 import { Command, CommanderError, Option } from 'commander';
-import { asAgentError, isAbort } from '../errors.ts';
+import { asAgentError, isAbort } from '../base/errors.ts';
 import type { AgentOptions, LabelOptions, ObservationsOptions } from './agent-commands.ts';
 import type { AnalyzeOptions } from './analyze.ts';
-import type { CalibrateCommandOptions } from './calibrate.ts';
+import type { CalibrateCommandOptions } from './calibrate/calibrate.ts';
 import { DEFAULT_URL } from './client.ts';
-import type { DoctorOptions } from './doctor.ts';
-import { registerFleet } from './fleet.ts';
-import { registerModelAgent } from './model-agent-commands.ts';
-import { registerModel } from './model.ts';
+import type { DoctorOptions } from './doctor/doctor.ts';
+import { registerFleet } from './fleet/fleet.ts';
+import { registerModelAgent } from './model/agent-commands.ts';
+import { registerModel } from './model/model.ts';
 import type { BenchOptions } from './bench.ts';
-import { addRepoCommands } from './repo.ts';
+import { addRepoCommands } from './repo/repo.ts';
 import type { RunOptions } from './run.ts';
 import type { ConfigOptions } from './settings.ts';
 import { EXIT, exitCodeOf, jsonText, paint, processTerminal, type Terminal } from './terminal.ts';
@@ -129,7 +129,7 @@ function commandTree(choose: (action: Action) => void): Command {
     .addOption(config())
     .addOption(json())
     .action((options: DoctorOptions) =>
-      choose(async (terminal) => (await import('./doctor.ts')).doctor(options, terminal)),
+      choose(async (terminal) => (await import('./doctor/doctor.ts')).doctor(options, terminal)),
     );
   command('analyze <files...>', 'heights of pictures: files and folders')
     .option('--calibration <file>', 'site calibration; without one there are no heights')
@@ -150,7 +150,9 @@ function commandTree(choose: (action: Action) => void): Command {
     .addOption(model())
     .addOption(config())
     .action((dir: string, options: CalibrateCommandOptions) =>
-      choose(async (terminal) => (await import('./calibrate.ts')).calibrate(dir, options, terminal)),
+      choose(async (terminal) =>
+        (await import('./calibrate/calibrate.ts')).calibrate(dir, options, terminal),
+      ),
     );
   addRepoCommands(program, choose);
   const models = command('model', 'bundles, and which of them a running agent uses');

@@ -1,11 +1,11 @@
 import { fileURLToPath } from 'node:url';
 import { Agent, type AgentDeps } from '../agent.ts';
-import { systemClock } from '../clock.ts';
+import { systemClock } from '../base/clock.ts';
 import { Configuration } from '../config/configuration.ts';
-import { asAgentError, isAbort, type ErrorCode } from '../errors.ts';
-import { LevelledLog, standardOutput } from '../log.ts';
-import { RecentLog } from '../recent-log.ts';
-import { Backoff } from '../retry.ts';
+import { asAgentError, isAbort, type ErrorCode } from '../base/errors.ts';
+import { LevelledLog, standardOutput } from '../base/log.ts';
+import { RecentLog } from '../base/recent-log.ts';
+import { Backoff } from '../base/retry.ts';
 import { consoleSink } from './console.ts';
 import { configFile, type ConfigOptions } from './settings.ts';
 import { EXIT, type Terminal } from './terminal.ts';

@@ -1,4 +1,4 @@
-import type { AgentError } from '../errors.ts';
+import type { AgentError } from '../base/errors.ts';
 
 /** What a command sees of the world outside. */
 export interface Terminal {

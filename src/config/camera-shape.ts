@@ -1,4 +1,4 @@
-import { schemaChecker, type ErrorObject } from '../schema-checker.ts';
+import { schemaChecker, type ErrorObject } from '../base/schema-checker.ts';
 import { shown, type ConfigFault } from './faults.ts';
 import { CameraSettings, type CameraInput } from './schema.ts';
 import { nearest } from './suggest.ts';

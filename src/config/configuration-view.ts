@@ -1,4 +1,4 @@
-import { isoTime } from '../clock.ts';
+import { isoTime } from '../base/clock.ts';
 import type { ConfigChange, ConfigView } from '../contract/config.ts';
 import type { Change } from './change.ts';
 import type { Overlay } from './overlay.ts';

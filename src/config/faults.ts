@@ -1,4 +1,4 @@
-import { AgentError } from '../errors.ts';
+import { AgentError } from '../base/errors.ts';
 
 /** One thing that is wrong with the configuration. */
 export interface ConfigFault {
@@ -14,7 +14,7 @@ export interface ConfigFault {
 
 const SECRET_KEY = /(^|[._\]])(password|token)$/i;
 const CREDENTIALS_IN_URL = /\/\/[^/@\s]*@/g;
-const LONGEST_TEXT = 120;
+const MAX_TEXT = 120;
 
 /** A value as text for a person: short, on one line, without secrets. */
 export function shown(key: string, value: unknown): string {
@@ -27,7 +27,7 @@ export function shown(key: string, value: unknown): string {
     text = Object.prototype.toString.call(value);
   }
   text = text.replace(CREDENTIALS_IN_URL, '//***@');
-  return text.length > LONGEST_TEXT ? `${text.slice(0, LONGEST_TEXT)}…` : text;
+  return text.length > MAX_TEXT ? `${text.slice(0, MAX_TEXT)}…` : text;
 }
 
 function maskInner(key: string, value: unknown): unknown {

@@ -1,5 +1,5 @@
 import { resolve } from 'node:path';
-import { asAgentError } from '../errors.ts';
+import { asAgentError } from '../base/errors.ts';
 import { faultsOf, type ConfigFault } from './faults.ts';
 import { readSettingsFile } from './file.ts';
 import { loadSettings, type SettingsInput } from './load.ts';

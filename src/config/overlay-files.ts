@@ -1,13 +1,13 @@
 import { existsSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { AgentError } from '../errors.ts';
-import { replaceFile } from '../durable-file.ts';
-import { makeFolder } from '../make-folder.ts';
+import { AgentError } from '../base/errors.ts';
+import { replaceFile } from '../base/atomic-file.ts';
+import { makeFolder } from '../base/make-folder.ts';
 import { isObject, type Overlay } from './overlay.ts';
-import { LARGEST_OVERLAY_BYTES } from './patch.ts';
+import { MAX_OVERLAY_BYTES } from './patch.ts';
 
 const FORMAT = 1;
-const LARGEST_FILE_BYTES = 2 * LARGEST_OVERLAY_BYTES;
+const MAX_FILE_BYTES = 2 * MAX_OVERLAY_BYTES;
 
 /** What lies on the disk. `trial` of the overlay is the one that was confirmed last. */
 export interface SavedOverlay {
@@ -112,7 +112,7 @@ function readDocument(path: string): Readonly<Record<string, unknown>> | null {
   if (!existsSync(path)) return null;
   let document: unknown;
   try {
-    if (statSync(path).size > LARGEST_FILE_BYTES) throw unreadable('it is too large');
+    if (statSync(path).size > MAX_FILE_BYTES) throw unreadable('it is too large');
     document = JSON.parse(readFileSync(path, 'utf8'));
   } catch (thrown) {
     throw thrown instanceof AgentError ? thrown : unreadable('it cannot be read as JSON');

@@ -1,12 +1,12 @@
-import { AgentError, asAgentError } from '../errors.ts';
+import { AgentError, asAgentError } from '../base/errors.ts';
 import { faultsOf, type ConfigFault } from './faults.ts';
 import type { Layer } from './layers.ts';
 import { isObject, type Overlay } from './overlay.ts';
-import { judgePatch, LARGEST_OVERLAY_BYTES, PATCH } from './patch.ts';
+import { judgePatch, MAX_OVERLAY_BYTES, PATCH } from './patch.ts';
 import type { Settings } from './schema.ts';
 
-const MOST_FAULTS = 20;
-const LONGEST_LINE = 300;
+const MAX_FAULTS = 20;
+const MAX_LINE = 300;
 const DEEPEST = 12;
 
 /** The patch, if it may be laid over the overlay. Throws `config_locked` or `config_invalid`. */
@@ -14,7 +14,7 @@ export function checkPatch(patch: unknown, known: ReadonlySet<string>): Layer {
   if (isDeep(patch)) throw refused([{ key: '(all)', given: '', wanted: 'less nesting', origin: PATCH }]);
   const { faults, locked } = judgePatch(patch, known);
   if (locked.length > 0) {
-    const keys = locked.slice(0, MOST_FAULTS).join(', ').slice(0, LONGEST_LINE);
+    const keys = locked.slice(0, MAX_FAULTS).join(', ').slice(0, MAX_LINE);
     throw new AgentError('config_locked', `only the device itself may set ${keys}`);
   }
   if (faults.length > 0 || !isObject(patch)) throw refused(faults);
@@ -31,8 +31,8 @@ export function settingsWith(overlay: Overlay, withOverlay: (overlay: Overlay) =
     throw faults.length > 0 ? refused(faults) : thrown;
   }
   const sizeBytes = Buffer.byteLength(JSON.stringify(overlay));
-  if (sizeBytes <= LARGEST_OVERLAY_BYTES) return settings;
-  const wanted = `at most ${String(LARGEST_OVERLAY_BYTES)} bytes of settings set by remote command`;
+  if (sizeBytes <= MAX_OVERLAY_BYTES) return settings;
+  const wanted = `at most ${String(MAX_OVERLAY_BYTES)} bytes of settings set by remote command`;
   throw refused([{ key: '(all)', given: '', wanted, origin: PATCH }]);
 }
 
@@ -50,9 +50,9 @@ function isDeep(patch: unknown): boolean {
 
 /** Without what was given: its sender knows it, and nobody else has to. */
 function refused(faults: readonly ConfigFault[]): AgentError {
-  const told = faults.slice(0, MOST_FAULTS).map(({ key, given, wanted }) => {
+  const told = faults.slice(0, MAX_FAULTS).map(({ key, given, wanted }) => {
     const why = given === 'an unknown key' ? `${given}, ${wanted}` : `wanted ${wanted}`;
-    return `${key.slice(0, 100)}: ${why}`.slice(0, LONGEST_LINE);
+    return `${key.slice(0, 100)}: ${why}`.slice(0, MAX_LINE);
   });
   const more = faults.length - told.length;
   const count = faults.length === 1 ? '1 fault' : `${String(faults.length)} faults`;

@@ -8,7 +8,7 @@ import { nearest } from './suggest.ts';
 /** The origin of every fault that a patch has. */
 export const PATCH = 'patch';
 /** An overlay larger than this is refused: it is read at each start. */
-export const LARGEST_OVERLAY_BYTES = 128 * 1024;
+export const MAX_OVERLAY_BYTES = 128 * 1024;
 /** Takes back whatever was set for a camera. */
 const REMOVE = 'remove';
 

@@ -1,7 +1,7 @@
 import type { Polygon } from './schema.ts';
 
 /** A sliver smaller than this share of the frame hides or shows nothing: it is a typing error. */
-const LEAST_AREA01 = 1e-5;
+const MIN_AREA01 = 1e-5;
 
 /** Area of a polygon in units of the frame, 0..1 (shoelace formula). */
 export function polygonArea01(polygon: Polygon): number {
@@ -16,7 +16,7 @@ export function polygonArea01(polygon: Polygon): number {
 /** What is wrong with the polygon, as "wanted …"; null when it encloses a region. */
 export function polygonFault(polygon: Polygon): string | null {
   if (crossesItself(polygon)) return 'a polygon whose sides do not cross';
-  if (polygonArea01(polygon) < LEAST_AREA01) return 'a polygon with an area';
+  if (polygonArea01(polygon) < MIN_AREA01) return 'a polygon with an area';
   return null;
 }
 

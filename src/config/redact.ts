@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { redactUrl } from '../log.ts';
+import { redactUrl } from '../base/log.ts';
 import { isObject, type Overlay } from './overlay.ts';
 import type { Settings } from './schema.ts';
 

@@ -1,4 +1,4 @@
-import type { Clock } from '../clock.ts';
+import type { Clock } from '../base/clock.ts';
 import type { Change } from './change.ts';
 import type { Overlay } from './overlay.ts';
 

@@ -22,7 +22,7 @@ export const ModelVersion = Type.String({
 export const Digest = Type.String({ pattern: '^sha256:[0-9a-f]{64}$' });
 
 /** Beyond this no device has room for a bundle. */
-const LARGEST_TRANSFER_BYTES = 64 * 1024 ** 3;
+const MAX_TRANSFER_BYTES = 64 * 1024 ** 3;
 
 export const ModelSource = Type.Union([
   Type.Object(
@@ -32,7 +32,7 @@ export const ModelSource = Type.Union([
   Type.Object(
     {
       kind: Type.Literal('mqtt'),
-      size_bytes: Type.Integer({ minimum: 1, maximum: LARGEST_TRANSFER_BYTES }),
+      size_bytes: Type.Integer({ minimum: 1, maximum: MAX_TRANSFER_BYTES }),
       digest: { ...Digest, description: 'of the bytes that are sent' },
     },
     { ...closed, description: 'a tar of the repository, asked for in blocks on `model/blocks/request`' },

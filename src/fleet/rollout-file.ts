@@ -1,8 +1,8 @@
 import { Type } from '@sinclair/typebox';
 import { Value } from '@sinclair/typebox/value';
 import { readFileSync } from 'node:fs';
-import { replaceFile } from '../durable-file.ts';
-import { AgentError } from '../errors.ts';
+import { replaceFile } from '../base/atomic-file.ts';
+import { AgentError } from '../base/errors.ts';
 import type { RolloutFile } from './rollout.ts';
 
 const Text = Type.String();

@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import { stat } from 'node:fs/promises';
-import type { Clock } from '../clock.ts';
+import type { Clock } from '../base/clock.ts';
 import { openAdjtimex } from './adjtimex.ts';
 import { readText } from './read-file.ts';
 import type { ClockState } from './types.ts';

@@ -1,7 +1,7 @@
 import { statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Clock } from '../clock.ts';
+import type { Clock } from '../base/clock.ts';
 import { readText } from './read-file.ts';
 
 const BYTES_PER_MB = 2 ** 20;
@@ -9,7 +9,7 @@ const BYTES_PER_MB = 2 ** 20;
 const STATFS_TIMEOUT_MS = 2_000;
 const MS_PER_DAY = 86_400_000;
 /** Before that, start-up writes would be taken for the habit. */
-const SHORTEST_SPAN_MS = 10 * 60_000;
+const MIN_SPAN_MS = 10 * 60_000;
 const CHECKPOINT_MS = 3_600_000;
 const KEPT_CHECKPOINTS = 25;
 
@@ -102,7 +102,7 @@ export class WriteRate {
       if (this.#checkpoints.length > KEPT_CHECKPOINTS) this.#checkpoints.shift();
     }
     const oldest = this.#checkpoints[0];
-    if (oldest === undefined || monoMs - oldest.monoMs < SHORTEST_SPAN_MS) return null;
+    if (oldest === undefined || monoMs - oldest.monoMs < MIN_SPAN_MS) return null;
     const bytesADay = ((this.#bytes - oldest.bytes) / (monoMs - oldest.monoMs)) * MS_PER_DAY;
     return Math.round((bytesADay / BYTES_PER_MB) * 10) / 10;
   }

@@ -1,8 +1,8 @@
 import { loadavg } from 'node:os';
-import { isoTime, type Clock } from '../clock.ts';
+import { isoTime, type Clock } from '../base/clock.ts';
 import type { Health } from '../contract/health.ts';
-import { isAbort } from '../errors.ts';
-import type { Log } from '../log.ts';
+import { isAbort } from '../base/errors.ts';
+import type { Log } from '../base/log.ts';
 import { degradedCodes } from './degraded.ts';
 import { DiskProbe, WriteRate } from './disk.ts';
 import { readFreeMemoryMb } from './memory.ts';

@@ -1,5 +1,5 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks';
-import type { Clock } from '../clock.ts';
+import type { Clock } from '../base/clock.ts';
 
 type DelayHistogram = ReturnType<typeof monitorEventLoopDelay>;
 

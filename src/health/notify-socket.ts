@@ -10,7 +10,7 @@ const SOCK_CLOEXEC = 0o2000000;
 const MSG_DONTWAIT = 0x40;
 const MSG_NOSIGNAL = 0x4000;
 /** sun_path of struct sockaddr_un. */
-const LONGEST_PATH_BYTES = 108;
+const MAX_PATH_BYTES = 108;
 
 /**
  * A Unix datagram socket to the service manager, by libc: Node itself has none. `address` is the value of
@@ -49,7 +49,7 @@ export async function openNotifySocket(address: string): Promise<NotifySocket | 
 function socketAddress(address: string): Buffer | null {
   if (!/^[/@]./.test(address)) return null;
   const path = address.startsWith('@') ? Buffer.from(`\0${address.slice(1)}`) : Buffer.from(`${address}\0`);
-  if (path.length > LONGEST_PATH_BYTES) return null;
+  if (path.length > MAX_PATH_BYTES) return null;
   const family = Buffer.alloc(2);
   if (new Uint8Array(new Uint16Array([AF_UNIX]).buffer)[0] === AF_UNIX) family.writeUInt16LE(AF_UNIX);
   else family.writeUInt16BE(AF_UNIX);

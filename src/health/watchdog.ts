@@ -1,4 +1,4 @@
-import type { Clock } from '../clock.ts';
+import type { Clock } from '../base/clock.ts';
 import { openNotifySocket, type NotifySocket } from './notify-socket.ts';
 
 /** What systemd set in the environment of the service. */

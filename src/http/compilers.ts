@@ -1,6 +1,6 @@
 import { fullFormats } from 'ajv-formats/dist/formats.js';
 import type { FastifyServerOptions } from 'fastify';
-import { schemaChecker, type AnySchema, type ValidateFunction } from '../schema-checker.ts';
+import { schemaChecker, type AnySchema, type ValidateFunction } from '../base/schema-checker.ts';
 
 type Compilers = NonNullable<NonNullable<FastifyServerOptions['schemaController']>['compilersFactory']>;
 

@@ -7,9 +7,9 @@ import { addVary } from './vary.ts';
 const COMPRESSIBLE =
   /^(application\/([\w.-]+\+)?json|application\/javascript|application\/openmetrics-text|text\/(?!event-stream)|image\/svg)/;
 /** About what one packet carries: nothing is gained below. */
-const LEAST_BYTES = 1024;
+const MIN_BYTES = 1024;
 /** At the same time: each takes about 256 kB, and a thread that files and pictures wait for too. */
-const MOST_AT_ONCE = 4;
+const MAX_AT_ONCE = 4;
 
 /** True when gzip is among what the client takes (RFC 9110 section 12.5.3). */
 export function takesGzip(accepted: string | undefined): boolean {
@@ -42,14 +42,14 @@ export function compression(): onSendHookHandler {
       done(null, payload);
       return;
     }
-    if (whole && Buffer.byteLength(payload) < LEAST_BYTES) {
+    if (whole && Buffer.byteLength(payload) < MIN_BYTES) {
       done(null, payload);
       return;
     }
     addVary(reply, 'Accept-Encoding');
     if (
       request.method === 'HEAD' ||
-      underWay >= MOST_AT_ONCE ||
+      underWay >= MAX_AT_ONCE ||
       !takesGzip(request.headers['accept-encoding'])
     ) {
       done(null, payload);

@@ -1,6 +1,6 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
-import { AgentError } from '../errors.ts';
+import { AgentError } from '../base/errors.ts';
 import { sayProblem } from './raw-answer.ts';
 
 export interface ConnectionLimits {

@@ -1,7 +1,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { isLoopback } from '../config/loopback.ts';
 import type { Settings } from '../config/schema.ts';
-import { AgentError } from '../errors.ts';
+import { AgentError } from '../base/errors.ts';
 import { clientOf } from './client-address.ts';
 import { compression } from './compression.ts';
 import type { Connections } from './connections.ts';

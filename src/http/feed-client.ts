@@ -1,7 +1,7 @@
 import type { ServerResponse } from 'node:http';
 
 /** Bytes that may wait for a client; one that lets more pile up is dropped. */
-const MOST_WAITING_BYTES = 256 * 1024;
+const MAX_WAITING_BYTES = 256 * 1024;
 /** What a client that was away may take for one page. */
 const DRAINED_WITHIN_MS = 30_000;
 
@@ -26,7 +26,7 @@ export class FeedClient {
 
   write(text: string): void {
     if (this.#gone || this.#response.writableEnded) return;
-    if (this.#response.writableLength > MOST_WAITING_BYTES) this.drop();
+    if (this.#response.writableLength > MAX_WAITING_BYTES) this.drop();
     else this.#response.write(text);
   }
 

@@ -3,8 +3,8 @@ import type { Health } from '../contract/health.ts';
 import type { Observation } from '../contract/observation.ts';
 import type { FeedEventName } from '../contract/openapi/feed.ts';
 import type { CameraState, Event, ModelState } from '../contract/states.ts';
-import { AgentError } from '../errors.ts';
-import type { Log } from '../log.ts';
+import { AgentError } from '../base/errors.ts';
+import type { Log } from '../base/log.ts';
 import { FeedClient } from './feed-client.ts';
 
 /** What the feed reads of the store: records and events in the order in which they were stored. */

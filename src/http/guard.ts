@@ -1,6 +1,6 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import type { FastifyRequest } from 'fastify';
-import { AgentError } from '../errors.ts';
+import { AgentError } from '../base/errors.ts';
 import { allowedOrigin, isPreflight } from './cors.ts';
 
 const LOOPBACK_NAME = /^(localhost|127\.\d{1,3}\.\d{1,3}\.\d{1,3}|\[::1\])(:\d{1,5})?$/i;

@@ -1,5 +1,5 @@
-import { asAgentError, AgentError, type ErrorCode } from '../errors.ts';
-import { redactUrl } from '../log.ts';
+import { asAgentError, AgentError, type ErrorCode } from '../base/errors.ts';
+import { redactUrl } from '../base/log.ts';
 
 /** RFC 9457, with the agent's stable code and its hint. */
 export interface Problem {
@@ -69,7 +69,7 @@ const CLIENT_ERRORS: Readonly<Record<number, ErrorCode>> = {
 
 /** Absolute paths have no business outside the machine. */
 const PATHS = /(^|[\s'"(=])(?:\/[\w.@+-]+){2,}\/?|[A-Za-z]:\\[^\s'"]+/g;
-const LONGEST_DETAIL = 500;
+const MAX_DETAIL = 500;
 const RETRY_AFTER_S = 5;
 
 /** Any thrown value as the document that the client gets. Never carries a path, a stack or a foreign error's text. */
@@ -85,7 +85,7 @@ export function problemOf(thrown: unknown): Problem {
     type: `urn:swellsight:error:${code}`,
     title,
     status,
-    detail: detail.slice(0, LONGEST_DETAIL),
+    detail: detail.slice(0, MAX_DETAIL),
     code,
     hint: error.hint,
   };

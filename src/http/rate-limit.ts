@@ -10,7 +10,7 @@ export interface RateLimitDeps {
 }
 
 const MINUTE_MS = 60_000;
-const MOST_CLIENTS = 4096;
+const MAX_CLIENTS = 4096;
 const OTHERS = '(others)';
 
 /**
@@ -24,7 +24,7 @@ export class RateLimit {
   /** When a client has its whole minute again, the one that asked longest ago first. */
   readonly #wholeAtMs = new Map<string, number>();
 
-  constructor({ perMinute, mostClients = MOST_CLIENTS }: RateLimitOptions, deps: RateLimitDeps) {
+  constructor({ perMinute, mostClients = MAX_CLIENTS }: RateLimitOptions, deps: RateLimitDeps) {
     this.#intervalMs = MINUTE_MS / perMinute;
     this.#mostClients = mostClients;
     this.#deps = deps;

@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net';
 import { STATUS_CODES } from 'node:http';
-import { AgentError } from '../errors.ts';
+import { AgentError } from '../base/errors.ts';
 import { problemOf, retryAfterS } from './problem.ts';
 
 const LINGER_MS = 2000;

@@ -1,6 +1,6 @@
 /** As large as a usual frame; of it only what is written takes memory. */
 const PIECE_BYTES = 1024 * 1024;
-const MOST_FREE = 4;
+const MAX_FREE = 4;
 
 /** Memory for images, used again where they are of a usual size: new memory for each would keep the collector busy. */
 export class UploadMemory {
@@ -14,6 +14,6 @@ export class UploadMemory {
 
   /** Takes it back from one who is sure that nobody reads it any more. */
   give(memory: Buffer): void {
-    if (memory.length === PIECE_BYTES && this.#free.length < MOST_FREE) this.#free.push(memory);
+    if (memory.length === PIECE_BYTES && this.#free.length < MAX_FREE) this.#free.push(memory);
   }
 }

@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net';
-import { AgentError } from '../errors.ts';
+import { AgentError } from '../base/errors.ts';
 
 export interface WatchLimits {
   /** Of the whole body, bytes. */

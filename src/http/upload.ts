@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { FastifyRequest } from 'fastify';
 import type { MultipartFile } from '@fastify/multipart';
-import { AgentError } from '../errors.ts';
+import { AgentError } from '../base/errors.ts';
 import type { UploadMemory } from './upload-memory.ts';
 import { UPLOAD_TUNING, UploadWatch, type UploadTuning } from './upload-watch.ts';
 
@@ -28,12 +28,12 @@ export type SentPart =
   | { readonly kind: 'field'; readonly field: string; readonly value: string };
 
 /** Options come as fields too; there are few, and short ones. */
-const MOST_FIELDS = 8;
+const MAX_FIELDS = 8;
 const FIELD_BYTES = 256;
 const PART_HEADER_BYTES = 4096;
 /** What surrounds an image: boundaries, headers, fields. */
 const ENVELOPE_BYTES = 16 * 1024;
-const LONGEST_FILENAME = 255;
+const MAX_FILENAME = 255;
 /** A refused body is still received for so long, so that its sender reads the refusal and not a broken connection. */
 const LINGER_MS = 5000;
 
@@ -126,9 +126,9 @@ export class Upload {
       fileSize: imageBytes,
       // One more than may be, to tell too many from just enough.
       files: images + 1,
-      fields: MOST_FIELDS,
+      fields: MAX_FIELDS,
       fieldSize: FIELD_BYTES,
-      parts: images + 1 + MOST_FIELDS,
+      parts: images + 1 + MAX_FIELDS,
       headerPairs: 16,
       headerSize: PART_HEADER_BYTES,
     };
@@ -179,7 +179,7 @@ function fieldOf(part: {
 /** As sent, but fit to be shown: no control characters, and not too long. */
 export function shownName(sent: string | undefined): string | null {
   if (sent === undefined) return null;
-  const plain = sent.replace(/[\p{Cc}\u2028\u2029]/gu, '').slice(0, LONGEST_FILENAME);
+  const plain = sent.replace(/[\p{Cc}\u2028\u2029]/gu, '').slice(0, MAX_FILENAME);
   // Half a character, sent or left by the cut, is none.
   return plain.replace(/\p{Cs}/gu, '');
 }

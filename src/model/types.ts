@@ -1,6 +1,6 @@
 import type { InstallPhase } from '../contract/model.ts';
 import type { ModelRef } from '../contract/observation.ts';
-import type { AgentError, ErrorCode } from '../errors.ts';
+import type { AgentError, ErrorCode } from '../base/errors.ts';
 import type { FrameOptions, FrameResult, ProviderReport, VisionStats } from '../vision/protocol.ts';
 import type { Bundle } from './manifest.ts';
 

@@ -2,10 +2,10 @@ import { once } from 'node:events';
 import { createServer, type Server, type Socket } from 'node:net';
 import { Duplex } from 'node:stream';
 import { Aedes, type Client } from 'aedes';
-import { AgentError } from '../errors.ts';
-import type { Log } from '../log.ts';
-import { PacketLimit } from './packet-limit.ts';
-import './lean-packets.ts';
+import { AgentError } from '../base/errors.ts';
+import type { Log } from '../base/log.ts';
+import { PacketLimit } from './link/packet-limit.ts';
+import './link/lean-packets.ts';
 
 export interface EmbeddedBrokerOptions {
   readonly host: string;
@@ -13,20 +13,20 @@ export interface EmbeddedBrokerOptions {
   readonly port: number;
 }
 
-const MOST_CONNECTIONS = 64;
-const LARGEST_PACKET_BYTES = 2 * 1_048_576;
+const MAX_CONNECTIONS = 64;
+const MAX_PACKET_BYTES = 2 * 1_048_576;
 /** A subscriber that takes nothing for so long is cut off: what it does not take is held in memory. */
 const DRAIN_TIMEOUT_MS = 5000;
 const CONNECT_TIMEOUT_MS = 10_000;
 /** Messages that wait for a subscriber to take those before. */
-const MOST_QUEUED = 100;
+const MAX_QUEUED = 100;
 const ADMIT_EVERY_MS = 5;
-const MOST_RETAINED = 1000;
-const MOST_RETAINED_BYTES = 16 * 1_048_576;
-const MOST_SUBSCRIPTIONS = 100;
+const MAX_RETAINED = 1000;
+const MAX_RETAINED_BYTES = 16 * 1_048_576;
+const MAX_SUBSCRIPTIONS = 100;
 /** Messages of QoS 2 that a client left half done: each is held in memory. */
-const MOST_HALF_DONE = 8;
-const LONGEST_TOPIC = 512;
+const MAX_HALF_DONE = 8;
+const MAX_TOPIC = 512;
 
 /**
  * A broker inside the agent, for a device that has none: MQTT 3.1.1, in memory, meant for the loopback. It keeps nothing
@@ -52,7 +52,7 @@ export class EmbeddedBroker {
     this.#options = options;
     this.#log = deps.log;
     this.#server = createServer((socket) => this.#accept(socket));
-    this.#server.maxConnections = MOST_CONNECTIONS;
+    this.#server.maxConnections = MAX_CONNECTIONS;
   }
 
   /** Throws `mqtt_port_taken`, or `mqtt_unreachable` when the address cannot be listened on. */
@@ -62,7 +62,7 @@ export class EmbeddedBroker {
       drainTimeout: DRAIN_TIMEOUT_MS,
       connectTimeout: CONNECT_TIMEOUT_MS,
       maxClientsIdLength: 128,
-      maxInflightInbound: MOST_HALF_DONE,
+      maxInflightInbound: MAX_HALF_DONE,
       preConnect: (_client, packet, done) => {
         // A session that outlives its connection would gather messages in memory.
         packet.clean = true;
@@ -126,7 +126,7 @@ export class EmbeddedBroker {
     }
     this.#sockets.add(socket);
     socket.setNoDelay(true);
-    const limited = socket.pipe(new PacketLimit(LARGEST_PACKET_BYTES));
+    const limited = socket.pipe(new PacketLimit(MAX_PACKET_BYTES));
     limited.on('error', (error) => {
       this.#log.warn({ reason: error.message }, 'client dropped');
       socket.destroy();
@@ -143,7 +143,7 @@ export class EmbeddedBroker {
 
   #refused({ topic }: { topic: string }): string | null {
     if (topic.startsWith('$')) return 'topics of the broker itself';
-    return topic.length > LONGEST_TOPIC ? 'the topic is too long' : null;
+    return topic.length > MAX_TOPIC ? 'the topic is too long' : null;
   }
 
   /**
@@ -154,7 +154,7 @@ export class EmbeddedBroker {
     // Each may bring in the next before it returns: that one waits for its turn in this loop.
     if (this.#draining) return;
     this.#draining = true;
-    while (this.#waiting.length > 0 && this.#queued() < MOST_QUEUED) this.#waiting.shift()?.(null);
+    while (this.#waiting.length > 0 && this.#queued() < MAX_QUEUED) this.#waiting.shift()?.(null);
     this.#draining = false;
     if (this.#waiting.length === 0 || this.#admitting !== null) return;
     this.#admitting = setTimeout(() => {
@@ -172,8 +172,8 @@ export class EmbeddedBroker {
   #maySubscribe(client: Client, filter: string): boolean {
     const filters = this.#filters.get(client) ?? new Set();
     this.#filters.set(client, filters);
-    const full = filters.size >= MOST_SUBSCRIPTIONS && !filters.has(filter);
-    if (full || filter.length > LONGEST_TOPIC) return false;
+    const full = filters.size >= MAX_SUBSCRIPTIONS && !filters.has(filter);
+    if (full || filter.length > MAX_TOPIC) return false;
     filters.add(filter);
     return true;
   }
@@ -185,7 +185,7 @@ export class EmbeddedBroker {
     this.#retained.set(topic, payload.length);
     this.#retainedBytes += payload.length;
     for (const [oldest] of this.#retained) {
-      if (this.#retained.size <= MOST_RETAINED && this.#retainedBytes <= MOST_RETAINED_BYTES) return;
+      if (this.#retained.size <= MAX_RETAINED && this.#retainedBytes <= MAX_RETAINED_BYTES) return;
       this.#forgetRetained(oldest);
       this.#aedes?.publish(
         { cmd: 'publish', topic: oldest, payload: '', qos: 0, retain: true, dup: false },

@@ -1,7 +1,7 @@
 import { connectAsync, type MqttClient } from 'mqtt';
-import { brokerName } from './broker-url.ts';
-import { connectFailure } from './connect-failure.ts';
-import './lean-packets.ts';
+import { brokerName } from './link/broker-url.ts';
+import { connectFailure } from './link/connect-failure.ts';
+import './link/lean-packets.ts';
 
 export interface OperatorOptions {
   readonly url: string;

@@ -1,9 +1,9 @@
 import { connectAsync, type IClientOptions } from 'mqtt';
 import type { Settings } from '../config/schema.ts';
-import { brokerName } from './broker-url.ts';
-import { clientOptions } from './client-options.ts';
-import { connectFailure } from './connect-failure.ts';
-import { readCredentials } from './link-files.ts';
+import { brokerName } from './link/broker-url.ts';
+import { clientOptions } from './link/client-options.ts';
+import { connectFailure } from './link/connect-failure.ts';
+import { readCredentials } from './link/files.ts';
 
 /**
  * Connects to one broker and leaves again: a session of its own, without a will, so that a running agent with the same

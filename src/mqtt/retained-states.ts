@@ -1,6 +1,6 @@
-import type { Clock } from '../clock.ts';
-import type { Log } from '../log.ts';
-import { asAgentError, type AgentError } from '../errors.ts';
+import type { Clock } from '../base/clock.ts';
+import type { Log } from '../base/log.ts';
+import { asAgentError, type AgentError } from '../base/errors.ts';
 import type { PublishOptions, StateOptions } from './types.ts';
 
 interface State {
@@ -26,7 +26,7 @@ const ONE_BY_ONE_AFTER = 2;
 const STRIKES = 2;
 const LEFT_OUT_FOR_MS = 3_600_000;
 /** Values of one topic that wait for the one under way, where each of them is to be seen. */
-const MOST_STEPS = 16;
+const MAX_STEPS = 16;
 
 /**
  * The retained states: the newest value of each topic, at most one publish of a topic under way. Values that come meanwhile
@@ -58,7 +58,7 @@ export class RetainedStates {
     if (options.each !== true || !this.#underWay.has(topic)) return;
     const steps = this.#steps.get(topic) ?? [];
     if (steps.at(-1)?.payload === state.payload) steps.pop();
-    this.#steps.set(topic, [...steps, state].slice(-MOST_STEPS));
+    this.#steps.set(topic, [...steps, state].slice(-MAX_STEPS));
   }
 
   /**

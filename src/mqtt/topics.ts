@@ -36,13 +36,13 @@ export class Topics {
     const wanted = responseTopic?.startsWith(this.#answerPrefix)
       ? responseTopic.slice(this.#answerPrefix.length)
       : '';
-    if (isUsable(wanted, LONGEST_ANSWER_TOPIC)) return `cmdres/${wanted}`;
-    return `cmdres/${isUsable(name, LONGEST_NAME) ? name : 'unknown'}`;
+    if (isUsable(wanted, MAX_ANSWER_TOPIC)) return `cmdres/${wanted}`;
+    return `cmdres/${isUsable(name, MAX_NAME) ? name : 'unknown'}`;
   }
 }
 
-const LONGEST_ANSWER_TOPIC = 256;
-const LONGEST_NAME = 64;
+const MAX_ANSWER_TOPIC = 256;
+const MAX_NAME = 64;
 
 /** A topic without wildcards, and without characters that MQTT 5.0 section 1.5.4 lets a broker refuse. */
 const isUsable = (topic: string, longest: number): boolean =>

@@ -5,7 +5,7 @@ const MINUTE_MS = 60_000;
 /** No zone changes its offset within a quarter of an hour that starts on a quarter. */
 const BLOCK_MS = 15 * MINUTE_MS;
 /** The longest repetition when clocks go back; a zone that changes the side of the date line is not one. */
-const LONGEST_REPEAT_MS = 3 * 3_600_000;
+const MAX_REPEAT_MS = 3 * 3_600_000;
 
 /** The instants of a cron pattern strictly after `afterMs` and not after `untilMs`, ascending, ms since 1970. */
 export type CronTimes = (afterMs: number, untilMs: number) => Generator<number, undefined>;
@@ -25,8 +25,8 @@ export function cronTimes(pattern: string, timezone: string): CronTimes {
     return false;
   };
   const repeated = (atMs: number, offset: number): boolean => {
-    const back = offsetAt(atMs - LONGEST_REPEAT_MS) - offset;
-    return back > 0 && back <= LONGEST_REPEAT_MS && offsetAt(atMs - back) === offset + back;
+    const back = offsetAt(atMs - MAX_REPEAT_MS) - offset;
+    return back > 0 && back <= MAX_REPEAT_MS && offsetAt(atMs - back) === offset + back;
   };
 
   return function* between(afterMs, untilMs) {

@@ -1,5 +1,5 @@
-import type { Clock } from '../clock.ts';
-import { isAbort } from '../errors.ts';
+import type { Clock } from '../base/clock.ts';
+import { isAbort } from '../base/errors.ts';
 import type { CronTimes } from './cron-times.ts';
 import { missedSlots } from './missed.ts';
 import { StepWatch } from './step-watch.ts';

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import type { Clock } from '../clock.ts';
+import type { Clock } from '../base/clock.ts';
 import type { ScheduleSettings } from '../config/schema.ts';
 import { cronTimes, type CronTimes } from './cron-times.ts';
 import { CronSchedule } from './cron.ts';

@@ -1,7 +1,7 @@
-import type { Clock } from '../clock.ts';
+import type { Clock } from '../base/clock.ts';
 
 /** Smaller differences are slewing, and the time between two readings. */
-const SMALLEST_STEP_MS = 2000;
+const MIN_STEP_MS = 2000;
 
 /** Compares the wall clock with the monotonic one. */
 export class StepWatch {
@@ -18,6 +18,6 @@ export class StepWatch {
     const aheadMs = this.#clock.nowMs() - this.#clock.monoMs();
     const stepMs = aheadMs - this.#aheadMs;
     this.#aheadMs = aheadMs;
-    return Math.abs(stepMs) < SMALLEST_STEP_MS ? 0 : stepMs;
+    return Math.abs(stepMs) < MIN_STEP_MS ? 0 : stepMs;
   }
 }

@@ -1,9 +1,9 @@
 import { existsSync } from 'node:fs';
 import type { Settings } from '../config/schema.ts';
-import { AgentError } from '../errors.ts';
-import { openBundle } from '../model/bundle.ts';
+import { AgentError } from '../base/errors.ts';
+import { openBundle } from '../model/bundle/bundle.ts';
 import type { Bundle } from '../model/manifest.ts';
-import { resolveActive } from '../model/slots.ts';
+import { resolveActive } from '../model/slots/slots.ts';
 import type { SlotRef, SlotsState } from '../model/types.ts';
 import type { ChosenBundle } from './served-model.ts';
 

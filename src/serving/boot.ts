@@ -1,5 +1,5 @@
-import { AgentError, asAgentError } from '../errors.ts';
-import type { Log } from '../log.ts';
+import { AgentError, asAgentError } from '../base/errors.ts';
+import type { Log } from '../base/log.ts';
 import type { RaiseEvent } from '../store/types.ts';
 import { bootCandidates, type BootCandidate, type BootOptions, type Slots } from './boot-choice.ts';
 import type { ChosenBundle } from './served-model.ts';
@@ -7,8 +7,8 @@ import type { ChosenBundle } from './served-model.ts';
 export interface BootDeps {
   readonly log: Log;
   readonly raise: RaiseEvent;
-  /** `gaveWay`: another one is tried now. */
-  readonly onStartFailed?: (error: AgentError, gaveWay: boolean) => void;
+  /** `fellBack`: another one is tried now. */
+  readonly onStartFailed?: (error: AgentError, fellBack: boolean) => void;
   readonly slots?: Slots;
 }
 

@@ -1,15 +1,15 @@
-import type { Clock } from '../clock.ts';
+import type { Clock } from '../base/clock.ts';
 import type { Settings } from '../config/schema.ts';
-import { AgentError, asAgentError } from '../errors.ts';
-import type { Log } from '../log.ts';
+import { AgentError, asAgentError } from '../base/errors.ts';
+import type { Log } from '../base/log.ts';
 import type { Bundle } from '../model/manifest.ts';
 import type { Candidate } from '../model/types.ts';
 import type { KeyValue } from '../store/types.ts';
 import { VisionProcess } from '../vision/client.ts';
 import type { PlanSource } from '../vision/client-options.ts';
-import type { Hardware } from '../vision/hardware.ts';
+import type { Hardware } from '../vision/hardware/hardware.ts';
 import type { FrameOptions, FrameResult, ProviderReport, VisionStats } from '../vision/protocol.ts';
-import { ProviderLadder } from '../vision/providers.ts';
+import { ProviderLadder } from '../vision/providers/providers.ts';
 import { memoryForCandidate } from './memory-budget.ts';
 import { patientTrials } from './patient-trials.ts';
 
@@ -33,7 +33,7 @@ const NICENESS = 5;
 /** It waits for the CPU more than one that serves. */
 const PATIENCE = 2;
 const OPEN_TIMEOUT_S = 300;
-const QUEUE_MAX = 8;
+const MAX_QUEUE = 8;
 
 /** A model that was proved in a process that stands behind the serving one. */
 export class ProvedCandidate implements Candidate {
@@ -86,11 +86,11 @@ export async function proveCandidate(
 ): Promise<ProvedCandidate> {
   const { clock, log, memory } = deps;
   const spareMb = await memoryForCandidate(bundle, deps.freeMemoryMb);
-  const restraint = { niceness: NICENESS, hardRssMb: spareMb };
+  const processLimits = { niceness: NICENESS, hardRssMb: spareMb };
   const run = patientTrials({
     timeoutS: inference.timeoutS,
     maxRssMb: Math.min(inference.maxRssMb, spareMb),
-    restraint,
+    processLimits,
   });
   const ladder = new ProviderLadder(
     { bundle, inference, hardware: await deps.hardware },
@@ -115,8 +115,8 @@ export async function proveCandidate(
         timeoutS: PATIENCE * timeoutS,
         openTimeoutS: OPEN_TIMEOUT_S,
         maxRssMb,
-        queueMax: QUEUE_MAX,
-        restraint,
+        queueMax: MAX_QUEUE,
+        processLimits,
       },
       {
         clock,

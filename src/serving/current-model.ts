@@ -1,5 +1,5 @@
-import type { Clock } from '../clock.ts';
-import { AgentError, asAgentError, isAbort } from '../errors.ts';
+import type { Clock } from '../base/clock.ts';
+import { AgentError, asAgentError, isAbort } from '../base/errors.ts';
 import type { Bundle } from '../model/manifest.ts';
 import type {
   FrameOptions,

@@ -1,7 +1,7 @@
-import type { Clock } from '../clock.ts';
+import type { Clock } from '../base/clock.ts';
 import type { Settings } from '../config/schema.ts';
-import { AgentError } from '../errors.ts';
-import type { Log } from '../log.ts';
+import { AgentError } from '../base/errors.ts';
+import type { Log } from '../base/log.ts';
 import type { RaiseEvent } from '../store/types.ts';
 import { VisionProcess } from '../vision/client.ts';
 import type { PlanSource } from '../vision/client-options.ts';
@@ -18,7 +18,7 @@ export interface MakeServedDeps {
   readonly onExit: (error: AgentError) => void;
 }
 
-const QUEUE_MAX = 32;
+const MAX_QUEUE = 32;
 
 /** A model that can be started to serve, with a process of full rank. Its events are raised while it is no former one. */
 export function makeServed(
@@ -28,7 +28,7 @@ export function makeServed(
   { clock, log, raise, beside, onExit }: MakeServedDeps,
 ): ServedModel {
   const process = new VisionProcess(
-    { bundle: chosen.bundle, plan: null, timeoutS, maxRssMb, queueMax: QUEUE_MAX, startsBeside: beside },
+    { bundle: chosen.bundle, plan: null, timeoutS, maxRssMb, queueMax: MAX_QUEUE, startsBeside: beside },
     {
       clock,
       log,

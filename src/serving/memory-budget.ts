@@ -1,6 +1,6 @@
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { AgentError } from '../errors.ts';
+import { AgentError } from '../base/errors.ts';
 import { readFreeMemoryMb } from '../health/memory.ts';
 import type { Bundle } from '../model/manifest.ts';
 

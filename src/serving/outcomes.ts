@@ -1,5 +1,5 @@
-import { asAgentError, type AgentError, type ErrorCode } from '../errors.ts';
-import type { Log } from '../log.ts';
+import { asAgentError, type AgentError, type ErrorCode } from '../base/errors.ts';
+import type { Log } from '../base/log.ts';
 import type { LiveFrame, Outcome } from '../model/types.ts';
 import type { FrameResult } from '../vision/protocol.ts';
 

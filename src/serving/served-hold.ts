@@ -1,5 +1,5 @@
 import type { ModelRef } from '../contract/observation.ts';
-import { AgentError } from '../errors.ts';
+import { AgentError } from '../base/errors.ts';
 import type { Bundle } from '../model/manifest.ts';
 import type { FrameOptions, FrameResult, HeldVision } from '../vision/protocol.ts';
 import { refOf, type ServedModel } from './served-model.ts';

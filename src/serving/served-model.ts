@@ -1,4 +1,4 @@
-import type { Clock } from '../clock.ts';
+import type { Clock } from '../base/clock.ts';
 import type { ModelRef } from '../contract/observation.ts';
 import type { Bundle } from '../model/manifest.ts';
 import type { VisionProcess } from '../vision/client.ts';
@@ -13,7 +13,7 @@ export interface ChosenBundle {
 }
 
 /** An observation that holds a model for longer than this has been forgotten. */
-const LONGEST_HOLD_MS = 600_000;
+const MAX_HOLD_MS = 600_000;
 
 export const refOf = ({ manifest, digest }: Bundle): ModelRef => ({
   name: manifest.name,
@@ -67,7 +67,7 @@ export class ServedModel {
   async retire(): Promise<void> {
     this.#former = true;
     if (this.#holds > 0 && this.process.stats().ready)
-      await this.#clock.sleep(LONGEST_HOLD_MS, this.#letGo.signal).catch(() => undefined);
+      await this.#clock.sleep(MAX_HOLD_MS, this.#letGo.signal).catch(() => undefined);
     await this.process.drain();
   }
 }

@@ -1,4 +1,4 @@
-import type { Clock } from '../clock.ts';
+import type { Clock } from '../base/clock.ts';
 import type { KeyValue } from './types.ts';
 
 const DAY_MS = 86_400_000;

@@ -1,6 +1,6 @@
 import { crc32 } from 'node:zlib';
-import type { Clock } from '../clock.ts';
-import type { Log } from '../log.ts';
+import type { Clock } from '../base/clock.ts';
+import type { Log } from '../base/log.ts';
 import { CacheFile, type CachedAnswer } from './cache-file.ts';
 import type { AnalysisCache, AnalysisCacheStats } from './types.ts';
 

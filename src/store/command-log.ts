@@ -1,11 +1,11 @@
 import type Database from 'better-sqlite3';
-import type { Clock } from '../clock.ts';
+import type { Clock } from '../base/clock.ts';
 import type { CommandLog, HandledCommand } from './types.ts';
 import type { Writer } from './writer.ts';
 
 /** Kept at most, whatever their age: a flood of commands must not fill the disk. */
-const MOST_KEPT = 20_000;
-const MOST_RESULT_BYTES = 8 * 1_048_576;
+const MAX_KEPT = 20_000;
+const MAX_RESULT_BYTES = 8 * 1_048_576;
 /** Answers up to this are kept whole until their command is forgotten. */
 const SMALL_RESULT_BYTES = 256;
 /** Answers shortened in one transaction. */
@@ -37,8 +37,8 @@ export class SqliteCommandLog implements CommandLog {
 
   constructor(options: CommandLogOptions, deps: CommandLogDeps) {
     this.#deps = deps;
-    this.#mostKept = options.mostKept ?? MOST_KEPT;
-    this.#mostResultBytes = options.mostResultBytes ?? MOST_RESULT_BYTES;
+    this.#mostKept = options.mostKept ?? MAX_KEPT;
+    this.#mostResultBytes = options.mostResultBytes ?? MAX_RESULT_BYTES;
     this.#statements = prepare(deps.db);
     this.#kept = this.#count();
     this.#resultBytes = this.#measure();

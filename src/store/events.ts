@@ -1,15 +1,15 @@
 import { randomUUID } from 'node:crypto';
 import type Database from 'better-sqlite3';
-import { isoTime, type Clock } from '../clock.ts';
+import { isoTime, type Clock } from '../base/clock.ts';
 import type { Event } from '../contract/states.ts';
-import type { SqliteOutbox } from './outbox.ts';
+import type { SqliteOutbox } from './outbox/outbox.ts';
 import type { Sequences } from './sequences.ts';
 import type { EventDraft } from './types.ts';
 import type { Writer } from './writer.ts';
 
 /** Longest message and context kept, characters: an event must fit into any broker's packet. */
-const LONGEST_MESSAGE = 1000;
-const LONGEST_CONTEXT = 8000;
+const MAX_MESSAGE = 1000;
+const MAX_CONTEXT = 8000;
 
 export interface EventsDeps {
   readonly db: Database.Database;
@@ -52,7 +52,7 @@ export class Events {
         type: draft.type,
         severity: draft.severity,
         code: draft.code,
-        message: draft.message.slice(0, LONGEST_MESSAGE),
+        message: draft.message.slice(0, MAX_MESSAGE),
         context: bounded(draft.context),
       };
       const payload = JSON.stringify(event);
@@ -101,7 +101,7 @@ function bounded(context: Event['context']): Event['context'] {
   } catch {
     return { omitted: 'not representable' };
   }
-  return text.length > LONGEST_CONTEXT
+  return text.length > MAX_CONTEXT
     ? { omitted: `${text.length} characters` }
     : (JSON.parse(text) as Event['context']);
 }

@@ -1,7 +1,7 @@
 import type Database from 'better-sqlite3';
 import type { Label, LabelledBurst } from '../calibration/types.ts';
-import type { Clock } from '../clock.ts';
-import { AgentError } from '../errors.ts';
+import type { Clock } from '../base/clock.ts';
+import { AgentError } from '../base/errors.ts';
 import { toBytes, toFloats, viewColumns, viewOf, type Bursts } from './bursts.ts';
 import type { Observations } from './observations.ts';
 import type { BurstRow, LabelRow } from './rows.ts';
@@ -9,8 +9,8 @@ import type { Labels } from './types.ts';
 import type { Writer } from './writer.ts';
 
 const HIGHEST_M = 25;
-const MOST_IMPORTED = 10_000;
-const LONGEST_EMBEDDING = 65_536;
+const MAX_IMPORTED = 10_000;
+const MAX_EMBEDDING = 65_536;
 
 export interface LabelsDeps {
   readonly db: Database.Database;
@@ -143,14 +143,14 @@ function checkImport(bursts: readonly LabelledBurst[]): void {
   const refuse = (message: string): never => {
     throw new AgentError('calibration_invalid', message);
   };
-  if (bursts.length > MOST_IMPORTED) refuse(`more than ${MOST_IMPORTED} bursts`);
+  if (bursts.length > MAX_IMPORTED) refuse(`more than ${MAX_IMPORTED} bursts`);
   const length = bursts[0]?.embedding.length ?? 0;
   for (const { label, embedding, view } of bursts) {
     const { observationId } = label;
     if (observationId === '' || observationId.length > 200) refuse('a burst has no usable id');
     if (!isHeight(label.heightM)) refuse(`burst ${observationId}: the height is not within 0 to 25 m`);
     if (!Number.isSafeInteger(label.createdAtMs)) refuse(`burst ${observationId}: no time`);
-    if (embedding.length !== length || length === 0 || length > LONGEST_EMBEDDING)
+    if (embedding.length !== length || length === 0 || length > MAX_EMBEDDING)
       refuse(`burst ${observationId}: the embedding's length differs`);
     if (!embedding.every(Number.isFinite))
       refuse(`burst ${observationId}: the embedding has values that are no numbers`);

@@ -1,10 +1,10 @@
 import type Database from 'better-sqlite3';
 import type { Observation } from '../contract/observation.ts';
-import { isoTime } from '../clock.ts';
-import { AgentError } from '../errors.ts';
+import { isoTime } from '../base/clock.ts';
+import { AgentError } from '../base/errors.ts';
 import type { ObservationPage, ObservationQuery } from './types.ts';
 
-const MOST_PER_PAGE = 1000;
+const MAX_PER_PAGE = 1000;
 const EVER_MS = 8.64e15;
 
 interface Row {
@@ -79,7 +79,7 @@ export class Observations {
 
   /** A page, newest capture first. `toMs` is exclusive. Throws `usage` for a cursor that no page gave. */
   query(query: ObservationQuery): ObservationPage {
-    const limit = Math.min(Math.max(1, Math.trunc(query.limit)), MOST_PER_PAGE);
+    const limit = Math.min(Math.max(1, Math.trunc(query.limit)), MAX_PER_PAGE);
     const after = query.cursor === undefined ? null : readCursor(query.cursor);
     const rows = this.#page(query, after !== null).all({
       camera: query.camera ?? null,

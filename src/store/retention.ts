@@ -1,8 +1,8 @@
 import { statSync } from 'node:fs';
 import type Database from 'better-sqlite3';
-import type { Clock } from '../clock.ts';
+import type { Clock } from '../base/clock.ts';
 import { PLAUSIBLE_MS, type AgeGuard } from './age-guard.ts';
-import type { SqliteOutbox } from './outbox.ts';
+import type { SqliteOutbox } from './outbox/outbox.ts';
 import type { Writer } from './writer.ts';
 
 /** Rows deleted in one transaction: short, so that the main loop is not held up. */
@@ -12,9 +12,9 @@ const MB = 1_048_576;
 /** Bursts without a label are learned from by a label that comes within this time. */
 const BURST_DAYS = 14;
 const COMMAND_DAYS = 7;
-const LARGEST_WAL_BYTES = 8 * MB;
+const MAX_WAL_BYTES = 8 * MB;
 const VACUUM_PAGES = 256;
-const MOST_ROUNDS = 20;
+const MAX_ROUNDS = 20;
 /** Share of the file that an emergency frees. */
 const FREED_SHARE = 0.2;
 /** Pages that a few records and the deleting of others take. */
@@ -105,7 +105,7 @@ export class Retention {
    */
   makeRoom(): number {
     let deleted = 0;
-    for (let round = 0; round < MOST_ROUNDS; round += 1) {
+    for (let round = 0; round < MAX_ROUNDS; round += 1) {
       const rows = this.#pruneOldest();
       this.#deps.db.pragma('wal_checkpoint(RESTART)');
       deleted += rows;
@@ -152,7 +152,7 @@ export class Retention {
     // Free pages inside the file are used again; they go back to the disk only when the file is over its bound.
     if (overBytes > 0 && this.#pragma('freelist_count') > 0) db.pragma(`incremental_vacuum(${VACUUM_PAGES})`);
     const wal = statSync(`${this.#options.path}-wal`, { throwIfNoEntry: false });
-    if (wal && wal.size > LARGEST_WAL_BYTES) db.pragma('wal_checkpoint(TRUNCATE)');
+    if (wal && wal.size > MAX_WAL_BYTES) db.pragma('wal_checkpoint(TRUNCATE)');
   }
 
   #pragma(name: string): number {

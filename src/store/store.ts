@@ -1,27 +1,27 @@
 import { dirname, join } from 'node:path';
 import type Database from 'better-sqlite3';
-import type { Clock } from '../clock.ts';
+import type { Clock } from '../base/clock.ts';
 import type { Observation } from '../contract/observation.ts';
-import { AgentError, asAgentError, type ErrorCode } from '../errors.ts';
-import type { Log } from '../log.ts';
+import { AgentError, asAgentError, type ErrorCode } from '../base/errors.ts';
+import type { Log } from '../base/log.ts';
 import { AgeGuard } from './age-guard.ts';
-import { Ballast } from './ballast.ts';
+import { Ballast } from './file/ballast.ts';
 import { Bursts } from './bursts.ts';
 import { SqliteCommandLog } from './command-log.ts';
-import { deleteOldestQuarantined, openDatabase, type OpenedDatabase } from './database.ts';
-import { DropEvents } from './drop-events.ts';
+import { deleteOldestQuarantined, openDatabase, type OpenedDatabase } from './file/database.ts';
+import { DropEvents } from './outbox/drop-events.ts';
 import { Embeddings } from './embeddings.ts';
 import { Events } from './events.ts';
-import { Figures } from './figures.ts';
-import { FileFault, type StoreFault } from './file-fault.ts';
+import { StoreStats } from './store-stats.ts';
+import { FileFault, type StoreFault } from './file/file-fault.ts';
 import { SqliteKeyValue } from './key-value.ts';
 import { SqliteLabels } from './labels.ts';
-import { lockState, type StateLock } from './lock.ts';
-import { makeFolder } from '../make-folder.ts';
+import { lockState, type StateLock } from './file/lock.ts';
+import { makeFolder } from '../base/make-folder.ts';
 import { Observations } from './observations.ts';
 import { outboxBounds, retentionBounds, type StoreBounds, type StoreOptions } from './options.ts';
-import { SqliteOutbox } from './outbox.ts';
-import { recoveryEvent, requeueUnsent } from './recover.ts';
+import { SqliteOutbox } from './outbox/outbox.ts';
+import { recoveryEvent, requeueUnsent } from './file/recover.ts';
 import { Retention, type PruneOutcome } from './retention.ts';
 import { Sequences } from './sequences.ts';
 import { TimeCorrection } from './time-correction.ts';
@@ -35,7 +35,7 @@ import type {
   RaiseEvent,
   Requeued,
 } from './types.ts';
-import { UnstoredRecords } from './unstored.ts';
+import { UnstoredRecords } from './file/unstored.ts';
 import { Writer } from './writer.ts';
 
 const BALLAST_BYTES = 4 * 1_048_576;
@@ -74,7 +74,7 @@ export class Store {
   readonly embeddings: Embeddings;
   readonly memory: KeyValue;
   readonly commands: CommandLog;
-  readonly figures: Figures;
+  readonly figures: StoreStats;
   /** Mends the times of what was recorded before the clock was set. */
   readonly times: TimeCorrection;
   readonly #deps: StoreDeps;
@@ -166,7 +166,7 @@ export class Store {
     this.labels = labels;
     this.memory = new SqliteKeyValue({ db, writer });
     this.commands = new SqliteCommandLog({}, { db, writer, clock });
-    this.figures = new Figures({ db, path, clock });
+    this.figures = new StoreStats({ db, path, clock });
     this.times = new TimeCorrection({ db, writer, clock, memory: this.memory, outbox });
     const ages = new AgeGuard({ memory: this.memory, clock, synced: () => this.times.clockSynced() });
     this.#retention = new Retention(

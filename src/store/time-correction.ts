@@ -1,8 +1,8 @@
 import type Database from 'better-sqlite3';
-import { isoTime, type Clock } from '../clock.ts';
+import { isoTime, type Clock } from '../base/clock.ts';
 import type { Observation } from '../contract/observation.ts';
-import { cameraOf } from './outbox-statements.ts';
-import type { SqliteOutbox } from './outbox.ts';
+import { cameraOf } from './outbox/statements.ts';
+import type { SqliteOutbox } from './outbox/outbox.ts';
 import type { KeyValue, OutboxEntry } from './types.ts';
 import { prepareUnsynced, type UnsyncedRow } from './unsynced.ts';
 import type { Writer } from './writer.ts';
@@ -10,7 +10,7 @@ import type { Writer } from './writer.ts';
 /** Records mended in one transaction: short, so that the main loop is not held up. */
 const BATCH = 200;
 /** Smaller differences are the time between two readings, and no fault of the clock. */
-const SMALLEST_SHIFT_MS = 1000;
+const MIN_SHIFT_MS = 1000;
 const BOOTS_KEPT = 16;
 const BOOTS_KEY = 'time.boots';
 /** Rows that are marked as handed at once, ahead of a long queue: one commit for each row would halve its rate. */
@@ -139,7 +139,7 @@ export class TimeCorrection {
     const { nowMs } = this.#lookAhead();
     this.#deps.writer.write(() => {
       // What was made after the machine woke has the new distance already.
-      this.#statements.moveAhead.run(sleptMs, bootId, nowMs, SMALLEST_SHIFT_MS);
+      this.#statements.moveAhead.run(sleptMs, bootId, nowMs, MIN_SHIFT_MS);
       const known = this.#references().find(({ boot }) => boot === bootId);
       if (known) this.#refer({ ...known, ahead_ms: known.ahead_ms + sleptMs });
     });
@@ -157,7 +157,7 @@ export class TimeCorrection {
         boot: moment.bootId,
         all: own?.synced === true && moment.synced ? 1 : 0,
         ahead: own ? own.ahead_ms : null,
-        smallest: SMALLEST_SHIFT_MS,
+        smallest: MIN_SHIFT_MS,
         limit: BATCH,
       });
       let corrected = 0;
@@ -168,7 +168,7 @@ export class TimeCorrection {
         const free = row.handed === 0 && !this.#unmarked.has(keyOf(row));
         if (shiftMs === null) {
           if (free && this.#rewrite(row, null)) uncertain += 1;
-        } else if (Math.abs(shiftMs) >= SMALLEST_SHIFT_MS) {
+        } else if (Math.abs(shiftMs) >= MIN_SHIFT_MS) {
           if (free && this.#rewrite(row, shiftMs)) corrected += 1;
           this.#move(row, shiftMs);
         }
@@ -220,7 +220,7 @@ export class TimeCorrection {
 
   #lookAhead(): { readonly nowMs: number; readonly beforeMs: number | null; readonly changedMonoMs: number } {
     const nowMs = this.#readAheadMs();
-    if (Math.abs(nowMs - this.#ahead.nowMs) >= SMALLEST_SHIFT_MS)
+    if (Math.abs(nowMs - this.#ahead.nowMs) >= MIN_SHIFT_MS)
       this.#ahead = { nowMs, beforeMs: this.#ahead.nowMs, changedMonoMs: this.#deps.clock.monoMs() };
     return this.#ahead;
   }

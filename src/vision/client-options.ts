@@ -1,9 +1,9 @@
-import type { Clock } from '../clock.ts';
-import type { Log } from '../log.ts';
+import type { Clock } from '../base/clock.ts';
+import type { Log } from '../base/log.ts';
 import type { Bundle } from '../model/manifest.ts';
-import type { Plan } from './ladder-trial-types.ts';
+import type { Plan } from './providers/trial-types.ts';
 import type { ProviderReport, VisionEvent } from './protocol.ts';
-import type { Restraint } from './restraint.ts';
+import type { ProcessLimits } from './process-priority.ts';
 
 /** Where the plan comes from when none is given: the provider ladder. */
 export interface PlanSource {
@@ -24,7 +24,7 @@ export interface VisionOptions {
   /** The process is replaced, between frames, above this resident size, MiB; at twice this it ends at once. */
   readonly maxRssMb: number;
   /** For a process that is only tried, beside one that serves. */
-  readonly restraint?: Restraint;
+  readonly processLimits?: ProcessLimits;
   /** Another process serves while this one starts, and should hardly wait for it. */
   readonly startsBeside?: boolean;
   /** Frames that may wait. */

@@ -1,9 +1,9 @@
-import { AgentError, asAgentError } from '../errors.ts';
-import { Backoff } from '../retry.ts';
-import type { VisionChild } from './child.ts';
+import { AgentError, asAgentError } from '../base/errors.ts';
+import { Backoff } from '../base/retry.ts';
+import type { VisionChild } from './vision-child.ts';
 import type { PlanSource, VisionDeps, VisionOptions } from './client-options.ts';
-import { Flights } from './flights.ts';
-import type { Plan } from './ladder-trial-types.ts';
+import { InFlightRequests } from './in-flight-requests.ts';
+import type { Plan } from './providers/trial-types.ts';
 import { expectReply, type VisionReply, type VisionRequest } from './messages.ts';
 import type {
   FrameOptions,
@@ -14,14 +14,14 @@ import type {
   VisionStats,
 } from './protocol.ts';
 import { RequestQueue, type Priority, type QueuedRequest } from './request-queue.ts';
-import { openFirst, openServing, reportOf, type Serving } from './serving.ts';
+import { openFirst, openServing, reportOf, type Serving } from './open-process.ts';
 import { StatsCounter } from './vision-stats.ts';
 
 const RESTART = { minMs: 500, maxMs: 60_000, resetAfterMs: 60_000 };
 /** A plan that fails so many frames or starts in a row is given up, if the ladder has another. */
 const FAILURES_TO_DEMOTE = 3;
 /** A fresh process may be near the ceiling already: it is not replaced before it has grown by so much. */
-const LEAST_GROWTH_MB = 16;
+const MIN_GROWTH_MB = 16;
 const CLOSE_GRACE_MS = 2000;
 
 /**
@@ -45,7 +45,7 @@ export class VisionProcess implements VisionClient {
   readonly #opening = new Set<VisionChild>();
   #plan: Plan | null = null;
   #report: ProviderReport | null = null;
-  readonly #flights = new Flights();
+  readonly #flights = new InFlightRequests();
   /** When the newest answer came, or the newest failure. */
   #turnMs = -Infinity;
   #restarting: Promise<void> | null = null;
@@ -281,7 +281,7 @@ export class VisionProcess implements VisionClient {
   }
 
   #checkMemory(serving: Serving, rssMb: number): void {
-    const limitMb = Math.max(this.#options.maxRssMb, serving.openedRssMb + LEAST_GROWTH_MB);
+    const limitMb = Math.max(this.#options.maxRssMb, serving.openedRssMb + MIN_GROWTH_MB);
     if (rssMb <= limitMb || this.#replacing !== null) return;
     this.#replace(serving.plan, () => this.#deps.onEvent({ type: 'recycled', rssMb, limitMb }));
   }

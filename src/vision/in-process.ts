@@ -1,6 +1,6 @@
 import { availableParallelism } from 'node:os';
-import type { Clock } from '../clock.ts';
-import { AgentError, asAgentError } from '../errors.ts';
+import type { Clock } from '../base/clock.ts';
+import { AgentError, asAgentError } from '../base/errors.ts';
 import type { Bundle } from '../model/manifest.ts';
 import type {
   FrameOptions,
@@ -10,7 +10,7 @@ import type {
   VisionClient,
   VisionStats,
 } from './protocol.ts';
-import type { Session } from './session.ts';
+import type { Session } from './child/session.ts';
 import { StatsCounter } from './vision-stats.ts';
 
 export interface InProcessOptions {
@@ -20,14 +20,14 @@ export interface InProcessOptions {
 }
 
 async function loadPipeline() {
-  const { openProven } = await import('./golden.ts');
-  const { analyzeFrame } = await import('./analyze.ts');
-  const { renderFrame } = await import('./render.ts');
+  const { openProven } = await import('./child/golden.ts');
+  const { analyzeFrame } = await import('./child/analyze.ts');
+  const { renderFrame } = await import('./child/render.ts');
   return { openProven, analyzeFrame, renderFrame };
 }
 type Pipeline = Awaited<ReturnType<typeof loadPipeline>>;
 
-const MOST_THREADS = 4;
+const MAX_THREADS = 4;
 const BYTES_PER_MB = 2 ** 20;
 
 /**
@@ -47,7 +47,7 @@ export class InProcessVision implements VisionClient {
     // Read by the runtime when it is loaded: so the modules that load it come after.
     process.env['ORT_DISABLE_TELEMETRY'] = '1';
     const pipeline = await loadPipeline();
-    const threads = Math.min(MOST_THREADS, Math.ceil(availableParallelism() / 2));
+    const threads = Math.min(MAX_THREADS, Math.ceil(availableParallelism() / 2));
     const plan = options.plan ?? { provider: 'cpu', threads };
     return new InProcessVision(pipeline, await pipeline.openProven(options.bundle, plan), deps);
   }

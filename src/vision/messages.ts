@@ -1,4 +1,4 @@
-import { AgentError, type ErrorCode } from '../errors.ts';
+import { AgentError, type ErrorCode } from '../base/errors.ts';
 import type { Bundle } from '../model/manifest.ts';
 import type { FrameOptions, FrameResult, RenderOptions } from './protocol.ts';
 

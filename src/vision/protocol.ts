@@ -1,6 +1,6 @@
 import type { Polygon } from '../config/schema.ts';
 import type { ModelRef } from '../contract/observation.ts';
-import type { ErrorCode } from '../errors.ts';
+import type { ErrorCode } from '../base/errors.ts';
 
 /** What the gate may say against a frame by itself. */
 export type QualityReason = 'glare' | 'dark' | 'blur' | 'fog' | 'obstructed' | 'damaged';

@@ -1,4 +1,4 @@
-import { AgentError } from '../errors.ts';
+import { AgentError } from '../base/errors.ts';
 import type { VisionReply, VisionRequest } from './messages.ts';
 
 export type Priority = 'schedule' | 'request';

@@ -1,4 +1,4 @@
-import type { Clock } from '../clock.ts';
+import type { Clock } from '../base/clock.ts';
 import type { VisionStats } from './protocol.ts';
 
 const KEPT_DURATIONS = 256;

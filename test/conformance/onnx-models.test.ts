@@ -3,12 +3,12 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { systemClock } from '../../src/clock.ts';
-import { AgentError, asAgentError } from '../../src/errors.ts';
-import { createLog } from '../../src/log.ts';
-import { packBundle, unpackArchive } from '../../src/model/archive.ts';
-import { openBundle } from '../../src/model/bundle.ts';
-import { BUNDLE_LIMITS } from '../../src/model/bundle-files.ts';
+import { systemClock } from '../../src/base/clock.ts';
+import { AgentError, asAgentError } from '../../src/base/errors.ts';
+import { createLog } from '../../src/base/log.ts';
+import { packBundle, unpackArchive } from '../../src/model/archive/archive.ts';
+import { openBundle } from '../../src/model/bundle/bundle.ts';
+import { BUNDLE_LIMITS } from '../../src/model/bundle/files.ts';
 import { VisionProcess } from '../../src/vision/client.ts';
 import { COLOUR, makeBundle } from '../fixtures/onnx-bundle.ts';
 

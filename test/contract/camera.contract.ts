@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { Camera } from '../../src/camera/camera.ts';
 import { imageType } from '../../src/camera/image-type.ts';
-import { isAbort } from '../../src/errors.ts';
+import { isAbort } from '../../src/base/errors.ts';
 import { collect, descendants, eventually, told } from '../fixtures/capture.ts';
 
 export interface CameraUnderTest {

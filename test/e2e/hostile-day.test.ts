@@ -213,7 +213,7 @@ describe('a hostile day', () => {
     await expect.poll(() => cameraState('freezing'), { timeout: 60_000 }).toBe('up');
   }, 240_000);
 
-  it.each(['vision/process', 'ffmpeg'])(
+  it.each(['vision/child/process', 'ffmpeg'])(
     'kill -9 of %s: at most a frame is lost, and it works again',
     async (program) => {
       const pids = childPids(program, agent.pid);

@@ -8,7 +8,7 @@ import type { CommandResult } from '../../src/contract/command.ts';
 import type { ModelSource } from '../../src/contract/model.ts';
 import type { ModelRef, Observation } from '../../src/contract/observation.ts';
 import type { Event, ModelState } from '../../src/contract/states.ts';
-import { BlockSender } from '../../src/mqtt/block-sender.ts';
+import { BlockSender } from '../../src/mqtt/blocks/block-sender.ts';
 import { RunningAgent } from '../fixtures/agent.ts';
 import type { BundleName } from '../fixtures/bundles.ts';
 import { httpServer, type TestServer } from '../fixtures/camera-server.ts';

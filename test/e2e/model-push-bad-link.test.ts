@@ -7,7 +7,7 @@ import { connectAsync, type MqttClient } from 'mqtt';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Observation } from '../../src/contract/observation.ts';
 import type { ModelState } from '../../src/contract/states.ts';
-import { BlockSender } from '../../src/mqtt/block-sender.ts';
+import { BlockSender } from '../../src/mqtt/blocks/block-sender.ts';
 import { canConnect } from '../../scripts/ports.ts';
 import { RunningAgent } from '../fixtures/agent.ts';
 import { bundleDir } from '../fixtures/bundles.ts';

@@ -15,7 +15,7 @@ import type { CommandResult } from '../../src/contract/command.ts';
 import type { ModelInstallResult, ModelProgress } from '../../src/contract/model.ts';
 import type { Observation } from '../../src/contract/observation.ts';
 import type { ModelState } from '../../src/contract/states.ts';
-import { BlockSender } from '../../src/mqtt/block-sender.ts';
+import { BlockSender } from '../../src/mqtt/blocks/block-sender.ts';
 import { RunningAgent } from '../fixtures/agent.ts';
 import { factoryBundleDir } from '../fixtures/bundles.ts';
 import { httpServer, type TestServer } from '../fixtures/camera-server.ts';

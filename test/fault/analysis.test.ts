@@ -1,6 +1,6 @@
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { Analysis } from '../../src/analysis.ts';
-import { systemClock } from '../../src/clock.ts';
+import { Analysis } from '../../src/analysis/analysis.ts';
+import { systemClock } from '../../src/base/clock.ts';
 import type { VisionProcess } from '../../src/vision/client.ts';
 import { childPids } from '../fixtures/children.ts';
 import { until } from '../fixtures/mosquitto.ts';
@@ -46,7 +46,7 @@ describe('images that are sent in, and the end of the vision process', () => {
     const analysis = analysisBefore(vision);
     const blue = await solid('#0000ff');
     const killer = setInterval(() => {
-      for (const pid of childPids('vision/process')) process.kill(pid, 'SIGKILL');
+      for (const pid of childPids('vision/child/process')) process.kill(pid, 'SIGKILL');
     }, 30);
     onTestFinished(() => clearInterval(killer));
     // The first one, and one that was to take its place.

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { readFileSync, existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { systemClock } from '../../src/clock.ts';
+import { systemClock } from '../../src/base/clock.ts';
 import { Configuration } from '../../src/config/configuration.ts';
 import type { EventDraft } from '../../src/store/types.ts';
 import { tempDir } from '../fixtures/store.ts';

@@ -15,7 +15,7 @@ import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Store } from '../../src/store/store.ts';
-import type { StoreFault } from '../../src/store/file-fault.ts';
+import type { StoreFault } from '../../src/store/file/file-fault.ts';
 
 import { draft, ManualClock, openStore, seen, silentLog, tempDir } from '../fixtures/store.ts';
 

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import Database from 'better-sqlite3';
 import { describe, expect, it } from 'vitest';
-import { systemClock } from '../../src/clock.ts';
+import { systemClock } from '../../src/base/clock.ts';
 import { draft, openStore, seen, tempDir } from '../fixtures/store.ts';
 
 const LOOP = fileURLToPath(new URL('../fixtures/append-loop.ts', import.meta.url));

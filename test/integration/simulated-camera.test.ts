@@ -5,9 +5,9 @@ import { afterEach, describe, expect, it } from 'vitest';
 import type { CaptureOptions, Frame } from '../../src/camera/camera.ts';
 import { SimulatedCamera, type SimulatedCameraOptions } from '../../src/camera/simulated/simulated.ts';
 import { truthAt } from '../../src/camera/simulated/sea-state.ts';
-import { systemClock, type Clock } from '../../src/clock.ts';
-import { AgentError, isAbort } from '../../src/errors.ts';
-import { createLog } from '../../src/log.ts';
+import { systemClock, type Clock } from '../../src/base/clock.ts';
+import { AgentError, isAbort } from '../../src/base/errors.ts';
+import { createLog } from '../../src/base/log.ts';
 import { FakeClock } from '../fixtures/fake-clock.ts';
 
 const log = createLog('silent');

@@ -5,9 +5,9 @@ import { buildViewReference, checkView } from '../../src/calibration/view.ts';
 import { SeaPainter } from '../../src/camera/simulated/draw-sea.ts';
 import { encodeJpeg } from '../../src/camera/simulated/jpeg.ts';
 import { sceneAt, type Conditions } from '../../src/camera/simulated/scene.ts';
-import { measure } from '../../src/vision/quality-signals.ts';
-import { judge } from '../../src/vision/quality.ts';
-import { viewSignature } from '../../src/vision/view-signature.ts';
+import { measure } from '../../src/vision/child/quality-signals.ts';
+import { judge } from '../../src/vision/child/quality.ts';
+import { viewSignature } from '../../src/vision/child/view-signature.ts';
 
 /** The drawn sea before the real quality gate and the real view check, as the agent would see it. */
 const painter = new SeaPainter(1);

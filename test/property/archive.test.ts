@@ -4,8 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { AgentError } from '../../src/errors.ts';
-import { unpackArchive } from '../../src/model/archive.ts';
+import { AgentError } from '../../src/base/errors.ts';
+import { unpackArchive } from '../../src/model/archive/archive.ts';
 import { entry, pax, sign, tar } from '../fixtures/archive.ts';
 
 const limits = { maxBytes: 64 * 1024, maxFiles: 6, layout: 'bundle' } as const;
@@ -42,7 +42,7 @@ const hostile = fc.constantFrom(
   'golden',
   '.',
   '..',
-  './..',
+  '..',
   '',
   'a\\..\\b',
   'golden//x',

@@ -6,7 +6,7 @@ import { faultsOf } from '../../src/config/faults.ts';
 import { loadSettings } from '../../src/config/load.ts';
 import { nested } from '../../src/config/layers.ts';
 import { nearest } from '../../src/config/suggest.ts';
-import { AgentError } from '../../src/errors.ts';
+import { AgentError } from '../../src/base/errors.ts';
 
 const leaves = settingsOf(settingsDefinition());
 const load = (overlay: unknown, env: NodeJS.ProcessEnv = {}) =>

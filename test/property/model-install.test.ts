@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { AgentError, type ErrorCode } from '../../src/errors.ts';
-import { createLog } from '../../src/log.ts';
-import { ModelStarts } from '../../src/model/install-start.ts';
+import { AgentError, type ErrorCode } from '../../src/base/errors.ts';
+import { createLog } from '../../src/base/log.ts';
+import { ModelStarts } from '../../src/model/install/start.ts';
 import { INSTALL_PHASES, type InstallPhase } from '../../src/contract/model.ts';
 import type { SlotsState } from '../../src/model/types.ts';
 import { Disk, FACTORY, InstallWorld, requestOf, type Fate, type Place } from '../fixtures/install.ts';

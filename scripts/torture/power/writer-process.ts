@@ -3,7 +3,7 @@
 // Lines: `stored KEY ID` once the commit returned; `acked ID` before the message is taken out.
 import { writeSync } from 'node:fs';
 import Database from 'better-sqlite3';
-import { systemClock } from '../../../src/clock.ts';
+import { systemClock } from '../../../src/base/clock.ts';
 import { draft, openStore, seen } from '../../../test/fixtures/store.ts';
 
 const [, , stateDir = '', synchronous = 'FULL'] = process.argv;

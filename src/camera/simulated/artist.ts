@@ -1,5 +1,5 @@
 import { type ChildProcess, fork } from 'node:child_process';
-import { AgentError } from '../../errors.ts';
+import { AgentError } from '../../base/errors.ts';
 import type { Scene } from './scene.ts';
 
 export interface DrawRequest {

@@ -1,6 +1,6 @@
-import type { Clock } from '../../clock.ts';
-import { AgentError } from '../../errors.ts';
-import type { Log } from '../../log.ts';
+import type { Clock } from '../../base/clock.ts';
+import { AgentError } from '../../base/errors.ts';
+import type { Log } from '../../base/log.ts';
 import type { Camera, CaptureOptions, Frame } from '../camera.ts';
 import { Artist } from './artist.ts';
 import { type Scenario, type Scene, sceneAt, stepAt } from './scene.ts';
@@ -20,7 +20,7 @@ export interface SimulatedCameraOptions {
 }
 
 /**
- * A camera that looks at a drawn sea whose height and period are known. Pictures depend on the seed and the time
+ * A camera that looks at a drawn sea whose height and period are known. LabelledImages depend on the seed and the time
  * since the first capture alone. A process of its own draws them.
  */
 export class SimulatedCamera implements Camera {

@@ -8,8 +8,8 @@ const NEGLIGIBLE = 0.002;
 /** Depth beyond the surf from which the waves come, metres. */
 const DEEP_M = 60;
 /** Periods of the components, seconds: shorter waves are drawn as texture. */
-const SHORTEST_S = 3.4;
-const LONGEST_S = 19;
+const MIN_S = 3.4;
+const MAX_S = 19;
 /** Grid over the distance from the shore, metres. */
 const GRID_M = 2;
 const GRID_POINTS = 420;
@@ -80,9 +80,9 @@ export class WaveField {
   readonly #activeNow = new Float32Array(COMPONENTS);
 
   constructor(seed: number) {
-    const ratio = (LONGEST_S / SHORTEST_S) ** (1 / COMPONENTS);
+    const ratio = (MAX_S / MIN_S) ** (1 / COMPONENTS);
     for (let i = 0; i < COMPONENTS; i += 1) {
-      const periodS = LONGEST_S / ratio ** (i + 0.1 + 0.8 * unit(seed, 601, i));
+      const periodS = MAX_S / ratio ** (i + 0.1 + 0.8 * unit(seed, 601, i));
       this.#frequency[i] = 1 / periodS;
       this.#bandwidth[i] = (ratio - 1) / periodS;
       this.#start[i] = unit(seed, 602, i);

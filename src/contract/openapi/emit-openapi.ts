@@ -1,5 +1,5 @@
 import type { TObject, TSchema } from '@sinclair/typebox';
-import { ERROR_CODES, type ErrorCode } from '../../errors.ts';
+import { ERROR_CODES, type ErrorCode } from '../../base/errors.ts';
 import { SchemaShelf } from '../emit-schemas.ts';
 import { FEED } from './feed.ts';
 import type { Operation, RequestBody } from './operation.ts';

@@ -1,6 +1,6 @@
 import { Type, type Static, type TObject, type TSchema } from '@sinclair/typebox';
 import { Id } from '../../config/schema.ts';
-import type { ErrorCode } from '../../errors.ts';
+import type { ErrorCode } from '../../base/errors.ts';
 import { closed } from '../nullable.ts';
 
 export type Method = 'GET' | 'POST' | 'PUT' | 'DELETE';

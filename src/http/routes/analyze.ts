@@ -4,7 +4,7 @@ import type { AnalysisOptions, AnalysisResult, BatchItem, BatchResult } from '..
 import type { AgentApi } from '../../contract/api.ts';
 import { ANALYSIS_OPERATIONS, type AnalyzeQuery } from '../../contract/openapi/analysis-operations.ts';
 import { FLAGS, isSet } from '../../contract/openapi/operation.ts';
-import { AgentError } from '../../errors.ts';
+import { AgentError } from '../../base/errors.ts';
 import { clientGone } from '../client-gone.ts';
 import { problemOf } from '../problem.ts';
 import { answer, routePath } from '../route.ts';

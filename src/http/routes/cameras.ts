@@ -1,8 +1,8 @@
 import type { FastifyReply } from 'fastify';
 import { CAMERA_OPERATIONS } from '../../contract/openapi/camera-operations.ts';
 import { isSet } from '../../contract/openapi/operation.ts';
-import { AgentError } from '../../errors.ts';
-import { deadline } from '../../retry.ts';
+import { AgentError } from '../../base/errors.ts';
+import { deadline } from '../../base/retry.ts';
 import { clientGone } from '../client-gone.ts';
 import { answer } from '../route.ts';
 import type { Routes } from '../types.ts';

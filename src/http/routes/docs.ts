@@ -3,7 +3,7 @@ import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { FastifyInstance } from 'fastify';
 import { PAGE_OPERATIONS } from '../../contract/openapi/health-operations.ts';
-import { AgentError } from '../../errors.ts';
+import { AgentError } from '../../base/errors.ts';
 import { DOCS_PAGE, DOCS_SCRIPT } from '../docs-page.ts';
 import { answer } from '../route.ts';
 import { takeOver } from '../take-over.ts';

@@ -1,7 +1,7 @@
 import type { AgentApi } from '../../contract/api.ts';
 import type { CalibrationDocument } from '../../contract/calibration.ts';
 import { CAMERA_OPERATIONS } from '../../contract/openapi/camera-operations.ts';
-import { AgentError } from '../../errors.ts';
+import { AgentError } from '../../base/errors.ts';
 import { answer } from '../route.ts';
 import type { Routes } from '../types.ts';
 

@@ -2,7 +2,7 @@ import { Readable } from 'node:stream';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { AgentApi } from '../../contract/api.ts';
 import { HISTORY_OPERATIONS } from '../../contract/openapi/history-operations.ts';
-import { AgentError } from '../../errors.ts';
+import { AgentError } from '../../base/errors.ts';
 import { csvHeader, csvRow } from '../csv.ts';
 import { answer } from '../route.ts';
 import type { Routes } from '../types.ts';

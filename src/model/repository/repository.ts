@@ -9,10 +9,10 @@ import {
 } from '@tufjs/models';
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
-import { AgentError } from '../../errors.ts';
-import { KeyRing, type SigningKey } from './repository-keys.ts';
-import { metadataPath, newestRoot, putFile, readIfThere, type Role } from './repository-files.ts';
-import { readSettings, writeSettings, type Settings } from './repository-settings.ts';
+import { AgentError } from '../../base/errors.ts';
+import { KeyRing, type SigningKey } from './keys.ts';
+import { metadataPath, newestRoot, putFile, readIfThere, type Role } from './files.ts';
+import { readSettings, writeSettings, type Settings } from './settings.ts';
 
 export interface RepositoryOptions {
   /** The folder that a web server shows. */

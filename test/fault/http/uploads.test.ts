@@ -2,10 +2,10 @@ import { once } from 'node:events';
 import { fastify } from 'fastify';
 import sharp from 'sharp';
 import { afterEach, describe, expect, it } from 'vitest';
-import { Rooms } from '../../../src/analysis/rooms.ts';
+import { UploadBudget } from '../../../src/analysis/upload-budget.ts';
 import { problemOf } from '../../../src/http/problem.ts';
 import { analyzeRoutes } from '../../../src/http/routes/analyze.ts';
-import { MOST_AHEAD } from '../../../src/vision/child.ts';
+import { MAX_AHEAD } from '../../../src/vision/vision-child.ts';
 import { CannedAgent } from '../../fixtures/agent-api.ts';
 import { makeAnalyzing, watchLive } from '../../fixtures/analyzing.ts';
 import { collect } from '../../fixtures/collect.ts';
@@ -172,7 +172,7 @@ describe('many and large images', () => {
     }
     asking = false;
     await Promise.all(clients);
-    expect(Math.max(...before)).toBeLessThanOrEqual(MOST_AHEAD);
+    expect(Math.max(...before)).toBeLessThanOrEqual(MAX_AHEAD);
   });
 
   it('so many at once that there is no room are sent away with the time to come again, and come through then', async () => {
@@ -208,7 +208,7 @@ describe('slow and broken senders', () => {
   async function impatient() {
     const app = fastify({ forceCloseConnections: true });
     apps.push(app);
-    const rooms = new Rooms({ budgetBytes: 64_000_000, most: 64 });
+    const rooms = new UploadBudget({ budgetBytes: 64_000_000, most: 64 });
     const agent = Object.assign(new CannedAgent(), {
       imageRoom: (sizeBytes: number) => rooms.take(sizeBytes),
     });

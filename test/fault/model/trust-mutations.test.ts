@@ -1,10 +1,10 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it, onTestFinished } from 'vitest';
-import { changeRoot } from '../../../src/model/repository/repository-rotate.ts';
-import { folderSource } from '../../../src/model/trust-source.ts';
-import { checkTarget, type SignedTarget } from '../../../src/model/trust-target.ts';
-import { Trust } from '../../../src/model/trust.ts';
+import { changeRoot } from '../../../src/model/repository/rotate.ts';
+import { folderSource } from '../../../src/model/trust/source.ts';
+import { checkTarget, type SignedTarget } from '../../../src/model/trust/target.ts';
+import { Trust } from '../../../src/model/trust/trust.ts';
 import { QUICK } from '../../fixtures/forge.ts';
 import { readTree, signedRepository, treeSource, type Tree } from '../../fixtures/repository.ts';
 

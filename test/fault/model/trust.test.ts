@@ -2,7 +2,7 @@ import { Delegations } from '@tufjs/models/dist/delegations.js';
 import { DelegatedRole } from '@tufjs/models/dist/role.js';
 import { Key, Targets } from '@tufjs/models';
 import { describe, expect, it } from 'vitest';
-import { AgentError } from '../../../src/errors.ts';
+import { AgentError } from '../../../src/base/errors.ts';
 import { archiveOf, DAY_MS, fileOf, Forge, NOW_MS } from '../../fixtures/forge.ts';
 
 const good = archiveOf('1.0.0');

@@ -1,11 +1,11 @@
 import sharp from 'sharp';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { systemClock } from '../../../src/clock.ts';
-import { openBundle } from '../../../src/model/bundle.ts';
+import { systemClock } from '../../../src/base/clock.ts';
+import { openBundle } from '../../../src/model/bundle/bundle.ts';
 import type { Store } from '../../../src/store/store.ts';
 import { VisionProcess } from '../../../src/vision/client.ts';
-import { glanceAtHardware } from '../../../src/vision/hardware-probe.ts';
-import { ProviderLadder } from '../../../src/vision/providers.ts';
+import { glanceAtHardware } from '../../../src/vision/hardware/probe.ts';
+import { ProviderLadder } from '../../../src/vision/providers/providers.ts';
 import type { FrameResult, VisionEvent } from '../../../src/vision/protocol.ts';
 import { bundleDir } from '../../fixtures/bundles.ts';
 import { softwareGpu } from '../../fixtures/software-gpu.ts';

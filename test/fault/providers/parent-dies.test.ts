@@ -7,8 +7,8 @@ const source = new URL('../../../src/', import.meta.url).href;
 
 /** An agent's stand-in that makes one trial of a model that loops for ever. */
 const PARENT = `
-  import { createTrialRunner } from '${source}vision/ladder-run-trial.ts';
-  import { openBundle } from '${source}model/bundle.ts';
+  import { createTrialRunner } from '${source}vision/providers/run-trial.ts';
+  import { openBundle } from '${source}model/bundle/bundle.ts';
   const bundle = await openBundle(${JSON.stringify(bundleDir('loop'))});
   const run = createTrialRunner({ timeoutMs: 120_000, maxRssMb: 2048 });
   await run({ bundle, provider: 'cpu', threads: 1, runs: 5 }, new AbortController().signal);
@@ -26,7 +26,7 @@ describe('when the agent is killed in the middle of a trial', () => {
     const parentPid = parent.pid ?? 0;
     pids.push(parentPid);
     let trialPid = 0;
-    await vi.waitUntil(() => (trialPid = childPids('ladder-trial', parentPid)[0] ?? 0) > 0, {
+    await vi.waitUntil(() => (trialPid = childPids('providers/trial', parentPid)[0] ?? 0) > 0, {
       timeout: 60_000,
       interval: 50,
     });

@@ -1,8 +1,8 @@
 // Started by orphan.test.ts: opens a vision process, gives it a frame that never ends, says its pid, and waits to be killed.
 import sharp from 'sharp';
-import { systemClock } from '../../../src/clock.ts';
-import { createLog } from '../../../src/log.ts';
-import { openBundle } from '../../../src/model/bundle.ts';
+import { systemClock } from '../../../src/base/clock.ts';
+import { createLog } from '../../../src/base/log.ts';
+import { openBundle } from '../../../src/model/bundle/bundle.ts';
 import { VisionProcess } from '../../../src/vision/client.ts';
 import { bundleDir } from '../../fixtures/bundles.ts';
 

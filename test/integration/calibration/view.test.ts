@@ -4,7 +4,7 @@ import sharp from 'sharp';
 import { describe, expect, it } from 'vitest';
 import { runNow } from '../../../src/calibration/steps.ts';
 import { buildViewReference, checkView, type ViewReference } from '../../../src/calibration/view.ts';
-import { readLabels } from '../../../src/cli/calibrate-csv.ts';
+import { readLabels } from '../../../src/cli/calibrate/csv.ts';
 import type { ViewSignature } from '../../../src/vision/protocol.ts';
 import { everyFrame, surfcamDir } from '../../fixtures/surfcam.ts';
 

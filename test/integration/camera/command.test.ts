@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import sharp from 'sharp';
 import { afterAll, afterEach, describe, expect, it } from 'vitest';
 import { CommandCamera } from '../../../src/camera/command-camera.ts';
-import { systemClock } from '../../../src/clock.ts';
+import { systemClock } from '../../../src/base/clock.ts';
 import { collect, descendants, eventually, failureCode, told } from '../../fixtures/capture.ts';
 import { jpegOf } from '../../fixtures/jpeg.ts';
 

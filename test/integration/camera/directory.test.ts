@@ -13,7 +13,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import sharp from 'sharp';
 import { DirectoryCamera } from '../../../src/camera/directory-camera.ts';
-import { systemClock } from '../../../src/clock.ts';
+import { systemClock } from '../../../src/base/clock.ts';
 import { collect, failureCode, told } from '../../fixtures/capture.ts';
 import { jpegOf } from '../../fixtures/jpeg.ts';
 

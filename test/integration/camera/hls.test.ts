@@ -6,8 +6,8 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import sharp from 'sharp';
 import type { Camera } from '../../../src/camera/camera.ts';
 import { openCamera } from '../../../src/camera/open.ts';
-import { systemClock } from '../../../src/clock.ts';
-import { createLog } from '../../../src/log.ts';
+import { systemClock } from '../../../src/base/clock.ts';
+import { createLog } from '../../../src/base/log.ts';
 import { httpServer, type TestServer } from '../../fixtures/camera-server.ts';
 import {
   cameraSettings,

@@ -1,7 +1,7 @@
 import type { RequestListener } from 'node:http';
 import { afterEach, describe, expect, it } from 'vitest';
 import { HttpCamera } from '../../../src/camera/http-camera.ts';
-import { systemClock } from '../../../src/clock.ts';
+import { systemClock } from '../../../src/base/clock.ts';
 import { digestGate, httpServer, tcpServer, type TestServer } from '../../fixtures/camera-server.ts';
 import { collect, eventually, failureCode, told } from '../../fixtures/capture.ts';
 import { collect as collectGarbage } from '../../fixtures/collect.ts';

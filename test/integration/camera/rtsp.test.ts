@@ -7,8 +7,8 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { Camera, Frame } from '../../../src/camera/camera.ts';
 import { FrozenDetector } from '../../../src/camera/frozen.ts';
 import { openCamera } from '../../../src/camera/open.ts';
-import { systemClock } from '../../../src/clock.ts';
-import { createLog } from '../../../src/log.ts';
+import { systemClock } from '../../../src/base/clock.ts';
+import { createLog } from '../../../src/base/log.ts';
 import { tcpServer } from '../../fixtures/camera-server.ts';
 import {
   cameraSettings,

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, describe, expect, it } from 'vitest';
 import { VideoCamera } from '../../../src/camera/video-camera.ts';
-import { systemClock } from '../../../src/clock.ts';
+import { systemClock } from '../../../src/base/clock.ts';
 import { collect, descendants, failureCode, told } from '../../fixtures/capture.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'swellsight-video-'));

@@ -4,8 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import { HttpServer } from '../../../src/http/server.ts';
-import { createLog } from '../../../src/log.ts';
-import { AgentError } from '../../../src/errors.ts';
+import { createLog } from '../../../src/base/log.ts';
+import { AgentError } from '../../../src/base/errors.ts';
 import { CannedAgent, install, OBSERVATION_ID, observation } from '../../fixtures/agent-api.ts';
 import { runCli } from '../../fixtures/cli.ts';
 

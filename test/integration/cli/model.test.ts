@@ -3,7 +3,7 @@ import { cp, mkdtemp, readFile, readdir, rm, symlink, writeFile } from 'node:fs/
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { openBundle } from '../../../src/model/bundle.ts';
+import { openBundle } from '../../../src/model/bundle/bundle.ts';
 import { entry, tar } from '../../fixtures/archive.ts';
 import { bundleDir, factoryBundleDir } from '../../fixtures/bundles.ts';
 import { runCli } from '../../fixtures/cli.ts';

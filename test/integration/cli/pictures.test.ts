@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { AnalyzedFile } from '../../../src/cli/analyze-frame.ts';
-import type { Finding } from '../../../src/cli/doctor-types.ts';
+import type { Finding } from '../../../src/cli/doctor/types.ts';
 import { bundleDir } from '../../fixtures/bundles.ts';
 import { runCli } from '../../fixtures/cli.ts';
 

@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { networkInterfaces, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { AgentError } from '../../../src/errors.ts';
+import { AgentError } from '../../../src/base/errors.ts';
 import { runCli, type CliResult } from '../../fixtures/cli.ts';
 import { serve } from '../../fixtures/http-server.ts';
 import { freePort } from '../../fixtures/mosquitto.ts';

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { SimulatedDevice } from '../../../scripts/fleet/device.ts';
-import { systemClock } from '../../../src/clock.ts';
+import { systemClock } from '../../../src/base/clock.ts';
 import type { RolloutFile } from '../../../src/fleet/rollout.ts';
 import { runCli, type CliResult } from '../../fixtures/cli.ts';
 import { Mosquitto, until } from '../../fixtures/mosquitto.ts';

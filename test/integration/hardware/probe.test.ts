@@ -1,7 +1,7 @@
 import { availableParallelism, arch } from 'node:os';
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import { HARDWARE_KINDS } from '../../../src/vision/hardware.ts';
-import { glanceAtHardware, probeHardware } from '../../../src/vision/hardware-probe.ts';
+import { HARDWARE_KINDS } from '../../../src/vision/hardware/hardware.ts';
+import { glanceAtHardware, probeHardware } from '../../../src/vision/hardware/probe.ts';
 import { childPids } from '../../fixtures/children.ts';
 
 afterEach(() => {
@@ -17,7 +17,7 @@ describe('probeHardware', () => {
     expect(hardware.memoryMb).toBeGreaterThan(100);
     expect(hardware.cpu).toBeTruthy();
     expect(hardware.os).toBeTruthy();
-    expect(childPids('hardware-inventory')).toEqual([]);
+    expect(childPids('hardware/inventory')).toEqual([]);
     expect(glanceAtHardware()).toMatchObject({ kind: hardware.kind, fingerprint: hardware.fingerprint });
   });
 

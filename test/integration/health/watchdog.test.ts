@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { systemClock } from '../../../src/clock.ts';
+import { systemClock } from '../../../src/base/clock.ts';
 import { Watchdog, watchdogIntervalMs } from '../../../src/health/watchdog.ts';
 import { openNotifySocket } from '../../../src/health/notify-socket.ts';
 import { tempDir } from '../../fixtures/store.ts';

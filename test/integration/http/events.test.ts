@@ -3,9 +3,9 @@ import { connect } from 'node:net';
 import { describe, expect, it } from 'vitest';
 import type { Observation } from '../../../src/contract/observation.ts';
 import type { Event } from '../../../src/contract/states.ts';
-import { AgentError } from '../../../src/errors.ts';
+import { AgentError } from '../../../src/base/errors.ts';
 import { Feed, type FeedOptions, type FeedSource } from '../../../src/http/feed.ts';
-import { createLog } from '../../../src/log.ts';
+import { createLog } from '../../../src/base/log.ts';
 import { CannedAgent, observation } from '../../fixtures/agent-api.ts';
 import { serve } from '../../fixtures/http-server.ts';
 

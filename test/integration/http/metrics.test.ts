@@ -1,8 +1,8 @@
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
-import { systemClock } from '../../../src/clock.ts';
-import { Metrics } from '../../../src/health/metrics.ts';
+import { systemClock } from '../../../src/base/clock.ts';
+import { Metrics } from '../../../src/health/metrics/metrics.ts';
 import { HttpServer } from '../../../src/http/server.ts';
 import { CannedAgent } from '../../fixtures/agent-api.ts';
 import { readExposition } from '../../fixtures/exposition.ts';

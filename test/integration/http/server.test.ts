@@ -4,7 +4,7 @@ import { connect } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { Settings } from '../../../src/config/schema.ts';
 import { HttpServer } from '../../../src/http/server.ts';
-import { createLog } from '../../../src/log.ts';
+import { createLog } from '../../../src/base/log.ts';
 import { CannedAgent, OBSERVATION_ID, observation } from '../../fixtures/agent-api.ts';
 
 interface Answer {

@@ -13,13 +13,13 @@ import {
 } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { packFiles } from '../../../src/model/archive.ts';
-import { openBundle } from '../../../src/model/bundle.ts';
-import type { FetchLimits } from '../../../src/model/fetch-limits.ts';
-import { Fetcher } from '../../../src/model/fetcher.ts';
-import { exportTarget } from '../../../src/model/repository/repository-export.ts';
+import { packFiles } from '../../../src/model/archive/archive.ts';
+import { openBundle } from '../../../src/model/bundle/bundle.ts';
+import type { FetchLimits } from '../../../src/model/fetch/limits.ts';
+import { Fetcher } from '../../../src/model/fetch/fetcher.ts';
+import { exportTarget } from '../../../src/model/repository/export.ts';
 import type { BlockSource, FetchOptions, Progress } from '../../../src/model/types.ts';
-import { childPids, isGone } from '../../fixtures/children.ts';
+import { childPid, childPids, isGone } from '../../fixtures/children.ts';
 import { packModel, quickLimits, requestOf, unsigned, type PackedModel } from '../../fixtures/fetching.ts';
 import { changedBundle } from '../../fixtures/hostile-repository.ts';
 import { canMountLoop, LoopDisk } from '../../fixtures/loop-disk.ts';
@@ -82,7 +82,7 @@ describe('Fetcher', () => {
     expect((await openBundle(place)).digest).toBe(model.bundle.digest);
     expect(listed('bundles')).toEqual([model.bundle.digest.slice(7)]);
     expect([listed('parts'), listed('staging')]).toEqual([[], []]);
-    expect(childPids('fetch-process')).toEqual([]);
+    expect(childPids('fetch/process')).toEqual([]);
   });
 
   it('takes a signed bundle from a repository, and refuses it once the archive is another', async () => {
@@ -255,7 +255,7 @@ describe('Fetcher', () => {
       'a first piece',
       30_000,
     );
-    const [pid = 0] = childPids('fetch-process');
+    const pid = childPid('fetch/process');
     expect(pid).toBeGreaterThan(0);
     stop.abort(new Error('enough'));
     await expect(running).rejects.toThrow('enough');
@@ -291,7 +291,7 @@ describe('Fetcher', () => {
       () => existsSync(partOf(options)) && statSync(partOf(options)).size === 1_000_000,
       'half of it',
     );
-    const [child = 0] = childPids('fetch-process', agent.pid);
+    const child = childPid('fetch/process', agent.pid);
     agent.kill('SIGKILL');
     await exited;
     // The fetching process ends with the one that started it.
@@ -316,21 +316,21 @@ describe('Fetcher', () => {
     server.behave = () => undefined;
     const killed = codeOf(fetcherOf().download(options, () => undefined, never()));
     await until(() => server.asked.length > 0, 'the request', 30_000);
-    process.kill(childPids('fetch-process')[0] ?? 0, 'SIGKILL');
+    process.kill(childPid('fetch/process'), 'SIGKILL');
     expect(await killed).toBe('model_fetch_crashed');
 
     const stopped = codeOf(
       fetcherOf(noBlocks, { silenceMs: 3000 }).download(options, () => undefined, never()),
     );
     await until(() => server.asked.length > 1, 'the request', 30_000);
-    process.kill(childPids('fetch-process')[0] ?? 0, 'SIGSTOP');
+    process.kill(childPid('fetch/process'), 'SIGSTOP');
     expect(await stopped).toBe('model_fetch_crashed');
 
     const small = fetcherOf(noBlocks, { rssMb: 30 });
     expect(await codeOf(small.download(options, () => undefined, never()))).toBe('model_out_of_memory');
     const narrow = fetcherOf(noBlocks, { heapMb: 8 });
     expect(await codeOf(narrow.download(options, () => undefined, never()))).toBe('model_out_of_memory');
-    expect(childPids('fetch-process')).toEqual([]);
+    expect(childPids('fetch/process')).toEqual([]);
   });
 
   it('refuses what is too large before it is fetched', async () => {

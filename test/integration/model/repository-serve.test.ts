@@ -3,7 +3,7 @@ import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { serveRepository, type ServedRequest } from '../../../src/model/repository/repository-serve.ts';
+import { serveRepository, type ServedRequest } from '../../../src/model/repository/serve.ts';
 
 const TEXT = '0123456789';
 let home = '';

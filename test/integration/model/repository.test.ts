@@ -3,12 +3,12 @@ import { chmod, cp, mkdir, readFile, readdir, rename, rm, stat, writeFile } from
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { packBundle, unpackArchive } from '../../../src/model/archive.ts';
-import { exportTarget } from '../../../src/model/repository/repository-export.ts';
-import { changeRoot, listKeys } from '../../../src/model/repository/repository-rotate.ts';
-import { verifyRepository } from '../../../src/model/repository/repository-verify.ts';
-import { folderSource } from '../../../src/model/trust-source.ts';
-import { Trust } from '../../../src/model/trust.ts';
+import { packBundle, unpackArchive } from '../../../src/model/archive/archive.ts';
+import { exportTarget } from '../../../src/model/repository/export.ts';
+import { changeRoot, listKeys } from '../../../src/model/repository/rotate.ts';
+import { verifyRepository } from '../../../src/model/repository/verify.ts';
+import { folderSource } from '../../../src/model/trust/source.ts';
+import { Trust } from '../../../src/model/trust/trust.ts';
 import { BUNDLES, readTree, signedRepository, type TestRepository } from '../../fixtures/repository.ts';
 
 const DAY_MS = 86_400_000;

@@ -1,11 +1,11 @@
 import { randomUUID } from 'node:crypto';
 import type { MqttClient } from 'mqtt';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { systemClock } from '../../../src/clock.ts';
+import { systemClock } from '../../../src/base/clock.ts';
 import type { AgentApi } from '../../../src/contract/api.ts';
 import type { Observation } from '../../../src/contract/observation.ts';
-import { AgentError } from '../../../src/errors.ts';
-import { Commands, type CommandsOptions } from '../../../src/mqtt/commands.ts';
+import { AgentError } from '../../../src/base/errors.ts';
+import { Commands, type CommandsOptions } from '../../../src/mqtt/commands/commands.ts';
 import { calibration, CannedAgent } from '../../fixtures/agent-api.ts';
 import { contractFault } from '../../fixtures/contract.ts';
 import { Device, linkOptions, topics } from '../../fixtures/link.ts';

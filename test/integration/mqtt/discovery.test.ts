@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { systemClock } from '../../../src/clock.ts';
+import { systemClock } from '../../../src/base/clock.ts';
 import { COMMAND_ARGS } from '../../../src/contract/command.ts';
-import { Discovery } from '../../../src/mqtt/discovery.ts';
+import { Discovery } from '../../../src/mqtt/discovery/discovery.ts';
 import { HomeAssistant } from '../../fixtures/home-assistant.ts';
 import { linkOptions, startLink, topics } from '../../fixtures/link.ts';
 import { Mosquitto, until, type Message } from '../../fixtures/mosquitto.ts';

@@ -1,10 +1,10 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { systemClock } from '../../../src/clock.ts';
+import { systemClock } from '../../../src/base/clock.ts';
 import type { Settings } from '../../../src/config/schema.ts';
-import { openBundle } from '../../../src/model/bundle.ts';
+import { openBundle } from '../../../src/model/bundle/bundle.ts';
 import type { Store } from '../../../src/store/store.ts';
-import { probeHardware } from '../../../src/vision/hardware-probe.ts';
-import { ProviderLadder } from '../../../src/vision/providers.ts';
+import { probeHardware } from '../../../src/vision/hardware/probe.ts';
+import { ProviderLadder } from '../../../src/vision/providers/providers.ts';
 import { bundleDir, factoryBundleDir } from '../../fixtures/bundles.ts';
 import { softwareGpu } from '../../fixtures/software-gpu.ts';
 import { openStore, silentLog, tempDir } from '../../fixtures/store.ts';

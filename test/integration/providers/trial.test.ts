@@ -1,9 +1,9 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { openBundle } from '../../../src/model/bundle.ts';
-import { createTrialRunner } from '../../../src/vision/ladder-run-trial.ts';
-import type { TrialResult } from '../../../src/vision/ladder-trial-types.ts';
+import { openBundle } from '../../../src/model/bundle/bundle.ts';
+import { createTrialRunner } from '../../../src/vision/providers/run-trial.ts';
+import type { TrialResult } from '../../../src/vision/providers/trial-types.ts';
 import { bundleDir, type BundleName } from '../../fixtures/bundles.ts';
 import { childPids, isGone } from '../../fixtures/children.ts';
 import { softwareGpu } from '../../fixtures/software-gpu.ts';
@@ -25,7 +25,7 @@ async function attempt(
 /** Waits for the trial's process to stand in the endless loop of its model. */
 async function busyTrial(): Promise<number> {
   let pid = 0;
-  await vi.waitUntil(() => (pid = childPids('ladder-trial')[0] ?? 0) > 0 && cpuTicks(pid) > 50, {
+  await vi.waitUntil(() => (pid = childPids('providers/trial')[0] ?? 0) > 0 && cpuTicks(pid) > 50, {
     timeout: 60_000,
     interval: 50,
   });
@@ -112,7 +112,7 @@ describe('a trial on the real runtime', () => {
   it('kills a model that loops for ever', async () => {
     const { outcome } = await attempt('loop', 'cpu', { timeoutMs: 2_000 });
     expect(outcome).toEqual({ type: 'hung', reason: 'no result within 2 s' });
-    expect(childPids('ladder-trial')).toEqual([]);
+    expect(childPids('providers/trial')).toEqual([]);
   });
 
   it('kills a model that eats the memory', async () => {

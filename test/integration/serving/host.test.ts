@@ -1,7 +1,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { openBundle } from '../../../src/model/bundle.ts';
+import { openBundle } from '../../../src/model/bundle/bundle.ts';
 import type { Candidate, LiveFrame } from '../../../src/model/types.ts';
 import type { FrameOptions } from '../../../src/vision/protocol.ts';
 import { bundleDir, shippedModelsDir } from '../../fixtures/bundles.ts';
@@ -194,7 +194,7 @@ describe('swap after swap', () => {
     expect(bundles).toEqual(['heads', 'swellsight-factory', 'heads']);
     seenPids.delete(serving.pid ?? 0);
     expect([...seenPids].every(isGone)).toBe(true);
-    expect(childPids('vision/process')).toEqual([serving.pid]);
+    expect(childPids('vision/child/process')).toEqual([serving.pid]);
     expect(events).toEqual([]);
   });
 });
@@ -209,7 +209,7 @@ describe('the start', () => {
     writeFileSync(join(bundleOf(state.active?.digest ?? ''), 'analysis.onnx'), 'rot');
     await serving.open(signal);
     expect([serving.model?.name, serving.trusted]).toEqual(['heads', true]);
-    expect(failedStarts).toEqual([{ code: 'model_digest_mismatch', gaveWay: true }]);
+    expect(failedStarts).toEqual([{ code: 'model_digest_mismatch', fellBack: true }]);
     expect(events).toMatchObject([{ type: 'model_fallback', code: 'model_digest_mismatch' }]);
   });
 
@@ -219,7 +219,7 @@ describe('the start', () => {
     });
     expect(serving.model?.name).toBe('swellsight-factory');
     expect(bundles).toEqual(['nan', 'swellsight-factory']);
-    expect(failedStarts).toEqual([{ code: 'model_golden_mismatch', gaveWay: true }]);
+    expect(failedStarts).toEqual([{ code: 'model_golden_mismatch', fellBack: true }]);
     await expect(serving.analyze(picture, FRAME, signal)).resolves.toHaveProperty('heads');
   });
 

@@ -1,10 +1,10 @@
 import { cpSync, mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, expect, test } from 'vitest';
-import { systemClock } from '../../../src/clock.ts';
-import { Serving } from '../../../src/serving.ts';
+import { systemClock } from '../../../src/base/clock.ts';
+import { ModelServer } from '../../../src/serving/model-server.ts';
 import type { EventDraft } from '../../../src/store/types.ts';
-import { probeHardware } from '../../../src/vision/hardware-probe.ts';
+import { probeHardware } from '../../../src/vision/hardware/probe.ts';
 import { bundleDir, shippedModelsDir, type BundleName } from '../../fixtures/bundles.ts';
 import { silentLog, tempDir } from '../../fixtures/store.ts';
 
@@ -26,7 +26,7 @@ function serve(active: BundleName | null) {
   const stop = new AbortController();
   const hardware = probeHardware(stop.signal);
   hardware.catch(() => undefined);
-  const serving: Serving = new Serving(
+  const serving: ModelServer = new ModelServer(
     {
       model: {
         active: active && `${active}/1.0.0`,

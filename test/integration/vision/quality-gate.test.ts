@@ -3,12 +3,12 @@ import { join } from 'node:path';
 import sharp from 'sharp';
 import { describe, expect, it } from 'vitest';
 import type { QualityReport } from '../../../src/vision/protocol.ts';
-import { AgentError } from '../../../src/errors.ts';
-import { decode, readHeader } from '../../../src/vision/decode.ts';
-import { fitPixels } from '../../../src/vision/preprocess.ts';
-import { WHOLE } from '../../../src/vision/picture.ts';
-import { judge } from '../../../src/vision/quality.ts';
-import { GATE, measure } from '../../../src/vision/quality-signals.ts';
+import { AgentError } from '../../../src/base/errors.ts';
+import { decode, readHeader } from '../../../src/vision/child/decode.ts';
+import { fitPixels } from '../../../src/vision/child/preprocess.ts';
+import { WHOLE } from '../../../src/vision/child/picture.ts';
+import { judge } from '../../../src/vision/child/quality.ts';
+import { GATE, measure } from '../../../src/vision/child/quality-signals.ts';
 import { everyFrame, surfcamDir } from '../../fixtures/surfcam.ts';
 import { blurred, damaged, night, occluded, rained, random, WIDTH, type Damage } from './spoil.ts';
 

@@ -4,11 +4,11 @@ import sharp from 'sharp';
 import { afterAll, describe, expect, it } from 'vitest';
 import type { Polygon } from '../../../src/config/schema.ts';
 import type { Bundle } from '../../../src/model/manifest.ts';
-import { openBundle } from '../../../src/model/bundle.ts';
-import { systemClock } from '../../../src/clock.ts';
-import { proveGolden } from '../../../src/vision/golden.ts';
+import { openBundle } from '../../../src/model/bundle/bundle.ts';
+import { systemClock } from '../../../src/base/clock.ts';
+import { proveGolden } from '../../../src/vision/child/golden.ts';
 import { InProcessVision } from '../../../src/vision/in-process.ts';
-import { openSession } from '../../../src/vision/session.ts';
+import { openSession } from '../../../src/vision/child/session.ts';
 import { bundleDir, factoryBundleDir, type BundleName } from '../../fixtures/bundles.ts';
 
 const PLAN = { provider: 'cpu', threads: 1 };

@@ -3,11 +3,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { openCamera } from '../../../src/camera/open.ts';
-import { systemClock } from '../../../src/clock.ts';
+import { systemClock } from '../../../src/base/clock.ts';
 import { loadSettings } from '../../../src/config/load.ts';
 import { CAMERA_KINDS } from '../../../src/config/schema.ts';
-import { ERROR_CODES } from '../../../src/errors.ts';
-import { createLog } from '../../../src/log.ts';
+import { ERROR_CODES } from '../../../src/base/errors.ts';
+import { createLog } from '../../../src/base/log.ts';
 
 const text = readFileSync(new URL('../../../docs/cameras.md', import.meta.url), 'utf8');
 const snippets = [...text.matchAll(/```json5\n([\s\S]*?)```/g)].map(([, snippet = '']) => snippet);

@@ -3,8 +3,8 @@ import { HttpCamera } from '../../../src/camera/http-camera.ts';
 import { openCamera } from '../../../src/camera/open.ts';
 import { RetryingCamera } from '../../../src/camera/retrying-camera.ts';
 import { VideoCamera } from '../../../src/camera/video-camera.ts';
-import { systemClock } from '../../../src/clock.ts';
-import { createLog } from '../../../src/log.ts';
+import { systemClock } from '../../../src/base/clock.ts';
+import { createLog } from '../../../src/base/log.ts';
 import { cameraSettings } from '../../fixtures/capture.ts';
 
 const deps = { clock: systemClock, log: createLog('silent') };

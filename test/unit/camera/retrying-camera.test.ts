@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { Camera, Frame } from '../../../src/camera/camera.ts';
 import { RetryingCamera } from '../../../src/camera/retrying-camera.ts';
-import { AgentError, isAbort, type ErrorCode } from '../../../src/errors.ts';
+import { AgentError, isAbort, type ErrorCode } from '../../../src/base/errors.ts';
 import { collect, failureCode } from '../../fixtures/capture.ts';
 import { FakeClock } from '../../fixtures/fake-clock.ts';
 

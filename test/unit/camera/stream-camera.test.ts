@@ -3,9 +3,9 @@ import { describe, expect, it } from 'vitest';
 import type { Frame } from '../../../src/camera/camera.ts';
 import type { FrameSource } from '../../../src/camera/frame-source.ts';
 import { StreamCamera } from '../../../src/camera/stream-camera.ts';
-import type { Clock } from '../../../src/clock.ts';
-import { AgentError } from '../../../src/errors.ts';
-import { createLog } from '../../../src/log.ts';
+import type { Clock } from '../../../src/base/clock.ts';
+import { AgentError } from '../../../src/base/errors.ts';
+import { createLog } from '../../../src/base/log.ts';
 import { collect, failureCode } from '../../fixtures/capture.ts';
 
 /** Stands still until told; sleepers wake when their time has come. */

@@ -15,7 +15,7 @@ import type { Change } from '../../../src/config/change.ts';
 import { Configuration, type SettingsHost } from '../../../src/config/configuration.ts';
 import { configDigest } from '../../../src/config/redact.ts';
 import type { Settings } from '../../../src/config/schema.ts';
-import { AgentError } from '../../../src/errors.ts';
+import { AgentError } from '../../../src/base/errors.ts';
 import type { EventDraft } from '../../../src/store/types.ts';
 import { ManualClock } from '../../fixtures/manual-clock.ts';
 

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { faultsOf, type ConfigFault } from '../../../src/config/faults.ts';
 import { loadSettings } from '../../../src/config/load.ts';
-import { AgentError } from '../../../src/errors.ts';
+import { AgentError } from '../../../src/base/errors.ts';
 
 let dir = '';
 beforeAll(() => {

@@ -6,7 +6,7 @@ import { deviceName } from '../../../src/config/definition.ts';
 import { faultLine, faultsOf, type ConfigFault } from '../../../src/config/faults.ts';
 import { loadSettings, type SettingsInput } from '../../../src/config/load.ts';
 import type { Settings } from '../../../src/config/schema.ts';
-import { AgentError } from '../../../src/errors.ts';
+import { AgentError } from '../../../src/base/errors.ts';
 
 let dir = '';
 let files = 0;

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { checkPatch } from '../../../src/config/patch-check.ts';
 import { LOCAL_KEYS } from '../../../src/config/patch.ts';
-import { AgentError } from '../../../src/errors.ts';
+import { AgentError } from '../../../src/base/errors.ts';
 
 const KNOWN = new Set(['north']);
 

@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { errorsOf, openApiDocument } from '../../../src/contract/openapi/emit-openapi.ts';
 import type { Operation } from '../../../src/contract/openapi/operation.ts';
 import { OPERATIONS } from '../../../src/contract/openapi/operations.ts';
-import { AgentError, ERROR_CODES } from '../../../src/errors.ts';
+import { AgentError, ERROR_CODES } from '../../../src/base/errors.ts';
 import { problemOf } from '../../../src/http/problem.ts';
 import { openApi } from '../../fixtures/openapi.ts';
 

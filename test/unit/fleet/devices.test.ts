@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { byNeed } from '../../../src/cli/fleet-watch.ts';
+import { byNeed } from '../../../src/cli/fleet/watch.ts';
 import { Devices } from '../../../src/fleet/devices.ts';
 
 const fits = (pattern: string, name: string): boolean =>

@@ -2,7 +2,7 @@ import { Ajv } from 'ajv';
 import addFormatsModule from 'ajv-formats';
 import { readFileSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { systemClock } from '../../../src/clock.ts';
+import { systemClock } from '../../../src/base/clock.ts';
 import { Health } from '../../../src/contract/health.ts';
 import { DEGRADED_CODES } from '../../../src/health/degraded.ts';
 import { Heartbeat, type HeartbeatDeps } from '../../../src/health/heartbeat.ts';

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import type { Clock } from '../../../src/clock.ts';
+import type { Clock } from '../../../src/base/clock.ts';
 import { StepEvents } from '../../../src/health/step-events.ts';
 import type { EventDraft } from '../../../src/store/types.ts';
 

@@ -1,9 +1,9 @@
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
-import { AgentError } from '../../../src/errors.ts';
+import { AgentError } from '../../../src/base/errors.ts';
 import { HttpServer } from '../../../src/http/server.ts';
-import { createLog } from '../../../src/log.ts';
+import { createLog } from '../../../src/base/log.ts';
 import { analysis, CannedAgent } from '../../fixtures/agent-api.ts';
 import { answered, begin, form, FORM_TYPE, image, partHead, post } from '../../fixtures/form.ts';
 

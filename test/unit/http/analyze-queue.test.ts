@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
-import { Rooms } from '../../../src/analysis/rooms.ts';
-import { Strikes } from '../../../src/analysis/strikes.ts';
-import { Turns } from '../../../src/analysis/turns.ts';
-import { systemClock } from '../../../src/clock.ts';
-import { AgentError } from '../../../src/errors.ts';
+import { UploadBudget } from '../../../src/analysis/upload-budget.ts';
+import { PoisonImages } from '../../../src/analysis/poison-images.ts';
+import { AdmissionQueue } from '../../../src/analysis/admission-queue.ts';
+import { systemClock } from '../../../src/base/clock.ts';
+import { AgentError } from '../../../src/base/errors.ts';
 
 const never = new AbortController().signal;
 const tick = () => new Promise((resolve) => setImmediate(resolve));
@@ -21,7 +21,7 @@ function works() {
 
 describe('turns', () => {
   it('lets so many in at once, and the others in the order they came', async () => {
-    const turns = new Turns({ atOnce: 2, mostWaiting: 8 }, { clock: systemClock });
+    const turns = new AdmissionQueue({ atOnce: 2, mostWaiting: 8 }, { clock: systemClock });
     const { begun, work, end } = works();
     const all = ['a', 'b', 'c', 'd'].map((name) => turns.take(work(name), never));
     await tick();
@@ -39,7 +39,7 @@ describe('turns', () => {
   it('refuses beyond its bound, with the time to come again, and displaces nobody', async () => {
     let nowMs = 0;
     const clock = { ...systemClock, monoMs: () => nowMs };
-    const turns = new Turns({ atOnce: 1, mostWaiting: 2 }, { clock });
+    const turns = new AdmissionQueue({ atOnce: 1, mostWaiting: 2 }, { clock });
     const { begun, work, end } = works();
     const slow = turns.take(work('slow'), never);
     await tick();
@@ -60,7 +60,7 @@ describe('turns', () => {
   });
 
   it('takes out who goes away, and the turn of one that failed goes to the next', async () => {
-    const turns = new Turns({ atOnce: 1, mostWaiting: 8 }, { clock: systemClock });
+    const turns = new AdmissionQueue({ atOnce: 1, mostWaiting: 8 }, { clock: systemClock });
     const { begun, work, end } = works();
     const failing = turns.take(() => tick().then(() => Promise.reject(new Error('no'))), never);
     const leaving = new AbortController();
@@ -78,7 +78,7 @@ describe('turns', () => {
 
 describe('rooms', () => {
   it('are given until the budget is used up, by bytes and by number', () => {
-    const rooms = new Rooms({ budgetBytes: 100, most: 3 });
+    const rooms = new UploadBudget({ budgetBytes: 100, most: 3 });
     const first = rooms.take(60);
     expect(rooms.take(50)).toBeNull();
     const second = rooms.take(40);
@@ -93,7 +93,7 @@ describe('rooms', () => {
   });
 
   it('there is always one for a single image, however large', () => {
-    expect(new Rooms({ budgetBytes: 10, most: 3 }).take(1000)).not.toBeNull();
+    expect(new UploadBudget({ budgetBytes: 10, most: 3 }).take(1000)).not.toBeNull();
   });
 });
 
@@ -102,7 +102,7 @@ describe('strikes', () => {
 
   it('an image that cost the process its life twice is refused, for a while', () => {
     let nowMs = 0;
-    const strikes = new Strikes({ clock: { ...systemClock, monoMs: () => nowMs } });
+    const strikes = new PoisonImages({ clock: { ...systemClock, monoMs: () => nowMs } });
     strikes.note('bad', new AgentError('image_corrupt', 'no matter'));
     strikes.note('bad', crashed);
     expect(() => strikes.check('bad')).not.toThrow();
@@ -114,7 +114,7 @@ describe('strikes', () => {
   });
 
   it('keeps a bounded number of them, the newest', () => {
-    const strikes = new Strikes({ clock: systemClock });
+    const strikes = new PoisonImages({ clock: systemClock });
     for (let i = 0; i < 1000; i += 1) {
       strikes.note(String(i), crashed);
       strikes.note(String(i), crashed);

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { AgentError, ERROR_CODES, type ErrorCode } from '../../../src/errors.ts';
+import { AgentError, ERROR_CODES, type ErrorCode } from '../../../src/base/errors.ts';
 import { problemOf } from '../../../src/http/problem.ts';
 
 describe('problemOf', () => {

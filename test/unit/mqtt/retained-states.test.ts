@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, it } from 'vitest';
-import { AgentError } from '../../../src/errors.ts';
+import { AgentError } from '../../../src/base/errors.ts';
 import { RetainedStates, type Publish } from '../../../src/mqtt/retained-states.ts';
 import { ManualClock, silentLog } from '../../fixtures/store.ts';
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { brokerName } from '../../../src/mqtt/broker-url.ts';
+import { brokerName } from '../../../src/mqtt/link/broker-url.ts';
 import { Topics } from '../../../src/mqtt/topics.ts';
 
 const topics = new Topics({ base: 'swellsight/v1/', site: 'pipe', device: 'pi4' });

@@ -1,11 +1,11 @@
 import { expect, test, vi } from 'vitest';
 import { patientTrials } from '../../../src/serving/patient-trials.ts';
 import type { Bundle } from '../../../src/model/manifest.ts';
-import type { TrialLimits } from '../../../src/vision/ladder-run-trial.ts';
-import type { TrialOutcome, TrialRequest } from '../../../src/vision/ladder-trial-types.ts';
+import type { TrialLimits } from '../../../src/vision/providers/run-trial.ts';
+import type { TrialOutcome, TrialRequest } from '../../../src/vision/providers/trial-types.ts';
 
 const NEVER = new AbortController().signal;
-const restraint = { niceness: 5, hardRssMb: 300 };
+const processLimits = { niceness: 5, hardRssMb: 300 };
 const right = (openMs: number): TrialOutcome => ({
   type: 'right',
   medianMs: 5,
@@ -22,7 +22,7 @@ function trials(...outcomes: TrialOutcome[]) {
       limitsMs.push(timeoutMs);
       return Promise.resolve({ outcome: outcomes.shift() ?? right(1), runtime: null });
     });
-  return { run: patientTrials({ timeoutS: 30, maxRssMb: 400, restraint }, make), limitsMs };
+  return { run: patientTrials({ timeoutS: 30, maxRssMb: 400, processLimits }, make), limitsMs };
 }
 const request = (provider: string): TrialRequest => ({
   provider,

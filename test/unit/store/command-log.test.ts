@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { migrate } from '../../../src/store/migrate.ts';
+import { migrate } from '../../../src/store/file/migrate.ts';
 import { SqliteCommandLog, type CommandLogOptions } from '../../../src/store/command-log.ts';
 import { Writer } from '../../../src/store/writer.ts';
 import { ManualClock, openStore, tempDir } from '../../fixtures/store.ts';

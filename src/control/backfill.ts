@@ -1,0 +1,45 @@
+import type { Clock } from '../base/clock.ts';
+import type { BackfillResult } from '../contract/command-results.ts';
+import type { Store } from '../store/store.ts';
+
+/** Between two parts of the range, so that the records of this moment are not held up. */
+const BREATH_MS = 5;
+const RANGES_SHOWN = 100;
+
+export interface BackfillRange {
+  readonly camera: string;
+  readonly fromSeq: number;
+  /** Included. */
+  readonly toSeq: number;
+}
+
+/** Queues stored records once more, part by part; stops where the outbox has no room. Rejects when the signal aborts. */
+export async function queueAgain(
+  { camera, fromSeq, toSeq }: BackfillRange,
+  { store, clock }: { readonly store: Pick<Store, 'requeue' | 'figures'>; readonly clock: Clock },
+  signal: AbortSignal,
+): Promise<BackfillResult> {
+  let queued = 0;
+  let waiting = 0;
+  let gone = 0;
+  for (let next: number | null = fromSeq; ;) {
+    const part = store.requeue(camera, next, toSeq);
+    queued += part.queued;
+    waiting += part.waiting;
+    gone += part.missing;
+    next = part.nextSeq;
+    if (next === null || part.full) {
+      const end = next === null ? toSeq : next - 1;
+      const gone_ranges = gone > 0 ? store.figures.gaps(camera, fromSeq, end, RANGES_SHOWN) : [];
+      return {
+        camera,
+        queued,
+        waiting,
+        gone,
+        gone_ranges: gone_ranges.map(([a, b]) => [a, b]),
+        next_seq: next,
+      };
+    }
+    await clock.sleep(BREATH_MS, signal);
+  }
+}

@@ -1,0 +1,174 @@
+import type { Camera, Settings } from '../config/schema.ts';
+import { redactedSettings } from '../config/redact.ts';
+import type { Diagnostics, LogEntry } from '../contract/diagnostics.ts';
+import type { Health } from '../contract/health.ts';
+import type { OutboxView } from '../contract/outbox.ts';
+import type { Event, Info, Status } from '../contract/states.ts';
+import { isoTime } from '../base/clock.ts';
+import type { Link } from '../mqtt/types.ts';
+import type { Store } from '../store/store.ts';
+
+const MB = 1_048_576;
+const EVENTS = 20;
+const MASK = '***';
+/** Shorter ones would garble every text that they happen to stand in. */
+const MIN_SECRET = 4;
+
+export interface DiagnosticsInput {
+  readonly nowMs: number;
+  readonly settings: Settings;
+  readonly state: Status['state'];
+  readonly missing: readonly string[];
+  readonly info: Info;
+  readonly health: Health;
+  readonly link: Pick<Link, 'connected' | 'stats' | 'maxPayloadBytes'>;
+  readonly store: Pick<Store, 'figures' | 'events' | 'recovered'>;
+  readonly outbox: () => OutboxView;
+  /** Newest first. */
+  readonly log: readonly LogEntry[];
+  readonly maxBytes: number;
+}
+
+/** All that helps to find a cause from afar, without secrets, in at most `maxBytes`: what is too much is left out and named. */
+export function describeForDiagnosis(input: DiagnosticsInput): Diagnostics {
+  const { settings, store, link } = input;
+  const scrub = scrubber(settings);
+  const { heapUsed, external } = process.memoryUsage();
+  const report: Diagnostics = {
+    schema: 'swellsight.diagnostics/1',
+    at: isoTime(input.nowMs),
+    status: input.state,
+    missing: [...input.missing],
+    info: input.info,
+    health: input.health,
+    runtime: {
+      versions: Object.fromEntries(
+        Object.entries(process.versions).filter((entry): entry is [string, string] => entry[1] !== undefined),
+      ),
+      pid: process.pid,
+      heap_used_mb: Math.round((heapUsed / MB) * 10) / 10,
+      external_mb: Math.round((external / MB) * 10) / 10,
+    },
+    link: {
+      connected: link.connected,
+      protocol_version: link.stats().protocolVersion,
+      max_payload_bytes: link.maxPayloadBytes,
+    },
+    store: orNull(() => storeFigures(store)),
+    outbox: orNull(input.outbox),
+    events: (orNull(() => store.events.recent(EVENTS)) ?? []).map((event) => eventLine(event, scrub)),
+    log: input.log.map((entry) => ({
+      ...entry,
+      message: scrub(entry.message),
+      detail: entry.detail && scrub(entry.detail),
+    })),
+    settings: shownSettings(settings),
+    omitted: [],
+  };
+  return fitting(report, input.maxBytes);
+}
+
+function storeFigures(store: DiagnosticsInput['store']): NonNullable<Diagnostics['store']> {
+  const figures = store.figures.read();
+  return {
+    rows: { ...figures.rows },
+    database_bytes: figures.databaseBytes,
+    free_bytes: figures.freeBytes,
+    log_bytes: figures.logBytes,
+    integrity: figures.integrity,
+    integrity_of: figures.integrityOf,
+    recovered: store.recovered?.reason ?? null,
+  };
+}
+
+const eventLine = (
+  { seq, at, severity, code, message }: Event,
+  scrub: (text: string) => string,
+): Diagnostics['events'][number] => ({ seq, at, severity, code, message: scrub(message) });
+
+/** A part that cannot be read is missing; the report is wanted most when something is broken. */
+function orNull<T>(read: () => T): T | null {
+  try {
+    return read();
+  } catch {
+    return null;
+  }
+}
+
+/** The settings as they may leave the device: addresses cut to the host, for a path may be a key; no arguments of commands. */
+function shownSettings(settings: Settings): Record<string, unknown> {
+  const shown = redactedSettings(settings);
+  return {
+    ...shown,
+    cameras: shown.cameras.map((camera: Camera) => ({
+      ...camera,
+      url: camera.url && hostOnly(camera.url),
+      command: camera.command && [camera.command[0], ...camera.command.slice(1).map(() => MASK)],
+      roi: camera.roi && `${camera.roi.length} corners`,
+      privacyMasks: `${camera.privacyMasks.length} masks`,
+    })),
+    mqtt: { ...shown.mqtt, url: shown.mqtt.url.map(hostOnly) },
+    model: { ...shown.model, repository: shown.model.repository && hostOnly(shown.model.repository) },
+  };
+}
+
+function hostOnly(text: string): string {
+  const url = URL.parse(text);
+  if (!url?.host) return MASK;
+  return `${url.protocol}//${url.host}${url.pathname.length > 1 || url.search ? `/${MASK}` : ''}`;
+}
+
+/** Takes every secret of the settings out of a text, wherever it came from. */
+function scrubber(settings: Settings): (text: string) => string {
+  const secrets = [
+    settings.http.token,
+    settings.mqtt.password,
+    ...settings.mqtt.url.flatMap(secretsOfUrl),
+    ...settings.cameras.flatMap(({ password, url, command }) => [
+      password,
+      ...(url === null ? [] : secretsOfUrl(url)),
+      ...(command ?? []).slice(1),
+    ]),
+  ]
+    .filter((secret) => secret !== null && secret.length >= MIN_SECRET)
+    // The longest first, for one may be a part of another.
+    .sort((a, b) => (b?.length ?? 0) - (a?.length ?? 0));
+  return (text) => secrets.reduce<string>((rest, secret) => rest.replaceAll(secret ?? '', MASK), text);
+}
+
+function secretsOfUrl(text: string): string[] {
+  const url = URL.parse(text);
+  if (!url) return [];
+  const { username, password, pathname, search } = url;
+  return [username, password, decoded(username), decoded(password), pathname + search, pathname];
+}
+
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
+
+/** What is left out first, and what then, until the report fits. */
+const CUTS: readonly (readonly [string, (report: Diagnostics) => Partial<Diagnostics>])[] = [
+  ['log', ({ log }) => ({ log: log.slice(0, 10) })],
+  ['events', ({ events }) => ({ events: events.slice(0, 5) })],
+  ['settings', () => ({ settings: null })],
+  ['outbox', () => ({ outbox: null })],
+  ['info', () => ({ info: null })],
+  ['log', () => ({ log: [] })],
+  ['events', () => ({ events: [] })],
+  ['health.cameras', ({ health }) => ({ health: { ...health, cameras: [], degraded: [] } })],
+];
+
+function fitting(report: Diagnostics, maxBytes: number): Diagnostics {
+  let fitted = report;
+  for (const [part, cut] of CUTS) {
+    if (Buffer.byteLength(JSON.stringify(fitted)) <= maxBytes) return fitted;
+    const omitted = [...new Set([...fitted.omitted, part])];
+    fitted = { ...fitted, ...cut(fitted), omitted };
+  }
+  return fitted;
+}

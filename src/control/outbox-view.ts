@@ -1,0 +1,34 @@
+import { isoTime } from '../base/clock.ts';
+import type { OutboxView } from '../contract/outbox.ts';
+import type { Store } from '../store/store.ts';
+
+const SHOWN = 5;
+
+/** What waits for the broker, and what it would not take. */
+export function outboxView(store: Pick<Store, 'outbox' | 'figures'>): OutboxView {
+  const { depth, oldestAgeS, droppedTotal } = store.outbox.stats();
+  const { count, newest } = store.figures.rejected(SHOWN);
+  return {
+    depth,
+    oldest_age_s: oldestAgeS,
+    dropped_total: droppedTotal,
+    next: store.outbox.peek(SHOWN).map(({ topic, stream, seq, payload, createdAtMs }) => ({
+      topic,
+      stream,
+      seq,
+      size_bytes: Buffer.byteLength(payload),
+      queued_at: isoTime(createdAtMs),
+    })),
+    rejected: {
+      count,
+      newest: newest.map(({ topic, stream, seq, sizeBytes, reason, rejectedAtMs }) => ({
+        topic,
+        stream,
+        seq,
+        size_bytes: sizeBytes,
+        reason: reason.slice(0, 300),
+        at: isoTime(rejectedAtMs),
+      })),
+    },
+  };
+}

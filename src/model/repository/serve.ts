@@ -1,0 +1,136 @@
+import { constants } from 'node:fs';
+import { open, realpath, type FileHandle } from 'node:fs/promises';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { join, sep } from 'node:path';
+import { pipeline } from 'node:stream/promises';
+import { AgentError } from '../../base/errors.ts';
+
+export interface ServeOptions {
+  readonly dir: string;
+  readonly host: string;
+  /** 0 for any that is free. */
+  readonly port: number;
+}
+
+export interface ServedRequest {
+  readonly method: string;
+  readonly path: string;
+  readonly status: number;
+}
+
+/** What is shown, and nothing else: `metadata/` and `targets/`, no name that begins with a dot. */
+const SHOWN = /^(metadata|targets)(\/[A-Za-z0-9][A-Za-z0-9._-]*)+$/;
+
+/**
+ * A plain web server for trying out: GET and HEAD, one range, ETags. Any web server that shows the folder does. Resolves once
+ * it listens; throws `http_listen`.
+ */
+export async function serveRepository(
+  options: ServeOptions,
+  onRequest: (request: ServedRequest) => void,
+): Promise<{ url: string; close: () => Promise<void> }> {
+  const root = await realpath(options.dir).catch((error: unknown) => {
+    throw new AgentError('repo_missing', `there is no folder ${options.dir}`, { cause: error });
+  });
+  const server = createServer((request, response) => {
+    void answer(root, request, response).then(
+      () => onRequest({ method: request.method ?? '', path: request.url ?? '', status: response.statusCode }),
+      () => response.destroy(),
+    );
+  });
+  await listen(server, options);
+  const address = server.address();
+  const port = typeof address === 'object' && address !== null ? address.port : options.port;
+  const host = options.host.includes(':') ? `[${options.host}]` : options.host;
+  return {
+    url: `http://${host}:${port}/`,
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        server.closeAllConnections();
+      }),
+  };
+}
+
+function listen(server: Server, { host, port }: ServeOptions): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', (error) =>
+      reject(
+        new AgentError('http_listen', `cannot listen on ${host}:${port}: ${error.message}`, { cause: error }),
+      ),
+    );
+    server.listen(port, host, () => resolve());
+  });
+}
+
+async function answer(root: string, request: IncomingMessage, response: ServerResponse): Promise<void> {
+  if (request.method !== 'GET' && request.method !== 'HEAD') {
+    response.writeHead(405, { allow: 'GET, HEAD' }).end();
+    return;
+  }
+  const path = (request.url ?? '').split('?', 1)[0]?.slice(1) ?? '';
+  const file = SHOWN.test(path) ? await openBelow(root, path) : null;
+  if (!file) {
+    response.writeHead(404).end();
+    return;
+  }
+  try {
+    await send(file, path, request, response);
+  } finally {
+    await file.close();
+  }
+}
+
+async function send(
+  file: FileHandle,
+  path: string,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
+  const { size, mtimeMs } = await file.stat();
+  const etag = `"${size.toString(16)}-${Math.round(mtimeMs).toString(16)}"`;
+  const always = path === 'metadata/timestamp.json' ? 'no-cache' : 'public, max-age=31536000, immutable';
+  response.setHeader('etag', etag);
+  response.setHeader('accept-ranges', 'bytes');
+  response.setHeader('cache-control', always);
+  response.setHeader('content-type', path.endsWith('.json') ? 'application/json' : 'application/x-tar');
+  const ifRange = request.headers['if-range'];
+  const range = ifRange === undefined || ifRange === etag ? rangeOf(request.headers.range, size) : null;
+  if (range === 'unsatisfiable') {
+    response.writeHead(416, { 'content-range': `bytes */${size}` }).end();
+    return;
+  }
+  const [start, end] = range ?? [0, size - 1];
+  response.setHeader('content-length', end - start + 1);
+  if (range) response.setHeader('content-range', `bytes ${start}-${end}/${size}`);
+  response.writeHead(range ? 206 : 200);
+  if (request.method === 'HEAD' || size === 0) response.end();
+  else await pipeline(file.createReadStream({ start, end, autoClose: false }), response);
+}
+
+/** First and last byte; null for the whole. Several ranges, and what is no range, count as the whole (RFC 9110, 14.2). */
+function rangeOf(
+  header: string | undefined,
+  size: number,
+): readonly [number, number] | 'unsatisfiable' | null {
+  const [, first = '', last = ''] = /^bytes=(\d{0,15})-(\d{0,15})$/.exec(header ?? '') ?? [];
+  if (first === '' && last === '') return null;
+  const start = first === '' ? Math.max(0, size - Number(last)) : Number(first);
+  const end = first === '' || last === '' ? size - 1 : Math.min(size - 1, Number(last));
+  if (first !== '' && last !== '' && Number(last) < Number(first)) return null;
+  return start > end ? 'unsatisfiable' : [start, end];
+}
+
+/** Null for what is not there, is no plain file, or lies elsewhere by a link. */
+async function openBelow(root: string, path: string): Promise<FileHandle | null> {
+  try {
+    const real = await realpath(join(root, path));
+    if (!real.startsWith(root + sep)) return null;
+    const file = await open(real, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+    if ((await file.stat()).isFile()) return file;
+    await file.close();
+    return null;
+  } catch {
+    return null;
+  }
+}

@@ -1,0 +1,77 @@
+import type { CommandArgs } from '../../contract/command.ts';
+import type { ImageResult } from '../../contract/command-results.ts';
+import type { AgentApi, CameraView } from '../../contract/api.ts';
+import { AgentError, ERROR_CODES, type ErrorCode } from '../../base/errors.ts';
+import type { Topics } from '../topics.ts';
+import type { Link } from '../types.ts';
+
+const DEFAULT_WIDTH_PX = 640;
+const MIN_WIDTH_PX = 64;
+/** A slow link carries this within the time that it has for an answer. */
+const MAX_IMAGE_BYTES = 262_144;
+/** Bytes go about with the area; a little less, for not to ask again for a trifle. */
+const SHRINK_MARGIN = 0.9;
+
+export interface ImageDeps {
+  readonly api: AgentApi;
+  readonly link: Link;
+  readonly topics: Topics;
+}
+
+/**
+ * Publishes the newest frame of a camera, masked, on `camera/{id}/image`. A JPEG that the link would not carry is made
+ * smaller. Throws `camera_unknown`, the camera's own code while it is down, `camera_no_frame`, `mqtt_too_large`, and
+ * what rendering and publishing throw.
+ */
+export async function publishImage(
+  args: CommandArgs<'image'>,
+  { api, link, topics }: ImageDeps,
+  signal: AbortSignal,
+): Promise<ImageResult> {
+  const { camera, max_width_px = DEFAULT_WIDTH_PX, annotate = false } = args;
+  const view = api.cameras().find(({ id }) => id === camera);
+  if (!view) throw new AgentError('camera_unknown', `there is no camera ${camera}`);
+  if (view.state.state === 'down') throw downError(view);
+  const limitBytes = Math.min(MAX_IMAGE_BYTES, link.maxPayloadBytes);
+  const { jpeg, widthPx } = await fitting(max_width_px, limitBytes, (maxWidthPx) =>
+    api.latestImage(camera, { annotate, maxWidthPx }, signal),
+  );
+  signal.throwIfAborted();
+  const topic = `camera/${camera}/image`;
+  await link.publish(topic, jpeg, { qos: 0, retain: false });
+  return {
+    camera,
+    topic: topics.absolute(topic),
+    size_bytes: jpeg.length,
+    max_width_px: widthPx,
+    annotated: annotate,
+    frame_age_s: view.state.last_frame_age_s,
+  };
+}
+
+async function fitting(
+  wantedPx: number,
+  limitBytes: number,
+  render: (maxWidthPx: number) => Promise<Uint8Array | null>,
+): Promise<{ readonly jpeg: Uint8Array; readonly widthPx: number }> {
+  for (let widthPx = wantedPx; ;) {
+    const jpeg = await render(widthPx);
+    if (!jpeg)
+      throw new AgentError('camera_no_frame', 'this camera has not given a frame yet; `capture` takes one');
+    if (jpeg.length <= limitBytes) return { jpeg, widthPx };
+    if (widthPx <= MIN_WIDTH_PX)
+      throw new AgentError('mqtt_too_large', 'even the smallest picture is larger than this link takes', {
+        context: { size_bytes: jpeg.length, limit_bytes: limitBytes },
+      });
+    const smallerPx = Math.floor(widthPx * Math.sqrt(limitBytes / jpeg.length) * SHRINK_MARGIN);
+    widthPx = Math.max(MIN_WIDTH_PX, smallerPx);
+  }
+}
+
+/** A picture of long ago would be taken for one of now. */
+function downError({ id, state }: CameraView): AgentError {
+  const { reason } = state;
+  const code =
+    reason !== null && Object.hasOwn(ERROR_CODES, reason) ? (reason as ErrorCode) : 'camera_no_frame';
+  return new AgentError(code, `camera ${id} is down since ${state.since}`);
+}

@@ -1,0 +1,120 @@
+import type { Camera as CameraSettings } from '../config/schema.ts';
+import type { Camera, Frame } from '../camera/camera.ts';
+import type { Clock } from '../base/clock.ts';
+import { REASONS, type Reason } from '../contract/observation.ts';
+import { AgentError, asAgentError } from '../base/errors.ts';
+import type { FrameResult, ViewSignature, VisionClient } from '../vision/protocol.ts';
+
+/** One burst after vision: the raw material of a record. */
+export interface Burst {
+  /** When each frame came and what is known of it; the bytes are let go as soon as they are analysed. */
+  readonly frames: readonly Omit<Frame, 'bytes'>[];
+  /** The newest frame whole. */
+  readonly lastFrame: Frame | null;
+  /** Results of the frames that could be decoded, in order. */
+  readonly results: readonly FrameResult[];
+  /** Why frames are missing, in order of occurrence: from the camera or from vision. */
+  readonly failures: readonly AgentError[];
+  /** Set when the camera gave fewer frames than asked for. */
+  readonly cameraFailure: AgentError | null;
+  readonly captureMs: number;
+  readonly totalMs: number;
+}
+
+/** Frames of one burst that may wait for their analysis. */
+const MAX_WAITING = 3;
+
+/**
+ * Captures one burst and has each frame analysed while the camera waits for the next one.
+ * Never throws for what cameras and pictures do: that is in `failures`. Throws only when the signal aborts.
+ */
+export async function observeBurst(
+  settings: CameraSettings,
+  deps: {
+    readonly camera: Camera;
+    readonly vision: Pick<VisionClient, 'analyze'>;
+    readonly clock: Clock;
+  },
+  signal: AbortSignal,
+): Promise<Burst> {
+  const { camera, vision, clock } = deps;
+  const startedMs = clock.monoMs();
+  const frames: Omit<Frame, 'bytes'>[] = [];
+  let lastFrame: Frame | null = null;
+  const analyses: Promise<FrameResult | AgentError>[] = [];
+  let cameraFailure: AgentError | null = null;
+  try {
+    for await (const frame of camera.capture({ ...settings.burst, timeoutS: settings.timeoutS }, signal)) {
+      const { bytes, ...moment } = frame;
+      frames.push(moment);
+      lastFrame = frame;
+      const options = {
+        roi: settings.roi,
+        privacyMasks: settings.privacyMasks,
+        priority: 'schedule' as const,
+      };
+      analyses.push(vision.analyze(bytes, options, signal).catch(asAgentError));
+      // Encoded frames are megabytes: a camera that is faster than the model waits for it.
+      if (analyses.length >= MAX_WAITING) await analyses.at(-MAX_WAITING);
+    }
+  } catch (error) {
+    cameraFailure = asAgentError(error);
+  }
+  const captureMs = clock.monoMs() - startedMs;
+  const outcomes = await Promise.all(analyses);
+  signal.throwIfAborted();
+  if (frames.length === 0) cameraFailure ??= new AgentError('camera_no_frame', 'the camera gave no frame');
+  const results = outcomes.filter((outcome): outcome is FrameResult => !(outcome instanceof AgentError));
+  const failures = outcomes.filter((outcome) => outcome instanceof AgentError);
+  if (cameraFailure) failures.unshift(cameraFailure);
+  return {
+    frames,
+    lastFrame,
+    results,
+    failures,
+    cameraFailure,
+    captureMs,
+    totalMs: clock.monoMs() - startedMs,
+  };
+}
+
+/** The code of a failure as an observation's reason. */
+export function reasonOf(failure: AgentError): Reason {
+  return REASONS.find((reason) => reason === failure.code) ?? 'internal';
+}
+
+/** Frames of the burst that passed the gate and went through the model. */
+export function usedResults(burst: Burst): readonly FrameResult[] {
+  return burst.results.filter(isUsed);
+}
+
+/** The frame passed the gate and went through the model. */
+export const isUsed = (result: FrameResult | undefined): boolean =>
+  result !== undefined && result.heads !== null && result.quality.reasons.length === 0;
+
+/** Mean embedding of the used frames; null when the model has none. */
+export function meanEmbedding(used: readonly FrameResult[]): Float32Array | null {
+  const embeddings = used.flatMap((result) => result.heads?.embedding ?? []);
+  const [first] = embeddings;
+  if (!first) return null;
+  const mean = new Float32Array(first.length);
+  for (const embedding of embeddings)
+    for (let i = 0; i < mean.length; i++) mean[i] = (mean[i] ?? 0) + (embedding[i] ?? 0) / embeddings.length;
+  return mean;
+}
+
+/** The picture of the static scene: the burst's median luma, in which moving water fades. */
+export function burstView(used: readonly FrameResult[]): ViewSignature | null {
+  const [first] = used;
+  if (!first) return null;
+  if (used.length < 3) return first.view;
+  const luma = new Uint8Array(first.view.luma.length);
+  const values: number[] = [];
+  for (let i = 0; i < luma.length; i++) {
+    values.length = 0;
+    for (const { view } of used) values.push(view.luma[i] ?? 0);
+    values.sort((a, b) => a - b);
+    luma[i] = values[values.length >> 1] ?? 0;
+  }
+  return { luma, width: first.view.width, height: first.view.height };
+}

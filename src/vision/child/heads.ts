@@ -1,0 +1,81 @@
+import { AgentError } from '../../base/errors.ts';
+import type { ClassHead, Manifest } from '../../model/manifest.ts';
+import type { ClassValue, HeadValues } from '../protocol.ts';
+import type { Outputs } from './session.ts';
+
+/**
+ * What the manifest's heads say of one frame. Heights below zero read as 0.
+ * Throws `vision_output_invalid` when an output has another number of values than its head needs.
+ */
+export function readHeads(heads: Manifest['heads'], outputs: Outputs): HeadValues {
+  return {
+    waveHeight: readHeight(heads.wave_height, outputs),
+    waveDirection: heads.wave_direction ? readClass(heads.wave_direction, outputs) : null,
+    breakingType: heads.breaking_type ? readClass(heads.breaking_type, outputs) : null,
+    embedding: heads.embedding ? valuesOf(heads.embedding.output, outputs) : null,
+    quality: heads.quality ? readQuality(heads.quality, outputs) : null,
+  };
+}
+
+function valuesOf(ref: string, outputs: Outputs, count?: number): Float32Array {
+  const values = outputs.get(ref)?.data;
+  if (values === undefined || values.length === 0 || (count !== undefined && values.length !== count)) {
+    const found = values?.length ?? 0;
+    throw new AgentError(
+      'vision_output_invalid',
+      `output ${ref} has ${found} values, not ${count ?? 'any'}`,
+      {
+        context: { ref, found, wanted: count ?? null },
+      },
+    );
+  }
+  return values;
+}
+
+function readHeight(head: Manifest['heads']['wave_height'], outputs: Outputs): HeadValues['waveHeight'] {
+  if (head === undefined) return null;
+  const metres = (ref: string): number => Math.max(0, valuesOf(ref, outputs, 1)[0] ?? 0);
+  return {
+    heightM: metres(head.output),
+    lowM: head.low === undefined ? null : metres(head.low),
+    highM: head.high === undefined ? null : metres(head.high),
+    coverage: head.coverage ?? null,
+  };
+}
+
+function readClass(head: ClassHead, outputs: Outputs): ClassValue {
+  const logits = valuesOf(head.output, outputs, head.labels.length);
+  const probabilities = activate(logits, head.activation, head.temperature ?? 1);
+  const all = head.labels.map((label, i) => ({ label, probability01: probabilities[i] ?? 0 }));
+  const best = all.reduce((top, value) => (value.probability01 > top.probability01 ? value : top));
+  return { ...best, all };
+}
+
+/** Logits divided by the temperature, then activated; `none` takes the values as probabilities, clamped to 0..1. */
+export function activate(
+  logits: ArrayLike<number>,
+  activation: ClassHead['activation'],
+  temperature: number,
+): number[] {
+  const scaled = Array.from(logits, (logit) => logit / temperature);
+  switch (activation) {
+    case 'none':
+      return Array.from(logits, (value) => Math.min(1, Math.max(0, value)));
+    case 'sigmoid':
+      return scaled.map((logit) => 1 / (1 + Math.exp(-logit)));
+    case 'softmax': {
+      const largest = Math.max(...scaled);
+      const weights = scaled.map((logit) => Math.exp(logit - largest));
+      const sum = weights.reduce((total, weight) => total + weight, 0);
+      return weights.map((weight) => weight / sum);
+    }
+  }
+}
+
+function readQuality(
+  head: NonNullable<Manifest['heads']['quality']>,
+  outputs: Outputs,
+): NonNullable<HeadValues['quality']> {
+  const values = valuesOf(head.output, outputs, head.labels.length);
+  return head.labels.map((label, i) => ({ label, value: values[i] ?? 0 }));
+}

@@ -1,0 +1,80 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { asRole, isCount, isDays, perRole, repositoryOptions } from '../../../../src/cli/repo/options.ts';
+import type { Terminal } from '../../../../src/cli/terminal.ts';
+
+const usage = expect.objectContaining({ code: 'usage' }) as Error;
+
+describe('role=number', () => {
+  it('is read', () => {
+    expect(perRole(['root=3', 'timestamp=0.5'], isDays)).toEqual([
+      ['root', 3],
+      ['timestamp', 0.5],
+    ]);
+  });
+
+  it.each([
+    '',
+    'root',
+    'root=',
+    'root= ',
+    '=1',
+    'root=x',
+    'root=1=2',
+    'admin=1',
+    'root=0',
+    'root=-1',
+    'root=1.5',
+    'root=1e9',
+    'root=NaN',
+  ])('%j is refused as a count', (text) => {
+    expect(() => perRole([text], isCount)).toThrow(usage);
+  });
+
+  it.each(['root=0', 'root=-1', 'root=1e9', 'root=Infinity'])('%j is refused as days', (text) => {
+    expect(() => perRole([text], isDays)).toThrow(usage);
+  });
+
+  it('names the roles that there are', () => {
+    expect(() => asRole('admin')).toThrow('root, targets, snapshot, timestamp');
+  });
+});
+
+describe('folders and passphrase', () => {
+  const terminal = (cwd: string, env: NodeJS.ProcessEnv = {}): Terminal => ({
+    env,
+    cwd,
+    signal: new AbortController().signal,
+    colour: { out: false, err: false },
+    bars: false,
+    out: () => undefined,
+    err: () => undefined,
+  });
+
+  it('keys lie beside the repository, root keys below them', async () => {
+    const { dir, keysDir, rootKeysDir, passphrase } = await repositoryOptions(
+      'surf/',
+      {},
+      terminal('/home/ann'),
+    );
+    expect([dir, keysDir, rootKeysDir, passphrase]).toEqual([
+      '/home/ann/surf',
+      '/home/ann/surf-keys',
+      '/home/ann/surf-keys/root',
+      null,
+    ]);
+  });
+
+  it('the passphrase comes from a file, its last line break taken away, before the environment', async () => {
+    const home = await mkdtemp(join(tmpdir(), 'swellsight-passphrase-'));
+    onTestFinished(() => rm(home, { recursive: true }));
+    await writeFile(join(home, 'secret'), ' two words \r\n');
+    const env = { SWELLSIGHT_REPO_PASSPHRASE: 'other' };
+    const given = await repositoryOptions('surf', { passphraseFile: 'secret' }, terminal(home, env));
+    expect(given.passphrase).toBe(' two words ');
+    expect((await repositoryOptions('surf', {}, terminal(home, env))).passphrase).toBe('other');
+    await expect(repositoryOptions('surf', { passphraseFile: 'no' }, terminal(home))).rejects.toEqual(usage);
+  });
+});

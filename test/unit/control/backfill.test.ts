@@ -1,0 +1,87 @@
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { queueAgain } from '../../../src/control/backfill.ts';
+import type { Store } from '../../../src/store/store.ts';
+import { draft, ManualClock, NOTHING_SEEN, openStore } from '../../fixtures/store.ts';
+
+const signal = new AbortController().signal;
+
+describe('queueAgain', () => {
+  let dir: string;
+  let clock: ManualClock;
+  let store: Store;
+
+  beforeEach(() => {
+    // The real file, on memory where there is some: each record waits for its disk.
+    dir = mkdtempSync(join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), 'swellsight-backfill-'));
+    clock = new ManualClock();
+    store = openStore(dir, clock, { outbox: { maxMessages: 1500, maxAgeDays: 7 } });
+  });
+  afterEach(() => {
+    store.close();
+    rmSync(dir, { recursive: true, force: true });
+  });
+
+  function stored(count: number, captured_at = new Date(clock.nowMs()).toISOString()): void {
+    for (let n = 0; n < count; n += 1) store.append(draft({ captured_at }), NOTHING_SEEN);
+  }
+  function sendAll(): void {
+    const rows = store.outbox.next(5000, new Set()).map(({ rowId }) => rowId);
+    store.outbox.accepted(rows, clock.nowMs());
+  }
+  const ask = (fromSeq: number, toSeq: number) =>
+    queueAgain({ camera: 'north', fromSeq, toSeq }, { store, clock }, signal);
+
+  it('goes through a long range in parts', async () => {
+    stored(1100);
+    sendAll();
+    const before = clock.monoMs();
+    expect(await ask(1, 5000)).toEqual({
+      camera: 'north',
+      queued: 1100,
+      waiting: 0,
+      gone: 0,
+      gone_ranges: [],
+      next_seq: null,
+    });
+    expect(clock.monoMs()).toBeGreaterThan(before);
+    expect(store.outbox.stats().depth).toBe(1100);
+  });
+
+  it('tells what waits anyway, and which numbers are gone', async () => {
+    stored(3, new Date(clock.nowMs() - 40 * 86_400_000).toISOString());
+    stored(4);
+    sendAll();
+    stored(2);
+    while (store.prune().more);
+    expect(await ask(2, 20)).toMatchObject({ queued: 4, waiting: 2, gone: 2, gone_ranges: [[2, 3]] });
+    expect(await ask(1, 9)).toMatchObject({ queued: 0, waiting: 6, gone: 3, gone_ranges: [[1, 3]] });
+  });
+
+  it('stops where the outbox is full, and says where to go on', async () => {
+    stored(1000);
+    sendAll();
+    stored(900);
+    const first = await ask(1, 1000);
+    expect(first.queued).toBeLessThanOrEqual(600);
+    expect(first.next_seq).toBe(first.queued + 1);
+    expect(store.outbox.stats().droppedTotal).toBe(0);
+    expect(await ask(first.next_seq ?? 0, 1000)).toMatchObject({
+      queued: 0,
+      next_seq: first.next_seq,
+      gone: 0,
+    });
+  });
+
+  it('stops when it is told to', async () => {
+    stored(600);
+    sendAll();
+    const stop = new AbortController();
+    clock.sleep = () => Promise.reject(new Error('stopped'));
+    const stopped = queueAgain({ camera: 'north', fromSeq: 1, toSeq: 600 }, { store, clock }, stop.signal);
+    await expect(stopped).rejects.toThrow('stopped');
+    expect(store.outbox.stats().depth).toBe(500);
+  });
+});

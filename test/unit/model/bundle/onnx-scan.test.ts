@@ -1,0 +1,145 @@
+import { mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import fc from 'fast-check';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { AgentError } from '../../../../src/base/errors.ts';
+import { scanOnnx } from '../../../../src/model/bundle/onnx-scan.ts';
+import { bundleDir, factoryBundleDir } from '../../../fixtures/bundles.ts';
+import { externalTensor, field, model, varint } from './protobuf.ts';
+
+let dir: string;
+beforeAll(async () => {
+  dir = await mkdtemp(join(tmpdir(), 'onnx-scan-'));
+});
+afterAll(() => rm(dir, { recursive: true, force: true }));
+
+async function scan(bytes: Uint8Array): Promise<readonly string[]> {
+  const path = join(dir, 'stage.onnx');
+  await writeFile(path, bytes);
+  return (await scanOnnx(path, 'stage.onnx')).externalFiles;
+}
+
+describe('scanOnnx', () => {
+  it.each([join(factoryBundleDir, 'trunk.onnx'), join(bundleDir('loop'), 'analysis.onnx')])(
+    'finds nothing outside in %s',
+    async (path) => {
+      expect((await scanOnnx(path, 'stage.onnx')).externalFiles).toEqual([]);
+    },
+  );
+
+  const tensor = externalTensor('weights.bin');
+  const subgraph = field(6, field(5, tensor));
+  it.each([
+    ['an initializer', model(field(5, tensor))],
+    ['the values of a sparse initializer', model(field(15, field(1, tensor)))],
+    ['a tensor attribute', model(field(1, field(5, field(5, tensor))))],
+    ['a list of tensors', model(field(1, field(5, field(10, tensor))))],
+    ['a graph attribute', model(field(1, field(5, subgraph)))],
+    [
+      'a graph within a graph',
+      model(field(1, field(5, field(6, field(1, field(5, field(11, field(5, tensor)))))))),
+    ],
+    ['a function', Buffer.concat([model(), field(25, field(7, field(5, field(5, tensor))))])],
+    ['training graphs', Buffer.concat([model(), field(20, field(2, field(5, tensor)))])],
+    ['a second graph, which is merged into the first', Buffer.concat([model(), field(7, field(5, tensor))])],
+    [
+      'a tensor behind a megabyte of weights',
+      model(field(5, field(9, Buffer.alloc(1_000_000, 0xff))), field(5, tensor)),
+    ],
+  ])('finds a reference in %s', async (_where, bytes) => {
+    expect(await scan(bytes)).toEqual(['weights.bin']);
+  });
+
+  it('reads a reference across every position of its window', async () => {
+    for (const padding of [65_470, 65_500, 65_520, 65_530, 65_535, 65_536]) {
+      const bytes = model(field(5, field(9, Buffer.alloc(padding))), field(5, tensor));
+      expect(await scan(bytes)).toEqual(['weights.bin']);
+    }
+  });
+
+  const endless = (depth: number): Buffer =>
+    depth === 0 ? Buffer.alloc(0) : field(1, field(5, field(6, endless(depth - 1))));
+  it.each([
+    ['an empty file', Buffer.alloc(0), 'holds no graph'],
+    ['text', Buffer.from('{"not": "onnx"}'), 'stage.onnx'],
+    ['zeros', Buffer.alloc(100), 'is no ONNX model'],
+    ['a field longer than the file', Buffer.concat([varint(7 * 8 + 2), varint(2 ** 40)]), 'is truncated'],
+    ['a number without an end', Buffer.alloc(30, 0xff), 'is truncated'],
+    ['graphs in graphs in graphs', model(endless(40)), 'nests too deeply'],
+    ['compiled code of one provider', model(field(1, field(4, 'EPContext'))), 'EPContext'],
+    ['an endless file name', model(field(5, externalTensor('a'.repeat(5000)))), 'overlong'],
+  ])('refuses %s', async (_what, bytes, message) => {
+    const error = await scan(bytes).catch((thrown: unknown) => thrown);
+    expect(error).toBeInstanceOf(AgentError);
+    expect(error).toMatchObject({
+      code: 'model_bundle_refused',
+      message: expect.stringContaining(message) as string,
+    });
+  });
+
+  const dims = (...sizes: number[]): Buffer =>
+    Buffer.concat(sizes.flatMap((size) => [varint(8), varint(size)]));
+  const packed = (...sizes: number[]): Buffer => field(1, ...sizes.map(varint));
+  const sparse = (...sizes: number[]): Buffer =>
+    field(15, Buffer.concat(sizes.flatMap((size) => [varint(24), varint(size)])));
+  it.each([
+    ['a tensor of 2 GiB', field(5, dims(2 ** 10, 2 ** 20)), 'announces a tensor'],
+    ['a packed tensor of 2 GiB', field(5, packed(2 ** 10, 2 ** 20)), 'announces a tensor'],
+    ['a tensor beyond all numbers', field(5, packed(2 ** 40, 2 ** 40, 2 ** 40)), 'announces a tensor'],
+    ['a tensor that a zero hides', field(5, packed(2 ** 40, 0)), 'announces a tensor'],
+    [
+      'a tensor of a hundred axes',
+      field(5, packed(...Array.from({ length: 100 }, () => 1))),
+      'announces a tensor',
+    ],
+    ['a sparse tensor of a terabyte', sparse(2 ** 20, 2 ** 20), 'announces a tensor'],
+    [
+      'a sparse tensor in an attribute',
+      field(1, field(5, field(22, varint(24), varint(2 ** 40)))),
+      'announces a tensor',
+    ],
+    [
+      '50,000 nodes in a row',
+      Buffer.concat(Array.from({ length: 50_000 }, () => field(1, field(4, 'Sin')))),
+      '20000 nodes',
+    ],
+    [
+      '50,000 nodes in functions and branches',
+      Buffer.concat(
+        Array.from({ length: 250 }, () =>
+          field(1, field(5, field(6, ...Array.from({ length: 200 }, () => field(1, field(4, 'Sin')))))),
+        ),
+      ),
+      '20000 nodes',
+    ],
+  ])('refuses %s', async (_what, graph, message) => {
+    await expect(scan(model(graph))).rejects.toMatchObject({
+      code: 'model_bundle_refused',
+      message: expect.stringContaining(message) as string,
+    });
+  });
+
+  it('takes a tensor as large as models have', async () => {
+    expect(await scan(model(field(5, dims(4096, 4096)), field(5, packed(1280, 1000))))).toEqual([]);
+  });
+
+  it('does not follow a link', async () => {
+    const link = join(dir, 'link.onnx');
+    await symlink(join(factoryBundleDir, 'trunk.onnx'), link);
+    await expect(scanOnnx(link, 'link.onnx')).rejects.toMatchObject({ code: 'ELOOP' });
+  });
+
+  it('answers any damage with a result or a refusal', async () => {
+    const whole = await readFile(join(bundleDir('heads'), 'analysis.onnx'));
+    await fc.assert(
+      fc.asyncProperty(fc.nat(whole.length - 1), fc.nat(255), fc.boolean(), async (at, byte, cut) => {
+        const damaged = Buffer.from(cut ? whole.subarray(0, at) : whole);
+        if (!cut) damaged[at] = byte;
+        const result = await scan(damaged).catch((error: unknown) => (error as AgentError).code);
+        expect(result === 'model_bundle_refused' || Array.isArray(result)).toBe(true);
+      }),
+      { numRuns: 300 },
+    );
+  });
+});

@@ -1,0 +1,94 @@
+import { cp, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { resolveActive, type ActiveModel } from '../../../../src/model/slots/slots.ts';
+import { bundleDir, factoryBundleDir, shippedModelsDir } from '../../../fixtures/bundles.ts';
+
+let installed: string;
+beforeEach(async () => {
+  installed = await mkdtemp(join(tmpdir(), 'models-'));
+  await cp(bundleDir('heads'), join(installed, 'heads/1.0.0'), { recursive: true });
+});
+afterEach(() => rm(installed, { recursive: true, force: true }));
+
+const resolve = (active: string | null): Promise<ActiveModel> =>
+  resolveActive({
+    shippedDir: shippedModelsDir,
+    installedDirs: [join(installed, 'none'), installed],
+    active,
+  });
+
+describe('resolveActive', () => {
+  it('takes the factory bundle when no other is wanted', async () => {
+    const { bundle, slot, fallback } = await resolve(null);
+    expect([bundle.dir, slot, fallback]).toEqual([factoryBundleDir, 'factory', null]);
+  });
+
+  it('takes the wanted bundle', async () => {
+    const { bundle, slot, fallback } = await resolve('heads/1.0.0');
+    expect([bundle.manifest.name, slot, fallback]).toEqual(['heads', 'active', null]);
+  });
+
+  it('takes a shipped bundle by its name', async () => {
+    expect(await resolve('swellsight-factory/1.0.0')).toMatchObject({ slot: 'active', fallback: null });
+  });
+
+  it.each([
+    ['heads/2.0.0', 'model_not_found'],
+    ['nothing/1.0.0', 'model_not_found'],
+    ['heads', 'model_not_found'],
+    ['', 'model_not_found'],
+    ['../heads/1.0.0', 'model_not_found'],
+    ['heads/..', 'model_not_found'],
+    ['/etc/1.0.0', 'model_not_found'],
+  ])('falls back to the factory bundle from %j and says why', async (active, code) => {
+    const { bundle, slot, fallback } = await resolve(active);
+    expect([bundle.dir, slot, fallback?.code]).toEqual([factoryBundleDir, 'factory', code]);
+  });
+
+  it('falls back from a damaged bundle', async () => {
+    await writeFile(join(installed, 'heads/1.0.0/analysis.onnx'), 'damaged');
+    expect(await resolve('heads/1.0.0')).toMatchObject({
+      slot: 'factory',
+      fallback: { code: 'model_digest_mismatch' },
+    });
+  });
+
+  it('falls back from a bundle that stands under a name that is not its own', async () => {
+    await cp(bundleDir('depth'), join(installed, 'heads/1.1.0'), { recursive: true });
+    const { fallback } = await resolve('heads/1.1.0');
+    expect(fallback).toMatchObject({
+      code: 'model_manifest_invalid',
+      message: 'heads/1.1.0 calls itself depth/1.0.0',
+    });
+  });
+
+  it('takes the newest factory version, by number', async () => {
+    for (const version of ['0.9.0', '0.10.0', 'notes']) {
+      await cp(factoryBundleDir, join(installed, 'swellsight-factory', version), { recursive: true });
+    }
+    const { bundle } = await resolveActive({ shippedDir: installed, installedDirs: [], active: null });
+    expect(bundle.dir).toBe(join(installed, 'swellsight-factory/0.10.0'));
+  });
+
+  it('throws when the factory bundle itself is missing, with the first reason as its cause', async () => {
+    await mkdir(join(installed, 'empty'));
+    const resolved = resolveActive({
+      shippedDir: join(installed, 'empty'),
+      installedDirs: [],
+      active: 'x/1.0.0',
+    });
+    await expect(resolved).rejects.toMatchObject({
+      code: 'model_not_found',
+      cause: { code: 'model_not_found' },
+    });
+  });
+
+  it('does not take an abort for a broken model', async () => {
+    const options = { shippedDir: shippedModelsDir, installedDirs: [installed], active: 'heads/1.0.0' };
+    await expect(resolveActive({ ...options, signal: AbortSignal.abort() })).rejects.toMatchObject({
+      name: 'AbortError',
+    });
+  });
+});

@@ -1,0 +1,177 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { Camera, Frame } from '../../../src/camera/camera.ts';
+import { systemClock } from '../../../src/base/clock.ts';
+import type { Camera as CameraSettings } from '../../../src/config/schema.ts';
+import { AgentError } from '../../../src/base/errors.ts';
+import { sameConnection, sameSource } from '../../../src/config/camera-change.ts';
+import { CameraRunner, type CameraRunnerDeps } from '../../../src/observation/camera-runner.ts';
+import type { Slot } from '../../../src/schedule/types.ts';
+import type { ObservationDraft } from '../../../src/store/types.ts';
+import { cameraSettings } from '../../fixtures/capture.ts';
+import { silentLog } from '../../fixtures/store.ts';
+
+const SETTINGS = cameraSettings({
+  id: 'north',
+  kind: 'http',
+  url: 'http://h/1.jpg',
+  schedule: { everyS: 60 },
+  timeoutS: 5,
+});
+
+/** A camera that is held until it is let go, and a schedule whose slots the test gives. */
+class Rig {
+  readonly log: string[] = [];
+  readonly #name: string;
+  #give: (slot: Slot) => void = () => undefined;
+  #release: () => void = () => undefined;
+  closed = false;
+
+  constructor(name: string) {
+    this.#name = name;
+  }
+
+  readonly camera: Camera = {
+    id: 'north',
+    capture: (_options, signal) => {
+      this.log.push('capture');
+      const held = new Promise<Frame>((_resolve, reject) => {
+        this.#release = () => reject(new AgentError('camera_no_frame', 'nothing'));
+        signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true });
+      });
+      return {
+        [Symbol.asyncIterator]: () => ({ next: () => held.then((value) => ({ value, done: false })) }),
+      };
+    },
+    close: () => {
+      this.closed = true;
+      return Promise.resolve();
+    },
+  };
+
+  readonly schedule = {
+    slots: (signal: AbortSignal) => slotsOf(signal, (give) => (this.#give = give)),
+    nextRunAtMs: () => null,
+    description: 'by hand',
+  };
+
+  get name(): string {
+    return this.#name;
+  }
+  slot(): void {
+    this.#give({ dueAtMs: 1, skipped: null });
+  }
+  release(): void {
+    this.#release();
+  }
+}
+
+async function* slotsOf(
+  signal: AbortSignal,
+  listen: (give: (slot: Slot) => void) => void,
+): AsyncGenerator<Slot> {
+  while (!signal.aborted) {
+    const slot = await new Promise<Slot | null>((resolve) => {
+      listen(resolve);
+      signal.addEventListener('abort', () => resolve(null), { once: true });
+    });
+    if (slot) yield slot;
+  }
+}
+
+describe('a runner that gives way to another', () => {
+  const stop = { now: new AbortController() };
+  let appended: ObservationDraft[] = [];
+
+  beforeEach(() => {
+    stop.now = new AbortController();
+    appended = [];
+  });
+  afterEach(() => stop.now.abort());
+
+  function runner(rig: Rig, settings: CameraSettings = SETTINGS, before?: CameraRunner): CameraRunner {
+    const context = () => ({
+      site: 's',
+      device: 'd',
+      bootId: 'b',
+      model: null,
+      provider: null,
+      clock: { synced: true, offset_ms: 0 },
+    });
+    return new CameraRunner({ settings, context, ...(before ? { before } : {}) }, {
+      camera: rig.camera,
+      schedule: rig.schedule,
+      calibration: () => null,
+      clock: systemClock,
+      log: silentLog,
+      append: (draft: ObservationDraft) => {
+        appended.push(draft);
+        return { ...draft, seq: appended.length, published_at: null, historical: false };
+      },
+      raise: () => undefined,
+      onObserved: () => undefined,
+      onState: () => undefined,
+    } as unknown as CameraRunnerDeps);
+  }
+  const settle = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 20));
+
+  it('finishes what it has in hand, and only then the other one begins', async () => {
+    const [old, next] = [new Rig('old'), new Rig('next')];
+    const before = runner(old);
+    const ended = before.run(stop.now.signal);
+    await settle();
+    old.slot();
+    await settle();
+    const after = runner(next, { ...SETTINGS, schedule: { everyS: 10 } }, before);
+    before.leave(10_000);
+    void after.run(stop.now.signal);
+    const captured = after.capture(stop.now.signal);
+    await settle();
+    expect([old.log, next.log, appended.length, old.closed]).toEqual([['capture'], [], 0, false]);
+    old.release();
+    await ended;
+    await settle();
+    expect([appended.length, old.closed, next.log]).toEqual([1, true, ['capture']]);
+    // It goes on with what the former one knew of the same source.
+    expect(after.latest?.seq).toBe(1);
+    expect(after.state().state).toBe(before.state().state);
+    next.release();
+    expect((await captured).seq).toBe(2);
+  });
+
+  it('is given up when it does not end in time', async () => {
+    const [old, next] = [new Rig('old'), new Rig('next')];
+    const before = runner(old);
+    const ended = before.run(stop.now.signal);
+    await settle();
+    old.slot();
+    await settle();
+    const after = runner(next, SETTINGS, before);
+    before.leave(50);
+    void after.run(stop.now.signal);
+    await ended;
+    await settle();
+    expect([appended.length, old.closed]).toEqual([0, true]);
+    next.slot();
+    await settle();
+    expect(next.log).toEqual(['capture']);
+  });
+
+  it('waits for nothing when it had nothing in hand', async () => {
+    const old = new Rig('old');
+    const before = runner(old);
+    const ended = before.run(stop.now.signal);
+    await settle();
+    before.leave(10_000);
+    await ended;
+    expect(old.closed).toBe(true);
+  });
+});
+
+it('knows what a change concerns', () => {
+  const roi: CameraSettings = { ...SETTINGS, roi: [[0, 0], [1, 0], [1, 1]], burst: { frames: 2, intervalS: 1 } }; // prettier-ignore
+  expect([sameConnection(SETTINGS, roi), sameSource(SETTINGS, roi)]).toEqual([true, true]);
+  const pace: CameraSettings = { ...SETTINGS, schedule: { everyS: 10 } };
+  expect([sameConnection(SETTINGS, pace), sameSource(SETTINGS, pace)]).toEqual([false, true]);
+  const login: CameraSettings = { ...SETTINGS, username: 'u' };
+  expect([sameConnection(SETTINGS, login), sameSource(SETTINGS, login)]).toEqual([false, false]);
+});

@@ -1,0 +1,67 @@
+import { describe, expect, it } from 'vitest';
+import type { Manifest } from '../../../../src/model/manifest.ts';
+import { activate, readHeads } from '../../../../src/vision/child/heads.ts';
+
+const outputs = (values: Record<string, number[]>) =>
+  new Map(
+    Object.entries(values).map(([ref, list]) => [
+      ref,
+      { data: Float32Array.from(list), dims: [1, list.length] },
+    ]),
+  );
+const labels = ['LEFT', 'RIGHT', 'STRAIGHT'];
+
+describe('activate', () => {
+  it('softmax sums to one and does not overflow', () => {
+    const [a, b] = activate([1000, 1000], 'softmax', 1);
+    expect([a, b]).toEqual([0.5, 0.5]);
+    expect(activate([2, 0], 'softmax', 2)[0]).toBeCloseTo(Math.E / (Math.E + 1), 9);
+  });
+
+  it('sigmoid and none', () => {
+    expect(activate([0, 4], 'sigmoid', 2)[1]).toBeCloseTo(1 / (1 + Math.exp(-2)), 9);
+    expect(activate([-0.2, 0.25, 1.4], 'none', 3)).toEqual([0, 0.25, 1]);
+  });
+});
+
+describe('readHeads', () => {
+  it('is null for heads that the manifest does not name', () => {
+    const heads = readHeads({ embedding: { output: 'a.e' } }, outputs({ 'a.e': [1, 2, 3] }));
+    expect(heads).toEqual({
+      waveHeight: null,
+      waveDirection: null,
+      breakingType: null,
+      quality: null,
+      embedding: Float32Array.from([1, 2, 3]),
+    });
+  });
+
+  it('reads height with its interval, never below zero', () => {
+    const heads: Manifest['heads'] = {
+      wave_height: { output: 'a.h', unit: 'm', low: 'a.l', high: 'a.u', coverage: 0.8 },
+    };
+    expect(readHeads(heads, outputs({ 'a.h': [1.5], 'a.l': [-0.1], 'a.u': [2] })).waveHeight).toEqual({
+      heightM: 1.5,
+      lowM: 0,
+      highM: 2,
+      coverage: 0.8,
+    });
+  });
+
+  it('names the likeliest label and all others', () => {
+    const heads: Manifest['heads'] = { wave_direction: { output: 'a.d', labels, activation: 'softmax' } };
+    const direction = readHeads(heads, outputs({ 'a.d': [0, 3, 1] })).waveDirection;
+    expect(direction?.label).toBe('RIGHT');
+    expect(direction?.all.map(({ label }) => label)).toEqual(labels);
+  });
+
+  it.each([
+    ['too few values', { wave_direction: { output: 'a.d', labels, activation: 'softmax' } }],
+    ['a missing output', { embedding: { output: 'a.none' } }],
+    ['a map for a height', { wave_height: { output: 'a.d', unit: 'm' } }],
+  ] as const)('refuses %s', (_, heads) => {
+    expect(() => readHeads(heads as unknown as Manifest['heads'], outputs({ 'a.d': [1, 2] }))).toThrow(
+      expect.objectContaining({ code: 'vision_output_invalid' }),
+    );
+  });
+});
