@@ -1,7 +1,7 @@
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
-import { isCorrupt } from './file/sqlite-errors.ts';
+import { isCorrupt } from './file/store-errors.ts';
 
 export interface CachedAnswer {
   readonly json: string;

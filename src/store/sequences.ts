@@ -3,7 +3,7 @@ import { dirname } from 'node:path';
 import type Database from 'better-sqlite3';
 import { replaceFile } from '../base/atomic-file.ts';
 import { makeFolder } from '../base/make-folder.ts';
-import { isFull } from './file/sqlite-errors.ts';
+import { isFull } from './file/store-errors.ts';
 
 /** Numbers are reserved in blocks of this many, so that the side file is written once a block. */
 const BLOCK = 16;

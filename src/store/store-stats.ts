@@ -1,7 +1,7 @@
 import { statSync } from 'node:fs';
 import type Database from 'better-sqlite3';
 import type { Clock } from '../base/clock.ts';
-import { errorCode } from './file/sqlite-errors.ts';
+import { errorCode } from '../base/disk-errors.ts';
 import type { RejectedMessage, StoreFigures } from './types.ts';
 
 /** A larger file is not read through while the agent works: only the tables that are small and vital. */

@@ -1,7 +1,7 @@
 import type Database from 'better-sqlite3';
 import type { Clock } from '../base/clock.ts';
 import { AgentError, type ErrorCode } from '../base/errors.ts';
-import { asStoreError, isCorrupt, isFull } from './file/sqlite-errors.ts';
+import { asStoreError, isCorrupt, isFull } from './file/store-errors.ts';
 
 /** After a failed write, `writable` asks the disk again at most this often. */
 const PROBE_EVERY_MS = 5000;

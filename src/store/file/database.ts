@@ -16,7 +16,8 @@ import { AgentError } from '../../base/errors.ts';
 import { makeFolder } from '../../base/make-folder.ts';
 import { migrate } from './migrate.ts';
 import { salvage, type Salvage } from './salvage.ts';
-import { asStoreError, errorCode, isCorrupt, isFull } from './sqlite-errors.ts';
+import { errorCode } from '../../base/disk-errors.ts';
+import { asStoreError, isCorrupt, isFull } from './store-errors.ts';
 
 /** Larger files are checked at open only after an unclean end: reading them whole would delay every start. */
 const ALWAYS_CHECKED_BYTES = 64 * 1024 * 1024;

@@ -1,6 +1,6 @@
 import Database from 'better-sqlite3';
 import { AgentError } from '../../base/errors.ts';
-import { errorCode } from './sqlite-errors.ts';
+import { errorCode } from '../../base/disk-errors.ts';
 
 /** Holds the state folder for one process. The kernel lets go of it when the process ends, however it ends. */
 export interface StateLock {
