@@ -1,102 +1,46 @@
-/** Versions and ranges as https://semver.org and npm write them; full versions only, no `||` and no hyphen ranges. */
+import Comparator from 'semver/classes/comparator.js';
+import Range from 'semver/classes/range.js';
+import type SemVer from 'semver/classes/semver.js';
+import compare from 'semver/functions/compare.js';
+import parse from 'semver/functions/parse.js';
 
-export interface Version {
-  /** major, minor, patch. */
-  readonly numbers: readonly [number, number, number];
-  /** The dot-separated parts after `-`; empty for a release. */
-  readonly prerelease: readonly string[];
-}
+/** Largest major, minor or patch number that is accepted. */
+const MAX_NUMBER = 999_999_999;
 
-const NUMBER = '(0|[1-9]\\d{0,8})';
-const PART = '(?:0|[1-9]\\d*|\\d*[A-Za-z-][0-9A-Za-z-]*)';
-const VERSION = new RegExp(
-  `^${NUMBER}\\.${NUMBER}\\.${NUMBER}(?:-(${PART}(?:\\.${PART})*))?(?:\\+[0-9A-Za-z-]+(?:\\.[0-9A-Za-z-]+)*)?$`,
-);
+export type Version = SemVer;
 
-/** `null` for anything that is no semver version. Build metadata is dropped, as it has no order. */
+/** Parses a full semver version such as `1.2.3-rc.1+build`; null for anything else, `v1.2.3` and `1.2` included. */
 export function parseVersion(text: string): Version | null {
-  const found = VERSION.exec(text);
-  if (!found) return null;
-  const [, major, minor, patch, prerelease] = found;
-  return {
-    numbers: [Number(major), Number(minor), Number(patch)],
-    prerelease: prerelease?.split('.') ?? [],
-  };
+  const version = parse(text);
+  if (version === null) return null;
+  // The library also accepts a leading "v" and surrounding spaces.
+  const build = version.build.length > 0 ? `+${version.build.join('.')}` : '';
+  if (version.version + build !== text) return null;
+  return Math.max(version.major, version.minor, version.patch) <= MAX_NUMBER ? version : null;
 }
 
-/** Negative, zero or positive, by semver's precedence (section 11). */
-export function compareVersions(a: Version, b: Version): number {
-  for (const [index, number] of a.numbers.entries()) {
-    const difference = number - (b.numbers[index] ?? 0);
-    if (difference !== 0) return difference;
-  }
-  if (a.prerelease.length === 0 || b.prerelease.length === 0) {
-    return Number(a.prerelease.length === 0) - Number(b.prerelease.length === 0);
-  }
-  for (const [index, part] of a.prerelease.entries()) {
-    const other = b.prerelease[index];
-    if (other === undefined) return 1;
-    const difference = compareParts(part, other);
-    if (difference !== 0) return difference;
-  }
-  return a.prerelease.length - b.prerelease.length;
-}
-
-function compareParts(a: string, b: string): number {
-  const [numericA, numericB] = [/^\d+$/.test(a), /^\d+$/.test(b)];
-  if (numericA && numericB) return Number(a) - Number(b);
-  if (numericA !== numericB) return numericA ? -1 : 1;
-  return a === b ? 0 : a < b ? -1 : 1;
-}
-
-/** True when the version lies in a range. */
-export type Range = (version: Version) => boolean;
+/** Negative, zero or positive by semver's precedence (section 11); build metadata has no order. */
+export const compareVersions = (a: Version, b: Version): number => compare(a, b);
 
 /**
- * A range is one or several comparators that must all hold: `1.2.3` or `=1.2.3`, `>=`, `>`, `<=`, `<`, `^1.2.3` (same
- * leftmost number that is not zero), `~1.2.3` (same minor), `*`. `null` when it cannot be read.
+ * Parses a range: one or several comparators that must all hold, separated by spaces. A comparator is `*`, or a full
+ * version after `=`, `>=`, `>`, `<=`, `<`, `^`, `~` or nothing. Null for anything else: no `||`, no hyphen range, no
+ * partial version. A prerelease belongs to a range by its order alone.
  */
-export function parseRange(text: string): Range | null {
-  const words = text.trim().replace(/(>=|<=|>|<|=|\^|~)\s+/g, '$1');
-  if (words === '') return null;
-  const comparators = words.split(/\s+/).map(parseComparator);
-  const known = comparators.filter((comparator) => comparator !== null);
-  if (known.length < comparators.length) return null;
-  return (version) => known.every((holds) => holds(version));
+export function parseRange(text: string): ((version: Version) => boolean) | null {
+  const words = text
+    .trim()
+    .replace(/(>=|<=|>|<|=|\^|~)\s+/g, '$1')
+    .split(/\s+/);
+  const isStrict = words.every((word) => word === '*' || parseVersion(word.replace(/^(>=|<=|[><=^~])/, '')));
+  if (!isStrict) return null;
+  // `Range.test` refuses prereleases of other versions, and a `Range` drops `>=0.0.0`: test the comparators themselves.
+  const comparators = words.filter((word) => word !== '*').flatMap(comparatorsOf);
+  return (version) => comparators.every((comparator) => comparator.test(version));
 }
 
-function parseComparator(word: string): Range | null {
-  if (word === '*') return () => true;
-  const [, operator = '', rest = ''] = /^(>=|<=|>|<|=|\^|~)?(.*)$/.exec(word) ?? [];
-  const bound = parseVersion(rest);
-  if (!bound) return null;
-  const order = (version: Version): number => compareVersions(version, bound);
-  switch (operator) {
-    case '>=':
-      return (version) => order(version) >= 0;
-    case '>':
-      return (version) => order(version) > 0;
-    case '<=':
-      return (version) => order(version) <= 0;
-    case '<':
-      return (version) => order(version) < 0;
-    case '^':
-      return (version) => order(version) >= 0 && compareVersions(version, nextMajor(bound)) < 0;
-    case '~':
-      return (version) => order(version) >= 0 && compareVersions(version, nextMinor(bound)) < 0;
-    default:
-      return (version) => order(version) === 0;
-  }
+function comparatorsOf(word: string): readonly Comparator[] {
+  if (!/^[\^~]/.test(word)) return [new Comparator(word)];
+  const upper = new Range(word).set[0] ?? [];
+  return [new Comparator(`>=${word.slice(1)}`), ...upper];
 }
-
-/** The lowest prerelease of the first version that `^` excludes. */
-function nextMajor({ numbers: [major, minor, patch] }: Version): Version {
-  if (major > 0) return { numbers: [major + 1, 0, 0], prerelease: ['0'] };
-  if (minor > 0) return { numbers: [0, minor + 1, 0], prerelease: ['0'] };
-  return { numbers: [0, 0, patch + 1], prerelease: ['0'] };
-}
-
-const nextMinor = ({ numbers: [major, minor] }: Version): Version => ({
-  numbers: [major, minor + 1, 0],
-  prerelease: ['0'],
-});

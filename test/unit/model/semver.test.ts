@@ -5,8 +5,8 @@ import { compareVersions, parseRange, parseVersion } from '../../../src/model/se
 const version = (text: string) => parseVersion(text)!;
 const inRange = (range: string, text: string): boolean | null => parseRange(range)?.(version(text)) ?? null;
 
-describe('versions', () => {
-  it('stand in the order of semver section 11', () => {
+describe('parseVersion and compareVersions', () => {
+  it('orders versions as semver section 11 says', () => {
     const ordered = [
       '1.0.0-alpha',
       '1.0.0-alpha.1',
@@ -25,7 +25,7 @@ describe('versions', () => {
     expect(shuffled).toEqual(ordered);
   });
 
-  it('are equal whatever their build metadata', () => {
+  it('ignores build metadata', () => {
     expect(compareVersions(version('1.0.0+a'), version('1.0.0+b.2'))).toBe(0);
   });
 
@@ -42,11 +42,11 @@ describe('versions', () => {
     'v1.2.3',
     '1.2.3 ',
     '9999999999.0.0',
-  ])('refuses %j', (text) => {
+  ])('rejects %j', (text) => {
     expect(parseVersion(text)).toBeNull();
   });
 
-  it('order is antisymmetric and transitive', () => {
+  it('gives an antisymmetric and transitive order', () => {
     const part = fc.constantFrom(0, 1, 2, 10);
     const any = fc
       .tuple(part, part, part, fc.constantFrom('', '-0', '-1', '-a', '-a.1', '-a.b', '-10'))
@@ -62,7 +62,7 @@ describe('versions', () => {
   });
 });
 
-describe('ranges', () => {
+describe('parseRange', () => {
   it.each([
     ['*', '0.0.1', true],
     ['1.2.3', '1.2.3', true],
@@ -85,12 +85,15 @@ describe('ranges', () => {
     ['~1.2.3', '1.2.9', true],
     ['~1.2.3', '1.3.0', false],
     ['~1.2.3', '1.3.0-rc.1', false],
-  ])('%s holds %s: %s', (range, text, holds) => {
-    expect(inRange(range, text)).toBe(holds);
+    ['>=0.1.0', '0.2.0-rc.1', true],
+    ['>=0.0.0', '0.0.0-rc.1', false],
+    ['^0.0.0', '0.0.0-rc.1', false],
+  ])('%s contains %s: %s', (range, text, expected) => {
+    expect(inRange(range, text)).toBe(expected);
   });
 
   it.each(['', ' ', 'latest', '^1', '>=1.2', '1.x', '1.2.3 || 2.0.0', '1.0.0 - 2.0.0', '>=>=1.0.0', '^'])(
-    'refuses %j',
+    'rejects the range %j',
     (range) => {
       expect(parseRange(range)).toBeNull();
     },
