@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Camera } from '../../src/camera/camera.ts';
-import { SiteCalibration } from '../../src/calibration/calibration.ts';
+import { SiteCalibration } from '../../src/calibration/site-calibration.ts';
 import { systemClock } from '../../src/base/clock.ts';
 import { loadSettings } from '../../src/config/load.ts';
 import { createLog } from '../../src/base/log.ts';

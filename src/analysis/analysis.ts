@@ -4,7 +4,7 @@ import { imageRecord } from './image-record.ts';
 import { UploadBudget } from './upload-budget.ts';
 import { PoisonImages } from './poison-images.ts';
 import { AdmissionQueue } from './admission-queue.ts';
-import type { SiteCalibration } from '../calibration/calibration.ts';
+import type { SiteCalibration } from '../calibration/site-calibration.ts';
 import type { Clock } from '../base/clock.ts';
 import type { Camera as CameraSettings } from '../config/schema.ts';
 import type { AnalysisOptions, AnalysisResult, ImageRoom } from '../contract/analysis.ts';

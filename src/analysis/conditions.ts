@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import type { SiteCalibration } from '../calibration/calibration.ts';
+import type { SiteCalibration } from '../calibration/site-calibration.ts';
 import type { LabelledBurst } from '../calibration/types.ts';
 import type { Camera as CameraSettings } from '../config/schema.ts';
 

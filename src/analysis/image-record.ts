@@ -1,4 +1,4 @@
-import type { SiteCalibration } from '../calibration/calibration.ts';
+import type { SiteCalibration } from '../calibration/site-calibration.ts';
 import type { ModelRef } from '../contract/observation.ts';
 import { AgentError } from '../base/errors.ts';
 import { estimateHeight } from '../observation/height-estimate.ts';

@@ -1,4 +1,4 @@
-import { selectBursts } from './samples.ts';
+import { selectBursts } from './select-bursts.ts';
 import { runNow } from './steps.ts';
 import type { LabelledBurst } from './types.ts';
 import { calibrateView, heightBy, heightFor, type HeightWithInterval } from './view-calibration.ts';

@@ -1,4 +1,4 @@
-import { around, fewLabelsInterval, INTERVAL_COVERAGE, jackknifeInterval } from './conformal.ts';
+import { around, fewLabelsInterval, INTERVAL_COVERAGE, jackknifeInterval } from './interval.ts';
 import {
   fitSamples,
   isFar,
@@ -8,7 +8,7 @@ import {
   type Fit,
   type LeftOut,
   type Sample,
-} from './leave-out.ts';
+} from './leave-one-group-out.ts';
 import type { Steps } from './steps.ts';
 
 /** Labelled bursts from which the ridge is tried (measured: fewer do not beat the median). */

@@ -1,6 +1,6 @@
 import { readFile, stat } from 'node:fs/promises';
 import { imageRecord } from '../analysis/image-record.ts';
-import type { SiteCalibration } from '../calibration/calibration.ts';
+import type { SiteCalibration } from '../calibration/site-calibration.ts';
 import type { ModelRef, Observation } from '../contract/observation.ts';
 import { AgentError, asAgentError } from '../base/errors.ts';
 import type { FrameResult, VisionClient } from '../vision/protocol.ts';

@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises';
-import type { SiteCalibration } from '../calibration/calibration.ts';
+import type { SiteCalibration } from '../calibration/site-calibration.ts';
 import { AgentError } from '../base/errors.ts';
 import type { Bundle } from '../model/manifest.ts';
 import { analyzeFile, type AnalyzedFile } from './analyze-frame.ts';
@@ -87,10 +87,10 @@ async function loadCalibration(
   bundle: Bundle,
   signal: AbortSignal,
 ): Promise<SiteCalibration> {
-  const { SiteCalibration: Calibration } = await import('../calibration/calibration.ts');
+  const { SiteCalibration: Calibration } = await import('../calibration/site-calibration.ts');
   const embeddingDigest = bundle.embeddingDigest ?? '';
   if (file === undefined) return new Calibration({ camera: 'files', embeddingDigest });
-  const { importCalibration } = await import('../calibration/portable.ts');
+  const { importCalibration } = await import('../calibration/document.ts');
   const { camera, bursts } = importCalibration(await readDocument(file), { embeddingDigest });
   const calibration = new Calibration({ camera, embeddingDigest });
   await calibration.fit(bursts, signal);

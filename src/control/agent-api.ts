@@ -1,5 +1,5 @@
 import type { Analysis } from '../analysis/analysis.ts';
-import type { SiteCalibration } from '../calibration/calibration.ts';
+import type { SiteCalibration } from '../calibration/site-calibration.ts';
 import { queueAgain } from './backfill.ts';
 import { isoTime, type Clock } from '../base/clock.ts';
 import type { Configuration } from '../config/configuration.ts';
@@ -138,7 +138,7 @@ export function createAgentApi(parts: AgentParts): AgentApi {
       }));
     },
     exportCalibration: async (camera) => {
-      const { exportCalibration } = await import('../calibration/portable.ts');
+      const { exportCalibration } = await import('../calibration/document.ts');
       return exportCalibration(calibration(camera), {
         atMs: parts.clock.nowMs(),
         model: models.state().active,
@@ -146,7 +146,7 @@ export function createAgentApi(parts: AgentParts): AgentApi {
     },
     importCalibration: async (camera, document) => {
       const current = calibration(camera);
-      const { importCalibration } = await import('../calibration/portable.ts');
+      const { importCalibration } = await import('../calibration/document.ts');
       const { bursts } = importCalibration(document, { camera, embeddingDigest: current.embeddingDigest });
       store.labels.import(camera, current.embeddingDigest, bursts);
       return parts.refit(camera);

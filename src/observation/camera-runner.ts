@@ -1,7 +1,7 @@
 import type { Camera, Frame } from '../camera/camera.ts';
 import { FrozenDetector } from '../camera/frozen.ts';
 import { CameraHealth, type CameraTransition } from '../camera/state.ts';
-import type { SiteCalibration } from '../calibration/calibration.ts';
+import type { SiteCalibration } from '../calibration/site-calibration.ts';
 import type { HeightEstimate } from '../calibration/types.ts';
 import { isoTime, type Clock } from '../base/clock.ts';
 import { sameSource } from '../config/camera-change.ts';

@@ -1,6 +1,6 @@
 import { openCamera } from '../camera/open.ts';
-import type { SiteCalibration } from '../calibration/calibration.ts';
-import { SelfLabeller } from '../calibration/self-label.ts';
+import type { SiteCalibration } from '../calibration/site-calibration.ts';
+import { SelfLabeller } from '../calibration/self-labeller.ts';
 import { isoTime, type Clock } from '../base/clock.ts';
 import { sameConnection, sameSource } from '../config/camera-change.ts';
 import type { Camera as CameraSettings } from '../config/schema.ts';

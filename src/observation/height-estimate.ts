@@ -1,4 +1,4 @@
-import type { SiteCalibration } from '../calibration/calibration.ts';
+import type { SiteCalibration } from '../calibration/site-calibration.ts';
 import type { HeightEstimate } from '../calibration/types.ts';
 import type { CalibrationSummary } from '../contract/observation.ts';
 import type { HeldVision, ViewSignature } from '../vision/protocol.ts';

@@ -1,4 +1,4 @@
-import { SiteCalibration } from '../calibration/calibration.ts';
+import { SiteCalibration } from '../calibration/site-calibration.ts';
 import type { Clock } from '../base/clock.ts';
 import type { Camera as CameraSettings } from '../config/schema.ts';
 import type { CalibrationSummary } from '../contract/observation.ts';

@@ -1,4 +1,4 @@
-import { SiteCalibration } from '../calibration/calibration.ts';
+import { SiteCalibration } from '../calibration/site-calibration.ts';
 import type { FitOutcome } from '../calibration/types.ts';
 import type { CalibrationSummary } from '../contract/observation.ts';
 import { AgentError, isAbort } from '../base/errors.ts';

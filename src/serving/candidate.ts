@@ -9,7 +9,7 @@ import { VisionProcess } from '../vision/client.ts';
 import type { PlanSource } from '../vision/client-options.ts';
 import type { Hardware } from '../vision/hardware/hardware.ts';
 import type { FrameOptions, FrameResult, ProviderReport, VisionStats } from '../vision/protocol.ts';
-import { ProviderLadder } from '../vision/providers/providers.ts';
+import { ProviderLadder } from '../vision/providers/select-provider.ts';
 import { memoryForCandidate } from './memory-budget.ts';
 import { patientTrials } from './patient-trials.ts';
 

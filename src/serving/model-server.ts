@@ -18,7 +18,7 @@ import { refOf, type ChosenBundle } from './served-model.ts';
 import type { KeyValue, RaiseEvent } from '../store/types.ts';
 import type { PlanSource } from '../vision/client-options.ts';
 import type { Hardware } from '../vision/hardware/hardware.ts';
-import { ProviderLadder } from '../vision/providers/providers.ts';
+import { ProviderLadder } from '../vision/providers/select-provider.ts';
 import type {
   FrameOptions,
   FrameResult,

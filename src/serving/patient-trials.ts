@@ -1,5 +1,5 @@
 import { createTrialRunner } from '../vision/providers/run-trial.ts';
-import type { TrialRunner } from '../vision/providers/trial-types.ts';
+import type { TrialRunner } from '../vision/providers/trial.ts';
 import type { ProcessLimits } from '../vision/process-priority.ts';
 
 export interface PatientOptions {

@@ -1,7 +1,7 @@
 import type { Clock } from '../base/clock.ts';
 import type { Log } from '../base/log.ts';
 import type { Bundle } from '../model/manifest.ts';
-import type { Plan } from './providers/trial-types.ts';
+import type { Plan } from './providers/trial.ts';
 import type { ProviderReport, VisionEvent } from './protocol.ts';
 import type { ProcessLimits } from './process-priority.ts';
 

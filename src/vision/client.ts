@@ -3,7 +3,7 @@ import { Backoff } from '../base/retry.ts';
 import type { VisionChild } from './vision-child.ts';
 import type { PlanSource, VisionDeps, VisionOptions } from './client-options.ts';
 import { InFlightRequests } from './in-flight-requests.ts';
-import type { Plan } from './providers/trial-types.ts';
+import type { Plan } from './providers/trial.ts';
 import { expectReply, type VisionReply, type VisionRequest } from './messages.ts';
 import type {
   FrameOptions,

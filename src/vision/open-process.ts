@@ -1,7 +1,7 @@
 import { asAgentError } from '../base/errors.ts';
 import { VisionChild } from './vision-child.ts';
 import type { VisionDeps, VisionOptions } from './client-options.ts';
-import type { Plan } from './providers/trial-types.ts';
+import type { Plan } from './providers/trial.ts';
 import { expectReply } from './messages.ts';
 import type { ProviderReport } from './protocol.ts';
 import { canRestorePriority } from './process-priority.ts';

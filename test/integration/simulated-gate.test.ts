@@ -1,7 +1,7 @@
 import sharp from 'sharp';
 import { describe, expect, it } from 'vitest';
 import { runNow } from '../../src/calibration/steps.ts';
-import { buildViewReference, checkView } from '../../src/calibration/view.ts';
+import { buildViewReference, checkView } from '../../src/calibration/view/check-view.ts';
 import { SeaPainter } from '../../src/camera/simulated/draw-sea.ts';
 import { encodeJpeg } from '../../src/camera/simulated/jpeg.ts';
 import { sceneAt, type Conditions } from '../../src/camera/simulated/scene.ts';

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { SiteCalibration } from '../../src/calibration/calibration.ts';
-import { exportCalibration, importCalibration } from '../../src/calibration/portable.ts';
+import { SiteCalibration } from '../../src/calibration/site-calibration.ts';
+import { exportCalibration, importCalibration } from '../../src/calibration/document.ts';
 import type { LabelledBurst } from '../../src/calibration/types.ts';
 import { burst } from '../fixtures/labelled.ts';
 

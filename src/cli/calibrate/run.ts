@@ -1,7 +1,7 @@
 import { readFile, rename, rm, writeFile } from 'node:fs/promises';
-import { SiteCalibration } from '../../calibration/calibration.ts';
+import { SiteCalibration } from '../../calibration/site-calibration.ts';
 import { evaluateBursts } from '../../calibration/evaluate.ts';
-import { exportCalibration } from '../../calibration/portable.ts';
+import { exportCalibration } from '../../calibration/document.ts';
 import type { ModelRef } from '../../contract/observation.ts';
 import { AgentError } from '../../base/errors.ts';
 import type { VisionClient } from '../../vision/protocol.ts';

@@ -24,7 +24,7 @@ export async function* checkModel({ settings, signal, terminal }: DoctorContext)
         fallback.hint,
       );
   const { probeHardware } = await import('../../vision/hardware/probe.ts');
-  const { ProviderLadder } = await import('../../vision/providers/providers.ts');
+  const { ProviderLadder } = await import('../../vision/providers/select-provider.ts');
   const hardware = await probeHardware(signal);
   const ladder = new ProviderLadder(
     { bundle, inference: settings.inference, hardware },

@@ -51,7 +51,7 @@ async function tryBundle(
   signal: AbortSignal,
 ): Promise<Tested> {
   const { probeHardware } = await import('../../vision/hardware/probe.ts');
-  const { ProviderLadder } = await import('../../vision/providers/providers.ts');
+  const { ProviderLadder } = await import('../../vision/providers/select-provider.ts');
   const { VisionProcess } = await import('../../vision/client.ts');
   const hardware = await probeHardware(signal);
   const log = createLog('silent');

@@ -10,7 +10,7 @@ const INVENTORY_TIMEOUT_MS = 8_000;
  * What can be told of the machine in a millisecond, from a few small files: the kind and all that the provider ladder
  * needs. Names that only programs know are `null`. Never throws.
  */
-export function glanceAtHardware(): Hardware {
+export function readHardware(): Hardware {
   return classify(readFacts(null));
 }
 

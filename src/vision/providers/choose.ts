@@ -1,6 +1,6 @@
 import type { ProviderAttempt } from '../protocol.ts';
 import type { Candidates } from './candidates.ts';
-import type { Plan, TrialOutcome } from './trial-types.ts';
+import type { Plan, TrialOutcome } from './trial.ts';
 
 /** More threads cost CPU time on every frame: they must win by this share to be taken. */
 const CLEAR_WIN01 = 0.15;

@@ -1,7 +1,7 @@
 import type { KeyValue } from '../../store/types.ts';
 import type { Tried } from './choose.ts';
 import type { Demotion } from './demotions.ts';
-import type { Plan } from './trial-types.ts';
+import type { Plan } from './trial.ts';
 
 const KEY = 'inference.plans';
 /** Models that came and went must not fill the store. */

@@ -2,14 +2,7 @@ import { fork, type ChildProcess } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { childEnvironment } from '../vision-child.ts';
 import { missingLibrary, reasonLine } from './reason.ts';
-import type {
-  Runtime,
-  TrialMessage,
-  TrialOrder,
-  TrialOutcome,
-  TrialRequest,
-  TrialRunner,
-} from './trial-types.ts';
+import type { Runtime, TrialMessage, TrialOrder, TrialOutcome, TrialRequest, TrialRunner } from './trial.ts';
 import { BYTES_PER_MB } from '../messages.ts';
 import { lowerPriority, type ProcessLimits } from '../process-priority.ts';
 
@@ -22,7 +15,10 @@ export interface TrialLimits {
   readonly processLimits?: ProcessLimits;
 }
 
-const entry = new URL(import.meta.url.endsWith('.ts') ? './trial.ts' : './trial.js', import.meta.url);
+const entry = new URL(
+  import.meta.url.endsWith('.ts') ? './trial-process.ts' : './trial-process.js',
+  import.meta.url,
+);
 
 const POLL_MS = 50;
 /** A restrained trial may wait so many times longer than it works: it has little of the CPU beside ones that serve. */

@@ -1,102 +1,63 @@
-// Entry of a trial process: opens one bundle on one provider, proves it on the golden outputs, times it, says so, and
-// is killed. Whatever goes wrong in native code goes wrong here.
-import { writeFileSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
-import { env, listSupportedBackends } from 'onnxruntime-node';
-import { asAgentError } from '../../base/errors.ts';
-import { decode, readHeader } from '../child/decode.ts';
-import { proveGolden } from '../child/golden.ts';
-import { reasonLine } from './reason.ts';
-import type { TrialMessage, TrialOrder, TrialOutcome, TrialRequest } from './trial-types.ts';
-import { BYTES_PER_MB } from '../messages.ts';
-import { openSession, type Session } from '../child/session.ts';
-import { startWatchdog } from '../child/watchdog.ts';
+import type { Bundle } from '../../model/manifest.ts';
 
-/** The golden run has warmed up already. */
-const WARM_UP_RUNS = 1;
-const FEWEST_RUNS = 3;
-/** Frames come with gaps, and threads that went to sleep need time to wake. */
-const GAP_MS = 10;
-/** A slow provider is known to be slow after this long. */
-const TIMED_BUDGET_MS = 1_500;
-
-process.once('message', (order) => void attempt(order as TrialOrder));
-
-try {
-  // If memory runs out, the kernel should end the trial and not the agent.
-  writeFileSync('/proc/self/oom_score_adj', '1000');
-} catch {
-  // Not Linux, or not allowed: the parent watches the resident size.
+/** One provider with one thread count: what a session is opened with. */
+export interface Plan {
+  /** onnxruntime's name: cpu, cuda, tensorrt, webgpu, coreml, dml, … */
+  readonly provider: string;
+  /** Intra-op threads, 1 or more. */
+  readonly threads: number;
 }
 
-async function attempt(request: TrialOrder): Promise<void> {
-  startWatchdog(request.hardRssMb * BYTES_PER_MB);
-  const backends = listSupportedBackends().map(({ name }) => name);
-  await send({ type: 'runtime', runtime: { version: env.versions.common, backends } });
-  const outcome = backends.includes(request.provider)
-    ? await prove(request)
-    : ({
-        type: 'not_built_in',
-        reason: `the installed onnxruntime has no ${request.provider}`,
-      } as const);
-  await send({ type: 'outcome', outcome });
+export interface TrialRequest extends Plan {
+  readonly bundle: Bundle;
+  /** Timed runs at most; a slow provider gets fewer. */
+  readonly runs: number;
 }
 
-async function prove(request: TrialRequest): Promise<TrialOutcome> {
-  try {
-    const started = performance.now();
-    const session = await openSession(request.bundle, request);
-    const openMs = performance.now() - started;
-    const mismatches = await proveGolden(session, request.bundle);
-    const firstRunMs = performance.now() - started - openMs;
-    const [worst] = mismatches;
-    if (worst !== undefined)
-      return {
-        type: 'wrong',
-        reason:
-          worst.difference === null
-            ? `${worst.output} is missing or too short`
-            : `${worst.output} is off by ${worst.difference.toPrecision(3)}, allowed is ${worst.tolerance}`,
-      };
-    return { type: 'right', openMs, firstRunMs, ...(await time(session, request)) };
-  } catch (thrown) {
-    const error = asAgentError(thrown);
-    // The cause says it in the runtime's own words, without what the attempt names anyway.
-    const { message } = error.cause instanceof Error ? error.cause : error;
-    const reason = reasonLine(message.replaceAll(request.bundle.dir, ''));
-    const isWrong = error.code === 'vision_output_invalid' || error.code === 'model_golden_mismatch';
-    return { type: isWrong ? 'wrong' : 'unavailable', reason };
-  }
+/** The request as the trial process gets it. */
+export interface TrialOrder extends TrialRequest {
+  /** Resident size at which the process ends itself, MiB: where nobody else can watch it. */
+  readonly hardRssMb: number;
 }
 
-async function time(
-  session: Session,
-  { bundle, runs }: TrialRequest,
-): Promise<{ medianMs: number; runs: number }> {
-  const image = bundle.manifest.golden[0]?.image ?? '';
-  const bytes = await readFile(join(bundle.dir, image));
-  const header = await readHeader(bytes);
-  const frame = await session.prepare(await decode(bytes, header, session.sizeWanted(header.size)));
-  const timedMs: number[] = [];
-  const started = performance.now();
-  for (let run = 0; run < WARM_UP_RUNS + runs; run++) {
-    const spentMs = performance.now() - started;
-    if (timedMs.length >= FEWEST_RUNS && spentMs > TIMED_BUDGET_MS) break;
-    if (timedMs.length >= 1 && spentMs > 2 * TIMED_BUDGET_MS) break;
-    const begun = performance.now();
-    await session.infer(frame);
-    if (run >= WARM_UP_RUNS) timedMs.push(performance.now() - begun);
-    await delay(GAP_MS);
-  }
-  timedMs.sort((a, b) => a - b);
-  return { medianMs: timedMs[Math.floor(timedMs.length / 2)] ?? 0, runs: timedMs.length };
+/** What the installed onnxruntime is. */
+export interface Runtime {
+  readonly version: string;
+  /** The providers that it was built with; their libraries may still be missing. */
+  readonly backends: readonly string[];
 }
 
-function send(message: TrialMessage): Promise<void> {
-  return new Promise((resolve) => {
-    if (process.send === undefined) resolve();
-    else process.send(message, () => resolve());
-  });
+/** How one attempt ended. Every `reason` is one line without paths. */
+export type TrialOutcome =
+  | {
+      readonly type: 'right';
+      /** Median of the timed runs of all stages, ms. */
+      readonly medianMs: number;
+      readonly runs: number;
+      /** Opening the session, ms. */
+      readonly openMs: number;
+      /** The first run, which compiles kernels on a GPU, ms. */
+      readonly firstRunMs: number;
+    }
+  | { readonly type: 'not_built_in'; readonly reason: string }
+  /** Libraries, driver or device are missing; or the provider refuses the model. */
+  | { readonly type: 'unavailable'; readonly reason: string }
+  /** It ran, but not to the golden outputs. */
+  | { readonly type: 'wrong'; readonly reason: string }
+  | { readonly type: 'crashed'; readonly reason: string }
+  | { readonly type: 'hung'; readonly reason: string }
+  | { readonly type: 'too_big'; readonly reason: string };
+
+/** Messages of the trial process: the runtime first, since what follows may kill it. */
+export type TrialMessage =
+  | { readonly type: 'runtime'; readonly runtime: Runtime }
+  | { readonly type: 'outcome'; readonly outcome: TrialOutcome };
+
+export interface TrialResult {
+  readonly outcome: TrialOutcome;
+  /** Null when the process died before it could say. */
+  readonly runtime: Runtime | null;
 }
+
+/** Rejects only with the AbortError of the signal: every other end is an outcome. */
+export type TrialRunner = (request: TrialRequest, signal: AbortSignal) => Promise<TrialResult>;

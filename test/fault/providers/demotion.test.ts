@@ -4,8 +4,8 @@ import { systemClock } from '../../../src/base/clock.ts';
 import { openBundle } from '../../../src/model/bundle/bundle.ts';
 import type { Store } from '../../../src/store/store.ts';
 import { VisionProcess } from '../../../src/vision/client.ts';
-import { glanceAtHardware } from '../../../src/vision/hardware/probe.ts';
-import { ProviderLadder } from '../../../src/vision/providers/providers.ts';
+import { readHardware } from '../../../src/vision/hardware/probe.ts';
+import { ProviderLadder } from '../../../src/vision/providers/select-provider.ts';
 import type { FrameResult, VisionEvent } from '../../../src/vision/protocol.ts';
 import { bundleDir } from '../../fixtures/bundles.ts';
 import { softwareGpu } from '../../fixtures/software-gpu.ts';
@@ -34,7 +34,7 @@ async function ladder(): Promise<ProviderLadder> {
     {
       bundle: await openBundle(bundleDir('nan-when-red')),
       inference: { providers: ['webgpu', 'cpu'], threads: 1, timeoutS: 30, maxRssMb: 1024 },
-      hardware: glanceAtHardware(),
+      hardware: readHardware(),
     },
     { memory: store.memory, clock: systemClock, log: silentLog },
   );

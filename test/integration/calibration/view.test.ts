@@ -3,7 +3,11 @@ import { join } from 'node:path';
 import sharp from 'sharp';
 import { describe, expect, it } from 'vitest';
 import { runNow } from '../../../src/calibration/steps.ts';
-import { buildViewReference, checkView, type ViewReference } from '../../../src/calibration/view.ts';
+import {
+  buildViewReference,
+  checkView,
+  type ViewReference,
+} from '../../../src/calibration/view/check-view.ts';
 import { readLabels } from '../../../src/cli/calibrate/csv.ts';
 import type { ViewSignature } from '../../../src/vision/protocol.ts';
 import { everyFrame, surfcamDir } from '../../fixtures/surfcam.ts';

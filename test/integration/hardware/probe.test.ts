@@ -1,7 +1,7 @@
 import { availableParallelism, arch } from 'node:os';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { HARDWARE_KINDS } from '../../../src/vision/hardware/hardware.ts';
-import { glanceAtHardware, probeHardware } from '../../../src/vision/hardware/probe.ts';
+import { readHardware, probeHardware } from '../../../src/vision/hardware/probe.ts';
 import { childPids } from '../../fixtures/children.ts';
 
 afterEach(() => {
@@ -18,7 +18,7 @@ describe('probeHardware', () => {
     expect(hardware.cpu).toBeTruthy();
     expect(hardware.os).toBeTruthy();
     expect(childPids('hardware/inventory')).toEqual([]);
-    expect(glanceAtHardware()).toMatchObject({ kind: hardware.kind, fingerprint: hardware.fingerprint });
+    expect(readHardware()).toMatchObject({ kind: hardware.kind, fingerprint: hardware.fingerprint });
   });
 
   it('does without the inventory when its process fails', async () => {

@@ -4,7 +4,7 @@ import type { Settings } from '../../../src/config/schema.ts';
 import { openBundle } from '../../../src/model/bundle/bundle.ts';
 import type { Store } from '../../../src/store/store.ts';
 import { probeHardware } from '../../../src/vision/hardware/probe.ts';
-import { ProviderLadder } from '../../../src/vision/providers/providers.ts';
+import { ProviderLadder } from '../../../src/vision/providers/select-provider.ts';
 import { bundleDir, factoryBundleDir } from '../../fixtures/bundles.ts';
 import { softwareGpu } from '../../fixtures/software-gpu.ts';
 import { openStore, silentLog, tempDir } from '../../fixtures/store.ts';

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { openBundle } from '../../../src/model/bundle/bundle.ts';
 import { createTrialRunner } from '../../../src/vision/providers/run-trial.ts';
-import type { TrialResult } from '../../../src/vision/providers/trial-types.ts';
+import type { TrialResult } from '../../../src/vision/providers/trial.ts';
 import { bundleDir, type BundleName } from '../../fixtures/bundles.ts';
 import { childPids, isGone } from '../../fixtures/children.ts';
 import { softwareGpu } from '../../fixtures/software-gpu.ts';

@@ -2,7 +2,7 @@ import { expect, test, vi } from 'vitest';
 import { patientTrials } from '../../../src/serving/patient-trials.ts';
 import type { Bundle } from '../../../src/model/manifest.ts';
 import type { TrialLimits } from '../../../src/vision/providers/run-trial.ts';
-import type { TrialOutcome, TrialRequest } from '../../../src/vision/providers/trial-types.ts';
+import type { TrialOutcome, TrialRequest } from '../../../src/vision/providers/trial.ts';
 
 const NEVER = new AbortController().signal;
 const processLimits = { niceness: 5, hardRssMb: 300 };

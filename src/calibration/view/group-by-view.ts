@@ -1,6 +1,6 @@
-import type { Steps } from './steps.ts';
-import type { LabelledBurst } from './types.ts';
-import { buildViewReference, checkViewSteps, type ViewCheck, type ViewReference } from './view.ts';
+import type { Steps } from '../steps.ts';
+import type { LabelledBurst } from '../types.ts';
+import { buildViewReference, checkViewSteps, type ViewCheck, type ViewReference } from './check-view.ts';
 
 /** Newest views that a reference is drawn from: enough to average the water away. */
 const REFERENCE_VIEWS = 16;

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { SelfLabeller } from '../../../src/calibration/self-label.ts';
+import { SelfLabeller } from '../../../src/calibration/self-labeller.ts';
 import type { HeightEstimate } from '../../../src/calibration/types.ts';
 
 const estimate = (

@@ -1,12 +1,12 @@
 import { AgentError } from '../base/errors.ts';
 import type { CalibrationSummary } from '../contract/observation.ts';
 import type { ViewSignature } from '../vision/protocol.ts';
-import { isSound, selectBursts } from './samples.ts';
+import { isSound, selectBursts } from './select-bursts.ts';
 import { runBreathing, runNow, type Steps } from './steps.ts';
 import type { FitOutcome, HeightEstimate, LabelledBurst } from './types.ts';
 import { calibrateView, heightFor, RIDGE_LABELS, type ViewCalibration } from './view-calibration.ts';
-import { groupByView } from './view-groups.ts';
-import { checkView, type ViewCheck, type ViewReference } from './view.ts';
+import { groupByView } from './view/group-by-view.ts';
+import { checkView, type ViewCheck, type ViewReference } from './view/check-view.ts';
 
 export interface SiteCalibrationOptions {
   readonly camera: string;

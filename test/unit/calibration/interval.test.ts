@@ -4,7 +4,7 @@ import {
   fewLabelsInterval,
   jackknifeInterval,
   upperQuantile,
-} from '../../../src/calibration/conformal.ts';
+} from '../../../src/calibration/interval.ts';
 import { runNow } from '../../../src/calibration/steps.ts';
 import { calibrateView, heightBy } from '../../../src/calibration/view-calibration.ts';
 import { randomFrom, syntheticSite } from '../../fixtures/labelled.ts';

@@ -1,4 +1,4 @@
-import type { ViewSignature } from '../vision/protocol.ts';
+import type { ViewSignature } from '../../vision/protocol.ts';
 import type { ComplexGrid } from './fourier.ts';
 
 /** Grid on which views are compared, cells. */

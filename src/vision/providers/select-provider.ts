@@ -13,7 +13,7 @@ import { PlanMemory } from './memory.ts';
 import { reasonLine } from './reason.ts';
 import { createTrialRunner } from './run-trial.ts';
 import { runtimeIdentity } from './runtime.ts';
-import type { Plan, TrialRunner } from './trial-types.ts';
+import type { Plan, TrialRunner } from './trial.ts';
 import type { ProviderReport } from '../protocol.ts';
 
 export interface LadderOptions {

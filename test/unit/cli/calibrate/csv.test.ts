@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { readLabels } from '../../../src/cli/calibrate/csv.ts';
+import { readLabels } from '../../../../src/cli/calibrate/csv.ts';
 
 describe('readLabels', () => {
   it('takes columns in any order, quoted commas, quotes and line breaks, CRLF and a byte order mark', () => {

@@ -1,6 +1,6 @@
-import type { ViewSignature } from '../vision/protocol.ts';
+import type { ViewSignature } from '../../vision/protocol.ts';
 import type { Fourier, ComplexGrid } from './fourier.ts';
-import { edgeField, emptyGrid, GRID_HEIGHT, GRID_WIDTH, sampleGrid } from './view-structure.ts';
+import { edgeField, emptyGrid, GRID_HEIGHT, GRID_WIDTH, sampleGrid } from './edge-field.ts';
 
 const CELLS = GRID_WIDTH * GRID_HEIGHT;
 /** Shifts looked for, share of width and height. */

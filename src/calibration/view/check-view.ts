@@ -1,8 +1,8 @@
-import type { ViewSignature } from '../vision/protocol.ts';
+import type { ViewSignature } from '../../vision/protocol.ts';
 import { Fourier, type ComplexGrid } from './fourier.ts';
-import { runNow, type Steps } from './steps.ts';
-import { frameField, matchSpectra, newScratch, whiten, type Match, type Scratch } from './view-match.ts';
-import { drawnMask, GRID_HEIGHT, GRID_WIDTH, sampleGrid } from './view-structure.ts';
+import { runNow, type Steps } from '../steps.ts';
+import { frameField, matchSpectra, newScratch, whiten, type Match, type Scratch } from './correlation.ts';
+import { drawnMask, GRID_HEIGHT, GRID_WIDTH, sampleGrid } from './edge-field.ts';
 
 /** The static structure that the views of one place have in common. */
 export interface ViewReference {

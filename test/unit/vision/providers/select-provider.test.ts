@@ -4,8 +4,8 @@ import type { Settings } from '../../../../src/config/schema.ts';
 import type { Bundle } from '../../../../src/model/manifest.ts';
 import type { KeyValue } from '../../../../src/store/types.ts';
 import type { Hardware } from '../../../../src/vision/hardware/hardware.ts';
-import type { TrialOutcome, TrialRequest } from '../../../../src/vision/providers/trial-types.ts';
-import { ProviderLadder } from '../../../../src/vision/providers/providers.ts';
+import type { TrialOutcome, TrialRequest } from '../../../../src/vision/providers/trial.ts';
+import { ProviderLadder } from '../../../../src/vision/providers/select-provider.ts';
 import { FakeClock } from '../../../fixtures/fake-clock.ts';
 
 const DAY_MS = 86_400_000;

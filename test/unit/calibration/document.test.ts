@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { SiteCalibration } from '../../../src/calibration/calibration.ts';
-import { exportCalibration, importCalibration } from '../../../src/calibration/portable.ts';
+import { SiteCalibration } from '../../../src/calibration/site-calibration.ts';
+import { exportCalibration, importCalibration } from '../../../src/calibration/document.ts';
 import type { CalibrationDocument } from '../../../src/contract/calibration.ts';
 import { burst, drawnView, syntheticSite } from '../../fixtures/labelled.ts';
 

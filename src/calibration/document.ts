@@ -4,9 +4,9 @@ import { CalibrationDocument, type CalibrationLabel } from '../contract/calibrat
 import type { ModelRef } from '../contract/observation.ts';
 import { AgentError } from '../base/errors.ts';
 import { schemaChecker } from '../base/schema-checker.ts';
-import type { SiteCalibration } from './calibration.ts';
-import { INTERVAL_COVERAGE } from './conformal.ts';
-import { isSound } from './samples.ts';
+import type { SiteCalibration } from './site-calibration.ts';
+import { INTERVAL_COVERAGE } from './interval.ts';
+import { isSound } from './select-bursts.ts';
 import type { LabelledBurst } from './types.ts';
 
 /** Compiles the schema at its first use: imports are rare. */

@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
-import { Fourier } from '../../../src/calibration/fourier.ts';
-import { runNow } from '../../../src/calibration/steps.ts';
-import { buildViewReference, checkView } from '../../../src/calibration/view.ts';
-import { drawnView, randomFrom } from '../../fixtures/labelled.ts';
-import type { ViewSignature } from '../../../src/vision/protocol.ts';
+import { Fourier } from '../../../../src/calibration/view/fourier.ts';
+import { runNow } from '../../../../src/calibration/steps.ts';
+import { buildViewReference, checkView } from '../../../../src/calibration/view/check-view.ts';
+import { drawnView, randomFrom } from '../../../fixtures/labelled.ts';
+import type { ViewSignature } from '../../../../src/vision/protocol.ts';
 
 describe('Fourier', () => {
   it('equals the sum that defines it', () => {

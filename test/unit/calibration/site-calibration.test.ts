@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { SiteCalibration } from '../../../src/calibration/calibration.ts';
+import { SiteCalibration } from '../../../src/calibration/site-calibration.ts';
 import { burst, drawnView, randomFrom, syntheticSite } from '../../fixtures/labelled.ts';
 
 const site = () => new SiteCalibration({ camera: 'north', embeddingDigest: 'sha256:trunk' });
