@@ -33,8 +33,8 @@ export async function openBundleFor(
     const { openBundle } = await import('../model/bundle/bundle.ts');
     return { bundle: await openBundle(model, { signal }), fallback: null };
   }
-  const { resolveActive } = await import('../model/slots/slots.ts');
-  return resolveActive({
+  const { resolveActiveModel } = await import('../model/slots/active-model.ts');
+  return resolveActiveModel({
     shippedDir: SHIPPED_MODELS,
     installedDirs: [join(settings.stateDir, 'models')],
     active: settings.model.active,

@@ -8,10 +8,13 @@ import type { ModelState } from '../contract/states.ts';
 import type { Delivery } from '../mqtt/delivery.ts';
 import { AgentError } from '../base/errors.ts';
 import type { ClockState } from '../health/types.ts';
-import { openInstaller, type InstallsDeps } from './install/open-installer.ts';
+import { openBundle } from './bundle/bundle.ts';
+import { Fetcher } from './fetch/fetcher.ts';
 import { installResult, installView, modelState, plainRef } from './state-view.ts';
 import { ModelStarts } from './install/start.ts';
-import type { Installer } from './install/install.ts';
+import { Installer } from './install/installer.ts';
+import type { InstallerDeps } from './install/types.ts';
+import { readFactoryModel } from './slots/active-model.ts';
 import { SlotStore } from './slots/store.ts';
 import type { InstallRequest, ModelHost } from './types.ts';
 import type { Commands } from '../mqtt/commands/commands.ts';
@@ -28,10 +31,9 @@ export interface ModelLifecycleOptions {
   readonly shippedDir: string;
 }
 
-export interface ModelLifecycleDeps extends Pick<
-  InstallsDeps,
-  'model' | 'clock' | 'log' | 'raise' | 'forecast'
-> {
+export interface ModelLifecycleDeps extends Pick<InstallerDeps, 'clock' | 'log' | 'raise' | 'forecast'> {
+  /** The settings in force, which may change while the agent runs. */
+  readonly model: () => Settings['model'];
   readonly memory: KeyValue;
   readonly time: () => ClockState;
   readonly serving: () => ModelHost & ServingView;
@@ -95,18 +97,22 @@ export class ModelLifecycle {
     const { clock, log, serving, delivery, time } = this.#deps;
     const { link } = delivery();
     this.#blocks = new ModelBlocks({}, { link, clock, log });
-    this.#installer = await openInstaller(
-      this.#options,
+    const { stateDir, shippedDir, model } = this.#options;
+    const factory = await readFactoryModel({ shippedDir }, { log }, signal);
+    const fetcher = new Fetcher({ dir: join(stateDir, 'models') }, { blocks: this.#blocks, log });
+    this.#installer = new Installer(
+      { factory, settings: model },
       {
         ...this.#deps,
         slots: this.slots,
+        fetcher,
         host: serving(),
-        blocks: this.#blocks,
+        openBundle,
+        liveSettings: this.#deps.model,
         syncedNowMs: () => (time().synced ? clock.nowMs() : null),
         onState: () => this.#changed(),
         onProgress: (progress) => this.#progressed(progress),
       },
-      signal,
     );
   }
 

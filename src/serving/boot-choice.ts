@@ -3,7 +3,7 @@ import type { Settings } from '../config/schema.ts';
 import { AgentError } from '../base/errors.ts';
 import { openBundle } from '../model/bundle/bundle.ts';
 import type { Bundle } from '../model/manifest.ts';
-import { resolveActive } from '../model/slots/slots.ts';
+import { resolveActiveModel } from '../model/slots/active-model.ts';
 import type { SlotRef, SlotsState } from '../model/types.ts';
 import type { ChosenBundle } from './served-model.ts';
 
@@ -58,7 +58,7 @@ export function bootCandidates(options: BootOptions, slots: Slots | null): reado
     from: 'factory',
     wanted: 'factory',
     open: async (signal) => {
-      const { bundle } = await resolveActive({ shippedDir, installedDirs: [], active: null, signal });
+      const { bundle } = await resolveActiveModel({ shippedDir, installedDirs: [], active: null, signal });
       return { bundle, slot: 'factory', trusted: true };
     },
   });
@@ -113,7 +113,7 @@ async function openNamed(
   dirs: { readonly shippedDir: string; readonly installedDirs: readonly string[] },
   signal: AbortSignal,
 ): Promise<Bundle | AgentError> {
-  const { bundle, fallback } = await resolveActive({ ...dirs, active, signal });
+  const { bundle, fallback } = await resolveActiveModel({ ...dirs, active, signal });
   return fallback ?? bundle;
 }
 

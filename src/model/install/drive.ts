@@ -2,14 +2,8 @@ import { AgentError, asAgentError } from '../../base/errors.ts';
 import type { InstallEnds } from './ends.ts';
 import { label } from './events.ts';
 import { InstallSteps, type StepDeps, type StepOptions } from './steps.ts';
-import type { ProbationOptions } from './types.ts';
 import { Probation, type ProbationCounts } from './probation.ts';
 import type { Candidate, InstallRecord, SlotRef } from '../types.ts';
-
-export interface DriveOptions extends StepOptions {
-  readonly probation: ProbationOptions;
-  readonly pinned: boolean;
-}
 
 export interface DriveDeps extends StepDeps {
   readonly ends: InstallEnds;
@@ -29,11 +23,11 @@ const MAX_ATTEMPTS = 5;
  * - When the install is to end (`abort`), its reason is the one of the signal, and the former model serves.
  */
 export class InstallDrive {
-  readonly #options: DriveOptions;
+  readonly #options: StepOptions;
   readonly #deps: DriveDeps;
   readonly #steps: InstallSteps;
 
-  constructor(options: DriveOptions, deps: DriveDeps) {
+  constructor(options: StepOptions, deps: DriveDeps) {
     this.#options = options;
     this.#deps = deps;
     this.#steps = new InstallSteps(options, deps);
@@ -46,7 +40,7 @@ export class InstallDrive {
     if (begun === null) return;
     const signal = AbortSignal.any([stop, abort]);
     try {
-      if (this.#options.pinned)
+      if (this.#options.settings.active !== null)
         throw new AgentError('model_pinned', 'model.active was set while the install was in hand');
       if (begun.phase === 'probation') await this.#goOnProbation(begun, signal);
       else await this.#bring(begun, resumed, signal);
@@ -145,7 +139,8 @@ export class InstallDrive {
 
   #watch(install: InstallRecord): Probation {
     const { host, clock, journal, progress } = this.#deps;
-    const { observations, minutes } = this.#options.probation;
+    const { liveSettings } = this.#deps;
+    const { observations, minutes } = liveSettings().probation;
     const digest = install.candidate?.digest ?? '';
     const counts = install.probation ?? { answers: 0, failures: 0, failedStarts: 0 };
     const onCounts = (now: ProbationCounts): void => {
@@ -157,7 +152,7 @@ export class InstallDrive {
       const byTime = minutes === 0 ? 1 : (now.elapsedMs ?? 0) / (minutes * 60_000);
       progress.tell(install, Math.min(byAnswers, byTime));
     };
-    return new Probation(digest, counts, this.#options.probation, { host, clock, onCounts });
+    return new Probation(digest, counts, () => liveSettings().probation, { host, clock, onCounts });
   }
 
   async #pass(probation: Probation, signal: AbortSignal): Promise<void> {

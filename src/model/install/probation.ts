@@ -25,7 +25,7 @@ const TELL_EVERY_MS = 30_000;
  */
 export class Probation {
   readonly #digest: string;
-  readonly #options: ProbationOptions;
+  readonly #limits: () => ProbationOptions;
   readonly #deps: ProbationDeps;
   #counts: ProbationCounts;
   #formerHasGone = false;
@@ -35,10 +35,10 @@ export class Probation {
   readonly #stopListening: () => void;
 
   /** Listens from now on: the former model may still be finishing frames. */
-  constructor(digest: string, counts: ProbationCounts, options: ProbationOptions, deps: ProbationDeps) {
+  constructor(digest: string, counts: ProbationCounts, limits: () => ProbationOptions, deps: ProbationDeps) {
     this.#digest = digest;
     this.#counts = counts;
-    this.#options = options;
+    this.#limits = limits;
     this.#deps = deps;
     this.#sinceMonoMs = deps.clock.monoMs();
     this.#stopListening = deps.host.onOutcome((outcome) => this.#count(outcome));
@@ -57,8 +57,9 @@ export class Probation {
         signal.throwIfAborted();
         if (this.#failure !== null) throw this.#failure;
         this.#pass();
-        const leftMs = this.#options.minutes * 60_000 - (this.#counts.elapsedMs ?? 0);
-        if (leftMs <= 0 && this.#counts.answers >= this.#options.observations) return;
+        const { observations, minutes } = this.#limits();
+        const leftMs = minutes * 60_000 - (this.#counts.elapsedMs ?? 0);
+        if (leftMs <= 0 && this.#counts.answers >= observations) return;
         this.#changed = new AbortController();
         const wake = AbortSignal.any([signal, this.#changed.signal]);
         await clock
@@ -89,7 +90,7 @@ export class Probation {
     if (!isOurs || this.#failure !== null) return;
     if (outcome.ok) {
       this.#counts = { ...this.#counts, answers: this.#counts.answers + 1 };
-      if (this.#counts.answers === this.#options.observations) this.#changed.abort();
+      if (this.#counts.answers === this.#limits().observations) this.#changed.abort();
       return;
     }
     const fault = faultOf(outcome.error);

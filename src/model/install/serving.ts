@@ -6,6 +6,7 @@ import { Backoff } from '../../base/retry.ts';
 import { within } from './deadline.ts';
 import { plain, rolledBack, shipped } from './slots.ts';
 import type { InstallerDeps } from './types.ts';
+import type { FactoryModel } from '../slots/active-model.ts';
 import type { Bundle } from '../manifest.ts';
 import type { Candidate, ModelHost, SlotRef, SlotsState } from '../types.ts';
 
@@ -20,8 +21,7 @@ const OF_THE_DISK: ReadonlySet<ErrorCode> = new Set([
 ]);
 
 export interface ModelServerOptions {
-  readonly factory: ModelRef;
-  readonly factoryDir: string;
+  readonly factory: FactoryModel;
   readonly testMs: number;
 }
 
@@ -77,7 +77,7 @@ export class ServingChanges {
   }
 
   async #openRef(ref: ModelRef, signal: AbortSignal): Promise<Bundle> {
-    const bundle = await this.#open(this.#dirOf(ref), signal);
+    const bundle = await this.#open(this.#dirOf(ref), { signal });
     if (bundle.digest === ref.digest) return bundle;
     throw new AgentError('model_digest_mismatch', 'the bundle on the disk is not the one that was verified', {
       context: { wanted: ref.digest, found: bundle.digest },
@@ -85,15 +85,15 @@ export class ServingChanges {
   }
 
   #dirOf({ digest }: ModelRef): string {
-    return this.isFactory(digest) ? this.#options.factoryDir : this.#slots.bundleDir(digest);
+    return this.isFactory(digest) ? this.#options.factory.dir : this.#slots.bundleDir(digest);
   }
 
   get factory(): ModelRef {
-    return this.#options.factory;
+    return this.#options.factory.ref;
   }
 
   isFactory(digest: string): boolean {
-    return digest === this.#options.factory.digest;
+    return digest === this.#options.factory.ref.digest;
   }
 
   /** It is the active one, and serves: the active one may have been given up at the start. */
@@ -104,7 +104,7 @@ export class ServingChanges {
 
   /** The slot's content, or the shipped bundle for none. */
   orFactory(ref: SlotRef | null): SlotRef {
-    return ref ?? shipped(this.#options.factory);
+    return ref ?? shipped(this.#options.factory.ref);
   }
 
   /** The candidate takes over. Rejects when it did not: it is closed then, and the one before serves on. */
@@ -184,7 +184,7 @@ export class ServingChanges {
 
   /** Active and previous change places; the shipped model serves where the previous one does not start. */
   async toPrevious(signal: AbortSignal): Promise<ModelRef> {
-    const { factory } = this.#options;
+    const factory = this.#options.factory.ref;
     const { previous } = this.#slots.state;
     const active = this.orFactory(this.#slots.state.active);
     if (previous === null || previous.digest === active.digest)

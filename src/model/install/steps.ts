@@ -8,12 +8,21 @@ import type { InstallJournal } from './journal.ts';
 import type { ProgressTeller } from './progress.ts';
 import type { ServingChanges } from './serving.ts';
 import { plain, refusedBefore, shadowed, shipped, swapped, verified } from './slots.ts';
-import type { InstallDeadlines, InstallerDeps, ShadowOptions } from './types.ts';
+import type { InstallDeadlines, InstallerDeps, InstallerOptions, ShadowOptions } from './types.ts';
 import { shadow } from './shadow.ts';
-import type { CalibrationForecast, Candidate, InstallReason, InstallRecord, SlotRef } from '../types.ts';
+import type {
+  CalibrationForecast,
+  Candidate,
+  FetchOptions,
+  InstallReason,
+  InstallRecord,
+  InstallRequest,
+  SlotRef,
+} from '../types.ts';
 
 export interface StepOptions {
   readonly factory: ModelRef;
+  readonly settings: InstallerOptions['settings'];
   readonly shadow: ShadowOptions;
   readonly deadlines: InstallDeadlines;
 }
@@ -35,25 +44,25 @@ export class InstallSteps {
   }
 
   async download(install: InstallRecord, signal: AbortSignal): Promise<void> {
-    const { clock, fetcher, fetchOptions, progress } = this.#deps;
+    const { clock, fetcher, progress } = this.#deps;
     const going = this.#begin(install, 'downloading');
     const ms = this.#options.deadlines.downloadMs;
     const late = (): AgentError =>
       new AgentError('model_transfer_failed', `not there within ${String(ms / 1000)} s`);
     await within({ clock, ms, signal, late }, (until) =>
-      fetcher.download(fetchOptions(going), (bytes) => progress.bytes(going, bytes), until),
+      fetcher.download(this.#fetchOptions(going), (bytes) => progress.bytes(going, bytes), until),
     );
   }
 
   /** The bundle lies below the bundles' folder; null when it is the one that serves already. */
   async verify(install: InstallRecord, signal: AbortSignal): Promise<SlotRef | null> {
-    const { changes, clock, fetcher, fetchOptions, journal } = this.#deps;
+    const { changes, clock, fetcher, journal } = this.#deps;
     const going = this.#begin(install, 'verifying');
     const ms = this.#options.deadlines.verifyMs;
     const late = (): AgentError =>
       new AgentError('model_bundle_refused', `not verified within ${String(ms / 1000)} s`);
     const { ref } = await within({ clock, ms, signal, late }, (until) =>
-      fetcher.verify(fetchOptions(going), until),
+      fetcher.verify(this.#fetchOptions(going), until),
     );
     signal.throwIfAborted();
     checkName(ref, going);
@@ -131,6 +140,19 @@ export class InstallSteps {
     if (install.candidate === null)
       throw new AgentError('internal', 'the record of the install names no candidate');
     return { ...shipped(install.candidate), trusted: install.trusted };
+  }
+
+  #fetchOptions(request: InstallRequest): FetchOptions {
+    const { repository, trustRoot, allowUnsigned } = this.#options.settings;
+    const { liveSettings, syncedNowMs } = this.#deps;
+    return {
+      request,
+      repositoryUrl: repository,
+      trustRoot,
+      allowUnsigned,
+      maxBytesPerS: 1000 * (liveSettings().maxKbPerS ?? 0),
+      syncedNowMs: syncedNowMs(),
+    };
   }
 
   #begin(install: InstallRecord, phase: InstallPhase): InstallRecord {

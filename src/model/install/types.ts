@@ -1,16 +1,16 @@
 import type { Clock } from '../../base/clock.ts';
+import type { Settings } from '../../config/schema.ts';
 import type { InstallPhase, ModelProgress } from '../../contract/model.ts';
 import type { ModelRef } from '../../contract/observation.ts';
 import type { Log } from '../../base/log.ts';
 import type { RaiseEvent } from '../../store/types.ts';
 import type { Bundle } from '../manifest.ts';
+import type { FactoryModel } from '../slots/active-model.ts';
 import type {
   BundleFetcher,
   CalibrationForecast,
   Candidate,
-  FetchOptions,
   InstallRecord,
-  InstallRequest,
   ModelHost,
   RefusedDigest,
   SlotRef,
@@ -50,12 +50,9 @@ export interface InstallDeadlines {
 }
 
 export interface InstallerOptions {
-  /** The shipped bundle and its folder. */
-  readonly factory: ModelRef;
-  readonly factoryDir: string;
-  /** `model.active` is set: that model serves, and installs are refused. */
-  readonly pinned: boolean;
-  readonly probation: ProbationOptions;
+  readonly factory: FactoryModel;
+  /** The model settings at the start of the agent. While `active` is set that model serves, and installs are refused. */
+  readonly settings: Pick<Settings['model'], 'active' | 'repository' | 'trustRoot' | 'allowUnsigned'>;
   readonly shadow?: ShadowOptions;
   readonly deadlines?: Partial<InstallDeadlines>;
 }
@@ -64,8 +61,11 @@ export interface InstallerDeps {
   readonly slots: Slots;
   readonly fetcher: BundleFetcher;
   readonly host: ModelHost;
-  readonly fetchOptions: (request: InstallRequest) => FetchOptions;
-  readonly openBundle: (dir: string, signal: AbortSignal) => Promise<Bundle>;
+  readonly openBundle: (dir: string, options: { readonly signal: AbortSignal }) => Promise<Bundle>;
+  /** The model settings now. They may change while the agent runs. */
+  readonly liveSettings: () => Pick<Settings['model'], 'probation' | 'maxKbPerS'>;
+  /** Milliseconds since the epoch; null while the wall clock is not synchronized. */
+  readonly syncedNowMs: () => number | null;
   /** What the swap would mean for each camera's calibration. */
   readonly forecast: (candidate: Candidate, signal: AbortSignal) => Promise<readonly CalibrationForecast[]>;
   readonly clock: Clock;

@@ -7,7 +7,7 @@ import { systemClock } from '../../../src/base/clock.ts';
 import { AgentError, asAgentError } from '../../../src/base/errors.ts';
 import { openBundle } from '../../../src/model/bundle/bundle.ts';
 import { Fetcher } from '../../../src/model/fetch/fetcher.ts';
-import { Installer } from '../../../src/model/install/install.ts';
+import { Installer } from '../../../src/model/install/installer.ts';
 import { SlotStore } from '../../../src/model/slots/store.ts';
 import { serveRepository } from '../../../src/model/repository/serve.ts';
 import type { InstallRecord, InstallRequest } from '../../../src/model/types.ts';
@@ -46,10 +46,16 @@ async function site(names: readonly BundleName[], probation = { observations: 3,
   const slots = SlotStore.open(path, { log: silentLog });
   const installer: Installer = new Installer(
     {
-      factory: { name: factory.manifest.name, version: factory.manifest.version, digest: factory.digest },
-      factoryDir: factoryBundleDir,
-      pinned: false,
-      probation,
+      factory: {
+        ref: { name: factory.manifest.name, version: factory.manifest.version, digest: factory.digest },
+        dir: factoryBundleDir,
+      },
+      settings: {
+        active: null,
+        repository: server.url,
+        trustRoot: repository.rootFile,
+        allowUnsigned: false,
+      },
       shadow: { frames: 2, patienceMs: 30_000 },
     },
     {
@@ -59,15 +65,9 @@ async function site(names: readonly BundleName[], probation = { observations: 3,
         { blocks: { fetch: () => Promise.reject(new Error('no blocks here')) }, log: silentLog },
       ),
       host: serving,
-      fetchOptions: (request) => ({
-        request,
-        repositoryUrl: server.url,
-        trustRoot: repository.rootFile,
-        allowUnsigned: false,
-        maxBytesPerS: 0,
-        syncedNowMs: Date.now(),
-      }),
-      openBundle: (dir, until) => openBundle(dir, { signal: until }),
+      openBundle,
+      liveSettings: () => ({ probation, maxKbPerS: null }),
+      syncedNowMs: () => Date.now(),
       forecast: () => Promise.resolve([]),
       clock: systemClock,
       log: silentLog,

@@ -35,6 +35,7 @@ const DEADLINES: InstallDeadlines = {
  */
 export class Installer {
   readonly #options: InstallerOptions;
+  readonly #pinned: boolean;
   readonly #deps: StepDeps;
   readonly #ends: InstallEnds;
   readonly #drive: InstallDrive;
@@ -46,16 +47,17 @@ export class Installer {
   constructor(options: InstallerOptions, deps: InstallerDeps) {
     this.#options = options;
     const deadlines = { ...DEADLINES, ...options.deadlines };
-    const { factory, factoryDir, pinned, probation, shadow = SHADOW } = options;
+    const { factory, settings, shadow = SHADOW } = options;
+    this.#pinned = settings.active !== null;
     this.#deps = {
       ...deps,
       journal: new InstallJournal(deps),
-      changes: new ServingChanges({ factory, factoryDir, testMs: deadlines.testMs }, deps),
+      changes: new ServingChanges({ factory, testMs: deadlines.testMs }, deps),
       progress: new ProgressTeller(deps),
     };
-    this.#ends = new InstallEnds({ pinned }, this.#deps);
+    this.#ends = new InstallEnds({ pinned: this.#pinned }, this.#deps);
     this.#drive = new InstallDrive(
-      { factory, pinned, probation, shadow, deadlines },
+      { factory: factory.ref, settings, shadow, deadlines },
       {
         ...this.#deps,
         ends: this.#ends,
@@ -71,7 +73,7 @@ export class Installer {
    */
   request(request: InstallRequest, { clearFailed }: { readonly clearFailed: boolean }): RequestedInstall {
     const { journal, changes, clock, raise, log } = this.#deps;
-    if (this.#options.pinned) throw pinnedError();
+    if (this.#pinned) throw pinnedError();
     const last = journal.state.install;
     if (last?.updateId === request.updateId) {
       if (last.name !== request.name || last.version !== request.version)
@@ -167,7 +169,7 @@ export class Installer {
 
   async #rollback(signal: AbortSignal): Promise<ModelRef> {
     const { changes, journal } = this.#deps;
-    if (this.#options.pinned) throw pinnedError();
+    if (this.#pinned) throw pinnedError();
     const install = journal.inHand;
     if (install !== null) {
       await this.abort('a rollback stopped the install').catch((thrown: unknown) => {
@@ -200,8 +202,8 @@ export class Installer {
       throw new AgentError('model_install_busy', 'a model is being installed', { context: label(hand) });
     return changes.exclusive(signal, async () => {
       const active = this.#active;
-      if (this.#options.pinned && host.bundle !== null) {
-        const bundle = await openBundle(host.bundle.dir, signal);
+      if (this.#pinned && host.bundle !== null) {
+        const bundle = await openBundle(host.bundle.dir, { signal });
         await changes.adopt(await changes.proveBundle(bundle, signal), changes.isFactory(bundle.digest));
         onState();
         return { name: bundle.manifest.name, version: bundle.manifest.version, digest: bundle.digest };
@@ -270,14 +272,14 @@ export class Installer {
     const { journal, progress } = this.#deps;
     const { previous, candidate, install, refused } = journal.state;
     return {
-      factory: this.#options.factory,
+      factory: this.#options.factory.ref,
       active: this.#active,
       previous,
       candidate,
       phase: install?.phase ?? 'committed',
       install: install !== null && inHand(journal.state) !== null ? progress.withBytes(install) : install,
       refused,
-      pinned: this.#options.pinned,
+      pinned: this.#pinned,
     };
   }
 }

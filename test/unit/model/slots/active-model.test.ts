@@ -2,7 +2,7 @@ import { cp, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { resolveActive, type ActiveModel } from '../../../../src/model/slots/slots.ts';
+import { resolveActiveModel, type ActiveModel } from '../../../../src/model/slots/active-model.ts';
 import { bundleDir, factoryBundleDir, shippedModelsDir } from '../../../fixtures/bundles.ts';
 
 let installed: string;
@@ -13,13 +13,13 @@ beforeEach(async () => {
 afterEach(() => rm(installed, { recursive: true, force: true }));
 
 const resolve = (active: string | null): Promise<ActiveModel> =>
-  resolveActive({
+  resolveActiveModel({
     shippedDir: shippedModelsDir,
     installedDirs: [join(installed, 'none'), installed],
     active,
   });
 
-describe('resolveActive', () => {
+describe('resolveActiveModel', () => {
   it('takes the factory bundle when no other is wanted', async () => {
     const { bundle, slot, fallback } = await resolve(null);
     expect([bundle.dir, slot, fallback]).toEqual([factoryBundleDir, 'factory', null]);
@@ -60,7 +60,7 @@ describe('resolveActive', () => {
     const { fallback } = await resolve('heads/1.1.0');
     expect(fallback).toMatchObject({
       code: 'model_manifest_invalid',
-      message: 'heads/1.1.0 calls itself depth/1.0.0',
+      message: 'the manifest of heads/1.1.0 names depth/1.0.0 instead',
     });
   });
 
@@ -68,13 +68,13 @@ describe('resolveActive', () => {
     for (const version of ['0.9.0', '0.10.0', 'notes']) {
       await cp(factoryBundleDir, join(installed, 'swellsight-factory', version), { recursive: true });
     }
-    const { bundle } = await resolveActive({ shippedDir: installed, installedDirs: [], active: null });
+    const { bundle } = await resolveActiveModel({ shippedDir: installed, installedDirs: [], active: null });
     expect(bundle.dir).toBe(join(installed, 'swellsight-factory/0.10.0'));
   });
 
   it('throws when the factory bundle itself is missing, with the first reason as its cause', async () => {
     await mkdir(join(installed, 'empty'));
-    const resolved = resolveActive({
+    const resolved = resolveActiveModel({
       shippedDir: join(installed, 'empty'),
       installedDirs: [],
       active: 'x/1.0.0',
@@ -87,7 +87,7 @@ describe('resolveActive', () => {
 
   it('does not take an abort for a broken model', async () => {
     const options = { shippedDir: shippedModelsDir, installedDirs: [installed], active: 'heads/1.0.0' };
-    await expect(resolveActive({ ...options, signal: AbortSignal.abort() })).rejects.toMatchObject({
+    await expect(resolveActiveModel({ ...options, signal: AbortSignal.abort() })).rejects.toMatchObject({
       name: 'AbortError',
     });
   });

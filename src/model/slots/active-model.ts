@@ -1,0 +1,117 @@
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { AgentError, asAgentError } from '../../base/errors.ts';
+import type { Log } from '../../base/log.ts';
+import type { ModelRef } from '../../contract/observation.ts';
+import { openBundle, type OpenBundleOptions } from '../bundle/bundle.ts';
+import type { Bundle } from '../manifest.ts';
+import { compareVersions, parseVersion } from '../semver.ts';
+
+/** The bundle that ships with the agent. It needs no network, and every fallback ends with it. */
+const FACTORY_NAME = 'swellsight-factory';
+
+export interface ActiveModelOptions extends OpenBundleOptions {
+  /** Directory of the shipped bundles, with subdirectories `name/version`. */
+  readonly shippedDir: string;
+  /** More directories of the same layout, searched before `shippedDir`. A missing directory is skipped. */
+  readonly installedDirs: readonly string[];
+  /** `name/version`, or null for the factory bundle. */
+  readonly active: string | null;
+}
+
+export interface ActiveModel {
+  readonly bundle: Bundle;
+  readonly slot: 'active' | 'factory';
+  /** Why `bundle` is the factory bundle instead of the requested one; null when `bundle` is the requested one. */
+  readonly fallback: AgentError | null;
+}
+
+/**
+ * Opens the requested bundle. When that fails, opens the factory bundle and reports why, so that a damaged model never
+ * leaves a device without a model. Throws as `openBundle` does only when the factory bundle itself cannot be opened.
+ */
+export async function resolveActiveModel(options: ActiveModelOptions): Promise<ActiveModel> {
+  if (options.active === null) return openFactory(options, null);
+  try {
+    return { bundle: await openNamed(options.active, options), slot: 'active', fallback: null };
+  } catch (error) {
+    options.signal?.throwIfAborted();
+    return openFactory(options, asAgentError(error));
+  }
+}
+
+/** The shipped bundle: its reference and its directory. */
+export interface FactoryModel {
+  readonly ref: ModelRef;
+  readonly dir: string;
+}
+
+/** Placeholder for a shipped bundle that cannot be read. No bundle has this digest. */
+const UNREADABLE_FACTORY: ModelRef = { name: 'none', version: '0.0.0', digest: `sha256:${'0'.repeat(64)}` };
+
+/**
+ * Reads the newest shipped bundle. When it cannot be read, logs why and returns a placeholder, because an agent with a
+ * damaged factory bundle still runs an installed model. Rejects only when the signal fires.
+ */
+export async function readFactoryModel(
+  { shippedDir }: Pick<ActiveModelOptions, 'shippedDir'>,
+  { log }: { readonly log: Log },
+  signal: AbortSignal,
+): Promise<FactoryModel> {
+  try {
+    const { bundle } = await resolveActiveModel({ shippedDir, installedDirs: [], active: null, signal });
+    const { manifest, digest, dir } = bundle;
+    return { ref: { name: manifest.name, version: manifest.version, digest }, dir };
+  } catch (thrown) {
+    signal.throwIfAborted();
+    log.error({ err: asAgentError(thrown) }, 'factory model not readable');
+    return { ref: UNREADABLE_FACTORY, dir: shippedDir };
+  }
+}
+
+async function openFactory(options: ActiveModelOptions, fallback: AgentError | null): Promise<ActiveModel> {
+  const versions = await listVersions(join(options.shippedDir, FACTORY_NAME));
+  const newest = versions[0];
+  if (newest === undefined) {
+    throw new AgentError('model_not_found', 'the shipped model is missing', {
+      context: { dir: options.shippedDir },
+      cause: fallback,
+    });
+  }
+  const bundle = await openBundle(join(options.shippedDir, FACTORY_NAME, newest), options);
+  return { bundle, slot: 'factory', fallback };
+}
+
+async function openNamed(active: string, options: ActiveModelOptions): Promise<Bundle> {
+  const [name = '', version = '', ...rest] = active.split('/');
+  if (!/^[a-z0-9][a-z0-9._-]{0,63}$/.test(name) || !parseVersion(version) || rest.length > 0) {
+    throw new AgentError('model_not_found', `model.active is ${JSON.stringify(active)}, not name/version`);
+  }
+  for (const root of [...options.installedDirs, options.shippedDir]) {
+    if (!(await listVersions(join(root, name))).includes(version)) continue;
+    const bundle = await openBundle(join(root, name, version), options);
+    const { name: ownName, version: ownVersion } = bundle.manifest;
+    if (ownName === name && ownVersion === version) return bundle;
+    throw new AgentError(
+      'model_manifest_invalid',
+      `the manifest of ${active} names ${ownName}/${ownVersion} instead`,
+    );
+  }
+  throw new AgentError('model_not_found', `bundle ${active} does not exist`, { context: { active } });
+}
+
+/** Names of the version directories, newest first; empty when `dir` does not exist. */
+async function listVersions(dir: string): Promise<string[]> {
+  const names = await readdir(dir).catch((error: unknown) => {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
+    throw new AgentError('model_not_found', 'the models directory cannot be read', {
+      context: { dir },
+      cause: error,
+    });
+  });
+  return names
+    .map((name) => ({ name, version: parseVersion(name) }))
+    .flatMap(({ name, version }) => (version ? [{ name, version }] : []))
+    .sort((a, b) => compareVersions(b.version, a.version))
+    .map(({ name }) => name);
+}
