@@ -1,5 +1,5 @@
-import { cronFault } from '../schedule/cron-pattern.ts';
-import { isTimeZone } from '../schedule/zone.ts';
+import { checkCronPattern } from '../schedule/cron-times.ts';
+import { isTimeZone } from '../schedule/time-zone.ts';
 import { shown, type ConfigFault } from './faults.ts';
 import { isUrl } from './formats.ts';
 import { polygonFault } from './polygon.ts';
@@ -73,7 +73,7 @@ function checkSchedule(camera: CameraInput, fault: Fault): void {
   const { cron, everyS, timezone, sun, jitterS } = schedule;
   if (cron !== undefined && everyS !== undefined) fault('schedule', schedule, 'cron or everyS, not both');
   if (cron !== undefined) {
-    const wanted = cronFault(cron);
+    const wanted = checkCronPattern(cron);
     if (wanted !== null) fault('schedule.cron', cron, wanted);
   }
   if (timezone !== undefined && !isTimeZone(timezone))

@@ -1,22 +1,25 @@
-import { parseCron } from './cron-pattern.ts';
-import { zoneOffset } from './zone.ts';
+import { createRequire } from 'node:module';
+import type * as NodeCron from 'node-cron';
+import { zoneOffset } from './time-zone.ts';
 
 const MINUTE_MS = 60_000;
-/** No zone changes its offset within a quarter of an hour that starts on a quarter. */
+/** No zone changes its offset inside a quarter of an hour. */
 const BLOCK_MS = 15 * MINUTE_MS;
-/** The longest repetition when clocks go back; a zone that changes the side of the date line is not one. */
+/** Longest local time that repeats when clocks go back. A larger change is a zone that crosses the date line. */
 const MAX_REPEAT_MS = 3 * 3_600_000;
 
-/** The instants of a cron pattern strictly after `afterMs` and not after `untilMs`, ascending, ms since 1970. */
+/** The instants of a cron pattern after `afterMs` and up to `untilMs`, ascending, ms since 1970. */
 export type CronTimes = (afterMs: number, untilMs: number) => Generator<number, undefined>;
 
 /**
- * Daylight saving, after Vixie cron: a pattern that names hours fires once for each local time that it names; a
- * time that is left out in spring fires at the end of the gap, a time that comes twice in autumn fires the first time.
- * A pattern for every hour goes on through both, by elapsed time.
+ * The times of a valid pattern in a time zone. Throws a RangeError for an invalid pattern or zone.
+ *
+ * Daylight saving as in Vixie cron: a pattern that names hours fires once for each local time that it names. A time that
+ * spring leaves out fires at the end of the gap; a time that autumn repeats fires the first time. A pattern for every
+ * hour continues through both changes by elapsed time.
  */
 export function cronTimes(pattern: string, timezone: string): CronTimes {
-  const cron = parseCron(pattern);
+  const cron = parseCronPattern(pattern);
   const offsetAt = zoneOffset(timezone);
 
   const firesIn = (fromLocalMs: number, toLocalMs: number): boolean => {
@@ -24,7 +27,7 @@ export function cronTimes(pattern: string, timezone: string): CronTimes {
       if (cron.minutes.includes(minuteOf(localMs)) && cron.matchesHour(localMs)) return true;
     return false;
   };
-  const repeated = (atMs: number, offset: number): boolean => {
+  const isRepeated = (atMs: number, offset: number): boolean => {
     const back = offsetAt(atMs - MAX_REPEAT_MS) - offset;
     return back > 0 && back <= MAX_REPEAT_MS && offsetAt(atMs - back) === offset + back;
   };
@@ -35,14 +38,14 @@ export function cronTimes(pattern: string, timezone: string): CronTimes {
     for (let blockMs = firstBlockMs; blockMs <= untilMs; blockMs += BLOCK_MS) {
       const offset = offsetAt(blockMs);
       const localMs = blockMs + offset;
-      const inGap = !cron.everyHour && offset > offsetBefore && firesIn(blockMs + offsetBefore, localMs);
+      const firesInGap = !cron.everyHour && offset > offsetBefore && firesIn(blockMs + offsetBefore, localMs);
       const minutes =
-        cron.matchesHour(localMs) && (cron.everyHour || !repeated(blockMs, offset))
+        cron.matchesHour(localMs) && (cron.everyHour || !isRepeated(blockMs, offset))
           ? cron.minutes
               .map((minute) => minute - minuteOf(localMs))
               .filter((minute) => minute >= 0 && minute < BLOCK_MS / MINUTE_MS)
           : [];
-      if (inGap && minutes[0] !== 0) minutes.unshift(0);
+      if (firesInGap && minutes[0] !== 0) minutes.unshift(0);
       for (const minute of minutes) {
         const atMs = blockMs + minute * MINUTE_MS;
         if (atMs > afterMs && atMs <= untilMs) yield atMs;
@@ -54,3 +57,41 @@ export function cronTimes(pattern: string, timezone: string): CronTimes {
 }
 
 const minuteOf = (localMs: number): number => Math.floor(localMs / MINUTE_MS) % 60;
+
+// Loaded on demand: an agent that uses intervals only saves the memory.
+const nodeCron = (): typeof NodeCron => createRequire(import.meta.url)('node-cron') as typeof NodeCron;
+
+/** The reason why a cron pattern is invalid, to follow the word "wanted"; null for a valid one. */
+export function checkCronPattern(pattern: string): string | null {
+  if (pattern.trim().split(/\s+/).length !== 5) return 'five fields: minute hour day month weekday';
+  try {
+    const { valid, errors } = nodeCron().validateDetailed(pattern);
+    return valid ? null : `a cron pattern (${errors.map(({ message }) => message).join('; ')})`;
+  } catch (error) {
+    return `a cron pattern (${error instanceof Error ? error.message : String(error)})`;
+  }
+}
+
+interface CronPattern {
+  /** True when the hour field matches all 24 hours. */
+  readonly everyHour: boolean;
+  /** Matching minutes of an hour, ascending. */
+  readonly minutes: readonly number[];
+  /** True when the pattern matches the hour of this local time, ms (a local time expressed as if it were UTC). */
+  matchesHour(localMs: number): boolean;
+}
+
+/** Day of month and weekday must both match. */
+function parseCronPattern(pattern: string): CronPattern {
+  const { valid, fields } = nodeCron().validateDetailed(pattern);
+  if (!valid || !fields) throw new RangeError(`not a cron pattern: ${pattern}`);
+  const [, ...rest] = pattern.trim().split(/\s+/);
+  // Only `match` is used. The task never starts; `destroy` removes it from node-cron's list of tasks.
+  const task = nodeCron().createTask(`* ${rest.join(' ')}`, () => undefined, { timezone: 'UTC' });
+  void task.destroy();
+  return {
+    everyHour: new Set(fields.hour).size === 24,
+    minutes: [...new Set(fields.minute)].sort((a, b) => a - b),
+    matchesHour: (localMs) => task.match(new Date(Math.floor(localMs / MINUTE_MS) * MINUTE_MS)),
+  };
+}

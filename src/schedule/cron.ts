@@ -1,8 +1,6 @@
 import type { Clock } from '../base/clock.ts';
-import { isAbort } from '../base/errors.ts';
 import type { CronTimes } from './cron-times.ts';
-import { missedSlots } from './missed.ts';
-import { StepWatch } from './step-watch.ts';
+import { skippedSlots, sleepUnlessAborted } from './slots.ts';
 import type { Schedule, Slot } from './types.ts';
 
 export interface CronOptions {
@@ -12,26 +10,28 @@ export interface CronOptions {
 }
 
 const DAY_MS = 86_400_000;
-/** How far ahead the next run is looked for. */
+/** The search for the next run ends this far ahead. */
 const HORIZON_MS = 4 * DAY_MS;
-/** The longest sleep: how late a step of the clock is noticed. */
-const LOOK_EVERY_MS = 10_000;
-/** The most that a run may be late; half the way to the next run, if that is less. */
-const TOLERANCE_MS = 30_000;
-/** After a step back by no more than this, times that were served already are not served again. */
-const SMALL_STEP_BACK_MS = 60_000;
+/** Longest sleep, and so the longest time until a step of the clock is noticed. */
+const MAX_SLEEP_MS = 10_000;
+/** A run may start this late, or half the distance to the next run if that is less. */
+const MAX_LATE_MS = 30_000;
+/** After a step back by at most this, slots that were already served do not run again. */
+const MAX_SMALL_STEP_MS = 60_000;
+/** A smaller change of the wall clock is slewing, or the time between two readings. */
+const MIN_STEP_MS = 2000;
 
 /**
- * Slots at times of the wall clock. A step forward over slots is told as one lost slot (`clock_step`); after a step
- * back the times come again, but for a small one.
+ * Slots at times of the wall clock. A step forward over slots yields one lost slot (`clock_step`). After a step back the
+ * repeated times run again, unless the step is small.
  */
 export class CronSchedule implements Schedule {
   readonly description: string;
   readonly #times: CronTimes;
   readonly #clock: Clock;
-  /** Every slot up to this wall time has been dealt with. */
+  /** Every slot up to this wall time has run or was reported as lost. */
   #servedMs: number;
-  /** The first slot after `#servedMs`; undefined when it has to be looked for. */
+  /** The first slot after `#servedMs`; null when there is none within the horizon, undefined before the search. */
   #next: number | null | undefined;
 
   constructor(options: CronOptions, deps: { readonly clock: Clock }) {
@@ -43,67 +43,63 @@ export class CronSchedule implements Schedule {
 
   async *slots(signal: AbortSignal): AsyncGenerator<Slot, undefined> {
     const clock = this.#clock;
-    const watch = new StepWatch(clock);
-    this.#served(clock.nowMs());
+    const takeStepMs = clockStepMeter(clock);
+    this.#setServed(clock.nowMs());
     for (;;) {
-      const stepMs = watch.stepMs();
+      const stepMs = takeStepMs();
       const nowMs = clock.nowMs();
-      if (stepMs < 0) this.#steppedBack(nowMs);
-      const run = yield* this.#due(nowMs, stepMs > 0 ? 'clock_step' : 'late');
-      if (run !== null) {
-        yield { dueAtMs: run, skipped: null };
-        const stepAtWorkMs = watch.stepMs();
-        const freeMs = clock.nowMs();
-        if (stepAtWorkMs < 0) this.#steppedBack(freeMs);
-        else yield* stepAtWorkMs === 0 ? this.#lost(freeMs, 'overlap') : this.#steppedOver(freeMs);
+      if (stepMs < 0) this.#handleStepBack(nowMs);
+      const dueAtMs = yield* this.#takeDueSlot(nowMs, stepMs > 0 ? 'clock_step' : 'late');
+      if (dueAtMs !== null) {
+        yield { dueAtMs, skipped: null };
+        const stepDuringWorkMs = takeStepMs();
+        const finishedMs = clock.nowMs();
+        if (stepDuringWorkMs < 0) this.#handleStepBack(finishedMs);
+        else if (stepDuringWorkMs > 0) yield* this.#skipSteppedOver(finishedMs);
+        else yield* this.#skipUntil(finishedMs, 'overlap');
         continue;
       }
-      try {
-        signal.throwIfAborted();
-        const waitMs = (this.#nextAfterServed(nowMs) ?? Infinity) - nowMs;
-        await clock.sleep(Math.min(Math.max(waitMs, 0), LOOK_EVERY_MS), signal);
-      } catch (error) {
-        if (isAbort(error) || signal.aborted) return undefined;
-        throw error;
-      }
+      const waitMs = (this.#nextAfterServed(nowMs) ?? Infinity) - nowMs;
+      if (!(await sleepUnlessAborted(clock, Math.min(Math.max(waitMs, 0), MAX_SLEEP_MS), signal)))
+        return undefined;
     }
   }
 
-  /** Tells what was lost up to now, and returns the slot that is to run now, if there is one. */
-  *#due(nowMs: number, reason: 'late' | 'clock_step'): Generator<Slot, number | null> {
-    const newest = this.#newest(nowMs);
+  /** Yields the slots that were lost up to now, and returns the time of the slot to run now, or null. */
+  *#takeDueSlot(nowMs: number, reason: 'late' | 'clock_step'): Generator<Slot, number | null> {
+    const newest = this.#newestUntil(nowMs);
     const following = newest === null ? null : this.#firstAfter(newest);
     const gapMs = newest === null || following === null ? HORIZON_MS : following - newest;
-    const inTime = newest !== null && nowMs - newest <= Math.min(TOLERANCE_MS, gapMs / 2);
-    const lostUntilMs = inTime ? newest - 1 : nowMs;
-    if (reason === 'clock_step') yield* this.#steppedOver(lostUntilMs);
-    else if (newest !== null) yield* this.#lost(lostUntilMs, 'late');
-    if (!inTime) return null;
-    this.#served(newest);
+    const isInTime = newest !== null && nowMs - newest <= Math.min(MAX_LATE_MS, gapMs / 2);
+    const lostUntilMs = isInTime ? newest - 1 : nowMs;
+    if (reason === 'clock_step') yield* this.#skipSteppedOver(lostUntilMs);
+    else if (newest !== null) yield* this.#skipUntil(lostUntilMs, 'late');
+    if (!isInTime) return null;
+    this.#setServed(newest);
     return newest;
   }
 
-  *#lost(untilMs: number, reason: 'overlap' | 'late'): Generator<Slot> {
+  *#skipUntil(untilMs: number, reason: 'overlap' | 'late'): Generator<Slot> {
     if (untilMs <= this.#servedMs) return;
     const fromMs = this.#servedMs;
-    this.#served(untilMs);
-    yield* missedSlots(this.#times(fromMs, untilMs), reason);
+    this.#setServed(untilMs);
+    yield* skippedSlots(this.#times(fromMs, untilMs), reason);
   }
 
-  #steppedBack(nowMs: number): void {
-    if (this.#servedMs - nowMs > SMALL_STEP_BACK_MS) this.#served(nowMs);
+  #handleStepBack(nowMs: number): void {
+    if (this.#servedMs - nowMs > MAX_SMALL_STEP_MS) this.#setServed(nowMs);
   }
 
-  *#steppedOver(untilMs: number): Generator<Slot> {
+  *#skipSteppedOver(untilMs: number): Generator<Slot> {
     if (untilMs <= this.#servedMs) return;
-    // A step over many days is told without a search: at worst one slot too many is said to be lost.
-    const last = this.#newest(untilMs) ?? (untilMs - this.#servedMs > 2 * HORIZON_MS ? untilMs : null);
-    this.#served(untilMs);
+    // A step over many days is reported without a search: in the worst case one slot too many counts as lost.
+    const last = this.#newestUntil(untilMs) ?? (untilMs - this.#servedMs > 2 * HORIZON_MS ? untilMs : null);
+    this.#setServed(untilMs);
     if (last !== null) yield { dueAtMs: last, skipped: 'clock_step' };
   }
 
-  /** The newest slot in (served, until], looked for over two horizons at most. */
-  #newest(untilMs: number): number | null {
+  /** The newest slot in (served, until], among the last two horizons; null when there is none. */
+  #newestUntil(untilMs: number): number | null {
     const next = this.#nextAfterServed(untilMs);
     if (next !== null && next > untilMs) return null;
     let newest: number | null = null;
@@ -112,10 +108,10 @@ export class CronSchedule implements Schedule {
   }
 
   #nextAfterServed(nowMs: number): number | null {
-    // Nothing was found within the horizon: look again a day later.
-    const stale =
+    // The last search found nothing within the horizon: search again a day later.
+    const isStale =
       this.#next === null && nowMs - this.#servedMs > DAY_MS && nowMs - this.#servedMs < HORIZON_MS;
-    if (stale) this.#served(nowMs);
+    if (isStale) this.#setServed(nowMs);
     if (this.#next === undefined) this.#next = this.#firstAfter(this.#servedMs);
     return this.#next;
   }
@@ -124,7 +120,7 @@ export class CronSchedule implements Schedule {
     return this.#times(afterMs, afterMs + HORIZON_MS).next().value ?? null;
   }
 
-  #served(atMs: number): void {
+  #setServed(atMs: number): void {
     this.#servedMs = atMs;
     this.#next = undefined;
   }
@@ -134,4 +130,15 @@ export class CronSchedule implements Schedule {
     if (typeof this.#next === 'number' && this.#next >= nowMs) return this.#next;
     return this.#firstAfter(nowMs);
   }
+}
+
+/** Each call returns how far the wall clock was set since the call before, ms: positive forward, 0 for no step. */
+function clockStepMeter(clock: Clock): () => number {
+  let wallAheadMs = clock.nowMs() - clock.monoMs();
+  return () => {
+    const previousMs = wallAheadMs;
+    wallAheadMs = clock.nowMs() - clock.monoMs();
+    const stepMs = wallAheadMs - previousMs;
+    return Math.abs(stepMs) < MIN_STEP_MS ? 0 : stepMs;
+  };
 }

@@ -1,6 +1,5 @@
 import type { Clock } from '../base/clock.ts';
-import { isAbort } from '../base/errors.ts';
-import { missedSlots } from './missed.ts';
+import { skippedSlots, sleepUnlessAborted } from './slots.ts';
 import type { SunWindow } from './sun.ts';
 import type { Schedule, Slot } from './types.ts';
 
@@ -14,10 +13,10 @@ export interface IntervalOptions {
 }
 
 const DAY_MS = 86_400_000;
-/** No window between two events of the sun is shorter, but close to the poles. */
-const SCAN_MS = 5 * 60_000;
+/** Step of the search for the next opening of the window. Windows are longer than this, except close to the poles. */
+const SCAN_STEP_MS = 5 * 60_000;
 
-/** Slots at a fixed distance on the monotonic clock: steps of the wall clock do not concern them. */
+/** Slots at a fixed distance on the monotonic clock, independent of steps of the wall clock. */
 export class IntervalSchedule implements Schedule {
   readonly description: string;
   readonly #options: IntervalOptions;
@@ -36,36 +35,31 @@ export class IntervalSchedule implements Schedule {
     let dueMonoMs = clock.monoMs() + offsetMs;
     for (;;) {
       this.#dueMonoMs = dueMonoMs;
-      try {
-        signal.throwIfAborted();
-        await clock.sleep(Math.max(0, dueMonoMs - clock.monoMs()), signal);
-      } catch (error) {
-        if (isAbort(error) || signal.aborted) return undefined;
-        throw error;
-      }
+      if (!(await sleepUnlessAborted(clock, Math.max(0, dueMonoMs - clock.monoMs()), signal)))
+        return undefined;
       const nowMonoMs = clock.monoMs();
       // A timer may fire a little early.
       if (nowMonoMs < dueMonoMs) continue;
       const newestMonoMs = dueMonoMs + Math.floor((nowMonoMs - dueMonoMs) / periodMs) * periodMs;
-      const inTime = nowMonoMs - newestMonoMs <= Math.max(1000, periodMs / 2);
-      const firstToRunMonoMs = inTime ? newestMonoMs : newestMonoMs + periodMs;
-      yield* missedSlots(this.#dues(dueMonoMs, firstToRunMonoMs), 'late');
-      dueMonoMs = firstToRunMonoMs;
-      if (!inTime) continue;
+      const isInTime = nowMonoMs - newestMonoMs <= Math.max(1000, periodMs / 2);
+      const nextRunMonoMs = isInTime ? newestMonoMs : newestMonoMs + periodMs;
+      yield* skippedSlots(this.#dueTimes(dueMonoMs, nextRunMonoMs), 'late');
+      dueMonoMs = nextRunMonoMs;
+      if (!isInTime) continue;
 
-      const [dueAtMs] = this.#dues(dueMonoMs, dueMonoMs + periodMs);
+      const [dueAtMs] = this.#dueTimes(dueMonoMs, dueMonoMs + periodMs);
       dueMonoMs += periodMs;
       this.#dueMonoMs = dueMonoMs;
       if (dueAtMs === undefined) continue;
       yield { dueAtMs, skipped: null };
-      const freeMonoMs = clock.monoMs();
-      yield* missedSlots(this.#dues(dueMonoMs, freeMonoMs), 'overlap');
-      dueMonoMs += Math.max(0, Math.ceil((freeMonoMs - dueMonoMs) / periodMs)) * periodMs;
+      const finishedMonoMs = clock.monoMs();
+      yield* skippedSlots(this.#dueTimes(dueMonoMs, finishedMonoMs), 'overlap');
+      dueMonoMs += Math.max(0, Math.ceil((finishedMonoMs - dueMonoMs) / periodMs)) * periodMs;
     }
   }
 
-  /** Wall clock of the slots due in [from, to) of the monotonic clock, where the window is open. */
-  *#dues(fromMonoMs: number, toMonoMs: number): Generator<number> {
+  /** Wall clock of the slots that are due in [from, to) of the monotonic clock and within the window. */
+  *#dueTimes(fromMonoMs: number, toMonoMs: number): Generator<number> {
     const { periodMs, window } = this.#options;
     const wallAheadMs = this.#clock.nowMs() - this.#clock.monoMs();
     for (let dueMonoMs = fromMonoMs; dueMonoMs < toMonoMs; dueMonoMs += periodMs) {
@@ -79,13 +73,13 @@ export class IntervalSchedule implements Schedule {
     const nowMonoMs = this.#clock.monoMs();
     const nowMs = this.#clock.nowMs();
     const dueMonoMs = this.#dueMonoMs ?? nowMonoMs + offsetMs;
-    const behind = Math.max(0, Math.ceil((nowMonoMs - dueMonoMs) / periodMs));
-    let dueAtMs = nowMs + dueMonoMs + behind * periodMs - nowMonoMs;
+    const missed = Math.max(0, Math.ceil((nowMonoMs - dueMonoMs) / periodMs));
+    let dueAtMs = nowMs + dueMonoMs + missed * periodMs - nowMonoMs;
     if (window === null || window(dueAtMs)) return dueAtMs;
-    const slotsPerScan = Math.max(1, Math.floor(SCAN_MS / periodMs));
-    for (const untilMs = dueAtMs + 2 * DAY_MS; dueAtMs < untilMs; dueAtMs += slotsPerScan * periodMs)
-      if (window(dueAtMs + slotsPerScan * periodMs))
-        for (let slot = 1; slot <= slotsPerScan; slot += 1)
+    const slotsPerStep = Math.max(1, Math.floor(SCAN_STEP_MS / periodMs));
+    for (const untilMs = dueAtMs + 2 * DAY_MS; dueAtMs < untilMs; dueAtMs += slotsPerStep * periodMs)
+      if (window(dueAtMs + slotsPerStep * periodMs))
+        for (let slot = 1; slot <= slotsPerStep; slot += 1)
           if (window(dueAtMs + slot * periodMs)) return dueAtMs + slot * periodMs;
     return null;
   }

@@ -6,33 +6,33 @@ import { CronSchedule } from './cron.ts';
 import { IntervalSchedule } from './interval.ts';
 import { sunWindow, type Location, type SunWindow } from './sun.ts';
 import type { Schedule } from './types.ts';
-import { systemZone } from './zone.ts';
+import { systemTimeZone } from './time-zone.ts';
 
 export interface ScheduleOptions {
-  /** Checked by the configuration: cron or everyS, a known zone, sun only with a location. */
+  /** Already validated: cron or everyS, a known zone, sun only with a location. */
   readonly schedule: ScheduleSettings;
   readonly location: Location | null;
-  /** Device and camera: the same seed always gets the same delay out of 0..jitterS. */
+  /** Device and camera. The same seed always gets the same delay in 0..jitterS. */
   readonly seedId: string;
 }
 
 const DEFAULT_EVERY_S = 60;
 
-/** The schedule of one camera. Throws a RangeError for a cron pattern or zone that the configuration let through. */
+/** The schedule of one camera. Throws a RangeError for an invalid cron pattern or time zone. */
 export function createSchedule(options: ScheduleOptions, deps: { readonly clock: Clock }): Schedule {
   const { schedule, location, seedId } = options;
-  const offsetMs = Math.round(share(seedId) * (schedule.jitterS ?? 0) * 1000);
+  const offsetMs = Math.round(hashToUnit(seedId) * (schedule.jitterS ?? 0) * 1000);
   const window = schedule.sun && location ? sunWindow(schedule.sun, location) : null;
-  const description = describe(schedule);
+  const description = describeSchedule(schedule);
   if (schedule.cron === undefined) {
     const periodMs = (schedule.everyS ?? DEFAULT_EVERY_S) * 1000;
     return new IntervalSchedule({ periodMs, offsetMs, window, description }, deps);
   }
-  const times = cronTimes(schedule.cron, schedule.timezone ?? systemZone());
-  return new CronSchedule({ times: narrowed(times, offsetMs, window), description }, deps);
+  const times = cronTimes(schedule.cron, schedule.timezone ?? systemTimeZone());
+  return new CronSchedule({ times: restrictTimes(times, offsetMs, window), description }, deps);
 }
 
-function narrowed(times: CronTimes, offsetMs: number, window: SunWindow | null): CronTimes {
+function restrictTimes(times: CronTimes, offsetMs: number, window: SunWindow | null): CronTimes {
   return function* between(afterMs, untilMs) {
     for (const atMs of times(afterMs - offsetMs, untilMs - offsetMs))
       if (window === null || window(atMs + offsetMs)) yield atMs + offsetMs;
@@ -40,12 +40,12 @@ function narrowed(times: CronTimes, offsetMs: number, window: SunWindow | null):
   };
 }
 
-/** A number in [0, 1) that belongs to the text. */
-function share(text: string): number {
+/** A number in [0, 1) that depends on the text only. */
+function hashToUnit(text: string): number {
   return createHash('sha256').update(text).digest().readUInt32BE(0) / 2 ** 32;
 }
 
-function describe({ cron, everyS, timezone, sun, jitterS }: ScheduleSettings): string {
+function describeSchedule({ cron, everyS, timezone, sun, jitterS }: ScheduleSettings): string {
   const parts = [cron === undefined ? `every ${String(everyS ?? DEFAULT_EVERY_S)} s` : `cron ${cron}`];
   if (cron !== undefined && timezone !== undefined) parts.push(timezone);
   if (sun) parts.push(`${sun.from} to ${sun.to}`);

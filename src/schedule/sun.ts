@@ -6,7 +6,7 @@ export interface Location {
   readonly lon: number;
 }
 
-/** The sun's altitude at each event, degrees, and the side of noon that it lies on. Source: suncalc's own table. */
+/** Altitude of the sun at each event, degrees, and whether the event is before noon. Source: suncalc's own table. */
 const EVENTS: Record<SunEvent, { readonly altitudeDeg: number; readonly rising: boolean }> = {
   nightEnd: { altitudeDeg: -18, rising: true },
   nauticalDawn: { altitudeDeg: -12, rising: true },
@@ -24,41 +24,41 @@ const NAMES: ReadonlyMap<number, { readonly rise: SunTimeName; readonly set: Sun
   [-0.833, { rise: 'sunrise', set: 'sunset' }],
 ]);
 
-/** Is the window open at this instant? */
+/** True when the window is open at this instant, ms since 1970. */
 export type SunWindow = (atMs: number) => boolean;
 
 /**
- * A window between two events of the sun, such as dawn to dusk, or dusk to dawn through midnight. Where an event does
- * not occur (polar day and night) the sun's height decides: dawn to dusk is open all day in the polar summer, and
- * closed in the polar winter.
+ * A window between two events of the sun, such as dawn to dusk, or dusk to dawn across midnight. Where an event does
+ * not occur (polar day and polar night) the altitude of the sun decides: dawn to dusk is open all day in the polar
+ * summer, and closed in the polar winter.
  */
 export function sunWindow(sun: NonNullable<ScheduleSettings['sun']>, location: Location): SunWindow {
   const from = EVENTS[sun.from];
   const to = EVENTS[sun.to];
   if (from.rising !== to.rising) {
-    // A day (rising to setting) is open while the sun is above, a night while it is below.
-    const day = from.rising;
+    // Rising to setting: open while the sun is above the altitude. Setting to rising: open while it is below.
+    const isDay = from.rising;
     return (atMs) => {
-      const { rising, above } = sunAt(atMs, location);
-      return above(rising === day ? from.altitudeDeg : to.altitudeDeg) === day;
+      const { rising, isAbove } = sunAt(atMs, location);
+      return isAbove(rising === isDay ? from.altitudeDeg : to.altitudeDeg) === isDay;
     };
   }
-  // Both on one side of noon: the band between the two altitudes, or all but that band.
+  // Both events on the same side of noon: open inside the band between the two altitudes, or outside of it.
   const upper = Math.max(from.altitudeDeg, to.altitudeDeg);
   const lower = Math.min(from.altitudeDeg, to.altitudeDeg);
-  const band = from.rising ? from.altitudeDeg === lower : from.altitudeDeg === upper;
+  const opensInBand = from.rising ? from.altitudeDeg === lower : from.altitudeDeg === upper;
   return (atMs) => {
-    const { rising, above } = sunAt(atMs, location);
-    const within = rising === from.rising && above(lower) && !above(upper);
-    return within === band;
+    const { rising, isAbove } = sunAt(atMs, location);
+    const inBand = rising === from.rising && isAbove(lower) && !isAbove(upper);
+    return inBand === opensInBand;
   };
 }
 
 interface SunAt {
-  /** Between the lowest point and noon. */
+  /** True between the lowest point and noon. */
   readonly rising: boolean;
-  /** Has the sun risen over this altitude and not yet set below it? */
-  readonly above: (altitudeDeg: number) => boolean;
+  /** True when the sun has risen over this altitude and not yet set below it. */
+  readonly isAbove: (altitudeDeg: number) => boolean;
 }
 
 function sunAt(atMs: number, { lat, lon }: Location): SunAt {
@@ -66,11 +66,11 @@ function sunAt(atMs: number, { lat, lon }: Location): SunAt {
   const rising = atMs < times.solarNoon.getTime();
   return {
     rising,
-    above: (altitudeDeg) => {
+    isAbove: (altitudeDeg) => {
       const names = NAMES.get(altitudeDeg);
       const event = names ? times[rising ? names.rise : names.set] : null;
       if (event) return rising ? atMs >= event.getTime() : atMs < event.getTime();
-      // The sun stays on one side of this altitude all day: so does the middle of its path.
+      // The sun stays on one side of this altitude all day, and so does the middle of its path.
       const highest = getPosition(times.solarNoon, lat, lon).altitude;
       const lowest = getPosition(times.nadir, lat, lon).altitude;
       return (highest + lowest) / 2 > altitudeDeg;

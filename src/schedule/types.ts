@@ -1,27 +1,26 @@
 import type { Reason } from '../contract/observation.ts';
 
-/** A moment at which a camera should be observed, or was to be and cannot. */
+/** One planned observation of a camera: either due now, or lost. */
 export interface Slot {
-  /** Wall clock of the nominal time, ms since 1970. */
+  /** Wall clock of the planned time, ms since 1970. */
   readonly dueAtMs: number;
-  /** Null: run it now. Otherwise the slot was lost, and is recorded as skipped for this reason. */
+  /** Null: observe now. Otherwise the slot was lost, and its record carries this reason. */
   readonly skipped: Extract<Reason, 'overlap' | 'clock_step' | 'late'> | null;
   /**
-   * How many lost slots this one stands for, where a long stall is told in few records; absent for one. A step of
-   * the clock is one record without a count: the time that was stepped over never passed.
+   * Number of lost slots that this one represents; absent for one. A long stall yields few slots with a count. A
+   * step of the clock yields one slot without a count, because the skipped time never passed.
    */
   readonly covers?: number;
 }
 
 /**
- * Endless, until the signal aborts. The consumer pulls: while it works on a slot, slots that come due are not
- * queued but come out afterwards as one skipped slot each (`overlap`), so that nothing overlaps and nothing is
- * silently lost.
+ * Yields slots until the signal aborts. The consumer pulls: slots that come due while it works on another one are not
+ * queued. They follow as skipped slots (`overlap`), so that observations never overlap and no slot is lost unreported.
  */
 export interface Schedule {
   slots(signal: AbortSignal): AsyncIterable<Slot>;
-  /** Wall clock of the next run, or null when there is none in the next days. */
+  /** Wall clock of the next run, ms since 1970; null when there is none in the next days. */
   nextRunAtMs(): number | null;
-  /** For people: `every 60 s, dawn to dusk`. */
+  /** Human-readable, such as `every 60 s, dawn to dusk`. */
   readonly description: string;
 }

@@ -30,7 +30,7 @@ const field = (max: number) =>
   );
 const pattern = fc.tuple(field(59), field(23)).map(([minute, hour]) => `${minute} ${hour} * * *`);
 
-/** Local times as text, minute by minute, read from Intl alone. */
+/** The local time of each minute, computed with Intl only. */
 function localMinutes(
   timezone: string,
   fromMs: number,
@@ -55,8 +55,8 @@ const matches = (text: string, value: number): boolean =>
   text === '*' ||
   (text.startsWith('*/') ? value % Number(text.slice(2)) === 0 : text.split(',').map(Number).includes(value));
 
-describe('cron times', () => {
-  // The days on which a zone changes its offset are found by chance only: they are drawn on purpose.
+describe('cronTimes', () => {
+  // Random dates rarely hit a day on which a zone changes its offset, so these days are listed.
   const changes = fc
     .constantFrom(
       ['Europe/Lisbon', '2026-03-29T01:00Z'],
@@ -70,7 +70,7 @@ describe('cron times', () => {
     )
     .map(([name = '', at = '']): [string, number] => [name, Date.parse(at) - 12 * HOUR]);
 
-  it('are each local time once, as a walk over all minutes finds them', () => {
+  it('yields each matching local time once, as a scan of all minutes does', () => {
     fc.assert(
       fc.property(fc.oneof(changes, fc.tuple(zone, start)), pattern, ([timezone, fromMs], cron) => {
         const toMs = fromMs + DAY;
@@ -85,11 +85,11 @@ describe('cron times', () => {
           const again = seen.has(key);
           seen.add(key);
           let due = fires(hour, minute) && (everyHour || !again);
-          // Minutes that the local clock left out.
-          const leap =
+          // Minutes that the local clock skips.
+          const jump =
             before === null ? 0 : (hour * 60 + minute - before.hour * 60 - before.minute + 1440) % 1440;
-          if (before && !everyHour && leap > 1 && leap < 180)
-            for (let skipped = 1; skipped < leap; skipped += 1) {
+          if (before && !everyHour && jump > 1 && jump < 180)
+            for (let skipped = 1; skipped < jump; skipped += 1) {
               const total = (before.hour * 60 + before.minute + skipped) % 1440;
               due ||= fires(Math.floor(total / 60), total % 60);
             }
@@ -102,7 +102,7 @@ describe('cron times', () => {
     );
   });
 
-  it('do not depend on where the walk begins or is cut', () => {
+  it('does not depend on where the range starts or is divided', () => {
     fc.assert(
       fc.property(zone, start, pattern, fc.integer({ min: 0, max: DAY }), (timezone, fromMs, cron, cutMs) => {
         const times = cronTimes(cron, timezone);
@@ -114,7 +114,7 @@ describe('cron times', () => {
   });
 });
 
-describe('schedules', () => {
+describe('createSchedule', () => {
   const work = fc.array(fc.oneof(fc.constant(0), fc.integer({ min: 0, max: 20 * MINUTE })), {
     minLength: 1,
     maxLength: 8,
@@ -127,7 +127,7 @@ describe('schedules', () => {
     { maxLength: 4 },
   );
 
-  it('an interval keeps its grid and loses no slot in silence, whatever the work and the wall clock do', async () => {
+  it('keeps the grid of an interval and reports every lost slot, for any work time and any step of the wall clock', async () => {
     await fc.assert(
       fc.asyncProperty(
         start,
@@ -158,7 +158,7 @@ describe('schedules', () => {
     );
   });
 
-  it('cron without a step: each time of the pattern comes out once, in order, run or told', async () => {
+  it('yields each time of a cron pattern once, in order, run or skipped, without a clock step', async () => {
     await fc.assert(
       fc.asyncProperty(start, zone, pattern, work, async (startMs, timezone, cron, works) => {
         const clock = new FakeClock(startMs);
@@ -168,9 +168,9 @@ describe('schedules', () => {
         );
         const slots = await slotsOf(schedule, clock, 6 * HOUR, (index) => works[index % works.length] ?? 0);
         const endMs = slots.at(-1)?.dueAtMs ?? startMs;
-        const told = slots.reduce((sum, slot) => sum + (slot.covers ?? 1), 0);
+        const reported = slots.reduce((sum, slot) => sum + (slot.covers ?? 1), 0);
         const times = [...cronTimes(cron, timezone)(startMs, endMs)];
-        expect(told).toBe(times.length);
+        expect(reported).toBe(times.length);
         expect(times).toEqual(expect.arrayContaining(slots.map((slot) => slot.dueAtMs)));
         const due = slots.map((slot) => slot.dueAtMs);
         expect(due).toEqual([...new Set(due)].sort((a, b) => a - b));
@@ -181,7 +181,7 @@ describe('schedules', () => {
     );
   });
 
-  it('cron with steps: never silent for long, never twice within a minute without a step, a lost slot is told', async () => {
+  it('continues a cron pattern through clock steps, runs no minute twice without a step, and reports a lost slot', async () => {
     await fc.assert(
       fc.asyncProperty(start, steps, async (startMs, clockSteps) => {
         const clock = new FakeClock(startMs, clockSteps);
@@ -204,10 +204,10 @@ describe('schedules', () => {
           );
           if (!stepped) expect(slot.dueAtMs - former.dueAtMs).toBe(MINUTE);
         });
-        const leaps = slots.filter((slot) => slot.skipped === 'clock_step').length;
-        expect(leaps).toBeLessThanOrEqual(clockSteps.length);
+        const stepSlots = slots.filter((slot) => slot.skipped === 'clock_step').length;
+        expect(stepSlots).toBeLessThanOrEqual(clockSteps.length);
         const [only] = clockSteps;
-        if (clockSteps.length === 1 && only && only.byMs > 3 * MINUTE) expect(leaps).toBe(1);
+        if (clockSteps.length === 1 && only && only.byMs > 3 * MINUTE) expect(stepSlots).toBe(1);
       }),
       { numRuns: 30 },
     );

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { cronFault } from '../../../src/schedule/cron-pattern.ts';
-import { cronTimes } from '../../../src/schedule/cron-times.ts';
+
+import { checkCronPattern, cronTimes } from '../../../src/schedule/cron-times.ts';
 
 const between = (pattern: string, zone: string, from: string, to: string): string[] =>
   [...cronTimes(pattern, zone)(Date.parse(from), Date.parse(to))].map((at) =>
@@ -8,7 +8,7 @@ const between = (pattern: string, zone: string, from: string, to: string): strin
   );
 
 describe('cronTimes', () => {
-  it('gives the times after the start and up to the end, both exact', () => {
+  it('yields times after the start and up to the end', () => {
     expect(between('*/20 * * * *', 'UTC', '2026-01-01T00:00Z', '2026-01-01T01:00Z')).toEqual([
       '2026-01-01T00:20',
       '2026-01-01T00:40',
@@ -16,7 +16,7 @@ describe('cronTimes', () => {
     ]);
   });
 
-  it('reads local time: 07:30 in Lisbon is 07:30 UTC in winter and 06:30 in summer', () => {
+  it('uses local time: 07:30 in Lisbon is 07:30 UTC in winter and 06:30 UTC in summer', () => {
     expect(between('30 7 * * *', 'Europe/Lisbon', '2026-01-10T00:00Z', '2026-01-11T00:00Z')).toEqual([
       '2026-01-10T07:30',
     ]);
@@ -25,7 +25,7 @@ describe('cronTimes', () => {
     ]);
   });
 
-  it('wants both day of month and weekday', () => {
+  it('requires both day of month and weekday to match', () => {
     expect(between('0 12 13 * 5', 'UTC', '2026-01-01T00:00Z', '2026-12-31T00:00Z')).toEqual([
       '2026-02-13T12:00',
       '2026-03-13T12:00',
@@ -33,7 +33,7 @@ describe('cronTimes', () => {
     ]);
   });
 
-  it('knows zones with quarter hours', () => {
+  it('supports zones with an offset in quarter hours', () => {
     expect(between('0 6 * * *', 'Asia/Kathmandu', '2026-01-10T00:00Z', '2026-01-11T00:00Z')).toEqual([
       '2026-01-10T00:15',
     ]);
@@ -42,14 +42,14 @@ describe('cronTimes', () => {
   describe('Lisbon, spring: 01:00 becomes 02:00 on 2026-03-29 at 01:00 UTC', () => {
     const from = '2026-03-29T00:00Z';
     const to = '2026-03-29T03:00Z';
-    it('runs a time of the missing hour once, at the end of the gap', () => {
+    it('fires a time of the missing hour once, at the end of the gap', () => {
       expect(between('30 1 * * *', 'Europe/Lisbon', from, to)).toEqual(['2026-03-29T01:00']);
       expect(between('*/10 1 * * *', 'Europe/Lisbon', from, to)).toEqual(['2026-03-29T01:00']);
     });
-    it('does not run twice what also fires at the end of the gap', () => {
+    it('fires once when another time of the pattern is at the end of the gap', () => {
       expect(between('0 1,2 * * *', 'Europe/Lisbon', from, to)).toEqual(['2026-03-29T01:00']);
     });
-    it('keeps an every-hour pattern in step with elapsed time', () => {
+    it('continues an every-hour pattern by elapsed time', () => {
       expect(between('*/30 * * * *', 'Europe/Lisbon', from, to)).toEqual([
         '2026-03-29T00:30',
         '2026-03-29T01:00',
@@ -64,14 +64,14 @@ describe('cronTimes', () => {
   describe('Lisbon, autumn: 02:00 becomes 01:00 on 2026-10-25 at 01:00 UTC', () => {
     const from = '2026-10-24T23:30Z';
     const to = '2026-10-25T03:00Z';
-    it('runs a time that comes twice once, the first time', () => {
+    it('fires a repeated time once, the first time', () => {
       expect(between('30 1 * * *', 'Europe/Lisbon', from, to)).toEqual(['2026-10-25T00:30']);
       expect(between('0 1,2 * * *', 'Europe/Lisbon', from, to)).toEqual([
         '2026-10-25T00:00',
         '2026-10-25T02:00',
       ]);
     });
-    it('leaves no hole in an every-hour pattern', () => {
+    it('leaves no gap in an every-hour pattern', () => {
       expect(between('0 * * * *', 'Europe/Lisbon', from, to)).toEqual([
         '2026-10-25T00:00',
         '2026-10-25T01:00',
@@ -81,12 +81,12 @@ describe('cronTimes', () => {
     });
   });
 
-  describe('Lord Howe: half an hour of daylight saving', () => {
-    it('autumn: 02:00 becomes 01:30 on 2026-04-05 at 15:00 UTC of the day before', () => {
+  describe('Lord Howe: daylight saving of half an hour', () => {
+    it('fires once in autumn, when 02:00 becomes 01:30 on 2026-04-05 at 15:00 UTC of the day before', () => {
       const times = between('15,45 1 * * *', 'Australia/Lord_Howe', '2026-04-04T13:00Z', '2026-04-04T17:00Z');
       expect(times).toEqual(['2026-04-04T14:15', '2026-04-04T14:45']);
     });
-    it('spring: 02:00 becomes 02:30 on 2026-10-04 at 15:30 UTC of the day before', () => {
+    it('fires at the end of the gap in spring, when 02:00 becomes 02:30 on 2026-10-04 at 15:30 UTC of the day before', () => {
       const from = '2026-10-03T14:00Z';
       const to = '2026-10-03T17:00Z';
       expect(between('15 2 * * *', 'Australia/Lord_Howe', from, to)).toEqual(['2026-10-03T15:30']);
@@ -94,7 +94,7 @@ describe('cronTimes', () => {
     });
   });
 
-  it('finds a rare time without a search that is felt', () => {
+  it('finds a rare time within five seconds', () => {
     const started = performance.now();
     expect(between('0 0 29 2 *', 'America/St_Johns', '2028-02-27T00:00Z', '2028-03-02T00:00Z')).toEqual([
       '2028-02-29T03:30',
@@ -103,14 +103,14 @@ describe('cronTimes', () => {
   });
 });
 
-describe('cronFault', () => {
-  it.each(['* * * * *', '*/5 6-18 * * mon-fri', '0 0 l * *', '0 0 * * 1#2'])('takes %s', (pattern) => {
-    expect(cronFault(pattern)).toBeNull();
+describe('checkCronPattern', () => {
+  it.each(['* * * * *', '*/5 6-18 * * mon-fri', '0 0 l * *', '0 0 * * 1#2'])('accepts %s', (pattern) => {
+    expect(checkCronPattern(pattern)).toBeNull();
   });
   it.each(['* * * * * *', '@hourly', '', '61 * * * *', 'a b c d e', '* * * *', '0 0 31 2 *', '*/0 * * * *'])(
-    'refuses %j',
+    'rejects %j',
     (pattern) => {
-      expect(cronFault(pattern)).toMatch(/^(a cron pattern|five fields)/);
+      expect(checkCronPattern(pattern)).toMatch(/^(a cron pattern|five fields)/);
     },
   );
 });

@@ -10,9 +10,9 @@ const offsetFormat = (timezone: string): Intl.DateTimeFormat =>
     second: 'numeric',
   });
 
-/** True for a name of the IANA time zone database that this Node knows. */
+/** True for a name of the IANA time zone database that this Node.js supports. */
 export function isTimeZone(name: string): boolean {
-  // Offsets such as +01:00 are accepted by Intl, but know no daylight saving: rarely what was meant.
+  // Intl accepts offsets such as +01:00. They have no daylight saving, so they are rarely what the user wants.
   if (/^[+-]/.test(name)) return false;
   try {
     offsetFormat(name);
@@ -22,12 +22,12 @@ export function isTimeZone(name: string): boolean {
   }
 }
 
-export const systemZone = (): string => Intl.DateTimeFormat().resolvedOptions().timeZone;
+export const systemTimeZone = (): string => Intl.DateTimeFormat().resolvedOptions().timeZone;
 
-/** How far local time is ahead of UTC at an instant, ms; whole minutes for every zone since 1972. */
+/** Local time minus UTC at an instant, ms; whole minutes for every zone since 1972. */
 export type ZoneOffset = (atMs: number) => number;
 
-/** Throws a RangeError for an unknown zone. */
+/** The offset function of a zone. Throws a RangeError for an unknown zone. */
 export function zoneOffset(timezone: string): ZoneOffset {
   const format = offsetFormat(timezone);
   return (atMs) => {
