@@ -45,9 +45,3 @@ export class Backoff {
     return this.#attempt;
   }
 }
-
-/** A signal that fires when the parent does or after `ms`, whichever is first. */
-export function deadline(ms: number, parent?: AbortSignal): AbortSignal {
-  const timer = AbortSignal.timeout(ms);
-  return parent ? AbortSignal.any([parent, timer]) : timer;
-}

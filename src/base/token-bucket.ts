@@ -1,27 +1,50 @@
 import type { Clock } from './clock.ts';
 
-/** A rate of records, or of bytes, that is kept over time: what a late timer missed is made up for, within one burst. */
-export class Pace {
-  readonly #gapMs: number;
-  readonly #burst: number;
-  readonly #clock: Clock;
-  #freeAtMs = -Infinity;
+export interface TokenBucketOptions {
+  /** Tokens that flow in, per second. 0: no limit. */
+  readonly perS: number;
+  /** Tokens in a full bucket. */
+  readonly burst: number;
+}
 
-  /** `perS` 0: no limit. */
-  constructor(options: { readonly perS: number; readonly burst: number }, clock: Clock) {
-    this.#gapMs = options.perS === 0 ? 0 : 1000 / options.perS;
+/**
+ * Limits a rate of messages, requests or bytes. The bucket starts full. It may be overdrawn, because the size of a network
+ * chunk is known only after it arrived: then the next token is free when the debt is paid back.
+ */
+export class TokenBucket {
+  readonly #msPerToken: number;
+  readonly #burst: number;
+  readonly #clock: Pick<Clock, 'monoMs'>;
+  /** Monotonic time at which the bucket is full again, ms. */
+  #fullAtMs = -Infinity;
+
+  constructor(options: TokenBucketOptions, clock: Pick<Clock, 'monoMs'>) {
+    this.#msPerToken = options.perS === 0 ? 0 : 1000 / options.perS;
     this.#burst = options.burst;
     this.#clock = clock;
   }
 
-  /** How long the next has to wait, ms. */
+  /** Time until one token is free, ms; 0 when it is free now. */
   waitMs(): number {
-    return this.#gapMs === 0 ? 0 : Math.max(0, this.#freeAtMs - this.#clock.monoMs());
+    if (this.#msPerToken === 0) return 0;
+    const waitMs = this.#fullAtMs - this.#clock.monoMs() - (this.#burst - 1) * this.#msPerToken;
+    // Token intervals that are no whole number of milliseconds add up with a rounding error.
+    return waitMs > this.#msPerToken / 1000 ? waitMs : 0;
   }
 
-  took(amount = 1): void {
-    if (this.#gapMs === 0) return;
-    const earliestMs = this.#clock.monoMs() - this.#burst * this.#gapMs;
-    this.#freeAtMs = Math.max(this.#freeAtMs, earliestMs) + amount * this.#gapMs;
+  /** Takes tokens, free or not. */
+  take(tokens = 1): void {
+    this.#fullAtMs = Math.max(this.#fullAtMs, this.#clock.monoMs()) + tokens * this.#msPerToken;
+  }
+
+  /** Takes one token if one is free. */
+  tryTake(): boolean {
+    if (this.waitMs() > 0) return false;
+    this.take();
+    return true;
+  }
+
+  isFull(): boolean {
+    return this.#fullAtMs <= this.#clock.monoMs();
   }
 }

@@ -1,3 +1,4 @@
+import { mean, median } from '../base/statistics.ts';
 import { fitRidge, predictRidge, type RidgeModel } from './ridge.ts';
 import type { Steps } from './steps.ts';
 
@@ -45,7 +46,7 @@ export function* fitSamples(samples: readonly Sample[]): Steps<Fit> {
     samples.map((sample) => sample.embedding),
     heightsM,
   );
-  return { ridge, medianM: median(heightsM), largestM: Math.max(...heightsM) };
+  return { ridge, medianM: median(heightsM) ?? 0, largestM: Math.max(...heightsM) };
 }
 
 /** The ridge's height, limited to what its labels can vouch for; the median far away from them. Metres, 0 or more. */
@@ -91,8 +92,8 @@ export function* leaveGroupsOut(samples: readonly Sample[]): Steps<LeftOut | nul
     medianErrorsM,
     weights: samples.map(({ group }) => 1 / (sizes.get(group) ?? 1)),
     groups: sizes.size,
-    ridgeMaeM: mean(ridgeErrorsM),
-    medianMaeM: mean(medianErrorsM),
+    ridgeMaeM: mean(ridgeErrorsM) ?? 0,
+    medianMaeM: mean(medianErrorsM) ?? 0,
   };
 }
 
@@ -109,14 +110,3 @@ function assignFolds(
     folds,
   };
 }
-
-/** The middle value, or the mean of the two middle ones. `values` must not be empty. */
-export function median(values: readonly number[]): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  const middle = sorted.length >> 1;
-  const upper = sorted[middle] ?? 0;
-  return sorted.length % 2 === 1 ? upper : ((sorted[middle - 1] ?? 0) + upper) / 2;
-}
-
-const mean = (values: readonly number[]): number =>
-  values.reduce((sum, value) => sum + value, 0) / values.length;

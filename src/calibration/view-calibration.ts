@@ -1,9 +1,9 @@
+import { median } from '../base/statistics.ts';
 import { around, fewLabelsInterval, INTERVAL_COVERAGE, jackknifeInterval } from './interval.ts';
 import {
   fitSamples,
   isFar,
   leaveGroupsOut,
-  median,
   predictHeightM,
   type Fit,
   type LeftOut,
@@ -49,8 +49,8 @@ export function* calibrateView(samples: readonly Sample[]): Steps<ViewCalibratio
   return {
     labels: samples.length,
     labelsWanted,
-    medianM: median(samples.map(({ heightM }) => heightM)),
-    groupHeightsM: [...byGroup.values()].map(median),
+    medianM: median(samples.map(({ heightM }) => heightM)) ?? 0,
+    groupHeightsM: [...byGroup.values()].map((heightsM) => median(heightsM) ?? 0),
     fit: yield* fitSamples(samples),
     leftOut,
     ridgeWins: labelsWanted === 0 && leftOut !== null && leftOut.ridgeMaeM < leftOut.medianMaeM,

@@ -1,5 +1,6 @@
 import { spawn, type ChildProcessByStdio } from 'node:child_process';
 import type { Readable, Writable } from 'node:stream';
+import { childEnvironment } from '../base/child-environment.ts';
 import type { Clock } from '../base/clock.ts';
 
 export type ProgramExit =
@@ -33,7 +34,7 @@ export class ChildProgram {
     this.#child = spawn(options.program, options.args, {
       detached: true,
       stdio: ['pipe', 'pipe', 'pipe'],
-      env: childEnvironment(),
+      env: { ...childEnvironment(process.env, 'program'), LC_ALL: 'C' },
     });
     this.exited = new Promise((resolve) => {
       this.#child.once('error', (error: NodeJS.ErrnoException) => {
@@ -111,9 +112,4 @@ export class ChildProgram {
       // ESRCH: nobody of the group is left.
     }
   }
-}
-
-function childEnvironment(): NodeJS.ProcessEnv {
-  const own = Object.entries(process.env).filter(([name]) => !name.startsWith('SWELLSIGHT_'));
-  return { ...Object.fromEntries(own), LC_ALL: 'C' };
 }

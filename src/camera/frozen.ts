@@ -1,3 +1,4 @@
+import { mean } from '../base/statistics.ts';
 import type { ViewSignature } from '../vision/protocol.ts';
 
 export interface FrozenOptions {
@@ -80,15 +81,9 @@ export function signatureDistance(a: ViewSignature, b: ViewSignature): number {
 
 /** Bright and structured enough that a living picture would differ from the one before. */
 function isTelling({ luma, width }: ViewSignature): boolean {
-  if (mean(luma) < DARK_LUMA) return false;
+  if ((mean(luma) ?? 0) < DARK_LUMA) return false;
   let steps = 0;
   for (let at = 1; at < luma.length; at += 1)
     if (at % width !== 0) steps += Math.abs((luma[at] ?? 0) - (luma[at - 1] ?? 0));
   return steps / Math.max(1, luma.length) >= PLAIN_LUMA;
-}
-
-function mean(values: Uint8Array): number {
-  let sum = 0;
-  for (let i = 0; i < values.length; i++) sum += values[i] ?? 0;
-  return sum / Math.max(1, values.length);
 }

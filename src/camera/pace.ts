@@ -1,6 +1,6 @@
 import type { Clock } from '../base/clock.ts';
 import type { AgentError } from '../base/errors.ts';
-import { deadline } from '../base/retry.ts';
+import { deadlineSignal } from '../base/deadline.ts';
 import type { CaptureOptions, Frame } from './camera.ts';
 
 /**
@@ -40,7 +40,7 @@ export async function withDeadline<T>(
   overdue: () => AgentError,
   work: (signal: AbortSignal) => Promise<T>,
 ): Promise<T> {
-  const limit = deadline(timeoutS * 1000, signal);
+  const limit = deadlineSignal(timeoutS * 1000, signal);
   try {
     return await work(limit);
   } catch (failure) {

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { AgentError, ERROR_CODES, type ErrorCode } from '../base/errors.ts';
-import { deadline } from '../base/retry.ts';
+import { deadlineSignal } from '../base/deadline.ts';
 import type { Terminal } from './terminal.ts';
 
 export interface ClientOptions {
@@ -56,7 +56,7 @@ export class AgentClient {
         },
         ...(body === undefined ? {} : { body: JSON.stringify(body) }),
         redirect: 'error',
-        signal: deadline(timeoutS * 1000, this.#signal),
+        signal: deadlineSignal(timeoutS * 1000, this.#signal),
       });
       text = await response.text();
     } catch (error) {

@@ -1,3 +1,4 @@
+import { mean, median } from '../base/statistics.ts';
 import { randomUUID } from 'node:crypto';
 import type { HeightEstimate } from '../calibration/types.ts';
 import { isoTime } from '../base/clock.ts';
@@ -46,18 +47,6 @@ export interface RecordInput {
 const round = (value: number, digits: number): number => Number(value.toFixed(digits));
 const roundOrNull = (value: number | null, digits: number): number | null =>
   value === null ? null : round(value, digits);
-
-function median(values: readonly number[]): number | null {
-  if (values.length === 0) return null;
-  const sorted = [...values].sort((a, b) => a - b);
-  const middle = sorted.length >> 1;
-  const upper = sorted[middle] ?? 0;
-  return sorted.length % 2 === 1 ? upper : ((sorted[middle - 1] ?? 0) + upper) / 2;
-}
-
-function mean(values: readonly number[]): number | null {
-  return values.length === 0 ? null : values.reduce((sum, value) => sum + value, 0) / values.length;
-}
 
 /** The label with the highest probability averaged over the burst. */
 function vote<T extends string>(

@@ -1,5 +1,6 @@
 import { fork, type ChildProcess } from 'node:child_process';
 import type { Writable } from 'node:stream';
+import { childEnvironment } from '../base/child-environment.ts';
 import { AgentError, type ErrorCode } from '../base/errors.ts';
 import { FRAME_FD, type VisionReply, type VisionRequest, type WireRequest } from './messages.ts';
 import { restorePriority, lowerPriority } from './process-priority.ts';
@@ -9,18 +10,13 @@ const ENTRY = new URL(
   import.meta.url,
 );
 
-/** What native libraries look for; nothing else of the agent's environment, which may hold secrets, goes along. */
-const PASSED_ON =
-  /^(PATH|HOME|LANG|LC_ALL|TZ|TMPDIR|LD_LIBRARY_PATH|DYLD_LIBRARY_PATH|XDG_(CACHE_HOME|RUNTIME_DIR)|DISPLAY|SystemRoot|TEMP|LOCALAPPDATA|(CUDA|NVIDIA|VK|ORT|MESA|LIBVA|COREML)_\w+)$/;
-
 /** Small pictures and short-lived arrays: the heap need not grow, and freed memory should go back. */
 const NODE_FLAGS = ['--max-old-space-size=96', '--max-semi-space-size=2', '--expose-gc', '--no-warnings'];
 const KEPT_STDERR_CHARS = 2000;
 
-export function childEnvironment(environment: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
-  const kept = Object.entries(environment).filter(([name]) => PASSED_ON.test(name));
+export function visionEnvironment(environment: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
   return {
-    ...Object.fromEntries(kept),
+    ...childEnvironment(environment, 'vision'),
     // onnxruntime must not phone home.
     ORT_DISABLE_TELEMETRY: '1',
     // glibc: few arenas, and blocks of picture size go back to the system when freed. 159 MB resident became 138.
@@ -57,7 +53,7 @@ export class VisionChild {
     this.#process = fork(ENTRY, {
       serialization: 'advanced',
       execArgv: NODE_FLAGS,
-      env: childEnvironment(process.env),
+      env: visionEnvironment(process.env),
       stdio: ['ignore', 'ignore', 'pipe', 'pipe', 'ipc'],
       // A process group of its own, so that it can be killed with whatever a provider's library started.
       detached: process.platform !== 'win32',

@@ -3,7 +3,7 @@ import { systemClock } from '../../base/clock.ts';
 import type { Camera } from '../../config/schema.ts';
 import { AgentError } from '../../base/errors.ts';
 import { createLog } from '../../base/log.ts';
-import { deadline } from '../../base/retry.ts';
+import { deadlineSignal } from '../../base/deadline.ts';
 import type { VisionClient } from '../../vision/protocol.ts';
 import { failed, ok, warn, type DoctorContext, type Finding } from './types.ts';
 import { openModel } from '../open-model.ts';
@@ -60,7 +60,7 @@ async function oneFrame(settings: Camera, signal: AbortSignal): Promise<Frame> {
     const { timeoutS } = settings;
     const frames = camera.capture(
       { frames: 1, intervalS: 0, timeoutS },
-      deadline((timeoutS + GRACE_S) * 1000, signal),
+      deadlineSignal((timeoutS + GRACE_S) * 1000, signal),
     );
     for await (const frame of frames) return frame;
     throw new AgentError('camera_no_frame', 'the camera gave no frame');

@@ -2,7 +2,7 @@ import { rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { systemClock } from '../../base/clock.ts';
-import { deadline } from '../../base/retry.ts';
+import { deadlineSignal } from '../../base/deadline.ts';
 import { makeFolder } from '../../base/make-folder.ts';
 import { fail, ok, warn, type DoctorContext, type Finding } from './types.ts';
 
@@ -65,7 +65,7 @@ export async function* checkFfmpeg({ settings, signal }: DoctorContext): AsyncGe
   const version = await runProgram(
     { program: 'ffmpeg', args: ['-version'], maxStdoutBytes: 65_536 },
     { clock: systemClock },
-    deadline(FFMPEG_WITHIN_MS, signal),
+    deadlineSignal(FFMPEG_WITHIN_MS, signal),
   ).catch(() => null);
   const name = /^ffmpeg version (\S+)/.exec(version?.stdout?.toString() ?? '')?.[1];
   if (name !== undefined) yield ok('ffmpeg', name);
@@ -98,7 +98,7 @@ function listenError(host: string, port: number): Promise<string | null> {
 async function isAgent(host: string, port: number): Promise<boolean> {
   const name = /^(0\.0\.0\.0|::|\[::\])$/.test(host) ? '127.0.0.1' : host;
   try {
-    const answer = await fetch(`http://${name}:${String(port)}/live`, { signal: deadline(5000) });
+    const answer = await fetch(`http://${name}:${String(port)}/live`, { signal: deadlineSignal(5000) });
     const body = (await answer.json()) as Record<string, unknown>;
     return typeof body['live'] === 'boolean';
   } catch {

@@ -1,7 +1,7 @@
 import type { Settings } from '../../config/schema.ts';
 import { systemClock } from '../../base/clock.ts';
 import { createLog } from '../../base/log.ts';
-import { deadline } from '../../base/retry.ts';
+import { deadlineSignal } from '../../base/deadline.ts';
 import type { KeyValue } from '../../store/types.ts';
 import type { Hardware } from '../../vision/hardware/hardware.ts';
 import type { ProviderAttempt } from '../../vision/protocol.ts';
@@ -31,7 +31,7 @@ export async function* checkModel({ settings, signal, terminal }: DoctorContext)
     { memory: forgetful(), clock: systemClock, log: createLog('silent') },
   );
   await ladder.first(signal);
-  await ladder.explore(deadline(EXPLORE_WITHIN_MS, signal)).catch(() => {
+  await ladder.explore(deadlineSignal(EXPLORE_WITHIN_MS, signal)).catch(() => {
     signal.throwIfAborted();
   });
   for (const attempt of ladder.report()?.attempts ?? [])

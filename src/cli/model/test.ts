@@ -4,7 +4,7 @@ import { systemClock } from '../../base/clock.ts';
 import type { Settings } from '../../config/schema.ts';
 import { createLog } from '../../base/log.ts';
 import type { Bundle } from '../../model/manifest.ts';
-import { deadline } from '../../base/retry.ts';
+import { deadlineSignal } from '../../base/deadline.ts';
 import type { KeyValue } from '../../store/types.ts';
 import type { HeadValues, ProviderReport } from '../../vision/protocol.ts';
 import { withBundle } from './source.ts';
@@ -60,7 +60,7 @@ async function tryBundle(
     { memory: forgetful(), clock: systemClock, log },
   );
   const first = await ladder.first(signal);
-  const better = await ladder.explore(deadline(EXPLORE_WITHIN_MS, signal)).catch(() => {
+  const better = await ladder.explore(deadlineSignal(EXPLORE_WITHIN_MS, signal)).catch(() => {
     signal.throwIfAborted();
     return null;
   });

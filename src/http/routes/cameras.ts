@@ -2,7 +2,7 @@ import type { FastifyReply } from 'fastify';
 import { CAMERA_OPERATIONS } from '../../contract/openapi/camera-operations.ts';
 import { isSet } from '../../contract/openapi/operation.ts';
 import { AgentError } from '../../base/errors.ts';
-import { deadline } from '../../base/retry.ts';
+import { deadlineSignal } from '../../base/deadline.ts';
 import { clientGone } from '../client-gone.ts';
 import { answer } from '../route.ts';
 import type { Routes } from '../types.ts';
@@ -35,7 +35,7 @@ async function inTime<T>(
   work: (signal: AbortSignal) => Promise<T>,
 ): Promise<T> {
   try {
-    return await work(deadline(ms, clientGone(reply)));
+    return await work(deadlineSignal(ms, clientGone(reply)));
   } catch (thrown) {
     if (thrown instanceof DOMException && thrown.name === 'TimeoutError')
       throw new AgentError('vision_timeout', 'it took too long and was given up', { cause: thrown });

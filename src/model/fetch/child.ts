@@ -1,5 +1,6 @@
 import { fork, type ChildProcess } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { childEnvironment } from '../../base/child-environment.ts';
+import { residentMb } from '../../base/process-facts.ts';
 import { AgentError } from '../../base/errors.ts';
 import type { Log } from '../../base/log.ts';
 import { readReport, type FetchJob, type FetchReport, type VerifiedBundle } from './messages.ts';
@@ -7,15 +8,10 @@ import type { Progress } from '../types.ts';
 
 const ENTRY = new URL(import.meta.url.endsWith('.ts') ? './process.ts' : './process.js', import.meta.url);
 
-/** What TLS, proxies and the clock's zone need; nothing else of the agent's environment, which may hold secrets. */
-const PASSED_ON =
-  /^(TZ|NODE_EXTRA_CA_CERTS|NODE_USE_SYSTEM_CA|NODE_USE_ENV_PROXY|SSL_CERT_(FILE|DIR)|(HTTPS?|NO)_PROXY|https?_proxy|no_proxy|SystemRoot)$/;
 const KEPT_STDERR_CHARS = 2000;
 const LOOK_EVERY_MS = 500;
 /** A busy board needs its time to load a program. */
 const START_MS = 60_000;
-const PAGE_BYTES = 4096;
-const BYTES_PER_MB = 2 ** 20;
 
 export interface FetchChildDeps {
   readonly log: Log;
@@ -35,7 +31,7 @@ export async function runFetchJob(
   signal.throwIfAborted();
   const child = fork(ENTRY, {
     execArgv: [`--max-old-space-size=${job.limits.heapMb}`, '--max-semi-space-size=2', '--no-warnings'],
-    env: environment(process.env),
+    env: { ...childEnvironment(process.env, 'fetch'), MALLOC_ARENA_MAX: '2' },
     stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
   });
   const exited = new Promise<void>((resolve) => {
@@ -144,20 +140,3 @@ class Watch {
 
 const crashed = (message: string, cause?: unknown): AgentError =>
   new AgentError('model_fetch_crashed', message, { cause });
-
-/** Of a running process, MiB; null where the system does not tell. Source: proc(5). */
-function residentMb(pid: number | undefined): number | null {
-  if (pid === undefined || process.platform !== 'linux') return null;
-  try {
-    const pages = Number(readFileSync(`/proc/${pid}/statm`, 'utf8').split(' ')[1]);
-    return (pages * PAGE_BYTES) / BYTES_PER_MB;
-  } catch {
-    // It has just ended.
-    return null;
-  }
-}
-
-function environment(from: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
-  const kept = Object.entries(from).filter(([name]) => PASSED_ON.test(name));
-  return { ...Object.fromEntries(kept), MALLOC_ARENA_MAX: '2' };
-}

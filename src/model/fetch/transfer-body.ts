@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import type { Clock } from '../../base/clock.ts';
-import { Pace } from '../../base/token-bucket.ts';
+import { TokenBucket } from '../../base/token-bucket.ts';
 import { Excess, passing } from './transfer-fault.ts';
 import { asFault } from './transfer-request.ts';
 import type { TransferTuning } from './transfer-tuning.ts';
@@ -23,7 +23,7 @@ export async function* bodyOf(response: IncomingMessage, options: BodyOptions): 
   const { tuning, clock, signal, maxBytes, maxBytesPerS } = options;
   let windowBytes = 0;
   let takenBytes = 0;
-  const bandwidth = new Pace({ perS: maxBytesPerS, burst: 0 }, clock);
+  const bandwidth = new TokenBucket({ perS: maxBytesPerS, burst: 1 }, clock);
   const watch = setInterval(() => {
     if (windowBytes < tuning.leastBytes) response.destroy(passing('it only drips'));
     windowBytes = 0;
@@ -34,7 +34,7 @@ export async function* bodyOf(response: IncomingMessage, options: BodyOptions): 
       takenBytes += piece.length;
       if (takenBytes > maxBytes) throw new Excess();
       yield piece;
-      bandwidth.took(piece.length);
+      bandwidth.take(piece.length);
       const waitMs = bandwidth.waitMs();
       if (waitMs > 0) await clock.sleep(waitMs, signal);
     }

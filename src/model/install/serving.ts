@@ -3,7 +3,7 @@ import type { ModelRef } from '../../contract/observation.ts';
 import { AgentError, asAgentError, type ErrorCode } from '../../base/errors.ts';
 import type { Log } from '../../base/log.ts';
 import { Backoff } from '../../base/retry.ts';
-import { within } from './deadline.ts';
+import { withDeadline } from '../../base/deadline.ts';
 import { plain, rolledBack, shipped } from './slots.ts';
 import type { InstallerDeps } from './types.ts';
 import type { FactoryModel } from '../slots/active-model.ts';
@@ -71,7 +71,7 @@ export class ServingChanges {
     const ms = this.#options.testMs;
     const late = (): AgentError =>
       new AgentError('model_candidate_failed', `it did not prove itself within ${String(ms / 1000)} s`);
-    return within({ clock: this.#clock, ms, signal, late }, (until) =>
+    return withDeadline({ clock: this.#clock, ms, signal, onTimeout: late }, (until) =>
       this.#host.prove(bundle, until, onStep),
     );
   }

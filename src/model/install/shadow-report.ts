@@ -1,3 +1,4 @@
+import { mean, median } from '../../base/statistics.ts';
 import type { FrameResult } from '../../vision/protocol.ts';
 import type { ShadowReport } from '../types.ts';
 
@@ -35,12 +36,4 @@ function differs(
       return before === undefined || after === undefined ? [] : [before === after ? 0 : 1];
     }),
   );
-}
-
-const mean = (values: readonly number[]): number | null =>
-  values.length === 0 ? null : values.reduce((sum, value) => sum + value, 0) / values.length;
-
-function median(values: readonly number[]): number | null {
-  const sorted = [...values].sort((a, b) => a - b);
-  return sorted[Math.floor((sorted.length - 1) / 2)] ?? null;
 }

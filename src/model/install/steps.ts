@@ -1,7 +1,7 @@
 import type { InstallPhase } from '../../contract/model.ts';
 import type { ModelRef } from '../../contract/observation.ts';
 import { AgentError, asAgentError } from '../../base/errors.ts';
-import { within } from './deadline.ts';
+import { withDeadline } from '../../base/deadline.ts';
 import { calibrationLost, label } from './events.ts';
 import { blamesModel } from './faults.ts';
 import type { InstallJournal } from './journal.ts';
@@ -49,7 +49,7 @@ export class InstallSteps {
     const ms = this.#options.deadlines.downloadMs;
     const late = (): AgentError =>
       new AgentError('model_transfer_failed', `not there within ${String(ms / 1000)} s`);
-    await within({ clock, ms, signal, late }, (until) =>
+    await withDeadline({ clock, ms, signal, onTimeout: late }, (until) =>
       fetcher.download(this.#fetchOptions(going), (bytes) => progress.bytes(going, bytes), until),
     );
   }
@@ -61,7 +61,7 @@ export class InstallSteps {
     const ms = this.#options.deadlines.verifyMs;
     const late = (): AgentError =>
       new AgentError('model_bundle_refused', `not verified within ${String(ms / 1000)} s`);
-    const { ref } = await within({ clock, ms, signal, late }, (until) =>
+    const { ref } = await withDeadline({ clock, ms, signal, onTimeout: late }, (until) =>
       fetcher.verify(this.#fetchOptions(going), until),
     );
     signal.throwIfAborted();
@@ -109,7 +109,9 @@ export class InstallSteps {
     const ms = this.#options.deadlines.forecastMs;
     const late = (): AgentError => new AgentError('command_timeout', 'the forecast took too long');
     try {
-      return await within({ clock, ms, signal, late }, (until) => forecast(candidate, until));
+      return await withDeadline({ clock, ms, signal, onTimeout: late }, (until) =>
+        forecast(candidate, until),
+      );
     } catch (thrown) {
       signal.throwIfAborted();
       const error = asAgentError(thrown);

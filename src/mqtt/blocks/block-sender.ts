@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { open, type FileHandle } from 'node:fs/promises';
-import { deadline } from '../../base/retry.ts';
+import { deadlineSignal } from '../../base/deadline.ts';
 import {
   BLOCK_HEADER_BYTES,
   BLOCK_REQUEST_TOPIC,
@@ -151,7 +151,7 @@ export class BlockSender {
 
   /** A client may keep a message for ever that its broker does not take. */
   async #send(topic: string, payload: Buffer): Promise<void> {
-    const signal = deadline(this.#sendMs, this.#closed.signal);
+    const signal = deadlineSignal(this.#sendMs, this.#closed.signal);
     signal.throwIfAborted();
     let onAbort = (): void => undefined;
     const late = new Promise<never>((_resolve, reject) => {

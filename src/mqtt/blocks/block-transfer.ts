@@ -1,7 +1,7 @@
 import type { Clock } from '../../base/clock.ts';
 import { AgentError, asAgentError } from '../../base/errors.ts';
 import type { BlockSink, WantedBlocks } from '../../model/types.ts';
-import { Pace } from '../../base/token-bucket.ts';
+import { TokenBucket } from '../../base/token-bucket.ts';
 import { BlockPace } from './block-pace.ts';
 import { BLOCK_REQUEST_TOPIC, encodeBlockRequest, type Block } from './model-block.ts';
 import type { ModelBlocksTuning } from './model-block-tuning.ts';
@@ -25,7 +25,7 @@ export class BlockTransfer {
   readonly #tuning: ModelBlocksTuning;
   readonly #deps: BlockTransferDeps;
   readonly #pace: BlockPace;
-  readonly #bandwidth: Pace;
+  readonly #bandwidth: TokenBucket;
   /** Length by offset: asked for, and not come. */
   readonly #asked = new Map<number, number>();
   /** Asked for so long ago that it was asked for again: may still come. */
@@ -40,7 +40,7 @@ export class BlockTransfer {
 
   constructor(wanted: WantedBlocks, sink: BlockSink, tuning: ModelBlocksTuning, deps: BlockTransferDeps) {
     this.#updateId = wanted.updateId;
-    this.#bandwidth = new Pace({ perS: wanted.maxBytesPerS, burst: 0 }, deps.clock);
+    this.#bandwidth = new TokenBucket({ perS: wanted.maxBytesPerS, burst: 1 }, deps.clock);
     this.#sink = sink;
     this.#tuning = tuning;
     this.#deps = deps;
@@ -159,7 +159,7 @@ export class BlockTransfer {
     // The first one after a quiet time begins the wait.
     if (this.#asked.size === 0) this.#heardMs = this.#deps.clock.monoMs();
     this.#asked.set(offset, length);
-    this.#bandwidth.took(length);
+    this.#bandwidth.take(length);
     const request = encodeBlockRequest({ updateId: this.#updateId, offset, length });
     this.#deps.link
       .publish(BLOCK_REQUEST_TOPIC, request, { qos: 1, retain: false })

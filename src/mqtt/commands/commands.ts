@@ -3,7 +3,7 @@ import type { AgentApi } from '../../contract/api.ts';
 import type { CommandName, CommandResult } from '../../contract/command.ts';
 import { AgentError, asAgentError } from '../../base/errors.ts';
 import type { Log } from '../../base/log.ts';
-import { deadline } from '../../base/retry.ts';
+import { deadlineSignal } from '../../base/deadline.ts';
 import type { CommandLog, HandledCommand, RaiseEvent } from '../../store/types.ts';
 import { Answers, sameAnswer, type Answer } from './answers.ts';
 import {
@@ -17,7 +17,7 @@ import {
 } from './handlers.ts';
 import { CommandReader, type KnownCommand } from './input.ts';
 import { fitting, late, receipt, wireError, type Job, type Resumed } from './job.ts';
-import { CommandRate, type CommandRateOptions } from './rate.ts';
+import { TokenBucket, type TokenBucketOptions } from '../../base/token-bucket.ts';
 import { judgeTimes, type CommandTimes, type TimeVerdict } from './time.ts';
 import { Refusals, type RefusalCode } from '../link/refusals.ts';
 import type { Topics } from '../topics.ts';
@@ -29,7 +29,7 @@ export interface CommandsOptions {
   /** Commands that wait for one of them to end; more are rejected as `busy`. */
   readonly queueLimit?: number;
   /** Commands that are accepted, or answered again, at most; more are rejected as `busy`. */
-  readonly rate?: CommandRateOptions;
+  readonly rate?: TokenBucketOptions;
   /** Longest run of one command, ms. */
   readonly timeoutMs?: Partial<Record<CommandName, number>>;
 }
@@ -66,8 +66,8 @@ export class Commands {
   readonly #queueLimit: number;
   readonly #timeoutMs: Partial<Record<CommandName, number>>;
   readonly #reader = new CommandReader(ARGS_RULES);
-  readonly #rate: CommandRate;
-  readonly #logLines: CommandRate;
+  readonly #rate: TokenBucket;
+  readonly #logLines: TokenBucket;
   readonly #handlers: CommandHandlers;
   readonly #answers: Answers;
   readonly #refusals: Refusals;
@@ -86,8 +86,8 @@ export class Commands {
     this.#concurrency = options.concurrency ?? 4;
     this.#queueLimit = options.queueLimit ?? 16;
     this.#timeoutMs = { ...COMMAND_TIMEOUT_MS, ...options.timeoutMs };
-    this.#rate = new CommandRate(options.rate ?? RATE, deps);
-    this.#logLines = new CommandRate(LOG_LINES, deps);
+    this.#rate = new TokenBucket(options.rate ?? RATE, deps.clock);
+    this.#logLines = new TokenBucket(LOG_LINES, deps.clock);
     this.#handlers = commandHandlers(deps);
     this.#refusals = new Refusals({ ...deps, signal });
     const onDropped = ({ topic }: Answer): void => this.#refusals.note('command_unanswered', { topic });
@@ -147,7 +147,7 @@ export class Commands {
     if (known) this.#again(answer, known, name);
     else if (verdict !== 'in_time') this.#refuse(answer, id, verdict, name);
     else if (this.#stop.signal.aborted) this.#reject(answer, id, 'stopping');
-    else if (full || !this.#rate.take()) this.#reject(answer, id, 'busy');
+    else if (full || !this.#rate.tryTake()) this.#reject(answer, id, 'busy');
     else this.#accept(job, answer);
   }
 
@@ -220,7 +220,7 @@ export class Commands {
   async #outcome({ name, times, run }: Job): Promise<Omit<CommandResult, 'id' | 'duration_ms'>> {
     // It may have waited in the queue, and the clock may have been set meanwhile.
     if (this.#verdict(times) !== 'in_time') return { status: 'expired' };
-    const timeout = deadline(this.#timeoutMs[name] ?? TIMEOUT_MS, this.#stop.signal);
+    const timeout = deadlineSignal(this.#timeoutMs[name] ?? TIMEOUT_MS, this.#stop.signal);
     try {
       const result = await Promise.race([run(timeout), late(timeout)]);
       return { status: 'succeeded', result: result ?? null };
@@ -244,7 +244,7 @@ export class Commands {
       return;
     }
     // A stored answer may be large, and asking for it costs nothing.
-    if (!this.#rate.take()) {
+    if (!this.#rate.tryTake()) {
       this.#reject(answer, id, 'busy');
       return;
     }
@@ -276,7 +276,7 @@ export class Commands {
 
   /** Waits behind everything else: whoever sends nonsense must not hold up the records. */
   #reject(answer: Answer, id: string | null, reason: string): void {
-    if (this.#logLines.take()) {
+    if (this.#logLines.tryTake()) {
       const unlogged = this.#unlogged > 0 ? { unlogged: this.#unlogged } : {};
       this.#deps.log.warn({ id, reason, topic: answer.topic, ...unlogged }, 'command rejected');
       this.#unlogged = 0;

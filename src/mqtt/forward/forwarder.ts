@@ -2,7 +2,7 @@ import { isoTime, type Clock } from '../../base/clock.ts';
 import { AgentError, asAgentError } from '../../base/errors.ts';
 import type { Log } from '../../base/log.ts';
 import { Backoff } from '../../base/retry.ts';
-import { Pace } from '../../base/token-bucket.ts';
+import { TokenBucket } from '../../base/token-bucket.ts';
 import type { Outbox, OutboxEntry, RaiseEvent } from '../../store/types.ts';
 import { InFlight, type Flight } from './in-flight.ts';
 import { OutboxCursor } from './outbox-cursor.ts';
@@ -50,7 +50,7 @@ export class Forwarder {
   readonly #deps: ForwarderDeps;
   readonly #window: number;
   readonly #deadlineMs: number;
-  readonly #pace: Pace;
+  readonly #backfillRate: TokenBucket;
   readonly #pause: Backoff;
   readonly #settlement: Settlement;
   /** Rows that are with the broker, or acknowledged and not yet taken out of the outbox. */
@@ -81,7 +81,10 @@ export class Forwarder {
     this.#window = options.window ?? 20;
     this.#room = this.#window;
     this.#deadlineMs = options.deadlineMs ?? 60_000;
-    this.#pace = new Pace({ perS: options.backfillPerS ?? 50, burst: this.#window }, clock);
+    this.#backfillRate = new TokenBucket(
+      { perS: options.backfillPerS ?? 50, burst: this.#window + 1 },
+      clock,
+    );
     this.#pause = new Backoff(PAUSE, { clock, ...(random ? { random } : {}) });
     this.#settlement = new Settlement({
       outbox,
@@ -146,7 +149,7 @@ export class Forwarder {
     const lane = this.#backlog.peek() ? this.#backlog : this.#requeued;
     const entry = lane.peek();
     if (!entry) return false;
-    const waitMs = this.#pace.waitMs();
+    const waitMs = this.#backfillRate.waitMs();
     if (waitMs === 0) return this.#send(lane, entry, true);
     this.#wakeIn(waitMs);
     return false;
@@ -167,7 +170,7 @@ export class Forwarder {
       place: -1,
     };
     lane.advance();
-    if (historical) this.#pace.took();
+    if (historical) this.#backfillRate.take();
     this.#taken.add(entry.rowId);
     this.#flights.add(flight);
     this.#suspectInFlight = alone;

@@ -1,5 +1,5 @@
 import { fork } from 'node:child_process';
-import { deadline } from '../../base/retry.ts';
+import { deadlineSignal } from '../../base/deadline.ts';
 import { classify, type Hardware, type Inventory } from './hardware.ts';
 import { readFacts } from './facts.ts';
 
@@ -20,7 +20,7 @@ export function readHardware(): Hardware {
  * reason of `signal`.
  */
 export async function probeHardware(signal: AbortSignal): Promise<Hardware> {
-  const inventory = await takeInventory(deadline(INVENTORY_TIMEOUT_MS, signal));
+  const inventory = await takeInventory(deadlineSignal(INVENTORY_TIMEOUT_MS, signal));
   signal.throwIfAborted();
   return classify(readFacts(inventory));
 }

@@ -1,9 +1,9 @@
 import { fork, type ChildProcess } from 'node:child_process';
 import { readFileSync } from 'node:fs';
-import { childEnvironment } from '../vision-child.ts';
+import { residentMb } from '../../base/process-facts.ts';
+import { visionEnvironment } from '../vision-child.ts';
 import { missingLibrary, reasonLine } from './reason.ts';
 import type { Runtime, TrialMessage, TrialOrder, TrialOutcome, TrialRequest, TrialRunner } from './trial.ts';
-import { BYTES_PER_MB } from '../messages.ts';
 import { lowerPriority, type ProcessLimits } from '../process-priority.ts';
 
 export interface TrialLimits {
@@ -50,7 +50,7 @@ class Trial {
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
       serialization: 'advanced',
       // The same as the vision process gets: what is proved here must hold there.
-      env: childEnvironment(process.env),
+      env: visionEnvironment(process.env),
       // A process group of its own, so that it can be killed with whatever a provider's library started.
       detached: process.platform !== 'win32',
     });
@@ -117,7 +117,10 @@ class Trial {
   #checkMemory(): void {
     const rssMb = residentMb(this.#child.pid);
     if (rssMb === null || rssMb <= this.#limits.maxRssMb) return;
-    this.#end({ type: 'too_big', reason: `used ${rssMb} MB, over the limit of ${this.#limits.maxRssMb} MB` });
+    this.#end({
+      type: 'too_big',
+      reason: `used ${Math.round(rssMb)} MB, over the limit of ${this.#limits.maxRssMb} MB`,
+    });
   }
 
   #end(outcome: TrialOutcome): void {
@@ -152,17 +155,6 @@ class Trial {
       .at(-1);
     const detail = last === undefined ? '' : `: ${reasonLine(last)}`;
     return { type: 'crashed', reason: `the process ended with ${how}${detail}` };
-  }
-}
-
-/** Null where there is no /proc; the timeout then is the only guard. */
-function residentMb(pid: number | undefined): number | null {
-  if (pid === undefined) return null;
-  try {
-    const pages = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1];
-    return pages === undefined ? null : Math.round((Number(pages) * 1024) / BYTES_PER_MB);
-  } catch {
-    return null;
   }
 }
 

@@ -1,0 +1,50 @@
+import type { Clock } from './clock.ts';
+import type { AgentError } from './errors.ts';
+
+/** A signal that fires when the parent does or after `ms`, whichever is first. */
+export function deadlineSignal(ms: number, parent?: AbortSignal): AbortSignal {
+  const timer = AbortSignal.timeout(ms);
+  return parent ? AbortSignal.any([parent, timer]) : timer;
+}
+
+export interface Deadline {
+  readonly clock: Clock;
+  readonly ms: number;
+  readonly signal: AbortSignal;
+  /** Makes the error that is thrown when the time is over. */
+  readonly onTimeout: () => AgentError;
+}
+
+/**
+ * Runs work under a parent signal and a deadline on the monotonic clock. The work must obey the signal that it gets.
+ * Rejects with the parent's reason when the parent fires, and with `onTimeout()` when the deadline passes.
+ */
+export async function withDeadline<T>(
+  { clock, ms, signal, onTimeout }: Deadline,
+  work: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  signal.throwIfAborted();
+  const timeout = new AbortController();
+  const done = new AbortController();
+  void clock.sleep(ms, done.signal).then(
+    () => timeout.abort(onTimeout()),
+    () => undefined,
+  );
+  try {
+    return await work(AbortSignal.any([signal, timeout.signal]));
+  } catch (thrown) {
+    throw timeout.signal.aborted && !signal.aborted ? timeout.signal.reason : thrown;
+  } finally {
+    done.abort();
+  }
+}
+
+/** Waits until the work settles or `ms` have passed. Rejects if the work rejects in that time. */
+export async function settleWithin(ms: number, clock: Clock, work: Promise<unknown>): Promise<void> {
+  const done = new AbortController();
+  try {
+    await Promise.race([work, clock.sleep(ms, done.signal)]);
+  } finally {
+    done.abort();
+  }
+}
