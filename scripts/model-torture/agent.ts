@@ -4,7 +4,7 @@ import { closeSync, existsSync, openSync, readFileSync, writeFileSync } from 'no
 import { join } from 'node:path';
 import type { ModelState } from '../../src/contract/states.ts';
 import type { Observation } from '../../src/contract/observation.ts';
-import { asSlots } from '../../src/model/slots/schema.ts';
+import { parseSlotsState } from '../../src/model/slots/slots-file.ts';
 import type { SlotsState } from '../../src/model/types.ts';
 import { freePort } from '../ports.ts';
 import { makeMovingSea } from '../torture/pictures.ts';
@@ -88,7 +88,7 @@ export class Agent {
   slots(): SlotsState | null {
     if (!existsSync(this.#slots)) return null;
     const { check, ...value } = JSON.parse(readFileSync(this.#slots, 'utf8')) as Record<string, unknown>;
-    const read = asSlots(value);
+    const read = parseSlotsState(value);
     if ('fault' in read) throw new Error(`slots.json after ${String(check)}: ${read.fault}`);
     return read.slots;
   }

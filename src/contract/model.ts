@@ -56,8 +56,7 @@ export const ModelInstallArgs = Type.Object(
 );
 export type ModelInstallArgs = Static<typeof ModelInstallArgs>;
 
-/** In this order; the last three are ends. */
-/** In this order; the last three are ends. */
+/** In this order. The last three are final. */
 export const INSTALL_PHASES = [
   'requested',
   'downloading',
@@ -70,6 +69,10 @@ export const INSTALL_PHASES = [
   'rolled_back',
 ] as const;
 export type InstallPhase = (typeof INSTALL_PHASES)[number];
+
+/** True when an install in this phase has ended. */
+export const isFinalPhase = (phase: InstallPhase): boolean =>
+  phase === 'committed' || phase === 'failed' || phase === 'rolled_back';
 
 const Phase = Type.Unsafe<InstallPhase>({ type: 'string', enum: [...INSTALL_PHASES] });
 

@@ -15,7 +15,7 @@ import { ModelStarts } from './install/start.ts';
 import { Installer } from './install/installer.ts';
 import type { InstallerDeps } from './install/types.ts';
 import { readFactoryModel } from './slots/active-model.ts';
-import { SlotStore } from './slots/store.ts';
+import { SlotStore } from './slots/slot-store.ts';
 import type { InstallRequest, ModelHost } from './types.ts';
 import type { Commands } from '../mqtt/commands/commands.ts';
 import { BLOCK_COMMAND } from '../mqtt/blocks/model-block.ts';

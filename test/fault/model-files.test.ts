@@ -7,7 +7,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createLog } from '../../src/base/log.ts';
 import { packBundle, unpackArchive } from '../../src/model/archive/archive.ts';
-import { SlotStore } from '../../src/model/slots/store.ts';
+import { SlotStore } from '../../src/model/slots/slot-store.ts';
 import type { SlotRef } from '../../src/model/types.ts';
 import { factoryBundleDir } from '../fixtures/bundles.ts';
 import { canMountLoop, LoopDisk } from '../fixtures/loop-disk.ts';
@@ -21,7 +21,7 @@ const slot = (version: string): SlotRef => ({
 });
 const limits = { maxBytes: 64 * 1024 * 1024, maxFiles: 64, layout: 'bundle' } as const;
 
-describe.skipIf(!canMountLoop())('models on a small disk', () => {
+describe.skipIf(!canMountLoop())('model files on a full disk', () => {
   let disk: LoopDisk;
   let outside: string;
   beforeEach(() => {
@@ -33,7 +33,7 @@ describe.skipIf(!canMountLoop())('models on a small disk', () => {
     rmSync(outside, { recursive: true, force: true });
   });
 
-  it('leaves nothing of an archive that does not fit, and says so', async () => {
+  it('removes a partly unpacked archive that does not fit and rejects with model_space', async () => {
     const file = join(outside, 'bundle.tar');
     await packBundle(factoryBundleDir, file);
     disk.fill(2 * 1024 * 1024);
@@ -48,7 +48,7 @@ describe.skipIf(!canMountLoop())('models on a small disk', () => {
     expect(readdirSync(into)).toContain('model.json');
   });
 
-  it('leaves nothing of an archive that cannot be packed for want of room', async () => {
+  it('removes a partly packed archive that does not fit', async () => {
     const dir = join(outside, 'bundle');
     cpSync(factoryBundleDir, dir, { recursive: true });
     disk.fill(1024 * 1024);
@@ -59,7 +59,7 @@ describe.skipIf(!canMountLoop())('models on a small disk', () => {
     expect(readdirSync(disk.mount)).toEqual(before);
   });
 
-  it('changes slots on a full disk, so that a failed model can be left there', () => {
+  it('updates existing slots on a full disk, so that a failed model can be rolled back', () => {
     const dir = join(disk.mount, 'models');
     const store = SlotStore.open(dir, { log });
     store.update((state) => ({ ...state, active: slot('1.0.0') }));
@@ -71,7 +71,7 @@ describe.skipIf(!canMountLoop())('models on a small disk', () => {
     expect(readdirSync(dir)).toEqual(['slots.json']);
   });
 
-  it('says that slots cannot be begun on a full disk, and begins them when there is room', () => {
+  it('throws model_space for the first update on a full disk and succeeds when there is room', () => {
     const dir = join(disk.mount, 'models');
     disk.fill();
     const store = SlotStore.open(dir, { log });
@@ -84,25 +84,25 @@ describe.skipIf(!canMountLoop())('models on a small disk', () => {
   });
 });
 
-describe('slots under SIGKILL', () => {
-  it('are those before or after the change, twelve times', async () => {
+describe('SlotStore under SIGKILL', () => {
+  it('keeps the state before or after the change, in twelve kills', async () => {
     const dir = mkdtempSync(join(tmpdir(), 'slots-kill-'));
     try {
       let last = -1;
       for (let time = 0; time < 12; time++) {
         const entry = join(import.meta.dirname, '..', 'fixtures', 'slots-loop.ts');
         const child = spawn(process.execPath, [entry, dir], { stdio: ['ignore', 'pipe', 'inherit'] });
-        let told = '';
-        child.stdout.on('data', (chunk: Buffer) => (told += chunk.toString()));
-        while (!told.includes('1.0.0\n')) await delay(5);
+        let output = '';
+        child.stdout.on('data', (chunk: Buffer) => (output += chunk.toString()));
+        while (!output.includes('1.0.0\n')) await delay(5);
         await delay(Math.random() * 60);
         child.kill('SIGKILL');
         await once(child, 'close');
         const { state, damaged } = SlotStore.open(dir, { log });
         expect(damaged).toBeNull();
-        const done = Number(/1\.0\.(\d+)\n[^\n]*$/.exec(told)?.[1]);
+        const done = Number(/1\.0\.(\d+)\n[^\n]*$/.exec(output)?.[1]);
         last = Number(state.active?.version.split('.')[2]);
-        // What was told is there; at most the next one is there without having been told.
+        // The last version that the process printed is stored, or the next one, which it had no time to print.
         expect([done, done + 1]).toContain(last);
         if (last > 0) expect(state.previous?.version).toBe(`1.0.${String(last - 1)}`);
         expect(readFileSync(join(dir, 'slots.json')).length % (16 * 1024)).toBe(0);

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { cronTimes } from '../../src/schedule/cron-times.ts';
 import { createSchedule } from '../../src/schedule/schedule.ts';
 import { FakeClock } from '../fixtures/fake-clock.ts';
-import { slotsOf } from '../fixtures/slots.ts';
+import { slotsOf } from '../fixtures/schedule-slots.ts';
 
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;

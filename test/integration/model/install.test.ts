@@ -8,7 +8,7 @@ import { AgentError, asAgentError } from '../../../src/base/errors.ts';
 import { openBundle } from '../../../src/model/bundle/bundle.ts';
 import { Fetcher } from '../../../src/model/fetch/fetcher.ts';
 import { Installer } from '../../../src/model/install/installer.ts';
-import { SlotStore } from '../../../src/model/slots/store.ts';
+import { SlotStore } from '../../../src/model/slots/slot-store.ts';
 import { serveRepository } from '../../../src/model/repository/serve.ts';
 import type { InstallRecord, InstallRequest } from '../../../src/model/types.ts';
 import type { EventDraft } from '../../../src/store/types.ts';

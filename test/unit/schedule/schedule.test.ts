@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { ScheduleSettings } from '../../../src/config/schema.ts';
 import { createSchedule } from '../../../src/schedule/schedule.ts';
 import { FakeClock, type ClockStep } from '../../fixtures/fake-clock.ts';
-import { slotsOf, type SeenSlot } from '../../fixtures/slots.ts';
+import { slotsOf, type SeenSlot } from '../../fixtures/schedule-slots.ts';
 
 const START = Date.parse('2026-05-01T12:00:30Z');
 const MINUTE = 60_000;

@@ -13,7 +13,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createLog } from '../../../../src/base/log.ts';
-import { SlotStore } from '../../../../src/model/slots/store.ts';
+import { SlotStore } from '../../../../src/model/slots/slot-store.ts';
 import type { InstallRecord, SlotRef, SlotsState } from '../../../../src/model/types.ts';
 
 const log = createLog('silent');
@@ -93,7 +93,7 @@ const open = (): SlotStore => SlotStore.open(dir, { log });
 const names = (...path: string[]): string[] => readdirSync(join(dir, ...path)).sort();
 
 describe('SlotStore', () => {
-  it('begins with the factory model alone, and makes nothing before it is asked to', () => {
+  it('opens with empty slots and writes nothing before the first update', () => {
     const store = open();
     expect(store.damaged).toBeNull();
     expect(store.state).toEqual({
@@ -107,7 +107,7 @@ describe('SlotStore', () => {
     expect(existsSync(dir)).toBe(false);
   });
 
-  it('keeps what it is told', () => {
+  it('keeps an update after it is opened again', () => {
     const store = open();
     expect(store.update(() => full)).toEqual(full);
     expect(store.state).toEqual(full);
@@ -117,14 +117,14 @@ describe('SlotStore', () => {
     expect(names()).toEqual(['slots.json']);
   });
 
-  it('hands each change the state before it', () => {
+  it('passes the current state to each change', () => {
     const store = open();
     store.update((state) => ({ ...state, active: slot('a') }));
     store.update((state) => ({ ...state, previous: state.active, active: slot('b') }));
     expect(open().state).toMatchObject({ active: slot('b'), previous: slot('a') });
   });
 
-  it('changes nothing when the change throws or makes what could not be read again', () => {
+  it('changes nothing when the change throws or returns an invalid state', () => {
     const store = open();
     store.update(() => full);
     expect(() =>
@@ -140,10 +140,10 @@ describe('SlotStore', () => {
     expect(open().state).toEqual(full);
   });
 
-  it('forgets the oldest of very many refused digests', () => {
+  it('drops the oldest of more than 64 refused digests', () => {
     const store = open();
     const [one] = full.refused;
-    if (one === undefined) throw new Error('no example');
+    if (one === undefined) throw new Error('no refused digest in the example state');
     store.update((state) => ({
       ...state,
       refused: Array.from({ length: 100 }, (_, n) => ({ ...one, atMs: n })),
@@ -152,7 +152,7 @@ describe('SlotStore', () => {
     expect(store.state.refused[0]?.atMs).toBe(36);
   });
 
-  it('takes a file with keys of a newer agent, and one that a person wrote', () => {
+  it('accepts a file without a checksum and with unknown keys of a newer agent', () => {
     mkdirSync(dir);
     writeFileSync(file, JSON.stringify({ ...full, later: true, install: { ...full.install, more: 1 } }));
     expect(open()).toMatchObject({ damaged: null, state: { active: slot('a'), install: { updateId } } });
@@ -160,18 +160,18 @@ describe('SlotStore', () => {
 
   const text = JSON.stringify(full);
   it.each<[string, string | null]>([
-    ['nothing in it', ''],
-    ['zeros in it', '\0'.repeat(4096)],
-    ['half of it', text.slice(0, text.length / 2)],
-    ['no object', '[]'],
-    ['null', 'null'],
+    ['no content', ''],
+    ['only zero bytes', '\0'.repeat(4096)],
+    ['half of its content', text.slice(0, text.length / 2)],
+    ['an array instead of an object', '[]'],
+    ['null as its content', 'null'],
     ['another format', text.replace('"format":1', '"format":2')],
-    ['a slot that is none', text.replace(slot('a').digest, '../../etc')],
-    ['a phase that nobody knows', text.replace('"probation"', '"flying"')],
-    ['an id that is a path', text.replace(updateId, '../..')],
-    ['a missing part', text.replace('"refused"', '"refusd"')],
-    ['a whole book in it', ' '.repeat(2_000_000) + text],
-  ])('sets a file aside that has %s', (_what, content) => {
+    ['a slot without a valid digest', text.replace(slot('a').digest, '../../etc')],
+    ['an unknown phase', text.replace('"probation"', '"flying"')],
+    ['a path as the install id', text.replace(updateId, '../..')],
+    ['a missing key', text.replace('"refused"', '"refusd"')],
+    ['more than the maximum size', ' '.repeat(2_000_000) + text],
+  ])('sets aside a file that has %s', (_what, content) => {
     mkdirSync(dir);
     writeFileSync(file, content ?? '');
     const store = open();
@@ -183,7 +183,7 @@ describe('SlotStore', () => {
     expect(open()).toMatchObject({ damaged: null, state: { active: slot('e') } });
   });
 
-  it('tells one changed word, and two states that a power cut made one of', () => {
+  it('detects one changed word, and a file that mixes two states after a power cut', () => {
     const store = open();
     store.update(() => full);
     const before = readFileSync(file, 'utf8');
@@ -193,16 +193,16 @@ describe('SlotStore', () => {
     expect(after.indexOf('"install"')).toBe(middle);
     for (const text of [before.slice(0, middle) + after.slice(middle), before.replace('true', 'false')]) {
       writeFileSync(file, text);
-      expect(open().damaged?.message).toContain('its check does not fit');
+      expect(open().damaged?.message).toContain('its checksum does not match');
     }
   });
 
   it.each<[string, () => void]>([
-    ['a folder', () => mkdirSync(file)],
-    ['a link to a good one', () => symlinkSync(join(root, 'good.json'), file)],
-    ['a link to nowhere', () => symlinkSync(join(root, 'nowhere'), file)],
-    ['a pipe', () => execFileSync('mkfifo', [file])],
-  ])('does not wait for, follow or fall over %s', (_what, make) => {
+    ['a directory', () => mkdirSync(file)],
+    ['a link to a valid file', () => symlinkSync(join(root, 'good.json'), file)],
+    ['a dangling link', () => symlinkSync(join(root, 'nowhere'), file)],
+    ['a named pipe', () => execFileSync('mkfifo', [file])],
+  ])('sets aside %s without blocking or following it', (_what, make) => {
     mkdirSync(dir);
     writeFileSync(join(root, 'good.json'), text);
     make();
@@ -213,7 +213,7 @@ describe('SlotStore', () => {
     expect(readFileSync(join(root, 'good.json'), 'utf8')).toBe(text);
   });
 
-  it('keeps nine broken files at most', () => {
+  it('keeps at most nine broken files', () => {
     mkdirSync(dir);
     for (let time = 0; time < 12; time++) {
       writeFileSync(file, `broken ${String(time)}`);
@@ -223,7 +223,7 @@ describe('SlotStore', () => {
     expect(readFileSync(`${file}.broken-9`, 'utf8')).toBe('broken 11');
   });
 
-  it('comes up when a file stands where its folder should be', () => {
+  it('opens when a file has the name of its directory, and fails to update', () => {
     writeFileSync(dir, '');
     const store = open();
     expect(store.state.active).toBeNull();
@@ -233,7 +233,7 @@ describe('SlotStore', () => {
     expect(store.state.active).toBeNull();
   });
 
-  it('is never shorter than what it replaces, so that a full disk still takes a change', () => {
+  it('never makes the file shorter, so that a full disk still takes a change', () => {
     const store = open();
     store.update((state) => ({ ...state, active: slot('a') }));
     const sizeBytes = readFileSync(file).length;
@@ -243,7 +243,7 @@ describe('SlotStore', () => {
     expect(open().damaged).not.toBeNull();
   });
 
-  it('names the folder of a bundle, and nothing else', () => {
+  it('returns the directory of a bundle and refuses anything but a digest', () => {
     const store = open();
     expect(store.bundleDir(slot('a').digest)).toBe(join(dir, 'bundles', hexOf('a')));
     for (const digest of [
@@ -260,20 +260,20 @@ describe('SlotStore', () => {
   });
 });
 
-describe('collect', () => {
-  const lay = (...paths: string[]): void => {
+describe('SlotStore.collect', () => {
+  const writeFiles = (...paths: string[]): void => {
     for (const path of paths) {
       mkdirSync(join(dir, path, '..'), { recursive: true });
       writeFileSync(join(dir, path), 'bytes');
     }
   };
-  const bundles = (...letters: string[]): void => {
-    lay(...letters.map((letter) => `bundles/${hexOf(letter)}/golden/a.png`));
+  const writeBundles = (...letters: string[]): void => {
+    writeFiles(...letters.map((letter) => `bundles/${hexOf(letter)}/golden/a.png`));
   };
 
-  it('keeps what a slot names and removes the rest', async () => {
-    bundles('a', 'b', 'c', 'e', 'f');
-    lay('parts/old.part', 'staging/old/model.json', 'heads/1.0.0/model.json', 'trust/root.json');
+  it('keeps the bundles of the slots and removes the others', async () => {
+    writeBundles('a', 'b', 'c', 'e', 'f');
+    writeFiles('parts/old.part', 'staging/old/model.json', 'heads/1.0.0/model.json', 'trust/root.json');
     const store = open();
     store.update(() => ({ ...full, install: install({ phase: 'committed' }) }));
     await store.collect();
@@ -282,9 +282,9 @@ describe('collect', () => {
     expect(names()).toEqual(['bundles', 'heads', 'parts', 'slots.json', 'staging', 'trust']);
   });
 
-  it('keeps what the install in hand has, until it has ended', async () => {
-    bundles('a', 'f');
-    lay(
+  it('keeps the files of the current install until it ends', async () => {
+    writeBundles('a', 'f');
+    writeFiles(
       `parts/${updateId}.part`,
       `parts/${updateId}.etag`,
       'parts/other.part',
@@ -306,16 +306,16 @@ describe('collect', () => {
     expect([names('bundles'), names('parts'), names('staging')]).toEqual([[hexOf('a')], [], []]);
   });
 
-  it('touches no bundle while an install may just have laid down its own', async () => {
-    bundles('a', 'f');
+  it('removes no bundle while the digest of the current install is unknown', async () => {
+    writeBundles('a', 'f');
     const store = open();
     store.update(() => ({ ...full, candidate: null, install: install({ phase: 'verifying' }) }));
     await store.collect();
     expect(names('bundles')).toEqual(['a', 'f'].map(hexOf));
   });
 
-  it('keeps the bundles that a broken file may have named, until a model is installed', async () => {
-    bundles('a', 'b');
+  it('keeps all bundles after a damaged slots file until a model is installed', async () => {
+    writeBundles('a', 'b');
     writeFileSync(file, 'broken');
     const store = open();
     await store.collect();
@@ -325,11 +325,11 @@ describe('collect', () => {
     expect(names('bundles')).toEqual([hexOf('a')]);
   });
 
-  it('removes links and follows none, in the folders and in their place', async () => {
+  it('removes links without following them', async () => {
     const outside = join(root, 'outside');
     mkdirSync(outside);
     writeFileSync(join(outside, 'precious'), 'bytes');
-    bundles('e');
+    writeBundles('e');
     symlinkSync(outside, join(dir, 'bundles', hexOf('f')));
     symlinkSync(outside, join(dir, 'bundles', hexOf('e'), 'golden', 'link'));
     symlinkSync(outside, join(dir, 'parts'));
@@ -340,16 +340,16 @@ describe('collect', () => {
     expect(await readdir(outside)).toEqual(['precious']);
   });
 
-  it('ends what a power cut left half removed', async () => {
-    lay(`bundles/.gone-${hexOf('a')}/model.json`);
-    bundles('a', 'b');
+  it('completes a removal that a power cut interrupted', async () => {
+    writeFiles(`bundles/.gone-${hexOf('a')}/model.json`);
+    writeBundles('a', 'b');
     const store = open();
     store.update((state) => ({ ...state, active: slot('b') }));
     await store.collect();
     expect(names('bundles')).toEqual([hexOf('b')]);
   });
 
-  it('is content with nothing to look through', async () => {
+  it('resolves when no directory exists', async () => {
     await expect(open().collect()).resolves.toBeUndefined();
   });
 });

@@ -1,0 +1,173 @@
+import { lstatSync, readdirSync, renameSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { AgentError, asAgentError } from '../../base/errors.ts';
+import type { Log } from '../../base/log.ts';
+import { makeFolder } from '../../base/make-folder.ts';
+import { isFinalPhase } from '../../contract/model.ts';
+import { parseSlotsState, readSlotsFile, setBrokenFileAside, writeSlotsFile } from './slots-file.ts';
+import type { InstallRecord, SlotsState } from '../types.ts';
+
+const EMPTY: SlotsState = {
+  format: 1,
+  active: null,
+  previous: null,
+  candidate: null,
+  install: null,
+  refused: [],
+};
+
+/** The oldest refused digests above this number are dropped. Such a bundle is tested again when it is requested. */
+const MAX_REFUSED = 64;
+
+const DIGEST = /^sha256:([0-9a-f]{64})$/;
+/** Prefix of an entry that is being removed. No digest and no install id begins with it. */
+const REMOVING_PREFIX = '.gone-';
+
+/**
+ * Stores which bundle is in which slot, and the state of the install: `slots.json` in the models directory. Also removes
+ * the bundles that no slot refers to.
+ *
+ * INVARIANT: the control process is the only writer.
+ */
+export class SlotStore {
+  /** Why the slots file could not be used; null when it was valid or missing. After damage the factory model serves. */
+  readonly damaged: AgentError | null;
+  readonly #dir: string;
+  readonly #log: Log;
+  #state: SlotsState;
+
+  private constructor(dir: string, log: Log, state: SlotsState, damaged: AgentError | null) {
+    this.#dir = dir;
+    this.#log = log;
+    this.#state = state;
+    this.damaged = damaged;
+  }
+
+  /** Reads the slots of `dir`, which is `{stateDir}/models`. Sets a damaged file aside and never throws because of one. */
+  static open(dir: string, { log }: { readonly log: Log }): SlotStore {
+    const path = join(dir, 'slots.json');
+    const read = readSlotsFile(path);
+    if (read.kind === 'valid') return new SlotStore(dir, log, read.slots, null);
+    if (read.kind === 'missing') return new SlotStore(dir, log, EMPTY, null);
+    return new SlotStore(dir, log, EMPTY, setDamageAside(path, read.fault));
+  }
+
+  get state(): SlotsState {
+    return this.#state;
+  }
+
+  /**
+   * Changes the state. When this returns, the new state is on the disk; when it throws, nothing has changed. Throws
+   * `model_space` or `store_failed` when the file cannot be written, and `internal` for a state that is not valid.
+   */
+  update(change: (state: SlotsState) => SlotsState): SlotsState {
+    const changed = change(this.#state);
+    const wanted = { ...changed, refused: changed.refused.slice(-MAX_REFUSED) };
+    const read = parseSlotsState(JSON.parse(JSON.stringify(wanted)));
+    if ('fault' in read) throw new AgentError('internal', `the new slots state is not valid: ${read.fault}`);
+    try {
+      makeFolder(this.#dir);
+      writeSlotsFile(join(this.#dir, 'slots.json'), read.slots);
+    } catch (thrown) {
+      throw asWriteError(thrown);
+    }
+    this.#state = read.slots;
+    return read.slots;
+  }
+
+  /** Directory of a bundle, which may not exist. Throws `model_not_found` when `digest` is not a bundle digest. */
+  bundleDir(digest: string): string {
+    const hex = DIGEST.exec(digest)?.[1];
+    if (hex === undefined)
+      throw new AgentError('model_not_found', `${JSON.stringify(digest)} is not the digest of a bundle`);
+    return join(this.#dir, 'bundles', hex);
+  }
+
+  /**
+   * Removes the bundles that no slot and no install refers to, and the files of ended installs in `parts/` and
+   * `staging/`, where names begin with the install id. Logs what cannot be removed; the next call tries again.
+   */
+  async collect(): Promise<void> {
+    const isOfInstall = (name: string): boolean => {
+      const install = this.#currentInstall();
+      return install !== null && name.startsWith(install.updateId);
+    };
+    await removeEntries(join(this.#dir, 'bundles'), (name) => this.#isReferenced(name), this.#log);
+    await removeEntries(join(this.#dir, 'parts'), isOfInstall, this.#log);
+    await removeEntries(join(this.#dir, 'staging'), isOfInstall, this.#log);
+  }
+
+  #currentInstall(): InstallRecord | null {
+    const { install } = this.#state;
+    return install !== null && !isFinalPhase(install.phase) ? install : null;
+  }
+
+  #isReferenced(hex: string): boolean {
+    const { active, previous, candidate } = this.#state;
+    const install = this.#currentInstall();
+    // The fetcher may have just written the bundle of this install, before its digest is stored here.
+    if (install !== null && install.candidate === null) return true;
+    // The damaged file may have referred to any of the bundles.
+    if (this.damaged !== null && active === null) return true;
+    // A model on probation may be rolled back to the slots before the swap.
+    const ofInstall = [install?.candidate, install?.former?.active, install?.former?.previous];
+    return [active, previous, candidate, ...ofInstall].some((ref) => ref?.digest === `sha256:${hex}`);
+  }
+}
+
+/**
+ * Removes the entries of a directory that are not `kept`. Renames each entry first, so that a power cut never leaves a
+ * partly removed directory under its own name; no other code runs between the `kept` check and the rename. Removes links
+ * and never follows them.
+ */
+async function removeEntries(dir: string, kept: (name: string) => boolean, log: Log): Promise<void> {
+  for (const name of listEntries(dir, log)) {
+    const path = join(dir, name);
+    const gone = name.startsWith(REMOVING_PREFIX) ? path : join(dir, REMOVING_PREFIX + name);
+    try {
+      if (gone !== path) {
+        if (kept(name)) continue;
+        renameSync(path, gone);
+      }
+      await rm(gone, { recursive: true, force: true });
+    } catch (thrown) {
+      log.warn({ err: thrown, path }, 'unreferenced model file not removed');
+    }
+  }
+}
+
+/** Sorted, so that the leftovers of an interrupted removal come first: their names would block the next rename. */
+function listEntries(dir: string, log: Log): string[] {
+  try {
+    if (lstatSync(dir, { throwIfNoEntry: false })?.isDirectory() !== true) return [];
+    return readdirSync(dir).sort();
+  } catch (thrown) {
+    log.warn({ err: thrown, path: dir }, 'model directory not listed');
+    return [];
+  }
+}
+
+function setDamageAside(path: string, fault: string): AgentError {
+  let aside: string | null = null;
+  try {
+    aside = setBrokenFileAside(path);
+  } catch (thrown) {
+    // The file stays in place; the next update replaces it.
+    fault += `; it cannot be renamed: ${asAgentError(thrown).message}`;
+  }
+  return new AgentError(
+    'model_slots_damaged',
+    `the model slots file cannot be read, so the factory model serves: ${fault}`,
+    { context: { file: path, aside } },
+  );
+}
+
+function asWriteError(thrown: unknown): AgentError {
+  const code = thrown instanceof Error && 'code' in thrown ? String(thrown.code) : '';
+  const isFull = code === 'ENOSPC' || code === 'EDQUOT';
+  return new AgentError(isFull ? 'model_space' : 'store_failed', 'the model slots file cannot be written', {
+    context: { reason: code },
+    cause: thrown,
+  });
+}
