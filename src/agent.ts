@@ -217,7 +217,10 @@ export class Agent {
       {
         clock,
         log: part('pictures'),
-        render: (frame, picture) => serving.render(frame, picture, signal),
+        render: async (frame, options) => {
+          using lease = serving.lease();
+          return await lease.render(frame, options, signal);
+        },
         labelled: (camera) => store.labels.list(camera).map(({ observationId }) => observationId),
       },
     );

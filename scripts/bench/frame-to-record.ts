@@ -11,6 +11,7 @@ import type { Schedule } from '../../src/schedule/types.ts';
 import { CameraRunner } from '../../src/observation/camera-runner.ts';
 import { Store } from '../../src/store/store.ts';
 import { VisionProcess } from '../../src/vision/client.ts';
+import { leaseOf } from '../../test/fixtures/lease.ts';
 import { InProcessVision } from '../../src/vision/in-process.ts';
 import { budgetRow, pairedRow, type Row } from './table.ts';
 
@@ -104,7 +105,7 @@ export async function frameToRecord(
     {
       camera: cameraOf(() => picture),
       schedule: NO_SCHEDULE,
-      vision,
+      lease: () => leaseOf(vision, { provider: 'cpu', embeddingDigest: bundle.embeddingDigest }),
       calibration: () => calibration,
       append: (draft, memory) => store.append(draft, memory),
       clock: systemClock,

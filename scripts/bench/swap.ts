@@ -64,7 +64,8 @@ export async function swap(
       const startedMs = performance.now();
       asked += 1;
       try {
-        await serving.analyze(pictures[asked % pictures.length] ?? new Uint8Array(), FRAME);
+        using lease = serving.lease();
+        await lease.analyze(pictures[asked % pictures.length] ?? new Uint8Array(), FRAME);
         waits.push({ endedMs: performance.now(), waitMs: performance.now() - startedMs });
       } catch {
         lost += 1;

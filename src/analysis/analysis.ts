@@ -13,7 +13,7 @@ import { AgentError, asAgentError, isAbort, type ErrorCode } from '../base/error
 import { calibrationFor } from '../observation/height-estimate.ts';
 import type { AnalysisCache } from '../store/types.ts';
 import { MAX_AHEAD } from '../vision/vision-child.ts';
-import type { HeldVision } from '../vision/protocol.ts';
+import type { ModelLease } from '../vision/protocol.ts';
 
 export interface AnalysisLimits {
   /** The largest image that a request may bring, MB. */
@@ -22,7 +22,7 @@ export interface AnalysisLimits {
 
 export interface AnalysisDeps {
   readonly clock: Clock;
-  readonly hold: () => HeldVision;
+  readonly lease: () => ModelLease;
   /** The one that serves, or is opened to serve. */
   readonly model: () => ModelRef | null;
   /** Undefined when there is no such camera. */
@@ -186,28 +186,24 @@ export class Analysis {
     this.#strikes.check(digest);
     const before = this.#conditions(camera).calibration;
     const startedMs = clock.monoMs();
-    const held = this.#deps.hold();
-    try {
-      const { roi = null, privacyMasks = [] } = camera ?? {};
-      const frame = await held
-        .analyze(bytes, { roi, privacyMasks, priority: 'request' })
-        .catch((thrown: unknown) => {
-          this.#strikes.note(digest, thrown);
-          throw thrown;
-        });
-      const { model, provider } = held;
-      const calibration = camera && calibrationFor(held, [this.#conditions(camera).calibration, before]);
-      const atMs = clock.nowMs();
-      const totalMs = clock.monoMs() - startedMs;
-      const context = { camera: camera?.id ?? '', atMs, totalMs, model, provider, calibration };
-      const result = analysisResult(imageRecord(frame, context), atMs, camera?.id ?? null);
-      // Under the model that answered: another one may have come meanwhile.
-      const modelDigest = model?.digest ?? null;
-      cache?.put(answerKey(digest, { camera, calibration, modelDigest }, this.#fits), JSON.stringify(result));
-      return result;
-    } finally {
-      held.release();
-    }
+    using lease = this.#deps.lease();
+    const { roi = null, privacyMasks = [] } = camera ?? {};
+    const frame = await lease
+      .analyze(bytes, { roi, privacyMasks, priority: 'request' })
+      .catch((thrown: unknown) => {
+        this.#strikes.note(digest, thrown);
+        throw thrown;
+      });
+    const { model, provider } = lease;
+    const calibration = camera && calibrationFor(lease, [this.#conditions(camera).calibration, before]);
+    const atMs = clock.nowMs();
+    const totalMs = clock.monoMs() - startedMs;
+    const context = { camera: camera?.id ?? '', atMs, totalMs, model, provider, calibration };
+    const result = analysisResult(imageRecord(frame, context), atMs, camera?.id ?? null);
+    // Under the model that answered: another one may have come meanwhile.
+    const modelDigest = model?.digest ?? null;
+    cache?.put(answerKey(digest, { camera, calibration, modelDigest }, this.#fits), JSON.stringify(result));
+    return result;
   }
 }
 

@@ -15,12 +15,12 @@ import type { ModelLifecycle } from '../model/lifecycle.ts';
 import { outboxView } from './outbox-view.ts';
 import type { CameraRunner } from '../observation/camera-runner.ts';
 import type { Store } from '../store/store.ts';
-import type { VisionClient } from '../vision/protocol.ts';
+import type { ModelLease } from '../vision/protocol.ts';
 
 export interface AgentParts {
   readonly runners: ReadonlyMap<string, CameraRunner>;
   readonly store: Store;
-  readonly vision: VisionClient;
+  readonly lease: () => ModelLease;
   readonly analysis: Analysis;
   readonly calibrationOf: (camera: string) => SiteCalibration | null;
   /** Learns the camera's labels anew; resolves with the state after it. */
@@ -42,7 +42,7 @@ export interface AgentParts {
 
 /** The methods that MQTT commands, HTTP and the command line share. */
 export function createAgentApi(parts: AgentParts): AgentApi {
-  const { runners, store, vision, models } = parts;
+  const { runners, store, models } = parts;
 
   const runner = (camera: string): CameraRunner => {
     const found = runners.get(camera);
@@ -97,7 +97,8 @@ export function createAgentApi(parts: AgentParts): AgentApi {
       if (!latestFrame) return null;
       const { privacyMasks, roi } = settings;
       const lines = options.annotate && latest ? caption(latest) : [];
-      return vision.render(
+      using lease = parts.lease();
+      return await lease.render(
         latestFrame.bytes,
         { privacyMasks, roi: options.annotate ? roi : null, maxWidthPx: options.maxWidthPx, lines },
         signal,

@@ -3,7 +3,7 @@ import type { Camera, Frame } from '../camera/camera.ts';
 import type { Clock } from '../base/clock.ts';
 import { REASONS, type Reason } from '../contract/observation.ts';
 import { AgentError, asAgentError } from '../base/errors.ts';
-import type { FrameResult, ViewSignature, VisionClient } from '../vision/protocol.ts';
+import type { FrameResult, ModelLease, ViewSignature } from '../vision/protocol.ts';
 
 /** One burst after vision: the raw material of a record. */
 export interface Burst {
@@ -32,7 +32,7 @@ export async function observeBurst(
   settings: CameraSettings,
   deps: {
     readonly camera: Camera;
-    readonly vision: Pick<VisionClient, 'analyze'>;
+    readonly vision: Pick<ModelLease, 'analyze'>;
     readonly clock: Clock;
   },
   signal: AbortSignal,

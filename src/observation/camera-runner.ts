@@ -16,7 +16,7 @@ import { burstView, meanEmbedding, observeBurst, reasonOf, usedResults, type Bur
 import { buildRecord, type RecordContext } from './record.ts';
 import type { Schedule, Slot } from '../schedule/types.ts';
 import type { BurstMemory, ObservationDraft, RaiseEvent } from '../store/types.ts';
-import type { HeldVision, VisionClient } from '../vision/protocol.ts';
+import type { ModelLease } from '../vision/protocol.ts';
 
 export interface CameraRunnerOptions {
   readonly settings: CameraSettings;
@@ -29,9 +29,8 @@ export interface CameraRunnerOptions {
 export interface CameraRunnerDeps {
   readonly camera: Camera;
   readonly schedule: Schedule;
-  readonly vision: VisionClient;
-  /** One model for the frames of one observation, whatever is swapped meanwhile; without it, whatever serves. */
-  readonly hold?: () => HeldVision;
+  /** One model for the frames of one observation, also when another one takes its place meanwhile. */
+  readonly lease: () => ModelLease;
   /** Null until a model with an embedding serves. */
   readonly calibration: () => SiteCalibration | null;
   readonly append: (draft: ObservationDraft, memory: BurstMemory) => Observation;
@@ -166,29 +165,26 @@ export class CameraRunner {
   }
 
   async #observe(slot: Slot, signal: AbortSignal): Promise<Observation> {
-    const { camera, vision, clock } = this.#deps;
+    const { camera, clock } = this.#deps;
     const settings = this.#settings;
     const dueMonoMs = clock.monoMs();
     const before = this.#deps.calibration();
-    const held = this.#deps.hold?.() ?? null;
-    let burst: Burst | null = null;
-    try {
-      if (!slot.skipped)
-        burst = await observeBurst(settings, { camera, vision: held ?? vision, clock }, signal);
-    } finally {
-      held?.release();
-    }
+    using lease = this.#deps.lease();
+    const burst = slot.skipped
+      ? null
+      : await observeBurst(settings, { camera, vision: lease, clock }, signal);
     const used = burst ? usedResults(burst) : [];
     const view = burstView(used);
     const frozen = burst ? this.#checkFrozen(burst) : null;
     const embedding = frozen === true ? null : meanEmbedding(used);
-    const calibration = calibrationFor(held, [this.#deps.calibration(), before]);
+    const calibration = calibrationFor(lease, [this.#deps.calibration(), before]);
     const estimate = estimateHeight(calibration, embedding, view);
     const moved = estimate.summary.view === 'unknown' ? null : estimate.summary.view === 'changed';
     const draft = buildRecord(
       {
         ...this.#context(),
-        ...(held ? { model: held.model, provider: held.provider } : {}),
+        model: lease.model,
+        provider: lease.provider,
         camera: this.#settings.id,
       },
       {
@@ -205,7 +201,7 @@ export class CameraRunner {
     );
     const observation = this.#deps.append(draft, {
       embedding,
-      embeddingDigest: embedding && (held?.embeddingDigest ?? calibration?.embeddingDigest ?? null),
+      embeddingDigest: embedding && lease.embeddingDigest,
       view: embedding && view,
     });
     this.#latest = observation;

@@ -132,8 +132,7 @@ export class CameraSet {
       {
         camera,
         schedule: createSchedule({ schedule, location, seedId: `${this.#options.device}/${id}` }, { clock }),
-        vision: serving,
-        hold: () => serving.hold(),
+        lease: () => serving.lease(),
         calibration: () => this.calibrationOf(id),
         append: (draft, memory) => store.append(draft, memory),
         clock,

@@ -1,7 +1,7 @@
 import type { SiteCalibration } from '../calibration/site-calibration.ts';
 import type { HeightEstimate } from '../calibration/types.ts';
 import type { CalibrationSummary } from '../contract/observation.ts';
-import type { HeldVision, ViewSignature } from '../vision/protocol.ts';
+import type { ModelLease, ViewSignature } from '../vision/protocol.ts';
 
 export const UNCALIBRATED: CalibrationSummary = {
   labels: 0,
@@ -13,11 +13,10 @@ export const UNCALIBRATED: CalibrationSummary = {
 
 /** That of the model which answered: another one may have come in the midst of the burst, with another embedding. */
 export function calibrationFor(
-  held: HeldVision | null,
+  lease: Pick<ModelLease, 'embeddingDigest'>,
   [present, before]: readonly [SiteCalibration | null, SiteCalibration | null],
 ): SiteCalibration | null {
-  if (held === null) return present;
-  return [present, before].find((one) => one?.embeddingDigest === held.embeddingDigest) ?? null;
+  return [present, before].find((one) => one?.embeddingDigest === lease.embeddingDigest) ?? null;
 }
 
 /**

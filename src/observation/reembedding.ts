@@ -8,7 +8,7 @@ import type { Bundle } from '../model/manifest.ts';
 import type { CalibrationForecast, Candidate } from '../model/types.ts';
 import type { LabelledImages } from './labelled-images.ts';
 import type { Store } from '../store/store.ts';
-import type { VisionClient } from '../vision/protocol.ts';
+import type { ModelLease } from '../vision/protocol.ts';
 
 export interface ReembedderDeps {
   readonly clock: Clock;
@@ -18,7 +18,7 @@ export interface ReembedderDeps {
   readonly cameras: () => readonly CameraSettings[];
   /** The calibration that stands, of the model that serves. */
   readonly summaryOf: (camera: string) => CalibrationSummary | null;
-  readonly serving: Pick<VisionClient, 'analyze'> & { readonly bundle: Bundle | null };
+  readonly serving: { readonly bundle: Bundle | null; lease(): ModelLease };
   /** Learns a camera's labels anew. */
   readonly refit: (camera: string) => Promise<CalibrationSummary>;
 }
@@ -89,9 +89,16 @@ export class Reembedder {
     const { serving, cameras } = this.#deps;
     const digest = serving.bundle?.embeddingDigest;
     if (!digest) return [];
+    // One lease for each image, so that a reload does not wait for all of them.
+    const current: Pick<ModelLease, 'analyze'> = {
+      analyze: async (...frame) => {
+        using lease = serving.lease();
+        return await lease.analyze(...frame);
+      },
+    };
     const learned: string[] = [];
     for (const camera of cameras())
-      if ((await this.#see(camera, digest, serving, signal)) > 0) learned.push(camera.id);
+      if ((await this.#see(camera, digest, current, signal)) > 0) learned.push(camera.id);
     return learned;
   }
 
@@ -120,7 +127,7 @@ export class Reembedder {
   async #see(
     camera: CameraSettings,
     digest: string,
-    vision: Pick<VisionClient, 'analyze'>,
+    vision: Pick<ModelLease, 'analyze'>,
     signal: AbortSignal,
   ): Promise<number> {
     const { store, pictures, clock, log } = this.#deps;

@@ -1,7 +1,7 @@
 import type { Clock } from '../base/clock.ts';
-import type { Settings } from '../config/schema.ts';
 import { AgentError, asAgentError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
+import type { Settings } from '../config/schema.ts';
 import type { Bundle } from '../model/manifest.ts';
 import type { Candidate } from '../model/types.ts';
 import type { KeyValue } from '../store/types.ts';
@@ -10,35 +10,34 @@ import type { PlanSource } from '../vision/client-options.ts';
 import type { Hardware } from '../vision/hardware/hardware.ts';
 import type { FrameOptions, FrameResult, ProviderReport, VisionStats } from '../vision/protocol.ts';
 import { ProviderLadder } from '../vision/providers/select-provider.ts';
-import { memoryForCandidate } from './memory-budget.ts';
-import { patientTrials } from './patient-trials.ts';
+import { candidateTrials, memoryForCandidate } from './candidate-limits.ts';
 
 export interface CandidateDeps {
   readonly clock: Clock;
   readonly log: Log;
   readonly memory: KeyValue;
   readonly hardware: Promise<Hardware>;
-  /** Memory that could still be had, MiB; the system's own word unless told otherwise. */
+  /** Available memory, MiB; by default from the system. */
   readonly freeMemoryMb?: () => Promise<number>;
 }
 
-/** Which provider is being tried. */
+/** The provider that is being tried. */
 export interface ProofStep {
   readonly provider: string;
   readonly threads: number;
 }
 
-/** A third of the CPU time of what serves, where both want it: live frames hardly wait, and the trial comes to an end. */
+/** Under contention a candidate gets a third of the serving process's CPU time: live frames hardly wait, and trials still finish. */
 const NICENESS = 5;
-/** It waits for the CPU more than one that serves. */
-const PATIENCE = 2;
+/** A candidate's frame may take this many times as long as a served one, because it waits for the CPU. */
+const TIMEOUT_FACTOR = 2;
 const OPEN_TIMEOUT_S = 300;
-const MAX_QUEUE = 8;
+const MAX_QUEUED_FRAMES = 8;
 
-/** A model that was proved in a process that stands behind the serving one. */
+/** A model that passed its golden outputs in a low-priority process while another model serves. */
 export class ProvedCandidate implements Candidate {
   readonly bundle: Bundle;
-  /** With what was found for it: the process that is to serve starts with that. */
+  /** Starts with the plan that was proved here, so that the serving process need not search again. */
   readonly plans: PlanSource;
   readonly #process: VisionProcess;
   readonly #report: ProviderReport;
@@ -72,10 +71,10 @@ export class ProvedCandidate implements Candidate {
 }
 
 /**
- * Tries every provider that the machine has, each in a process of its own, and opens the model on the best one: all with
- * low priority and within the memory that is free now. Rejects with `model_out_of_memory`, `model_golden_mismatch`,
- * `model_requires`, `model_manifest_invalid`, `provider_unavailable`, or `model_candidate_failed` with the cause; and
- * with the signal's reason.
+ * Tries every provider of the machine, each in its own process, and opens the model on the best one. All of this runs
+ * with low priority and within the memory that is free now. Rejects with `model_out_of_memory`, `model_golden_mismatch`,
+ * `model_requires`, `model_manifest_invalid`, `provider_unavailable`, `model_candidate_failed` with the cause, or the
+ * signal's reason.
  */
 export async function proveCandidate(
   bundle: Bundle,
@@ -85,13 +84,10 @@ export async function proveCandidate(
   onStep: (step: ProofStep) => void = () => undefined,
 ): Promise<ProvedCandidate> {
   const { clock, log, memory } = deps;
+  const { timeoutS, maxRssMb } = inference;
   const spareMb = await memoryForCandidate(bundle, deps.freeMemoryMb);
   const processLimits = { niceness: NICENESS, hardRssMb: spareMb };
-  const run = patientTrials({
-    timeoutS: inference.timeoutS,
-    maxRssMb: Math.min(inference.maxRssMb, spareMb),
-    processLimits,
-  });
+  const runTrial = candidateTrials({ timeoutS, maxRssMb: Math.min(maxRssMb, spareMb), processLimits });
   const ladder = new ProviderLadder(
     { bundle, inference, hardware: await deps.hardware },
     {
@@ -100,54 +96,48 @@ export async function proveCandidate(
       log,
       trial: (request, aborted) => {
         onStep({ provider: request.provider, threads: request.threads });
-        return run(request, aborted);
+        return runTrial(request, aborted);
       },
     },
   );
   try {
     const first = await ladder.first(signal);
     const plan = (await ladder.explore(signal)) ?? first;
-    const { timeoutS, maxRssMb } = inference;
     const process = new VisionProcess(
       {
         bundle,
         plan,
-        timeoutS: PATIENCE * timeoutS,
+        timeoutS: TIMEOUT_FACTOR * timeoutS,
         openTimeoutS: OPEN_TIMEOUT_S,
         maxRssMb,
-        queueMax: MAX_QUEUE,
+        queueMax: MAX_QUEUED_FRAMES,
         processLimits,
       },
       {
         clock,
         log,
         ladder,
-        onEvent: (event) => log.info({ ...event, digest: bundle.digest }, 'the candidate'),
+        onEvent: (event) => log.info({ ...event, digest: bundle.digest }, 'candidate process event'),
       },
     );
     await process.start(signal);
     const report = process.report ?? ladder.report();
     if (report === null) throw new AgentError('internal', 'a model was proved without a provider');
-    return new ProvedCandidate(bundle, startingWith(plan, ladder), process, report);
+    const plans: PlanSource = {
+      first: () => Promise.resolve(plan),
+      explore: (aborted) => ladder.explore(aborted),
+      demote: (from, reason) => ladder.demote(from, reason),
+      report: () => ladder.report(),
+    };
+    return new ProvedCandidate(bundle, plans, process, report);
   } catch (thrown) {
     signal.throwIfAborted();
-    throw asRefusal(asAgentError(thrown));
+    throw asCandidateError(asAgentError(thrown));
   }
 }
 
-/** The ladder, with its first rung known. */
-const startingWith = (
-  plan: Awaited<ReturnType<PlanSource['first']>>,
-  ladder: ProviderLadder,
-): PlanSource => ({
-  first: () => Promise.resolve(plan),
-  explore: (signal) => ladder.explore(signal),
-  demote: (from, reason) => ladder.demote(from, reason),
-  report: () => ladder.report(),
-});
-
-/** What is wrong with the model, rather than what the process said of it. */
-function asRefusal(failure: AgentError): AgentError {
+/** Turns a failure of the process into what is wrong with the model. */
+function asCandidateError(failure: AgentError): AgentError {
   const { code, message, context } = failure;
   const attempts = (context['attempts'] ?? []) as readonly { readonly outcome?: string }[];
   if (message.includes('over the ceiling') || attempts.some(({ outcome }) => outcome === 'too_big'))

@@ -1,16 +1,16 @@
 import type { Clock } from '../base/clock.ts';
 import { AgentError, asAgentError, isAbort } from '../base/errors.ts';
+import type { ModelRef } from '../contract/observation.ts';
 import type { Bundle } from '../model/manifest.ts';
 import type {
   FrameOptions,
   FrameResult,
-  HeldVision,
+  ModelLease,
   RenderOptions,
   VisionStats,
 } from '../vision/protocol.ts';
 import type { Outcomes } from './outcomes.ts';
-import { ServedHold, wasNotAsked } from './served-hold.ts';
-import type { ServedModel } from './served-model.ts';
+import { modelRefOf, type ServedModel } from './served-model.ts';
 
 const NO_STATS: VisionStats = {
   rssMb: 0,
@@ -30,20 +30,27 @@ export interface CurrentModelOptions {
 export interface CurrentModelDeps {
   readonly clock: Clock;
   readonly outcomes: Outcomes;
-  /** What is opened, before anything serves. */
-  readonly opened: () => Bundle | null;
+  /** The bundle that was opened and may not serve yet. */
+  readonly openedBundle: () => Bundle | null;
 }
 
-/** The pointer to the model that serves, and the way of each frame to it. */
+/**
+ * The pointer to the model that serves. It gives out leases, and every frame reaches a vision process through a lease.
+ *
+ * INVARIANTS
+ * - Swap only between observations: `switchTo` changes the model of later leases, not of a lease that has sent a frame.
+ * - A frame that its process never saw (`vision_closed`) is sent to the model that serves now, if the observation has no
+ *   result of the former model yet.
+ */
 export class CurrentModel {
   readonly #options: CurrentModelOptions;
   readonly #deps: CurrentModelDeps;
-  /** Aborted when the first start came to an end, good or bad. */
+  /** Aborted when the first start has succeeded or failed. */
   readonly #firstStart = new AbortController();
   #model: ServedModel | null = null;
   #failure: AgentError | null = null;
-  #formerRestarts = 0;
-  #waiting = 0;
+  #restartsOfFormer = 0;
+  #pendingRequests = 0;
   #progressMonoMs = 0;
 
   constructor(options: CurrentModelOptions, deps: CurrentModelDeps) {
@@ -55,127 +62,153 @@ export class CurrentModel {
     return this.#model;
   }
 
-  /** Why nothing serves; null while it is loaded for the first time, and when a model serves. */
+  /** Why no model serves; null while the first one is loading, and while a model serves. */
   get failure(): AgentError | null {
     return this.#failure;
   }
 
-  /** Nothing serves: frames are refused with this instead of waiting. */
-  fails(failure: AgentError): void {
+  /** No model serves: frames are refused with this error and do not wait. */
+  startFailed(failure: AgentError): void {
     this.#failure = failure;
     this.#firstStart.abort();
   }
 
-  /** From the next frame on; returns the former model. */
+  /** Makes the next leases use this model; returns the former one. */
   switchTo(next: ServedModel): ServedModel | null {
     const former = this.#model;
-    this.#formerRestarts += former?.process.stats().restarts ?? 0;
+    this.#restartsOfFormer += former?.process.stats().restarts ?? 0;
     this.#model = next;
     this.#failure = null;
-    this.#deps.outcomes.serves(next.digest);
+    this.#deps.outcomes.countFor(next.digest);
     this.#firstStart.abort();
     return former;
   }
 
-  /** True while somebody waits for an answer. */
-  get isAsked(): boolean {
-    return this.#waiting > 0;
+  /** One model for the frames of one observation. */
+  lease(): ModelLease {
+    return new ObservationLease(this, this.#deps);
   }
 
-  /** A frame that comes while the model is loaded for the first time waits for it, as long as for an answer. */
-  async #serving(signal?: AbortSignal): Promise<ServedModel> {
+  /** The current model. While the first one is loading, waits for it as long as for a frame's result. */
+  async whenServing(signal?: AbortSignal): Promise<ServedModel> {
     if (!this.#model && !this.#failure) {
       const started = this.#firstStart.signal;
       const ends = signal ? AbortSignal.any([signal, started]) : started;
       await this.#deps.clock.sleep(this.#options.timeoutS * 1000, ends).catch(() => signal?.throwIfAborted());
     }
     if (this.#model) return this.#model;
-    throw this.#failure ?? new AgentError('vision_start_failed', 'the model is being loaded');
+    throw this.#failure ?? new AgentError('vision_start_failed', 'the model is still loading');
+  }
+
+  requestStarted(): void {
+    if (this.#pendingRequests === 0) this.#progressMonoMs = this.#deps.clock.monoMs();
+    this.#pendingRequests += 1;
+  }
+
+  requestEnded(): void {
+    this.#pendingRequests -= 1;
+    this.#progressMonoMs = this.#deps.clock.monoMs();
+  }
+
+  get hasPendingRequests(): boolean {
+    return this.#pendingRequests > 0;
+  }
+
+  /** When a request last ended, with a result or an error, monotonic ms; null while none is pending. */
+  get lastProgressMonoMs(): number | null {
+    return this.hasPendingRequests ? this.#progressMonoMs : null;
+  }
+
+  /** Of the current process; `restarts` counts those of all former models too. */
+  stats(): VisionStats {
+    const stats = this.#model?.process.stats() ?? NO_STATS;
+    return { ...stats, restarts: stats.restarts + this.#restartsOfFormer };
+  }
+}
+
+class ObservationLease implements ModelLease {
+  readonly #current: CurrentModel;
+  readonly #deps: CurrentModelDeps;
+  #model: ServedModel | null = null;
+  #hasResult = false;
+  #hasEnded = false;
+
+  constructor(current: CurrentModel, deps: CurrentModelDeps) {
+    this.#current = current;
+    this.#deps = deps;
   }
 
   analyze(bytes: Uint8Array, options: FrameOptions, signal?: AbortSignal): Promise<FrameResult> {
-    return this.#asked((model) => this.#analyze(model, bytes, options, signal), signal);
-  }
-
-  render(bytes: Uint8Array, options: RenderOptions, signal?: AbortSignal): Promise<Uint8Array> {
-    return this.#asked(async (model) => {
-      try {
-        return await model.process.render(bytes, options, signal);
-      } catch (thrown) {
-        this.#noteFailure(model, thrown);
-        throw thrown;
-      }
+    return this.#request(async (model) => {
+      const { outcomes } = this.#deps;
+      const result = await model.process.analyze(bytes, options, signal);
+      outcomes.frameAnalyzed(model.digest, result);
+      if (options.priority === 'schedule') outcomes.liveFrame({ bytes, options, result });
+      return result;
     }, signal);
   }
 
-  /** The frames of one observation, for one model. */
-  hold(): HeldVision {
-    return new ServedHold({
-      serving: (signal) => this.#serving(signal),
-      current: () => this.#model,
-      opened: this.#deps.opened,
-      ask: (model, bytes, options, signal) =>
-        this.#watched(() => this.#analyze(model, bytes, options, signal)),
-    });
+  render(bytes: Uint8Array, options: RenderOptions, signal?: AbortSignal): Promise<Uint8Array> {
+    return this.#request((model) => model.process.render(bytes, options, signal), signal);
   }
 
-  /** What a former model did not come to any more, the present one does. */
-  #asked<T>(ask: (model: ServedModel) => Promise<T>, signal?: AbortSignal): Promise<T> {
-    return this.#watched(async () => {
-      for (let model = await this.#serving(signal); ;) {
+  async #request<T>(send: (model: ServedModel) => Promise<T>, signal?: AbortSignal): Promise<T> {
+    const serving = await this.#current.whenServing(signal);
+    this.#current.requestStarted();
+    try {
+      for (let model = this.#model ?? this.#use(serving); ;) {
         try {
-          return await ask(model);
+          const result = await send(model);
+          this.#hasResult = true;
+          return result;
         } catch (thrown) {
-          const current = this.#model;
-          if (!wasNotAsked(thrown) || current === null || current === model) throw thrown;
-          model = current;
+          if (isAbort(thrown)) throw thrown;
+          const error = asAgentError(thrown);
+          this.#deps.outcomes.frameFailed(model.digest, error);
+          const next = error.code === 'vision_closed' ? this.#successorOf(model) : null;
+          if (next === null) throw thrown;
+          model = next;
         }
       }
-    });
-  }
-
-  async #analyze(
-    model: ServedModel,
-    bytes: Uint8Array,
-    options: FrameOptions,
-    signal?: AbortSignal,
-  ): Promise<FrameResult> {
-    const { outcomes } = this.#deps;
-    try {
-      const result = await model.process.analyze(bytes, options, signal);
-      outcomes.answered(model.digest, result);
-      if (options.priority === 'schedule') outcomes.live({ bytes, options, result });
-      return result;
-    } catch (thrown) {
-      this.#noteFailure(model, thrown);
-      throw thrown;
-    }
-  }
-
-  #noteFailure(model: ServedModel, thrown: unknown): void {
-    if (!isAbort(thrown)) this.#deps.outcomes.failed(model.digest, asAgentError(thrown));
-  }
-
-  async #watched<T>(work: () => Promise<T>): Promise<T> {
-    const { clock } = this.#deps;
-    if (this.#waiting === 0) this.#progressMonoMs = clock.monoMs();
-    this.#waiting += 1;
-    try {
-      return await work();
     } finally {
-      this.#waiting -= 1;
-      this.#progressMonoMs = clock.monoMs();
+      this.#current.requestEnded();
     }
   }
 
-  /** When a request was last answered, well or badly, monotonic ms; null while nobody waits for one. */
-  get lastProgressMonoMs(): number | null {
-    return this.#waiting === 0 ? null : this.#progressMonoMs;
+  /** Another model for frames that this one never saw; null when the observation must stay with it. */
+  #successorOf(model: ServedModel): ServedModel | null {
+    if (this.#model !== null && this.#model !== model) return this.#model;
+    const current = this.#current.model;
+    if (this.#hasResult || current === null || current === model) return null;
+    return this.#use(current);
   }
 
-  /** Of the process that serves; restarts are those of all. */
-  stats(): VisionStats {
-    const stats = this.#model?.process.stats() ?? NO_STATS;
-    return { ...stats, restarts: stats.restarts + this.#formerRestarts };
+  #use(model: ServedModel): ServedModel {
+    this.#model?.endLease();
+    this.#model = model;
+    if (!this.#hasEnded) model.addLease();
+    return model;
+  }
+
+  get #bundle(): Bundle | null {
+    return this.#model?.chosen.bundle ?? this.#deps.openedBundle();
+  }
+
+  get model(): ModelRef | null {
+    return this.#bundle && modelRefOf(this.#bundle);
+  }
+
+  get provider(): string | null {
+    return (this.#model ?? this.#current.model)?.process.report?.provider ?? null;
+  }
+
+  get embeddingDigest(): string | null {
+    return this.#bundle?.embeddingDigest ?? null;
+  }
+
+  [Symbol.dispose](): void {
+    if (this.#hasEnded) return;
+    this.#hasEnded = true;
+    this.#model?.endLease();
   }
 }

@@ -3,10 +3,10 @@ import type { Log } from '../base/log.ts';
 import type { LiveFrame, Outcome } from '../model/types.ts';
 import type { FrameResult } from '../vision/protocol.ts';
 
-/** Answers that the error rate is of. */
-const KEPT = 100;
-/** The model or its process is at fault; not the picture, the caller or a full queue. */
-const AT_FAULT: readonly ErrorCode[] = [
+/** The error rate covers this many frames. */
+const MAX_KEPT_OUTCOMES = 100;
+/** Errors that the model or its process caused, not the image, the caller or a full queue. */
+const MODEL_ERRORS: readonly ErrorCode[] = [
   'vision_crashed',
   'vision_timeout',
   'vision_output_invalid',
@@ -14,12 +14,12 @@ const AT_FAULT: readonly ErrorCode[] = [
   'internal',
 ];
 
-/** What became of the frames, told to whoever judges a model by it. */
+/** The outcome of each frame, for listeners that judge a model by it (probation, shadow comparison). */
 export class Outcomes {
   readonly #log: Log;
-  readonly #ended = new Set<(outcome: Outcome) => void>();
-  readonly #live = new Set<(frame: LiveFrame) => void>();
-  #last: boolean[] = [];
+  readonly #outcomeListeners = new Set<(outcome: Outcome) => void>();
+  readonly #liveListeners = new Set<(frame: LiveFrame) => void>();
+  #recentFailures: boolean[] = [];
   #digest: string | null = null;
 
   constructor(deps: { readonly log: Log }) {
@@ -27,53 +27,54 @@ export class Outcomes {
   }
 
   onOutcome(listener: (outcome: Outcome) => void): () => void {
-    this.#ended.add(listener);
-    return () => this.#ended.delete(listener);
+    this.#outcomeListeners.add(listener);
+    return () => this.#outcomeListeners.delete(listener);
   }
 
   onLiveFrame(listener: (frame: LiveFrame) => void): () => void {
-    this.#live.add(listener);
-    return () => this.#live.delete(listener);
+    this.#liveListeners.add(listener);
+    return () => this.#liveListeners.delete(listener);
   }
 
-  /** Failures among the last answers of the model that serves, 0..1; 0 before the first. */
+  /** Share of failures among the last frames of the current model, 0..1; 0 before the first frame. */
   errorRate01(): number {
-    return this.#last.length === 0 ? 0 : this.#last.filter((failed) => failed).length / this.#last.length;
+    const recent = this.#recentFailures;
+    return recent.length === 0 ? 0 : recent.filter((hasFailed) => hasFailed).length / recent.length;
   }
 
-  /** From now on the rate is that of this model; it goes on where the same model serves from another process. */
-  serves(digest: string): void {
-    if (this.#digest !== digest) this.#last = [];
+  /** Counts the error rate for this model from now on; keeps the count when only its process is new. */
+  countFor(digest: string): void {
+    if (this.#digest !== digest) this.#recentFailures = [];
     this.#digest = digest;
   }
 
-  /** A frame that the gate rejected never reached the model, and says nothing of it. */
-  answered(digest: string, { heads, timingMs }: FrameResult): void {
-    if (heads !== null) this.#tell(digest, { ok: true, inferenceMs: timingMs.inference, digest });
+  /** Ignores a frame that the quality gate rejected: the model never saw it. */
+  frameAnalyzed(digest: string, { heads, timingMs }: FrameResult): void {
+    if (heads !== null) this.#record({ ok: true, inferenceMs: timingMs.inference, digest });
   }
 
-  failed(digest: string, error: AgentError): void {
-    if (AT_FAULT.includes(error.code)) this.#tell(digest, { ok: false, error, digest });
+  frameFailed(digest: string, error: AgentError): void {
+    if (MODEL_ERRORS.includes(error.code)) this.#record({ ok: false, error, digest });
   }
 
-  live(frame: LiveFrame): void {
-    for (const listener of this.#live) this.#guarded(() => listener(frame));
+  liveFrame(frame: LiveFrame): void {
+    for (const listener of this.#liveListeners) this.#callSafely(() => listener(frame));
   }
 
-  #tell(digest: string, outcome: Outcome): void {
-    if (digest === this.#digest) {
-      this.#last.push(!outcome.ok);
-      if (this.#last.length > KEPT) this.#last.shift();
+  #record(outcome: Outcome): void {
+    if (outcome.digest === this.#digest) {
+      this.#recentFailures.push(!outcome.ok);
+      if (this.#recentFailures.length > MAX_KEPT_OUTCOMES) this.#recentFailures.shift();
     }
-    for (const listener of this.#ended) this.#guarded(() => listener(outcome));
+    for (const listener of this.#outcomeListeners) this.#callSafely(() => listener(outcome));
   }
 
-  /** Who listens must not cost the frame its answer. */
-  #guarded(work: () => void): void {
+  /** A throwing listener must not fail the frame. */
+  #callSafely(call: () => void): void {
     try {
-      work();
+      call();
     } catch (thrown) {
-      this.#log.error({ err: asAgentError(thrown) }, 'a listener to the frames failed');
+      this.#log.error({ err: asAgentError(thrown) }, 'frame listener failed');
     }
   }
 }

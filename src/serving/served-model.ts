@@ -1,73 +1,139 @@
 import type { Clock } from '../base/clock.ts';
+import { AgentError } from '../base/errors.ts';
+import type { Log } from '../base/log.ts';
+import type { Settings } from '../config/schema.ts';
 import type { ModelRef } from '../contract/observation.ts';
 import type { Bundle } from '../model/manifest.ts';
-import type { VisionProcess } from '../vision/client.ts';
+import type { EventDraft, RaiseEvent } from '../store/types.ts';
+import { VisionProcess } from '../vision/client.ts';
+import type { PlanSource } from '../vision/client-options.ts';
+import type { VisionEvent } from '../vision/protocol.ts';
 
-/** A bundle that serves or is about to. */
+/** A bundle that serves or is about to serve. */
 export interface ChosenBundle {
   readonly bundle: Bundle;
   /** `factory`: shipped with the agent. */
   readonly slot: 'active' | 'factory';
-  /** Shipped, or signed for. */
+  /** Shipped, or signed by the operator's repository. */
   readonly trusted: boolean;
 }
 
-/** An observation that holds a model for longer than this has been forgotten. */
-const MAX_HOLD_MS = 600_000;
+export interface ServedModelOptions {
+  readonly chosen: ChosenBundle;
+  readonly inference: Settings['inference'];
+  /** Another model serves while this one starts. */
+  readonly startsBeside: boolean;
+}
 
-export const refOf = ({ manifest, digest }: Bundle): ModelRef => ({
+export interface ServedModelDeps {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly raise: RaiseEvent;
+  readonly plans: PlanSource;
+  /** The process ended or was stopped while this model was the current one. */
+  readonly onExit: (error: AgentError) => void;
+}
+
+const MAX_QUEUED_FRAMES = 32;
+/** An observation that keeps its lease longer than this has leaked it. */
+const MAX_LEASE_MS = 600_000;
+
+export const modelRefOf = ({ manifest, digest }: Bundle): ModelRef => ({
   name: manifest.name,
   version: manifest.version,
   digest,
 });
 
-/** One model in its process, from its start until nobody needs it any more. */
+/**
+ * One model in its vision process, from start to exit.
+ *
+ * INVARIANT: the process of a replaced model lives until the last observation that leases the model has ended.
+ */
 export class ServedModel {
   readonly chosen: ChosenBundle;
   readonly process: VisionProcess;
   readonly #clock: Clock;
-  #holds = 0;
-  /** Aborted when, being a former model, it need not wait any longer. */
-  readonly #letGo = new AbortController();
-  #former = false;
+  #leases = 0;
+  #isReplaced = false;
+  /** Aborted when a replaced model need not wait for leases any longer. */
+  readonly #unused = new AbortController();
 
-  constructor(chosen: ChosenBundle, process: VisionProcess, deps: { readonly clock: Clock }) {
+  constructor(options: ServedModelOptions, deps: ServedModelDeps) {
+    const { chosen, inference, startsBeside } = options;
+    const { clock, log, plans } = deps;
+    const { timeoutS, maxRssMb } = inference;
     this.chosen = chosen;
-    this.process = process;
-    this.#clock = deps.clock;
+    this.#clock = clock;
+    this.process = new VisionProcess(
+      { bundle: chosen.bundle, plan: null, timeoutS, maxRssMb, queueMax: MAX_QUEUED_FRAMES, startsBeside },
+      { clock, log, ladder: plans, onEvent: (event) => this.#onVisionEvent(event, deps) },
+    );
   }
 
   get digest(): string {
     return this.chosen.bundle.digest;
   }
 
-  /** Another one serves. */
-  get isFormer(): boolean {
-    return this.#former;
+  /** Raises nothing for a replaced model: its process is expected to end. */
+  #onVisionEvent(event: VisionEvent, { raise, onExit }: ServedModelDeps): void {
+    if (this.#isReplaced) {
+      if (event.type === 'exited') this.#unused.abort();
+      return;
+    }
+    const draft = draftVisionEvent(event);
+    if (draft !== null) raise(draft);
+    if (event.type === 'exited') onExit(new AgentError(event.code, event.detail));
   }
 
-  hold(): void {
-    this.#holds += 1;
+  addLease(): void {
+    this.#leases += 1;
   }
 
-  release(): void {
-    this.#holds -= 1;
-    if (this.#former && this.#holds === 0) this.#letGo.abort();
-  }
-
-  /** Its process is gone: whoever holds it must do with another. */
-  ended(): void {
-    if (this.#former) this.#letGo.abort();
+  endLease(): void {
+    this.#leases -= 1;
+    if (this.#isReplaced && this.#leases === 0) this.#unused.abort();
   }
 
   /**
-   * Another one serves from now on. Resolves when the observations that hold this one have ended, what it has in hand is
-   * answered, and its process is gone.
+   * Another model has become the current one. Resolves when all leases have ended, all requests are answered, and the
+   * process is gone.
    */
   async retire(): Promise<void> {
-    this.#former = true;
-    if (this.#holds > 0 && this.process.stats().ready)
-      await this.#clock.sleep(MAX_HOLD_MS, this.#letGo.signal).catch(() => undefined);
+    this.#isReplaced = true;
+    if (this.#leases > 0 && this.process.stats().ready)
+      await this.#clock.sleep(MAX_LEASE_MS, this.#unused.signal).catch(() => undefined);
     await this.process.drain();
+  }
+}
+
+/** The operator's event for an event of the vision process; null when there is none. */
+function draftVisionEvent(event: VisionEvent): EventDraft | null {
+  switch (event.type) {
+    case 'started':
+      return null;
+    case 'recycled':
+      return {
+        type: 'vision_recycled',
+        severity: 'warning',
+        code: 'vision_recycled',
+        message: 'The vision process reached its memory ceiling and was replaced.',
+        context: { rss_mb: event.rssMb, limit_mb: event.limitMb },
+      };
+    case 'provider_demoted':
+      return {
+        type: 'provider_demoted',
+        severity: 'warning',
+        code: 'provider_demoted',
+        message: 'The provider failed repeatedly and was replaced by another one.',
+        context: { from: event.from, to: event.to, reason: event.reason },
+      };
+    case 'exited':
+      return {
+        type: 'vision_exited',
+        severity: 'error',
+        code: event.code,
+        message: 'The vision process ended or was killed, and will be restarted.',
+        context: { detail: event.detail, restart_in_ms: Math.round(event.restartInMs) },
+      };
   }
 }

@@ -166,15 +166,17 @@ export interface VisionClient {
 }
 
 /**
- * One model for the length of one observation: frames of one burst are never answered by two models, whatever is swapped
- * meanwhile. Which one it is stands fast with the first frame; a model that dies before it answered any gives way to the
- * one that serves.
+ * The right to use one model for one observation: `using lease = server.lease()`. All frames of the observation are
+ * answered by the same model, also when another one takes its place meanwhile. The first frame decides which model. If its
+ * process is gone before it answered any frame, the lease moves to the model that serves then.
  */
-export interface HeldVision {
+export interface ModelLease extends Disposable {
   analyze(bytes: Uint8Array, options: FrameOptions, signal?: AbortSignal): Promise<FrameResult>;
+  /** A masked (and, with lines, annotated) JPEG of the frame. */
+  render(bytes: Uint8Array, options: RenderOptions, signal?: AbortSignal): Promise<Uint8Array>;
   readonly model: ModelRef | null;
   readonly provider: string | null;
   readonly embeddingDigest: string | null;
-  /** Lets a model that was replaced meanwhile go. Must be called. */
-  release(): void;
+  /** Ends the observation; the process of a replaced model may go now. The properties stay readable. */
+  [Symbol.dispose](): void;
 }

@@ -5,6 +5,7 @@ import type { VisionProcess } from '../../src/vision/client.ts';
 import { childPids } from '../fixtures/children.ts';
 import { until } from '../fixtures/mosquitto.ts';
 import { solid } from '../fixtures/png.ts';
+import { leaseOf } from '../fixtures/lease.ts';
 import { startVision } from '../fixtures/vision-process.ts';
 
 const never = new AbortController().signal;
@@ -15,13 +16,11 @@ const analysisBefore = (vision: VisionProcess): Analysis =>
     { maxUploadMb: 20 },
     {
       clock: systemClock,
-      hold: () => ({
-        analyze: (bytes, options, signal) => vision.analyze(bytes, { ...options, ignoreGate: true }, signal),
-        model: null,
-        provider: null,
-        embeddingDigest: null,
-        release: () => undefined,
-      }),
+      lease: () =>
+        leaseOf({
+          analyze: (bytes, options, signal) =>
+            vision.analyze(bytes, { ...options, ignoreGate: true }, signal),
+        }),
       model: () => null,
       camera: () => undefined,
       calibrationOf: () => null,

@@ -12,6 +12,7 @@ import { collect } from '../../fixtures/collect.ts';
 import { answered, begin, form, FORM_END, FORM_TYPE, image, partHead, post } from '../../fixtures/form.ts';
 import { jpegOf } from '../../fixtures/jpeg.ts';
 import { randomFrom } from '../../fixtures/labelled.ts';
+import { analyzeOnce } from '../../fixtures/lease.ts';
 import { mutate } from '../../fixtures/mutate.ts';
 import { Documented } from '../../fixtures/openapi.ts';
 
@@ -54,7 +55,7 @@ describe('hostile images', () => {
           mutate(originals[(sent + i) % originals.length] ?? Buffer.alloc(0), uniform),
         );
         const batch = post(port, BATCH, form(files.map((file) => image(file, 'files'))));
-        const frame = serving.analyze(originals[0] ?? Buffer.alloc(0), {
+        const frame = analyzeOnce(serving, originals[0] ?? Buffer.alloc(0), {
           roi: null,
           privacyMasks: [],
           priority: 'schedule',
@@ -166,7 +167,7 @@ describe('many and large images', () => {
     for (let slot = 0; slot < 8 || requestsDone < 20; slot += 1) {
       const doneBefore = requestsDone;
       const options = { roi: null, privacyMasks: [], priority: 'schedule' } as const;
-      await serving.analyze(frames[0] ?? Buffer.alloc(0), options);
+      await analyzeOnce(serving, frames[0] ?? Buffer.alloc(0), options);
       before.push(requestsDone - doneBefore);
       await new Promise((resolve) => setTimeout(resolve, 50));
     }

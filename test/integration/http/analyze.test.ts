@@ -10,6 +10,7 @@ import { makeAnalyzing } from '../../fixtures/analyzing.ts';
 import { form, image, post } from '../../fixtures/form.ts';
 import { jpegOf } from '../../fixtures/jpeg.ts';
 import { burst } from '../../fixtures/labelled.ts';
+import { analyzeOnce } from '../../fixtures/lease.ts';
 import { surfcamDir } from '../../fixtures/surfcam.ts';
 
 const ANALYZE = '/api/v1/analyze';
@@ -96,7 +97,7 @@ describe('images that are sent in', () => {
   it('get a height from the calibration of the camera that is named, and tell it nothing of its view', async () => {
     const { port, serving, calibration } = await makeAnalyzing();
     const frame = await jpegOf(2, { width: 320, height: 180 });
-    const { heads, view } = await serving.analyze(frame, { roi: null, privacyMasks: [] });
+    const { heads, view } = await analyzeOnce(serving, frame, { roi: null, privacyMasks: [] });
     calibration.fitNow(
       [1, 1.2, 1.4].map((heightM, i) => burst(`b${i}`, heightM, heads?.embedding ?? [], { view })),
     );
@@ -152,7 +153,7 @@ describe('images that are sent in', () => {
 
     expect((await ask(port, frame, '?camera=north')).cached).toBe(false);
     expect((await ask(port, frame, '?camera=north')).cached).toBe(true);
-    const { heads, view } = await serving.analyze(frame, { roi: null, privacyMasks: [] });
+    const { heads, view } = await analyzeOnce(serving, frame, { roi: null, privacyMasks: [] });
     calibration.fitNow([burst('b', 1, heads?.embedding ?? [], { view })]);
     expect(await ask(port, frame, '?camera=north')).toMatchObject({ cached: false, wave_height_meters: 1 });
     // The same labels, learned again, are the same calibration.

@@ -13,6 +13,7 @@ import { serveRepository } from '../../../src/model/repository/serve.ts';
 import type { InstallRecord, InstallRequest } from '../../../src/model/types.ts';
 import type { EventDraft } from '../../../src/store/types.ts';
 import { factoryBundleDir, type BundleName } from '../../fixtures/bundles.ts';
+import { analyzeOnce } from '../../fixtures/lease.ts';
 import { signedRepository } from '../../fixtures/repository.ts';
 import { solid } from '../../fixtures/png.ts';
 import { makeServing } from '../../fixtures/serving.ts';
@@ -85,9 +86,8 @@ async function site(names: readonly BundleName[], probation = { observations: 3,
   const watching = (async () => {
     while (!stop.signal.aborted) {
       const served = frames.picture;
-      await serving
-        .analyze(served, { roi: null, privacyMasks: [], ignoreGate: true, priority: 'schedule' })
-        .then(frames.onAnswer, () => (frames.lost += 1));
+      const options = { roi: null, privacyMasks: [], ignoreGate: true, priority: 'schedule' } as const;
+      await analyzeOnce(serving, served, options).then(frames.onAnswer, () => (frames.lost += 1));
       await delay(200);
     }
   })();
@@ -205,7 +205,7 @@ describe('an install of real parts', () => {
     for (let n = 0; n < 1200 && serving.model?.name === name; n += 1) await delay(50);
     expect(serving.model).toMatchObject({ name: 'swellsight-factory' });
     await expect(
-      serving.analyze(BLUE, { roi: null, privacyMasks: [], ignoreGate: true }),
+      analyzeOnce(serving, BLUE, { roi: null, privacyMasks: [], ignoreGate: true }),
     ).resolves.toHaveProperty('heads');
     expect(slots.state).toMatchObject({ active: null, previous: null, refused: [{ name }] });
     expect(events.at(-1)).toMatchObject({ type: 'model_install_rolled_back', severity: 'error' });

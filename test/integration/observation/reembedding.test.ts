@@ -12,6 +12,7 @@ import { Reembedder } from '../../../src/observation/reembedding.ts';
 import type { Store } from '../../../src/store/store.ts';
 import { InProcessVision } from '../../../src/vision/in-process.ts';
 import { factoryBundleDir } from '../../fixtures/bundles.ts';
+import { leaseOf } from '../../fixtures/lease.ts';
 import { draft, openStore, seen, silentLog, tempDir } from '../../fixtures/store.ts';
 
 const NORTH = { id: 'north', roi: null, privacyMasks: [] } as unknown as CameraSettings;
@@ -60,7 +61,7 @@ describe('a model with another trunk', () => {
       summaryOf: () => ({ ...NO_FIGURE, loo_mae_m: 0.3 }),
       serving: {
         bundle,
-        analyze: (bytes, options) => vision.analyze(bytes, options),
+        lease: () => leaseOf(vision),
       },
       refit,
     });

@@ -6,6 +6,7 @@ import type { Candidate, LiveFrame } from '../../../src/model/types.ts';
 import type { FrameOptions } from '../../../src/vision/protocol.ts';
 import { bundleDir, shippedModelsDir } from '../../fixtures/bundles.ts';
 import { childPids, isGone } from '../../fixtures/children.ts';
+import { analyzeOnce } from '../../fixtures/lease.ts';
 import { solid } from '../../fixtures/png.ts';
 import { makeServing } from '../../fixtures/serving.ts';
 
@@ -37,15 +38,15 @@ describe('a candidate', () => {
     expect((await candidate.analyze(blue, FRAME)).heads?.waveHeight?.heightM).toBeCloseTo(4 / 3, 2);
     const candidatePid = candidate.pid ?? 0;
 
-    const before = [1, 2, 3].map(() => serving.analyze(picture, SCHEDULED));
+    const before = [1, 2, 3].map(() => analyzeOnce(serving, picture, SCHEDULED));
     const adopting = serving.adopt(candidate, 'active', true);
-    const meanwhile = [1, 2, 3].map(() => serving.analyze(picture, SCHEDULED));
+    const meanwhile = [1, 2, 3].map(() => analyzeOnce(serving, picture, SCHEDULED));
     expect((await Promise.all([...before, ...meanwhile])).every(({ heads }) => heads !== null)).toBe(true);
     await adopting;
     expect(live).toHaveLength(6);
     expect(serving.model).toMatchObject({ name: 'heads', digest: heads.digest });
     expect(bundles).toEqual(['heads']);
-    expect((await serving.analyze(blue, FRAME)).heads?.waveHeight?.heightM).toBeCloseTo(4 / 3, 2);
+    expect((await analyzeOnce(serving, blue, FRAME)).heads?.waveHeight?.heightM).toBeCloseTo(4 / 3, 2);
     expect([isGone(factoryPid), isGone(candidatePid), isGone(serving.pid ?? 0)]).toEqual([true, true, false]);
     expect(events).toEqual([]);
   });
@@ -57,7 +58,7 @@ describe('a candidate', () => {
       code: 'model_golden_mismatch',
     });
     expect(serving.pid).toBe(pid);
-    await expect(serving.analyze(picture, FRAME)).resolves.toHaveProperty('heads');
+    await expect(analyzeOnce(serving, picture, FRAME)).resolves.toHaveProperty('heads');
   });
 
   it('is not even started where there is no memory for it', async () => {
@@ -94,7 +95,7 @@ describe('a candidate', () => {
     await expect(serving.adopt(foreign, 'active', true)).rejects.toMatchObject({ code: 'internal' });
     await expect(serving.prove(foreign.bundle, AbortSignal.abort())).rejects.toThrow(/abort/i);
     expect([serving.model?.name, bundles]).toEqual(['swellsight-factory', []]);
-    await expect(serving.analyze(picture, FRAME, signal)).resolves.toHaveProperty('heads');
+    await expect(analyzeOnce(serving, picture, FRAME, signal)).resolves.toHaveProperty('heads');
   });
 });
 
@@ -102,44 +103,44 @@ describe('an observation', () => {
   it('is answered by one model, though another one takes its place in the midst of it', async () => {
     const { serving, signal } = await running();
     const factory = { pid: serving.pid ?? 0, model: serving.model };
-    const held = serving.hold();
-    const first = await held.analyze(picture, SCHEDULED);
+    const lease = serving.lease();
+    const first = await lease.analyze(picture, SCHEDULED);
     const candidate = await serving.prove(await openBundle(bundleDir('heads')), signal);
     let done = false;
     const adopting = serving.adopt(candidate, 'active', true).then(() => (done = true));
     await expect.poll(() => serving.model?.name, { timeout: 60_000 }).toBe('heads');
-    const second = await held.analyze(picture, SCHEDULED);
+    const second = await lease.analyze(picture, SCHEDULED);
     expect(second.heads?.embedding?.length).toBe(first.heads?.embedding?.length);
-    expect(held.model).toEqual(factory.model);
+    expect(lease.model).toEqual(factory.model);
     expect([done, isGone(factory.pid)]).toEqual([false, false]);
-    held.release();
+    lease[Symbol.dispose]();
     await adopting;
     expect(isGone(factory.pid)).toBe(true);
-    const next = serving.hold();
+    const next = serving.lease();
     await next.analyze(picture, SCHEDULED);
     expect(next.model?.name).toBe('heads');
-    next.release();
+    next[Symbol.dispose]();
   });
 
   it('goes over to the new model when the former one dies before it answered anything', async () => {
     const { serving, signal } = await running();
-    const held = serving.hold();
+    const lease = serving.lease();
     const candidate = await serving.prove(await openBundle(bundleDir('heads')), signal);
     process.kill(serving.pid ?? 0, 'SIGKILL');
     await serving.adopt(candidate, 'active', true);
-    await held.analyze(picture, SCHEDULED);
-    expect(held.model?.name).toBe('heads');
-    held.release();
+    await lease.analyze(picture, SCHEDULED);
+    expect(lease.model?.name).toBe('heads');
+    lease[Symbol.dispose]();
   });
 });
 
 describe('what became of the frames', () => {
   it('is told: NaN and time-outs are failures of the model, a bad picture is not, a rejected one says nothing', async () => {
     const { serving, outcomes, signal } = await running({ slots: { active: 'nan-when-red' } });
-    await serving.analyze(blue, FRAME);
-    await expect(serving.analyze(red, FRAME)).rejects.toMatchObject({ code: 'vision_output_invalid' });
-    await expect(serving.analyze(new Uint8Array(9), FRAME)).rejects.toThrow();
-    await serving.analyze(blue, { ...FRAME, ignoreGate: false });
+    await analyzeOnce(serving, blue, FRAME);
+    await expect(analyzeOnce(serving, red, FRAME)).rejects.toMatchObject({ code: 'vision_output_invalid' });
+    await expect(analyzeOnce(serving, new Uint8Array(9), FRAME)).rejects.toThrow();
+    await analyzeOnce(serving, blue, { ...FRAME, ignoreGate: false });
     expect(outcomes.map(({ ok }) => ok)).toEqual([true, false]);
     expect(serving.errorRate01()).toBe(0.5);
     await serving.reload(signal);
@@ -153,8 +154,8 @@ describe('what became of the frames', () => {
     });
     process.kill(serving.pid ?? 0, 'SIGKILL');
     await expect.poll(() => outcomes.length, { timeout: 5000 }).toBe(1);
-    await serving.analyze(blue, FRAME);
-    await expect(serving.analyze(red, FRAME)).rejects.toMatchObject({ code: 'vision_timeout' });
+    await analyzeOnce(serving, blue, FRAME);
+    await expect(analyzeOnce(serving, red, FRAME)).rejects.toMatchObject({ code: 'vision_timeout' });
     expect(outcomes.map((outcome) => (outcome.ok ? 'ok' : outcome.error.code))).toEqual([
       'vision_crashed',
       'ok',
@@ -175,11 +176,11 @@ describe('swap after swap', () => {
     const done = new AbortController();
     const analysing = (async () => {
       for (let frame = 0; !done.signal.aborted; frame += 1) {
-        const held = serving.hold();
+        const lease = serving.lease();
         seenPids.add(serving.pid ?? 0);
-        await Promise.all([held.analyze(picture, SCHEDULED), held.analyze(blue, SCHEDULED)]);
-        answered.push({ frame, model: held.model?.name });
-        held.release();
+        await Promise.all([lease.analyze(picture, SCHEDULED), lease.analyze(blue, SCHEDULED)]);
+        answered.push({ frame, model: lease.model?.name });
+        lease[Symbol.dispose]();
       }
     })();
     for (let swap = 0; swap < 3; swap += 1) {
@@ -220,7 +221,7 @@ describe('the start', () => {
     expect(serving.model?.name).toBe('swellsight-factory');
     expect(bundles).toEqual(['nan', 'swellsight-factory']);
     expect(failedStarts).toEqual([{ code: 'model_golden_mismatch', fellBack: true }]);
-    await expect(serving.analyze(picture, FRAME, signal)).resolves.toHaveProperty('heads');
+    await expect(analyzeOnce(serving, picture, FRAME, signal)).resolves.toHaveProperty('heads');
   });
 
   it('holds to the pinned model, and refuses one that nobody signed for', async () => {
@@ -242,9 +243,9 @@ describe('reload', () => {
   it('puts a new process in the place of the old one and loses no request', async () => {
     const { serving, signal, bundles } = await running();
     const before = serving.pid ?? 0;
-    const asked = [1, 2, 3, 4].map(() => serving.analyze(picture, FRAME));
+    const asked = [1, 2, 3, 4].map(() => analyzeOnce(serving, picture, FRAME));
     const reloaded = serving.reload(signal);
-    asked.push(serving.analyze(picture, FRAME));
+    asked.push(analyzeOnce(serving, picture, FRAME));
     expect((await Promise.all(asked)).every(({ heads }) => heads !== null)).toBe(true);
     expect((await reloaded).name).toBe('swellsight-factory');
     expect(serving.pid).not.toBe(before);

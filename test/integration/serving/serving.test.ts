@@ -6,6 +6,7 @@ import { ModelServer } from '../../../src/serving/model-server.ts';
 import type { EventDraft } from '../../../src/store/types.ts';
 import { probeHardware } from '../../../src/vision/hardware/probe.ts';
 import { bundleDir, shippedModelsDir, type BundleName } from '../../fixtures/bundles.ts';
+import { analyzeOnce } from '../../fixtures/lease.ts';
 import { silentLog, tempDir } from '../../fixtures/store.ts';
 
 const closers: (() => Promise<void>)[] = [];
@@ -82,7 +83,7 @@ test('a bundle that does not reproduce its golden outputs gives way to the shipp
 test('a frame that comes while the model is loaded waits for it', async () => {
   const { serving, signal } = serve(null);
   await serving.open(signal);
-  const early = serving.analyze(readFileSync(FRAME_FILE), FRAME, signal);
+  const early = analyzeOnce(serving, readFileSync(FRAME_FILE), FRAME, signal);
   const started = serving.start(signal);
   await expect(early).resolves.toHaveProperty('quality');
   await started;
@@ -92,7 +93,7 @@ test('a frame that waits for the model is given up with its signal', async () =>
   const { serving, signal } = serve(null);
   await serving.open(signal);
   const gone = new AbortController();
-  const early = serving.analyze(new Uint8Array(1), FRAME, gone.signal);
+  const early = analyzeOnce(serving, new Uint8Array(1), FRAME, gone.signal);
   gone.abort();
   await expect(early).rejects.toThrow(/abort/i);
 });

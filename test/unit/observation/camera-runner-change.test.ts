@@ -8,6 +8,7 @@ import { CameraRunner, type CameraRunnerDeps } from '../../../src/observation/ca
 import type { Slot } from '../../../src/schedule/types.ts';
 import type { ObservationDraft } from '../../../src/store/types.ts';
 import { cameraSettings } from '../../fixtures/capture.ts';
+import { leaseOf } from '../../fixtures/lease.ts';
 import { silentLog } from '../../fixtures/store.ts';
 
 const SETTINGS = cameraSettings({
@@ -100,6 +101,7 @@ describe('a runner that gives way to another', () => {
     return new CameraRunner({ settings, context, ...(before ? { before } : {}) }, {
       camera: rig.camera,
       schedule: rig.schedule,
+      lease: () => leaseOf({ analyze: () => Promise.reject(new Error('this camera gives no frame')) }),
       calibration: () => null,
       clock: systemClock,
       log: silentLog,

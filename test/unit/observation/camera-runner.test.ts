@@ -3,6 +3,7 @@ import { systemClock } from '../../../src/base/clock.ts';
 import type { Camera } from '../../../src/camera/camera.ts';
 import { AgentError } from '../../../src/base/errors.ts';
 import { CameraRunner, type CameraRunnerDeps } from '../../../src/observation/camera-runner.ts';
+import { leaseOf } from '../../fixtures/lease.ts';
 import { silentLog } from '../../fixtures/store.ts';
 
 it('a stop gives up a capture on request, and blames no camera for it', async () => {
@@ -38,6 +39,7 @@ it('a stop gives up a capture on request, and blames no camera for it', async ()
         nextRunAtMs: () => null,
         description: 'never',
       },
+      lease: () => leaseOf({ analyze: () => Promise.reject(new Error('this camera gives no frame')) }),
       calibration: () => null,
       clock: systemClock,
       log: silentLog,

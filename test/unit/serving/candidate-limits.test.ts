@@ -1,5 +1,5 @@
 import { expect, test, vi } from 'vitest';
-import { patientTrials } from '../../../src/serving/patient-trials.ts';
+import { candidateTrials } from '../../../src/serving/candidate-limits.ts';
 import type { Bundle } from '../../../src/model/manifest.ts';
 import type { TrialLimits } from '../../../src/vision/providers/run-trial.ts';
 import type { TrialOutcome, TrialRequest } from '../../../src/vision/providers/trial.ts';
@@ -22,7 +22,7 @@ function trials(...outcomes: TrialOutcome[]) {
       limitsMs.push(timeoutMs);
       return Promise.resolve({ outcome: outcomes.shift() ?? right(1), runtime: null });
     });
-  return { run: patientTrials({ timeoutS: 30, maxRssMb: 400, processLimits }, make), limitsMs };
+  return { run: candidateTrials({ timeoutS: 30, maxRssMb: 400, processLimits }, make), limitsMs };
 }
 const request = (provider: string): TrialRequest => ({
   provider,

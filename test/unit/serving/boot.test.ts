@@ -2,7 +2,7 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import type { SlotRef, SlotsState } from '../../../src/model/types.ts';
-import { bootCandidates } from '../../../src/serving/boot-choice.ts';
+import { bootCandidates } from '../../../src/serving/boot.ts';
 import { tempDir } from '../../fixtures/store.ts';
 
 const ref = (name: string): SlotRef => ({
