@@ -1,4 +1,4 @@
-// What `npm start` and `npm test` do first. Plain JavaScript that runs on the machine's own Node, however old.
+// Set-up before each task: Node, npm packages, Debian packages, build. Plain JavaScript, because an old Node runs it.
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
@@ -7,9 +7,12 @@ import { fileURLToPath } from 'node:url';
 
 export const root = dirname(dirname(fileURLToPath(import.meta.url)));
 
-/** The Node that is fetched when the machine's own is too old; the agent runs on 22.12 and later, tools need 22.18. */
+/** The oldest major version of Node that the project supports, from `engines` in package.json. */
+const NODE_MINIMUM = Number(
+  /\d+/.exec(JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')).engines.node)[0],
+);
+/** The version that set-up fetches where the machine's own Node is older. */
 const NODE_VERSION = '24.21.0';
-const NODE_MINIMUM = [22, 18];
 
 const SYSTEM_PACKAGES = {
   camera: ['ffmpeg'],
@@ -37,16 +40,16 @@ const SYSTEM_PACKAGES = {
   ],
 };
 
-const say = (line) => process.stderr.write(`setup: ${line}\n`);
+const print = (line) => process.stderr.write(`setup: ${line}\n`);
 
 function run(command, args, options = {}) {
   const result = spawnSync(command, args, { stdio: ['ignore', 2, 2], cwd: root, ...options });
   if (result.error) throw result.error;
   if (result.status !== 0)
-    throw new Error(`${command} ${args.join(' ')} ended with ${result.status ?? result.signal}`);
+    throw new Error(`${command} ${args.join(' ')} exited with ${result.status ?? result.signal}`);
 }
 
-/** npm under a given Node: the npm that called us if there is one, else the one beside that Node or on PATH. */
+/** Runs npm under a given Node: the npm that started this process if any, else the one next to that Node or on PATH. */
 function npm(node, args) {
   const cli = process.env.npm_execpath;
   const env = {
@@ -54,7 +57,7 @@ function npm(node, args) {
     PATH: `${dirname(node)}${delimiter}${process.env.PATH ?? ''}`,
     ONNXRUNTIME_NODE_INSTALL_CUDA: 'skip',
   };
-  // The caller's npm writes its own settings into the environment; they would outrank the project's .npmrc.
+  // npm passes its settings to child processes in the environment, where they override the project's .npmrc.
   for (const key of Object.keys(env))
     if (/^npm_(config_(?!registry|userconfig|cache|cafile)|package_|lifecycle_)/i.test(key)) delete env[key];
   if (cli && /\.c?js$/.test(cli)) run(node, [cli, ...args], { env });
@@ -63,28 +66,26 @@ function npm(node, args) {
 
 /** @returns {string} path of a Node that is new enough */
 export function ensureNode() {
-  const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
-  if (major > NODE_MINIMUM[0] || (major === NODE_MINIMUM[0] && minor >= NODE_MINIMUM[1]))
-    return process.execPath;
+  if (Number.parseInt(process.versions.node, 10) >= NODE_MINIMUM) return process.execPath;
   const name = `node-${process.platform === 'win32' ? 'win' : process.platform}-${process.arch}`;
-  const folder = join(root, '.tools', 'node');
+  const directory = join(root, '.tools', 'node');
   const binary = join(
-    folder,
+    directory,
     'node_modules',
     name,
     'bin',
     process.platform === 'win32' ? 'node.exe' : 'node',
   );
-  const manifest = join(folder, 'node_modules', name, 'package.json');
+  const manifest = join(directory, 'node_modules', name, 'package.json');
   if (existsSync(binary) && JSON.parse(readFileSync(manifest, 'utf8')).version === NODE_VERSION)
     return binary;
-  say(`Node ${process.versions.node} is too old, fetching ${NODE_VERSION} into .tools (about 185 MB)`);
-  mkdirSync(folder, { recursive: true });
-  writeFileSync(join(folder, 'package.json'), '{"private":true}\n');
+  print(`Node ${process.versions.node} is too old, fetching ${NODE_VERSION} into .tools (about 185 MB)`);
+  mkdirSync(directory, { recursive: true });
+  writeFileSync(join(directory, 'package.json'), '{"private":true}\n');
   npm(process.execPath, [
     'install',
     '--prefix',
-    folder,
+    directory,
     '--ignore-scripts',
     '--no-save',
     '--no-package-lock',
@@ -101,31 +102,35 @@ export function ensurePackages(node) {
     .digest('hex');
   const stamp = join(root, 'node_modules', '.setup-stamp');
   if (existsSync(stamp) && readFileSync(stamp, 'utf8') === key) return;
-  say('installing npm packages');
+  print('installing npm packages');
   npm(node, ['ci', '--no-audit', '--no-fund']);
   writeFileSync(stamp, key);
 }
 
-function newest(folder) {
-  let time = 0;
-  for (const entry of readdirSync(folder, { withFileTypes: true, recursive: true })) {
+/** Time of the latest modification of a file in the directory, ms. */
+function newestMtimeMs(directory) {
+  let latestMs = 0;
+  for (const entry of readdirSync(directory, { withFileTypes: true, recursive: true })) {
     if (entry.isFile())
-      time = Math.max(time, statSync(join(entry.parentPath ?? entry.path, entry.name)).mtimeMs);
+      latestMs = Math.max(latestMs, statSync(join(entry.parentPath ?? entry.path, entry.name)).mtimeMs);
   }
-  return time;
+  return latestMs;
 }
 
 export function ensureBuild(node) {
   const stamp = join(root, 'dist', '.built');
-  const sources = Math.max(newest(join(root, 'src')), statSync(join(root, 'tsconfig.build.json')).mtimeMs);
-  if (existsSync(stamp) && statSync(stamp).mtimeMs > sources) return;
-  say('building');
+  const sourcesMs = Math.max(
+    newestMtimeMs(join(root, 'src')),
+    ...['tsconfig.json', 'tsconfig.build.json'].map((name) => statSync(join(root, name)).mtimeMs),
+  );
+  if (existsSync(stamp) && statSync(stamp).mtimeMs > sourcesMs) return;
+  print('building');
   run(node, [join(root, 'node_modules', 'typescript', 'bin', 'tsc'), '-p', 'tsconfig.build.json']);
   run(node, [join(root, 'scripts', 'copy-assets.mjs')]);
   writeFileSync(stamp, '');
 }
 
-/** Brokers and the like are wanted as programs: Debian would start each as a service, on ports that the agent uses. */
+/** Prevents Debian from starting installed brokers as services: they would take the agent's ports. */
 function withoutServices(install) {
   const policy = '/usr/sbin/policy-rc.d';
   if (existsSync(policy)) return install();
@@ -137,10 +142,10 @@ function withoutServices(install) {
   }
 }
 
-/** Debian packages; only root may install them, others are told what is missing. */
+/** Installs Debian packages as root; prints the missing ones for other users and other systems. */
 export function ensureSystemPackages(groups) {
   if (process.platform !== 'linux' || spawnSync('dpkg-query', ['--version']).status !== 0) {
-    say(
+    print(
       `not a Debian system: install ${groups.flatMap((group) => SYSTEM_PACKAGES[group]).join(', ')} yourself`,
     );
     return;
@@ -152,10 +157,12 @@ export function ensureSystemPackages(groups) {
   });
   if (missing.length === 0) return;
   if (process.getuid?.() !== 0) {
-    say(`missing system packages, as root run: apt-get install --no-install-recommends ${missing.join(' ')}`);
+    print(
+      `missing system packages, as root run: apt-get install --no-install-recommends ${missing.join(' ')}`,
+    );
     return;
   }
-  say(`installing system packages: ${missing.join(' ')}`);
+  print(`installing system packages: ${missing.join(' ')}`);
   const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
   withoutServices(() => {
     run('apt-get', ['-q', 'update'], { env });

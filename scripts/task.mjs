@@ -1,4 +1,4 @@
-// npm start | test | setup | bench | load | fleet | build: set up what is missing, then do it under the right Node.
+// The npm scripts: set up what is missing, then run the script under a supported Node.
 import { spawn } from 'node:child_process';
 import { constants } from 'node:os';
 import { dirname, delimiter, join } from 'node:path';
@@ -6,7 +6,8 @@ import { ensureBuild, ensureNode, ensurePackages, ensureSystemPackages, root } f
 
 const TASKS = {
   start: { system: [], script: ['bin/swellsight.mjs', 'run', '--pretty'] },
-  test: { system: ['camera', 'test'], script: ['scripts/check.mjs'] },
+  test: { system: ['camera', 'test'], script: ['scripts/check/main.ts'] },
+  check: { system: [], script: ['scripts/check/main.ts', '--quick'] },
   torture: { system: ['test'], script: ['scripts/torture/main.ts'] },
   'torture:models': { system: [], script: ['scripts/model-torture/main.ts'] },
   bench: { system: ['camera'], script: ['scripts/bench/main.ts'] },
@@ -16,7 +17,7 @@ const TASKS = {
   build: { system: [] },
 };
 
-const begunMs = Date.now();
+const startedMs = Date.now();
 const [name = '', ...args] = process.argv.slice(2);
 const task = TASKS[name];
 if (!task) {
@@ -45,11 +46,11 @@ const child = spawn(node, [join(root, script), ...scriptArgs, ...args], {
   stdio: 'inherit',
   env: {
     ...process.env,
-    CHECK_BEGUN_MS: String(begunMs),
+    CHECK_STARTED_MS: String(startedMs),
     PATH: `${dirname(node)}${delimiter}${process.env.PATH ?? ''}`,
   },
 });
-// A terminal's Ctrl-C reaches the child by itself; a supervisor's SIGTERM reaches only this process.
+// A terminal sends Ctrl-C to the child too; a supervisor sends SIGTERM to this process only.
 process.on('SIGINT', () => {});
 for (const signal of ['SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal));
 child.on('exit', (code, signal) => process.exit(code ?? 128 + constants.signals[signal ?? 'SIGTERM']));

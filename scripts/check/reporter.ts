@@ -3,28 +3,28 @@ import { relative } from 'node:path';
 import type { Reporter, TestModule } from 'vitest/node';
 import type { Note } from './outcome.ts';
 
-/** Writes down what becomes of each test file as it happens, so that a run that is cut short has told what it knew. */
+/** Appends the outcome of each test file to a file when it is known, so that a run that is killed leaves its results. */
 export default class NotingReporter implements Reporter {
-  readonly #out = process.env['CHECK_NOTES'] ?? '';
+  readonly #notesFile = process.env['CHECK_NOTES'] ?? '';
   readonly #startedMs = new Map<string, number>();
 
   onTestRunStart(specifications: readonly { readonly moduleId: string }[]): void {
-    this.#note({ kind: 'planned', files: specifications.map(({ moduleId }) => nameOf(moduleId)) });
+    this.#append({ kind: 'planned', files: specifications.map(({ moduleId }) => relativePath(moduleId)) });
   }
 
   onTestModuleQueued({ moduleId }: TestModule): void {
     this.#startedMs.set(moduleId, performance.now());
-    this.#note({ kind: 'started', file: nameOf(moduleId) });
+    this.#append({ kind: 'started', file: relativePath(moduleId) });
   }
 
   onTestModuleEnd(module: TestModule): void {
     const errors = [module, ...module.children.allSuites()].flatMap((suite) =>
       suite.errors().map(({ message }) => message),
     );
-    this.#note({
+    this.#append({
       kind: 'ended',
-      file: nameOf(module.moduleId),
-      seconds: (performance.now() - (this.#startedMs.get(module.moduleId) ?? performance.now())) / 1000,
+      file: relativePath(module.moduleId),
+      durationS: (performance.now() - (this.#startedMs.get(module.moduleId) ?? performance.now())) / 1000,
       tests: [...module.children.allTests()].map((test) => {
         const { state } = test.result();
         return { name: test.fullName, state: state === 'pending' ? 'skipped' : state };
@@ -39,14 +39,14 @@ export default class NotingReporter implements Reporter {
   ): void {
     const unhandled = errors.map((error) => {
       const path = error['VITEST_TEST_PATH'];
-      return { file: typeof path === 'string' ? nameOf(path) : null, message: error.message };
+      return { file: typeof path === 'string' ? relativePath(path) : null, message: error.message };
     });
-    this.#note({ kind: 'over', unhandled });
+    this.#append({ kind: 'complete', unhandled });
   }
 
-  #note(note: Note): void {
-    appendFileSync(this.#out, `${JSON.stringify(note)}\n`);
+  #append(note: Note): void {
+    appendFileSync(this.#notesFile, `${JSON.stringify(note)}\n`);
   }
 }
 
-const nameOf = (moduleId: string): string => relative(process.cwd(), moduleId);
+const relativePath = (moduleId: string): string => relative(process.cwd(), moduleId);
