@@ -1,6 +1,6 @@
 import type { Camera, Frame } from '../camera/camera.ts';
-import { FrozenDetector } from '../camera/frozen.ts';
-import { CameraHealth, type CameraTransition } from '../camera/state.ts';
+import { FrozenDetector } from './frozen-detector.ts';
+import { CameraHealth, type CameraTransition } from './camera-health.ts';
 import type { SiteCalibration } from '../calibration/site-calibration.ts';
 import type { HeightEstimate } from '../calibration/types.ts';
 import { isoTime, type Clock } from '../base/clock.ts';

@@ -5,7 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import sharp from 'sharp';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { Camera, Frame } from '../../../src/camera/camera.ts';
-import { FrozenDetector } from '../../../src/camera/frozen.ts';
+import { FrozenDetector } from '../../../src/observation/frozen-detector.ts';
 import { openCamera } from '../../../src/camera/open.ts';
 import { systemClock } from '../../../src/base/clock.ts';
 import { createLog } from '../../../src/base/log.ts';

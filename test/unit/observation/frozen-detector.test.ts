@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import sharp from 'sharp';
 import { describe, expect, it } from 'vitest';
-import { FrozenDetector, signatureDistance } from '../../../src/camera/frozen.ts';
+import { FrozenDetector, signatureDistance } from '../../../src/observation/frozen-detector.ts';
 import type { ViewSignature } from '../../../src/vision/protocol.ts';
 import { signatureOf } from '../../fixtures/signature.ts';
 import { everyFrame, surfcamDir } from '../../fixtures/surfcam.ts';

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { CameraHealth } from '../../../src/camera/state.ts';
+import { CameraHealth } from '../../../src/observation/camera-health.ts';
 import { FakeClock } from '../../fixtures/fake-clock.ts';
 
 const WALL = Date.UTC(2026, 5, 1);
