@@ -1,7 +1,16 @@
 // Set-up before each task: Node, npm packages, Debian packages, build. Plain JavaScript, because an old Node runs it.
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { delimiter, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -102,6 +111,11 @@ export function ensurePackages(node) {
     .digest('hex');
   const stamp = join(root, 'node_modules', '.setup-stamp');
   if (existsSync(stamp) && readFileSync(stamp, 'utf8') === key) return;
+  // `npm ci` empties the directory behind a link, which other checkouts may use.
+  if (lstatSync(join(root, 'node_modules'), { throwIfNoEntry: false })?.isSymbolicLink()) {
+    print('node_modules is a link: not installing npm packages');
+    return;
+  }
   print('installing npm packages');
   npm(node, ['ci', '--no-audit', '--no-fund']);
   writeFileSync(stamp, key);
