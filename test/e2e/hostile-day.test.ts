@@ -10,42 +10,45 @@ import { httpServer, tcpServer, type TestServer } from '../fixtures/camera-serve
 import { childPids, isGone } from '../fixtures/children.ts';
 import { freePort, Mosquitto, type Message } from '../fixtures/mosquitto.ts';
 import { pngOf } from '../fixtures/png.ts';
+import { Proxy } from '../fixtures/proxy.ts';
 import { Recorder } from '../fixtures/recorder.ts';
 import { RtspServer } from '../fixtures/rtsp.ts';
 
 const sea = (name: string): Buffer => readFileSync(join(import.meta.dirname, '../fixtures/sea', name));
 const good = sea('sea-small.jpg');
-/** A living picture: never the same twice in a row. */
-const alive = [good, sea('sea-big.jpg')];
+/** Served in turn, so that two successive frames always differ. */
+const changingFrames = [good, sea('sea-big.jpg')];
 
-/** A whole PNG of 20000 x 10000 grey pixels, one bit each, in a few kilobytes. */
-function huge(): Buffer {
+/** A valid PNG of 20000 x 10000 grey pixels, one bit each, in a few kilobytes. */
+function hugePng(): Buffer {
   const [width, height] = [20_000, 10_000];
   return pngOf({ width, height, bits: 1, colourType: 0 }, Buffer.alloc((1 + width / 8) * height));
 }
 
-function damaged(): Buffer {
+function damagedJpeg(): Buffer {
   const bytes = Buffer.from(good);
   bytes.fill(0, bytes.length >> 1, (bytes.length >> 1) + 4096);
   return bytes;
 }
 
-const of =
-  (camera: string, fits: (line: LogLine) => boolean) =>
+const fromCamera =
+  (camera: string, matches: (line: LogLine) => boolean) =>
   (line: LogLine): boolean =>
-    line['camera'] === camera && fits(line);
-const reason =
+    line['camera'] === camera && matches(line);
+const hasReason =
   (code: string) =>
   (line: LogLine): boolean =>
     reasonsOf(line).includes(code);
 
-describe('a hostile day', () => {
+describe('Agent with failing cameras and a late broker', () => {
   const schedule = { everyS: 3 };
-  /** Each of its attempts is an ffmpeg anew. */
-  const seldom = { everyS: 10 };
+  /** For cameras that start an ffmpeg at each attempt. */
+  const rareSchedule = { everyS: 10 };
   const burst = { frames: 1 };
   let agent: RunningAgent;
   let broker: Mosquitto;
+  /** Between agent and broker: refuses connections while the broker is "down". */
+  let proxy: Proxy;
   let recorder: Recorder;
   let messages: readonly Message[];
   let dying: RtspServer;
@@ -53,12 +56,12 @@ describe('a hostile day', () => {
   let guarded: RtspServer;
   let silent: TestServer;
   let snapshots: TestServer;
-  /** What the snapshot camera gives; null for the living sea. */
-  let next: Buffer | null = null;
-  let served = 0;
-  const clip = mkdtempSync(join(tmpdir(), 'swellsight-clip-'));
+  /** The reply of the snapshot camera; null for the changing frames. */
+  let nextReply: Buffer | null = null;
+  let servedCount = 0;
+  const clipDir = mkdtempSync(join(tmpdir(), 'swellsight-clip-'));
 
-  const beats = (): Health[] =>
+  const heartbeats = (): Health[] =>
     messages
       .filter(({ topic }) => topic.endsWith('/health'))
       .map(({ payload }) => JSON.parse(payload.toString()) as Health);
@@ -70,17 +73,22 @@ describe('a hostile day', () => {
 
   beforeAll(async () => {
     dying = await RtspServer.start({ fps: 5 });
-    alive.forEach((bytes, index) => writeFileSync(join(clip, `${index}.jpg`), bytes));
-    freezing = await RtspServer.start({ dir: clip, fps: 5, hold: 8, size: { width: 640, height: 360 } });
+    changingFrames.forEach((bytes, index) => writeFileSync(join(clipDir, `${index}.jpg`), bytes));
+    freezing = await RtspServer.start({ dir: clipDir, fps: 5, hold: 8, size: { width: 640, height: 360 } });
     guarded = await RtspServer.start({ fps: 5, credentials: { username: 'viewer', password: 'right' } });
     silent = await tcpServer(() => undefined);
     snapshots = await httpServer((_, response) => {
-      const bytes = next ?? alive[served++ % alive.length];
+      const bytes = nextReply ?? changingFrames[servedCount++ % changingFrames.length];
       response.writeHead(200, { 'content-type': 'image/jpeg' }).end(bytes);
     });
-    const port = await freePort();
+    broker = await Mosquitto.start();
+    // The recorder must be subscribed before the agent drains its outbox.
+    recorder = await Recorder.start(broker.url);
+    messages = recorder.messages;
+    proxy = await Proxy.to(broker.port);
+    await proxy.refuse();
     agent = await RunningAgent.start({
-      mqtt: { url: `mqtt://127.0.0.1:${port}` },
+      mqtt: { url: proxy.url },
       heartbeat: { intervalS: 1 },
       cameras: [
         { id: 'dying', kind: 'rtsp', url: dying.url, schedule, burst, timeoutS: 5 },
@@ -91,7 +99,7 @@ describe('a hostile day', () => {
           url: guarded.url,
           username: 'viewer',
           password: 'wrong',
-          schedule: seldom,
+          schedule: rareSchedule,
           burst,
           timeoutS: 5,
         },
@@ -99,7 +107,7 @@ describe('a hostile day', () => {
           id: 'silent',
           kind: 'rtsp',
           url: silent.url.replace('http', 'rtsp'),
-          schedule: seldom,
+          schedule: rareSchedule,
           burst,
           timeoutS: 3,
         },
@@ -113,14 +121,11 @@ describe('a hostile day', () => {
         },
       ],
     });
-    // The broker is down at the start, and comes late.
     await agent.observation(() => true, 60_000);
-    broker = await Mosquitto.start({ port });
-    recorder = await Recorder.start(broker.url);
-    messages = recorder.messages;
+    await proxy.accept();
     await agent.waitFor('connection', (line) => line.msg === 'connected', 60_000);
     await agent.observation(
-      of('freezing', (line) => line['status'] !== 'failed'),
+      fromCamera('freezing', (line) => line['status'] !== 'failed'),
       60_000,
     );
     await freezing.tell('freeze');
@@ -137,24 +142,25 @@ describe('a hostile day', () => {
       snapshots.stop(),
       broker.stop(),
     ]);
-    rmSync(clip, { recursive: true, force: true });
+    proxy.stop();
+    rmSync(clipDir, { recursive: true, force: true });
   });
 
-  it('delivers what was observed before the broker was there', async () => {
+  it('delivers observations that were recorded before the broker was reachable', async () => {
     await expect
       .poll(() => messages.some(({ topic }) => topic.endsWith('/backfill')), { timeout: 60_000 })
       .toBe(true);
   });
 
-  it('server dies in mid-stream: down, and up again when it returns', async () => {
+  it('reports a camera down when its server dies, and up when the server is back', async () => {
     await agent.observation(
-      of('dying', (line) => line['status'] !== 'failed'),
+      fromCamera('dying', (line) => line['status'] !== 'failed'),
       60_000,
     );
     const from = agent.lines.length;
     await dying.stop();
     await agent.observation(
-      of('dying', (line) => line['status'] === 'failed'),
+      fromCamera('dying', (line) => line['status'] === 'failed'),
       60_000,
       from,
     );
@@ -163,23 +169,23 @@ describe('a hostile day', () => {
     await expect.poll(() => cameraState('dying'), { timeout: 90_000 }).toBe('up');
   }, 240_000);
 
-  it('server accepts and says nothing: a failure within the deadline, again and again', async () => {
+  it('fails within the deadline at each attempt when a server accepts but does not answer', async () => {
     await agent.observation(
-      of('silent', (line) => line['status'] === 'failed' && Number(line['seq']) >= 2),
+      fromCamera('silent', (line) => line['status'] === 'failed' && Number(line['seq']) >= 2),
       60_000,
     );
     expect(cameraState('silent')).toBe('down');
   }, 240_000);
 
-  it('wrong password: camera_auth', async () => {
-    await agent.observation(of('guarded', reason('camera_auth')), 60_000);
+  it('reports camera_auth for a wrong password', async () => {
+    await agent.observation(fromCamera('guarded', hasReason('camera_auth')), 60_000);
   });
 
-  it('truncated, damaged, empty, foreign and 200-megapixel pictures: each its reason, and the next good one is measured', async () => {
+  it('gives each bad image its reason, and measures the next good one', async () => {
     const cases: [string, Buffer, RegExp][] = [
       ['truncated', good.subarray(0, good.length / 3), /image_corrupt|camera_no_frame|camera_codec|damaged/],
-      ['damaged', damaged(), /image_corrupt|damaged/],
-      ['200 megapixels', huge(), /image_too_large/],
+      ['damaged', damagedJpeg(), /image_corrupt|damaged/],
+      ['200 megapixels', hugePng(), /image_too_large/],
       ['empty', Buffer.alloc(0), /image_empty|camera_no_frame|camera_codec/],
       [
         'no image',
@@ -187,34 +193,34 @@ describe('a hostile day', () => {
         /image_unsupported|camera_codec|camera_no_frame/,
       ],
     ];
-    for (const [name, bytes, wanted] of cases) {
+    for (const [name, bytes, expectedReason] of cases) {
       let from = agent.lines.length;
-      next = bytes;
+      nextReply = bytes;
       const line = await agent.observation(
-        of('snapshots', (one) => wanted.test(reasonsOf(one))),
+        fromCamera('snapshots', (one) => expectedReason.test(reasonsOf(one))),
         60_000,
         from,
       );
       expect(line['height_m'], name).toBeNull();
       from = agent.lines.length;
-      next = null;
+      nextReply = null;
       await agent.observation(
-        of('snapshots', (one) => one['status'] === 'measured'),
+        fromCamera('snapshots', (one) => one['status'] === 'measured'),
         60_000,
         from,
       );
     }
   }, 240_000);
 
-  it('stream froze on one picture at the start of the day: frozen, and up when it moves again', async () => {
-    await agent.observation(of('freezing', reason('frozen')), 120_000);
+  it('reports a frozen stream as frozen, and as up when it moves again', async () => {
+    await agent.observation(fromCamera('freezing', hasReason('frozen')), 120_000);
     await expect.poll(() => cameraState('freezing'), { timeout: 60_000 }).toBe('frozen');
     await freezing.tell('thaw');
     await expect.poll(() => cameraState('freezing'), { timeout: 60_000 }).toBe('up');
   }, 240_000);
 
   it.each(['vision/child/process', 'ffmpeg'])(
-    'kill -9 of %s: at most a frame is lost, and it works again',
+    'recovers from kill -9 of %s',
     async (program) => {
       const pids = childPids(program, agent.pid);
       expect(pids.length).toBeGreaterThan(0);
@@ -222,7 +228,7 @@ describe('a hostile day', () => {
       const from = agent.lines.length;
       const camera = program === 'ffmpeg' ? 'dying' : 'snapshots';
       await agent.observation(
-        of(camera, (line) => ['measured', 'rejected'].includes(String(line['status']))),
+        fromCamera(camera, (line) => ['measured', 'rejected'].includes(String(line['status']))),
         60_000,
         from,
       );
@@ -231,9 +237,9 @@ describe('a hostile day', () => {
     240_000,
   );
 
-  it('kept its heartbeat all the while', () => {
-    // A state that is set during a birth may go out twice: consumers know it by its number.
-    const all = beats().filter(({ seq }, index, list) => seq !== list[index - 1]?.seq);
+  it('sends heartbeats without a gap during all of this', () => {
+    // A state that is set during a birth may be sent twice, with the same sequence number.
+    const all = heartbeats().filter(({ seq }, index, list) => seq !== list[index - 1]?.seq);
     const gapsS = all
       .slice(1)
       .map((beat, index) => (Date.parse(beat.at) - Date.parse(all[index]?.at ?? beat.at)) / 1000);
@@ -244,15 +250,15 @@ describe('a hostile day', () => {
   });
 });
 
-describe('a model that loops for ever on a red picture', () => {
+describe('Agent with a model that never returns for a red image', () => {
   const dir = mkdtempSync(join(tmpdir(), 'swellsight-loop-'));
   let agent: RunningAgent;
   let snapshots: TestServer;
-  let next: Buffer = good;
+  let frame: Buffer = good;
 
   beforeAll(async () => {
     snapshots = await httpServer((_, response) =>
-      response.writeHead(200, { 'content-type': 'image/jpeg' }).end(next),
+      response.writeHead(200, { 'content-type': 'image/jpeg' }).end(frame),
     );
     const manifest = JSON.parse(readFileSync(join(bundleDir('loop-when-red'), 'model.json'), 'utf8')) as {
       name: string;
@@ -287,12 +293,12 @@ describe('a model that loops for ever on a red picture', () => {
     rmSync(dir, { recursive: true, force: true });
   });
 
-  it('costs that frame alone', async () => {
+  it('loses only the red frame', async () => {
     await agent.observation((line) => line['status'] === 'measured', 60_000);
     let from = agent.lines.length;
-    next = await sharp(good).tint({ r: 255, g: 0, b: 0 }).jpeg().toBuffer();
-    await agent.observation(reason('vision_timeout'), 60_000, from);
-    next = good;
+    frame = await sharp(good).tint({ r: 255, g: 0, b: 0 }).jpeg().toBuffer();
+    await agent.observation(hasReason('vision_timeout'), 60_000, from);
+    frame = good;
     from = agent.lines.length;
     await agent.observation((line) => line['status'] === 'measured', 60_000, from);
     const health = await agent.json('/health/detailed');
