@@ -30,7 +30,7 @@ interface Answer {
   readonly duplicate?: boolean;
 }
 
-/** Bright red with a grain that makes it no dead picture, and another one each time it is drawn. */
+/** A bright red frame with random noise: not a uniform image, and different at each call. */
 async function redFrame(width = 1280, height = 720): Promise<Buffer> {
   const pixels = Buffer.alloc(width * height * 3);
   for (let i = 0; i < pixels.length; i += 3) {
@@ -43,14 +43,14 @@ async function redFrame(width = 1280, height = 720): Promise<Buffer> {
     .toBuffer();
 }
 
-/** Someone with a client of either protocol who sends commands and waits for the answers. */
+/** Sends commands with a client of either protocol version, and waits for the answers. */
 class Operator {
-  readonly seen: Message[];
+  readonly messages: Message[];
   readonly #client: MqttClient;
 
-  constructor(client: MqttClient, seen: Message[]) {
+  constructor(client: MqttClient, messages: Message[]) {
     this.#client = client;
-    this.seen = seen;
+    this.messages = messages;
   }
 
   send(name: string, body: object, retain = false): Promise<unknown> {
@@ -62,14 +62,14 @@ class Operator {
   }
 
   answers(id: string): Answer[] {
-    return this.seen
+    return this.messages
       .filter(({ topic }) => topic.startsWith(`${PREFIX}cmdres/`))
       .map(({ payload }) => JSON.parse(payload.toString()) as Answer)
       .filter((answer) => answer.id === id);
   }
 
-  /** The last answer to a command: its result, or a rejection. */
-  async ask(name: CommandName, args: object = {}, id: string = randomUUID()): Promise<Answer> {
+  /** Sends a command; returns its result, or its receipt when that rejects it. */
+  async run(name: CommandName, args: object = {}, id: string = randomUUID()): Promise<Answer> {
     await this.send(name, { id, issued_at: new Date().toISOString(), args });
     return until(
       () => this.answers(id).find(({ status }) => status !== 'accepted'),
@@ -79,22 +79,22 @@ class Operator {
   }
 }
 
-describe.each([5, 4] as const)('commands to the running agent, MQTT version %s', (protocolVersion) => {
+describe.each([5, 4] as const)('Commands to a running agent, MQTT version %s', (protocolVersion) => {
   let broker: Mosquitto;
   let camera: TestServer;
   let agent: RunningAgent;
   let operator: Operator;
-  let answersNothing = false;
+  let isCameraSilent = false;
   let config: Record<string, unknown>;
 
   beforeAll(async () => {
     broker = await Mosquitto.start({ users: { dev: SECRET, ops: 'ops-password' } });
     const frames = [await redFrame(), await redFrame()];
-    let served = 0;
+    let servedCount = 0;
     camera = await httpServer((_request, response) => {
-      if (answersNothing) return;
-      served += 1;
-      response.writeHead(200, { 'content-type': 'image/jpeg' }).end(frames[served % frames.length]);
+      if (isCameraSilent) return;
+      servedCount += 1;
+      response.writeHead(200, { 'content-type': 'image/jpeg' }).end(frames[servedCount % frames.length]);
     });
     config = {
       mqtt: { url: broker.url, protocolVersion, username: 'dev', password: SECRET },
@@ -111,7 +111,7 @@ describe.each([5, 4] as const)('commands to the running agent, MQTT version %s',
           timeoutS: 30,
           privacyMasks: [MASK],
         },
-        // Nobody listens there.
+        // Nothing listens on this port.
         {
           id: 'gone',
           kind: 'http',
@@ -122,8 +122,8 @@ describe.each([5, 4] as const)('commands to the running agent, MQTT version %s',
       ],
     };
     const login = { username: 'ops', password: 'ops-password', protocolVersion };
-    const seen = await broker.record(`${PREFIX}#`, login);
-    operator = new Operator(await broker.client(login), seen);
+    const messages = await broker.record(`${PREFIX}#`, login);
+    operator = new Operator(await broker.client(login), messages);
     agent = await RunningAgent.start(config);
     await agent.waitFor('connection', (line) => line.msg === 'connected', 60_000);
     await agent.observation((line) => line['camera'] === 'north' && line['status'] !== 'failed', 60_000);
@@ -137,23 +137,23 @@ describe.each([5, 4] as const)('commands to the running agent, MQTT version %s',
   });
 
   const images = (): Message[] =>
-    operator.seen.filter(({ topic }) => topic === `${PREFIX}camera/north/image`);
+    operator.messages.filter(({ topic }) => topic === `${PREFIX}camera/north/image`);
 
-  it('ping, info: the birth again', async () => {
-    expect(await operator.ask('ping')).toMatchObject({ status: 'succeeded', result: { pong: true } });
+  it('answers ping, and publishes its birth again for info', async () => {
+    expect(await operator.run('ping')).toMatchObject({ status: 'succeeded', result: { pong: true } });
     const states = ['info', 'status', 'health', 'model/state', 'camera/north/state', 'camera/north/latest'];
-    const from = operator.seen.length;
-    const info = await operator.ask('info');
+    const from = operator.messages.length;
+    const info = await operator.run('info');
     expect(info).toMatchObject({
       status: 'succeeded',
       result: { device: 'dev', agent_version: expect.any(String) },
     });
-    const again = new Set(operator.seen.slice(from).map(({ topic }) => topic.slice(PREFIX.length)));
-    expect(states.filter((state) => !again.has(state))).toEqual([]);
+    const published = new Set(operator.messages.slice(from).map(({ topic }) => topic.slice(PREFIX.length)));
+    expect(states.filter((state) => !published.has(state))).toEqual([]);
   });
 
-  it('image: masked, at the width asked for, and told where', async () => {
-    const answer = await operator.ask('image', { camera: 'north', max_width_px: 800 });
+  it('publishes a masked image of the requested width, and names its topic in the result', async () => {
+    const answer = await operator.run('image', { camera: 'north', max_width_px: 800 });
     expect(answer.status).toBe('succeeded');
     const result = answer.result as ImageResult;
     expect(result).toMatchObject({
@@ -174,7 +174,7 @@ describe.each([5, 4] as const)('commands to the running agent, MQTT version %s',
       for (let x = 0; x < info.width; x += 3) {
         const at = (y * info.width + x) * 3;
         const [red = 0, green = 0, blue = 0] = data.subarray(at, at + 3);
-        // The eight pixels at the edge are the JPEG's.
+        // JPEG artefacts change up to eight pixels at the edge.
         if (x < 392)
           worst.masked = Math.max(worst.masked, ...[red, green, blue].map((v) => Math.abs(v - 128)));
         if (x > 416) worst.open = Math.min(worst.open, red - Math.max(green, blue));
@@ -183,8 +183,8 @@ describe.each([5, 4] as const)('commands to the running agent, MQTT version %s',
     expect(worst.open).toBeGreaterThan(80);
   });
 
-  it('image: masked also when annotated, and at the largest width', async () => {
-    const answer = await operator.ask('image', { camera: 'north', max_width_px: 4096, annotate: true });
+  it('masks an annotated image of the largest width too', async () => {
+    const answer = await operator.run('image', { camera: 'north', max_width_px: 4096, annotate: true });
     expect(answer).toMatchObject({ status: 'succeeded', result: { annotated: true } });
     const { size_bytes } = answer.result as ImageResult;
     expect(size_bytes).toBeLessThanOrEqual(262_144);
@@ -199,36 +199,36 @@ describe.each([5, 4] as const)('commands to the running agent, MQTT version %s',
     expect(grey.findIndex((value) => Math.abs(value - 128) > 16)).toBe(-1);
   });
 
-  it('image: a clear failure for a camera that is down, or that is none', async () => {
+  it('fails the command image with a code for a camera that is down or unknown', async () => {
     await until(
       () =>
-        operator.seen.some(
+        operator.messages.some(
           ({ topic, payload }) =>
             topic.endsWith('/camera/gone/state') &&
             (JSON.parse(payload.toString()) as { state: string }).state === 'down',
         ),
       'the camera to be down',
     );
-    expect(await operator.ask('image', { camera: 'gone' })).toMatchObject({
+    expect(await operator.run('image', { camera: 'gone' })).toMatchObject({
       status: 'failed',
       error: { code: 'camera_unreachable' },
     });
-    expect(await operator.ask('image', { camera: 'none' })).toMatchObject({
+    expect(await operator.run('image', { camera: 'none' })).toMatchObject({
       status: 'failed',
       error: { code: 'camera_unknown' },
     });
   });
 
-  it('backfill: the same records again, as history', async () => {
+  it('sends the same records again as historical ones for backfill', async () => {
     const live = (): Observation[] =>
-      operator.seen
+      operator.messages
         .filter(({ topic }) => topic.endsWith('/camera/north/observation'))
         .map(({ payload }) => JSON.parse(payload.toString()) as Observation);
     await until(() => live().length >= 3, 'three records');
     const [first, second] = live();
     if (!first || !second) throw new Error('no records');
     const range = { camera: 'north', from_seq: first.seq, to_seq: second.seq };
-    const answer = await operator.ask('backfill', range);
+    const answer = await operator.run('backfill', range);
     expect(answer.status).toBe('succeeded');
     expect(answer.result as BackfillResult).toMatchObject({
       queued: 2,
@@ -238,18 +238,18 @@ describe.each([5, 4] as const)('commands to the running agent, MQTT version %s',
       next_seq: null,
     });
     const again = await until(() => {
-      const found = operator.seen.filter(({ topic }) => topic.endsWith('/camera/north/backfill'));
+      const found = operator.messages.filter(({ topic }) => topic.endsWith('/camera/north/backfill'));
       return found.length >= 2 && found.map(({ payload }) => JSON.parse(payload.toString()) as Observation);
     }, 'the records');
     expect(again.map(({ id, seq, historical }) => [id, seq, historical])).toEqual(
       [first, second].map(({ id, seq }) => [id, seq, true]),
     );
-    const later = await operator.ask('backfill', { camera: 'north', from_seq: 100_000, to_seq: 100_010 });
+    const later = await operator.run('backfill', { camera: 'north', from_seq: 100_000, to_seq: 100_010 });
     expect(later.result).toMatchObject({ queued: 0, gone: 0 });
-    expect(await operator.ask('backfill', { ...range, camera: 'none' })).toMatchObject({ status: 'failed' });
+    expect(await operator.run('backfill', { ...range, camera: 'none' })).toMatchObject({ status: 'failed' });
   });
 
-  it('two with one id at the same time: one capture, and both know of it', async () => {
+  it('runs one capture for two commands with the same id at the same time', async () => {
     const id = randomUUID();
     const body = { id, args: { camera: 'north' } };
     await Promise.all([operator.send('capture', body), operator.send('capture', body)]);
@@ -273,16 +273,16 @@ describe.each([5, 4] as const)('commands to the running agent, MQTT version %s',
       ['succeeded', false],
     ]);
     const records = (): string[] =>
-      operator.seen
+      operator.messages
         .filter(({ topic }) => topic.endsWith('/camera/north/observation'))
         .map(({ payload }) => (JSON.parse(payload.toString()) as Observation).id);
     await until(() => records().includes(observation.id), 'its record');
     expect(records().filter((one) => one === observation.id)).toHaveLength(1);
   });
 
-  // Before version 5 a device cannot tell a retained command that comes while it listens.
+  // Before version 5, a subscribed device cannot see that a new command is retained.
   if (protocolVersion === 5)
-    it('a retained one is refused, and an event tells of it', async () => {
+    it('refuses a retained command with an event', async () => {
       const id = randomUUID();
       await operator.send('capture', { id, args: { camera: 'north' } }, true);
       await until(() => operator.answers(id).length > 0, 'the refusal');
@@ -290,7 +290,7 @@ describe.each([5, 4] as const)('commands to the running agent, MQTT version %s',
       expect(operator.answers(id)).toEqual([{ id, status: 'rejected', reason: 'retained' }]);
       await until(
         () =>
-          operator.seen.some(
+          operator.messages.some(
             ({ topic, payload }) =>
               topic.endsWith('/event/command_refused') &&
               payload.includes('command_retained') &&
@@ -300,13 +300,13 @@ describe.each([5, 4] as const)('commands to the running agent, MQTT version %s',
       );
     });
 
-  it('label.remove: only a label that is there', async () => {
-    const answer = await operator.ask('label.remove', { observation_id: randomUUID() });
+  it('fails label.remove for an unknown observation', async () => {
+    const answer = await operator.run('label.remove', { observation_id: randomUUID() });
     expect(answer).toMatchObject({ status: 'failed', error: { code: 'observation_unknown' } });
   });
 
-  it('diagnostics: much in little, and no secret', async () => {
-    const answer = await operator.ask('diagnostics');
+  it('returns complete diagnostics under 64 KiB without a secret', async () => {
+    const answer = await operator.run('diagnostics');
     expect(answer.status).toBe('succeeded');
     const report = answer.result as Diagnostics;
     const text = JSON.stringify(report);
@@ -325,35 +325,35 @@ describe.each([5, 4] as const)('commands to the running agent, MQTT version %s',
     expect(Object.keys(report.runtime.versions)).toContain('node');
   });
 
-  // What is remembered does not depend on how it was asked for.
+  // The memory of commands does not depend on the protocol version.
   if (protocolVersion === 5)
-    it('a command that was cut short by a kill is known as such, and what was done is answered from memory', async () => {
-      const done = randomUUID();
-      await operator.ask('ping', {}, done);
-      answersNothing = true;
-      const cut = randomUUID();
-      const body = { id: cut, args: { camera: 'north' } };
+    it('reports a command that a kill interrupted, and answers a finished one from memory', async () => {
+      const finishedId = randomUUID();
+      await operator.run('ping', {}, finishedId);
+      isCameraSilent = true;
+      const interruptedId = randomUUID();
+      const body = { id: interruptedId, args: { camera: 'north' } };
       await operator.send('capture', body);
-      await until(() => operator.answers(cut).length > 0, 'the receipt');
+      await until(() => operator.answers(interruptedId).length > 0, 'the receipt');
       agent.signal('SIGKILL');
       await agent.exited;
-      answersNothing = false;
+      isCameraSilent = false;
       agent = await RunningAgent.start(config, { stateDir: agent.stateDir });
       await agent.waitFor('connection', (line) => line.msg === 'connected', 60_000);
       await operator.send('capture', body);
-      await operator.send('ping', { id: done, args: {} });
+      await operator.send('ping', { id: finishedId, args: {} });
       const last = await until(
-        () => operator.answers(cut).find(({ status }) => status === 'failed'),
+        () => operator.answers(interruptedId).find(({ status }) => status === 'failed'),
         'the answer',
       );
       expect(last).toMatchObject({ duplicate: true, error: { code: 'command_interrupted' } });
-      await until(() => operator.answers(done).length >= 4, 'the stored answer');
-      expect(operator.answers(done).at(-1)).toMatchObject({ status: 'succeeded', duplicate: true });
+      await until(() => operator.answers(finishedId).length >= 4, 'the stored answer');
+      expect(operator.answers(finishedId).at(-1)).toMatchObject({ status: 'succeeded', duplicate: true });
     }, 240_000);
 
-  it('everything on the wire is as the contract says', () => {
-    const said = operator.seen.filter(({ topic }) => !topic.startsWith(`${PREFIX}cmd/`));
-    const faults = said.map(({ topic, payload }) => contractFault(topic, payload)).filter(Boolean);
+  it('has published only messages that match the contract', () => {
+    const published = operator.messages.filter(({ topic }) => !topic.startsWith(`${PREFIX}cmd/`));
+    const faults = published.map(({ topic, payload }) => contractFault(topic, payload)).filter(Boolean);
     expect(faults.slice(0, 5)).toEqual([]);
   });
 });

@@ -5,15 +5,15 @@ import { RunningAgent } from '../fixtures/agent.ts';
 import { freePort } from '../fixtures/mosquitto.ts';
 import { Recorder } from '../fixtures/recorder.ts';
 
-interface Heard {
+interface ReceivedMessage {
   readonly topic: string;
-  readonly retained: boolean;
+  readonly isRetained: boolean;
   readonly payload: string;
 }
 
-/** The program that users have: `mosquitto_sub -t 'swellsight/v1/#'`. */
-function subscribe(port: number): { readonly heard: Heard[]; stop(): Promise<void> } {
-  const heard: Heard[] = [];
+/** Subscribes with the users' program: `mosquitto_sub -t 'swellsight/v1/#'`. */
+function subscribe(port: number): { readonly received: ReceivedMessage[]; stop(): Promise<void> } {
+  const received: ReceivedMessage[] = [];
   const child = spawn(
     'mosquitto_sub',
     ['-p', String(port), '-t', 'swellsight/v1/#', '-q', '1', '-F', '%r %t %p'],
@@ -27,18 +27,18 @@ function subscribe(port: number): { readonly heard: Heard[]; stop(): Promise<voi
     rest = lines.pop() ?? '';
     for (const line of lines) {
       const [, retained = '0', topic = '', payload = ''] = /^(\d) (\S+) (.*)$/.exec(line) ?? [];
-      heard.push({ topic, retained: retained === '1', payload });
+      received.push({ topic, isRetained: retained === '1', payload });
     }
   });
   return {
-    heard,
+    received,
     stop: async () => {
       if (child.exitCode === null && child.kill()) await once(child, 'exit');
     },
   };
 }
 
-const NAMED = [
+const TOPICS_OF_CONTRACT = [
   'status',
   'info',
   'health',
@@ -48,9 +48,9 @@ const NAMED = [
   'camera/sim/observation',
 ];
 
-describe('a first start, on defaults', () => {
+describe('First start with default settings', () => {
   let agent: RunningAgent;
-  let listener: ReturnType<typeof subscribe>;
+  let subscriber: ReturnType<typeof subscribe>;
   let recorder: Recorder;
 
   beforeAll(async () => {
@@ -62,36 +62,38 @@ describe('a first start, on defaults', () => {
       cameras: [{ id: 'sim', kind: 'simulated', schedule: { everyS: 1 }, burst: { frames: 1 } }],
     });
     await agent.waitFor('start', (line) => line.msg === 'agent started');
-    listener = subscribe(port);
+    subscriber = subscribe(port);
     recorder = await Recorder.start(`mqtt://127.0.0.1:${port}`, { protocolVersion: 4 });
   });
 
   afterAll(async () => {
     recorder.finish();
-    await listener.stop();
+    await subscriber.stop();
     await agent[Symbol.asyncDispose]();
   });
 
-  it('observes the simulated sea (within 15 s on a quiet machine, a minute on any)', async () => {
+  it('observes the simulated sea within a minute (15 s on an idle machine)', async () => {
     const line = await agent.observation((one) => one['status'] === 'measured', 60_000);
     expect(line['truth_m']).toBeGreaterThan(0);
   });
 
-  it('tells a subscriber everything that the contract names, retained where it says so', async () => {
+  it('publishes every topic of the contract', async () => {
     await agent.observation((one) => Number(one['seq']) >= 3, 60_000);
     const names = (): Set<string> =>
-      new Set(listener.heard.map(({ topic }) => topic.replace('swellsight/v1/test/dev/', '')));
-    await expect.poll(() => NAMED.filter((name) => !names().has(name)), { timeout: 60_000 }).toEqual([]);
+      new Set(subscriber.received.map(({ topic }) => topic.replace('swellsight/v1/test/dev/', '')));
+    await expect
+      .poll(() => TOPICS_OF_CONTRACT.filter((name) => !names().has(name)), { timeout: 60_000 })
+      .toEqual([]);
     const states = (): string[] =>
-      listener.heard
+      subscriber.received
         .filter(({ topic }) => topic.endsWith('/status'))
         .map(({ payload }) => (JSON.parse(payload) as { state: string }).state);
     await expect.poll(states, { timeout: 60_000 }).toContain('online');
-    const latest = listener.heard.filter(({ topic }) => topic.endsWith('/latest')).at(-1);
+    const latest = subscriber.received.filter(({ topic }) => topic.endsWith('/latest')).at(-1);
     expect(latest?.payload).toMatch(/"published_at":"2/);
   });
 
-  it('learns metres from the labels of the simulation: nearer to the truth than the median', async () => {
+  it('learns heights from the labels of the simulation with a smaller error than the median has', async () => {
     const line = await agent.waitFor(
       'score over 8 calibrated estimates',
       ({ msg, n }) => msg === 'calibration against the simulated truth' && Number(n) >= 8,
@@ -110,17 +112,17 @@ describe('a first start, on defaults', () => {
     expect(Number(line['mean_error_m'])).toBeLessThan(0.8 * Number(line['median_error_m']));
   }, 240_000);
 
-  it('answers the command line over its local HTTP', async () => {
+  it('answers requests on its local HTTP port', async () => {
     expect(await agent.json('/live')).toEqual({ live: true });
     expect(await agent.json('/ready')).toMatchObject({ ready: true });
     const status = await agent.json('/api/v1/status');
     expect(status).toMatchObject({ status: 'online', model: { active: { name: 'swellsight-factory' } } });
   });
 
-  it('stops cleanly on SIGTERM and says so', async () => {
-    const before = listener.heard.length;
+  it('stops on SIGTERM and publishes the state stopped', async () => {
+    const countBefore = subscriber.received.length;
     expect(await agent.stop()).toBe(0);
-    const last = listener.heard.slice(before).find(({ topic }) => topic.endsWith('/status'));
+    const last = subscriber.received.slice(countBefore).find(({ topic }) => topic.endsWith('/status'));
     expect(JSON.parse(last?.payload ?? '{}')).toMatchObject({ state: 'stopped' });
   });
 });

@@ -11,15 +11,15 @@ import { Mosquitto, until } from '../fixtures/mosquitto.ts';
 import { Recorder } from '../fixtures/recorder.ts';
 import { seaCamera } from '../fixtures/sea-camera.ts';
 
-/** The built program, a real broker, and a registry that follows discovery as Home Assistant does. */
-describe('the agent in Home Assistant', () => {
+/** The built program, a broker, and a registry that follows discovery as Home Assistant does. */
+describe('Home Assistant discovery of a running agent', () => {
   const stateDir = mkdtempSync(join(tmpdir(), 'swellsight-home-'));
   const home = new HomeAssistant();
   let sea: TestServer;
   let broker: Mosquitto;
   let recorder: Recorder;
   let agent: RunningAgent | null = null;
-  let read = 0;
+  let readCount = 0;
 
   const start = async (cameras: readonly string[], homeAssistant: object): Promise<RunningAgent> => {
     agent = await RunningAgent.start(
@@ -38,10 +38,10 @@ describe('the agent in Home Assistant', () => {
     );
     return agent;
   };
-  /** Lets Home Assistant hear what came since. */
-  const listen = (): void => {
-    while (read < recorder.messages.length) {
-      const message = recorder.messages[read++];
+  /** Passes the new messages to Home Assistant. */
+  const passMessages = (): void => {
+    while (readCount < recorder.messages.length) {
+      const message = recorder.messages[readCount++];
       if (message) home.receive(message);
     }
   };
@@ -75,7 +75,7 @@ describe('the agent in Home Assistant', () => {
     rmSync(stateDir, { recursive: true, force: true });
   });
 
-  it('is announced after info and before the states', () => {
+  it('publishes discovery after info and before the states', () => {
     const topics = recorder.messages.map(({ topic }) => topic.replace('swellsight/v1/test/dev/', ''));
     const discovery = topics.findIndex((topic) => topic.startsWith('homeassistant/device/'));
     expect(topics.indexOf('info')).toBeGreaterThanOrEqual(0);
@@ -87,25 +87,27 @@ describe('the agent in Home Assistant', () => {
     expect(online).toBeGreaterThan(topics.indexOf('model/state'));
   });
 
-  it('says in info which schemas it speaks', () => {
+  it('lists its schemas in info', () => {
     expect(recorder.json('info')[0]?.['schemas']).toEqual([...identifiedSchemas().keys()].sort());
   });
 
-  it('is shown with every entity, each with a value of its own out of real messages', async () => {
-    const silent = (): string[] => {
-      listen();
+  it('gives every entity a value from real messages', async () => {
+    const entitiesWithoutState = (): string[] => {
+      passMessages();
       return [...home.entities].flatMap(([id, entity]) =>
         entity['state_topic'] === undefined || home.states.has(id) ? [] : [id],
       );
     };
-    await expect.poll(silent, { timeout: 60_000 }).toEqual([]);
+    await expect.poll(entitiesWithoutState, { timeout: 60_000 }).toEqual([]);
     const shown = [...home.states.values()];
     expect(shown.length).toBeGreaterThan(35);
     expect(home.availability.get('swellsight/v1/test/dev/status')).toBe('online');
-    // Unknown while nothing is measured, and before the first frame.
+    // Unknown until the first measurement and the first frame.
     for (const component of ['north.quality', 'north.frame_age'])
-      await expect.poll(() => (listen(), Number(state(component))), { timeout: 60_000 }).toBeGreaterThan(0);
-    await expect.poll(() => (listen(), state('south.state')), { timeout: 60_000 }).toBe('up');
+      await expect
+        .poll(() => (passMessages(), Number(state(component))), { timeout: 60_000 })
+        .toBeGreaterThan(0);
+    await expect.poll(() => (passMessages(), state('south.state')), { timeout: 60_000 }).toBe('up');
     expect(Math.abs(Date.parse(state('started') ?? '') - Date.now())).toBeLessThan(120_000);
     expect(JSON.parse(state('model') ?? '{}')).toMatchObject({
       title: 'swellsight-factory',
@@ -114,7 +116,7 @@ describe('the agent in Home Assistant', () => {
     expect(home.faults).toEqual([]);
   }, 240_000);
 
-  it('takes each press of a button as a command of its own', async () => {
+  it('handles each button press as a separate command', async () => {
     const first = await press('north.capture');
     const second = await press('north.capture');
     for (const { id } of [first, second]) {
@@ -131,14 +133,14 @@ describe('the agent in Home Assistant', () => {
     const image = await press('south.take_image');
     await until(
       () => answersTo(image.id).some((answer) => answer['status'] === 'succeeded'),
-      'the picture',
+      'the image',
       60_000,
     );
-    listen();
+    passMessages();
     expect(state('south.image')).toMatch(/^\d{4,} bytes$/);
   }, 240_000);
 
-  it('is measured by Prometheus from the same values', async () => {
+  it('exports the same values to Prometheus', async () => {
     const answer = await fetch(`${agent?.url ?? ''}/metrics`, { signal: AbortSignal.timeout(5000) });
     const families = readExposition(await answer.text());
     expect(
@@ -151,31 +153,33 @@ describe('the agent in Home Assistant', () => {
     expect(valueOf(families, 'swellsight_model_info', { name: 'swellsight-factory' })).toBe(1);
   });
 
-  it('is not available once it is stopped', async () => {
+  it('is unavailable after it has stopped', async () => {
     expect(await agent?.stop()).toBe(0);
     await expect
-      .poll(() => (listen(), home.availability.get('swellsight/v1/test/dev/status')), { timeout: 60_000 })
+      .poll(() => (passMessages(), home.availability.get('swellsight/v1/test/dev/status')), {
+        timeout: 60_000,
+      })
       .toBe('offline');
   });
 
-  it('loses the entities of a camera that is gone after a restart, and no other', async () => {
+  it('removes only the entities of a camera that is missing after a restart', async () => {
     const before = home.entities.size;
     await start(['north'], { enabled: true });
-    const southern = (): number => (
-      listen(),
+    const countSouthEntities = (): number => (
+      passMessages(),
       [...home.entities.keys()].filter((id) => id.includes('_south.')).length
     );
-    expect(southern()).toBeGreaterThan(10);
-    await expect.poll(southern, { timeout: 60_000 }).toBe(0);
+    expect(countSouthEntities()).toBeGreaterThan(10);
+    await expect.poll(countSouthEntities, { timeout: 60_000 }).toBe(0);
     expect(home.entities.size).toBeGreaterThan(before / 2);
     expect(await agent?.stop()).toBe(0);
   });
 
-  it('is forgotten when it is no longer wanted', async () => {
+  it('removes all entities when discovery is switched off', async () => {
     await start(['north'], { enabled: false });
-    await expect.poll(() => (listen(), home.entities.size), { timeout: 60_000 }).toBe(0);
+    await expect.poll(() => (passMessages(), home.entities.size), { timeout: 60_000 }).toBe(0);
     const later = await Recorder.start(broker.url, { filters: ['homeassistant/#', 'swellsight/v1/#'] });
-    await until(() => later.messages.some(({ topic }) => topic.endsWith('/info')), 'what is retained');
+    await until(() => later.messages.some(({ topic }) => topic.endsWith('/info')), 'the retained messages');
     expect(later.messages.filter(({ topic }) => topic.startsWith('homeassistant/'))).toEqual([]);
     later.finish();
     expect(home.faults).toEqual([]);

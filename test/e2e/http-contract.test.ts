@@ -8,7 +8,7 @@ import { askAt } from '../fixtures/http-server.ts';
 import { Documented } from '../fixtures/openapi.ts';
 import { seaCamera, snapshotsOf } from '../fixtures/sea-camera.ts';
 
-interface Listed {
+interface ListedObservation {
   readonly id: string;
   readonly camera: string;
   readonly status: string;
@@ -48,13 +48,18 @@ afterAll(async () => {
   rmSync(empty, { recursive: true, force: true });
 });
 
-interface More {
+interface RequestParts {
   readonly headers?: Record<string, string>;
   readonly body?: string | Uint8Array | FormData;
 }
 
-/** A request whose answer the document must know. */
-async function ask(status: number, method: string, path: string, { headers = {}, body }: More = {}) {
+/** Sends a request. The response must have this status, and the OpenAPI document must describe it. */
+async function request(
+  status: number,
+  method: string,
+  path: string,
+  { headers = {}, body }: RequestParts = {},
+) {
   const response = await fetch(`${agent.url}${path}`, {
     method,
     headers,
@@ -74,24 +79,24 @@ async function ask(status: number, method: string, path: string, { headers = {},
   return { headers: response.headers, bytes, text, json: () => JSON.parse(text) as Record<string, unknown> };
 }
 
-const asJson = (value: unknown): More => ({
+const asJson = (value: unknown): RequestParts => ({
   headers: { 'content-type': 'application/json' },
   body: JSON.stringify(value),
 });
 
-function form(field: string, ...images: (Uint8Array | string)[]): More {
+function form(field: string, ...images: (Uint8Array | string)[]): RequestParts {
   const body = new FormData();
   for (const image of images) body.append(field, new Blob([image]), 'image.jpg');
   return { body };
 }
 
-async function records(query = ''): Promise<Listed[]> {
-  const page = await ask(200, 'GET', `/api/v1/observations${query}`);
-  return page.json()['observations'] as Listed[];
+async function records(query = ''): Promise<ListedObservation[]> {
+  const page = await request(200, 'GET', `/api/v1/observations${query}`);
+  return page.json()['observations'] as ListedObservation[];
 }
 
-describe('the HTTP API of a running agent', () => {
-  it('answers on every path that reads', async () => {
+describe('HTTP API of a running agent', () => {
+  it('answers every read-only path', async () => {
     for (const path of [
       '/',
       '/openapi.json',
@@ -114,98 +119,100 @@ describe('the HTTP API of a running agent', () => {
       '/api/v1/observations?camera=sea&status=measured&limit=2',
       '/api/v1/observations.csv?camera=sea&limit=2',
     ])
-      await ask(200, 'GET', path);
-    const page = await ask(200, 'GET', '/', { headers: { accept: 'text/html' } });
+      await request(200, 'GET', path);
+    const page = await request(200, 'GET', '/', { headers: { accept: 'text/html' } });
     expect(page.text).toContain('href="/docs"');
-    expect((await ask(200, 'GET', '/openapi.json')).json()).toEqual(documented.document);
+    expect((await request(200, 'GET', '/openapi.json')).json()).toEqual(documented.document);
   });
 
-  it('has pages that load nothing from elsewhere, and no script within', async () => {
+  it('serves pages without inline scripts and without resources of other origins', async () => {
     for (const path of ['/', '/docs']) {
-      const page = await ask(200, 'GET', path, { headers: { accept: 'text/html' } });
+      const page = await request(200, 'GET', path, { headers: { accept: 'text/html' } });
       expect(page.text).not.toMatch(/https?:\/\/|<script>|\son\w+=|style=/);
       expect(page.headers.get('content-security-policy')).toContain("default-src 'self'");
     }
   });
 
-  it('analyses images, and says what is wrong with others', async () => {
-    const jpeg = (await ask(200, 'GET', '/api/v1/cameras/sea/latest.jpg')).bytes;
+  it('analyses images, and refuses invalid ones with the reason', async () => {
+    const jpeg = (await request(200, 'GET', '/api/v1/cameras/sea/latest.jpg')).bytes;
     const svg = '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"></svg>';
-    const one = (await ask(200, 'POST', '/api/v1/analyze?camera=sea', form('file', jpeg))).json();
+    const one = (await request(200, 'POST', '/api/v1/analyze?camera=sea', form('file', jpeg))).json();
     expect(one).toMatchObject({ cached: false, camera: 'sea' });
-    await ask(400, 'POST', '/api/v1/analyze', form('file', jpeg.subarray(0, jpeg.length / 2)));
-    await ask(400, 'POST', '/api/v1/analyze', form('file', ''));
-    await ask(400, 'POST', '/api/v1/analyze', form('picture', jpeg));
-    await ask(415, 'POST', '/api/v1/analyze', form('file', svg));
-    await ask(415, 'POST', '/api/v1/analyze', asJson({}));
-    await ask(404, 'POST', '/api/v1/analyze?camera=nowhere', form('file', jpeg));
-    await ask(400, 'POST', '/api/v1/analyze?strict=perhaps', form('file', jpeg));
-    const many = await ask(200, 'POST', '/api/v1/analyze/batch', form('files', jpeg, svg, jpeg));
+    await request(400, 'POST', '/api/v1/analyze', form('file', jpeg.subarray(0, jpeg.length / 2)));
+    await request(400, 'POST', '/api/v1/analyze', form('file', ''));
+    await request(400, 'POST', '/api/v1/analyze', form('picture', jpeg));
+    await request(415, 'POST', '/api/v1/analyze', form('file', svg));
+    await request(415, 'POST', '/api/v1/analyze', asJson({}));
+    await request(404, 'POST', '/api/v1/analyze?camera=nowhere', form('file', jpeg));
+    await request(400, 'POST', '/api/v1/analyze?strict=perhaps', form('file', jpeg));
+    const many = await request(200, 'POST', '/api/v1/analyze/batch', form('files', jpeg, svg, jpeg));
     expect(many.json()).toMatchObject({ total_images: 3, successful_analyses: 2, failed_analyses: 1 });
-    await ask(400, 'POST', '/api/v1/analyze/batch', form('file', jpeg));
-    await ask(415, 'POST', '/api/v1/analyze/batch', asJson({}));
+    await request(400, 'POST', '/api/v1/analyze/batch', form('file', jpeg));
+    await request(415, 'POST', '/api/v1/analyze/batch', asJson({}));
   });
 
-  it('observes now, labels, and takes a calibration out and in', async () => {
-    await ask(200, 'POST', '/api/v1/cameras/sea/capture');
-    const failed = (await ask(200, 'POST', '/api/v1/cameras/blind/capture')).json();
+  it('captures on request, stores labels, and exports and imports a calibration', async () => {
+    await request(200, 'POST', '/api/v1/cameras/sea/capture');
+    const failed = (await request(200, 'POST', '/api/v1/cameras/blind/capture')).json();
     expect(failed).toMatchObject({ camera: 'blind', status: 'failed' });
-    await ask(404, 'POST', '/api/v1/cameras/nowhere/capture');
-    await ask(404, 'GET', '/api/v1/cameras/blind/latest.jpg');
-    await ask(404, 'GET', '/api/v1/cameras/nowhere/latest.jpg');
-    await ask(400, 'GET', '/api/v1/cameras/sea/latest.jpg?max_width_px=1');
+    await request(404, 'POST', '/api/v1/cameras/nowhere/capture');
+    await request(404, 'GET', '/api/v1/cameras/blind/latest.jpg');
+    await request(404, 'GET', '/api/v1/cameras/nowhere/latest.jpg');
+    await request(400, 'GET', '/api/v1/cameras/sea/latest.jpg?max_width_px=1');
 
     const labels = '/api/v1/cameras/sea/labels';
     const calibration = '/api/v1/cameras/sea/calibration';
-    await ask(422, 'GET', calibration);
+    await request(422, 'GET', calibration);
     const [measured] = await records('?camera=sea&status=measured');
     const label = { observation_id: measured?.id, height_m: 1.3, observer: 'anna' };
-    await ask(201, 'POST', labels, asJson(label));
-    await ask(400, 'POST', labels, asJson({ ...label, height_m: -1 }));
-    await ask(404, 'POST', labels, asJson({ ...label, observation_id: UNKNOWN }));
-    await ask(409, 'POST', '/api/v1/cameras/blind/labels', asJson(label));
-    await ask(
+    await request(201, 'POST', labels, asJson(label));
+    await request(400, 'POST', labels, asJson({ ...label, height_m: -1 }));
+    await request(404, 'POST', labels, asJson({ ...label, observation_id: UNKNOWN }));
+    await request(409, 'POST', '/api/v1/cameras/blind/labels', asJson(label));
+    await request(
       409,
       'POST',
       '/api/v1/cameras/blind/labels',
       asJson({ ...label, observation_id: failed['id'] }),
     );
-    await ask(404, 'POST', '/api/v1/cameras/nowhere/labels', asJson(label));
-    await ask(415, 'POST', labels, { headers: { 'content-type': 'text/plain' }, body: 'x' });
-    await ask(413, 'POST', labels, asJson({ ...label, note: 'x'.repeat(100_000) }));
-    const document = (await ask(200, 'GET', calibration)).json();
-    await ask(200, 'PUT', calibration, asJson(document));
-    await ask(422, 'PUT', calibration, asJson({ ...document, digest: `sha256:${'0'.repeat(64)}` }));
-    await ask(422, 'PUT', calibration, asJson({}));
-    await ask(404, 'GET', '/api/v1/cameras/nowhere/calibration');
-    await ask(200, 'DELETE', `${labels}?observation_id=${String(measured?.id)}`);
-    await ask(404, 'DELETE', `${labels}?observation_id=${String(measured?.id)}`);
-    await ask(400, 'DELETE', labels);
+    await request(404, 'POST', '/api/v1/cameras/nowhere/labels', asJson(label));
+    await request(415, 'POST', labels, { headers: { 'content-type': 'text/plain' }, body: 'x' });
+    await request(413, 'POST', labels, asJson({ ...label, note: 'x'.repeat(100_000) }));
+    const document = (await request(200, 'GET', calibration)).json();
+    await request(200, 'PUT', calibration, asJson(document));
+    await request(422, 'PUT', calibration, asJson({ ...document, digest: `sha256:${'0'.repeat(64)}` }));
+    await request(422, 'PUT', calibration, asJson({}));
+    await request(404, 'GET', '/api/v1/cameras/nowhere/calibration');
+    await request(200, 'DELETE', `${labels}?observation_id=${String(measured?.id)}`);
+    await request(404, 'DELETE', `${labels}?observation_id=${String(measured?.id)}`);
+    await request(400, 'DELETE', labels);
   });
 
-  it('reloads its model; there is no other to install, abort or return to', async () => {
-    const before = (await ask(200, 'GET', '/api/v1/models/info')).json();
-    const { model } = (await ask(200, 'POST', '/api/v1/models/reload')).json();
+  it('reloads its model, and refuses install, abort and rollback when there is no other model', async () => {
+    const before = (await request(200, 'GET', '/api/v1/models/info')).json();
+    const { model } = (await request(200, 'POST', '/api/v1/models/reload')).json();
     expect(model).toEqual(before['active']);
-    await ask(409, 'POST', '/api/v1/models/install', asJson({ name: 'gauge', version: '9.9.9' }));
-    await ask(400, 'POST', '/api/v1/models/install', asJson({ name: '../gauge', version: '9.9.9' }));
-    await ask(409, 'POST', '/api/v1/models/abort');
-    await ask(409, 'POST', '/api/v1/models/rollback');
+    await request(409, 'POST', '/api/v1/models/install', asJson({ name: 'gauge', version: '9.9.9' }));
+    await request(400, 'POST', '/api/v1/models/install', asJson({ name: '../gauge', version: '9.9.9' }));
+    await request(409, 'POST', '/api/v1/models/abort');
+    await request(409, 'POST', '/api/v1/models/rollback');
   });
 
-  it('refuses what is not asked for rightly', async () => {
-    await ask(404, 'GET', '/nothing');
-    await ask(405, 'DELETE', '/live');
-    await ask(405, 'HEAD', '/api/v1/events');
-    await ask(400, 'GET', '/api/v1/observations?limit=0');
-    await ask(400, 'GET', '/api/v1/observations?cursor=nonsense');
-    await ask(400, 'GET', '/api/v1/observations.csv?to=2026-01-01T00:00:00Z&from=2026-01-02T00:00:00Z');
-    await ask(403, 'POST', '/api/v1/cameras/sea/capture', { headers: { origin: 'https://evil.example' } });
+  it('refuses invalid requests', async () => {
+    await request(404, 'GET', '/nothing');
+    await request(405, 'DELETE', '/live');
+    await request(405, 'HEAD', '/api/v1/events');
+    await request(400, 'GET', '/api/v1/observations?limit=0');
+    await request(400, 'GET', '/api/v1/observations?cursor=nonsense');
+    await request(400, 'GET', '/api/v1/observations.csv?to=2026-01-01T00:00:00Z&from=2026-01-02T00:00:00Z');
+    await request(403, 'POST', '/api/v1/cameras/sea/capture', {
+      headers: { origin: 'https://evil.example' },
+    });
     const rebound = await askAt({ port, method: 'GET', path: '/live', headers: { host: 'evil.example' } });
     expect(rebound.status).toBe(403);
   });
 
-  it('tells what happens, and to one who comes back what it missed', async () => {
+  it('streams events, and sends a client that reconnects the events it missed', async () => {
     const first = await follow(null, ({ event }) => event === 'observation');
     expect(first.map(({ event }) => event)).toEqual(
       expect.arrayContaining(['health', 'camera', 'model', 'observation']),
@@ -214,35 +221,41 @@ describe('the HTTP API of a running agent', () => {
     const missed = [...(await records('?camera=sea&limit=1')).map(({ id }) => id)];
     await agent.observation(undefined, 60_000, agent.lines.length);
     await agent.observation(undefined, 60_000, agent.lines.length);
-    let heard = 0;
-    const after = await follow(last?.id ?? '', ({ event }) => event === 'observation' && (heard += 1) >= 3);
+    let observationCount = 0;
+    const after = await follow(
+      last?.id ?? '',
+      ({ event }) => event === 'observation' && (observationCount += 1) >= 3,
+    );
     const seqs = [...first, ...after].flatMap(({ event, data }) =>
       event === 'observation' && data['camera'] === 'sea' ? [Number(data['seq'])] : [],
     );
-    // Each once, none left out.
+    // Each number comes once, and none is missing.
     expect(seqs).toEqual(seqs.map((_seq, index) => (seqs[0] ?? 0) + index));
     expect(missed.length).toBe(1);
     const lost = await follow(`${UNKNOWN}.1`, ({ event }) => event === 'gap');
     expect(lost.at(-1)?.data).toEqual({ reason: 'unknown_id' });
   });
 
-  it('has shown every operation', () => {
-    const shown = new Set([...documented.seen].map((one) => one.split(' ', 1)[0]));
+  it('has used every operation of the document in these tests', () => {
+    const used = new Set([...documented.seen].map((one) => one.split(' ', 1)[0]));
     const all = Object.values(documented.document.paths).flatMap((path) =>
       Object.values(path).map(({ operationId }) => operationId),
     );
-    expect(all.filter((id) => !shown.has(id))).toEqual([]);
+    expect(all.filter((id) => !used.has(id))).toEqual([]);
   });
 });
 
-interface Heard {
+interface ReceivedEvent {
   readonly event: string;
   readonly id: string;
   readonly data: Record<string, unknown>;
 }
 
-/** Server-sent events until one fits. */
-async function follow(lastId: string | null, until: (heard: Heard) => boolean): Promise<Heard[]> {
+/** Reads server-sent events until one matches. */
+async function follow(
+  lastId: string | null,
+  isLast: (event: ReceivedEvent) => boolean,
+): Promise<ReceivedEvent[]> {
   const end = new AbortController();
   const response = await fetch(`${agent.url}/api/v1/events`, {
     headers: lastId === null ? {} : { 'last-event-id': lastId },
@@ -252,7 +265,7 @@ async function follow(lastId: string | null, until: (heard: Heard) => boolean): 
   expect(
     documented.fault('GET', '/api/v1/events', { status: response.status, contentType, body: '' }),
   ).toBeNull();
-  const heard: Heard[] = [];
+  const received: ReceivedEvent[] = [];
   const text = response.body?.pipeThrough(new TextDecoderStream());
   let rest = '';
   for await (const chunk of text ?? []) {
@@ -266,15 +279,15 @@ async function follow(lastId: string | null, until: (heard: Heard) => boolean): 
           ?.slice(name.length + 2);
       const data = field('data');
       if (data === undefined) continue;
-      heard.push({
+      received.push({
         event: field('event') ?? '',
         id: field('id') ?? '',
         data: JSON.parse(data) as Record<string, unknown>,
       });
-      const newest = heard.at(-1);
-      if (newest && until(newest)) {
+      const newest = received.at(-1);
+      if (newest && isLast(newest)) {
         end.abort();
-        return heard;
+        return received;
       }
     }
   }

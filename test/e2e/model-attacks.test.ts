@@ -27,11 +27,11 @@ import { tempDir } from '../fixtures/store.ts';
 const DEVICE = 'swellsight/v1/test/dev/';
 
 const sea = (name: string): Buffer => readFileSync(join(import.meta.dirname, '../fixtures/sea', name));
-/** A living picture: never the same twice in a row. */
-const ALIVE = [sea('sea-small.jpg'), sea('sea-big.jpg')];
-const RED = await sharp(sea('sea-small.jpg')).tint({ r: 255, g: 0, b: 0 }).jpeg().toBuffer();
+/** Served in turn, so that two successive frames always differ. */
+const CHANGING_FRAMES = [sea('sea-small.jpg'), sea('sea-big.jpg')];
+const RED_FRAME = await sharp(sea('sea-small.jpg')).tint({ r: 255, g: 0, b: 0 }).jpeg().toBuffer();
 
-describe('a running agent under attack by models', () => {
+describe('Agent that receives hostile models', () => {
   const home = tempDir('swellsight-attacks-');
   const repository = new HostileRepository(home.path);
   const models = join(home.path, 'var', 'models');
@@ -39,12 +39,12 @@ describe('a running agent under attack by models', () => {
   let broker: Mosquitto;
   let web: TestServer;
   let camera: TestServer;
-  let pictures = 0;
+  let servedCount = 0;
   let isRed = false;
   let recorder: Recorder;
   let operator: MqttClient;
   let agent: RunningAgent;
-  let sound: ModelRef;
+  let validModel: ModelRef;
 
   const states = (): ModelState[] => recorder.json('model/state') as unknown as ModelState[];
   const active = (): ModelRef | null | undefined => states().at(-1)?.active;
@@ -53,24 +53,23 @@ describe('a running agent under attack by models', () => {
     ['observation', 'backfill']
       .flatMap((stream) => recorder.json(`camera/north/${stream}`) as unknown as Observation[])
       .sort((a, b) => a.seq - b.seq);
-  /** Numbers up to this one that have not come. */
-  const missing = (seq: number): number[] => {
+  /** Sequence numbers up to this one that have not arrived. */
+  const missingUpTo = (seq: number): number[] => {
     const seen = new Set(observations().map((one) => one.seq));
     return Array.from({ length: seq }, (_, n) => n + 1).filter((n) => !seen.has(n));
   };
-  /** One that has not come yet. */
-  const readingBy = (name: string): Promise<Observation> => {
+  const waitForNewObservationBy = (name: string): Promise<Observation> => {
     const seen = observations().at(-1)?.seq ?? 0;
     return until(
       () => observations().find((one) => one.seq > seen && one.model?.name === name),
-      `a reading by ${name}`,
+      `an observation by ${name}`,
       120_000,
     );
   };
-  let asked = 0;
+  let installCount = 0;
   const install = async (name: string, version: string, source?: ModelSource): Promise<CommandResult> => {
-    asked += 1;
-    const id = `${name}-${version}-${String(asked)}`;
+    installCount += 1;
+    const id = `${name}-${version}-${String(installCount)}`;
     const args = { name, version, source: source ?? { kind: 'repository' } };
     await operator.publishAsync(`${DEVICE}cmd/model.install`, JSON.stringify({ id, args }), { qos: 1 });
     return until(
@@ -84,7 +83,7 @@ describe('a running agent under attack by models', () => {
   };
   const offer = (version: string, name: BundleName, change?: BundleChange, more?: Partial<Offer>): string =>
     repository.offer({ name, version, files: changedBundle(name, version, change), ...more });
-  const blocks = async (archive: Buffer): Promise<ModelSource> => {
+  const serveBlocks = async (archive: Buffer): Promise<ModelSource> => {
     const file = join(home.path, `blocks-${String(senders.length)}.tar`);
     writeFileSync(file, archive);
     const sender = await BlockSender.open(file, {
@@ -106,9 +105,9 @@ describe('a running agent under attack by models', () => {
       response.writeHead(body ? 200 : 404).end(body);
     });
     camera = await httpServer((_, response) => {
-      pictures += 1;
-      const picture = isRed ? RED : ALIVE[pictures % ALIVE.length];
-      response.writeHead(200, { 'content-type': 'image/jpeg' }).end(picture);
+      servedCount += 1;
+      const frame = isRed ? RED_FRAME : CHANGING_FRAMES[servedCount % CHANGING_FRAMES.length];
+      response.writeHead(200, { 'content-type': 'image/jpeg' }).end(frame);
     });
     recorder = await Recorder.start(broker.url);
     operator = await broker.client();
@@ -121,7 +120,7 @@ describe('a running agent under attack by models', () => {
         inference: { providers: ['cpu'], threads: 1, timeoutS: 2, maxRssMb: 400 },
         model: { repository: web.url, trustRoot, probation: { observations: 6, minutes: 0 } },
       },
-      // Expiry is held against a clock that is known to be right.
+      // The agent checks expiry only against a synchronized clock.
       { stateDir: home.path, steered: { synced: true } },
     );
     await agent.observation((line) => line['status'] === 'measured', 120_000);
@@ -135,17 +134,17 @@ describe('a running agent under attack by models', () => {
     home.remove();
   });
 
-  it('takes a sound one', async () => {
+  it('installs a valid model', async () => {
     offer('1.0.0', 'heads');
     expect(await install('heads', '1.0.0')).toMatchObject({ status: 'succeeded' });
     await until(
       () => states().at(-1)?.phase === 'committed' && active()?.name === 'heads',
-      'its end',
+      'the commit',
       120_000,
     );
-    sound = active() as ModelRef;
-    expect(sound).toMatchObject({ name: 'heads', version: '1.0.0' });
-    await readingBy('heads');
+    validModel = active() as ModelRef;
+    expect(validModel).toMatchObject({ name: 'heads', version: '1.0.0' });
+    await waitForNewObservationBy('heads');
   }, 240_000);
 
   it.each(ATTACKS.map((attack, n) => ({ ...attack, version: `2.0.${String(n)}` })))(
@@ -155,76 +154,84 @@ describe('a running agent under attack by models', () => {
         repository,
         version,
         offer: (...given) => offer(version, ...given),
-        blocks,
+        blocks: serveBlocks,
       });
       const { status, error } = await install(name, version, source);
       expect({ status, code: error?.code }, error?.message).toEqual({ status: 'failed', code });
       expect(error?.message).toContain(why);
-      const told = await until(
+      const event = await until(
         () => events('model_install_failed').find(({ context }) => context['version'] === version),
         'the event',
         60_000,
       );
-      expect(told).toMatchObject({ code, severity: 'error', context: { name, version } });
+      expect(event).toMatchObject({ code, severity: 'error', context: { name, version } });
       const state = await until(
         () => states().find(({ install: one }) => one?.version === version && one.phase === 'failed'),
-        'its end in the state',
+        'the failed state',
         60_000,
       );
       expect(state).toMatchObject({
-        active: sound,
+        active: validModel,
         candidate: null,
         phase: 'failed',
         install: { name, version, reason: { code } },
       });
-      expect(active()).toEqual(sound);
+      expect(active()).toEqual(validModel);
     },
     300_000,
   );
 
-  it('looked at every picture with the sound one all the while, and keeps nothing of the others', async () => {
-    await readingBy('heads');
+  it('has used the valid model for every frame, and has stored no file of the hostile ones', async () => {
+    await waitForNewObservationBy('heads');
     const all = observations();
     const first = all.findIndex(({ model }) => model?.name === 'heads');
     const digests = all.slice(first).flatMap(({ model }) => (model === null ? [] : [model.digest]));
-    expect(new Set(digests)).toEqual(new Set([sound.digest]));
-    expect(readdirSync(join(models, 'bundles'))).toEqual([sound.digest.replace('sha256:', '')]);
+    expect(new Set(digests)).toEqual(new Set([validModel.digest]));
+    expect(readdirSync(join(models, 'bundles'))).toEqual([validModel.digest.replace('sha256:', '')]);
     expect(readdirSync(join(models, 'parts'))).toEqual([]);
     expect(existsSync(join(models, 'evil'))).toBe(false);
     expect(events('vision_exited')).toEqual([]);
   }, 240_000);
 
-  it('returns by itself from one that crashes on the third picture after the swap', async () => {
+  it('rolls back automatically from a model that crashes on the third frame after the swap', async () => {
     const name = 'big-alloc-when-red';
     offer('1.0.0', name);
     expect(await install(name, '1.0.0')).toMatchObject({ status: 'succeeded' });
-    await until(() => observations().filter(({ model }) => model?.name === name).length >= 2, 'two', 120_000);
+    await until(
+      () => observations().filter(({ model }) => model?.name === name).length >= 2,
+      'two observations',
+      120_000,
+    );
     isRed = true;
-    const told = await until(() => events('model_install_rolled_back').at(-1), 'the event', 240_000);
+    const event = await until(() => events('model_install_rolled_back').at(-1), 'the event', 240_000);
     isRed = false;
-    expect(told).toMatchObject({ code: 'model_probation_failed', severity: 'error', context: { name } });
-    await until(() => states().at(-1)?.phase === 'rolled_back' && active()?.name === 'heads', 'it', 240_000);
+    expect(event).toMatchObject({ code: 'model_probation_failed', severity: 'error', context: { name } });
+    await until(
+      () => states().at(-1)?.phase === 'rolled_back' && active()?.name === 'heads',
+      'the rollback',
+      240_000,
+    );
     expect(states().at(-1)).toMatchObject({
-      active: sound,
+      active: validModel,
       candidate: null,
       install: { name, phase: 'rolled_back', reason: { code: 'model_probation_failed' } },
     });
-    await readingBy('heads');
+    await waitForNewObservationBy('heads');
     expect(await install(name, '1.0.0')).toMatchObject({
       status: 'failed',
       error: { code: 'model_refused_before' },
     });
-    expect(active()).toEqual(sound);
+    expect(active()).toEqual(validModel);
   }, 600_000);
 
-  it('is the same process with the same model at the end, has stored each refusal, and lost no observation', async () => {
-    expect((await agent.json('/api/v1/models/info'))['active']).toMatchObject(sound);
-    // All of that has left the way open for what is sound.
+  it('is still the same process, has stored an event for each refusal, and has lost no observation', async () => {
+    expect((await agent.json('/api/v1/models/info'))['active']).toMatchObject(validModel);
+    // After all refusals, a valid model still installs.
     offer('1.0.0', 'depth');
     expect(await install('depth', '1.0.0')).toMatchObject({ status: 'succeeded' });
-    const { seq } = await readingBy('depth');
-    await until(() => missing(seq).length === 0, 'every observation', 60_000).catch(() => undefined);
-    expect(missing(seq)).toEqual([]);
+    const { seq } = await waitForNewObservationBy('depth');
+    await until(() => missingUpTo(seq).length === 0, 'every observation', 60_000).catch(() => undefined);
+    expect(missingUpTo(seq)).toEqual([]);
     expect(agent.lines.filter(({ msg }) => msg === 'agent started')).toHaveLength(1);
     const db = new Database(join(home.path, 'var', 'swellsight.db'), { readonly: true });
     const stored = db

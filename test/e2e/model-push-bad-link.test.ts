@@ -22,26 +22,26 @@ import { tempDir } from '../fixtures/store.ts';
 const DEVICE = 'swellsight/v1/test/dev/';
 const [PORT, OPERATOR_PORT] = [18_842, 18_843];
 const LOST_PERCENT = 20;
-/** What such a link lets through in a minute; the shipped model would take an hour. */
+/** Such a link carries this much in a minute; the shipped model would take an hour. */
 const PADDING_BYTES = 200_000;
 const UPDATE = 'bad-link';
 
-/** A small bundle, made longer by bytes behind the end of one of its pictures. */
+/** A small bundle, enlarged by bytes after the end of one of its images. */
 function paddedBundle(home: string): string {
   const dir = join(home, 'bundle');
   cpSync(bundleDir('heads'), dir, { recursive: true });
   const path = join(dir, 'model.json');
   const manifest = JSON.parse(readFileSync(path, 'utf8')) as { files: Record<string, string> };
-  const picture = 'golden/picture-1.png';
-  appendFileSync(join(dir, picture), randomBytes(PADDING_BYTES));
-  manifest.files[picture] = `sha256:${sha256(readFileSync(join(dir, picture)))}`;
+  const image = 'golden/picture-1.png';
+  appendFileSync(join(dir, image), randomBytes(PADDING_BYTES));
+  manifest.files[image] = `sha256:${sha256(readFileSync(join(dir, image)))}`;
   writeFileSync(path, JSON.stringify(manifest));
   return dir;
 }
 
 const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
 
-describe.skipIf(!Namespace.possible())('a model that is pushed over a bad link', () => {
+describe.skipIf(!Namespace.possible())('Model push over a lossy link', () => {
   const home = tempDir('swellsight-bad-link-');
   const repository = join(home.path, 'repo');
   const file = join(home.path, 'push.tar');
@@ -56,7 +56,7 @@ describe.skipIf(!Namespace.possible())('a model that is pushed over a bad link',
     const { code, stderr } = await runCli(['repo', ...args]);
     expect(code, stderr).toBe(0);
   };
-  const told = (message: string): number => agent.lines.filter(({ msg }) => msg === message).length;
+  const countLogLines = (message: string): number => agent.lines.filter(({ msg }) => msg === message).length;
   const observations = (): Observation[] =>
     ['observation', 'backfill'].flatMap(
       (stream) => recorder.json(`camera/north/${stream}`) as unknown as Observation[],
@@ -99,7 +99,7 @@ describe.skipIf(!Namespace.possible())('a model that is pushed over a bad link',
     home.remove();
   });
 
-  it('comes whole through 20 % loss and two broken connections, and costs no observation', async () => {
+  it('installs the model through 20 % loss and two broken connections, and loses no observation', async () => {
     const { name, version } = JSON.parse(
       readFileSync(join(home.path, 'bundle', 'model.json'), 'utf8'),
     ) as Record<string, string>;
@@ -122,13 +122,13 @@ describe.skipIf(!Namespace.possible())('a model that is pushed over a bad link',
       qos: 1,
     });
     for (const share of [0.2, 0.6]) {
-      await until(() => sentBytes >= share * size_bytes, `${String(share)} of it`, 120_000);
-      const [losses, connections] = [told('link lost'), told('connected')];
+      await until(() => sentBytes >= share * size_bytes, `${String(share)} of the bytes`, 120_000);
+      const [losses, connections] = [countLogLines('link lost'), countLogLines('connected')];
       space.swallow(PORT);
-      await until(() => told('link lost') > losses, 'the loss', 120_000);
+      await until(() => countLogLines('link lost') > losses, 'the lost link', 120_000);
       space.heal();
       space.lose(PORT, LOST_PERCENT);
-      await until(() => told('connected') > connections, 'the link again', 120_000);
+      await until(() => countLogLines('connected') > connections, 'the new connection', 120_000);
     }
     await until(
       () => recorder.json('cmdres/model.install').find((one) => one['status'] === 'succeeded'),
@@ -145,13 +145,13 @@ describe.skipIf(!Namespace.possible())('a model that is pushed over a bad link',
 
     const last = await agent.json('/api/v1/observations?limit=1');
     const [{ seq }] = last['observations'] as [Observation];
-    // What is new goes first: what had to wait may come behind it.
+    // Live records are sent before the backlog.
     await until(
       () => {
         const seen = new Set(observations().map((one) => one.seq));
         return Array.from({ length: seq }, (_, n) => n + 1).every((n) => seen.has(n));
       },
-      'everything that was measured by then',
+      'all observations up to now',
       120_000,
     );
     expect(new Set(observations().map(({ model }) => model?.version))).toContain(version);

@@ -28,8 +28,8 @@ const DEVICE = 'swellsight/v1/test/dev/';
 const MAX_KB_PER_S = 1500;
 const PHASES = ['requested', 'downloading', 'verifying', 'testing', 'shadow', 'probation', 'committed'];
 
-/** The shipped model under another version: it runs everywhere, and is another bundle all the same. */
-function bundleOf(version: string, home: string): string {
+/** A copy of the shipped bundle with another version. */
+function makeBundle(version: string, home: string): string {
   const dir = join(home, `bundle-${version}`);
   cpSync(factoryBundleDir, dir, { recursive: true });
   const manifest = JSON.parse(readFileSync(join(dir, 'model.json'), 'utf8')) as object;
@@ -37,7 +37,7 @@ function bundleOf(version: string, home: string): string {
   return dir;
 }
 
-/** Any web server: whole files, no ranges, nothing of its own. */
+/** A plain web server: whole files without range requests. */
 const plainWebServer = (root: string): Promise<TestServer> =>
   httpServer((request, response) => {
     const path = join(root, new URL(request.url ?? '/', 'http://any').pathname);
@@ -50,7 +50,7 @@ const plainWebServer = (root: string): Promise<TestServer> =>
     createReadStream(path).pipe(response);
   });
 
-describe('a model that is pushed to a running agent', () => {
+describe('Model push to a running agent', () => {
   const home = mkdtempSync(join(tmpdir(), 'swellsight-push-'));
   const repository = join(home, 'repo');
   let broker: Mosquitto;
@@ -80,30 +80,32 @@ describe('a model that is pushed to a running agent', () => {
     ['observation', 'backfill']
       .flatMap((stream) => recorder.json(`camera/north/${stream}`) as unknown as Observation[])
       .sort((a, b) => a.seq - b.seq);
-  const readWith = (version: string): Promise<Observation> =>
+  const waitForObservationBy = (version: string): Promise<Observation> =>
     until(
       () => observations().findLast((one) => one.model?.version === version),
-      `a reading by ${version}`,
+      `an observation by ${version}`,
       60_000,
     );
-  /** The phases of an install as they were told, each once, in the order in which they first came. */
+  /** The published phases of an install, each once, in order of first appearance. */
   const phasesOf = (updateId: string): string[] => {
-    const told = recorder.json('model/progress').filter((one) => one['update_id'] === updateId);
-    const ends = states().flatMap(({ install }) => (install?.update_id === updateId ? [install.phase] : []));
-    return [...new Set([...told.map((one) => String(one['phase'])), ...ends])];
+    const progress = recorder.json('model/progress').filter((one) => one['update_id'] === updateId);
+    const statePhases = states().flatMap(({ install }) =>
+      install?.update_id === updateId ? [install.phase] : [],
+    );
+    return [...new Set([...progress.map((one) => String(one['phase'])), ...statePhases])];
   };
-  const downloadOf = (updateId: string): { kB: number; seconds: number } => {
-    const told = recorder.messages
+  const downloadOf = (updateId: string): { sizeKb: number; durationS: number } => {
+    const progress = recorder.messages
       .filter(({ topic }) => topic === `${DEVICE}model/progress`)
       .map(({ payload, atMs }) => ({ ...(JSON.parse(payload.toString()) as ModelProgress), atMs }))
       .filter((one) => one.update_id === updateId && one.phase === 'downloading');
-    const [first, last] = [told[0], told.at(-1)];
+    const [first, last] = [progress[0], progress.at(-1)];
     return {
-      kB: (last?.total_bytes ?? 0) / 1000,
-      seconds: ((last?.atMs ?? 0) - (first?.atMs ?? 0)) / 1000,
+      sizeKb: (last?.total_bytes ?? 0) / 1000,
+      durationS: ((last?.atMs ?? 0) - (first?.atMs ?? 0)) / 1000,
     };
   };
-  const installed = async (id: string, version: string): Promise<string> => {
+  const waitForCommit = async (id: string, version: string): Promise<string> => {
     const { status, result, error } = await answer('model.install', id);
     expect(error).toBeUndefined();
     expect(status).toBe('succeeded');
@@ -115,13 +117,13 @@ describe('a model that is pushed to a running agent', () => {
       60_000,
     );
     expect(phasesOf(update_id)).toEqual(PHASES);
-    await readWith(version);
+    await waitForObservationBy(version);
     return update_id;
   };
 
   beforeAll(async () => {
     await repo('init', repository);
-    await repo('publish', repository, bundleOf('1.1.0', home), bundleOf('1.2.0', home));
+    await repo('publish', repository, makeBundle('1.1.0', home), makeBundle('1.2.0', home));
     broker = await Mosquitto.start({ persistence: true });
     web = await plainWebServer(repository);
     recorder = await Recorder.start(broker.url);
@@ -149,14 +151,14 @@ describe('a model that is pushed to a running agent', () => {
     rmSync(home, { recursive: true, force: true });
   });
 
-  it('comes from the repository, phase by phase', async () => {
+  it('installs a model from the repository through every phase', async () => {
     const source = { kind: 'repository' };
     await send('model.install', 'push-1', { name: 'swellsight-factory', version: '1.1.0', source });
-    const updateId = await installed('push-1', '1.1.0');
+    const updateId = await waitForCommit('push-1', '1.1.0');
     const download = downloadOf(updateId);
-    expect(download.kB).toBeGreaterThan(4000);
-    // The beginning may be heard a little late.
-    expect(download.seconds).toBeGreaterThan((0.7 * download.kB) / MAX_KB_PER_S);
+    expect(download.sizeKb).toBeGreaterThan(4000);
+    // The first progress message may arrive late.
+    expect(download.durationS).toBeGreaterThan((0.7 * download.sizeKb) / MAX_KB_PER_S);
     const last = states().at(-1);
     expect(last).toMatchObject({
       active: { version: '1.1.0' },
@@ -170,18 +172,18 @@ describe('a model that is pushed to a running agent', () => {
     expect(last?.install?.shadow?.frames).toBeGreaterThan(0);
   }, 240_000);
 
-  it('is refused with a code when the repository does not have it', async () => {
+  it('fails with a code when the repository does not have the model', async () => {
     const source = { kind: 'repository' };
     await send('model.install', 'push-none', { name: 'swellsight-factory', version: '9.9.9', source });
     expect(await answer('model.install', 'push-none')).toMatchObject({
       status: 'failed',
       error: { code: 'model_trust_target' },
     });
-    await until(() => states().at(-1)?.phase === 'failed', 'the end in the state');
+    await until(() => states().at(-1)?.phase === 'failed', 'the failed state');
     expect(states().at(-1)?.active?.version).toBe('1.1.0');
   }, 120_000);
 
-  it('goes back without network', async () => {
+  it('rolls back without network', async () => {
     await web.stop();
     await send('model.rollback', 'back-1', {});
     expect(await answer('model.rollback', 'back-1')).toMatchObject({
@@ -191,12 +193,12 @@ describe('a model that is pushed to a running agent', () => {
     const seq = observations().at(-1)?.seq ?? 0;
     await until(
       () => observations().some((one) => one.seq > seq && one.model?.version === '1.0.0'),
-      'a reading by the former model',
+      'an observation by the previous model',
       60_000,
     );
   }, 120_000);
 
-  it('comes in blocks over MQTT, through a kill in the midst of it, and is answered all the same', async () => {
+  it('installs a model from MQTT blocks, and answers the command, although the agent is killed halfway', async () => {
     const file = join(home, 'push.tar');
     await repo('export', repository, 'swellsight-factory', '1.2.0', '--out', file);
     let sentBytes = 0;
@@ -207,10 +209,10 @@ describe('a model that is pushed to a running agent', () => {
       },
     });
     operator.on('message', (topic, payload, packet) => {
-      // Half of it at first: the rest when the agent has come back.
-      if (sentBytes < sender.sizeBytes / 2 || back) sender.receive(topic, payload, packet.retain);
+      // Send half of the blocks, and the others after the restart.
+      if (sentBytes < sender.sizeBytes / 2 || isRestarted) sender.receive(topic, payload, packet.retain);
     });
-    let back = false;
+    let isRestarted = false;
     await operator.subscribeAsync(`${DEVICE}model/blocks/request`, { qos: 1 });
     sender.serve(DEVICE);
     const { sizeBytes: size_bytes, digest } = sender;
@@ -219,15 +221,15 @@ describe('a model that is pushed to a running agent', () => {
     await until(() => sentBytes >= size_bytes / 2, 'half of the blocks', 60_000);
     agent.signal('SIGKILL');
     await agent.exited;
-    back = true;
+    isRestarted = true;
     agent = await RunningAgent.start(config, { stateDir: home });
-    await installed('push-2', '1.2.0');
+    await waitForCommit('push-2', '1.2.0');
     expect(sentBytes).toBeLessThan(1.5 * size_bytes);
     expect((await agent.json('/api/v1/models/info'))['active']).toMatchObject({ version: '1.2.0' });
     await sender.close();
   }, 240_000);
 
-  it('cost no observation', () => {
+  it('has lost no observation in all of these tests', () => {
     const all = observations().map(({ seq }) => seq);
     const seen = [...new Set(all)];
     expect(seen).toEqual(Array.from({ length: seen.length }, (_, index) => index + 1));

@@ -19,11 +19,11 @@ import { RtspServer } from '../fixtures/rtsp.ts';
 import { surfcamDir } from '../fixtures/surfcam.ts';
 
 const frames = surfcamDir();
-const WANTED = 4;
+const MIN_OBSERVATIONS = 4;
 
-/** Real beach frames through a real RTSP server, an HTTP snapshot and a folder; a real broker with TLS and passwords. */
+/** Real beach frames through an RTSP server, an HTTP snapshot and a directory; a broker with TLS and passwords. */
 describe.skipIf(frames === null)(
-  'three real cameras, one agent, one broker (needs the real beach frames)',
+  'Agent with three cameras that show real beach frames (needs the frames)',
   () => {
     const dir = mkdtempSync(join(tmpdir(), 'swellsight-real-'));
     let broker: Mosquitto;
@@ -36,21 +36,22 @@ describe.skipIf(frames === null)(
     beforeAll(async () => {
       const source = join(frames ?? '', 'frames');
       const files = readdirSync(source).sort();
-      const some = (from: number, count: number): string[] => files.slice(from, from + count);
+      const select = (from: number, count: number): string[] => files.slice(from, from + count);
       const clip = join(dir, 'clip');
-      const folder = join(dir, 'folder');
-      for (const made of [clip, folder]) mkdirSync(made);
-      for (const name of some(60, 12)) symlinkSync(join(source, name), join(clip, name));
-      for (const name of some(200, 12)) writeFileSync(join(folder, name), readFileSync(join(source, name)));
-      let served = 0;
-      const pictures = some(120, 20).map((name) => readFileSync(join(source, name)));
+      const directory = join(dir, 'directory');
+      for (const path of [clip, directory]) mkdirSync(path);
+      for (const name of select(60, 12)) symlinkSync(join(source, name), join(clip, name));
+      for (const name of select(200, 12))
+        writeFileSync(join(directory, name), readFileSync(join(source, name)));
+      let servedCount = 0;
+      const images = select(120, 20).map((name) => readFileSync(join(source, name)));
       snapshots = await httpServer((request, response) => {
-        const wanted = `Basic ${Buffer.from('cam:s3cret').toString('base64')}`;
-        if (request.headers.authorization !== wanted) {
+        const credentials = `Basic ${Buffer.from('cam:s3cret').toString('base64')}`;
+        if (request.headers.authorization !== credentials) {
           response.writeHead(401, { 'www-authenticate': 'Basic realm="cam"' }).end();
           return;
         }
-        response.writeHead(200, { 'content-type': 'image/jpeg' }).end(pictures[served++ % pictures.length]);
+        response.writeHead(200, { 'content-type': 'image/jpeg' }).end(images[servedCount++ % images.length]);
       });
       rtsp = await RtspServer.start({
         dir: clip,
@@ -89,11 +90,14 @@ describe.skipIf(frames === null)(
             schedule,
             burst,
           },
-          { id: 'folder', kind: 'directory', path: folder, replay: 'loop', schedule, burst },
+          { id: 'directory', kind: 'directory', path: directory, replay: 'loop', schedule, burst },
         ],
       });
-      for (const camera of ['rtsp', 'http', 'folder'])
-        await agent.observation((line) => line['camera'] === camera && Number(line['seq']) >= WANTED, 60_000);
+      for (const camera of ['rtsp', 'http', 'directory'])
+        await agent.observation(
+          (line) => line['camera'] === camera && Number(line['seq']) >= MIN_OBSERVATIONS,
+          60_000,
+        );
     }, 240_000);
 
     afterAll(async () => {
@@ -103,17 +107,17 @@ describe.skipIf(frames === null)(
     });
 
     it('measures frames of every camera', () => {
-      for (const camera of ['rtsp', 'http', 'folder']) {
+      for (const camera of ['rtsp', 'http', 'directory']) {
         const lines = agent.lines.filter((line) => line.msg === 'observation' && line['camera'] === camera);
         const statuses = lines.map((line) => `${String(line['status'])} ${reasonsOf(line)}`);
         expect(
           statuses.filter((status) => /measured|rejected/.test(status)).length,
           `${camera}: ${statuses.join('; ')}`,
-        ).toBeGreaterThanOrEqual(WANTED - 1);
+        ).toBeGreaterThanOrEqual(MIN_OBSERVATIONS - 1);
       }
     });
 
-    it('has in SQLite the records that the subscriber received, one for one', async () => {
+    it('stores in SQLite the same records that the subscriber received', async () => {
       await agent.stop();
       const db = new Database(join(agent.stateDir, 'var', 'swellsight.db'), { readonly: true });
       const rows = db.prepare('SELECT payload FROM observations').all() as { payload: string }[];
@@ -128,7 +132,7 @@ describe.skipIf(frames === null)(
           ({ payload }) =>
             JSON.parse(payload.toString()) as { id: string; published_at: string; historical: boolean },
         );
-      expect(received.length).toBeGreaterThanOrEqual(3 * WANTED);
+      expect(received.length).toBeGreaterThanOrEqual(3 * MIN_OBSERVATIONS);
       expect(stored.size - waiting.n).toBeLessThanOrEqual(new Set(received.map(({ id }) => id)).size);
       for (const message of received) {
         const record = stored.get(message.id);
@@ -143,14 +147,14 @@ describe.skipIf(frames === null)(
       );
     });
 
-    it('sends what the contract describes, and no secret', () => {
+    it('sends messages that match the contract, and no secret', () => {
       recorder.finish();
-      const said = agent.raw.join('\n') + messages.map(({ payload }) => payload.toString()).join('\n');
-      for (const secret of ['w4ves', 's3cret', 'from a file']) expect(said).not.toContain(secret);
+      const output = agent.raw.join('\n') + messages.map(({ payload }) => payload.toString()).join('\n');
+      for (const secret of ['w4ves', 's3cret', 'from a file']) expect(output).not.toContain(secret);
     });
 
-    it('counts each camera by ones', () => {
-      for (const camera of ['rtsp', 'http', 'folder']) {
+    it('numbers the observations of each camera without gaps', () => {
+      for (const camera of ['rtsp', 'http', 'directory']) {
         const seqs = messages
           .filter(({ topic }) => topic.endsWith(`/camera/${camera}/observation`))
           .map(({ payload }) => (JSON.parse(payload.toString()) as { seq: number }).seq);

@@ -10,8 +10,8 @@ import { jpegOf } from '../fixtures/jpeg.ts';
 import { freePort, Mosquitto, until, type Message } from '../fixtures/mosquitto.ts';
 
 const PREFIX = 'swellsight/v1/test/dev/';
-/** For anything that should come soon; costs nothing where it does. */
-const WITHIN_MS = 60_000;
+/** Upper limit for events that normally follow soon. */
+const TIMEOUT_MS = 60_000;
 
 interface Answer {
   readonly id: string;
@@ -20,100 +20,104 @@ interface Answer {
   readonly error?: { readonly code: string; readonly message: string };
   readonly duplicate?: boolean;
 }
-interface Seen {
+interface ObservationSummary {
   readonly seq: number;
   readonly status: string;
   readonly captured_at: string;
 }
 
-/** A device of two cameras at a broker of its own, with an operator beside it. */
+/** An agent with two cameras, its own broker, and an operator's client. */
 class Site {
   readonly broker: Mosquitto;
-  readonly heard: Message[];
+  readonly messages: Message[];
   readonly operator: MqttClient;
   agent: RunningAgent;
-  readonly #pictures: TestServer;
+  readonly #camera: TestServer;
 
   private constructor(parts: {
     readonly broker: Mosquitto;
-    readonly heard: Message[];
+    readonly messages: Message[];
     readonly operator: MqttClient;
-    readonly pictures: TestServer;
+    readonly camera: TestServer;
     readonly agent: RunningAgent;
   }) {
     this.broker = parts.broker;
-    this.heard = parts.heard;
+    this.messages = parts.messages;
     this.operator = parts.operator;
-    this.#pictures = parts.pictures;
+    this.#camera = parts.camera;
     this.agent = parts.agent;
   }
 
   static async open(): Promise<Site> {
-    const picture = await jpegOf(1, { width: 640, height: 360 });
-    const pictures = await httpServer((_request, response) => response.end(picture));
+    const image = await jpegOf(1, { width: 640, height: 360 });
+    const camera = await httpServer((_request, response) => response.end(image));
     const broker = await Mosquitto.start();
-    const heard = await broker.record(`${PREFIX}#`);
+    const messages = await broker.record(`${PREFIX}#`);
     const operator = await broker.client();
-    const agent = await started(pictures.url, broker.url);
-    return new Site({ broker, heard, operator, pictures, agent });
+    const agent = await startAgent(camera.url, broker.url);
+    return new Site({ broker, messages, operator, camera, agent });
   }
 
-  /** Ends the agent without a word, and starts it on the same state. */
+  /** Kills the agent with SIGKILL, and starts it with the same state directory. */
   async powerCut(): Promise<void> {
     this.agent.signal('SIGKILL');
     await this.agent.exited;
-    this.agent = await started(this.#pictures.url, this.broker.url, this.agent.stateDir);
+    this.agent = await startAgent(this.#camera.url, this.broker.url, this.agent.stateDir);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.agent[Symbol.asyncDispose]();
     await this.broker.stop();
-    await this.#pictures.stop();
+    await this.#camera.stop();
   }
 
-  /** Sends a command and waits for its result; the receipt in between must say `accepted`. */
+  /** Sends a command and waits for its receipt and its result; returns the result. */
   async command(name: string, args: object = {}, id = randomUUID()): Promise<Answer> {
     const payload = JSON.stringify({ id, issued_at: new Date().toISOString(), args });
     await this.operator.publishAsync(`${PREFIX}cmd/${name}`, payload, { qos: 1 });
     const [, answer] = await until(
       () => {
-        const mine = this.told(`cmdres/${name}`).filter((one) => one['id'] === id);
-        return mine.length >= 2 && mine;
+        const answers = this.payloadsOf(`cmdres/${name}`).filter((one) => one['id'] === id);
+        return answers.length >= 2 && answers;
       },
       `the answer to ${name}`,
-      WITHIN_MS,
+      TIMEOUT_MS,
     );
     return answer as unknown as Answer;
   }
 
-  told(topic: string): Record<string, unknown>[] {
-    return this.heard
+  /** All payloads on one topic of the device, parsed. */
+  payloadsOf(topic: string): Record<string, unknown>[] {
+    return this.messages
       .filter((one) => one.topic === PREFIX + topic)
       .map(({ payload }) => JSON.parse(payload.toString()) as Record<string, unknown>);
   }
 
-  /** All that the device said. */
-  spoken(): Message[] {
-    return this.heard.filter(({ topic }) => !topic.startsWith(`${PREFIX}cmd/`));
+  /** All messages that the device published. */
+  published(): Message[] {
+    return this.messages.filter(({ topic }) => !topic.startsWith(`${PREFIX}cmd/`));
   }
 
-  observed(camera: string): Seen[] {
+  observationsOf(camera: string): ObservationSummary[] {
     return [
-      ...this.told(`camera/${camera}/observation`),
-      ...this.told(`camera/${camera}/backfill`),
-    ] as unknown as Seen[];
+      ...this.payloadsOf(`camera/${camera}/observation`),
+      ...this.payloadsOf(`camera/${camera}/backfill`),
+    ] as unknown as ObservationSummary[];
   }
 
-  measured(camera: string): number {
-    return this.observed(camera).filter(({ status }) => status !== 'failed' && status !== 'skipped').length;
+  countMeasured(camera: string): number {
+    return this.observationsOf(camera).filter(({ status }) => status !== 'failed' && status !== 'skipped')
+      .length;
   }
 
-  digest(): unknown {
-    return this.told('info').at(-1)?.['config_digest'];
+  configDigest(): unknown {
+    return this.payloadsOf('info').at(-1)?.['config_digest'];
   }
 
-  reasons(): unknown[] {
-    return this.told('event/config_undone').map(({ context }) => (context as { reason: string }).reason);
+  undoReasons(): unknown[] {
+    return this.payloadsOf('event/config_undone').map(
+      ({ context }) => (context as { reason: string }).reason,
+    );
   }
 }
 
@@ -125,29 +129,29 @@ const cameraAt = (url: string, id: string, everyS: number) => ({
   burst: { frames: 1, intervalS: 0 },
 });
 
-async function started(pictures: string, url: string, stateDir?: string): Promise<RunningAgent> {
+async function startAgent(cameraUrl: string, url: string, stateDir?: string): Promise<RunningAgent> {
   const agent = await RunningAgent.start(
     {
       mqtt: { url },
       heartbeat: { intervalS: 5 },
-      cameras: [cameraAt(pictures, 'north', 4), cameraAt(pictures, 'south', 3)],
+      cameras: [cameraAt(cameraUrl, 'north', 4), cameraAt(cameraUrl, 'south', 3)],
     },
     stateDir === undefined ? {} : { stateDir },
   );
-  await agent.waitFor('the link', ({ msg }) => msg === 'connected', WITHIN_MS);
+  await agent.waitFor('the link', ({ msg }) => msg === 'connected', TIMEOUT_MS);
   return agent;
 }
 
-/** Each case has a device and a broker of its own, and waits most of the time: some run at once. */
-describe.concurrent('configuration by remote command', { timeout: 240_000 }, () => {
-  it('a schedule, regions and the log level change while it runs, and the other camera misses no slot', async () => {
+/** Each test has its own agent and broker, and mostly waits: some run at the same time. */
+describe.concurrent('Remote configuration', { timeout: 240_000 }, () => {
+  it('changes a schedule, a region and the log level while it runs, and the other camera misses no slot', async () => {
     await using site = await Site.open();
     await until(
-      () => site.measured('south') >= 2 && site.measured('north') >= 1,
+      () => site.countMeasured('south') >= 2 && site.countMeasured('north') >= 1,
       'first observations',
-      WITHIN_MS,
+      TIMEOUT_MS,
     );
-    const steady = site.observed('south').length - 1;
+    const firstMeasured = site.observationsOf('south').length - 1;
     const set = await site.command('config.set', {
       patch: {
         logLevel: 'debug',
@@ -161,62 +165,67 @@ describe.concurrent('configuration by remote command', { timeout: 240_000 }, () 
       link: [],
       restart: [],
     });
-    const before = site.observed('north').length;
+    const before = site.observationsOf('north').length;
     await until(
-      () => site.observed('north').length >= before + 4 && site.digest() === set.result?.['config_digest'],
-      'the new pace',
-      WITHIN_MS,
+      () =>
+        site.observationsOf('north').length >= before + 4 &&
+        site.configDigest() === set.result?.['config_digest'],
+      'the new interval',
+      TIMEOUT_MS,
     );
     await site.command('config.confirm', { trial: set.result?.['trial'] });
     expect(site.agent.lines.filter(({ msg }) => msg === 'agent started')).toHaveLength(1);
 
     for (const camera of ['north', 'south']) {
-      const seen = site.observed(camera);
+      const seen = site.observationsOf(camera);
       expect(seen.map(({ seq }) => seq)).toEqual(seen.map((_, index) => index + 1));
     }
-    // Each slot has its record, at its time, whether or not a busy machine could serve it. Those before the first that was
-    // measured may have waited for the model.
-    const [first, ...south] = site.observed('south').slice(steady);
+    // Each slot has a record with its time, even when a busy machine could not serve it. Records before the first
+    // measured one may have waited for the model.
+    const [first, ...south] = site.observationsOf('south').slice(firstMeasured);
     const slots = south.map(({ captured_at }) =>
       Math.round((Date.parse(captured_at) - Date.parse(first?.captured_at ?? '')) / 3000),
     );
     expect(slots.length).toBeGreaterThanOrEqual(2);
     expect(slots).toEqual(slots.map((_, index) => index + 1));
 
-    // A power cut: what was confirmed stands.
+    // The confirmed settings survive a power cut.
     await site.powerCut();
     const view = await site.command('config.get');
     expect(view.result).toMatchObject({
       trial: null,
       overlay: { logLevel: 'debug', cameras: [{ id: 'north', schedule: { everyS: 2 } }] },
     });
-    expect(site.reasons()).toEqual([]);
+    expect(site.undoReasons()).toEqual([]);
     expect(
       site
-        .spoken()
+        .published()
         .map(({ topic, payload }) => contractFault(topic, payload))
         .filter(Boolean),
     ).toEqual([]);
   });
 
-  it('a dead broker is undone by itself, back at the old one, and told of; moves to another one, is confirmed there, and stays there after a SIGKILL', async () => {
+  it('undoes a move to a dead broker with an event, and keeps a confirmed move after SIGKILL', async () => {
     await using site = await Site.open();
-    await until(() => site.digest(), 'info');
-    const before = site.digest();
-    const count = site.observed('south').length;
+    await until(() => site.configDigest(), 'info');
+    const before = site.configDigest();
+    const count = site.observationsOf('south').length;
     const set = await site.command('config.set', {
       patch: { mqtt: { url: `mqtt://127.0.0.1:${await freePort()}` } },
       confirm_within_s: 8,
     });
     expect(set).toMatchObject({ status: 'succeeded', result: { link: ['mqtt.url'], restart: [] } });
-    await until(() => site.told('status').some(({ state }) => state === 'stopped'), 'the device to leave');
-    await until(() => site.reasons().length > 0, 'the event', WITHIN_MS);
-    expect(site.reasons()).toEqual(['broker_lost']);
-    expect(site.told('status').at(-1)).toMatchObject({ state: 'online' });
-    await until(() => site.digest() === before, 'the former settings');
-    // Nothing of the time without a broker is lost, and nothing restarted.
-    await until(() => site.observed('south').length > count + 4, 'the backlog', WITHIN_MS);
-    const seqs = [...new Set(site.observed('south').map(({ seq }) => seq))].sort((a, b) => a - b);
+    await until(
+      () => site.payloadsOf('status').some(({ state }) => state === 'stopped'),
+      'the device to disconnect',
+    );
+    await until(() => site.undoReasons().length > 0, 'the event', TIMEOUT_MS);
+    expect(site.undoReasons()).toEqual(['broker_lost']);
+    expect(site.payloadsOf('status').at(-1)).toMatchObject({ state: 'online' });
+    await until(() => site.configDigest() === before, 'the previous settings');
+    // No record is lost from the time without a broker, and the agent did not restart.
+    await until(() => site.observationsOf('south').length > count + 4, 'the backlog', TIMEOUT_MS);
+    const seqs = [...new Set(site.observationsOf('south').map(({ seq }) => seq))].sort((a, b) => a - b);
     expect(seqs).toEqual(seqs.map((_, index) => index + 1));
     expect(site.agent.lines.filter(({ msg }) => msg === 'agent started')).toHaveLength(1);
 
@@ -227,29 +236,35 @@ describe.concurrent('configuration by remote command', { timeout: 240_000 }, () 
       patch: { mqtt: { url: other.url } },
       confirm_within_s: 60,
     });
-    const there = await other.record(`${PREFIX}#`);
+    const otherMessages = await other.record(`${PREFIX}#`);
     const client = await other.client();
-    await until(() => there.some(({ topic }) => topic === `${PREFIX}info`), 'the device at the other broker');
     await until(
-      () => there.some(({ topic, payload }) => topic === `${PREFIX}status` && payload.includes('"online"')),
+      () => otherMessages.some(({ topic }) => topic === `${PREFIX}info`),
+      'the device at the other broker',
+    );
+    await until(
+      () =>
+        otherMessages.some(
+          ({ topic, payload }) => topic === `${PREFIX}status` && payload.includes('"online"'),
+        ),
       'online',
     );
     const args = { trial: moved.result?.['trial'] };
     await client.publishAsync(`${PREFIX}cmd/config.confirm`, JSON.stringify({ id: 'c1', args }), { qos: 1 });
-    const confirmed = (): boolean =>
-      there.some(
+    const isConfirmed = (): boolean =>
+      otherMessages.some(
         ({ topic, payload }) => topic === `${PREFIX}cmdres/config.confirm` && payload.includes('succeeded'),
       );
-    await until(confirmed, 'the confirmation');
-    const told = there.length;
+    await until(isConfirmed, 'the confirmation');
+    const countBefore = otherMessages.length;
     await site.powerCut();
     await until(
-      () => there.slice(told).some(({ topic }) => topic.endsWith('/info')),
-      'the device back there',
+      () => otherMessages.slice(countBefore).some(({ topic }) => topic.endsWith('/info')),
+      'the device at the other broker again',
     );
   });
 
-  it('what needs a new start gets one; SIGKILL in a trial undoes it; restart is answered and not interrupted', async () => {
+  it('restarts its parts for a setting that needs it, undoes a trial after SIGKILL, and answers restart', async () => {
     await using site = await Site.open();
     const set = await site.command('config.set', {
       patch: { inference: { timeoutS: 20 } },
@@ -257,9 +272,9 @@ describe.concurrent('configuration by remote command', { timeout: 240_000 }, () 
     });
     expect(set.result).toMatchObject({ live: [], link: [], restart: ['inference.timeoutS'] });
     await site.agent.waitFor('a new start', ({ msg }) => msg === 'starting anew');
-    await until(() => site.digest() === set.result?.['config_digest'], 'the new settings', WITHIN_MS);
+    await until(() => site.configDigest() === set.result?.['config_digest'], 'the new settings', TIMEOUT_MS);
     await site.powerCut();
-    await until(() => site.reasons().includes('interrupted'), 'the event', WITHIN_MS);
+    await until(() => site.undoReasons().includes('interrupted'), 'the event', TIMEOUT_MS);
     expect((await site.command('config.get')).result).toMatchObject({
       overlay: {},
       trial: null,
@@ -276,32 +291,32 @@ describe.concurrent('configuration by remote command', { timeout: 240_000 }, () 
     await until(
       () => site.agent.lines.slice(from).some(({ msg }) => msg === 'connected'),
       'the link',
-      WITHIN_MS,
+      TIMEOUT_MS,
     );
-    // Asked again, it tells what it was, and does not run again.
+    // The same command again: the agent answers from memory, and does not restart again.
     await site.operator.publishAsync(`${PREFIX}cmd/restart`, JSON.stringify({ id }), { qos: 1 });
     const again = await until(
       () =>
         site
-          .told('cmdres/restart')
+          .payloadsOf('cmdres/restart')
           .filter((one) => one['duplicate'] === true && one['status'] !== 'accepted')[0],
       'the stored answer',
     );
     expect(again).toMatchObject({ status: 'succeeded', result: { restarting: true } });
     expect(site.agent.pid).toBeGreaterThan(0);
     expect(site.agent.lines.slice(from).filter(({ msg }) => msg === 'agent started')).toHaveLength(1);
-    const seen = site.observed('south').map(({ seq }) => seq);
+    const seen = site.observationsOf('south').map(({ seq }) => seq);
     expect([...new Set(seen)].sort((a, b) => a - b)).toEqual([...new Set(seen)].map((_, index) => index + 1));
   });
 
-  it('settings that do not come up are undone: a port that is taken; refuses what is not a sender’s to change, and shows and logs no secret', async () => {
+  it('undoes a port that is in use, refuses locked and invalid settings, and shows and logs no secret', async () => {
     await using site = await Site.open();
-    const taken = await site.command('config.set', {
+    const portInUse = await site.command('config.set', {
       patch: { http: { port: site.broker.port } },
       confirm_within_s: 90,
     });
-    expect(taken.status).toBe('succeeded');
-    await until(() => site.reasons().includes('start_failed'), 'the event', WITHIN_MS);
+    expect(portInUse.status).toBe('succeeded');
+    await until(() => site.undoReasons().includes('start_failed'), 'the event', TIMEOUT_MS);
     expect((await site.command('config.get')).result).toMatchObject({ trial: null, overlay: {} });
     expect(await site.agent.json('/live')).toEqual({ live: true });
 
@@ -309,10 +324,10 @@ describe.concurrent('configuration by remote command', { timeout: 240_000 }, () 
       patch: { model: { allowUnsigned: true }, cameras: [{ id: 'north', kind: 'command', command: ['id'] }] },
     });
     expect(locked.error).toMatchObject({ code: 'config_locked' });
-    const wrong = await site.command('config.set', {
+    const invalid = await site.command('config.set', {
       patch: { logLevel: 'loud', cameras: [{ id: 'south', timeoutS: -1 }] },
     });
-    expect(wrong.error?.message.split('\n')).toHaveLength(3);
+    expect(invalid.error?.message.split('\n')).toHaveLength(3);
     const set = await site.command('config.set', {
       patch: {
         logLevel: 'trace',
@@ -331,31 +346,33 @@ describe.concurrent('configuration by remote command', { timeout: 240_000 }, () 
     });
     expect(set.result).toMatchObject({ changed: ['logLevel', 'cameras.east'], restart: [] });
     expect((await site.command('config.set', { patch: {} })).error).toMatchObject({ code: 'config_busy' });
-    await until(() => site.observed('east').length > 0, 'the new camera', WITHIN_MS);
+    await until(() => site.observationsOf('east').length > 0, 'the new camera', TIMEOUT_MS);
     await site.command('config.confirm');
     await site.command('config.get');
-    const gone = await site.command('config.set', {
+    const removed = await site.command('config.set', {
       patch: { cameras: [{ id: 'east', remove: true }] },
       confirm_within_s: 60,
     });
-    expect(gone.result).toMatchObject({ changed: ['cameras.east'] });
+    expect(removed.result).toMatchObject({ changed: ['cameras.east'] });
     await until(
       () =>
-        site.heard.some(
+        site.messages.some(
           ({ topic, payload }) => topic === `${PREFIX}camera/east/state` && payload.length === 0,
         ),
-      'its topics cleared',
+      'the topics of the removed camera to be cleared',
     );
-    const said = [...site.agent.raw, ...site.spoken().map(({ payload }) => payload.toString())].join('\n');
-    expect(said).not.toContain('swordfish');
+    const output = [...site.agent.raw, ...site.published().map(({ payload }) => payload.toString())].join(
+      '\n',
+    );
+    expect(output).not.toContain('swordfish');
     expect(readFileSync(join(site.agent.stateDir, 'var', 'config-overlay.json'), 'utf8')).toContain(
       'swordfish',
     );
     const level = await site.command('log.level', { level: 'error' });
     expect(level.result).toEqual({ level: 'error', before: 'trace' });
     const lines = site.agent.lines.length;
-    const count = site.observed('south').length;
-    await until(() => site.observed('south').length > count + 2, 'more observations', WITHIN_MS);
+    const count = site.observationsOf('south').length;
+    await until(() => site.observationsOf('south').length > count + 2, 'more observations', TIMEOUT_MS);
     expect(site.agent.lines.slice(lines + 2).filter((one) => one.level === 'info')).toEqual([]);
   });
 });
