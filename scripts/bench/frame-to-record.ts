@@ -10,7 +10,7 @@ import type { Bundle } from '../../src/model/manifest.ts';
 import type { Schedule } from '../../src/schedule/types.ts';
 import { CameraRunner } from '../../src/observation/camera-runner.ts';
 import { Store } from '../../src/store/store.ts';
-import { VisionProcess } from '../../src/vision/client.ts';
+import { VisionProcess } from '../../src/vision/vision-process.ts';
 import { leaseOf } from '../../test/fixtures/lease.ts';
 import { InProcessVision } from '../../src/vision/in-process.ts';
 import { budgetRow, pairedRow, type Row } from './table.ts';

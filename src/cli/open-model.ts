@@ -56,7 +56,7 @@ export async function openModel(
     throw new AgentError(fallback.code, `the configured model cannot be used: ${fallback.message}`, {
       cause: fallback,
     });
-  const { VisionProcess } = await import('../vision/client.ts');
+  const { VisionProcess } = await import('../vision/vision-process.ts');
   const threads = Math.min(MAX_THREADS, Math.ceil(availableParallelism() / 2));
   const { timeoutS, maxRssMb } = settings.inference;
   const vision = new VisionProcess(

@@ -8,7 +8,7 @@ import { openBundle } from '../model/bundle/bundle.ts';
 import type { Bundle } from '../model/manifest.ts';
 import type { Candidate, LiveFrame, ModelHost, Outcome } from '../model/types.ts';
 import type { KeyValue, RaiseEvent } from '../store/types.ts';
-import type { PlanSource } from '../vision/client-options.ts';
+import type { PlanSource } from '../vision/plan-choice.ts';
 import type { Hardware } from '../vision/hardware/hardware.ts';
 import type { ModelLease, ProviderReport, VisionStats } from '../vision/protocol.ts';
 import { ProviderLadder } from '../vision/providers/select-provider.ts';

@@ -5,8 +5,8 @@ import type { Settings } from '../config/schema.ts';
 import type { ModelRef } from '../contract/observation.ts';
 import type { Bundle } from '../model/manifest.ts';
 import type { EventDraft, RaiseEvent } from '../store/types.ts';
-import { VisionProcess } from '../vision/client.ts';
-import type { PlanSource } from '../vision/client-options.ts';
+import { VisionProcess } from '../vision/vision-process.ts';
+import type { PlanSource } from '../vision/plan-choice.ts';
 import type { VisionEvent } from '../vision/protocol.ts';
 
 /** A bundle that serves or is about to serve. */

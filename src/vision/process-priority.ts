@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { setPriority } from 'node:os';
 
-/** What a process that only tries something is held to, so that the work in hand does not suffer. */
+/** Limits of a process that only tries a model, to protect the one that serves. */
 export interface ProcessLimits {
   /** Added to the nice value, 0 to 19. */
   readonly niceness: number;
@@ -12,27 +12,27 @@ export interface ProcessLimits {
 const CAP_SYS_NICE = 23n;
 /** RLIMIT_NICE counts from nice 20 downwards. */
 const RLIMIT_OF_NICE_0 = 20;
-/** Nothing is lost with the process but one frame or one trial: it goes before the agent when memory runs out. */
-const OOM_SCORE = { serving: 500, trying: 1000 };
+/** When memory runs out, the kernel should kill this process before the agent: only a frame or a trial is lost. */
+const OOM_SCORE_ADJ = { serving: 500, trial: 1000 };
 
 /**
- * Gives a process its place behind others: for the CPU, and for the kernel when memory runs out. Call it right after the
- * start, for threads that are there already keep their priority. `restorePriority` takes it back, where that is allowed.
+ * Lowers the CPU priority of a process, and makes the kernel prefer it when memory runs out. Call this right after the
+ * start, because existing threads keep their priority. `restorePriority` undoes it where `canRestorePriority`.
  */
 export function lowerPriority(pid: number | undefined, niceness: number): void {
   if (pid === undefined) return;
-  tell(`/proc/${pid}/oom_score_adj`, niceness > 0 ? OOM_SCORE.trying : OOM_SCORE.serving);
+  writeIfPossible(`/proc/${pid}/oom_score_adj`, niceness > 0 ? OOM_SCORE_ADJ.trial : OOM_SCORE_ADJ.serving);
   if (niceness === 0) return;
   try {
     setPriority(pid, niceness);
   } catch {
-    // It has just ended, or the system has no such thing: then it is tried at full speed.
+    // It has just ended, or the system has no priorities: it runs at full speed.
   }
-  // Each session is a group of its own where the kernel groups by them, and the nice value counts within it alone.
-  tell(`/proc/${pid}/autogroup`, niceness);
+  // With autogroup scheduling the nice value counts only within the session: lower the session's group too.
+  writeIfPossible(`/proc/${pid}/autogroup`, niceness);
 }
 
-/** True where a process that was held back can be given its full rank: as root, or with `LimitNICE=+0` under systemd. */
+/** True when a lowered priority can be raised again: as root, or with `LimitNICE=+0` under systemd. */
 export function canRestorePriority(): boolean {
   try {
     const capabilities =
@@ -45,22 +45,22 @@ export function canRestorePriority(): boolean {
   }
 }
 
-/** Ends what `lowerPriority` began, for every thread that is there. Only where `canRestorePriority`. */
+/** Undoes `lowerPriority` for every thread of the process. Only where `canRestorePriority`. */
 export function restorePriority(pid: number | undefined): void {
   if (pid === undefined) return;
-  tell(`/proc/${pid}/oom_score_adj`, OOM_SCORE.serving);
-  tell(`/proc/${pid}/autogroup`, 0);
+  writeIfPossible(`/proc/${pid}/oom_score_adj`, OOM_SCORE_ADJ.serving);
+  writeIfPossible(`/proc/${pid}/autogroup`, 0);
   try {
     for (const thread of readdirSync(`/proc/${pid}/task`)) setPriority(Number(thread), 0);
   } catch {
-    // It has just ended: its owner is told.
+    // It has just ended: its exit event reports it.
   }
 }
 
-function tell(file: string, value: number): void {
+function writeIfPossible(file: string, value: number): void {
   try {
     writeFileSync(file, String(value));
   } catch {
-    // Not Linux, a kernel without it, or not allowed.
+    // Not Linux, a kernel without this file, or not permitted.
   }
 }

@@ -81,6 +81,8 @@ export interface FrameOptions {
   readonly ignoreGate?: boolean;
   /** Scheduled frames go before requests when frames wait; default `request`. */
   readonly priority?: 'schedule' | 'request';
+  /** The signal counts only while the frame waits: once the process has it, its outcome is awaited. Default false. */
+  readonly finishOnceSent?: boolean;
 }
 
 /** One frame's answer. `heads` is null when the gate rejected the frame. */

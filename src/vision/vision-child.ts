@@ -1,29 +1,47 @@
 import { fork, type ChildProcess } from 'node:child_process';
 import type { Writable } from 'node:stream';
 import { childEnvironment } from '../base/child-environment.ts';
-import { AgentError, type ErrorCode } from '../base/errors.ts';
-import { FRAME_FD, type VisionReply, type VisionRequest, type WireRequest } from './messages.ts';
-import { restorePriority, lowerPriority } from './process-priority.ts';
+import { AgentError, asAgentError } from '../base/errors.ts';
+import type { Bundle } from '../model/manifest.ts';
+import { expectReply, FRAME_FD, type VisionReply, type VisionRequest, type WireRequest } from './messages.ts';
+import { canRestorePriority, lowerPriority, restorePriority } from './process-priority.ts';
+import type { Plan } from './providers/trial.ts';
 
 const ENTRY = new URL(
   import.meta.url.endsWith('.ts') ? './child/process.ts' : './child/process.js',
   import.meta.url,
 );
 
-/** Small pictures and short-lived arrays: the heap need not grow, and freed memory should go back. */
+/** Frames and arrays are short-lived: keep the heap small, and give freed memory back. */
 const NODE_FLAGS = ['--max-old-space-size=96', '--max-semi-space-size=2', '--expose-gc', '--no-warnings'];
-const KEPT_STDERR_CHARS = 2000;
+const MAX_STDERR_CHARS = 2000;
+const MAX_REASON_CHARS = 200;
+/** Under contention a starting process gets a third of the serving process's CPU time. */
+const STARTING_NICENESS = 5;
+
+/** The process works at one request; the next one is sent ahead, so that the process need not wait for it. */
+export const MAX_AHEAD = 2;
 
 export function visionEnvironment(environment: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
   return {
     ...childEnvironment(environment, 'vision'),
-    // onnxruntime must not phone home.
+    // onnxruntime must not send telemetry.
     ORT_DISABLE_TELEMETRY: '1',
-    // glibc: few arenas, and blocks of picture size go back to the system when freed. 159 MB resident became 138.
+    // glibc: use few arenas, and return freed blocks of image size to the system. Resident: 138 MB instead of 159.
     MALLOC_ARENA_MAX: '2',
     MALLOC_MMAP_THRESHOLD_: '131072',
     MALLOC_TRIM_THRESHOLD_: '131072',
   };
+}
+
+export interface OpenOptions {
+  readonly bundle: Bundle;
+  readonly plan: Plan;
+  /** Resident size at which the process ends itself, MiB. */
+  readonly hardRssMb: number;
+  /** Added to the nice value. `while_starting`: low priority until it is open, where that can be undone. */
+  readonly niceness: number | 'while_starting';
+  readonly timeoutMs: number;
 }
 
 interface Pending {
@@ -32,30 +50,61 @@ interface Pending {
   readonly reject: (error: AgentError) => void;
 }
 
-/** Requests that may lie at the process: the one that it works at, and the next, so that it need not wait for it. */
-export const MAX_AHEAD = 2;
-
 /**
- * One vision process. It works at one request at a time, in the order they came; every request has a deadline from when
- * its turn comes, and passing it costs the process.
+ * One operating system process that runs the model.
+ *
+ * INVARIANTS
+ * - It works at one request at a time, in the order sent. At most two requests are there.
+ * - The deadline of a request starts when its turn comes. A missed deadline kills the process.
+ * - When the process ends, the request at work fails; the one sent ahead resolves to null and may go to another process.
  */
 export class VisionChild {
+  readonly plan: Plan;
   readonly #process: ChildProcess;
   /** The first one is being worked at. */
   readonly #pending: Pending[] = [];
-  #deadline: NodeJS.Timeout | undefined;
+  #deadlineTimer: NodeJS.Timeout | undefined;
   #end: AgentError | null = null;
   #stderr = '';
+  #openedRssMb = 0;
   /** Resolves when the process is gone. */
   readonly ended: Promise<void>;
 
-  constructor(niceness = 0) {
+  /**
+   * Starts a process that opens and proves the bundle. On failure, or when the signal fires, the process is gone before
+   * this rejects: with the signal's reason, or as `openProven`, `vision_timeout` or `vision_crashed`.
+   */
+  static async open(options: OpenOptions, signal: AbortSignal): Promise<VisionChild> {
+    signal.throwIfAborted();
+    const { bundle, plan, hardRssMb, niceness, timeoutMs } = options;
+    const isLowered = niceness === 'while_starting' && canRestorePriority();
+    const startNiceness = niceness === 'while_starting' ? (isLowered ? STARTING_NICENESS : 0) : niceness;
+    const child = new VisionChild(plan, startNiceness);
+    const abort = (): void => child.kill(asAgentError(signal.reason));
+    signal.addEventListener('abort', abort, { once: true });
+    try {
+      const reply = await child.request({ type: 'open', bundle, ...plan, hardRssMb }, timeoutMs);
+      child.#openedRssMb = expectReply(reply, 'opened').rssMb;
+      if (isLowered) restorePriority(child.pid);
+      return child;
+    } catch (thrown) {
+      child.kill(asAgentError(thrown));
+      await child.ended;
+      signal.throwIfAborted();
+      throw thrown;
+    } finally {
+      signal.removeEventListener('abort', abort);
+    }
+  }
+
+  private constructor(plan: Plan, niceness: number) {
+    this.plan = plan;
     this.#process = fork(ENTRY, {
       serialization: 'advanced',
       execArgv: NODE_FLAGS,
       env: visionEnvironment(process.env),
       stdio: ['ignore', 'ignore', 'pipe', 'pipe', 'ipc'],
-      // A process group of its own, so that it can be killed with whatever a provider's library started.
+      // A process group of its own, so that it can be killed together with what a provider's library started.
       detached: process.platform !== 'win32',
     });
     lowerPriority(this.#process.pid, niceness);
@@ -68,28 +117,21 @@ export class VisionChild {
       });
       this.#process.once('exit', (code, signal) => {
         const how = signal ?? `exit code ${code ?? -1}`;
-        const last = this.#stderr.trim().split('\n').at(-1)?.slice(0, 200) ?? '';
-        this.#settleEnd(
-          new AgentError(
-            'vision_crashed',
-            `the vision process ended with ${how}${last === '' ? '' : `: ${last}`}`,
-            {
-              context: { code, signal },
-            },
-          ),
-        );
+        const lastLine = this.#stderr.trim().split('\n').at(-1)?.slice(0, MAX_REASON_CHARS) ?? '';
+        const message = `the vision process ended with ${how}${lastLine === '' ? '' : `: ${lastLine}`}`;
+        this.#settleEnd(new AgentError('vision_crashed', message, { context: { code, signal } }));
         resolve();
       });
     });
     this.#process.on('message', (reply) => {
       const pending = this.#pending.shift();
-      this.#watchNext();
+      this.#startDeadline();
       pending?.resolve(reply as VisionReply);
     });
-    // A process that is gone tells so by its exit.
-    this.#frames?.on('error', () => undefined);
+    // Ignore write errors: when the process is gone, its exit event reports it.
+    this.#framePipe?.on('error', () => undefined);
     this.#process.stderr?.on('data', (chunk: Buffer) => {
-      this.#stderr = (this.#stderr + chunk.toString('utf8')).slice(-KEPT_STDERR_CHARS);
+      this.#stderr = (this.#stderr + chunk.toString('utf8')).slice(-MAX_STDERR_CHARS);
     });
   }
 
@@ -97,29 +139,29 @@ export class VisionChild {
     return this.#process.pid;
   }
 
-  /** Ends what it was held back by at its start. */
-  restorePriority(): void {
-    restorePriority(this.pid);
+  /** Resident size after opening the bundle, MiB. */
+  get openedRssMb(): number {
+    return this.#openedRssMb;
   }
 
-  /** Null while it lives. */
+  /** Why it ended, or was killed; null while it lives. */
   get end(): AgentError | null {
     return this.#end;
   }
 
   /**
-   * Sends one request and waits for its answer. Rejects with what the answer says (`image_*`, `vision_output_invalid`,
-   * …), `vision_timeout` after `deadlineMs` (the process is killed), or `vision_crashed` when it ended. Null when it
-   * ended before the turn of this one: it may go to another process.
+   * Sends one request. Rejects with the error of the reply (`image_*`, `vision_output_invalid`, …), `vision_timeout`
+   * after `deadlineMs` (the process is killed), or `vision_crashed`. Resolves to null when the process ended before it
+   * began this request.
    */
   async request(request: VisionRequest, deadlineMs: number): Promise<VisionReply | null> {
     if (this.#end !== null) throw this.#end;
     if (this.#pending.length >= MAX_AHEAD)
-      throw new AgentError('internal', 'too many requests lie at the vision process');
+      throw new AgentError('internal', `the vision process has ${MAX_AHEAD} requests already`);
     const reply = await new Promise<VisionReply | null>((resolve, reject) => {
       this.#send(request);
       this.#pending.push({ deadlineMs, resolve, reject });
-      if (this.#pending.length === 1) this.#watchNext();
+      if (this.#pending.length === 1) this.#startDeadline();
     });
     if (reply?.type === 'failed') {
       const { code, message, context } = reply.error;
@@ -128,70 +170,66 @@ export class VisionChild {
     return reply;
   }
 
-  /** The turn of the first one begins. */
-  #watchNext(): void {
-    clearTimeout(this.#deadline);
+  /** Starts the deadline of the request whose turn has come. */
+  #startDeadline(): void {
+    clearTimeout(this.#deadlineTimer);
     const [first] = this.#pending;
     if (first === undefined) return;
     const { deadlineMs } = first;
-    this.#deadline = setTimeout(() => {
-      const seconds = deadlineMs / 1000;
-      this.kill(
-        new AgentError('vision_timeout', `no answer within ${seconds} s`, { context: { deadlineMs } }),
-      );
+    this.#deadlineTimer = setTimeout(() => {
+      const message = `no reply within ${deadlineMs / 1000} s`;
+      this.kill(new AgentError('vision_timeout', message, { context: { deadlineMs } }));
     }, deadlineMs);
   }
 
   #send(request: VisionRequest): void {
-    const post = (message: WireRequest): void => {
-      this.#process.send(message, (cause) => {
-        if (cause === null) return;
-        this.kill(new AgentError('vision_crashed', 'the vision process cannot be reached', { cause }));
-      });
-    };
     if (request.type === 'open') {
-      post(request);
+      this.#post(request);
       return;
     }
     const { bytes, ...rest } = request;
-    post({ ...rest, sizeBytes: bytes.length });
-    this.#frames?.write(bytes);
+    this.#post({ ...rest, sizeBytes: bytes.length });
+    this.#framePipe?.write(bytes);
   }
 
-  get #frames(): Writable | null {
+  #post(message: WireRequest): void {
+    this.#process.send(message, (cause) => {
+      if (cause === null) return;
+      this.kill(new AgentError('vision_crashed', 'the vision process cannot be reached', { cause }));
+    });
+  }
+
+  get #framePipe(): Writable | null {
     return this.#process.stdio[FRAME_FD] as Writable | null;
   }
 
-  /** Ends the process and its group at once; whoever waits gets `why`. */
-  kill(why: AgentError): void {
-    this.#settleEnd(why);
+  /** Kills the process and its group at once; the request at work rejects with `reason`. */
+  kill(reason: AgentError): void {
+    this.#settleEnd(reason);
     const { pid } = this.#process;
     if (pid === undefined || this.#process.exitCode !== null || this.#process.signalCode !== null) return;
     try {
       process.kill(process.platform === 'win32' ? pid : -pid, 'SIGKILL');
     } catch {
-      // It has just ended, or was killed before it had its group.
+      // It has just ended, or has no group of its own yet.
       this.#process.kill('SIGKILL');
     }
   }
 
-  /** Lets an idle process go; kills it when it has not ended after `graceMs`. */
+  /** Lets an idle process exit; kills it after `graceMs`. */
   async release(graceMs: number): Promise<void> {
-    const code: ErrorCode = 'vision_closed';
     if (this.#process.connected) this.#process.disconnect();
-    const timer = setTimeout(
-      () => this.kill(new AgentError(code, 'the vision process is stopping')),
-      graceMs,
-    );
+    const stopping = new AgentError('vision_closed', 'the vision process is stopping');
+    const killTimer = setTimeout(() => this.kill(stopping), graceMs);
     await this.ended;
-    clearTimeout(timer);
+    clearTimeout(killTimer);
   }
 
-  #settleEnd(why: AgentError): void {
-    this.#end ??= why;
-    clearTimeout(this.#deadline);
+  #settleEnd(reason: AgentError): void {
+    this.#end ??= reason;
+    clearTimeout(this.#deadlineTimer);
     const [first, ...others] = this.#pending.splice(0);
     first?.reject(this.#end);
-    for (const one of others) one.resolve(null);
+    for (const other of others) other.resolve(null);
   }
 }

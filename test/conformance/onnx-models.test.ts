@@ -9,7 +9,7 @@ import { createLog } from '../../src/base/log.ts';
 import { packBundle, unpackArchive } from '../../src/model/archive/archive.ts';
 import { openBundle } from '../../src/model/bundle/bundle.ts';
 import { BUNDLE_LIMITS } from '../../src/model/bundle/files.ts';
-import { VisionProcess } from '../../src/vision/client.ts';
+import { VisionProcess } from '../../src/vision/vision-process.ts';
 import { COLOUR, makeBundle } from '../fixtures/onnx-bundle.ts';
 
 /** Debian's libonnx-testdata: the ONNX project's own test models, which no one here made. */

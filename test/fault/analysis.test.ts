@@ -1,7 +1,7 @@
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { Analysis } from '../../src/analysis/analysis.ts';
 import { systemClock } from '../../src/base/clock.ts';
-import type { VisionProcess } from '../../src/vision/client.ts';
+import type { VisionProcess } from '../../src/vision/vision-process.ts';
 import { childPids } from '../fixtures/children.ts';
 import { until } from '../fixtures/mosquitto.ts';
 import { solid } from '../fixtures/png.ts';

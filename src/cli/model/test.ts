@@ -52,7 +52,7 @@ async function tryBundle(
 ): Promise<Tested> {
   const { probeHardware } = await import('../../vision/hardware/probe.ts');
   const { ProviderLadder } = await import('../../vision/providers/select-provider.ts');
-  const { VisionProcess } = await import('../../vision/client.ts');
+  const { VisionProcess } = await import('../../vision/vision-process.ts');
   const hardware = await probeHardware(signal);
   const log = createLog('silent');
   const ladder = new ProviderLadder(

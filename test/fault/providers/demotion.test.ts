@@ -3,7 +3,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { systemClock } from '../../../src/base/clock.ts';
 import { openBundle } from '../../../src/model/bundle/bundle.ts';
 import type { Store } from '../../../src/store/store.ts';
-import { VisionProcess } from '../../../src/vision/client.ts';
+import { VisionProcess } from '../../../src/vision/vision-process.ts';
 import { readHardware } from '../../../src/vision/hardware/probe.ts';
 import { ProviderLadder } from '../../../src/vision/providers/select-provider.ts';
 import type { FrameResult, VisionEvent } from '../../../src/vision/protocol.ts';

@@ -3,7 +3,7 @@ import sharp from 'sharp';
 import { systemClock } from '../../../src/base/clock.ts';
 import { createLog } from '../../../src/base/log.ts';
 import { openBundle } from '../../../src/model/bundle/bundle.ts';
-import { VisionProcess } from '../../../src/vision/client.ts';
+import { VisionProcess } from '../../../src/vision/vision-process.ts';
 import { bundleDir } from '../../fixtures/bundles.ts';
 
 const vision = new VisionProcess(

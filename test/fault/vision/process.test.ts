@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import sharp from 'sharp';
 import { describe, expect, it, vi } from 'vitest';
-import type { PlanSource } from '../../../src/vision/client-options.ts';
+import type { PlanSource } from '../../../src/vision/plan-choice.ts';
 import type { VisionEvent } from '../../../src/vision/protocol.ts';
 import { jpegOf } from '../../fixtures/jpeg.ts';
 import { solid } from '../../fixtures/png.ts';

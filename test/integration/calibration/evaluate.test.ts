@@ -10,7 +10,7 @@ import { systemClock } from '../../../src/base/clock.ts';
 import { createLog } from '../../../src/base/log.ts';
 import { openBundle } from '../../../src/model/bundle/bundle.ts';
 import type { Bundle } from '../../../src/model/manifest.ts';
-import { VisionProcess } from '../../../src/vision/client.ts';
+import { VisionProcess } from '../../../src/vision/vision-process.ts';
 import { factoryBundleDir } from '../../fixtures/bundles.ts';
 import { surfcamDir } from '../../fixtures/surfcam.ts';
 

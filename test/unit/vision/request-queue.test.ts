@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { RequestQueue, type Priority, type QueuedRequest } from '../../../src/vision/request-queue.ts';
 
 function entries(max: number) {
-  const queue = new RequestQueue({ max });
+  const queue = new RequestQueue({ max }, { serving: () => null, send: () => Promise.resolve() });
   const refused: string[] = [];
   const add = (name: string, priority: Priority): QueuedRequest => {
     const entry: QueuedRequest = {

@@ -1,0 +1,298 @@
+import { AgentError, asAgentError } from '../base/errors.ts';
+import { Backoff } from '../base/retry.ts';
+import type { Bundle } from '../model/manifest.ts';
+import { expectReply, type VisionReply, type VisionRequest } from './messages.ts';
+import { PlanChoice, type PlanChoiceDeps, type PlanChoiceOptions } from './plan-choice.ts';
+import type { ProcessLimits } from './process-priority.ts';
+import type {
+  FrameOptions,
+  FrameResult,
+  ProviderReport,
+  RenderOptions,
+  VisionClient,
+  VisionStats,
+} from './protocol.ts';
+import type { Plan } from './providers/trial.ts';
+import { RequestQueue, type QueuedRequest, type SubmitOptions } from './request-queue.ts';
+import { VisionChild } from './vision-child.ts';
+import { StatsCounter } from './vision-stats.ts';
+
+export interface VisionOptions extends PlanChoiceOptions {
+  readonly bundle: Bundle;
+  /** Time limit of one frame, seconds. */
+  readonly timeoutS: number;
+  /** Above this resident size the process is replaced between frames; above twice this size it ends at once, MiB. */
+  readonly maxRssMb: number;
+  /** For a process that only tries a model while another one serves. */
+  readonly processLimits?: ProcessLimits;
+  /** Another process serves while this one starts: start with low priority. */
+  readonly startsBeside?: boolean;
+  /** Frames that may wait. */
+  readonly queueMax: number;
+  /** Time limit for opening and proving the model, seconds; default 60. */
+  readonly openTimeoutS?: number;
+}
+
+export interface VisionDeps extends PlanChoiceDeps {
+  readonly random?: () => number;
+}
+
+const RESTART = { minMs: 500, maxMs: 60_000, resetAfterMs: 60_000 };
+const OPEN_TIMEOUT_S = 60;
+/** A new process may be near the memory ceiling already: replace it only after it has grown by this much, MiB. */
+const MIN_GROWTH_MB = 16;
+const CLOSE_GRACE_MS = 2000;
+
+/**
+ * The supervised vision process of one bundle: queue, restart, replacement.
+ *
+ * INVARIANTS
+ * - One frame is worked at at a time. The next one is sent ahead, so that the process need not wait for it.
+ * - One crash costs one frame: a crash, hang or timeout fails the frame that is being worked at; all others go to the
+ *   next process.
+ * - A process is replaced (memory, better plan) only after the new one is open and proved; until then the old one serves.
+ * - After `close`, nothing is started and no child process is left.
+ */
+export class VisionProcess implements VisionClient {
+  readonly #options: VisionOptions;
+  readonly #deps: VisionDeps;
+  readonly #queue: RequestQueue;
+  readonly #plans: PlanChoice;
+  readonly #stats: StatsCounter;
+  readonly #backoff: Backoff;
+  readonly #stop = new AbortController();
+  #serving: VisionChild | null = null;
+  /** When the last request settled, monotonic ms. */
+  #lastSettledMs = -Infinity;
+  #restarting: Promise<void> | null = null;
+  #replacing: Promise<void> | null = null;
+  /** Why the last start failed. While set, frames are refused instead of waiting for the next attempt. */
+  #startFailure: AgentError | null = null;
+  #isDraining = false;
+
+  constructor(options: VisionOptions, deps: VisionDeps) {
+    this.#options = options;
+    this.#deps = deps;
+    this.#queue = new RequestQueue(
+      { max: options.queueMax },
+      { serving: () => this.#serving, send: (child, entry) => this.#send(child, entry) },
+    );
+    this.#plans = new PlanChoice(options, deps);
+    this.#stats = new StatsCounter(deps);
+    this.#backoff = new Backoff(RESTART, deps);
+  }
+
+  /**
+   * Chooses the plan, starts the process, opens and proves the model. When that fails, rejects with `model_*`,
+   * `provider_unavailable` or `vision_*`, and is closed. The signal ends only the start; later use `close`.
+   */
+  async start(signal: AbortSignal): Promise<void> {
+    const starting = AbortSignal.any([signal, this.#stop.signal]);
+    try {
+      this.#serve(await this.#plans.openFirst((plan) => this.#open(plan, starting), starting));
+    } catch (thrown) {
+      await this.close();
+      throw thrown;
+    }
+    void this.#plans.explore(this.#stop.signal).then((plan) => {
+      if (plan !== null) this.#replace(plan, () => undefined);
+    });
+  }
+
+  async analyze(bytes: Uint8Array, options: FrameOptions, signal?: AbortSignal): Promise<FrameResult> {
+    const reply = await this.#submit({ type: 'analyze', bytes, options }, signal, options);
+    return expectReply(reply, 'analyzed').result;
+  }
+
+  async render(bytes: Uint8Array, options: RenderOptions, signal?: AbortSignal): Promise<Uint8Array> {
+    const reply = await this.#submit({ type: 'render', bytes, options }, signal);
+    return expectReply(reply, 'rendered').jpeg;
+  }
+
+  get report(): ProviderReport | null {
+    return this.#plans.report;
+  }
+
+  get pid(): number | null {
+    return this.#serving?.pid ?? null;
+  }
+
+  stats(): VisionStats {
+    return this.#stats.snapshot(this.#serving !== null);
+  }
+
+  /**
+   * Accepts no more frames, finishes those that it has, then closes. For a process that another one has replaced. If it
+   * ends meanwhile, it is not restarted: the remaining frames are refused with `vision_closed`.
+   */
+  async drain(): Promise<void> {
+    this.#isDraining = true;
+    while (this.#queue.hasInFlight) await this.#queue.inFlightSettled();
+    await this.close();
+  }
+
+  /** Refuses waiting frames with `vision_closed`, gives frames in flight two seconds, then kills the process. */
+  async close(): Promise<void> {
+    const closed = closedError();
+    this.#stop.abort(closed);
+    this.#queue.rejectWaiting(closed);
+    const child = this.#serving;
+    this.#serving = null;
+    const killTimer = setTimeout(() => this.#queue.killInFlight(closed), CLOSE_GRACE_MS);
+    await this.#queue.inFlightSettled();
+    clearTimeout(killTimer);
+    await Promise.all([child?.release(CLOSE_GRACE_MS), this.#restarting, this.#replacing]);
+  }
+
+  #submit(
+    request: VisionRequest,
+    signal: AbortSignal | undefined,
+    options?: SubmitOptions,
+  ): Promise<VisionReply> {
+    signal?.throwIfAborted();
+    const refusal = this.#isDraining ? closedError() : this.#refusal();
+    if (refusal !== null) throw refusal;
+    return this.#queue.submit(request, signal, options);
+  }
+
+  async #send(child: VisionChild, entry: QueuedRequest): Promise<void> {
+    const { clock } = this.#deps;
+    const sentMs = clock.monoMs();
+    try {
+      const reply = await child.request(entry.request, this.#options.timeoutS * 1000);
+      if (reply === null) {
+        this.#queueAgain(entry);
+        return;
+      }
+      const tookMs = clock.monoMs() - Math.max(sentMs, this.#lastSettledMs);
+      this.#lastSettledMs = clock.monoMs();
+      this.#stats.progress(reply.rssMb);
+      if (entry.request.type === 'analyze') this.#stats.frame(tookMs);
+      this.#plans.frameSucceeded();
+      entry.resolve(reply);
+      this.#checkMemory(child, reply.rssMb);
+    } catch (thrown) {
+      this.#lastSettledMs = clock.monoMs();
+      entry.reject(thrown);
+      const error = asAgentError(thrown);
+      if (!error.code.startsWith('image_')) this.#noteFailure(child, error);
+    }
+  }
+
+  #noteFailure(child: VisionChild, error: AgentError): void {
+    this.#stats.failure();
+    this.#plans.frameOrStartFailed();
+    if (this.#serving !== child) return;
+    if (child.end !== null) {
+      this.#restartAfter(error);
+      return;
+    }
+    // The process lives but gives invalid output: another plan may be better.
+    const next = this.#plans.afterFailure(error);
+    if (next.provider !== child.plan.provider) this.#replace(next, () => undefined);
+  }
+
+  /** The process ended before it began this request. */
+  #queueAgain(entry: QueuedRequest): void {
+    const refusal = this.#refusal();
+    if (entry.signal?.aborted === true) entry.reject(entry.signal.reason);
+    else if (refusal !== null) entry.reject(refusal);
+    else this.#queue.putBack(entry);
+  }
+
+  /** Why frames cannot be analyzed now or soon; null when they can. */
+  #refusal(): AgentError | null {
+    return this.#isClosed() ? closedError() : this.#startFailure;
+  }
+
+  #restartAfter(error: AgentError): void {
+    this.#serving = null;
+    this.#restarting ??= this.#restart(error).finally(() => {
+      this.#restarting = null;
+    });
+  }
+
+  async #restart(firstError: AgentError): Promise<void> {
+    let error = firstError;
+    while (!this.#isClosed()) {
+      const restartInMs = this.#backoff.nextMs();
+      this.#deps.onEvent({ type: 'exited', code: error.code, detail: error.message, restartInMs });
+      const plan = this.#plans.afterFailure(error);
+      try {
+        await this.#deps.clock.sleep(restartInMs, this.#stop.signal);
+        // A replacement that was already starting may serve by now.
+        await this.#replacing;
+        if (this.#serving !== null) return;
+        const child = await this.#open(plan, this.#stop.signal);
+        this.#stats.restart();
+        this.#serve(child);
+        return;
+      } catch (thrown) {
+        if (this.#isClosed()) return;
+        error = asAgentError(thrown);
+        this.#stats.failure();
+        this.#plans.frameOrStartFailed();
+        // The waiting frames did not cause this: refuse them with a code that does not blame them.
+        this.#startFailure = new AgentError('vision_start_failed', error.message, { cause: error });
+        this.#queue.rejectWaiting(this.#startFailure);
+      }
+    }
+  }
+
+  #isClosed(): boolean {
+    return this.#stop.signal.aborted;
+  }
+
+  #serve(child: VisionChild): void {
+    if (this.#isClosed()) {
+      child.kill(closedError());
+      return;
+    }
+    this.#serving = child;
+    this.#startFailure = null;
+    this.#backoff.started();
+    this.#stats.progress(child.openedRssMb);
+    this.#deps.onEvent({ type: 'started', report: this.#plans.use(child.plan) });
+    void child.ended.then(() => {
+      // While a frame is in flight, its failure triggers the restart.
+      if (this.#serving === child && !this.#queue.isInFlightAt(child) && child.end !== null) {
+        this.#stats.failure();
+        this.#restartAfter(child.end);
+      }
+    });
+    this.#queue.sendWaiting();
+  }
+
+  #open(plan: Plan, signal: AbortSignal, startsBeside = this.#options.startsBeside): Promise<VisionChild> {
+    const { bundle, maxRssMb, openTimeoutS = OPEN_TIMEOUT_S, processLimits } = this.#options;
+    const hardRssMb = Math.min(2 * maxRssMb, processLimits?.hardRssMb ?? Infinity);
+    const niceness = processLimits?.niceness ?? (startsBeside === true ? 'while_starting' : 0);
+    return VisionChild.open({ bundle, plan, hardRssMb, niceness, timeoutMs: openTimeoutS * 1000 }, signal);
+  }
+
+  #checkMemory(child: VisionChild, rssMb: number): void {
+    const limitMb = Math.max(this.#options.maxRssMb, child.openedRssMb + MIN_GROWTH_MB);
+    if (rssMb <= limitMb || this.#replacing !== null) return;
+    this.#replace(child.plan, () => this.#deps.onEvent({ type: 'recycled', rssMb, limitMb }));
+  }
+
+  /** Opens another process while the old one serves, switches to it between frames, and ends the old one. */
+  #replace(plan: Plan, onOpened: () => void): void {
+    this.#replacing ??= this.#open(plan, this.#stop.signal, true)
+      .then(async (child) => {
+        const old = this.#serving;
+        onOpened();
+        this.#serve(child);
+        await this.#queue.inFlightSettled();
+        await old?.release(CLOSE_GRACE_MS);
+      })
+      .catch((thrown: unknown) => {
+        if (!this.#isClosed()) this.#deps.log.warn({ err: thrown }, 'vision process not replaced');
+      })
+      .finally(() => {
+        this.#replacing = null;
+      });
+  }
+}
+
+const closedError = (): AgentError => new AgentError('vision_closed', 'the vision process is stopping');
