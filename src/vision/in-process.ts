@@ -20,10 +20,9 @@ export interface InProcessOptions {
 }
 
 async function loadPipeline() {
-  const { openProven } = await import('./child/golden.ts');
-  const { analyzeFrame } = await import('./child/analyze.ts');
-  const { renderFrame } = await import('./child/render.ts');
-  return { openProven, analyzeFrame, renderFrame };
+  const { openVerifiedSession } = await import('./child/golden.ts');
+  const { analyzeFrame, renderFrame } = await import('./child/analyze.ts');
+  return { openVerifiedSession, analyzeFrame, renderFrame };
 }
 type Pipeline = Awaited<ReturnType<typeof loadPipeline>>;
 
@@ -42,14 +41,14 @@ export class InProcessVision implements VisionClient {
   #last: Promise<unknown> = Promise.resolve();
   #closed = false;
 
-  /** Opens and proves the bundle. Throws as `openProven`. */
+  /** Opens and proves the bundle. Throws as `openVerifiedSession`. */
   static async open(options: InProcessOptions, deps: { readonly clock: Clock }): Promise<InProcessVision> {
     // Read by the runtime when it is loaded: so the modules that load it come after.
     process.env['ORT_DISABLE_TELEMETRY'] = '1';
     const pipeline = await loadPipeline();
     const threads = Math.min(MAX_THREADS, Math.ceil(availableParallelism() / 2));
     const plan = options.plan ?? { provider: 'cpu', threads };
-    return new InProcessVision(pipeline, await pipeline.openProven(options.bundle, plan), deps);
+    return new InProcessVision(pipeline, await pipeline.openVerifiedSession(options.bundle, plan), deps);
   }
 
   private constructor(pipeline: Pipeline, session: Session, deps: { readonly clock: Clock }) {

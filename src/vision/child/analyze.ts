@@ -1,20 +1,27 @@
-import { decode, readHeader } from './decode.ts';
+import sharp from 'sharp';
+import type { FrameOptions, FrameResult, HeadValues, RenderOptions, ViewSignature } from '../protocol.ts';
+import { drawCaption, drawOutline } from './annotate.ts';
+import { decode, readHeader, type DecodedImage, type RgbImage, type Size } from './decode.ts';
 import { readHeads } from './heads.ts';
-import { applyPrivacyMasks, boundingBox, coverage, withinRegion } from './mask.ts';
-import type { Picture, Size } from './picture.ts';
-import { WHOLE } from './picture.ts';
-import { fitPixels } from './preprocess.ts';
-import { encodePreview, previewSize } from './preview.ts';
-import type { FrameOptions, FrameResult, HeadValues } from '../protocol.ts';
-import { judge } from './quality.ts';
-import { GATE, measure } from './quality-signals.ts';
+import {
+  applyPrivacyMasks,
+  boundingBox,
+  fitPixels,
+  paintOutsideRegion,
+  rasterize,
+  WHOLE_FRAME,
+} from './preprocess.ts';
+import { GATE_SIZE, judgeQuality, measureQuality } from './quality.ts';
 import type { Session } from './session.ts';
-import { viewSignature } from './view-signature.ts';
 
-/** The gate leaves out what lies this close to a mask: the painted edge is no edge of the scene. */
-const GATE_MARGIN_PX = 6;
+/** The gate ignores pixels this close to a mask: the painted edge is not an edge of the scene. */
+const GATE_MASK_MARGIN_PX = 6;
+const PREVIEW_JPEG_QUALITY = 80;
+/** Size of a view signature, pixels. */
+const VIEW_WIDTH = 160;
+const VIEW_HEIGHT = 90;
 
-/** One frame from bytes to answer. Errors as `decode` and `Session.infer`. Calls must not overlap. */
+/** Analyzes one frame. Errors as `decode` and `Session.infer`. Calls must not overlap. */
 export async function analyzeFrame(
   session: Session,
   bytes: Uint8Array,
@@ -23,18 +30,21 @@ export async function analyzeFrame(
   const startedMs = performance.now();
   const region = boundingBox(options.roi);
   const header = await readHeader(bytes);
-  const wanted = largest([
-    GATE,
-    session.sizeWanted(header.size, region),
-    ...(options.previewWidthPx === undefined ? [] : [previewSize(header.size, options.previewWidthPx)]),
-  ]);
-  const picture = await decode(bytes, header, wanted);
-  applyPrivacyMasks(picture, options.privacyMasks);
+  const image = await decode(
+    bytes,
+    header,
+    coveringSize([
+      GATE_SIZE,
+      session.decodeSize(header.size, region),
+      ...(options.previewWidthPx === undefined ? [] : [previewSize(header.size, options.previewWidthPx)]),
+    ]),
+  );
+  applyPrivacyMasks(image, options.privacyMasks);
   const decodedMs = performance.now();
 
-  // The model's pixels are cut on another thread while this one judges the frame: the gate costs no time of its own.
-  const preparing = session.prepare(withinRegion(picture, options.roi), region);
-  const [{ quality, view }, prepared] = await Promise.all([judgePicture(picture, options), preparing]);
+  // Other threads scale the model's pixels while this thread runs the gate, so the gate adds no latency.
+  const preparing = session.prepare(paintOutsideRegion(image, options.roi), region);
+  const [{ quality, view }, prepared] = await Promise.all([runGate(image, options), preparing]);
   const preparedMs = performance.now();
 
   let heads: HeadValues | null = null;
@@ -48,8 +58,7 @@ export async function analyzeFrame(
     quality,
     view,
     heads,
-    preview:
-      options.previewWidthPx === undefined ? null : await encodePreview(picture, options.previewWidthPx),
+    preview: options.previewWidthPx === undefined ? null : await encodeJpeg(image, options.previewWidthPx),
     timingMs: {
       decode: decodedMs - startedMs,
       preprocess: preparedMs - decodedMs,
@@ -58,15 +67,72 @@ export async function analyzeFrame(
   };
 }
 
-async function judgePicture(picture: Picture & { readonly brokenBytes01: number }, options: FrameOptions) {
-  const rgb = await fitPixels(picture, WHOLE, { ...GATE, fit: 'stretch' });
-  const masks = options.privacyMasks;
-  const masked = masks.length === 0 ? null : coverage(masks, GATE, GATE_MARGIN_PX);
-  const { signals, luma } = measure({ rgb, masked, brokenBytes01: picture.brokenBytes01 });
-  return { quality: judge(signals), view: viewSignature(luma) };
+/** Encodes the frame as a JPEG: paints privacy masks, then draws the region's outline and the caption. Errors as `decode`. */
+export async function renderFrame(bytes: Uint8Array, options: RenderOptions): Promise<Uint8Array> {
+  const header = await readHeader(bytes);
+  const image = await decode(bytes, header, previewSize(header.size, options.maxWidthPx));
+  applyPrivacyMasks(image, options.privacyMasks);
+  if (options.roi !== null) drawOutline(image, options.roi);
+  drawCaption(image, options.lines);
+  return encodeJpeg(image, options.maxWidthPx);
 }
 
-const largest = (sizes: readonly Size[]): Size => ({
+async function runGate(image: DecodedImage, { privacyMasks }: FrameOptions) {
+  const rgb = await fitPixels(image, WHOLE_FRAME, { ...GATE_SIZE, fit: 'stretch' });
+  const masked = privacyMasks.length === 0 ? null : rasterize(privacyMasks, GATE_SIZE, GATE_MASK_MARGIN_PX);
+  const { signals, luma } = measureQuality({ rgb, masked, brokenBytes01: image.brokenBytes01 });
+  return { quality: judgeQuality(signals), view: viewSignature(luma) };
+}
+
+/** The smallest size that is at least as wide and as high as each of `sizes`. */
+const coveringSize = (sizes: readonly Size[]): Size => ({
   width: Math.max(...sizes.map(({ width }) => width)),
   height: Math.max(...sizes.map(({ height }) => height)),
 });
+
+/** The whole frame, at most `maxWidthPx` wide, in its true aspect ratio, never enlarged. */
+function previewSize(source: Size, maxWidthPx: number): Size {
+  const scale = Math.min(1, maxWidthPx / source.width);
+  return {
+    width: Math.max(1, Math.round(source.width * scale)),
+    height: Math.max(1, Math.round(source.height * scale)),
+  };
+}
+
+async function encodeJpeg(image: RgbImage, maxWidthPx: number): Promise<Uint8Array> {
+  const { width, height } = previewSize(image.source, maxWidthPx);
+  return sharp(image.data, { raw: { width: image.width, height: image.height, channels: 3 } })
+    .resize(width, height, { fit: 'fill' })
+    .jpeg({ quality: PREVIEW_JPEG_QUALITY })
+    .toBuffer();
+}
+
+/** Start of each of `bins` bins along an axis of `length` pixels, and the end of the last bin. */
+const binEdges = (length: number, bins: number): Uint16Array =>
+  Uint16Array.from({ length: bins + 1 }, (_, bin) => Math.ceil((bin * length) / bins));
+
+/** Reduces the 512x288 luma of a masked frame to 160x90 means over whole pixels, three or four in each direction. */
+export function viewSignature(luma: Uint8Array): ViewSignature {
+  const columns = binEdges(GATE_SIZE.width, VIEW_WIDTH);
+  const rows = binEdges(GATE_SIZE.height, VIEW_HEIGHT);
+  const means = new Uint8Array(VIEW_WIDTH * VIEW_HEIGHT);
+  const sums = new Uint16Array(VIEW_WIDTH);
+  for (let row = 0; row < VIEW_HEIGHT; row++) {
+    const top = rows[row] ?? 0;
+    const bottom = rows[row + 1] ?? 0;
+    sums.fill(0);
+    for (let y = top; y < bottom; y++) {
+      let i = y * GATE_SIZE.width;
+      for (let column = 0; column < VIEW_WIDTH; column++) {
+        let sum = sums[column] ?? 0;
+        for (const end = y * GATE_SIZE.width + (columns[column + 1] ?? 0); i < end; i++) sum += luma[i] ?? 0;
+        sums[column] = sum;
+      }
+    }
+    for (let column = 0; column < VIEW_WIDTH; column++) {
+      const pixels = (bottom - top) * ((columns[column + 1] ?? 0) - (columns[column] ?? 0));
+      means[row * VIEW_WIDTH + column] = Math.round((sums[column] ?? 0) / pixels);
+    }
+  }
+  return { luma: means, width: VIEW_WIDTH, height: VIEW_HEIGHT };
+}

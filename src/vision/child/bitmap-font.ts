@@ -1,6 +1,6 @@
 /**
- * A 5x7 font for captions: boards and containers often have no system fonts, and text set by libvips then comes out
- * empty. ASCII 0x20 to 0x7e; per character five columns from the left, bit 0 at the top.
+ * A 5x7 font for captions. Boards and containers often have no system fonts, and libvips then renders empty text.
+ * ASCII 0x20 to 0x7e; for each character five columns from left to right, bit 0 at the top.
  * Source: the classic 5x7 LCD character shapes, as in many public-domain display drivers.
  */
 const GLYPHS =
@@ -102,13 +102,13 @@ const GLYPHS =
 
 export const GLYPH_WIDTH = 5;
 export const GLYPH_HEIGHT = 7;
-/** From one character to the next. */
-export const ADVANCE = GLYPH_WIDTH + 1;
+/** Distance from one character to the next, dots. */
+export const GLYPH_ADVANCE = GLYPH_WIDTH + 1;
 
-const FIRST = 0x20;
+const FIRST_CODE = 0x20;
 const FALLBACK = '?';
-/** What captions use beyond ASCII. */
-const PLAIN: Readonly<Record<string, string>> = {
+/** ASCII spelling of the other characters that captions use. */
+const ASCII_SPELLING: Readonly<Record<string, string>> = {
   '±': '+-',
   '–': '-',
   '—': '-',
@@ -120,17 +120,17 @@ const PLAIN: Readonly<Record<string, string>> = {
   '’': "'",
 };
 
-/** The text in characters that the font has; accents are dropped, the rest becomes `?`. */
-export function drawable(text: string): string {
-  const plain = text.replace(/[^\x20-\x7e]/gu, (character) => PLAIN[character] ?? character);
-  return plain
+/** Replaces characters that the font does not have: removes accents, and turns the rest into `?`. */
+export function toDrawableText(text: string): string {
+  return text
+    .replace(/[^\x20-\x7e]/gu, (character) => ASCII_SPELLING[character] ?? character)
     .normalize('NFKD')
     .replace(/\p{M}/gu, '')
     .replace(/[^\x20-\x7e]/gu, FALLBACK);
 }
 
-/** True when the character has ink at column `x` (0..4) and row `y` (0..6). */
-export function hasInk(character: string, x: number, y: number): boolean {
-  const at = (character.charCodeAt(0) - FIRST) * 2 * GLYPH_WIDTH + 2 * x;
+/** True if the character has a dot at column `x` (0..4) and row `y` (0..6). */
+export function isInk(character: string, x: number, y: number): boolean {
+  const at = (character.charCodeAt(0) - FIRST_CODE) * 2 * GLYPH_WIDTH + 2 * x;
   return (Number.parseInt(GLYPHS.slice(at, at + 2), 16) & (1 << y)) !== 0;
 }

@@ -4,29 +4,51 @@ import { AgentError } from '../../base/errors.ts';
 import type { Bundle } from '../../model/manifest.ts';
 import { decode, readHeader } from './decode.ts';
 import { readHeads } from './heads.ts';
-import type { Outputs, Session, SessionOptions } from './session.ts';
+import type { Outputs, PreparedFrame, Session, SessionOptions } from './session.ts';
 import { openSession } from './session.ts';
 
-/** One golden value that was not reproduced. */
+type Golden = Bundle['manifest']['golden'][number];
+
+/** A golden output that the session does not reproduce. */
 export interface GoldenMismatch {
   readonly image: string;
   /** `stage.output`. */
   readonly output: string;
-  /** Largest absolute difference; null when the output is missing or shorter than expected. */
+  /** Largest absolute difference; null if the output is missing or shorter than expected. */
   readonly difference: number | null;
   readonly tolerance: number;
 }
 
 /**
- * Runs the bundle's golden images through the open session, whole frames without gate or mask, and compares the
- * outputs with the expected values: absolute difference, over the first `expect.length` values of each output. Empty
- * when everything is reproduced. Throws what `decode` and `Session.infer` throw, `vision_output_invalid` when an output has
- * another number of values than its head has labels, and `model_golden_mismatch` when a head says another label.
+ * Opens a bundle and verifies it on its golden images. Throws as `openSession` and `findGoldenMismatches`, and
+ * `model_golden_mismatch` if an output differs by more than its tolerance.
  */
-export async function proveGolden(session: Session, bundle: Bundle): Promise<GoldenMismatch[]> {
+export async function openVerifiedSession(bundle: Bundle, options: SessionOptions): Promise<Session> {
+  const session = await openSession(bundle, options);
+  try {
+    const mismatches = await findGoldenMismatches(session, bundle);
+    const [first] = mismatches;
+    if (first === undefined) return session;
+    throw new AgentError('model_golden_mismatch', `${describeMismatch(first)} (${first.image})`, {
+      context: { mismatches },
+    });
+  } catch (thrown) {
+    await session.release();
+    throw thrown;
+  }
+}
+
+/**
+ * Runs the golden images of the bundle through the open session and compares the outputs with the expected values:
+ * absolute difference, over the first `expect.length` values of each output. The whole frame is used, without gate or
+ * mask. Returns an empty list if every output is reproduced. Throws as `decode` and `Session.infer`,
+ * `vision_output_invalid` if the number of values in an output does not match its head, and `model_golden_mismatch` if
+ * a head gives another label than the manifest expects.
+ */
+export async function findGoldenMismatches(session: Session, bundle: Bundle): Promise<GoldenMismatch[]> {
   const mismatches: GoldenMismatch[] = [];
   for (const golden of bundle.manifest.golden) {
-    const outputs = await runImage(session, await readFile(join(bundle.dir, golden.image)));
+    const outputs = await session.infer(await prepareGolden(session, bundle, golden));
     for (const [output, expected] of Object.entries(golden.expect)) {
       const difference = largestDifference(outputs.get(output)?.data, expected);
       if (difference === null || !(difference <= golden.tolerance)) {
@@ -38,46 +60,36 @@ export async function proveGolden(session: Session, bundle: Bundle): Promise<Gol
   return mismatches;
 }
 
-type Golden = Bundle['manifest']['golden'][number];
+export const describeMismatch = ({ output, difference, tolerance }: GoldenMismatch): string =>
+  difference === null
+    ? `${output} is missing or too short`
+    : `${output} is off by ${difference.toPrecision(3)}, allowed is ${tolerance}`;
 
-/** Every head must be able to read the outputs: else the first frame at work would be the one to tell. */
+/** Decodes a golden image and prepares the whole frame for the session, without gate or mask. */
+export async function prepareGolden(
+  session: Session,
+  bundle: Bundle,
+  { image }: Golden,
+): Promise<PreparedFrame> {
+  const bytes = await readFile(join(bundle.dir, image));
+  const header = await readHeader(bytes);
+  return session.prepare(await decode(bytes, header, session.decodeSize(header.size)));
+}
+
+/** Reads every head once. Otherwise only the first camera frame would show that a head does not match its output. */
 function checkHeads({ manifest: { heads } }: Bundle, { image, labels = {} }: Golden, outputs: Outputs): void {
   const { waveDirection, breakingType } = readHeads(heads, outputs);
   for (const [head, value] of [
     ['wave_direction', waveDirection],
     ['breaking_type', breakingType],
   ] as const) {
-    const wanted = labels[head];
-    if (wanted === undefined || value?.label === wanted) continue;
+    const expected = labels[head];
+    if (expected === undefined || value?.label === expected) continue;
     throw new AgentError(
       'model_golden_mismatch',
-      `${head} of ${image} is ${value?.label ?? 'nothing'}, expected is ${wanted}`,
+      `${head} of ${image} is ${value?.label ?? 'missing'}, expected is ${expected}`,
     );
   }
-}
-
-/** Opens a bundle and proves it. Throws as `openSession`, and `model_golden_mismatch`. */
-export async function openProven(bundle: Bundle, options: SessionOptions): Promise<Session> {
-  const session = await openSession(bundle, options);
-  try {
-    const mismatches = await proveGolden(session, bundle);
-    const [worst] = mismatches;
-    if (worst === undefined) return session;
-    throw new AgentError(
-      'model_golden_mismatch',
-      `${worst.output} of ${worst.image} is off by ${worst.difference ?? 'all'}, allowed is ${worst.tolerance}`,
-      { context: { mismatches } },
-    );
-  } catch (thrown) {
-    await session.release();
-    throw thrown;
-  }
-}
-
-/** All stage outputs for one encoded image, whole frame, no gate, no masks. */
-export async function runImage(session: Session, bytes: Uint8Array): Promise<Outputs> {
-  const header = await readHeader(bytes);
-  return session.run(await decode(bytes, header, session.sizeWanted(header.size)));
 }
 
 function largestDifference(values: Float32Array | undefined, expected: readonly number[]): number | null {

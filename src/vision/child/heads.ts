@@ -4,29 +4,27 @@ import type { ClassValue, HeadValues } from '../protocol.ts';
 import type { Outputs } from './session.ts';
 
 /**
- * What the manifest's heads say of one frame. Heights below zero read as 0.
- * Throws `vision_output_invalid` when an output has another number of values than its head needs.
+ * Reads the heads of the manifest from the outputs of one frame. Heights in metres; a height below zero reads as 0.
+ * Throws `vision_output_invalid` if the number of values in an output does not match its head.
  */
 export function readHeads(heads: Manifest['heads'], outputs: Outputs): HeadValues {
   return {
     waveHeight: readHeight(heads.wave_height, outputs),
     waveDirection: heads.wave_direction ? readClass(heads.wave_direction, outputs) : null,
     breakingType: heads.breaking_type ? readClass(heads.breaking_type, outputs) : null,
-    embedding: heads.embedding ? valuesOf(heads.embedding.output, outputs) : null,
+    embedding: heads.embedding ? readValues(heads.embedding.output, outputs) : null,
     quality: heads.quality ? readQuality(heads.quality, outputs) : null,
   };
 }
 
-function valuesOf(ref: string, outputs: Outputs, count?: number): Float32Array {
+function readValues(ref: string, outputs: Outputs, count?: number): Float32Array {
   const values = outputs.get(ref)?.data;
   if (values === undefined || values.length === 0 || (count !== undefined && values.length !== count)) {
     const found = values?.length ?? 0;
     throw new AgentError(
       'vision_output_invalid',
-      `output ${ref} has ${found} values, not ${count ?? 'any'}`,
-      {
-        context: { ref, found, wanted: count ?? null },
-      },
+      `output ${ref} has ${found} values, not ${count ?? 'at least 1'}`,
+      { context: { ref, found, wanted: count ?? null } },
     );
   }
   return values;
@@ -34,24 +32,24 @@ function valuesOf(ref: string, outputs: Outputs, count?: number): Float32Array {
 
 function readHeight(head: Manifest['heads']['wave_height'], outputs: Outputs): HeadValues['waveHeight'] {
   if (head === undefined) return null;
-  const metres = (ref: string): number => Math.max(0, valuesOf(ref, outputs, 1)[0] ?? 0);
+  const readMetres = (ref: string): number => Math.max(0, readValues(ref, outputs, 1)[0] ?? 0);
   return {
-    heightM: metres(head.output),
-    lowM: head.low === undefined ? null : metres(head.low),
-    highM: head.high === undefined ? null : metres(head.high),
+    heightM: readMetres(head.output),
+    lowM: head.low === undefined ? null : readMetres(head.low),
+    highM: head.high === undefined ? null : readMetres(head.high),
     coverage: head.coverage ?? null,
   };
 }
 
 function readClass(head: ClassHead, outputs: Outputs): ClassValue {
-  const logits = valuesOf(head.output, outputs, head.labels.length);
+  const logits = readValues(head.output, outputs, head.labels.length);
   const probabilities = activate(logits, head.activation, head.temperature ?? 1);
   const all = head.labels.map((label, i) => ({ label, probability01: probabilities[i] ?? 0 }));
   const best = all.reduce((top, value) => (value.probability01 > top.probability01 ? value : top));
   return { ...best, all };
 }
 
-/** Logits divided by the temperature, then activated; `none` takes the values as probabilities, clamped to 0..1. */
+/** Divides logits by the temperature and applies the activation. `none`: the values are probabilities, clamped to 0..1. */
 export function activate(
   logits: ArrayLike<number>,
   activation: ClassHead['activation'],
@@ -64,6 +62,7 @@ export function activate(
     case 'sigmoid':
       return scaled.map((logit) => 1 / (1 + Math.exp(-logit)));
     case 'softmax': {
+      // Subtract the largest logit first, so that `exp` cannot overflow.
       const largest = Math.max(...scaled);
       const weights = scaled.map((logit) => Math.exp(logit - largest));
       const sum = weights.reduce((total, weight) => total + weight, 0);
@@ -76,6 +75,6 @@ function readQuality(
   head: NonNullable<Manifest['heads']['quality']>,
   outputs: Outputs,
 ): NonNullable<HeadValues['quality']> {
-  const values = valuesOf(head.output, outputs, head.labels.length);
+  const values = readValues(head.output, outputs, head.labels.length);
   return head.labels.map((label, i) => ({ label, value: values[i] ?? 0 }));
 }

@@ -1,14 +1,12 @@
-// Entry of the vision process: image bytes are decoded, and native inference code runs, only here.
-import { writeSync } from 'node:fs';
+// Entry of the vision process. Only this process decodes image bytes and runs native inference code.
+import { readSync, writeSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import sharp from 'sharp';
 import { AgentError, asAgentError } from '../../base/errors.ts';
-import { analyzeFrame } from './analyze.ts';
-import { FrameInbox } from './frame-inbox.ts';
-import { openProven } from './golden.ts';
 import { BYTES_PER_MB, FRAME_FD, type VisionReply, type WireError, type WireRequest } from '../messages.ts';
-import { renderFrame } from './render.ts';
+import { analyzeFrame, renderFrame } from './analyze.ts';
+import { openVerifiedSession } from './golden.ts';
 import type { Session } from './session.ts';
 import { startWatchdog } from './watchdog.ts';
 
@@ -18,24 +16,56 @@ type Answer = VisionReply extends infer Reply
     : never
   : never;
 
-// libvips keeps decoded pictures for later use by default; here each one comes once.
+// libvips caches decoded images by default; here each image is decoded only once.
 sharp.cache(false);
 sharp.concurrency(1);
 
-/** Ten frames more weigh 8 MB more in the end; at eight, a frame in sixteen was spent on it. */
-const COLLECT_EVERY = 20;
+/** Frames between two garbage collections. 20 frames take 8 MB more than 10; with 8, collection took 1/16 of the time. */
+const FRAMES_PER_COLLECTION = 20;
 const WARM_UP_FRAMES = 2;
-/** EX_SOFTWARE. */
-const OUT_OF_STEP = 70;
+/** Exit code after a frame that cannot be read: EX_SOFTWARE of sysexits.h. */
+const EXIT_FRAME_UNREADABLE = 70;
+/** Frame buffers up to this size are kept for later frames; larger frames are rare. */
+const MAX_KEPT_BYTES = 2 * 2 ** 20;
 
-const inbox = new FrameInbox(FRAME_FD);
 let session: Session | null = null;
-let frames = 0;
+let handledRequests = 0;
+/** Two buffers in alternation: the previous frame is still in use while the next one is read. */
+let currentBuffer = new Uint8Array(0);
+let spareBuffer = new Uint8Array(0);
 
-async function answer(request: WireRequest, bytes: Uint8Array): Promise<Answer> {
+/**
+ * Reads the next `sizeBytes` bytes of the frame pipe; they stay valid until the call after the next. Blocks the thread,
+ * which saves a turn of the event loop for each 64 KB. The control process writes the frame together with its request;
+ * if it has stopped or is gone, this process has nothing else to do. Exits if the pipe ends early: the unread rest would
+ * become the start of the next frame.
+ */
+function readFrame(sizeBytes: number): Uint8Array {
+  const bytes = frameBuffer(sizeBytes);
+  try {
+    for (let at = 0; at < sizeBytes;) {
+      const readBytes = readSync(FRAME_FD, bytes, at, sizeBytes - at, null);
+      if (readBytes === 0) throw new Error(`the frame pipe ended after ${at} of ${sizeBytes} bytes`);
+      at += readBytes;
+    }
+  } catch (thrown) {
+    writeSync(process.stderr.fd, `a frame cannot be read: ${asAgentError(thrown).message}\n`);
+    process.exit(EXIT_FRAME_UNREADABLE);
+  }
+  return bytes;
+}
+
+function frameBuffer(sizeBytes: number): Uint8Array {
+  if (sizeBytes > MAX_KEPT_BYTES) return new Uint8Array(sizeBytes);
+  [currentBuffer, spareBuffer] = [spareBuffer, currentBuffer];
+  if (currentBuffer.length < sizeBytes) currentBuffer = new Uint8Array(sizeBytes);
+  return currentBuffer.subarray(0, sizeBytes);
+}
+
+async function execute(request: WireRequest, bytes: Uint8Array): Promise<Answer> {
   if (request.type === 'open') {
     startWatchdog(request.hardRssMb * BYTES_PER_MB);
-    session = await openProven(request.bundle, request);
+    session = await openVerifiedSession(request.bundle, request);
     await warmUp(session);
     return { type: 'opened' };
   }
@@ -46,17 +76,7 @@ async function answer(request: WireRequest, bytes: Uint8Array): Promise<Answer> 
   return { type: 'analyzed', result: await analyzeFrame(session, bytes, request.options) };
 }
 
-/** A frame that is not read leaves its bytes to the next: better no process than one that is out of step. */
-function take(sizeBytes: number): Uint8Array {
-  try {
-    return inbox.read(sizeBytes);
-  } catch (thrown) {
-    writeSync(process.stderr.fd, `a frame cannot be read: ${asAgentError(thrown).message}\n`);
-    process.exit(OUT_OF_STEP);
-  }
-}
-
-/** The first frames cost half as much again as the next: those at work should not be the ones. */
+/** The first frames take 1.5 times as long as later ones, so analyze some before the process serves. */
 async function warmUp(opened: Session): Promise<void> {
   const { dir, manifest } = opened.bundle;
   const [golden] = manifest.golden;
@@ -66,36 +86,37 @@ async function warmUp(opened: Session): Promise<void> {
     await analyzeFrame(opened, bytes, { roi: null, privacyMasks: [], ignoreGate: true });
 }
 
-function wireError(thrown: unknown): WireError {
+function toWireError(thrown: unknown): WireError {
   const { code, message, context } = asAgentError(thrown);
   return { code, message, context };
 }
 
-async function handle(request: WireRequest, bytes: Uint8Array): Promise<void> {
-  const reply: Answer = await answer(request, bytes).catch((thrown: unknown) => ({
+async function handleRequest(request: WireRequest, bytes: Uint8Array): Promise<void> {
+  const answer: Answer = await execute(request, bytes).catch((thrown: unknown) => ({
     type: 'failed',
-    error: wireError(thrown),
+    error: toWireError(thrown),
   }));
-  const out = tell({ ...reply, rssMb: Math.round(process.memoryUsage.rss() / BYTES_PER_MB) });
-  // A picture is more than a socket takes at once, and the next request may hold the thread for good: it is not this one that does.
-  if (reply.type === 'rendered') await out;
-  frames += 1;
-  // Pixels lie outside of the heap, where V8 lets 64 MB of them pile up before it looks. After the answer it costs none.
-  if (frames % COLLECT_EVERY === 0) globalThis.gc?.({ type: 'major' });
+  const sent = sendReply({ ...answer, rssMb: Math.round(process.memoryUsage.rss() / BYTES_PER_MB) });
+  // Flush the JPEG reply first: the next readSync would block the IPC write.
+  if (answer.type === 'rendered') await sent;
+  handledRequests += 1;
+  // Pixels lie outside the V8 heap, and V8 lets 64 MB of them accumulate before it collects. After the reply, a
+  // collection delays nobody.
+  if (handledRequests % FRAMES_PER_COLLECTION === 0) globalThis.gc?.({ type: 'major' });
 }
 
-/** Resolves when all of it is out. */
-const tell = (reply: VisionReply): Promise<void> =>
+/** Resolves when the whole reply is written. */
+const sendReply = (reply: VisionReply): Promise<void> =>
   new Promise((resolve) => process.send?.(reply, undefined, undefined, () => resolve()));
 
-/** The next request may come while one is worked at: its frame is read meanwhile, and its turn comes after the answer. */
-let turn = Promise.resolve();
+// A second request may arrive while the first one is handled. Read its frame at once, handle it after the first reply.
+let lastRequest = Promise.resolve();
 process.on('message', (message) => {
   const request = message as WireRequest;
-  const bytes = take(request.type === 'open' ? 0 : request.sizeBytes);
-  turn = turn.then(() => handle(request, bytes));
+  const bytes = readFrame(request.type === 'open' ? 0 : request.sizeBytes);
+  lastRequest = lastRequest.then(() => handleRequest(request, bytes));
 });
 process.once('disconnect', () => process.exit(0));
-// Ctrl-C reaches the whole process group of a terminal: the control process decides when this one stops.
+// Ctrl-C signals the whole process group of a terminal, but the control process decides when this process stops.
 process.on('SIGINT', () => undefined);
 process.on('SIGTERM', () => undefined);

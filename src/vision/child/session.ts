@@ -2,50 +2,54 @@ import { join } from 'node:path';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
 import { AgentError } from '../../base/errors.ts';
 import type { Bundle, Stage, StageInput } from '../../model/manifest.ts';
-import type { Box, Picture, Size } from './picture.ts';
-import { WHOLE } from './picture.ts';
-import type { FittedRgb, Values } from './preprocess.ts';
+import type { RgbImage, Size } from './decode.ts';
+import type { Box, FittedRgb, TensorValues } from './preprocess.ts';
 import {
+  decodeSizeFor,
   fitPixels,
   frameChannels,
   framePlanes,
   isPlainRgb,
   mapPlanes,
   packPlanes,
-  sizeWanted,
+  WHOLE_FRAME,
 } from './preprocess.ts';
-import { toHalf } from './half.ts';
-import { tensorValues } from './tensor-values.ts';
 
-/** Outputs of all stages by `stage.output`. */
-export type Outputs = ReadonlyMap<string, Values>;
+/** Outputs of all stages; the key is `stage.output`. */
+export type Outputs = ReadonlyMap<string, TensorValues>;
 
 export interface SessionOptions {
-  /** onnxruntime's name of the one execution provider; there is no silent fallback to another. */
+  /** onnxruntime's name of the only execution provider; the session never falls back to another one. */
   readonly provider: string;
+  /** Intra-op threads, 1 or more. */
   readonly threads: number;
 }
 
-/** A frame's pixels, cut and scaled for every input that wants them. */
+/** Pixels of one frame, cropped and scaled for every input that reads the frame; the key is `fitKey`. */
 export type PreparedFrame = ReadonlyMap<string, FittedRgb>;
 
+interface OpenStage {
+  readonly stage: Stage;
+  readonly session: InferenceSession;
+}
+
 const fitKey = (input: StageInput): string => `${input.width}x${input.height}:${input.fit}`;
-const sources = (input: StageInput): readonly string[] =>
+const sourcesOf = (input: StageInput): readonly string[] =>
   typeof input.from === 'string' ? [input.from] : input.from;
 
 /**
  * Opens every stage of a bundle on one provider. Blocks the thread while it loads.
- * Throws `provider_unavailable` when the runtime has no such provider or its libraries are missing,
- * `vision_start_failed` when a stage cannot be loaded, and `model_manifest_invalid` when a stage lacks an input or
- * output that the manifest names.
+ * Throws `provider_unavailable` if the runtime does not have the provider or its libraries are missing,
+ * `vision_start_failed` if a stage cannot be loaded, and `model_manifest_invalid` if a stage lacks an input or output
+ * that the manifest names.
  */
 export async function openSession(bundle: Bundle, options: SessionOptions): Promise<Session> {
-  const opened: { stage: Stage; session: InferenceSession }[] = [];
+  const opened: OpenStage[] = [];
   try {
     for (const stage of bundle.manifest.stages) {
       const session = await openStage(bundle, stage, options);
       opened.push({ stage, session });
-      checkNames(stage, session);
+      checkStage(stage, session);
     }
   } catch (thrown) {
     await Promise.all(opened.map(({ session }) => session.release()));
@@ -62,31 +66,25 @@ async function openStage(bundle: Bundle, stage: Stage, options: SessionOptions):
       interOpNumThreads: 1,
       executionMode: 'sequential',
       logSeverityLevel: 4,
-      // Frames come with gaps: threads that spin through them cost three times the CPU of the work itself.
+      // Frames arrive with gaps. Threads that spin through a gap cost three times the CPU time of the inference.
       extra: { session: { intra_op: { allow_spinning: '0' }, inter_op: { allow_spinning: '0' } } },
     });
   } catch (cause) {
     const text = cause instanceof Error ? cause.message : String(cause);
-    const code =
-      options.provider === 'cpu' || !/provider|backend/i.test(text)
-        ? 'vision_start_failed'
-        : 'provider_unavailable';
+    const isProviderFault = options.provider !== 'cpu' && /provider|backend/i.test(text);
     throw new AgentError(
-      code,
-      `stage ${stage.id} does not open on ${options.provider}: ${oneLine(text, bundle.dir)}`,
-      {
-        cause,
-        context: { stage: stage.id, provider: options.provider },
-      },
+      isProviderFault ? 'provider_unavailable' : 'vision_start_failed',
+      `stage ${stage.id} does not open on ${options.provider}: ${firstLine(text, bundle.dir)}`,
+      { cause, context: { stage: stage.id, provider: options.provider } },
     );
   }
 }
 
-/** First line, without the bundle's path: the text may reach clients. */
-const oneLine = (text: string, dir: string): string =>
+/** The first line, without the path of the bundle: the text may reach clients. */
+const firstLine = (text: string, dir: string): string =>
   (text.split('\n')[0] ?? '').replaceAll(dir, '').slice(0, 300);
 
-function checkNames(stage: Stage, session: InferenceSession): void {
+function checkStage(stage: Stage, session: InferenceSession): void {
   const missing = [
     ...stage.inputs
       .filter(({ name }) => !session.inputNames.includes(name))
@@ -114,85 +112,73 @@ export class Session {
   readonly bundle: Bundle;
   readonly provider: string;
   readonly threads: number;
-  readonly #stages: readonly { readonly stage: Stage; readonly session: InferenceSession }[];
+  readonly #stages: readonly OpenStage[];
 
-  constructor(
-    bundle: Bundle,
-    options: SessionOptions,
-    stages: readonly { readonly stage: Stage; readonly session: InferenceSession }[],
-  ) {
+  constructor(bundle: Bundle, options: SessionOptions, stages: readonly OpenStage[]) {
     this.bundle = bundle;
     this.provider = options.provider;
     this.threads = options.threads;
     this.#stages = stages;
   }
 
-  /** Inputs that see the frame. */
+  /** The inputs that read the frame. */
   *#frameInputs(): Iterable<StageInput> {
     for (const { stage } of this.#stages) {
-      for (const input of stage.inputs) if (sources(input).includes('frame')) yield input;
+      for (const input of stage.inputs) if (sourcesOf(input).includes('frame')) yield input;
     }
   }
 
-  /** The size to which a frame must at least be decoded for all inputs. */
-  sizeWanted(source: Size, region: Box = WHOLE): Size {
+  /** The smallest size to which a frame must be decoded for all inputs, pixels. */
+  decodeSize(source: Size, region: Box = WHOLE_FRAME): Size {
     let width = 1;
     let height = 1;
     for (const input of this.#frameInputs()) {
-      const wanted = sizeWanted(source, region, input);
-      width = Math.max(width, wanted.width);
-      height = Math.max(height, wanted.height);
+      const size = decodeSizeFor(source, region, input);
+      width = Math.max(width, size.width);
+      height = Math.max(height, size.height);
     }
     return { width, height };
   }
 
-  /** Cuts and scales the pixels for the inputs; runs off this thread, so that other work can go on beside it. */
-  async prepare(picture: Picture, region: Box = WHOLE): Promise<PreparedFrame> {
+  /** Crops and scales the pixels for all inputs on other threads, so this thread can work in parallel. */
+  async prepare(image: RgbImage, region: Box = WHOLE_FRAME): Promise<PreparedFrame> {
     const prepared = new Map<string, FittedRgb>();
     for (const input of this.#frameInputs()) {
       const key = fitKey(input);
-      if (!prepared.has(key)) prepared.set(key, await fitPixels(picture, region, input));
+      if (!prepared.has(key)) prepared.set(key, await fitPixels(image, region, input));
     }
     return prepared;
   }
 
   /**
-   * Runs all stages on prepared pixels; blocks the thread. Throws `vision_output_invalid` for NaN, infinity or a
-   * shape that does not fit the next stage, `internal` when the runtime itself refuses.
+   * Runs all stages on prepared pixels; blocks the thread. Throws `vision_output_invalid` for NaN, infinity, a shape
+   * that does not fit the next stage, or an error of the runtime.
    */
   async infer(prepared: PreparedFrame): Promise<Outputs> {
-    const outputs = new Map<string, Values>();
+    const outputs = new Map<string, TensorValues>();
     for (const { stage, session } of this.#stages) {
       const feeds: Record<string, Tensor> = {};
       for (const input of stage.inputs) {
-        const shape = session.inputMetadata.find(({ name }) => name === input.name);
-        const rank = shape?.isTensor === true ? shape.shape.length : 4;
+        const metadata = session.inputMetadata.find(({ name }) => name === input.name);
+        const rank = metadata?.isTensor === true ? metadata.shape.length : 4;
         feeds[input.name] = toTensor(input, rank, prepared, outputs);
       }
       const results = await session.run(feeds, stage.outputs).catch((cause: unknown) => {
         const text = cause instanceof Error ? cause.message : String(cause);
         throw new AgentError(
           'vision_output_invalid',
-          `stage ${stage.id} failed: ${oneLine(text, this.bundle.dir)}`,
-          {
-            cause,
-            context: { stage: stage.id },
-          },
+          `stage ${stage.id} failed: ${firstLine(text, this.bundle.dir)}`,
+          { cause, context: { stage: stage.id } },
         );
       });
       for (const name of stage.outputs) {
         const ref = `${stage.id}.${name}`;
         const tensor = results[name];
         if (tensor === undefined) throw new AgentError('vision_output_invalid', `output ${ref} is missing`);
-        outputs.set(ref, tensorValues(ref, tensor));
+        outputs.set(ref, readTensor(ref, tensor));
       }
     }
     return outputs;
-  }
-
-  /** `prepare` and `infer` in one. */
-  async run(picture: Picture, region: Box = WHOLE): Promise<Outputs> {
-    return this.infer(await this.prepare(picture, region));
   }
 
   async release(): Promise<void> {
@@ -201,8 +187,8 @@ export class Session {
 }
 
 /**
- * One input's tensor from the frame and the outputs of earlier stages. An input that is no picture (rank other than 4,
- * such as a feature vector) takes its one source as it stands.
+ * Builds the tensor of one input from the frame and the outputs of earlier stages. An input that is not an image (its
+ * rank is not 4, for example a feature vector) gets its single source unchanged.
  */
 function toTensor(input: StageInput, rank: number, prepared: PreparedFrame, outputs: Outputs): Tensor {
   const dims = (channels: number): number[] =>
@@ -210,13 +196,14 @@ function toTensor(input: StageInput, rank: number, prepared: PreparedFrame, outp
       ? [1, input.height, input.width, channels]
       : [1, channels, input.height, input.width];
   const rgb = prepared.get(fitKey(input));
-  const whole = rank !== 4 && typeof input.from === 'string' ? outputs.get(input.from) : undefined;
-  if (whole !== undefined) {
-    return makeTensor(input.dtype === 'float16' ? toHalf(whole.data) : whole.data, whole.dims);
+  const unchanged = rank !== 4 && typeof input.from === 'string' ? outputs.get(input.from) : undefined;
+  if (unchanged !== undefined) {
+    const { data } = unchanged;
+    return makeTensor(input.dtype === 'float16' ? new Float16Array(data) : data, unchanged.dims);
   }
   if (input.from === 'frame' && rgb !== undefined && isPlainRgb(input))
     return new Tensor('uint8', rgb, dims(3));
-  const parts = sources(input).map((from) => {
+  const parts = sourcesOf(input).map((from) => {
     if (from === 'frame' && rgb !== undefined)
       return { planes: framePlanes(rgb, input), channels: frameChannels(input) };
     const map = outputs.get(from);
@@ -234,18 +221,36 @@ function toTensor(input: StageInput, rank: number, prepared: PreparedFrame, outp
   return makeTensor(packPlanes(joined, channels, input), dims(channels));
 }
 
-function makeTensor(data: Float32Array | Uint8Array | Uint16Array, dims: readonly number[]): Tensor {
+function makeTensor(data: Float32Array | Float16Array | Uint8Array, dims: readonly number[]): Tensor {
   if (data instanceof Float32Array) return new Tensor('float32', data, dims);
-  if (data instanceof Uint16Array) return halfTensor(data, dims);
-  return new Tensor('uint8', data, dims);
-}
-
-/**
- * onnxruntime-common turns half data into a `Float16Array` where there is one (Node 24), which the native binding of
- * 1.30 reads as empty ("not enough space: expected 6144, got 0"): the tensor gets its 16-bit words back.
- */
-function halfTensor(words: Uint16Array, dims: readonly number[]): Tensor {
+  if (data instanceof Uint8Array) return new Tensor('uint8', data, dims);
+  // onnxruntime-common stores half data as a `Float16Array`, which the native binding of 1.30 reads as empty ("not
+  // enough space: expected 6144, got 0"). So replace it with the same data as 16-bit words.
+  const words = new Uint16Array(data.buffer, data.byteOffset, data.length);
   const tensor = new Tensor('float16', words, dims);
   Reflect.set(tensor, 'cpuData', words);
   return tensor;
+}
+
+/** The values of one output as float32. Rejects NaN and infinity, which onnxruntime does not report. */
+function readTensor(ref: string, tensor: Tensor): TensorValues {
+  const values = { data: toFloat32(ref, tensor), dims: tensor.dims };
+  for (const value of values.data) {
+    if (!Number.isFinite(value)) {
+      throw new AgentError('vision_output_invalid', `output ${ref} contains ${value}`, { context: { ref } });
+    }
+  }
+  return values;
+}
+
+function toFloat32(ref: string, { type, data }: Tensor): Float32Array {
+  if (data instanceof Float32Array) return data;
+  if (Array.isArray(data)) {
+    throw new AgentError('vision_output_invalid', `output ${ref} is text`, { context: { ref } });
+  }
+  if (type === 'float16' && data instanceof Uint16Array)
+    return new Float32Array(new Float16Array(data.buffer, data.byteOffset, data.length));
+  const values = new Float32Array(data.length);
+  for (let i = 0; i < data.length; i++) values[i] = Number(data[i]);
+  return values;
 }

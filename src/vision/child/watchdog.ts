@@ -1,34 +1,35 @@
 import { Worker } from 'node:worker_threads';
 
 /**
- * Runs beside the main thread of the vision process, which native code may hold for ever: ends the process when the
- * control process is gone, and when the resident size passes the hard ceiling. Plain JavaScript, since it is
- * evaluated in a thread that loads nothing.
+ * Plain JavaScript, because the worker evaluates it without loading a module. Kills the process when the control process
+ * is gone, and when the resident size exceeds the hard limit. It needs a thread of its own: native code may block the
+ * main thread for any length of time.
  */
 const SOURCE = `
 const { workerData } = require('node:worker_threads');
 const { writeSync } = require('node:fs');
 const parent = process.ppid;
-const end = (why) => {
-  if (why) try { writeSync(2, why); } catch {}
+const kill = (reason) => {
+  if (reason) try { writeSync(2, reason); } catch {}
   process.kill(process.pid, 'SIGKILL');
 };
 setInterval(() => {
-  if (process.ppid !== parent) end();
+  if (process.ppid !== parent) kill();
   const rss = process.memoryUsage.rss();
-  if (rss > workerData.hardRssBytes) end('resident size ' + Math.round(rss / 2 ** 20) + ' MB is over the ceiling');
-}, workerData.everyMs);
+  if (rss > workerData.hardRssBytes) kill('resident size ' + Math.round(rss / 2 ** 20) + ' MB is over the ceiling');
+}, workerData.intervalMs);
 `;
 
-const EVERY_MS = 250;
+// src/serving/candidate.ts recognises "over the ceiling" in the message.
+const INTERVAL_MS = 250;
 
-/** Starts the watchdog thread; it never keeps the process alive. Its heap is held to a few megabytes. */
+/** Starts the watchdog thread. It does not keep the process alive, and its heap is limited to a few megabytes. */
 export function startWatchdog(hardRssBytes: number): void {
   new Worker(SOURCE, {
     eval: true,
     execArgv: [],
     env: {},
-    workerData: { hardRssBytes, everyMs: EVERY_MS },
+    workerData: { hardRssBytes, intervalMs: INTERVAL_MS },
     resourceLimits: { maxOldGenerationSizeMb: 8, maxYoungGenerationSizeMb: 1, stackSizeMb: 1 },
   }).unref();
 }

@@ -1,97 +1,82 @@
-// Entry of a trial process: opens one bundle on one provider, proves it on the golden outputs, times it, says so, and
-// is killed. Whatever goes wrong in native code goes wrong here.
+// Entry of a trial process. It opens one bundle on one provider, checks the golden outputs, measures the time, sends the
+// outcome, and is then killed. Faults of native code stay in this process.
 import { writeFileSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { env, listSupportedBackends } from 'onnxruntime-node';
-import { asAgentError } from '../../base/errors.ts';
-import { decode, readHeader } from '../child/decode.ts';
-import { proveGolden } from '../child/golden.ts';
-import { reasonLine } from './reason.ts';
-import type { TrialMessage, TrialOrder, TrialOutcome, TrialRequest } from './trial.ts';
-import { BYTES_PER_MB } from '../messages.ts';
+import { AgentError, asAgentError } from '../../base/errors.ts';
+import { describeMismatch, findGoldenMismatches, prepareGolden } from '../child/golden.ts';
 import { openSession, type Session } from '../child/session.ts';
 import { startWatchdog } from '../child/watchdog.ts';
+import { BYTES_PER_MB } from '../messages.ts';
+import { toReasonLine } from './trial.ts';
+import type { TrialMessage, TrialOrder, TrialOutcome, TrialRequest } from './trial.ts';
 
-/** The golden run has warmed up already. */
+/** One run is enough: the golden runs have warmed up the session already. */
 const WARM_UP_RUNS = 1;
-const FEWEST_RUNS = 3;
-/** Frames come with gaps, and threads that went to sleep need time to wake. */
+const MIN_TIMED_RUNS = 3;
+/** Camera frames arrive with gaps, and sleeping threads need time to wake: measure that too. */
 const GAP_MS = 10;
-/** A slow provider is known to be slow after this long. */
-const TIMED_BUDGET_MS = 1_500;
+/** Stop timing a slow provider after this time, and after twice this time even with a single timed run. */
+const TIMING_BUDGET_MS = 1_500;
 
-process.once('message', (order) => void attempt(order as TrialOrder));
+process.once('message', (order) => void runTrial(order as TrialOrder));
 
 try {
-  // If memory runs out, the kernel should end the trial and not the agent.
+  // If memory runs out, the kernel should kill the trial and not the agent.
   writeFileSync('/proc/self/oom_score_adj', '1000');
 } catch {
-  // Not Linux, or not allowed: the parent watches the resident size.
+  // Not Linux, or not permitted: the parent watches the resident size.
 }
 
-async function attempt(request: TrialOrder): Promise<void> {
-  startWatchdog(request.hardRssMb * BYTES_PER_MB);
+async function runTrial(order: TrialOrder): Promise<void> {
+  startWatchdog(order.hardRssMb * BYTES_PER_MB);
   const backends = listSupportedBackends().map(({ name }) => name);
   await send({ type: 'runtime', runtime: { version: env.versions.common, backends } });
-  const outcome = backends.includes(request.provider)
-    ? await prove(request)
-    : ({
-        type: 'not_built_in',
-        reason: `the installed onnxruntime has no ${request.provider}`,
-      } as const);
+  const outcome: TrialOutcome = backends.includes(order.provider)
+    ? await verifyAndTime(order)
+    : { type: 'not_built_in', reason: `the installed onnxruntime has no ${order.provider}` };
   await send({ type: 'outcome', outcome });
 }
 
-async function prove(request: TrialRequest): Promise<TrialOutcome> {
+async function verifyAndTime(request: TrialRequest): Promise<TrialOutcome> {
   try {
-    const started = performance.now();
+    const startedMs = performance.now();
     const session = await openSession(request.bundle, request);
-    const openMs = performance.now() - started;
-    const mismatches = await proveGolden(session, request.bundle);
-    const firstRunMs = performance.now() - started - openMs;
-    const [worst] = mismatches;
-    if (worst !== undefined)
-      return {
-        type: 'wrong',
-        reason:
-          worst.difference === null
-            ? `${worst.output} is missing or too short`
-            : `${worst.output} is off by ${worst.difference.toPrecision(3)}, allowed is ${worst.tolerance}`,
-      };
-    return { type: 'right', openMs, firstRunMs, ...(await time(session, request)) };
+    const openMs = performance.now() - startedMs;
+    const [mismatch] = await findGoldenMismatches(session, request.bundle);
+    const firstRunMs = performance.now() - startedMs - openMs;
+    if (mismatch !== undefined) return { type: 'wrong', reason: describeMismatch(mismatch) };
+    return { type: 'right', openMs, firstRunMs, ...(await timeInference(session, request)) };
   } catch (thrown) {
     const error = asAgentError(thrown);
-    // The cause says it in the runtime's own words, without what the attempt names anyway.
+    // The cause has the runtime's own message, without the stage and provider that the attempt names anyway.
     const { message } = error.cause instanceof Error ? error.cause : error;
-    const reason = reasonLine(message.replaceAll(request.bundle.dir, ''));
+    const reason = toReasonLine(message.replaceAll(request.bundle.dir, ''));
     const isWrong = error.code === 'vision_output_invalid' || error.code === 'model_golden_mismatch';
     return { type: isWrong ? 'wrong' : 'unavailable', reason };
   }
 }
 
-async function time(
+async function timeInference(
   session: Session,
   { bundle, runs }: TrialRequest,
 ): Promise<{ medianMs: number; runs: number }> {
-  const image = bundle.manifest.golden[0]?.image ?? '';
-  const bytes = await readFile(join(bundle.dir, image));
-  const header = await readHeader(bytes);
-  const frame = await session.prepare(await decode(bytes, header, session.sizeWanted(header.size)));
-  const timedMs: number[] = [];
-  const started = performance.now();
+  const [golden] = bundle.manifest.golden;
+  if (golden === undefined) throw new AgentError('model_manifest_invalid', 'the bundle has no golden image');
+  const frame = await prepareGolden(session, bundle, golden);
+  const timesMs: number[] = [];
+  const startedMs = performance.now();
   for (let run = 0; run < WARM_UP_RUNS + runs; run++) {
-    const spentMs = performance.now() - started;
-    if (timedMs.length >= FEWEST_RUNS && spentMs > TIMED_BUDGET_MS) break;
-    if (timedMs.length >= 1 && spentMs > 2 * TIMED_BUDGET_MS) break;
-    const begun = performance.now();
+    const elapsedMs = performance.now() - startedMs;
+    if (timesMs.length >= MIN_TIMED_RUNS && elapsedMs > TIMING_BUDGET_MS) break;
+    if (timesMs.length >= 1 && elapsedMs > 2 * TIMING_BUDGET_MS) break;
+    const runStartedMs = performance.now();
     await session.infer(frame);
-    if (run >= WARM_UP_RUNS) timedMs.push(performance.now() - begun);
+    if (run >= WARM_UP_RUNS) timesMs.push(performance.now() - runStartedMs);
     await delay(GAP_MS);
   }
-  timedMs.sort((a, b) => a - b);
-  return { medianMs: timedMs[Math.floor(timedMs.length / 2)] ?? 0, runs: timedMs.length };
+  timesMs.sort((a, b) => a - b);
+  return { medianMs: timesMs[Math.floor(timesMs.length / 2)] ?? 0, runs: timesMs.length };
 }
 
 function send(message: TrialMessage): Promise<void> {

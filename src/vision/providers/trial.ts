@@ -1,6 +1,6 @@
 import type { Bundle } from '../../model/manifest.ts';
 
-/** One provider with one thread count: what a session is opened with. */
+/** One provider with one thread count: the options of a session. */
 export interface Plan {
   /** onnxruntime's name: cpu, cuda, tensorrt, webgpu, coreml, dml, … */
   readonly provider: string;
@@ -10,54 +10,84 @@ export interface Plan {
 
 export interface TrialRequest extends Plan {
   readonly bundle: Bundle;
-  /** Timed runs at most; a slow provider gets fewer. */
+  /** Maximum number of timed runs; a slow provider gets fewer. */
   readonly runs: number;
 }
 
-/** The request as the trial process gets it. */
+/** The request that the trial process receives. */
 export interface TrialOrder extends TrialRequest {
-  /** Resident size at which the process ends itself, MiB: where nobody else can watch it. */
+  /** Resident size at which the process kills itself, MiB; the parent cannot measure it on every platform. */
   readonly hardRssMb: number;
 }
 
-/** What the installed onnxruntime is. */
+/** The installed onnxruntime. */
 export interface Runtime {
   readonly version: string;
-  /** The providers that it was built with; their libraries may still be missing. */
+  /** The providers that this build contains; their libraries may still be missing. */
   readonly backends: readonly string[];
 }
 
-/** How one attempt ended. Every `reason` is one line without paths. */
+/** The result of one trial. Every `reason` is one line without paths. The agent stores `type`: do not rename a value. */
 export type TrialOutcome =
   | {
       readonly type: 'right';
-      /** Median of the timed runs of all stages, ms. */
+      /** Median time of the timed runs of all stages, ms. */
       readonly medianMs: number;
       readonly runs: number;
-      /** Opening the session, ms. */
+      /** Time to open the session, ms. */
       readonly openMs: number;
-      /** The first run, which compiles kernels on a GPU, ms. */
+      /** Time of the golden runs, which compile kernels on a GPU, ms. */
       readonly firstRunMs: number;
     }
   | { readonly type: 'not_built_in'; readonly reason: string }
-  /** Libraries, driver or device are missing; or the provider refuses the model. */
+  /** Libraries, driver or device are missing, or the provider refuses the model. */
   | { readonly type: 'unavailable'; readonly reason: string }
-  /** It ran, but not to the golden outputs. */
+  /** It ran, but did not reproduce the golden outputs. */
   | { readonly type: 'wrong'; readonly reason: string }
   | { readonly type: 'crashed'; readonly reason: string }
   | { readonly type: 'hung'; readonly reason: string }
   | { readonly type: 'too_big'; readonly reason: string };
 
-/** Messages of the trial process: the runtime first, since what follows may kill it. */
+/** Messages of the trial process. It sends the runtime first, because the next step may crash it. */
 export type TrialMessage =
   | { readonly type: 'runtime'; readonly runtime: Runtime }
   | { readonly type: 'outcome'; readonly outcome: TrialOutcome };
 
 export interface TrialResult {
   readonly outcome: TrialOutcome;
-  /** Null when the process died before it could say. */
+  /** Null if the process died before it sent its runtime. */
   readonly runtime: Runtime | null;
 }
 
-/** Rejects only with the AbortError of the signal: every other end is an outcome. */
+/** Rejects only with the reason of the signal; every other end is an outcome. */
 export type TrialRunner = (request: TrialRequest, signal: AbortSignal) => Promise<TrialResult>;
+
+const MAX_REASON_CHARS = 200;
+
+/**
+ * Turns a message of a library into one line for operators: no paths, no control characters, no source positions, at
+ * most `MAX_REASON_CHARS`. Messages of onnxruntime contain build directories, which must not leave the machine.
+ */
+export function toReasonLine(message: string): string {
+  const line = message
+    // Colour codes of native loggers.
+    .replace(/\u001b\[[0-9;]*m/g, '')
+    .replace(/[\s\p{Cc}]+/gu, ' ')
+    // An assertion of onnxruntime: source position, function and condition precede the message.
+    .replace(/^.* was false\. /, '')
+    // Keep the name of a library (libcudnn.so.9) and remove its directories.
+    .replace(
+      /(?:[A-Za-z]:\\|\\\\|\.{0,2}\/)(?:[^\s:'"()\\/]+[\\/])*([^\s:'"()\\/]*)/g,
+      (_path, name: string) => (/\.(so|dylib|dll)\b/.test(name) ? name : '…'),
+    )
+    .replace(/…(:\d+)?(\s*…(:\d+)?)*/g, '…')
+    .trim();
+  if (line === '') return 'no reason given';
+  return line.length <= MAX_REASON_CHARS ? line : `${line.slice(0, MAX_REASON_CHARS - 1)}…`;
+}
+
+/** The shared library that the dynamic loader did not find, from the output of the process. */
+export function findMissingLibrary(stderr: string): string | null {
+  const name = /([^\s/\\:]+\.so(?:\.\d+)*): cannot open shared object file/.exec(stderr)?.[1];
+  return name === undefined ? null : `${name} is missing`;
+}
