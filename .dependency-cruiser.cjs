@@ -45,6 +45,7 @@ const DIRECTORIES = {
 const SUBDIRECTORIES = {
   'contract/openapi': [],
   'camera/simulated': [],
+  'calibration/view': [],
   'vision/hardware': [],
   'vision/child': [],
   'vision/providers': ['vision/child', 'vision/hardware'],

@@ -5,9 +5,8 @@ import { buildViewReference, checkView } from '../../src/calibration/view/check-
 import { SeaPainter } from '../../src/camera/simulated/draw-sea.ts';
 import { encodeJpeg } from '../../src/camera/simulated/jpeg.ts';
 import { sceneAt, type Conditions } from '../../src/camera/simulated/scene.ts';
-import { measure } from '../../src/vision/child/quality-signals.ts';
-import { judge } from '../../src/vision/child/quality.ts';
-import { viewSignature } from '../../src/vision/child/view-signature.ts';
+import { judgeQuality, measureQuality } from '../../src/vision/child/quality.ts';
+import { viewSignature } from '../../src/vision/child/analyze.ts';
 
 /** The drawn sea before the real quality gate and the real view check, as the agent would see it. */
 const painter = new SeaPainter(1);
@@ -22,8 +21,8 @@ async function look(day: number, conditions: Conditions = {}, size = SMALL) {
     .resize(512, 288, { fit: 'fill' })
     .raw()
     .toBuffer();
-  const { signals, luma } = measure({ rgb, masked: null, brokenBytes01: 0 });
-  return { quality: judge(signals), view: viewSignature(luma) };
+  const { signals, luma } = measureQuality({ rgb, masked: null, brokenBytes01: 0 });
+  return { quality: judgeQuality(signals), view: viewSignature(luma) };
 }
 
 describe('the simulated camera before the quality gate and the view check', () => {

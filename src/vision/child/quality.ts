@@ -12,7 +12,7 @@ const CELLS = 16;
 const CELL_W = WIDTH / CELLS;
 const CELL_H = HEIGHT / CELLS;
 const CELL_PIXELS = CELL_W * CELL_H;
-/** First row of cells that counts as sea: the lower five eighths of a frame, from the views of three surf cameras. */
+/** First row of cells that counts as sea. The gate assumes that the sea fills the lower five eighths of a frame. */
 const FIRST_SEA_ROW = 6;
 
 // Limits of the signals, set on 427 real frames of three surf cameras: docs/quality-gate.md has the distributions.
@@ -225,8 +225,7 @@ function measureTexture(luma: Uint8Array, isSeen: Uint8Array): Texture {
       let squares = 0;
       for (let i = from; i < to; i++) {
         const leftAndRight = (luma[i - 1] ?? 0) + (luma[i + 1] ?? 0);
-        const laplacian =
-          (luma[i - WIDTH] ?? 0) + (luma[i + WIDTH] ?? 0) + leftAndRight - 4 * (luma[i] ?? 0);
+        const laplacian = (luma[i - WIDTH] ?? 0) + (luma[i + WIDTH] ?? 0) + leftAndRight - 4 * (luma[i] ?? 0);
         sum += laplacian;
         squares += laplacian * laplacian;
       }

@@ -232,8 +232,11 @@ function makeTensor(data: Float32Array | Float16Array | Uint8Array, dims: readon
   return tensor;
 }
 
-/** The values of one output as float32. Rejects NaN and infinity, which onnxruntime does not report. */
-function readTensor(ref: string, tensor: Tensor): TensorValues {
+/**
+ * The values of one output as float32. Throws `vision_output_invalid` for text, and for NaN and infinity, which
+ * onnxruntime does not report.
+ */
+export function readTensor(ref: string, tensor: Tensor): TensorValues {
   const values = { data: toFloat32(ref, tensor), dims: tensor.dims };
   for (const value of values.data) {
     if (!Number.isFinite(value)) {

@@ -3,33 +3,33 @@ import { createHash } from 'node:crypto';
 export const HARDWARE_KINDS = ['jetson', 'raspberry_pi', 'nvidia_x86', 'apple', 'windows', 'cpu'] as const;
 export type HardwareKind = (typeof HARDWARE_KINDS)[number];
 
-/** The machine as the provider ladder, `info` and `doctor` see it. */
+/** The machine, for the provider ladder, `info` and `doctor`. */
 export interface Hardware {
   readonly kind: HardwareKind;
   /** Node's name: arm64, x64, arm, … */
   readonly arch: string;
-  /** The board's or the computer's own name. */
+  /** Name of the board or computer. */
   readonly model: string | null;
   readonly cpu: string | null;
-  /** CPUs that this process may use: affinity and cgroup quota counted. */
+  /** CPUs that this process may use, after affinity and cgroup quota. */
   readonly cores: number;
-  /** MiB that this process may use: the smaller of the machine's and the cgroup's. */
+  /** Memory that this process may use, MiB: the smaller of the machine's and the cgroup's. */
   readonly memoryMb: number;
-  /** What could compute beside the CPU, as `family: name`. Listed also where onnxruntime has no use for it. */
+  /** Devices that could compute in addition to the CPU, as `family: name`, even if onnxruntime does not support them. */
   readonly accelerators: readonly string[];
   readonly os: string | null;
   /**
-   * The same for as long as the same machine computes the same way: part of the key of a remembered provider. It is
-   * made of the cheap facts alone, so that a slow inventory does not make another machine of this one.
+   * Part of the key of a stored plan: changes if the hardware that computes changes. It does not depend on the inventory,
+   * because a slow inventory must not look like another machine.
    */
   readonly fingerprint: string;
 }
 
-/** What was read from the machine; each `null` or empty where it could not be read. */
+/** Facts read from the machine; `null` or empty if a fact could not be read. */
 export interface HardwareFacts {
   readonly platform: string;
   readonly arch: string;
-  /** `uname -r`; visible in a container that hides everything else. */
+  /** `uname -r`; a container that hides everything else still shows it. */
   readonly kernel: string;
   readonly cores: number;
   readonly memoryMb: number;
@@ -43,18 +43,19 @@ export interface HardwareFacts {
   readonly soc: { readonly family: string | null; readonly machine: string | null };
   /** /proc/cpuinfo */
   readonly cpuinfo: string;
-  /** Node's name of the first CPU; empty on ARM. */
+  /** Node's name for the first CPU; empty on ARM. */
   readonly cpuBrand: string;
   /** `Model:` of each /proc/driver/nvidia/gpus/…/information. */
   readonly nvidiaGpus: readonly string[];
-  /** PCI vendor ids of display and 3D controllers, such as 0x10de. */
+  /** PCI vendor ids of display and 3D controllers, for example 0x10de (NVIDIA). */
   readonly displayVendors: readonly string[];
-  /** Names below /dev that stand for an accelerator: nvidia0, nvhost-gpu, dri/renderD128, apex_0, hailo0. */
+  /** Accelerator devices below /dev: nvidia0, nvhost-gpu, dri/renderD128, apex_0, hailo0. */
   readonly devices: readonly string[];
-  /** What the inventory program found; `null` when it failed or was too slow. */
+  /** Result of the inventory process; `null` if it failed or was too slow. */
   readonly inventory: Inventory | null;
 }
 
+/** Names that only programs can find. */
 export interface Inventory {
   readonly cpu: string | null;
   readonly model: string | null;
@@ -83,12 +84,15 @@ const ARM_CORES: Readonly<Record<string, string>> = {
   '0x4e:0x004': 'Carmel',
 };
 
-/** Pure, so that each kind is tested from the recorded facts of real boards. */
-export function classify(facts: HardwareFacts): Hardware {
-  return { ...describe(facts), fingerprint: fingerprintOf(describe({ ...facts, inventory: null })) };
+type Description = Omit<Hardware, 'fingerprint'>;
+
+/** Derives the hardware from facts. A pure function: tests use the recorded facts of real boards. */
+export function classifyHardware(facts: HardwareFacts): Hardware {
+  const fingerprint = fingerprintOf(describeHardware({ ...facts, inventory: null }));
+  return { ...describeHardware(facts), fingerprint };
 }
 
-function describe(facts: HardwareFacts): Omit<Hardware, 'fingerprint'> {
+function describeHardware(facts: HardwareFacts): Description {
   const kind = kindOf(facts);
   return {
     kind,
@@ -106,14 +110,7 @@ function describe(facts: HardwareFacts): Omit<Hardware, 'fingerprint'> {
   };
 }
 
-function fingerprintOf({
-  kind,
-  arch,
-  model,
-  cpu,
-  cores,
-  accelerators,
-}: Omit<Hardware, 'fingerprint'>): string {
+function fingerprintOf({ kind, arch, model, cpu, cores, accelerators }: Description): string {
   const identity = JSON.stringify([kind, arch, model, cpu, cores, [...accelerators].sort()]);
   return createHash('sha256').update(identity).digest('hex').slice(0, 16);
 }
@@ -127,7 +124,7 @@ function kindOf(facts: HardwareFacts): HardwareKind {
   return 'cpu';
 }
 
-/** Any one sign is enough: containers hide the device tree, minimal images lack the release file. */
+/** One sign is enough: containers hide the device tree, and minimal images lack the release file. */
 function isJetson(facts: HardwareFacts): boolean {
   return (
     facts.tegraRelease !== null ||
@@ -182,7 +179,7 @@ function acceleratorsOf(facts: HardwareFacts, kind: HardwareKind): readonly stri
   return [...found];
 }
 
-/** Source: NVIDIA, Jetson module data sheets; the SoC stands last in the device tree's list. */
+/** GPU of a Jetson, from the SoC in the device tree's list. Source: NVIDIA, Jetson module data sheets. */
 function tegraGpu(facts: HardwareFacts): string {
   const soc = facts.deviceTreeCompatible
     .find((name) => /^nvidia,tegra\d/.test(name))
@@ -205,7 +202,7 @@ function cpuinfoField(cpuinfo: string, field: string): string | null {
   return null;
 }
 
-/** `4x Cortex-A76`, `4x Cortex-A55 + 4x Cortex-A76`; null where the lines are not those of an ARM kernel. */
+/** For example `4x Cortex-A76` or `4x Cortex-A55 + 4x Cortex-A76`; null if the text is not from an ARM kernel. */
 function armCores(cpuinfo: string): string | null {
   const counts = new Map<string, number>();
   let implementer = '';

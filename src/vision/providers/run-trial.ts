@@ -1,115 +1,114 @@
 import { fork, type ChildProcess } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { residentMb } from '../../base/process-facts.ts';
-import { visionEnvironment } from '../vision-child.ts';
-import { missingLibrary, reasonLine } from './reason.ts';
-import type { Runtime, TrialMessage, TrialOrder, TrialOutcome, TrialRequest, TrialRunner } from './trial.ts';
 import { lowerPriority, type ProcessLimits } from '../process-priority.ts';
+import { visionEnvironment } from '../vision-child.ts';
+import { findMissingLibrary, toReasonLine } from './trial.ts';
+import type { Runtime, TrialMessage, TrialOrder, TrialOutcome, TrialRequest, TrialRunner } from './trial.ts';
 
 export interface TrialLimits {
-  /** Until the verdict is there; for a restrained trial CPU time, since it waits for its turn. */
+  /** Time until the outcome, ms. With `processLimits` it is CPU time per thread, because the trial waits for the CPU. */
   readonly timeoutMs: number;
-  /** Resident memory, MiB: what the vision process would be recycled at. */
+  /** Resident memory, MiB: the size at which the agent would replace a vision process. */
   readonly maxRssMb: number;
-  /** For trials beside a model that serves. */
+  /** For a trial that runs alongside a serving model. */
   readonly processLimits?: ProcessLimits;
 }
 
-const entry = new URL(
+const ENTRY = new URL(
   import.meta.url.endsWith('.ts') ? './trial-process.ts' : './trial-process.js',
   import.meta.url,
 );
 
-const POLL_MS = 50;
-/** A restrained trial may wait so many times longer than it works: it has little of the CPU beside ones that serve. */
-const MAX_WAIT = 15;
+const POLL_INTERVAL_MS = 50;
+/** A trial with `processLimits` gets little CPU time: its wall-clock limit is this many times its CPU-time limit. */
+const WALL_TIME_FACTOR = 15;
+/** USER_HZ, the unit of /proc/PID/stat: 100 on every Linux platform that Node supports. */
 const TICKS_PER_S = 100;
-const KEPT_STDERR_CHARS = 4096;
+const MAX_STDERR_CHARS = 4096;
 
 /**
- * Runs each trial in a process of its own, which is killed when it is over a limit. A provider may crash, hang, eat
- * the memory or write garbage: here each becomes an outcome.
+ * Runs each trial in its own process and kills a process that exceeds a limit. A provider may crash, hang, use all
+ * memory or return garbage: each of these becomes an outcome.
  */
 export function createTrialRunner(limits: TrialLimits): TrialRunner {
-  return (request, signal) => new Trial(request, limits, signal).settled;
+  return (request, signal) => new Trial(request, limits, signal).result;
 }
 
 class Trial {
-  readonly settled: ReturnType<TrialRunner>;
+  readonly result: ReturnType<TrialRunner>;
   readonly #child: ChildProcess;
   readonly #limits: TrialLimits;
   #runtime: Runtime | null = null;
-  #verdict: TrialOutcome | null = null;
+  #outcome: TrialOutcome | null = null;
   #stderr = '';
 
   constructor(request: TrialRequest, limits: TrialLimits, signal: AbortSignal) {
     signal.throwIfAborted();
     this.#limits = limits;
-    this.#child = fork(entry, {
+    this.#child = fork(ENTRY, {
       execArgv: ['--max-old-space-size=128'],
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
       serialization: 'advanced',
-      // The same as the vision process gets: what is proved here must hold there.
+      // The environment of the vision process: a provider that works here must work there.
       env: visionEnvironment(process.env),
-      // A process group of its own, so that it can be killed with whatever a provider's library started.
+      // Its own process group, so that #kill also ends the processes that a provider's library started.
       detached: process.platform !== 'win32',
     });
     lowerPriority(this.#child.pid, limits.processLimits?.niceness ?? 0);
-    this.settled = this.#settle(request, signal);
+    this.result = this.#run(request, signal);
   }
 
-  #settle(request: TrialRequest, signal: AbortSignal): ReturnType<TrialRunner> {
+  #run(request: TrialRequest, signal: AbortSignal): ReturnType<TrialRunner> {
     const child = this.#child;
+    const { timeoutMs, maxRssMb, processLimits } = this.#limits;
     return new Promise((resolve, reject) => {
-      const { timeoutMs, processLimits: restrained } = this.#limits;
-      const timer = setTimeout(() => this.#hung(), restrained ? MAX_WAIT * timeoutMs : timeoutMs);
+      const timer = setTimeout(
+        () => this.#endAsHung(),
+        processLimits ? WALL_TIME_FACTOR * timeoutMs : timeoutMs,
+      );
       const poll = setInterval(() => {
         this.#checkMemory();
-        if (restrained && (cpuMs(child.pid) ?? 0) > request.threads * timeoutMs) this.#hung();
-      }, POLL_MS);
+        if (processLimits && (cpuTimeMs(child.pid) ?? 0) > request.threads * timeoutMs) this.#endAsHung();
+      }, POLL_INTERVAL_MS);
       const abort = (): void => this.#kill();
       signal.addEventListener('abort', abort, { once: true });
 
-      child.on('message', (message) => this.#take(message as TrialMessage));
+      child.on('message', (message) => this.#receive(message as TrialMessage));
       child.stderr?.on('data', (chunk: Buffer) => {
-        this.#stderr = (this.#stderr + chunk.toString('utf8')).slice(-KEPT_STDERR_CHARS);
+        this.#stderr = (this.#stderr + chunk.toString('utf8')).slice(-MAX_STDERR_CHARS);
       });
-      // A message may be lost when the process dies at once; the exit code then says what happened.
       child.once('error', (error) => {
-        this.#verdict ??= { type: 'crashed', reason: reasonLine(error.message) };
-        this.#kill();
+        this.#end({ type: 'crashed', reason: toReasonLine(error.message) });
       });
       child.once('close', (code, killedBy) => {
         clearTimeout(timer);
         clearInterval(poll);
         signal.removeEventListener('abort', abort);
         if (signal.aborted) reject(signal.reason as Error);
-        else resolve({ outcome: this.#outcome(code, killedBy), runtime: this.#runtime });
+        else resolve({ outcome: this.#finalOutcome(code, killedBy), runtime: this.#runtime });
       });
-      const { maxRssMb, processLimits } = this.#limits;
-      const order: TrialOrder = {
-        ...request,
-        hardRssMb: Math.min(2 * maxRssMb, processLimits?.hardRssMb ?? Infinity),
-      };
+      const hardRssMb = Math.min(2 * maxRssMb, processLimits?.hardRssMb ?? Infinity);
+      const order: TrialOrder = { ...request, hardRssMb };
       child.send(order, (error) => {
         if (error !== null) this.#kill();
       });
     });
   }
 
-  #take(message: TrialMessage): void {
+  #receive(message: TrialMessage): void {
     switch (message.type) {
       case 'runtime':
         this.#runtime = message.runtime;
         break;
       case 'outcome':
-        // Native libraries may hang or crash in their own clean-up: nothing more is wanted of this process.
+        // Kill it now: native libraries may hang or crash in their own clean-up.
         this.#end(message.outcome);
         break;
     }
   }
 
-  #hung(): void {
+  #endAsHung(): void {
     const seconds = Math.round(this.#limits.timeoutMs / 1000);
     this.#end({ type: 'hung', reason: `no result within ${seconds} s` });
   }
@@ -123,8 +122,9 @@ class Trial {
     });
   }
 
+  /** The first outcome counts. */
   #end(outcome: TrialOutcome): void {
-    this.#verdict ??= outcome;
+    this.#outcome ??= outcome;
     this.#kill();
   }
 
@@ -134,32 +134,30 @@ class Trial {
     try {
       process.kill(process.platform === 'win32' ? pid : -pid, 'SIGKILL');
     } catch {
-      // It has just ended, or has no group yet.
+      // The process has just ended, or does not have its group yet.
       this.#child.kill('SIGKILL');
     }
   }
 
-  #outcome(code: number | null, killedBy: NodeJS.Signals | null): TrialOutcome {
-    const verdict = this.#verdict ?? this.#died(code, killedBy);
-    if (verdict.type !== 'unavailable') return verdict;
-    // onnxruntime throws "failed to load shared library" and prints which one.
-    const missing = missingLibrary(this.#stderr);
-    return missing === null ? verdict : { ...verdict, reason: `${verdict.reason} (${missing})` };
+  /** A process that dies at once may lose its last message; then its exit code is the outcome. */
+  #finalOutcome(code: number | null, killedBy: NodeJS.Signals | null): TrialOutcome {
+    const outcome = this.#outcome ?? this.#crashOutcome(code, killedBy);
+    if (outcome.type !== 'unavailable') return outcome;
+    // onnxruntime throws "failed to load shared library" and prints the name of the library.
+    const missing = findMissingLibrary(this.#stderr);
+    return missing === null ? outcome : { ...outcome, reason: `${outcome.reason} (${missing})` };
   }
 
-  #died(code: number | null, killedBy: NodeJS.Signals | null): TrialOutcome {
-    const how = killedBy === null ? `exit code ${code ?? -1}` : `signal ${killedBy}`;
-    const last = this.#stderr
-      .split('\n')
-      .filter((line) => line.trim() !== '')
-      .at(-1);
-    const detail = last === undefined ? '' : `: ${reasonLine(last)}`;
-    return { type: 'crashed', reason: `the process ended with ${how}${detail}` };
+  #crashOutcome(code: number | null, killedBy: NodeJS.Signals | null): TrialOutcome {
+    const exit = killedBy === null ? `exit code ${code ?? -1}` : `signal ${killedBy}`;
+    const lastLine = this.#stderr.split('\n').findLast((line) => line.trim() !== '');
+    const detail = lastLine === undefined ? '' : `: ${toReasonLine(lastLine)}`;
+    return { type: 'crashed', reason: `the process ended with ${exit}${detail}` };
   }
 }
 
-/** CPU time of a process so far, ms; null where there is no /proc. */
-function cpuMs(pid: number | undefined): number | null {
+/** CPU time that a process has used, ms; null where there is no /proc. Source: proc(5), fields 14 and 15 of stat. */
+function cpuTimeMs(pid: number | undefined): number | null {
   if (pid === undefined) return null;
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');

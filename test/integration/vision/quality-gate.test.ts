@@ -5,10 +5,10 @@ import { describe, expect, it } from 'vitest';
 import type { QualityReport } from '../../../src/vision/protocol.ts';
 import { AgentError } from '../../../src/base/errors.ts';
 import { decode, readHeader } from '../../../src/vision/child/decode.ts';
-import { fitPixels } from '../../../src/vision/child/preprocess.ts';
-import { WHOLE } from '../../../src/vision/child/picture.ts';
-import { judge } from '../../../src/vision/child/quality.ts';
-import { GATE, measure } from '../../../src/vision/child/quality-signals.ts';
+import { fitPixels, WHOLE_FRAME } from '../../../src/vision/child/preprocess.ts';
+
+import { GATE_SIZE, judgeQuality, measureQuality } from '../../../src/vision/child/quality.ts';
+
 import { everyFrame, surfcamDir } from '../../fixtures/surfcam.ts';
 import { blurred, damaged, night, occluded, rained, random, WIDTH, type Damage } from './spoil.ts';
 
@@ -32,9 +32,9 @@ function frames(): Labelled[] {
 const bytesOf = ({ file }: Labelled): Buffer => readFileSync(join(dir!, 'frames', file));
 
 async function gate(bytes: Uint8Array): Promise<QualityReport> {
-  const picture = await decode(bytes, await readHeader(bytes), GATE);
-  const rgb = await fitPixels(picture, WHOLE, { ...GATE, fit: 'stretch' });
-  return judge(measure({ rgb, masked: null, brokenBytes01: picture.brokenBytes01 }).signals);
+  const picture = await decode(bytes, await readHeader(bytes), GATE_SIZE);
+  const rgb = await fitPixels(picture, WHOLE_FRAME, { ...GATE_SIZE, fit: 'stretch' });
+  return judgeQuality(measureQuality({ rgb, masked: null, brokenBytes01: picture.brokenBytes01 }).signals);
 }
 
 /** What the gate or the decoder says, as one word each. */

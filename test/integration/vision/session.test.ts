@@ -6,7 +6,7 @@ import type { Polygon } from '../../../src/config/schema.ts';
 import type { Bundle } from '../../../src/model/manifest.ts';
 import { openBundle } from '../../../src/model/bundle/bundle.ts';
 import { systemClock } from '../../../src/base/clock.ts';
-import { proveGolden } from '../../../src/vision/child/golden.ts';
+import { findGoldenMismatches } from '../../../src/vision/child/golden.ts';
 import { InProcessVision } from '../../../src/vision/in-process.ts';
 import { openSession } from '../../../src/vision/child/session.ts';
 import { bundleDir, factoryBundleDir, type BundleName } from '../../fixtures/bundles.ts';
@@ -16,7 +16,7 @@ const bundleOf = (name: BundleName): Promise<Bundle> => openBundle(bundleDir(nam
 const solid = (width: number, height: number, background: string) =>
   sharp({ create: { width, height, channels: 3, background } });
 
-describe('openSession and proveGolden', () => {
+describe('openSession and findGoldenMismatches', () => {
   it.each([
     'heads',
     'depth',
@@ -28,21 +28,21 @@ describe('openSession and proveGolden', () => {
   ] as const)('%s reproduces its golden outputs', async (name) => {
     const bundle = await bundleOf(name);
     const session = await openSession(bundle, PLAN);
-    expect(await proveGolden(session, bundle)).toEqual([]);
+    expect(await findGoldenMismatches(session, bundle)).toEqual([]);
     await session.release();
   });
 
   it('the shipped model reproduces its golden outputs', async () => {
     const bundle = await openBundle(factoryBundleDir);
     const session = await openSession(bundle, PLAN);
-    expect(await proveGolden(session, bundle)).toEqual([]);
+    expect(await findGoldenMismatches(session, bundle)).toEqual([]);
     await session.release();
   });
 
   it('tells what a wrong model gives', async () => {
     const bundle = await bundleOf('wrong-golden');
     const session = await openSession(bundle, PLAN);
-    const mismatches = await proveGolden(session, bundle);
+    const mismatches = await findGoldenMismatches(session, bundle);
     expect(mismatches[0]).toMatchObject({ image: 'golden/picture-1.png', output: 'analysis.height_m' });
     expect(mismatches[0]?.difference).toBeGreaterThan(mismatches[0]!.tolerance);
     await session.release();
@@ -62,7 +62,7 @@ describe('openSession and proveGolden', () => {
       ...bundle,
       manifest: { ...bundle.manifest, golden: short, heads: { ...heads, wave_direction: direction } },
     };
-    await expect(proveGolden(session, changed)).rejects.toMatchObject({
+    await expect(findGoldenMismatches(session, changed)).rejects.toMatchObject({
       code: 'vision_output_invalid',
       message: 'output analysis.direction has 3 values, not 2',
     });
@@ -81,18 +81,22 @@ describe('openSession and proveGolden', () => {
         heads: { ...heads, wave_direction: { ...heads.wave_direction!, labels } },
       },
     });
-    expect(await proveGolden(session, ordered(['LEFT', 'RIGHT', 'STRAIGHT']))).toEqual([]);
-    await expect(proveGolden(session, ordered(['RIGHT', 'LEFT', 'STRAIGHT']))).rejects.toMatchObject({
-      code: 'model_golden_mismatch',
-      message: 'wave_direction of golden/picture-1.png is LEFT, expected is RIGHT',
-    });
+    expect(await findGoldenMismatches(session, ordered(['LEFT', 'RIGHT', 'STRAIGHT']))).toEqual([]);
+    await expect(findGoldenMismatches(session, ordered(['RIGHT', 'LEFT', 'STRAIGHT']))).rejects.toMatchObject(
+      {
+        code: 'model_golden_mismatch',
+        message: 'wave_direction of golden/picture-1.png is LEFT, expected is RIGHT',
+      },
+    );
     await session.release();
   });
 
   it('refuses NaN, which the runtime passes on', async () => {
     const bundle = await bundleOf('nan');
     const session = await openSession(bundle, PLAN);
-    await expect(proveGolden(session, bundle)).rejects.toMatchObject({ code: 'vision_output_invalid' });
+    await expect(findGoldenMismatches(session, bundle)).rejects.toMatchObject({
+      code: 'vision_output_invalid',
+    });
     await session.release();
   });
 

@@ -1,6 +1,13 @@
 import sharp from 'sharp';
 import { describe, expect, it } from 'vitest';
-import { decode, readHeader, sniff } from '../../../../src/vision/child/decode.ts';
+import {
+  decode,
+  jpegDamage01,
+  plainJpegSize,
+  readHeader,
+  sniffFormat,
+} from '../../../../src/vision/child/decode.ts';
+import { jpegOf } from '../../../fixtures/jpeg.ts';
 import { pngOf } from '../../../fixtures/png.ts';
 
 const solid = (width: number, height: number, background: string) =>
@@ -10,8 +17,8 @@ async function open(bytes: Uint8Array, width = 64, height = 64) {
   return decode(bytes, await readHeader(bytes), { width, height });
 }
 
-const pixel = (picture: { data: Uint8Array; width: number }, x: number, y: number): number[] => [
-  ...picture.data.subarray((y * picture.width + x) * 3, (y * picture.width + x) * 3 + 3),
+const pixel = (image: { data: Uint8Array; width: number }, x: number, y: number): number[] => [
+  ...image.data.subarray((y * image.width + x) * 3, (y * image.width + x) * 3 + 3),
 ];
 
 const near = (actual: readonly number[], wanted: readonly number[], tolerance = 4): void => {
@@ -19,30 +26,49 @@ const near = (actual: readonly number[], wanted: readonly number[], tolerance = 
   actual.forEach((value, i) => expect(Math.abs(value - wanted[i]!)).toBeLessThanOrEqual(tolerance));
 };
 
-/** A PNG header that claims a size, with next to no data behind it. */
+/** A PNG header that claims a size, with almost no data. */
 const pngClaiming = (width: number, height: number): Buffer =>
   pngOf({ width, height, bits: 8, colourType: 2 }, Buffer.alloc(64));
 
-/** A sound JPEG whose frame header is rewritten to claim a size. */
-async function jpegClaiming(width: number, height: number): Promise<Buffer> {
-  const bytes = await solid(64, 64, '#888').jpeg().toBuffer();
-  const at = bytes.indexOf(Buffer.from([0xff, 0xc0]));
+/** A PNG header that claims a size, with 16 bits and alpha, interlaced or not, and almost no data. */
+const deepPng = (width: number, height: number, interlaced: boolean): Buffer =>
+  pngOf({ width, height, bits: 16, colourType: 6, interlaced }, Buffer.alloc(64));
+
+/** 38 bytes of lossless WebP. */
+function losslessWebp(width: number, height: number): Buffer {
+  const bytes = Buffer.alloc(38);
+  bytes.write('RIFF', 0, 'latin1');
+  bytes.writeUInt32LE(30, 4);
+  bytes.write('WEBPVP8L', 8, 'latin1');
+  bytes.writeUInt32LE(17, 16);
+  bytes[20] = 0x2f;
+  bytes.writeUInt32LE(((width - 1) | ((height - 1) << 14)) >>> 0, 21);
+  return bytes;
+}
+
+/** Rewrites the frame header of an intact JPEG so that it claims another size. */
+function withClaimedSize(jpeg: Buffer, width: number, height: number): Buffer {
+  const at = [0xc0, 0xc2]
+    .map((marker) => jpeg.indexOf(Buffer.from([0xff, marker])))
+    .find((found) => found > 0);
+  if (at === undefined) throw new Error('no frame header');
+  const bytes = Buffer.from(jpeg);
   bytes.writeUInt16BE(height, at + 5);
   bytes.writeUInt16BE(width, at + 7);
   return bytes;
 }
 
-describe('sniff', () => {
-  it('knows the three formats by their bytes', async () => {
-    expect(sniff(await solid(8, 8, '#fff').jpeg().toBuffer())).toBe('jpeg');
-    expect(sniff(await solid(8, 8, '#fff').png().toBuffer())).toBe('png');
-    expect(sniff(await solid(8, 8, '#fff').webp().toBuffer())).toBe('webp');
-    expect(sniff(Buffer.alloc(0))).toBeNull();
-    expect(sniff(Buffer.from([0xff]))).toBeNull();
+describe('sniffFormat', () => {
+  it('recognises the three formats by their first bytes', async () => {
+    expect(sniffFormat(await solid(8, 8, '#fff').jpeg().toBuffer())).toBe('jpeg');
+    expect(sniffFormat(await solid(8, 8, '#fff').png().toBuffer())).toBe('png');
+    expect(sniffFormat(await solid(8, 8, '#fff').webp().toBuffer())).toBe('webp');
+    expect(sniffFormat(Buffer.alloc(0))).toBeNull();
+    expect(sniffFormat(Buffer.from([0xff]))).toBeNull();
   });
 });
 
-describe('readHeader refuses', () => {
+describe('readHeader', () => {
   it.each([
     ['no bytes', () => Buffer.alloc(0), 'image_empty'],
     ['10 MB of zeros', () => Buffer.alloc(10_000_000), 'image_unsupported'],
@@ -58,15 +84,58 @@ describe('readHeader refuses', () => {
     ['a JPEG of three bytes', () => Buffer.from([0xff, 0xd8, 0xff]), 'image_corrupt'],
     ['a PNG signature alone', () => Buffer.from('\x89PNG\r\n\x1a\n', 'latin1'), 'image_corrupt'],
     ['a PNG that claims 400 megapixels', () => pngClaiming(20_000, 20_000), 'image_too_large'],
-    ['a JPEG that claims 200 megapixels', () => jpegClaiming(20_000, 10_000), 'image_too_large'],
-    ['a JPEG that claims no width', () => jpegClaiming(0, 100), 'image_corrupt'],
-  ])('%s', async (_, make, code) => {
+    [
+      'a JPEG that claims 200 megapixels',
+      async () => withClaimedSize(await jpegOf(1), 20_000, 10_000),
+      'image_too_large',
+    ],
+    ['a JPEG that claims no width', async () => withClaimedSize(await jpegOf(1), 0, 100), 'image_corrupt'],
+  ])('rejects %s', async (_, make, code) => {
     await expect(readHeader(await make())).rejects.toMatchObject({ code });
   });
 });
 
+describe('the memory limit of readHeader', () => {
+  const tooLarge = { code: 'image_too_large' };
+
+  it.each([
+    ['an interlaced PNG of 16 bits', 5000, () => deepPng(5000, 5000, true)],
+    ['WebP', 6500, () => losslessWebp(6500, 6500)],
+    [
+      'a progressive JPEG',
+      6000,
+      async () => withClaimedSize(await jpegOf(1, { progressive: true }), 6000, 6000),
+    ],
+  ])('rejects %s of %i px square, which must be decoded as a whole', async (_what, _size, make) => {
+    await expect(readHeader(await make())).rejects.toMatchObject(tooLarge);
+  });
+
+  it.each([
+    ['a PNG of 16 bits that is not interlaced', 5000, () => deepPng(5000, 5000, false)],
+    ['an interlaced PNG', 4000, () => deepPng(4000, 4000, true)],
+    ['WebP', 6000, () => losslessWebp(6000, 6000)],
+    [
+      'a progressive JPEG',
+      5000,
+      async () => withClaimedSize(await jpegOf(1, { progressive: true }), 5000, 5000),
+    ],
+    ['a baseline JPEG', 7000, async () => withClaimedSize(await jpegOf(1), 7000, 7000)],
+  ])('accepts %s of %i px square', async (_what, size, make) => {
+    expect((await readHeader(await make())).size).toEqual({ width: size, height: size });
+  });
+
+  it('rejects more than 50 megapixels of any format', async () => {
+    for (const bytes of [
+      deepPng(8000, 8000, false),
+      withClaimedSize(await jpegOf(1), 8000, 8000),
+      losslessWebp(16000, 16000),
+    ])
+      await expect(readHeader(bytes)).rejects.toMatchObject(tooLarge);
+  });
+});
+
 describe('decode', () => {
-  it('scales to what is wanted, and never enlarges', async () => {
+  it('scales to the wanted size and never enlarges', async () => {
     const bytes = await solid(640, 360, '#336699').jpeg({ quality: 95 }).toBuffer();
     const small = await open(bytes, 512, 288);
     expect([small.width, small.height, small.data.length]).toEqual([512, 288, 512 * 288 * 3]);
@@ -76,7 +145,7 @@ describe('decode', () => {
     expect([whole.width, whole.height]).toEqual([640, 360]);
   });
 
-  it('is the same picture whether the decoder scales or not', async () => {
+  it('gives the same image whether the decoder or sharp scales it', async () => {
     const raw = Buffer.from(
       Uint8Array.from({ length: 1024 * 576 * 3 }, (_, i) => 128 + 100 * Math.sin(i / 4000)),
     );
@@ -93,7 +162,7 @@ describe('decode', () => {
     expect(difference / reference.length).toBeLessThan(2);
   });
 
-  it('turns a picture upright by its EXIF orientation', async () => {
+  it('rotates an image upright by its EXIF orientation', async () => {
     const half = await solid(40, 20, '#ff0000').png().toBuffer();
     const sideways = await sharp({ create: { width: 40, height: 40, channels: 3, background: '#0000ff' } })
       .composite([{ input: half, left: 0, top: 0 }])
@@ -105,10 +174,10 @@ describe('decode', () => {
       .jpeg({ quality: 100 })
       .withMetadata({ orientation: 6 })
       .toBuffer();
-    const picture = await open(tall, 40, 80);
-    expect(picture.source).toEqual({ width: 40, height: 80 });
-    near(pixel(picture, 35, 40), [255, 0, 0], 12);
-    near(pixel(picture, 5, 40), [0, 0, 255], 12);
+    const image = await open(tall, 40, 80);
+    expect(image.source).toEqual({ width: 40, height: 80 });
+    near(pixel(image, 35, 40), [255, 0, 0], 12);
+    near(pixel(image, 5, 40), [0, 0, 255], 12);
   });
 
   it.each([
@@ -131,15 +200,15 @@ describe('decode', () => {
       () => solid(32, 32, '#336699').jpeg({ progressive: true }).toBuffer(),
       [0x33, 0x66, 0x99],
     ],
-  ] as const)('%s becomes 8-bit RGB', async (_, make, wanted) => {
-    const picture = await open(await make(), 32, 32);
-    expect(picture.data.length).toBe(32 * 32 * 3);
-    expect(picture.brokenBytes01).toBe(0);
-    // CMYK goes through a printer's profile: close, not equal.
-    near(pixel(picture, 16, 16), wanted, 20);
+  ] as const)('decodes a %s to 8-bit RGB', async (_, make, wanted) => {
+    const image = await open(await make(), 32, 32);
+    expect(image.data.length).toBe(32 * 32 * 3);
+    expect(image.brokenBytes01).toBe(0);
+    // CMYK goes through a printer profile: close, not equal.
+    near(pixel(image, 16, 16), wanted, 20);
   });
 
-  it('puts transparency over black', async () => {
+  it('renders transparent pixels as black', async () => {
     const bytes = await sharp({
       create: { width: 8, height: 8, channels: 4, background: { r: 255, g: 0, b: 0, alpha: 0 } },
     })
@@ -148,7 +217,7 @@ describe('decode', () => {
     near(pixel(await open(bytes, 8, 8), 4, 4), [0, 0, 0]);
   });
 
-  it('refuses truncated bytes of every format', async () => {
+  it('rejects truncated bytes of every format', async () => {
     const noise = sharp(
       Buffer.from(Uint8Array.from({ length: 300 * 200 * 3 }, (_, i) => (i * i * 31) >> 5)),
       {
@@ -166,9 +235,49 @@ describe('decode', () => {
     }
   });
 
-  it('takes padding behind the end of a JPEG, as many cameras write it', async () => {
+  it('accepts padding after the end of a JPEG, as many cameras write it', async () => {
     const bytes = await solid(64, 64, '#336699').jpeg().toBuffer();
-    const picture = await open(Buffer.concat([bytes, Buffer.alloc(512)]));
-    expect(picture.brokenBytes01).toBe(0);
+    const image = await open(Buffer.concat([bytes, Buffer.alloc(512)]));
+    expect(image.brokenBytes01).toBe(0);
+  });
+});
+
+describe('jpegDamage01', () => {
+  it.each([false, true])('finds no damage in an intact file (progressive: %s)', async (progressive) => {
+    expect(jpegDamage01(await jpegOf(3, { width: 320, height: 240, progressive }))).toBe(0);
+  });
+
+  it('finds a marker that must not occur in the data, and its position', async () => {
+    const bytes = await jpegOf(3, { width: 320, height: 240 });
+    const at = Math.floor(bytes.length * 0.75);
+    bytes.set([0xff, 0x07], at);
+    expect(jpegDamage01(bytes)).toBeCloseTo(0.25, 2);
+  });
+
+  it('finds a restart marker in a file without restarts', async () => {
+    const bytes = await jpegOf(3, { width: 320, height: 240 });
+    bytes.set([0xff, 0xd3], Math.floor(bytes.length / 2));
+    expect(jpegDamage01(bytes)).toBeCloseTo(0.5, 1);
+  });
+
+  it('accepts any bytes without an exception', () => {
+    for (let length = 0; length < 300; length++) {
+      const bytes = Uint8Array.from({ length }, (_, i) => (i % 3 === 0 ? 0xff : (i * 37 + length) & 0xff));
+      expect(jpegDamage01(bytes)).toBeLessThanOrEqual(1);
+      plainJpegSize(bytes);
+    }
+  });
+});
+
+describe('plainJpegSize', () => {
+  it('reads the size of a plain JPEG', async () => {
+    expect(plainJpegSize(await jpegOf(1, { width: 320, height: 240 }))).toEqual({ width: 320, height: 240 });
+  });
+
+  it('returns null for grey, CMYK and EXIF', async () => {
+    const base = sharp(await jpegOf(1));
+    expect(plainJpegSize(await base.clone().toColourspace('b-w').jpeg().toBuffer())).toBeNull();
+    expect(plainJpegSize(await base.clone().toColourspace('cmyk').jpeg().toBuffer())).toBeNull();
+    expect(plainJpegSize(await base.clone().withMetadata({ orientation: 6 }).jpeg().toBuffer())).toBeNull();
   });
 });

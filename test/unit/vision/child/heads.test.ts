@@ -12,20 +12,20 @@ const outputs = (values: Record<string, number[]>) =>
 const labels = ['LEFT', 'RIGHT', 'STRAIGHT'];
 
 describe('activate', () => {
-  it('softmax sums to one and does not overflow', () => {
+  it('computes a softmax that sums to one and does not overflow', () => {
     const [a, b] = activate([1000, 1000], 'softmax', 1);
     expect([a, b]).toEqual([0.5, 0.5]);
     expect(activate([2, 0], 'softmax', 2)[0]).toBeCloseTo(Math.E / (Math.E + 1), 9);
   });
 
-  it('sigmoid and none', () => {
+  it('computes a sigmoid, and clamps probabilities for none', () => {
     expect(activate([0, 4], 'sigmoid', 2)[1]).toBeCloseTo(1 / (1 + Math.exp(-2)), 9);
     expect(activate([-0.2, 0.25, 1.4], 'none', 3)).toEqual([0, 0.25, 1]);
   });
 });
 
 describe('readHeads', () => {
-  it('is null for heads that the manifest does not name', () => {
+  it('returns null for heads that the manifest does not name', () => {
     const heads = readHeads({ embedding: { output: 'a.e' } }, outputs({ 'a.e': [1, 2, 3] }));
     expect(heads).toEqual({
       waveHeight: null,
@@ -36,7 +36,7 @@ describe('readHeads', () => {
     });
   });
 
-  it('reads height with its interval, never below zero', () => {
+  it('reads a height and its interval, never below zero', () => {
     const heads: Manifest['heads'] = {
       wave_height: { output: 'a.h', unit: 'm', low: 'a.l', high: 'a.u', coverage: 0.8 },
     };
@@ -48,7 +48,7 @@ describe('readHeads', () => {
     });
   });
 
-  it('names the likeliest label and all others', () => {
+  it('returns the most probable label and all labels', () => {
     const heads: Manifest['heads'] = { wave_direction: { output: 'a.d', labels, activation: 'softmax' } };
     const direction = readHeads(heads, outputs({ 'a.d': [0, 3, 1] })).waveDirection;
     expect(direction?.label).toBe('RIGHT');
@@ -58,8 +58,8 @@ describe('readHeads', () => {
   it.each([
     ['too few values', { wave_direction: { output: 'a.d', labels, activation: 'softmax' } }],
     ['a missing output', { embedding: { output: 'a.none' } }],
-    ['a map for a height', { wave_height: { output: 'a.d', unit: 'm' } }],
-  ] as const)('refuses %s', (_, heads) => {
+    ['several values for a height', { wave_height: { output: 'a.d', unit: 'm' } }],
+  ] as const)('rejects %s', (_, heads) => {
     expect(() => readHeads(heads as unknown as Manifest['heads'], outputs({ 'a.d': [1, 2] }))).toThrow(
       expect.objectContaining({ code: 'vision_output_invalid' }),
     );

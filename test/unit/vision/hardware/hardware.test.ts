@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { classify, type HardwareFacts } from '../../../../src/vision/hardware/hardware.ts';
+import { classifyHardware, type HardwareFacts } from '../../../../src/vision/hardware/hardware.ts';
 
 const UNKNOWN: HardwareFacts = {
   platform: 'linux',
@@ -78,27 +78,33 @@ const X86: HardwareFacts = {
   cpuinfo: 'processor\t: 0\nvendor_id\t: GenuineIntel\nmodel name\t: 12th Gen Intel(R) Core(TM) i5-12400\n',
 };
 
-describe('classify', () => {
+describe('classifyHardware', () => {
   it('knows a Raspberry Pi 4 and 5 by the device tree', () => {
-    expect(classify(PI_4)).toMatchObject({
+    expect(classifyHardware(PI_4)).toMatchObject({
       kind: 'raspberry_pi',
       model: 'Raspberry Pi 4 Model B Rev 1.4',
       cpu: '4x Cortex-A72',
       accelerators: ['gpu: unnamed'],
       os: 'Debian GNU/Linux 12',
     });
-    expect(classify(PI_5)).toMatchObject({ kind: 'raspberry_pi', cpu: '4x Cortex-A76', accelerators: [] });
+    expect(classifyHardware(PI_5)).toMatchObject({
+      kind: 'raspberry_pi',
+      cpu: '4x Cortex-A76',
+      accelerators: [],
+    });
   });
 
   it('knows a Pi in a container, where the device tree is hidden', () => {
     const hidden = { ...PI_4, deviceTreeModel: null, deviceTreeCompatible: [], devices: [] };
-    expect(classify(hidden)).toMatchObject({
+    expect(classifyHardware(hidden)).toMatchObject({
       kind: 'raspberry_pi',
       model: 'Raspberry Pi 4 Model B Rev 1.4',
     });
     // A Pi 5's cpuinfo may lack the model too: the kernel's name is left.
-    expect(classify({ ...PI_5, deviceTreeModel: null, deviceTreeCompatible: [] }).kind).toBe('raspberry_pi');
-    expect(classify({ ...UNKNOWN, kernel: '6.12.25+rpt-rpi-v8' }).kind).toBe('raspberry_pi');
+    expect(classifyHardware({ ...PI_5, deviceTreeModel: null, deviceTreeCompatible: [] }).kind).toBe(
+      'raspberry_pi',
+    );
+    expect(classifyHardware({ ...UNKNOWN, kernel: '6.12.25+rpt-rpi-v8' }).kind).toBe('raspberry_pi');
   });
 
   it('does not take another ARM board for a Pi', () => {
@@ -109,7 +115,7 @@ describe('classify', () => {
       deviceTreeCompatible: ['radxa,rock-5b', 'rockchip,rk3588'],
       cpuinfo: armCpuinfo([...Array<string>(4).fill('0xd05'), ...Array<string>(4).fill('0xd0b')]),
     };
-    expect(classify(rock)).toMatchObject({
+    expect(classifyHardware(rock)).toMatchObject({
       kind: 'cpu',
       model: 'Radxa ROCK 5B',
       cpu: '4x Cortex-A55 + 4x Cortex-A76',
@@ -117,35 +123,44 @@ describe('classify', () => {
   });
 
   it('knows Jetsons old and new, and names their GPU', () => {
-    expect(classify(ORIN_NANO)).toMatchObject({
+    expect(classifyHardware(ORIN_NANO)).toMatchObject({
       kind: 'jetson',
       model: 'NVIDIA Jetson Orin Nano Engineering Reference Developer Kit Super',
       cpu: '6x Cortex-A78AE',
       accelerators: ['nvidia: Ampere (Orin)'],
     });
-    expect(classify(NANO)).toMatchObject({ kind: 'jetson', accelerators: ['nvidia: Maxwell (Tegra X1)'] });
+    expect(classifyHardware(NANO)).toMatchObject({
+      kind: 'jetson',
+      accelerators: ['nvidia: Maxwell (Tegra X1)'],
+    });
   });
 
   it('knows a Jetson by any one sign that a container leaves', () => {
     const hidden = { ...UNKNOWN, kernel: '6.1.0' };
-    expect(classify({ ...hidden, kernel: '5.15.148-tegra' }).kind).toBe('jetson');
-    expect(classify({ ...hidden, tegraRelease: '# R35 (release), REVISION: 4.1' }).kind).toBe('jetson');
-    expect(classify({ ...hidden, soc: { family: 'Tegra', machine: null } }).kind).toBe('jetson');
-    expect(classify(hidden).kind).toBe('cpu');
+    expect(classifyHardware({ ...hidden, kernel: '5.15.148-tegra' }).kind).toBe('jetson');
+    expect(classifyHardware({ ...hidden, tegraRelease: '# R35 (release), REVISION: 4.1' }).kind).toBe(
+      'jetson',
+    );
+    expect(classifyHardware({ ...hidden, soc: { family: 'Tegra', machine: null } }).kind).toBe('jetson');
+    expect(classifyHardware(hidden).kind).toBe('cpu');
   });
 
   it('knows an NVIDIA card in a PC by the driver, by the bus alone, or by its device', () => {
-    const driver = classify({ ...X86, nvidiaGpus: ['NVIDIA GeForce RTX 3060'], displayVendors: ['0x10de'] });
+    const driver = classifyHardware({
+      ...X86,
+      nvidiaGpus: ['NVIDIA GeForce RTX 3060'],
+      displayVendors: ['0x10de'],
+    });
     expect(driver).toMatchObject({
       kind: 'nvidia_x86',
       cpu: '12th Gen Intel(R) Core(TM) i5-12400',
       accelerators: ['nvidia: NVIDIA GeForce RTX 3060'],
     });
-    expect(classify({ ...X86, displayVendors: ['0x8086', '0x10de'] })).toMatchObject({
+    expect(classifyHardware({ ...X86, displayVendors: ['0x8086', '0x10de'] })).toMatchObject({
       kind: 'nvidia_x86',
       accelerators: ['nvidia: unnamed'],
     });
-    expect(classify({ ...X86, devices: ['nvidia0'] }).kind).toBe('nvidia_x86');
+    expect(classifyHardware({ ...X86, devices: ['nvidia0'] }).kind).toBe('nvidia_x86');
   });
 
   it('lists a card once when driver and inventory both name it', () => {
@@ -159,17 +174,23 @@ describe('classify', () => {
         gpus: ['NVIDIA GA106 [GeForce RTX 3060]', 'Intel UHD 730'],
       },
     };
-    expect(classify(both).accelerators).toEqual(['nvidia: NVIDIA GeForce RTX 3060', 'gpu: Intel UHD 730']);
+    expect(classifyHardware(both).accelerators).toEqual([
+      'nvidia: NVIDIA GeForce RTX 3060',
+      'gpu: Intel UHD 730',
+    ]);
   });
 
   it('keeps Apple and Windows by their platform, whatever else is in them', () => {
-    expect(classify({ ...UNKNOWN, platform: 'darwin', kernel: '23.5.0' }).kind).toBe('apple');
-    expect(classify({ ...X86, platform: 'win32', nvidiaGpus: ['NVIDIA T400'] }).kind).toBe('windows');
+    expect(classifyHardware({ ...UNKNOWN, platform: 'darwin', kernel: '23.5.0' }).kind).toBe('apple');
+    expect(classifyHardware({ ...X86, platform: 'win32', nvidiaGpus: ['NVIDIA T400'] }).kind).toBe('windows');
   });
 
   it('calls a PC with an Intel GPU, and a machine of which nothing is known, a CPU', () => {
-    expect(classify({ ...X86, displayVendors: ['0x8086'] })).toMatchObject({ kind: 'cpu', accelerators: [] });
-    expect(classify({ ...UNKNOWN, platform: 'freebsd', kernel: '' })).toEqual({
+    expect(classifyHardware({ ...X86, displayVendors: ['0x8086'] })).toMatchObject({
+      kind: 'cpu',
+      accelerators: [],
+    });
+    expect(classifyHardware({ ...UNKNOWN, platform: 'freebsd', kernel: '' })).toEqual({
       kind: 'cpu',
       arch: 'arm64',
       model: null,
@@ -183,7 +204,7 @@ describe('classify', () => {
   });
 
   it('names neural processors that it cannot use', () => {
-    expect(classify({ ...PI_5, devices: ['hailo0', 'apex_0'] }).accelerators).toEqual([
+    expect(classifyHardware({ ...PI_5, devices: ['hailo0', 'apex_0'] }).accelerators).toEqual([
       'hailo: NPU',
       'coral: Edge TPU',
     ]);
@@ -192,16 +213,18 @@ describe('classify', () => {
 
 describe('the fingerprint', () => {
   const facts = { ...X86, nvidiaGpus: ['A', 'B'] };
-  const print = classify(facts).fingerprint;
+  const print = classifyHardware(facts).fingerprint;
 
   it('stays the same over memory, order, and what a slow inventory leaves out', () => {
     const inventory = { cpu: 'i5', model: 'NUC', os: 'Debian', gpus: ['Intel UHD'] };
-    expect(classify({ ...facts, memoryMb: 1, nvidiaGpus: ['B', 'A'], inventory }).fingerprint).toBe(print);
+    expect(classifyHardware({ ...facts, memoryMb: 1, nvidiaGpus: ['B', 'A'], inventory }).fingerprint).toBe(
+      print,
+    );
   });
 
   it('changes with what computes', () => {
-    expect(classify({ ...facts, cores: 2 }).fingerprint).not.toBe(print);
-    expect(classify({ ...facts, nvidiaGpus: ['A'] }).fingerprint).not.toBe(print);
-    expect(classify({ ...facts, cpuinfo: 'model name\t: another\n' }).fingerprint).not.toBe(print);
+    expect(classifyHardware({ ...facts, cores: 2 }).fingerprint).not.toBe(print);
+    expect(classifyHardware({ ...facts, nvidiaGpus: ['A'] }).fingerprint).not.toBe(print);
+    expect(classifyHardware({ ...facts, cpuinfo: 'model name\t: another\n' }).fingerprint).not.toBe(print);
   });
 });

@@ -51,7 +51,7 @@ const right = (medianMs: number): TrialOutcome => ({
   firstRunMs: 1,
 });
 
-/** A machine on which each `provider` or `provider/threads` ends as told; anything else is not built in. */
+/** Gives each `provider` or `provider/threads` its configured outcome; any other provider is not built in. */
 class Machine {
   readonly made: string[] = [];
   outcomes: Record<string, TrialOutcome>;
@@ -106,7 +106,7 @@ function ladder(
 const FAST_GPU = { cpu: right(20), webgpu: right(400), cuda: right(2) };
 
 describe('ProviderLadder', () => {
-  it('serves with the CPU after one trial, then finds the fastest', async () => {
+  it('starts with the CPU after one trial, then finds the fastest provider', async () => {
     const machine = new Machine(FAST_GPU);
     const subject = ladder(machine);
     expect(subject.report()).toBeNull();
@@ -125,7 +125,7 @@ describe('ProviderLadder', () => {
     );
   });
 
-  it('says null when nothing better was found, and does not look again', async () => {
+  it('returns null if it finds nothing better, and does not explore again', async () => {
     const machine = new Machine({
       cpu: right(20),
       'cpu/2': right(10),
@@ -140,7 +140,7 @@ describe('ProviderLadder', () => {
     expect(machine.made.length).toBe(trials);
   });
 
-  it('remembers: the next start makes no trial at all', async () => {
+  it('stores its result: the next start makes no trial', async () => {
     const memory = new Memory();
     const before = ladder(new Machine(FAST_GPU), memory);
     await before.first(never);
@@ -159,7 +159,7 @@ describe('ProviderLadder', () => {
     ['onnxruntime', { runtime: '1.1' }],
     ['hardware', { hardware: { ...hardware, fingerprint: 'two' } }],
     ['settings', { inference: { threads: 1 } }],
-  ])('looks anew for another %s', async (_what, options) => {
+  ])('makes new trials for another %s', async (_what, options) => {
     const memory = new Memory();
     const before = ladder(new Machine(FAST_GPU), memory);
     await before.first(never);
@@ -169,14 +169,14 @@ describe('ProviderLadder', () => {
     expect(machine.made).toHaveLength(1);
   });
 
-  it('does not remember what was only begun', async () => {
+  it('does not store an unfinished selection', async () => {
     const memory = new Memory();
     await ladder(new Machine(FAST_GPU), memory).first(never);
     expect(memory.values.size).toBe(0);
   });
 
   it.each(['', '{', '[]', '[["k"]]', '[[1,2]]', '{"a":1}', 'null', '[["k",{"plan":{"provider":1}}]]'])(
-    'takes a damaged memory %j for none, and mends it',
+    'treats damaged memory %j as empty, and replaces it',
     async (damage) => {
       const memory = new Memory();
       memory.set('inference.plans', damage);
@@ -187,7 +187,7 @@ describe('ProviderLadder', () => {
     },
   );
 
-  it('keeps the findings of a few models only', async () => {
+  it('keeps the findings of eight models', async () => {
     const memory = new Memory();
     for (let index = 0; index < 20; index += 1) {
       const subject = ladder(new Machine(FAST_GPU), memory, { bundle: bundle({}, `sha256:${index}`) });
@@ -198,7 +198,7 @@ describe('ProviderLadder', () => {
     expect(JSON.parse([...memory.values.values()][0] ?? '[]')).toHaveLength(8);
   });
 
-  it('measures thread counts twice, and believes the quieter time', async () => {
+  it('measures thread counts twice, and uses the shorter time', async () => {
     const times: Record<string, number[]> = { 'cpu/1': [40, 9], 'cpu/2': [20, 8, 9], 'cpu/4': [8, 30] };
     const machine = new Machine({});
     const trial = (request: TrialRequest): Promise<never> =>
@@ -212,7 +212,7 @@ describe('ProviderLadder', () => {
     expect(subject.report()?.attempts.map((one) => one.medianMs)).toEqual([9, 8, 8]);
   });
 
-  it('never takes a wrong provider, however fast', async () => {
+  it('never chooses a provider with wrong results, even if it is fast', async () => {
     const machine = new Machine({ ...FAST_GPU, cuda: { type: 'wrong', reason: 'off by 0.4' } });
     const subject = ladder(machine);
     await subject.first(never);
@@ -227,12 +227,12 @@ describe('ProviderLadder', () => {
     });
   });
 
-  it('goes on to others when the CPU is not right', async () => {
+  it('tries other providers if the CPU fails', async () => {
     const machine = new Machine({ cpu: { type: 'crashed', reason: 'signal SIGSEGV' }, webgpu: right(50) });
     expect(await ladder(machine).first(never)).toEqual({ provider: 'webgpu', threads: 2 });
   });
 
-  it('tells a wrong model from a machine without providers', async () => {
+  it('distinguishes a wrong model from a machine without providers', async () => {
     const wrong = ladder(new Machine({ cpu: { type: 'wrong', reason: 'off by 1' } }));
     await expect(wrong.first(never)).rejects.toMatchObject({ code: 'model_golden_mismatch' });
     const broken = ladder(new Machine({ cpu: { type: 'hung', reason: 'no result within 60 s' } }));
@@ -253,7 +253,7 @@ describe('ProviderLadder', () => {
     });
   });
 
-  it('obeys a list: waits for its own order, and tries nothing behind the present one', async () => {
+  it('follows a configured list, and tries nothing after the current provider', async () => {
     const only = new Machine(FAST_GPU);
     const forced = ladder(only, new Memory(), { inference: { providers: ['webgpu'] } });
     expect((await forced.first(never)).provider).toBe('webgpu');
@@ -275,7 +275,7 @@ describe('ProviderLadder', () => {
     expect((await fallback.explore(never))?.provider).toBe('webgpu');
   });
 
-  it('refuses a model that asks for other hardware or for a provider that is not there', async () => {
+  it('rejects a model that requires other hardware or a missing provider', async () => {
     const board = ladder(new Machine(FAST_GPU), new Memory(), { bundle: bundle({ hardware: ['jetson'] }) });
     await expect(board.first(never)).rejects.toMatchObject({ code: 'model_requires' });
     const machine = new Machine(FAST_GPU);
@@ -284,7 +284,7 @@ describe('ProviderLadder', () => {
     expect(machine.made).not.toContain('cpu/2');
   });
 
-  it('steps down when a provider fails at work, and back up after the time is over', async () => {
+  it('demotes a provider that fails, and tries it again after the demotion expires', async () => {
     const memory = new Memory();
     const clock = new FakeClock(Date.UTC(2026, 0, 1));
     const machine = new Machine(FAST_GPU);
@@ -310,7 +310,7 @@ describe('ProviderLadder', () => {
 
     clock.pass(DAY_MS);
     expect(await restarted.explore(never)).toEqual({ provider: 'cuda', threads: 1 });
-    // The second demotion lasts twice as long.
+    // The second demotion takes twice as long.
     restarted.demote({ provider: 'cuda', threads: 1 }, 'again');
     clock.pass(1.5 * DAY_MS);
     expect(await restarted.explore(never)).toBeNull();
@@ -318,7 +318,7 @@ describe('ProviderLadder', () => {
     expect((await restarted.explore(never))?.provider).toBe('cuda');
   });
 
-  it('looks again after a week at what failed for a reason that may have passed', async () => {
+  it('tries a failed provider again after a week if the reason may have passed', async () => {
     const memory = new Memory();
     const clock = new FakeClock(Date.UTC(2026, 0, 1));
     const machine = new Machine({ cpu: right(20), cuda: { type: 'unavailable', reason: 'no driver yet' } });
@@ -338,18 +338,18 @@ describe('ProviderLadder', () => {
     expect(machine.made.length).toBe(trials);
   });
 
-  it('keeps the last provider that there is, and ignores a demotion that comes late', async () => {
+  it('keeps the last provider, and ignores a demotion of a provider that is not in use', async () => {
     const subject = ladder(new Machine({ cpu: right(10) }));
     await subject.first(never);
     await subject.explore(never);
     expect(subject.demote({ provider: 'cpu', threads: 1 }, 'crashed')).toBeNull();
-    expect(subject.demote({ provider: 'cuda', threads: 1 }, 'late news')).toEqual(
+    expect(subject.demote({ provider: 'cuda', threads: 1 }, 'late')).toEqual(
       expect.objectContaining({ provider: 'cpu' }),
     );
     expect(subject.report()?.provider).toBe('cpu');
   });
 
-  it('heeds a demotion that comes while it explores', async () => {
+  it('keeps a demotion when it explores again', async () => {
     const machine = new Machine(FAST_GPU);
     const subject = ladder(machine);
     await subject.first(never);
@@ -359,7 +359,7 @@ describe('ProviderLadder', () => {
     expect(await subject.explore(never)).toBeNull();
   });
 
-  it('shares one exploration, and stops with the signal', async () => {
+  it('shares one exploration between overlapping calls, and stops with the signal', async () => {
     const machine = new Machine(FAST_GPU);
     const subject = ladder(machine);
     await subject.first(never);

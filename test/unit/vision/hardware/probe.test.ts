@@ -2,8 +2,8 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { classify } from '../../../../src/vision/hardware/hardware.ts';
-import { readFacts } from '../../../../src/vision/hardware/facts.ts';
+import { classifyHardware } from '../../../../src/vision/hardware/hardware.ts';
+import { readFacts } from '../../../../src/vision/hardware/probe.ts';
 
 let root: string;
 beforeEach(() => {
@@ -49,7 +49,7 @@ describe('readFacts', () => {
   });
 
   it('survives a machine that shows nothing, and one that shows nonsense', () => {
-    expect(classify(readFacts(null, join(root, 'nowhere'))).cores).toBeGreaterThan(0);
+    expect(classifyHardware(readFacts(null, join(root, 'nowhere'))).cores).toBeGreaterThan(0);
     put('proc/cpuinfo', '\0'.repeat(1_000_000));
     mkdirSync(join(root, 'proc/device-tree/model'), { recursive: true });
     const facts = readFacts(null, root);

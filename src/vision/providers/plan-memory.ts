@@ -1,0 +1,172 @@
+import { readdirSync, statSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
+import type { Clock } from '../../base/clock.ts';
+import type { KeyValue } from '../../store/types.ts';
+import type { TrialRecord } from './choose-plan.ts';
+import type { Plan } from './trial.ts';
+
+const STORE_KEY = 'inference.plans';
+/** Old models must not fill the store. */
+const MAX_FINDINGS = 8;
+/** Duration of the first demotion of a provider; it doubles with each further demotion, up to the maximum. */
+const FIRST_DEMOTION_MS = 24 * 3_600_000;
+const MAX_DEMOTION_MS = 30 * FIRST_DEMOTION_MS;
+
+const require = createRequire(import.meta.url);
+
+/** A provider that gave right results in its trial and failed later. The agent stores it: do not rename a field. */
+export interface Demotion {
+  readonly provider: string;
+  /** One line without paths. */
+  readonly reason: string;
+  /** Wall clock, ms: the provider may be tried again from then on. */
+  readonly untilMs: number;
+  /** Number of demotions so far. */
+  readonly times: number;
+  /** True if the provider was tried again after this demotion. */
+  readonly retried: boolean;
+}
+
+/** The trials of one model on one runtime and one machine. The agent stores it: do not rename a field. */
+export interface Finding {
+  readonly plan: Plan;
+  readonly tried: readonly TrialRecord[];
+  readonly backends: readonly string[];
+  readonly demotions: readonly Demotion[];
+  /** Wall clock of the trials, ms. */
+  readonly foundAtMs: number;
+}
+
+/**
+ * Stores the findings of the last models, newest first, in one value of the store. Unreadable content (an older format,
+ * damage) counts as no finding; the next trials replace it.
+ */
+export class PlanMemory {
+  readonly #store: KeyValue;
+
+  constructor(deps: { store: KeyValue }) {
+    this.#store = deps.store;
+  }
+
+  read(key: string): Finding | null {
+    return this.#entries().find(([name]) => name === key)?.[1] ?? null;
+  }
+
+  write(key: string, finding: Finding): void {
+    const others = this.#entries().filter(([name]) => name !== key);
+    this.#store.set(STORE_KEY, JSON.stringify([[key, finding], ...others].slice(0, MAX_FINDINGS)));
+  }
+
+  #entries(): readonly (readonly [string, Finding])[] {
+    try {
+      const parsed: unknown = JSON.parse(this.#store.get(STORE_KEY) ?? '[]');
+      return Array.isArray(parsed) ? parsed.filter(isEntry) : [];
+    } catch {
+      return [];
+    }
+  }
+}
+
+function isEntry(value: unknown): value is readonly [string, Finding] {
+  if (!Array.isArray(value) || typeof value[0] !== 'string') return false;
+  const { plan, tried, backends, demotions, foundAtMs } = (value[1] ?? {}) as Record<string, unknown>;
+  return (
+    isPlan(plan) &&
+    Array.isArray(tried) &&
+    tried.every(isTrialRecord) &&
+    Array.isArray(backends) &&
+    backends.every((name) => typeof name === 'string') &&
+    Array.isArray(demotions) &&
+    demotions.every(isDemotion) &&
+    Number.isFinite(foundAtMs)
+  );
+}
+
+function isPlan(value: unknown): value is Plan {
+  const { provider, threads } = (value ?? {}) as Record<string, unknown>;
+  return typeof provider === 'string' && Number.isInteger(threads) && Number(threads) >= 1;
+}
+
+function isTrialRecord(value: unknown): value is TrialRecord {
+  const { outcome, medianMs, reason } = (value ?? {}) as Record<string, unknown>;
+  return (
+    isPlan(value) &&
+    typeof outcome === 'string' &&
+    (medianMs === null || Number.isFinite(medianMs)) &&
+    (reason === null || typeof reason === 'string')
+  );
+}
+
+function isDemotion(value: unknown): value is Demotion {
+  const { provider, reason, untilMs, times, retried } = (value ?? {}) as Record<string, unknown>;
+  return (
+    typeof provider === 'string' &&
+    typeof reason === 'string' &&
+    Number.isFinite(untilMs) &&
+    Number.isInteger(times) &&
+    typeof retried === 'boolean'
+  );
+}
+
+/** Immutable list of demotions: each `with…` method returns a new list. */
+export class Demotions {
+  readonly #clock: Clock;
+  readonly list: readonly Demotion[];
+
+  constructor(list: readonly Demotion[], deps: { clock: Clock }) {
+    this.list = list;
+    this.#clock = deps.clock;
+  }
+
+  /** The providers that must not be used now, each with its reason. */
+  get active(): ReadonlyMap<string, string> {
+    const active = this.list.filter((demotion) => this.#isActive(demotion));
+    return new Map(active.map(({ provider, reason }) => [provider, reason]));
+  }
+
+  /** True if a demotion has expired and its provider was not tried since. */
+  get isRetryDue(): boolean {
+    return this.list.some((demotion) => !demotion.retried && !this.#isActive(demotion));
+  }
+
+  withDemoted(provider: string, reason: string): Demotions {
+    const times = (this.list.find((demotion) => demotion.provider === provider)?.times ?? 0) + 1;
+    // The cap on the exponent keeps the product finite.
+    const durationMs = Math.min(MAX_DEMOTION_MS, FIRST_DEMOTION_MS * 2 ** Math.min(times - 1, 10));
+    const untilMs = this.#clock.nowMs() + durationMs;
+    const others = this.list.filter((demotion) => demotion.provider !== provider);
+    return this.#copy([...others, { provider, reason, untilMs, times, retried: false }]);
+  }
+
+  /** Marks every expired demotion as retried. */
+  withExpiredRetried(): Demotions {
+    return this.#copy(
+      this.list.map((demotion) => (this.#isActive(demotion) ? demotion : { ...demotion, retried: true })),
+    );
+  }
+
+  #copy(list: readonly Demotion[]): Demotions {
+    return new Demotions(list, { clock: this.#clock });
+  }
+
+  #isActive({ untilMs }: Demotion): boolean {
+    return this.#clock.nowMs() < untilMs;
+  }
+}
+
+/**
+ * Identifies the installed onnxruntime without loading it: its version and the sizes of its native files, because a
+ * build against JetPack has the same version as the package from npm.
+ */
+export function identifyRuntime(): string {
+  const manifest = require.resolve('onnxruntime-node/package.json');
+  const { version } = require(manifest) as { version: string };
+  const directory = join(dirname(manifest), 'bin', 'napi-v6', process.platform, process.arch);
+  try {
+    const files = readdirSync(directory).sort();
+    return [version, ...files.map((file) => `${file}:${statSync(join(directory, file)).size}`)].join(' ');
+  } catch {
+    return version;
+  }
+}
