@@ -1,5 +1,5 @@
-import { drawSea } from '../../src/camera/simulated/draw-sea.ts';
-import { encodeJpeg } from '../../src/camera/simulated/jpeg.ts';
+import { drawSea } from '../../src/camera/simulated/sea-painter.ts';
+import { encodeJpeg } from '../../src/camera/simulated/sea-painter.ts';
 import { sceneAt } from '../../src/camera/simulated/scene.ts';
 
 /** JPEGs of the drawn sea at the size of a common 4-megapixel camera, each of another moment. */

@@ -1,7 +1,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { drawSea } from '../../src/camera/simulated/draw-sea.ts';
-import { encodeJpeg } from '../../src/camera/simulated/jpeg.ts';
+import { drawSea } from '../../src/camera/simulated/sea-painter.ts';
+import { encodeJpeg } from '../../src/camera/simulated/sea-painter.ts';
 import { sceneAt } from '../../src/camera/simulated/scene.ts';
 
 const PICTURES = 4;

@@ -1,19 +1,19 @@
 import type { ErrorCode } from '../base/errors.ts';
 
-/** One encoded picture as it came from the camera: JPEG, PNG or WebP bytes, not yet masked. */
+/** One encoded frame as the camera delivered it: JPEG, PNG or WebP bytes, not yet masked. */
 export interface Frame {
   readonly bytes: Uint8Array;
   /** Wall clock when the frame was received, ms since 1970. */
   readonly capturedAtMs: number;
   /** Monotonic clock at the same moment. */
   readonly monoMs: number;
-  /** Known truth, from a simulated camera only. */
+  /** Ground truth; simulated cameras only. */
   readonly truth?: SeaTruth;
-  /** File name or other origin, for replayed frames. */
+  /** File name or position in a file, for replayed frames. */
   readonly origin?: string;
 }
 
-/** What a simulated sea knows of itself. */
+/** Ground truth of a simulated sea. */
 export interface SeaTruth {
   /** Significant wave height, metres. */
   readonly heightM: number;
@@ -22,19 +22,19 @@ export interface SeaTruth {
 }
 
 export interface CaptureOptions {
-  /** Frames wanted, 1 or more. */
+  /** Frames of the burst, 1 or more. */
   readonly frames: number;
   /** Seconds between frames of the burst. */
   readonly intervalS: number;
-  /** Progress deadline: longest wait for any one frame, seconds. */
+  /** Longest wait for any one frame, seconds. */
   readonly timeoutS: number;
 }
 
 /**
- * The port. `capture` yields each frame as it arrives and throws `AgentError` with a `camera_*` code when no
- * further frame can be had; frames that were yielded before stay good. Leaving the loop early or aborting the
- * signal releases everything that the capture holds (processes, sockets) before the iterator settles.
- * A camera may keep a connection open between captures; `close` ends it for sure.
+ * `capture` yields each frame as it arrives. It throws `AgentError` with a `camera_*` code when no further frame can
+ * be captured; frames that it yielded before stay valid. Leaving the loop early or aborting the signal releases all
+ * processes and sockets of the capture before the iterator settles. A camera may keep a connection open between
+ * captures; `close` ends it.
  */
 export interface Camera {
   readonly id: string;
@@ -43,3 +43,16 @@ export interface Camera {
 }
 
 export type CameraErrorCode = Extract<ErrorCode, `camera_${string}`>;
+
+/** Largest frame that a camera may deliver. */
+export const MAX_FRAME_BYTES = 32 * 1024 * 1024;
+
+const PNG_SIGNATURE = Buffer.from('89504e470d0a1a0a', 'hex');
+
+/** The format of a frame by its first bytes, not by a file name or header; null for an unsupported format. */
+export function detectImageType(bytes: Buffer): 'jpeg' | 'png' | 'webp' | null {
+  if (bytes.length >= 3 && bytes[0] === 0xff && bytes[1] === 0xd8 && bytes[2] === 0xff) return 'jpeg';
+  if (bytes.subarray(0, 8).equals(PNG_SIGNATURE)) return 'png';
+  if (bytes.toString('latin1', 0, 4) === 'RIFF' && bytes.toString('latin1', 8, 12) === 'WEBP') return 'webp';
+  return null;
+}

@@ -2,28 +2,30 @@ import { spawn, type ChildProcessByStdio } from 'node:child_process';
 import type { Readable, Writable } from 'node:stream';
 import { childEnvironment } from '../base/child-environment.ts';
 import type { Clock } from '../base/clock.ts';
+import { AgentError } from '../base/errors.ts';
 
 export type ProgramExit =
   | { readonly kind: 'exited'; readonly code: number | null; readonly signal: NodeJS.Signals | null }
   | { readonly kind: 'not_started'; readonly error: NodeJS.ErrnoException };
 
-/** A process asked to end gets this long to say goodbye to the camera before it is killed. */
-const GRACE_MS = 1500;
-/** After SIGKILL only a process stuck inside the kernel lives on; waiting for it longer would stop the agent. */
-const KILLED_MS = 3000;
+/** Time between SIGTERM and SIGKILL: the program can close its connection to the camera. */
+const SIGTERM_GRACE_MS = 1500;
+/** Longest wait after SIGKILL. Only a process stuck in the kernel needs longer, and it must not block the agent. */
+const SIGKILL_GRACE_MS = 3000;
+/** Longest wait for the end of the output after the program exited. */
 const DRAIN_MS = 1000;
 const STDERR_TAIL_BYTES = 8192;
 
 /**
- * A program in a process group of its own, so that it ends with everything that it started.
- * It gets the agent's environment without the agent's own settings (they may hold secrets) and with plain messages.
+ * A program in its own process group, so that stopping it also stops its children. Its environment is the agent's
+ * without the agent's settings (they may hold secrets), and with untranslated messages.
  */
 export class ChildProgram {
   readonly #child: ChildProcessByStdio<Writable, Readable, Readable>;
   readonly #clock: Clock;
   #stderr = Buffer.alloc(0);
-  #ended = false;
-  /** Settles when the program has ended and its output is read, or it could not be started; never rejects. */
+  #hasEnded = false;
+  /** Settles when the program has ended and its output is read, or when it could not start; never rejects. */
   readonly exited: Promise<ProgramExit>;
 
   constructor(
@@ -39,12 +41,12 @@ export class ChildProgram {
     this.exited = new Promise((resolve) => {
       this.#child.once('error', (error: NodeJS.ErrnoException) => {
         if (this.#child.pid !== undefined) return;
-        this.#ended = true;
+        this.#hasEnded = true;
         resolve({ kind: 'not_started', error });
       });
       this.#child.once('exit', (code, signal) => {
-        this.#ended = true;
-        // What it left behind would hold the camera, and keep stdout open.
+        this.#hasEnded = true;
+        // Children that it left would keep the camera and stdout open.
         this.#signalGroup('SIGKILL');
         const exit: ProgramExit = { kind: 'exited', code, signal };
         const drained = new AbortController();
@@ -52,7 +54,7 @@ export class ChildProgram {
           drained.abort();
           resolve(exit);
         });
-        // A grandchild that left the group may hold stdout for ever.
+        // A grandchild that left the group may keep stdout open forever.
         this.#clock.sleep(DRAIN_MS, drained.signal).then(
           () => resolve(exit),
           () => undefined,
@@ -63,32 +65,28 @@ export class ChildProgram {
       this.#stderr = Buffer.concat([this.#stderr, chunk]);
       if (this.#stderr.length > STDERR_TAIL_BYTES) this.#stderr = this.#stderr.subarray(-STDERR_TAIL_BYTES);
     });
-    // A program may end without reading its input; that is no failure of ours.
+    // A program may end without reading its input. That is not a failure of the capture.
     for (const stream of [this.#child.stdin, this.#child.stdout, this.#child.stderr])
       stream.on('error', () => undefined);
     this.#child.stdin.end(options.stdin ?? '');
-  }
-
-  get pid(): number | undefined {
-    return this.#child.pid;
   }
 
   get stdout(): Readable {
     return this.#child.stdout;
   }
 
-  /** The last 8 KiB that it wrote on stderr. May hold secrets: redact before it goes anywhere. */
+  /** The last 8 KiB of stderr. May hold secrets: redact before use in logs and errors. */
   stderrTail(): string {
     return this.#stderr.toString('utf8');
   }
 
-  /** Ends the whole group: SIGTERM, and SIGKILL after a short grace. Idempotent. */
+  /** Ends the whole process group with SIGTERM, then with SIGKILL. Idempotent. */
   async stop(): Promise<void> {
-    if (!this.#ended) {
+    if (!this.#hasEnded) {
       this.#signalGroup('SIGTERM');
-      if (!(await this.#endsWithin(GRACE_MS))) {
+      if (!(await this.#endsWithin(SIGTERM_GRACE_MS))) {
         this.#signalGroup('SIGKILL');
-        await this.#endsWithin(KILLED_MS);
+        await this.#endsWithin(SIGKILL_GRACE_MS);
       }
     }
     this.#child.stdout.destroy();
@@ -96,11 +94,11 @@ export class ChildProgram {
   }
 
   async #endsWithin(ms: number): Promise<boolean> {
-    const waited = new AbortController();
-    const timer = this.#clock.sleep(ms, waited.signal).catch(() => undefined);
+    const stopTimer = new AbortController();
+    const timer = this.#clock.sleep(ms, stopTimer.signal).catch(() => undefined);
     await Promise.race([this.exited, timer]);
-    waited.abort();
-    return this.#ended;
+    stopTimer.abort();
+    return this.#hasEnded;
   }
 
   #signalGroup(signal: NodeJS.Signals): void {
@@ -109,7 +107,63 @@ export class ChildProgram {
     try {
       process.kill(-pid, signal);
     } catch {
-      // ESRCH: nobody of the group is left.
+      // ESRCH: the group is empty.
     }
   }
+}
+
+export interface ProgramResult {
+  /** Null when a signal ended the program. */
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+  /** Null when there was more than `maxStdoutBytes`; the program was stopped then. */
+  readonly stdout: Buffer | null;
+  /** The last 8 KiB; may hold secrets. */
+  readonly stderr: string;
+}
+
+/**
+ * Runs a program until it exits. Throws `camera_program_missing` when it cannot start, and the signal's reason on
+ * abort. When the promise settles, no process of it is left.
+ */
+export async function runProgram(
+  options: { readonly program: string; readonly args: readonly string[]; readonly maxStdoutBytes: number },
+  deps: { readonly clock: Clock },
+  signal: AbortSignal,
+): Promise<ProgramResult> {
+  signal.throwIfAborted();
+  const program = new ChildProgram(options, deps);
+  const stop = (): void => void program.stop();
+  signal.addEventListener('abort', stop, { once: true });
+  const chunks: Buffer[] = [];
+  let sizeBytes = 0;
+  program.stdout.on('data', (chunk: Buffer) => {
+    sizeBytes += chunk.length;
+    if (sizeBytes <= options.maxStdoutBytes) chunks.push(chunk);
+    else {
+      chunks.length = 0;
+      stop();
+    }
+  });
+  try {
+    const exit = await program.exited;
+    signal.throwIfAborted();
+    if (exit.kind === 'not_started') throw programMissing(options.program, exit.error);
+    return {
+      code: exit.code,
+      signal: exit.signal,
+      stdout: sizeBytes > options.maxStdoutBytes ? null : Buffer.concat(chunks),
+      stderr: program.stderrTail(),
+    };
+  } finally {
+    signal.removeEventListener('abort', stop);
+    await program.stop();
+  }
+}
+
+/** The error for a program that could not start. */
+export function programMissing(program: string, error: NodeJS.ErrnoException): AgentError {
+  return new AgentError('camera_program_missing', `cannot start ${program}`, {
+    context: { program, reason: error.code },
+  });
 }

@@ -1,73 +1,70 @@
 import type { Clock } from '../base/clock.ts';
 import { AgentError } from '../base/errors.ts';
-import type { Camera, CaptureOptions, Frame } from './camera.ts';
-import { MAX_IMAGE_BYTES, imageType } from './image-type.ts';
+import { BurstCapture } from './burst-capture.ts';
+import { MAX_FRAME_BYTES, detectImageType, type Camera, type CaptureOptions, type Frame } from './camera.ts';
+import { runProgram, type ProgramResult } from './child-program.ts';
 import { JpegSplitter } from './jpeg-splitter.ts';
-import { paced } from './pace.ts';
-import { runProgram, type ProgramResult } from './run-program.ts';
-import { WorkInHand } from './work-in-hand.ts';
 
 export interface CommandCameraOptions {
   readonly id: string;
-  /** Program and arguments; no shell looks at them. */
+  /** Program and arguments; runs without a shell. */
   readonly command: readonly string[];
 }
 
-/** Any program that writes one picture to its standard output: rpicam-still, gst-launch-1.0, a script. */
+/** A program that writes one image to its standard output: rpicam-still, gst-launch-1.0, a script. */
 export class CommandCamera implements Camera {
   readonly id: string;
   readonly #program: string;
   readonly #args: readonly string[];
   readonly #clock: Clock;
-  readonly #work = new WorkInHand();
+  readonly #bursts: BurstCapture;
 
   constructor(options: CommandCameraOptions, deps: { readonly clock: Clock }) {
     this.id = options.id;
     [this.#program = '', ...this.#args] = options.command;
     this.#clock = deps.clock;
+    this.#bursts = new BurstCapture(deps);
   }
 
   capture(options: CaptureOptions, signal: AbortSignal): AsyncGenerator<Frame, void, undefined> {
-    const overdue = () =>
-      new AgentError('camera_timeout', `${this.#program} gave no picture within ${options.timeoutS} s`, {
+    const timeoutError = () =>
+      new AgentError('camera_timeout', `${this.#program} wrote no image within ${options.timeoutS} s`, {
         context: { timeoutS: options.timeoutS },
       });
-    const take = (_: number, limit: AbortSignal) => this.#work.track(this.#take(limit));
-    return paced(options, { clock: this.#clock }, this.#work.until(signal), take, overdue);
+    return this.#bursts.frames(options, signal, (_, limit) => this.#takeFrame(limit), timeoutError);
   }
 
   close(): Promise<void> {
-    return this.#work.close();
+    return this.#bursts.close();
   }
 
-  async #take(signal: AbortSignal): Promise<Frame> {
+  async #takeFrame(signal: AbortSignal): Promise<Frame> {
     const result = await runProgram(
-      { program: this.#program, args: this.#args, maxStdoutBytes: MAX_IMAGE_BYTES },
+      { program: this.#program, args: this.#args, maxStdoutBytes: MAX_FRAME_BYTES },
       { clock: this.#clock },
       signal,
     );
-    const fault = faultOf(result);
+    const fault = findFault(result);
     if (fault !== null)
       throw new AgentError('camera_command', `${this.#program} ${fault}`, {
         context: { exitCode: result.code, signal: result.signal, stderr: result.stderr.trim().slice(-500) },
       });
-    const bytes = lastPicture(result.stdout ?? Buffer.alloc(0));
+    const bytes = lastImage(result.stdout ?? Buffer.alloc(0));
     return { bytes, capturedAtMs: this.#clock.nowMs(), monoMs: this.#clock.monoMs() };
   }
 }
 
-/** A program may write several JPEGs, end to end, while its exposure settles: the last one is meant. */
-function lastPicture(bytes: Buffer): Buffer {
-  const pictures = new JpegSplitter({ maxBytes: MAX_IMAGE_BYTES }).push(bytes);
-  return pictures.length > 1 ? (pictures.at(-1) ?? bytes) : bytes;
+/** A program may write several JPEGs, one after the other, while the exposure settles. The last one is the result. */
+function lastImage(bytes: Buffer): Buffer {
+  const jpegs = new JpegSplitter({ maxBytes: MAX_FRAME_BYTES }).push(bytes);
+  return jpegs.length > 1 ? (jpegs.at(-1) ?? bytes) : bytes;
 }
 
-function faultOf(result: ProgramResult): string | null {
-  const { stdout, code, signal } = result;
-  if (stdout === null) return `wrote more than ${MAX_IMAGE_BYTES} bytes`;
-  if (code !== 0)
-    return code === null ? `was ended by ${signal ?? 'a signal'}` : `ended with exit code ${code}`;
+function findFault({ stdout, code, signal }: ProgramResult): string | null {
+  if (stdout === null) return `wrote more than ${MAX_FRAME_BYTES} bytes`;
+  if (code === null) return `was ended by ${signal ?? 'a signal'}`;
+  if (code !== 0) return `ended with exit code ${code}`;
   if (stdout.length === 0) return 'wrote nothing to its standard output';
-  if (imageType(stdout) === null) return 'wrote something that is no JPEG, PNG or WebP';
+  if (detectImageType(stdout) === null) return 'wrote something other than a JPEG, PNG or WebP image';
   return null;
 }

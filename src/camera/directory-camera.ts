@@ -2,98 +2,98 @@ import { constants, open, readdir, stat, type FileHandle } from 'node:fs/promise
 import { join } from 'node:path';
 import type { Clock } from '../base/clock.ts';
 import { AgentError } from '../base/errors.ts';
-import type { Camera, CaptureOptions, Frame } from './camera.ts';
-import { MAX_IMAGE_BYTES, imageType, isWholeImage } from './image-type.ts';
-import { paced } from './pace.ts';
-import { WorkInHand } from './work-in-hand.ts';
+import { BurstCapture } from './burst-capture.ts';
+import { MAX_FRAME_BYTES, detectImageType, type Camera, type CaptureOptions, type Frame } from './camera.ts';
+import { JpegSplitter } from './jpeg-splitter.ts';
 
 export interface DirectoryCameraOptions {
   readonly id: string;
   readonly path: string;
-  /** `watch`: the newest whole file, each one once. `once`, `loop`: all files in natural order. */
+  /** `watch`: the newest complete file, each one once. `once`, `loop`: all files in natural order. */
   readonly replay: 'watch' | 'once' | 'loop';
-  /** `watch`: at the start, a file older than this is history and not taken. */
+  /** `watch`: at the start, ignore files that are older than this. */
   readonly maxAgeMs: number;
 }
 
-interface PictureFile {
+interface ImageFile {
   readonly name: string;
-  /** When it got its present content or name here; unlike mtime, uploaders cannot set it. */
+  /** Time of the last change of content or name. Uploaders can set mtime, but not this. */
   readonly ctimeMs: number;
 }
 
 const POLL_MS = 250;
-/** Looking through a large folder must not take more than this share of the time. */
-const POLL_SHARE = 0.1;
-/** The names of so many files are held in memory, and no more. */
+/** Listing a large directory may take at most this share of the time. */
+const MAX_POLL_SHARE = 0.1;
 const MAX_FILES = 100_000;
-const EXTENSION = /\.(jpe?g|png|webp)$/i;
+const IMAGE_EXTENSION = /\.(jpe?g|png|webp)$/i;
+const PNG_END = Buffer.from('49454e44ae426082', 'hex');
 
-/** A folder into which something else puts pictures: an FTP server, a camera's own software, a test. */
+/** A directory into which another program writes images: an FTP server, a camera's own software, a test. */
 export class DirectoryCamera implements Camera {
   readonly id: string;
   readonly #options: DirectoryCameraOptions;
   readonly #clock: Clock;
-  readonly #work = new WorkInHand();
-  readonly #natural = new Intl.Collator('en', { numeric: true });
+  readonly #bursts: BurstCapture;
+  readonly #naturalOrder = new Intl.Collator('en', { numeric: true });
   /**
-   * `watch`: the files already seen whole, with their times. New is what is not in here, whatever any clock says:
-   * clocks step, and those of file servers are off.
+   * `watch`: the complete files that were already listed, with their ctime. A file is new when it is not in this map.
+   * A comparison with the clock would not work: clocks step, and the clocks of file servers differ.
    */
   #seen: Map<string, number> | null = null;
   #lastName: string | null = null;
-  /** Replay: names still to come; null before the first listing. */
+  /** `once`, `loop`: names still to replay; null before the first listing. */
   #queue: string[] | null = null;
 
   constructor(options: DirectoryCameraOptions, deps: { readonly clock: Clock }) {
     this.id = options.id;
     this.#options = options;
     this.#clock = deps.clock;
+    this.#bursts = new BurstCapture(deps);
   }
 
   capture(options: CaptureOptions, signal: AbortSignal): AsyncGenerator<Frame, void, undefined> {
     const { replay, maxAgeMs } = this.#options;
-    const overdue = () =>
+    const timeoutError = () =>
       new AgentError(
         'camera_no_frame',
         this.#lastName === null
-          ? `no picture younger than ${Math.round(maxAgeMs / 1000)} s came (to replay old files set replay: once or loop)`
-          : `no new picture came within ${options.timeoutS} s`,
+          ? `no image younger than ${Math.round(maxAgeMs / 1000)} s in the directory (to replay old files, set replay: once or loop)`
+          : `no new image within ${options.timeoutS} s`,
         { context: { timeoutS: options.timeoutS, lastFile: this.#lastName } },
       );
-    const take = (_: number, limit: AbortSignal) =>
-      this.#work.track(replay === 'watch' ? this.#watch(limit) : this.#replay(replay === 'loop', limit));
-    return paced(options, { clock: this.#clock }, this.#work.until(signal), take, overdue);
+    const takeFrame = (_: number, limit: AbortSignal) =>
+      replay === 'watch' ? this.#watch(limit) : this.#replay(replay === 'loop', limit);
+    return this.#bursts.frames(options, signal, takeFrame, timeoutError);
   }
 
   close(): Promise<void> {
-    return this.#work.close();
+    return this.#bursts.close();
   }
 
-  /** The newest whole file that was not taken yet. Folders of network mounts tell of no changes, hence the polling. */
+  /** The newest complete file that was not taken yet. Polls, because network mounts send no change events. */
   async #watch(signal: AbortSignal): Promise<Frame> {
     for (;;) {
-      const beganMs = this.#clock.monoMs();
-      const files = await this.#files(signal);
-      const fresh = files.filter((file) => this.#isNew(file));
-      fresh.sort((a, b) => b.ctimeMs - a.ctimeMs || this.#natural.compare(b.name, a.name));
-      for (const file of fresh) {
+      const startedMs = this.#clock.monoMs();
+      const files = await this.#listFiles(signal);
+      const newFiles = files.filter((file) => this.#isNew(file));
+      newFiles.sort((a, b) => b.ctimeMs - a.ctimeMs || this.#naturalOrder.compare(b.name, a.name));
+      for (const file of newFiles) {
         signal.throwIfAborted();
         const bytes = await this.#read(file.name);
-        if (bytes === null || !isWholeImage(bytes)) continue;
-        // Older files that came meanwhile are passed over: a camera shows the present.
-        const unfinished = new Set(fresh.slice(0, fresh.indexOf(file)).map(({ name }) => name));
-        const seen = files.filter(({ name }) => !unfinished.has(name));
+        if (bytes === null || !isCompleteImage(bytes)) continue;
+        // Skip older files that arrived since the last frame: a camera shows the present.
+        const incomplete = new Set(newFiles.slice(0, newFiles.indexOf(file)).map(({ name }) => name));
+        const seen = files.filter(({ name }) => !incomplete.has(name));
         this.#seen = new Map(seen.map(({ name, ctimeMs }) => [name, ctimeMs]));
         this.#lastName = file.name;
         return this.#frame(bytes, file.name);
       }
-      const tookMs = this.#clock.monoMs() - beganMs;
-      await this.#clock.sleep(Math.max(POLL_MS, tookMs / POLL_SHARE), signal);
+      const listingMs = this.#clock.monoMs() - startedMs;
+      await this.#clock.sleep(Math.max(POLL_MS, listingMs / MAX_POLL_SHARE), signal);
     }
   }
 
-  #isNew(file: PictureFile): boolean {
+  #isNew(file: ImageFile): boolean {
     if (this.#seen === null) return this.#clock.nowMs() - file.ctimeMs <= this.#options.maxAgeMs;
     return this.#seen.get(file.name) !== file.ctimeMs;
   }
@@ -102,17 +102,18 @@ export class DirectoryCamera implements Camera {
     for (let listings = 0; ;) {
       signal.throwIfAborted();
       if (this.#queue === null || (loop && this.#queue.length === 0)) {
-        if (listings++ > 0) throw new AgentError('camera_no_frame', 'no file of the folder could be read');
-        this.#queue = (await this.#names()).sort((a, b) => this.#natural.compare(a, b));
+        if (listings++ > 0) throw new AgentError('camera_no_frame', 'no file of the directory could be read');
+        this.#queue = (await this.#listNames()).sort((a, b) => this.#naturalOrder.compare(a, b));
         if (this.#queue.length === 0) {
           this.#queue = null;
-          throw new AgentError('camera_no_frame', 'the folder holds no JPEG, PNG or WebP file');
+          throw new AgentError('camera_no_frame', 'the directory holds no JPEG, PNG or WebP file');
         }
       }
       const name = this.#queue.shift();
-      if (name === undefined) throw new AgentError('camera_ended', 'all files of the folder were replayed');
+      if (name === undefined)
+        throw new AgentError('camera_ended', 'all files of the directory were replayed');
       const bytes = await this.#read(name);
-      if (bytes !== null && imageType(bytes) !== null) return this.#frame(bytes, name);
+      if (bytes !== null && detectImageType(bytes) !== null) return this.#frame(bytes, name);
     }
   }
 
@@ -120,25 +121,25 @@ export class DirectoryCamera implements Camera {
     return { bytes, capturedAtMs: this.#clock.nowMs(), monoMs: this.#clock.monoMs(), origin };
   }
 
-  async #names(): Promise<string[]> {
+  async #listNames(): Promise<string[]> {
     const { path } = this.#options;
     const entries = await readdir(path).catch((failure: unknown) => {
-      throw new AgentError('camera_unreachable', 'the folder cannot be read', {
+      throw new AgentError('camera_unreachable', 'the directory cannot be read', {
         context: { path },
         cause: failure,
       });
     });
-    const names = entries.filter((name) => EXTENSION.test(name) && !name.startsWith('.'));
+    const names = entries.filter((name) => IMAGE_EXTENSION.test(name) && !name.startsWith('.'));
     if (names.length > MAX_FILES)
-      throw new AgentError('camera_unreachable', `the folder holds more than ${MAX_FILES} pictures`, {
+      throw new AgentError('camera_unreachable', `the directory holds more than ${MAX_FILES} images`, {
         context: { path, files: names.length },
       });
     return names;
   }
 
-  async #files(signal: AbortSignal): Promise<PictureFile[]> {
-    const files: PictureFile[] = [];
-    for (const name of await this.#names()) {
+  async #listFiles(signal: AbortSignal): Promise<ImageFile[]> {
+    const files: ImageFile[] = [];
+    for (const name of await this.#listNames()) {
       signal.throwIfAborted();
       const entry = await stat(join(this.#options.path, name)).catch(() => null);
       if (entry?.isFile()) files.push({ name, ctimeMs: entry.ctimeMs });
@@ -146,14 +147,14 @@ export class DirectoryCamera implements Camera {
     return files;
   }
 
-  /** The bytes; null when the file is gone, over the bound, no plain file, or changed while it was read. */
+  /** The bytes; null when the file is missing, empty, too large, not a regular file, or changed during the read. */
   async #read(name: string): Promise<Buffer | null> {
     let file: FileHandle | null = null;
     try {
-      // Not to wait for ever on a pipe that bears a picture's name.
+      // O_NONBLOCK: opening a named pipe with an image's name must not block.
       file = await open(join(this.#options.path, name), constants.O_RDONLY | constants.O_NONBLOCK);
       const before = await file.stat();
-      if (!before.isFile() || before.size === 0 || before.size > MAX_IMAGE_BYTES) return null;
+      if (!before.isFile() || before.size === 0 || before.size > MAX_FRAME_BYTES) return null;
       const bytes = await file.readFile();
       const after = await file.stat();
       return after.size === bytes.length && after.mtimeMs === before.mtimeMs ? bytes : null;
@@ -162,5 +163,19 @@ export class DirectoryCamera implements Camera {
     } finally {
       await file?.close();
     }
+  }
+}
+
+/** True when the file reaches the end mark or the length of its own format. */
+function isCompleteImage(bytes: Buffer): boolean {
+  switch (detectImageType(bytes)) {
+    case 'jpeg':
+      return new JpegSplitter({ maxBytes: MAX_FRAME_BYTES }).push(bytes).length > 0;
+    case 'png':
+      return bytes.includes(PNG_END, Math.max(8, bytes.length - 1024));
+    case 'webp':
+      return bytes.length >= 12 && bytes.readUInt32LE(4) + 8 <= bytes.length;
+    case null:
+      return false;
   }
 }

@@ -1,18 +1,96 @@
+import type { Clock } from '../base/clock.ts';
 import type { AgentError } from '../base/errors.ts';
-import type { Frame } from './camera.ts';
+import { MAX_FRAME_BYTES, type Frame } from './camera.ts';
+import { JpegSplitter } from './jpeg-splitter.ts';
 
-/** Something that keeps sending pictures until it ends: a running ffmpeg, an open MJPEG response. */
-export interface FrameSource {
+interface Waiter {
+  readonly notBeforeMs: number;
+  readonly resolve: (frame: Frame) => void;
+  readonly reject: (failure: Error) => void;
+}
+
+/**
+ * A stream that delivers JPEGs until it ends: a running ffmpeg, or an open Motion JPEG response. Buffers only the
+ * latest frame: each new frame replaces it, so memory is bounded and no reader gets a stale frame.
+ */
+export abstract class FrameSource {
+  readonly #clock: Clock;
+  readonly #splitter = new JpegSplitter({ maxBytes: MAX_FRAME_BYTES });
+  readonly #waiters = new Set<Waiter>();
+  #latest: Frame | null = null;
+  #failure: Error | null = null;
+  #frameCount = 0;
+
+  constructor(deps: { readonly clock: Clock }) {
+    this.#clock = deps.clock;
+  }
+
+  /** The error to throw when no frame arrived in time. */
+  abstract timeoutError(timeoutS: number): AgentError;
+
+  /** Stops the stream and releases its resources. Idempotent. */
+  abstract close(): Promise<void>;
+
+  /** Arrival of the latest frame, monotonic ms; null before the first frame and after the end. */
+  get latestFrameMonoMs(): number | null {
+    return this.#latest?.monoMs ?? null;
+  }
+
+  get frameCount(): number {
+    return this.#frameCount;
+  }
+
+  get hasEnded(): boolean {
+    return this.#failure !== null;
+  }
+
   /**
-   * The first frame that arrived at `notBeforeMs` (monotonic) or later; frames in between are dropped.
-   * Rejects with an `AgentError` when the source has ended, with the signal's reason when that fires.
+   * The latest frame if it arrived at `notBeforeMs` (monotonic) or later, else the next such frame. Rejects with an
+   * `AgentError` when the stream has ended, and with the signal's reason on abort.
    */
-  next(notBeforeMs: number, signal: AbortSignal): Promise<Frame>;
-  /** What to say when no frame came in time. */
-  overdue(timeoutS: number): AgentError;
-  /** Arrival of the newest frame, monotonic ms; null before the first. */
-  readonly lastMonoMs: number | null;
-  readonly ended: boolean;
-  /** Ends it for sure. Idempotent. */
-  close(): Promise<void>;
+  async nextFrame(notBeforeMs: number, signal: AbortSignal): Promise<Frame> {
+    signal.throwIfAborted();
+    if (this.#failure) throw this.#failure;
+    if (this.#latest && this.#latest.monoMs >= notBeforeMs) return this.#latest;
+    return await new Promise<Frame>((resolve, reject) => {
+      const settle = (): void => {
+        signal.removeEventListener('abort', abort);
+        this.#waiters.delete(waiter);
+      };
+      const waiter: Waiter = {
+        notBeforeMs,
+        resolve: (frame) => {
+          settle();
+          resolve(frame);
+        },
+        reject: (failure) => {
+          settle();
+          reject(failure);
+        },
+      };
+      const abort = (): void => waiter.reject(signal.reason as Error);
+      this.#waiters.add(waiter);
+      signal.addEventListener('abort', abort, { once: true });
+    });
+  }
+
+  /** Subclasses pass the bytes of the stream in order. */
+  protected addBytes(chunk: Buffer): void {
+    for (const jpeg of this.#splitter.push(chunk)) this.#addFrame(jpeg);
+  }
+
+  /** Subclasses report the end of the stream. All pending and later waits reject with the first failure. */
+  protected fail(failure: Error): void {
+    if (this.#failure) return;
+    this.#failure = failure;
+    for (const waiter of this.#waiters) waiter.reject(failure);
+    this.#latest = null;
+  }
+
+  #addFrame(bytes: Uint8Array): void {
+    const frame: Frame = { bytes, capturedAtMs: this.#clock.nowMs(), monoMs: this.#clock.monoMs() };
+    this.#frameCount += 1;
+    this.#latest = frame;
+    for (const waiter of this.#waiters) if (frame.monoMs >= waiter.notBeforeMs) waiter.resolve(frame);
+  }
 }

@@ -1,4 +1,4 @@
-/** Where in the grammar of a JPEG (ITU-T T.81, annex B) the next byte stands. */
+/** Position of the next byte in the JPEG grammar (ITU-T T.81, annex B). */
 type State = 'seek' | 'start' | 'marker' | 'length_high' | 'length_low' | 'skip' | 'scan';
 
 const SOI = 0xd8;
@@ -12,17 +12,17 @@ const mayFollowScan = (byte: number): boolean =>
   byte === 0xc4 || (byte >= SOS && byte <= 0xdd) || (byte >= 0xe0 && byte <= 0xef) || byte === 0xfe;
 
 /**
- * Cuts whole JPEGs out of a byte stream: pictures end to end, or the parts of a multipart body. It follows the
- * segments by their lengths, so a thumbnail inside a header does not end a picture, and whatever stands between two
- * pictures (boundaries, part headers, garbage) is passed over. Memory stays below `maxBytes` and one chunk.
+ * Finds complete JPEGs in a byte stream: images one after the other, or the parts of a multipart body. It follows the
+ * segments by their lengths, so a thumbnail inside a header does not end an image. It skips all bytes between images
+ * (boundaries, part headers, garbage). Memory stays below `maxBytes` plus one chunk.
  */
 export class JpegSplitter {
   readonly #maxBytes: number;
   #state: State = 'seek';
-  /** The byte before was 0xFF. */
-  #ff = false;
+  /** True when the previous byte was 0xFF. */
+  #afterFf = false;
   #marker = 0;
-  #left = 0;
+  #segmentBytesLeft = 0;
   #parts: Buffer[] = [];
   #sizeBytes = 0;
   #dropped = 0;
@@ -31,15 +31,15 @@ export class JpegSplitter {
     this.#maxBytes = options.maxBytes;
   }
 
-  /** LabelledImages that were given up: broken, cut off, or over the bound. */
+  /** Images that were dropped: broken, truncated, or larger than `maxBytes`. */
   get dropped(): number {
     return this.#dropped;
   }
 
-  /** The pictures that this chunk completes, oldest first; each owns its bytes. */
+  /** The images that this chunk completes, oldest first. Each is a copy. */
   push(chunk: Buffer): Buffer[] {
-    const pictures: Buffer[] = [];
-    // Start of the unfinished picture's bytes in this chunk.
+    const images: Buffer[] = [];
+    // Start of the incomplete image in this chunk.
     let from = 0;
     let at = 0;
     const keep = (end: number): boolean => {
@@ -52,77 +52,77 @@ export class JpegSplitter {
       switch (this.#state) {
         case 'seek':
         case 'scan': {
-          if (!this.#ff) {
+          if (!this.#afterFf) {
             const next = chunk.indexOf(0xff, at);
             at = next === -1 ? chunk.length : next + 1;
-            this.#ff = next !== -1;
+            this.#afterFf = next !== -1;
             break;
           }
           const byte = chunk[at++] ?? 0;
           if (byte === 0xff) break;
-          this.#ff = false;
+          this.#afterFf = false;
           if (byte === SOI) {
             if (this.#state === 'scan') this.#dropped += 1;
             this.#begin();
             from = at;
           } else if (this.#state === 'scan' && byte !== 0 && !isRestart(byte)) {
             if (byte === EOI) {
-              if (keep(at)) pictures.push(Buffer.concat(this.#parts));
+              if (keep(at)) images.push(Buffer.concat(this.#parts));
               else this.#dropped += 1;
-              this.#forget();
+              this.#reset();
             } else if (mayFollowScan(byte)) this.#enterSegment(byte);
-            else this.#giveUp();
+            else this.#drop();
           }
           break;
         }
         case 'start':
-          // A picture's SOI is followed by a marker; anything else was chance.
+          // A marker follows the SOI of an image. Otherwise these two bytes were not an SOI.
           if (chunk[at] === 0xff) this.#state = 'marker';
-          else this.#forget();
+          else this.#reset();
           break;
         case 'marker': {
           const byte = chunk[at++] ?? 0;
-          if (!this.#ff) {
-            this.#ff = byte === 0xff;
-            if (!this.#ff) this.#giveUp();
+          if (!this.#afterFf) {
+            this.#afterFf = byte === 0xff;
+            if (!this.#afterFf) this.#drop();
           } else if (byte !== 0xff) {
-            this.#ff = false;
+            this.#afterFf = false;
             if (byte === SOI) {
               this.#dropped += 1;
               this.#begin();
               from = at;
-            } else if (byte === 0 || byte === EOI) this.#giveUp();
+            } else if (byte === 0 || byte === EOI) this.#drop();
             else if (byte !== 0x01 && !isRestart(byte)) this.#enterSegment(byte);
           }
           break;
         }
         case 'length_high':
-          this.#left = (chunk[at++] ?? 0) << 8;
+          this.#segmentBytesLeft = (chunk[at++] ?? 0) << 8;
           this.#state = 'length_low';
           break;
         case 'length_low':
-          this.#left += (chunk[at++] ?? 0) - 2;
-          if (this.#left < 0) this.#giveUp();
+          this.#segmentBytesLeft += (chunk[at++] ?? 0) - 2;
+          if (this.#segmentBytesLeft < 0) this.#drop();
           else this.#state = 'skip';
-          if (this.#left === 0) this.#leaveSegment();
+          if (this.#segmentBytesLeft === 0) this.#leaveSegment();
           break;
         case 'skip': {
-          const step = Math.min(this.#left, chunk.length - at);
+          const step = Math.min(this.#segmentBytesLeft, chunk.length - at);
           at += step;
-          this.#left -= step;
-          if (this.#left === 0) this.#leaveSegment();
+          this.#segmentBytesLeft -= step;
+          if (this.#segmentBytesLeft === 0) this.#leaveSegment();
           break;
         }
       }
     }
-    if (this.#state !== 'seek' && !keep(chunk.length)) this.#giveUp();
-    return pictures;
+    if (this.#state !== 'seek' && !keep(chunk.length)) this.#drop();
+    return images;
   }
 
   #begin(): void {
     this.#parts = [PREFIX];
     this.#sizeBytes = PREFIX.length;
-    this.#ff = false;
+    this.#afterFf = false;
     this.#state = 'start';
   }
 
@@ -133,18 +133,18 @@ export class JpegSplitter {
 
   #leaveSegment(): void {
     this.#state = this.#marker === SOS ? 'scan' : 'marker';
-    this.#ff = false;
+    this.#afterFf = false;
   }
 
-  #giveUp(): void {
+  #drop(): void {
     this.#dropped += 1;
-    this.#forget();
+    this.#reset();
   }
 
-  #forget(): void {
+  #reset(): void {
     this.#parts = [];
     this.#sizeBytes = 0;
-    this.#ff = false;
+    this.#afterFf = false;
     this.#state = 'seek';
   }
 }

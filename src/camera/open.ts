@@ -1,100 +1,92 @@
 import type { Clock } from '../base/clock.ts';
-import type { Camera as CameraSettings } from '../config/schema.ts';
 import { AgentError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
+import type { Camera as CameraSettings } from '../config/schema.ts';
 import type { Camera } from './camera.ts';
 import { CommandCamera } from './command-camera.ts';
+import { createRedactor } from './credentials.ts';
 import { DirectoryCamera } from './directory-camera.ts';
-import { hlsInput, rtspInput, v4l2Input, type FfmpegInput } from './ffmpeg-input.ts';
-import { FfmpegSource } from './ffmpeg-source.ts';
-import { HttpCamera } from './http-camera.ts';
-import { SYSTEM_PROGRAMS, type Programs } from './programs.ts';
-import { redactor } from './redact.ts';
+import { hlsInput, rtspInput, v4l2Input, type FfmpegInput } from './ffmpeg/input.ts';
+import { FfmpegSource, type FfmpegPrograms } from './ffmpeg/source.ts';
+import { StreamCamera } from './ffmpeg/stream-camera.ts';
+import { VideoCamera } from './ffmpeg/video-camera.ts';
+import { HttpCamera } from './http/camera.ts';
 import { RetryingCamera } from './retrying-camera.ts';
-import { StreamCamera } from './stream-camera.ts';
-import { VideoCamera } from './video-camera.ts';
 
 export interface CameraDeps {
   readonly clock: Clock;
   readonly log: Log;
-  /** Uniform in [0, 1); for the jitter of retries. */
-  readonly random?: () => number;
-  /** False for who wants to know at once what is wrong; true by default. */
-  readonly retry?: boolean;
-  /** Other programs than those on PATH. */
-  readonly programs?: Programs;
+  /** Default: `ffmpeg` and `ffprobe` on PATH. */
+  readonly programs?: FfmpegPrograms;
 }
 
-/** Below this interval a stream is kept open: starting ffmpeg each time would cost more than letting it run. */
-const PERSISTENT_BELOW_S = 60;
-/** `watch`: how old a picture may be that is there when the agent starts, at least. */
-const OLDEST_MS = 600_000;
-/** Retries within a slot begin no later than this after its start, seconds. */
-const RETRY_WITHIN_S = 30;
+const PATH_PROGRAMS: FfmpegPrograms = { ffmpeg: 'ffmpeg', ffprobe: 'ffprobe' };
+/** With a shorter schedule interval the stream stays open: starting ffmpeg for each slot would cost more. */
+const MIN_REOPEN_INTERVAL_S = 60;
+/** `watch`: files at the start may be this old, or two schedule intervals if that is longer. */
+const MAX_FILE_AGE_MS = 600_000;
+/** Retries within a slot start at most this long after its start, or half of its interval if that is less. */
+const MAX_RETRY_S = 30;
 const SIMULATED_SIZE = { widthPx: 1280, heightPx: 720 };
 
 /**
- * The camera of these settings. Nothing is connected yet. Those that can come back by themselves are tried again
- * within their slot. Throws `config_invalid` when the address is none or a key is missing.
+ * Creates the camera of these settings; it connects at the first capture. Cameras that can recover retry within their
+ * slot. Throws `config_invalid` when the URL is invalid or a key is missing.
  */
 export async function openCamera(settings: CameraSettings, deps: CameraDeps): Promise<Camera> {
-  const camera = await openOnce(settings, deps);
+  const camera = await createCamera(settings, deps);
   const { kind, schedule } = settings;
-  const comesBack = kind !== 'simulated' && kind !== 'video' && kind !== 'directory';
-  if (!comesBack || deps.retry === false) return camera;
-  // The other half of the slot is for the capture itself and for vision.
-  const withinS = Math.min(RETRY_WITHIN_S, (schedule.everyS ?? Infinity) / 2);
-  return new RetryingCamera({ withinS }, { camera, clock: deps.clock, random: deps.random ?? Math.random });
+  if (kind === 'simulated' || kind === 'video' || kind === 'directory') return camera;
+  // The other half of the slot is for the capture and for vision.
+  const maxRetryS = Math.min(MAX_RETRY_S, (schedule.everyS ?? Infinity) / 2);
+  return new RetryingCamera({ maxRetryS }, { camera, clock: deps.clock });
 }
 
-async function openOnce(settings: CameraSettings, deps: CameraDeps): Promise<Camera> {
+async function createCamera(settings: CameraSettings, deps: CameraDeps): Promise<Camera> {
   const { id } = settings;
-  const clock = { clock: deps.clock };
   switch (settings.kind) {
     case 'rtsp':
-      return streamCamera(settings, rtspInput(withUrl(settings), settings.timeoutS), deps);
+      return createStreamCamera(settings, rtspInput(streamAddress(settings), settings.timeoutS), deps);
     case 'hls':
-      return streamCamera(settings, hlsInput(withUrl(settings), settings.timeoutS), deps);
+      return createStreamCamera(settings, hlsInput(streamAddress(settings), settings.timeoutS), deps);
     case 'v4l2':
-      return streamCamera(settings, v4l2Input(wanted(settings, 'path')), deps);
+      return createStreamCamera(settings, v4l2Input(requireKey(settings, 'path')), deps);
     case 'http':
-      return new HttpCamera({ id, ...withUrl(settings) }, clock);
+      return new HttpCamera({ id, ...streamAddress(settings) }, deps);
     case 'video': {
       const loop = settings.replay !== 'once';
-      const programs = deps.programs ?? SYSTEM_PROGRAMS;
-      return new VideoCamera({ id, path: wanted(settings, 'path'), loop, programs }, clock);
+      const programs = deps.programs ?? PATH_PROGRAMS;
+      return new VideoCamera({ id, path: requireKey(settings, 'path'), loop, programs }, deps);
     }
     case 'directory': {
-      const maxAgeMs = Math.max(OLDEST_MS, 2000 * (settings.schedule.everyS ?? 0));
-      return new DirectoryCamera(
-        { id, path: wanted(settings, 'path'), replay: settings.replay, maxAgeMs },
-        clock,
-      );
+      const maxAgeMs = Math.max(MAX_FILE_AGE_MS, 2000 * (settings.schedule.everyS ?? 0));
+      const path = requireKey(settings, 'path');
+      return new DirectoryCamera({ id, path, replay: settings.replay, maxAgeMs }, deps);
     }
     case 'command':
-      return new CommandCamera({ id, command: wanted(settings, 'command') }, clock);
+      return new CommandCamera({ id, command: requireKey(settings, 'command') }, deps);
     case 'simulated': {
-      const { SimulatedCamera } = await import('./simulated/simulated.ts');
+      const { SimulatedCamera } = await import('./simulated/camera.ts');
       const { seed, speed } = settings.simulation;
       return new SimulatedCamera({ id, seed, speed, ...SIMULATED_SIZE }, deps);
     }
   }
 }
 
-function streamCamera(settings: CameraSettings, input: FfmpegInput, deps: CameraDeps): Camera {
-  const everyS = settings.schedule.everyS ?? PERSISTENT_BELOW_S;
-  const redact = redactor(settings);
-  const program = (deps.programs ?? SYSTEM_PROGRAMS).ffmpeg;
+function createStreamCamera(settings: CameraSettings, input: FfmpegInput, deps: CameraDeps): Camera {
+  const everyS = settings.schedule.everyS ?? MIN_REOPEN_INTERVAL_S;
+  const redact = createRedactor(settings);
+  const program = (deps.programs ?? PATH_PROGRAMS).ffmpeg;
   const openSource = (fps: number) => new FfmpegSource({ program, input, fps, redact }, deps);
-  const options = { id: settings.id, persistent: everyS < PERSISTENT_BELOW_S };
+  const options = { id: settings.id, persistent: everyS < MIN_REOPEN_INTERVAL_S };
   return new StreamCamera(options, { ...deps, openSource });
 }
 
-function withUrl(settings: CameraSettings) {
-  return { url: wanted(settings, 'url'), username: settings.username, password: settings.password };
+function streamAddress(settings: CameraSettings) {
+  return { url: requireKey(settings, 'url'), username: settings.username, password: settings.password };
 }
 
-function wanted<K extends 'url' | 'path' | 'command'>(
+function requireKey<K extends 'url' | 'path' | 'command'>(
   settings: CameraSettings,
   key: K,
 ): NonNullable<CameraSettings[K]> {

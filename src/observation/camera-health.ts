@@ -2,16 +2,12 @@ import type { Clock } from '../base/clock.ts';
 import type { CameraCondition } from '../contract/health.ts';
 import type { Reason } from '../contract/observation.ts';
 
-export interface CameraHealthOptions {
-  readonly camera: string;
-}
-
 export interface CameraHealthState {
   readonly camera: string;
   readonly state: CameraCondition;
   /** `camera_*`, `frozen` or `obstructed`; null while up or starting. */
   readonly reason: string | null;
-  /** Wall clock of the last change, by the clock as it is set now. */
+  /** Time of the last change of state by the present wall clock, ms since 1970. */
   readonly sinceMs: number;
   readonly lastFrameMonoMs: number | null;
   readonly lastFrameAgeS: number | null;
@@ -24,22 +20,22 @@ export interface CameraTransition {
   readonly from: CameraCondition;
   readonly to: CameraCondition;
   readonly reason: string | null;
-  /** How long the former state lasted, ms. */
+  /** Duration of the previous state. */
   readonly lastedMs: number;
 }
 
 const HOUR_MS = 3_600_000;
-/** Failures are counted up to here; one a second is the most that a schedule can make. */
+/** Bound of the failure counter: a schedule has at most one slot per second. */
 const MAX_FAILURES = 3600;
-/** Bursts in a row that must be covered, or clear again, before the state says so: birds come and go. */
-const OBSTRUCTED_BURSTS = 2;
+/** Consecutive bursts that start or end `obstructed`: one burst may show a bird on the lens. */
+const MIN_OBSTRUCTED_BURSTS = 2;
 
 /**
- * The state of one camera as `…/camera/{cam}/state` tells it. Each report returns the transition that it caused, or
- * null: the agent publishes and raises an event on those alone.
+ * The state of one camera, published on `…/camera/{cam}/state`. Each report returns the transition that it caused, or
+ * null. The agent publishes and raises an event for transitions only.
  *
- * starting -> up | down; up, frozen, obstructed -> down at the first slot without any frame (the retries within the
- * slot are over by then); down -> up, frozen or obstructed at the first frame.
+ * starting -> up | down; up, frozen, obstructed -> down after the first slot without a frame (including its retries);
+ * down -> up, frozen or obstructed after the first frame.
  */
 export class CameraHealth {
   readonly #camera: string;
@@ -50,45 +46,46 @@ export class CameraHealth {
   #sinceMonoMs: number;
   #lastFrameMonoMs: number | null = null;
   #obstructed = false;
-  #contrary = 0;
+  /** Consecutive bursts that contradict `#obstructed`. */
+  #contradictions = 0;
 
-  constructor(options: CameraHealthOptions, deps: { readonly clock: Clock }) {
+  constructor(options: { readonly camera: string }, deps: { readonly clock: Clock }) {
     this.#camera = options.camera;
     this.#clock = deps.clock;
     this.#sinceMonoMs = deps.clock.monoMs();
   }
 
-  /** A burst gave a frame that shows a living picture. */
-  captured(lastFrameMonoMs: number): CameraTransition | null {
-    this.#sees(lastFrameMonoMs, false);
-    return this.#obstructed ? this.#become('obstructed', 'obstructed') : this.#become('up', null);
+  /** The burst has frames with a live image. */
+  reportCaptured(lastFrameMonoMs: number): CameraTransition | null {
+    return this.#reportVisibility(lastFrameMonoMs, false);
   }
 
-  /** A burst gave frames of a covered lens. */
-  obstructed(lastFrameMonoMs: number): CameraTransition | null {
-    this.#sees(lastFrameMonoMs, true);
-    return this.#obstructed ? this.#become('obstructed', 'obstructed') : this.#become('up', null);
+  /** The burst has frames of a covered lens. */
+  reportObstructed(lastFrameMonoMs: number): CameraTransition | null {
+    return this.#reportVisibility(lastFrameMonoMs, true);
   }
 
-  /** Frames come, but it is the same picture again and again. */
-  frozen(lastFrameMonoMs: number): CameraTransition | null {
+  /** The burst has frames, but the image has not changed for some bursts. */
+  reportFrozen(lastFrameMonoMs: number): CameraTransition | null {
     this.#lastFrameMonoMs = lastFrameMonoMs;
-    return this.#become('frozen', 'frozen');
+    return this.#setState('frozen', 'frozen');
   }
 
-  /** A burst gave no frame at all. */
-  failed(code: Reason): CameraTransition | null {
+  /** The burst has no frame. */
+  reportFailed(code: Reason): CameraTransition | null {
     this.#failures.push(this.#clock.monoMs());
     if (this.#failures.length > MAX_FAILURES) this.#failures.shift();
-    return this.#become('down', code);
+    return this.#setState('down', code);
   }
 
-  #sees(frameMonoMs: number, obstructed: boolean): void {
-    this.#lastFrameMonoMs = frameMonoMs;
-    this.#contrary = obstructed === this.#obstructed ? 0 : this.#contrary + 1;
-    if (this.#contrary < OBSTRUCTED_BURSTS) return;
-    this.#obstructed = obstructed;
-    this.#contrary = 0;
+  #reportVisibility(lastFrameMonoMs: number, obstructed: boolean): CameraTransition | null {
+    this.#lastFrameMonoMs = lastFrameMonoMs;
+    this.#contradictions = obstructed === this.#obstructed ? 0 : this.#contradictions + 1;
+    if (this.#contradictions >= MIN_OBSTRUCTED_BURSTS) {
+      this.#obstructed = obstructed;
+      this.#contradictions = 0;
+    }
+    return this.#obstructed ? this.#setState('obstructed', 'obstructed') : this.#setState('up', null);
   }
 
   state(): CameraHealthState {
@@ -105,8 +102,8 @@ export class CameraHealth {
     };
   }
 
-  /** A new reason for the same state is worth telling too: unreachable may become a wrong password. */
-  #become(to: CameraCondition, reason: string | null): CameraTransition | null {
+  /** A new reason for the same state is a transition too: unreachable may become a wrong password. */
+  #setState(to: CameraCondition, reason: string | null): CameraTransition | null {
     if (to === this.#state && reason === this.#reason) return null;
     const from = this.#state;
     const monoMs = this.#clock.monoMs();

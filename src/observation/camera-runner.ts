@@ -237,10 +237,10 @@ export class CameraRunner {
 
   #report(burst: Burst, { reasons }: Observation): CameraTransition | null {
     const last = burst.frames.at(-1);
-    if (!last) return burst.cameraFailure && this.#health.failed(reasonOf(burst.cameraFailure));
-    if (reasons.includes('frozen')) return this.#health.frozen(last.monoMs);
-    if (reasons.includes('obstructed')) return this.#health.obstructed(last.monoMs);
-    return this.#health.captured(last.monoMs);
+    if (!last) return burst.cameraFailure && this.#health.reportFailed(reasonOf(burst.cameraFailure));
+    if (reasons.includes('frozen')) return this.#health.reportFrozen(last.monoMs);
+    if (reasons.includes('obstructed')) return this.#health.reportObstructed(last.monoMs);
+    return this.#health.reportCaptured(last.monoMs);
   }
 
   get id(): string {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { Camera } from '../../src/camera/camera.ts';
-import { imageType } from '../../src/camera/image-type.ts';
+import { detectImageType } from '../../src/camera/camera.ts';
 import { isAbort } from '../../src/base/errors.ts';
 import { collect, descendants, eventually, told } from '../fixtures/capture.ts';
 
@@ -42,7 +42,7 @@ export function cameraContract(name: string, open: () => Promise<CameraUnderTest
       expect(told(failure)).toBe('null');
       expect(frames).toHaveLength(3);
       for (const [index, frame] of frames.entries()) {
-        expect(imageType(Buffer.from(frame.bytes))).not.toBeNull();
+        expect(detectImageType(Buffer.from(frame.bytes))).not.toBeNull();
         expect(frame.capturedAtMs).toBeGreaterThanOrEqual(beganMs - 1);
         expect(frame.capturedAtMs).toBeLessThanOrEqual(Date.now());
         const sinceFirstMs = frame.monoMs - frames[0]!.monoMs;

@@ -3,12 +3,12 @@ import { chmodSync, existsSync, mkdtempSync, renameSync, rmSync, writeFileSync }
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach } from 'vitest';
-import { v4l2Input } from '../../src/camera/ffmpeg-input.ts';
-import { FfmpegSource } from '../../src/camera/ffmpeg-source.ts';
-import { HttpCamera } from '../../src/camera/http-camera.ts';
+import { v4l2Input } from '../../src/camera/ffmpeg/input.ts';
+import { FfmpegSource } from '../../src/camera/ffmpeg/source.ts';
+import { HttpCamera } from '../../src/camera/http/camera.ts';
 import { openCamera } from '../../src/camera/open.ts';
-import { SimulatedCamera } from '../../src/camera/simulated/simulated.ts';
-import { StreamCamera } from '../../src/camera/stream-camera.ts';
+import { SimulatedCamera } from '../../src/camera/simulated/camera.ts';
+import { StreamCamera } from '../../src/camera/ffmpeg/stream-camera.ts';
 import { systemClock } from '../../src/base/clock.ts';
 import type { Camera as CameraSettings } from '../../src/config/schema.ts';
 import { createLog } from '../../src/base/log.ts';

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { CaptureOptions, Frame } from '../../src/camera/camera.ts';
-import { SimulatedCamera, type SimulatedCameraOptions } from '../../src/camera/simulated/simulated.ts';
+import { SimulatedCamera, type SimulatedCameraOptions } from '../../src/camera/simulated/camera.ts';
 import { truthAt } from '../../src/camera/simulated/sea-state.ts';
 import { systemClock, type Clock } from '../../src/base/clock.ts';
 import { AgentError, isAbort } from '../../src/base/errors.ts';
@@ -168,9 +168,9 @@ describe('the simulated camera', () => {
 });
 
 const PARENT = `
-import { SimulatedCamera } from './src/camera/simulated/simulated.ts';
-import { systemClock } from './src/clock.ts';
-import { createLog } from './src/log.ts';
+import { SimulatedCamera } from './src/camera/simulated/camera.ts';
+import { systemClock } from './src/base/clock.ts';
+import { createLog } from './src/base/log.ts';
 const camera = new SimulatedCamera({ id: 'sim', seed: 1, speed: 1, widthPx: 160, heightPx: 90 }, { clock: systemClock, log: createLog('silent') });
 for await (const frame of camera.capture({ frames: 1, intervalS: 0, timeoutS: 20 }, new AbortController().signal)) console.log(camera.pid);
 setInterval(() => {}, 1000);

@@ -3,21 +3,21 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { JpegSplitter } from '../../src/camera/jpeg-splitter.ts';
 import { jpegOf } from '../fixtures/jpeg.ts';
 
-let pictures: Buffer[];
+let images: Buffer[];
 beforeAll(async () => {
-  pictures = await Promise.all(
+  images = await Promise.all(
     [1, 2, 3, 4].map((seed) => jpegOf(seed, { width: 24, height: 16, progressive: seed === 3 })),
   );
 });
 
-/** Cuts the bytes at the given places (as shares of the length). */
+/** Splits the bytes at the given positions (as shares of the length). */
 function chunksOf(bytes: Buffer, cuts: readonly number[]): Buffer[] {
   const at = [...new Set(cuts.map((cut) => Math.floor(cut * bytes.length)))].sort((a, b) => a - b);
-  return [0, ...at].map((from, index) => bytes.subarray(from, at[index] ?? bytes.length));
+  return [0, ...at].map((from, part) => bytes.subarray(from, at[part] ?? bytes.length));
 }
 
 const cuts = fc.array(fc.double({ min: 0, max: 0.999, noNaN: true }), { maxLength: 40 });
-// Text between pictures as servers send it; a 0xFF 0xD8 in it would be a picture's start indeed.
+// Text between images as servers send it, without 0xFF 0xD8, which would start an image.
 const between = fc.oneof(
   fc.constant(Buffer.alloc(0)),
   fc
@@ -26,18 +26,18 @@ const between = fc.oneof(
   fc.uint8Array({ maxLength: 60, max: 0xfe }).map((bytes) => Buffer.from(bytes)),
 );
 
-describe('JpegSplitter under any chunking', () => {
-  it('yields exactly the pictures, whatever stands between and wherever it is cut', () => {
+describe('JpegSplitter', () => {
+  it('yields exactly the images, for any bytes between them and any chunking', () => {
     fc.assert(
       fc.property(
         fc.array(fc.tuple(fc.nat(3), between), { maxLength: 8 }),
         between,
         cuts,
         (parts, tail, at) => {
-          const body = Buffer.concat([...parts.flatMap(([which, text]) => [text, pictures[which]!]), tail]);
+          const body = Buffer.concat([...parts.flatMap(([index, text]) => [text, images[index]!]), tail]);
           const splitter = new JpegSplitter({ maxBytes: 100_000 });
           const found = chunksOf(body, at).flatMap((chunk) => splitter.push(chunk));
-          expect(found.map(String)).toEqual(parts.map(([which]) => String(pictures[which])));
+          expect(found.map(String)).toEqual(parts.map(([index]) => String(images[index])));
           expect(splitter.dropped).toBe(0);
         },
       ),
@@ -45,7 +45,7 @@ describe('JpegSplitter under any chunking', () => {
     );
   });
 
-  it('gives the same for any bytes at all, however cut, and never more than its bound', () => {
+  it('yields the same for any chunking of hostile bytes, and never more than its limit', () => {
     const hostile = fc.array(
       fc.oneof(
         fc.uint8Array({ maxLength: 40 }).map((bytes) => Buffer.from(bytes)),
@@ -59,7 +59,7 @@ describe('JpegSplitter under any chunking', () => {
             [0xff, 0xe1, 0, 9],
           )
           .map((bytes) => Buffer.from(bytes)),
-        fc.tuple(fc.nat(3), fc.nat(400)).map(([which, length]) => pictures[which]!.subarray(0, length)),
+        fc.tuple(fc.nat(3), fc.nat(400)).map(([index, length]) => images[index]!.subarray(0, length)),
       ),
       { maxLength: 12 },
     );
@@ -74,7 +74,7 @@ describe('JpegSplitter under any chunking', () => {
         expect(cut.dropped).toBe(whole.dropped);
         const bounded = new JpegSplitter({ maxBytes: 300 });
         for (const chunk of chunksOf(body, at))
-          for (const picture of bounded.push(chunk)) expect(picture.length).toBeLessThanOrEqual(300);
+          for (const image of bounded.push(chunk)) expect(image.length).toBeLessThanOrEqual(300);
       }),
       { numRuns: 500 },
     );

@@ -5,7 +5,7 @@ import type { Scene } from './scene.ts';
 import type { View } from './view.ts';
 
 /** What lies between the scene and the file: fog, night, blinding sun, a wet or covered lens, the sensor's noise. */
-export function spoil(canvas: Canvas, scene: Scene, view: View, light: Light, grain: Tile): void {
+export function applyLensEffects(canvas: Canvas, scene: Scene, view: View, light: Light, grain: Tile): void {
   const { conditions } = scene;
   if (conditions.fog01) fog(canvas, view, light, conditions.fog01);
   if (conditions.glare) glare(canvas, view, light);

@@ -35,7 +35,7 @@ const EVENING = {
   low: [244, 196, 140],
 } as const satisfies Record<string, Rgb>;
 
-export function lightOf(scene: Scene): Light {
+export function computeLight(scene: Scene): Light {
   const elevation = (scene.sunElevationDeg * Math.PI) / 180;
   const bearing = (scene.sunBearingDeg * Math.PI) / 180;
   const day = smoothstep(2, 24, scene.sunElevationDeg);

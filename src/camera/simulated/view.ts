@@ -18,7 +18,7 @@ export interface View {
   readonly cos: number;
 }
 
-export function viewOf(scene: Scene): View {
+export function computeView(scene: Scene): View {
   const { seed, widthPx, heightPx } = scene;
   const { panPx = 0, tiltPx = 0, zoom = 1 } = scene.conditions.move ?? {};
   const yawRad = ((46 + 6 * unit(seed, 401)) * Math.PI) / 180;

@@ -61,7 +61,7 @@ export async function* checkClock(): AsyncGenerator<Finding> {
 
 export async function* checkFfmpeg({ settings, signal }: DoctorContext): AsyncGenerator<Finding> {
   const wanted = settings.cameras.filter(({ kind }) => FFMPEG_KINDS.has(kind)).map(({ id }) => id);
-  const { runProgram } = await import('../../camera/run-program.ts');
+  const { runProgram } = await import('../../camera/child-program.ts');
   const version = await runProgram(
     { program: 'ffmpeg', args: ['-version'], maxStdoutBytes: 65_536 },
     { clock: systemClock },

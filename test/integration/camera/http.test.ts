@@ -1,6 +1,6 @@
 import type { RequestListener } from 'node:http';
 import { afterEach, describe, expect, it } from 'vitest';
-import { HttpCamera } from '../../../src/camera/http-camera.ts';
+import { HttpCamera } from '../../../src/camera/http/camera.ts';
 import { systemClock } from '../../../src/base/clock.ts';
 import { digestGate, httpServer, tcpServer, type TestServer } from '../../fixtures/camera-server.ts';
 import { collect, eventually, failureCode, told } from '../../fixtures/capture.ts';

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, describe, expect, it } from 'vitest';
-import { VideoCamera } from '../../../src/camera/video-camera.ts';
+import { VideoCamera } from '../../../src/camera/ffmpeg/video-camera.ts';
 import { systemClock } from '../../../src/base/clock.ts';
 import { collect, descendants, failureCode, told } from '../../fixtures/capture.ts';
 

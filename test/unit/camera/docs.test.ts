@@ -11,17 +11,17 @@ import { createLog } from '../../../src/base/log.ts';
 
 const text = readFileSync(new URL('../../../docs/cameras.md', import.meta.url), 'utf8');
 const snippets = [...text.matchAll(/```json5\n([\s\S]*?)```/g)].map(([, snippet = '']) => snippet);
-const folder = mkdtempSync(join(tmpdir(), 'swellsight-docs-'));
-for (const name of ['north-camera', 'tower-camera']) writeFileSync(join(folder, name), 'secret\n');
-afterAll(() => rmSync(folder, { recursive: true, force: true }));
+const directory = mkdtempSync(join(tmpdir(), 'swellsight-docs-'));
+for (const name of ['north-camera', 'tower-camera']) writeFileSync(join(directory, name), 'secret\n');
+afterAll(() => rmSync(directory, { recursive: true, force: true }));
 
 describe('docs/cameras.md', () => {
-  it('has a configuration of every kind that the agent takes and opens', async () => {
+  it('has a valid configuration of every kind that the agent opens', async () => {
     const kinds = new Set<string>();
     for (const [index, snippet] of snippets.entries()) {
-      const file = join(folder, `${index}.json5`);
+      const file = join(directory, `${index}.json5`);
       writeFileSync(file, snippet);
-      for (const camera of loadSettings({ file, env: {}, cwd: folder }).cameras) {
+      for (const camera of loadSettings({ file, env: {}, cwd: directory }).cameras) {
         kinds.add(camera.kind);
         const opened = await openCamera(camera, { clock: systemClock, log: createLog('silent') });
         expect(opened.id).toBe(camera.id);
@@ -31,7 +31,7 @@ describe('docs/cameras.md', () => {
     expect([...kinds].sort()).toEqual([...CAMERA_KINDS].sort());
   });
 
-  it('names every camera code', () => {
+  it('lists every camera error code', () => {
     for (const code of Object.keys(ERROR_CODES).filter(
       (name) => name.startsWith('camera_') && name !== 'camera_unknown',
     ))

@@ -5,7 +5,7 @@ import { AgentError, isAbort, type ErrorCode } from '../../../src/base/errors.ts
 import { collect, failureCode } from '../../fixtures/capture.ts';
 import { FakeClock } from '../../fixtures/fake-clock.ts';
 
-/** Each capture follows the next line of the plan: a number of frames, then a failure or none. */
+/** Each capture follows the next line of the plan: a number of frames, then an error or none. */
 class PlannedCamera implements Camera {
   readonly id = 'cam';
   readonly startedMs: number[] = [];
@@ -32,14 +32,18 @@ class PlannedCamera implements Camera {
   }
 }
 
-const make = (plan: (readonly [number, ErrorCode | 'abort' | null])[], withinS = 30) => {
+const make = (plan: (readonly [number, ErrorCode | 'abort' | null])[], maxRetryS = 30) => {
   const clock = new FakeClock(0);
   const inner = new PlannedCamera(plan, clock);
-  return { clock, inner, camera: new RetryingCamera({ withinS }, { camera: inner, clock, random: () => 1 }) };
+  return {
+    clock,
+    inner,
+    camera: new RetryingCamera({ maxRetryS }, { camera: inner, clock, random: () => 1 }),
+  };
 };
 
 describe('RetryingCamera', () => {
-  it('tries again with doubling pauses until a frame comes', async () => {
+  it('retries with doubling pauses until a frame arrives', async () => {
     const { inner, camera } = make([
       [0, 'camera_timeout'],
       [0, 'camera_unreachable'],
@@ -52,7 +56,7 @@ describe('RetryingCamera', () => {
     expect(inner.startedMs).toEqual([0, 1000, 3000, 7000]);
   });
 
-  it('stays within the slot, goes on with the pauses in the next, and begins anew after a frame', async () => {
+  it('stays within the slot, continues the backoff in the next slot, and resets it after a frame', async () => {
     const { clock, inner, camera } = make([
       ...Array.from({ length: 6 }, () => [0, 'camera_timeout'] as const),
       [1, null],
@@ -66,12 +70,12 @@ describe('RetryingCamera', () => {
     expect(inner.startedMs).toHaveLength(6);
     clock.pass(60_000);
     expect(await failureCode(camera)).toBeNull();
-    const againMs = clock.monoMs();
+    const secondCaptureMs = clock.monoMs();
     expect(await failureCode(camera)).toBeNull();
-    expect(inner.startedMs.slice(7)).toEqual([againMs, againMs + 1000]);
+    expect(inner.startedMs.slice(7)).toEqual([secondCaptureMs, secondCaptureMs + 1000]);
   });
 
-  it('does not repeat a burst of which some frames came', async () => {
+  it('does not retry a burst that yielded some frames', async () => {
     const { inner, camera } = make([[1, 'camera_ended']]);
     const { frames, failure } = await collect(camera, { frames: 3 });
     expect(frames).toHaveLength(1);
@@ -79,31 +83,31 @@ describe('RetryingCamera', () => {
     expect(inner.startedMs).toHaveLength(1);
   });
 
-  it.each(['camera_program_missing', 'internal'] as const)('does not repeat %s', async (code) => {
+  it.each(['camera_program_missing', 'internal'] as const)('does not retry after %s', async (code) => {
     const { inner, camera } = make([[0, code]]);
     expect(await failureCode(camera)).toBe(code);
     expect(inner.startedMs).toHaveLength(1);
   });
 
-  it('leaves a camera that refused the password alone, longer each time', async () => {
+  it('doubles the pause after each rejected password', async () => {
     const { clock, inner, camera } = make([[0, 'camera_auth']]);
-    const asked: number[] = [];
+    const attemptsS: number[] = [];
     for (let slot = 0; slot < 200; slot += 1) {
       const before = inner.startedMs.length;
       expect(await failureCode(camera)).toBe('camera_auth');
-      if (inner.startedMs.length > before) asked.push(slot * 10);
+      if (inner.startedMs.length > before) attemptsS.push(slot * 10);
       clock.pass(10_000);
     }
-    expect(asked).toEqual([0, 30, 90, 210, 450, 930, 1530]);
+    expect(attemptsS).toEqual([0, 30, 90, 210, 450, 930, 1530]);
   });
 
-  it('passes aborts on', async () => {
+  it('rejects with the abort error', async () => {
     const { camera, inner } = make([[0, 'abort']]);
     expect(isAbort((await collect(camera)).failure)).toBe(true);
     expect(inner.startedMs).toHaveLength(1);
     const stop = new AbortController();
-    const dead = make([[0, 'camera_timeout']]);
+    const unreachable = make([[0, 'camera_timeout']]);
     stop.abort();
-    expect(isAbort((await collect(dead.camera, {}, stop.signal)).failure)).toBe(true);
+    expect(isAbort((await collect(unreachable.camera, {}, stop.signal)).failure)).toBe(true);
   });
 });

@@ -9,7 +9,7 @@ const start = (steps: { atMonoMs: number; byMs: number }[] = []) => {
 };
 
 describe('CameraHealth', () => {
-  it('starts, comes up with the first frame, and tells each change once', () => {
+  it('changes from starting to up with the first frame, and reports each change once', () => {
     const { clock, health } = start();
     expect(health.state()).toMatchObject({
       state: 'starting',
@@ -18,7 +18,7 @@ describe('CameraHealth', () => {
       lastFrameAgeS: null,
     });
     clock.pass(5000);
-    expect(health.captured(5000)).toEqual({
+    expect(health.reportCaptured(5000)).toEqual({
       camera: 'north',
       from: 'starting',
       to: 'up',
@@ -26,7 +26,7 @@ describe('CameraHealth', () => {
       lastedMs: 5000,
     });
     clock.pass(60_000);
-    expect(health.captured(65_000)).toBeNull();
+    expect(health.reportCaptured(65_000)).toBeNull();
     expect(health.state()).toMatchObject({
       state: 'up',
       sinceMs: WALL + 5000,
@@ -35,18 +35,18 @@ describe('CameraHealth', () => {
     });
   });
 
-  it('goes down with the reason, tells when the reason changes, and keeps the beginning', () => {
+  it('goes down with the reason, reports a new reason, and keeps the start time', () => {
     const { clock, health } = start();
-    health.captured(0);
+    health.reportCaptured(0);
     clock.pass(60_000);
-    expect(health.failed('camera_unreachable')).toMatchObject({
+    expect(health.reportFailed('camera_unreachable')).toMatchObject({
       from: 'up',
       to: 'down',
       reason: 'camera_unreachable',
     });
     clock.pass(60_000);
-    expect(health.failed('camera_unreachable')).toBeNull();
-    expect(health.failed('camera_auth')).toMatchObject({
+    expect(health.reportFailed('camera_unreachable')).toBeNull();
+    expect(health.reportFailed('camera_auth')).toMatchObject({
       from: 'down',
       to: 'down',
       reason: 'camera_auth',
@@ -59,13 +59,13 @@ describe('CameraHealth', () => {
       lastFrameAgeS: 120,
     });
     clock.pass(60_000);
-    expect(health.captured(180_000)).toMatchObject({ from: 'down', to: 'up', lastedMs: 120_000 });
+    expect(health.reportCaptured(180_000)).toMatchObject({ from: 'down', to: 'up', lastedMs: 120_000 });
   });
 
   it('counts the failures of the last hour', () => {
     const { clock, health } = start();
     for (let minute = 0; minute < 90; minute += 1) {
-      health.failed('camera_timeout');
+      health.reportFailed('camera_timeout');
       clock.pass(60_000);
     }
     expect(health.state().failures1h).toBe(59);
@@ -73,39 +73,39 @@ describe('CameraHealth', () => {
     expect(health.state().failures1h).toBe(0);
   });
 
-  it('is frozen at once, and up again at once', () => {
+  it('becomes frozen and up again at once', () => {
     const { health } = start();
-    health.captured(0);
-    expect(health.frozen(1)).toMatchObject({ to: 'frozen', reason: 'frozen' });
-    expect(health.frozen(2)).toBeNull();
-    expect(health.captured(3)).toMatchObject({ from: 'frozen', to: 'up', reason: null });
+    health.reportCaptured(0);
+    expect(health.reportFrozen(1)).toMatchObject({ to: 'frozen', reason: 'frozen' });
+    expect(health.reportFrozen(2)).toBeNull();
+    expect(health.reportCaptured(3)).toMatchObject({ from: 'frozen', to: 'up', reason: null });
   });
 
-  it('takes one covered burst for a bird, two for a covered lens, and needs two clear ones', () => {
+  it('becomes obstructed after two covered bursts, and up after two clear ones', () => {
     const { health } = start();
-    health.captured(0);
-    expect(health.obstructed(1)).toBeNull();
-    expect(health.captured(2)).toBeNull();
-    expect(health.obstructed(3)).toBeNull();
-    expect(health.obstructed(4)).toMatchObject({ from: 'up', to: 'obstructed', reason: 'obstructed' });
-    expect(health.captured(5)).toBeNull();
-    expect(health.obstructed(6)).toBeNull();
-    expect(health.captured(7)).toBeNull();
-    expect(health.captured(8)).toMatchObject({ from: 'obstructed', to: 'up' });
+    health.reportCaptured(0);
+    expect(health.reportObstructed(1)).toBeNull();
+    expect(health.reportCaptured(2)).toBeNull();
+    expect(health.reportObstructed(3)).toBeNull();
+    expect(health.reportObstructed(4)).toMatchObject({ from: 'up', to: 'obstructed', reason: 'obstructed' });
+    expect(health.reportCaptured(5)).toBeNull();
+    expect(health.reportObstructed(6)).toBeNull();
+    expect(health.reportCaptured(7)).toBeNull();
+    expect(health.reportCaptured(8)).toMatchObject({ from: 'obstructed', to: 'up' });
   });
 
-  it('comes up from down even when the lens may be covered', () => {
+  it('changes from down to up with a covered burst, and to obstructed with the second one', () => {
     const { health } = start();
-    health.failed('camera_timeout');
-    expect(health.obstructed(1)).toMatchObject({ from: 'down', to: 'up' });
-    expect(health.obstructed(2)).toMatchObject({ from: 'up', to: 'obstructed' });
-    health.failed('camera_timeout');
-    expect(health.obstructed(3)).toMatchObject({ from: 'down', to: 'obstructed' });
+    health.reportFailed('camera_timeout');
+    expect(health.reportObstructed(1)).toMatchObject({ from: 'down', to: 'up' });
+    expect(health.reportObstructed(2)).toMatchObject({ from: 'up', to: 'obstructed' });
+    health.reportFailed('camera_timeout');
+    expect(health.reportObstructed(3)).toMatchObject({ from: 'down', to: 'obstructed' });
   });
 
-  it('corrects the beginning when the clock is set', () => {
+  it('corrects the start time after a step of the clock', () => {
     const { clock, health } = start([{ atMonoMs: 60_000, byMs: 86_400_000 }]);
-    health.captured(0);
+    health.reportCaptured(0);
     clock.pass(120_000);
     expect(health.state().sinceMs).toBe(WALL + 86_400_000);
   });

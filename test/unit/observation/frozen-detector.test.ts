@@ -8,10 +8,10 @@ import { signatureOf } from '../../fixtures/signature.ts';
 import { everyFrame, surfcamDir } from '../../fixtures/surfcam.ts';
 
 const OPTIONS = { bursts: 3, minSpanMs: 120_000 };
-const SAME_LUMA = 3.6;
+const MAX_SAME_LUMA = 3.6;
 
-/** A repeatable stand-in for a sensor's noise: standard deviation of about `sigma` grey levels. */
-function noisy(pixels: Buffer, sigma: number, seed: number): Buffer {
+/** Adds repeatable sensor noise with a standard deviation of about `sigma` grey levels. */
+function addNoise(pixels: Buffer, sigma: number, seed: number): Buffer {
   let state = seed * 2654435761 + 1;
   const uniform = (): number => {
     state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
@@ -22,15 +22,15 @@ function noisy(pixels: Buffer, sigma: number, seed: number): Buffer {
   );
 }
 
-/** Encoded anew from a smaller picture, in which noise weighs more. */
-async function again(image: Buffer, quality: number, sigma: number, seed: number): Promise<Buffer> {
+/** Encodes the image again at a smaller size, in which noise has more weight. */
+async function reencode(image: Buffer, quality: number, sigma: number, seed: number): Promise<Buffer> {
   const { data, info } = await sharp(image)
     .resize(640)
     .removeAlpha()
     .raw()
     .toBuffer({ resolveWithObject: true });
   const raw = { width: info.width, height: info.height, channels: 3 } as const;
-  return sharp(noisy(data, sigma, seed), { raw })
+  return sharp(addNoise(data, sigma, seed), { raw })
     .jpeg({ quality })
     .toBuffer();
 }
@@ -48,7 +48,7 @@ describe('FrozenDetector', () => {
     return views.map((signature, index) => detector.add(signature, 1e6 + index * stepMs));
   };
 
-  it('needs the same picture over enough bursts and enough time', () => {
+  it('reports frozen after enough bursts over enough time with the same image', () => {
     expect(verdicts(Array<ViewSignature>(4).fill(scene(0)), 60_000)).toEqual([
       'moving',
       'moving',
@@ -59,7 +59,7 @@ describe('FrozenDetector', () => {
     expect(verdicts(Array<ViewSignature>(3).fill(scene(0)), 600_000)).toEqual(['moving', 'moving', 'frozen']);
   });
 
-  it('is cleared by the first picture that moved', () => {
+  it('reports moving with the first image that differs', () => {
     const still = scene(0);
     expect(verdicts([still, still, still, scene(2), scene(2), still], 60_000)).toEqual([
       'moving',
@@ -71,22 +71,22 @@ describe('FrozenDetector', () => {
     ]);
   });
 
-  it('is deceived neither by a painted clock nor by the brightness as a whole', () => {
+  it('ignores a clock in the image and changes of the overall brightness', () => {
     const clock = (minute: number) =>
       view((x, y) => (x < 24 && y < 8 ? (x * minute * 37) % 256 : 100 + minute + ((x * 7 + y * 13) % 60)));
     expect(verdicts([clock(1), clock(2), clock(3)], 60_000)).toEqual(['moving', 'moving', 'frozen']);
   });
 
-  it('says nothing of the night and of dense fog', () => {
+  it('reports unknown at night and in dense fog', () => {
     const night = view((x, y) => (x === 80 ? 255 : 20 + ((x * y) % 3)));
     const fog = view((_, y) => 150 + Math.floor(y / 9));
     expect(verdicts([night, night, night], 60_000)).toEqual(['unknown', 'unknown', 'unknown']);
     expect(verdicts([fog, fog, fog], 60_000)).toEqual(['unknown', 'unknown', 'unknown']);
-    // A pause in the dark begins the count again.
+    // A dark image restarts the count.
     expect(verdicts([scene(0), scene(0), night, scene(0), scene(0)], 60_000).at(-1)).toBe('moving');
   });
 
-  it('takes another resolution for another picture', () => {
+  it('treats images of different resolution as different', () => {
     const small = { luma: new Uint8Array(80 * 45).fill(120), width: 80, height: 45 };
     expect(signatureDistance(scene(0), small)).toBe(Infinity);
   });
@@ -103,27 +103,27 @@ describe.skipIf(frames === null)('FrozenDetector on real beach frames (frames mi
         .map((line) => line.split(','))
         .map(([file = '', , , burst = '']) => ({ file, burst }))
     : [];
-  /** Neighbours are compared, so a burst is taken whole: the calmest one, those that hold a frame twice, and some more. */
+  /** Adjacent frames are compared, so bursts are complete: the calmest one, those with a duplicate frame, and every fifth. */
   const bursts = [...new Set(rows.map(({ burst }) => burst))];
-  const taken = rows.filter(
+  const selected = rows.filter(
     ({ burst }) => everyFrame || bursts.indexOf(burst) % 5 === 0 || ['26', '35', '37b'].includes(burst),
   );
   const load = (file: string) => readFileSync(join(dir, 'frames', file));
 
-  it('never calls a living sea frozen, and knows each frame again after encoding and noise', async () => {
-    const living: number[] = [];
+  it('never reports a real sea as frozen, and matches each frame with its noisy, re-encoded copy', async () => {
+    const live: number[] = [];
     const duplicates: string[] = [];
     let detector = new FrozenDetector(OPTIONS);
     let previous: { burst: string; view: ViewSignature; index: number } | null = null;
-    for (const { file, burst } of taken) {
+    for (const { file, burst } of selected) {
       const signature = await signatureOf(load(file));
       const index: number = previous?.burst === burst ? previous.index + 1 : 0;
       if (index === 0) detector = new FrozenDetector(OPTIONS);
       else if (previous) {
         const distance = signatureDistance(previous.view, signature);
-        // Two of the set's frames are their predecessors, encoded once more: nothing moved in them at all.
+        // Two frames of the set are re-encoded copies of the frame before.
         if (distance < 1.5) duplicates.push(file);
-        else living.push(distance);
+        else live.push(distance);
       }
       expect(detector.add(signature, index * 80_000), file).toBe('moving');
       previous = { burst, view: signature, index };
@@ -131,21 +131,24 @@ describe.skipIf(frames === null)('FrozenDetector on real beach frames (frames mi
     expect(duplicates).toEqual(['beach_655.jpg', 'beach_727.jpg']);
     const still: number[] = [];
     for (const [index, { file }] of rows.filter((_, at) => at % 100 === 0).entries()) {
-      const before = await signatureOf(await again(load(file), 90, 2, index + 1));
+      const before = await signatureOf(await reencode(load(file), 90, 2, index + 1));
       for (const [quality, sigma] of [
         [60, 2],
         [75, 5],
         [95, 3],
       ] as const)
         still.push(
-          signatureDistance(before, await signatureOf(await again(load(file), quality, sigma, index + 99))),
+          signatureDistance(
+            before,
+            await signatureOf(await reencode(load(file), quality, sigma, index + 99)),
+          ),
         );
     }
     console.log(
-      `frozen: ${living.length} living pairs at least ${Math.min(...living).toFixed(2)}, ${still.length} still pairs at most ${Math.max(...still).toFixed(2)}, limit ${SAME_LUMA}`,
+      `frozen: ${live.length} live pairs at least ${Math.min(...live).toFixed(2)}, ${still.length} still pairs at most ${Math.max(...still).toFixed(2)}, limit ${MAX_SAME_LUMA}`,
     );
-    expect(living.length).toBeGreaterThan(everyFrame ? 400 : 120);
-    expect(Math.min(...living)).toBeGreaterThan(SAME_LUMA * 1.4);
-    expect(Math.max(...still)).toBeLessThan(SAME_LUMA / 1.4);
+    expect(live.length).toBeGreaterThan(everyFrame ? 400 : 120);
+    expect(Math.min(...live)).toBeGreaterThan(MAX_SAME_LUMA * 1.4);
+    expect(Math.max(...still)).toBeLessThan(MAX_SAME_LUMA / 1.4);
   }, 180_000);
 });

@@ -1,23 +1,26 @@
+import { encode } from 'jpeg-js';
 import { type Canvas, createCanvas } from './canvas.ts';
 import { paintForeground, paintHeadland, paintPier, paintSand } from './land.ts';
-import { spoil } from './lens.ts';
-import { lightOf } from './light.ts';
+import { applyLensEffects } from './lens.ts';
+import { computeLight } from './light.ts';
 import { type Tiles, drawTiles } from './noise.ts';
 import type { Scene } from './scene.ts';
 import { paintSky } from './sky.ts';
-import { viewOf } from './view.ts';
+import { computeView } from './view.ts';
 import { paintWater } from './water.ts';
 import { buildWaterMesh } from './water-mesh.ts';
 import { WaveField } from './wave-field.ts';
 
-export interface Picture {
+export interface RawImage {
   readonly widthPx: number;
   readonly heightPx: number;
-  /** Row-major, three bytes a pixel. */
+  /** Row-major, three bytes per pixel. */
   readonly rgb: Uint8Array;
 }
 
-/** Draws scenes of one seed; keeps what they share (textures, refraction tables). */
+const JPEG_QUALITY = 82;
+
+/** Draws scenes of one seed. Keeps their common textures and refraction tables. */
 export class SeaPainter {
   readonly seed: number;
   readonly #tiles: Tiles;
@@ -30,15 +33,15 @@ export class SeaPainter {
     this.#field = new WaveField(seed);
   }
 
-  /** The picture is valid until the next one is painted. */
-  paint(scene: Scene): Picture {
+  /** The image is valid until the next call. */
+  paint(scene: Scene): RawImage {
     const { widthPx, heightPx } = scene;
     if (this.#canvas.widthPx !== widthPx || this.#canvas.heightPx !== heightPx) {
       this.#canvas = createCanvas(widthPx, heightPx);
     }
     const canvas = this.#canvas;
-    const view = viewOf(scene);
-    const light = lightOf(scene);
+    const view = computeView(scene);
+    const light = computeLight(scene);
     const tiles = this.#tiles;
     const mesh = buildWaterMesh(scene, view, light, this.#field);
     paintSky(canvas, scene, view, light, tiles.soft);
@@ -47,10 +50,29 @@ export class SeaPainter {
     paintHeadland(canvas, scene, view, light, tiles);
     paintPier(canvas, scene, view, light);
     paintForeground(canvas, scene, view, light);
-    spoil(canvas, scene, view, light, tiles.grain);
+    applyLensEffects(canvas, scene, view, light, tiles.grain);
     return { widthPx, heightPx, rgb: new Uint8Array(canvas.rgb.buffer) };
   }
 }
 
-/** One picture of the sea; equal scenes give equal bytes. */
-export const drawSea = (scene: Scene): Picture => new SeaPainter(scene.seed).paint(scene);
+/** Encodes images as baseline JPEG. Reuses its input buffer for images of the same size. */
+export class JpegEncoder {
+  #rgba = new Uint8Array(0);
+
+  encode({ widthPx, heightPx, rgb }: RawImage): Uint8Array {
+    const sizeBytes = widthPx * heightPx * 4;
+    if (this.#rgba.length !== sizeBytes) this.#rgba = new Uint8Array(sizeBytes);
+    const rgba = this.#rgba;
+    for (let from = 0, to = 0; from < rgb.length; from += 3, to += 4) {
+      rgba[to] = rgb[from] ?? 0;
+      rgba[to + 1] = rgb[from + 1] ?? 0;
+      rgba[to + 2] = rgb[from + 2] ?? 0;
+    }
+    return encode({ width: widthPx, height: heightPx, data: rgba }, JPEG_QUALITY).data;
+  }
+}
+
+/** One image of the sea. Equal scenes give equal bytes. */
+export const drawSea = (scene: Scene): RawImage => new SeaPainter(scene.seed).paint(scene);
+
+export const encodeJpeg = (image: RawImage): Uint8Array => new JpegEncoder().encode(image);

@@ -1,7 +1,7 @@
-import type { CameraErrorCode } from './camera.ts';
+import type { CameraErrorCode } from '../camera.ts';
 
-/** Ffmpeg's own words for what went wrong, most telling first. Read from stderr at log level `level+info`. */
-const PATTERNS: readonly (readonly [RegExp, CameraErrorCode])[] = [
+/** Messages of ffmpeg, the most specific code first. Read from stderr at log level `level+info`. */
+const MESSAGE_CODES: readonly (readonly [RegExp, CameraErrorCode])[] = [
   [/\b401 Unauthorized|\b403 Forbidden|authorization failed|access denied|\b40[13] \(/i, 'camera_auth'],
   [/Connection timed out|Operation timed out|Immediate exit requested/i, 'camera_timeout'],
   [
@@ -20,29 +20,29 @@ const PATTERNS: readonly (readonly [RegExp, CameraErrorCode])[] = [
 ];
 
 /**
- * Why ffmpeg gave no (further) picture.
+ * The error code for the end of ffmpeg, and the message of ffmpeg that explains it.
  *
- * @param stderr the tail of its log
- * @param hadFrame whether it delivered any picture before it ended
+ * @param stderr the end of its log
+ * @param deliveredFrames true when it delivered any frame before it ended
  */
-export function ffmpegFailure(
+export function classifyFailure(
   stderr: string,
-  hadFrame: boolean,
+  deliveredFrames: boolean,
 ): { readonly code: CameraErrorCode; readonly detail: string } {
-  const faults = stderr
+  const errors = stderr
     .split('\n')
     .filter((line) => /\[(error|fatal|panic)\]/.test(line))
     .map((line) => line.replace(/^(\[[^\]]*\] ?)+/, '').trim())
     .filter((line) => line !== '');
-  const detail = (faults.at(-1) ?? '').slice(0, 300);
-  // A stream that ran and then broke has ended, whatever words it found for that.
-  if (hadFrame) return { code: 'camera_ended', detail };
-  const text = faults.join('\n');
+  const detail = (errors.at(-1) ?? '').slice(0, 300);
+  // A stream that worked before has ended, independent of the message.
+  if (deliveredFrames) return { code: 'camera_ended', detail };
+  const text = errors.join('\n');
   if (text.includes("unknown keyword 'option'"))
     return { code: 'camera_program_missing', detail: 'ffmpeg 5.0 or later is needed' };
-  for (const [pattern, code] of PATTERNS) if (pattern.test(text)) return { code, detail };
+  for (const [pattern, code] of MESSAGE_CODES) if (pattern.test(text)) return { code, detail };
   return { code: isConnected(stderr) ? 'camera_no_frame' : 'camera_ended', detail };
 }
 
-/** True once ffmpeg has opened the stream and knows what is in it. */
+/** True once ffmpeg has opened the stream and knows its format. */
 export const isConnected = (stderr: string): boolean => stderr.includes('Input #0');

@@ -7,42 +7,45 @@ export interface DrawRequest {
   readonly scene: Scene;
 }
 
-export interface DrawAnswer {
+export interface DrawReply {
   readonly id: number;
   readonly jpeg: Uint8Array;
 }
 
-interface Waiting {
+interface PendingDraw {
   readonly child: ChildProcess;
   readonly resolve: (jpeg: Uint8Array) => void;
   readonly reject: (error: Error) => void;
 }
 
-const ENTRY = new URL(import.meta.url.endsWith('.ts') ? './process.ts' : './process.js', import.meta.url);
-/** A small heap: one picture, its textures and its JPEG; and, where it runs from source, the stripping of types (25 MB). */
+const ENTRY = new URL(
+  import.meta.url.endsWith('.ts') ? './drawing-child.ts' : './drawing-child.js',
+  import.meta.url,
+);
+/** The heap holds one image, its textures and its JPEG. Running from source adds type stripping (25 MB). */
 const HEAP_FLAGS = ['--max-old-space-size=64', '--max-semi-space-size=2'];
-/** Longest end of what the process printed that goes into the error, characters. */
-const STDERR_TAIL = 400;
+/** The error message context holds this much of the end of stderr. */
+const STDERR_TAIL_CHARS = 400;
 
 /**
- * Handle of the process that draws. It starts with the first scene, and again with the next one after it died.
- * The process exits by itself when this one does, for then its channel closes.
+ * The child process that draws. It starts with the first scene, and again with the next scene after it ended.
+ * It exits when the agent does, because its IPC channel closes.
  */
-export class Artist {
+export class DrawingProcess {
   #child: ChildProcess | null = null;
-  /** The running process, and those that are being killed. */
+  /** The running process, and those that do not accept scenes any more but have not exited yet. */
   readonly #alive = new Set<ChildProcess>();
-  readonly #waiting = new Map<number, Waiting>();
+  readonly #pending = new Map<number, PendingDraw>();
   #nextId = 1;
 
-  /** Of the running process; null when there is none. */
+  /** Process id; null when no process runs. */
   get pid(): number | null {
     return this.#child?.pid ?? null;
   }
 
   /**
-   * JPEG bytes of a scene. Throws `camera_timeout` after `timeoutS` (and kills the process, which must hang),
-   * `camera_ended` when the process died meanwhile, and the signal's reason when that fires.
+   * The JPEG of a scene. Throws `camera_timeout` after `timeoutS` and kills the process, which hangs. Throws
+   * `camera_ended` when the process ended meanwhile, and the signal's reason on abort.
    */
   async draw(scene: Scene, timeoutS: number, signal: AbortSignal): Promise<Uint8Array> {
     signal.throwIfAborted();
@@ -52,66 +55,65 @@ export class Artist {
     const settled = new AbortController();
     try {
       return await new Promise<Uint8Array>((resolve, reject) => {
-        this.#waiting.set(id, { child, resolve, reject });
+        this.#pending.set(id, { child, resolve, reject });
         signal.addEventListener('abort', () => reject(signal.reason as Error), { signal: settled.signal });
         const timer = setTimeout(() => {
-          this.#drop(child);
+          this.#detach(child);
           child.kill('SIGKILL');
-          reject(new AgentError('camera_timeout', `no picture within ${timeoutS} s`));
+          reject(new AgentError('camera_timeout', `no image within ${timeoutS} s`));
         }, timeoutS * 1000);
         settled.signal.addEventListener('abort', () => clearTimeout(timer));
-        // A channel that is closed already says so here.
         child.send({ id, scene } satisfies DrawRequest, (error) => {
           if (error) reject(new AgentError('camera_ended', error.message, { cause: error }));
         });
       });
     } finally {
-      this.#waiting.delete(id);
+      this.#pending.delete(id);
       settled.abort();
     }
   }
 
-  /** Ends the process; resolves when it is gone, and any before it that hung. */
+  /** Kills the process and resolves when it has exited, together with earlier ones that hung. */
   async close(): Promise<void> {
-    const gone = Array.from(this.#alive, (child) => {
+    const exits = Array.from(this.#alive, (child) => {
       child.kill('SIGKILL');
       return new Promise<void>((resolve) => child.once('close', () => resolve()));
     });
-    await Promise.all(gone);
+    await Promise.all(exits);
   }
 
   #start(): ChildProcess {
     const child = fork(ENTRY, [], {
       serialization: 'advanced',
       execArgv: HEAP_FLAGS,
-      // One thread allocates: more arenas of glibc would only hold freed pictures.
+      // Only one thread allocates. More glibc arenas would keep freed images.
       env: { ...process.env, MALLOC_ARENA_MAX: '1' },
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
     });
     this.#alive.add(child);
     let stderr = '';
     child.stderr?.on('data', (text: Buffer) => {
-      stderr = (stderr + text.toString()).slice(-STDERR_TAIL);
+      stderr = (stderr + text.toString()).slice(-STDERR_TAIL_CHARS);
     });
-    child.on('message', (answer) => {
-      const { id, jpeg } = answer as DrawAnswer;
-      this.#waiting.get(id)?.resolve(jpeg);
+    child.on('message', (reply) => {
+      const { id, jpeg } = reply as DrawReply;
+      this.#pending.get(id)?.resolve(jpeg);
     });
-    const ended = (how: string): void => {
-      this.#drop(child);
+    const handleEnd = (reason: string): void => {
+      this.#detach(child);
       this.#alive.delete(child);
-      const error = new AgentError('camera_ended', `the drawing process ended: ${how}`, {
+      const error = new AgentError('camera_ended', `the drawing process ended: ${reason}`, {
         context: { stderr },
       });
-      for (const waiting of this.#waiting.values()) if (waiting.child === child) waiting.reject(error);
+      for (const draw of this.#pending.values()) if (draw.child === child) draw.reject(error);
     };
-    child.on('error', (error) => ended(error.message));
-    child.on('close', (code, killedBy) => ended(killedBy ?? `code ${code}`));
+    child.on('error', (error) => handleEnd(error.message));
+    child.on('close', (code, killedBy) => handleEnd(killedBy ?? `code ${code}`));
     return child;
   }
 
-  /** The next scene goes to a new process. */
-  #drop(child: ChildProcess): void {
+  /** The next scene starts a new process. */
+  #detach(child: ChildProcess): void {
     if (this.#child === child) this.#child = null;
   }
 }

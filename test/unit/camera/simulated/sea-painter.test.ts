@@ -1,12 +1,15 @@
 import sharp from 'sharp';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { drawSea, SeaPainter, type Picture } from '../../../../src/camera/simulated/draw-sea.ts';
-import { encodeJpeg } from '../../../../src/camera/simulated/jpeg.ts';
-import { sceneAt, stepAt, type Conditions } from '../../../../src/camera/simulated/scene.ts';
-import { swellsAt, truthAt, truthOf } from '../../../../src/camera/simulated/sea-state.ts';
+import {
+  drawSea,
+  encodeJpeg,
+  SeaPainter,
+  type RawImage,
+} from '../../../../src/camera/simulated/sea-painter.ts';
+import { sceneAt, type Conditions } from '../../../../src/camera/simulated/scene.ts';
 
 const SIZE = { widthPx: 512, heightPx: 288 };
-/** The fair sea's parts of the picture: rows below the horizon of view 1. */
+/** Position of the horizon in the image of seed 1, as a share of the height. */
 const HORIZON01 = 0.35;
 
 const sea = (heightM: number): Conditions => ({
@@ -18,19 +21,19 @@ const sea = (heightM: number): Conditions => ({
 
 const painters = new Map<number, SeaPainter>();
 
-/** As `drawSea`, but with one painter a seed: its textures take longer than a small picture. */
+/** Like `drawSea`, but with one painter per seed, because its textures take longer than a small image. */
 function draw(
   conditions: Conditions,
   at: { seed?: number; motionS?: number; seaTimeS?: number } = {},
-): Picture {
+): RawImage {
   const { seed = 1, motionS = 50, seaTimeS = 40_000 } = at;
   const painter = painters.get(seed) ?? new SeaPainter(seed);
   painters.set(seed, painter);
-  const picture = painter.paint(sceneAt({ seed, seaTimeS, motionS, ...SIZE, conditions }));
-  return { ...picture, rgb: picture.rgb.slice() };
+  const image = painter.paint(sceneAt({ seed, seaTimeS, motionS, ...SIZE, conditions }));
+  return { ...image, rgb: image.rgb.slice() };
 }
 
-function luma({ rgb }: Picture): Float64Array {
+function luma({ rgb }: RawImage): Float64Array {
   const values = new Float64Array(rgb.length / 3);
   for (let i = 0, at = 0; i < values.length; i += 1, at += 3)
     values[i] = 0.299 * rgb[at]! + 0.587 * rgb[at + 1]! + 0.114 * rgb[at + 2]!;
@@ -44,14 +47,14 @@ function mean(values: ArrayLike<number>): number {
 }
 
 /** Mean absolute difference of luma. */
-const difference = (a: Picture, b: Picture): number => {
+const difference = (a: RawImage, b: RawImage): number => {
   const other = luma(b);
   return mean(luma(a).map((value, i) => Math.abs(value - other[i]!)));
 };
 
-function laplacianVariance(picture: Picture): number {
-  const l = luma(picture);
-  const { widthPx: w, heightPx: h } = picture;
+function laplacianVariance(image: RawImage): number {
+  const l = luma(image);
+  const { widthPx: w, heightPx: h } = image;
   const values: number[] = [];
   for (let y = 1; y < h - 1; y += 1) {
     for (let x = 1; x < w - 1; x += 1) {
@@ -64,8 +67,8 @@ function laplacianVariance(picture: Picture): number {
 }
 
 /** Share of pixels for which the test holds. */
-function share(picture: Picture, holds: (r: number, g: number, b: number) => boolean, fromRow01 = 0): number {
-  const { rgb, widthPx, heightPx } = picture;
+function share(image: RawImage, holds: (r: number, g: number, b: number) => boolean, fromRow01 = 0): number {
+  const { rgb, widthPx, heightPx } = image;
   let count = 0;
   let all = 0;
   for (let i = Math.round(fromRow01 * heightPx) * widthPx * 3; i < rgb.length; i += 3, all += 1) {
@@ -74,87 +77,42 @@ function share(picture: Picture, holds: (r: number, g: number, b: number) => boo
   return count / all;
 }
 
-const white = (picture: Picture): number =>
-  share(picture, (r, g, b) => Math.min(r, g, b) > 165 && b > r - 6, HORIZON01);
-const blown = (picture: Picture): number => share(picture, (r, g, b) => Math.min(r, g, b) >= 250);
+const white = (image: RawImage): number =>
+  share(image, (r, g, b) => Math.min(r, g, b) > 165 && b > r - 6, HORIZON01);
+const overexposed = (image: RawImage): number => share(image, (r, g, b) => Math.min(r, g, b) >= 250);
 
-describe('the state of the simulated sea', () => {
-  it('is a function of seed and time', () => {
-    expect(truthAt(7, 12_345)).toEqual(truthAt(7, 12_345));
-    expect(truthAt(7, 12_345)).not.toEqual(truthAt(8, 12_345));
-  });
-
-  it('stays between flat and 3.5 m, and visits small and big days', () => {
-    for (const seed of [1, 2, 3, 40]) {
-      const days = Array.from({ length: 400 }, (_, hour) => truthAt(seed, hour * 3600));
-      const heights = days.map(({ heightM }) => heightM);
-      expect(Math.min(...heights)).toBeGreaterThan(0.25);
-      expect(Math.min(...heights)).toBeLessThan(0.7);
-      expect(Math.max(...heights)).toBeGreaterThan(2.4);
-      expect(Math.max(...heights)).toBeLessThan(3.6);
-      for (const { periodS } of days) {
-        expect(periodS).toBeGreaterThan(3.5);
-        expect(periodS).toBeLessThan(16.5);
-      }
-    }
-  });
-
-  it('changes smoothly within minutes, and forgets itself within eight hours', () => {
-    const correlation = (lagS: number): number => {
-      const a = Array.from({ length: 600 }, (_, i) => truthAt(5, i * 4000).heightM);
-      const b = Array.from({ length: 600 }, (_, i) => truthAt(5, i * 4000 + lagS).heightM);
-      const [ma, mb] = [mean(a), mean(b)];
-      const cov = mean(a.map((value, i) => (value - ma) * (b[i]! - mb)));
-      return cov / Math.sqrt(mean(a.map((v) => (v - ma) ** 2)) * mean(b.map((v) => (v - mb) ** 2)));
-    };
-    expect(correlation(600)).toBeGreaterThan(0.95);
-    expect(Math.abs(correlation(8 * 3600))).toBeLessThan(0.2);
-  });
-
-  it('adds the energies of its trains', () => {
-    const trains = [
-      { heightM: 3, periodS: 14 },
-      { heightM: 4, periodS: 8 },
-    ];
-    expect(truthOf(trains).heightM).toBeCloseTo(5);
-    expect(truthOf(trains).periodS).toBeLessThan(11);
-    expect(truthOf([{ heightM: 1.2, periodS: 9 }])).toEqual({ heightM: 1.2, periodS: 9 });
-    expect(swellsAt(1, 0)).toHaveLength(3);
-  });
-});
-
-describe('the drawn sea', () => {
-  let fair: Picture;
+describe('SeaPainter', () => {
+  let fair: RawImage;
   beforeAll(() => {
     fair = draw({});
   });
 
-  it('is equal to the byte for equal scenes', () => {
+  it('draws equal bytes for equal scenes', () => {
     const alone = drawSea(sceneAt({ seed: 1, seaTimeS: 40_000, motionS: 50, ...SIZE }));
     draw(sea(3), { motionS: 7 });
     expect(Buffer.from(alone.rgb).equals(fair.rgb)).toBe(true);
     expect(Buffer.from(draw({}).rgb).equals(fair.rgb)).toBe(true);
   });
 
-  it('differs by seed, and by motion on the water alone', () => {
+  it('draws other images for other seeds, and moves only the water with time', () => {
     expect(difference(draw({}, { seed: 2 }), fair)).toBeGreaterThan(4);
     const later = draw({}, { motionS: 51 });
-    const land = (p: Picture) => p.rgb.subarray(0, Math.round(0.3 * SIZE.heightPx) * SIZE.widthPx * 3);
+    const land = (p: RawImage) => p.rgb.subarray(0, Math.round(0.3 * SIZE.heightPx) * SIZE.widthPx * 3);
     const landMoved = mean(land(later).map((v, i) => Math.abs(v - land(fair)[i]!)));
     expect(landMoved).toBeLessThan(3);
     expect(difference(later, fair)).toBeGreaterThan(1.2 * landMoved);
   });
 
-  it('has the light that a quality gate wants: sharp, not dark, hardly a blown pixel', () => {
+  it('draws sharp and bright images with few overexposed pixels', () => {
     for (let hour = 0; hour < 48; hour += 18) {
-      const picture = draw({}, { seaTimeS: hour * 3600 });
-      expect(laplacianVariance(picture)).toBeGreaterThan(60);
-      expect(blown(picture)).toBeLessThan(0.02);
-      expect(mean(luma(picture))).toBeGreaterThan(90);
+      const image = draw({}, { seaTimeS: hour * 3600 });
+      expect(laplacianVariance(image)).toBeGreaterThan(60);
+      expect(overexposed(image)).toBeLessThan(0.02);
+      expect(mean(luma(image))).toBeGreaterThan(90);
     }
   });
 
-  it('grows whiter with the height of the waves', () => {
+  it('draws more white water for higher waves', () => {
     const whiteness = [0.4, 1, 2, 3.2].map((heightM) =>
       mean([10, 40].map((motionS) => white(draw(sea(heightM), { motionS })))),
     );
@@ -162,8 +120,8 @@ describe('the drawn sea', () => {
       expect(whiteness[i]!).toBeGreaterThan(1.25 * whiteness[i - 1]!);
   });
 
-  it('breaks farther out when the waves are higher', () => {
-    /** Highest row of the right half, from the horizon, in which white water stands; 0..1 of the height. */
+  it('draws higher waves that break farther out', () => {
+    /** The first row below the horizon with white water in the right part of the image; 0..1 of the height. */
     const farthest = (heightM: number): number => {
       const { rgb, widthPx, heightPx } = draw(sea(heightM));
       for (let y = Math.round((HORIZON01 + 0.02) * heightPx); y < heightPx; y += 1) {
@@ -179,10 +137,10 @@ describe('the drawn sea', () => {
     expect(farthest(3)).toBeLessThan(farthest(0.5) - 0.1);
   });
 
-  it('shows night, fog, glare, rain and a covered lens', () => {
+  it('draws night, fog, glare, rain and a covered lens', () => {
     expect(mean(luma(draw({ night: true })))).toBeLessThan(20);
     expect(laplacianVariance(draw({ fog01: 1 }))).toBeLessThan(0.2 * laplacianVariance(draw({ fog01: 0.4 })));
-    expect(blown(draw({ glare: true }))).toBeGreaterThan(0.06);
+    expect(overexposed(draw({ glare: true }))).toBeGreaterThan(0.06);
     expect(difference(draw({ rain01: 0.8 }), fair)).toBeGreaterThan(difference(draw({ rain01: 0.1 }), fair));
     const covered = draw({ obstructed01: 0.4 });
     const dark = share(covered, (r, g, b) => Math.max(r, g, b) < 60);
@@ -190,7 +148,7 @@ describe('the drawn sea', () => {
     expect(dark).toBeLessThan(0.55);
   });
 
-  it('shifts what stands still when the view is moved', () => {
+  it('shifts the land when the view moves', () => {
     const moved = draw({ move: { panPx: 40, tiltPx: -12, zoom: 1 } });
     const { widthPx, heightPx } = SIZE;
     const [a, b] = [luma(fair), luma(moved)];
@@ -211,28 +169,12 @@ describe('the drawn sea', () => {
     expect(difference(zoomed, fair)).toBeGreaterThan(8);
   });
 
-  it('becomes a JPEG that a strict decoder takes', async () => {
+  it('encodes as a JPEG that a strict decoder accepts', async () => {
     const bytes = encodeJpeg(fair);
     const { data, info } = await sharp(bytes, { failOn: 'warning' })
       .raw()
       .toBuffer({ resolveWithObject: true });
     expect([info.width, info.height, info.channels]).toEqual([512, 288, 3]);
     expect(mean(data.map((value, i) => Math.abs(value - fair.rgb[i]!)))).toBeLessThan(6);
-  });
-});
-
-describe('a scenario', () => {
-  const script = {
-    steps: [
-      { fromS: 5, conditions: { night: true } },
-      { fromS: 9, conditions: { frozen: true } },
-    ],
-  };
-
-  it('holds each step until the next', () => {
-    expect(stepAt(undefined, 3)).toEqual({ fromS: 0, conditions: {} });
-    expect(stepAt(script, 4.9)).toEqual({ fromS: 0, conditions: {} });
-    expect(stepAt(script, 5).conditions).toEqual({ night: true });
-    expect(stepAt(script, 900)).toEqual(script.steps[1]);
   });
 });

@@ -1,15 +1,15 @@
 import { describe, expect, it } from 'vitest';
-import { HttpAuth, parseChallenges } from '../../../src/camera/http-auth.ts';
+import { HttpAuth, parseChallenges } from '../../../../src/camera/http/auth.ts';
 
 const parsed = (header: string) =>
   parseChallenges(header).map(({ scheme, params }) => [scheme, Object.fromEntries(params)]);
-const answer = (header: string): string | null => {
+const authorizationFor = (header: string): string | null => {
   const auth = new HttpAuth({ username: 'Mufasa', password: 'Circle Of Life' });
-  return auth.challenged(header) ? auth.header('GET', '/dir/index.html') : null;
+  return auth.acceptChallenge(header) ? auth.authorization('GET', '/dir/index.html') : null;
 };
 
 describe('parseChallenges', () => {
-  it('parts several challenges in one header', () => {
+  it('separates several challenges in one header', () => {
     expect(
       parsed('Basic realm="a, b\\"c", Digest realm=x,nonce="n==" , qop="auth,auth-int",Negotiate'),
     ).toEqual([
@@ -20,7 +20,7 @@ describe('parseChallenges', () => {
   });
 
   it.each(['', ',,,', '"', '=x', 'Digest nonce="open', 'Digest =', '\0', `Digest ${'a="b",'.repeat(5000)}`])(
-    'is not upset by %j',
+    'does not throw for %j',
     (header) => {
       expect(() => parseChallenges(header.slice(0, 20_000))).not.toThrow();
     },
@@ -28,13 +28,13 @@ describe('parseChallenges', () => {
 });
 
 describe('HttpAuth', () => {
-  it('knows nothing before it was asked', () => {
-    expect(new HttpAuth({ username: 'a', password: 'b' }).header('GET', '/')).toBeNull();
+  it('sends no credentials before the first challenge', () => {
+    expect(new HttpAuth({ username: 'a', password: 'b' }).authorization('GET', '/')).toBeNull();
   });
 
   it('computes the response of RFC 2617 without qop', () => {
     // HA1 and HA2 as in RFC 2617, section 3.5; without qop the response is MD5(HA1:nonce:HA2), by md5sum.
-    const header = answer(
+    const header = authorizationFor(
       'Digest realm="testrealm@host.com", nonce="dcd98b7102dd2f0e8b11d0f600bfb0c093", opaque="5ccc069c403ebaf9f0171e9517f40e41"',
     );
     expect(header).toContain('response="670fd8c2df070c60b045671b8b24ff02"');
@@ -42,21 +42,23 @@ describe('HttpAuth', () => {
     expect(header).toContain('opaque="5ccc069c403ebaf9f0171e9517f40e41"');
   });
 
-  it('takes the strongest that it can answer', () => {
+  it('answers the strongest supported challenge', () => {
     const both =
       'Digest realm="r", nonce="1", algorithm=MD5, qop="auth", Digest realm="r", nonce="2", algorithm=SHA-256, qop="auth", Basic realm="r"';
-    expect(answer(both)).toMatch(/nonce="2".*algorithm=SHA-256/);
-    expect(answer('Digest realm="r", nonce="1", algorithm=SHA-512-256, Basic realm="r"')).toMatch(/^Basic /);
-    expect(answer('Digest realm="r", nonce="1", qop="auth-int"')).toBeNull();
-    expect(answer('Bearer')).toBeNull();
+    expect(authorizationFor(both)).toMatch(/nonce="2".*algorithm=SHA-256/);
+    expect(authorizationFor('Digest realm="r", nonce="1", algorithm=SHA-512-256, Basic realm="r"')).toMatch(
+      /^Basic /,
+    );
+    expect(authorizationFor('Digest realm="r", nonce="1", qop="auth-int"')).toBeNull();
+    expect(authorizationFor('Bearer')).toBeNull();
   });
 
-  it('counts the uses of a nonce', () => {
+  it('counts the requests with a nonce, and takes the next nonce from Authentication-Info', () => {
     const auth = new HttpAuth({ username: 'a', password: 'b' });
-    auth.challenged('Digest realm="r", nonce="1", qop="auth"');
-    expect(auth.header('GET', '/')).toContain('nc=00000001');
-    expect(auth.header('GET', '/')).toContain('nc=00000002');
-    auth.accepted('nextnonce="2", qop=auth');
-    expect(auth.header('GET', '/')).toMatch(/nonce="2".*nc=00000001/);
+    auth.acceptChallenge('Digest realm="r", nonce="1", qop="auth"');
+    expect(auth.authorization('GET', '/')).toContain('nc=00000001');
+    expect(auth.authorization('GET', '/')).toContain('nc=00000002');
+    auth.acceptInfo('nextnonce="2", qop=auth');
+    expect(auth.authorization('GET', '/')).toMatch(/nonce="2".*nc=00000001/);
   });
 });

@@ -1,34 +1,32 @@
 import { stat } from 'node:fs/promises';
-import type { Clock } from '../base/clock.ts';
-import { AgentError } from '../base/errors.ts';
-import type { Camera, CaptureOptions, Frame } from './camera.ts';
-import { videoInput } from './ffmpeg-input.ts';
-import { FfmpegSource } from './ffmpeg-source.ts';
-import { paced } from './pace.ts';
-import type { Programs } from './programs.ts';
-import { runProgram } from './run-program.ts';
-import { WorkInHand } from './work-in-hand.ts';
+import type { Clock } from '../../base/clock.ts';
+import { AgentError } from '../../base/errors.ts';
+import { BurstCapture } from '../burst-capture.ts';
+import type { Camera, CaptureOptions, Frame } from '../camera.ts';
+import { runProgram } from '../child-program.ts';
+import { videoInput } from './input.ts';
+import { FfmpegSource, type FfmpegPrograms } from './source.ts';
 
 export interface VideoCameraOptions {
   readonly id: string;
   readonly path: string;
-  /** Begin again at the end; otherwise the end is `camera_ended`. */
+  /** Restart at the end of the file; otherwise the end is `camera_ended`. */
   readonly loop: boolean;
-  readonly programs: Programs;
+  readonly programs: FfmpegPrograms;
 }
 
-/** Seeking closer to the end than this may find no picture. */
+/** Seeking closer to the end than this may find no frame. */
 const END_MARGIN_S = 0.3;
 
 /**
- * A video file standing in for a camera. It plays in real time from the first capture on: a capture a minute later
- * sees the file a minute further on.
+ * A video file in place of a camera. It plays in real time from the first capture on: a capture one minute later shows
+ * the file one minute later.
  */
 export class VideoCamera implements Camera {
   readonly id: string;
   readonly #options: VideoCameraOptions;
   readonly #clock: Clock;
-  readonly #work = new WorkInHand();
+  readonly #bursts: BurstCapture;
   #startedMs: number | null = null;
   #durationS: number | null = null;
 
@@ -36,28 +34,28 @@ export class VideoCamera implements Camera {
     this.id = options.id;
     this.#options = options;
     this.#clock = deps.clock;
+    this.#bursts = new BurstCapture(deps);
   }
 
   capture(options: CaptureOptions, signal: AbortSignal): AsyncGenerator<Frame, void, undefined> {
-    const overdue = () =>
-      new AgentError('camera_timeout', `no picture from the file within ${options.timeoutS} s`, {
+    const timeoutError = () =>
+      new AgentError('camera_timeout', `no frame from the file within ${options.timeoutS} s`, {
         context: { timeoutS: options.timeoutS },
       });
-    const take = (_: number, limit: AbortSignal) => this.#work.track(this.#take(limit));
-    return paced(options, { clock: this.#clock }, this.#work.until(signal), take, overdue);
+    return this.#bursts.frames(options, signal, (_, limit) => this.#takeFrame(limit), timeoutError);
   }
 
   close(): Promise<void> {
-    return this.#work.close();
+    return this.#bursts.close();
   }
 
-  async #take(signal: AbortSignal): Promise<Frame> {
-    const durationS = (this.#durationS ??= await this.#probe(signal));
+  async #takeFrame(signal: AbortSignal): Promise<Frame> {
+    const durationS = (this.#durationS ??= await this.#probeDuration(signal));
     this.#startedMs ??= this.#clock.monoMs();
     const playedS = (this.#clock.monoMs() - this.#startedMs) / 1000;
     const playableS = Math.max(durationS - END_MARGIN_S, 0);
     if (playedS > playableS && !this.#options.loop)
-      throw new AgentError('camera_ended', 'the video file is at its end', { context: { durationS } });
+      throw new AgentError('camera_ended', 'the video file has ended', { context: { durationS } });
     const positionS = playableS === 0 ? 0 : playedS % playableS;
     const source = new FfmpegSource(
       {
@@ -69,22 +67,22 @@ export class VideoCamera implements Camera {
       { clock: this.#clock },
     );
     try {
-      const frame = await source.next(0, signal);
+      const frame = await source.nextFrame(0, signal);
       return { ...frame, origin: `${positionS.toFixed(1)} s` };
     } finally {
       await source.close();
     }
   }
 
-  /** Length of the file in seconds. Also finds out whether it is there, and a video at all. */
-  async #probe(signal: AbortSignal): Promise<number> {
+  /** Length of the file in seconds. Throws when the file is missing or not a video. */
+  async #probeDuration(signal: AbortSignal): Promise<number> {
     const { path, programs } = this.#options;
     const isFile = await stat(path).then(
       (entry) => entry.isFile(),
       () => false,
     );
     if (!isFile)
-      throw new AgentError('camera_unreachable', 'the video file is not there', { context: { path } });
+      throw new AgentError('camera_unreachable', 'the video file does not exist', { context: { path } });
     const args = ['-v', 'error', '-show_entries', 'format=duration', '-of', 'csv=p=0', `file:${path}`];
     const result = await runProgram(
       { program: programs.ffprobe, args, maxStdoutBytes: 4096 },
@@ -93,7 +91,7 @@ export class VideoCamera implements Camera {
     );
     const durationS = Number.parseFloat(result.stdout?.toString() ?? '');
     if (result.code !== 0 || !(durationS > 0))
-      throw new AgentError('camera_codec', 'the file is no video that ffmpeg can read', {
+      throw new AgentError('camera_codec', 'ffmpeg cannot read the file as a video', {
         context: { path, stderr: result.stderr.trim().slice(-300) },
       });
     return durationS;

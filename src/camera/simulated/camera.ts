@@ -2,33 +2,33 @@ import type { Clock } from '../../base/clock.ts';
 import { AgentError } from '../../base/errors.ts';
 import type { Log } from '../../base/log.ts';
 import type { Camera, CaptureOptions, Frame } from '../camera.ts';
-import { Artist } from './artist.ts';
+import { DrawingProcess } from './drawing-process.ts';
 import { type Scenario, type Scene, sceneAt, stepAt } from './scene.ts';
 import { truthOf } from './sea-state.ts';
 
 export interface SimulatedCameraOptions {
   readonly id: string;
   readonly seed: number;
-  /** Seconds of sea state per second of clock; the waves themselves move in real time. */
+  /** Seconds of sea state per second of the clock. The waves themselves move in real time. */
   readonly speed: number;
   /** Default 1280. */
   readonly widthPx?: number;
   /** Default 720. */
   readonly heightPx?: number;
-  /** What goes wrong when; default: fair all day. */
+  /** Conditions by time; default: fair weather. */
   readonly script?: Scenario;
 }
 
 /**
- * A camera that looks at a drawn sea whose height and period are known. LabelledImages depend on the seed and the time
- * since the first capture alone. A process of its own draws them.
+ * A camera that shows a drawn sea of known wave height and period. The images depend only on the seed and the time
+ * since the first capture. A child process draws them.
  */
 export class SimulatedCamera implements Camera {
   readonly id: string;
   readonly #options: SimulatedCameraOptions;
   readonly #clock: Clock;
   readonly #log: Log;
-  readonly #artist = new Artist();
+  readonly #drawing = new DrawingProcess();
   readonly #closed = new AbortController();
   #startedMonoMs: number | null = null;
 
@@ -39,28 +39,28 @@ export class SimulatedCamera implements Camera {
     this.#log = deps.log;
   }
 
-  /** Process id of the drawing process; null when none runs. */
+  /** Process id of the drawing process; null when it does not run. */
   get pid(): number | null {
-    return this.#artist.pid;
+    return this.#drawing.pid;
   }
 
   async *capture(options: CaptureOptions, signal: AbortSignal): AsyncGenerator<Frame> {
     const either = AbortSignal.any([signal, this.#closed.signal]);
-    const beganMs = this.#clock.monoMs();
-    this.#startedMonoMs ??= beganMs;
+    const startMs = this.#clock.monoMs();
+    this.#startedMonoMs ??= startMs;
     try {
       for (let index = 0; index < options.frames; index += 1) {
-        const waitMs = beganMs + index * options.intervalS * 1000 - this.#clock.monoMs();
+        const waitMs = startMs + index * options.intervalS * 1000 - this.#clock.monoMs();
         if (waitMs > 0) await this.#clock.sleep(waitMs, either);
-        // The moment that the picture shows: drawing it may take a while.
+        // The moment that the image shows. Drawing it takes time.
         const moment = { capturedAtMs: this.#clock.nowMs(), monoMs: this.#clock.monoMs() };
-        const { scene, truth } = this.#sceneNow(this.#startedMonoMs);
-        const bytes = await this.#artist.draw(scene, options.timeoutS, either);
+        const { scene, truth } = this.#currentScene(this.#startedMonoMs);
+        const bytes = await this.#drawing.draw(scene, options.timeoutS, either);
         this.#log.trace({ pid: this.pid, truth, sizeBytes: bytes.length }, 'sea drawn');
         yield { bytes, ...moment, truth };
       }
     } catch (failure) {
-      // A wait that close() cut short says only that it was aborted.
+      // Replace the abort error of a sleep that close() interrupted.
       this.#closed.signal.throwIfAborted();
       throw failure;
     }
@@ -68,11 +68,14 @@ export class SimulatedCamera implements Camera {
 
   async close(): Promise<void> {
     this.#closed.abort(new AgentError('camera_ended', 'the camera is closed'));
-    await this.#artist.close();
+    await this.#drawing.close();
   }
 
-  /** The scene that the lens sees now; a frozen one stays at the moment when it froze, while the sea goes on. */
-  #sceneNow(startedMonoMs: number): { readonly scene: Scene; readonly truth: NonNullable<Frame['truth']> } {
+  /** The present scene and its truth. A frozen image stays at the start of its step, while the truth continues. */
+  #currentScene(startedMonoMs: number): {
+    readonly scene: Scene;
+    readonly truth: NonNullable<Frame['truth']>;
+  } {
     const { seed, speed, widthPx = 1280, heightPx = 720, script } = this.#options;
     const nowS = (this.#clock.monoMs() - startedMonoMs) / 1000;
     const { fromS, conditions } = stepAt(script, nowS);

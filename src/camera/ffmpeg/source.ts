@@ -1,0 +1,70 @@
+import type { Clock } from '../../base/clock.ts';
+import { AgentError } from '../../base/errors.ts';
+import { ChildProgram, programMissing, type ProgramExit } from '../child-program.ts';
+import { FrameSource } from '../frame-source.ts';
+import { classifyFailure, isConnected } from './failure.ts';
+import type { FfmpegInput } from './input.ts';
+
+/** Names or paths of the programs. */
+export interface FfmpegPrograms {
+  readonly ffmpeg: string;
+  readonly ffprobe: string;
+}
+
+export interface FfmpegSourceOptions {
+  readonly program: string;
+  readonly input: FfmpegInput;
+  /** Frames per second of the output. */
+  readonly fps: number;
+  readonly redact: (text: string) => string;
+}
+
+/** A running ffmpeg that writes JPEGs of full size and high quality to its standard output. */
+export class FfmpegSource extends FrameSource {
+  readonly #program: ChildProgram;
+  readonly #options: FfmpegSourceOptions;
+
+  constructor(options: FfmpegSourceOptions, deps: { readonly clock: Clock }) {
+    super(deps);
+    this.#options = options;
+    const { program, input } = options;
+    this.#program = new ChildProgram({ program, args: ffmpegArgs(options), stdin: input.stdin ?? '' }, deps);
+    this.#program.stdout.on('data', (chunk: Buffer) => this.addBytes(chunk));
+    void this.#program.exited.then((exit) => this.fail(this.#exitError(exit)));
+  }
+
+  override timeoutError(timeoutS: number): AgentError {
+    const connected = this.frameCount > 0 || isConnected(this.#program.stderrTail());
+    return new AgentError(
+      connected ? 'camera_no_frame' : 'camera_timeout',
+      connected ? `connected, but no frame within ${timeoutS} s` : `no answer within ${timeoutS} s`,
+      { context: { timeoutS } },
+    );
+  }
+
+  override async close(): Promise<void> {
+    await this.#program.stop();
+    this.fail(new AgentError('camera_ended', 'the capture was closed'));
+  }
+
+  #exitError(exit: ProgramExit): AgentError {
+    if (exit.kind === 'not_started') return programMissing(this.#options.program, exit.error);
+    const { code, detail } = classifyFailure(this.#program.stderrTail(), this.frameCount > 0);
+    const reason = this.#options.redact(detail);
+    return new AgentError(code, reason === '' ? 'ffmpeg ended' : `ffmpeg ended: ${reason}`, {
+      context: { exitCode: exit.code, signal: exit.signal, frames: this.frameCount },
+    });
+  }
+}
+
+/** Two threads are fast enough for 4K and delay the output by one frame. */
+function ffmpegArgs({ input, fps }: FfmpegSourceOptions): string[] {
+  return [
+    ...['-hide_banner', '-nostdin', '-nostats', '-loglevel', 'level+info', '-threads', '2'],
+    ...input.args,
+    ...(input.skipS === undefined ? [] : ['-ss', String(input.skipS)]),
+    // Rounding up outputs the first frame at once. Later frames are at most one input frame old.
+    ...['-map', '0:v:0', '-vf', `fps=${fps}:round=up`],
+    ...['-c:v', 'mjpeg', '-q:v', '2', '-f', 'image2pipe', '-flush_packets', '1', 'pipe:1'],
+  ];
+}

@@ -1,0 +1,127 @@
+import type { Clock } from '../../base/clock.ts';
+import type { Log } from '../../base/log.ts';
+import { BurstCapture } from '../burst-capture.ts';
+import type { Camera, CaptureOptions, Frame } from '../camera.ts';
+import type { FrameSource } from '../frame-source.ts';
+
+export interface StreamCameraOptions {
+  readonly id: string;
+  /** Keep the source running between captures. */
+  readonly persistent: boolean;
+}
+
+/** With this frame interval or a longer one, the source is closed between the frames of a burst. */
+const MIN_RECONNECT_INTERVAL_S = 60;
+/** A persistent source without a capture for this time is closed, for example at night when the schedule pauses. */
+const MAX_IDLE_MS = 120_000;
+/** A persistent source is replaced after this time, because the clocks of camera and decoder drift apart. */
+const MAX_SOURCE_AGE_MS = 3_600_000;
+/** A persistent source without a frame for this time is replaced before the next capture. */
+const MAX_SILENCE_MS = 10_000;
+
+/** A video stream: one source for each burst, or a persistent one that always holds the latest frame. */
+export class StreamCamera implements Camera {
+  readonly id: string;
+  readonly #options: StreamCameraOptions;
+  readonly #openSource: (fps: number) => FrameSource;
+  readonly #clock: Clock;
+  readonly #log: Log;
+  readonly #bursts: BurstCapture;
+  readonly #openSources = new Set<FrameSource>();
+  #persistent: { readonly source: FrameSource; readonly fps: number; readonly openedMs: number } | null =
+    null;
+  #idleTimer: AbortController | null = null;
+
+  constructor(
+    options: StreamCameraOptions,
+    deps: { readonly clock: Clock; readonly log: Log; readonly openSource: (fps: number) => FrameSource },
+  ) {
+    this.id = options.id;
+    this.#options = options;
+    this.#openSource = deps.openSource;
+    this.#clock = deps.clock;
+    this.#log = deps.log;
+    this.#bursts = new BurstCapture(deps);
+  }
+
+  async *capture(options: CaptureOptions, signal: AbortSignal): AsyncGenerator<Frame, void, undefined> {
+    const stop = AbortSignal.any([signal, this.#bursts.closing]);
+    stop.throwIfAborted();
+    this.#idleTimer?.abort();
+    const fps = sourceFps(options);
+    const reconnects = !this.#options.persistent && options.intervalS >= MIN_RECONNECT_INTERVAL_S;
+    let source = await this.#acquireSource(fps);
+    let isReusable = false;
+    const takeFrame = (notBeforeMs: number, limit: AbortSignal): Promise<Frame> => {
+      if (reconnects && source.hasEnded) source = this.#startSource(fps);
+      return source.nextFrame(notBeforeMs, limit);
+    };
+    try {
+      for await (const frame of this.#bursts.frames(options, stop, takeFrame, () =>
+        source.timeoutError(options.timeoutS),
+      )) {
+        if (reconnects) await this.#closeSource(source);
+        // The consumer may leave the loop after a frame. The source is still good then.
+        isReusable = true;
+        yield frame;
+        isReusable = false;
+      }
+      isReusable = true;
+    } finally {
+      if (this.#options.persistent && isReusable && !stop.aborted) this.#startIdleTimer();
+      else await this.#closeSource(source);
+    }
+  }
+
+  async close(): Promise<void> {
+    const burstsClosed = this.#bursts.close();
+    this.#idleTimer?.abort();
+    await Promise.all([burstsClosed, ...[...this.#openSources].map((source) => this.#closeSource(source))]);
+  }
+
+  /** The persistent source if it is still good, else a new one. */
+  async #acquireSource(fps: number): Promise<FrameSource> {
+    const persistent = this.#persistent;
+    if (persistent) {
+      const { source, openedMs } = persistent;
+      const nowMs = this.#clock.monoMs();
+      const silentMs = nowMs - (source.latestFrameMonoMs ?? openedMs);
+      const isFresh = silentMs < MAX_SILENCE_MS && nowMs - openedMs < MAX_SOURCE_AGE_MS;
+      if (isFresh && !source.hasEnded && persistent.fps === fps) return source;
+      this.#log.debug({ silentMs, ended: source.hasEnded }, 'stream reopened');
+      await this.#closeSource(source);
+      this.#bursts.closing.throwIfAborted();
+    }
+    return this.#startSource(fps);
+  }
+
+  #startSource(fps: number): FrameSource {
+    const source = this.#openSource(fps);
+    this.#openSources.add(source);
+    if (this.#options.persistent) this.#persistent = { source, fps, openedMs: this.#clock.monoMs() };
+    return source;
+  }
+
+  async #closeSource(source: FrameSource): Promise<void> {
+    if (this.#persistent?.source === source) this.#persistent = null;
+    await source.close();
+    this.#openSources.delete(source);
+  }
+
+  #startIdleTimer(): void {
+    const timer = new AbortController();
+    this.#idleTimer = timer;
+    this.#clock.sleep(MAX_IDLE_MS, timer.signal).then(
+      () => {
+        if (this.#persistent) void this.#closeSource(this.#persistent.source);
+      },
+      () => undefined,
+    );
+  }
+}
+
+/** Twice the frame rate of the burst, so that a frame arrives close to its due time; 1 to 10 frames per second. */
+function sourceFps(options: CaptureOptions): number {
+  if (options.frames === 1 || options.intervalS === 0) return 2;
+  return Math.min(10, Math.max(1, Math.ceil(2 / options.intervalS)));
+}

@@ -1,0 +1,93 @@
+import type { Clock } from '../../base/clock.ts';
+import { AgentError } from '../../base/errors.ts';
+import { BurstCapture } from '../burst-capture.ts';
+import { MAX_FRAME_BYTES, detectImageType, type Camera, type CaptureOptions, type Frame } from '../camera.ts';
+import { HttpClient, type HttpResponse } from './client.ts';
+import { MjpegSource } from './mjpeg-source.ts';
+
+export interface HttpCameraOptions {
+  readonly id: string;
+  readonly url: string;
+  readonly username: string | null;
+  readonly password: string | null;
+}
+
+interface Snapshot {
+  readonly bytes: Buffer;
+  readonly etag: string | null;
+  readonly lastModified: string | null;
+}
+
+/**
+ * A URL that answers each request with one image, or with an endless multipart stream of images.
+ * Status 304 (not modified) counts as a frame with the previous bytes. The frozen detector compares frames of all kinds
+ * of cameras in the same way, so this camera does not report a frozen image itself.
+ */
+export class HttpCamera implements Camera {
+  readonly id: string;
+  readonly #client: HttpClient;
+  readonly #clock: Clock;
+  readonly #bursts: BurstCapture;
+  #previous: Snapshot | null = null;
+
+  /** Throws `config_invalid` when the URL is invalid. */
+  constructor(options: HttpCameraOptions, deps: { readonly clock: Clock }) {
+    this.id = options.id;
+    this.#clock = deps.clock;
+    this.#client = new HttpClient(options);
+    this.#bursts = new BurstCapture(deps);
+  }
+
+  async *capture(options: CaptureOptions, signal: AbortSignal): AsyncGenerator<Frame, void, undefined> {
+    const open: { stream: MjpegSource | null } = { stream: null };
+    const takeFrame = async (notBeforeMs: number, limit: AbortSignal): Promise<Frame> => {
+      if (!open.stream) {
+        const response = await this.#client.get(this.#conditionalHeaders(), limit);
+        if (!response.isStream) return await this.#readSnapshot(response, limit);
+        open.stream = new MjpegSource(response, { clock: this.#clock });
+      }
+      return await open.stream.nextFrame(notBeforeMs, limit);
+    };
+    const timeoutError = () =>
+      open.stream?.timeoutError(options.timeoutS) ??
+      new AgentError('camera_timeout', `no complete response within ${options.timeoutS} s`, {
+        context: { timeoutS: options.timeoutS },
+      });
+    try {
+      yield* this.#bursts.frames(options, signal, takeFrame, timeoutError);
+    } finally {
+      await open.stream?.close();
+    }
+  }
+
+  close(): Promise<void> {
+    return this.#bursts.close();
+  }
+
+  #conditionalHeaders(): Record<string, string> {
+    if (this.#previous?.etag != null) return { 'if-none-match': this.#previous.etag };
+    if (this.#previous?.lastModified != null) return { 'if-modified-since': this.#previous.lastModified };
+    return {};
+  }
+
+  async #readSnapshot(response: HttpResponse, signal: AbortSignal): Promise<Frame> {
+    if (response.status === 304 && this.#previous) {
+      await response.discard();
+      return this.#frame(this.#previous.bytes);
+    }
+    const bytes = await response.bytes(MAX_FRAME_BYTES, signal);
+    if (bytes === null)
+      throw new AgentError('camera_codec', `the response is larger than ${MAX_FRAME_BYTES} bytes`);
+    if (bytes.length === 0) throw new AgentError('camera_no_frame', 'the response is empty');
+    if (detectImageType(bytes) === null)
+      throw new AgentError('camera_codec', 'the response is not a JPEG, PNG or WebP image', {
+        context: { contentType: response.header('content-type') },
+      });
+    this.#previous = { bytes, etag: response.header('etag'), lastModified: response.header('last-modified') };
+    return this.#frame(bytes);
+  }
+
+  #frame(bytes: Buffer): Frame {
+    return { bytes, capturedAtMs: this.#clock.nowMs(), monoMs: this.#clock.monoMs() };
+  }
+}
