@@ -114,7 +114,7 @@ export class Agent {
       {
         clock,
         log: part('models'),
-        memory: store.memory,
+        memory: store.keyValue,
         raise,
         model: () => current.model,
         time: () => time.state(),
@@ -134,7 +134,7 @@ export class Agent {
       {
         clock,
         log: part('vision'),
-        memory: store.memory,
+        memory: store.keyValue,
         raise,
         hardware,
         slots: models.slots,

@@ -11,7 +11,7 @@ import { MqttLink } from '../../src/mqtt/link/link.ts';
 import { sendable } from '../../src/mqtt/forward/sendable.ts';
 import { Topics } from '../../src/mqtt/topics.ts';
 import { Store } from '../../src/store/store.ts';
-import { drainRecord, NOTHING_SEEN, storeOptions } from './drain-records.ts';
+import { drainRecord, NO_FEATURES, storeOptions } from './drain-records.ts';
 
 export interface DrainRun {
   readonly messages: number;
@@ -67,7 +67,7 @@ async function ours(): Promise<DrainRun> {
   let liveAtMs = 0;
   setTimeout(() => {
     liveAtMs = Date.now();
-    store.append(drainRecord(depth), NOTHING_SEEN);
+    store.append(drainRecord(depth), NO_FEATURES);
   }, LIVE_AFTER_MS);
   while (liveAtMs === 0 || store.outbox.stats().depth > 0) await delay(5);
   const measured = meter.stop();

@@ -1,8 +1,7 @@
 import { randomUUID } from 'node:crypto';
-import type { StoreOptions } from '../../src/store/options.ts';
-import type { BurstMemory, ObservationDraft } from '../../src/store/types.ts';
+import type { BurstFeatures, ObservationDraft, StoreOptions } from '../../src/store/types.ts';
 
-export const NOTHING_SEEN: BurstMemory = { embedding: null, embeddingDigest: null, view: null };
+export const NO_FEATURES: BurstFeatures = { embedding: null, embeddingDigest: null, view: null };
 
 /** 30 days at one a minute. */
 export const MONTH = 43_200;

@@ -8,7 +8,7 @@ import { systemClock } from '../../src/base/clock.ts';
 import { Store } from '../../src/store/store.ts';
 import { Mosquitto } from '../../test/fixtures/mosquitto.ts';
 import type { DrainRun } from './drain-process.ts';
-import { drainRecord, MONTH, NOTHING_SEEN, storeOptions } from './drain-records.ts';
+import { drainRecord, MONTH, NO_FEATURES, storeOptions } from './drain-records.ts';
 import { budgetRow, pairedRow, type Row } from './table.ts';
 
 const ROUNDS = 9;
@@ -87,7 +87,7 @@ function fill(target: string): void {
   const folder = mkdtempSync(join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), 'swellsight-drain-'));
   try {
     const store = Store.open(storeOptions(folder), { clock: systemClock, log: pino({ level: 'silent' }) });
-    for (let minute = 0; minute < MONTH; minute += 1) store.append(drainRecord(minute), NOTHING_SEEN);
+    for (let minute = 0; minute < MONTH; minute += 1) store.append(drainRecord(minute), NO_FEATURES);
     store.close();
     cpSync(folder, target, { recursive: true });
   } finally {

@@ -26,7 +26,7 @@ export interface DeviceDeps {
 }
 
 const INSTALLS: InstallsOptions = { phaseMs: 2000, failsWith: null };
-const NOTHING_SEEN = { embedding: null, embeddingDigest: null, view: null };
+const NO_FEATURES = { embedding: null, embeddingDigest: null, view: null };
 
 /**
  * One device of a simulated fleet: the agent's own store, outbox, forwarder and link; only sea and machine are made up.
@@ -130,7 +130,7 @@ export class SimulatedDevice {
   }
 
   #observe(): void {
-    const observation = this.#store.append(this.#sea.record(this.#identity, this.#deps.clock), NOTHING_SEEN);
+    const observation = this.#store.append(this.#sea.record(this.#identity, this.#deps.clock), NO_FEATURES);
     this.stored += 1;
     const published_at = isoTime(this.#deps.clock.nowMs());
     this.#link.setState(`camera/${this.#identity.camera}/latest`, { ...observation, published_at });

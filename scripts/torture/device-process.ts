@@ -5,7 +5,7 @@ import { systemClock } from '../../src/base/clock.ts';
 import { Forwarder } from '../../src/mqtt/forward/forwarder.ts';
 import { MqttLink } from '../../src/mqtt/link/link.ts';
 import { Topics } from '../../src/mqtt/topics.ts';
-import { draft, openStore, seen, silentLog } from '../../test/fixtures/store.ts';
+import { draft, openStore, burstFeatures, silentLog } from '../../test/fixtures/store.ts';
 import { planted, type Plant } from './planted.ts';
 
 export interface DeviceOptions {
@@ -73,7 +73,7 @@ async function observe(camera: string, periodMs: number): Promise<never> {
     const { device, site } = options;
     const captured_at = new Date().toISOString();
     if (n === 0) process.stdout.write('observation\n');
-    store.append(draft({ camera, site, device, captured_at, mono_ms: n }), seen([n, 1, 2]));
+    store.append(draft({ camera, site, device, captured_at, mono_ms: n }), burstFeatures([n, 1, 2]));
     if (n % 40 === 39)
       store.raise({ type: 'round', severity: 'info', code: 'round', message: camera, context: { n } });
   }

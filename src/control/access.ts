@@ -75,7 +75,7 @@ export class Access {
     });
     const missing = (): string[] => [
       ...(serving.stats().ready ? [] : ['model']),
-      ...(store.writable() ? [] : ['store']),
+      ...(store.isWritable() ? [] : ['store']),
     ];
     this.api = createAgentApi({
       analysis: this.analysis,

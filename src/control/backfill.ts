@@ -16,7 +16,7 @@ export interface BackfillRange {
 /** Queues stored records once more, part by part; stops where the outbox has no room. Rejects when the signal aborts. */
 export async function queueAgain(
   { camera, fromSeq, toSeq }: BackfillRange,
-  { store, clock }: { readonly store: Pick<Store, 'requeue' | 'figures'>; readonly clock: Clock },
+  { store, clock }: { readonly store: Pick<Store, 'requeue' | 'stats'>; readonly clock: Clock },
   signal: AbortSignal,
 ): Promise<BackfillResult> {
   let queued = 0;
@@ -30,7 +30,7 @@ export async function queueAgain(
     next = part.nextSeq;
     if (next === null || part.full) {
       const end = next === null ? toSeq : next - 1;
-      const gone_ranges = gone > 0 ? store.figures.gaps(camera, fromSeq, end, RANGES_SHOWN) : [];
+      const gone_ranges = gone > 0 ? store.stats.gaps(camera, fromSeq, end, RANGES_SHOWN) : [];
       return {
         camera,
         queued,

@@ -22,7 +22,7 @@ export interface DiagnosticsInput {
   readonly info: Info;
   readonly health: Health;
   readonly link: Pick<Link, 'connected' | 'stats' | 'maxPayloadBytes'>;
-  readonly store: Pick<Store, 'figures' | 'events' | 'recovered'>;
+  readonly store: Pick<Store, 'stats' | 'events' | 'recovered'>;
   readonly outbox: () => OutboxView;
   /** Newest first. */
   readonly log: readonly LogEntry[];
@@ -69,7 +69,7 @@ export function describeForDiagnosis(input: DiagnosticsInput): Diagnostics {
 }
 
 function storeFigures(store: DiagnosticsInput['store']): NonNullable<Diagnostics['store']> {
-  const figures = store.figures.read();
+  const figures = store.stats.read();
   return {
     rows: { ...figures.rows },
     database_bytes: figures.databaseBytes,

@@ -5,9 +5,9 @@ import type { Store } from '../store/store.ts';
 const SHOWN = 5;
 
 /** What waits for the broker, and what it would not take. */
-export function outboxView(store: Pick<Store, 'outbox' | 'figures'>): OutboxView {
+export function outboxView(store: Pick<Store, 'outbox' | 'stats'>): OutboxView {
   const { depth, oldestAgeS, droppedTotal } = store.outbox.stats();
-  const { count, newest } = store.figures.rejected(SHOWN);
+  const { count, newest } = store.stats.rejected(SHOWN);
   return {
     depth,
     oldest_age_s: oldestAgeS,

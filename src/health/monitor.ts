@@ -78,7 +78,7 @@ export class HealthMonitor {
             trusted: serving.trusted,
           }),
           clock: () => time.state(),
-          store: () => store.failure(),
+          store: () => store.failureCode(),
         },
         sink: deps.sink,
       },

@@ -43,7 +43,7 @@ export class TimeSync {
       ...(deps.kernel ? { kernel: deps.kernel } : {}),
       onSlept: (sleptMs) => {
         log.info({ slept_ms: Math.round(sleptMs) }, 'the machine was asleep');
-        this.#attempt(() => store.times.slept(sleptMs, this.#bootId));
+        this.#attempt(() => store.timeCorrection.noteSleep(sleptMs, this.#bootId));
       },
       onStep: (deltaMs) => {
         log.warn({ delta_ms: deltaMs }, 'clock step');
@@ -57,7 +57,7 @@ export class TimeSync {
   /** Takes the first look, so that `state` is true from then on; goes on until the signal aborts. */
   async start(signal: AbortSignal): Promise<void> {
     this.#signal = signal;
-    this.#deps.store.times.followClock(() => this.state().synced);
+    this.#deps.store.timeCorrection.setSyncSource(() => this.state().synced);
     await this.#sync.start(signal);
     this.#mend(false);
   }
@@ -93,7 +93,11 @@ export class TimeSync {
       this.#again = null;
       try {
         for (;;) {
-          const outcome = store.times.mend({ bootId: this.#bootId, synced: this.state().synced, stepped });
+          const outcome = store.timeCorrection.correctTimestamps({
+            bootId: this.#bootId,
+            synced: this.state().synced,
+            stepped,
+          });
           total.corrected += outcome.corrected;
           total.uncertain += outcome.uncertain;
           if (!outcome.more) break;

@@ -12,7 +12,7 @@ export interface FeedSource {
   readonly observations: {
     after(rowId: number, limit: number): readonly { readonly rowId: number; readonly record: Observation }[];
     /** Null when there is no such record any more. */
-    rowOf(id: string): number | null;
+    rowIdOf(id: string): number | null;
     newestRow(): { readonly rowId: number; readonly id: string } | null;
   };
   readonly events: {
@@ -215,7 +215,7 @@ export class Feed {
     const [, id, seqText] = ID.exec(lastId) ?? [];
     if (id === undefined) return 'unknown_id';
     const seq = Number(seqText);
-    const rowId = id === '-' ? 0 : this.#deps.source.observations.rowOf(id);
+    const rowId = id === '-' ? 0 : this.#deps.source.observations.rowIdOf(id);
     if (rowId === null || seq > this.#position.seq) return 'unknown_id';
     const missed = this.#position.rowId - rowId + this.#position.seq - seq;
     return missed > this.#options.mostMissed ? 'too_many' : { rowId, id, seq };

@@ -92,7 +92,7 @@ export class Delivery {
     );
     this.#discovery = new Discovery(
       { settings: deps.homeAssistant, describe: deps.describeDevice },
-      { topics, link: this.link, memory: store.memory, clock, log: part('discovery') },
+      { topics, link: this.link, memory: store.keyValue, clock, log: part('discovery') },
     );
     this.#announcer = new Announcer({
       clock,

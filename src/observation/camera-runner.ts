@@ -15,7 +15,7 @@ import type { Log } from '../base/log.ts';
 import { burstView, meanEmbedding, observeBurst, reasonOf, usedResults, type Burst } from './burst.ts';
 import { buildRecord, type RecordContext } from './record.ts';
 import type { Schedule, Slot } from '../schedule/types.ts';
-import type { BurstMemory, ObservationDraft, RaiseEvent } from '../store/types.ts';
+import type { BurstFeatures, ObservationDraft, RaiseEvent } from '../store/types.ts';
 import type { ModelLease } from '../vision/protocol.ts';
 
 export interface CameraRunnerOptions {
@@ -33,7 +33,7 @@ export interface CameraRunnerDeps {
   readonly lease: () => ModelLease;
   /** Null until a model with an embedding serves. */
   readonly calibration: () => SiteCalibration | null;
-  readonly append: (draft: ObservationDraft, memory: BurstMemory) => Observation;
+  readonly append: (draft: ObservationDraft, memory: BurstFeatures) => Observation;
   readonly clock: Clock;
   readonly log: Log;
   readonly raise: RaiseEvent;

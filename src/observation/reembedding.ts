@@ -136,11 +136,11 @@ export class Reembedder {
     let stored = 0;
     let failures = 0;
     const flush = (): void => {
-      store.embeddings.remember(camera.id, digest, seen);
+      store.embeddings.add(camera.id, digest, seen);
       stored += seen.length;
       seen.length = 0;
     };
-    for (const observationId of store.embeddings.unseen(camera.id, digest).slice(0, NEWEST)) {
+    for (const observationId of store.embeddings.missing(camera.id, digest).slice(0, NEWEST)) {
       const picture = await pictures.read(camera, observationId);
       if (picture === null) continue;
       try {

@@ -3,65 +3,64 @@ import type { KeyValue } from './types.ts';
 
 const DAY_MS = 86_400_000;
 const HOUR_MS = 3_600_000;
-/** No record of this agent is older: an earlier date is that of a board whose clock is not set. */
-export const PLAUSIBLE_MS = Date.UTC(2024, 0, 1);
-/** A start so long after the last one may be a wrong clock. */
-const LONG_ABSENCE_MS = 30 * DAY_MS;
+/** The agent has no older records. A record with an earlier date was made before the clock was set. */
+export const MIN_PLAUSIBLE_MS = Date.UTC(2024, 0, 1);
+/** A start this long after the previous one may have a wrong clock. */
+const MAX_ABSENCE_MS = 30 * DAY_MS;
 const KEY = 'retention.last_wall_ms';
 
 /**
- * Tells how old "too old" is, and keeps a wrong clock from deleting everything: after a forward step of more than a
- * day, or a start a month after the last one, nothing is deleted for its age until the clock has run on for a day, and
- * as long as the system says that nothing has set the clock. The bounds on size and count hold all the while.
+ * Computes age limits, and keeps a wrong clock from deleting everything. After a forward step of more than a day, or a
+ * start a month after the previous one, it suspends age limits until the clock has run for a day. It also suspends them
+ * while the system reports that the clock is not synchronized. Limits on size and count stay in force.
  */
 export class AgeGuard {
-  readonly #deps: { memory: KeyValue; clock: Clock; synced: () => boolean | null };
+  readonly #deps: { keyValue: KeyValue; clock: Clock; isSynced: () => boolean | null };
   #last: { wallMs: number; monoMs: number } | null = null;
   #savedMonoMs = -Infinity;
-  #holdUntilMonoMs = -Infinity;
+  #suspendedUntilMonoMs = -Infinity;
+  /** True after a leap that no synchronization has confirmed yet. */
+  #isLeapUnconfirmed = false;
 
-  /** A leap that nothing has confirmed yet. */
-  #doubtful = false;
-
-  /** `synced`: whether something keeps the clock right; null where that is not known. */
-  constructor(deps: { memory: KeyValue; clock: Clock; synced?: () => boolean | null }) {
-    this.#deps = { synced: () => null, ...deps };
+  /** `isSynced`: whether the clock is synchronized; null when unknown. */
+  constructor(deps: { keyValue: KeyValue; clock: Clock; isSynced: () => boolean | null }) {
+    this.#deps = deps;
   }
 
-  /** Call once per round, before `cutoffMs`. */
+  /** Reads the clocks. Call it once in each round of retention, before `cutoffMs`. */
   observe(): void {
-    const { clock, memory } = this.#deps;
+    const { clock, keyValue } = this.#deps;
     const now = { wallMs: clock.nowMs(), monoMs: clock.monoMs() };
     const before = this.#last;
     this.#last = now;
     if (before) {
       const stepMs = now.wallMs - before.wallMs - (now.monoMs - before.monoMs);
-      if (stepMs > DAY_MS) this.#leapt(now.monoMs);
-      if (stepMs < -DAY_MS) this.#holdUntilMonoMs = -Infinity;
-      if (stepMs < -DAY_MS || this.#deps.synced() === true) this.#doubtful = false;
+      if (stepMs > DAY_MS) this.#suspend(now.monoMs);
+      if (stepMs < -DAY_MS) this.#suspendedUntilMonoMs = -Infinity;
+      if (stepMs < -DAY_MS || this.#deps.isSynced() === true) this.#isLeapUnconfirmed = false;
     } else {
-      const saved = Number(memory.get(KEY) ?? Number.NaN);
-      if (now.wallMs - saved > LONG_ABSENCE_MS) this.#leapt(now.monoMs);
+      const saved = Number(keyValue.get(KEY) ?? Number.NaN);
+      if (now.wallMs - saved > MAX_ABSENCE_MS) this.#suspend(now.monoMs);
     }
-    if (this.#trusted(now) && now.monoMs - this.#savedMonoMs > HOUR_MS) {
-      memory.set(KEY, String(Math.round(now.wallMs)));
+    if (this.#isTrusted(now) && now.monoMs - this.#savedMonoMs > HOUR_MS) {
+      keyValue.set(KEY, String(Math.round(now.wallMs)));
       this.#savedMonoMs = now.monoMs;
     }
   }
 
-  /** Wall clock before which a record is older than `days`; null while the clock is not trusted. */
+  /** The wall clock before which a record is older than `days`; null while the clock is not trusted. */
   cutoffMs(days: number): number | null {
     const now = this.#last;
-    return now && this.#trusted(now) ? now.wallMs - days * DAY_MS : null;
+    return now && this.#isTrusted(now) ? now.wallMs - days * DAY_MS : null;
   }
 
-  #leapt(monoMs: number): void {
-    this.#holdUntilMonoMs = monoMs + DAY_MS;
-    this.#doubtful = true;
+  #suspend(monoMs: number): void {
+    this.#suspendedUntilMonoMs = monoMs + DAY_MS;
+    this.#isLeapUnconfirmed = true;
   }
 
-  #trusted(now: { wallMs: number; monoMs: number }): boolean {
-    if (this.#doubtful && this.#deps.synced() === false) return false;
-    return now.wallMs > PLAUSIBLE_MS && now.monoMs >= this.#holdUntilMonoMs;
+  #isTrusted(now: { wallMs: number; monoMs: number }): boolean {
+    if (this.#isLeapUnconfirmed && this.#deps.isSynced() === false) return false;
+    return now.wallMs > MIN_PLAUSIBLE_MS && now.monoMs >= this.#suspendedUntilMonoMs;
   }
 }

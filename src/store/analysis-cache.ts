@@ -1,17 +1,17 @@
 import { crc32 } from 'node:zlib';
 import type { Clock } from '../base/clock.ts';
 import type { Log } from '../base/log.ts';
-import { CacheFile, type CachedAnswer } from './cache-file.ts';
+import { CacheFile, type CachedResult } from './cache-file.ts';
 import type { AnalysisCache, AnalysisCacheStats } from './types.ts';
 
 export interface AnalysisCacheOptions {
-  /** Absolute; the store has made it. */
+  /** Absolute path of an existing directory. */
   readonly stateDir: string;
   readonly bootId: string;
-  /** How long an answer stands, s; 0 keeps none. */
+  /** Lifetime of a result, s; 0 disables the cache. */
   readonly ttlS: number;
   readonly maxEntries?: number;
-  /** Of keys and answers, bytes; the file is a little larger. */
+  /** Of keys and results; the file is a little larger. */
   readonly maxBytes?: number;
 }
 
@@ -22,14 +22,14 @@ export interface AnalysisCacheDeps {
 
 const MAX_ENTRIES = 10_000;
 const MAX_BYTES = 16_000_000;
-/** A larger answer is none of ours. */
-const MAX_ANSWER_BYTES = 64_000;
-/** Answers that are written together, and how long the first of them waits for the others. */
-const TOGETHER = 32;
-const WITHIN_MS = 2000;
-/** After a failure of the file; the room that it took belongs to records meanwhile. */
-const PAUSE_MS = 60_000;
-const NOTHING = { entries: 0, sizeBytes: 0 } as const;
+/** No result of the agent is larger. */
+const MAX_RESULT_BYTES = 64_000;
+/** Results are written in batches of this size, or this long after the first of them. */
+const BATCH_RESULTS = 32;
+const MAX_FLUSH_DELAY_MS = 2000;
+/** After a failure of the file. Its disk space is free for records meanwhile. */
+const RETRY_DELAY_MS = 60_000;
+const EMPTY = { entries: 0, sizeBytes: 0 } as const;
 
 interface Pending {
   readonly json: string;
@@ -38,15 +38,15 @@ interface Pending {
 }
 
 /**
- * Answers to images in a SQLite file of their own, which may be lost: nothing is synced to the disk, a file that fails
- * in any way is deleted and begun anew a minute later. The oldest make room for new ones; answers of a model or
- * calibration that is gone are asked for no more, and go with their age. The file is opened when it is first needed.
+ * Results of analyzed images, in a separate SQLite file that may be lost: nothing is synced to the disk. A file that fails
+ * in any way is deleted, and a new one is created a minute later. Drop policy: oldest written first. The keys include the
+ * model and the calibration, so results of an old one are no longer found and expire. The first use opens the file.
  */
 export class SqliteAnalysisCache implements AnalysisCache {
   readonly #options: Required<AnalysisCacheOptions>;
   readonly #deps: AnalysisCacheDeps;
   readonly #path: string;
-  /** Written soon; an answer is found here as in the file. */
+  /** Not written yet; `get` finds these too. Bounded by `BATCH_RESULTS`: a full batch is written at once. */
   readonly #pending = new Map<string, Pending>();
   readonly #closed = new AbortController();
   #file: CacheFile | null = null;
@@ -60,10 +60,10 @@ export class SqliteAnalysisCache implements AnalysisCache {
     this.#path = CacheFile.pathIn(options.stateDir);
   }
 
-  /** Deletes what is there when no answer is to be kept. The caller holds the state lock. Never throws. */
+  /** Deletes the file when the cache is disabled. The caller holds the state lock. Never throws. */
   static open(options: AnalysisCacheOptions, deps: AnalysisCacheDeps): SqliteAnalysisCache {
     const cache = new SqliteAnalysisCache(options, deps);
-    if (options.ttlS === 0) cache.#fail(null);
+    if (options.ttlS === 0) cache.#deleteFile();
     return cache;
   }
 
@@ -76,20 +76,20 @@ export class SqliteAnalysisCache implements AnalysisCache {
   }
 
   put(key: string, json: string): void {
-    if (this.#options.ttlS === 0 || Buffer.byteLength(json) > MAX_ANSWER_BYTES) return;
+    if (this.#options.ttlS === 0 || Buffer.byteLength(json) > MAX_RESULT_BYTES) return;
     if (this.#closed.signal.aborted) return;
     const { clock } = this.#deps;
     this.#pending.set(key, { json, monoMs: clock.monoMs(), wallMs: clock.nowMs() });
-    if (this.#pending.size >= TOGETHER) this.#flush();
+    if (this.#pending.size >= BATCH_RESULTS) this.#flush();
     else if (this.#pending.size === 1) void this.#flushSoon();
   }
 
   stats(): AnalysisCacheStats {
-    const { entries, sizeBytes } = this.#opened()?.tally ?? NOTHING;
+    const { entries, sizeBytes } = this.#openFile()?.totals ?? EMPTY;
     return { hits: this.#hits, misses: this.#misses, entries, sizeBytes };
   }
 
-  /** Writes what waits. Idempotent. */
+  /** Writes pending results. Idempotent. */
   close(): void {
     if (this.#closed.signal.aborted) return;
     this.#closed.abort();
@@ -101,49 +101,50 @@ export class SqliteAnalysisCache implements AnalysisCache {
 
   #find(key: string): string | null {
     const pending = this.#pending.get(key);
-    if (pending) return this.#isYoung({ ...pending, bootId: this.#options.bootId }) ? pending.json : null;
-    return this.#attempt((file) => {
+    if (pending) return this.#isFresh({ ...pending, bootId: this.#options.bootId }) ? pending.json : null;
+    return this.#withFile((file) => {
       const row = file.find(key);
-      if (!row || !this.#isYoung(row)) return null;
-      if (row.checksum !== checksum(key, row.json)) throw new Error('an answer is not as it was written');
+      if (!row || !this.#isFresh(row)) return null;
+      if (row.checksum !== checksum(key, row.json))
+        throw new Error('the checksum of a cached result is wrong');
       return row.json;
     });
   }
 
   /**
-   * By the monotonic clock within one boot, for the wall clock may leap; by the wall clock over a restart, where an age
-   * below zero tells that one of the two times was wrong.
+   * Within one boot, uses the monotonic clock, because the wall clock may step. After a reboot, uses the wall clock; a
+   * negative age means that one of the two times was wrong.
    */
-  #isYoung({ bootId, monoMs, wallMs }: Pick<CachedAnswer, 'bootId' | 'monoMs' | 'wallMs'>): boolean {
+  #isFresh({ bootId, monoMs, wallMs }: Pick<CachedResult, 'bootId' | 'monoMs' | 'wallMs'>): boolean {
     const { clock } = this.#deps;
     const ageMs = bootId === this.#options.bootId ? clock.monoMs() - monoMs : clock.nowMs() - wallMs;
     return ageMs >= 0 && ageMs < this.#options.ttlS * 1000;
   }
 
   async #flushSoon(): Promise<void> {
-    await this.#deps.clock.sleep(WITHIN_MS, this.#closed.signal).catch(() => undefined);
+    await this.#deps.clock.sleep(MAX_FLUSH_DELAY_MS, this.#closed.signal).catch(() => undefined);
     this.#flush();
   }
 
   #flush(): void {
     if (this.#pending.size === 0) return;
     const { bootId, maxEntries, maxBytes } = this.#options;
-    const answers = [...this.#pending].map(([key, answer]) => ({
-      ...answer,
+    const results = [...this.#pending].map(([key, result]) => ({
+      ...result,
       key,
       bootId,
-      checksum: checksum(key, answer.json),
+      checksum: checksum(key, result.json),
     }));
     this.#pending.clear();
-    this.#attempt((file) => {
-      file.add(answers, { maxEntries, maxBytes, isStale: (row) => !this.#isYoung(row) });
+    this.#withFile((file) => {
+      file.add(results, { maxEntries, maxBytes, isStale: (row) => !this.#isFresh(row) });
       return null;
     });
   }
 
-  /** Null when there is no file to work with, too. */
-  #attempt<T>(work: (file: CacheFile) => T): T | null {
-    const file = this.#opened();
+  /** Null when `work` returns null, when it fails, and when there is no file. */
+  #withFile<T>(work: (file: CacheFile) => T): T | null {
+    const file = this.#openFile();
     if (!file) return null;
     try {
       return work(file);
@@ -153,7 +154,7 @@ export class SqliteAnalysisCache implements AnalysisCache {
     }
   }
 
-  #opened(): CacheFile | null {
+  #openFile(): CacheFile | null {
     if (this.#file) return this.#file;
     const { clock } = this.#deps;
     if (this.#options.ttlS === 0 || clock.monoMs() < this.#retryAtMonoMs) return null;
@@ -166,19 +167,22 @@ export class SqliteAnalysisCache implements AnalysisCache {
   }
 
   #fail(thrown: unknown): void {
+    this.#deps.log.warn({ err: thrown }, 'analysis cache failed, retrying in a minute');
+    this.#deleteFile();
+  }
+
+  #deleteFile(): void {
     const { clock, log } = this.#deps;
-    this.#retryAtMonoMs = clock.monoMs() + PAUSE_MS;
-    if (thrown !== null)
-      log.warn({ err: thrown }, 'the cache of analyses failed; it begins anew in a minute');
+    this.#retryAtMonoMs = clock.monoMs() + RETRY_DELAY_MS;
     try {
       this.#file?.close();
       CacheFile.delete(this.#path);
-    } catch (again) {
-      log.warn({ err: again }, 'the file of the cache of analyses cannot be deleted');
+    } catch (thrown) {
+      log.warn({ err: thrown }, 'analysis cache file not deleted');
     }
     this.#file = null;
   }
 }
 
-/** Of the key too: an answer found under another key is as wrong as a damaged one. */
+/** Includes the key: a result under a wrong key is as wrong as a damaged result. */
 const checksum = (key: string, json: string): number => crc32(json, crc32(key));

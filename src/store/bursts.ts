@@ -1,15 +1,28 @@
 import type Database from 'better-sqlite3';
 import type { ViewSignature } from '../vision/protocol.ts';
-import type { BurstRow } from './rows.ts';
-import type { BurstMemory } from './types.ts';
+import type { BurstFeatures } from './types.ts';
+import type { Writer } from './writer.ts';
 
-/** Embeddings and view signatures, by camera and observation. */
+/** A row of the table `bursts`. */
+export interface BurstRow {
+  readonly camera: string;
+  readonly observation_id: string;
+  readonly captured_at_ms: number;
+  readonly embedding_digest: string;
+  /** Float32, little-endian. */
+  readonly embedding: Uint8Array;
+  readonly view_luma: Uint8Array | null;
+  readonly view_width: number | null;
+  readonly view_height: number | null;
+}
+
+/** Embeddings and view signatures of bursts, by camera and observation. */
 export class Bursts {
   readonly #put: Database.Statement<[BurstRow]>;
-  readonly #find: Database.Statement<[string], { camera: string }>;
+  readonly #cameras: Database.Statement<[string], { camera: string }>;
 
-  constructor(deps: { db: Database.Database }) {
-    this.#put = deps.db.prepare(
+  constructor(db: Database.Database) {
+    this.#put = db.prepare(
       `INSERT INTO bursts (camera, observation_id, captured_at_ms, embedding_digest, embedding,
                            view_luma, view_width, view_height)
        VALUES (@camera, @observation_id, @captured_at_ms, @embedding_digest, @embedding,
@@ -18,19 +31,19 @@ export class Bursts {
          embedding_digest = excluded.embedding_digest, embedding = excluded.embedding,
          view_luma = excluded.view_luma, view_width = excluded.view_width, view_height = excluded.view_height`,
     );
-    this.#find = deps.db.prepare('SELECT camera FROM bursts WHERE observation_id = ?');
+    this.#cameras = db.prepare('SELECT camera FROM bursts WHERE observation_id = ?');
   }
 
-  /** Keeps what a model saw; nothing when no model ran. Call it in the record's transaction. */
-  remember(camera: string, observationId: string, capturedAtMs: number, memory: BurstMemory): void {
-    if (!memory.embedding || memory.embeddingDigest === null) return;
+  /** Stores nothing when no model ran. Call it in the record's transaction. */
+  add(camera: string, observationId: string, capturedAtMs: number, features: BurstFeatures): void {
+    if (!features.embedding || features.embeddingDigest === null) return;
     this.put({
       camera,
       observation_id: observationId,
       captured_at_ms: capturedAtMs,
-      embedding_digest: memory.embeddingDigest,
-      embedding: toBytes(memory.embedding),
-      ...viewColumns(memory.view),
+      embedding_digest: features.embeddingDigest,
+      embedding: embeddingToBytes(features.embedding),
+      ...viewToColumns(features.view),
     });
   }
 
@@ -38,13 +51,69 @@ export class Bursts {
     this.#put.run(row);
   }
 
-  /** The cameras that have a burst under this id: one, unless a calibration was imported into several. */
+  /** The cameras with a burst of this id: several when a calibration was imported into several cameras. */
   camerasOf(observationId: string): readonly string[] {
-    return this.#find.all(observationId).map(({ camera }) => camera);
+    return this.#cameras.all(observationId).map(({ camera }) => camera);
   }
 }
 
-export function viewColumns(
+export interface BurstEmbedding {
+  readonly observationId: string;
+  readonly embedding: Float32Array;
+}
+
+/** Embeddings of labelled bursts by other models than the one that ran at capture. */
+export class Embeddings {
+  readonly #writer: Writer;
+  readonly #put: Database.Statement<[{ camera: string; id: string; digest: string; embedding: Uint8Array }]>;
+  readonly #missing: Database.Statement<[{ camera: string; digest: string }], { observation_id: string }>;
+  readonly #digests: Database.Statement<[], { embedding_digest: string }>;
+  readonly #delete: Database.Statement<[string]>;
+
+  constructor({ db, writer }: { readonly db: Database.Database; readonly writer: Writer }) {
+    this.#writer = writer;
+    this.#put = db.prepare(
+      `INSERT INTO embeddings (camera, observation_id, embedding_digest, embedding)
+       SELECT camera, observation_id, @digest, @embedding FROM bursts
+         WHERE camera = @camera AND observation_id = @id
+       ON CONFLICT (camera, observation_id, embedding_digest) DO UPDATE SET embedding = excluded.embedding`,
+    );
+    this.#missing = db.prepare(
+      `SELECT l.observation_id FROM labels l
+         JOIN bursts b ON b.camera = l.camera AND b.observation_id = l.observation_id
+         LEFT JOIN embeddings e ON e.camera = l.camera AND e.observation_id = l.observation_id
+           AND e.embedding_digest = @digest
+       WHERE l.camera = @camera AND b.embedding_digest <> @digest AND e.row_id IS NULL
+       ORDER BY l.created_at_ms DESC, l.observation_id`,
+    );
+    this.#digests = db.prepare('SELECT DISTINCT embedding_digest FROM embeddings');
+    this.#delete = db.prepare('DELETE FROM embeddings WHERE embedding_digest = ?');
+  }
+
+  /** Labelled observations without an embedding of this model, newest label first. */
+  missing(camera: string, digest: string): readonly string[] {
+    return this.#missing.all({ camera, digest }).map((row) => row.observation_id);
+  }
+
+  /** Adds embeddings in one transaction. Skips bursts that were deleted meanwhile. */
+  add(camera: string, digest: string, bursts: readonly BurstEmbedding[]): void {
+    this.#writer.write(() => {
+      for (const { observationId, embedding } of bursts)
+        this.#put.run({ camera, id: observationId, digest, embedding: embeddingToBytes(embedding) });
+    });
+  }
+
+  /** Deletes the embeddings of all other models. */
+  keepOnly(digests: readonly string[]): void {
+    const unused = this.#digests.all().filter((row) => !digests.includes(row.embedding_digest));
+    if (unused.length === 0) return;
+    this.#writer.write(() => {
+      for (const row of unused) this.#delete.run(row.embedding_digest);
+    });
+  }
+}
+
+export function viewToColumns(
   view: ViewSignature | null,
 ): Pick<BurstRow, 'view_luma' | 'view_width' | 'view_height'> {
   return {
@@ -54,14 +123,14 @@ export function viewColumns(
   };
 }
 
-export function viewOf(row: BurstRow): ViewSignature | null {
+export function viewFromRow(row: BurstRow): ViewSignature | null {
   if (!row.view_luma || row.view_width === null || row.view_height === null) return null;
   return { luma: new Uint8Array(row.view_luma), width: row.view_width, height: row.view_height };
 }
 
-export const toBytes = (values: Float32Array): Uint8Array =>
+export const embeddingToBytes = (values: Float32Array): Uint8Array =>
   new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
 
-/** A copy: the blob's bytes need not lie on a multiple of four. */
-export const toFloats = (bytes: Uint8Array): Float32Array =>
+/** Copies the bytes, because a blob may not be aligned to four bytes. */
+export const embeddingFromBytes = (bytes: Uint8Array): Float32Array =>
   new Float32Array(Uint8Array.from(bytes).buffer, 0, Math.floor(bytes.byteLength / 4));

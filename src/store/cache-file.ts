@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { isCorrupt } from './file/store-errors.ts';
 
-export interface CachedAnswer {
+export interface CachedResult {
   readonly json: string;
   readonly checksum: number;
   readonly bootId: string;
@@ -11,25 +11,25 @@ export interface CachedAnswer {
   readonly wallMs: number;
 }
 
-export interface CacheTally {
+export interface CacheTotals {
   readonly entries: number;
-  /** Of keys and answers. */
+  /** Of keys and results. */
   readonly sizeBytes: number;
 }
 
 export interface CacheBounds {
   readonly maxEntries: number;
   readonly maxBytes: number;
-  readonly isStale: (row: Pick<CachedAnswer, 'bootId' | 'monoMs' | 'wallMs'>) => boolean;
+  readonly isStale: (row: Pick<CachedResult, 'bootId' | 'monoMs' | 'wallMs'>) => boolean;
 }
 
-type Row = Pick<CachedAnswer, 'bootId' | 'monoMs' | 'wallMs'> & {
+type Row = Pick<CachedResult, 'bootId' | 'monoMs' | 'wallMs'> & {
   readonly id: number;
   readonly sizeBytes: number;
 };
 
-/** Raised with the schema: a file of another one is begun anew, for nothing in it must be kept. */
-const VERSION = 1;
+/** Increase it with each change of the schema. A file of another version is deleted: its content is only a cache. */
+const SCHEMA_VERSION = 1;
 const SCHEMA = `
   CREATE TABLE answers (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -43,16 +43,17 @@ const SCHEMA = `
   );
   CREATE TABLE tally (entries INTEGER NOT NULL, size_bytes INTEGER NOT NULL);
   INSERT INTO tally VALUES (0, 0);
-  PRAGMA user_version = ${VERSION};`;
-const LOOKED_AT = 64;
-/** Stale answers that go at a time: the event loop waits, and after an hour without a request all of them are stale. */
-const STALE_AT_ONCE = 256;
+  PRAGMA user_version = ${SCHEMA_VERSION};`;
+/** Rows read at a time while looking for rows to delete. */
+const BATCH_ROWS = 64;
+/** Stale rows deleted by one `add`, to limit the pause: after an hour without requests, all rows are stale. */
+const MAX_STALE_DELETED = 256;
 
-/** The table of answers, in the order in which they were written. Methods throw as SQLite does. */
+/** The SQLite file of `SqliteAnalysisCache`. Drop policy: oldest written first. Methods throw the errors of SQLite. */
 export class CacheFile {
   readonly #db: Database.Database;
   readonly #statements: ReturnType<typeof prepare>;
-  #tally: CacheTally;
+  #totals: CacheTotals;
 
   static pathIn(stateDir: string): string {
     return join(stateDir, 'swellsight.cache.db');
@@ -62,7 +63,7 @@ export class CacheFile {
     for (const suffix of ['', '-wal', '-shm', '-journal']) rmSync(path + suffix, { force: true });
   }
 
-  /** A broken file, or one of another schema, is deleted and begun anew. */
+  /** Replaces a damaged file, or one of another schema, by an empty one. */
   static open(path: string): CacheFile {
     try {
       return new CacheFile(path);
@@ -74,63 +75,63 @@ export class CacheFile {
   }
 
   private constructor(path: string) {
-    // It is ours alone, and the event loop waits for nobody.
+    // No other process uses this file, so it needs no time to wait for a lock.
     this.#db = new Database(path, { timeout: 0 });
     try {
-      begin(this.#db);
+      configure(this.#db);
       this.#statements = prepare(this.#db);
-      this.#tally = this.#statements.tally.get() ?? { entries: 0, sizeBytes: 0 };
+      this.#totals = this.#statements.totals.get() ?? { entries: 0, sizeBytes: 0 };
     } catch (thrown) {
       this.#db.close();
       throw thrown;
     }
   }
 
-  get tally(): CacheTally {
-    return this.#tally;
+  get totals(): CacheTotals {
+    return this.#totals;
   }
 
-  find(key: string): CachedAnswer | null {
+  find(key: string): CachedResult | null {
     return this.#statements.find.get(key) ?? null;
   }
 
   /**
-   * Replaces what is there under the same keys; the oldest go while they are more than the bounds allow, and some of
-   * those that are stale.
+   * Adds results and replaces those under the same keys. Then deletes the oldest rows while the bounds are exceeded, and
+   * some stale rows.
    */
-  add(answers: readonly (CachedAnswer & { readonly key: string })[], bounds: CacheBounds): void {
-    this.#tally = this.#db.transaction(() => this.#add(answers, bounds)).immediate();
+  add(results: readonly (CachedResult & { readonly key: string })[], bounds: CacheBounds): void {
+    this.#totals = this.#db.transaction(() => this.#add(results, bounds)).immediate();
   }
 
-  #add(answers: readonly (CachedAnswer & { readonly key: string })[], bounds: CacheBounds): CacheTally {
-    const { insert, removeKey, removeId, setTally } = this.#statements;
-    let { entries, sizeBytes } = this.#tally;
-    const removed = (row: Pick<Row, 'sizeBytes'> | undefined): void => {
+  #add(results: readonly (CachedResult & { readonly key: string })[], bounds: CacheBounds): CacheTotals {
+    const { insert, removeKey, removeId, setTotals } = this.#statements;
+    let { entries, sizeBytes } = this.#totals;
+    const subtract = (row: Pick<Row, 'sizeBytes'> | undefined): void => {
       if (!row) return;
       entries -= 1;
       sizeBytes -= row.sizeBytes;
     };
-    for (const { key, json, ...rest } of answers) {
-      removed(removeKey.get(key));
+    for (const { key, json, ...rest } of results) {
+      subtract(removeKey.get(key));
       const bytes = Buffer.byteLength(key) + Buffer.byteLength(json);
       insert.run({ ...rest, key, json, sizeBytes: bytes });
       entries += 1;
       sizeBytes += bytes;
     }
-    let gone = 0;
+    let deleted = 0;
     for (const row of this.#oldest()) {
-      const over = entries > bounds.maxEntries || sizeBytes > bounds.maxBytes;
-      if (!over && (gone >= STALE_AT_ONCE || !bounds.isStale(row))) break;
-      removed(removeId.get(row.id));
-      gone += 1;
+      const isOver = entries > bounds.maxEntries || sizeBytes > bounds.maxBytes;
+      if (!isOver && (deleted >= MAX_STALE_DELETED || !bounds.isStale(row))) break;
+      subtract(removeId.get(row.id));
+      deleted += 1;
     }
-    setTally.run(entries, sizeBytes);
+    setTotals.run(entries, sizeBytes);
     return { entries, sizeBytes };
   }
 
   *#oldest(): Generator<Row, void, undefined> {
     for (let afterId = 0; ;) {
-      const rows = this.#statements.oldest.all(afterId, LOOKED_AT);
+      const rows = this.#statements.oldest.all(afterId, BATCH_ROWS);
       yield* rows;
       const last = rows.at(-1);
       if (!last) return;
@@ -145,27 +146,27 @@ export class CacheFile {
 
 class OtherSchema extends Error {}
 
-function begin(db: Database.Database): void {
+function configure(db: Database.Database): void {
   db.pragma('locking_mode = EXCLUSIVE');
   db.pragma('journal_mode = WAL');
-  // No request waits for the disk. What a power cut leaves is found broken when it is read.
+  // No request waits for the disk. A file damaged by a power cut is detected when it is read.
   db.pragma('synchronous = OFF');
   db.pragma('cache_size = -256');
   db.pragma('wal_autocheckpoint = 256');
   db.pragma('journal_size_limit = 1048576');
   const found = Number(db.pragma('user_version', { simple: true }));
-  if (found === VERSION) return;
+  if (found === SCHEMA_VERSION) return;
   if (found !== 0 || db.prepare('SELECT 1 FROM sqlite_schema').get() !== undefined) throw new OtherSchema();
   db.transaction(() => db.exec(SCHEMA)).immediate();
 }
 
 function prepare(db: Database.Database) {
   return {
-    find: db.prepare<[string], CachedAnswer>(
+    find: db.prepare<[string], CachedResult>(
       `SELECT json, checksum, boot_id AS bootId, mono_ms AS monoMs, wall_ms AS wallMs
        FROM answers WHERE key = ?`,
     ),
-    insert: db.prepare<[CachedAnswer & { readonly key: string; readonly sizeBytes: number }]>(
+    insert: db.prepare<[CachedResult & { readonly key: string; readonly sizeBytes: number }]>(
       `INSERT INTO answers (key, size_bytes, boot_id, mono_ms, wall_ms, checksum, json)
        VALUES (@key, @sizeBytes, @bootId, @monoMs, @wallMs, @checksum, @json)`,
     ),
@@ -179,7 +180,7 @@ function prepare(db: Database.Database) {
       `SELECT id, size_bytes AS sizeBytes, boot_id AS bootId, mono_ms AS monoMs, wall_ms AS wallMs
        FROM answers WHERE id > ? ORDER BY id LIMIT ?`,
     ),
-    tally: db.prepare<[], CacheTally>('SELECT entries, size_bytes AS sizeBytes FROM tally'),
-    setTally: db.prepare<[number, number]>('UPDATE tally SET entries = ?, size_bytes = ?'),
+    totals: db.prepare<[], CacheTotals>('SELECT entries, size_bytes AS sizeBytes FROM tally'),
+    setTotals: db.prepare<[number, number]>('UPDATE tally SET entries = ?, size_bytes = ?'),
   };
 }

@@ -3,17 +3,17 @@ import type { Clock } from '../base/clock.ts';
 import type { CommandLog, HandledCommand } from './types.ts';
 import type { Writer } from './writer.ts';
 
-/** Kept at most, whatever their age: a flood of commands must not fill the disk. */
-const MAX_KEPT = 20_000;
+/** Of any age: a flood of commands must not fill the disk. */
+const MAX_COMMANDS = 20_000;
 const MAX_RESULT_BYTES = 8 * 1_048_576;
-/** Answers up to this are kept whole until their command is forgotten. */
-const SMALL_RESULT_BYTES = 256;
-/** Answers shortened in one transaction. */
-const BATCH = 200;
+/** Result messages up to this size are never shortened. */
+const MAX_SMALL_RESULT_BYTES = 256;
+/** Result messages read at a time for shortening. */
+const BATCH_ROWS = 200;
 
 export interface CommandLogOptions {
-  readonly mostKept?: number;
-  readonly mostResultBytes?: number;
+  readonly maxCommands?: number;
+  readonly maxResultBytes?: number;
 }
 
 export interface CommandLogDeps {
@@ -23,36 +23,36 @@ export interface CommandLogDeps {
 }
 
 /**
- * What was handled, bounded by age (retention), number and bytes. Above the number the oldest are forgotten, first
- * those that do no harm when they run again; above the bytes the oldest answers lose their `result`.
+ * Handled commands, bounded by age (see `Retention`), count and bytes. Drop policy: above the count, delete the oldest,
+ * first those that are safe to repeat; above the bytes, remove the field `result` from the oldest result messages.
  */
 export class SqliteCommandLog implements CommandLog {
   readonly #deps: CommandLogDeps;
-  readonly #mostKept: number;
-  readonly #mostResultBytes: number;
+  readonly #maxCommands: number;
+  readonly #maxResultBytes: number;
   readonly #statements: ReturnType<typeof prepare>;
-  /** At least as many as there are: retention takes some away unseen. */
-  #kept: number;
+  /** An upper bound: retention deletes rows without changing it. */
+  #commands: number;
   #resultBytes: number;
 
   constructor(options: CommandLogOptions, deps: CommandLogDeps) {
     this.#deps = deps;
-    this.#mostKept = options.mostKept ?? MAX_KEPT;
-    this.#mostResultBytes = options.mostResultBytes ?? MAX_RESULT_BYTES;
+    this.#maxCommands = options.maxCommands ?? MAX_COMMANDS;
+    this.#maxResultBytes = options.maxResultBytes ?? MAX_RESULT_BYTES;
     this.#statements = prepare(deps.db);
-    this.#kept = this.#count();
-    this.#resultBytes = this.#measure();
+    this.#commands = this.#count();
+    this.#resultBytes = this.#sumResultBytes();
   }
 
   find(id: string): HandledCommand | null {
     return this.#statements.find.get(id) ?? null;
   }
 
-  begin(id: string, name: string, harmless = false): void {
+  begin(id: string, name: string, isRepeatable = false): void {
     this.#deps.writer.write(() => {
-      this.#kept += 1;
-      if (this.#kept > this.#mostKept) this.#forget();
-      this.#statements.begin.run(id, name, Math.round(this.#deps.clock.nowMs()), harmless ? 1 : 0);
+      this.#commands += 1;
+      if (this.#commands > this.#maxCommands) this.#deleteOldest();
+      this.#statements.begin.run(id, name, Math.round(this.#deps.clock.nowMs()), isRepeatable ? 1 : 0);
     });
   }
 
@@ -60,43 +60,43 @@ export class SqliteCommandLog implements CommandLog {
     this.#deps.writer.write(() => {
       this.#statements.finish.run(result, id);
       this.#resultBytes += Buffer.byteLength(result);
-      if (this.#resultBytes > this.#mostResultBytes) this.#shorten();
+      if (this.#resultBytes > this.#maxResultBytes) this.#shortenResults();
     });
   }
 
-  /** Makes room for one more. */
-  #forget(): void {
-    this.#kept = this.#count() + 1;
-    const over = this.#kept - this.#mostKept;
-    if (over > 0) this.#kept -= this.#statements.forget.run(over).changes;
+  /** Deletes commands until one more fits. */
+  #deleteOldest(): void {
+    this.#commands = this.#count() + 1;
+    const over = this.#commands - this.#maxCommands;
+    if (over > 0) this.#commands -= this.#statements.deleteOldest.run(over).changes;
   }
 
-  /** Takes the `result` out of the oldest large answers; their status stays. */
-  #shorten(): void {
-    this.#resultBytes = this.#measure();
-    while (this.#resultBytes > this.#mostResultBytes) {
-      const large = this.#statements.large.all(SMALL_RESULT_BYTES, BATCH);
+  /** Removes the field `result` from the oldest large messages; they keep their status. */
+  #shortenResults(): void {
+    this.#resultBytes = this.#sumResultBytes();
+    while (this.#resultBytes > this.#maxResultBytes) {
+      const large = this.#statements.large.all(MAX_SMALL_RESULT_BYTES, BATCH_ROWS);
       for (const { position } of large) {
-        if (this.#resultBytes <= this.#mostResultBytes) return;
-        const [before, after] = this.#cut(position);
-        this.#resultBytes -= before - after;
+        if (this.#resultBytes <= this.#maxResultBytes) return;
+        this.#resultBytes -= this.#removeResult(position);
       }
-      if (large.length < BATCH) return;
+      if (large.length < BATCH_ROWS) return;
     }
   }
 
-  #cut(position: number): readonly [number, number] {
-    const before = this.#statements.sizeOf.get(position)?.size ?? 0;
-    this.#statements.cut.run(position);
-    return [before, this.#statements.sizeOf.get(position)?.size ?? 0];
+  /** Returns the bytes that it saved. */
+  #removeResult(position: number): number {
+    const before = this.#statements.size.get(position)?.bytes ?? 0;
+    this.#statements.removeResult.run(position);
+    return before - (this.#statements.size.get(position)?.bytes ?? 0);
   }
 
   #count(): number {
-    return this.#statements.count.get()?.kept ?? 0;
+    return this.#statements.count.get()?.commands ?? 0;
   }
 
-  #measure(): number {
-    return this.#statements.measure.get()?.bytes ?? 0;
+  #sumResultBytes(): number {
+    return this.#statements.sumResultBytes.get()?.bytes ?? 0;
   }
 }
 
@@ -107,7 +107,7 @@ function prepare(db: Database.Database) {
       'INSERT INTO commands (id, name, received_at_ms, harmless) VALUES (?, ?, ?, ?)',
     ),
     finish: db.prepare<[string, string]>('UPDATE commands SET result = ? WHERE id = ?'),
-    forget: db.prepare<[number]>(
+    deleteOldest: db.prepare<[number]>(
       `DELETE FROM commands WHERE position IN
          (SELECT position FROM commands ORDER BY harmless DESC, position LIMIT ?)`,
     ),
@@ -116,14 +116,14 @@ function prepare(db: Database.Database) {
        WHERE octet_length(result) > ? AND json_type(result, '$.result') IS NOT NULL
        ORDER BY position LIMIT ?`,
     ),
-    cut: db.prepare<[number]>(
+    removeResult: db.prepare<[number]>(
       `UPDATE commands SET result = json_remove(result, '$.result') WHERE position = ?`,
     ),
-    sizeOf: db.prepare<[number], { size: number }>(
-      'SELECT octet_length(result) AS size FROM commands WHERE position = ?',
+    size: db.prepare<[number], { bytes: number }>(
+      'SELECT octet_length(result) AS bytes FROM commands WHERE position = ?',
     ),
-    count: db.prepare<[], { kept: number }>('SELECT count(*) AS kept FROM commands'),
-    measure: db.prepare<[], { bytes: number }>(
+    count: db.prepare<[], { commands: number }>('SELECT count(*) AS commands FROM commands'),
+    sumResultBytes: db.prepare<[], { bytes: number }>(
       'SELECT coalesce(sum(octet_length(result)), 0) AS bytes FROM commands',
     ),
   };

@@ -7,9 +7,9 @@ import type { Sequences } from './sequences.ts';
 import type { EventDraft } from './types.ts';
 import type { Writer } from './writer.ts';
 
-/** Longest message and context kept, characters: an event must fit into any broker's packet. */
-const MAX_MESSAGE = 1000;
-const MAX_CONTEXT = 8000;
+/** An event must fit into the packet limit of any broker. */
+const MAX_MESSAGE_CHARS = 1000;
+const MAX_CONTEXT_CHARS = 8000;
 
 export interface EventsDeps {
   readonly db: Database.Database;
@@ -17,15 +17,15 @@ export interface EventsDeps {
   readonly sequences: Sequences;
   readonly outbox: SqliteOutbox;
   readonly clock: Clock;
-  /** Called in the event's transaction, once it is queued. */
-  readonly onQueued?: (event: Event) => void;
+  /** Called in the event's transaction, after it is queued. */
+  readonly onQueued: (event: Event) => void;
 }
 
-/** What the operator should know: stored and queued in one transaction, numbered in one stream. */
+/** Events for the operator: stored and queued in one transaction, numbered in the stream `events`. */
 export class Events {
   readonly #deps: EventsDeps;
   readonly #insert: Database.Statement<[number, number, string, string]>;
-  readonly #amend: Database.Statement<[string, number]>;
+  readonly #setPayload: Database.Statement<[string, number]>;
   readonly #recent: Database.Statement<[number, number], { payload: string }>;
   readonly #after: Database.Statement<[number, number], { payload: string }>;
   readonly #newestSeq: Database.Statement<[], { seq: number }>;
@@ -33,13 +33,13 @@ export class Events {
   constructor(deps: EventsDeps) {
     this.#deps = deps;
     this.#insert = deps.db.prepare('INSERT INTO events (seq, at_ms, type, payload) VALUES (?, ?, ?, ?)');
-    this.#amend = deps.db.prepare('UPDATE events SET payload = ? WHERE seq = ?');
+    this.#setPayload = deps.db.prepare('UPDATE events SET payload = ? WHERE seq = ?');
     this.#recent = deps.db.prepare('SELECT payload FROM events WHERE seq < ? ORDER BY seq DESC LIMIT ?');
     this.#after = deps.db.prepare('SELECT payload FROM events WHERE seq > ? ORDER BY seq LIMIT ?');
     this.#newestSeq = deps.db.prepare('SELECT seq FROM events ORDER BY seq DESC LIMIT 1');
   }
 
-  /** Throws `store_*` when it cannot be stored. */
+  /** Throws `store_*` when the event cannot be stored. */
   raise(draft: EventDraft): Event {
     const { writer, sequences, outbox, clock } = this.#deps;
     const nowMs = Math.round(clock.nowMs());
@@ -52,47 +52,50 @@ export class Events {
         type: draft.type,
         severity: draft.severity,
         code: draft.code,
-        message: draft.message.slice(0, MAX_MESSAGE),
-        context: bounded(draft.context),
+        message: draft.message.slice(0, MAX_MESSAGE_CHARS),
+        context: limitContext(draft.context),
       };
       const payload = JSON.stringify(event);
       this.#insert.run(event.seq, nowMs, event.type, payload);
       outbox.enqueue({ stream: 'events', seq: event.seq, topic: `event/${event.type}`, payload });
-      this.#deps.onQueued?.(event);
+      this.#deps.onQueued(event);
       return event;
     });
   }
 
   /**
-   * Tells more with an event that was not sent yet, instead of raising another. False when it is gone already, or on its
-   * way. Call it in a transaction.
+   * Replaces the context of an event that was not sent yet, instead of raising another event. Returns null when it is in
+   * flight or has left the outbox. Call it in a transaction.
    */
-  amend(event: Event, context: Event['context']): Event | null {
-    const amended: Event = { ...event, context: bounded(context) };
-    const payload = JSON.stringify(amended);
-    if (!this.#deps.outbox.amendEvent(event.seq, payload)) return null;
-    this.#amend.run(payload, event.seq);
-    return amended;
+  updateContext(event: Event, context: Event['context']): Event | null {
+    const updated: Event = { ...event, context: limitContext(context) };
+    const payload = JSON.stringify(updated);
+    if (!this.#deps.outbox.rewrite('events', event.seq, ({ createdAtMs }) => ({ payload, createdAtMs })))
+      return null;
+    this.#setPayload.run(payload, event.seq);
+    return updated;
   }
 
-  /** Oldest first, those behind a number. */
+  /** Events with a higher number, oldest first. */
   after(seq: number, limit: number): readonly Event[] {
-    return this.#after.all(seq, limit).map(({ payload }) => JSON.parse(payload) as Event);
+    return this.#after.all(seq, limit).map(parseEvent);
   }
 
-  /** Of the newest event; 0 when there is none. */
+  /** The number of the newest event; 0 when there is none. */
   newestSeq(): number {
     return this.#newestSeq.get()?.seq ?? 0;
   }
 
   /** Newest first; `beforeSeq` continues a page. */
   recent(limit: number, beforeSeq = Number.MAX_SAFE_INTEGER): readonly Event[] {
-    return this.#recent.all(beforeSeq, limit).map(({ payload }) => JSON.parse(payload) as Event);
+    return this.#recent.all(beforeSeq, limit).map(parseEvent);
   }
 }
 
-/** The context as JSON can hold it, or a note that it was too long. */
-function bounded(context: Event['context']): Event['context'] {
+const parseEvent = ({ payload }: { payload: string }): Event => JSON.parse(payload) as Event;
+
+/** The context as plain JSON, or a note instead of a context that is too long or not serializable. */
+function limitContext(context: Event['context']): Event['context'] {
   let text: string;
   try {
     text = JSON.stringify(context, (_key, value: unknown) =>
@@ -101,7 +104,7 @@ function bounded(context: Event['context']): Event['context'] {
   } catch {
     return { omitted: 'not representable' };
   }
-  return text.length > MAX_CONTEXT
+  return text.length > MAX_CONTEXT_CHARS
     ? { omitted: `${text.length} characters` }
     : (JSON.parse(text) as Event['context']);
 }

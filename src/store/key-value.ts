@@ -2,7 +2,7 @@ import type Database from 'better-sqlite3';
 import type { KeyValue } from './types.ts';
 import type { Writer } from './writer.ts';
 
-/** Small durable values in the table `memory`. */
+/** Small durable values, in the table `memory`. */
 export class SqliteKeyValue implements KeyValue {
   readonly #writer: Writer;
   readonly #get: Database.Statement<[string], { value: string }>;
@@ -23,7 +23,7 @@ export class SqliteKeyValue implements KeyValue {
   }
 
   set(key: string, value: string): void {
-    // A value that stands already costs no write.
+    // An unchanged value needs no write to the disk.
     if (this.get(key) !== value) this.#writer.write(() => this.#set.run(key, value));
   }
 

@@ -2,15 +2,33 @@ import type Database from 'better-sqlite3';
 import type { Label, LabelledBurst } from '../calibration/types.ts';
 import type { Clock } from '../base/clock.ts';
 import { AgentError } from '../base/errors.ts';
-import { toBytes, toFloats, viewColumns, viewOf, type Bursts } from './bursts.ts';
+import {
+  embeddingFromBytes,
+  embeddingToBytes,
+  viewFromRow,
+  viewToColumns,
+  type BurstRow,
+  type Bursts,
+} from './bursts.ts';
 import type { Observations } from './observations.ts';
-import type { BurstRow, LabelRow } from './rows.ts';
 import type { Labels } from './types.ts';
 import type { Writer } from './writer.ts';
 
-const HIGHEST_M = 25;
-const MAX_IMPORTED = 10_000;
-const MAX_EMBEDDING = 65_536;
+const MAX_HEIGHT_M = 25;
+const MAX_IMPORTED_BURSTS = 10_000;
+const MAX_EMBEDDING_VALUES = 65_536;
+const MAX_ID_CHARS = 200;
+
+/** A row of the table `labels`. */
+export interface LabelRow {
+  readonly camera: string;
+  readonly observation_id: string;
+  readonly height_m: number;
+  readonly observer: string | null;
+  readonly note: string | null;
+  readonly created_at_ms: number;
+  readonly group_id: string;
+}
 
 export interface LabelsDeps {
   readonly db: Database.Database;
@@ -20,7 +38,7 @@ export interface LabelsDeps {
   readonly observations: Observations;
 }
 
-/** People's readings. A label keeps its burst, also after the observation itself is too old to be kept. */
+/** Wave heights that people observed. A label keeps its burst, also after retention deletes the observation. */
 export class SqliteLabels implements Labels {
   readonly #deps: LabelsDeps;
   readonly #put: Database.Statement<[LabelRow]>;
@@ -55,17 +73,18 @@ export class SqliteLabels implements Labels {
     );
   }
 
-  add(given: Omit<Label, 'camera' | 'createdAtMs' | 'group'> & { readonly group?: string }): Label {
+  add(input: Omit<Label, 'camera' | 'createdAtMs' | 'group'> & { readonly group?: string }): Label {
     const { clock, writer } = this.#deps;
-    if (!isHeight(given.heightM)) throw new AgentError('label_refused', 'the height is not within 0 to 25 m');
+    if (!isHeight(input.heightM))
+      throw new AgentError('label_refused', 'the height must be between 0 and 25 m');
     const label: Label = {
-      observationId: given.observationId,
-      camera: this.#cameraOf(given.observationId),
-      heightM: given.heightM,
-      observer: given.observer,
-      note: given.note,
+      observationId: input.observationId,
+      camera: this.#cameraOf(input.observationId),
+      heightM: input.heightM,
+      observer: input.observer,
+      note: input.note,
       createdAtMs: Math.round(clock.nowMs()),
-      group: given.group ?? given.observationId,
+      group: input.group ?? input.observationId,
     };
     writer.write(() => this.#put.run(toRow(label)));
     return label;
@@ -84,13 +103,13 @@ export class SqliteLabels implements Labels {
   bursts(camera: string, embeddingDigest: string): readonly LabelledBurst[] {
     return this.#joined.all({ camera, digest: embeddingDigest }).map((row) => ({
       label: toLabel(row),
-      embedding: toFloats(row.embedding),
-      view: viewOf(row),
+      embedding: embeddingFromBytes(row.embedding),
+      view: viewFromRow(row),
     }));
   }
 
   import(camera: string, embeddingDigest: string, bursts: readonly LabelledBurst[]): void {
-    checkImport(bursts);
+    assertImportable(bursts);
     this.restore(
       bursts.map(({ label }) => toRow({ ...label, camera })),
       bursts.map(({ label, embedding, view }) => ({
@@ -98,13 +117,13 @@ export class SqliteLabels implements Labels {
         observation_id: label.observationId,
         captured_at_ms: label.createdAtMs,
         embedding_digest: embeddingDigest,
-        embedding: toBytes(embedding),
-        ...viewColumns(view),
+        embedding: embeddingToBytes(embedding),
+        ...viewToColumns(view),
       })),
     );
   }
 
-  /** Stores rows as they were, in one transaction. */
+  /** Stores rows unchanged, in one transaction. */
   restore(labels: readonly LabelRow[], bursts: readonly BurstRow[]): void {
     this.#deps.writer.write(() => {
       for (const burst of bursts) this.#deps.bursts.put(burst);
@@ -118,44 +137,45 @@ export class SqliteLabels implements Labels {
     if (observation && observation.status !== 'measured')
       throw new AgentError(
         'label_refused',
-        `the observation was ${observation.status}, nothing was measured`,
-        {
-          context: { observationId },
-        },
+        `the observation has the status ${observation.status}: it measured nothing`,
+        { context: { observationId } },
       );
     const [camera, ...others] = bursts.camerasOf(observationId);
     if (observation && camera === undefined)
-      throw new AgentError('label_refused', 'what the model saw is no longer kept for this observation', {
+      throw new AgentError('label_refused', 'the embedding of this observation is no longer stored', {
         context: { observationId },
       });
-    const known = observation?.camera ?? (others.length === 0 ? camera : undefined);
-    if (known === undefined)
-      throw new AgentError('observation_unknown', 'there is no such observation', {
+    // Without the observation, a burst of several cameras does not identify one of them.
+    const owner = observation?.camera ?? (others.length === 0 ? camera : undefined);
+    if (owner === undefined)
+      throw new AgentError('observation_unknown', 'no observation has this id', {
         context: { observationId },
       });
-    return known;
+    return owner;
   }
 }
 
-const isHeight = (heightM: number): boolean => heightM >= 0 && heightM <= HIGHEST_M;
+const isHeight = (heightM: number): boolean => heightM >= 0 && heightM <= MAX_HEIGHT_M;
 
-function checkImport(bursts: readonly LabelledBurst[]): void {
+function assertImportable(bursts: readonly LabelledBurst[]): void {
   const refuse = (message: string): never => {
     throw new AgentError('calibration_invalid', message);
   };
-  if (bursts.length > MAX_IMPORTED) refuse(`more than ${MAX_IMPORTED} bursts`);
+  if (bursts.length > MAX_IMPORTED_BURSTS) refuse(`more than ${MAX_IMPORTED_BURSTS} bursts`);
   const length = bursts[0]?.embedding.length ?? 0;
   for (const { label, embedding, view } of bursts) {
     const { observationId } = label;
-    if (observationId === '' || observationId.length > 200) refuse('a burst has no usable id');
-    if (!isHeight(label.heightM)) refuse(`burst ${observationId}: the height is not within 0 to 25 m`);
-    if (!Number.isSafeInteger(label.createdAtMs)) refuse(`burst ${observationId}: no time`);
-    if (embedding.length !== length || length === 0 || length > MAX_EMBEDDING)
-      refuse(`burst ${observationId}: the embedding's length differs`);
+    if (observationId === '' || observationId.length > MAX_ID_CHARS)
+      refuse(`a burst has an empty id, or one of more than ${MAX_ID_CHARS} characters`);
+    if (!isHeight(label.heightM)) refuse(`burst ${observationId}: the height must be between 0 and 25 m`);
+    if (!Number.isSafeInteger(label.createdAtMs))
+      refuse(`burst ${observationId}: the time is not an integer`);
+    if (embedding.length !== length || length === 0 || length > MAX_EMBEDDING_VALUES)
+      refuse(`burst ${observationId}: the embedding has another length than the first, or none`);
     if (!embedding.every(Number.isFinite))
-      refuse(`burst ${observationId}: the embedding has values that are no numbers`);
+      refuse(`burst ${observationId}: the embedding has values that are not finite`);
     if (view && view.luma.length !== view.width * view.height)
-      refuse(`burst ${observationId}: the view is not whole`);
+      refuse(`burst ${observationId}: the view does not match its width and height`);
   }
 }
 

@@ -4,8 +4,9 @@ import { isoTime } from '../base/clock.ts';
 import { AgentError } from '../base/errors.ts';
 import type { ObservationPage, ObservationQuery } from './types.ts';
 
-const MAX_PER_PAGE = 1000;
-const EVER_MS = 8.64e15;
+const MAX_PAGE_RECORDS = 1000;
+/** The largest time of a `Date`. */
+const MAX_TIME_MS = 8.64e15;
 
 interface Row {
   readonly row_id: number;
@@ -15,20 +16,20 @@ interface Row {
   readonly payload: string;
 }
 
-/** How a record went over the wire last is kept beside it; records of an older agent have it in their own row. */
+/** The last publication of a record is in its own table. Records of an older agent have it in their own row. */
 const RECORDS = `SELECT o.row_id, o.captured_at_ms, o.payload,
     coalesce(p.published_at_ms, o.published_at_ms) AS published_at_ms,
     coalesce(p.historical, o.historical) AS historical
   FROM observations o LEFT JOIN publications p ON p.camera = o.camera AND p.seq = o.seq`;
 
-/** The records, as they went or will go over the wire. */
+/** The history of records, as published or to be published. */
 export class Observations {
   readonly #db: Database.Database;
   readonly #insert: Database.Statement<[string, string, number, number, string, string]>;
   readonly #byId: Database.Statement<[string], Row>;
   readonly #newest: Database.Statement<[string], Row>;
   readonly #after: Database.Statement<[number, number], Row>;
-  readonly #rowOf: Database.Statement<[string], { row_id: number }>;
+  readonly #rowId: Database.Statement<[string], { row_id: number }>;
   readonly #newestRow: Database.Statement<[], { row_id: number; id: string }>;
   readonly #pages = new Map<string, Database.Statement<[Record<string, unknown>], Row>>();
 
@@ -40,7 +41,7 @@ export class Observations {
     this.#byId = deps.db.prepare(`${RECORDS} WHERE o.id = ?`);
     this.#newest = deps.db.prepare(`${RECORDS} WHERE o.camera = ? ORDER BY o.seq DESC LIMIT 1`);
     this.#after = deps.db.prepare(`${RECORDS} WHERE o.row_id > ? ORDER BY o.row_id LIMIT ?`);
-    this.#rowOf = deps.db.prepare('SELECT row_id FROM observations WHERE id = ?');
+    this.#rowId = deps.db.prepare('SELECT row_id FROM observations WHERE id = ?');
     this.#newestRow = deps.db.prepare('SELECT row_id, id FROM observations ORDER BY row_id DESC LIMIT 1');
   }
 
@@ -55,37 +56,37 @@ export class Observations {
     return row ? toObservation(row) : null;
   }
 
-  /** The record of the camera that was stored last, whatever its status. */
+  /** The newest record of the camera, of any status. */
   newest(camera: string): Observation | null {
     const row = this.#newest.get(camera);
     return row ? toObservation(row) : null;
   }
 
-  /** Records in the order in which they were stored, those behind a row. */
+  /** Records stored after a row, in the order of storage. */
   after(rowId: number, limit: number): readonly { readonly rowId: number; readonly record: Observation }[] {
     return this.#after.all(rowId, limit).map((row) => ({ rowId: row.row_id, record: toObservation(row) }));
   }
 
-  /** Where a record stands in that order; null when there is no such record any more. */
-  rowOf(id: string): number | null {
-    return this.#rowOf.get(id)?.row_id ?? null;
+  /** Null when the record does not exist or is deleted. */
+  rowIdOf(id: string): number | null {
+    return this.#rowId.get(id)?.row_id ?? null;
   }
 
-  /** The record that was stored last, of all cameras. */
+  /** The newest record of all cameras. */
   newestRow(): { readonly rowId: number; readonly id: string } | null {
     const row = this.#newestRow.get();
     return row ? { rowId: row.row_id, id: row.id } : null;
   }
 
-  /** A page, newest capture first. `toMs` is exclusive. Throws `usage` for a cursor that no page gave. */
+  /** A page, newest capture first. Throws `usage` for an invalid cursor. */
   query(query: ObservationQuery): ObservationPage {
-    const limit = Math.min(Math.max(1, Math.trunc(query.limit)), MAX_PER_PAGE);
+    const limit = Math.min(Math.max(1, Math.trunc(query.limit)), MAX_PAGE_RECORDS);
     const after = query.cursor === undefined ? null : readCursor(query.cursor);
     const rows = this.#page(query, after !== null).all({
       camera: query.camera ?? null,
       status: query.status ?? null,
-      fromMs: query.fromMs ?? -EVER_MS,
-      toMs: query.toMs ?? EVER_MS,
+      fromMs: query.fromMs ?? -MAX_TIME_MS,
+      toMs: query.toMs ?? MAX_TIME_MS,
       afterMs: after?.capturedAtMs ?? null,
       afterRow: after?.rowId ?? null,
       limit: limit + 1,
@@ -127,6 +128,7 @@ const writeCursor = (row: Row): string =>
 
 function readCursor(cursor: string): { capturedAtMs: number; rowId: number } {
   const match = /^(-?\d{1,16}):(\d{1,16})$/.exec(Buffer.from(cursor, 'base64url').toString('latin1'));
-  if (!match) throw new AgentError('usage', 'the cursor is not one that a page gave');
+  if (!match)
+    throw new AgentError('usage', 'the cursor is not valid: pass the cursor of the previous page unchanged');
   return { capturedAtMs: Number(match[1]), rowId: Number(match[2]) };
 }

@@ -1,24 +1,27 @@
 import { statSync } from 'node:fs';
 import type Database from 'better-sqlite3';
 import type { Clock } from '../base/clock.ts';
-import { PLAUSIBLE_MS, type AgeGuard } from './age-guard.ts';
+import { MIN_PLAUSIBLE_MS, type AgeGuard } from './age-guard.ts';
 import type { SqliteOutbox } from './outbox/outbox.ts';
 import type { Writer } from './writer.ts';
 
-/** Rows deleted in one transaction: short, so that the main loop is not held up. */
-const BATCH = 200;
+/** Rows deleted in one transaction: a few milliseconds of the event loop. */
+const BATCH_ROWS = 200;
 const DAY_MS = 86_400_000;
 const MB = 1_048_576;
-/** Bursts without a label are learned from by a label that comes within this time. */
-const BURST_DAYS = 14;
+/** A burst without a label waits this long for one. */
+const UNLABELLED_BURST_DAYS = 14;
 const COMMAND_DAYS = 7;
 const MAX_WAL_BYTES = 8 * MB;
 const VACUUM_PAGES = 256;
+/** Rounds of deleting when the disk is full. */
 const MAX_ROUNDS = 20;
-/** Share of the file that an emergency frees. */
-const FREED_SHARE = 0.2;
-/** Pages that a few records and the deleting of others take. */
-const CRAMPED_PAGES = 64;
+/** Share of the file that these rounds free. */
+const MIN_FREE_SHARE = 0.2;
+/** Enough pages for a few records and for the deletion of others. */
+const MIN_FREE_PAGES = 64;
+/** Share of `maxMb` above which the oldest rows are deleted. */
+const MAX_FILL_SHARE = 0.95;
 
 const SENT = `NOT EXISTS (SELECT 1 FROM outbox q
   WHERE q.stream = 'camera:' || observations.camera AND q.seq = observations.seq)`;
@@ -38,13 +41,13 @@ export interface RetentionDeps {
   readonly clock: Clock;
 }
 
-export interface PruneOutcome {
+export interface PruneResult {
   readonly deleted: number;
-  /** True when the round's batch was full: call again soon. */
+  /** The batch was full: call again soon. */
   readonly more: boolean;
 }
 
-/** Deletes by age and by size, oldest first, in small rounds. */
+/** Deletes rows by age and by size, oldest first, in short rounds. Keeps labelled bursts, and records not sent yet. */
 export class Retention {
   #options: RetentionOptions;
   readonly #deps: RetentionDeps;
@@ -70,7 +73,7 @@ export class Retention {
       { days, delete: aged('observations', 'row_id', 'captured_at_ms') },
       { days, delete: aged('events', 'seq', 'at_ms') },
       {
-        days: () => Math.min(days(), BURST_DAYS),
+        days: () => Math.min(days(), UNLABELLED_BURST_DAYS),
         delete: aged('bursts', 'row_id', 'captured_at_ms', unlabelled),
       },
       { days: () => COMMAND_DAYS, delete: aged('commands', 'id', 'received_at_ms') },
@@ -78,58 +81,59 @@ export class Retention {
     ];
     this.#oldest = [
       oldest('bursts', 'row_id', unlabelled),
-      // One that waits is kept by the queue: to delete it would free nothing.
+      // Deleting a waiting record would free nothing: the outbox would take over its payload.
       oldest('observations', 'row_id', SENT),
       oldest('events', 'seq'),
       oldest('rejected', 'row_id'),
     ];
   }
 
-  /** Other bounds, from the next round on. */
+  /** Sets the bounds of the next rounds. */
   setBounds(bounds: Omit<RetentionOptions, 'path'>): void {
     this.#options = { ...this.#options, ...bounds };
   }
 
   /** One round. Throws `store_*`. */
-  prune(): PruneOutcome {
+  prune(): PruneResult {
     this.#deps.ages.observe();
     const byAge = this.#pruneAged();
-    const bySize = this.#usedBytes() > this.#options.maxMb * MB * 0.95 ? this.#pruneOldest() : 0;
+    const bySize = this.#usedBytes() > this.#options.maxMb * MB * MAX_FILL_SHARE ? this.#pruneOldest() : 0;
     this.#shrink();
-    return { deleted: byAge + bySize, more: byAge >= BATCH || bySize > 0 };
+    return { deleted: byAge + bySize, more: byAge >= BATCH_ROWS || bySize > 0 };
   }
 
   /**
-   * Deletes the oldest records, whatever their age, until a part of the file is free inside; the outbox last, and
-   * counted. The write-ahead log keeps its size: on a full disk it could not grow again. Returns how many rows went.
+   * Deletes the oldest rows of any age until a share of the file's pages is free. Drops rows of the outbox last, and
+   * counts them. Does not truncate the write-ahead log, which could not grow again on a full disk. Returns the number of
+   * deleted rows.
    */
-  makeRoom(): number {
+  freePages(): number {
     let deleted = 0;
     for (let round = 0; round < MAX_ROUNDS; round += 1) {
       const rows = this.#pruneOldest();
       this.#deps.db.pragma('wal_checkpoint(RESTART)');
       deleted += rows;
-      if (rows === 0 || this.#pragma('freelist_count') > this.#pragma('page_count') * FREED_SHARE) break;
+      if (rows === 0 || this.#pragma('freelist_count') > this.#pragma('page_count') * MIN_FREE_SHARE) break;
     }
     return deleted;
   }
 
-  /** True when the file can hardly take more without growing. */
-  cramped(): boolean {
-    return this.#pragma('freelist_count') < CRAMPED_PAGES;
+  /** True when the file has too few free pages for more records without growing. */
+  isNearlyFull(): boolean {
+    return this.#pragma('freelist_count') < MIN_FREE_PAGES;
   }
 
   #pruneAged(): number {
     const { ages, outbox, writer } = this.#deps;
-    let deleted = outbox.dropAged(
+    let deleted = outbox.bounds.dropAged(
       this.#options.outboxMaxAgeDays * DAY_MS,
       ages.cutoffMs(this.#options.outboxMaxAgeDays),
-      PLAUSIBLE_MS,
+      MIN_PLAUSIBLE_MS,
     );
     for (const { days, delete: remove } of this.#aged) {
       const cutoffMs = ages.cutoffMs(days());
       if (cutoffMs === null) continue;
-      deleted += writer.write(() => remove.run(PLAUSIBLE_MS, cutoffMs, BATCH).changes);
+      deleted += writer.write(() => remove.run(MIN_PLAUSIBLE_MS, cutoffMs, BATCH_ROWS).changes);
     }
     return deleted;
   }
@@ -137,8 +141,8 @@ export class Retention {
   #pruneOldest(): number {
     const { outbox, writer } = this.#deps;
     let deleted = 0;
-    for (const remove of this.#oldest) deleted += writer.write(() => remove.run(BATCH).changes);
-    return deleted > 0 ? deleted : outbox.dropOldest(BATCH);
+    for (const remove of this.#oldest) deleted += writer.write(() => remove.run(BATCH_ROWS).changes);
+    return deleted > 0 ? deleted : outbox.bounds.dropOldest(BATCH_ROWS);
   }
 
   #usedBytes(): number {
@@ -149,7 +153,7 @@ export class Retention {
   #shrink(): void {
     const { db } = this.#deps;
     const overBytes = this.#pragma('page_count') * this.#pragma('page_size') - this.#options.maxMb * MB;
-    // Free pages inside the file are used again; they go back to the disk only when the file is over its bound.
+    // SQLite reuses free pages. Return them to the disk only when the file exceeds its bound.
     if (overBytes > 0 && this.#pragma('freelist_count') > 0) db.pragma(`incremental_vacuum(${VACUUM_PAGES})`);
     const wal = statSync(`${this.#options.path}-wal`, { throwIfNoEntry: false });
     if (wal && wal.size > MAX_WAL_BYTES) db.pragma('wal_checkpoint(TRUNCATE)');

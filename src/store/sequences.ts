@@ -5,20 +5,21 @@ import { replaceFile } from '../base/atomic-file.ts';
 import { makeFolder } from '../base/make-folder.ts';
 import { isFull } from './file/store-errors.ts';
 
-/** Numbers are reserved in blocks of this many, so that the side file is written once a block. */
-const BLOCK = 16;
+/** Numbers are reserved in blocks of this size, so that the side file is written once for each block. */
+const BLOCK_SIZE = 16;
 
 interface Marks {
   readonly format: 1;
-  /** No number above it was ever given out; `published`: all numbers up to it had left the outbox. */
+  /** `reserved`: no number above it was ever assigned. `published`: all numbers up to it had left the outbox. */
   readonly streams: Readonly<Record<string, { readonly reserved: number; readonly published: number }>>;
   readonly droppedTotal: number;
 }
 
 /**
- * Gives out `seq` per stream, by ones, never twice. The numbers live in the database, in the transaction of their
- * record. A side file holds a high-water mark ahead of them: when the database is lost, or was rolled back by a disk
- * that lied about its writes, numbering goes on above the mark, and the numbers jumped over are counted as dropped.
+ * Assigns `seq` in each stream: increments of one, never the same number twice. The counters are in the database and
+ * change in the transaction of their record. A side file holds a high-water mark ahead of them. When the database is
+ * lost, or a disk that lied about its writes rolls it back, numbering continues above the mark, and the skipped numbers
+ * count as dropped.
  */
 export class Sequences {
   readonly #path: string;
@@ -49,37 +50,36 @@ export class Sequences {
   }
 
   /**
-   * Compares the database with the side file; call once, in a transaction, before the first `next`.
-   * `salvaged`: the numbers of a broken database that this one follows.
-   * Returns how many records are missing from the database at most: 0 unless it was lost or rolled back.
+   * Compares the database with the side file; call it once, in a transaction, before the first `next`.
+   * `salvaged`: the counters of a damaged database that this one replaces.
+   * Returns the upper bound of the records that the database has lost: 0 unless it was lost or rolled back.
    */
   reconcile(salvaged: readonly { readonly name: string; readonly value: number }[] = []): number {
     const marks = readMarks(this.#path);
     this.#streams = { ...marks?.streams };
-    // A database that never gave out a number was begun a moment ago.
-    const begun = this.#counters.all().length === 0;
+    // A database without counters is new.
+    const isNew = this.#counters.all().length === 0;
     let lost = 0;
     for (const [stream, { reserved, published }] of Object.entries(this.#streams)) {
       const last = this.#read.get(`seq:${stream}`)?.value ?? 0;
-      if (!begun && last >= reserved - BLOCK) continue;
+      if (!isNew && last >= reserved - BLOCK_SIZE) continue;
       this.#raiseTo.run(`seq:${stream}`, reserved);
       const known = Math.max(published, last);
       lost += reserved - known - (this.#queuedAbove.get(stream, known)?.rows ?? 0);
     }
-    // Without the side file the broken one is the only witness; its last page may be an old one.
+    // Without the side file, the damaged database is the only source. Its last page may be out of date.
     if (!marks)
       for (const { name, value } of salvaged) {
-        this.#raiseTo.run(name, value + BLOCK);
-        lost += BLOCK;
+        this.#raiseTo.run(name, value + BLOCK_SIZE);
+        lost += BLOCK_SIZE;
       }
-    // Nothing to compare with: begin the file from what the database knows.
+    // Without a side file, start a new one from the counters of the database.
     if (!marks)
       for (const { name, value } of this.#counters.all())
         this.#streams[name.slice('seq:'.length)] = { reserved: value, published: 0 };
     if (marks) this.#raiseTo.run('dropped_total', marks.droppedTotal);
     if (lost > 0) this.#addDropped.run(lost);
-    // A full disk has no room for a new file, but for other text in one that is there.
-    if (!marks) this.#writeWherePossible();
+    if (!marks) this.#writeUnlessFull();
     return lost;
   }
 
@@ -90,12 +90,12 @@ export class Sequences {
     return seq;
   }
 
-  /** The number given out last; 0 before the first. */
+  /** The number assigned last; 0 before the first. */
   last(stream: string): number {
     return this.#read.get(`seq:${stream}`)?.value ?? 0;
   }
 
-  /** Counts records that left the outbox unsent; call it in the transaction that removes them. */
+  /** Counts records that were dropped; call it in the transaction that deletes them. */
   countDropped(records: number): void {
     this.#addDropped.run(records);
   }
@@ -104,7 +104,7 @@ export class Sequences {
     return this.#read.get('dropped_total')?.value ?? 0;
   }
 
-  /** Drops that an event has told of; set it in the transaction that stores the event. */
+  /** Drops that an event has reported; set it in the transaction that stores the event. */
   get droppedReported(): number {
     return this.#read.get('dropped_reported')?.value ?? 0;
   }
@@ -113,21 +113,22 @@ export class Sequences {
     this.#raiseTo.run('dropped_reported', total);
   }
 
-  /** Writes the side file again: its folder may be another one than before. */
+  /** Writes the side file again, for a state directory that was deleted or replaced. */
   save(): void {
     makeFolder(dirname(this.#path));
     this.#write(this.#streams);
   }
 
   #reserve(stream: string, seq: number): void {
-    const mark = { reserved: seq + BLOCK - 1, published: this.#publishedUpTo(stream, seq - 1) };
+    const mark = { reserved: seq + BLOCK_SIZE - 1, published: this.#publishedUpTo(stream, seq - 1) };
     const streams = { ...this.#streams, [stream]: mark };
-    // On the disk before the transaction commits: a number is never out without its mark.
+    // Write the mark before the transaction commits: no assigned number may lie above the mark on the disk.
     this.#write(streams);
     this.#streams = streams;
   }
 
-  #writeWherePossible(): void {
+  /** A full disk has no room for a new file. Later calls of `#write` replace an existing one. */
+  #writeUnlessFull(): void {
     try {
       this.#write(this.#streams);
     } catch (error) {
@@ -146,7 +147,7 @@ export class Sequences {
   }
 }
 
-/** Null when there is no file, or none that can be read. */
+/** Null when the file does not exist or is not valid. */
 function readMarks(path: string): Marks | null {
   try {
     const marks = JSON.parse(readFileSync(path, 'utf8')) as Partial<Marks> | null;

@@ -2,17 +2,17 @@ import { statSync } from 'node:fs';
 import type Database from 'better-sqlite3';
 import type { Clock } from '../base/clock.ts';
 import { errorCode } from '../base/disk-errors.ts';
-import type { RejectedMessage, StoreFigures } from './types.ts';
+import type { DatabaseStats, RejectedMessage } from './types.ts';
 
-/** A larger file is not read through while the agent works: only the tables that are small and vital. */
-const LOOKED_THROUGH_BYTES = 16 * 1_048_576;
-const VITAL_TABLES = ['counters', 'labels', 'memory', 'commands'];
-/** The look costs up to a tenth of a second: it is not taken again at once. */
-const LOOK_EVERY_MS = 60_000;
-/** Each is counted by its smallest index. */
-const COUNTED = ['observations', 'events', 'bursts', 'labels', 'rejected', 'commands'];
+/** In a larger file, the check covers small essential tables only, because it blocks the event loop. */
+const MAX_FULL_CHECK_BYTES = 16 * 1_048_576;
+const ESSENTIAL_TABLES = ['counters', 'labels', 'memory', 'commands'];
+/** The check takes up to 0.1 s, so its result is cached. */
+const CHECK_INTERVAL_MS = 60_000;
+/** SQLite counts the rows of each in its smallest index. */
+const COUNTED_TABLES = ['observations', 'events', 'bursts', 'labels', 'rejected', 'commands'];
 
-export interface FiguresDeps {
+export interface StoreStatsDeps {
   readonly db: Database.Database;
   readonly path: string;
   readonly clock: Clock;
@@ -25,17 +25,17 @@ interface SeqRange {
   readonly toSeq: number;
 }
 
-/** What lies in the database, for people who look for a cause. */
+/** Numbers about the database, for diagnostics. */
 export class StoreStats {
-  readonly #deps: FiguresDeps;
+  readonly #deps: StoreStatsDeps;
   readonly #newestRejected: Database.Statement<[number], RejectedMessage>;
   readonly #rejectedCount: Database.Statement<[], { count: number }>;
   readonly #lastSeq: Database.Statement<[string], { value: number }>;
   readonly #present: Database.Statement<[SeqRange], { seq: number }>;
-  #look: Pick<StoreFigures, 'integrity' | 'integrityOf'> | null = null;
-  #lookedMonoMs = 0;
+  #checked: Pick<DatabaseStats, 'integrity' | 'integrityOf'> | null = null;
+  #checkedMonoMs = 0;
 
-  constructor(deps: FiguresDeps) {
+  constructor(deps: StoreStatsDeps) {
     this.#deps = deps;
     this.#rejectedCount = deps.db.prepare('SELECT count(*) AS count FROM rejected');
     this.#lastSeq = deps.db.prepare('SELECT value FROM counters WHERE name = ?');
@@ -49,14 +49,14 @@ export class StoreStats {
     );
   }
 
-  /** Throws as the database does. */
-  read(): StoreFigures {
+  /** Throws the errors of SQLite. */
+  read(): DatabaseStats {
     const { db, path } = this.#deps;
     const pragma = (name: string): number => Number(db.pragma(name, { simple: true }));
     const pageBytes = pragma('page_size');
     const databaseBytes = pragma('page_count') * pageBytes;
     return {
-      rows: Object.fromEntries(COUNTED.map((table) => [table, this.#count(table)])),
+      rows: Object.fromEntries(COUNTED_TABLES.map((table) => [table, this.#count(table)])),
       databaseBytes,
       freeBytes: pragma('freelist_count') * pageBytes,
       logBytes: statSync(`${path}-wal`, { throwIfNoEntry: false })?.size ?? 0,
@@ -64,12 +64,12 @@ export class StoreStats {
     };
   }
 
-  /** Messages that the broker did not take: how many are kept, and the newest of them. */
+  /** The number of rejected messages, and the newest of them. */
   rejected(limit: number): { readonly count: number; readonly newest: readonly RejectedMessage[] } {
     return { count: this.#rejectedCount.get()?.count ?? 0, newest: this.#newestRejected.all(limit) };
   }
 
-  /** Ranges of a camera's numbers, both ends included, that are neither stored nor waiting: the first `limit`. */
+  /** The first `limit` ranges of a camera's numbers, both ends inclusive, that are neither stored nor in the outbox. */
   gaps(
     camera: string,
     fromSeq: number,
@@ -77,10 +77,10 @@ export class StoreStats {
     limit: number,
   ): readonly (readonly [number, number])[] {
     const last = this.#lastSeq.get(`seq:camera:${camera}`)?.value ?? 0;
-    const there = this.#present.iterate({ camera, stream: `camera:${camera}`, fromSeq, toSeq });
+    const present = this.#present.iterate({ camera, stream: `camera:${camera}`, fromSeq, toSeq });
     const gaps: [number, number][] = [];
     let next = fromSeq;
-    for (const { seq } of there) {
+    for (const { seq } of present) {
       if (seq > next) gaps.push([next, seq - 1]);
       next = seq + 1;
       if (gaps.length >= limit) break;
@@ -95,18 +95,23 @@ export class StoreStats {
     return row?.count ?? 0;
   }
 
-  #integrity(databaseBytes: number): Pick<StoreFigures, 'integrity' | 'integrityOf'> {
+  #integrity(databaseBytes: number): Pick<DatabaseStats, 'integrity' | 'integrityOf'> {
     const nowMs = this.#deps.clock.monoMs();
-    if (this.#look && nowMs - this.#lookedMonoMs < LOOK_EVERY_MS) return this.#look;
-    const whole = databaseBytes <= LOOKED_THROUGH_BYTES;
-    const checks = whole ? ['quick_check(1)'] : VITAL_TABLES.map((table) => `quick_check('${table}')`);
-    const faults = checks.map((check) => this.#fault(check)).filter((fault) => fault !== null);
-    this.#look = { integrity: faults[0] ?? 'ok', integrityOf: whole ? 'file' : VITAL_TABLES.join(', ') };
-    this.#lookedMonoMs = nowMs;
-    return this.#look;
+    if (this.#checked && nowMs - this.#checkedMonoMs < CHECK_INTERVAL_MS) return this.#checked;
+    const isFullCheck = databaseBytes <= MAX_FULL_CHECK_BYTES;
+    const checks = isFullCheck
+      ? ['quick_check(1)']
+      : ESSENTIAL_TABLES.map((table) => `quick_check('${table}')`);
+    const faults = checks.map((check) => this.#findFault(check)).filter((fault) => fault !== null);
+    this.#checked = {
+      integrity: faults[0] ?? 'ok',
+      integrityOf: isFullCheck ? 'file' : ESSENTIAL_TABLES.join(', '),
+    };
+    this.#checkedMonoMs = nowMs;
+    return this.#checked;
   }
 
-  #fault(check: string): string | null {
+  #findFault(check: string): string | null {
     try {
       const verdict = String(this.#deps.db.pragma(check, { simple: true }));
       return verdict === 'ok' ? null : verdict.slice(0, 200);

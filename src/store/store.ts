@@ -1,68 +1,78 @@
+// INVARIANTS
+// 1. An observation, its burst features and its outbox row are written in one transaction; an event and its outbox row
+//    likewise.
+// 2. A row leaves the outbox in exactly one of three ways: acknowledged, rejected or dropped (see outbox/outbox.ts).
+// 3. No stream (`camera:{id}`, `events`) uses a sequence number twice, also after the database was lost (see sequences.ts).
+// 4. Data that a method stored is on the disk when the method returns. Exception: acknowledgements may be undone by a
+//    power cut; the messages are then sent again with the same id.
+// 5. One process uses the state directory: `open` takes a lock, and `close` releases it.
 import { dirname, join } from 'node:path';
 import type Database from 'better-sqlite3';
 import type { Clock } from '../base/clock.ts';
 import type { Observation } from '../contract/observation.ts';
 import { AgentError, asAgentError, type ErrorCode } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
+import { makeFolder } from '../base/make-folder.ts';
 import { AgeGuard } from './age-guard.ts';
-import { Ballast } from './file/ballast.ts';
-import { Bursts } from './bursts.ts';
+import { Bursts, Embeddings } from './bursts.ts';
 import { SqliteCommandLog } from './command-log.ts';
-import { deleteOldestQuarantined, openDatabase, type OpenedDatabase } from './file/database.ts';
-import { DropEvents } from './outbox/drop-events.ts';
-import { Embeddings } from './embeddings.ts';
 import { Events } from './events.ts';
-import { StoreStats } from './store-stats.ts';
-import { FileFault, type StoreFault } from './file/file-fault.ts';
+import { Ballast } from './file/ballast.ts';
+import { openDatabase, type OpenedDatabase } from './file/database.ts';
+import { FileWatch, type StoreFault } from './file/file-watch.ts';
+import { lockState, type StateLock } from './file/lock.ts';
+import { deleteOldestQuarantined } from './file/quarantine.ts';
+import { requeueUnsent } from './file/salvage.ts';
 import { SqliteKeyValue } from './key-value.ts';
 import { SqliteLabels } from './labels.ts';
-import { lockState, type StateLock } from './file/lock.ts';
-import { makeFolder } from '../base/make-folder.ts';
+import { DropEvents, recoveryEvent, UnstoredRecords } from './loss-events.ts';
 import { Observations } from './observations.ts';
-import { outboxBounds, retentionBounds, type StoreBounds, type StoreOptions } from './options.ts';
 import { SqliteOutbox } from './outbox/outbox.ts';
-import { recoveryEvent, requeueUnsent } from './file/recover.ts';
-import { Retention, type PruneOutcome } from './retention.ts';
+import { Retention, type PruneResult } from './retention.ts';
 import { Sequences } from './sequences.ts';
+import { StoreStats } from './store-stats.ts';
 import { TimeCorrection } from './time-correction.ts';
 import type {
-  BurstMemory,
+  BurstFeatures,
   CommandLog,
   KeyValue,
   Labels,
   ObservationDraft,
   Outbox,
   RaiseEvent,
-  Requeued,
+  RequeueResult,
+  StoreBounds,
+  StoreOptions,
 } from './types.ts';
-import { UnstoredRecords } from './file/unstored.ts';
+import { UnsyncedRows } from './unsynced.ts';
 import { Writer } from './writer.ts';
 
-const BALLAST_BYTES = 4 * 1_048_576;
 const MB = 1_048_576;
-const CRAMPED_BYTES = MB;
+const MAX_BALLAST_BYTES = 4 * MB;
+/** With less free space on the disk, a write first frees pages in the file. */
+const MIN_FREE_DISK_BYTES = MB;
+const DEFAULT_OUTBOX_MB = 256;
 
 export interface StoreDeps {
   readonly clock: Clock;
   readonly log: Log;
   /**
-   * Called once when only another `open` helps: the file is damaged, was replaced, or is gone with its folder. What was
-   * stored until `close` is not lost by a replaced file.
+   * Called once when only another `open` helps: the file was damaged, replaced or deleted. The caller closes the store
+   * and opens it again; data stored in a replaced or deleted file until `close` is kept.
    */
-  readonly onBroken?: (reason: StoreFault) => void;
+  readonly onBroken?: (fault: StoreFault) => void;
 }
 
-/** Why the store began with a new database. */
+/** Why `open` created a new database. */
 export interface Recovery {
   readonly reason: string;
-  /** Name of the broken file, kept in stateDir. */
+  /** The new name of the damaged file, in the state directory. */
   readonly quarantined: string;
 }
 
 /**
- * All that must survive a power cut, in one SQLite file of one agent. What a method stored is on the disk when it
- * returns. Methods throw `store_full`, `store_failed` or `store_corrupt`; after the last one, the next `open` checks
- * the file and begins a new one if it must.
+ * All data that must survive a power cut, in one SQLite file. Methods throw `store_full`, `store_failed` or
+ * `store_corrupt`; after the last one, the next `open` checks the whole file and replaces it when it is damaged.
  */
 export class Store {
   readonly recovered: Recovery | null;
@@ -70,36 +80,35 @@ export class Store {
   readonly events: Events;
   readonly outbox: Outbox;
   readonly labels: Labels;
-  /** What other trunks made of labelled bursts. */
   readonly embeddings: Embeddings;
-  readonly memory: KeyValue;
+  readonly keyValue: KeyValue;
   readonly commands: CommandLog;
-  readonly figures: StoreStats;
-  /** Mends the times of what was recorded before the clock was set. */
-  readonly times: TimeCorrection;
+  readonly stats: StoreStats;
+  readonly timeCorrection: TimeCorrection;
   readonly #deps: StoreDeps;
   readonly #db: Database.Database;
   readonly #lock: StateLock;
+  readonly #path: string;
   readonly #writer: Writer;
   readonly #sequences: Sequences;
   readonly #bursts: Bursts;
-  readonly #queue: SqliteOutbox;
+  readonly #outbox: SqliteOutbox;
+  readonly #unsynced: UnsyncedRows;
   readonly #retention: Retention;
   readonly #ballast: Ballast;
-  readonly #file: FileFault;
-  readonly #path: string;
+  readonly #file: FileWatch;
   readonly #unstored: UnstoredRecords;
-  readonly #drops: DropEvents;
+  readonly #dropEvents: DropEvents;
 
   /**
-   * Opens, or makes, the store of a state folder. A broken database is set aside and told by `recovered` and an event.
-   * Throws `store_locked` when another agent uses the folder, `store_failed` when it cannot be used.
+   * Opens or creates the store of a state directory. Sets a damaged database aside, and reports it in `recovered` and as
+   * an event. Throws `store_locked` when another process uses the directory, `store_failed` when it is not usable.
    */
   static open(options: StoreOptions, deps: StoreDeps): Store {
     try {
       makeFolder(options.stateDir);
     } catch (cause) {
-      throw new AgentError('store_failed', 'the state folder cannot be made', { cause });
+      throw new AgentError('store_failed', 'cannot create the state directory', { cause });
     }
     const lock = lockState(join(options.stateDir, 'swellsight.lock'));
     let opened: OpenedDatabase | null = null;
@@ -115,36 +124,38 @@ export class Store {
 
   private constructor(options: StoreOptions, deps: StoreDeps, opened: OpenedDatabase, lock: StateLock) {
     const { db, broken } = opened;
-    const { clock } = deps;
+    const { clock, log } = deps;
     const path = join(options.stateDir, 'swellsight.db');
     this.#deps = deps;
     this.#db = db;
     this.#lock = lock;
     this.#path = path;
-    this.#file = new FileFault(path, { clock, log: deps.log, onBroken: deps.onBroken });
-    this.#ballast = new Ballast(join(options.stateDir, 'swellsight.ballast'), BALLAST_BYTES);
-    this.#writer = new Writer({
+    this.#file = new FileWatch(path, { clock, log, onFault: deps.onBroken });
+    this.#ballast = new Ballast(join(options.stateDir, 'swellsight.ballast'), MAX_BALLAST_BYTES);
+    const writer = new Writer({
       db,
       clock,
-      makeRoom: () => this.#makeRoom(),
-      cramped: () => this.#ballast.spentWithin(CRAMPED_BYTES) && this.#retention.cramped(),
-      onCorrupt: () => this.#file.damaged(),
+      freeSpace: () => this.#freeSpace(),
+      isNearlyFull: () => this.#ballast.isExhausted(MIN_FREE_DISK_BYTES) && this.#retention.isNearlyFull(),
+      onCorrupt: () => this.#file.reportDamage(),
     });
-    const writer = this.#writer;
-    this.#sequences = new Sequences(join(options.stateDir, 'swellsight.seq.json'), db);
-    const sequences = this.#sequences;
-    this.#queue = new SqliteOutbox(outboxBounds(options), {
+    this.#writer = writer;
+    const sequences = new Sequences(join(options.stateDir, 'swellsight.seq.json'), db);
+    this.#sequences = sequences;
+    const unsynced = new UnsyncedRows({ db, writer, clock });
+    this.#unsynced = unsynced;
+    const outbox = new SqliteOutbox(outboxLimits(options), {
       db,
       writer,
       sequences,
       clock,
-      onDropped: () => this.#drops.tell(),
-      onHanded: (entries) => this.times.handed(entries),
+      onDropped: () => this.#dropEvents.report(),
+      onHandedOut: (entries) => unsynced.markHandedOut(entries),
     });
-    const outbox = this.#queue;
+    this.#outbox = outbox;
     this.outbox = outbox;
     this.observations = new Observations({ db });
-    this.#bursts = new Bursts({ db });
+    this.#bursts = new Bursts(db);
     this.embeddings = new Embeddings({ db, writer });
     this.events = new Events({
       db,
@@ -152,9 +163,9 @@ export class Store {
       sequences,
       outbox,
       clock,
-      onQueued: ({ seq }) => this.times.rememberEvent(seq, this.#queue.newestRowId, options.bootId ?? null),
+      onQueued: ({ seq }) => this.timeCorrection.noteEvent(seq, outbox.newestRowId, options.bootId ?? null),
     });
-    this.#drops = new DropEvents({ clock, log: deps.log, writer, sequences, events: this.events });
+    this.#dropEvents = new DropEvents({ clock, log, writer, sequences, events: this.events });
     this.#unstored = new UnstoredRecords({ raise: this.raise });
     const labels = new SqliteLabels({
       db,
@@ -164,50 +175,49 @@ export class Store {
       observations: this.observations,
     });
     this.labels = labels;
-    this.memory = new SqliteKeyValue({ db, writer });
+    const keyValue = new SqliteKeyValue({ db, writer });
+    this.keyValue = keyValue;
     this.commands = new SqliteCommandLog({}, { db, writer, clock });
-    this.figures = new StoreStats({ db, path, clock });
-    this.times = new TimeCorrection({ db, writer, clock, memory: this.memory, outbox });
-    const ages = new AgeGuard({ memory: this.memory, clock, synced: () => this.times.clockSynced() });
+    this.stats = new StoreStats({ db, path, clock });
+    this.timeCorrection = new TimeCorrection({ db, writer, keyValue, outbox, unsynced });
+    const ages = new AgeGuard({ keyValue, clock, isSynced: () => this.timeCorrection.isClockSynced() });
     this.#retention = new Retention(
       { path, ...retentionBounds(options) },
       { db, writer, outbox, ages, clock },
     );
     this.recovered = broken && { reason: broken.reason, quarantined: broken.quarantined };
-    this.#settle(opened, labels);
+    this.#recover(opened, labels);
     this.#ballast.restore();
   }
 
-  /** Gives the record its number and stores it, what the model saw, and its message, in one transaction. */
-  append(draft: ObservationDraft, memory: BurstMemory): Observation {
-    this.#file.look();
-    return this.#unstored.count(() => this.#append(draft, memory));
-  }
-
-  #append(draft: ObservationDraft, memory: BurstMemory): Observation {
-    const stream = `camera:${draft.camera}`;
-    return this.#writer.write(() => {
-      const seq = this.#sequences.next(stream);
-      const record: Observation = { ...draft, seq, published_at: null, historical: false };
-      const payload = JSON.stringify(record);
-      this.observations.insert(record, payload);
-      this.#bursts.remember(record.camera, record.id, Date.parse(record.captured_at), memory);
-      const topic = `camera/${record.camera}/observation`;
-      this.#queue.enqueue({ stream, seq, topic, payload }, { stored: true });
-      if (!record.clock.synced) this.times.rememberRecord(record, this.#queue.newestRowId);
-      return record;
-    });
+  /** Assigns the sequence number and stores the record, its burst features and its message, in one transaction. */
+  append(draft: ObservationDraft, features: BurstFeatures): Observation {
+    this.#file.check();
+    return this.#unstored.count(() =>
+      this.#writer.write(() => {
+        const stream = `camera:${draft.camera}`;
+        const seq = this.#sequences.next(stream);
+        const record: Observation = { ...draft, seq, published_at: null, historical: false };
+        const payload = JSON.stringify(record);
+        this.observations.insert(record, payload);
+        this.#bursts.add(record.camera, record.id, Date.parse(record.captured_at), features);
+        const topic = `camera/${record.camera}/observation`;
+        this.#outbox.enqueue({ stream, seq, topic, payload }, { isStored: true });
+        if (!record.clock.synced) this.timeCorrection.noteRecord(record, this.#outbox.newestRowId);
+        return record;
+      }),
+    );
   }
 
   /**
-   * Sends stored records of a camera again, as backfill, from one number to another, both included; a part of the range
-   * in one call, a few milliseconds. Go on from `nextSeq` while it is not null and not `full`.
+   * Queues the stored records of a camera again, as backfill, from one number to another, both inclusive. One call takes a
+   * few milliseconds and handles a part of the range: continue at `nextSeq` until it is null, or until `full`.
    */
-  requeue(camera: string, fromSeq: number, toSeq: number): Requeued {
-    return this.#queue.requeue(camera, fromSeq, toSeq);
+  requeue(camera: string, fromSeq: number, toSeq: number): RequeueResult {
+    return this.#outbox.requeue(camera, fromSeq, toSeq);
   }
 
-  /** Raises an event; a store that cannot take it is logged, for an event must not break what it tells of. */
+  /** Raises an event. Logs an event that cannot be stored and does not throw, so that the caller's work continues. */
   readonly raise: RaiseEvent = (event) => {
     try {
       this.events.raise(event);
@@ -220,62 +230,67 @@ export class Store {
     }
   };
 
-  /** One round of retention, some milliseconds. Call it every minute, and again soon while `more`. */
-  prune(): PruneOutcome {
-    this.#file.look();
-    const outcome = this.#retention.prune();
-    this.times.prune();
-    this.#drops.tell();
+  /** One round of retention, some milliseconds. Call it every minute, and again soon while `more` is true. */
+  prune(): PruneResult {
+    this.#file.check();
+    const result = this.#retention.prune();
+    this.#unsynced.prune();
+    this.#dropEvents.report();
     this.#ballast.restore();
-    return outcome;
+    return result;
   }
 
-  /** Other bounds while it is open; records above smaller ones go with the next that comes, or the next `prune`. */
+  /** Sets new bounds. The next message or `prune` deletes what exceeds them. */
   setBounds(bounds: StoreBounds): void {
-    this.#queue.setBounds(outboxBounds(bounds));
+    this.#outbox.bounds.setLimits(outboxLimits(bounds));
     this.#retention.setBounds(retentionBounds(bounds));
   }
 
   /** Whether records can be stored now. */
-  writable(): boolean {
-    return this.#db.open && this.#writer.writable();
+  isWritable(): boolean {
+    return this.#db.open && this.#writer.isWritable();
   }
 
   /** Why records cannot be stored now; null when they can. */
-  failure(): ErrorCode | null {
+  failureCode(): ErrorCode | null {
     return this.#file.code ?? this.#writer.failure;
   }
 
   /** Idempotent. */
   close(): void {
     if (!this.#db.open) return;
-    this.#file.closing(this.#db, this.#sequences);
+    this.#file.rescueContent(this.#db, this.#sequences);
     this.#db.close();
     this.#lock.release();
   }
 
-  #settle(opened: OpenedDatabase, labels: SqliteLabels): void {
+  #recover(opened: OpenedDatabase, labels: SqliteLabels): void {
     const { broken } = opened;
-    const { observations } = this;
-    const kept = broken
-      ? requeueUnsent(join(dirname(this.#path), broken.quarantined), {
-          writer: this.#writer,
-          observations,
-          outbox: this.#queue,
-        })
-      : 0;
+    const deps = { writer: this.#writer, observations: this.observations, outbox: this.#outbox };
+    const requeued = broken ? requeueUnsent(join(dirname(this.#path), broken.quarantined), deps) : 0;
     const missing = this.#writer.write(() => this.#sequences.reconcile(broken?.salvage.counters));
     if (broken) labels.restore(broken.salvage.labels, broken.salvage.bursts);
-    const event = recoveryEvent(opened, { missing, kept });
+    const event = recoveryEvent(opened, { missing, requeued });
     if (!event) return;
     this.#deps.log.error(event.context, 'store recovered');
     this.raise(event);
   }
 
-  #makeRoom(): boolean {
+  #freeSpace(): boolean {
     const freed = this.#ballast.release() || deleteOldestQuarantined(this.#path);
-    const deleted = this.#retention.makeRoom();
-    this.#deps.log.warn({ ballast: freed, deleted }, 'disk full: deleted the oldest records');
+    const deleted = this.#retention.freePages();
+    this.#deps.log.warn({ ballast: freed, deleted }, 'disk full, oldest records deleted');
     return freed || deleted > 0;
   }
 }
+
+const outboxLimits = ({ outbox }: StoreBounds) => ({
+  maxMessages: outbox.maxMessages,
+  maxBytes: (outbox.maxMb ?? DEFAULT_OUTBOX_MB) * MB,
+});
+
+const retentionBounds = ({ retentionDays, maxMb, outbox }: StoreBounds) => ({
+  retentionDays,
+  maxMb,
+  outboxMaxAgeDays: outbox.maxAgeDays,
+});

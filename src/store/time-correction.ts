@@ -1,41 +1,39 @@
 import type Database from 'better-sqlite3';
-import { isoTime, type Clock } from '../base/clock.ts';
+import { isoTime } from '../base/clock.ts';
 import type { Observation } from '../contract/observation.ts';
-import { cameraOf } from './outbox/statements.ts';
+import { cameraOf } from './outbox/table.ts';
 import type { SqliteOutbox } from './outbox/outbox.ts';
-import type { KeyValue, OutboxEntry } from './types.ts';
-import { prepareUnsynced, type UnsyncedRow } from './unsynced.ts';
+import type { KeyValue } from './types.ts';
+import { MIN_SHIFT_MS, type UnsyncedRow, type UnsyncedRows } from './unsynced.ts';
 import type { Writer } from './writer.ts';
 
-/** Records mended in one transaction: short, so that the main loop is not held up. */
-const BATCH = 200;
-/** Smaller differences are the time between two readings, and no fault of the clock. */
-const MIN_SHIFT_MS = 1000;
-const BOOTS_KEPT = 16;
+/** Messages corrected in one transaction: a few milliseconds of the event loop. */
+const BATCH_ROWS = 200;
+/** Boots with a known offset. Drop policy: oldest first. */
+const MAX_BOOTS = 16;
 const BOOTS_KEY = 'time.boots';
-/** Rows that are marked as handed at once, ahead of a long queue: one commit for each row would halve its rate. */
-const MARKED_AHEAD = { least: 64, most: 4096 };
 
-/** What a boot's times are measured against: wall minus monotonic clock when it was set. */
-interface Reference {
+/** The right offset of one boot. */
+interface BootOffset {
   readonly boot: string;
+  /** Wall clock minus monotonic clock, ms. */
   readonly ahead_ms: number;
-  /** False: set by hand, which a synchronisation may still correct. */
+  /** False: set by hand; a synchronization may still change it. */
   readonly synced: boolean;
 }
 
-/** The state of the clock at the moment of mending. */
-export interface ClockMoment {
+/** The state of the clock when the correction runs. */
+export interface ClockState {
   readonly bootId: string;
   readonly synced: boolean;
-  /** The clock was set just now: its new time is taken for better than the old one. */
+  /** The clock was set a moment ago: its new time counts as better than the old one. */
   readonly stepped: boolean;
 }
 
-export interface MendOutcome {
-  /** Unsent records whose times were moved, and say so by `time_corrected`. */
+export interface CorrectionResult {
+  /** Unsent messages with moved timestamps, marked `time_corrected`. */
   readonly corrected: number;
-  /** Unsent records of an earlier boot that was never synchronised: marked `time_uncertain`. */
+  /** Unsent messages of an earlier boot that was never synchronized, marked `time_uncertain`. */
   readonly uncertain: number;
   /** The batch was full: call again soon. */
   readonly more: boolean;
@@ -44,202 +42,135 @@ export interface MendOutcome {
 export interface TimeCorrectionDeps {
   readonly db: Database.Database;
   readonly writer: Writer;
-  readonly clock: Clock;
-  readonly memory: KeyValue;
+  readonly keyValue: KeyValue;
   readonly outbox: SqliteOutbox;
+  readonly unsynced: UnsyncedRows;
 }
 
 /**
- * Mends the times of what was recorded before anything had set the clock. Within one boot the monotonic clock tells
- * how wrong the wall clock was: once it is set, records are moved by the difference. What may have been sent keeps its
- * text, for an `id` must never tell two times; only its place in the local history moves. Numbers and order never change.
+ * Corrects the timestamps of records and events that were made before the clock was synchronized. Within one boot, the
+ * monotonic clock shows the error of the wall clock, and the correction moves the timestamps by it. A message that may
+ * have been published keeps its payload, because one `id` must not have two times; only its position in the local
+ * history moves. Sequence numbers and order never change.
  */
 export class TimeCorrection {
   readonly #deps: TimeCorrectionDeps;
-  readonly #statements: ReturnType<typeof prepareUnsynced>;
-  /** False when no row can be waiting to be marked as handed. */
-  #unhanded: boolean;
-  #handedRows = 0;
-  /** Handed out while the disk took no mark. */
-  readonly #unmarked = new Set<string>();
-  #clockSynced: () => boolean | null = () => null;
-  /** Wall minus monotonic clock, before and after the last change that was noticed, and when that was. */
-  #ahead: { readonly nowMs: number; readonly beforeMs: number | null; readonly changedMonoMs: number };
+  readonly #sql: ReturnType<typeof prepare>;
+  #isSynced: () => boolean | null = () => null;
 
   constructor(deps: TimeCorrectionDeps) {
     this.#deps = deps;
-    this.#statements = prepareUnsynced(deps.db);
-    this.#unhanded = this.#statements.anyUnhanded.get()?.found === 1;
-    this.#ahead = { nowMs: this.#readAheadMs(), beforeMs: null, changedMonoMs: -Infinity };
+    this.#sql = prepare(deps.db);
   }
 
-  /** Says from now on whether something keeps the clock right: events and ages are judged by it. */
-  followClock(synced: () => boolean): void {
-    this.#clockSynced = synced;
+  /** Sets the function that returns whether the clock is synchronized. Events and age limits depend on it. */
+  setSyncSource(isSynced: () => boolean): void {
+    this.#isSynced = isSynced;
   }
 
-  /** Null as long as nobody has said. */
-  clockSynced(): boolean | null {
-    return this.#clockSynced();
+  /** Null until `setSyncSource` is called. */
+  isClockSynced(): boolean | null {
+    return this.#isSynced();
   }
 
-  /** Notes a record that nothing vouches for; call it in the transaction that queues it. */
-  rememberRecord(record: Observation, outboxRowId: number): void {
+  /** Notes a record with unverified timestamps; call it in the transaction that queues it. */
+  noteRecord(record: Observation, outboxRowId: number): void {
     const { camera, seq, boot_id: bootId, captured_at: capturedAt, mono_ms: monoMs, status } = record;
-    // A lost slot has the time when it was due, which no clock was read for.
+    // A skipped slot has the time when it was due, which was read from no clock.
     const read = status === 'skipped' ? undefined : { wallMs: Date.parse(capturedAt), monoMs };
-    this.#remember({ stream: `camera:${camera}`, seq, outboxRowId, bootId }, read);
+    this.#deps.unsynced.add({ stream: `camera:${camera}`, seq, outboxRowId, bootId }, read);
   }
 
-  /** The same for an event, unless something keeps the clock right. */
-  rememberEvent(seq: number, outboxRowId: number, bootId: string | null): void {
-    if (bootId === null || this.#clockSynced() === true) return;
-    this.#remember({ stream: 'events', seq, outboxRowId, bootId });
+  /** Notes an event, unless the clock is synchronized; call it in the transaction that queues it. */
+  noteEvent(seq: number, outboxRowId: number, bootId: string | null): void {
+    if (bootId === null || this.#isSynced() === true) return;
+    this.#deps.unsynced.add({ stream: 'events', seq, outboxRowId, bootId });
   }
 
-  /** `read` is when its own times were read, on both clocks: a step may lie between that moment and this one. */
-  #remember(
-    message: { stream: string; seq: number; outboxRowId: number; bootId: string },
-    read?: { wallMs: number; monoMs: number },
-  ): void {
-    const { nowMs, beforeMs, changedMonoMs } = this.#lookAhead();
-    let aheadMs = nowMs;
-    if (read && beforeMs !== null && read.monoMs <= changedMonoMs) {
-      const readAheadMs = read.wallMs - read.monoMs;
-      if (Math.abs(readAheadMs - beforeMs) < Math.abs(readAheadMs - nowMs)) aheadMs = beforeMs;
-    }
-    this.#statements.insert.run(message.stream, message.seq, message.bootId, aheadMs, message.outboxRowId);
-    this.#unhanded = true;
-  }
-
-  /** Rows that leave the store for the broker: from now on they are not mended, also after a crash. */
-  handed(entries: readonly OutboxEntry[]): void {
-    if (!this.#unhanded) return;
-    const isNew = ({ stream, seq }: OutboxEntry): boolean =>
-      this.#statements.isHanded.get(stream, seq)?.handed === 0;
-    const fresh = entries.filter(isNew);
-    const last = fresh.at(-1);
-    if (!last) return;
-    this.#handedRows += fresh.length;
-    const ahead = Math.min(Math.max(this.#handedRows, MARKED_AHEAD.least), MARKED_AHEAD.most);
-    try {
-      this.#deps.writer.write(() => {
-        for (const { stream, seq } of fresh) this.#statements.hand.run(stream, seq);
-        this.#statements.handAhead.run(last.rowId, last.stream === 'events' ? 1 : 0, ahead);
-      });
-      this.#unhanded = this.#statements.anyUnhanded.get()?.found === 1;
-    } catch {
-      // Sending does not wait for the disk; the writer has noted the failure.
-      for (const entry of fresh) this.#unmarked.add(keyOf(entry));
-    }
-  }
-
-  /** The wall clock went on while the monotonic one stood still: no step, but the two are further apart from now on. */
-  slept(sleptMs: number, bootId: string): void {
-    const { nowMs } = this.#lookAhead();
+  /** Accounts for a suspend of the machine: the wall clock went on and the monotonic clock did not. */
+  noteSleep(sleptMs: number, bootId: string): void {
     this.#deps.writer.write(() => {
-      // What was made after the machine woke has the new distance already.
-      this.#statements.moveAhead.run(sleptMs, bootId, nowMs, MIN_SHIFT_MS);
-      const known = this.#references().find(({ boot }) => boot === bootId);
-      if (known) this.#refer({ ...known, ahead_ms: known.ahead_ms + sleptMs });
+      this.#deps.unsynced.addSleep(sleptMs, bootId);
+      const known = this.#readBoots().find(({ boot }) => boot === bootId);
+      if (known) this.#saveBoot({ ...known, ahead_ms: known.ahead_ms + sleptMs });
     });
   }
 
-  /** One batch, in one transaction. Throws `store_*`. */
-  mend(moment: ClockMoment): MendOutcome {
-    return this.#deps.writer.write(() => {
-      const aheadMs = this.#lookAhead().nowMs;
-      if (moment.synced || moment.stepped)
-        this.#refer({ boot: moment.bootId, ahead_ms: aheadMs, synced: moment.synced });
-      const references = new Map(this.#references().map((each) => [each.boot, each]));
-      const own = references.get(moment.bootId);
-      const rows = this.#statements.due.all({
-        boot: moment.bootId,
-        all: own?.synced === true && moment.synced ? 1 : 0,
-        ahead: own ? own.ahead_ms : null,
-        smallest: MIN_SHIFT_MS,
-        limit: BATCH,
+  /** Corrects one batch, in one transaction. Throws `store_*`. */
+  correctTimestamps(clock: ClockState): CorrectionResult {
+    const { unsynced, writer } = this.#deps;
+    return writer.write(() => {
+      const offsetMs = unsynced.clockOffset().nowMs;
+      if (clock.synced || clock.stepped)
+        this.#saveBoot({ boot: clock.bootId, ahead_ms: offsetMs, synced: clock.synced });
+      const boots = new Map(this.#readBoots().map((each) => [each.boot, each]));
+      const ownBoot = boots.get(clock.bootId);
+      const rows = unsynced.due({
+        bootId: clock.bootId,
+        includeUnshifted: ownBoot?.synced === true && clock.synced,
+        offsetMs: ownBoot?.ahead_ms ?? null,
+        limit: BATCH_ROWS,
       });
       let corrected = 0;
       let uncertain = 0;
       for (const row of rows) {
-        const reference = references.get(row.boot_id);
-        const shiftMs = reference ? reference.ahead_ms - row.ahead_ms : null;
-        const free = row.handed === 0 && !this.#unmarked.has(keyOf(row));
+        const boot = boots.get(row.boot_id);
+        const shiftMs = boot ? boot.ahead_ms - row.ahead_ms : null;
+        const canRewrite = !unsynced.mayBePublished(row);
         if (shiftMs === null) {
-          if (free && this.#rewrite(row, null)) uncertain += 1;
+          if (canRewrite && this.#rewrite(row, null)) uncertain += 1;
         } else if (Math.abs(shiftMs) >= MIN_SHIFT_MS) {
-          if (free && this.#rewrite(row, shiftMs)) corrected += 1;
-          this.#move(row, shiftMs);
+          if (canRewrite && this.#rewrite(row, shiftMs)) corrected += 1;
+          this.#moveInHistory(row, shiftMs);
         }
-        if (reference?.synced === false && row.boot_id === moment.bootId)
-          this.#statements.rebase.run(reference.ahead_ms, row.stream, row.seq);
-        else this.#statements.forget.run(row.stream, row.seq);
+        // A clock set by hand may be corrected again by a synchronization.
+        if (boot?.synced === false && row.boot_id === clock.bootId) unsynced.setOffset(row, boot.ahead_ms);
+        else unsynced.delete(row);
       }
-      return { corrected, uncertain, more: rows.length === BATCH };
+      return { corrected, uncertain, more: rows.length === BATCH_ROWS };
     });
   }
 
-  /** Forgets what retention deleted; call it now and then. */
-  prune(): void {
-    this.#deps.writer.write(() => this.#statements.forgetGone.run(BATCH));
-  }
-
-  /** The message as it lies in the queue and in the history. False when it is in neither, or was sent. */
+  /** Rewrites the payload in the outbox and in the history. False when it is in neither, or was published. */
   #rewrite({ stream, seq }: UnsyncedRow, shiftMs: number | null): boolean {
-    const waiting = this.#deps.outbox.retime(stream, seq, (payload, createdAtMs) => ({
-      payload: mended(payload, shiftMs),
-      // A time that is not known makes nothing too old: 0 is before any plausible one.
+    const wasWaiting = this.#deps.outbox.rewrite(stream, seq, ({ payload, createdAtMs }) => ({
+      payload: shiftTimestamps(payload, shiftMs),
+      // An unknown time must not count as old: 0 is before any plausible time.
       createdAtMs: shiftMs === null ? 0 : Math.round(createdAtMs + shiftMs),
     }));
-    const { record, restore, event, restoreEvent } = this.#statements;
     const camera = cameraOf(stream);
-    const kept = camera === null ? event.get(seq) : record.get(camera, seq);
-    if (!kept || kept.published_at_ms !== null) return waiting;
-    const payload = mended(kept.payload, shiftMs);
-    if (camera === null) restoreEvent.run(payload, seq);
-    else restore.run(payload, camera, seq);
+    const stored = camera === null ? this.#sql.event.get(seq) : this.#sql.record.get(camera, seq);
+    if (!stored || stored.published_at_ms !== null) return wasWaiting;
+    const payload = shiftTimestamps(stored.payload, shiftMs);
+    if (camera === null) this.#sql.setEventPayload.run(payload, seq);
+    else this.#sql.setRecordPayload.run(payload, camera, seq);
     return true;
   }
 
-  /** The place in the history, and the age of what is kept. */
-  #move({ stream, seq }: UnsyncedRow, shiftMs: number): void {
+  #moveInHistory({ stream, seq }: UnsyncedRow, shiftMs: number): void {
     const byMs = Math.round(shiftMs);
     const camera = cameraOf(stream);
     if (camera === null) {
-      this.#statements.moveEvent.run(byMs, seq);
+      this.#sql.moveEvent.run(byMs, seq);
       return;
     }
-    this.#statements.moveRecord.run(byMs, camera, seq);
-    this.#statements.moveBurst.run(byMs, camera, camera, seq);
+    this.#sql.moveRecord.run(byMs, camera, seq);
+    this.#sql.moveBurst.run(byMs, camera, camera, seq);
   }
 
-  #readAheadMs(): number {
-    return this.#deps.clock.nowMs() - this.#deps.clock.monoMs();
+  #readBoots(): readonly BootOffset[] {
+    return JSON.parse(this.#deps.keyValue.get(BOOTS_KEY) ?? '[]') as BootOffset[];
   }
 
-  #lookAhead(): { readonly nowMs: number; readonly beforeMs: number | null; readonly changedMonoMs: number } {
-    const nowMs = this.#readAheadMs();
-    if (Math.abs(nowMs - this.#ahead.nowMs) >= MIN_SHIFT_MS)
-      this.#ahead = { nowMs, beforeMs: this.#ahead.nowMs, changedMonoMs: this.#deps.clock.monoMs() };
-    return this.#ahead;
-  }
-
-  #references(): readonly Reference[] {
-    return JSON.parse(this.#deps.memory.get(BOOTS_KEY) ?? '[]') as Reference[];
-  }
-
-  #refer(next: Reference): void {
-    const known = this.#references();
-    const before = known.find(({ boot }) => boot === next.boot);
-    const same = before?.synced === next.synced && Math.abs(before.ahead_ms - next.ahead_ms) < 100;
-    if (same) return;
-    const others = known.filter(({ boot }) => boot !== next.boot);
-    this.#deps.memory.set(BOOTS_KEY, JSON.stringify([next, ...others].slice(0, BOOTS_KEPT)));
+  #saveBoot(next: BootOffset): void {
+    const boots = this.#readBoots();
+    const before = boots.find(({ boot }) => boot === next.boot);
+    const isSame = before?.synced === next.synced && Math.abs(before.ahead_ms - next.ahead_ms) < 100;
+    if (isSame) return;
+    const others = boots.filter(({ boot }) => boot !== next.boot);
+    this.#deps.keyValue.set(BOOTS_KEY, JSON.stringify([next, ...others].slice(0, MAX_BOOTS)));
   }
 }
-
-const keyOf = ({ stream, seq }: { stream: string; seq: number }): string => `${stream}/${seq}`;
 
 interface TimedMessage {
   captured_at?: string;
@@ -248,17 +179,45 @@ interface TimedMessage {
   context?: Record<string, unknown>;
 }
 
-/** The message with its time moved, or, with null, marked as not to be relied on. Keys keep their order. */
-function mended(payload: string, shiftMs: number | null): string {
+/** Moves the timestamp of a message, or marks it as uncertain when `shiftMs` is null. Keeps the order of the keys. */
+function shiftTimestamps(payload: string, shiftMs: number | null): string {
   const message = JSON.parse(payload) as TimedMessage;
   const note = shiftMs === null ? 'time_uncertain' : 'time_corrected';
-  const moved = (time: string): string => isoTime(Date.parse(time) + Math.round(shiftMs ?? 0));
+  const shift = (time: string): string => isoTime(Date.parse(time) + Math.round(shiftMs ?? 0));
   if (message.captured_at !== undefined) {
-    message.captured_at = moved(message.captured_at);
+    message.captured_at = shift(message.captured_at);
     message.warnings = [...(message.warnings ?? []).filter((warning) => warning !== note), note];
   } else if (message.at !== undefined) {
-    message.at = moved(message.at);
+    message.at = shift(message.at);
     message.context = { ...message.context, [note]: true };
   }
   return JSON.stringify(message);
+}
+
+interface StoredMessage {
+  readonly payload: string;
+  readonly published_at_ms: number | null;
+}
+
+function prepare(db: Database.Database) {
+  return {
+    record: db.prepare<[string, number], StoredMessage>(
+      `SELECT payload, coalesce(o.published_at_ms, p.published_at_ms) AS published_at_ms
+       FROM observations o LEFT JOIN publications p ON p.camera = o.camera AND p.seq = o.seq
+       WHERE o.camera = ? AND o.seq = ?`,
+    ),
+    setRecordPayload: db.prepare<[string, string, number]>(
+      'UPDATE observations SET payload = ? WHERE camera = ? AND seq = ?',
+    ),
+    moveRecord: db.prepare<[number, string, number]>(
+      'UPDATE observations SET captured_at_ms = captured_at_ms + ? WHERE camera = ? AND seq = ?',
+    ),
+    moveBurst: db.prepare<[number, string, string, number]>(
+      `UPDATE bursts SET captured_at_ms = captured_at_ms + ? WHERE camera = ? AND observation_id =
+         (SELECT id FROM observations WHERE camera = ? AND seq = ?)`,
+    ),
+    event: db.prepare<[number], StoredMessage>('SELECT payload, published_at_ms FROM events WHERE seq = ?'),
+    setEventPayload: db.prepare<[string, number]>('UPDATE events SET payload = ? WHERE seq = ?'),
+    moveEvent: db.prepare<[number, number]>('UPDATE events SET at_ms = at_ms + ? WHERE seq = ?'),
+  };
 }

@@ -3,11 +3,30 @@ import type { Event } from '../contract/states.ts';
 import type { Observation } from '../contract/observation.ts';
 import type { ViewSignature } from '../vision/protocol.ts';
 
-/** An observation before the store gives it its place in the stream. */
+export interface StoreOptions {
+  /** Absolute path; created when it does not exist. */
+  readonly stateDir: string;
+  readonly retentionDays: number;
+  /** Of the database file, MB of 2^20 bytes. */
+  readonly maxMb: number;
+  readonly outbox: {
+    readonly maxMessages: number;
+    readonly maxAgeDays: number;
+    /** Of all payloads, MB of 2^20 bytes; default 256. */
+    readonly maxMb?: number;
+  };
+  /** Id of this boot. Without it, the timestamps of events are not corrected. */
+  readonly bootId?: string;
+}
+
+/** The options that can change while the store is open. */
+export type StoreBounds = Pick<StoreOptions, 'retentionDays' | 'maxMb' | 'outbox'>;
+
+/** An observation before the store assigns its sequence number. */
 export type ObservationDraft = Omit<Observation, 'seq' | 'published_at' | 'historical'>;
 
-/** What is kept beside a record, so that a label that comes later can be learned from. */
-export interface BurstMemory {
+/** What the model computed from a burst. Kept with the record, for a label that may come later. */
+export interface BurstFeatures {
   /** Mean embedding of the burst; null when no model ran. */
   readonly embedding: Float32Array | null;
   readonly embeddingDigest: string | null;
@@ -16,33 +35,36 @@ export interface BurstMemory {
 
 export type EventDraft = Omit<Event, 'schema' | 'id' | 'seq' | 'at'>;
 
-/** Raises an event: stored and queued in one transaction, published when there is a link. */
+/** Stores an event and queues it for the broker, in one transaction. */
 export type RaiseEvent = (event: EventDraft) => void;
 
 export interface ObservationQuery {
   readonly camera?: string;
   readonly fromMs?: number;
+  /** Exclusive. */
   readonly toMs?: number;
   readonly status?: Observation['status'];
-  /** Newest first. */
   readonly limit: number;
-  /** Opaque: from the page before. */
+  /** Opaque: the `cursor` of the previous page. */
   readonly cursor?: string;
 }
 
+/** Newest capture first. */
 export interface ObservationPage {
   readonly observations: readonly Observation[];
+  /** Null on the last page. */
   readonly cursor: string | null;
 }
 
-/** One message that waits for its PUBACK. Topics are relative to the device's base topic. */
+/** A message that waits for its PUBACK. */
 export interface OutboxEntry {
   readonly rowId: number;
+  /** Relative to the device's base topic. */
   readonly topic: string;
-  /** The stream whose order is kept: `camera:{id}` or `events`. */
+  /** `camera:{id}` or `events`. Messages of one stream keep their order. */
   readonly stream: string;
   readonly seq: number;
-  /** JSON without `published_at` and `historical` filled in. */
+  /** JSON, with `published_at` null and `historical` false. */
   readonly payload: string;
   readonly createdMonoMs: number;
   readonly createdAtMs: number;
@@ -54,71 +76,75 @@ export interface OutboxStats {
   readonly droppedTotal: number;
 }
 
-/** A part of the queue: by place in it, and by kind of stream. */
+/** Selects a part of the outbox by row id and by kind of stream. */
 export interface OutboxFilter {
+  /** Exclusive. */
   readonly afterRowId?: number;
+  /** Inclusive. */
   readonly upToRowId?: number;
-  /** `cameras` are the records that were not sent yet, `requeued` those that were asked for again. */
+  /** `cameras`: records queued for the first time; `requeued`: records queued again. */
   readonly streams?: 'all' | 'cameras' | 'events' | 'requeued';
 }
 
-/** A message that the broker has acknowledged, and how it was sent. */
-export interface Acceptance extends Pick<OutboxEntry, 'rowId' | 'stream' | 'seq'> {
+/** A message that the broker has acknowledged, and how it was published. */
+export interface Acknowledgement extends Pick<OutboxEntry, 'rowId' | 'stream' | 'seq'> {
   readonly publishedAtMs: number;
+  /** Published as backfill. */
   readonly historical: boolean;
 }
 
-/** What became of a request to send a range of records again. */
-export interface Requeued {
-  /** Records that were put into the outbox again. */
+/** The result of queueing a range of records again. */
+export interface RequeueResult {
+  /** Records added to the outbox. */
   readonly queued: number;
-  /** Records of the range that wait there already: they come anyway. */
+  /** Records of the range that were in the outbox already. */
   readonly waiting: number;
-  /** Numbers of the range that are not stored any more. Numbers that were never given out are not counted. */
+  /** Numbers of the range whose records are deleted. Numbers above the newest record do not count. */
   readonly missing: number;
-  /** Where to go on, for a call takes a bounded part of the range; null when all of it was dealt with. */
+  /** First number of the next call, because one call handles a bounded part; null at the end of the range. */
   readonly nextSeq: number | null;
-  /** True when it stopped for want of room: what is asked for again never pushes out what was not sent yet. */
+  /** True when the outbox had no room left. Requeued records never displace records that were not sent yet. */
   readonly full: boolean;
 }
 
-/** The part of the store that the forwarder drains. A row leaves by `accepted`, `rejected` or the stated bound. */
+/** The part of the store that the forwarder reads. See src/store/outbox/outbox.ts for the invariants. */
 export interface Outbox {
-  /** Oldest rows first within their stream, at most `limit`, none of those in `excluding`. */
-  next(limit: number, excluding: ReadonlySet<number>, filter?: OutboxFilter): readonly OutboxEntry[];
-  /** The oldest rows, to look at: unlike those of `next` they are not handed out, and their times may still be mended. */
-  peek(limit: number): readonly OutboxEntry[];
-  /** The highest row id given out so far: what is added later lies above it. */
-  readonly newestRowId: number;
-  /** Changes when the bound took rows: what was read before may be gone. */
-  readonly revision: number;
-  /** Rows that are with the broker, as the set stands at any time: the bound does not take them. */
-  hold(rows: ReadonlySet<number>): void;
-  /** PUBACK came: the row goes, `published_at` and `historical` (default false) are noted on the record. */
-  accepted(rowIds: readonly number[], publishedAtMs: number, historical?: boolean): void;
   /**
-   * The same for many at once, in one transaction that a power cut may undo: the rows are then sent again, under the
-   * same id.
+   * The oldest rows, at most `limit`, without those in `excluding`. The caller may publish them: from then on, their
+   * timestamps are not corrected.
    */
-  settle(rows: readonly Acceptance[]): void;
-  /** The broker will never take it: kept aside with the reason. */
-  rejected(rowId: number, reason: string): void;
+  next(limit: number, excluding: ReadonlySet<number>, filter?: OutboxFilter): readonly OutboxEntry[];
+  /** The oldest rows, for display only: their timestamps may still be corrected. */
+  peek(limit: number): readonly OutboxEntry[];
+  /** The highest row id assigned so far. Rows added later have higher ids. */
+  readonly newestRowId: number;
+  /** Changes when rows were dropped or rewritten: entries that were read before may be out of date. */
+  readonly revision: number;
+  /** Excludes rows that are in flight from the drop policy. The caller may change the set later. */
+  protect(rowIds: ReadonlySet<number>): void;
+  /**
+   * Deletes rows after their PUBACK and writes `published_at` and `historical` to their records, in one transaction. A
+   * power cut may undo it: the messages are then sent again with the same `id`.
+   */
+  acknowledge(rows: readonly Acknowledgement[]): void;
+  /** Moves a row that the broker will never accept to the table `rejected`. */
+  reject(rowId: number, reason: string): void;
   stats(): OutboxStats;
-  /** Called after each commit that added a row; at most one listener. */
+  /** Sets the listener, at most one, that is called after each commit that added a row. */
   onAdded(listener: () => void): void;
 }
 
 export interface Labels {
-  /** Throws `observation_unknown` or `label_refused`. A second label of the same observation replaces the first. */
+  /** Throws `observation_unknown` or `label_refused`. A second label of an observation replaces the first. */
   add(label: Omit<Label, 'camera' | 'createdAtMs' | 'group'> & { readonly group?: string }): Label;
-  /** Removes the label, of one camera if it is named. False when there was none. */
+  /** Removes the label, of one camera when it is given. False when there was none. */
   remove(observationId: string, camera?: string): boolean;
   list(camera: string): readonly Label[];
-  /** Labels of a camera whose bursts were seen by this trunk. */
+  /** The labelled bursts of a camera that have an embedding of this model. */
   bursts(camera: string, embeddingDigest: string): readonly LabelledBurst[];
   /**
-   * Stores bursts of a portable calibration as this camera's: a burst that is there already is replaced.
-   * All or nothing; throws `calibration_invalid`.
+   * Stores the bursts of a portable calibration under this camera and replaces bursts that exist. All or nothing; throws
+   * `calibration_invalid`.
    */
   import(camera: string, embeddingDigest: string, bursts: readonly LabelledBurst[]): void;
 }
@@ -130,54 +156,52 @@ export interface KeyValue {
   delete(key: string): void;
 }
 
-/** What became of a command: null result while it runs, or when the agent ended before it was done. */
 export interface HandledCommand {
   readonly id: string;
   readonly name: string;
-  /** The result message as JSON. */
+  /** The result message as JSON; null while the command runs, or when the agent stopped before it finished. */
   readonly result: string | null;
 }
 
-/** Commands that were accepted, kept 7 days, so that one that comes again is answered and not run again. */
+/** Accepted commands of the last 7 days. A command that arrives twice gets the stored result and does not run again. */
 export interface CommandLog {
   find(id: string): HandledCommand | null;
-  /** Stored before the command runs. Where not all can be kept, the harmless ones are forgotten first. */
-  begin(id: string, name: string, harmless?: boolean): void;
+  /** Call it before the command runs. When the log is full, commands that are safe to repeat are forgotten first. */
+  begin(id: string, name: string, isRepeatable?: boolean): void;
   finish(id: string, result: string): void;
 }
 
-/** How often answers were found, since the start, and what is kept. */
 export interface AnalysisCacheStats {
+  /** Since the start. */
   readonly hits: number;
   readonly misses: number;
   readonly entries: number;
   readonly sizeBytes: number;
 }
 
-/** Answers to images that came before. Bounded in age and size; neither call throws. */
+/** Results of images that were analyzed before. Bounded in age and size. No method throws. */
 export interface AnalysisCache {
-  /** Null when there is none, or none that is young enough. Counts a hit or a miss. */
+  /** Null when there is no result, or it is too old. Counts a hit or a miss. */
   get(key: string): string | null;
   put(key: string, json: string): void;
   stats(): AnalysisCacheStats;
 }
 
-/** What lies in the database. */
-export interface StoreFigures {
+export interface DatabaseStats {
   /** By table. */
   readonly rows: Readonly<Record<string, number>>;
   readonly databaseBytes: number;
-  /** Within the file. */
+  /** Free pages inside the file. */
   readonly freeBytes: number;
   /** Of the write-ahead log. */
   readonly logBytes: number;
   /** `ok`, or the first fault found. */
   readonly integrity: string;
-  /** `file`, or the tables that were looked at. */
+  /** What was checked: `file`, or the names of tables. */
   readonly integrityOf: string;
 }
 
-/** A message that the broker will never take. */
+/** A message that the broker will never accept. */
 export interface RejectedMessage {
   readonly topic: string;
   readonly stream: string;

@@ -1,59 +1,195 @@
 import type Database from 'better-sqlite3';
+import type { Clock } from '../base/clock.ts';
+import type { OutboxEntry } from './types.ts';
+import type { Writer } from './writer.ts';
 
-/** A record or event whose times nothing vouches for; `ahead_ms`: wall minus monotonic clock that they were read with. */
+/** A smaller difference is the time between two readings of the clocks, not an error of the wall clock. */
+export const MIN_SHIFT_MS = 1000;
+const PRUNE_BATCH_ROWS = 200;
+/** Rows marked in advance as handed out. One commit for each row would halve the rate of a long queue. */
+const MIN_MARKED_AHEAD = 64;
+const MAX_MARKED_AHEAD = 4096;
+
+/** A record or event that was made while the clock was not synchronized. */
 export interface UnsyncedRow {
   readonly stream: string;
   readonly seq: number;
   readonly boot_id: string;
+  /** Wall clock minus monotonic clock, ms, when its timestamps were read. */
   readonly ahead_ms: number;
   readonly outbox_row_id: number;
-  readonly handed: number;
+  /** 1 once the forwarder may have published it. */
+  readonly handed: 0 | 1;
 }
 
-interface Due {
-  readonly boot: string;
-  readonly all: 0 | 1;
-  readonly ahead: number | null;
-  readonly smallest: number;
+interface UnsyncedMessage {
+  readonly stream: string;
+  readonly seq: number;
+  readonly outboxRowId: number;
+  readonly bootId: string;
+}
+
+export interface DueQuery {
+  readonly bootId: string;
+  /** Also return rows of this boot whose offset is right. */
+  readonly includeUnshifted: boolean;
+  /** Return rows of this boot that differ from this offset; null: none of this boot. */
+  readonly offsetMs: number | null;
   readonly limit: number;
 }
 
-interface Kept {
-  readonly payload: string;
-  readonly published_at_ms: number | null;
+/** Wall clock minus monotonic clock, ms. */
+interface ClockOffset {
+  readonly nowMs: number;
+  /** Before the last change; null when there was none. */
+  readonly beforeMs: number | null;
+  readonly changedMonoMs: number;
 }
 
-/** Statements on the table of what waits for the clock, and on what they mend. */
-export function prepareUnsynced(db: Database.Database) {
+/** The table `unsynced`: messages with unverified timestamps, and whether each of them may have been published. */
+export class UnsyncedRows {
+  readonly #deps: { readonly writer: Writer; readonly clock: Clock };
+  readonly #sql: ReturnType<typeof prepare>;
+  #offset: ClockOffset;
+  /** False when no row is left to be marked as handed out. */
+  #hasUnmarked: boolean;
+  #handedOutRows = 0;
+  /** Rows that were handed out while the disk refused the mark. */
+  readonly #unmarkable = new Set<string>();
+
+  constructor(deps: { readonly db: Database.Database; readonly writer: Writer; readonly clock: Clock }) {
+    this.#deps = deps;
+    this.#sql = prepare(deps.db);
+    this.#hasUnmarked = this.#findUnmarked();
+    this.#offset = { nowMs: this.#readOffsetMs(), beforeMs: null, changedMonoMs: -Infinity };
+  }
+
+  /**
+   * Adds a message; call it in the transaction that queues it. `read`: the message's own timestamps on both clocks; the
+   * clock may have been set between that moment and this call.
+   */
+  add(message: UnsyncedMessage, read?: { readonly wallMs: number; readonly monoMs: number }): void {
+    const { nowMs, beforeMs, changedMonoMs } = this.clockOffset();
+    let offsetMs = nowMs;
+    if (read && beforeMs !== null && read.monoMs <= changedMonoMs) {
+      const readOffsetMs = read.wallMs - read.monoMs;
+      if (Math.abs(readOffsetMs - beforeMs) < Math.abs(readOffsetMs - nowMs)) offsetMs = beforeMs;
+    }
+    this.#sql.insert.run(message.stream, message.seq, message.bootId, offsetMs, message.outboxRowId);
+    this.#hasUnmarked = true;
+  }
+
+  /** Marks rows that the forwarder may publish. Their timestamps stay as they are, also after a crash. */
+  markHandedOut(entries: readonly OutboxEntry[]): void {
+    if (!this.#hasUnmarked) return;
+    const unmarked = entries.filter(({ stream, seq }) => this.#sql.handed.get(stream, seq)?.handed === 0);
+    const last = unmarked.at(-1);
+    if (!last) return;
+    this.#handedOutRows += unmarked.length;
+    const aheadCount = Math.min(Math.max(this.#handedOutRows, MIN_MARKED_AHEAD), MAX_MARKED_AHEAD);
+    try {
+      this.#deps.writer.write(() => {
+        for (const { stream, seq } of unmarked) this.#sql.mark.run(stream, seq);
+        this.#sql.markAhead.run(last.rowId, last.stream === 'events' ? 1 : 0, aheadCount);
+      });
+      this.#hasUnmarked = this.#findUnmarked();
+    } catch {
+      // Publishing does not wait for the disk. The writer has recorded the failure.
+      for (const entry of unmarked) this.#unmarkable.add(keyOf(entry));
+    }
+  }
+
+  mayBePublished(row: UnsyncedRow): boolean {
+    return row.handed === 1 || this.#unmarkable.has(keyOf(row));
+  }
+
+  /** Rows of other boots, and those of this boot that the query selects, in the order of the outbox. */
+  due({ bootId, includeUnshifted, offsetMs, limit }: DueQuery): readonly UnsyncedRow[] {
+    return this.#sql.due.all({
+      bootId,
+      all: includeUnshifted ? 1 : 0,
+      offsetMs,
+      minShiftMs: MIN_SHIFT_MS,
+      limit,
+    });
+  }
+
+  setOffset({ stream, seq }: UnsyncedRow, offsetMs: number): void {
+    this.#sql.setOffset.run(offsetMs, stream, seq);
+  }
+
+  delete({ stream, seq }: UnsyncedRow): void {
+    this.#sql.delete.run(stream, seq);
+  }
+
+  /** Adds the time of a suspend to the offsets of all rows made before it. Call it in a transaction. */
+  addSleep(sleptMs: number, bootId: string): void {
+    // A row made after the machine woke up has the new offset already.
+    this.#sql.addSleep.run(sleptMs, bootId, this.clockOffset().nowMs, MIN_SHIFT_MS);
+  }
+
+  /** Deletes rows whose messages retention has deleted. Call it from time to time. */
+  prune(): void {
+    this.#deps.writer.write(() => this.#sql.prune.run(PRUNE_BATCH_ROWS));
+  }
+
+  clockOffset(): ClockOffset {
+    const nowMs = this.#readOffsetMs();
+    if (Math.abs(nowMs - this.#offset.nowMs) >= MIN_SHIFT_MS)
+      this.#offset = { nowMs, beforeMs: this.#offset.nowMs, changedMonoMs: this.#deps.clock.monoMs() };
+    return this.#offset;
+  }
+
+  #readOffsetMs(): number {
+    return this.#deps.clock.nowMs() - this.#deps.clock.monoMs();
+  }
+
+  #findUnmarked(): boolean {
+    return this.#sql.anyUnmarked.get()?.found === 1;
+  }
+}
+
+const keyOf = ({ stream, seq }: { readonly stream: string; readonly seq: number }): string =>
+  `${stream}/${seq}`;
+
+interface DueParameters {
+  readonly bootId: string;
+  readonly all: 0 | 1;
+  readonly offsetMs: number | null;
+  readonly minShiftMs: number;
+  readonly limit: number;
+}
+
+function prepare(db: Database.Database) {
   return {
     insert: db.prepare<[string, number, string, number, number]>(
       'INSERT OR REPLACE INTO unsynced VALUES (?, ?, ?, ?, ?, 0)',
     ),
-    anyUnhanded: db.prepare<[], { found: number }>(
+    anyUnmarked: db.prepare<[], { found: number }>(
       'SELECT EXISTS (SELECT 1 FROM unsynced WHERE handed = 0) AS found',
     ),
-    isHanded: db.prepare<[string, number], { handed: number }>(
+    handed: db.prepare<[string, number], { handed: number }>(
       'SELECT handed FROM unsynced WHERE stream = ? AND seq = ?',
     ),
-    hand: db.prepare<[string, number]>('UPDATE unsynced SET handed = 1 WHERE stream = ? AND seq = ?'),
-    handAhead: db.prepare<[number, 0 | 1, number]>(
+    mark: db.prepare<[string, number]>('UPDATE unsynced SET handed = 1 WHERE stream = ? AND seq = ?'),
+    markAhead: db.prepare<[number, 0 | 1, number]>(
       `UPDATE unsynced SET handed = 1 WHERE handed = 0 AND (stream, seq) IN
          (SELECT stream, seq FROM unsynced WHERE outbox_row_id > ? AND (stream = 'events') = ?
           ORDER BY outbox_row_id LIMIT ?)`,
     ),
-    moveAhead: db.prepare<[number, string, number, number]>(
+    addSleep: db.prepare<[number, string, number, number]>(
       'UPDATE unsynced SET ahead_ms = ahead_ms + ? WHERE boot_id = ? AND abs(ahead_ms - ?) >= ?',
     ),
-    due: db.prepare<[Due], UnsyncedRow>(
+    due: db.prepare<[DueParameters], UnsyncedRow>(
       `SELECT * FROM unsynced
-       WHERE boot_id <> @boot OR @all = 1 OR abs(ahead_ms - @ahead) >= @smallest
+       WHERE boot_id <> @bootId OR @all = 1 OR abs(ahead_ms - @offsetMs) >= @minShiftMs
        ORDER BY outbox_row_id LIMIT @limit`,
     ),
-    rebase: db.prepare<[number, string, number]>(
+    setOffset: db.prepare<[number, string, number]>(
       'UPDATE unsynced SET ahead_ms = ? WHERE stream = ? AND seq = ?',
     ),
-    forget: db.prepare<[string, number]>('DELETE FROM unsynced WHERE stream = ? AND seq = ?'),
-    forgetGone: db.prepare<[number]>(
+    delete: db.prepare<[string, number]>('DELETE FROM unsynced WHERE stream = ? AND seq = ?'),
+    prune: db.prepare<[number]>(
       `DELETE FROM unsynced WHERE (stream, seq) IN
          (SELECT u.stream, u.seq FROM (SELECT * FROM unsynced ORDER BY outbox_row_id LIMIT ?) u WHERE
             NOT EXISTS (SELECT 1 FROM outbox o WHERE o.row_id = u.outbox_row_id)
@@ -61,23 +197,5 @@ export function prepareUnsynced(db: Database.Database) {
                             WHERE o.camera = substr(u.stream, 8) AND o.seq = u.seq)
             AND NOT EXISTS (SELECT 1 FROM events e WHERE u.stream = 'events' AND e.seq = u.seq))`,
     ),
-    record: db.prepare<[string, number], Kept>(
-      `SELECT payload, coalesce(o.published_at_ms, p.published_at_ms) AS published_at_ms
-       FROM observations o LEFT JOIN publications p ON p.camera = o.camera AND p.seq = o.seq
-       WHERE o.camera = ? AND o.seq = ?`,
-    ),
-    restore: db.prepare<[string, string, number]>(
-      'UPDATE observations SET payload = ? WHERE camera = ? AND seq = ?',
-    ),
-    moveRecord: db.prepare<[number, string, number]>(
-      'UPDATE observations SET captured_at_ms = captured_at_ms + ? WHERE camera = ? AND seq = ?',
-    ),
-    moveBurst: db.prepare<[number, string, string, number]>(
-      `UPDATE bursts SET captured_at_ms = captured_at_ms + ? WHERE camera = ? AND observation_id =
-         (SELECT id FROM observations WHERE camera = ? AND seq = ?)`,
-    ),
-    event: db.prepare<[number], Kept>('SELECT payload, published_at_ms FROM events WHERE seq = ?'),
-    restoreEvent: db.prepare<[string, number]>('UPDATE events SET payload = ? WHERE seq = ?'),
-    moveEvent: db.prepare<[number, number]>('UPDATE events SET at_ms = at_ms + ? WHERE seq = ?'),
   };
 }

@@ -3,20 +3,20 @@ import type { Clock } from '../base/clock.ts';
 import { AgentError, type ErrorCode } from '../base/errors.ts';
 import { asStoreError, isCorrupt, isFull } from './file/store-errors.ts';
 
-/** After a failed write, `writable` asks the disk again at most this often. */
-const PROBE_EVERY_MS = 5000;
+/** After a failed write, `isWritable` tries the disk at most this often. */
+const PROBE_INTERVAL_MS = 5000;
 
 export interface WriterDeps {
   readonly db: Database.Database;
   readonly clock: Clock;
-  /** Makes room on a full disk; false when nothing could be freed. Called outside any transaction. */
-  readonly makeRoom: () => boolean;
-  /** True when the next write may well find the disk full, and then not even deleting would work. */
-  readonly cramped: () => boolean;
+  /** Frees space on a full disk; false when nothing could be freed. Called outside any transaction. */
+  readonly freeSpace: () => boolean;
+  /** True when the next write may fill the disk so far that even deleting rows would fail. */
+  readonly isNearlyFull: () => boolean;
   readonly onCorrupt: () => void;
 }
 
-/** The one way to write: a transaction that is on the disk when `write` returns, or did not happen. */
+/** Runs all writes to the database: each is a transaction that is on the disk when `write` returns, or has no effect. */
 export class Writer {
   readonly #deps: WriterDeps;
   readonly #begin: Database.Statement;
@@ -26,7 +26,7 @@ export class Writer {
   readonly #rollbackListeners: (() => void)[] = [];
   #failure: ErrorCode | null = null;
   #probedMonoMs = -Infinity;
-  #makingRoom = false;
+  #isFreeingSpace = false;
 
   constructor(deps: WriterDeps) {
     this.#deps = deps;
@@ -36,29 +36,29 @@ export class Writer {
   }
 
   /**
-   * Runs `work` in a transaction; within another `write` it joins that one. On a full disk room is made and the
-   * work is tried once more. Throws `store_full`, `store_failed` or `store_corrupt`, and whatever `work` throws.
+   * Runs `work` in a transaction. Inside another `write`, `work` joins that transaction. On a full disk, frees space and
+   * tries once more. Throws `store_full`, `store_failed` or `store_corrupt`, and any error of `work`.
    */
   write<T>(work: () => T): T {
     if (this.#deps.db.inTransaction) return work();
-    if (!this.#makingRoom && this.#deps.cramped()) this.#makeRoom();
+    if (!this.#isFreeingSpace && this.#deps.isNearlyFull()) this.#freeSpace();
     try {
       return this.#transact(work);
     } catch (error) {
-      if (!isFull(error) || this.#makingRoom || !this.#makeRoom()) throw this.#note(error);
+      if (!isFull(error) || this.#isFreeingSpace || !this.#freeSpace()) throw this.#toStoreError(error);
     }
     try {
       return this.#transact(work);
     } catch (error) {
-      throw this.#note(error);
+      throw this.#toStoreError(error);
     }
   }
 
   /**
-   * As `write`, but a power cut may undo it, as long as no later `write` has returned: for what can be done again. Takes
-   * no wait for the disk.
+   * Like `write`, without waiting for the disk: a power cut may undo it until a later `write` has returned. Use it for
+   * work that the agent can repeat.
    */
-  writeSoon<T>(work: () => T): T {
+  writeRelaxed<T>(work: () => T): T {
     const { db } = this.#deps;
     if (db.inTransaction) return work();
     db.pragma('synchronous = NORMAL');
@@ -69,7 +69,7 @@ export class Writer {
     }
   }
 
-  /** Reads, so that damage that only a reader meets is noted too. Throws as `write` does. */
+  /** Runs a read and reports damage that it finds. Throws as `write` does. */
   read<T>(work: () => T): T {
     try {
       return work();
@@ -79,25 +79,26 @@ export class Writer {
     }
   }
 
-  /** Why the last write failed; null when it worked. */
+  /** The code of the last write's error; null when it succeeded. */
   get failure(): ErrorCode | null {
     return this.#failure;
   }
 
-  /** Runs `listener` once after the running transaction is on the disk; not at all when it fails. */
+  /** Calls `listener` once after the running transaction is on the disk; not at all when it fails. */
   afterCommit(listener: () => void): void {
     this.#afterCommit.add(listener);
   }
 
-  /** Calls `listener` whenever a transaction did not happen. */
+  /** Calls `listener` after each transaction that was rolled back. */
   onRollback(listener: () => void): void {
     this.#rollbackListeners.push(listener);
   }
 
-  /** Whether the last write worked; after a failure the disk is tried again now and then. */
-  writable(): boolean {
+  /** Whether the last write succeeded. After a failure, tries a small write from time to time. */
+  isWritable(): boolean {
     const nowMs = this.#deps.clock.monoMs();
-    if (this.#works() || nowMs - this.#probedMonoMs < PROBE_EVERY_MS) return this.#works();
+    if (this.#failure === null || nowMs - this.#probedMonoMs < PROBE_INTERVAL_MS)
+      return this.#failure === null;
     this.#probedMonoMs = nowMs;
     try {
       this.write(() =>
@@ -108,13 +109,9 @@ export class Writer {
           .run(String(nowMs)),
       );
     } catch {
-      // The failure is what was asked for; it is noted by `write`.
+      // `write` has recorded the failure.
     }
-    return this.#works();
-  }
-
-  #works(): boolean {
-    return this.#failure === null;
+    return this.failure === null;
   }
 
   #transact<T>(work: () => T): T {
@@ -124,7 +121,7 @@ export class Writer {
       result = work();
       this.#commit.run();
     } catch (error) {
-      // Some failures have ended the transaction already.
+      // After some errors, SQLite has rolled the transaction back itself.
       if (this.#deps.db.inTransaction) this.#rollback.run();
       this.#afterCommit = new Set();
       for (const listener of this.#rollbackListeners) listener();
@@ -137,22 +134,22 @@ export class Writer {
     return result;
   }
 
-  #makeRoom(): boolean {
-    this.#makingRoom = true;
+  #freeSpace(): boolean {
+    this.#isFreeingSpace = true;
     try {
-      return this.#deps.makeRoom();
+      return this.#deps.freeSpace();
     } catch {
-      // The first failure is the one to report.
+      // The caller reports the error of the write.
       return false;
     } finally {
-      this.#makingRoom = false;
+      this.#isFreeingSpace = false;
     }
   }
 
-  #note(error: unknown): unknown {
-    const known = asStoreError(error);
-    if (known instanceof AgentError && known !== error) this.#failure = known.code;
+  #toStoreError(error: unknown): unknown {
+    const storeError = asStoreError(error);
+    if (storeError instanceof AgentError && storeError !== error) this.#failure = storeError.code;
     if (isCorrupt(error)) this.#deps.onCorrupt();
-    return known;
+    return storeError;
   }
 }

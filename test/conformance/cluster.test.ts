@@ -5,7 +5,7 @@ import type { Observation } from '../../src/contract/observation.ts';
 import { Device, linkOptions, topics } from '../fixtures/link.ts';
 import { until } from '../fixtures/mosquitto.ts';
 import { NatsCluster } from '../fixtures/nats.ts';
-import { draft, NOTHING_SEEN } from '../fixtures/store.ts';
+import { draft, NO_FEATURES } from '../fixtures/store.ts';
 
 const CAMERAS = ['north', 'south', 'east'];
 const PER_S = 400;
@@ -62,7 +62,7 @@ describe('three-node cluster under load', () => {
   async function make(upTo: number): Promise<void> {
     while (made < upTo) {
       for (let n = 0; n < PER_S / 20; n += 1, made += 1)
-        device.store.append(draft({ camera: CAMERAS[made % CAMERAS.length] ?? '' }), NOTHING_SEEN);
+        device.store.append(draft({ camera: CAMERAS[made % CAMERAS.length] ?? '' }), NO_FEATURES);
       await delay(50);
     }
   }

@@ -15,9 +15,9 @@ import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Store } from '../../src/store/store.ts';
-import type { StoreFault } from '../../src/store/file/file-fault.ts';
+import type { StoreFault } from '../../src/store/file/file-watch.ts';
 
-import { draft, ManualClock, openStore, seen, silentLog, tempDir } from '../fixtures/store.ts';
+import { draft, ManualClock, openStore, burstFeatures, silentLog, tempDir } from '../fixtures/store.ts';
 
 /** Fills a part of the file with what no page looks like. */
 function spoil(path: string, fromByte: number, bytes: number): void {
@@ -48,7 +48,7 @@ describe('a broken database file', () => {
   afterEach(() => dir.remove());
 
   const fill = (store: Store, records = 300): void => {
-    for (let n = 0; n < records; n += 1) store.append(draft(), seen([n, 1, 2]));
+    for (let n = 0; n < records; n += 1) store.append(draft(), burstFeatures([n, 1, 2]));
   };
   const queued = (store: Store): number[] =>
     store.outbox.next(1000, new Set(), { streams: 'cameras' }).map(({ seq }) => seq);
@@ -64,7 +64,7 @@ describe('a broken database file', () => {
     expect(store.outbox.next(10, new Set(), { streams: 'events' }).at(-1)?.seq).toBe(event?.seq);
     const kept = queued(store);
     expect(kept).toEqual(kept.toSorted((a, b) => a - b));
-    const { seq } = store.append(draft(), seen([1]));
+    const { seq } = store.append(draft(), burstFeatures([1]));
     expect(seq).toBeGreaterThan(given);
     expect(store.outbox.stats().droppedTotal).toBeGreaterThanOrEqual(given - kept.length);
     return { store, kept: kept.length };
@@ -123,7 +123,7 @@ describe('a broken database file', () => {
     leaveLog(dir.path, (store) => fill(store, 40));
     spoil(`${path}-wal`, 0, statSync(`${path}-wal`).size);
     const store = openStore(dir.path, clock);
-    expect(store.append(draft(), seen([1])).seq).toBeGreaterThan(40);
+    expect(store.append(draft(), burstFeatures([1])).seq).toBeGreaterThan(40);
     store.close();
     const db = new Database(path);
     expect(db.pragma('integrity_check', { simple: true })).toBe('ok');
@@ -139,7 +139,7 @@ describe('a broken database file', () => {
     spoil(path, Math.floor((size * 0.6) / 4096) * 4096, Math.floor(size * 0.05));
     const after = openStore(dir.path, clock);
     expect(after.recovered).not.toBeNull();
-    expect(after.append(draft(), seen([1])).seq).toBeGreaterThan(300);
+    expect(after.append(draft(), burstFeatures([1])).seq).toBeGreaterThan(300);
     after.close();
   });
 
@@ -168,12 +168,12 @@ describe('a broken database file', () => {
         store.outbox.next(100, new Set(), { afterRowId: from, upToRowId: from + 100 });
     }).toThrow(expect.objectContaining({ code: 'store_corrupt' }));
     expect(faults).toEqual(['damaged']);
-    expect(store.failure()).toBe('store_corrupt');
+    expect(store.failureCode()).toBe('store_corrupt');
     expect(existsSync(`${path}.suspect`)).toBe(true);
     store.close();
     const after = openStore(dir.path, clock);
     expect(after.recovered).not.toBeNull();
-    expect(after.append(draft(), seen([1])).seq).toBeGreaterThan(1500);
+    expect(after.append(draft(), burstFeatures([1])).seq).toBeGreaterThan(1500);
     after.close();
   });
 
@@ -188,13 +188,13 @@ describe('a broken database file', () => {
     clock.advance(6000);
     fill(store, 1);
     expect(faults).toEqual(['gone']);
-    expect(store.failure()).toBe('store_failed');
+    expect(store.failureCode()).toBe('store_failed');
     fill(store, 4);
     store.close();
     const after = openStore(dir.path, clock);
     expect(queued(after)).toEqual(Array.from({ length: 35 }, (_, index) => index + 1));
     expect(after.events.recent(1)[0]?.context['reason']).toBe('replaced while in use');
-    expect(after.append(draft(), seen([1])).seq).toBe(36);
+    expect(after.append(draft(), burstFeatures([1])).seq).toBe(36);
     after.close();
   });
 });

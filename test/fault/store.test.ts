@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import Database from 'better-sqlite3';
 import { describe, expect, it } from 'vitest';
 import { systemClock } from '../../src/base/clock.ts';
-import { draft, openStore, seen, tempDir } from '../fixtures/store.ts';
+import { draft, openStore, burstFeatures, tempDir } from '../fixtures/store.ts';
 
 const LOOP = fileURLToPath(new URL('../fixtures/append-loop.ts', import.meta.url));
 
@@ -76,12 +76,12 @@ describe('a full disk', () => {
       expect(mounted.status, String(mounted.stderr)).toBe(0);
       try {
         const store = openStore(stateDir, systemClock, { outbox: { maxMessages: 100, maxAgeDays: 7 } });
-        const big = seen(new Array(1280).fill(0.25));
+        const big = burstFeatures(new Array(1280).fill(0.25));
         // Another program eats what is left.
         expect(existsSync(join(stateDir, 'swellsight.ballast'))).toBe(true);
         writeFileSync(join(stateDir, 'hog'), Buffer.alloc(28 * 1_048_576));
         for (let n = 1; n <= 3000; n += 1) expect(store.append(draft(), big).seq).toBe(n);
-        expect(store.writable()).toBe(true);
+        expect(store.isWritable()).toBe(true);
         expect(existsSync(join(stateDir, 'swellsight.ballast'))).toBe(false);
         const { observations } = store.observations.query({ limit: 1000 });
         expect(observations.length).toBeGreaterThan(0);
@@ -107,24 +107,24 @@ describe('a full disk', () => {
       expect(spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=2m', 'none', stateDir]).status).toBe(0);
       try {
         const store = openStore(stateDir, systemClock);
-        store.append(draft(), seen([1]));
+        store.append(draft(), burstFeatures([1]));
         const hog = join(stateDir, 'hog');
         expect(() => writeFileSync(hog, Buffer.alloc(4 * 1_048_576))).toThrow(/ENOSPC/);
         const attempt = (): void => {
           // More than the whole disk.
-          store.append(draft(), seen(new Array(1_000_000).fill(1)));
+          store.append(draft(), burstFeatures(new Array(1_000_000).fill(1)));
         };
         expect(attempt).toThrow(expect.objectContaining({ code: 'store_full' }));
-        expect(store.failure()).toBe('store_full');
+        expect(store.failureCode()).toBe('store_full');
         store.raise({ type: 'x', severity: 'info', code: 'x', message: '', context: {} });
         writeFileSync(hog, '');
-        expect(store.append(draft(), seen([1])).seq).toBe(2);
+        expect(store.append(draft(), burstFeatures([1])).seq).toBe(2);
         expect(store.events.recent(1)[0]).toMatchObject({
           type: 'records_unstored',
           code: 'store_full',
           context: { records: 1 },
         });
-        expect(store.writable()).toBe(true);
+        expect(store.isWritable()).toBe(true);
         store.close();
       } finally {
         spawnSync('umount', ['-l', stateDir]);
@@ -139,9 +139,9 @@ describe('the side file of the numbers', () => {
     const dir = tempDir();
     const store = openStore(dir.path, systemClock);
     const path = join(dir.path, 'swellsight.seq.json');
-    store.append(draft(), seen([1]));
+    store.append(draft(), burstFeatures([1]));
     const { ino } = statSync(path);
-    for (let n = 0; n < 10; n += 1) store.append(draft(), seen([1]));
+    for (let n = 0; n < 10; n += 1) store.append(draft(), burstFeatures([1]));
     expect(statSync(path).ino).toBe(ino);
     expect(readFileSync(path).length).toBeLessThan(500);
     store.close();

@@ -6,7 +6,7 @@ import { collect } from '../fixtures/collect.ts';
 import { CommandBench, settle, SteppedClock } from '../fixtures/commands.ts';
 import { contractFault } from '../fixtures/contract.ts';
 import { hostileCommand, type HostileCommand } from '../fixtures/hostile-commands.ts';
-import { draft, NOTHING_SEEN } from '../fixtures/store.ts';
+import { draft, NO_FEATURES } from '../fixtures/store.ts';
 
 const MANY = 10_000;
 const SEED = 20_260_601;
@@ -86,7 +86,7 @@ describe('ten thousand hostile commands', () => {
     expect(calls).toEqual([]);
     expect([tally.other, tally.faults, wrapped]).toEqual([0, [], []]);
     expect(tally.rejected + counted(raised, 'command_unanswered')).toBe(MANY);
-    expect(bench.store.figures.read().rows['commands']).toBe(0);
+    expect(bench.store.stats.read().rows['commands']).toBe(0);
     // Retained, expired, and unanswered: the first of each, and the rest by number.
     expect(raised.length).toBeLessThan(12);
     expect(counted(raised, 'command_retained')).toBeGreaterThan(100);
@@ -117,7 +117,7 @@ describe('ten thousand hostile commands', () => {
     const clock = new SteppedClock();
     const bench = new CommandBench(clock);
     open.push(bench);
-    for (let n = 0; n < 5; n += 1) bench.store.append(draft(), NOTHING_SEEN);
+    for (let n = 0; n < 5; n += 1) bench.store.append(draft(), NO_FEATURES);
     for (let n = 0; n < MANY; n += 1) {
       const body = { id: `x${n}`, args: { camera: 'north' }, expires_at: '2020-01-01T00:00:00.000Z' };
       bench.send('capture', body, { retain: n % 2 === 0 });

@@ -10,7 +10,7 @@ import { AgentError } from '../../src/base/errors.ts';
 import { Forwarder } from '../../src/mqtt/forward/forwarder.ts';
 import type { Link } from '../../src/mqtt/types.ts';
 import type { Store } from '../../src/store/store.ts';
-import { draft, NOTHING_SEEN, openStore, silentLog } from '../fixtures/store.ts';
+import { draft, NO_FEATURES, openStore, silentLog } from '../fixtures/store.ts';
 
 const CAMERAS = ['north', 'south'] as const;
 const BOUND = 8;
@@ -146,7 +146,7 @@ class Run {
   async take(each: Step): Promise<void> {
     if (each.do === 'record')
       for (let n = 0; n < each.count; n += 1) {
-        const { camera, seq, id } = this.store.append(draft({ camera: each.camera }), NOTHING_SEEN);
+        const { camera, seq, id } = this.store.append(draft({ camera: each.camera }), NO_FEATURES);
         this.made.push({ camera, seq, id });
       }
     else if (each.do === 'answer') this.broker.answer(each.answer);

@@ -3,8 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { systemClock } from '../../../src/base/clock.ts';
-import { PAYLOAD } from '../../../src/store/outbox/statements.ts';
-import { draft, NOTHING_SEEN, openStore } from '../../../test/fixtures/store.ts';
+import { PAYLOAD } from '../../../src/store/outbox/table.ts';
+import { draft, NO_FEATURES, openStore } from '../../../test/fixtures/store.ts';
 import { Dice } from '../random.ts';
 import { PowerDisk } from './disk.ts';
 import { Told, Writer, type Level } from './writer.ts';
@@ -155,7 +155,7 @@ function nextNumber(stateDir: string): number | null {
   try {
     const store = openStore(stateDir, systemClock);
     try {
-      const { seq } = store.append(draft({ camera: 'north' }), NOTHING_SEEN);
+      const { seq } = store.append(draft({ camera: 'north' }), NO_FEATURES);
       const anew = store.events.recent(20).some(({ type }) => type === 'store_recovered');
       return store.recovered === null && !anew ? seq : null;
     } finally {

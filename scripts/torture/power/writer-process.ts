@@ -4,7 +4,7 @@
 import { writeSync } from 'node:fs';
 import Database from 'better-sqlite3';
 import { systemClock } from '../../../src/base/clock.ts';
-import { draft, openStore, seen } from '../../../test/fixtures/store.ts';
+import { acknowledge, burstFeatures, draft, openStore } from '../../../test/fixtures/store.ts';
 
 const [, , stateDir = '', synchronous = 'FULL'] = process.argv;
 const PACE_MS = 2;
@@ -37,15 +37,12 @@ function tell(line: string): void {
 
 const store = openStore(stateDir, systemClock, { outbox: { maxMessages: 1_000_000, maxAgeDays: 7 } });
 for (let n = 0; ; n += 1) {
-  const record = store.append(draft({ camera: n % 2 === 0 ? 'north' : 'south' }), seen([n, 1, 2]));
+  const record = store.append(draft({ camera: n % 2 === 0 ? 'north' : 'south' }), burstFeatures([n, 1, 2]));
   tell(`stored ${record.camera} ${record.seq} ${record.id}`);
   if (n % 3 === 2) {
     const entries = store.outbox.next(2, new Set());
     for (const { payload } of entries) tell(`acked ${(JSON.parse(payload) as { id: string }).id}`);
-    store.outbox.accepted(
-      entries.map(({ rowId }) => rowId),
-      Date.now(),
-    );
+    acknowledge(store.outbox, entries, Date.now());
   }
   await systemClock.sleep(Math.random() * 2 * PACE_MS);
 }

@@ -100,7 +100,7 @@ export class Forwarder {
     this.#events = new OutboxCursor('events', read);
     this.#backlog = new OutboxCursor('cameras', read);
     this.#requeued = new OutboxCursor('requeued', read);
-    outbox.hold(this.#taken);
+    outbox.protect(this.#taken);
   }
 
   /** Begins to listen to the outbox; nothing is sent before `linkUp`, nothing after the signal. */
@@ -277,7 +277,7 @@ export class Forwarder {
     const { outbox, raise, log } = this.#deps;
     this.#suspects.forgive(entry.rowId);
     try {
-      outbox.rejected(entry.rowId, `${code}: ${reason}`);
+      outbox.reject(entry.rowId, `${code}: ${reason}`);
       this.#taken.delete(entry.rowId);
     } catch (thrown) {
       // It stays with us until the next start: sending it again would end the same way.

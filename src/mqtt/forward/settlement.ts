@@ -1,7 +1,7 @@
 import type { Clock } from '../../base/clock.ts';
 import { asAgentError } from '../../base/errors.ts';
 import type { Log } from '../../base/log.ts';
-import type { Acceptance, Outbox } from '../../store/types.ts';
+import type { Acknowledgement, Outbox } from '../../store/types.ts';
 
 /** Acknowledged rows that are taken out of the outbox in one transaction. */
 const BATCH = 512;
@@ -16,13 +16,13 @@ export interface SettlementDeps {
   readonly clock: Clock;
   readonly log: Log;
   /** Called with the rows that are out of the outbox now. */
-  readonly onSettled: (rows: readonly Acceptance[]) => void;
+  readonly onSettled: (rows: readonly Acknowledgement[]) => void;
 }
 
 /** Takes acknowledged rows out of the outbox, many in one transaction. */
 export class Settlement {
   readonly #deps: SettlementDeps;
-  #rows: Acceptance[] = [];
+  #rows: Acknowledgement[] = [];
   #scheduled: 'no' | 'soon' | 'at_once' = 'no';
   #failing = false;
 
@@ -36,7 +36,7 @@ export class Settlement {
   }
 
   /** Takes an acknowledged row. `last`: nothing else is under way, so that waiting would gather nothing. */
-  add(row: Acceptance, last: boolean, signal: AbortSignal): void {
+  add(row: Acknowledgement, last: boolean, signal: AbortSignal): void {
     this.#rows.push(row);
     if (this.#failing) return;
     if (this.#rows.length >= BATCH) this.flush(signal);
@@ -49,7 +49,7 @@ export class Settlement {
     if (this.#rows.length === 0) return;
     const rows = this.#rows;
     try {
-      this.#deps.outbox.settle(rows);
+      this.#deps.outbox.acknowledge(rows);
     } catch (thrown) {
       this.#deps.log.error(
         { code: asAgentError(thrown).code, rows: rows.length },

@@ -1,44 +1,44 @@
 import { closeSync, fsyncSync, openSync, rmSync, statfsSync, statSync, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
 
-/** A smaller one would be of no help. */
-const MIN_BYTES = 256 * 1024;
+/** A smaller ballast would not free enough space. */
+const MIN_BALLAST_BYTES = 256 * 1024;
 
 /**
- * A file of nothing, kept to be given up. In WAL mode deleting rows needs room on the disk too: on a full disk the
- * store frees this file first, and then has room to delete what is oldest.
+ * A file that only reserves space on the disk. In WAL mode, deleting rows needs free space too. On a full disk, the store
+ * deletes this file first, and then has the space to delete its oldest rows.
  */
 export class Ballast {
   readonly #path: string;
-  readonly #sizeBytes: number;
+  readonly #maxBytes: number;
 
-  /** `sizeBytes`: less on a small disk, of which it takes an eighth of what is free. */
-  constructor(path: string, sizeBytes: number) {
+  /** The size is `maxBytes`, or an eighth of the free space when that is less. */
+  constructor(path: string, maxBytes: number) {
     this.#path = path;
-    this.#sizeBytes = sizeBytes;
+    this.#maxBytes = maxBytes;
   }
 
-  /** True when the ballast is spent and the disk has less room than `bytes`. */
-  spentWithin(bytes: number): boolean {
-    return !this.#present() && this.#roomBytes() < bytes;
+  /** True when the ballast is released and the disk has less than `minFreeBytes` free. */
+  isExhausted(minFreeBytes: number): boolean {
+    return !this.#exists() && this.#freeBytes() < minFreeBytes;
   }
 
-  /** Gives the space back. False when there was none to give. */
+  /** Deletes the file. False when there was none. */
   release(): boolean {
-    if (!this.#present()) return false;
+    if (!this.#exists()) return false;
     rmSync(this.#path, { force: true });
     return true;
   }
 
-  /** Makes the file again when the disk has ample room. Failures leave no part of it behind. */
+  /** Creates the file again when the disk has enough space. Deletes an incomplete file on failure. */
   restore(): void {
-    if (this.#present()) return;
+    if (this.#exists()) return;
     try {
-      const sizeBytes = Math.min(this.#sizeBytes, Math.floor(this.#roomBytes() / 8));
-      if (sizeBytes < MIN_BYTES) return;
+      const sizeBytes = Math.min(this.#maxBytes, Math.floor(this.#freeBytes() / 8));
+      if (sizeBytes < MIN_BALLAST_BYTES) return;
       const fd = openSync(this.#path, 'w', 0o600);
       try {
-        // Written, not truncated to length: a sparse file would hold no space.
+        // Write the bytes: a file that is only extended with `truncate` is sparse and reserves no space.
         const block = Buffer.alloc(64 * 1024);
         for (let written = 0; written < sizeBytes; written += block.length) writeSync(fd, block);
         fsyncSync(fd);
@@ -50,12 +50,12 @@ export class Ballast {
     }
   }
 
-  #roomBytes(): number {
+  #freeBytes(): number {
     const { bavail, bsize } = statfsSync(dirname(this.#path));
     return bavail * bsize;
   }
 
-  #present(): boolean {
-    return (statSync(this.#path, { throwIfNoEntry: false })?.size ?? 0) >= MIN_BYTES;
+  #exists(): boolean {
+    return (statSync(this.#path, { throwIfNoEntry: false })?.size ?? 0) >= MIN_BALLAST_BYTES;
   }
 }

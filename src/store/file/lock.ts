@@ -1,14 +1,14 @@
 import Database from 'better-sqlite3';
-import { AgentError } from '../../base/errors.ts';
 import { errorCode } from '../../base/disk-errors.ts';
+import { AgentError } from '../../base/errors.ts';
 
-/** Holds the state folder for one process. The kernel lets go of it when the process ends, however it ends. */
+/** Reserves the state directory for one process. The kernel releases the lock when the process ends in any way. */
 export interface StateLock {
   release(): void;
 }
 
 /**
- * Takes the folder's lock: an exclusive transaction, never committed, on a file of its own.
+ * Takes the lock of the state directory: an exclusive transaction, never committed, on a separate file.
  * Throws `store_locked` when another process holds it, `store_failed` when the file cannot be opened.
  */
 export function lockState(path: string): StateLock {
@@ -16,19 +16,20 @@ export function lockState(path: string): StateLock {
   try {
     db = new Database(path, { timeout: 0 });
   } catch (cause) {
-    throw new AgentError('store_failed', 'the lock file cannot be opened', { context: { path }, cause });
+    throw new AgentError('store_failed', 'cannot open the lock file', { context: { path }, cause });
   }
   try {
-    // Nothing is ever written here: without a journal there is nothing to recover.
+    // Nothing is written to this file, so it needs no journal.
     db.pragma('journal_mode = OFF');
     db.exec('BEGIN EXCLUSIVE');
   } catch (cause) {
     db.close();
-    const busy = errorCode(cause)?.startsWith('SQLITE_BUSY') ?? false;
-    throw new AgentError(busy ? 'store_locked' : 'store_failed', 'the state folder cannot be locked', {
-      context: { path },
-      cause,
-    });
+    const isBusy = errorCode(cause)?.startsWith('SQLITE_BUSY') ?? false;
+    throw new AgentError(
+      isBusy ? 'store_locked' : 'store_failed',
+      isBusy ? 'another process uses the state directory' : 'cannot lock the state directory',
+      { context: { path }, cause },
+    );
   }
   return { release: () => db.close() };
 }

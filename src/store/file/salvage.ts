@@ -1,33 +1,37 @@
 import Database from 'better-sqlite3';
-import { PAYLOAD } from '../outbox/statements.ts';
-import type { BurstRow, LabelRow } from '../rows.ts';
+import type { Observation } from '../../contract/observation.ts';
+import type { BurstRow } from '../bursts.ts';
+import type { LabelRow } from '../labels.ts';
+import type { Observations } from '../observations.ts';
+import type { SqliteOutbox } from '../outbox/outbox.ts';
+import { PAYLOAD } from '../outbox/table.ts';
+import type { Writer } from '../writer.ts';
 
-/** What could still be read from a broken file: people's readings, which nobody can measure again. */
+/** Messages stored in one transaction. */
+const BATCH_MESSAGES = 200;
+
+/** Rows read from a damaged file. Labels are observations by people, which nobody can repeat. */
 export interface Salvage {
   readonly labels: readonly LabelRow[];
   readonly bursts: readonly BurstRow[];
-  /** The numbers given out, as far as this file knew. */
+  /** The sequence counters of this file. */
   readonly counters: readonly { readonly name: string; readonly value: number }[];
 }
 
-const NOTHING: Salvage = { labels: [], bursts: [], counters: [] };
-
-/** Reads row by row until the damage; never throws. */
+/** Reads each table up to the damage. Never throws. */
 export function salvage(db: Database.Database | null): Salvage {
-  if (!db) return NOTHING;
+  if (!db) return { labels: [], bursts: [], counters: [] };
   return {
-    labels: rows<LabelRow>(db, 'SELECT * FROM labels'),
-    bursts: rows<BurstRow>(
+    labels: readUntilDamage(db, 'SELECT * FROM labels'),
+    bursts: readUntilDamage(
       db,
       `SELECT b.* FROM bursts b JOIN labels l ON l.camera = b.camera AND l.observation_id = b.observation_id`,
     ),
-    counters: rows(db, `SELECT name, value FROM counters WHERE name LIKE 'seq:%'`),
+    counters: readUntilDamage(db, `SELECT name, value FROM counters WHERE name LIKE 'seq:%'`),
   };
 }
 
-/** A message that had not been sent when its database broke. */
-export interface UnsentRow {
-  readonly row_id: number;
+interface UnsentMessage {
   readonly stream: string;
   readonly seq: number;
   readonly topic: string;
@@ -35,10 +39,39 @@ export interface UnsentRow {
 }
 
 /**
- * Hands on what waited in the queue of a broken file, oldest first, as far as it can be read: up to the damage, and
- * after it. Never throws for what the file holds.
+ * Copies the readable messages from the outbox of a damaged file to the new database, under the same numbers. Returns the
+ * number of messages. Throws `store_*`.
  */
-export function salvageUnsent(path: string, take: (row: UnsentRow) => void): void {
+export function requeueUnsent(
+  brokenPath: string,
+  deps: { readonly writer: Writer; readonly observations: Observations; readonly outbox: SqliteOutbox },
+): number {
+  const { writer, observations, outbox } = deps;
+  const seen = new Set<string>();
+  let batch: UnsentMessage[] = [];
+  const storeBatch = (): void => {
+    writer.write(() => {
+      for (const message of batch) {
+        const { stream, payload } = message;
+        if (stream !== 'events') observations.insert(JSON.parse(payload) as Observation, payload);
+        outbox.enqueue(message);
+      }
+    });
+    batch = [];
+  };
+  readUnsent(brokenPath, (message) => {
+    const key = `${message.stream}/${message.seq}`;
+    if (seen.has(key)) return;
+    seen.add(key);
+    batch.push(message);
+    if (batch.length === BATCH_MESSAGES) storeBatch();
+  });
+  if (batch.length > 0) storeBatch();
+  return seen.size;
+}
+
+/** Reads the outbox of a damaged file, oldest row first, before and after the damage. Damage does not make it throw. */
+function readUnsent(path: string, take: (message: UnsentMessage) => void): void {
   let db: Database.Database;
   try {
     db = new Database(path, { readonly: true, fileMustExist: true });
@@ -48,40 +81,40 @@ export function salvageUnsent(path: string, take: (row: UnsentRow) => void): voi
   try {
     const ids = new Set<number>();
     for (const order of ['ASC', 'DESC'])
-      for (const { row_id } of rows<{ row_id: number }>(
+      for (const { row_id } of readUntilDamage<{ row_id: number }>(
         db,
         `SELECT row_id FROM outbox NOT INDEXED ORDER BY row_id ${order}`,
       ))
         ids.add(row_id);
     for (const rowId of [...ids].sort((x, y) => x - y)) {
-      const [row] = rows<UnsentRow>(
+      const [message] = readUntilDamage<UnsentMessage>(
         db,
         `SELECT row_id, stream, seq, topic, ${PAYLOAD} AS payload FROM outbox NOT INDEXED WHERE row_id = ${String(rowId)}`,
       );
-      if (row && isWhole(row)) take(row);
+      if (message && isIntact(message)) take(message);
     }
   } finally {
     db.close();
   }
 }
 
-/** Whether the text is the message that the row says it is: damage may have left anything. */
-function isWhole({ stream, seq, topic, payload }: UnsentRow): boolean {
+/** Whether the payload matches its row: damage may have changed any of them. */
+function isIntact({ stream, seq, topic, payload }: UnsentMessage): boolean {
   try {
     const message = JSON.parse(payload) as { seq?: unknown };
-    const expected = stream === 'events' ? 'event/' : `camera/${stream.slice('camera:'.length)}/`;
-    return message.seq === seq && Number.isSafeInteger(seq) && topic.startsWith(expected);
+    const topicStart = stream === 'events' ? 'event/' : `camera/${stream.slice('camera:'.length)}/`;
+    return message.seq === seq && Number.isSafeInteger(seq) && topic.startsWith(topicStart);
   } catch {
     return false;
   }
 }
 
-function rows<T>(db: Database.Database, sql: string): T[] {
-  const found: T[] = [];
+function readUntilDamage<T>(db: Database.Database, sql: string): T[] {
+  const rows: T[] = [];
   try {
-    for (const row of db.prepare<[], T>(sql).iterate()) found.push(row);
+    for (const row of db.prepare<[], T>(sql).iterate()) rows.push(row);
   } catch {
-    // The damage is known and reported by the caller; what came before it is kept.
+    // The caller reports the damage. The rows before it are kept.
   }
-  return found;
+  return rows;
 }

@@ -1,57 +1,67 @@
+import type Database from 'better-sqlite3';
 import type { Clock } from '../../base/clock.ts';
-import { takeGone } from './settling.ts';
-import type { Found, prepareOutbox } from './statements.ts';
-import type { OutboxTally } from './tally.ts';
 import type { Sequences } from '../sequences.ts';
 import type { Writer } from '../writer.ts';
+import { ROW_COLUMNS, type OutboxRow, type OutboxTable } from './table.ts';
 
-/** Events may fill this share of the bound before one of them is dropped rather than a record. */
-const EVENT_SHARE = 0.1;
-/** Rows that one call of `dropAged` looks at. */
-const AGED_AT_ONCE = 200;
+/** While events fill more than this share of the outbox, the oldest event is dropped before any record. */
+const MAX_EVENT_SHARE = 0.1;
+/** Rows that one call of `dropAged` reads. */
+const AGE_BATCH_ROWS = 200;
 
-export interface OutboxOptions {
+/** Kinds of rows: records queued a second time, records queued for the first time, events. */
+type Kind = 'requeued' | 'cameras' | 'events';
+const RECORDS_FIRST: readonly Kind[] = ['requeued', 'cameras', 'events'];
+const EVENTS_FIRST: readonly Kind[] = ['events', 'requeued', 'cameras'];
+
+export interface OutboxLimits {
   readonly maxMessages: number;
-  /** Payload bytes of all that waits. */
+  /** Payload bytes of all rows. */
   readonly maxBytes: number;
 }
 
 export interface OutboxBoundsDeps {
-  readonly statements: ReturnType<typeof prepareOutbox>;
-  readonly tally: OutboxTally;
+  readonly db: Database.Database;
+  readonly table: OutboxTable;
   readonly writer: Writer;
   readonly sequences: Sequences;
   readonly clock: Clock;
   readonly firstRowIdOfRun: number;
-  /** Called after a commit in which the bound pushed rows out. */
+  /** Called after a commit that dropped records. */
   readonly onDropped: () => void;
 }
 
-/** What the queue may hold, by count, bytes and age: drops the oldest, and counts them in the same transaction. */
+/**
+ * Bounds the outbox by count, payload bytes and age. Drop policy: oldest first; requeued records, then records, then
+ * events, or events first while they exceed their share. Never drops protected rows or the event `outbox_dropped`.
+ * Counts each drop in the transaction that deletes the row.
+ */
 export class OutboxBounds {
-  #options: OutboxOptions;
+  #limits: OutboxLimits;
   readonly #deps: OutboxBoundsDeps;
-  #held: ReadonlySet<number> = new Set();
-  #agedUpTo = 0;
+  readonly #sql: ReturnType<typeof prepare>;
+  #protected: ReadonlySet<number> = new Set();
+  #lastAgedRowId = 0;
   #revision = 0;
 
-  constructor(options: OutboxOptions, deps: OutboxBoundsDeps) {
-    this.#options = options;
+  constructor(limits: OutboxLimits, deps: OutboxBoundsDeps) {
+    this.#limits = limits;
     this.#deps = deps;
+    this.#sql = prepare(deps.db);
   }
 
-  /** Other bounds; what is above them goes with the next `keep`. */
-  set(options: OutboxOptions): void {
-    this.#options = options;
+  /** The next `enforce` drops what exceeds the new limits. */
+  setLimits(limits: OutboxLimits): void {
+    this.#limits = limits;
   }
 
-  /** Rows that are not dropped, as the set stands at any time. */
-  hold(rows: ReadonlySet<number>): void {
-    this.#held = rows;
+  /** Never drops these rows. The caller may change the set later. */
+  protect(rowIds: ReadonlySet<number>): void {
+    this.#protected = rowIds;
   }
 
-  holds(rowId: number): boolean {
-    return this.#held.has(rowId);
+  isProtected(rowId: number): boolean {
+    return this.#protected.has(rowId);
   }
 
   /** Changes with each drop. */
@@ -59,67 +69,64 @@ export class OutboxBounds {
     return this.#revision;
   }
 
-  /** Whether a message fits in without pushing another one out. */
+  /** Whether a message fits without dropping another one. */
   hasRoom(payload: string): boolean {
-    const { maxMessages, maxBytes } = this.#options;
-    const { rows, bytes } = this.#deps.tally;
+    const { maxMessages, maxBytes } = this.#limits;
+    const { rows, bytes } = this.#deps.table;
     return rows < maxMessages && bytes + Buffer.byteLength(payload) <= maxBytes;
   }
 
-  /** Drops the oldest until both bounds are kept, or everything left is with the broker. */
-  keep(): void {
-    const { maxMessages, maxBytes } = this.#options;
-    const { tally } = this.#deps;
-    while (tally.rows > maxMessages || tally.bytes > maxBytes) {
-      const flooding = tally.events > Math.max(1, Math.floor(maxMessages * EVENT_SHARE));
-      const order = flooding
-        ? (['events', 'requeued', 'cameras'] as const)
-        : (['requeued', 'cameras', 'events'] as const);
-      // As many as the count asks for; by bytes one at a time.
-      const count = Math.max(1, tally.rows - maxMessages);
-      if (!order.some((kind) => this.#dropRows(this.#oldestFree(kind, count)) > 0)) return;
+  /** Drops rows until the outbox is within its limits, or only protected rows remain. */
+  enforce(): void {
+    const { maxMessages, maxBytes } = this.#limits;
+    const { table } = this.#deps;
+    while (table.rows > maxMessages || table.bytes > maxBytes) {
+      const isEventFlood = table.events > Math.max(1, Math.floor(maxMessages * MAX_EVENT_SHARE));
+      const order = isEventFlood ? EVENTS_FIRST : RECORDS_FIRST;
+      // For the bound on bytes, drop one row at a time.
+      const count = Math.max(1, table.rows - maxMessages);
+      if (!order.some((kind) => this.#drop(this.#oldestUnprotected(kind, count)) > 0)) return;
     }
   }
 
   /**
-   * Drops what waits longer than `maxAgeMs`, of the next rows that it looks at: all have been looked at after some
-   * calls. Rows of this run are aged by the monotonic clock, older ones by the wall clock between `plausibleMs` and
-   * `cutoffMs`, or not at all while that is null.
+   * Drops rows older than `maxAgeMs` from the next batch of the table; repeated calls visit every row. Uses the
+   * monotonic clock for rows of this run. Uses the wall clock for older rows: it drops those created between
+   * `minPlausibleMs` and `cutoffMs`, or none while `cutoffMs` is null. Returns the number of dropped rows.
    */
-  dropAged(maxAgeMs: number, cutoffMs: number | null, plausibleMs: number): number {
+  dropAged(maxAgeMs: number, cutoffMs: number | null, minPlausibleMs: number): number {
     const monoCutoffMs = this.#deps.clock.monoMs() - maxAgeMs;
-    const rows = this.#deps.statements.ages.all(this.#agedUpTo, AGED_AT_ONCE);
-    this.#agedUpTo = rows.length < AGED_AT_ONCE ? 0 : (rows.at(-1)?.row_id ?? 0);
+    const rows = this.#sql.ages.all(this.#lastAgedRowId, AGE_BATCH_ROWS);
+    this.#lastAgedRowId = rows.length < AGE_BATCH_ROWS ? 0 : (rows.at(-1)?.row_id ?? 0);
     const aged = rows.filter((row) =>
       row.row_id >= this.#deps.firstRowIdOfRun
         ? row.created_mono_ms < monoCutoffMs
-        : cutoffMs !== null && row.created_at_ms > plausibleMs && row.created_at_ms < cutoffMs,
+        : cutoffMs !== null && row.created_at_ms > minPlausibleMs && row.created_at_ms < cutoffMs,
     );
-    const free = aged.filter(({ row_id }) => !this.#held.has(row_id));
-    return free.length === 0 ? 0 : this.#deps.writer.write(() => this.#dropRows(free));
+    const droppable = aged.filter(({ row_id }) => !this.isProtected(row_id));
+    return droppable.length === 0 ? 0 : this.#deps.writer.write(() => this.#drop(droppable));
   }
 
-  /** Drops up to `count` of the oldest rows, to free space: records first, then events. Returns how many. */
+  /** Drops up to `count` rows to free space: records first, then events. Returns the number of dropped rows. */
   dropOldest(count: number): number {
     return this.#deps.writer.write(() => {
       let dropped = 0;
-      for (const kind of ['requeued', 'cameras', 'events'] as const)
-        dropped += this.#dropRows(this.#oldestFree(kind, count - dropped));
+      for (const kind of RECORDS_FIRST) dropped += this.#drop(this.#oldestUnprotected(kind, count - dropped));
       return dropped;
     });
   }
 
-  #oldestFree(kind: 'requeued' | 'cameras' | 'events', count: number): readonly Found[] {
+  #oldestUnprotected(kind: Kind, count: number): readonly OutboxRow[] {
     if (count <= 0) return [];
-    const rows = this.#deps.statements.oldestOf[kind].all(count + this.#held.size);
-    return rows.filter(({ row_id }) => !this.#held.has(row_id)).slice(0, count);
+    const rows = this.#sql[kind].all(count + this.#protected.size);
+    return rows.filter(({ row_id }) => !this.isProtected(row_id)).slice(0, count);
   }
 
-  #dropRows(rows: readonly Found[]): number {
+  #drop(rows: readonly OutboxRow[]): number {
     if (rows.length === 0) return 0;
-    takeGone(rows, this.#deps.statements, this.#deps.tally);
+    this.#deps.table.remove(rows);
     this.#revision += 1;
-    // A record that was asked for again had its fate before.
+    // A requeued record was published or counted as dropped before.
     const lost = rows.filter(({ requeued }) => requeued === 0).length;
     if (lost > 0) {
       this.#deps.sequences.countDropped(lost);
@@ -127,4 +134,24 @@ export class OutboxBounds {
     }
     return rows.length;
   }
+}
+
+function prepare(db: Database.Database) {
+  const isDroppable = `topic <> 'event/outbox_dropped'`;
+  return {
+    ages: db.prepare<[number, number], OutboxRow & { created_mono_ms: number; created_at_ms: number }>(
+      `SELECT ${ROW_COLUMNS}, created_mono_ms, created_at_ms FROM outbox
+       WHERE row_id > ? AND ${isDroppable} ORDER BY row_id LIMIT ?`,
+    ),
+    requeued: db.prepare<[number], OutboxRow>(
+      `SELECT ${ROW_COLUMNS} FROM outbox INDEXED BY outbox_requeued WHERE requeued = 1 ORDER BY row_id LIMIT ?`,
+    ),
+    cameras: db.prepare<[number], OutboxRow>(
+      `SELECT ${ROW_COLUMNS} FROM outbox WHERE stream <> 'events' AND requeued = 0 ORDER BY row_id LIMIT ?`,
+    ),
+    events: db.prepare<[number], OutboxRow>(
+      `SELECT ${ROW_COLUMNS} FROM outbox INDEXED BY outbox_events
+       WHERE stream = 'events' AND ${isDroppable} ORDER BY row_id LIMIT ?`,
+    ),
+  };
 }

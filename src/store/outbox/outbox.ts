@@ -1,84 +1,82 @@
+// INVARIANTS
+// 1. A message is queued in the transaction that stores its record or event. Neither exists without the other.
+// 2. A row leaves the outbox in exactly one of three ways: acknowledged (the broker sent a PUBACK), rejected (moved to
+//    the table `rejected`), or dropped by a bound (counted in the same transaction).
+// 3. A row that the forwarder has in flight is never dropped and never changed.
+// 4. Row ids grow and are never reused within a run: the forwarder uses them to tell old rows from new ones.
 import type Database from 'better-sqlite3';
 import type { Clock } from '../../base/clock.ts';
-import { OutboxBounds, type OutboxOptions } from './bounds.ts';
-import { takeGone, takeOut } from './settling.ts';
-import { prepareOutbox } from './statements.ts';
-import { OutboxTally } from './tally.ts';
-import { requeueRange } from './requeue.ts';
 import type { Sequences } from '../sequences.ts';
-import type { Acceptance, Outbox, OutboxEntry, OutboxFilter, OutboxStats, Requeued } from '../types.ts';
-import { waitedS } from './waited.ts';
+import type {
+  Acknowledgement,
+  Outbox,
+  OutboxEntry,
+  OutboxFilter,
+  OutboxStats,
+  RequeueResult,
+} from '../types.ts';
 import type { Writer } from '../writer.ts';
+import { OutboxBounds, type OutboxLimits } from './bounds.ts';
+import { Requeue } from './requeue.ts';
+import { ENTRY_COLUMNS, OutboxTable, PAYLOAD, type OutboxMessage } from './table.ts';
 
-/** Rejected messages kept for the operator; older ones go. */
-const REJECTED_KEPT = 1000;
-const EVERYTHING = Number.MAX_SAFE_INTEGER;
+/** Rejected messages kept for the operator. Drop policy: oldest first. */
+const MAX_REJECTED = 1000;
+/** Ten years. A row that was queued before the clock was set would look decades old. */
+const MAX_PLAUSIBLE_AGE_MS = 3650 * 86_400_000;
+
 export interface OutboxDeps {
   readonly db: Database.Database;
   readonly writer: Writer;
   readonly sequences: Sequences;
   readonly clock: Clock;
-  /** Called after a commit in which the bound pushed rows out. */
+  /** Called after a commit that dropped records. */
   readonly onDropped: () => void;
-  /** Called with the rows that `next` gives away: from then on they may have been sent. */
-  readonly onHanded?: (entries: readonly OutboxEntry[]) => void;
+  /** Called with the rows that `next` returns: the forwarder may publish them from then on. */
+  readonly onHandedOut: (entries: readonly OutboxEntry[]) => void;
 }
 
-export interface Retimed {
+export interface QueuedMessage {
   readonly payload: string;
-  /** Wall clock, ms; 0 where it is not known. */
+  /** Wall clock, ms; 0 when unknown. */
   readonly createdAtMs: number;
 }
 
-interface Message {
-  readonly stream: string;
-  readonly seq: number;
-  readonly topic: string;
-  readonly payload: string;
-}
-
-const AGAIN = { stored: true, requeued: true };
-
-/**
- * The queue to the broker, on the disk. A row leaves in exactly one of three ways: accepted, rejected (kept aside), or
- * dropped by the bound on count, bytes or age, oldest first, in the transaction that counts it. What is with the broker
- * is never dropped; events are dropped only when they themselves are a flood; the event that tells of drops never is.
- */
+/** The queue of messages to the broker, in SQLite. See INVARIANTS above, and `OutboxBounds` for the drop policy. */
 export class SqliteOutbox implements Outbox {
+  readonly bounds: OutboxBounds;
   readonly #deps: OutboxDeps;
-  readonly #statements: ReturnType<typeof prepareOutbox>;
-  readonly #tally: OutboxTally;
-  readonly #bounds: OutboxBounds;
-  /** Row ids are never reused within a run: the forwarder tells old rows from new ones by them. */
-  #newestRowId: number;
+  readonly #table: OutboxTable;
+  readonly #requeue: Requeue;
+  readonly #sql: ReturnType<typeof prepare>;
   readonly #firstRowIdOfRun: number;
   readonly #startedMonoMs: number;
-  /** Changes of what waits; beside them count the drops. */
-  #revision = 0;
+  #newestRowId: number;
+  /** Changes with each rewrite. The bounds count the drops. */
+  #rewrites = 0;
   #listener: (() => void) | null = null;
 
-  constructor(options: OutboxOptions, deps: OutboxDeps) {
+  constructor(limits: OutboxLimits, deps: OutboxDeps) {
     this.#deps = deps;
-    this.#statements = prepareOutbox(deps.db);
-    this.#newestRowId = this.#statements.newest.get()?.row_id ?? 0;
+    this.#sql = prepare(deps.db);
+    this.#requeue = new Requeue(deps.db);
+    this.#table = new OutboxTable(deps);
+    this.#newestRowId = this.#table.newestRowId();
     this.#firstRowIdOfRun = this.#newestRowId + 1;
     this.#startedMonoMs = deps.clock.monoMs();
-    this.#tally = new OutboxTally(this.#statements);
-    this.#bounds = new OutboxBounds(options, {
+    this.bounds = new OutboxBounds(limits, {
       ...deps,
-      statements: this.#statements,
-      tally: this.#tally,
+      table: this.#table,
       firstRowIdOfRun: this.#firstRowIdOfRun,
     });
-    deps.writer.onRollback(() => this.#tally.count());
   }
 
   onAdded(listener: () => void): void {
     this.#listener = listener;
   }
 
-  hold(rows: ReadonlySet<number>): void {
-    this.#bounds.hold(rows);
+  protect(rowIds: ReadonlySet<number>): void {
+    this.bounds.protect(rowIds);
   }
 
   get newestRowId(): number {
@@ -86,144 +84,136 @@ export class SqliteOutbox implements Outbox {
   }
 
   get revision(): number {
-    return this.#revision + this.#bounds.revision;
+    return this.#rewrites + this.bounds.revision;
   }
 
   /**
-   * Queues a message and keeps the bounds; call it in the transaction that stores the record. `stored`: the payload is
-   * that of a stored observation, and is not kept twice.
+   * Queues a message and enforces the bounds. Call it in the transaction that stores the record. `isStored`: the payload
+   * is that of a stored observation; the outbox does not keep a second copy.
    */
-  enqueue(message: Message, options: { readonly stored?: boolean } = {}): void {
-    this.#insert(message, { stored: options.stored ?? false, requeued: false });
-    this.#bounds.keep();
-    this.#deps.writer.afterCommit(this.#announce);
-  }
-
-  /** Replaces the payload of an event that was not sent yet. False when it is gone, or with the broker. */
-  amendEvent(seq: number, payload: string): boolean {
-    const row = this.#statements.eventRow.get(seq);
-    if (!row || this.#bounds.holds(row.row_id)) return false;
-    const sizeBytes = Buffer.byteLength(payload);
-    this.#statements.amend.run(payload, sizeBytes, row.row_id);
-    this.#tally.grew(sizeBytes - row.bytes);
-    this.#revision += 1;
-    return true;
-  }
-
-  /** Replaces what a message says and when it was queued. False when it is gone, or with the broker. */
-  retime(stream: string, seq: number, mend: (payload: string, createdAtMs: number) => Retimed): boolean {
-    const row = this.#statements.waitingRow.get(stream, seq);
-    if (!row || this.#bounds.holds(row.rowId)) return false;
-    const { payload, createdAtMs } = mend(row.payload, row.createdAtMs);
-    const sizeBytes = Buffer.byteLength(payload);
-    this.#statements.retime.run(payload, sizeBytes, createdAtMs, row.rowId);
-    this.#tally.grew(sizeBytes - Buffer.byteLength(row.payload));
-    this.#revision += 1;
-    return true;
+  enqueue(message: OutboxMessage, { isStored = false }: { readonly isStored?: boolean } = {}): void {
+    this.#insert(message, { isStored, isRequeued: false });
+    this.bounds.enforce();
+    this.#deps.writer.afterCommit(this.#notify);
   }
 
   next(limit: number, excluding: ReadonlySet<number>, filter: OutboxFilter = {}): readonly OutboxEntry[] {
-    const { afterRowId = 0, upToRowId = EVERYTHING, streams = 'all' } = filter;
-    let amidst = 0;
-    for (const rowId of excluding) if (rowId > afterRowId && rowId <= upToRowId) amidst += 1;
-    const window = { afterRowId, upToRowId, limit: limit + amidst };
-    const rows = this.#deps.writer.read(() => this.#statements[streams].all(window));
-    const found = amidst === 0 ? rows : rows.filter(({ rowId }) => !excluding.has(rowId)).slice(0, limit);
-    if (found.length > 0) this.#deps.onHanded?.(found);
-    return found;
+    const { afterRowId = 0, upToRowId = Number.MAX_SAFE_INTEGER, streams = 'all' } = filter;
+    let excludedInWindow = 0;
+    for (const rowId of excluding) if (rowId > afterRowId && rowId <= upToRowId) excludedInWindow += 1;
+    const window = { afterRowId, upToRowId, limit: limit + excludedInWindow };
+    const rows = this.#deps.writer.read(() => this.#table.entries(streams, window));
+    const entries =
+      excludedInWindow === 0 ? rows : rows.filter(({ rowId }) => !excluding.has(rowId)).slice(0, limit);
+    if (entries.length > 0) this.#deps.onHandedOut(entries);
+    return entries;
   }
 
   peek(limit: number): readonly OutboxEntry[] {
-    const window = { afterRowId: 0, upToRowId: EVERYTHING, limit };
-    return this.#deps.writer.read(() => this.#statements.all.all(window));
+    const window = { afterRowId: 0, upToRowId: Number.MAX_SAFE_INTEGER, limit };
+    return this.#deps.writer.read(() => this.#table.entries('all', window));
   }
 
-  accepted(rowIds: readonly number[], publishedAtMs: number, historical = false): void {
-    const rows = this.#deps.writer.read(() => rowIds.flatMap((id) => this.#statements.found.all(id, id)));
-    this.settle(
-      rows.map(({ row_id: rowId, stream, seq }) => ({ rowId, stream, seq, publishedAtMs, historical })),
-    );
+  acknowledge(rows: readonly Acknowledgement[]): void {
+    this.#deps.writer.writeRelaxed(() => this.#table.removeAcknowledged(rows));
   }
 
-  settle(rows: readonly Acceptance[]): void {
-    this.#deps.writer.writeSoon(() => takeOut(rows, this.#statements, this.#tally));
-  }
-
-  rejected(rowId: number, reason: string): void {
+  reject(rowId: number, reason: string): void {
     this.#deps.writer.write(() => {
       const nowMs = Math.round(this.#deps.clock.nowMs());
-      if (this.#statements.reject.run(reason, nowMs, rowId).changes === 0) return;
-      takeGone(this.#statements.found.all(rowId, rowId), this.#statements, this.#tally);
-      this.#statements.boundRejected.run(REJECTED_KEPT);
+      if (this.#sql.reject.run(reason, nowMs, rowId).changes === 0) return;
+      this.#table.remove(this.#table.find(rowId));
+      this.#sql.dropOldRejected.run(MAX_REJECTED);
     });
   }
 
   /**
-   * Puts stored records of one camera into the queue again, as backfill, in the order of their numbers; at most 500 in
-   * one call. Those that wait already are left alone, and nothing is pushed out for them.
+   * Changes the payload and the time of a waiting message. Returns false when it has left the outbox or is in flight.
+   * Call it in a transaction.
    */
-  requeue(camera: string, fromSeq: number, toSeq: number): Requeued {
+  rewrite(stream: string, seq: number, change: (message: QueuedMessage) => QueuedMessage): boolean {
+    const row = this.#sql.waiting.get(stream, seq);
+    if (!row || this.bounds.isProtected(row.rowId)) return false;
+    const { payload, createdAtMs } = change(row);
+    const sizeBytes = Buffer.byteLength(payload);
+    this.#sql.rewrite.run(payload, sizeBytes, createdAtMs, row.rowId);
+    this.#table.addBytes(sizeBytes - Buffer.byteLength(row.payload));
+    this.#rewrites += 1;
+    return true;
+  }
+
+  /**
+   * Queues stored records of one camera again, as backfill, in the order of `seq`; at most 500 in one call. Skips
+   * records that are waiting, and drops no other row for them.
+   */
+  requeue(camera: string, fromSeq: number, toSeq: number): RequeueResult {
     const stream = `camera:${camera}`;
     return this.#deps.writer.write(() => {
-      const last = Math.min(toSeq, this.#deps.sequences.last(stream));
-      const range = { camera, first: Math.max(1, fromSeq), last };
-      const outcome = requeueRange(this.#statements, range, (seq, payload) => {
-        if (!this.#bounds.hasRoom(payload)) return false;
-        this.#insert({ stream, seq, topic: `camera/${camera}/observation`, payload }, AGAIN);
+      const lastSeq = Math.min(toSeq, this.#deps.sequences.last(stream));
+      const range = { camera, firstSeq: Math.max(1, fromSeq), lastSeq };
+      const result = this.#requeue.run(range, (seq, payload) => {
+        if (!this.bounds.hasRoom(payload)) return false;
+        const topic = `camera/${camera}/observation`;
+        this.#insert({ stream, seq, topic, payload }, { isStored: true, isRequeued: true });
         return true;
       });
-      if (outcome.queued > 0) this.#deps.writer.afterCommit(this.#announce);
-      return outcome;
+      if (result.queued > 0) this.#deps.writer.afterCommit(this.#notify);
+      return result;
     });
   }
 
   stats(): OutboxStats {
+    const oldest = this.#sql.oldest.get();
     return {
-      depth: this.#tally.rows,
-      oldestAgeS: this.#oldestAgeS(),
+      depth: this.#table.rows,
+      oldestAgeS: oldest ? this.#ageS(oldest) : null,
       droppedTotal: this.#deps.sequences.droppedTotal(),
     };
   }
 
-  /** As `OutboxBounds.dropAged`. */
-  dropAged(maxAgeMs: number, cutoffMs: number | null, plausibleMs: number): number {
-    return this.#bounds.dropAged(maxAgeMs, cutoffMs, plausibleMs);
-  }
-
-  /** As `OutboxBounds.dropOldest`. */
-  dropOldest(count: number): number {
-    return this.#bounds.dropOldest(count);
-  }
-
-  readonly #announce = (): void => this.#listener?.();
-
-  #insert(message: Message, { stored, requeued }: { stored: boolean; requeued: boolean }): void {
+  /** By the monotonic clock for rows of this run. By the wall clock for older rows, as far as it is plausible. */
+  #ageS({ rowId, createdMonoMs, createdAtMs }: OutboxEntry): number {
     const { clock } = this.#deps;
-    const sizeBytes = Buffer.byteLength(message.payload);
+    const sinceStartMs = clock.monoMs() - this.#startedMonoMs;
+    const ageMs =
+      rowId >= this.#firstRowIdOfRun
+        ? clock.monoMs() - createdMonoMs
+        : Math.max(clock.nowMs() - createdAtMs, sinceStartMs);
+    return Math.round(Math.max(0, ageMs > MAX_PLAUSIBLE_AGE_MS ? sinceStartMs : ageMs)) / 1000;
+  }
+
+  readonly #notify = (): void => this.#listener?.();
+
+  #insert(message: OutboxMessage, kind: { readonly isStored: boolean; readonly isRequeued: boolean }): void {
+    const { clock } = this.#deps;
     this.#newestRowId += 1;
-    this.#statements.insert.run(
-      this.#newestRowId,
-      message.stream,
-      message.seq,
-      message.topic,
-      stored ? '' : message.payload,
-      sizeBytes,
-      clock.monoMs(),
-      Math.round(clock.nowMs()),
-      requeued ? 1 : 0,
-    );
-    this.#tally.came(message.stream, sizeBytes);
+    this.#table.insert({
+      ...message,
+      ...kind,
+      rowId: this.#newestRowId,
+      createdMonoMs: clock.monoMs(),
+      createdAtMs: Math.round(clock.nowMs()),
+    });
   }
+}
 
-  /** Other bounds; what is above them goes with the next message that comes. */
-  setBounds(options: OutboxOptions): void {
-    this.#bounds.set(options);
-  }
-
-  #oldestAgeS(): number | null {
-    const oldest = this.#statements.oldest.get();
-    if (!oldest) return null;
-    const run = { ownRun: oldest.rowId >= this.#firstRowIdOfRun, startedMonoMs: this.#startedMonoMs };
-    return waitedS(oldest, run, this.#deps.clock);
-  }
+function prepare(db: Database.Database) {
+  return {
+    oldest: db.prepare<[], OutboxEntry>(`SELECT ${ENTRY_COLUMNS} FROM outbox ORDER BY row_id LIMIT 1`),
+    waiting: db.prepare<[string, number], OutboxEntry>(
+      `SELECT ${ENTRY_COLUMNS} FROM outbox WHERE stream = ? AND seq = ?`,
+    ),
+    // The payload of a stored record is changed in `observations`.
+    rewrite: db.prepare<[string, number, number, number]>(
+      `UPDATE outbox SET payload = CASE WHEN payload = '' THEN '' ELSE ? END, size_bytes = ?, created_at_ms = ?
+       WHERE row_id = ?`,
+    ),
+    reject: db.prepare<[string, number, number]>(
+      `INSERT INTO rejected (stream, seq, topic, payload, reason, rejected_at_ms)
+       SELECT stream, seq, topic, ${PAYLOAD}, ?, ? FROM outbox WHERE row_id = ?`,
+    ),
+    dropOldRejected: db.prepare<[number]>(
+      'DELETE FROM rejected WHERE row_id <= (SELECT max(row_id) FROM rejected) - ?',
+    ),
+  };
 }

@@ -1,38 +1,60 @@
-import type { prepareOutbox } from './statements.ts';
-import type { Requeued } from '../types.ts';
+import type Database from 'better-sqlite3';
+import type { RequeueResult } from '../types.ts';
 
-/** Records that one call takes: a few milliseconds. */
-const AT_ONCE = 500;
+/** Records that one call requeues: a few milliseconds of work. */
+const BATCH_RECORDS = 500;
 
-const NOTHING: Requeued = { queued: 0, waiting: 0, missing: 0, nextSeq: null, full: false };
+const NOTHING: RequeueResult = { queued: 0, waiting: 0, missing: 0, nextSeq: null, full: false };
 
-/**
- * Queues the stored records of a range of numbers that do not wait yet, by `queue`, which says false for want of room.
- * Call it in a transaction.
- */
-export function requeueRange(
-  statements: Pick<ReturnType<typeof prepareOutbox>, 'stored' | 'waiting'>,
-  { camera, first, last }: { readonly camera: string; readonly first: number; readonly last: number },
-  queue: (seq: number, payload: string) => boolean,
-): Requeued {
-  if (last < first) return NOTHING;
-  const records = statements.stored.all(camera, first, last, AT_ONCE + 1);
-  let nextSeq = (records.length > AT_ONCE ? records.pop()?.seq : null) ?? null;
-  let queued = 0;
-  let stored = 0;
-  let full = false;
-  for (const { seq, waiting, payload } of records) {
-    if (waiting === 0 && !queue(seq, payload)) {
-      nextSeq = seq;
-      full = true;
-      break;
-    }
-    stored += 1;
-    if (waiting === 0) queued += 1;
+/** Finds the stored records of a range of sequence numbers that do not wait in the outbox. */
+export class Requeue {
+  readonly #stored: Database.Statement<
+    [string, number, number, number],
+    { readonly seq: number; readonly waiting: 0 | 1; readonly payload: string }
+  >;
+  readonly #countWaiting: Database.Statement<[string, number, number], { waiting: number }>;
+
+  constructor(db: Database.Database) {
+    this.#stored = db.prepare(
+      `SELECT o.seq, EXISTS (SELECT 1 FROM outbox q WHERE q.stream = 'camera:' || o.camera AND q.seq = o.seq) AS waiting,
+              o.payload
+       FROM observations o WHERE o.camera = ? AND o.seq BETWEEN ? AND ? ORDER BY o.seq LIMIT ?`,
+    );
+    this.#countWaiting = db.prepare(
+      'SELECT count(*) AS waiting FROM outbox WHERE stream = ? AND seq BETWEEN ? AND ?',
+    );
   }
-  const through = nextSeq === null ? last : nextSeq - 1;
-  const waiting = (statements.waiting.get(`camera:${camera}`, first, through)?.waiting ?? 0) - queued;
-  // What waits may be stored no longer: the queue has its own copy then.
-  const waitingOnly = waiting - (stored - queued);
-  return { queued, waiting, missing: through - first + 1 - stored - waitingOnly, nextSeq, full };
+
+  /** Calls `enqueue` for each record; stops when it returns false, because the outbox is full. Call it in a transaction. */
+  run(
+    {
+      camera,
+      firstSeq,
+      lastSeq,
+    }: { readonly camera: string; readonly firstSeq: number; readonly lastSeq: number },
+    enqueue: (seq: number, payload: string) => boolean,
+  ): RequeueResult {
+    if (lastSeq < firstSeq) return NOTHING;
+    const records = this.#stored.all(camera, firstSeq, lastSeq, BATCH_RECORDS + 1);
+    let nextSeq = (records.length > BATCH_RECORDS ? records.pop()?.seq : null) ?? null;
+    let queued = 0;
+    let stored = 0;
+    let full = false;
+    for (const { seq, waiting, payload } of records) {
+      if (waiting === 0 && !enqueue(seq, payload)) {
+        nextSeq = seq;
+        full = true;
+        break;
+      }
+      stored += 1;
+      if (waiting === 0) queued += 1;
+    }
+    const throughSeq = nextSeq === null ? lastSeq : nextSeq - 1;
+    const inOutbox = this.#countWaiting.get(`camera:${camera}`, firstSeq, throughSeq)?.waiting ?? 0;
+    const waiting = inOutbox - queued;
+    // Retention may have deleted a waiting record; the outbox then has its own copy.
+    const waitingNotStored = waiting - (stored - queued);
+    const missing = throughSeq - firstSeq + 1 - stored - waitingNotStored;
+    return { queued, waiting, missing, nextSeq, full };
+  }
 }

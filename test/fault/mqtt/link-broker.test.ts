@@ -6,7 +6,7 @@ import * as gates from '../../fixtures/fault-gate.ts';
 import { brokerWith, FaultGate, levelOf, type Fault } from '../../fixtures/fault-gate.ts';
 import { Device, linkOptions, topics } from '../../fixtures/link.ts';
 import { Mosquitto, until, type Message } from '../../fixtures/mosquitto.ts';
-import { draft, NOTHING_SEEN } from '../../fixtures/store.ts';
+import { draft, NO_FEATURES } from '../../fixtures/store.ts';
 
 // A broker that misbehaves must cost nothing but time: each case ends with all records at the real one.
 
@@ -46,7 +46,7 @@ function device(gate: FaultGate, over: Parameters<typeof linkOptions>[1] = {}): 
 }
 
 function append(running: Device, count: number): void {
-  for (let n = 0; n < count; n += 1) running.store.append(draft(), NOTHING_SEEN);
+  for (let n = 0; n < count; n += 1) running.store.append(draft(), NO_FEATURES);
 }
 
 /** The numbers of the records that arrived, without repetitions. */

@@ -10,7 +10,7 @@ import { Device, linkOptions, startLink, topics } from '../../fixtures/link.ts';
 import { freePort, Mosquitto, until } from '../../fixtures/mosquitto.ts';
 import { Namespace } from '../../fixtures/namespace.ts';
 import { Proxy } from '../../fixtures/proxy.ts';
-import { draft, NOTHING_SEEN, tempDir } from '../../fixtures/store.ts';
+import { draft, NO_FEATURES, tempDir } from '../../fixtures/store.ts';
 
 const cleanups: (() => unknown)[] = [];
 afterEach(async () => {
@@ -109,7 +109,7 @@ describe('a network that swallows packets', () => {
       cleanups.push(() => running.stop());
       running.start();
       const append = (count: number): void => {
-        for (let n = 0; n < count; n += 1) running.store.append(draft(), NOTHING_SEEN);
+        for (let n = 0; n < count; n += 1) running.store.append(draft(), NO_FEATURES);
       };
       await until(() => running.link.connected, 'the birth');
       for (let round = 1; round <= 3; round += 1) {
@@ -182,9 +182,9 @@ describe('limits that only the broker knows', () => {
     cleanups.push(() => running.stop());
     running.start();
     await until(() => running.link.connected, 'the birth');
-    running.store.append(draft(), NOTHING_SEEN);
-    running.store.append(draft({ warnings: ['w'.repeat(5000)] }), NOTHING_SEEN);
-    running.store.append(draft(), NOTHING_SEEN);
+    running.store.append(draft(), NO_FEATURES);
+    running.store.append(draft({ warnings: ['w'.repeat(5000)] }), NO_FEATURES);
+    running.store.append(draft(), NO_FEATURES);
     await until(() => running.store.outbox.stats().depth === 0, 'an empty outbox', 60_000);
     const seqs = new Set(seen.map(({ payload }) => (JSON.parse(payload.toString()) as Observation).seq));
     expect([...seqs].toSorted()).toEqual([1, 3]);
@@ -203,7 +203,7 @@ describe('limits that only the broker knows', () => {
     cleanups.push(() => running.stop());
     running.start();
     await until(() => running.link.connected, 'the birth');
-    running.store.append(draft(), NOTHING_SEEN);
+    running.store.append(draft(), NO_FEATURES);
     await until(() => running.store.outbox.stats().depth === 0, 'the acknowledgement');
     expect(seen.every(({ topic }) => topic === topics.status)).toBe(true);
   });

@@ -36,7 +36,7 @@ async function ladder(): Promise<ProviderLadder> {
       inference: { providers: ['webgpu', 'cpu'], threads: 1, timeoutS: 30, maxRssMb: 1024 },
       hardware: readHardware(),
     },
-    { memory: store.memory, clock: systemClock, log: silentLog },
+    { memory: store.keyValue, clock: systemClock, log: silentLog },
   );
 }
 

@@ -12,7 +12,7 @@ import { Documented } from '../../fixtures/openapi.ts';
 import { head, sample } from '../../fixtures/samples.ts';
 
 const EMPTY: FeedSource = {
-  observations: { after: () => [], rowOf: () => null, newestRow: () => null },
+  observations: { after: () => [], rowIdOf: () => null, newestRow: () => null },
   events: { after: () => [], newestSeq: () => 0 },
 };
 const UNCOUNTED = { rateLimit: 1_000_000 };

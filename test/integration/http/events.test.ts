@@ -48,7 +48,7 @@ class Stored implements FeedSource {
         .map((record, index) => ({ rowId: index + 1, record }))
         .filter((row) => row.rowId > Math.max(rowId, this.pruned))
         .slice(0, limit),
-    rowOf: (id: string) => {
+    rowIdOf: (id: string) => {
       const rowId = this.records.findIndex((record) => record.id === id) + 1;
       return rowId > this.pruned ? rowId : null;
     },

@@ -38,7 +38,7 @@ describe('discovery', () => {
     const { link } = startLink(linkOptions(broker.url), { onConnected: () => discovery.linkUp() });
     const discovery: Discovery = new Discovery(
       { settings: () => settings, describe: () => input, farewellMs: 300 },
-      { topics, link, memory: store.memory, clock: systemClock, log: silentLog },
+      { topics, link, memory: store.keyValue, clock: systemClock, log: silentLog },
     );
     discovery.start(ended.signal);
     const stop = async (): Promise<void> => {

@@ -5,7 +5,7 @@ import { contractFault } from '../../fixtures/contract.ts';
 import { Device, linkOptions, topics } from '../../fixtures/link.ts';
 import { Mosquitto, until, type Message } from '../../fixtures/mosquitto.ts';
 import { Proxy } from '../../fixtures/proxy.ts';
-import { draft, NOTHING_SEEN } from '../../fixtures/store.ts';
+import { draft, NO_FEATURES } from '../../fixtures/store.ts';
 
 const cleanups: (() => unknown)[] = [];
 afterEach(async () => {
@@ -56,7 +56,7 @@ const upTo = (last: number, from = 1): number[] =>
   Array.from({ length: last - from + 1 }, (_, n) => from + n);
 
 function append(running: Device, count: number, camera = 'north'): void {
-  for (let n = 0; n < count; n += 1) running.store.append(draft({ camera }), NOTHING_SEEN);
+  for (let n = 0; n < count; n += 1) running.store.append(draft({ camera }), NO_FEATURES);
 }
 
 const drained = (running: Device): Promise<true> =>
@@ -200,7 +200,7 @@ describe('Forwarder on mosquitto', () => {
     const seen = await mosquitto.record(`${topics.prefix}#`, { username: 'watcher', password: 'p' });
     const running = device(linkOptions(mosquitto.url, { username: 'dev1', password: 'p' }));
     await until(() => running.link.connected, 'the link');
-    running.store.append(draft({ warnings: ['w'.repeat(5000)] }), NOTHING_SEEN);
+    running.store.append(draft({ warnings: ['w'.repeat(5000)] }), NO_FEATURES);
     append(running, 1, 'forbidden');
     append(running, 2);
     await drained(running);
@@ -239,7 +239,7 @@ async function poisoned(
 ): Promise<void> {
   await until(() => running.link.connected, 'the link');
   append(running, 3);
-  running.store.append(draft(over), NOTHING_SEEN);
+  running.store.append(draft(over), NO_FEATURES);
   append(running, 6);
   await drained(running);
   await until(() => deduped(seen).length === 9, 'the others');

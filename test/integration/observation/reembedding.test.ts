@@ -13,7 +13,7 @@ import type { Store } from '../../../src/store/store.ts';
 import { InProcessVision } from '../../../src/vision/in-process.ts';
 import { factoryBundleDir } from '../../fixtures/bundles.ts';
 import { leaseOf } from '../../fixtures/lease.ts';
-import { draft, openStore, seen, silentLog, tempDir } from '../../fixtures/store.ts';
+import { draft, openStore, burstFeatures, silentLog, tempDir } from '../../fixtures/store.ts';
 
 const NORTH = { id: 'north', roi: null, privacyMasks: [] } as unknown as CameraSettings;
 const NEVER = new AbortController().signal;
@@ -73,7 +73,7 @@ describe('a model with another trunk', () => {
     close: () => Promise.resolve(),
   });
   const observe = async (heightM: number, keepPicture = true): Promise<string> => {
-    const { id } = store.append(draft(), seen([heightM, 1]));
+    const { id } = store.append(draft(), burstFeatures([heightM, 1]));
     if (keepPicture) await pictures.keep(NORTH, id, await sea(heightM), true);
     store.labels.add({ observationId: id, heightM, observer: null, note: null });
     return id;
@@ -205,7 +205,7 @@ describe('a model with another trunk', () => {
     const labelled = await observe(1);
     const unlabelled: string[] = [];
     for (let count = 0; count < 45; count += 1) {
-      const { id } = store.append(draft(), seen([1]));
+      const { id } = store.append(draft(), burstFeatures([1]));
       unlabelled.push(id);
       await pictures.keep(NORTH, id, noise, true);
     }
@@ -215,7 +215,10 @@ describe('a model with another trunk', () => {
   });
 
   it('keeps one picture of observations that follow each other quickly', async () => {
-    const [first, second] = [store.append(draft(), seen([1])), store.append(draft(), seen([1]))];
+    const [first, second] = [
+      store.append(draft(), burstFeatures([1])),
+      store.append(draft(), burstFeatures([1])),
+    ];
     await pictures.keep(NORTH, first.id, await sea(1));
     await pictures.keep(NORTH, second.id, await sea(1));
     expect([await pictures.has('north', first.id), await pictures.has('north', second.id)]).toEqual([

@@ -34,7 +34,7 @@ async function ladder(
       inference: { ...AUTO, ...inference },
       hardware: await probeHardware(never),
     },
-    { memory: store.memory, clock: systemClock, log: silentLog },
+    { memory: store.keyValue, clock: systemClock, log: silentLog },
   );
 }
 

@@ -1,43 +1,26 @@
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { queueAgain } from '../../../src/control/backfill.ts';
-import type { Store } from '../../../src/store/store.ts';
-import { draft, ManualClock, NOTHING_SEEN, openStore } from '../../fixtures/store.ts';
+import { acknowledge, draft, NO_FEATURES } from '../../fixtures/store.ts';
+import { useStore } from '../../fixtures/use-store.ts';
 
 const signal = new AbortController().signal;
 
 describe('queueAgain', () => {
-  let dir: string;
-  let clock: ManualClock;
-  let store: Store;
+  const state = useStore({ outbox: { maxMessages: 1500, maxAgeDays: 7 } }, { inMemory: true });
 
-  beforeEach(() => {
-    // The real file, on memory where there is some: each record waits for its disk.
-    dir = mkdtempSync(join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), 'swellsight-backfill-'));
-    clock = new ManualClock();
-    store = openStore(dir, clock, { outbox: { maxMessages: 1500, maxAgeDays: 7 } });
-  });
-  afterEach(() => {
-    store.close();
-    rmSync(dir, { recursive: true, force: true });
-  });
-
-  function stored(count: number, captured_at = new Date(clock.nowMs()).toISOString()): void {
-    for (let n = 0; n < count; n += 1) store.append(draft({ captured_at }), NOTHING_SEEN);
+  function stored(count: number, captured_at = new Date(state.clock.nowMs()).toISOString()): void {
+    for (let n = 0; n < count; n += 1) state.store.append(draft({ captured_at }), NO_FEATURES);
   }
   function sendAll(): void {
-    const rows = store.outbox.next(5000, new Set()).map(({ rowId }) => rowId);
-    store.outbox.accepted(rows, clock.nowMs());
+    acknowledge(state.store.outbox, state.store.outbox.next(5000, new Set()), state.clock.nowMs());
   }
   const ask = (fromSeq: number, toSeq: number) =>
-    queueAgain({ camera: 'north', fromSeq, toSeq }, { store, clock }, signal);
+    queueAgain({ camera: 'north', fromSeq, toSeq }, state, signal);
 
   it('goes through a long range in parts', async () => {
     stored(1100);
     sendAll();
-    const before = clock.monoMs();
+    const before = state.clock.monoMs();
     expect(await ask(1, 5000)).toEqual({
       camera: 'north',
       queued: 1100,
@@ -46,16 +29,16 @@ describe('queueAgain', () => {
       gone_ranges: [],
       next_seq: null,
     });
-    expect(clock.monoMs()).toBeGreaterThan(before);
-    expect(store.outbox.stats().depth).toBe(1100);
+    expect(state.clock.monoMs()).toBeGreaterThan(before);
+    expect(state.store.outbox.stats().depth).toBe(1100);
   });
 
   it('tells what waits anyway, and which numbers are gone', async () => {
-    stored(3, new Date(clock.nowMs() - 40 * 86_400_000).toISOString());
+    stored(3, new Date(state.clock.nowMs() - 40 * 86_400_000).toISOString());
     stored(4);
     sendAll();
     stored(2);
-    while (store.prune().more);
+    while (state.store.prune().more);
     expect(await ask(2, 20)).toMatchObject({ queued: 4, waiting: 2, gone: 2, gone_ranges: [[2, 3]] });
     expect(await ask(1, 9)).toMatchObject({ queued: 0, waiting: 6, gone: 3, gone_ranges: [[1, 3]] });
   });
@@ -67,7 +50,7 @@ describe('queueAgain', () => {
     const first = await ask(1, 1000);
     expect(first.queued).toBeLessThanOrEqual(600);
     expect(first.next_seq).toBe(first.queued + 1);
-    expect(store.outbox.stats().droppedTotal).toBe(0);
+    expect(state.store.outbox.stats().droppedTotal).toBe(0);
     expect(await ask(first.next_seq ?? 0, 1000)).toMatchObject({
       queued: 0,
       next_seq: first.next_seq,
@@ -79,9 +62,9 @@ describe('queueAgain', () => {
     stored(600);
     sendAll();
     const stop = new AbortController();
-    clock.sleep = () => Promise.reject(new Error('stopped'));
-    const stopped = queueAgain({ camera: 'north', fromSeq: 1, toSeq: 600 }, { store, clock }, stop.signal);
+    state.clock.sleep = () => Promise.reject(new Error('stopped'));
+    const stopped = queueAgain({ camera: 'north', fromSeq: 1, toSeq: 600 }, state, stop.signal);
     await expect(stopped).rejects.toThrow('stopped');
-    expect(store.outbox.stats().depth).toBe(500);
+    expect(state.store.outbox.stats().depth).toBe(500);
   });
 });

@@ -8,7 +8,7 @@ import { describeForDiagnosis, type DiagnosticsInput } from '../../../src/contro
 import { outboxView } from '../../../src/control/outbox-view.ts';
 import type { Store } from '../../../src/store/store.ts';
 import { CannedAgent } from '../../fixtures/agent-api.ts';
-import { draft, ManualClock, NOTHING_SEEN, openStore, tempDir } from '../../fixtures/store.ts';
+import { draft, ManualClock, NO_FEATURES, openStore, tempDir } from '../../fixtures/store.ts';
 
 const validate = new Ajv({ strict: false, formats: fullFormats }).compile(Diagnostics);
 const SECRET = 'hunter2-hunter2';
@@ -94,7 +94,7 @@ describe('describeForDiagnosis', () => {
   };
 
   it('is whole where there is room', () => {
-    store.append(draft(), NOTHING_SEEN);
+    store.append(draft(), NO_FEATURES);
     store.raise({ type: 'x', severity: 'error', code: 'store_full', message: 'Full.', context: { a: 1 } });
     const made = report({ log: [entry(1)], missing: ['model'] });
     expect(made.omitted).toEqual([]);

@@ -2,13 +2,13 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { migrate } from '../../../src/store/file/migrate.ts';
+import { migrate } from '../../../src/store/file/database.ts';
 import { SqliteCommandLog, type CommandLogOptions } from '../../../src/store/command-log.ts';
 import { Writer } from '../../../src/store/writer.ts';
 import { ManualClock, openStore, tempDir } from '../../fixtures/store.ts';
 
 const DAY_MS = 86_400_000;
-const answer = (id: string, result?: unknown) =>
+const resultMessage = (id: string, result?: unknown) =>
   JSON.stringify({ id, status: 'succeeded', ...(result === undefined ? {} : { result }), duration_ms: 1 });
 
 describe('SqliteCommandLog', () => {
@@ -26,12 +26,12 @@ describe('SqliteCommandLog', () => {
     dir.remove();
   });
 
-  function opened(options: CommandLogOptions = {}): SqliteCommandLog {
+  function open(options: CommandLogOptions = {}): SqliteCommandLog {
     const writer = new Writer({
       db,
       clock,
-      makeRoom: () => false,
-      cramped: () => false,
+      freeSpace: () => false,
+      isNearlyFull: () => false,
       onCorrupt: () => undefined,
     });
     return new SqliteCommandLog(options, { db, writer, clock });
@@ -42,20 +42,20 @@ describe('SqliteCommandLog', () => {
       .all()
       .map(({ id }) => id);
 
-  it('remembers what began and how it ended', () => {
-    const log = opened();
+  it('stores the start and the result of a command, and refuses a second start', () => {
+    const log = open();
     expect(log.find('a')).toBeNull();
     log.begin('a', 'capture');
     expect(log.find('a')).toEqual({ id: 'a', name: 'capture', result: null });
-    log.finish('a', answer('a'));
-    expect(opened().find('a')).toEqual({ id: 'a', name: 'capture', result: answer('a') });
+    log.finish('a', resultMessage('a'));
+    expect(open().find('a')).toEqual({ id: 'a', name: 'capture', result: resultMessage('a') });
     expect(() => log.begin('a', 'capture')).toThrow();
-    expect(() => opened().begin('a', 'ping')).toThrow();
+    expect(() => open().begin('a', 'ping')).toThrow();
   });
 
-  it('tells ids apart that differ in anything', () => {
-    const log = opened();
-    const strange = [
+  it('distinguishes ids that differ in any character', () => {
+    const log = open();
+    const similarIds = [
       'a',
       'A',
       'a ',
@@ -68,16 +68,16 @@ describe('SqliteCommandLog', () => {
       '%',
       "'; DROP TABLE commands",
     ];
-    strange.forEach((id, n) => log.begin(id, `n${n}`));
-    strange.forEach((id, n) => expect(log.find(id)?.name).toBe(`n${n}`));
+    similarIds.forEach((id, n) => log.begin(id, `n${n}`));
+    similarIds.forEach((id, n) => expect(log.find(id)?.name).toBe(`n${n}`));
   });
 
-  it('forgets the oldest above its number, first those that do no harm, whatever the clock says', () => {
-    const log = opened({ mostKept: 4 });
+  it('forgets the oldest commands above its count, repeatable ones first, with any clock', () => {
+    const log = open({ maxCommands: 4 });
     log.begin('capture-1', 'capture');
     log.begin('ping-1', 'ping', true);
     log.begin('capture-2', 'capture');
-    // The clock fell back: what comes now looks the oldest.
+    // The clock stepped back: the next commands look the oldest.
     clock.wallMs -= 400 * DAY_MS;
     log.begin('ping-2', 'ping', true);
     log.begin('ping-3', 'ping', true);
@@ -85,43 +85,43 @@ describe('SqliteCommandLog', () => {
     for (const n of [3, 4, 5]) log.begin(`capture-${n}`, 'capture');
     expect(ids()).toEqual(['capture-2', 'capture-3', 'capture-4', 'capture-5']);
     clock.wallMs += 400 * DAY_MS;
-    // Again the same bound after a restart, and with what retention took away meanwhile.
+    // The bound holds after a restart, and after retention deleted some commands.
     db.exec(`DELETE FROM commands WHERE id IN ('capture-2', 'capture-3')`);
-    const later = opened({ mostKept: 4 });
+    const later = open({ maxCommands: 4 });
     for (const n of [6, 7, 8]) later.begin(`capture-${n}`, 'capture');
     expect(ids()).toEqual(['capture-5', 'capture-6', 'capture-7', 'capture-8']);
   });
 
-  it('takes the results out of the oldest answers above its bytes, and keeps how they ended', () => {
-    const log = opened({ mostResultBytes: 20_000 });
+  it('removes the results of the oldest messages above its bytes, and keeps their status', () => {
+    const log = open({ maxResultBytes: 20_000 });
     for (let n = 0; n < 50; n += 1) {
       log.begin(`c${n}`, 'capture');
-      log.finish(`c${n}`, answer(`c${n}`, { note: '波'.repeat(300) }));
+      log.finish(`c${n}`, resultMessage(`c${n}`, { note: '波'.repeat(300) }));
     }
     const kept = ids().map((id) => log.find(id)?.result ?? '');
     expect(kept.reduce((sum, text) => sum + Buffer.byteLength(text), 0)).toBeLessThanOrEqual(20_000);
-    expect(kept[0]).toBe(answer('c0'));
+    expect(kept[0]).toBe(resultMessage('c0'));
     expect(kept[49]).toContain('波');
-    // The same with what a run before has left.
-    const later = opened({ mostResultBytes: 5000 });
+    // The same for messages of an earlier run.
+    const later = open({ maxResultBytes: 5000 });
     later.begin('new', 'capture');
-    later.finish('new', answer('new', 'x'.repeat(2000)));
+    later.finish('new', resultMessage('new', 'x'.repeat(2000)));
     const bytes = ids().reduce((sum, id) => sum + Buffer.byteLength(later.find(id)?.result ?? ''), 0);
     expect(bytes).toBeLessThan(6000);
     expect(later.find('new')?.result).toContain('xxx');
   });
 
-  it('a result may be larger than the bound', () => {
-    const log = opened({ mostResultBytes: 1000 });
+  it('shortens a result that alone exceeds the bound', () => {
+    const log = open({ maxResultBytes: 1000 });
     log.begin('a', 'diagnostics');
-    log.finish('a', answer('a', 'x'.repeat(5000)));
-    expect(log.find('a')?.result).toBe(answer('a'));
+    log.finish('a', resultMessage('a', 'x'.repeat(5000)));
+    expect(log.find('a')?.result).toBe(resultMessage('a'));
     log.begin('b', 'ping');
-    log.finish('b', answer('b', 1));
-    expect(log.find('b')?.result).toBe(answer('b', 1));
+    log.finish('b', resultMessage('b', 1));
+    expect(log.find('b')?.result).toBe(resultMessage('b', 1));
   });
 
-  it('forgets after seven days', () => {
+  it('forgets commands after seven days', () => {
     const week = new ManualClock();
     const store = openStore(dir.path, week);
     store.commands.begin('old', 'ping');
@@ -136,7 +136,7 @@ describe('SqliteCommandLog', () => {
     store.close();
   });
 
-  it('takes over what an older agent stored, in the order of its time', () => {
+  it('migrates the commands of an older agent, in the order of their time', () => {
     const older = new Database(join(dir.path, 'older.db'));
     const first = join(import.meta.dirname, '../../../src/store/migrations/001-initial.sql');
     older.exec(readFileSync(first, 'utf8'));
@@ -146,6 +146,6 @@ describe('SqliteCommandLog', () => {
     db.close();
     db = older;
     expect(ids()).toEqual(['b', 'a']);
-    expect(opened().find('b')).toEqual({ id: 'b', name: 'ping', result: '{}' });
+    expect(open().find('b')).toEqual({ id: 'b', name: 'ping', result: '{}' });
   });
 });

@@ -185,7 +185,7 @@ describe('Commands', () => {
     await settle();
     // Those which ran are told again; they count as well, for an answer may be large.
     expect(brief(one).filter((text) => text.endsWith('succeeded again'))).toHaveLength(10);
-    expect(one.store.figures.read().rows['commands']).toBe(20);
+    expect(one.store.stats.read().rows['commands']).toBe(20);
   });
 
   it('answers rejections behind everything else', async () => {

@@ -5,7 +5,7 @@ import { Forwarder } from '../../../../src/mqtt/forward/forwarder.ts';
 import type { Link, PublishOptions } from '../../../../src/mqtt/types.ts';
 import type { Store } from '../../../../src/store/store.ts';
 import { until } from '../../../fixtures/mosquitto.ts';
-import { draft, NOTHING_SEEN, openStore, silentLog, tempDir } from '../../../fixtures/store.ts';
+import { draft, NO_FEATURES, openStore, silentLog, tempDir } from '../../../fixtures/store.ts';
 
 /** A link whose answers a test gives. */
 class ScriptedLink implements Link {
@@ -57,7 +57,7 @@ describe('Forwarder', () => {
   }
 
   const append = (count: number): void => {
-    for (let n = 0; n < count; n += 1) store.append(draft(), NOTHING_SEEN);
+    for (let n = 0; n < count; n += 1) store.append(draft(), NO_FEATURES);
   };
   const event = (): void => store.raise({ type: 'e', severity: 'info', code: 'e', message: '', context: {} });
   const depth = (): number => store.outbox.stats().depth;
@@ -118,7 +118,7 @@ describe('Forwarder', () => {
       link.sent[n - 1]!.answer(gone());
     }
     await until(() => store.outbox.next(10, new Set())[0]?.stream === 'events', 'the event that tells of it');
-    expect(store.figures.rejected(10).count).toBe(1);
+    expect(store.stats.rejected(10).count).toBe(1);
   });
 
   it('waits when the broker is busy, and sends the same row again', async () => {
@@ -141,16 +141,15 @@ describe('Forwarder', () => {
       get revision() {
         return outbox.revision;
       },
-      hold: (rows) => outbox.hold(rows),
+      protect: (rows) => outbox.protect(rows),
       peek: (limit) => store.outbox.peek(limit),
       next: (...args) => outbox.next(...args),
-      accepted: (...args) => outbox.accepted(...args),
-      settle: (...args) => {
+      acknowledge: (...args) => {
         failures += 1;
         if (failures === 1) throw new AgentError('store_full', 'full');
-        outbox.settle(...args);
+        outbox.acknowledge(...args);
       },
-      rejected: (...args) => outbox.rejected(...args),
+      reject: (...args) => outbox.reject(...args),
       stats: () => outbox.stats(),
       onAdded: (listener) => outbox.onAdded(listener),
     };

@@ -1,0 +1,102 @@
+import { statSync } from 'node:fs';
+import type Database from 'better-sqlite3';
+import type { Clock } from '../../base/clock.ts';
+import type { ErrorCode } from '../../base/errors.ts';
+import type { Log } from '../../base/log.ts';
+import type { Sequences } from '../sequences.ts';
+import { markSuspect, rescue } from './quarantine.ts';
+
+const CHECK_INTERVAL_MS = 5000;
+
+/**
+ * A fault that only reopening the store repairs: the file is damaged, another file is in its place, or the file was
+ * deleted with or without its directory.
+ */
+export type StoreFault = 'damaged' | 'replaced' | 'gone';
+
+export interface FileWatchDeps {
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Called once, at the first fault. */
+  readonly onFault?: ((fault: StoreFault) => void) | undefined;
+}
+
+/**
+ * Watches the file of the open database. A process can write to a deleted, replaced or unmounted file without an error,
+ * and loses all of it at exit.
+ */
+export class FileWatch {
+  readonly #path: string;
+  readonly #deps: FileWatchDeps;
+  readonly #inode: bigint;
+  readonly #device: bigint;
+  #checkedMonoMs = -Infinity;
+  #fault: StoreFault | null = null;
+
+  constructor(path: string, deps: FileWatchDeps) {
+    this.#path = path;
+    this.#deps = deps;
+    const { ino, dev } = statSync(path, { bigint: true });
+    this.#inode = ino;
+    this.#device = dev;
+  }
+
+  /** The error code of the fault; null when there is none. */
+  get code(): ErrorCode | null {
+    if (this.#fault === null) return null;
+    return this.#fault === 'damaged' ? 'store_corrupt' : 'store_failed';
+  }
+
+  /** Checks, at most every 5 s, that the path still leads to the open file. */
+  check(): void {
+    const nowMs = this.#deps.clock.monoMs();
+    if (this.#fault !== null || nowMs - this.#checkedMonoMs < CHECK_INTERVAL_MS) return;
+    this.#checkedMonoMs = nowMs;
+    const fault = this.#compareFile();
+    if (fault !== null) this.#report(fault);
+  }
+
+  /** Records damage; the next open checks the whole file. */
+  reportDamage(): void {
+    try {
+      markSuspect(this.#path);
+    } catch (thrown) {
+      this.#deps.log.error({ err: thrown }, 'suspect mark not written');
+    }
+    this.#report('damaged');
+  }
+
+  /** Saves the content of a deleted or replaced file. Call it before the database is closed. */
+  rescueContent(db: Database.Database, sequences: Sequences): void {
+    if (this.#fault === null || this.#fault === 'damaged') return;
+    try {
+      rescue(db, this.#path);
+      return;
+    } catch (thrown) {
+      this.#deps.log.error({ err: thrown }, 'lost database not rescued');
+    }
+    try {
+      sequences.save();
+    } catch (thrown) {
+      this.#deps.log.error({ err: thrown }, 'sequence file not saved');
+    }
+  }
+
+  #compareFile(): StoreFault | null {
+    try {
+      const found = statSync(this.#path, { bigint: true, throwIfNoEntry: false });
+      if (!found) return 'gone';
+      return found.ino === this.#inode && found.dev === this.#device ? null : 'replaced';
+    } catch {
+      // A write reports a disk that does not respond.
+      return null;
+    }
+  }
+
+  #report(fault: StoreFault): void {
+    if (this.#fault !== null) return;
+    this.#fault = fault;
+    this.#deps.log.error({ fault }, 'database file fault, reopening the store');
+    this.#deps.onFault?.(fault);
+  }
+}

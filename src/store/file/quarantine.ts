@@ -1,0 +1,99 @@
+import {
+  closeSync,
+  existsSync,
+  fsyncSync,
+  openSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { basename, dirname, join } from 'node:path';
+import type Database from 'better-sqlite3';
+import { makeFolder } from '../../base/make-folder.ts';
+
+/** Files kept for the operator. Drop policy: oldest first. */
+const MAX_QUARANTINED = 3;
+const DATABASE_SUFFIXES = ['-wal', '-shm', ''];
+
+/** Renames a database file and its log to `{name}.broken-{date}`. Returns the new name. */
+export function quarantine(path: string, nowMs: number): string {
+  const stamp = new Date(nowMs).toISOString().replace(/[-:]/g, '').replace('T', '-').slice(0, 15);
+  let target = `${path}.broken-${stamp}`;
+  for (let n = 2; existsSync(target); n += 1) target = `${path}.broken-${stamp}-${n}`;
+  // Rename the log first: a crash between the renames must not leave an old log with a new database.
+  for (const suffix of DATABASE_SUFFIXES)
+    if (existsSync(path + suffix)) renameSync(path + suffix, target + suffix);
+  clearSuspectMark(path);
+  const others = quarantinedFiles(path).filter((file) => file !== target);
+  for (const file of others.slice(0, Math.max(0, others.length + 1 - MAX_QUARANTINED))) deleteDatabase(file);
+  return basename(target);
+}
+
+/** Deletes the oldest quarantined file, to free space. False when there is none. */
+export function deleteOldestQuarantined(path: string): boolean {
+  const [oldest] = quarantinedFiles(path);
+  if (oldest === undefined) return false;
+  deleteDatabase(oldest);
+  return true;
+}
+
+/** Oldest first, by the dates in their names. */
+function quarantinedFiles(path: string): readonly string[] {
+  const prefix = `${basename(path)}.broken-`;
+  return readdirSync(dirname(path))
+    .filter((name) => name.startsWith(prefix) && !/-(wal|shm)$/.test(name))
+    .sort()
+    .map((name) => join(dirname(path), name));
+}
+
+function deleteDatabase(path: string): void {
+  for (const suffix of DATABASE_SUFFIXES) rmSync(path + suffix, { force: true });
+}
+
+const suspectMark = (path: string): string => `${path}.suspect`;
+
+/** Requests a full integrity check at the next start. */
+export function markSuspect(path: string): void {
+  writeFileSync(suspectMark(path), '');
+}
+
+export const isMarkedSuspect = (path: string): boolean => existsSync(suspectMark(path));
+
+export function clearSuspectMark(path: string): void {
+  rmSync(suspectMark(path), { force: true });
+}
+
+const rescuedPath = (path: string): string => `${path}.rescued`;
+
+/**
+ * Copies an open database whose file was deleted or replaced; the next start continues with the copy. Throws the errors of
+ * SQLite and of the file system.
+ */
+export function rescue(db: Database.Database, path: string): void {
+  makeFolder(dirname(path));
+  const part = `${rescuedPath(path)}.part`;
+  rmSync(part, { force: true });
+  db.prepare('VACUUM INTO ?').run(part);
+  const fd = openSync(part, 'r+');
+  try {
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+  renameSync(part, rescuedPath(path));
+}
+
+/**
+ * Moves a rescued copy to the path of the database and quarantines the file there. Returns the new name of that file,
+ * empty when there was none; null when there is no rescued copy.
+ */
+export function restoreRescued(path: string, nowMs: number): string | null {
+  rmSync(`${rescuedPath(path)}.part`, { force: true });
+  if (!existsSync(rescuedPath(path))) return null;
+  // The log belongs to the lost file; the rescued copy includes its content.
+  for (const suffix of ['-wal', '-shm']) rmSync(path + suffix, { force: true });
+  const displaced = existsSync(path) ? quarantine(path, nowMs) : '';
+  renameSync(rescuedPath(path), path);
+  return displaced;
+}

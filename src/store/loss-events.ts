@@ -1,0 +1,127 @@
+import { basename } from 'node:path';
+import type { Clock } from '../base/clock.ts';
+import { asAgentError, type ErrorCode } from '../base/errors.ts';
+import type { Log } from '../base/log.ts';
+import type { Event } from '../contract/states.ts';
+import type { Events } from './events.ts';
+import type { OpenedDatabase } from './file/database.ts';
+import type { Sequences } from './sequences.ts';
+import type { EventDraft, RaiseEvent } from './types.ts';
+import type { Writer } from './writer.ts';
+
+/** An `outbox_dropped` event is raised or updated at most this often. The heartbeat counts each drop. */
+const DROP_EVENT_INTERVAL_MS = 3_600_000;
+
+export interface DropEventsDeps {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly writer: Writer;
+  readonly sequences: Sequences;
+  readonly events: Events;
+}
+
+/** Reports records that the bounds of the outbox dropped: the event `outbox_dropped`. */
+export class DropEvents {
+  readonly #deps: DropEventsDeps;
+  /** `droppedBefore`: the total that earlier events reported. */
+  #last: { readonly event: Event; readonly monoMs: number; readonly droppedBefore: number } | null = null;
+
+  constructor(deps: DropEventsDeps) {
+    this.#deps = deps;
+  }
+
+  /** Raises one event for a series of drops. Updates the last event while it is not sent, instead of raising another. */
+  report(): void {
+    const { clock, events, log, sequences, writer } = this.#deps;
+    const nowMs = clock.monoMs();
+    const last = this.#last;
+    if (last && nowMs - last.monoMs < DROP_EVENT_INTERVAL_MS) return;
+    const total = sequences.droppedTotal();
+    if (total <= sequences.droppedReported) return;
+    try {
+      writer.write(() => {
+        const updated =
+          last &&
+          events.updateContext(last.event, { dropped: total - last.droppedBefore, dropped_total: total });
+        const droppedBefore = updated ? last.droppedBefore : sequences.droppedReported;
+        // Save the total first: raising the event may drop another row.
+        sequences.droppedReported = total;
+        const event = updated ?? events.raise(dropEvent(total - droppedBefore, total));
+        this.#last = { event, monoMs: nowMs, droppedBefore };
+      });
+    } catch (thrown) {
+      log.error({ code: asAgentError(thrown).code, err: thrown }, 'outbox_dropped event not stored');
+    }
+  }
+}
+
+const dropEvent = (dropped: number, droppedTotal: number): EventDraft => ({
+  type: 'outbox_dropped',
+  severity: 'warning',
+  code: 'outbox_dropped',
+  message:
+    'Unsent records were dropped, because the outbox is full. The broker was unreachable for too long.',
+  context: { dropped, dropped_total: droppedTotal },
+});
+
+/** Counts records that the disk refused, and reports them when it works again: the event `records_unstored`. */
+export class UnstoredRecords {
+  readonly #raise: RaiseEvent;
+  #lost: { readonly records: number; readonly code: ErrorCode } | null = null;
+
+  constructor(deps: { raise: RaiseEvent }) {
+    this.#raise = deps.raise;
+  }
+
+  /** Runs `store`, which stores one record. Throws its error. */
+  count<T>(store: () => T): T {
+    let stored: T;
+    try {
+      stored = store();
+    } catch (thrown) {
+      const { code } = asAgentError(thrown);
+      if (code.startsWith('store_')) this.#lost = { records: (this.#lost?.records ?? 0) + 1, code };
+      throw thrown;
+    }
+    if (this.#lost !== null) this.#report(this.#lost);
+    return stored;
+  }
+
+  #report({ records, code }: { readonly records: number; readonly code: ErrorCode }): void {
+    this.#lost = null;
+    this.#raise({
+      type: 'records_unstored',
+      severity: 'error',
+      code,
+      message: `The disk refused ${records} records. They have no sequence number and were not published.`,
+      context: { records },
+    });
+  }
+}
+
+/** The event `store_recovered` for the state found at `open`; null when the database was intact. */
+export function recoveryEvent(
+  { broken, displaced }: Pick<OpenedDatabase, 'broken' | 'displaced'>,
+  { missing, requeued }: { readonly missing: number; readonly requeued: number },
+): EventDraft | null {
+  if (!broken && displaced === null && missing === 0) return null;
+  const wasReplaced = displaced !== null && !broken;
+  const quarantined = broken?.quarantined ?? displaced;
+  return {
+    type: 'store_recovered',
+    severity: 'error',
+    code: 'store_corrupt',
+    message: wasReplaced
+      ? 'The database was replaced or removed while it was in use. Its content was kept; the file in its place was set aside.'
+      : 'The database was damaged. It was set aside, and a new one was created with everything that was still readable.',
+    context: {
+      reason:
+        broken?.reason ??
+        (wasReplaced ? 'replaced while in use' : 'the database is older than its numbering'),
+      quarantined: quarantined ? basename(quarantined) : null,
+      records_lost_at_most: missing,
+      records_kept: broken && requeued,
+      labels_kept: broken?.salvage.labels.length ?? null,
+    },
+  };
+}

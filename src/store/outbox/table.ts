@@ -1,0 +1,264 @@
+import type Database from 'better-sqlite3';
+import type { Acknowledgement, OutboxEntry, OutboxFilter } from '../types.ts';
+import type { Writer } from '../writer.ts';
+
+export interface OutboxMessage {
+  readonly stream: string;
+  readonly seq: number;
+  readonly topic: string;
+  readonly payload: string;
+}
+
+export interface NewOutboxRow extends OutboxMessage {
+  readonly rowId: number;
+  /** The payload is in `observations`: the row stores an empty one. */
+  readonly isStored: boolean;
+  readonly isRequeued: boolean;
+  readonly createdMonoMs: number;
+  readonly createdAtMs: number;
+}
+
+/** The columns that the code needs when a row leaves without an acknowledgement. */
+export interface OutboxRow {
+  readonly row_id: number;
+  readonly stream: string;
+  readonly seq: number;
+  /** Of the payload. */
+  readonly bytes: number;
+  readonly requeued: 0 | 1;
+}
+
+/** Selects rows with `afterRowId < row_id <= upToRowId`. */
+export interface RowWindow {
+  readonly afterRowId: number;
+  readonly upToRowId: number;
+  readonly limit: number;
+}
+
+interface Totals {
+  readonly rows: number;
+  readonly events: number;
+  /** Of the payloads. */
+  readonly bytes: number;
+}
+
+export const ROW_COLUMNS = 'row_id, stream, seq, size_bytes AS bytes, requeued';
+/** SQL: the payload of an outbox row. The row of a stored record has an empty one and takes that of the record. */
+export const PAYLOAD = `CASE WHEN payload <> '' THEN payload ELSE coalesce(
+    (SELECT r.payload FROM observations r WHERE r.camera = substr(stream, 8) AND r.seq = outbox.seq), '') END`;
+/** SQL: columns named as in `OutboxEntry`, so that the code does not copy each row. */
+export const ENTRY_COLUMNS = `row_id AS rowId, topic, stream, seq, ${PAYLOAD} AS payload,
+    created_mono_ms AS createdMonoMs, created_at_ms AS createdAtMs`;
+
+/** The camera of a stream `camera:{id}`; null for the stream `events`. */
+export function cameraOf(stream: string): string | null {
+  return stream.startsWith('camera:') ? stream.slice('camera:'.length) : null;
+}
+
+/**
+ * Rows of the table `outbox`, with running totals. All inserts and deletes go through this class, so that the totals
+ * match the table without a scan. Call the methods that write in a transaction.
+ */
+export class OutboxTable {
+  readonly #sql: ReturnType<typeof prepare>;
+  #rows = 0;
+  #events = 0;
+  #bytes = 0;
+
+  constructor({ db, writer }: { readonly db: Database.Database; readonly writer: Writer }) {
+    this.#sql = prepare(db);
+    this.#recount();
+    writer.onRollback(() => this.#recount());
+  }
+
+  get rows(): number {
+    return this.#rows;
+  }
+
+  get events(): number {
+    return this.#events;
+  }
+
+  /** Payload bytes of all rows. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  newestRowId(): number {
+    return this.#sql.newest.get()?.row_id ?? 0;
+  }
+
+  entries(streams: NonNullable<OutboxFilter['streams']>, window: RowWindow): readonly OutboxEntry[] {
+    return this.#sql[streams].all(window);
+  }
+
+  find(rowId: number): readonly OutboxRow[] {
+    return this.#sql.between.all(rowId, rowId);
+  }
+
+  insert(row: NewOutboxRow): void {
+    const sizeBytes = Buffer.byteLength(row.payload);
+    this.#sql.insert.run(
+      row.rowId,
+      row.stream,
+      row.seq,
+      row.topic,
+      row.isStored ? '' : row.payload,
+      sizeBytes,
+      row.createdMonoMs,
+      row.createdAtMs,
+      row.isRequeued ? 1 : 0,
+    );
+    this.#rows += 1;
+    if (cameraOf(row.stream) === null) this.#events += 1;
+    this.addBytes(sizeBytes);
+  }
+
+  /** Adjusts the total after a payload changed its size. */
+  addBytes(deltaBytes: number): void {
+    this.#bytes += deltaBytes;
+    this.#saveBytes();
+  }
+
+  /** Deletes rows that were rejected or dropped. */
+  remove(rows: readonly OutboxRow[]): void {
+    for (const { row_id: rowId, stream, bytes } of rows)
+      this.#removeBetween(rowId, rowId, { rows: 1, events: cameraOf(stream) === null ? 1 : 0, bytes });
+    this.#saveBytes();
+  }
+
+  /**
+   * Deletes acknowledged rows, one statement for each run of consecutive ids, and writes the time of publication to
+   * their records and events. Skips rows that have left the outbox before.
+   */
+  removeAcknowledged(acknowledged: readonly Acknowledgement[]): void {
+    for (const rows of splitIntoRuns(acknowledged.toSorted((a, b) => a.rowId - b.rowId))) {
+      const first = rows[0]?.rowId ?? 0;
+      const last = rows.at(-1)?.rowId ?? 0;
+      const totals = this.#sql.totals.get(first, last);
+      if (!totals || totals.rows === 0) continue;
+      this.#markPublished(totals.rows === rows.length ? rows : this.#stillQueued(rows, first, last));
+      this.#removeBetween(first, last, totals);
+    }
+    this.#saveBytes();
+  }
+
+  #stillQueued(rows: readonly Acknowledgement[], first: number, last: number): readonly Acknowledgement[] {
+    const queued = new Set(this.#sql.between.all(first, last).map(({ row_id }) => row_id));
+    // `delete` is false for the second of two equal ids, so each row counts once.
+    return rows.filter(({ rowId }) => queued.delete(rowId));
+  }
+
+  #markPublished(rows: readonly Acknowledgement[]): void {
+    for (const { stream, firstSeq, lastSeq, publishedAtMs, historical } of groupByStream(rows)) {
+      const camera = cameraOf(stream);
+      if (camera === null) this.#sql.eventsPublished.run(publishedAtMs, firstSeq, lastSeq);
+      else this.#sql.published.run(publishedAtMs, historical ? 1 : 0, camera, firstSeq, lastSeq);
+    }
+  }
+
+  #removeBetween(first: number, last: number, { rows, events, bytes }: Totals): void {
+    this.#sql.remove.run(first, last);
+    this.#rows -= rows;
+    this.#events -= events;
+    this.#bytes -= bytes;
+  }
+
+  #saveBytes(): void {
+    this.#sql.setBytes.run(this.#bytes);
+  }
+
+  #recount(): void {
+    const { rows, events } = this.#sql.count.get() ?? { rows: 0, events: 0 };
+    this.#rows = rows;
+    this.#events = events;
+    this.#bytes = this.#sql.bytes.get()?.value ?? 0;
+  }
+}
+
+/** Splits rows, sorted by id, where an id is missing between two of them. */
+function splitIntoRuns(rows: readonly Acknowledgement[]): readonly (readonly Acknowledgement[])[] {
+  const runs: (readonly Acknowledgement[])[] = [];
+  let start = 0;
+  rows.forEach((row, index) => {
+    const next = rows[index + 1];
+    if (next && next.rowId <= row.rowId + 1) return;
+    runs.push(rows.slice(start, index + 1));
+    start = index + 1;
+  });
+  return runs;
+}
+
+type SeqRange = Pick<Acknowledgement, 'stream' | 'publishedAtMs' | 'historical'> & {
+  readonly firstSeq: number;
+  lastSeq: number;
+};
+
+/** Groups rows of one stream with consecutive numbers that were published in the same way at the same time. */
+function groupByStream(rows: readonly Acknowledgement[]): readonly SeqRange[] {
+  const ranges: SeqRange[] = [];
+  const newest = new Map<string, SeqRange>();
+  for (const { stream, seq, publishedAtMs, historical } of rows) {
+    const range = newest.get(stream);
+    if (
+      range?.lastSeq === seq - 1 &&
+      range.publishedAtMs === publishedAtMs &&
+      range.historical === historical
+    ) {
+      range.lastSeq = seq;
+      continue;
+    }
+    const added = { stream, firstSeq: seq, lastSeq: seq, publishedAtMs, historical };
+    newest.set(stream, added);
+    ranges.push(added);
+  }
+  return ranges;
+}
+
+function prepare(db: Database.Database) {
+  const window = 'row_id > @afterRowId AND row_id <= @upToRowId ORDER BY row_id LIMIT @limit';
+  const entries = `SELECT ${ENTRY_COLUMNS} FROM outbox`;
+  return {
+    newest: db.prepare<[], { row_id: number }>('SELECT row_id FROM outbox ORDER BY row_id DESC LIMIT 1'),
+    count: db.prepare<[], Pick<Totals, 'rows' | 'events'>>(
+      `SELECT count(*) AS rows, count(*) FILTER (WHERE stream = 'events') AS events
+       FROM outbox INDEXED BY outbox_numbers`,
+    ),
+    bytes: db.prepare<[], { value: number }>(`SELECT value FROM counters WHERE name = 'outbox_bytes'`),
+    setBytes: db.prepare<[number]>(
+      `INSERT INTO counters VALUES ('outbox_bytes', ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value`,
+    ),
+    insert: db.prepare(
+      `INSERT INTO outbox (row_id, stream, seq, topic, payload, size_bytes, created_mono_ms, created_at_ms, requeued)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+    ),
+    all: db.prepare<[RowWindow], OutboxEntry>(`${entries} WHERE ${window}`),
+    cameras: db.prepare<[RowWindow], OutboxEntry>(
+      `${entries} WHERE stream <> 'events' AND requeued = 0 AND ${window}`,
+    ),
+    // Without their own indexes, each of these queries would scan a long queue of observations.
+    events: db.prepare<[RowWindow], OutboxEntry>(
+      `${entries} INDEXED BY outbox_events WHERE stream = 'events' AND ${window}`,
+    ),
+    requeued: db.prepare<[RowWindow], OutboxEntry>(
+      `${entries} INDEXED BY outbox_requeued WHERE requeued = 1 AND ${window}`,
+    ),
+    between: db.prepare<[number, number], OutboxRow>(
+      `SELECT ${ROW_COLUMNS} FROM outbox WHERE row_id BETWEEN ? AND ? ORDER BY row_id`,
+    ),
+    totals: db.prepare<[number, number], Totals>(
+      `SELECT count(*) AS rows, count(*) FILTER (WHERE stream = 'events') AS events,
+              coalesce(sum(size_bytes), 0) AS bytes
+       FROM outbox WHERE row_id BETWEEN ? AND ?`,
+    ),
+    remove: db.prepare<[number, number]>('DELETE FROM outbox WHERE row_id BETWEEN ? AND ?'),
+    // Reads the index only. A record that retention has deleted needs no note.
+    published: db.prepare<[number, number, string, number, number]>(
+      `INSERT OR REPLACE INTO publications (published_at_ms, historical, camera, seq)
+       SELECT ?, ?, camera, seq FROM observations WHERE camera = ? AND seq BETWEEN ? AND ?`,
+    ),
+    eventsPublished: db.prepare<[number, number, number]>(
+      'UPDATE events SET published_at_ms = ? WHERE seq BETWEEN ? AND ?',
+    ),
+  };
+}
