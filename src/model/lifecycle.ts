@@ -10,8 +10,9 @@ import { AgentError } from '../base/errors.ts';
 import type { ClockState } from '../health/types.ts';
 import { openBundle } from './bundle/bundle.ts';
 import { Fetcher } from './fetch/fetcher.ts';
-import { installResult, installView, modelState, plainRef } from './state-view.ts';
-import { ModelStarts } from './install/start.ts';
+import { toInstallResult, toModelInstall, toModelState } from './state-view.ts';
+import { plainRef } from './install/transitions.ts';
+import { ModelStarts } from './install/model-starts.ts';
 import { Installer } from './install/installer.ts';
 import type { InstallerDeps } from './install/types.ts';
 import { readFactoryModel } from './slots/active-model.ts';
@@ -80,7 +81,7 @@ export class ModelLifecycle {
       raise({ type: 'model_slots_damaged', severity: 'error', code, message, context });
     }
     const models = new ModelLifecycle(slots, options, deps);
-    models.#starts.begins();
+    models.#starts.noteStart();
     return models;
   }
 
@@ -118,7 +119,7 @@ export class ModelLifecycle {
 
   /** An installed model could not be opened or started. `fellBack`: another one is tried; else it is tried again. */
   startFailed(error: AgentError, fellBack: boolean): void {
-    const sentBack = this.#starts.failed(error, fellBack);
+    const sentBack = this.#starts.noteFailure(error, fellBack);
     if (!fellBack) this.#overruled ||= sentBack;
   }
 
@@ -127,7 +128,7 @@ export class ModelLifecycle {
     const { log, serving } = this.#deps;
     await serving().start(signal);
     this.#served.abort();
-    this.#starts.served();
+    this.#starts.noteServing();
     this.#changed();
     if (!this.#overruled) return;
     // The slots name the former model by now.
@@ -178,7 +179,7 @@ export class ModelLifecycle {
   state(): ModelState {
     const serving = this.#deps.serving();
     const installer = this.#installer?.state();
-    return modelState({
+    return toModelState({
       active: serving.model,
       factory: installer?.factory ?? null,
       ready: serving.stats().ready,
@@ -219,7 +220,7 @@ export class ModelLifecycle {
     try {
       const { accepted, serves } = this.#ready().request(request, { clearFailed });
       if (ids) serves.then(settled, settled);
-      return { install: installView(accepted), serves: serves.then(installResult) };
+      return { install: toModelInstall(accepted), serves: serves.then(toInstallResult) };
     } catch (thrown) {
       if (ids) settled();
       throw thrown;

@@ -1,11 +1,20 @@
 import { isoTime } from '../base/clock.ts';
-import type { ModelInstall, ModelInstallResult, ModelProgress, ModelShadow } from '../contract/model.ts';
+import {
+  isFinalPhase,
+  type ModelInstall,
+  type ModelInstallResult,
+  type ModelProgress,
+  type ModelShadow,
+} from '../contract/model.ts';
 import type { ModelRef } from '../contract/observation.ts';
 import type { ModelState } from '../contract/states.ts';
-import type { InstallRecord, ShadowReport, SlotRef, SlotsState } from './types.ts';
+import { currentInstall, plainRef } from './install/transitions.ts';
+import type { InstallRecord, ShadowReport, SlotsState } from './types.ts';
 
-/** What the state of the models is told from. */
+/* Converts the stored state of models and installs to payloads of the contract. */
+
 export interface ModelSources {
+  /** The model that serves. */
   readonly active: ModelRef | null;
   readonly factory: ModelRef | null;
   /** A model is loaded. */
@@ -13,28 +22,30 @@ export interface ModelSources {
   readonly trusted: boolean;
   readonly pinned: boolean;
   readonly slots: SlotsState;
-  /** The newest of the install in hand. */
+  /** The newest progress of the current install. */
   readonly progress: ModelProgress | null;
 }
 
-/** Steps of the percentage in the state, which is retained; `model/progress` tells it finely. */
-const STEP_PCT = 5;
+/** Resolution of the percentage in the retained state. `model/progress` has a finer one. */
+const PERCENT_STEP = 5;
 
-/** `model/state`. */
-export function modelState(sources: ModelSources): ModelState {
+/** The payload of `model/state`. */
+export function toModelState(sources: ModelSources): ModelState {
   const { active, factory, ready, trusted, pinned, slots, progress } = sources;
   const { install } = slots;
-  const candidate = bare(slots.candidate) ?? (install && inHand(install) ? wanted(install) : null);
-  const previous = bare(slots.previous);
-  const loading = !ready && !(install && inHand(install));
+  const current = currentInstall(slots);
+  // On probation the candidate is the active model.
+  const expected = current?.phase === 'probation' ? null : (current?.candidate ?? null);
+  const candidate = plainRefOrNull(slots.candidate ?? expected);
+  const previous = plainRefOrNull(slots.previous);
   return {
     schema: 'swellsight.model_state/1',
     active,
     candidate,
     previous,
-    phase: loading ? 'loading' : (install?.phase ?? 'committed'),
+    phase: !ready && current === null ? 'loading' : (install?.phase ?? 'committed'),
     slots: { factory, previous, active, candidate },
-    install: install && installView(install, progress),
+    install: install && toModelInstall(install, progress),
     refused: slots.refused.map(({ name, version, digest, code, atMs }) => ({
       name,
       version,
@@ -47,8 +58,8 @@ export function modelState(sources: ModelSources): ModelState {
   };
 }
 
-/** An install as it stands in the state and in answers. */
-export function installView(install: InstallRecord, progress: ModelProgress | null = null): ModelInstall {
+/** The install in `model/state` and in replies. `progress` overrides the stored byte counts of the same phase. */
+export function toModelInstall(install: InstallRecord, progress: ModelProgress | null = null): ModelInstall {
   const { phase, probation, shadow, reason } = install;
   const now = progress?.update_id === install.updateId && progress.phase === phase ? progress : null;
   const percent = now?.percent ?? null;
@@ -58,16 +69,16 @@ export function installView(install: InstallRecord, progress: ModelProgress | nu
     version: install.version,
     source: install.source.kind,
     phase,
-    in_progress: inHand(install) && phase !== 'probation',
+    in_progress: !isFinalPhase(phase) && phase !== 'probation',
     reason: reason && { code: reason.code, message: reason.message },
     bytes: now?.bytes ?? install.bytes,
     total_bytes: now?.total_bytes ?? install.totalBytes,
-    percent: percent === null ? null : Math.floor(percent / STEP_PCT) * STEP_PCT,
+    percent: percent === null ? null : Math.floor(percent / PERCENT_STEP) * PERCENT_STEP,
     started_at: isoTime(install.startedAtMs),
     at: isoTime(install.phaseAtMs),
-    candidate: bare(install.candidate),
+    candidate: plainRefOrNull(install.candidate),
     trusted: install.trusted,
-    shadow: shadow && shadowView(shadow),
+    shadow: shadow && toModelShadow(shadow),
     probation: probation && {
       answers: probation.answers,
       failures: probation.failures,
@@ -76,14 +87,14 @@ export function installView(install: InstallRecord, progress: ModelProgress | nu
   };
 }
 
-/** What `model.install` is answered with. */
-export function installResult(install: InstallRecord): ModelInstallResult {
+/** The result of the command `model.install`. */
+export function toInstallResult(install: InstallRecord): ModelInstallResult {
   const { updateId, phase, candidate, name, version, digest, shadow } = install;
   const model = plainRef(candidate ?? { name, version, digest: digest ?? '' });
-  return { update_id: updateId, phase, model, shadow: shadow && shadowView(shadow) };
+  return { update_id: updateId, phase, model, shadow: shadow && toModelShadow(shadow) };
 }
 
-const shadowView = (shadow: ShadowReport): ModelShadow => ({
+const toModelShadow = (shadow: ShadowReport): ModelShadow => ({
   frames: shadow.frames,
   failures: shadow.failures,
   active_p50_ms: shadow.activeP50Ms,
@@ -102,16 +113,4 @@ const shadowView = (shadow: ShadowReport): ModelShadow => ({
   })),
 });
 
-/** Not ended yet. */
-export const inHand = ({ phase }: Pick<InstallRecord, 'phase'>): boolean =>
-  phase !== 'committed' && phase !== 'failed' && phase !== 'rolled_back';
-
-/** Without what a slot says beside it. */
-export const plainRef = ({ name, version, digest }: ModelRef): ModelRef => ({ name, version, digest });
-
-const bare = (ref: SlotRef | ModelRef | null): ModelRef | null => ref && plainRef(ref);
-
-/** Before it is verified its digest is what was said of it, or nothing; on probation it is the active one. */
-function wanted({ phase, candidate }: InstallRecord): ModelRef | null {
-  return phase === 'probation' ? null : bare(candidate);
-}
+const plainRefOrNull = (ref: ModelRef | null): ModelRef | null => ref && plainRef(ref);

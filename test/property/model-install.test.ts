@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { AgentError, type ErrorCode } from '../../src/base/errors.ts';
 import { createLog } from '../../src/base/log.ts';
-import { ModelStarts } from '../../src/model/install/start.ts';
+import { ModelStarts } from '../../src/model/install/model-starts.ts';
 import { INSTALL_PHASES, type InstallPhase } from '../../src/contract/model.ts';
 import type { SlotsState } from '../../src/model/types.ts';
 import { Disk, FACTORY, InstallWorld, requestOf, type Fate, type Place } from '../fixtures/install.ts';
@@ -160,9 +160,9 @@ class Lives {
       },
     };
     const starts = new ModelStarts({ slots, clock, log: createLog('silent'), raise: () => undefined });
-    starts.begins();
-    for (let n = 0; n < failures; n += 1) starts.failed(new AgentError('vision_crashed', 'gone'), false);
-    starts.served();
+    starts.noteStart();
+    for (let n = 0; n < failures; n += 1) starts.noteFailure(new AgentError('vision_crashed', 'gone'), false);
+    starts.noteServing();
     this.world = new InstallWorld({ disk, clock, fate: this.#fate }).start();
   }
 

@@ -1,14 +1,11 @@
 import { AgentError, asAgentError } from '../../base/errors.ts';
 import type { ModelRef } from '../../contract/observation.ts';
-import { InstallDrive } from './drive.ts';
-import { InstallEnds } from './ends.ts';
-import { goodEvent, label } from './events.ts';
-import { ActiveInstall, endOf } from './active-install.ts';
+import { installContext } from './failures.ts';
+import type { PhaseDeps } from './install-phases.ts';
+import { InstallRun } from './install-run.ts';
 import { InstallJournal } from './journal.ts';
-import { ProgressTeller } from './progress.ts';
-import { ServingChanges } from './serving.ts';
-import { begun, changed, inHand, plain, refusedBefore } from './slots.ts';
-import type { StepDeps } from './steps.ts';
+import { ModelSwitch } from './model-switch.ts';
+import { beginInstall, findRefusal, plainRef, updateInstall } from './transitions.ts';
 import type {
   InstallDeadlines,
   InstallerDeps,
@@ -18,104 +15,118 @@ import type {
 } from './types.ts';
 import type { InstallRecord, InstallRequest, SlotRef } from '../types.ts';
 
-const SHADOW = { frames: 5, patienceMs: 10 * 60_000 };
-/** Between two tries at an install that failed for what should not be. */
+const DEFAULT_SHADOW = { frames: 5, patienceMs: 10 * 60_000 };
+/** Pause after an unexpected error of an install. */
 const RETRY_MS = 30_000;
-const DEADLINES: InstallDeadlines = {
+const DEFAULT_DEADLINES: InstallDeadlines = {
   downloadMs: 24 * 3_600_000,
   verifyMs: 10 * 60_000,
   testMs: 30 * 60_000,
   forecastMs: 10 * 60_000,
 };
 
+/** What this process knows of the current install; the rest is stored in the slots. */
+interface ActiveInstall {
+  readonly updateId: string;
+  readonly abort: AbortController;
+  /** The new model serves. */
+  readonly serves: PromiseWithResolvers<InstallRecord>;
+  /** The install has ended, well or badly. Rejects when the agent stops first. */
+  readonly ended: PromiseWithResolvers<undefined>;
+}
+
 /**
- * Installs models, one at a time, and takes them back: `requested -> downloading -> verifying -> testing -> shadow ->
- * probation -> committed`, or `failed` before the swap and `rolled_back` after it. docs/model-install.md tells what each
- * phase does, what a power cut leaves, and why an install ends.
+ * Installs models, one at a time, and rolls them back. install-run.ts is the state machine of one install;
+ * docs/model-install.md describes each phase, what a power cut leaves, and why an install ends.
  */
 export class Installer {
-  readonly #options: InstallerOptions;
-  readonly #pinned: boolean;
-  readonly #deps: StepDeps;
-  readonly #ends: InstallEnds;
-  readonly #drive: InstallDrive;
-  /** What of the install in hand lives in this process only. */
-  #hand: ActiveInstall | null = null;
+  readonly #factory: ModelRef;
+  readonly #isPinned: boolean;
+  readonly #deps: PhaseDeps;
+  readonly #run: InstallRun;
+  #activeInstall: ActiveInstall | null = null;
   #wake = new AbortController();
-  #rollingBack: Promise<ModelRef> | null = null;
+  #rollbackInProgress: Promise<ModelRef> | null = null;
 
-  constructor(options: InstallerOptions, deps: InstallerDeps) {
-    this.#options = options;
-    const deadlines = { ...DEADLINES, ...options.deadlines };
-    const { factory, settings, shadow = SHADOW } = options;
-    this.#pinned = settings.active !== null;
+  constructor(
+    { factory, settings, shadow = DEFAULT_SHADOW, ...options }: InstallerOptions,
+    deps: InstallerDeps,
+  ) {
+    const deadlines = { ...DEFAULT_DEADLINES, ...options.deadlines };
+    this.#factory = factory.ref;
+    this.#isPinned = settings.active !== null;
     this.#deps = {
       ...deps,
       journal: new InstallJournal(deps),
-      changes: new ServingChanges({ factory, testMs: deadlines.testMs }, deps),
-      progress: new ProgressTeller(deps),
+      modelSwitch: new ModelSwitch({ factory, testMs: deadlines.testMs }, deps),
     };
-    this.#ends = new InstallEnds({ pinned: this.#pinned }, this.#deps);
-    this.#drive = new InstallDrive(
+    this.#run = new InstallRun(
       { factory: factory.ref, settings, shadow, deadlines },
-      {
-        ...this.#deps,
-        ends: this.#ends,
-        onServes: (install) => this.#handOf(install).serves.resolve(install),
-      },
+      { ...this.#deps, onServing: (install) => this.#activeInstallOf(install).serves.resolve(install) },
     );
   }
 
   /**
-   * Stores the request; `run` works on it. The same request again is joined, and one for what serves already succeeds at
-   * once. Throws `model_pinned`, `model_install_busy`, `model_refused_before`, `request_invalid`, `model_space`,
-   * `store_failed`.
+   * Stores the request; `run` works on it. Joins the same request, and succeeds at once for the model that serves already.
+   * Throws `model_pinned`, `model_install_busy`, `model_refused_before`, `request_invalid`, `model_space`, `store_failed`.
    */
   request(request: InstallRequest, { clearFailed }: { readonly clearFailed: boolean }): RequestedInstall {
-    const { journal, changes, clock, raise, log } = this.#deps;
-    if (this.#pinned) throw pinnedError();
+    const { journal, modelSwitch } = this.#deps;
+    if (this.#isPinned) throw pinnedError();
     const last = journal.state.install;
     if (last?.updateId === request.updateId) {
       if (last.name !== request.name || last.version !== request.version)
-        throw new AgentError('request_invalid', 'this update id is of the install of another model');
-      return { accepted: last, serves: this.#joined(last) };
+        throw new AgentError('request_invalid', 'this update id belongs to the install of another model');
+      return { accepted: last, serves: this.#join(last) };
     }
-    const active = this.#active;
-    const hand = journal.inHand;
-    if (hand !== null) {
-      if (hand.phase === 'probation' && request.digest === active.digest)
-        return { accepted: hand, serves: Promise.resolve(hand) };
-      throw new AgentError('model_install_busy', `${hand.name} ${hand.version} is being installed`, {
-        context: label(hand),
+    const serving = this.#activeModel;
+    const { current } = journal;
+    if (current !== null) {
+      if (current.phase === 'probation' && request.digest === serving.digest)
+        return { accepted: current, serves: Promise.resolve(current) };
+      throw new AgentError('model_install_busy', `${current.name} ${current.version} is being installed`, {
+        context: installContext(current),
       });
     }
-    if (request.digest !== null && changes.serves(request.digest))
-      return this.#servesAlready(request, active);
-    const refused = refusedBefore(journal.state, request);
-    if (refused !== null && !clearFailed)
-      throw new AgentError('model_refused_before', `it failed here before: ${refused.code}`, {
-        context: { digest: refused.digest, code: refused.code },
+    if (request.digest !== null && modelSwitch.isServing(request.digest))
+      return this.#commitAtOnce(request, serving);
+    const refusal = findRefusal(journal.state, request);
+    if (refusal !== null && !clearFailed)
+      throw new AgentError('model_refused_before', `the bundle failed here before: ${refusal.code}`, {
+        context: { digest: refusal.digest, code: refusal.code },
       });
-    const nowMs = clock.nowMs();
-    const { install } = journal.store((state) => begun(state, request, { clearFailed, nowMs }));
-    const accepted = install as InstallRecord;
-    // One whose model was sent back where the agent starts may still be watched.
-    this.#hand?.abort.abort();
-    this.#hand = new ActiveInstall(accepted.updateId);
-    raise(goodEvent('model_install_started', accepted, 'is being installed'));
-    log.info(label(accepted), 'an install begins');
-    this.#deps.progress.tell(accepted, null);
-    this.#wake.abort();
-    return { accepted, serves: this.#hand.serves.promise };
+    return this.#begin(request, clearFailed);
   }
 
-  #servesAlready(request: InstallRequest, active: SlotRef): RequestedInstall {
+  #begin(request: InstallRequest, clearFailed: boolean): RequestedInstall {
+    const { journal, clock, raise, log } = this.#deps;
+    const nowMs = clock.nowMs();
+    const { install } = journal.store((state) => beginInstall(state, request, { clearFailed, nowMs }));
+    const accepted = install as InstallRecord;
+    // ModelStarts may have ended an install whose probation is still watched here.
+    this.#activeInstall?.abort.abort();
+    const { serves } = this.#activeInstallOf(accepted);
+    raise({
+      type: 'model_install_started',
+      severity: 'info',
+      code: 'model_install_started',
+      message: `${accepted.name} ${accepted.version} is being installed.`,
+      context: installContext(accepted),
+    });
+    log.info(installContext(accepted), 'install started');
+    journal.reportProgress(accepted, null);
+    this.#wake.abort();
+    return { accepted, serves: serves.promise };
+  }
+
+  /** The requested model serves already. */
+  #commitAtOnce(request: InstallRequest, serving: SlotRef): RequestedInstall {
     const { journal, clock } = this.#deps;
     const nowMs = clock.nowMs();
     const { install } = journal.store((state) =>
-      changed(
-        begun(state, request, { clearFailed: false, nowMs }),
-        { phase: 'committed', candidate: plain(active), trusted: active.trusted },
+      updateInstall(
+        beginInstall(state, request, { clearFailed: false, nowMs }),
+        { phase: 'committed', candidate: plainRef(serving), trusted: serving.trusted },
         nowMs,
       ),
     );
@@ -123,121 +134,141 @@ export class Installer {
     return { accepted, serves: Promise.resolve(accepted) };
   }
 
-  #joined(install: InstallRecord): Promise<InstallRecord> {
+  /** The promise of an install that was requested before. */
+  #join(install: InstallRecord): Promise<InstallRecord> {
     const { phase } = install;
     if (phase === 'probation' || phase === 'committed') return Promise.resolve(install);
-    if (phase === 'failed' || phase === 'rolled_back') {
-      const { code, message } = install.reason ?? { code: 'internal', message: 'it ended badly' };
-      const refused = Promise.reject<InstallRecord>(new AgentError(code, message));
-      refused.catch(() => undefined);
-      return refused;
-    }
-    return this.#handOf(install).serves.promise;
+    if (phase !== 'failed' && phase !== 'rolled_back') return this.#activeInstallOf(install).serves.promise;
+    const { code, message } = install.reason ?? { code: 'internal', message: 'the install failed' };
+    const failed = Promise.reject<InstallRecord>(new AgentError(code, message));
+    failed.catch(() => undefined);
+    return failed;
   }
 
-  #handOf({ updateId }: InstallRecord): ActiveInstall {
-    if (this.#hand?.updateId !== updateId) this.#hand = new ActiveInstall(updateId);
-    return this.#hand;
+  #activeInstallOf({ updateId }: InstallRecord): ActiveInstall {
+    if (this.#activeInstall?.updateId === updateId) return this.#activeInstall;
+    const serves = Promise.withResolvers<InstallRecord>();
+    const ended = Promise.withResolvers<undefined>();
+    // A rejection that nobody waits for must not end the process.
+    for (const { promise } of [serves, ended]) promise.catch(() => undefined);
+    this.#activeInstall = { updateId, abort: new AbortController(), serves, ended };
+    return this.#activeInstall;
   }
 
   /**
-   * Ends the install in hand; on probation the former model serves again when this resolves. Rejects with
-   * `model_install_none`, also when it was committed first.
+   * Ends the current install. On probation the former model serves again when this resolves. Rejects with
+   * `model_install_none`, also when the install was committed first.
    */
-  async abort(message = 'an operator stopped the install'): Promise<void> {
-    const install = this.#deps.journal.inHand;
-    if (install === null) throw new AgentError('model_install_none', 'no install is in hand');
-    const hand = this.#handOf(install);
-    hand.abort.abort(new AgentError('model_install_aborted', message));
-    await hand.ended.promise;
-    const end = this.#deps.journal.state.install;
-    if (end?.updateId === install.updateId && end.phase === 'committed')
-      throw new AgentError('model_install_none', 'the install was committed before it could be stopped');
+  async abort(message = 'an operator aborted the install'): Promise<void> {
+    const { journal } = this.#deps;
+    const install = journal.current;
+    if (install === null) throw new AgentError('model_install_none', 'there is no current install');
+    const active = this.#activeInstallOf(install);
+    active.abort.abort(new AgentError('model_install_aborted', message));
+    await active.ended.promise;
+    const last = journal.state.install;
+    if (last?.updateId === install.updateId && last.phase === 'committed')
+      throw new AgentError('model_install_none', 'the install was committed before the abort');
   }
 
   /**
-   * The previous model serves when this resolves, and the active one is the previous one then; without network. When the
-   * previous one does not start, the shipped one serves. An install in hand is aborted first; on probation that is the
-   * rollback. A second call joins the first. Rejects with `model_no_previous`, `model_pinned`, or why nothing changed.
+   * Exchanges the active and the previous model, without network. The new active model serves when this resolves; it is the
+   * factory model when the previous one does not start. Aborts the current install first; on probation that abort is the
+   * rollback. A second call joins the first. Rejects with `model_no_previous`, `model_pinned`, or the reason why nothing
+   * changed.
    */
   rollback(signal: AbortSignal): Promise<ModelRef> {
-    this.#rollingBack ??= this.#rollback(signal).finally(() => {
-      this.#rollingBack = null;
+    this.#rollbackInProgress ??= this.#performRollback(signal).finally(() => {
+      this.#rollbackInProgress = null;
     });
-    return this.#rollingBack;
+    return this.#rollbackInProgress;
   }
 
-  async #rollback(signal: AbortSignal): Promise<ModelRef> {
-    const { changes, journal } = this.#deps;
-    if (this.#pinned) throw pinnedError();
-    const install = journal.inHand;
+  async #performRollback(signal: AbortSignal): Promise<ModelRef> {
+    const { modelSwitch, journal, raise, log, onState } = this.#deps;
+    if (this.#isPinned) throw pinnedError();
+    const install = journal.current;
     if (install !== null) {
-      await this.abort('a rollback stopped the install').catch((thrown: unknown) => {
+      await this.abort('a rollback aborted the install').catch((thrown: unknown) => {
         if (asAgentError(thrown).code !== 'model_install_none') throw thrown;
       });
-      const end = journal.state.install;
-      if (end?.updateId === install.updateId && end.phase === 'rolled_back') return plain(this.#active);
+      const last = journal.state.install;
+      if (last?.updateId === install.updateId && last.phase === 'rolled_back')
+        return plainRef(this.#activeModel);
     }
-    const from = this.#active;
-    const model = await changes.exclusive(signal, () => changes.toPrevious(signal));
-    const { raise, log, onState } = this.#deps;
+    const from = plainRef(this.#activeModel);
+    const model = await modelSwitch.runExclusive(signal, () => modelSwitch.exchangeWithPrevious(signal));
     onState();
     raise({
       type: 'model_rollback',
       severity: 'warning',
       code: 'model_rollback',
       message: `${model.name} ${model.version} serves again.`,
-      context: { ...model, from: plain(from) },
+      context: { ...model, from },
     });
-    log.warn({ from: plain(from), to: model }, 'an operator returned to the former model');
+    log.warn({ from, to: model }, 'model rolled back by an operator');
     await this.#collect();
     return model;
   }
 
-  /** Opens the model that should serve once more, in a new process, without losing a frame. Rejects and changes nothing. */
+  /** Starts the serving model again in a new process, without losing a frame. Rejects and changes nothing on failure. */
   async reload(signal: AbortSignal): Promise<ModelRef> {
-    const { changes, journal, host, openBundle, onState } = this.#deps;
-    const hand = journal.inHand;
-    if (hand !== null && hand.phase !== 'probation')
-      throw new AgentError('model_install_busy', 'a model is being installed', { context: label(hand) });
-    return changes.exclusive(signal, async () => {
-      const active = this.#active;
-      if (this.#pinned && host.bundle !== null) {
-        const bundle = await openBundle(host.bundle.dir, { signal });
-        await changes.adopt(await changes.proveBundle(bundle, signal), changes.isFactory(bundle.digest));
-        onState();
-        return { name: bundle.manifest.name, version: bundle.manifest.version, digest: bundle.digest };
-      }
-      await changes.adopt(await changes.prove(active, signal), active.trusted);
+    const { modelSwitch, journal, onState } = this.#deps;
+    const { current } = journal;
+    if (current !== null && current.phase !== 'probation')
+      throw new AgentError('model_install_busy', 'a model is being installed', {
+        context: installContext(current),
+      });
+    return modelSwitch.runExclusive(signal, async () => {
+      const model = await modelSwitch.reload(this.#isPinned, signal);
       onState();
-      return plain(active);
+      return model;
     });
   }
 
-  /** Works on the install that a restart left, then on each that is asked for. Rejects when the signal fires. */
+  /** Completes the install that a restart interrupted, then each requested one. Rejects when the signal fires. */
   async run(signal: AbortSignal): Promise<never> {
     const { journal, clock, log } = this.#deps;
-    if (journal.inHand === null) await this.#collect();
+    if (journal.current === null) await this.#collect();
     for (;;) {
       signal.throwIfAborted();
       this.#wake = new AbortController();
-      const install = journal.inHand;
+      const install = journal.current;
       if (install === null) {
         const wake = AbortSignal.any([signal, this.#wake.signal]);
         await new Promise((resolve) => wake.addEventListener('abort', resolve, { once: true }));
         continue;
       }
       try {
-        await this.#work(install, signal);
+        await this.#complete(install, signal);
       } catch (thrown) {
         signal.throwIfAborted();
-        log.error(
-          { err: asAgentError(thrown), ...label(install) },
-          'an install stands still; it is tried again',
-        );
+        log.error({ err: asAgentError(thrown), ...installContext(install) }, 'install step failed, retrying');
         await clock.sleep(RETRY_MS, signal);
       }
     }
+  }
+
+  async #complete(install: InstallRecord, signal: AbortSignal): Promise<void> {
+    const resumed = this.#activeInstall?.updateId !== install.updateId;
+    const active = this.#activeInstallOf(install);
+    try {
+      await this.#run.run(install, resumed, signal, active.abort.signal);
+    } catch (thrown) {
+      const error = asAgentError(thrown);
+      active.serves.reject(error);
+      active.ended.reject(error);
+      throw thrown;
+    }
+    const last = this.#deps.journal.state.install;
+    const reason = last?.updateId === install.updateId ? last.reason : null;
+    active.serves.reject(
+      reason === null
+        ? new AgentError('model_install_none', 'the install has ended')
+        : new AgentError(reason.code, reason.message),
+    );
+    active.ended.resolve(undefined);
+    if (this.#activeInstall === active) this.#activeInstall = null;
   }
 
   async #collect(): Promise<void> {
@@ -245,44 +276,23 @@ export class Installer {
     await slots
       .collect()
       .catch((thrown: unknown) =>
-        log.warn({ err: asAgentError(thrown) }, 'unused bundles could not be removed'),
+        log.warn({ err: asAgentError(thrown) }, 'unreferenced bundles not removed'),
       );
   }
 
-  async #work(install: InstallRecord, signal: AbortSignal): Promise<void> {
-    const resumed = this.#hand?.updateId !== install.updateId;
-    const hand = this.#handOf(install);
-    try {
-      await this.#drive.run(resumed, signal, hand.abort.signal);
-      await this.#ends.clean(install);
-      const end = this.#deps.journal.state.install;
-      hand.settle(end?.updateId === install.updateId ? endOf(end) : null);
-      if (this.#hand === hand) this.#hand = null;
-    } catch (thrown) {
-      hand.drop(asAgentError(thrown));
-      throw thrown;
-    }
-  }
-
-  get #active(): SlotRef {
-    return this.#deps.changes.orFactory(this.#deps.journal.state.active);
+  get #activeModel(): SlotRef {
+    return this.#deps.modelSwitch.orFactory(this.#deps.journal.state.active);
   }
 
   state(): InstallerState {
-    const { journal, progress } = this.#deps;
-    const { previous, candidate, install, refused } = journal.state;
+    const { current, state } = this.#deps.journal;
     return {
-      factory: this.#options.factory.ref,
-      active: this.#active,
-      previous,
-      candidate,
-      phase: install?.phase ?? 'committed',
-      install: install !== null && inHand(journal.state) !== null ? progress.withBytes(install) : install,
-      refused,
-      pinned: this.#pinned,
+      factory: this.#factory,
+      install: current === null ? state.install : this.#deps.journal.withReceivedBytes(current),
+      pinned: this.#isPinned,
     };
   }
 }
 
 const pinnedError = (): AgentError =>
-  new AgentError('model_pinned', 'model.active names the model that serves');
+  new AgentError('model_pinned', 'model.active pins the model that serves');

@@ -2,22 +2,30 @@ import type { Clock } from '../../base/clock.ts';
 import { asAgentError } from '../../base/errors.ts';
 import type { Log } from '../../base/log.ts';
 import { Backoff } from '../../base/retry.ts';
-import { changed, inHand } from './slots.ts';
+import type { InstallPhase, ModelProgress } from '../../contract/model.ts';
+import { currentInstall, updateInstall } from './transitions.ts';
 import type { Slots } from './types.ts';
-import type { InstallRecord, SlotsState } from '../types.ts';
+import type { InstallRecord, Progress, SlotsState } from '../types.ts';
 
 const RETRY = { minMs: 1000, maxMs: 60_000, resetAfterMs: 60_000 };
+/** Shortest time between two progress messages of one phase. */
+const MIN_PROGRESS_INTERVAL_MS = 1000;
 
 export interface JournalDeps {
   readonly slots: Slots;
   readonly clock: Clock;
   readonly log: Log;
+  /** Called after each stored change of a phase or of the slots. */
   readonly onState: () => void;
+  readonly onProgress: (progress: ModelProgress) => void;
 }
 
-/** What is stored of installs, and told as soon as it is stored. */
+/** Stores the state of installs, and publishes each change and the progress within a phase. */
 export class InstallJournal {
   readonly #deps: JournalDeps;
+  #progressKey = '';
+  #progressAtMonoMs = 0;
+  #received: { readonly updateId: string; readonly progress: Progress } | null = null;
 
   constructor(deps: JournalDeps) {
     this.#deps = deps;
@@ -27,41 +35,48 @@ export class InstallJournal {
     return this.#deps.slots.state;
   }
 
-  get inHand(): InstallRecord | null {
-    return inHand(this.state);
+  /** The install that has not ended yet. */
+  get current(): InstallRecord | null {
+    return currentInstall(this.state);
   }
 
-  /** Stores and tells. Throws `model_space` and `store_failed`, and then nothing has changed. */
+  /** Stores and publishes. Throws `model_space` and `store_failed`; nothing has changed then. */
   store(change: (state: SlotsState) => SlotsState): SlotsState {
     const state = this.#deps.slots.update(change);
     this.#deps.onState();
     return state;
   }
 
-  /** The install in hand goes on. */
+  /** Stores and publishes a change of the current install. Throws as `store`. */
   change(change: Partial<InstallRecord>): InstallRecord {
-    const { install } = this.store((state) => changed(state, change, this.#deps.clock.nowMs()));
+    const { install } = this.store((state) => updateInstall(state, change, this.#deps.clock.nowMs()));
     return install as InstallRecord;
   }
 
-  /** Counts that need not be told, and that a full disk may withhold. */
+  /** Stores and publishes the begin of a phase, unless it is stored already, as after a restart. Throws as `store`. */
+  begin(phase: InstallPhase, install: InstallRecord): InstallRecord {
+    const { bytes, totalBytes } = this.withReceivedBytes(install);
+    const current = this.current ?? install;
+    const begun = current.phase === phase ? current : this.change({ phase, bytes, totalBytes });
+    this.reportProgress(begun, phase === 'shadow' ? 0 : null);
+    return begun;
+  }
+
+  /** Stores counters without publishing them. Loses them when the disk is full. */
   note(change: Partial<InstallRecord>): void {
     try {
       this.#deps.slots.update((state) =>
-        inHand(state) === null ? state : changed(state, change, this.#deps.clock.nowMs()),
+        currentInstall(state) === null ? state : updateInstall(state, change, this.#deps.clock.nowMs()),
       );
     } catch (thrown) {
-      this.#deps.log.debug({ err: asAgentError(thrown) }, 'counts of the install could not be stored');
+      this.#deps.log.debug({ err: asAgentError(thrown) }, 'install counters not stored');
     }
   }
 
-  /**
-   * Stores what cannot be given up, such as an end: tries until the disk takes it. `relieve` frees what it can after the
-   * first refusal.
-   */
-  async settle(
+  /** Stores a change that must not be lost, such as an end: retries until the disk takes it. `freeSpace` runs once. */
+  async storeWithRetry(
     change: (state: SlotsState) => SlotsState,
-    relieve: () => Promise<void>,
+    freeSpace: () => Promise<void>,
     signal: AbortSignal,
   ): Promise<void> {
     const { clock, log } = this.#deps;
@@ -75,11 +90,49 @@ export class InstallJournal {
         const error = asAgentError(thrown);
         if (error.code !== 'model_space' && error.code !== 'store_failed') throw error;
         if (backoff.attempts === 0) {
-          log.error({ err: error }, 'the end of an install cannot be stored; it is tried again');
-          await relieve();
+          log.error({ err: error }, 'install end not stored, retrying');
+          await freeSpace();
         }
         await clock.sleep(backoff.attempts === 0 ? backoff.nextMs() / 10 : backoff.nextMs(), signal);
       }
     }
+  }
+
+  /**
+   * Publishes progress: each phase at once, and within a phase at most once a second. `share01` is the completed part of the
+   * phase, or null when it is unknown.
+   */
+  reportProgress(install: InstallRecord, share01: number | null): void {
+    const { updateId, phase } = install;
+    const { clock, onProgress } = this.#deps;
+    const nowMonoMs = clock.monoMs();
+    const key = `${updateId} ${phase}`;
+    const isTooSoon = nowMonoMs - this.#progressAtMonoMs < MIN_PROGRESS_INTERVAL_MS;
+    if (key === this.#progressKey && isTooSoon && share01 !== 1) return;
+    this.#progressKey = key;
+    this.#progressAtMonoMs = nowMonoMs;
+    const { bytes, totalBytes } = this.withReceivedBytes(install);
+    onProgress({
+      schema: 'swellsight.model_progress/1',
+      update_id: updateId,
+      phase,
+      bytes,
+      total_bytes: totalBytes,
+      percent: share01 === null ? null : Math.round(Math.min(1, Math.max(0, share01)) * 1000) / 10,
+    });
+  }
+
+  /** Publishes received bytes. Does not store them. */
+  reportBytes(install: InstallRecord, progress: Progress): void {
+    this.#received = { updateId: install.updateId, progress };
+    const { bytes, totalBytes } = progress;
+    this.reportProgress(install, totalBytes === null ? null : totalBytes === 0 ? 1 : bytes / totalBytes);
+  }
+
+  /** The record with the newest byte counts. */
+  withReceivedBytes(install: InstallRecord): InstallRecord {
+    if (this.#received?.updateId !== install.updateId) return install;
+    const { bytes, totalBytes } = this.#received.progress;
+    return { ...install, bytes, totalBytes };
   }
 }

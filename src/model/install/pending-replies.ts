@@ -1,7 +1,7 @@
 import type { ModelInstallResult } from '../../contract/model.ts';
 import { AgentError, asAgentError, type ErrorCode } from '../../base/errors.ts';
 import type { Log } from '../../base/log.ts';
-import { installResult } from '../state-view.ts';
+import { toInstallResult } from '../state-view.ts';
 import type { InstallRecord } from '../types.ts';
 import type { Commands } from '../../mqtt/commands/commands.ts';
 import type { KeyValue } from '../../store/types.ts';
@@ -86,7 +86,7 @@ function endOf(install: InstallRecord): ModelInstallResult | AgentError | null {
       return null;
     case 'probation':
     case 'committed':
-      return installResult(install);
+      return toInstallResult(install);
     case 'failed':
     case 'rolled_back': {
       const code: ErrorCode = install.reason?.code ?? 'model_candidate_failed';

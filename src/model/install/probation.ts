@@ -1,7 +1,7 @@
 import type { Clock } from '../../base/clock.ts';
 import { AgentError } from '../../base/errors.ts';
-import { faultOf } from './faults.ts';
-import type { ProbationOptions } from './types.ts';
+import { classifyFrameFailure } from './failures.ts';
+import type { ProbationLimits } from './types.ts';
 import type { InstallRecord, ModelHost, Outcome } from '../types.ts';
 
 export type ProbationCounts = NonNullable<InstallRecord['probation']>;
@@ -9,61 +9,61 @@ export type ProbationCounts = NonNullable<InstallRecord['probation']>;
 export interface ProbationDeps {
   readonly host: ModelHost;
   readonly clock: Clock;
-  /** Told from time to time, and when the watch ends: what a restart goes on from. Must not throw. */
+  /** The configuration, which may change during the probation. */
+  readonly limits: () => ProbationLimits;
+  /** Called at least every 30 s and at the end, so that a restart can resume the counts. Must not throw. */
   readonly onCounts: (counts: ProbationCounts) => void;
 }
 
-/** An error rate is judged from so many frames, of which so many failed. */
+/** The error rate is compared after this many frames, and only with this many failures. */
 const MIN_FRAMES = 10;
-const MIN_ERRORS = 3;
-/** What a power cut may take from the counts. */
-const TELL_EVERY_MS = 30_000;
+const MIN_FAILURES = 3;
+/** A power cut loses at most this much of the elapsed time. */
+const REPORT_INTERVAL_MS = 30_000;
 
 /**
- * Watches the frames of a new model at work. It passes when enough answers and enough time on the monotonic clock have
- * passed. One crash, time-out or unusable answer fails it, and so does an error rate above the former model's.
+ * Watches the frames of a new model that serves. The model passes when enough answers and enough time on the monotonic
+ * clock have passed. It fails on one crash, timeout or invalid output, and on an error rate above the former model's.
  */
 export class Probation {
   readonly #digest: string;
-  readonly #limits: () => ProbationOptions;
   readonly #deps: ProbationDeps;
   #counts: ProbationCounts;
   #formerHasGone = false;
   #sinceMonoMs: number;
   #failure: AgentError | null = null;
-  #changed = new AbortController();
+  #wakeUp = new AbortController();
   readonly #stopListening: () => void;
 
-  /** Listens from now on: the former model may still be finishing frames. */
-  constructor(digest: string, counts: ProbationCounts, limits: () => ProbationOptions, deps: ProbationDeps) {
+  /** Counts from now on. The former model may still finish frames; see `noteFormerGone`. */
+  constructor(digest: string, counts: ProbationCounts, deps: ProbationDeps) {
     this.#digest = digest;
     this.#counts = counts;
-    this.#limits = limits;
     this.#deps = deps;
     this.#sinceMonoMs = deps.clock.monoMs();
     this.#stopListening = deps.host.onOutcome((outcome) => this.#count(outcome));
   }
 
-  /** Every frame is the new model's from now on. */
-  formerHasGone(): void {
+  /** From now on a frame without a digest counts as a frame of the new model. */
+  noteFormerGone(): void {
     this.#formerHasGone = true;
   }
 
-  /** Resolves when it has passed; rejects with `model_probation_failed`, or when the signal fires. Once. */
-  async passed(signal: AbortSignal): Promise<void> {
-    const { clock } = this.#deps;
+  /** Resolves when the model has passed; rejects with `model_probation_failed`, or when the signal fires. Call it once. */
+  async waitUntilPassed(signal: AbortSignal): Promise<void> {
+    const { clock, limits } = this.#deps;
     try {
       for (;;) {
         signal.throwIfAborted();
         if (this.#failure !== null) throw this.#failure;
-        this.#pass();
-        const { observations, minutes } = this.#limits();
+        this.#addElapsed();
+        const { observations, minutes } = limits();
         const leftMs = minutes * 60_000 - (this.#counts.elapsedMs ?? 0);
         if (leftMs <= 0 && this.#counts.answers >= observations) return;
-        this.#changed = new AbortController();
-        const wake = AbortSignal.any([signal, this.#changed.signal]);
+        this.#wakeUp = new AbortController();
+        const wake = AbortSignal.any([signal, this.#wakeUp.signal]);
         await clock
-          .sleep(leftMs > 0 ? Math.min(leftMs, TELL_EVERY_MS) : TELL_EVERY_MS, wake)
+          .sleep(leftMs > 0 ? Math.min(leftMs, REPORT_INTERVAL_MS) : REPORT_INTERVAL_MS, wake)
           .catch(() => undefined);
       }
     } finally {
@@ -73,42 +73,44 @@ export class Probation {
 
   close(): void {
     this.#stopListening();
-    this.#pass();
+    this.#addElapsed();
   }
 
-  /** Time since the last look is counted and told. */
-  #pass(): void {
-    const nowMs = this.#deps.clock.monoMs();
-    const elapsedMs = (this.#counts.elapsedMs ?? 0) + nowMs - this.#sinceMonoMs;
-    this.#sinceMonoMs = nowMs;
+  /** Adds the time since the last call and reports the counts. */
+  #addElapsed(): void {
+    const nowMonoMs = this.#deps.clock.monoMs();
+    const elapsedMs = (this.#counts.elapsedMs ?? 0) + nowMonoMs - this.#sinceMonoMs;
+    this.#sinceMonoMs = nowMonoMs;
     this.#counts = { ...this.#counts, elapsedMs };
     this.#deps.onCounts(this.#counts);
   }
 
   #count(outcome: Outcome): void {
-    const isOurs = outcome.digest === undefined ? this.#formerHasGone : outcome.digest === this.#digest;
-    if (!isOurs || this.#failure !== null) return;
+    const isOfNewModel = outcome.digest === undefined ? this.#formerHasGone : outcome.digest === this.#digest;
+    if (!isOfNewModel || this.#failure !== null) return;
     if (outcome.ok) {
       this.#counts = { ...this.#counts, answers: this.#counts.answers + 1 };
-      if (this.#counts.answers === this.#limits().observations) this.#changed.abort();
+      if (this.#counts.answers === this.#deps.limits().observations) this.#wakeUp.abort();
       return;
     }
-    const fault = faultOf(outcome.error);
-    if (fault === 'none') return;
+    const { error } = outcome;
+    const failure = classifyFrameFailure(error);
+    if (failure === 'ignored') return;
     this.#counts = { ...this.#counts, failures: this.#counts.failures + 1 };
-    const why = fault === 'fatal' ? `${outcome.error.code}: ${outcome.error.message}` : this.#tooMany();
-    if (why === null) return;
-    this.#failure = new AgentError('model_probation_failed', `the new model failed at work: ${why}`, {
-      context: { code: outcome.error.code, ...this.#counts },
-      cause: outcome.error,
+    const reason = failure === 'fatal' ? `${error.code}: ${error.message}` : this.#describeHighErrorRate();
+    if (reason === null) return;
+    this.#failure = new AgentError('model_probation_failed', `the new model failed on probation: ${reason}`, {
+      context: { code: error.code, ...this.#counts },
+      cause: error,
     });
-    this.#changed.abort();
+    this.#wakeUp.abort();
   }
 
-  #tooMany(): string | null {
+  /** Null while the error rate is acceptable. */
+  #describeHighErrorRate(): string | null {
     const { answers, failures, formerErrorRate01 = 0 } = this.#counts;
     const frames = answers + failures;
-    if (frames < MIN_FRAMES || failures < MIN_ERRORS || failures / frames <= formerErrorRate01) return null;
-    return `${String(failures)} of ${String(frames)} frames failed, more than of the former model`;
+    if (frames < MIN_FRAMES || failures < MIN_FAILURES || failures / frames <= formerErrorRate01) return null;
+    return `${String(failures)} of ${String(frames)} frames failed, a higher rate than with the former model`;
   }
 }

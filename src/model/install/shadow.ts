@@ -1,76 +1,119 @@
 import type { Clock } from '../../base/clock.ts';
 import { AgentError, asAgentError } from '../../base/errors.ts';
-import type { FrameOptions } from '../../vision/protocol.ts';
-import { faultOf } from './faults.ts';
+import { mean, median } from '../../base/statistics.ts';
+import type { FrameOptions, FrameResult } from '../../vision/protocol.ts';
+import { classifyFrameFailure } from './failures.ts';
 import type { ShadowOptions } from './types.ts';
-import { compare, type Pair } from './shadow-report.ts';
 import type { Candidate, LiveFrame, ModelHost, ShadowReport } from '../types.ts';
 
 export interface ShadowDeps {
   readonly host: ModelHost;
   readonly clock: Clock;
-  /** Told after each frame that both have answered. */
+  /** Called with the number of compared frames after each of them. */
   readonly onFrame: (frames: number) => void;
 }
 
-export type ShadowDifference = Omit<ShadowReport, 'calibrations'>;
+export type ShadowComparison = Omit<ShadowReport, 'calibrations'>;
+
+/** One live frame that both models analyzed. */
+interface FramePair {
+  readonly active: FrameResult;
+  readonly candidate: FrameResult;
+}
 
 /**
- * Shows the candidate the next live frames and compares what both say of them. A live frame is never held up: those
- * that come while the candidate works are passed over, and so are those that the gate rejects, for no model sees them.
+ * Shows the next live frames to the candidate and compares its results with those of the serving model. Never delays a
+ * live frame: skips frames that arrive while the candidate works, and frames that the quality gate rejects.
  *
- * Ends when enough frames were compared, or when patience is over. Rejects with `model_candidate_failed` at the first
- * frame that the serving model answered and the candidate did not: on probation one such failure would send it back.
+ * Ends after `options.frames` frames or after `options.patienceMs`. Rejects with `model_candidate_failed` at the first frame
+ * that only the candidate fails on, because one such failure on probation would roll the install back.
  */
-export async function shadow(
+export async function compareOnLiveFrames(
   candidate: Candidate,
   options: ShadowOptions,
   deps: ShadowDeps,
   signal: AbortSignal,
-): Promise<ShadowDifference> {
+): Promise<ShadowComparison> {
   signal.throwIfAborted();
-  const pairs: Pair[] = [];
-  const over = new AbortController();
-  const until = AbortSignal.any([signal, over.signal]);
-  const now: { failure: AgentError | null; working: Promise<void> | null } = { failure: null, working: null };
+  const pairs: FramePair[] = [];
+  const finished = new AbortController();
+  const until = AbortSignal.any([signal, finished.signal]);
+  const progress: { failure: AgentError | null; analysis: Promise<void> | null } = {
+    failure: null,
+    analysis: null,
+  };
 
-  const look = async (frame: LiveFrame): Promise<void> => {
+  const analyze = async (frame: LiveFrame): Promise<void> => {
     try {
-      const result = await candidate.analyze(frame.bytes, plainOptions(frame.options), signal);
+      const result = await candidate.analyze(frame.bytes, withoutPreview(frame.options), signal);
       pairs.push({ active: frame.result, candidate: result });
       deps.onFrame(pairs.length);
     } catch (thrown) {
       if (signal.aborted) return;
       const error = asAgentError(thrown);
-      if (faultOf(error) === 'none') return;
-      now.failure = new AgentError('model_candidate_failed', `it failed on a live frame: ${error.message}`, {
-        context: { code: error.code },
-        cause: error,
-      });
+      if (classifyFrameFailure(error) === 'ignored') return;
+      progress.failure = new AgentError(
+        'model_candidate_failed',
+        `the candidate failed on a live frame: ${error.message}`,
+        { context: { code: error.code }, cause: error },
+      );
     }
   };
-  const isOver = (): boolean => now.failure !== null || pairs.length >= options.frames;
+  const isFinished = (): boolean => progress.failure !== null || pairs.length >= options.frames;
   const stopListening = deps.host.onLiveFrame((frame) => {
-    if (now.working !== null || until.aborted || frame.result.heads === null) return;
-    now.working = look(frame).finally(() => {
-      now.working = null;
-      if (isOver()) over.abort();
+    if (progress.analysis !== null || until.aborted || frame.result.heads === null) return;
+    progress.analysis = analyze(frame).finally(() => {
+      progress.analysis = null;
+      if (isFinished()) finished.abort();
     });
   });
   try {
-    if (!isOver()) await deps.clock.sleep(options.patienceMs, until).catch(() => undefined);
+    if (!isFinished()) await deps.clock.sleep(options.patienceMs, until).catch(() => undefined);
   } finally {
-    over.abort();
+    finished.abort();
     stopListening();
   }
-  // The frame in hand still tells something; the process of the candidate bounds its time.
-  await now.working;
+  // The last frame still counts; the candidate's own timeout bounds the wait.
+  await progress.analysis;
   signal.throwIfAborted();
-  if (now.failure !== null) throw now.failure;
-  return { ...compare(pairs), failures: 0 };
+  if (progress.failure !== null) throw progress.failure;
+  return comparePairs(pairs);
 }
 
-/** The comparison needs no picture, and never goes before other frames. */
-function plainOptions({ roi, privacyMasks }: FrameOptions): FrameOptions {
-  return { roi, privacyMasks, priority: 'request' };
+/** The comparison needs no preview, and must not delay other frames. */
+const withoutPreview = ({ roi, privacyMasks }: FrameOptions): FrameOptions => ({
+  roi,
+  privacyMasks,
+  priority: 'request',
+});
+
+function comparePairs(pairs: readonly FramePair[]): ShadowComparison {
+  const heightDifferencesM = pairs.flatMap(({ active, candidate }) => {
+    const before = active.heads?.waveHeight?.heightM;
+    const after = candidate.heads?.waveHeight?.heightM;
+    return before === undefined || after === undefined ? [] : [after - before];
+  });
+  return {
+    frames: pairs.length,
+    activeP50Ms: median(pairs.map(({ active }) => active.timingMs.inference)),
+    candidateP50Ms: median(pairs.map(({ candidate }) => candidate.timingMs.inference)),
+    heightMeanDifferenceM: mean(heightDifferencesM),
+    heightMaxDifferenceM:
+      heightDifferencesM.length === 0 ? null : Math.max(...heightDifferencesM.map(Math.abs)),
+    directionDiffers01: differingShare(pairs, (result) => result.heads?.waveDirection?.label),
+    breakingDiffers01: differingShare(pairs, (result) => result.heads?.breakingType?.label),
+    failures: 0,
+  };
+}
+
+function differingShare(
+  pairs: readonly FramePair[],
+  labelOf: (result: FrameResult) => string | undefined,
+): number | null {
+  return mean(
+    pairs.flatMap(({ active, candidate }) => {
+      const [before, after] = [labelOf(active), labelOf(candidate)];
+      return before === undefined || after === undefined ? [] : [before === after ? 0 : 1];
+    }),
+  );
 }

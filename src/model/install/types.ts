@@ -1,8 +1,8 @@
 import type { Clock } from '../../base/clock.ts';
-import type { Settings } from '../../config/schema.ts';
-import type { InstallPhase, ModelProgress } from '../../contract/model.ts';
-import type { ModelRef } from '../../contract/observation.ts';
 import type { Log } from '../../base/log.ts';
+import type { Settings } from '../../config/schema.ts';
+import type { ModelProgress } from '../../contract/model.ts';
+import type { ModelRef } from '../../contract/observation.ts';
 import type { RaiseEvent } from '../../store/types.ts';
 import type { Bundle } from '../manifest.ts';
 import type { FactoryModel } from '../slots/active-model.ts';
@@ -12,40 +12,35 @@ import type {
   Candidate,
   InstallRecord,
   ModelHost,
-  RefusedDigest,
-  SlotRef,
   SlotsState,
 } from '../types.ts';
 
-/** What an install needs of the `SlotStore`. */
+/** The part of `SlotStore` that installs use. */
 export interface Slots {
   readonly state: SlotsState;
-  /** On the disk when it returns, else nothing has changed. Throws `model_space` and `store_failed`. */
+  /** The new state is on the disk when this returns. Throws `model_space` and `store_failed`; nothing has changed then. */
   update(change: (state: SlotsState) => SlotsState): SlotsState;
   bundleDir(digest: string): string;
   collect(): Promise<void>;
 }
 
-export interface ProbationOptions {
-  /** Answers of the new model, and minutes, that must both have passed. */
-  readonly observations: number;
-  readonly minutes: number;
-}
+/** Both must have passed: answers of the new model, and minutes. */
+export type ProbationLimits = Settings['model']['probation'];
 
 export interface ShadowOptions {
-  /** Live frames that both models answer before the swap. */
+  /** Live frames that both models analyze before the swap. */
   readonly frames: number;
-  /** So long is waited for them. */
+  /** Longest wait for these frames, ms. */
   readonly patienceMs: number;
 }
 
-/** Longest times, ms of the monotonic clock. */
+/** Time limits on the monotonic clock, ms. */
 export interface InstallDeadlines {
   readonly downloadMs: number;
   readonly verifyMs: number;
-  /** Starting and proving a candidate: building an engine for an accelerator takes minutes. */
+  /** Start and test of a candidate. Building an engine for an accelerator takes minutes. */
   readonly testMs: number;
-  /** Foreseeing what becomes of the calibrations. */
+  /** Forecast of the calibrations. */
   readonly forecastMs: number;
 }
 
@@ -66,34 +61,28 @@ export interface InstallerDeps {
   readonly liveSettings: () => Pick<Settings['model'], 'probation' | 'maxKbPerS'>;
   /** Milliseconds since the epoch; null while the wall clock is not synchronized. */
   readonly syncedNowMs: () => number | null;
-  /** What the swap would mean for each camera's calibration. */
+  /** What the swap would mean for the calibration of each camera. */
   readonly forecast: (candidate: Candidate, signal: AbortSignal) => Promise<readonly CalibrationForecast[]>;
   readonly clock: Clock;
   readonly log: Log;
   readonly raise: RaiseEvent;
-  /** Told after each change of phase or slots. */
+  /** Called after each stored change of a phase or of the slots. */
   readonly onState: () => void;
   readonly onProgress: (progress: ModelProgress) => void;
 }
 
-/** What `model/state` and `model.list` show. */
 export interface InstallerState {
   readonly factory: ModelRef;
-  /** What serves according to the slots; the shipped one stands for itself. */
-  readonly active: SlotRef;
-  readonly previous: SlotRef | null;
-  readonly candidate: SlotRef | null;
-  /** Of the install in hand or the last one; `committed` when there was none. */
-  readonly phase: InstallPhase;
+  /** The current or the last install, with the newest byte counts. */
   readonly install: InstallRecord | null;
-  readonly refused: readonly RefusedDigest[];
+  /** `model.active` is set. */
   readonly pinned: boolean;
 }
 
-/** Answer to a request for an install. */
+/** The reply to a request for an install. */
 export interface RequestedInstall {
-  /** As it is stored. */
+  /** The stored record. */
   readonly accepted: InstallRecord;
-  /** Resolves when the new model serves, on probation; rejects with what refused it. */
+  /** Resolves when the new model serves (phase `probation`); rejects with the reason of the failure. */
   readonly serves: Promise<InstallRecord>;
 }

@@ -1,6 +1,7 @@
 import { lstatSync, readdirSync, renameSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { errorCode, isDiskFull } from '../../base/disk-errors.ts';
 import { AgentError, asAgentError } from '../../base/errors.ts';
 import type { Log } from '../../base/log.ts';
 import { makeFolder } from '../../base/make-folder.ts';
@@ -164,10 +165,9 @@ function setDamageAside(path: string, fault: string): AgentError {
 }
 
 function asWriteError(thrown: unknown): AgentError {
-  const code = thrown instanceof Error && 'code' in thrown ? String(thrown.code) : '';
-  const isFull = code === 'ENOSPC' || code === 'EDQUOT';
-  return new AgentError(isFull ? 'model_space' : 'store_failed', 'the model slots file cannot be written', {
-    context: { reason: code },
+  const code = isDiskFull(thrown) ? 'model_space' : 'store_failed';
+  return new AgentError(code, 'the model slots file cannot be written', {
+    context: { reason: errorCode(thrown) ?? '' },
     cause: thrown,
   });
 }

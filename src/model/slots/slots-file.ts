@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { closeSync, constants, existsSync, fstatSync, openSync, readFileSync, renameSync } from 'node:fs';
 import { Type, type Static, type TSchema } from '@sinclair/typebox';
 import { replaceFile } from '../../base/atomic-file.ts';
+import { errorCode } from '../../base/disk-errors.ts';
 import type { ErrorCode } from '../../base/errors.ts';
 import { schemaChecker } from '../../base/schema-checker.ts';
 import { INSTALL_PHASES } from '../../contract/model.ts';
@@ -83,8 +84,7 @@ const checksumOf = (slots: SlotsState): string =>
 const isRecord = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
-const isMissing = (thrown: unknown): boolean =>
-  thrown instanceof Error && 'code' in thrown && (thrown.code === 'ENOENT' || thrown.code === 'ENOTDIR');
+const isMissing = (thrown: unknown): boolean => /^(ENOENT|ENOTDIR)$/.test(errorCode(thrown) ?? '');
 
 /*
  * The schema allows unknown keys: a newer agent may have written them, and an older agent must not lose its model

@@ -74,7 +74,7 @@ async function site(names: readonly BundleName[], probation = { observations: 3,
       log: silentLog,
       raise: (event) => events.push(event),
       onState: () => {
-        const { phase } = installer.state();
+        const phase = installer.state().install?.phase ?? 'committed';
         if (phases.at(-1) !== phase) phases.push(phase);
       },
       onProgress: () => undefined,

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { AgentError } from '../../../../src/base/errors.ts';
-import { ModelStarts } from '../../../../src/model/install/start.ts';
+import { ModelStarts } from '../../../../src/model/install/model-starts.ts';
 import { createLog } from '../../../../src/base/log.ts';
 import {
   bundleOf,
@@ -803,10 +803,10 @@ describe('after a restart', () => {
 
     it('is sent back at the third start when two have ended the agent', async () => {
       const world = await diesAt('adopt', 'after');
-      startsOf(world).begins();
-      startsOf(world).begins();
+      startsOf(world).noteStart();
+      startsOf(world).noteStart();
       expect(world.disk.slots.active).toEqual(ALPHA);
-      startsOf(world).begins();
+      startsOf(world).noteStart();
       expect(world.disk.slots).toMatchObject({ active: null, previous: null });
       expect(world.install).toMatchObject({
         phase: 'rolled_back',
@@ -814,15 +814,15 @@ describe('after a restart', () => {
       });
       expect(world.disk.slots.refused).toMatchObject([{ digest: ALPHA.digest }]);
       expect(world.eventTypes).toContain('model_install_rolled_back');
-      startsOf(world).begins();
+      startsOf(world).noteStart();
       expect(world.eventTypes.filter((type) => type === 'model_install_rolled_back')).toHaveLength(1);
     });
 
     it('is not counted when it serves', async () => {
       const world = await diesAt('adopt', 'after');
       for (let n = 0; n < 5; n += 1) {
-        startsOf(world).begins();
-        startsOf(world).served();
+        startsOf(world).noteStart();
+        startsOf(world).noteServing();
       }
       expect(world.disk.slots.active).toEqual(ALPHA);
     });
@@ -831,18 +831,18 @@ describe('after a restart', () => {
       const crash = new AgentError('vision_crashed', 'gone');
       const twice = await diesAt('adopt', 'after');
       const starts = startsOf(twice);
-      starts.begins();
-      expect(starts.failed(crash, false)).toBe(false);
-      expect(starts.failed(crash, false)).toBe(true);
-      expect(starts.failed(crash, false)).toBe(false);
+      starts.noteStart();
+      expect(starts.noteFailure(crash, false)).toBe(false);
+      expect(starts.noteFailure(crash, false)).toBe(true);
+      expect(starts.noteFailure(crash, false)).toBe(false);
       expect(twice.disk.slots.active).toBeNull();
 
       const once = await diesAt('adopt', 'after');
-      expect(startsOf(once).failed(crash, true)).toBe(true);
+      expect(startsOf(once).noteFailure(crash, true)).toBe(true);
       expect(once.disk.slots.refused).toHaveLength(1);
 
       const torn = await diesAt('adopt', 'after');
-      expect(startsOf(torn).failed(new AgentError('model_digest_mismatch', 'torn'), true)).toBe(true);
+      expect(startsOf(torn).noteFailure(new AgentError('model_digest_mismatch', 'torn'), true)).toBe(true);
       expect(torn.install?.reason?.code).toBe('model_digest_mismatch');
       expect(torn.disk.slots.refused).toEqual([]);
     });
@@ -851,7 +851,7 @@ describe('after a restart', () => {
       const world = await diesAt('adopt', 'after');
       world.start();
       await world.settle();
-      expect(startsOf(world).failed(new AgentError('vision_crashed', 'gone'), true)).toBe(true);
+      expect(startsOf(world).noteFailure(new AgentError('vision_crashed', 'gone'), true)).toBe(true);
       const { serves } = world.installer.request(requestOf('beta', { updateId: OTHER_ID }), NO);
       await world.settle();
       await world.frames(2);

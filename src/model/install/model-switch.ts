@@ -1,0 +1,211 @@
+import type { Clock } from '../../base/clock.ts';
+import { withDeadline } from '../../base/deadline.ts';
+import { AgentError, asAgentError, type ErrorCode } from '../../base/errors.ts';
+import type { Log } from '../../base/log.ts';
+import { Backoff } from '../../base/retry.ts';
+import type { ModelRef } from '../../contract/observation.ts';
+import type { Bundle } from '../manifest.ts';
+import type { FactoryModel } from '../slots/active-model.ts';
+import { exchangeActive, factorySlot, plainRef } from './transitions.ts';
+import type { InstallerDeps } from './types.ts';
+import type { Candidate, ModelHost, SlotRef, SlotsState } from '../types.ts';
+
+const RESTORE_RETRY = { minMs: 2000, maxMs: 300_000, resetAfterMs: 60_000 };
+/** After so many failed starts of the former model, the factory model is started instead. */
+const MAX_RESTORE_ATTEMPTS = 2;
+/** A bundle that was valid before has been damaged on the disk: another attempt fails too. */
+const DAMAGED_ON_DISK: ReadonlySet<ErrorCode> = new Set([
+  'model_not_found',
+  'model_digest_mismatch',
+  'model_manifest_invalid',
+  'model_bundle_refused',
+]);
+
+export interface ModelSwitchOptions {
+  readonly factory: FactoryModel;
+  /** Longest start and test of a candidate, ms. */
+  readonly testMs: number;
+}
+
+/**
+ * Changes which model serves. The new model is tested in its own process while the former one serves, then the slots are
+ * stored, then the new model takes over. So after a power cut at any moment the slots name a model that passed its test
+ * on this device.
+ *
+ * INVARIANT: one change at a time; callers wrap each change in `runExclusive`.
+ */
+export class ModelSwitch {
+  readonly #options: ModelSwitchOptions;
+  readonly #host: ModelHost;
+  readonly #slots: InstallerDeps['slots'];
+  readonly #openBundle: InstallerDeps['openBundle'];
+  readonly #clock: Clock;
+  readonly #log: Log;
+  #last: Promise<unknown> = Promise.resolve();
+
+  constructor(
+    options: ModelSwitchOptions,
+    deps: Pick<InstallerDeps, 'host' | 'slots' | 'openBundle' | 'clock' | 'log'>,
+  ) {
+    this.#options = options;
+    this.#host = deps.host;
+    this.#slots = deps.slots;
+    this.#openBundle = deps.openBundle;
+    this.#clock = deps.clock;
+    this.#log = deps.log;
+  }
+
+  /** Runs one change after the other. Rejects without calling `work` when the signal has fired by then. */
+  async runExclusive<T>(signal: AbortSignal, work: () => Promise<T>): Promise<T> {
+    const turn = this.#last.then(() => {
+      signal.throwIfAborted();
+      return work();
+    });
+    this.#last = turn.catch(() => undefined);
+    return turn;
+  }
+
+  /** Opens a bundle and starts and tests it as a candidate. Rejects with its fault; see `proveBundle`. */
+  async prove(ref: ModelRef, signal: AbortSignal, onStep?: () => void): Promise<Candidate> {
+    const dir = this.#isFactory(ref.digest) ? this.#options.factory.dir : this.#slots.bundleDir(ref.digest);
+    const bundle = await this.#openBundle(dir, { signal });
+    if (bundle.digest !== ref.digest)
+      throw new AgentError(
+        'model_digest_mismatch',
+        'the bundle on the disk is not the bundle that was verified',
+        { context: { wanted: ref.digest, found: bundle.digest } },
+      );
+    return this.proveBundle(bundle, signal, onStep);
+  }
+
+  /** Starts a bundle as a candidate and tests it. Rejects with `model_candidate_failed` after `testMs`. */
+  async proveBundle(bundle: Bundle, signal: AbortSignal, onStep?: () => void): Promise<Candidate> {
+    const ms = this.#options.testMs;
+    const onTimeout = (): AgentError =>
+      new AgentError('model_candidate_failed', `the test took longer than ${String(ms / 1000)} s`);
+    return withDeadline({ clock: this.#clock, ms, signal, onTimeout }, (until) =>
+      this.#host.prove(bundle, until, onStep),
+    );
+  }
+
+  #isFactory(digest: string): boolean {
+    return digest === this.#options.factory.ref.digest;
+  }
+
+  /** True when the bundle is in the active slot and also serves. A start may have fallen back to another model. */
+  isServing(digest: string): boolean {
+    const serving = this.#host.bundle?.digest ?? digest;
+    return digest === this.orFactory(this.#slots.state.active).digest && digest === serving;
+  }
+
+  /** The content of the slot, or the factory model for an empty slot. */
+  orFactory(ref: SlotRef | null): SlotRef {
+    return ref ?? factorySlot(this.#options.factory.ref);
+  }
+
+  /** Lets the candidate take over. When it does not, closes it and rejects; the former model serves on. */
+  async adopt(candidate: Candidate, trusted: boolean): Promise<void> {
+    const { bundle } = candidate;
+    try {
+      await this.#host.adopt(candidate, this.#isFactory(bundle.digest) ? 'factory' : 'active', trusted);
+    } catch (thrown) {
+      if (this.#host.bundle !== bundle) {
+        await this.closeCandidate(candidate);
+        throw thrown;
+      }
+      this.#log.warn({ err: asAgentError(thrown) }, 'process of the former model not closed');
+    }
+  }
+
+  async closeCandidate(candidate: Candidate): Promise<void> {
+    try {
+      await candidate.close();
+    } catch (thrown) {
+      this.#log.warn({ err: asAgentError(thrown) }, 'process of the candidate not closed');
+    }
+  }
+
+  /** Loads the serving bundle (pinned) or the active model again, in a new process. Rejects and changes nothing. */
+  async reload(isPinned: boolean, signal: AbortSignal): Promise<ModelRef> {
+    const serving = this.#host.bundle;
+    if (isPinned && serving !== null) {
+      const bundle = await this.#openBundle(serving.dir, { signal });
+      await this.adopt(await this.proveBundle(bundle, signal), this.#isFactory(bundle.digest));
+      return { name: bundle.manifest.name, version: bundle.manifest.version, digest: bundle.digest };
+    }
+    const active = this.orFactory(this.#slots.state.active);
+    await this.adopt(await this.prove(active, signal), active.trusted);
+    return plainRef(active);
+  }
+
+  /**
+   * Makes the former model serve again, or the factory model when the former one does not start. Returns the one that
+   * serves. Retries until the signal fires, because the model that serves meanwhile has failed.
+   */
+  async restore(former: SlotRef, signal: AbortSignal): Promise<SlotRef> {
+    const backoff = new Backoff(RESTORE_RETRY, { clock: this.#clock });
+    const factory = this.orFactory(null);
+    for (let ref = former; ;) {
+      if (this.#host.bundle?.digest === ref.digest) return ref;
+      try {
+        await this.adopt(await this.prove(ref, signal), ref.trusted);
+        return ref;
+      } catch (thrown) {
+        signal.throwIfAborted();
+        const error = asAgentError(thrown);
+        this.#log.error({ err: error, model: plainRef(ref) }, 'former model not started');
+        const waitMs = backoff.nextMs();
+        const isHopeless = DAMAGED_ON_DISK.has(error.code) || backoff.attempts >= MAX_RESTORE_ATTEMPTS;
+        if (!this.#isFactory(ref.digest) && isHopeless) ref = factory;
+        else await this.#clock.sleep(waitMs, signal);
+      }
+    }
+  }
+
+  /** Exchanges active and previous. When the previous model does not start, the factory model becomes active. */
+  async exchangeWithPrevious(signal: AbortSignal): Promise<ModelRef> {
+    const factory = this.#options.factory.ref;
+    const { previous } = this.#slots.state;
+    const active = this.orFactory(this.#slots.state.active);
+    if (previous === null || previous.digest === active.digest)
+      throw new AgentError('model_no_previous', 'there is no previous model');
+    try {
+      return await this.#replace(previous, (state) => exchangeActive(state, previous, factory), signal);
+    } catch (thrown) {
+      signal.throwIfAborted();
+      const error = asAgentError(thrown);
+      const isLastChoice = this.#isFactory(previous.digest) || this.#isFactory(active.digest);
+      if (isLastChoice || error.code === 'model_space' || error.code === 'store_failed') throw error;
+      this.#log.error(
+        { err: error, model: plainRef(previous) },
+        'previous model not started, using the factory model',
+      );
+      return this.#replace(this.orFactory(null), (state) => exchangeActive(state, null, factory), signal);
+    }
+  }
+
+  /** Tests a bundle, stores the change of the slots, and adopts the bundle; reverts the slots when that fails. */
+  async #replace(
+    ref: SlotRef,
+    change: (state: SlotsState) => SlotsState,
+    signal: AbortSignal,
+  ): Promise<ModelRef> {
+    const candidate = await this.prove(ref, signal);
+    const before = this.#slots.state;
+    try {
+      signal.throwIfAborted();
+      this.#slots.update(change);
+    } catch (thrown) {
+      await this.closeCandidate(candidate);
+      throw thrown;
+    }
+    try {
+      await this.adopt(candidate, ref.trusted);
+    } catch (thrown) {
+      const { active, previous } = before;
+      this.#slots.update((state) => ({ ...state, active, previous }));
+      throw thrown;
+    }
+    return plainRef(ref);
+  }
+}
