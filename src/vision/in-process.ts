@@ -30,8 +30,8 @@ const MAX_THREADS = 4;
 const BYTES_PER_MB = 2 ** 20;
 
 /**
- * A loaded model in this very process: for the command line and for tests. No deadline and no memory ceiling: native
- * code that hangs or crashes takes the process along.
+ * A loaded model in the calling process, for the command line and tests. There is no deadline and no memory ceiling, and a
+ * crash or hang of native code takes the whole process down.
  */
 export class InProcessVision implements VisionClient {
   readonly report: ProviderReport;
@@ -43,7 +43,7 @@ export class InProcessVision implements VisionClient {
 
   /** Opens and proves the bundle. Throws as `openVerifiedSession`. */
   static async open(options: InProcessOptions, deps: { readonly clock: Clock }): Promise<InProcessVision> {
-    // Read by the runtime when it is loaded: so the modules that load it come after.
+    // The runtime reads this when it loads: set it before the import of the modules that load it.
     process.env['ORT_DISABLE_TELEMETRY'] = '1';
     const pipeline = await loadPipeline();
     const threads = Math.min(MAX_THREADS, Math.ceil(availableParallelism() / 2));
@@ -61,7 +61,7 @@ export class InProcessVision implements VisionClient {
   }
 
   analyze(bytes: Uint8Array, options: FrameOptions, signal?: AbortSignal): Promise<FrameResult> {
-    return this.#inTurn(async () => {
+    return this.#afterLast(async () => {
       const startedMs = performance.now();
       const result = await this.#pipeline.analyzeFrame(this.#session, bytes, options);
       this.#stats.frame(performance.now() - startedMs);
@@ -70,7 +70,7 @@ export class InProcessVision implements VisionClient {
   }
 
   render(bytes: Uint8Array, options: RenderOptions, signal?: AbortSignal): Promise<Uint8Array> {
-    return this.#inTurn(() => this.#pipeline.renderFrame(bytes, options), signal);
+    return this.#afterLast(() => this.#pipeline.renderFrame(bytes, options), signal);
   }
 
   stats(): VisionStats {
@@ -84,18 +84,18 @@ export class InProcessVision implements VisionClient {
     await this.#session.release();
   }
 
-  /** One frame at a time, as in the child. */
-  async #inTurn<T>(work: () => Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-    const turn = this.#last.then(() => {
+  /** Runs one frame at a time, as the child process does. */
+  async #afterLast<T>(work: () => Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+    const result = this.#last.then(() => {
       signal?.throwIfAborted();
       if (this.#closed) throw new AgentError('vision_closed', 'the model is closed');
       return work();
     });
-    this.#last = turn.catch((thrown: unknown) => {
+    this.#last = result.catch((thrown: unknown) => {
       if (asAgentError(thrown).code.startsWith('vision_')) this.#stats.failure();
     });
     try {
-      return await turn;
+      return await result;
     } finally {
       this.#stats.progress(Math.round(process.memoryUsage.rss() / BYTES_PER_MB));
     }

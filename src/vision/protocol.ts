@@ -2,10 +2,10 @@ import type { Polygon } from '../config/schema.ts';
 import type { ModelRef } from '../contract/observation.ts';
 import type { ErrorCode } from '../base/errors.ts';
 
-/** What the gate may say against a frame by itself. */
+/** Why the quality gate rejects a frame. */
 export type QualityReason = 'glare' | 'dark' | 'blur' | 'fog' | 'obstructed' | 'damaged';
 
-/** Signals of one frame, measured at 512x288 after masking; each 0..1 unless a unit stands in the name. */
+/** Signals of one frame, measured at 512x288 after masking; each 0..1 unless the name has a unit. */
 export interface QualitySignals {
   /** Share of pixels with min(R,G,B) >= 250. */
   readonly glare01: number;
@@ -17,27 +17,27 @@ export interface QualitySignals {
   readonly laplacianVariance: number;
   /** Median standard deviation of 64x36 blocks over the lower five eighths. */
   readonly blockStd: number;
-  /** Share of horizontal edges' contrast that lies in one row step; null when the frame has too few edges to tell. */
+  /** Share of the contrast of horizontal edges that is within one row step; null when the frame has too few edges. */
   readonly sharpness01: number | null;
   /** Share of the frame that is covered or smeared (wet lens, spider, bird). */
   readonly obstruction01: number;
-  /** Share of the frame that is covered: without even coarse structure. Part of `obstruction01`. */
+  /** Share of the frame that is covered, with not even coarse structure. Part of `obstruction01`. */
   readonly covered01: number;
-  /** Share of rows that are a damaged JPEG's flat band. */
+  /** Share of rows in the flat band of a damaged JPEG. */
   readonly damage01: number;
 }
 
 export interface QualityReport {
-  /** 1 is a clean frame, 0 is useless, 0.5 is where the gate closes: 1 less the largest severity. */
+  /** 1: clean frame, 0: useless, 0.5: limit of the gate. It is 1 minus the largest severity. */
   readonly score01: number;
   /** Empty when the frame passes. */
   readonly reasons: readonly QualityReason[];
-  /** How bad each fault is: 0 none, 0.5 where the gate closes, 1 hopeless. */
+  /** How bad each fault is. 0: none, 0.5: limit of the gate, 1: hopeless. */
   readonly severity01: Readonly<Record<QualityReason, number>>;
   readonly signals: QualitySignals;
 }
 
-/** Small grey picture of the masked frame, for the view check and for frozen frames. */
+/** Small grey image of the masked frame, for the view check and for the detection of frozen frames. */
 export interface ViewSignature {
   /** Row-major luma, width * height bytes. */
   readonly luma: Uint8Array;
@@ -49,11 +49,11 @@ export interface ClassValue {
   readonly label: string;
   /** Probability after the manifest's activation and temperature, 0..1. */
   readonly probability01: number;
-  /** All labels with their probabilities, in the manifest's order. */
+  /** All labels with their probabilities, in the order of the manifest. */
   readonly all: readonly { readonly label: string; readonly probability01: number }[];
 }
 
-/** What the model's heads said of one frame. `null` where the manifest names no such head. */
+/** Outputs of the model's heads for one frame; `null` where the manifest names no such head. */
 export interface HeadValues {
   readonly waveHeight: {
     readonly heightM: number;
@@ -71,13 +71,13 @@ export interface HeadValues {
 }
 
 export interface FrameOptions {
-  /** Region that the model sees, polygon in 0..1 of the frame; its bounding box is cropped. */
+  /** Region that the model sees, polygon in 0..1 of the frame; the frame is cropped to its bounding box. */
   readonly roi: Polygon | null;
-  /** Painted over before anything else sees the pixels. */
+  /** Painted over before anything else reads the pixels. */
   readonly privacyMasks: readonly Polygon[];
-  /** Also return a masked JPEG of at most this width, px. */
+  /** Also return a masked JPEG that is at most this wide, px. */
   readonly previewWidthPx?: number;
-  /** Run the model also on a frame that the gate rejects (for calibration studies); default false. */
+  /** Run the model even on a frame that the gate rejects (for calibration studies); default false. */
   readonly ignoreGate?: boolean;
   /** Scheduled frames go before requests when frames wait; default `request`. */
   readonly priority?: 'schedule' | 'request';
@@ -85,7 +85,7 @@ export interface FrameOptions {
   readonly finishOnceSent?: boolean;
 }
 
-/** One frame's answer. `heads` is null when the gate rejected the frame. */
+/** Result of one frame. `heads` is null when the gate rejected the frame. */
 export interface FrameResult {
   readonly widthPx: number;
   readonly heightPx: number;
@@ -96,12 +96,12 @@ export interface FrameResult {
   readonly timingMs: { readonly decode: number; readonly preprocess: number; readonly inference: number };
 }
 
-/** Lines of text drawn into an annotated JPEG, and the regions outlined. */
+/** How to draw an annotated JPEG: text lines, and outlines of the regions. */
 export interface RenderOptions {
   readonly privacyMasks: readonly Polygon[];
   readonly roi: Polygon | null;
   readonly maxWidthPx: number;
-  /** Caption lines; empty for a plain masked picture. */
+  /** Caption lines; empty for a masked image without annotation. */
   readonly lines: readonly string[];
 }
 
@@ -112,16 +112,16 @@ export interface ProviderAttempt {
   readonly outcome: 'chosen' | 'slower' | 'failed' | 'not_built_in' | 'not_tried';
   /** Median of timed runs, ms; null where it never ran. */
   readonly medianMs: number | null;
-  /** Why it was not taken: one line, no paths. */
+  /** Why it was not chosen: one line, no paths. */
   readonly reason: string | null;
 }
 
-/** Which provider really runs, and why the others do not. */
+/** Which provider runs, and why the others do not. */
 export interface ProviderReport {
   readonly provider: string;
   readonly threads: number;
   readonly attempts: readonly ProviderAttempt[];
-  /** True when taken from an earlier proof for the same model, runtime and hardware. */
+  /** True when known from an earlier proof for the same model, runtime and hardware. */
   readonly remembered: boolean;
 }
 
@@ -131,12 +131,12 @@ export interface VisionStats {
   readonly p95Ms: number | null;
   readonly failures1h: number;
   readonly restarts: number;
-  /** When the process last answered, monotonic ms; null before the first answer. */
+  /** When the process last replied, monotonic ms; null before the first reply. */
   readonly lastProgressMonoMs: number | null;
   readonly ready: boolean;
 }
 
-/** Raised for the operator: the control process turns them into events and log lines. */
+/** Events of the vision process. `serving/` turns them into events for the operator. */
 export type VisionEvent =
   | { readonly type: 'started'; readonly report: ProviderReport }
   | {
@@ -154,9 +154,9 @@ export type VisionEvent =
     };
 
 /**
- * The handle of a loaded model. Two implementations: the supervised child process, and in-process for tests.
- * `analyze` and `render` reject with `AgentError`: `image_*` when the bytes are at fault (the process lives on),
- * `vision_*` when the process is.
+ * A loaded model. Two implementations: the supervised child process, and in-process for the command line and tests.
+ * `analyze` and `render` reject with `AgentError`: `image_*` when the bytes are invalid (the process lives on), `vision_*`
+ * when the process failed.
  */
 export interface VisionClient {
   analyze(bytes: Uint8Array, options: FrameOptions, signal?: AbortSignal): Promise<FrameResult>;

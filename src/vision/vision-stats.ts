@@ -1,11 +1,11 @@
 import type { Clock } from '../base/clock.ts';
 import type { VisionStats } from './protocol.ts';
 
-const KEPT_DURATIONS = 256;
-const KEPT_FAILURES = 10_000;
+const MAX_KEPT_DURATIONS = 256;
+const MAX_KEPT_FAILURES = 10_000;
 const HOUR_MS = 3_600_000;
 
-/** Counts what the heartbeat tells of the vision process. */
+/** Counts the figures of the vision process for the heartbeat. */
 export class StatsCounter {
   readonly #clock: Clock;
   readonly #durationsMs: number[] = [];
@@ -18,7 +18,7 @@ export class StatsCounter {
     this.#clock = deps.clock;
   }
 
-  /** The process answered. */
+  /** The process replied. */
   progress(rssMb: number): void {
     this.#rssMb = rssMb;
     this.#lastProgressMonoMs = this.#clock.monoMs();
@@ -26,12 +26,12 @@ export class StatsCounter {
 
   frame(durationMs: number): void {
     this.#durationsMs.push(durationMs);
-    if (this.#durationsMs.length > KEPT_DURATIONS) this.#durationsMs.shift();
+    if (this.#durationsMs.length > MAX_KEPT_DURATIONS) this.#durationsMs.shift();
   }
 
   failure(): void {
     this.#failuresMonoMs.push(this.#clock.monoMs());
-    if (this.#failuresMonoMs.length > KEPT_FAILURES) this.#failuresMonoMs.shift();
+    if (this.#failuresMonoMs.length > MAX_KEPT_FAILURES) this.#failuresMonoMs.shift();
   }
 
   restart(): void {
