@@ -1,30 +1,30 @@
-import { analysisResult } from './result.ts';
-import { answerKey, FitDigests, sha256, type Conditions } from './conditions.ts';
-import { imageRecord } from './image-record.ts';
-import { UploadBudget } from './upload-budget.ts';
-import { PoisonImages } from './poison-images.ts';
-import { AdmissionQueue } from './admission-queue.ts';
-import type { SiteCalibration } from '../calibration/site-calibration.ts';
 import type { Clock } from '../base/clock.ts';
-import type { Camera as CameraSettings } from '../config/schema.ts';
-import type { AnalysisOptions, AnalysisResult, ImageRoom } from '../contract/analysis.ts';
-import type { ModelRef } from '../contract/observation.ts';
 import { AgentError, asAgentError, isAbort, type ErrorCode } from '../base/errors.ts';
+import type { SiteCalibration } from '../calibration/site-calibration.ts';
+import type { Camera as CameraSettings } from '../config/schema.ts';
+import type { AnalysisOptions, AnalysisResult, UploadReservation } from '../contract/analysis.ts';
+import type { ModelRef } from '../contract/observation.ts';
 import { calibrationFor } from '../observation/height-estimate.ts';
 import type { AnalysisCache } from '../store/types.ts';
+import type { FrameResult, ModelLease } from '../vision/protocol.ts';
 import { MAX_AHEAD } from '../vision/vision-child.ts';
-import type { ModelLease } from '../vision/protocol.ts';
+import { answerKey, CalibrationDigests, sha256Hex, type AnalysisConditions } from './answer-key.ts';
+import { imageRecord, toAnalysisResult } from './image-record.ts';
+import { PoisonImages } from './poison-images.ts';
+import { UploadBudget } from './upload-budget.ts';
 
 export interface AnalysisLimits {
-  /** The largest image that a request may bring, MB. */
+  /** The largest image of a request, MB. */
   readonly maxUploadMb: number;
 }
 
 export interface AnalysisDeps {
   readonly clock: Clock;
   readonly lease: () => ModelLease;
-  /** The one that serves, or is opened to serve. */
+  /** The model that serves, or is open to serve. */
   readonly model: () => ModelRef | null;
+  /** Time of one frame in the vision process, ms; null before the first one. */
+  readonly frameMs: () => number | null;
   /** Undefined when there is no such camera. */
   readonly camera: (id: string) => CameraSettings | undefined;
   readonly calibrationOf: (camera: string) => SiteCalibration | null;
@@ -32,76 +32,82 @@ export interface AnalysisDeps {
   readonly onAnswered?: (outcome: AnalysisOutcome) => void;
 }
 
-/** What became of one image, for metrics. */
+/** The outcome of one image, for metrics. */
 export type AnalysisOutcome =
   | { readonly kind: AnalysisResult['status'] | 'cached'; readonly durationMs: number }
   | { readonly kind: 'failed'; readonly code: ErrorCode };
 
-/** Figures for metrics. */
+/** For metrics. */
 export interface AnalysisStats {
   readonly waiting: number;
   readonly requests: number;
   readonly heldBytes: number;
 }
 
-/** Images of all requests in memory, their uploads included; one of the largest size always finds room. */
+/** Images of all requests in memory, including uploads; one image of the largest size always fits. */
 const BUDGET_BYTES = 64_000_000;
-/** Requests that may be under way; each has one image in the queue at most. */
+/** Requests at a time; each has at most one image in the queue of the vision process. */
 const MAX_REQUESTS = 64;
-/** What a client may be expected to wait for; then it had better come again. */
+/** After this the client should rather retry than wait. */
 const MAX_WAIT_MS = 60_000;
 const BYTES_PER_MB = 1_000_000;
+/** Assumed time of a frame before the first one is measured. */
+const DEFAULT_FRAME_MS = 500;
+const RETRY_AFTER_S = { min: 1, max: 60 };
 
 /**
- * Images that are sent in, beside the schedule: each the same answer as a camera's frame would get.
+ * Analyzes uploaded images, with the same result as a camera's frame.
+ *
+ * An uploaded image passes two admission stages: the upload budget while it is received, and the request queue of the
+ * vision process.
  *
  * INVARIANTS
- * - A scheduled frame waits for two images at most: the one that is looked at, and the next, which lies there already.
- * - One image is in the vision process's hands once, however often it is sent at the same time.
+ * - Schedule first: uploads go behind scheduled frames and other requests in the queue, so a scheduled frame waits for at
+ *   most `MAX_AHEAD` of them.
+ * - Fair: a request has at most one image in the queue, so a batch does not delay single images by its size.
+ * - An image is in the queue only once, however many clients send it at the same time.
  */
 export class Analysis {
   readonly #deps: AnalysisDeps;
-  readonly #turns: AdmissionQueue;
-  readonly #rooms: UploadBudget;
-  readonly #fits = new FitDigests();
-  readonly #strikes: PoisonImages;
-  /** By key of the answer. */
-  readonly #underWay = new Map<string, Promise<AnalysisResult>>();
+  readonly #budget: UploadBudget;
+  readonly #poison: PoisonImages;
+  readonly #digests = new CalibrationDigests();
+  /** Images that wait or are being analyzed, by the key of their result. */
+  readonly #running = new Map<string, Promise<AnalysisResult>>();
 
   constructor({ maxUploadMb }: AnalysisLimits, deps: AnalysisDeps) {
     this.#deps = deps;
-    this.#strikes = new PoisonImages(deps);
-    this.#turns = new AdmissionQueue({ atOnce: MAX_AHEAD, mostWaiting: MAX_REQUESTS }, deps);
-    this.#rooms = new UploadBudget({
+    this.#poison = new PoisonImages(deps);
+    this.#budget = new UploadBudget({
       budgetBytes: Math.max(BUDGET_BYTES, maxUploadMb * BYTES_PER_MB),
-      most: MAX_REQUESTS,
+      maxRequests: MAX_REQUESTS,
     });
   }
 
-  /** To be taken before a body is read, and released. Throws `vision_busy`, with the time to come again. */
-  room(sizeBytes: number): ImageRoom {
-    const room = this.#rooms.take(sizeBytes);
-    if (room === null) throw this.#turns.busy('too many images are under way');
-    return room;
+  /** Reserves memory for an image before its body is received. Throws `vision_busy` with a time to retry after. */
+  reserveUpload(sizeBytes: number): UploadReservation {
+    const reservation = this.#budget.reserve(sizeBytes);
+    if (reservation === null) throw this.#busyError('too many images are being uploaded or analyzed');
+    return reservation;
   }
 
   stats(): AnalysisStats {
     return {
-      waiting: this.#turns.waiting,
-      requests: this.#rooms.taken,
-      heldBytes: this.#rooms.takenBytes,
+      waiting: Math.max(0, this.#running.size - MAX_AHEAD),
+      requests: this.#budget.requests,
+      heldBytes: this.#budget.reservedBytes,
     };
   }
 
   /**
-   * The answer to one image. Rejects with `image_*` when the image is at fault (`image_rejected` only when `strict`),
-   * `camera_unknown`, `vision_busy` when the queue is full or too slow, `vision_*` when the model is.
+   * The result for one image. Rejects with `image_*` when the image is invalid (`image_rejected` only when `strict`),
+   * `camera_unknown`, `vision_busy` when the queue is full or too slow, `vision_*` when the model fails.
    */
   async analyze(bytes: Uint8Array, options: AnalysisOptions, signal: AbortSignal): Promise<AnalysisResult> {
     const { clock, onAnswered } = this.#deps;
     const startedMs = clock.monoMs();
     try {
-      const result = await this.#answer(bytes, options, signal);
+      const result = await this.#analyze(bytes, options, signal);
       const durationMs = clock.monoMs() - startedMs;
       onAnswered?.({ kind: result.cached ? 'cached' : result.status, durationMs });
       return { ...result, processing_time_seconds: Number((durationMs / 1000).toFixed(6)) };
@@ -111,16 +117,16 @@ export class Analysis {
     }
   }
 
-  async #answer(bytes: Uint8Array, options: AnalysisOptions, signal: AbortSignal): Promise<AnalysisResult> {
+  async #analyze(bytes: Uint8Array, options: AnalysisOptions, signal: AbortSignal): Promise<AnalysisResult> {
     const camera = this.#camera(options.camera);
     if (bytes.length === 0) throw new AgentError('image_empty', 'the image has no bytes');
-    const digest = options.sha256 ?? sha256(bytes);
-    const found = await this.#find(bytes, digest, camera, signal);
-    if (options.strict === true && found.status === 'rejected')
-      throw new AgentError('image_rejected', `the image is refused: ${found.reasons.join(', ')}`, {
-        context: { reasons: found.reasons },
+    const digest = options.sha256 ?? sha256Hex(bytes);
+    const result = await this.#cachedOrRun(bytes, digest, camera, signal);
+    if (options.strict === true && result.status === 'rejected')
+      throw new AgentError('image_rejected', `the image is refused: ${result.reasons.join(', ')}`, {
+        context: { reasons: result.reasons },
       });
-    return found;
+    return result;
   }
 
   #camera(id: string | undefined): CameraSettings | null {
@@ -130,7 +136,7 @@ export class Analysis {
     throw new AgentError('camera_unknown', `there is no camera ${id}`, { context: { camera: id } });
   }
 
-  #conditions(camera: CameraSettings | null): Conditions {
+  #conditions(camera: CameraSettings | null): AnalysisConditions {
     return {
       camera,
       modelDigest: this.#deps.model()?.digest ?? null,
@@ -138,88 +144,103 @@ export class Analysis {
     };
   }
 
-  async #find(
+  async #cachedOrRun(
     bytes: Uint8Array,
     digest: string,
     camera: CameraSettings | null,
     signal: AbortSignal,
   ): Promise<AnalysisResult> {
-    const key = answerKey(digest, this.#conditions(camera), this.#fits);
+    const key = answerKey(digest, this.#conditions(camera), this.#digests);
     const stored = this.#deps.cache?.get(key) ?? null;
     if (stored !== null) return { ...(JSON.parse(stored) as AnalysisResult), cached: true };
-    for (let other = this.#underWay.get(key); other; other = this.#underWay.get(key)) {
-      const answer = await settled(other, signal);
-      if (!(answer instanceof Error)) return { ...answer, cached: true };
-      // Who asked first went away, or waited too long: the next one asks for itself.
-      if (answer instanceof AgentError && answer.code.startsWith('image_')) throw answer;
+    for (let other = this.#running.get(key); other; other = this.#running.get(key)) {
+      const outcome = await settledOrAborted(other, signal);
+      if (!(outcome instanceof Error)) return { ...outcome, cached: true };
+      if (outcome instanceof AgentError && outcome.code.startsWith('image_')) throw outcome;
+      // The other client disconnected or waited too long: analyze the image for this one.
     }
-    const mine = this.#inTurn(bytes, digest, camera, signal);
-    this.#underWay.set(key, mine);
+    const run = this.#run(bytes, digest, camera, signal);
+    this.#running.set(key, run);
     try {
-      return await mine;
+      return await run;
     } finally {
-      this.#underWay.delete(key);
+      this.#running.delete(key);
     }
   }
 
-  async #inTurn(
+  async #run(
     bytes: Uint8Array,
     digest: string,
     camera: CameraSettings | null,
     signal: AbortSignal,
   ): Promise<AnalysisResult> {
-    const patience = AbortSignal.timeout(MAX_WAIT_MS);
-    try {
-      return await this.#turns.take(
-        () => this.#look(bytes, digest, camera),
-        AbortSignal.any([signal, patience]),
-      );
-    } catch (thrown) {
-      if (signal.aborted || thrown !== patience.reason) throw thrown;
-      throw this.#turns.busy('the images before this one take too long');
-    }
-  }
-
-  /** To its end, though nobody may wait for it any more: what it does to the process is to be known. */
-  async #look(bytes: Uint8Array, digest: string, camera: CameraSettings | null): Promise<AnalysisResult> {
     const { clock, cache } = this.#deps;
-    this.#strikes.check(digest);
+    this.#poison.check(digest);
     const before = this.#conditions(camera).calibration;
     const startedMs = clock.monoMs();
     using lease = this.#deps.lease();
-    const { roi = null, privacyMasks = [] } = camera ?? {};
-    const frame = await lease
-      .analyze(bytes, { roi, privacyMasks, priority: 'request' })
-      .catch((thrown: unknown) => {
-        this.#strikes.note(digest, thrown);
-        throw thrown;
-      });
+    const frame = await this.#analyzeFrame(lease, bytes, camera, signal).catch((thrown: unknown) => {
+      this.#poison.noteFailure(digest, thrown);
+      throw thrown;
+    });
     const { model, provider } = lease;
     const calibration = camera && calibrationFor(lease, [this.#conditions(camera).calibration, before]);
     const atMs = clock.nowMs();
     const totalMs = clock.monoMs() - startedMs;
     const context = { camera: camera?.id ?? '', atMs, totalMs, model, provider, calibration };
-    const result = analysisResult(imageRecord(frame, context), atMs, camera?.id ?? null);
-    // Under the model that answered: another one may have come meanwhile.
+    const result = toAnalysisResult(imageRecord(frame, context), atMs, camera?.id ?? null);
+    // Store it under the model that analyzed it: another one may serve by now.
     const modelDigest = model?.digest ?? null;
-    cache?.put(answerKey(digest, { camera, calibration, modelDigest }, this.#fits), JSON.stringify(result));
+    cache?.put(
+      answerKey(digest, { camera, calibration, modelDigest }, this.#digests),
+      JSON.stringify(result),
+    );
     return result;
+  }
+
+  /** Finishes a frame that is due, even when its client has gone: `PoisonImages` must see whether it crashes the process. */
+  async #analyzeFrame(
+    lease: ModelLease,
+    bytes: Uint8Array,
+    camera: CameraSettings | null,
+    signal: AbortSignal,
+  ): Promise<FrameResult> {
+    const { roi = null, privacyMasks = [] } = camera ?? {};
+    const timeout = AbortSignal.timeout(MAX_WAIT_MS);
+    try {
+      return await lease.analyze(
+        bytes,
+        { roi, privacyMasks, priority: 'upload', finishOnceDue: true },
+        AbortSignal.any([signal, timeout]),
+      );
+    } catch (thrown) {
+      if (signal.aborted || thrown !== timeout.reason) throw thrown;
+      throw this.#busyError('the images before this one take too long');
+    }
+  }
+
+  /** `vision_busy` with the time that the images in the queue take, 1 to 60 s. */
+  #busyError(message: string): AgentError {
+    const queuedMs = this.#running.size * (this.#deps.frameMs() ?? DEFAULT_FRAME_MS);
+    const { min, max } = RETRY_AFTER_S;
+    const retryAfterS = Math.min(max, Math.max(min, Math.ceil(queuedMs / 1000)));
+    return new AgentError('vision_busy', message, { context: { retryAfterS } });
   }
 }
 
-/** What another's work came to, or why; rejects only with this signal's reason. */
-async function settled<T>(work: Promise<T>, signal: AbortSignal): Promise<T | Error> {
+/** The value of another client's work, or its error. Rejects only with the reason of this client's signal. */
+async function settledOrAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T | Error> {
   signal.throwIfAborted();
-  let leave = (): void => undefined;
+  let abort = (): void => undefined;
   try {
     return await new Promise<T | Error>((resolve, reject) => {
-      leave = () => reject(signal.reason as Error);
-      signal.addEventListener('abort', leave, { once: true });
+      abort = () => reject(signal.reason as Error);
+      signal.addEventListener('abort', abort, { once: true });
       work.then(resolve, (thrown: unknown) =>
-        resolve(thrown instanceof Error ? thrown : new Error('not answered', { cause: thrown })),
+        resolve(thrown instanceof Error ? thrown : new Error('analysis failed', { cause: thrown })),
       );
     });
   } finally {
-    signal.removeEventListener('abort', leave);
+    signal.removeEventListener('abort', abort);
   }
 }

@@ -1,8 +1,10 @@
-import type { SiteCalibration } from '../calibration/site-calibration.ts';
-import type { ModelRef } from '../contract/observation.ts';
+import { isoTime } from '../base/clock.ts';
 import { AgentError } from '../base/errors.ts';
-import { estimateHeight } from '../observation/height-estimate.ts';
+import type { SiteCalibration } from '../calibration/site-calibration.ts';
+import type { AnalysisResult } from '../contract/analysis.ts';
+import type { ModelRef } from '../contract/observation.ts';
 import { burstView, meanEmbedding, usedResults, type Burst } from '../observation/burst.ts';
+import { estimateHeight } from '../observation/height-estimate.ts';
 import { buildRecord } from '../observation/record.ts';
 import type { ObservationDraft } from '../store/types.ts';
 import type { FrameResult } from '../vision/protocol.ts';
@@ -16,14 +18,17 @@ export interface ImageContext {
   readonly calibration: SiteCalibration | null;
 }
 
-/** A single image as the agent would have recorded it: a burst of one, which is no word on the camera's present view. */
+/**
+ * A single image in the form of an observation: a burst of one frame. It does not count as the camera's present view,
+ * because the camera may have taken it at another time, or not at all.
+ */
 export function imageRecord(outcome: FrameResult | AgentError, context: ImageContext): ObservationDraft {
-  const failed = outcome instanceof AgentError;
+  const hasFailed = outcome instanceof AgentError;
   const burst: Burst = {
     frames: [],
     lastFrame: null,
-    results: failed ? [] : [outcome],
-    failures: failed ? [outcome] : [],
+    results: hasFailed ? [] : [outcome],
+    failures: hasFailed ? [outcome] : [],
     cameraFailure: null,
     captureMs: 0,
     totalMs: context.totalMs,
@@ -53,4 +58,34 @@ export function imageRecord(outcome: FrameResult | AgentError, context: ImageCon
       estimate,
     },
   );
+}
+
+/** The record of one image in the fields of SwellSight's published API. `processing_time_seconds` is still 0. */
+export function toAnalysisResult(
+  record: ObservationDraft,
+  atMs: number,
+  camera: string | null,
+): AnalysisResult {
+  const { wave, status, reasons, quality, model, provider, warnings } = record;
+  const { height_low_m: low_meters, height_high_m: high_meters, interval_coverage: coverage } = wave;
+  return {
+    wave_height_meters: wave.height_m,
+    wave_height_feet: wave.height_ft,
+    wave_direction: wave.direction,
+    breaking_type: wave.breaking_type,
+    confidence_scores: wave.confidence,
+    processing_time_seconds: 0,
+    extreme_conditions: wave.extreme,
+    warnings,
+    timestamp: isoTime(atMs),
+    status: status === 'measured' ? 'measured' : 'rejected',
+    reasons,
+    quality,
+    model,
+    provider,
+    cached: false,
+    interval: low_meters === null || high_meters === null ? null : { low_meters, high_meters, coverage },
+    height_basis: wave.height_basis,
+    camera,
+  };
 }

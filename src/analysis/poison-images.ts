@@ -1,42 +1,45 @@
 import type { Clock } from '../base/clock.ts';
 import { AgentError, asAgentError, type ErrorCode } from '../base/errors.ts';
 
-/** After so many it is the image and not the moment. */
-const ENOUGH = 2;
-const KEPT = 256;
-/** It may have been the moment after all: the process was down, or the machine out of memory. */
-const FORGOTTEN_AFTER_MS = 600_000;
-const FATAL: readonly ErrorCode[] = ['vision_crashed', 'vision_timeout'];
+/** One crash may be a coincidence. An image is refused after this many. */
+const MAX_CRASHES = 2;
+const MAX_KEPT_IMAGES = 256;
+/** The cause may have been temporary after all, for example too little memory. */
+const FORGET_AFTER_MS = 600_000;
+const CRASH_CODES: readonly ErrorCode[] = ['vision_crashed', 'vision_timeout'];
 
 /**
- * Images that cost the vision process its life, so that a client which sends one again and again does not take the
- * process from the cameras each time.
+ * Images that crashed or hung the vision process. Refusing them protects the cameras from a client that sends such an
+ * image again and again.
  */
 export class PoisonImages {
   readonly #clock: Clock;
-  /** Oldest first. */
-  readonly #known = new Map<string, { readonly count: number; readonly monoMs: number }>();
+  /** By digest, oldest first. */
+  readonly #crashes = new Map<string, { readonly count: number; readonly monoMs: number }>();
 
   constructor(deps: { readonly clock: Clock }) {
     this.#clock = deps.clock;
   }
 
-  /** Throws `image_corrupt` for an image that did it twice. */
+  /** Throws `image_corrupt` for an image that crashed the process twice in the last ten minutes. */
   check(digest: string): void {
-    const known = this.#known.get(digest);
-    if (!known) return;
-    if (this.#clock.monoMs() - known.monoMs > FORGOTTEN_AFTER_MS) this.#known.delete(digest);
-    else if (known.count >= ENOUGH)
-      throw new AgentError('image_corrupt', 'the image cannot be decoded within the time and memory given');
+    const crashes = this.#crashes.get(digest);
+    if (!crashes) return;
+    if (this.#clock.monoMs() - crashes.monoMs > FORGET_AFTER_MS) this.#crashes.delete(digest);
+    else if (crashes.count >= MAX_CRASHES)
+      throw new AgentError(
+        'image_corrupt',
+        'the image cannot be decoded within the limits of time and memory',
+      );
   }
 
-  /** Told of every failure. */
-  note(digest: string, thrown: unknown): void {
-    if (!FATAL.includes(asAgentError(thrown).code)) return;
-    const count = (this.#known.get(digest)?.count ?? 0) + 1;
-    this.#known.delete(digest);
-    this.#known.set(digest, { count, monoMs: this.#clock.monoMs() });
-    const oldest = this.#known.keys().next();
-    if (this.#known.size > KEPT && oldest.done !== true) this.#known.delete(oldest.value);
+  /** Call this for every failed image; it counts only crashes. */
+  noteFailure(digest: string, thrown: unknown): void {
+    if (!CRASH_CODES.includes(asAgentError(thrown).code)) return;
+    const count = (this.#crashes.get(digest)?.count ?? 0) + 1;
+    this.#crashes.delete(digest);
+    this.#crashes.set(digest, { count, monoMs: this.#clock.monoMs() });
+    const oldest = this.#crashes.keys().next();
+    if (this.#crashes.size > MAX_KEPT_IMAGES && oldest.done !== true) this.#crashes.delete(oldest.value);
   }
 }

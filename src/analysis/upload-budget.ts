@@ -1,43 +1,46 @@
-import type { ImageRoom } from '../contract/analysis.ts';
+import type { UploadReservation } from '../contract/analysis.ts';
 
-export interface RoomsOptions {
-  /** Bytes of images that requests may hold in memory, all together. */
+export interface UploadBudgetOptions {
+  /** Image bytes of all requests together. */
   readonly budgetBytes: number;
-  /** Requests that may hold any. */
-  readonly most: number;
+  readonly maxRequests: number;
 }
 
-/** The memory that requests' images may take, given out before a body is read. */
+/**
+ * First admission stage of an uploaded image: memory, reserved before the body is received.
+ *
+ * INVARIANT: bounded bytes. All uploads together hold at most `budgetBytes`; a single one always fits.
+ */
 export class UploadBudget {
-  readonly #options: RoomsOptions;
-  #takenBytes = 0;
-  #taken = 0;
+  readonly #options: UploadBudgetOptions;
+  #reservedBytes = 0;
+  #requests = 0;
 
-  constructor(options: RoomsOptions) {
+  constructor(options: UploadBudgetOptions) {
     this.#options = options;
   }
 
-  get takenBytes(): number {
-    return this.#takenBytes;
+  get reservedBytes(): number {
+    return this.#reservedBytes;
   }
 
-  get taken(): number {
-    return this.#taken;
+  get requests(): number {
+    return this.#requests;
   }
 
-  /** Null when there is none: by number, or by bytes; one alone always finds room. */
-  take(sizeBytes: number): ImageRoom | null {
-    const fits = this.#taken === 0 || this.#takenBytes + sizeBytes <= this.#options.budgetBytes;
-    if (!fits || this.#taken >= this.#options.most) return null;
-    this.#taken += 1;
-    this.#takenBytes += sizeBytes;
-    let held = true;
+  /** Null when the number of requests or the budget of bytes is used up. */
+  reserve(sizeBytes: number): UploadReservation | null {
+    const fits = this.#requests === 0 || this.#reservedBytes + sizeBytes <= this.#options.budgetBytes;
+    if (!fits || this.#requests >= this.#options.maxRequests) return null;
+    this.#requests += 1;
+    this.#reservedBytes += sizeBytes;
+    let isHeld = true;
     return {
       release: () => {
-        if (!held) return;
-        held = false;
-        this.#taken -= 1;
-        this.#takenBytes -= sizeBytes;
+        if (!isHeld) return;
+        isHeld = false;
+        this.#requests -= 1;
+        this.#reservedBytes -= sizeBytes;
       },
     };
   }

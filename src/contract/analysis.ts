@@ -90,7 +90,7 @@ export interface AnalysisOptions {
   readonly sha256?: string;
 }
 
-/** Room for the image of one request, until it is released. */
-export interface ImageRoom {
+/** Memory for the image of one request, until it is released. */
+export interface UploadReservation {
   release(): void;
 }

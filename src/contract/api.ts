@@ -1,4 +1,4 @@
-import type { AnalysisOptions, AnalysisResult, ImageRoom } from './analysis.ts';
+import type { AnalysisOptions, AnalysisResult, UploadReservation } from './analysis.ts';
 import type { CalibrationSummary, Observation } from './observation.ts';
 import type { BackfillResult } from './command-results.ts';
 import type {
@@ -84,8 +84,8 @@ export interface AgentApi {
    * `vision_busy`, `vision_*`.
    */
   analyze(bytes: Uint8Array, options: AnalysisOptions, signal: AbortSignal): Promise<AnalysisResult>;
-  /** Memory for the image of one request, to be taken before it is read, and released. Throws `vision_busy`. */
-  imageRoom(sizeBytes: number): ImageRoom;
+  /** Reserves memory for the image of one request before its body is received. Throws `vision_busy`. */
+  reserveUpload(sizeBytes: number): UploadReservation;
   observations(query: {
     readonly camera?: string;
     readonly fromMs?: number;

@@ -70,6 +70,7 @@ export class Access {
       onAnswered: (outcome) => metrics.analysed(outcome),
       lease: () => serving.lease(),
       model: () => serving.model,
+      frameMs: () => serving.stats().p50Ms,
       camera: (id) => cameraSet.runners.get(id)?.settings,
       calibrationOf: (camera) => cameraSet.calibrationOf(camera),
     });

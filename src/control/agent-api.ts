@@ -90,7 +90,7 @@ export function createAgentApi(parts: AgentParts): AgentApi {
     cameras: () => [...runners.values()].map(view),
     capture: async (camera, signal): Promise<Observation> => runner(camera).capture(signal),
     analyze: (bytes, options, signal) => parts.analysis.analyze(bytes, options, signal),
-    imageRoom: (sizeBytes) => parts.analysis.room(sizeBytes),
+    reserveUpload: (sizeBytes) => parts.analysis.reserveUpload(sizeBytes),
     observations: (query) => store.observations.query(query),
     latestImage: async (camera, options, signal) => {
       const { latestFrame, latest, settings } = runner(camera);

@@ -91,7 +91,7 @@ export class CurrentModel {
 
   /** The current model. While the first one is loading, waits for it as long as for a frame's result. */
   async whenServing(signal?: AbortSignal): Promise<ServedModel> {
-    if (!this.#model && !this.#failure) {
+    if (this.#failure === null) {
       const started = this.#firstStart.signal;
       const ends = signal ? AbortSignal.any([signal, started]) : started;
       await this.#deps.clock.sleep(this.#options.timeoutS * 1000, ends).catch(() => signal?.throwIfAborted());
@@ -153,7 +153,8 @@ class ObservationLease implements ModelLease {
   }
 
   async #request<T>(send: (model: ServedModel) => Promise<T>, signal?: AbortSignal): Promise<T> {
-    const serving = await this.#current.whenServing(signal);
+    // Await only while no model serves: otherwise the frame is sent synchronously, so that its place in the queue is fixed.
+    const serving = this.#current.model ?? (await this.#current.whenServing(signal));
     this.#current.requestStarted();
     try {
       for (let model = this.#model ?? this.#use(serving); ;) {

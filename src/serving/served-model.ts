@@ -34,7 +34,11 @@ export interface ServedModelDeps {
   readonly onExit: (error: AgentError) => void;
 }
 
-const MAX_QUEUED_FRAMES = 32;
+/**
+ * Uploads alone must not fill the queue, because a scheduled frame would displace them: at most 64 wait (`analysis/`). The
+ * rest is for bursts and previews of the cameras.
+ */
+const MAX_QUEUED_FRAMES = 96;
 /** An observation that keeps its lease longer than this has leaked it. */
 const MAX_LEASE_MS = 600_000;
 

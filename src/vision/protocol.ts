@@ -70,6 +70,9 @@ export interface HeadValues {
   readonly quality: readonly { readonly label: string; readonly value: number }[] | null;
 }
 
+/** Highest first: frames of the schedule, requests of operators and of the agent itself, images of HTTP clients. */
+export type FramePriority = 'schedule' | 'request' | 'upload';
+
 export interface FrameOptions {
   /** Region that the model sees, polygon in 0..1 of the frame; the frame is cropped to its bounding box. */
   readonly roi: Polygon | null;
@@ -79,10 +82,13 @@ export interface FrameOptions {
   readonly previewWidthPx?: number;
   /** Run the model even on a frame that the gate rejects (for calibration studies); default false. */
   readonly ignoreGate?: boolean;
-  /** Scheduled frames go before requests when frames wait; default `request`. */
-  readonly priority?: 'schedule' | 'request';
-  /** The signal counts only while the frame waits: once the process has it, its outcome is awaited. Default false. */
-  readonly finishOnceSent?: boolean;
+  /** Order of waiting frames; default `request`. */
+  readonly priority?: FramePriority;
+  /**
+   * The signal counts only while other frames are ahead. Once the frame is due (the process has it or gets it next), its
+   * outcome is awaited. Default false.
+   */
+  readonly finishOnceDue?: boolean;
 }
 
 /** Result of one frame. `heads` is null when the gate rejected the frame. */

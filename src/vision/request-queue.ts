@@ -1,18 +1,19 @@
 import { AgentError } from '../base/errors.ts';
 import type { VisionReply, VisionRequest } from './messages.ts';
+import type { FramePriority } from './protocol.ts';
 import { MAX_AHEAD, type VisionChild } from './vision-child.ts';
 
-export type Priority = 'schedule' | 'request';
+const RANK: Readonly<Record<FramePriority, number>> = { schedule: 0, request: 1, upload: 2 };
 
 export interface SubmitOptions {
-  readonly priority?: Priority;
-  /** See `FrameOptions.finishOnceSent`. */
-  readonly finishOnceSent?: boolean;
+  readonly priority?: FramePriority;
+  /** See `FrameOptions.finishOnceDue`. */
+  readonly finishOnceDue?: boolean;
 }
 
 export interface QueuedRequest {
   readonly request: VisionRequest;
-  readonly priority: Priority;
+  readonly priority: FramePriority;
   /** Aborted when nobody waits for the reply any longer. */
   readonly signal: AbortSignal | undefined;
   readonly resolve: (reply: VisionReply) => void;
@@ -30,8 +31,9 @@ export interface RequestQueueDeps {
  * The requests to the vision process: those that wait, and those that were sent and have no reply yet.
  *
  * INVARIANTS
- * - Schedule first: scheduled frames go before requests, each kind in order of arrival.
- * - Bounded: a full queue refuses a request with `vision_busy`; a scheduled frame displaces the newest request.
+ * - Schedule first: frames wait in the order of their priority, each kind in order of arrival.
+ * - Bounded: a full queue refuses a frame with `vision_busy`, unless a frame of lower priority waits: then it displaces
+ *   the newest of the lowest priority.
  * - One process at a time: a new process gets its first request when the old one has answered all of its own.
  */
 export class RequestQueue {
@@ -51,14 +53,16 @@ export class RequestQueue {
   async submit(
     request: VisionRequest,
     signal: AbortSignal | undefined,
-    { priority = 'request', finishOnceSent = false }: SubmitOptions = {},
+    { priority = 'request', finishOnceDue = false }: SubmitOptions = {},
   ): Promise<VisionReply> {
     let abort = (): void => undefined;
     try {
       return await new Promise<VisionReply>((resolve, reject) => {
         const entry: QueuedRequest = { request, priority, signal, resolve, reject };
         abort = () => {
-          if (this.remove(entry) || !finishOnceSent) reject(signal?.reason as Error);
+          if (finishOnceDue && this.#isDue(entry)) return;
+          this.remove(entry);
+          reject(signal?.reason as Error);
         };
         signal?.addEventListener('abort', abort, { once: true });
         this.add(entry);
@@ -73,7 +77,7 @@ export class RequestQueue {
   add(entry: QueuedRequest): void {
     if (this.#waiting.length >= this.#max) {
       const last = this.#waiting.at(-1);
-      const displaced = entry.priority === 'schedule' && last?.priority === 'request' ? last : entry;
+      const displaced = last && RANK[last.priority] > RANK[entry.priority] ? last : entry;
       displaced.reject(
         new AgentError('vision_busy', `${this.#max} frames are waiting already`, {
           context: { max: this.#max },
@@ -82,19 +86,17 @@ export class RequestQueue {
       if (displaced === entry) return;
       this.#waiting.pop();
     }
-    const end = entry.priority === 'schedule' ? this.#firstRequestIndex() : this.#waiting.length;
-    this.#waiting.splice(end, 0, entry);
+    this.#waiting.splice(this.#indexOfRank(RANK[entry.priority] + 1), 0, entry);
   }
 
   /** Queues a request again whose process ended before it began. It was admitted before, so the bound does not apply. */
   putBack(entry: QueuedRequest): void {
-    const front = entry.priority === 'schedule' ? 0 : this.#firstRequestIndex();
-    this.#waiting.splice(front, 0, entry);
+    this.#waiting.splice(this.#indexOfRank(RANK[entry.priority]), 0, entry);
   }
 
-  /** Scheduled frames are before this index. */
-  #firstRequestIndex(): number {
-    const index = this.#waiting.findIndex(({ priority }) => priority === 'request');
+  /** Index of the first frame of this rank or a later one. */
+  #indexOfRank(rank: number): number {
+    const index = this.#waiting.findIndex(({ priority }) => RANK[priority] >= rank);
     return index === -1 ? this.#waiting.length : index;
   }
 
@@ -102,11 +104,15 @@ export class RequestQueue {
     return this.#waiting.shift();
   }
 
-  /** Removes an entry that waits, without settling it. False when it does not wait. */
-  remove(entry: QueuedRequest): boolean {
+  /** Removes an entry that waits, without settling it. */
+  remove(entry: QueuedRequest): void {
     const index = this.#waiting.indexOf(entry);
     if (index !== -1) this.#waiting.splice(index, 1);
-    return index !== -1;
+  }
+
+  /** Whether the process has the request, or gets it next. */
+  #isDue(entry: QueuedRequest): boolean {
+    return this.#inFlight.size + this.#waiting.indexOf(entry) < MAX_AHEAD;
   }
 
   rejectWaiting(reason: AgentError): void {

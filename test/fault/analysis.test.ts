@@ -22,6 +22,7 @@ const analysisBefore = (vision: VisionProcess): Analysis =>
             vision.analyze(bytes, { ...options, ignoreGate: true }, signal),
         }),
       model: () => null,
+      frameMs: () => null,
       camera: () => undefined,
       calibrationOf: () => null,
     },

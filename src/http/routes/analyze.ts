@@ -44,8 +44,8 @@ export function analyzeRoutes({ maxUploadMb, batchMax, tuning }: AnalyzeLimits):
       scope.addHook('onRequest', (request, reply, done) => {
         const limits = request.routeOptions.url === routePath(ANALYSIS_OPERATIONS.analyze) ? one : many;
         checkHead(request, limits);
-        const room = api.imageRoom(bytesWanted(request, limits));
-        reply.raw.once('close', () => room.release());
+        const reservation = api.reserveUpload(bytesWanted(request, limits));
+        reply.raw.once('close', () => reservation.release());
         done();
       });
       // Whatever else is sent is refused by its headers, unread.

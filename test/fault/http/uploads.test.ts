@@ -209,9 +209,9 @@ describe('slow and broken senders', () => {
   async function impatient() {
     const app = fastify({ forceCloseConnections: true });
     apps.push(app);
-    const rooms = new UploadBudget({ budgetBytes: 64_000_000, most: 64 });
+    const budget = new UploadBudget({ budgetBytes: 64_000_000, maxRequests: 64 });
     const agent = Object.assign(new CannedAgent(), {
-      imageRoom: (sizeBytes: number) => rooms.take(sizeBytes),
+      reserveUpload: (sizeBytes: number) => budget.reserve(sizeBytes),
     });
     app.setErrorHandler((error, _request, reply) => {
       const problem = problemOf(error);
@@ -225,17 +225,17 @@ describe('slow and broken senders', () => {
     });
     await app.listen({ host: '127.0.0.1', port: 0 });
     const address = app.server.address();
-    return { port: typeof address === 'object' && address ? address.port : 0, rooms, agent };
+    return { port: typeof address === 'object' && address ? address.port : 0, budget, agent };
   }
   const headers = { 'content-type': FORM_TYPE, 'content-length': 500_000 };
 
   it('one that stops in the middle is refused, and its room is free', async () => {
-    const { port, rooms } = await impatient();
+    const { port, budget } = await impatient();
     const sent = begin(port, ANALYZE, headers);
     sent.write(partHead({ name: 'file', filename: 'a.jpg' }) + 'x'.repeat(1000));
     expect(await answered(sent)).toMatchObject({ status: 408, json: { code: 'request_timeout' } });
     sent.destroy();
-    await expect.poll(() => rooms.taken, { timeout: 20_000 }).toBe(0);
+    await expect.poll(() => budget.requests, { timeout: 20_000 }).toBe(0);
   });
 
   it('one that drips is refused too', async () => {
@@ -260,15 +260,15 @@ describe('slow and broken senders', () => {
   });
 
   it('one that goes away leaves nothing behind', async () => {
-    const { port, rooms, agent } = await impatient();
+    const { port, budget, agent } = await impatient();
     const many = Array.from({ length: 20 }, () => {
       const sent = begin(port, ANALYZE, headers);
       sent.write(partHead({ name: 'file', filename: 'a.jpg' }) + 'x'.repeat(1000));
       return sent;
     });
-    await expect.poll(() => rooms.taken, { timeout: 20_000 }).toBe(20);
+    await expect.poll(() => budget.requests, { timeout: 20_000 }).toBe(20);
     for (const sent of many) sent.destroy();
-    await expect.poll(() => [rooms.taken, rooms.takenBytes], { timeout: 20_000 }).toEqual([0, 0]);
+    await expect.poll(() => [budget.requests, budget.reservedBytes], { timeout: 20_000 }).toEqual([0, 0]);
     expect(agent.analysed).toEqual([]);
   });
 });

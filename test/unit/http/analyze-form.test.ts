@@ -46,7 +46,7 @@ describe('one image', () => {
       strict: true,
       sha256: expect.stringMatching(/^[0-9a-f]{64}$/) as string,
     });
-    expect(agent.roomsBytes).toEqual([]);
+    expect(agent.reservedBytes).toEqual([]);
   });
 
   it.each([
@@ -78,7 +78,7 @@ describe('one image', () => {
   ])('%s is refused', async (_what, body, status) => {
     const { agent, port } = await serve();
     expect(await post(port, ANALYZE, body())).toMatchObject(refused(status, 'request_invalid'));
-    expect([agent.analysed, agent.roomsBytes]).toEqual([[], []]);
+    expect([agent.analysed, agent.reservedBytes]).toEqual([[], []]);
   });
 
   it.each([['application/json'], ['image/jpeg'], ['text/plain'], ['multipart/mixed; boundary=x'], ['']])(
@@ -87,7 +87,7 @@ describe('one image', () => {
       const { agent, port } = await serve();
       const answer = await post(port, ANALYZE, Buffer.from('{}'), { 'content-type': type });
       expect(answer).toMatchObject(refused(415, 'request_media_type'));
-      expect(agent.roomsBytes).toEqual([]);
+      expect(agent.reservedBytes).toEqual([]);
     },
   );
 
@@ -118,7 +118,7 @@ describe('one image', () => {
     const { agent, port } = await serve();
     const busy = new AgentError('vision_busy', 'too many', { context: { retryAfterS: 7 } });
     Object.assign(agent, {
-      imageRoom: () => {
+      reserveUpload: () => {
         throw busy;
       },
     });
@@ -153,7 +153,9 @@ describe('one image', () => {
     sent.end(body);
     await expect.poll(() => given.length, { timeout: 20_000 }).toBe(1);
     sent.destroy();
-    await expect.poll(() => [given[0]?.aborted, agent.roomsBytes], { timeout: 20_000 }).toEqual([true, []]);
+    await expect
+      .poll(() => [given[0]?.aborted, agent.reservedBytes], { timeout: 20_000 })
+      .toEqual([true, []]);
   });
 });
 
@@ -206,7 +208,7 @@ describe('a batch', () => {
   ])('of %s is refused whole', async (_what, body, status, code) => {
     const { agent, port } = await serve();
     expect(await post(port, BATCH, body())).toMatchObject(refused(status, code));
-    expect(agent.roomsBytes).toEqual([]);
+    expect(agent.reservedBytes).toEqual([]);
   });
 
   it('names images as they were sent, without control characters, and not at any length', async () => {

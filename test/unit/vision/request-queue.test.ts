@@ -1,10 +1,12 @@
 import { describe, expect, it } from 'vitest';
-import { RequestQueue, type Priority, type QueuedRequest } from '../../../src/vision/request-queue.ts';
+import type { FramePriority } from '../../../src/vision/protocol.ts';
+import { RequestQueue, type QueuedRequest, type SubmitOptions } from '../../../src/vision/request-queue.ts';
+import type { VisionChild } from '../../../src/vision/vision-child.ts';
 
 function entries(max: number) {
   const queue = new RequestQueue({ max }, { serving: () => null, send: () => Promise.resolve() });
   const refused: string[] = [];
-  const add = (name: string, priority: Priority): QueuedRequest => {
+  const add = (name: string, priority: FramePriority): QueuedRequest => {
     const entry: QueuedRequest = {
       request: { type: 'analyze', bytes: Buffer.from(name), options: { roi: null, privacyMasks: [] } },
       priority,
@@ -26,7 +28,7 @@ function entries(max: number) {
 }
 
 describe('RequestQueue', () => {
-  it('puts scheduled frames first, each kind in the order it came', () => {
+  it('puts scheduled frames first, each kind in order of arrival', () => {
     const { add, names } = entries(9);
     for (const [name, priority] of [
       ['r1', 'request'],
@@ -39,7 +41,7 @@ describe('RequestQueue', () => {
     expect(names()).toEqual(['s1', 's2', 'r1', 'r2']);
   });
 
-  it('is bounded: a request is refused, a scheduled frame displaces the newest request', () => {
+  it('refuses a request when it is full; a scheduled frame displaces the newest request', () => {
     const { add, names, refused } = entries(2);
     add('r1', 'request');
     add('r2', 'request');
@@ -51,7 +53,7 @@ describe('RequestQueue', () => {
     expect(names()).toEqual(['s1', 's2']);
   });
 
-  it('takes back what was sent in vain: before all others of its kind, and though it is full', () => {
+  it('puts a request back before all others of its kind, even when the queue is full', () => {
     for (const [kind, expected] of [
       ['schedule', ['sent', 's1', 'r1', 'r2']],
       ['request', ['s1', 'sent', 'r1', 'r2']],
@@ -68,7 +70,7 @@ describe('RequestQueue', () => {
     }
   });
 
-  it('takes back a request where scheduled frames alone wait', () => {
+  it('puts a request back behind scheduled frames', () => {
     const { queue, add, names } = entries(3);
     const sent = add('sent', 'request');
     queue.next();
@@ -77,12 +79,109 @@ describe('RequestQueue', () => {
     expect(names()).toEqual(['s1', 'sent']);
   });
 
-  it('forgets what is taken back', () => {
+  it('forgets a removed request', () => {
     const { queue, add, names } = entries(3);
     const taken = add('r1', 'request');
     add('r2', 'request');
     queue.remove(taken);
     queue.remove(taken);
     expect(names()).toEqual(['r2']);
+  });
+
+  it('puts uploads last, and displaces them first', () => {
+    const { add, names, refused } = entries(3);
+    add('u1', 'upload');
+    add('u2', 'upload');
+    add('s1', 'schedule');
+    add('r1', 'request');
+    add('u3', 'upload');
+    expect(refused).toEqual(['u2: vision_busy', 'u3: vision_busy']);
+    expect(names()).toEqual(['s1', 'r1', 'u1']);
+  });
+});
+
+const tick = () => new Promise((resolve) => setImmediate(resolve));
+
+/** A queue before a process whose requests end when the test says so. */
+function sending(max = 8) {
+  const sent: string[] = [];
+  const ends = new Map<string, () => void>();
+  const child = { end: null } as VisionChild;
+  const queue = new RequestQueue(
+    { max },
+    {
+      serving: () => child,
+      send: (_child, { request, resolve, reject }) => {
+        const name = request.type === 'analyze' ? Buffer.from(request.bytes).toString() : request.type;
+        sent.push(name);
+        return new Promise<void>((settle) =>
+          ends.set(name, () => {
+            if (name.startsWith('bad')) reject(new Error(name));
+            else resolve({ type: 'rendered', jpeg: Buffer.from(name), rssMb: 1 });
+            settle();
+          }),
+        );
+      },
+    },
+  );
+  const submit = (name: string, signal?: AbortSignal, options?: SubmitOptions) =>
+    queue
+      .submit(
+        { type: 'analyze', bytes: Buffer.from(name), options: { roi: null, privacyMasks: [] } },
+        signal,
+        options,
+      )
+      .then((reply) => (reply.type === 'rendered' ? Buffer.from(reply.jpeg).toString() : reply.type));
+  return { queue, sent, submit, end: (name: string) => ends.get(name)?.() };
+}
+
+describe('RequestQueue before a process', () => {
+  it('sends one request ahead, and the others in order as replies come', async () => {
+    const { sent, submit, end } = sending();
+    const all = ['a', 'b', 'c', 'd'].map((name) => submit(name));
+    await tick();
+    expect(sent).toEqual(['a', 'b']);
+    end('b');
+    await tick();
+    expect(sent).toEqual(['a', 'b', 'c']);
+    for (const name of ['a', 'c', 'd']) {
+      end(name);
+      await tick();
+    }
+    expect(await Promise.all(all)).toEqual(['a', 'b', 'c', 'd']);
+  });
+
+  it('removes a waiting request whose client has gone, and sends the next one after a failure', async () => {
+    const { sent, submit, end } = sending();
+    const failing = submit('bad');
+    const ahead = submit('ahead');
+    const leaving = new AbortController();
+    const gone = submit('gone', leaving.signal);
+    const last = submit('last');
+    leaving.abort(new Error('gone'));
+    await expect(gone).rejects.toThrow('gone');
+    end('bad');
+    await expect(failing).rejects.toThrow('bad');
+    await tick();
+    expect(sent).toEqual(['bad', 'ahead', 'last']);
+    end('ahead');
+    end('last');
+    expect(await Promise.all([ahead, last])).toEqual(['ahead', 'last']);
+  });
+
+  it('finishes a due request whose client has gone only with `finishOnceDue`', async () => {
+    const { queue, submit, end } = sending();
+    const leaving = new AbortController();
+    const finished = submit('finished', leaving.signal, { finishOnceDue: true });
+    const abandoned = submit('abandoned', leaving.signal);
+    const waiting = submit('waiting', leaving.signal, { finishOnceDue: true });
+    leaving.abort(new Error('gone'));
+    await expect(abandoned).rejects.toThrow('gone');
+    await expect(waiting).rejects.toThrow('gone');
+    end('finished');
+    expect(await finished).toBe('finished');
+    end('abandoned');
+    await queue.inFlightSettled();
+    expect(queue.hasInFlight).toBe(false);
   });
 });
