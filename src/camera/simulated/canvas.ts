@@ -1,6 +1,6 @@
 export type Rgb = readonly [number, number, number];
 
-/** A picture being painted: row-major RGB, 0..255. */
+/** An image to draw on: row-major RGB, 0..255. */
 export interface Canvas {
   readonly widthPx: number;
   readonly heightPx: number;
@@ -13,7 +13,7 @@ export const createCanvas = (widthPx: number, heightPx: number): Canvas => ({
   rgb: new Uint8ClampedArray(widthPx * heightPx * 3),
 });
 
-/** Lays a colour over one pixel; outside the picture nothing happens. */
+/** Blends a colour into one pixel. Ignores pixels outside the image. */
 export function blend(canvas: Canvas, x: number, y: number, colour: Rgb, alpha: number): void {
   if (x < 0 || y < 0 || x >= canvas.widthPx || y >= canvas.heightPx) return;
   const at = (y * canvas.widthPx + x) * 3;
@@ -24,7 +24,7 @@ export function blend(canvas: Canvas, x: number, y: number, colour: Rgb, alpha: 
   }
 }
 
-/** A straight stroke with round ends and soft edges. */
+/** Draws a straight line with round ends and soft edges. */
 export function stroke(
   canvas: Canvas,
   from: { readonly x: number; readonly y: number },
@@ -41,14 +41,14 @@ export function stroke(
   const y1 = Math.min(canvas.heightPx - 1, Math.ceil(Math.max(from.y, to.y) + reach));
   const slantPx = reach * Math.sqrt(1 + (dx / (Math.abs(dy) || 1)) ** 2);
   for (let y = y0; y <= y1; y += 1) {
-    // Only the part of the row that the stroke can touch: long slanting strokes would else cost their whole box.
+    // Visit only the part of the row that the line can touch, not the whole bounding box of a long diagonal line.
     const at = Math.abs(dy) < 1 ? null : from.x + (dx * (y - from.y)) / dy;
     const lowX = Math.max(Math.min(from.x, to.x) - reach, at === null ? 0 : at - slantPx);
     const highX = Math.min(Math.max(from.x, to.x) + reach, at === null ? Infinity : at + slantPx);
     for (let x = Math.max(0, Math.floor(lowX)); x <= Math.min(canvas.widthPx - 1, highX); x += 1) {
       const t = Math.min(1, Math.max(0, ((x - from.x) * dx + (y - from.y) * dy) / squared));
-      const far = Math.hypot(x - from.x - t * dx, y - from.y - t * dy);
-      const cover = Math.min(1, widthPx / 2 + 0.5 - far) * Math.min(1, widthPx);
+      const distancePx = Math.hypot(x - from.x - t * dx, y - from.y - t * dy);
+      const cover = Math.min(1, widthPx / 2 + 0.5 - distancePx) * Math.min(1, widthPx);
       if (cover > 0) blend(canvas, x, y, colour, cover * alpha);
     }
   }

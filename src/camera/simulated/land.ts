@@ -15,7 +15,7 @@ const lit = (colour: Rgb, light: Light, factor = 1): Rgb => [
   colour[2] * light.tint[2] * factor,
 ];
 
-/** The beach, dry, damp and mirroring, below the water's reach and up to the grass at the foot of the cliff. */
+/** The beach from the water up to the grass at the foot of the cliff: wet sand that reflects the sky, damp and dry sand. */
 export function paintSand(canvas: Canvas, view: View, light: Light, tiles: Tiles, swash: Swash): void {
   const { widthPx, heightPx, rgb } = canvas;
   const { soft, grain } = tiles;
@@ -29,7 +29,7 @@ export function paintSand(canvas: Canvas, view: View, light: Light, tiles: Tiles
     for (let x = 0; x < widthPx; x += 1) {
       const aside = (x - view.centreX) / view.focalPx;
       const c = z * (view.cos + aside * view.sin) - view.setbackM;
-      // Beyond the thin edge of the water no sand is seen.
+      // No sand is visible beyond the thin edge of the water.
       if (c > 8) break;
       const s = z * (aside * view.cos - view.sin);
       const patch = soft[(((c * 2.2) & WRAP) * TILE) | ((s * 0.8) & WRAP)] ?? 0;
@@ -44,14 +44,14 @@ export function paintSand(canvas: Canvas, view: View, light: Light, tiles: Tiles
       for (let channel = 0; channel < 3; channel += 1) {
         const sand = mix(DRY[channel] ?? 0, WET[channel] ?? 0, damp);
         const ground = mix(sand, GRASS[channel] ?? 0, grass) + tone * (1 + grass);
-        const shone = mix(ground * (light.tint[channel] ?? 1), light.sky[30 + channel] ?? 0, mirror);
-        rgb[i + channel] = mix(shone, light.haze[channel] ?? 0, haze);
+        const reflected = mix(ground * (light.tint[channel] ?? 1), light.sky[30 + channel] ?? 0, mirror);
+        rgb[i + channel] = mix(reflected, light.haze[channel] ?? 0, haze);
       }
     }
   }
 }
 
-/** A headland that closes the bay in the distance, with a lighthouse. */
+/** A distant headland with a lighthouse at the end of the bay. */
 export function paintHeadland(canvas: Canvas, scene: Scene, view: View, light: Light, tiles: Tiles): void {
   const baseY = view.horizonY + 0.0055 * view.focalPx;
   const endAside = -0.16 + 0.06 * unit(scene.seed, 901);
@@ -119,7 +119,7 @@ export function paintPier(canvas: Canvas, scene: Scene, view: View, light: Light
     beam(c, deckM + 1.1, c + 8, deckM + 1.1, 0.16, 1.25, 1.8);
     beam(c, deckM, c, deckM + 1.1, 0.16, 1.2, 1.8);
   }
-  // A hut at the end, drawn as a row of upright boards.
+  // A hut at the end, drawn as a row of vertical boards.
   for (let c = 104; c <= 115; c += 0.25) {
     const peak = deckM + 4.4 - 0.28 * Math.abs(c - 109.5);
     beam(c, deckM, c, deckM + 3, 0.45, 1.75 + 0.15 * (Math.round(c * 2) % 2), 1.2);
@@ -127,7 +127,7 @@ export function paintPier(canvas: Canvas, scene: Scene, view: View, light: Light
   }
 }
 
-/** Grass on the edge of the cliff and a hand-rail, close to the camera at the lower left. */
+/** Grass on the edge of the cliff and a handrail, close to the camera at the lower left. */
 export function paintForeground(canvas: Canvas, scene: Scene, view: View, light: Light): void {
   const px = view.focalPx / 1108;
   const left = view.centreX - 0.58 * view.focalPx;

@@ -4,19 +4,19 @@ import { TILE, type Tile, WRAP, hash, mix, smoothstep, unit, wander } from './no
 import type { Scene } from './scene.ts';
 import type { View } from './view.ts';
 
-/** What lies between the scene and the file: fog, night, blinding sun, a wet or covered lens, the sensor's noise. */
+/** Applies fog, night, glare, drops on the lens, a covered lens, exposure and sensor noise to the drawn scene. */
 export function applyLensEffects(canvas: Canvas, scene: Scene, view: View, light: Light, grain: Tile): void {
   const { conditions } = scene;
-  if (conditions.fog01) fog(canvas, view, light, conditions.fog01);
-  if (conditions.glare) glare(canvas, view, light);
-  if (conditions.night) night(canvas, scene, view);
-  if (conditions.rain01) drops(canvas, scene, conditions.rain01);
-  if (conditions.obstructed01) obstruct(canvas, scene, conditions.obstructed01);
-  expose(canvas, scene, grain);
+  if (conditions.fog01) applyFog(canvas, view, light, conditions.fog01);
+  if (conditions.glare) applyGlare(canvas, view, light);
+  if (conditions.night) applyNight(canvas, scene, view);
+  if (conditions.rain01) drawDrops(canvas, scene, conditions.rain01);
+  if (conditions.obstructed01) coverLens(canvas, scene, conditions.obstructed01);
+  applyExposure(canvas, scene, grain);
 }
 
-/** Koschmieder's law: what is seen fades into the air's own light with distance. */
-function fog(canvas: Canvas, view: View, light: Light, fog01: number): void {
+/** Koschmieder's law: objects fade into the light of the air with distance. */
+function applyFog(canvas: Canvas, view: View, light: Light, fog01: number): void {
   const { widthPx, heightPx, rgb } = canvas;
   const rangeM = 2000 * 0.006 ** fog01;
   const grey = (light.haze[0] + light.haze[1] + light.haze[2]) / 3;
@@ -37,18 +37,18 @@ function fog(canvas: Canvas, view: View, light: Light, fog01: number): void {
   }
 }
 
-/** The sun in the picture: its bloom, and a veil over all. */
-function glare(canvas: Canvas, view: View, light: Light): void {
+/** The sun in the image: its bloom, and a veil over the whole image. */
+function applyGlare(canvas: Canvas, view: View, light: Light): void {
   const { widthPx, heightPx, rgb } = canvas;
   const sunX = view.centreX + (light.sun.right / light.sun.forward) * view.focalPx;
   const sunY = view.horizonY - (light.sun.up / light.sun.forward) * view.focalPx;
   for (let y = 0; y < heightPx; y += 1) {
-    // The bloom is drawn out downwards, where the water throws the light back.
+    // The bloom extends downwards, where the water reflects the sun.
     const dy = y - sunY;
     const narrow = 1 + 0.3 * smoothstep(0, 0.2 * heightPx, dy);
     for (let x = 0; x < widthPx; x += 1) {
-      const far = Math.hypot((x - sunX) * narrow, dy * (dy > 0 ? 0.55 : 1)) / widthPx;
-      const veil = 420 * Math.exp(-((far / 0.13) ** 2)) + 60 * Math.exp(-far / 0.3);
+      const distance = Math.hypot((x - sunX) * narrow, dy * (dy > 0 ? 0.55 : 1)) / widthPx;
+      const veil = 420 * Math.exp(-((distance / 0.13) ** 2)) + 60 * Math.exp(-distance / 0.3);
       const i = (y * widthPx + x) * 3;
       rgb[i] = (rgb[i] ?? 0) + veil;
       rgb[i + 1] = (rgb[i + 1] ?? 0) + veil * 0.95;
@@ -57,7 +57,7 @@ function glare(canvas: Canvas, view: View, light: Light): void {
   }
 }
 
-function night(canvas: Canvas, scene: Scene, view: View): void {
+function applyNight(canvas: Canvas, scene: Scene, view: View): void {
   const { widthPx, heightPx, rgb } = canvas;
   const villageX = view.centreX - 0.4 * view.focalPx;
   for (let y = 0, i = 0; y < heightPx; y += 1) {
@@ -71,7 +71,7 @@ function night(canvas: Canvas, scene: Scene, view: View): void {
       rgb[i + 2] = luma * 0.11 + 3 + moon + 0.6 * glow;
     }
   }
-  // Stars, and the lamps of a village with their trails on the water.
+  // Stars, and the lamps of a village with their reflections on the water.
   for (let star = 0; star < 90; star += 1) {
     const x = Math.floor(unit(scene.seed, 951, star) * widthPx);
     const y = Math.floor(unit(scene.seed, 952, star) * view.horizonY * 0.9);
@@ -83,11 +83,11 @@ function night(canvas: Canvas, scene: Scene, view: View): void {
   for (let lamp = 0; lamp < 14; lamp += 1) {
     const x = view.centreX - (0.26 + 0.3 * unit(scene.seed, 954, lamp)) * view.focalPx;
     const y = view.horizonY - 0.012 * unit(scene.seed, 955, lamp) * view.focalPx;
-    lampAt(canvas, x, y, 120 + 130 * unit(scene.seed, 956, lamp), scene.motionS + lamp);
+    drawLamp(canvas, x, y, 120 + 130 * unit(scene.seed, 956, lamp), scene.motionS + lamp);
   }
 }
 
-function lampAt(canvas: Canvas, x: number, y: number, bright: number, flickerS: number): void {
+function drawLamp(canvas: Canvas, x: number, y: number, bright: number, flickerS: number): void {
   const { widthPx, heightPx, rgb } = canvas;
   for (let dy = -4; dy < 60; dy += 1) {
     for (let dx = -4; dx <= 4; dx += 1) {
@@ -104,11 +104,11 @@ function lampAt(canvas: Canvas, x: number, y: number, bright: number, flickerS: 
   }
 }
 
-/** Side of a block of the out-of-focus picture that drops show, pixels. */
+/** Block size of the blurred image that drops show. */
 const BLUR_PX = 28;
 
-/** Block means of the picture, row-major RGB. */
-function blurred(canvas: Canvas): {
+/** Block means of the image, row-major RGB. */
+function blur(canvas: Canvas): {
   readonly columns: number;
   readonly rows: number;
   readonly rgb: Float32Array;
@@ -132,10 +132,10 @@ function blurred(canvas: Canvas): {
   return { columns, rows, rgb: sum.map((value, at) => value / (count[Math.floor(at / 3)] ?? 1)) };
 }
 
-/** Drops sit far too close to be sharp: each shows the scene upside down, blurred, dark at its upper rim. */
-function drops(canvas: Canvas, scene: Scene, rain01: number): void {
+/** Drops on the lens are out of focus: each shows the scene upside down, blurred, and dark at its upper rim. */
+function drawDrops(canvas: Canvas, scene: Scene, rain01: number): void {
   const { widthPx, heightPx, rgb } = canvas;
-  const { columns, rows, rgb: source } = blurred(canvas);
+  const { columns, rows, rgb: source } = blur(canvas);
   const count = Math.round(200 * rain01);
   for (let drop = 0; drop < count; drop += 1) {
     const radius = widthPx * (0.012 + 0.065 * unit(scene.seed, 961, drop) ** 2) * (0.7 + 0.5 * rain01);
@@ -148,7 +148,7 @@ function drops(canvas: Canvas, scene: Scene, rain01: number): void {
         const dy = ((y - cy) / radius) * 0.9;
         const far = Math.hypot(dx, dy) + 0.07 * Math.sin(3 * Math.atan2(dy, dx) + drop);
         if (far > 1) continue;
-        // Seen through the drop: a point mirrored at its middle, half the picture away at the rim.
+        // The drop mirrors the scene at its centre. At its rim it shows a point half an image away.
         const fromX = Math.min(columns - 1.01, Math.max(0, (cx - dx * radius * 1.6) / BLUR_PX - 0.5));
         const fromY = Math.min(rows - 1.01, Math.max(0, (cy - dy * radius * 2.2) / BLUR_PX - 0.5));
         const left = Math.floor(fromX);
@@ -168,8 +168,8 @@ function drops(canvas: Canvas, scene: Scene, rain01: number): void {
   }
 }
 
-/** Something dark and out of focus before the lens: a leaf, a spider's nest, a hand. */
-function obstruct(canvas: Canvas, scene: Scene, share01: number): void {
+/** A dark, unfocused object in front of the lens, such as a leaf, a spider's nest or a hand. */
+function coverLens(canvas: Canvas, scene: Scene, share01: number): void {
   const { widthPx, heightPx, rgb } = canvas;
   const radius = Math.sqrt((share01 * widthPx * heightPx) / Math.PI) * 1.12;
   const cx = widthPx * (0.35 + 0.3 * unit(scene.seed, 971));
@@ -191,13 +191,13 @@ function obstruct(canvas: Canvas, scene: Scene, share01: number): void {
 }
 
 /**
- * The camera's exposure, which wanders as thin cloud comes and goes: a beach never has the same light twice, and what
- * does is taken for a caption burnt into the picture. Then noise, faint, new in every picture.
+ * The exposure of the camera, which varies like the light under thin clouds. Without this variation, the view comparison
+ * would treat unchanged pixels as a caption in the image. Adds faint noise, different in every image.
  */
-function expose(canvas: Canvas, scene: Scene, grain: Tile): void {
+function applyExposure(canvas: Canvas, scene: Scene, grain: Tile): void {
   const { widthPx, heightPx, rgb } = canvas;
   const strength = (scene.conditions.night ? 5 : 3.6) / 255;
-  // The blinding sun stays blinding: light beyond the sensor's range does not grow dim with the exposure.
+  // Glare stays at full brightness: it exceeds the range of the sensor at any exposure.
   const gain = scene.conditions.glare
     ? 1
     : mix(0.8, 1.04, wander(scene.seed + 981, scene.seaTimeS / (5 * 3600)));

@@ -2,21 +2,21 @@ import type { Rgb } from './canvas.ts';
 import { mix, smoothstep } from './noise.ts';
 import type { Scene } from './scene.ts';
 
-/** Colours of the moment. */
+/** Sun and colours of a scene. */
 export interface Light {
-  /** Unit vector to the sun: right, up, forward of the camera. */
+  /** Unit vector to the sun, relative to the camera. */
   readonly sun: { readonly right: number; readonly up: number; readonly forward: number };
   readonly sunColour: Rgb;
-  /** What falls on matt things, as a factor for each channel. */
+  /** Light on matt surfaces, as a factor for each channel. */
   readonly tint: Rgb;
-  /** Sky by sine of the elevation, `SKY_STEPS` rows of RGB from the horizon to the zenith. */
+  /** Sky colour by the sine of the elevation: `SKY_STEPS` rows of RGB from the horizon to the zenith. */
   readonly sky: Float32Array;
   readonly haze: Rgb;
 }
 
 export const SKY_STEPS = 128;
-/** Sine of the elevation up to which the air near the horizon whitens the sky. */
-const BEND = 0.3;
+/** Sine of the elevation below which haze makes the sky white. */
+const HAZE_SINE = 0.3;
 
 const mixRgb = (a: Rgb, b: Rgb, t: number): Rgb => [
   mix(a[0], b[0], t),
@@ -46,9 +46,9 @@ export function computeLight(scene: Scene): Light {
   for (let step = 0; step < SKY_STEPS; step += 1) {
     const up = step / (SKY_STEPS - 1);
     const colour =
-      up < BEND
-        ? mixRgb(low, middle, 1 - (1 - up / BEND) ** 2)
-        : mixRgb(middle, zenith, (up - BEND) / (1 - BEND));
+      up < HAZE_SINE
+        ? mixRgb(low, middle, 1 - (1 - up / HAZE_SINE) ** 2)
+        : mixRgb(middle, zenith, (up - HAZE_SINE) / (1 - HAZE_SINE));
     sky.set(colour, step * 3);
   }
   return {

@@ -1,4 +1,4 @@
-/** A well mixed 32-bit hash of a seed and up to two integers (murmur3's finaliser). */
+/** A 32-bit hash of a seed and up to two integers (the finaliser of murmur3). */
 export function hash(seed: number, a: number, b = 0): number {
   let h = (seed | 0) ^ Math.imul(a | 0, 0x9e3779b1) ^ Math.imul(b | 0, 0x85ebca6b);
   h = Math.imul(h ^ (h >>> 16), 0x85ebca6b);
@@ -6,10 +6,10 @@ export function hash(seed: number, a: number, b = 0): number {
   return (h ^ (h >>> 16)) >>> 0;
 }
 
-/** The same, as a number in [0, 1). */
+/** The same hash as a number in [0, 1). */
 export const unit = (seed: number, a: number, b = 0): number => hash(seed, a, b) / 2 ** 32;
 
-/** Hermite step from 0 at `from` to 1 at `to`; `from` may be the larger one. */
+/** Hermite step from 0 at `from` to 1 at `to`; `from` may be larger than `to`. */
 export function smoothstep(from: number, to: number, x: number): number {
   const t = Math.min(1, Math.max(0, (x - from) / (to - from)));
   return t * t * (3 - 2 * t);
@@ -17,21 +17,21 @@ export function smoothstep(from: number, to: number, x: number): number {
 
 export const mix = (a: number, b: number, t: number): number => a + (b - a) * t;
 
-/** Smooth noise over one axis: values in [0, 1], new every whole `x`, with continuous slope. */
+/** Smooth noise in one dimension: values in [0, 1], independent for each integer `x`, with continuous slope. */
 export function wander(seed: number, x: number): number {
   const cell = Math.floor(x);
   return mix(unit(seed, cell), unit(seed, cell + 1), smoothstep(0, 1, x - cell));
 }
 
-/** Side of a texture tile, texels; a power of two so that wrapping is a mask. */
+/** Side of a texture tile in texels; a power of two, so that a bit mask wraps coordinates. */
 export const TILE = 256;
 export const WRAP = TILE - 1;
 
-/** Row-major square of TILE * TILE values 0..255 that repeats without a seam. */
+/** Row-major square of TILE * TILE values, 0..255, that repeats without a visible edge. */
 export type Tile = Uint8Array;
 
-/** Values spread evenly over 0..255: a threshold at `t` then covers the share t / 256 of the tile. */
-function equalised(field: Float32Array): Tile {
+/** Spreads the values evenly over 0..255, so that a share t / 256 of the tile is below a threshold t. */
+function equalise(field: Float32Array): Tile {
   let low = Infinity;
   let high = -Infinity;
   for (const value of field) {
@@ -62,7 +62,7 @@ function valueNoise(seed: number, cells: number, x: number, y: number): number {
 }
 
 /** Sum of octaves; `cells` lattice cells along a side in the first one. */
-function cloudy(seed: number, cells: number, octaves: number): Float32Array {
+function fractalNoise(seed: number, cells: number, octaves: number): Float32Array {
   const field = new Float32Array(TILE * TILE);
   for (let octave = 0; octave < octaves; octave += 1) {
     const weight = 0.55 ** octave;
@@ -74,7 +74,7 @@ function cloudy(seed: number, cells: number, octaves: number): Float32Array {
   return field;
 }
 
-/** Distance to the nearest border between scattered cells, 0 on the border: the net that old foam forms. */
+/** Distance to the nearest border between random cells (Worley noise), 0 on the border. Old foam forms such a net. */
 function cellBorders(seed: number, cells: number): Float32Array {
   const field = new Float32Array(TILE * TILE);
   const side = TILE / cells;
@@ -100,11 +100,11 @@ function cellBorders(seed: number, cells: number): Float32Array {
 
 /** All textures of one seed. */
 export interface Tiles {
-  /** Soft heaps: clouds, sand, shading of foam. */
+  /** Soft shapes: clouds, sand, shading of foam. */
   readonly soft: Tile;
   /** Small waves. */
   readonly ripple: Tile;
-  /** Low values form a net: foam left behind. */
+  /** Low values form a net: old foam. */
   readonly lace: Tile;
   /** Independent texels. */
   readonly grain: Tile;
@@ -112,11 +112,11 @@ export interface Tiles {
 
 export function drawTiles(seed: number): Tiles {
   const borders = cellBorders(seed + 11, 18);
-  const ragged = cloudy(seed + 12, 8, 5);
+  const ragged = fractalNoise(seed + 12, 8, 5);
   return {
-    soft: equalised(cloudy(seed + 1, 4, 5)),
-    ripple: equalised(cloudy(seed + 2, 40, 2)),
-    lace: equalised(borders.map((d, at) => d + 0.85 * (ragged[at] ?? 0))),
+    soft: equalise(fractalNoise(seed + 1, 4, 5)),
+    ripple: equalise(fractalNoise(seed + 2, 40, 2)),
+    lace: equalise(borders.map((d, at) => d + 0.85 * (ragged[at] ?? 0))),
     grain: Uint8Array.from({ length: TILE * TILE }, (_, at) => hash(seed + 3, at) & 255),
   };
 }

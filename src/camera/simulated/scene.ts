@@ -1,45 +1,45 @@
 import { type Swell, swellsAt } from './sea-state.ts';
 import { wander } from './noise.ts';
 
-/** What stands between a good picture and this one; each 0..1 unless a unit stands in the name. */
+/** Faults of the image; numbers are 0..1 unless the name has a unit. */
 export interface Conditions {
   readonly night?: boolean;
-  /** The low sun ahead, its path on the water, blinding. */
+  /** Low sun in front of the camera, with its reflection on the water. */
   readonly glare?: boolean;
   readonly fog01?: number;
   /** Drops on the lens. */
   readonly rain01?: number;
-  /** Share of the picture that something close to the lens hides. */
+  /** Share of the image that an object close to the lens covers. */
   readonly obstructed01?: number;
-  /** The camera sends one and the same picture. */
+  /** The camera sends the same image again and again. */
   readonly frozen?: boolean;
-  /** The camera was turned or zoomed: shift of the picture in pixels, magnification. */
+  /** The camera was turned or zoomed: shift of the image in pixels, and magnification. */
   readonly move?: { readonly panPx: number; readonly tiltPx: number; readonly zoom: number };
-  /** A sea of one's own instead of the wandering one. */
+  /** A fixed sea instead of the varying one. */
   readonly swells?: readonly Swell[];
 }
 
-/** Conditions by time; each step holds until the next one, in rising order. Before the first: fair. */
+/** Conditions by time, ascending. Each step lasts until the next one. Before the first step: fair weather. */
 export interface Scenario {
   readonly steps: readonly {
-    /** Seconds of clock since the camera's first picture. */
+    /** Seconds since the first image of the camera. */
     readonly fromS: number;
     readonly conditions: Conditions;
   }[];
 }
 
-/** All that a picture depends on. Equal scenes give equal pixels. */
+/** All inputs of an image. Equal scenes give equal pixels. */
 export interface Scene {
   readonly seed: number;
   readonly widthPx: number;
   readonly heightPx: number;
   readonly swells: readonly Swell[];
-  /** Moves the waves, seconds. */
+  /** Time for the motion of the waves, seconds. */
   readonly motionS: number;
-  /** Moves sun and clouds, seconds. */
+  /** Time for sun, clouds and sea state, seconds. */
   readonly seaTimeS: number;
   readonly sunElevationDeg: number;
-  /** Clockwise from the middle of the picture. */
+  /** Clockwise from the centre of the image. */
   readonly sunBearingDeg: number;
   readonly conditions: Conditions;
 }
@@ -47,14 +47,14 @@ export interface Scene {
 export interface SceneOptions {
   readonly seed: number;
   readonly seaTimeS: number;
-  /** Seconds; as `seaTimeS` when left out. */
+  /** Seconds; default: `seaTimeS`. */
   readonly motionS?: number;
   readonly widthPx?: number;
   readonly heightPx?: number;
   readonly conditions?: Conditions;
 }
 
-/** The scene at a moment: sea and light wander with the sea's time, the sun stays high and to the side. */
+/** The scene at a moment. Sea and light vary with `seaTimeS`; the sun stays high and to the side. */
 export function sceneAt(options: SceneOptions): Scene {
   const { seed, seaTimeS, motionS = seaTimeS, widthPx = 1280, heightPx = 720, conditions = {} } = options;
   const hours = seaTimeS / 3600;
@@ -76,7 +76,7 @@ export function sceneAt(options: SceneOptions): Scene {
   };
 }
 
-/** The step of a scenario that holds at `elapsedS`, with the time at which it began. */
+/** The step of a scenario at `elapsedS`, with its start time. */
 export function stepAt(
   scenario: Scenario | undefined,
   elapsedS: number,

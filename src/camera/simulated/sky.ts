@@ -15,9 +15,10 @@ function smoothTexel(tile: Tile, x: number, y: number): number {
   return mix(top, mix(tile[row1 + left] ?? 0, tile[row1 + right] ?? 0, x - x0), y - y0);
 }
 
-/** Cloud sheets lie on a plane overhead; fewer rows and columns are computed than shown, clouds being soft. */
+/** Rows and columns per computed pixel. Clouds are soft, so a lower resolution is enough. */
 const STEP = 2;
 
+/** Sky, sun and clouds. The clouds are on a plane above the camera. */
 export function paintSky(canvas: Canvas, scene: Scene, view: View, light: Light, soft: Tile): void {
   const { widthPx, rgb } = canvas;
   const bottom = Math.min(canvas.heightPx, Math.ceil(view.horizonY) + 2);
@@ -37,7 +38,7 @@ export function paintSky(canvas: Canvas, scene: Scene, view: View, light: Light,
         0.32 * smoothTexel(soft, aside * plane * 74 + driftM * 2.2, plane * 66 + 90);
       const cloud = smoothstep(1 - cover01, 1.12 - cover01 * 0.8, heap / 255) * fade * 0.86;
       const body = smoothstep(1.0 - cover01, 1.5 - cover01, heap / 255);
-      // The sky is never one colour along a row: brighter towards the sun, and thin veils everywhere.
+      // The sky varies along a row: brighter towards the sun, with thin clouds everywhere.
       const veil = 26 * (aside / length) * light.sun.right + ((heap - 128) * 12) / 255;
       const toSun = (aside * light.sun.right + rise * light.sun.up + light.sun.forward) / length;
       const halo =

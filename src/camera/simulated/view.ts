@@ -2,18 +2,18 @@ import { unit } from './noise.ts';
 import type { Scene } from './scene.ts';
 
 /**
- * A pinhole camera on a cliff, its axis level (the tilt is a shift of the picture, so uprights stay upright).
- * Shore coordinates: `s` along the shore, right is positive when one faces the sea; `c` from the still water line
- * out to sea; metres.
+ * A pinhole camera on a cliff with a level axis (tilt is a shift of the image, so vertical lines stay vertical).
+ * Shore coordinates in metres: `s` along the shore, positive to the right when facing the sea; `c` from the still water
+ * line out to sea.
  */
 export interface View {
   readonly focalPx: number;
   readonly centreX: number;
   readonly horizonY: number;
   readonly cameraHeightM: number;
-  /** From the camera to the still water line, straight out to sea, metres. */
+  /** Distance from the camera to the still water line, perpendicular to the shore, metres. */
   readonly setbackM: number;
-  /** Of the angle by which the camera looks to the left of straight out to sea. */
+  /** Sine and cosine of the angle between the camera axis and the seaward direction, positive to the left. */
   readonly sin: number;
   readonly cos: number;
 }
@@ -36,11 +36,11 @@ export function computeView(scene: Scene): View {
 export interface ScreenPoint {
   readonly x: number;
   readonly y: number;
-  /** Pixels of a metre at that distance. */
+  /** Pixels per metre at that distance. */
   readonly pxPerM: number;
 }
 
-/** Where a point of the shore appears; null behind the camera. */
+/** Image position of a point in shore coordinates; null behind the camera. */
 export function project(view: View, sM: number, cM: number, upM: number): ScreenPoint | null {
   const outM = cM + view.setbackM;
   const forwardM = outM * view.cos - sM * view.sin;

@@ -8,37 +8,37 @@ import { type Analytic, Swash, type WaveField } from './wave-field.ts';
 /** Waves break when higher than this share of the depth (McCowan 1894). */
 const BREAKING = 0.78;
 const GRAVITY = 9.81;
-/** Columns of the mesh lie this far apart, pixels. */
+/** Distance between mesh columns. */
 export const COLUMN_PX = 5;
 
-/** Depth of colour far from the sand, and where the sand shines through. */
+/** Water colours: deep water, and shallow water over sand. */
 const DEEP = [16, 62, 82] as const;
 const SHALLOW = [74, 124, 122] as const;
 
 /**
- * The surface of the water seen from the camera: rows by rising distance, columns across the picture. Each array
- * holds `rows * columns` values, row-major.
+ * The water surface in camera view: rows by increasing distance, columns across the image. Each array has
+ * `rows * columns` values, row-major.
  */
 export interface WaterMesh {
   readonly columns: number;
   /** Forward distance of each row, metres. */
   readonly distanceM: Float32Array;
-  /** Picture row at which the point appears. */
+  /** Image row of the point. */
   readonly y: Float32Array;
   readonly red: Float32Array;
   readonly green: Float32Array;
   readonly blue: Float32Array;
-  /** Share of the place that old foam covers. */
+  /** Share of the surface that old foam covers. */
   readonly foam: Float32Array;
-  /** Share that a tumbling crest covers. */
+  /** Share of the surface that a breaking crest covers. */
   readonly roller: Float32Array;
-  /** Metres from the moving edge of the water; negative on the sand. */
+  /** Distance from the moving edge of the water, metres; negative on the sand. */
   readonly wetM: Float32Array;
   readonly swash: Swash;
 }
 
-/** Rows close together in the distance, where a pixel spans metres, and wide apart near the camera. */
-function distances(scene: Scene, view: View): Float32Array {
+/** Distances of the mesh rows, dense in image space far away, where one pixel spans metres. */
+function rowDistances(scene: Scene, view: View): Float32Array {
   const list: number[] = [];
   for (let below = scene.heightPx - view.horizonY + 40; below > 1.2;) {
     list.push((view.cameraHeightM * view.focalPx) / below);
@@ -54,13 +54,13 @@ interface Facet {
   glow: number;
 }
 
-/** One place of the surface from its unlimited wave: breaking, crest shape, foam. */
-function surfAt(
+/** Computes breaking, crest shape and foam of one point from its wave before breaking. */
+function shapeWave(
   wave: Analytic,
   depth: number,
   limit: number,
   periodS: number,
-  fury01: number,
+  whitecaps01: number,
   out: Facet,
 ): void {
   const envelope = Math.sqrt(wave.upM * wave.upM + wave.acrossM * wave.acrossM);
@@ -73,19 +73,20 @@ function surfAt(
   const crest = Math.pow(0.5 + 0.5 * Math.cos(leaned), power);
   out.upM = 2 * size * (crest - 0.564 / Math.sqrt(power + 0.27));
   out.roller = 0;
-  out.foam = fury01 * (0.8 + 0.2 * Math.cos(phase - 1));
+  out.foam = whitecaps01 * (0.8 + 0.2 * Math.cos(phase - 1));
   const broken = smoothstep(0.9, 1.2, ratio);
   if (broken > 0) {
-    // Ahead of the crest the phase is negative: the front face, over which the crest tumbles. The roller is some
-    // heights long; behind it the water stays white for as many again, and then in streaks.
+    // The phase is negative on the front face, over which the crest breaks. The roller is several wave heights long.
+    // Behind it the water stays white over the same length, and then has streaks of foam.
     const radPerM = (2 * Math.PI) / (periodS * Math.sqrt(GRAVITY * depth));
     const length = Math.min(1.1, Math.max(0.16, 7.5 * size * radPerM));
     out.roller =
       broken *
       smoothstep(-1.35 * length, -0.35 * length, phase) *
       (1 - smoothstep(0.1 * length, length, phase));
-    const since = phase < 0 ? phase + 2 * Math.PI : phase;
-    const trail = 0.42 * Math.exp(-0.55 * since) + 0.56 * Math.exp(-since / (1.3 * length));
+    const phaseSinceCrest = phase < 0 ? phase + 2 * Math.PI : phase;
+    const trail =
+      0.42 * Math.exp(-0.55 * phaseSinceCrest) + 0.56 * Math.exp(-phaseSinceCrest / (1.3 * length));
     out.foam = Math.min(0.98, Math.max(broken * trail, out.foam));
   }
   out.glow = shallow * crest * (1 - 0.6 * broken);
@@ -95,7 +96,7 @@ export function buildWaterMesh(scene: Scene, view: View, light: Light, field: Wa
   const { heightM, periodS } = truthOf(scene.swells);
   field.set(scene.swells, scene.motionS);
   const swash = new Swash(field, scene.seed, heightM, periodS, scene.motionS);
-  const distanceM = distances(scene, view);
+  const distanceM = rowDistances(scene, view);
   const columns = Math.ceil(scene.widthPx / COLUMN_PX) + 1;
   const make = (): Float32Array => new Float32Array(distanceM.length * columns);
   const mesh = {
@@ -118,7 +119,7 @@ export function buildWaterMesh(scene: Scene, view: View, light: Light, field: Wa
 
   for (let row = 0, at = 0; row < distanceM.length; row += 1) {
     const z = distanceM[row] ?? 1;
-    // Where a row of pixels spans more than the waves do, they are texture, not shape.
+    // Far away a pixel row spans more than a wave: waves are texture there, not shape.
     const fade = 1 - smoothstep(500, 1900, z);
     for (let column = 0; column < columns; column += 1, at += 1) {
       const aside = (column * COLUMN_PX - view.centreX) / view.focalPx;
@@ -129,16 +130,16 @@ export function buildWaterMesh(scene: Scene, view: View, light: Light, field: Wa
       if (wet > -2 && fade > 0) {
         const depth = field.depthAt(c);
         field.sample(s, c, wave);
-        // Sand is never even: waves break here first, there later.
+        // The sand is uneven, so waves break at different distances.
         const limit = BREAKING * depth * (0.8 + 0.4 * wander(scene.seed + 801, s / 42 + c / 300));
-        const fury = 0.85 * smoothstep(0.45, 1.9, heightM / limit) * smoothstep(0, 2.8, heightM);
-        surfAt(wave, depth, limit, periodS, fury, facet);
+        const whitecaps = 0.85 * smoothstep(0.45, 1.9, heightM / limit) * smoothstep(0, 2.8, heightM);
+        shapeWave(wave, depth, limit, periodS, whitecaps, facet);
         const thin = smoothstep(-1, 6, c);
         upM[at] = facet.upM * fade * thin;
         mesh.foam[at] = Math.max(facet.foam, c < 0 ? 0.35 : 0);
         mesh.roller[at] = facet.roller * thin;
         glow[at] = facet.glow;
-        // White horses of the wind sea, out where nothing else breaks.
+        // Whitecaps of the wind sea, outside the surf.
         if (windM > 0.55) {
           const crest = wave.upM / (heightM * 0.5);
           mesh.foam[at] = Math.max(
@@ -154,7 +155,7 @@ export function buildWaterMesh(scene: Scene, view: View, light: Light, field: Wa
   return mesh;
 }
 
-/** Colour of each place from its slope: mirrored sky by Fresnel's law, else the body of the water. */
+/** Sets the colour of each point from its slope: reflected sky (Fresnel's law) plus the colour of the water. */
 function shade(
   mesh: WaterMesh,
   view: View,
@@ -182,33 +183,32 @@ function shade(
       const aside = (column * COLUMN_PX - view.centreX) / view.focalPx;
       const slopeZ = clampSlope(((upM[at + far] ?? 0) - (upM[at + near] ?? 0)) / spanM);
       const slopeX = clampSlope(((upM[at + right] ?? 0) - (upM[at + left] ?? 0)) / acrossM);
-      // Towards the camera: left of the point, up, back.
+      // Direction to the camera.
       const sightLength = Math.sqrt(aside * aside + rise * rise + 1);
       const sightUp = rise / sightLength;
       const normal = 1 / Math.sqrt(1 + slopeX * slopeX + slopeZ * slopeZ);
       const facing = Math.max(0.02, (sightUp + (slopeX * aside + slopeZ) / sightLength) * normal);
-      // Ripples turn many facets to the camera even at grazing sight: the rough sea mirrors less than a flat one.
+      // Ripples turn some facets to the camera even at grazing angles, so a rough sea reflects less than a flat one.
       const away = 1 - Math.min(1, facing * 0.8 + 0.13);
       const fresnel = 0.02 + 0.98 * away * away * away * away * away;
-      const mirrorUp = Math.min(0.99, Math.max(0.06, 2 * facing * normal - sightUp + 0.12));
-      const step = Math.floor(mirrorUp * (SKY_STEPS - 1)) * 3;
+      const reflectedUp = Math.min(0.99, Math.max(0.06, 2 * facing * normal - sightUp + 0.12));
+      const step = Math.floor(reflectedUp * (SKY_STEPS - 1)) * 3;
       const c = z * (view.cos + aside * view.sin) - view.setbackM;
-      // Foam in the water, and sand stirred up, make the surf pale.
+      // Foam and suspended sand make the surf pale.
       const clear = Math.min(0.95, Math.exp(-field.depthAt(c) / 1.6) + 0.5 * (mesh.foam[at] ?? 0));
       const lit =
         0.9 + 0.5 * Math.max(-0.5, Math.min(0.6, -slopeX * light.sun.right - slopeZ * light.sun.forward));
       const sparkle = glitter(light, aside, sightUp, slopeX, slopeZ) / 255;
       const through = glow[at] ?? 0;
       const body = (1 - fresnel) * lit;
-      const mirrored = fresnel;
       const r =
-        (mix(DEEP[0], SHALLOW[0], clear) + 16 * through) * tintR * body + (light.sky[step] ?? 0) * mirrored;
+        (mix(DEEP[0], SHALLOW[0], clear) + 16 * through) * tintR * body + (light.sky[step] ?? 0) * fresnel;
       const g =
         (mix(DEEP[1], SHALLOW[1], clear) + 52 * through) * tintG * body +
-        (light.sky[step + 1] ?? 0) * mirrored;
+        (light.sky[step + 1] ?? 0) * fresnel;
       const b =
         (mix(DEEP[2], SHALLOW[2], clear) + 40 * through) * tintB * body +
-        (light.sky[step + 2] ?? 0) * mirrored;
+        (light.sky[step + 2] ?? 0) * fresnel;
       mesh.red[at] = mix(r + sparkle * sunR, hazeR, haze);
       mesh.green[at] = mix(g + sparkle * sunG, hazeG, haze);
       mesh.blue[at] = mix(b + sparkle * sunB, hazeB, haze);
@@ -218,13 +218,13 @@ function shade(
 
 const clampSlope = (slope: number): number => Math.max(-0.9, Math.min(0.9, slope));
 
-/** Light of the sun's path, 0..400: the share of small facets that mirror the sun into the camera. */
+/** Sun glitter, 0..400: the share of small facets that reflect the sun into the camera. */
 function glitter(light: Light, aside: number, sightUp: number, slopeX: number, slopeZ: number): number {
   const length = Math.sqrt(aside * aside + 1);
   const right = light.sun.right - aside / length;
   const up = light.sun.up + sightUp;
   const forward = light.sun.forward - 1 / length;
-  // Slope that a facet needs beyond the long waves' own, against the mean square slope of ripples.
+  // The slope that a facet needs in addition to the slope of the long waves, relative to the mean square slope of ripples.
   const missX = -right / up - slopeX;
   const missZ = -forward / up - slopeZ;
   const missed = missX * missX + missZ * missZ;

@@ -7,11 +7,11 @@ import { COLUMN_PX, type WaterMesh } from './water-mesh.ts';
 const FINEST_RIPPLE_M = 0.045;
 const FINEST_FOAM_M = 0.07;
 
-/** Texels a metre of texture level n; a level is twice as coarse as the one before. */
+/** Texels per metre of texture level n. Each level is twice as coarse as the level before. */
 const scalesFrom = (finestM: number): Float32Array =>
   Float32Array.from({ length: 16 }, (_, level) => 1 / (finestM * 2 ** level));
 
-/** Texture level by mesh row, with its fraction: a texel spans a pixel, so that the distance does not flicker. */
+/** Texture level of each mesh row, with a fraction. A texel is about as large as a pixel, which prevents flicker. */
 function levels(mesh: WaterMesh, view: View, finestM: number, stretch: number): Float32Array {
   return mesh.distanceM.map((z) => {
     const rowM = (z * z) / (view.cameraHeightM * view.focalPx);
@@ -22,29 +22,29 @@ function levels(mesh: WaterMesh, view: View, finestM: number, stretch: number): 
 const texel = (tile: Tile, row: number, column: number): number =>
   tile[((row & WRAP) * TILE) | (column & WRAP)] ?? 0;
 
-/** Share of the next coarser level, 0 over the first third of the way to it and 1 over the last. */
-const blendOf = (level: number): number => Math.min(1, Math.max(0, ((level % 1) - 0.33) * 3));
+/** Share of the next coarser level: 0 in the first third of the way to it, 1 in the last third. */
+const coarserShare = (level: number): number => Math.min(1, Math.max(0, ((level % 1) - 0.33) * 3));
 
-/** Two layers of small waves that run at an angle to each other, -255..255. */
+/** Two layers of small waves at an angle to each other, -255..255. */
 const ripples = ({ ripple }: Tiles, out: number, s: number, scale: number, drift: number): number =>
   texel(ripple, (out + 0.3 * s) * scale + drift * 2.1, s * scale * 0.5 + drift) +
   texel(ripple, (out - 0.25 * s) * scale * 0.8 + drift * 3.3 + 77, s * scale * 0.45 - drift) -
   255;
 
-/** The foam covers a place where this lies below the share that it covers, 0..1. */
+/** Foam threshold, 0..1: a point has foam when its foam share is above this value. */
 const foamNet = ({ lace, ripple }: Tiles, out: number, s: number, scale: number, drift: number): number =>
   texel(lace, out * scale * 0.45 + drift, s * scale) * 0.0029 +
   texel(ripple, out * scale * 1.1 + drift, s * scale * 1.7) * 0.001;
 
-/** A mesh value between a column and its right neighbour. */
-function across(values: Float32Array, at: number, w: number): number {
+/** Interpolates a mesh value between a column and its right neighbour. */
+function interpolate(values: Float32Array, at: number, w: number): number {
   const value = values[at] ?? 0;
   return value + ((values[at + 1] ?? 0) - value) * w;
 }
 
 /**
- * Fills each picture column from the bottom up with what is nearest, so that crests hide what lies behind them.
- * Where the mesh lies on the sand, the picture is left as it is.
+ * Fills each image column from the bottom up, nearest rows first, so that crests hide the water behind them.
+ * Does not change the image where the mesh is on the sand.
  */
 export function paintWater(
   canvas: Canvas,
@@ -72,7 +72,7 @@ export function paintWater(
     const sPerM = aside * view.cos - view.sin;
     const cPerM = view.cos + aside * view.sin;
     let filled = heightPx;
-    // The mesh row before, at this column: its values are those of the near end of each span of pixels.
+    // Values of the previous mesh row at this column: the near end of each span of pixels.
     let yBefore = heightPx + 1;
     let wetBefore = 0;
     let redBefore = 0;
@@ -81,21 +81,21 @@ export function paintWater(
     let foamBefore = 0;
     let rollerBefore = 0;
     for (let row = 0, at = column; row < rows && filled > 0; row += 1, at += columns) {
-      const yHere = across(y, at, w);
-      const wetHere = across(wetM, at, w);
-      const redHere = across(red, at, w);
-      const greenHere = across(green, at, w);
-      const blueHere = across(blue, at, w);
-      const foamHere = across(foam, at, w);
-      const rollerHere = across(roller, at, w);
+      const yHere = interpolate(y, at, w);
+      const wetHere = interpolate(wetM, at, w);
+      const redHere = interpolate(red, at, w);
+      const greenHere = interpolate(green, at, w);
+      const blueHere = interpolate(blue, at, w);
+      const foamHere = interpolate(foam, at, w);
+      const rollerHere = interpolate(roller, at, w);
       if (yHere < filled && row > 0) {
         const top = Math.max(0, Math.ceil(yHere));
         const fineLevel = fine[row] ?? 0;
         const fineScale = fineScales[fineLevel | 0] ?? 1;
-        const fineBlend = blendOf(fineLevel);
+        const fineBlend = coarserShare(fineLevel);
         const netLevel = net[row] ?? 0;
         const netScale = netScales[netLevel | 0] ?? 1;
-        const netBlend = blendOf(netLevel);
+        const netBlend = coarserShare(netLevel);
         const zHere = distanceM[row] ?? 1;
         const zBefore = distanceM[row - 1] ?? 1;
         const perPixel = 1 / (yBefore - yHere + 1e-6);
@@ -141,7 +141,7 @@ export function paintWater(
             const white = (tumble * 1.55 - puff / 255) * 2.4;
             if (white > 0) {
               const alpha = white > 0.95 ? 0.95 : white;
-              // Light from above: the foot of the tumbling water lies in its own shade.
+              // Light comes from above, so the foot of the tumbling water is in shadow.
               const bright = 176 + heap * 0.13 + puff * 0.06 + (tumble > 0.9 ? 16 : tumble * 17.8);
               r += (bright * tintR - r) * alpha;
               g += ((bright + 4) * tintG - g) * alpha;

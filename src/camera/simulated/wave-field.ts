@@ -3,22 +3,22 @@ import type { Swell } from './sea-state.ts';
 
 const GRAVITY = 9.81;
 const COMPONENTS = 30;
-/** Components with less than this share of the variance are left out. */
-const NEGLIGIBLE = 0.002;
-/** Depth beyond the surf from which the waves come, metres. */
+/** Components with less than this share of the variance are skipped. */
+const MIN_VARIANCE_SHARE = 0.002;
+/** Water depth outside the surf, where the waves come from. */
 const DEEP_M = 60;
-/** Periods of the components, seconds: shorter waves are drawn as texture. */
-const MIN_S = 3.4;
-const MAX_S = 19;
-/** Grid over the distance from the shore, metres. */
+/** Periods of the components. Shorter waves are drawn as texture. */
+const MIN_PERIOD_S = 3.4;
+const MAX_PERIOD_S = 19;
+/** Grid over the distance from the shore. */
 const GRID_M = 2;
 const GRID_POINTS = 420;
 
-/** Entries of a whole turn in the cosine table; phases are kept in these units. */
+/** Entries of a full turn in the cosine table. Phases use this unit. */
 const TURN = 4096;
 const QUARTER = TURN / 4;
 
-/** Water depth by distance from the shore: Dean's equilibrium profile h = A c^(2/3) with a bar, metres. */
+/** Water depth at a distance from the shore, metres: Dean's equilibrium profile h = A c^(2/3) with a sand bar. */
 export function depthM(cM: number): number {
   const c = Math.max(0, cM);
   const bar = 0.45 * Math.exp(-(((c - 62) / 16) ** 2));
@@ -37,30 +37,30 @@ export function waveNumber(periodS: number, depth: number): number {
   return k;
 }
 
-/** Energy travels with this speed, m/s. */
+/** Group velocity, m/s: the speed of the wave energy. */
 function groupSpeed(periodS: number, depth: number): number {
   const k = waveNumber(periodS, depth);
   const kh = Math.min(20, k * depth);
   return ((2 * Math.PI) / periodS / k) * (0.5 + kh / Math.sinh(2 * kh));
 }
 
-/** JONSWAP's shape, gamma 3.3, not scaled. Source: Hasselmann et al. 1973. */
+/** Shape of the JONSWAP spectrum, gamma 3.3, not scaled. Source: Hasselmann et al. 1973. */
 function jonswap(frequency: number, peak: number): number {
   const sigma = frequency <= peak ? 0.07 : 0.09;
   const bump = Math.exp(-((frequency / peak - 1) ** 2) / (2 * sigma * sigma));
   return frequency ** -5 * Math.exp(-1.25 * (peak / frequency) ** 4) * 3.3 ** bump;
 }
 
-/** Elevation and its quadrature at a place: envelope = hypot, phase = atan2(across, up); 0 on a crest. */
+/** The analytic signal at a point: elevation and its quadrature. Envelope: hypot; phase: atan2(across, up), 0 on a crest. */
 export interface Analytic {
   upM: number;
   acrossM: number;
 }
 
 /**
- * A sum of long-crested components of fixed period and direction that shoal and refract over a bottom whose depth
- * depends on the distance from the shore alone. Only the amplitudes follow the sea state, so that waves go on
- * moving naturally while the sea rises.
+ * A sum of long-crested components of fixed period and direction. They shoal and refract over a bottom whose depth depends
+ * only on the distance from the shore. Only the amplitudes follow the sea state, so that the waves keep moving
+ * continuously while the sea changes.
  */
 export class WaveField {
   readonly #cosine = Float32Array.from({ length: TURN }, (_, i) => Math.cos((2 * Math.PI * i) / TURN));
@@ -72,7 +72,7 @@ export class WaveField {
   readonly #phase = new Float32Array(COMPONENTS * GRID_POINTS);
   readonly #shoaling = new Float32Array(COMPONENTS * GRID_POINTS);
   readonly #depth = Float32Array.from({ length: GRID_POINTS * 4 }, (_, i) => depthM((i * GRID_M) / 4));
-  /** Of the moment, the components that matter alone: the same tables packed, and phases at the shore. */
+  /** Tables of the relevant components at the present moment, packed, with their phases at the shore. */
   #active = 0;
   readonly #activePhase = new Float32Array(COMPONENTS * GRID_POINTS);
   readonly #activeSize = new Float32Array(COMPONENTS * GRID_POINTS);
@@ -80,13 +80,13 @@ export class WaveField {
   readonly #activeNow = new Float32Array(COMPONENTS);
 
   constructor(seed: number) {
-    const ratio = (MAX_S / MIN_S) ** (1 / COMPONENTS);
+    const ratio = (MAX_PERIOD_S / MIN_PERIOD_S) ** (1 / COMPONENTS);
     for (let i = 0; i < COMPONENTS; i += 1) {
-      const periodS = MAX_S / ratio ** (i + 0.1 + 0.8 * unit(seed, 601, i));
+      const periodS = MAX_PERIOD_S / ratio ** (i + 0.1 + 0.8 * unit(seed, 601, i));
       this.#frequency[i] = 1 / periodS;
       this.#bandwidth[i] = (ratio - 1) / periodS;
       this.#start[i] = unit(seed, 602, i);
-      // Distant swell arrives nearly straight; the wind sea comes from all over.
+      // Distant swell arrives almost perpendicular to the shore. The wind sea has a wide range of directions.
       const spreadRad = 0.14 + 0.49 * (i / COMPONENTS) ** 1.2;
       const along = waveNumber(periodS, DEEP_M) * Math.sin(0.06 + spreadRad * (2 * unit(seed, 603, i) - 1));
       this.#along[i] = (along * TURN) / (2 * Math.PI);
@@ -102,21 +102,21 @@ export class WaveField {
     }
   }
 
-  /** Sets the sea state and the moment for `sample`. */
+  /** Sets the sea state and the moment for all following samples. */
   set(swells: readonly Swell[], motionS: number): void {
     const variance = new Float64Array(COMPONENTS);
-    let all = 0;
+    let totalVariance = 0;
     for (const { heightM, periodS } of swells) {
       const shape = this.#frequency.map((f, i) => jonswap(f, 1 / periodS) * (this.#bandwidth[i] ?? 0));
       const total = shape.reduce((sum, s) => sum + s, 0) || 1;
-      // Variance of the train: (H / 4)^2.
+      // The variance of a train is (H / 4)^2.
       shape.forEach((s, i) => (variance[i] = (variance[i] ?? 0) + ((heightM / 4) ** 2 * s) / total));
-      all += (heightM / 4) ** 2;
+      totalVariance += (heightM / 4) ** 2;
     }
     let active = 0;
     for (let i = 0; i < COMPONENTS; i += 1) {
       const part = variance[i] ?? 0;
-      if (part < all * NEGLIGIBLE) continue;
+      if (part < totalVariance * MIN_VARIANCE_SHARE) continue;
       const amplitude = Math.sqrt(2 * part);
       const turns = (this.#start[i] ?? 0) + motionS * (this.#frequency[i] ?? 0);
       this.#activeNow[active] = (turns - Math.floor(turns)) * TURN;
@@ -136,11 +136,11 @@ export class WaveField {
     return this.#depth[at] ?? 0;
   }
 
-  /** Not limited by breaking. `out` is reused by the caller: this runs some 100,000 times a picture. */
+  /** The wave at a point before breaking, written to `out`: no allocation, because this runs 100,000 times per image. */
   sample(sM: number, cM: number, out: Analytic): void {
     const grid = Math.max(0, cM) / GRID_M;
     const point = Math.min(GRID_POINTS - 2, grid | 0);
-    // Beyond the grid the last slope goes on: there it is deep enough to be straight.
+    // Beyond the grid the last slope continues: the water is deep there, so the phase is linear.
     const part = grid - point;
     const cosine = this.#cosine;
     const phases = this.#activePhase;
@@ -163,7 +163,7 @@ export class WaveField {
   }
 }
 
-/** How far the thin water runs up the sand by place, metres: a line that breathes with the incoming waves. */
+/** Run-up of the thin water on the sand, which follows the incoming waves, metres. */
 export class Swash {
   static readonly #stepM = 2;
   static readonly #fromM = -900;
