@@ -1,92 +1,95 @@
+import type { AgentError, ErrorCode } from '../base/errors.ts';
 import type { InstallPhase } from '../contract/model.ts';
 import type { ModelRef } from '../contract/observation.ts';
-import type { AgentError, ErrorCode } from '../base/errors.ts';
 import type { FrameOptions, FrameResult, ProviderReport, VisionStats } from '../vision/protocol.ts';
 import type { Bundle } from './manifest.ts';
 
 export type InstallSource =
   /** The repository of `model.repository`, over HTTP(S). */
   | { readonly kind: 'repository' }
-  /** A tar of the repository's folder, asked for in blocks over MQTT. `digest`: `sha256:…` of its bytes. */
+  /** A tar of the repository directory, requested in blocks over MQTT. `digest`: `sha256:…` of its bytes. */
   | { readonly kind: 'mqtt'; readonly sizeBytes: number; readonly digest: string };
 
 export interface InstallRequest {
-  /** UUID of this install: names its files, its progress and its blocks. */
+  /** UUID of this install. Its files, its progress and its blocks carry it. */
   readonly updateId: string;
   readonly name: string;
   readonly version: string;
-  /** The bundle's digest that the operator expects, if it was said. */
+  /** The expected digest of the bundle; null when the request has none. */
   readonly digest: string | null;
   readonly source: InstallSource;
 }
 
-/** Why an install ended badly, or what an operator should know of a good one. */
+/** Why an install failed, or a warning about an install that succeeded. */
 export interface InstallReason {
   readonly code: ErrorCode;
   readonly message: string;
 }
 
-/** How a candidate's answers differ from the serving model's on the same live frames. */
+/** How the results of the candidate differ from those of the serving model on the same live frames. */
 export interface ShadowReport {
-  /** Frames that both answered. */
+  /** Frames that both models analyzed. */
   readonly frames: number;
   /** Frames that the candidate failed on. */
   readonly failures: number;
   readonly activeP50Ms: number | null;
   readonly candidateP50Ms: number | null;
-  /** Candidate less active, metres, over frames where both have a height; null without such. */
+  /** Candidate minus active, metres, over frames where both have a height; null without such frames. */
   readonly heightMeanDifferenceM: number | null;
   readonly heightMaxDifferenceM: number | null;
-  /** Share of frames with another direction, breaking type; null where one of the two has no such head. */
+  /** Share of frames with another direction or breaking type; null where one model has no such head. */
   readonly directionDiffers01: number | null;
   readonly breakingDiffers01: number | null;
-  /** What becomes of each camera's site calibration. */
+  /** The forecast of each camera's site calibration. */
   readonly calibrations: readonly CalibrationForecast[];
 }
 
-/** What a swap means for one camera's calibration. */
+/** What a swap means for the calibration of one camera. */
 export interface CalibrationForecast {
   readonly camera: string;
   readonly labels: number;
-  /** `kept`: same trunk. `refitted`: learned anew from stored pictures. `lost`: its labels must wait. */
+  /**
+   * `kept`: both models have the same trunk. `refitted`: fitted again on the stored images. `lost`: no image of a labelled
+   * observation is stored. `none`: the camera has no labels.
+   */
   readonly outcome: 'kept' | 'refitted' | 'lost' | 'none';
-  /** Labels whose pictures are still stored, so that the new trunk could see them. */
+  /** Labels whose images are still stored, so that the new trunk can embed them. */
   readonly refittedLabels: number;
   readonly looMaeBeforeM: number | null;
   readonly looMaeAfterM: number | null;
 }
 
-/** What is stored of the install in hand, or of the last one. */
+/** The stored state of the current install, or of the last one. */
 export interface InstallRecord extends InstallRequest {
   readonly phase: InstallPhase;
   readonly reason: InstallReason | null;
   readonly startedAtMs: number;
   readonly phaseAtMs: number;
-  /** Bytes on the disk and in all, while downloading; null before the size is known. */
+  /** Bytes on the disk and total bytes of the download; the total is null until it is known. */
   readonly bytes: number;
   readonly totalBytes: number | null;
-  /** The candidate, once it is verified. */
+  /** The candidate; null until it is verified. */
   readonly candidate: ModelRef | null;
-  /** Its bundle is signed for. */
+  /** The operator's repository signed the bundle. */
   readonly trusted: boolean;
   readonly shadow: ShadowReport | null;
-  /** Observations answered on probation so far, and starts that failed. */
+  /** Answered observations on probation, failed ones, and failed starts. */
   readonly probation: {
     readonly answers: number;
     readonly failures: number;
     readonly failedStarts: number;
-    /** Monotonic time on probation so far, over all starts of the agent. */
+    /** Monotonic time on probation, over all starts of the agent. */
     readonly elapsedMs?: number;
-    /** The former model's at the swap. */
+    /** Error rate of the former model at the swap. */
     readonly formerErrorRate01?: number;
   } | null;
-  /** How often the phase was begun: again after each end of the agent in the midst of it. */
+  /** How often the phase was begun: once, and once more after each end of the agent in this phase. */
   readonly attempts?: number;
-  /** The slots before the swap, to which a return leads; null before it. Their bundles are kept until the end. */
+  /** The slots before the swap, which a rollback restores; null before the swap. Their bundles are kept until the end. */
   readonly former?: { readonly active: SlotRef | null; readonly previous: SlotRef | null } | null;
 }
 
-/** A bundle that failed here, refused until an operator clears it. */
+/** A bundle that failed here. It is refused until an operator clears it. */
 export interface RefusedDigest {
   readonly name: string;
   readonly version: string;
@@ -96,9 +99,9 @@ export interface RefusedDigest {
 }
 
 /**
- * The one truth about which model runs: one small file, replaced whole, so that a power cut leaves the state before or
- * after and nothing between. `null` in a slot is the factory bundle for `active`, and nothing for the others;
- * `previous` may be the factory bundle's reference.
+ * Which model runs: one small file that is replaced as a whole, so that a power cut leaves the state before or after a
+ * change. Null means the factory bundle in `active`, and no bundle in the other slots; `previous` may refer to the
+ * factory bundle.
  */
 export interface SlotsState {
   readonly format: 1;
@@ -110,58 +113,58 @@ export interface SlotsState {
 }
 
 export interface SlotRef extends ModelRef {
-  /** Signed for by the operator's repository, or shipped. */
+  /** Signed by the operator's repository, or shipped with the agent. */
   readonly trusted: boolean;
 }
 
-/** Bytes so far, for `model/progress`. */
+/** Received bytes, for `model/progress`. */
 export interface Progress {
   readonly bytes: number;
   readonly totalBytes: number | null;
 }
 
-/** What the download and the verification of a bundle need to know. */
+/** Parameters of the download and the verification of a bundle. */
 export interface FetchOptions {
   readonly request: InstallRequest;
-  /** Base URL of the repository: from the configuration, never from a command. */
+  /** Base URL of the repository. It comes from the configuration, never from a command. */
   readonly repositoryUrl: string | null;
-  /** File of the operator's pinned root.json; null without one. */
+  /** Path of the operator's pinned root.json; null when none is configured. */
   readonly trustRoot: string | null;
   readonly allowUnsigned: boolean;
-  /** Bytes a second at most; 0: as fast as they come. */
+  /** Maximum bytes per second; 0 is unlimited. */
   readonly maxBytesPerS: number;
-  /** What the clock of expiry is held against, ms since the epoch; null while the wall clock cannot be believed. */
+  /** The time for expiry checks, ms since the epoch; null while the wall clock is not synchronized. */
   readonly syncedNowMs: number | null;
 }
 
-/** A verified bundle, laid down below the bundles' folder and synced to the disk. */
+/** A verified bundle in the bundles directory, synced to the disk. */
 export interface FetchedBundle {
   readonly dir: string;
   readonly ref: SlotRef;
 }
 
 /**
- * Brings a bundle to the device. It runs in a process of its own, for it reads what strangers may have written.
- * Rejects with the codes `model_transfer_*`, `model_trust_*`, `model_bundle_refused`, `model_manifest_invalid`,
- * `model_digest_mismatch`, `model_requires`, `model_unsigned`, `disk_full`.
+ * Brings a bundle to the device. Untrusted bytes are read in a separate process. Rejects with the codes
+ * `model_transfer_*`, `model_trust_*`, `model_bundle_refused`, `model_manifest_invalid`, `model_digest_mismatch`,
+ * `model_requires`, `model_unsigned`, `disk_full`.
  */
 export interface BundleFetcher {
-  /** Until the part file is whole; goes on where an earlier try ended. */
+  /** Completes the part file. Continues where an earlier attempt ended. */
   download(
     options: FetchOptions,
     onProgress: (progress: Progress) => void,
     signal: AbortSignal,
   ): Promise<void>;
-  /** Metadata, digests, archive, manifest, requirements. Leaves nothing behind when it fails. */
+  /** Checks metadata, digests, archive, manifest and requirements. Removes what it unpacked when a check fails. */
   verify(options: FetchOptions, signal: AbortSignal): Promise<FetchedBundle>;
-  /** Throws away what an install left half done. */
+  /** Removes the incomplete files of an install. */
   discard(updateId: string): Promise<void>;
 }
 
-/** Takes the bytes of a file that comes in blocks: put at its end, in order. */
+/** Receives a file block by block, in order. */
 export interface BlockSink {
   readonly sizeBytes: number;
-  /** Bytes that are there, from the first on. */
+  /** Bytes received so far, from the start of the file. */
   readonly heldBytes: number;
   /** Rejects with `model_space`. */
   append(bytes: Uint8Array): Promise<void>;
@@ -169,17 +172,17 @@ export interface BlockSink {
 
 export interface WantedBlocks {
   readonly updateId: string;
-  /** Bytes a second that are asked for at most; 0: as fast as they come. */
+  /** Maximum requested bytes per second; 0 is unlimited. */
   readonly maxBytesPerS: number;
 }
 
-/** Asks an operator's tool for a file over MQTT, block by block, until the sink has it all. */
+/** Requests a file from the operator's tool over MQTT, block by block, until the sink has all of it. */
 export interface BlockSource {
-  /** Rejects with `model_transfer_failed` when nothing came for too long, or with what the sink says. */
+  /** Rejects with `model_transfer_failed` when no block arrives for too long, or with the error of the sink. */
   fetch(wanted: WantedBlocks, sink: BlockSink, signal: AbortSignal): Promise<void>;
 }
 
-/** A model that has been started and has proved itself on its golden outputs, beside the one that serves. */
+/** A model that was started next to the serving one and has reproduced its golden outputs. */
 export interface Candidate {
   readonly bundle: Bundle;
   readonly report: ProviderReport;
@@ -189,38 +192,39 @@ export interface Candidate {
 }
 
 /**
- * What became of one frame of the model that serves. `digest` says of which, for during a swap the former one still
- * finishes frames; where it is missing, frames count from the moment on when the former one has gone.
+ * The result of one frame of the serving model. `digest` names the model, because during a swap the former model still
+ * finishes frames. Without a digest, frames count for the new model as soon as the former one is gone.
  */
-export type Outcome =
+export type FrameOutcome =
   | { readonly ok: true; readonly inferenceMs: number; readonly digest?: string }
   | { readonly ok: false; readonly error: AgentError; readonly digest?: string };
 
-/** A live frame with what the serving model said of it. */
+/** A live frame with the result of the serving model. */
 export interface LiveFrame {
   readonly bytes: Uint8Array;
   readonly options: FrameOptions;
   readonly result: FrameResult;
 }
 
-/** The side of the serving model that an install works with. */
+/** The serving model as an install sees it. */
 export interface ModelHost {
   /** The bundle that serves. */
   readonly bundle: Bundle | null;
   /**
-   * Starts a process for the bundle on the best provider, under time and memory limits, and proves it on its golden outputs
-   * while the other one serves. Rejects with what is wrong with it here. `onStep`: told of each provider that is tried.
+   * Starts a process for the bundle on the best execution provider, with time and memory limits, and compares its golden
+   * outputs, while the other model serves. Rejects with the fault of the bundle on this device. Calls `onStep` for each
+   * provider that it tries.
    */
   prove(bundle: Bundle, signal: AbortSignal, onStep?: () => void): Promise<Candidate>;
   /**
-   * The candidate serves from the next frame on; frames in hand are finished by the old one, which then ends. Resolves
-   * when the old one has gone.
+   * The candidate serves from the next frame on. The former model finishes its frames and then ends. Resolves when it has
+   * ended.
    */
   adopt(candidate: Candidate, slot: 'active' | 'factory', trusted: boolean): Promise<void>;
-  /** Told of each frame's end; the returned function takes the listener away. */
-  onOutcome(listener: (outcome: Outcome) => void): () => void;
-  /** Told of each scheduled frame that was answered. */
+  /** Calls the listener with the outcome of each frame. The returned function removes the listener. */
+  onOutcome(listener: (outcome: FrameOutcome) => void): () => void;
+  /** Calls the listener with each scheduled frame that was analyzed. */
   onLiveFrame(listener: (frame: LiveFrame) => void): () => void;
-  /** Failures among the last answers of the serving model: what a new one is held against. */
+  /** Failures among the last frames of the serving model. A new model is compared with it. */
   errorRate01(): number;
 }

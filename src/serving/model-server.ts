@@ -6,7 +6,7 @@ import type { Settings } from '../config/schema.ts';
 import type { ModelRef } from '../contract/observation.ts';
 import { openBundle } from '../model/bundle/bundle.ts';
 import type { Bundle } from '../model/manifest.ts';
-import type { Candidate, LiveFrame, ModelHost, Outcome } from '../model/types.ts';
+import type { Candidate, LiveFrame, ModelHost, FrameOutcome } from '../model/types.ts';
 import type { KeyValue, RaiseEvent } from '../store/types.ts';
 import type { PlanSource } from '../vision/plan-choice.ts';
 import type { Hardware } from '../vision/hardware/hardware.ts';
@@ -225,7 +225,7 @@ export class ModelServer implements ModelHost {
     return this.#current.lease();
   }
 
-  onOutcome(listener: (outcome: Outcome) => void): () => void {
+  onOutcome(listener: (outcome: FrameOutcome) => void): () => void {
     return this.#outcomes.onOutcome(listener);
   }
 

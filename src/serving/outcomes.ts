@@ -1,6 +1,6 @@
 import { asAgentError, type AgentError, type ErrorCode } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
-import type { LiveFrame, Outcome } from '../model/types.ts';
+import type { LiveFrame, FrameOutcome } from '../model/types.ts';
 import type { FrameResult } from '../vision/protocol.ts';
 
 /** The error rate covers this many frames. */
@@ -17,7 +17,7 @@ const MODEL_ERRORS: readonly ErrorCode[] = [
 /** The outcome of each frame, for listeners that judge a model by it (probation, shadow comparison). */
 export class Outcomes {
   readonly #log: Log;
-  readonly #outcomeListeners = new Set<(outcome: Outcome) => void>();
+  readonly #outcomeListeners = new Set<(outcome: FrameOutcome) => void>();
   readonly #liveListeners = new Set<(frame: LiveFrame) => void>();
   #recentFailures: boolean[] = [];
   #digest: string | null = null;
@@ -26,7 +26,7 @@ export class Outcomes {
     this.#log = deps.log;
   }
 
-  onOutcome(listener: (outcome: Outcome) => void): () => void {
+  onOutcome(listener: (outcome: FrameOutcome) => void): () => void {
     this.#outcomeListeners.add(listener);
     return () => this.#outcomeListeners.delete(listener);
   }
@@ -61,7 +61,7 @@ export class Outcomes {
     for (const listener of this.#liveListeners) this.#callSafely(() => listener(frame));
   }
 
-  #record(outcome: Outcome): void {
+  #record(outcome: FrameOutcome): void {
     if (outcome.digest === this.#digest) {
       this.#recentFailures.push(!outcome.ok);
       if (this.#recentFailures.length > MAX_KEPT_OUTCOMES) this.#recentFailures.shift();

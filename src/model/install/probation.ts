@@ -2,7 +2,7 @@ import type { Clock } from '../../base/clock.ts';
 import { AgentError } from '../../base/errors.ts';
 import { classifyFrameFailure } from './failures.ts';
 import type { ProbationLimits } from './types.ts';
-import type { InstallRecord, ModelHost, Outcome } from '../types.ts';
+import type { InstallRecord, ModelHost, FrameOutcome } from '../types.ts';
 
 export type ProbationCounts = NonNullable<InstallRecord['probation']>;
 
@@ -85,7 +85,7 @@ export class Probation {
     this.#deps.onCounts(this.#counts);
   }
 
-  #count(outcome: Outcome): void {
+  #count(outcome: FrameOutcome): void {
     const isOfNewModel = outcome.digest === undefined ? this.#formerHasGone : outcome.digest === this.#digest;
     if (!isOfNewModel || this.#failure !== null) return;
     if (outcome.ok) {
