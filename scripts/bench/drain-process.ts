@@ -8,7 +8,7 @@ import { pino } from 'pino';
 import { systemClock } from '../../src/base/clock.ts';
 import { Forwarder } from '../../src/mqtt/forward/forwarder.ts';
 import { MqttLink } from '../../src/mqtt/link/link.ts';
-import { sendable } from '../../src/mqtt/forward/sendable.ts';
+import { completeRecord } from '../../src/mqtt/forward/outbox-rows.ts';
 import { Topics } from '../../src/mqtt/topics.ts';
 import { Store } from '../../src/store/store.ts';
 import { drainRecord, NO_FEATURES, storeOptions } from './drain-records.ts';
@@ -80,7 +80,7 @@ async function bare(): Promise<DrainRun> {
   const store = Store.open(storeOptions(stateDir), deps);
   const messages = store.outbox
     .next(Number.MAX_SAFE_INTEGER, new Set())
-    .map(({ payload }) => sendable(payload, new Date().toISOString(), true));
+    .map(({ payload }) => completeRecord(payload, new Date().toISOString(), true));
   store.close();
   const client = connect(url, { protocolVersion: 5, clientId: `bench-${randomUUID()}` });
   await new Promise((resolve) => client.once('connect', resolve));

@@ -5,7 +5,7 @@ import { AgentError } from '../../src/base/errors.ts';
 import { problemOf } from '../../src/http/problem.ts';
 import { Manifest } from '../../src/model/manifest.ts';
 import { SESSION_EXPIRY_S } from '../../src/mqtt/link/client-options.ts';
-import { DEFAULT_TUNING } from '../../src/mqtt/link/tuning.ts';
+import { DEFAULT_TUNING } from '../../src/mqtt/link/options.ts';
 
 const SCHEMA_DIALECT = 'https://json-schema.org/draft/2020-12/schema';
 

@@ -196,7 +196,7 @@ export class Heartbeat {
       modelTrusted: model?.trusted ?? true,
       droppedBefore: this.#dropped,
       storeFailure,
-      linkTroubles: link?.troubles ?? [],
+      linkTroubles: link?.faults ?? [],
       failedParts,
     });
     return { ...record, degraded };

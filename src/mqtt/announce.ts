@@ -1,14 +1,14 @@
 import type { Clock } from '../base/clock.ts';
 
-const GAP_MS = 1000;
+const MIN_GAP_MS = 1000;
 
 export interface AnnouncerDeps {
   readonly clock: Clock;
-  /** Publishes the states and `online` once more. */
+  /** Publishes the states and `online` again. */
   readonly publish: () => Promise<void>;
 }
 
-/** The birth again, on request: at most once a second, and requests that come meanwhile share the next one. */
+/** Repeats the birth on request, at most once a second. Requests during the wait share the next announcement. */
 export class Announcer {
   readonly #deps: AnnouncerDeps;
   #lastMonoMs = -Infinity;
@@ -18,16 +18,16 @@ export class Announcer {
     this.#deps = deps;
   }
 
-  /** Resolves when what was true at the call has been published. Rejects as `publish` does. */
+  /** Resolves when the states, as of this call or later, are published. Rejects as `publish` does. */
   announce(): Promise<void> {
-    this.#next ??= this.#soon();
+    this.#next ??= this.#publishAfterGap();
     return this.#next;
   }
 
-  async #soon(): Promise<void> {
+  async #publishAfterGap(): Promise<void> {
     const { clock, publish } = this.#deps;
-    const waitMs = this.#lastMonoMs + GAP_MS - clock.monoMs();
-    // Waits in any case, so that it has its place in `#next` before it leaves it.
+    const waitMs = this.#lastMonoMs + MIN_GAP_MS - clock.monoMs();
+    // Yield in any case: the caller must assign `#next` before this function resets it.
     await (waitMs > 0 ? clock.sleep(waitMs) : Promise.resolve());
     this.#lastMonoMs = clock.monoMs();
     this.#next = null;

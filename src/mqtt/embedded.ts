@@ -5,7 +5,7 @@ import { Aedes, type Client } from 'aedes';
 import { AgentError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import { PacketLimit } from './link/packet-limit.ts';
-import './link/lean-packets.ts';
+import './disable-packet-id-cache.ts';
 
 export interface EmbeddedBrokerOptions {
   readonly host: string;

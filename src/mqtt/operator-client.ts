@@ -1,7 +1,6 @@
 import { connectAsync, type MqttClient } from 'mqtt';
-import { brokerName } from './link/broker-url.ts';
-import { connectFailure } from './link/connect-failure.ts';
-import './link/lean-packets.ts';
+import './disable-packet-id-cache.ts';
+import { connectFailure } from './link/failures.ts';
 
 export interface OperatorOptions {
   readonly url: string;
@@ -10,27 +9,27 @@ export interface OperatorOptions {
   readonly ca: string | null;
 }
 
-export type OnMessage = (topic: string, payload: Buffer, retain: boolean) => void;
+export type OnOperatorMessage = (topic: string, payload: Buffer, retain: boolean) => void;
 
-/** An operator's connection: comes back by itself, and keeps nothing at the broker. */
+/** The connection of an operator's command line. It reconnects automatically and leaves no session at the broker. */
 export class OperatorClient {
   readonly #client: MqttClient;
 
   /** Throws `mqtt_refused` or `mqtt_unreachable`. */
   static async connect(options: OperatorOptions): Promise<OperatorClient> {
     const { url, username, password, ca } = options;
-    const given = Object.entries({ username, password, ca }).filter(([, value]) => value !== null);
+    const present = Object.entries({ username, password, ca }).filter(([, value]) => value !== null);
     try {
       const client = await connectAsync(
         url,
-        { ...Object.fromEntries(given), protocolVersion: 5, clean: true, reconnectPeriod: 1000 },
+        { ...Object.fromEntries(present), protocolVersion: 5, clean: true, reconnectPeriod: 1000 },
         false,
       );
-      // An error event without a listener would end the process; it connects again by itself.
+      // An error event without a listener would end the process. The client reconnects automatically.
       client.on('error', () => undefined);
       return new OperatorClient(client);
     } catch (error) {
-      throw connectFailure(error, brokerName(url)).error;
+      throw connectFailure(error, url).error;
     }
   }
 
@@ -38,13 +37,13 @@ export class OperatorClient {
     this.#client = client;
   }
 
-  /** What is retained comes first. */
-  async subscribe(filters: readonly string[], onMessage: OnMessage): Promise<void> {
+  /** Retained messages arrive first. */
+  async subscribe(filters: readonly string[], onMessage: OnOperatorMessage): Promise<void> {
     this.#client.on('message', (topic, payload, packet) => onMessage(topic, payload, packet.retain));
     await this.#client.subscribeAsync([...filters], { qos: 1 });
   }
 
-  /** QoS 1, not retained. Waits for the link while there is none. */
+  /** QoS 1, not retained. Without a connection it waits for the next one. */
   async publish(topic: string, payload: string | Buffer): Promise<void> {
     await this.#client.publishAsync(topic, payload, { qos: 1 });
   }

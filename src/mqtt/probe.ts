@@ -1,13 +1,12 @@
 import { connectAsync, type IClientOptions } from 'mqtt';
 import type { Settings } from '../config/schema.ts';
-import { brokerName } from './link/broker-url.ts';
 import { clientOptions } from './link/client-options.ts';
-import { connectFailure } from './link/connect-failure.ts';
-import { readCredentials } from './link/files.ts';
+import { readCredentials } from './link/credential-files.ts';
+import { connectFailure } from './link/failures.ts';
 
 /**
- * Connects to one broker and leaves again: a session of its own, without a will, so that a running agent with the same
- * settings does not notice. Throws `mqtt_refused` or `mqtt_unreachable`.
+ * Connects to one broker and disconnects. It uses its own client id and no will, so it does not disturb a running agent
+ * with the same settings. Throws `mqtt_refused` or `mqtt_unreachable`.
  */
 export async function probeBroker(url: string, mqtt: Settings['mqtt'], timeoutMs: number): Promise<void> {
   const options = clientOptions({
@@ -23,17 +22,17 @@ export async function probeBroker(url: string, mqtt: Settings['mqtt'], timeoutMs
     maxPayloadBytes: 1024,
   });
   try {
-    const client = await connectAsync(url, { ...plain(options), clean: true }, false);
+    const client = await connectAsync(url, withoutSession(options), false);
     client.end(true);
   } catch (error) {
-    throw connectFailure(error, brokerName(url)).error;
+    throw connectFailure(error, url).error;
   }
 }
 
-/** Without the will, and without a session that the broker would keep. */
-function plain(options: IClientOptions): IClientOptions {
-  const kept = { ...options };
-  delete kept.will;
-  delete kept.properties;
-  return kept;
+/** Options without the will, and without a session that the broker would store. */
+function withoutSession(options: IClientOptions): IClientOptions {
+  const remaining: IClientOptions = { ...options, clean: true };
+  delete remaining.will;
+  delete remaining.properties;
+  return remaining;
 }

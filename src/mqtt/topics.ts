@@ -1,4 +1,4 @@
-/** The topics of one device: absolute ones for the wire, relative ones for the other parts. */
+/** The topics of one device: absolute for the wire, relative for the other stages. */
 export class Topics {
   /** `{base}/{site}/{device}/`. */
   readonly prefix: string;
@@ -28,22 +28,24 @@ export class Topics {
   }
 
   /**
-   * Relative topic for the answers to a command: the response topic that was asked for when it lies below
-   * `…/cmdres/`, else `cmdres/{name}`. A sender cannot make the device publish anywhere else, nor to a topic that no
-   * subscriber could name or that a broker hangs up on.
+   * Relative topic for the answers to a command: the requested response topic if it is below `…/cmdres/`, otherwise
+   * `cmdres/{name}`. A sender cannot make the device publish to another topic, nor to one that a subscriber cannot name
+   * or that makes a broker close the connection.
    */
-  answer(name: string, responseTopic: string | null): string {
-    const wanted = responseTopic?.startsWith(this.#answerPrefix)
+  answerTopic(name: string, responseTopic: string | null): string {
+    const requested = responseTopic?.startsWith(this.#answerPrefix)
       ? responseTopic.slice(this.#answerPrefix.length)
       : '';
-    if (isUsable(wanted, MAX_ANSWER_TOPIC)) return `cmdres/${wanted}`;
-    return `cmdres/${isUsable(name, MAX_NAME) ? name : 'unknown'}`;
+    if (isPublishable(requested, MAX_ANSWER_TOPIC_CHARS)) return `cmdres/${requested}`;
+    return `cmdres/${isPublishable(name, MAX_COMMAND_NAME_CHARS) ? name : 'unknown'}`;
   }
 }
 
-const MAX_ANSWER_TOPIC = 256;
-const MAX_NAME = 64;
+const MAX_ANSWER_TOPIC_CHARS = 256;
+const MAX_COMMAND_NAME_CHARS = 64;
 
-/** A topic without wildcards, and without characters that MQTT 5.0 section 1.5.4 lets a broker refuse. */
-const isUsable = (topic: string, longest: number): boolean =>
-  topic !== '' && topic.length <= longest && !/[+#\p{Cc}\p{Cn}\p{Cs}]/u.test(topic);
+/**
+ * True for a topic without wildcards and without characters that a broker may reject. Source: MQTT 5.0 section 1.5.4.
+ */
+const isPublishable = (topic: string, maxChars: number): boolean =>
+  topic !== '' && topic.length <= maxChars && !/[+#\p{Cc}\p{Cn}\p{Cs}]/u.test(topic);

@@ -1,23 +1,23 @@
-/** Topics here are relative to the device's base, such as `camera/cam1/state`, unless they are said to be absolute. */
+/** Topics are relative to the topic of the device, such as `camera/cam1/state`, unless they are called absolute. */
 export interface PublishOptions {
   readonly qos: 0 | 1;
   readonly retain: boolean;
   /** MQTT 5 message expiry, seconds. */
   readonly expiryS?: number;
-  /** MQTT 5: given back to whoever sent the command that this answers. */
+  /** MQTT 5: the correlation data of the command that this message answers. */
   readonly correlationData?: Uint8Array;
-  /** The topic is a whole one, such as one of Home Assistant's discovery. */
+  /** The topic is absolute, such as a discovery topic of Home Assistant. */
   readonly absolute?: boolean;
-  /** Waits its turn behind everything that is not bulk: the outbox. */
+  /** Sent only while no message that is not bulk waits; for the backlog of the outbox. */
   readonly bulk?: boolean;
 }
 
 export interface StateOptions extends Pick<PublishOptions, 'expiryS' | 'absolute'> {
-  /** Values that follow each other quickly while there is a link are sent each, and not the newest alone; default false. */
+  /** On a connected link, publish every value and not only the newest one; default false. */
   readonly each?: boolean;
 }
 
-/** A message on `cmd/{name}` as it came. */
+/** A message on `cmd/{name}`, not parsed. */
 export interface CommandPacket {
   readonly payload: Uint8Array;
   readonly retain: boolean;
@@ -26,8 +26,8 @@ export interface CommandPacket {
   readonly correlationData: Uint8Array | null;
 }
 
-/** What is wrong with the link beside its being down; docs/health.md says what each means. */
-export type LinkTrouble =
+/** A fault of the link other than a lost connection; docs/health.md explains each code. */
+export type LinkFault =
   | 'link_refused'
   | 'link_contested'
   | 'commands_refused'
@@ -36,31 +36,32 @@ export type LinkTrouble =
   | 'credentials_unusable';
 
 export interface LinkStats {
+  /** Null without a connection. */
   readonly connectedSinceMs: number | null;
   readonly reconnects1h: number;
   /** Round trip of the last acknowledged publish, ms. */
   readonly rttMs: number | null;
-  /** host:port, no credentials. */
+  /** host:port, without credentials. */
   readonly broker: string | null;
   readonly protocolVersion: 4 | 5 | null;
-  readonly troubles?: readonly LinkTrouble[];
+  readonly faults?: readonly LinkFault[];
 }
 
-/** The one connection to the broker, as the other parts see it. */
+/** The one connection to the broker. Other stages see the link only through this interface. */
 export interface Link {
   readonly connected: boolean;
-  /** Largest payload that may be sent now, bytes. */
+  /** Maximum size of a payload on the current connection, bytes. */
   readonly maxPayloadBytes: number;
   /**
-   * Sets a retained state: published at once when connected, and again in the birth after every CONNACK.
-   * Only the newest value of a topic is kept. Null clears the topic. Never throws for lack of a link.
-   * In the birth `info` comes first, then absolute topics (discovery), then the others in the order of their first call.
+   * Sets a retained state. It is published at once on a connected link, and again in each birth, which follows CONNACK.
+   * Only the newest value of a topic is kept; null clears the topic. Does not throw without a link.
+   * Order in a birth: `info`, then absolute topics (discovery), then the others in the order of their first call.
    */
   setState(topic: string, payload: unknown, options?: StateOptions): void;
   /**
-   * Resolves on PUBACK (QoS 1) or hand-over (QoS 0). Rejects with `mqtt_unreachable` or `mqtt_timeout` when there is no
-   * link or no answer in time, `mqtt_busy` when the broker refuses for now, and `mqtt_too_large` or
-   * `mqtt_publish_refused` when it never will take it.
+   * Resolves on PUBACK (QoS 1), or when the message is passed to the socket (QoS 0). Rejects with `mqtt_unreachable`
+   * without a link, `mqtt_timeout` without an acknowledgement in time, `mqtt_busy` when the broker refuses temporarily,
+   * and `mqtt_too_large` or `mqtt_publish_refused` when it refuses finally.
    */
   publish(topic: string, payload: string | Uint8Array, options: PublishOptions): Promise<void>;
   stats(): LinkStats;

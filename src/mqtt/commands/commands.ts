@@ -19,7 +19,7 @@ import { CommandReader, type KnownCommand } from './input.ts';
 import { fitting, late, receipt, wireError, type Job, type Resumed } from './job.ts';
 import { TokenBucket, type TokenBucketOptions } from '../../base/token-bucket.ts';
 import { judgeTimes, type CommandTimes, type TimeVerdict } from './time.ts';
-import { Refusals, type RefusalCode } from '../link/refusals.ts';
+import { Refusals, type RefusalCode } from './refusals.ts';
 import type { Topics } from '../topics.ts';
 import type { CommandPacket, Link } from '../types.ts';
 
@@ -90,7 +90,7 @@ export class Commands {
     this.#logLines = new TokenBucket(LOG_LINES, deps.clock);
     this.#handlers = commandHandlers(deps);
     this.#refusals = new Refusals({ ...deps, signal });
-    const onDropped = ({ topic }: Answer): void => this.#refusals.note('command_unanswered', { topic });
+    const onDropped = ({ topic }: Answer): void => this.#refusals.add('command_unanswered', { topic });
     this.#answers = new Answers({}, { ...deps, signal, onDropped });
   }
 
@@ -98,7 +98,7 @@ export class Commands {
   receive(name: string, packet: CommandPacket): void {
     // An empty retained message is how a retained one is cleared.
     if (packet.payload.length === 0 && packet.retain) return;
-    const topic = this.#deps.topics.answer(name, packet.responseTopic);
+    const topic = this.#deps.topics.answerTopic(name, packet.responseTopic);
     const { correlationData } = packet;
     if ((correlationData?.length ?? 0) > MAX_CORRELATION_BYTES) {
       this.#reject({ topic, correlationData: null }, null, 'correlation_too_long');
@@ -127,7 +127,7 @@ export class Commands {
       times: { issuedAtMs: null, expiresAtMs: null },
       run: () => running,
       receivedMonoMs: clock.monoMs() - Math.max(0, clock.nowMs() - receivedAtMs),
-      askers: [{ topic: topics.answer(name, null), correlationData: null }],
+      askers: [{ topic: topics.answerTopic(name, null), correlationData: null }],
       after: [],
     });
   }
@@ -271,7 +271,7 @@ export class Commands {
   ): void {
     this.#reject(answer, id, reason);
     const code: RefusalCode = `command_${reason}`;
-    this.#refusals.note(code, { command: name.slice(0, 64), id });
+    this.#refusals.add(code, { command: name.slice(0, 64), id });
   }
 
   /** Waits behind everything else: whoever sends nonsense must not hold up the records. */

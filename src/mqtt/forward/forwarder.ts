@@ -1,23 +1,20 @@
-import { isoTime, type Clock } from '../../base/clock.ts';
+import type { Clock } from '../../base/clock.ts';
 import { AgentError, asAgentError } from '../../base/errors.ts';
+import { InFlight } from '../../base/in-flight.ts';
 import type { Log } from '../../base/log.ts';
 import { Backoff } from '../../base/retry.ts';
 import { TokenBucket } from '../../base/token-bucket.ts';
 import type { Outbox, OutboxEntry, RaiseEvent } from '../../store/types.ts';
-import { InFlight, type Flight } from './in-flight.ts';
-import { OutboxCursor } from './outbox-cursor.ts';
-import { rejectionEvent } from './rejection-event.ts';
-import { SendableBytes } from './sendable.ts';
-import { Settlement } from './settlement.ts';
-import { PoisonMessages } from './poison-messages.ts';
+import { AcknowledgedRows, OutboxCursor, RecordEncoder } from './outbox-rows.ts';
+import { PoisonMessages, rejectionEvent } from './poison-messages.ts';
 import type { Link, PublishOptions } from '../types.ts';
 
 export interface ForwarderOptions {
-  /** Messages without a PUBACK at a time, at most. The link allows fewer where the broker does. */
+  /** Maximum number of messages without PUBACK. The link allows fewer where the broker does. */
   readonly window?: number;
-  /** Records of the time without a link, per second, at most; 0: as fast as the broker takes them. */
+  /** Maximum rate of historical records, per second; 0: no limit. */
   readonly backfillPerS?: number;
-  /** A message that the link has not answered for so long, ms, is taken for lost. The link's own limit is shorter. */
+  /** After this time without an answer of the link, ms, a message counts as lost. The link has a shorter timeout. */
   readonly deadlineMs?: number;
 }
 
@@ -28,267 +25,276 @@ export interface ForwarderDeps {
   readonly log: Log;
   readonly random?: () => number;
   readonly raise: RaiseEvent;
-  /** The broker has acknowledged a message. */
+  /** Called for each PUBACK. */
   readonly onAccepted?: (entry: OutboxEntry, historical: boolean) => void;
 }
 
-/** Losses of the link over one and the same message, sent alone, before it is set aside. */
-const STRIKES = 5;
-const PAUSE = { minMs: 1000, maxMs: 30_000, resetAfterMs: 0 };
+interface SentMessage {
+  readonly entry: OutboxEntry;
+  readonly historical: boolean;
+  readonly publishedAtMs: number;
+  /** Sent with no other message in flight, because it is a suspect of `PoisonMessages`. */
+  readonly isAlone: boolean;
+  /** The value of `#deadlineRound` when it was sent. */
+  readonly round: number;
+  /** The number of the link that it was sent on: 1 for the first. */
+  readonly link: number;
+  /** Belongs to `InFlight`. */
+  place: number;
+}
+
+const RETRY_DELAY = { minMs: 1000, maxMs: 30_000, resetAfterMs: 0 };
 const BULK: PublishOptions = { qos: 1, retain: false, bulk: true };
 const URGENT: PublishOptions = { qos: 1, retain: false, bulk: false };
-/** A stored time, and what is noted of it, serves all of the backlog that is sent within so long. */
-const STAMP_MS = 10;
-const EVERYTHING = Number.MAX_SAFE_INTEGER;
+/** Historical messages within this time share one `published_at`. */
+const TIMESTAMP_REUSE_MS = 10;
 
 /**
- * Drains the outbox through the link. First the records made since the link came up, then events, then, rate-limited and
- * marked historical, the records made while it was down, and those that were asked for again; each in the order of its
- * numbers. A row is taken from the outbox when its PUBACK has come, and not before.
+ * Drains the outbox through the link: first the records made since the link came up, then events, then the records made
+ * while it was down, then the records requested again. The last two are rate-limited and marked as historical.
+ *
+ * INVARIANTS
+ * - A row leaves the outbox only after its PUBACK, or after a final refusal, which moves it to `rejected`.
+ * - Messages are sent only while `link.connected` is true, between `linkUp` and the abort of the start signal.
+ * - At most `#maxInFlight` messages are without PUBACK. A row in `#taken` is never sent a second time.
+ * - Each cursor sends its rows in the order of their ids, which is the order of `seq` in each stream. After a failure
+ *   all cursors restart, so that the oldest row in the outbox is sent first again.
+ * - A suspect of `PoisonMessages` is sent alone. `#failed` alone decides whether a message is retried or rejected.
  */
 export class Forwarder {
   readonly #deps: ForwarderDeps;
   readonly #window: number;
   readonly #deadlineMs: number;
   readonly #backfillRate: TokenBucket;
-  readonly #pause: Backoff;
-  readonly #settlement: Settlement;
-  /** Rows that are with the broker, or acknowledged and not yet taken out of the outbox. */
+  readonly #retryDelay: Backoff;
+  readonly #acknowledged: AcknowledgedRows;
+  /** Rows in flight, and acknowledged rows that are not deleted yet. */
   readonly #taken = new Set<number>();
-  readonly #flights = new InFlight<Flight>();
+  readonly #inFlight = new InFlight<SentMessage>();
   readonly #live: OutboxCursor;
   readonly #events: OutboxCursor;
   readonly #backlog: OutboxCursor;
   readonly #requeued: OutboxCursor;
-  /** What the broker bears now: one after it was busy, and one more with each message that it takes. */
-  #room: number;
-  readonly #suspects = new PoisonMessages();
-  readonly #bytes = new SendableBytes();
-  #suspectInFlight = false;
-  /** Links so far. */
+  /** 1 after the broker was busy; each PUBACK adds one, up to the window. */
+  #maxInFlight: number;
+  readonly #poison = new PoisonMessages();
+  readonly #encoder = new RecordEncoder();
+  #isSuspectInFlight = false;
+  /** Number of links so far. */
   #links = 0;
-  #waiting = false;
-  #wakeScheduled = false;
-  #round = 0;
-  /** The time of the last message, as text: many go within one millisecond. */
-  #now = { atMs: Number.NaN, text: '' };
-  #watching = false;
+  #isPaused = false;
+  #isWakeScheduled = false;
+  #deadlineRound = 0;
+  #isDeadlineRunning = false;
+  #lastPublishedAtMs = Number.NaN;
   #signal: AbortSignal | null = null;
 
   constructor(options: ForwarderOptions, deps: ForwarderDeps) {
     const { outbox, clock, log, random } = deps;
     this.#deps = deps;
     this.#window = options.window ?? 20;
-    this.#room = this.#window;
+    this.#maxInFlight = this.#window;
     this.#deadlineMs = options.deadlineMs ?? 60_000;
-    this.#backfillRate = new TokenBucket(
-      { perS: options.backfillPerS ?? 50, burst: this.#window + 1 },
-      clock,
-    );
-    this.#pause = new Backoff(PAUSE, { clock, ...(random ? { random } : {}) });
-    this.#settlement = new Settlement({
+    const perS = options.backfillPerS ?? 50;
+    this.#backfillRate = new TokenBucket({ perS, burst: this.#window + 1 }, clock);
+    this.#retryDelay = new Backoff(RETRY_DELAY, { clock, ...(random ? { random } : {}) });
+    this.#acknowledged = new AcknowledgedRows({
       outbox,
       clock,
       log,
-      onSettled: (rows) => {
+      onDeleted: (rows) => {
         for (const { rowId } of rows) this.#taken.delete(rowId);
-        this.#pump();
+        this.#sendAll();
       },
     });
-    const read = { outbox, taken: this.#taken };
-    this.#live = new OutboxCursor('cameras', read);
-    this.#events = new OutboxCursor('events', read);
-    this.#backlog = new OutboxCursor('cameras', read);
-    this.#requeued = new OutboxCursor('requeued', read);
+    this.#live = new OutboxCursor('cameras', outbox, this.#taken);
+    this.#events = new OutboxCursor('events', outbox, this.#taken);
+    this.#backlog = new OutboxCursor('cameras', outbox, this.#taken);
+    this.#requeued = new OutboxCursor('requeued', outbox, this.#taken);
     outbox.protect(this.#taken);
   }
 
-  /** Begins to listen to the outbox; nothing is sent before `linkUp`, nothing after the signal. */
+  /** Starts to listen to the outbox. Sends nothing before `linkUp`, and nothing after the signal. */
   start(signal: AbortSignal): void {
     this.#signal = signal;
-    signal.addEventListener('abort', () => this.#settlement.flush(signal), { once: true });
-    this.#deps.outbox.onAdded(() => this.#pump());
+    signal.addEventListener('abort', () => this.#acknowledged.flush(signal), { once: true });
+    this.#deps.outbox.onAdded(() => this.#sendAll());
   }
 
-  /** The link's birth is complete: what waits now was made while there was no link. */
+  /** Call after the birth of a link: the rows in the outbox now were made without a link. */
   linkUp(): void {
     const { newestRowId } = this.#deps.outbox;
-    this.#live.begin(newestRowId, EVERYTHING);
-    this.#backlog.begin(0, newestRowId);
+    this.#live.setRange(newestRowId);
+    this.#backlog.setRange(0, newestRowId);
     this.#events.restart();
     this.#requeued.restart();
     this.#links += 1;
-    this.#pump();
+    this.#sendAll();
   }
 
-  /** Waits until nothing is with the broker and every acknowledged row is out of the outbox, or the signal fires. */
+  /** Waits until nothing is in flight and every acknowledged row is deleted, or until the signal fires. */
   async idle(signal: AbortSignal): Promise<void> {
     while (this.#taken.size > 0 && !signal.aborted)
       await this.#deps.clock.sleep(10, signal).catch(() => undefined);
   }
 
-  #pump(): void {
+  /** Sends as many messages as may be sent now. */
+  #sendAll(): void {
     const { link, log } = this.#deps;
-    if (!this.#signal || this.#signal.aborted || this.#waiting || this.#links === 0) return;
+    if (!this.#signal || this.#signal.aborted || this.#isPaused || this.#links === 0) return;
     try {
-      while (link.connected && this.#flights.size < this.#room && !this.#suspectInFlight) {
-        if (this.#settlement.full || !this.#sendNext()) return;
-      }
+      while (link.connected && this.#inFlight.size < this.#maxInFlight && !this.#isSuspectInFlight)
+        if (this.#acknowledged.isFull || !this.#sendNext()) return;
     } catch (thrown) {
-      log.error({ code: asAgentError(thrown).code, err: thrown }, 'the outbox cannot be read');
-      this.#hold();
+      log.error({ code: asAgentError(thrown).code, err: thrown }, 'outbox not readable');
+      this.#pause();
     }
   }
 
-  /** Sends the message whose turn it is. False when there is none that may be sent now. */
+  /** Sends the message with the highest priority. False when none may be sent now. */
   #sendNext(): boolean {
     const live = this.#live.peek();
     if (live) return this.#send(this.#live, live, false);
     const event = this.#events.peek();
     if (event) return this.#send(this.#events, event, false);
-    const lane = this.#backlog.peek() ? this.#backlog : this.#requeued;
-    const entry = lane.peek();
+    const cursor = this.#backlog.peek() ? this.#backlog : this.#requeued;
+    const entry = cursor.peek();
     if (!entry) return false;
     const waitMs = this.#backfillRate.waitMs();
-    if (waitMs === 0) return this.#send(lane, entry, true);
-    this.#wakeIn(waitMs);
+    if (waitMs === 0) return this.#send(cursor, entry, true);
+    this.#wakeAfter(waitMs);
     return false;
   }
 
-  /** False when the row has to wait until nothing else is in flight. */
-  #send(lane: OutboxCursor, entry: OutboxEntry, historical: boolean): boolean {
-    const alone = this.#suspects.has(entry.rowId);
-    if (alone && this.#flights.size > 0) return false;
-    const publishedAtMs = this.#stampMs(historical);
-    const flight: Flight = {
+  /** False when no other message may be sent now: the row is a suspect, which is or will be sent alone. */
+  #send(cursor: OutboxCursor, entry: OutboxEntry, historical: boolean): boolean {
+    const isAlone = this.#poison.isSuspect(entry.rowId);
+    if (isAlone && this.#inFlight.size > 0) return false;
+    const sent: SentMessage = {
       entry,
       historical,
-      publishedAtMs,
-      alone,
-      round: this.#round,
+      publishedAtMs: this.#timestampMs(historical),
+      isAlone,
+      round: this.#deadlineRound,
       link: this.#links,
       place: -1,
     };
-    lane.advance();
+    cursor.advance();
     if (historical) this.#backfillRate.take();
     this.#taken.add(entry.rowId);
-    this.#flights.add(flight);
-    this.#suspectInFlight = alone;
-    if (!this.#watching) void this.#watch();
+    this.#inFlight.add(sent);
+    this.#isSuspectInFlight = isAlone;
+    if (!this.#isDeadlineRunning) void this.#failUnanswered();
     const topic = historical ? entry.topic.replace(/observation$/, 'backfill') : entry.topic;
-    this.#deps.link.publish(topic, this.#payload(flight), historical ? BULK : URGENT).then(
-      () => this.#landed(flight, null),
-      (thrown: unknown) => this.#landed(flight, asAgentError(thrown)),
+    this.#deps.link.publish(topic, this.#payloadOf(sent), historical ? BULK : URGENT).then(
+      () => this.#settled(sent, null),
+      (thrown: unknown) => this.#settled(sent, asAgentError(thrown)),
     );
-    return !alone;
+    return !isAlone;
   }
 
-  /** Now; in the backlog, which goes out in thousands a second, as of some milliseconds ago. */
-  #stampMs(historical: boolean): number {
+  #payloadOf({ entry: { stream, payload }, publishedAtMs, historical }: SentMessage): string | Uint8Array {
+    return stream === 'events' ? payload : this.#encoder.encode(payload, publishedAtMs, historical);
+  }
+
+  /** `published_at` of the next message. Historical messages, thousands a second, share it for some milliseconds. */
+  #timestampMs(historical: boolean): number {
     const nowMs = Math.round(this.#deps.clock.nowMs());
-    const agoMs = nowMs - this.#now.atMs;
-    if (!(historical && agoMs >= 0 && agoMs < STAMP_MS)) this.#now = { atMs: nowMs, text: isoTime(nowMs) };
-    return this.#now.atMs;
+    const ageMs = nowMs - this.#lastPublishedAtMs;
+    if (!historical || !(ageMs >= 0 && ageMs < TIMESTAMP_REUSE_MS)) this.#lastPublishedAtMs = nowMs;
+    return this.#lastPublishedAtMs;
   }
 
-  #payload({ entry, historical }: Flight): string | Uint8Array {
-    if (entry.stream === 'events') return entry.payload;
-    return this.#bytes.of(entry.payload, this.#now.text, historical);
-  }
-
-  #landed(flight: Flight, error: AgentError | null): void {
-    // An answer after the deadline: the message is on its way again.
-    if (!this.#flights.delete(flight)) return;
-    if (flight.alone) this.#suspectInFlight = false;
+  #settled(sent: SentMessage, error: AgentError | null): void {
+    // Ignore an answer after the deadline: the message is being sent again.
+    if (!this.#inFlight.delete(sent)) return;
+    if (sent.isAlone) this.#isSuspectInFlight = false;
     const signal = this.#signal;
     if (!signal || signal.aborted) return;
-    if (error) this.#failed(flight, error);
-    else this.#accepted(flight, signal);
-    this.#pump();
+    if (error) this.#failed(sent, error);
+    else this.#accepted(sent, signal);
+    this.#sendAll();
   }
 
-  #accepted({ entry, publishedAtMs, historical, alone }: Flight, signal: AbortSignal): void {
+  #accepted({ entry, publishedAtMs, historical, isAlone }: SentMessage, signal: AbortSignal): void {
     const { rowId, stream, seq } = entry;
     this.#deps.onAccepted?.(entry, historical);
-    if (alone) this.#suspects.forgive(rowId);
-    if (this.#room < this.#window) {
-      this.#room += 1;
-      this.#pause.started();
+    if (isAlone) this.#poison.clear(rowId);
+    if (this.#maxInFlight < this.#window) {
+      this.#maxInFlight += 1;
+      this.#retryDelay.started();
     }
-    this.#settlement.add({ rowId, stream, seq, publishedAtMs, historical }, this.#flights.size === 0, signal);
+    const row = { rowId, stream, seq, publishedAtMs, historical };
+    this.#acknowledged.add(row, this.#inFlight.size === 0, signal);
   }
 
-  #failed(flight: Flight, error: AgentError): void {
-    const { entry } = flight;
+  #failed(sent: SentMessage, error: AgentError): void {
+    const { entry } = sent;
     if (!error.retryable) {
       this.#reject(entry, error.code, error.message);
       return;
     }
-    const busy = error.code === 'mqtt_busy';
-    if (!busy && this.#suspects.add(entry.rowId, flight) >= STRIKES) {
-      this.#reject(entry, 'mqtt_timeout', 'the link is lost each time that it is sent');
+    const isBusy = error.code === 'mqtt_busy';
+    if (!isBusy && this.#poison.addLoss(entry.rowId, sent)) {
+      this.#reject(entry, 'mqtt_timeout', 'the link is lost each time this message is sent');
       return;
     }
     this.#taken.delete(entry.rowId);
-    for (const lane of [this.#live, this.#events, this.#backlog, this.#requeued]) lane.restart();
-    if (busy) this.#room = 1;
-    // A link that still stands, or is being left, would refuse it again at once.
-    if (busy || this.#deps.link.connected) this.#hold();
-  }
-
-  /** Looks again after a while, unless something else leads to it before. */
-  #wakeIn(ms: number): void {
-    if (this.#wakeScheduled) return;
-    this.#wakeScheduled = true;
-    const again = (): void => {
-      this.#wakeScheduled = false;
-      this.#pump();
-    };
-    void this.#deps.clock.sleep(ms, this.#signal ?? undefined).then(again, () => undefined);
-  }
-
-  /** The broker, or the disk, asks for time. */
-  #hold(): void {
-    if (this.#waiting) return;
-    this.#waiting = true;
-    const again = (): void => {
-      this.#waiting = false;
-      this.#pump();
-    };
-    void this.#deps.clock.sleep(this.#pause.nextMs(), this.#signal ?? undefined).then(again, () => undefined);
-  }
-
-  /** While something is in flight: what stays without an answer for a deadline, or two at most, is lost. */
-  async #watch(): Promise<void> {
-    this.#watching = true;
-    const { clock } = this.#deps;
-    const signal = this.#signal ?? undefined;
-    while (this.#flights.size > 0 && signal?.aborted !== true) {
-      this.#round += 1;
-      await clock.sleep(this.#deadlineMs, signal).catch(() => undefined);
-      for (const flight of this.#flights.all())
-        if (flight.round < this.#round)
-          this.#landed(flight, new AgentError('mqtt_timeout', 'the link gave no answer'));
-    }
-    this.#watching = false;
+    for (const cursor of [this.#live, this.#events, this.#backlog, this.#requeued]) cursor.restart();
+    if (isBusy) this.#maxInFlight = 1;
+    // A link that is still connected, or is closing, would refuse the message again at once.
+    if (isBusy || this.#deps.link.connected) this.#pause();
   }
 
   #reject(entry: OutboxEntry, code: AgentError['code'], reason: string): void {
     const { outbox, raise, log } = this.#deps;
-    this.#suspects.forgive(entry.rowId);
+    const { rowId, topic, seq } = entry;
+    this.#poison.clear(rowId);
     try {
-      outbox.reject(entry.rowId, `${code}: ${reason}`);
-      this.#taken.delete(entry.rowId);
+      outbox.reject(rowId, `${code}: ${reason}`);
+      this.#taken.delete(rowId);
     } catch (thrown) {
-      // It stays with us until the next start: sending it again would end the same way.
-      log.error(
-        { code: asAgentError(thrown).code, topic: entry.topic, seq: entry.seq },
-        'refused message not set aside',
-      );
+      // The row stays in `#taken` until the next start: to send it again would have the same result.
+      log.error({ code: asAgentError(thrown).code, topic, seq }, 'refused message not set aside');
       return;
     }
-    // An event about an event could go on for ever.
-    if (entry.topic === 'event/outbox_rejected') return;
-    raise(rejectionEvent(entry, code, reason));
+    // An event about the rejection of such an event could start an endless chain.
+    if (topic !== 'event/outbox_rejected') raise(rejectionEvent(entry, code, reason));
+  }
+
+  /** Sends again after `ms`; other triggers may come first. */
+  #wakeAfter(ms: number): void {
+    if (this.#isWakeScheduled) return;
+    this.#isWakeScheduled = true;
+    this.#after(ms, () => (this.#isWakeScheduled = false));
+  }
+
+  /** Sends nothing for a while, because the broker is busy or the disk failed. */
+  #pause(): void {
+    if (this.#isPaused) return;
+    this.#isPaused = true;
+    this.#after(this.#retryDelay.nextMs(), () => (this.#isPaused = false));
+  }
+
+  #after(ms: number, reset: () => void): void {
+    const resume = (): void => {
+      reset();
+      this.#sendAll();
+    };
+    void this.#deps.clock.sleep(ms, this.#signal ?? undefined).then(resume, () => undefined);
+  }
+
+  /** Runs while messages are in flight. A message without an answer fails after one to two deadlines. */
+  async #failUnanswered(): Promise<void> {
+    this.#isDeadlineRunning = true;
+    const signal = this.#signal ?? undefined;
+    while (this.#inFlight.size > 0 && signal?.aborted !== true) {
+      this.#deadlineRound += 1;
+      await this.#deps.clock.sleep(this.#deadlineMs, signal).catch(() => undefined);
+      for (const sent of this.#inFlight.all())
+        if (sent.round < this.#deadlineRound)
+          this.#settled(sent, new AgentError('mqtt_timeout', 'the link did not answer'));
+    }
+    this.#isDeadlineRunning = false;
   }
 }

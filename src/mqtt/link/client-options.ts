@@ -1,49 +1,50 @@
+import { Readable } from 'node:stream';
 import type { IClientOptions } from 'mqtt';
-import { ForgetfulStore } from './forgetful-store.ts';
-import type { Credentials } from './files.ts';
+import type { Credentials } from './credential-files.ts';
+import '../disable-packet-id-cache.ts';
 
 export interface SessionOptions {
   readonly url: string;
   readonly protocolVersion: 4 | 5;
   readonly clientId: string;
   readonly credentials: Credentials;
-  /** Retained, QoS 1, sent by the broker when this connection is lost. */
+  /** Retained, QoS 1. The broker publishes it when it loses this connection. */
   readonly will: { readonly topic: string; readonly payload: string };
   readonly keepAliveS: number;
   readonly connectTimeoutMs: number;
-  /** Longest wait for an acknowledgement; then the connection is given up. */
+  /** Longest wait for an acknowledgement. After it, the connection is closed. */
   readonly ackTimeoutMs: number;
-  /** Unacknowledged messages at a time, at most; the broker may allow fewer. */
+  /** Maximum number of unacknowledged messages; the broker may allow fewer. */
   readonly window: number;
   readonly maxPayloadBytes: number;
-  /** The broker is to forget the session: a message in it cannot be read. */
+  /** The broker discards the old session, for example because it contains a message that is too large. */
   readonly clean?: boolean;
 }
 
-/** How long the broker keeps commands for an absent device, seconds. */
+/** How long the broker keeps commands for a disconnected device, seconds. */
 export const SESSION_EXPIRY_S = 86_400;
-/** Asked of the broker, so that no sender can fill the memory of the device. */
-const MAX_INCOMING_BYTES = 262_144;
+/** Sent to the broker, so that no sender can exhaust the memory of the device. */
+const MAX_INCOMING_PACKET_BYTES = 262_144;
 const RECEIVE_MAXIMUM = 20;
 
-/** What one connection is asked for. */
+/** Options of mqtt.js for one connection. */
 export function clientOptions(options: SessionOptions): IClientOptions {
-  const five = options.protocolVersion === 5;
+  const isVersion5 = options.protocolVersion === 5;
   const { username, password, ca, cert, key } = options.credentials;
-  const given = Object.entries({ username, password, ca, cert, key }).filter(([, value]) => value !== null);
+  const present = Object.entries({ username, password, ca, cert, key }).filter(([, value]) => value !== null);
   return {
-    ...(Object.fromEntries(given) as IClientOptions),
+    ...(Object.fromEntries(present) as IClientOptions),
     clientId: options.clientId,
-    // Its own lines are written for nobody, and cost as much as a message does.
+    // Nobody reads the log of mqtt.js, and a log line costs as much as a message.
     log: () => undefined,
-    outgoingStore: new ForgetfulStore(),
+    outgoingStore: new NullPacketStore(),
     protocolVersion: options.protocolVersion,
     clean: options.clean ?? false,
     keepalive: options.keepAliveS,
-    // A ping when the link is idle in either direction: only an answer proves it alive.
+    // Ping when the link is idle in either direction: only an answer proves that the link works.
     reschedulePings: false,
     connectTimeout: options.connectTimeoutMs * 2,
-    // The link has its own series of attempts, with jitter.
+    // MqttLink reconnects, with its own delays and jitter.
     reconnectPeriod: 0,
     resubscribe: false,
     queueQoSZero: false,
@@ -52,16 +53,47 @@ export function clientOptions(options: SessionOptions): IClientOptions {
       payload: Buffer.from(options.will.payload),
       qos: 1,
       retain: true,
-      ...(five ? { properties: { willDelayInterval: 0 } } : {}),
+      ...(isVersion5 ? { properties: { willDelayInterval: 0 } } : {}),
     },
-    ...(five
+    ...(isVersion5
       ? {
           properties: {
             sessionExpiryInterval: SESSION_EXPIRY_S,
             receiveMaximum: RECEIVE_MAXIMUM,
-            maximumPacketSize: MAX_INCOMING_BYTES,
+            maximumPacketSize: MAX_INCOMING_PACKET_BYTES,
           },
         }
       : {}),
   };
+}
+
+type PacketStore = NonNullable<IClientOptions['outgoingStore']>;
+
+/**
+ * Stores nothing of what mqtt.js sends, because a connection is never resumed: unacknowledged records are in the
+ * outbox, and each birth publishes the retained states.
+ */
+class NullPacketStore implements PacketStore {
+  put(...[, done]: Parameters<PacketStore['put']>): this {
+    done();
+    return this;
+  }
+
+  del(...[, done]: Parameters<PacketStore['del']>): this {
+    done();
+    return this;
+  }
+
+  get(...[, done]: Parameters<PacketStore['get']>): this {
+    done(new Error('the store is always empty'));
+    return this;
+  }
+
+  createStream(): ReturnType<PacketStore['createStream']> {
+    return Readable.from([]) as unknown as ReturnType<PacketStore['createStream']>;
+  }
+
+  close(...[done]: Parameters<PacketStore['close']>): void {
+    done();
+  }
 }

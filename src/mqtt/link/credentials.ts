@@ -1,93 +1,176 @@
 import type { Clock } from '../../base/clock.ts';
-import { AgentError, asAgentError } from '../../base/errors.ts';
-import { filesState, readCredentials, type Credentials, type CredentialSources } from './files.ts';
+import { AgentError, asAgentError, isAbort } from '../../base/errors.ts';
+import {
+  credentialFilesState,
+  isExpiring,
+  readCredentials,
+  type CertificateValidity,
+  type Credentials,
+  type CredentialSources,
+} from './credential-files.ts';
+import type { LinkFaults } from './faults.ts';
 
-/** Files that changed are left alone for so long: whoever writes them may not be done. */
+/** Minimum age of a change before the files are read: the writer may not be finished. */
 const SETTLE_MS = 1000;
+/** A step of the wall clock by more than this can make a certificate valid or invalid. */
+const CLOCK_STEP_MS = 60_000;
+/** Longest interval between two checks of files and clock while the link waits for the next attempt. */
+const MAX_WAIT_CHECK_MS = 5000;
 
 /**
- * The credentials on the disk, which may change while the agent runs. New ones are taken when they are whole; until then,
- * and when the broker refuses them, the last ones that it took stand in.
+ * The credentials on the disk, which can change while the agent runs. New ones are used once they are complete. Until
+ * then, and when the broker refuses them, the last ones that the broker accepted stay in use.
  */
 export class LinkCredentials {
   readonly #sources: CredentialSources;
   readonly #clock: Clock;
   #newest: Credentials | null = null;
-  #proved: Credentials | null = null;
-  /** Digests that the broker refused since it last took them. */
-  readonly #refused = new Set<string>();
+  #accepted: Credentials | null = null;
+  /** Digests that the broker has refused since it last accepted them. */
+  readonly #refusedDigests = new Set<string>();
   #readSignature: string | null = null;
   #seenSignature: string | null = null;
   #seenMonoMs = 0;
-  #fault: AgentError | null = null;
+  #fileFault: AgentError | null = null;
 
   constructor(sources: CredentialSources, clock: Clock) {
     this.#sources = sources;
     this.#clock = clock;
   }
 
-  /** What the next connection shows. Throws `mqtt_refused` when there never was a whole set. */
+  /** The credentials of the next connection. Throws `mqtt_refused` when no complete set has been read yet. */
   next(): Credentials {
-    this.look();
-    const choice = this.#choice();
+    this.refresh();
+    const choice = this.#choose();
     if (choice) return choice;
-    throw this.#fault ?? new TypeError('the credentials were not looked at');
+    throw this.#fileFault ?? new TypeError('the credentials were not read');
   }
 
-  /** Takes what is new on the disk, if it is whole and no longer being written. */
-  look(): void {
-    const { signature, changedAtMs } = filesState(this.#sources);
+  /** Reads the files when they have changed, are complete and are no longer being written. */
+  refresh(): void {
+    const { signature, changedAtMs } = credentialFilesState(this.#sources);
     if (signature === this.#readSignature) return;
     const nowMs = this.#clock.monoMs();
     if (signature !== this.#seenSignature) {
       this.#seenSignature = signature;
       this.#seenMonoMs = nowMs;
     }
-    // By either clock: the wall clock may have been set back since.
-    const settled = nowMs - this.#seenMonoMs >= SETTLE_MS || this.#clock.nowMs() - changedAtMs >= SETTLE_MS;
-    if (this.#newest && !settled) return;
+    // Either clock is sufficient: the wall clock may have been set back since the change.
+    const hasSettled =
+      nowMs - this.#seenMonoMs >= SETTLE_MS || this.#clock.nowMs() - changedAtMs >= SETTLE_MS;
+    if (this.#newest && !hasSettled) return;
     try {
       const read = readCredentials(this.#sources);
-      // Written while it was read: the next look takes it.
-      if (filesState(this.#sources).signature !== signature) return;
+      // A file changed while it was read: the next call reads it again.
+      if (credentialFilesState(this.#sources).signature !== signature) return;
       this.#newest = read;
-      this.#fault = null;
+      this.#fileFault = null;
     } catch (thrown) {
-      this.#fault = asAgentError(thrown);
+      this.#fileFault = asAgentError(thrown);
     }
     this.#readSignature = signature;
   }
 
-  /** The newest whole set; null when there never was one. */
+  /** The newest complete set; null before the first one. */
   get newest(): Credentials | null {
     return this.#newest;
   }
 
-  /** Why what lies on the disk now is not used; null when it is, or when nothing else could be. */
+  /** Why the current files are not in use; null when they are in use, or when there is no other set. */
   get fault(): AgentError | null {
     if (this.#newest === null) return null;
-    if (this.#fault || this.#choice() === this.#newest) return this.#fault;
+    if (this.#fileFault || this.#choose() === this.#newest) return this.#fileFault;
     return new AgentError('mqtt_refused', 'the broker refuses them');
   }
 
-  /** The broker took these. */
-  proved(credentials: Credentials): void {
-    this.#proved = credentials;
-    this.#refused.delete(credentials.digest);
+  /** Call when the broker has accepted these credentials. */
+  accepted(credentials: Credentials): void {
+    this.#accepted = credentials;
+    this.#refusedDigests.delete(credentials.digest);
   }
 
-  /** The broker refused these. True when there are others that may be tried at once. */
+  /** Call when the broker has refused these credentials. True when another set can be tried at once. */
   refused({ digest }: Credentials): boolean {
-    this.#refused.add(digest);
-    const others = [this.#newest, this.#proved].some((one) => one !== null && !this.#refused.has(one.digest));
-    // All are refused: after a wait the newest come first again.
-    if (!others) this.#refused.clear();
-    return others;
+    this.#refusedDigests.add(digest);
+    const hasAnother = [this.#newest, this.#accepted].some(
+      (one) => one !== null && !this.#refusedDigests.has(one.digest),
+    );
+    // The broker refused all sets: after the delay, start with the newest again.
+    if (!hasAnother) this.#refusedDigests.clear();
+    return hasAnother;
   }
 
-  /** The newest, unless the broker refused them and took older ones. */
-  #choice(): Credentials | null {
-    const refused = this.#newest !== null && this.#refused.has(this.#newest.digest);
-    return refused && this.#proved ? this.#proved : this.#newest;
+  /** The newest set, unless the broker refused it and accepted an older one. */
+  #choose(): Credentials | null {
+    const isRefused = this.#newest !== null && this.#refusedDigests.has(this.#newest.digest);
+    return isRefused && this.#accepted ? this.#accepted : this.#newest;
+  }
+}
+
+export interface CredentialWatchDeps {
+  readonly clock: Clock;
+  readonly credentials: LinkCredentials;
+  readonly faults: LinkFaults;
+}
+
+/** Checks the credential files and the clock for the link, both on a connected link and between two attempts. */
+export class CredentialWatch {
+  readonly #deps: CredentialWatchDeps;
+  readonly #checkEveryMs: number;
+
+  constructor(checkEveryMs: number, deps: CredentialWatchDeps) {
+    this.#checkEveryMs = checkEveryMs;
+    this.#deps = deps;
+  }
+
+  /** Reports faults of the files, and of the certificates in use. */
+  check(inUse: Credentials | null, brokerCertificate: CertificateValidity | null): void {
+    const { clock, credentials, faults } = this.#deps;
+    credentials.refresh();
+    faults.setCredentialFault(credentials.fault);
+    faults.checkCertificates(inUse?.validity ?? null, brokerCertificate, clock.nowMs());
+  }
+
+  /**
+   * Runs while a connection is up, and calls `onCheck` after each interval. Resolves with true when the device's
+   * certificate expires soon and a newer one is available, with false when the signal fires.
+   */
+  async waitForRenewal(
+    connection: { readonly credentials: Credentials; readonly brokerCertificate: CertificateValidity | null },
+    signal: AbortSignal,
+    onCheck: () => void,
+  ): Promise<boolean> {
+    try {
+      for (;;) {
+        this.check(connection.credentials, connection.brokerCertificate);
+        if (this.#hasNewerCertificate(connection.credentials)) return true;
+        await this.#deps.clock.sleep(this.#checkEveryMs, signal);
+        onCheck();
+      }
+    } catch (thrown) {
+      if (!isAbort(thrown)) throw thrown;
+      return false;
+    }
+  }
+
+  /** Waits `delayMs`, or less when new credentials arrive or the clock is set: the next attempt may succeed now. */
+  async waitForRetry(delayMs: number, signal: AbortSignal): Promise<void> {
+    const { clock, credentials } = this.#deps;
+    const digest = credentials.newest?.digest;
+    const endMonoMs = clock.monoMs() + delayMs;
+    const driftMs = clock.nowMs() - clock.monoMs();
+    for (let leftMs = delayMs; leftMs > 0; leftMs = endMonoMs - clock.monoMs()) {
+      await clock.sleep(Math.min(leftMs, this.#checkEveryMs, MAX_WAIT_CHECK_MS), signal);
+      credentials.refresh();
+      if (credentials.newest?.digest !== digest) return;
+      if (Math.abs(clock.nowMs() - clock.monoMs() - driftMs) > CLOCK_STEP_MS) return;
+    }
+  }
+
+  #hasNewerCertificate({ validity, digest }: Credentials): boolean {
+    const { clock, credentials } = this.#deps;
+    const next = credentials.next();
+    if (next.digest === digest || !validity || !next.validity) return false;
+    return isExpiring(validity, clock.nowMs()) && next.validity.untilMs > validity.untilMs;
   }
 }

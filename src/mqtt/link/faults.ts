@@ -1,38 +1,47 @@
 import type { Clock } from '../../base/clock.ts';
 import { AgentError } from '../../base/errors.ts';
 import type { EventDraft, RaiseEvent } from '../../store/types.ts';
-import { Overlong, type ConnectFailure } from './connect-failure.ts';
-import * as events from './events.ts';
-import { goodbye, type Goodbye } from './disconnect-reason.ts';
-import type { Sign } from './status.ts';
-import { isExpiring, type Validity } from './validity.ts';
-import type { LinkTrouble } from '../types.ts';
+import { isExpiring, type CertificateValidity } from './credential-files.ts';
+import * as events from './fault-events.ts';
+import {
+  disconnectReason,
+  OversizedPacketError,
+  type ConnectFailure,
+  type DisconnectReason,
+} from './failures.ts';
+import type { ConflictSign } from './status-watch.ts';
+import type { LinkFault } from '../types.ts';
 
 const HOUR_MS = 3_600_000;
-/** Files that do not fit together are told of when they stay so: certificate and key are rarely replaced in one step. */
-const UNUSABLE_FOR_MS = 30_000;
+/** How long unusable files are tolerated: certificate and key are rarely replaced in one step. */
+const UNUSABLE_FILES_MS = 30_000;
 
 /** How a session ended. */
-export interface Ending {
+export interface SessionEnd {
   readonly broker: string;
-  readonly farewell: { readonly code: number; readonly serverReference: string | null } | null;
-  readonly overlong: boolean;
+  /** The DISCONNECT packet of the broker; MQTT 5 only. */
+  readonly disconnect: { readonly code: number; readonly serverReference: string | null } | null;
+  readonly receivedOversizedPacket: boolean;
 }
 
-/** What is wrong with the link, for the heartbeat, and the events about it: each once, or at most once an hour. */
-export class LinkTroubles {
+/**
+ * The faults of the link, for the heartbeat, and the events about them. An event is raised when a fault begins, or at
+ * most once an hour.
+ */
+export class LinkFaults {
   readonly #clientId: string;
   readonly #clock: Clock;
   readonly #raise: RaiseEvent;
-  readonly #toldMonoMs = new Map<string, number>();
-  #refused = false;
-  #contestedMonoMs = -Infinity;
-  #foughtMonoMs = -Infinity;
-  #commandsRefused = false;
-  #deviceExpiring = false;
-  #brokerExpiring = false;
+  /** Monotonic time of the last event about each fault. */
+  readonly #raisedMonoMs = new Map<string, number>();
+  #isRefused = false;
+  #takenOverMonoMs = -Infinity;
+  #conflictMonoMs = -Infinity;
+  #areCommandsRefused = false;
+  #isDeviceExpiring = false;
+  #isBrokerExpiring = false;
   #unusableSinceMonoMs: number | null = null;
-  #unusable = false;
+  #areFilesUnusable = false;
 
   constructor(clientId: string, deps: { readonly clock: Clock; readonly raise: RaiseEvent }) {
     this.#clientId = clientId;
@@ -41,116 +50,132 @@ export class LinkTroubles {
   }
 
   /** In the order of the type. */
-  codes(): readonly LinkTrouble[] {
-    const all: readonly (readonly [boolean, LinkTrouble])[] = [
-      [this.#refused, 'link_refused'],
-      [this.#clock.monoMs() - this.#contestedMonoMs < HOUR_MS, 'link_contested'],
-      [this.#commandsRefused, 'commands_refused'],
-      [this.#deviceExpiring, 'certificate_expiring:device'],
-      [this.#brokerExpiring, 'certificate_expiring:broker'],
-      [this.#unusable, 'credentials_unusable'],
+  codes(): readonly LinkFault[] {
+    const all: readonly (readonly [boolean, LinkFault])[] = [
+      [this.#isRefused, 'link_refused'],
+      [this.#clock.monoMs() - this.#takenOverMonoMs < HOUR_MS, 'link_contested'],
+      [this.#areCommandsRefused, 'commands_refused'],
+      [this.#isDeviceExpiring, 'certificate_expiring:device'],
+      [this.#isBrokerExpiring, 'certificate_expiring:broker'],
+      [this.#areFilesUnusable, 'credentials_unusable'],
     ];
-    return all.filter(([is]) => is).map(([, code]) => code);
+    return all.filter(([isPresent]) => isPresent).map(([, code]) => code);
   }
 
-  /** The broker took us. */
+  /** Call after CONNACK. */
   accepted(): void {
-    this.#refused = false;
-    this.#toldMonoMs.delete('refused');
+    this.#isRefused = false;
+    this.#raisedMonoMs.delete('refused');
   }
 
-  /** An attempt failed. */
-  failed({ kind, error }: ConnectFailure): void {
+  /** Call after a failed attempt. */
+  connectFailed({ kind, error }: ConnectFailure): void {
     if (kind === 'refused') {
-      this.#refused = true;
-      this.#tell('refused', events.connectionRefused(error), Infinity);
+      this.#isRefused = true;
+      this.#raiseOnce('refused', events.refusedEvent(error));
     }
-    if (kind === 'moved') this.#tell('moved', events.moved(error.context, null));
-    if (error.cause instanceof Overlong) this.#tell('forgotten', events.sessionForgotten(error.context));
+    if (kind === 'moved') this.#raiseHourly('moved', events.movedEvent(error.context, null));
+    if (error.cause instanceof OversizedPacketError)
+      this.#raiseHourly('forgotten', events.sessionForgottenEvent(error.context));
   }
 
-  /** A connection ended; `farewell` is what the broker said. */
-  ended({ broker, farewell, overlong }: Ending): Goodbye {
-    const why = farewell ? goodbye(farewell.code) : 'unreachable';
-    switch (why) {
+  /** Call at the end of a connection. Returns the reason that the broker gave. */
+  sessionEnded({ broker, disconnect, receivedOversizedPacket }: SessionEnd): DisconnectReason {
+    const reason = disconnect ? disconnectReason(disconnect.code) : 'unreachable';
+    switch (reason) {
       case 'taken_over':
-        this.takenOver('disconnect', null);
+        this.identityConflict('disconnect', null);
         break;
       case 'refused':
-        this.#refused = true;
-        this.#tell('dismissed', events.connectionRefused(dismissal(broker, farewell?.code ?? 0)));
+        this.#isRefused = true;
+        this.#raiseHourly('dismissed', events.refusedEvent(dismissal(broker, disconnect?.code ?? 0)));
         break;
       case 'moved':
-        this.#tell('moved', events.moved({ broker }, farewell?.serverReference ?? null));
+        this.#raiseHourly('moved', events.movedEvent({ broker }, disconnect?.serverReference ?? null));
         break;
-      case 'pressed':
+      case 'busy':
       case 'unreachable':
         break;
     }
-    if (overlong) this.#tell('forgotten', events.sessionForgotten({ broker }));
-    return why;
+    if (receivedOversizedPacket) this.#raiseHourly('forgotten', events.sessionForgottenEvent({ broker }));
+    return reason;
   }
 
-  /** Another agent threw this one out within the last hour, as far as can be told. */
-  get fought(): boolean {
-    return this.#clock.monoMs() - this.#foughtMonoMs < HOUR_MS;
+  /** True when another agent has apparently disconnected this one within the last hour. */
+  get hasIdentityConflict(): boolean {
+    return this.#clock.monoMs() - this.#conflictMonoMs < HOUR_MS;
   }
 
-  takenOver(sign: Sign, foreignSession: string | null): void {
-    this.#contestedMonoMs = this.#clock.monoMs();
-    if (sign !== 'status') this.#foughtMonoMs = this.#contestedMonoMs;
-    this.#tell('taken_over', events.takenOver(this.#clientId, sign, foreignSession));
+  /**
+   * Call when another agent uses this device's identity. A status alone does not mean that it disconnected this one.
+   */
+  identityConflict(sign: ConflictSign, otherSession: string | null): void {
+    this.#takenOverMonoMs = this.#clock.monoMs();
+    if (sign !== 'status') this.#conflictMonoMs = this.#takenOverMonoMs;
+    this.#raiseHourly('taken_over', events.takenOverEvent(this.#clientId, sign, otherSession));
   }
 
-  /** What became of the subscription to commands: null when it was granted. */
-  commands(refusal: string | null): void {
-    this.#commandsRefused = refusal !== null;
-    if (refusal === null) this.#toldMonoMs.delete('commands');
-    else this.#tell('commands', events.subscriptionRefused(refusal), Infinity);
+  /** The broker's answer to the subscription to commands: the reason of a refusal, null when it was granted. */
+  setCommandRefusal(refusal: string | null): void {
+    this.#areCommandsRefused = refusal !== null;
+    if (refusal === null) this.#raisedMonoMs.delete('commands');
+    else this.#raiseOnce('commands', events.subscriptionRefusedEvent(refusal));
   }
 
-  /** A retained state over which the link was lost again and again. */
+  /** Call when a retained state is no longer published because the link was repeatedly lost over it. */
   stateLeftOut(topic: string, sizeBytes: number): void {
-    this.#tell(`state ${topic}`, events.stateLeftOut(topic, sizeBytes));
+    this.#raiseHourly(`state ${topic}`, events.stateLeftOutEvent(topic, sizeBytes));
   }
 
-  /** Judges the certificates in use as of now; null where there is none, or none is known. */
-  certificates(device: Validity | null, broker: Validity | null, nowMs: number): void {
-    this.#deviceExpiring = this.#judge('device', device, nowMs);
-    this.#brokerExpiring = this.#judge('broker', broker, nowMs);
+  /** Checks the certificates in use; null for none, or for an unknown one. */
+  checkCertificates(
+    device: CertificateValidity | null,
+    broker: CertificateValidity | null,
+    nowMs: number,
+  ): void {
+    this.#isDeviceExpiring = this.#checkExpiry('device', device, nowMs);
+    this.#isBrokerExpiring = this.#checkExpiry('broker', broker, nowMs);
   }
 
-  /** Why the files on the disk are not used; null when they are. */
-  files(fault: AgentError | null): void {
+  /** Why the credential files are not in use; null when they are. */
+  setCredentialFault(fault: AgentError | null): void {
     const nowMs = this.#clock.monoMs();
     this.#unusableSinceMonoMs = fault === null ? null : (this.#unusableSinceMonoMs ?? nowMs);
-    this.#unusable =
-      this.#unusableSinceMonoMs !== null && nowMs - this.#unusableSinceMonoMs >= UNUSABLE_FOR_MS;
-    if (fault && this.#unusable) this.#tell('files', events.credentialsUnusable(fault), Infinity);
-    else if (!fault) this.#toldMonoMs.delete('files');
+    this.#areFilesUnusable =
+      this.#unusableSinceMonoMs !== null && nowMs - this.#unusableSinceMonoMs >= UNUSABLE_FILES_MS;
+    if (fault && this.#areFilesUnusable) this.#raiseOnce('files', events.credentialsUnusableEvent(fault));
+    else if (!fault) this.#raisedMonoMs.delete('files');
   }
 
-  #judge(whose: 'device' | 'broker', validity: Validity | null, nowMs: number): boolean {
-    const key = `${whose} ${validity?.fingerprint ?? ''}`;
+  #checkExpiry(owner: 'device' | 'broker', validity: CertificateValidity | null, nowMs: number): boolean {
+    const fault = `${owner} ${validity?.fingerprint ?? ''}`;
     if (!validity || !isExpiring(validity, nowMs)) {
-      // The clock may have been wrong when it was told.
-      this.#toldMonoMs.delete(key);
+      // The clock may have been wrong when the event was raised.
+      this.#raisedMonoMs.delete(fault);
       return false;
     }
-    this.#tell(key, events.certificateExpiring(whose, validity, nowMs), Infinity);
+    this.#raiseOnce(fault, events.certificateExpiringEvent(owner, validity, nowMs));
     return true;
   }
 
-  #tell(what: string, event: EventDraft, everyMs = HOUR_MS): void {
+  #raiseOnce(fault: string, event: EventDraft): void {
+    this.#raiseEvery(fault, event, Infinity);
+  }
+
+  #raiseHourly(fault: string, event: EventDraft): void {
+    this.#raiseEvery(fault, event, HOUR_MS);
+  }
+
+  #raiseEvery(fault: string, event: EventDraft, everyMs: number): void {
     const nowMs = this.#clock.monoMs();
-    const toldMs = this.#toldMonoMs.get(what);
-    if (toldMs !== undefined && nowMs - toldMs < everyMs) return;
-    this.#toldMonoMs.set(what, nowMs);
+    const raisedMs = this.#raisedMonoMs.get(fault);
+    if (raisedMs !== undefined && nowMs - raisedMs < everyMs) return;
+    this.#raisedMonoMs.set(fault, nowMs);
     this.#raise(event);
   }
 }
 
 const dismissal = (broker: string, code: number): AgentError =>
-  new AgentError('mqtt_refused', 'the broker dismissed this device', {
+  new AgentError('mqtt_refused', 'the broker disconnected this device', {
     context: { broker, reason_code: code },
   });

@@ -1,29 +1,30 @@
-import type { Status } from '../../contract/states.ts';
+import { settleWithin } from '../../base/deadline.ts';
 import { AgentError } from '../../base/errors.ts';
-import { brokerName } from './broker-url.ts';
-import { BrokerChoice } from './broker-choice.ts';
-import { connectFailure, Overlong, type ConnectFailure } from './connect-failure.ts';
-import { ConnectionCount } from './count.ts';
-import { LinkCredentials } from './credentials.ts';
-import { heard, retire } from './leave.ts';
-import type { LinkDeps, LinkOptions } from './options.ts';
-import type { Credentials } from './files.ts';
-import { StatusWatch } from './status.ts';
-import { LinkTending } from './watch.ts';
-import { LinkTroubles } from './faults.ts';
-import { DEFAULT_TUNING, type LinkTuning } from './tuning.ts';
-import { LinkWaits } from './waits.ts';
-import { RetainedStates } from '../retained-states.ts';
-import type { Received } from './session-inbox.ts';
+import type { Status } from '../../contract/states.ts';
+import type { Credentials } from './credential-files.ts';
+import { CredentialWatch, LinkCredentials } from './credentials.ts';
+import { connectFailure, OversizedPacketError, type ConnectFailure } from './failures.ts';
+import { LinkFaults } from './faults.ts';
+import type { ReceivedMessage } from './open-client.ts';
+import { DEFAULT_TUNING, type LinkDeps, type LinkOptions, type LinkTuning } from './options.ts';
+import { BrokerChoice, Reconnects, type BrokerAddress } from './reconnect.ts';
 import { Session } from './session.ts';
-import { statusMessage } from './status-message.ts';
+import { statusMessage, StatusWatch } from './status-watch.ts';
+import { RetainedStates } from '../retained-states.ts';
 import type { Link, LinkStats, PublishOptions, StateOptions } from '../types.ts';
 
-export type { LinkDeps, LinkOptions };
-
 /**
- * Keeps one connection to one of the brokers, for ever. On every CONNACK: subscriptions, the retained states,
- * `status: online`, then `onConnected`. The will says `offline` for the same session.
+ * Keeps one connection to one of the brokers until it is stopped.
+ *
+ * INVARIANTS
+ * - At most one session exists at a time. `#run` starts an attempt only after the previous session has ended.
+ * - `connected` is true only between the end of the birth and the end of the session.
+ * - Order of a birth: subscriptions, `status: starting` (first connection only), retained states, `status: online`,
+ *   then `onConnected`.
+ * - A session is never resumed. A message without an acknowledgement rejects; its sender may send it again.
+ * - `status` does not stay `online`: `stop` publishes `stopped`, otherwise the broker publishes the will, `offline`.
+ * - Error path: `#connectFailed` handles every failed attempt, `#sessionLost` every lost session. They choose the next
+ *   broker and the delay. Each failure or loss is logged once.
  */
 export class MqttLink implements Link {
   readonly #options: LinkOptions;
@@ -32,17 +33,16 @@ export class MqttLink implements Link {
   readonly #states: RetainedStates;
   readonly #brokers: BrokerChoice;
   readonly #credentials: LinkCredentials;
-  readonly #troubles: LinkTroubles;
-  readonly #tending: LinkTending;
-  readonly #status: StatusWatch;
-  readonly #waits: LinkWaits;
-  readonly #connections: ConnectionCount;
+  readonly #faults: LinkFaults;
+  readonly #credentialWatch: CredentialWatch;
+  readonly #statusWatch: StatusWatch;
+  readonly #reconnects: Reconnects;
   readonly #stopped = new AbortController();
   #session: Session | null = null;
-  #online = false;
+  #isOnline = false;
   #connectedSinceMs: number | null = null;
-  /** What the broker keeps for us cannot be read: the next connection begins a new session. */
-  #forget = false;
+  /** The broker's session contains an oversized packet: the next connection starts a new session. */
+  #needsCleanSession = false;
   #running: Promise<void> = Promise.resolve();
   #stopping: Promise<void> | null = null;
 
@@ -52,33 +52,33 @@ export class MqttLink implements Link {
     this.#options = options;
     this.#tuning = { ...DEFAULT_TUNING, ...options.tuning };
     this.#deps = deps;
-    this.#troubles = new LinkTroubles(mqtt.clientId, { clock, raise });
-    const onLeftOut = (topic: string, sizeBytes: number): void =>
-      this.#troubles.stateLeftOut(topic, sizeBytes);
-    this.#states = new RetainedStates({ ...deps, onLeftOut });
+    const faults = (this.#faults = new LinkFaults(mqtt.clientId, { clock, raise }));
+    this.#states = new RetainedStates({
+      ...deps,
+      onLeftOut: (topic, sizeBytes) => faults.stateLeftOut(topic, sizeBytes),
+    });
     this.#brokers = new BrokerChoice(mqtt.url, mqtt.protocolVersion, () => clock.monoMs());
     const credentials = (this.#credentials = new LinkCredentials(mqtt, clock));
-    this.#tending = new LinkTending(this.#tuning, { clock, credentials, troubles: this.#troubles });
-    this.#status = new StatusWatch({ session, topic: deps.topics.status }, clock);
-    this.#waits = new LinkWaits(this.#tuning, deps);
-    this.#connections = new ConnectionCount(clock);
+    this.#credentialWatch = new CredentialWatch(this.#tuning.checkEveryMs, { clock, credentials, faults });
+    this.#statusWatch = new StatusWatch({ session, topic: deps.topics.status }, clock);
+    this.#reconnects = new Reconnects(this.#tuning, deps);
   }
 
-  /** Returns at once; connects in the background. Aborting the signal stops it as `stop` does. */
+  /** Returns at once and connects in the background. When the signal fires, the link stops as by `stop`. */
   start(signal: AbortSignal): void {
     if (signal.aborted) return;
     signal.addEventListener('abort', () => void this.stop(), { once: true });
     this.#running = this.#run(this.#stopped.signal);
   }
 
-  /** Says `stopped` and leaves. Ends within `stopTimeoutMs`, whatever the broker does. Idempotent. */
+  /** Publishes `stopped` and disconnects, within `stopTimeoutMs` even if the broker does not answer. Idempotent. */
   stop(): Promise<void> {
     this.#stopping ??= this.#leave();
     return this.#stopping;
   }
 
   get connected(): boolean {
-    return this.#session?.open === true && this.#online;
+    return this.#session?.isOpen === true && this.#isOnline;
   }
 
   get maxPayloadBytes(): number {
@@ -87,129 +87,116 @@ export class MqttLink implements Link {
 
   setState(topic: string, payload: unknown, options: StateOptions = {}): void {
     this.#states.set(topic, payload, options);
-    const session = this.#session;
-    // Also during the birth, which may have passed this topic already.
-    if (session) void this.#states.publish(topic, this.#publisher(session));
+    // Also during the birth, which may have published this topic already.
+    if (this.#session) void this.#states.publish(topic, this.#publisher(this.#session));
   }
 
-  /** Publishes every state and `online` once more. Rejects when there is no link, or it is lost meanwhile. */
+  /** Publishes all states and `online` again. Rejects without a link, or when it is lost meanwhile. */
   async announce(): Promise<void> {
-    if (!this.#session) throw new AgentError('mqtt_unreachable', 'there is no link');
-    const publish = this.#publisher(this.#session);
-    await this.#states.publishAll(publish);
-    await publish('status', this.#message('online'), RETAINED);
+    if (!this.#session) throw linkDown();
+    await this.#publishStatesAndOnline(this.#session);
   }
 
   publish(topic: string, payload: string | Uint8Array, options: PublishOptions): Promise<void> {
-    if (!this.#session) return Promise.reject(new AgentError('mqtt_unreachable', 'there is no link'));
+    if (!this.#session) return Promise.reject(linkDown());
     return this.#publisher(this.#session)(topic, payload, options);
   }
 
   stats(): LinkStats {
     return {
       connectedSinceMs: this.#connectedSinceMs,
-      reconnects1h: this.#connections.reconnects1h,
+      reconnects1h: this.#reconnects.countOfLastHour,
       rttMs: this.#session?.rttMs ?? null,
       broker: this.#session?.broker ?? null,
       protocolVersion: this.#session?.protocolVersion ?? null,
-      troubles: this.#troubles.codes(),
+      faults: this.#faults.codes(),
     };
   }
 
   async #run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       const delayMs = await this.#attempt(signal);
-      // When it is stopped while it waits, the loop's condition ends it.
-      await this.#tending.pause(delayMs, signal).catch(() => undefined);
+      // It rejects only when the signal fires, which ends the loop.
+      await this.#credentialWatch.waitForRetry(delayMs, signal).catch(() => undefined);
     }
   }
 
-  /** One connection from CONNECT to its end. Returns how long to wait before the next. */
+  /** One connection, from CONNECT to its end. Returns the delay before the next attempt, ms. */
   async #attempt(signal: AbortSignal): Promise<number> {
-    const { url, protocolVersion } = this.#brokers.current();
+    const broker = this.#brokers.current();
     let credentials: Credentials | null = null;
     let session: Session;
     try {
       credentials = this.#credentials.next();
-      session = await this.#connect(url, protocolVersion, credentials, signal);
+      session = await this.#connect(broker, credentials, signal);
     } catch (thrown) {
-      this.#forget ||= thrown instanceof Overlong;
-      return signal.aborted ? 0 : this.#failed(connectFailure(thrown, brokerName(url)), credentials);
+      this.#needsCleanSession ||= thrown instanceof OversizedPacketError;
+      return signal.aborted ? 0 : this.#connectFailed(connectFailure(thrown, broker.url), credentials);
     }
-    this.#credentials.proved(credentials);
+    this.#credentials.accepted(credentials);
     this.#brokers.succeeded();
-    this.#troubles.accepted();
-    this.#forget = false;
+    this.#faults.accepted();
+    this.#needsCleanSession = false;
     const sinceMonoMs = this.#deps.clock.monoMs();
-    const { reason, renewed } = await this.#live(session, credentials, signal);
+    const { reason, isRenewal } = await this.#serve(session, credentials, signal);
     if (signal.aborted) return 0;
-    const delayMs = renewed ? this.#waits.renewalMs() : this.#lost(session, sinceMonoMs);
+    const delayMs = isRenewal ? this.#reconnects.renewalDelayMs() : this.#sessionLost(session, sinceMonoMs);
     this.#deps.log.warn({ broker: session.broker, reason, retryInMs: Math.round(delayMs) }, 'link lost');
     return delayMs;
   }
 
-  #connect(
-    url: string,
-    protocolVersion: 4 | 5,
-    credentials: Credentials,
-    signal: AbortSignal,
-  ): Promise<Session> {
+  #connect(broker: BrokerAddress, credentials: Credentials, signal: AbortSignal): Promise<Session> {
     const { clock, topics } = this.#deps;
     const { clientId } = this.#options.mqtt;
-    const will = { topic: topics.status, payload: this.#message('offline') };
-    const options = {
-      ...this.#tuning,
-      url,
-      protocolVersion,
-      clientId,
-      credentials,
-      will,
-      clean: this.#forget,
-    };
+    const will = { topic: topics.status, payload: this.#statusMessage('offline') };
+    const clean = this.#needsCleanSession;
+    const options = { ...this.#tuning, ...broker, clientId, credentials, will, clean };
     return Session.connect(options, clock, signal);
   }
 
-  #failed(failure: ConnectFailure, credentials: Credentials | null): number {
+  #connectFailed(failure: ConnectFailure, credentials: Credentials | null): number {
     const { kind, error } = failure;
-    this.#troubles.failed(failure);
-    this.#tending.judge(credentials, null);
-    // Older ones may still be good, when the newest are a mistake.
-    const others = kind === 'refused' && credentials !== null && this.#credentials.refused(credentials);
-    const delayMs = this.#waits.nextMs(others ? 'at_once' : this.#brokers.failed(kind));
+    this.#faults.connectFailed(failure);
+    this.#credentialWatch.check(credentials, null);
+    // When the broker refuses the newest credentials, older ones may still be valid.
+    const hasOtherCredentials =
+      kind === 'refused' && credentials !== null && this.#credentials.refused(credentials);
+    const delayMs = this.#reconnects.nextDelayMs(
+      hasOtherCredentials ? 'immediate' : this.#brokers.failed(kind),
+    );
     const { code, context, message } = error;
     this.#deps.log.warn({ code, ...context, retryInMs: Math.round(delayMs) }, message);
     return delayMs;
   }
 
-  #lost(session: Session, sinceMonoMs: number): number {
-    const why = this.#troubles.ended(session);
-    this.#forget = session.overlong;
-    const stable = this.#deps.clock.monoMs() - sinceMonoMs >= this.#tuning.backoff.resetAfterMs;
-    const pace = this.#brokers.lost(stable, why);
-    return this.#waits.nextMs(this.#troubles.fought ? 'contested' : pace);
+  #sessionLost(session: Session, sinceMonoMs: number): number {
+    const reason = this.#faults.sessionEnded(session);
+    this.#needsCleanSession = session.receivedOversizedPacket;
+    const isStable = this.#deps.clock.monoMs() - sinceMonoMs >= this.#tuning.backoff.resetAfterMs;
+    const pace = this.#brokers.lost(isStable, reason);
+    return this.#reconnects.nextDelayMs(this.#faults.hasIdentityConflict ? 'conflict' : pace);
   }
 
-  /** Birth, then life until the connection is over. Tells why it ended. */
-  async #live(
+  /** The birth, then the connected link until its end. `isRenewal`: the link closed it to renew the certificate. */
+  async #serve(
     session: Session,
     credentials: Credentials,
     signal: AbortSignal,
-  ): Promise<{ readonly reason: string; readonly renewed: boolean }> {
+  ): Promise<{ readonly reason: string; readonly isRenewal: boolean }> {
     const { clock, log, onConnected } = this.#deps;
     this.#session = session;
-    this.#waits.connected();
-    this.#connections.connected();
-    this.#status.begin(session.broker);
+    this.#reconnects.connected();
+    this.#statusWatch.connected(session.broker);
     session.listen((message) => this.#receive(session, message));
-    const over = new AbortController();
+    const ended = new AbortController();
     let renewal = Promise.resolve(false);
     try {
       await this.#birth(session);
-      this.#online = true;
+      this.#isOnline = true;
       this.#connectedSinceMs = clock.nowMs();
       log.info({ broker: session.broker, protocolVersion: session.protocolVersion }, 'connected');
-      renewal = this.#tend(session, credentials, over.signal).catch((thrown: unknown) => {
-        log.error({ err: thrown }, 'the link is no longer looked after');
+      renewal = this.#renewWhenExpiring(session, credentials, ended.signal).catch((thrown: unknown) => {
+        log.error({ err: thrown }, 'credential watcher failed');
         return false;
       });
       if (!signal.aborted) onConnected?.();
@@ -217,83 +204,96 @@ export class MqttLink implements Link {
       session.drop(error instanceof Error ? error.message : 'birth failed');
     }
     const reason = await session.closed;
-    over.abort();
+    ended.abort();
     this.#session = null;
-    this.#online = false;
-    this.#status.ended();
+    this.#isOnline = false;
+    this.#statusWatch.disconnected();
     this.#connectedSinceMs = null;
-    return { reason, renewed: await renewal };
+    return { reason, isRenewal: await renewal };
   }
 
   async #birth(session: Session): Promise<void> {
     const { topics } = this.#deps;
-    const status = (): Promise<string | null> =>
+    const subscribeStatus = (): Promise<string | null> =>
       session.subscribe(topics.status, { retained: true, own: true });
-    // What stands on the status tells who was here since; without commands the device can still report.
-    const [refused] = await Promise.all([
+    // The retained status shows another agent with this identity. Without commands, the device still publishes.
+    const [commandRefusal] = await Promise.all([
       session.subscribe(topics.commands, { retained: false, own: false }),
-      status(),
+      subscribeStatus(),
     ]);
-    this.#troubles.commands(refused);
-    const publish = this.#publisher(session);
-    if (this.#connections.total === 1) await publish('status', this.#message('starting'), RETAINED);
-    await this.#states.publishAll(publish);
-    await publish('status', this.#message('online'), RETAINED);
-    this.#status.saidOnline();
-    // What shows up from here on and differs is stale: the own will too, which a slow broker may publish late.
-    await status();
+    this.#faults.setCommandRefusal(commandRefusal);
+    if (this.#reconnects.connections === 1) await this.#publishStatus(session, 'starting');
+    await this.#publishStatesAndOnline(session);
+    this.#statusWatch.publishedOnline();
+    // Subscribe again: a slow broker may publish the own will late, and after `online` every other status is stale.
+    await subscribeStatus();
   }
 
-  /** Looks after certificates and states while the link is up. True when it ended the connection to renew it. */
-  async #tend(session: Session, credentials: Credentials, over: AbortSignal): Promise<boolean> {
-    const connection = { credentials, broker: session.brokerValidity };
-    const look = (): void => this.#states.publishPostponed(this.#publisher(session));
-    if (!(await this.#tending.outlived(connection, over, look))) return false;
-    // Nothing new is sent; what is on its way may arrive.
-    this.#online = false;
-    await retire(session, 'the certificate of the device was renewed', this.#deps.clock);
+  /** Resolves with true after it closed the session because the device's certificate was renewed. */
+  async #renewWhenExpiring(session: Session, credentials: Credentials, ended: AbortSignal): Promise<boolean> {
+    const onCheck = (): void => this.#states.publishPostponed(this.#publisher(session));
+    const inUse = { credentials, brokerCertificate: session.brokerCertificate };
+    if (!(await this.#credentialWatch.waitForRenewal(inUse, ended, onCheck))) return false;
+    // Send nothing new; wait for pending messages.
+    this.#isOnline = false;
+    await session.dropWhenIdle('the certificate of the device was renewed');
     return true;
   }
 
-  #receive(session: Session, message: Received): void {
+  #receive(session: Session, message: ReceivedMessage): void {
     const { topics, onCommand, log } = this.#deps;
-    const name = topics.commandName(message.topic);
-    if (name !== null) {
-      onCommand?.(name, message);
+    const commandName = topics.commandName(message.topic);
+    if (commandName !== null) {
+      onCommand?.(commandName, message);
       return;
     }
-    const { stale, foreign } = this.#status.see(message);
-    if (foreign) this.#troubles.takenOver(foreign.sign, foreign.session);
-    if (!stale || this.#stopping) return;
-    log.warn('stale status mended');
-    // A failure means that the link is lost: the next birth says `online` again.
-    this.#publisher(session)('status', this.#message('online'), RETAINED).catch(() => undefined);
+    const { isStale, foreign } = this.#statusWatch.check(message);
+    if (foreign) this.#faults.identityConflict(foreign.sign, foreign.session);
+    if (!isStale || this.#stopping) return;
+    log.warn('stale status replaced');
+    // It rejects only when the link is lost. The next birth publishes `online` again.
+    this.#publishStatus(session, 'online').catch(() => undefined);
   }
 
   async #leave(): Promise<void> {
     const session = this.#session;
     const { stopTimeoutMs } = this.#tuning;
-    const say = (of: Session): Promise<void> =>
-      this.#publisher(of)('status', this.#message('stopped'), RETAINED);
-    const said =
-      session !== null && this.#online && (await heard(say(session), this.#deps.clock, stopTimeoutMs / 2));
+    const isPublished =
+      session !== null && this.#isOnline && (await this.#publishStopped(session, stopTimeoutMs / 2));
     this.#stopped.abort();
-    // Without a goodbye the broker sends the will: better `offline` than `online` for ever.
-    if (said) await session.leave(stopTimeoutMs / 3);
+    // Without DISCONNECT the broker publishes the will: `offline` is better than a permanent `online`.
+    if (isPublished) await session.leave(stopTimeoutMs / 3);
     else session?.drop('stopped');
     await this.#running;
   }
 
+  /** True when the broker acknowledges `stopped` in time. */
+  async #publishStopped(session: Session, timeoutMs: number): Promise<boolean> {
+    const outcome = { isPublished: false };
+    const published = this.#publishStatus(session, 'stopped').then(() => (outcome.isPublished = true));
+    await settleWithin(timeoutMs, this.#deps.clock, published).catch(() => undefined);
+    return outcome.isPublished;
+  }
+
+  async #publishStatesAndOnline(session: Session): Promise<void> {
+    await this.#states.publishAll(this.#publisher(session));
+    await this.#publishStatus(session, 'online');
+  }
+
+  #publishStatus(session: Session, state: Status['state']): Promise<void> {
+    return this.#publisher(session)('status', this.#statusMessage(state), { qos: 1, retain: true });
+  }
+
   #publisher(session: Session) {
     return (topic: string, payload: string | Uint8Array, options: PublishOptions): Promise<void> => {
-      const whole = options.absolute === true ? topic : this.#deps.topics.absolute(topic);
-      return session.publish(whole, payload, options);
+      const absoluteTopic = options.absolute === true ? topic : this.#deps.topics.absolute(topic);
+      return session.publish(absoluteTopic, payload, options);
     };
   }
 
-  #message(state: Status['state']): string {
+  #statusMessage(state: Status['state']): string {
     return statusMessage(state, this.#options.session, this.#deps.clock.nowMs());
   }
 }
 
-const RETAINED: PublishOptions = { qos: 1, retain: true };
+const linkDown = (): AgentError => new AgentError('mqtt_unreachable', 'the link is down');

@@ -1,15 +1,15 @@
 import type { Clock } from '../../base/clock.ts';
-import type { Settings } from '../../config/schema.ts';
 import type { Log } from '../../base/log.ts';
+import type { BackoffOptions } from '../../base/retry.ts';
+import type { Settings } from '../../config/schema.ts';
 import type { RaiseEvent } from '../../store/types.ts';
-import type { CredentialSources } from './files.ts';
-import type { LinkTuning } from './tuning.ts';
+import type { CredentialSources } from './credential-files.ts';
 import type { Topics } from '../topics.ts';
 import type { CommandPacket } from '../types.ts';
 
 export interface LinkOptions {
   readonly mqtt: Pick<Settings['mqtt'], 'url' | 'protocolVersion' | 'clientId'> & CredentialSources;
-  /** One run of the agent. */
+  /** Identifies one run of the agent. */
   readonly session: string;
   readonly tuning?: Partial<LinkTuning>;
 }
@@ -20,7 +20,42 @@ export interface LinkDeps {
   readonly log: Log;
   readonly random?: () => number;
   readonly raise: RaiseEvent;
-  /** Birth is complete: the outbox may be drained. Called once per connection. */
+  /** Called once for each connection, after the birth: the forwarder may send now. */
   readonly onConnected?: () => void;
   readonly onCommand?: (name: string, packet: CommandPacket) => void;
 }
+
+/** Times and sizes of the link; tests shorten them. */
+export interface LinkTuning {
+  readonly keepAliveS: number;
+  readonly connectTimeoutMs: number;
+  readonly ackTimeoutMs: number;
+  /** Upper bound of the time that `stop` takes. */
+  readonly stopTimeoutMs: number;
+  /** Maximum number of unacknowledged messages. */
+  readonly window: number;
+  readonly maxPayloadBytes: number;
+  readonly backoff: BackoffOptions;
+  /** After a refusal of the credentials or the certificate. */
+  readonly refusedBackoff: BackoffOptions;
+  /** After the broker reported that it is busy, or redirected the device. */
+  readonly busyBackoff: BackoffOptions;
+  /** While another agent uses this identity: two agents must not disconnect each other in a fast loop. */
+  readonly conflictBackoff: BackoffOptions;
+  /** Interval between two checks of the certificates on a connected link. */
+  readonly checkEveryMs: number;
+}
+
+export const DEFAULT_TUNING: LinkTuning = {
+  keepAliveS: 30,
+  connectTimeoutMs: 15_000,
+  ackTimeoutMs: 20_000,
+  stopTimeoutMs: 6000,
+  window: 20,
+  maxPayloadBytes: 1_048_576,
+  backoff: { minMs: 1000, maxMs: 60_000, resetAfterMs: 60_000 },
+  refusedBackoff: { minMs: 60_000, maxMs: 600_000, resetAfterMs: 60_000 },
+  busyBackoff: { minMs: 10_000, maxMs: 300_000, resetAfterMs: 300_000 },
+  conflictBackoff: { minMs: 30_000, maxMs: 600_000, resetAfterMs: 3_600_000 },
+  checkEveryMs: 30_000,
+};

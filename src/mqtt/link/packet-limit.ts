@@ -1,19 +1,19 @@
 import { Transform, type TransformCallback } from 'node:stream';
 
-/** A remaining length has at most four bytes. Source: MQTT 3.1.1 section 2.2.3. */
-const LENGTH_BYTES = 4;
+/** Maximum length of the "remaining length" field. Source: MQTT 3.1.1 section 2.2.3. */
+const MAX_LENGTH_BYTES = 4;
 
 /**
- * Passes MQTT packets on and fails at the header of one that is larger than the limit, before its bytes are gathered.
- * What comes in is the raw stream of one connection.
+ * Passes the raw byte stream of one MQTT connection on unchanged. Fails at the header of a packet that is larger than
+ * the limit, before its body is buffered.
  */
 export class PacketLimit extends Transform {
   readonly #limitBytes: number;
-  /** Bytes of the packet's body that are still to come. */
-  #bodyLeft = 0;
-  /** Bytes of the header seen so far: 0 before the type byte. */
-  #headerSeen = 0;
-  #length = 0;
+  /** Bytes of the current packet's body that have not arrived yet. */
+  #bodyLeftBytes = 0;
+  /** Bytes of the current header that have arrived. */
+  #headerBytes = 0;
+  #lengthBytes = 0;
 
   constructor(limitBytes: number) {
     super();
@@ -22,12 +22,12 @@ export class PacketLimit extends Transform {
 
   override _transform(chunk: Buffer, _encoding: BufferEncoding, done: TransformCallback): void {
     for (let at = 0; at < chunk.length;) {
-      if (this.#bodyLeft > 0) {
-        const skipped = Math.min(this.#bodyLeft, chunk.length - at);
-        this.#bodyLeft -= skipped;
-        at += skipped;
-      } else if (this.#tooLarge(chunk[at] ?? 0)) {
-        done(new Error('the packet is larger than the broker takes'));
+      if (this.#bodyLeftBytes > 0) {
+        const skippedBytes = Math.min(this.#bodyLeftBytes, chunk.length - at);
+        this.#bodyLeftBytes -= skippedBytes;
+        at += skippedBytes;
+      } else if (this.#isTooLarge(chunk[at] ?? 0)) {
+        done(new Error('the packet is larger than the limit'));
         return;
       } else {
         at += 1;
@@ -36,18 +36,18 @@ export class PacketLimit extends Transform {
     done(null, chunk);
   }
 
-  /** Takes one byte of a header. True when the packet must not come in. */
-  #tooLarge(byte: number): boolean {
-    if (this.#headerSeen === 0) {
-      this.#headerSeen = 1;
-      this.#length = 0;
+  /** Reads one byte of a header. True when the packet is too large or its length field is invalid. */
+  #isTooLarge(byte: number): boolean {
+    if (this.#headerBytes === 0) {
+      this.#headerBytes = 1;
+      this.#lengthBytes = 0;
       return false;
     }
-    this.#length += (byte & 0x7f) * 128 ** (this.#headerSeen - 1);
-    this.#headerSeen += 1;
-    if ((byte & 0x80) !== 0) return this.#headerSeen > LENGTH_BYTES;
-    this.#headerSeen = 0;
-    this.#bodyLeft = this.#length;
-    return this.#length > this.#limitBytes;
+    this.#lengthBytes += (byte & 0x7f) * 128 ** (this.#headerBytes - 1);
+    this.#headerBytes += 1;
+    if ((byte & 0x80) !== 0) return this.#headerBytes > MAX_LENGTH_BYTES;
+    this.#headerBytes = 0;
+    this.#bodyLeftBytes = this.#lengthBytes;
+    return this.#lengthBytes > this.#limitBytes;
   }
 }

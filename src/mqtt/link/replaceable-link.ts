@@ -15,54 +15,55 @@ interface State {
 }
 
 /**
- * The one link, as the other parts hold it, while the connection behind it may be changed for another: they see a link
- * that was lost and came back. The retained states go along.
+ * The one link of the agent, whose settings can change at run time. Each change replaces the link behind it; the other
+ * parts see a link that was lost and came back. The retained states are passed on to the new link.
  */
 export class ReplaceableLink<T> implements StartableLink {
-  readonly #make: (options: T) => StartableLink;
+  readonly #create: (options: T) => StartableLink;
   readonly #clock: Clock;
   readonly #onState: ((topic: string, payload: unknown) => void) | undefined;
   readonly #states = new Map<string, State>();
   #link: StartableLink;
   #signal: AbortSignal | null = null;
-  #stopping = false;
-  /** Replacements happen one after the other. */
-  #turn: Promise<void> = Promise.resolve();
+  #isStopping = false;
+  /** The last replacement; the next one waits for it. */
+  #replacing: Promise<void> = Promise.resolve();
 
   constructor(
     options: T,
-    make: (options: T) => StartableLink,
+    create: (options: T) => StartableLink,
     deps: { readonly clock: Clock; readonly onState?: (topic: string, payload: unknown) => void },
   ) {
-    this.#make = make;
+    this.#create = create;
     this.#clock = deps.clock;
     this.#onState = deps.onState;
-    this.#link = make(options);
+    this.#link = create(options);
   }
 
   start(signal: AbortSignal): void {
     this.#signal = signal;
-    if (!this.#stopping) this.#link.start(signal);
+    if (!this.#isStopping) this.#link.start(signal);
   }
 
   stop(): Promise<void> {
-    this.#stopping = true;
-    return this.#turn.then(() => this.#link.stop());
+    this.#isStopping = true;
+    return this.#replacing.then(() => this.#link.stop());
   }
 
-  /** Leaves the broker in good order and goes on with other options. Resolves when the new link has been started. */
+  /** Disconnects from the broker and continues with other options. Resolves when the new link has been started. */
   replace(options: T): Promise<void> {
-    this.#turn = this.#turn.then(() => this.#replace(options));
-    return this.#turn;
+    this.#replacing = this.#replacing.then(() => this.#replace(options));
+    return this.#replacing;
   }
 
   async #replace(options: T): Promise<void> {
-    if (this.#stopping || !this.#signal || this.#signal.aborted) return;
+    if (this.#isStopping || !this.#signal || this.#signal.aborted) return;
     await this.#link.stop();
-    const link = this.#make(options);
-    for (const [topic, { payload, options: how, setMonoMs }] of this.#states) {
-      const expired = how.expiryS !== undefined && this.#clock.monoMs() - setMonoMs > how.expiryS * 1000;
-      if (!expired) link.setState(topic, payload, how);
+    const link = this.#create(options);
+    for (const [topic, { payload, options: stateOptions, setMonoMs }] of this.#states) {
+      const { expiryS = Infinity } = stateOptions;
+      const isExpired = this.#clock.monoMs() - setMonoMs > expiryS * 1000;
+      if (!isExpired) link.setState(topic, payload, stateOptions);
     }
     this.#link = link;
     this.start(this.#signal);

@@ -15,7 +15,7 @@ const tuning = {
   ackTimeoutMs: 300,
   backoff: { minMs: 20, maxMs: 60, resetAfterMs: 60_000 },
   refusedBackoff: { minMs: 60, maxMs: 120, resetAfterMs: 60_000 },
-  pressedBackoff: { minMs: 60, maxMs: 120, resetAfterMs: 60_000 },
+  busyBackoff: { minMs: 60, maxMs: 120, resetAfterMs: 60_000 },
 };
 
 const cleanups: (() => unknown)[] = [];
@@ -139,7 +139,7 @@ describe('a broker that does not let anyone in', () => {
     // Once, however often it is refused.
     expect(eventTypes(running)).toEqual(events);
     await delivered(running, gate, 3);
-    expect(running.link.stats().troubles).toEqual([]);
+    expect(running.link.stats().faults).toEqual([]);
   }
 });
 
@@ -286,12 +286,12 @@ describe('a broker that lets in and then', () => {
       append(running, 3);
       await until(() => running.store.outbox.stats().depth === 0, 'an empty outbox');
       expect(eventTypes(running)).toEqual(['mqtt_subscribe_refused']);
-      expect(running.link.stats().troubles).toEqual(['commands_refused']);
+      expect(running.link.stats().faults).toEqual(['commands_refused']);
       gate.cut();
       await until(() => gate.connections === 2 && running.link.connected, 'the second birth');
       expect(eventTypes(running)).toEqual(['mqtt_subscribe_refused']);
       gate.change(null);
-      await until(() => running.link.stats().troubles?.length === 0, 'the grant');
+      await until(() => running.link.stats().faults?.length === 0, 'the grant');
     },
   );
 
@@ -398,7 +398,7 @@ describe('a broker that lets in and then', () => {
         },
       }),
     );
-    const running = device(gate, { tuning: { lookEveryMs: 50 } });
+    const running = device(gate, { tuning: { checkEveryMs: 50 } });
     running.link.setState('info', { n: 1 });
     await until(() => running.link.connected && answers.length >= 2, 'another try');
     busy = false;

@@ -249,7 +249,7 @@ describe('two hundred lost connections', () => {
     expect(after.heapMb - before.heapMb).toBeLessThan(4);
     expect(after.timers).toBeLessThanOrEqual(before.timers + 2);
     expect(after.sockets).toBeLessThanOrEqual(before.sockets + 1);
-    expect(link.stats().troubles).toEqual([]);
+    expect(link.stats().faults).toEqual([]);
   }, 240_000);
 });
 

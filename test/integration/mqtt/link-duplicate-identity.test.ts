@@ -24,12 +24,12 @@ function started(...args: Parameters<typeof startLink>): ReturnType<typeof start
 
 type Running = ReturnType<typeof startLink>;
 const told = ({ events }: Running): unknown[] => events.map(({ type, context }) => [type, context['sign']]);
-const contested = ({ link }: Running): boolean => link.stats().troubles?.includes('link_contested') === true;
+const contested = ({ link }: Running): boolean => link.stats().faults?.includes('link_contested') === true;
 
 /** The fight is fast until it is seen, and slow from then on. */
 const tuning = {
   backoff: { minMs: 200, maxMs: 200, resetAfterMs: 60_000 },
-  contestedBackoff: { minMs: 2000, maxMs: 2000, resetAfterMs: 60_000 },
+  conflictBackoff: { minMs: 2000, maxMs: 2000, resetAfterMs: 60_000 },
 };
 
 describe('two agents under one identity', () => {
@@ -136,7 +136,7 @@ describe('two agents under one identity', () => {
       await mosquitto.up();
       await until(() => running.ups.length === 4, 'the fourth birth');
       expect(running.events).toEqual([]);
-      expect(running.link.stats().troubles).toEqual([]);
+      expect(running.link.stats().faults).toEqual([]);
     },
   );
 });

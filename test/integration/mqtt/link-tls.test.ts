@@ -83,13 +83,13 @@ describe('MqttLink with TLS', () => {
     for (const protocolVersion of [5, 4] as const) {
       const { ups, link } = started(linkOptions(url, { ca: authority.ca, ...own, protocolVersion }));
       await until(() => ups.length === 1, 'the birth');
-      expect(link.stats().troubles).toEqual([]);
+      expect(link.stats().faults).toEqual([]);
       await link.stop();
     }
     const without = started(linkOptions(url, { ca: authority.ca, clientId: 'bare' }));
     await until(() => without.events.length > 0, 'the event');
     expect(without.events).toMatchObject([{ type: 'mqtt_refused' }]);
-    expect(without.link.stats().troubles).toEqual(['link_refused']);
+    expect(without.link.stats().faults).toEqual(['link_refused']);
     expect(without.ups).toEqual([]);
   });
 
@@ -128,7 +128,7 @@ describe('MqttLink with TLS', () => {
       await until(() => events.length > 0, 'the event');
       await wait(400);
       expect(events).toMatchObject([{ type: 'mqtt_refused', message: 'the certificate was not accepted' }]);
-      expect(link.stats().troubles).toEqual(['link_refused']);
+      expect(link.stats().faults).toEqual(['link_refused']);
       expect(ups).toEqual([]);
       expect(seen).toEqual([]);
       expect(JSON.stringify(events)).not.toContain('secret');
@@ -207,21 +207,21 @@ describe('MqttLink with TLS', () => {
     const files = deviceFiles(authority.issue({ name: 'dev1', fromDays: -60, untilDays: 5 }));
     const seen = await mosquitto.record(topics.status);
     const { ups, link, events } = started(
-      linkOptions(url, { ca: authority.ca, ...files, tuning: { lookEveryMs: 100 } }),
+      linkOptions(url, { ca: authority.ca, ...files, tuning: { checkEveryMs: 100 } }),
     );
     await until(() => ups.length === 1, 'the birth');
     await until(() => events.length === 1, 'the warning');
     expect(events).toMatchObject([
       { type: 'mqtt_certificate_expiring', severity: 'warning', context: { whose: 'device' } },
     ]);
-    expect(link.stats().troubles).toEqual(['certificate_expiring:device']);
+    expect(link.stats().faults).toEqual(['certificate_expiring:device']);
     files.replace(authority.issue({ name: 'dev1' }));
     const published = Array.from({ length: 20 }, (_, n) =>
       link.publish(`event/n${n}`, '{}', { qos: 1, retain: false }),
     );
     await Promise.all(published);
     await until(() => ups.length === 2, 'the new connection');
-    await until(() => link.stats().troubles?.length === 0, 'the end of the warning');
+    await until(() => link.stats().faults?.length === 0, 'the end of the warning');
     await until(() => statesOf(seen).length >= 4, 'online');
     expect(statesOf(seen)).toEqual(['starting', 'online', 'offline', 'online']);
     await wait(400);
@@ -236,14 +236,14 @@ describe('MqttLink with TLS', () => {
     const { link, events } = started(linkOptions(url, { ca: authority.ca }));
     await until(() => events.length === 1, 'the warning');
     expect(events).toMatchObject([{ type: 'mqtt_certificate_expiring', context: { whose: 'broker' } }]);
-    expect(link.stats().troubles).toEqual(['certificate_expiring:broker']);
+    expect(link.stats().faults).toEqual(['certificate_expiring:broker']);
   });
 
   it('goes on with the old certificate when the broker refuses the new one', async () => {
     const { url, mosquitto } = await broker(server, MUTUAL);
     const files = deviceFiles(authority.issue({ name: 'dev1', fromDays: -60, untilDays: 5 }));
     const { ups, events, link } = started(
-      linkOptions(url, { ca: authority.ca, ...files, tuning: { lookEveryMs: 100 } }),
+      linkOptions(url, { ca: authority.ca, ...files, tuning: { checkEveryMs: 100 } }),
     );
     await until(() => ups.length === 1, 'the birth');
     const stranger = otherAuthority();
@@ -254,7 +254,7 @@ describe('MqttLink with TLS', () => {
     expect(ups).toHaveLength(2);
     files.replace(authority.issue({ name: 'dev1' }));
     await until(() => ups.length === 3, 'the link by the right certificate');
-    await until(() => link.stats().troubles?.length === 0, 'no trouble');
+    await until(() => link.stats().faults?.length === 0, 'no trouble');
     await again(mosquitto, ups, 4);
   });
 
@@ -270,7 +270,7 @@ describe('MqttLink with TLS', () => {
         username: 'dev1',
         password: 'first',
         passwordFile,
-        tuning: { refusedBackoff: { minMs: 120_000, maxMs: 240_000, resetAfterMs: 0 }, lookEveryMs: 300 },
+        tuning: { refusedBackoff: { minMs: 120_000, maxMs: 240_000, resetAfterMs: 0 }, checkEveryMs: 300 },
       }),
     );
     await until(() => events.length === 1, 'the refusal');

@@ -182,7 +182,7 @@ describe('MqttLink on mosquitto', () => {
     await until(() => events.length === 1, 'the event');
     expect(events[0]).toMatchObject({
       type: 'mqtt_refused',
-      message: 'a certificate, key or password file cannot be used',
+      message: 'a certificate, key or password file is unusable',
     });
   });
 

@@ -3,7 +3,7 @@ import { Announcer } from '../../../src/mqtt/announce.ts';
 import { settle, SteppedClock } from '../../fixtures/commands.ts';
 
 describe('Announcer', () => {
-  it('publishes at once, then at most once a second, for all who asked meanwhile', async () => {
+  it('publishes at once, then at most once a second for all requests of that second', async () => {
     const clock = new SteppedClock();
     let published = 0;
     const announcer = new Announcer({
@@ -26,7 +26,7 @@ describe('Announcer', () => {
     expect(published).toBe(3);
   });
 
-  it('fails for those who waited, and not for the next', async () => {
+  it('rejects the requests that shared a failed publish, but not the next one', async () => {
     const clock = new SteppedClock();
     let fails = true;
     const announcer = new Announcer({

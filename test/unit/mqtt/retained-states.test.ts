@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { AgentError } from '../../../src/base/errors.ts';
-import { RetainedStates, type Publish } from '../../../src/mqtt/retained-states.ts';
+import { RetainedStates, type PublishState } from '../../../src/mqtt/retained-states.ts';
 import { ManualClock, silentLog } from '../../fixtures/store.ts';
 
 const lost = new AgentError('mqtt_unreachable', 'lost');
@@ -17,9 +17,9 @@ beforeEach(() => {
   states = new RetainedStates({ clock, log: silentLog, onLeftOut: (topic) => leftOut.push(topic) });
 });
 
-/** Notes what is published; rejects for the topic named. */
+/** Records the published topics; rejects for one of them. */
 const publish =
-  (fails: string | null = null, error = lost): Publish =>
+  (fails: string | null = null, error = lost): PublishState =>
   (topic) => {
     sent.push(topic);
     return topic === fails ? Promise.reject(error) : Promise.resolve();
@@ -38,7 +38,7 @@ async function births(count: number, fails: string | null): Promise<boolean[]> {
 }
 
 describe('RetainedStates', () => {
-  it('is published in order: info, absolute topics, the others as they were set', async () => {
+  it('publishes info, then absolute topics, then the others in the order of their first set', async () => {
     states.set('camera/a/state', 1);
     states.set('homeassistant/device/x/config', 2, { absolute: true });
     states.set('health', 3);
@@ -47,14 +47,14 @@ describe('RetainedStates', () => {
     expect(sent).toEqual(['info', 'homeassistant/device/x/config', 'camera/a/state', 'health']);
   });
 
-  it('sends each value of a topic of steps, and only the newest of another', async () => {
+  it('publishes every value of an `each` topic, and only the newest one of another', async () => {
     for (const [topic, options] of [
       ['model/state', { each: true }],
       ['health', {}],
     ] as const) {
       const payloads: string[] = [];
       const release: (() => void)[] = [];
-      const slow: Publish = (_topic, payload) => {
+      const slow: PublishState = (_topic, payload) => {
         payloads.push(payload);
         return new Promise((resolve) => release.push(resolve));
       };
@@ -74,7 +74,7 @@ describe('RetainedStates', () => {
     }
   });
 
-  it('keeps no step of a connection that was lost', async () => {
+  it('drops the queued values of a lost connection', async () => {
     let lose = (): void => undefined;
     states.set('model/state', 'requested', { each: true });
     const running = states.publish(
@@ -91,7 +91,7 @@ describe('RetainedStates', () => {
     expect(payloads).toEqual(['"failed"', '"failed"']);
   });
 
-  it('leaves one out over which the link is lost each time, and finds the right one', async () => {
+  it('leaves out the state over which the link is lost each time', async () => {
     for (const topic of ['info', 'bad', 'health']) states.set(topic, 'x'.repeat(100));
     expect(await births(5, 'bad')).toEqual([false, false, false, false, true]);
     expect(leftOut).toEqual(['bad']);
@@ -99,13 +99,13 @@ describe('RetainedStates', () => {
     states.set('bad', 'x'.repeat(90));
     await states.publish('bad', publish());
     expect(sent).toEqual([]);
-    // Half as large, it may be taken.
+    // Less than half as large: publish it again.
     states.set('bad', 'x'.repeat(40));
     await states.publish('bad', publish());
     expect(sent).toEqual(['bad']);
   });
 
-  it('tries one that was left out again after an hour', async () => {
+  it('publishes a state that was left out again after an hour', async () => {
     states.set('bad', 'x');
     await births(4, 'bad');
     expect(leftOut).toEqual(['bad']);
@@ -114,13 +114,13 @@ describe('RetainedStates', () => {
     expect(sent.at(-1)).toBe('bad');
   });
 
-  it('accuses none for a link that is lost now and then', async () => {
+  it('leaves out no state when the link is lost only sometimes', async () => {
     for (const topic of ['info', 'health']) states.set(topic, 1);
     for (let n = 0; n < 5; n += 1) await births(2, 'info').then(() => births(1, null));
     expect(leftOut).toEqual([]);
   });
 
-  it('is not held up by one that is refused for now, and publishes it later', async () => {
+  it('continues after a temporary refusal, and publishes that state later', async () => {
     states.set('info', 1);
     states.set('health', 2);
     await states.publishAll(publish('info', busy));

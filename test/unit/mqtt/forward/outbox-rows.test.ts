@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { sendable, SendableBytes } from '../../../../src/mqtt/forward/sendable.ts';
+import { completeRecord, RecordEncoder } from '../../../../src/mqtt/forward/outbox-rows.ts';
 
 const record = fc.record({
   id: fc.uuid(),
@@ -16,9 +16,9 @@ const sent = fc.record({
 const stored = (fields: object): string =>
   JSON.stringify({ ...fields, published_at: null, historical: false });
 
-describe('what is put into a record when it is sent', () => {
-  it('is what parsing it and writing it anew would give, as text and as bytes', () => {
-    const bytes = new SendableBytes();
+describe('completeRecord and RecordEncoder', () => {
+  it('give the same as to parse, change and serialize the record', () => {
+    const encoder = new RecordEncoder();
     fc.assert(
       fc.property(fc.array(fc.tuple(record, sent), { minLength: 1 }), (records) => {
         const got: { readonly wanted: string; readonly body: Buffer }[] = [];
@@ -29,28 +29,30 @@ describe('what is put into a record when it is sent', () => {
             published_at: at,
             historical,
           });
-          expect(sendable(stored(fields), at, historical)).toBe(wanted);
-          got.push({ wanted, body: bytes.of(stored(fields), at, historical) });
+          expect(completeRecord(stored(fields), at, historical)).toBe(wanted);
+          got.push({ wanted, body: encoder.encode(stored(fields), atMs, historical) });
         }
-        // Only now: none may have been written over by those that came after it.
+        // Checked at the end: a later record must not overwrite an earlier one.
         for (const { wanted, body } of got) expect(body.toString()).toBe(Buffer.from(wanted).toString());
       }),
     );
   });
 
-  it('is found in a record that ends otherwise, and in one larger than the memory taken at once', () => {
-    const bytes = new SendableBytes();
+  it('complete a record with another end, and one that is larger than a slab', () => {
+    const encoder = new RecordEncoder();
     const at = '2026-01-02T03:04:05.678Z';
     const other = JSON.stringify({ published_at: null, historical: false, seq: 7 });
     const wanted = { published_at: at, historical: true, seq: 7 };
-    expect(JSON.parse(sendable(other, at, true))).toEqual(wanted);
-    expect(JSON.parse(bytes.of(other, at, true).toString())).toEqual(wanted);
+    expect(JSON.parse(completeRecord(other, at, true))).toEqual(wanted);
+    expect(JSON.parse(encoder.encode(other, Date.parse(at), true).toString())).toEqual(wanted);
     const large = stored({ note: 'ü'.repeat(100_000) });
-    expect(bytes.of(large, at, true).toString()).toBe(sendable(large, at, true));
-    expect(bytes.of(stored({}), at, false).toString()).toBe(sendable(stored({}), at, false));
+    expect(encoder.encode(large, Date.parse(at), true).toString()).toBe(completeRecord(large, at, true));
+    expect(encoder.encode(stored({}), Date.parse(at), false).toString()).toBe(
+      completeRecord(stored({}), at, false),
+    );
   });
 
-  it('throws for text that is no JSON', () => {
-    expect(() => new SendableBytes().of('{"seq":', '2026-01-02T03:04:05.678Z', true)).toThrow(SyntaxError);
+  it('throw for text that is not JSON', () => {
+    expect(() => new RecordEncoder().encode('{"seq":', 0, true)).toThrow(SyntaxError);
   });
 });

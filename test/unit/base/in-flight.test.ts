@@ -1,9 +1,9 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { InFlight } from '../../../../src/mqtt/forward/in-flight.ts';
+import { InFlight } from '../../../src/base/in-flight.ts';
 
 describe('InFlight', () => {
-  it('holds what was added and not deleted, each once, as a set would', () => {
+  it('contains each added item until it is deleted, like a Set', () => {
     fc.assert(
       fc.property(fc.array(fc.tuple(fc.boolean(), fc.nat(12))), (steps) => {
         const items = Array.from({ length: 13 }, (_, n) => ({ n, place: -1 }));
@@ -23,7 +23,7 @@ describe('InFlight', () => {
     );
   });
 
-  it('does not take one thing for another that has its old place', () => {
+  it('does not confuse a deleted item with one that has its old place', () => {
     const inFlight = new InFlight<{ place: number }>();
     const first = { place: -1 };
     const second = { place: -1 };

@@ -1,0 +1,143 @@
+import { AgentError } from '../../base/errors.ts';
+
+/** Why a broker ended a connection, as far as the link's next step depends on it. */
+export type DisconnectReason =
+  /** Another client connected with this client id. */
+  | 'taken_over'
+  /** The device has no permission: a quick retry does not help. */
+  | 'refused'
+  /** The broker is busy, or a quota or a rate limit is reached. */
+  | 'busy'
+  /** The broker redirects its clients to another server. */
+  | 'moved'
+  /** Everything else: wait as usual. */
+  | 'unreachable';
+
+const TAKEN_OVER = 142;
+const DISCONNECT_REFUSED = new Set([135, 138, 140, 144, 152, 154, 155]);
+const DISCONNECT_BUSY = new Set([137, 147, 150, 151, 159]);
+const DISCONNECT_MOVED = new Set([156, 157]);
+
+/**
+ * The reason behind the code of a DISCONNECT, or of a CONNACK above 127. Source: MQTT 5.0 sections 3.14.2.1, 3.2.2.2.
+ */
+export function disconnectReason(code: number): DisconnectReason {
+  if (code === TAKEN_OVER) return 'taken_over';
+  if (DISCONNECT_REFUSED.has(code)) return 'refused';
+  if (DISCONNECT_BUSY.has(code)) return 'busy';
+  return DISCONNECT_MOVED.has(code) ? 'moved' : 'unreachable';
+}
+
+/** A failed connection attempt. The link's next step depends on `kind`. */
+export interface ConnectFailure {
+  readonly kind:
+    | Exclude<DisconnectReason, 'taken_over'>
+    /** The broker does not support this version of MQTT. */
+    | 'version'
+    /** The broker closed the connection before CONNACK: it may not know this version of MQTT. */
+    | 'hung_up';
+  readonly error: AgentError;
+}
+
+/** CONNACK codes of MQTT 5 and, below 128, of 3.1.1. Source: MQTT 5.0 section 3.2.2.2, MQTT 3.1.1 section 3.2.2.3. */
+const CONNACK_REFUSED = new Set([2, 4, 5, 133, 134]);
+const CONNACK_VERSION = new Set([1, 132]);
+
+/**
+ * Failures of the certificate check. CERT_NOT_YET_VALID is not among them: the clock of the device may still be wrong.
+ */
+const CERTIFICATE_CODES =
+  /^(DEPTH_ZERO_SELF_SIGNED_CERT|SELF_SIGNED_CERT_IN_CHAIN|UNABLE_TO_|CERT_(HAS_EXPIRED|REVOKED|UNTRUSTED|REJECTED|SIGNATURE_FAILURE)|ERR_TLS_CERT_ALTNAME_INVALID|INVALID_CA|ERR_SSL_TLSV1_ALERT_UNKNOWN_CA|ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED|ERR_SSL_SSLV3_ALERT_)/;
+
+/** Classifies the error of a failed connection attempt to the broker at `url`. */
+export function connectFailure(thrown: unknown, url: string): ConnectFailure {
+  if (thrown instanceof AgentError)
+    return { kind: thrown.code === 'mqtt_refused' ? 'refused' : 'unreachable', error: thrown };
+  const { code, reason } = readError(thrown);
+  const context = {
+    broker: brokerName(url),
+    reason,
+    ...(code === null ? {} : { reason_code: code }),
+  };
+  const { kind, message } = classifyConnectCode(code);
+  const errorCode = kind === 'refused' ? 'mqtt_refused' : 'mqtt_unreachable';
+  return { kind, error: new AgentError(errorCode, message, { context, cause: thrown }) };
+}
+
+function classifyConnectCode(code: unknown): {
+  readonly kind: ConnectFailure['kind'];
+  readonly message: string;
+} {
+  if (typeof code === 'string' && CERTIFICATE_CODES.test(code))
+    return { kind: 'refused', message: 'the certificate was not accepted' };
+  if (code === 'ECONNRESET' || code === 'hung_up')
+    return { kind: 'hung_up', message: 'the broker closed the connection without an answer' };
+  if (typeof code !== 'number') return { kind: 'unreachable', message: 'the broker is unreachable' };
+  if (CONNACK_VERSION.has(code))
+    return { kind: 'version', message: 'the broker does not support this version of MQTT' };
+  const reason = CONNACK_REFUSED.has(code) ? 'refused' : disconnectReason(code);
+  switch (reason) {
+    case 'refused':
+      return { kind: reason, message: 'the broker refused the connection' };
+    case 'busy':
+      return { kind: reason, message: 'the broker is busy' };
+    case 'moved':
+      return { kind: reason, message: 'the broker redirects its clients to another server' };
+    case 'taken_over':
+    case 'unreachable':
+      return { kind: 'unreachable', message: 'the broker accepts no connections now' };
+  }
+}
+
+/** PUBACK codes of a temporary refusal. All other codes from 128 on are final. Source: MQTT 5.0 section 3.4.2.1. */
+const PUBACK_TEMPORARY = new Set([128, 131, 147, 150, 151]);
+const PUBACK_TOO_LARGE = 149;
+
+/** The failure of one publish, from the reason code of its PUBACK, or from the loss of the link. */
+export function publishFailure(thrown: unknown, topic: string): AgentError {
+  const { code, reason } = readError(thrown);
+  const details = { context: { topic, reason }, cause: thrown };
+  if (typeof code !== 'number') return new AgentError('mqtt_unreachable', 'the link was lost', details);
+  if (PUBACK_TEMPORARY.has(code))
+    return new AgentError('mqtt_busy', 'the broker refused the message for now', details);
+  if (code === PUBACK_TOO_LARGE)
+    return new AgentError('mqtt_too_large', 'the broker refused the message because of its size', details);
+  return new AgentError('mqtt_publish_refused', 'the broker refused the message', details);
+}
+
+/** The broker sent a packet above the size limit. */
+export class OversizedPacketError extends Error {
+  constructor() {
+    super('the broker sent a packet that is too large');
+  }
+}
+
+/** The broker closed the connection before it sent CONNACK. */
+export class HungUpError extends Error {
+  readonly code = 'hung_up';
+}
+
+const DEFAULT_PORTS: Readonly<Record<string, number>> = {
+  mqtt: 1883,
+  tcp: 1883,
+  mqtts: 8883,
+  ssl: 8883,
+  ws: 80,
+  wss: 443,
+};
+
+/** host:port of a broker's URL, without credentials; `?` for a part that cannot be parsed. */
+export function brokerName(url: string): string {
+  try {
+    const { protocol, hostname, port } = new URL(url);
+    return `${hostname}:${port === '' ? (DEFAULT_PORTS[protocol.slice(0, -1)] ?? '?') : port}`;
+  } catch {
+    return '?';
+  }
+}
+
+function readError(thrown: unknown): { readonly code: unknown; readonly reason: string } {
+  const code: unknown = thrown instanceof Error && 'code' in thrown ? thrown.code : null;
+  const reason = thrown instanceof Error ? thrown.message : String(thrown);
+  return { code, reason: reason.slice(0, 200) };
+}

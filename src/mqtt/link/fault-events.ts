@@ -1,0 +1,78 @@
+import { isoTime } from '../../base/clock.ts';
+import type { AgentError } from '../../base/errors.ts';
+import type { EventDraft } from '../../store/types.ts';
+import type { CertificateValidity } from './credential-files.ts';
+import type { ConflictSign } from './status-watch.ts';
+
+export const refusedEvent = ({ code, message, context }: AgentError): EventDraft => ({
+  type: 'mqtt_refused',
+  severity: 'error',
+  code,
+  message,
+  context: { ...context },
+});
+
+export const subscriptionRefusedEvent = (reason: string): EventDraft => ({
+  type: 'mqtt_subscribe_refused',
+  severity: 'error',
+  code: 'mqtt_refused',
+  message: 'The broker refuses the subscription to commands. Measurements are still published.',
+  context: { reason },
+});
+
+export const takenOverEvent = (
+  clientId: string,
+  sign: ConflictSign,
+  otherSession: string | null,
+): EventDraft => ({
+  type: 'mqtt_taken_over',
+  severity: 'error',
+  code: 'mqtt_taken_over',
+  message: 'Another agent uses the identity of this device. Give each device its own name.',
+  context: { client_id: clientId, sign, other_session: otherSession },
+});
+
+export const movedEvent = (context: AgentError['context'], serverReference: string | null): EventDraft => ({
+  type: 'mqtt_moved',
+  severity: 'warning',
+  code: 'mqtt_unreachable',
+  message: 'The broker redirects its clients to another server. The agent does not follow: set mqtt.url.',
+  context: { ...context, server_reference: serverReference },
+});
+
+export const certificateExpiringEvent = (
+  owner: 'device' | 'broker',
+  { untilMs, fingerprint }: CertificateValidity,
+  nowMs: number,
+): EventDraft => ({
+  type: 'mqtt_certificate_expiring',
+  severity: untilMs < nowMs ? 'error' : 'warning',
+  code: 'mqtt_certificate_expiring',
+  message: `The certificate of the ${owner} ${untilMs < nowMs ? 'has expired' : 'expires soon'}.`,
+  context: { whose: owner, expires_at: isoTime(untilMs), fingerprint },
+});
+
+export const credentialsUnusableEvent = ({ message, context }: AgentError): EventDraft => ({
+  type: 'mqtt_credentials_unusable',
+  severity: 'warning',
+  code: 'mqtt_credentials_unusable',
+  message: `The new credentials are not used: ${message}. The previous ones stay in use.`,
+  context: { ...context },
+});
+
+export const stateLeftOutEvent = (topic: string, sizeBytes: number): EventDraft => ({
+  type: 'mqtt_state_left_out',
+  severity: 'error',
+  code: 'mqtt_publish_refused',
+  message: 'The link was lost each time this state was published. The state is left out.',
+  context: { topic, size_bytes: sizeBytes },
+});
+
+export const sessionForgottenEvent = (context: AgentError['context']): EventDraft => ({
+  type: 'mqtt_session_forgotten',
+  severity: 'warning',
+  code: 'mqtt_too_large',
+  message:
+    'A message for this device was too large. The device starts a new session; waiting commands are lost.',
+  context: { ...context },
+});

@@ -1,0 +1,97 @@
+import { Socket } from 'node:net';
+import { TLSSocket } from 'node:tls';
+import { connect, type IConnackPacket, type MqttClient } from 'mqtt';
+import { AgentError } from '../../base/errors.ts';
+import { clientOptions, type SessionOptions } from './client-options.ts';
+import { certificateValidity, type CertificateValidity } from './credential-files.ts';
+import { brokerName, HungUpError, OversizedPacketError } from './failures.ts';
+import { PacketLimit } from './packet-limit.ts';
+
+/** Larger packets end the connection: mqtt.js buffers a packet in memory until it is complete. */
+const MAX_INCOMING_BYTES = 1_048_576;
+
+export interface ReceivedMessage {
+  readonly topic: string;
+  readonly payload: Uint8Array;
+  readonly retain: boolean;
+  readonly responseTopic: string | null;
+  readonly correlationData: Uint8Array | null;
+}
+
+/** Starts to connect. From the first byte on, the client is protected against packets of a hostile broker. */
+export function openClient(options: SessionOptions): { readonly client: MqttClient; readonly inbox: Inbox } {
+  const client = connect(options.url, clientOptions(options));
+  // An error event without a listener would end the process.
+  client.on('error', () => undefined);
+  // Create the inbox now: messages that the broker had queued arrive directly after CONNACK.
+  const inbox = new Inbox(client);
+  // With Nagle's algorithm, a small packet waits for the acknowledgement of the previous one: 40 ms on most systems.
+  if (client.stream instanceof Socket) client.stream.setNoDelay(true);
+  const limit = new PacketLimit(MAX_INCOMING_BYTES);
+  limit.on('error', () => client.emit('error', new OversizedPacketError()));
+  client.stream.pipe(limit).resume();
+  client.on('packetreceive', (packet) => {
+    // The agent subscribes with QoS 1 only; mqtt.js would keep QoS 2 messages until the broker releases them.
+    if (packet.cmd === 'publish' && packet.qos === 2) client.emit('error', new Error('a message with QoS 2'));
+  });
+  return { client, inbox };
+}
+
+/**
+ * Waits for CONNACK, and calls `onConnack` in the same turn of the event loop, so that no later event of the client is
+ * missed. Rejects with the cause when no CONNACK arrives.
+ */
+export function awaitConnack<T>(
+  client: MqttClient,
+  options: SessionOptions,
+  signal: AbortSignal,
+  onConnack: (connack: IConnackPacket) => T,
+): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const timeout = new AgentError('mqtt_timeout', 'the broker did not answer', {
+      context: { broker: brokerName(options.url) },
+    });
+    const timer = setTimeout(() => finish(() => reject(timeout)), options.connectTimeoutMs);
+    const onAbort = (): void => finish(() => reject(signal.reason as Error));
+    const finish = (settle: () => void): void => {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', onAbort);
+      settle();
+    };
+    signal.addEventListener('abort', onAbort, { once: true });
+    client.once('connect', (connack) => finish(() => resolve(onConnack(connack))));
+    client.once('error', (error) => finish(() => reject(error)));
+    client.once('close', () => finish(() => reject(new HungUpError('closed before CONNACK'))));
+  });
+}
+
+/** The validity of the broker's certificate; null without TLS, and over WebSocket, where it is not accessible. */
+export function brokerCertificateOf({ stream }: MqttClient): CertificateValidity | null {
+  const certificate = stream instanceof TLSSocket ? stream.getPeerX509Certificate() : undefined;
+  return certificate ? certificateValidity(certificate) : null;
+}
+
+/** Keeps incoming messages until there is a listener. */
+export class Inbox {
+  #waiting: ReceivedMessage[] = [];
+  #listener: ((message: ReceivedMessage) => void) | null = null;
+
+  constructor(client: MqttClient) {
+    client.on('message', (topic, payload, packet) => {
+      const message: ReceivedMessage = {
+        topic,
+        payload,
+        retain: packet.retain,
+        responseTopic: packet.properties?.responseTopic ?? null,
+        correlationData: packet.properties?.correlationData ?? null,
+      };
+      if (this.#listener) this.#listener(message);
+      else this.#waiting.push(message);
+    });
+  }
+
+  listen(listener: (message: ReceivedMessage) => void): void {
+    this.#listener = listener;
+    for (const message of this.#waiting.splice(0)) listener(message);
+  }
+}
