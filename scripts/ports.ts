@@ -2,22 +2,22 @@ import { randomInt } from 'node:crypto';
 import { once } from 'node:events';
 import { connect, createServer } from 'node:net';
 
-/** Below the ports that Linux gives to outgoing connections. */
-const LISTENERS = { from: 12_000, to: 30_000 };
+/** Below the range that Linux uses for outgoing connections. */
+const PORT_RANGE = { from: 12_000, to: 30_000 };
 
 /**
- * A port of 127.0.0.1 that was free a moment ago. Not one that an outgoing connection could get while the listener
- * is away: a client that tries again and again to reach it might even meet itself there.
+ * A free port of 127.0.0.1, outside of the range for outgoing connections: otherwise a client that retries while the
+ * listener is down could connect to itself.
  */
 export async function freePort(): Promise<number> {
   for (;;) {
-    const port = randomInt(LISTENERS.from, LISTENERS.to);
+    const port = randomInt(PORT_RANGE.from, PORT_RANGE.to);
     const server = createServer();
-    const free = await new Promise<boolean>((resolve) => {
+    const isFree = await new Promise<boolean>((resolve) => {
       server.once('error', () => resolve(false));
       server.listen(port, '127.0.0.1', () => resolve(true));
     });
-    if (!free) continue;
+    if (!isFree) continue;
     server.close();
     await once(server, 'close');
     return port;

@@ -1,5 +1,5 @@
-// One run of the drain measurement in a process of its own, so that its memory is its own: `ours`, the agent's store,
-// forwarder and link, or `bare`, a windowed publisher as a user of mqtt.js would write it. Prints one line of JSON.
+// One run of the drain measurement in its own process, so that its memory can be measured: `agent`, with the agent's
+// store, forwarder and link, or `plain`, a publisher with a window on mqtt.js. Prints one line of JSON.
 import { randomUUID } from 'node:crypto';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -11,17 +11,17 @@ import { MqttLink } from '../../src/mqtt/link/link.ts';
 import { completeRecord } from '../../src/mqtt/forward/outbox-rows.ts';
 import { Topics } from '../../src/mqtt/topics.ts';
 import { Store } from '../../src/store/store.ts';
-import { drainRecord, NO_FEATURES, storeOptions } from './drain-records.ts';
+import { makeDrainRecord, NO_FEATURES, storeOptions } from './drain-records.ts';
 
 export interface DrainRun {
   readonly messages: number;
   readonly elapsedMs: number;
-  /** Peak of the resident memory while it drained, over that when the link came up. */
+  /** Peak resident memory during the drain, minus that at the connect. */
   readonly grownMb: number;
   readonly lagP99Ms: number;
-  /** Processor time of the process meanwhile. */
+  /** Processor time of the process during the drain. */
   readonly cpuMs: number;
-  /** Wall clock at which the first live record was stored; null for the bare publisher. */
+  /** Wall clock at which the first live record was stored; null for the plain publisher. */
   readonly liveAtMs: number | null;
 }
 
@@ -33,12 +33,12 @@ const LIVE_AFTER_MS = 100;
 const [kind = '', url = '', stateDir = ''] = process.argv.slice(2);
 const deps = { clock: systemClock, log: pino({ level: 'silent' }) };
 
-async function ours(): Promise<DrainRun> {
+async function runAgent(): Promise<DrainRun> {
   const store = Store.open(storeOptions(stateDir), deps);
   const topics = new Topics({ base: 'swellsight/v1', site: 'bench', device: 'ours' });
   const { depth } = store.outbox.stats();
-  let up = (): void => undefined;
-  const connected = new Promise<void>((resolve) => (up = resolve));
+  let resolveConnected = (): void => undefined;
+  const connected = new Promise<void>((resolve) => (resolveConnected = resolve));
   const link: MqttLink = new MqttLink(
     {
       mqtt: {
@@ -53,7 +53,7 @@ async function ours(): Promise<DrainRun> {
       },
       session: randomUUID(),
     },
-    { ...deps, topics, raise: store.raise, onConnected: () => up() },
+    { ...deps, topics, raise: store.raise, onConnected: () => resolveConnected() },
   );
   const forwarder = new Forwarder(
     { window: WINDOW, backfillPerS: 0 },
@@ -62,12 +62,12 @@ async function ours(): Promise<DrainRun> {
   forwarder.start(new AbortController().signal);
   link.start(new AbortController().signal);
   await connected;
-  const meter = new Meter();
+  const meter = new DrainMeter();
   forwarder.linkUp();
   let liveAtMs = 0;
   setTimeout(() => {
     liveAtMs = Date.now();
-    store.append(drainRecord(depth), NO_FEATURES);
+    store.append(makeDrainRecord(depth), NO_FEATURES);
   }, LIVE_AFTER_MS);
   while (liveAtMs === 0 || store.outbox.stats().depth > 0) await delay(5);
   const measured = meter.stop();
@@ -76,7 +76,7 @@ async function ours(): Promise<DrainRun> {
   return { messages: depth + 1, ...measured, liveAtMs };
 }
 
-async function bare(): Promise<DrainRun> {
+async function runPlain(): Promise<DrainRun> {
   const store = Store.open(storeOptions(stateDir), deps);
   const messages = store.outbox
     .next(Number.MAX_SAFE_INTEGER, new Set())
@@ -84,7 +84,7 @@ async function bare(): Promise<DrainRun> {
   store.close();
   const client = connect(url, { protocolVersion: 5, clientId: `bench-${randomUUID()}` });
   await new Promise((resolve) => client.once('connect', resolve));
-  const meter = new Meter();
+  const meter = new DrainMeter();
   await new Promise<void>((resolve, reject) => {
     let next = 0;
     let acknowledged = 0;
@@ -106,12 +106,13 @@ async function bare(): Promise<DrainRun> {
   return { messages: messages.length, ...measured, liveAtMs: null };
 }
 
-class Meter {
+/** Measures time, memory, processor time and event-loop lag from its construction to `stop`. */
+class DrainMeter {
   readonly #startedMs = performance.now();
   readonly #startedCpu = process.cpuUsage();
   readonly #startedBytes = process.memoryUsage.rss();
   readonly #lag = monitorEventLoopDelay({ resolution: LAG_RESOLUTION_MS });
-  readonly #timer = setInterval(() => this.#look(), 20);
+  readonly #timer = setInterval(() => this.#sample(), 20);
   #peakBytes = 0;
 
   constructor() {
@@ -122,7 +123,7 @@ class Meter {
     const { user, system } = process.cpuUsage(this.#startedCpu);
     const cpuMs = (user + system) / 1000;
     const elapsedMs = performance.now() - this.#startedMs;
-    this.#look();
+    this.#sample();
     clearInterval(this.#timer);
     this.#lag.disable();
     return {
@@ -133,11 +134,11 @@ class Meter {
     };
   }
 
-  #look(): void {
+  #sample(): void {
     this.#peakBytes = Math.max(this.#peakBytes, process.memoryUsage.rss());
   }
 }
 
-const run = kind === 'ours' ? await ours() : await bare();
+const run = kind === 'agent' ? await runAgent() : await runPlain();
 process.stdout.write(`${JSON.stringify(run)}\n`);
 process.exit(0);

@@ -3,8 +3,8 @@ import type { BurstFeatures, ObservationDraft, StoreOptions } from '../../src/st
 
 export const NO_FEATURES: BurstFeatures = { embedding: null, embeddingDigest: null, view: null };
 
-/** 30 days at one a minute. */
-export const MONTH = 43_200;
+/** 30 days at one record a minute. */
+export const MONTH_RECORDS = 43_200;
 
 export const storeOptions = (stateDir: string): StoreOptions => ({
   stateDir,
@@ -13,8 +13,8 @@ export const storeOptions = (stateDir: string): StoreOptions => ({
   outbox: { maxMessages: 100_000, maxAgeDays: 30 },
 });
 
-/** A record as a calibrated camera makes it, minute by minute. */
-export function drainRecord(minute: number): ObservationDraft {
+/** The record of a calibrated camera at a minute of the month. */
+export function makeDrainRecord(minute: number): ObservationDraft {
   return {
     schema: 'swellsight.observation/1',
     id: randomUUID(),
@@ -22,7 +22,7 @@ export function drainRecord(minute: number): ObservationDraft {
     device: 'ours',
     camera: 'north',
     boot_id: '1f8b4d5e-2c0a-4a44-9d15-6c1f0e9a7b31',
-    captured_at: new Date(Date.now() - (MONTH - minute) * 60_000).toISOString(),
+    captured_at: new Date(Date.now() - (MONTH_RECORDS - minute) * 60_000).toISOString(),
     mono_ms: minute * 60_000 + 417.25,
     clock: { synced: true, offset_ms: -0.4 },
     status: 'measured',

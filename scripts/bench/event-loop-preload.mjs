@@ -1,10 +1,11 @@
-// Loaded into the measured agent with --import: prints the event loop's lag when the process is told to by SIGUSR2.
+// Loaded into the measured agent with --import. The first SIGUSR2 starts the measurement of the event-loop lag, each
+// further one writes it to a file.
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { writeFileSync } from 'node:fs';
 
 const RESOLUTION_MS = 5;
 const histogram = monitorEventLoopDelay({ resolution: RESOLUTION_MS });
-// The timer that measures must not keep the agent alive, and start-up is a row of its own.
+// The histogram starts at the first signal: its timer must not keep the agent alive, and start-up is measured separately.
 process.on('SIGUSR2', () => {
   if (!histogram.count) {
     histogram.enable();

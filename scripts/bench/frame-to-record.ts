@@ -19,8 +19,8 @@ const WARM_UP = 10;
 const PAIRS = 120;
 const log = createLog('silent');
 
-/** sharp and onnxruntime in one process, nothing else: what the numbers of a bare program would be. */
-export async function openBare(
+/** The reference: decode with sharp and inference with onnxruntime in one process, nothing else. */
+export async function openReference(
   bundle: Bundle,
   threads: number,
 ): Promise<(jpeg: Uint8Array) => Promise<number>> {
@@ -38,7 +38,7 @@ export async function openBare(
   sharp.cache(false);
   sharp.concurrency(1);
   return async (jpeg) => {
-    const started = performance.now();
+    const startedMs = performance.now();
     const pixels = await sharp(jpeg)
       .resize(input.width, input.height, { fit: 'fill' })
       .removeAlpha()
@@ -47,12 +47,12 @@ export async function openBare(
     await session.run({
       [input.name]: new Tensor('uint8', new Uint8Array(pixels), [1, input.height, input.width, 3]),
     });
-    return performance.now() - started;
+    return performance.now() - startedMs;
   };
 }
 
-/** A camera that has the picture at hand, so that only what comes after it is measured. */
-function cameraOf(next: () => Uint8Array): Camera {
+/** A camera that returns a frame from memory: the capture takes no time. */
+function memoryCamera(next: () => Uint8Array): Camera {
   return {
     id: 'bench',
     capture: async function* () {
@@ -66,13 +66,14 @@ function cameraOf(next: () => Uint8Array): Camera {
 const NO_SCHEDULE: Schedule = { slots: async function* () {}, nextRunAtMs: () => null, description: 'none' };
 
 /**
- * From the encoded frame to the record on the disk, beside two references: bare decode and `session.run`, and the same
- * gate, view, model and SQLite commit in one process. All get the same buffers, one inference thread and one libvips
- * thread. The first ratio is what judging and keeping a frame costs, the second what a process of its own costs.
+ * Measures the time from the encoded frame to the record on the disk against two references: decode and `session.run`,
+ * and the same quality gate, view check, model and SQLite commit in one process. All have the same buffers, one
+ * inference thread and one libvips thread. The first ratio is the cost of gate and record, the second that of the
+ * separate vision process.
  */
-export async function frameToRecord(
+export async function measureFrameToRecord(
   bundle: Bundle,
-  pictures: readonly Uint8Array[],
+  frames: readonly Uint8Array[],
 ): Promise<readonly Row[]> {
   const stateDir = mkdtempSync(join(tmpdir(), 'swellsight-bench-'));
   const store = Store.open(
@@ -85,12 +86,12 @@ export async function frameToRecord(
     { clock: systemClock, log, onEvent: () => undefined },
   );
   await vision.start(new AbortController().signal);
-  const bare = await openBare(bundle, threads);
-  let picture = pictures[0] ?? new Uint8Array();
+  const reference = await openReference(bundle, threads);
+  let frame = frames[0] ?? new Uint8Array();
   const [settings] = loadSettings({ file: null, env: {}, cwd: stateDir }).cameras;
   if (!settings) throw new Error('no default camera');
   const calibration = new SiteCalibration({ camera: 'bench', embeddingDigest: bundle.embeddingDigest ?? '' });
-  const station = new CameraRunner(
+  const runner = new CameraRunner(
     {
       settings: { ...settings, id: 'bench', burst: { frames: 1, intervalS: 0 } },
       context: () => ({
@@ -103,7 +104,7 @@ export async function frameToRecord(
       }),
     },
     {
-      camera: cameraOf(() => picture),
+      camera: memoryCamera(() => frame),
       schedule: NO_SCHEDULE,
       lease: () => leaseOf(vision, { provider: 'cpu', embeddingDigest: bundle.embeddingDigest }),
       calibration: () => calibration,
@@ -116,83 +117,84 @@ export async function frameToRecord(
     },
   );
   const signal = new AbortController().signal;
-  const ours = async (): Promise<number> => {
-    const started = performance.now();
-    const { status, reasons } = await station.capture(signal);
-    if (status !== 'measured') throw new Error(`the bench picture was ${status}: ${reasons.join()}`);
-    return performance.now() - started;
+  const runAgentPath = async (): Promise<number> => {
+    const startedMs = performance.now();
+    const { status, reasons } = await runner.capture(signal);
+    if (status !== 'measured') throw new Error(`the frame was ${status}: ${reasons.join()}`);
+    return performance.now() - startedMs;
   };
-  const single = await InProcessVision.open(
+  const inProcess = await InProcessVision.open(
     { bundle, plan: { provider: 'cpu', threads } },
     { clock: systemClock },
   );
-  const together = async (jpeg: Uint8Array): Promise<number> => {
-    const started = performance.now();
-    const { heads, view } = await single.analyze(jpeg, { roi: null, privacyMasks: [] });
-    const { latest } = station;
-    if (!latest) throw new Error('nothing was observed');
+  const runInOneProcess = async (jpeg: Uint8Array): Promise<number> => {
+    const startedMs = performance.now();
+    const { heads, view } = await inProcess.analyze(jpeg, { roi: null, privacyMasks: [] });
+    const { latest } = runner;
+    if (!latest) throw new Error('no observation');
     store.append(
       { ...latest, id: crypto.randomUUID() },
       { embedding: heads?.embedding ?? null, embeddingDigest: bundle.embeddingDigest, view },
     );
-    return performance.now() - started;
+    return performance.now() - startedMs;
   };
   const rows = [
     pairedRow(
       'frame to record, 2560x1440 JPEG',
       'ms',
-      await inTurn(ours, bare, pictures, (next) => (picture = next)),
+      await measureInTurn(runAgentPath, reference, frames, (next) => (frame = next)),
       'sharp + session.run',
       1.15,
     ),
     pairedRow(
       'frame to record, 2560x1440 JPEG',
       'ms',
-      await inTurn(ours, together, pictures, (next) => (picture = next)),
+      await measureInTurn(runAgentPath, runInOneProcess, frames, (next) => (frame = next)),
       'the same work in one process',
       null,
     ),
-    storeRow(store, station),
+    measureStore(store, runner),
   ];
-  await single.close();
+  await inProcess.close();
   await vision.close();
   store.close();
   rmSync(stateDir, { recursive: true, force: true });
   return rows;
 }
 
-type Timed = (jpeg: Uint8Array) => Promise<number>;
+/** Processes a frame; resolves with the time that it took, ms. */
+type TimedRun = (jpeg: Uint8Array) => Promise<number>;
 
-/** Times of both in ms. In turn, and each first every other time: a machine that drifts strikes both. */
-async function inTurn(
-  ours: Timed,
-  reference: Timed,
-  pictures: readonly Uint8Array[],
-  show: (picture: Uint8Array) => void,
+/** Runs both in turn, each first in every other round, so that changes of the machine affect both equally. */
+async function measureInTurn(
+  ours: TimedRun,
+  reference: TimedRun,
+  frames: readonly Uint8Array[],
+  setFrame: (frame: Uint8Array) => void,
 ): Promise<readonly (readonly [number, number])[]> {
   const pairs: [number, number][] = [];
   for (let round = 0; round < WARM_UP + PAIRS; round++) {
-    const picture = pictures[round % pictures.length] ?? new Uint8Array();
-    show(picture);
+    const frame = frames[round % frames.length] ?? new Uint8Array();
+    setFrame(frame);
     const [first, second] = round % 2 === 0 ? [ours, reference] : [reference, ours];
-    const a = await first(picture);
-    const b = await second(picture);
+    const a = await first(frame);
+    const b = await second(frame);
     if (round >= WARM_UP) pairs.push(round % 2 === 0 ? [a, b] : [b, a]);
   }
   return pairs;
 }
 
-function storeRow(store: Store, station: CameraRunner): Row {
-  const { latest } = station;
-  if (!latest) throw new Error('nothing was observed');
+function measureStore(store: Store, runner: CameraRunner): Row {
+  const { latest } = runner;
+  if (!latest) throw new Error('no observation');
   const values: number[] = [];
   for (let index = 0; index < 300; index++) {
-    const started = performance.now();
+    const startedMs = performance.now();
     store.append(
       { ...latest, id: crypto.randomUUID() },
       { embedding: null, embeddingDigest: null, view: null },
     );
-    values.push(1000 / (performance.now() - started));
+    values.push(1000 / (performance.now() - startedMs));
   }
   return budgetRow('records into SQLite, one per transaction, FULL', '1/s', values, null);
 }

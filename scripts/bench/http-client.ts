@@ -11,11 +11,11 @@ export interface LoadJob {
 
 export interface LoadAnswer {
   readonly tookMs: number;
-  /** By request: from the first byte sent to the last received. */
+  /** For each request: from the first byte sent to the last byte received. */
   readonly clientMs: readonly number[];
-  /** By request, as the answer says: from the whole image to the answer. */
+  /** For each request, from its response: time from the complete image to the response. */
   readonly serverMs: readonly number[];
-  readonly cached: number;
+  readonly cachedCount: number;
 }
 
 /** A process that sends images to an agent. */

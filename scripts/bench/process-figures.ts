@@ -8,7 +8,7 @@ export function rssMb(pid: number): number {
 
 const TICKS_PER_S = 100;
 
-/** CPU seconds that a process has used, its reaped children included. */
+/** CPU time of a process and its reaped children, s. */
 export function cpuS(pid: number): number {
   const text = readFileSync(`/proc/${pid}/stat`, 'utf8');
   const fields = text
@@ -19,7 +19,7 @@ export function cpuS(pid: number): number {
   return (utime + stime + cutime + cstime) / TICKS_PER_S;
 }
 
-/** Bytes that a process has had written to disk. */
+/** Bytes that a process has caused to be written to disk. */
 export function writtenBytes(pid: number): number {
   const line = /^write_bytes: (\d+)$/m.exec(readFileSync(`/proc/${pid}/io`, 'utf8'));
   return Number(line?.[1] ?? Number.NaN);
@@ -30,7 +30,7 @@ export interface ChildProcessEntry {
   readonly command: string;
 }
 
-/** Direct children with their command lines. */
+/** The direct children of a process with their command lines. */
 export function childrenOf(pid: number): readonly ChildProcessEntry[] {
   const found: ChildProcessEntry[] = [];
   for (const name of readdirSync('/proc')) {
@@ -44,7 +44,7 @@ export function childrenOf(pid: number): readonly ChildProcessEntry[] {
           command: readFileSync(`/proc/${name}/cmdline`, 'utf8').replaceAll('\0', ' '),
         });
     } catch {
-      // The process ended while we looked.
+      // The process has exited since readdir.
     }
   }
   return found;

@@ -15,7 +15,8 @@ const IDLE_S = 120;
 const COLD_STARTS = 5;
 const SECONDS_PER_DAY = 86_400;
 
-export interface Running {
+/** The built program, started for a measurement. */
+export interface MeasuredAgent {
   readonly child: ChildProcess;
   readonly pid: number;
   readonly dir: string;
@@ -23,18 +24,19 @@ export interface Running {
   readonly firstObservationMs: number;
   readonly lagFile: string;
   readonly httpPort: number;
-  readonly observations: () => number;
+  readonly observationCount: () => number;
 }
 
-export async function start(
-  pictures: readonly Uint8Array[],
+/** Resolves after the first observation. The camera loops over the frames. */
+export async function startAgent(
+  frames: readonly Uint8Array[],
   camera: Record<string, unknown>,
   httpSettings: Record<string, unknown> = {},
   dir = mkdtempSync(join(tmpdir(), 'swellsight-bench-')),
-): Promise<Running> {
-  const folder = join(dir, 'pictures');
-  mkdirSync(folder, { recursive: true });
-  pictures.forEach((bytes, index) => writeFileSync(join(folder, `${index}.jpg`), bytes));
+): Promise<MeasuredAgent> {
+  const frameDir = join(dir, 'frames');
+  mkdirSync(frameDir, { recursive: true });
+  frames.forEach((bytes, index) => writeFileSync(join(frameDir, `${index}.jpg`), bytes));
   const config = join(dir, 'config.json');
   const lagFile = join(dir, 'lag.json');
   const httpPort = await freePort();
@@ -45,7 +47,7 @@ export async function start(
       http: { ...httpSettings, port: httpPort },
       mqtt: { embedded: { port: await freePort() } },
       inference: { providers: ['cpu'], threads: 1 },
-      cameras: [{ id: 'bench', kind: 'directory', path: folder, replay: 'loop', ...camera }],
+      cameras: [{ id: 'bench', kind: 'directory', path: frameDir, replay: 'loop', ...camera }],
     }),
   );
   const startedMs = performance.now();
@@ -57,101 +59,102 @@ export async function start(
       EVENT_LOOP_LAG_FILE: lagFile,
     },
   });
-  let observations = 0;
-  // A bench that fails must not leave an agent behind that spoils the next one.
+  let observationCount = 0;
+  // Do not leave an agent running when the benchmark fails.
   process.once('exit', () => child.kill('SIGKILL'));
-  const first = await new Promise<number>((resolve, reject) => {
-    child.once('exit', (code) => reject(new Error(`the agent ended with ${String(code)}`)));
+  const firstObservationMs = await new Promise<number>((resolve, reject) => {
+    child.once('exit', (code) => reject(new Error(`the agent exited with ${String(code)}`)));
     child.stdout.setEncoding('utf8').on('data', (text: string) => {
       const found = text.split('"msg":"observation"').length - 1;
-      if (observations === 0 && found > 0) resolve(performance.now() - startedMs);
-      observations += found;
+      if (observationCount === 0 && found > 0) resolve(performance.now() - startedMs);
+      observationCount += found;
     });
   });
   return {
     child,
     pid: child.pid ?? 0,
     dir,
-    firstObservationMs: first,
+    firstObservationMs,
     lagFile,
     httpPort,
-    observations: () => observations,
+    observationCount: () => observationCount,
   };
 }
 
-export async function stop({ child, dir }: Running, keep = false): Promise<void> {
+export async function stopAgent({ child, dir }: MeasuredAgent): Promise<void> {
   child.removeAllListeners('exit');
   const exited = once(child, 'exit');
   child.kill('SIGTERM');
   await exited;
-  if (!keep) rmSync(dir, { recursive: true, force: true });
+  rmSync(dir, { recursive: true, force: true });
 }
 
 /** Event-loop lag and resident memory while frames are analysed without a pause. */
-export async function underLoad(pictures: readonly Uint8Array[]): Promise<readonly Row[]> {
-  const agent = await start(pictures, { schedule: { everyS: 1 }, burst: { frames: 20, intervalS: 0 } });
-  // Looked up each time: a better plan, found meanwhile, comes with a process of its own.
-  const visionMb = (): number[] =>
+export async function measureLoad(frames: readonly Uint8Array[]): Promise<readonly Row[]> {
+  const agent = await startAgent(frames, { schedule: { everyS: 1 }, burst: { frames: 20, intervalS: 0 } });
+  // Look up the process each time: a better execution plan starts a new one.
+  const visionRssMb = (): number[] =>
     childrenOf(agent.pid)
       .filter(({ command }) => command.includes('vision/child/process'))
       .slice(-1)
       .map(({ pid }) => rssMb(pid));
-  const main: number[] = [];
-  const vision: number[] = [];
+  const mainMb: number[] = [];
+  const visionMb: number[] = [];
   agent.child.kill('SIGUSR2');
   for (let second = 0; second < LOAD_S; second++) {
     await delay(1000);
-    main.push(rssMb(agent.pid));
-    vision.push(...visionMb());
+    mainMb.push(rssMb(agent.pid));
+    visionMb.push(...visionRssMb());
   }
   agent.child.kill('SIGUSR2');
   await delay(500);
   const lag = JSON.parse(readFileSync(agent.lagFile, 'utf8')) as { p99: number };
   const rows = [
     budgetRow('event-loop lag p99 under continuous analysis', 'ms', [lag.p99], 20),
-    budgetRow('resident memory, main, under load', 'MB', main.slice(-10), 110),
-    budgetRow('resident memory, vision, under load', 'MB', vision.slice(-10), 170),
+    budgetRow('resident memory, main, under load', 'MB', mainMb.slice(-10), 110),
+    budgetRow('resident memory, vision, under load', 'MB', visionMb.slice(-10), 170),
   ];
-  await stop(agent);
+  await stopAgent(agent);
   return rows;
 }
 
-/** CPU and disk of an agent that observes once a minute. */
-export async function idle(pictures: readonly Uint8Array[]): Promise<readonly Row[]> {
-  const agent = await start(pictures, { schedule: { everyS: 60 }, burst: { frames: 3, intervalS: 2 } });
-  // Start-up, and the background trials of other thread counts, are over by then.
+/** CPU and disk use of an agent that observes once a minute. */
+export async function measureIdle(frames: readonly Uint8Array[]): Promise<readonly Row[]> {
+  const agent = await startAgent(frames, { schedule: { everyS: 60 }, burst: { frames: 3, intervalS: 2 } });
+  // Start-up and the background trials of other thread counts end within a minute.
   await delay(60_000);
   const pids = [agent.pid, ...childrenOf(agent.pid).map(({ pid }) => pid)];
-  const used = (): number => pids.reduce((sum, pid) => sum + cpuS(pid), 0);
-  const written = (): number => pids.reduce((sum, pid) => sum + writtenBytes(pid), 0);
-  const [cpuBefore, bytesBefore, observedBefore] = [used(), written(), agent.observations()];
+  const cpuUsedS = (): number => pids.reduce((sum, pid) => sum + cpuS(pid), 0);
+  const bytesWritten = (): number => pids.reduce((sum, pid) => sum + writtenBytes(pid), 0);
+  const [cpuBeforeS, bytesBefore, countBefore] = [cpuUsedS(), bytesWritten(), agent.observationCount()];
   await delay(IDLE_S * 1000);
-  const perObservation = (written() - bytesBefore) / Math.max(1, agent.observations() - observedBefore);
+  const bytesPerObservation =
+    (bytesWritten() - bytesBefore) / Math.max(1, agent.observationCount() - countBefore);
   const rows = [
     budgetRow(
       'CPU at one observation a minute, share of a core',
       '%',
-      [(100 * (used() - cpuBefore)) / IDLE_S],
+      [(100 * (cpuUsedS() - cpuBeforeS)) / IDLE_S],
       1,
     ),
     budgetRow(
       'written to disk a day at one observation a minute',
       'MB',
-      [(perObservation * SECONDS_PER_DAY) / 60 / 2 ** 20],
+      [(bytesPerObservation * SECONDS_PER_DAY) / 60 / 2 ** 20],
       null,
     ),
   ];
-  await stop(agent);
+  await stopAgent(agent);
   return rows;
 }
 
-/** From the start of the program to the first record: the very first one, and later ones that remember the provider. */
-export async function coldStart(pictures: readonly Uint8Array[]): Promise<readonly Row[]> {
-  const first: number[] = [];
+/** Time from the start of the program with an empty state directory to the first record. */
+export async function measureColdStart(frames: readonly Uint8Array[]): Promise<readonly Row[]> {
+  const durationsS: number[] = [];
   for (let round = 0; round < COLD_STARTS; round++) {
-    const agent = await start(pictures, { schedule: { everyS: 60 }, burst: { frames: 1, intervalS: 0 } });
-    first.push(agent.firstObservationMs / 1000);
-    await stop(agent);
+    const agent = await startAgent(frames, { schedule: { everyS: 60 }, burst: { frames: 1, intervalS: 0 } });
+    durationsS.push(agent.firstObservationMs / 1000);
+    await stopAgent(agent);
   }
-  return [budgetRow('cold start to the first observation, empty state', 's', first, 3)];
+  return [budgetRow('cold start to the first observation, empty state', 's', durationsS, 3)];
 }

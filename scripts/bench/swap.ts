@@ -11,7 +11,7 @@ import { rssMb } from './process-figures.ts';
 import { budgetRow, median, quantile, type Row } from './table.ts';
 
 const USUAL_FRAMES = 100;
-/** From the contract: the longest wait in a swap against the usual one. */
+/** Limit for the longest wait in a swap, from the median wait. */
 const GAP_RATIO = 1.5;
 const GAP_PLUS_MS = 50;
 const SETTLE_MS = 200;
@@ -19,17 +19,17 @@ const RSS_GROWTH = 1.05;
 const FRAME = { roi: null, privacyMasks: [], priority: 'schedule' } as const;
 
 /**
- * Swaps, each proved on every provider and then on the chosen one, under analysis without a pause, one frame after
- * another: what the frames in those moments waited, what was lost, and what the control process keeps of it.
+ * Swaps the model while one frame after another is analysed. Each swap first proves the model on every provider.
+ * Measures the waiting time of the frames, lost frames, and the memory of the control process.
  */
-export async function swap(
+export async function measureSwaps(
   bundle: Bundle,
-  pictures: readonly Uint8Array[],
+  frames: readonly Uint8Array[],
   swaps: number,
 ): Promise<readonly Row[]> {
   const stateDir = mkdtempSync(join(tmpdir(), 'swellsight-bench-'));
   const stop = new AbortController();
-  const forgotten = { get: () => null, set: () => undefined, delete: () => undefined };
+  const noMemory = { get: () => null, set: () => undefined, delete: () => undefined };
   const serving = new ModelServer(
     {
       model: {
@@ -47,7 +47,7 @@ export async function swap(
     {
       clock: systemClock,
       log: createLog('silent'),
-      memory: forgotten,
+      memory: noMemory,
       raise: () => undefined,
       hardware: probeHardware(stop.signal),
       onBundle: () => undefined,
@@ -57,18 +57,18 @@ export async function swap(
   await serving.start(stop.signal);
 
   const waits: { readonly endedMs: number; readonly waitMs: number }[] = [];
-  let asked = 0;
-  let lost = 0;
+  let frameCount = 0;
+  let lostCount = 0;
   const analysing = (async () => {
     while (!stop.signal.aborted) {
       const startedMs = performance.now();
-      asked += 1;
+      frameCount += 1;
       try {
         using lease = serving.lease();
-        await lease.analyze(pictures[asked % pictures.length] ?? new Uint8Array(), FRAME);
+        await lease.analyze(frames[frameCount % frames.length] ?? new Uint8Array(), FRAME);
         waits.push({ endedMs: performance.now(), waitMs: performance.now() - startedMs });
       } catch {
-        lost += 1;
+        lostCount += 1;
       }
     }
   })();
@@ -77,17 +77,17 @@ export async function swap(
   const usualMs = waits.slice(-USUAL_FRAMES / 2).map(({ waitMs }) => waitMs);
   const longestMs: number[] = [];
   const longestWithoutMs: number[] = [];
-  const longestSince = (beganMs: number): number =>
-    Math.max(...waits.filter(({ endedMs }) => endedMs >= beganMs).map(({ waitMs }) => waitMs));
+  const longestSince = (sinceMs: number): number =>
+    Math.max(...waits.filter(({ endedMs }) => endedMs >= sinceMs).map(({ waitMs }) => waitMs));
   const mainMb: number[] = [];
   for (let count = 0; count < swaps; count += 1) {
-    const beganMs = performance.now();
+    const startedMs = performance.now();
     await serving.adopt(await serving.prove(bundle, stop.signal), 'factory', true);
-    longestMs.push(longestSince(beganMs));
+    longestMs.push(longestSince(startedMs));
     globalThis.gc?.();
     mainMb.push(rssMb(process.pid));
     waits.length = 0;
-    const tookMs = performance.now() - beganMs;
+    const tookMs = performance.now() - startedMs;
     await delay(SETTLE_MS);
     const quietMs = performance.now();
     await delay(tookMs);
@@ -101,7 +101,7 @@ export async function swap(
   const [firstMb = 0] = mainMb;
   return [
     budgetRow('usual wait for an answer, 2560x1440 JPEG', 'ms', usualMs, null),
-    budgetRow(`frames lost in ${swaps} swaps`, 'frames', [lost], 0),
+    budgetRow(`frames lost in ${swaps} swaps`, 'frames', [lostCount], 0),
     budgetRow(
       `longest wait for an answer in ${swaps} swaps`,
       'ms',

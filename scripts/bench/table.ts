@@ -1,4 +1,4 @@
-/** One line of the performance table: a figure beside its reference, both from this run. */
+/** One line of the performance table: a figure and its reference, both from this run. */
 export interface Row {
   readonly name: string;
   readonly unit: string;
@@ -26,7 +26,7 @@ export function quantile(values: readonly number[], q: number): number {
 
 export const median = (values: readonly number[]): number => quantile(values, 0.5);
 
-/** A row from runs of ours and of the reference in turn, A B A B. A rate wants a ratio of at least its budget. */
+/** A row from paired runs of the agent and the reference. A rate has a minimum ratio (`at_least`). */
 export function pairedRow(
   name: string,
   unit: string,
@@ -68,7 +68,7 @@ export function budgetRow(name: string, unit: string, values: readonly number[],
   };
 }
 
-/** A row that wants no less than a fixed figure. */
+/** A row with a fixed minimum. */
 export function floorRow(name: string, unit: string, values: readonly number[], least: number): Row {
   const row = budgetRow(name, unit, values, least);
   return { ...row, budget: `>= ${least} ${unit}`, within: row.value >= least };

@@ -7,7 +7,14 @@ import type { LinkOptions } from '../../src/mqtt/link/options.ts';
 import { Topics } from '../../src/mqtt/topics.ts';
 import { Store } from '../../src/store/store.ts';
 import { SimulatedInstalls, type InstallsOptions } from './installs.ts';
-import { cameraState, health, info, modelState, Sea, type Identity } from './messages.ts';
+import {
+  makeCameraState,
+  makeHealth,
+  makeInfo,
+  MODEL_STATE,
+  SimulatedSea,
+  type Identity,
+} from './messages.ts';
 
 export interface DeviceOptions {
   readonly mqtt: LinkOptions['mqtt'];
@@ -26,25 +33,25 @@ export interface DeviceDeps {
   readonly random: () => number;
 }
 
-const INSTALLS: InstallsOptions = { phaseMs: 2000, failsWith: null };
+const DEFAULT_INSTALLS: InstallsOptions = { phaseMs: 2000, failsWith: null };
 const NO_FEATURES = { embedding: null, embeddingDigest: null, view: null };
 
 /**
- * One device of a simulated fleet: the agent's own store, outbox, forwarder and link; only sea and machine are made up.
- * It observes every `everyS` at a phase of its own.
+ * One device of a simulated fleet. Store, outbox, forwarder and link are the agent's own; sea and machine are simulated.
+ * It observes every `everyS`, with a random phase.
  */
 export class SimulatedDevice {
   readonly #options: DeviceOptions;
   readonly #deps: DeviceDeps;
   readonly #identity: Identity;
   readonly #store: Store;
-  readonly #sea: Sea;
+  readonly #sea: SimulatedSea;
   readonly #startedMonoMs: number;
   readonly #link: MqttLink;
   readonly #forwarder: Forwarder;
   readonly #linked = new AbortController();
   readonly installs: SimulatedInstalls;
-  #beats = 0;
+  #heartbeatCount = 0;
 
   constructor(options: DeviceOptions, deps: DeviceDeps) {
     this.#options = options;
@@ -65,7 +72,7 @@ export class SimulatedDevice {
       },
       deps,
     );
-    this.#sea = new Sea(deps.random);
+    this.#sea = new SimulatedSea(deps.random);
     this.#startedMonoMs = deps.clock.monoMs();
     const common = { ...deps, raise: this.#store.raise };
     this.#link = new MqttLink(
@@ -77,28 +84,27 @@ export class SimulatedDevice {
         onCommand: (name, packet) => this.installs.receive(name, packet, this.#linked.signal),
       },
     );
-    this.installs = new SimulatedInstalls(options.installs ?? INSTALLS, { ...deps, link: this.#link });
+    this.installs = new SimulatedInstalls(options.installs ?? DEFAULT_INSTALLS, {
+      ...deps,
+      link: this.#link,
+    });
     this.#forwarder = new Forwarder({}, { ...common, outbox: this.#store.outbox, link: this.#link });
   }
 
   /** Records stored so far, sent or not. */
-  stored = 0;
+  storedCount = 0;
 
-  get connected(): boolean {
+  get isConnected(): boolean {
     return this.#link.connected;
   }
 
-  get waiting(): number {
-    return this.#store.outbox.stats().depth;
-  }
-
-  /** Observes and beats until the signal aborts; then says `stopped`. */
+  /** Sends records and heartbeats until the signal aborts; then publishes `stopped`. */
   async run(signal: AbortSignal): Promise<void> {
     const { everyS, heartbeatS } = this.#options;
     this.#start();
     await Promise.all([
       this.#every(everyS, () => this.#observe(), signal),
-      this.#every(heartbeatS, () => this.#beat(), signal),
+      this.#every(heartbeatS, () => this.#sendHeartbeat(), signal),
     ]);
     await this.#link.stop();
     this.#linked.abort();
@@ -108,12 +114,12 @@ export class SimulatedDevice {
   #start(): void {
     const { clock } = this.#deps;
     const link = this.#link;
-    link.setState('info', info(this.#identity, this.#options.everyS, clock));
-    link.setState('model/state', modelState);
-    link.setState(`camera/${this.#identity.camera}/state`, cameraState(this.#identity, clock.nowMs()));
+    link.setState('info', makeInfo(this.#identity, this.#options.everyS, clock));
+    link.setState('model/state', MODEL_STATE);
+    link.setState(`camera/${this.#identity.camera}/state`, makeCameraState(this.#identity, clock.nowMs()));
     link.start(this.#linked.signal);
     this.#forwarder.start(this.#linked.signal);
-    this.#beat();
+    this.#sendHeartbeat();
   }
 
   async #every(seconds: number, work: () => void, signal: AbortSignal): Promise<void> {
@@ -131,23 +137,26 @@ export class SimulatedDevice {
   }
 
   #observe(): void {
-    const observation = this.#store.append(this.#sea.record(this.#identity, this.#deps.clock), NO_FEATURES);
-    this.stored += 1;
+    const observation = this.#store.append(
+      this.#sea.makeRecord(this.#identity, this.#deps.clock),
+      NO_FEATURES,
+    );
+    this.storedCount += 1;
     const published_at = isoTime(this.#deps.clock.nowMs());
     this.#link.setState(`camera/${this.#identity.camera}/latest`, { ...observation, published_at });
   }
 
-  #beat(): void {
-    this.#beats += 1;
+  #sendHeartbeat(): void {
+    this.#heartbeatCount += 1;
     const { everyS, heartbeatS } = this.#options;
     const state = {
-      seq: this.#beats,
+      seq: this.#heartbeatCount,
       startedMonoMs: this.#startedMonoMs,
       link: this.#link.stats(),
       outbox: this.#store.outbox.stats(),
       everyS,
     };
-    const beat = health(this.#identity, state, this.#deps.clock);
-    this.#link.setState('health', beat, { expiryS: 3 * heartbeatS });
+    const heartbeat = makeHealth(this.#identity, state, this.#deps.clock);
+    this.#link.setState('health', heartbeat, { expiryS: 3 * heartbeatS });
   }
 }

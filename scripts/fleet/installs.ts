@@ -3,7 +3,7 @@ import type { ModelInstallArgs } from '../../src/contract/model.ts';
 import type { ModelState } from '../../src/contract/states.ts';
 import { updateIdOf } from '../../src/mqtt/commands/model-commands.ts';
 import type { CommandPacket, Link } from '../../src/mqtt/types.ts';
-import { modelState } from './messages.ts';
+import { MODEL_STATE } from './messages.ts';
 
 export interface InstallsOptions {
   /** How long each phase takes, ms. */
@@ -14,13 +14,14 @@ export interface InstallsOptions {
 
 const PHASES = ['downloading', 'verifying', 'testing', 'shadow', 'probation'] as const;
 
-/** Answers `model.install` as an agent does, with states and answers but without any model. */
+/** Answers `model.install` and publishes the states of an install as an agent does, without a model. */
 export class SimulatedInstalls {
   readonly #options: InstallsOptions;
   readonly #link: Link;
   readonly #clock: Clock;
-  readonly #known = new Map<string, object | null>();
-  #state: ModelState = modelState;
+  /** The result by command id; null while the install is in progress. */
+  readonly #results = new Map<string, object | null>();
+  #state: ModelState = MODEL_STATE;
 
   constructor(options: InstallsOptions, deps: { readonly link: Link; readonly clock: Clock }) {
     this.#options = options;
@@ -28,8 +29,8 @@ export class SimulatedInstalls {
     this.#clock = deps.clock;
   }
 
-  /** How many installs were begun: a command that comes again is none. */
-  begun = 0;
+  /** Installs started so far; a repeated command starts none. */
+  startedCount = 0;
 
   receive(name: string, packet: CommandPacket, signal: AbortSignal): void {
     if (name !== 'model.install') return;
@@ -37,17 +38,17 @@ export class SimulatedInstalls {
       id: string;
       args: ModelInstallArgs;
     };
-    const known = this.#known.get(id);
-    this.#answer({
+    const result = this.#results.get(id);
+    this.#publishAnswer({
       id,
       status: 'accepted',
       reason: null,
-      ...(known === undefined ? {} : { duplicate: true }),
+      ...(result === undefined ? {} : { duplicate: true }),
     });
-    if (known) this.#answer({ ...known, duplicate: true });
-    if (known !== undefined) return;
-    this.#known.set(id, null);
-    this.begun += 1;
+    if (result) this.#publishAnswer({ ...result, duplicate: true });
+    if (result !== undefined) return;
+    this.#results.set(id, null);
+    this.startedCount += 1;
     void this.#install(id, args, signal).catch(() => undefined);
   }
 
@@ -55,13 +56,13 @@ export class SimulatedInstalls {
     const { phaseMs, failsWith } = this.#options;
     const startedMonoMs = this.#clock.monoMs();
     const candidate = { name, version, digest: `sha256:${'1'.repeat(64)}` };
-    const former = this.#state.active;
+    const previous = this.#state.active;
     const finish = (outcome: object): void => {
       const answer = { id, ...outcome, duration_ms: Math.round(this.#clock.monoMs() - startedMonoMs) };
-      this.#known.set(id, answer);
-      this.#answer(answer);
+      this.#results.set(id, answer);
+      this.#publishAnswer(answer);
     };
-    const tell = (phase: string, more: Partial<NonNullable<ModelState['install']>> = {}): void => {
+    const publishPhase = (phase: string, more: Partial<NonNullable<ModelState['install']>> = {}): void => {
       const at = isoTime(this.#clock.nowMs());
       const install = {
         update_id: updateIdOf(id),
@@ -82,16 +83,16 @@ export class SimulatedInstalls {
         probation: null,
         ...more,
       };
-      const serves = phase === 'probation' || phase === 'committed';
-      this.#state = { ...this.#state, active: serves ? candidate : former, phase, install };
+      const isServing = phase === 'probation' || phase === 'committed';
+      this.#state = { ...this.#state, active: isServing ? candidate : previous, phase, install };
       this.#link.setState('model/state', this.#state);
     };
     for (const phase of PHASES) {
-      tell(phase);
+      publishPhase(phase);
       await this.#clock.sleep(phaseMs, signal);
       if (phase === 'testing' && failsWith !== null) {
         const reason = { code: failsWith, message: 'this device is simulated to fail' };
-        tell('failed', { reason });
+        publishPhase('failed', { reason });
         finish({ status: 'failed', error: reason });
         return;
       }
@@ -100,10 +101,10 @@ export class SimulatedInstalls {
       status: 'succeeded',
       result: { update_id: updateIdOf(id), phase: 'probation', model: candidate, shadow: null },
     });
-    tell('committed');
+    publishPhase('committed');
   }
 
-  #answer(message: object): void {
+  #publishAnswer(message: object): void {
     void this.#link
       .publish('cmdres/model.install', JSON.stringify(message), { qos: 1, retain: false })
       .catch(() => undefined);

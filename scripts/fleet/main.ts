@@ -6,7 +6,8 @@ import { parseArgs } from 'node:util';
 import { systemClock } from '../../src/base/clock.ts';
 import { createLog } from '../../src/base/log.ts';
 import { SimulatedDevice } from './device.ts';
-import { Meter } from './meter.ts';
+import { readPositiveOption } from '../positive-option.ts';
+import { FleetMeter } from './meter.ts';
 
 const { values } = parseArgs({
   options: {
@@ -24,24 +25,18 @@ const { values } = parseArgs({
   },
 });
 
-const number = (name: 'devices' | 'every' | 'heartbeat' | 'minutes' | 'start-over'): number => {
-  const value = Number(values[name]);
-  if (Number.isFinite(value) && value > 0) return value;
-  process.stderr.write(`--${name} wants a number above 0\n`);
-  return process.exit(2);
-};
-const say = (line: string): void => void process.stderr.write(`${line}\n`);
+const print = (line: string): void => void process.stderr.write(`${line}\n`);
 
-const count = number('devices');
-const everyS = number('every');
-const heartbeatS = number('heartbeat');
-const startOverS = number('start-over');
-const durationMs = number('minutes') * 60_000;
+const count = readPositiveOption('devices', values.devices);
+const everyS = readPositiveOption('every', values.every);
+const heartbeatS = readPositiveOption('heartbeat', values.heartbeat);
+const startOverS = readPositiveOption('start-over', values['start-over']);
+const durationMs = readPositiveOption('minutes', values.minutes) * 60_000;
 const { broker, site, base, username = null, password = null } = values;
 
-const folder = mkdtempSync(join(tmpdir(), 'swellsight-fleet-'));
+const directory = mkdtempSync(join(tmpdir(), 'swellsight-fleet-'));
 const login = username === null ? {} : { username, ...(password === null ? {} : { password }) };
-const meter = await Meter.open(broker, `${base}/${site}/#`, login);
+const meter = await FleetMeter.open(broker, `${base}/${site}/#`, login);
 const stop = new AbortController();
 process.once('SIGINT', () => stop.abort());
 process.once('SIGTERM', () => stop.abort());
@@ -50,7 +45,7 @@ const log = createLog('error');
 const devices: SimulatedDevice[] = [];
 const running: Promise<void>[] = [];
 const startedMs = performance.now();
-// As after a power cut of a whole coast, but spread: `--start-over 1` has all of them knock at once.
+// The devices connect one after another over this time; with `--start-over 1` almost at the same time.
 for (let index = 1; index <= count && !stop.signal.aborted; index += 1) {
   const device = `sim${String(index).padStart(4, '0')}`;
   const mqtt = {
@@ -64,7 +59,7 @@ for (let index = 1; index <= count && !stop.signal.aborted; index += 1) {
     key: null,
   };
   const simulated = new SimulatedDevice(
-    { mqtt, base, site, device, stateDir: join(folder, device), everyS, heartbeatS },
+    { mqtt, base, site, device, stateDir: join(directory, device), everyS, heartbeatS },
     { clock: systemClock, log, random: Math.random },
   );
   devices.push(simulated);
@@ -74,35 +69,35 @@ for (let index = 1; index <= count && !stop.signal.aborted; index += 1) {
     .sleep(Math.max(0, startedMs + dueMs - performance.now()), stop.signal)
     .catch(() => undefined);
 }
-const connected = (): number => devices.filter((device) => device.connected).length;
-while (connected() < devices.length && !stop.signal.aborted)
+const connectedCount = (): number => devices.filter((device) => device.isConnected).length;
+while (connectedCount() < devices.length && !stop.signal.aborted)
   await systemClock.sleep(100, stop.signal).catch(() => undefined);
 const allConnectedS = (performance.now() - startedMs) / 1000;
-say(`${connected()} of ${count} devices connected after ${allConnectedS.toFixed(1)} s`);
+print(`${connectedCount()} of ${count} devices connected after ${allConnectedS.toFixed(1)} s`);
 
 meter.restart();
 const measuredFromMs = performance.now();
 const cpuBefore = process.cpuUsage();
 while (!stop.signal.aborted && performance.now() - measuredFromMs < durationMs) {
   await systemClock.sleep(Math.min(10_000, durationMs), stop.signal).catch(() => undefined);
-  const { observations, missing, online } = meter.figures();
-  say(`${connected()} connected, ${online} online, ${observations} observations, ${missing} missing`);
+  const { observations, missing, online } = meter.stats();
+  print(`${connectedCount()} connected, ${online} online, ${observations} observations, ${missing} missing`);
 }
 const seconds = (performance.now() - measuredFromMs) / 1000;
 const cpu = process.cpuUsage(cpuBefore);
-const measured = meter.figures();
+const measured = meter.stats();
 const total = Object.values(measured.messages).reduce((sum, n) => sum + n, 0);
 const cpuPct = (cpu.user + cpu.system) / 1e4 / seconds;
 const rssMb = process.memoryUsage.rss() / 2 ** 20;
 
 stop.abort();
 await Promise.all(running);
-// What was on its way when the clock stopped.
+// Wait for messages that are still in transit.
 await systemClock.sleep(1000);
-const end = meter.figures();
-const stored = devices.reduce((sum, device) => sum + device.stored, 0);
+const end = meter.stats();
+const stored = devices.reduce((sum, device) => sum + device.storedCount, 0);
 await meter.close();
-rmSync(folder, { recursive: true, force: true });
+rmSync(directory, { recursive: true, force: true });
 
 const result = {
   devices: count,
@@ -129,7 +124,7 @@ process.stdout.write(
     `messages at a subscriber   ${result.messages_per_s.toFixed(1)}/s, ${result.kilobytes_per_s.toFixed(1)} kB/s`,
     `observation latency        p50 ${observation.p50} ms, p99 ${observation.p99} ms, max ${observation.max} ms`,
     `heartbeat latency          p50 ${health.p50} ms, p99 ${health.p99} ms, max ${health.max} ms`,
-    `records                    ${stored} stored, ${end.observations} arrived, ${end.duplicates} twice, ${end.missing} missing`,
+    `records                    ${stored} stored, ${end.observations} arrived, ${end.duplicates} duplicates, ${end.missing} missing`,
     `simulator                  ${cpuPct.toFixed(0)} % of a core, ${rssMb.toFixed(0)} MB resident`,
     '',
   ].join('\n'),

@@ -8,7 +8,7 @@ import { NO_WAVE } from '../../src/observation/record.ts';
 import type { ObservationDraft, OutboxStats } from '../../src/store/types.ts';
 import { COMMAND_ARGS } from '../../src/contract/command.ts';
 
-/** Who a simulated device says that it is. */
+/** The identity of a simulated device. */
 export interface Identity {
   readonly site: string;
   readonly device: string;
@@ -19,12 +19,12 @@ export interface Identity {
 
 const VERSION = 'fleet-simulator';
 const MODEL: ModelRef = { name: 'swellsight-factory', version: '1.0.0', digest: `sha256:${'0'.repeat(64)}` };
-/** Share of slots that a gate would turn down, and of slots whose camera gives nothing. */
-const REJECTED = 0.05;
-const FAILED = 0.01;
+/** Share of slots whose frame the quality gate rejects, and of slots whose camera fails. */
+const REJECTED_SHARE = 0.05;
+const FAILED_SHARE = 0.01;
 
-/** The sea of one place: its height wanders, slowly, between 0.2 and 4 m. */
-export class Sea {
+/** The sea at one device: a slow random walk of the wave height between 0.2 and 4 m. */
+export class SimulatedSea {
   readonly #random: () => number;
   #heightM: number;
 
@@ -33,11 +33,12 @@ export class Sea {
     this.#heightM = 0.4 + 1.6 * random();
   }
 
-  /** One record of the sea as it is now, without its place in the stream. */
-  record(identity: Identity, clock: Clock): ObservationDraft {
+  /** One record of the present sea, without a sequence number. */
+  makeRecord(identity: Identity, clock: Clock): ObservationDraft {
     const chance = this.#random();
     this.#heightM = Math.min(4, Math.max(0.2, this.#heightM + (this.#random() - 0.5) * 0.1));
-    const status = chance < FAILED ? 'failed' : chance < FAILED + REJECTED ? 'rejected' : 'measured';
+    const status =
+      chance < FAILED_SHARE ? 'failed' : chance < FAILED_SHARE + REJECTED_SHARE ? 'rejected' : 'measured';
     const reason = REASONS.find((code) => code === (status === 'failed' ? 'camera_timeout' : 'glare'));
     const height = round(this.#heightM, 2);
     const { site, device, camera, bootId } = identity;
@@ -87,7 +88,7 @@ export class Sea {
   }
 }
 
-export function health(
+export function makeHealth(
   identity: Identity,
   state: { seq: number; startedMonoMs: number; link: LinkStats; outbox: OutboxStats; everyS: number },
   clock: Clock,
@@ -130,7 +131,7 @@ export function health(
   };
 }
 
-export function info(identity: Identity, everyS: number, clock: Clock): Info {
+export function makeInfo(identity: Identity, everyS: number, clock: Clock): Info {
   const { site, device, session, bootId, camera } = identity;
   return {
     schema: 'swellsight.info/1',
@@ -160,7 +161,7 @@ export function info(identity: Identity, everyS: number, clock: Clock): Info {
   };
 }
 
-export function cameraState(identity: Identity, sinceMs: number): CameraState {
+export function makeCameraState(identity: Identity, sinceMs: number): CameraState {
   return {
     schema: 'swellsight.camera_state/1',
     camera: identity.camera,
@@ -171,7 +172,7 @@ export function cameraState(identity: Identity, sinceMs: number): CameraState {
   };
 }
 
-export const modelState: ModelState = {
+export const MODEL_STATE: ModelState = {
   schema: 'swellsight.model_state/1',
   active: MODEL,
   candidate: null,

@@ -1,27 +1,30 @@
 import { connectAsync, type IClientOptions, type MqttClient } from 'mqtt';
+import { percentiles } from '../percentiles.ts';
 
-/** Latencies kept of each kind, newest last. */
-const MAX_KEPT = 200_000;
+/** Of each kind of message; later ones are not measured. */
+const MAX_LATENCIES = 200_000;
 
+/** Sequence numbers of one camera. */
 interface Stream {
-  highest: number;
-  readonly seen: Set<number>;
+  highestSeq: number;
+  readonly seqs: Set<number>;
 }
 
-export interface Figures {
+export interface FleetStats {
+  /** Count by the last level of the topic. */
   readonly messages: Readonly<Record<string, number>>;
   readonly bytes: number;
-  /** From the moment that is written in the message to its arrival here, ms. */
+  /** From the time in the message to its arrival, ms. */
   readonly latencyMs: Readonly<Record<'observation' | 'health', { p50: number; p99: number; max: number }>>;
   readonly observations: number;
   readonly duplicates: number;
-  /** Numbers below the highest of each camera that did not come. */
+  /** Sequence numbers below the highest of each camera that did not arrive. */
   readonly missing: number;
   readonly online: number;
 }
 
-/** A subscriber to everything of a fleet that counts and times what comes. All clocks are this machine's. */
-export class Meter {
+/** Subscribes to all topics of a fleet; counts the messages and measures their latency. One clock for all. */
+export class FleetMeter {
   readonly #client: MqttClient;
   readonly #messages = new Map<string, number>();
   readonly #latencyMs = { observation: [] as number[], health: [] as number[] };
@@ -30,19 +33,19 @@ export class Meter {
   #bytes = 0;
   #duplicates = 0;
 
-  static async open(url: string, filter: string, options: IClientOptions): Promise<Meter> {
+  static async open(url: string, filter: string, options: IClientOptions): Promise<FleetMeter> {
     const client = await connectAsync(url, { ...options, protocolVersion: 5 });
-    const meter = new Meter(client);
+    const meter = new FleetMeter(client);
     await client.subscribeAsync(filter, { qos: 1 });
     return meter;
   }
 
   private constructor(client: MqttClient) {
     this.#client = client;
-    client.on('message', (topic, payload) => this.#take(topic, payload));
+    client.on('message', (topic, payload) => this.#receive(topic, payload));
   }
 
-  /** Forgets counts and times, not which numbers came. */
+  /** Resets counts and latencies, but keeps the sequence numbers. */
   restart(): void {
     this.#messages.clear();
     this.#latencyMs.observation = [];
@@ -50,19 +53,19 @@ export class Meter {
     this.#bytes = 0;
   }
 
-  figures(): Figures {
+  stats(): FleetStats {
     let missing = 0;
     let observations = 0;
-    for (const { highest, seen } of this.#streams.values()) {
-      observations += seen.size;
-      missing += highest - seen.size;
+    for (const { highestSeq, seqs } of this.#streams.values()) {
+      observations += seqs.size;
+      missing += highestSeq - seqs.size;
     }
     return {
       messages: Object.fromEntries([...this.#messages].sort()),
       bytes: this.#bytes,
       latencyMs: {
-        observation: spread(this.#latencyMs.observation),
-        health: spread(this.#latencyMs.health),
+        observation: percentiles(this.#latencyMs.observation),
+        health: percentiles(this.#latencyMs.health),
       },
       observations,
       duplicates: this.#duplicates,
@@ -75,43 +78,37 @@ export class Meter {
     await this.#client.endAsync(true);
   }
 
-  #take(topic: string, payload: Buffer): void {
+  #receive(topic: string, payload: Buffer): void {
     const levels = topic.split('/');
     const name = levels.at(-1) ?? '';
-    // `{base}/{site}/{device}/camera/{id}/observation`: one stream of numbers for each camera.
+    // `{base}/{site}/{device}/camera/{id}/observation`: sequence numbers are per camera.
     const camera = levels.slice(0, -1).join('/');
     this.#messages.set(name, (this.#messages.get(name) ?? 0) + 1);
     this.#bytes += payload.length;
-    if (name === 'status') this.#noteStatus(topic, payload);
-    else if (name === 'health') this.#time('health', payload, 'at');
-    else if (name === 'observation' || name === 'backfill') this.#note(camera, name, payload);
+    if (name === 'status') this.#receiveStatus(topic, payload);
+    else if (name === 'health') this.#measureLatency('health', payload, 'at');
+    else if (name === 'observation' || name === 'backfill') this.#receiveRecord(camera, name, payload);
   }
 
-  #noteStatus(topic: string, payload: Buffer): void {
+  #receiveStatus(topic: string, payload: Buffer): void {
     const { state } = JSON.parse(payload.toString()) as { state: string };
     if (state === 'online') this.#online.add(topic);
     else this.#online.delete(topic);
   }
 
-  #note(camera: string, name: 'observation' | 'backfill', payload: Buffer): void {
+  #receiveRecord(camera: string, name: 'observation' | 'backfill', payload: Buffer): void {
     const { seq } = JSON.parse(payload.toString()) as { seq: number };
-    const stream = this.#streams.get(camera) ?? { highest: 0, seen: new Set() };
+    const stream = this.#streams.get(camera) ?? { highestSeq: 0, seqs: new Set() };
     this.#streams.set(camera, stream);
-    if (stream.seen.has(seq)) this.#duplicates += 1;
-    stream.seen.add(seq);
-    stream.highest = Math.max(stream.highest, seq);
-    if (name === 'observation') this.#time('observation', payload, 'published_at');
+    if (stream.seqs.has(seq)) this.#duplicates += 1;
+    stream.seqs.add(seq);
+    stream.highestSeq = Math.max(stream.highestSeq, seq);
+    if (name === 'observation') this.#measureLatency('observation', payload, 'published_at');
   }
 
-  #time(kind: 'observation' | 'health', payload: Buffer, field: 'at' | 'published_at'): void {
+  #measureLatency(kind: 'observation' | 'health', payload: Buffer, field: 'at' | 'published_at'): void {
     const message = JSON.parse(payload.toString()) as Record<string, string>;
     const list = this.#latencyMs[kind];
-    if (list.length < MAX_KEPT) list.push(Date.now() - Date.parse(message[field] ?? ''));
+    if (list.length < MAX_LATENCIES) list.push(Date.now() - Date.parse(message[field] ?? ''));
   }
-}
-
-function spread(values: readonly number[]): { p50: number; p99: number; max: number } {
-  const sorted = [...values].sort((a, b) => a - b);
-  const at = (q: number): number => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * q))] ?? NaN;
-  return { p50: at(0.5), p99: at(0.99), max: at(1) };
 }

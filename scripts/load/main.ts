@@ -1,4 +1,4 @@
-// npm run load: many clients at once against a real agent, beside its schedule. See docs/http-api.md.
+// npm run load: many clients at once against a running agent that also keeps its schedule. See docs/http-api.md.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -7,9 +7,11 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { rssMb } from '../bench/process-figures.ts';
-import { seaPictures } from '../bench/picture.ts';
+import { drawSeaImages } from '../bench/sea-images.ts';
+import { percentiles } from '../percentiles.ts';
 import { freePort } from '../ports.ts';
-import { putUnderLoad } from './clients.ts';
+import { readPositiveOption } from '../positive-option.ts';
+import { runClients } from './clients.ts';
 import { auditSchedule } from './schedule-audit.ts';
 
 const { values } = parseArgs({
@@ -21,18 +23,11 @@ const { values } = parseArgs({
     json: { type: 'string' },
   },
 });
-const number = (name: 'clients' | 'minutes' | 'think-ms' | 'every'): number => {
-  const value = Number(values[name]);
-  if (Number.isFinite(value) && value > 0) return value;
-  process.stderr.write(`--${name} wants a number above 0\n`);
-  return process.exit(2);
-};
-const clients = number('clients');
-const durationMs = number('minutes') * 60_000;
-const thinkMs = number('think-ms');
-const everyS = number('every');
+const clients = readPositiveOption('clients', values.clients);
+const durationMs = readPositiveOption('minutes', values.minutes) * 60_000;
+const thinkMs = readPositiveOption('think-ms', values['think-ms']);
+const everyS = readPositiveOption('every', values.every);
 const root = join(import.meta.dirname, '..', '..');
-const say = (line: string): void => void process.stderr.write(`${line}\n`);
 
 const dir = mkdtempSync(join(tmpdir(), 'swellsight-load-'));
 const port = await freePort();
@@ -41,7 +36,7 @@ writeFileSync(
   config,
   JSON.stringify({
     stateDir: join(dir, 'var'),
-    // All clients have one address here.
+    // All clients share one address.
     http: { port, rateLimit: 1_000_000 },
     mqtt: { embedded: { port: await freePort() } },
     cameras: [{ id: 'cam', kind: 'simulated', schedule: { everyS }, burst: { frames: 3, intervalS: 1 } }],
@@ -67,21 +62,21 @@ const isReady = async (): Promise<boolean> => {
 };
 const readyByMs = Date.now() + 120_000;
 while (!(await isReady())) {
-  if (Date.now() > readyByMs || agent.exitCode !== null) throw new Error('the agent does not get ready');
+  if (Date.now() > readyByMs || agent.exitCode !== null) throw new Error('the agent is not ready');
   await delay(200);
 }
 
-say(`${clients} clients for ${values.minutes} min, an observation every ${everyS} s`);
+process.stderr.write(`${clients} clients for ${values.minutes} min, an observation every ${everyS} s\n`);
 const sinceMs = Date.now();
 const rss: number[] = [];
-const watch = setInterval(() => {
+const rssTimer = setInterval(() => {
   rss.push(rssMb(agent.pid ?? 0));
 }, 1000);
-const tally = await putUnderLoad(
-  { port, clients, durationMs, thinkMs, camera: 'cam', pictures: seaPictures(4), patienceMs: 60_000 },
+const tally = await runClients(
+  { port, clients, durationMs, thinkMs, camera: 'cam', images: drawSeaImages(4), maxRetryAfterMs: 60_000 },
   interrupted.signal,
 );
-clearInterval(watch);
+clearInterval(rssTimer);
 await delay(everyS * 1000);
 const audit = await auditSchedule(port, 'cam', sinceMs);
 agent.kill('SIGTERM');
@@ -93,7 +88,7 @@ const faults = [
   ...(audit.lost.length > 0 ? [`lost observations: ${audit.lost.join(', ')}`] : []),
   ...(audit.longestGapS > 2 * everyS ? [`${audit.longestGapS} s without an observation`] : []),
   ...(audit.observations < slots - 2 ? [`${audit.observations} observations in ${slots} slots`] : []),
-  ...(code === 0 ? [] : [`the agent ended with ${String(code)}`]),
+  ...(code === 0 ? [] : [`the agent exited with ${String(code)}`]),
 ];
 const report = {
   clients,
@@ -114,9 +109,7 @@ function round(value: number): number {
   return Number(value.toFixed(1));
 }
 
-function quantiles(took: readonly number[]) {
-  const sorted = took.toSorted((a, b) => a - b);
-  const at = (share: number): number =>
-    round(sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? 0);
-  return { count: sorted.length, p50: at(0.5), p99: at(0.99), most: at(1) };
+function quantiles(tookMs: readonly number[]) {
+  const { p50, p99, max } = percentiles(tookMs);
+  return { count: tookMs.length, p50: round(p50), p99: round(p99), most: round(max) };
 }

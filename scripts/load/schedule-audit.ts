@@ -1,27 +1,27 @@
-interface Listed {
+interface ListedObservation {
   readonly id: string;
   readonly seq: number;
   readonly captured_at: string;
 }
 
-export interface Audit {
+export interface ScheduleAudit {
   readonly observations: number;
-  /** Numbers that are missing between the first and the last record. */
+  /** Sequence numbers missing between the first and the last record. */
   readonly lost: readonly number[];
   /** The longest time between two records, s. */
   readonly longestGapS: number;
 }
 
-/** Looks through what a camera's schedule has stored since then: every number once, and no hole in time. */
-export async function auditSchedule(port: number, camera: string, sinceMs: number): Promise<Audit> {
-  const records: Listed[] = [];
+/** Reads the records of a camera since a time, and looks for missing sequence numbers and gaps in time. */
+export async function auditSchedule(port: number, camera: string, sinceMs: number): Promise<ScheduleAudit> {
+  const records: ListedObservation[] = [];
   const from = encodeURIComponent(new Date(sinceMs).toISOString());
   for (let cursor: string | null = null; ;) {
     const page = `camera=${camera}&from=${from}&limit=500${cursor === null ? '' : `&cursor=${cursor}`}`;
     const response = await fetch(`http://127.0.0.1:${port}/api/v1/observations?${page}`);
-    if (!response.ok) throw new Error(`the history cannot be read: ${response.status}`);
+    if (!response.ok) throw new Error(`cannot read the observations: ${response.status}`);
     const found = (await response.json()) as {
-      readonly observations: readonly Listed[];
+      readonly observations: readonly ListedObservation[];
       readonly cursor: string | null;
     };
     records.push(...found.observations);

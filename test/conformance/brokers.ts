@@ -8,13 +8,13 @@ export interface Broker {
   readonly name: BrokerName;
   /** `mqtt` of the agent's configuration. */
   readonly mqtt: Readonly<Record<string, unknown>>;
-  /** Where everyone else connects, the preferred one first. */
+  /** For all other clients, the preferred address first. */
   readonly urls: readonly string[];
-  /** What can only be done to a broker that lives apart from the agent. */
-  readonly outside: {
-    /** On the agent's way to the broker: one for each address that it has. */
+  /** Control over a broker that runs outside of the agent; null for the embedded one. */
+  readonly external: {
+    /** Between agent and broker: one for each address. */
     readonly proxies: readonly Proxy[];
-    /** The broker ends, every node of it; clients notice. */
+    /** Stops all nodes of the broker and closes all connections. */
     readonly down: () => Promise<void>;
     readonly up: () => Promise<void>;
   } | null;
@@ -28,7 +28,7 @@ export async function mosquitto(protocolVersion: 5 | 4): Promise<Broker> {
     name: protocolVersion === 5 ? 'mosquitto, MQTT 5' : 'mosquitto, MQTT 3.1.1',
     mqtt: { url: proxy.url, protocolVersion },
     urls: [broker.url],
-    outside: {
+    external: {
       proxies: [proxy],
       down: async () => {
         await proxy.refuse();
@@ -46,7 +46,7 @@ export async function mosquitto(protocolVersion: 5 | 4): Promise<Broker> {
   };
 }
 
-/** The agent has all three nodes, everyone else the second and the third. */
+/** The agent uses all three nodes, all other clients the second and the third. */
 export async function nats(): Promise<Broker & { readonly cluster: NatsCluster }> {
   const cluster = await NatsCluster.start();
   const proxies = await Promise.all(cluster.nodes.map(({ ports }) => Proxy.to(ports.mqtt)));
@@ -55,7 +55,7 @@ export async function nats(): Promise<Broker & { readonly cluster: NatsCluster }
     cluster,
     mqtt: { url: proxies.map(({ url }) => url), protocolVersion: 4 },
     urls: cluster.urls.slice(1),
-    outside: {
+    external: {
       proxies,
       down: async () => {
         await Promise.all(proxies.map((proxy) => proxy.refuse()));
@@ -79,7 +79,7 @@ export async function embedded(): Promise<Broker> {
     name: 'embedded',
     mqtt: { embedded: { port } },
     urls: [`mqtt://127.0.0.1:${port}`],
-    outside: null,
+    external: null,
     stop: () => Promise.resolve(),
   };
 }

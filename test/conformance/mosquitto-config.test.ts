@@ -17,7 +17,7 @@ const USERS = {
 const NORTH = 'swellsight/v1/home/north/';
 const SOUTH = 'swellsight/v1/home/south/';
 
-/** The very files that people are given, with the paths and the ports of this test. */
+/** Uses the example files, with the paths and ports of this test. */
 describe('config/mosquitto', () => {
   let broker: Mosquitto;
   const clients: MqttClient[] = [];
@@ -48,14 +48,14 @@ describe('config/mosquitto', () => {
     await broker.stop();
   });
 
-  async function as(name: keyof typeof USERS, options: IClientOptions = {}): Promise<MqttClient> {
+  async function connectAs(name: keyof typeof USERS, options: IClientOptions = {}): Promise<MqttClient> {
     const client = await broker.client({ username: name, password: USERS[name], ...options });
     clients.push(client);
     return client;
   }
 
-  /** What someone with every right sees of the base topic, and of one that is nobody's. */
-  async function everything(client: MqttClient): Promise<Message[]> {
+  /** Records all messages under the base topic and under another topic. */
+  async function recordAll(client: MqttClient): Promise<Message[]> {
     const messages: Message[] = [];
     client.on('message', (topic, payload, packet) =>
       messages.push({ topic, payload, retain: packet.retain, packet }),
@@ -64,32 +64,37 @@ describe('config/mosquitto', () => {
     return messages;
   }
 
-  const denied = (client: MqttClient, topic: string): Promise<unknown> =>
+  const expectDenied = (client: MqttClient, topic: string): Promise<unknown> =>
     expect(client.publishAsync(topic, 'x', { qos: 1 }), topic).rejects.toMatchObject({ code: 135 });
 
-  it('takes the agent with its own credentials, by TLS: all of its topics, no refusal', async () => {
-    const heard = await everything(await as('dashboard'));
-    const secret = join(broker.dir, 'north-password');
+  it('accepts all topics of the agent with its credentials over TLS', async () => {
+    const received = await recordAll(await connectAs('dashboard'));
+    const passwordFile = join(broker.dir, 'north-password');
     const ca = join(broker.dir, 'ca-of-test.crt');
-    writeFileSync(secret, `${USERS.north}\n`);
+    writeFileSync(passwordFile, `${USERS.north}\n`);
     writeFileSync(ca, broker.ca ?? '');
     await using agent = await RunningAgent.start({
       site: 'home',
       device: 'north',
-      mqtt: { url: broker.url, username: 'north', password_file: secret, ca },
+      mqtt: { url: broker.url, username: 'north', password_file: passwordFile, ca },
       heartbeat: { intervalS: 1 },
       inference: { providers: ['cpu'], threads: 1 },
       cameras: [{ id: 'cam', kind: 'simulated', schedule: { everyS: 1 }, burst: { frames: 1 } }],
     });
-    await until(() => heard.some(({ topic }) => topic === `${NORTH}camera/cam/latest`), 'a record', 60_000);
-    const operator = await as('operator');
+    await until(
+      () => received.some(({ topic }) => topic === `${NORTH}camera/cam/latest`),
+      'a record',
+      60_000,
+    );
+    const operator = await connectAs('operator');
     await operator.subscribeAsync(`${NORTH}cmdres/#`, { qos: 1 });
     await operator.publishAsync(`${NORTH}cmd/ping`, JSON.stringify({ id: '1' }), { qos: 1 });
     await until(
-      () => heard.some(({ topic, payload }) => topic === `${NORTH}cmdres/ping` && payload.includes('pong')),
+      () =>
+        received.some(({ topic, payload }) => topic === `${NORTH}cmdres/ping` && payload.includes('pong')),
       'pong',
     );
-    const topics = new Set(heard.map(({ topic }) => topic.slice(NORTH.length)));
+    const topics = new Set(received.map(({ topic }) => topic.slice(NORTH.length)));
     for (const topic of [
       'status',
       'info',
@@ -104,114 +109,122 @@ describe('config/mosquitto', () => {
     expect(await agent.stop()).toBe(0);
   }, 240_000);
 
-  it('a device cannot speak for another, command itself, or forge what is nobody’s', async () => {
-    const heard = await everything(await as('dashboard'));
-    const south = await as('south');
+  it('refuses a device that publishes for another device, a command to itself, or any other topic', async () => {
+    const received = await recordAll(await connectAs('dashboard'));
+    const south = await connectAs('south');
     for (const topic of ['status', 'camera/cam/observation', 'cmdres/ping', 'cmd/ping', 'event/x'])
-      await denied(south, NORTH + topic);
-    await denied(south, `${SOUTH}cmd/ping`);
-    await denied(south, `${SOUTH}other`);
-    await denied(south, 'other/topic');
-    await denied(south, 'swellsight/v1/home/south');
-    await denied(south, '$SYS/broker/version');
+      await expectDenied(south, NORTH + topic);
+    await expectDenied(south, `${SOUTH}cmd/ping`);
+    await expectDenied(south, `${SOUTH}other`);
+    await expectDenied(south, 'other/topic');
+    await expectDenied(south, 'swellsight/v1/home/south');
+    await expectDenied(south, '$SYS/broker/version');
     await south.publishAsync(`${SOUTH}cmdres/ping`, 'own', { qos: 1 });
-    await until(() => heard.some(({ payload }) => payload.toString() === 'own'), 'its own answer');
-    expect(heard.filter(({ payload }) => payload.toString() === 'x')).toEqual([]);
+    await until(() => received.some(({ payload }) => payload.toString() === 'own'), 'its own message');
+    expect(received.filter(({ payload }) => payload.toString() === 'x')).toEqual([]);
   });
 
-  it('a device’s will cannot speak for another', async () => {
-    const heard = await everything(await as('dashboard'));
+  it('does not publish a will on a topic of another device', async () => {
+    const received = await recordAll(await connectAs('dashboard'));
     const will = { topic: `${NORTH}status`, payload: Buffer.from('forged'), qos: 1 as const, retain: true };
-    const south = await as('south', { will, clientId: 'south-with-a-foreign-will', reconnectPeriod: 0 });
+    const south = await connectAs('south', {
+      will,
+      clientId: 'south-with-a-foreign-will',
+      reconnectPeriod: 0,
+    });
     south.stream.destroy();
-    const other = await as('south');
+    const other = await connectAs('south');
     await other.publishAsync(`${SOUTH}event/x`, 'after', { qos: 1 });
-    await until(() => heard.some(({ payload }) => payload.toString() === 'after'), 'what came after');
+    await until(() => received.some(({ payload }) => payload.toString() === 'after'), 'the later message');
     await delay(200);
-    expect(heard.filter(({ payload }) => payload.toString() === 'forged')).toEqual([]);
+    expect(received.filter(({ payload }) => payload.toString() === 'forged')).toEqual([]);
   });
 
-  it('a device reads its own commands, and nothing of another', async () => {
-    const south = await as('south');
-    const heard: string[] = [];
-    south.on('message', (topic) => heard.push(topic));
+  it('delivers to a device its own commands only', async () => {
+    const south = await connectAs('south');
+    const received: string[] = [];
+    south.on('message', (topic) => received.push(topic));
     await south
       .subscribeAsync([`${SOUTH}cmd/+`, `${NORTH}#`, 'swellsight/v1/#', '#', `${NORTH}cmd/+`], { qos: 1 })
       .catch(() => undefined);
-    const operator = await as('operator');
+    const operator = await connectAs('operator');
     await operator.publishAsync(`${NORTH}cmd/ping`, 'for north', { qos: 1 });
     await operator.publishAsync(`${SOUTH}cmd/ping`, 'for south', { qos: 1 });
-    await until(() => heard.length > 0, 'its own command');
+    await until(() => received.length > 0, 'its own command');
     await delay(200);
-    expect([...new Set(heard)].filter((topic) => !topic.startsWith(SOUTH))).toEqual([]);
+    expect([...new Set(received)].filter((topic) => !topic.startsWith(SOUTH))).toEqual([]);
   });
 
-  it('the dashboard cannot command, nor say anything; the operator can only command', async () => {
-    const dashboard = await as('dashboard');
-    await denied(dashboard, `${NORTH}cmd/restart`);
-    await denied(dashboard, `${NORTH}status`);
-    const operator = await as('operator');
+  it('lets the dashboard publish nothing, and the operator only commands', async () => {
+    const dashboard = await connectAs('dashboard');
+    await expectDenied(dashboard, `${NORTH}cmd/restart`);
+    await expectDenied(dashboard, `${NORTH}status`);
+    const operator = await connectAs('operator');
     await operator.publishAsync(`${NORTH}cmd/ping`, '{"id":"2"}', { qos: 1 });
     for (const topic of ['status', 'camera/cam/observation', 'cmdres/ping'])
-      await denied(operator, NORTH + topic);
+      await expectDenied(operator, NORTH + topic);
   });
 
-  it('one who may sign in but is no device of that name gets nothing', async () => {
-    const guest = await as('guest');
-    const heard: string[] = [];
-    guest.on('message', (topic) => heard.push(topic));
+  it('gives a user that is neither device, dashboard nor operator no message', async () => {
+    const guest = await connectAs('guest');
+    const received: string[] = [];
+    guest.on('message', (topic) => received.push(topic));
     await guest.subscribeAsync(['#', 'swellsight/v1/#', `${NORTH}status`], { qos: 1 }).catch(() => undefined);
-    const north = await as('north');
+    const north = await connectAs('north');
     await north.publishAsync(`${NORTH}status`, 'x', { qos: 1, retain: true });
     await delay(300);
-    expect(heard).toEqual([]);
-    await denied(guest, `${NORTH}cmd/ping`);
+    expect(received).toEqual([]);
+    await expectDenied(guest, `${NORTH}cmd/ping`);
   });
 
-  it('a stranger, a wrong password and one without TLS do not come in', async () => {
+  it('refuses clients without a user, with a wrong password or without TLS', async () => {
     const tls = broker.ca === null ? {} : { ca: broker.ca };
-    const knock = (url: string, options: IClientOptions): Promise<MqttClient> =>
+    const tryConnect = (url: string, options: IClientOptions): Promise<MqttClient> =>
       connectAsync(
         url,
         { protocolVersion: 5, reconnectPeriod: 0, connectTimeout: 3000, ...tls, ...options },
         false,
       );
-    await expect(knock(broker.url, {})).rejects.toMatchObject({ code: 135 });
-    await expect(knock(broker.url, { username: 'north', password: 'guess' })).rejects.toMatchObject({
+    await expect(tryConnect(broker.url, {})).rejects.toMatchObject({ code: 135 });
+    await expect(tryConnect(broker.url, { username: 'north', password: 'guess' })).rejects.toMatchObject({
       code: 135,
     });
-    await expect(knock(broker.url, { username: '+', password: '' })).rejects.toMatchObject({ code: 135 });
+    await expect(tryConnect(broker.url, { username: '+', password: '' })).rejects.toMatchObject({
+      code: 135,
+    });
     await expect(
-      knock(`mqtt://localhost:${broker.port}`, { username: 'north', password: USERS.north }),
+      tryConnect(`mqtt://localhost:${broker.port}`, { username: 'north', password: USERS.north }),
     ).rejects.toThrow();
-    await expect(knock(broker.url, { ca: [], username: 'north', password: USERS.north })).rejects.toThrow();
+    await expect(
+      tryConnect(broker.url, { ca: [], username: 'north', password: USERS.north }),
+    ).rejects.toThrow();
   });
 
-  it('what a subscriber missed while the broker was restarted is there', async () => {
+  it('keeps the messages for a disconnected subscriber over a restart', async () => {
     const session: IClientOptions = {
       clientId: 'recorder',
       clean: false,
       properties: { sessionExpiryInterval: 600 },
     };
-    const recorder = await as('dashboard', session);
+    const recorder = await connectAs('dashboard', session);
     await recorder.subscribeAsync('swellsight/v1/#', { qos: 1 });
     await recorder.endAsync();
-    const north = await as('north');
+    const north = await connectAs('north');
     for (let n = 0; n < 1500; n += 1) await north.publishAsync(`${NORTH}event/x`, String(n), { qos: 1 });
     await broker.down();
     await broker.up();
-    const heard: string[] = [];
+    const received: string[] = [];
     const back = await broker.client({
       ...session,
       username: 'dashboard',
       password: USERS.dashboard,
       customHandleAcks: (topic, payload, _packet, done) => {
-        if (topic.endsWith('event/x')) heard.push(payload.toString());
+        if (topic.endsWith('event/x')) received.push(payload.toString());
         done(0);
       },
     });
     clients.push(back);
-    await until(() => heard.length >= 1500, 'all of it');
-    expect(heard).toEqual(Array.from({ length: 1500 }, (_, n) => String(n)));
+    await until(() => received.length >= 1500, 'all messages');
+    expect(received).toEqual(Array.from({ length: 1500 }, (_, n) => String(n)));
   });
 });

@@ -40,7 +40,7 @@ describe('config/nats/cluster-tls.conf', () => {
     rmSync(certificates, { recursive: true, force: true });
   });
 
-  async function as(name: keyof typeof USERS, options: IClientOptions = {}): Promise<MqttClient> {
+  async function connectAs(name: keyof typeof USERS, options: IClientOptions = {}): Promise<MqttClient> {
     const client = connect(url, {
       protocolVersion: 4,
       clientId: `${name}-${performance.now()}`,
@@ -56,23 +56,23 @@ describe('config/nats/cluster-tls.conf', () => {
     return client;
   }
 
-  /** Everything of the base topic that the dashboard gets, from now on. */
-  async function listening(filter = 'swellsight/v1/#'): Promise<string[]> {
-    const dashboard = await as('dashboard');
-    const heard: string[] = [];
-    dashboard.on('message', (topic, payload) => heard.push(`${topic} ${payload.toString()}`));
+  /** Records the messages that the dashboard receives from now on, as `topic payload`. */
+  async function recordAsDashboard(filter = 'swellsight/v1/#'): Promise<string[]> {
+    const dashboard = await connectAs('dashboard');
+    const received: string[] = [];
+    dashboard.on('message', (topic, payload) => received.push(`${topic} ${payload.toString()}`));
     await dashboard.subscribeAsync(filter, { qos: 1 });
-    return heard;
+    return received;
   }
 
-  /** Publishes without waiting for an answer that may never come. */
-  const say = (client: MqttClient, topic: string, payload: string, retain = false): void =>
+  /** Publishes without waiting for an acknowledgement, which may not come. */
+  const publish = (client: MqttClient, topic: string, payload: string, retain = false): void =>
     void client.publish(topic, payload, { qos: 1, retain }, () => undefined);
 
-  it('takes the agent with its own credentials, by TLS', async () => {
-    const heard = await listening();
-    const secret = join(certificates, 'north-password');
-    writeFileSync(secret, `${USERS.north}\n`);
+  it('accepts the agent with its credentials over TLS', async () => {
+    const received = await recordAsDashboard();
+    const passwordFile = join(certificates, 'north-password');
+    writeFileSync(passwordFile, `${USERS.north}\n`);
     await using agent = await RunningAgent.start({
       site: 'home',
       device: 'north',
@@ -80,7 +80,7 @@ describe('config/nats/cluster-tls.conf', () => {
         url: cluster.nodes.map(({ ports }) => `mqtts://localhost:${ports.mqtt}`),
         protocolVersion: 4,
         username: 'north',
-        password_file: secret,
+        password_file: passwordFile,
         ca: join(certificates, 'ca.crt'),
       },
       heartbeat: { intervalS: 1 },
@@ -88,88 +88,88 @@ describe('config/nats/cluster-tls.conf', () => {
       cameras: [{ id: 'cam', kind: 'simulated', schedule: { everyS: 1 }, burst: { frames: 1 } }],
     });
     await until(
-      () => heard.some((line) => line.startsWith(`${NORTH}camera/cam/latest `)),
+      () => received.some((line) => line.startsWith(`${NORTH}camera/cam/latest `)),
       'a record',
       40_000,
     );
-    const operator = await as('operator');
+    const operator = await connectAs('operator');
     await operator.publishAsync(`${NORTH}cmd/ping`, JSON.stringify({ id: '1' }), { qos: 1 });
-    await until(() => heard.some((line) => /cmdres\/ping .*pong/.test(line)), 'pong');
+    await until(() => received.some((line) => /cmdres\/ping .*pong/.test(line)), 'pong');
     expect(await agent.stop()).toBe(0);
   }, 240_000);
 
-  it('a device speaks under its own name only; the dashboard says nothing; the operator only commands', async () => {
-    const heard = await listening();
+  it('lets a device publish on its own topics only, the dashboard nothing, and the operator only commands', async () => {
+    const received = await recordAsDashboard();
     for (const [name, topics] of [
       ['south', [`${NORTH}status`, `${NORTH}cmdres/ping`, `${NORTH}cmd/ping`, `${SOUTH}cmd/ping`]],
       ['dashboard', [`${NORTH}cmd/ping`, `${NORTH}status`]],
       ['operator', [`${NORTH}status`, `${NORTH}cmdres/ping`]],
     ] as const)
-      for (const topic of topics) say(await as(name), topic, 'forged');
-    say(await as('south'), `${SOUTH}cmdres/ping`, 'own');
-    say(await as('operator'), `${SOUTH}cmd/ping`, 'command');
+      for (const topic of topics) publish(await connectAs(name), topic, 'forged');
+    publish(await connectAs('south'), `${SOUTH}cmdres/ping`, 'own');
+    publish(await connectAs('operator'), `${SOUTH}cmd/ping`, 'command');
     await until(
-      () => heard.includes(`${SOUTH}cmdres/ping own`) && heard.includes(`${SOUTH}cmd/ping command`),
-      'what is allowed',
+      () => received.includes(`${SOUTH}cmdres/ping own`) && received.includes(`${SOUTH}cmd/ping command`),
+      'the allowed messages',
     );
     await delay(500);
-    expect(heard.filter((line) => line.includes('forged'))).toEqual([]);
+    expect(received.filter((line) => line.includes('forged'))).toEqual([]);
   });
 
-  it('a will for another is not said', async () => {
-    const heard = await listening();
+  it('does not publish a will on a topic of another device', async () => {
+    const received = await recordAsDashboard();
     const will = {
       topic: `${NORTH}status`,
       payload: Buffer.from('forged will'),
       qos: 1 as const,
       retain: true,
     };
-    const south = await as('south', { will }).catch(() => null);
+    const south = await connectAs('south', { will }).catch(() => null);
     south?.stream.destroy();
-    say(await as('south'), `${SOUTH}event/x`, 'after');
-    await until(() => heard.includes(`${SOUTH}event/x after`), 'what came after');
+    publish(await connectAs('south'), `${SOUTH}event/x`, 'after');
+    await until(() => received.includes(`${SOUTH}event/x after`), 'the later message');
     await delay(500);
-    expect(heard.filter((line) => line.includes('forged'))).toEqual([]);
+    expect(received.filter((line) => line.includes('forged'))).toEqual([]);
   });
 
-  it('what a device has no right to say is not kept either', async () => {
-    await (await as('north')).publishAsync(`${NORTH}info`, 'honest', { qos: 1, retain: true });
-    say(await as('south'), `${NORTH}info`, 'forged', true);
+  it('does not retain a message that a device may not publish', async () => {
+    await (await connectAs('north')).publishAsync(`${NORTH}info`, 'honest', { qos: 1, retain: true });
+    publish(await connectAs('south'), `${NORTH}info`, 'forged', true);
     await delay(500);
-    const late = await listening();
-    await until(() => late.includes(`${NORTH}info honest`), 'what the device itself said');
+    const late = await recordAsDashboard();
+    await until(() => late.includes(`${NORTH}info honest`), 'the message of the device itself');
     await delay(300);
     expect(late.filter((line) => line.includes('forged'))).toEqual([]);
   });
 
-  it('a device reads its own commands, and nothing of another', async () => {
-    const south = await as('south');
-    const heard: string[] = [];
-    south.on('message', (topic) => heard.push(topic));
+  it('delivers to a device its own commands only', async () => {
+    const south = await connectAs('south');
+    const received: string[] = [];
+    south.on('message', (topic) => received.push(topic));
     for (const filter of [`${SOUTH}cmd/+`, `${NORTH}cmd/+`, 'swellsight/v1/#', '#'])
       await south.subscribeAsync(filter, { qos: 1 }).catch(() => undefined);
-    const operator = await as('operator');
+    const operator = await connectAs('operator');
     await operator.publishAsync(`${NORTH}cmd/ping`, 'for north', { qos: 1 });
     await operator.publishAsync(`${SOUTH}cmd/ping`, 'for south', { qos: 1 });
-    await until(() => heard.length > 0, 'its own command');
+    await until(() => received.length > 0, 'its own command');
     await delay(300);
-    expect([...new Set(heard)]).toEqual([`${SOUTH}cmd/ping`]);
+    expect([...new Set(received)]).toEqual([`${SOUTH}cmd/ping`]);
   });
 
-  it('a stranger, a wrong password and one without TLS do not come in', async () => {
-    const knock = (where: string, options: IClientOptions): Promise<MqttClient> =>
+  it('refuses clients without a user, with a wrong password or without TLS', async () => {
+    const tryConnect = (target: string, options: IClientOptions): Promise<MqttClient> =>
       connectAsync(
-        where,
+        target,
         { protocolVersion: 4, reconnectPeriod: 0, connectTimeout: 3000, ca, ...options },
         false,
       );
-    await expect(knock(url, {})).rejects.toThrow();
-    await expect(knock(url, { username: 'north', password: 'guess' })).rejects.toThrow();
+    await expect(tryConnect(url, {})).rejects.toThrow();
+    await expect(tryConnect(url, { username: 'north', password: 'guess' })).rejects.toThrow();
     const plain = `mqtt://localhost:${cluster.node(1).ports.mqtt}`;
-    await expect(knock(plain, { username: 'north', password: USERS.north })).rejects.toThrow();
+    await expect(tryConnect(plain, { username: 'north', password: USERS.north })).rejects.toThrow();
   });
 
-  it('passwords stand in no file of the example', () => {
+  it('takes all passwords of the example from environment variables', () => {
     const users = readFileSync(join(import.meta.dirname, '../../config/nats/users.conf'), 'utf8');
     expect([...users.matchAll(/password: (\S+)/g)].map(([, word]) => word?.[0])).toEqual([
       '$',

@@ -6,8 +6,8 @@ import { until } from '../fixtures/mosquitto.ts';
 
 export const PREFIX = 'swellsight/v1/surf/dev-1/';
 
-export interface Seen {
-  /** Below the device's own topic. */
+export interface ReceivedMessage {
+  /** Without the device's prefix. */
   readonly topic: string;
   readonly payload: Buffer;
   readonly packet: IPublishPacket;
@@ -15,23 +15,23 @@ export interface Seen {
   readonly atMs: number;
 }
 
-/** What one camera's stream came to. */
+/** The received records of one camera. */
 export interface Stream {
   readonly records: readonly Observation[];
-  readonly unique: number;
+  readonly uniqueCount: number;
   readonly highest: number;
-  /** Numbers from 1 to the highest that never came. */
+  /** Sequence numbers from 1 to the highest that did not arrive. */
   readonly missing: readonly number[];
-  /** Ids that came with two different records. */
-  readonly changed: readonly string[];
+  /** Ids that arrived with two different records. */
+  readonly changedIds: readonly string[];
 }
 
-/** A client that knows nothing of the agent but its topics: keeps everything that it sees, across lost connections. */
+/** A client that knows only the agent's topics. It keeps every message, across lost connections. */
 export class Observer {
-  readonly seen: Seen[] = [];
+  readonly messages: ReceivedMessage[] = [];
   readonly client: MqttClient;
 
-  /** Resolves when the subscription is granted; with an embedded broker that is when the agent is there. */
+  /** Resolves when the subscription is granted; an embedded broker must have started first. */
   static async open(urls: readonly string[], options: IClientOptions): Promise<Observer> {
     const observer = new Observer(urls, options);
     await new Promise<void>((resolve) => observer.client.once('connect', () => resolve()));
@@ -41,7 +41,7 @@ export class Observer {
 
   private constructor(urls: readonly string[], options: IClientOptions) {
     this.client = connect({
-      // One after another, at each attempt.
+      // Tried one after another at each attempt.
       servers: urls.map((url) => ({
         host: new URL(url).hostname,
         port: Number(new URL(url).port),
@@ -54,13 +54,13 @@ export class Observer {
     });
     this.client.on('error', () => undefined);
     this.client.on('message', (topic, payload, packet) =>
-      this.seen.push({ topic: topic.slice(PREFIX.length), payload, packet, atMs: performance.now() }),
+      this.messages.push({ topic: topic.slice(PREFIX.length), payload, packet, atMs: performance.now() }),
     );
   }
 
-  /** Messages on topics that fit, from the `from`th on. */
-  on(topic: RegExp, from = 0): readonly Seen[] {
-    return this.seen.slice(from).filter((one) => topic.test(one.topic));
+  /** Messages on matching topics, from index `from`. */
+  on(topic: RegExp, from = 0): readonly ReceivedMessage[] {
+    return this.messages.slice(from).filter((one) => topic.test(one.topic));
   }
 
   statuses(from = 0): readonly Status[] {
@@ -77,7 +77,7 @@ export class Observer {
       .filter((answer) => 'id' in answer && answer.id === id);
   }
 
-  /** Records of a camera in the order of their arrival; live, backfill, or both. */
+  /** Records of a camera in order of arrival: live, backfill, or both. */
   records(
     camera: string,
     kind: 'observation' | 'backfill' | 'observation|backfill',
@@ -90,25 +90,25 @@ export class Observer {
     const records = this.records(camera, 'observation|backfill');
     const bodies = new Map<string, Set<string>>();
     for (const record of records) {
-      // All but what is filled in when it is sent.
+      // Without the fields that the agent sets when it sends the record.
       const body = JSON.stringify({ ...record, published_at: null, historical: null });
       bodies.set(record.id, (bodies.get(record.id) ?? new Set()).add(body));
     }
     const numbers = new Set(records.map(({ seq }) => seq));
     const highest = Math.max(0, ...numbers);
-    const wanted = Array.from({ length: highest }, (_, index) => index + 1);
+    const expected = Array.from({ length: highest }, (_, index) => index + 1);
     return {
       records,
-      unique: bodies.size,
+      uniqueCount: bodies.size,
       highest,
-      missing: wanted.filter((seq) => !numbers.has(seq)),
-      changed: [...bodies].filter(([, each]) => each.size > 1).map(([id]) => id),
+      missing: expected.filter((seq) => !numbers.has(seq)),
+      changedIds: [...bodies].filter(([, forms]) => forms.size > 1).map(([id]) => id),
     };
   }
 
-  /** What does not keep to the contract's schemas. */
-  faults(): readonly string[] {
-    return this.seen
+  /** Messages that do not match the contract's schemas. */
+  contractFaults(): readonly string[] {
+    return this.messages
       .filter(({ topic, payload }) => !topic.startsWith('cmd/') && payload.length > 0)
       .map(({ topic, payload }) => contractFault(PREFIX + topic, payload))
       .filter((fault) => fault !== null);
@@ -123,7 +123,7 @@ export class Observer {
     return this.client.publishAsync(`${PREFIX}cmd/${name}`, payload, { qos: 1, ...options });
   }
 
-  /** The final answer to a command: its receipt when that rejects it, its result otherwise. */
+  /** The final answer to a command: the receipt when it rejects the command, else the result. */
   result(id: string, from = 0): Promise<Record<string, unknown> & { readonly topic: string }> {
     return until(
       () => this.answers(id, from).find((answer) => answer['status'] !== 'accepted'),

@@ -11,90 +11,91 @@ import type { Broker } from './brokers.ts';
 import { json, Observer, PREFIX } from './observer.ts';
 import { BROKERS, type BrokerName } from './traits.ts';
 
-/** Cameras that fail each second, which costs next to nothing: records for the link to carry. */
+/** Cameras that fail each second at almost no cost, and so make records for the link to carry. */
 const FAILING = ['south', 'east'];
 const CAMERAS = ['north', ...FAILING];
 const NORTH_EVERY_S = 2;
-/** For anything that should come soon; costs nothing where it does. */
-const WITHIN_MS = 60_000;
-/** Where nothing may come. */
+/** Upper limit for events that normally follow soon. */
+const TIMEOUT_MS = 60_000;
+/** How long to wait for a message that must not come. */
 const QUIET_MS = 1000;
 const RETAINED = /^(status|info|health|model\/state|camera\/[^/]+\/(state|latest))$/;
 const NOT_RETAINED = /^(camera\/[^/]+\/(observation|backfill)|event\/[^/]+|cmdres\/.+)$/;
 
-/** What the suite leaves to further checks of one broker. */
+/** The state that the suite passes to further tests of one broker. */
 export interface Stage {
   readonly broker: Broker;
   readonly observer: Observer;
   agent: RunningAgent;
-  /** Waits until every camera has come to a newer record. */
-  readonly goesOn: () => Promise<void>;
-  /** Every number of every camera has come, and no record came in two forms. */
-  readonly complete: () => Promise<void>;
+  /** Waits until every camera has a new record. */
+  readonly waitForNewRecords: () => Promise<void>;
+  /** Expects every sequence number of every camera, and each record in one form only. */
+  readonly expectComplete: () => Promise<void>;
 }
 
 /**
- * The outside contract of a running agent, section 3, against one broker. One agent and one observer live through all of
- * it, in this order; what the broker cannot do is left out by its traits. Suites in one file run at once: each waits for
- * most of its time.
+ * Tests the MQTT contract of a running agent against one broker. One agent and one observer run through all tests in
+ * this order; the broker's traits leave out what it cannot do. The suites of one file run at the same time, because
+ * each mostly waits.
  */
 export function conformance(
   name: BrokerName,
   open: () => Promise<Broker>,
-  more?: (stage: () => Stage) => void,
+  addTests?: (stage: () => Stage) => void,
 ): void {
   const traits = BROKERS[name];
-  const five = traits.protocolVersion === 5;
-  const apart = name !== 'embedded';
+  const isVersion5 = traits.protocolVersion === 5;
+  const isExternal = name !== 'embedded';
 
   const inOrder = (): void => {
     const stateDir = mkdtempSync(join(tmpdir(), 'swellsight-conformance-'));
     let stage: Stage;
     let config: Record<string, unknown>;
-    let killed: { readonly from: number; readonly session: string | undefined };
+    let beforeKill: { readonly from: number; readonly session: string | undefined };
 
     const clientOptions = (clientId: string): IClientOptions => ({
       protocolVersion: traits.protocolVersion,
       clientId,
       clean: false,
-      ...(five ? { properties: { sessionExpiryInterval: 3600 } } : {}),
+      ...(isVersion5 ? { properties: { sessionExpiryInterval: 3600 } } : {}),
     });
     const startAgent = (): Promise<RunningAgent> => RunningAgent.start(config, { stateDir });
-    const online = (from: number): Promise<string> =>
+    /** Waits for the status online; returns its session. */
+    const waitForOnline = (from: number): Promise<string> =>
       until(
         () => stage.observer.statuses(from).findLast(({ state }) => state === 'online')?.session,
         'online',
-        WITHIN_MS,
+        TIMEOUT_MS,
       );
-    /** Every camera comes to a record that is newer than now. */
-    const goesOn = async (cameras = CAMERAS): Promise<void> => {
+    const waitForNewRecords = async (cameras = CAMERAS): Promise<void> => {
       const { observer } = stage;
       const before = new Map(cameras.map((camera) => [camera, observer.stream(camera).highest]));
       for (const [camera, seq] of before)
-        await until(() => observer.stream(camera).highest > seq + 1, `records of ${camera}`, WITHIN_MS);
+        await until(() => observer.stream(camera).highest > seq + 1, `records of ${camera}`, TIMEOUT_MS);
     };
-    /** What waited comes behind what is live: every number of each camera is there, at once or a little later. */
-    const complete = async (cameras = CAMERAS): Promise<void> => {
+    /** The backlog follows live records: a missing number may still arrive. */
+    const expectComplete = async (cameras = CAMERAS): Promise<void> => {
       const { observer } = stage;
-      const gapless = (): boolean => cameras.every((camera) => observer.stream(camera).missing.length === 0);
-      await until(gapless, 'the backlog', WITHIN_MS).catch(() => undefined);
+      const hasNoGaps = (): boolean =>
+        cameras.every((camera) => observer.stream(camera).missing.length === 0);
+      await until(hasNoGaps, 'the backlog', TIMEOUT_MS).catch(() => undefined);
       for (const camera of cameras) {
-        const { missing, changed, highest, unique } = stage.observer.stream(camera);
-        expect({ camera, missing, changed, unique }).toEqual({
+        const { missing, changedIds, highest, uniqueCount } = stage.observer.stream(camera);
+        expect({ camera, missing, changedIds, uniqueCount }).toEqual({
           camera,
           missing: [],
-          changed: [],
-          unique: highest,
+          changedIds: [],
+          uniqueCount: highest,
         });
       }
     };
 
     beforeAll(async () => {
       const broker = await open();
-      const closed = await freePort();
-      const other = {
+      const closedPort = await freePort();
+      const failing = {
         kind: 'http',
-        url: `http://127.0.0.1:${closed}/x.jpg`,
+        url: `http://127.0.0.1:${closedPort}/x.jpg`,
         timeoutS: 1,
         schedule: { everyS: 1 },
         burst: { frames: 1 },
@@ -114,14 +115,14 @@ export function conformance(
             schedule: { everyS: NORTH_EVERY_S },
             burst: { frames: 1 },
           },
-          ...FAILING.map((id) => ({ id, ...other })),
+          ...FAILING.map((id) => ({ id, ...failing })),
         ],
       };
-      // Before the agent, so that its first words are heard; an embedded broker is not there before its agent.
+      // Subscribe before the agent publishes; an embedded broker starts only with its agent.
       const opening = Observer.open(broker.urls, clientOptions('observer'));
-      if (apart) await opening;
+      if (isExternal) await opening;
       const agent = await startAgent();
-      stage = { broker, observer: await opening, agent, goesOn, complete };
+      stage = { broker, observer: await opening, agent, waitForNewRecords, expectComplete };
     });
 
     afterAll(async () => {
@@ -131,78 +132,79 @@ export function conformance(
       rmSync(stateDir, { recursive: true, force: true });
     });
 
-    it('is born in order: starting, states, online, then records', async () => {
+    it('publishes its birth in order: starting, states, online, then records', async () => {
       const { observer } = stage;
-      const session = await online(0);
+      const session = await waitForOnline(0);
       await until(
         () => CAMERAS.every((camera) => observer.records(camera, 'observation').length > 0),
         'records',
       );
-      const topics = observer.seen.map(({ topic }) => topic);
-      const first = observer.seen.findIndex(
+      const topics = observer.messages.map(({ topic }) => topic);
+      const first = observer.messages.findIndex(
         ({ topic, payload }) => topic === 'status' && json<{ state: string }>(payload).state === 'online',
       );
       expect(observer.statuses().every((status) => status.session === session)).toBe(true);
-      // With the embedded broker the observer may come later than the birth: what is retained has no order.
-      if (!apart) return;
+      // With the embedded broker the observer may subscribe after the birth: retained messages have no order.
+      if (!isExternal) return;
       expect(
         observer
           .statuses()
           .map(({ state }) => state)
           .slice(0, 2),
       ).toEqual(['starting', 'online']);
-      const born = topics.slice(0, first);
-      expect(born).toEqual(expect.arrayContaining(['info', 'health', 'model/state']));
-      expect(born.filter((topic) => NOT_RETAINED.test(topic))).toEqual([]);
+      const birth = topics.slice(0, first);
+      expect(birth).toEqual(expect.arrayContaining(['info', 'health', 'model/state']));
+      expect(birth.filter((topic) => NOT_RETAINED.test(topic))).toEqual([]);
     });
 
-    it('speaks the version of MQTT that the broker has', async () => {
+    it('uses the MQTT version of the broker', async () => {
       const health = await stage.agent.json('/health/detailed');
       expect(JSON.stringify(health)).toContain('127.0.0.1');
       const line = stage.agent.lines.find(({ msg }) => msg === 'connected');
       expect(line?.['protocolVersion']).toBe(traits.protocolVersion);
     });
 
-    it('keeps states for whoever comes later, and nothing else', async () => {
+    it('retains its states, and nothing else', async () => {
       await until(
         () => stage.observer.on(/^camera\/[^/]+\/latest$/).length >= CAMERAS.length,
-        'the newest records',
-        WITHIN_MS,
+        'the latest records',
+        TIMEOUT_MS,
       );
       const late = await Observer.open(stage.broker.urls, clientOptions(`late-${performance.now()}`));
-      const kept = () => new Set(late.seen.filter(({ packet }) => packet.retain).map(({ topic }) => topic));
-      const wanted = [
+      const retained = () =>
+        new Set(late.messages.filter(({ packet }) => packet.retain).map(({ topic }) => topic));
+      const expected = [
         'status',
         'info',
         'health',
         'model/state',
         ...CAMERAS.flatMap((camera) => [`camera/${camera}/state`, `camera/${camera}/latest`]),
       ];
-      await until(() => wanted.every((topic) => kept().has(topic)), `retained: ${wanted.join()}`);
-      expect([...kept()].filter((topic) => !RETAINED.test(topic))).toEqual([]);
+      await until(() => expected.every((topic) => retained().has(topic)), `retained: ${expected.join()}`);
+      expect([...retained()].filter((topic) => !RETAINED.test(topic))).toEqual([]);
       late.close();
     });
 
-    it('sends with the QoS and the retain flag of the contract', () => {
-      for (const { topic, packet } of stage.observer.seen) {
+    it('publishes with the QoS and the retain flag of the contract', () => {
+      for (const { topic, packet } of stage.observer.messages) {
         expect([topic, packet.qos]).toEqual([topic, 1]);
-        // Retain as published shows the flag as it was sent; without it, a live message never bears it.
+        // Without retain as published, a subscriber never sees the flag on a new message.
         if (traits.retainAsPublished) expect([topic, packet.retain]).toEqual([topic, RETAINED.test(topic)]);
       }
     });
 
     if (traits.messageExpiry)
-      it('lets the heartbeat expire after three intervals', async () => {
-        const beats = await until(() => {
-          const heard = stage.observer.on(/^health$/);
-          return heard.length > 1 && heard;
+      it('sets the heartbeat to expire after three intervals', async () => {
+        const heartbeats = await until(() => {
+          const received = stage.observer.on(/^health$/);
+          return received.length > 1 && received;
         }, 'a second heartbeat');
-        for (const { packet } of beats.slice(1))
+        for (const { packet } of heartbeats.slice(1))
           expect(packet.properties?.messageExpiryInterval).toBeLessThanOrEqual(3);
       });
 
-    it('says in latest what it said live', async () => {
-      await goesOn(['south']);
+    it('publishes the same record on latest as on observation', async () => {
+      await waitForNewRecords(['south']);
       const { observer } = stage;
       const live = new Map(observer.records('south', 'observation').map((record) => [record.seq, record]));
       const latest = observer.on(/^camera\/south\/latest$/).map(({ payload }) => json<Observation>(payload));
@@ -213,7 +215,7 @@ export function conformance(
     });
 
     describe('commands', () => {
-      it('ping: a receipt, then a result', async () => {
+      it('answers ping with a receipt and a result', async () => {
         await stage.observer.command('ping', { id: 'ping-1', issued_at: new Date().toISOString() });
         const result = await stage.observer.result('ping-1');
         expect(result).toMatchObject({ topic: 'cmdres/ping', status: 'succeeded', result: { pong: true } });
@@ -223,14 +225,14 @@ export function conformance(
         ]);
       });
 
-      it('info: its states again', async () => {
-        const from = stage.observer.seen.length;
+      it('answers info with a receipt and a result', async () => {
+        const from = stage.observer.messages.length;
         await stage.observer.command('info', { id: 'info-1' });
         expect(await stage.observer.result('info-1')).toMatchObject({ status: 'succeeded' });
         expect(stage.observer.answers('info-1', from)).toHaveLength(2);
       });
 
-      it('capture: the record in the answer and on the camera’s topic; label: its reading', async () => {
+      it('returns and publishes the record of a capture, and answers its label', async () => {
         await stage.observer.command('capture', { id: 'cap-1', args: { camera: 'north' } });
         const { status, result } = await stage.observer.result('cap-1');
         expect(status).toBe('succeeded');
@@ -244,11 +246,11 @@ export function conformance(
           args: { observation_id: record.id, height_m: 1.2, observer: 'suite' },
         });
         const labelled = await stage.observer.result('label-1');
-        // A record without a measurement cannot be labelled: that is answered too.
+        // The agent refuses to label a record without a measurement, with an answer.
         expect(['succeeded', 'failed']).toContain(labelled['status']);
       });
 
-      it('twice the same id: run once, the stored answer again', async () => {
+      it('runs a command once for two messages with the same id, and answers both', async () => {
         const north = stage.observer.stream('north').records.length;
         const sinceMs = performance.now();
         await stage.observer.command('capture', { id: 'cap-1', args: { camera: 'north' } });
@@ -259,17 +261,17 @@ export function conformance(
         const results = stage.observer.answers('cap-1').filter(({ status }) => status === 'succeeded');
         expect(results).toHaveLength(2);
         expect(results[1]?.['result']).toEqual(results[0]?.['result']);
-        // The schedule goes on meanwhile.
+        // The schedule makes records in the meantime.
         const slots = Math.ceil((performance.now() - sinceMs) / (NORTH_EVERY_S * 1000));
         expect(stage.observer.stream('north').records.length).toBeLessThanOrEqual(north + slots + 1);
       });
 
-      it('expired, unknown, with bad arguments, malformed: refused, and why', async () => {
+      it('refuses expired, unknown and malformed commands with the reason', async () => {
         const { observer } = stage;
         await observer.command('ping', { id: 'late-1', expires_at: '2020-01-01T00:00:00.000Z' });
         await observer.command('fly', { id: 'fly-1' });
         await observer.command('capture', { id: 'args-1', args: { camera: 7 } });
-        const from = observer.seen.length;
+        const from = observer.messages.length;
         await observer.command('ping', Buffer.from('{"id": "half'));
         await observer.command('ping', Buffer.from([0xff, 0xfe, 0x00]));
         expect(await observer.result('late-1')).toMatchObject({ status: 'rejected', reason: 'expired' });
@@ -284,7 +286,7 @@ export function conformance(
           () =>
             observer.on(/^cmdres\/ping$/, from).filter(({ payload }) => payload.includes('malformed'))
               .length === 2,
-          'answers to what is malformed',
+          'the answers to malformed commands',
         );
         await until(
           () => observer.events().some(({ code }) => code === 'command_expired'),
@@ -292,14 +294,14 @@ export function conformance(
         );
       });
 
-      it('a command of 300 kB does no harm', async () => {
+      it('still answers after a command of 300 kB', async () => {
         const big = { id: 'big-1', args: { camera: 'x'.repeat(300_000) } };
         await stage.observer.command('capture', big);
         await stage.observer.command('ping', { id: 'after-big' });
         expect(await stage.observer.result('after-big')).toMatchObject({ status: 'succeeded' });
       });
 
-      it(`retained while it listens: ${traits.retainAsPublished ? 'refused' : 'cannot be told from others'}`, async () => {
+      it(`${traits.retainAsPublished ? 'refuses' : 'runs, as it cannot see the flag,'} a new retained command`, async () => {
         await stage.observer.command('ping', { id: 'kept-1' }, { retain: true });
         const result = await stage.observer.result('kept-1');
         if (traits.retainAsPublished)
@@ -308,12 +310,12 @@ export function conformance(
       });
 
       if (traits.responseTopic)
-        it('answers where it is asked to, below its own answers only', async () => {
+        it('answers on the response topic, but only below its own cmdres/', async () => {
           const correlationData = Buffer.from([1, 2, 0, 255]);
-          const ask = (id: string, responseTopic: string): Promise<unknown> =>
+          const sendPing = (id: string, responseTopic: string): Promise<unknown> =>
             stage.observer.command('ping', { id }, { properties: { responseTopic, correlationData } });
-          await ask('to-1', `${PREFIX}cmdres/mine/7`);
-          await ask('to-2', 'swellsight/v1/surf/other/cmdres/mine');
+          await sendPing('to-1', `${PREFIX}cmdres/mine/7`);
+          await sendPing('to-2', 'swellsight/v1/surf/other/cmdres/mine');
           expect(await stage.observer.result('to-1')).toMatchObject({ topic: 'cmdres/mine/7' });
           expect(await stage.observer.result('to-2')).toMatchObject({ topic: 'cmdres/ping' });
           const answer = stage.observer.on(/^cmdres\/mine\/7$/)[0];
@@ -321,21 +323,21 @@ export function conformance(
         });
     });
 
-    if (apart)
-      describe('the link', () => {
-        const outside = () => {
-          if (!stage.broker.outside) throw new Error('the broker lives in the agent');
-          return stage.broker.outside;
+    if (isExternal)
+      describe('connection', () => {
+        const external = () => {
+          if (!stage.broker.external) throw new Error('the broker is embedded in the agent');
+          return stage.broker.external;
         };
 
-        it('acknowledgements are lost: the same records come again under the same ids', async () => {
+        it('sends the same records again under the same ids when acknowledgements are lost', async () => {
           const { observer } = stage;
-          const { proxies } = outside();
-          const from = observer.seen.length;
+          const { proxies } = external();
+          const from = observer.messages.length;
           for (const proxy of proxies) proxy.mute = true;
           await until(
             () => observer.records('south', 'observation', from).length > 1,
-            'records without an answer',
+            'records without an acknowledgement',
           );
           for (const proxy of proxies) {
             proxy.mute = false;
@@ -346,28 +348,28 @@ export function conformance(
             () =>
               ids.every((id) => observer.stream('south').records.filter((one) => one.id === id).length > 1),
             'the same ids again',
-            WITHIN_MS,
+            TIMEOUT_MS,
           );
-          await complete();
+          await expectComplete();
         }, 240_000);
 
-        it('a cut link: `offline` of this session, and online again', async () => {
+        it('is offline by its will when the connection breaks, and online again in the same session', async () => {
           const { observer } = stage;
-          const from = observer.seen.length;
+          const from = observer.messages.length;
           const session = observer.statuses().at(-1)?.session;
-          for (const proxy of outside().proxies) proxy.cut();
-          await online(from);
-          const told = observer.statuses(from);
-          expect(told.every((status) => status.session === session)).toBe(true);
-          expect(told.some(({ state }) => state === 'offline')).toBe(true);
-          expect(told.at(-1)?.state).toBe('online');
-          await goesOn(['south']);
+          for (const proxy of external().proxies) proxy.cut();
+          await waitForOnline(from);
+          const statuses = observer.statuses(from);
+          expect(statuses.every((status) => status.session === session)).toBe(true);
+          expect(statuses.some(({ state }) => state === 'offline')).toBe(true);
+          expect(statuses.at(-1)?.state).toBe('online');
+          await waitForNewRecords(['south']);
         }, 240_000);
 
-        it('does not run again what is retained when it comes back', async () => {
-          // After the two losses above; with 3.1.1 the broker sends it each time, and the flag shows it.
+        it('does not run a retained command again when it reconnects', async () => {
+          // The two tests above reconnected; with 3.1.1 the broker then sends the command with its retain flag.
           const { observer } = stage;
-          // The answer itself may come again: its acknowledgement may be among those that were lost.
+          // The answer may arrive twice, because its acknowledgement may have been lost.
           const runs = observer.answers('kept-1').filter(({ status }) => status === 'succeeded');
           expect(new Set(runs.map(({ result }) => JSON.stringify(result))).size).toBeLessThanOrEqual(1);
           const refused = () =>
@@ -376,38 +378,42 @@ export function conformance(
           else await until(() => refused() >= 1, 'the refusal');
         });
 
-        it('the broker is away: records wait, and come after as historical, in order, none lost', async () => {
+        it('keeps records while the broker is down, and sends all of them in order as historical', async () => {
           const { observer } = stage;
           await stage.observer.command('ping', Buffer.alloc(0), { retain: true });
-          await goesOn(['south']);
-          const from = observer.seen.length;
-          await outside().down();
+          await waitForNewRecords(['south']);
+          const from = observer.messages.length;
+          await external().down();
           const downAtMs = Date.now();
-          const mark = stage.agent.lines.length;
-          // The second of each camera was taken when the broker was away for sure.
-          const taken = (camera: string): number =>
+          const lineCount = stage.agent.lines.length;
+          // The second record of each camera was certainly made while the broker was down.
+          const countRecords = (camera: string): number =>
             stage.agent.lines
-              .slice(mark)
+              .slice(lineCount)
               .filter((line) => line.msg === 'observation' && line['camera'] === camera).length;
-          await until(() => CAMERAS.every((camera) => taken(camera) >= 2), 'records meanwhile', WITHIN_MS);
-          await outside().up();
+          await until(
+            () => CAMERAS.every((camera) => countRecords(camera) >= 2),
+            'records without a broker',
+            TIMEOUT_MS,
+          );
+          await external().up();
           const upAtMs = Date.now();
-          await online(from);
-          await goesOn();
+          await waitForOnline(from);
+          await waitForNewRecords();
           await until(
             () => CAMERAS.every((camera) => observer.stream(camera).missing.length === 0),
-            'every number',
-            WITHIN_MS,
+            'every sequence number',
+            TIMEOUT_MS,
           );
-          await complete();
+          await expectComplete();
           for (const camera of CAMERAS) {
             const live = observer.records(camera, 'observation', from);
             const backfill = observer.records(camera, 'backfill', from);
             expect(live.every(({ historical }) => !historical)).toBe(true);
             expect(backfill.every(({ historical }) => historical)).toBe(true);
             expect(backfill.length).toBeGreaterThan(0);
-            expect(ascends(firsts(backfill))).toBe(true);
-            expect(ascends(firsts(live))).toBe(true);
+            expect(isAscending(firstArrivals(backfill))).toBe(true);
+            expect(isAscending(firstArrivals(live))).toBe(true);
             const during = backfill.filter(({ captured_at }) => {
               const ms = Date.parse(captured_at);
               return ms > downAtMs && ms < upAtMs;
@@ -417,20 +423,20 @@ export function conformance(
         }, 240_000);
       });
 
-    if (!apart)
-      // Over a stop nothing is lost here either; a kill takes the broker along.
-      it('stops in good order and starts again: nothing is lost', async () => {
-        const from = stage.observer.seen.length;
+    if (!isExternal)
+      // A stop loses no record with the embedded broker either; a kill ends the broker too.
+      it('loses no record over a clean stop and a start', async () => {
+        const from = stage.observer.messages.length;
         expect(await stage.agent.stop()).toBe(0);
         stage.agent = await startAgent();
-        await online(from);
-        await goesOn();
-        await complete();
+        await waitForOnline(from);
+        await waitForNewRecords();
+        await expectComplete();
       }, 240_000);
 
-    it(`kill -9: ${traits.will ? 'offline of that session by the will' : 'nobody is left to say it'}`, async () => {
+    it(`is killed with SIGKILL${traits.will ? ', and the broker publishes its will' : ''}`, async () => {
       const { observer } = stage;
-      const from = observer.seen.length;
+      const from = observer.messages.length;
       const session = observer.statuses().at(-1)?.session;
       stage.agent.signal('SIGKILL');
       await stage.agent.exited;
@@ -438,51 +444,53 @@ export function conformance(
         await until(() => observer.statuses(from).some(({ state }) => state === 'offline'), 'the will');
         expect(observer.statuses(from)).toEqual([expect.objectContaining({ state: 'offline', session })]);
       }
-      killed = { from, session };
+      beforeKill = { from, session };
     }, 240_000);
 
-    it('starts again: a new session, the numbers go on by ones', async () => {
+    it('starts again with a new session, and continues its sequence numbers', async () => {
       const { observer } = stage;
-      const again = observer.seen.length;
+      const from = observer.messages.length;
       stage.agent = await startAgent();
-      expect(await online(again)).not.toBe(killed.session);
-      await goesOn();
-      if (apart) await complete();
+      expect(await waitForOnline(from)).not.toBe(beforeKill.session);
+      await waitForNewRecords();
+      if (isExternal) await expectComplete();
       if (!traits.will)
-        expect(observer.statuses(killed.from).every(({ state }) => state !== 'offline')).toBe(true);
+        expect(observer.statuses(beforeKill.from).every(({ state }) => state !== 'offline')).toBe(true);
     }, 240_000);
 
-    more?.(() => stage);
+    addTests?.(() => stage);
 
-    it('stops in good order: stopped, and no offline after it', async () => {
+    it('publishes stopped at a clean stop, and no offline after it', async () => {
       const { observer } = stage;
-      const from = observer.seen.length;
+      const from = observer.messages.length;
       const session = observer.statuses().at(-1)?.session;
       expect(await stage.agent.stop()).toBe(0);
-      if (apart) {
-        await until(() => observer.statuses(from).length > 0, 'the last word');
+      if (isExternal) {
+        await until(() => observer.statuses(from).length > 0, 'the status stopped');
         await delay(QUIET_MS);
         expect(observer.statuses(from)).toEqual([expect.objectContaining({ state: 'stopped', session })]);
       }
     }, 240_000);
 
-    it('has numbered its events by ones too', () => {
+    it('has numbered its events without gaps', () => {
       const numbers = new Set(stage.observer.events().map(({ seq }) => seq));
       const highest = Math.max(0, ...numbers);
-      if (apart) expect([...numbers].sort((a, b) => a - b)).toEqual(range(highest));
+      if (isExternal) expect([...numbers].sort((a, b) => a - b)).toEqual(range(highest));
       expect(numbers.size).toBeGreaterThan(0);
     });
 
-    it('kept to the schemas in everything that it said', () => {
-      expect(stage.observer.faults()).toEqual([]);
+    it('has published only messages that match the contract', () => {
+      expect(stage.observer.contractFaults()).toEqual([]);
       const counts = CAMERAS.map((camera) => {
-        const { unique, records } = stage.observer.stream(camera);
-        return `${camera} ${unique} (+${records.length - unique} again)`;
+        const { uniqueCount, records } = stage.observer.stream(camera);
+        return `${camera} ${uniqueCount} (+${records.length - uniqueCount} duplicates)`;
       });
-      console.log(`${name}: ${stage.observer.seen.length} messages; records ${counts.join(', ')}; none lost`);
+      console.log(
+        `${name}: ${stage.observer.messages.length} messages; records ${counts.join(', ')}; none lost`,
+      );
     });
   };
-  describe.concurrent(`conformance: ${name}`, () => {
+  describe.concurrent(`Agent with ${name}`, () => {
     describe('in this order', { concurrent: false }, inOrder);
   });
 }
@@ -490,11 +498,11 @@ export function conformance(
 const range = (highest: number): readonly number[] =>
   Array.from({ length: highest }, (_, index) => index + 1);
 
-/** Numbers in the order in which they first came. */
-function firsts(records: readonly Observation[]): readonly number[] {
+/** Sequence numbers in order of first arrival. */
+function firstArrivals(records: readonly Observation[]): readonly number[] {
   return [...new Set(records.map(({ seq }) => seq))];
 }
 
-function ascends(numbers: readonly number[]): boolean {
+function isAscending(numbers: readonly number[]): boolean {
   return numbers.every((seq, index) => index === 0 || seq > (numbers[index - 1] ?? 0));
 }

@@ -15,14 +15,14 @@ import { NatsCluster } from '../fixtures/nats.ts';
 import { silentLog } from '../fixtures/store.ts';
 import { brokerTable, BROKERS, type BrokerName, type Traits } from './traits.ts';
 
-/** A broker of its own, to be stopped and killed. */
+/** A broker that the test stops and kills. */
 interface Subject {
   readonly url: string;
-  /** A topic that nobody may write to. */
-  readonly denied: string;
-  /** How long after its start it may take until a client gets what is there for it; on a slow machine too. */
-  readonly patienceMs: number;
-  readonly end: (how: 'stop' | 'kill') => Promise<void>;
+  /** A topic that no client may publish to. */
+  readonly deniedTopic: string;
+  /** After its start, a client gets its waiting messages within this time, also on a slow machine. */
+  readonly timeoutMs: number;
+  readonly down: (how: 'stop' | 'kill') => Promise<void>;
   readonly up: () => Promise<void>;
   readonly remove: () => Promise<void>;
 }
@@ -31,9 +31,9 @@ async function mosquitto(): Promise<Subject> {
   const broker = await Mosquitto.start({ persistence: true, acl: ['topic readwrite t/#'] });
   return {
     url: broker.url,
-    denied: 'denied/x',
-    patienceMs: 20_000,
-    end: (how) => broker.down(how === 'stop' ? 'SIGTERM' : 'SIGKILL'),
+    deniedTopic: 'denied/x',
+    timeoutMs: 20_000,
+    down: (how) => broker.down(how === 'stop' ? 'SIGTERM' : 'SIGKILL'),
     up: () => broker.up(),
     remove: () => broker.stop(),
   };
@@ -43,11 +43,11 @@ async function nats(): Promise<Subject> {
   const cluster = await NatsCluster.start();
   return {
     url: cluster.urls[0] ?? '',
-    // What it does not take it answers by hanging up.
-    denied: 'a.b',
-    // The consumer of the session chooses its leader anew.
-    patienceMs: 60_000,
-    end: (how) => cluster.kill(how === 'stop' ? 'SIGTERM' : 'SIGKILL'),
+    // It closes the connection for a topic that it does not accept.
+    deniedTopic: 'a.b',
+    // The consumer of the session elects a new leader first.
+    timeoutMs: 60_000,
+    down: (how) => cluster.kill(how === 'stop' ? 'SIGTERM' : 'SIGKILL'),
     up: () => cluster.up(),
     remove: () => cluster.stop(),
   };
@@ -63,9 +63,9 @@ async function embedded(): Promise<Subject> {
   let broker = await open();
   return {
     url: `mqtt://127.0.0.1:${port}`,
-    denied: '$denied',
-    patienceMs: 20_000,
-    end: () => broker.stop(),
+    deniedTopic: '$denied',
+    timeoutMs: 20_000,
+    down: () => broker.stop(),
     up: async () => void (broker = await open()),
     remove: () => broker.stop(),
   };
@@ -78,43 +78,46 @@ const SUBJECTS: readonly [BrokerName, () => Promise<Subject>][] = [
   ['embedded', embedded],
 ];
 
-/** What is not to come is waited for so long; what is to come, as long as the subject may take. */
+/** How long to wait for a message that must not come. */
 const QUIET_MS = 1500;
-/** Enough for a client to be there before it is over. */
+/** Long enough for a client to connect before the message expires. */
 const EXPIRY_S = 5;
 
-/** Bare clients of one version of MQTT, which find out what a broker does. */
+/** Plain clients of one MQTT version that measure what a broker does. */
 class Probe {
   readonly #subject: Subject;
-  /** What the table says: it tells for what to wait, and never what is found. */
-  readonly #wanted: Traits;
+  /** The entries of the table. They decide how long to wait, never what is measured. */
+  readonly #expected: Traits;
   readonly #clients: MqttClient[] = [];
 
-  constructor(subject: Subject, wanted: Traits) {
+  constructor(subject: Subject, expected: Traits) {
     this.#subject = subject;
-    this.#wanted = wanted;
+    this.#expected = expected;
   }
 
-  /** The will is left as given: the suite sees it of a real agent. */
+  /** Does not measure the will: the suite tests it with a real agent. */
   async measure(): Promise<Traits> {
-    // Each broker is asked for 5, also where everything else is measured with 3.1.1.
-    const five = await this.#connect({ protocolVersion: 5 }).catch(() => null);
-    const stop = await this.#outlives('stop');
-    const kill = await this.#outlives('kill');
+    // Try version 5 with each broker, also where all other traits are measured with 3.1.1.
+    const version5Client = await this.#connect({ protocolVersion: 5 }).catch(() => null);
+    const stop = await this.#measureSurvival('stop');
+    const kill = await this.#measureSurvival('kill');
     return {
-      protocolVersion: five === null ? 4 : 5,
-      messageExpiry: await this.#expires(),
+      protocolVersion: version5Client === null ? 4 : 5,
+      messageExpiry: await this.#expiresMessages(),
       responseTopic: await this.#carriesResponseTopic(),
-      retainAsPublished: await this.#showsRetain(),
-      // Behind the one before, which left a retained message.
-      retainHandling: !(await this.#isKept('t/retained', !this.#wanted.retainHandling, { qos: 1, rh: 2 })),
+      retainAsPublished: await this.#keepsRetainFlag(),
+      // Uses the retained message of the line above.
+      retainHandling: !(await this.#isRetained('t/retained', !this.#expected.retainHandling, {
+        qos: 1,
+        rh: 2,
+      })),
       reasonCodes: await this.#refusesWithReason(),
-      qos2: await this.#takes('t/two', 2),
+      qos2: await this.#accepts('t/two', 2),
       keepsSessions: stop.before && kill.before,
       survivesStop: stop.after,
       survivesKill: kill.after,
-      dotsInTopics: await this.#takes('t/a.b', 1),
-      will: this.#wanted.will,
+      dotsInTopics: await this.#accepts('t/a.b', 1),
+      will: this.#expected.will,
     };
   }
 
@@ -122,14 +125,14 @@ class Probe {
     for (const client of this.#clients) client.end(true);
   }
 
-  /** A cluster that is electing a leader cuts off who knocks meanwhile. */
+  /** Connects a client. A cluster that is electing a leader closes new connections: try again. */
   async #client(options: IClientOptions = {}, listener?: (payload: string) => void): Promise<MqttClient> {
-    const endMs = performance.now() + this.#subject.patienceMs;
+    const endMs = performance.now() + this.#subject.timeoutMs;
     for (;;) {
       try {
         return await this.#connect(options, listener);
-      } catch (refused) {
-        if (performance.now() > endMs) throw refused;
+      } catch (thrown) {
+        if (performance.now() > endMs) throw thrown;
         await delay(1000);
       }
     }
@@ -137,14 +140,14 @@ class Probe {
 
   async #connect(options: IClientOptions, listener?: (payload: string) => void): Promise<MqttClient> {
     const client = connect(this.#subject.url, {
-      protocolVersion: this.#wanted.protocolVersion,
+      protocolVersion: this.#expected.protocolVersion,
       clientId: `probe-${this.#clients.length}`,
       reconnectPeriod: 0,
       connectTimeout: 20_000,
       ...options,
     });
     this.#clients.push(client);
-    // Before the CONNACK: what waited comes right behind it.
+    // Waiting messages follow the CONNACK at once.
     if (listener) client.on('message', (_topic, payload) => listener(payload.toString()));
     await new Promise<void>((resolve, reject) => {
       client.once('connect', () => resolve());
@@ -155,31 +158,31 @@ class Probe {
     return client;
   }
 
-  /** Whether it comes to that, as soon as it has; otherwise after the time that is given to what is wanted, or is not. */
-  async #comes(isThere: () => boolean, wanted: boolean): Promise<boolean> {
-    const withinMs = wanted ? this.#subject.patienceMs : QUIET_MS;
-    return until(isThere, 'it', withinMs).catch(() => false);
+  /** Waits for the condition, shorter when the table says that it never holds. */
+  async #becomesTrue(condition: () => boolean, isExpected: boolean): Promise<boolean> {
+    const timeoutMs = isExpected ? this.#subject.timeoutMs : QUIET_MS;
+    return until(condition, 'the condition', timeoutMs).catch(() => false);
   }
 
-  /** Whether a message is retained on a topic, as a new subscriber sees it. */
-  async #isKept(
+  /** Whether a new subscriber gets a retained message on a topic. */
+  async #isRetained(
     topic: string,
-    wanted = true,
+    isExpected = true,
     options: Parameters<MqttClient['subscribeAsync']>[1] = { qos: 1 },
   ): Promise<boolean> {
     const messages: string[] = [];
     const subscriber = await this.#client({}, (payload) => messages.push(payload));
     await subscriber.subscribeAsync(topic, options);
-    return this.#comes(() => messages.length > 0, wanted);
+    return this.#becomesTrue(() => messages.length > 0, isExpected);
   }
 
-  async #expires(): Promise<boolean> {
+  async #expiresMessages(): Promise<boolean> {
     const sender = await this.#client();
     const properties = { messageExpiryInterval: EXPIRY_S };
     await sender.publishAsync('t/expiry', 'x', { qos: 1, retain: true, properties });
-    expect(await this.#isKept('t/expiry')).toBe(true);
+    expect(await this.#isRetained('t/expiry')).toBe(true);
     await delay(EXPIRY_S * 1000 + 500);
-    return !(await this.#isKept('t/expiry', !this.#wanted.messageExpiry));
+    return !(await this.#isRetained('t/expiry', !this.#expected.messageExpiry));
   }
 
   async #carriesResponseTopic(): Promise<boolean> {
@@ -187,37 +190,37 @@ class Probe {
     return packet.properties?.responseTopic === 't/answer';
   }
 
-  async #showsRetain(): Promise<boolean> {
+  async #keepsRetainFlag(): Promise<boolean> {
     const { retain } = await this.#echo('t/retained', { retain: true });
-    expect(await this.#isKept('t/retained')).toBe(true);
+    expect(await this.#isRetained('t/retained')).toBe(true);
     return retain;
   }
 
-  /** What a subscriber gets of a message. */
+  /** Publishes a message; returns the packet that a subscriber receives. */
   async #echo(topic: string, options: IClientPublishOptions): Promise<IPublishPacket> {
     const [sender, receiver] = [await this.#client(), await this.#client()];
     await receiver.subscribeAsync(topic, { qos: 1, rap: true });
-    const got = new Promise<IPublishPacket>((resolve) =>
+    const received = new Promise<IPublishPacket>((resolve) =>
       receiver.once('message', (_topic, _payload, packet) => resolve(packet)),
     );
     await sender.publishAsync(topic, 'x', { qos: 1, ...options });
-    return got;
+    return received;
   }
 
   async #refusesWithReason(): Promise<boolean> {
     const sender = await this.#client();
-    return this.#answer(
+    return this.#outcomeOf(
       sender,
-      sender.publishAsync(this.#subject.denied, 'x', { qos: 1 }).then(
+      sender.publishAsync(this.#subject.deniedTopic, 'x', { qos: 1 }).then(
         () => false,
         (error: unknown) => error instanceof Error && 'code' in error && Number(error.code) >= 128,
       ),
     );
   }
 
-  async #takes(topic: string, qos: 1 | 2): Promise<boolean> {
+  async #accepts(topic: string, qos: 1 | 2): Promise<boolean> {
     const sender = await this.#client();
-    return this.#answer(
+    return this.#outcomeOf(
       sender,
       sender.publishAsync(topic, 'x', { qos }).then(
         () => true,
@@ -226,60 +229,62 @@ class Probe {
     );
   }
 
-  /** What comes of a message; false also when the broker hangs up on it, or says nothing. */
-  #answer(sender: MqttClient, told: Promise<boolean>): Promise<boolean> {
+  /** The result of a publish; false when the broker closes the connection or does not answer. */
+  #outcomeOf(sender: MqttClient, result: Promise<boolean>): Promise<boolean> {
     return Promise.race([
-      told,
+      result,
       new Promise<boolean>((resolve) => sender.once('close', () => resolve(false))),
-      delay(this.#subject.patienceMs, false, { ref: false }),
+      delay(this.#subject.timeoutMs, false, { ref: false }),
     ]);
   }
 
-  /** What waits for a client that is away, and what is retained: before, and after the broker ended and began. */
-  async #outlives(how: 'stop' | 'kill'): Promise<{ readonly before: boolean; readonly after: boolean }> {
+  /** Whether messages for a disconnected client and retained messages exist before and after a restart of the broker. */
+  async #measureSurvival(
+    how: 'stop' | 'kill',
+  ): Promise<{ readonly before: boolean; readonly after: boolean }> {
     const session: IClientOptions = {
       clientId: `away-${how}`,
       clean: false,
-      ...(this.#wanted.protocolVersion === 5 ? { properties: { sessionExpiryInterval: 600 } } : {}),
+      ...(this.#expected.protocolVersion === 5 ? { properties: { sessionExpiryInterval: 600 } } : {}),
     };
-    const { keepsSessions, survivesStop, survivesKill } = this.#wanted;
+    const { keepsSessions, survivesStop, survivesKill } = this.#expected;
     const survives = how === 'stop' ? survivesStop : survivesKill;
-    const missed = async (message: string, wanted: boolean): Promise<boolean> => {
-      const got: string[] = [];
-      const back = await this.#client(session, (payload) => got.push(payload));
-      const came = await this.#comes(() => got.includes(message), wanted);
-      await back.endAsync();
-      return came;
+    const isDeliveredLater = async (message: string, isExpected: boolean): Promise<boolean> => {
+      const received: string[] = [];
+      const client = await this.#client(session, (payload) => received.push(payload));
+      const isDelivered = await this.#becomesTrue(() => received.includes(message), isExpected);
+      await client.endAsync();
+      return isDelivered;
     };
-    const away = await this.#client(session);
-    await away.subscribeAsync(`t/${how}/#`, { qos: 1 });
-    await away.endAsync();
+    const first = await this.#client(session);
+    await first.subscribeAsync(`t/${how}/#`, { qos: 1 });
+    await first.endAsync();
     const sender = await this.#client();
     await sender.publishAsync(`t/${how}/1`, 'first', { qos: 1 });
-    const before = await missed('first', keepsSessions);
+    const before = await isDeliveredLater('first', keepsSessions);
     await sender.publishAsync(`t/${how}/2`, 'second', { qos: 1 });
     await sender.publishAsync(`t/${how}/kept`, 'kept', { qos: 1, retain: true });
-    await this.#subject.end(how);
+    await this.#subject.down(how);
     await this.#subject.up();
-    const waited = await missed('second', survives);
-    const kept = await this.#isKept(`t/${how}/kept`, survives);
-    // Half of it would be a line of its own in the table.
-    expect(kept).toBe(waited);
-    return { before, after: waited && kept };
+    const isDelivered = await isDeliveredLater('second', survives);
+    const isRetained = await this.#isRetained(`t/${how}/kept`, survives);
+    // If the two differed, the table would need a line for each.
+    expect(isRetained).toBe(isDelivered);
+    return { before, after: isDelivered && isRetained };
   }
 }
 
 it.concurrent.each(SUBJECTS)(
-  '%s is as the table says',
+  'measures the traits of %s as in the table',
   async (name, open) => {
     const traits = BROKERS[name];
     const { protocolVersion } = traits;
     const subject = await open();
     const probe = new Probe(subject, traits);
     try {
-      // The one column of mosquitto speaks the older version on purpose.
-      const best = name === 'mosquitto, MQTT 3.1.1' ? 5 : protocolVersion;
-      expect(await probe.measure()).toEqual({ ...traits, protocolVersion: best });
+      // The column of mosquitto with MQTT 3.1.1 speaks the older version on purpose.
+      const newestVersion = name === 'mosquitto, MQTT 3.1.1' ? 5 : protocolVersion;
+      expect(await probe.measure()).toEqual({ ...traits, protocolVersion: newestVersion });
     } finally {
       probe.close();
       await subject.remove();
@@ -288,7 +293,7 @@ it.concurrent.each(SUBJECTS)(
   240_000,
 );
 
-it('docs/brokers.md prints this table', () => {
+it('prints the same table in docs/brokers.md', () => {
   const docs = readFileSync(join(import.meta.dirname, '../../docs/brokers.md'), 'utf8');
   expect(docs).toContain(brokerTable());
 });

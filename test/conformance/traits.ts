@@ -1,26 +1,26 @@
-/** What a broker can do. The suite proves each entry with bare clients, so that none is an excuse; the docs print it. */
+/** What a broker can do. traits.test.ts proves each entry with plain MQTT clients; docs/brokers.md prints the table. */
 export interface Traits {
   readonly protocolVersion: 5 | 4;
-  /** Message expiry: an old heartbeat goes away by itself. */
+  /** Message expiry: the broker deletes an old heartbeat. */
   readonly messageExpiry: boolean;
   /** Response topic and correlation data. */
   readonly responseTopic: boolean;
-  /** Retain as published: a retained command is known as such also while the device listens. */
+  /** Retain as published: a subscribed device sees the retain flag of a new command. */
   readonly retainAsPublished: boolean;
-  /** Retain handling: what is retained is not given to a subscriber that does not want it. */
+  /** Retain handling: a subscriber can decline retained messages. */
   readonly retainHandling: boolean;
-  /** A refusal comes as a reason code; without it the sender takes the message for delivered, or is cut off. */
+  /** The broker refuses with a reason code; otherwise it acknowledges the message or closes the connection. */
   readonly reasonCodes: boolean;
   readonly qos2: boolean;
-  /** A client that comes again gets what came while it was away. */
+  /** A client that reconnects gets the messages it missed. */
   readonly keepsSessions: boolean;
-  /** Retained messages and sessions are there after the broker was stopped and started. */
+  /** Retained messages and sessions survive a stop and start of the broker. */
   readonly survivesStop: boolean;
-  /** The same after `kill -9` of the broker, of every node of it at once. */
+  /** They also survive `kill -9` of the broker, of all of its nodes at once. */
   readonly survivesKill: boolean;
-  /** Blanks and full stops may be in a topic. */
+  /** A topic may contain full stops. */
   readonly dotsInTopics: boolean;
-  /** The will is said when the agent dies; false where the broker dies with it. */
+  /** The broker publishes the will when the agent dies; false for a broker that dies with it. */
   readonly will: boolean;
 }
 
@@ -58,15 +58,15 @@ export const BROKERS: Readonly<Record<BrokerName, Traits>> = {
 
 const ROWS: readonly [keyof Traits, string][] = [
   ['protocolVersion', 'MQTT'],
-  ['messageExpiry', 'an old heartbeat goes by itself (message expiry)'],
-  ['responseTopic', 'answers on a topic of the sender’s choice (response topic, correlation data)'],
-  ['retainAsPublished', 'a retained command is refused also while the device listens'],
-  ['retainHandling', 'a retained command is not sent to the device again at each connection'],
-  ['reasonCodes', 'a message that is refused comes back with the reason'],
+  ['messageExpiry', 'deletes an old heartbeat (message expiry)'],
+  ['responseTopic', 'answers on a topic that the sender chooses (response topic, correlation data)'],
+  ['retainAsPublished', 'a subscribed device can refuse a new retained command'],
+  ['retainHandling', 'does not send a retained command again at each connection'],
+  ['reasonCodes', 'refuses a message with a reason code'],
   ['qos2', 'QoS 2 (the agent uses 0 and 1)'],
-  ['keepsSessions', 'what comes while a client is away is kept for it'],
-  ['survivesStop', 'retained messages and sessions outlive a stop of the broker'],
-  ['survivesKill', 'and a kill of the broker, with what it has acknowledged'],
+  ['keepsSessions', 'keeps messages for a disconnected client'],
+  ['survivesStop', 'retained messages and sessions survive a stop of the broker'],
+  ['survivesKill', 'they and all acknowledged messages survive a kill of the broker'],
   ['dotsInTopics', '`.` in the names of site, device and camera'],
   ['will', '`offline` when the agent dies'],
 ];
@@ -76,7 +76,7 @@ const cell = (value: boolean | number): string => {
   return value ? 'yes' : 'no';
 };
 
-/** The table of `docs/brokers.md`, as Prettier would lay it out. */
+/** The table of docs/brokers.md, formatted as Prettier does. */
 export function brokerTable(): string {
   const names = Object.keys(BROKERS) as BrokerName[];
   const cells = [

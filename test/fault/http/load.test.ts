@@ -1,8 +1,8 @@
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
-import { seaPictures } from '../../../scripts/bench/picture.ts';
-import { putUnderLoad } from '../../../scripts/load/clients.ts';
+import { drawSeaImages } from '../../../scripts/bench/sea-images.ts';
+import { runClients } from '../../../scripts/load/clients.ts';
 import { auditSchedule } from '../../../scripts/load/schedule-audit.ts';
 import { RunningAgent } from '../../fixtures/agent.ts';
 import { freePort } from '../../fixtures/mosquitto.ts';
@@ -28,15 +28,15 @@ describe('200 clients beside the schedule, in short (npm run load is the long fo
     });
     await agent.observation();
     const sinceMs = Date.now();
-    const tally = await putUnderLoad(
+    const tally = await runClients(
       {
         port,
         clients: 200,
         durationMs: 5000,
         thinkMs: 1000,
         camera: 'cam',
-        pictures: seaPictures(2, 640, 360),
-        patienceMs: 3000,
+        images: drawSeaImages(2, 640, 360),
+        maxRetryAfterMs: 3000,
       },
       new AbortController().signal,
     );

@@ -11,7 +11,7 @@ import { tempDir } from '../../fixtures/store.ts';
 const CENTRAL = join(import.meta.dirname, '../../../config/central');
 const TOKEN = 'a-token-of-the-test-0123456789abcdef';
 
-interface Answer {
+interface QueryResult {
   readonly status: string;
   readonly data: { readonly result: readonly { readonly value: readonly [number, string] }[] };
 }
@@ -28,19 +28,20 @@ const panels = (
 ).panels;
 const expressions = panels.flatMap(({ title, targets }) => targets.map(({ expr }) => [title, expr] as const));
 
-describe('the central set-up', () => {
+describe('Prometheus with the files of config/central', () => {
   const dir = tempDir();
   let agent: RunningAgent;
   let prometheus: ChildProcess;
   let url: string;
   let device: string;
 
-  const ask = async (path: string): Promise<Answer> => {
+  const get = async (path: string): Promise<QueryResult> => {
     const response = await fetch(`${url}${path}`, { signal: AbortSignal.timeout(5000) });
-    return (await response.json()) as Answer;
+    return (await response.json()) as QueryResult;
   };
-  const query = (expr: string): Promise<Answer> => ask(`/api/v1/query?query=${encodeURIComponent(expr)}`);
-  const holds = async (expr: string): Promise<boolean> => {
+  const query = (expr: string): Promise<QueryResult> =>
+    get(`/api/v1/query?query=${encodeURIComponent(expr)}`);
+  const hasResult = async (expr: string): Promise<boolean> => {
     const { data } = await query(expr).catch(() => ({ data: { result: [] } }));
     return data.result.length > 0;
   };
@@ -63,7 +64,7 @@ describe('the central set-up', () => {
     });
     device = String((await agent.waitFor('start', ({ msg }) => msg === 'agent started'))['http']);
     await agent.observation((line) => line['status'] === 'measured');
-    // The files as they are shipped, but for addresses, the token's place and the pace.
+    // The shipped files, with other addresses, token path and scrape interval.
     const shipped = readFileSync(join(CENTRAL, 'prometheus.yml'), 'utf8');
     const token = join(dir.path, 'token');
     writeFileSync(token, TOKEN);
@@ -99,10 +100,10 @@ describe('the central set-up', () => {
       'up{job="swellsight",device="pi1",site="north-beach"} == 1',
       'swellsight_uptime_seconds > 0',
     ])
-      await expect.poll(() => holds(expr), { timeout: 60_000 }).toBe(true);
+      await expect.poll(() => hasResult(expr), { timeout: 60_000 }).toBe(true);
   });
 
-  it.each(expressions)('draws %s: %s', async (_title, expr) => {
+  it.each(expressions)('can evaluate the query of panel %s: %s', async (_title, expr) => {
     const { status } = await query(expr.replaceAll(/\$(site|device)/g, '.*'));
     expect(status).toBe('success');
     const exported = await (
@@ -112,9 +113,9 @@ describe('the central set-up', () => {
       expect(exported).toContain(`# TYPE ${name.replace(/_bucket$/, '')} `);
   });
 
-  it('has rules that Prometheus takes, none of which fires over a healthy device', async () => {
+  it('loads alert rules, and none fires for a healthy device', async () => {
     const rules = async (): Promise<{ name: string; health: string; state: string }[]> => {
-      const { data } = (await ask('/api/v1/rules')) as unknown as {
+      const { data } = (await get('/api/v1/rules')) as unknown as {
         data: { groups: { rules: { name: string; health: string; state: string }[] }[] };
       };
       return data.groups.flatMap((group) => group.rules);
@@ -122,23 +123,23 @@ describe('the central set-up', () => {
     await expect
       .poll(async () => (await rules()).every(({ health }) => health === 'ok'), { timeout: 60_000 })
       .toBe(true);
-    const told = await rules();
-    expect(told).toHaveLength(9);
-    expect(told.filter(({ state }) => state === 'firing')).toEqual([]);
+    const loaded = await rules();
+    expect(loaded).toHaveLength(9);
+    expect(loaded.filter(({ state }) => state === 'firing')).toEqual([]);
   });
 });
 
-it('the compose file mounts what is there', () => {
+it('mounts only files that exist in compose.yaml', () => {
   const { services, secrets } = parse(readFileSync(join(CENTRAL, 'compose.yaml'), 'utf8')) as {
     services: Record<string, { image: string; volumes: string[]; secrets?: string[] }>;
     secrets: Record<string, { file: string }>;
   };
-  const mounted = Object.values(services)
+  const mountedPaths = Object.values(services)
     .flatMap(({ volumes }) => volumes)
     .map((volume) => volume.split(':')[0] ?? '')
     .filter((path) => path.startsWith('.'));
-  expect(mounted.length).toBeGreaterThan(5);
-  for (const path of mounted) expect(existsSync(join(CENTRAL, path)), path).toBe(true);
-  for (const { secrets: wanted = [] } of Object.values(services))
-    for (const name of wanted) expect(Object.keys(secrets)).toContain(name);
+  expect(mountedPaths.length).toBeGreaterThan(5);
+  for (const path of mountedPaths) expect(existsSync(join(CENTRAL, path)), path).toBe(true);
+  for (const { secrets: names = [] } of Object.values(services))
+    for (const name of names) expect(Object.keys(secrets)).toContain(name);
 });

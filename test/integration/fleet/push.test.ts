@@ -12,10 +12,10 @@ import { Mosquitto, until } from '../../fixtures/mosquitto.ts';
 import { silentLog } from '../../fixtures/store.ts';
 
 const MAIN = join(import.meta.dirname, '..', '..', '..', 'src', 'main.ts');
-/** Of site `good` nothing fails; of site `bad` every third device refuses the model. */
+/** Devices of a site. No device of `good` fails; every third device of `bad` refuses the model. */
 const COUNTS = { good: 30, bad: 20 } as const;
 
-describe('a staged rollout over fifty simulated devices', () => {
+describe('Staged rollout over fifty simulated devices', () => {
   const dir = mkdtempSync(join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), 'swellsight-push-'));
   const stop = new AbortController();
   const devices: { readonly site: string; readonly device: string; readonly simulated: SimulatedDevice }[] =
@@ -32,10 +32,10 @@ describe('a staged rollout over fifty simulated devices', () => {
       .map((line) => JSON.parse(line) as Record<string, unknown>);
   const summary = (result: CliResult): Record<string, unknown> =>
     lines(result).at(-1)?.['summary'] as Record<string, unknown>;
-  const begun = (site: string): number =>
+  const countInstalls = (site: string): number =>
     devices
       .filter((one) => one.site === site)
-      .reduce((sum, { simulated }) => sum + simulated.installs.begun, 0);
+      .reduce((sum, { simulated }) => sum + simulated.installs.startedCount, 0);
 
   beforeAll(async () => {
     broker = await Mosquitto.start({ lines: ['max_connections -1'] });
@@ -68,7 +68,7 @@ describe('a staged rollout over fifty simulated devices', () => {
         devices.push({ site, device, simulated });
       }
     running = devices.map(({ simulated }) => simulated.run(stop.signal));
-    await until(() => devices.every(({ simulated }) => simulated.connected), 'all devices', 120_000);
+    await until(() => devices.every(({ simulated }) => simulated.isConnected), 'all devices', 120_000);
   }, 180_000);
 
   afterAll(async () => {
@@ -78,84 +78,84 @@ describe('a staged rollout over fifty simulated devices', () => {
     rmSync(dir, { recursive: true, force: true });
   });
 
-  it('brings every device to the model, canaries first, and is safe to run again', async () => {
+  it('installs the model on every device, canaries first, and changes nothing when run again', async () => {
     const args = ['gauge', '2.0.0', '--to', 'good/*', '--canary', '2', '--batch', '40'];
     const first = await push(...args);
     expect(first.code, first.stderr).toBe(0);
     expect(summary(first)).toMatchObject({ committed: 30, failed: 0, waiting: 0, halted: false });
-    const told = lines(first).slice(0, -1);
+    const reported = lines(first).slice(0, -1);
     const at = (phase: string): string[] =>
-      told.filter((one) => one['phase'] === phase).map((one) => String(one['device']));
+      reported.filter((one) => one['phase'] === phase).map((one) => String(one['device']));
     const sent = at('sent');
     const order = (device: string, phase: string): number =>
-      told.findIndex((one) => one['device'] === device && one['phase'] === phase);
-    // No other is told before both canaries are committed, nor one of the last before those of the first batch.
+      reported.findIndex((one) => one['device'] === device && one['phase'] === phase);
+    // The first batch starts after both canaries are committed, and the second batch after the first.
     const canaries = sent.slice(0, 2);
     const firstOther = order(sent[2] ?? '', 'sent');
     for (const canary of canaries) expect(order(canary, 'committed')).toBeLessThan(firstOther);
     const second = order(sent[14] ?? '', 'sent');
     for (const device of sent.slice(2, 14)) expect(order(device, 'committed')).toBeLessThan(second);
-    expect(begun('good')).toBe(30);
+    expect(countInstalls('good')).toBe(30);
     const again = await push(...args);
     expect(again.code).toBe(0);
     expect(summary(again)).toMatchObject({ committed: 30 });
-    // Another rollout of what they have does nothing either.
+    // A second rollout of the same model installs nothing either.
     const other = await push(...args, '--file', 'other.json');
     expect([other.code, summary(other)]).toMatchObject([0, { committed: 30 }]);
-    expect(begun('good')).toBe(30);
+    expect(countInstalls('good')).toBe(30);
   }, 180_000);
 
-  it('halts by itself when too many fail, and begins nothing more', async () => {
+  it('halts automatically when too many devices fail, and starts no further install', async () => {
     const args = ['gauge', '2.0.0', '--to', 'bad', '--canary', '2', '--batch', '30', '--halt-on', '20'];
-    // The file of the rollout before is of other devices.
+    // The default file belongs to the rollout to other devices.
     expect((await push(...args)).code).toBe(2);
     args.push('--file', 'bad.json');
     const result = await push(...args);
     expect(result.code).toBe(1);
     const { committed, failed, waiting, halted } = summary(result) as Record<string, number>;
     expect(halted).toBe(true);
-    // Two canaries, and six of the first batch with every third failing: more is not begun.
-    expect(begun('bad')).toBe(8);
+    // Two canaries and six devices of the first batch, of which every third fails.
+    expect(countInstalls('bad')).toBe(8);
     expect([Number(committed) > 1, failed, waiting]).toEqual([true, 2, 12]);
     const file = JSON.parse(readFileSync(join(dir, 'bad.json'), 'utf8')) as RolloutFile;
     expect(
       Object.values(file.devices).filter(({ detail }) => detail === 'model_golden_mismatch'),
     ).toHaveLength(2);
-    // What was halted is not begun again by mistake.
+    // A second run does not continue a halted rollout.
     expect((await push(...args)).code).toBe(2);
-    expect(begun('bad')).toBe(8);
+    expect(countInstalls('bad')).toBe(8);
   }, 180_000);
 
-  it('goes on where it was killed', async () => {
+  it('continues after it was killed', async () => {
     const args = ['gauge', '3.0.0', '--to', 'good/sim0?', '--canary', '1', '--batch', '50'];
-    const before = begun('good');
+    const countBefore = countInstalls('good');
     const first = spawn(
       process.execPath,
       [MAIN, 'fleet', 'push', '--broker', broker.url, '--json', ...args],
       { cwd: dir, stdio: 'ignore' },
     );
-    await until(() => begun('good') - before >= 3, 'the first batch', 60_000);
+    await until(() => countInstalls('good') - countBefore >= 3, 'the first batch', 60_000);
     first.kill('SIGKILL');
     await once(first, 'exit');
-    const begunBefore = begun('good') - before;
-    expect(begunBefore).toBeLessThan(9);
+    const installsAtKill = countInstalls('good') - countBefore;
+    expect(installsAtKill).toBeLessThan(9);
     const next = await push(...args);
     expect([next.code, summary(next)]).toMatchObject([0, { committed: 9 }]);
-    expect(begun('good') - before).toBe(9);
+    expect(countInstalls('good') - countBefore).toBe(9);
   }, 180_000);
 
-  it('watch shows every device', async () => {
+  it('lists every device with fleet watch', async () => {
     const { stdout, code } = await runCli(['fleet', 'watch', '--broker', broker.url, '--once']);
     expect(code).toBe(0);
     expect(stdout.split('\n').filter((line) => /^(good|bad)\/sim\d\d +online/.test(line))).toHaveLength(50);
   }, 60_000);
 
   it.each([
-    ['a number that is none', ['gauge', '2.0.0', '--canary', 'many']],
-    ['no model', ['../gauge', '2.0.0']],
-    ['nobody', ['gauge', '9.0.0', '--to', 'nowhere/*', '--file', 'nobody.json']],
-    ['another way', ['gauge', '2.0.0', '--over', 'carrier-pigeon', 'file']],
-  ])('%s is a mistake of usage', async (_what, args) => {
+    ['a canary count that is not a number', ['gauge', '2.0.0', '--canary', 'many']],
+    ['an invalid model name', ['../gauge', '2.0.0']],
+    ['a pattern without devices', ['gauge', '9.0.0', '--to', 'nowhere/*', '--file', 'nobody.json']],
+    ['an unknown transport', ['gauge', '2.0.0', '--over', 'carrier-pigeon', 'file']],
+  ])('exits with 2 for %s', async (_what, args) => {
     expect((await push(...args)).code).toBe(2);
   });
 });

@@ -12,7 +12,7 @@ let broker: Mosquitto | null = null;
 
 afterEach(() => broker?.stop());
 
-it('speaks the contract as many devices, and every record arrives', async () => {
+it('publishes messages of many devices that match the contract, and every record arrives', async () => {
   broker = await Mosquitto.start({ persistence: true, lines: ['max_queued_messages 0'] });
   const messages = await broker.record('swellsight/v1/#');
   const dir = tempDir();
@@ -40,11 +40,11 @@ it('speaks the contract as many devices, and every record arrives', async () => 
   expect(states).toEqual(Array.from({ length: 12 }, () => 'stopped'));
 });
 
-it('says what it wants', async () => {
+it('names an invalid option', async () => {
   const fleet = spawn(process.execPath, [ENTRY, '--devices', 'many'], {
     stdio: ['ignore', 'ignore', 'pipe'],
   });
   const [[text], [code]] = await Promise.all([once(fleet.stderr, 'data'), once(fleet, 'exit')]);
-  expect(String(text)).toContain('--devices wants a number above 0');
+  expect(String(text)).toContain('--devices must be a number above 0');
   expect(code).toBe(2);
 });

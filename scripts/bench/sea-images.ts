@@ -2,8 +2,8 @@ import { drawSea } from '../../src/camera/simulated/sea-painter.ts';
 import { encodeJpeg } from '../../src/camera/simulated/sea-painter.ts';
 import { sceneAt } from '../../src/camera/simulated/scene.ts';
 
-/** JPEGs of the drawn sea at the size of a common 4-megapixel camera, each of another moment. */
-export function seaPictures(count: number, widthPx = 2560, heightPx = 1440): readonly Uint8Array[] {
+/** JPEGs of the simulated sea at different times, by default at the size of a 4-megapixel camera. */
+export function drawSeaImages(count: number, widthPx = 2560, heightPx = 1440): readonly Uint8Array[] {
   return Array.from({ length: count }, (_, index) =>
     encodeJpeg(drawSea(sceneAt({ seed: 7, widthPx, heightPx, seaTimeS: 3600 * index }))),
   );
