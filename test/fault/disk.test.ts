@@ -20,12 +20,12 @@ const noDiskError = noLoop || !canFailDisk();
 const noStrace = spawnSync('strace', ['-o', '/dev/null', 'true']).status !== 0;
 
 const IDS = ['a', 'b', 'c'];
-/** For anything that should come soon; costs nothing where it does. */
+/** Deadline for steps that normally take seconds. */
 const WITHIN_MS = 60_000;
 
-/** Each case has a disk, a broker and an agent of its own, and waits most of the time: some run at once. */
-describe.concurrent('the disk under a running agent', { timeout: 240_000 }, () => {
-  /** Undone last first when the case has ended. */
+/** Each test has its own disk, broker and agent and mostly waits, so the tests run concurrently. */
+describe.concurrent('disk faults under a running agent', { timeout: 240_000 }, () => {
+  /** Registers a clean-up step of the test; they run in reverse order. */
   type CleanUp = TestContext['onTestFinished'];
 
   const startBroker = async (onEnd: CleanUp): Promise<{ broker: Mosquitto; messages: Message[] }> => {
@@ -49,7 +49,7 @@ describe.concurrent('the disk under a running agent', { timeout: 240_000 }, () =
       { steered: {} },
     );
     onEnd(() => agent[Symbol.asyncDispose]());
-    // Says what it said if it did not come up.
+    // On a timeout, the error includes the log of the agent.
     await agent.waitFor('start', ({ msg }) => msg === 'agent started', WITHIN_MS);
     return agent;
   };
@@ -59,7 +59,7 @@ describe.concurrent('the disk under a running agent', { timeout: 240_000 }, () =
     return disk;
   };
 
-  /** Each is looked at again and again while something is waited for. */
+  /** Parsed payloads: the tests poll the same messages many times. */
   const values = new WeakMap<Message, unknown>();
   const valueOf = (message: Message): unknown => {
     if (!values.has(message)) values.set(message, JSON.parse(message.payload.toString()));
@@ -67,16 +67,16 @@ describe.concurrent('the disk under a running agent', { timeout: 240_000 }, () =
   };
   const parsed = <T>(messages: readonly Message[], topic: RegExp): T[] =>
     messages.filter((one) => topic.test(one.topic)).map((one) => valueOf(one) as T);
-  const records = (messages: readonly Message[]): Observation[] =>
+  const recordsIn = (messages: readonly Message[]): Observation[] =>
     parsed<Observation>(messages, /\/camera\/[^/]+\/(observation|backfill)$/);
-  const events = (messages: readonly Message[], type: string): Event[] =>
+  const eventsIn = (messages: readonly Message[], type: string): Event[] =>
     parsed<Event>(messages, new RegExp(`/event/${type}$`));
-  const beats = (messages: readonly Message[]): Health[] => parsed<Health>(messages, /\/health$/);
-  const degraded = (messages: readonly Message[]): readonly string[] =>
-    beats(messages).at(-1)?.degraded ?? [];
-  /** Each camera's numbers from 1 to the newest, each under one id. Returns how many. */
-  const expectByOnes = (messages: readonly Message[]): number => {
-    const found = records(messages);
+  const heartbeats = (messages: readonly Message[]): Health[] => parsed<Health>(messages, /\/health$/);
+  const degradedCodes = (messages: readonly Message[]): readonly string[] =>
+    heartbeats(messages).at(-1)?.degraded ?? [];
+  /** Expects the numbers of each camera to be complete from 1, with one id for each. Returns the number of records. */
+  const expectNoGaps = (messages: readonly Message[]): number => {
+    const found = recordsIn(messages);
     for (const id of IDS) {
       const own = found.filter(({ camera }) => camera === id);
       const numbers = [...new Set(own.map(({ seq }) => seq))].toSorted((x, y) => x - y);
@@ -85,13 +85,13 @@ describe.concurrent('the disk under a running agent', { timeout: 240_000 }, () =
     }
     return new Set(found.map(({ id }) => id)).size;
   };
-  /** Waits until what is still on its way has come. */
-  const noGaps = (messages: readonly Message[]): Promise<unknown> =>
+  /** Waits until messages in flight have arrived. */
+  const waitForNoGaps = (messages: readonly Message[]): Promise<unknown> =>
     until(
       () =>
         IDS.every((id) => {
           const numbers = new Set(
-            records(messages).flatMap(({ camera, seq }) => (camera === id ? [seq] : [])),
+            recordsIn(messages).flatMap(({ camera, seq }) => (camera === id ? [seq] : [])),
           );
           return numbers.size === Math.max(0, ...numbers);
         }),
@@ -106,19 +106,19 @@ describe.concurrent('the disk under a running agent', { timeout: 240_000 }, () =
   };
 
   it.skipIf(noLoop)(
-    '(root and loop devices) 16 MB and full for an hour of observations, half of it without a broker: none is lost; unmounted in use: goes on in the folder beneath with all that was stored, and says so',
+    '(root and loop devices) loses no record while a disk of 16 MB is full, with and without a broker, and continues with all stored records after the disk is unmounted in use',
     async ({ onTestFinished }) => {
       const disk = makeDisk(onTestFinished);
       const stateDir = join(disk.mount, 'state');
       const { broker, messages } = await startBroker(onTestFinished);
       const agent = await startAgent(stateDir, broker.url, onTestFinished);
-      await until(() => records(messages).length >= 3, 'the first records', WITHIN_MS);
+      await until(() => recordsIn(messages).length >= 3, 'the first records', WITHIN_MS);
       disk.fill();
       expect(disk.freeBytes).toBeLessThan(65_536);
-      const full = records(messages).length;
-      // At one a minute: half an hour of it with the broker, half without.
-      await until(() => records(messages).length >= full + 30, 'records on a full disk', WITHIN_MS);
-      await until(() => degraded(messages).includes('disk_low'), 'the heartbeat that says so', WITHIN_MS);
+      const full = recordsIn(messages).length;
+      // With one observation a minute, this is half an hour with the broker and half an hour without.
+      await until(() => recordsIn(messages).length >= full + 30, 'records on a full disk', WITHIN_MS);
+      await until(() => degradedCodes(messages).includes('disk_low'), 'the degraded heartbeat', WITHIN_MS);
       await broker.down('SIGKILL');
       const mark = agent.lines.length;
       await until(
@@ -127,64 +127,68 @@ describe.concurrent('the disk under a running agent', { timeout: 240_000 }, () =
         WITHIN_MS,
       );
       await broker.up();
-      await until(() => records(messages).some(({ historical }) => historical), 'the backlog', WITHIN_MS);
+      await until(() => recordsIn(messages).some(({ historical }) => historical), 'the backlog', WITHIN_MS);
       disk.free();
-      const freed = beats(messages).length;
-      await until(() => beats(messages).length >= freed + 3, 'heartbeats', WITHIN_MS);
-      await noGaps(messages);
-      expect(expectByOnes(messages)).toBeGreaterThanOrEqual(full + 60);
+      const freed = heartbeats(messages).length;
+      await until(() => heartbeats(messages).length >= freed + 3, 'heartbeats', WITHIN_MS);
+      await waitForNoGaps(messages);
+      expect(expectNoGaps(messages)).toBeGreaterThanOrEqual(full + 60);
       expect(agent.lines.filter(({ msg }) => msg === 'observation lost')).toEqual([]);
-      expect(beats(messages).at(-1)?.outbox.dropped_total).toBe(0);
+      expect(heartbeats(messages).at(-1)?.outbox.dropped_total).toBe(0);
       expect(integrity(stateDir)).toBe('ok');
 
       disk.detach();
       await agent.waitFor('new start', (line) => line.msg === 'starting anew', WITHIN_MS);
-      await until(() => events(messages, 'store_recovered').length > 0, 'the event', WITHIN_MS);
-      const after = records(messages).length;
-      await until(() => records(messages).length >= after + 6, 'records after it', WITHIN_MS);
-      await noGaps(messages);
-      expectByOnes(messages);
+      await until(() => eventsIn(messages, 'store_recovered').length > 0, 'the event', WITHIN_MS);
+      const after = recordsIn(messages).length;
+      await until(() => recordsIn(messages).length >= after + 6, 'new records', WITHIN_MS);
+      await waitForNoGaps(messages);
+      expectNoGaps(messages);
       expect(await agent.stop()).toBe(0);
       expect(integrity(stateDir)).toBe('ok');
     },
   );
 
   it.skipIf(noDiskError)(
-    '(root, loop devices, ext4 faults) read-only by a disk error: the heartbeat says so, nothing is published that is not stored, and a mended disk goes on by ones',
+    '(root, loop devices, ext4 faults) publishes nothing that is not stored while a disk error makes the disk read-only, and continues without a gap after the repair',
     async ({ onTestFinished }) => {
       const disk = makeDisk(onTestFinished);
       const stateDir = join(disk.mount, 'state');
       const { broker, messages } = await startBroker(onTestFinished);
       const first = await startAgent(stateDir, broker.url, onTestFinished);
-      await until(() => records(messages).length >= 3, 'the first records', WITHIN_MS);
+      await until(() => recordsIn(messages).length >= 3, 'the first records', WITHIN_MS);
       disk.failReadOnly();
-      await until(() => degraded(messages).includes('store_failed'), 'the heartbeat that says so', WITHIN_MS);
-      // What was with the broker comes through; then nothing does, while the heartbeat goes on.
-      const before = { records: records(messages).length, beats: beats(messages).length };
-      await until(() => beats(messages).length >= before.beats + 5, 'heartbeats', WITHIN_MS);
-      expect(records(messages).length).toBe(before.records);
+      await until(
+        () => degradedCodes(messages).includes('store_failed'),
+        'the degraded heartbeat',
+        WITHIN_MS,
+      );
+      // Messages in flight still arrive. Then only heartbeats do.
+      const before = { records: recordsIn(messages).length, beats: heartbeats(messages).length };
+      await until(() => heartbeats(messages).length >= before.beats + 5, 'heartbeats', WITHIN_MS);
+      expect(recordsIn(messages).length).toBe(before.records);
       expect((await first.json('/ready'))['missing']).toContain('store');
       expect((await first.json('/api/v1/observations'))['observations']).not.toEqual([]);
       expect(await first.stop()).toBe(0);
       disk.detach();
-      disk.mend();
-      disk.up();
+      disk.repair();
+      disk.mountAgain();
       await startAgent(stateDir, broker.url, onTestFinished);
-      await until(() => records(messages).length >= before.records + 3, 'records after it', WITHIN_MS);
-      await until(() => !degraded(messages).includes('store_failed'), 'a heartbeat without it', WITHIN_MS);
-      await noGaps(messages);
-      expectByOnes(messages);
+      await until(() => recordsIn(messages).length >= before.records + 3, 'new records', WITHIN_MS);
+      await until(() => !degradedCodes(messages).includes('store_failed'), 'a healthy heartbeat', WITHIN_MS);
+      await waitForNoGaps(messages);
+      expectNoGaps(messages);
     },
   );
 
   it.skipIf(noStrace)(
-    '(strace) failing fsync: what is not on the disk is not published, and goes on by ones when it works again',
+    '(strace) publishes nothing that is not on the disk while fsync fails, and continues without a gap after it works again',
     async ({ onTestFinished }) => {
       const dir = tempDir();
       onTestFinished(() => dir.remove());
       const { broker, messages } = await startBroker(onTestFinished);
       const agent = await startAgent(join(dir.path, 'state'), broker.url, onTestFinished);
-      await until(() => records(messages).length >= 3, 'the first records', WITHIN_MS);
+      await until(() => recordsIn(messages).length >= 3, 'the first records', WITHIN_MS);
       const strace = spawn(
         'strace',
         [
@@ -202,25 +206,29 @@ describe.concurrent('the disk under a running agent', { timeout: 240_000 }, () =
       );
       const ended = once(strace, 'exit');
       onTestFinished(() => void strace.kill('SIGKILL'));
-      await until(() => degraded(messages).includes('store_failed'), 'the heartbeat that says so', WITHIN_MS);
-      strace.kill('SIGTERM');
-      await ended;
-      const before = records(messages).length;
-      await until(() => records(messages).length >= before + 6, 'records after it', WITHIN_MS);
       await until(
-        () => events(messages, 'records_unstored').length > 0,
-        'the event that counts the lost',
+        () => degradedCodes(messages).includes('store_failed'),
+        'the degraded heartbeat',
         WITHIN_MS,
       );
-      await until(() => !degraded(messages).includes('store_failed'), 'a heartbeat without it', WITHIN_MS);
-      await noGaps(messages);
-      expectByOnes(messages);
+      strace.kill('SIGTERM');
+      await ended;
+      const before = recordsIn(messages).length;
+      await until(() => recordsIn(messages).length >= before + 6, 'new records', WITHIN_MS);
+      await until(
+        () => eventsIn(messages, 'records_unstored').length > 0,
+        'the event `records_unstored`',
+        WITHIN_MS,
+      );
+      await until(() => !degradedCodes(messages).includes('store_failed'), 'a healthy heartbeat', WITHIN_MS);
+      await waitForNoGaps(messages);
+      expectNoGaps(messages);
       expect(await agent.stop()).toBe(0);
       expect(integrity(join(dir.path, 'state'))).toBe('ok');
     },
   );
 
-  it('the database replaced by another file: set aside, told of, and nothing of what was stored is lost; overwritten with garbage: a fresh start with what could be read, above every number given out', async ({
+  it('loses no stored record when another file replaces the database, and after garbage overwrites it, continues with the readable rows above every assigned number', async ({
     onTestFinished,
   }) => {
     const dir = tempDir();
@@ -228,38 +236,38 @@ describe.concurrent('the disk under a running agent', { timeout: 240_000 }, () =
     const stateDir = join(dir.path, 'state');
     const { broker, messages } = await startBroker(onTestFinished);
     const agent = await startAgent(stateDir, broker.url, onTestFinished);
-    await until(() => records(messages).length >= 3, 'the first records', WITHIN_MS);
+    await until(() => recordsIn(messages).length >= 3, 'the first records', WITHIN_MS);
     const path = join(stateDir, 'swellsight.db');
-    // As an operator would who puts a backup back.
+    // As an operator does to restore a backup.
     copyFileSync(path, `${path}.backup`);
     renameSync(`${path}.backup`, path);
-    const [told] = await until(
+    const [replaced] = await until(
       () => {
-        const found = events(messages, 'store_recovered');
+        const found = eventsIn(messages, 'store_recovered');
         return found.length > 0 && found;
       },
       'the event',
       WITHIN_MS,
     );
-    expect(told?.context['reason']).toBe('replaced while in use');
-    const after = records(messages).length;
-    await until(() => records(messages).length >= after + 6, 'records after it', WITHIN_MS);
-    await noGaps(messages);
-    expectByOnes(messages);
+    expect(replaced?.context['reason']).toBe('replaced while in use');
+    const after = recordsIn(messages).length;
+    await until(() => recordsIn(messages).length >= after + 6, 'new records', WITHIN_MS);
+    await waitForNoGaps(messages);
+    expectNoGaps(messages);
     expect(integrity(stateDir)).toBe('ok');
-    const aside = readdirSync(stateDir).filter((name) => /\.broken-[0-9-]+$/.test(name));
-    expect(aside).toEqual([told?.context['quarantined']]);
+    const quarantined = readdirSync(stateDir).filter((name) => /\.broken-[0-9-]+$/.test(name));
+    expect(quarantined).toEqual([replaced?.context['quarantined']]);
 
     writeFileSync(path, Buffer.alloc(2_000_000, 0xa5), { flag: 'r+' });
-    // Whatever meets it first; at the latest a new start.
+    // A running read may detect it; the next start must.
     await delay(3_000);
     agent.signal('SIGKILL');
     await agent.exited;
-    const before = new Map(IDS.map((id) => [id, records(messages).filter((one) => one.camera === id)]));
+    const before = new Map(IDS.map((id) => [id, recordsIn(messages).filter((one) => one.camera === id)]));
     await startAgent(stateDir, broker.url, onTestFinished);
     const [, recovered] = await until(
       () => {
-        const found = events(messages, 'store_recovered');
+        const found = eventsIn(messages, 'store_recovered');
         return found.length > 1 && found;
       },
       'the second event',
@@ -268,20 +276,21 @@ describe.concurrent('the disk under a running agent', { timeout: 240_000 }, () =
     const newestOf = (found: readonly Observation[], camera: string): number =>
       Math.max(...found.filter((one) => one.camera === camera).map(({ seq }) => seq));
     await until(
-      () => [...before].every(([camera, old]) => newestOf(records(messages), camera) > newestOf(old, camera)),
-      'records after it',
+      () =>
+        [...before].every(([camera, old]) => newestOf(recordsIn(messages), camera) > newestOf(old, camera)),
+      'new records',
       WITHIN_MS,
     );
     for (const camera of before.keys()) {
-      const own = records(messages).filter((one) => one.camera === camera);
-      // One id for each number, before and after.
+      const own = recordsIn(messages).filter((one) => one.camera === camera);
+      // Each number has one id, before and after.
       expect(new Set(own.map(({ id }) => id)).size).toBe(new Set(own.map(({ seq }) => seq)).size);
     }
     const gaps = IDS.map((id) => {
-      const numbers = new Set(records(messages).flatMap(({ camera, seq }) => (camera === id ? [seq] : [])));
+      const numbers = new Set(recordsIn(messages).flatMap(({ camera, seq }) => (camera === id ? [seq] : [])));
       return Math.max(...numbers) - numbers.size;
     }).reduce((sum, gap) => sum + gap, 0);
-    const dropped = (): number => beats(messages).at(-1)?.outbox.dropped_total ?? 0;
+    const dropped = (): number => heartbeats(messages).at(-1)?.outbox.dropped_total ?? 0;
     await until(() => dropped() >= gaps, 'a heartbeat that counts the gaps', WITHIN_MS);
     expect(existsSync(join(stateDir, String(recovered?.context['quarantined'])))).toBe(true);
   });

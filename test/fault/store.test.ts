@@ -9,26 +9,26 @@ import { draft, openStore, burstFeatures, tempDir } from '../fixtures/store.ts';
 
 const LOOP = fileURLToPath(new URL('../fixtures/append-loop.ts', import.meta.url));
 
-/** Runs the appending child until it told of some records, then kills it. Returns what it told of. */
+/** Runs the child process until it has printed some records, then kills it. Returns the printed lines. */
 async function appendUntilKilled(stateDir: string, afterMs: number): Promise<string[]> {
   const child = spawn(process.execPath, [LOOP, stateDir], { stdio: ['ignore', 'pipe', 'inherit'] });
-  let told = '';
+  let printed = '';
   const closed = new Promise<void>((resolve) => child.once('close', () => resolve()));
   child.stdout.setEncoding('utf8').on('data', (text: string) => {
-    if (told === '') setTimeout(() => child.kill('SIGKILL'), afterMs);
-    told += text;
+    if (printed === '') setTimeout(() => child.kill('SIGKILL'), afterMs);
+    printed += text;
   });
   await closed;
-  return told.split('\n').slice(0, -1);
+  return printed.split('\n').slice(0, -1);
 }
 
-describe('kill -9 while records are stored', () => {
-  it('keeps every record that was told of, the file whole, and no number twice, twelve times over', async () => {
+describe('SIGKILL while records are stored', () => {
+  it('loses no printed record, damages no file and uses no number twice, in twelve rounds', async () => {
     const dir = tempDir();
-    const told: string[] = [];
+    const printed: string[] = [];
     try {
       for (let round = 0; round < 12; round += 1)
-        told.push(...(await appendUntilKilled(dir.path, 5 + round * 12)));
+        printed.push(...(await appendUntilKilled(dir.path, 5 + round * 12)));
       const store = openStore(dir.path, systemClock);
       expect(store.recovered).toBeNull();
       store.close();
@@ -41,13 +41,13 @@ describe('kill -9 while records are stored', () => {
       const published = db.prepare<[], { n: number }>('SELECT count(*) AS n FROM publications').get()!.n;
       db.close();
       const stored = new Set(rows.map((row) => `${row.camera} ${row.seq} ${row.id}`));
-      expect(told.length).toBeGreaterThan(100);
-      expect(told.filter((line) => !stored.has(line))).toEqual([]);
+      expect(printed.length).toBeGreaterThan(100);
+      expect(printed.filter((line) => !stored.has(line))).toEqual([]);
       for (const camera of ['north', 'south']) {
         const numbers = rows.filter((row) => row.camera === camera).map(({ seq }) => seq);
         expect(numbers.toSorted((a, b) => a - b)).toEqual(numbers.map((_, n) => n + 1));
       }
-      // Each is either still queued or noted as published: none fell between the two.
+      // Each record is either in the outbox or marked as published.
       expect(depth + published).toBe(rows.length);
     } finally {
       dir.remove();
@@ -55,19 +55,19 @@ describe('kill -9 while records are stored', () => {
   }, 240_000);
 });
 
-/** True where this machine lets us mount a disk in memory: root in a container often may not. */
-function mountable(): boolean {
+/** True when this process may mount a tmpfs: root in a container often may not. */
+function canMountTmpfs(): boolean {
   const dir = tempDir();
   const { status } = spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'none', dir.path]);
   if (status === 0) spawnSync('umount', ['-l', dir.path]);
   dir.remove();
   return status === 0;
 }
-const canMount = mountable();
+const canMount = canMountTmpfs();
 
 describe('a full disk', () => {
   it.skipIf(!canMount)(
-    '(needs mount) deletes the oldest records and goes on; the numbers go on by ones',
+    '(needs mount) deletes the oldest records and continues the numbering without a gap',
     () => {
       const dir = tempDir();
       const stateDir = join(dir.path, 'state');
@@ -77,7 +77,7 @@ describe('a full disk', () => {
       try {
         const store = openStore(stateDir, systemClock, { outbox: { maxMessages: 100, maxAgeDays: 7 } });
         const big = burstFeatures(new Array(1280).fill(0.25));
-        // Another program eats what is left.
+        // Another program takes the rest of the disk.
         expect(existsSync(join(stateDir, 'swellsight.ballast'))).toBe(true);
         writeFileSync(join(stateDir, 'hog'), Buffer.alloc(28 * 1_048_576));
         for (let n = 1; n <= 3000; n += 1) expect(store.append(draft(), big).seq).toBe(n);
@@ -99,7 +99,7 @@ describe('a full disk', () => {
   );
 
   it.skipIf(!canMount)(
-    '(needs mount) fails with store_full when nothing can be freed, and recovers with room',
+    '(needs mount) fails with store_full when nothing can be freed, and recovers when space is free',
     () => {
       const dir = tempDir();
       const stateDir = join(dir.path, 'state');
@@ -111,7 +111,7 @@ describe('a full disk', () => {
         const hog = join(stateDir, 'hog');
         expect(() => writeFileSync(hog, Buffer.alloc(4 * 1_048_576))).toThrow(/ENOSPC/);
         const attempt = (): void => {
-          // More than the whole disk.
+          // Larger than the whole disk.
           store.append(draft(), burstFeatures(new Array(1_000_000).fill(1)));
         };
         expect(attempt).toThrow(expect.objectContaining({ code: 'store_full' }));
@@ -134,8 +134,8 @@ describe('a full disk', () => {
   );
 });
 
-describe('the side file of the numbers', () => {
-  it('is small and is written once in many records', () => {
+describe('the sequence file', () => {
+  it('is small, and is not written for each record', () => {
     const dir = tempDir();
     const store = openStore(dir.path, systemClock);
     const path = join(dir.path, 'swellsight.seq.json');

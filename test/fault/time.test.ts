@@ -9,9 +9,9 @@ import { seaCamera } from '../fixtures/sea-camera.ts';
 
 const DAY_MS = 86_400_000;
 const MINUTE_MS = 60_000;
-/** For anything that should come soon; costs nothing where it does. */
+/** Deadline for steps that normally take seconds. */
 const WITHIN_MS = 60_000;
-/** The date that a board without a battery begins with. */
+/** The date at which a board without a battery starts. */
 const IMAGE_DATE_MS = Date.UTC(2025, 0, 1);
 
 const interval = {
@@ -22,8 +22,8 @@ const interval = {
 };
 const cron = { ...interval, id: 'cron', schedule: { cron: '* * * * *' } };
 
-/** Each case has an agent and a broker of its own, and waits most of the time: they run at once. */
-describe.concurrent('the wall clock of a running agent', { timeout: 240_000 }, () => {
+/** Each test has its own agent and broker and mostly waits, so the tests run concurrently. */
+describe.concurrent('clock steps under a running agent', { timeout: 240_000 }, () => {
   let sea: TestServer;
   beforeAll(async () => {
     sea = await seaCamera();
@@ -56,13 +56,13 @@ describe.concurrent('the wall clock of a running agent', { timeout: 240_000 }, (
     parsed<Observation>(messages, new RegExp(`/camera/${camera}/(observation|backfill)$`));
   const events = (messages: readonly Message[]): Event[] => parsed<Event>(messages, /\/event\//);
   const timeOf = ({ captured_at: at }: Observation): number => Date.parse(at);
-  /** Every number from 1 on is there. */
-  const byOnes = (found: readonly { seq: number }[]): void => {
+  /** Expects every number from 1 to the highest. */
+  const expectNoGaps = (found: readonly { seq: number }[]): void => {
     const numbers = [...new Set(found.map(({ seq }) => seq))].toSorted((a, b) => a - b);
     expect(numbers).toEqual(numbers.map((_, index) => index + 1));
   };
 
-  it('set for the first time after hours without a link: what waits gets its right time and says so', async ({
+  it('corrects the times of unsent records when the clock is first set, and marks them', async ({
     onTestFinished,
   }) => {
     const port = await freePort();
@@ -86,7 +86,7 @@ describe.concurrent('the wall clock of a running agent', { timeout: 240_000 }, (
     await until(() => events(messages).some(({ type }) => type === 'times_mended'), 'the event');
 
     const found = records(messages, 'interval').toSorted((a, b) => a.seq - b.seq);
-    byOnes(found);
+    expectNoGaps(found);
     const before = found.filter(({ seq }) => seq <= 5);
     expect(before).toHaveLength(5);
     for (const record of before) {
@@ -96,13 +96,13 @@ describe.concurrent('the wall clock of a running agent', { timeout: 240_000 }, (
       expect(timeOf(record)).toBeLessThanOrEqual(setAtMs + 100);
       expect(record.historical).toBe(true);
     }
-    // The order of the numbers is the order of the times; a lost slot has the time when it was due.
+    // Records are in the order of their times. A skipped slot has the time when it was due.
     const captured = found.filter(({ status }) => status !== 'skipped').map(timeOf);
     expect(captured).toEqual(captured.toSorted((a, b) => a - b));
     const step = events(messages).find(({ type }) => type === 'clock_step');
     expect(step?.context['delta_ms']).toBeGreaterThan(DAY_MS);
     expect(step?.context).toMatchObject({ steps: 1, synced: true });
-    // The history on the device tells the same.
+    // The history on the device has the same times.
     const { observations } = (await one.json('/api/v1/observations?limit=100')) as {
       observations: Observation[];
     };
@@ -113,14 +113,14 @@ describe.concurrent('the wall clock of a running agent', { timeout: 240_000 }, (
       });
   });
 
-  it('set while a link is up: what was sent is not changed under its id, and told consumers clock.synced false', async ({
+  it('does not change published records when the clock is set: they had clock.synced false', async ({
     onTestFinished,
   }) => {
     const broker = await startBroker(onTestFinished);
     const messages = await broker.record('swellsight/v1/#');
     const one = await start(onTestFinished, [interval], broker.url, { setMs: IMAGE_DATE_MS, synced: false });
     await until(() => records(messages, 'interval').length >= 4, 'records', WITHIN_MS);
-    // Some wait while the broker is away.
+    // Collect unsent records while the broker is down.
     await broker.down('SIGKILL');
     const mark = one.lines.length;
     await one.observation((line) => Number(line['seq']) > 6, WITHIN_MS, mark);
@@ -138,19 +138,19 @@ describe.concurrent('the wall clock of a running agent', { timeout: 240_000 }, (
       return numbers.size === Math.max(...numbers);
     }, 'every number');
     const found = records(messages, 'interval');
-    byOnes(found);
+    expectNoGaps(found);
     const ids = new Set(found.map(({ id }) => id));
     const times = new Set(found.map(({ id, captured_at: at }) => `${id} ${at}`));
     expect(times.size, 'one time under each id').toBe(ids.size);
     const sent = found.filter((record) => timeOf(record) < IMAGE_DATE_MS + DAY_MS);
-    const mended = found.filter(({ warnings }) => warnings.includes('time_corrected'));
+    const corrected = found.filter(({ warnings }) => warnings.includes('time_corrected'));
     expect(sent.length).toBeGreaterThanOrEqual(4);
-    expect(mended.length).toBeGreaterThanOrEqual(1);
-    for (const { clock } of [...sent, ...mended]) expect(clock.synced).toBe(false);
-    for (const record of mended) expect(Math.abs(timeOf(record) - Date.now())).toBeLessThan(2 * MINUTE_MS);
+    expect(corrected.length).toBeGreaterThanOrEqual(1);
+    for (const { clock } of [...sent, ...corrected]) expect(clock.synced).toBe(false);
+    for (const record of corrected) expect(Math.abs(timeOf(record) - Date.now())).toBeLessThan(2 * MINUTE_MS);
   });
 
-  it('stepped 400 days forward and back at boot: no hang, no flood, nothing dropped, and the schedules go on', async ({
+  it('keeps its schedules and drops nothing when the clock steps 400 days forward and back', async ({
     onTestFinished,
   }) => {
     const broker = await startBroker(onTestFinished);
@@ -162,11 +162,11 @@ describe.concurrent('the wall clock of a running agent', { timeout: 240_000 }, (
     await listener.subscribeAsync('swellsight/v1/+/+/health');
     await until(() => records(messages, 'interval').length >= 2, 'the first records', WITHIN_MS);
     one.steer({ stepMs: 400 * DAY_MS });
-    // Longer than any part takes to notice.
+    // Longer than each component needs to detect the step.
     await new Promise((resolve) => setTimeout(resolve, 12_000));
     one.steer({ stepMs: -400 * DAY_MS });
     await new Promise((resolve) => setTimeout(resolve, 12_000));
-    // The next whole minute comes a little later than any part takes to notice.
+    // The next whole minute comes after each component has detected the step.
     const dueMs = Math.ceil(Date.now() / MINUTE_MS) * MINUTE_MS + 5 * MINUTE_MS;
     one.steer({ setMs: dueMs - 12_000 });
     const onTime = await until(
@@ -180,24 +180,24 @@ describe.concurrent('the wall clock of a running agent', { timeout: 240_000 }, (
     expect(onTime.clock.synced).toBe(true);
     const health = parsed<Health>(messages, /\/health$/).at(-1);
     expect(health?.outbox.dropped_total).toBe(0);
-    // The interval went on all the while: about one a second.
+    // The interval schedule continued: about one record a second.
     const steady = records(messages, 'interval');
-    byOnes(steady);
+    expectNoGaps(steady);
     expect(steady.length).toBeGreaterThan(15);
-    // Three steps: each at most one record of lost slots, and the runs of two whole minutes.
+    // Three steps: at most one record of skipped slots each, and the runs of two whole minutes.
     const runs = records(messages, 'cron');
-    byOnes(runs);
+    expectNoGaps(runs);
     expect(runs.length).toBeLessThanOrEqual(8);
     expect(runs.filter(({ reasons }) => reasons.includes('clock_step')).length).toBeLessThanOrEqual(2);
     const pauses = beats.slice(1).map((at, index) => at - (beats[index] ?? at));
     expect(Math.max(...pauses), 'longest pause between heartbeats, ms').toBeLessThan(15_000);
-    // Told at once the first time; the others follow together.
+    // The first step is reported at once; the later ones together, in a later event.
     expect(events(messages).filter(({ type }) => type === 'clock_step')).toHaveLength(1);
-    byOnes(events(messages));
+    expectNoGaps(events(messages));
     const { observations } = (await one.json('/api/v1/observations?limit=500')) as {
       observations: Observation[];
     };
-    // The device has what was sent, and by now one or two more.
+    // The device has stored all published records, and one or two more by now.
     for (const sent of [steady, runs]) {
       const numbers = new Set(sent.map(({ seq }) => seq));
       const kept = observations.filter(({ camera, seq }) => camera === sent[0]?.camera && numbers.has(seq));

@@ -2,28 +2,28 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { canMakeNamespace } from '../../scripts/torture/network.ts';
 import { PLANTS } from '../../scripts/torture/planted.ts';
 import type { TortureReport, VictimReport } from '../../scripts/torture/types.ts';
-import { torture } from '../fixtures/torture.ts';
+import { runTorture } from '../fixtures/torture.ts';
 
 const BRIEF = '--brief --kills 3 --partitions 3 --observations 100 --minutes 6 --cameras 6'.split(' ');
 const PLANTED = PLANTS.flatMap((plant) => ['--plant', plant]);
 
-describe('torture, in short: SIGKILL, partitions, a broker that is killed', () => {
+describe('torture (short run): SIGKILL, partitions, broker kills', () => {
   let code: number | null;
-  let said: string;
+  let output: string;
   let report: TortureReport;
   const victim = (name: string): VictimReport => report.victims.find((one) => one.name === name)!;
 
   beforeAll(async () => {
-    const run = await torture(['--only', 'network', ...BRIEF, ...PLANTED]);
-    ({ code, said } = run);
+    const run = await runTorture(['--only', 'network', ...BRIEF, ...PLANTED]);
+    ({ code, output } = run);
     report = run.report.network!;
   }, 540_000);
 
   it.each(['agent', 'device'])(
-    'the %s loses, changes and reorders nothing, and its database is whole',
+    'the %s loses, changes and reorders nothing, and its database is intact',
     (name) => {
       const { faults, kills, checks, verdict, deletedUnacknowledged } = victim(name);
-      expect(faults, said).toEqual([]);
+      expect(faults, output).toEqual([]);
       expect(kills).toBeGreaterThanOrEqual(3);
       expect(checks).toBeGreaterThan(kills / 2);
       expect(deletedUnacknowledged).toBe(0);
@@ -33,35 +33,35 @@ describe('torture, in short: SIGKILL, partitions, a broker that is killed', () =
     },
   );
 
-  it('the broker was killed and the links were cut', () => {
-    expect(victim('device').verdict.live, said).toBeGreaterThan(0);
+  it('kills the broker and partitions the network', () => {
+    expect(victim('device').verdict.live, output).toBeGreaterThan(0);
     expect(victim('device').verdict.backfill).toBeGreaterThan(0);
-    expect(report.brokerKills + report.brokerStops, said).toBeGreaterThan(0);
+    expect(report.brokerKills + report.brokerStops, output).toBeGreaterThan(0);
     expect(report.counts.partitions).toBeGreaterThanOrEqual(3);
     expect(report.missed).toEqual([]);
-    expect(code, said).toBe(0);
+    expect(code, output).toBe(0);
   });
 
-  it('finds a device that deletes before the acknowledgement', () => {
+  it('detects a device that deletes before the acknowledgement', () => {
     const { deletedUnacknowledged, verdict } = victim('ack-early');
-    expect(deletedUnacknowledged, said).toBeGreaterThan(0);
+    expect(deletedUnacknowledged, output).toBeGreaterThan(0);
     expect(verdict.changed).toEqual([]);
   });
 
-  it('finds messages that overtake each other', () => {
-    expect(victim('shuffle').verdict.outOfOrder.length, said).toBeGreaterThan(0);
+  it('detects reordered messages', () => {
+    expect(victim('shuffle').verdict.outOfOrder.length, output).toBeGreaterThan(0);
   });
 
-  it('finds a changed field', () => {
-    expect(victim('alter').verdict.changed.length, said).toBeGreaterThan(0);
+  it('detects a changed field', () => {
+    expect(victim('alter').verdict.changed.length, output).toBeGreaterThan(0);
   });
 
-  it('finds a forgotten message', () => {
-    expect(victim('skip').verdict.lostByDevice.length, said).toBeGreaterThan(0);
+  it('detects a lost message', () => {
+    expect(victim('skip').verdict.lostByDevice.length, output).toBeGreaterThan(0);
   });
 
   it.skipIf(!canMakeNamespace())(
-    '(root only) with real loss, bandwidth and pulled cables, in a network namespace',
+    '(root only) runs in a network namespace, with real packet loss, bandwidth limits and link failures',
     () => {
       expect(report.network).toBe('network namespace');
     },
