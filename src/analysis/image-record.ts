@@ -34,7 +34,7 @@ export function imageRecord(outcome: FrameResult | AgentError, context: ImageCon
     totalMs: context.totalMs,
   };
   const used = usedResults(burst);
-  const estimate = estimateHeight(context.calibration, meanEmbedding(used), burstView(used), 'stray');
+  const estimate = estimateHeight(context.calibration, meanEmbedding(used), burstView(used), 'upload');
   const { camera, model, provider } = context;
   return buildRecord(
     {

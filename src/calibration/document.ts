@@ -6,16 +6,16 @@ import { AgentError } from '../base/errors.ts';
 import { schemaChecker } from '../base/schema-checker.ts';
 import type { SiteCalibration } from './site-calibration.ts';
 import { INTERVAL_COVERAGE } from './interval.ts';
-import { isSound } from './select-bursts.ts';
+import { isValidEmbedding } from './select-bursts.ts';
 import type { LabelledBurst } from './types.ts';
 
-/** Compiles the schema at its first use: imports are rare. */
+/** Compiles the schema at its first use, because imports are rare. */
 const ajv = schemaChecker();
 
-/** Everything that the calibration stands on, as one JSON document. Throws `calibration_invalid` without labels. */
+/** Exports the labelled bursts of a calibration as one JSON document. Throws `calibration_invalid` without labels. */
 export function exportCalibration(
   calibration: SiteCalibration,
-  made: { readonly atMs: number; readonly model: ModelRef | null },
+  created: { readonly atMs: number; readonly model: ModelRef | null },
 ): CalibrationDocument {
   const labels = calibration.bursts().map(encodeBurst);
   const dimension = calibration.bursts()[0]?.embedding.length;
@@ -26,9 +26,9 @@ export function exportCalibration(
   return {
     schema: 'swellsight.calibration/1',
     camera: calibration.camera,
-    created_at: isoTime(made.atMs),
+    created_at: isoTime(created.atMs),
     embedding_digest: calibration.embeddingDigest,
-    model: made.model,
+    model: created.model,
     dimension,
     summary: calibration.summary(),
     interval_coverage: INTERVAL_COVERAGE,
@@ -38,23 +38,24 @@ export function exportCalibration(
 }
 
 /**
- * The labelled bursts of a document, bit for bit as they were exported. Nothing else of it is believed: errors and
- * weights are computed anew. Throws `calibration_invalid` for a document that is damaged, of another format, of
- * another camera (where one is expected) or of another embedding.
+ * Returns the labelled bursts of a document, bit for bit as they were exported. Uses nothing else of the document: the
+ * caller fits again. Throws `calibration_invalid` for a document that is damaged, or that has another format, another
+ * camera (if one is expected) or another embedding digest.
  */
 export function importCalibration(
   document: unknown,
   expected: { readonly embeddingDigest: string; readonly camera?: string },
 ): { readonly camera: string; readonly bursts: readonly LabelledBurst[] } {
   if (!ajv.validate<CalibrationDocument>(CalibrationDocument, document))
-    refuse(`not a calibration document: ${ajv.errorsText(ajv.errors, { dataVar: 'document' })}`);
+    reject(`the document is not a calibration: ${ajv.errorsText(ajv.errors, { dataVar: 'document' })}`);
   if (expected.camera !== undefined && document.camera !== expected.camera)
-    refuse(`it belongs to camera ${document.camera}, not ${expected.camera}`);
+    reject(`the document belongs to camera ${document.camera}, not ${expected.camera}`);
   if (document.embedding_digest !== expected.embeddingDigest)
-    refuse('it was made with another model: its embeddings cannot be compared');
-  if (document.digest !== digestOf(document.labels)) refuse('its labels are damaged: the digest differs');
+    reject('the document was made with another model, so its embeddings cannot be compared');
+  if (document.digest !== digestOf(document.labels))
+    reject('the labels are damaged: their digest does not match');
   const ids = new Set(document.labels.map((label) => label.observation_id));
-  if (ids.size !== document.labels.length) refuse('it holds two labels of one observation');
+  if (ids.size !== document.labels.length) reject('the document has two labels for one observation');
   return {
     camera: document.camera,
     bursts: document.labels.map((label) => decodeBurst(label, document.camera, document.dimension)),
@@ -81,17 +82,18 @@ function encodeBurst({ label, embedding, view }: LabelledBurst): CalibrationLabe
 
 function decodeBurst(label: CalibrationLabel, camera: string, dimension: number): LabelledBurst {
   const bytes = Buffer.from(label.embedding, 'base64');
-  if (bytes.length !== dimension * 4) refuse(`the embedding of ${label.observation_id} has another length`);
+  if (bytes.length !== dimension * 4) reject(`the embedding of ${label.observation_id} has the wrong length`);
   const embedding = Float32Array.from({ length: dimension }, (_, index) => bytes.readFloatLE(index * 4));
-  if (!isSound(embedding)) refuse(`the embedding of ${label.observation_id} is not finite`);
+  if (!isValidEmbedding(embedding))
+    reject(`the embedding of ${label.observation_id} contains NaN or infinity`);
   const createdAtMs = Date.parse(label.created_at);
-  if (Number.isNaN(createdAtMs)) refuse(`the time of ${label.observation_id} does not exist`);
+  if (Number.isNaN(createdAtMs)) reject(`the creation time of ${label.observation_id} is not a date`);
   const view =
     label.view === null
       ? null
       : { ...label.view, luma: new Uint8Array(Buffer.from(label.view.luma, 'base64')) };
   if (view !== null && view.luma.length !== view.width * view.height)
-    refuse(`the view of ${label.observation_id} has another size`);
+    reject(`the view of ${label.observation_id} has the wrong size`);
   return {
     label: {
       observationId: label.observation_id,
@@ -107,7 +109,7 @@ function decodeBurst(label: CalibrationLabel, camera: string, dimension: number)
   };
 }
 
-/** Independent of the order of keys, which other tools may change. */
+/** Does not depend on the order of keys, which other tools may change. */
 function digestOf(labels: readonly CalibrationLabel[]): string {
   const hash = createHash('sha256');
   for (const label of labels) {
@@ -117,6 +119,6 @@ function digestOf(labels: readonly CalibrationLabel[]): string {
   return `sha256:${hash.digest('hex')}`;
 }
 
-function refuse(why: string): never {
-  throw new AgentError('calibration_invalid', why);
+function reject(message: string): never {
+  throw new AgentError('calibration_invalid', message);
 }

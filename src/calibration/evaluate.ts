@@ -1,20 +1,21 @@
+import { mean } from '../base/statistics.ts';
 import { selectBursts } from './select-bursts.ts';
 import { runNow } from './steps.ts';
 import type { LabelledBurst } from './types.ts';
-import { calibrateView, heightBy, heightFor, type HeightWithInterval } from './view-calibration.ts';
+import { calibrateView, estimateBy, estimateByRule, type HeightWithInterval } from './view-calibration.ts';
 
-/** One labelled burst, judged by calibrations that had seen nothing of its group. */
+/** One labelled burst, estimated by calibrations that have not seen its group. */
 export interface HeldOutBurst {
   readonly observationId: string;
   readonly group: string;
   readonly labelM: number;
   readonly ridge: HeightWithInterval;
   readonly median: HeightWithInterval;
-  /** What the agent would have published. */
+  /** The estimate that the agent would have published. */
   readonly rule: HeightWithInterval;
 }
 
-/** How well intervals hold: the share that contained the label, and their mean half width, metres. */
+/** Mean absolute error, share of the intervals that contain the label, and mean half width of the intervals. */
 export interface MethodScore {
   readonly maeM: number;
   readonly coverage01: number;
@@ -30,8 +31,9 @@ export interface Evaluation {
 }
 
 /**
- * Leaves out each group whole and calibrates on the rest from the beginning, intervals and the choice between ridge
- * and median included. Null with fewer than two groups. Blocks for about n^4 / 2 microseconds: a tool's work.
+ * Leave-one-group-out evaluation: leaves out each group and repeats the whole calibration on the rest, with the intervals
+ * and the choice between ridge regression and median. Null with fewer than two groups. Blocks for about n^4 / 2
+ * microseconds, so use it only in command line tools.
  */
 export function evaluateBursts(labelled: readonly LabelledBurst[]): Evaluation | null {
   const samples = selectBursts(labelled).bursts.map(({ label, embedding }) => ({
@@ -42,41 +44,34 @@ export function evaluateBursts(labelled: readonly LabelledBurst[]): Evaluation |
   }));
   const groups = new Set(samples.map(({ group }) => group));
   if (groups.size < 2) return null;
-  const bursts = [...groups].flatMap((left): HeldOutBurst[] => {
-    const calibration = runNow(calibrateView(samples.filter(({ group }) => group !== left)));
+  const bursts = [...groups].flatMap((leftOut): HeldOutBurst[] => {
+    const calibration = runNow(calibrateView(samples.filter(({ group }) => group !== leftOut)));
     return samples
-      .filter(({ group }) => group === left)
+      .filter(({ group }) => group === leftOut)
       .map(({ observationId, group, heightM, embedding }) => ({
         observationId,
         group,
         labelM: heightM,
-        ridge: heightBy('ridge', calibration, embedding),
-        median: heightBy('median', calibration, embedding),
-        rule: heightFor(calibration, embedding),
+        ridge: estimateBy('ridge', calibration, embedding),
+        median: estimateBy('median', calibration, embedding),
+        rule: estimateByRule(calibration, embedding),
       }));
   });
   return {
     bursts,
     groups: groups.size,
-    ridge: scoreOf(bursts, (burst) => burst.ridge),
-    median: scoreOf(bursts, (burst) => burst.median),
-    rule: scoreOf(bursts, (burst) => burst.rule),
+    ridge: scoreMethod(bursts, 'ridge'),
+    median: scoreMethod(bursts, 'median'),
+    rule: scoreMethod(bursts, 'rule'),
   };
 }
 
-function scoreOf(
-  bursts: readonly HeldOutBurst[],
-  by: (burst: HeldOutBurst) => HeightWithInterval,
-): MethodScore {
-  let error = 0;
-  let covered = 0;
-  let half = 0;
-  for (const burst of bursts) {
-    const { heightM, lowM, highM } = by(burst);
-    error += Math.abs(heightM - burst.labelM);
-    if (burst.labelM >= lowM && burst.labelM <= highM) covered += 1;
-    half += (highM - lowM) / 2;
-  }
-  const n = bursts.length;
-  return { maeM: error / n, coverage01: covered / n, halfWidthM: half / n };
+function scoreMethod(bursts: readonly HeldOutBurst[], method: 'ridge' | 'median' | 'rule'): MethodScore {
+  const meanOf = (value: (estimate: HeightWithInterval, labelM: number) => number): number =>
+    mean(bursts.map((burst) => value(burst[method], burst.labelM))) ?? 0;
+  return {
+    maeM: meanOf(({ heightM }, labelM) => Math.abs(heightM - labelM)),
+    coverage01: meanOf(({ lowM, highM }, labelM) => Number(labelM >= lowM && labelM <= highM)),
+    halfWidthM: meanOf(({ lowM, highM }) => (highM - lowM) / 2),
+  };
 }

@@ -1,10 +1,16 @@
-/** Nominal coverage of every interval that a site calibration gives. */
+import { mean } from '../base/statistics.ts';
+
+/** Nominal coverage of every interval of a site calibration, 0..1. */
 export const INTERVAL_COVERAGE = 0.8;
 
-/** Spread of sea states before anything is known of a site: standard deviation of log height, and its weight. */
+/**
+ * Prior spread of sea states at an unknown site: standard deviation of the log height. A design choice, as is its weight;
+ * docs/calibration.md has the measured coverage.
+ */
 const PRIOR_LOG_SD = 0.6;
-const PRIOR_WEIGHT = 4;
-/** Keeps a flat sea finite on the log scale, metres. */
+/** Weight of the prior spread, in labels. */
+const PRIOR_LABELS = 4;
+/** Added to a height before the logarithm, which keeps a flat sea finite, metres. */
 const LOG_OFFSET_M = 0.1;
 
 export interface Interval {
@@ -12,32 +18,33 @@ export interface Interval {
   readonly highM: number;
 }
 
-/** One labelled burst as the model that had not seen its group knows it. */
-export interface HeldOut {
-  /** Absolute error of that model on the labelled burst, metres. */
+/** One labelled burst and the fit that has not seen its group. */
+export interface HeldOutSample {
+  /** Absolute error of that fit for the labelled burst, metres. */
   readonly errorM: number;
-  /** What that same model says of the burst in question, metres. */
+  /** Prediction of that fit for the burst to estimate, metres. */
   readonly predictionM: number;
-  /** 1 / bursts in its group: each group counts once, however many labels it holds. */
+  /** 1 / bursts in its group: each group counts once, for any number of labels. */
   readonly weight: number;
 }
 
 /**
- * Jackknife+ interval (Barber et al. 2021), with whole groups left out and each group counted once
- * (Lee, Barber and Willett 2023, hierarchical data). Null with too few groups for the coverage: fewer than 4 at 0.8.
+ * Conformal interval by the jackknife+ (Barber et al. 2021): from the lower quantile of `prediction - error` to the upper
+ * quantile of `prediction + error`. Whole groups are held out and each group counts once (Lee, Barber and Willett 2023,
+ * hierarchical data). Null with too few groups for the coverage: fewer than 4 at 0.8.
  */
 export function jackknifeInterval(
-  heldOut: readonly HeldOut[],
+  heldOut: readonly HeldOutSample[],
   coverage = INTERVAL_COVERAGE,
 ): Interval | null {
-  const weights = heldOut.map((one) => one.weight);
+  const weights = heldOut.map(({ weight }) => weight);
   const highM = upperQuantile(
-    heldOut.map((one) => one.predictionM + one.errorM),
+    heldOut.map(({ predictionM, errorM }) => predictionM + errorM),
     weights,
     coverage,
   );
   const negativeLowM = upperQuantile(
-    heldOut.map((one) => one.errorM - one.predictionM),
+    heldOut.map(({ predictionM, errorM }) => errorM - predictionM),
     weights,
     coverage,
   );
@@ -45,50 +52,61 @@ export function jackknifeInterval(
 }
 
 /**
- * The smallest value that holds `coverage` of the weight when one more unit of weight lies at infinity: with equal
- * weights the ceil(coverage * (n + 1))-th smallest. Null when that is the one at infinity.
+ * Weighted quantile of the values and one further value at infinity with weight 1: the smallest value that reaches
+ * `coverage` of the total weight. With equal weights this is the `ceil(coverage * (n + 1))`-th smallest value. Null if it
+ * is the value at infinity.
  */
 export function upperQuantile(
   values: readonly number[],
   weights: readonly number[],
   coverage: number,
 ): number | null {
-  const order = values
+  const ordered = values
     .map((value, index) => ({ value, weight: weights[index] ?? 0 }))
     .sort((a, b) => a.value - b.value);
-  const total = order.reduce((sum, one) => sum + one.weight, 1);
+  const totalWeight = ordered.reduce((sum, { weight }) => sum + weight, 1);
   let reached = 0;
-  for (const { value, weight } of order) {
+  for (const { value, weight } of ordered) {
     reached += weight;
-    if (reached >= coverage * total - 1e-9) return value;
+    // The tolerance absorbs rounding in the sum of weights.
+    if (reached >= coverage * totalWeight - 1e-9) return value;
   }
   return null;
 }
 
 /**
- * Interval around the median of few readings: predictive Student t of log height under a prior spread of sea states,
- * so that one label gives a very wide interval and a few more narrow it. `heightsM` holds one value per group.
+ * Interval around the median of few labels: the predictive Student t interval of the log height, with a flat prior for
+ * the mean and a scaled inverse chi-squared prior for the variance (see Gelman et al., Bayesian Data Analysis, chapter 3).
+ * One label gives a very wide interval; each further one narrows it. `heightsM` contains one height for each group and
+ * must not be empty.
  */
 export function fewLabelsInterval(medianM: number, heightsM: readonly number[]): Interval {
   const n = heightsM.length;
   const logs = heightsM.map((heightM) => Math.log(heightM + LOG_OFFSET_M));
-  const mean = logs.reduce((sum, log) => sum + log, 0) / n;
-  const squares = logs.reduce((sum, log) => sum + (log - mean) ** 2, 0);
-  const freedom = PRIOR_WEIGHT + n - 1;
-  const sd = Math.sqrt((PRIOR_WEIGHT * PRIOR_LOG_SD ** 2 + squares) / freedom);
-  const half = studentQuantile90(freedom) * sd * Math.sqrt(1 + 1 / n);
+  const meanLog = mean(logs) ?? 0;
+  const squares = logs.reduce((sum, log) => sum + (log - meanLog) ** 2, 0);
+  const degreesOfFreedom = PRIOR_LABELS + n - 1;
+  const sd = Math.sqrt((PRIOR_LABELS * PRIOR_LOG_SD ** 2 + squares) / degreesOfFreedom);
+  const half = studentQuantile90(degreesOfFreedom) * sd * Math.sqrt(1 + 1 / n);
   const centre = Math.log(medianM + LOG_OFFSET_M);
   return { lowM: Math.exp(centre - half) - LOG_OFFSET_M, highM: Math.exp(centre + half) - LOG_OFFSET_M };
 }
 
-/** 0.9 quantile of Student's t, by the Cornish-Fisher expansion; within 0.005 from 4 degrees of freedom on. */
-function studentQuantile90(freedom: number): number {
+/**
+ * The 0.9 quantile of Student's t by the Cornish-Fisher expansion (Abramowitz and Stegun 26.7.5, two terms). The error is
+ * below 0.005 from 4 degrees of freedom.
+ */
+function studentQuantile90(degreesOfFreedom: number): number {
   const z = 1.2815515655446004;
-  return z + (z ** 3 + z) / (4 * freedom) + (5 * z ** 5 + 16 * z ** 3 + 3 * z) / (96 * freedom * freedom);
+  return (
+    z +
+    (z ** 3 + z) / (4 * degreesOfFreedom) +
+    (5 * z ** 5 + 16 * z ** 3 + 3 * z) / (96 * degreesOfFreedom * degreesOfFreedom)
+  );
 }
 
-/** The interval around a point: never below zero, never without the point. */
-export function around(pointM: number, interval: Interval): Interval {
+/** Extends the interval so that it contains the point, and cuts it off at zero. */
+export function includePoint(pointM: number, interval: Interval): Interval {
   return {
     lowM: Math.max(0, Math.min(interval.lowM, pointM)),
     highM: Math.max(interval.highM, pointM),

@@ -2,27 +2,29 @@ import { mean, median } from '../base/statistics.ts';
 import { fitRidge, predictRidge, type RidgeModel } from './ridge.ts';
 import type { Steps } from './steps.ts';
 
-/** One labelled burst, reduced to what a fit needs. */
+/** The part of a labelled burst that a fit needs. */
 export interface Sample {
   readonly embedding: Float32Array;
   readonly heightM: number;
   readonly group: string;
 }
 
-/** Ridge and median fitted on the same samples. */
-export interface Fit {
+/** Ridge regression and median, fitted to the same samples. */
+export interface HeightFit {
   readonly ridge: RidgeModel;
   readonly medianM: number;
-  readonly largestM: number;
+  readonly maxLabelM: number;
 }
 
-/** Every sample as the fit without its group knows it. */
-export interface LeftOut {
-  /** One per sample; samples of one fold share the object. */
-  readonly fits: readonly Fit[];
+/** Result of leave-one-group-out cross-validation: each sample with the fit that has not seen its group. */
+export interface CrossValidation {
+  /** One for each sample; the samples of one fold share the object. */
+  readonly fits: readonly HeightFit[];
+  /** Absolute error of the ridge regression for each sample, metres. */
   readonly ridgeErrorsM: readonly number[];
+  /** Absolute error of the median for each sample, metres. */
   readonly medianErrorsM: readonly number[];
-  /** 1 / samples in the sample's group. */
+  /** 1 / number of samples in the sample's group. */
   readonly weights: readonly number[];
   readonly groups: number;
   readonly ridgeMaeM: number;
@@ -30,83 +32,85 @@ export interface LeftOut {
 }
 
 /**
- * Mean squared standardised value beyond which an embedding resembles nothing that was labelled (1 is typical; bursts
- * of the same camera held out reach 4.6, the limit by clipping is 16). There the linear model only extrapolates.
+ * Largest mean squared standardised value of an embedding that the ridge regression may answer for. Beyond it the
+ * embedding resembles no label, and the linear model extrapolates. 1 is typical; held-out bursts of the same camera
+ * reached 4.6; clipping limits the value to 16.
  */
-const FAR = 8;
-/** An answer above this many times the largest label is extrapolation too. */
-const MAX_FACTOR = 2;
-/** Work that all folds together may cost, multiplications: about 0.4 s on a slow core. */
-const FOLDS_MACS = 400_000_000;
-const FEWEST_FOLDS = 10;
+const MAX_DISTANCE = 8;
+/** Largest answer of the ridge regression, times the largest label: a higher one is extrapolation too. */
+const MAX_LABEL_FACTOR = 2;
+/** Largest cost of all folds together, multiply-adds: about 0.4 s on a slow core. */
+const MAX_FOLD_MACS = 400_000_000;
+/** Lower limit for the number of folds if the cost limit would allow fewer. */
+const MIN_FOLDS = 10;
 
-export function* fitSamples(samples: readonly Sample[]): Steps<Fit> {
+export function* fitSamples(samples: readonly Sample[]): Steps<HeightFit> {
   const heightsM = samples.map((sample) => sample.heightM);
   const ridge = yield* fitRidge(
     samples.map((sample) => sample.embedding),
     heightsM,
   );
-  return { ridge, medianM: median(heightsM) ?? 0, largestM: Math.max(...heightsM) };
+  return { ridge, medianM: median(heightsM) ?? 0, maxLabelM: Math.max(...heightsM) };
 }
 
-/** The ridge's height, limited to what its labels can vouch for; the median far away from them. Metres, 0 or more. */
-export function predictHeightM(fit: Fit, embedding: Float32Array): number {
+/** Height by ridge regression, metres, limited to 0..2 times the largest label; the median if it would extrapolate. */
+export function predictHeightM(fit: HeightFit, embedding: Float32Array): number {
   const { heightM, distance } = predictRidge(fit.ridge, embedding);
-  if (distance > FAR) return fit.medianM;
-  return Math.min(Math.max(heightM, 0), MAX_FACTOR * fit.largestM);
+  if (distance > MAX_DISTANCE) return fit.medianM;
+  return Math.min(Math.max(heightM, 0), MAX_LABEL_FACTOR * fit.maxLabelM);
 }
 
-/** True when the embedding lies so far from the labelled ones that the median answers in the ridge's place. */
-export const isFar = (fit: Fit, embedding: Float32Array): boolean =>
-  predictRidge(fit.ridge, embedding).distance > FAR;
+/** True if the embedding resembles no label, so that the median answers instead of the ridge regression. */
+export const isExtrapolation = (fit: HeightFit, embedding: Float32Array): boolean =>
+  predictRidge(fit.ridge, embedding).distance > MAX_DISTANCE;
 
 /**
- * Leaves out one group at a time and fits everything anew, the standardisation and the target mean included: no
- * hat-matrix shortcut is exact here, for both depend on the group that is left out. When that would cost too much
- * (from about 85 groups on) neighbouring groups are left out together. Null with fewer than two groups.
+ * Leaves out one group at a time and repeats the whole fit, with its standardisation and target mean. Both depend on the
+ * group, so the hat-matrix shortcut would not be exact. If the cost would exceed `MAX_FOLD_MACS` (from about 85 groups),
+ * neighbouring groups are left out together. Null with fewer than two groups.
  */
-export function* leaveGroupsOut(samples: readonly Sample[]): Steps<LeftOut | null> {
-  const sizes = new Map<string, number>();
-  for (const { group } of samples) sizes.set(group, (sizes.get(group) ?? 0) + 1);
-  if (sizes.size < 2) return null;
-  const foldOf = assignFolds([...sizes.keys()], samples.length, samples[0]?.embedding.length ?? 1);
-  const fits: Fit[] = [];
-  for (let fold = 0; fold < foldOf.folds; fold += 1)
-    fits.push(yield* fitSamples(samples.filter(({ group }) => foldOf.of.get(group) !== fold)));
+export function* leaveOneGroupOut(samples: readonly Sample[]): Steps<CrossValidation | null> {
+  const groupSizes = new Map<string, number>();
+  for (const { group } of samples) groupSizes.set(group, (groupSizes.get(group) ?? 0) + 1);
+  if (groupSizes.size < 2) return null;
+  const embeddingLength = samples[0]?.embedding.length ?? 1;
+  const { foldOf, folds } = assignFolds([...groupSizes.keys()], samples.length, embeddingLength);
+  const foldFits: HeightFit[] = [];
+  for (let fold = 0; fold < folds; fold += 1)
+    foldFits.push(yield* fitSamples(samples.filter(({ group }) => foldOf.get(group) !== fold)));
 
-  const fitOf = samples.map(({ group }) => {
-    const fit = fits[foldOf.of.get(group) ?? 0];
+  const fits = samples.map(({ group }) => {
+    const fit = foldFits[foldOf.get(group) ?? 0];
     if (fit === undefined) throw new RangeError('a group without a fold');
     return fit;
   });
-  const errorsM = (predict: (fit: Fit, sample: Sample) => number): number[] =>
+  const errorsM = (predict: (fit: HeightFit, sample: Sample) => number): number[] =>
     samples.map((sample, index) => {
-      const fit = fitOf[index];
+      const fit = fits[index];
       return fit === undefined ? 0 : Math.abs(predict(fit, sample) - sample.heightM);
     });
   const ridgeErrorsM = errorsM((fit, sample) => predictHeightM(fit, sample.embedding));
   const medianErrorsM = errorsM((fit) => fit.medianM);
   return {
-    fits: fitOf,
+    fits,
     ridgeErrorsM,
     medianErrorsM,
-    weights: samples.map(({ group }) => 1 / (sizes.get(group) ?? 1)),
-    groups: sizes.size,
+    weights: samples.map(({ group }) => 1 / (groupSizes.get(group) ?? 1)),
+    groups: groupSizes.size,
     ridgeMaeM: mean(ridgeErrorsM) ?? 0,
     medianMaeM: mean(medianErrorsM) ?? 0,
   };
 }
 
-/** Neighbours (in the samples' order, that is in time) go together: they share a swell. */
+/** Puts neighbouring groups (in the order of the samples, which is time) into one fold: they share a swell. */
 function assignFolds(
   groups: readonly string[],
-  n: number,
-  d: number,
-): { readonly of: ReadonlyMap<string, number>; readonly folds: number } {
-  const affordable = Math.floor(FOLDS_MACS / ((n * n * d) / 2));
-  const folds = Math.min(groups.length, Math.max(FEWEST_FOLDS, affordable));
-  return {
-    of: new Map(groups.map((group, index) => [group, Math.floor((index * folds) / groups.length)])),
-    folds,
-  };
+  samples: number,
+  embeddingLength: number,
+): { readonly foldOf: ReadonlyMap<string, number>; readonly folds: number } {
+  // The kernel matrix of one fit costs about n^2 d / 2 multiply-adds.
+  const affordable = Math.floor(MAX_FOLD_MACS / ((samples * samples * embeddingLength) / 2));
+  const folds = Math.min(groups.length, Math.max(MIN_FOLDS, affordable));
+  const foldOf = new Map(groups.map((group, index) => [group, Math.floor((index * folds) / groups.length)]));
+  return { foldOf, folds };
 }

@@ -1,26 +1,32 @@
+import { mean } from '../base/statistics.ts';
 import type { Steps } from './steps.ts';
 
-/** Flat between 0.03 and 3 on real cameras; chosen once, never tuned per site. */
+/**
+ * Regularisation, added to the diagonal of the kernel matrix. On three real cameras the error hardly changes between 0.03
+ * and 3; fixed once, never tuned for a site.
+ */
 export const RIDGE_ALPHA = 0.2;
-/** Standardised values are clipped here: features that hardly moved among the labels may leap later. */
-export const CLIP_SD = 4;
-/** Below this a feature is taken as constant over the labelled bursts and says nothing. */
-const MIN_SD = 1e-6;
-/** Multiplications between two breaths: about 2 ms on a slow core. */
+/** Clips standardised values: a feature that is almost constant among the labels may take an extreme value later. */
+export const MAX_STANDARD_DEVIATIONS = 4;
+/** A feature with a smaller standard deviation counts as constant and is not used. In the units of the embedding. */
+const MIN_STANDARD_DEVIATION = 1e-6;
+/** Multiply-adds in one step: about 2 ms on a slow core. */
 const STEP_MACS = 500_000;
 
-/** Ridge in its primal form, heights in metres: `mean + sum(clip((x - centre) * scale) * weight)`. */
+/** Ridge regression in its primal form: `meanM + sum(clip((x - centre) * scale) * weight)`, metres. */
 export interface RidgeModel {
   readonly meanM: number;
   readonly centre: Float64Array;
-  /** 1 / standard deviation; 0 for a constant feature. */
+  /** 1 / standard deviation of each feature; 0 for a constant feature. */
   readonly scale: Float64Array;
   readonly weight: Float64Array;
 }
 
 /**
- * Kernel ridge with the linear kernel K = Z Z' / d on embeddings standardised on `rows` themselves; the target is
- * centred. Same rows in the same order give the same bits. `rows` must not be empty and must be of one length.
+ * Fits ridge regression in its dual form (Saunders, Gammerman and Vovk 1998): `(K + alpha I) a = y - mean(y)` with the
+ * linear kernel `K = Z Z' / d`, where Z holds the d features, standardised over `rows` and clipped. The weights are
+ * `Z' a / d`. The same rows in the same order give the same bits. `rows` must not be empty, and all rows must have the
+ * same length.
  */
 export function* fitRidge(
   rows: readonly Float32Array[],
@@ -29,7 +35,7 @@ export function* fitRidge(
 ): Steps<RidgeModel> {
   const n = rows.length;
   const d = rows[0]?.length ?? 0;
-  const { centre, scale } = standardiserOf(rows, d);
+  const { centre, scale } = fitStandardisation(rows, d);
   const z = rows.map((row) => standardise(row, centre, scale));
   yield;
   const gram = new Float64Array(n * n);
@@ -44,7 +50,7 @@ export function* fitRidge(
     }
     gram[i * n + i] = at(gram, i * n + i) + alpha;
   }
-  const meanM = heightsM.reduce((sum, heightM) => sum + heightM, 0) / n;
+  const meanM = mean(heightsM) ?? 0;
   const dual = yield* solveCholesky(
     gram,
     Float64Array.from(heightsM, (heightM) => heightM - meanM),
@@ -58,30 +64,35 @@ export function* fitRidge(
   return { meanM, centre, scale, weight };
 }
 
-/** What the model says of an embedding: metres, not yet limited, and how far it lies from what was labelled. */
+/** Predicts the height, metres, without limits, and the mean squared standardised value of the embedding. */
 export function predictRidge(
   model: RidgeModel,
   embedding: Float32Array,
 ): { readonly heightM: number; readonly distance: number } {
   let deviationM = 0;
   let squares = 0;
-  let moving = 0;
+  let features = 0;
   for (let k = 0; k < embedding.length; k += 1) {
     const scale = at(model.scale, k);
     if (scale === 0) continue;
     const z = clip(((embedding[k] ?? 0) - at(model.centre, k)) * scale);
     deviationM += z * at(model.weight, k);
     squares += z * z;
-    moving += 1;
+    features += 1;
   }
-  return { heightM: model.meanM + deviationM, distance: moving === 0 ? 0 : squares / moving };
+  return { heightM: model.meanM + deviationM, distance: features === 0 ? 0 : squares / features };
 }
 
 const EMPTY = new Float32Array(0);
-const clip = (z: number): number => (z > CLIP_SD ? CLIP_SD : z < -CLIP_SD ? -CLIP_SD : z);
+const clip = (z: number): number =>
+  z > MAX_STANDARD_DEVIATIONS
+    ? MAX_STANDARD_DEVIATIONS
+    : z < -MAX_STANDARD_DEVIATIONS
+      ? -MAX_STANDARD_DEVIATIONS
+      : z;
 const at = (values: Float64Array, index: number): number => values[index] ?? 0;
 
-function standardiserOf(
+function fitStandardisation(
   rows: readonly Float32Array[],
   d: number,
 ): { readonly centre: Float64Array; readonly scale: Float64Array } {
@@ -93,7 +104,7 @@ function standardiserOf(
     for (let k = 0; k < d; k += 1) scale[k] = at(scale, k) + ((row[k] ?? 0) - at(centre, k)) ** 2;
   for (let k = 0; k < d; k += 1) {
     const sd = Math.sqrt(at(scale, k) / rows.length);
-    scale[k] = sd > MIN_SD ? 1 / sd : 0;
+    scale[k] = sd > MIN_STANDARD_DEVIATION ? 1 / sd : 0;
   }
   return { centre, scale };
 }
@@ -105,7 +116,7 @@ function standardise(row: Float32Array, centre: Float64Array, scale: Float64Arra
 }
 
 function dot(a: Float32Array, b: Float32Array): number {
-  // Four sums in flight are about three times as fast as one.
+  // Four independent sums are about three times as fast as one.
   let s0 = 0;
   let s1 = 0;
   let s2 = 0;
@@ -121,7 +132,10 @@ function dot(a: Float32Array, b: Float32Array): number {
   return s0 + s1 + (s2 + s3);
 }
 
-/** Solves A x = b for a symmetric positive definite A (row-major, lower triangle read and overwritten). */
+/**
+ * Solves A x = b for a symmetric positive definite A by Cholesky decomposition. A is row-major; its lower triangle is read
+ * and overwritten.
+ */
 function* solveCholesky(a: Float64Array, b: Float64Array): Steps<Float64Array> {
   const n = b.length;
   for (let i = 0; i < n; i += 1) {

@@ -1,21 +1,25 @@
 import type { SeaTruth } from '../camera/camera.ts';
+import { mean } from '../base/statistics.ts';
 import type { HeightEstimate } from './types.ts';
 
 export interface SelfLabelOptions {
-  /** Standard deviation of the reading, metres; 0 reads exactly. */
+  /** Standard deviation of the reading error, metres; 0 for exact readings. */
   readonly noiseM: number;
   readonly seed: number;
-  /** Labels given before it falls silent; the score goes on. */
+  /** Maximum number of labels; the score continues after that. */
   readonly maxLabels: number;
 }
 
-/** Mean absolute errors of estimates made before their own label was known, beside those of the median of that time. */
+/**
+ * Prequential score (Dawid 1984): mean absolute errors of estimates that were made before their own label was known, and
+ * of the label median at that time, metres.
+ */
 export interface PrequentialScore {
-  /** Estimates that were scored: a height was given. */
+  /** Number of scored estimates: those with a height. */
   readonly n: number;
   readonly maeM: number | null;
   readonly medianMaeM: number | null;
-  /** The same for estimates on the basis `site_calibrated` alone. */
+  /** The same for the estimates with the basis `site_calibrated`. */
   readonly calibrated: {
     readonly n: number;
     readonly maeM: number | null;
@@ -23,28 +27,28 @@ export interface PrequentialScore {
   };
 }
 
-/** Plays the person at a simulated beach, where the truth is known: reads each burst after it was estimated. */
+/** Acts as the person who labels a simulated camera, where the true height is known. */
 export class SelfLabeller {
   readonly #options: SelfLabelOptions;
   readonly #random: () => number;
-  readonly #all = new Tally();
-  readonly #calibrated = new Tally();
+  readonly #all = new ErrorTally();
+  readonly #calibrated = new ErrorTally();
   #labels = 0;
 
   constructor(options: SelfLabelOptions) {
     this.#options = options;
-    this.#random = seeded(options.seed);
+    this.#random = seededRandom(options.seed);
   }
 
   /**
-   * Scores the estimate against the truth of its burst, then gives the label, rounded to 5 cm as people read.
-   * Null when the burst carries no truth or the labels have all been given. `estimate` is null for a burst that was
-   * not estimated; it is labelled all the same.
+   * Scores the estimate against the true height of its burst, then returns the label, metres, rounded to 5 cm as people
+   * read. Null if the burst has no true height or `maxLabels` is reached. `estimate` is null for a burst without an
+   * estimate; it gets a label too.
    */
-  read(estimate: HeightEstimate | null, truths: readonly (SeaTruth | undefined)[]): number | null {
+  label(estimate: HeightEstimate | null, truths: readonly (SeaTruth | undefined)[]): number | null {
     const heightsM = truths.flatMap((truth) => (truth === undefined ? [] : [truth.heightM]));
-    if (heightsM.length === 0) return null;
-    const truthM = heightsM.reduce((sum, heightM) => sum + heightM, 0) / heightsM.length;
+    const truthM = mean(heightsM);
+    if (truthM === null) return null;
     if (estimate !== null && estimate.heightM !== null && estimate.medianM !== null) {
       const errorM = Math.abs(estimate.heightM - truthM);
       const medianErrorM = Math.abs(estimate.medianM - truthM);
@@ -53,22 +57,22 @@ export class SelfLabeller {
     }
     if (this.#labels >= this.#options.maxLabels) return null;
     this.#labels += 1;
-    const readM = truthM + (this.#options.noiseM === 0 ? 0 : this.#options.noiseM * this.#normal());
-    return Math.max(0, Math.round(readM * 20) / 20);
+    const readingM = truthM + (this.#options.noiseM === 0 ? 0 : this.#options.noiseM * this.#normal());
+    return Math.max(0, Math.round(readingM * 20) / 20);
   }
 
   score(): PrequentialScore {
     return { ...this.#all.score(), calibrated: this.#calibrated.score() };
   }
 
-  /** Box and Muller 1958. */
+  /** Standard normal value (Box and Muller 1958). */
   #normal(): number {
     const radius = Math.sqrt(-2 * Math.log(1 - this.#random()));
     return radius * Math.cos(2 * Math.PI * this.#random());
   }
 }
 
-class Tally {
+class ErrorTally {
   #n = 0;
   #sumM = 0;
   #medianSumM = 0;
@@ -89,8 +93,8 @@ class Tally {
   }
 }
 
-/** mulberry32: 32 bits of state, uniform in 0..1. */
-function seeded(seed: number): () => number {
+/** The generator mulberry32: 32 bits of state, uniform in 0..1. */
+function seededRandom(seed: number): () => number {
   let state = seed >>> 0;
   return () => {
     state = (state + 0x6d2b79f5) >>> 0;

@@ -1,41 +1,47 @@
 import { AgentError } from '../base/errors.ts';
 import type { CalibrationSummary } from '../contract/observation.ts';
 import type { ViewSignature } from '../vision/protocol.ts';
-import { isSound, selectBursts } from './select-bursts.ts';
-import { runBreathing, runNow, type Steps } from './steps.ts';
+import { isValidEmbedding, selectBursts } from './select-bursts.ts';
+import { runInSlices, runNow, type Steps } from './steps.ts';
 import type { FitOutcome, HeightEstimate, LabelledBurst } from './types.ts';
-import { calibrateView, heightFor, RIDGE_LABELS, type ViewCalibration } from './view-calibration.ts';
-import { groupByView } from './view/group-by-view.ts';
+import { calibrateView, estimateByRule, MIN_RIDGE_LABELS, type ViewCalibration } from './view-calibration.ts';
 import { checkView, type ViewCheck, type ViewReference } from './view/check-view.ts';
+import { bestView, groupByView } from './view/group-by-view.ts';
 
 export interface SiteCalibrationOptions {
   readonly camera: string;
-  /** Labels of another trunk's embeddings mean nothing here. */
+  /** Labels with embeddings of another model cannot be used. */
   readonly embeddingDigest: string;
 }
 
-interface View {
+interface LabelledView {
   readonly reference: ViewReference | null;
-  readonly bursts: readonly LabelledBurst[];
   readonly calibration: ViewCalibration;
 }
 
-interface Fitted {
-  /** The view of the newest label first. */
-  readonly views: readonly View[];
+interface SiteFit {
+  /** The view with the newest label first. */
+  readonly views: readonly LabelledView[];
   readonly selection: ReturnType<typeof selectBursts>;
 }
 
+interface RecognisedView {
+  readonly check: ViewCheck;
+  /** Null if the frame does not show a labelled view. */
+  readonly view: LabelledView | null;
+}
+
 /**
- * What people taught of one camera under one embedding: a separate calibration for each view that they labelled.
- * Holds the last complete fit; estimates never wait for one that is under way.
+ * Learns wave heights from the labels of one camera and one embedding: one calibration for each labelled view. Keeps the
+ * last complete fit; an estimate never waits for a running fit.
  */
 export class SiteCalibration {
   readonly camera: string;
   readonly embeddingDigest: string;
-  #fitted: Fitted = { views: [], selection: selectBursts([]) };
-  #view: { readonly check: ViewCheck; readonly of: View | null } | null = null;
-  #newestFit = 0;
+  #fit: SiteFit = { views: [], selection: selectBursts([]) };
+  /** From the last estimate for a camera frame; null before the first one. */
+  #lastView: RecognisedView | null = null;
+  #fitCount = 0;
 
   constructor(options: SiteCalibrationOptions) {
     this.camera = options.camera;
@@ -43,33 +49,37 @@ export class SiteCalibration {
   }
 
   /**
-   * Learns from all labels anew, in stretches of a few milliseconds. A later call overtakes an earlier one that is
-   * still under way: both settle, and the later labels stand.
+   * Fits all labels again, in slices of a few milliseconds. If a later call starts before this one ends, both settle and
+   * the later labels are kept.
    */
   async fit(labelled: readonly LabelledBurst[], signal?: AbortSignal): Promise<FitOutcome> {
-    this.#newestFit += 1;
-    const mine = this.#newestFit;
-    const fitted = await runBreathing(fitViews(labelled), signal);
-    return this.#take(fitted, mine === this.#newestFit);
+    this.#fitCount += 1;
+    const fitNumber = this.#fitCount;
+    const fit = await runInSlices(fitViews(labelled), signal);
+    if (fitNumber === this.#fitCount) this.#replaceFit(fit);
+    return this.#outcomeOf(fit);
   }
 
-  /** The same without a pause: blocks for about n^3 microseconds, so for few labels, tools and tests. */
+  /** As `fit`, without pauses. Blocks for about n^3 microseconds, so use it only for few labels, tools and tests. */
   fitNow(labelled: readonly LabelledBurst[]): FitOutcome {
-    this.#newestFit += 1;
-    return this.#take(runNow(fitViews(labelled)), true);
+    this.#fitCount += 1;
+    const fit = runNow(fitViews(labelled));
+    this.#replaceFit(fit);
+    return this.#outcomeOf(fit);
   }
 
   /**
-   * Height of one burst. `embedding` is the mean over the burst; throws `vision_output_invalid` when it holds NaN or
-   * is of another length than the labelled ones. A `stray` picture says nothing of what the camera sees at present.
+   * Estimates the height of one burst. `embedding` is the mean over the burst. Throws `vision_output_invalid` if it
+   * contains NaN or its length differs from the labelled ones. An `upload` does not update the view of the camera.
    */
   estimate(
     embedding: Float32Array,
     view: ViewSignature | null,
-    origin: 'camera' | 'stray' = 'camera',
+    origin: 'camera' | 'upload' = 'camera',
   ): HeightEstimate {
-    if (!isSound(embedding)) throw new AgentError('vision_output_invalid', 'the embedding is not finite');
-    const length = this.#fitted.selection.bursts[0]?.embedding.length ?? embedding.length;
+    if (!isValidEmbedding(embedding))
+      throw new AgentError('vision_output_invalid', 'the embedding is empty or contains NaN or infinity');
+    const length = this.#fit.selection.bursts[0]?.embedding.length ?? embedding.length;
     if (embedding.length !== length)
       throw new AgentError(
         'vision_output_invalid',
@@ -78,102 +88,99 @@ export class SiteCalibration {
           context: { expected: length, found: embedding.length },
         },
       );
-    const seen = this.#recognise(view);
-    if (origin === 'camera') this.#view = seen;
-    if (seen?.of == null)
-      return this.#without(seen === null ? 'uncalibrated' : 'view_changed', seen?.check.state ?? 'unknown');
-    const { calibration } = seen.of;
+    const recognised = this.#recogniseView(view);
+    if (origin === 'camera') this.#lastView = recognised;
+    if (recognised === null) return withoutHeight('uncalibrated', 'unknown');
+    if (recognised.view === null) return withoutHeight('view_changed', recognised.check.state);
+    const { calibration } = recognised.view;
     return {
-      ...heightFor(calibration, embedding),
+      ...estimateByRule(calibration, embedding),
       reason: null,
       medianM: calibration.medianM,
-      summary: summarise(calibration, seen.check.state),
+      summary: summarize(calibration, recognised.check.state),
     };
   }
 
-  /** Of the view seen last; before any estimate, of the view labelled last. */
+  /** Summary for the view of the last camera frame; before the first estimate, for the view with the newest label. */
   summary(): CalibrationSummary {
-    return summarise(
-      this.#view === null ? this.#fitted.views[0]?.calibration : this.#view.of?.calibration,
-      this.#view?.check.state ?? 'unknown',
+    return summarize(
+      this.#lastView === null ? this.#fit.views[0]?.calibration : this.#lastView.view?.calibration,
+      this.#lastView?.check.state ?? 'unknown',
     );
   }
 
-  /** Where the frame seen last lies against the calibrated view; null before the first. */
+  /** Compares the view of the last camera frame with the calibrated view; null before the first frame. */
   lastViewCheck(): ViewCheck | null {
-    return this.#view?.check ?? null;
+    return this.#lastView?.check ?? null;
   }
 
-  /** The labelled bursts that the present fit stands on, oldest first. */
+  /** The labelled bursts of the current fit, oldest first. */
   bursts(): readonly LabelledBurst[] {
-    return this.#fitted.selection.bursts;
+    return this.#fit.selection.bursts;
   }
 
-  #take(fitted: Fitted, newest: boolean): FitOutcome {
-    if (newest) {
-      this.#fitted = fitted;
-      // The view seen last may have got its first label just now.
-      this.#view = null;
-    }
-    return {
-      summary: this.summary(),
-      ignored: fitted.selection.ignored,
-      tooOld: fitted.selection.tooOld,
-      views: fitted.views.length,
-    };
+  #replaceFit(fit: SiteFit): void {
+    this.#fit = fit;
+    // The view of the last frame may have its first label now.
+    this.#lastView = null;
   }
 
-  /** The labelled view that the frame shows; null when nothing is labelled, `of: null` when it shows none of them. */
-  #recognise(frame: ViewSignature | null): { readonly check: ViewCheck; readonly of: View | null } | null {
-    const seen = this.#fitted.views.map((of) => ({ of, check: checkView(of.reference, frame) }));
-    const best =
-      seen
-        .filter(({ check }) => check.state === 'same')
-        .reduce<(typeof seen)[number] | null>(
-          (a, b) => (a === null || b.check.score > a.check.score ? b : a),
-          null,
-        ) ?? seen.find(({ check }) => check.state === 'unknown');
+  #outcomeOf({ selection, views }: SiteFit): FitOutcome {
+    const { ignored, tooOld } = selection;
+    return { summary: this.summary(), ignored, tooOld, views: views.length };
+  }
+
+  /** Finds the labelled view that the frame shows; null without labels. */
+  #recogniseView(frame: ViewSignature | null): RecognisedView | null {
+    const checked = this.#fit.views.map((view) => ({ view, check: checkView(view.reference, frame) }));
+    const best = bestView(checked);
     if (best !== undefined) return best;
-    const newest = seen[0];
-    return newest === undefined ? null : { check: newest.check, of: null };
-  }
-
-  #without(reason: 'uncalibrated' | 'view_changed', view: ViewCheck['state']): HeightEstimate {
-    return {
-      heightM: null,
-      lowM: null,
-      highM: null,
-      coverage: null,
-      basis: null,
-      reason,
-      medianM: null,
-      summary: summarise(undefined, view),
-    };
+    const [newest] = checked;
+    return newest === undefined ? null : { check: newest.check, view: null };
   }
 }
 
-function* fitViews(labelled: readonly LabelledBurst[]): Steps<Fitted> {
+function* fitViews(labelled: readonly LabelledBurst[]): Steps<SiteFit> {
   const selection = selectBursts(labelled);
-  const views: View[] = [];
+  const views: LabelledView[] = [];
   for (const { reference, bursts } of yield* groupByView(selection.bursts)) {
     const calibration = yield* calibrateView(
       bursts.map(({ embedding, label }) => ({ embedding, heightM: label.heightM, group: label.group })),
     );
-    views.push({ reference, bursts, calibration });
+    views.push({ reference, calibration });
   }
   return { views, selection };
 }
 
-function summarise(calibration: ViewCalibration | undefined, view: ViewCheck['state']): CalibrationSummary {
+function withoutHeight(
+  reason: 'uncalibrated' | 'view_changed',
+  viewState: ViewCheck['state'],
+): HeightEstimate {
   return {
-    labels: calibration?.labels ?? 0,
-    labels_wanted: calibration?.labelsWanted ?? RIDGE_LABELS,
-    loo_mae_m: millimetres(calibration?.leftOut?.ridgeMaeM),
-    loo_median_mae_m: millimetres(calibration?.leftOut?.medianMaeM),
-    view,
+    heightM: null,
+    lowM: null,
+    highM: null,
+    coverage: null,
+    basis: null,
+    reason,
+    medianM: null,
+    summary: summarize(undefined, viewState),
   };
 }
 
-/** Metres to three digits, or null. */
-const millimetres = (valueM: number | undefined): number | null =>
+function summarize(
+  calibration: ViewCalibration | undefined,
+  viewState: ViewCheck['state'],
+): CalibrationSummary {
+  return {
+    labels: calibration?.labels ?? 0,
+    labels_wanted: calibration?.labelsWanted ?? MIN_RIDGE_LABELS,
+    loo_mae_m: roundToMm(calibration?.validation?.ridgeMaeM),
+    loo_median_mae_m: roundToMm(calibration?.validation?.medianMaeM),
+    view: viewState,
+  };
+}
+
+/** Metres, rounded to millimetres. */
+const roundToMm = (valueM: number | undefined): number | null =>
   valueM === undefined ? null : Number(valueM.toFixed(3));

@@ -1,9 +1,9 @@
-import { setImmediate as breathe } from 'node:timers/promises';
+import { setImmediate as yieldToEventLoop } from 'node:timers/promises';
 
-/** A computation that offers a pause after each small piece of work. */
+/** A computation that yields after each small piece of work. */
 export type Steps<T> = Generator<undefined, T, undefined>;
 
-/** Runs to the end at once: for the command line and for tests. */
+/** Runs all steps without a pause: for the command line and for tests. */
 export function runNow<T>(steps: Steps<T>): T {
   for (;;) {
     const step = steps.next();
@@ -11,18 +11,18 @@ export function runNow<T>(steps: Steps<T>): T {
   }
 }
 
-/** Longest stretch without a breath for the event loop, ms. One step more may pass before it is noticed. */
-const STRETCH_MS = 5;
+/** Longest slice before the event loop runs, ms. A slice ends after the step that exceeds it. */
+const MAX_SLICE_MS = 5;
 
-/** Runs in stretches of a few milliseconds, so that timers and sockets are served in between. */
-export async function runBreathing<T>(steps: Steps<T>, signal?: AbortSignal): Promise<T> {
-  let sinceMs = performance.now();
+/** Runs the steps in slices of a few milliseconds, so that the event loop serves timers and sockets in between. */
+export async function runInSlices<T>(steps: Steps<T>, signal?: AbortSignal): Promise<T> {
+  let sliceStartedMs = performance.now();
   for (;;) {
     const step = steps.next();
     if (step.done) return step.value;
-    if (performance.now() - sinceMs < STRETCH_MS) continue;
-    await breathe();
+    if (performance.now() - sliceStartedMs < MAX_SLICE_MS) continue;
+    await yieldToEventLoop();
     signal?.throwIfAborted();
-    sinceMs = performance.now();
+    sliceStartedMs = performance.now();
   }
 }

@@ -1,7 +1,7 @@
 import type { CalibrationSummary } from '../contract/observation.ts';
 import type { ViewSignature } from '../vision/protocol.ts';
 
-/** One person's reading of one burst. */
+/** One person's reading of the wave height of one burst. */
 export interface Label {
   readonly observationId: string;
   readonly camera: string;
@@ -9,33 +9,33 @@ export interface Label {
   readonly observer: string | null;
   readonly note: string | null;
   readonly createdAtMs: number;
-  /** Labels of one group never stand on both sides of a validation split: the same clip, the same session. */
+  /** Session of the label, such as one clip or one visit. A validation split never divides a group. */
   readonly group: string;
 }
 
-/** A label with what the model saw: all that a fit needs. */
+/** A label with the model's outputs for its burst: the input of a fit. */
 export interface LabelledBurst {
   readonly label: Label;
-  /** Mean of the burst's embeddings. */
+  /** Mean of the embeddings of the burst's frames. */
   readonly embedding: Float32Array;
   readonly view: ViewSignature | null;
 }
 
-/** What a fit used, and what it could not use. */
+/** The labels that a fit used, and those that it could not use. */
 export interface FitOutcome {
   readonly summary: CalibrationSummary;
-  /** Left out by observation: a value that is no reading, or an embedding that is not this trunk's. */
+  /** Ignored observations: the height is out of range, or the embedding is broken or from another model. */
   readonly ignored: readonly {
     readonly observationId: string;
     readonly reason: 'height_absurd' | 'embedding_invalid';
   }[];
-  /** Labelled bursts older than the newest ones that are fitted. */
+  /** Number of labelled bursts that are older than the newest ones, which are fitted. */
   readonly tooOld: number;
-  /** Distinct views among the labels; above 1 the camera was moved or has presets. */
+  /** Distinct views among the labels; more than 1 if the camera was moved or has presets. */
   readonly views: number;
 }
 
-/** The answer of a site calibration for one burst. */
+/** Estimate of the wave height of one burst by a site calibration. */
 export interface HeightEstimate {
   readonly heightM: number | null;
   readonly lowM: number | null;
@@ -43,9 +43,9 @@ export interface HeightEstimate {
   /** Nominal coverage of the interval, 0..1. */
   readonly coverage: number | null;
   readonly basis: 'site_calibrated' | 'site_median' | null;
-  /** Set when the height is null. */
+  /** Set if the height is null. */
   readonly reason: 'uncalibrated' | 'view_changed' | null;
-  /** Median of the labels of this view at that moment: what the estimate has to beat. Null without labels. */
+  /** Median of the labels of this view at that time, the baseline for the estimate; null without labels. */
   readonly medianM: number | null;
   readonly summary: CalibrationSummary;
 }

@@ -1,34 +1,40 @@
 import { median } from '../base/statistics.ts';
-import { around, fewLabelsInterval, INTERVAL_COVERAGE, jackknifeInterval } from './interval.ts';
+import {
+  fewLabelsInterval,
+  includePoint,
+  INTERVAL_COVERAGE,
+  jackknifeInterval,
+  type Interval,
+} from './interval.ts';
 import {
   fitSamples,
-  isFar,
-  leaveGroupsOut,
+  isExtrapolation,
+  leaveOneGroupOut,
   predictHeightM,
-  type Fit,
-  type LeftOut,
+  type CrossValidation,
+  type HeightFit,
   type Sample,
 } from './leave-one-group-out.ts';
 import type { Steps } from './steps.ts';
 
-/** Labelled bursts from which the ridge is tried (measured: fewer do not beat the median). */
-export const RIDGE_LABELS = 8;
-/** Groups from which errors can be judged: the first number at which an 80% jackknife interval exists. */
-const RIDGE_GROUPS = 4;
+/** Fewest labels for ridge regression. Measured: with fewer labels it is not better than the median. */
+export const MIN_RIDGE_LABELS = 8;
+/** Fewest groups to judge errors: the first number of groups for which a jackknife interval at 0.8 exists. */
+const MIN_RIDGE_GROUPS = 4;
 
-/** Everything fitted to the labels of one view; immutable. Lengths of embeddings are equal and checked before. */
+/** Everything that is fitted to the labels of one view; immutable. All embeddings must have the same length. */
 export interface ViewCalibration {
   readonly labels: number;
-  /** 0 when the ridge has been tried. */
+  /** Labels or groups that are missing for ridge regression; 0 if there are enough. */
   readonly labelsWanted: number;
   readonly medianM: number;
-  /** One height per group, metres. */
+  /** One height for each group, metres. */
   readonly groupHeightsM: readonly number[];
-  readonly fit: Fit;
+  readonly fit: HeightFit;
   /** Null with fewer than two groups. */
-  readonly leftOut: LeftOut | null;
-  /** True when the ridge may answer: enough labels, and its error below the median's, groups left out. */
-  readonly ridgeWins: boolean;
+  readonly validation: CrossValidation | null;
+  /** True if ridge regression may answer: enough labels, and its error on left-out groups is below the median's. */
+  readonly isRidgeBetter: boolean;
 }
 
 /** A height with its interval at the nominal coverage, metres. */
@@ -42,59 +48,60 @@ export interface HeightWithInterval {
 
 /** Fits one view. `samples` must not be empty. */
 export function* calibrateView(samples: readonly Sample[]): Steps<ViewCalibration> {
-  const byGroup = new Map<string, number[]>();
-  for (const { group, heightM } of samples) byGroup.set(group, [...(byGroup.get(group) ?? []), heightM]);
-  const labelsWanted = Math.max(0, RIDGE_LABELS - samples.length, RIDGE_GROUPS - byGroup.size);
-  const leftOut = yield* leaveGroupsOut(samples);
+  const heightsByGroup = Map.groupBy(samples, ({ group }) => group);
+  const labelsWanted = Math.max(0, MIN_RIDGE_LABELS - samples.length, MIN_RIDGE_GROUPS - heightsByGroup.size);
+  const validation = yield* leaveOneGroupOut(samples);
   return {
     labels: samples.length,
     labelsWanted,
-    medianM: median(samples.map(({ heightM }) => heightM)) ?? 0,
-    groupHeightsM: [...byGroup.values()].map((heightsM) => median(heightsM) ?? 0),
+    medianM: medianHeightM(samples),
+    groupHeightsM: [...heightsByGroup.values()].map(medianHeightM),
     fit: yield* fitSamples(samples),
-    leftOut,
-    ridgeWins: labelsWanted === 0 && leftOut !== null && leftOut.ridgeMaeM < leftOut.medianMaeM,
+    validation,
+    isRidgeBetter: labelsWanted === 0 && validation !== null && validation.ridgeMaeM < validation.medianMaeM,
   };
 }
 
-/** The rule of docs/calibration.md for a view that has labels. */
-export function heightFor(calibration: ViewCalibration, embedding: Float32Array): HeightWithInterval {
-  const ridge = calibration.ridgeWins && !isFar(calibration.fit, embedding);
-  return heightBy(ridge ? 'ridge' : 'median', calibration, embedding);
+const medianHeightM = (samples: readonly Sample[]): number =>
+  median(samples.map(({ heightM }) => heightM)) ?? 0;
+
+/** Estimates the height by the rule of docs/calibration.md for a view with labels. */
+export function estimateByRule(calibration: ViewCalibration, embedding: Float32Array): HeightWithInterval {
+  const usesRidge = calibration.isRidgeBetter && !isExtrapolation(calibration.fit, embedding);
+  return estimateBy(usesRidge ? 'ridge' : 'median', calibration, embedding);
 }
 
-/** Height and interval by one method, whether or not the rule would choose it. */
-export function heightBy(
+/** Estimates height and interval by one method, even if the rule would not choose it. */
+export function estimateBy(
   method: 'ridge' | 'median',
   calibration: ViewCalibration,
   embedding: Float32Array,
 ): HeightWithInterval {
-  const { fit, leftOut, medianM } = calibration;
+  const { fit, validation, labelsWanted, medianM, groupHeightsM } = calibration;
   const heightM = method === 'ridge' ? predictHeightM(fit, embedding) : medianM;
-  const few = fewLabelsInterval(medianM, calibration.groupHeightsM);
-  const interval =
-    leftOut === null || calibration.labelsWanted > 0 ? few : (jackknife(leftOut, embedding, method) ?? few);
+  const conformal =
+    validation === null || labelsWanted > 0 ? null : conformalInterval(validation, embedding, method);
   return {
     heightM,
-    ...around(heightM, interval),
+    ...includePoint(heightM, conformal ?? fewLabelsInterval(medianM, groupHeightsM)),
     coverage: INTERVAL_COVERAGE,
     basis: method === 'ridge' ? 'site_calibrated' : 'site_median',
   };
 }
 
-function jackknife(
-  leftOut: LeftOut,
+function conformalInterval(
+  { fits, weights, ridgeErrorsM, medianErrorsM }: CrossValidation,
   embedding: Float32Array,
   method: 'ridge' | 'median',
-): ReturnType<typeof jackknifeInterval> {
-  const errorsM = method === 'ridge' ? leftOut.ridgeErrorsM : leftOut.medianErrorsM;
-  const predictionOf = new Map<Fit, number>();
+): Interval | null {
+  const errorsM = method === 'ridge' ? ridgeErrorsM : medianErrorsM;
+  const predictionsM = new Map<HeightFit, number>();
   return jackknifeInterval(
-    leftOut.fits.map((fit, index) => {
+    fits.map((fit, index) => {
       const predictionM =
-        predictionOf.get(fit) ?? (method === 'ridge' ? predictHeightM(fit, embedding) : fit.medianM);
-      predictionOf.set(fit, predictionM);
-      return { errorM: errorsM[index] ?? 0, predictionM, weight: leftOut.weights[index] ?? 0 };
+        predictionsM.get(fit) ?? (method === 'ridge' ? predictHeightM(fit, embedding) : fit.medianM);
+      predictionsM.set(fit, predictionM);
+      return { errorM: errorsM[index] ?? 0, predictionM, weight: weights[index] ?? 0 };
     }),
   );
 }

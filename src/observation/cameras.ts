@@ -245,7 +245,7 @@ export class CameraSet {
   /** A simulated camera knows its truth, and plays the person who reads it; the estimate came before the label. */
   #selfLabel(camera: string, labeller: SelfLabeller, { observation, burst, estimate }: Observed): void {
     const { store, log } = this.#deps;
-    const heightM = labeller.read(
+    const heightM = labeller.label(
       estimate,
       (burst?.frames ?? []).map((frame) => frame.truth),
     );

@@ -27,7 +27,7 @@ export function estimateHeight(
   calibration: SiteCalibration | null,
   embedding: Float32Array | null,
   view: ViewSignature | null,
-  origin: 'camera' | 'stray' = 'camera',
+  origin: 'camera' | 'upload' = 'camera',
 ): HeightEstimate {
   if (calibration && embedding) return calibration.estimate(embedding, view, origin);
   return {

@@ -72,7 +72,7 @@ export class VisionChild {
 
   /**
    * Starts a process that opens and proves the bundle. On failure, or when the signal fires, the process is gone before
-   * this rejects: with the signal's reason, or as `openProven`, `vision_timeout` or `vision_crashed`.
+   * this rejects: with the signal's reason, or as `openVerifiedSession`, `vision_timeout` or `vision_crashed`.
    */
   static async open(options: OpenOptions, signal: AbortSignal): Promise<VisionChild> {
     signal.throwIfAborted();

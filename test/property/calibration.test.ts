@@ -10,7 +10,7 @@ const embedding = fc.array(fc.float({ min: -50, max: 50, noNaN: true }), {
   minLength: DIMENSION,
   maxLength: DIMENSION,
 });
-const bursts = (most: number) =>
+const bursts = (maxBursts: number) =>
   fc
     .array(
       fc.record({
@@ -19,7 +19,7 @@ const bursts = (most: number) =>
         group: fc.nat(6),
         createdAtMs: fc.nat(1e9),
       }),
-      { minLength: 1, maxLength: most },
+      { minLength: 1, maxLength: maxBursts },
     )
     .map((all) =>
       all.map((one, i) =>
@@ -33,8 +33,8 @@ function fitted(labelled: readonly LabelledBurst[]): SiteCalibration {
   return calibration;
 }
 
-describe('a site calibration, whatever the labels', () => {
-  it('does not depend on the order in which they came', () => {
+describe('a site calibration from any labels', () => {
+  it('does not depend on the order of the labels', () => {
     fc.assert(
       fc.property(
         bursts(14).chain((all) =>
@@ -49,7 +49,7 @@ describe('a site calibration, whatever the labels', () => {
     );
   });
 
-  it('gives finite heights of zero or more, inside their interval', () => {
+  it('gives finite heights of zero or more, within their interval', () => {
     fc.assert(
       fc.property(bursts(20), embedding, (all, probe) => {
         const { heightM, lowM, highM } = fitted(all).estimate(Float32Array.from(probe), null);
@@ -62,18 +62,18 @@ describe('a site calibration, whatever the labels', () => {
     );
   });
 
-  it('falls back to the median far from everything that was labelled', () => {
+  it('uses the median for an embedding far from all labels', () => {
     fc.assert(
       fc.property(bursts(20), (all) => {
         const { heightM, medianM } = fitted(all).estimate(new Float32Array(DIMENSION).fill(1e30), null);
-        const moving = new Set(all.map(({ embedding: e }) => e.join())).size > 1;
-        if (moving) expect(heightM).toBe(medianM);
+        const isVaried = new Set(all.map(({ embedding: e }) => e.join())).size > 1;
+        if (isVaried) expect(heightM).toBe(medianM);
       }),
       { numRuns: 60 },
     );
   });
 
-  it('never wants more labels for having got one', () => {
+  it('never asks for more labels after a further label', () => {
     fc.assert(
       fc.property(bursts(12), (all) => {
         let wanted = 8;
@@ -87,7 +87,7 @@ describe('a site calibration, whatever the labels', () => {
     );
   });
 
-  it('survives export and import unchanged', () => {
+  it('is unchanged after export and import', () => {
     fc.assert(
       fc.property(bursts(12), (all) => {
         const calibration = fitted(all);
@@ -102,7 +102,7 @@ describe('a site calibration, whatever the labels', () => {
 });
 
 describe('importCalibration', () => {
-  it('answers any JSON with a calibration or with calibration_invalid', () => {
+  it('rejects any JSON value that is not a calibration with calibration_invalid', () => {
     fc.assert(
       fc.property(fc.jsonValue(), (value) => {
         expect(() => importCalibration(value, { embeddingDigest: 'd' })).toThrow(

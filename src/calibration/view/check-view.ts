@@ -2,154 +2,164 @@ import type { ViewSignature } from '../../vision/protocol.ts';
 import { Fourier, type ComplexGrid } from './fourier.ts';
 import { runNow, type Steps } from '../steps.ts';
 import { frameField, matchSpectra, newScratch, whiten, type Match, type Scratch } from './correlation.ts';
-import { drawnMask, GRID_HEIGHT, GRID_WIDTH, sampleGrid } from './edge-field.ts';
+import { GRID_HEIGHT, GRID_WIDTH, overlayWeights, sampleGrid } from './edge-field.ts';
 
-/** The static structure that the views of one place have in common. */
+/** The static structure that all views of one camera position show. */
 export interface ViewReference {
   readonly fourier: Fourier;
   readonly scratch: Scratch;
-  /** Of the summed edge fields: what moves is averaged away. */
+  /** Whitened spectrum of the summed edge fields; the sum averages moving content away. */
   readonly spectrum: ComplexGrid;
-  /** Cells that are drawn into the picture by the camera; null when none were found. */
-  readonly drawn: Float64Array | null;
-  /** Mean strength of edges in its views, 0..1. */
+  /** 0 for cells with an overlay, 1 elsewhere; null without overlays. */
+  readonly weights: Float64Array | null;
+  /** Mean edge strength of its views, 0..1. */
   readonly strength: number;
-  /** Lowest agreement of one of its views with the others; null with fewer than `JUDGED_VIEWS`. */
+  /** Lowest score of one of its views against the others; null with fewer than `MIN_OWN_SCORE_VIEWS`. */
   readonly ownScore: number | null;
 }
 
-/** Where a frame's static structure lies against the calibrated view's. */
+/** Comparison of a frame with the calibrated view. */
 export interface ViewCheck {
-  /** `unknown` is no evidence either way: it suspends nothing. */
+  /** `unknown` means no evidence for or against a move: the agent continues to publish heights. */
   readonly state: 'same' | 'changed' | 'unknown';
-  /** Shift of the picture against the reference, share of its width and height; null when none was found. */
+  /** Shift against the reference, share of width and height; null if none was found. */
   readonly shiftX01: number | null;
   readonly shiftY01: number | null;
-  /** Magnification against the reference; null when none was found. */
+  /** Magnification against the reference; null if none was found. */
   readonly zoom: number | null;
-  /** Agreement at the calibrated place, 0..1; noise alone gives about 0.03. */
+  /** Correlation at the calibrated place, 0..1; noise gives about 0.03. */
   readonly score: number;
 }
 
-/** Magnifications tried when a frame does not agree at 1; between them a twelfth of a step still agrees. */
+// Scores are correlations, 0..1. The limits were set on the frames in the view check table of docs/calibration.md.
+/** Magnifications to try if a frame does not match at 1. */
 const ZOOMS = [0.8, 0.84, 0.88, 0.92, 1.08, 1.13, 1.18, 1.24];
-/** Agreement that noise, waves and other beaches do not reach: docs/calibration.md has the table. */
-const SAME_SCORE = 0.1;
-const FOUND_SCORE = 0.11;
-/** Structure found elsewhere must agree this much better than at the calibrated place. */
-const CLEARLY = 1.3;
-/** The same for a neighbouring place, where one peak covers both. */
-const SLIGHTLY = 1.1;
+/** Smallest score for the same place. Noise, waves and other beaches stay below it. */
+const MIN_SAME_SCORE = 0.1;
+/** Smallest score for a place elsewhere. */
+const MIN_ELSEWHERE_SCORE = 0.11;
+/** The higher of the scores of two places must be this many times the lower one. */
+const CLEAR_RATIO = 1.3;
+/** As `CLEAR_RATIO`, for a neighbouring place: there a single peak covers both places. */
+const NEIGHBOUR_RATIO = 1.1;
+/** Largest shift of a neighbouring place, cells. */
 const NEIGHBOUR_X = 7;
 const NEIGHBOUR_Y = 4;
-/** Views from which the reference knows how well its own views agree with it. */
-const JUDGED_VIEWS = 6;
-/** Below this share of its own views' lowest agreement, with plenty of edges in the frame, the structure is gone. */
-const LOST = 0.55;
-const CLEAR_STRENGTH = 0.6;
+/** Fewest views for `ownScore`. With 4, two of 24 frames of an unchanged view were called changed. */
+const MIN_OWN_SCORE_VIEWS = 6;
+/** Below this share of `ownScore` the static structure is gone, if the frame has clear edges. */
+const LOST_SHARE = 0.55;
+/** A frame has clear edges from this share of the reference's edge strength. */
+const CLEAR_STRENGTH_SHARE = 0.6;
 
-/** The reference of one or more views of one place; null without views. With `judge` it learns its own agreement. */
+/** Builds the reference from views of one camera position; null without views. `withOwnScore` also computes `ownScore`. */
 export function* buildViewReference(
   views: readonly ViewSignature[],
-  judge: boolean,
+  withOwnScore: boolean,
 ): Steps<ViewReference | null> {
   if (views.length === 0) return null;
   const fourier = new Fourier(GRID_WIDTH, GRID_HEIGHT);
-  const drawn = drawnMask(views.map((view) => sampleGrid(view, 1)));
+  const weights = overlayWeights(views.map((view) => sampleGrid(view, 1)));
   yield;
   const fields: ComplexGrid[] = [];
   let strength = 0;
   for (const view of views) {
-    const frame = frameField(view, 1, drawn);
+    const frame = frameField(view, 1, weights);
     fields.push(frame.field);
     strength += frame.strength / views.length;
     yield;
   }
-  const sum = sumOf(fields);
+  const sum = sumFields(fields);
   let ownScore: number | null = null;
-  if (judge && views.length >= JUDGED_VIEWS)
+  if (withOwnScore && views.length >= MIN_OWN_SCORE_VIEWS)
     for (const field of fields) {
-      const others = whiten(fourier, { re: minus(sum.re, field.re), im: minus(sum.im, field.im) });
+      const others = whiten(fourier, { re: subtract(sum.re, field.re), im: subtract(sum.im, field.im) });
       const { near } = matchSpectra(fourier, others, whiten(fourier, field));
       ownScore = Math.min(ownScore ?? 1, near);
       yield;
     }
-  return { fourier, scratch: newScratch(), spectrum: whiten(fourier, sum), drawn, strength, ownScore };
+  return { fourier, scratch: newScratch(), spectrum: whiten(fourier, sum), weights, strength, ownScore };
 }
 
-/** Compares a frame with the calibrated view: about 2 ms, and ten times that when it must look for other zooms. */
+/** Compares a frame with the calibrated view. Takes about 2 ms, or ten times as long if it must try other zooms. */
 export function checkView(reference: ViewReference | null, view: ViewSignature | null): ViewCheck {
   return runNow(checkViewSteps(reference, view));
 }
 
-/** The same in pieces of about 2 ms. Nothing else may compare with this reference in between. */
+/** As `checkView`, in steps of about 2 ms. Until it ends, no other check may use this reference, because of its buffers. */
 export function* checkViewSteps(
   reference: ViewReference | null,
   view: ViewSignature | null,
 ): Steps<ViewCheck> {
-  if (reference === null || view === null)
-    return { state: 'unknown', shiftX01: null, shiftY01: null, zoom: null, score: 0 };
-  const { fourier, scratch, spectrum, drawn } = reference;
-  const frame = frameField(view, 1, drawn, scratch);
+  if (reference === null || view === null) return { ...UNKNOWN_PLACE, state: 'unknown', score: 0 };
+  const { fourier, scratch, spectrum, weights } = reference;
+  const frame = frameField(view, 1, weights, scratch);
   const match = matchSpectra(fourier, spectrum, whiten(fourier, frame.field), scratch.surface);
   const score = Math.max(0, match.near);
-  if (match.near >= SAME_SCORE && match.near >= match.far * CLEARLY && match.near >= expected(reference))
-    return found('same', score, match.nearX, match.nearY, 1);
+  if (
+    match.near >= MIN_SAME_SCORE &&
+    match.near >= match.far * CLEAR_RATIO &&
+    match.near >= expectedScore(reference)
+  )
+    return checkAt('same', score, match.nearX, match.nearY, 1);
 
-  const elsewhere = yield* lookElsewhere(reference, view, match);
-  const needed = elsewhere.neighbour ? SLIGHTLY : CLEARLY;
-  if (elsewhere.score >= FOUND_SCORE && elsewhere.score >= needed * match.inner)
-    return found('changed', score, elsewhere.x, elsewhere.y, elsewhere.zoom);
-  const clear = frame.strength >= CLEAR_STRENGTH * reference.strength;
-  if (reference.ownScore !== null && match.near < LOST * reference.ownScore && clear)
-    return { state: 'changed', shiftX01: null, shiftY01: null, zoom: null, score };
-  if (match.near >= SAME_SCORE && match.near >= elsewhere.score)
-    return found('same', score, match.nearX, match.nearY, 1);
-  return { state: 'unknown', shiftX01: null, shiftY01: null, zoom: null, score };
+  const elsewhere = yield* searchElsewhere(reference, view, match);
+  const ratio = elsewhere.isNeighbour ? NEIGHBOUR_RATIO : CLEAR_RATIO;
+  if (elsewhere.score >= MIN_ELSEWHERE_SCORE && elsewhere.score >= ratio * match.inner)
+    return checkAt('changed', score, elsewhere.x, elsewhere.y, elsewhere.zoom);
+  const hasClearEdges = frame.strength >= CLEAR_STRENGTH_SHARE * reference.strength;
+  if (reference.ownScore !== null && match.near < LOST_SHARE * reference.ownScore && hasClearEdges)
+    return { ...UNKNOWN_PLACE, state: 'changed', score };
+  if (match.near >= MIN_SAME_SCORE && match.near >= elsewhere.score)
+    return checkAt('same', score, match.nearX, match.nearY, 1);
+  return { ...UNKNOWN_PLACE, state: 'unknown', score };
 }
 
-/** Agreement above which a frame need not be compared at other zooms. */
-const expected = (reference: ViewReference): number => reference.ownScore ?? 2 * SAME_SCORE;
+const UNKNOWN_PLACE = { shiftX01: null, shiftY01: null, zoom: null };
 
+/** A frame that reaches this score need not be compared at other zooms. */
+const expectedScore = (reference: ViewReference): number => reference.ownScore ?? 2 * MIN_SAME_SCORE;
+
+/** The best match at another place or magnification; the shift in cells. */
 interface Elsewhere {
   readonly score: number;
   readonly x: number;
   readonly y: number;
   readonly zoom: number;
-  readonly neighbour: boolean;
+  readonly isNeighbour: boolean;
 }
 
-function* lookElsewhere(
+function* searchElsewhere(
   reference: ViewReference,
   view: ViewSignature,
   { far, farX, farY }: Match,
 ): Steps<Elsewhere> {
-  const { fourier, scratch, spectrum, drawn } = reference;
+  const { fourier, scratch, spectrum, weights } = reference;
   let best: Elsewhere = {
     score: far,
     x: farX,
     y: farY,
     zoom: 1,
-    neighbour: Math.abs(farX) <= NEIGHBOUR_X && Math.abs(farY) <= NEIGHBOUR_Y,
+    isNeighbour: Math.abs(farX) <= NEIGHBOUR_X && Math.abs(farY) <= NEIGHBOUR_Y,
   };
   for (const zoom of ZOOMS) {
     yield;
-    const { field } = frameField(view, zoom, drawn, scratch);
+    const { field } = frameField(view, zoom, weights, scratch);
     const match = matchSpectra(fourier, spectrum, whiten(fourier, field), scratch.surface);
-    const near = match.near >= match.far;
-    const score = near ? match.near : match.far;
+    const isNear = match.near >= match.far;
+    const score = isNear ? match.near : match.far;
     if (score <= best.score) continue;
-    const [x, y] = near ? [match.nearX, match.nearY] : [match.farX, match.farY];
-    best = { score, x, y, zoom, neighbour: false };
+    const [x, y] = isNear ? [match.nearX, match.nearY] : [match.farX, match.farY];
+    best = { score, x, y, zoom, isNeighbour: false };
   }
   return best;
 }
 
-function found(state: 'same' | 'changed', score: number, x: number, y: number, zoom: number): ViewCheck {
+function checkAt(state: 'same' | 'changed', score: number, x: number, y: number, zoom: number): ViewCheck {
   return { state, shiftX01: x / GRID_WIDTH, shiftY01: y / GRID_HEIGHT, zoom, score };
 }
 
-function sumOf(fields: readonly ComplexGrid[]): ComplexGrid {
+function sumFields(fields: readonly ComplexGrid[]): ComplexGrid {
   const re = new Float64Array(GRID_WIDTH * GRID_HEIGHT);
   const im = new Float64Array(GRID_WIDTH * GRID_HEIGHT);
   for (const field of fields)
@@ -160,4 +170,4 @@ function sumOf(fields: readonly ComplexGrid[]): ComplexGrid {
   return { re, im };
 }
 
-const minus = (a: Float64Array, b: Float64Array): Float64Array => a.map((value, i) => value - (b[i] ?? 0));
+const subtract = (a: Float64Array, b: Float64Array): Float64Array => a.map((value, i) => value - (b[i] ?? 0));

@@ -3,29 +3,29 @@ import type { Fourier, ComplexGrid } from './fourier.ts';
 import { edgeField, emptyGrid, GRID_HEIGHT, GRID_WIDTH, sampleGrid } from './edge-field.ts';
 
 const CELLS = GRID_WIDTH * GRID_HEIGHT;
-/** Shifts looked for, share of width and height. */
-const WIDEST_SHIFT = 0.3;
-/** Cells from the calibrated place that count as the same place: 2.3% of the width, 1.6% of the height. */
-export const SAME_X = 3;
-export const SAME_Y = 1;
-/** Cells within which a mast or a warm wall moves a camera by itself. */
-const INNER_X = 2;
+/** Largest shift to search for, share of width and height. */
+const MAX_SHIFT = 0.3;
+/** Shifts up to this count as the same place, cells: 2.3% of the width, 1.6% of the height. */
+const SAME_PLACE_X = 3;
+const SAME_PLACE_Y = 1;
+/** Horizontal drift of a fixed camera, for example on a mast in the wind or on a wall in the sun, cells. */
+const MAX_DRIFT_X = 2;
 
-/** Agreement of a frame's structure with the reference at one magnification; 0 is none, 1 identity. */
+/** Correlation of a frame's edges with the reference at one magnification: 0 is none, 1 is identity. */
 export interface Match {
-  /** Highest at the same place. */
+  /** Highest correlation at the same place, and its shift, cells. */
   readonly near: number;
   readonly nearX: number;
   readonly nearY: number;
-  /** Highest right at the calibrated place, give or take a drift. */
+  /** Highest correlation within the drift of a fixed camera. */
   readonly inner: number;
-  /** Highest elsewhere, and where: cells that the picture is shifted by. */
+  /** Highest correlation elsewhere, and its shift, cells. */
   readonly far: number;
   readonly farX: number;
   readonly farY: number;
 }
 
-/** Room for one comparison, used again and again: a check would else leave megabytes behind. */
+/** Buffers for one comparison, used again for each check. Otherwise each check would leave megabytes of garbage. */
 export interface Scratch {
   readonly grid: Float64Array;
   readonly field: ComplexGrid;
@@ -38,7 +38,10 @@ export const newScratch = (): Scratch => ({
   surface: emptyGrid(),
 });
 
-/** Spectrum of a sum of edge fields, whitened by half (square root of its length) and of unit energy. Consumes `field`. */
+/**
+ * Spectrum of a sum of edge fields, with each coefficient divided by the square root of its magnitude (partial whitening)
+ * and scaled to unit energy. Overwrites `field`.
+ */
 export function whiten(fourier: Fourier, field: ComplexGrid): ComplexGrid {
   fourier.transform(field);
   const { re, im } = field;
@@ -60,7 +63,7 @@ export function whiten(fourier: Fourier, field: ComplexGrid): ComplexGrid {
   return field;
 }
 
-/** The frame's structure when it is taken to be magnified by `zoom` against the reference. */
+/** Edge field of a view under the assumption that it is magnified by `zoom` against the reference. */
 export function frameField(
   view: ViewSignature,
   zoom: number,
@@ -73,7 +76,7 @@ export function frameField(
   return { field, strength: strength / CELLS };
 }
 
-/** Phase correlation (Kuglin and Hines 1975) of two whitened spectra, read near the calibrated place and elsewhere. */
+/** Phase correlation (Kuglin and Hines 1975) of two whitened spectra: its peaks at the calibrated place and elsewhere. */
 export function matchSpectra(
   fourier: Fourier,
   reference: ComplexGrid,
@@ -86,26 +89,27 @@ export function matchSpectra(
     const aIm = reference.im[i] ?? 0;
     const bRe = frame.re[i] ?? 0;
     const bIm = frame.im[i] ?? 0;
-    // The conjugate, so that the forward transform serves as the inverse; unit energies make the sums correlations.
+    // The conjugate of the product, so that the forward transform acts as the inverse. Its real part is the correlation,
+    // because both spectra have unit energy.
     re[i] = aRe * bRe + aIm * bIm;
     im[i] = aIm * bRe - aRe * bIm;
   }
   fourier.transform(surface);
-  return readPeaks(re);
+  return findPeaks(re);
 }
 
-function readPeaks(surface: Float64Array): Match {
+function findPeaks(surface: Float64Array): Match {
   let [near, nearX, nearY, inner] = [-1, 0, 0, -1];
   let [far, farX, farY] = [-1, 0, 0];
-  const reachX = Math.floor(WIDEST_SHIFT * GRID_WIDTH);
-  const reachY = Math.floor(WIDEST_SHIFT * GRID_HEIGHT);
+  const reachX = Math.floor(MAX_SHIFT * GRID_WIDTH);
+  const reachY = Math.floor(MAX_SHIFT * GRID_HEIGHT);
   for (let y = -reachY; y <= reachY; y += 1)
     for (let x = -reachX; x <= reachX; x += 1) {
       const row = (y + GRID_HEIGHT) % GRID_HEIGHT;
       const value = surface[row * GRID_WIDTH + ((x + GRID_WIDTH) % GRID_WIDTH)] ?? 0;
-      if (Math.abs(x) <= SAME_X && Math.abs(y) <= SAME_Y) {
+      if (Math.abs(x) <= SAME_PLACE_X && Math.abs(y) <= SAME_PLACE_Y) {
         if (value > near) [near, nearX, nearY] = [value, x, y];
-        if (value > inner && Math.abs(x) <= INNER_X) inner = value;
+        if (value > inner && Math.abs(x) <= MAX_DRIFT_X) inner = value;
       } else if (value > far) [far, farX, farY] = [value, x, y];
     }
   return { near, nearX, nearY, inner, far, farX, farY };

@@ -1,27 +1,31 @@
+import { mean } from '../../base/statistics.ts';
 import type { ViewSignature } from '../../vision/protocol.ts';
 import type { ComplexGrid } from './fourier.ts';
 
-/** Grid on which views are compared, cells. */
+/** Size of the comparison grid, cells. */
 export const GRID_WIDTH = 128;
 export const GRID_HEIGHT = 64;
-/** Edges of this contrast (luma per cell) count half: strong ones hardly more, so that light matters little. */
-const HALF_CONTRAST = 6;
-/** Share of each side that fades out, for the transform takes the picture as endless. */
-const FADE = 0.06;
+/**
+ * An edge of this contrast has strength 0.5, luma (0..255) per cell. Stronger edges hardly count more, so the light has
+ * little influence.
+ */
+const HALF_STRENGTH_CONTRAST = 6;
+/** Share of each side over which the field fades to zero, because the Fourier transform treats the grid as periodic. */
+const FADE_SHARE = 0.06;
 
 const CELLS = GRID_WIDTH * GRID_HEIGHT;
 
 export const emptyGrid = (): ComplexGrid => ({ re: new Float64Array(CELLS), im: new Float64Array(CELLS) });
 
-/** Luma on the comparison grid, seen at a magnification of `zoom` about the centre; edges are repeated outward. */
+/** Luma of the view on the comparison grid, magnified by `zoom` about the centre. Outside the view, its edges repeat. */
 export function sampleGrid(
   view: ViewSignature,
   zoom: number,
   grid: Float64Array = new Float64Array(CELLS),
 ): Float64Array {
   const { luma, width, height } = view;
-  const columns = taps(GRID_WIDTH, width, zoom);
-  const rows = taps(GRID_HEIGHT, height, zoom);
+  const columns = interpolate(GRID_WIDTH, width, zoom);
+  const rows = interpolate(GRID_HEIGHT, height, zoom);
   for (const [y, row] of rows.entries()) {
     const upper = row.from * width;
     const lower = row.to * width;
@@ -38,8 +42,9 @@ export function sampleGrid(
 }
 
 /**
- * Edges as a complex field: length 0..1 by contrast, angle twice the gradient's, so that dark on bright and bright on
- * dark are the same edge at any hour. Cells with `weight` 0 say nothing.
+ * Edges of a grid as complex numbers: the length 0..1 is the strength, the angle is twice the angle of the gradient
+ * (Granlund 1978). So a dark-on-bright edge equals a bright-on-dark edge, which the sun may swap during a day. Cells with
+ * `weight` 0 are ignored.
  */
 export function edgeField(
   grid: Float64Array,
@@ -64,7 +69,8 @@ export function edgeField(
       if (squared === 0) continue;
       const length = Math.sqrt(squared);
       const strength =
-        ((length / (length + HALF_CONTRAST)) * fadeY * fade(x, GRID_WIDTH) * (weight?.[at] ?? 1)) / squared;
+        ((length / (length + HALF_STRENGTH_CONTRAST)) * fadeY * fade(x, GRID_WIDTH) * (weight?.[at] ?? 1)) /
+        squared;
       re[at] = (gx * gx - gy * gy) * strength;
       im[at] = 2 * gx * gy * strength;
     }
@@ -72,78 +78,84 @@ export function edgeField(
   return into;
 }
 
-/** Luma that moves less than this over all views, while the light does, is drawn by the camera: text, logo, mask. */
-const DRAWN_RANGE = 10;
-const LIGHT_RANGE = 24;
-const FEWEST_VIEWS = 4;
-/** More of the picture than this cannot be told from a dark scene. */
-const MAX_DRAWN01 = 0.2;
-/** Cells around a drawn edge that it reaches. */
-const REACH = 2;
-/** A privacy mask is painted anew in each frame, to the same value; no sensor holds so still. */
-const PAINTED_RANGE = 0.25;
-const FEWEST_PAINTED_VIEWS = 2;
-/** More than this is one picture given several times. */
-const MAX_PAINTED01 = 0.6;
+// An overlay is content that the camera or the agent draws into the frame: text, a logo, a privacy mask. Luma is 0..255.
+/** Text: an edge whose luma varies by at most this over all views, while the light varies by `MIN_LIGHT_RANGE`. */
+const MAX_TEXT_RANGE = 10;
+/** Smallest median luma range over all cells at which the light counts as different between the views. */
+const MIN_LIGHT_RANGE = 24;
+const MIN_TEXT_VIEWS = 4;
+/** If text would cover a larger share of the frame, it is more likely a dark scene. */
+const MAX_TEXT01 = 0.2;
+/** Smallest strength of an edge of text, 0..1. */
+const MIN_TEXT_STRENGTH01 = 0.5;
+/** Cells around an overlay edge that the edge influences. */
+const EDGE_REACH_CELLS = 2;
+/** Mask: luma varies by at most this. The agent paints a mask with the same value in each frame; sensor noise is larger. */
+const MAX_MASK_RANGE = 0.25;
+const MIN_MASK_VIEWS = 2;
+/** If a larger share of the frame is constant, the views are copies of one frame. */
+const MAX_MASK01 = 0.6;
 
 /**
- * 0 around what is drawn into the picture, 1 elsewhere: privacy masks and burned-in text stay where they are when the
- * camera turns. A mask is told by its constancy, from two views on; text by edges that do not take part in the change of
- * the light, from four on. Null when nothing is drawn, or when that cannot be told.
+ * Weights of the cells: 0 around overlays, 1 elsewhere. Overlays stay in place when the camera turns, so they must not
+ * count. A mask is recognised by its constant luma, from two views; text by edges that do not change with the light, from
+ * four views. Null if no overlay is found.
  */
-export function drawnMask(grids: readonly Float64Array[]): Float64Array | null {
-  if (grids.length < FEWEST_PAINTED_VIEWS) return null;
+export function overlayWeights(grids: readonly Float64Array[]): Float64Array | null {
+  if (grids.length < MIN_MASK_VIEWS) return null;
   const range = new Float64Array(CELLS);
-  const mean = new Float64Array(CELLS);
+  const means = new Float64Array(CELLS);
   for (let at = 0; at < CELLS; at += 1) {
     const values = grids.map((grid) => grid[at] ?? 0);
     range[at] = Math.max(...values) - Math.min(...values);
-    mean[at] = values.reduce((sum, value) => sum + value, 0) / values.length;
+    means[at] = mean(values) ?? 0;
   }
-  const painted = cellsWhere((at) => (range[at] ?? 0) <= PAINTED_RANGE);
-  const constant = painted.length <= MAX_PAINTED01 * CELLS ? painted : [];
-  const cells = [...constant, ...burnedIn(grids.length, range, mean)];
+  const constant = cellsWhere((at) => (range[at] ?? 0) <= MAX_MASK_RANGE);
+  const masked = constant.length <= MAX_MASK01 * CELLS ? constant : [];
+  const cells = [...masked, ...findText(grids.length, range, means)];
   if (cells.length === 0) return null;
-  const weight = new Float64Array(CELLS).fill(1);
-  for (const at of cells) silence(weight, at);
-  return weight;
+  return weightsWithout(cells);
 }
 
-/** Cells at edges that stay as they are while the light changes; none where too much of the picture would be so. */
-function burnedIn(views: number, range: Float64Array, mean: Float64Array): readonly number[] {
-  if (views < FEWEST_VIEWS || (range.toSorted()[CELLS >> 1] ?? 0) < LIGHT_RANGE) return [];
-  const { re, im } = edgeField(mean, null);
+/** Cells at edges that stay constant while the light changes; none if they cover too much of the frame. */
+function findText(views: number, range: Float64Array, means: Float64Array): readonly number[] {
+  if (views < MIN_TEXT_VIEWS || (range.toSorted()[CELLS >> 1] ?? 0) < MIN_LIGHT_RANGE) return [];
+  const { re, im } = edgeField(means, null);
   const edges = cellsWhere(
-    (at) => (range[at] ?? 0) <= DRAWN_RANGE && Math.hypot(re[at] ?? 0, im[at] ?? 0) >= 0.5,
+    (at) => (range[at] ?? 0) <= MAX_TEXT_RANGE && Math.hypot(re[at] ?? 0, im[at] ?? 0) >= MIN_TEXT_STRENGTH01,
   );
-  const weight = new Float64Array(CELLS).fill(1);
-  for (const at of edges) silence(weight, at);
-  const drawn = weight.reduce((sum, one) => sum + 1 - one, 0);
-  return drawn > MAX_DRAWN01 * CELLS ? [] : edges;
+  const coveredCells = weightsWithout(edges).reduce((sum, weight) => sum + 1 - weight, 0);
+  return coveredCells > MAX_TEXT01 * CELLS ? [] : edges;
 }
 
-function cellsWhere(holds: (at: number) => boolean): readonly number[] {
-  return Array.from({ length: CELLS }, (_, at) => at).filter(holds);
+function cellsWhere(condition: (at: number) => boolean): readonly number[] {
+  return Array.from({ length: CELLS }, (_, at) => at).filter(condition);
 }
 
-function silence(weight: Float64Array, at: number): void {
-  const x = at % GRID_WIDTH;
-  const y = (at - x) / GRID_WIDTH;
-  for (let row = Math.max(0, y - REACH); row <= Math.min(GRID_HEIGHT - 1, y + REACH); row += 1)
-    weight.fill(
-      0,
-      row * GRID_WIDTH + Math.max(0, x - REACH),
-      row * GRID_WIDTH + Math.min(GRID_WIDTH, x + REACH + 1),
-    );
+/** Weight 0 for the given cells and those within `EDGE_REACH_CELLS`, 1 for the others. */
+function weightsWithout(cells: readonly number[]): Float64Array {
+  const weights = new Float64Array(CELLS).fill(1);
+  for (const at of cells) {
+    const x = at % GRID_WIDTH;
+    const y = (at - x) / GRID_WIDTH;
+    const left = Math.max(0, x - EDGE_REACH_CELLS);
+    const right = Math.min(GRID_WIDTH, x + EDGE_REACH_CELLS + 1);
+    const bottom = Math.min(GRID_HEIGHT - 1, y + EDGE_REACH_CELLS);
+    for (let row = Math.max(0, y - EDGE_REACH_CELLS); row <= bottom; row += 1)
+      weights.fill(0, row * GRID_WIDTH + left, row * GRID_WIDTH + right);
+  }
+  return weights;
 }
 
+/** Linear interpolation between two pixels of one axis. */
 interface Tap {
   readonly from: number;
   readonly to: number;
+  /** Weight of `to`, 0..1; the weight of `from` is the rest. */
   readonly share: number;
 }
 
-function taps(cells: number, pixels: number, zoom: number): Tap[] {
+function interpolate(cells: number, pixels: number, zoom: number): Tap[] {
   return Array.from({ length: cells }, (_, cell) => {
     const centred = (cell + 0.5) / cells - 0.5;
     const pixel = Math.min(Math.max((centred / zoom + 0.5) * pixels - 0.5, 0), pixels - 1);
@@ -153,4 +165,4 @@ function taps(cells: number, pixels: number, zoom: number): Tap[] {
 }
 
 const fade = (cell: number, cells: number): number =>
-  Math.min(1, Math.min(cell + 0.5, cells - cell - 0.5) / (FADE * cells));
+  Math.min(1, Math.min(cell + 0.5, cells - cell - 0.5) / (FADE_SHARE * cells));

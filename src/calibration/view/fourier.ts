@@ -1,28 +1,31 @@
-/** A complex picture: real and imaginary parts, row-major. */
+/** A grid of complex numbers: real and imaginary parts, row-major. */
 export interface ComplexGrid {
   readonly re: Float64Array;
   readonly im: Float64Array;
 }
 
-/** Two-dimensional fast Fourier transform (Cooley and Tukey 1965) of one size; both sides powers of two. */
+/** Two-dimensional fast Fourier transform (Cooley and Tukey 1965) for one size; both sides are powers of two. */
 export class Fourier {
   readonly width: number;
   readonly height: number;
-  readonly #rows: Plan;
-  readonly #columns: Plan;
+  readonly #rows: LinePlan;
+  readonly #columns: LinePlan;
   readonly #columnRe: Float64Array;
   readonly #columnIm: Float64Array;
 
   constructor(width: number, height: number) {
     this.width = width;
     this.height = height;
-    this.#rows = planOf(width);
-    this.#columns = planOf(height);
+    this.#rows = planLine(width);
+    this.#columns = planLine(height);
     this.#columnRe = new Float64Array(height);
     this.#columnIm = new Float64Array(height);
   }
 
-  /** In place, unscaled. The inverse is this of the conjugate, conjugated, divided by width * height. */
+  /**
+   * Transforms in place, without scaling. For the inverse, transform the conjugate, conjugate the result, and divide by
+   * width * height.
+   */
   transform({ re, im }: ComplexGrid): void {
     const { width, height } = this;
     for (let y = 0; y < height; y += 1) {
@@ -43,26 +46,26 @@ export class Fourier {
   }
 }
 
-interface Plan {
-  /** Where each sample goes before the butterflies. */
+interface LinePlan {
+  /** Bit-reversed index of each sample, for the order before the butterflies. */
   readonly reversed: Uint32Array;
   readonly cos: Float64Array;
   readonly sin: Float64Array;
 }
 
-function planOf(length: number): Plan {
+function planLine(length: number): LinePlan {
   const reversed = new Uint32Array(length);
   for (let i = 1; i < length; i += 1)
     reversed[i] = ((reversed[i >> 1] ?? 0) >> 1) | (i & 1 ? length >> 1 : 0);
-  const turn = (k: number): number => (-2 * Math.PI * k) / length;
+  const angle = (k: number): number => (-2 * Math.PI * k) / length;
   return {
     reversed,
-    cos: Float64Array.from({ length: length >> 1 }, (_, k) => Math.cos(turn(k))),
-    sin: Float64Array.from({ length: length >> 1 }, (_, k) => Math.sin(turn(k))),
+    cos: Float64Array.from({ length: length >> 1 }, (_, k) => Math.cos(angle(k))),
+    sin: Float64Array.from({ length: length >> 1 }, (_, k) => Math.sin(angle(k))),
   };
 }
 
-function transformLine(re: Float64Array, im: Float64Array, { reversed, cos, sin }: Plan): void {
+function transformLine(re: Float64Array, im: Float64Array, { reversed, cos, sin }: LinePlan): void {
   const n = re.length;
   for (let i = 0; i < n; i += 1) {
     const j = reversed[i] ?? 0;
@@ -89,7 +92,7 @@ function transformLine(re: Float64Array, im: Float64Array, { reversed, cos, sin 
 }
 
 function swap(values: Float64Array, i: number, j: number): void {
-  const kept = values[i] ?? 0;
+  const first = values[i] ?? 0;
   values[i] = values[j] ?? 0;
-  values[j] = kept;
+  values[j] = first;
 }

@@ -2,8 +2,8 @@ import type { Steps } from '../steps.ts';
 import type { LabelledBurst } from '../types.ts';
 import { buildViewReference, checkViewSteps, type ViewCheck, type ViewReference } from './check-view.ts';
 
-/** Newest views that a reference is drawn from: enough to average the water away. */
-const REFERENCE_VIEWS = 16;
+/** A reference uses the newest views up to this number: enough to average the moving water away. */
+const MAX_REFERENCE_VIEWS = 16;
 
 export interface ViewGroup {
   readonly reference: ViewReference | null;
@@ -12,39 +12,44 @@ export interface ViewGroup {
 }
 
 /**
- * Sorts labelled bursts (oldest first) by the view that they show, newest view first. A burst begins a view of its
- * own only on evidence that the camera looked elsewhere; without a picture, or in doubt, it belongs to the newest.
+ * Groups labelled bursts (oldest first) by the view that they show; the newest view comes first. A burst starts a new
+ * view only on evidence that the camera was moved. A burst without a view signature, or with an unknown view, belongs to
+ * the newest view.
  */
 export function* groupByView(bursts: readonly LabelledBurst[]): Steps<readonly ViewGroup[]> {
   const groups: { reference: ViewReference | null; bursts: LabelledBurst[] }[] = [];
   for (const burst of bursts.toReversed()) {
-    const checks: { readonly group: (typeof groups)[number]; readonly check: ViewCheck }[] = [];
+    const checked: { readonly group: (typeof groups)[number]; readonly check: ViewCheck }[] = [];
     for (const group of groups) {
-      checks.push({ group, check: yield* checkViewSteps(group.reference, burst.view) });
+      checked.push({ group, check: yield* checkViewSteps(group.reference, burst.view) });
       yield;
     }
-    const home =
-      checks
-        .filter(({ check }) => check.state === 'same')
-        .toSorted((a, b) => b.check.score - a.check.score)
-        .at(0) ?? checks.find(({ check }) => check.state === 'unknown');
-    const group = home?.group ?? { reference: null, bursts: [] };
-    if (home === undefined) groups.push(group);
+    const group = bestView(checked)?.group ?? { reference: null, bursts: [] };
+    if (group.bursts.length === 0) groups.push(group);
     group.bursts.push(burst);
-    // Each doubling is drawn anew: often enough while every view still counts.
+    // Build the reference again at each doubling. That is often enough: each further view changes it less.
     const size = group.bursts.length;
-    if (size <= REFERENCE_VIEWS && Number.isInteger(Math.log2(size)))
-      group.reference = yield* buildViewReference(viewsOf(group.bursts), false);
+    if (size <= MAX_REFERENCE_VIEWS && Number.isInteger(Math.log2(size)))
+      group.reference = yield* buildViewReference(newestViews(group.bursts), false);
   }
-  const sorted: ViewGroup[] = [];
+  const complete: ViewGroup[] = [];
   for (const group of groups)
-    sorted.push({
-      reference: yield* buildViewReference(viewsOf(group.bursts), true),
+    complete.push({
+      reference: yield* buildViewReference(newestViews(group.bursts), true),
       bursts: group.bursts.reverse(),
     });
-  return sorted;
+  return complete;
 }
 
-/** Of bursts, newest first. */
-const viewsOf = (bursts: readonly LabelledBurst[]) =>
-  bursts.flatMap(({ view }) => (view === null ? [] : [view])).slice(0, REFERENCE_VIEWS);
+/** The view with the best score among those in state `same`, otherwise the first one in state `unknown`. */
+export function bestView<T extends { readonly check: ViewCheck }>(checked: readonly T[]): T | undefined {
+  const same = checked.filter(({ check }) => check.state === 'same');
+  return (
+    same.toSorted((a, b) => b.check.score - a.check.score)[0] ??
+    checked.find(({ check }) => check.state === 'unknown')
+  );
+}
+
+/** `bursts` are ordered newest first. */
+const newestViews = (bursts: readonly LabelledBurst[]) =>
+  bursts.flatMap(({ view }) => (view === null ? [] : [view])).slice(0, MAX_REFERENCE_VIEWS);

@@ -25,11 +25,11 @@ function calibrated(): SiteCalibration {
 
 const original = calibrated();
 const document = (): CalibrationDocument => exportCalibration(original, MADE);
-const overWire = (value: unknown): unknown => JSON.parse(JSON.stringify(value));
+const throughJson = (value: unknown): unknown => JSON.parse(JSON.stringify(value));
 
-describe('calibration documents', () => {
-  it('come back bit for bit, and estimate the same', () => {
-    const { bursts, camera } = importCalibration(overWire(exportCalibration(original, MADE)), {
+describe('exportCalibration and importCalibration', () => {
+  it('return the same bits, which give the same estimates', () => {
+    const { bursts, camera } = importCalibration(throughJson(exportCalibration(original, MADE)), {
       embeddingDigest: DIGEST,
       camera: 'north',
     });
@@ -42,13 +42,13 @@ describe('calibration documents', () => {
     expect(exportCalibration(copy, MADE).labels).toEqual(exportCalibration(original, MADE).labels);
   });
 
-  it('keep extreme but finite values', () => {
+  it('keep extreme finite values', () => {
     const calibration = new SiteCalibration({ camera: 'north', embeddingDigest: DIGEST });
     calibration.fitNow([burst('x', 0, [3.4e38, -1e-45, -0, 0.1])]);
-    const [back] = importCalibration(overWire(exportCalibration(calibration, MADE)), {
+    const [imported] = importCalibration(throughJson(exportCalibration(calibration, MADE)), {
       embeddingDigest: DIGEST,
     }).bursts;
-    expect([...back!.embedding]).toEqual([...Float32Array.of(3.4e38, -1e-45, -0, 0.1)]);
+    expect([...imported!.embedding]).toEqual([...Float32Array.of(3.4e38, -1e-45, -0, 0.1)]);
   });
 
   it('do not depend on the order of keys', () => {
@@ -65,7 +65,7 @@ describe('calibration documents', () => {
     expect(importCalibration(shuffle(document()), { embeddingDigest: DIGEST }).bursts).toHaveLength(12);
   });
 
-  it('cannot be made without labels', () => {
+  it('reject a calibration without labels', () => {
     const empty = new SiteCalibration({ camera: 'north', embeddingDigest: DIGEST });
     expect(() => exportCalibration(empty, MADE)).toThrow(
       expect.objectContaining({ code: 'calibration_invalid' }) as Error,
@@ -77,25 +77,25 @@ describe('calibration documents', () => {
     labels: doc.labels.map((one, i) => (i === 3 ? { ...one, ...change } : one)),
   });
   const faults: Record<string, (doc: CalibrationDocument) => unknown> = {
-    'nothing at all': () => null,
-    'a text': () => 'calibration',
+    'null instead of an object': () => null,
+    'a string instead of an object': () => 'calibration',
     'another format': (doc) => ({ ...doc, schema: 'swellsight.calibration/2' }),
     'an unknown key': (doc) => ({ ...doc, extra: 1 }),
     'another camera': (doc) => ({ ...doc, camera: 'south' }),
-    'another trunk': (doc) => ({ ...doc, embedding_digest: 'sha256:other' }),
+    'another embedding digest': (doc) => ({ ...doc, embedding_digest: 'sha256:other' }),
     'a changed height': label({ height_m: 1.23 }),
-    'an absurd height': label({ height_m: 30 }),
+    'a height out of range': label({ height_m: 30 }),
     'a flipped bit in an embedding': (doc) =>
       label({ embedding: doc.labels[3]!.embedding.replace(/^./, (c) => (c === 'A' ? 'B' : 'A')) })(doc),
-    'an embedding that is no base64': label({ embedding: '????' }),
-    'a time that does not exist': label({ created_at: '2026-13-40T99:00:00.000Z' }),
-    'a label that is left out': (doc) => ({ ...doc, labels: doc.labels.slice(1) }),
-    'more labels than any site has': (doc) => ({
+    'an embedding that is not base64': label({ embedding: '????' }),
+    'an invalid time': label({ created_at: '2026-13-40T99:00:00.000Z' }),
+    'a missing label': (doc) => ({ ...doc, labels: doc.labels.slice(1) }),
+    'too many labels': (doc) => ({
       ...doc,
       labels: Array.from({ length: 1001 }, () => doc.labels[0]),
     }),
   };
-  it.each(Object.entries(faults))('are refused with %s', (_, change) => {
+  it.each(Object.entries(faults))('reject a document with %s', (_, change) => {
     expect(() => importCalibration(change(document()), { embeddingDigest: DIGEST, camera: 'north' })).toThrow(
       expect.objectContaining({ code: 'calibration_invalid' }) as Error,
     );
@@ -104,8 +104,8 @@ describe('calibration documents', () => {
   it.each([
     ['a NaN in an embedding', [NaN, 1]],
     ['an embedding of another length', [1, 2, 3]],
-  ])('are refused with %s, be the digest right', (_, embedding) => {
-    // Made by the exporter itself, so that only the value is wrong.
+  ])('reject a document with %s and a correct digest', (_, embedding) => {
+    // Written by the exporter, so that only the value is wrong.
     const wrong = exportCalibration(
       {
         camera: 'north',

@@ -1,22 +1,22 @@
 import { describe, expect, it } from 'vitest';
 import {
-  around,
+  includePoint,
   fewLabelsInterval,
   jackknifeInterval,
   upperQuantile,
 } from '../../../src/calibration/interval.ts';
 import { runNow } from '../../../src/calibration/steps.ts';
-import { calibrateView, heightBy } from '../../../src/calibration/view-calibration.ts';
+import { calibrateView, estimateBy } from '../../../src/calibration/view-calibration.ts';
 import { randomFrom, syntheticSite } from '../../fixtures/labelled.ts';
 
 describe('upperQuantile', () => {
-  it('takes the ceil(0.8 (n + 1))-th smallest, and none with fewer than four', () => {
+  it('returns the ceil(0.8 (n + 1))-th smallest value, and null with fewer than four', () => {
     const ones = (n: number) => Array.from({ length: n }, () => 1);
     const to = (n: number) => Array.from({ length: n }, (_, i) => n - i);
     expect([3, 4, 8, 9, 14].map((n) => upperQuantile(to(n), ones(n), 0.8))).toEqual([null, 4, 8, 8, 12]);
   });
 
-  it('counts each group once, however many labels it holds', () => {
+  it('counts each group once, for any number of labels', () => {
     const crowd = Array.from({ length: 50 }, () => ({ value: 9, weight: 1 / 50 }));
     const others = [1, 2, 3, 4, 5, 6, 7, 8].map((value) => ({ value, weight: 1 }));
     const all = [...crowd, ...others];
@@ -31,18 +31,18 @@ describe('upperQuantile', () => {
 });
 
 describe('intervals', () => {
-  it('never lie below zero and never leave out the point', () => {
-    expect(around(0.1, { lowM: -0.4, highM: 0.6 })).toEqual({ lowM: 0, highM: 0.6 });
-    expect(around(2, { lowM: 0.5, highM: 1.5 })).toEqual({ lowM: 0.5, highM: 2 });
+  it('are never below zero and always contain the point', () => {
+    expect(includePoint(0.1, { lowM: -0.4, highM: 0.6 })).toEqual({ lowM: 0, highM: 0.6 });
+    expect(includePoint(2, { lowM: 0.5, highM: 1.5 })).toEqual({ lowM: 0.5, highM: 2 });
   });
 
-  it('are null while there are too few groups for the coverage', () => {
+  it('are null with too few groups for the coverage', () => {
     const one = { errorM: 0.1, predictionM: 1, weight: 1 };
     expect(jackknifeInterval([one, one, one])).toBeNull();
     expect(jackknifeInterval([one, one, one, one])).toEqual({ lowM: 0.9, highM: 1.1 });
   });
 
-  it('of few labels narrow as readings agree', () => {
+  it('of few labels are narrower if the labels agree', () => {
     const width = (heightsM: number[]) => {
       const { lowM, highM } = fewLabelsInterval(0.6, heightsM);
       return highM - lowM;
@@ -52,7 +52,7 @@ describe('intervals', () => {
     expect(width([0.2, 0.6, 2])).toBeGreaterThan(width([0.5, 0.6, 0.7]));
   });
 
-  it.each(['ridge', 'median'] as const)('of the %s hold about 0.80 of new bursts', (method) => {
+  it.each(['ridge', 'median'] as const)('of the %s contain about 80% of new bursts', (method) => {
     let covered = 0;
     let trials = 0;
     for (let seed = 1; seed <= 25; seed += 1) {
@@ -63,7 +63,7 @@ describe('intervals', () => {
       }));
       const calibration = runNow(calibrateView(samples.slice(0, 16)));
       for (const sample of samples.slice(16)) {
-        const { lowM, highM } = heightBy(method, calibration, sample.embedding);
+        const { lowM, highM } = estimateBy(method, calibration, sample.embedding);
         trials += 1;
         if (sample.heightM >= lowM && sample.heightM <= highM) covered += 1;
       }
@@ -76,7 +76,7 @@ describe('intervals', () => {
     expect(coverage01).toBeLessThan(0.92);
   });
 
-  it('of few labels hold at least 80% of log-normal seas', () => {
+  it('of few labels contain at least 80% of log-normal heights', () => {
     const { normal } = randomFrom(3);
     const sea = () => 0.8 * Math.exp(0.5 * normal());
     for (const n of [1, 2, 4, 7]) {

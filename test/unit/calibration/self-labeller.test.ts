@@ -19,18 +19,18 @@ const estimate = (
 const truth = (heightM: number) => ({ heightM, periodS: 9 });
 
 describe('SelfLabeller', () => {
-  it('reads the mean of the burst, to 5 cm as people do', () => {
+  it('labels a burst with its mean true height, rounded to 5 cm', () => {
     const labeller = new SelfLabeller({ noiseM: 0, seed: 1, maxLabels: 10 });
-    expect(labeller.read(null, [truth(1), truth(1.26), undefined])).toBeCloseTo(1.15, 9);
-    expect(labeller.read(null, [undefined])).toBeNull();
-    expect(labeller.read(null, [])).toBeNull();
+    expect(labeller.label(null, [truth(1), truth(1.26), undefined])).toBeCloseTo(1.15, 9);
+    expect(labeller.label(null, [undefined])).toBeNull();
+    expect(labeller.label(null, [])).toBeNull();
   });
 
-  it('scores each estimate against the truth, before its label, beside the median of that time', () => {
+  it('scores each estimate against the true height before its label, and the median at that time', () => {
     const labeller = new SelfLabeller({ noiseM: 0, seed: 1, maxLabels: 10 });
-    labeller.read(estimate(null, null, null), [truth(1)]);
-    labeller.read(estimate(1, 1, 'site_median'), [truth(2)]);
-    labeller.read(estimate(1.75, 1.5, 'site_calibrated'), [truth(2)]);
+    labeller.label(estimate(null, null, null), [truth(1)]);
+    labeller.label(estimate(1, 1, 'site_median'), [truth(2)]);
+    labeller.label(estimate(1.75, 1.5, 'site_calibrated'), [truth(2)]);
     expect(labeller.score()).toEqual({
       n: 2,
       maeM: 0.625,
@@ -39,17 +39,19 @@ describe('SelfLabeller', () => {
     });
   });
 
-  it('falls silent after its labels, and scores on', () => {
+  it('stops labelling after the maximum, and continues to score', () => {
     const labeller = new SelfLabeller({ noiseM: 0, seed: 1, maxLabels: 2 });
-    const given = [1, 2, 3].map((heightM) => labeller.read(estimate(1, 1, 'site_median'), [truth(heightM)]));
-    expect(given).toEqual([1, 2, null]);
+    const labels = [1, 2, 3].map((heightM) =>
+      labeller.label(estimate(1, 1, 'site_median'), [truth(heightM)]),
+    );
+    expect(labels).toEqual([1, 2, null]);
     expect(labeller.score()).toMatchObject({ n: 3, maeM: 1 });
   });
 
-  it('reads with the noise asked for, never below zero, the same for the same seed', () => {
+  it('adds the configured noise, never below zero, and repeats it for the same seed', () => {
     const readings = (seed: number) => {
       const labeller = new SelfLabeller({ noiseM: 0.3, seed, maxLabels: 4000 });
-      return Array.from({ length: 4000 }, () => labeller.read(null, [truth(2)]) ?? NaN);
+      return Array.from({ length: 4000 }, () => labeller.label(null, [truth(2)]) ?? NaN);
     };
     const some = readings(7);
     const mean = some.reduce((a, b) => a + b) / some.length;
@@ -60,6 +62,6 @@ describe('SelfLabeller', () => {
     expect(readings(7)).toEqual(some);
     expect(readings(8)).not.toEqual(some);
     const flat = new SelfLabeller({ noiseM: 0.3, seed: 1, maxLabels: 100 });
-    expect(Math.min(...Array.from({ length: 100 }, () => flat.read(null, [truth(0)]) ?? NaN))).toBe(0);
+    expect(Math.min(...Array.from({ length: 100 }, () => flat.label(null, [truth(0)]) ?? NaN))).toBe(0);
   });
 });

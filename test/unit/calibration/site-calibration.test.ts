@@ -6,7 +6,7 @@ const site = () => new SiteCalibration({ camera: 'north', embeddingDigest: 'sha2
 const anyEmbedding = Float32Array.from({ length: 64 }, (_, k) => k / 64);
 
 describe('SiteCalibration', () => {
-  it('says nothing without labels', () => {
+  it('gives no height without labels', () => {
     expect(site().estimate(anyEmbedding, null)).toMatchObject({
       heightM: null,
       basis: null,
@@ -16,7 +16,7 @@ describe('SiteCalibration', () => {
     });
   });
 
-  it('gives the median with a wide interval for one to seven labels, and counts down', () => {
+  it('gives the median with a wide interval for one to seven labels, and counts the missing labels', () => {
     const labelled = syntheticSite({ seed: 1, bursts: 7 });
     for (let n = 1; n <= 7; n += 1) {
       const calibration = site();
@@ -29,7 +29,7 @@ describe('SiteCalibration', () => {
     }
   });
 
-  it('learns heights from eight labels on when they beat the median', () => {
+  it('uses ridge regression from eight labels if it is better than the median', () => {
     const all = syntheticSite({ seed: 2, bursts: 80 });
     const calibration = site();
     const { summary } = calibration.fitNow(all.slice(0, 30));
@@ -44,7 +44,7 @@ describe('SiteCalibration', () => {
     expect(mae((r) => r.estimate.heightM!)).toBeLessThan(0.6 * mae((r) => r.estimate.medianM!));
   });
 
-  it('keeps to the median when the embedding says nothing of the height', () => {
+  it('uses the median if the embedding does not depend on the height', () => {
     const { normal, uniform } = randomFrom(8);
     const noise = Array.from({ length: 24 }, (_, i) =>
       burst(
@@ -59,7 +59,7 @@ describe('SiteCalibration', () => {
     expect(calibration.estimate(anyEmbedding, null)).toMatchObject({ basis: 'site_median' });
   });
 
-  it('keeps to the median when all labels are equal, flat sea included', () => {
+  it('uses the median if all labels are equal, also for a flat sea', () => {
     for (const heightM of [0, 0.7]) {
       const calibration = site();
       calibration.fitNow(
@@ -69,7 +69,7 @@ describe('SiteCalibration', () => {
     }
   });
 
-  it('wants groups, not only labels: one session labelled twenty times does not count as twenty', () => {
+  it('needs several groups: 19 labels of one session count as one group', () => {
     const calibration = site();
     const { summary } = calibration.fitNow(
       syntheticSite({ seed: 4, bursts: 20 }).map((one, i) => ({
@@ -81,7 +81,7 @@ describe('SiteCalibration', () => {
     expect(calibration.estimate(anyEmbedding, null).basis).toBe('site_median');
   });
 
-  it('survives absurd labels: impossible ones are left out, a slip of the finger does not carry the height away', () => {
+  it('ignores impossible labels, and limits the influence of a typing error', () => {
     const sound = syntheticSite({ seed: 5, bursts: 20 });
     const calibration = site();
     const { ignored } = calibration.fitNow([
@@ -101,7 +101,7 @@ describe('SiteCalibration', () => {
     }
   });
 
-  it('takes the last of several labels of one observation', () => {
+  it('uses the last of several labels of one observation', () => {
     const calibration = site();
     const outcome = calibration.fitNow([
       burst('twice', 2, anyEmbedding, { createdAtMs: 2 }),
@@ -111,7 +111,7 @@ describe('SiteCalibration', () => {
     expect(calibration.estimate(anyEmbedding, null).medianM).toBe(2);
   });
 
-  it('refuses embeddings that are broken or of another trunk', () => {
+  it('rejects embeddings that are broken or from another model', () => {
     const calibration = site();
     const { ignored, summary } = calibration.fitNow([
       ...syntheticSite({ seed: 6, bursts: 9 }),
@@ -135,12 +135,12 @@ describe('SiteCalibration', () => {
       );
   });
 
-  it('fits the newest 200 labels and says how many are too old', () => {
+  it('fits the newest 200 labels and counts the older ones', () => {
     const outcome = site().fitNow(syntheticSite({ seed: 7, bursts: 230, dimension: 8 }));
     expect(outcome).toMatchObject({ tooOld: 30, summary: { labels: 200, labels_wanted: 0 } });
   });
 
-  it('a later fit overtakes an earlier one that is still under way', async () => {
+  it('keeps the result of the later of two overlapping fits', async () => {
     const labelled = syntheticSite({ seed: 9, bursts: 60, dimension: 1280 });
     const calibration = site();
     const first = calibration.fit(labelled);
@@ -150,7 +150,7 @@ describe('SiteCalibration', () => {
     expect(calibration.bursts()).toHaveLength(5);
   });
 
-  it('suspends when the camera looks elsewhere, and begins again with the new view', () => {
+  it('gives no height after the camera moved, and starts again with labels of the new view', () => {
     const old = syntheticSite({ seed: 10, bursts: 10 }).map((one, i) => ({
       ...one,
       view: drawnView({ seed: i, light: 0.7 + 0.06 * i }),
@@ -176,7 +176,7 @@ describe('SiteCalibration', () => {
     expect(calibration.estimate(anyEmbedding, drawnView({ seed: 53 })).summary).toMatchObject({ labels: 10 });
   });
 
-  it('does not suspend for want of a picture', () => {
+  it('continues without a view signature, and with a view signature without edges', () => {
     const calibration = site();
     calibration.fitNow(
       syntheticSite({ seed: 11, bursts: 10 }).map((one, i) => ({ ...one, view: drawnView({ seed: i }) })),
