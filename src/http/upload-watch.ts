@@ -2,25 +2,25 @@ import type { Socket } from 'node:net';
 import { AgentError } from '../base/errors.ts';
 
 export interface WatchLimits {
-  /** Of the whole body, bytes. */
-  readonly mostBytes: number;
+  /** The whole body, bytes. */
+  readonly maxBytes: number;
   readonly tuning: UploadTuning;
 }
 
-/** How slow a sender may be. */
+/** How slowly a client may send. */
 export interface UploadTuning {
-  /** Without one byte, ms. */
+  /** Longest time without a byte, ms. */
   readonly idleMs: number;
-  /** Grace, and then so many bytes a second over the whole time that was spent waiting for bytes. */
+  /** Time allowed for receiving: this, plus the time that the bytes take at `minBytesPerS`, ms. */
   readonly graceMs: number;
-  readonly leastBytesPerS: number;
+  readonly minBytesPerS: number;
 }
 
-export const UPLOAD_TUNING: UploadTuning = { idleMs: 10_000, graceMs: 15_000, leastBytesPerS: 16_000 };
+export const UPLOAD_TUNING: UploadTuning = { idleMs: 10_000, graceMs: 15_000, minBytesPerS: 16_000 };
 
-const LOOKS_PER_S = 4;
+const CHECKS_PER_S = 4;
 
-/** Ends an upload whose sender is too slow or sends too much. Time that the agent takes for itself does not count. */
+/** Ends an upload that is too slow or too large. Only time spent on receiving counts, not the agent's own work. */
 export class UploadWatch {
   readonly #socket: Socket;
   readonly #limits: WatchLimits;
@@ -28,9 +28,9 @@ export class UploadWatch {
   readonly #timer: NodeJS.Timeout;
   readonly #startBytes: number;
   #lastBytes: number;
-  #waitedMs = 0;
+  #receivingMs = 0;
   #idleMs = 0;
-  #waitingSince: number | null = null;
+  #receivingSinceMs: number | null = null;
 
   constructor(socket: Socket, limits: WatchLimits, onFault: (fault: AgentError) => void) {
     this.#socket = socket;
@@ -38,45 +38,46 @@ export class UploadWatch {
     this.#onFault = onFault;
     this.#startBytes = socket.bytesRead;
     this.#lastBytes = socket.bytesRead;
-    this.#timer = setInterval(() => this.#look(), 1000 / LOOKS_PER_S);
+    this.#timer = setInterval(() => this.#check(), 1000 / CHECKS_PER_S);
     this.#timer.unref();
   }
 
-  /** The sender is waited for while this is not settled. */
-  async waiting<T>(bytes: Promise<T>): Promise<T> {
-    this.#waitingSince = performance.now();
+  /** Counts the time until the promise settles as time spent on receiving. */
+  async whileReceiving<T>(bytes: Promise<T>): Promise<T> {
+    this.#receivingSinceMs = performance.now();
     this.#idleMs = 0;
     try {
       return await bytes;
     } finally {
-      this.#count();
-      this.#waitingSince = null;
+      this.#addElapsed();
+      this.#receivingSinceMs = null;
     }
   }
 
-  #count(): void {
-    if (this.#waitingSince === null) return;
-    const now = performance.now();
-    this.#waitedMs += now - this.#waitingSince;
-    this.#idleMs += now - this.#waitingSince;
-    this.#waitingSince = now;
+  #addElapsed(): void {
+    if (this.#receivingSinceMs === null) return;
+    const nowMs = performance.now();
+    this.#receivingMs += nowMs - this.#receivingSinceMs;
+    this.#idleMs += nowMs - this.#receivingSinceMs;
+    this.#receivingSinceMs = nowMs;
   }
 
-  #look(): void {
-    this.#count();
-    const { mostBytes, tuning } = this.#limits;
+  #check(): void {
+    this.#addElapsed();
+    const { maxBytes, tuning } = this.#limits;
     const { bytesRead } = this.#socket;
     if (bytesRead !== this.#lastBytes) this.#idleMs = 0;
     this.#lastBytes = bytesRead;
     const receivedBytes = bytesRead - this.#startBytes;
-    const allowedMs = tuning.graceMs + (receivedBytes / tuning.leastBytesPerS) * 1000;
-    if (receivedBytes > mostBytes)
-      this.#fault(new AgentError('request_too_large', 'the form is larger than this path takes'));
-    else if (this.#waitingSince !== null && (this.#idleMs > tuning.idleMs || this.#waitedMs > allowedMs))
-      this.#fault(new AgentError('request_timeout', 'the form arrives too slowly'));
+    const allowedMs = tuning.graceMs + (receivedBytes / tuning.minBytesPerS) * 1000;
+    const isTooSlow = this.#idleMs > tuning.idleMs || this.#receivingMs > allowedMs;
+    if (receivedBytes > maxBytes)
+      this.#fail(new AgentError('request_too_large', 'the form is larger than this path takes'));
+    else if (this.#receivingSinceMs !== null && isTooSlow)
+      this.#fail(new AgentError('request_timeout', 'the form arrives too slowly'));
   }
 
-  #fault(fault: AgentError): void {
+  #fail(fault: AgentError): void {
     this.stop();
     this.#onFault(fault);
   }

@@ -10,8 +10,8 @@ import { startVision } from '../fixtures/vision-process.ts';
 
 const never = new AbortController().signal;
 
-/** Images that are sent in, before a vision process without a gate: one colour will do. */
-const analysisBefore = (vision: VisionProcess): Analysis =>
+/** Uploads to a vision process without a quality gate, so that images of one colour are analyzed. */
+const analysisWith = (vision: VisionProcess): Analysis =>
   new Analysis(
     { maxUploadMb: 20 },
     {
@@ -28,10 +28,10 @@ const analysisBefore = (vision: VisionProcess): Analysis =>
     },
   );
 
-describe('images that are sent in, and the end of the vision process', () => {
-  it('one that brings it about is known, though its sender has gone', async () => {
+describe('uploaded images and crashes of the vision process', () => {
+  it('counts the crash of an image whose client has disconnected', async () => {
     const { vision, events } = await startVision('loop-when-red', { timeoutS: 1 });
-    const analysis = analysisBefore(vision);
+    const analysis = analysisWith(vision);
     const red = await solid('#ff0000');
     for (let time = 0; time < 2; time += 1) {
       const gone = AbortSignal.timeout(100);
@@ -41,22 +41,22 @@ describe('images that are sent in, and the end of the vision process', () => {
     expect(events.filter(({ type }) => type === 'exited')).toHaveLength(2);
   });
 
-  it('those that only wait for another process are not blamed when that one ends too', async () => {
+  it('does not blame images that wait while restarts fail', async () => {
     const { vision, events } = await startVision('heads');
-    const analysis = analysisBefore(vision);
+    const analysis = analysisWith(vision);
     const blue = await solid('#0000ff');
     const killer = setInterval(() => {
       for (const pid of childPids('vision/child/process')) process.kill(pid, 'SIGKILL');
     }, 30);
     onTestFinished(() => clearInterval(killer));
-    // The first one, and one that was to take its place.
-    await until(() => events.filter(({ type }) => type === 'exited').length >= 2, 'two ends');
+    // The first process, and a restarted one.
+    await until(() => events.filter(({ type }) => type === 'exited').length >= 2, 'two exits');
     for (let time = 0; time < 3; time += 1) {
       const failed = analysis.analyze(blue, {}, never);
       await expect(failed).rejects.toMatchObject({ code: 'vision_start_failed' });
     }
     clearInterval(killer);
-    await until(() => vision.stats().ready, 'a process that lives');
+    await until(() => vision.stats().ready, 'a running process');
     expect((await analysis.analyze(blue, {}, never)).model).toBeDefined();
   });
 });

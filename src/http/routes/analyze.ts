@@ -10,14 +10,14 @@ import { problemOf } from '../problem.ts';
 import { answer, routePath } from '../route.ts';
 import type { Routes } from '../types.ts';
 import {
-  bytesWanted,
-  checkHead,
+  bufferBytesFor,
+  checkUploadHeaders,
   Upload,
+  UploadMemory,
   type SentImage,
   type SentPart,
   type UploadLimits,
 } from '../upload.ts';
-import { UploadMemory } from '../upload-memory.ts';
 import type { UploadTuning } from '../upload-watch.ts';
 
 const BYTES_PER_MB = 1_000_000;
@@ -27,7 +27,7 @@ export type AnalyzeLimits = Pick<Settings['http'], 'maxUploadMb' | 'batchMax'> &
   readonly tuning?: UploadTuning;
 };
 
-/** `POST /api/v1/analyze` and `…/batch`: images that are sent in. */
+/** `POST /api/v1/analyze` and `…/batch`: uploaded images. */
 export function analyzeRoutes({ maxUploadMb, batchMax, tuning }: AnalyzeLimits): Routes {
   const one: UploadLimits = {
     imageBytes: Math.floor(maxUploadMb * BYTES_PER_MB),
@@ -40,24 +40,24 @@ export function analyzeRoutes({ maxUploadMb, batchMax, tuning }: AnalyzeLimits):
     app.register(async (scope) => {
       const { default: multipart } = await import('@fastify/multipart');
       await scope.register(multipart, { throwFileSizeLimit: false });
-      // Before a byte of the body is received, or asked for.
+      // First admission stage (`analysis/upload-budget.ts`), before the body is received, or asked for by `100 Continue`.
       scope.addHook('onRequest', (request, reply, done) => {
         const limits = request.routeOptions.url === routePath(ANALYSIS_OPERATIONS.analyze) ? one : many;
-        checkHead(request, limits);
-        const reservation = api.reserveUpload(bytesWanted(request, limits));
+        checkUploadHeaders(request, limits);
+        const reservation = api.reserveUpload(bufferBytesFor(request, limits));
         reply.raw.once('close', () => reservation.release());
         done();
       });
-      // Whatever else is sent is refused by its headers, unread.
+      // `checkUploadHeaders` refuses every other content type before its body is read.
       scope.removeContentTypeParser('application/json');
       scope.addContentTypeParser('*', (_request, _payload, done) => done(null));
       answer(scope, ANALYSIS_OPERATIONS.analyze, ({ query, request }, reply) =>
-        heard(reply, new Upload(request, one, memory), (upload, signal) =>
+        whileConnected(reply, new Upload(request, one, memory), (upload, signal) =>
           analyzeOne(upload, query, api, signal),
         ),
       );
       answer(scope, ANALYSIS_OPERATIONS.analyzeBatch, ({ query, request }, reply) =>
-        heard(reply, new Upload(request, many, memory), (upload, signal) =>
+        whileConnected(reply, new Upload(request, many, memory), (upload, signal) =>
           analyzeMany(upload, query, api, batchMax, signal),
         ),
       );
@@ -65,8 +65,8 @@ export function analyzeRoutes({ maxUploadMb, batchMax, tuning }: AnalyzeLimits):
   };
 }
 
-/** Work that is given up when nobody hears of it any more. */
-async function heard<T>(
+/** Runs the work until the client disconnects. */
+async function whileConnected<T>(
   reply: FastifyReply,
   upload: Upload,
   work: (upload: Upload, signal: AbortSignal) => Promise<T>,
@@ -77,7 +77,8 @@ async function heard<T>(
     upload.release();
     return answered;
   } catch (thrown) {
-    if (signal.aborted) throw new AgentError('request_aborted', 'the client went away before its answer');
+    if (signal.aborted)
+      throw new AgentError('request_aborted', 'the client disconnected before its response');
     throw thrown;
   }
 }

@@ -9,8 +9,8 @@ import { freePort } from '../../fixtures/mosquitto.ts';
 
 const EVERY_S = 2;
 
-describe('200 clients beside the schedule, in short (npm run load is the long form)', () => {
-  it('no observation is lost, no answer is an error but 503 with Retry-After, and a stop is clean', async () => {
+describe('200 clients alongside the schedule (short form of npm run load)', () => {
+  it('loses no observation, gives no error but 503 with Retry-After, and stops cleanly', async () => {
     const port = await freePort();
     await using agent = await RunningAgent.start({
       http: { port, rateLimit: 1_000_000 },

@@ -32,19 +32,19 @@ const share = (values: readonly number[], fits: (value: number) => boolean): num
 
 describe('hostile images', () => {
   it(
-    `${MUTATIONS} mutated files are answered or refused one by one, and cost nobody anything`,
+    `answers or refuses each of ${MUTATIONS} mutated files, without harm to anything else`,
     { timeout: 1_800_000 },
     async () => {
       const { port, serving } = await makeAnalyzing({ model: 'heads' });
       const { pid } = serving;
-      const picture = sharp(await jpegOf(3, { width: 320, height: 180 }));
+      const source = sharp(await jpegOf(3, { width: 320, height: 180 }));
       const originals = [
-        await picture.clone().jpeg().toBuffer(),
-        await picture.clone().jpeg({ progressive: true }).toBuffer(),
-        await picture.clone().png({ compressionLevel: 1 }).toBuffer(),
-        await picture.clone().png({ palette: true, progressive: true }).toBuffer(),
-        await picture.clone().webp().toBuffer(),
-        await picture.clone().webp({ lossless: true }).toBuffer(),
+        await source.clone().jpeg().toBuffer(),
+        await source.clone().jpeg({ progressive: true }).toBuffer(),
+        await source.clone().png({ compressionLevel: 1 }).toBuffer(),
+        await source.clone().png({ palette: true, progressive: true }).toBuffer(),
+        await source.clone().webp().toBuffer(),
+        await source.clone().webp({ lossless: true }).toBuffer(),
       ];
       const { uniform } = randomFrom(20260501);
       const counts = new Map<string, number>();
@@ -75,32 +75,32 @@ describe('hostile images', () => {
       expect([...counts.keys()].filter((what) => !known.includes(what))).toEqual([]);
       expect(counts.get('answered')).toBeGreaterThan(0);
       expect(counts.get('image_corrupt')).toBeGreaterThan(0);
-      // Not one of them cost the process its life.
+      // None of them crashed the process.
       expect([serving.pid, serving.stats().restarts]).toEqual([pid, 0]);
       expect(scheduled).toBe(Math.ceil(MUTATIONS / PER_BATCH));
       expect(share(liveMs, (ms) => ms < 1000)).toBeGreaterThan(0.98);
     },
   );
 
-  it('what is no JPEG, PNG or WebP is refused, whatever it is called; bombs are refused from their headers', async () => {
+  it('refuses everything but JPEG, PNG and WebP, whatever its name; refuses decompression bombs by their headers', async () => {
     const { port, serving } = await makeAnalyzing({ model: 'heads' });
     const { pid } = serving;
-    const picture = sharp(await jpegOf(3));
+    const original = sharp(await jpegOf(3));
     const svg =
       '<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><image href="/etc/passwd"/></svg>';
-    const png = await picture.clone().png().toBuffer();
+    const png = await original.clone().png().toBuffer();
     png.writeUInt32BE(60_000, 16);
     png.writeUInt32BE(60_000, 20);
     const jpeg = await jpegOf(3);
     const at = jpeg.indexOf(Buffer.from([0xff, 0xc0]));
     jpeg.writeUInt16BE(65_500, at + 5);
     jpeg.writeUInt16BE(65_500, at + 7);
-    const webp = await picture.clone().webp({ lossless: true }).toBuffer();
+    const webp = await original.clone().webp({ lossless: true }).toBuffer();
     webp.writeUInt32LE((16_382 | (16_382 << 14)) >>> 0, 21);
     const files: readonly (readonly [Uint8Array | string, string])[] = [
       [svg, 'image_unsupported'],
-      [await picture.clone().tiff().toBuffer(), 'image_unsupported'],
-      [await picture.clone().gif().toBuffer(), 'image_unsupported'],
+      [await original.clone().tiff().toBuffer(), 'image_unsupported'],
+      [await original.clone().gif().toBuffer(), 'image_unsupported'],
       [
         Buffer.concat([Buffer.from([0, 0, 0, 24]), Buffer.from('ftypheic\0\0\0\0mif1heic')]),
         'image_unsupported',
@@ -123,7 +123,7 @@ describe('hostile images', () => {
 });
 
 describe('many and large images', () => {
-  it('50 large ones in one batch are never in memory together', async () => {
+  it('never holds the 50 large images of a batch in memory together', async () => {
     const { port } = await makeAnalyzing({ model: 'heads' });
     const frame = await jpegOf(3, { width: 320, height: 180 });
     // Cameras pad their files, and so may an attacker.
@@ -145,12 +145,12 @@ describe('many and large images', () => {
     sent.end(FORM_END);
     const { status, json } = await result;
     expect([status, json['successful_analyses']]).toEqual([200, 50]);
-    // Sender and receiver are one process here; 200 MB went through it.
+    // Sender and receiver are one process here, and 200 MB passed through it.
     expect((peak - before) / 1e6).toBeLessThan(120);
     expect(share(await stopWatching(), (ms) => ms < 1000)).toBeGreaterThan(0.95);
   });
 
-  it('scheduled frames wait for what lies at the vision process, and not for the images of many clients', async () => {
+  it('a scheduled frame waits for the frames that the vision process has, not for the images of many clients', async () => {
     let requestsDone = 0;
     const { port, serving } = await makeAnalyzing({ onFrame: () => (requestsDone += 1) });
     const frames = await Promise.all(
@@ -176,7 +176,7 @@ describe('many and large images', () => {
     expect(Math.max(...before)).toBeLessThanOrEqual(MAX_AHEAD);
   });
 
-  it('so many at once that there is no room are sent away with the time to come again, and come through then', async () => {
+  it('refuses uploads beyond the budget with Retry-After, and accepts them afterwards', async () => {
     const { port, analysis } = await makeAnalyzing({ model: 'heads' });
     const frame = await jpegOf(3, { width: 320, height: 180 });
     const body = form([image(Buffer.concat([frame, Buffer.alloc(8_000_000)]))]);
@@ -199,14 +199,14 @@ describe('many and large images', () => {
   });
 });
 
-describe('slow and broken senders', () => {
+describe('slow and broken clients', () => {
   const apps: { close(): Promise<unknown> }[] = [];
   afterEach(async () => {
     await Promise.all(apps.splice(0).map((app) => app.close()));
   });
 
-  /** The routes alone, with a watch that loses patience within a test's time. */
-  async function impatient() {
+  /** Only the routes, with upload limits that expire within a test. */
+  async function startWithShortLimits() {
     const app = fastify({ forceCloseConnections: true });
     apps.push(app);
     const budget = new UploadBudget({ budgetBytes: 64_000_000, maxRequests: 64 });
@@ -217,7 +217,7 @@ describe('slow and broken senders', () => {
       const problem = problemOf(error);
       void reply.code(problem.status).send(problem);
     });
-    const tuning = { idleMs: 400, graceMs: 1200, leastBytesPerS: 100_000 };
+    const tuning = { idleMs: 400, graceMs: 1200, minBytesPerS: 100_000 };
     analyzeRoutes({ maxUploadMb: 1, batchMax: 3, tuning })(app, {
       api: agent,
       version: '1.2.3',
@@ -229,8 +229,8 @@ describe('slow and broken senders', () => {
   }
   const headers = { 'content-type': FORM_TYPE, 'content-length': 500_000 };
 
-  it('one that stops in the middle is refused, and its room is free', async () => {
-    const { port, budget } = await impatient();
+  it('refuses an upload that stops in the middle, and releases its budget', async () => {
+    const { port, budget } = await startWithShortLimits();
     const sent = begin(port, ANALYZE, headers);
     sent.write(partHead({ name: 'file', filename: 'a.jpg' }) + 'x'.repeat(1000));
     expect(await answered(sent)).toMatchObject({ status: 408, json: { code: 'request_timeout' } });
@@ -238,8 +238,8 @@ describe('slow and broken senders', () => {
     await expect.poll(() => budget.requests, { timeout: 20_000 }).toBe(0);
   });
 
-  it('one that drips is refused too', async () => {
-    const { port } = await impatient();
+  it('refuses an upload that is too slow', async () => {
+    const { port } = await startWithShortLimits();
     const sent = begin(port, BATCH, headers);
     const drip = setInterval(() => sent.write('y'), 100);
     sent.write(partHead({ name: 'files', filename: 'a.jpg' }));
@@ -248,8 +248,8 @@ describe('slow and broken senders', () => {
     sent.destroy();
   });
 
-  it('one that never ends its form is refused when it has sent more than may be', async () => {
-    const { port } = await impatient();
+  it('refuses a form without end once it is too large', async () => {
+    const { port } = await startWithShortLimits();
     const sent = begin(port, ANALYZE, { 'content-type': FORM_TYPE });
     sent.write('preamble without a boundary');
     const flood = setInterval(() => sent.write(Buffer.alloc(200_000, 0x41)), 20);
@@ -259,8 +259,8 @@ describe('slow and broken senders', () => {
     expect(answer).toMatchObject({ status: 413, json: { code: 'request_too_large' } });
   });
 
-  it('one that goes away leaves nothing behind', async () => {
-    const { port, budget, agent } = await impatient();
+  it('releases the budget of clients that disconnect', async () => {
+    const { port, budget, agent } = await startWithShortLimits();
     const many = Array.from({ length: 20 }, () => {
       const sent = begin(port, ANALYZE, headers);
       sent.write(partHead({ name: 'file', filename: 'a.jpg' }) + 'x'.repeat(1000));

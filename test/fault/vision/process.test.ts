@@ -27,7 +27,7 @@ const alive = (pid: number): boolean => {
 const exits = (events: readonly VisionEvent[]) => events.filter(({ type }) => type === 'exited');
 
 describe('the vision process', () => {
-  it('answers, tells its stats, and knows none of the secrets of the agent', async () => {
+  it('answers, reports statistics, and gets no secrets of the agent', async () => {
     process.env['SWELLSIGHT_MQTT_PASSWORD'] = 'hunter2';
     const { vision, events } = await startVision('heads');
     const pid = vision.pid!;
@@ -48,7 +48,7 @@ describe('the vision process', () => {
     await expect(vision.analyze(blue, OPTIONS)).rejects.toMatchObject({ code: 'vision_closed' });
   });
 
-  it('outlives every hostile image', async () => {
+  it('survives every hostile image', async () => {
     const { vision, events } = await startVision('heads');
     const { pid } = vision;
     const jpeg = await jpegOf(5, { width: 640, height: 480 });
@@ -74,7 +74,7 @@ describe('the vision process', () => {
     expect(vision.stats().failures1h).toBe(0);
   });
 
-  it('kills a model that loops for ever: one frame lost, those that wait are served', async () => {
+  it('kills a model that never returns: one frame fails, waiting frames are answered', async () => {
     const { vision, events } = await startVision('loop-when-red', { timeoutS: 1 });
     const first = vision.pid!;
     const [lost, ...served] = await Promise.allSettled(
@@ -88,7 +88,7 @@ describe('the vision process', () => {
     expect(alive(first)).toBe(false);
   });
 
-  it('gives up a start that loops, and leaves no process behind', async () => {
+  it('gives up a start that never returns, and leaves no process behind', async () => {
     const { vision } = await makeVision('loop', { openTimeoutS: 1.5 });
     await expect(vision.start(NEVER)).rejects.toMatchObject({ code: 'vision_timeout' });
     expect(vision.pid).toBeNull();
@@ -100,7 +100,7 @@ describe('the vision process', () => {
     await expect(vision.start(NEVER)).rejects.toMatchObject({ code: 'model_golden_mismatch' });
   });
 
-  it('kill -9 in the middle of a frame costs that frame', async () => {
+  it('loses only the frame at work to kill -9', async () => {
     const { vision, events } = await startVision('loop-when-red');
     const pid = vision.pid!;
     const lost = vision.analyze(red, OPTIONS);
@@ -113,7 +113,7 @@ describe('the vision process', () => {
     ]);
   });
 
-  it('costs nobody else an answer that is large and on its way while the agent is held up', async () => {
+  it('delivers a large reply that is under way when the next frame hangs and the agent is busy', async () => {
     const { vision, events } = await startVision('loop-when-red', { timeoutS: 3 });
     const noise = { type: 'gaussian', mean: 128, sigma: 60 } as const;
     const large = await sharp({
@@ -126,13 +126,13 @@ describe('the vision process', () => {
     const lost = vision.analyze(red, OPTIONS);
     await delay(60);
     for (const startMs = performance.now(); performance.now() - startMs < 700;);
-    // More than a socket takes at once.
+    // More than a socket buffers.
     expect((await rendered).length).toBeGreaterThan(1_000_000);
     await expect(lost).rejects.toMatchObject({ code: 'vision_timeout' });
     expect(exits(events)).toHaveLength(1);
   });
 
-  it('kill -9 between frames costs none', async () => {
+  it('loses no frame to kill -9 between frames', async () => {
     const { vision, events } = await startVision('heads');
     process.kill(vision.pid!, 'SIGKILL');
     await vi.waitFor(() => expect(exits(events)).toHaveLength(1), { timeout: 60_000 });
@@ -140,7 +140,7 @@ describe('the vision process', () => {
     expect(vision.stats().restarts).toBe(1);
   });
 
-  it('ends a model that eats the memory in the middle of a frame', async () => {
+  it('ends a model that exhausts memory in the middle of a frame', async () => {
     const { vision } = await startVision('big-alloc-when-red', { maxRssMb: 200 });
     await expect(vision.analyze(red, OPTIONS)).rejects.toMatchObject({
       code: 'vision_crashed',
@@ -149,7 +149,7 @@ describe('the vision process', () => {
     expect((await vision.analyze(blue, OPTIONS)).heads).not.toBeNull();
   });
 
-  it('reports NaN and lives on; the ladder is asked for another plan after three in a row', async () => {
+  it('survives NaN output, and asks the ladder for another plan after three in a row', async () => {
     const demote = vi.fn(() => null);
     const plan = { provider: 'cpu', threads: 1 };
     const ladder: PlanSource = {
@@ -168,10 +168,10 @@ describe('the vision process', () => {
     expect(vision.pid).toBe(pid);
   });
 
-  it('replaces a process that has grown, without losing a frame', { timeout: 60_000 }, async () => {
+  it('replaces a process above its memory ceiling without losing a frame', { timeout: 60_000 }, async () => {
     const { vision, events } = await startVision('heads', { maxRssMb: 64 * 4, timeoutS: 30 });
     const { pid } = vision;
-    // A tiny region of a big picture needs a big decode: 36 MB of pixels, several times over.
+    // A tiny region of a big image needs a big decode: 36 MB of pixels, several times.
     const big = await solid('#3366aa', 7000, 7000);
     const roi: [number, number][] = [
       [0.5, 0.5],
@@ -190,26 +190,26 @@ describe('the vision process', () => {
     await vi.waitFor(() => expect(alive(pid!)).toBe(false), { timeout: 60_000 });
   });
 
-  it('is bounded, puts the schedule first, and lets go of what is aborted', async () => {
+  it('bounds its queue, puts the schedule first, and drops aborted frames', async () => {
     const { vision } = await startVision('loop-when-red', { timeoutS: 1, queueMax: 2 });
     const done: string[] = [];
     const note = (name: string, work: Promise<unknown>): Promise<unknown> => work.then(() => done.push(name));
     const looping = vision.analyze(red, OPTIONS);
     const aborting = new AbortController();
-    // Lies at the process already, where it is let go of as well as in the queue.
-    const lying = vision.analyze(blue, OPTIONS, aborting.signal);
+    // Already sent to the process; its abort must reject at once, as in the queue.
+    const ahead = vision.analyze(blue, OPTIONS, aborting.signal);
     const aborted = vision.analyze(blue, OPTIONS, aborting.signal);
     const request = note('request', vision.analyze(blue, OPTIONS));
     await expect(vision.analyze(blue, OPTIONS)).rejects.toMatchObject({ code: 'vision_busy' });
     aborting.abort();
-    for (const one of [lying, aborted]) await expect(one).rejects.toMatchObject({ name: 'AbortError' });
+    for (const one of [ahead, aborted]) await expect(one).rejects.toMatchObject({ name: 'AbortError' });
     const scheduled = note('schedule', vision.analyze(blue, { ...OPTIONS, priority: 'schedule' }));
     await expect(looping).rejects.toMatchObject({ code: 'vision_timeout' });
     await Promise.all([request, scheduled]);
     expect(done).toEqual(['schedule', 'request']);
   });
 
-  it('lets go of a frame in flight at once when it is aborted, and closes in bounded time', async () => {
+  it('rejects an aborted frame in flight at once, and closes in bounded time', async () => {
     const { vision } = await startVision('loop-when-red');
     const pid = vision.pid!;
     const startedMs = performance.now();
@@ -224,7 +224,7 @@ describe('the vision process', () => {
     expect(alive(pid)).toBe(false);
   });
 
-  it('drains: what waits is finished, nothing more is taken', async () => {
+  it('drains: finishes waiting frames and refuses new ones', async () => {
     const { vision } = await startVision('heads');
     const frames = [blue, blue, blue].map((frame) => vision.analyze(frame, OPTIONS));
     const drained = vision.drain();
@@ -234,7 +234,7 @@ describe('the vision process', () => {
     expect(vision.pid).toBeNull();
   });
 
-  it('dies with the agent, even in the middle of a frame that never ends', async () => {
+  it('ends when the agent is killed, even during a frame that never ends', async () => {
     const parent = spawn(process.execPath, ['--no-warnings', join(import.meta.dirname, 'orphan-parent.ts')], {
       stdio: ['ignore', 'pipe', 'inherit'],
     });

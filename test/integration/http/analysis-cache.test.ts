@@ -35,8 +35,8 @@ async function ask(agent: RunningAgent, bytes: Uint8Array, query = ''): Promise<
   return json;
 }
 
-/** All but what differs by time. */
-const kept = (answer: Record<string, unknown>): Record<string, unknown> => ({
+/** Without the fields that differ from call to call. */
+const stableFields = (answer: Record<string, unknown>): Record<string, unknown> => ({
   ...answer,
   cached: null,
   processing_time_seconds: null,
@@ -52,8 +52,8 @@ const answersOf = async (agent: RunningAgent): Promise<(number | undefined)[]> =
   await figure(agent, 'cache_misses_total'),
 ];
 
-describe('an image that is sent again', () => {
-  it('is answered from the disk, over a restart too, until the calibration is another', async () => {
+describe('an image that is uploaded again', () => {
+  it('is answered from the cache, also after a restart, until the calibration changes', async () => {
     const frame = await jpegOf(2, { width: 320, height: 180 });
     let agent = await startAgent();
     const { stateDir } = agent;
@@ -62,17 +62,17 @@ describe('an image that is sent again', () => {
       expect(first['cached']).toBe(false);
       const second = await ask(agent, frame, '?camera=sim');
       expect(second['cached']).toBe(true);
-      expect(kept(second)).toEqual(kept(first));
+      expect(stableFields(second)).toEqual(stableFields(first));
       expect(await answersOf(agent)).toEqual([1, 1]);
       await agent.stop();
 
       agent = await startAgent(stateDir);
       const third = await ask(agent, frame, '?camera=sim');
       expect(third['cached']).toBe(true);
-      expect(kept(third)).toEqual(kept(first));
+      expect(stableFields(third)).toEqual(stableFields(first));
       expect(await answersOf(agent)).toEqual([1, 0]);
       expect(await figure(agent, 'cache_entries')).toBe(1);
-      // Without the camera's calibration it is another question.
+      // Without the camera's calibration the conditions differ.
       expect((await ask(agent, frame))['cached']).toBe(false);
 
       const { observations } = (await agent.json('/api/v1/observations?status=measured')) as {
@@ -90,7 +90,7 @@ describe('an image that is sent again', () => {
       agent.signal('SIGKILL');
       await agent.exited;
 
-      // A file that is cut off costs an analysis, and nothing else.
+      // A truncated cache file costs an analysis, and nothing else.
       const file = join(stateDir, 'var', 'swellsight.cache.db');
       truncateSync(file, 5000);
       agent = await startAgent(stateDir);

@@ -36,14 +36,14 @@ const dark = () =>
     .png()
     .toBuffer();
 
-describe('images that are sent in', () => {
-  it('are read by their content, and say that nothing is known of a beach without labels', async () => {
+describe('uploaded images', () => {
+  it('are read by content, not by name, and have no height without a calibration', async () => {
     const { port, serving } = await makeAnalyzing();
-    const picture = sharp(await jpegOf(2, { width: 320, height: 180 }));
+    const original = sharp(await jpegOf(2, { width: 320, height: 180 }));
     for (const bytes of await Promise.all([
-      picture.clone().jpeg().toBuffer(),
-      picture.clone().png().toBuffer(),
-      picture.clone().webp().toBuffer(),
+      original.clone().jpeg().toBuffer(),
+      original.clone().png().toBuffer(),
+      original.clone().webp().toBuffer(),
     ])) {
       const result = await ask(port, bytes, '', 'wave.tiff');
       expect(result).toMatchObject({
@@ -63,7 +63,7 @@ describe('images that are sent in', () => {
     }
   });
 
-  it('are rejected with nulls by the quality gate, and only strictly with an error', async () => {
+  it('are rejected with nulls by the quality gate, and with an error only when strict', async () => {
     const { port } = await makeAnalyzing();
     expect(await ask(port, await dark())).toMatchObject({
       status: 'rejected',
@@ -94,7 +94,7 @@ describe('images that are sent in', () => {
     });
   });
 
-  it('get a height from the calibration of the camera that is named, and tell it nothing of its view', async () => {
+  it('get a height from the calibration of the named camera, and do not affect its view check', async () => {
     const { port, serving, calibration } = await makeAnalyzing();
     const frame = await jpegOf(2, { width: 320, height: 180 });
     const { heads, view } = await analyzeOnce(serving, frame, { roi: null, privacyMasks: [] });
@@ -125,7 +125,7 @@ describe('images that are sent in', () => {
     expect([status, json['code']]).toEqual([404, 'camera_unknown']);
   });
 
-  it('are kept for the conditions that they were analysed under, and asked of the model once at a time', async () => {
+  it('are cached for their conditions, and analyzed once when sent several times at once', async () => {
     const kept = new Map<string, string>();
     const cache: AnalysisCache = {
       get: (key) => kept.get(key) ?? null,
@@ -146,7 +146,7 @@ describe('images that are sent in', () => {
     expect(again.processing_time_seconds).not.toBe(first?.processing_time_seconds);
     expect(frames).toBe(1);
 
-    // Rejected ones too; whether that is an error is asked anew.
+    // Rejected images are cached too; `strict` is applied to the cached result.
     await ask(port, await dark());
     expect((await post(port, `${ANALYZE}?strict`, form([image(await dark())]))).status).toBe(422);
     expect(frames).toBe(2);
@@ -156,7 +156,7 @@ describe('images that are sent in', () => {
     const { heads, view } = await analyzeOnce(serving, frame, { roi: null, privacyMasks: [] });
     calibration.fitNow([burst('b', 1, heads?.embedding ?? [], { view })]);
     expect(await ask(port, frame, '?camera=north')).toMatchObject({ cached: false, wave_height_meters: 1 });
-    // The same labels, learned again, are the same calibration.
+    // A second fit of the same labels is the same calibration.
     calibration.fitNow([burst('b', 1, heads?.embedding ?? [], { view })]);
     expect((await ask(port, frame, '?camera=north')).cached).toBe(true);
     camera.privacyMasks = [
@@ -170,13 +170,13 @@ describe('images that are sent in', () => {
     expect((await ask(port, frame)).cached).toBe(true);
   });
 
-  it('one whose first sender went away is still analysed for the second', async () => {
+  it('are still analyzed for the second client when the first one has disconnected', async () => {
     const { analysis } = await makeAnalyzing();
     const [frame, ...others] = await Promise.all(
       [2, 3, 4].map((seed) => jpegOf(seed, { width: 1280, height: 720 })),
     );
     const never = new AbortController().signal;
-    // The first one waits for its turn.
+    // These go first.
     const before = others.map((one) => analysis.analyze(one, {}, never));
     const leaving = new AbortController();
     const first = analysis.analyze(frame!, {}, leaving.signal);
@@ -187,7 +187,7 @@ describe('images that are sent in', () => {
     await Promise.all(before);
   });
 
-  it('one whose sender went away while it was looked at is not looked at again', async () => {
+  it('are not analyzed again when the client disconnects during the analysis', async () => {
     let frames = 0;
     const { analysis } = await makeAnalyzing({ onFrame: () => (frames += 1) });
     const frame = await jpegOf(2, { width: 1280, height: 720 });
@@ -202,7 +202,7 @@ describe('images that are sent in', () => {
 
   const frames = surfcamDir();
   it.skipIf(frames === null)(
-    'real beach frames of full size are measured (needs SWELLSIGHT_SURFCAM)',
+    'of a real beach in full size are measured (needs SWELLSIGHT_SURFCAM)',
     async () => {
       const { port } = await makeAnalyzing();
       const dir = join(frames ?? '', 'full');

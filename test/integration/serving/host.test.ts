@@ -12,7 +12,7 @@ import { makeServing } from '../../fixtures/serving.ts';
 
 const FRAME: FrameOptions = { roi: null, privacyMasks: [], ignoreGate: true };
 const SCHEDULED: FrameOptions = { ...FRAME, priority: 'schedule' };
-const picture = readFileSync(join(bundleDir('heads'), 'golden', 'picture-1.png'));
+const image = readFileSync(join(bundleDir('heads'), 'golden', 'picture-1.png'));
 const red = await solid('#ff0000');
 const blue = await solid('#0000ff');
 
@@ -24,7 +24,7 @@ async function running(...given: Parameters<typeof makeServing>) {
 }
 
 describe('a candidate', () => {
-  it('is proved beside the model that serves, answers, and takes its place between two frames', async () => {
+  it('is proved while another model serves, answers, and replaces it between two frames', async () => {
     const { serving, signal, bundles, events } = await running();
     const factoryPid = serving.pid ?? 0;
     const live: LiveFrame[] = [];
@@ -38,9 +38,9 @@ describe('a candidate', () => {
     expect((await candidate.analyze(blue, FRAME)).heads?.waveHeight?.heightM).toBeCloseTo(4 / 3, 2);
     const candidatePid = candidate.pid ?? 0;
 
-    const before = [1, 2, 3].map(() => analyzeOnce(serving, picture, SCHEDULED));
+    const before = [1, 2, 3].map(() => analyzeOnce(serving, image, SCHEDULED));
     const adopting = serving.adopt(candidate, 'active', true);
-    const meanwhile = [1, 2, 3].map(() => analyzeOnce(serving, picture, SCHEDULED));
+    const meanwhile = [1, 2, 3].map(() => analyzeOnce(serving, image, SCHEDULED));
     expect((await Promise.all([...before, ...meanwhile])).every(({ heads }) => heads !== null)).toBe(true);
     await adopting;
     expect(live).toHaveLength(6);
@@ -51,17 +51,17 @@ describe('a candidate', () => {
     expect(events).toEqual([]);
   });
 
-  it('is refused with what is wrong with it, and the model that serves goes on', async () => {
+  it('is refused with the reason, and the current model goes on serving', async () => {
     const { serving, signal } = await running();
     const pid = serving.pid;
     await expect(serving.prove(await openBundle(bundleDir('wrong-golden')), signal)).rejects.toMatchObject({
       code: 'model_golden_mismatch',
     });
     expect(serving.pid).toBe(pid);
-    await expect(analyzeOnce(serving, picture, FRAME)).resolves.toHaveProperty('heads');
+    await expect(analyzeOnce(serving, image, FRAME)).resolves.toHaveProperty('heads');
   });
 
-  it('is not even started where there is no memory for it', async () => {
+  it('is not started when there is too little memory', async () => {
     const { serving, signal } = await running({ deps: { freeMemoryMb: () => Promise.resolve(120) } });
     await expect(serving.prove(await openBundle(bundleDir('heads')), signal)).rejects.toMatchObject({
       code: 'model_out_of_memory',
@@ -70,7 +70,7 @@ describe('a candidate', () => {
     expect(serving.model?.name).toBe('swellsight-factory');
   });
 
-  it('has a low rank; the process that serves afterwards has not', async () => {
+  it('has low priority; the process that serves afterwards has normal priority', async () => {
     const { serving, signal } = await running();
     const niceOf = (pid: number | null): number => {
       const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
@@ -83,7 +83,7 @@ describe('a candidate', () => {
     expect(niceOf(serving.pid)).toBe(rank);
   });
 
-  it('that fails at the last moment changes nothing', async () => {
+  it('changes nothing when its start as the serving model fails', async () => {
     const { serving, signal, bundles } = await running();
     const foreign: Candidate = {
       bundle: await openBundle(bundleDir('heads')),
@@ -95,21 +95,21 @@ describe('a candidate', () => {
     await expect(serving.adopt(foreign, 'active', true)).rejects.toMatchObject({ code: 'internal' });
     await expect(serving.prove(foreign.bundle, AbortSignal.abort())).rejects.toThrow(/abort/i);
     expect([serving.model?.name, bundles]).toEqual(['swellsight-factory', []]);
-    await expect(analyzeOnce(serving, picture, FRAME, signal)).resolves.toHaveProperty('heads');
+    await expect(analyzeOnce(serving, image, FRAME, signal)).resolves.toHaveProperty('heads');
   });
 });
 
 describe('an observation', () => {
-  it('is answered by one model, though another one takes its place in the midst of it', async () => {
+  it('is answered by one model, even when another one replaces it meanwhile', async () => {
     const { serving, signal } = await running();
     const factory = { pid: serving.pid ?? 0, model: serving.model };
     const lease = serving.lease();
-    const first = await lease.analyze(picture, SCHEDULED);
+    const first = await lease.analyze(image, SCHEDULED);
     const candidate = await serving.prove(await openBundle(bundleDir('heads')), signal);
     let done = false;
     const adopting = serving.adopt(candidate, 'active', true).then(() => (done = true));
     await expect.poll(() => serving.model?.name, { timeout: 60_000 }).toBe('heads');
-    const second = await lease.analyze(picture, SCHEDULED);
+    const second = await lease.analyze(image, SCHEDULED);
     expect(second.heads?.embedding?.length).toBe(first.heads?.embedding?.length);
     expect(lease.model).toEqual(factory.model);
     expect([done, isGone(factory.pid)]).toEqual([false, false]);
@@ -117,25 +117,25 @@ describe('an observation', () => {
     await adopting;
     expect(isGone(factory.pid)).toBe(true);
     const next = serving.lease();
-    await next.analyze(picture, SCHEDULED);
+    await next.analyze(image, SCHEDULED);
     expect(next.model?.name).toBe('heads');
     next[Symbol.dispose]();
   });
 
-  it('goes over to the new model when the former one dies before it answered anything', async () => {
+  it('moves to the new model when the former one dies before it answered a frame', async () => {
     const { serving, signal } = await running();
     const lease = serving.lease();
     const candidate = await serving.prove(await openBundle(bundleDir('heads')), signal);
     process.kill(serving.pid ?? 0, 'SIGKILL');
     await serving.adopt(candidate, 'active', true);
-    await lease.analyze(picture, SCHEDULED);
+    await lease.analyze(image, SCHEDULED);
     expect(lease.model?.name).toBe('heads');
     lease[Symbol.dispose]();
   });
 });
 
-describe('what became of the frames', () => {
-  it('is told: NaN and time-outs are failures of the model, a bad picture is not, a rejected one says nothing', async () => {
+describe('outcomes of frames', () => {
+  it('count NaN and timeouts as failures of the model; ignore invalid and rejected images', async () => {
     const { serving, outcomes, signal } = await running({ slots: { active: 'nan-when-red' } });
     await analyzeOnce(serving, blue, FRAME);
     await expect(analyzeOnce(serving, red, FRAME)).rejects.toMatchObject({ code: 'vision_output_invalid' });
@@ -147,7 +147,7 @@ describe('what became of the frames', () => {
     expect(serving.errorRate01()).toBe(0.5);
   });
 
-  it('tells a crash between frames too, and one answer each for a crash in the midst of one', async () => {
+  it('count a crash between frames, and a crash during a frame once', async () => {
     const { serving, outcomes } = await running({
       slots: { active: 'loop-when-red' },
       inference: { timeoutS: 2 },
@@ -165,7 +165,7 @@ describe('what became of the frames', () => {
 });
 
 describe('swap after swap', () => {
-  it('loses no frame of continuous analysis, keeps their order, and leaves no process behind', async () => {
+  it('loses no frame, keeps their order, and leaves no process behind', async () => {
     const { serving, signal, bundles, events } = await running();
     const bundlesInTurn = [
       await openBundle(bundleDir('heads')),
@@ -178,7 +178,7 @@ describe('swap after swap', () => {
       for (let frame = 0; !done.signal.aborted; frame += 1) {
         const lease = serving.lease();
         seenPids.add(serving.pid ?? 0);
-        await Promise.all([lease.analyze(picture, SCHEDULED), lease.analyze(blue, SCHEDULED)]);
+        await Promise.all([lease.analyze(image, SCHEDULED), lease.analyze(blue, SCHEDULED)]);
         answered.push({ frame, model: lease.model?.name });
         lease[Symbol.dispose]();
       }
@@ -201,7 +201,7 @@ describe('swap after swap', () => {
 });
 
 describe('the start', () => {
-  it('opens the active slot; one whose bytes have changed gives way to the former one, and the installer is told', async () => {
+  it('opens the active slot, falls back to the previous one when files have changed, and reports it', async () => {
     const { serving, signal, events, failedStarts, state, bundleOf } = await makeServing({
       slots: { active: 'depth', previous: 'heads' },
     });
@@ -214,17 +214,17 @@ describe('the start', () => {
     expect(events).toMatchObject([{ type: 'model_fallback', code: 'model_digest_mismatch' }]);
   });
 
-  it('gives an active model that cannot run up for the former one, and that for the shipped one', async () => {
+  it('falls back from an active model that cannot run to the previous one, and then to the shipped one', async () => {
     const { serving, signal, bundles, failedStarts } = await running({
       slots: { active: 'wrong-golden', previous: 'nan' },
     });
     expect(serving.model?.name).toBe('swellsight-factory');
     expect(bundles).toEqual(['nan', 'swellsight-factory']);
     expect(failedStarts).toEqual([{ code: 'model_golden_mismatch', fellBack: true }]);
-    await expect(analyzeOnce(serving, picture, FRAME, signal)).resolves.toHaveProperty('heads');
+    await expect(analyzeOnce(serving, image, FRAME, signal)).resolves.toHaveProperty('heads');
   });
 
-  it('holds to the pinned model, and refuses one that nobody signed for', async () => {
+  it('keeps to the pinned model, and refuses an unsigned one', async () => {
     const slots = { active: 'depth', previous: 'heads' } as const;
     const pinned = await makeServing({ slots, model: { active: 'heads/1.0.0' } });
     await pinned.serving.open(pinned.signal);
@@ -240,12 +240,12 @@ describe('the start', () => {
 });
 
 describe('reload', () => {
-  it('puts a new process in the place of the old one and loses no request', async () => {
+  it('replaces the process and loses no request', async () => {
     const { serving, signal, bundles } = await running();
     const before = serving.pid ?? 0;
-    const asked = [1, 2, 3, 4].map(() => analyzeOnce(serving, picture, FRAME));
+    const asked = [1, 2, 3, 4].map(() => analyzeOnce(serving, image, FRAME));
     const reloaded = serving.reload(signal);
-    asked.push(analyzeOnce(serving, picture, FRAME));
+    asked.push(analyzeOnce(serving, image, FRAME));
     expect((await Promise.all(asked)).every(({ heads }) => heads !== null)).toBe(true);
     expect((await reloaded).name).toBe('swellsight-factory');
     expect(serving.pid).not.toBe(before);

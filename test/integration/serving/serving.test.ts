@@ -65,7 +65,7 @@ function serve(active: BundleName | null) {
 const FRAME_FILE = join(bundleDir('heads'), 'golden', 'picture-1.png');
 const FRAME = { roi: null, privacyMasks: [] };
 
-test('a bundle that does not reproduce its golden outputs gives way to the shipped one, with an event', async () => {
+test('falls back to the shipped bundle, with an event, when the wanted one fails its golden outputs', async () => {
   const { serving, events, bundles, signal } = serve('wrong-golden');
   await serving.open(signal);
   expect(serving.model?.name).toBe('wrong-golden');
@@ -73,14 +73,14 @@ test('a bundle that does not reproduce its golden outputs gives way to the shipp
   expect(serving.model?.name).toBe('swellsight-factory');
   expect(bundles).toEqual(['swellsight-factory']);
   expect(serving.stats().ready).toBe(true);
-  // The wanted one is not signed for: only the shipped one can be trusted here.
+  // The wanted bundle is not signed, so `trusted` shows which one serves.
   expect(serving.trusted).toBe(true);
   expect(events.filter(({ type }) => type === 'model_fallback')).toMatchObject([
     { severity: 'error', code: 'model_golden_mismatch', context: { wanted: 'wrong-golden/1.0.0' } },
   ]);
 });
 
-test('a frame that comes while the model is loaded waits for it', async () => {
+test('a frame that comes while the model is loading waits for it', async () => {
   const { serving, signal } = serve(null);
   await serving.open(signal);
   const early = analyzeOnce(serving, readFileSync(FRAME_FILE), FRAME, signal);
@@ -89,7 +89,7 @@ test('a frame that comes while the model is loaded waits for it', async () => {
   await started;
 });
 
-test('a frame that waits for the model is given up with its signal', async () => {
+test('a frame that waits for the model rejects when its signal aborts', async () => {
   const { serving, signal } = serve(null);
   await serving.open(signal);
   const gone = new AbortController();

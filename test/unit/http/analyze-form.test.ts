@@ -31,7 +31,7 @@ const refused = (status: number, code: string) => ({ status, json: { status, cod
 const wave = (text: string) => Buffer.from(`\xff\xd8\xff ${text}`, 'latin1');
 
 describe('one image', () => {
-  it('goes to the agent as it was sent, with its digest and the options of query and form', async () => {
+  it('reaches the agent unchanged, with its digest and the options of query and form', async () => {
     const { agent, port } = await serve();
     const answer = await post(
       port,
@@ -59,8 +59,12 @@ describe('one image', () => {
       () => form([{ name: 'strict', data: '1' }, { name: 'strict', data: '0' }, image(wave('a'))]),
       400,
     ],
-    ['a camera that is no id', () => form([{ name: 'camera', data: '../north' }, image(wave('a'))]), 400],
-    ['a field without end', () => form([{ name: 'camera', data: 'a'.repeat(300) }, image(wave('a'))]), 400],
+    ['a camera that is not an id', () => form([{ name: 'camera', data: '../north' }, image(wave('a'))]), 400],
+    [
+      'a field that is too long',
+      () => form([{ name: 'camera', data: 'a'.repeat(300) }, image(wave('a'))]),
+      400,
+    ],
     ['a field of the prototype', () => form([{ name: '__proto__', data: '1' }, image(wave('a'))]), 400],
     [
       '10,000 fields',
@@ -68,13 +72,13 @@ describe('one image', () => {
         form([...Array.from({ length: 10_000 }, (_, i) => ({ name: `f${i}`, data: 'x' })), image(wave('a'))]),
       400,
     ],
-    ['a form cut off', () => form([image(wave('a'))]).subarray(0, -20), 400],
+    ['a truncated form', () => form([image(wave('a'))]).subarray(0, -20), 400],
     [
-      'a form cut off in a header',
+      'a form truncated in a header',
       () => Buffer.from(partHead({ name: 'file', filename: 'a.jpg' }).slice(0, -6)),
       400,
     ],
-    ['nothing', () => Buffer.alloc(0), 400],
+    ['an empty body', () => Buffer.alloc(0), 400],
   ])('%s is refused', async (_what, body, status) => {
     const { agent, port } = await serve();
     expect(await post(port, ANALYZE, body())).toMatchObject(refused(status, 'request_invalid'));
@@ -82,7 +86,7 @@ describe('one image', () => {
   });
 
   it.each([['application/json'], ['image/jpeg'], ['text/plain'], ['multipart/mixed; boundary=x'], ['']])(
-    'as %s it is refused unread',
+    'is refused unread as %s',
     async (type) => {
       const { agent, port } = await serve();
       const answer = await post(port, ANALYZE, Buffer.from('{}'), { 'content-type': type });
@@ -99,7 +103,7 @@ describe('one image', () => {
     expect(answer).toMatchObject(refused(400, 'request_invalid'));
   });
 
-  it('that is larger than may be is refused, by its header or when it has come', async () => {
+  it('is refused when it is too large, by its header or after it was received', async () => {
     const { agent, port } = await serve({ maxUploadMb: 0.1 });
     const body = form([image(Buffer.alloc(105_000))]);
     expect(await post(port, ANALYZE, form([image(Buffer.alloc(300_000))]))).toMatchObject(
@@ -114,7 +118,7 @@ describe('one image', () => {
     expect(agent.analysed).toHaveLength(1);
   });
 
-  it('is refused before it is received when there is no room, and not even asked for', async () => {
+  it('is refused before it is received when the budget is used up, without 100 Continue', async () => {
     const { agent, port } = await serve();
     const busy = new AgentError('vision_busy', 'too many', { context: { retryAfterS: 7 } });
     Object.assign(agent, {
@@ -138,7 +142,7 @@ describe('one image', () => {
     expect([answer.headers['retry-after'], asked]).toEqual(['7', false]);
   });
 
-  it('is given up when its client goes away, and its room is free again', async () => {
+  it('is aborted when its client disconnects, and its reservation is released', async () => {
     const { agent, port } = await serve();
     const given: AbortSignal[] = [];
     Object.assign(agent, {
@@ -162,7 +166,7 @@ describe('one image', () => {
 describe('a batch', () => {
   const many = (...names: string[]) => names.map((name) => image(wave(name), 'files', `${name}.jpg`));
 
-  it('is answered in the order sent; one bad image fails alone', async () => {
+  it('is answered in the order sent; a bad image fails alone', async () => {
     const { agent, port } = await serve({ maxUploadMb: 0.01 });
     const { analyze } = agent;
     Object.assign(agent, {
@@ -190,28 +194,28 @@ describe('a batch', () => {
 
   it.each([
     ['none', () => form([]), 400, 'request_invalid'],
-    ['more than may be', () => form(many('a', 'b', 'c', 'd')), 413, 'request_too_large'],
+    ['too many images', () => form(many('a', 'b', 'c', 'd')), 413, 'request_too_large'],
     [
-      'more than twice as many',
+      'more than twice as many images',
       () => form(Array.from({ length: 10 }, () => image(wave('a'), 'files'))),
       413,
       'request_too_large',
     ],
     ['another field', () => form([...many('a'), image(wave('b'))]), 400, 'request_invalid'],
     [
-      'an option behind an image',
+      'an option after an image',
       () => form([...many('a'), { name: 'strict', data: '1' }]),
       400,
       'request_invalid',
     ],
-    ['a form cut off', () => form(many('a', 'b')).subarray(0, -30), 400, 'request_invalid'],
-  ])('of %s is refused whole', async (_what, body, status, code) => {
+    ['a truncated form', () => form(many('a', 'b')).subarray(0, -30), 400, 'request_invalid'],
+  ])('of %s is refused as a whole', async (_what, body, status, code) => {
     const { agent, port } = await serve();
     expect(await post(port, BATCH, body())).toMatchObject(refused(status, code));
     expect(agent.reservedBytes).toEqual([]);
   });
 
-  it('names images as they were sent, without control characters, and not at any length', async () => {
+  it('returns file names as sent, without control characters and of limited length', async () => {
     const { port } = await serve({ batchMax: 10 });
     const names = [
       'é ü 波.jpg',
@@ -227,7 +231,7 @@ describe('a batch', () => {
     expect(got.slice(3)).toEqual(['abc.jpg', 'x'.repeat(255), '']);
   });
 
-  it('a camera that does not exist is an error of the request', async () => {
+  it('fails as a whole for a camera that does not exist', async () => {
     const { agent, port } = await serve();
     Object.assign(agent, {
       analyze: () => Promise.reject(new AgentError('camera_unknown', 'there is no camera south')),
@@ -268,13 +272,13 @@ describe('a batch', () => {
         sentBytes += piece;
       });
     let before = -1;
-    // It comes to rest with the first image in hand, and what the kernel keeps on its way.
-    const isAtRest = () => {
+    // It stops with the first image at the agent and the kernel buffers full.
+    const hasStopped = () => {
       const same = sentBytes === before && sentBytes >= 4_000_000;
       before = sentBytes;
       return same;
     };
-    await expect.poll(isAtRest, { interval: 500, timeout: 20_000 }).toBe(true);
+    await expect.poll(hasStopped, { interval: 500, timeout: 20_000 }).toBe(true);
     expect(sentBytes).toBeLessThan(28_000_000);
     free();
     let text = '';

@@ -32,7 +32,7 @@ const inOrder = (state: Partial<SlotsState>, installed: readonly string[], pinne
   return candidates.map(({ from, wanted }) => `${from} ${wanted}`);
 };
 
-test('the active model, then the former one, then the shipped one', () => {
+test('tries the active model, then the previous one, then the shipped one', () => {
   expect(inOrder({ active: ref('new'), previous: ref('old') }, ['new', 'old'])).toEqual([
     'active new/1.0.0',
     'previous old/1.0.0',
@@ -40,18 +40,18 @@ test('the active model, then the former one, then the shipped one', () => {
   ]);
 });
 
-test('a former model that is the shipped one has its turn once', () => {
+test('tries a previous model that is the shipped one only once', () => {
   expect(inOrder({ active: ref('new'), previous: ref('shipped') }, ['new'])).toEqual([
     'active new/1.0.0',
     'factory factory',
   ]);
 });
 
-test('an empty slot is the shipped model, whatever came before it', () => {
+test('an empty active slot means the shipped model, whatever the previous slot has', () => {
   expect(inOrder({ previous: ref('old') }, ['old'])).toEqual(['factory factory']);
 });
 
-test('a pinned model passes over the slots', () => {
+test('a pinned model is tried instead of the slots', () => {
   expect(inOrder({ active: ref('new'), previous: ref('old') }, ['new', 'old'], 'old/1.0.0')).toEqual([
     'pinned old/1.0.0',
     'factory factory',

@@ -14,7 +14,7 @@ const right = (openMs: number): TrialOutcome => ({
   firstRunMs: 10,
 });
 
-/** The limits of each trial that was made, in their order; the outcomes are given in turn. */
+/** Trials with the given outcomes, and the time limit of each trial that ran. */
 function trials(...outcomes: TrialOutcome[]) {
   const limitsMs: number[] = [];
   const make = ({ timeoutMs }: TrialLimits) =>
@@ -31,20 +31,20 @@ const request = (provider: string): TrialRequest => ({
   bundle: {} as unknown as Bundle,
 });
 
-test('the CPU must start as quickly as it would have to after a crash', async () => {
+test('the CPU gets only the time that a start after a crash may take', async () => {
   const { run, limitsMs } = trials(right(100));
   await run(request('cpu'), NEVER);
   expect(limitsMs).toEqual([60_000]);
 });
 
-test('an accelerator may build for minutes once, but must then start quickly from what it kept', async () => {
+test('an accelerator may compile for minutes once, but must then start quickly from the compiled files', async () => {
   const hung: TrialOutcome = { type: 'hung', reason: 'no result within 60 s' };
   const { run, limitsMs } = trials(right(300_000), hung);
   expect(await run(request('tensorrt'), NEVER)).toMatchObject({ outcome: hung });
   expect(limitsMs).toEqual([900_000, 60_000]);
 });
 
-test('one that is quick at once is tried once', async () => {
+test('a provider that starts quickly at once gets one trial', async () => {
   const { run, limitsMs } = trials(right(900));
   expect(await run(request('cuda'), NEVER)).toMatchObject({ outcome: { type: 'right' } });
   expect(limitsMs).toEqual([900_000]);
