@@ -19,19 +19,19 @@ import { RtspServer } from '../fixtures/rtsp.ts';
 import { cameraContract } from './camera.contract.ts';
 
 const log = createLog('silent');
-const folder = mkdtempSync(join(tmpdir(), 'swellsight-camera-'));
-const undo: (() => void | Promise<void>)[] = [];
+const directory = mkdtempSync(join(tmpdir(), 'swellsight-camera-'));
+const cleanups: (() => void | Promise<void>)[] = [];
 afterEach(async () => {
-  for (const step of undo.splice(0).reverse()) await step();
+  for (const step of cleanups.splice(0).reverse()) await step();
 });
-afterAll(() => rmSync(folder, { recursive: true, force: true }));
+afterAll(() => rmSync(directory, { recursive: true, force: true }));
 
-const picture = await jpegOf(1);
-const jpegFile = join(folder, 'picture.jpg');
-writeFileSync(jpegFile, picture);
+const jpeg = await jpegOf(1);
+const jpegFile = join(directory, 'image.jpg');
+writeFileSync(jpegFile, jpeg);
 
 const script = (name: string, lines: readonly string[]): string => {
-  const path = join(folder, name);
+  const path = join(directory, name);
   writeFileSync(path, ['#!/bin/sh', ...lines, ''].join('\n'));
   chmodSync(path, 0o755);
   return path;
@@ -42,11 +42,11 @@ const open = (
 ) => openCamera(cameraSettings(settings), { clock: systemClock, log, ...(programs ? { programs } : {}) });
 
 cameraContract('http snapshot', async () => {
-  let bad = false;
+  let isBroken = false;
   const server = await httpServer((_, response) =>
-    bad ? response.writeHead(500).end() : response.end(picture),
+    isBroken ? response.writeHead(500).end() : response.end(jpeg),
   );
-  undo.push(() => server.stop());
+  cleanups.push(() => server.stop());
   const camera = new HttpCamera(
     { id: 'cam', url: server.url, username: null, password: null },
     { clock: systemClock },
@@ -54,68 +54,68 @@ cameraContract('http snapshot', async () => {
   return {
     camera,
     connections: () => server.connections(),
-    spoil: () => void (bad = true),
-    mend: () => void (bad = false),
+    breakSource: () => void (isBroken = true),
+    repairSource: () => void (isBroken = false),
   };
 });
 
 cameraContract('http motion JPEG, with retries', async () => {
-  let bad = false;
+  let isBroken = false;
   const server = await httpServer((_, response) => {
     response.writeHead(200, { 'content-type': 'multipart/x-mixed-replace;boundary=b' });
-    if (bad) response.end('--b--');
+    if (isBroken) response.end('--b--');
     else {
-      const timer = setInterval(() => response.write(picture), 50);
+      const timer = setInterval(() => response.write(jpeg), 50);
       response.on('close', () => clearInterval(timer));
     }
   });
-  undo.push(() => server.stop());
+  cleanups.push(() => server.stop());
   const camera = await open({ kind: 'http', url: server.url, schedule: { everyS: 1 } });
   return {
     camera,
     connections: () => server.connections(),
-    spoil: () => void (bad = true),
-    mend: () => void (bad = false),
+    breakSource: () => void (isBroken = true),
+    repairSource: () => void (isBroken = false),
   };
 });
 
 cameraContract('directory in a loop', async () => {
-  const dir = mkdtempSync(join(folder, 'dir-'));
-  for (const name of ['1.jpg', '2.jpg', '10.jpg']) writeFileSync(join(dir, name), picture);
+  const dir = mkdtempSync(join(directory, 'dir-'));
+  for (const name of ['1.jpg', '2.jpg', '10.jpg']) writeFileSync(join(dir, name), jpeg);
   return {
     camera: await open({ kind: 'directory', path: dir, replay: 'loop' }),
-    spoil: () => renameSync(dir, `${dir}.away`),
-    mend: () => renameSync(`${dir}.away`, dir),
+    breakSource: () => renameSync(dir, `${dir}.away`),
+    repairSource: () => renameSync(`${dir}.away`, dir),
   };
 });
 
 cameraContract('command', async () => {
-  const state = join(mkdtempSync(join(folder, 'cmd-')), 'bad');
+  const state = join(mkdtempSync(join(directory, 'cmd-')), 'bad');
   const path = script('capture-stand-in', [
     `[ -e ${state} ] && { echo oh no >&2; exit 3; }`,
     `exec cat ${jpegFile}`,
   ]);
   return {
     camera: await open({ kind: 'command', command: [path], schedule: { everyS: 1 } }),
-    spoil: () => writeFileSync(state, ''),
-    mend: () => rmSync(state),
+    breakSource: () => writeFileSync(state, ''),
+    repairSource: () => rmSync(state),
   };
 });
 
 cameraContract('video file', async () => {
-  const path = join(folder, 'film.mp4');
+  const path = join(directory, 'film.mp4');
   if (!existsSync(path))
     spawnSync('ffmpeg', ['-v', 'error', '-f', 'lavfi', '-i', 'testsrc=r=5:d=8:s=320x180', '-g', '5', path]);
   return {
     camera: await open({ kind: 'video', path }),
-    spoil: () => renameSync(path, `${path}.away`),
-    mend: () => renameSync(`${path}.away`, path),
+    breakSource: () => renameSync(path, `${path}.away`),
+    repairSource: () => renameSync(`${path}.away`, path),
   };
 });
 
-// The kernel of a test machine has no video device: ffmpeg's test source stands in for one, all else is as with v4l2.
-cameraContract('v4l2, one connection a burst', () => {
-  const device = join(mkdtempSync(join(folder, 'dev-')), 'video0');
+// A test machine has no video device. ffmpeg's test source replaces it; everything else is as with v4l2.
+cameraContract('v4l2, one connection per burst', () => {
+  const device = join(mkdtempSync(join(directory, 'dev-')), 'video0');
   writeFileSync(device, '');
   const ffmpeg = script('ffmpeg-with-device', [
     `[ -e ${device} ] || { echo "[error] ${device}: No such file or directory"; exit 1; } >&2`,
@@ -129,25 +129,25 @@ cameraContract('v4l2, one connection a burst', () => {
     );
   return Promise.resolve({
     camera: new StreamCamera({ id: 'cam', persistent: false }, { clock: systemClock, log, openSource }),
-    spoil: () => rmSync(device),
-    mend: () => writeFileSync(device, ''),
+    breakSource: () => rmSync(device),
+    repairSource: () => writeFileSync(device, ''),
   });
 });
 
 cameraContract('rtsp, kept open', async () => {
   let server = await RtspServer.start({ fps: 10 });
-  undo.push(() => server.stop());
+  cleanups.push(() => server.stop());
   return {
     camera: await open({ kind: 'rtsp', url: server.url, schedule: { everyS: 2 } }),
     persistent: true,
-    spoil: () => server.stop(),
-    mend: async () => {
+    breakSource: () => server.stop(),
+    repairSource: async () => {
       server = await RtspServer.start({ port: server.port, fps: 10 });
     },
   };
 });
 
-// At a size that is drawn at once.
+// A small size, to draw fast.
 cameraContract('simulated', () =>
   Promise.resolve({
     camera: new SimulatedCamera(

@@ -128,7 +128,7 @@ describe('Agent with failing cameras and a late broker', () => {
       fromCamera('freezing', (line) => line['status'] !== 'failed'),
       60_000,
     );
-    await freezing.tell('freeze');
+    await freezing.send('freeze');
   }, 240_000);
 
   afterAll(async () => {
@@ -215,7 +215,7 @@ describe('Agent with failing cameras and a late broker', () => {
   it('reports a frozen stream as frozen, and as up when it moves again', async () => {
     await agent.observation(fromCamera('freezing', hasReason('frozen')), 120_000);
     await expect.poll(() => cameraState('freezing'), { timeout: 60_000 }).toBe('frozen');
-    await freezing.tell('thaw');
+    await freezing.send('thaw');
     await expect.poll(() => cameraState('freezing'), { timeout: 60_000 }).toBe('up');
   }, 240_000);
 

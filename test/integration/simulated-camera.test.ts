@@ -8,11 +8,12 @@ import { truthAt } from '../../src/camera/simulated/sea-state.ts';
 import { systemClock, type Clock } from '../../src/base/clock.ts';
 import { AgentError, isAbort } from '../../src/base/errors.ts';
 import { createLog } from '../../src/base/log.ts';
+import { eventually } from '../fixtures/capture.ts';
 import { FakeClock } from '../fixtures/fake-clock.ts';
 
 const log = createLog('silent');
 const never = new AbortController().signal;
-const ONE: CaptureOptions = { frames: 1, intervalS: 0, timeoutS: 20 };
+const ONE_FRAME: CaptureOptions = { frames: 1, intervalS: 0, timeoutS: 20 };
 const cameras: SimulatedCamera[] = [];
 
 function open(options: Partial<SimulatedCameraOptions> = {}, clock: Clock = systemClock): SimulatedCamera {
@@ -25,13 +26,13 @@ function open(options: Partial<SimulatedCameraOptions> = {}, clock: Clock = syst
   return camera;
 }
 
-async function capture(camera: SimulatedCamera, options = ONE, signal = never): Promise<Frame[]> {
+async function capture(camera: SimulatedCamera, options = ONE_FRAME, signal = never): Promise<Frame[]> {
   const frames: Frame[] = [];
   for await (const frame of camera.capture(options, signal)) frames.push(frame);
   return frames;
 }
 
-const alive = (pid: number): boolean => {
+const isRunning = (pid: number): boolean => {
   try {
     process.kill(pid, 0);
     return true;
@@ -40,21 +41,14 @@ const alive = (pid: number): boolean => {
   }
 };
 
-async function waitUntil(holds: () => boolean, withinMs = 15_000): Promise<void> {
-  for (let waitedMs = 0; !holds(); waitedMs += 20) {
-    if (waitedMs > withinMs) throw new Error('it did not come to that');
-    await systemClock.sleep(20);
-  }
-}
-
 const bytesOf = (frame: Frame | undefined): Buffer => Buffer.from(frame?.bytes ?? []);
 
 afterEach(async () => {
   await Promise.all(cameras.splice(0).map((camera) => camera.close()));
 });
 
-describe('the simulated camera', () => {
-  it('gives a burst of JPEGs with the truth, paced by the clock, from a process of its own', async () => {
+describe('SimulatedCamera', () => {
+  it('yields a burst of JPEGs with their truth, timed by the clock, from a child process', async () => {
     const clock = new FakeClock(1_750_000_000_000);
     const camera = open({}, clock);
     expect(camera.pid).toBeNull();
@@ -66,19 +60,19 @@ describe('the simulated camera', () => {
     expect(camera.pid).not.toBe(process.pid);
   });
 
-  it('gives the same pictures at the same time after the first, another day too', async () => {
+  it('yields the same images at the same time after the first capture', async () => {
     const burst = { frames: 2, intervalS: 1, timeoutS: 20 };
     const first = await capture(open({}, new FakeClock(0)), burst);
-    const late = new FakeClock(99_999);
-    late.pass(777_000);
-    const again = await capture(open({}, late), burst);
+    const laterClock = new FakeClock(99_999);
+    laterClock.pass(777_000);
+    const again = await capture(open({}, laterClock), burst);
     const other = await capture(open({ seed: 2 }, new FakeClock(0)), burst);
     expect(again.map(bytesOf)).toEqual(first.map(bytesOf));
     expect(bytesOf(other[0]).equals(bytesOf(first[0]))).toBe(false);
     expect(bytesOf(first[1]).equals(bytesOf(first[0]))).toBe(false);
   });
 
-  it('follows its script: a frozen picture repeats while clock and truth go on', async () => {
+  it('repeats a frozen image while clock and truth continue', async () => {
     const clock = new FakeClock(0);
     const camera = open({ script: { steps: [{ fromS: 1, conditions: { frozen: true } }] } }, clock);
     const frames = await capture(camera, { frames: 5, intervalS: 1, timeoutS: 20 });
@@ -88,7 +82,7 @@ describe('the simulated camera', () => {
     expect(frames[4]?.truth).toEqual(truthAt(1, 4 * 3600));
   });
 
-  it('starts its process anew when it was killed in the middle of a capture, and when it hangs', async () => {
+  it('restarts its process after a kill during a capture, and when it hangs', async () => {
     const camera = open();
     await capture(camera);
     const pid = camera.pid ?? 0;
@@ -101,59 +95,59 @@ describe('the simulated camera', () => {
     const hanging = camera.pid ?? 0;
     expect(hanging).not.toBe(pid);
     process.kill(hanging, 'SIGSTOP');
-    await expect(capture(camera, { ...ONE, timeoutS: 0.5 })).rejects.toMatchObject({
+    await expect(capture(camera, { ...ONE_FRAME, timeoutS: 0.5 })).rejects.toMatchObject({
       code: 'camera_timeout',
     });
     expect(await capture(camera)).toHaveLength(1);
-    await waitUntil(() => !alive(hanging));
+    await eventually('process exited', () => !isRunning(hanging), 15_000);
   });
 
-  it('stops at once when aborted, before, in the pause and while drawing; leaves no process behind when closed', async () => {
+  it('stops at once on abort before, between and during frames, and leaves no process after close', async () => {
     const camera = open();
-    await expect(capture(camera, ONE, AbortSignal.abort())).rejects.toSatisfy(isAbort);
+    await expect(capture(camera, ONE_FRAME, AbortSignal.abort())).rejects.toSatisfy(isAbort);
     expect(camera.pid).toBeNull();
 
-    const pause = new AbortController();
+    const stop = new AbortController();
     const frames: Frame[] = [];
     const paused = (async () => {
-      for await (const frame of camera.capture({ frames: 2, intervalS: 600, timeoutS: 20 }, pause.signal)) {
+      for await (const frame of camera.capture({ frames: 2, intervalS: 600, timeoutS: 20 }, stop.signal)) {
         frames.push(frame);
-        setTimeout(() => pause.abort(), 10);
+        setTimeout(() => stop.abort(), 10);
       }
     })();
     await expect(paused).rejects.toSatisfy(isAbort);
     expect(frames).toHaveLength(1);
 
     process.kill(camera.pid ?? 0, 'SIGSTOP');
-    await expect(capture(camera, ONE, AbortSignal.timeout(200))).rejects.toSatisfy(isAbort);
+    await expect(capture(camera, ONE_FRAME, AbortSignal.timeout(200))).rejects.toSatisfy(isAbort);
     process.kill(camera.pid ?? 0, 'SIGCONT');
     expect(await capture(camera)).toHaveLength(1);
 
-    // Not even a stopped one; and it closes twice.
+    // close() also ends a stopped process, and may be called twice.
     const pid = camera.pid ?? 0;
     process.kill(pid, 'SIGSTOP');
     const running = capture(camera).catch((thrown: unknown) => thrown);
     await camera.close();
     await camera.close();
-    expect(alive(pid)).toBe(false);
+    expect(isRunning(pid)).toBe(false);
     expect(await running).toMatchObject({ code: 'camera_ended' });
     await expect(capture(camera)).rejects.toMatchObject({ code: 'camera_ended' });
     expect(camera.pid).toBeNull();
   });
 
-  it('takes its process along when the agent is killed', async () => {
+  it('leaves no process after the agent is killed', async () => {
     const parent = spawn(process.execPath, ['--input-type=module-typescript', '-e', PARENT], {
       stdio: ['ignore', 'pipe', 'inherit'],
       cwd: new URL('../..', import.meta.url),
     });
     const [line] = (await once(parent.stdout, 'data')) as [Buffer];
     const pid = Number(line.toString());
-    expect(alive(pid)).toBe(true);
+    expect(isRunning(pid)).toBe(true);
     parent.kill('SIGKILL');
-    await waitUntil(() => !alive(pid));
+    await eventually('process exited', () => !isRunning(pid), 15_000);
   });
 
-  it('neither blocks the process that asks nor makes it grow', async () => {
+  it('blocks neither the event loop nor uses memory of the calling process', async () => {
     const camera = open({ widthPx: 1280, heightPx: 720 });
     await capture(camera);
     const lag = monitorEventLoopDelay({ resolution: 5 });
@@ -161,7 +155,7 @@ describe('the simulated camera', () => {
     lag.enable();
     await capture(camera, { frames: 2, intervalS: 0, timeoutS: 20 });
     lag.disable();
-    // Drawing takes some 150 ms a picture: here it would show as the median. The rest is room for a busy machine.
+    // Drawing takes about 150 ms per image. In this process, that would be the median. The limit leaves room for a busy machine.
     expect(lag.percentile(50) / 1e6).toBeLessThan(30);
     expect(process.memoryUsage().rss - before).toBeLessThan(60e6);
   });

@@ -11,14 +11,14 @@ import { createLog } from '../../../src/base/log.ts';
 import { httpServer, type TestServer } from '../../fixtures/camera-server.ts';
 import {
   cameraSettings,
-  collect,
+  captureBurst,
   descendants,
   eventually,
   failureCode,
-  told,
+  errorText,
 } from '../../fixtures/capture.ts';
 
-const folder = mkdtempSync(join(tmpdir(), 'swellsight-hls-'));
+const directory = mkdtempSync(join(tmpdir(), 'swellsight-hls-'));
 const TOKEN = 'tok3nsecret';
 let encoder: ChildProcess;
 let server: TestServer;
@@ -28,20 +28,20 @@ const cameras: Camera[] = [];
 beforeAll(async () => {
   const source = ['-re', '-f', 'lavfi', '-i', 'testsrc=r=10:s=640x360'];
   const output = ['-c:v', 'libx264', '-preset', 'ultrafast', '-g', '10', '-f', 'hls', '-hls_time', '1'];
-  const list = ['-hls_list_size', '4', '-hls_flags', 'delete_segments', join(folder, 'live.m3u8')];
+  const list = ['-hls_list_size', '4', '-hls_flags', 'delete_segments', join(directory, 'live.m3u8')];
   encoder = spawn('ffmpeg', ['-v', 'error', '-nostdin', ...source, ...output, ...list], { stdio: 'inherit' });
   server = await httpServer((request, response) => {
     if (mode === 'silent') return;
     const url = new URL(request.url ?? '', 'http://h');
-    const file = join(folder, basename(url.pathname));
+    const file = join(directory, basename(url.pathname));
     if (url.pathname.startsWith('/private/') && request.headers.authorization === undefined)
       response.writeHead(401, { 'www-authenticate': 'Basic realm="x"' }).end();
-    else if (url.pathname === '/thief.m3u8')
+    else if (url.pathname === '/hostile.m3u8')
       response.end('#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nfile:///etc/hostname.ts\n');
     else if (existsSync(file)) response.end(readFileSync(file));
     else response.writeHead(404).end();
   });
-  await eventually('segments', () => existsSync(join(folder, 'live3.ts')), 60_000);
+  await eventually('segments', () => existsSync(join(directory, 'live3.ts')), 60_000);
 });
 afterEach(async () => {
   mode = 'good';
@@ -51,7 +51,7 @@ afterEach(async () => {
 afterAll(async () => {
   encoder.kill('SIGKILL');
   await server.stop();
-  rmSync(folder, { recursive: true, force: true });
+  rmSync(directory, { recursive: true, force: true });
 });
 
 const open = async (path: string, part: { username?: string; password?: string; everyS?: number } = {}) => {
@@ -69,35 +69,37 @@ const open = async (path: string, part: { username?: string; password?: string; 
 
 describe('HLS', () => {
   it.each([
-    ['one connection a burst', 600],
+    ['one connection per burst', 600],
     ['kept open', 10],
-  ])('gives evenly spaced pictures of a live stream: %s', async (_, everyS) => {
+  ])('yields evenly spaced frames of a live stream: %s', async (_, everyS) => {
     const camera = await open('/live.m3u8', { everyS });
-    const { frames, failure } = await collect(camera, { frames: 3, intervalS: 1 });
-    expect(told(failure)).toBe('null');
+    const { frames, failure } = await captureBurst(camera, { frames: 3, intervalS: 1 });
+    expect(errorText(failure)).toBe('null');
     expect(new Set(frames.map(({ bytes }) => Buffer.from(bytes).toString('base64'))).size).toBe(3);
     expect(frames[2]!.monoMs - frames[0]!.monoMs).toBeGreaterThan(1700);
     expect(await sharp(frames[0]!.bytes).metadata()).toMatchObject({ width: 640, height: 360 });
   });
 
-  it('logs in, and shows neither password nor token', async () => {
+  it('authenticates, and reveals neither password nor token', async () => {
     const credentials = { username: 'me', password: 'hunter 2' };
     const camera = await open(`/private/live.m3u8?token=${TOKEN}`, credentials);
-    const running = collect(camera);
+    const running = captureBurst(camera);
     await eventually('ffmpeg runs', () => descendants('concat').length > 0);
-    const lines = descendants('concat')
+    const commandLines = descendants('concat')
       .map((pid) => readFileSync(`/proc/${pid}/cmdline`, 'utf8'))
       .join();
-    expect(lines).not.toMatch(/hunter|tok3n/);
-    expect(told((await running).failure)).toBe('null');
+    expect(commandLines).not.toMatch(/hunter|tok3n/);
+    expect(errorText((await running).failure)).toBe('null');
     expect(await failureCode(await open('/private/live.m3u8', { everyS: 1 }))).toBe('camera_auth');
   });
 
-  it('tells a missing list, a hung server and a list that names local files', async () => {
-    const missing = await collect(await open(`/none.m3u8?token=${TOKEN}`, { everyS: 1 }));
+  it('reports a missing playlist, a silent server, and a playlist with local files', async () => {
+    const missing = await captureBurst(await open(`/none.m3u8?token=${TOKEN}`, { everyS: 1 }));
     expect(missing.failure).toMatchObject({ code: 'camera_unreachable' });
-    expect(told(missing.failure)).not.toContain(TOKEN);
-    expect(await failureCode(await open('/thief.m3u8', { everyS: 1 }), { timeoutS: 5 })).toMatch(/^camera_/);
+    expect(errorText(missing.failure)).not.toContain(TOKEN);
+    expect(await failureCode(await open('/hostile.m3u8', { everyS: 1 }), { timeoutS: 5 })).toMatch(
+      /^camera_/,
+    );
     mode = 'silent';
     expect(await failureCode(await open('/live.m3u8', { everyS: 1 }), { timeoutS: 1 })).toBe(
       'camera_timeout',

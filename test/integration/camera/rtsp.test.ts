@@ -12,40 +12,40 @@ import { createLog } from '../../../src/base/log.ts';
 import { tcpServer } from '../../fixtures/camera-server.ts';
 import {
   cameraSettings,
-  collect,
+  captureBurst,
   descendants,
   eventually,
   failureCode,
-  told,
+  errorText,
 } from '../../fixtures/capture.ts';
 import { RtspServer, type RtspOptions } from '../../fixtures/rtsp.ts';
 import { signatureOf } from '../../fixtures/signature.ts';
 
 const PASSWORD = 'pa s@/w"ö:1';
-const folder = mkdtempSync(join(tmpdir(), 'swellsight-rtsp-'));
-const undo: (() => Promise<unknown>)[] = [];
+const directory = mkdtempSync(join(tmpdir(), 'swellsight-rtsp-'));
+const cleanups: (() => Promise<unknown>)[] = [];
 
 beforeAll(async () => {
-  // Twenty levels of grey under a fixed texture: the picture tells when it was made.
+  // Twenty levels of grey over a fixed texture: the brightness shows when an image was sent.
   for (let level = 0; level < 20; level += 1) {
     const pixels = Buffer.alloc(320 * 180, 90 + level * 6);
     for (let i = 0; i < pixels.length; i += 1) if ((i >> 4) % 3 === level % 3) pixels[i]! -= 50;
     const jpeg = await sharp(pixels, { raw: { width: 320, height: 180, channels: 1 } })
       .jpeg()
       .toBuffer();
-    writeFileSync(join(folder, `${String(level).padStart(2, '0')}.jpg`), jpeg);
+    writeFileSync(join(directory, `${String(level).padStart(2, '0')}.jpg`), jpeg);
   }
 });
 afterEach(async () => {
-  for (const step of undo.splice(0).reverse()) await step();
+  for (const step of cleanups.splice(0).reverse()) await step();
   expect(descendants('ffmpeg')).toEqual([]);
 });
-afterAll(() => rmSync(folder, { recursive: true, force: true }));
+afterAll(() => rmSync(directory, { recursive: true, force: true }));
 
 const serve = async (options: RtspOptions = {}): Promise<RtspServer> => {
-  // Ten pictures a second: what ffmpeg wants to have seen of a stream before its first picture comes in half the time.
-  const server = await RtspServer.start({ dir: folder, fps: 10, hold: 10, ...options });
-  undo.push(() => server.stop());
+  // Ten frames per second: ffmpeg reads some frames before its first output, which takes half the time of five.
+  const server = await RtspServer.start({ dir: directory, fps: 10, hold: 10, ...options });
+  cleanups.push(() => server.stop());
   return server;
 };
 const open = async (
@@ -55,33 +55,33 @@ const open = async (
   const { everyS = 600, ...credentials } = part;
   const settings = cameraSettings({ kind: 'rtsp', url, schedule: { everyS }, ...credentials });
   const camera = await openCamera(settings, { clock: systemClock, log: createLog('silent') });
-  undo.push(() => camera.close());
+  cleanups.push(() => camera.close());
   return camera;
 };
-/** Does it when a long burst has come to its first frame. Returns what the burst ends with. */
-const inTheMiddle = async (camera: Camera, act: () => void | Promise<void>): Promise<unknown> => {
+/** Runs `act` after the first frame of a long burst. Returns the error that ends the burst, or null. */
+const duringBurst = async (camera: Camera, act: () => void | Promise<void>): Promise<unknown> => {
   try {
     const burst = camera.capture({ frames: 30, intervalS: 1, timeoutS: 10 }, new AbortController().signal);
-    let acted = false;
+    let hasActed = false;
     for await (const frame of burst) {
       expect(frame.bytes.length).toBeGreaterThan(0);
-      if (!acted) await act();
-      acted = true;
+      if (!hasActed) await act();
+      hasActed = true;
     }
     return null;
   } catch (failure) {
     return failure;
   }
 };
-/** The level that the picture shows, 0..19, by its brightest part. */
-const levelOf = async (frame: Frame): Promise<number> => {
+/** The level of the image, 0..19, from its brightest part. */
+const readLevel = async (frame: Frame): Promise<number> => {
   const pixels = await sharp(frame.bytes).greyscale().raw().toBuffer();
   return Math.round(([...pixels].sort((a, b) => a - b)[Math.floor(pixels.length * 0.7)]! - 90) / 6);
 };
 
 describe('RTSP', () => {
   it.each(['digest', 'basic'] as const)(
-    'logs in (%s); the password stands in no command line',
+    'authenticates with %s, without the password in a command line',
     async (auth) => {
       const server = await serve({
         auth,
@@ -89,16 +89,16 @@ describe('RTSP', () => {
         size: { width: 640, height: 360 },
       });
       const camera = await open(server.url, { username: 'ad min', password: PASSWORD });
-      const running = collect(camera, { frames: 2, intervalS: 0.5 });
+      const running = captureBurst(camera, { frames: 2, intervalS: 0.5 });
       await eventually('ffmpeg runs', () => descendants('ffmpeg').length > 0);
-      const lines = descendants('ffmpeg')
+      const commandLines = descendants('ffmpeg')
         .map((pid) => readFileSync(`/proc/${pid}/cmdline`, 'utf8'))
         .join();
       const { frames, failure } = await running;
-      expect(told(failure)).toBe('null');
-      expect(lines).toContain('concat');
+      expect(errorText(failure)).toBe('null');
+      expect(commandLines).toContain('concat');
       for (const secret of [PASSWORD, encodeURIComponent(PASSWORD), 'ad%20min', '127.0.0.1'])
-        expect(lines).not.toContain(secret);
+        expect(commandLines).not.toContain(secret);
       expect(await sharp(frames[0]!.bytes).metadata()).toMatchObject({
         format: 'jpeg',
         width: 640,
@@ -107,53 +107,55 @@ describe('RTSP', () => {
     },
   );
 
-  it('tells a wrong password from an unreachable camera, and tells nobody the password', async () => {
+  it('distinguishes a wrong password from an unreachable camera, and does not reveal the password', async () => {
     const server = await serve({ credentials: { username: 'admin', password: PASSWORD } });
-    const wrong = await collect(await open(server.url.replace('//', '//admin:hunter2%40x@')));
-    expect(wrong.failure).toMatchObject({ code: 'camera_auth' });
-    expect(told(wrong.failure)).not.toMatch(/hunter2/);
+    const wrongPassword = await captureBurst(await open(server.url.replace('//', '//admin:hunter2%40x@')));
+    expect(wrongPassword.failure).toMatchObject({ code: 'camera_auth' });
+    expect(errorText(wrongPassword.failure)).not.toMatch(/hunter2/);
     expect(
       await failureCode(
         await open(server.url.replace('/cam', '/none'), { username: 'admin', password: PASSWORD, everyS: 1 }),
       ),
     ).toBe('camera_unreachable');
     await server.stop();
-    const gone = await collect(await open(server.url, { username: 'admin', password: PASSWORD, everyS: 1 }));
-    expect(gone.failure).toMatchObject({ code: 'camera_unreachable' });
-    expect(told(gone.failure)).not.toContain(encodeURIComponent(PASSWORD));
+    const unreachable = await captureBurst(
+      await open(server.url, { username: 'admin', password: PASSWORD, everyS: 1 }),
+    );
+    expect(unreachable.failure).toMatchObject({ code: 'camera_unreachable' });
+    expect(errorText(unreachable.failure)).not.toContain(encodeURIComponent(PASSWORD));
     expect(await failureCode(await open('rtsp://no-such-host.invalid/x', { everyS: 1 }))).toBe(
       'camera_unreachable',
     );
   });
 
-  it('gives the newest picture, however long nobody asked', async () => {
+  it('yields the latest frame after any pause between captures', async () => {
     const server = await serve();
     const camera = await open(server.url, { everyS: 10 });
     for (const pauseMs of [0, 3000]) {
       await delay(pauseMs);
-      const askedMs = systemClock.monoMs();
-      const { frames } = await collect(camera);
-      const { index } = await server.tell('state');
-      expect(frames[0]!.monoMs).toBeGreaterThanOrEqual(askedMs);
-      // A level lasts a second.
-      expect((index - (await levelOf(frames[0]!)) + 20) % 20).toBeLessThanOrEqual(3);
+      const startMs = systemClock.monoMs();
+      const { frames } = await captureBurst(camera);
+      const { index } = await server.send('state');
+      expect(frames[0]!.monoMs).toBeGreaterThanOrEqual(startMs);
+      // A level lasts one second.
+      expect((index - (await readLevel(frames[0]!)) + 20) % 20).toBeLessThanOrEqual(3);
     }
     expect(descendants('ffmpeg')).toHaveLength(1);
   });
 
-  it('ends typed when the server dies in the middle, and comes back with it', async () => {
+  it('reports a server that dies during a burst, and recovers with it', async () => {
     const server = await serve();
     const camera = await open(server.url, { everyS: 10 });
-    const failure = await inTheMiddle(camera, () => server.stop());
+    const failure = await duringBurst(camera, () => server.stop());
     expect(failure).toMatchObject({ code: expect.stringMatching(/camera_(ended|no_frame)/) as string });
     expect(descendants('ffmpeg')).toEqual([]);
     await serve({ port: server.port });
     expect(await failureCode(camera)).toBeNull();
   });
 
-  it('gives up on a server that accepts and says nothing', async () => {
+  it('times out on a server that accepts and sends nothing', async () => {
     const server = await tcpServer(() => undefined);
-    undo.push(() => server.stop());
+    cleanups.push(() => server.stop());
     const camera = await open(`rtsp://127.0.0.1:${server.port}/cam`, { everyS: 1 });
     const startedMs = performance.now();
     expect(await failureCode(camera, { timeoutS: 1 })).toBe('camera_timeout');
@@ -161,29 +163,29 @@ describe('RTSP', () => {
     expect(descendants('ffmpeg')).toEqual([]);
   });
 
-  it('notices a stream that stalls while ffmpeg lives, and recovers', async () => {
+  it('detects a stream that stalls while ffmpeg runs, and recovers', async () => {
     const server = await serve();
     const camera = await open(server.url, { everyS: 2 });
     expect(await failureCode(camera)).toBeNull();
     const before = descendants('ffmpeg');
-    await server.tell('stall');
-    // What is under way may still come.
-    await collect(camera, { timeoutS: 1 });
+    await server.send('stall');
+    // Frames in flight may still arrive.
+    await captureBurst(camera, { timeoutS: 1 });
     expect(await failureCode(camera, { timeoutS: 1 })).toMatch(/camera_(no_frame|timeout|ended)/);
     expect(descendants('ffmpeg')).toEqual([]);
-    await server.tell('resume');
+    await server.send('resume');
     expect(await failureCode(camera)).toBeNull();
     expect(descendants('ffmpeg')).not.toEqual(before);
   });
 
-  it('survives kill -9 of ffmpeg, between captures and during one', async () => {
+  it('recovers after kill -9 of ffmpeg, between captures and during one', async () => {
     const server = await serve();
     const camera = await open(server.url, { everyS: 10 });
     expect(await failureCode(camera)).toBeNull();
     for (const pid of descendants('ffmpeg')) process.kill(pid, 'SIGKILL');
-    await eventually('gone', () => descendants('ffmpeg').length === 0);
+    await eventually('ffmpeg exited', () => descendants('ffmpeg').length === 0);
     expect(await failureCode(camera)).toBeNull();
-    const failure = await inTheMiddle(camera, () => {
+    const failure = await duringBurst(camera, () => {
       for (const pid of descendants('ffmpeg')) process.kill(pid, 'SIGKILL');
     });
     expect(failure).toMatchObject({ code: 'camera_ended', context: { signal: 'SIGKILL' } });
@@ -194,28 +196,28 @@ describe('RTSP', () => {
     const server = await serve();
     const camera = await open(server.url, { everyS: 10 });
     expect(await failureCode(camera)).toBeNull();
-    // Stopped, it cannot act on anything but SIGKILL.
+    // A stopped process reacts to SIGKILL only.
     for (const pid of descendants('ffmpeg')) process.kill(pid, 'SIGSTOP');
     await camera.close();
     expect(descendants('ffmpeg')).toEqual([]);
   });
 
-  it('lets a picture that stands still be found out', async () => {
+  it('delivers frames in which the frozen detector finds a frozen image', async () => {
     const server = await serve({ hold: 4 });
     const camera = await open(server.url, { everyS: 2 });
     const verdicts = async (): Promise<string[]> => {
       const detector = new FrozenDetector({ bursts: 3, minSpanMs: 120_000 });
-      const found: string[] = [];
+      const results: string[] = [];
       for (let burst = 0; burst < 4; burst += 1) {
-        const { frames } = await collect(camera);
-        // The bursts of this test are half a second apart, those of the detector a minute.
-        found.push(detector.add(await signatureOf(Buffer.from(frames[0]!.bytes)), burst * 60_000));
+        const { frames } = await captureBurst(camera);
+        // The bursts of this test are half a second apart. The detector gets times one minute apart.
+        results.push(detector.add(await signatureOf(Buffer.from(frames[0]!.bytes)), burst * 60_000));
         await delay(500);
       }
-      return found;
+      return results;
     };
     expect(await verdicts()).toEqual(['moving', 'moving', 'moving', 'moving']);
-    await server.tell('freeze');
+    await server.send('freeze');
     await delay(1500);
     expect(await verdicts()).toEqual(['moving', 'moving', 'frozen', 'frozen']);
   });

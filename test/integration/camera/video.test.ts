@@ -5,12 +5,12 @@ import { join } from 'node:path';
 import { afterAll, afterEach, describe, expect, it } from 'vitest';
 import { VideoCamera } from '../../../src/camera/ffmpeg/video-camera.ts';
 import { systemClock } from '../../../src/base/clock.ts';
-import { collect, descendants, failureCode, told } from '../../fixtures/capture.ts';
+import { captureBurst, descendants, failureCode, errorText } from '../../fixtures/capture.ts';
 
-const folder = mkdtempSync(join(tmpdir(), 'swellsight-video-'));
-const film = join(folder, 'film.mp4');
+const directory = mkdtempSync(join(tmpdir(), 'swellsight-video-'));
+const film = join(directory, 'film.mp4');
 spawnSync('ffmpeg', ['-v', 'error', '-f', 'lavfi', '-i', 'testsrc=r=5:d=10:s=320x180', '-g', '50', film]);
-afterAll(() => rmSync(folder, { recursive: true, force: true }));
+afterAll(() => rmSync(directory, { recursive: true, force: true }));
 afterEach(() => expect(descendants('ff')).toEqual([]));
 
 let aheadMs = 0;
@@ -27,13 +27,13 @@ const open = (path: string, part: { loop?: boolean; ffmpeg?: string; ffprobe?: s
   );
 
 describe('VideoCamera', () => {
-  it('plays in real time, over the end and round again', async () => {
+  it('plays in real time, and restarts at the end', async () => {
     const camera = open(film);
     const positions: number[] = [];
     for (const stepMs of [0, 5000, 5000]) {
       aheadMs += stepMs;
-      const { frames, failure } = await collect(camera);
-      expect(told(failure)).toBe('null');
+      const { frames, failure } = await captureBurst(camera);
+      expect(errorText(failure)).toBe('null');
       positions.push(Number.parseFloat(frames[0]?.origin ?? ''));
     }
     expect(positions[0]).toBeLessThan(0.5);
@@ -42,18 +42,18 @@ describe('VideoCamera', () => {
     expect(positions[2]).toBeLessThan(4);
   });
 
-  it('ends at the end when it is not to loop', async () => {
+  it('throws camera_ended at the end without a loop', async () => {
     const camera = open(film, { loop: false });
     expect(await failureCode(camera)).toBeNull();
     aheadMs += 10_000;
     expect(await failureCode(camera)).toBe('camera_ended');
   });
 
-  it('tells a missing file, one that is no video, and a missing program', async () => {
-    const text = join(folder, 'text.mp4');
-    writeFileSync(text, 'no video');
-    expect(await failureCode(open(join(folder, 'none.mp4')))).toBe('camera_unreachable');
-    expect(await failureCode(open(folder))).toBe('camera_unreachable');
+  it('reports a missing file, a file that is not a video, and a missing program', async () => {
+    const text = join(directory, 'text.mp4');
+    writeFileSync(text, 'not a video');
+    expect(await failureCode(open(join(directory, 'none.mp4')))).toBe('camera_unreachable');
+    expect(await failureCode(open(directory))).toBe('camera_unreachable');
     expect(await failureCode(open(text))).toBe('camera_codec');
     expect(await failureCode(open(film, { ffprobe: 'no-ffprobe' }))).toBe('camera_program_missing');
     expect(await failureCode(open(film, { ffmpeg: 'no-ffmpeg' }))).toBe('camera_program_missing');

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { Camera, Frame } from '../../../src/camera/camera.ts';
 import { RetryingCamera } from '../../../src/camera/retrying-camera.ts';
 import { AgentError, isAbort, type ErrorCode } from '../../../src/base/errors.ts';
-import { collect, failureCode } from '../../fixtures/capture.ts';
+import { captureBurst, failureCode } from '../../fixtures/capture.ts';
 import { FakeClock } from '../../fixtures/fake-clock.ts';
 
 /** Each capture follows the next line of the plan: a number of frames, then an error or none. */
@@ -50,7 +50,7 @@ describe('RetryingCamera', () => {
       [0, 'camera_ended'],
       [2, null],
     ]);
-    const { frames, failure } = await collect(camera, { frames: 2 });
+    const { frames, failure } = await captureBurst(camera, { frames: 2 });
     expect(failure).toBeNull();
     expect(frames).toHaveLength(2);
     expect(inner.startedMs).toEqual([0, 1000, 3000, 7000]);
@@ -77,7 +77,7 @@ describe('RetryingCamera', () => {
 
   it('does not retry a burst that yielded some frames', async () => {
     const { inner, camera } = make([[1, 'camera_ended']]);
-    const { frames, failure } = await collect(camera, { frames: 3 });
+    const { frames, failure } = await captureBurst(camera, { frames: 3 });
     expect(frames).toHaveLength(1);
     expect(failure).toMatchObject({ code: 'camera_ended' });
     expect(inner.startedMs).toHaveLength(1);
@@ -103,11 +103,11 @@ describe('RetryingCamera', () => {
 
   it('rejects with the abort error', async () => {
     const { camera, inner } = make([[0, 'abort']]);
-    expect(isAbort((await collect(camera)).failure)).toBe(true);
+    expect(isAbort((await captureBurst(camera)).failure)).toBe(true);
     expect(inner.startedMs).toHaveLength(1);
     const stop = new AbortController();
     const unreachable = make([[0, 'camera_timeout']]);
     stop.abort();
-    expect(isAbort((await collect(unreachable.camera, {}, stop.signal)).failure)).toBe(true);
+    expect(isAbort((await captureBurst(unreachable.camera, {}, stop.signal)).failure)).toBe(true);
   });
 });

@@ -6,7 +6,7 @@ import { createLog } from '../../../../src/base/log.ts';
 import type { Frame } from '../../../../src/camera/camera.ts';
 import { StreamCamera } from '../../../../src/camera/ffmpeg/stream-camera.ts';
 import { FrameSource } from '../../../../src/camera/frame-source.ts';
-import { collect, failureCode } from '../../../fixtures/capture.ts';
+import { captureBurst, failureCode } from '../../../fixtures/capture.ts';
 import { ManualClock } from '../../../fixtures/manual-clock.ts';
 
 const SMALLEST_JPEG = Buffer.from('ffd8ffda0002ffd9', 'hex');
@@ -59,8 +59,8 @@ const make = (persistent: boolean) => {
 describe('StreamCamera', () => {
   it('opens and closes a source for each burst when it is not persistent', async () => {
     const { camera, sources } = make(false);
-    await collect(camera);
-    await collect(camera);
+    await captureBurst(camera);
+    await captureBurst(camera);
     expect(sources.map(({ hasEnded }) => hasEnded)).toEqual([true, true]);
   });
 
@@ -78,12 +78,12 @@ describe('StreamCamera', () => {
 
   it('closes a persistent source after two minutes without a capture, and opens another', async () => {
     const { camera, sources, clock } = make(true);
-    await collect(camera);
+    await captureBurst(camera);
     await clock.pass(119_000);
     expect(sources[0]!.hasEnded).toBe(false);
     await clock.pass(2000);
     expect(sources[0]!.hasEnded).toBe(true);
-    await collect(camera);
+    await captureBurst(camera);
     expect(sources).toHaveLength(2);
   });
 
@@ -92,7 +92,7 @@ describe('StreamCamera', () => {
     ['has ended', ({ sources }: ReturnType<typeof make>) => sources[0]!.end()],
   ])('replaces a source that %s', async (_, spoil) => {
     const setting = make(true);
-    await collect(setting.camera);
+    await captureBurst(setting.camera);
     await spoil(setting);
     expect(await failureCode(setting.camera)).toBeNull();
     expect(setting.sources.map(({ hasEnded }) => hasEnded)).toEqual([true, false]);
@@ -110,13 +110,13 @@ describe('StreamCamera', () => {
 
   it('closes a source that failed, and one with another frame rate than the burst needs', async () => {
     const { camera, sources } = make(true);
-    await collect(camera);
+    await captureBurst(camera);
     sources[0]!.failing = true;
     expect(await failureCode(camera)).toBe('camera_ended');
     expect(sources[0]!.hasEnded).toBe(true);
-    await collect(camera, { frames: 1 });
+    await captureBurst(camera, { frames: 1 });
     expect(sources[1]!.fps).toBe(2);
-    const burst = collect(camera, { frames: 2, intervalS: 0.2 });
+    const burst = captureBurst(camera, { frames: 2, intervalS: 0.2 });
     await nextTurn();
     expect(sources.map(({ fps, hasEnded }) => [fps, hasEnded])).toEqual([
       [2, true],
