@@ -16,7 +16,7 @@ import {
   changedBundle,
   HostileRepository,
   type BundleChange,
-  type Offer,
+  type ModelOffer,
 } from '../fixtures/hostile-repository.ts';
 import { ATTACKS } from '../fixtures/model-attacks.ts';
 import { Mosquitto, until } from '../fixtures/mosquitto.ts';
@@ -81,8 +81,13 @@ describe('Agent that receives hostile models', () => {
       240_000,
     );
   };
-  const offer = (version: string, name: BundleName, change?: BundleChange, more?: Partial<Offer>): string =>
-    repository.offer({ name, version, files: changedBundle(name, version, change), ...more });
+  const offer = (
+    version: string,
+    name: BundleName,
+    change?: BundleChange,
+    more?: Partial<ModelOffer>,
+  ): string =>
+    repository.publishModel({ name, version, files: changedBundle(name, version, change), ...more });
   const serveBlocks = async (archive: Buffer): Promise<ModelSource> => {
     const file = join(home.path, `blocks-${String(senders.length)}.tar`);
     writeFileSync(file, archive);
@@ -101,7 +106,7 @@ describe('Agent that receives hostile models', () => {
     writeFileSync(trustRoot, repository.bytes(repository.rootPath));
     broker = await Mosquitto.start();
     web = await httpServer((request, response) => {
-      const body = repository.shown.get((request.url ?? '').slice(1));
+      const body = repository.served.get((request.url ?? '').slice(1));
       response.writeHead(body ? 200 : 404).end(body);
     });
     camera = await httpServer((_, response) => {
@@ -148,17 +153,17 @@ describe('Agent that receives hostile models', () => {
   }, 240_000);
 
   it.each(ATTACKS.map((attack, n) => ({ ...attack, version: `2.0.${String(n)}` })))(
-    'refuses $what: $code',
-    async ({ version, name = 'heads', code, why, prepare }) => {
+    'refuses $title: $code',
+    async ({ version, name = 'heads', code, message, prepare }) => {
       const source = await prepare({
         repository,
         version,
-        offer: (...given) => offer(version, ...given),
-        blocks: serveBlocks,
+        publishModel: (...given) => offer(version, ...given),
+        offerBlocks: serveBlocks,
       });
       const { status, error } = await install(name, version, source);
       expect({ status, code: error?.code }, error?.message).toEqual({ status: 'failed', code });
-      expect(error?.message).toContain(why);
+      expect(error?.message).toContain(message);
       const event = await until(
         () => events('model_install_failed').find(({ context }) => context['version'] === version),
         'the event',

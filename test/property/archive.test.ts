@@ -5,8 +5,8 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { AgentError } from '../../src/base/errors.ts';
-import { unpackArchive } from '../../src/model/archive/archive.ts';
-import { entry, pax, sign, tar } from '../fixtures/archive.ts';
+import { unpackArchive } from '../../src/model/archive/unpack.ts';
+import { entry, pax, setChecksum, tar } from '../fixtures/archive.ts';
 
 const limits = { maxBytes: 64 * 1024, maxFiles: 6, layout: 'bundle' } as const;
 const RUNS = Number(process.env['SWELLSIGHT_ARCHIVE_MUTATIONS'] ?? 2000);
@@ -73,7 +73,7 @@ const field = fc.oneof(
 const mutation = fc.record({
   fields: fc.array(fc.record({ header: fc.constantFrom(...headers), field }), { minLength: 1, maxLength: 3 }),
   /** Most with a right checksum, so that what lies behind it is reached. */
-  signed: fc.oneof({ weight: 4, arbitrary: fc.constant(true) }, fc.constant(false)),
+  hasChecksum: fc.oneof({ weight: 4, arbitrary: fc.constant(true) }, fc.constant(false)),
   cut: fc.oneof({ weight: 5, arbitrary: fc.constant(null) }, fc.nat(whole.length)),
   body: fc.option(fc.record({ at: fc.nat(whole.length - 1), byte: fc.nat(255) })),
 });
@@ -84,7 +84,7 @@ it(
     const ends = { unpacked: 0, refused: 0 };
     let number = 0;
     await fc.assert(
-      fc.asyncProperty(mutation, async ({ fields, signed, cut, body }) => {
+      fc.asyncProperty(mutation, async ({ fields, hasChecksum, cut, body }) => {
         const bytes = Buffer.from(whole);
         if (body !== null) bytes[body.at] = body.byte;
         for (const {
@@ -92,7 +92,7 @@ it(
           field: { at, bytes: value },
         } of fields) {
           value.copy(bytes, header + at, 0, Math.min(value.length, 512 - at));
-          if (signed) sign(bytes.subarray(header, header + 512));
+          if (hasChecksum) setChecksum(bytes.subarray(header, header + 512));
         }
         const name = String(number++);
         const file = join(root, 'archive.tar');

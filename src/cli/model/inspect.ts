@@ -1,5 +1,5 @@
 import { AgentError } from '../../base/errors.ts';
-import type { BundleFault, Inspection } from '../../model/bundle/inspect.ts';
+import type { BundleFault, Inspection } from '../../model/bundle/bundle.ts';
 import type { Manifest, Stage } from '../../model/manifest.ts';
 import { sizePhrase, withBundle } from './source.ts';
 import { table } from '../phrases.ts';
@@ -15,7 +15,7 @@ export async function modelInspect(
   options: InspectOptions,
   terminal: Terminal,
 ): Promise<number> {
-  const { inspectBundle } = await import('../../model/bundle/inspect.ts');
+  const { inspectBundle } = await import('../../model/bundle/bundle.ts');
   const inspection = await withBundle(path, terminal, (dir) =>
     inspectBundle(dir, { signal: terminal.signal }),
   ).catch((thrown: unknown) => ofArchive(thrown));

@@ -13,7 +13,7 @@ export interface PackOptions {
 export async function modelPack(path: string, options: PackOptions, terminal: Terminal): Promise<number> {
   const { signal, cwd } = terminal;
   const dir = resolve(cwd, path);
-  const { inspectBundle } = await import('../../model/bundle/inspect.ts');
+  const { inspectBundle } = await import('../../model/bundle/bundle.ts');
   const { manifest, digest, faults } = await inspectBundle(dir, { signal });
   // What this machine lacks, the devices may have.
   const own = faults.filter(({ code }) => code !== 'model_requires');
@@ -30,7 +30,7 @@ export async function modelPack(path: string, options: PackOptions, terminal: Te
       'usage',
       'the archive would lie in the bundle itself; name another place with --out',
     );
-  const { packBundle } = await import('../../model/archive/archive.ts');
+  const { packBundle } = await import('../../model/archive/pack.ts');
   const { sizeBytes, sha256 } = await packBundle(dir, file, signal);
   if (options.json === true) {
     const packed = { file, size_bytes: sizeBytes, sha256: `sha256:${sha256}` };

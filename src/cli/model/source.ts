@@ -18,7 +18,7 @@ export async function withBundle<T>(
     throw new AgentError('model_not_found', `there is no ${path}`, { cause });
   });
   if (!found.isFile()) return use(place);
-  const { unpackArchive } = await import('../../model/archive/archive.ts');
+  const { unpackArchive } = await import('../../model/archive/unpack.ts');
   const { BUNDLE_LIMITS } = await import('../../model/bundle/files.ts');
   const folder = await mkdtemp(join(tmpdir(), 'swellsight-model-'));
   try {

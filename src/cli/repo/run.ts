@@ -8,7 +8,12 @@ import {
   initRepository,
 } from '../../model/repository/init.ts';
 import { publish } from '../../model/repository/publish.ts';
-import { changeRoot, listKeys, type RootChange, type RootReport } from '../../model/repository/rotate.ts';
+import {
+  changeRoot,
+  listKeys,
+  type RootChange,
+  type RootReport,
+} from '../../model/repository/change-root.ts';
 import { serveRepository } from '../../model/repository/serve.ts';
 import { verifyRepository } from '../../model/repository/verify.ts';
 import { table } from '../phrases.ts';

@@ -3,12 +3,12 @@ import { AgentError } from '../../base/errors.ts';
 
 export const BLOCK_BYTES = 512;
 
-/** What the next header says, once it is one that a bundle may have. */
-export type HeaderKind = 'file' | 'folder' | 'pax' | 'long_name' | 'end';
+/** The kinds of header that an archive of a bundle may have. */
+export type HeaderKind = 'file' | 'directory' | 'pax' | 'long_name' | 'end';
 
-export interface HeaderRead {
+export interface TarHeader {
   readonly kind: HeaderKind;
-  /** As it stands in the header. */
+  /** As written in the header. */
   readonly path: string;
   /** Of the body that follows, bytes. */
   readonly sizeBytes: number;
@@ -17,52 +17,53 @@ export interface HeaderRead {
 const KINDS: Readonly<Record<string, HeaderKind>> = {
   File: 'file',
   OldFile: 'file',
-  Directory: 'folder',
+  Directory: 'directory',
   ExtendedHeader: 'pax',
   NextFileHasLongPath: 'long_name',
 };
 
-/** Records that say nothing of where and what the bytes are. */
-const HARMLESS = /^(mtime|atime|ctime|uid|gid|uname|gname|comment|LIBARCHIVE\.creationtime)$/;
+/** Pax records that do not change the path or the content of a file. */
+const HARMLESS_RECORD = /^(mtime|atime|ctime|uid|gid|uname|gname|comment|LIBARCHIVE\.creationtime)$/;
 
 /** Zeros that fill the last block of a body. */
-export const paddingOf = (sizeBytes: number): number =>
+export const paddingBytes = (sizeBytes: number): number =>
   (BLOCK_BYTES - (sizeBytes % BLOCK_BYTES)) % BLOCK_BYTES;
 
-export const refuseArchive = (why: string, context: Readonly<Record<string, unknown>> = {}): AgentError =>
-  new AgentError('model_archive_refused', `the archive is refused: ${why}`, { context });
+export const refuseArchive = (reason: string, context: Readonly<Record<string, unknown>> = {}): AgentError =>
+  new AgentError('model_archive_refused', `the archive is refused: ${reason}`, { context });
 
 /**
- * Reads one header block. Throws `model_archive_refused` for what is no header, or one of a link, a device, a sparse file,
+ * Parses one header block. Throws `model_archive_refused` for an invalid header and for a link, a device, a sparse file,
  * a global header or any other kind.
  */
-export function readHeader(block: Buffer): HeaderRead {
+export function parseHeader(block: Buffer): TarHeader {
   if (block.every((byte) => byte === 0)) return { kind: 'end', path: '', sizeBytes: 0 };
   let header: Header;
   try {
     header = new Header(block, 0);
   } catch (thrown) {
-    // The library's refusal of a number that it cannot hold.
+    // The library throws for a number that it cannot represent.
     throw refuseArchive(`a header cannot be read: ${thrown instanceof Error ? thrown.message : 'damaged'}`);
   }
-  if (!header.cksumValid) throw refuseArchive('a header is damaged, or this is no tar archive');
+  if (!header.cksumValid) throw refuseArchive('a header is damaged, or this is not a tar archive');
   const path = header.path ?? '';
-  if (hidesText(block, 0, 100) || (isUstar(block) && hidesText(block, 345, 475)))
-    throw refuseArchive(`${quoted(path)} goes on behind a NUL`);
+  if (hasTextAfterNul(block, 0, 100) || (isUstar(block) && hasTextAfterNul(block, 345, 475)))
+    throw refuseArchive(`${quoted(path)} continues after a NUL`);
   const kind = KINDS[header.type];
-  if (kind === undefined) throw refuseArchive(`${quoted(path)} is ${told(header.type)}`);
+  if (kind === undefined) throw refuseArchive(`${quoted(path)} is ${describeType(header.type)}`);
   if (header.linkpath !== undefined && header.linkpath !== '')
-    throw refuseArchive(`${quoted(path)} names another file`);
-  // The library makes a folder's size 0, and others skip as many bytes as it says.
-  const sizeBytes = kind === 'folder' ? rawSize(block) : header.size;
+    throw refuseArchive(`${quoted(path)} refers to another file`);
+  // The library sets the size of a directory to 0, but other readers skip the bytes that the header announces.
+  const sizeBytes = kind === 'directory' ? parseRawSize(block) : header.size;
   if (sizeBytes === undefined || !Number.isSafeInteger(sizeBytes))
     throw refuseArchive(`${quoted(path)} has no size`);
-  if (kind === 'folder' && sizeBytes !== 0) throw refuseArchive(`the folder ${quoted(path)} has a size`);
+  if (kind === 'directory' && sizeBytes !== 0)
+    throw refuseArchive(`the directory ${quoted(path)} has a size`);
   return { kind, path, sizeBytes };
 }
 
-/** The path of a pax header's body, or null without one; refuses records that would change what the bytes mean. */
-export function paxPath(body: Buffer): string | null {
+/** The path in the body of a pax header; null without one. Refuses records that change the meaning of the content. */
+export function parsePaxPath(body: Buffer): string | null {
   let path: string | null = null;
   for (let at = 0; at < body.length;) {
     const space = body.indexOf(0x20, at);
@@ -73,15 +74,15 @@ export function paxPath(body: Buffer): string | null {
     const record = body.toString('utf8', space + 1, end - 1);
     const [key = ''] = record.split('=', 1);
     if (key === 'path') path = record.slice('path='.length);
-    else if (!HARMLESS.test(key)) throw refuseArchive(`an extended header sets ${quoted(key)}`);
+    else if (!HARMLESS_RECORD.test(key)) throw refuseArchive(`an extended header sets ${quoted(key)}`);
     at = end;
   }
   return path;
 }
 
-/** The header block, or blocks where the name is too long for one, of a plain file. */
+/** The header block of a plain file, preceded by a pax header when the name is too long for one block. */
 export function writeHeader(path: string, sizeBytes: number): Buffer {
-  // No time, no owner, one mode: the same files give the same bytes wherever they are packed.
+  // A fixed time, owner and mode: the same files give the same bytes on every machine.
   const header = new Header({
     path,
     mode: 0o644,
@@ -92,20 +93,20 @@ export function writeHeader(path: string, sizeBytes: number): Buffer {
     type: 'File',
   });
   if (!header.encode()) return header.block ?? Buffer.alloc(BLOCK_BYTES);
-  const extended = new Pax({ path, mtime: new Date(0) }).encode();
-  return Buffer.concat([extended, header.block ?? Buffer.alloc(BLOCK_BYTES)]);
+  const pax = new Pax({ path, mtime: new Date(0) }).encode();
+  return Buffer.concat([pax, header.block ?? Buffer.alloc(BLOCK_BYTES)]);
 }
 
 const isUstar = (block: Buffer): boolean => block.toString('latin1', 257, 263) === 'ustar\0';
 
-/** Readers end a text at its first NUL; bytes behind it are there to be read in another way by another reader. */
-function hidesText(block: Buffer, start: number, end: number): boolean {
+/** A reader may end a name at its first NUL or read on: refuse a name that has two readings. */
+function hasTextAfterNul(block: Buffer, start: number, end: number): boolean {
   const text = block.subarray(start, end);
   const nul = text.indexOf(0);
   return nul >= 0 && text.subarray(nul).some((byte) => byte !== 0);
 }
 
-function rawSize(block: Buffer): number | undefined {
+function parseRawSize(block: Buffer): number | undefined {
   const text = block
     .toString('latin1', 124, 136)
     .replace(/[\0 ]+$/, '')
@@ -113,7 +114,7 @@ function rawSize(block: Buffer): number | undefined {
   return text === '' ? 0 : /^[0-7]+$/.test(text) ? parseInt(text, 8) : undefined;
 }
 
-function told(type: string): string {
+function describeType(type: string): string {
   switch (type) {
     case 'Link':
       return 'a hard link';
@@ -124,13 +125,13 @@ function told(type: string): string {
     case 'FIFO':
       return 'a device';
     case 'GlobalExtendedHeader':
-      return 'a header for all files';
+      return 'a global header';
     case 'SparseFile':
       return 'a sparse file';
     default:
-      return 'of a kind that bundles do not have';
+      return 'of a type that bundles do not have';
   }
 }
 
-/** Cut short and escaped: the name may come from a stranger and ends in logs. */
+/** Truncated and escaped: the name may be hostile and appears in logs. */
 export const quoted = (text: string): string => JSON.stringify(text.slice(0, 80));

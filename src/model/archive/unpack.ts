@@ -1,10 +1,14 @@
 import { constants } from 'node:fs';
-import { mkdir, open, type FileHandle } from 'node:fs/promises';
-import { join } from 'node:path';
+import { mkdir, open, rm, type FileHandle } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { syncFolder } from '../../base/atomic-file.ts';
 import { AgentError } from '../../base/errors.ts';
-import { BLOCK_BYTES, paddingOf, paxPath, quoted, readHeader, refuseArchive } from './header.ts';
-import { segmentsOf, type ArchiveLayout } from './paths.ts';
+import { BUNDLE_LIMITS } from '../bundle/files.ts';
+import { asSpaceError } from '../disk-space.ts';
+import { BLOCK_BYTES, paddingBytes, parseHeader, parsePaxPath, quoted, refuseArchive } from './header.ts';
+
+/** `bundle`: the files of a bundle and `golden/`. `repository`: `metadata/` and `targets/` of a signed repository. */
+export type ArchiveLayout = 'bundle' | 'repository';
 
 export interface UnpackLimits {
   /** Of all files together. */
@@ -13,38 +17,84 @@ export interface UnpackLimits {
   readonly layout: ArchiveLayout;
 }
 
+/** For a bundle of any allowed size. */
+export const BUNDLE_UNPACK_LIMITS: UnpackLimits = {
+  maxBytes: BUNDLE_LIMITS.totalBytes,
+  maxFiles: BUNDLE_LIMITS.files,
+  layout: 'bundle',
+};
+
 const CHUNK_BYTES = 256 * 1024;
 /** Of an extended header or a long name; a path takes a few hundred bytes. */
 const MAX_META_BYTES = 8 * 1024;
-/** tar fills up to a record of twenty blocks; some writers use larger ones. */
+/** tar pads the archive to a record of twenty blocks; some writers use larger records. */
 const MAX_TRAILER_BYTES = 64 * 1024;
 
+/** No separator, no leading dot, no character with a special meaning for a shell, a terminal or another file system. */
+const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,191}$/;
+/** Device names of Windows, with any extension. */
+const WINDOWS_DEVICE = /^(con|prn|aux|nul|com\d|lpt\d)(\.|$)/i;
+/** `targets/models/{name}/{sha256}.{version}.tar` has four. */
+const MAX_SEGMENTS = 6;
+
 /**
- * The walk is ours and not the library's, which reads on past what it cannot use: here each header is judged before a
- * byte of its body is read, and what is not understood ends it.
+ * Unpacks an archive into `intoDir`, which must not exist; its parent must. Writes only plain files and directories of the
+ * layout, and syncs each to the disk. Removes `intoDir` on any failure.
+ * Throws `model_archive_refused` for content that the layout does not allow, `model_too_large` before writing a file that
+ * exceeds the limits, `model_space`, or the signal's reason.
  */
-export class Unpacking {
+export async function unpackArchive(
+  file: string,
+  intoDir: string,
+  limits: UnpackLimits,
+  signal?: AbortSignal,
+): Promise<void> {
+  // O_NONBLOCK: opening a pipe must not wait for a writer.
+  const archive = await open(file, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+  try {
+    const stats = await archive.stat();
+    if (!stats.isFile()) throw refuseArchive('it is not a plain file');
+    await mkdir(intoDir, { mode: 0o755 });
+    try {
+      await new Unpacker(archive, stats.size, intoDir, limits, signal).run();
+      syncFolder(dirname(intoDir));
+    } catch (thrown) {
+      await rm(intoDir, { recursive: true, force: true });
+      throw asSpaceError(thrown);
+    }
+  } finally {
+    await archive.close();
+  }
+}
+
+/**
+ * Reads the archive itself, because the tar library skips what it cannot use. This class checks each header before it
+ * reads a byte of the body, and stops at the first unknown one. See docs/decisions/0004-own-tar-reader.md.
+ */
+class Unpacker {
   readonly #archive: FileHandle;
-  readonly #sizeBytes: number;
+  readonly #archiveBytes: number;
   readonly #dir: string;
   readonly #limits: UnpackLimits;
   readonly #signal: AbortSignal | undefined;
-  /** In small letters, so that a file system that does not tell them apart gives the same files. */
+  /** In lower case, so that the result is the same on a case-insensitive file system. */
   readonly #files = new Set<string>();
-  readonly #folders = new Map<string, string>();
-  readonly #announced = new Set<string>();
+  /** Path on the disk by path in lower case. */
+  readonly #directories = new Map<string, string>();
+  /** Directories with their own header, in lower case. */
+  readonly #listedDirectories = new Set<string>();
   #headers = 0;
-  #bytes = 0;
+  #fileBytes = 0;
 
   constructor(
     archive: FileHandle,
-    sizeBytes: number,
+    archiveBytes: number,
     dir: string,
     limits: UnpackLimits,
     signal: AbortSignal | undefined,
   ) {
     this.#archive = archive;
-    this.#sizeBytes = sizeBytes;
+    this.#archiveBytes = archiveBytes;
     this.#dir = dir;
     this.#limits = limits;
     this.#signal = signal;
@@ -54,72 +104,72 @@ export class Unpacking {
     let longPath: string | null = null;
     let at = 0;
     for (;;) {
-      const { kind, path, sizeBytes } = readHeader(await this.#read(at, BLOCK_BYTES));
+      const { kind, path, sizeBytes } = parseHeader(await this.#read(at, BLOCK_BYTES));
       if (kind === 'end') break;
-      // Each file may have one header of its own in front, and there are a few folders.
+      // Each file may have one extended header, and there are a few directories.
       if (++this.#headers > 2 * this.#limits.maxFiles + 64) throw this.#tooLarge('too many entries');
       const body = at + BLOCK_BYTES;
       if (kind === 'pax' || kind === 'long_name') {
         if (sizeBytes > MAX_META_BYTES) throw refuseArchive('an extended header is too long');
         if (longPath !== null) throw refuseArchive('an entry has two long names');
         const meta = await this.#read(body, sizeBytes);
-        longPath = kind === 'pax' ? paxPath(meta) : meta.toString('utf8').replace(/\0$/, '');
+        longPath = kind === 'pax' ? parsePaxPath(meta) : meta.toString('utf8').replace(/\0$/, '');
       } else {
-        const segments = segmentsOf(longPath ?? path, kind, this.#limits.layout);
+        const segments = parsePath(longPath ?? path, kind, this.#limits.layout);
         if (segments === null)
-          throw refuseArchive(`${quoted(longPath ?? path)} is no path of a ${this.#limits.layout}`);
+          throw refuseArchive(`${quoted(longPath ?? path)} is not a path of a ${this.#limits.layout}`);
         longPath = null;
-        if (kind === 'folder') await this.#folder(segments);
-        else await this.#file(segments, body, sizeBytes);
+        if (kind === 'directory') await this.#addDirectory(segments);
+        else await this.#addFile(segments, body, sizeBytes);
       }
-      at = body + sizeBytes + paddingOf(sizeBytes);
+      at = body + sizeBytes + paddingBytes(sizeBytes);
     }
     if (longPath !== null) throw refuseArchive('it ends after a long name');
-    if (this.#files.size === 0) throw refuseArchive('it holds no file');
-    await this.#trailer(at + BLOCK_BYTES);
-    // From the inside out: a folder's names are on the disk before the name of the folder.
-    for (const folder of [...this.#folders.values()].sort((a, b) => b.length - a.length)) syncFolder(folder);
+    if (this.#files.size === 0) throw refuseArchive('it contains no file');
+    await this.#checkTrailer(at + BLOCK_BYTES);
+    // Innermost first: the names in a directory are on the disk before the name of the directory.
+    for (const dir of [...this.#directories.values()].sort((a, b) => b.length - a.length)) syncFolder(dir);
     syncFolder(this.#dir);
   }
 
-  async #folder(segments: readonly string[]): Promise<void> {
+  async #addDirectory(segments: readonly string[]): Promise<void> {
     const key = segments.join('/').toLowerCase();
-    if (this.#announced.has(key)) throw refuseArchive(`${quoted(segments.join('/'))} stands twice`);
-    this.#announced.add(key);
-    await this.#makeFolders(segments);
+    if (this.#listedDirectories.has(key)) throw duplicatePath(segments.join('/'));
+    this.#listedDirectories.add(key);
+    await this.#makeDirectories(segments);
   }
 
-  async #makeFolders(segments: readonly string[]): Promise<void> {
+  async #makeDirectories(segments: readonly string[]): Promise<void> {
     for (let depth = 1; depth <= segments.length; depth++) {
       const path = segments.slice(0, depth).join('/');
       const key = path.toLowerCase();
-      if (this.#files.has(key)) throw refuseArchive(`${quoted(path)} is a file and a folder`);
-      const made = this.#folders.get(key);
+      if (this.#files.has(key)) throw refuseArchive(`${quoted(path)} is a file and a directory`);
+      const existing = this.#directories.get(key);
       const place = join(this.#dir, path);
-      if (made === undefined) {
+      if (existing === undefined) {
         await mkdir(place, { mode: 0o755 });
-        this.#folders.set(key, place);
-      } else if (made !== place) throw refuseArchive(`${quoted(path)} stands twice`);
+        this.#directories.set(key, place);
+      } else if (existing !== place) throw duplicatePath(path);
     }
   }
 
-  async #file(segments: readonly string[], body: number, sizeBytes: number): Promise<void> {
+  async #addFile(segments: readonly string[], body: number, sizeBytes: number): Promise<void> {
     const path = segments.join('/');
     const key = path.toLowerCase();
     const { maxBytes, maxFiles } = this.#limits;
-    if (this.#files.has(key) || this.#folders.has(key)) throw refuseArchive(`${quoted(path)} stands twice`);
+    if (this.#files.has(key) || this.#directories.has(key)) throw duplicatePath(path);
     if (this.#files.size === maxFiles) throw this.#tooLarge(`more than ${String(maxFiles)} files`);
-    this.#bytes += sizeBytes;
-    if (this.#bytes > maxBytes) throw this.#tooLarge(`more than ${String(maxBytes)} bytes`);
-    if (body + sizeBytes > this.#sizeBytes) throw refuseArchive(`it ends within ${quoted(path)}`);
-    await this.#makeFolders(segments.slice(0, -1));
+    this.#fileBytes += sizeBytes;
+    if (this.#fileBytes > maxBytes) throw this.#tooLarge(`more than ${String(maxBytes)} bytes`);
+    if (body + sizeBytes > this.#archiveBytes) throw refuseArchive(`it ends within ${quoted(path)}`);
+    await this.#makeDirectories(segments.slice(0, -1));
     this.#files.add(key);
     const { O_WRONLY, O_CREAT, O_EXCL, O_NOFOLLOW } = constants;
     const out = await open(join(this.#dir, path), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0o644);
     try {
       for (let done = 0; done < sizeBytes;) {
         const piece = await this.#read(body + done, Math.min(CHUNK_BYTES, sizeBytes - done));
-        await writeAll(out, piece);
+        await out.writeFile(piece);
         done += piece.length;
       }
       await out.sync();
@@ -128,17 +178,20 @@ export class Unpacking {
     }
   }
 
-  /** After the first empty block: another one, and nothing but zeros to the end of the record. */
-  async #trailer(start: number): Promise<void> {
-    const left = this.#sizeBytes - start;
-    if (left < BLOCK_BYTES) throw refuseArchive('its end is missing');
-    if (left > MAX_TRAILER_BYTES || (await this.#read(start, left)).some((byte) => byte !== 0))
-      throw refuseArchive('something follows after its end');
+  /** After the first empty block: at least one more, and only zeros up to the end of the record. */
+  async #checkTrailer(start: number): Promise<void> {
+    const trailerBytes = this.#archiveBytes - start;
+    if (trailerBytes < BLOCK_BYTES) throw refuseArchive('its end is missing');
+    if (
+      trailerBytes > MAX_TRAILER_BYTES ||
+      (await this.#read(start, trailerBytes)).some((byte) => byte !== 0)
+    )
+      throw refuseArchive('it has content after its end');
   }
 
   async #read(at: number, sizeBytes: number): Promise<Buffer> {
     this.#signal?.throwIfAborted();
-    if (at + sizeBytes > this.#sizeBytes) throw refuseArchive('it is truncated');
+    if (at + sizeBytes > this.#archiveBytes) throw refuseArchive('it is truncated');
     const piece = Buffer.alloc(sizeBytes);
     for (let done = 0; done < sizeBytes;) {
       const { bytesRead } = await this.#archive.read(piece, done, sizeBytes - done, at + done);
@@ -148,13 +201,42 @@ export class Unpacking {
     return piece;
   }
 
-  #tooLarge(why: string): AgentError {
-    return new AgentError('model_too_large', `the archive holds ${why}`, { context: { ...this.#limits } });
+  #tooLarge(reason: string): AgentError {
+    return new AgentError('model_too_large', `the archive contains ${reason}`, {
+      context: { ...this.#limits },
+    });
   }
 }
 
-export async function writeAll(file: FileHandle, bytes: Buffer): Promise<void> {
-  for (let done = 0; done < bytes.length;) {
-    done += (await file.write(bytes, done, bytes.length - done)).bytesWritten;
+const duplicatePath = (path: string): AgentError => refuseArchive(`${quoted(path)} occurs twice`);
+
+/**
+ * The segments of a path in an archive without a leading `./`; empty for `.`. Null for a path that the layout does not
+ * have, which is absolute, has `..`, a NUL, a backslash or another unusual character, or is too long or too deep.
+ */
+function parsePath(path: string, kind: 'file' | 'directory', layout: ArchiveLayout): string[] | null {
+  const bare = (path.startsWith('./') ? path.slice(2) : path).replace(
+    kind === 'directory' ? /\/$/ : /$^/,
+    '',
+  );
+  if (bare === '' || bare === '.') return kind === 'directory' ? [] : null;
+  const segments = bare.split('/');
+  if (segments.length > MAX_SEGMENTS) return null;
+  const isSafe = segments.every(
+    (segment) => NAME.test(segment) && !WINDOWS_DEVICE.test(segment) && !segment.endsWith('.'),
+  );
+  return isSafe && isInLayout(segments, kind, layout) ? segments : null;
+}
+
+function isInLayout(
+  [first = '', ...rest]: readonly string[],
+  kind: 'file' | 'directory',
+  layout: ArchiveLayout,
+): boolean {
+  if (layout === 'repository') {
+    const minDepth = kind === 'directory' ? 0 : 1;
+    return (first === 'metadata' || first === 'targets') && rest.length >= minDepth;
   }
+  if (kind === 'directory') return first === 'golden' && rest.length === 0;
+  return rest.length === 0 || (first === 'golden' && rest.length === 1);
 }

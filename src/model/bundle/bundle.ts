@@ -1,125 +1,193 @@
 import { readFile, realpath } from 'node:fs/promises';
 import { totalmem } from 'node:os';
 import { join } from 'node:path';
-import { AgentError } from '../../base/errors.ts';
-import { bundleDigest, embeddingDigest, type Digests } from './digest.ts';
-import { MANIFEST_FILE, digestFile, listBundle, readBundleText, refused } from './files.ts';
-import type { Bundle, Manifest } from '../manifest.ts';
+import { AgentError, asAgentError, type ErrorCode } from '../../base/errors.ts';
+import {
+  bundleDigest,
+  digestFile,
+  embeddingDigest,
+  listBundle,
+  MANIFEST_FILE,
+  readBundleText,
+  refuseBundle,
+  scanBundleDir,
+  type FileDigests,
+} from './files.ts';
 import { scanOnnx, type OnnxScan } from './onnx-scan.ts';
-import { MANIFEST_MAX_BYTES, parseManifest } from './parse-manifest.ts';
+import { MAX_MANIFEST_BYTES, parseManifest } from './parse-manifest.ts';
+import type { Bundle, Manifest } from '../manifest.ts';
 import { parseRange, parseVersion } from '../semver.ts';
 
 export interface OpenBundleOptions {
-  /** What `requires.agent` is held against; this package's own version when left out. */
+  /** Compared with `requires.agent`; by default the version of this package. */
   readonly agentVersion?: string;
-  /** What `requires.memory_mb` is held against; the machine's memory when left out. */
+  /** Compared with `requires.memory_mb`; by default the memory of this machine. */
   readonly memoryMb?: number;
-  /** Kind of machine that `requires.hardware` is held against; not held against anything when left out. */
+  /** Kind of machine, compared with `requires.hardware`; not checked when undefined. */
   readonly hardware?: string;
   readonly signal?: AbortSignal;
 }
 
 /**
- * Reads a bundle and checks all that can be checked without running it: paths, sizes, manifest, digests, tensors stored
- * elsewhere, required agent, memory and hardware. Whether it reproduces its golden outputs is for the vision process to say.
- * Throws `model_not_found`, `model_bundle_refused`, `model_manifest_invalid`, `model_digest_mismatch`,
- * `model_requires`, or the AbortError of the signal.
+ * Reads a bundle and checks everything that needs no inference: paths, sizes, manifest, digests, external tensors, required
+ * agent, memory and hardware. The vision process checks the golden outputs. Stops at the first fault.
+ * Throws `model_not_found`, `model_bundle_refused`, `model_manifest_invalid`, `model_digest_mismatch`, `model_requires`,
+ * or the signal's AbortError.
  */
-export async function openBundle(folder: string, options: OpenBundleOptions = {}): Promise<Bundle> {
-  const { signal } = options;
-  const dir = await bundleFolder(folder);
+export async function openBundle(path: string, options: OpenBundleOptions = {}): Promise<Bundle> {
+  const dir = await realBundleDir(path);
   const files = await listBundle(dir);
   const manifest = await readManifest(dir, files);
-  checkNames(manifest, files);
-  const digests = await digestFiles(dir, files.keys(), signal);
+  checkFileNames(manifest, files);
+  const digests = await digestFiles(dir, files.keys(), options.signal);
   checkDigests(manifest, digests);
-  const weights = new Map<string, readonly string[]>();
+  const weightFiles = new Map<string, readonly string[]>();
   for (const { file } of manifest.stages) {
-    if (!weights.has(file)) weights.set(file, weightFiles(file, await scanStage(dir, file, files)));
+    if (weightFiles.has(file)) continue;
+    weightFiles.set(file, weightFilesOf(file, await scanStage(dir, file, files)));
   }
   await checkRequirements(manifest, options);
   return {
     dir,
     manifest,
     digest: bundleDigest(digests),
-    embeddingDigest: embeddingDigest(manifest, digests, weights),
+    embeddingDigest: embeddingDigest(manifest, digests, weightFiles),
   };
 }
 
-/** The folder's absolute path. Throws `model_not_found`. */
-export function bundleFolder(folder: string): Promise<string> {
-  return realpath(folder).catch((error: unknown) => {
+export interface BundleFault {
+  readonly code: ErrorCode;
+  readonly message: string;
+}
+
+export interface Inspection {
+  /** Size in bytes of every file by its path. */
+  readonly files: ReadonlyMap<string, number>;
+  /** Null when it cannot be read. */
+  readonly manifest: Manifest | null;
+  /** Nodes in the graph of each stage, by the stage's file; missing where it cannot be read. */
+  readonly nodes: ReadonlyMap<string, number>;
+  /** Null when the directory has content that no bundle may have. */
+  readonly digest: string | null;
+  readonly embeddingDigest: string | null;
+  readonly faults: readonly BundleFault[];
+}
+
+/**
+ * Makes every check of `openBundle` and continues after a fault, so that an author can correct all faults at once. Throws
+ * `model_not_found` when the directory does not exist, and the signal's reason.
+ */
+export async function inspectBundle(path: string, options: OpenBundleOptions = {}): Promise<Inspection> {
+  const faults: BundleFault[] = [];
+  const collectFaults = async <T>(step: () => T | Promise<T>): Promise<T | null> => {
+    try {
+      return await step();
+    } catch (thrown) {
+      options.signal?.throwIfAborted();
+      faults.push(...faultsOf(thrown));
+      return null;
+    }
+  };
+  const dir = await realBundleDir(path);
+  const { sizes: files, faults: fileFaults } = await scanBundleDir(dir);
+  faults.push(...fileFaults.map((message) => ({ code: 'model_bundle_refused' as const, message })));
+  const manifest = await collectFaults(() => readManifest(dir, files));
+  const digests = await digestFiles(dir, files.keys(), options.signal);
+  const nodes = new Map<string, number>();
+  const weightFiles = new Map<string, readonly string[]>();
+  if (manifest !== null) {
+    await collectFaults(() => checkFileNames(manifest, files));
+    await collectFaults(() => checkDigests(manifest, digests));
+    for (const file of new Set(manifest.stages.map((stage) => stage.file))) {
+      const scan = files.has(file) ? await collectFaults(() => scanStage(dir, file, files)) : null;
+      if (scan === null) continue;
+      nodes.set(file, scan.nodes);
+      weightFiles.set(file, weightFilesOf(file, scan));
+    }
+    await collectFaults(() => checkRequirements(manifest, options));
+  }
+  return {
+    files,
+    manifest,
+    nodes,
+    digest: fileFaults.length === 0 ? bundleDigest(digests) : null,
+    embeddingDigest: manifest === null ? null : embeddingDigest(manifest, digests, weightFiles),
+    faults,
+  };
+}
+
+/** One fault for each that the error lists. */
+function faultsOf(thrown: unknown): BundleFault[] {
+  const { code, message, context } = asAgentError(thrown);
+  const listed: unknown = context['faults'];
+  if (!Array.isArray(listed)) return [{ code, message }];
+  return listed.map((fault: unknown) => ({ code, message: String(fault) }));
+}
+
+/** The absolute path of the directory. Throws `model_not_found`. */
+function realBundleDir(path: string): Promise<string> {
+  return realpath(path).catch((error: unknown) => {
     throw new AgentError('model_not_found', 'there is no such bundle', {
-      context: { dir: folder },
+      context: { dir: path },
       cause: error,
     });
   });
 }
 
-export async function digestFiles(
-  dir: string,
-  paths: Iterable<string>,
-  signal?: AbortSignal,
-): Promise<Digests> {
+async function digestFiles(dir: string, paths: Iterable<string>, signal?: AbortSignal): Promise<FileDigests> {
   const digests = new Map<string, string>();
   for (const path of paths) digests.set(path, await digestFile(join(dir, path), signal));
   return digests;
 }
 
-export async function readManifest(dir: string, files: ReadonlyMap<string, number>): Promise<Manifest> {
+async function readManifest(dir: string, files: ReadonlyMap<string, number>): Promise<Manifest> {
   const sizeBytes = files.get(MANIFEST_FILE);
   if (sizeBytes === undefined) {
-    throw new AgentError('model_not_found', `the folder holds no ${MANIFEST_FILE}`, { context: { dir } });
+    throw new AgentError('model_not_found', `the directory has no ${MANIFEST_FILE}`, { context: { dir } });
   }
-  if (sizeBytes > MANIFEST_MAX_BYTES) throw refused([`${MANIFEST_FILE} is larger than 4 MiB`]);
+  if (sizeBytes > MAX_MANIFEST_BYTES) throw refuseBundle([`${MANIFEST_FILE} is larger than 4 MiB`]);
   return parseManifest(await readBundleText(join(dir, MANIFEST_FILE)));
 }
 
-/** Every file that the manifest names is there; with a `files` list, nothing else is. */
-export function checkNames(manifest: Manifest, files: ReadonlyMap<string, number>): void {
+/** Checks that every file named by the manifest exists and that, with a `files` list, there are no others. */
+function checkFileNames(manifest: Manifest, files: ReadonlyMap<string, number>): void {
   const listed = manifest.files && Object.keys(manifest.files);
   const named = listed ?? [
     ...manifest.stages.map(({ file }) => file),
     ...manifest.golden.map(({ image }) => image),
   ];
   const missing = [...new Set(named)].filter((path) => !files.has(path)).map((path) => `${path} is missing`);
-  const stray = [...files.keys()].filter(
+  const unlisted = [...files.keys()].filter(
     (path) => path !== MANIFEST_FILE && listed?.includes(path) === false,
   );
-  const faults = [...missing, ...stray.map((path) => `${path} is not listed in files`)];
-  if (faults.length > 0) throw refused(faults);
+  const faults = [...missing, ...unlisted.map((path) => `${path} is not listed in files`)];
+  if (faults.length > 0) throw refuseBundle(faults);
 }
 
-export function checkDigests(manifest: Manifest, digests: Digests): void {
+function checkDigests(manifest: Manifest, digests: FileDigests): void {
   const wrong = Object.entries(manifest.files ?? {})
     .filter(([path, digest]) => digests.get(path) !== digest)
     .map(([path]) => path);
   if (wrong.length === 0) return;
   throw new AgentError(
     'model_digest_mismatch',
-    `other bytes than the manifest promises: ${wrong.join(', ')}`,
-    {
-      context: { files: wrong },
-    },
+    `the manifest states another digest for: ${wrong.join(', ')}`,
+    { context: { files: wrong } },
   );
 }
 
-/** Looks into a stage's file; what it refers to must lie in the bundle. Throws `model_bundle_refused`. */
-export async function scanStage(
-  dir: string,
-  file: string,
-  files: ReadonlyMap<string, number>,
-): Promise<OnnxScan> {
+/** Scans the ONNX file of a stage and checks that its external tensors are in the bundle. Throws `model_bundle_refused`. */
+async function scanStage(dir: string, file: string, files: ReadonlyMap<string, number>): Promise<OnnxScan> {
   const scan = await scanOnnx(join(dir, file), file);
   const outside = scan.externalFiles.filter((path) => path.includes('/') || !files.has(path));
   if (outside.length === 0) return scan;
-  throw refused(
-    outside.map((path) => `${file} takes tensors from ${JSON.stringify(path)}, outside the bundle`),
+  throw refuseBundle(
+    outside.map((path) => `${file} reads tensors from ${JSON.stringify(path)}, which is not in the bundle`),
   );
 }
 
-/** The files that hold a stage's weights: the model itself and what it refers to. */
-export const weightFiles = (file: string, { externalFiles }: OnnxScan): readonly string[] => [
+/** The files with the weights of a stage: the ONNX file and its external tensors. */
+const weightFilesOf = (file: string, { externalFiles }: OnnxScan): readonly string[] => [
   file,
   ...externalFiles.toSorted(),
 ];
@@ -129,7 +197,7 @@ export async function checkRequirements(
   { requires }: Pick<Manifest, 'requires'>,
   options: OpenBundleOptions,
 ): Promise<void> {
-  const agent = options.agentVersion ?? (await ownVersion());
+  const agent = options.agentVersion ?? (await packageVersion());
   const version = parseVersion(agent);
   if (!version || parseRange(requires.agent)?.(version) !== true) {
     throw new AgentError('model_requires', `the model needs agent ${requires.agent}, this is ${agent}`);
@@ -137,20 +205,20 @@ export async function checkRequirements(
   if (options.hardware !== undefined && requires.hardware?.includes(options.hardware) === false) {
     throw new AgentError(
       'model_requires',
-      `the model asks for ${requires.hardware.join(' or ')}, this is ${options.hardware}`,
+      `the model needs ${requires.hardware.join(' or ')}, this is ${options.hardware}`,
     );
   }
   const memoryMb = options.memoryMb ?? Math.round(totalmem() / 1e6);
   if (requires.memory_mb !== undefined && requires.memory_mb > memoryMb) {
     throw new AgentError(
       'model_requires',
-      `the model needs ${requires.memory_mb} MB of memory, here are ${memoryMb}`,
+      `the model needs ${requires.memory_mb} MB of memory, this machine has ${memoryMb} MB`,
     );
   }
 }
 
-/** The same two folders up from src/model and from dist/model. */
-async function ownVersion(): Promise<string> {
+/** From package.json, which is three directories up from both src/model/bundle and dist/model/bundle. */
+async function packageVersion(): Promise<string> {
   const text = await readFile(new URL('../../../package.json', import.meta.url), 'utf8');
   return (JSON.parse(text) as { version: string }).version;
 }

@@ -3,11 +3,12 @@ import { constants, type Dirent } from 'node:fs';
 import { lstat, open, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AgentError } from '../../base/errors.ts';
+import type { Manifest, Stage } from '../manifest.ts';
 
 export const MANIFEST_FILE = 'model.json';
-const GOLDEN_FOLDER = 'golden';
+const GOLDEN_DIR = 'golden';
 
-/** Bounds of one bundle: far above any model for such boards, far below what fills their disks or an afternoon. */
+/** Limits of one bundle: far above real models, but small enough for the disk of a small board. */
 export const BUNDLE_LIMITS = {
   files: 64,
   fileBytes: 512 * 1024 * 1024,
@@ -16,69 +17,69 @@ export const BUNDLE_LIMITS = {
 
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/;
 
-/** What lies in a bundle's folder. */
-export interface BundleSurvey {
-  /** Path (`name` or `golden/name`) and size in bytes of every plain file with a usual name. */
+/** The content of a bundle's directory. */
+export interface BundleListing {
+  /** Size in bytes by path (`name` or `golden/name`) of every plain file with an allowed name. */
   readonly sizes: ReadonlyMap<string, number>;
   readonly faults: readonly string[];
 }
 
 /**
- * Path (`name` or `golden/name`) and size in bytes of every file below the bundle's folder.
- * Throws `model_not_found` when there is no such folder, and `model_bundle_refused`, naming every fault at once, for
- * links, folders other than `golden`, things that are no plain files, odd names and sizes over the limits.
+ * Size in bytes by path (`name` or `golden/name`) of every file of a bundle.
+ * Throws `model_not_found` when the directory does not exist, and `model_bundle_refused` with all faults for links,
+ * directories other than `golden`, special files, disallowed names, and sizes over the limits.
  */
 export async function listBundle(dir: string): Promise<ReadonlyMap<string, number>> {
-  const { sizes, faults } = await surveyBundle(dir);
-  if (faults.length > 0) throw refused(faults);
+  const { sizes, faults } = await scanBundleDir(dir);
+  if (faults.length > 0) throw refuseBundle(faults);
   return sizes;
 }
 
-/** As `listBundle`, with the faults beside what is sound. Throws `model_not_found`. */
-export async function surveyBundle(dir: string): Promise<BundleSurvey> {
+/** As `listBundle`, but returns the faults together with the valid files. Throws `model_not_found`. */
+export async function scanBundleDir(dir: string): Promise<BundleListing> {
   const faults: string[] = [];
   const sizes = new Map<string, number>();
-  const entries = await readFolder(dir);
-  const golden = entries.find((entry) => entry.name === GOLDEN_FOLDER && entry.isDirectory());
-  const inside = golden ? await readFolder(join(dir, GOLDEN_FOLDER)) : [];
+  const entries = await readDirectory(dir);
+  const golden = entries.find((entry) => entry.name === GOLDEN_DIR && entry.isDirectory());
+  const goldenEntries = golden ? await readDirectory(join(dir, GOLDEN_DIR)) : [];
   const found = [
     ...entries.filter((entry) => entry !== golden).map((entry) => ({ entry, path: entry.name })),
-    ...inside.map((entry) => ({ entry, path: `${GOLDEN_FOLDER}/${entry.name}` })),
+    ...goldenEntries.map((entry) => ({ entry, path: `${GOLDEN_DIR}/${entry.name}` })),
   ];
   if (found.length > BUNDLE_LIMITS.files)
     return { sizes, faults: [`${found.length} files, at most ${BUNDLE_LIMITS.files}`] };
   for (const { entry, path } of found) {
-    if (!NAME.test(entry.name)) faults.push(`${JSON.stringify(path)} is an odd name`);
+    if (!NAME.test(entry.name)) faults.push(`${JSON.stringify(path)} is not an allowed name`);
     else if (entry.isSymbolicLink()) faults.push(`${path} is a link`);
-    else if (!entry.isFile()) faults.push(`${path} is no plain file`);
+    else if (!entry.isFile()) faults.push(`${path} is not a plain file`);
     else sizes.set(path, (await lstat(join(dir, path))).size);
   }
   for (const [path, sizeBytes] of sizes) {
     if (sizeBytes > BUNDLE_LIMITS.fileBytes) faults.push(`${path} is larger than 512 MiB`);
   }
   const totalBytes = [...sizes.values()].reduce((sum, sizeBytes) => sum + sizeBytes, 0);
-  if (totalBytes > BUNDLE_LIMITS.totalBytes) faults.push('the files are larger than 2 GiB together');
+  if (totalBytes > BUNDLE_LIMITS.totalBytes) faults.push('the files together are larger than 2 GiB');
   return { sizes, faults };
 }
 
-export function refused(faults: readonly string[]): AgentError {
+export function refuseBundle(faults: readonly string[]): AgentError {
   return new AgentError('model_bundle_refused', `the bundle is refused: ${faults.join('; ')}`, {
     context: { faults },
   });
 }
 
-async function readFolder(dir: string): Promise<Dirent[]> {
+async function readDirectory(dir: string): Promise<Dirent[]> {
   try {
     return await readdir(dir, { withFileTypes: true });
   } catch (error) {
-    throw new AgentError('model_not_found', 'the folder of the bundle cannot be read', {
+    throw new AgentError('model_not_found', 'the directory of the bundle cannot be read', {
       context: { dir },
       cause: error,
     });
   }
 }
 
-/** The file's text; never follows a link. */
+/** The text of a file; never follows a link. */
 export async function readBundleText(path: string): Promise<string> {
   const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW);
   try {
@@ -88,7 +89,7 @@ export async function readBundleText(path: string): Promise<string> {
   }
 }
 
-/** `sha256:…` of a file, read piece by piece; never follows a link. */
+/** `sha256:…` of a file, read in pieces; never follows a link. */
 export async function digestFile(path: string, signal?: AbortSignal): Promise<string> {
   const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW);
   const hash = createHash('sha256');
@@ -101,3 +102,60 @@ export async function digestFile(path: string, signal?: AbortSignal): Promise<st
 /** `sha256:…` of a text. */
 export const digestText = (text: string): string =>
   `sha256:${createHash('sha256').update(text).digest('hex')}`;
+
+/** Digest (`sha256:…`) of every file by its path. */
+export type FileDigests = ReadonlyMap<string, string>;
+
+/**
+ * One digest over all files of the bundle, model.json included: the digest of the lines that `sha256sum` prints, sorted by
+ * path. `cd DIR && sha256sum model.json trunk.onnx golden/* … | LC_ALL=C sort -k2 | sha256sum` gives the same.
+ */
+export function bundleDigest(digests: FileDigests): string {
+  const lines = [...digests]
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .map(([path, digest]) => `${digest.replace('sha256:', '')}  ${path}\n`);
+  return digestText(lines.join(''));
+}
+
+/**
+ * Digest of everything that determines an embedding: the output of the embedding head, and the weights and inputs of each
+ * stage that leads to it. Golden images, texts and other heads do not change it. Null without an embedding head.
+ * `weightFiles` lists, by the file of a stage, the files that hold its tensors.
+ */
+export function embeddingDigest(
+  manifest: Manifest,
+  digests: FileDigests,
+  weightFiles: ReadonlyMap<string, readonly string[]>,
+): string | null {
+  const output = manifest.heads.embedding?.output;
+  if (output === undefined) return null;
+  const stages = stagesLeadingTo(output, manifest.stages).map(({ id, file, inputs }) => ({
+    id,
+    inputs,
+    weights: (weightFiles.get(file) ?? [file]).map((path) => digests.get(path) ?? null),
+  }));
+  return digestText(canonicalJson({ output, stages }));
+}
+
+/** The stages that an output depends on, in order. */
+function stagesLeadingTo(output: string, stages: readonly Stage[]): Stage[] {
+  const needed = new Set([stageIdOf(output)]);
+  for (const stage of stages.toReversed()) {
+    if (!needed.has(stage.id)) continue;
+    for (const { from } of stage.inputs) {
+      for (const source of [from].flat()) if (source !== 'frame') needed.add(stageIdOf(source));
+    }
+  }
+  return stages.filter(({ id }) => needed.has(id));
+}
+
+const stageIdOf = (outputRef: string): string => outputRef.slice(0, outputRef.indexOf('.'));
+
+/** JSON with the keys of every object sorted, so that the same content gives the same text. */
+function canonicalJson(value: unknown): string {
+  return JSON.stringify(value, (_key, part: unknown) =>
+    typeof part === 'object' && part !== null && !Array.isArray(part)
+      ? Object.fromEntries(Object.entries(part).sort(([a], [b]) => (a < b ? -1 : 1)))
+      : part,
+  );
+}

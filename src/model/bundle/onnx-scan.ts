@@ -1,18 +1,17 @@
-import { open } from 'node:fs/promises';
 import { constants } from 'node:fs';
+import { open, type FileHandle } from 'node:fs/promises';
 import { AgentError } from '../../base/errors.ts';
-import { FileWindow } from '../archive/file-window.ts';
 
-/** What an ONNX file takes from outside itself. */
+/** Facts about an ONNX file that decide whether it may be loaded. */
 export interface OnnxScan {
-  /** `location` of every tensor that is stored in another file, each once. */
+  /** `location` of every external tensor, without repetitions. */
   readonly externalFiles: readonly string[];
-  /** Nodes of all graphs and functions. */
+  /** Number of nodes in all graphs and functions. */
   readonly nodes: number;
 }
 
 /**
- * The messages on the way to tensors: field number -> message type. Everything else is skipped unread.
+ * The messages that lead to tensors: field number -> message type. All other fields are skipped.
  * Source: https://github.com/onnx/onnx/blob/main/onnx/onnx.proto
  */
 const CHILDREN: Readonly<Record<string, Readonly<Record<number, string>>>> = {
@@ -26,7 +25,7 @@ const CHILDREN: Readonly<Record<string, Readonly<Record<number, string>>>> = {
   Tensor: { 13: 'ExternalEntry' },
 };
 const GRAPH_OF_MODEL = 7;
-/** The field that holds a tensor's dimensions, one number after another or packed together. */
+/** The field with a tensor's dimensions, as single numbers or packed. */
 const DIMS: Readonly<Record<string, number>> = { Tensor: 1, SparseTensor: 3 };
 
 const VARINT = 0;
@@ -34,43 +33,43 @@ const FIXED64 = 1;
 const BYTES = 2;
 const FIXED32 = 5;
 
-/** Deeper than any real nesting of control flow; far more fields than any real model has. */
+/** Far above any real nesting of control flow and any real number of fields. */
 const MAX_DEPTH = 64;
 const MAX_FIELDS = 5_000_000;
 const MAX_TEXT_BYTES = 4096;
-/** Opening a graph takes longer than its nodes: 50,000 in a row take half a minute on a board. Large models have 5,000. */
+/** Loading time grows faster than the number of nodes: 50,000 in a row take half a minute on a board. Large models have 5,000. */
 const MAX_NODES = 20_000;
-/** A tensor may announce more than the file holds: a sparse one is laid out in full before it is used. */
+/** A tensor may announce more values than the file has: the runtime expands a sparse tensor in memory. */
 const MAX_VALUES = 2 ** 29;
 const MAX_DIMS = 64;
 
 /**
- * Walks the protobuf of an ONNX file without loading its weights.
- * Throws `model_bundle_refused` when it is no ONNX file, or holds compiled code of one provider (`EPContext`), which
- * names files of its own.
+ * Scans the protobuf of an ONNX file without loading its weights.
+ * Throws `model_bundle_refused` when it is not an ONNX file, exceeds a limit, or contains code compiled for one provider
+ * (`EPContext`), which may refer to other files.
  */
 export async function scanOnnx(path: string, name: string): Promise<OnnxScan> {
   const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW);
   try {
     const { size } = await file.stat();
-    const walk = new Walk(new FileWindow(file), name);
-    await walk.message('Model', 0, size, 0);
-    if (!walk.sawGraph) throw walk.refusal('is no ONNX model: it holds no graph');
-    return { externalFiles: [...walk.externalFiles], nodes: walk.nodes };
+    const scanner = new Scanner(new FileWindow(file), name);
+    await scanner.scanMessage('Model', 0, size, 0);
+    if (!scanner.hasGraph) throw scanner.refusal('is not an ONNX model: it has no graph');
+    return { externalFiles: [...scanner.externalFiles], nodes: scanner.nodes };
   } finally {
     await file.close();
   }
 }
 
-/** What the dimensions of a tensor come to, as they are read. */
-class Announced {
+/** The dimensions of one tensor: their number so far, and their product. */
+class Dimensions {
   count = 0;
   values = 1;
 }
 
-class Walk {
+class Scanner {
   readonly externalFiles = new Set<string>();
-  sawGraph = false;
+  hasGraph = false;
   nodes = 0;
   readonly #window: FileWindow;
   readonly #name: string;
@@ -81,20 +80,20 @@ class Walk {
     this.#name = name;
   }
 
-  async message(type: string, start: number, end: number, depth: number): Promise<void> {
-    if (depth > MAX_DEPTH) throw this.refusal('nests too deeply');
+  async scanMessage(type: string, start: number, end: number, depth: number): Promise<void> {
+    if (depth > MAX_DEPTH) throw this.refusal('is nested too deeply');
     const children = CHILDREN[type] ?? {};
     if (type === 'Node' && ++this.nodes > MAX_NODES)
       throw this.refusal(`has more than ${String(MAX_NODES)} nodes`);
-    const dims = new Announced();
+    const dims = new Dimensions();
     for (let at = start; at < end;) {
-      if (++this.#fields > MAX_FIELDS) throw this.refusal('has too many parts');
+      if (++this.#fields > MAX_FIELDS) throw this.refusal('has too many fields');
       const tag = await this.#varint(at, end);
       const [field, wire] = [Math.floor(tag.value / 8), tag.value % 8];
-      if (field === 0) throw this.refusal('is no ONNX model');
+      if (field === 0) throw this.refusal('is not an ONNX model');
       const isDims = field === DIMS[type];
       if (wire !== BYTES) {
-        if (isDims && wire === VARINT) this.#announce(dims, (await this.#varint(tag.next, end)).value);
+        if (isDims && wire === VARINT) this.#addDimension(dims, (await this.#varint(tag.next, end)).value);
         at = await this.#skip(wire, tag.next, end);
         continue;
       }
@@ -102,52 +101,54 @@ class Walk {
       const bodyEnd = length.next + length.value;
       if (bodyEnd > end) throw this.refusal('is truncated');
       const child = children[field];
-      if (type === 'Model' && field === GRAPH_OF_MODEL) this.sawGraph = true;
+      if (type === 'Model' && field === GRAPH_OF_MODEL) this.hasGraph = true;
       if (isDims) {
         for (let next = length.next; next < bodyEnd;) {
           const dim = await this.#varint(next, bodyEnd);
-          this.#announce(dims, dim.value);
+          this.#addDimension(dims, dim.value);
           next = dim.next;
         }
       }
-      if (child !== undefined) await this.#enter(child, length.next, bodyEnd, depth + 1);
+      if (child !== undefined) await this.#scanChild(child, length.next, bodyEnd, depth + 1);
       at = bodyEnd;
     }
   }
 
-  refusal(why: string): AgentError {
-    return new AgentError('model_bundle_refused', `${this.#name} ${why}`, { context: { file: this.#name } });
+  refusal(reason: string): AgentError {
+    return new AgentError('model_bundle_refused', `${this.#name} ${reason}`, {
+      context: { file: this.#name },
+    });
   }
 
-  #announce(dims: Announced, dim: number): void {
-    // A zero empties the tensor, and must not hide what stands beside it.
+  #addDimension(dims: Dimensions, dim: number): void {
+    // A zero makes the tensor empty; count it as 1, so that it does not hide the other dimensions.
     dims.values *= Math.max(1, dim);
     if (++dims.count > MAX_DIMS || dims.values > MAX_VALUES)
       throw this.refusal(`announces a tensor of more than ${String(MAX_VALUES)} values`);
   }
 
-  async #enter(type: string, start: number, end: number, depth: number): Promise<void> {
+  async #scanChild(type: string, start: number, end: number, depth: number): Promise<void> {
     switch (type) {
       case 'OpType':
         if ((await this.#text(start, end)) === 'EPContext') {
-          throw this.refusal('holds code compiled for one provider (EPContext)');
+          throw this.refusal('contains code compiled for one provider (EPContext)');
         }
         return;
       case 'ExternalEntry':
-        return this.#externalEntry(start, end);
+        return this.#scanExternalEntry(start, end);
       default:
-        return this.message(type, start, end, depth);
+        return this.scanMessage(type, start, end, depth);
     }
   }
 
   /** StringStringEntryProto: key = 1, value = 2. */
-  async #externalEntry(start: number, end: number): Promise<void> {
+  async #scanExternalEntry(start: number, end: number): Promise<void> {
     let [key, value] = ['', ''];
     for (let at = start; at < end;) {
       const tag = await this.#varint(at, end);
       const length = await this.#varint(tag.next, end);
       const bodyEnd = length.next + length.value;
-      if (tag.value % 8 !== BYTES || bodyEnd > end) throw this.refusal('is no ONNX model');
+      if (tag.value % 8 !== BYTES || bodyEnd > end) throw this.refusal('is not an ONNX model');
       const text = await this.#text(length.next, bodyEnd);
       if (Math.floor(tag.value / 8) === 1) key = text;
       else value = text;
@@ -161,19 +162,19 @@ class Walk {
     if (wire === VARINT) next = (await this.#varint(at, end)).next;
     else if (wire === FIXED64) next = at + 8;
     else if (wire === FIXED32) next = at + 4;
-    else throw this.refusal('is no ONNX model');
+    else throw this.refusal('is not an ONNX model');
     if (next > end) throw this.refusal('is truncated');
     return next;
   }
 
   async #text(start: number, end: number): Promise<string> {
-    if (end - start > MAX_TEXT_BYTES) throw this.refusal('has an overlong name');
-    await this.#window.reach(start, end - start);
+    if (end - start > MAX_TEXT_BYTES) throw this.refusal('has a name that is too long');
+    await this.#window.load(start, end - start);
     return this.#window.text(start, end);
   }
 
   async #varint(start: number, end: number): Promise<{ value: number; next: number }> {
-    await this.#window.reach(start, Math.min(10, end - start));
+    await this.#window.load(start, Math.min(10, end - start));
     let value = 0;
     for (let at = start; at < Math.min(end, start + 10); at++) {
       const byte = this.#window.byte(at);
@@ -181,5 +182,36 @@ class Walk {
       if (byte < 0x80) return { value, next: at + 1 };
     }
     throw this.refusal('is truncated');
+  }
+}
+
+const WINDOW_BYTES = 64 * 1024;
+
+/** A moving window over a file: random access without loading the whole file. */
+class FileWindow {
+  readonly #file: FileHandle;
+  readonly #buffer = Buffer.alloc(WINDOW_BYTES);
+  #start = 0;
+  #size = 0;
+
+  constructor(file: FileHandle) {
+    this.#file = file;
+  }
+
+  /** Makes `size` bytes (at most 64 KiB) from `at` readable. Bytes beyond the end of the file read as zero. */
+  async load(at: number, size: number): Promise<void> {
+    if (at >= this.#start && at + size <= this.#start + this.#size) return;
+    const { bytesRead } = await this.#file.read(this.#buffer, 0, WINDOW_BYTES, at);
+    this.#buffer.fill(0, bytesRead);
+    this.#start = at;
+    this.#size = WINDOW_BYTES;
+  }
+
+  byte(at: number): number {
+    return this.#buffer[at - this.#start] ?? 0;
+  }
+
+  text(start: number, end: number): string {
+    return this.#buffer.toString('utf8', start - this.#start, end - this.#start);
   }
 }

@@ -2,16 +2,14 @@ import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AgentError, asAgentError } from '../../base/errors.ts';
 import type { Log } from '../../base/log.ts';
+import { ensureSpace } from '../disk-space.ts';
 import { runFetchJob } from './child.ts';
-import { DEFAULT_FETCH_LIMITS, type FetchLimits } from './limits.ts';
-import type { FetchJob, VerifiedBundle } from './messages.ts';
-import { placesOf } from './places.ts';
-import { PartFile, removePart } from './part-file.ts';
-import { ensureSpace } from './space.ts';
+import { DEFAULT_FETCH_LIMITS, type FetchJob, type FetchLimits, type VerifiedBundle } from './job.ts';
+import { fetchDirs, PartFile, removePart } from './part-file.ts';
 import type { BlockSource, BundleFetcher, FetchedBundle, FetchOptions, Progress } from '../types.ts';
 
 export interface FetcherOptions {
-  /** Folder of the models, `{stateDir}/models`. */
+  /** Models directory, `{stateDir}/models`. */
   readonly dir: string;
   readonly limits?: Partial<FetchLimits>;
 }
@@ -22,8 +20,8 @@ export interface FetcherDeps {
 }
 
 /**
- * Brings bundles to the device. What strangers wrote is read by a process that is started for each job and ends with it;
- * blocks that come by MQTT are put into the part here, unread.
+ * Downloads and verifies bundles. The agent parses no untrusted bytes: it starts a process for each job. It only appends
+ * the blocks that come over MQTT to the part file, without reading them.
  */
 export class Fetcher implements BundleFetcher {
   readonly #dir: string;
@@ -44,14 +42,14 @@ export class Fetcher implements BundleFetcher {
     const { updateId, source } = options.request;
     try {
       if (source.kind === 'mqtt') {
-        await this.#takeBlocks(options, source, onProgress, signal);
+        await this.#receiveBlocks(options, source, onProgress, signal);
         await this.#run('check', options, onProgress, signal);
       } else {
         await this.#run('download', options, onProgress, signal);
       }
     } catch (thrown) {
       signal.throwIfAborted();
-      // Observations need the room more than a part of a model does.
+      // Observations need the disk space more than an incomplete model does.
       if (asAgentError(thrown).code === 'model_space') await this.discard(updateId);
       throw thrown;
     }
@@ -64,20 +62,20 @@ export class Fetcher implements BundleFetcher {
       bundle = await this.#run('verify', options, () => undefined, signal);
     } catch (thrown) {
       signal.throwIfAborted();
-      // A part that may yet be good is kept for another try.
+      // Keep the part file only for an error that a retry with the same bytes can pass.
       const { retryable, code } = asAgentError(thrown);
       if (!retryable || code === 'model_space' || code === 'model_transfer_changed')
         await this.discard(updateId);
-      else await rm(placesOf(this.#dir, updateId).staging, { recursive: true, force: true });
+      else await rm(fetchDirs(this.#dir, updateId).staging, { recursive: true, force: true });
       throw thrown;
     }
-    if (bundle === null) throw new AgentError('model_fetch_crashed', 'the verification named no bundle');
-    const dir = join(placesOf(this.#dir, updateId).bundles, bundle.digest.replace('sha256:', ''));
+    if (bundle === null) throw new AgentError('model_fetch_crashed', 'the verification reported no bundle');
+    const dir = join(fetchDirs(this.#dir, updateId).bundles, bundle.digest.replace('sha256:', ''));
     return { dir, ref: bundle };
   }
 
   async discard(updateId: string): Promise<void> {
-    const { parts, staging } = placesOf(this.#dir, updateId);
+    const { parts, staging } = fetchDirs(this.#dir, updateId);
     await removePart({ dir: parts, updateId });
     await rm(staging, { recursive: true, force: true });
   }
@@ -92,7 +90,7 @@ export class Fetcher implements BundleFetcher {
     return runFetchJob(job, { log: this.#deps.log, onProgress }, signal);
   }
 
-  async #takeBlocks(
+  async #receiveBlocks(
     { request: { updateId }, maxBytesPerS }: FetchOptions,
     { sizeBytes, digest }: { readonly sizeBytes: number; readonly digest: string },
     onProgress: (progress: Progress) => void,
@@ -101,16 +99,16 @@ export class Fetcher implements BundleFetcher {
     const { maxBytes, reserveBytes } = this.#limits;
     if (sizeBytes > maxBytes)
       throw new AgentError('model_too_large', `${sizeBytes} bytes were announced, ${maxBytes} are allowed`);
-    const { parts } = placesOf(this.#dir, updateId);
+    const { parts } = fetchDirs(this.#dir, updateId);
     const part = await PartFile.open(
       { dir: parts, updateId, reserveBytes },
       { of: 'mqtt:', sha256: digest.replace('sha256:', ''), sizeBytes },
     );
     try {
-      // The rest of the repository, the repository unpacked, and the bundle out of it.
+      // Space for the rest of the archive, the unpacked repository, and the unpacked bundle.
       await ensureSpace(parts, 3 * sizeBytes - part.heldBytes + reserveBytes);
-      const tell = (): void => onProgress({ bytes: part.heldBytes, totalBytes: sizeBytes });
-      tell();
+      const reportProgress = (): void => onProgress({ bytes: part.heldBytes, totalBytes: sizeBytes });
+      reportProgress();
       await this.#deps.blocks.fetch(
         { updateId, maxBytesPerS },
         {
@@ -120,7 +118,7 @@ export class Fetcher implements BundleFetcher {
           },
           append: async (bytes) => {
             await part.append(bytes);
-            tell();
+            reportProgress();
           },
         },
         signal,

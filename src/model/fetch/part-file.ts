@@ -3,42 +3,64 @@ import { constants } from 'node:fs';
 import { open, readFile, rm, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { replaceFile } from '../../base/atomic-file.ts';
+import { AgentError } from '../../base/errors.ts';
 import { makeFolder } from '../../base/make-folder.ts';
-import { asSpaceError, ensureSpace } from './space.ts';
+import { asSpaceError, ensureSpace } from '../disk-space.ts';
 import type { BlockSink } from '../types.ts';
 
-/** What a part file is a part of. A part of something else is of no use. */
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+
+/** The directories of an install, below the models directory `dir`. */
+export function fetchDirs(
+  dir: string,
+  updateId: string,
+): {
+  readonly parts: string;
+  readonly staging: string;
+  readonly bundles: string;
+  readonly trust: string;
+} {
+  if (!UUID.test(updateId)) throw new AgentError('internal', 'the id of an install is not a UUID');
+  return {
+    parts: join(dir, 'parts'),
+    staging: join(dir, 'staging', updateId),
+    bundles: join(dir, 'bundles'),
+    trust: join(dir, 'trust'),
+  };
+}
+
+/** Which file a part file belongs to. A part of another file cannot be continued. */
 export interface PartIdentity {
   /** `http:` and the path in the repository, or `mqtt:`. */
   readonly of: string;
-  /** Hex; null while nobody vouches for it. */
+  /** Hex; null without a signed or announced digest. */
   readonly sha256: string | null;
-  /** Of the whole; null before it is known. */
+  /** Of the whole file; null before it is known. */
   readonly sizeBytes: number | null;
-  /** Strong validator that the server gave for the bytes (ETag). */
+  /** The server's strong validator (ETag) for the bytes. */
   readonly tag: string | null;
 }
 
 export interface PartOptions {
   readonly dir: string;
   readonly updateId: string;
-  /** Left free on the disk, whatever comes. */
+  /** Kept free on the disk. */
   readonly reserveBytes: number;
 }
 
-/** So much may have to be fetched again after a power cut. */
-const SYNC_EVERY_BYTES = 4 * 1024 * 1024;
+/** A power cut loses at most this much. */
+const SYNC_INTERVAL_BYTES = 4 * 1024 * 1024;
 
 export const partPath = ({ dir, updateId }: Pick<PartOptions, 'dir' | 'updateId'>): string =>
   join(dir, `${updateId}.part`);
 
-const sidecarPath = ({ dir, updateId }: Pick<PartOptions, 'dir' | 'updateId'>): string =>
+const identityPath = ({ dir, updateId }: Pick<PartOptions, 'dir' | 'updateId'>): string =>
   join(dir, `${updateId}.json`);
 
 /**
- * A file that grows at its end until it is whole: its length is what is there, so that a crash at any moment loses
- * nothing that was written. Beside it lies what it is a part of. A power cut may leave wrong bytes in it: whoever reads
- * it holds its digest against the promised one.
+ * A partly downloaded file. It only grows at its end, so its length is the number of valid bytes and a crash loses
+ * nothing that was written. A JSON file next to it stores its identity. A power cut may leave wrong bytes in it: compare
+ * its digest with the expected one before use.
  */
 export class PartFile implements BlockSink {
   readonly path: string;
@@ -48,18 +70,19 @@ export class PartFile implements BlockSink {
   #heldBytes: number;
   #unsyncedBytes = 0;
 
-  /** Goes on with the part that lies there if it is one of the same thing, else begins anew. Throws `model_space`. */
-  static async open(options: PartOptions, wanted: Omit<PartIdentity, 'tag'>): Promise<PartFile> {
+  /** Continues the existing part if it has the expected identity, else starts an empty one. Throws `model_space`. */
+  static async open(options: PartOptions, expected: Omit<PartIdentity, 'tag'>): Promise<PartFile> {
     makeFolder(options.dir);
-    const known = await readIdentity(sidecarPath(options));
-    // Never through a link, and never a file that others may read.
+    const stored = await readIdentity(identityPath(options));
+    // Do not follow a link, and do not create a file that others can read.
     const flags = constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW;
     const file = await open(partPath(options), flags, 0o600);
     try {
       const { size } = await file.stat();
-      const goesOn = known !== null && belongs(known, wanted, size);
-      const part = new PartFile(options, file, goesOn ? known : { ...wanted, tag: null }, goesOn ? size : 0);
-      if (!goesOn) await part.restart({});
+      const continues = stored !== null && canContinue(stored, expected, size);
+      const identity = continues ? stored : { ...expected, tag: null };
+      const part = new PartFile(options, file, identity, continues ? size : 0);
+      if (!continues) await part.restart({});
       return part;
     } catch (thrown) {
       await file.close();
@@ -83,12 +106,12 @@ export class PartFile implements BlockSink {
     return this.#identity;
   }
 
-  /** Of the whole; 0 before it is known. */
+  /** Of the whole file; 0 before it is known. */
   get sizeBytes(): number {
     return this.#identity.sizeBytes ?? 0;
   }
 
-  /** Throws away what is there; what comes now is what is told here. */
+  /** Empties the part and stores the changed identity of the bytes that follow. */
   async restart(change: Partial<Pick<PartIdentity, 'sizeBytes' | 'tag'>>): Promise<void> {
     try {
       await this.#file.truncate(0);
@@ -96,7 +119,7 @@ export class PartFile implements BlockSink {
       this.#heldBytes = 0;
       this.#unsyncedBytes = 0;
       this.#identity = { ...this.#identity, ...change };
-      replaceFile(sidecarPath(this.#options), `${JSON.stringify(this.#identity)}\n`);
+      replaceFile(identityPath(this.#options), `${JSON.stringify(this.#identity)}\n`);
     } catch (thrown) {
       throw asSpaceError(thrown);
     }
@@ -111,20 +134,20 @@ export class PartFile implements BlockSink {
         this.#heldBytes += bytesWritten;
         this.#unsyncedBytes += bytesWritten;
       }
-      if (this.#unsyncedBytes >= SYNC_EVERY_BYTES) await this.sync();
+      if (this.#unsyncedBytes >= SYNC_INTERVAL_BYTES) await this.sync();
     } catch (thrown) {
       throw asSpaceError(thrown);
     }
   }
 
-  /** Onto the disk. Throws `model_space` when what others need of the disk is touched. */
+  /** Flushes the bytes to the disk. Throws `model_space` when less than the reserve is free. */
   async sync(): Promise<void> {
     await this.#file.datasync();
     this.#unsyncedBytes = 0;
     await ensureSpace(this.#options.dir, this.#options.reserveBytes);
   }
 
-  /** Over what is there. */
+  /** SHA-256 over the bytes so far; the caller may update it with the bytes that follow. */
   async hash(signal: AbortSignal): Promise<Hash> {
     const hash = createHash('sha256');
     const buffer = Buffer.alloc(256 * 1024);
@@ -143,17 +166,17 @@ export class PartFile implements BlockSink {
   }
 }
 
-/** Removes a part with what lies beside it; nothing when there is none. */
+/** Removes a part and its identity, if they exist. */
 export async function removePart(place: Pick<PartOptions, 'dir' | 'updateId'>): Promise<void> {
-  // The part first: what it belongs to is worth nothing without it.
-  for (const path of [partPath(place), sidecarPath(place), `${sidecarPath(place)}.part`])
+  // The part first: without it the identity is harmless.
+  for (const path of [partPath(place), identityPath(place), `${identityPath(place)}.part`])
     await rm(path, { force: true });
 }
 
-function belongs(known: PartIdentity, wanted: Omit<PartIdentity, 'tag'>, heldBytes: number): boolean {
-  const { of, sha256, sizeBytes } = known;
-  if (of !== wanted.of || sha256 !== wanted.sha256) return false;
-  if (wanted.sizeBytes !== null && sizeBytes !== wanted.sizeBytes) return false;
+function canContinue(stored: PartIdentity, expected: Omit<PartIdentity, 'tag'>, heldBytes: number): boolean {
+  const { of, sha256, sizeBytes } = stored;
+  if (of !== expected.of || sha256 !== expected.sha256) return false;
+  if (expected.sizeBytes !== null && sizeBytes !== expected.sizeBytes) return false;
   return sizeBytes === null ? heldBytes === 0 : heldBytes <= sizeBytes;
 }
 
@@ -162,7 +185,7 @@ async function readIdentity(path: string): Promise<PartIdentity | null> {
     const value: unknown = JSON.parse(await readFile(path, 'utf8'));
     return isIdentity(value) ? value : null;
   } catch {
-    // None, or torn by a power cut: the part is fetched anew.
+    // Missing, or damaged by a power cut: the download starts again.
     return null;
   }
 }

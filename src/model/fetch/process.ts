@@ -1,53 +1,57 @@
-// Entry of the fetching process: what strangers wrote is fetched and looked into only here. One job, then it ends.
+// Entry of the fetch process. It downloads and parses untrusted data, so that a crash, a hang or too much memory there
+// does not affect the agent. It runs one job and exits.
 import { constants, setPriority } from 'node:os';
 import { asAgentError } from '../../base/errors.ts';
-import type { FetchDeps } from './download.ts';
-import { failureReport, type FetchJob, type FetchReport } from './messages.ts';
-import { asSpaceError } from './space.ts';
+import { asSpaceError } from '../disk-space.ts';
+import type { FetchEvents } from './download.ts';
+import { MAX_REPORT_TEXT_CHARS, type FetchJob, type FetchReport } from './job.ts';
 
-const ALIVE_EVERY_MS = 1000;
-const PROGRESS_EVERY_MS = 500;
+const ALIVE_INTERVAL_MS = 1000;
+const PROGRESS_INTERVAL_MS = 500;
 
-let toldMs = -Infinity;
+let lastProgressMs = -Infinity;
 
-const tell = (report: FetchReport): void => void process.send?.(report);
+const send = (report: FetchReport): void => void process.send?.(report);
 
-const deps: FetchDeps = {
+const events: FetchEvents = {
   onProgress: (progress) => {
     const nowMs = performance.now();
-    if (nowMs - toldMs < PROGRESS_EVERY_MS && progress.bytes !== progress.totalBytes) return;
-    toldMs = nowMs;
-    tell({ type: 'progress', ...progress });
+    if (nowMs - lastProgressMs < PROGRESS_INTERVAL_MS && progress.bytes !== progress.totalBytes) return;
+    lastProgressMs = nowMs;
+    send({ type: 'progress', ...progress });
   },
-  onWait: (reason, retryInMs) => tell({ type: 'waiting', reason: reason.slice(0, 300), retryInMs }),
+  onWait: (reason, retryInMs) => send({ type: 'waiting', reason: reason.slice(0, 300), retryInMs }),
 };
 
-async function work(job: FetchJob): Promise<FetchReport> {
-  // The control process ends this one when it is to stop.
+async function runJob(job: FetchJob): Promise<FetchReport> {
+  // Never aborted: the agent stops a job by killing this process.
   const { signal } = new AbortController();
   if (job.kind === 'verify') {
     const { verify } = await import('./verify.ts');
-    return { type: 'done', bundle: await verify(job, deps, signal) };
+    return { type: 'done', bundle: await verify(job, events, signal) };
   }
-  // Most pushes that are refused end here: what looks into bundles is not even loaded then.
-  const { check, download } = await import('./download.ts');
-  if (job.kind === 'download') await download(job, deps, signal);
-  else await check(job, signal);
+  // Most refused installs end here: do not load the code that parses bundles.
+  const { checkBlocks, download } = await import('./download.ts');
+  if (job.kind === 'download') await download(job, events, signal);
+  else await checkBlocks(job, signal);
   return { type: 'done', bundle: null };
 }
 
 process.once('message', (job) => {
-  void work(job as FetchJob)
-    .catch((thrown: unknown) => failureReport(asAgentError(asSpaceError(thrown))))
+  void runJob(job as FetchJob)
+    .catch((thrown: unknown): FetchReport => {
+      const { code, message } = asAgentError(asSpaceError(thrown));
+      return { type: 'failed', code, message: message.slice(0, MAX_REPORT_TEXT_CHARS) };
+    })
     .then((report) => process.send?.(report, () => process.exit(0)));
 });
 process.once('disconnect', () => process.exit(0));
-// Ctrl-C reaches the whole process group of a terminal: the control process decides when this one stops.
+// Ctrl-C in a terminal reaches the whole process group; the agent decides when this process stops.
 process.on('SIGINT', () => undefined);
 process.on('SIGTERM', () => undefined);
 
-// Frames come first.
+// Frames have priority.
 setPriority(constants.priority.PRIORITY_BELOW_NORMAL);
 setInterval(() => {
-  tell({ type: 'alive', rssMb: Math.round(process.memoryUsage.rss() / 2 ** 20) });
-}, ALIVE_EVERY_MS).unref();
+  send({ type: 'alive', rssMb: Math.round(process.memoryUsage.rss() / 2 ** 20) });
+}, ALIVE_INTERVAL_MS).unref();

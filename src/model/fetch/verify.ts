@@ -4,131 +4,144 @@ import { dirname, join } from 'node:path';
 import { syncFolder } from '../../base/atomic-file.ts';
 import { AgentError } from '../../base/errors.ts';
 import { makeFolder } from '../../base/make-folder.ts';
-import { unpackArchive } from '../archive/archive.ts';
+import { unpackArchive } from '../archive/unpack.ts';
 import { openBundle } from '../bundle/bundle.ts';
 import { BUNDLE_LIMITS, digestFile } from '../bundle/files.ts';
-import type { FetchDeps } from './download.ts';
-import { mustBeSigned, repositoryOf, signedTargetOf } from './download.ts';
-import type { FetchJob, VerifiedBundle } from './messages.ts';
-import { placesOf } from './places.ts';
+import { ensureSpace } from '../disk-space.ts';
+import { openRepository, requiresSignature, type FetchEvents } from './download.ts';
+import type { FetchJob, VerifiedBundle } from './job.ts';
+import { fetchDirs, partPath, removePart } from './part-file.ts';
 import type { Bundle } from '../manifest.ts';
-import { partPath, removePart } from './part-file.ts';
-import { ensureSpace } from './space.ts';
-import { checkTarget, type SignedTarget } from '../trust/target.ts';
-import { folderSource } from '../trust/source.ts';
+import type { SignedTarget } from '../trust/target.ts';
 
-const BUNDLE = { maxFiles: BUNDLE_LIMITS.files, layout: 'bundle' } as const;
-/** Metadata, each root of its history, and one archive. */
-const REPOSITORY_FILES = 1024;
+/** Metadata, every root version, and one archive. */
+const MAX_REPOSITORY_FILES = 1024;
 
-/** The archive of a bundle, and who vouches for it. */
+/** The archive of a bundle, and its signed target; null when unsigned. */
 interface Archive {
   readonly file: string;
   readonly target: SignedTarget | null;
 }
 
 /**
- * From the part to a bundle in its place, named by its digest: metadata, digests, archive, manifest, requirements. The
- * part is gone then. Nothing of what was unpacked is left behind, however it ends.
+ * Turns the part file into a bundle in the bundles directory, named by its digest. Checks metadata, digests, archive,
+ * manifest and requirements. Removes the part file on success, and all unpacked files in any case.
  */
-export async function verify(job: FetchJob, deps: FetchDeps, signal: AbortSignal): Promise<VerifiedBundle> {
-  const { dir, options } = job;
+export async function verify(
+  job: FetchJob,
+  events: FetchEvents,
+  signal: AbortSignal,
+): Promise<VerifiedBundle> {
+  const { dir, options, limits } = job;
   const { updateId } = options.request;
-  const places = placesOf(dir, updateId);
-  // What a power cut left of an earlier try.
-  await rm(places.staging, { recursive: true, force: true });
-  makeFolder(places.staging);
+  const { staging, bundles, parts } = fetchDirs(dir, updateId);
+  // Files of an earlier attempt that a power cut ended.
+  await rm(staging, { recursive: true, force: true });
+  makeFolder(staging);
   try {
-    const archive = await openArchive(job, deps, signal);
-    const unpacked = join(places.staging, 'bundle');
-    await unpackArchive(archive.file, unpacked, { ...BUNDLE, maxBytes: job.limits.maxBytes }, signal);
+    const archive = await openArchive(job, events, signal);
+    const unpacked = join(staging, 'bundle');
+    const unpackLimits = {
+      maxFiles: BUNDLE_LIMITS.files,
+      maxBytes: limits.maxBytes,
+      layout: 'bundle',
+    } as const;
+    await unpackArchive(archive.file, unpacked, unpackLimits, signal);
     const bundle = await openBundle(unpacked, { signal });
     checkIdentity(bundle, job, archive.target);
-    await layDown(bundle, places.bundles, signal);
-    await removePart({ dir: places.parts, updateId });
+    await storeBundle(bundle, bundles, signal);
+    await removePart({ dir: parts, updateId });
     const { name, version } = bundle.manifest;
     return { name, version, digest: bundle.digest, trusted: archive.target !== null };
   } finally {
-    await rm(places.staging, { recursive: true, force: true });
+    await rm(staging, { recursive: true, force: true });
   }
 }
 
-async function openArchive(job: FetchJob, deps: FetchDeps, signal: AbortSignal): Promise<Archive> {
+async function openArchive(job: FetchJob, events: FetchEvents, signal: AbortSignal): Promise<Archive> {
   const { dir, options } = job;
   const { updateId, source } = options.request;
-  const { parts } = placesOf(dir, updateId);
+  const { parts } = fetchDirs(dir, updateId);
   const file = partPath({ dir: parts, updateId });
   const sizeBytes = statSync(file, { throwIfNoEntry: false })?.size;
   if (sizeBytes === undefined)
-    throw new AgentError('model_transfer_changed', 'what was fetched is no longer there');
-  const signed = mustBeSigned(job);
+    throw new AgentError('model_transfer_changed', 'the downloaded file is missing');
+  const isSigned = requiresSignature(job);
   if (source.kind === 'mqtt') {
     if ((await digestFile(file, signal)) !== source.digest)
-      throw new AgentError('model_transfer_changed', 'what came by MQTT is not what was announced');
-    return signed ? openSent(job, file, sizeBytes, signal) : { file, target: null };
+      throw new AgentError(
+        'model_transfer_changed',
+        'the file received over MQTT has another digest than the announced one',
+      );
+    return isSigned ? openMqttRepository(job, file, sizeBytes, signal) : { file, target: null };
   }
   await ensureSpace(parts, sizeBytes + job.limits.reserveBytes);
-  if (!signed) return { file, target: null };
-  const target = await signedTargetOf(job, repositoryOf(job, deps), signal);
+  if (!isSigned) return { file, target: null };
+  const { findSignedTarget } = await import('./signed-target.ts');
+  const { checkTarget } = await import('../trust/target.ts');
+  const target = await findSignedTarget(job, openRepository(job, events), signal);
   await checkTarget(file, sizeBytes, target, signal);
   return { file, target };
 }
 
-/** A repository that came by MQTT: its own metadata vouch for the archive in it. */
-async function openSent(
+/** Unpacks a repository that came over MQTT. Its own TUF metadata sign the archive in it. */
+async function openMqttRepository(
   job: FetchJob,
   file: string,
   sizeBytes: number,
   signal: AbortSignal,
 ): Promise<Archive> {
-  const { staging } = placesOf(job.dir, job.options.request.updateId);
-  const folder = join(staging, 'repository');
+  const { staging } = fetchDirs(job.dir, job.options.request.updateId);
+  const repositoryDir = join(staging, 'repository');
   await ensureSpace(dirname(file), 2 * sizeBytes + job.limits.reserveBytes);
   await unpackArchive(
     file,
-    folder,
-    { maxBytes: job.limits.maxBytes, maxFiles: REPOSITORY_FILES, layout: 'repository' },
+    repositoryDir,
+    { maxBytes: job.limits.maxBytes, maxFiles: MAX_REPOSITORY_FILES, layout: 'repository' },
     signal,
   );
-  const target = await signedTargetOf(job, folderSource(folder), signal);
-  const inside = join(folder, target.path);
-  const found = statSync(inside, { throwIfNoEntry: false });
-  if (!found) throw new AgentError('model_trust_mismatch', 'what was sent does not hold the signed archive');
-  await checkTarget(inside, found.size, target, signal);
-  return { file: inside, target };
+  const { findSignedTarget } = await import('./signed-target.ts');
+  const { checkTarget } = await import('../trust/target.ts');
+  const { directorySource } = await import('../trust/metadata-source.ts');
+  const target = await findSignedTarget(job, directorySource(repositoryDir), signal);
+  const archive = join(repositoryDir, target.path);
+  const stats = statSync(archive, { throwIfNoEntry: false });
+  if (!stats)
+    throw new AgentError('model_trust_mismatch', 'the received repository lacks the signed archive');
+  await checkTarget(archive, stats.size, target, signal);
+  return { file: archive, target };
 }
 
-/** The bundle is the one that was signed for, and the one that was asked for. */
+/** Checks that the bundle is the signed one and the requested one. */
 function checkIdentity(
   { manifest, digest }: Bundle,
   { options }: FetchJob,
   target: SignedTarget | null,
 ): void {
-  const { name, version, digest: wanted } = options.request;
+  const { name, version, digest: requested } = options.request;
   if (manifest.name !== name || manifest.version !== version) {
     throw new AgentError(
       'model_digest_mismatch',
-      `the bundle calls itself ${manifest.name} ${manifest.version}`,
+      `the bundle's manifest names ${manifest.name} ${manifest.version}`,
     );
   }
-  for (const promised of [target?.bundle.digest, wanted]) {
+  for (const promised of [target?.bundle.digest, requested]) {
     if (promised === undefined || promised === null || promised === digest) continue;
-    throw new AgentError('model_digest_mismatch', 'the bundle has another digest than was promised', {
+    throw new AgentError('model_digest_mismatch', 'the bundle has another digest than the expected one', {
       context: { promised, digest },
     });
   }
 }
 
-/** Moves the unpacked bundle to where its digest says. One that lies there already and is sound stays. */
-async function layDown(bundle: Bundle, bundlesDir: string, signal: AbortSignal): Promise<void> {
+/** Moves the unpacked bundle to the directory named by its digest. Keeps an intact bundle that is already there. */
+async function storeBundle(bundle: Bundle, bundlesDir: string, signal: AbortSignal): Promise<void> {
   makeFolder(bundlesDir);
   const place = join(bundlesDir, bundle.digest.replace('sha256:', ''));
   if (existsSync(place)) {
-    const there = await openBundle(place, { signal }).catch(() => null);
-    if (there?.digest === bundle.digest) return;
-    // Damaged: nobody can run it. First out of the way by one rename, then removed.
-    const damaged = `${bundle.dir}.damaged`;
-    await rename(place, damaged);
+    const existing = await openBundle(place, { signal }).catch(() => null);
+    if (existing?.digest === bundle.digest) return;
+    // A damaged bundle cannot run. Rename it away in one step; the staging directory is removed afterwards.
+    await rename(place, `${bundle.dir}.damaged`);
   }
   signal.throwIfAborted();
   await rename(bundle.dir, place);

@@ -1,18 +1,20 @@
+import { errorCode } from '../../base/disk-errors.ts';
 import { AgentError } from '../../base/errors.ts';
-import { packFiles } from '../archive/archive.ts';
-import { signedTarget, targetName, type SignedTarget } from '../trust/target.ts';
+import { packFiles } from '../archive/pack.ts';
+import { signedTarget, type SignedTarget } from '../trust/target.ts';
 import { metadataPath } from './files.ts';
 import { Repository, type RepositoryOptions } from './repository.ts';
 
-export interface Exported {
+export interface ExportedTarget {
   readonly target: SignedTarget;
-  /** Of the file that was written. `digest`: `sha256:…` of its bytes, as `model.install` wants it. */
+  /** Of the written file. */
   readonly sizeBytes: number;
+  /** `sha256:…` of the written file, for `model.install`. */
   readonly digest: string;
 }
 
 /**
- * Writes the `.tar` that goes over MQTT: the metadata that a device needs, from the first root on, and one archive. The same
+ * Writes the `.tar` that a device receives over MQTT: all metadata from the first root on, and one archive. The same
  * repository gives the same bytes. Throws `model_trust_target` when there is no such model, `repo_damaged`, `repo_missing`.
  */
 export async function exportTarget(
@@ -21,11 +23,9 @@ export async function exportTarget(
   version: string,
   file: string,
   signal: AbortSignal,
-): Promise<Exported> {
+): Promise<ExportedTarget> {
   const { root, targets, snapshot } = await (await Repository.open(options)).read();
-  const known = targets.signed.targets;
-  const path = targetName(name, version);
-  const target = signedTarget(Object.hasOwn(known, path) ? known[path] : undefined, name, version, true);
+  const target = signedTarget(targets.signed.targets, name, version, true);
   const roots = Array.from({ length: root.signed.version }, (_, index) => metadataPath('root', index + 1));
   const paths = [
     ...roots,
@@ -38,7 +38,7 @@ export async function exportTarget(
     const { sizeBytes, sha256 } = await packFiles(options.dir, paths, file, signal);
     return { target, sizeBytes, digest: `sha256:${sha256}` };
   } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT')
+    if (errorCode(error) === 'ENOENT')
       throw new AgentError('repo_damaged', 'a file of the repository is missing', { cause: error });
     throw error;
   }

@@ -1,37 +1,37 @@
+import { Type, type Static } from '@sinclair/typebox';
 import { chmodSync, closeSync, fsyncSync, mkdirSync, openSync, renameSync, writeFileSync } from 'node:fs';
 import { readFile, readdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { syncFolder } from '../../base/atomic-file.ts';
+import { errorCode } from '../../base/disk-errors.ts';
+import { AgentError } from '../../base/errors.ts';
+import { schemaChecker } from '../../base/schema-checker.ts';
 
-/** The four top-level roles in the order in which they vouch for one another. */
+/** The four top-level roles of TUF metadata; root signs the keys of the others. */
 export const ROLES = ['root', 'targets', 'snapshot', 'timestamp'] as const;
 export type Role = (typeof ROLES)[number];
 export const isRole = (text: string): text is Role => (ROLES as readonly string[]).includes(text);
 
-/** Where things lie in a repository: decision 13. Paths are relative to its folder. */
+/** Path of a metadata file, relative to the repository's directory. */
 export const metadataPath = (role: Role, version: number): string =>
   role === 'timestamp' ? 'metadata/timestamp.json' : `metadata/${version}.${role}.json`;
 
-export const targetPath = (name: string, sha256: string, version: string): string =>
-  `targets/models/${name}/${sha256}.${version}.tar`;
-
-/** The file's bytes; null when it is not there. */
-export async function readIfThere(path: string): Promise<Buffer | null> {
+/** The bytes of a file; null when it does not exist. */
+export async function readIfExists(path: string): Promise<Buffer | null> {
   return readFile(path).catch((error: unknown) => {
-    if (error instanceof Error && 'code' in error && (error.code === 'ENOENT' || error.code === 'ENOTDIR'))
-      return null;
+    if (errorCode(error) === 'ENOENT' || errorCode(error) === 'ENOTDIR') return null;
     throw error;
   });
 }
 
-/** Number of the newest root in the repository's folder; 0 without one. */
-export async function newestRoot(dir: string): Promise<number> {
+/** Version of the newest root in the repository's directory; 0 without one. */
+export async function newestRootVersion(dir: string): Promise<number> {
   const names = await readdir(join(dir, 'metadata')).catch(() => []);
   return Math.max(0, ...names.map((name) => Number(/^([1-9]\d{0,8})\.root\.json$/.exec(name)?.[1] ?? 0)));
 }
 
-/** Writes a file whole or not at all, and durably. `mode`: who may read it. */
-export function putFile(path: string, bytes: string | Uint8Array, mode: 0o600 | 0o644): void {
+/** Replaces a file atomically; it is on the disk when this returns. `mode`: private or readable for everyone. */
+export function writeFileAtomic(path: string, bytes: string | Uint8Array, mode: 0o600 | 0o644): void {
   mkdirSync(dirname(path), { recursive: true, mode: mode === 0o600 ? 0o700 : 0o755 });
   const part = `${path}.part`;
   const fd = openSync(part, 'w', mode);
@@ -44,4 +44,43 @@ export function putFile(path: string, bytes: string | Uint8Array, mode: 0o600 | 
   chmodSync(part, mode);
   renameSync(part, path);
   syncFolder(dirname(path));
+}
+
+const SETTINGS_FILE = 'repository.json';
+const Days = Type.Number({ exclusiveMinimum: 0, maximum: 36_500 });
+const Version = Type.Integer({ minimum: 1 });
+
+const SettingsSchema = Type.Object({
+  format: Type.Literal(1),
+  /** How long a signature of each role is valid. */
+  expires_days: Type.Object({ root: Days, targets: Days, snapshot: Days, timestamp: Days }),
+  /** The last versions that were signed with these keys. */
+  published: Type.Object({ root: Version, timestamp: Version }),
+  /**
+   * Written before a root that removes keys, and removed when all roles are signed again. While it is present, signatures
+   * of the former keys are accepted if the timestamp file still has this digest.
+   */
+  rotating: Type.Optional(Type.Object({ root: Version, timestamp_sha256: Type.String() })),
+});
+export type Settings = Static<typeof SettingsSchema>;
+
+const isSettings = schemaChecker({ strict: true }).compile<Settings>(SettingsSchema);
+
+/** The settings in the keys directory; null without any. Throws `repo_damaged` when they cannot be read. */
+export async function readSettings(keysDir: string): Promise<Settings | null> {
+  const bytes = await readIfExists(join(keysDir, SETTINGS_FILE));
+  if (!bytes) return null;
+  try {
+    const settings: unknown = JSON.parse(bytes.toString('utf8'));
+    if (isSettings(settings)) return settings;
+  } catch (error) {
+    throw new AgentError('repo_damaged', `${SETTINGS_FILE} in the keys directory is not JSON`, {
+      cause: error,
+    });
+  }
+  throw new AgentError('repo_damaged', `${SETTINGS_FILE} in the keys directory has invalid content`);
+}
+
+export function writeSettings(keysDir: string, settings: Settings): void {
+  writeFileAtomic(join(keysDir, SETTINGS_FILE), `${JSON.stringify(settings, null, 2)}\n`, 0o600);
 }

@@ -1,22 +1,13 @@
-import { Metadata, Root } from '@tufjs/models';
-import { Role as TufRole } from '@tufjs/models/dist/role.js';
+import type { Metadata, Root } from '@tufjs/models';
 import { mkdirSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { relative, resolve, sep } from 'node:path';
 import { AgentError } from '../../base/errors.ts';
+import { readSettings, ROLES, type Role, type Settings } from './files.ts';
 import type { SigningKey } from './keys.ts';
-import { ROLES, type Role } from './files.ts';
 import { withLock } from './lock.ts';
-import {
-  keyRing,
-  Repository,
-  signWith,
-  SPEC_VERSION,
-  timeText,
-  type RepositoryOptions,
-} from './repository.ts';
-import { readSettings, type Settings } from './settings.ts';
-import { commit, prepare } from './sign.ts';
+import { openKeyRing, Repository, tufTime, type RepositoryOptions } from './repository.ts';
+import { buildRoot, prepareMetadata, signWith, writePrepared } from './sign.ts';
 
 export type PerRole = Readonly<Record<Role, number>>;
 
@@ -26,19 +17,20 @@ export interface InitOptions extends RepositoryOptions {
   readonly expiresDays: PerRole;
 }
 
-/** Two of three root keys, so that one may be lost and one stolen; short lives where signing is by machine. */
+/** Two of three root keys: the operator may lose one, and an attacker may steal one. Online roles expire sooner. */
 export const DEFAULT_KEY_COUNTS: PerRole = { root: 3, targets: 1, snapshot: 1, timestamp: 1 };
 export const DEFAULT_THRESHOLDS: PerRole = { root: 2, targets: 1, snapshot: 1, timestamp: 1 };
 export const DEFAULT_EXPIRES_DAYS: PerRole = { root: 730, targets: 365, snapshot: 90, timestamp: 30 };
 
 /**
- * Makes keys and an empty signed repository. Throws `repo_exists` where there is one already, and `usage` for thresholds
- * above the number of keys or keys below the folder that the world sees.
+ * Creates keys and an empty signed repository. Throws `repo_exists` when there is a repository already, and `usage` for a
+ * threshold above the number of keys and for a keys directory inside the published directory.
  */
 export async function initRepository(options: InitOptions): Promise<{ root: Metadata<Root> }> {
   const { dir, keysDir, rootKeysDir, keyCounts, thresholds } = options;
-  for (const folder of [keysDir, rootKeysDir])
-    if (isInside(folder, dir)) throw new AgentError('usage', 'the keys must not lie in the published folder');
+  for (const keys of [keysDir, rootKeysDir])
+    if (isInside(keys, dir))
+      throw new AgentError('usage', 'the keys directory must not be inside the published directory');
   for (const role of ROLES)
     if (thresholds[role] > keyCounts[role])
       throw new AgentError(
@@ -46,47 +38,40 @@ export async function initRepository(options: InitOptions): Promise<{ root: Meta
         `${role}: a threshold of ${thresholds[role]} with ${keyCounts[role]} keys`,
       );
   mkdirSync(dir, { recursive: true, mode: 0o755 });
-  return withLock(dir, () => make(options));
+  return withLock(dir, () => createRepository(options));
 }
 
-async function make(options: InitOptions): Promise<{ root: Metadata<Root> }> {
+async function createRepository(options: InitOptions): Promise<{ root: Metadata<Root> }> {
   const { dir, keysDir, keyCounts, thresholds } = options;
   const others = (await readdir(dir)).filter((name) => !name.startsWith('.lock'));
   if (others.length > 0) throw new AgentError('repo_exists', `${dir} is not empty`);
   if (await readSettings(keysDir))
-    throw new AgentError('repo_exists', `${keysDir} holds the keys of a repository`);
+    throw new AgentError('repo_exists', `${keysDir} has the keys of another repository`);
 
-  const ring = keyRing(options);
-  const made = new Map<Role, SigningKey[]>(
-    ROLES.map((role) => [role, Array.from({ length: keyCounts[role] }, () => ring.create(role))]),
+  const keyRing = openKeyRing(options);
+  const created = new Map<Role, SigningKey[]>(
+    ROLES.map((role) => [role, Array.from({ length: keyCounts[role] }, () => keyRing.create(role))]),
   );
-  const root = new Metadata(
-    new Root({
-      specVersion: SPEC_VERSION,
-      version: 1,
-      expires: timeText(options.nowMs + options.expiresDays.root * 86_400_000),
-      consistentSnapshot: true,
-      keys: Object.fromEntries([...made.values()].flat().map(({ key }) => [key.keyID, key])),
-      roles: Object.fromEntries(
-        ROLES.map((role) => [
-          role,
-          new TufRole({
-            keyIDs: (made.get(role) ?? []).map(({ key }) => key.keyID),
-            threshold: thresholds[role],
-          }),
-        ]),
-      ),
-    }),
+  const root = buildRoot(
+    1,
+    tufTime(options.nowMs + options.expiresDays.root * 86_400_000),
+    [...created.values()].flat().map(({ key }) => key),
+    new Map(
+      [...created].map(([role, keys]) => [
+        role,
+        { keyIds: keys.map(({ key }) => key.keyID), threshold: thresholds[role] },
+      ]),
+    ),
   );
-  signWith(root, made.get('root') ?? []);
+  signWith(root, created.get('root') ?? []);
   const published = { root: 1, timestamp: 1 };
   const settings: Settings = { format: 1, expires_days: { ...options.expiresDays }, published };
-  const repository = Repository.begin(options, settings);
-  commit(repository, await prepare(repository, root, null, 'targets'), true);
+  const repository = Repository.create(options, settings);
+  writePrepared(repository, await prepareMetadata(repository, root, null, 'targets'), true);
   return { root };
 }
 
-function isInside(folder: string, dir: string): boolean {
-  const way = relative(resolve(dir), resolve(folder));
+function isInside(path: string, dir: string): boolean {
+  const way = relative(resolve(dir), resolve(path));
   return way === '' || !(way === '..' || way.startsWith(`..${sep}`));
 }

@@ -10,16 +10,16 @@ import {
 import { readFile, readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AgentError } from '../../base/errors.ts';
-import { putFile, type Role } from './files.ts';
+import { writeFileAtomic, type Role } from './files.ts';
 
-/** A private key with its public side as TUF writes it. */
+/** A private key with its public key in TUF's format. */
 export interface SigningKey {
   readonly key: Key;
   readonly sign: (bytes: Buffer) => Signature;
 }
 
 /** Source: TUF 1.0.33 section 4.2; the id is the SHA-256 of the key in canonical JSON. */
-function publicKey(privateKey: KeyObject): Key {
+function tufPublicKey(privateKey: KeyObject): Key {
   const spki = createPublicKey(privateKey).export({ format: 'der', type: 'spki' });
   const hex = spki.subarray(-32).toString('hex');
   const canonical = `{"keytype":"ed25519","keyval":{"public":"${hex}"},"scheme":"ed25519"}`;
@@ -27,68 +27,70 @@ function publicKey(privateKey: KeyObject): Key {
   return new Key({ keyID, keyType: 'ed25519', scheme: 'ed25519', keyVal: { public: hex } });
 }
 
-function signingKey(privateKey: KeyObject): SigningKey {
-  const key = publicKey(privateKey);
+function toSigningKey(privateKey: KeyObject): SigningKey {
+  const key = tufPublicKey(privateKey);
   return {
     key,
     sign: (bytes) => new Signature({ keyID: key.keyID, sig: sign(null, bytes, privateKey).toString('hex') }),
   };
 }
 
-/** A new ed25519 key, in memory. */
-export function newSigningKey(): { readonly made: SigningKey; readonly privateKey: KeyObject } {
+/** Generates an ed25519 key, not stored. */
+export function generateSigningKey(): { readonly signingKey: SigningKey; readonly privateKey: KeyObject } {
   const { privateKey } = generateKeyPairSync('ed25519');
-  return { made: signingKey(privateKey), privateKey };
+  return { signingKey: toSigningKey(privateKey), privateKey };
 }
 
-const fileOf = (role: Role, keyId: string): string => `${role}-${keyId.slice(0, 16)}.pem`;
+/** Enough of the id for a file name. */
+const shortId = (keyId: string): string => keyId.slice(0, 16);
 
-export interface KeyFolders {
+export interface KeyDirs {
   /** Keys that sign often: targets, snapshot, timestamp. */
   readonly online: string;
-  /** Keys of the root role: kept apart, and away from the machine while they are not needed. */
+  /** Keys of the root role. They may be on a removable disk. */
   readonly root: string;
 }
 
-/** The operator's private keys: PKCS #8 files that only their owner may read, under a passphrase if there is one. */
+/** The operator's private keys: PKCS #8 files, readable by their owner only, encrypted if there is a passphrase. */
 export class KeyRing {
-  readonly #folders: KeyFolders;
+  readonly #dirs: KeyDirs;
   readonly #passphrase: string | null;
 
-  constructor(folders: KeyFolders, passphrase: string | null) {
-    this.#folders = folders;
+  constructor(dirs: KeyDirs, passphrase: string | null) {
+    this.#dirs = dirs;
     this.#passphrase = passphrase;
   }
 
-  #folder(role: Role): string {
-    return role === 'root' ? this.#folders.root : this.#folders.online;
+  #dirOf(role: Role): string {
+    return role === 'root' ? this.#dirs.root : this.#dirs.online;
   }
 
-  /** A new ed25519 key, stored. */
+  /** Generates an ed25519 key and stores it. */
   create(role: Role): SigningKey {
-    const { made, privateKey } = newSigningKey();
+    const { signingKey, privateKey } = generateSigningKey();
     const pem = privateKey.export({
       format: 'pem',
       type: 'pkcs8',
       ...(this.#passphrase !== null && { cipher: 'aes-256-cbc', passphrase: this.#passphrase }),
     });
-    putFile(join(this.#folder(role), fileOf(role, made.key.keyID)), pem, 0o600);
-    return made;
+    const name = `${role}-${shortId(signingKey.key.keyID)}.pem`;
+    writeFileAtomic(join(this.#dirOf(role), name), pem, 0o600);
+    return signingKey;
   }
 
-  /** Where the key's file lies; null when it is not here. */
+  /** The file of a private key; null when it is not on this machine. */
   async find(role: Role, keyId: string): Promise<string | null> {
-    const suffix = `-${keyId.slice(0, 16)}.pem`;
-    for (const folder of new Set([this.#folder(role), this.#folders.online, this.#folders.root])) {
-      const names = await readdir(folder).catch(() => []);
-      const name = names.find((one) => one.endsWith(suffix));
-      if (name !== undefined) return join(folder, name);
+    const suffix = `-${shortId(keyId)}.pem`;
+    for (const dir of new Set([this.#dirOf(role), this.#dirs.online, this.#dirs.root])) {
+      const names = await readdir(dir).catch(() => []);
+      const name = names.find((entry) => entry.endsWith(suffix));
+      if (name !== undefined) return join(dir, name);
     }
     return null;
   }
 
   /**
-   * The keys of a role that are here. Throws `repo_keys` when they are fewer than the threshold, cannot be read, or need
+   * Loads the available keys of a role. Throws `repo_keys` when they are fewer than the threshold, cannot be read, or need
    * another passphrase.
    */
   async signers(role: Role, keyIds: readonly string[], threshold: number): Promise<SigningKey[]> {
@@ -100,35 +102,36 @@ export class KeyRing {
     if (found.length >= threshold) return found;
     throw new AgentError(
       'repo_keys',
-      `${role} needs ${threshold} of its ${keyIds.length} keys to sign, ${found.length} are here`,
-      { context: { folder: this.#folder(role) } },
+      `${role} needs ${threshold} of its ${keyIds.length} keys to sign, ${found.length} are available`,
+      { context: { dir: this.#dirOf(role) } },
     );
   }
 
   async #load(path: string, keyId: string): Promise<SigningKey> {
     const pem = await readFile(path, 'utf8');
-    let key: SigningKey;
+    let signingKey: SigningKey;
     try {
       const passphrase = this.#passphrase;
-      key = signingKey(createPrivateKey({ key: pem, ...(passphrase !== null && { passphrase }) }));
+      signingKey = toSigningKey(createPrivateKey({ key: pem, ...(passphrase !== null && { passphrase }) }));
     } catch (error) {
-      const locked = pem.includes('ENCRYPTED');
-      const why = locked ? 'needs its passphrase, or another than was given' : 'is no private key';
-      throw new AgentError('repo_keys', `${path} ${why}`, { cause: error });
+      const reason = pem.includes('ENCRYPTED')
+        ? 'needs a passphrase, or another one than the given one'
+        : 'is not a private key';
+      throw new AgentError('repo_keys', `${path} ${reason}`, { cause: error });
     }
-    if (key.key.keyID === keyId) return key;
-    throw new AgentError('repo_keys', `${path} holds another key than its name says`);
+    if (signingKey.key.keyID === keyId) return signingKey;
+    throw new AgentError('repo_keys', `${path} contains another key than its name states`);
   }
 
-  /** Files of private keys that others than their owner may read. */
-  async exposed(): Promise<string[]> {
-    const open: string[] = [];
-    for (const folder of new Set(Object.values(this.#folders) as string[])) {
-      for (const name of await readdir(folder).catch(() => [])) {
-        const path = join(folder, name);
-        if (name.endsWith('.pem') && ((await stat(path)).mode & 0o077) !== 0) open.push(path);
+  /** Private key files that other users can read. */
+  async exposedFiles(): Promise<string[]> {
+    const exposed: string[] = [];
+    for (const dir of new Set([this.#dirs.online, this.#dirs.root])) {
+      for (const name of await readdir(dir).catch(() => [])) {
+        const path = join(dir, name);
+        if (name.endsWith('.pem') && ((await stat(path)).mode & 0o077) !== 0) exposed.push(path);
       }
     }
-    return open;
+    return exposed;
   }
 }

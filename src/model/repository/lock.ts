@@ -2,20 +2,21 @@ import { randomUUID } from 'node:crypto';
 import { linkSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
+import { errorCode } from '../../base/disk-errors.ts';
 import { AgentError } from '../../base/errors.ts';
 
-interface Holder {
+interface LockHolder {
   readonly pid: number;
   readonly host: string;
   readonly id: string;
 }
 
 /**
- * One writer at a time in a repository's folder. The lock of a process that died on this machine is taken over; one of
- * another machine is not, for it cannot be asked. Throws `repo_busy`.
+ * Allows one writer at a time in a repository's directory. Takes over the lock of a process of this machine that has
+ * exited, but not the lock of another machine, whose processes are unknown. Throws `repo_busy`.
  */
 export async function withLock<T>(dir: string, work: () => Promise<T>): Promise<T> {
-  const release = take(dir);
+  const release = acquireLock(dir);
   try {
     return await work();
   } finally {
@@ -23,72 +24,72 @@ export async function withLock<T>(dir: string, work: () => Promise<T>): Promise<
   }
 }
 
-function take(dir: string): () => void {
+function acquireLock(dir: string): () => void {
   const path = join(dir, '.lock');
-  const mine: Holder = { pid: process.pid, host: hostname(), id: randomUUID() };
-  const own = `${path}.${mine.id}`;
-  writeFileSync(own, JSON.stringify(mine), { mode: 0o644 });
+  const self: LockHolder = { pid: process.pid, host: hostname(), id: randomUUID() };
+  const ownFile = `${path}.${self.id}`;
+  writeFileSync(ownFile, JSON.stringify(self), { mode: 0o644 });
   try {
-    if (!linked(own, path)) {
-      const holder = read(path);
-      if (holder !== null && !isGone(holder)) throw busy(holder);
+    if (!tryLink(ownFile, path)) {
+      const holder = readHolder(path);
+      if (holder !== null && !hasExited(holder)) throw busy(holder);
       breakLock(path, holder);
-      if (!linked(own, path)) throw busy(read(path));
+      if (!tryLink(ownFile, path)) throw busy(readHolder(path));
     }
   } finally {
-    rmSync(own, { force: true });
+    rmSync(ownFile, { force: true });
   }
   return () => {
-    if (read(path)?.id === mine.id) rmSync(path, { force: true });
+    if (readHolder(path)?.id === self.id) rmSync(path, { force: true });
   };
 }
 
-/** A link is made whole or not at all: the lock is never there without its holder's name. */
-function linked(own: string, path: string): boolean {
+/** Creates the lock by a hard link, which is atomic: the lock file always names its holder. */
+function tryLink(ownFile: string, path: string): boolean {
   try {
-    linkSync(own, path);
+    linkSync(ownFile, path);
     return true;
   } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'EEXIST') return false;
+    if (errorCode(error) === 'EEXIST') return false;
     throw error;
   }
 }
 
-/** Takes a dead holder's lock away, and puts it back when another one had come in between. */
-function breakLock(path: string, holder: Holder | null): void {
+/** Removes the lock of an exited holder. Restores the lock if another process has taken it in between. */
+function breakLock(path: string, holder: LockHolder | null): void {
   const aside = `${path}.${randomUUID()}`;
   try {
     renameSync(path, aside);
   } catch {
     return;
   }
-  if (read(aside)?.id !== holder?.id) linked(aside, path);
+  if (readHolder(aside)?.id !== holder?.id) tryLink(aside, path);
   rmSync(aside, { force: true });
 }
 
-function read(path: string): Holder | null {
+function readHolder(path: string): LockHolder | null {
   try {
-    return JSON.parse(readFileSync(path, 'utf8')) as Holder;
+    return JSON.parse(readFileSync(path, 'utf8')) as LockHolder;
   } catch {
     return null;
   }
 }
 
-function isGone({ pid, host }: Holder): boolean {
+function hasExited({ pid, host }: LockHolder): boolean {
   if (host !== hostname()) return false;
   if (pid === process.pid) return false;
   try {
     process.kill(pid, 0);
     return false;
   } catch (error) {
-    return error instanceof Error && 'code' in error && error.code === 'ESRCH';
+    return errorCode(error) === 'ESRCH';
   }
 }
 
-const busy = (holder: Holder | null): AgentError =>
+const busy = (holder: LockHolder | null): AgentError =>
   new AgentError(
     'repo_busy',
     holder === null
-      ? 'another one writes to the repository'
-      : `process ${holder.pid} on ${holder.host} writes to the repository`,
+      ? 'another process is writing to the repository'
+      : `process ${holder.pid} on ${holder.host} is writing to the repository`,
   );

@@ -6,38 +6,37 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { syncFolder } from '../../base/atomic-file.ts';
 import { AgentError } from '../../base/errors.ts';
-import { packBundle, unpackArchive } from '../archive/archive.ts';
-import { BUNDLE_LIMITS } from '../bundle/files.ts';
+import { packBundle } from '../archive/pack.ts';
+import { BUNDLE_UNPACK_LIMITS, unpackArchive } from '../archive/unpack.ts';
 import { openBundle } from '../bundle/bundle.ts';
 import type { Bundle } from '../manifest.ts';
-import { targetName } from '../trust/target.ts';
-import { targetPath } from './files.ts';
+import { targetName, targetPath } from '../trust/target.ts';
 import { withLock } from './lock.ts';
-import { commit, firstUnvouched, prepare } from './sign.ts';
-import { Repository, type Current, type RepositoryOptions } from './repository.ts';
+import { Repository, type CurrentMetadata, type RepositoryOptions } from './repository.ts';
+import { firstRoleToSign, prepareMetadata, writePrepared } from './sign.ts';
 
 export interface PublishOptions extends RepositoryOptions {
-  /** Folders or archives of bundles. */
+  /** Directories or archives of bundles. */
   readonly bundles: readonly string[];
-  /** `name/version` of those to be offered no longer. */
+  /** `name/version` of the models to withdraw. */
   readonly withdraw: readonly string[];
-  /** Only a new timestamp: what a timer runs, with no other key at hand. */
+  /** Sign only a new timestamp: for a timer that has no other key. */
   readonly timestampOnly: boolean;
 }
 
-export interface Published {
+export interface PublishedModel {
   readonly name: string;
   readonly version: string;
   readonly digest: string;
   readonly sizeBytes: number;
-  /** `unchanged`: the same bytes were published before. */
+  /** `unchanged`: the same bytes were already published. */
   readonly outcome: 'published' | 'unchanged' | 'withdrawn';
 }
 
 export interface PublishReport {
-  readonly models: readonly Published[];
+  readonly models: readonly PublishedModel[];
   readonly versions: { readonly targets: number; readonly snapshot: number; readonly timestamp: number };
-  /** When each role must have been signed again, ISO 8601. */
+  /** When the signature of each role expires, ISO 8601. */
   readonly expires: {
     readonly root: string;
     readonly targets: string;
@@ -47,44 +46,45 @@ export interface PublishReport {
 }
 
 /**
- * Packs bundles, lays them into the repository and signs for them; without bundles it signs anew what is there. A version is
- * published once: the same bytes again change nothing, others throw `repo_version_taken`. Also throws as `openBundle`,
- * `repo_busy`, `repo_damaged`, `repo_keys`, `repo_missing`.
+ * Packs bundles, adds them to the repository and signs it; without bundles, signs the present content again. A version is
+ * published once: publishing the same bytes again changes nothing, other bytes throw `repo_version_taken`. Also throws as
+ * `openBundle`, and `repo_busy`, `repo_damaged`, `repo_keys`, `repo_missing`.
  */
 export async function publish(options: PublishOptions, signal: AbortSignal): Promise<PublishReport> {
   const repository = await Repository.open(options);
-  return withLock(options.dir, () => work(repository, options, signal));
+  return withLock(options.dir, () => publishLocked(repository, options, signal));
 }
 
-async function work(
+async function publishLocked(
   repository: Repository,
   options: PublishOptions,
   signal: AbortSignal,
 ): Promise<PublishReport> {
   const current = await repository.read();
   const { root } = current;
-  // After a rotation that a power cut ended, more is to be signed than was asked for.
-  const from = options.timestampOnly ? (firstUnvouched(root, current) ?? 'timestamp') : 'targets';
-  // Keys first: a forgotten passphrase shows before a long packing.
-  await prepare(repository, root, current, from);
+  // After an interrupted rotation, more roles than the requested one need a signature.
+  const from = options.timestampOnly ? (firstRoleToSign(root, current) ?? 'timestamp') : 'targets';
+  // Sign once in advance: a wrong passphrase shows before the long packing.
+  await prepareMetadata(repository, root, current, from);
   const files = { ...current.targets.signed.targets };
-  const models: Published[] = [];
-  for (const name of options.withdraw) models.push(withdraw(files, name));
+  const models: PublishedModel[] = [];
+  for (const name of options.withdraw) models.push(withdrawModel(files, name));
   for (const path of options.bundles) models.push(await addBundle(repository.dir, files, path, signal));
-  const prepared = await prepare(repository, root, current, from, files);
+  const prepared = await prepareMetadata(repository, root, current, from, files);
   signal.throwIfAborted();
-  commit(repository, prepared, false);
-  return report(models, { ...current, ...withoutNulls(prepared) });
+  writePrepared(repository, prepared, false);
+  const { targets, snapshot, timestamp } = prepared;
+  return publishReport(models, {
+    root,
+    targets: targets ?? current.targets,
+    snapshot: snapshot ?? current.snapshot,
+    timestamp,
+  });
 }
 
-const withoutNulls = <T extends object>(value: T): { [K in keyof T]: NonNullable<T[K]> } =>
-  Object.fromEntries(Object.entries(value).filter(([, part]) => part !== null)) as {
-    [K in keyof T]: NonNullable<T[K]>;
-  };
-
-function report(
-  models: readonly Published[],
-  { root, targets, snapshot, timestamp }: Current,
+function publishReport(
+  models: readonly PublishedModel[],
+  { root, targets, snapshot, timestamp }: CurrentMetadata,
 ): PublishReport {
   return {
     models,
@@ -102,14 +102,14 @@ function report(
   };
 }
 
-function withdraw(files: Record<string, TargetFile>, label: string): Published {
+function withdrawModel(files: Record<string, TargetFile>, label: string): PublishedModel {
   const [name = '', version = ''] = label.split('/');
   const path = targetName(name, version);
   const file = Object.hasOwn(files, path) ? files[path] : undefined;
   if (!file) throw new AgentError('usage', `the repository has no ${JSON.stringify(label)} (name/version)`);
-  // eslint-disable-next-line @typescript-eslint/no-dynamic-delete -- a plain record of what is signed
+  // eslint-disable-next-line @typescript-eslint/no-dynamic-delete -- a plain record of the signed targets
   delete files[path];
-  return { name, version, digest: digestOf(file), sizeBytes: file.length, outcome: 'withdrawn' };
+  return { name, version, digest: bundleDigestOf(file), sizeBytes: file.length, outcome: 'withdrawn' };
 }
 
 async function addBundle(
@@ -117,16 +117,16 @@ async function addBundle(
   files: Record<string, TargetFile>,
   path: string,
   signal: AbortSignal,
-): Promise<Published> {
+): Promise<PublishedModel> {
   const scratch = await mkdtemp(join(tmpdir(), 'swellsight-publish-'));
   try {
-    const bundle = await openAny(path, scratch, signal);
+    const bundle = await openDirOrArchive(path, scratch, signal);
     const { name, version } = bundle.manifest;
     if (version.includes('+'))
-      throw new AgentError('usage', `${version}: a version that is published has no build part after "+"`);
+      throw new AgentError('usage', `${version}: a published version must not have build metadata after "+"`);
     const target = targetName(name, version);
     const known = Object.hasOwn(files, target) ? files[target] : undefined;
-    const packed = await layDown(dir, bundle, known ?? null, signal);
+    const packed = await storeArchive(dir, bundle, known ?? null, signal);
     files[target] = new TargetFile({
       path: target,
       length: packed.sizeBytes,
@@ -142,37 +142,33 @@ async function addBundle(
   }
 }
 
-/** A bundle's folder, or an archive of one. What devices have is not held against this machine's memory. */
-async function openAny(path: string, scratch: string, signal: AbortSignal): Promise<Bundle> {
+/** Opens a bundle's directory or archive. Does not check `requires.memory_mb`: this machine is not a device. */
+async function openDirOrArchive(path: string, scratch: string, signal: AbortSignal): Promise<Bundle> {
   const into = join(scratch, 'bundle');
   const isFile = (await stat(path).catch(() => null))?.isFile() === true;
   if (isFile) {
-    const limits = {
-      maxBytes: BUNDLE_LIMITS.totalBytes,
-      maxFiles: BUNDLE_LIMITS.files,
-      layout: 'bundle',
-    } as const;
-    await unpackArchive(path, into, limits, signal);
+    await unpackArchive(path, into, BUNDLE_UNPACK_LIMITS, signal);
   }
   return openBundle(isFile ? into : path, { memoryMb: Number.MAX_SAFE_INTEGER, signal });
 }
 
-/** The archive, durable under its final name before anything is signed for it. */
-async function layDown(
+/** Packs the bundle under its final name. The archive is on the disk before it is signed. */
+async function storeArchive(
   dir: string,
-  { dir: folder, digest, manifest: { name, version } }: Bundle,
+  { dir: bundleDir, digest, manifest: { name, version } }: Bundle,
   known: TargetFile | null,
   signal: AbortSignal,
 ): Promise<{ sizeBytes: number; sha256: string }> {
-  const into = join(dir, dirname(targetPath(name, '', version)));
+  const into = join(dir, dirname(targetPath(name, null, version)));
   mkdirSync(into, { recursive: true, mode: 0o755 });
-  for (const left of (await readdir(into)).filter((entry) => entry.startsWith('.')))
-    await rm(join(into, left), { force: true });
+  // Files of an interrupted run.
+  for (const leftover of (await readdir(into)).filter((entry) => entry.startsWith('.')))
+    await rm(join(into, leftover), { force: true });
   const part = join(into, `.${randomUUID()}.tar`);
   try {
-    const packed = await packBundle(folder, part, signal);
-    if (known && (known.hashes['sha256'] !== packed.sha256 || digestOf(known) !== digest))
-      throw new AgentError('repo_version_taken', `${name} ${version} was published with other bytes`);
+    const packed = await packBundle(bundleDir, part, signal);
+    if (known && (known.hashes['sha256'] !== packed.sha256 || bundleDigestOf(known) !== digest))
+      throw new AgentError('repo_version_taken', `${name} ${version} is already published with other bytes`);
     renameSync(part, join(dir, targetPath(name, packed.sha256, version)));
     syncFolder(into);
     return packed;
@@ -181,7 +177,7 @@ async function layDown(
   }
 }
 
-function digestOf(file: TargetFile): string {
+function bundleDigestOf(file: TargetFile): string {
   const bundle = file.custom['bundle'] as { digest?: unknown } | undefined;
   return typeof bundle?.digest === 'string' ? bundle.digest : '';
 }

@@ -11,32 +11,40 @@ import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { AgentError } from '../../base/errors.ts';
 import { KeyRing, type SigningKey } from './keys.ts';
-import { metadataPath, newestRoot, putFile, readIfThere, type Role } from './files.ts';
-import { readSettings, writeSettings, type Settings } from './settings.ts';
+import {
+  metadataPath,
+  newestRootVersion,
+  readIfExists,
+  readSettings,
+  writeFileAtomic,
+  writeSettings,
+  type Role,
+  type Settings,
+} from './files.ts';
 
 export interface RepositoryOptions {
-  /** The folder that a web server shows. */
+  /** Published directory: a web server serves it. */
   readonly dir: string;
-  /** The operator's folder: online keys, settings, and the root of trust as last signed. Never in `dir`. */
+  /** Private directory of the operator: online keys, settings, and the root as last signed. Never inside `dir`. */
   readonly keysDir: string;
-  /** Folder of the root keys; `{keysDir}/root` by default. */
+  /** Directory of the root keys; `{keysDir}/root` by default. */
   readonly rootKeysDir: string;
   readonly passphrase: string | null;
   /** Now, ms since the epoch. */
   readonly nowMs: number;
 }
 
-/** What is signed at present. */
-export interface Current {
+/** The metadata that are published at present. */
+export interface CurrentMetadata {
   readonly root: Metadata<Root>;
   readonly targets: Metadata<Targets>;
   readonly snapshot: Metadata<Snapshot>;
   readonly timestamp: Metadata<Timestamp>;
 }
 
-type AnyMetadata = Metadata<Root> | Metadata<Targets> | Metadata<Snapshot> | Metadata<Timestamp>;
+export type RoleMetadata = Metadata<Root> | Metadata<Targets> | Metadata<Snapshot> | Metadata<Timestamp>;
 
-/** The operator's view of a repository: reads what is there, and believes it only under its own root of trust. */
+/** The operator's side of a repository. It trusts the published files only under the operator's own copy of the root. */
 export class Repository {
   readonly dir: string;
   readonly keys: KeyRing;
@@ -45,7 +53,7 @@ export class Repository {
 
   private constructor(options: RepositoryOptions, settings: Settings) {
     this.dir = options.dir;
-    this.keys = keyRing(options);
+    this.keys = openKeyRing(options);
     this.settings = settings;
     this.#options = options;
   }
@@ -53,79 +61,83 @@ export class Repository {
   /** Throws `repo_missing`. */
   static async open(options: RepositoryOptions): Promise<Repository> {
     const settings = await readSettings(options.keysDir);
-    if (!settings || (await newestRoot(options.dir)) === 0)
-      throw new AgentError('repo_missing', `${options.dir} with keys in ${options.keysDir} is no repository`);
+    if (!settings || (await newestRootVersion(options.dir)) === 0)
+      throw new AgentError(
+        'repo_missing',
+        `${options.dir} with keys in ${options.keysDir} is not a repository`,
+      );
     return new Repository(options, settings);
   }
 
-  /** One that is being made. */
-  static begin(options: RepositoryOptions, settings: Settings): Repository {
+  /** A new repository without files. */
+  static create(options: RepositoryOptions, settings: Settings): Repository {
     return new Repository(options, settings);
   }
 
   /**
-   * Everything that is signed at present, checked from the operator's own root on, so that a web server that was broken into
-   * gets nothing signed. Throws `repo_damaged`.
+   * Reads the published metadata and verifies them from the operator's own root on, so that nothing is signed for an
+   * attacker who changed the files on the web server. Throws `repo_damaged`.
    */
-  async read(): Promise<Current> {
-    const roots = await this.#roots();
+  async read(): Promise<CurrentMetadata> {
+    const roots = await this.#readRoots();
     const root = roots.at(-1);
     if (!root) throw damaged('the root of trust');
-    const believed = (await this.#isRotating(root)) ? roots : [root];
-    const timestamp = await this.#signed('timestamp', null, MetadataKind.Timestamp, believed);
+    const trustedRoots = (await this.#isRotating(root)) ? roots : [root];
+    const timestamp = await this.#readSigned('timestamp', null, MetadataKind.Timestamp, trustedRoots);
     const { snapshotMeta } = timestamp.signed;
-    const snapshot = await this.#signed('snapshot', snapshotMeta, MetadataKind.Snapshot, believed);
+    const snapshot = await this.#readSigned('snapshot', snapshotMeta, MetadataKind.Snapshot, trustedRoots);
     const targetsMeta = snapshot.signed.meta['targets.json'];
     if (!targetsMeta) throw damaged(metadataPath('snapshot', snapshotMeta.version));
-    const targets = await this.#signed('targets', targetsMeta, MetadataKind.Targets, believed);
+    const targets = await this.#readSigned('targets', targetsMeta, MetadataKind.Targets, trustedRoots);
     const { published } = this.settings;
     if (root.signed.version < published.root || timestamp.signed.version < published.timestamp)
       throw new AgentError(
         'repo_damaged',
-        `the repository is older than what was last signed here (timestamp ${timestamp.signed.version} of ${published.timestamp})`,
+        `the repository is older than the last signed state (timestamp ${timestamp.signed.version} of ${published.timestamp})`,
       );
     return { root, targets, snapshot, timestamp };
   }
 
-  /** The newest root alone, from the operator's own on. */
-  async root(): Promise<Metadata<Root>> {
-    const root = (await this.#roots()).at(-1);
+  /** The newest root alone, verified from the operator's own root on. */
+  async readRoot(): Promise<Metadata<Root>> {
+    const root = (await this.#readRoots()).at(-1);
     if (!root) throw damaged('the root of trust');
     return root;
   }
 
-  /** `days` from now on, by the settings, as TUF writes times. */
+  /** Expiry of a signature made now, in TUF's time format. */
   expires(role: Role): string {
     const days = this.settings.expires_days[role];
-    return timeText(this.#options.nowMs + days * 86_400_000);
+    return tufTime(this.#options.nowMs + days * 86_400_000);
   }
 
-  /** The keys of a role under this root that are here; throws `repo_keys` below the threshold. */
+  /** The available keys of a role under this root; throws `repo_keys` below the threshold. */
   async signers(root: Metadata<Root>, role: Role): Promise<SigningKey[]> {
     const rule = root.signed.roles[role];
     return rule ? this.keys.signers(role, rule.keyIDs, rule.threshold) : [];
   }
 
-  /** Writes one signed file where the web server shows it. */
-  write(role: Role, metadata: AnyMetadata): void {
-    putFile(join(this.dir, metadataPath(role, metadata.signed.version)), textOf(metadata), 0o644);
+  /** Writes one signed file into the published directory. */
+  write(role: Role, metadata: RoleMetadata): void {
+    const path = join(this.dir, metadataPath(role, metadata.signed.version));
+    writeFileAtomic(path, metadataText(metadata), 0o644);
   }
 
-  /** Before a root that takes keys away from what is signed at present. */
+  /** Call before writing a root that removes keys of the present signatures. */
   async beginRotation(root: Metadata<Root>): Promise<void> {
     const rotating = { root: root.signed.version, timestamp_sha256: await this.#timestampDigest() };
     writeSettings(this.#options.keysDir, { ...this.settings, rotating });
   }
 
-  /** Remembers what was signed last, so that an older copy of the folder is not taken for the present one. */
-  remember(root: Metadata<Root>, timestamp: Metadata<Timestamp>): void {
-    putFile(join(this.#options.keysDir, 'root.json'), textOf(root), 0o644);
+  /** Stores the last signed versions, so that an older copy of the directory is recognized. */
+  rememberPublished(root: Metadata<Root>, timestamp: Metadata<Timestamp>): void {
+    writeFileAtomic(join(this.#options.keysDir, 'root.json'), metadataText(root), 0o644);
     const published = { root: root.signed.version, timestamp: timestamp.signed.version };
     const { format, expires_days } = this.settings;
     writeSettings(this.#options.keysDir, { format, expires_days, published });
   }
 
-  /** A rotation from here ended between its root and what the new keys sign, and nothing changed since. */
+  /** True when a rotation was interrupted after its root was written, and nothing has changed since. */
   async #isRotating(root: Metadata<Root>): Promise<boolean> {
     const { rotating } = this.settings;
     return (
@@ -134,93 +146,64 @@ export class Repository {
   }
 
   async #timestampDigest(): Promise<string> {
-    const bytes = await readIfThere(join(this.dir, metadataPath('timestamp', 0)));
+    const bytes = await readIfExists(join(this.dir, metadataPath('timestamp', 0)));
     return createHash('sha256')
       .update(bytes ?? '')
       .digest('hex');
   }
 
-  /** The operator's own root, then every newer one in the folder that its forerunner vouches for. */
-  async #roots(): Promise<Metadata<Root>[]> {
-    const own = await readIfThere(join(this.#options.keysDir, 'root.json'));
-    if (!own) throw new AgentError('repo_missing', 'the folder of keys has no root.json');
-    const roots = [this.#parse('root.json', own, MetadataKind.Root)];
+  /** The last two of: the operator's own root, then every newer published root that its predecessor signed. */
+  async #readRoots(): Promise<Metadata<Root>[]> {
+    const ownRoot = await readIfExists(join(this.#options.keysDir, 'root.json'));
+    if (!ownRoot) throw new AgentError('repo_missing', 'the keys directory has no root.json');
+    const roots = [parseMetadata('root.json', ownRoot, MetadataKind.Root)];
     for (;;) {
       const last = roots.at(-1);
       if (!last) return roots;
       const path = metadataPath('root', last.signed.version + 1);
-      const bytes = await readIfThere(join(this.dir, path));
+      const bytes = await readIfExists(join(this.dir, path));
       if (!bytes) break;
-      const next = this.#parse(path, bytes, MetadataKind.Root);
-      verify(path, last, 'root', next);
-      verify(path, next, 'root', next);
+      const next = parseMetadata(path, bytes, MetadataKind.Root);
+      verifySignatures(path, last, 'root', next);
+      verifySignatures(path, next, 'root', next);
       if (next.signed.version !== last.signed.version + 1) throw damaged(path);
       roots.push(next);
     }
     return roots.slice(-2);
   }
 
-  async #signed<K extends Exclude<Role, 'root'>>(
+  async #readSigned<K extends Exclude<Role, 'root'>>(
     role: K,
     meta: MetaFile | null,
     kind: MetadataKind,
     roots: readonly Metadata<Root>[],
-  ): Promise<Current[K]> {
+  ): Promise<CurrentMetadata[K]> {
     const path = metadataPath(role, meta?.version ?? 0);
-    const bytes = await readIfThere(join(this.dir, path));
+    const bytes = await readIfExists(join(this.dir, path));
     if (!bytes) throw damaged(path);
     try {
       meta?.verify(bytes);
     } catch (error) {
       throw damaged(path, error);
     }
-    const metadata = this.#parse(path, bytes, kind);
+    const metadata = parseMetadata(path, bytes, kind);
     if (meta && metadata.signed.version !== meta.version) throw damaged(path);
-    if (!roots.some((root) => vouchesFor(root, role, metadata))) throw damaged(path);
-    return metadata as unknown as Current[K];
-  }
-
-  #parse(path: string, bytes: Buffer, kind: MetadataKind): Metadata<Root> {
-    try {
-      const data = JSON.parse(bytes.toString('utf8')) as Parameters<typeof Metadata.fromJSON>[1];
-      return Metadata.fromJSON(kind as MetadataKind.Root, data);
-    } catch (error) {
-      throw damaged(path, error);
-    }
+    if (!roots.some((root) => isSignedBy(root, role, metadata))) throw damaged(path);
+    return metadata as unknown as CurrentMetadata[K];
   }
 }
 
-export const SPEC_VERSION = '1.0.31';
-
-export const keyRing = (options: RepositoryOptions): KeyRing =>
+export const openKeyRing = (options: RepositoryOptions): KeyRing =>
   new KeyRing({ online: options.keysDir, root: options.rootKeysDir }, options.passphrase);
 
-/** Without milliseconds: source, TUF 1.0.33 section 4.1. */
-export const timeText = (ms: number): string => new Date(ms).toISOString().replace(/\.\d{3}Z$/, 'Z');
+/** Without milliseconds. Source: TUF 1.0.33 section 4.1. */
+export const tufTime = (ms: number): string => new Date(ms).toISOString().replace(/\.\d{3}Z$/, 'Z');
 
-export const textOf = (metadata: AnyMetadata): string => `${JSON.stringify(metadata.toJSON())}\n`;
+/** The bytes of a metadata file. */
+export const metadataText = (metadata: RoleMetadata): string => `${JSON.stringify(metadata.toJSON())}\n`;
 
-/** Signs with all keys that are given; the former signatures go. */
-export function signWith<T extends AnyMetadata>(metadata: T, signers: readonly SigningKey[]): T {
-  metadata.signatures = {};
-  const done = new Set<string>();
-  for (const signer of signers) {
-    if (done.has(signer.key.keyID)) continue;
-    done.add(signer.key.keyID);
-    metadata.sign(signer.sign, true);
-  }
-  return metadata;
-}
-
-function verify(path: string, root: Metadata<Root>, role: Role, metadata: AnyMetadata): void {
-  try {
-    root.verifyDelegate(role, metadata);
-  } catch (error) {
-    throw damaged(path, error);
-  }
-}
-
-function vouchesFor(root: Metadata<Root>, role: Role, metadata: AnyMetadata): boolean {
+/** True when enough keys of the role under this root have signed the metadata. */
+export function isSignedBy(root: Metadata<Root>, role: Role, metadata: RoleMetadata): boolean {
   try {
     root.verifyDelegate(role, metadata);
     return true;
@@ -229,5 +212,22 @@ function vouchesFor(root: Metadata<Root>, role: Role, metadata: AnyMetadata): bo
   }
 }
 
+function verifySignatures(path: string, root: Metadata<Root>, role: Role, metadata: RoleMetadata): void {
+  try {
+    root.verifyDelegate(role, metadata);
+  } catch (error) {
+    throw damaged(path, error);
+  }
+}
+
+function parseMetadata(path: string, bytes: Buffer, kind: MetadataKind): Metadata<Root> {
+  try {
+    const data = JSON.parse(bytes.toString('utf8')) as Parameters<typeof Metadata.fromJSON>[1];
+    return Metadata.fromJSON(kind as MetadataKind.Root, data);
+  } catch (error) {
+    throw damaged(path, error);
+  }
+}
+
 const damaged = (what: string, cause?: unknown): AgentError =>
-  new AgentError('repo_damaged', `${what} is missing, damaged or not signed as it should be`, { cause });
+  new AgentError('repo_damaged', `${what} is missing, damaged or not correctly signed`, { cause });

@@ -8,7 +8,7 @@ import { AgentError } from '../../base/errors.ts';
 export interface ServeOptions {
   readonly dir: string;
   readonly host: string;
-  /** 0 for any that is free. */
+  /** 0: any free port. */
   readonly port: number;
 }
 
@@ -18,22 +18,22 @@ export interface ServedRequest {
   readonly status: number;
 }
 
-/** What is shown, and nothing else: `metadata/` and `targets/`, no name that begins with a dot. */
-const SHOWN = /^(metadata|targets)(\/[A-Za-z0-9][A-Za-z0-9._-]*)+$/;
+/** The served paths: `metadata/` and `targets/`, no name that starts with a dot. */
+const SERVED_PATH = /^(metadata|targets)(\/[A-Za-z0-9][A-Za-z0-9._-]*)+$/;
 
 /**
- * A plain web server for trying out: GET and HEAD, one range, ETags. Any web server that shows the folder does. Resolves once
- * it listens; throws `http_listen`.
+ * A simple web server for tests of a repository: GET and HEAD, one range, ETags. In production any static web server can
+ * serve the directory. Resolves when it listens; throws `repo_missing` and `http_listen`.
  */
 export async function serveRepository(
   options: ServeOptions,
   onRequest: (request: ServedRequest) => void,
 ): Promise<{ url: string; close: () => Promise<void> }> {
   const root = await realpath(options.dir).catch((error: unknown) => {
-    throw new AgentError('repo_missing', `there is no folder ${options.dir}`, { cause: error });
+    throw new AgentError('repo_missing', `there is no directory ${options.dir}`, { cause: error });
   });
   const server = createServer((request, response) => {
-    void answer(root, request, response).then(
+    void handleRequest(root, request, response).then(
       () => onRequest({ method: request.method ?? '', path: request.url ?? '', status: response.statusCode }),
       () => response.destroy(),
     );
@@ -63,25 +63,29 @@ function listen(server: Server, { host, port }: ServeOptions): Promise<void> {
   });
 }
 
-async function answer(root: string, request: IncomingMessage, response: ServerResponse): Promise<void> {
+async function handleRequest(
+  root: string,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
   if (request.method !== 'GET' && request.method !== 'HEAD') {
     response.writeHead(405, { allow: 'GET, HEAD' }).end();
     return;
   }
   const path = (request.url ?? '').split('?', 1)[0]?.slice(1) ?? '';
-  const file = SHOWN.test(path) ? await openBelow(root, path) : null;
+  const file = SERVED_PATH.test(path) ? await openBelow(root, path) : null;
   if (!file) {
     response.writeHead(404).end();
     return;
   }
   try {
-    await send(file, path, request, response);
+    await sendFile(file, path, request, response);
   } finally {
     await file.close();
   }
 }
 
-async function send(
+async function sendFile(
   file: FileHandle,
   path: string,
   request: IncomingMessage,
@@ -89,13 +93,14 @@ async function send(
 ): Promise<void> {
   const { size, mtimeMs } = await file.stat();
   const etag = `"${size.toString(16)}-${Math.round(mtimeMs).toString(16)}"`;
-  const always = path === 'metadata/timestamp.json' ? 'no-cache' : 'public, max-age=31536000, immutable';
+  const cacheControl =
+    path === 'metadata/timestamp.json' ? 'no-cache' : 'public, max-age=31536000, immutable';
   response.setHeader('etag', etag);
   response.setHeader('accept-ranges', 'bytes');
-  response.setHeader('cache-control', always);
+  response.setHeader('cache-control', cacheControl);
   response.setHeader('content-type', path.endsWith('.json') ? 'application/json' : 'application/x-tar');
   const ifRange = request.headers['if-range'];
-  const range = ifRange === undefined || ifRange === etag ? rangeOf(request.headers.range, size) : null;
+  const range = ifRange === undefined || ifRange === etag ? parseRange(request.headers.range, size) : null;
   if (range === 'unsatisfiable') {
     response.writeHead(416, { 'content-range': `bytes */${size}` }).end();
     return;
@@ -108,8 +113,8 @@ async function send(
   else await pipeline(file.createReadStream({ start, end, autoClose: false }), response);
 }
 
-/** First and last byte; null for the whole. Several ranges, and what is no range, count as the whole (RFC 9110, 14.2). */
-function rangeOf(
+/** First and last byte; null for the whole file. Several ranges and invalid ones mean the whole file (RFC 9110, 14.2). */
+function parseRange(
   header: string | undefined,
   size: number,
 ): readonly [number, number] | 'unsatisfiable' | null {
@@ -121,7 +126,7 @@ function rangeOf(
   return start > end ? 'unsatisfiable' : [start, end];
 }
 
-/** Null for what is not there, is no plain file, or lies elsewhere by a link. */
+/** Null for a path that does not exist, is not a plain file, or leads out of `root` by a link. */
 async function openBelow(root: string, path: string): Promise<FileHandle | null> {
   try {
     const real = await realpath(join(root, path));

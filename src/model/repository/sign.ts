@@ -1,85 +1,142 @@
-import { MetaFile, Metadata, Snapshot, Targets, Timestamp, type Root, type TargetFile } from '@tufjs/models';
+import {
+  MetaFile,
+  Metadata,
+  Root,
+  Snapshot,
+  Targets,
+  Timestamp,
+  type Key,
+  type TargetFile,
+} from '@tufjs/models';
+import { Role as TufRole } from '@tufjs/models/dist/role.js';
 import { createHash } from 'node:crypto';
 import { AgentError } from '../../base/errors.ts';
-import { METADATA_LIMITS } from '../trust/fetcher.ts';
-import { signWith, SPEC_VERSION, textOf, type Current, type Repository } from './repository.ts';
+import { MAX_METADATA_BYTES } from '../trust/metadata-source.ts';
+import type { Role } from './files.ts';
+import type { SigningKey } from './keys.ts';
+import {
+  isSignedBy,
+  metadataText,
+  type CurrentMetadata,
+  type Repository,
+  type RoleMetadata,
+} from './repository.ts';
 
-/** What is to be signed anew: that role, and all that vouch for it. */
+const SPEC_VERSION = '1.0.31';
+
+/** The roles below root, in the order in which they are signed: each lists the digest of the one before it. */
 export const SIGNED_ROLES = ['targets', 'snapshot', 'timestamp'] as const;
+/** The first role to sign again; the ones after it follow. */
 export type SignFrom = (typeof SIGNED_ROLES)[number];
 
-/** Signed, but not written yet; `null` for what stays as it is. */
-export interface Prepared {
+/** Signed metadata that are not written yet; null for a role that does not change. */
+export interface PreparedMetadata {
   readonly root: Metadata<Root>;
   readonly targets: Metadata<Targets> | null;
   readonly snapshot: Metadata<Snapshot> | null;
   readonly timestamp: Metadata<Timestamp>;
 }
 
+export interface RoleRule {
+  readonly keyIds: readonly string[];
+  readonly threshold: number;
+}
+
+/** An unsigned root version. */
+export function buildRoot(
+  version: number,
+  expires: string,
+  keys: readonly Key[],
+  rules: ReadonlyMap<Role, RoleRule>,
+): Metadata<Root> {
+  return new Metadata(
+    new Root({
+      specVersion: SPEC_VERSION,
+      version,
+      expires,
+      consistentSnapshot: true,
+      keys: Object.fromEntries(keys.map((key) => [key.keyID, key])),
+      roles: Object.fromEntries(
+        [...rules].map(([role, { keyIds, threshold }]) => [
+          role,
+          new TufRole({ keyIDs: [...keyIds], threshold }),
+        ]),
+      ),
+    }),
+  );
+}
+
+/** Replaces all signatures by those of the given keys. */
+export function signWith<T extends RoleMetadata>(metadata: T, signers: readonly SigningKey[]): T {
+  metadata.signatures = {};
+  const done = new Set<string>();
+  for (const signer of signers) {
+    if (done.has(signer.key.keyID)) continue;
+    done.add(signer.key.keyID);
+    metadata.sign(signer.sign, true);
+  }
+  return metadata;
+}
+
 /**
- * Signs the next versions under `root`. Nothing is written: all keys are proved to be here before anything changes. `current`
- * is null for a new repository. Throws `repo_keys`.
+ * Signs the next versions under `root` and writes nothing: a missing key is found before anything changes. `current` is
+ * null for a new repository. Throws `repo_keys`.
  */
-export async function prepare(
+export async function prepareMetadata(
   repository: Repository,
   root: Metadata<Root>,
-  current: Current | null,
+  current: CurrentMetadata | null,
   from: SignFrom,
   files: Readonly<Record<string, TargetFile>> = current?.targets.signed.targets ?? {},
-): Promise<Prepared> {
-  const next = (role: SignFrom) => ({
+): Promise<PreparedMetadata> {
+  const nextVersion = (role: SignFrom) => ({
     specVersion: SPEC_VERSION,
     version: (current?.[role].signed.version ?? 0) + 1,
     expires: repository.expires(role),
   });
   let targets: Metadata<Targets> | null = null;
   if (from === 'targets') {
-    targets = new Metadata(new Targets({ ...next('targets'), targets: { ...files } }));
+    targets = new Metadata(new Targets({ ...nextVersion('targets'), targets: { ...files } }));
     signWith(targets, await repository.signers(root, 'targets'));
-    if (textOf(targets).length > METADATA_LIMITS.targets)
-      throw new AgentError('usage', 'so many models make metadata that no device takes; withdraw old ones');
+    if (metadataText(targets).length > MAX_METADATA_BYTES.targets)
+      throw new AgentError(
+        'usage',
+        'the targets metadata are larger than devices accept; withdraw old models',
+      );
   }
   let snapshot: Metadata<Snapshot> | null = null;
   if (from !== 'timestamp') {
     const meta = { 'targets.json': metaFile(targets ?? current?.targets ?? null) };
-    snapshot = new Metadata(new Snapshot({ ...next('snapshot'), meta }));
+    snapshot = new Metadata(new Snapshot({ ...nextVersion('snapshot'), meta }));
     signWith(snapshot, await repository.signers(root, 'snapshot'));
   }
   const snapshotMeta = metaFile(snapshot ?? current?.snapshot ?? null);
-  const timestamp = new Metadata(new Timestamp({ ...next('timestamp'), snapshotMeta }));
+  const timestamp = new Metadata(new Timestamp({ ...nextVersion('timestamp'), snapshotMeta }));
   signWith(timestamp, await repository.signers(root, 'timestamp'));
   return { root, targets, snapshot, timestamp };
 }
 
 /**
- * Writes what was signed. The timestamp comes last: until it is there, devices see the former state, whole; a new root comes
- * right before it.
+ * Writes signed metadata. The timestamp is last: until it is written, devices see the former state completely. A new root
+ * is written just before it.
  */
-export function commit(repository: Repository, prepared: Prepared, newRoot: boolean): void {
+export function writePrepared(repository: Repository, prepared: PreparedMetadata, isNewRoot: boolean): void {
   const { root, targets, snapshot, timestamp } = prepared;
   if (targets) repository.write('targets', targets);
   if (snapshot) repository.write('snapshot', snapshot);
-  if (newRoot) repository.write('root', root);
+  if (isNewRoot) repository.write('root', root);
   repository.write('timestamp', timestamp);
-  repository.remember(root, timestamp);
+  repository.rememberPublished(root, timestamp);
 }
 
-/** The first role whose signatures this root does not take; null when all hold. */
-export function firstUnvouched(root: Metadata<Root>, current: Current): SignFrom | null {
-  const vouched = (role: SignFrom): boolean => {
-    try {
-      root.verifyDelegate(role, current[role]);
-      return true;
-    } catch {
-      return false;
-    }
-  };
-  return SIGNED_ROLES.find((role) => !vouched(role)) ?? null;
+/** The first role whose present signatures are not valid under this root; null when all are valid. */
+export function firstRoleToSign(root: Metadata<Root>, current: CurrentMetadata): SignFrom | null {
+  return SIGNED_ROLES.find((role) => !isSignedBy(root, role, current[role])) ?? null;
 }
 
 function metaFile(metadata: Metadata<Targets> | Metadata<Snapshot> | null): MetaFile {
-  if (!metadata) throw new AgentError('internal', 'a first signature begins with the targets');
-  const bytes = Buffer.from(textOf(metadata));
+  if (!metadata) throw new AgentError('internal', 'a new repository is signed from the targets on');
+  const bytes = Buffer.from(metadataText(metadata));
   return new MetaFile({
     version: metadata.signed.version,
     length: bytes.length,

@@ -3,19 +3,18 @@ import { mkdtemp, readFile, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { AgentError, asAgentError, isAbort, type ErrorCode } from '../../base/errors.ts';
-import { unpackArchive } from '../archive/archive.ts';
-import { BUNDLE_LIMITS } from '../bundle/files.ts';
+import { BUNDLE_UNPACK_LIMITS, unpackArchive } from '../archive/unpack.ts';
 import { openBundle } from '../bundle/bundle.ts';
-import { folderSource } from '../trust/source.ts';
+import { directorySource } from '../trust/metadata-source.ts';
 import { checkTarget, type SignedTarget } from '../trust/target.ts';
 import { Trust } from '../trust/trust.ts';
-import { metadataPath, newestRoot } from './files.ts';
+import { metadataPath, newestRootVersion } from './files.ts';
 
 export interface VerifyOptions {
   readonly dir: string;
-  /** The root that devices have pinned; the first of the repository otherwise. */
+  /** The root that devices have pinned; null for the repository's first root. */
   readonly rootFile: string | null;
-  /** What expiry is held against, ms since the epoch. */
+  /** The time that expiry is compared with, ms since the epoch. */
   readonly nowMs: number;
 }
 
@@ -24,7 +23,7 @@ export interface VerifiedModel {
   readonly version: string;
   readonly sizeBytes: number;
   readonly digest: string;
-  /** Null when a device would take it. */
+  /** Null when a device would accept the model. */
   readonly fault: { readonly code: ErrorCode; readonly message: string } | null;
 }
 
@@ -34,12 +33,13 @@ export interface VerifyReport {
 }
 
 /**
- * Looks at a repository as a device would that has pinned the root and knows nothing else: metadata, then each archive and the
- * bundle in it. Throws as `Trust.refresh` when the metadata themselves are refused.
+ * Verifies a repository like a new device that has pinned the root: the metadata, then each archive and its bundle. Throws
+ * as `Trust.refresh` when the metadata are refused.
  */
 export async function verifyRepository(options: VerifyOptions, signal: AbortSignal): Promise<VerifyReport> {
   const { dir } = options;
-  if ((await newestRoot(dir)) === 0) throw new AgentError('repo_missing', `${dir} is no repository`);
+  if ((await newestRootVersion(dir)) === 0)
+    throw new AgentError('repo_missing', `${dir} is not a repository`);
   const scratch = await mkdtemp(join(tmpdir(), 'swellsight-verify-'));
   try {
     const trust = new Trust({
@@ -47,7 +47,7 @@ export async function verifyRepository(options: VerifyOptions, signal: AbortSign
       rootFile: options.rootFile ?? join(dir, metadataPath('root', 1)),
       syncedNowMs: options.nowMs,
     });
-    await trust.refresh(folderSource(dir), signal);
+    await trust.refresh(directorySource(dir), signal);
     const models: VerifiedModel[] = [];
     for (const target of await trust.targets()) {
       models.push(await verifyModel(dir, target, join(scratch, 'bundle'), signal));
@@ -70,19 +70,14 @@ async function verifyModel(
   const model = { name, version, digest, sizeBytes: target.sizeBytes };
   try {
     const file = join(dir, target.path);
-    const size = await stat(file).catch((error: unknown) => {
-      throw new AgentError('model_trust_target', 'its archive is not in the repository', { cause: error });
+    const stats = await stat(file).catch((error: unknown) => {
+      throw new AgentError('model_trust_target', 'the archive is not in the repository', { cause: error });
     });
-    await checkTarget(file, size.size, target, signal);
-    const limits = {
-      maxBytes: BUNDLE_LIMITS.totalBytes,
-      maxFiles: BUNDLE_LIMITS.files,
-      layout: 'bundle',
-    } as const;
-    await unpackArchive(file, scratch, limits, signal);
+    await checkTarget(file, stats.size, target, signal);
+    await unpackArchive(file, scratch, BUNDLE_UNPACK_LIMITS, signal);
     const bundle = await openBundle(scratch, { memoryMb: Number.MAX_SAFE_INTEGER, signal });
     if (bundle.digest !== digest || bundle.manifest.name !== name || bundle.manifest.version !== version)
-      throw new AgentError('model_trust_mismatch', 'the archive holds another bundle than was signed for');
+      throw new AgentError('model_trust_mismatch', 'the archive contains another bundle than the signed one');
     return { ...model, fault: null };
   } catch (error) {
     if (isAbort(error)) throw error;

@@ -7,7 +7,7 @@ import { Manifest } from '../manifest.ts';
 
 const Digest = Type.String({ pattern: '^sha256:[0-9a-f]{64}$' });
 
-/** The `custom` field of a target: what a device may know of a bundle before it fetches it. */
+/** The `custom` field of a TUF target: what a device knows about a bundle before it downloads it. */
 export const TargetCustom = Type.Object({
   bundle: Type.Object({
     name: Manifest.properties.name,
@@ -18,16 +18,16 @@ export const TargetCustom = Type.Object({
 });
 export type TargetCustom = Static<typeof TargetCustom>;
 
-const isCustom = schemaChecker({ strict: true }).compile<TargetCustom>(TargetCustom);
+const isTargetCustom = schemaChecker({ strict: true }).compile<TargetCustom>(TargetCustom);
 
-/** A bundle's archive as the operator signed for it. */
+/** The signed archive of a bundle. */
 export interface SignedTarget {
   /** In the repository, with the digest in its name: `targets/models/{name}/{sha256}.{version}.tar`. */
   readonly path: string;
   readonly sizeBytes: number;
   /** Of the archive, 64 hex digits. */
   readonly sha256: string;
-  /** What is inside; `digest` as `Bundle.digest`. */
+  /** The bundle in the archive; `digest` as in `Bundle.digest`. */
   readonly bundle: { readonly name: string; readonly version: string; readonly digest: string };
   readonly requires: Manifest['requires'] | null;
 }
@@ -35,39 +35,48 @@ export interface SignedTarget {
 /** The name of a bundle's archive in the targets metadata. */
 export const targetName = (name: string, version: string): string => `models/${name}/${version}.tar`;
 
+/** The path of a bundle's archive in the repository; `sha256` is null without consistent snapshots. */
+export const targetPath = (name: string, sha256: string | null, version: string): string =>
+  `targets/models/${name}/${sha256 === null ? '' : `${sha256}.`}${version}.tar`;
+
 /**
- * What the signed metadata say of one bundle. Throws `model_trust_target` when they do not name it, or when what they say is
- * of no use.
+ * The signed target of one bundle. Throws `model_trust_target` when the targets metadata do not list it or describe it
+ * incompletely.
  */
 export function signedTarget(
-  found: TargetFile | undefined,
+  targets: Readonly<Record<string, TargetFile>>,
   name: string,
   version: string,
   consistentSnapshot: boolean,
 ): SignedTarget {
   const label = `${name} ${version}`;
-  if (!found) throw new AgentError('model_trust_target', `the repository has no ${label}`);
-  const { custom } = found;
-  const sha256 = found.hashes['sha256'];
+  const key = targetName(name, version);
+  const entry = Object.hasOwn(targets, key) ? targets[key] : undefined;
+  if (!entry) throw new AgentError('model_trust_target', `the repository has no ${label}`);
+  const { custom } = entry;
+  const sha256 = entry.hashes['sha256'];
   if (
-    !isCustom(custom) ||
+    !isTargetCustom(custom) ||
     custom.bundle.name !== name ||
     custom.bundle.version !== version ||
     sha256 === undefined ||
     !/^[0-9a-f]{64}$/.test(sha256) ||
-    !Number.isSafeInteger(found.length)
+    !Number.isSafeInteger(entry.length)
   )
-    throw new AgentError('model_trust_target', `what the repository says of ${label} is no model`);
+    throw new AgentError(
+      'model_trust_target',
+      `the entry of ${label} in the targets metadata is not a model`,
+    );
   return {
-    path: `targets/models/${name}/${consistentSnapshot ? `${sha256}.` : ''}${version}.tar`,
-    sizeBytes: found.length,
+    path: targetPath(name, consistentSnapshot ? sha256 : null, version),
+    sizeBytes: entry.length,
     sha256,
     bundle: custom.bundle,
     requires: custom.requires ?? null,
   };
 }
 
-/** Throws `model_trust_mismatch` unless the file is what was signed for. */
+/** Throws `model_trust_mismatch` unless the file has the signed size and digest. */
 export async function checkTarget(
   path: string,
   sizeBytes: number,
@@ -76,8 +85,5 @@ export async function checkTarget(
 ): Promise<void> {
   if (sizeBytes === target.sizeBytes && (await digestFile(path, signal)) === `sha256:${target.sha256}`)
     return;
-  throw new AgentError(
-    'model_trust_mismatch',
-    `the archive of ${target.bundle.name} is not the one that was signed`,
-  );
+  throw new AgentError('model_trust_mismatch', `the archive of ${target.bundle.name} is not the signed one`);
 }

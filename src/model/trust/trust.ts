@@ -1,91 +1,93 @@
 import { Updater } from 'tuf-js';
 import { AgentError, asAgentError, isAbort } from '../../base/errors.ts';
 import { TrustCache } from './cache.ts';
-import { MAX_NEW_ROOTS, METADATA_BASE_URL, METADATA_LIMITS, SourceFetcher } from './fetcher.ts';
-import type { MetadataSource } from './source.ts';
-import { JudgedStore, type StoreOptions } from './store.ts';
-import { signedTarget, targetName, type SignedTarget } from './target.ts';
+import {
+  MAX_METADATA_BYTES,
+  MAX_NEW_ROOTS,
+  METADATA_BASE_URL,
+  MetadataFetcher,
+  type MetadataSource,
+} from './metadata-source.ts';
+import { MetadataStore, type MetadataStoreOptions } from './metadata-store.ts';
+import { signedTarget, type SignedTarget } from './target.ts';
 
 export interface TrustOptions {
-  /** Folder of what was verified. One instance at a time works in it. */
+  /** Directory of the verified metadata. Only one instance may use it at a time. */
   readonly dir: string;
-  /** The operator's pinned root.json, written at install. */
+  /** The operator's pinned root.json. */
   readonly rootFile: string;
   /** The wall clock while it is synchronised, ms since the epoch; else null. */
   readonly syncedNowMs: number | null;
 }
 
 /**
- * What a device believes of a repository: The Update Framework 1.0, client workflow (section 5), on `tuf-js`. Only the four
- * top-level roles are believed: delegations are never followed, so that what they name is not there.
+ * The TUF client of a device: The Update Framework 1.0, client workflow (section 5), on `tuf-js`. It trusts only the four
+ * top-level roles. It never follows delegations, so delegated targets do not exist for it.
  *
- * Expiry is held against the later of the synchronised clock and the newest time at which everything was once found fresh;
- * without a synchronised clock against that time alone. It stops new installs and nothing else.
+ * Expiry is compared with the later of the synchronised clock and the latest time at which all metadata were verified as
+ * unexpired; without a synchronised clock, with that time alone. Expired metadata stop new installs and nothing else.
  */
 export class Trust {
   readonly #options: TrustOptions;
-  #store: JudgedStore | null = null;
+  #store: MetadataStore | null = null;
 
   constructor(options: TrustOptions) {
     this.#options = options;
   }
 
   /**
-   * Brings the metadata up to the repository's. What was verified is kept, also when a later file fails. Throws
+   * Updates the metadata from the source. Keeps the files that were verified, even when a later file fails. Throws
    * `model_trust_root`, `model_trust_signature`, `model_trust_expired`, `model_trust_rollback`, `model_trust_mismatch`,
-   * `model_transfer_failed`, `model_space`, and the AbortError of the signal.
+   * `model_transfer_failed`, `model_space`, and the signal's AbortError.
    */
   async refresh(source: MetadataSource, signal: AbortSignal): Promise<void> {
     const { dir, rootFile } = this.#options;
     this.#store = null;
     const cache = await TrustCache.open(dir, rootFile);
-    const fetcher = new SourceFetcher(source, signal);
-    const { root, store } = await this.#begin(cache, (bytes) => fetcher.isFetched(bytes));
-    await cache.inScratch(root, async (scratch) => {
+    const fetcher = new MetadataFetcher(source, signal);
+    const { root, store } = await this.#openStore(cache, (bytes) => fetcher.isFetched(bytes));
+    await cache.inScratchDir(root, async (scratchDir) => {
       const updater = new Updater({
-        metadataDir: scratch,
+        metadataDir: scratchDir,
         metadataBaseUrl: METADATA_BASE_URL,
         fetcher,
         config: {
           maxRootRotations: MAX_NEW_ROOTS + 1,
-          rootMaxLength: METADATA_LIMITS.root,
-          timestampMaxLength: METADATA_LIMITS.timestamp,
-          snapshotMaxLength: METADATA_LIMITS.snapshot,
-          targetsMaxLength: METADATA_LIMITS.targets,
+          rootMaxLength: MAX_METADATA_BYTES.root,
+          timestampMaxLength: MAX_METADATA_BYTES.timestamp,
+          snapshotMaxLength: MAX_METADATA_BYTES.snapshot,
+          targetsMaxLength: MAX_METADATA_BYTES.targets,
         },
       });
-      // Its own would take the machine's clock; a test holds that this one is used.
+      // The library's own store uses the machine's clock. A test checks that this one is in use.
       Object.assign(updater, { trustedSet: store });
-      let fresh = false;
+      let isFresh = false;
       try {
         await updater.refresh();
-        fresh = true;
+        isFresh = true;
       } catch (error) {
         signal.throwIfAborted();
-        throw reasonOf(error, fetcher.fault, store.fault);
+        throw refreshError(error, fetcher.error, store.fault);
       } finally {
-        const atMs = Math.max(cache.marks?.floorMs ?? 0, fresh ? (this.#options.syncedNowMs ?? 0) : 0);
-        await cache.keep(scratch, { ...store.learned, floorMs: atMs > 0 ? atMs : null });
+        const floorMs = Math.max(cache.marks?.floorMs ?? 0, isFresh ? (this.#options.syncedNowMs ?? 0) : 0);
+        await cache.store(scratchDir, { ...store.learned, floorMs: floorMs > 0 ? floorMs : null });
       }
     });
     this.#store = store;
   }
 
   /**
-   * What was signed for one bundle, by the last `refresh`, or else by what an earlier one kept (which must still be fresh).
-   * Throws `model_trust_target` when the repository has no such bundle, and as `refresh`.
+   * The signed target of one bundle, from the last `refresh`, else from stored metadata that have not expired. Throws
+   * `model_trust_target` when the repository has no such bundle, and as `refresh`.
    */
   async target(name: string, version: string): Promise<SignedTarget> {
-    const { root, targets } = (this.#store ??= await this.#kept());
-    const known = targets?.signed.targets ?? {};
-    const path = targetName(name, version);
-    const found = Object.hasOwn(known, path) ? known[path] : undefined;
-    return signedTarget(found, name, version, root.signed.consistentSnapshot);
+    const { root, targets } = (this.#store ??= await this.#loadStored());
+    return signedTarget(targets?.signed.targets ?? {}, name, version, root.signed.consistentSnapshot);
   }
 
-  /** All that are signed for, as `target` gives each; entries that are no models are passed over. */
+  /** All signed targets, as `target` returns each; skips entries that are not models. */
   async targets(): Promise<SignedTarget[]> {
-    const { targets } = (this.#store ??= await this.#kept());
+    const { targets } = (this.#store ??= await this.#loadStored());
     const all: SignedTarget[] = [];
     for (const path of Object.keys(targets?.signed.targets ?? {})) {
       const [, name = '', version = ''] = /^models\/([^/]+)\/([^/]+)\.tar$/.exec(path) ?? [];
@@ -94,51 +96,51 @@ export class Trust {
     return all;
   }
 
-  /** The local root with all that was learned under it, or the pinned one where the local copy is lost or damaged. */
-  async #begin(
+  /** Starts from the stored root, or from the pinned one when the stored root is missing, damaged or older. */
+  async #openStore(
     cache: TrustCache,
-    isFetched: StoreOptions['isFetched'],
-  ): Promise<{ root: Buffer; store: JudgedStore }> {
-    const { marks, pinned } = cache;
+    isFetched: MetadataStoreOptions['isFetched'],
+  ): Promise<{ root: Buffer; store: MetadataStore }> {
+    const { marks, pinnedRoot } = cache;
     const nowMs = Math.max(this.#options.syncedNowMs ?? 0, marks?.floorMs ?? 0);
     const options = { nowMs, marks, isFetched };
-    const first = JudgedStore.open(pinned, options);
-    const local = await cache.read('root');
-    if (local) {
+    const pinnedStore = MetadataStore.open(pinnedRoot, options);
+    const storedRoot = await cache.read('root');
+    if (storedRoot) {
       try {
-        const store = JudgedStore.open(local, options);
-        if (store.root.signed.version >= first.root.signed.version) return { root: local, store };
+        const store = MetadataStore.open(storedRoot, options);
+        if (store.root.signed.version >= pinnedStore.root.signed.version) return { root: storedRoot, store };
       } catch {
-        // Damaged: the chain is fetched anew from the pinned root, and must reach the version that was seen before.
+        // Damaged: download the chain from the pinned root again. It must reach the version of the high-water mark.
       }
     }
-    return { root: pinned, store: first };
+    return { root: pinnedRoot, store: pinnedStore };
   }
 
-  async #kept(): Promise<JudgedStore> {
+  async #loadStored(): Promise<MetadataStore> {
     const cache = await TrustCache.open(this.#options.dir, this.#options.rootFile);
-    const { store } = await this.#begin(cache, () => true);
+    const { store } = await this.#openStore(cache, () => true);
     const [timestamp, snapshot, targets] = await Promise.all([
       cache.read('timestamp'),
       cache.read('snapshot'),
       cache.read('targets'),
     ]);
     if (!timestamp || !snapshot || !targets)
-      throw new AgentError('model_trust_mismatch', 'no metadata of the repository have been verified here');
+      throw new AgentError('model_trust_mismatch', 'no metadata of the repository have been verified yet');
     try {
       store.updateTimestamp(timestamp);
       store.updateSnapshot(snapshot);
       store.updateDelegatedTargets(targets, 'targets', 'root');
     } catch (error) {
-      throw reasonOf(error, null, store.fault);
+      throw refreshError(error, null, store.fault);
     }
     return store;
   }
 }
 
-/** The library wraps what it was told into texts: what the parts noted comes first. */
-function reasonOf(thrown: unknown, download: unknown, judged: AgentError | null): unknown {
-  if (isAbort(download)) return download;
-  if (download !== null) return asAgentError(download);
-  return judged ?? new AgentError('model_trust_mismatch', 'the metadata are refused', { cause: thrown });
+/** The library wraps errors into texts: prefer the error that the fetcher or the store recorded. */
+function refreshError(thrown: unknown, downloadError: unknown, fault: AgentError | null): unknown {
+  if (isAbort(downloadError)) return downloadError;
+  if (downloadError !== null) return asAgentError(downloadError);
+  return fault ?? new AgentError('model_trust_mismatch', 'the metadata are refused', { cause: thrown });
 }

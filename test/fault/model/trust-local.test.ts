@@ -1,9 +1,9 @@
 import { cpSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { archiveOf, DAY_MS, Forge, NOW_MS, type Device } from '../../fixtures/forge.ts';
+import { archiveDigest, DAY_MS, TufSigner, NOW_MS, type Device } from '../../fixtures/tuf-signer.ts';
 
-const good = archiveOf('1.0.0');
+const good = archiveDigest('1.0.0');
 const FILES = [
   'root.json',
   'timestamp.json',
@@ -16,15 +16,15 @@ const FILES = [
 
 /** A device that has seen yesterday and today, with a rotated root. */
 async function seasoned() {
-  const forge = new Forge();
-  forge.root({ version: 1, keys: forge.keys });
-  const yesterday = forge.day(4).shot();
-  forge.root({ version: 2, keys: forge.keys });
-  const today = forge.day(5).shot();
-  const device = forge.device();
-  expect(await device.sees('1.0.0', today)).toBe(good);
+  const tuf = new TufSigner();
+  tuf.root({ version: 1, keys: tuf.keys });
+  const yesterday = tuf.publish(4).copyTree();
+  tuf.root({ version: 2, keys: tuf.keys });
+  const today = tuf.publish(5).copyTree();
+  const device = tuf.device();
+  expect(await device.fetchTarget('1.0.0', today)).toBe(good);
   expect(readdirSync(device.dir).toSorted()).toEqual(FILES.toSorted());
-  return { forge, device, yesterday, today };
+  return { tuf, device, yesterday, today };
 }
 
 const DAMAGE: Record<string, (path: string) => void> = {
@@ -51,9 +51,9 @@ describe.each(FILES)('the local %s', (file) => {
   it.each(Object.keys(DAMAGE))('%s: opens no way back, and stops nothing', async (kind) => {
     const { device, yesterday, today } = await seasoned();
     DAMAGE[kind]?.(join(device.dir, file));
-    expect(await device.sees('1.0.0', yesterday)).toBe('model_trust_rollback');
-    expect(await device.sees('1.0.0', today)).toBe(good);
-    expect(await device.sees('1.0.0', yesterday)).toBe('model_trust_rollback');
+    expect(await device.fetchTarget('1.0.0', yesterday)).toBe('model_trust_rollback');
+    expect(await device.fetchTarget('1.0.0', today)).toBe(good);
+    expect(await device.fetchTarget('1.0.0', yesterday)).toBe('model_trust_rollback');
   });
 });
 
@@ -61,74 +61,74 @@ describe('local files', () => {
   it('all metadata lost, marks alive: yesterday is refused, with the root of yesterday too', async () => {
     const { device, yesterday, today } = await seasoned();
     for (const role of ['root', 'timestamp', 'snapshot', 'targets']) rmSync(join(device.dir, `${role}.json`));
-    expect(await device.sees('1.0.0', yesterday)).toBe('model_trust_rollback');
+    expect(await device.fetchTarget('1.0.0', yesterday)).toBe('model_trust_rollback');
     const rootOnly = new Map(yesterday).set('metadata/2.root.json', today.get('metadata/2.root.json')!);
-    expect(await device.sees('1.0.0', rootOnly)).toBe('model_trust_rollback');
-    expect(await device.sees('1.0.0', today)).toBe(good);
+    expect(await device.fetchTarget('1.0.0', rootOnly)).toBe('model_trust_rollback');
+    expect(await device.fetchTarget('1.0.0', today)).toBe(good);
   });
 
   it('both copies of the marks lost: the metadata themselves stand against yesterday', async () => {
     const { device, yesterday, today } = await seasoned();
     rmSync(join(device.dir, 'marks.json'));
     rmSync(join(device.dir, 'marks.copy.json'));
-    expect(await device.sees('1.0.0', yesterday)).toBe('model_trust_rollback');
-    expect(await device.sees('1.0.0', today)).toBe(good);
+    expect(await device.fetchTarget('1.0.0', yesterday)).toBe('model_trust_rollback');
+    expect(await device.fetchTarget('1.0.0', today)).toBe(good);
   });
 
   it('everything lost: begins anew from the pinned root', async () => {
     const { device, today } = await seasoned();
     rmSync(device.dir, { recursive: true });
-    expect(await device.sees('1.0.0', today)).toBe(good);
+    expect(await device.fetchTarget('1.0.0', today)).toBe(good);
   });
 
   it('the metadata of yesterday put back beside the marks of today, as after a power cut', async () => {
-    const forge = new Forge();
-    forge.root({ version: 1, keys: forge.keys });
-    const yesterday = forge.day(4).shot();
-    const device = forge.device();
-    expect(await device.sees('1.0.0', yesterday)).toBe(good);
-    const old = join(forge.home, 'old');
+    const tuf = new TufSigner();
+    tuf.root({ version: 1, keys: tuf.keys });
+    const yesterday = tuf.publish(4).copyTree();
+    const device = tuf.device();
+    expect(await device.fetchTarget('1.0.0', yesterday)).toBe(good);
+    const old = join(tuf.home, 'old');
     cpSync(device.dir, old, { recursive: true });
-    const today = forge.day(5).shot();
-    expect(await device.sees('1.0.0', today)).toBe(good);
+    const today = tuf.publish(5).copyTree();
+    expect(await device.fetchTarget('1.0.0', today)).toBe(good);
     for (const role of ['root', 'timestamp', 'snapshot', 'targets'])
       cpSync(join(old, `${role}.json`), join(device.dir, `${role}.json`));
-    expect(await device.sees('1.0.0', yesterday)).toBe('model_trust_rollback');
-    expect(await device.sees('1.0.0', today)).toBe(good);
+    expect(await device.fetchTarget('1.0.0', yesterday)).toBe('model_trust_rollback');
+    expect(await device.fetchTarget('1.0.0', today)).toBe(good);
   });
 
   it('the floor of time outlives the metadata', async () => {
-    const { forge, device, today } = await seasoned();
+    const { tuf, device, today } = await seasoned();
     device.nowMs = NOW_MS + 6 * DAY_MS;
-    expect(await device.sees('1.0.0', today)).toBe(good);
+    expect(await device.fetchTarget('1.0.0', today)).toBe(good);
     for (const role of ['root', 'timestamp', 'snapshot', 'targets']) rmSync(join(device.dir, `${role}.json`));
     device.nowMs = null;
-    expect(await device.sees('1.0.0', forge.day(6, ['1.0.0'], NOW_MS + 5 * DAY_MS).tree)).toBe(
+    expect(await device.fetchTarget('1.0.0', tuf.publish(6, ['1.0.0'], NOW_MS + 5 * DAY_MS).tree)).toBe(
       'model_trust_expired',
     );
   });
 
   it('what was verified before a later file failed is kept', async () => {
-    const { forge, device } = await seasoned();
-    forge.root({ version: 3, keys: forge.keys });
-    const broken = forge.day(6).shot();
+    const { tuf, device } = await seasoned();
+    tuf.root({ version: 3, keys: tuf.keys });
+    const broken = tuf.publish(6).copyTree();
     broken.set('metadata/6.targets.json', Buffer.from('{}'));
-    expect(await device.sees('1.0.0', broken)).toBe('model_trust_mismatch');
+    expect(await device.fetchTarget('1.0.0', broken)).toBe('model_trust_mismatch');
     expect([versionOf(device, 'root'), versionOf(device, 'timestamp')]).toEqual([3, 6]);
     expect(versionOf(device, 'targets')).toBe(5);
     // And it counts: the day before is an older one from now on.
-    const before = forge.day(5).shot();
-    expect(await device.sees('1.0.0', before)).toBe('model_trust_rollback');
-    expect(await device.sees('1.0.0', forge.day(6).tree)).toBe(good);
+    const before = tuf.publish(5).copyTree();
+    expect(await device.fetchTarget('1.0.0', before)).toBe('model_trust_rollback');
+    expect(await device.fetchTarget('1.0.0', tuf.publish(6).tree)).toBe(good);
   });
 
   it('what was refused leaves no trace, try after try', async () => {
     const { device, yesterday, today } = await seasoned();
     rmSync(join(device.dir, 'timestamp.json'));
     for (let time = 0; time < 3; time += 1)
-      expect(await device.sees('1.0.0', yesterday)).toBe('model_trust_rollback');
+      expect(await device.fetchTarget('1.0.0', yesterday)).toBe('model_trust_rollback');
     expect(existsSync(join(device.dir, 'timestamp.json'))).toBe(false);
-    expect(await device.sees('1.0.0', today)).toBe(good);
+    expect(await device.fetchTarget('1.0.0', today)).toBe(good);
   });
 
   it('an abort leaves no scratch behind', async () => {
@@ -161,14 +161,14 @@ describe('local files', () => {
 describe('the pinned root', () => {
   it('of another operator drops all that was known, and the first one comes back as a stranger', async () => {
     const { device, today } = await seasoned();
-    const other = new Forge();
+    const other = new TufSigner();
     const root = other.root({ version: 1, keys: other.keys });
     const first = readFileSync(device.rootFile);
     writeFileSync(device.rootFile, root);
-    expect(await device.sees('1.0.0', today)).toMatch(/^model_trust_(root|signature)$/);
-    expect(await device.sees('1.0.0', other.day(1).tree)).toBe(good);
+    expect(await device.fetchTarget('1.0.0', today)).toMatch(/^model_trust_(root|signature)$/);
+    expect(await device.fetchTarget('1.0.0', other.publish(1).tree)).toBe(good);
     writeFileSync(device.rootFile, first);
-    expect(await device.sees('1.0.0', today)).toBe(good);
+    expect(await device.fetchTarget('1.0.0', today)).toBe(good);
   });
 
   it('written in another way is the same root', async () => {
@@ -177,7 +177,7 @@ describe('the pinned root', () => {
       device.rootFile,
       JSON.stringify(JSON.parse(readFileSync(device.rootFile, 'utf8')), null, 4),
     );
-    expect(await device.sees('1.0.0', yesterday)).toBe('model_trust_rollback');
+    expect(await device.fetchTarget('1.0.0', yesterday)).toBe('model_trust_rollback');
   });
 
   it.each([
@@ -190,7 +190,7 @@ describe('the pinned root', () => {
     const { device, today } = await seasoned();
     if (text === null) rmSync(device.rootFile);
     else writeFileSync(device.rootFile, text);
-    expect(await device.sees('1.0.0', today)).toBe('model_trust_root');
+    expect(await device.fetchTarget('1.0.0', today)).toBe('model_trust_root');
   });
 
   it('that was changed in one place of what is signed', async () => {
@@ -199,7 +199,7 @@ describe('the pinned root', () => {
       device.rootFile,
       readFileSync(device.rootFile, 'utf8').replace('"threshold":1', '"threshold":2'),
     );
-    expect(await device.sees('1.0.0', today)).toBe('model_trust_root');
+    expect(await device.fetchTarget('1.0.0', today)).toBe('model_trust_root');
   });
 });
 

@@ -1,11 +1,11 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it, onTestFinished } from 'vitest';
-import { changeRoot } from '../../../src/model/repository/rotate.ts';
-import { folderSource } from '../../../src/model/trust/source.ts';
+import { changeRoot } from '../../../src/model/repository/change-root.ts';
+import { directorySource } from '../../../src/model/trust/metadata-source.ts';
 import { checkTarget, type SignedTarget } from '../../../src/model/trust/target.ts';
 import { Trust } from '../../../src/model/trust/trust.ts';
-import { QUICK } from '../../fixtures/forge.ts';
+import { MEMORY_DIR } from '../../fixtures/tuf-signer.ts';
 import { readTree, signedRepository, treeSource, type Tree } from '../../fixtures/repository.ts';
 
 /** `SWELLSIGHT_MUTATIONS=2000` is the long form; `SWELLSIGHT_SEED` repeats a run. */
@@ -68,7 +68,7 @@ const flip = (bytes: Uint8Array, bit: number): Uint8Array => {
 async function honest() {
   const repository = await signedRepository(['heads']);
   await changeRoot(repository.options, [{ kind: 'rotate', role: 'timestamp' }]);
-  const scratch = mkdtempSync(join(QUICK, 'swellsight-mutations-'));
+  const scratch = mkdtempSync(join(MEMORY_DIR, 'swellsight-mutations-'));
   onTestFinished(() => rmSync(scratch, { recursive: true, force: true }));
   const tree = await readTree(repository.dir);
   const truth = await verdictOn(tree, scratch, repository.rootFile);
@@ -153,6 +153,6 @@ it('the folder itself, unchanged, is what the honest device sees', async () => {
     rootFile: repository.rootFile,
     syncedNowMs: Date.now(),
   });
-  await trust.refresh(folderSource(repository.dir), AbortSignal.timeout(20_000));
+  await trust.refresh(directorySource(repository.dir), AbortSignal.timeout(20_000));
   expect('belief' in truth && truth.belief.target).toEqual(await trust.target('heads', '1.0.0'));
 });

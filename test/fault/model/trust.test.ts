@@ -3,84 +3,89 @@ import { DelegatedRole } from '@tufjs/models/dist/role.js';
 import { Key, Targets } from '@tufjs/models';
 import { describe, expect, it } from 'vitest';
 import { AgentError } from '../../../src/base/errors.ts';
-import { archiveOf, DAY_MS, fileOf, Forge, NOW_MS } from '../../fixtures/forge.ts';
+import { archiveDigest, DAY_MS, targetEntry, TufSigner, NOW_MS } from '../../fixtures/tuf-signer.ts';
 
-const good = archiveOf('1.0.0');
+const good = archiveDigest('1.0.0');
 
 /** A repository of the first day, and a device that has seen it. */
 async function seen(version = 5) {
-  const forge = new Forge();
-  forge.root({ version: 1, keys: forge.keys });
-  forge.day(version);
-  const device = forge.device();
-  expect(await device.sees()).toBe(good);
-  return { forge, device };
+  const tuf = new TufSigner();
+  tuf.root({ version: 1, keys: tuf.keys });
+  tuf.publish(version);
+  const device = tuf.device();
+  expect(await device.fetchTarget()).toBe(good);
+  return { tuf, device };
 }
 
 describe('an attacker without keys', () => {
   it('replays the repository of an earlier day', async () => {
-    const forge = new Forge();
-    forge.root({ version: 1, keys: forge.keys });
-    const yesterday = forge.day(4).shot();
-    const today = forge.day(5).shot();
-    const device = forge.device();
-    expect(await device.sees('1.0.0', today)).toBe(good);
-    expect(await device.sees('1.0.0', yesterday)).toBe('model_trust_rollback');
-    expect(await device.sees('1.0.0', today)).toBe(good);
+    const tuf = new TufSigner();
+    tuf.root({ version: 1, keys: tuf.keys });
+    const yesterday = tuf.publish(4).copyTree();
+    const today = tuf.publish(5).copyTree();
+    const device = tuf.device();
+    expect(await device.fetchTarget('1.0.0', today)).toBe(good);
+    expect(await device.fetchTarget('1.0.0', yesterday)).toBe('model_trust_rollback');
+    expect(await device.fetchTarget('1.0.0', today)).toBe(good);
   });
 
   it('mixes the snapshot of another day under the timestamp of today', async () => {
-    const forge = new Forge();
-    forge.root({ version: 1, keys: forge.keys });
-    const yesterday = forge.day(4).shot();
-    forge.day(5);
-    forge.tree.set('metadata/5.snapshot.json', yesterday.get('metadata/4.snapshot.json')!);
-    expect(await forge.device().sees()).toBe('model_trust_mismatch');
+    const tuf = new TufSigner();
+    tuf.root({ version: 1, keys: tuf.keys });
+    const yesterday = tuf.publish(4).copyTree();
+    tuf.publish(5);
+    tuf.tree.set('metadata/5.snapshot.json', yesterday.get('metadata/4.snapshot.json')!);
+    expect(await tuf.device().fetchTarget()).toBe('model_trust_mismatch');
   });
 
   it('mixes the targets of another day under the snapshot of today', async () => {
-    const forge = new Forge();
-    forge.root({ version: 1, keys: forge.keys });
-    const yesterday = forge.day(4).shot();
-    forge.day(5);
-    forge.tree.set('metadata/5.targets.json', yesterday.get('metadata/4.targets.json')!);
-    expect(await forge.device().sees()).toBe('model_trust_mismatch');
+    const tuf = new TufSigner();
+    tuf.root({ version: 1, keys: tuf.keys });
+    const yesterday = tuf.publish(4).copyTree();
+    tuf.publish(5);
+    tuf.tree.set('metadata/5.targets.json', yesterday.get('metadata/4.targets.json')!);
+    expect(await tuf.device().fetchTarget()).toBe('model_trust_mismatch');
   });
 
   it.each(['5.snapshot.json', '5.targets.json'])('withholds %s', async (file) => {
-    const forge = new Forge();
-    forge.root({ version: 1, keys: forge.keys });
-    forge.day(5).tree.delete(`metadata/${file}`);
-    expect(await forge.device().sees()).toBe('model_trust_mismatch');
+    const tuf = new TufSigner();
+    tuf.root({ version: 1, keys: tuf.keys });
+    tuf.publish(5).tree.delete(`metadata/${file}`);
+    expect(await tuf.device().fetchTarget()).toBe('model_trust_mismatch');
   });
 
   it('shows no repository at all, or cannot be reached', async () => {
     const { device } = await seen();
-    expect(await device.sees('1.0.0', new Map())).toBe('model_transfer_failed');
+    expect(await device.fetchTarget('1.0.0', new Map())).toBe('model_transfer_failed');
     const unreachable = () => Promise.reject(new AgentError('model_transfer_failed', 'no answer'));
-    expect(await device.sees('1.0.0', { fetch: unreachable })).toBe('model_transfer_failed');
+    expect(await device.fetchTarget('1.0.0', { fetch: unreachable })).toBe('model_transfer_failed');
   });
 
   it('signs all of it with keys of its own', async () => {
-    const forge = new Forge();
-    forge.root({ version: 1, keys: forge.keys });
-    const device = forge.device();
-    forge.keys = { ...forge.keys, timestamp: forge.make(1), snapshot: forge.make(1), targets: forge.make(1) };
-    forge.day(1);
-    expect(await device.sees()).toBe('model_trust_signature');
+    const tuf = new TufSigner();
+    tuf.root({ version: 1, keys: tuf.keys });
+    const device = tuf.device();
+    tuf.keys = {
+      ...tuf.keys,
+      timestamp: tuf.createKeys(1),
+      snapshot: tuf.createKeys(1),
+      targets: tuf.createKeys(1),
+    };
+    tuf.publish(1);
+    expect(await device.fetchTarget()).toBe('model_trust_signature');
   });
 
   it('makes a root of its own', async () => {
-    const { forge, device } = await seen();
-    const root = forge.make(2);
-    forge.root({ version: 2, keys: { ...forge.keys, root }, signers: root });
-    expect(await device.sees()).toBe('model_trust_root');
+    const { tuf, device } = await seen();
+    const root = tuf.createKeys(2);
+    tuf.root({ version: 2, keys: { ...tuf.keys, root }, signers: root });
+    expect(await device.fetchTarget()).toBe('model_trust_root');
   });
 
   it('shows the first root under the number of the second', async () => {
-    const { forge, device } = await seen();
-    forge.tree.set('metadata/2.root.json', forge.tree.get('metadata/1.root.json')!);
-    expect(await device.sees()).toBe('model_trust_root');
+    const { tuf, device } = await seen();
+    tuf.tree.set('metadata/2.root.json', tuf.tree.get('metadata/1.root.json')!);
+    expect(await device.fetchTarget()).toBe('model_trust_root');
   });
 
   it.each([
@@ -89,13 +94,13 @@ describe('an attacker without keys', () => {
     ['metadata/5.snapshot.json', 64],
     ['metadata/5.targets.json', 4096],
   ])('makes %s huge', async (path, limitKib) => {
-    const forge = new Forge();
-    forge.root({ version: 1, keys: forge.keys });
-    forge.day(5);
-    const honest = forge.tree.get(path) ?? forge.root({ version: 2, keys: forge.keys });
+    const tuf = new TufSigner();
+    tuf.root({ version: 1, keys: tuf.keys });
+    tuf.publish(5);
+    const honest = tuf.tree.get(path) ?? tuf.root({ version: 2, keys: tuf.keys });
     // Still valid JSON with valid signatures: only its size is wrong.
-    forge.tree.set(path, Buffer.concat([honest, Buffer.alloc(limitKib * 1024, ' ')]));
-    expect(await forge.device().sees()).toBe('model_trust_mismatch');
+    tuf.tree.set(path, Buffer.concat([honest, Buffer.alloc(limitKib * 1024, ' ')]));
+    expect(await tuf.device().fetchTarget()).toBe('model_trust_mismatch');
   });
 
   it.each([
@@ -112,11 +117,11 @@ describe('an attacker without keys', () => {
     ['no UTF-8', '\ufffd'],
     ['a web page', '<!doctype html><title>404</title>'],
   ])('serves %s as the timestamp', async (_what, text) => {
-    const { forge, device } = await seen();
+    const { tuf, device } = await seen();
     const bytes = text === '\ufffd' ? Buffer.from([0x7b, 0xff, 0x7d]) : Buffer.from(text);
-    forge.tree.set('metadata/timestamp.json', bytes);
-    expect(await device.sees()).toBe('model_trust_mismatch');
-    expect(await device.sees('1.0.0', forge.day(6).tree)).toBe(good);
+    tuf.tree.set('metadata/timestamp.json', bytes);
+    expect(await device.fetchTarget()).toBe('model_trust_mismatch');
+    expect(await device.fetchTarget('1.0.0', tuf.publish(6).tree)).toBe(good);
   });
 
   it.each([
@@ -130,202 +135,206 @@ describe('an attacker without keys', () => {
     ['meta', '{"snapshot.json":[]}'],
     ['meta', '[]'],
   ])('writes a timestamp whose %s is %s', async (key, value) => {
-    const { forge, device } = await seen();
-    const text = Buffer.from(forge.day(6).tree.get('metadata/timestamp.json')!).toString();
+    const { tuf, device } = await seen();
+    const text = Buffer.from(tuf.publish(6).tree.get('metadata/timestamp.json')!).toString();
     const { signed, signatures } = JSON.parse(text) as { signed: object; signatures: unknown };
     const bent = Object.entries(signed).map(([name, held]) => `"${name}":${name === key ? value : JSON.stringify(held)}`); // prettier-ignore
     const bytes = `{"signatures":${JSON.stringify(signatures)},"signed":{${bent.join(',')}}}`;
-    forge.tree.set('metadata/timestamp.json', Buffer.from(bytes));
-    expect(await device.sees()).toMatch(/^model_trust_(mismatch|signature)$/);
+    tuf.tree.set('metadata/timestamp.json', Buffer.from(bytes));
+    expect(await device.fetchTarget()).toMatch(/^model_trust_(mismatch|signature)$/);
   });
 });
 
 describe('keys', () => {
   it('under the threshold', async () => {
-    const forge = new Forge();
-    const pair = forge.make(2);
-    forge.root({ version: 1, keys: { ...forge.keys, targets: pair }, thresholds: { targets: 2 } });
-    forge.keys.targets = pair.slice(0, 1);
-    expect(await forge.day(1).device().sees()).toBe('model_trust_signature');
-    forge.keys.targets = pair;
-    expect(await forge.day(2).device('second').sees()).toBe(good);
+    const tuf = new TufSigner();
+    const pair = tuf.createKeys(2);
+    tuf.root({ version: 1, keys: { ...tuf.keys, targets: pair }, thresholds: { targets: 2 } });
+    tuf.keys.targets = pair.slice(0, 1);
+    expect(await tuf.publish(1).device().fetchTarget()).toBe('model_trust_signature');
+    tuf.keys.targets = pair;
+    expect(await tuf.publish(2).device('second').fetchTarget()).toBe(good);
   });
 
   it('one key that signs twice', async () => {
-    const forge = new Forge();
-    const pair = forge.make(2);
-    forge.root({ version: 1, keys: { ...forge.keys, timestamp: pair }, thresholds: { timestamp: 2 } });
-    forge.keys.timestamp = pair.slice(0, 1);
-    forge.day(1);
+    const tuf = new TufSigner();
+    const pair = tuf.createKeys(2);
+    tuf.root({ version: 1, keys: { ...tuf.keys, timestamp: pair }, thresholds: { timestamp: 2 } });
+    tuf.keys.timestamp = pair.slice(0, 1);
+    tuf.publish(1);
     const path = 'metadata/timestamp.json';
-    const twice = JSON.parse(Buffer.from(forge.tree.get(path)!).toString()) as {
+    const twice = JSON.parse(Buffer.from(tuf.tree.get(path)!).toString()) as {
       signatures: { keyid: string }[];
     };
     twice.signatures.push({ ...twice.signatures[0]!, keyid: pair[1]!.key.keyID });
-    forge.tree.set(path, Buffer.from(JSON.stringify(twice)));
-    expect(await forge.device().sees()).toBe('model_trust_signature');
+    tuf.tree.set(path, Buffer.from(JSON.stringify(twice)));
+    expect(await tuf.device().fetchTarget()).toBe('model_trust_signature');
   });
 
   it('one key under two names, to count twice', async () => {
-    const { forge, device } = await seen();
-    const [only] = forge.make(1);
+    const { tuf, device } = await seen();
+    const [only] = tuf.createKeys(1);
     const { key } = only!;
     const { keyType, scheme, keyVal } = key;
     const twin = { ...only!, key: new Key({ keyID: 'f'.repeat(64), keyType, scheme, keyVal }) };
-    forge.root({
+    tuf.root({
       version: 2,
-      keys: { ...forge.keys, timestamp: [only!, twin] },
+      keys: { ...tuf.keys, timestamp: [only!, twin] },
       thresholds: { timestamp: 2 },
     });
-    expect(await device.sees()).toBe('model_trust_root');
+    expect(await device.fetchTarget()).toBe('model_trust_root');
   });
 
   it.each(['targets', 'snapshot', 'timestamp'] as const)('of %s that were rotated out', async (role) => {
-    const { forge, device } = await seen();
-    const stolen = forge.keys[role];
-    const fresh = forge.make(1);
-    forge.root({ version: 2, keys: { ...forge.keys, [role]: fresh } });
-    forge.keys[role] = fresh;
-    expect(await device.sees('1.0.0', forge.day(6).tree)).toBe(good);
-    forge.keys[role] = stolen;
-    expect(await device.sees('1.0.0', forge.day(7).tree)).toBe('model_trust_signature');
+    const { tuf, device } = await seen();
+    const stolen = tuf.keys[role];
+    const fresh = tuf.createKeys(1);
+    tuf.root({ version: 2, keys: { ...tuf.keys, [role]: fresh } });
+    tuf.keys[role] = fresh;
+    expect(await device.fetchTarget('1.0.0', tuf.publish(6).tree)).toBe(good);
+    tuf.keys[role] = stolen;
+    expect(await device.fetchTarget('1.0.0', tuf.publish(7).tree)).toBe('model_trust_signature');
   });
 
   it('of the root that were rotated out', async () => {
-    const { forge, device } = await seen();
-    const stolen = forge.keys.root;
-    const fresh = forge.make(2);
-    forge.root({ version: 2, keys: { ...forge.keys, root: fresh }, signers: [...stolen, ...fresh] });
-    expect(await device.sees()).toBe(good);
-    forge.root({ version: 3, keys: { ...forge.keys, root: stolen }, signers: stolen });
-    expect(await device.sees()).toBe('model_trust_root');
+    const { tuf, device } = await seen();
+    const stolen = tuf.keys.root;
+    const fresh = tuf.createKeys(2);
+    tuf.root({ version: 2, keys: { ...tuf.keys, root: fresh }, signers: [...stolen, ...fresh] });
+    expect(await device.fetchTarget()).toBe(good);
+    tuf.root({ version: 3, keys: { ...tuf.keys, root: stolen }, signers: stolen });
+    expect(await device.fetchTarget()).toBe('model_trust_root');
   });
 
   it('of a new root that the former one does not vouch for, and that does not vouch for itself', async () => {
-    const { forge, device } = await seen();
-    const fresh = forge.make(2);
-    forge.root({ version: 2, keys: { ...forge.keys, root: fresh }, signers: forge.keys.root });
-    expect(await device.sees()).toBe('model_trust_root');
+    const { tuf, device } = await seen();
+    const fresh = tuf.createKeys(2);
+    tuf.root({ version: 2, keys: { ...tuf.keys, root: fresh }, signers: tuf.keys.root });
+    expect(await device.fetchTarget()).toBe('model_trust_root');
   });
 });
 
 describe('a long chain of roots', () => {
   it('is followed, link by link, and kept as far as it was verified', { timeout: 60_000 }, async () => {
-    const forge = new Forge();
-    for (let version = 1; version <= 150; version += 1) forge.root({ version, keys: forge.keys });
-    forge.day(1);
-    const device = forge.device();
-    expect(await device.sees()).toBe('model_trust_root');
-    expect(await device.sees()).toBe(good);
+    const tuf = new TufSigner();
+    for (let version = 1; version <= 150; version += 1) tuf.root({ version, keys: tuf.keys });
+    tuf.publish(1);
+    const device = tuf.device();
+    expect(await device.fetchTarget()).toBe('model_trust_root');
+    expect(await device.fetchTarget()).toBe(good);
   });
 
   it('that was cut ends at the first root that nobody vouches for', async () => {
-    const forge = new Forge();
-    const other = forge.make(2);
+    const tuf = new TufSigner();
+    const other = tuf.createKeys(2);
     for (let version = 1; version <= 9; version += 1)
-      forge.root({ version, keys: forge.keys, signers: version === 5 ? other : forge.keys.root });
-    expect(await forge.day(1).device().sees()).toBe('model_trust_root');
+      tuf.root({ version, keys: tuf.keys, signers: version === 5 ? other : tuf.keys.root });
+    expect(await tuf.publish(1).device().fetchTarget()).toBe('model_trust_root');
   });
 });
 
 describe('time', () => {
   it.each(['root', 'targets', 'snapshot', 'timestamp'] as const)('%s that has expired', async (role) => {
-    const forge = new Forge();
+    const tuf = new TufSigner();
     const at = (one: string) => NOW_MS + (one === role ? -1000 : 30 * DAY_MS);
-    forge.root({ version: 1, keys: forge.keys, expiresMs: at('root') });
-    const targets = forge.targets(1, Object.fromEntries([fileOf('1.0.0')]), at('targets'));
-    forge.timestamp(1, forge.snapshot(1, targets, 1, at('snapshot')), 1, at('timestamp'));
-    expect(await forge.device().sees()).toBe('model_trust_expired');
+    tuf.root({ version: 1, keys: tuf.keys, expiresMs: at('root') });
+    const targets = tuf.targets(1, Object.fromEntries([targetEntry('1.0.0')]), at('targets'));
+    tuf.timestamp(1, tuf.snapshot(1, targets, 1, at('snapshot')), 1, at('timestamp'));
+    expect(await tuf.device().fetchTarget()).toBe('model_trust_expired');
   });
 
   it('a repository that is frozen is refused once its timestamp is over, and taken again when it lives', async () => {
-    const { forge, device } = await seen();
+    const { tuf, device } = await seen();
     device.nowMs = NOW_MS + 8 * DAY_MS;
-    expect(await device.sees()).toBe('model_trust_expired');
-    expect(await device.sees('1.0.0', forge.day(6, ['1.0.0'], NOW_MS + 15 * DAY_MS).tree)).toBe(good);
+    expect(await device.fetchTarget()).toBe('model_trust_expired');
+    expect(await device.fetchTarget('1.0.0', tuf.publish(6, ['1.0.0'], NOW_MS + 15 * DAY_MS).tree)).toBe(
+      good,
+    );
   });
 
   it('without a synchronised clock the newest verified time counts', async () => {
-    const forge = new Forge();
-    forge.root({ version: 1, keys: forge.keys });
-    const old = forge.day(1, ['1.0.0'], NOW_MS + 2 * DAY_MS).shot();
-    const device = forge.device();
+    const tuf = new TufSigner();
+    tuf.root({ version: 1, keys: tuf.keys });
+    const old = tuf.publish(1, ['1.0.0'], NOW_MS + 2 * DAY_MS).copyTree();
+    const device = tuf.device();
     device.nowMs = null;
-    expect(await device.sees('1.0.0', old)).toBe(good);
+    expect(await device.fetchTarget('1.0.0', old)).toBe(good);
     device.nowMs = NOW_MS + 20 * DAY_MS;
-    expect(await device.sees('1.0.0', forge.day(2, ['1.0.0'], NOW_MS + 25 * DAY_MS).tree)).toBe(good);
+    expect(await device.fetchTarget('1.0.0', tuf.publish(2, ['1.0.0'], NOW_MS + 25 * DAY_MS).tree)).toBe(
+      good,
+    );
     device.nowMs = null;
     // Expired 18 days before the time that was once verified: frozen, whatever the clock does not say.
-    const frozen = forge.day(3, ['1.0.0'], NOW_MS + 19 * DAY_MS).tree;
-    expect(await device.sees('1.0.0', frozen)).toBe('model_trust_expired');
+    const frozen = tuf.publish(3, ['1.0.0'], NOW_MS + 19 * DAY_MS).tree;
+    expect(await device.fetchTarget('1.0.0', frozen)).toBe('model_trust_expired');
   });
 
   it('a clock 400 days ahead refuses, and does no lasting harm', async () => {
     const { device } = await seen();
     device.nowMs = NOW_MS + 400 * DAY_MS;
-    expect(await device.sees()).toBe('model_trust_expired');
+    expect(await device.fetchTarget()).toBe('model_trust_expired');
     device.nowMs = NOW_MS;
-    expect(await device.sees()).toBe(good);
+    expect(await device.fetchTarget()).toBe(good);
   });
 
   it('a clock 400 days behind does not make the expired fresh again', async () => {
-    const { forge, device } = await seen();
-    forge.day(6, ['1.0.0'], NOW_MS - DAY_MS);
+    const { tuf, device } = await seen();
+    tuf.publish(6, ['1.0.0'], NOW_MS - DAY_MS);
     device.nowMs = NOW_MS - 400 * DAY_MS;
-    expect(await device.sees()).toBe('model_trust_expired');
+    expect(await device.fetchTarget()).toBe('model_trust_expired');
   });
 
   it('holds expiry against the time that it is given and not against the clock of the machine', async () => {
-    const forge = new Forge();
-    forge.root({ version: 1, keys: forge.keys, expiresMs: Date.UTC(2001, 0, 1) });
+    const tuf = new TufSigner();
+    tuf.root({ version: 1, keys: tuf.keys, expiresMs: Date.UTC(2001, 0, 1) });
     const then = Date.UTC(2000, 0, 1);
-    const targets = forge.targets(1, Object.fromEntries([fileOf('1.0.0')]), then + DAY_MS);
-    forge.timestamp(1, forge.snapshot(1, targets, 1, then + DAY_MS), 1, then + DAY_MS);
-    const device = forge.device();
+    const targets = tuf.targets(1, Object.fromEntries([targetEntry('1.0.0')]), then + DAY_MS);
+    tuf.timestamp(1, tuf.snapshot(1, targets, 1, then + DAY_MS), 1, then + DAY_MS);
+    const device = tuf.device();
     device.nowMs = then;
-    expect(await device.sees()).toBe(good);
+    expect(await device.fetchTarget()).toBe(good);
   });
 });
 
 describe('one who holds keys of a role', () => {
   it('the snapshot: cannot bring back older targets', async () => {
-    const { forge, device } = await seen();
-    const old = forge.targets(4, Object.fromEntries([fileOf('1.0.0')]));
-    forge.timestamp(6, forge.snapshot(6, old, 4));
-    expect(await device.sees()).toBe('model_trust_rollback');
+    const { tuf, device } = await seen();
+    const old = tuf.targets(4, Object.fromEntries([targetEntry('1.0.0')]));
+    tuf.timestamp(6, tuf.snapshot(6, old, 4));
+    expect(await device.fetchTarget()).toBe('model_trust_rollback');
   });
 
   it('the timestamp: cannot bring back an older snapshot', async () => {
-    const { forge, device } = await seen();
-    const targets = forge.tree.get('metadata/5.targets.json')!;
-    forge.timestamp(6, forge.snapshot(4, Buffer.from(targets), 5), 4);
-    expect(await device.sees()).toBe('model_trust_rollback');
+    const { tuf, device } = await seen();
+    const targets = tuf.tree.get('metadata/5.targets.json')!;
+    tuf.timestamp(6, tuf.snapshot(4, Buffer.from(targets), 5), 4);
+    expect(await device.fetchTarget()).toBe('model_trust_rollback');
   });
 
   it('the timestamp: what it says twice under one version changes nothing', async () => {
-    const { forge, device } = await seen();
-    forge.day(6);
-    const bytes = Buffer.from(forge.tree.get('metadata/6.snapshot.json')!);
-    forge.timestamp(5, bytes, 6);
+    const { tuf, device } = await seen();
+    tuf.publish(6);
+    const bytes = Buffer.from(tuf.tree.get('metadata/6.snapshot.json')!);
+    tuf.timestamp(5, bytes, 6);
     // The one that was verified first stands.
-    expect(await device.sees()).toBe(good);
+    expect(await device.fetchTarget()).toBe(good);
   });
 
   it('who ran the versions up to the highest number: new keys free the role', async () => {
-    const { forge, device } = await seen();
-    forge.day(9_007_199_254_740_991);
-    expect(await device.sees()).toBe(good);
-    expect(await device.sees('1.0.0', forge.day(7).tree)).toBe('model_trust_rollback');
-    const fresh = { ...forge.keys, timestamp: forge.make(1), snapshot: forge.make(1) };
-    forge.root({ version: 2, keys: fresh });
-    forge.keys = fresh;
-    expect(await device.sees('1.0.0', forge.day(8).tree)).toBe(good);
+    const { tuf, device } = await seen();
+    tuf.publish(9_007_199_254_740_991);
+    expect(await device.fetchTarget()).toBe(good);
+    expect(await device.fetchTarget('1.0.0', tuf.publish(7).tree)).toBe('model_trust_rollback');
+    const fresh = { ...tuf.keys, timestamp: tuf.createKeys(1), snapshot: tuf.createKeys(1) };
+    tuf.root({ version: 2, keys: fresh });
+    tuf.keys = fresh;
+    expect(await device.fetchTarget('1.0.0', tuf.publish(8).tree)).toBe(good);
   });
 
   it('the targets: what a delegation names is not there, however it is wound', async () => {
-    const forge = new Forge();
-    forge.root({ version: 1, keys: forge.keys });
-    const [key] = forge.make(1);
+    const tuf = new TufSigner();
+    tuf.root({ version: 1, keys: tuf.keys });
+    const [key] = tuf.createKeys(1);
     const role = (name: string): DelegatedRole =>
       new DelegatedRole({
         name,
@@ -339,24 +348,24 @@ describe('one who holds keys of a role', () => {
         specVersion: '1.0.31',
         version,
         expires: '2027-01-01T00:00:00Z',
-        targets: Object.fromEntries([fileOf('1.0.0')]),
+        targets: Object.fromEntries([targetEntry('1.0.0')]),
         delegations: new Delegations({
           keys: { [key!.key.keyID]: key!.key },
           roles: Object.fromEntries(names.map((name) => [name, role(name)])),
         }),
       });
-    const signer = forge.keys.targets;
-    const top = forge.put(
+    const signers = tuf.keys.targets;
+    const top = tuf.put(
       'metadata/1.targets.json',
       delegating(1, ['a', 'b', '../../etc', '__proto__']),
-      signer,
+      signers,
     );
-    forge.put('metadata/1.a.json', delegating(1, ['b']), [key!]);
-    forge.put('metadata/1.b.json', delegating(1, ['a']), [key!]);
-    forge.timestamp(1, forge.snapshot(1, top));
-    const device = forge.device();
-    expect(await device.sees('2.0.0')).toBe('model_trust_target');
-    expect(await device.sees('1.0.0')).toBe(good);
+    tuf.put('metadata/1.a.json', delegating(1, ['b']), [key!]);
+    tuf.put('metadata/1.b.json', delegating(1, ['a']), [key!]);
+    tuf.timestamp(1, tuf.snapshot(1, top));
+    const device = tuf.device();
+    expect(await device.fetchTarget('2.0.0')).toBe('model_trust_target');
+    expect(await device.fetchTarget('1.0.0')).toBe(good);
   });
 
   it.each([
@@ -366,18 +375,18 @@ describe('one who holds keys of a role', () => {
     ['no digest', { bundle: { name: 'model', version: '1.0.0', digest: 'sha256:../../x' } }],
     ['odd requirements', { bundle: { name: 'model', version: '1.0.0', digest: `sha256:${'0'.repeat(64)}` }, requires: { agent: 7 } }], // prettier-ignore
   ])('the targets: names %s', async (_what, custom) => {
-    const forge = new Forge();
-    forge.root({ version: 1, keys: forge.keys });
-    const targets = forge.targets(1, Object.fromEntries([fileOf('1.0.0', custom)]));
-    forge.timestamp(1, forge.snapshot(1, targets));
-    expect(await forge.device().sees()).toBe('model_trust_target');
+    const tuf = new TufSigner();
+    tuf.root({ version: 1, keys: tuf.keys });
+    const targets = tuf.targets(1, Object.fromEntries([targetEntry('1.0.0', custom)]));
+    tuf.timestamp(1, tuf.snapshot(1, targets));
+    expect(await tuf.device().fetchTarget()).toBe('model_trust_target');
   });
 
   it.each(['__proto__', 'constructor', '../1.0.0', '', '1.0.0/..'])(
     'a model of the name %j is not there',
     async (name) => {
       const { device } = await seen();
-      expect(await device.sees(name)).toBe('model_trust_target');
+      expect(await device.fetchTarget(name)).toBe('model_trust_target');
     },
   );
 });

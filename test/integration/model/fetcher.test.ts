@@ -13,14 +13,20 @@ import {
 } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { packFiles } from '../../../src/model/archive/archive.ts';
+import { packFiles } from '../../../src/model/archive/pack.ts';
 import { openBundle } from '../../../src/model/bundle/bundle.ts';
-import type { FetchLimits } from '../../../src/model/fetch/limits.ts';
+import type { FetchLimits } from '../../../src/model/fetch/job.ts';
 import { Fetcher } from '../../../src/model/fetch/fetcher.ts';
 import { exportTarget } from '../../../src/model/repository/export.ts';
 import type { BlockSource, FetchOptions, Progress } from '../../../src/model/types.ts';
 import { childPid, childPids, isGone } from '../../fixtures/children.ts';
-import { packModel, quickLimits, requestOf, unsigned, type PackedModel } from '../../fixtures/fetching.ts';
+import {
+  packModel,
+  quickLimits,
+  requestOf,
+  unsignedOptions,
+  type PackedModel,
+} from '../../fixtures/fetching.ts';
 import { changedBundle } from '../../fixtures/hostile-repository.ts';
 import { canMountLoop, LoopDisk } from '../../fixtures/loop-disk.ts';
 import { until } from '../../fixtures/mosquitto.ts';
@@ -71,7 +77,7 @@ describe('Fetcher', () => {
 
   it('lays an unsigned bundle down under its digest and leaves nothing else', async () => {
     const fetcher = fetcherOf();
-    const options = unsigned(requestOf(model.bundle), server.url);
+    const options = unsignedOptions(requestOf(model.bundle), server.url);
     const seen: Progress[] = [];
     await fetcher.download(options, (progress) => seen.push(progress), never());
     expect(seen.at(-1)).toEqual({ bytes: model.sizeBytes, totalBytes: model.sizeBytes });
@@ -91,7 +97,7 @@ describe('Fetcher', () => {
     try {
       const fetcher = fetcherOf();
       const options: FetchOptions = {
-        ...unsigned(
+        ...unsignedOptions(
           requestOf(model.bundle, { kind: 'repository' }, { digest: model.bundle.digest }),
           signed.url,
         ),
@@ -132,7 +138,7 @@ describe('Fetcher', () => {
     try {
       const request = requestOf(model.bundle, { kind: 'repository' }, { version: '1.1.0', digest: null });
       const options = {
-        ...unsigned(request, signed.url),
+        ...unsignedOptions(request, signed.url),
         trustRoot: repository.rootFile,
         allowUnsigned: false,
       };
@@ -150,7 +156,7 @@ describe('Fetcher', () => {
     const sent = await exportTarget(repository.options, name, version, file, never());
     const request = requestOf(model.bundle, { kind: 'mqtt', ...sent });
     const options: FetchOptions = {
-      ...unsigned(request, null),
+      ...unsignedOptions(request, null),
       trustRoot: repository.rootFile,
       allowUnsigned: false,
     };
@@ -177,7 +183,7 @@ describe('Fetcher', () => {
   it('takes a bare bundle in blocks only where unsigned ones are allowed', async () => {
     const { sizeBytes, sha256 } = model;
     const source = { kind: 'mqtt', sizeBytes, digest: `sha256:${sha256}` } as const;
-    const options = unsigned(requestOf(model.bundle, source), null);
+    const options = unsignedOptions(requestOf(model.bundle, source), null);
     const fetcher = fetcherOf(blocksOf(model.file));
     await fetcher.download(options, () => undefined, never());
     const strict = { ...options, allowUnsigned: false };
@@ -191,7 +197,7 @@ describe('Fetcher', () => {
     ['another name', { name: 'other' }, 'model_digest_mismatch'],
     ['another digest', { digest: `sha256:${'1'.repeat(64)}` }, 'model_digest_mismatch'],
   ])('refuses a bundle of %s than was asked for', async (_name, over, code) => {
-    const options = unsigned(requestOf(model.bundle, { kind: 'repository' }, over), server.url);
+    const options = unsignedOptions(requestOf(model.bundle, { kind: 'repository' }, over), server.url);
     mkdirSync(join(dir.path, 'www', 'targets', 'models', 'other'));
     copyFileSync(
       model.file,
@@ -205,7 +211,7 @@ describe('Fetcher', () => {
 
   it('refuses an archive that is none, and one with a bundle that is none', async () => {
     const fetcher = fetcherOf();
-    const options = unsigned(requestOf(model.bundle), server.url);
+    const options = unsignedOptions(requestOf(model.bundle), server.url);
     writeFileSync(model.file, randomBytes(50_000));
     await fetcher.download(options, () => undefined, never());
     expect(await codeOf(fetcher.verify(options, never()))).toBe('model_archive_refused');
@@ -218,7 +224,7 @@ describe('Fetcher', () => {
 
   it('puts a sound bundle in the place of a damaged one, and leaves a sound one alone', async () => {
     const fetcher = fetcherOf();
-    const options = unsigned(requestOf(model.bundle), server.url);
+    const options = unsignedOptions(requestOf(model.bundle), server.url);
     const fetch = async (): Promise<string> => {
       await fetcher.download(options, () => undefined, never());
       return (await fetcher.verify(options, never())).dir;
@@ -235,17 +241,17 @@ describe('Fetcher', () => {
   it('needs a repository, and a root of trust unless told otherwise', async () => {
     const fetcher = fetcherOf();
     const request = requestOf(model.bundle);
-    expect(await codeOf(fetcher.download(unsigned(request, null), () => undefined, never()))).toBe(
+    expect(await codeOf(fetcher.download(unsignedOptions(request, null), () => undefined, never()))).toBe(
       'model_no_repository',
     );
-    const strict = { ...unsigned(request, server.url), allowUnsigned: false };
+    const strict = { ...unsignedOptions(request, server.url), allowUnsigned: false };
     expect(await codeOf(fetcher.download(strict, () => undefined, never()))).toBe('model_unsigned');
     expect(server.asked).toEqual([]);
   });
 
   it('ends the process for sure when it is aborted, and goes on from there', async () => {
     const fetcher = fetcherOf();
-    const options = unsigned(requestOf(model.bundle), server.url);
+    const options = unsignedOptions(requestOf(model.bundle), server.url);
     server.behave = (request, response) => server.serve(request, response, 2000);
     const stop = new AbortController();
     const running = fetcher.download(options, () => undefined, stop.signal);
@@ -271,7 +277,7 @@ describe('Fetcher', () => {
   });
 
   it('goes on after everything was killed, without fetching again what is there', async () => {
-    const options = unsigned(requestOf(model.bundle), server.url);
+    const options = unsignedOptions(requestOf(model.bundle), server.url);
     const big = randomBytes(2_000_000);
     writeFileSync(model.file, big);
     // Half of it, and then nothing more.
@@ -312,7 +318,7 @@ describe('Fetcher', () => {
   });
 
   it('tells a process that was killed, hangs, or takes too much', async () => {
-    const options = unsigned(requestOf(model.bundle), server.url);
+    const options = unsignedOptions(requestOf(model.bundle), server.url);
     server.behave = () => undefined;
     const killed = codeOf(fetcherOf().download(options, () => undefined, never()));
     await until(() => server.asked.length > 0, 'the request', 30_000);
@@ -336,7 +342,7 @@ describe('Fetcher', () => {
   it('refuses what is too large before it is fetched', async () => {
     const fetcher = fetcherOf();
     const huge = { kind: 'mqtt', sizeBytes: 10_000_000_000, digest: `sha256:${'0'.repeat(64)}` } as const;
-    const options = unsigned(requestOf(model.bundle, huge), null);
+    const options = unsignedOptions(requestOf(model.bundle, huge), null);
     expect(await codeOf(fetcher.download(options, () => undefined, never()))).toBe('model_too_large');
     expect(listed('parts')).toEqual([]);
   });
@@ -350,7 +356,7 @@ describe('Fetcher', () => {
         response.writeHead(200, { 'content-length': 4_000_000 });
         response.write(Buffer.alloc(100_000));
       };
-      const options = unsigned(requestOf(model.bundle), server.url);
+      const options = unsignedOptions(requestOf(model.bundle), server.url);
       const fetcher = fetcherOf(noBlocks, { reserveBytes: 2_000_000 }, at);
       disk.fill(7_000_000);
       expect(await codeOf(fetcher.download(options, () => undefined, never()))).toBe('model_space');

@@ -3,11 +3,12 @@ import { chmod, cp, mkdir, readFile, readdir, rename, rm, stat, writeFile } from
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { packBundle, unpackArchive } from '../../../src/model/archive/archive.ts';
+import { packBundle } from '../../../src/model/archive/pack.ts';
+import { unpackArchive } from '../../../src/model/archive/unpack.ts';
 import { exportTarget } from '../../../src/model/repository/export.ts';
-import { changeRoot, listKeys } from '../../../src/model/repository/rotate.ts';
+import { changeRoot, listKeys } from '../../../src/model/repository/change-root.ts';
 import { verifyRepository } from '../../../src/model/repository/verify.ts';
-import { folderSource } from '../../../src/model/trust/source.ts';
+import { directorySource } from '../../../src/model/trust/metadata-source.ts';
 import { Trust } from '../../../src/model/trust/trust.ts';
 import { BUNDLES, readTree, signedRepository, type TestRepository } from '../../fixtures/repository.ts';
 
@@ -19,7 +20,7 @@ async function device(repository: TestRepository, model = 'heads', dir = reposit
   const rootFile = repository.rootFile;
   const trust = new Trust({ dir: join(repository.home, 'trust'), rootFile, syncedNowMs: Date.now() });
   try {
-    await trust.refresh(folderSource(dir), signal);
+    await trust.refresh(directorySource(dir), signal);
     return (await trust.target(model, '1.0.0')).bundle.digest;
   } catch (error) {
     return (error as { code: string }).code;

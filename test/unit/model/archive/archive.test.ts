@@ -19,10 +19,10 @@ import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { AgentError } from '../../../../src/base/errors.ts';
-import { packBundle, packFiles, unpackArchive } from '../../../../src/model/archive/archive.ts';
-import type { ArchiveLayout } from '../../../../src/model/archive/paths.ts';
+import { packBundle, packFiles } from '../../../../src/model/archive/pack.ts';
+import { unpackArchive, type ArchiveLayout } from '../../../../src/model/archive/unpack.ts';
 import { openBundle } from '../../../../src/model/bundle/bundle.ts';
-import { END, entry, pax, sign, tar } from '../../../fixtures/archive.ts';
+import { END, entry, pax, setChecksum, tar } from '../../../fixtures/archive.ts';
 import { bundleDir } from '../../../fixtures/bundles.ts';
 
 let root: string;
@@ -36,28 +36,28 @@ beforeEach(async () => {
 });
 afterEach(() => rm(root, { recursive: true, force: true }));
 
-const limits = { maxBytes: 1024 * 1024, maxFiles: 16, layout: 'bundle' as ArchiveLayout };
+const LIMITS = { maxBytes: 1024 * 1024, maxFiles: 16, layout: 'bundle' as ArchiveLayout };
 
-/** Every path below the test's folder, so that what comes out at a wrong place is seen. */
-const everything = async (): Promise<string[]> => (await readdir(root, { recursive: true })).sort();
+/** Every path below the test's directory, which shows files that were written to a wrong place. */
+const listAll = async (): Promise<string[]> => (await readdir(root, { recursive: true })).sort();
 
-const unpacked = async (): Promise<string[]> => (await readdir(into, { recursive: true })).sort();
+const listUnpacked = async (): Promise<string[]> => (await readdir(into, { recursive: true })).sort();
 
-async function refusal(
+async function refusalOf(
   bytes: Buffer,
-  given: Partial<typeof limits> = {},
+  overrides: Partial<typeof LIMITS> = {},
 ): Promise<{ code: string; message: string }> {
   await writeFile(file, bytes);
-  const { code, message } = await unpackArchive(file, into, { ...limits, ...given }).then(
-    () => new AgentError('internal', 'it was unpacked'),
+  const { code, message } = await unpackArchive(file, into, { ...LIMITS, ...overrides }).then(
+    () => new AgentError('internal', 'the archive was unpacked'),
     (thrown: unknown) => thrown as AgentError,
   );
-  expect(await everything()).toEqual(['bundle.tar', 'staging']);
+  expect(await listAll()).toEqual(['bundle.tar', 'staging']);
   return { code, message };
 }
 
 describe('packBundle', () => {
-  it('gives the same bytes for the same files, whatever their times, owners and modes', async () => {
+  it('gives the same bytes for the same files with other times and modes', async () => {
     const copy = join(root, 'copy');
     await cp(bundleDir('heads'), copy, { recursive: true });
     await utimes(join(copy, 'model.json'), 1000, 1000);
@@ -73,11 +73,11 @@ describe('packBundle', () => {
     });
   });
 
-  it('gives an archive that tar reads, sorted, and that unpacks to the same bundle', async () => {
+  it('writes a sorted archive that tar can read and that unpacks to the same bundle', async () => {
     await packBundle(bundleDir('heads'), file);
     const listed = execFileSync('tar', ['-tf', file], { encoding: 'utf8' }).trim().split('\n');
     expect(listed).toEqual(['analysis.onnx', 'golden/picture-1.png', 'golden/picture-2.png', 'model.json']);
-    await unpackArchive(file, into, limits);
+    await unpackArchive(file, into, LIMITS);
     expect((await openBundle(into)).digest).toBe((await openBundle(bundleDir('heads'))).digest);
   });
 
@@ -88,11 +88,11 @@ describe('packBundle', () => {
     await writeFile(join(dir, name), 'picture');
     await packBundle(dir, file);
     expect(execFileSync('tar', ['-tf', file], { encoding: 'utf8' }).trim()).toBe(name);
-    await unpackArchive(file, into, limits);
+    await unpackArchive(file, into, LIMITS);
     expect(await readFile(join(into, name), 'utf8')).toBe('picture');
   });
 
-  it('refuses a link, and leaves the former archive and no half one', async () => {
+  it('refuses a link, keeps the former archive and leaves no part file', async () => {
     const dir = join(root, 'linked');
     await cp(bundleDir('heads'), dir, { recursive: true });
     await writeFile(file, 'former');
@@ -104,32 +104,35 @@ describe('packBundle', () => {
     expect(await readdir(root)).not.toContain('bundle.tar.part');
   });
 
-  it('stops when told to', async () => {
+  it('stops when the signal aborts', async () => {
     await expect(packBundle(bundleDir('heads'), file, AbortSignal.abort())).rejects.toMatchObject({
       name: 'AbortError',
     });
-    expect(await everything()).toEqual(['staging']);
+    expect(await listAll()).toEqual(['staging']);
   });
 });
 
 describe('unpackArchive', () => {
-  it.each(['gnu', 'pax', 'ustar', 'v7'])('takes what tar writes in the %s format', async (format) => {
-    execFileSync('tar', ['-cf', file, `--format=${format}`, '-C', bundleDir('heads'), '.']);
-    await unpackArchive(file, into, limits);
-    expect((await openBundle(into)).digest).toBe((await openBundle(bundleDir('heads'))).digest);
-  });
+  it.each(['gnu', 'pax', 'ustar', 'v7'])(
+    'unpacks an archive that tar wrote in the %s format',
+    async (format) => {
+      execFileSync('tar', ['-cf', file, `--format=${format}`, '-C', bundleDir('heads'), '.']);
+      await unpackArchive(file, into, LIMITS);
+      expect((await openBundle(into)).digest).toBe((await openBundle(bundleDir('heads'))).digest);
+    },
+  );
 
-  it.each(['gnu', 'pax'])('takes long names in the %s format', async (format) => {
+  it.each(['gnu', 'pax'])('unpacks long names in the %s format', async (format) => {
     const dir = join(root, 'long');
     const name = `golden/${'b'.repeat(120)}.png`;
     await mkdir(join(dir, 'golden'), { recursive: true });
     await writeFile(join(dir, name), 'picture');
     execFileSync('tar', ['-cf', file, `--format=${format}`, '-C', dir, 'golden']);
-    await unpackArchive(file, into, limits);
+    await unpackArchive(file, into, LIMITS);
     expect(await readFile(join(into, name), 'utf8')).toBe('picture');
   });
 
-  it('takes the folder of a repository with a model in it', async () => {
+  it('unpacks the directory of a repository with a model', async () => {
     const target = `targets/models/heads/${'0'.repeat(64)}.1.0.0.tar`;
     await writeFile(
       file,
@@ -140,17 +143,17 @@ describe('unpackArchive', () => {
         entry({ path: target, body: 'tar' }),
       ),
     );
-    await unpackArchive(file, into, { ...limits, layout: 'repository' });
+    await unpackArchive(file, into, { ...LIMITS, layout: 'repository' });
     expect(await readFile(join(into, target), 'utf8')).toBe('tar');
     expect(await readFile(join(into, 'metadata/1.root.json'), 'utf8')).toBe('{}');
   });
 
-  it('gives plain modes, whatever the header says', async () => {
+  it('ignores the modes of the headers', async () => {
     await writeFile(
       file,
       tar(entry({ path: 'model.json', change: (header) => header.write('0006777', 100) })),
     );
-    await unpackArchive(file, into, limits);
+    await unpackArchive(file, into, LIMITS);
     expect((await stat(join(into, 'model.json'))).mode & 0o7777 & ~0o644).toBe(0);
   });
 
@@ -158,26 +161,30 @@ describe('unpackArchive', () => {
   const long = (path: string, type = 'L'): Buffer =>
     Buffer.concat([entry({ path: '././@LongLink', type, body: `${path}\0` }), entry({ path: 'short' })]);
   it.each<[string, Buffer, string]>([
-    ['a path out of the folder', entry({ path: '../evil', body: 'x' }), '"../evil" is no path'],
-    ['a path out of the folder, deeper', entry({ path: 'golden/../../evil' }), 'is no path'],
-    ['an absolute path', entry({ path: '/etc/evil' }), 'is no path'],
-    ['an absolute path in the prefix', entry({ path: 'evil', prefix: '/etc' }), 'is no path'],
-    ['`..` in the prefix', entry({ path: 'evil', prefix: '..' }), 'is no path'],
-    ['a backslash', entry({ path: 'golden\\..\\evil' }), 'is no path'],
-    ['a drive', entry({ path: 'C:evil' }), 'is no path'],
-    ['a device of Windows', entry({ path: 'nul.onnx' }), 'is no path'],
-    ['a name behind a NUL', entry({ path: 'model.json\0../evil' }), 'behind a NUL'],
-    ['a name of dots', entry({ path: '...' }), 'is no path'],
-    ['a hidden name', entry({ path: '.bashrc' }), 'is no path'],
-    ['an empty name', entry({ path: '..' }), 'is no path'],
-    ['a control character', entry({ path: 'a\x1b[2Jb' }), 'is no path'],
-    ['another folder', entry({ path: 'more/file' }), 'is no path'],
-    ['a folder in golden', entry({ path: 'golden/more/', type: '5' }), 'is no path'],
-    ['a long GNU name out of the folder', long('../evil'), 'is no path'],
-    ['a long GNU name with a NUL', long('golden/a\0/../evil'), 'is no path'],
+    ['a path out of the directory', entry({ path: '../evil', body: 'x' }), '"../evil" is not a path'],
+    [
+      'a path out of the directory from a subdirectory',
+      entry({ path: 'golden/../../evil' }),
+      'is not a path',
+    ],
+    ['an absolute path', entry({ path: '/etc/evil' }), 'is not a path'],
+    ['an absolute path in the prefix', entry({ path: 'evil', prefix: '/etc' }), 'is not a path'],
+    ['`..` in the prefix', entry({ path: 'evil', prefix: '..' }), 'is not a path'],
+    ['a backslash', entry({ path: 'golden\\..\\evil' }), 'is not a path'],
+    ['a drive', entry({ path: 'C:evil' }), 'is not a path'],
+    ['a Windows device name', entry({ path: 'nul.onnx' }), 'is not a path'],
+    ['a name after a NUL', entry({ path: 'model.json\0../evil' }), 'after a NUL'],
+    ['a name of three dots', entry({ path: '...' }), 'is not a path'],
+    ['a hidden name', entry({ path: '.bashrc' }), 'is not a path'],
+    ['an empty name', entry({ path: '..' }), 'is not a path'],
+    ['a control character', entry({ path: 'a\x1b[2Jb' }), 'is not a path'],
+    ['another directory', entry({ path: 'more/file' }), 'is not a path'],
+    ['a directory in golden', entry({ path: 'golden/more/', type: '5' }), 'is not a path'],
+    ['a long GNU name out of the directory', long('../evil'), 'is not a path'],
+    ['a long GNU name with a NUL', long('golden/a\0/../evil'), 'is not a path'],
     ['an old GNU name', long('x', 'N'), 'bundles do not have'],
-    ['a pax path out of the folder', Buffer.concat([pax({ path: '../evil' }), model]), 'is no path'],
-    ['a pax path with a line break', Buffer.concat([pax({ path: 'a\n../evil' }), model]), 'is no path'],
+    ['a pax path out of the directory', Buffer.concat([pax({ path: '../evil' }), model]), 'is not a path'],
+    ['a pax path with a line break', Buffer.concat([pax({ path: 'a\n../evil' }), model]), 'is not a path'],
     ['a pax size', Buffer.concat([pax({ size: '0' }), model]), 'sets "size"'],
     ['a pax link', Buffer.concat([pax({ linkpath: '/etc/passwd' }), model]), 'sets "linkpath"'],
     [
@@ -186,7 +193,7 @@ describe('unpackArchive', () => {
       'sets "GNU.sparse.major"',
     ],
     [
-      'a pax record of no length',
+      'a pax record of length 0',
       Buffer.concat([entry({ path: 'x', type: 'x', body: '0 path=a\n' }), model]),
       'damaged',
     ],
@@ -195,33 +202,37 @@ describe('unpackArchive', () => {
       Buffer.concat([entry({ path: 'x', type: 'x', body: '99 path=a\n' }), model]),
       'damaged',
     ],
-    ['a pax header for all', Buffer.concat([pax({ path: 'a' }, 'g'), model]), 'a header for all files'],
+    ['a global pax header', Buffer.concat([pax({ path: 'a' }, 'g'), model]), 'a global header'],
     ['two long names', Buffer.concat([pax({ path: 'a' }), pax({ path: 'b' }), model]), 'two long names'],
-    ['a long name of nothing', Buffer.concat([model, pax({ path: 'a' })]), 'ends after a long name'],
-    ['an endless long name', entry({ path: 'x', type: 'L', body: 'a'.repeat(10_000) }), 'too long'],
+    ['a long name without an entry', Buffer.concat([model, pax({ path: 'a' })]), 'ends after a long name'],
+    ['a very long name', entry({ path: 'x', type: 'L', body: 'a'.repeat(10_000) }), 'too long'],
     ['a symbolic link', entry({ path: 'model.json', type: '2', link: '/etc/passwd' }), 'a symbolic link'],
     ['a hard link', entry({ path: 'model.json', type: '1', link: '/etc/passwd' }), 'a hard link'],
-    ['a file with a link', entry({ path: 'model.json', link: '/etc/passwd' }), 'names another file'],
+    ['a file with a link', entry({ path: 'model.json', link: '/etc/passwd' }), 'refers to another file'],
     ['a character device', entry({ path: 'mem', type: '3' }), 'a device'],
     ['a block device', entry({ path: 'sda', type: '4' }), 'a device'],
     ['a pipe', entry({ path: 'pipe', type: '6' }), 'a device'],
     ['a contiguous file', entry({ path: 'file', type: '7' }), 'bundles do not have'],
     ['a sparse file', entry({ path: 'file', type: 'S' }), 'a sparse file'],
-    ['a kind that nobody knows', entry({ path: 'file', type: 'Z' }), 'bundles do not have'],
-    ['a folder with a body', entry({ path: 'golden/', type: '5', body: 'x' }), 'has a size'],
-    ['a file called a folder with a body', entry({ path: 'golden/', body: 'x' }), 'has a size'],
-    ['a name twice', Buffer.concat([model, model]), 'stands twice'],
-    ['a name twice but for its case', Buffer.concat([model, entry({ path: 'Model.JSON' })]), 'stands twice'],
-    ['a name twice but for a dot', Buffer.concat([model, entry({ path: './model.json' })]), 'stands twice'],
+    ['an unknown type', entry({ path: 'file', type: 'Z' }), 'bundles do not have'],
+    ['a directory with a body', entry({ path: 'golden/', type: '5', body: 'x' }), 'has a size'],
+    ['a file with a directory name and a body', entry({ path: 'golden/', body: 'x' }), 'has a size'],
+    ['a name twice', Buffer.concat([model, model]), 'occurs twice'],
+    ['a name twice in different case', Buffer.concat([model, entry({ path: 'Model.JSON' })]), 'occurs twice'],
     [
-      'a folder twice',
-      Buffer.concat([entry({ path: 'golden/', type: '5' }), entry({ path: './golden', type: '5' })]),
-      'stands twice',
+      'a name twice, once with a leading ./',
+      Buffer.concat([model, entry({ path: './model.json' })]),
+      'occurs twice',
     ],
     [
-      'a folder twice but for its case',
+      'a directory twice',
+      Buffer.concat([entry({ path: 'golden/', type: '5' }), entry({ path: './golden', type: '5' })]),
+      'occurs twice',
+    ],
+    [
+      'a directory twice in different case',
       Buffer.concat([entry({ path: 'golden/a.png' }), entry({ path: 'Golden' })]),
-      'stands twice',
+      'occurs twice',
     ],
     ['a negative size', entry({ path: 'a', change: (header) => header.fill(0xff, 124, 136) }), 'has no size'],
     [
@@ -230,12 +241,12 @@ describe('unpackArchive', () => {
       'has no size',
     ],
     [
-      'a size beyond all numbers',
+      'a size above the largest integer',
       entry({ path: 'a', change: (header) => header.fill(0x80, 124, 125).fill(0xff, 125, 136) }),
       'cannot be read',
     ],
   ])('refuses %s', async (_what, bytes, message) => {
-    const refused = await refusal(tar(entry({ path: 'golden/first.png', body: 'first' }), bytes));
+    const refused = await refusalOf(tar(entry({ path: 'golden/first.png', body: 'first' }), bytes));
     expect(refused).toEqual({
       code: 'model_archive_refused',
       message: expect.stringContaining(message) as string,
@@ -246,33 +257,33 @@ describe('unpackArchive', () => {
   damaged[3]! ^= 1;
   it.each<[string, Buffer, string]>([
     ['an empty file', Buffer.alloc(0), 'truncated'],
-    ['an archive of nothing', END, 'no file'],
-    ['an archive of a folder', tar(entry({ path: 'golden/', type: '5' })), 'no file'],
-    ['text', Buffer.from('{"format": 1}'.repeat(100)), 'no tar archive'],
+    ['an archive without entries', END, 'no file'],
+    ['an archive of one directory', tar(entry({ path: 'golden/', type: '5' })), 'no file'],
+    ['text', Buffer.from('{"format": 1}'.repeat(100)), 'not a tar archive'],
     ['a gzipped archive', gzipSync(tar(model)), 'truncated'],
-    ['a large gzipped archive', gzipSync(tar(model), { level: 0 }), 'no tar archive'],
+    ['a large gzipped archive', gzipSync(tar(model), { level: 0 }), 'not a tar archive'],
     ['a damaged header', tar(damaged), 'a header is damaged'],
-    ['an archive cut in a header', tar(model).subarray(0, 300), 'truncated'],
+    ['an archive truncated in a header', tar(model).subarray(0, 300), 'truncated'],
     [
-      'an archive cut in a body',
+      'an archive truncated in a body',
       tar(entry({ path: 'a', body: 'x'.repeat(2000) })).subarray(0, 1000),
       'ends within "a"',
     ],
-    ['an archive cut behind a body', model, 'truncated'],
-    ['an archive cut in its end', tar(model).subarray(0, -1), 'its end is missing'],
-    ['another archive behind the end', Buffer.concat([tar(model), tar(model)]), 'follows after its end'],
+    ['an archive truncated after a body', model, 'truncated'],
+    ['an archive truncated in its end', tar(model).subarray(0, -1), 'its end is missing'],
+    ['another archive after the end', Buffer.concat([tar(model), tar(model)]), 'content after its end'],
     [
-      'a script behind the end',
+      'a script after the end',
       Buffer.concat([tar(model), Buffer.from('#!/bin/sh')]),
-      'follows after its end',
+      'content after its end',
     ],
     [
-      'a lake of zeros behind the end',
+      'a megabyte of zeros after the end',
       Buffer.concat([tar(model), Buffer.alloc(1024 * 1024)]),
-      'follows after its end',
+      'content after its end',
     ],
   ])('refuses %s', async (_what, bytes, message) => {
-    const refused = await refusal(bytes);
+    const refused = await refusalOf(bytes);
     expect(refused).toEqual({
       code: 'model_archive_refused',
       message: expect.stringContaining(message) as string,
@@ -293,79 +304,79 @@ describe('unpackArchive', () => {
       }),
     ],
     [
-      'more together than allowed',
+      'files that together exceed the limit',
       Buffer.concat(['a', 'b', 'c'].map((path) => entry({ path, body: Buffer.alloc(400 * 1024) }))),
     ],
     ['too many files', Buffer.concat(Array.from({ length: 17 }, (_, n) => entry({ path: `f${String(n)}` })))],
   ])('refuses %s as too large', async (_what, bytes) => {
-    expect(await refusal(tar(bytes))).toMatchObject({ code: 'model_too_large' });
+    expect(await refusalOf(tar(bytes))).toMatchObject({ code: 'model_too_large' });
   });
 
-  it('refuses a wood of folders', async () => {
-    const folders = Array.from({ length: 200 }, (_, n) =>
+  it('refuses hundreds of directories', async () => {
+    const directories = Array.from({ length: 200 }, (_, n) =>
       entry({ path: `targets/f${String(n)}/`, type: '5' }),
     );
-    expect(await refusal(tar(...folders), { layout: 'repository' })).toMatchObject({
+    expect(await refusalOf(tar(...directories), { layout: 'repository' })).toMatchObject({
       code: 'model_too_large',
     });
   });
 
-  it('refuses a file that is a folder, too', async () => {
+  it('refuses a path that is a file and a directory', async () => {
     const bytes = tar(entry({ path: 'golden' }), entry({ path: 'golden/a.png' }));
-    expect(await refusal(bytes)).toMatchObject({
-      message: expect.stringContaining('a file and a folder') as string,
+    expect(await refusalOf(bytes)).toMatchObject({
+      message: expect.stringContaining('a file and a directory') as string,
     });
   });
 
-  it('does not write into a folder that is there, and leaves it as it was', async () => {
+  it('does not change an existing directory', async () => {
     await packBundle(bundleDir('heads'), file);
     await mkdir(into);
-    await writeFile(join(into, 'mine'), 'mine');
-    await expect(unpackArchive(file, into, limits)).rejects.toMatchObject({ code: 'EEXIST' });
-    expect(await unpacked()).toEqual(['mine']);
+    await writeFile(join(into, 'other'), 'other');
+    await expect(unpackArchive(file, into, LIMITS)).rejects.toMatchObject({ code: 'EEXIST' });
+    expect(await listUnpacked()).toEqual(['other']);
   });
 
-  it('does not follow a link in the place of the archive', async () => {
+  it('does not follow a link to the archive', async () => {
     await packBundle(bundleDir('heads'), file);
     await symlink(file, join(root, 'link.tar'));
-    await expect(unpackArchive(join(root, 'link.tar'), into, limits)).rejects.toMatchObject({
+    await expect(unpackArchive(join(root, 'link.tar'), into, LIMITS)).rejects.toMatchObject({
       code: 'ELOOP',
     });
   });
 
   it.each<[string, () => unknown]>([
     ['a pipe', () => execFileSync('mkfifo', [file])],
-    ['a folder', () => mkdir(file)],
-  ])('does not wait for %s in the place of the archive', async (_what, make) => {
+    ['a directory', () => mkdir(file)],
+  ])('refuses %s instead of an archive without waiting', async (_what, make) => {
     await make();
-    await expect(unpackArchive(file, into, limits)).rejects.toMatchObject({ code: 'model_archive_refused' });
+    await expect(unpackArchive(file, into, LIMITS)).rejects.toMatchObject({ code: 'model_archive_refused' });
   });
 
-  it('stops when told to, and leaves nothing', async () => {
+  it('stops when the signal aborts and leaves no file', async () => {
     await packBundle(bundleDir('heads'), file);
-    await expect(unpackArchive(file, into, limits, AbortSignal.abort())).rejects.toMatchObject({
+    await expect(unpackArchive(file, into, LIMITS, AbortSignal.abort())).rejects.toMatchObject({
       name: 'AbortError',
     });
-    expect(await everything()).toEqual(['bundle.tar', 'staging']);
+    expect(await listAll()).toEqual(['bundle.tar', 'staging']);
   });
 
-  it('refuses what a real tar makes of links', async () => {
+  it('refuses an archive that tar wrote from hard links', async () => {
     const dir = join(root, 'linked');
     await mkdir(dir);
     await writeFile(join(dir, 'a.onnx'), 'x');
     await link(join(dir, 'a.onnx'), join(dir, 'b.onnx'));
     execFileSync('tar', ['-cf', file, '-C', dir, '.']);
-    await expect(unpackArchive(file, into, limits)).rejects.toMatchObject({
+    await expect(unpackArchive(file, into, LIMITS)).rejects.toMatchObject({
       code: 'model_archive_refused',
       message: expect.stringContaining('a hard link') as string,
     });
   });
 
-  it("accepts a header that is signed anew, so that the refusals above are not the checksum's", async () => {
+  it('accepts a header with a rewritten checksum, so the refusals above are not due to the checksum', async () => {
     const bytes = entry({ path: 'model.json', body: '{}' });
-    sign(bytes);
+    setChecksum(bytes);
     await writeFile(file, tar(bytes));
-    await unpackArchive(file, into, limits);
-    expect(await unpacked()).toEqual(['model.json']);
+    await unpackArchive(file, into, LIMITS);
+    expect(await listUnpacked()).toEqual(['model.json']);
   });
 });

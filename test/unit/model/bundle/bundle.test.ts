@@ -19,7 +19,7 @@ import type { AgentError } from '../../../../src/base/errors.ts';
 import { openBundle } from '../../../../src/model/bundle/bundle.ts';
 import type { Manifest } from '../../../../src/model/manifest.ts';
 import { bundleDir, factoryBundleDir } from '../../../fixtures/bundles.ts';
-import { externalTensor, field, model } from './protobuf.ts';
+import { externalTensor, field, model } from '../../../fixtures/protobuf.ts';
 
 let root: string;
 let dir: string;
@@ -32,8 +32,8 @@ afterEach(() => rm(root, { recursive: true, force: true }));
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 
-/** Changes the manifest; digests are made anew for the files that stand in `files`. */
-async function edit(change: (manifest: Mutable<Manifest>) => void): Promise<void> {
+/** Changes the manifest and updates the digests in `files`. */
+async function editManifest(change: (manifest: Mutable<Manifest>) => void): Promise<void> {
   const path = join(dir, 'model.json');
   const manifest = JSON.parse(await readFile(path, 'utf8')) as Mutable<Manifest>;
   change(manifest);
@@ -44,7 +44,7 @@ async function edit(change: (manifest: Mutable<Manifest>) => void): Promise<void
   await writeFile(path, JSON.stringify(manifest));
 }
 
-async function refusal(): Promise<{ code: string; message: string }> {
+async function openRefused(): Promise<{ code: string; message: string }> {
   const { code, message } = await openBundle(dir).then(
     () => ({ code: 'opened', message: '' }),
     (error: unknown) => error as AgentError,
@@ -53,7 +53,7 @@ async function refusal(): Promise<{ code: string; message: string }> {
 }
 
 describe('openBundle', () => {
-  it('opens every bundle that the tests run on, and the shipped one', async () => {
+  it('opens every test bundle and the shipped bundle', async () => {
     const names = [
       'heads',
       'depth',
@@ -70,76 +70,76 @@ describe('openBundle', () => {
     expect(factory.dir).toBe(factoryBundleDir);
   });
 
-  it('gives the digest that sha256sum gives', async () => {
+  it('computes the same digest as sha256sum', async () => {
     const command = 'find * -type f | xargs sha256sum | LC_ALL=C sort -k2 | sha256sum';
     const printed = execFileSync('sh', ['-c', command], { cwd: dir, encoding: 'utf8' });
     expect((await openBundle(dir)).digest).toBe(`sha256:${printed.slice(0, 64)}`);
   });
 
-  it.each(['analysis.onnx', 'golden/picture-2.png'])('sees one changed bit in %s', async (name) => {
+  it.each(['analysis.onnx', 'golden/picture-2.png'])('detects one changed bit in %s', async (name) => {
     const file = await open(join(dir, name), 'r+');
     const byte = Buffer.alloc(1);
     await file.read(byte, 0, 1, 120);
     byte[0] = (byte[0] ?? 0) ^ 1;
     await file.write(byte, 0, 1, 120);
     await file.close();
-    expect(await refusal()).toEqual({
+    expect(await openRefused()).toEqual({
       code: 'model_digest_mismatch',
-      message: `other bytes than the manifest promises: ${name}`,
+      message: `the manifest states another digest for: ${name}`,
     });
   });
 
-  it('sees a file that is cut short', async () => {
+  it('detects a truncated file', async () => {
     const path = join(dir, 'analysis.onnx');
     await writeFile(path, (await readFile(path)).subarray(0, -1));
-    expect((await refusal()).code).toBe('model_digest_mismatch');
+    expect((await openRefused()).code).toBe('model_digest_mismatch');
   });
 
   it.each<[string, () => Promise<unknown>, string]>([
-    ['a stray file', () => writeFile(join(dir, 'run.sh'), 'true'), 'run.sh is not listed in files'],
+    ['an unlisted file', () => writeFile(join(dir, 'run.sh'), 'true'), 'run.sh is not listed in files'],
     [
-      'a stray picture',
+      'an unlisted golden image',
       () => writeFile(join(dir, 'golden/more.png'), ''),
       'golden/more.png is not listed in files',
     ],
-    ['a hidden file', () => writeFile(join(dir, '.npmrc'), ''), '".npmrc" is an odd name'],
-    ['a folder', () => mkdir(join(dir, 'more')), 'more is no plain file'],
-    ['a folder in golden', () => mkdir(join(dir, 'golden/more')), 'golden/more is no plain file'],
+    ['a hidden file', () => writeFile(join(dir, '.npmrc'), ''), '".npmrc" is not an allowed name'],
+    ['a directory', () => mkdir(join(dir, 'more')), 'more is not a plain file'],
+    ['a directory in golden', () => mkdir(join(dir, 'golden/more')), 'golden/more is not a plain file'],
     [
       'a pipe',
       () => Promise.resolve(execFileSync('sh', ['-c', 'mkfifo "$0"', join(dir, 'pipe')])),
-      'pipe is no plain file',
+      'pipe is not a plain file',
     ],
     ['a link', () => symlink('/etc/passwd', join(dir, 'LICENSE')), 'LICENSE is a link'],
     [
-      'a file too many',
+      'too many files',
       () => Promise.all(Array.from({ length: 70 }, (_, n) => writeFile(join(dir, `f${n}`), ''))),
       'at most 64',
     ],
     [
-      'a model as large as the disk',
-      () => sparse('analysis.onnx', 600 * 1024 * 1024),
+      'a model over the size limit',
+      () => makeSparse('analysis.onnx', 600 * 1024 * 1024),
       'analysis.onnx is larger than 512 MiB',
     ],
     [
-      'a manifest as large as the memory',
-      () => sparse('model.json', 5 * 1024 * 1024),
+      'a manifest over the size limit',
+      () => makeSparse('model.json', 5 * 1024 * 1024),
       'model.json is larger than 4 MiB',
     ],
     ['a missing model', () => rm(join(dir, 'analysis.onnx')), 'analysis.onnx is missing'],
     [
-      'a missing picture',
+      'a missing golden image',
       () => rm(join(dir, 'golden'), { recursive: true }),
       'golden/picture-1.png is missing',
     ],
   ])('refuses %s', async (_what, change, fault) => {
     await change();
-    const { code, message } = await refusal();
+    const { code, message } = await openRefused();
     expect(code).toBe('model_bundle_refused');
     expect(message).toContain(fault);
   });
 
-  async function sparse(name: string, sizeBytes: number): Promise<void> {
+  async function makeSparse(name: string, sizeBytes: number): Promise<void> {
     const file = await open(join(dir, name), 'r+');
     await file.truncate(sizeBytes);
     await file.close();
@@ -148,86 +148,88 @@ describe('openBundle', () => {
   it.each(['analysis.onnx', 'golden', 'model.json'])('refuses a link in place of %s', async (name) => {
     await rename(join(dir, name), join(root, 'elsewhere'));
     await symlink(join(root, 'elsewhere'), join(dir, name));
-    const { code, message } = await refusal();
+    const { code, message } = await openRefused();
     expect(code).toBe('model_bundle_refused');
     expect(message).toContain(`${name} is a link`);
   });
 
   it.each([
-    ['no folder', 'nowhere'],
+    ['a missing directory', 'nowhere'],
     ['a file', 'heads/model.json'],
-    ['a folder without model.json', 'heads/golden'],
-  ])('says model_not_found for %s', async (_what, path) => {
+    ['a directory without model.json', 'heads/golden'],
+  ])('throws model_not_found for %s', async (_what, path) => {
     await expect(openBundle(join(root, path))).rejects.toMatchObject({ code: 'model_not_found' });
   });
 
-  it('names faults of the manifest', async () => {
+  it('reports faults of the manifest', async () => {
     await writeFile(join(dir, 'model.json'), '{"format": 1}');
-    expect((await refusal()).code).toBe('model_manifest_invalid');
+    expect((await openRefused()).code).toBe('model_manifest_invalid');
   });
 
-  it('takes a hand-made bundle without digests, every file counted in its digest', async () => {
-    await edit((manifest) => delete manifest.files);
+  it('opens a bundle without a files list and includes every file in its digest', async () => {
+    await editManifest((manifest) => delete manifest.files);
     const before = await openBundle(dir);
-    await writeFile(join(dir, 'README.md'), 'mine');
+    await writeFile(join(dir, 'README.md'), 'text');
     const after = await openBundle(dir);
     expect(after.digest).not.toBe(before.digest);
     expect(after.embeddingDigest).toBe(before.embeddingDigest);
   });
 
   it.each(['../../../etc/passwd', '/etc/passwd', 'golden/picture-1.png', 'weights.bin', ''])(
-    'refuses tensors from %j',
+    'refuses external tensors in %j',
     async (location) => {
       await writeFile(join(dir, 'analysis.onnx'), model(field(5, externalTensor(location))));
-      await edit(() => undefined);
-      const { code, message } = await refusal();
+      await editManifest(() => undefined);
+      const { code, message } = await openRefused();
       expect(code).toBe('model_bundle_refused');
-      expect(message).toContain(`analysis.onnx takes tensors from ${JSON.stringify(location)}`);
+      expect(message).toContain(`analysis.onnx reads tensors from ${JSON.stringify(location)}`);
     },
   );
 
-  it('takes tensors from a listed file of the bundle, and holds embeddings to them', async () => {
+  it('accepts external tensors in a listed file and includes them in the embedding digest', async () => {
     await writeFile(join(dir, 'analysis.onnx'), model(field(5, externalTensor('analysis.data'))));
     await writeFile(join(dir, 'analysis.data'), 'weights');
-    await edit((manifest) => (manifest.files = { ...manifest.files, 'analysis.data': '' }));
+    await editManifest((manifest) => (manifest.files = { ...manifest.files, 'analysis.data': '' }));
     const before = await openBundle(dir);
     await appendFile(join(dir, 'analysis.data'), '!');
-    await edit(() => undefined);
+    await editManifest(() => undefined);
     expect((await openBundle(dir)).embeddingDigest).not.toBe(before.embeddingDigest);
   });
 
   it.each([
     [{ agentVersion: '0.0.9' }, 'the model needs agent >=0.1.0, this is 0.0.9'],
-    [{ memoryMb: 511 }, 'the model needs 512 MB of memory, here are 511'],
-  ])('says what is missing on a device with %j', async (given, message) => {
-    await edit((manifest) => (manifest.requires = { ...manifest.requires, memory_mb: 512 }));
-    await expect(openBundle(dir, given)).rejects.toMatchObject({ code: 'model_requires', message });
+    [{ memoryMb: 511 }, 'the model needs 512 MB of memory, this machine has 511 MB'],
+  ])('refuses a device with %j', async (device, message) => {
+    await editManifest((manifest) => (manifest.requires = { ...manifest.requires, memory_mb: 512 }));
+    await expect(openBundle(dir, device)).rejects.toMatchObject({ code: 'model_requires', message });
     await expect(openBundle(dir, { agentVersion: '0.1.0', memoryMb: 512 })).resolves.toBeDefined();
   });
 
-  it('is held against the kind of machine where that is known', async () => {
-    await edit((manifest) => (manifest.requires = { ...manifest.requires, hardware: ['jetson', 'apple'] }));
+  it('checks the kind of machine if it is given', async () => {
+    await editManifest(
+      (manifest) => (manifest.requires = { ...manifest.requires, hardware: ['jetson', 'apple'] }),
+    );
     await expect(openBundle(dir, { hardware: 'raspberry_pi' })).rejects.toMatchObject({
       code: 'model_requires',
-      message: 'the model asks for jetson or apple, this is raspberry_pi',
+      message: 'the model needs jetson or apple, this is raspberry_pi',
     });
     await expect(openBundle(dir, { hardware: 'jetson' })).resolves.toBeDefined();
     await expect(openBundle(dir)).resolves.toBeDefined();
   });
 
-  it('refuses more than 2 GiB together', async () => {
-    await edit((manifest) => delete manifest.files);
+  it('refuses files that together exceed 2 GiB', async () => {
+    await editManifest((manifest) => delete manifest.files);
     for (const name of ['a.data', 'b.data', 'c.data', 'd.data']) {
       await writeFile(join(dir, name), '');
-      await sparse(name, 512 * 1024 * 1024);
+      await makeSparse(name, 512 * 1024 * 1024);
     }
-    expect(await refusal()).toMatchObject({
+    expect(await openRefused()).toMatchObject({
       code: 'model_bundle_refused',
-      message: expect.stringContaining('larger than 2 GiB together') as string,
+      message: expect.stringContaining('the files together are larger than 2 GiB') as string,
     });
   });
 
-  it('stops when told to', async () => {
+  it('stops when the signal aborts', async () => {
     const opened = openBundle(dir, { signal: AbortSignal.abort() });
     await expect(opened).rejects.toMatchObject({ name: 'AbortError' });
   });
@@ -235,15 +237,15 @@ describe('openBundle', () => {
 
 describe('embeddingDigest', () => {
   const digestAfter = async (change: (manifest: Mutable<Manifest>) => void): Promise<string | null> => {
-    await edit(change);
+    await editManifest(change);
     return (await openBundle(dir)).embeddingDigest;
   };
 
-  it('stays through what cannot change an embedding', async () => {
+  it('does not change with parts that cannot change an embedding', async () => {
     const { embeddingDigest, digest } = await openBundle(dir);
     const after = await digestAfter((manifest) => {
       manifest.version = '1.0.1';
-      manifest.description = 'other words';
+      manifest.description = 'another text';
       manifest.golden = manifest.golden.map((golden) => ({ ...golden, tolerance: 0.5 }));
       delete manifest.heads.breaking_type;
     });
@@ -251,7 +253,7 @@ describe('embeddingDigest', () => {
     expect((await openBundle(dir)).digest).not.toBe(digest);
   });
 
-  it('changes with the weights, with how a frame goes in, and with the output', async () => {
+  it('changes with the weights, the preprocessing of the frame and the output', async () => {
     const { embeddingDigest } = await openBundle(dir);
     const seen = new Set([embeddingDigest]);
     seen.add(await digestAfter((manifest) => (manifest.heads.embedding = { output: 'analysis.quality' })));
@@ -261,11 +263,11 @@ describe('embeddingDigest', () => {
     expect(seen.size).toBe(4);
   });
 
-  it('is null without that head', async () => {
+  it('is null without an embedding head', async () => {
     expect(await digestAfter((manifest) => delete manifest.heads.embedding)).toBeNull();
   });
 
-  it('counts the stages that lead to it, and only those', async () => {
+  it('includes only the stages that lead to the embedding', async () => {
     await rm(dir, { recursive: true });
     await cp(bundleDir('depth'), dir, { recursive: true });
     const { embeddingDigest } = await openBundle(dir);

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { AgentError } from '../../../../src/base/errors.ts';
 import { scanOnnx } from '../../../../src/model/bundle/onnx-scan.ts';
 import { bundleDir, factoryBundleDir } from '../../../fixtures/bundles.ts';
-import { externalTensor, field, model, varint } from './protobuf.ts';
+import { externalTensor, field, model, varint } from '../../../fixtures/protobuf.ts';
 
 let dir: string;
 beforeAll(async () => {
@@ -22,7 +22,7 @@ async function scan(bytes: Uint8Array): Promise<readonly string[]> {
 
 describe('scanOnnx', () => {
   it.each([join(factoryBundleDir, 'trunk.onnx'), join(bundleDir('loop'), 'analysis.onnx')])(
-    'finds nothing outside in %s',
+    'finds no external file in %s',
     async (path) => {
       expect((await scanOnnx(path, 'stage.onnx')).externalFiles).toEqual([]);
     },
@@ -44,31 +44,31 @@ describe('scanOnnx', () => {
     ['training graphs', Buffer.concat([model(), field(20, field(2, field(5, tensor)))])],
     ['a second graph, which is merged into the first', Buffer.concat([model(), field(7, field(5, tensor))])],
     [
-      'a tensor behind a megabyte of weights',
+      'a tensor after a megabyte of weights',
       model(field(5, field(9, Buffer.alloc(1_000_000, 0xff))), field(5, tensor)),
     ],
   ])('finds a reference in %s', async (_where, bytes) => {
     expect(await scan(bytes)).toEqual(['weights.bin']);
   });
 
-  it('reads a reference across every position of its window', async () => {
+  it('finds a reference at every position relative to the window', async () => {
     for (const padding of [65_470, 65_500, 65_520, 65_530, 65_535, 65_536]) {
       const bytes = model(field(5, field(9, Buffer.alloc(padding))), field(5, tensor));
       expect(await scan(bytes)).toEqual(['weights.bin']);
     }
   });
 
-  const endless = (depth: number): Buffer =>
-    depth === 0 ? Buffer.alloc(0) : field(1, field(5, field(6, endless(depth - 1))));
+  const nestedGraphs = (depth: number): Buffer =>
+    depth === 0 ? Buffer.alloc(0) : field(1, field(5, field(6, nestedGraphs(depth - 1))));
   it.each([
-    ['an empty file', Buffer.alloc(0), 'holds no graph'],
+    ['an empty file', Buffer.alloc(0), 'has no graph'],
     ['text', Buffer.from('{"not": "onnx"}'), 'stage.onnx'],
-    ['zeros', Buffer.alloc(100), 'is no ONNX model'],
+    ['zeros', Buffer.alloc(100), 'is not an ONNX model'],
     ['a field longer than the file', Buffer.concat([varint(7 * 8 + 2), varint(2 ** 40)]), 'is truncated'],
-    ['a number without an end', Buffer.alloc(30, 0xff), 'is truncated'],
-    ['graphs in graphs in graphs', model(endless(40)), 'nests too deeply'],
-    ['compiled code of one provider', model(field(1, field(4, 'EPContext'))), 'EPContext'],
-    ['an endless file name', model(field(5, externalTensor('a'.repeat(5000)))), 'overlong'],
+    ['a varint without an end', Buffer.alloc(30, 0xff), 'is truncated'],
+    ['deeply nested graphs', model(nestedGraphs(40)), 'is nested too deeply'],
+    ['code compiled for one provider', model(field(1, field(4, 'EPContext'))), 'EPContext'],
+    ['a very long file name', model(field(5, externalTensor('a'.repeat(5000)))), 'a name that is too long'],
   ])('refuses %s', async (_what, bytes, message) => {
     const error = await scan(bytes).catch((thrown: unknown) => thrown);
     expect(error).toBeInstanceOf(AgentError);
@@ -86,8 +86,8 @@ describe('scanOnnx', () => {
   it.each([
     ['a tensor of 2 GiB', field(5, dims(2 ** 10, 2 ** 20)), 'announces a tensor'],
     ['a packed tensor of 2 GiB', field(5, packed(2 ** 10, 2 ** 20)), 'announces a tensor'],
-    ['a tensor beyond all numbers', field(5, packed(2 ** 40, 2 ** 40, 2 ** 40)), 'announces a tensor'],
-    ['a tensor that a zero hides', field(5, packed(2 ** 40, 0)), 'announces a tensor'],
+    ['a tensor above the largest number', field(5, packed(2 ** 40, 2 ** 40, 2 ** 40)), 'announces a tensor'],
+    ['a huge tensor with a dimension of zero', field(5, packed(2 ** 40, 0)), 'announces a tensor'],
     [
       'a tensor of a hundred axes',
       field(5, packed(...Array.from({ length: 100 }, () => 1))),
@@ -120,7 +120,7 @@ describe('scanOnnx', () => {
     });
   });
 
-  it('takes a tensor as large as models have', async () => {
+  it('accepts a tensor of a realistic size', async () => {
     expect(await scan(model(field(5, dims(4096, 4096)), field(5, packed(1280, 1000))))).toEqual([]);
   });
 
@@ -130,7 +130,7 @@ describe('scanOnnx', () => {
     await expect(scanOnnx(link, 'link.onnx')).rejects.toMatchObject({ code: 'ELOOP' });
   });
 
-  it('answers any damage with a result or a refusal', async () => {
+  it('returns a result or model_bundle_refused for any damaged file', async () => {
     const whole = await readFile(join(bundleDir('heads'), 'analysis.onnx'));
     await fc.assert(
       fc.asyncProperty(fc.nat(whole.length - 1), fc.nat(255), fc.boolean(), async (at, byte, cut) => {

@@ -2,25 +2,29 @@ import { BREAKING_TYPES, DIRECTIONS } from '../../contract/observation.ts';
 import type { Manifest, Stage, StageInput } from '../manifest.ts';
 import { parseRange, parseVersion } from '../semver.ts';
 
-/** The parts of a manifest whose shape is right. */
-export type SoundParts = Partial<
+/** The parts of a manifest that match their schema. */
+export type ValidParts = Partial<
   Pick<Manifest, 'version' | 'stages' | 'heads' | 'golden' | 'files' | 'requires'>
 >;
 
 const IMAGE_NAME = /\.(png|jpe?g|webp)$/i;
-/** What a reference can hold after `stage.`. */
+/** The part of an output reference after `stage.`. */
 const OUTPUT_NAME = /^[A-Za-z0-9_:./-]{1,128}$/;
 const BUNDLE_PATH = /^(golden\/)?[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/;
 
-/** What a schema cannot say of a manifest: one line for each fault, led by its place. */
-export function findFaults({ version, stages, heads, golden, files, requires }: SoundParts): string[] {
+/** Checks the rules that no schema can express. Returns one line for each fault, which starts with its place. */
+export function findRuleFaults({ version, stages, heads, golden, files, requires }: ValidParts): string[] {
   return [
-    ...(version !== undefined && !parseVersion(version) ? [`version: ${version} is no semver version`] : []),
-    ...(requires && !parseRange(requires.agent) ? [`requires.agent: ${requires.agent} is no range`] : []),
+    ...(version !== undefined && !parseVersion(version)
+      ? [`version: ${version} is not a semver version`]
+      : []),
+    ...(requires && !parseRange(requires.agent)
+      ? [`requires.agent: ${requires.agent} is not a semver range`]
+      : []),
     ...(stages ? stageFaults(stages) : []),
     ...(stages && heads ? headFaults(heads, outputsOf(stages)) : []),
     ...(stages && golden ? goldenFaults(golden, outputsOf(stages)) : []),
-    ...(heads && golden ? [...proofFaults(heads, golden), ...labelFaults(heads, golden)] : []),
+    ...(heads && golden ? [...coverageFaults(heads, golden), ...labelFaults(heads, golden)] : []),
     ...(files ? fileFaults(files, stages ?? [], golden ?? []) : []),
   ];
 }
@@ -35,7 +39,7 @@ function stageFaults(stages: readonly Stage[]): string[] {
     const earlier = outputsOf(stages.slice(0, index));
     const all = outputsOf(stages);
     if (stages.findIndex(({ id }) => id === stage.id) < index)
-      faults.push(`${place}.id: ${stage.id} stands twice`);
+      faults.push(`${place}.id: ${stage.id} occurs twice`);
     if (!stage.file.endsWith('.onnx')) faults.push(`${place}.file: ${stage.file} does not end in .onnx`);
     faults.push(
       ...stage.outputs
@@ -45,20 +49,22 @@ function stageFaults(stages: readonly Stage[]): string[] {
             `${place}.outputs: ${JSON.stringify(output)} cannot be referred to; rename it in the model`,
         ),
     );
-    faults.push(...repeated(stage.outputs).map((output) => `${place}.outputs: ${output} stands twice`));
+    faults.push(...repeated(stage.outputs).map((output) => `${place}.outputs: ${output} occurs twice`));
     faults.push(
       ...repeated(stage.inputs.map(({ name }) => name)).map(
-        (name) => `${place}.inputs: ${name} stands twice`,
+        (name) => `${place}.inputs: ${name} occurs twice`,
       ),
     );
     for (const [number, input] of stage.inputs.entries()) {
       const at = `${place}.inputs[${number}]`;
       for (const source of [input.from].flat()) {
         if (source === 'frame' || earlier.has(source)) continue;
-        const why = all.has(source) ? 'comes from no earlier stage' : 'is no output of a stage';
-        faults.push(`${at}.from: ${source} ${why}`);
+        const reason = all.has(source)
+          ? 'is not an output of an earlier stage'
+          : 'is not an output of any stage';
+        faults.push(`${at}.from: ${source} ${reason}`);
       }
-      faults.push(...repeated([input.from].flat()).map((source) => `${at}.from: ${source} stands twice`));
+      faults.push(...repeated([input.from].flat()).map((source) => `${at}.from: ${source} occurs twice`));
       faults.push(...normalizationFaults(input, at));
     }
   }
@@ -73,14 +79,14 @@ function normalizationFaults(input: StageInput, at: string): string[] {
     const length = input[key]?.length;
     if (length === undefined) continue;
     if (input.dtype === 'uint8') faults.push(`${at}.${key}: uint8 cannot hold normalized values`);
-    // How many channels another stage gives is known only when it runs.
+    // The number of channels from another stage is known only at run time.
     const fits = length === 1 || (sources.length > 1 || colors === 0 ? length >= colors : length === colors);
     if (!fits) faults.push(`${at}.${key}: ${length} values for ${colors} color channels`);
   }
   return faults;
 }
 
-/** Every output that a head reads, with the place that names it. */
+/** Every output that a head reads, with its place in the manifest. */
 function headOutputs(heads: Manifest['heads']): { at: string; output: string }[] {
   const named = Object.entries(heads).map(([head, { output }]) => ({ at: `heads.${head}.output`, output }));
   const { low, high } = heads.wave_height ?? {};
@@ -92,17 +98,17 @@ function headOutputs(heads: Manifest['heads']): { at: string; output: string }[]
 function headFaults(heads: Manifest['heads'], outputs: ReadonlySet<string>): string[] {
   const faults = headOutputs(heads)
     .filter(({ output }) => !outputs.has(output))
-    .map(({ at, output }) => `${at}: ${output} is no output of a stage`);
+    .map(({ at, output }) => `${at}: ${output} is not an output of any stage`);
   const { low, high, coverage } = heads.wave_height ?? {};
   if ((low === undefined) !== (high === undefined))
-    faults.push('heads.wave_height: low and high need each other');
+    faults.push('heads.wave_height: low and high are only allowed together');
   if ((low === undefined) !== (coverage === undefined)) {
-    faults.push('heads.wave_height: an interval and its coverage need each other');
+    faults.push('heads.wave_height: low, high and coverage are only allowed together');
   }
   const unknown = (labels: readonly string[], known: readonly string[]): string[] =>
     labels
       .filter((label) => !known.includes(label))
-      .map((label) => `${label} is none of ${known.join(', ')}`);
+      .map((label) => `${label} is not one of ${known.join(', ')}`);
   faults.push(
     ...unknown(heads.wave_direction?.labels ?? [], DIRECTIONS).map(
       (fault) => `heads.wave_direction.labels: ${fault}`,
@@ -110,7 +116,7 @@ function headFaults(heads: Manifest['heads'], outputs: ReadonlySet<string>): str
     ...unknown(heads.breaking_type?.labels ?? [], BREAKING_TYPES).map(
       (fault) => `heads.breaking_type.labels: ${fault}`,
     ),
-    ...repeated(heads.quality?.labels ?? []).map((label) => `heads.quality.labels: ${label} stands twice`),
+    ...repeated(heads.quality?.labels ?? []).map((label) => `heads.quality.labels: ${label} occurs twice`),
   );
   return faults;
 }
@@ -119,17 +125,17 @@ function goldenFaults(golden: Manifest['golden'], outputs: ReadonlySet<string>):
   const faults: string[] = [];
   for (const [index, { image, expect }] of golden.entries()) {
     const place = `golden[${index}]`;
-    if (!IMAGE_NAME.test(image)) faults.push(`${place}.image: ${image} is no PNG, JPEG or WebP`);
-    if (Object.keys(expect).length === 0) faults.push(`${place}.expect: names no output`);
+    if (!IMAGE_NAME.test(image)) faults.push(`${place}.image: ${image} is not a PNG, JPEG or WebP file`);
+    if (Object.keys(expect).length === 0) faults.push(`${place}.expect: lists no output`);
     for (const output of Object.keys(expect)) {
-      if (!outputs.has(output)) faults.push(`${place}.expect: ${output} is no output of a stage`);
+      if (!outputs.has(output)) faults.push(`${place}.expect: ${output} is not an output of any stage`);
     }
   }
   return faults;
 }
 
-/** A head that no golden image covers could be wrong on a device without anyone noticing. */
-function proofFaults(heads: Manifest['heads'], golden: Manifest['golden']): string[] {
+/** Every head must be covered: without a golden image, a wrong output on a device goes unnoticed. */
+function coverageFaults(heads: Manifest['heads'], golden: Manifest['golden']): string[] {
   const lengths = new Map<string, number>();
   for (const { expect } of golden) {
     for (const [output, values] of Object.entries(expect)) {
@@ -139,7 +145,7 @@ function proofFaults(heads: Manifest['heads'], golden: Manifest['golden']): stri
   }
   const faults = headOutputs(heads)
     .filter(({ output }) => !lengths.has(output))
-    .map(({ at, output }) => `${at}: ${output} is proved by no golden image`);
+    .map(({ at, output }) => `${at}: ${output} is not covered by any golden image`);
   for (const head of ['wave_direction', 'breaking_type', 'quality'] as const) {
     const { output, labels } = heads[head] ?? { output: '', labels: [] };
     const length = lengths.get(output) ?? 0;
@@ -150,12 +156,12 @@ function proofFaults(heads: Manifest['heads'], golden: Manifest['golden']): stri
   return faults;
 }
 
-/** A golden label must be one that its head can say. */
+/** A golden label must be a label of its head. */
 function labelFaults(heads: Manifest['heads'], golden: Manifest['golden']): string[] {
   return golden.flatMap(({ labels = {} }, index) =>
     (['wave_direction', 'breaking_type'] as const)
       .filter((head) => labels[head] !== undefined && !heads[head]?.labels.includes(labels[head]))
-      .map((head) => `golden[${index}].labels.${head}: ${labels[head] ?? ''} is no label of that head`),
+      .map((head) => `golden[${index}].labels.${head}: ${labels[head] ?? ''} is not a label of that head`),
   );
 }
 
@@ -168,7 +174,7 @@ function fileFaults(
   return [
     ...Object.keys(files)
       .filter((path) => !BUNDLE_PATH.test(path) || path === 'model.json')
-      .map((path) => `files: ${JSON.stringify(path)} is no file of a bundle`),
+      .map((path) => `files: ${JSON.stringify(path)} is not a file of a bundle`),
     ...[...named].filter((path) => !Object.hasOwn(files, path)).map((path) => `files: ${path} is missing`),
   ];
 }

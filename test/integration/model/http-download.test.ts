@@ -7,9 +7,9 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { systemClock } from '../../../src/base/clock.ts';
 import { PartFile } from '../../../src/model/fetch/part-file.ts';
-import { Download, type DownloadOptions } from '../../../src/model/fetch/transfer-download.ts';
-import { HttpRepository } from '../../../src/model/fetch/transfer-http.ts';
-import type { TransferTuning } from '../../../src/model/fetch/transfer-tuning.ts';
+import { HttpDownload, type DownloadOptions } from '../../../src/model/fetch/http-download.ts';
+import { HttpRepository } from '../../../src/model/fetch/http-repository.ts';
+import type { TransferLimits } from '../../../src/model/fetch/job.ts';
 import { QUICK_TRANSFER } from '../../fixtures/fetching.ts';
 import { makeCertificates } from '../../fixtures/mosquitto.ts';
 import { tempDir } from '../../fixtures/store.ts';
@@ -19,7 +19,7 @@ const PATH = 'targets/models/gauge/1.0.0.tar';
 const never = (): AbortSignal => new AbortController().signal;
 const sha256 = (bytes: Buffer): string => createHash('sha256').update(bytes).digest('hex');
 
-describe('a file from a web server', () => {
+describe('HttpDownload', () => {
   let dir: { path: string; remove: () => void };
   let server: WebServer;
   let bytes: Buffer;
@@ -29,7 +29,7 @@ describe('a file from a web server', () => {
   beforeEach(async () => {
     dir = tempDir();
     bytes = randomBytes(600_000);
-    put(bytes);
+    writeServed(bytes);
     server = await WebServer.start(join(dir.path, 'www'));
     waits = [];
     updateId = randomUUID();
@@ -40,21 +40,21 @@ describe('a file from a web server', () => {
     dir.remove();
   });
 
-  const put = (content: Buffer): void => {
+  const writeServed = (content: Buffer): void => {
     const file = join(dir.path, 'www', PATH);
     mkdirSync(join(file, '..'), { recursive: true });
     writeFileSync(file, content);
   };
   const repository = (
-    tuning: Partial<TransferTuning> = {},
+    limits: Partial<TransferLimits> = {},
     baseUrl = server.url,
     maxBytesPerS = 0,
   ): HttpRepository =>
     new HttpRepository(
-      { baseUrl, clockSynced: true, tuning: { ...QUICK_TRANSFER, ...tuning }, maxBytesPerS },
+      { baseUrl, clockSynced: true, limits: { ...QUICK_TRANSFER, ...limits }, maxBytesPerS },
       { clock: systemClock, onWait: (reason) => waits.push(reason) },
     );
-  const partOf = (signed: boolean): Promise<PartFile> =>
+  const openPart = (signed: boolean): Promise<PartFile> =>
     PartFile.open(
       { dir: join(dir.path, 'parts'), updateId, reserveBytes: 0 },
       {
@@ -64,20 +64,20 @@ describe('a file from a web server', () => {
       },
     );
 
-  /** Fetches once; what the part holds then, and what was thrown. */
-  async function fetched(
-    over: Partial<DownloadOptions> & {
+  /** Downloads once. Returns the bytes of the part and the error code. */
+  async function download(
+    overrides: Partial<DownloadOptions> & {
       signed?: boolean;
-      tuning?: Partial<TransferTuning>;
+      limits?: Partial<TransferLimits>;
       baseUrl?: string;
       maxBytesPerS?: number;
     } = {},
     signal = never(),
   ): Promise<{ held: Buffer; code: string | null }> {
-    const { signed = true, tuning = {}, baseUrl, maxBytesPerS, ...options } = over;
-    const part = await partOf(signed);
+    const { signed = true, limits = {}, baseUrl, maxBytesPerS, ...options } = overrides;
+    const part = await openPart(signed);
     try {
-      await new Download(repository(tuning, baseUrl, maxBytesPerS), part, {
+      await new HttpDownload(repository(limits, baseUrl, maxBytesPerS), part, {
         path: PATH,
         expected: signed ? { sizeBytes: bytes.length, sha256: sha256(bytes) } : null,
         maxBytes: 10_000_000,
@@ -94,170 +94,173 @@ describe('a file from a web server', () => {
     }
   }
 
-  it.each([true, false])('comes whole, and is not asked for again (signed: %s)', async (signed) => {
-    const first = await fetched({ signed });
+  it.each([true, false])('downloads a file once (signed: %s)', async (signed) => {
+    const first = await download({ signed });
     expect(first.code).toBeNull();
     expect(first.held.equals(bytes)).toBe(true);
-    await fetched({ signed });
+    await download({ signed });
     expect(server.asked).toEqual([{ path: `/${PATH}`, range: null, ifRange: null, authorization: null }]);
   });
 
-  it.each([true, false])('goes on where connections broke (signed: %s)', async (signed) => {
+  it.each([true, false])('continues after broken connections (signed: %s)', async (signed) => {
     let cuts = 0;
     server.behave = (request, response) => server.serve(request, response, cuts++ < 3 ? 150_000 : Infinity);
-    const { held, code } = await fetched({ signed });
+    const { held, code } = await download({ signed });
     expect(code).toBeNull();
     expect(held.equals(bytes)).toBe(true);
     expect(server.asked).toHaveLength(4);
     expect(server.asked[3]?.range).toMatch(/^bytes=\d+-$/);
     expect(server.asked[3]?.ifRange).toMatch(/^"/);
-    // Nothing but what was on its way when it broke.
+    // Only bytes in transit when the connection broke were sent twice.
     expect(server.sentBytes).toBeLessThan(bytes.length + 3 * 150_000);
     expect(waits).toHaveLength(3);
   });
 
-  it('goes on after the agent ended in the middle, over what the part holds', async () => {
-    const part = await partOf(true);
+  it('continues a part that an earlier process left', async () => {
+    const part = await openPart(true);
     await part.append(bytes.subarray(0, 400_000));
     await part.close();
-    const { held } = await fetched();
+    const { held } = await download();
     expect(held.equals(bytes)).toBe(true);
     expect(server.asked[0]?.range).toBe('bytes=400000-');
     expect(server.sentBytes).toBe(200_000);
   });
 
-  it('begins anew when the bytes changed between two tries', async () => {
+  it('starts again when the file changed between two attempts', async () => {
     server.behave = (request, response) => server.serve(request, response, 200_000);
-    const stopped = await fetched({ signed: false, tuning: { patienceMs: 0 } });
-    expect(stopped.code).toBe('model_transfer_failed');
-    expect(stopped.held.length).toBeGreaterThan(0);
+    const interrupted = await download({ signed: false, limits: { patienceMs: 0 } });
+    expect(interrupted.code).toBe('model_transfer_failed');
+    expect(interrupted.held.length).toBeGreaterThan(0);
     bytes = randomBytes(600_000);
-    put(bytes);
+    writeServed(bytes);
     server.behave = (_request, _response, next) => next();
-    const { held } = await fetched({ signed: false });
+    const { held } = await download({ signed: false });
     expect(held.equals(bytes)).toBe(true);
   });
 
-  it('fetches once more what a power cut left wrong in the part', async () => {
-    const part = await partOf(true);
+  it('downloads again when a power cut left wrong bytes in the part', async () => {
+    const part = await openPart(true);
     await part.append(Buffer.alloc(300_000));
     await part.close();
-    const { held, code } = await fetched();
+    const { held, code } = await download();
     expect(code).toBeNull();
     expect(held.equals(bytes)).toBe(true);
-    expect(waits).toEqual(['the bytes are not those that were signed for']);
+    expect(waits).toEqual(['the bytes have another digest than the signed one']);
   });
 
-  it('gives up a server whose bytes never are the right ones, and keeps none of them', async () => {
-    put(randomBytes(bytes.length));
-    const { held, code } = await fetched();
+  it('gives up on a server that always sends wrong bytes, and keeps none of them', async () => {
+    writeServed(randomBytes(bytes.length));
+    const { held, code } = await download();
     expect(code).toBe('model_transfer_changed');
     expect(held.length).toBe(0);
     expect(server.asked).toHaveLength(3);
   });
 
-  it('takes a 200 for a range as the whole, from its beginning', async () => {
-    const part = await partOf(true);
+  it('accepts a 200 response to a range request as the whole file', async () => {
+    const part = await openPart(true);
     await part.append(randomBytes(400_000));
     await part.close();
     server.behave = (_request, response) =>
       response.writeHead(200, { 'content-length': bytes.length }).end(bytes);
-    expect((await fetched()).held.equals(bytes)).toBe(true);
+    expect((await download()).held.equals(bytes)).toBe(true);
   });
 
   it.each([
-    ['another beginning', 'bytes 0-599999/600000'],
-    ['another whole', 'bytes 400000-599999/700000'],
-    ['nonsense', 'bytes x'],
-  ])('does not go on with a 206 of %s', async (_name, contentRange) => {
-    const part = await partOf(true);
+    ['another start', 'bytes 0-599999/600000'],
+    ['another total size', 'bytes 400000-599999/700000'],
+    ['an invalid header', 'bytes x'],
+  ])('does not continue with a 206 response with %s', async (_name, contentRange) => {
+    const part = await openPart(true);
     await part.append(bytes.subarray(0, 400_000));
     await part.close();
     server.behave = (request, response, next) => {
       if (request.headers.range === undefined) next();
       else response.writeHead(206, { 'content-range': contentRange }).end(bytes.subarray(400_000));
     };
-    const { held, code } = await fetched();
+    const { held, code } = await download();
     expect(code).toBeNull();
     expect(held.equals(bytes)).toBe(true);
-    expect(waits).toEqual(['the repository sent another range than it was asked for']);
+    expect(waits).toEqual(['the repository sent another range than the requested one']);
   });
 
-  it('begins anew after a 416', async () => {
-    const part = await partOf(true);
+  it('starts again after a 416 response', async () => {
+    const part = await openPart(true);
     await part.append(bytes.subarray(0, 400_000));
     await part.close();
     server.behave = (request, response, next) => {
       if (request.headers.range === undefined) next();
       else response.writeHead(416).end();
     };
-    expect((await fetched()).held.equals(bytes)).toBe(true);
+    expect((await download()).held.equals(bytes)).toBe(true);
   });
 
-  it('does not believe a 206 that it did not ask for', async () => {
+  it('rejects a 206 response without a range request', async () => {
     server.behave = (_request, response) =>
       response.writeHead(206, { 'content-range': 'bytes 0-599999/600000' }).end(bytes);
-    expect((await fetched()).code).toBe('model_transfer_changed');
+    expect((await download()).code).toBe('model_transfer_changed');
   });
 
-  it('ends at the promised size, whatever more comes', async () => {
+  it('stops at the signed size when the server sends more', async () => {
     server.behave = (_request, response) => {
       response.writeHead(200);
-      const more = setInterval(() => response.write(Buffer.alloc(64 * 1024)), 1);
-      response.on('close', () => clearInterval(more));
+      const timer = setInterval(() => response.write(Buffer.alloc(64 * 1024)), 1);
+      response.on('close', () => clearInterval(timer));
     };
-    const { held, code } = await fetched();
+    const { held, code } = await download();
     expect(code).toBe('model_transfer_changed');
     expect(held.length).toBe(0);
   });
 
   it.each([
-    ['announced', { 'content-length': 11_000_000_000 }],
-    ['not announced', {}],
-  ])('refuses what is too large, %s, without a signature to bound it', async (_name, headers) => {
+    ['with a content-length', { 'content-length': 11_000_000_000 }],
+    ['without a content-length', {}],
+  ])('refuses an unsigned file that is too large, %s', async (_name, headers) => {
     let sentBytes = 0;
     server.behave = (_request, response) => {
       response.writeHead(200, headers);
-      const more = setInterval(() => {
+      const timer = setInterval(() => {
         sentBytes += 256 * 1024;
         response.write(Buffer.alloc(256 * 1024));
       }, 1);
-      response.on('close', () => clearInterval(more));
+      response.on('close', () => clearInterval(timer));
     };
-    const { held, code } = await fetched({ signed: false, maxBytes: 1_000_000 });
+    const { held, code } = await download({ signed: false, maxBytes: 1_000_000 });
     expect(code).toBe('model_too_large');
     expect(held.length).toBe(0);
     expect(sentBytes).toBeLessThan(50_000_000);
   });
 
-  it('asks for room before a byte is written', async () => {
-    const onSize = (): Promise<void> => Promise.reject(new Error('no room'));
-    const { held, code } = await fetched({ signed: false, onSize });
-    expect(code).toContain('no room');
+  it('checks the disk space before writing a byte', async () => {
+    const onSize = (): Promise<void> => Promise.reject(new Error('no space'));
+    const { held, code } = await download({ signed: false, onSize });
+    expect(code).toContain('no space');
     expect(held.length).toBe(0);
   });
 
-  it('waits for a page of a paid network to go away', async () => {
+  it('retries while a captive portal answers', async () => {
     let asked = 0;
     server.behave = (_request, response, next) => {
       if (asked++ > 0) next();
       else response.writeHead(200, { 'content-type': 'text/html' }).end('<h1>Please pay</h1>');
     };
-    const { held, code } = await fetched();
+    const { held, code } = await download();
     expect(code).toBeNull();
     expect(held.equals(bytes)).toBe(true);
   });
 
-  it.each([429, 500, 502, 503, 504])('tries again after a %s, later when it is told to', async (status) => {
-    let asked = 0;
-    const startedMs = performance.now();
-    server.behave = (_request, response, next) => {
-      if (asked++ > 0) next();
-      else response.writeHead(status, { 'retry-after': '0.3' }).end();
-    };
-    expect((await fetched()).code).toBeNull();
-    expect(performance.now() - startedMs).toBeGreaterThan(250);
-  });
+  it.each([429, 500, 502, 503, 504])(
+    'retries after a %s response, and waits for the retry-after time',
+    async (status) => {
+      let asked = 0;
+      const startedMs = performance.now();
+      server.behave = (_request, response, next) => {
+        if (asked++ > 0) next();
+        else response.writeHead(status, { 'retry-after': '0.3' }).end();
+      };
+      expect((await download()).code).toBeNull();
+      expect(performance.now() - startedMs).toBeGreaterThan(250);
+    },
+  );
 
   it.each([
     [401, 'model_transfer_failed'],
@@ -266,73 +269,73 @@ describe('a file from a web server', () => {
     [410, 'model_trust_target'],
     [400, 'model_transfer_failed'],
     [501, 'model_transfer_failed'],
-  ])('does not try again after a %s', async (status, code) => {
+  ])('does not retry after a %s response', async (status, code) => {
     server.behave = (_request, response) => response.writeHead(status).end();
-    expect((await fetched()).code).toBe(code);
+    expect((await download()).code).toBe(code);
     expect(server.asked).toHaveLength(1);
   });
 
-  it('refuses compressed bytes', async () => {
+  it('refuses a compressed response', async () => {
     server.behave = (_request, response) => response.writeHead(200, { 'content-encoding': 'gzip' }).end('x');
-    expect((await fetched()).code).toBe('model_transfer_failed');
+    expect((await download()).code).toBe('model_transfer_failed');
   });
 
   it.each<[string, WebServer['behave']]>([
-    ['accepts and says nothing', () => undefined],
+    ['accepts and sends nothing', () => undefined],
     [
       'sends half of the body and stops',
       (_request, response) =>
         void response.writeHead(200, { 'content-length': 600_000 }).write(Buffer.alloc(9)),
     ],
     [
-      'drips a byte at a time',
+      'sends a byte at a time',
       (_request, response) => {
         response.writeHead(200, { 'content-length': 600_000 });
-        const drip = setInterval(() => response.write('x'), 100);
-        response.on('close', () => clearInterval(drip));
+        const timer = setInterval(() => response.write('x'), 100);
+        response.on('close', () => clearInterval(timer));
       },
     ],
     [
-      'drips its header',
+      'sends its header line by line',
       (request) => {
         request.socket.write('HTTP/1.1 200 OK\r\n');
-        const drip = setInterval(() => request.socket.write('x-y: z\r\n'), 100);
-        request.socket.on('close', () => clearInterval(drip));
+        const timer = setInterval(() => request.socket.write('x-y: z\r\n'), 100);
+        request.socket.on('close', () => clearInterval(timer));
       },
     ],
-    ['hangs up', (request) => void request.socket.destroy()],
-    ['talks nonsense', (request) => void request.socket.end('SSH-2.0-OpenSSH_9.2\r\n')],
-  ])('loses patience with a server that %s', async (_name, behave) => {
+    ['closes the connection', (request) => void request.socket.destroy()],
+    ['speaks another protocol', (request) => void request.socket.end('SSH-2.0-OpenSSH_9.2\r\n')],
+  ])('gives up on a server that %s', async (_name, behave) => {
     server.behave = behave;
     const startedMs = performance.now();
-    const { code } = await fetched({
-      tuning: { headerMs: 300, idleMs: 250, windowMs: 300, patienceMs: 1200 },
+    const { code } = await download({
+      limits: { headerMs: 300, idleMs: 250, windowMs: 300, patienceMs: 1200 },
     });
     expect(code).toBe('model_transfer_failed');
     expect(performance.now() - startedMs).toBeLessThan(10_000);
     expect(waits.length).toBeGreaterThan(0);
   });
 
-  it('ends at once when it is told to', async () => {
+  it('stops at once when the signal aborts', async () => {
     server.behave = () => undefined;
     const stop = new AbortController();
-    const running = fetched({}, stop.signal);
+    const running = download({}, stop.signal);
     await delay(200);
     stop.abort(new Error('stopped'));
     expect((await running).code).toContain('stopped');
   });
 
-  it('follows redirects within the server, bounded', async () => {
+  it('follows redirects within the server, up to a limit', async () => {
     server.behave = (request, response, next) => {
       if (request.url === `/elsewhere/${PATH}`) {
         request.url = `/${PATH}`;
         next();
       } else response.writeHead(302, { location: `/elsewhere/${PATH}` }).end();
     };
-    expect((await fetched()).held.equals(bytes)).toBe(true);
+    expect((await download()).held.equals(bytes)).toBe(true);
     server.behave = (_request, response) => response.writeHead(302, { location: `/${PATH}` }).end();
     updateId = randomUUID();
-    expect((await fetched()).code).toBe('model_transfer_failed');
+    expect((await download()).code).toBe('model_transfer_failed');
   });
 
   it.each(['http://127.0.0.1:9/', 'ftp://127.0.0.1/x', 'file:///etc/passwd', 'http://[', undefined])(
@@ -340,45 +343,45 @@ describe('a file from a web server', () => {
     async (location) => {
       server.behave = (_request, response) =>
         response.writeHead(302, location === undefined ? {} : { location }).end();
-      expect((await fetched()).code).toBe('model_transfer_failed');
+      expect((await download()).code).toBe('model_transfer_failed');
       expect(server.asked).toHaveLength(1);
     },
   );
 
-  it('gives the password of the address to its own server alone', async () => {
+  it('sends the password of the URL only to its own server', async () => {
     const baseUrl = server.url.replace('//', '//user:p%40ss@');
-    expect((await fetched({ baseUrl })).code).toBeNull();
+    expect((await download({ baseUrl })).code).toBeNull();
     const pair = Buffer.from('user:p@ss').toString('base64');
     expect(server.asked[0]?.authorization).toBe(`Basic ${pair}`);
   });
 
-  it('speaks TLS only with who can prove to be the server', async () => {
+  it('refuses a TLS server with an untrusted certificate', async () => {
     const tls = tempDir();
     makeCertificates(tls.path);
     const read = (name: string): Buffer => readFileSync(join(tls.path, name));
-    const secret = createTlsServer(
+    const tlsServer = createTlsServer(
       { key: read('server.key'), cert: read('server.crt') },
       (_request, response) => response.end(),
     ).listen(0, '127.0.0.1');
-    await once(secret, 'listening');
+    await once(tlsServer, 'listening');
     try {
-      const { port } = secret.address() as { port: number };
-      expect((await fetched({ baseUrl: `https://127.0.0.1:${port}/` })).code).toBe('model_transfer_failed');
+      const { port } = tlsServer.address() as { port: number };
+      expect((await download({ baseUrl: `https://127.0.0.1:${port}/` })).code).toBe('model_transfer_failed');
       expect(waits).toEqual([]);
     } finally {
-      secret.close();
+      tlsServer.close();
       tls.remove();
     }
   });
 
-  it('holds the bandwidth down to what is allowed', async () => {
+  it('limits the bandwidth', async () => {
     const startedMs = performance.now();
-    expect((await fetched({ maxBytesPerS: 300_000 })).code).toBeNull();
+    expect((await download({ maxBytesPerS: 300_000 })).code).toBeNull();
     expect(performance.now() - startedMs).toBeGreaterThan(1600);
   });
 
-  it('hands out small files, what is not there, and no more than was asked for', async () => {
-    put(Buffer.from('{"a":1}'));
+  it('fetches a small file, at most the requested bytes, and null for a missing one', async () => {
+    writeServed(Buffer.from('{"a":1}'));
     const source = repository();
     expect(Buffer.from((await source.fetch(PATH, 100, never())) ?? []).toString()).toBe('{"a":1}');
     expect((await source.fetch(PATH, 3, never()))?.length).toBe(4);

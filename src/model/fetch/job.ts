@@ -1,0 +1,141 @@
+import { ERROR_CODES, type ErrorCode } from '../../base/errors.ts';
+import type { BackoffOptions } from '../../base/retry.ts';
+import type { FetchOptions, Progress } from '../types.ts';
+
+/** Timeouts and sizes of an HTTP transfer. Tests shorten them. */
+export interface TransferLimits {
+  /** From the start of the request to the end of the response header. */
+  readonly headerMs: number;
+  /** Longest pause between two pieces. */
+  readonly idleMs: number;
+  /** A connection that delivers less than `minWindowBytes` in `windowMs` is closed. */
+  readonly windowMs: number;
+  readonly minWindowBytes: number;
+  /** The transfer fails after this long without new bytes. */
+  readonly patienceMs: number;
+  /** The transfer fails after this long in total; another install continues from the same byte. */
+  readonly overallMs: number;
+  readonly backoff: BackoffOptions;
+  readonly maxRedirects: number;
+}
+
+export const DEFAULT_TRANSFER_LIMITS: TransferLimits = {
+  headerMs: 60_000,
+  idleMs: 30_000,
+  windowMs: 60_000,
+  minWindowBytes: 4096,
+  patienceMs: 3_600_000,
+  overallMs: 86_400_000,
+  backoff: { minMs: 1000, maxMs: 60_000, resetAfterMs: 86_400_000 },
+  maxRedirects: 5,
+};
+
+/** Limits of one fetched bundle and of the process that fetches it. */
+export interface FetchLimits {
+  /** Of an archive, and of the files unpacked from it. */
+  readonly maxBytes: number;
+  /** Kept free on the disk for observations. */
+  readonly reserveBytes: number;
+  /** V8's heap limit, MiB. */
+  readonly heapMb: number;
+  /** The agent kills the process above this resident size, MiB. */
+  readonly rssMb: number;
+  /** A process that sends no report for this long is considered hung. */
+  readonly silenceMs: number;
+  /** Longest verification. */
+  readonly verifyMs: number;
+  readonly transfer: TransferLimits;
+}
+
+export const DEFAULT_FETCH_LIMITS: FetchLimits = {
+  // The largest bundle plus the headers of its archive.
+  maxBytes: 1024 * 1024 * 1024 + 1024 * 1024,
+  reserveBytes: 64 * 1024 * 1024,
+  heapMb: 96,
+  rssMb: 320,
+  silenceMs: 60_000,
+  verifyMs: 1_800_000,
+  transfer: DEFAULT_TRANSFER_LIMITS,
+};
+
+/** The one message that the agent sends to a fetch process. */
+export interface FetchJob {
+  /**
+   * `download`: download the archive from the web server into the part file. `check`: compare a part file that came over
+   * MQTT with its announced digest. `verify`: turn the part file into a verified bundle.
+   */
+  readonly kind: 'download' | 'check' | 'verify';
+  /** Models directory. */
+  readonly dir: string;
+  readonly options: FetchOptions;
+  readonly limits: FetchLimits;
+}
+
+/** The bundle that a verification stored. */
+export interface VerifiedBundle {
+  readonly name: string;
+  readonly version: string;
+  readonly digest: string;
+  readonly trusted: boolean;
+}
+
+/** A message from a fetch process to the agent. */
+export type FetchReport =
+  | { readonly type: 'alive'; readonly rssMb: number }
+  | ({ readonly type: 'progress' } & Progress)
+  | { readonly type: 'waiting'; readonly reason: string; readonly retryInMs: number }
+  | { readonly type: 'done'; readonly bundle: VerifiedBundle | null }
+  | { readonly type: 'failed'; readonly code: ErrorCode; readonly message: string };
+
+export const MAX_REPORT_TEXT_CHARS = 500;
+
+/** Validates a report; null for anything else. The process has parsed untrusted data, so trust nothing that it sends. */
+export function parseReport(value: unknown): FetchReport | null {
+  if (typeof value !== 'object' || value === null) return null;
+  const { type, ...fields } = value as Record<string, unknown>;
+  switch (type) {
+    case 'alive':
+      return isCount(fields['rssMb']) ? { type, rssMb: fields['rssMb'] } : null;
+    case 'progress': {
+      const { bytes, totalBytes } = fields;
+      return isCount(bytes) && (totalBytes === null || isCount(totalBytes))
+        ? { type, bytes, totalBytes }
+        : null;
+    }
+    case 'waiting': {
+      const { reason, retryInMs } = fields;
+      return isText(reason) && isCount(retryInMs) ? { type, reason, retryInMs } : null;
+    }
+    case 'done': {
+      const bundle = fields['bundle'] === null ? null : parseBundle(fields['bundle']);
+      return bundle === undefined ? null : { type, bundle };
+    }
+    case 'failed': {
+      const { code, message } = fields;
+      return isErrorCode(code) && isText(message) ? { type, code, message } : null;
+    }
+    default:
+      return null;
+  }
+}
+
+function parseBundle(value: unknown): VerifiedBundle | undefined {
+  if (typeof value !== 'object' || value === null) return undefined;
+  const { name, version, digest, trusted } = value as Record<string, unknown>;
+  const isValid =
+    isText(name) &&
+    isText(version) &&
+    typeof digest === 'string' &&
+    /^sha256:[0-9a-f]{64}$/.test(digest) &&
+    typeof trusted === 'boolean';
+  return isValid ? { name, version, digest, trusted } : undefined;
+}
+
+const isCount = (value: unknown): value is number =>
+  typeof value === 'number' && Number.isFinite(value) && value >= 0;
+
+const isText = (value: unknown): value is string =>
+  typeof value === 'string' && value.length <= MAX_REPORT_TEXT_CHARS;
+
+const isErrorCode = (value: unknown): value is ErrorCode =>
+  typeof value === 'string' && Object.hasOwn(ERROR_CODES, value);

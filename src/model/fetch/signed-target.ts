@@ -1,0 +1,38 @@
+import { AgentError } from '../../base/errors.ts';
+import { checkRequirements } from '../bundle/bundle.ts';
+import type { FetchJob } from './job.ts';
+import { fetchDirs } from './part-file.ts';
+import type { MetadataSource } from '../trust/metadata-source.ts';
+import type { SignedTarget } from '../trust/target.ts';
+import { Trust } from '../trust/trust.ts';
+
+/**
+ * Refreshes the TUF metadata from the source and returns the signed target of the requested bundle. Throws
+ * `model_trust_*`, `model_digest_mismatch`, `model_too_large` and `model_requires`.
+ */
+export async function findSignedTarget(
+  { dir, options, limits }: FetchJob,
+  source: MetadataSource,
+  signal: AbortSignal,
+): Promise<SignedTarget> {
+  const { trustRoot, syncedNowMs, request } = options;
+  if (trustRoot === null) throw new AgentError('model_unsigned', 'there is no root of trust');
+  const { trust: trustDir } = fetchDirs(dir, request.updateId);
+  const trust = new Trust({ dir: trustDir, rootFile: trustRoot, syncedNowMs });
+  await trust.refresh(source, signal);
+  const target = await trust.target(request.name, request.version);
+  if (request.digest !== null && target.bundle.digest !== request.digest)
+    throw new AgentError(
+      'model_digest_mismatch',
+      'the repository signed another bundle under this name and version',
+      { context: { signed: target.bundle.digest } },
+    );
+  if (target.sizeBytes > limits.maxBytes)
+    throw new AgentError(
+      'model_too_large',
+      `the archive has ${target.sizeBytes} bytes, ${limits.maxBytes} are allowed`,
+    );
+  // Do not download a bundle that cannot run here. The provider ladder checks the hardware later.
+  if (target.requires !== null) await checkRequirements({ requires: target.requires }, {});
+  return target;
+}

@@ -1,0 +1,176 @@
+import type { Metadata, Root } from '@tufjs/models';
+import { AgentError } from '../../base/errors.ts';
+import { ROLES, type Role } from './files.ts';
+import type { SigningKey } from './keys.ts';
+import { withLock } from './lock.ts';
+import { Repository, type CurrentMetadata, type RepositoryOptions } from './repository.ts';
+import {
+  buildRoot,
+  firstRoleToSign,
+  prepareMetadata,
+  SIGNED_ROLES,
+  signWith,
+  writePrepared,
+} from './sign.ts';
+
+/** One change of the root of trust. */
+export type RootChange =
+  /** Replaces all keys of the role by the same number of new ones. */
+  | { readonly kind: 'rotate'; readonly role: Role }
+  | { readonly kind: 'add'; readonly role: Role }
+  /** `keyId`: the complete id, or at least its first 8 digits. */
+  | { readonly kind: 'revoke'; readonly keyId: string }
+  | { readonly kind: 'threshold'; readonly role: Role; readonly threshold: number };
+
+export interface RootReport {
+  readonly version: number;
+  readonly expires: string;
+  readonly added: readonly KeyRef[];
+  readonly revoked: readonly KeyRef[];
+  /** Roles that were signed again because their keys changed. */
+  readonly signed: readonly Role[];
+}
+
+export interface KeyRef {
+  readonly role: Role;
+  readonly keyId: string;
+}
+
+type Rules = Map<Role, { keyIds: string[]; threshold: number }>;
+
+/**
+ * Publishes the next root with the given changes and a new expiry. The threshold of the former root's keys and that of its
+ * own keys sign it. Roles with changed keys are signed again. Throws `usage` for a change that leaves a role without enough
+ * keys, `repo_keys`, `repo_busy`, `repo_damaged`, `repo_missing`.
+ */
+export async function changeRoot(
+  options: RepositoryOptions,
+  changes: readonly RootChange[],
+): Promise<RootReport> {
+  const repository = await Repository.open(options);
+  return withLock(options.dir, () => publishRoot(repository, changes));
+}
+
+async function publishRoot(repository: Repository, changes: readonly RootChange[]): Promise<RootReport> {
+  const current = await repository.read();
+  const old = current.root.signed;
+  // Load the old keys before creating new ones: nothing is created that cannot be signed.
+  const oldSigners = await repository.signers(current.root, 'root');
+  const rules: Rules = new Map(
+    ROLES.map((role) => {
+      const rule = old.roles[role];
+      return [role, { keyIds: [...(rule?.keyIDs ?? [])], threshold: rule?.threshold ?? 1 }];
+    }),
+  );
+  const keys = { ...old.keys };
+  for (const change of changes) {
+    for (const { key } of applyChange(repository, rules, change)) keys[key.keyID] = key;
+  }
+  for (const [role, { keyIds, threshold }] of rules)
+    if (threshold < 1 || threshold > keyIds.length)
+      throw new AgentError(
+        'usage',
+        `${role} would have ${keyIds.length} keys and a threshold of ${threshold}`,
+      );
+
+  const usedIds = new Set([...rules.values()].flatMap(({ keyIds }) => keyIds));
+  const usedKeys = Object.values(keys).filter(({ keyID }) => usedIds.has(keyID));
+  const root = buildRoot(old.version + 1, repository.expires('root'), usedKeys, rules);
+  signWith(root, [...oldSigners, ...(await repository.signers(root, 'root'))]);
+  const signed = await writeRoot(repository, current, root);
+  return {
+    version: root.signed.version,
+    expires: root.signed.expires,
+    added: keysOnlyIn(root.signed, old),
+    revoked: keysOnlyIn(old, root.signed),
+    signed,
+  };
+}
+
+/** Writes a root together with the roles whose signatures it invalidates. Returns these roles. */
+async function writeRoot(
+  repository: Repository,
+  current: CurrentMetadata,
+  root: Metadata<Root>,
+): Promise<Role[]> {
+  const from = firstRoleToSign(root, current);
+  if (from === null) {
+    repository.write('root', root);
+    repository.rememberPublished(root, current.timestamp);
+    return [];
+  }
+  const prepared = await prepareMetadata(repository, root, current, from);
+  await repository.beginRotation(root);
+  writePrepared(repository, prepared, true);
+  return SIGNED_ROLES.slice(SIGNED_ROLES.indexOf(from));
+}
+
+/** Changes the rules, and returns the created keys. */
+function applyChange(repository: Repository, rules: Rules, change: RootChange): SigningKey[] {
+  const ruleOf = (role: Role) => rules.get(role) ?? { keyIds: [], threshold: 1 };
+  const createKeys = (role: Role, count: number) => {
+    const created = Array.from({ length: count }, () => repository.keys.create(role));
+    ruleOf(role).keyIds.push(...created.map(({ key }) => key.keyID));
+    return created;
+  };
+  switch (change.kind) {
+    case 'rotate':
+      return createKeys(change.role, ruleOf(change.role).keyIds.splice(0).length);
+    case 'add':
+      return createKeys(change.role, 1);
+    case 'threshold':
+      ruleOf(change.role).threshold = change.threshold;
+      return [];
+    case 'revoke': {
+      const all = new Set([...rules.values()].flatMap(({ keyIds }) => keyIds));
+      const matching = [...all].filter((id) => change.keyId.length >= 8 && id.startsWith(change.keyId));
+      if (matching.length !== 1)
+        throw new AgentError(
+          'usage',
+          `${JSON.stringify(change.keyId)} matches ${matching.length} keys of the root`,
+        );
+      for (const { keyIds } of rules.values()) {
+        const at = keyIds.indexOf(matching[0] ?? '');
+        if (at >= 0) keyIds.splice(at, 1);
+      }
+      return [];
+    }
+  }
+}
+
+/** Keys that `a` has and `b` lacks, by role. */
+function keysOnlyIn(a: Root, b: Root): KeyRef[] {
+  return ROLES.flatMap((role) =>
+    (a.roles[role]?.keyIDs ?? [])
+      .filter((keyId) => b.roles[role]?.keyIDs.includes(keyId) !== true)
+      .map((keyId) => ({ role, keyId })),
+  );
+}
+
+export interface KeyView extends KeyRef {
+  readonly threshold: number;
+  /** File of the private key; null when it is not on this machine. */
+  readonly file: string | null;
+}
+
+/** Every key of the newest root, and the private key files that other users can read. */
+export async function listKeys(
+  options: RepositoryOptions,
+): Promise<{ version: number; expires: string; keys: KeyView[]; exposed: string[] }> {
+  const repository = await Repository.open(options);
+  const { signed } = await repository.readRoot();
+  const keys: KeyView[] = [];
+  for (const role of ROLES) {
+    const rule = signed.roles[role];
+    for (const keyId of rule?.keyIDs ?? []) {
+      const file = await repository.keys.find(role, keyId);
+      keys.push({ role, keyId, threshold: rule?.threshold ?? 1, file });
+    }
+  }
+  return {
+    version: signed.version,
+    expires: signed.expires,
+    keys,
+    exposed: await repository.keys.exposedFiles(),
+  };
+}
