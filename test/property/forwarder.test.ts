@@ -1,5 +1,4 @@
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import fc from 'fast-check';
@@ -10,7 +9,7 @@ import { AgentError } from '../../src/base/errors.ts';
 import { Forwarder } from '../../src/mqtt/forward/forwarder.ts';
 import type { Link } from '../../src/mqtt/types.ts';
 import type { Store } from '../../src/store/store.ts';
-import { draft, NO_FEATURES, openStore, silentLog } from '../fixtures/store.ts';
+import { draft, memoryDir, NO_FEATURES, openStore, silentLog } from '../fixtures/store.ts';
 
 const CAMERAS = ['north', 'south'] as const;
 const BOUND = 8;
@@ -109,12 +108,11 @@ class Broker implements Link {
   }
 }
 
-const root = existsSync('/dev/shm') ? '/dev/shm' : tmpdir();
 /** Lets promises, immediates and the settling timer run. */
 const breathe = (ms = 0): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 class Run {
-  readonly dir = mkdtempSync(join(root, 'swellsight-'));
+  readonly dir = memoryDir().path;
   readonly broker = new Broker();
   readonly made: { camera: string; seq: number; id: string }[] = [];
   store: Store = this.#open();

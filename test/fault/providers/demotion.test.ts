@@ -1,31 +1,24 @@
 import sharp from 'sharp';
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { systemClock } from '../../../src/base/clock.ts';
 import { openBundle } from '../../../src/model/bundle/bundle.ts';
-import type { Store } from '../../../src/store/store.ts';
 import { VisionProcess } from '../../../src/vision/vision-process.ts';
 import { readHardware } from '../../../src/vision/hardware/probe.ts';
 import { ProviderLadder } from '../../../src/vision/providers/select-provider.ts';
 import type { FrameResult, VisionEvent } from '../../../src/vision/protocol.ts';
 import { bundleDir } from '../../fixtures/bundles.ts';
 import { softwareGpu } from '../../fixtures/software-gpu.ts';
-import { openStore, silentLog, tempDir } from '../../fixtures/store.ts';
+import { silentLog } from '../../fixtures/store.ts';
+import { useStore } from '../../fixtures/use-store.ts';
 
 const never = new AbortController().signal;
 
-let dir: ReturnType<typeof tempDir>;
-let store: Store;
+const state = useStore({}, { clock: systemClock });
 let vision: VisionProcess | null = null;
-beforeEach(() => {
-  dir = tempDir();
-  store = openStore(dir.path, systemClock);
-});
 afterEach(async () => {
   await vision?.close();
   vision = null;
   vi.unstubAllEnvs();
-  store.close();
-  dir.remove();
 });
 
 /** Prefers WebGPU, which the software driver of Chromium makes a real second provider. */
@@ -36,7 +29,7 @@ async function ladder(): Promise<ProviderLadder> {
       inference: { providers: ['webgpu', 'cpu'], threads: 1, timeoutS: 30, maxRssMb: 1024 },
       hardware: readHardware(),
     },
-    { memory: store.keyValue, clock: systemClock, log: silentLog },
+    { memory: state.store.keyValue, clock: systemClock, log: silentLog },
   );
 }
 

@@ -9,11 +9,11 @@ import { openBundle } from '../../../src/model/bundle/bundle.ts';
 import type { Candidate } from '../../../src/model/types.ts';
 import { LabelledImages } from '../../../src/observation/labelled-images.ts';
 import { Reembedder } from '../../../src/observation/reembedding.ts';
-import type { Store } from '../../../src/store/store.ts';
 import { InProcessVision } from '../../../src/vision/in-process.ts';
 import { factoryBundleDir } from '../../fixtures/bundles.ts';
 import { leaseOf } from '../../fixtures/lease.ts';
-import { draft, openStore, burstFeatures, silentLog, tempDir } from '../../fixtures/store.ts';
+import { draft, burstFeatures, silentLog } from '../../fixtures/store.ts';
+import { useStore } from '../../fixtures/use-store.ts';
 
 const NORTH = { id: 'north', roi: null, privacyMasks: [] } as unknown as CameraSettings;
 const NEVER = new AbortController().signal;
@@ -34,8 +34,7 @@ const sea = (heightM: number): Promise<Buffer> =>
     .toBuffer();
 
 describe('a model with another trunk', () => {
-  let dir: ReturnType<typeof tempDir>;
-  let store: Store;
+  const state = useStore({}, { clock: systemClock });
   let factory: Bundle;
   let vision: InProcessVision;
   let pictures: LabelledImages;
@@ -43,19 +42,19 @@ describe('a model with another trunk', () => {
 
   const makePictures = (maxBytes?: number): LabelledImages =>
     new LabelledImages(
-      { dir: join(dir.path, 'pictures'), ...(maxBytes === undefined ? {} : { maxBytes }) },
+      { dir: join(state.dir, 'pictures'), ...(maxBytes === undefined ? {} : { maxBytes }) },
       {
         clock: systemClock,
         log: silentLog,
         render: (bytes, options) => vision.render(bytes, options),
-        labelled: (camera) => store.labels.list(camera).map(({ observationId }) => observationId),
+        labelled: (camera) => state.store.labels.list(camera).map(({ observationId }) => observationId),
       },
     );
   const makeRetrunk = (bundle: Bundle, refit = vi.fn(() => Promise.resolve(NO_FIGURE))): Reembedder =>
     new Reembedder({
       clock: systemClock,
       log: silentLog,
-      store,
+      store: state.store,
       pictures,
       cameras: () => [NORTH],
       summaryOf: () => ({ ...NO_FIGURE, loo_mae_m: 0.3 }),
@@ -73,15 +72,13 @@ describe('a model with another trunk', () => {
     close: () => Promise.resolve(),
   });
   const observe = async (heightM: number, keepPicture = true): Promise<string> => {
-    const { id } = store.append(draft(), burstFeatures([heightM, 1]));
+    const { id } = state.store.append(draft(), burstFeatures([heightM, 1]));
     if (keepPicture) await pictures.keep(NORTH, id, await sea(heightM), true);
-    store.labels.add({ observationId: id, heightM, observer: null, note: null });
+    state.store.labels.add({ observationId: id, heightM, observer: null, note: null });
     return id;
   };
 
   beforeEach(async () => {
-    dir = tempDir();
-    store = openStore(dir.path, systemClock);
     factory = await openBundle(factoryBundleDir);
     vision = await InProcessVision.open({ bundle: factory }, { clock: systemClock });
     pictures = makePictures();
@@ -89,8 +86,6 @@ describe('a model with another trunk', () => {
   });
   afterEach(async () => {
     await vision.close();
-    store.close();
-    dir.remove();
   });
 
   it('learns from the stored pictures of labels given before, and says what it will be worth', async () => {
@@ -107,12 +102,12 @@ describe('a model with another trunk', () => {
       looMaeAfterM: expect.any(Number) as number,
     });
     expect(north?.looMaeAfterM).toBeLessThan(0.8);
-    const bursts = store.labels.bursts('north', digest);
+    const bursts = state.store.labels.bursts('north', digest);
     expect(bursts).toHaveLength(8);
     expect(bursts[0]?.embedding).toHaveLength(1280);
     expect(bursts[0]?.view).not.toBeNull();
     // What the former trunk saw is still there for the way back.
-    expect(store.labels.bursts('north', 'trunk')).toHaveLength(9);
+    expect(state.store.labels.bursts('north', 'trunk')).toHaveLength(9);
     const once = vi.spyOn(vision, 'analyze');
     await retrunk.forecast(candidate(factory), NEVER);
     expect(once).not.toHaveBeenCalled();
@@ -134,8 +129,8 @@ describe('a model with another trunk', () => {
   it('survives broken pictures, and a model that fails on every one', async () => {
     const broken = await observe(1);
     await observe(2);
-    const [name = ''] = readdirSync(join(dir.path, 'pictures/north')).filter((one) => one.includes(broken));
-    writeFileSync(join(dir.path, 'pictures/north', name), '');
+    const [name = ''] = readdirSync(join(state.dir, 'pictures/north')).filter((one) => one.includes(broken));
+    writeFileSync(join(state.dir, 'pictures/north', name), '');
     expect(await retrunk.forecast(candidate(factory), NEVER)).toMatchObject([
       { outcome: 'refitted', refittedLabels: 1 },
     ]);
@@ -156,7 +151,7 @@ describe('a model with another trunk', () => {
     const stop = new AbortController();
     const running = serving.run(stop.signal);
     await expect.poll(() => refit.mock.calls).toEqual([['north']]);
-    expect(store.labels.bursts('north', factory.embeddingDigest ?? '')).toHaveLength(1);
+    expect(state.store.labels.bursts('north', factory.embeddingDigest ?? '')).toHaveLength(1);
     await observe(2);
     serving.nudge();
     await expect.poll(() => refit.mock.calls.length).toBe(2);
@@ -180,7 +175,7 @@ describe('a model with another trunk', () => {
     expect(await pictures.read(masked, id)).toBeNull();
     const other = await observe(2, false);
     await pictures.keep(masked, other, await sea(2), true);
-    expect(readdirSync(join(dir.path, 'pictures/north'))).toEqual([expect.stringContaining(other)]);
+    expect(readdirSync(join(state.dir, 'pictures/north'))).toEqual([expect.stringContaining(other)]);
   });
 
   it('keeps pictures within their bound, those with a label longest', async () => {
@@ -205,19 +200,19 @@ describe('a model with another trunk', () => {
     const labelled = await observe(1);
     const unlabelled: string[] = [];
     for (let count = 0; count < 45; count += 1) {
-      const { id } = store.append(draft(), burstFeatures([1]));
+      const { id } = state.store.append(draft(), burstFeatures([1]));
       unlabelled.push(id);
       await pictures.keep(NORTH, id, noise, true);
     }
     expect(await pictures.has('north', labelled)).toBe(true);
     expect(await pictures.has('north', unlabelled[0] ?? '')).toBe(false);
-    expect(readdirSync(join(dir.path, 'pictures/north')).length).toBeLessThan(25);
+    expect(readdirSync(join(state.dir, 'pictures/north')).length).toBeLessThan(25);
   });
 
   it('keeps one picture of observations that follow each other quickly', async () => {
     const [first, second] = [
-      store.append(draft(), burstFeatures([1])),
-      store.append(draft(), burstFeatures([1])),
+      state.store.append(draft(), burstFeatures([1])),
+      state.store.append(draft(), burstFeatures([1])),
     ];
     await pictures.keep(NORTH, first.id, await sea(1));
     await pictures.keep(NORTH, second.id, await sea(1));

@@ -1,27 +1,20 @@
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { systemClock } from '../../../src/base/clock.ts';
 import type { Settings } from '../../../src/config/schema.ts';
 import { openBundle } from '../../../src/model/bundle/bundle.ts';
-import type { Store } from '../../../src/store/store.ts';
 import { probeHardware } from '../../../src/vision/hardware/probe.ts';
 import { ProviderLadder } from '../../../src/vision/providers/select-provider.ts';
 import { bundleDir, factoryBundleDir } from '../../fixtures/bundles.ts';
 import { softwareGpu } from '../../fixtures/software-gpu.ts';
-import { openStore, silentLog, tempDir } from '../../fixtures/store.ts';
+import { silentLog } from '../../fixtures/store.ts';
+import { useStore } from '../../fixtures/use-store.ts';
 
 const never = new AbortController().signal;
 const AUTO: Settings['inference'] = { providers: 'auto', threads: 'auto', timeoutS: 30, maxRssMb: 1024 };
 
-let dir: ReturnType<typeof tempDir>;
-let store: Store;
-beforeEach(() => {
-  dir = tempDir();
-  store = openStore(dir.path, systemClock);
-});
+const state = useStore({}, { clock: systemClock });
 afterEach(() => {
   vi.unstubAllEnvs();
-  store.close();
-  dir.remove();
 });
 
 async function ladder(
@@ -34,7 +27,7 @@ async function ladder(
       inference: { ...AUTO, ...inference },
       hardware: await probeHardware(never),
     },
-    { memory: store.keyValue, clock: systemClock, log: silentLog },
+    { memory: state.store.keyValue, clock: systemClock, log: silentLog },
   );
 }
 
@@ -47,8 +40,7 @@ describe('the provider ladder on the real runtime', () => {
     expect(report?.attempts.filter((one) => one.outcome === 'chosen')).toHaveLength(1);
     expect(report?.attempts.every((one) => one.provider === 'cpu' && (one.medianMs ?? 0) > 0)).toBe(true);
 
-    store.close();
-    store = openStore(dir.path, systemClock);
+    state.reopen();
     const again = await ladder(factoryBundleDir, { providers: ['cpu'] });
     await again.first(never);
     expect(again.report()).toEqual({ ...report, remembered: true });

@@ -1,14 +1,14 @@
 import { Ajv } from 'ajv';
 import { fullFormats } from 'ajv-formats/dist/formats.js';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { loadSettings } from '../../../src/config/load.ts';
 import { Diagnostics, type LogEntry } from '../../../src/contract/diagnostics.ts';
 import type { LinkStats } from '../../../src/mqtt/types.ts';
 import { describeForDiagnosis, type DiagnosticsInput } from '../../../src/control/diagnostics.ts';
 import { outboxView } from '../../../src/control/outbox-view.ts';
-import type { Store } from '../../../src/store/store.ts';
 import { CannedAgent } from '../../fixtures/agent-api.ts';
-import { draft, ManualClock, NO_FEATURES, openStore, tempDir } from '../../fixtures/store.ts';
+import { draft, NO_FEATURES } from '../../fixtures/store.ts';
+import { useStore } from '../../fixtures/use-store.ts';
 
 const validate = new Ajv({ strict: false, formats: fullFormats }).compile(Diagnostics);
 const SECRET = 'hunter2-hunter2';
@@ -60,31 +60,20 @@ const LINKED: LinkStats = {
 };
 
 describe('describeForDiagnosis', () => {
-  let dir: ReturnType<typeof tempDir>;
-  let store: Store;
-  const clock = new ManualClock();
+  const state = useStore();
   const agent = new CannedAgent();
-
-  beforeEach(() => {
-    dir = tempDir();
-    store = openStore(dir.path, clock);
-  });
-  afterEach(() => {
-    store.close();
-    dir.remove();
-  });
 
   const report = (over: Partial<DiagnosticsInput> = {}): Diagnostics => {
     const made = describeForDiagnosis({
-      nowMs: clock.nowMs(),
+      nowMs: state.clock.nowMs(),
       settings: settingsOf(0),
       state: 'online',
       missing: [],
       info: agent.info(),
       health: agent.health(),
       link: { connected: true, maxPayloadBytes: 1_048_576, stats: () => LINKED },
-      store,
-      outbox: () => outboxView(store),
+      store: state.store,
+      outbox: () => outboxView(state.store),
       log: [],
       maxBytes: 65_536,
       ...over,
@@ -94,8 +83,14 @@ describe('describeForDiagnosis', () => {
   };
 
   it('is whole where there is room', () => {
-    store.append(draft(), NO_FEATURES);
-    store.raise({ type: 'x', severity: 'error', code: 'store_full', message: 'Full.', context: { a: 1 } });
+    state.store.append(draft(), NO_FEATURES);
+    state.store.raise({
+      type: 'x',
+      severity: 'error',
+      code: 'store_full',
+      message: 'Full.',
+      context: { a: 1 },
+    });
     const made = report({ log: [entry(1)], missing: ['model'] });
     expect(made.omitted).toEqual([]);
     expect(made.missing).toEqual(['model']);
@@ -108,7 +103,7 @@ describe('describeForDiagnosis', () => {
   });
 
   it('holds no secret of the settings, wherever it turns up', () => {
-    store.raise({
+    state.store.raise({
       type: 'x',
       severity: 'error',
       code: 'y',
@@ -138,7 +133,7 @@ describe('describeForDiagnosis', () => {
 
   it.each([65_536, 20_000, 9_000, 5_000])('fits into %i bytes, and names what is left out', (maxBytes) => {
     for (let n = 0; n < 30; n += 1)
-      store.raise({ type: 'x', severity: 'info', code: 'y', message: 'm'.repeat(900), context: {} });
+      state.store.raise({ type: 'x', severity: 'info', code: 'y', message: 'm'.repeat(900), context: {} });
     const log = Array.from({ length: 50 }, (_, n) => entry(n, 'd'.repeat(300)));
     const made = report({ settings: settingsOf(60), log, maxBytes });
     expect(Buffer.byteLength(JSON.stringify(made))).toBeLessThanOrEqual(maxBytes);
@@ -150,7 +145,7 @@ describe('describeForDiagnosis', () => {
   });
 
   it('comes also from a store that is gone', () => {
-    store.close();
+    state.store.close();
     const made = report({ log: [entry(1)] });
     expect([made.store, made.outbox, made.events]).toEqual([null, null, []]);
     expect(made.log).toHaveLength(1);

@@ -3,9 +3,9 @@ import { AgentError } from '../../../../src/base/errors.ts';
 import { systemClock } from '../../../../src/base/clock.ts';
 import { Forwarder } from '../../../../src/mqtt/forward/forwarder.ts';
 import type { Link, PublishOptions } from '../../../../src/mqtt/types.ts';
-import type { Store } from '../../../../src/store/store.ts';
 import { until } from '../../../fixtures/mosquitto.ts';
-import { draft, NO_FEATURES, openStore, silentLog, tempDir } from '../../../fixtures/store.ts';
+import { draft, NO_FEATURES, silentLog } from '../../../fixtures/store.ts';
+import { useStore } from '../../../fixtures/use-store.ts';
 
 /** A link whose answers a test gives. */
 class ScriptedLink implements Link {
@@ -26,41 +26,40 @@ class ScriptedLink implements Link {
 }
 
 describe('Forwarder', () => {
-  let dir: ReturnType<typeof tempDir>;
-  let store: Store;
+  const state = useStore({}, { clock: systemClock });
   let link: ScriptedLink;
   let stop: AbortController;
 
   beforeEach(() => {
-    dir = tempDir();
-    store = openStore(dir.path, systemClock);
     link = new ScriptedLink();
     stop = new AbortController();
   });
   afterEach(() => {
     stop.abort();
-    store.close();
-    dir.remove();
   });
 
-  function forwarder(options: ConstructorParameters<typeof Forwarder>[0], outbox = store.outbox): Forwarder {
+  function forwarder(
+    options: ConstructorParameters<typeof Forwarder>[0],
+    outbox = state.store.outbox,
+  ): Forwarder {
     const made = new Forwarder(options, {
       outbox,
       link,
       clock: systemClock,
       log: silentLog,
       random: () => 0.01,
-      raise: store.raise,
+      raise: state.store.raise,
     });
     made.start(stop.signal);
     return made;
   }
 
   const append = (count: number): void => {
-    for (let n = 0; n < count; n += 1) store.append(draft(), NO_FEATURES);
+    for (let n = 0; n < count; n += 1) state.store.append(draft(), NO_FEATURES);
   };
-  const event = (): void => store.raise({ type: 'e', severity: 'info', code: 'e', message: '', context: {} });
-  const depth = (): number => store.outbox.stats().depth;
+  const event = (): void =>
+    state.store.raise({ type: 'e', severity: 'info', code: 'e', message: '', context: {} });
+  const depth = (): number => state.store.outbox.stats().depth;
 
   it('sends nothing before the link is up, then no more than its window', async () => {
     const made = forwarder({ window: 3 });
@@ -117,8 +116,11 @@ describe('Forwarder', () => {
       await until(() => link.sent.length === n, `try ${n}`);
       link.sent[n - 1]!.answer(gone());
     }
-    await until(() => store.outbox.next(10, new Set())[0]?.stream === 'events', 'the event that tells of it');
-    expect(store.stats.rejected(10).count).toBe(1);
+    await until(
+      () => state.store.outbox.next(10, new Set())[0]?.stream === 'events',
+      'the event that tells of it',
+    );
+    expect(state.store.stats.rejected(10).count).toBe(1);
   });
 
   it('waits when the broker is busy, and sends the same row again', async () => {
@@ -133,7 +135,7 @@ describe('Forwarder', () => {
 
   it('does not send again what was acknowledged while the disk was full', async () => {
     let failures = 0;
-    const { outbox } = store;
+    const { outbox } = state.store;
     const failing: typeof outbox = {
       get newestRowId() {
         return outbox.newestRowId;
@@ -142,7 +144,7 @@ describe('Forwarder', () => {
         return outbox.revision;
       },
       protect: (rows) => outbox.protect(rows),
-      peek: (limit) => store.outbox.peek(limit),
+      peek: (limit) => state.store.outbox.peek(limit),
       next: (...args) => outbox.next(...args),
       acknowledge: (...args) => {
         failures += 1;
