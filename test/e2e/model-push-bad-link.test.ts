@@ -41,7 +41,7 @@ function paddedBundle(home: string): string {
 
 const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
 
-describe.skipIf(!Namespace.possible())('Model push over a lossy link', () => {
+describe.skipIf(!Namespace.isAvailable())('Model push over a lossy link', () => {
   const home = tempDir('swellsight-bad-link-');
   const repository = join(home.path, 'repo');
   const file = join(home.path, 'push.tar');
@@ -116,7 +116,7 @@ describe.skipIf(!Namespace.possible())('Model push over a lossy link', () => {
     sender.serve(DEVICE);
     const { sizeBytes: size_bytes, digest } = sender;
 
-    space.lose(PORT, LOST_PERCENT);
+    space.drop(PORT, LOST_PERCENT);
     const args = { name, version, source: { kind: 'mqtt', size_bytes, digest } };
     await operator.publishAsync(`${DEVICE}cmd/model.install`, JSON.stringify({ id: UPDATE, args }), {
       qos: 1,
@@ -124,10 +124,10 @@ describe.skipIf(!Namespace.possible())('Model push over a lossy link', () => {
     for (const share of [0.2, 0.6]) {
       await until(() => sentBytes >= share * size_bytes, `${String(share)} of the bytes`, 120_000);
       const [losses, connections] = [countLogLines('link lost'), countLogLines('connected')];
-      space.swallow(PORT);
+      space.dropAll(PORT);
       await until(() => countLogLines('link lost') > losses, 'the lost link', 120_000);
-      space.heal();
-      space.lose(PORT, LOST_PERCENT);
+      space.restore();
+      space.drop(PORT, LOST_PERCENT);
       await until(() => countLogLines('connected') > connections, 'the new connection', 120_000);
     }
     await until(
@@ -140,7 +140,7 @@ describe.skipIf(!Namespace.possible())('Model push over a lossy link', () => {
       'the end of its probation',
       120_000,
     );
-    space.heal();
+    space.restore();
     expect((await agent.json('/api/v1/models/info'))['active']).toMatchObject({ name, version });
 
     const last = await agent.json('/api/v1/observations?limit=1');

@@ -135,7 +135,7 @@ describe('a broker that does not let anyone in', () => {
     const running = device(gate, { protocolVersion });
     append(running, 3);
     await until(() => gate.connections >= 3, 'three attempts');
-    expect(gate.hellos.map(levelOf)[0]).toBe(protocolVersion);
+    expect(gate.firstBytes.map(levelOf)[0]).toBe(protocolVersion);
     // Once, however often it is refused.
     expect(eventTypes(running)).toEqual(events);
     await delivered(running, gate, 3);
@@ -214,11 +214,11 @@ describe('a broker that lets in and then', () => {
     const gate = await gateTo(flood);
     const running = device(gate);
     append(running, 3);
-    await until(() => gate.hellos.length >= 3, 'three attempts');
+    await until(() => gate.firstBytes.length >= 3, 'three attempts');
     expect(process.memoryUsage().arrayBuffers).toBeLessThan(100e6);
     // Bit 1 of the flags behind the level: clean start.
     const cleanStart = (hello: Buffer): boolean => ((hello[hello.indexOf('MQTT') + 5] ?? 0) & 2) === 2;
-    expect(gate.hellos.slice(0, 3).map(cleanStart)).toEqual([false, true, true]);
+    expect(gate.firstBytes.slice(0, 3).map(cleanStart)).toEqual([false, true, true]);
     expect(eventTypes(running)).toEqual(['mqtt_session_forgotten']);
     await delivered(running, gate, 3);
   });

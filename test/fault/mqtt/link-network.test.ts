@@ -73,7 +73,7 @@ describe('a network that swallows packets', () => {
     expect(all.every(({ status }) => status === 'rejected')).toBe(true);
   });
 
-  it.skipIf(!Namespace.possible())(
+  it.skipIf(!Namespace.isAvailable())(
     'a real partition (nft drop in a network namespace; needs root): nothing is lost, and the link is back soon',
     async () => {
       const space = new Namespace();
@@ -116,13 +116,13 @@ describe('a network that swallows packets', () => {
         append(5);
         // The first time on an idle link, then with records on their way.
         if (round === 1) await until(() => running.store.outbox.stats().depth === 0, 'an empty outbox');
-        space.swallow(port);
+        space.dropAll(port);
         const swallowedMs = performance.now();
         append(round === 1 ? 0 : 5);
         await until(() => !running.link.connected, 'the loss');
         expect(performance.now() - swallowedMs).toBeLessThan(12_000);
         append(5);
-        space.heal();
+        space.restore();
         await until(() => running.link.connected, 'the link again');
       }
       await until(() => running.store.outbox.stats().depth === 0, 'an empty outbox');

@@ -24,7 +24,7 @@ describe('a model in blocks over a bad network', () => {
     for (const clean of cleanups.splice(0).reverse()) await clean();
   });
 
-  it.skipIf(!Namespace.possible())(
+  it.skipIf(!Namespace.isAvailable())(
     'comes whole through 20 % loss and two broken connections (nft in a network namespace; needs root)',
     async () => {
       const space = new Namespace();
@@ -66,7 +66,7 @@ describe('a model in blocks over a bad network', () => {
       const blocks = new ModelBlocks({}, { link, clock: systemClock, log: silentLog });
       await until(() => link.connected, 'the birth');
 
-      space.lose(PORT, LOST_PERCENT);
+      space.drop(PORT, LOST_PERCENT);
       const sha256 = createHash('sha256').update(bytes).digest('hex');
       const part = await PartFile.open(
         { dir: join(dir.path, 'parts'), updateId: randomUUID(), reserveBytes: 0 },
@@ -80,10 +80,10 @@ describe('a model in blocks over a bad network', () => {
       for (const share of [0.2, 0.6]) {
         await until(() => part.heldBytes >= share * SIZE_BYTES, `${share} of it`, 60_000);
         const before = ups.length;
-        space.swallow(PORT);
+        space.dropAll(PORT);
         await until(() => !link.connected, 'the loss', 60_000);
-        space.heal();
-        space.lose(PORT, LOST_PERCENT);
+        space.restore();
+        space.drop(PORT, LOST_PERCENT);
         await until(() => ups.length > before, 'the link again', 60_000);
       }
       await fetched;
