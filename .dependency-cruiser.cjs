@@ -44,6 +44,8 @@ const DIRECTORIES = {
  */
 const SUBDIRECTORIES = {
   'contract/openapi': [],
+  'camera/ffmpeg': [],
+  'camera/http': [],
   'camera/simulated': [],
   'calibration/view': [],
   'vision/hardware': [],
