@@ -79,6 +79,7 @@ export function edgeField(
 }
 
 // An overlay is content that the camera or the agent draws into the frame: text, a logo, a privacy mask. Luma is 0..255.
+// The limits were set on the frames of docs/calibration.md, like those in check-view.ts.
 /** Text: an edge whose luma varies by at most this over all views, while the light varies by `MIN_LIGHT_RANGE`. */
 const MAX_TEXT_RANGE = 10;
 /** Smallest median luma range over all cells at which the light counts as different between the views. */

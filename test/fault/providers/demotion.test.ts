@@ -21,7 +21,7 @@ afterEach(async () => {
   vi.unstubAllEnvs();
 });
 
-/** Prefers WebGPU, which the software driver of Chromium makes a real second provider. */
+/** Prefers WebGPU. The software driver of Chromium makes it a real second provider. */
 async function ladder(): Promise<ProviderLadder> {
   return new ProviderLadder(
     {
@@ -33,14 +33,14 @@ async function ladder(): Promise<ProviderLadder> {
   );
 }
 
-const picture = (background: string): Promise<Buffer> =>
+const jpegOf = (background: string): Promise<Buffer> =>
   sharp({ create: { width: 64, height: 48, channels: 3, background } })
     .jpeg()
     .toBuffer();
 
-describe('a provider that fails at work', () => {
+describe('a provider that fails after its trial', () => {
   it.runIf(softwareGpu)(
-    'is left for the next best, and not taken again at the next start (WebGPU by the package chromium)',
+    'is demoted, and not chosen again at the next start (needs the package chromium)',
     async () => {
       for (const [name, value] of Object.entries(softwareGpu ?? {})) vi.stubEnv(name, value);
       const events: VisionEvent[] = [];
@@ -62,7 +62,7 @@ describe('a provider that fails at work', () => {
       );
       vision = process;
       const analyze = async (background: string): Promise<FrameResult> =>
-        process.analyze(await picture(background), { roi: null, privacyMasks: [], ignoreGate: true });
+        process.analyze(await jpegOf(background), { roi: null, privacyMasks: [], ignoreGate: true });
 
       await process.start(never);
       expect(process.report?.provider).toBe('cpu');
@@ -89,7 +89,7 @@ describe('a provider that fails at work', () => {
   );
 
   it.runIf(softwareGpu)(
-    'does not keep the agent from starting when it is gone (WebGPU by the package chromium)',
+    'does not prevent the start if it has disappeared (needs the package chromium)',
     async () => {
       for (const [name, value] of Object.entries(softwareGpu ?? {})) vi.stubEnv(name, value);
       const before = await ladder();

@@ -5,7 +5,7 @@ import { childPids, isGone } from '../../fixtures/children.ts';
 
 const source = new URL('../../../src/', import.meta.url).href;
 
-/** An agent's stand-in that makes one trial of a model that loops for ever. */
+/** Acts as the agent: makes one trial of a model with an endless loop. */
 const PARENT = `
   import { createTrialRunner } from '${source}vision/providers/run-trial.ts';
   import { openBundle } from '${source}model/bundle/bundle.ts';
@@ -20,8 +20,8 @@ afterEach(() => {
   pids = [];
 });
 
-describe('when the agent is killed in the middle of a trial', () => {
-  it('the trial ends too, even in an endless loop of native code', async () => {
+describe('when the agent is killed during a trial', () => {
+  it('the trial process ends too, even in an endless loop of native code', async () => {
     const parent = spawn(process.execPath, ['--input-type=module', '-e', PARENT], { stdio: 'ignore' });
     const parentPid = parent.pid ?? 0;
     pids.push(parentPid);
@@ -31,7 +31,7 @@ describe('when the agent is killed in the middle of a trial', () => {
       interval: 50,
     });
     pids.push(trialPid);
-    // Into the loop: the process needs about a second to load.
+    // Wait for the loop: the process takes about a second to load.
     await new Promise((resolve) => setTimeout(resolve, 3_000));
     expect(isGone(trialPid)).toBe(false);
     process.kill(parentPid, 'SIGKILL');

@@ -57,7 +57,7 @@ describe.skipIf(frames === null)('calibrate on real frames (needs the real beach
     );
 
   it(
-    'reaches the published errors on camera A, and its document gives heights',
+    'reproduces the published errors on camera A, and its document gives heights',
     { timeout: 120_000 },
     async () => {
       const out = join(scratch, 'A.json');
@@ -76,7 +76,7 @@ describe.skipIf(frames === null)('calibrate on real frames (needs the real beach
       expect(a?.held_out?.median.mae_m).toBeCloseTo(0.2417, 3);
       expect(a?.held_out?.ridge.interval_coverage).toBeGreaterThanOrEqual(0.75);
       expect(a?.held_out?.ridge.interval_half_width_m).toBeLessThan(0.5);
-      // Held out from outside and from inside, the ridge's errors are the same ones.
+      // The evaluation and the calibration itself must find the same errors for ridge regression.
       expect(a?.calibration.loo_mae_m).toBeCloseTo(a?.held_out?.ridge.mae_m ?? NaN, 3);
 
       const { bursts } = importCalibration(JSON.parse(await readFile(out, 'utf8')), {
@@ -96,7 +96,7 @@ describe.skipIf(frames === null)('calibrate on real frames (needs the real beach
     },
   );
 
-  it('keeps to the median on cameras with fewer than eight bursts', { timeout: 120_000 }, async () => {
+  it('uses the median on cameras with fewer than eight bursts', { timeout: 120_000 }, async () => {
     const report = await calibrate({ framesPerBurst: 1 });
     console.log(formatCalibrateReport(report));
     const [, b, c] = report.cameras;
@@ -106,7 +106,7 @@ describe.skipIf(frames === null)('calibrate on real frames (needs the real beach
     expect(c?.held_out?.rule).toEqual(c?.held_out?.median);
   });
 
-  it('reports files that are missing, damaged or rejected, and goes on with the rest', async () => {
+  it('reports files that are missing, damaged or rejected, and continues with the rest', async () => {
     await writeFile(
       join(scratch, 'torn.jpg'),
       (await readFile(join(surfcam, 'frames', 'beach_061.jpg'))).subarray(0, 9000),
@@ -139,10 +139,10 @@ describe.skipIf(frames === null)('calibrate on real frames (needs the real beach
   });
 
   it.each([
-    ['a labels file that is not there', { labels: '/nowhere/labels.csv' }],
+    ['a missing labels file', { labels: '/nowhere/labels.csv' }],
     ['a camera without labels', { camera: 'Z' }],
     ['one document for several cameras', { out: '/nowhere/all.json' }],
-  ])('refuses %s before any frame is read', async (_, options) => {
+  ])('rejects %s before it reads a frame', async (_, options) => {
     await expect(calibrate(options)).rejects.toMatchObject({ code: 'usage' });
   });
 });

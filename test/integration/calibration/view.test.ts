@@ -14,7 +14,7 @@ import { everyFrame, surfcamDir } from '../../fixtures/surfcam.ts';
 
 const frames = surfcamDir();
 
-/** A window of a frame, shares of its sides: what a camera that is turned or zoomed would see. */
+/** A window of a frame, shares of its sides: the view of a camera that is turned or zoomed. */
 interface Window {
   readonly x: number;
   readonly y: number;
@@ -46,15 +46,15 @@ describe.skipIf(frames === null)('view check on real frames (needs the real beac
     decoded.set(file, known);
     return known;
   };
-  const seen = new Map<string, Promise<ViewSignature | null>>();
-  /** References and strangers come again and again: each window of each frame is looked through once. */
-  const see = (file: string, window: Window): Promise<ViewSignature | null> => {
+  const signatures = new Map<string, Promise<ViewSignature | null>>();
+  /** Reads each window of each frame only once, because references and frames of other cameras are used often. */
+  const signatureAt = (file: string, window: Window): Promise<ViewSignature | null> => {
     const key = [file, window.x, window.y, window.size].join();
-    const known = seen.get(key) ?? look(file, window);
-    seen.set(key, known);
+    const known = signatures.get(key) ?? readSignature(file, window);
+    signatures.set(key, known);
     return known;
   };
-  async function look(file: string, window: Window): Promise<ViewSignature | null> {
+  async function readSignature(file: string, window: Window): Promise<ViewSignature | null> {
     const inside = [window.x, window.y, 1 - window.x - window.size, 1 - window.y - window.size];
     if (inside.some((margin) => margin < -1e-9)) return null;
     const { data, width, height } = await decode(file);
@@ -62,7 +62,7 @@ describe.skipIf(frames === null)('view check on real frames (needs the real beac
     for (let row = 0; row < 90; row += 1)
       for (let column = 0; column < 160; column += 1) {
         let sum = 0;
-        // Nine samples a cell, between pixels.
+        // Nine samples per cell, interpolated between pixels.
         for (let s = 0; s < 9; s += 1) {
           const x = (window.x + ((column + ((s % 3) + 0.5) / 3) / 160) * window.size) * width - 0.5;
           const y = (window.y + ((row + (Math.floor(s / 3) + 0.5) / 3) / 90) * window.size) * height - 0.5;
@@ -78,82 +78,97 @@ describe.skipIf(frames === null)('view check on real frames (needs the real beac
     return { luma, width: 160, height: 90 };
   }
 
-  it('tells a moved or zoomed view from the same view at other hours', { timeout: 180_000 }, async () => {
-    const { rows } = readLabels(await readFile(join(frames ?? '', 'labels.csv'), 'utf8'));
-    const filesOf = (camera: string) => {
-      const bursts = new Map<string, string[]>();
-      for (const row of rows)
-        if (row.camera === camera) bursts.set(row.burst, [...(bursts.get(row.burst) ?? []), row.file]);
-      return [...bursts.values()];
-    };
-    const table = new Map<string, { same: number; changed: number; unknown: number }>();
-    const count = (name: string, reference: ViewReference | null, view: ViewSignature | null) => {
-      if (view === null) return;
-      const row = table.get(name) ?? { same: 0, changed: 0, unknown: 0 };
-      row[checkView(reference, view).state] += 1;
-      table.set(name, row);
-    };
-    for (const [camera, part] of [
-      ['A', { x: 0.05, y: 0.22, size: 0.73 }],
-      ['C', { x: 0.25, y: 0.25, size: 0.7 }],
-    ] as const) {
-      const bursts = filesOf(camera);
-      const strangers = ['A', 'B', 'C']
-        .filter((other) => other !== camera)
-        .flatMap((other) => filesOf(other).map((f) => f[9] ?? f[0]!));
-      for (const [index, files] of bursts.entries()) {
-        if (!everyFrame && index % 3 > 0) continue;
-        const others = bursts.filter((_, at) => at !== index).map((b) => b[10] ?? b[0]!);
-        const referenceOf = async (window: Window) =>
-          runNow(
-            buildViewReference(
-              (await Promise.all(others.map((file) => see(file, window)))).filter((v) => v !== null),
-              true,
-            ),
-          );
-        const whole = await referenceOf(WHOLE);
-        const partial = await referenceOf(part);
-        for (const file of [files[0]!, files[7] ?? files[1]!, files.at(-1)!]) {
-          count(`${camera} same, other clip`, whole, await see(file, WHOLE));
-          count(`${camera} same, part of the frame`, partial, await see(file, part));
-        }
-        for (const file of strangers) count(`${camera} other camera`, whole, await see(file, WHOLE));
-        for (const by of [0.03, 0.05, 0.1, 0.2])
-          for (const sign of [1, -1]) {
-            count(`${camera} pan ${by * 100}%`, partial, await see(files[7]!, turned(part, sign * by, 0)));
-            count(`${camera} tilt ${by * 100}%`, partial, await see(files[7]!, turned(part, 0, sign * by)));
+  it(
+    'distinguishes a moved or zoomed view from the same view at other times',
+    { timeout: 180_000 },
+    async () => {
+      const { rows } = readLabels(await readFile(join(frames ?? '', 'labels.csv'), 'utf8'));
+      const filesOf = (camera: string) => {
+        const bursts = new Map<string, string[]>();
+        for (const row of rows)
+          if (row.camera === camera) bursts.set(row.burst, [...(bursts.get(row.burst) ?? []), row.file]);
+        return [...bursts.values()];
+      };
+      const table = new Map<string, { same: number; changed: number; unknown: number }>();
+      const count = (name: string, reference: ViewReference | null, view: ViewSignature | null) => {
+        if (view === null) return;
+        const row = table.get(name) ?? { same: 0, changed: 0, unknown: 0 };
+        row[checkView(reference, view).state] += 1;
+        table.set(name, row);
+      };
+      for (const [camera, part] of [
+        ['A', { x: 0.05, y: 0.22, size: 0.73 }],
+        ['C', { x: 0.25, y: 0.25, size: 0.7 }],
+      ] as const) {
+        const bursts = filesOf(camera);
+        const otherCameras = ['A', 'B', 'C']
+          .filter((other) => other !== camera)
+          .flatMap((other) => filesOf(other).map((f) => f[9] ?? f[0]!));
+        for (const [index, files] of bursts.entries()) {
+          if (!everyFrame && index % 3 > 0) continue;
+          const others = bursts.filter((_, at) => at !== index).map((b) => b[10] ?? b[0]!);
+          const referenceOf = async (window: Window) =>
+            runNow(
+              buildViewReference(
+                (await Promise.all(others.map((file) => signatureAt(file, window)))).filter(
+                  (v) => v !== null,
+                ),
+                true,
+              ),
+            );
+          const whole = await referenceOf(WHOLE);
+          const partial = await referenceOf(part);
+          for (const file of [files[0]!, files[7] ?? files[1]!, files.at(-1)!]) {
+            count(`${camera} same, other clip`, whole, await signatureAt(file, WHOLE));
+            count(`${camera} same, part of the frame`, partial, await signatureAt(file, part));
           }
-        for (const by of [0.9, 1.1, 1.2])
-          count(`${camera} zoom ${by}`, partial, await see(files[7]!, zoomed(part, by)));
+          for (const file of otherCameras)
+            count(`${camera} other camera`, whole, await signatureAt(file, WHOLE));
+          for (const by of [0.03, 0.05, 0.1, 0.2])
+            for (const sign of [1, -1]) {
+              count(
+                `${camera} pan ${by * 100}%`,
+                partial,
+                await signatureAt(files[7]!, turned(part, sign * by, 0)),
+              );
+              count(
+                `${camera} tilt ${by * 100}%`,
+                partial,
+                await signatureAt(files[7]!, turned(part, 0, sign * by)),
+              );
+            }
+          for (const by of [0.9, 1.1, 1.2])
+            count(`${camera} zoom ${by}`, partial, await signatureAt(files[7]!, zoomed(part, by)));
+        }
       }
-    }
-    console.log('view check                  same changed unknown');
-    for (const [name, row] of table)
-      console.log(
-        `${name.padEnd(26)} ${String(row.same).padStart(5)} ${String(row.changed).padStart(7)} ${String(row.unknown).padStart(7)}`,
-      );
-
-    const total = (test: RegExp) =>
-      [...table]
-        .filter(([name]) => test.test(name))
-        .reduce(
-          (sum, [, row]) => ({
-            same: sum.same + row.same,
-            changed: sum.changed + row.changed,
-            unknown: sum.unknown + row.unknown,
-          }),
-          { same: 0, changed: 0, unknown: 0 },
+      console.log('view check                  same changed unknown');
+      for (const [name, row] of table)
+        console.log(
+          `${name.padEnd(26)} ${String(row.same).padStart(5)} ${String(row.changed).padStart(7)} ${String(row.unknown).padStart(7)}`,
         );
-    const share = (row: { same: number; changed: number; unknown: number }, key: keyof typeof row) =>
-      row[key] / (row.same + row.changed + row.unknown);
-    expect(total(/same, other clip/)).toMatchObject({ changed: 0 });
-    expect(share(total(/same, other clip/), 'same')).toBeGreaterThan(0.9);
-    expect(share(total(/same, part/), 'changed')).toBeLessThan(0.03);
-    expect(total(/other camera/)).toMatchObject({ same: 0 });
-    expect(share(total(/A other camera/), 'changed')).toBeGreaterThan(0.7);
-    expect(share(total(/(pan|tilt) (5|10|20)%/), 'changed')).toBeGreaterThan(0.6);
-    expect(share(total(/(pan|tilt) (5|10|20)%/), 'same')).toBeLessThan(0.04);
-    expect(share(total(/zoom/), 'changed')).toBeGreaterThan(0.6);
-    expect(share(total(/zoom/), 'same')).toBeLessThan(0.05);
-  });
+
+      const total = (test: RegExp) =>
+        [...table]
+          .filter(([name]) => test.test(name))
+          .reduce(
+            (sum, [, row]) => ({
+              same: sum.same + row.same,
+              changed: sum.changed + row.changed,
+              unknown: sum.unknown + row.unknown,
+            }),
+            { same: 0, changed: 0, unknown: 0 },
+          );
+      const share = (row: { same: number; changed: number; unknown: number }, key: keyof typeof row) =>
+        row[key] / (row.same + row.changed + row.unknown);
+      expect(total(/same, other clip/)).toMatchObject({ changed: 0 });
+      expect(share(total(/same, other clip/), 'same')).toBeGreaterThan(0.9);
+      expect(share(total(/same, part/), 'changed')).toBeLessThan(0.03);
+      expect(total(/other camera/)).toMatchObject({ same: 0 });
+      expect(share(total(/A other camera/), 'changed')).toBeGreaterThan(0.7);
+      expect(share(total(/(pan|tilt) (5|10|20)%/), 'changed')).toBeGreaterThan(0.6);
+      expect(share(total(/(pan|tilt) (5|10|20)%/), 'same')).toBeLessThan(0.04);
+      expect(share(total(/zoom/), 'changed')).toBeGreaterThan(0.6);
+      expect(share(total(/zoom/), 'same')).toBeLessThan(0.05);
+    },
+  );
 });

@@ -9,7 +9,7 @@ afterEach(() => {
 });
 
 describe('probeHardware', () => {
-  it('describes this machine, and leaves no process behind', async () => {
+  it('describes this machine and leaves no process', async () => {
     const hardware = await probeHardware(new AbortController().signal);
     expect(HARDWARE_KINDS).toContain(hardware.kind);
     expect(hardware.arch).toBe(arch());
@@ -21,14 +21,14 @@ describe('probeHardware', () => {
     expect(readHardware()).toMatchObject({ kind: hardware.kind, fingerprint: hardware.fingerprint });
   });
 
-  it('does without the inventory when its process fails', async () => {
+  it('continues without the inventory if its process fails', async () => {
     vi.stubEnv('NODE_OPTIONS', '--no-such-option');
     const hardware = await probeHardware(new AbortController().signal);
     expect(HARDWARE_KINDS).toContain(hardware.kind);
     expect(hardware.os).toBeNull();
   });
 
-  it('ends with the signal', async () => {
+  it('stops with the signal', async () => {
     await expect(probeHardware(AbortSignal.abort())).rejects.toMatchObject({ name: 'AbortError' });
     await expect(probeHardware(AbortSignal.timeout(1))).rejects.toMatchObject({ name: 'TimeoutError' });
   });

@@ -18,12 +18,12 @@ afterEach(() => {
 });
 
 async function ladder(
-  folder: string,
+  directory: string,
   inference: Partial<Settings['inference']> = {},
 ): Promise<ProviderLadder> {
   return new ProviderLadder(
     {
-      bundle: await openBundle(folder),
+      bundle: await openBundle(directory),
       inference: { ...AUTO, ...inference },
       hardware: await probeHardware(never),
     },
@@ -31,8 +31,8 @@ async function ladder(
   );
 }
 
-describe('the provider ladder on the real runtime', () => {
-  it('proves the shipped model on the CPU, and remembers what it found over a restart', async () => {
+describe('ProviderLadder with the real runtime', () => {
+  it('runs the shipped model on the CPU, and uses its stored result after a restart', async () => {
     const subject = await ladder(factoryBundleDir, { providers: ['cpu'] });
     expect((await subject.first(never)).provider).toBe('cpu');
     await subject.explore(never);
@@ -47,7 +47,7 @@ describe('the provider ladder on the real runtime', () => {
   });
 
   it.runIf(softwareGpu)(
-    'tries every provider of the build: WebGPU on the software driver of the package chromium is right and slower',
+    'tries every provider of the build, and finds WebGPU right but slower (needs the package chromium)',
     async () => {
       for (const [name, value] of Object.entries(softwareGpu ?? {})) vi.stubEnv(name, value);
       const subject = await ladder(bundleDir('depth'));
@@ -64,13 +64,13 @@ describe('the provider ladder on the real runtime', () => {
         medianMs: null,
         reason: expect.stringContaining('Failed to load shared library') as string,
       });
-      // Made to run there, it runs there.
+      // A configured list overrides the speed.
       const forced = await ladder(bundleDir('depth'), { providers: ['webgpu'] });
       expect((await forced.first(never)).provider).toBe('webgpu');
     },
   );
 
-  it('refuses a model that is wrong wherever it runs', async () => {
+  it('rejects a model with wrong results on every provider', async () => {
     const subject = await ladder(bundleDir('wrong-golden'));
     await expect(subject.first(never)).rejects.toMatchObject({ code: 'model_golden_mismatch' });
     expect(subject.report()).toBeNull();

@@ -22,7 +22,7 @@ async function attempt(
   return run({ bundle, provider, threads: 1, runs: 5 }, options.signal ?? never);
 }
 
-/** Waits for the trial's process to stand in the endless loop of its model. */
+/** Waits until the trial process runs the endless loop of its model, and returns its process id. */
 async function busyTrial(): Promise<number> {
   let pid = 0;
   await vi.waitUntil(() => (pid = childPids('providers/trial')[0] ?? 0) > 0 && cpuTicks(pid) > 50, {
@@ -52,8 +52,8 @@ afterEach(() => {
   dir.remove();
 });
 
-describe('a trial on the real runtime', () => {
-  it('proves and times what is right', async () => {
+describe('createTrialRunner with the real runtime', () => {
+  it('verifies and times a right provider', async () => {
     const { outcome, runtime } = await attempt('heads', 'cpu');
     expect(outcome).toMatchObject({ type: 'right' });
     if (outcome.type === 'right') {
@@ -64,11 +64,11 @@ describe('a trial on the real runtime', () => {
     expect(runtime?.version).toMatch(/^\d+\.\d+/);
   });
 
-  it('proves a bundle of several stages', async () => {
+  it('verifies a bundle with several stages', async () => {
     expect((await attempt('depth', 'cpu')).outcome.type).toBe('right');
   });
 
-  it('finds wrong results, and says how wrong', async () => {
+  it('finds wrong results and reports the difference', async () => {
     expect((await attempt('wrong-golden', 'cpu')).outcome).toEqual({
       type: 'wrong',
       reason: 'analysis.height_m is off by 0.500, allowed is 0.001',
@@ -76,15 +76,15 @@ describe('a trial on the real runtime', () => {
     expect((await attempt('nan', 'cpu')).outcome.type).toBe('wrong');
   });
 
-  it('knows what was not built in', async () => {
+  it('reports a provider that the build does not contain', async () => {
     expect((await attempt('heads', 'nnapi')).outcome).toEqual({
       type: 'not_built_in',
       reason: 'the installed onnxruntime has no nnapi',
     });
   });
 
-  // The package from npm names CUDA in its build but brings none of its libraries.
-  it.runIf(process.arch === 'x64')('names the library that is missing for CUDA', async () => {
+  // The package from npm lists CUDA but does not contain its libraries.
+  it.runIf(process.arch === 'x64')('reports the missing library for CUDA', async () => {
     const { outcome } = await attempt('heads', 'cuda');
     expect(outcome.type).toBe('unavailable');
     if (outcome.type !== 'right') {
@@ -93,7 +93,7 @@ describe('a trial on the real runtime', () => {
     }
   });
 
-  it.runIf(process.arch === 'x64')('says that there is no GPU, or a driver that is broken', async () => {
+  it.runIf(process.arch === 'x64')('reports a broken GPU driver', async () => {
     const broken = join(dir.path, 'driver.json');
     writeFileSync(broken, '{"ICD":{"library_path":"/nowhere/libvulkan_gone.so","api_version":"1.3.0"}}');
     vi.stubEnv('VK_DRIVER_FILES', broken);
@@ -103,26 +103,26 @@ describe('a trial on the real runtime', () => {
     if (outcome.type !== 'right') expect(outcome.reason).toContain('Failed to get a WebGPU adapter');
   });
 
-  it.runIf(softwareGpu)('proves WebGPU on the software driver of the package chromium', async () => {
+  it.runIf(softwareGpu)('verifies WebGPU on a software driver (needs the package chromium)', async () => {
     for (const [name, value] of Object.entries(softwareGpu ?? {})) vi.stubEnv(name, value);
     expect((await attempt('depth', 'webgpu')).outcome).toMatchObject({ type: 'right' });
     expect((await attempt('wrong-golden', 'webgpu')).outcome.type).toBe('wrong');
   });
 
-  it('kills a model that loops for ever', async () => {
+  it('kills a model with an endless loop', async () => {
     const { outcome } = await attempt('loop', 'cpu', { timeoutMs: 2_000 });
     expect(outcome).toEqual({ type: 'hung', reason: 'no result within 2 s' });
     expect(childPids('providers/trial')).toEqual([]);
   });
 
-  it('kills a model that eats the memory', async () => {
+  it('kills a model that uses too much memory', async () => {
     const { outcome } = await attempt('big-alloc', 'cpu', { maxRssMb: 400 });
     expect(outcome.type).toBe('too_big');
     if (outcome.type !== 'right') expect(outcome.reason).toMatch(/^used \d+ MB, over the limit of 400 MB$/);
   });
 
   it.each(['SIGSEGV', 'SIGABRT', 'SIGKILL'] as const)(
-    'takes a death by %s in the middle of a run',
+    'reports a process that %s ends during a run as crashed',
     async (signal) => {
       const trial = attempt('loop', 'cpu');
       process.kill(await busyTrial(), signal);
@@ -133,8 +133,8 @@ describe('a trial on the real runtime', () => {
     },
   );
 
-  it('takes a process that ends before it says a word, by its exit code and its last line', async () => {
-    // A broken system library: the loader refuses to start the program.
+  it('reports a process that ends without a message by its exit code and its last line', async () => {
+    // With a broken system library the loader does not start the program.
     writeFileSync(join(dir.path, 'libm.so.6'), 'no library');
     vi.stubEnv('LD_LIBRARY_PATH', dir.path);
     const { outcome, runtime } = await attempt('heads', 'cpu');
@@ -144,7 +144,7 @@ describe('a trial on the real runtime', () => {
       expect(outcome.reason).toMatch(/^the process ended with exit code \d+: .*libm\.so\.6/);
   });
 
-  it('ends at once with the signal, and leaves no process', async () => {
+  it('stops at once with the signal, and leaves no process', async () => {
     const stop = new AbortController();
     const trial = attempt('loop', 'cpu', { signal: stop.signal });
     const pid = await busyTrial();
@@ -153,7 +153,7 @@ describe('a trial on the real runtime', () => {
     expect(isGone(pid)).toBe(true);
   });
 
-  it('gives the process neither the secrets of the agent nor leave to phone home', async () => {
+  it('hides the secrets of the agent from the process, and disables telemetry', async () => {
     vi.stubEnv('SWELLSIGHT_MQTT_PASSWORD', 'a-secret');
     const stop = new AbortController();
     const trial = attempt('loop', 'cpu', { signal: stop.signal });

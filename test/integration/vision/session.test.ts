@@ -25,21 +25,21 @@ describe('openSession and findGoldenMismatches', () => {
     'input-half',
     'input-cover',
     'input-contain',
-  ] as const)('%s reproduces its golden outputs', async (name) => {
+  ] as const)('reproduce the golden outputs of the bundle %s', async (name) => {
     const bundle = await bundleOf(name);
     const session = await openSession(bundle, PLAN);
     expect(await findGoldenMismatches(session, bundle)).toEqual([]);
     await session.release();
   });
 
-  it('the shipped model reproduces its golden outputs', async () => {
+  it('reproduce the golden outputs of the shipped model', async () => {
     const bundle = await openBundle(factoryBundleDir);
     const session = await openSession(bundle, PLAN);
     expect(await findGoldenMismatches(session, bundle)).toEqual([]);
     await session.release();
   });
 
-  it('tells what a wrong model gives', async () => {
+  it('report the outputs of a wrong model', async () => {
     const bundle = await bundleOf('wrong-golden');
     const session = await openSession(bundle, PLAN);
     const mismatches = await findGoldenMismatches(session, bundle);
@@ -48,11 +48,11 @@ describe('openSession and findGoldenMismatches', () => {
     await session.release();
   });
 
-  it('refuses the right model with fewer labels than it has answers', async () => {
+  it('reject a head with fewer labels than its output has values', async () => {
     const bundle = await bundleOf('heads');
     const { heads, golden } = bundle.manifest;
     const session = await openSession(bundle, PLAN);
-    // Golden values may cover the beginning of an output, so that the manifest alone does not tell.
+    // Golden values may cover only the start of an output, so the manifest alone does not show the fault.
     const short = golden.map((one) => ({
       ...one,
       expect: { ...one.expect, 'analysis.direction': one.expect['analysis.direction']!.slice(0, 2) },
@@ -69,7 +69,7 @@ describe('openSession and findGoldenMismatches', () => {
     await session.release();
   });
 
-  it('refuses the right model with its labels in another order, where the golden pictures name them', async () => {
+  it('reject labels in the wrong order if the golden images have expected labels', async () => {
     const bundle = await bundleOf('heads');
     const { heads, golden } = bundle.manifest;
     const session = await openSession(bundle, PLAN);
@@ -91,7 +91,7 @@ describe('openSession and findGoldenMismatches', () => {
     await session.release();
   });
 
-  it('refuses NaN, which the runtime passes on', async () => {
+  it('reject NaN, which the runtime does not report', async () => {
     const bundle = await bundleOf('nan');
     const session = await openSession(bundle, PLAN);
     await expect(findGoldenMismatches(session, bundle)).rejects.toMatchObject({
@@ -100,7 +100,7 @@ describe('openSession and findGoldenMismatches', () => {
     await session.release();
   });
 
-  it('refuses a manifest that names what the file has not', async () => {
+  it('reject a manifest with an input, output or type that the model file does not have', async () => {
     const bundle = await bundleOf('heads');
     const [stage] = bundle.manifest.stages;
     const changed = (changes: object): Bundle => ({
@@ -118,7 +118,7 @@ describe('openSession and findGoldenMismatches', () => {
     }
   });
 
-  it('names a provider that is not there, and a file that cannot be read', async () => {
+  it('report a missing provider, and a file that cannot be read', async () => {
     const bundle = await bundleOf('heads');
     await expect(openSession(bundle, { provider: 'cuda', threads: 1 })).rejects.toMatchObject({
       code: 'provider_unavailable',
@@ -130,7 +130,7 @@ describe('openSession and findGoldenMismatches', () => {
   });
 });
 
-describe('one frame', () => {
+describe('analyze and render', () => {
   const opened: InProcessVision[] = [];
   const open = async (bundle: Bundle): Promise<InProcessVision> => {
     const vision = await InProcessVision.open({ bundle, plan: PLAN }, { clock: systemClock });
@@ -142,7 +142,7 @@ describe('one frame', () => {
   });
   const options = { roi: null, privacyMasks: [], ignoreGate: true };
 
-  it('gives every head of the manifest', async () => {
+  it('return every head of the manifest', async () => {
     const vision = await open(await bundleOf('heads'));
     const bytes = readFileSync(join(bundleDir('heads'), 'golden', 'picture-1.png'));
     const { heads, widthPx, view, timingMs } = await vision.analyze(bytes, options);
@@ -156,7 +156,7 @@ describe('one frame', () => {
     expect(Object.values(timingMs).every((ms) => ms >= 0)).toBe(true);
   });
 
-  it('a mask hides its pixels from model, view and preview; the region cuts what the model sees', async () => {
+  it('hide masked pixels from model, view and preview, and crop the region for the model', async () => {
     // Height is 4 m times the mean brightness: white is 4 m, mask grey 2 m, black 0.
     const vision = await open(await bundleOf('heads'));
     const white = await solid(640, 480, '#ffffff').png().toBuffer();
@@ -201,7 +201,7 @@ describe('one frame', () => {
     expect(height).toBeCloseTo((4 * (255 + 128)) / 2 / 255, 1);
   });
 
-  it('does not run the model on a frame that the gate rejects', async () => {
+  it('do not run the model on a frame that the gate rejects', async () => {
     const vision = await open(await bundleOf('heads'));
     const glare = await solid(640, 360, '#ffffff').png().toBuffer();
     const result = await vision.analyze(glare, { roi: null, privacyMasks: [] });
@@ -209,7 +209,7 @@ describe('one frame', () => {
     expect(result.heads).toBeNull();
   });
 
-  it('renders a masked JPEG with caption, no wider than asked', async () => {
+  it('render a masked JPEG with a caption at the requested width', async () => {
     const vision = await open(await bundleOf('heads'));
     const white = await solid(640, 480, '#ffffff').jpeg().toBuffer();
     const left: Polygon = [

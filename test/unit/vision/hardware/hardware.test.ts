@@ -19,7 +19,7 @@ const UNKNOWN: HardwareFacts = {
   inventory: null,
 };
 
-/** cpuinfo of an ARM kernel: one block a core. */
+/** cpuinfo of an ARM kernel: one block for each core. */
 const armCpuinfo = (parts: readonly string[], tail = ''): string =>
   parts
     .map(
@@ -29,7 +29,7 @@ const armCpuinfo = (parts: readonly string[], tail = ''): string =>
     )
     .join('\n') + tail;
 
-// As printed by real boards; sources: forum posts and issue threads that show these files.
+// Output of real boards. Sources: forum posts and issue threads that show these files.
 const PI_4: HardwareFacts = {
   ...UNKNOWN,
   kernel: '6.6.20+rpt-rpi-v8',
@@ -79,7 +79,7 @@ const X86: HardwareFacts = {
 };
 
 describe('classifyHardware', () => {
-  it('knows a Raspberry Pi 4 and 5 by the device tree', () => {
+  it('recognises a Raspberry Pi 4 and 5 by the device tree', () => {
     expect(classifyHardware(PI_4)).toMatchObject({
       kind: 'raspberry_pi',
       model: 'Raspberry Pi 4 Model B Rev 1.4',
@@ -94,20 +94,20 @@ describe('classifyHardware', () => {
     });
   });
 
-  it('knows a Pi in a container, where the device tree is hidden', () => {
+  it('recognises a Raspberry Pi in a container that hides the device tree', () => {
     const hidden = { ...PI_4, deviceTreeModel: null, deviceTreeCompatible: [], devices: [] };
     expect(classifyHardware(hidden)).toMatchObject({
       kind: 'raspberry_pi',
       model: 'Raspberry Pi 4 Model B Rev 1.4',
     });
-    // A Pi 5's cpuinfo may lack the model too: the kernel's name is left.
+    // The cpuinfo of a Pi 5 may lack the model too; then only the kernel name shows it.
     expect(classifyHardware({ ...PI_5, deviceTreeModel: null, deviceTreeCompatible: [] }).kind).toBe(
       'raspberry_pi',
     );
     expect(classifyHardware({ ...UNKNOWN, kernel: '6.12.25+rpt-rpi-v8' }).kind).toBe('raspberry_pi');
   });
 
-  it('does not take another ARM board for a Pi', () => {
+  it('does not classify another ARM board as a Raspberry Pi', () => {
     const rock = {
       ...UNKNOWN,
       kernel: '6.1.43-15-rk2312',
@@ -122,7 +122,7 @@ describe('classifyHardware', () => {
     });
   });
 
-  it('knows Jetsons old and new, and names their GPU', () => {
+  it('recognises old and new Jetsons, and names their GPU', () => {
     expect(classifyHardware(ORIN_NANO)).toMatchObject({
       kind: 'jetson',
       model: 'NVIDIA Jetson Orin Nano Engineering Reference Developer Kit Super',
@@ -135,7 +135,7 @@ describe('classifyHardware', () => {
     });
   });
 
-  it('knows a Jetson by any one sign that a container leaves', () => {
+  it('recognises a Jetson in a container by a single sign', () => {
     const hidden = { ...UNKNOWN, kernel: '6.1.0' };
     expect(classifyHardware({ ...hidden, kernel: '5.15.148-tegra' }).kind).toBe('jetson');
     expect(classifyHardware({ ...hidden, tegraRelease: '# R35 (release), REVISION: 4.1' }).kind).toBe(
@@ -145,7 +145,7 @@ describe('classifyHardware', () => {
     expect(classifyHardware(hidden).kind).toBe('cpu');
   });
 
-  it('knows an NVIDIA card in a PC by the driver, by the bus alone, or by its device', () => {
+  it('recognises an NVIDIA card in a PC by the driver, the PCI bus or the device', () => {
     const driver = classifyHardware({
       ...X86,
       nvidiaGpus: ['NVIDIA GeForce RTX 3060'],
@@ -163,7 +163,7 @@ describe('classifyHardware', () => {
     expect(classifyHardware({ ...X86, devices: ['nvidia0'] }).kind).toBe('nvidia_x86');
   });
 
-  it('lists a card once when driver and inventory both name it', () => {
+  it('lists a card once if both driver and inventory name it', () => {
     const both = {
       ...X86,
       nvidiaGpus: ['NVIDIA GeForce RTX 3060'],
@@ -180,12 +180,12 @@ describe('classifyHardware', () => {
     ]);
   });
 
-  it('keeps Apple and Windows by their platform, whatever else is in them', () => {
+  it('classifies Apple and Windows by their platform', () => {
     expect(classifyHardware({ ...UNKNOWN, platform: 'darwin', kernel: '23.5.0' }).kind).toBe('apple');
     expect(classifyHardware({ ...X86, platform: 'win32', nvidiaGpus: ['NVIDIA T400'] }).kind).toBe('windows');
   });
 
-  it('calls a PC with an Intel GPU, and a machine of which nothing is known, a CPU', () => {
+  it('classifies a PC with an Intel GPU and an unknown machine as cpu', () => {
     expect(classifyHardware({ ...X86, displayVendors: ['0x8086'] })).toMatchObject({
       kind: 'cpu',
       accelerators: [],
@@ -203,7 +203,7 @@ describe('classifyHardware', () => {
     });
   });
 
-  it('names neural processors that it cannot use', () => {
+  it('lists neural processors that onnxruntime does not support', () => {
     expect(classifyHardware({ ...PI_5, devices: ['hailo0', 'apex_0'] }).accelerators).toEqual([
       'hailo: NPU',
       'coral: Edge TPU',
@@ -213,18 +213,20 @@ describe('classifyHardware', () => {
 
 describe('the fingerprint', () => {
   const facts = { ...X86, nvidiaGpus: ['A', 'B'] };
-  const print = classifyHardware(facts).fingerprint;
+  const { fingerprint } = classifyHardware(facts);
 
-  it('stays the same over memory, order, and what a slow inventory leaves out', () => {
+  it('does not depend on memory, order or the inventory', () => {
     const inventory = { cpu: 'i5', model: 'NUC', os: 'Debian', gpus: ['Intel UHD'] };
     expect(classifyHardware({ ...facts, memoryMb: 1, nvidiaGpus: ['B', 'A'], inventory }).fingerprint).toBe(
       print,
     );
   });
 
-  it('changes with what computes', () => {
-    expect(classifyHardware({ ...facts, cores: 2 }).fingerprint).not.toBe(print);
-    expect(classifyHardware({ ...facts, nvidiaGpus: ['A'] }).fingerprint).not.toBe(print);
-    expect(classifyHardware({ ...facts, cpuinfo: 'model name\t: another\n' }).fingerprint).not.toBe(print);
+  it('changes with the hardware that computes', () => {
+    expect(classifyHardware({ ...facts, cores: 2 }).fingerprint).not.toBe(fingerprint);
+    expect(classifyHardware({ ...facts, nvidiaGpus: ['A'] }).fingerprint).not.toBe(fingerprint);
+    expect(classifyHardware({ ...facts, cpuinfo: 'model name\t: another\n' }).fingerprint).not.toBe(
+      fingerprint,
+    );
   });
 });

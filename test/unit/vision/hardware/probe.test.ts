@@ -17,7 +17,7 @@ function put(path: string, text: string): void {
 }
 
 describe('readFacts', () => {
-  it('reads device-tree strings without their NULs', () => {
+  it('reads device-tree strings without their NUL characters', () => {
     put('proc/device-tree/model', 'Raspberry Pi 5 Model B Rev 1.0\0');
     put('proc/device-tree/compatible', 'raspberrypi,5-model-b\0brcm,bcm2712\0');
     const facts = readFacts(null, root);
@@ -25,7 +25,7 @@ describe('readFacts', () => {
     expect(facts.deviceTreeCompatible).toEqual(['raspberrypi,5-model-b', 'brcm,bcm2712']);
   });
 
-  it('finds NVIDIA cards by the driver and display controllers on the bus', () => {
+  it('finds NVIDIA cards of the driver and display controllers on the PCI bus', () => {
     put(
       'proc/driver/nvidia/gpus/0000:01:00.0/information',
       'Model: \t\t NVIDIA GeForce RTX 3060\nIRQ:   \t\t 131\nGPU UUID: \t GPU-1\n',
@@ -43,12 +43,12 @@ describe('readFacts', () => {
     expect(facts.devices).toEqual(['nvidia0', 'dri/renderD128']);
   });
 
-  it('takes the first line of the Tegra release', () => {
+  it('reads the first line of the Tegra release', () => {
     put('etc/nv_tegra_release', '# R36 (release), REVISION: 4.3, GCID: 1\n# KERNEL_VARIANT: oot\n');
     expect(readFacts(null, root).tegraRelease).toBe('# R36 (release), REVISION: 4.3, GCID: 1');
   });
 
-  it('survives a machine that shows nothing, and one that shows nonsense', () => {
+  it('accepts a machine without facts and a machine with invalid facts', () => {
     expect(classifyHardware(readFacts(null, join(root, 'nowhere'))).cores).toBeGreaterThan(0);
     put('proc/cpuinfo', '\0'.repeat(1_000_000));
     mkdirSync(join(root, 'proc/device-tree/model'), { recursive: true });

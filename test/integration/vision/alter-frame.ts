@@ -1,15 +1,6 @@
 import sharp from 'sharp';
 
-/** A small generator with a seed (mulberry32), so that every run spoils the same frames in the same way. */
-export function random(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
+// Alters real frames as bad weather, a dirty lens or a broken connection would.
 
 interface Raw {
   readonly data: Buffer;
@@ -17,7 +8,7 @@ interface Raw {
   readonly height: number;
 }
 
-/** Large enough for the gate, small enough for a test. */
+/** Width of the altered frames, pixels: large enough for the gate, small enough for a fast test. */
 export const WIDTH = 640;
 
 async function open(jpeg: Uint8Array): Promise<Raw> {
@@ -30,10 +21,10 @@ const encode = ({ data, width, height }: Raw): Promise<Buffer> =>
     .jpeg({ quality: 85 })
     .toBuffer();
 
-/** Nearly normal, of deviation 1: three uniforms are cheaper than a logarithm, and noise is wanted by the million. */
+/** Approximately normal with deviation 1. Three uniforms are cheaper than a logarithm for millions of values. */
 const gauss = (next: () => number): number => 2 * (next() + next() + next() - 1.5);
 
-/** Out of focus: Gaussian blur, sigma in pixels of a frame 512 wide. */
+/** Out of focus: Gaussian blur, sigma in pixels of a frame 512 pixels wide. */
 export async function blurred(jpeg: Uint8Array, sigmaAt512: number): Promise<Buffer> {
   return sharp(jpeg)
     .resize(WIDTH)
@@ -51,7 +42,7 @@ export async function night(jpeg: Uint8Array, gamma: number, next: () => number)
   return encode(raw);
 }
 
-/** Blends `over` into the frame by a soft-edged disc. */
+/** Blends `over` into the frame within a disc with a soft edge. */
 function blendDisc(
   raw: Raw,
   over: (i: number) => number,
@@ -71,7 +62,7 @@ function blendDisc(
   }
 }
 
-/** Something dark and unfocused before the lens that hides this share of the lower five eighths. */
+/** A dark, unfocused object in front of the lens that hides this share of the lower five eighths. */
 export async function occluded(jpeg: Uint8Array, share01: number, next: () => number): Promise<Buffer> {
   const raw = await open(jpeg);
   const r = Math.sqrt((share01 * raw.width * raw.height * 0.625) / Math.PI);
@@ -81,7 +72,7 @@ export async function occluded(jpeg: Uint8Array, share01: number, next: () => nu
   return encode(raw);
 }
 
-/** Rain on the lens: so many drops, each of which smears what lies behind it. */
+/** Rain on the lens: each drop smears the scene behind it. */
 export async function rained(jpeg: Uint8Array, drops: number, next: () => number): Promise<Buffer> {
   const raw = await open(jpeg);
   const smeared = await sharp(jpeg)
@@ -99,7 +90,7 @@ export async function rained(jpeg: Uint8Array, drops: number, next: () => number
 
 export type Damage = 'random 2 KB' | 'zeroed 2 KB' | 'missing 2 KB' | 'random 64 B';
 
-/** Damages the image data at a random place; the header stays whole. */
+/** Damages the image data at a random position; the header stays intact. */
 export function damaged(jpeg: Uint8Array, kind: Damage, next: () => number): Buffer {
   const bytes = Buffer.from(jpeg);
   const length = kind === 'random 64 B' ? 64 : 2048;
