@@ -218,7 +218,7 @@ describe('the fingerprint', () => {
   it('does not depend on memory, order or the inventory', () => {
     const inventory = { cpu: 'i5', model: 'NUC', os: 'Debian', gpus: ['Intel UHD'] };
     expect(classifyHardware({ ...facts, memoryMb: 1, nvidiaGpus: ['B', 'A'], inventory }).fingerprint).toBe(
-      print,
+      fingerprint,
     );
   });
 
