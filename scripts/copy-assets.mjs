@@ -1,4 +1,4 @@
-// Files that the compiler leaves behind: SQL migrations, the document of the HTTP API.
+// Copies the files that the compiler does not: SQL migrations and the OpenAPI document.
 import { cpSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { root } from './setup.mjs';

@@ -1,4 +1,4 @@
-// Writes every generated file, or with --check fails when one differs from what is checked in.
+// Writes every generated file. With --check, fails when a generated file differs from the checked-in one.
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { root } from './setup.mjs';

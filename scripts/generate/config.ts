@@ -15,7 +15,7 @@ interface JsonSchema {
   readonly pattern?: string;
 }
 
-/** `docs/configuration.md` and `config/example.json5`, from the one definition. */
+/** `docs/configuration.md` and `config/example.json5`, generated from the definition of the settings. */
 export function configFiles(): Record<string, string> {
   const definition = settingsDefinition();
   return { 'docs/configuration.md': page(definition), 'config/example.json5': example(definition) };
@@ -27,32 +27,31 @@ function page(definition: Group): string {
     '',
     'Generated from `src/config/definition.ts` and `src/config/schema.ts` by `npm run generate`.',
     '',
-    'One file, JSON5 or YAML, named by `--config FILE` or `SWELLSIGHT_CONFIG`; none is needed: the defaults run a',
-    'simulated camera against an embedded broker. Every key can also be set by its environment variable (lists as JSON;',
-    'a variable that is set to nothing counts as not set). The order is: defaults, file, environment, and last what a',
-    'remote command has set. Relative paths start at the working directory.',
+    'The configuration is one JSON5 or YAML file, given by `--config FILE` or `SWELLSIGHT_CONFIG`. Without a file, the',
+    'defaults run a simulated camera with an embedded broker. Each key also has an environment variable (lists as JSON; an',
+    'empty variable counts as not set). Later sources override earlier ones: defaults, file, environment, remote',
+    'configuration. Relative paths start at the working directory.',
     '',
-    '`swellsight check-config` names every fault at once and exits with 78: unknown keys, wrong types, values that cannot',
-    'be true together. Nothing is guessed: `"8080"` in a file is text and no port.',
+    '`swellsight check-config` lists all faults and exits with 78: unknown keys, wrong types, contradictory values. It does',
+    'not convert types: `"8080"` in a file is text, not a port.',
     '',
-    'A secret can stand in a file of its own, named by the key with `_file` behind it; the last line break is dropped.',
-    "A relative name is looked up in systemd's `$CREDENTIALS_DIRECTORY` first (`LoadCredential=`). `config/example.json5`",
-    'shows every key with its default.',
+    'A secret can be in a separate file: add `_file` to the key and give the path. The last line break of the file is ignored.',
+    'A relative path is first looked up in `$CREDENTIALS_DIRECTORY` of systemd (`LoadCredential=`). `config/example.json5`',
+    'has every key with its default.',
     '',
     '## Keys',
     '',
     ...rows(definition, ''),
     '## Cameras',
     '',
-    'The list `cameras` replaces the default list as a whole. `rtsp`, `hls` and `http` need `url`; `v4l2`, `video` and',
+    'The list `cameras` replaces the whole default list. `rtsp`, `hls` and `http` need `url`; `v4l2`, `video` and',
     '`directory` need `path`; `command` needs `command`; `simulated` needs none of them.',
     '',
     ...cameraRows(),
-    'Defaults of a camera: every 60 s (simulated: 4 s), bursts of 3 frames 2 s apart (simulated: 0.5 s), and never longer',
-    'than a quarter of the period; 15 s for each frame. A cron pattern has five fields, and day of month and weekday must',
-    'both match. Where clocks change for daylight saving, a pattern that names hours runs once for each local time that it',
-    'names (a time that is left out in spring runs at the end of the gap), and a pattern for every hour runs on without a',
-    'hole.',
+    'Defaults of a camera: every 60 s (simulated: 4 s); bursts of 3 frames with an interval of 2 s (simulated: 0.5 s), but at',
+    'most a quarter of the period; a timeout of 15 s for each frame. A cron pattern has five fields; day of month and weekday',
+    'must both match. With daylight saving time, a pattern with given hours runs once for each of its local times (a time that',
+    'does not exist in spring runs at the end of the gap), and a pattern for every hour runs without a gap.',
     '',
     '## Example',
     '',
@@ -86,7 +85,7 @@ function rows(group: Group, prefix: string): string[] {
       ? []
       : [
           ...(prefix === '' ? [] : [`### \`${prefix.slice(0, -1)}\``, '']),
-          '| key | default | wanted | meaning | variable |',
+          '| key | default | allowed values | meaning | variable |',
           '| --- | --- | --- | --- | --- |',
           ...leaves.map(([name, setting]) => {
             const { doc, wanted, env } = setting;
@@ -105,7 +104,7 @@ function defaultText(key: string, setting: Setting): string {
 }
 
 function cameraRows(): string[] {
-  const lines = ['| key | wanted | meaning |', '| --- | --- | --- |'];
+  const lines = ['| key | allowed values | meaning |', '| --- | --- | --- |'];
   const walk = (schema: JsonSchema, prefix: string): void => {
     for (const [name, inner] of Object.entries(schema.properties ?? {})) {
       if (inner.properties) {
@@ -113,26 +112,28 @@ function cameraRows(): string[] {
           lines.push(`| \`${prefix}${name}\` | {…} | ${cell(inner.description)} |`);
         walk(inner, `${prefix}${name}.`);
       } else
-        lines.push(`| \`${prefix}${name}\` | ${cell(wantedBy(inner))} | ${cell(inner.description ?? '')} |`);
+        lines.push(
+          `| \`${prefix}${name}\` | ${cell(allowedValues(inner))} | ${cell(inner.description ?? '')} |`,
+        );
     }
   };
   walk(CameraSettings, '');
   return [...lines, ''];
 }
 
-function wantedBy(schema: JsonSchema): string {
+function allowedValues(schema: JsonSchema): string {
   if (schema.enum) return `one of ${schema.enum.map(String).join(', ')}`;
   const kind =
     { integer: 'a whole number', number: 'a number', boolean: 'true or false', array: 'a list' }[
       schema.type ?? ''
     ] ?? 'text';
-  const least = schema.minimum ?? schema.exclusiveMinimum;
-  const most = schema.maximum;
+  const min = schema.minimum ?? schema.exclusiveMinimum;
+  const max = schema.maximum;
   const range = [
-    ...(least === undefined
+    ...(min === undefined
       ? []
-      : [`${schema.exclusiveMinimum === undefined ? 'from' : 'above'} ${String(least)}`]),
-    ...(most === undefined ? [] : [`to ${String(most)}`]),
+      : [`${schema.exclusiveMinimum === undefined ? 'from' : 'above'} ${String(min)}`]),
+    ...(max === undefined ? [] : [`to ${String(max)}`]),
   ];
   return [kind, ...range].join(' ');
 }
@@ -141,8 +142,8 @@ const cell = (text: string): string => text.replaceAll('|', '\\|');
 
 function example(definition: Group): string {
   return [
-    '// Every key with its default. Keys that have none stand in comments.',
-    '// Generated by `npm run generate`; docs/configuration.md tells more.',
+    '// Every key with its default. Keys without a default are in comments.',
+    '// Generated by `npm run generate`. Details: docs/configuration.md.',
     '{',
     ...exampleLines(definition, '', '  '),
     '}',
@@ -167,7 +168,7 @@ function exampleLines(group: Group, prefix: string, indent: string): string[] {
 }
 
 const comment = (setting: Setting, indent: string): string[] => [
-  `${indent}// ${setting.doc} Wanted: ${setting.wanted}.`,
+  `${indent}// ${setting.doc} Allowed: ${setting.wanted}.`,
 ];
 
 const SAMPLES: Readonly<Record<string, string>> = {
@@ -189,7 +190,7 @@ const SAMPLES: Readonly<Record<string, string>> = {
 
 function sample(key: string): string {
   const text = SAMPLES[key];
-  if (text === undefined) throw new Error(`the example has no sample for ${key}`);
+  if (text === undefined) throw new Error(`no sample for ${key}`);
   return text;
 }
 

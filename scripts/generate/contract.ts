@@ -9,7 +9,7 @@ import { DEFAULT_TUNING } from '../../src/mqtt/link/options.ts';
 
 const SCHEMA_DIALECT = 'https://json-schema.org/draft/2020-12/schema';
 
-/** JSON Schemas of everything on the wire, and the AsyncAPI and OpenAPI documents, by path. */
+/** The JSON Schemas of all messages, and the AsyncAPI and OpenAPI documents, by path. */
 export function contractFiles(): Record<string, string> {
   const schemas = [...identifiedSchemas()].map(([id, schema]) => [fileName(id), schema] as const);
   const files = [...schemas, ['manifest', Manifest] as const].map(([name, schema]) => [

@@ -1,6 +1,6 @@
 import { ERROR_CODES } from '../../src/base/errors.ts';
 
-/** `docs/errors.md`, from the list of codes. */
+/** `docs/errors.md`, generated from the list of codes. */
 export function errorFiles(): Record<string, string> {
   const rows = Object.entries(ERROR_CODES).map(
     ([code, { retryable, hint }]) =>
@@ -9,10 +9,10 @@ export function errorFiles(): Record<string, string> {
   const text = [
     '# Error codes',
     '',
-    'Generated from `src/base/errors.ts` by `npm run generate`. The codes are stable: they stand in events, in the reasons of',
-    'observations, in command answers, in HTTP problem documents (`code`) and in the log.',
+    'Generated from `src/base/errors.ts` by `npm run generate`. The codes are stable. They appear in events, in the reasons of',
+    'observations, in answers to commands, in HTTP problem documents (`code`) and in the log.',
     '',
-    '| code | may go away by itself | what to do |',
+    '| code | retryable | what to do |',
     '| --- | --- | --- |',
     ...rows,
     '',

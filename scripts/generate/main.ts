@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { format, resolveConfig } from 'prettier';
 import { configFiles } from './config.ts';
@@ -7,10 +7,10 @@ import { errorFiles } from './errors.ts';
 
 const root = join(import.meta.dirname, '..', '..');
 const check = process.argv.includes('--check');
-let differing = 0;
+let differenceCount = 0;
 
-/** As the formatter of the project would leave it; the JSON Schemas are not its business. */
-async function formatted(path: string, text: string): Promise<string> {
+/** Formats a file with Prettier, except for docs/generated/, which Prettier ignores. */
+async function formatFile(path: string, text: string): Promise<string> {
   const filepath = join(root, path);
   return path.startsWith('docs/generated/')
     ? text
@@ -20,21 +20,15 @@ async function formatted(path: string, text: string): Promise<string> {
 const files = { ...contractFiles(), ...configFiles(), ...errorFiles() };
 for (const [path, source] of Object.entries(files)) {
   const file = join(root, path);
-  const text = await formatted(path, source);
+  const text = await formatFile(path, source);
   if (check) {
-    let found: string | null = null;
-    try {
-      found = readFileSync(file, 'utf8');
-    } catch {
-      found = null;
-    }
-    if (found !== text) {
-      differing += 1;
-      process.stderr.write(`${path} is not what its source gives; run \`npm run generate\`\n`);
+    if (!existsSync(file) || readFileSync(file, 'utf8') !== text) {
+      differenceCount += 1;
+      process.stderr.write(`${path} is out of date; run \`npm run generate\`\n`);
     }
     continue;
   }
   mkdirSync(dirname(file), { recursive: true });
   writeFileSync(file, text);
 }
-process.exit(differing === 0 ? 0 : 1);
+process.exit(differenceCount === 0 ? 0 : 1);

@@ -1,10 +1,10 @@
-"""Makes the shipped bundle: the trunk, the golden expectations and the manifest with every digest.
+"""Builds the shipped bundle: the trunk, the golden expectations and the manifest with every digest.
 
     /usr/bin/python3 scripts/model/build.py            writes models/swellsight-factory/1.0.0
-    /usr/bin/python3 scripts/model/build.py --check    compares instead, exit code 1 on a difference
+    /usr/bin/python3 scripts/model/build.py --check    compares only; exit code 1 for a difference
 
 Needs Debian's python3-onnx and python3-torch, and npm for the download (32 MB, once, kept in --cache).
-The golden pictures, the model card and the licence are kept by hand; everything else is written.
+The golden images, the model card and the licence are written by hand; the script writes all other files.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from reference import Reference
 ROOT = Path(__file__).resolve().parents[2]
 BUNDLE = ROOT / "models" / "swellsight-factory" / "1.0.0"
 BY_HAND = ["LICENSE", "MODEL_CARD.md", "NOTICE"]
-# Above half precision, below every real fault: MODEL_CARD.md has the figures.
+# Above the error of half precision, below that of every real fault: see the numbers in MODEL_CARD.md.
 GOLDEN_TOLERANCE = 0.02
 
 
@@ -87,7 +87,7 @@ def differences(built: dict, trunk: bytes) -> "list[str]":
     faults = [] if (BUNDLE / "trunk.onnx").read_bytes() == trunk else ["trunk.onnx: other bytes"]
     for one, other in zip(kept["golden"], built["golden"]):
         off = np.subtract(one["expect"]["trunk.embedding"], other["expect"]["trunk.embedding"])
-        # Another processor may round the fourth decimal the other way.
+        # Processors may round the fourth decimal differently.
         if np.abs(off).max() > 2e-4:
             faults.append(f"{one['image']}: off by {np.abs(off).max()}")
         other["expect"] = one["expect"]
@@ -106,11 +106,11 @@ def main() -> None:
     built = manifest(expectations(Reference(published), pictures), files)
     if arguments.check:
         faults = differences(built, trunk)
-        print("\n".join(faults) or "the bundle is what the script makes")
+        print("\n".join(faults) or "the bundle is up to date")
         sys.exit(1 if faults else 0)
     (BUNDLE / "trunk.onnx").write_bytes(trunk)
     (BUNDLE / "model.json").write_text(as_text(built))
-    print(f"{BUNDLE}: trunk.onnx {len(trunk)} bytes, {len(pictures)} golden pictures")
+    print(f"{BUNDLE}: trunk.onnx {len(trunk)} bytes, {len(pictures)} golden images")
 
 
 if __name__ == "__main__":

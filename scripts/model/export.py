@@ -1,9 +1,9 @@
-"""Writes the trunk of the published network as ONNX: a picture in, one embedding out.
+"""Writes the trunk of the published network as ONNX: one image as input, one embedding as output.
 
 input  `image`      uint8 [1, 224, 224, 3], RGB, 0..255; normalised to [-1, 1] inside the graph
 output `embedding`  float32 [1, 1280], global average of the last trunk layer, 0..6
 
-The same input gives the same bytes: nodes in the order of the source, weights stored raw.
+The output is deterministic: nodes in the order of the source, raw weights.
 """
 
 import numpy as np
@@ -18,7 +18,7 @@ OPSET, IR_VERSION = 13, 7
 
 
 class Writer:
-    """Collects nodes and weights; weights are kept in the fp16 that they were published in."""
+    """Collects nodes and weights. The weights stay in fp16, as published."""
 
     def __init__(self, stored_as: type = np.float16):
         self.nodes, self.weights = [], []
@@ -33,7 +33,7 @@ class Writer:
         return name
 
     def weight(self, values: np.ndarray, name: str) -> str:
-        """Every runtime widens these once, when the model is opened: half the bytes, the same numbers."""
+        """Runtimes convert these to fp32 once, when they open the model: half the bytes, the same numbers."""
         if self._stored_as == np.float32:
             return self.constant(values.astype(np.float32), name)
         stored = self.constant(values.astype(np.float16), f"{name}.fp16")

@@ -7,7 +7,7 @@ import struct
 
 
 class Table:
-    """One table at `position` of `data`; fields are read by their index in the schema."""
+    """The table at `position` of `data`. Fields are read by their index in the schema."""
 
     def __init__(self, data: bytes, position: int):
         self._data = data

@@ -9,7 +9,7 @@ CHANNELS = {0: 1, 2: 3}
 
 
 def read(data: bytes) -> np.ndarray:
-    """-> uint8 [height, width, 3]; grey is repeated."""
+    """Returns uint8 [height, width, 3]; grey is copied to all three channels."""
     if data[:8] != b"\x89PNG\r\n\x1a\n":
         raise ValueError("not a PNG file")
     at, packed = 8, b""

@@ -1,10 +1,10 @@
-"""Runs the published TFLite graph in torch: what the exported model is held against.
+"""Runs the published TFLite graph in torch: the reference for the exported model.
 
-It shares the file reader with the export and nothing else: layout, padding and arithmetic are torch's.
+It shares only the file reader with the export: layout, padding and arithmetic are those of torch.
 
     /usr/bin/python3 scripts/model/reference.py --cache .cache/model IN OUT
 
-IN holds any number of pictures, each 224 * 224 * 3 bytes RGB; OUT gets 1280 float32 for each.
+IN contains images of 224 * 224 * 3 bytes RGB each; OUT gets 1280 float32 values for each.
 """
 
 import argparse

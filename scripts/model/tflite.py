@@ -21,7 +21,7 @@ DTYPES = {0: np.float32, 1: np.float16, 2: np.int32, 3: np.uint8, 4: np.int64, 9
 class Tensor:
     name: str
     shape: "list[int]"
-    """None for a tensor that is computed."""
+    """None for a computed tensor."""
     values: Optional[np.ndarray]
 
 
@@ -30,7 +30,7 @@ class Operator:
     code: int
     inputs: "list[int]"
     outputs: "list[int]"
-    """Of CONV_2D and DEPTHWISE_CONV_2D; the same down and across."""
+    """For CONV_2D and DEPTHWISE_CONV_2D; the same in both directions."""
     stride: int = 1
     activation: int = NO_ACTIVATION
 
@@ -42,7 +42,7 @@ class Graph:
     input: int
 
     def constant(self, index: int) -> np.ndarray:
-        """Values of a stored tensor, through the DEQUANTIZE that widens fp16 weights."""
+        """Values of a stored tensor; follows the DEQUANTIZE of fp16 weights."""
         for operator in self.operators:
             if operator.code == DEQUANTIZE and operator.outputs == [index]:
                 return self.constant(operator.inputs[0])
@@ -55,7 +55,7 @@ class Graph:
         """The operators, in order, that lead to the output whose name begins with `last`."""
         ends = [o for o in self.operators if self.tensors[o.outputs[0]].name.startswith(last)]
         if len(ends) != 1:
-            raise ValueError(f"{len(ends)} operators end in {last}, wanted one")
+            raise ValueError(f"{len(ends)} operators end in {last}, expected one")
         wanted, kept = {ends[0].outputs[0]}, []
         for operator in reversed(self.operators):
             if operator.code != DEQUANTIZE and operator.outputs[0] in wanted:
