@@ -1,15 +1,14 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { AgentError, type ErrorCode } from '../../src/base/errors.ts';
-import { createLog } from '../../src/base/log.ts';
-import { ModelStarts } from '../../src/model/install/model-starts.ts';
 import { INSTALL_PHASES, type InstallPhase } from '../../src/contract/model.ts';
 import type { SlotsState } from '../../src/model/types.ts';
-import { Disk, FACTORY, InstallWorld, requestOf, type Fate, type Place } from '../fixtures/install.ts';
+import { FACTORY, requestOf, SimulatedDisk, type Hook, type Operation } from '../fixtures/install-doubles.ts';
+import { InstallHarness, modelStartsOn } from '../fixtures/install.ts';
 import { ManualClock } from '../fixtures/manual-clock.ts';
 
 const NAMES = ['alpha', 'beta', 'gamma'] as const;
-const PLACES: readonly Place[] = [
+const OPERATIONS: readonly Operation[] = [
   'update',
   'download',
   'verify',
@@ -29,9 +28,10 @@ const CODES: readonly ErrorCode[] = [
   'vision_timeout',
   'internal',
 ];
-const ENDS: readonly InstallPhase[] = ['committed', 'failed', 'rolled_back'];
 
-type Step =
+const FINAL_PHASES: readonly InstallPhase[] = ['committed', 'failed', 'rolled_back'];
+
+type Action =
   | {
       readonly do: 'request';
       readonly name: string;
@@ -43,15 +43,15 @@ type Step =
   | { readonly do: 'frames'; readonly count: number }
   | { readonly do: 'failure'; readonly code: ErrorCode }
   | { readonly do: 'pass'; readonly ms: number }
-  /** One of the next calls of a port fails, or is where the process dies. */
-  | { readonly do: 'fail'; readonly place: Place; readonly code: ErrorCode; readonly skip: number }
+  /** One of the next calls of an operation fails, or the process dies there. */
+  | { readonly do: 'fail'; readonly operation: Operation; readonly code: ErrorCode; readonly skip: number }
   | { readonly do: 'die'; readonly inCalls: number }
   | { readonly do: 'full'; readonly isFull: boolean }
   | { readonly do: 'start'; readonly failures: number };
 
 const oneOf = <T>(...values: readonly T[]): fc.Arbitrary<T> => fc.constantFrom(...values);
 
-const step: fc.Arbitrary<Step> = fc.oneof(
+const action: fc.Arbitrary<Action> = fc.oneof(
   {
     weight: 6,
     arbitrary: fc.record({
@@ -87,7 +87,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     weight: 3,
     arbitrary: fc.record({
       do: oneOf('fail' as const),
-      place: oneOf(...PLACES),
+      operation: oneOf(...OPERATIONS),
       code: oneOf(...CODES),
       skip: fc.integer({ min: 0, max: 3 }),
     }),
@@ -103,77 +103,69 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   },
 );
 
-/** An agent that is started anew whenever it died, on the disk that it left. */
-class Lives {
+/** An agent that starts again on its disk after each end of its process. */
+class AgentLives {
   readonly clock = new ManualClock();
-  readonly disk = new Disk();
-  world!: InstallWorld;
+  readonly disk = new SimulatedDisk();
+  harness!: InstallHarness;
   readonly proved = new Set<string>([FACTORY.digest]);
-  dead = false;
+  isDead = false;
   #dieIn: number | null = null;
-  #full = false;
-  #failures: { place: Place; code: ErrorCode; skip: number }[] = [];
+  #isFull = false;
+  #failures: { operation: Operation; code: ErrorCode; skip: number }[] = [];
   #requests = 0;
 
   constructor() {
     this.start(0);
   }
 
-  readonly #fate: Fate = (place, moment, what) => {
-    if (place === 'update' && this.dead) throw new AgentError('internal', 'a dead process writes nothing');
-    if (this.dead) return new Promise<never>(() => undefined);
-    if (place === 'prove' && moment === 'after') this.proved.add(what);
+  readonly #hook: Hook = (operation, moment, subject) => {
+    if (operation === 'update' && this.isDead)
+      throw new AgentError('internal', 'a dead process writes nothing');
+    if (this.isDead) return new Promise<never>(() => undefined);
+    if (operation === 'prove' && moment === 'after') this.proved.add(subject);
     if (this.#dieIn !== null && --this.#dieIn < 0) {
-      this.dead = true;
-      if (place === 'update' && moment === 'before')
+      this.isDead = true;
+      if (operation === 'update' && moment === 'before')
         throw new AgentError('internal', 'died before the write');
-      return place === 'update' ? undefined : new Promise<never>(() => undefined);
+      return operation === 'update' ? undefined : new Promise<never>(() => undefined);
     }
     if (moment === 'after') return undefined;
-    if (place === 'update' && this.#full) throw new AgentError('model_space', 'full');
-    const index = this.#failures.findIndex((one) => one.place === place);
+    if (operation === 'update' && this.#isFull) throw new AgentError('model_space', 'full');
+    const index = this.#failures.findIndex((one) => one.operation === operation);
     const failure = this.#failures[index];
     if (!failure) return undefined;
     if (failure.skip > 0) failure.skip -= 1;
     else {
       this.#failures.splice(index, 1);
-      // Only a disk's faults are what the slots are refused with.
-      throw new AgentError(place === 'update' ? 'model_space' : failure.code, 'so it was decided');
+      // Storing the slots fails only with errors of the disk.
+      throw new AgentError(operation === 'update' ? 'model_space' : failure.code, 'injected failure');
     }
     return undefined;
   };
 
-  /** The agent starts; so many starts of its model fail before one is good. */
+  /** Starts the agent. The first `failures` starts of its model fail. */
   start(failures: number): void {
-    this.dead = false;
+    this.isDead = false;
     this.#dieIn = null;
     const { disk, clock } = this;
-    const slots = {
-      get state() {
-        return disk.slots;
-      },
-      update: (change: (state: SlotsState) => SlotsState): SlotsState => {
-        if (this.#full) throw new AgentError('model_space', 'full');
-        disk.slots = change(disk.slots);
-        disk.history.push(disk.slots);
-        return disk.slots;
-      },
-    };
-    const starts = new ModelStarts({ slots, clock, log: createLog('silent'), raise: () => undefined });
+    const starts = modelStartsOn({ disk, clock, events: [] }, () => {
+      if (this.#isFull) throw new AgentError('model_space', 'full');
+    });
     starts.noteStart();
     for (let n = 0; n < failures; n += 1) starts.noteFailure(new AgentError('vision_crashed', 'gone'), false);
     starts.noteServing();
-    this.world = new InstallWorld({ disk, clock, fate: this.#fate }).start();
+    this.harness = new InstallHarness({ disk, clock, hook: this.#hook }).start();
   }
 
   kill(): void {
-    this.dead = true;
-    this.world.stop.abort(new AgentError('internal', 'killed'));
+    this.isDead = true;
+    this.harness.stop.abort(new AgentError('internal', 'killed'));
   }
 
-  async act(action: Step): Promise<void> {
-    const { world } = this;
-    const { installer } = world;
+  async perform(action: Action): Promise<void> {
+    const { harness } = this;
+    const { installer } = harness;
     const ignore = (): void => undefined;
     switch (action.do) {
       case 'request': {
@@ -191,13 +183,13 @@ class Lives {
         void installer.abort().catch(ignore);
         break;
       case 'rollback':
-        void installer.rollback(world.stop.signal).catch(ignore);
+        void installer.rollback(harness.stop.signal).catch(ignore);
         break;
       case 'reload':
-        void installer.reload(world.stop.signal).catch(ignore);
+        void installer.reload(harness.stop.signal).catch(ignore);
         break;
       case 'stop':
-        if (!this.dead) await world.end();
+        if (!this.isDead) await harness.end();
         this.start(0);
         break;
       case 'kill':
@@ -205,10 +197,10 @@ class Lives {
         this.start(0);
         break;
       case 'frames':
-        await world.frames(action.count);
+        await harness.frames(action.count);
         break;
       case 'failure':
-        await world.frames(1, new AgentError(action.code, 'on this frame'));
+        await harness.frames(1, new AgentError(action.code, 'injected failure'));
         break;
       case 'pass':
         await this.clock.pass(action.ms);
@@ -220,45 +212,45 @@ class Lives {
         this.#dieIn = action.inCalls;
         break;
       case 'full':
-        this.#full = action.isFull;
+        this.#isFull = action.isFull;
         break;
       case 'start':
         this.kill();
         this.start(action.failures);
         break;
     }
-    await world.settle();
-    if (this.dead) {
-      this.world.stop.abort(new AgentError('internal', 'dead'));
+    await harness.settle();
+    if (this.isDead) {
+      this.harness.stop.abort(new AgentError('internal', 'dead'));
       this.start(0);
-      await this.world.settle();
+      await this.harness.settle();
     }
   }
 
-  /** No more faults: what is in hand comes to its end. */
-  async calm(): Promise<void> {
+  /** Stops all faults, so that the current install reaches its end. */
+  async settleWithoutFaults(): Promise<void> {
     this.#failures = [];
     this.#dieIn = null;
-    this.#full = false;
+    this.#isFull = false;
     for (let round = 0; round < 12; round += 1) {
-      await this.world.settle();
-      await this.world.frames(3);
+      await this.harness.settle();
+      await this.harness.frames(3);
       await this.clock.pass(700_000);
     }
   }
 }
 
-const servesIn = ({ active }: SlotsState): string => (active ?? FACTORY).digest;
+const activeDigest = ({ active }: SlotsState): string => (active ?? FACTORY).digest;
 
-/** What must hold of everything that was ever on the disk. */
+/** The rules for each state that was stored, and for each transition. */
 function checkHistory(history: readonly SlotsState[], proved: ReadonlySet<string>): void {
   let before: SlotsState | null = null;
   for (const state of history) {
-    expect([...proved], 'only what was proved is active').toContain(servesIn(state));
+    expect([...proved], 'the active model passed its test').toContain(activeDigest(state));
     const [was, is] = [before?.install ?? null, state.install];
     const sameInstall = was !== null && was.updateId === is?.updateId;
     if (is !== null && sameInstall && was.phase !== is.phase) {
-      expect(ENDS, 'an end is the end').not.toContain(was.phase);
+      expect(FINAL_PHASES, 'a final phase is final').not.toContain(was.phase);
       const [from, to] = [INSTALL_PHASES.indexOf(was.phase), INSTALL_PHASES.indexOf(is.phase)];
       if (is.phase === 'failed') expect(was.phase).not.toBe('probation');
       else if (is.phase === 'rolled_back') expect(was.phase).toBe('probation');
@@ -270,8 +262,10 @@ function checkHistory(history: readonly SlotsState[], proved: ReadonlySet<string
         );
       else expect(to - from, `${was.phase} to ${is.phase}`).toBe(1);
       if (is.phase === 'probation') {
-        expect(state.refused.map(({ digest }) => digest)).not.toContain(servesIn(state));
-        expect(state.previous?.digest, 'what served is the previous').toBe(servesIn(before as SlotsState));
+        expect(state.refused.map(({ digest }) => digest)).not.toContain(activeDigest(state));
+        expect(state.previous?.digest, 'the former active model is previous').toBe(
+          activeDigest(before as SlotsState),
+        );
         expect(is.former).toEqual({ active: before?.active, previous: before?.previous });
       }
       if (is.phase === 'rolled_back') {
@@ -285,41 +279,41 @@ function checkHistory(history: readonly SlotsState[], proved: ReadonlySet<string
       if (is.phase === 'failed' || is.phase === 'rolled_back') expect(is.reason).not.toBeNull();
     }
     if (before !== null && !sameInstall && is !== was)
-      expect(was === null || ENDS.includes(was.phase), 'one install at a time').toBe(true);
+      expect(was === null || FINAL_PHASES.includes(was.phase), 'one install at a time').toBe(true);
     before = state;
   }
 }
 
-describe('installs under random requests, failures and ends of the process', () => {
-  it('always leave a proved model, and end', async () => {
+describe('installs under random requests, failures and process ends', () => {
+  it('always end, and always leave an active model that passed its test', async () => {
     const phases = new Map<string, number>();
     await fc.assert(
-      fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 40 }), async (steps) => {
-        const lives = new Lives();
-        for (const one of steps) {
-          await lives.act(one);
+      fc.asyncProperty(fc.array(action, { minLength: 5, maxLength: 40 }), async (actions) => {
+        const lives = new AgentLives();
+        for (const one of actions) {
+          await lives.perform(one);
           const { active, previous } = lives.disk.slots;
           for (const ref of [active, previous])
-            expect([...lives.disk.bundles.keys()], 'the bundles of the slots are there').toContain(
+            expect([...lives.disk.bundles.keys()], 'the bundles of the slots exist').toContain(
               ref?.digest ?? FACTORY.digest,
             );
         }
-        await lives.calm();
+        await lives.settleWithoutFaults();
         checkHistory(lives.disk.history, lives.proved);
-        const { world, disk } = lives;
+        const { harness, disk } = lives;
         if (disk.slots.install !== null) {
-          expect(ENDS).toContain(disk.slots.install.phase);
+          expect(FINAL_PHASES).toContain(disk.slots.install.phase);
           phases.set(disk.slots.install.phase, (phases.get(disk.slots.install.phase) ?? 0) + 1);
         }
         expect(disk.slots.candidate).toBeNull();
-        expect(world.host.bundle?.digest, 'what the slots say serves').toBe(servesIn(disk.slots));
-        expect([...world.host.open], 'no candidate is left running').toEqual([]);
-        expect(world.host.listeners).toBe(0);
-        await world.end();
+        expect(harness.host.bundle?.digest, 'the active model serves').toBe(activeDigest(disk.slots));
+        expect([...harness.host.openCandidates], 'no candidate still runs').toEqual([]);
+        expect(harness.host.listenerCount).toBe(0);
+        await harness.end();
       }),
       { numRuns: Number(process.env['INSTALL_RUNS'] ?? 150) },
     );
-    // The walk really goes everywhere.
+    // The random actions must reach every final phase.
     expect([...phases.keys()].sort()).toEqual(['committed', 'failed', 'rolled_back']);
   });
 });
