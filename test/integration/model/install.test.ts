@@ -19,20 +19,20 @@ import { solid } from '../../fixtures/png.ts';
 import { makeServing } from '../../fixtures/serving.ts';
 import { silentLog, tempDir } from '../../fixtures/store.ts';
 
-/* Everything is real: repository, web server, fetch processes, slots on the disk, vision processes. */
+/* All parts are real: repository, web server, fetch processes, slots on the disk, vision processes. */
 
 const BLUE = await solid('#0000ff');
 const RED = await solid('#ff0000');
 
-/** A camera that never sleeps; the n-th frame after the swap may be another one. */
+/** A camera that sends frames without a pause. */
 class Frames {
-  picture = BLUE;
-  /** Called after each answer with the digest of the model that serves. */
+  image = BLUE;
+  /** Called after each analyzed frame. */
   onAnswer: () => void = () => undefined;
-  lost = 0;
+  failedCount = 0;
 }
 
-async function site(names: readonly BundleName[], probation = { observations: 3, minutes: 0 }) {
+async function startSite(names: readonly BundleName[], probation = { observations: 3, minutes: 0 }) {
   const repository = await signedRepository(names);
   const server = await serveRepository({ dir: repository.dir, host: '127.0.0.1', port: 0 }, () => undefined);
   onTestFinished(() => server.close());
@@ -63,7 +63,7 @@ async function site(names: readonly BundleName[], probation = { observations: 3,
       slots,
       fetcher: new Fetcher(
         { dir: path },
-        { blocks: { fetch: () => Promise.reject(new Error('no blocks here')) }, log: silentLog },
+        { blocks: { fetch: () => Promise.reject(new Error('not used')) }, log: silentLog },
       ),
       host: serving,
       openBundle,
@@ -83,17 +83,19 @@ async function site(names: readonly BundleName[], probation = { observations: 3,
   const stop = new AbortController();
   const frames = new Frames();
   const running = installer.run(stop.signal).catch(() => undefined);
-  const watching = (async () => {
+  const sending = (async () => {
     while (!stop.signal.aborted) {
-      const served = frames.picture;
       const options = { roi: null, privacyMasks: [], ignoreGate: true, priority: 'schedule' } as const;
-      await analyzeOnce(serving, served, options).then(frames.onAnswer, () => (frames.lost += 1));
+      await analyzeOnce(serving, frames.image, options).then(
+        frames.onAnswer,
+        () => (frames.failedCount += 1),
+      );
       await delay(200);
     }
   })();
   onTestFinished(async () => {
     stop.abort(new AgentError('vision_closed', 'the test ends'));
-    await Promise.all([running, watching]);
+    await Promise.all([running, sending]);
   });
   const request = (name: string): InstallRequest => ({
     updateId: randomUUID(),
@@ -109,12 +111,12 @@ async function site(names: readonly BundleName[], probation = { observations: 3,
       if (install !== null && ['committed', 'failed', 'rolled_back'].includes(install.phase)) return install;
       await delay(50);
     }
-    throw new Error(`the install has not ended: ${JSON.stringify(slots.state.install)}`);
+    throw new Error(`install not ended: ${JSON.stringify(slots.state.install)}`);
   };
   return { installer, serving, slots, path, events, phases, frames, request, ended, signal };
 }
 
-type Site = Awaited<ReturnType<typeof site>>;
+type Site = Awaited<ReturnType<typeof startSite>>;
 
 const codeOf = (work: Promise<unknown>): Promise<string> =>
   work.then(
@@ -122,14 +124,13 @@ const codeOf = (work: Promise<unknown>): Promise<string> =>
     (thrown: unknown) => asAgentError(thrown).code,
   );
 
-/** Bundles on the disk, by their first letters. */
-const bundlesOf = ({ path }: Site): string[] =>
+const bundlesOnDisk = ({ path }: Site): string[] =>
   existsSync(join(path, 'bundles')) ? readdirSync(join(path, 'bundles')) : [];
 
-describe('an install of real parts', () => {
-  it('walks from the repository to the committed model, is rolled back without network, twice, and loses no frame', async () => {
-    const here = await site(['heads', 'depth']);
-    const { installer, serving, slots, path, phases, frames, request, ended, signal } = here;
+describe('an install with real parts', () => {
+  it('commits a model from the repository, rolls back twice without network, and loses no frame', async () => {
+    const site = await startSite(['heads', 'depth']);
+    const { installer, serving, slots, path, phases, frames, request, ended, signal } = site;
     const { serves } = installer.request(request('heads'), { clearFailed: false });
     const record = await serves;
     expect(record).toMatchObject({ phase: 'probation', trusted: true });
@@ -153,11 +154,11 @@ describe('an install of real parts', () => {
     await expect(installer.rollback(signal)).resolves.toMatchObject({ name: 'heads' });
     expect(slots.state).toMatchObject({ active: { name: 'heads' }, previous: { name: 'depth' } });
     expect(serving.model).toMatchObject({ name: 'heads' });
-    expect(frames.lost).toBe(0);
-    expect(bundlesOf(here)).toHaveLength(2);
+    expect(frames.failedCount).toBe(0);
+    expect(bundlesOnDisk(site)).toHaveLength(2);
     expect(readdirSync(join(path, 'parts'))).toEqual([]);
 
-    // The shipped one takes the place of one whose bundle was damaged on the disk meanwhile.
+    // The bundle of the previous model is damaged on the disk: the factory model serves.
     const file = join(slots.bundleDir(slots.state.previous?.digest ?? ''), 'model.json');
     const text = readFileSync(file, 'utf8');
     rmSync(file);
@@ -168,9 +169,9 @@ describe('an install of real parts', () => {
     expect(SlotStore.open(path, { log: silentLog }).state).toEqual(slots.state);
   }, 240_000);
 
-  it('refuses what is wrong with its reason, remembers it, and leaves the model that serves alone', async () => {
-    const here = await site(['wrong-golden']);
-    const { installer, serving, slots, frames, request } = here;
+  it('refuses a bad bundle with its code, refuses it again, and keeps the serving process', async () => {
+    const site = await startSite(['wrong-golden']);
+    const { installer, serving, slots, frames, request } = site;
     const pid = serving.pid;
     const [name, code] = ['wrong-golden', 'model_golden_mismatch'];
     expect(await codeOf(installer.request(request(name), { clearFailed: false }).serves)).toBe(code);
@@ -184,23 +185,23 @@ describe('an install of real parts', () => {
     expect(slots.state.refused).toHaveLength(1);
     expect(slots.state).toMatchObject({ active: null, previous: null, candidate: null });
     expect(serving.pid).toBe(pid);
-    expect(frames.lost).toBe(0);
-    expect(bundlesOf(here)).toEqual([]);
+    expect(frames.failedCount).toBe(0);
+    expect(bundlesOnDisk(site)).toEqual([]);
   }, 240_000);
 
-  it('that answers NaN on the third frame after the swap returns by itself', async () => {
+  it('rolls back automatically when the new model returns NaN on its third frame', async () => {
     const name = 'nan-when-red';
-    const here = await site([name], { observations: 1000, minutes: 60 });
-    const { installer, serving, slots, frames, events, request, ended } = here;
-    let after = 0;
+    const site = await startSite([name], { observations: 1000, minutes: 60 });
+    const { installer, serving, slots, frames, events, request, ended } = site;
+    let answers = 0;
     frames.onAnswer = () => {
       if (serving.model?.name !== name) return;
-      after += 1;
-      if (after === 2) frames.picture = RED;
+      answers += 1;
+      if (answers === 2) frames.image = RED;
     };
     await installer.request(request(name), { clearFailed: false }).serves;
     const end = await ended();
-    frames.picture = BLUE;
+    frames.image = BLUE;
     expect(end).toMatchObject({ phase: 'rolled_back', reason: { code: 'model_probation_failed' } });
     for (let n = 0; n < 1200 && serving.model?.name === name; n += 1) await delay(50);
     expect(serving.model).toMatchObject({ name: 'swellsight-factory' });
@@ -209,6 +210,6 @@ describe('an install of real parts', () => {
     ).resolves.toHaveProperty('heads');
     expect(slots.state).toMatchObject({ active: null, previous: null, refused: [{ name }] });
     expect(events.at(-1)).toMatchObject({ type: 'model_install_rolled_back', severity: 'error' });
-    expect(frames.lost).toBeLessThanOrEqual(3);
+    expect(frames.failedCount).toBeLessThanOrEqual(3);
   }, 240_000);
 });
