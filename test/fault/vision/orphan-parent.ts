@@ -1,4 +1,4 @@
-// Started by orphan.test.ts: opens a vision process, gives it a frame that never ends, says its pid, and waits to be killed.
+// Started by process.test.ts: opens a vision process, sends it a frame that never ends, prints its pid, and waits to be killed.
 import sharp from 'sharp';
 import { systemClock } from '../../../src/base/clock.ts';
 import { createLog } from '../../../src/base/log.ts';
@@ -21,5 +21,5 @@ const red = await sharp({ create: { width: 64, height: 48, channels: 3, backgrou
   .png()
   .toBuffer();
 vision.analyze(red, { roi: null, privacyMasks: [], ignoreGate: true }).catch(() => undefined);
-// Long enough for the frame to be inside the model.
+// Wait until the model has the frame.
 setTimeout(() => process.stdout.write(`${vision.pid}\n`), 700);

@@ -106,7 +106,7 @@ const tick = () => new Promise((resolve) => setImmediate(resolve));
 function sending(max = 8) {
   const sent: string[] = [];
   const ends = new Map<string, () => void>();
-  const child = { end: null } as VisionChild;
+  const child = { end: null } as unknown as VisionChild;
   const queue = new RequestQueue(
     { max },
     {
