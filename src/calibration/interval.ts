@@ -13,7 +13,7 @@ const PRIOR_LABELS = 4;
 /** Added to a height before the logarithm, which keeps a flat sea finite, metres. */
 const LOG_OFFSET_M = 0.1;
 
-export interface Interval {
+export interface HeightInterval {
   readonly lowM: number;
   readonly highM: number;
 }
@@ -36,7 +36,7 @@ export interface HeldOutSample {
 export function jackknifeInterval(
   heldOut: readonly HeldOutSample[],
   coverage = INTERVAL_COVERAGE,
-): Interval | null {
+): HeightInterval | null {
   const weights = heldOut.map(({ weight }) => weight);
   const highM = upperQuantile(
     heldOut.map(({ predictionM, errorM }) => predictionM + errorM),
@@ -80,7 +80,7 @@ export function upperQuantile(
  * One label gives a very wide interval; each further one narrows it. `heightsM` contains one height for each group and
  * must not be empty.
  */
-export function fewLabelsInterval(medianM: number, heightsM: readonly number[]): Interval {
+export function fewLabelsInterval(medianM: number, heightsM: readonly number[]): HeightInterval {
   const n = heightsM.length;
   const logs = heightsM.map((heightM) => Math.log(heightM + LOG_OFFSET_M));
   const meanLog = mean(logs) ?? 0;
@@ -106,7 +106,7 @@ function studentQuantile90(degreesOfFreedom: number): number {
 }
 
 /** Extends the interval so that it contains the point, and cuts it off at zero. */
-export function includePoint(pointM: number, interval: Interval): Interval {
+export function includePoint(pointM: number, interval: HeightInterval): HeightInterval {
   return {
     lowM: Math.max(0, Math.min(interval.lowM, pointM)),
     highM: Math.max(interval.highM, pointM),

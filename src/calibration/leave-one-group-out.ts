@@ -3,7 +3,7 @@ import { fitRidge, predictRidge, type RidgeModel } from './ridge.ts';
 import type { Steps } from './steps.ts';
 
 /** The part of a labelled burst that a fit needs. */
-export interface Sample {
+export interface TrainingSample {
   readonly embedding: Float32Array;
   readonly heightM: number;
   readonly group: string;
@@ -44,7 +44,7 @@ const MAX_FOLD_MACS = 400_000_000;
 /** Lower limit for the number of folds if the cost limit would allow fewer. */
 const MIN_FOLDS = 10;
 
-export function* fitSamples(samples: readonly Sample[]): Steps<HeightFit> {
+export function* fitSamples(samples: readonly TrainingSample[]): Steps<HeightFit> {
   const heightsM = samples.map((sample) => sample.heightM);
   const ridge = yield* fitRidge(
     samples.map((sample) => sample.embedding),
@@ -69,7 +69,7 @@ export const isExtrapolation = (fit: HeightFit, embedding: Float32Array): boolea
  * group, so the hat-matrix shortcut would not be exact. If the cost would exceed `MAX_FOLD_MACS` (from about 85 groups),
  * neighbouring groups are left out together. Null with fewer than two groups.
  */
-export function* leaveOneGroupOut(samples: readonly Sample[]): Steps<CrossValidation | null> {
+export function* leaveOneGroupOut(samples: readonly TrainingSample[]): Steps<CrossValidation | null> {
   const groupSizes = new Map<string, number>();
   for (const { group } of samples) groupSizes.set(group, (groupSizes.get(group) ?? 0) + 1);
   if (groupSizes.size < 2) return null;
@@ -84,7 +84,7 @@ export function* leaveOneGroupOut(samples: readonly Sample[]): Steps<CrossValida
     if (fit === undefined) throw new RangeError('a group without a fold');
     return fit;
   });
-  const errorsM = (predict: (fit: HeightFit, sample: Sample) => number): number[] =>
+  const errorsM = (predict: (fit: HeightFit, sample: TrainingSample) => number): number[] =>
     samples.map((sample, index) => {
       const fit = fits[index];
       return fit === undefined ? 0 : Math.abs(predict(fit, sample) - sample.heightM);

@@ -4,7 +4,7 @@ import {
   includePoint,
   INTERVAL_COVERAGE,
   jackknifeInterval,
-  type Interval,
+  type HeightInterval,
 } from './interval.ts';
 import {
   fitSamples,
@@ -13,7 +13,7 @@ import {
   predictHeightM,
   type CrossValidation,
   type HeightFit,
-  type Sample,
+  type TrainingSample,
 } from './leave-one-group-out.ts';
 import type { Steps } from './steps.ts';
 
@@ -47,7 +47,7 @@ export interface HeightWithInterval {
 }
 
 /** Fits one view. `samples` must not be empty. */
-export function* calibrateView(samples: readonly Sample[]): Steps<ViewCalibration> {
+export function* calibrateView(samples: readonly TrainingSample[]): Steps<ViewCalibration> {
   const heightsByGroup = Map.groupBy(samples, ({ group }) => group);
   const labelsWanted = Math.max(0, MIN_RIDGE_LABELS - samples.length, MIN_RIDGE_GROUPS - heightsByGroup.size);
   const validation = yield* leaveOneGroupOut(samples);
@@ -62,7 +62,7 @@ export function* calibrateView(samples: readonly Sample[]): Steps<ViewCalibratio
   };
 }
 
-const medianHeightM = (samples: readonly Sample[]): number =>
+const medianHeightM = (samples: readonly TrainingSample[]): number =>
   median(samples.map(({ heightM }) => heightM)) ?? 0;
 
 /** Estimates the height by the rule of docs/calibration.md for a view with labels. */
@@ -93,7 +93,7 @@ function conformalInterval(
   { fits, weights, ridgeErrorsM, medianErrorsM }: CrossValidation,
   embedding: Float32Array,
   method: 'ridge' | 'median',
-): Interval | null {
+): HeightInterval | null {
   const errorsM = method === 'ridge' ? ridgeErrorsM : medianErrorsM;
   const predictionsM = new Map<HeightFit, number>();
   return jackknifeInterval(

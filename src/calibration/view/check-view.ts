@@ -1,7 +1,7 @@
 import type { ViewSignature } from '../../vision/protocol.ts';
 import { Fourier, type ComplexGrid } from './fourier.ts';
 import { runNow, type Steps } from '../steps.ts';
-import { frameField, matchSpectra, newScratch, whiten, type Match, type Scratch } from './correlation.ts';
+import { frameField, matchSpectra, newScratch, whiten, type ViewMatch, type Scratch } from './correlation.ts';
 import { GRID_HEIGHT, GRID_WIDTH, overlayWeights, sampleGrid } from './edge-field.ts';
 
 /** The static structure that all views of one camera position show. */
@@ -52,7 +52,7 @@ const LOST_SHARE = 0.55;
 /** A frame has clear edges from this share of the reference's edge strength. */
 const CLEAR_STRENGTH_SHARE = 0.6;
 
-/** Builds the reference from views of one camera position; null without views. `withOwnScore` also computes `ownScore`. */
+/** Builds the reference from views of one camera position; null without views. `withOwnScore` computes `ownScore` too. */
 export function* buildViewReference(
   views: readonly ViewSignature[],
   withOwnScore: boolean,
@@ -86,7 +86,7 @@ export function checkView(reference: ViewReference | null, view: ViewSignature |
   return runNow(checkViewSteps(reference, view));
 }
 
-/** As `checkView`, in steps of about 2 ms. Until it ends, no other check may use this reference, because of its buffers. */
+/** As `checkView`, in steps of about 2 ms. No other check may use this reference until it ends: they share buffers. */
 export function* checkViewSteps(
   reference: ViewReference | null,
   view: ViewSignature | null,
@@ -132,7 +132,7 @@ interface Elsewhere {
 function* searchElsewhere(
   reference: ViewReference,
   view: ViewSignature,
-  { far, farX, farY }: Match,
+  { far, farX, farY }: ViewMatch,
 ): Steps<Elsewhere> {
   const { fourier, scratch, spectrum, weights } = reference;
   let best: Elsewhere = {

@@ -12,7 +12,7 @@ const SAME_PLACE_Y = 1;
 const MAX_DRIFT_X = 2;
 
 /** Correlation of a frame's edges with the reference at one magnification: 0 is none, 1 is identity. */
-export interface Match {
+export interface ViewMatch {
   /** Highest correlation at the same place, and its shift, cells. */
   readonly near: number;
   readonly nearX: number;
@@ -82,7 +82,7 @@ export function matchSpectra(
   reference: ComplexGrid,
   frame: ComplexGrid,
   surface: ComplexGrid = emptyGrid(),
-): Match {
+): ViewMatch {
   const { re, im } = surface;
   for (let i = 0; i < CELLS; i += 1) {
     const aRe = reference.re[i] ?? 0;
@@ -98,7 +98,7 @@ export function matchSpectra(
   return findPeaks(re);
 }
 
-function findPeaks(surface: Float64Array): Match {
+function findPeaks(surface: Float64Array): ViewMatch {
   let [near, nearX, nearY, inner] = [-1, 0, 0, -1];
   let [far, farX, farY] = [-1, 0, 0];
   const reachX = Math.floor(MAX_SHIFT * GRID_WIDTH);

@@ -91,7 +91,7 @@ const MAX_TEXT01 = 0.2;
 const MIN_TEXT_STRENGTH01 = 0.5;
 /** Cells around an overlay edge that the edge influences. */
 const EDGE_REACH_CELLS = 2;
-/** Mask: luma varies by at most this. The agent paints a mask with the same value in each frame; sensor noise is larger. */
+/** Mask: luma varies by at most this. The agent paints a mask with a constant value; sensor noise is larger. */
 const MAX_MASK_RANGE = 0.25;
 const MIN_MASK_VIEWS = 2;
 /** If a larger share of the frame is constant, the views are copies of one frame. */

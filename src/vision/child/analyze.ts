@@ -1,7 +1,7 @@
 import sharp from 'sharp';
 import type { FrameOptions, FrameResult, HeadValues, RenderOptions, ViewSignature } from '../protocol.ts';
 import { drawCaption, drawOutline } from './annotate.ts';
-import { decode, readHeader, type DecodedImage, type RgbImage, type Size } from './decode.ts';
+import { decodeImage, readImageHeader, type DecodedImage, type RgbImage, type Size } from './decode.ts';
 import { readHeads } from './heads.ts';
 import {
   applyPrivacyMasks,
@@ -21,7 +21,7 @@ const PREVIEW_JPEG_QUALITY = 80;
 const VIEW_WIDTH = 160;
 const VIEW_HEIGHT = 90;
 
-/** Analyzes one frame. Errors as `decode` and `Session.infer`. Calls must not overlap. */
+/** Analyzes one frame. Errors as `decodeImage` and `Session.infer`. Calls must not overlap. */
 export async function analyzeFrame(
   session: Session,
   bytes: Uint8Array,
@@ -29,8 +29,8 @@ export async function analyzeFrame(
 ): Promise<FrameResult> {
   const startedMs = performance.now();
   const region = boundingBox(options.roi);
-  const header = await readHeader(bytes);
-  const image = await decode(
+  const header = await readImageHeader(bytes);
+  const image = await decodeImage(
     bytes,
     header,
     coveringSize([
@@ -67,10 +67,13 @@ export async function analyzeFrame(
   };
 }
 
-/** Encodes the frame as a JPEG: paints privacy masks, then draws the region's outline and the caption. Errors as `decode`. */
+/**
+ * Encodes the frame as a JPEG: paints privacy masks, then draws the outline of the region and the caption. Errors as
+ * `decodeImage`.
+ */
 export async function renderFrame(bytes: Uint8Array, options: RenderOptions): Promise<Uint8Array> {
-  const header = await readHeader(bytes);
-  const image = await decode(bytes, header, previewSize(header.size, options.maxWidthPx));
+  const header = await readImageHeader(bytes);
+  const image = await decodeImage(bytes, header, previewSize(header.size, options.maxWidthPx));
   applyPrivacyMasks(image, options.privacyMasks);
   if (options.roi !== null) drawOutline(image, options.roi);
   drawCaption(image, options.lines);

@@ -21,7 +21,7 @@ export interface DecodedImage extends RgbImage {
 
 /** Refuse larger images by their header alone: 50 megapixels decode to 150 MB. */
 const MAX_PIXELS = 50_000_000;
-/** Memory that a decoder may hold for an image that it cannot read in strips (interlaced, progressive, WebP), bytes. */
+/** Memory limit for an image that the decoder cannot read in strips (interlaced, progressive, WebP), bytes. */
 const MAX_WHOLE_IMAGE_BYTES = 160_000_000;
 /** A JPEG above this size gets the full header check: it may be progressive. */
 const MAX_PLAIN_JPEG_PIXELS = 16_000_000;
@@ -58,7 +58,7 @@ export interface ImageHeader {
  * Throws `image_empty`, `image_unsupported`, `image_corrupt`, or `image_too_large` above 50 megapixels. The limit is
  * lower for an image that must be decoded as a whole: 26 megapixels for a progressive colour JPEG, 40 for WebP.
  */
-export async function readHeader(bytes: Uint8Array): Promise<ImageHeader> {
+export async function readImageHeader(bytes: Uint8Array): Promise<ImageHeader> {
   if (bytes.length === 0) throw new AgentError('image_empty', 'the image has no bytes');
   const format = sniffFormat(bytes);
   if (format === null) throw new AgentError('image_unsupported', 'the bytes are not JPEG, PNG or WebP');
@@ -122,9 +122,13 @@ interface RawImage {
  * Decodes once, upright, to 8-bit sRGB, at the `wanted` size but never enlarged. Transparent pixels become black. JPEG
  * and WebP are scaled inside the decoder, so a small copy of a large frame costs a fraction of a full decode.
  * Width and height may be scaled by different factors; `source` keeps the true aspect ratio.
- * Throws as `readHeader`, and `image_corrupt` for truncated data.
+ * Throws as `readImageHeader`, and `image_corrupt` for truncated data.
  */
-export async function decode(bytes: Uint8Array, header: ImageHeader, wanted: Size): Promise<DecodedImage> {
+export async function decodeImage(
+  bytes: Uint8Array,
+  header: ImageHeader,
+  wanted: Size,
+): Promise<DecodedImage> {
   const width = Math.min(header.size.width, Math.ceil(wanted.width));
   const height = Math.min(header.size.height, Math.ceil(wanted.height));
   const options = { limitInputPixels: MAX_PIXELS, autoOrient: header.isRotated };

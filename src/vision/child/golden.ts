@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AgentError } from '../../base/errors.ts';
 import type { Bundle } from '../../model/manifest.ts';
-import { decode, readHeader } from './decode.ts';
+import { decodeImage, readImageHeader } from './decode.ts';
 import { readHeads } from './heads.ts';
 import type { Outputs, PreparedFrame, Session, SessionOptions } from './session.ts';
 import { openSession } from './session.ts';
@@ -41,7 +41,7 @@ export async function openVerifiedSession(bundle: Bundle, options: SessionOption
 /**
  * Runs the golden images of the bundle through the open session and compares the outputs with the expected values:
  * absolute difference, over the first `expect.length` values of each output. The whole frame is used, without gate or
- * mask. Returns an empty list if every output is reproduced. Throws as `decode` and `Session.infer`,
+ * mask. Returns an empty list if every output is reproduced. Throws as `decodeImage` and `Session.infer`,
  * `vision_output_invalid` if the number of values in an output does not match its head, and `model_golden_mismatch` if
  * a head gives another label than the manifest expects.
  */
@@ -72,8 +72,8 @@ export async function prepareGolden(
   { image }: Golden,
 ): Promise<PreparedFrame> {
   const bytes = await readFile(join(bundle.dir, image));
-  const header = await readHeader(bytes);
-  return session.prepare(await decode(bytes, header, session.decodeSize(header.size)));
+  const header = await readImageHeader(bytes);
+  return session.prepare(await decodeImage(bytes, header, session.decodeSize(header.size)));
 }
 
 /** Reads every head once. Otherwise only the first camera frame would show that a head does not match its output. */

@@ -43,14 +43,14 @@ function readHeight(head: Manifest['heads']['wave_height'], outputs: Outputs): H
 
 function readClass(head: ClassHead, outputs: Outputs): ClassValue {
   const logits = readValues(head.output, outputs, head.labels.length);
-  const probabilities = activate(logits, head.activation, head.temperature ?? 1);
+  const probabilities = applyActivation(logits, head.activation, head.temperature ?? 1);
   const all = head.labels.map((label, i) => ({ label, probability01: probabilities[i] ?? 0 }));
   const best = all.reduce((top, value) => (value.probability01 > top.probability01 ? value : top));
   return { ...best, all };
 }
 
-/** Divides logits by the temperature and applies the activation. `none`: the values are probabilities, clamped to 0..1. */
-export function activate(
+/** Divides logits by the temperature and applies the activation. `none` clamps probabilities to 0..1. */
+export function applyActivation(
   logits: ArrayLike<number>,
   activation: ClassHead['activation'],
   temperature: number,

@@ -356,7 +356,7 @@ function featurelessShares(isSeen: Uint8Array, laplacianSq: Float64Array, coarse
   return { obstruction01: total.smooth / judged, covered01: total.blank / judged };
 }
 
-/** Mean luma step between neighbouring 4x3 pixel means of a cell, right and down together. `coarse` contains sums of 12. */
+/** Mean luma step between neighbouring 4x3 pixel means of a cell, right and down together; `coarse` holds sums of 12. */
 function meanCoarseStep(coarse: Int32Array, row: number, column: number): number {
   const stride = WIDTH / 4;
   const columns = CELL_W / 4;

@@ -3,7 +3,7 @@ import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import type { Clock } from '../../base/clock.ts';
 import type { KeyValue } from '../../store/types.ts';
-import type { TrialRecord } from './choose-plan.ts';
+import type { TrialRecord } from './candidates.ts';
 import type { Plan } from './trial.ts';
 
 const STORE_KEY = 'inference.plans';

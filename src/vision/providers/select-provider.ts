@@ -15,7 +15,7 @@ import {
   threadCounts,
   type Candidates,
   type TrialRecord,
-} from './choose-plan.ts';
+} from './candidates.ts';
 import { Demotions, identifyRuntime, PlanMemory } from './plan-memory.ts';
 import { createTrialRunner } from './run-trial.ts';
 import { toReasonLine, type Plan, type TrialRunner } from './trial.ts';

@@ -4,7 +4,7 @@ import sharp from 'sharp';
 import { describe, expect, it } from 'vitest';
 import type { QualityReport } from '../../../src/vision/protocol.ts';
 import { AgentError } from '../../../src/base/errors.ts';
-import { decode, readHeader } from '../../../src/vision/child/decode.ts';
+import { decodeImage, readImageHeader } from '../../../src/vision/child/decode.ts';
 import { fitPixels, WHOLE_FRAME } from '../../../src/vision/child/preprocess.ts';
 
 import { GATE_SIZE, judgeQuality, measureQuality } from '../../../src/vision/child/quality.ts';
@@ -33,7 +33,7 @@ function frames(): Labelled[] {
 const bytesOf = ({ file }: Labelled): Buffer => readFileSync(join(dir!, 'frames', file));
 
 async function gate(bytes: Uint8Array): Promise<QualityReport> {
-  const image = await decode(bytes, await readHeader(bytes), GATE_SIZE);
+  const image = await decodeImage(bytes, await readImageHeader(bytes), GATE_SIZE);
   const rgb = await fitPixels(image, WHOLE_FRAME, { ...GATE_SIZE, fit: 'stretch' });
   return judgeQuality(measureQuality({ rgb, masked: null, brokenBytes01: image.brokenBytes01 }).signals);
 }

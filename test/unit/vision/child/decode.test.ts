@@ -1,10 +1,10 @@
 import sharp from 'sharp';
 import { describe, expect, it } from 'vitest';
 import {
-  decode,
+  decodeImage,
   jpegDamage01,
   plainJpegSize,
-  readHeader,
+  readImageHeader,
   sniffFormat,
 } from '../../../../src/vision/child/decode.ts';
 import { jpegOf } from '../../../fixtures/jpeg.ts';
@@ -14,7 +14,7 @@ const solid = (width: number, height: number, background: string) =>
   sharp({ create: { width, height, channels: 3, background } });
 
 async function open(bytes: Uint8Array, width = 64, height = 64) {
-  return decode(bytes, await readHeader(bytes), { width, height });
+  return decodeImage(bytes, await readImageHeader(bytes), { width, height });
 }
 
 const pixel = (image: { data: Uint8Array; width: number }, x: number, y: number): number[] => [
@@ -68,7 +68,7 @@ describe('sniffFormat', () => {
   });
 });
 
-describe('readHeader', () => {
+describe('readImageHeader', () => {
   it.each([
     ['no bytes', () => Buffer.alloc(0), 'image_empty'],
     ['10 MB of zeros', () => Buffer.alloc(10_000_000), 'image_unsupported'],
@@ -91,11 +91,11 @@ describe('readHeader', () => {
     ],
     ['a JPEG that claims no width', async () => withClaimedSize(await jpegOf(1), 0, 100), 'image_corrupt'],
   ])('rejects %s', async (_, make, code) => {
-    await expect(readHeader(await make())).rejects.toMatchObject({ code });
+    await expect(readImageHeader(await make())).rejects.toMatchObject({ code });
   });
 });
 
-describe('the memory limit of readHeader', () => {
+describe('the memory limit of readImageHeader', () => {
   const tooLarge = { code: 'image_too_large' };
 
   it.each([
@@ -107,7 +107,7 @@ describe('the memory limit of readHeader', () => {
       async () => withClaimedSize(await jpegOf(1, { progressive: true }), 6000, 6000),
     ],
   ])('rejects %s of %i px square, which must be decoded as a whole', async (_what, _size, make) => {
-    await expect(readHeader(await make())).rejects.toMatchObject(tooLarge);
+    await expect(readImageHeader(await make())).rejects.toMatchObject(tooLarge);
   });
 
   it.each([
@@ -121,7 +121,7 @@ describe('the memory limit of readHeader', () => {
     ],
     ['a baseline JPEG', 7000, async () => withClaimedSize(await jpegOf(1), 7000, 7000)],
   ])('accepts %s of %i px square', async (_what, size, make) => {
-    expect((await readHeader(await make())).size).toEqual({ width: size, height: size });
+    expect((await readImageHeader(await make())).size).toEqual({ width: size, height: size });
   });
 
   it('rejects more than 50 megapixels of any format', async () => {
@@ -130,11 +130,11 @@ describe('the memory limit of readHeader', () => {
       withClaimedSize(await jpegOf(1), 8000, 8000),
       losslessWebp(16000, 16000),
     ])
-      await expect(readHeader(bytes)).rejects.toMatchObject(tooLarge);
+      await expect(readImageHeader(bytes)).rejects.toMatchObject(tooLarge);
   });
 });
 
-describe('decode', () => {
+describe('decodeImage', () => {
   it('scales to the wanted size and never enlarges', async () => {
     const bytes = await solid(640, 360, '#336699').jpeg({ quality: 95 }).toBuffer();
     const small = await open(bytes, 512, 288);

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { Manifest } from '../../../../src/model/manifest.ts';
-import { activate, readHeads } from '../../../../src/vision/child/heads.ts';
+import { applyActivation, readHeads } from '../../../../src/vision/child/heads.ts';
 
 const outputs = (values: Record<string, number[]>) =>
   new Map(
@@ -11,16 +11,16 @@ const outputs = (values: Record<string, number[]>) =>
   );
 const labels = ['LEFT', 'RIGHT', 'STRAIGHT'];
 
-describe('activate', () => {
+describe('applyActivation', () => {
   it('computes a softmax that sums to one and does not overflow', () => {
-    const [a, b] = activate([1000, 1000], 'softmax', 1);
+    const [a, b] = applyActivation([1000, 1000], 'softmax', 1);
     expect([a, b]).toEqual([0.5, 0.5]);
-    expect(activate([2, 0], 'softmax', 2)[0]).toBeCloseTo(Math.E / (Math.E + 1), 9);
+    expect(applyActivation([2, 0], 'softmax', 2)[0]).toBeCloseTo(Math.E / (Math.E + 1), 9);
   });
 
   it('computes a sigmoid, and clamps probabilities for none', () => {
-    expect(activate([0, 4], 'sigmoid', 2)[1]).toBeCloseTo(1 / (1 + Math.exp(-2)), 9);
-    expect(activate([-0.2, 0.25, 1.4], 'none', 3)).toEqual([0, 0.25, 1]);
+    expect(applyActivation([0, 4], 'sigmoid', 2)[1]).toBeCloseTo(1 / (1 + Math.exp(-2)), 9);
+    expect(applyActivation([-0.2, 0.25, 1.4], 'none', 3)).toEqual([0, 0.25, 1]);
   });
 });
 

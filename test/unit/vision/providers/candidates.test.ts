@@ -8,7 +8,7 @@ import {
   normalizeProviderName,
   threadCounts,
   type TrialRecord,
-} from '../../../../src/vision/providers/choose-plan.ts';
+} from '../../../../src/vision/providers/candidates.ts';
 
 const PC: Hardware = {
   kind: 'nvidia_x86',
