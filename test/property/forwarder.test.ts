@@ -12,9 +12,9 @@ import type { Store } from '../../src/store/store.ts';
 import { draft, memoryDir, NO_FEATURES, openStore, silentLog } from '../fixtures/store.ts';
 
 const CAMERAS = ['north', 'south'] as const;
-const BOUND = 8;
+const MAX_OUTBOX_MESSAGES = 8;
 
-/** What the broker makes of the messages that are with it; all from one on, as a stream of bytes has it. */
+/** How the broker answers the messages in flight: the first one (`take`, `refuse`) or all of them. */
 type Answer = 'take' | 'take_all' | 'refuse' | 'busy' | 'lose' | 'lose_acks' | 'silence';
 type Step =
   | { readonly do: 'record'; readonly camera: (typeof CAMERAS)[number]; readonly count: number }
@@ -56,7 +56,7 @@ interface Sent {
   readonly done: (error?: AgentError) => void;
 }
 
-/** A broker at the end of a link: what it has taken is what a subscriber has seen. */
+/** A link with its broker. `taken` is what a subscriber has received. */
 class Broker implements Link {
   connected = false;
   maxPayloadBytes = 1e6;
@@ -65,11 +65,11 @@ class Broker implements Link {
   #sent: Sent[] = [];
 
   setState(): void {
-    throw new Error('not for the forwarder');
+    throw new Error('the forwarder must not call this');
   }
 
   stats(): never {
-    throw new Error('not for the forwarder');
+    throw new Error('the forwarder must not call this');
   }
 
   publish(topic: string, payload: string | Uint8Array): Promise<void> {
@@ -86,11 +86,11 @@ class Broker implements Link {
     if (!first || answer === 'silence') return;
     const sent = answer === 'take' || answer === 'refuse' ? this.#sent.splice(0, 1) : this.#sent.splice(0);
     for (const each of sent) this.#settle(each, answer);
-    // Messages about which nothing is known any more: the connection over which they went is gone.
+    // The connection is lost together with the acknowledgements.
     if (answer === 'lose' || answer === 'lose_acks') this.connected = false;
   }
 
-  /** The agent is gone: nobody hears what becomes of its messages. */
+  /** The agent has stopped: nothing receives the answers to its messages. */
   forget(): void {
     this.connected = false;
     this.#sent = [];
@@ -108,29 +108,29 @@ class Broker implements Link {
   }
 }
 
-/** Lets promises, immediates and the settling timer run. */
-const breathe = (ms = 0): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+/** Lets promises, immediates and the timer of `AcknowledgedRows` run. */
+const yieldToTimers = (ms = 0): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 class Run {
   readonly dir = memoryDir().path;
   readonly broker = new Broker();
-  readonly made: { camera: string; seq: number; id: string }[] = [];
+  readonly appended: { camera: string; seq: number; id: string }[] = [];
   store: Store = this.#open();
   #stop = new AbortController();
-  #forwarder = this.#forward();
+  #forwarder = this.#startForwarder();
 
   #open(): Store {
-    return openStore(this.dir, systemClock, { outbox: { maxMessages: BOUND, maxAgeDays: 7 } });
+    return openStore(this.dir, systemClock, { outbox: { maxMessages: MAX_OUTBOX_MESSAGES, maxAgeDays: 7 } });
   }
 
-  #forward(): Forwarder {
+  #startForwarder(): Forwarder {
     const { store, broker } = this;
     const forwarder = new Forwarder(
       { window: 3, backfillPerS: 0, deadlineMs: 40 },
       {
         outbox: store.outbox,
         link: broker,
-        // The pauses of a busy broker are shortened, and nothing else.
+        // Shorten only the pauses after a busy broker.
         clock: { ...systemClock, sleep: (ms, signal) => systemClock.sleep(Math.min(ms, 40), signal) },
         log: silentLog,
         raise: store.raise,
@@ -141,16 +141,16 @@ class Run {
     return forwarder;
   }
 
-  async take(each: Step): Promise<void> {
+  async apply(each: Step): Promise<void> {
     if (each.do === 'record')
       for (let n = 0; n < each.count; n += 1) {
         const { camera, seq, id } = this.store.append(draft({ camera: each.camera }), NO_FEATURES);
-        this.made.push({ camera, seq, id });
+        this.appended.push({ camera, seq, id });
       }
     else if (each.do === 'answer') this.broker.answer(each.answer);
     else if (each.do === 'link_up') this.linkUp();
     else this.restart(each.do === 'restart');
-    await breathe();
+    await yieldToTimers();
   }
 
   linkUp(): void {
@@ -159,26 +159,26 @@ class Run {
     this.#forwarder.linkUp();
   }
 
-  /** In good order, or such that the forwarder has no word more. */
-  restart(clean: boolean): void {
+  /** `isClean`: the forwarder is stopped before the store is closed. Otherwise it can no longer write. */
+  restart(isClean: boolean): void {
     this.broker.forget();
     const { store } = this;
-    if (clean) this.#stop.abort();
+    if (isClean) this.#stop.abort();
     store.close();
     this.#stop.abort();
     this.#stop = new AbortController();
     this.store = this.#open();
-    this.#forwarder = this.#forward();
+    this.#forwarder = this.#startForwarder();
   }
 
-  /** A broker that takes everything, for as long as it needs. */
+  /** Lets the broker accept everything until the outbox is empty. */
   async drain(): Promise<void> {
     const endMs = performance.now() + 5000;
     while (this.store.outbox.stats().depth > 0) {
       if (performance.now() > endMs) throw new Error(`${this.store.outbox.stats().depth} rows are stuck`);
       this.linkUp();
       this.broker.answer('take_all');
-      await breathe(1);
+      await yieldToTimers(1);
     }
   }
 
@@ -189,15 +189,15 @@ class Run {
   }
 }
 
-describe('outbox and forwarder on a broker that does what it likes', () => {
-  it('every record ends accepted, rejected or dropped and counted; each stream comes in order', async () => {
+describe('outbox and forwarder with a broker that answers at random', () => {
+  it('account for every record as accepted, rejected or dropped, and keep each stream in order', async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 40 }), async (steps) => {
         const run = new Run();
         try {
-          for (const each of steps) await run.take(each);
+          for (const each of steps) await run.apply(each);
           await run.drain();
-          check(run);
+          expectConsistent(run);
         } finally {
           run.end();
         }
@@ -207,7 +207,7 @@ describe('outbox and forwarder on a broker that does what it likes', () => {
   }, 120_000);
 });
 
-function check({ broker, made, store, dir }: Run): void {
+function expectConsistent({ broker, appended, store, dir }: Run): void {
   const { droppedTotal } = store.outbox.stats();
   const db = new Database(join(dir, 'swellsight.db'), { readonly: true });
   const rejected = new Set(
@@ -232,13 +232,13 @@ function check({ broker, made, store, dir }: Run): void {
     const record = JSON.parse(payload) as Observation;
     if (topic.startsWith('camera/') && !first.has(record.id)) first.set(record.id, { ...record, topic });
   }
-  // One fate each, and no fourth: the numbers meet exactly.
+  // Each record is published, rejected or dropped exactly once.
   const events = store.events.recent(1000);
-  expect((published ?? 0) + rejected.size + droppedTotal).toBe(made.length + events.length);
-  // What is neither with the subscriber nor set aside is counted as dropped.
+  expect((published ?? 0) + rejected.size + droppedTotal).toBe(appended.length + events.length);
+  // Everything that is neither received nor rejected is counted as dropped.
   const arrived = new Set(broker.taken.map(({ payload }) => (JSON.parse(payload) as { id: string }).id));
-  const gone = [...made, ...events].filter(({ id }) => !arrived.has(id) && !rejected.has(id));
-  expect(gone.length).toBeLessThanOrEqual(droppedTotal);
+  const missing = [...appended, ...events].filter(({ id }) => !arrived.has(id) && !rejected.has(id));
+  expect(missing.length).toBeLessThanOrEqual(droppedTotal);
   for (const camera of CAMERAS)
     for (const kind of ['observation', 'backfill']) {
       const seqs = [...first.values()]

@@ -1,14 +1,15 @@
 import { randomBytes } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it } from 'vitest';
 import type { Observation } from '../../../src/contract/observation.ts';
 import * as gates from '../../fixtures/fault-gate.ts';
 import { brokerWith, FaultGate, levelOf, type Fault } from '../../fixtures/fault-gate.ts';
-import { Device, linkOptions, topics } from '../../fixtures/link.ts';
-import { Mosquitto, until, type Message } from '../../fixtures/mosquitto.ts';
+import { linkOptions, topics, type Device } from '../../fixtures/link.ts';
+import { LinkTestBed } from '../../fixtures/link-test-bed.ts';
+import { until, type Message, type Mosquitto } from '../../fixtures/mosquitto.ts';
 import { draft, NO_FEATURES } from '../../fixtures/store.ts';
 
-// A broker that misbehaves must cost nothing but time: each case ends with all records at the real one.
+// A faulty broker may cost time, but no records: each case ends with all records at the real broker.
 
 const tuning = {
   connectTimeoutMs: 300,
@@ -18,38 +19,31 @@ const tuning = {
   busyBackoff: { minMs: 60, maxMs: 120, resetAfterMs: 60_000 },
 };
 
-const cleanups: (() => unknown)[] = [];
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-});
+const bed = new LinkTestBed();
 
 let mosquitto: Mosquitto;
 let seen: Message[];
 beforeEach(async () => {
-  mosquitto = await Mosquitto.start();
-  cleanups.push(() => mosquitto.stop());
+  mosquitto = await bed.broker();
   seen = await mosquitto.record(`${topics.prefix}#`);
 });
 
 async function gateTo(fault: Fault | null): Promise<FaultGate> {
   const gate = await FaultGate.to(mosquitto.port, fault);
-  cleanups.push(() => gate.stop());
+  bed.defer(() => gate.stop());
   return gate;
 }
 
-function device(gate: FaultGate, over: Parameters<typeof linkOptions>[1] = {}): Device {
-  const running = new Device(linkOptions(gate.url, { ...over, tuning: { ...tuning, ...over.tuning } }), {
-    backfillPerS: 1000,
-  });
-  cleanups.push(() => running.stop());
-  return running.start();
+function startDevice(gate: FaultGate, over: Parameters<typeof linkOptions>[1] = {}): Device {
+  const options = linkOptions(gate.url, { ...over, tuning: { ...tuning, ...over.tuning } });
+  return bed.device(options, { backfillPerS: 1000 }).start();
 }
 
 function append(running: Device, count: number): void {
   for (let n = 0; n < count; n += 1) running.store.append(draft(), NO_FEATURES);
 }
 
-/** The numbers of the records that arrived, without repetitions. */
+/** The `seq` of each record that arrived, without duplicates. */
 const arrived = (): number[] =>
   [
     ...new Set(
@@ -59,8 +53,8 @@ const arrived = (): number[] =>
     ),
   ].toSorted((a, b) => a - b);
 
-/** The gate passes on from now, and everything is delivered. */
-async function delivered(running: Device, gate: FaultGate, count: number): Promise<void> {
+/** Opens the gate and expects all records at the real broker. */
+async function expectDelivered(running: Device, gate: FaultGate, count: number): Promise<void> {
   gate.change(null);
   await until(() => running.store.outbox.stats().depth === 0, 'an empty outbox');
   await until(() => arrived().length >= count, 'all records');
@@ -73,35 +67,35 @@ const eventTypes = (running: Device): string[] =>
     .map(({ type }) => type)
     .toReversed();
 
-/** Acknowledges everything but records, which are to arrive at the real broker. */
-const noRecords = (topic: string): number | null => (/(observation|backfill)$/.test(topic) ? null : 0);
+/** Acknowledges everything but records, which must arrive at the real broker. */
+const ackAllButRecords = (topic: string): number | null => (/(observation|backfill)$/.test(topic) ? null : 0);
 
 const PUBLISH_OF_200_MB = Buffer.from([0x30, 0x80, 0x84, 0xaf, 0x5f]);
 
-describe('a broker that does not let anyone in', () => {
+describe('a broker that accepts no connection', () => {
   it.each<[string, Fault]>([
-    ['says nothing', gates.silent],
-    ['hangs up at once', (socket) => void socket.destroy()],
-    ['hangs up on CONNECT', gates.hangsUp],
-    ['speaks HTTP', gates.answers('HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n')],
-    ['sends noise', (socket) => void socket.once('data', () => socket.write(randomBytes(4096)))],
+    ['sends nothing', gates.silent],
+    ['closes the connection at once', (socket) => void socket.destroy()],
+    ['closes the connection on CONNECT', gates.hangsUp],
+    ['answers in HTTP', gates.answers('HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n')],
+    ['sends random bytes', (socket) => void socket.once('data', () => socket.write(randomBytes(4096)))],
     ['sends a PUBLISH before CONNACK', gates.answers(Buffer.from([0x30, 4, 0, 1, 0x61, 0x62]))],
     ['announces a packet of 200 MB', gates.answers(PUBLISH_OF_200_MB)],
-    ['answers with half a CONNACK', gates.answers(Buffer.from([0x20, 3, 0]))],
-    ['answers twice', gates.answers(Buffer.from([0x20, 3, 0, 0, 0, 0x20, 3, 0, 0, 0]))],
-    ['grants with unreadable properties', gates.answers(Buffer.from([0x20, 5, 0, 0, 2, 0xfe, 0xfe]))],
+    ['sends half a CONNACK', gates.answers(Buffer.from([0x20, 3, 0]))],
+    ['sends CONNACK twice', gates.answers(Buffer.from([0x20, 3, 0, 0, 0, 0x20, 3, 0, 0, 0]))],
+    ['sends CONNACK with invalid properties', gates.answers(Buffer.from([0x20, 5, 0, 0, 2, 0xfe, 0xfe]))],
   ])('%s', async (_what, fault) => {
     const gate = await gateTo(fault);
-    const running = device(gate);
+    const running = startDevice(gate);
     append(running, 5);
     await until(() => gate.connections >= 3, 'three attempts');
     expect(running.link.connected).toBe(false);
     expect(running.store.outbox.stats().depth).toBeGreaterThanOrEqual(5);
-    await delivered(running, gate, 5);
+    await expectDelivered(running, gate, 5);
   });
 
   it.each([1, 2, 3, 4, 5])('refuses 3.1.1 with code %d', async (code) => {
-    await refusal(code, 4, [2, 4, 5].includes(code) ? ['mqtt_refused'] : []);
+    await expectRefusal(code, 4, [2, 4, 5].includes(code) ? ['mqtt_refused'] : []);
   });
 
   it.each([
@@ -127,79 +121,81 @@ describe('a broker that does not let anyone in', () => {
     [157, ['mqtt_moved']],
     [159, []],
   ])('refuses 5 with code %d', async (code, events) => {
-    await refusal(code, 5, events);
+    await expectRefusal(code, 5, events);
   });
 
-  async function refusal(code: number, protocolVersion: 4 | 5, events: string[]): Promise<void> {
+  async function expectRefusal(code: number, protocolVersion: 4 | 5, events: string[]): Promise<void> {
     const gate = await gateTo(gates.refuses(code));
-    const running = device(gate, { protocolVersion });
+    const running = startDevice(gate, { protocolVersion });
     append(running, 3);
     await until(() => gate.connections >= 3, 'three attempts');
     expect(gate.firstBytes.map(levelOf)[0]).toBe(protocolVersion);
-    // Once, however often it is refused.
+    // One event for any number of refusals.
     expect(eventTypes(running)).toEqual(events);
-    await delivered(running, gate, 3);
+    await expectDelivered(running, gate, 3);
     expect(running.link.stats().faults).toEqual([]);
   }
 });
 
-describe('a broker that lets in and then', () => {
-  it('never grants a subscription', async () => {
+describe('a broker that accepts the connection and then', () => {
+  it('never answers a subscription', async () => {
     const mute: Fault = (socket) =>
       void socket.once('data', () => {
         socket.write(Buffer.from([0x20, 3, 0, 0, 0]));
         socket.resume();
       });
-    await lives(mute);
+    await expectNothingLost(mute);
   });
 
   it('never acknowledges', async () => {
-    await lives(brokerWith({ puback: () => null }));
+    await expectNothingLost(brokerWith({ puback: () => null }));
   });
 
-  it('acknowledges states and no record', async () => {
-    const gate = await gateTo(brokerWith({ puback: noRecords }));
-    const running = device(gate, { tuning: { ackTimeoutMs: 200 } });
+  it('acknowledges states but no record', async () => {
+    const gate = await gateTo(brokerWith({ puback: ackAllButRecords }));
+    const running = startDevice(gate, { tuning: { ackTimeoutMs: 200 } });
     append(running, 3);
     await until(() => gate.connections >= 3, 'three connections');
     expect(running.store.outbox.stats().depth).toBe(3);
-    await delivered(running, gate, 3);
+    await expectDelivered(running, gate, 3);
   });
 
-  it('sends noise', async () => {
-    await lives(
+  it('sends random bytes', async () => {
+    await expectNothingLost(
       brokerWith({
         onConnected: (socket) => setTimeout(() => socket.write(randomBytes(4096)), 30),
-        puback: noRecords,
+        puback: ackAllButRecords,
       }),
     );
   });
 
-  it('takes no message of a useful size: no record is set aside for that', async () => {
+  it('announces a useless size limit: no record is set aside', async () => {
     const gate = await gateTo(brokerWith({ connack: [0x27, 0, 0, 0, 100] }));
-    const running = device(gate);
+    const running = startDevice(gate);
     append(running, 3);
     await until(() => gate.connections >= 3, 'three attempts');
     expect(eventTypes(running)).toEqual(['mqtt_refused']);
-    await delivered(running, gate, 3);
+    await expectDelivered(running, gate, 3);
   });
 
-  it('sends what is never to be released: QoS 2', async () => {
+  it('sends a message with QoS 2', async () => {
     const message = Buffer.from([0x34, 6, 0, 1, 0x61, 0, 7, 0]);
-    await lives(brokerWith({ onConnected: (socket) => socket.write(message), puback: noRecords }));
+    await expectNothingLost(
+      brokerWith({ onConnected: (socket) => socket.write(message), puback: ackAllButRecords }),
+    );
   });
 
-  it('acknowledges what was never sent, and grants twice', async () => {
+  it('acknowledges unknown packets, and answers a subscription twice', async () => {
     const noise = [0x40, 2, 0x77, 0x77, 0x90, 4, 0x66, 0x66, 0, 1, 0xd0, 0];
     const gate = await gateTo(brokerWith({ onConnected: (socket) => socket.write(Buffer.from(noise)) }));
-    const running = device(gate);
+    const running = startDevice(gate);
     await until(() => running.link.connected, 'the birth');
     append(running, 3);
     await until(() => running.store.outbox.stats().depth === 0, 'an empty outbox');
     expect(gate.connections).toBe(1);
   });
 
-  it('sends a packet that would fill the memory: it is cut off, and the session that holds it begun anew', async () => {
+  it('sends a packet that would exhaust the memory: the link disconnects and starts a new session', async () => {
     const flood = brokerWith({
       onConnected: (socket) => {
         socket.write(PUBLISH_OF_200_MB);
@@ -212,28 +208,28 @@ describe('a broker that lets in and then', () => {
       },
     });
     const gate = await gateTo(flood);
-    const running = device(gate);
+    const running = startDevice(gate);
     append(running, 3);
     await until(() => gate.firstBytes.length >= 3, 'three attempts');
     expect(process.memoryUsage().arrayBuffers).toBeLessThan(100e6);
-    // Bit 1 of the flags behind the level: clean start.
+    // Bit 1 of the flags after the protocol level is clean start.
     const cleanStart = (hello: Buffer): boolean => ((hello[hello.indexOf('MQTT') + 5] ?? 0) & 2) === 2;
     expect(gate.firstBytes.slice(0, 3).map(cleanStart)).toEqual([false, true, true]);
     expect(eventTypes(running)).toEqual(['mqtt_session_forgotten']);
-    await delivered(running, gate, 3);
+    await expectDelivered(running, gate, 3);
   });
 
   it.each([
-    ['keeps it alive no longer', 141, 60, []],
+    ['reports a keep-alive timeout', 141, 60, []],
     ['shuts down', 139, 60, []],
-    ['is too busy', 137, 120, []],
-    ['counts too many messages', 150, 120, []],
-    ['knows of a quota', 151, 120, []],
-    ['dismisses it', 152, 120, ['mqtt_refused']],
-    ['no longer knows it', 135, 120, ['mqtt_refused']],
+    ['is busy', 137, 120, []],
+    ['reports a message rate too high', 150, 120, []],
+    ['reports an exceeded quota', 151, 120, []],
+    ['disconnects the device by administrative action', 152, 120, ['mqtt_refused']],
+    ['no longer authorizes the device', 135, 120, ['mqtt_refused']],
     ['has moved', 157, 120, ['mqtt_moved']],
-    ['sends it elsewhere', 156, 120, ['mqtt_moved']],
-  ])('%s: DISCONNECT %d', async (_what, code, longestWaitMs, events) => {
+    ['redirects the device', 156, 120, ['mqtt_moved']],
+  ])('%s: waits as long as DISCONNECT %d requires', async (_what, code, longestWaitMs, events) => {
     let lastMs = 0;
     const waits: number[] = [];
     const gate = await gateTo(
@@ -245,19 +241,19 @@ describe('a broker that lets in and then', () => {
             socket.end(Buffer.from([0xe0, 2, code, 0]));
           }, 40);
         },
-        puback: noRecords,
+        puback: ackAllButRecords,
       }),
     );
-    const running = device(gate);
+    const running = startDevice(gate);
     append(running, 3);
     await until(() => waits.length >= 3, 'four connections');
-    // Half of the shortest of its series at least.
+    // At least half of the minimum of its series.
     expect(Math.min(...waits)).toBeGreaterThanOrEqual(longestWaitMs === 60 ? 9 : 29);
     expect(eventTypes(running)).toEqual(events);
-    await delivered(running, gate, 3);
+    await expectDelivered(running, gate, 3);
   });
 
-  it('names the broker to go to: it is told, and not followed', async () => {
+  it('redirects to another server: the event names it, and the link does not follow', async () => {
     const to = [...Buffer.from('evil.example:1883')];
     const properties = [0x1c, 0, to.length, ...to];
     const gate = await gateTo(
@@ -270,18 +266,18 @@ describe('a broker that lets in and then', () => {
           ),
       }),
     );
-    const running = device(gate);
+    const running = startDevice(gate);
     await until(() => gate.connections >= 2, 'another attempt at the same broker');
     const [event] = running.store.events.recent(5);
     expect(event).toMatchObject({ type: 'mqtt_moved', context: { server_reference: 'evil.example:1883' } });
-    await delivered(running, gate, 0);
+    await expectDelivered(running, gate, 0);
   });
 
   it.each([5, 4] as const)(
-    'grants no command: it reports all the same, version %d',
+    'refuses the subscription to commands: records are still sent, version %d',
     async (protocolVersion) => {
       const gate = await gateTo(brokerWith({ suback: (filter) => (filter.endsWith('cmd/+') ? 128 : 1) }));
-      const running = device(gate, { protocolVersion });
+      const running = startDevice(gate, { protocolVersion });
       await until(() => running.link.connected, 'the birth');
       append(running, 3);
       await until(() => running.store.outbox.stats().depth === 0, 'an empty outbox');
@@ -295,18 +291,18 @@ describe('a broker that lets in and then', () => {
     },
   );
 
-  it('takes everything: the birth is in the order of the contract, at each connection', async () => {
+  it('accepts everything: each birth has the order of the contract', async () => {
     const packets: string[] = [];
     const gate = await gateTo(
       brokerWith({ onPacket: (what) => packets.push(what.replace(topics.prefix, '…/')) }),
     );
-    const running = device(gate);
+    const running = startDevice(gate);
     running.link.setState('camera/north/state', { n: 1 });
     running.link.setState('homeassistant/device/x/config', { n: 2 }, { absolute: true });
     running.link.setState('info', { n: 3 });
     append(running, 1);
-    await until(() => packets.at(-1)?.endsWith('backfill') === true, 'the drain');
-    // Options: QoS 1, no local 4, retain as published 8, retain handling 2 as 20.
+    await until(() => packets.at(-1)?.endsWith('backfill') === true, 'the drained outbox');
+    // Subscription options in hex: QoS 1 is 1, no local 4, retain as published 8, retain handling 2 is 20.
     const birth = [
       'PUBLISH …/info retained',
       'PUBLISH homeassistant/device/x/config retained',
@@ -329,20 +325,20 @@ describe('a broker that lets in and then', () => {
     expect(packets).toEqual([...subscriptions, ...birth, 'PUBLISH …/camera/north/observation']);
   });
 
-  it('takes one message at a time: a receive maximum of 1', async () => {
+  it('has a receive maximum of 1: the link sends one message at a time', async () => {
     let unacked = 0;
-    let most = 0;
+    let maxUnacked = 0;
     const slow: Fault = (socket) => {
       const write = socket.write.bind(socket);
       brokerWith({
         connack: [0x21, 0, 1],
         puback: () => {
           unacked += 1;
-          most = Math.max(most, unacked);
+          maxUnacked = Math.max(maxUnacked, unacked);
           return 0;
         },
       })(socket);
-      // Each answer comes late, so that a second message would be seen.
+      // Delay each answer, so that a second message would be counted.
       socket.write = (bytes: Buffer) => {
         setTimeout(() => {
           if (bytes[0] === 0x40) unacked -= 1;
@@ -352,17 +348,17 @@ describe('a broker that lets in and then', () => {
       };
     };
     const gate = await gateTo(slow);
-    const running = device(gate);
+    const running = startDevice(gate);
     running.link.setState('info', { n: 1 });
     running.link.setState('health', { n: 1 });
     await until(() => running.link.connected, 'the birth');
     append(running, 40);
     await until(() => running.store.outbox.stats().depth === 0, 'an empty outbox');
-    expect(most).toBe(1);
+    expect(maxUnacked).toBe(1);
     expect(gate.connections).toBe(1);
   });
 
-  it('hangs up over one of the states each time: that one is left out, and told of', async () => {
+  it('closes the connection over the same state each time: the state is left out, with an event', async () => {
     const poison: Fault = (socket) => {
       brokerWith({
         puback: (topic) => {
@@ -372,7 +368,7 @@ describe('a broker that lets in and then', () => {
       })(socket);
     };
     const gate = await gateTo(poison);
-    const running = device(gate);
+    const running = startDevice(gate);
     running.link.setState('info', { n: 1 });
     running.link.setState('camera/north/state', { n: 2 });
     running.link.setState('health', { n: 3 });
@@ -385,7 +381,7 @@ describe('a broker that lets in and then', () => {
     expect(running.link.connected).toBe(true);
   });
 
-  it('wants no state just now: it gets it later', async () => {
+  it('refuses a state temporarily: the link publishes it later', async () => {
     let busy = true;
     const answers: number[] = [];
     const gate = await gateTo(
@@ -398,22 +394,22 @@ describe('a broker that lets in and then', () => {
         },
       }),
     );
-    const running = device(gate, { tuning: { checkEveryMs: 50 } });
+    const running = startDevice(gate, { tuning: { checkEveryMs: 50 } });
     running.link.setState('info', { n: 1 });
     await until(() => running.link.connected && answers.length >= 2, 'another try');
     busy = false;
-    await until(() => answers.includes(0), 'the state let in');
+    await until(() => answers.includes(0), 'the accepted state');
     await delay(200);
     expect(answers.filter((answer) => answer === 0)).toHaveLength(1);
     expect(gate.connections).toBe(1);
   });
 
-  async function lives(fault: Fault): Promise<void> {
+  async function expectNothingLost(fault: Fault): Promise<void> {
     const gate = await gateTo(fault);
-    const running = device(gate);
+    const running = startDevice(gate);
     append(running, 3);
     await until(() => gate.connections >= 3, 'three connections');
     expect(running.store.outbox.stats().depth).toBeGreaterThanOrEqual(3);
-    await delivered(running, gate, 3);
+    await expectDelivered(running, gate, 3);
   }
 });

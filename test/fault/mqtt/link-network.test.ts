@@ -2,68 +2,53 @@ import { writeFileSync } from 'node:fs';
 import { networkInterfaces } from 'node:os';
 import { join } from 'node:path';
 import { connectAsync } from 'mqtt';
-import { afterEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import type { Observation } from '../../../src/contract/observation.ts';
 import { collect } from '../../fixtures/collect.ts';
 import { FaultGate } from '../../fixtures/fault-gate.ts';
-import { Device, linkOptions, startLink, topics } from '../../fixtures/link.ts';
-import { freePort, Mosquitto, until } from '../../fixtures/mosquitto.ts';
+import { linkOptions, topics } from '../../fixtures/link.ts';
+import { LinkTestBed } from '../../fixtures/link-test-bed.ts';
+import { freePort, until } from '../../fixtures/mosquitto.ts';
 import { Namespace } from '../../fixtures/namespace.ts';
-import { Proxy } from '../../fixtures/proxy.ts';
 import { draft, NO_FEATURES, tempDir } from '../../fixtures/store.ts';
 
-const cleanups: (() => unknown)[] = [];
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-});
-
-async function broker(options: Parameters<typeof Mosquitto.start>[0] = {}): Promise<Mosquitto> {
-  const mosquitto = await Mosquitto.start(options);
-  cleanups.push(() => mosquitto.stop());
-  return mosquitto;
-}
-
-function started(...args: Parameters<typeof startLink>): ReturnType<typeof startLink> {
-  const running = startLink(...args);
-  cleanups.push(() => running.link.stop());
-  return running;
-}
+const bed = new LinkTestBed();
 
 const BACKOFF = { minMs: 100, maxMs: 300, resetAfterMs: 60_000 };
 const hasIpv6 = Object.values(networkInterfaces()).some((list) =>
   list?.some(({ address }) => address === '::1'),
 );
 
-describe('a network that swallows packets', () => {
+describe('a network that drops packets', () => {
   it.each([5, 4] as const)(
-    'is noticed on an idle link within one and a half keep-alives, version %d',
+    'is detected on an idle link within one and a half keep-alives, version %d',
     async (version) => {
-      const mosquitto = await broker();
-      const proxy = await Proxy.to(mosquitto.port);
-      cleanups.push(() => proxy.stop());
-      const { link, ups } = started(
+      const mosquitto = await bed.broker();
+      const proxy = await bed.proxyTo(mosquitto.port);
+      const { link, births } = bed.link(
         linkOptions(proxy.url, {
           protocolVersion: version,
           tuning: { keepAliveS: 2, ackTimeoutMs: 30_000, backoff: BACKOFF },
         }),
       );
-      await until(() => ups.length === 1, 'the birth');
+      await until(() => births.length === 1, 'the birth');
       proxy.frozen = true;
       const frozenMs = performance.now();
       await until(() => !link.connected, 'the loss');
-      // 3 s, and room for a busy machine; far from the 30 s of an acknowledgement.
+      // 3 s, and a margin for a busy machine; far below the 30 s of an acknowledgement.
       expect(performance.now() - frozenMs).toBeLessThan(12_000);
       proxy.frozen = false;
-      await until(() => ups.length === 2, 'the second birth');
+      await until(() => births.length === 2, 'the second birth');
     },
   );
 
-  it('is noticed sooner by a record on its way: by the deadline of its acknowledgement', async () => {
-    const mosquitto = await broker();
-    const proxy = await Proxy.to(mosquitto.port);
-    cleanups.push(() => proxy.stop());
-    const { link, ups } = started(linkOptions(proxy.url, { tuning: { keepAliveS: 30, ackTimeoutMs: 700 } }));
-    await until(() => ups.length === 1, 'the birth');
+  it('is detected earlier with a message in flight, by its acknowledgement timeout', async () => {
+    const mosquitto = await bed.broker();
+    const proxy = await bed.proxyTo(mosquitto.port);
+    const { link, births } = bed.link(
+      linkOptions(proxy.url, { tuning: { keepAliveS: 30, ackTimeoutMs: 700 } }),
+    );
+    await until(() => births.length === 1, 'the birth');
     proxy.frozen = true;
     const sentMs = performance.now();
     const all = await Promise.allSettled(
@@ -74,12 +59,12 @@ describe('a network that swallows packets', () => {
   });
 
   it.skipIf(!Namespace.isAvailable())(
-    'a real partition (nft drop in a network namespace; needs root): nothing is lost, and the link is back soon',
+    'loses nothing and reconnects soon after a real partition (nft drop in a network namespace; needs root)',
     async () => {
       const space = new Namespace();
-      cleanups.push(() => space.remove());
+      bed.defer(() => space.remove());
       const dir = tempDir('swellsight-ns-');
-      cleanups.push(() => dir.remove());
+      bed.defer(() => dir.remove());
       const [port, watchPort] = [18_830, 18_831];
       const config = join(dir.path, 'mosquitto.conf');
       writeFileSync(
@@ -87,11 +72,11 @@ describe('a network that swallows packets', () => {
         ['user root', `listener ${port}`, `listener ${watchPort}`, 'allow_anonymous true', ''].join('\n'),
       );
       const child = space.spawn('mosquitto', ['-c', config]);
-      cleanups.push(() => child.kill('SIGKILL'));
-      const watcher = await retried(() =>
+      bed.defer(() => child.kill('SIGKILL'));
+      const watcher = await retry(() =>
         connectAsync(`mqtt://${space.address}:${watchPort}`, { reconnectPeriod: 0 }, false),
       );
-      cleanups.push(() => watcher.end(true));
+      bed.defer(() => watcher.end(true));
       const seqs = new Set<number>();
       watcher.on('message', (_topic, payload) =>
         seqs.add((JSON.parse(payload.toString()) as Observation).seq),
@@ -100,13 +85,12 @@ describe('a network that swallows packets', () => {
         ['observation', 'backfill'].map((kind) => `${topics.prefix}camera/north/${kind}`),
         { qos: 1 },
       );
-      const running = new Device(
+      const running = bed.device(
         linkOptions(`mqtt://${space.address}:${port}`, {
           tuning: { keepAliveS: 2, ackTimeoutMs: 1000, connectTimeoutMs: 500, backoff: BACKOFF },
         }),
         { backfillPerS: 1000 },
       );
-      cleanups.push(() => running.stop());
       running.start();
       const append = (count: number): void => {
         for (let n = 0; n < count; n += 1) running.store.append(draft(), NO_FEATURES);
@@ -114,16 +98,16 @@ describe('a network that swallows packets', () => {
       await until(() => running.link.connected, 'the birth');
       for (let round = 1; round <= 3; round += 1) {
         append(5);
-        // The first time on an idle link, then with records on their way.
+        // The first time on an idle link, then with records in flight.
         if (round === 1) await until(() => running.store.outbox.stats().depth === 0, 'an empty outbox');
         space.dropAll(port);
-        const swallowedMs = performance.now();
+        const partitionedMs = performance.now();
         append(round === 1 ? 0 : 5);
         await until(() => !running.link.connected, 'the loss');
-        expect(performance.now() - swallowedMs).toBeLessThan(12_000);
+        expect(performance.now() - partitionedMs).toBeLessThan(12_000);
         append(5);
         space.restore();
-        await until(() => running.link.connected, 'the link again');
+        await until(() => running.link.connected, 'the next link');
       }
       await until(() => running.store.outbox.stats().depth === 0, 'an empty outbox');
       await until(() => seqs.size === 40, 'all records');
@@ -132,54 +116,53 @@ describe('a network that swallows packets', () => {
 });
 
 describe('addresses', () => {
-  it('goes on to the next one when a name cannot be resolved', async () => {
-    const mosquitto = await broker();
-    const { ups, link } = started(linkOptions(['mqtt://no-such-host.invalid:1883', mosquitto.url]));
-    await until(() => ups.length === 1, 'the birth');
+  it('continues with the next one when a name cannot be resolved', async () => {
+    const mosquitto = await bed.broker();
+    const { births, link } = bed.link(linkOptions(['mqtt://no-such-host.invalid:1883', mosquitto.url]));
+    await until(() => births.length === 1, 'the birth');
     expect(link.stats().broker).toBe(`127.0.0.1:${mosquitto.port}`);
   });
 
-  it.skipIf(!hasIpv6)('reaches a broker by IPv6 (needs ::1)', async () => {
+  it.skipIf(!hasIpv6)('connects by IPv6 (needs ::1)', async () => {
     const port = await freePort();
-    await broker({ lines: [`listener ${port} ::1`] });
-    const { ups, link } = started(linkOptions(`mqtt://[::1]:${port}`));
-    await until(() => ups.length === 1, 'the birth');
+    await bed.broker({ lines: [`listener ${port} ::1`] });
+    const { births, link } = bed.link(linkOptions(`mqtt://[::1]:${port}`));
+    await until(() => births.length === 1, 'the birth');
     expect(link.stats().broker).toBe(`[::1]:${port}`);
   });
 
-  it('leaves a broker that takes it and loses it again for the next one, and comes back to the first later', async () => {
-    const [flaky, steady] = [await broker(), await broker()];
+  it('tries the next broker when one accepts and soon loses it, and the first one after a stable link', async () => {
+    const [flaky, steady] = [await bed.broker(), await bed.broker()];
     const gate = await FaultGate.to(flaky.port);
-    cleanups.push(() => gate.stop());
-    const { ups, link } = started(
+    bed.defer(() => gate.stop());
+    const { births, link } = bed.link(
       linkOptions([gate.url, steady.url], {
         tuning: { backoff: { minMs: 20, maxMs: 50, resetAfterMs: 500 } },
       }),
     );
-    await until(() => ups.length === 1, 'the first');
+    await until(() => births.length === 1, 'the first');
     expect(link.stats().broker).toBe(`127.0.0.1:${gate.port}`);
     gate.cut();
-    await until(() => ups.length === 2, 'the second');
+    await until(() => births.length === 2, 'the second');
     expect(link.stats().broker).toBe(`127.0.0.1:${steady.port}`);
     await new Promise((resolve) => setTimeout(resolve, 700));
     await steady.down('SIGKILL');
-    await until(() => ups.length === 3, 'the first again');
+    await until(() => births.length === 3, 'the first again');
     expect(link.stats().broker).toBe(`127.0.0.1:${gate.port}`);
   });
 });
 
-describe('limits that only the broker knows', () => {
-  it('3.1.1: hangs up over what is too large: that record is set aside, the others arrive', async () => {
-    const mosquitto = await broker({ lines: ['max_packet_size 4096'] });
+describe('limits that the broker does not announce', () => {
+  it('3.1.1: sets aside the record over which the broker closes the connection, and delivers the others', async () => {
+    const mosquitto = await bed.broker({ lines: ['max_packet_size 4096'] });
     const seen = await mosquitto.record(`${topics.prefix}camera/#`);
-    const running = new Device(
+    const running = bed.device(
       linkOptions(mosquitto.url, {
         protocolVersion: 4,
         tuning: { ackTimeoutMs: 1000, backoff: { minMs: 10, maxMs: 20, resetAfterMs: 1e6 } },
       }),
       { backfillPerS: 1000 },
     );
-    cleanups.push(() => running.stop());
     running.start();
     await until(() => running.link.connected, 'the birth');
     running.store.append(draft(), NO_FEATURES);
@@ -191,16 +174,15 @@ describe('limits that only the broker knows', () => {
     expect(running.store.events.recent(9).map(({ type }) => type)).toContain('outbox_rejected');
   });
 
-  it('3.1.1: acknowledges what it forbids; no device can know (documented)', async () => {
-    const mosquitto = await broker({
+  it('3.1.1: cannot detect a forbidden message that the broker acknowledges (documented)', async () => {
+    const mosquitto = await bed.broker({
       users: { dev1: 'p', watcher: 'p' },
       acl: ['user dev1', `topic readwrite ${topics.prefix}status`, 'user watcher', 'topic read swellsight/#'],
     });
     const seen = await mosquitto.record(`${topics.prefix}#`, { username: 'watcher', password: 'p' });
-    const running = new Device(
+    const running = bed.device(
       linkOptions(mosquitto.url, { protocolVersion: 4, username: 'dev1', password: 'p' }),
     );
-    cleanups.push(() => running.stop());
     running.start();
     await until(() => running.link.connected, 'the birth');
     running.store.append(draft(), NO_FEATURES);
@@ -210,12 +192,12 @@ describe('limits that only the broker knows', () => {
 });
 
 describe('two hundred lost connections', () => {
-  it('leave no memory, no timer and no socket behind', async () => {
-    // Else each of its answers waits 40 ms for the one before.
-    const mosquitto = await broker({ lines: ['set_tcp_nodelay true'] });
+  it('leak no memory, timer or socket', async () => {
+    // Otherwise each answer waits 40 ms for the previous one.
+    const mosquitto = await bed.broker({ lines: ['set_tcp_nodelay true'] });
     const gate = await FaultGate.to(mosquitto.port);
-    cleanups.push(() => gate.stop());
-    const { link, ups } = started(
+    bed.defer(() => gate.stop());
+    const { link, births } = bed.link(
       linkOptions(gate.url, { tuning: { backoff: { minMs: 1, maxMs: 2, resetAfterMs: 1e9 } } }),
     );
     link.setState('info', { filler: 'x'.repeat(1000) });
@@ -233,15 +215,15 @@ describe('two hundred lost connections', () => {
     };
     const lose = async (times: number): Promise<void> => {
       for (let n = 0; n < times; n += 1) {
-        const wanted = ups.length + 1;
-        // In every second round while something is on its way.
+        const wanted = births.length + 1;
+        // In every second round with a message in flight.
         const pending = n % 2 === 0 ? link.publish('event/x', '{}', { qos: 1, retain: false }) : null;
         gate.cut();
         await pending?.catch(() => undefined);
-        await until(() => ups.length >= wanted, 'the next birth');
+        await until(() => births.length >= wanted, 'the next birth');
       }
     };
-    await until(() => ups.length === 1, 'the birth');
+    await until(() => births.length === 1, 'the birth');
     await lose(50);
     const before = await measure();
     await lose(200);
@@ -253,7 +235,7 @@ describe('two hundred lost connections', () => {
   }, 240_000);
 });
 
-async function retried<T>(attempt: () => Promise<T>): Promise<T> {
+async function retry<T>(attempt: () => Promise<T>): Promise<T> {
   for (let left = 100; ; left -= 1) {
     try {
       return await attempt();

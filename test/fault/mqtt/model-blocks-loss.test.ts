@@ -53,7 +53,7 @@ describe('a model in blocks over a bad network', () => {
       operator.on('message', (topic, payload, { retain }) => sender.receive(topic, payload, retain));
       await operator.subscribeAsync(topics.absolute('model/blocks/request'), { qos: 1 });
 
-      const { link, ups } = startLink(
+      const { link, births } = startLink(
         linkOptions(`mqtt://${space.address}:${PORT}`, {
           tuning: { keepAliveS: 3, connectTimeoutMs: 5000, ackTimeoutMs: 5000 },
         }),
@@ -79,12 +79,12 @@ describe('a model in blocks over a bad network', () => {
       );
       for (const share of [0.2, 0.6]) {
         await until(() => part.heldBytes >= share * SIZE_BYTES, `${share} of it`, 60_000);
-        const before = ups.length;
+        const before = births.length;
         space.dropAll(PORT);
         await until(() => !link.connected, 'the loss', 60_000);
         space.restore();
         space.drop(PORT, LOST_PERCENT);
-        await until(() => ups.length > before, 'the link again', 60_000);
+        await until(() => births.length > before, 'the link again', 60_000);
       }
       await fetched;
       await part.close();

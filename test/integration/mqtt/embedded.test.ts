@@ -29,9 +29,9 @@ describe('EmbeddedBroker', () => {
   const url = (): string => `mqtt://127.0.0.1:${port}`;
 
   it('serves the link and the usual command line programs', async () => {
-    const { link, ups } = startLink(linkOptions(url(), { protocolVersion: 4 }));
+    const { link, births } = startLink(linkOptions(url(), { protocolVersion: 4 }));
     link.setState('info', { n: 1 });
-    await until(() => ups.length === 1, 'the birth');
+    await until(() => births.length === 1, 'the birth');
     const sub = spawn('mosquitto_sub', ['-p', String(port), '-t', 'swellsight/#', '-v', '-W', '20']);
     let said = '';
     sub.stdout.on('data', (bytes: Buffer) => (said += bytes.toString()));
@@ -106,8 +106,8 @@ describe('EmbeddedBroker', () => {
   });
 
   it('is what a client of version 5 finds out by itself', async () => {
-    const { link, ups } = startLink(linkOptions(url(), { protocolVersion: 5 }));
-    await until(() => ups.length === 1, 'the birth');
+    const { link, births } = startLink(linkOptions(url(), { protocolVersion: 5 }));
+    await until(() => births.length === 1, 'the birth');
     expect(link.stats().protocolVersion).toBe(4);
     await link.stop();
   });
@@ -161,8 +161,8 @@ describe('EmbeddedBroker', () => {
   });
 
   it('bounds what it retains: the topic set longest ago goes', async () => {
-    const { link, ups } = startLink(linkOptions(url(), { protocolVersion: 4 }));
-    await until(() => ups.length === 1, 'the birth');
+    const { link, births } = startLink(linkOptions(url(), { protocolVersion: 4 }));
+    await until(() => births.length === 1, 'the birth');
     const greedy = connect(url(), { reconnectPeriod: 0 });
     await once(greedy as never, 'connect');
     for (let n = 0; n < 1100; n += 1) greedy.publish(`r/${n}`, 'x', { qos: 0, retain: true });

@@ -1,34 +1,13 @@
-import { afterEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import type { Observation } from '../../../src/contract/observation.ts';
 import type { ObservationDraft } from '../../../src/store/types.ts';
 import { contractFault } from '../../fixtures/contract.ts';
-import { Device, linkOptions, topics } from '../../fixtures/link.ts';
-import { Mosquitto, until, type Message } from '../../fixtures/mosquitto.ts';
-import { Proxy } from '../../fixtures/proxy.ts';
+import { linkOptions, topics, type Device } from '../../fixtures/link.ts';
+import { LinkTestBed } from '../../fixtures/link-test-bed.ts';
+import { until, type Message } from '../../fixtures/mosquitto.ts';
 import { draft, NO_FEATURES } from '../../fixtures/store.ts';
 
-const cleanups: (() => unknown)[] = [];
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-});
-
-async function broker(options: Parameters<typeof Mosquitto.start>[0] = {}): Promise<Mosquitto> {
-  const mosquitto = await Mosquitto.start(options);
-  cleanups.push(() => mosquitto.stop());
-  return mosquitto;
-}
-
-async function proxied(mosquitto: Mosquitto): Promise<Proxy> {
-  const proxy = await Proxy.to(mosquitto.port);
-  cleanups.push(() => proxy.stop());
-  return proxy;
-}
-
-function device(...args: ConstructorParameters<typeof Device>): Device {
-  const running = new Device(...args);
-  cleanups.push(() => running.stop());
-  return running.start();
-}
+const bed = new LinkTestBed();
 
 interface Arrived {
   readonly kind: string;
@@ -43,7 +22,7 @@ const arrived = (messages: readonly Message[]): Arrived[] =>
       record: JSON.parse(payload.toString()) as Observation,
     }));
 
-/** First arrivals only: what a consumer has after it dropped what it knew. */
+/** The first arrival of each id, as a consumer keeps it. */
 function deduped(messages: readonly Message[]): Arrived[] {
   const known = new Set<string>();
   return arrived(messages).filter(({ record }) => !known.has(record.id) && known.add(record.id));
@@ -62,14 +41,14 @@ function append(running: Device, count: number, camera = 'north'): void {
 const drained = (running: Device): Promise<true> =>
   until(() => running.store.outbox.stats().depth === 0, 'an empty outbox');
 
-/** Every message is as the contract says, and every stored record as it was sent. */
-function checkAgainstStore(running: Device, messages: readonly Message[]): void {
+/** Every message conforms to the contract, and every stored record equals the one that was sent. */
+function expectSameAsStore(running: Device, messages: readonly Message[]): void {
   expect(messages.map(({ topic, payload }) => contractFault(topic, payload)).filter(Boolean)).toEqual([]);
   for (const { record, kind } of arrived(messages)) {
     expect(record.historical).toBe(kind === 'backfill');
     expect(record.published_at).not.toBeNull();
   }
-  // The newest sending of each: an earlier one may have been lost on its way back.
+  // The last copy of each record: the PUBACK of an earlier one may have been lost.
   const sent = new Map(arrived(messages).map(({ record }) => [record.id, record]));
   const stored = running.store.observations.query({ limit: 1000 }).observations;
   expect(stored).toHaveLength(sent.size);
@@ -77,10 +56,10 @@ function checkAgainstStore(running: Device, messages: readonly Message[]): void 
 }
 
 describe('Forwarder on mosquitto', () => {
-  it('sends what is recorded, as it is stored', async () => {
-    const mosquitto = await broker();
+  it('sends every record as it is stored', async () => {
+    const mosquitto = await bed.broker();
     const seen = await mosquitto.record(`${topics.prefix}camera/#`);
-    const running = device(linkOptions(mosquitto.url));
+    const running = bed.device(linkOptions(mosquitto.url)).start();
     await until(() => running.link.connected, 'the link');
     for (let n = 0; n < 10; n += 1) {
       append(running, 3);
@@ -90,14 +69,14 @@ describe('Forwarder on mosquitto', () => {
     await until(() => seen.length === 40, 'all messages');
     expect(seqs(arrived(seen), 'observation')).toEqual(upTo(30));
     expect(seqs(arrived(seen), 'observation', 'south')).toEqual(upTo(10));
-    checkAgainstStore(running, seen);
+    expectSameAsStore(running, seen);
   });
 
-  it('loses nothing when the broker is killed: live records first, the backlog behind, each in order', async () => {
-    const mosquitto = await broker();
-    const proxy = await proxied(mosquitto);
+  it('loses nothing when the broker is killed: live records first, then the backlog, each in order', async () => {
+    const mosquitto = await bed.broker();
+    const proxy = await bed.proxyTo(mosquitto.port);
     const before = await mosquitto.record(`${topics.prefix}#`);
-    const running = device(linkOptions(proxy.url), { backfillPerS: 200 });
+    const running = bed.device(linkOptions(proxy.url), { backfillPerS: 200 }).start();
     await until(() => running.link.connected, 'the link');
     append(running, 5);
     await drained(running);
@@ -105,13 +84,13 @@ describe('Forwarder on mosquitto', () => {
     await mosquitto.down('SIGKILL');
     append(running, 50);
     running.store.raise({ type: 'test', severity: 'info', code: 'test', message: 'm', context: {} });
-    // The watcher first, so that it sees all.
+    // The subscriber connects first, so that it receives all messages.
     proxy.frozen = true;
     await mosquitto.up();
     const after = await mosquitto.record(`${topics.prefix}#`);
     proxy.frozen = false;
     proxy.cut();
-    await until(() => running.link.connected, 'the link again');
+    await until(() => running.link.connected, 'the next link');
     append(running, 3);
     await drained(running);
     await until(() => deduped(after).length === 53, 'all records');
@@ -121,16 +100,15 @@ describe('Forwarder on mosquitto', () => {
     const kinds = list.map(({ kind }) => kind);
     expect(kinds.lastIndexOf('observation')).toBeLessThan(kinds.lastIndexOf('backfill'));
     expect(after.filter(({ topic }) => topic.endsWith('event/test'))).toHaveLength(1);
-    checkAgainstStore(
+    expectSameAsStore(
       running,
       [...before, ...after].filter(({ topic }) => topic.includes('/camera/')),
     );
   });
 
-  it('goes on after a restart of the agent: what was not acknowledged is sent, with the same id', async () => {
-    const mosquitto = await broker();
-    const running = new Device(linkOptions(mosquitto.url));
-    cleanups.push(() => running.stop());
+  it('sends unacknowledged records with the same id after a restart of the agent', async () => {
+    const mosquitto = await bed.broker();
+    const running = bed.device(linkOptions(mosquitto.url));
     append(running, 3);
     const ids = running.store.outbox
       .next(5, new Set())
@@ -144,10 +122,10 @@ describe('Forwarder on mosquitto', () => {
     );
   });
 
-  it('keeps to a receive maximum of 1', async () => {
-    const mosquitto = await broker({ lines: ['max_inflight_messages 1'] });
+  it('respects a receive maximum of 1', async () => {
+    const mosquitto = await bed.broker({ lines: ['max_inflight_messages 1'] });
     const seen = await mosquitto.record(`${topics.prefix}camera/#`);
-    const running = device(linkOptions(mosquitto.url));
+    const running = bed.device(linkOptions(mosquitto.url)).start();
     await until(() => running.link.connected, 'the link');
     append(running, 60);
     await drained(running);
@@ -156,11 +134,13 @@ describe('Forwarder on mosquitto', () => {
     expect(running.link.stats().reconnects1h).toBe(0);
   });
 
-  it('survives a proxy that swallows every answer, and link cuts, without loss', async () => {
-    const mosquitto = await broker();
-    const proxy = await proxied(mosquitto);
+  it('loses nothing when a proxy drops every answer and cuts the link', async () => {
+    const mosquitto = await bed.broker();
+    const proxy = await bed.proxyTo(mosquitto.port);
     const seen = await mosquitto.record(`${topics.prefix}camera/#`);
-    const running = device(linkOptions(proxy.url, { tuning: { ackTimeoutMs: 400 } }), { backfillPerS: 500 });
+    const running = bed
+      .device(linkOptions(proxy.url, { tuning: { ackTimeoutMs: 400 } }), { backfillPerS: 500 })
+      .start();
     await until(() => running.link.connected, 'the link');
     proxy.mute = true;
     append(running, 30);
@@ -178,14 +158,14 @@ describe('Forwarder on mosquitto', () => {
     await until(() => deduped(seen).length === 50, 'all messages');
     const list = deduped(seen);
     expect(list.map(({ record }) => record.seq).toSorted((a, b) => a - b)).toEqual(upTo(50));
-    // Acknowledged or not, what arrived first of each kind came in order.
+    // With or without PUBACK, the first arrivals of each kind are in order.
     for (const kind of ['observation', 'backfill'])
       expect(seqs(list, kind)).toEqual(seqs(list, kind).toSorted((a, b) => a - b));
     expect(running.store.outbox.stats().droppedTotal).toBe(0);
   });
 
-  it('sets aside what the broker says is too large or forbidden, tells of it, and goes on', async () => {
-    const mosquitto = await broker({
+  it('sets aside records that the broker calls too large or forbidden, raises events, and continues', async () => {
+    const mosquitto = await bed.broker({
       lines: ['max_packet_size 4096'],
       users: { dev1: 'p', watcher: 'p' },
       acl: [
@@ -198,7 +178,7 @@ describe('Forwarder on mosquitto', () => {
       ],
     });
     const seen = await mosquitto.record(`${topics.prefix}#`, { username: 'watcher', password: 'p' });
-    const running = device(linkOptions(mosquitto.url, { username: 'dev1', password: 'p' }));
+    const running = bed.device(linkOptions(mosquitto.url, { username: 'dev1', password: 'p' })).start();
     await until(() => running.link.connected, 'the link');
     running.store.append(draft({ warnings: ['w'.repeat(5000)] }), NO_FEATURES);
     append(running, 1, 'forbidden');
@@ -206,33 +186,35 @@ describe('Forwarder on mosquitto', () => {
     await drained(running);
     await until(() => seqs(arrived(seen), 'observation').length === 2, 'the others');
     expect(seqs(arrived(seen), 'observation')).toEqual([2, 3]);
-    const told = running.store.events.recent(10).filter(({ type }) => type === 'outbox_rejected');
-    expect(told.map(({ code }) => code).toSorted()).toEqual(['mqtt_publish_refused', 'mqtt_too_large']);
+    const rejections = running.store.events.recent(10).filter(({ type }) => type === 'outbox_rejected');
+    expect(rejections.map(({ code }) => code).toSorted()).toEqual(['mqtt_publish_refused', 'mqtt_too_large']);
     expect(running.link.stats().reconnects1h).toBe(0);
   });
 
-  it('sets aside what is larger than a limit that the broker does not tell', async () => {
-    const mosquitto = await broker({ lines: ['message_size_limit 3000'] });
+  it('sets aside a record above a limit that the broker does not announce', async () => {
+    const mosquitto = await bed.broker({ lines: ['message_size_limit 3000'] });
     const seen = await mosquitto.record(`${topics.prefix}camera/#`);
-    const running = device(linkOptions(mosquitto.url, { tuning: POISON }), { backfillPerS: 500 });
-    await poisoned(running, seen, { warnings: ['w'.repeat(5000)] });
+    const running = bed
+      .device(linkOptions(mosquitto.url, { tuning: QUICK_LOSS }), { backfillPerS: 500 })
+      .start();
+    await expectPoisonRejected(running, seen, { warnings: ['w'.repeat(5000)] });
   });
 
-  it('finds the message over which the broker hangs up each time, and sets only that one aside', async () => {
-    const mosquitto = await broker();
-    const proxy = await proxied(mosquitto);
-    proxy.hangUpOn = 'poison';
+  it('sets aside only the message over which the broker closes the connection each time', async () => {
+    const mosquitto = await bed.broker();
+    const proxy = await bed.proxyTo(mosquitto.port);
+    proxy.closesOn = 'poison';
     const seen = await mosquitto.record(`${topics.prefix}camera/#`);
-    const running = device(linkOptions(proxy.url, { tuning: POISON }), { backfillPerS: 500 });
-    await poisoned(running, seen, { warnings: ['poison'] });
+    const running = bed.device(linkOptions(proxy.url, { tuning: QUICK_LOSS }), { backfillPerS: 500 }).start();
+    await expectPoisonRejected(running, seen, { warnings: ['poison'] });
     expect(running.link.stats().reconnects1h).toBeGreaterThanOrEqual(5);
   });
 });
 
-const POISON = { ackTimeoutMs: 1000, backoff: { minMs: 10, maxMs: 20, resetAfterMs: 1e6 } };
+const QUICK_LOSS = { ackTimeoutMs: 1000, backoff: { minMs: 10, maxMs: 20, resetAfterMs: 1e6 } };
 
-/** One record among nine others that the broker never takes. */
-async function poisoned(
+/** Sends ten records. The broker never accepts the fourth. */
+async function expectPoisonRejected(
   running: Device,
   seen: readonly Message[],
   over: Partial<ObservationDraft>,
@@ -245,6 +227,6 @@ async function poisoned(
   await until(() => deduped(seen).length === 9, 'the others');
   const numbers = deduped(seen).map(({ record }) => record.seq);
   expect(numbers.toSorted((a, b) => a - b)).toEqual([1, 2, 3, ...upTo(10, 5)]);
-  const told = running.store.events.recent(20).filter(({ type }) => type === 'outbox_rejected');
-  expect(told).toMatchObject([{ context: { seq: 4 } }]);
+  const rejections = running.store.events.recent(20).filter(({ type }) => type === 'outbox_rejected');
+  expect(rejections).toMatchObject([{ context: { seq: 4 } }]);
 }

@@ -1,29 +1,26 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { loadSettings } from '../../../src/config/load.ts';
 import { probeBroker } from '../../../src/mqtt/probe.ts';
-import { freePort, Mosquitto } from '../../fixtures/mosquitto.ts';
+import { LinkTestBed } from '../../fixtures/link-test-bed.ts';
+import { freePort, type Mosquitto } from '../../fixtures/mosquitto.ts';
 
-const brokers: Mosquitto[] = [];
-afterEach(async () => {
-  await Promise.all(brokers.splice(0).map((broker) => broker.stop()));
-});
+const bed = new LinkTestBed();
 
-async function broker(): Promise<{ url: string; ca: string; watch: Mosquitto }> {
-  const watch = await Mosquitto.start({ users: { station: 'secret' }, tls: true });
-  brokers.push(watch);
-  const ca = join(watch.dir, 'probe-ca.pem');
-  writeFileSync(ca, watch.ca ?? '');
-  return { url: watch.url, ca, watch };
+async function tlsBroker(): Promise<{ url: string; ca: string; mosquitto: Mosquitto }> {
+  const mosquitto = await bed.broker({ users: { station: 'secret' }, tls: true });
+  const ca = join(mosquitto.dir, 'probe-ca.pem');
+  writeFileSync(ca, mosquitto.ca ?? '');
+  return { url: mosquitto.url, ca, mosquitto };
 }
 const mqttSettings = (mqtt: object) =>
   loadSettings({ file: null, env: {}, cwd: '/', overlay: { mqtt } }).mqtt;
 
 describe('probeBroker', () => {
-  it('is let in with TLS and password, in 5 and in 3.1.1, and says nothing on any topic', async () => {
-    const { url, ca, watch } = await broker();
-    const seen = await watch.record('#', { username: 'station', password: 'secret' });
+  it('connects with TLS and password, in 5 and 3.1.1, and publishes nothing', async () => {
+    const { url, ca, mosquitto } = await tlsBroker();
+    const seen = await mosquitto.record('#', { username: 'station', password: 'secret' });
     for (const protocolVersion of [5, 4]) {
       const mqtt = mqttSettings({ url, ca, username: 'station', password: 'secret', protocolVersion });
       await expect(probeBroker(url, mqtt, 5000)).resolves.toBeUndefined();
@@ -31,8 +28,8 @@ describe('probeBroker', () => {
     expect(seen).toEqual([]);
   });
 
-  it('tells a wrong password and an unknown certificate from a broker that is not there', async () => {
-    const { url, ca } = await broker();
+  it('distinguishes a wrong password and an unknown certificate from an unreachable broker', async () => {
+    const { url, ca } = await tlsBroker();
     const login = { url, username: 'station' };
     const wrong = mqttSettings({ ...login, ca, password: 'wrong' });
     await expect(probeBroker(url, wrong, 5000)).rejects.toMatchObject({ code: 'mqtt_refused' });

@@ -7,13 +7,13 @@ import { until } from '../../../fixtures/mosquitto.ts';
 import { draft, NO_FEATURES, silentLog } from '../../../fixtures/store.ts';
 import { useStore } from '../../../fixtures/use-store.ts';
 
-/** A link whose answers a test gives. */
+/** A link whose answers come from the test. */
 class ScriptedLink implements Link {
   connected = true;
   maxPayloadBytes = 1e6;
   sent: { topic: string; options: PublishOptions; answer: (error?: AgentError) => void }[] = [];
   setState(): void {
-    throw new Error('not for the forwarder');
+    throw new Error('the forwarder must not call this');
   }
   publish(topic: string, _payload: string | Uint8Array, options: PublishOptions): Promise<void> {
     return new Promise((resolve, reject) => {
@@ -21,7 +21,7 @@ class ScriptedLink implements Link {
     });
   }
   stats(): never {
-    throw new Error('not for the forwarder');
+    throw new Error('the forwarder must not call this');
   }
 }
 
@@ -38,7 +38,7 @@ describe('Forwarder', () => {
     stop.abort();
   });
 
-  function forwarder(
+  function startForwarder(
     options: ConstructorParameters<typeof Forwarder>[0],
     outbox = state.store.outbox,
   ): Forwarder {
@@ -61,8 +61,8 @@ describe('Forwarder', () => {
     state.store.raise({ type: 'e', severity: 'info', code: 'e', message: '', context: {} });
   const depth = (): number => state.store.outbox.stats().depth;
 
-  it('sends nothing before the link is up, then no more than its window', async () => {
-    const made = forwarder({ window: 3 });
+  it('sends nothing before the link is up, then at most its window', async () => {
+    const made = startForwarder({ window: 3 });
     append(2);
     expect(link.sent).toHaveLength(0);
     made.linkUp();
@@ -73,10 +73,10 @@ describe('Forwarder', () => {
     await until(() => depth() === 9, 'the row to leave');
   });
 
-  it('sends live records before events before the backlog, which is marked and rate-limited', async () => {
+  it('sends live records, then events, then the backlog, which is marked as bulk and rate-limited', async () => {
     append(30);
     event();
-    const made = forwarder({ window: 1, backfillPerS: 40 });
+    const made = startForwarder({ window: 1, backfillPerS: 40 });
     link.connected = false;
     made.linkUp();
     link.connected = true;
@@ -96,35 +96,35 @@ describe('Forwarder', () => {
       false,
       ...new Array<boolean>(30).fill(true),
     ]);
-    // 30 of the backlog at 40 a second; timers may be early by a millisecond.
+    // 30 records of the backlog at 40 a second; a timer may be early by one millisecond.
     expect(performance.now() - startedMs).toBeGreaterThan(650);
     await until(() => depth() === 0, 'an empty outbox');
   });
 
-  it('counts one strike for each link, however often a link that is being left refuses at once', async () => {
-    const made = forwarder({ window: 5 });
+  it('counts one strike for each link, even if a closing link refuses a message several times', async () => {
+    const made = startForwarder({ window: 5 });
     made.linkUp();
     append(1);
-    const gone = (): AgentError => new AgentError('mqtt_unreachable', 'the link was lost');
+    const linkLost = (): AgentError => new AgentError('mqtt_unreachable', 'the link was lost');
     for (let n = 1; n <= 8; n += 1) {
       await until(() => link.sent.length === n, `try ${n}`);
-      link.sent[n - 1]!.answer(gone());
+      link.sent[n - 1]!.answer(linkLost());
     }
     expect(depth()).toBe(1);
     for (let n = 9; n <= 12; n += 1) {
       made.linkUp();
       await until(() => link.sent.length === n, `try ${n}`);
-      link.sent[n - 1]!.answer(gone());
+      link.sent[n - 1]!.answer(linkLost());
     }
     await until(
       () => state.store.outbox.next(10, new Set())[0]?.stream === 'events',
-      'the event that tells of it',
+      'the event about the rejection',
     );
     expect(state.store.stats.rejected(10).count).toBe(1);
   });
 
-  it('waits when the broker is busy, and sends the same row again', async () => {
-    const made = forwarder({ window: 5 });
+  it('pauses when the broker is busy, and sends the same row again', async () => {
+    const made = startForwarder({ window: 5 });
     made.linkUp();
     append(1);
     link.sent[0]!.answer(new AgentError('mqtt_busy', 'quota'));
@@ -133,7 +133,7 @@ describe('Forwarder', () => {
     await until(() => depth() === 0, 'an empty outbox');
   });
 
-  it('does not send again what was acknowledged while the disk was full', async () => {
+  it('does not send an acknowledged row again that a full disk kept in the outbox', async () => {
     let failures = 0;
     const { outbox } = state.store;
     const failing: typeof outbox = {
@@ -155,7 +155,7 @@ describe('Forwarder', () => {
       stats: () => outbox.stats(),
       onAdded: (listener) => outbox.onAdded(listener),
     };
-    const made = forwarder({ window: 5 }, failing);
+    const made = startForwarder({ window: 5 }, failing);
     made.linkUp();
     append(1);
     link.sent[0]!.answer();
@@ -165,8 +165,8 @@ describe('Forwarder', () => {
     expect(link.sent).toHaveLength(1);
   });
 
-  it('sends suspects alone after a loss, and forgives them when they get through', async () => {
-    const made = forwarder({ window: 4, backfillPerS: 1e6 });
+  it('sends suspects alone after a loss, and clears them on PUBACK', async () => {
+    const made = startForwarder({ window: 4, backfillPerS: 1e6 });
     made.linkUp();
     append(4);
     link.connected = false;
@@ -174,7 +174,7 @@ describe('Forwarder', () => {
     await new Promise((resolve) => setImmediate(resolve));
     link.connected = true;
     made.linkUp();
-    // A live one comes in between: the suspects wait for it, and it for them.
+    // A live record arrives meanwhile: it is not sent together with a suspect.
     append(1);
     for (let n = 1; n <= 5; n += 1) {
       await until(() => link.sent.length === n, `row ${n}`);
@@ -187,8 +187,8 @@ describe('Forwarder', () => {
     await until(() => link.sent.length === 9, 'the full window again');
   });
 
-  it('says nothing after its signal', async () => {
-    const made = forwarder({ window: 4 });
+  it('sends nothing and changes nothing after its signal', async () => {
+    const made = startForwarder({ window: 4 });
     made.linkUp();
     append(1);
     stop.abort();
