@@ -148,7 +148,7 @@ export async function runProgram(
   try {
     const exit = await program.exited;
     signal.throwIfAborted();
-    if (exit.kind === 'not_started') throw programMissing(options.program, exit.error);
+    if (exit.kind === 'not_started') throw createMissingProgramError(options.program, exit.error);
     return {
       code: exit.code,
       signal: exit.signal,
@@ -162,7 +162,7 @@ export async function runProgram(
 }
 
 /** The error for a program that could not start. */
-export function programMissing(program: string, error: NodeJS.ErrnoException): AgentError {
+export function createMissingProgramError(program: string, error: NodeJS.ErrnoException): AgentError {
   return new AgentError('camera_program_missing', `cannot start ${program}`, {
     context: { program, reason: error.code },
   });

@@ -1,6 +1,6 @@
 import type { Clock } from '../../base/clock.ts';
 import { AgentError } from '../../base/errors.ts';
-import { ChildProgram, programMissing, type ProgramExit } from '../child-program.ts';
+import { ChildProgram, createMissingProgramError, type ProgramExit } from '../child-program.ts';
 import { FrameSource } from '../frame-source.ts';
 import { classifyFailure, isConnected } from './failure.ts';
 import type { FfmpegInput } from './input.ts';
@@ -28,7 +28,10 @@ export class FfmpegSource extends FrameSource {
     super(deps);
     this.#options = options;
     const { program, input } = options;
-    this.#program = new ChildProgram({ program, args: ffmpegArgs(options), stdin: input.stdin ?? '' }, deps);
+    this.#program = new ChildProgram(
+      { program, args: buildFfmpegArgs(options), stdin: input.stdin ?? '' },
+      deps,
+    );
     this.#program.stdout.on('data', (chunk: Buffer) => this.addBytes(chunk));
     void this.#program.exited.then((exit) => this.fail(this.#exitError(exit)));
   }
@@ -48,7 +51,7 @@ export class FfmpegSource extends FrameSource {
   }
 
   #exitError(exit: ProgramExit): AgentError {
-    if (exit.kind === 'not_started') return programMissing(this.#options.program, exit.error);
+    if (exit.kind === 'not_started') return createMissingProgramError(this.#options.program, exit.error);
     const { code, detail } = classifyFailure(this.#program.stderrTail(), this.frameCount > 0);
     const reason = this.#options.redact(detail);
     return new AgentError(code, reason === '' ? 'ffmpeg ended' : `ffmpeg ended: ${reason}`, {
@@ -58,7 +61,7 @@ export class FfmpegSource extends FrameSource {
 }
 
 /** Two threads are fast enough for 4K and delay the output by one frame. */
-function ffmpegArgs({ input, fps }: FfmpegSourceOptions): string[] {
+function buildFfmpegArgs({ input, fps }: FfmpegSourceOptions): string[] {
   return [
     ...['-hide_banner', '-nostdin', '-nostats', '-loglevel', 'level+info', '-threads', '2'],
     ...input.args,

@@ -48,7 +48,7 @@ export class StreamCamera implements Camera {
     const stop = AbortSignal.any([signal, this.#bursts.closing]);
     stop.throwIfAborted();
     this.#idleTimer?.abort();
-    const fps = sourceFps(options);
+    const fps = chooseSourceFps(options);
     const reconnects = !this.#options.persistent && options.intervalS >= MIN_RECONNECT_INTERVAL_S;
     let source = await this.#acquireSource(fps);
     let isReusable = false;
@@ -121,7 +121,7 @@ export class StreamCamera implements Camera {
 }
 
 /** Twice the frame rate of the burst, so that a frame arrives close to its due time; 1 to 10 frames per second. */
-function sourceFps(options: CaptureOptions): number {
+function chooseSourceFps(options: CaptureOptions): number {
   if (options.frames === 1 || options.intervalS === 0) return 2;
   return Math.min(10, Math.max(1, Math.ceil(2 / options.intervalS)));
 }

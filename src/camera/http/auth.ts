@@ -29,12 +29,12 @@ export class HttpAuth {
   }
 
   /** The value of the `Authorization` header; null before the first challenge. */
-  authorization(method: string, target: string): string | null {
+  authorize(method: string, target: string): string | null {
     const challenge = this.#challenge;
     if (challenge === null) return null;
     if (challenge.scheme === 'basic') return `Basic ${encodeBasic(this.#credentials)}`;
     this.#nonceCount += 1;
-    return digestAuthorization(challenge.params, this.#credentials, {
+    return formatDigest(challenge.params, this.#credentials, {
       method,
       target,
       nonceCount: this.#nonceCount,
@@ -81,7 +81,7 @@ function isSupportedDigest({ scheme, params }: Challenge): boolean {
 }
 
 /** RFC 7616, section 3.4.1. */
-function digestAuthorization(
+function formatDigest(
   params: Challenge['params'],
   { username, password }: Credentials,
   request: { readonly method: string; readonly target: string; readonly nonceCount: number },

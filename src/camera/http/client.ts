@@ -63,7 +63,7 @@ export class HttpClient {
     const auth = this.#auth && this.#mayAuthenticate(url) ? this.#auth : null;
     // Cameras lock accounts after wrong passwords: answer a challenge once, and once more only if its nonce was stale.
     for (let attempt = 0; ; attempt += 1) {
-      const authorization = auth?.authorization('GET', url.pathname + url.search) ?? null;
+      const authorization = auth?.authorize('GET', url.pathname + url.search) ?? null;
       const headers = authorization === null ? conditionalHeaders : { ...conditionalHeaders, authorization };
       const response = await send(url, headers, signal);
       if (response.status !== 401 || !auth) {
@@ -176,17 +176,17 @@ async function send(
     return new HttpResponse(response, connection);
   } catch (failure) {
     signal.throwIfAborted();
-    throw requestError(failure);
+    throw toCameraError(failure);
   } finally {
     signal.removeEventListener('abort', abort);
   }
 }
 
-/** The camera error for a failure of `fetch`. */
-function requestError(failure: unknown): AgentError {
+/** Converts a failure of `fetch` to a camera error. */
+function toCameraError(failure: unknown): AgentError {
   const cause = failure instanceof Error && failure.cause instanceof Error ? failure.cause : failure;
-  const reason = errorName(cause);
-  const code = requestErrorCode(reason);
+  const reason = readErrorName(cause);
+  const code = toErrorCode(reason);
   const problem = code === 'camera_codec' ? 'does not speak HTTP' : 'cannot be reached';
   return new AgentError(code, `the camera ${problem}${reason === '' ? '' : ` (${reason})`}`, {
     cause: failure,
@@ -194,12 +194,12 @@ function requestError(failure: unknown): AgentError {
 }
 
 /** The code of an error, else its name: parser errors of undici have no code. */
-function errorName(cause: unknown): string {
+function readErrorName(cause: unknown): string {
   if (!(cause instanceof Error)) return '';
   return 'code' in cause && typeof cause.code === 'string' ? cause.code : cause.name;
 }
 
-function requestErrorCode(reason: string): CameraErrorCode {
+function toErrorCode(reason: string): CameraErrorCode {
   if (/TIMEOUT|ETIMEDOUT/.test(reason)) return 'camera_timeout';
   if (/^HPE_|HTTPParserError|HEADERS_OVERFLOW|RESPONSE/.test(reason)) return 'camera_codec';
   return 'camera_unreachable';

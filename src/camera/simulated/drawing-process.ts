@@ -24,7 +24,7 @@ const ENTRY = new URL(
 );
 /** The heap holds one image, its textures and its JPEG. Running from source adds type stripping (25 MB). */
 const HEAP_FLAGS = ['--max-old-space-size=64', '--max-semi-space-size=2'];
-/** The error message context holds this much of the end of stderr. */
+/** Length of the end of stderr in the context of an error. */
 const STDERR_TAIL_CHARS = 400;
 
 /**
@@ -33,7 +33,7 @@ const STDERR_TAIL_CHARS = 400;
  */
 export class DrawingProcess {
   #child: ChildProcess | null = null;
-  /** The running process, and those that do not accept scenes any more but have not exited yet. */
+  /** The running process, and killed ones that have not exited yet. */
   readonly #alive = new Set<ChildProcess>();
   readonly #pending = new Map<number, PendingDraw>();
   #nextId = 1;
@@ -63,6 +63,7 @@ export class DrawingProcess {
           reject(new AgentError('camera_timeout', `no image within ${timeoutS} s`));
         }, timeoutS * 1000);
         settled.signal.addEventListener('abort', () => clearTimeout(timer));
+        // The callback also reports a channel that has already closed.
         child.send({ id, scene } satisfies DrawRequest, (error) => {
           if (error) reject(new AgentError('camera_ended', error.message, { cause: error }));
         });

@@ -88,12 +88,18 @@ describe('StreamCamera', () => {
   });
 
   it.each([
-    ['was silent for ten seconds', async ({ clock }: ReturnType<typeof make>) => clock.pass(11_000)],
-    ['has ended', ({ sources }: ReturnType<typeof make>) => sources[0]!.end()],
-  ])('replaces a source that %s', async (_, spoil) => {
+    ['was silent for ten seconds', ({ clock }: ReturnType<typeof make>) => clock.pass(11_000)],
+    [
+      'has ended',
+      async ({ sources, clock }: ReturnType<typeof make>) => {
+        sources[0]!.end();
+        await clock.pass(0);
+      },
+    ],
+  ])('replaces a source that %s', async (_, disturb) => {
     const setting = make(true);
     await captureBurst(setting.camera);
-    await spoil(setting);
+    await disturb(setting);
     expect(await failureCode(setting.camera)).toBeNull();
     expect(setting.sources.map(({ hasEnded }) => hasEnded)).toEqual([true, false]);
   });

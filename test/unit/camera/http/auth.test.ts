@@ -5,7 +5,7 @@ const parsed = (header: string) =>
   parseChallenges(header).map(({ scheme, params }) => [scheme, Object.fromEntries(params)]);
 const authorizationFor = (header: string): string | null => {
   const auth = new HttpAuth({ username: 'Mufasa', password: 'Circle Of Life' });
-  return auth.acceptChallenge(header) ? auth.authorization('GET', '/dir/index.html') : null;
+  return auth.acceptChallenge(header) ? auth.authorize('GET', '/dir/index.html') : null;
 };
 
 describe('parseChallenges', () => {
@@ -29,7 +29,7 @@ describe('parseChallenges', () => {
 
 describe('HttpAuth', () => {
   it('sends no credentials before the first challenge', () => {
-    expect(new HttpAuth({ username: 'a', password: 'b' }).authorization('GET', '/')).toBeNull();
+    expect(new HttpAuth({ username: 'a', password: 'b' }).authorize('GET', '/')).toBeNull();
   });
 
   it('computes the response of RFC 2617 without qop', () => {
@@ -56,9 +56,9 @@ describe('HttpAuth', () => {
   it('counts the requests with a nonce, and takes the next nonce from Authentication-Info', () => {
     const auth = new HttpAuth({ username: 'a', password: 'b' });
     auth.acceptChallenge('Digest realm="r", nonce="1", qop="auth"');
-    expect(auth.authorization('GET', '/')).toContain('nc=00000001');
-    expect(auth.authorization('GET', '/')).toContain('nc=00000002');
+    expect(auth.authorize('GET', '/')).toContain('nc=00000001');
+    expect(auth.authorize('GET', '/')).toContain('nc=00000002');
     auth.acceptInfo('nextnonce="2", qop=auth');
-    expect(auth.authorization('GET', '/')).toMatch(/nonce="2".*nc=00000001/);
+    expect(auth.authorize('GET', '/')).toMatch(/nonce="2".*nc=00000001/);
   });
 });
