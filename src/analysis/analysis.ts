@@ -4,7 +4,7 @@ import type { SiteCalibration } from '../calibration/site-calibration.ts';
 import type { Camera as CameraSettings } from '../config/schema.ts';
 import type { AnalysisOptions, AnalysisResult, UploadReservation } from '../contract/analysis.ts';
 import type { ModelRef } from '../contract/observation.ts';
-import { calibrationFor } from '../observation/height-estimate.ts';
+import { calibrationFor } from '../calibration/height-estimate.ts';
 import type { AnalysisCache } from '../store/types.ts';
 import type { FrameResult, ModelLease } from '../vision/protocol.ts';
 import { MAX_AHEAD } from '../vision/vision-child.ts';
@@ -20,14 +20,18 @@ export interface AnalysisLimits {
 
 export interface AnalysisDeps {
   readonly clock: Clock;
-  readonly lease: () => ModelLease;
-  /** The model that serves, or is open to serve. */
-  readonly model: () => ModelRef | null;
-  /** Time of one frame in the vision process, ms; null before the first one. */
-  readonly frameMs: () => number | null;
-  /** Undefined when there is no such camera. */
-  readonly camera: (id: string) => CameraSettings | undefined;
-  readonly calibrationOf: (camera: string) => SiteCalibration | null;
+  readonly server: {
+    lease(): ModelLease;
+    /** The model that runs, or is open to run. */
+    readonly model: ModelRef | null;
+    /** `p50Ms`: time of one frame in the vision process, ms; null before the first one. */
+    stats(): { readonly p50Ms: number | null };
+  };
+  readonly cameras: {
+    /** Undefined when there is no such camera. */
+    settingsOf(camera: string): CameraSettings | undefined;
+    calibrationOf(camera: string): SiteCalibration | null;
+  };
   readonly cache?: AnalysisCache;
   readonly onAnswered?: (outcome: AnalysisOutcome) => void;
 }
@@ -131,7 +135,7 @@ export class Analysis {
 
   #camera(id: string | undefined): CameraSettings | null {
     if (id === undefined) return null;
-    const camera = this.#deps.camera(id);
+    const camera = this.#deps.cameras.settingsOf(id);
     if (camera) return camera;
     throw new AgentError('camera_unknown', `there is no camera ${id}`, { context: { camera: id } });
   }
@@ -139,8 +143,8 @@ export class Analysis {
   #conditions(camera: CameraSettings | null): AnalysisConditions {
     return {
       camera,
-      modelDigest: this.#deps.model()?.digest ?? null,
-      calibration: camera && this.#deps.calibrationOf(camera.id),
+      modelDigest: this.#deps.server.model?.digest ?? null,
+      calibration: camera && this.#deps.cameras.calibrationOf(camera.id),
     };
   }
 
@@ -178,7 +182,7 @@ export class Analysis {
     this.#poison.check(digest);
     const before = this.#conditions(camera).calibration;
     const startedMs = clock.monoMs();
-    using lease = this.#deps.lease();
+    using lease = this.#deps.server.lease();
     const frame = await this.#analyzeFrame(lease, bytes, camera, signal).catch((thrown: unknown) => {
       this.#poison.noteFailure(digest, thrown);
       throw thrown;
@@ -221,7 +225,7 @@ export class Analysis {
 
   /** `vision_busy` with the time that the images in the queue take, 1 to 60 s. */
   #busyError(message: string): AgentError {
-    const queuedMs = this.#running.size * (this.#deps.frameMs() ?? DEFAULT_FRAME_MS);
+    const queuedMs = this.#running.size * (this.#deps.server.stats().p50Ms ?? DEFAULT_FRAME_MS);
     const { min, max } = RETRY_AFTER_S;
     const retryAfterS = Math.min(max, Math.max(min, Math.ceil(queuedMs / 1000)));
     return new AgentError('vision_busy', message, { context: { retryAfterS } });

@@ -1,5 +1,6 @@
 import { fileURLToPath } from 'node:url';
-import { Agent, type AgentDeps } from '../agent.ts';
+import { startAgent } from '../agent.ts';
+import type { Agent, AgentDeps } from '../control/agent-types.ts';
 import { systemClock } from '../base/clock.ts';
 import { Configuration } from '../config/configuration.ts';
 import { asAgentError, isAbort, type ErrorCode } from '../base/errors.ts';
@@ -45,7 +46,7 @@ export async function runAgent(
     const restart = new AbortController();
     const start = (): Promise<Agent> => {
       levels.level = configuration.settings.logLevel;
-      return Agent.start(
+      return startAgent(
         {
           settings: configuration.settings,
           version: agentVersion(),
@@ -67,7 +68,7 @@ export async function runAgent(
     backoff.started();
     await aborted(AbortSignal.any([signal, restart.signal]));
     log.info(signal.aborted ? 'stopping' : 'starting anew');
-    await agent.stop({ anew: !signal.aborted });
+    await agent.stop({ isRestart: !signal.aborted });
     // Whatever wants a new start again and again must not keep the machine busy with it.
     if (!signal.aborted) await systemClock.sleep(backoff.nextMs(), signal).catch(() => undefined);
     if (!signal.aborted) continue;

@@ -1,183 +1,196 @@
 import type { Analysis } from '../analysis/analysis.ts';
-import type { SiteCalibration } from '../calibration/site-calibration.ts';
-import { queueAgain } from './backfill.ts';
 import { isoTime, type Clock } from '../base/clock.ts';
-import type { Configuration } from '../config/configuration.ts';
-import type { AgentApi, AgentStatus, CameraView, LabelInput, LabelRecord } from '../contract/api.ts';
-import type { BackfillResult } from '../contract/command-results.ts';
-import type { Diagnostics } from '../contract/diagnostics.ts';
-import type { Health } from '../contract/health.ts';
-import type { CalibrationSummary, Observation } from '../contract/observation.ts';
-import type { Info, Status } from '../contract/states.ts';
 import { AgentError } from '../base/errors.ts';
 import type { LevelledLog } from '../base/log.ts';
+import type { RecentLog } from '../base/recent-log.ts';
+import type { SiteCalibration } from '../calibration/site-calibration.ts';
+import type { Configuration } from '../config/configuration.ts';
+import type { AgentApi, CameraView, LabelInput } from '../contract/api.ts';
+import type { CalibrationSummary, Observation } from '../contract/observation.ts';
+import type { Heartbeat } from '../health/heartbeat.ts';
+import type { Liveness } from '../health/liveness.ts';
 import type { ModelLifecycle } from '../model/lifecycle.ts';
-import { outboxView } from './outbox-view.ts';
+import type { StatePublisher } from '../mqtt/state-publisher.ts';
+import type { Link } from '../mqtt/types.ts';
 import type { CameraRunner } from '../observation/camera-runner.ts';
+import type { CameraSet } from '../observation/cameras.ts';
+import type { ModelServer } from '../serving/model-server.ts';
 import type { Store } from '../store/store.ts';
-import type { ModelLease } from '../vision/protocol.ts';
+import type { AgentState } from './agent-types.ts';
+import { queueAgain } from './backfill.ts';
+import { buildDiagnostics } from './diagnostics.ts';
+import type { AgentInfo } from './info.ts';
+import { outboxView } from './outbox-view.ts';
 
-export interface AgentParts {
-  readonly runners: ReadonlyMap<string, CameraRunner>;
-  readonly store: Store;
-  readonly lease: () => ModelLease;
-  readonly analysis: Analysis;
-  readonly calibrationOf: (camera: string) => SiteCalibration | null;
-  /** Learns the camera's labels anew; resolves with the state after it. */
-  readonly refit: (camera: string) => Promise<CalibrationSummary>;
-  readonly state: () => Status['state'];
-  readonly info: () => Info;
-  readonly health: () => Health;
-  readonly models: ModelLifecycle;
-  readonly alive: () => boolean;
+export interface AgentApiParts {
   readonly clock: Clock;
-  readonly configuration: Configuration;
   readonly levels: LevelledLog;
-  /** Codes of what is missing for work. */
-  readonly missing: () => readonly string[];
-  /** Publishes what every birth publishes. */
-  readonly announce: () => Promise<void>;
-  readonly diagnostics: (options: { readonly maxBytes: number }) => Diagnostics;
+  readonly recentLog: Pick<RecentLog, 'entries'> | undefined;
+  readonly configuration: Configuration;
+  readonly state: AgentState;
+  readonly store: Store;
+  readonly link: Link;
+  readonly info: AgentInfo;
+  readonly states: StatePublisher;
+  readonly cameras: CameraSet;
+  readonly server: ModelServer;
+  readonly analysis: Analysis;
+  readonly models: ModelLifecycle;
+  readonly heartbeat: Heartbeat;
+  readonly liveness: Liveness;
 }
 
 /** The methods that MQTT commands, HTTP and the command line share. */
-export function createAgentApi(parts: AgentParts): AgentApi {
-  const { runners, store, models } = parts;
+export function createAgentApi(parts: AgentApiParts): AgentApi {
+  const { clock, state, store, cameras, server, models, heartbeat, info, configuration, levels } = parts;
 
   const runner = (camera: string): CameraRunner => {
-    const found = runners.get(camera);
+    const found = cameras.runners.get(camera);
     if (found) return found;
     throw new AgentError('camera_unknown', `there is no camera ${camera}`, {
-      context: { cameras: [...runners.keys()] },
+      context: { cameras: [...cameras.runners.keys()] },
     });
   };
 
   const calibration = (camera: string): SiteCalibration => {
-    runner(camera);
-    const found = parts.calibrationOf(camera);
+    const found = cameras.calibrationOf(runner(camera).id);
     if (found) return found;
-    throw new AgentError('calibration_invalid', 'the model that serves gives no embedding to calibrate on');
+    throw new AgentError('calibration_invalid', 'the active model gives no embedding to calibrate on');
   };
 
-  const view = (one: CameraRunner): CameraView => {
-    const nextRunAtMs = one.schedule.nextRunAtMs();
-    return {
-      id: one.id,
-      kind: one.settings.kind,
-      schedule: one.schedule.description,
-      state: one.state(),
-      next_run_at: nextRunAtMs === null ? null : isoTime(nextRunAtMs),
-      latest: one.latest,
-      calibration: one.calibrationSummary(),
-    };
-  };
+  const missingParts = (): string[] => [
+    ...(server.stats().ready ? [] : ['model']),
+    ...(store.isWritable() ? [] : ['store']),
+  ];
 
   return {
-    status: (): AgentStatus => ({
-      status: parts.state(),
-      info: parts.info(),
-      health: parts.health(),
+    status: () => ({
+      status: state.phase,
+      info: info.describe(),
+      health: heartbeat.current(),
       model: models.state(),
-      cameras: [...runners.values()].map((one) => one.state()),
+      cameras: cameras.list().map((camera) => camera.state()),
     }),
-    info: parts.info,
-    health: parts.health,
-    live: parts.alive,
+    info: () => info.describe(),
+    health: () => heartbeat.current(),
+    live: () => parts.liveness.report().alive,
     ready: () => {
-      const missing = parts.missing();
+      const missing = missingParts();
       return { ready: missing.length === 0, missing };
     },
-    cameras: () => [...runners.values()].map(view),
-    capture: async (camera, signal): Promise<Observation> => runner(camera).capture(signal),
-    analyze: (bytes, options, signal) => parts.analysis.analyze(bytes, options, signal),
-    reserveUpload: (sizeBytes) => parts.analysis.reserveUpload(sizeBytes),
-    observations: (query) => store.observations.query(query),
+
+    cameras: () => cameras.list().map(cameraView),
+    capture: async (camera, signal) => runner(camera).capture(signal),
     latestImage: async (camera, options, signal) => {
       const { latestFrame, latest, settings } = runner(camera);
       if (!latestFrame) return null;
       const { privacyMasks, roi } = settings;
-      const lines = options.annotate && latest ? caption(latest) : [];
-      using lease = parts.lease();
+      const lines = options.annotate && latest ? captionLines(latest) : [];
+      using lease = server.lease();
       return await lease.render(
         latestFrame.bytes,
         { privacyMasks, roi: options.annotate ? roi : null, maxWidthPx: options.maxWidthPx, lines },
         signal,
       );
     },
+    analyze: (bytes, options, signal) => parts.analysis.analyze(bytes, options, signal),
+    reserveUpload: (sizeBytes) => parts.analysis.reserveUpload(sizeBytes),
+
+    observations: (query) => store.observations.query(query),
+    outbox: () => outboxView(store),
+    backfill: async (camera, fromSeq, toSeq, signal) =>
+      queueAgain({ camera: runner(camera).id, fromSeq, toSeq }, { store, clock }, signal),
+
     addLabel: async (label: LabelInput, camera?: string): Promise<CalibrationSummary> => {
       const observation = store.observations.find(label.observation_id);
-      if (camera !== undefined && observation && observation.camera !== camera) {
+      if (camera !== undefined && observation && observation.camera !== camera)
         throw new AgentError(
           'label_refused',
-          `that observation is of camera ${observation.camera}, not ${camera}`,
+          `the observation is of camera ${observation.camera}, not of ${camera}`,
         );
-      }
       const { camera: labelled } = store.labels.add({
         observationId: label.observation_id,
         heightM: label.height_m,
         observer: label.observer ?? null,
         note: label.note ?? null,
       });
-      return parts.refit(labelled);
+      return cameras.refit(labelled);
     },
     removeLabel: async (camera: string | null, observationId: string): Promise<CalibrationSummary> => {
-      const candidates = camera === null ? [...runners.keys()] : [runner(camera).id];
+      const candidates = camera === null ? [...cameras.runners.keys()] : [runner(camera).id];
       const labelled = candidates.find((id) => store.labels.remove(observationId, id));
-      if (labelled === undefined)
-        throw new AgentError('observation_unknown', 'there is no label of that observation');
-      return parts.refit(labelled);
+      if (labelled === undefined) throw new AgentError('observation_unknown', 'the observation has no label');
+      return cameras.refit(labelled);
     },
-    labels: (camera): readonly LabelRecord[] => {
-      runner(camera);
-      return store.labels.list(camera).map((label) => ({
+    labels: (camera) =>
+      store.labels.list(runner(camera).id).map((label) => ({
         observation_id: label.observationId,
         camera: label.camera,
         height_m: label.heightM,
         observer: label.observer,
         note: label.note,
         created_at: isoTime(label.createdAtMs),
-      }));
-    },
+      })),
     exportCalibration: async (camera) => {
       const { exportCalibration } = await import('../calibration/document.ts');
-      return exportCalibration(calibration(camera), {
-        atMs: parts.clock.nowMs(),
-        model: models.state().active,
-      });
+      return exportCalibration(calibration(camera), { atMs: clock.nowMs(), model: models.state().active });
     },
     importCalibration: async (camera, document) => {
-      const current = calibration(camera);
+      const { embeddingDigest } = calibration(camera);
       const { importCalibration } = await import('../calibration/document.ts');
-      const { bursts } = importCalibration(document, { camera, embeddingDigest: current.embeddingDigest });
-      store.labels.import(camera, current.embeddingDigest, bursts);
-      return parts.refit(camera);
+      const { bursts } = importCalibration(document, { camera, embeddingDigest });
+      store.labels.import(camera, embeddingDigest, bursts);
+      return cameras.refit(camera);
     },
+
     listModels: () => models.state(),
     installModel: (args, ids) => models.install(args, ids),
     rollbackModel: (signal) => models.rollback(signal),
     abortInstall: () => models.abort(),
     reloadModel: (signal) => models.reload(signal),
-    outbox: () => outboxView(store),
-    announce: parts.announce,
-    getConfig: () => parts.configuration.view(),
-    setConfig: (patch, withinS) => parts.configuration.set(patch, withinS),
-    confirmConfig: (trial, signal) => parts.configuration.confirmSoon(trial, signal),
+
+    getConfig: () => configuration.view(),
+    setConfig: (patch, withinS) => configuration.set(patch, withinS),
+    confirmConfig: (trial, signal) => configuration.confirmSoon(trial, signal),
+    restart: () => configuration.restart(),
     setLogLevel: (level) => {
-      const before = parts.levels.level;
-      parts.levels.level = level;
+      const before = levels.level;
+      levels.level = level;
       return { level, before };
     },
-    restart: () => parts.configuration.restart(),
-    diagnostics: parts.diagnostics,
-    backfill: async (camera, fromSeq, toSeq, signal): Promise<BackfillResult> => {
-      runner(camera);
-      return queueAgain({ camera, fromSeq, toSeq }, { store, clock: parts.clock }, signal);
-    },
+    announce: () => parts.states.announce(),
+    diagnostics: ({ maxBytes }) =>
+      buildDiagnostics({
+        nowMs: clock.nowMs(),
+        settings: state.settings,
+        state: state.phase,
+        missing: missingParts(),
+        info: info.describe(),
+        health: heartbeat.current(),
+        link: parts.link,
+        store,
+        outbox: () => outboxView(store),
+        log: parts.recentLog?.entries() ?? [],
+        maxBytes,
+      }),
   };
 }
 
-/** What is written into an annotated picture. */
-function caption({ captured_at: at, wave, status, reasons, camera }: Observation): string[] {
+function cameraView(camera: CameraRunner): CameraView {
+  const nextRunAtMs = camera.schedule.nextRunAtMs();
+  return {
+    id: camera.id,
+    kind: camera.settings.kind,
+    schedule: camera.schedule.description,
+    state: camera.state(),
+    next_run_at: nextRunAtMs === null ? null : isoTime(nextRunAtMs),
+    latest: camera.latest,
+    calibration: camera.calibrationSummary(),
+  };
+}
+
+/** The text in an annotated image. */
+function captionLines({ captured_at: at, wave, status, reasons, camera }: Observation): string[] {
   const height =
     wave.height_m === null
       ? `${status}${reasons.length > 0 ? `: ${reasons.join(', ')}` : ''}`

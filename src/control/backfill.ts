@@ -2,18 +2,18 @@ import type { Clock } from '../base/clock.ts';
 import type { BackfillResult } from '../contract/command-results.ts';
 import type { Store } from '../store/store.ts';
 
-/** Between two parts of the range, so that the records of this moment are not held up. */
-const BREATH_MS = 5;
-const RANGES_SHOWN = 100;
+/** Pause between two parts of the range, in which new records can be stored. */
+const PAUSE_MS = 5;
+const MAX_GAPS = 100;
 
 export interface BackfillRange {
   readonly camera: string;
   readonly fromSeq: number;
-  /** Included. */
+  /** Inclusive. */
   readonly toSeq: number;
 }
 
-/** Queues stored records once more, part by part; stops where the outbox has no room. Rejects when the signal aborts. */
+/** Queues stored records again, in parts; stops when the outbox is full. Rejects when the signal aborts. */
 export async function queueAgain(
   { camera, fromSeq, toSeq }: BackfillRange,
   { store, clock }: { readonly store: Pick<Store, 'requeue' | 'stats'>; readonly clock: Clock },
@@ -30,7 +30,7 @@ export async function queueAgain(
     next = part.nextSeq;
     if (next === null || part.full) {
       const end = next === null ? toSeq : next - 1;
-      const gone_ranges = gone > 0 ? store.stats.gaps(camera, fromSeq, end, RANGES_SHOWN) : [];
+      const gone_ranges = gone > 0 ? store.stats.gaps(camera, fromSeq, end, MAX_GAPS) : [];
       return {
         camera,
         queued,
@@ -40,6 +40,6 @@ export async function queueAgain(
         next_seq: next,
       };
     }
-    await clock.sleep(BREATH_MS, signal);
+    await clock.sleep(PAUSE_MS, signal);
   }
 }

@@ -8,11 +8,11 @@ import { isoTime } from '../base/clock.ts';
 import type { Link } from '../mqtt/types.ts';
 import type { Store } from '../store/store.ts';
 
-const MB = 1_048_576;
-const EVENTS = 20;
+const BYTES_PER_MB = 1_048_576;
+const MAX_EVENTS = 20;
 const MASK = '***';
-/** Shorter ones would garble every text that they happen to stand in. */
-const MIN_SECRET = 4;
+/** A shorter secret would match parts of ordinary words. */
+const MIN_SECRET_CHARS = 4;
 
 export interface DiagnosticsInput {
   readonly nowMs: number;
@@ -29,8 +29,8 @@ export interface DiagnosticsInput {
   readonly maxBytes: number;
 }
 
-/** All that helps to find a cause from afar, without secrets, in at most `maxBytes`: what is too much is left out and named. */
-export function describeForDiagnosis(input: DiagnosticsInput): Diagnostics {
+/** The report of the `diagnostics` command: no secrets, at most `maxBytes`. Parts that do not fit are omitted and named. */
+export function buildDiagnostics(input: DiagnosticsInput): Diagnostics {
   const { settings, store, link } = input;
   const scrub = scrubber(settings);
   const { heapUsed, external } = process.memoryUsage();
@@ -46,8 +46,8 @@ export function describeForDiagnosis(input: DiagnosticsInput): Diagnostics {
         Object.entries(process.versions).filter((entry): entry is [string, string] => entry[1] !== undefined),
       ),
       pid: process.pid,
-      heap_used_mb: Math.round((heapUsed / MB) * 10) / 10,
-      external_mb: Math.round((external / MB) * 10) / 10,
+      heap_used_mb: Math.round((heapUsed / BYTES_PER_MB) * 10) / 10,
+      external_mb: Math.round((external / BYTES_PER_MB) * 10) / 10,
     },
     link: {
       connected: link.connected,
@@ -56,7 +56,7 @@ export function describeForDiagnosis(input: DiagnosticsInput): Diagnostics {
     },
     store: orNull(() => storeFigures(store)),
     outbox: orNull(input.outbox),
-    events: (orNull(() => store.events.recent(EVENTS)) ?? []).map((event) => eventLine(event, scrub)),
+    events: (orNull(() => store.events.recent(MAX_EVENTS)) ?? []).map((event) => eventLine(event, scrub)),
     log: input.log.map((entry) => ({
       ...entry,
       message: scrub(entry.message),
@@ -65,7 +65,7 @@ export function describeForDiagnosis(input: DiagnosticsInput): Diagnostics {
     settings: shownSettings(settings),
     omitted: [],
   };
-  return fitting(report, input.maxBytes);
+  return cutToSize(report, input.maxBytes);
 }
 
 function storeFigures(store: DiagnosticsInput['store']): NonNullable<Diagnostics['store']> {
@@ -86,7 +86,7 @@ const eventLine = (
   scrub: (text: string) => string,
 ): Diagnostics['events'][number] => ({ seq, at, severity, code, message: scrub(message) });
 
-/** A part that cannot be read is missing; the report is wanted most when something is broken. */
+/** Null for a part that cannot be read: the report matters most when something is broken. */
 function orNull<T>(read: () => T): T | null {
   try {
     return read();
@@ -95,7 +95,7 @@ function orNull<T>(read: () => T): T | null {
   }
 }
 
-/** The settings as they may leave the device: addresses cut to the host, for a path may be a key; no arguments of commands. */
+/** The settings without secrets: addresses reduced to the host, because a path may be a key, and commands without arguments. */
 function shownSettings(settings: Settings): Record<string, unknown> {
   const shown = redactedSettings(settings);
   return {
@@ -118,7 +118,7 @@ function hostOnly(text: string): string {
   return `${url.protocol}//${url.host}${url.pathname.length > 1 || url.search ? `/${MASK}` : ''}`;
 }
 
-/** Takes every secret of the settings out of a text, wherever it came from. */
+/** Replaces every secret of the settings in a text. */
 function scrubber(settings: Settings): (text: string) => string {
   const secrets = [
     settings.http.token,
@@ -130,8 +130,8 @@ function scrubber(settings: Settings): (text: string) => string {
       ...(command ?? []).slice(1),
     ]),
   ]
-    .filter((secret) => secret !== null && secret.length >= MIN_SECRET)
-    // The longest first, for one may be a part of another.
+    .filter((secret) => secret !== null && secret.length >= MIN_SECRET_CHARS)
+    // The longest first, because one secret may be a part of another.
     .sort((a, b) => (b?.length ?? 0) - (a?.length ?? 0));
   return (text) => secrets.reduce<string>((rest, secret) => rest.replaceAll(secret ?? '', MASK), text);
 }
@@ -151,7 +151,7 @@ function decoded(text: string): string {
   }
 }
 
-/** What is left out first, and what then, until the report fits. */
+/** Cuts in the order in which they are made, until the report fits. */
 const CUTS: readonly (readonly [string, (report: Diagnostics) => Partial<Diagnostics>])[] = [
   ['log', ({ log }) => ({ log: log.slice(0, 10) })],
   ['events', ({ events }) => ({ events: events.slice(0, 5) })],
@@ -163,7 +163,7 @@ const CUTS: readonly (readonly [string, (report: Diagnostics) => Partial<Diagnos
   ['health.cameras', ({ health }) => ({ health: { ...health, cameras: [], degraded: [] } })],
 ];
 
-function fitting(report: Diagnostics, maxBytes: number): Diagnostics {
+function cutToSize(report: Diagnostics, maxBytes: number): Diagnostics {
   let fitted = report;
   for (const [part, cut] of CUTS) {
     if (Buffer.byteLength(JSON.stringify(fitted)) <= maxBytes) return fitted;

@@ -1,69 +1,94 @@
-import type { Settings } from '../config/schema.ts';
+import { isoTime, type Clock } from '../base/clock.ts';
+import { configDigest } from '../config/redact.ts';
 import { COMMAND_ARGS } from '../contract/command.ts';
 import { identifiedSchemas } from '../contract/emit-schemas.ts';
-import type { ModelRef } from '../contract/observation.ts';
 import type { Info } from '../contract/states.ts';
-import { isoTime } from '../base/clock.ts';
-import type { Bundle } from '../model/manifest.ts';
-import type { CameraRunner } from '../observation/camera-runner.ts';
+import type { DiscoveryInput } from '../mqtt/discovery/drafts.ts';
+import type { CameraSet } from '../observation/cameras.ts';
+import type { ModelServer } from '../serving/model-server.ts';
 import type { Hardware } from '../vision/hardware/hardware.ts';
-import type { ProviderReport } from '../vision/protocol.ts';
+import type { AgentIdentity, AgentState } from './agent-types.ts';
 
 const SCHEMAS = [...identifiedSchemas().keys()].sort();
 
-export interface InfoInput {
-  readonly settings: Settings;
-  readonly version: string;
-  readonly session: string;
-  readonly bootId: string;
-  readonly nowMs: number;
-  /** Null until the machine has been looked at. */
-  readonly hardware: Hardware | null;
-  readonly report: ProviderReport | null;
-  readonly model: ModelRef | null;
-  readonly bundle: Bundle | null;
-  readonly runners: readonly CameraRunner[];
-  readonly configDigest: string;
+export interface AgentInfoDeps {
+  readonly clock: Clock;
+  readonly state: AgentState;
+  readonly server: Pick<ModelServer, 'report' | 'model' | 'bundle'>;
+  readonly cameras: Pick<CameraSet, 'list'>;
 }
 
-/** What the device is and can do: the retained `…/info`. */
-export function describeAgent(input: InfoInput): Info {
-  const { settings, hardware, report, bundle } = input;
-  return {
-    schema: 'swellsight.info/1',
-    site: settings.site,
-    device: settings.device,
-    session: input.session,
-    boot_id: input.bootId,
-    at: isoTime(input.nowMs),
-    agent_version: input.version,
-    node_version: process.versions.node,
-    hardware: {
-      kind: hardware?.kind ?? 'unknown',
-      arch: hardware?.arch ?? process.arch,
+/** What the device is and can do, for the retained topic `…/info` and for discovery. */
+export class AgentInfo {
+  readonly #identity: AgentIdentity;
+  readonly #deps: AgentInfoDeps;
+
+  constructor(identity: AgentIdentity, deps: AgentInfoDeps) {
+    this.#identity = identity;
+    this.#deps = deps;
+  }
+
+  describe(): Info {
+    const { site, device, version, session, bootId } = this.#identity;
+    const { clock, state, server, cameras } = this.#deps;
+    const { settings, hardware } = state;
+    return {
+      schema: 'swellsight.info/1',
+      site,
+      device,
+      session,
+      boot_id: bootId,
+      at: isoTime(clock.nowMs()),
+      agent_version: version,
+      node_version: process.versions.node,
+      hardware: describeHardware(hardware),
+      providers: (server.report?.attempts ?? []).map(({ provider, outcome, threads, medianMs, reason }) => ({
+        provider,
+        outcome,
+        threads,
+        median_ms: medianMs === null ? null : Number(medianMs.toFixed(2)),
+        reason,
+      })),
+      cameras: cameras.list().map((camera) => ({
+        id: camera.id,
+        kind: camera.settings.kind,
+        schedule: camera.schedule.description,
+        calibration_labels: camera.calibrationSummary().labels,
+      })),
+      model: server.model,
+      capabilities: {
+        commands: Object.keys(COMMAND_ARGS),
+        heads: Object.keys(server.bundle?.manifest.heads ?? {}),
+      },
+      config_digest: configDigest(settings),
+      schemas: SCHEMAS,
+    };
+  }
+
+  describeForDiscovery(): DiscoveryInput {
+    const { site, device, version } = this.#identity;
+    const { settings, hardware, pageUrl } = this.#deps.state;
+    return {
+      site,
+      device,
+      version,
       model: hardware?.model ?? null,
-      cpu: hardware?.cpu ?? null,
-      cores: hardware?.cores ?? 1,
-      memory_mb: hardware?.memoryMb ?? 0,
-      accelerators: [...(hardware?.accelerators ?? [])],
-      os: hardware?.os ?? null,
-    },
-    providers: (report?.attempts ?? []).map(({ provider, outcome, threads, medianMs, reason }) => ({
-      provider,
-      outcome,
-      threads,
-      median_ms: medianMs === null ? null : Number(medianMs.toFixed(2)),
-      reason,
-    })),
-    cameras: input.runners.map((runner) => ({
-      id: runner.id,
-      kind: runner.settings.kind,
-      schedule: runner.schedule.description,
-      calibration_labels: runner.calibrationSummary().labels,
-    })),
-    model: input.model,
-    capabilities: { commands: Object.keys(COMMAND_ARGS), heads: Object.keys(bundle?.manifest.heads ?? {}) },
-    config_digest: input.configDigest,
-    schemas: SCHEMAS,
-  };
+      cameras: this.#deps.cameras.list().map(({ id }) => id),
+      commands: Object.keys(COMMAND_ARGS),
+      heartbeatIntervalS: settings.heartbeat.intervalS,
+      pageUrl,
+    };
+  }
 }
+
+/** `unknown` and zeros until the inventory of the machine is complete. */
+const describeHardware = (hardware: Hardware | null): Info['hardware'] => ({
+  kind: hardware?.kind ?? 'unknown',
+  arch: hardware?.arch ?? process.arch,
+  model: hardware?.model ?? null,
+  cpu: hardware?.cpu ?? null,
+  cores: hardware?.cores ?? 1,
+  memory_mb: hardware?.memoryMb ?? 0,
+  accelerators: [...(hardware?.accelerators ?? [])],
+  os: hardware?.os ?? null,
+});

@@ -2,17 +2,18 @@ import { isoTime } from '../base/clock.ts';
 import type { OutboxView } from '../contract/outbox.ts';
 import type { Store } from '../store/store.ts';
 
-const SHOWN = 5;
+/** Messages of each kind in the view. */
+const MAX_SHOWN = 5;
 
-/** What waits for the broker, and what it would not take. */
+/** The messages that wait for the broker, and those that it rejected. */
 export function outboxView(store: Pick<Store, 'outbox' | 'stats'>): OutboxView {
   const { depth, oldestAgeS, droppedTotal } = store.outbox.stats();
-  const { count, newest } = store.stats.rejected(SHOWN);
+  const { count, newest } = store.stats.rejected(MAX_SHOWN);
   return {
     depth,
     oldest_age_s: oldestAgeS,
     dropped_total: droppedTotal,
-    next: store.outbox.peek(SHOWN).map(({ topic, stream, seq, payload, createdAtMs }) => ({
+    next: store.outbox.peek(MAX_SHOWN).map(({ topic, stream, seq, payload, createdAtMs }) => ({
       topic,
       stream,
       seq,

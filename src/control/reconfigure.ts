@@ -1,26 +1,40 @@
-import type { CameraSet } from '../observation/cameras.ts';
+import type { LevelledLog, Log } from '../base/log.ts';
 import type { Change } from '../config/change.ts';
 import type { Settings } from '../config/schema.ts';
 import type { Heartbeat } from '../health/heartbeat.ts';
-import type { LevelledLog } from '../base/log.ts';
 import type { ReplaceableLink } from '../mqtt/link/replaceable-link.ts';
+import type { StatePublisher } from '../mqtt/state-publisher.ts';
+import type { CameraSet } from '../observation/cameras.ts';
 import type { Store } from '../store/store.ts';
+import type { AgentState } from './agent-types.ts';
 
-export interface LiveParts {
+export interface ReconfigurableParts {
+  readonly log: Log;
   readonly levels: LevelledLog;
-  readonly cameraSet: CameraSet;
+  readonly state: AgentState;
+  readonly cameras: CameraSet;
   readonly heartbeat: Heartbeat;
   readonly store: Store;
   readonly link: ReplaceableLink<Settings['mqtt']>;
+  readonly states: StatePublisher;
 }
 
-/** Makes the running parts take over a change that needs no restart; a part that it does not concern notices nothing. */
-export async function reconfigure(change: Change, parts: LiveParts): Promise<void> {
-  const { to, keys } = change;
-  const concerns = (prefix: string): boolean => keys.some((key) => key.startsWith(prefix));
-  if (concerns('logLevel')) parts.levels.level = to.logLevel;
-  if (concerns('heartbeat.')) parts.heartbeat.setInterval(to.heartbeat.intervalS);
-  if (concerns('store.')) parts.store.setBounds(to.store);
-  if (concerns('cameras.')) await parts.cameraSet.update(to.cameras);
-  if (change.link.length > 0) await parts.link.replace(to.mqtt);
-}
+/**
+ * Applies changes of settings that need no restart. A change reaches the parts that it concerns; the others are not
+ * interrupted.
+ */
+export const createReconfigure =
+  (parts: ReconfigurableParts) =>
+  async (change: Change): Promise<void> => {
+    const { to, keys } = change;
+    const concerns = (prefix: string): boolean => keys.some((key) => key.startsWith(prefix));
+    parts.log.info({ keys }, 'configuration changes');
+    if (concerns('logLevel')) parts.levels.level = to.logLevel;
+    if (concerns('heartbeat.')) parts.heartbeat.setInterval(to.heartbeat.intervalS);
+    if (concerns('store.')) parts.store.setBounds(to.store);
+    if (concerns('cameras.')) await parts.cameras.update(to.cameras);
+    if (change.link.length > 0) await parts.link.replace(to.mqtt);
+    parts.state.settings = to;
+    parts.states.publish();
+    parts.heartbeat.nudge();
+  };

@@ -13,7 +13,7 @@ import type { HealthSources } from './types.ts';
 export interface HeartbeatOptions {
   readonly intervalS: number;
   readonly stateDir: string;
-  readonly agentVersion: string;
+  readonly version: string;
   readonly bootId: string;
 }
 
@@ -58,6 +58,12 @@ export class Heartbeat {
 
   /** The last heartbeat; null before the first. */
   get latest(): Health | null {
+    return this.#latest;
+  }
+
+  /** The last heartbeat. Throws before the first. */
+  current(): Health {
+    if (!this.#latest) throw new Error('no heartbeat yet');
     return this.#latest;
   }
 
@@ -116,7 +122,7 @@ export class Heartbeat {
   /** The record as of now, under the number of the last heartbeat. Never rejects. */
   async take(): Promise<Health> {
     const { clock, sources } = this.#deps;
-    const { agentVersion, bootId } = this.#options;
+    const { version, bootId } = this.#options;
     const failedParts: string[] = [];
     const ask = <T>(part: string, source: () => T, otherwise: T): T => {
       try {
@@ -150,7 +156,7 @@ export class Heartbeat {
       seq: Math.max(1, this.#seq),
       at: isoTime(clock.nowMs()),
       uptime_s: round(Math.max(0, clock.monoMs() - this.#startedMonoMs) / 1000, 0),
-      agent_version: agentVersion,
+      agent_version: version,
       cpu: { load1: round(loadavg()[0] ?? 0, 2), temp_c: tempC, throttled },
       memory: {
         rss_mb: round(process.memoryUsage.rss() / BYTES_PER_MB, 1),

@@ -4,28 +4,41 @@ import type { Clock } from '../base/clock.ts';
 type DelayHistogram = ReturnType<typeof monitorEventLoopDelay>;
 
 const TICK_MS = 1_000;
-/** Coarse on purpose: a finer timer would wake an idle board fifty times a second. */
+/** Coarse: a finer timer would wake an idle board fifty times a second. */
 const HISTOGRAM_RESOLUTION_MS = 100;
 const NS_PER_MS = 1e6;
+const MAX_MAIN_LOOP_SILENCE_MS = 30_000;
+/** Besides two whole deadlines of a frame: room for a restart with its backoff. */
+const VISION_RESTART_MS = 120_000;
 
-/** A part whose standing still means that the agent is not alive. */
+/** A part that the agent cannot live without. */
 export interface WatchedPart {
   readonly name: string;
   readonly maxSilenceMs: number;
-  /** Monotonic ms of its last progress; null while none is expected of it. */
+  /** Monotonic time of its last progress, ms; null while no progress is expected. */
   lastProgressMonoMs(): number | null;
 }
 
 export interface LivenessReport {
   readonly alive: boolean;
-  /** Parts, `main_loop` among them, that made no progress for too long. */
+  /** Parts that made no progress for too long; `main_loop` is one of them. */
   readonly stalled: readonly string[];
   /** Delay of the main loop over the last minute or so, ms; null before the first measurement. */
   readonly loopDelayP99Ms: number | null;
   readonly loopDelayMaxMs: number | null;
 }
 
-/** Watches whether the main loop turns and the watched parts get on with their work. */
+/** The vision process as a watched part: it must answer within two deadlines of a frame and the time of a restart. */
+export const visionProgress = (
+  { timeoutS }: { readonly timeoutS: number },
+  vision: { readonly lastProgressMonoMs: number | null },
+): WatchedPart => ({
+  name: 'vision',
+  maxSilenceMs: VISION_RESTART_MS + timeoutS * 2_000,
+  lastProgressMonoMs: () => vision.lastProgressMonoMs,
+});
+
+/** Watches whether the main loop and the watched parts make progress. */
 export class Liveness {
   readonly #maxSilenceMs: number;
   readonly #clock: Clock;
@@ -34,8 +47,11 @@ export class Liveness {
   #tickMonoMs: number | null = null;
   #ticks = 0;
 
-  constructor(options: { maxSilenceMs: number }, deps: { clock: Clock; parts: readonly WatchedPart[] }) {
-    this.#maxSilenceMs = options.maxSilenceMs;
+  constructor(
+    options: { readonly maxSilenceMs?: number },
+    deps: { readonly clock: Clock; readonly parts: readonly WatchedPart[] },
+  ) {
+    this.#maxSilenceMs = options.maxSilenceMs ?? MAX_MAIN_LOOP_SILENCE_MS;
     this.#clock = deps.clock;
     this.#parts = deps.parts;
   }
@@ -79,7 +95,7 @@ export class Liveness {
   }
 }
 
-/** The histogram holds the whole time between two of its timers. */
+/** The histogram measures the whole time between two timers, so the interval itself is subtracted. */
 function delayMs(intervalNs: number): number {
   return Math.max(0, Math.round((intervalNs / NS_PER_MS - HISTOGRAM_RESOLUTION_MS) * 10) / 10);
 }

@@ -1,37 +1,51 @@
 import type { Clock } from '../base/clock.ts';
 import { asAgentError, isAbort } from '../base/errors.ts';
+import type { Log } from '../base/log.ts';
+import type { RaiseEvent } from '../store/types.ts';
 import { ClockSync } from './clock.ts';
 import { StepEvents } from './step-events.ts';
 import type { ClockState } from './types.ts';
-import type { Log } from '../base/log.ts';
-import type { Store } from '../store/store.ts';
-import type { RaiseEvent } from '../store/types.ts';
+
+/** The part of the store that corrects the times of records. */
+export interface StoredTimes {
+  /** Makes new records ask here whether the clock is synchronised. */
+  setSyncSource(isSynced: () => boolean): void;
+  /** Adds the time that the machine was suspended. */
+  noteSleep(sleptMs: number, bootId: string): void;
+  /** Corrects or marks one batch of records that were made before the clock was set. */
+  correctTimestamps(moment: {
+    readonly bootId: string;
+    readonly synced: boolean;
+    readonly stepped: boolean;
+  }): { readonly corrected: number; readonly uncertain: number; readonly more: boolean };
+}
 
 export interface TimeSyncDeps {
   readonly clock: Clock;
   readonly log: Log;
-  readonly store: Store;
+  readonly store: { readonly timeCorrection: StoredTimes };
   readonly raise: RaiseEvent;
-  /** The kernel's word on its clock, but for tests. */
+  /** Replaces the kernel's clock state in tests. */
   readonly kernel?: (() => ClockState | null) | undefined;
+  /** Called when times of stored records were corrected: what was published of them has to be published again. */
+  readonly onCorrected: () => void;
 }
 
-/** Between two batches, so that the records of this moment are not held up. */
-const BREATH_MS = 5;
-/** After a disk that would not take it. */
+/** Pause between two batches, in which new records can be stored. */
+const BATCH_PAUSE_MS = 5;
+/** Pause after a failed write. */
 const RETRY_MS = 60_000;
 
-/** Watches the wall clock, tells of its steps, and has the records mended that were made before it was set. */
+/** Watches the wall clock, raises events for its steps, and corrects the records that were made before it was set. */
 export class TimeSync {
   readonly #bootId: string;
   readonly #deps: TimeSyncDeps;
   readonly #sync: ClockSync;
   readonly #steps: StepEvents;
   #signal: AbortSignal = AbortSignal.abort();
-  #onMended: () => void = () => undefined;
-  #mending = false;
-  /** Asked for while it ran, or before the first look. */
-  #again: { readonly stepped: boolean } | null = null;
+  #isCorrecting = false;
+  /** A correction was requested while another one ran, or before `start`. */
+  #requested: { readonly stepped: boolean } | null = null;
 
   constructor(options: { readonly bootId: string }, deps: TimeSyncDeps) {
     const { clock, log, store, raise } = deps;
@@ -42,92 +56,84 @@ export class TimeSync {
       clock,
       ...(deps.kernel ? { kernel: deps.kernel } : {}),
       onSlept: (sleptMs) => {
-        log.info({ slept_ms: Math.round(sleptMs) }, 'the machine was asleep');
-        this.#attempt(() => store.timeCorrection.noteSleep(sleptMs, this.#bootId));
+        log.info({ slept_ms: Math.round(sleptMs) }, 'machine was suspended');
+        try {
+          store.timeCorrection.noteSleep(sleptMs, this.#bootId);
+        } catch (thrown) {
+          log.error({ err: asAgentError(thrown) }, 'timestamps not corrected');
+        }
       },
       onStep: (deltaMs) => {
         log.warn({ delta_ms: deltaMs }, 'clock step');
         this.#steps.stepped(deltaMs, this.#signal);
-        this.#mend(true);
+        this.#correct(true);
       },
-      onSynced: () => this.#mend(false),
+      onSynced: () => this.#correct(false),
     });
   }
 
-  /** Takes the first look, so that `state` is true from then on; goes on until the signal aborts. */
+  /** Reads the clock's state for the first time, so that `state` is valid afterwards; goes on until the signal aborts. */
   async start(signal: AbortSignal): Promise<void> {
     this.#signal = signal;
     this.#deps.store.timeCorrection.setSyncSource(() => this.state().synced);
     await this.#sync.start(signal);
-    this.#mend(false);
+    this.#correct(false);
   }
 
-  /** Calls `listener` when times of stored records were moved: what was told of them is to be told anew. */
-  onMended(listener: () => void): void {
-    this.#onMended = listener;
-  }
-
-  /** As of the last look, at most 5 s old. */
+  /** At most 5 s old. */
   state(): ClockState {
     return this.#sync.state();
   }
 
-  /** As each record carries it. */
+  /** The state in the form that each record carries. */
   wire(): { readonly synced: boolean; readonly offset_ms: number | null } {
     const { synced, offsetMs } = this.#sync.state();
     return { synced, offset_ms: offsetMs };
   }
 
-  #mend(stepped: boolean): void {
-    this.#again = { stepped: stepped || this.#again?.stepped === true };
-    if (this.#mending) return;
-    this.#mending = true;
-    void this.#mendAll().finally(() => (this.#mending = false));
+  #correct(stepped: boolean): void {
+    this.#requested = { stepped: stepped || this.#requested?.stepped === true };
+    if (this.#isCorrecting) return;
+    this.#isCorrecting = true;
+    void this.#correctAll().finally(() => (this.#isCorrecting = false));
   }
 
-  async #mendAll(): Promise<void> {
-    const { clock, store, log, raise } = this.#deps;
+  async #correctAll(): Promise<void> {
+    const { clock, store, log } = this.#deps;
     const total = { corrected: 0, uncertain: 0 };
-    while (this.#again !== null && !this.#signal.aborted) {
-      const { stepped } = this.#again;
-      this.#again = null;
+    while (this.#requested !== null && !this.#signal.aborted) {
+      const { stepped } = this.#requested;
+      this.#requested = null;
       try {
         for (;;) {
-          const outcome = store.timeCorrection.correctTimestamps({
-            bootId: this.#bootId,
-            synced: this.state().synced,
-            stepped,
-          });
-          total.corrected += outcome.corrected;
-          total.uncertain += outcome.uncertain;
-          if (!outcome.more) break;
-          await clock.sleep(BREATH_MS, this.#signal);
+          const moment = { bootId: this.#bootId, synced: this.state().synced, stepped };
+          const { corrected, uncertain, more } = store.timeCorrection.correctTimestamps(moment);
+          total.corrected += corrected;
+          total.uncertain += uncertain;
+          if (!more) break;
+          await clock.sleep(BATCH_PAUSE_MS, this.#signal);
         }
       } catch (thrown) {
         if (isAbort(thrown)) return;
-        log.error({ err: asAgentError(thrown) }, 'times not mended');
-        this.#again ??= { stepped };
+        log.error({ err: asAgentError(thrown) }, 'timestamps not corrected');
+        this.#requested ??= { stepped };
         await clock.sleep(RETRY_MS, this.#signal).catch(() => undefined);
       }
     }
-    if (total.corrected === 0 && total.uncertain === 0) return;
-    log.info(total, 'times mended');
+    if (total.corrected > 0 || total.uncertain > 0) this.#report(total);
+  }
+
+  #report(total: { readonly corrected: number; readonly uncertain: number }): void {
+    const { log, raise, onCorrected } = this.#deps;
+    log.info(total, 'timestamps corrected');
     if (this.#signal.aborted) return;
     raise({
       type: 'times_mended',
       severity: 'info',
       code: total.corrected > 0 ? 'time_corrected' : 'time_uncertain',
-      message: `Made before the clock was set: ${total.corrected} records and events were given their right times, ${total.uncertain} of an earlier boot were marked as uncertain.`,
+      message: `Corrected the times of ${total.corrected} records and events that were made before the clock was set; marked ${total.uncertain} of an earlier boot as uncertain.`,
       context: total,
     });
-    this.#onMended();
-  }
-
-  #attempt(work: () => void): void {
-    try {
-      work();
-    } catch (thrown) {
-      this.#deps.log.error({ err: asAgentError(thrown) }, 'times not mended');
-    }
+    onCorrected();
   }
 }

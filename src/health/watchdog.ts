@@ -17,7 +17,7 @@ export class Watchdog {
   readonly #socket: NotifySocket;
   readonly #clock: Clock;
   readonly #isAlive: () => boolean;
-  #startsAnew = false;
+  #isRestart = false;
 
   constructor(
     options: WatchdogOptions,
@@ -47,9 +47,9 @@ export class Watchdog {
     void this.#loop(signal);
   }
 
-  /** The end that comes is no end of the service: its manager would wait for that, and then enforce it. */
-  startsAnew(): void {
-    this.#startsAnew = true;
+  /** The next stop is followed by a start: the service manager must not be told of a stop, because it would enforce it. */
+  announceRestart(): void {
+    this.#isRestart = true;
     this.#socket.send('WATCHDOG=1');
   }
 
@@ -68,7 +68,7 @@ export class Watchdog {
     } catch {
       // Aborted: the service stops.
     }
-    if (!this.#startsAnew) this.#socket.send('STOPPING=1');
+    if (!this.#isRestart) this.#socket.send('STOPPING=1');
     this.#socket.close();
   }
 }

@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { isLoopback } from '../config/loopback.ts';
 import type { Settings } from '../config/schema.ts';
 import type { AgentApi } from '../contract/api.ts';
 import { AgentError } from '../base/errors.ts';
@@ -32,6 +33,14 @@ export interface HttpServerDeps {
   readonly metrics?: MetricsPage;
   /** What `/api/v1/events` tells; without one there is no such path. */
   readonly feed?: Feed;
+}
+
+export interface HttpAddress {
+  readonly port: number;
+  /** Base URL for this machine. */
+  readonly address: string;
+  /** URL of the web page for other machines; null when the server listens on loopback only or on all addresses. */
+  readonly pageUrl: string | null;
 }
 
 const ROUTES = [
@@ -77,7 +86,7 @@ export class HttpServer {
   }
 
   /** Listens. Throws `http_listen` when the address cannot be had. */
-  async start(): Promise<{ readonly port: number }> {
+  async start(): Promise<HttpAddress> {
     const { host, port } = this.#options;
     const app = await this.#build();
     this.#app = app;
@@ -91,7 +100,9 @@ export class HttpServer {
       });
     }
     const address = app.server.address();
-    return { port: typeof address === 'object' && address !== null ? address.port : port };
+    const actualPort = typeof address === 'object' && address !== null ? address.port : port;
+    const url = `http://${host}:${String(actualPort)}`;
+    return { port: actualPort, address: url, pageUrl: isReachable(host) ? `${url}/` : null };
   }
 
   /**
@@ -221,3 +232,6 @@ function rememberMethods(app: FastifyInstance): (path: string) => string[] {
   });
   return (path) => [...new Set(known.filter((route) => route.path.test(path)).map(({ method }) => method))];
 }
+
+/** True when other machines can open a page under this address. */
+const isReachable = (host: string): boolean => !isLoopback(host) && host !== '0.0.0.0' && host !== '::';

@@ -1,253 +1,186 @@
 import { randomUUID } from 'node:crypto';
-import { join } from 'node:path';
+import type { Clock } from '../base/clock.ts';
+import { AgentError } from '../base/errors.ts';
+import type { Log } from '../base/log.ts';
 import type { Settings } from '../config/schema.ts';
 import type { ModelInstalling } from '../contract/api.ts';
 import type { ModelAborted, ModelInstallArgs, ModelProgress, ModelServes } from '../contract/model.ts';
 import type { ModelRef } from '../contract/observation.ts';
 import type { ModelState } from '../contract/states.ts';
-import type { Delivery } from '../mqtt/delivery.ts';
-import { AgentError } from '../base/errors.ts';
-import type { ClockState } from '../health/types.ts';
-import { openBundle } from './bundle/bundle.ts';
-import { Fetcher } from './fetch/fetcher.ts';
-import { toInstallResult, toModelInstall, toModelState } from './state-view.ts';
-import { plainRef } from './install/transitions.ts';
+import type { KeyValue, RaiseEvent } from '../store/types.ts';
+import type { Installer } from './install/installer.ts';
+import { PendingReplies, type ReplyingCommands } from './install/pending-replies.ts';
 import { ModelStarts } from './install/model-starts.ts';
-import { Installer } from './install/installer.ts';
-import type { InstallerDeps } from './install/types.ts';
-import { readFactoryModel } from './slots/active-model.ts';
-import { SlotStore } from './slots/slot-store.ts';
-import type { InstallRequest, ModelHost } from './types.ts';
-import type { Commands } from '../mqtt/commands/commands.ts';
-import { BLOCK_COMMAND } from '../mqtt/blocks/model-block.ts';
-import { ModelBlocks } from '../mqtt/blocks/model-blocks.ts';
-import type { CommandPacket } from '../mqtt/types.ts';
-import { PendingReplies } from './install/pending-replies.ts';
-import type { KeyValue } from '../store/types.ts';
+import { plainRef } from './install/transitions.ts';
+import type { SlotStore } from './slots/slot-store.ts';
+import { toInstallResult, toModelInstall, toModelState } from './state-view.ts';
+import type { InstallRequest } from './types.ts';
 
-export interface ModelLifecycleOptions {
-  readonly stateDir: string;
-  /** As they were at the start; where it is asked anew, `model` of the dependencies tells. */
-  readonly model: Settings['model'];
-  readonly shippedDir: string;
-}
-
-export interface ModelLifecycleDeps extends Pick<InstallerDeps, 'clock' | 'log' | 'raise' | 'forecast'> {
-  /** The settings in force, which may change while the agent runs. */
-  readonly model: () => Settings['model'];
-  readonly memory: KeyValue;
-  readonly time: () => ClockState;
-  readonly serving: () => ModelHost & ServingView;
-  readonly delivery: () => Delivery;
-  /** Something of the state has changed, and is published. */
-  readonly onState: () => void;
-}
-
-/** The model that serves, beside what an install needs of it. */
-interface ServingView {
+/** The running model as the life cycle sees it. */
+export interface RunningModel {
   readonly model: ModelRef | null;
   readonly trusted: boolean;
+  /** Resolves when a model runs. */
   start(signal: AbortSignal): Promise<void>;
   stats(): { readonly ready: boolean };
 }
 
-/** So long the model that serves has to itself after the start, ms, before an install goes on beside it. */
-const START_PATIENCE_MS = 120_000;
-
-/**
- * Which model runs, and what changes that: slots, installs, and the commands that wait for them. Between `open` and
- * `begin` only the slots can be read.
- */
-export class ModelLifecycle {
+export interface ModelLifecycleDeps {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly raise: RaiseEvent;
+  readonly memory: KeyValue;
   readonly slots: SlotStore;
-  readonly #options: ModelLifecycleOptions;
-  readonly #deps: ModelLifecycleDeps;
-  readonly #served = new AbortController();
-  #installer: Installer | null = null;
-  #blocks: ModelBlocks | null = null;
-  #progress: ModelProgress | null = null;
-  /** The model on probation was sent back while it was being started. */
-  #overruled = false;
-  readonly #starts: ModelStarts;
-  readonly #owed: PendingReplies;
+  readonly installer: Installer;
+  readonly server: RunningModel;
+  /** Called when the state of the models changed without the installer. */
+  readonly onChanged: () => void;
+}
 
-  /** Reads the slots, and counts the start of their model; a file that is broken is set aside, and told. */
-  static open(options: ModelLifecycleOptions, deps: ModelLifecycleDeps): ModelLifecycle {
-    const { log, raise } = deps;
-    const slots = SlotStore.open(join(options.stateDir, 'models'), { log });
+/** Time that the model of the last run has for its start, ms, before an interrupted install goes on next to it. */
+const START_GRACE_MS = 120_000;
+/** `model/state` is published again for every so many percent of a download. */
+const PROGRESS_STEP_PERCENT = 5;
+
+/** Which model runs and what changes that: the start of the agent, installs, and the commands that wait for installs. */
+export class ModelLifecycle {
+  readonly #settings: Settings['model'];
+  readonly #deps: ModelLifecycleDeps;
+  readonly #running = new AbortController();
+  readonly #starts: ModelStarts;
+  readonly #pending: PendingReplies;
+  #progress: ModelProgress | null = null;
+  /** The slots went back to the former model while the new one was starting. */
+  #wasSentBack = false;
+
+  constructor({ model }: Pick<Settings, 'model'>, deps: ModelLifecycleDeps) {
+    const { slots } = deps;
+    this.#settings = model;
+    this.#deps = deps;
+    this.#starts = new ModelStarts(deps);
+    this.#pending = new PendingReplies({ ...deps, install: () => slots.state.install });
+  }
+
+  /** Counts a start of the model in the slots. To be called before the slots are read to open a model. */
+  countStart(): void {
+    const { slots, log, raise } = this.#deps;
     if (slots.damaged) {
       const { code, message, context } = slots.damaged;
-      log.error({ err: slots.damaged }, 'the slots of the models are lost');
+      log.error({ err: slots.damaged }, 'model slots damaged');
       raise({ type: 'model_slots_damaged', severity: 'error', code, message, context });
     }
-    const models = new ModelLifecycle(slots, options, deps);
-    models.#starts.noteStart();
-    return models;
+    this.#starts.noteStart();
   }
 
-  private constructor(slots: SlotStore, options: ModelLifecycleOptions, deps: ModelLifecycleDeps) {
-    this.slots = slots;
-    this.#options = options;
-    this.#deps = deps;
-    this.#starts = new ModelStarts({ ...deps, slots });
-    this.#owed = new PendingReplies({ ...deps, install: () => slots.state.install });
-  }
-
-  /** From here on models can be installed. */
-  async begin(signal: AbortSignal): Promise<void> {
-    const { clock, log, serving, delivery, time } = this.#deps;
-    const { link } = delivery();
-    this.#blocks = new ModelBlocks({}, { link, clock, log });
-    const { stateDir, shippedDir, model } = this.#options;
-    const factory = await readFactoryModel({ shippedDir }, { log }, signal);
-    const fetcher = new Fetcher({ dir: join(stateDir, 'models') }, { blocks: this.#blocks, log });
-    this.#installer = new Installer(
-      { factory, settings: model },
-      {
-        ...this.#deps,
-        slots: this.slots,
-        fetcher,
-        host: serving(),
-        openBundle,
-        liveSettings: this.#deps.model,
-        syncedNowMs: () => (time().synced ? clock.nowMs() : null),
-        onState: () => this.#changed(),
-        onProgress: (progress) => this.#progressed(progress),
-      },
-    );
-  }
-
-  /** An installed model could not be opened or started. `fellBack`: another one is tried; else it is tried again. */
+  /** An installed model could not be opened or started. `fellBack`: another one is tried; otherwise it is tried again. */
   startFailed(error: AgentError, fellBack: boolean): void {
-    const sentBack = this.#starts.noteFailure(error, fellBack);
-    if (!fellBack) this.#overruled ||= sentBack;
+    const wasSentBack = this.#starts.noteFailure(error, fellBack);
+    if (!fellBack) this.#wasSentBack ||= wasSentBack;
   }
 
-  /** Starts the model that is to serve. Resolves when one does. */
+  /** Starts the model that the slots name. Resolves when a model runs. */
   async serve(signal: AbortSignal): Promise<void> {
-    const { log, serving } = this.#deps;
-    await serving().start(signal);
-    this.#served.abort();
+    const { log, server, installer, onChanged } = this.#deps;
+    await server.start(signal);
+    this.#running.abort();
     this.#starts.noteServing();
-    this.#changed();
-    if (!this.#overruled) return;
-    // The slots name the former model by now.
-    const { name, version } = await this.#ready().reload(signal);
-    log.warn({ name, version }, 'the former model takes the place of the one that was sent back');
+    onChanged();
+    if (!this.#wasSentBack) return;
+    // The slots name the former model by now, but the new one runs.
+    const { name, version } = await installer.reload(signal);
+    log.warn({ name, version }, 'former model restored');
   }
 
-  /** Works until the signal aborts: goes on with what a restart left. */
+  /** Continues an install that a restart interrupted, and works on new ones until the signal aborts. */
   async run(signal: AbortSignal): Promise<void> {
-    const { clock } = this.#deps;
+    const { clock, installer } = this.#deps;
     await clock
-      .sleep(START_PATIENCE_MS, AbortSignal.any([signal, this.#served.signal]))
+      .sleep(START_GRACE_MS, AbortSignal.any([signal, this.#running.signal]))
       .catch(() => signal.throwIfAborted());
-    await this.#ready().run(signal);
+    await installer.run(signal);
   }
 
-  /** Takes what comes on `cmd/{name}` and is no command; false for all else. */
-  receive(name: string, packet: CommandPacket): boolean {
-    if (name !== BLOCK_COMMAND) return false;
-    this.#blocks?.receive(packet);
-    return true;
+  /** Takes over the reply to a `model.install` command of an earlier run. */
+  resume(commands: ReplyingCommands): void {
+    this.#pending.resume(commands);
   }
 
-  /** There is a new connection to the broker. */
-  linkUp(): void {
-    this.#blocks?.linkUp();
+  /** Replies to the commands whose install has ended. */
+  answerPending(): void {
+    this.#pending.answer();
   }
 
-  /** The command whose install was in hand when the agent ended, if there is one, is still answered. */
-  resume(commands: Pick<Commands, 'resume'>): void {
-    this.#owed.resume(commands);
-  }
-
-  #changed(): void {
-    this.#owed.tell();
-    this.#deps.delivery().publishStates();
-    this.#deps.onState();
-  }
-
-  #progressed(progress: ModelProgress): void {
+  /** Remembers the newest progress of an install. True when it is worth a new retained state. */
+  noteProgress(progress: ModelProgress): boolean {
     const before = this.#progress;
     this.#progress = progress;
-    const delivery = this.#deps.delivery();
-    delivery.tell('model/progress', progress);
-    if (step(before) !== step(progress)) delivery.publishStates();
+    return progressStep(before) !== progressStep(progress);
   }
 
   state(): ModelState {
-    const serving = this.#deps.serving();
-    const installer = this.#installer?.state();
+    const { server, slots, installer } = this.#deps;
+    const { factory, pinned, install } = installer.state();
     return toModelState({
-      active: serving.model,
-      factory: installer?.factory ?? null,
-      ready: serving.stats().ready,
-      trusted: serving.trusted,
-      pinned: installer?.pinned ?? false,
-      slots: installer ? { ...this.slots.state, install: installer.install } : this.slots.state,
+      active: server.model,
+      factory,
+      ready: server.stats().ready,
+      trusted: server.trusted,
+      pinned,
+      slots: { ...slots.state, install },
       progress: this.#progress,
     });
   }
 
-  /** Begins an install, and says when its model serves. As `AgentApi.installModel`. */
+  /** Begins an install; `serves` resolves when its model runs. As `AgentApi.installModel`. */
   install(
     args: ModelInstallArgs,
     ids?: { readonly updateId: string; readonly commandId: string },
   ): ModelInstalling {
-    const { repository, trustRoot, allowUnsigned } = this.#options.model;
-    if (args.source.kind === 'repository' && repository === null)
-      throw new AgentError('model_no_repository', 'model.repository is not set');
-    if (trustRoot === null && !allowUnsigned)
-      throw new AgentError(
-        'model_no_repository',
-        'model.trustRoot is not set: nothing that comes can be trusted',
-      );
-    const { name, version, digest = null, source, clear_failed: clearFailed = false } = args;
+    this.#requireSource(args);
     const updateId = ids?.updateId ?? randomUUID();
-    const request: InstallRequest = {
-      updateId,
-      name,
-      version,
-      digest,
-      source:
-        source.kind === 'mqtt'
-          ? { kind: 'mqtt', sizeBytes: source.size_bytes, digest: source.digest }
-          : source,
-    };
-    if (ids) this.#owed.note(updateId, ids.commandId);
-    const settled = (): void => this.#owed.settled(updateId);
+    if (ids) this.#pending.add(updateId, ids.commandId);
+    const remove = (): void => this.#pending.remove(updateId);
     try {
-      const { accepted, serves } = this.#ready().request(request, { clearFailed });
-      if (ids) serves.then(settled, settled);
+      const options = { clearFailed: args.clear_failed ?? false };
+      const { accepted, serves } = this.#deps.installer.request(installRequest(args, updateId), options);
+      if (ids) serves.then(remove, remove);
       return { install: toModelInstall(accepted), serves: serves.then(toInstallResult) };
     } catch (thrown) {
-      if (ids) settled();
+      if (ids) remove();
       throw thrown;
     }
   }
 
+  #requireSource({ source }: ModelInstallArgs): void {
+    const { repository, trustRoot, allowUnsigned } = this.#settings;
+    if (source.kind === 'repository' && repository === null)
+      throw new AgentError('model_no_repository', 'model.repository is not set');
+    if (trustRoot === null && !allowUnsigned)
+      throw new AgentError('model_no_repository', 'model.trustRoot is not set: no model can be verified');
+  }
+
   async rollback(signal: AbortSignal): Promise<ModelServes> {
-    return { model: plainRef(await this.#ready().rollback(signal)) };
+    return { model: plainRef(await this.#deps.installer.rollback(signal)) };
   }
 
   async abort(): Promise<ModelAborted> {
-    await this.#ready().abort();
+    await this.#deps.installer.abort();
     return { aborted: true };
   }
 
   async reload(signal: AbortSignal): Promise<ModelServes> {
-    return { model: plainRef(await this.#ready().reload(signal)) };
-  }
-
-  #ready(): Installer {
-    if (this.#installer) return this.#installer;
-    throw new AgentError('model_install_busy', 'the agent is starting');
+    return { model: plainRef(await this.#deps.installer.reload(signal)) };
   }
 }
 
-/** Each step is worth a new retained state. */
-const step = (progress: ModelProgress | null): string =>
+function installRequest(args: ModelInstallArgs, updateId: string): InstallRequest {
+  const { name, version, digest = null, source } = args;
+  if (source.kind === 'repository') return { updateId, name, version, digest, source };
+  const { kind, size_bytes: sizeBytes, digest: archiveDigest } = source;
+  return { updateId, name, version, digest, source: { kind, sizeBytes, digest: archiveDigest } };
+}
+
+const progressStep = (progress: ModelProgress | null): string =>
   progress === null
     ? ''
-    : `${progress.update_id} ${progress.phase} ${Math.floor((progress.percent ?? 0) / 5)}`;
+    : `${progress.update_id} ${progress.phase} ${Math.floor((progress.percent ?? 0) / PROGRESS_STEP_PERCENT)}`;

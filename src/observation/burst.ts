@@ -5,28 +5,28 @@ import { REASONS, type Reason } from '../contract/observation.ts';
 import { AgentError, asAgentError } from '../base/errors.ts';
 import type { FrameResult, ModelLease, ViewSignature } from '../vision/protocol.ts';
 
-/** One burst after vision: the raw material of a record. */
+/** One analysed burst, from which the record is built. */
 export interface Burst {
-  /** When each frame came and what is known of it; the bytes are let go as soon as they are analysed. */
+  /** Each frame without its bytes, which are released when they are analysed. */
   readonly frames: readonly Omit<Frame, 'bytes'>[];
-  /** The newest frame whole. */
+  /** The newest frame, with its bytes. */
   readonly lastFrame: Frame | null;
-  /** Results of the frames that could be decoded, in order. */
+  /** Results of the frames that could be decoded, in the order of capture. */
   readonly results: readonly FrameResult[];
-  /** Why frames are missing, in order of occurrence: from the camera or from vision. */
+  /** Failures of the camera or of the analysis, in the order of occurrence. */
   readonly failures: readonly AgentError[];
-  /** Set when the camera gave fewer frames than asked for. */
+  /** Set when the camera delivered fewer frames than requested. */
   readonly cameraFailure: AgentError | null;
   readonly captureMs: number;
   readonly totalMs: number;
 }
 
-/** Frames of one burst that may wait for their analysis. */
-const MAX_WAITING = 3;
+/** Frames of one burst that may be in memory, being analysed or waiting. */
+const MAX_PENDING_FRAMES = 3;
 
 /**
- * Captures one burst and has each frame analysed while the camera waits for the next one.
- * Never throws for what cameras and pictures do: that is in `failures`. Throws only when the signal aborts.
+ * Captures one burst and analyses each frame while the camera takes the next one. Failures of the camera and of the
+ * analysis are values in the result. Rejects only when the signal aborts.
  */
 export async function observeBurst(
   settings: CameraSettings,
@@ -54,8 +54,8 @@ export async function observeBurst(
         priority: 'schedule' as const,
       };
       analyses.push(vision.analyze(bytes, options, signal).catch(asAgentError));
-      // Encoded frames are megabytes: a camera that is faster than the model waits for it.
-      if (analyses.length >= MAX_WAITING) await analyses.at(-MAX_WAITING);
+      // Encoded frames have megabytes: a fast camera waits for the model.
+      if (analyses.length >= MAX_PENDING_FRAMES) await analyses.at(-MAX_PENDING_FRAMES);
     }
   } catch (error) {
     cameraFailure = asAgentError(error);
@@ -63,7 +63,8 @@ export async function observeBurst(
   const captureMs = clock.monoMs() - startedMs;
   const outcomes = await Promise.all(analyses);
   signal.throwIfAborted();
-  if (frames.length === 0) cameraFailure ??= new AgentError('camera_no_frame', 'the camera gave no frame');
+  if (frames.length === 0)
+    cameraFailure ??= new AgentError('camera_no_frame', 'the camera delivered no frame');
   const results = outcomes.filter((outcome): outcome is FrameResult => !(outcome instanceof AgentError));
   const failures = outcomes.filter((outcome) => outcome instanceof AgentError);
   if (cameraFailure) failures.unshift(cameraFailure);
@@ -78,21 +79,21 @@ export async function observeBurst(
   };
 }
 
-/** The code of a failure as an observation's reason. */
-export function reasonOf(failure: AgentError): Reason {
+/** The reason in a record for a failure: its code if the contract knows that, else `internal`. */
+export function observationReason(failure: AgentError): Reason {
   return REASONS.find((reason) => reason === failure.code) ?? 'internal';
 }
 
-/** Frames of the burst that passed the gate and went through the model. */
+/** Results of the frames that passed the quality gate and the model. */
 export function usedResults(burst: Burst): readonly FrameResult[] {
   return burst.results.filter(isUsed);
 }
 
-/** The frame passed the gate and went through the model. */
+/** True when the frame passed the quality gate and the model. */
 export const isUsed = (result: FrameResult | undefined): boolean =>
   result !== undefined && result.heads !== null && result.quality.reasons.length === 0;
 
-/** Mean embedding of the used frames; null when the model has none. */
+/** Mean embedding of the frames; null when the model gives none. */
 export function meanEmbedding(used: readonly FrameResult[]): Float32Array | null {
   const embeddings = used.flatMap((result) => result.heads?.embedding ?? []);
   const [first] = embeddings;
@@ -103,7 +104,7 @@ export function meanEmbedding(used: readonly FrameResult[]): Float32Array | null
   return mean;
 }
 
-/** The picture of the static scene: the burst's median luma, in which moving water fades. */
+/** View signature of the static scene: the median luma over the burst, in which moving water averages out. */
 export function burstView(used: readonly FrameResult[]): ViewSignature | null {
   const [first] = used;
   if (!first) return null;

@@ -1,6 +1,7 @@
 import type { Clock } from '../base/clock.ts';
 import type { CameraCondition } from '../contract/health.ts';
 import type { Reason } from '../contract/observation.ts';
+import { observationReason, type Burst } from './burst.ts';
 
 export interface CameraHealthState {
   readonly camera: string;
@@ -53,6 +54,15 @@ export class CameraHealth {
     this.#camera = options.camera;
     this.#clock = deps.clock;
     this.#sinceMonoMs = deps.clock.monoMs();
+  }
+
+  /** Takes the outcome of one burst. The state follows from what the camera delivers, not from the state of the sea. */
+  update(burst: Burst, reasons: readonly Reason[]): CameraTransition | null {
+    const last = burst.frames.at(-1);
+    if (!last) return burst.cameraFailure && this.reportFailed(observationReason(burst.cameraFailure));
+    if (reasons.includes('frozen')) return this.reportFrozen(last.monoMs);
+    if (reasons.includes('obstructed')) return this.reportObstructed(last.monoMs);
+    return this.reportCaptured(last.monoMs);
   }
 
   /** The burst has frames with a live image. */

@@ -1,58 +1,66 @@
-import type { Camera, Frame } from '../camera/camera.ts';
-import { FrozenDetector } from './frozen-detector.ts';
-import { CameraHealth, type CameraTransition } from './camera-health.ts';
+import { isoTime, type Clock } from '../base/clock.ts';
+import { AgentError, isAbort } from '../base/errors.ts';
+import type { Log } from '../base/log.ts';
+import { calibrationFor, estimateHeight, UNCALIBRATED } from '../calibration/height-estimate.ts';
 import type { SiteCalibration } from '../calibration/site-calibration.ts';
 import type { HeightEstimate } from '../calibration/types.ts';
-import { isoTime, type Clock } from '../base/clock.ts';
+import type { Camera, Frame } from '../camera/camera.ts';
 import { sameSource } from '../config/camera-change.ts';
 import type { Camera as CameraSettings } from '../config/schema.ts';
 import type { CalibrationSummary, Observation } from '../contract/observation.ts';
 import type { CameraState } from '../contract/states.ts';
-import { AgentError, isAbort } from '../base/errors.ts';
-import { calibrationFor, estimateHeight, UNCALIBRATED } from './height-estimate.ts';
 import type { CameraHealth as HealthLine } from '../health/types.ts';
-import type { Log } from '../base/log.ts';
-import { burstView, meanEmbedding, observeBurst, reasonOf, usedResults, type Burst } from './burst.ts';
-import { buildRecord, type RecordContext } from './record.ts';
 import type { Schedule, Slot } from '../schedule/types.ts';
 import type { BurstFeatures, ObservationDraft, RaiseEvent } from '../store/types.ts';
 import type { ModelLease } from '../vision/protocol.ts';
+import { burstView, meanEmbedding, observeBurst, usedResults, type Burst } from './burst.ts';
+import { CameraHealth } from './camera-health.ts';
+import { FrozenDetector } from './frozen-detector.ts';
+import { buildRecord, type RecordContext } from './record.ts';
 
 export interface CameraRunnerOptions {
   readonly settings: CameraSettings;
-  /** What each record carries, as it is at that moment. */
+  /** Values of the agent that each record carries. */
   readonly context: () => Omit<RecordContext, 'camera'>;
-  /** The runner of the same camera whose place it takes: it waits for that one to end, and goes on with what it knew. */
+  /** The runner of the same camera that this one replaces. This one waits for its end and takes over its state. */
   readonly before?: CameraRunner;
 }
 
 export interface CameraRunnerDeps {
   readonly camera: Camera;
   readonly schedule: Schedule;
-  /** One model for the frames of one observation, also when another one takes its place meanwhile. */
+  /** One model for all frames of an observation. */
   readonly lease: () => ModelLease;
-  /** Null until a model with an embedding serves. */
+  /** Null until a model with an embedding runs. */
   readonly calibration: () => SiteCalibration | null;
   readonly append: (draft: ObservationDraft, memory: BurstFeatures) => Observation;
   readonly clock: Clock;
   readonly log: Log;
   readonly raise: RaiseEvent;
-  /** After the record is on the disk. */
+  /** Called when the record is stored. */
   readonly onObserved: (observed: Observed) => void;
   readonly onState: (state: CameraState) => void;
 }
 
-/** One observation with what it was made of. */
+/** One observation and what it was made from. */
 export interface Observed {
   readonly observation: Observation;
+  /** Null for a skipped slot. */
   readonly burst: Burst | null;
   readonly estimate: HeightEstimate;
 }
 
-/** Measured on real frames 75 to 100 s apart, none of which is the same picture; nearer ones were not measured. */
+/** Derived from real frames 75 to 100 s apart, of which no two were the same; shorter gaps were not measured. */
 const FROZEN = { bursts: 3, minSpanMs: 75_000 };
 
-/** One camera's life: slot, burst, vision, record, state. Nothing overlaps: a capture on request waits its turn. */
+/**
+ * Runs one camera: slot, burst, vision, record, state.
+ *
+ * INVARIANTS
+ * - Observations of a camera run one after another; a capture on request waits for the current one.
+ * - Each slot leaves exactly one record, unless the store fails.
+ * - All frames of an observation are analysed by one model.
+ */
 export class CameraRunner {
   #settings: CameraSettings;
   readonly #context: CameraRunnerOptions['context'];
@@ -63,7 +71,7 @@ export class CameraRunner {
   readonly #closing = new AbortController();
   readonly #leaving = new AbortController();
   readonly #givingUp = new AbortController();
-  #turn: Promise<unknown> = Promise.resolve();
+  #lastObservation: Promise<unknown> = Promise.resolve();
   #ended: Promise<void> = Promise.resolve();
   #latest: Observation | null = null;
   #latestFrame: Frame | null = null;
@@ -77,39 +85,36 @@ export class CameraRunner {
     const known = before && sameSource(before.settings, settings) ? before : null;
     this.#health = known ? known.#health : new CameraHealth({ camera: settings.id }, { clock: deps.clock });
     this.#frozen = known ? known.#frozen : new FrozenDetector(FROZEN);
-    if (before) this.#succeed(before);
+    if (before) this.#takeOver(before);
   }
 
-  /** A camera cannot be used twice at a time: the first turn comes when the former runner has ended. */
-  #succeed(before: CameraRunner): void {
-    const takeOver = (): void => {
+  /** A camera takes one client at a time, so the first observation waits for the end of the former runner. */
+  #takeOver(before: CameraRunner): void {
+    const copyLatest = (): void => {
       this.#latest = before.#latest;
       this.#latestFrame = before.#latestFrame;
     };
-    takeOver();
-    this.#turn = before.#ended.then(takeOver);
+    copyLatest();
+    this.#lastObservation = before.#ended.then(copyLatest);
   }
 
-  /**
-   * Observes slot after slot until the signal aborts or `leave` is called; then closes the camera. Only a signal gives up
-   * what is in hand.
-   */
+  /** Observes slot after slot until the signal aborts or `leave` is called; then closes the camera. */
   run(signal: AbortSignal): Promise<void> {
     const running = this.#run(AbortSignal.any([signal, this.#givingUp.signal]));
     this.#ended = running.catch(() => undefined);
     return running;
   }
 
-  /** Takes no further slot, finishes what is in hand, within this time, and ends. */
+  /** Takes no further slot and ends after the current observation, which is abandoned after `withinMs`. */
   leave(withinMs: number): void {
     this.#leaving.abort();
-    const patience = new AbortController();
+    const ended = new AbortController();
     const giveUp = (): void => this.#givingUp.abort();
-    void this.#deps.clock.sleep(withinMs, patience.signal).then(giveUp, () => undefined);
-    void this.#ended.then(() => patience.abort());
+    void this.#deps.clock.sleep(withinMs, ended.signal).then(giveUp, () => undefined);
+    void this.#ended.then(() => ended.abort());
   }
 
-  /** Other settings of the same source and schedule, from the next observation on. */
+  /** Uses changed settings from the next observation on. Source and schedule must be the same. */
   adopt(settings: CameraSettings): void {
     this.#settings = settings;
   }
@@ -122,33 +127,33 @@ export class CameraRunner {
     const { schedule, camera } = this.#deps;
     const leaving = this.#leaving.signal;
     try {
-      await this.#turn;
+      await this.#lastObservation;
       for await (const slot of schedule.slots(AbortSignal.any([signal, leaving]))) {
         try {
-          await this.#inTurn(() => this.#observe(slot, signal));
+          await this.#afterLastObservation(() => this.#observe(slot, signal));
         } catch (thrown) {
           if (isAbort(thrown)) throw thrown;
-          // The record could not be stored: the one thing that a slot must survive without leaving a record.
+          // The store failed. The camera goes on with the next slot.
           this.#log.error({ err: thrown }, 'observation lost');
         }
       }
-      // A capture on request may still be in hand.
-      if (!signal.aborted) await this.#turn;
+      // A capture on request may still run.
+      if (!signal.aborted) await this.#lastObservation;
     } catch (thrown) {
       if (!isAbort(thrown)) throw thrown;
     } finally {
-      // First, so that a capture in hand is given up and not recorded as the camera's failure.
+      // Before the camera closes: a capture that runs is abandoned, not recorded as a camera failure.
       this.#closing.abort();
       await camera.close();
     }
   }
 
-  /** One observation now. Rejects as the store does, when the signal aborts, or with `vision_closed` at the end. */
+  /** Makes one observation now. Rejects as the store does, when the signal aborts, or with `vision_closed` at the end. */
   async capture(signal: AbortSignal): Promise<Observation> {
     const closing = this.#closing.signal;
     const either = AbortSignal.any([signal, closing]);
     try {
-      return await this.#inTurn(() => {
+      return await this.#afterLastObservation(() => {
         either.throwIfAborted();
         return this.#observe({ dueAtMs: this.#deps.clock.nowMs(), skipped: null }, either);
       });
@@ -158,35 +163,30 @@ export class CameraRunner {
     }
   }
 
-  #inTurn<T>(work: () => Promise<T>): Promise<T> {
-    const mine = this.#turn.then(work);
-    this.#turn = mine.catch(() => undefined);
-    return mine;
+  #afterLastObservation<T>(work: () => Promise<T>): Promise<T> {
+    const observation = this.#lastObservation.then(work);
+    this.#lastObservation = observation.catch(() => undefined);
+    return observation;
   }
 
   async #observe(slot: Slot, signal: AbortSignal): Promise<Observation> {
     const { camera, clock } = this.#deps;
     const settings = this.#settings;
     const dueMonoMs = clock.monoMs();
-    const before = this.#deps.calibration();
+    const calibrationBefore = this.#deps.calibration();
     using lease = this.#deps.lease();
     const burst = slot.skipped
       ? null
       : await observeBurst(settings, { camera, vision: lease, clock }, signal);
     const used = burst ? usedResults(burst) : [];
     const view = burstView(used);
-    const frozen = burst ? this.#checkFrozen(burst) : null;
-    const embedding = frozen === true ? null : meanEmbedding(used);
-    const calibration = calibrationFor(lease, [this.#deps.calibration(), before]);
+    const isFrozen = burst ? this.#checkFrozen(burst) : null;
+    const embedding = isFrozen === true ? null : meanEmbedding(used);
+    const calibration = calibrationFor(lease, [this.#deps.calibration(), calibrationBefore]);
     const estimate = estimateHeight(calibration, embedding, view);
-    const moved = estimate.summary.view === 'unknown' ? null : estimate.summary.view === 'changed';
+    const isMoved = estimate.summary.view === 'unknown' ? null : estimate.summary.view === 'changed';
     const draft = buildRecord(
-      {
-        ...this.#context(),
-        model: lease.model,
-        provider: lease.provider,
-        camera: this.#settings.id,
-      },
+      { ...this.#context(), model: lease.model, provider: lease.provider, camera: this.#settings.id },
       {
         dueAtMs: slot.dueAtMs,
         dueMonoMs,
@@ -194,8 +194,8 @@ export class CameraRunner {
         burst,
         skipped: slot.skipped,
         covers: slot.covers ?? 1,
-        frozen,
-        moved: embedding === null ? null : moved,
+        frozen: isFrozen,
+        moved: embedding === null ? null : isMoved,
         estimate,
       },
     );
@@ -206,7 +206,7 @@ export class CameraRunner {
     });
     this.#latest = observation;
     this.#latestFrame = burst?.lastFrame ?? this.#latestFrame;
-    if (burst) this.#follow(burst, observation);
+    if (burst) this.#updateState(burst, observation);
     this.#deps.onObserved({ observation, burst, estimate });
     return observation;
   }
@@ -219,9 +219,8 @@ export class CameraRunner {
     return verdict === 'unknown' ? null : verdict === 'frozen';
   }
 
-  /** The camera's state follows from what it gave, not from what the sea looked like. */
-  #follow(burst: Burst, observation: Observation): void {
-    const transition = this.#report(burst, observation);
+  #updateState(burst: Burst, observation: Observation): void {
+    const transition = this.#health.update(burst, observation.reasons);
     if (transition === null) return;
     const { from, to, reason } = transition;
     this.#deps.onState(this.state());
@@ -233,14 +232,6 @@ export class CameraRunner {
       message: `Camera ${this.#settings.id} is ${to}.`,
       context: { camera: this.#settings.id, state: to, before: from, reason },
     });
-  }
-
-  #report(burst: Burst, { reasons }: Observation): CameraTransition | null {
-    const last = burst.frames.at(-1);
-    if (!last) return burst.cameraFailure && this.#health.reportFailed(reasonOf(burst.cameraFailure));
-    if (reasons.includes('frozen')) return this.#health.reportFrozen(last.monoMs);
-    if (reasons.includes('obstructed')) return this.#health.reportObstructed(last.monoMs);
-    return this.#health.reportCaptured(last.monoMs);
   }
 
   get id(): string {
@@ -255,12 +246,12 @@ export class CameraRunner {
     return this.#latest;
   }
 
-  /** The same record after its time was mended. */
-  replaceLatest(mended: Observation): void {
-    if (this.#latest?.id === mended.id) this.#latest = mended;
+  /** Replaces the latest record by the same one with corrected times. */
+  replaceLatest(corrected: Observation): void {
+    if (this.#latest?.id === corrected.id) this.#latest = corrected;
   }
 
-  /** As the camera gave it, not masked: only for the vision process. */
+  /** Unmasked, as the camera delivered it: only for the vision process. */
   get latestFrame(): Frame | null {
     return this.#latestFrame;
   }

@@ -1,83 +1,83 @@
-import { openCamera } from '../camera/open.ts';
-import type { SiteCalibration } from '../calibration/site-calibration.ts';
-import { SelfLabeller } from '../calibration/self-labeller.ts';
 import { isoTime, type Clock } from '../base/clock.ts';
+import { isAbort } from '../base/errors.ts';
+import type { Log } from '../base/log.ts';
+import { SelfLabeller } from '../calibration/self-labeller.ts';
+import type { SiteCalibration } from '../calibration/site-calibration.ts';
+import type { Camera } from '../camera/camera.ts';
 import { sameConnection, sameSource } from '../config/camera-change.ts';
 import type { Camera as CameraSettings } from '../config/schema.ts';
 import type { CalibrationSummary, Observation } from '../contract/observation.ts';
-import { isAbort } from '../base/errors.ts';
-import type { Log } from '../base/log.ts';
 import type { Bundle } from '../model/manifest.ts';
 import type { Link } from '../mqtt/types.ts';
-import { observationLine } from './log-line.ts';
+import type { Schedule } from '../schedule/types.ts';
+import type { ModelServer } from '../serving/model-server.ts';
+import type { BurstFeatures, Labels, ObservationDraft, RaiseEvent } from '../store/types.ts';
 import { isUsed } from './burst.ts';
+import { CameraRunner, type Observed } from './camera-runner.ts';
 import type { LabelledImages } from './labelled-images.ts';
 import type { RecordContext } from './record.ts';
-import { createSchedule } from '../schedule/schedule.ts';
-import type { ModelServer } from '../serving/model-server.ts';
-import { SiteCalibrations } from './site-calibrations.ts';
-import { CameraRunner, type Observed } from './camera-runner.ts';
-import type { Store } from '../store/store.ts';
-import type { RaiseEvent } from '../store/types.ts';
+import type { SiteCalibrations } from './site-calibrations.ts';
 
 export interface CameraSetOptions {
-  readonly cameras: readonly CameraSettings[];
-  readonly device: string;
-  readonly context: () => Omit<RecordContext, 'camera'>;
+  readonly settings: { readonly cameras: readonly CameraSettings[] };
+  readonly identity: { readonly site: string; readonly device: string; readonly bootId: string };
 }
 
 export interface CameraSetDeps {
   readonly clock: Clock;
   readonly log: Log;
-  readonly store: Store;
   readonly raise: RaiseEvent;
-  readonly serving: ModelServer;
-  readonly link: Link;
-  /** After the record is on the disk. */
-  readonly onObservation?: (observation: Observation) => void;
-  /** Keeps a picture of what was observed, for models that come later. */
-  readonly pictures?: LabelledImages;
-  /** Ends what is being learned. */
-  readonly signal: AbortSignal;
+  readonly store: {
+    append(draft: ObservationDraft, memory: BurstFeatures): Observation;
+    readonly observations: { newest(camera: string): Observation | null };
+    readonly labels: Pick<Labels, 'add' | 'list'>;
+  };
+  readonly server: Pick<ModelServer, 'lease' | 'model' | 'report'>;
+  readonly link: Pick<Link, 'connected' | 'setState'>;
+  readonly time: { wire(): RecordContext['clock'] };
+  readonly calibrations: SiteCalibrations;
+  readonly images: Pick<LabelledImages, 'keep'>;
+  readonly openCamera: (
+    settings: CameraSettings,
+    deps: { readonly clock: Clock; readonly log: Log },
+  ) => Promise<Camera>;
+  readonly createSchedule: (
+    options: Pick<CameraSettings, 'schedule' | 'location'> & { readonly seedId: string },
+    deps: { readonly clock: Clock },
+  ) => Schedule;
+  /** Called when the record is stored. */
+  readonly onObservation: (observation: Observation) => void;
 }
 
-/** People read a wave to about this. */
+/** Error of the simulated person who reads a wave. */
 const READING_NOISE_M = 0.05;
 const MAX_SELF_LABELS = 60;
-/** What a camera that is changed or taken away may take to finish. */
+/** Time that a camera has to finish its observation when it is changed or removed. */
 const LEAVE_WITHIN_MS = 15_000;
 
-/** All cameras of the device with what was learned of each. */
+/** All cameras of the device: adds, changes and removes them while they run. */
 export class CameraSet {
   readonly runners = new Map<string, CameraRunner>();
   readonly #options: CameraSetOptions;
   readonly #deps: CameraSetDeps;
-  readonly #calibrations: SiteCalibrations;
   readonly #labellers = new Map<string, SelfLabeller>();
-  /** Of the cameras that run, and of those that are about to end. */
+  /** One for each runner that runs, replaced and removed ones included. */
   readonly #tasks = new Set<Promise<void>>();
   #signal: AbortSignal | null = null;
 
   constructor(options: CameraSetOptions, deps: CameraSetDeps) {
     this.#options = options;
     this.#deps = deps;
-    this.#calibrations = new SiteCalibrations({
-      log: deps.log,
-      labels: deps.store.labels,
-      serving: deps.serving,
-      signal: deps.signal,
-      onLearned: (camera) => this.#keepLabelled(camera),
-    });
   }
 
-  /** Opens every camera, and learns its labels for the model that serves. Nothing is connected yet. */
+  /** Opens every camera and fits its calibration. Connects to no camera. */
   async open(): Promise<void> {
-    for (const settings of this.#options.cameras) await this.#add(settings);
+    for (const settings of this.#options.settings.cameras) await this.#add(settings);
   }
 
   /**
-   * Other cameras, or others of their settings, while they run. Those that stay as they are miss nothing; one that changes
-   * finishes what it has in hand. Rejects with `config_invalid` as `openCamera` does.
+   * Applies changed settings while cameras run. An unchanged camera misses no slot; a changed one finishes its observation
+   * first. Rejects with `config_invalid` as `openCamera` does.
    */
   async update(cameras: readonly CameraSettings[]): Promise<void> {
     const wanted = new Set(cameras.map(({ id }) => id));
@@ -91,12 +91,12 @@ export class CameraSet {
   }
 
   async #add(settings: CameraSettings): Promise<void> {
-    const { store, link } = this.#deps;
+    const { store, link, calibrations } = this.#deps;
     const { id } = settings;
-    const runner = await this.#runner(settings, null);
+    const runner = await this.#createRunner(settings, null);
     this.runners.set(id, runner);
-    await this.#calibrations.open(id);
-    this.#startLabelling(settings);
+    await calibrations.open(id);
+    this.#startSelfLabelling(settings);
     link.setState(`camera/${id}/state`, runner.state());
     const newest = store.observations.newest(id);
     if (newest) link.setState(`camera/${id}/latest`, newest);
@@ -104,11 +104,11 @@ export class CameraSet {
   }
 
   async #replace(before: CameraRunner, settings: CameraSettings): Promise<void> {
-    const runner = await this.#runner(settings, before);
+    const runner = await this.#createRunner(settings, before);
     before.leave(LEAVE_WITHIN_MS);
     this.runners.set(settings.id, runner);
     if (!sameSource(before.settings, settings)) {
-      this.#startLabelling(settings);
+      this.#startSelfLabelling(settings);
       this.#deps.link.setState(`camera/${settings.id}/state`, runner.state());
     }
     this.#launch(runner);
@@ -118,21 +118,21 @@ export class CameraSet {
     const { id } = runner;
     runner.leave(LEAVE_WITHIN_MS);
     this.runners.delete(id);
-    this.#calibrations.forget(id);
+    this.#deps.calibrations.forget(id);
     this.#labellers.delete(id);
     for (const topic of ['state', 'latest']) this.#deps.link.setState(`camera/${id}/${topic}`, null);
   }
 
-  async #runner(settings: CameraSettings, before: CameraRunner | null): Promise<CameraRunner> {
-    const { clock, log, store, raise, serving } = this.#deps;
+  async #createRunner(settings: CameraSettings, before: CameraRunner | null): Promise<CameraRunner> {
+    const { clock, log, store, raise, server, openCamera, createSchedule } = this.#deps;
     const { id, schedule, location } = settings;
-    const camera = await openCamera(settings, { clock, log });
+    const seedId = `${this.#options.identity.device}/${id}`;
     const runner: CameraRunner = new CameraRunner(
-      { settings, context: this.#options.context, ...(before ? { before } : {}) },
+      { settings, context: () => this.#recordContext(), ...(before ? { before } : {}) },
       {
-        camera,
-        schedule: createSchedule({ schedule, location, seedId: `${this.#options.device}/${id}` }, { clock }),
-        lease: () => serving.lease(),
+        camera: await openCamera(settings, { clock, log }),
+        schedule: createSchedule({ schedule, location, seedId }, { clock }),
+        lease: () => server.lease(),
         calibration: () => this.calibrationOf(id),
         append: (draft, memory) => store.append(draft, memory),
         clock,
@@ -145,24 +145,28 @@ export class CameraSet {
     return runner;
   }
 
-  #startLabelling({ id, kind, simulation }: CameraSettings): void {
-    this.#labellers.delete(id);
-    if (kind !== 'simulated' || !simulation.selfLabel) return;
-    const maxLabels = MAX_SELF_LABELS - this.#deps.store.labels.list(id).length;
-    this.#labellers.set(id, new SelfLabeller({ noiseM: READING_NOISE_M, seed: simulation.seed, maxLabels }));
+  #recordContext(): Omit<RecordContext, 'camera'> {
+    const { site, device, bootId } = this.#options.identity;
+    const { server, time } = this.#deps;
+    const provider = server.report?.provider ?? null;
+    return { site, device, bootId, model: server.model, provider, clock: time.wire() };
   }
 
-  /** A camera that was taken away may still finish an observation; its topics stay cleared. */
+  /** Does nothing for a removed camera that finishes its last observation: its topics stay cleared. */
   #setState(camera: string, topic: 'state' | 'latest', payload: unknown): void {
     if (this.runners.has(camera)) this.#deps.link.setState(`camera/${camera}/${topic}`, payload);
+  }
+
+  settingsOf(camera: string): CameraSettings | undefined {
+    return this.runners.get(camera)?.settings;
   }
 
   list(): readonly CameraRunner[] {
     return [...this.runners.values()];
   }
 
-  /** The times of stored records were mended: tells the newest of each camera anew. */
-  retell(): void {
+  /** Publishes the newest record of each camera again after its times were corrected. */
+  publishCorrected(): void {
     const { link, store } = this.#deps;
     for (const runner of this.runners.values()) {
       const newest = store.observations.newest(runner.id);
@@ -172,36 +176,38 @@ export class CameraSet {
     }
   }
 
-  /** Another model is about to serve: learns for it, so that not one observation goes without. */
+  /** Fits the calibrations for a bundle before it becomes the active one, so that its first observation has one. */
   prepare(bundle: Bundle): Promise<void> {
-    return this.#calibrations.prepare(this.runners.keys(), bundle);
+    return this.#deps.calibrations.prepare(this.runners.keys(), bundle);
   }
 
-  /** Another model serves. */
+  /** Switches the calibrations to the bundle that has become the active one. */
   relearn(): void {
-    this.#calibrations.relearn(this.runners.keys());
+    this.#deps.calibrations.relearn(this.runners.keys());
   }
 
   /** Null when the model gives no embedding. */
   calibrationOf(camera: string): SiteCalibration | null {
-    return this.#calibrations.of(camera);
+    return this.#deps.calibrations.of(camera);
   }
 
-  /** Learns the camera's labels anew. */
-  refit(camera: string): Promise<CalibrationSummary> {
-    return this.#calibrations.refit(camera);
+  /** Fits the camera's calibration to its present labels. */
+  async refit(camera: string): Promise<CalibrationSummary> {
+    const summary = await this.#deps.calibrations.refit(camera);
+    this.#keepLabelledImage(camera);
+    return summary;
   }
 
-  /** A picture of the newest observation, once it has a label: it may have none for want of time between them. */
-  #keepLabelled(camera: string): void {
+  /** Keeps the image of the newest observation once it has a label. Images are rate-limited, so it may have been skipped. */
+  #keepLabelledImage(camera: string): void {
     const runner = this.runners.get(camera);
     const { latest, latestFrame } = runner ?? {};
     if (!runner || !latest || !latestFrame || latest.status !== 'measured') return;
     if (this.#deps.store.labels.list(camera).some((label) => label.observationId === latest.id))
-      void this.#deps.pictures?.keep(runner.settings, latest.id, latestFrame.bytes, true);
+      void this.#deps.images.keep(runner.settings, latest.id, latestFrame.bytes, true);
   }
 
-  /** Runs every camera, also those that come later. Resolves when the signal has ended them all. */
+  /** Runs every camera, also those that are added later. Resolves when the signal has ended all of them. */
   async run(signal: AbortSignal): Promise<void> {
     this.#signal = signal;
     for (const runner of this.list()) this.#launch(runner);
@@ -215,7 +221,7 @@ export class CameraSet {
     const task = runner
       .run(this.#signal)
       .catch((thrown: unknown) => {
-        if (!isAbort(thrown)) this.#deps.log.error({ camera: runner.id, err: thrown }, 'a camera ended');
+        if (!isAbort(thrown)) this.#deps.log.error({ camera: runner.id, err: thrown }, 'camera task ended');
       })
       .finally(() => this.#tasks.delete(task));
     this.#tasks.add(task);
@@ -223,46 +229,62 @@ export class CameraSet {
 
   #observed(runner: CameraRunner, observed: Observed): void {
     const { observation, burst } = observed;
-    const { status } = observation;
-    const { link, clock } = this.#deps;
-    this.#deps.onObservation?.(observation);
-    // Of a frame that the model has seen: the last one, if all of them came through.
-    if (
-      burst?.lastFrame &&
-      status === 'measured' &&
-      isUsed(burst.results.at(-1)) &&
-      burst.failures.length === 0
-    )
-      void this.#deps.pictures?.keep(runner.settings, observation.id, burst.lastFrame.bytes);
-    // With a link it goes out now; without one it was not published yet.
+    const { link, clock, log, images, onObservation } = this.#deps;
+    onObservation(observation);
+    const isMeasured = observation.status === 'measured';
+    if (isMeasured && burst?.lastFrame && burst.failures.length === 0 && isUsed(burst.results.at(-1)))
+      void images.keep(runner.settings, observation.id, burst.lastFrame.bytes);
+    // Null without a connection: the record is published later.
     const published_at = link.connected ? isoTime(clock.nowMs()) : null;
     this.#setState(runner.id, 'latest', { ...observation, published_at });
-    this.#deps.log.info(observationLine(observed), 'observation');
+    log.info(logFields(observed), 'observation');
     const labeller = this.#labellers.get(runner.id);
-    if (labeller && burst && status === 'measured') this.#selfLabel(runner.id, labeller, observed);
+    if (labeller && burst && isMeasured) this.#selfLabel(runner.id, labeller, observed);
   }
 
-  /** A simulated camera knows its truth, and plays the person who reads it; the estimate came before the label. */
+  #startSelfLabelling({ id, kind, simulation }: CameraSettings): void {
+    this.#labellers.delete(id);
+    if (kind !== 'simulated' || !simulation.selfLabel) return;
+    const maxLabels = MAX_SELF_LABELS - this.#deps.store.labels.list(id).length;
+    this.#labellers.set(id, new SelfLabeller({ noiseM: READING_NOISE_M, seed: simulation.seed, maxLabels }));
+  }
+
+  /** A simulated camera knows the true height and labels itself. The estimate was made before the label. */
   #selfLabel(camera: string, labeller: SelfLabeller, { observation, burst, estimate }: Observed): void {
     const { store, log } = this.#deps;
-    const heightM = labeller.label(
-      estimate,
-      (burst?.frames ?? []).map((frame) => frame.truth),
-    );
-    const { calibrated } = labeller.score();
-    if (calibrated.n > 0 && calibrated.maeM !== null && calibrated.medianMaeM !== null) {
-      log.info(
-        {
-          camera,
-          mean_error_m: Number(calibrated.maeM.toFixed(2)),
-          median_error_m: Number(calibrated.medianMaeM.toFixed(2)),
-          n: calibrated.n,
-        },
-        'calibration against the simulated truth',
-      );
+    const truths = (burst?.frames ?? []).map((frame) => frame.truth);
+    const heightM = labeller.label(estimate, truths);
+    const { n, maeM, medianMaeM } = labeller.score().calibrated;
+    if (n > 0 && maeM !== null && medianMaeM !== null) {
+      const errors = {
+        mean_error_m: Number(maeM.toFixed(2)),
+        median_error_m: Number(medianMaeM.toFixed(2)),
+      };
+      log.info({ camera, ...errors, n }, 'calibration compared with the simulated truth');
     }
     if (heightM === null) return;
     store.labels.add({ observationId: observation.id, heightM, observer: 'simulation', note: null });
-    this.#calibrations.refitLater(camera);
+    this.refit(camera).catch((thrown: unknown) => {
+      if (!isAbort(thrown)) log.error({ camera, err: thrown }, 'calibration failed');
+    });
   }
+}
+
+function logFields({ observation, burst }: Observed): Readonly<Record<string, unknown>> {
+  const { id, camera, seq, wave, status, reasons, calibration } = observation;
+  const truth = burst?.frames.at(-1)?.truth;
+  return {
+    camera,
+    id,
+    seq,
+    status,
+    ...(reasons.length > 0 ? { reasons: reasons.join(',') } : {}),
+    height_m: wave.height_m,
+    ...(wave.height_m === null
+      ? {}
+      : { low_m: wave.height_low_m, high_m: wave.height_high_m, basis: wave.height_basis }),
+    ...(truth ? { truth_m: Number(truth.heightM.toFixed(2)) } : {}),
+    labels: calibration.labels,
+    total_ms: observation.timing_ms.total,
+  };
 }

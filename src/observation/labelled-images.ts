@@ -2,28 +2,27 @@ import { createHash } from 'node:crypto';
 import { mkdir, readdir, readFile, rename, rm, stat, statfs, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Clock } from '../base/clock.ts';
-import type { Camera as CameraSettings } from '../config/schema.ts';
 import { asAgentError, isAbort } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
-import type { RenderOptions } from '../vision/protocol.ts';
+import type { Camera as CameraSettings } from '../config/schema.ts';
+import type { Labels } from '../store/types.ts';
+import type { ModelLease } from '../vision/protocol.ts';
 
 export interface LabelledImagesOptions {
-  /** `{stateDir}/pictures`. */
-  readonly dir: string;
-  /** All pictures of all cameras; default 64 MiB. */
+  readonly stateDir: string;
+  /** Bound for the images of all cameras; default 64 MiB. */
   readonly maxBytes?: number;
 }
 
 export interface LabelledImagesDeps {
   readonly clock: Clock;
   readonly log: Log;
-  /** A masked JPEG of a frame. */
-  readonly render: (bytes: Uint8Array, options: RenderOptions) => Promise<Uint8Array>;
-  /** Observations of a camera that have a label. */
-  readonly labelled: (camera: string) => readonly string[];
+  readonly server: { lease(): Pick<ModelLease, 'render' | typeof Symbol.dispose> };
+  readonly store: { readonly labels: Pick<Labels, 'list'> };
+  readonly signal: AbortSignal;
 }
 
-interface Kept {
+interface StoredImage {
   readonly camera: string;
   readonly observationId: string;
   readonly file: string;
@@ -31,68 +30,67 @@ interface Kept {
   readonly atMs: number;
 }
 
-/** Enough for the inputs of models for such boards: 20 to 40 KB. */
+/** Enough for the inputs of models that such boards run; 20 to 40 KB an image. */
 const WIDTH_PX = 640;
 const MAX_BYTES = 64 * 2 ** 20;
-/** A label that comes later than this finds no picture. */
-const UNLABELLED_MS = 3 * 24 * 3_600_000;
-/** A camera that is observed more often has a picture of some observations only: disks wear out. */
-const MIN_GAP_MS = 30_000;
-/** What records need is left to them. */
+/** An image without a label is deleted after this time. */
+const MAX_UNLABELLED_AGE_MS = 3 * 24 * 3_600_000;
+/** Time between two stored images of a camera: flash storage wears out. */
+const MIN_INTERVAL_MS = 30_000;
+/** Free space that is reserved for records. */
 const MIN_FREE_BYTES = 256 * 2 ** 20;
+/** Stored images between two prunings. */
 const PRUNE_EVERY = 20;
 const FILE = /^([0-9a-f]{8})-([0-9a-f-]{36})\.jpg$/;
 const UUID = /^[0-9a-f-]{36}$/;
 
 /**
- * One small masked picture for each of the newest observations, and for each labelled one: so that another model can learn
- * from labels that were given before it came. Kept up to a bound of bytes and of age, those with a label longest. Masks are
- * painted before anything is stored, and a picture goes when the masks of its camera change. Never throws: a picture that
- * cannot be kept costs nothing but itself.
+ * Stores a small masked image of the newest observations and of every labelled one, in `{stateDir}/pictures`, so that a
+ * later model can learn from labels that were given before it came. Bounded in bytes and age; images without a label are
+ * deleted first. Privacy masks are painted before an image is stored, and images are deleted when the masks of their
+ * camera change. Never throws: a failure costs the image alone.
  */
 export class LabelledImages {
   readonly #dir: string;
   readonly #maxBytes: number;
   readonly #deps: LabelledImagesDeps;
-  #kept: Map<string, Kept> | null = null;
+  /** All stored images by `imageKey`; null until the directory was read. */
+  #stored: Map<string, StoredImage> | null = null;
   readonly #lastMonoMs = new Map<string, number>();
-  /** Of the cameras that are configured, the digest of their masks. */
+  /** Digest of the privacy masks of each configured camera. */
   readonly #masks = new Map<string, string>();
-  #turn: Promise<unknown> = Promise.resolve();
+  #lastWrite: Promise<unknown> = Promise.resolve();
   #sinceLastPrune = PRUNE_EVERY;
-  #failing = false;
+  #isFailing = false;
 
-  constructor({ dir, maxBytes = MAX_BYTES }: LabelledImagesOptions, deps: LabelledImagesDeps) {
-    this.#dir = dir;
+  constructor({ stateDir, maxBytes = MAX_BYTES }: LabelledImagesOptions, deps: LabelledImagesDeps) {
+    this.#dir = join(stateDir, 'pictures');
     this.#maxBytes = maxBytes;
     this.#deps = deps;
   }
 
-  /** Keeps the picture of an observation. `always`: though another one was kept a moment ago. */
+  /** Stores the image of an observation. `always`: ignores the minimum interval. */
   keep(camera: CameraSettings, observationId: string, frame: Uint8Array, always = false): Promise<void> {
     const nowMs = this.#deps.clock.monoMs();
     const last = this.#lastMonoMs.get(camera.id) ?? -Infinity;
-    if (!UUID.test(observationId) || (!always && nowMs - last < MIN_GAP_MS)) return Promise.resolve();
+    if (!UUID.test(observationId) || (!always && nowMs - last < MIN_INTERVAL_MS)) return Promise.resolve();
     this.#lastMonoMs.set(camera.id, nowMs);
-    return this.#inTurn(() => this.#keep(camera, observationId, frame));
+    return this.#afterLastWrite(() => this.#keep(camera, observationId, frame));
   }
 
   async #keep(camera: CameraSettings, observationId: string, frame: Uint8Array): Promise<void> {
-    const kept = await this.#index();
-    const masks = this.#masksOf(camera);
-    if (kept.has(keyOf(camera.id, observationId))) return;
-    const folder = join(this.#dir, camera.id);
-    await mkdir(folder, { recursive: true, mode: 0o700 });
-    const { bavail, bsize } = await statfs(folder);
+    const stored = await this.#index();
+    const masks = this.#maskDigest(camera);
+    if (stored.has(imageKey(camera.id, observationId))) return;
+    const dir = join(this.#dir, camera.id);
+    await mkdir(dir, { recursive: true, mode: 0o700 });
+    const { bavail, bsize } = await statfs(dir);
     if (bavail * bsize < MIN_FREE_BYTES) return;
-    const { privacyMasks } = camera;
-    const jpeg = await this.#deps.render(frame, {
-      privacyMasks,
-      roi: null,
-      maxWidthPx: WIDTH_PX,
-      lines: [],
-    });
-    const file = join(folder, `${masks}-${observationId}.jpg`);
+    const { server, signal } = this.#deps;
+    const options = { privacyMasks: camera.privacyMasks, roi: null, maxWidthPx: WIDTH_PX, lines: [] };
+    using lease = server.lease();
+    const jpeg = await lease.render(frame, options, signal);
+    const file = join(dir, `${masks}-${observationId}.jpg`);
     await writeFile(`${file}.new`, jpeg, { mode: 0o600 });
     await rename(`${file}.new`, file);
     this.#add({
@@ -106,92 +104,95 @@ export class LabelledImages {
     if (this.#sinceLastPrune >= PRUNE_EVERY) await this.#prune();
   }
 
-  /** The masked JPEG of an observation; null when there is none. */
+  /** The masked JPEG of an observation; null when there is none with the present masks. */
   async read(camera: CameraSettings, observationId: string): Promise<Uint8Array | null> {
-    const kept = (await this.#index().catch(() => null))?.get(keyOf(camera.id, observationId));
-    if (!kept?.file.endsWith(`${this.#masksOf(camera)}-${observationId}.jpg`)) return null;
-    return readFile(kept.file).catch(() => null);
+    const image = (await this.#index().catch(() => null))?.get(imageKey(camera.id, observationId));
+    if (!image?.file.endsWith(`${this.#maskDigest(camera)}-${observationId}.jpg`)) return null;
+    return readFile(image.file).catch(() => null);
   }
 
-  /** Whether there is one, whatever is in it. */
+  /** True when there is an image, with the present masks or with former ones. */
   async has(camera: string, observationId: string): Promise<boolean> {
-    return (await this.#index().catch(() => null))?.has(keyOf(camera, observationId)) ?? false;
+    return (await this.#index().catch(() => null))?.has(imageKey(camera, observationId)) ?? false;
   }
 
-  #inTurn(work: () => Promise<void>): Promise<void> {
-    const mine = this.#turn.then(work).then(
-      () => (this.#failing = false),
+  #afterLastWrite(work: () => Promise<void>): Promise<void> {
+    const write = this.#lastWrite.then(work).then(
+      () => (this.#isFailing = false),
       (thrown: unknown) => {
         const failure = asAgentError(thrown);
-        // The agent stops: the picture in hand is not missed.
+        // The agent is stopping.
         if (isAbort(thrown) || failure.code === 'vision_closed') return;
-        if (!this.#failing) this.#deps.log.warn({ err: failure }, 'a picture was not kept');
-        this.#failing = true;
+        if (!this.#isFailing) this.#deps.log.warn({ err: failure }, 'image not stored');
+        this.#isFailing = true;
       },
     );
-    this.#turn = mine;
-    return mine.then(() => undefined);
+    this.#lastWrite = write;
+    return write.then(() => undefined);
   }
 
-  #masksOf({ id, privacyMasks }: CameraSettings): string {
+  #maskDigest({ id, privacyMasks }: CameraSettings): string {
     const digest = createHash('sha256').update(JSON.stringify(privacyMasks)).digest('hex').slice(0, 8);
-    // The next round takes those that were masked otherwise.
+    // The next pruning deletes the images with other masks.
     if (this.#masks.get(id) !== digest) this.#sinceLastPrune = PRUNE_EVERY;
     this.#masks.set(id, digest);
     return digest;
   }
 
-  #add(one: Kept): void {
-    this.#kept?.set(keyOf(one.camera, one.observationId), one);
+  #add(image: StoredImage): void {
+    this.#stored?.set(imageKey(image.camera, image.observationId), image);
   }
 
-  async #index(): Promise<ReadonlyMap<string, Kept>> {
-    if (this.#kept) return this.#kept;
-    const found = new Map<string, Kept>();
+  async #index(): Promise<ReadonlyMap<string, StoredImage>> {
+    if (this.#stored) return this.#stored;
+    const found = new Map<string, StoredImage>();
     for (const camera of await namesIn(this.#dir)) {
       for (const name of await namesIn(join(this.#dir, camera))) {
         const file = join(this.#dir, camera, name);
         const observationId = FILE.exec(name)?.[2];
-        // A power cut in the midst of it.
+        // The rest of a write that a power cut interrupted.
         if (observationId === undefined) await rm(file, { force: true, recursive: true });
         else {
           const { size: sizeBytes, mtimeMs: atMs } = await stat(file);
-          found.set(keyOf(camera, observationId), { camera, observationId, file, sizeBytes, atMs });
+          found.set(imageKey(camera, observationId), { camera, observationId, file, sizeBytes, atMs });
         }
       }
     }
-    return (this.#kept ??= found);
+    return (this.#stored ??= found);
   }
 
   async #prune(): Promise<void> {
     this.#sinceLastPrune = 0;
-    const kept = this.#kept;
-    if (!kept) return;
+    const stored = this.#stored;
+    if (!stored) return;
     const labelled = new Map<string, ReadonlySet<string>>();
-    const hasLabel = ({ camera, observationId }: Kept): boolean => {
-      const known = labelled.get(camera) ?? new Set(this.#deps.labelled(camera));
+    const hasLabel = ({ camera, observationId }: StoredImage): boolean => {
+      const known =
+        labelled.get(camera) ??
+        new Set(this.#deps.store.labels.list(camera).map((label) => label.observationId));
       labelled.set(camera, known);
       return known.has(observationId);
     };
     const nowMs = this.#deps.clock.nowMs();
-    // Those without a label first, each kind oldest first.
-    const ordered = [...kept.values()]
-      .map((one) => ({ one, label: hasLabel(one) }))
-      .toSorted((a, b) => Number(a.label) - Number(b.label) || a.one.atMs - b.one.atMs);
-    let totalBytes = ordered.reduce((sum, { one }) => sum + one.sizeBytes, 0);
-    for (const { one, label } of ordered) {
-      const masks = this.#masks.get(one.camera);
-      const otherMasks = masks !== undefined && !one.file.endsWith(`${masks}-${one.observationId}.jpg`);
-      const tooOld = !label && nowMs - one.atMs > UNLABELLED_MS;
-      if (!otherMasks && !tooOld && totalBytes <= this.#maxBytes) continue;
-      await rm(one.file, { force: true });
-      kept.delete(keyOf(one.camera, one.observationId));
-      totalBytes -= one.sizeBytes;
+    // Images without a label first, then the labelled ones; the oldest first in both.
+    const ordered = [...stored.values()]
+      .map((image) => ({ image, isLabelled: hasLabel(image) }))
+      .toSorted((a, b) => Number(a.isLabelled) - Number(b.isLabelled) || a.image.atMs - b.image.atMs);
+    let totalBytes = ordered.reduce((sum, { image }) => sum + image.sizeBytes, 0);
+    for (const { image, isLabelled } of ordered) {
+      const masks = this.#masks.get(image.camera);
+      const hasOtherMasks =
+        masks !== undefined && !image.file.endsWith(`${masks}-${image.observationId}.jpg`);
+      const isTooOld = !isLabelled && nowMs - image.atMs > MAX_UNLABELLED_AGE_MS;
+      if (!hasOtherMasks && !isTooOld && totalBytes <= this.#maxBytes) continue;
+      await rm(image.file, { force: true });
+      stored.delete(imageKey(image.camera, image.observationId));
+      totalBytes -= image.sizeBytes;
     }
   }
 }
 
-const keyOf = (camera: string, observationId: string): string => `${camera}/${observationId}`;
+const imageKey = (camera: string, observationId: string): string => `${camera}/${observationId}`;
 
 async function namesIn(dir: string): Promise<readonly string[]> {
   try {

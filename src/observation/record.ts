@@ -11,15 +11,15 @@ import {
   type Reason,
   type Wave,
 } from '../contract/observation.ts';
-import { meanEmbedding, reasonOf, usedResults, type Burst } from './burst.ts';
+import { meanEmbedding, observationReason, usedResults, type Burst } from './burst.ts';
 import type { ObservationDraft } from '../store/types.ts';
 import type { ClassValue, FrameResult } from '../vision/protocol.ts';
 
 const FEET_PER_METRE = 1 / 0.3048;
-/** From here on a sea is called extreme. */
+/** Smallest height for `extreme: true`. */
 const EXTREME_HEIGHT_M = 4;
 
-/** What every record of this run carries. */
+/** Values of the agent that each record carries. */
 export interface RecordContext {
   readonly site: string;
   readonly device: string;
@@ -34,10 +34,10 @@ export interface RecordInput {
   readonly dueAtMs: number;
   readonly dueMonoMs: number;
   readonly framesRequested: number;
-  /** Null for a slot that was skipped. */
+  /** Null for a skipped slot. */
   readonly burst: Burst | null;
   readonly skipped: Reason | null;
-  /** Slots that one skipped record stands for, 1 or more. */
+  /** Number of slots that a skipped record represents, at least 1. */
   readonly covers: number;
   readonly frozen: boolean | null;
   readonly moved: boolean | null;
@@ -48,7 +48,7 @@ const round = (value: number, digits: number): number => Number(value.toFixed(di
 const roundOrNull = (value: number | null, digits: number): number | null =>
   value === null ? null : round(value, digits);
 
-/** The label with the highest probability averaged over the burst. */
+/** The label with the highest mean probability over the burst. */
 function vote<T extends string>(
   values: readonly ClassValue[],
   allowed: readonly T[],
@@ -74,13 +74,13 @@ interface Height {
   readonly reason: Reason | null;
 }
 
-/** A model with a height head vouches for itself; otherwise the site's calibration answers. */
+/** The height of the model's own head if it has one, else of the site calibration. */
 function heightOf(used: readonly FrameResult[], estimate: HeightEstimate): Height {
   const heads = used.flatMap((result) => result.heads?.waveHeight ?? []);
   const heightM = median(heads.map((head) => head.heightM));
   if (heightM === null) {
     const { basis, reason, lowM, highM, coverage } = estimate;
-    // The label is learned from this very embedding: without one there is nothing to ask of people either.
+    // Calibration needs an embedding: without one, asking people for labels is pointless.
     const missing = meanEmbedding(used) === null ? 'no_height_head' : reason;
     return { heightM: estimate.heightM, lowM, highM, coverage, basis, reason: missing };
   }
@@ -94,7 +94,7 @@ function heightOf(used: readonly FrameResult[], estimate: HeightEstimate): Heigh
   };
 }
 
-/** Share of the height that the interval leaves certain: h / (h + half width); null without an interval. */
+/** h / (h + half width of the interval), 0..1; null without an interval. */
 function heightConfidence({ heightM, lowM, highM }: Height): number | null {
   if (heightM === null || lowM === null || highM === null) return null;
   const halfWidthM = Math.max(0, (highM - lowM) / 2);
@@ -145,7 +145,7 @@ function waveOf(used: readonly FrameResult[], height: Height): Wave {
   };
 }
 
-/** Mean signals of the burst; a signal is 1 when its gate fires, else how near it came. */
+/** Mean quality of the burst. Shares (dark, blur, fog) are the fraction of frames that the gate rejected for that reason. */
 function qualityOf(results: readonly FrameResult[], frozen: boolean | null, moved: boolean | null): Quality {
   const share = (reason: FrameResult['quality']['reasons'][number]): number | null =>
     roundOrNull(mean(results.map(({ quality }) => (quality.reasons.includes(reason) ? 1 : 0))), 3);
@@ -161,7 +161,7 @@ function qualityOf(results: readonly FrameResult[], frozen: boolean | null, move
   };
 }
 
-/** Reasons in order of how many frames they struck. */
+/** Reasons of rejected frames, the most frequent first. */
 function gateReasons(results: readonly FrameResult[]): Reason[] {
   const counts = new Map<Reason, number>();
   for (const { quality } of results)
@@ -180,7 +180,7 @@ function verdict(
   if (used.length > 0)
     return { status: 'measured', reasons: height.heightM === null && height.reason ? [height.reason] : [] };
   if (burst.results.length > 0) return { status: 'rejected', reasons: gateReasons(burst.results) };
-  return { status: 'failed', reasons: [...new Set(burst.failures.map(reasonOf))] };
+  return { status: 'failed', reasons: [...new Set(burst.failures.map(observationReason))] };
 }
 
 function warningsOf(input: RecordInput, used: readonly FrameResult[]): string[] {
@@ -194,7 +194,7 @@ function warningsOf(input: RecordInput, used: readonly FrameResult[]): string[] 
   return warnings;
 }
 
-/** The record of one slot, whatever came of it. A frame that was not measured leaves nulls, never zeros. */
+/** The record of one slot. Values that were not measured are null, never 0. */
 export function buildRecord(context: RecordContext, input: RecordInput): ObservationDraft {
   const { burst } = input;
   const results = burst?.results ?? [];

@@ -1,75 +1,93 @@
-import { SiteCalibration } from '../calibration/site-calibration.ts';
 import type { Clock } from '../base/clock.ts';
-import type { Camera as CameraSettings } from '../config/schema.ts';
-import type { CalibrationSummary } from '../contract/observation.ts';
 import { asAgentError, isAbort } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
+import { SiteCalibration } from '../calibration/site-calibration.ts';
+import type { Camera as CameraSettings } from '../config/schema.ts';
+import type { CalibrationSummary } from '../contract/observation.ts';
 import type { Bundle } from '../model/manifest.ts';
 import type { CalibrationForecast, Candidate } from '../model/types.ts';
-import type { LabelledImages } from './labelled-images.ts';
-import type { Store } from '../store/store.ts';
+import type { Labels } from '../store/types.ts';
 import type { ModelLease } from '../vision/protocol.ts';
+import type { LabelledImages } from './labelled-images.ts';
+
+/** Embeddings of labelled observations, by the digest of the model part that made them. */
+export interface StoredEmbeddings {
+  /** Labelled observations of a camera that have no embedding of this digest, newest first. */
+  missing(camera: string, digest: string): readonly string[];
+  add(
+    camera: string,
+    digest: string,
+    seen: readonly { readonly observationId: string; readonly embedding: Float32Array }[],
+  ): void;
+  /** Deletes the embeddings of all other digests. */
+  keepOnly(digests: readonly string[]): void;
+}
 
 export interface ReembedderDeps {
   readonly clock: Clock;
   readonly log: Log;
-  readonly store: Pick<Store, 'labels' | 'embeddings'>;
-  readonly pictures: LabelledImages;
-  readonly cameras: () => readonly CameraSettings[];
-  /** The calibration that stands, of the model that serves. */
-  readonly summaryOf: (camera: string) => CalibrationSummary | null;
-  readonly serving: { readonly bundle: Bundle | null; lease(): ModelLease };
-  /** Learns a camera's labels anew. */
-  readonly refit: (camera: string) => Promise<CalibrationSummary>;
+  readonly store: { readonly labels: Pick<Labels, 'list' | 'bursts'>; readonly embeddings: StoredEmbeddings };
+  readonly images: Pick<LabelledImages, 'read'>;
+  readonly server: { readonly bundle: Bundle | null; lease(): ModelLease };
+  readonly cameras: {
+    list(): readonly { readonly settings: CameraSettings; calibrationSummary(): CalibrationSummary }[];
+    refit(camera: string): Promise<CalibrationSummary>;
+  };
 }
 
-/** Only so many newest labels are fitted. */
-const NEWEST = 200;
-/** After each picture, so that whatever is live goes before. */
+/** Newest labels of a camera that are embedded again. */
+const MAX_LABELS = 200;
+/** Pause after each image, so that live frames come first. */
 const PAUSE_MS = 50;
+/** Embeddings that are stored in one transaction. */
 const BATCH = 10;
-/** A model that fails so often on pictures that another one saw well is not asked for more. */
+/** A model that fails on so many images, which another model could analyse, gets no more of them. */
 const MAX_FAILURES = 3;
-/** Trunks whose embeddings are remembered: of the model that serves, its former one, and a candidate. */
-const MAX_TRUNKS = 3;
-const CATCH_UP_MS = 3_600_000;
+/** Embeddings are kept for so many models: the active one, the former one and a candidate. */
+const MAX_EMBEDDING_DIGESTS = 3;
+const INTERVAL_MS = 3_600_000;
 
 /**
- * Lets a model learn from labels that were given before it came: from the stored pictures of the labelled observations.
- * What it made of them is stored under its trunk, where the calibration looks for it.
+ * Re-embedding: lets a new model use labels that were given under a former one. Runs the stored images of the labelled
+ * observations through the model and stores the embeddings, from which the calibration is fitted.
  */
 export class Reembedder {
   readonly #deps: ReembedderDeps;
-  /** Newest last. */
-  #trunks: readonly string[] = [];
+  /** Digests of the embeddings to keep, newest last. */
+  #digests: readonly string[] = [];
   #nudged = new AbortController();
 
   constructor(deps: ReembedderDeps) {
     this.#deps = deps;
   }
 
-  /** What a swap to the candidate would mean for each camera's calibration. Rejects only when the signal aborts. */
-  async forecast(candidate: Candidate, signal: AbortSignal): Promise<readonly CalibrationForecast[]> {
+  /** What a swap to the candidate would do to each camera's calibration. Rejects only when the signal aborts. */
+  readonly forecast = async (
+    candidate: Candidate,
+    signal: AbortSignal,
+  ): Promise<readonly CalibrationForecast[]> => {
     const forecasts: CalibrationForecast[] = [];
-    for (const camera of this.#deps.cameras())
-      forecasts.push(await this.#forecast(camera, candidate, signal));
+    for (const camera of this.#deps.cameras.list())
+      forecasts.push(
+        await this.#forecast(camera.settings, camera.calibrationSummary().loo_mae_m, candidate, signal),
+      );
     return forecasts;
-  }
+  };
 
   async #forecast(
     camera: CameraSettings,
+    looMaeBeforeM: number | null,
     candidate: Candidate,
     signal: AbortSignal,
   ): Promise<CalibrationForecast> {
-    const { store, serving, summaryOf } = this.#deps;
+    const { store, server } = this.#deps;
     const labels = store.labels.list(camera.id).length;
-    const looMaeBeforeM = summaryOf(camera.id)?.loo_mae_m ?? null;
     const known = { camera: camera.id, labels, looMaeBeforeM };
     if (labels === 0) return { ...known, outcome: 'none', refittedLabels: 0, looMaeAfterM: null };
     const { embeddingDigest } = candidate.bundle;
     if (embeddingDigest === null) return { ...known, outcome: 'lost', refittedLabels: 0, looMaeAfterM: null };
-    const isSame = embeddingDigest === serving.bundle?.embeddingDigest;
-    if (!isSame) await this.#see(camera, embeddingDigest, candidate, signal);
+    const isSame = embeddingDigest === server.bundle?.embeddingDigest;
+    if (!isSame) await this.#embedStored(camera, embeddingDigest, candidate, signal);
     const bursts = store.labels.bursts(camera.id, embeddingDigest);
     const calibration = new SiteCalibration({ camera: camera.id, embeddingDigest });
     const { summary } = await calibration.fit(bursts, signal);
@@ -82,90 +100,90 @@ export class Reembedder {
   }
 
   /**
-   * Lets the model that serves learn from labels that it has not seen: those given between its proof and the swap, or
-   * under a model that was sent back. Resolves to the cameras that have learned something.
+   * Embeds the labelled images that the active model has not embedded: labels that came between its proof and the swap, or
+   * under a model that was rolled back. Resolves to the cameras with new embeddings.
    */
   async catchUp(signal: AbortSignal): Promise<readonly string[]> {
-    const { serving, cameras } = this.#deps;
-    const digest = serving.bundle?.embeddingDigest;
+    const { server, cameras } = this.#deps;
+    const digest = server.bundle?.embeddingDigest;
     if (!digest) return [];
-    // One lease for each image, so that a reload does not wait for all of them.
-    const current: Pick<ModelLease, 'analyze'> = {
+    // One lease for each image, so that a swap does not wait for all of them.
+    const active: Pick<ModelLease, 'analyze'> = {
       analyze: async (...frame) => {
-        using lease = serving.lease();
+        using lease = server.lease();
         return await lease.analyze(...frame);
       },
     };
-    const learned: string[] = [];
-    for (const camera of cameras())
-      if ((await this.#see(camera, digest, current, signal)) > 0) learned.push(camera.id);
-    return learned;
+    const changed: string[] = [];
+    for (const { settings } of cameras.list())
+      if ((await this.#embedStored(settings, digest, active, signal)) > 0) changed.push(settings.id);
+    return changed;
   }
 
-  /** Catches up whenever another model serves, and now and then. Never rejects but for the signal. */
+  /** Catches up whenever the active model changes, and every hour. Rejects only when the signal aborts. */
   async run(signal: AbortSignal): Promise<never> {
-    const { clock, log, refit } = this.#deps;
+    const { clock, log, cameras } = this.#deps;
     for (;;) {
       this.#nudged = new AbortController();
       const either = AbortSignal.any([signal, this.#nudged.signal]);
       try {
-        for (const camera of await this.catchUp(either)) await refit(camera);
+        for (const camera of await this.catchUp(either)) await cameras.refit(camera);
       } catch (thrown) {
         signal.throwIfAborted();
-        if (!isAbort(thrown)) log.warn({ err: asAgentError(thrown) }, 'labels wait for another try');
+        if (!isAbort(thrown)) log.warn({ err: asAgentError(thrown) }, 're-embedding failed, retrying later');
       }
-      await clock.sleep(CATCH_UP_MS, either).catch(() => signal.throwIfAborted());
+      await clock.sleep(INTERVAL_MS, either).catch(() => signal.throwIfAborted());
     }
   }
 
-  /** Another model serves. */
+  /** The active model changed: catches up now. */
   nudge(): void {
     this.#nudged.abort();
   }
 
-  /** Shows a model the pictures that its trunk has not seen. Resolves to how many it has seen now. */
-  async #see(
+  /** Embeds the stored images of labelled observations that have no embedding of this digest. Resolves to their number. */
+  async #embedStored(
     camera: CameraSettings,
     digest: string,
     vision: Pick<ModelLease, 'analyze'>,
     signal: AbortSignal,
   ): Promise<number> {
-    const { store, pictures, clock, log } = this.#deps;
-    this.#remember(digest);
-    const seen: { observationId: string; embedding: Float32Array }[] = [];
+    const { store, images, clock, log } = this.#deps;
+    this.#keepDigest(digest);
+    const batch: { observationId: string; embedding: Float32Array }[] = [];
     let stored = 0;
     let failures = 0;
     const flush = (): void => {
-      store.embeddings.add(camera.id, digest, seen);
-      stored += seen.length;
-      seen.length = 0;
+      store.embeddings.add(camera.id, digest, batch);
+      stored += batch.length;
+      batch.length = 0;
     };
-    for (const observationId of store.embeddings.missing(camera.id, digest).slice(0, NEWEST)) {
-      const picture = await pictures.read(camera, observationId);
-      if (picture === null) continue;
+    for (const observationId of store.embeddings.missing(camera.id, digest).slice(0, MAX_LABELS)) {
+      const image = await images.read(camera, observationId);
+      if (image === null) continue;
       try {
-        // The gate passed the whole frame; a small picture of it need not pass again. Masks are painted already.
+        // The full frame passed the gate, so the small image need not pass it again. Its masks are painted already.
         const options = { roi: camera.roi, privacyMasks: [], ignoreGate: true };
-        const embedding = (await vision.analyze(picture, options, signal)).heads?.embedding;
-        if (embedding) seen.push({ observationId, embedding });
+        const embedding = (await vision.analyze(image, options, signal)).heads?.embedding;
+        if (embedding) batch.push({ observationId, embedding });
       } catch (thrown) {
         if (isAbort(thrown)) throw thrown;
         failures += 1;
         const err = asAgentError(thrown);
-        log.warn({ camera: camera.id, observation: observationId, err }, 'a stored picture was not seen');
+        log.warn({ camera: camera.id, observation: observationId, err }, 'stored image not embedded');
         if (failures >= MAX_FAILURES) break;
       }
-      if (seen.length >= BATCH) flush();
+      if (batch.length >= BATCH) flush();
       await clock.sleep(PAUSE_MS, signal);
     }
     flush();
     return stored;
   }
 
-  #remember(digest: string): void {
-    const serving = this.#deps.serving.bundle?.embeddingDigest;
-    const trunks = [...this.#trunks.filter((one) => one !== digest && one !== serving), serving, digest];
-    this.#trunks = [...new Set(trunks.filter((one) => one != null))].slice(-MAX_TRUNKS);
-    this.#deps.store.embeddings.keepOnly(this.#trunks);
+  #keepDigest(digest: string): void {
+    const active = this.#deps.server.bundle?.embeddingDigest;
+    const digests = [...this.#digests.filter((one) => one !== digest && one !== active), active, digest];
+    this.#digests = [...new Set(digests.filter((one) => one != null))].slice(-MAX_EMBEDDING_DIGESTS);
+    this.#deps.store.embeddings.keepOnly(this.#digests);
   }
 }

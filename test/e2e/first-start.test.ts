@@ -96,7 +96,7 @@ describe('First start with default settings', () => {
   it('learns heights from the labels of the simulation with a smaller error than the median has', async () => {
     const line = await agent.waitFor(
       'score over 8 calibrated estimates',
-      ({ msg, n }) => msg === 'calibration against the simulated truth' && Number(n) >= 8,
+      ({ msg, n }) => msg === 'calibration compared with the simulated truth' && Number(n) >= 8,
       180_000,
     );
     const pairs = agent.lines

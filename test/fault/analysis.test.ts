@@ -16,15 +16,16 @@ const analysisWith = (vision: VisionProcess): Analysis =>
     { maxUploadMb: 20 },
     {
       clock: systemClock,
-      lease: () =>
-        leaseOf({
-          analyze: (bytes, options, signal) =>
-            vision.analyze(bytes, { ...options, ignoreGate: true }, signal),
-        }),
-      model: () => null,
-      frameMs: () => null,
-      camera: () => undefined,
-      calibrationOf: () => null,
+      server: {
+        lease: () =>
+          leaseOf({
+            analyze: (bytes, options, signal) =>
+              vision.analyze(bytes, { ...options, ignoreGate: true }, signal),
+          }),
+        model: null,
+        stats: () => ({ p50Ms: null }),
+      },
+      cameras: { settingsOf: () => undefined, calibrationOf: () => null },
     },
   );
 

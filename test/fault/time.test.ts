@@ -74,7 +74,7 @@ describe.concurrent('clock steps under a running agent', { timeout: 240_000 }, (
     const mark = one.lines.indexOf(fifth);
     const setAtMs = Date.now();
     one.steer({ setMs: setAtMs, synced: true });
-    await one.waitFor('times mended', (line) => line.msg === 'times mended', WITHIN_MS, mark);
+    await one.waitFor('timestamps corrected', (line) => line.msg === 'timestamps corrected', WITHIN_MS, mark);
     const broker = await startBroker(onTestFinished, port);
     const messages = await broker.record('swellsight/v1/#');
     await until(
@@ -125,7 +125,7 @@ describe.concurrent('clock steps under a running agent', { timeout: 240_000 }, (
     const mark = one.lines.length;
     await one.observation((line) => Number(line['seq']) > 6, WITHIN_MS, mark);
     one.steer({ setMs: Date.now(), synced: true });
-    await one.waitFor('times mended', (line) => line.msg === 'times mended', WITHIN_MS, mark);
+    await one.waitFor('timestamps corrected', (line) => line.msg === 'timestamps corrected', WITHIN_MS, mark);
     await broker.up();
     await until(
       () => records(messages, 'interval').some(({ clock, historical }) => clock.synced && !historical),

@@ -14,8 +14,8 @@ export interface AnalysisLoad {
 }
 
 export interface AnalysisSources {
-  readonly load: () => AnalysisLoad;
-  readonly cache: () => AnalysisCacheStats;
+  readonly analysis: { stats(): AnalysisLoad };
+  readonly cache: { stats(): AnalysisCacheStats };
 }
 
 /** Makes metrics of one registry under the agent's prefix. */
@@ -71,11 +71,11 @@ export class AnalysisMetrics {
 
   /** Takes over what others count. */
   read(): void {
-    const load = this.#sources.load();
+    const load = this.#sources.analysis.stats();
     this.#load.waiting.set(load.waiting);
     this.#load.requests.set(load.requests);
     this.#load.heldBytes.set(load.heldBytes);
-    const { hits, misses, entries, sizeBytes } = this.#sources.cache();
+    const { hits, misses, entries, sizeBytes } = this.#sources.cache.stats();
     for (const [metric, total] of [
       [this.#found, hits],
       [this.#missed, misses],

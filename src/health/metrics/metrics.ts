@@ -4,21 +4,21 @@ import type { Clock } from '../../base/clock.ts';
 import type { Health } from '../../contract/health.ts';
 import type { Observation } from '../../contract/observation.ts';
 import { isAbort } from '../../base/errors.ts';
-import type { OutboxEntry } from '../../store/types.ts';
+import type { LinkStats } from '../../mqtt/types.ts';
+import type { OutboxEntry, OutboxStats } from '../../store/types.ts';
 import { AnalysisMetrics, type AnalysisOutcome, type AnalysisSources } from './analysis.ts';
 import { HEARTBEAT_METRICS, READINGS, type HeartbeatMetric } from './heartbeat.ts';
-import type { HealthSources } from '../types.ts';
 
 export interface MetricsOptions {
-  readonly agentVersion: string;
+  readonly version: string;
 }
 
-export interface MetricsDeps {
+/** All of them are read at each scrape. */
+export interface MetricsDeps extends AnalysisSources {
   readonly clock: Clock;
-  /** Asked at each scrape. */
-  readonly health: () => Health;
-  readonly sources: Pick<HealthSources, 'link' | 'outbox'>;
-  readonly analysis: AnalysisSources;
+  readonly heartbeat: { current(): Health };
+  readonly link: { stats(): LinkStats };
+  readonly store: { readonly outbox: { stats(): OutboxStats } };
 }
 
 const PREFIX = 'swellsight_';
@@ -76,7 +76,7 @@ export class Metrics {
       new client.Histogram({ ...common(...args), buckets });
 
     const info = gauge('build_info', 'What runs; always 1.', ['version', 'node_version']);
-    info.set({ version: options.agentVersion, node_version: process.versions.node }, 1);
+    info.set({ version: options.version, node_version: process.versions.node }, 1);
     this.#heartbeat = HEARTBEAT_METRICS.map((metric) => [
       metric,
       (metric.type === 'gauge' ? gauge : counter)(metric.name, metric.help, metric.labels),
@@ -128,7 +128,7 @@ export class Metrics {
       'code',
     ]);
     this.#streams = gauge('http_event_streams', 'Clients that listen to server-sent events.');
-    this.#analysis = new AnalysisMetrics(deps.analysis, { gauge, counter, histogram });
+    this.#analysis = new AnalysisMetrics(deps, { gauge, counter, histogram });
     this.#lag = histogram(
       LAG_SECONDS,
       'event_loop_lag_seconds',
@@ -204,16 +204,16 @@ export class Metrics {
   }
 
   #read(): void {
-    const health = this.#deps.health();
+    const health = this.#deps.heartbeat.current();
     this.#forgetCameras(new Set(health.cameras.map(({ id }) => id)));
     for (const [{ samples }, metric] of this.#heartbeat) {
       clear(metric);
       for (const [labels, value] of samples(health)) if (value !== null) put(metric, labels, value);
     }
     this.#analysis.read();
-    const { sources } = this.#deps;
-    this.#link.connected.set(Number(sources.link().connectedSinceMs !== null));
-    const { depth, oldestAgeS, droppedTotal } = sources.outbox();
+    const { link, store } = this.#deps;
+    this.#link.connected.set(Number(link.stats().connectedSinceMs !== null));
+    const { depth, oldestAgeS, droppedTotal } = store.outbox.stats();
     this.#outbox.messages.set(depth);
     clear(this.#outbox.age);
     if (oldestAgeS !== null) this.#outbox.age.set(oldestAgeS);

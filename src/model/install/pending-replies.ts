@@ -1,82 +1,89 @@
-import type { ModelInstallResult } from '../../contract/model.ts';
-import { AgentError, asAgentError, type ErrorCode } from '../../base/errors.ts';
+import { AgentError, asAgentError } from '../../base/errors.ts';
 import type { Log } from '../../base/log.ts';
+import type { ModelInstallResult } from '../../contract/model.ts';
+import type { KeyValue } from '../../store/types.ts';
 import { toInstallResult } from '../state-view.ts';
 import type { InstallRecord } from '../types.ts';
-import type { Commands } from '../../mqtt/commands/commands.ts';
-import type { KeyValue } from '../../store/types.ts';
+
+/** The part of the commands that replies to a command of an earlier run. */
+export interface ReplyingCommands {
+  resume(command: {
+    readonly id: string;
+    readonly name: 'model.install';
+    readonly receivedAtMs: number;
+    /** Settles with the command's result. */
+    readonly running: Promise<ModelInstallResult>;
+  }): void;
+}
 
 export interface PendingRepliesDeps {
   readonly memory: KeyValue;
   readonly log: Log;
-  /** The install in hand, or the last one. */
+  /** The current install, or the last one. */
   readonly install: () => InstallRecord | null;
 }
 
-/** In the store's memory, by the install's id: the command that waits for its end. */
-const KEY = 'model.install.';
+/** Key in the store's memory: the id of an install follows, the value is the id of the command that requested it. */
+const KEY_PREFIX = 'model.install.';
 
-/** Which command asked for which install: it is answered even when the agent ends and starts again meanwhile. */
+/** Remembers which command requested which install, so that the command gets its reply even after a restart. */
 export class PendingReplies {
   readonly #deps: PendingRepliesDeps;
-  /** Those who wait for the installs of an earlier run. */
-  readonly #waiting = new Map<string, (end: ModelInstallResult | AgentError) => void>();
+  /** Commands of an earlier run, by the id of their install. */
+  readonly #resumed = new Map<string, (end: ModelInstallResult | AgentError) => void>();
 
   constructor(deps: PendingRepliesDeps) {
     this.#deps = deps;
   }
 
-  /** To be told before the install is stored, so that after a power cut it is known whom to answer. */
-  note(updateId: string, commandId: string): void {
-    this.#deps.memory.set(KEY + updateId, commandId);
+  /** To be called before the install is stored: after a power cut in between, the command must be known. */
+  add(updateId: string, commandId: string): void {
+    this.#deps.memory.set(KEY_PREFIX + updateId, commandId);
   }
 
-  /** The command has its answer. Not while the install is in hand: the agent is stopping then, and the next run owes it. */
-  settled(updateId: string): void {
+  /** The command was answered. While the install goes on, the agent is stopping, and the next run has to reply. */
+  remove(updateId: string): void {
     const install = this.#deps.install();
-    if (install?.updateId === updateId && endOf(install) === null) return;
-    // The answer is stored first: whoever awaits it has done so by then.
+    if (install?.updateId === updateId && replyTo(install) === null) return;
+    // In a later turn, because the reply is stored first.
     setImmediate(() => {
       try {
-        this.#deps.memory.delete(KEY + updateId);
+        this.#deps.memory.delete(KEY_PREFIX + updateId);
       } catch (thrown) {
-        this.#deps.log.warn(
-          { code: asAgentError(thrown).code },
-          'the command of an install is not forgotten',
-        );
+        this.#deps.log.warn({ code: asAgentError(thrown).code }, 'pending reply not removed');
       }
     });
   }
 
-  /** What an earlier run owes is answered when it can be. */
-  resume(commands: Pick<Commands, 'resume'>): void {
+  /** Hands the unanswered command of an earlier run to `commands`. */
+  resume(commands: ReplyingCommands): void {
     const install = this.#deps.install();
-    const id = install === null ? null : this.#deps.memory.get(KEY + install.updateId);
+    const id = install === null ? null : this.#deps.memory.get(KEY_PREFIX + install.updateId);
     if (install === null || id === null) return;
     const { updateId, startedAtMs } = install;
     const running = new Promise<ModelInstallResult>((resolve, reject) => {
-      this.#waiting.set(updateId, (end) => (end instanceof AgentError ? reject(end) : resolve(end)));
+      this.#resumed.set(updateId, (end) => (end instanceof AgentError ? reject(end) : resolve(end)));
     });
-    const settled = (): void => this.settled(updateId);
-    running.then(settled, settled);
+    const remove = (): void => this.remove(updateId);
+    running.then(remove, remove);
     commands.resume({ id, name: 'model.install', receivedAtMs: startedAtMs, running });
-    this.tell();
+    this.answer();
   }
 
-  /** The install may have come to where its command is answered. */
-  tell(): void {
+  /** Replies to the resumed commands whose install has ended. */
+  answer(): void {
     const install = this.#deps.install();
-    for (const [updateId, waiting] of this.#waiting) {
-      const end = install?.updateId === updateId ? endOf(install) : interrupted();
+    for (const [updateId, settle] of this.#resumed) {
+      const end = install?.updateId === updateId ? replyTo(install) : replacedError();
       if (end === null) continue;
-      this.#waiting.delete(updateId);
-      waiting(end);
+      this.#resumed.delete(updateId);
+      settle(end);
     }
   }
 }
 
-/** What the command is answered with; null while there is nothing to say. */
-function endOf(install: InstallRecord): ModelInstallResult | AgentError | null {
+/** The reply to the command of an install; null while it goes on. A model on probation runs, so its command is answered. */
+function replyTo(install: InstallRecord): ModelInstallResult | AgentError | null {
   switch (install.phase) {
     case 'requested':
     case 'downloading':
@@ -89,11 +96,11 @@ function endOf(install: InstallRecord): ModelInstallResult | AgentError | null {
       return toInstallResult(install);
     case 'failed':
     case 'rolled_back': {
-      const code: ErrorCode = install.reason?.code ?? 'model_candidate_failed';
-      return new AgentError(code, install.reason?.message ?? 'the install ended badly');
+      const { code = 'model_candidate_failed', message = 'the install failed' } = install.reason ?? {};
+      return new AgentError(code, message);
     }
   }
 }
 
-const interrupted = (): AgentError =>
-  new AgentError('command_interrupted', 'another install took the place of the one that was asked for');
+const replacedError = (): AgentError =>
+  new AgentError('command_interrupted', 'another install replaced the requested one');

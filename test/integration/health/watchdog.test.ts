@@ -84,7 +84,7 @@ describe('Watchdog', () => {
       { clock: systemClock, isAlive: () => true },
     );
     watchdog?.start(stop.signal);
-    watchdog?.startsAnew();
+    watchdog?.announceRestart();
     stop.abort();
     await vi.waitUntil(() => lines.filter((line) => line === 'WATCHDOG=1').length >= 2, { timeout: 60_000 });
     await new Promise((resolve) => setTimeout(resolve, 200));

@@ -23,24 +23,22 @@ const servers: HttpServer[] = [];
 async function serve(token: string | null, withMetrics = true): Promise<string> {
   const api = new CannedAgent();
   const metrics = await Metrics.open(
-    { agentVersion: '0' },
+    { version: '0' },
     {
       clock: systemClock,
-      health: api.health,
-      sources: {
-        link: () => ({
+      heartbeat: { current: api.health },
+      link: {
+        stats: () => ({
           connectedSinceMs: null,
           reconnects1h: 0,
           rttMs: null,
           broker: null,
           protocolVersion: null,
         }),
-        outbox: () => ({ depth: 0, oldestAgeS: null, droppedTotal: 0 }),
       },
-      analysis: {
-        load: () => ({ waiting: 0, requests: 0, heldBytes: 0 }),
-        cache: () => ({ hits: 0, misses: 0, entries: 0, sizeBytes: 0 }),
-      },
+      store: { outbox: { stats: () => ({ depth: 0, oldestAgeS: null, droppedTotal: 0 }) } },
+      analysis: { stats: () => ({ waiting: 0, requests: 0, heldBytes: 0 }) },
+      cache: { stats: () => ({ hits: 0, misses: 0, entries: 0, sizeBytes: 0 }) },
     },
   );
   const deps = { api, log: silentLog, version: '0', ...(withMetrics ? { metrics } : {}) };

@@ -11,17 +11,18 @@ function analysisWithThreeImages(frameMs: number | null, signal = never): Analys
     { maxUploadMb: 20 },
     {
       clock: systemClock,
-      lease: () =>
-        leaseOf({
-          analyze: (_bytes, _options, aborted) =>
-            new Promise((_resolve, reject) => {
-              aborted?.addEventListener('abort', () => reject(aborted.reason as Error));
-            }),
-        }),
-      model: () => null,
-      frameMs: () => frameMs,
-      camera: () => undefined,
-      calibrationOf: () => null,
+      server: {
+        lease: () =>
+          leaseOf({
+            analyze: (_bytes, _options, aborted) =>
+              new Promise((_resolve, reject) => {
+                aborted?.addEventListener('abort', () => reject(aborted.reason as Error));
+              }),
+          }),
+        model: null,
+        stats: () => ({ p50Ms: frameMs }),
+      },
+      cameras: { settingsOf: () => undefined, calibrationOf: () => null },
     },
   );
   for (const image of ['a', 'b', 'c'])

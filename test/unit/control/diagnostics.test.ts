@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { loadSettings } from '../../../src/config/load.ts';
 import { Diagnostics, type LogEntry } from '../../../src/contract/diagnostics.ts';
 import type { LinkStats } from '../../../src/mqtt/types.ts';
-import { describeForDiagnosis, type DiagnosticsInput } from '../../../src/control/diagnostics.ts';
+import { buildDiagnostics, type DiagnosticsInput } from '../../../src/control/diagnostics.ts';
 import { outboxView } from '../../../src/control/outbox-view.ts';
 import { CannedAgent } from '../../fixtures/agent-api.ts';
 import { draft, NO_FEATURES } from '../../fixtures/store.ts';
@@ -59,12 +59,12 @@ const LINKED: LinkStats = {
   protocolVersion: 5,
 };
 
-describe('describeForDiagnosis', () => {
+describe('buildDiagnostics', () => {
   const state = useStore();
   const agent = new CannedAgent();
 
   const report = (over: Partial<DiagnosticsInput> = {}): Diagnostics => {
-    const made = describeForDiagnosis({
+    const made = buildDiagnostics({
       nowMs: state.clock.nowMs(),
       settings: settingsOf(0),
       state: 'online',

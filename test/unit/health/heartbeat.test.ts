@@ -60,7 +60,7 @@ afterEach(() => state.remove());
 
 function heartbeat(sources: Partial<HealthSources> = {}, deps: Partial<HeartbeatDeps> = {}): Heartbeat {
   return new Heartbeat(
-    { intervalS: 30, stateDir: state.path, agentVersion: '0.1.0', bootId: 'boot' },
+    { intervalS: 30, stateDir: state.path, version: '0.1.0', bootId: 'boot' },
     {
       clock: new ManualClock(),
       log: silentLog,

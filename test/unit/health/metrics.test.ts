@@ -29,15 +29,14 @@ async function open(health: Partial<Health> = {}, outbox: Partial<OutboxStats> =
   };
   const link = { connectedSinceMs: AT, reconnects1h: 0, rttMs: 2, broker: null, protocolVersion: 5 as const };
   const metrics = await Metrics.open(
-    { agentVersion: '0.1.0' },
+    { version: '0.1.0' },
     {
       clock: systemClock,
-      health: () => now,
-      sources: {
-        link: () => link,
-        outbox: () => ({ depth: 0, oldestAgeS: null, droppedTotal: 0, ...outbox }),
-      },
-      analysis: { load: () => analysis.load, cache: () => analysis.cache },
+      heartbeat: { current: () => now },
+      link: { stats: () => link },
+      store: { outbox: { stats: () => ({ depth: 0, oldestAgeS: null, droppedTotal: 0, ...outbox }) } },
+      analysis: { stats: () => analysis.load },
+      cache: { stats: () => analysis.cache },
     },
   );
   return { metrics, now, link, analysis, read: async () => readExposition(await metrics.text()) };

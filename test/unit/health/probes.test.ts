@@ -1,7 +1,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { bootId } from '../../../src/health/boot.ts';
+import { readBootId } from '../../../src/health/boot.ts';
 import { DiskProbe, WriteRate } from '../../../src/health/disk.ts';
 import { readFreeMemoryMb } from '../../../src/health/memory.ts';
 import { readTemperatureC } from '../../../src/health/temperature.ts';
@@ -210,10 +210,10 @@ describe('WriteRate', () => {
 describe('bootId', () => {
   it('takes the kernel at its word, else makes one', () => {
     put('boot_id', '332225ae-a909-4b81-9e98-dae23b1d8b0b\n');
-    expect(bootId(join(root.path, 'boot_id'))).toBe('332225ae-a909-4b81-9e98-dae23b1d8b0b');
+    expect(readBootId(join(root.path, 'boot_id'))).toBe('332225ae-a909-4b81-9e98-dae23b1d8b0b');
     put('boot_id', 'garbage');
-    const made = bootId(join(root.path, 'boot_id'));
+    const made = readBootId(join(root.path, 'boot_id'));
     expect(made).toMatch(/^[0-9a-f-]{36}$/);
-    expect(bootId(join(root.path, 'gone'))).not.toBe(made);
+    expect(readBootId(join(root.path, 'gone'))).not.toBe(made);
   });
 });

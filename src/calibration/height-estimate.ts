@@ -1,7 +1,7 @@
-import type { SiteCalibration } from '../calibration/site-calibration.ts';
-import type { HeightEstimate } from '../calibration/types.ts';
 import type { CalibrationSummary } from '../contract/observation.ts';
 import type { ModelLease, ViewSignature } from '../vision/protocol.ts';
+import type { SiteCalibration } from './site-calibration.ts';
+import type { HeightEstimate } from './types.ts';
 
 export const UNCALIBRATED: CalibrationSummary = {
   labels: 0,
@@ -11,17 +11,20 @@ export const UNCALIBRATED: CalibrationSummary = {
   view: 'unknown',
 };
 
-/** That of the model which answered: another one may have come in the midst of the burst, with another embedding. */
+/**
+ * The calibration that belongs to the model of the lease; null when there is none. A swap during the burst may have changed
+ * the current calibration, so the one from before the burst is a candidate too.
+ */
 export function calibrationFor(
   lease: Pick<ModelLease, 'embeddingDigest'>,
-  [present, before]: readonly [SiteCalibration | null, SiteCalibration | null],
+  [current, beforeBurst]: readonly [SiteCalibration | null, SiteCalibration | null],
 ): SiteCalibration | null {
-  return [present, before].find((one) => one?.embeddingDigest === lease.embeddingDigest) ?? null;
+  return [current, beforeBurst].find((one) => one?.embeddingDigest === lease.embeddingDigest) ?? null;
 }
 
 /**
- * What the site's labels say of a burst; without a calibration or an embedding, that they say nothing. A `stray` picture
- * was not taken by the camera just now.
+ * The height that the site's calibration gives for a burst; nulls with reason `uncalibrated` without a calibration or an
+ * embedding. `stray`: an uploaded image, which the camera may have taken at any time.
  */
 export function estimateHeight(
   calibration: SiteCalibration | null,

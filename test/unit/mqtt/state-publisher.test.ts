@@ -1,0 +1,92 @@
+import { describe, expect, it } from 'vitest';
+import type { Info, ModelState } from '../../../src/contract/states.ts';
+import { StatePublisher, type StatePublisherDeps } from '../../../src/mqtt/state-publisher.ts';
+import type { PublishOptions, StateOptions } from '../../../src/mqtt/types.ts';
+import { settle, SteppedClock } from '../../fixtures/commands.ts';
+
+function publisher(announce: () => Promise<void> = () => Promise.resolve()) {
+  const clock = new SteppedClock();
+  const states: [string, unknown, StateOptions?][] = [];
+  const sent: [string, unknown, PublishOptions][] = [];
+  const published: string[] = [];
+  const link = {
+    connected: true,
+    setState: (topic: string, payload: unknown, options?: StateOptions) => {
+      states.push(options ? [topic, payload, options] : [topic, payload]);
+    },
+    publish: (topic: string, payload: unknown, options: PublishOptions) => {
+      sent.push([topic, payload, options]);
+      return Promise.reject(new Error('lost'));
+    },
+    announce,
+  };
+  const info = { schema: 'swellsight.info/1' } as Info;
+  const model = { schema: 'swellsight.model_state/1' } as ModelState;
+  const deps: StatePublisherDeps = {
+    clock,
+    link: link as unknown as StatePublisherDeps['link'],
+    discovery: { refresh: () => states.push(['discovery', null]) },
+    info: { describe: () => info },
+    models: { state: () => model },
+    onPublished: (topic) => published.push(topic),
+  };
+  return { publisher: new StatePublisher(deps), clock, link, states, sent, published, info, model };
+}
+
+describe('StatePublisher', () => {
+  it('sets info first, then discovery, then the state of the models', () => {
+    const { publisher: states, states: set, info, model } = publisher();
+    states.publish();
+    expect(set).toEqual([
+      ['info', info],
+      ['discovery', null],
+      ['model/state', model, { each: true }],
+    ]);
+  });
+
+  it('sends a transient message with QoS 0, not retained, and ignores its loss', async () => {
+    const { publisher: states, sent, published } = publisher();
+    states.publishTransient('model/progress', { percent: 5 });
+    await settle();
+    expect(sent).toEqual([['model/progress', '{"percent":5}', { qos: 0, retain: false }]]);
+    expect(published).toEqual(['model/progress']);
+  });
+
+  it('reports a transient message to local listeners without a connection, and sends nothing', () => {
+    const { publisher: states, link, sent, published } = publisher();
+    link.connected = false;
+    states.publishTransient('model/progress', { percent: 5 });
+    expect([sent, published]).toEqual([[], ['model/progress']]);
+  });
+
+  it('announces at once, then at most once a second, for all requests in between', async () => {
+    let announced = 0;
+    const { publisher: states, clock } = publisher(() => {
+      announced += 1;
+      return Promise.resolve();
+    });
+    await states.announce();
+    expect(announced).toBe(1);
+    let done = 0;
+    for (let n = 0; n < 100; n += 1) void states.announce().then(() => (done += 1));
+    await settle();
+    expect([announced, done]).toEqual([1, 0]);
+    await clock.pass(1000);
+    expect([announced, done]).toEqual([2, 100]);
+    await clock.pass(1000);
+    await states.announce();
+    expect(announced).toBe(3);
+  });
+
+  it('fails an announcement for the requests that share it, and not for the next one', async () => {
+    let isLost = true;
+    const { publisher: states, clock } = publisher(() =>
+      isLost ? Promise.reject(new Error('lost')) : Promise.resolve(),
+    );
+    await expect(states.announce()).rejects.toThrow('lost');
+    isLost = false;
+    const next = states.announce();
+    await clock.pass(1000);
+    await next;
+  });
+});
