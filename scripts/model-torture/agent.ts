@@ -8,9 +8,9 @@ import { parseSlotsState } from '../../src/model/slots/slots-file.ts';
 import type { SlotsState } from '../../src/model/types.ts';
 import { freePort } from '../ports.ts';
 import { makeMovingSea } from '../torture/pictures.ts';
-import type { Offer } from './offer.ts';
+import type { Repository } from './repository.ts';
 
-/** Many frames and nothing to learn: shadow and probation end within a life, and kills come in every phase. */
+/** Frequent frames, so that shadow and probation end between two kills, and kills come in each phase. */
 const CAMERA = {
   id: 'sea',
   kind: 'directory',
@@ -20,7 +20,7 @@ const CAMERA = {
 };
 const PROGRAM = join(import.meta.dirname, '../../bin/swellsight.mjs');
 
-/** The real program on a state folder, in a process group of its own, started again and again. */
+/** The real program, in its own process group, which starts repeatedly on one state directory. */
 export class Agent {
   readonly #config: string;
   readonly #log: string;
@@ -35,7 +35,7 @@ export class Agent {
     this.#port = port;
   }
 
-  static async prepare(dir: string, offer: Offer): Promise<Agent> {
+  static async prepare(dir: string, repository: Repository): Promise<Agent> {
     const agent = new Agent(dir, await freePort());
     const settings = {
       site: 'torture',
@@ -45,8 +45,8 @@ export class Agent {
       mqtt: { embedded: { port: 0 } },
       inference: { providers: ['cpu'], threads: 1 },
       model: {
-        repository: offer.url,
-        trustRoot: offer.trustRoot,
+        repository: repository.url,
+        trustRoot: repository.trustRoot,
         probation: { observations: 2, minutes: 0 },
       },
       cameras: [{ ...CAMERA, path: makeMovingSea(dir) }],
@@ -64,48 +64,48 @@ export class Agent {
     closeSync(log);
   }
 
-  /** Ends everything at once, as a power cut does for programs. False when it had ended by itself. */
+  /** Kills the whole process group at once. Returns false when the agent had ended before. */
   async kill(): Promise<boolean> {
     const child = this.#child;
     if (child?.pid === undefined) return true;
-    const ran = child.exitCode === null && child.signalCode === null;
-    if (ran) {
+    const isRunning = child.exitCode === null && child.signalCode === null;
+    if (isRunning) {
       const ended = once(child, 'exit');
       process.kill(-child.pid, 'SIGKILL');
       await ended;
     }
     this.#child = null;
-    return ran;
+    return isRunning;
   }
 
-  /** The last lines that it said. */
+  /** The last lines of its log. */
   tail(): string {
     if (!existsSync(this.#log)) return '';
     return readFileSync(this.#log, 'utf8').split('\n').slice(-15).join('\n');
   }
 
-  /** What its slots are on the disk; null before the first install. Throws when they cannot be read. */
+  /** The stored slots; null before the first install. Throws when they cannot be read. */
   slots(): SlotsState | null {
     if (!existsSync(this.#slots)) return null;
     const { check, ...value } = JSON.parse(readFileSync(this.#slots, 'utf8')) as Record<string, unknown>;
     const read = parseSlotsState(value);
-    if ('fault' in read) throw new Error(`slots.json after ${String(check)}: ${read.fault}`);
+    if ('fault' in read) throw new Error(`slots.json with checksum ${String(check)}: ${read.fault}`);
     return read.slots;
   }
 
-  async models(): Promise<ModelState | null> {
+  async modelState(): Promise<ModelState | null> {
     return this.#get<ModelState>('/api/v1/models/info');
   }
 
-  /** The newest observation that a model answered after `sinceMs`. */
-  async answered(sinceMs: number): Promise<Observation | null> {
+  /** An observation that was captured and analyzed after `sinceMs`; null when there is none yet. */
+  async observationSince(sinceMs: number): Promise<Observation | null> {
     const page = await this.#get<{ observations: readonly Observation[] }>('/api/v1/observations?limit=3');
-    const fits = ({ captured_at, status, model }: Observation): boolean =>
+    const isAnalyzed = ({ captured_at, status, model }: Observation): boolean =>
       Date.parse(captured_at) > sinceMs && (status === 'measured' || status === 'rejected') && model !== null;
-    return page?.observations.find(fits) ?? null;
+    return page?.observations.find(isAnalyzed) ?? null;
   }
 
-  /** The status of the answer; null when there is none. */
+  /** Requests an install. Returns the HTTP status; null without a response. */
   async install(model: { readonly name: string; readonly version: string }): Promise<number | null> {
     const body = JSON.stringify({ name: model.name, version: model.version, clear_failed: true });
     return this.#ask('/api/v1/models/install', { method: 'POST', body }).then(

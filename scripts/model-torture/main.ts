@@ -1,4 +1,4 @@
-// npm run torture:models: installs of models under kills of everything. See docs/model-install.md.
+// npm run torture:models: kills the agent during model installs. See docs/model-install.md.
 import { randomInt } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
@@ -12,19 +12,19 @@ const { values } = parseArgs({
     json: { type: 'string' },
   },
 });
-const number = (name: string, text: string): number => {
+const parseCount = (name: string, text: string): number => {
   const value = Number(text);
   if (Number.isSafeInteger(value) && value >= 0) return value;
-  process.stderr.write(`torture:models: --${name} wants a whole number\n`);
+  process.stderr.write(`torture:models: --${name} must be a whole number\n`);
   return process.exit(2);
 };
 const torture = new ModelTorture(
   {
-    seed: values.seed === undefined ? randomInt(2 ** 31) : number('seed', values.seed),
-    kills: number('kills', values.kills),
-    lifeMs: number('life-ms', values['life-ms']),
+    seed: values.seed === undefined ? randomInt(2 ** 31) : parseCount('seed', values.seed),
+    kills: parseCount('kills', values.kills),
+    lifeMs: parseCount('life-ms', values['life-ms']),
   },
-  { tell: (line) => void process.stderr.write(`${line}\n`) },
+  { print: (line) => void process.stderr.write(`${line}\n`) },
 );
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
   process.once(signal, () => void torture.cleanUp().finally(() => process.exit(130)));

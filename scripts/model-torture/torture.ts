@@ -5,118 +5,120 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { SlotsState } from '../../src/model/types.ts';
 import { Dice } from '../torture/random.ts';
 import { Agent } from './agent.ts';
-import { offer, type Offer, type Offered } from './offer.ts';
+import { serveSignedRepository, type OfferedModel, type Repository } from './repository.ts';
 
 export interface ModelTortureOptions {
   readonly seed: number;
   readonly kills: number;
-  /** Longest life of an agent that is back, ms. */
+  /** Longest time between a successful start and the kill, ms. */
   readonly lifeMs: number;
 }
 
 export interface ModelTortureReport {
   readonly seed: number;
   readonly kills: number;
-  /** In which phase of an install the kills came; `none` between installs. */
+  /** Number of kills by the phase of the install; `none` is between installs. */
   readonly killsByPhase: Readonly<Record<string, number>>;
-  /** How the installs ended that were seen to end. */
+  /** Observed ends of installs. */
   readonly ends: Readonly<Record<string, number>>;
   readonly requested: number;
-  /** From the start of the program to the first answer of a model, ms. */
-  readonly backMs: { readonly p50: number | null; readonly max: number | null };
+  /** From the start of the program to the first analyzed observation, ms. */
+  readonly recoveryMs: { readonly p50: number | null; readonly max: number | null };
   readonly faults: readonly string[];
 }
 
-const BACK_WITHIN_MS = 90_000;
-const END_WITHIN_MS = 240_000;
-const ENDS: readonly string[] = ['committed', 'failed', 'rolled_back'];
-/** So many lives end before the agent is back. */
-const EARLY_SHARE = 0.25;
-const EARLY_MS = 2000;
+const MAX_RECOVERY_MS = 90_000;
+const MAX_INSTALL_MS = 240_000;
+const FINAL_PHASES: readonly string[] = ['committed', 'failed', 'rolled_back'];
+/** This share of the kills comes during the start of the agent. */
+const EARLY_KILL_SHARE01 = 0.25;
+const MAX_EARLY_KILL_MS = 2000;
 
-/** Installs under kills of everything, and what is found after each start. */
+/** Kills the agent during installs and checks the state after each start. */
 export class ModelTorture {
   readonly #options: ModelTortureOptions;
   readonly #dice: Dice;
-  readonly #tell: (line: string) => void;
+  readonly #print: (line: string) => void;
   readonly #dir = mkdtempSync(join(tmpdir(), 'swellsight-models-'));
   readonly #faults: string[] = [];
   readonly #killsByPhase: Record<string, number> = {};
   readonly #ends = new Map<string, string>();
-  readonly #backMs: number[] = [];
+  readonly #recoveryMs: number[] = [];
   #agent: Agent | null = null;
-  #offer: Offer | null = null;
+  #repository: Repository | null = null;
   #requested = 0;
 
-  constructor(options: ModelTortureOptions, deps: { readonly tell: (line: string) => void }) {
+  constructor(options: ModelTortureOptions, deps: { readonly print: (line: string) => void }) {
     this.#options = options;
     this.#dice = new Dice(options.seed, 'models');
-    this.#tell = deps.tell;
+    this.#print = deps.print;
   }
 
   async run(): Promise<ModelTortureReport> {
     const { seed, kills, lifeMs } = this.#options;
-    const offered = await offer(this.#dir);
-    this.#offer = offered;
-    const agent = await Agent.prepare(this.#dir, offered);
+    const repository = await serveSignedRepository(this.#dir);
+    this.#repository = repository;
+    const agent = await Agent.prepare(this.#dir, repository);
     this.#agent = agent;
     for (let kill = 0; kill < kills; kill += 1) {
       agent.start();
-      // The first life must be long enough for something to be in hand.
-      if (kill > 0 && this.#dice.chance(EARLY_SHARE)) await delay(this.#dice.between(0, EARLY_MS));
+      // The first run must be long enough to begin an install.
+      if (kill > 0 && this.#dice.chance(EARLY_KILL_SHARE01))
+        await delay(this.#dice.between(0, MAX_EARLY_KILL_MS));
       else {
-        await this.#isBack(agent, offered, `start ${String(kill + 1)}`);
-        await this.#keepBusy(agent, offered);
+        await this.#waitForRecovery(agent, repository, `start ${String(kill + 1)}`);
+        await this.#keepInstalling(agent, repository);
         await delay(this.#dice.between(0, lifeMs));
       }
-      await this.#killOnce(agent, offered, kill);
+      await this.#killOnce(agent, repository, kill);
     }
     agent.start();
-    await this.#isBack(agent, offered, 'the last start');
-    await this.#endsWell(agent, offered);
-    this.#backMs.sort((a, b) => a - b);
+    await this.#waitForRecovery(agent, repository, 'the last start');
+    await this.#completeInstalls(agent, repository);
+    this.#recoveryMs.sort((a, b) => a - b);
     return {
       seed,
       kills,
       killsByPhase: this.#killsByPhase,
-      ends: count([...this.#ends.values()]),
+      ends: countValues([...this.#ends.values()]),
       requested: this.#requested,
-      backMs: {
-        p50: this.#backMs[Math.floor(this.#backMs.length / 2)] ?? null,
-        max: this.#backMs.at(-1) ?? null,
+      recoveryMs: {
+        p50: this.#recoveryMs[Math.floor(this.#recoveryMs.length / 2)] ?? null,
+        max: this.#recoveryMs.at(-1) ?? null,
       },
       faults: this.#faults,
     };
   }
 
-  /** Must be called in the end, whatever became of the run. */
+  /** Call it after `run`, also when `run` has failed. */
   async cleanUp(): Promise<void> {
     await this.#agent?.kill();
-    await this.#offer?.close();
+    await this.#repository?.close();
     rmSync(this.#dir, { recursive: true, force: true });
   }
 
-  async #killOnce(agent: Agent, offered: Offer, kill: number): Promise<void> {
-    if (!(await agent.kill())) this.#fault(`the agent ended by itself:\n${agent.tail()}`);
+  async #killOnce(agent: Agent, repository: Repository, kill: number): Promise<void> {
+    if (!(await agent.kill())) this.#fault(`the agent ended before the kill:\n${agent.tail()}`);
     const slots = this.#slotsOf(agent);
     const install = slots?.install ?? null;
-    const phase = install === null || ENDS.includes(install.phase) ? 'none' : install.phase;
+    const phase = install === null || FINAL_PHASES.includes(install.phase) ? 'none' : install.phase;
     this.#killsByPhase[phase] = (this.#killsByPhase[phase] ?? 0) + 1;
-    if (slots !== null) this.#judge(slots, offered, `after kill ${String(kill + 1)}`);
-    if ((kill + 1) % 20 === 0) this.#tell(`${String(kill + 1)} kills: ${JSON.stringify(this.#killsByPhase)}`);
+    if (slots !== null) this.#checkSlots(slots, repository, `after kill ${String(kill + 1)}`);
+    if ((kill + 1) % 20 === 0)
+      this.#print(`${String(kill + 1)} kills: ${JSON.stringify(this.#killsByPhase)}`);
   }
 
-  /** What is on the disk names models that may serve. */
-  #judge(slots: SlotsState, { models }: Offer, when: string): void {
+  /** The stored slots must name only good models. */
+  #checkSlots(slots: SlotsState, { models }: Repository, when: string): void {
     for (const slot of ['active', 'previous'] as const) {
       const model = models.find(({ digest }) => digest === slots[slot]?.digest);
-      if (model?.good === false) this.#fault(`${when}: ${model.name} is ${slot}`);
+      if (model?.isGood === false) this.#fault(`${when}: ${model.name} is ${slot}`);
     }
     const { install } = slots;
     if (install === null) return;
     if (install.phase === 'probation' && slots.active?.digest !== install.candidate?.digest)
       this.#fault(`${when}: the model on probation is not the active one`);
-    if (ENDS.includes(install.phase)) this.#ends.set(install.updateId, endOf(install));
+    if (FINAL_PHASES.includes(install.phase)) this.#ends.set(install.updateId, describeEnd(install));
   }
 
   #slotsOf(agent: Agent): SlotsState | null {
@@ -128,64 +130,71 @@ export class ModelTorture {
     }
   }
 
-  /** A model serves that may, answers, and is the one that the slots name. */
-  async #isBack(agent: Agent, { models }: Offer, when: string): Promise<void> {
+  /** Waits for the first analyzed observation and checks that its model is good. */
+  async #waitForRecovery(agent: Agent, { models }: Repository, when: string): Promise<void> {
     const startedMs = Date.now();
     for (;;) {
-      const observation = await agent.answered(startedMs);
+      const observation = await agent.observationSince(startedMs);
       if (observation?.model) {
-        this.#backMs.push(Date.now() - startedMs);
+        this.#recoveryMs.push(Date.now() - startedMs);
         const { name, digest } = observation.model;
         const model = models.find((one) => one.digest === digest);
         const isFactory = model === undefined && name === 'swellsight-factory';
-        if (!isFactory && model?.good !== true) this.#fault(`${when}: ${name} ${digest} answers`);
+        if (!isFactory && model?.isGood !== true) this.#fault(`${when}: ${name} ${digest} serves`);
         return;
       }
-      if (Date.now() - startedMs > BACK_WITHIN_MS) {
-        this.#fault(`${when}: no answer within ${String(BACK_WITHIN_MS / 1000)} s\n${agent.tail()}`);
+      if (Date.now() - startedMs > MAX_RECOVERY_MS) {
+        this.#fault(
+          `${when}: no analyzed observation within ${String(MAX_RECOVERY_MS / 1000)} s\n${agent.tail()}`,
+        );
         return;
       }
       await delay(100);
     }
   }
 
-  /** Asks for another model when none is being installed. */
-  async #keepBusy(agent: Agent, { models }: Offer): Promise<void> {
-    const state = await agent.models();
+  /** Requests another model when no install is running. */
+  async #keepInstalling(agent: Agent, { models }: Repository): Promise<void> {
+    const state = await agent.modelState();
     const install = state?.install ?? null;
-    if (install !== null && !ENDS.includes(install.phase)) return;
+    if (install !== null && !FINAL_PHASES.includes(install.phase)) return;
     const others = models.filter(({ digest }) => digest !== state?.active?.digest);
     const [first, ...rest] = others;
-    if (first !== undefined) await this.#ask(agent, this.#dice.pick<Offered>([first, ...rest]));
+    if (first !== undefined)
+      await this.#requestInstall(agent, this.#dice.pick<OfferedModel>([first, ...rest]));
   }
 
-  async #ask(agent: Agent, model: Offered): Promise<void> {
+  async #requestInstall(agent: Agent, model: OfferedModel): Promise<void> {
     const status = await agent.install(model);
     if (status === 202) this.#requested += 1;
     else if (status !== 409)
-      this.#fault(`${model.name} ${model.version} was answered with ${String(status)}`);
+      this.#fault(`${model.name} ${model.version} was refused with status ${String(status)}`);
   }
 
-  /** Left alone, what is in hand comes to its end, and another install succeeds. */
-  async #endsWell(agent: Agent, offered: Offer): Promise<void> {
-    await this.#end(agent, offered);
+  /** Without kills the current install must end, and another install must succeed. */
+  async #completeInstalls(agent: Agent, repository: Repository): Promise<void> {
+    await this.#waitForEnd(agent, repository);
     const active = agent.slots()?.active?.digest;
-    const next = offered.models.find(({ good, digest }) => good && digest !== active);
+    const next = repository.models.find(({ isGood, digest }) => isGood && digest !== active);
     if (next === undefined) return;
-    await this.#ask(agent, next);
-    const slots = await this.#end(agent, offered);
+    await this.#requestInstall(agent, next);
+    const slots = await this.#waitForEnd(agent, repository);
     if (slots?.active?.digest !== next.digest || slots.install?.phase !== 'committed')
       this.#fault(
         `the last install ended ${String(slots?.install?.phase)} (${String(slots?.install?.reason?.code)})`,
       );
   }
 
-  async #end(agent: Agent, offered: Offer): Promise<SlotsState | null> {
-    const endMs = Date.now() + END_WITHIN_MS;
+  async #waitForEnd(agent: Agent, repository: Repository): Promise<SlotsState | null> {
+    const endMs = Date.now() + MAX_INSTALL_MS;
     for (;;) {
       const slots = this.#slotsOf(agent);
-      if (slots?.install === null || slots?.install === undefined || ENDS.includes(slots.install.phase)) {
-        if (slots !== null) this.#judge(slots, offered, 'in the end');
+      if (
+        slots?.install === null ||
+        slots?.install === undefined ||
+        FINAL_PHASES.includes(slots.install.phase)
+      ) {
+        if (slots !== null) this.#checkSlots(slots, repository, 'after the last install');
         return slots;
       }
       if (Date.now() > endMs) {
@@ -198,14 +207,14 @@ export class ModelTorture {
 
   #fault(fault: string): void {
     this.#faults.push(fault);
-    this.#tell(`FAULT ${fault}`);
+    this.#print(`FAULT ${fault}`);
   }
 }
 
-const endOf = ({ phase, reason }: NonNullable<SlotsState['install']>): string =>
+const describeEnd = ({ phase, reason }: NonNullable<SlotsState['install']>): string =>
   phase === 'committed' ? phase : `${phase} ${reason?.code ?? ''}`;
 
-function count(values: readonly string[]): Record<string, number> {
+function countValues(values: readonly string[]): Record<string, number> {
   const counts: Record<string, number> = {};
   for (const value of values) counts[value] = (counts[value] ?? 0) + 1;
   return counts;

@@ -11,23 +11,23 @@ import { serveRepository } from '../../src/model/repository/serve.ts';
 
 const BUNDLES = join(import.meta.dirname, '../../test/fixtures/bundles');
 
-/** One model that the operator may push. */
-export interface Offered {
+/** One model of the repository. */
+export interface OfferedModel {
   readonly name: string;
   readonly version: string;
   readonly digest: string;
-  /** Whether it may ever serve. */
-  readonly good: boolean;
+  /** False for a bundle that must never serve. */
+  readonly isGood: boolean;
 }
 
-export interface Offer {
+export interface Repository {
   readonly url: string;
   readonly trustRoot: string;
-  readonly models: readonly Offered[];
+  readonly models: readonly OfferedModel[];
   close(): Promise<void>;
 }
 
-/** Bundle, its versions, and whether it is any good. */
+/** Bundle name, versions, and whether the bundle is good. */
 const MODELS = [
   ['heads', ['1.0.0', '1.1.0', '1.2.0'], true],
   ['depth', ['1.0.0'], true],
@@ -35,8 +35,8 @@ const MODELS = [
   ['nan', ['1.0.0'], false],
 ] as const;
 
-/** A signed repository below `dir`, behind a plain web server. */
-export async function offer(dir: string): Promise<Offer> {
+/** Publishes and serves a signed repository below `dir`. */
+export async function serveSignedRepository(dir: string): Promise<Repository> {
   const options = {
     dir: join(dir, 'repository'),
     keysDir: join(dir, 'keys'),
@@ -51,7 +51,7 @@ export async function offer(dir: string): Promise<Offer> {
     expiresDays: DEFAULT_EXPIRES_DAYS,
   });
   const bundles = MODELS.flatMap(([name, versions]) =>
-    versions.map((version) => versionOf(dir, name, version)),
+    versions.map((version) => copyAsVersion(dir, name, version)),
   );
   const signal = AbortSignal.timeout(60_000);
   const report = await publish({ ...options, bundles, withdraw: [], timestampOnly: false }, signal);
@@ -59,18 +59,18 @@ export async function offer(dir: string): Promise<Offer> {
     { dir: options.dir, host: '127.0.0.1', port: 0 },
     () => undefined,
   );
-  const goodNames: readonly string[] = MODELS.filter(([, , good]) => good).map(([name]) => name);
+  const goodNames: readonly string[] = MODELS.filter(([, , isGood]) => isGood).map(([name]) => name);
   const models = report.models.map(({ name, version, digest }) => ({
     name,
     version,
     digest,
-    good: goodNames.includes(name),
+    isGood: goodNames.includes(name),
   }));
   return { url, trustRoot: join(options.dir, 'metadata', '1.root.json'), models, close };
 }
 
-/** The same model under another version: other bytes, another digest. */
-function versionOf(dir: string, name: string, version: string): string {
+/** Copies a bundle under another version, so that it has another digest. */
+function copyAsVersion(dir: string, name: string, version: string): string {
   const copy = join(dir, 'bundles', name, version);
   cpSync(join(BUNDLES, name), copy, { recursive: true });
   const file = join(copy, 'model.json');
