@@ -4,7 +4,7 @@ const closed = { additionalProperties: false } as const;
 const Name = Type.String({ pattern: '^[a-z0-9][a-z0-9._-]{0,63}$' });
 const FileName = Type.String({
   pattern: '^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$',
-  description: 'a file in the bundle, no folders',
+  description: 'a file name in the bundle, without a directory',
 });
 /** `stage.output`. */
 const OutputRef = Type.String({ pattern: '^[a-z0-9_]{1,32}\\.[A-Za-z0-9_:./-]{1,128}$' });
@@ -19,7 +19,7 @@ export const StageInput = Type.Object(
         Type.Array(Type.Union([Type.Literal('frame'), OutputRef]), { minItems: 1, maxItems: 4 }),
       ],
       {
-        description: '"frame", another stage\'s output, or a list of them joined on the channel axis',
+        description: '"frame", another stage\'s output, or a list of them, joined on the channel axis',
       },
     ),
     layout: Type.Union([Type.Literal('NHWC'), Type.Literal('NCHW')]),
@@ -33,14 +33,14 @@ export const StageInput = Type.Object(
         minItems: 1,
         maxItems: 4,
         description:
-          'after scale: one for all channels, or one each in their order; channels beyond the list are left alone',
+          'after scale: one value for all channels, or one for each in order; channels beyond the list are not changed',
       }),
     ),
     std: Type.Optional(
-      Type.Array(Type.Number({ exclusiveMinimum: 0 }), { minItems: 1, maxItems: 4, description: 'as mean' }),
+      Type.Array(Type.Number({ exclusiveMinimum: 0 }), { minItems: 1, maxItems: 4, description: 'see mean' }),
     ),
     scale: Type.Optional(
-      Type.Number({ description: 'multiplies the 0..255 value first; value = (pixel * scale - mean) / std' }),
+      Type.Number({ description: 'factor for the 0..255 value; value = (pixel * scale - mean) / std' }),
     ),
   },
   closed,
@@ -116,13 +116,16 @@ export const Manifest = Type.Object(
         {
           image: Type.String({ pattern: '^golden/[A-Za-z0-9][A-Za-z0-9._-]{0,127}$' }),
           expect: Type.Record(OutputRef, Type.Array(Type.Number(), { minItems: 1, maxItems: 8192 }), {
-            description: 'values of each named output; a longer output is compared on its first values',
+            description: 'expected values by output; of a longer output only the first values are compared',
           }),
           tolerance: Type.Number({ exclusiveMinimum: 0, description: 'largest absolute difference' }),
           labels: Type.Optional(
             Type.Object(
               { wave_direction: Type.Optional(Type.String()), breaking_type: Type.Optional(Type.String()) },
-              { ...closed, description: 'what the class heads must say: proves the order of their labels' },
+              {
+                ...closed,
+                description: 'expected labels of the class heads; checks the order of the labels',
+              },
             ),
           ),
         },
@@ -152,14 +155,14 @@ export type Manifest = Static<typeof Manifest>;
 
 /** A bundle whose manifest and digests have been checked. */
 export interface Bundle {
-  /** Absolute folder. */
+  /** Absolute path. */
   readonly dir: string;
   readonly manifest: Manifest;
   /** `sha256:…` over every file, model.json included: see `bundleDigest`. */
   readonly digest: string;
   /**
-   * Digest of what makes embeddings comparable: weights and inputs of the stages that lead to the embedding head.
-   * `null` without that head. A calibration belongs to this digest.
+   * Digest of the weights and inputs of the stages that lead to the embedding head; embeddings with the same digest are
+   * comparable. Null without an embedding head. A calibration belongs to one embedding digest.
    */
   readonly embeddingDigest: string | null;
 }

@@ -7,19 +7,18 @@ import { systemClock } from '../../src/base/clock.ts';
 import { AgentError, asAgentError } from '../../src/base/errors.ts';
 import { createLog } from '../../src/base/log.ts';
 import { packBundle } from '../../src/model/archive/pack.ts';
-import { unpackArchive } from '../../src/model/archive/unpack.ts';
+import { BUNDLE_UNPACK_LIMITS, unpackArchive } from '../../src/model/archive/unpack.ts';
 import { openBundle } from '../../src/model/bundle/bundle.ts';
-import { BUNDLE_LIMITS } from '../../src/model/bundle/files.ts';
 import { VisionProcess } from '../../src/vision/vision-process.ts';
 import { COLOUR, makeBundle } from '../fixtures/onnx-bundle.ts';
 
-/** Debian's libonnx-testdata: the ONNX project's own test models, which no one here made. */
+/** Debian's libonnx-testdata: the test models of the ONNX project. */
 const DATA = '/usr/share/libonnx-testdata/data';
-const isThere = existsSync(DATA);
+const hasTestData = existsSync(DATA);
 const ALL = process.env['SWELLSIGHT_ONNX_MODELS'] === 'all';
 
 const models = new Map(
-  isThere
+  hasTestData
     ? ['node', 'pytorch-converted', 'pytorch-operator', 'simple']
         .flatMap((group) =>
           readdirSync(join(DATA, group)).map((name) => join(DATA, group, name, 'model.onnx')),
@@ -29,23 +28,18 @@ const models = new Map(
     : [],
 );
 
-interface End {
+interface Outcome {
   readonly code: AgentError['code'] | 'installed';
   readonly message: string;
 }
 
-/** Packs, unpacks, opens and proves the model, as an install does. */
-async function install(name: string, golden: readonly number[] | null): Promise<End> {
+/** Packs, unpacks, opens and proves a model like an install. */
+async function install(name: string, golden: readonly number[] | null): Promise<Outcome> {
   const root = await mkdtemp(join(tmpdir(), 'onnx-model-'));
   try {
     await makeBundle(join(root, 'bundle'), models.get(name) ?? '', golden);
     await packBundle(join(root, 'bundle'), join(root, 'bundle.tar'));
-    const { totalBytes: maxBytes, files: maxFiles } = BUNDLE_LIMITS;
-    await unpackArchive(join(root, 'bundle.tar'), join(root, 'unpacked'), {
-      maxBytes,
-      maxFiles,
-      layout: 'bundle',
-    });
+    await unpackArchive(join(root, 'bundle.tar'), join(root, 'unpacked'), BUNDLE_UNPACK_LIMITS);
     const bundle = await openBundle(join(root, 'unpacked'));
     const plan = { provider: 'cpu', threads: 1 };
     const vision = new VisionProcess(
@@ -65,80 +59,80 @@ async function install(name: string, golden: readonly number[] | null): Promise<
   }
 }
 
-/** Two at a time; the ends in the order of the items. */
-async function atOnce<Item>(
+/** Runs two at a time; returns the outcomes in the order of the items. */
+async function runInPairs<Item>(
   items: readonly Item[],
-  work: (item: Item) => Promise<End>,
-): Promise<ReadonlyMap<Item, End>> {
-  const ends = new Map<Item, End>();
-  const left = items.values();
+  work: (item: Item) => Promise<Outcome>,
+): Promise<ReadonlyMap<Item, Outcome>> {
+  const outcomes = new Map<Item, Outcome>();
+  const queue = items.values();
   const worker = async (): Promise<void> => {
-    for (const item of left) ends.set(item, await work(item));
+    for (const item of queue) outcomes.set(item, await work(item));
   };
   await Promise.all([worker(), worker()]);
   return new Map(
-    items.flatMap((item) => [[item, ends.get(item) ?? { code: 'internal', message: '' }] as const]),
+    items.flatMap((item) => [[item, outcomes.get(item) ?? { code: 'internal', message: '' }] as const]),
   );
 }
 
-type Expected = readonly [name: string, code: End['code'], golden?: readonly number[]];
+type Expected = readonly [name: string, code: Outcome['code'], golden?: readonly number[]];
 
-/** Some of each kind; with first values where a picture of one colour gives them. */
-const SOME: readonly Expected[] = [
+/** Models of each kind; with the first output values where an image of one colour determines them. */
+const SAMPLES: readonly Expected[] = [
   ['test_globalaveragepool', 'installed', COLOUR],
   ['test_globalmaxpool', 'installed', COLOUR],
   ['test_maxpool_2d_default', 'installed', [COLOUR[0]]],
   ['test_averagepool_2d_default', 'installed', [COLOUR[0]]],
   ['test_erf', 'installed', [1]],
-  // Wrong on purpose: the proof must be one.
+  // Wrong golden values must be detected.
   ['test_globalaveragepool', 'model_golden_mismatch', [90, 60, 31]],
   ['test_identity', 'installed'],
   ['test_maxpool_2d_uint8', 'installed'],
   ['test_basic_conv_with_padding', 'installed'],
   ['test_MaxPool2d', 'installed'],
   ['test_ConvTranspose2d', 'installed'],
-  // No picture: three axes, one, five, another shape.
+  // Inputs that are not images: one, three or five axes, or another shape.
   ['test_abs', 'vision_output_invalid'],
   ['test_relu', 'vision_output_invalid'],
   ['test_Conv3d', 'vision_output_invalid'],
   ['test_Conv2d', 'vision_output_invalid'],
   ['test_dft', 'vision_output_invalid'],
-  // Truths, whole numbers, texts, lists.
+  // Inputs of booleans, integers, strings and sequences.
   ['test_xor_bcast4v3d', 'model_manifest_invalid'],
   ['test_Embedding', 'model_manifest_invalid'],
   ['test_cast_STRING_to_FLOAT', 'model_manifest_invalid'],
   ['test_sequence_model1', 'vision_output_invalid'],
   ['test_identity_sequence', 'vision_output_invalid'],
-  // Nothing goes in.
+  // A model without inputs.
   ['test_constant', 'model_manifest_invalid'],
-  // An operator that the runtime does not have; a body that runs in circles.
+  // An operator that the runtime lacks; a loop.
   ['test_gradient_of_add', 'vision_start_failed'],
   ['test_loop11', 'model_manifest_invalid'],
   ['test_bernoulli_double', 'vision_output_invalid'],
 ];
 
-describe.skipIf(!isThere)('models of the ONNX project (Debian libonnx-testdata)', () => {
-  it('installs or refuses some of each kind, with a reason', async () => {
-    const ends = await atOnce(SOME, ([name, , golden]) => install(name, golden ?? null));
-    expect([...ends].map(([[name], { code }]) => [name, code])).toEqual(
-      SOME.map(([name, code]) => [name, code]),
+describe.skipIf(!hasTestData)('models of the ONNX project (Debian libonnx-testdata)', () => {
+  it('installs or refuses models of each kind with an error message', async () => {
+    const outcomes = await runInPairs(SAMPLES, ([name, , golden]) => install(name, golden ?? null));
+    expect([...outcomes].map(([[name], { code }]) => [name, code])).toEqual(
+      SAMPLES.map(([name, code]) => [name, code]),
     );
-    for (const [, { code, message }] of ends) if (code !== 'installed') expect(message).not.toBe('');
+    for (const [, { code, message }] of outcomes) if (code !== 'installed') expect(message).not.toBe('');
   });
 
   it.skipIf(!ALL)(
-    'installs or refuses every one of them (SWELLSIGHT_ONNX_MODELS=all)',
+    'installs or refuses every model (SWELLSIGHT_ONNX_MODELS=all)',
     async () => {
-      const ends = await atOnce([...models.keys()].sort(), (name) => install(name, null));
+      const outcomes = await runInPairs([...models.keys()].sort(), (name) => install(name, null));
       const counts = new Map<string, number>();
-      for (const [name, { code, message }] of ends) {
+      for (const [name, { code, message }] of outcomes) {
         counts.set(code, (counts.get(code) ?? 0) + 1);
         console.log(name, code, message);
       }
-      console.log(ends.size, 'models', Object.fromEntries(counts));
-      expect(ends.size).toBe(models.size);
+      console.log(outcomes.size, 'models', Object.fromEntries(counts));
+      expect(outcomes.size).toBe(models.size);
       expect(counts.get('installed')).toBeGreaterThan(40);
-      // A runtime that dies of a model costs no more than its process, and is still worth knowing.
+      // A runtime crash stops only its process, but it should be known.
       expect(counts.get('vision_crashed') ?? 0).toBe(0);
       expect(counts.get('internal') ?? 0).toBe(0);
     },

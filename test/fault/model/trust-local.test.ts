@@ -14,8 +14,8 @@ const FILES = [
   'pinned',
 ];
 
-/** A device that has seen yesterday and today, with a rotated root. */
-async function seasoned() {
+/** A device that has verified version 5 with root 2. `yesterday` is version 4 with root 1, `today` version 5. */
+async function refreshedDevice() {
   const tuf = new TufSigner();
   tuf.root({ version: 1, keys: tuf.keys });
   const yesterday = tuf.publish(4).copyTree();
@@ -28,9 +28,9 @@ async function seasoned() {
 }
 
 const DAMAGE: Record<string, (path: string) => void> = {
-  gone: (path) => rmSync(path),
+  missing: (path) => rmSync(path),
   empty: (path) => writeFileSync(path, ''),
-  'cut in half': (path) => {
+  'truncated to half': (path) => {
     const bytes = readFileSync(path);
     writeFileSync(path, bytes.subarray(0, bytes.length / 2));
   },
@@ -40,16 +40,16 @@ const DAMAGE: Record<string, (path: string) => void> = {
     bytes[at] = (bytes[at] ?? 0) ^ 1;
     writeFileSync(path, bytes);
   },
-  'full of zeros': (path) => writeFileSync(path, Buffer.alloc(readFileSync(path).length)),
-  'a folder': (path) => {
+  'filled with zeros': (path) => writeFileSync(path, Buffer.alloc(readFileSync(path).length)),
+  'a directory': (path) => {
     rmSync(path);
     mkdirSync(join(path, 'x'), { recursive: true });
   },
 };
 
-describe.each(FILES)('the local %s', (file) => {
-  it.each(Object.keys(DAMAGE))('%s: opens no way back, and stops nothing', async (kind) => {
-    const { device, yesterday, today } = await seasoned();
+describe.each(FILES)('a damaged local %s', (file) => {
+  it.each(Object.keys(DAMAGE))('%s: allows no rollback and blocks no refresh', async (kind) => {
+    const { device, yesterday, today } = await refreshedDevice();
     DAMAGE[kind]?.(join(device.dir, file));
     expect(await device.fetchTarget('1.0.0', yesterday)).toBe('model_trust_rollback');
     expect(await device.fetchTarget('1.0.0', today)).toBe(good);
@@ -58,8 +58,8 @@ describe.each(FILES)('the local %s', (file) => {
 });
 
 describe('local files', () => {
-  it('all metadata lost, marks alive: yesterday is refused, with the root of yesterday too', async () => {
-    const { device, yesterday, today } = await seasoned();
+  it('reject a rollback when all metadata are lost but the marks are present', async () => {
+    const { device, yesterday, today } = await refreshedDevice();
     for (const role of ['root', 'timestamp', 'snapshot', 'targets']) rmSync(join(device.dir, `${role}.json`));
     expect(await device.fetchTarget('1.0.0', yesterday)).toBe('model_trust_rollback');
     const rootOnly = new Map(yesterday).set('metadata/2.root.json', today.get('metadata/2.root.json')!);
@@ -67,21 +67,21 @@ describe('local files', () => {
     expect(await device.fetchTarget('1.0.0', today)).toBe(good);
   });
 
-  it('both copies of the marks lost: the metadata themselves stand against yesterday', async () => {
-    const { device, yesterday, today } = await seasoned();
+  it('reject a rollback when both copies of the marks are lost', async () => {
+    const { device, yesterday, today } = await refreshedDevice();
     rmSync(join(device.dir, 'marks.json'));
     rmSync(join(device.dir, 'marks.copy.json'));
     expect(await device.fetchTarget('1.0.0', yesterday)).toBe('model_trust_rollback');
     expect(await device.fetchTarget('1.0.0', today)).toBe(good);
   });
 
-  it('everything lost: begins anew from the pinned root', async () => {
-    const { device, today } = await seasoned();
+  it('may all be lost: the device starts again from the pinned root', async () => {
+    const { device, today } = await refreshedDevice();
     rmSync(device.dir, { recursive: true });
     expect(await device.fetchTarget('1.0.0', today)).toBe(good);
   });
 
-  it('the metadata of yesterday put back beside the marks of today, as after a power cut', async () => {
+  it('reject a rollback when older metadata are next to newer marks, as after a power cut', async () => {
     const tuf = new TufSigner();
     tuf.root({ version: 1, keys: tuf.keys });
     const yesterday = tuf.publish(4).copyTree();
@@ -97,8 +97,8 @@ describe('local files', () => {
     expect(await device.fetchTarget('1.0.0', today)).toBe(good);
   });
 
-  it('the floor of time outlives the metadata', async () => {
-    const { tuf, device, today } = await seasoned();
+  it('keep the latest verified time when the metadata are lost', async () => {
+    const { tuf, device, today } = await refreshedDevice();
     device.nowMs = NOW_MS + 6 * DAY_MS;
     expect(await device.fetchTarget('1.0.0', today)).toBe(good);
     for (const role of ['root', 'timestamp', 'snapshot', 'targets']) rmSync(join(device.dir, `${role}.json`));
@@ -108,22 +108,22 @@ describe('local files', () => {
     );
   });
 
-  it('what was verified before a later file failed is kept', async () => {
-    const { tuf, device } = await seasoned();
+  it('keep verified metadata when a later file fails', async () => {
+    const { tuf, device } = await refreshedDevice();
     tuf.root({ version: 3, keys: tuf.keys });
     const broken = tuf.publish(6).copyTree();
     broken.set('metadata/6.targets.json', Buffer.from('{}'));
     expect(await device.fetchTarget('1.0.0', broken)).toBe('model_trust_mismatch');
     expect([versionOf(device, 'root'), versionOf(device, 'timestamp')]).toEqual([3, 6]);
     expect(versionOf(device, 'targets')).toBe(5);
-    // And it counts: the day before is an older one from now on.
+    // The kept metadata prevent a rollback.
     const before = tuf.publish(5).copyTree();
     expect(await device.fetchTarget('1.0.0', before)).toBe('model_trust_rollback');
     expect(await device.fetchTarget('1.0.0', tuf.publish(6).tree)).toBe(good);
   });
 
-  it('what was refused leaves no trace, try after try', async () => {
-    const { device, yesterday, today } = await seasoned();
+  it('do not change when metadata are rejected', async () => {
+    const { device, yesterday, today } = await refreshedDevice();
     rmSync(join(device.dir, 'timestamp.json'));
     for (let time = 0; time < 3; time += 1)
       expect(await device.fetchTarget('1.0.0', yesterday)).toBe('model_trust_rollback');
@@ -131,8 +131,8 @@ describe('local files', () => {
     expect(await device.fetchTarget('1.0.0', today)).toBe(good);
   });
 
-  it('an abort leaves no scratch behind', async () => {
-    const { device, today } = await seasoned();
+  it('contain no scratch directory after an abort', async () => {
+    const { device, today } = await refreshedDevice();
     const stop = new AbortController();
     const source = {
       fetch: (path: string): Promise<Uint8Array | null> => {
@@ -144,8 +144,8 @@ describe('local files', () => {
     expect(readdirSync(device.dir).toSorted()).toEqual(FILES.toSorted());
   });
 
-  it('answers from what was kept, without a repository, as long as that is fresh', async () => {
-    const { device } = await seasoned();
+  it('give the target without a repository until they expire', async () => {
+    const { device } = await refreshedDevice();
     expect((await device.trust().target('model', '1.0.0')).sha256).toBe(good);
     device.nowMs = NOW_MS + 8 * DAY_MS;
     await expect(device.trust().target('model', '1.0.0')).rejects.toMatchObject({
@@ -159,8 +159,8 @@ describe('local files', () => {
 });
 
 describe('the pinned root', () => {
-  it('of another operator drops all that was known, and the first one comes back as a stranger', async () => {
-    const { device, today } = await seasoned();
+  it('clears the stored metadata when it is replaced by another root', async () => {
+    const { device, today } = await refreshedDevice();
     const other = new TufSigner();
     const root = other.root({ version: 1, keys: other.keys });
     const first = readFileSync(device.rootFile);
@@ -171,8 +171,8 @@ describe('the pinned root', () => {
     expect(await device.fetchTarget('1.0.0', today)).toBe(good);
   });
 
-  it('written in another way is the same root', async () => {
-    const { device, yesterday } = await seasoned();
+  it('is the same with other white space', async () => {
+    const { device, yesterday } = await refreshedDevice();
     writeFileSync(
       device.rootFile,
       JSON.stringify(JSON.parse(readFileSync(device.rootFile, 'utf8')), null, 4),
@@ -181,20 +181,20 @@ describe('the pinned root', () => {
   });
 
   it.each([
-    ['is not there', null],
-    ['is empty', ''],
-    ['is no JSON', 'root'],
-    ['is no root', '{"signed":{"_type":"timestamp"},"signatures":[]}'],
-    ['is huge', ' '.repeat(1_000_000)],
-  ])('that %s', async (_what, text) => {
-    const { device, today } = await seasoned();
+    ['missing', null],
+    ['empty', ''],
+    ['not JSON', 'root'],
+    ['not a root', '{"signed":{"_type":"timestamp"},"signatures":[]}'],
+    ['huge', ' '.repeat(1_000_000)],
+  ])('is rejected when it is %s', async (_what, text) => {
+    const { device, today } = await refreshedDevice();
     if (text === null) rmSync(device.rootFile);
     else writeFileSync(device.rootFile, text);
     expect(await device.fetchTarget('1.0.0', today)).toBe('model_trust_root');
   });
 
-  it('that was changed in one place of what is signed', async () => {
-    const { device, today } = await seasoned();
+  it('is rejected when its signed part was changed', async () => {
+    const { device, today } = await refreshedDevice();
     writeFileSync(
       device.rootFile,
       readFileSync(device.rootFile, 'utf8').replace('"threshold":1', '"threshold":2'),

@@ -12,7 +12,7 @@ import { readTree, signedRepository, treeSource, type Tree } from '../../fixture
 const COUNT = Number(process.env['SWELLSIGHT_MUTATIONS'] ?? 300);
 const SEED = Number(process.env['SWELLSIGHT_SEED'] ?? Math.floor(Math.random() * 2 ** 31));
 
-/** Of 32 bits; source: mulberry32. */
+/** A 32-bit generator. Source: mulberry32. */
 function randomFrom(seed: number): () => number {
   let state = seed;
   return () => {
@@ -23,17 +23,17 @@ function randomFrom(seed: number): () => number {
   };
 }
 
-/** What a device would build on: the signed part of each role that it kept, and the archive. Signatures are no part of it. */
-interface Belief {
+/** What a device trusts: the signed part of each stored role, and the target. Signatures are not part of it. */
+interface TrustedState {
   readonly roles: readonly unknown[];
   readonly target: SignedTarget;
 }
 
-type Verdict = { readonly code: string } | { readonly belief: Belief };
+type Verdict = { readonly code: string } | { readonly trusted: TrustedState };
 
 const ROLES = ['root', 'timestamp', 'snapshot', 'targets'] as const;
 
-/** A new device with the true root pinned, which looks at this repository and checks the archive's bytes. */
+/** The result of a new device that has pinned the real root and verifies this repository with its archive. */
 async function verdictOn(tree: Tree, scratch: string, rootFile: string): Promise<Verdict> {
   const signal = AbortSignal.timeout(20_000);
   const dir = mkdtempSync(join(scratch, 'device-'));
@@ -49,7 +49,7 @@ async function verdictOn(tree: Tree, scratch: string, rootFile: string): Promise
       const { signed } = JSON.parse(readFileSync(join(dir, `${role}.json`), 'utf8')) as { signed: unknown };
       return signed;
     });
-    return { belief: { roles, target } };
+    return { trusted: { roles, target } };
   } catch (error) {
     if (error instanceof Error && 'code' in error) return { code: String(error.code) };
     throw error;
@@ -64,23 +64,23 @@ const flip = (bytes: Uint8Array, bit: number): Uint8Array => {
   return flipped;
 };
 
-/** A repository with a rotated timestamp key and one model, and what an honest look at it gives. */
-async function honest() {
+/** A repository with a rotated timestamp key and one model, and the result of a device. */
+async function validRepository() {
   const repository = await signedRepository(['heads']);
   await changeRoot(repository.options, [{ kind: 'rotate', role: 'timestamp' }]);
   const scratch = mkdtempSync(join(MEMORY_DIR, 'swellsight-mutations-'));
   onTestFinished(() => rmSync(scratch, { recursive: true, force: true }));
   const tree = await readTree(repository.dir);
   const truth = await verdictOn(tree, scratch, repository.rootFile);
-  expect(truth).toHaveProperty('belief');
+  expect(truth).toHaveProperty('trusted');
   return { repository, tree, scratch, truth };
 }
 
 it(
-  `one flipped bit in any file of a repository changes nothing that is believed (${COUNT} mutations, seed ${SEED})`,
+  `a device trusts nothing else when one bit of a file is flipped (${COUNT} mutations, seed ${SEED})`,
   { timeout: 600_000 },
   async () => {
-    const { repository, tree, scratch, truth } = await honest();
+    const { repository, tree, scratch, truth } = await validRepository();
     const random = randomFrom(SEED);
     const paths = [...tree.keys()];
     const tally = new Map<string, number>();
@@ -98,11 +98,12 @@ it(
       const outcome = refused ? verdict.code : 'accepted, same meaning';
       const key = `${path.replace(/[0-9a-f]{64}/, '…')}: ${outcome}`;
       tally.set(key, (tally.get(key) ?? 0) + 1);
-      const sound = refused
+      const isExpected = refused
         ? /^model_trust_(root|signature|mismatch)$/.test(verdict.code)
         : isSame(verdict, truth);
-      // What another file vouches for byte by byte is never accepted changed.
-      if (!sound || (isVouchedFor(path, tree) && !refused)) wrong.push(`${path} bit ${bit}: ${outcome}`);
+      // A file whose digest another file signs is never accepted when changed.
+      if (!isExpected || (hasSignedDigest(path, tree) && !refused))
+        wrong.push(`${path} bit ${bit}: ${outcome}`);
     }
     expect(wrong, [...tally].map(([key, count]) => `${key} ${count}`).join('\n')).toEqual([]);
     if (COUNT >= paths.length * 20) expect(tally.size).toBeGreaterThan(paths.length);
@@ -112,10 +113,12 @@ it(
 );
 
 const isSame = (verdict: Verdict, truth: Verdict): boolean =>
-  'belief' in verdict && 'belief' in truth && JSON.stringify(verdict.belief) === JSON.stringify(truth.belief);
+  'trusted' in verdict &&
+  'trusted' in truth &&
+  JSON.stringify(verdict.trusted) === JSON.stringify(truth.trusted);
 
 /** True for the snapshot and targets that the newest timestamp leads to, and for archives. */
-function isVouchedFor(path: string, tree: Tree): boolean {
+function hasSignedDigest(path: string, tree: Tree): boolean {
   const newest = (role: string): string =>
     [...tree.keys()]
       .filter((name) => name.endsWith(`.${role}.json`))
@@ -124,8 +127,8 @@ function isVouchedFor(path: string, tree: Tree): boolean {
   return path.startsWith('targets/') || path === newest('snapshot') || path === newest('targets');
 }
 
-it('the same JSON in other bytes: believed as it was, or refused', async () => {
-  const { repository, tree, scratch, truth } = await honest();
+it('accepts other white space only in files whose digest no other file signs', async () => {
+  const { repository, tree, scratch, truth } = await validRepository();
   const outcomes: Record<string, string> = {};
   for (const path of [...tree.keys()].filter((name) => name.endsWith('.json'))) {
     const text = JSON.stringify(JSON.parse(Buffer.from(tree.get(path) ?? '').toString()), null, 3);
@@ -133,26 +136,26 @@ it('the same JSON in other bytes: believed as it was, or refused', async () => {
     outcomes[path] = 'code' in verdict ? verdict.code : isSame(verdict, truth) ? 'same' : 'changed';
   }
   expect(outcomes).toEqual({
-    // Pinned, or not asked for any more.
+    // Pinned, or not requested any more.
     'metadata/1.root.json': 'same',
     'metadata/1.snapshot.json': 'same',
     'metadata/1.targets.json': 'same',
-    // Signed, and vouched for by nothing else: the signatures are over what the JSON says.
+    // The signature covers the content of the JSON, not its bytes, and no other file states the digest.
     'metadata/2.root.json': 'same',
     'metadata/timestamp.json': 'same',
-    // Vouched for byte by byte.
+    // Another file signs the digest of the bytes.
     'metadata/2.snapshot.json': 'model_trust_mismatch',
     'metadata/2.targets.json': 'model_trust_mismatch',
   });
 });
 
-it('the folder itself, unchanged, is what the honest device sees', async () => {
-  const { repository, truth } = await honest();
+it('gives the same result from the directory as from memory', async () => {
+  const { repository, truth } = await validRepository();
   const trust = new Trust({
     dir: join(repository.home, 'trust'),
     rootFile: repository.rootFile,
     syncedNowMs: Date.now(),
   });
   await trust.refresh(directorySource(repository.dir), AbortSignal.timeout(20_000));
-  expect('belief' in truth && truth.belief.target).toEqual(await trust.target('heads', '1.0.0'));
+  expect('trusted' in truth && truth.trusted.target).toEqual(await trust.target('heads', '1.0.0'));
 });

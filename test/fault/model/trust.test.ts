@@ -7,8 +7,8 @@ import { archiveDigest, DAY_MS, targetEntry, TufSigner, NOW_MS } from '../../fix
 
 const good = archiveDigest('1.0.0');
 
-/** A repository of the first day, and a device that has seen it. */
-async function seen(version = 5) {
+/** A repository, and a device that has verified it. */
+async function refreshedDevice(version = 5) {
   const tuf = new TufSigner();
   tuf.root({ version: 1, keys: tuf.keys });
   tuf.publish(version);
@@ -18,7 +18,7 @@ async function seen(version = 5) {
 }
 
 describe('an attacker without keys', () => {
-  it('replays the repository of an earlier day', async () => {
+  it('cannot replay an earlier version of the repository', async () => {
     const tuf = new TufSigner();
     tuf.root({ version: 1, keys: tuf.keys });
     const yesterday = tuf.publish(4).copyTree();
@@ -29,7 +29,7 @@ describe('an attacker without keys', () => {
     expect(await device.fetchTarget('1.0.0', today)).toBe(good);
   });
 
-  it('mixes the snapshot of another day under the timestamp of today', async () => {
+  it('cannot combine an older snapshot with the present timestamp', async () => {
     const tuf = new TufSigner();
     tuf.root({ version: 1, keys: tuf.keys });
     const yesterday = tuf.publish(4).copyTree();
@@ -38,7 +38,7 @@ describe('an attacker without keys', () => {
     expect(await tuf.device().fetchTarget()).toBe('model_trust_mismatch');
   });
 
-  it('mixes the targets of another day under the snapshot of today', async () => {
+  it('cannot combine older targets with the present snapshot', async () => {
     const tuf = new TufSigner();
     tuf.root({ version: 1, keys: tuf.keys });
     const yesterday = tuf.publish(4).copyTree();
@@ -47,21 +47,21 @@ describe('an attacker without keys', () => {
     expect(await tuf.device().fetchTarget()).toBe('model_trust_mismatch');
   });
 
-  it.each(['5.snapshot.json', '5.targets.json'])('withholds %s', async (file) => {
+  it.each(['5.snapshot.json', '5.targets.json'])('causes an error by withholding %s', async (file) => {
     const tuf = new TufSigner();
     tuf.root({ version: 1, keys: tuf.keys });
     tuf.publish(5).tree.delete(`metadata/${file}`);
     expect(await tuf.device().fetchTarget()).toBe('model_trust_mismatch');
   });
 
-  it('shows no repository at all, or cannot be reached', async () => {
-    const { device } = await seen();
+  it('causes model_transfer_failed by hiding or blocking the repository', async () => {
+    const { device } = await refreshedDevice();
     expect(await device.fetchTarget('1.0.0', new Map())).toBe('model_transfer_failed');
     const unreachable = () => Promise.reject(new AgentError('model_transfer_failed', 'no answer'));
     expect(await device.fetchTarget('1.0.0', { fetch: unreachable })).toBe('model_transfer_failed');
   });
 
-  it('signs all of it with keys of its own', async () => {
+  it('cannot sign with other keys', async () => {
     const tuf = new TufSigner();
     tuf.root({ version: 1, keys: tuf.keys });
     const device = tuf.device();
@@ -75,15 +75,15 @@ describe('an attacker without keys', () => {
     expect(await device.fetchTarget()).toBe('model_trust_signature');
   });
 
-  it('makes a root of its own', async () => {
-    const { tuf, device } = await seen();
+  it('cannot sign a root with other keys', async () => {
+    const { tuf, device } = await refreshedDevice();
     const root = tuf.createKeys(2);
     tuf.root({ version: 2, keys: { ...tuf.keys, root }, signers: root });
     expect(await device.fetchTarget()).toBe('model_trust_root');
   });
 
-  it('shows the first root under the number of the second', async () => {
-    const { tuf, device } = await seen();
+  it('cannot serve the first root as the second version', async () => {
+    const { tuf, device } = await refreshedDevice();
     tuf.tree.set('metadata/2.root.json', tuf.tree.get('metadata/1.root.json')!);
     expect(await device.fetchTarget()).toBe('model_trust_root');
   });
@@ -93,31 +93,31 @@ describe('an attacker without keys', () => {
     ['metadata/2.root.json', 128],
     ['metadata/5.snapshot.json', 64],
     ['metadata/5.targets.json', 4096],
-  ])('makes %s huge', async (path, limitKib) => {
+  ])('cannot make %s huge', async (path, limitKib) => {
     const tuf = new TufSigner();
     tuf.root({ version: 1, keys: tuf.keys });
     tuf.publish(5);
-    const honest = tuf.tree.get(path) ?? tuf.root({ version: 2, keys: tuf.keys });
-    // Still valid JSON with valid signatures: only its size is wrong.
-    tuf.tree.set(path, Buffer.concat([honest, Buffer.alloc(limitKib * 1024, ' ')]));
+    const valid = tuf.tree.get(path) ?? tuf.root({ version: 2, keys: tuf.keys });
+    // Valid JSON with valid signatures: only the size is wrong.
+    tuf.tree.set(path, Buffer.concat([valid, Buffer.alloc(limitKib * 1024, ' ')]));
     expect(await tuf.device().fetchTarget()).toBe('model_trust_mismatch');
   });
 
   it.each([
-    ['a hundred thousand brackets', '['.repeat(10_000) + ']'.repeat(10_000)],
-    ['ten thousand keys in one object', JSON.stringify(Object.fromEntries(Array.from({ length: 9000 }, (_, i) => [`${i}`, 1])))], // prettier-ignore
-    ['nothing', ''],
+    ['ten thousand nested lists', '['.repeat(10_000) + ']'.repeat(10_000)],
+    ['nine thousand keys in one object', JSON.stringify(Object.fromEntries(Array.from({ length: 9000 }, (_, i) => [`${i}`, 1])))], // prettier-ignore
+    ['an empty file', ''],
     ['null', 'null'],
     ['a number', '1'],
     ['a list', '[]'],
     ['an empty object', '{}'],
-    ['signed that is null', '{"signed":null,"signatures":[]}'],
-    ['signatures that are text', '{"signed":{"_type":"timestamp"},"signatures":"all"}'],
+    ['a signed part of null', '{"signed":null,"signatures":[]}'],
+    ['signatures of text', '{"signed":{"_type":"timestamp"},"signatures":"all"}'],
     ['a prototype', '{"__proto__":{"signed":{}},"signatures":[]}'],
-    ['no UTF-8', '\ufffd'],
+    ['invalid UTF-8', '\ufffd'],
     ['a web page', '<!doctype html><title>404</title>'],
-  ])('serves %s as the timestamp', async (_what, text) => {
-    const { tuf, device } = await seen();
+  ])('cannot serve %s as the timestamp', async (_what, text) => {
+    const { tuf, device } = await refreshedDevice();
     const bytes = text === '\ufffd' ? Buffer.from([0x7b, 0xff, 0x7d]) : Buffer.from(text);
     tuf.tree.set('metadata/timestamp.json', bytes);
     expect(await device.fetchTarget()).toBe('model_trust_mismatch');
@@ -134,19 +134,19 @@ describe('an attacker without keys', () => {
     ['spec_version', '"2.0.0"'],
     ['meta', '{"snapshot.json":[]}'],
     ['meta', '[]'],
-  ])('writes a timestamp whose %s is %s', async (key, value) => {
-    const { tuf, device } = await seen();
+  ])('cannot set %s to %s in a timestamp', async (key, value) => {
+    const { tuf, device } = await refreshedDevice();
     const text = Buffer.from(tuf.publish(6).tree.get('metadata/timestamp.json')!).toString();
     const { signed, signatures } = JSON.parse(text) as { signed: object; signatures: unknown };
-    const bent = Object.entries(signed).map(([name, held]) => `"${name}":${name === key ? value : JSON.stringify(held)}`); // prettier-ignore
-    const bytes = `{"signatures":${JSON.stringify(signatures)},"signed":{${bent.join(',')}}}`;
+    const changed = Object.entries(signed).map(([name, held]) => `"${name}":${name === key ? value : JSON.stringify(held)}`); // prettier-ignore
+    const bytes = `{"signatures":${JSON.stringify(signatures)},"signed":{${changed.join(',')}}}`;
     tuf.tree.set('metadata/timestamp.json', Buffer.from(bytes));
     expect(await device.fetchTarget()).toMatch(/^model_trust_(mismatch|signature)$/);
   });
 });
 
-describe('keys', () => {
-  it('under the threshold', async () => {
+describe('key checks', () => {
+  it('rejects fewer signatures than the threshold', async () => {
     const tuf = new TufSigner();
     const pair = tuf.createKeys(2);
     tuf.root({ version: 1, keys: { ...tuf.keys, targets: pair }, thresholds: { targets: 2 } });
@@ -156,7 +156,7 @@ describe('keys', () => {
     expect(await tuf.publish(2).device('second').fetchTarget()).toBe(good);
   });
 
-  it('one key that signs twice', async () => {
+  it('rejects a threshold met twice by the same key', async () => {
     const tuf = new TufSigner();
     const pair = tuf.createKeys(2);
     tuf.root({ version: 1, keys: { ...tuf.keys, timestamp: pair }, thresholds: { timestamp: 2 } });
@@ -171,8 +171,8 @@ describe('keys', () => {
     expect(await tuf.device().fetchTarget()).toBe('model_trust_signature');
   });
 
-  it('one key under two names, to count twice', async () => {
-    const { tuf, device } = await seen();
+  it('rejects a root that lists one key under two ids', async () => {
+    const { tuf, device } = await refreshedDevice();
     const [only] = tuf.createKeys(1);
     const { key } = only!;
     const { keyType, scheme, keyVal } = key;
@@ -185,19 +185,22 @@ describe('keys', () => {
     expect(await device.fetchTarget()).toBe('model_trust_root');
   });
 
-  it.each(['targets', 'snapshot', 'timestamp'] as const)('of %s that were rotated out', async (role) => {
-    const { tuf, device } = await seen();
-    const stolen = tuf.keys[role];
-    const fresh = tuf.createKeys(1);
-    tuf.root({ version: 2, keys: { ...tuf.keys, [role]: fresh } });
-    tuf.keys[role] = fresh;
-    expect(await device.fetchTarget('1.0.0', tuf.publish(6).tree)).toBe(good);
-    tuf.keys[role] = stolen;
-    expect(await device.fetchTarget('1.0.0', tuf.publish(7).tree)).toBe('model_trust_signature');
-  });
+  it.each(['targets', 'snapshot', 'timestamp'] as const)(
+    'rejects %s signed by keys that were rotated out',
+    async (role) => {
+      const { tuf, device } = await refreshedDevice();
+      const stolen = tuf.keys[role];
+      const fresh = tuf.createKeys(1);
+      tuf.root({ version: 2, keys: { ...tuf.keys, [role]: fresh } });
+      tuf.keys[role] = fresh;
+      expect(await device.fetchTarget('1.0.0', tuf.publish(6).tree)).toBe(good);
+      tuf.keys[role] = stolen;
+      expect(await device.fetchTarget('1.0.0', tuf.publish(7).tree)).toBe('model_trust_signature');
+    },
+  );
 
-  it('of the root that were rotated out', async () => {
-    const { tuf, device } = await seen();
+  it('rejects a root signed only by keys that were rotated out', async () => {
+    const { tuf, device } = await refreshedDevice();
     const stolen = tuf.keys.root;
     const fresh = tuf.createKeys(2);
     tuf.root({ version: 2, keys: { ...tuf.keys, root: fresh }, signers: [...stolen, ...fresh] });
@@ -206,8 +209,8 @@ describe('keys', () => {
     expect(await device.fetchTarget()).toBe('model_trust_root');
   });
 
-  it('of a new root that the former one does not vouch for, and that does not vouch for itself', async () => {
-    const { tuf, device } = await seen();
+  it('rejects a new root that its own keys did not sign', async () => {
+    const { tuf, device } = await refreshedDevice();
     const fresh = tuf.createKeys(2);
     tuf.root({ version: 2, keys: { ...tuf.keys, root: fresh }, signers: tuf.keys.root });
     expect(await device.fetchTarget()).toBe('model_trust_root');
@@ -215,7 +218,7 @@ describe('keys', () => {
 });
 
 describe('a long chain of roots', () => {
-  it('is followed, link by link, and kept as far as it was verified', { timeout: 60_000 }, async () => {
+  it('is followed over several refreshes', { timeout: 60_000 }, async () => {
     const tuf = new TufSigner();
     for (let version = 1; version <= 150; version += 1) tuf.root({ version, keys: tuf.keys });
     tuf.publish(1);
@@ -224,7 +227,7 @@ describe('a long chain of roots', () => {
     expect(await device.fetchTarget()).toBe(good);
   });
 
-  it('that was cut ends at the first root that nobody vouches for', async () => {
+  it('is rejected at the first root without valid signatures', async () => {
     const tuf = new TufSigner();
     const other = tuf.createKeys(2);
     for (let version = 1; version <= 9; version += 1)
@@ -233,18 +236,21 @@ describe('a long chain of roots', () => {
   });
 });
 
-describe('time', () => {
-  it.each(['root', 'targets', 'snapshot', 'timestamp'] as const)('%s that has expired', async (role) => {
-    const tuf = new TufSigner();
-    const at = (one: string) => NOW_MS + (one === role ? -1000 : 30 * DAY_MS);
-    tuf.root({ version: 1, keys: tuf.keys, expiresMs: at('root') });
-    const targets = tuf.targets(1, Object.fromEntries([targetEntry('1.0.0')]), at('targets'));
-    tuf.timestamp(1, tuf.snapshot(1, targets, 1, at('snapshot')), 1, at('timestamp'));
-    expect(await tuf.device().fetchTarget()).toBe('model_trust_expired');
-  });
+describe('expiry', () => {
+  it.each(['root', 'targets', 'snapshot', 'timestamp'] as const)(
+    'rejects %s metadata that have expired',
+    async (role) => {
+      const tuf = new TufSigner();
+      const at = (one: string) => NOW_MS + (one === role ? -1000 : 30 * DAY_MS);
+      tuf.root({ version: 1, keys: tuf.keys, expiresMs: at('root') });
+      const targets = tuf.targets(1, Object.fromEntries([targetEntry('1.0.0')]), at('targets'));
+      tuf.timestamp(1, tuf.snapshot(1, targets, 1, at('snapshot')), 1, at('timestamp'));
+      expect(await tuf.device().fetchTarget()).toBe('model_trust_expired');
+    },
+  );
 
-  it('a repository that is frozen is refused once its timestamp is over, and taken again when it lives', async () => {
-    const { tuf, device } = await seen();
+  it('rejects a frozen repository after its timestamp has expired, and accepts a new timestamp', async () => {
+    const { tuf, device } = await refreshedDevice();
     device.nowMs = NOW_MS + 8 * DAY_MS;
     expect(await device.fetchTarget()).toBe('model_trust_expired');
     expect(await device.fetchTarget('1.0.0', tuf.publish(6, ['1.0.0'], NOW_MS + 15 * DAY_MS).tree)).toBe(
@@ -252,7 +258,7 @@ describe('time', () => {
     );
   });
 
-  it('without a synchronised clock the newest verified time counts', async () => {
+  it('uses the latest verified time without a synchronised clock', async () => {
     const tuf = new TufSigner();
     tuf.root({ version: 1, keys: tuf.keys });
     const old = tuf.publish(1, ['1.0.0'], NOW_MS + 2 * DAY_MS).copyTree();
@@ -264,27 +270,27 @@ describe('time', () => {
       good,
     );
     device.nowMs = null;
-    // Expired 18 days before the time that was once verified: frozen, whatever the clock does not say.
+    // Expired before the latest verified time, which replaces the clock.
     const frozen = tuf.publish(3, ['1.0.0'], NOW_MS + 19 * DAY_MS).tree;
     expect(await device.fetchTarget('1.0.0', frozen)).toBe('model_trust_expired');
   });
 
-  it('a clock 400 days ahead refuses, and does no lasting harm', async () => {
-    const { device } = await seen();
+  it('recovers from a clock that was 400 days ahead', async () => {
+    const { device } = await refreshedDevice();
     device.nowMs = NOW_MS + 400 * DAY_MS;
     expect(await device.fetchTarget()).toBe('model_trust_expired');
     device.nowMs = NOW_MS;
     expect(await device.fetchTarget()).toBe(good);
   });
 
-  it('a clock 400 days behind does not make the expired fresh again', async () => {
-    const { tuf, device } = await seen();
+  it('rejects expired metadata with a clock 400 days behind', async () => {
+    const { tuf, device } = await refreshedDevice();
     tuf.publish(6, ['1.0.0'], NOW_MS - DAY_MS);
     device.nowMs = NOW_MS - 400 * DAY_MS;
     expect(await device.fetchTarget()).toBe('model_trust_expired');
   });
 
-  it('holds expiry against the time that it is given and not against the clock of the machine', async () => {
+  it('uses the given time and not the clock of the machine', async () => {
     const tuf = new TufSigner();
     tuf.root({ version: 1, keys: tuf.keys, expiresMs: Date.UTC(2001, 0, 1) });
     const then = Date.UTC(2000, 0, 1);
@@ -296,32 +302,32 @@ describe('time', () => {
   });
 });
 
-describe('one who holds keys of a role', () => {
-  it('the snapshot: cannot bring back older targets', async () => {
-    const { tuf, device } = await seen();
+describe('an attacker with the keys of a role', () => {
+  it('snapshot: cannot roll back the targets', async () => {
+    const { tuf, device } = await refreshedDevice();
     const old = tuf.targets(4, Object.fromEntries([targetEntry('1.0.0')]));
     tuf.timestamp(6, tuf.snapshot(6, old, 4));
     expect(await device.fetchTarget()).toBe('model_trust_rollback');
   });
 
-  it('the timestamp: cannot bring back an older snapshot', async () => {
-    const { tuf, device } = await seen();
+  it('timestamp: cannot roll back the snapshot', async () => {
+    const { tuf, device } = await refreshedDevice();
     const targets = tuf.tree.get('metadata/5.targets.json')!;
     tuf.timestamp(6, tuf.snapshot(4, Buffer.from(targets), 5), 4);
     expect(await device.fetchTarget()).toBe('model_trust_rollback');
   });
 
-  it('the timestamp: what it says twice under one version changes nothing', async () => {
-    const { tuf, device } = await seen();
+  it('timestamp: cannot sign two files with the same version', async () => {
+    const { tuf, device } = await refreshedDevice();
     tuf.publish(6);
     const bytes = Buffer.from(tuf.tree.get('metadata/6.snapshot.json')!);
     tuf.timestamp(5, bytes, 6);
-    // The one that was verified first stands.
+    // The first verified file remains in use.
     expect(await device.fetchTarget()).toBe(good);
   });
 
-  it('who ran the versions up to the highest number: new keys free the role', async () => {
-    const { tuf, device } = await seen();
+  it('timestamp: cannot block the role with the highest version after a key rotation', async () => {
+    const { tuf, device } = await refreshedDevice();
     tuf.publish(9_007_199_254_740_991);
     expect(await device.fetchTarget()).toBe(good);
     expect(await device.fetchTarget('1.0.0', tuf.publish(7).tree)).toBe('model_trust_rollback');
@@ -331,7 +337,7 @@ describe('one who holds keys of a role', () => {
     expect(await device.fetchTarget('1.0.0', tuf.publish(8).tree)).toBe(good);
   });
 
-  it('the targets: what a delegation names is not there, however it is wound', async () => {
+  it('targets: cannot add models by delegations', async () => {
     const tuf = new TufSigner();
     tuf.root({ version: 1, keys: tuf.keys });
     const [key] = tuf.createKeys(1);
@@ -369,12 +375,12 @@ describe('one who holds keys of a role', () => {
   });
 
   it.each([
-    ['no bundle', {}],
+    ['no bundle field', {}],
     ['another model', { bundle: { name: 'other', version: '1.0.0', digest: `sha256:${'0'.repeat(64)}` } }],
     ['another version', { bundle: { name: 'model', version: '1.0.1', digest: `sha256:${'0'.repeat(64)}` } }],
     ['no digest', { bundle: { name: 'model', version: '1.0.0', digest: 'sha256:../../x' } }],
-    ['odd requirements', { bundle: { name: 'model', version: '1.0.0', digest: `sha256:${'0'.repeat(64)}` }, requires: { agent: 7 } }], // prettier-ignore
-  ])('the targets: names %s', async (_what, custom) => {
+    ['invalid requirements', { bundle: { name: 'model', version: '1.0.0', digest: `sha256:${'0'.repeat(64)}` }, requires: { agent: 7 } }], // prettier-ignore
+  ])('targets: cannot sign a target with %s', async (_what, custom) => {
     const tuf = new TufSigner();
     tuf.root({ version: 1, keys: tuf.keys });
     const targets = tuf.targets(1, Object.fromEntries([targetEntry('1.0.0', custom)]));
@@ -383,9 +389,9 @@ describe('one who holds keys of a role', () => {
   });
 
   it.each(['__proto__', 'constructor', '../1.0.0', '', '1.0.0/..'])(
-    'a model of the name %j is not there',
+    'targets: cannot be searched for the version %j',
     async (name) => {
-      const { device } = await seen();
+      const { device } = await refreshedDevice();
       expect(await device.fetchTarget(name)).toBe('model_trust_target');
     },
   );

@@ -41,7 +41,7 @@ describe('model pack', () => {
     expect([packed.code, packed.stdout]).toEqual([1, '']);
     expect(packed.stderr.trim().split('\n')).toEqual([
       'model_bundle_refused  LICENSE is a link',
-      'model_digest_mismatch  other bytes than the manifest promises: analysis.onnx',
+      'model_digest_mismatch  the manifest states another digest for: analysis.onnx',
       expect.stringMatching(/^model_bundle_refused {2}analysis.onnx is/) as string,
     ]);
     expect(await readdir(root)).toEqual(['heads']);

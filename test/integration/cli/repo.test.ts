@@ -47,10 +47,10 @@ describe('swellsight repo', () => {
   });
 
   it.each([
-    [['init', 'other', '--keys', 'other/keys'], 2, 'must not lie in the published folder'],
+    [['init', 'other', '--keys', 'other/keys'], 2, 'must not be inside the published directory'],
     [['publish', 'surf', 'nowhere'], 1, 'there is no such bundle'],
-    [['keys', 'surf', '--revoke', '00'], 2, 'names 0 keys'],
-    [['verify', 'nowhere'], 1, 'is no repository'],
+    [['keys', 'surf', '--revoke', '00'], 2, 'matches 0 keys'],
+    [['verify', 'nowhere'], 1, 'is not a repository'],
   ])('%j is refused', async (args, code, text) => {
     const done = await repo(...args);
     expect([done.code, done.stderr]).toEqual([code, expect.stringContaining(text)]);

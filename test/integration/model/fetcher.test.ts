@@ -3,7 +3,6 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import {
   appendFileSync,
-  copyFileSync,
   existsSync,
   mkdirSync,
   readdirSync,
@@ -17,6 +16,7 @@ import { packFiles } from '../../../src/model/archive/pack.ts';
 import { openBundle } from '../../../src/model/bundle/bundle.ts';
 import type { FetchLimits } from '../../../src/model/fetch/job.ts';
 import { Fetcher } from '../../../src/model/fetch/fetcher.ts';
+import { PartFile } from '../../../src/model/fetch/part-file.ts';
 import { exportTarget } from '../../../src/model/repository/export.ts';
 import type { BlockSource, FetchOptions, Progress } from '../../../src/model/types.ts';
 import { childPid, childPids, isGone } from '../../fixtures/children.ts';
@@ -36,7 +36,7 @@ import { WebServer } from '../../fixtures/web-server.ts';
 
 const never = (): AbortSignal => new AbortController().signal;
 
-/** The operator's tool, without a broker in between. */
+/** Sends a file in blocks like the operator's tool, without a broker. */
 const blocksOf = (file: string): BlockSource => ({
   fetch: async (_updateId, sink) => {
     const bytes = readFileSync(file);
@@ -72,26 +72,35 @@ describe('Fetcher', () => {
   const fetcherOf = (blocks = noBlocks, limits: Partial<FetchLimits> = {}, at = models): Fetcher =>
     new Fetcher({ dir: at, limits: { ...quickLimits(), ...limits } }, { blocks, log: silentLog });
   const partOf = ({ request }: FetchOptions): string => join(models, 'parts', `${request.updateId}.part`);
-  const listed = (name: string): string[] =>
+  /** Writes a complete part file, as `download` does, without starting a process. */
+  const placePart = async ({ request }: FetchOptions): Promise<void> => {
+    const bytes = readFileSync(model.file);
+    const place = { dir: join(models, 'parts'), updateId: request.updateId, reserveBytes: 0 };
+    const of = `http:targets/models/${request.name}/${request.version}.tar`;
+    const part = await PartFile.open(place, { of, sha256: null, sizeBytes: bytes.length });
+    await part.append(bytes);
+    await part.close();
+  };
+  const listDir = (name: string): string[] =>
     existsSync(join(models, name)) ? readdirSync(join(models, name)) : [];
 
-  it('lays an unsigned bundle down under its digest and leaves nothing else', async () => {
+  it('stores an unsigned bundle under its digest and removes everything else', async () => {
     const fetcher = fetcherOf();
     const options = unsignedOptions(requestOf(model.bundle), server.url);
     const seen: Progress[] = [];
     await fetcher.download(options, (progress) => seen.push(progress), never());
     expect(seen.at(-1)).toEqual({ bytes: model.sizeBytes, totalBytes: model.sizeBytes });
     expect(existsSync(partOf(options))).toBe(true);
-    const { dir: place, ref } = await fetcher.verify(options, never());
+    const { dir: bundleDir, ref } = await fetcher.verify(options, never());
     const { name, version } = model.bundle.manifest;
     expect(ref).toEqual({ name, version, digest: model.bundle.digest, trusted: false });
-    expect((await openBundle(place)).digest).toBe(model.bundle.digest);
-    expect(listed('bundles')).toEqual([model.bundle.digest.slice(7)]);
-    expect([listed('parts'), listed('staging')]).toEqual([[], []]);
+    expect((await openBundle(bundleDir)).digest).toBe(model.bundle.digest);
+    expect(listDir('bundles')).toEqual([model.bundle.digest.slice(7)]);
+    expect([listDir('parts'), listDir('staging')]).toEqual([[], []]);
     expect(childPids('fetch/process')).toEqual([]);
   });
 
-  it('takes a signed bundle from a repository, and refuses it once the archive is another', async () => {
+  it('accepts a signed bundle from a repository, and refuses a changed archive', async () => {
     const repository = await signedRepository(['heads']);
     const signed = await WebServer.start(repository.dir);
     try {
@@ -107,7 +116,7 @@ describe('Fetcher', () => {
       await fetcher.download(options, () => undefined, never());
       writeFileSync(partOf(options), flipped(readFileSync(partOf(options))));
       expect(await codeOf(fetcher.verify(options, never()))).toBe('model_trust_mismatch');
-      expect([listed('bundles'), listed('parts'), listed('staging')]).toEqual([[], [], []]);
+      expect([listDir('bundles'), listDir('parts'), listDir('staging')]).toEqual([[], [], []]);
       await fetcher.download(options, () => undefined, never());
       const { ref } = await fetcher.verify(options, never());
       expect(ref).toMatchObject({ digest: model.bundle.digest, trusted: true });
@@ -124,16 +133,16 @@ describe('Fetcher', () => {
     }
   });
 
-  it('does not fetch what is signed to need more than this machine has', async () => {
-    const folder = join(dir.path, 'greedy');
+  it('does not download a bundle whose signed requirements exceed this machine', async () => {
+    const greedyDir = join(dir.path, 'greedy');
     const greedy = changedBundle('heads', '1.1.0', {
       manifest: (manifest) => (manifest.requires = { agent: '>=0.1.0', memory_mb: 10_000_000 }),
     });
     for (const [path, bytes] of greedy) {
-      mkdirSync(dirname(join(folder, path)), { recursive: true });
-      writeFileSync(join(folder, path), bytes);
+      mkdirSync(dirname(join(greedyDir, path)), { recursive: true });
+      writeFileSync(join(greedyDir, path), bytes);
     }
-    const repository = await signedRepository([folder]);
+    const repository = await signedRepository([greedyDir]);
     const signed = await WebServer.start(repository.dir);
     try {
       const request = requestOf(model.bundle, { kind: 'repository' }, { version: '1.1.0', digest: null });
@@ -149,7 +158,7 @@ describe('Fetcher', () => {
     }
   });
 
-  it('takes a signed repository that came in blocks, and refuses it with one bit turned', async () => {
+  it('accepts a signed repository in blocks, and refuses it with one flipped bit', async () => {
     const repository = await signedRepository(['heads']);
     const { name, version } = model.bundle.manifest;
     const file = join(dir.path, 'export.tar');
@@ -168,19 +177,19 @@ describe('Fetcher', () => {
       digest: model.bundle.digest,
       trusted: true,
     });
-    expect([listed('parts'), listed('staging')]).toEqual([[], []]);
+    expect([listDir('parts'), listDir('staging')]).toEqual([[], []]);
 
-    // What comes is not what was announced: nothing of it is kept, and the next try begins anew.
-    const torn = join(dir.path, 'torn.tar');
-    writeFileSync(torn, flipped(readFileSync(file)));
+    // The bytes differ from the announced digest: none are kept.
+    const damaged = join(dir.path, 'damaged.tar');
+    writeFileSync(damaged, flipped(readFileSync(file)));
     const again = { ...options, request: { ...request, updateId: randomUUID() } };
-    expect(await codeOf(fetcherOf(blocksOf(torn)).download(again, () => undefined, never()))).toBe(
+    expect(await codeOf(fetcherOf(blocksOf(damaged)).download(again, () => undefined, never()))).toBe(
       'model_transfer_changed',
     );
     expect(statSync(partOf(again)).size).toBe(0);
   });
 
-  it('takes a bare bundle in blocks only where unsigned ones are allowed', async () => {
+  it('accepts an unsigned bundle in blocks only if unsigned bundles are allowed', async () => {
     const { sizeBytes, sha256 } = model;
     const source = { kind: 'mqtt', sizeBytes, digest: `sha256:${sha256}` } as const;
     const options = unsignedOptions(requestOf(model.bundle, source), null);
@@ -188,57 +197,51 @@ describe('Fetcher', () => {
     await fetcher.download(options, () => undefined, never());
     const strict = { ...options, allowUnsigned: false };
     expect(await codeOf(fetcher.verify(strict, never()))).toBe('model_unsigned');
-    expect(listed('parts')).toEqual([]);
-    await fetcher.download(options, () => undefined, never());
+    expect(listDir('parts')).toEqual([]);
+    await placePart(options);
     expect((await fetcher.verify(options, never())).ref.trusted).toBe(false);
   });
 
   it.each([
     ['another name', { name: 'other' }, 'model_digest_mismatch'],
     ['another digest', { digest: `sha256:${'1'.repeat(64)}` }, 'model_digest_mismatch'],
-  ])('refuses a bundle of %s than was asked for', async (_name, over, code) => {
-    const options = unsignedOptions(requestOf(model.bundle, { kind: 'repository' }, over), server.url);
-    mkdirSync(join(dir.path, 'www', 'targets', 'models', 'other'));
-    copyFileSync(
-      model.file,
-      join(dir.path, 'www', 'targets', 'models', 'other', `${model.bundle.manifest.version}.tar`),
-    );
-    const fetcher = fetcherOf();
-    await fetcher.download(options, () => undefined, never());
-    expect(await codeOf(fetcher.verify(options, never()))).toBe(code);
-    expect([listed('bundles'), listed('parts'), listed('staging')]).toEqual([[], [], []]);
+  ])('refuses a bundle of %s than the requested one', async (_name, overrides, code) => {
+    const options = unsignedOptions(requestOf(model.bundle, { kind: 'repository' }, overrides), server.url);
+    await placePart(options);
+    expect(await codeOf(fetcherOf().verify(options, never()))).toBe(code);
+    expect([listDir('bundles'), listDir('parts'), listDir('staging')]).toEqual([[], [], []]);
   });
 
-  it('refuses an archive that is none, and one with a bundle that is none', async () => {
+  it('refuses an invalid archive, and an archive of an invalid bundle', async () => {
     const fetcher = fetcherOf();
     const options = unsignedOptions(requestOf(model.bundle), server.url);
     writeFileSync(model.file, randomBytes(50_000));
-    await fetcher.download(options, () => undefined, never());
+    await placePart(options);
     expect(await codeOf(fetcher.verify(options, never()))).toBe('model_archive_refused');
     writeFileSync(join(dir.path, 'model.json'), '{"format":1}');
     await packFiles(dir.path, ['model.json'], model.file);
-    await fetcher.download(options, () => undefined, never());
+    await placePart(options);
     expect(await codeOf(fetcher.verify(options, never()))).toBe('model_manifest_invalid');
-    expect([listed('bundles'), listed('parts'), listed('staging')]).toEqual([[], [], []]);
+    expect([listDir('bundles'), listDir('parts'), listDir('staging')]).toEqual([[], [], []]);
   });
 
-  it('puts a sound bundle in the place of a damaged one, and leaves a sound one alone', async () => {
+  it('replaces a damaged bundle and keeps an intact one', async () => {
     const fetcher = fetcherOf();
     const options = unsignedOptions(requestOf(model.bundle), server.url);
-    const fetch = async (): Promise<string> => {
-      await fetcher.download(options, () => undefined, never());
+    const placeAndVerify = async (): Promise<string> => {
+      await placePart(options);
       return (await fetcher.verify(options, never())).dir;
     };
-    const place = await fetch();
+    const place = await placeAndVerify();
     const { ino } = statSync(place);
-    expect(statSync(await fetch()).ino).toBe(ino);
+    expect(statSync(await placeAndVerify()).ino).toBe(ino);
     appendFileSync(join(place, 'model.json'), ' ');
-    await fetch();
+    await placeAndVerify();
     expect((await openBundle(place)).digest).toBe(model.bundle.digest);
-    expect([listed('bundles').length, listed('staging')]).toEqual([1, []]);
+    expect([listDir('bundles').length, listDir('staging')]).toEqual([1, []]);
   });
 
-  it('needs a repository, and a root of trust unless told otherwise', async () => {
+  it('requires a repository, and a root of trust unless unsigned bundles are allowed', async () => {
     const fetcher = fetcherOf();
     const request = requestOf(model.bundle);
     expect(await codeOf(fetcher.download(unsignedOptions(request, null), () => undefined, never()))).toBe(
@@ -249,7 +252,7 @@ describe('Fetcher', () => {
     expect(server.asked).toEqual([]);
   });
 
-  it('ends the process for sure when it is aborted, and goes on from there', async () => {
+  it('kills the process on abort, and continues the part afterwards', async () => {
     const fetcher = fetcherOf();
     const options = unsignedOptions(requestOf(model.bundle), server.url);
     server.behave = (request, response) => server.serve(request, response, 2000);
@@ -258,13 +261,13 @@ describe('Fetcher', () => {
     running.catch(() => undefined);
     await until(
       () => existsSync(partOf(options)) && statSync(partOf(options)).size > 0,
-      'a first piece',
+      'the first bytes',
       30_000,
     );
     const pid = childPid('fetch/process');
     expect(pid).toBeGreaterThan(0);
-    stop.abort(new Error('enough'));
-    await expect(running).rejects.toThrow('enough');
+    stop.abort(new Error('stopped'));
+    await expect(running).rejects.toThrow('stopped');
     expect(isGone(pid)).toBe(true);
     const heldBytes = statSync(partOf(options)).size;
     expect(heldBytes).toBeGreaterThan(0);
@@ -273,18 +276,18 @@ describe('Fetcher', () => {
     await fetcher.download(options, () => undefined, never());
     expect(server.asked[0]?.range).toBe(`bytes=${heldBytes}-`);
     await fetcher.discard(options.request.updateId);
-    expect(listed('parts')).toEqual([]);
+    expect(listDir('parts')).toEqual([]);
   });
 
-  it('goes on after everything was killed, without fetching again what is there', async () => {
+  it('continues after a kill of the agent without downloading the held bytes again', async () => {
     const options = unsignedOptions(requestOf(model.bundle), server.url);
     const big = randomBytes(2_000_000);
     writeFileSync(model.file, big);
-    // Half of it, and then nothing more.
+    // Sends half of the file and then nothing.
     server.behave = (request, response, next) => {
       if (request.headers.range !== undefined) next();
       else {
-        response.writeHead(200, { 'content-length': big.length, etag: '"it"' });
+        response.writeHead(200, { 'content-length': big.length, etag: '"tag"' });
         response.write(big.subarray(0, 1_000_000));
       }
     };
@@ -295,13 +298,13 @@ describe('Fetcher', () => {
     const exited = once(agent, 'exit');
     await until(
       () => existsSync(partOf(options)) && statSync(partOf(options)).size === 1_000_000,
-      'half of it',
+      'half of the file',
     );
     const child = childPid('fetch/process', agent.pid);
     agent.kill('SIGKILL');
     await exited;
-    // The fetching process ends with the one that started it.
-    await until(() => isGone(child), 'the end of the child');
+    // The fetch process exits when the agent is gone.
+    await until(() => isGone(child), 'the exit of the fetch process');
     server.behave = (request, response) => {
       const from = Number(/bytes=(\d+)-/.exec(request.headers.range ?? '')?.[1]);
       response.writeHead(206, {
@@ -313,11 +316,11 @@ describe('Fetcher', () => {
     server.asked.length = 0;
     await fetcherOf().download(options, () => undefined, never());
     expect(server.asked).toHaveLength(1);
-    expect(server.asked[0]).toMatchObject({ range: 'bytes=1000000-', ifRange: '"it"' });
+    expect(server.asked[0]).toMatchObject({ range: 'bytes=1000000-', ifRange: '"tag"' });
     expect(readFileSync(partOf(options)).equals(big)).toBe(true);
   });
 
-  it('tells a process that was killed, hangs, or takes too much', async () => {
+  it('reports a fetch process that was killed, hangs, or takes too much memory', async () => {
     const options = unsignedOptions(requestOf(model.bundle), server.url);
     server.behave = () => undefined;
     const killed = codeOf(fetcherOf().download(options, () => undefined, never()));
@@ -330,28 +333,29 @@ describe('Fetcher', () => {
     );
     await until(() => server.asked.length > 1, 'the request', 30_000);
     process.kill(childPid('fetch/process'), 'SIGSTOP');
-    expect(await stopped).toBe('model_fetch_crashed');
 
+    // These two run while the agent waits for reports of the stopped process.
     const small = fetcherOf(noBlocks, { rssMb: 30 });
     expect(await codeOf(small.download(options, () => undefined, never()))).toBe('model_out_of_memory');
     const narrow = fetcherOf(noBlocks, { heapMb: 8 });
     expect(await codeOf(narrow.download(options, () => undefined, never()))).toBe('model_out_of_memory');
+    expect(await stopped).toBe('model_fetch_crashed');
     expect(childPids('fetch/process')).toEqual([]);
   });
 
-  it('refuses what is too large before it is fetched', async () => {
+  it('refuses a bundle that is too large before downloading', async () => {
     const fetcher = fetcherOf();
     const huge = { kind: 'mqtt', sizeBytes: 10_000_000_000, digest: `sha256:${'0'.repeat(64)}` } as const;
     const options = unsignedOptions(requestOf(model.bundle, huge), null);
     expect(await codeOf(fetcher.download(options, () => undefined, never()))).toBe('model_too_large');
-    expect(listed('parts')).toEqual([]);
+    expect(listDir('parts')).toEqual([]);
   });
 
-  it.skipIf(!canMountLoop())('leaves room on the disk for others (needs root and loop devices)', async () => {
+  it.skipIf(!canMountLoop())('keeps the reserve of the disk free (needs root and loop devices)', async () => {
     const disk = new LoopDisk(16);
     try {
       const at = join(disk.mount, 'models');
-      // Says how much it is and sends a piece: it has to be refused by its size, the rest never comes.
+      // Announces the size and never sends the rest: the size alone must cause the refusal.
       server.behave = (_request, response) => {
         response.writeHead(200, { 'content-length': 4_000_000 });
         response.write(Buffer.alloc(100_000));
@@ -362,17 +366,18 @@ describe('Fetcher', () => {
       expect(await codeOf(fetcher.download(options, () => undefined, never()))).toBe('model_space');
       expect(readdirSync(join(at, 'parts'))).toEqual([]);
 
-      // There is room at first, but others take it while the model comes.
+      // There is enough space at first, but it is used up during the download.
       disk.free();
       server.behave = (_request, response) => {
         response.writeHead(200, { 'content-length': 4_000_000 });
         response.write(Buffer.alloc(1_000_000));
-        void until(() => existsSync(join(at, 'parts')) && disk.freeBytes < 14_000_000, 'a first piece').then(
-          () => {
-            disk.fill(500_000);
-            response.end(Buffer.alloc(3_000_000));
-          },
-        );
+        void until(
+          () => existsSync(join(at, 'parts')) && disk.freeBytes < 14_000_000,
+          'the first bytes',
+        ).then(() => {
+          disk.fill(500_000);
+          response.end(Buffer.alloc(3_000_000));
+        });
       };
       expect(await codeOf(fetcher.download(options, () => undefined, never()))).toBe('model_space');
       expect(readdirSync(join(at, 'parts'))).toEqual([]);
@@ -382,7 +387,7 @@ describe('Fetcher', () => {
   });
 });
 
-/** With one bit turned in the middle. */
+/** Flips one bit in the middle. */
 function flipped(bytes: Buffer): Buffer {
   const at = bytes.length >> 1;
   bytes[at] = (bytes[at] ?? 0) ^ 1;

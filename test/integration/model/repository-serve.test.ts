@@ -21,15 +21,15 @@ beforeAll(async () => {
   await writeFile(join(dir, '.lock'), TEXT);
   await writeFile(join(home, 'secret'), TEXT);
   await symlink(join(home, 'secret'), join(dir, 'metadata', 'link.json'));
-  server = await serveRepository({ dir, host: '127.0.0.1', port: 0 }, (one) => served.push(one));
+  server = await serveRepository({ dir, host: '127.0.0.1', port: 0 }, (entry) => served.push(entry));
 });
 afterAll(async () => {
   await server.close();
   await rm(home, { recursive: true, force: true });
 });
 
-/** Paths go out as they are written; `fetch` would tidy them. */
-function ask(path: string, headers: Record<string, string> = {}, method = 'GET') {
+/** Sends the path unchanged; `fetch` would normalize it. */
+function send(path: string, headers: Record<string, string> = {}, method = 'GET') {
   const { hostname, port } = new URL(server.url);
   return new Promise<{ status: number; headers: Record<string, unknown>; body: string }>(
     (resolve, reject) => {
@@ -48,7 +48,7 @@ function ask(path: string, headers: Record<string, string> = {}, method = 'GET')
 
 const PATH = '/metadata/timestamp.json';
 
-describe('serve', () => {
+describe('serveRepository', () => {
   it.each([
     ['bytes=0-3', 206, '0123', 'bytes 0-3/10'],
     ['bytes=4-', 206, '456789', 'bytes 4-9/10'],
@@ -60,27 +60,23 @@ describe('serve', () => {
     ['bytes=0-1,3-4', 200, TEXT, undefined],
     ['lines=1-2', 200, TEXT, undefined],
     ['bytes=-', 200, TEXT, undefined],
-  ])('range %s', async (range, status, body, contentRange) => {
-    const answer = await ask(PATH, { range });
-    expect([answer.status, answer.body, answer.headers['content-range']]).toEqual([
-      status,
-      body,
-      contentRange,
-    ]);
+  ])('answers range %s with %i', async (range, status, body, contentRange) => {
+    const reply = await send(PATH, { range });
+    expect([reply.status, reply.body, reply.headers['content-range']]).toEqual([status, body, contentRange]);
   });
 
-  it('a range of a file that changed meanwhile is the whole file', async () => {
-    const { headers } = await ask(PATH);
+  it('sends the whole file when the file has changed since the if-range tag', async () => {
+    const { headers } = await send(PATH);
     const etag = String(headers['etag']);
-    expect((await ask(PATH, { range: 'bytes=0-1', 'if-range': etag })).status).toBe(206);
-    expect((await ask(PATH, { range: 'bytes=0-1', 'if-range': '"other"' })).status).toBe(200);
+    expect((await send(PATH, { range: 'bytes=0-1', 'if-range': etag })).status).toBe(206);
+    expect((await send(PATH, { range: 'bytes=0-1', 'if-range': '"other"' })).status).toBe(200);
   });
 
-  it('HEAD has the headers and no body; other methods are refused', async () => {
-    const head = await ask(PATH, {}, 'HEAD');
+  it('answers HEAD without a body and refuses other methods', async () => {
+    const head = await send(PATH, {}, 'HEAD');
     expect([head.status, head.headers['content-length'], head.body]).toEqual([200, '10', '']);
-    expect((await ask(PATH, {}, 'PUT')).status).toBe(405);
-    expect((await ask('/metadata/empty.json')).status).toBe(200);
+    expect((await send(PATH, {}, 'PUT')).status).toBe(405);
+    expect((await send('/metadata/empty.json')).status).toBe(200);
   });
 
   it.each([
@@ -97,20 +93,23 @@ describe('serve', () => {
     '/targets/models',
     '/metadata/no.json',
     '/metadata/a%00b',
-  ])('%s is not shown', async (path) => {
-    const answer = await ask(path);
-    expect([answer.status, answer.body]).toEqual([404, '']);
+  ])('does not serve %s', async (path) => {
+    const reply = await send(path);
+    expect([reply.status, reply.body]).toEqual([404, '']);
   });
 
-  it('a port that is taken is told by its code', async () => {
+  it('throws an error code for a port in use and for a missing directory', async () => {
     const port = Number(new URL(server.url).port);
-    const again = serveRepository({ dir: join(home, 'repo'), host: '127.0.0.1', port }, () => undefined);
-    await expect(again).rejects.toMatchObject({ code: 'http_listen' });
-    const nowhere = serveRepository({ dir: join(home, 'no'), host: '127.0.0.1', port: 0 }, () => undefined);
-    await expect(nowhere).rejects.toMatchObject({ code: 'repo_missing' });
+    const portInUse = serveRepository({ dir: join(home, 'repo'), host: '127.0.0.1', port }, () => undefined);
+    await expect(portInUse).rejects.toMatchObject({ code: 'http_listen' });
+    const missingDir = serveRepository(
+      { dir: join(home, 'no'), host: '127.0.0.1', port: 0 },
+      () => undefined,
+    );
+    await expect(missingDir).rejects.toMatchObject({ code: 'repo_missing' });
   });
 
-  it('tells each request', () => {
+  it('reports each request', () => {
     expect(served).toContainEqual({ method: 'GET', path: PATH, status: 206 });
   });
 });

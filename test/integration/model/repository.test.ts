@@ -15,8 +15,12 @@ import { BUNDLES, readTree, signedRepository, type TestRepository } from '../../
 const DAY_MS = 86_400_000;
 const signal = AbortSignal.timeout(120_000);
 
-/** What a device with the first root pinned makes of one model of the folder: its digest, or the code of the refusal. */
-async function device(repository: TestRepository, model = 'heads', dir = repository.dir): Promise<string> {
+/** The digest of a model for a device that has pinned the first root, or the error code. */
+async function deviceResult(
+  repository: TestRepository,
+  model = 'heads',
+  dir = repository.dir,
+): Promise<string> {
   const rootFile = repository.rootFile;
   const trust = new Trust({ dir: join(repository.home, 'trust'), rootFile, syncedNowMs: Date.now() });
   try {
@@ -30,8 +34,8 @@ async function device(repository: TestRepository, model = 'heads', dir = reposit
 const verify = (repository: TestRepository, nowMs = Date.now()) =>
   verifyRepository({ dir: repository.dir, rootFile: null, nowMs }, signal);
 
-/** A bundle of the name `heads` with other bytes. */
-async function otherHeads(repository: TestRepository): Promise<string> {
+/** A bundle named `heads` with other bytes. */
+async function makeOtherHeads(repository: TestRepository): Promise<string> {
   const dir = join(repository.home, 'other-heads');
   await cp(join(BUNDLES, 'heads'), dir, { recursive: true });
   const manifest = join(dir, 'model.json');
@@ -42,18 +46,18 @@ async function otherHeads(repository: TestRepository): Promise<string> {
   return dir;
 }
 
-describe('publishing', () => {
-  it('what was published is what a device takes', async () => {
+describe('publish', () => {
+  it('publishes models that a device accepts', async () => {
     const repository = await signedRepository(['heads', 'depth']);
     const { models } = await verify(repository);
     expect(models.map(({ name, fault }) => [name, fault])).toEqual([
       ['heads', null],
       ['depth', null],
     ]);
-    expect(await device(repository)).toBe(models[0]?.digest);
+    expect(await deviceResult(repository)).toBe(models[0]?.digest);
   });
 
-  it('the same bytes again change nothing of it; from an archive they are the same', async () => {
+  it('reports the same bytes from an archive as unchanged', async () => {
     const repository = await signedRepository(['heads']);
     const tar = join(repository.home, 'heads.tar');
     await packBundle(join(BUNDLES, 'heads'), tar);
@@ -62,35 +66,35 @@ describe('publishing', () => {
     expect((await readdir(join(repository.dir, 'targets/models/heads'))).length).toBe(1);
   });
 
-  it('a version with other bytes is refused, and leaves the repository as it was', async () => {
+  it('refuses other bytes for a published version and leaves the repository unchanged', async () => {
     const repository = await signedRepository(['heads']);
     const before = await readTree(repository.dir);
-    await expect(repository.publish([await otherHeads(repository)])).rejects.toMatchObject({
+    await expect(repository.publish([await makeOtherHeads(repository)])).rejects.toMatchObject({
       code: 'repo_version_taken',
     });
     expect(await readTree(repository.dir)).toEqual(before);
   });
 
-  it('a bundle with a fault is refused, and so are the sound ones beside it', async () => {
+  it('publishes no bundle when one of them has a fault', async () => {
     const repository = await signedRepository();
-    const broken = await otherHeads(repository);
+    const broken = await makeOtherHeads(repository);
     await writeFile(join(broken, 'model.json'), '{}');
     await expect(repository.publish(['depth', broken])).rejects.toMatchObject({
       code: 'model_manifest_invalid',
     });
-    expect(await device(repository, 'depth')).toBe('model_trust_target');
+    expect(await deviceResult(repository, 'depth')).toBe('model_trust_target');
   });
 
-  it('what is withdrawn is not there any more; what is not there cannot be withdrawn', async () => {
+  it('withdraws a model, and refuses to withdraw an unknown one', async () => {
     const repository = await signedRepository(['heads']);
     await repository.publish([], { withdraw: ['heads/1.0.0'] });
-    expect(await device(repository)).toBe('model_trust_target');
+    expect(await deviceResult(repository)).toBe('model_trust_target');
     await expect(repository.publish([], { withdraw: ['heads/1.0.0'] })).rejects.toMatchObject({
       code: 'usage',
     });
   });
 
-  it('a timer refreshes the timestamp with no other key at hand', async () => {
+  it('refreshes the timestamp without any other key', async () => {
     const repository = await signedRepository(['heads'], { expiresDays: { root: 365, targets: 100, snapshot: 50, timestamp: 2 } }); // prettier-ignore
     await rename(repository.options.rootKeysDir, join(repository.home, 'away'));
     for (const name of await readdir(repository.options.keysDir))
@@ -102,7 +106,7 @@ describe('publishing', () => {
     await expect(repository.publish([])).rejects.toMatchObject({ code: 'repo_keys' });
   });
 
-  it('at each step that a power cut leaves, a device sees the former state, and publishing goes on', async () => {
+  it('keeps the former state for devices after a power cut at any step, and can publish again', async () => {
     const repository = await signedRepository(['heads']);
     const before = await readTree(repository.dir);
     const settings = await readFile(join(repository.options.keysDir, 'repository.json'));
@@ -124,18 +128,18 @@ describe('publishing', () => {
       }
       await writeFile(join(repository.options.keysDir, 'repository.json'), settings);
       await rm(join(repository.home, 'trust'), { recursive: true, force: true });
-      expect(await device(repository)).toMatch(/^sha256:/);
-      const isThere = steps === written.length ? /^sha256:/ : /^model_trust_target$/;
-      expect(await device(repository, 'depth')).toMatch(isThere);
+      expect(await deviceResult(repository)).toMatch(/^sha256:/);
+      const expected = steps === written.length ? /^sha256:/ : /^model_trust_target$/;
+      expect(await deviceResult(repository, 'depth')).toMatch(expected);
       await repository.publish(['depth']);
       expect((await verify(repository)).models.length).toBe(2);
     }
   });
 
-  it('two at once are kept apart', async () => {
+  it('refuses a second writer at the same time', async () => {
     const repository = await signedRepository();
-    const both = await Promise.allSettled([repository.publish(['heads']), repository.publish(['depth'])]);
-    const refused = both.filter((one) => one.status === 'rejected');
+    const results = await Promise.allSettled([repository.publish(['heads']), repository.publish(['depth'])]);
+    const refused = results.filter((result) => result.status === 'rejected');
     expect(refused.map(({ reason }) => (reason as { code: string }).code)).toEqual(['repo_busy']);
     await repository.publish(['heads', 'depth']);
     expect((await verify(repository)).models.every(({ fault }) => fault === null)).toBe(true);
@@ -143,10 +147,10 @@ describe('publishing', () => {
   });
 
   it.each([
-    ['of a process that died here', hostname(), 2 ** 22 + 1, true],
-    ['of another machine', 'elsewhere', 1, false],
-    ['that a power cut tore', '', 0, true],
-  ])('a lock %s', async (_what, host, pid, isTaken) => {
+    ['takes over the lock of a process that has exited', hostname(), 2 ** 22 + 1, true],
+    ['respects the lock of another machine', 'elsewhere', 1, false],
+    ['takes over a lock file that a power cut damaged', '', 0, true],
+  ])('%s', async (_what, host, pid, isTaken) => {
     const repository = await signedRepository();
     const text = host === '' ? '' : JSON.stringify({ host, pid, id: 'x' });
     await writeFile(join(repository.dir, '.lock'), text);
@@ -156,9 +160,9 @@ describe('publishing', () => {
   });
 });
 
-describe('a published folder that was broken into', () => {
+describe('a published directory that an attacker changed', () => {
   it.each(['metadata/timestamp.json', 'metadata/2.snapshot.json', 'metadata/2.targets.json'])(
-    'with another %s gets nothing signed',
+    'refuses to sign with a changed %s',
     async (path) => {
       const repository = await signedRepository(['heads']);
       const text = await readFile(join(repository.dir, path), 'utf8');
@@ -167,7 +171,7 @@ describe('a published folder that was broken into', () => {
     },
   );
 
-  it('an older copy of all of it is not taken for the present one', async () => {
+  it('detects an older copy of the directory', async () => {
     const repository = await signedRepository(['heads']);
     const old = join(repository.home, 'old');
     await cp(repository.dir, old, { recursive: true });
@@ -177,35 +181,35 @@ describe('a published folder that was broken into', () => {
     await expect(repository.publish([])).rejects.toMatchObject({ code: 'repo_damaged' });
   });
 
-  it('what a stolen key signed after it was rotated out gets nothing signed', async () => {
+  it('refuses to sign metadata of a key that was rotated out', async () => {
     const repository = await signedRepository(['heads']);
     const stolen = await readTree(repository.dir);
     await changeRoot(repository.options, [{ kind: 'rotate', role: 'targets' }]);
-    // Signed by the former keys: what stands in the folder before the rotation.
+    // The files before the rotation, signed by the former keys.
     for (const [path, bytes] of stolen)
       if (path.startsWith('metadata/')) await writeFile(join(repository.dir, path), bytes);
     await expect(repository.publish([])).rejects.toMatchObject({ code: 'repo_damaged' });
   });
 
-  it('verify tells which archive is not the one that was signed', async () => {
+  it('reports which archive differs from the signed one', async () => {
     const repository = await signedRepository(['heads', 'depth']);
-    const folder = join(repository.dir, 'targets/models/heads');
-    const [name = ''] = await readdir(folder);
-    const bytes = await readFile(join(folder, name));
+    const archiveDir = join(repository.dir, 'targets/models/heads');
+    const [name = ''] = await readdir(archiveDir);
+    const bytes = await readFile(join(archiveDir, name));
     bytes[700] = (bytes[700] ?? 0) ^ 1;
-    await writeFile(join(folder, name), bytes);
+    await writeFile(join(archiveDir, name), bytes);
     const codes = async () => (await verify(repository)).models.map(({ fault }) => fault?.code ?? null);
     expect(await codes()).toEqual(['model_trust_mismatch', null]);
-    await rm(join(folder, name));
+    await rm(join(archiveDir, name));
     expect(await codes()).toEqual(['model_trust_target', null]);
-    // Publishing it again brings it back.
+    // Publishing again restores the archive.
     await repository.publish(['heads']);
     expect(await codes()).toEqual([null, null]);
   });
 });
 
 describe('keys', () => {
-  it('only their owner may read them, and none lies in the published folder', async () => {
+  it('are readable only by their owner, and not in the published directory', async () => {
     const repository = await signedRepository();
     const { keys, exposed } = await listKeys(repository.options);
     expect(keys.map(({ role }) => role)).toEqual([
@@ -220,13 +224,13 @@ describe('keys', () => {
     expect(exposed).toEqual([]);
     await chmod(keys[0]?.file ?? '', 0o644);
     expect((await listKeys(repository.options)).exposed).toEqual([keys[0]?.file]);
-    const shown = [...(await readTree(repository.dir)).values()].map((bytes) =>
+    const published = [...(await readTree(repository.dir)).values()].map((bytes) =>
       Buffer.from(bytes).toString(),
     );
-    expect(shown.filter((text) => text.includes('PRIVATE'))).toEqual([]);
+    expect(published.filter((text) => text.includes('PRIVATE'))).toEqual([]);
   });
 
-  it('under a passphrase they are of use with it alone', async () => {
+  it('are usable only with their passphrase', async () => {
     const repository = await signedRepository([], { passphrase: 'sesame' });
     const [file] = (await listKeys(repository.options)).keys.map((key) => key.file ?? '');
     expect(await readFile(file ?? '', 'utf8')).toContain('ENCRYPTED PRIVATE KEY');
@@ -235,28 +239,28 @@ describe('keys', () => {
         code: 'repo_keys',
       });
     await repository.publish(['heads']);
-    expect(await device(repository)).toMatch(/^sha256:/);
+    expect(await deviceResult(repository)).toMatch(/^sha256:/);
   });
 
   it.each(['root', 'targets', 'snapshot', 'timestamp'] as const)(
-    'of %s are rotated, and devices follow',
+    'of %s can be rotated, and devices accept the new ones',
     async (role) => {
       const repository = await signedRepository(['heads']);
-      expect(await device(repository)).toMatch(/^sha256:/);
+      expect(await deviceResult(repository)).toMatch(/^sha256:/);
       const { added, revoked, version } = await changeRoot(repository.options, [{ kind: 'rotate', role }]);
       expect([version, added.length, revoked.length]).toEqual([
         2,
         role === 'root' ? 3 : 1,
         role === 'root' ? 3 : 1,
       ]);
-      expect(await device(repository)).toMatch(/^sha256:/);
+      expect(await deviceResult(repository)).toMatch(/^sha256:/);
       await repository.publish(['depth']);
-      expect(await device(repository, 'depth')).toMatch(/^sha256:/);
+      expect(await deviceResult(repository, 'depth')).toMatch(/^sha256:/);
       expect((await verify(repository)).root.version).toBe(2);
     },
   );
 
-  it('a root needs the threshold of its own keys', async () => {
+  it('sign a root only with the threshold of its own keys', async () => {
     const repository = await signedRepository(['heads']);
     const roots = (await readdir(repository.options.rootKeysDir)).map((name) => join(repository.options.rootKeysDir, name)); // prettier-ignore
     await rm(roots[0] ?? '');
@@ -265,10 +269,10 @@ describe('keys', () => {
     const before = await readTree(repository.dir);
     await expect(changeRoot(repository.options, [])).rejects.toMatchObject({ code: 'repo_keys' });
     expect(await readTree(repository.dir)).toEqual(before);
-    expect(await device(repository)).toMatch(/^sha256:/);
+    expect(await deviceResult(repository)).toMatch(/^sha256:/);
   });
 
-  it('are added and revoked; none is revoked below the threshold', async () => {
+  it('can be added and revoked, but not below the threshold', async () => {
     const repository = await signedRepository(['heads']);
     const targetsKey = (await listKeys(repository.options)).keys.find(({ role }) => role === 'targets');
     const revoke = { kind: 'revoke', keyId: targetsKey?.keyId.slice(0, 12) ?? '' } as const;
@@ -283,10 +287,10 @@ describe('keys', () => {
     ]);
     await changeRoot(repository.options, [revoke]);
     expect((await listKeys(repository.options)).keys.filter(({ role }) => role === 'targets').length).toBe(2);
-    expect(await device(repository)).toMatch(/^sha256:/);
+    expect(await deviceResult(repository)).toMatch(/^sha256:/);
   });
 
-  it('a rotation that a power cut ended is ended by the next signature', async () => {
+  it('complete an interrupted rotation with the next signature', async () => {
     const repository = await signedRepository(['heads']);
     const { keysDir } = repository.options;
     const before = await readTree(repository.dir);
@@ -296,22 +300,22 @@ describe('keys', () => {
       { kind: 'rotate', role: 'timestamp' },
       { kind: 'rotate', role: 'targets' },
     ]);
-    // Everything but the last step: the timestamp is the former one.
+    // All steps but the last: the timestamp is the former one.
     const timestamp = before.get('metadata/timestamp.json') ?? new Uint8Array();
     await writeFile(join(repository.dir, 'metadata/timestamp.json'), timestamp);
     const digest = createHash('sha256').update(timestamp).digest('hex');
     const rotating = { root: 2, timestamp_sha256: digest };
     await writeFile(join(keysDir, 'repository.json'), JSON.stringify({ ...settings, rotating }));
     await writeFile(join(keysDir, 'root.json'), ownRoot);
-    expect(await device(repository)).toBe('model_trust_signature');
+    expect(await deviceResult(repository)).toBe('model_trust_signature');
     await repository.publish([], { timestampOnly: true });
-    expect(await device(repository)).toMatch(/^sha256:/);
+    expect(await deviceResult(repository)).toMatch(/^sha256:/);
     expect((await verify(repository)).models[0]?.fault).toBeNull();
   });
 });
 
-describe('init', () => {
-  it('refuses a folder that is in use, keys in the open, and a threshold that cannot be met', async () => {
+describe('initRepository', () => {
+  it('refuses a directory in use, keys in the published directory, and a threshold above the number of keys', async () => {
     const repository = await signedRepository();
     const { keysDir, rootKeysDir } = repository.options;
     const fresh = join(repository.home, 'fresh');
@@ -324,7 +328,7 @@ describe('init', () => {
     ).rejects.toMatchObject({ code: 'usage' });
   });
 
-  it('a folder that is no repository is told so', async () => {
+  it('throws repo_missing for a directory that is not a repository', async () => {
     const repository = await signedRepository();
     await expect(repository.publish([], { keysDir: repository.home })).rejects.toMatchObject({
       code: 'repo_missing',
@@ -332,17 +336,17 @@ describe('init', () => {
   });
 });
 
-it('the export holds all that a device needs, in the same bytes each time', async () => {
+it('exports everything that a device needs, with the same bytes each time', async () => {
   const repository = await signedRepository(['heads', 'depth']);
   await changeRoot(repository.options, [{ kind: 'rotate', role: 'snapshot' }]);
   const [first, second] = [join(repository.home, 'a.tar'), join(repository.home, 'b.tar')];
-  const made = await exportTarget(repository.options, 'heads', '1.0.0', first, signal);
-  expect(await exportTarget(repository.options, 'heads', '1.0.0', second, signal)).toEqual(made);
-  expect((await stat(first)).size).toBe(made.sizeBytes);
-  const folder = join(repository.home, 'unpacked');
-  await unpackArchive(first, folder, { maxBytes: 1e8, maxFiles: 300, layout: 'repository' }, signal);
-  expect(await device(repository, 'heads', folder)).toBe(made.target.bundle.digest);
-  expect([...(await readTree(folder)).keys()]).toContain(made.target.path);
+  const exported = await exportTarget(repository.options, 'heads', '1.0.0', first, signal);
+  expect(await exportTarget(repository.options, 'heads', '1.0.0', second, signal)).toEqual(exported);
+  expect((await stat(first)).size).toBe(exported.sizeBytes);
+  const unpackedDir = join(repository.home, 'unpacked');
+  await unpackArchive(first, unpackedDir, { maxBytes: 1e8, maxFiles: 300, layout: 'repository' }, signal);
+  expect(await deviceResult(repository, 'heads', unpackedDir)).toBe(exported.target.bundle.digest);
+  expect([...(await readTree(unpackedDir)).keys()]).toContain(exported.target.path);
   await expect(exportTarget(repository.options, 'heads', '9.9.9', first, signal)).rejects.toMatchObject({
     code: 'model_trust_target',
   });

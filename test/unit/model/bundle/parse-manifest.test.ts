@@ -74,7 +74,7 @@ describe('parseManifest', () => {
     [
       'a directory in a file name',
       { 'stages/0/file': '../analysis.onnx' },
-      'stages[0].file: must be a file in the bundle, no folders',
+      'stages[0].file: must be a file name in the bundle, without a directory',
     ],
     [
       'a file without .onnx',
