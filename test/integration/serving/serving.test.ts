@@ -1,72 +1,25 @@
 import { cpSync, mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterEach, expect, test } from 'vitest';
-import { systemClock } from '../../../src/base/clock.ts';
-import { ModelServer } from '../../../src/serving/model-server.ts';
-import type { EventDraft } from '../../../src/store/types.ts';
-import { probeHardware } from '../../../src/vision/hardware/probe.ts';
-import { bundleDir, shippedModelsDir, type BundleName } from '../../fixtures/bundles.ts';
+import { expect, test } from 'vitest';
+import { bundleDir, type BundleName } from '../../fixtures/bundles.ts';
 import { analyzeOnce } from '../../fixtures/lease.ts';
-import { silentLog, tempDir } from '../../fixtures/store.ts';
+import { makeServing } from '../../fixtures/serving.ts';
 
-const closers: (() => Promise<void>)[] = [];
-afterEach(async () => {
-  for (const close of closers.splice(0)) await close();
-});
-
-function serve(active: BundleName | null) {
-  const { path: installed, remove } = tempDir();
-  if (active) {
-    const dir = join(installed, active, '1.0.0');
-    mkdirSync(dir, { recursive: true });
-    cpSync(bundleDir(active), dir, { recursive: true });
-  }
-  const events: EventDraft[] = [];
-  const bundles: (string | undefined)[] = [];
-  const remembered = new Map<string, string>();
-  const stop = new AbortController();
-  const hardware = probeHardware(stop.signal);
-  hardware.catch(() => undefined);
-  const serving: ModelServer = new ModelServer(
-    {
-      model: {
-        active: active && `${active}/1.0.0`,
-        trustRoot: null,
-        repository: null,
-        allowUnsigned: true,
-        maxKbPerS: null,
-        probation: { observations: 1, minutes: 1 },
-      },
-      inference: { providers: ['cpu'], threads: 1, timeoutS: 30, maxRssMb: 600 },
-      shippedDir: shippedModelsDir,
-      installedDirs: [installed],
-    },
-    {
-      clock: systemClock,
-      log: silentLog,
-      memory: {
-        get: (key) => remembered.get(key) ?? null,
-        set: (key, value) => remembered.set(key, value),
-        delete: (key) => remembered.delete(key),
-      },
-      raise: (event) => events.push(event),
-      hardware,
-      onBundle: () => bundles.push(serving.model?.name),
-    },
-  );
-  closers.push(async () => {
-    stop.abort();
-    await serving.close();
-    remove();
-  });
-  return { serving, events, bundles, signal: stop.signal };
+/** A server whose pinned model an operator copied to the directory of unsigned models. */
+async function makePinned(active: BundleName) {
+  const model = { active: `${active}/1.0.0`, allowUnsigned: true };
+  const made = await makeServing({ model, inference: { timeoutS: 30 } });
+  const dir = join(made.path, active, '1.0.0');
+  mkdirSync(dir, { recursive: true });
+  cpSync(bundleDir(active), dir, { recursive: true });
+  return made;
 }
 
 const FRAME_FILE = join(bundleDir('heads'), 'golden', 'picture-1.png');
 const FRAME = { roi: null, privacyMasks: [] };
 
 test('falls back to the shipped bundle, with an event, when the wanted one fails its golden outputs', async () => {
-  const { serving, events, bundles, signal } = serve('wrong-golden');
+  const { serving, events, bundles, signal } = await makePinned('wrong-golden');
   await serving.open(signal);
   expect(serving.model?.name).toBe('wrong-golden');
   await serving.start(signal);
@@ -81,7 +34,7 @@ test('falls back to the shipped bundle, with an event, when the wanted one fails
 });
 
 test('a frame that comes while the model is loading waits for it', async () => {
-  const { serving, signal } = serve(null);
+  const { serving, signal } = await makeServing({ inference: { timeoutS: 30 } });
   await serving.open(signal);
   const early = analyzeOnce(serving, readFileSync(FRAME_FILE), FRAME, signal);
   const started = serving.start(signal);
@@ -90,7 +43,7 @@ test('a frame that comes while the model is loading waits for it', async () => {
 });
 
 test('a frame that waits for the model rejects when its signal aborts', async () => {
-  const { serving, signal } = serve(null);
+  const { serving, signal } = await makeServing({ inference: { timeoutS: 30 } });
   await serving.open(signal);
   const gone = new AbortController();
   const early = analyzeOnce(serving, new Uint8Array(1), FRAME, gone.signal);
