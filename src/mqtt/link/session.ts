@@ -15,7 +15,7 @@ import {
 import { PendingRequests, SendWindow } from './requests.ts';
 import type { PublishOptions } from '../types.ts';
 
-/** Topic, header and properties of a packet take at most this, beside the payload. */
+/** Upper bound for topic, header and properties of a packet, in addition to the payload. */
 const PACKET_OVERHEAD_BYTES = 512;
 /** Smaller than any record. A broker with a lower limit is useless. */
 const MIN_USEFUL_PAYLOAD_BYTES = 1024;

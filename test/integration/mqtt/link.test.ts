@@ -44,7 +44,7 @@ describe('MqttLink on mosquitto', () => {
     const expiry = seen.find((m) => m.topic.endsWith('health'))?.packet.properties?.messageExpiryInterval;
     expect(expiry).toBeGreaterThan(80);
     const kept = await mosquitto.record('swellsight/#');
-    await until(() => kept.length >= 2, 'what is retained');
+    await until(() => kept.length >= 2, 'the retained messages');
     expect(kept.map((m) => [m.topic.slice(topics.prefix.length), m.retain]).toSorted()).toEqual([
       ['info', true],
       ['status', true],
