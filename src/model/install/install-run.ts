@@ -28,9 +28,9 @@ const MAX_ATTEMPTS = 5;
  * - Each phase is stored before its work begins, and each end is stored before its event is raised.
  * - The power may be cut at any moment. The next start finds one complete state: the one before or after a transition.
  * - The slots name only models that passed their test on this device. The swap stores the slots first, then the new model
- *   takes over. No observation is answered by two models: the host swaps between observations.
+ *   takes over. An observation keeps the model that answered its first frame: models swap between observations.
  * - A failure before the swap leaves `active` and `previous` unchanged. A failure after it restores both, then the
- *   former model.
+ *   former model. Only when the disk is full does the former model serve before the rollback is stored.
  * - The digest of a bundle that failed because of its bytes is remembered. Later installs of it are refused.
  * - When the agent stops (`stop`), the phase stays stored, and the next start continues. When the install is aborted
  *   (`abort`), it ends with the reason of that signal.
@@ -47,8 +47,8 @@ export class InstallRun {
   }
 
   /**
-   * Resolves when the end of the install is stored and its files are removed; rejects only when the agent stops. `resumed`:
-   * an earlier process began this install.
+   * Resolves when the end of the install is stored and its files are removed; rejects when the agent stops, or
+   * with an unexpected error. `resumed`: an earlier process began this install.
    */
   async run(install: InstallRecord, resumed: boolean, stop: AbortSignal, abort: AbortSignal): Promise<void> {
     const signal = AbortSignal.any([stop, abort]);
