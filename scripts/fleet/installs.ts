@@ -1,7 +1,7 @@
 import { isoTime, type Clock } from '../../src/base/clock.ts';
 import type { ModelInstallArgs } from '../../src/contract/model.ts';
 import type { ModelState } from '../../src/contract/states.ts';
-import { updateIdOf } from '../../src/mqtt/commands/model-commands.ts';
+import { updateIdOf } from '../../src/contract/model.ts';
 import type { CommandPacket, Link } from '../../src/mqtt/types.ts';
 import { MODEL_STATE } from './messages.ts';
 

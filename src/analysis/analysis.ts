@@ -6,8 +6,7 @@ import type { AnalysisOptions, AnalysisResult, UploadReservation } from '../cont
 import type { ModelRef } from '../contract/observation.ts';
 import { calibrationFor } from '../calibration/height-estimate.ts';
 import type { AnalysisCache } from '../store/types.ts';
-import type { FrameResult, ModelLease } from '../vision/protocol.ts';
-import { MAX_AHEAD } from '../vision/vision-child.ts';
+import { MAX_AHEAD, type FrameResult, type ModelLease } from '../vision/protocol.ts';
 import { answerKey, CalibrationDigests, sha256Hex, type AnalysisConditions } from './answer-key.ts';
 import { imageRecord, toAnalysisResult } from './image-record.ts';
 import { PoisonImages } from './poison-images.ts';

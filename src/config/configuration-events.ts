@@ -1,4 +1,4 @@
-import type { EventDraft } from '../store/types.ts';
+import type { EventDraft } from '../contract/states.ts';
 import type { SetAside } from './overlay-files.ts';
 import type { UndoReason } from './trial.ts';
 

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { Clock } from '../base/clock.ts';
 import type { ConfigChange, ConfigConfirmed, ConfigView, Deferred, Restarting } from '../contract/config.ts';
 import { AgentError, asAgentError } from '../base/errors.ts';
-import type { EventDraft } from '../store/types.ts';
+import type { EventDraft } from '../contract/states.ts';
 import { changeBetween, type Change } from './change.ts';
 import { confirmedEvent, overlayDroppedEvent, undoneEvent } from './configuration-events.ts';
 import { answerOf, viewOf } from './configuration-view.ts';

@@ -1,4 +1,5 @@
 import { Type, type Static } from '@sinclair/typebox';
+import { Id } from '../contract/nullable.ts';
 
 const closed = { additionalProperties: false } as const;
 
@@ -11,9 +12,6 @@ export const Polygon = Type.Array(
   },
 );
 export type Polygon = Static<typeof Polygon>;
-
-/** Ids become MQTT topic levels and file names. */
-export const Id = Type.String({ pattern: '^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$' });
 
 export const CAMERA_KINDS = [
   'simulated',

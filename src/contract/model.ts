@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { Type, type Static } from '@sinclair/typebox';
 import { Nullable, Time, closed } from './nullable.ts';
 import { ModelRef } from './observation.ts';
@@ -196,3 +197,15 @@ export type ModelServes = Static<typeof ModelServes>;
 
 export const ModelAborted = Type.Object({ aborted: Type.Literal(true) }, closed);
 export type ModelAborted = Static<typeof ModelAborted>;
+
+/**
+ * The id of the install that a command starts: a UUID of version 8 (RFC 9562) that device and sender both derive from the
+ * id of the command.
+ */
+export function updateIdOf(commandId: string): string {
+  const bytes = createHash('sha256').update(`swellsight model.install ${commandId}`).digest().subarray(0, 16);
+  bytes[6] = 0x80 | ((bytes[6] ?? 0) & 0x0f);
+  bytes[8] = 0x80 | ((bytes[8] ?? 0) & 0x3f);
+  const hex = bytes.toString('hex');
+  return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20)].join('-');
+}

@@ -140,3 +140,6 @@ export const Event = Type.Object(
   { ...closed, $id: 'swellsight.event/1', title: 'Event' },
 );
 export type Event = Static<typeof Event>;
+
+/** An event without the fields that the store adds. */
+export type EventDraft = Omit<Event, 'schema' | 'id' | 'seq' | 'at'>;

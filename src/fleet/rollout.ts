@@ -1,5 +1,5 @@
 import { createHash, randomUUID } from 'node:crypto';
-import { updateIdOf } from '../mqtt/commands/model-commands.ts';
+import { updateIdOf } from '../contract/model.ts';
 import type { ModelState } from '../contract/states.ts';
 
 export type DevicePhase = 'waiting' | 'sent' | 'installing' | 'probation' | 'committed' | 'failed';

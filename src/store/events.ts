@@ -1,10 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import type Database from 'better-sqlite3';
 import { isoTime, type Clock } from '../base/clock.ts';
-import type { Event } from '../contract/states.ts';
+import type { Event, EventDraft } from '../contract/states.ts';
 import type { SqliteOutbox } from './outbox/outbox.ts';
 import type { Sequences } from './sequences.ts';
-import type { EventDraft } from './types.ts';
 import type { Writer } from './writer.ts';
 
 /** An event must fit into the packet limit of any broker. */

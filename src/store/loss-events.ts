@@ -2,11 +2,11 @@ import { basename } from 'node:path';
 import type { Clock } from '../base/clock.ts';
 import { asAgentError, type ErrorCode } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
-import type { Event } from '../contract/states.ts';
+import type { Event, EventDraft } from '../contract/states.ts';
 import type { Events } from './events.ts';
 import type { OpenedDatabase } from './file/database.ts';
 import type { Sequences } from './sequences.ts';
-import type { EventDraft, RaiseEvent } from './types.ts';
+import type { RaiseEvent } from './types.ts';
 import type { Writer } from './writer.ts';
 
 /** An `outbox_dropped` event is raised or updated at most this often. The heartbeat counts each drop. */

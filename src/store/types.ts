@@ -1,5 +1,5 @@
 import type { Label, LabelledBurst } from '../calibration/types.ts';
-import type { Event } from '../contract/states.ts';
+import type { EventDraft } from '../contract/states.ts';
 import type { Observation } from '../contract/observation.ts';
 import type { ViewSignature } from '../vision/protocol.ts';
 
@@ -32,8 +32,6 @@ export interface BurstFeatures {
   readonly embeddingDigest: string | null;
   readonly view: ViewSignature | null;
 }
-
-export type EventDraft = Omit<Event, 'schema' | 'id' | 'seq' | 'at'>;
 
 /** Stores an event and queues it for the broker, in one transaction. */
 export type RaiseEvent = (event: EventDraft) => void;

@@ -188,3 +188,6 @@ export interface ModelLease extends Disposable {
   /** Ends the observation; the process of a replaced model may go now. The properties stay readable. */
   [Symbol.dispose](): void;
 }
+
+/** Requests at the vision process: the one at work, and the next one, so that the process need not wait for it. */
+export const MAX_AHEAD = 2;

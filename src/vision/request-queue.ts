@@ -1,7 +1,7 @@
 import { AgentError } from '../base/errors.ts';
 import type { VisionReply, VisionRequest } from './messages.ts';
-import type { FramePriority } from './protocol.ts';
-import { MAX_AHEAD, type VisionChild } from './vision-child.ts';
+import { MAX_AHEAD, type FramePriority } from './protocol.ts';
+import type { VisionChild } from './vision-child.ts';
 
 const RANK: Readonly<Record<FramePriority, number>> = { schedule: 0, request: 1, upload: 2 };
 

@@ -5,6 +5,7 @@ import { AgentError, asAgentError } from '../base/errors.ts';
 import type { Bundle } from '../model/manifest.ts';
 import { expectReply, FRAME_FD, type VisionReply, type VisionRequest, type WireRequest } from './messages.ts';
 import { canRestorePriority, lowerPriority, restorePriority } from './process-priority.ts';
+import { MAX_AHEAD } from './protocol.ts';
 import type { Plan } from './providers/trial.ts';
 
 const ENTRY = new URL(
@@ -18,9 +19,6 @@ const MAX_STDERR_CHARS = 2000;
 const MAX_REASON_CHARS = 200;
 /** Under contention a starting process gets a third of the serving process's CPU time. */
 const STARTING_NICENESS = 5;
-
-/** The process works at one request; the next one is sent ahead, so that the process need not wait for it. */
-export const MAX_AHEAD = 2;
 
 export function visionEnvironment(environment: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
   return {

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { systemClock } from '../../src/base/clock.ts';
 import { Configuration } from '../../src/config/configuration.ts';
-import type { EventDraft } from '../../src/store/types.ts';
+import type { EventDraft } from '../../src/contract/states.ts';
 import { tempDir } from '../fixtures/store.ts';
 
 const LOOP = join(import.meta.dirname, '..', 'fixtures', 'config-loop.ts');

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { afterEach, describe, expect, it } from 'vitest';
-import type { EventDraft } from '../../src/store/types.ts';
+import type { EventDraft } from '../../src/contract/states.ts';
 import { observation } from '../fixtures/agent-api.ts';
 import { collect } from '../fixtures/collect.ts';
 import { CommandBench, settle, SteppedClock } from '../fixtures/commands.ts';

@@ -5,7 +5,7 @@ import { AgentError } from '../../base/errors.ts';
 import { Rollout, commandIdOf, newRollout, type RolloutFile, type RolloutPlan } from '../../fleet/rollout.ts';
 import { readRollout, saveRollout } from '../../fleet/rollout-file.ts';
 import { BlockSender } from '../../mqtt/blocks/block-sender.ts';
-import { updateIdOf } from '../../mqtt/commands/model-commands.ts';
+import { updateIdOf } from '../../contract/model.ts';
 import { OperatorClient } from '../../mqtt/operator-client.ts';
 import { PushRun } from './push-run.ts';
 import { devicesOf, operatorOptions, pause, type FleetOptions } from './options.ts';

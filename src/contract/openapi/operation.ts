@@ -1,5 +1,5 @@
 import { Type, type Static, type TObject, type TSchema } from '@sinclair/typebox';
-import { Id } from '../../config/schema.ts';
+import { Id } from '../nullable.ts';
 import type { ErrorCode } from '../../base/errors.ts';
 import { closed } from '../nullable.ts';
 

@@ -1,5 +1,6 @@
 import type { FastifyReply } from 'fastify';
-import { Id, type Settings } from '../../config/schema.ts';
+import type { Settings } from '../../config/schema.ts';
+import { Id } from '../../contract/nullable.ts';
 import type { AnalysisOptions, AnalysisResult, BatchItem, BatchResult } from '../../contract/analysis.ts';
 import type { AgentApi } from '../../contract/api.ts';
 import { ANALYSIS_OPERATIONS, type AnalyzeQuery } from '../../contract/openapi/analysis-operations.ts';

@@ -1,5 +1,5 @@
 import type { AgentError, ErrorCode } from '../../base/errors.ts';
-import type { EventDraft } from '../../store/types.ts';
+import type { EventDraft } from '../../contract/states.ts';
 import type { InstallRecord } from '../types.ts';
 
 /**

@@ -1,7 +1,7 @@
 import { withDeadline } from '../../base/deadline.ts';
 import { AgentError, asAgentError } from '../../base/errors.ts';
 import type { ModelRef } from '../../contract/observation.ts';
-import type { EventDraft } from '../../store/types.ts';
+import type { EventDraft } from '../../contract/states.ts';
 import { installContext, isBundleFault } from './failures.ts';
 import type { InstallJournal } from './journal.ts';
 import type { ModelSwitch } from './model-switch.ts';

@@ -1,6 +1,6 @@
-import { createHash } from 'node:crypto';
 import type { AgentApi } from '../../contract/api.ts';
 import type { CommandArgs } from '../../contract/command.ts';
+import { updateIdOf } from '../../contract/model.ts';
 import type { AfterAnswer } from './config-commands.ts';
 
 type ModelCommand = 'model.install' | 'model.rollback' | 'model.abort' | 'model.list' | 'model.reload';
@@ -13,18 +13,6 @@ type ModelHandlers = {
     id: string,
   ) => unknown;
 };
-
-/**
- * The id of the install that a command asks for: the same one for the same command, on the device and at whoever sends
- * it. A UUID of version 8 (RFC 9562).
- */
-export function updateIdOf(commandId: string): string {
-  const bytes = createHash('sha256').update(`swellsight model.install ${commandId}`).digest().subarray(0, 16);
-  bytes[6] = 0x80 | ((bytes[6] ?? 0) & 0x0f);
-  bytes[8] = 0x80 | ((bytes[8] ?? 0) & 0x3f);
-  const hex = bytes.toString('hex');
-  return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20)].join('-');
-}
 
 /** The commands that concern which model runs. */
 export function modelHandlers(api: AgentApi): ModelHandlers {

@@ -1,6 +1,7 @@
 import type { Clock } from '../../base/clock.ts';
 import type { Log } from '../../base/log.ts';
-import type { EventDraft, RaiseEvent } from '../../store/types.ts';
+import type { EventDraft } from '../../contract/states.ts';
+import type { RaiseEvent } from '../../store/types.ts';
 
 /** Why a command was not run, or not answered, where its sender may believe the opposite. */
 export type RefusalCode =

@@ -1,5 +1,6 @@
 import type { AgentError } from '../../base/errors.ts';
-import type { EventDraft, OutboxEntry } from '../../store/types.ts';
+import type { EventDraft } from '../../contract/states.ts';
+import type { OutboxEntry } from '../../store/types.ts';
 
 /** Losses of the link over the same message, sent alone, before the message is rejected. */
 const MAX_STRIKES = 5;

@@ -1,6 +1,6 @@
 import { isoTime } from '../../base/clock.ts';
 import type { AgentError } from '../../base/errors.ts';
-import type { EventDraft } from '../../store/types.ts';
+import type { EventDraft } from '../../contract/states.ts';
 import type { CertificateValidity } from './credential-files.ts';
 import type { ConflictSign } from './status-watch.ts';
 

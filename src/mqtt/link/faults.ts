@@ -1,6 +1,7 @@
 import type { Clock } from '../../base/clock.ts';
 import { AgentError } from '../../base/errors.ts';
-import type { EventDraft, RaiseEvent } from '../../store/types.ts';
+import type { EventDraft } from '../../contract/states.ts';
+import type { RaiseEvent } from '../../store/types.ts';
 import { isExpiring, type CertificateValidity } from './credential-files.ts';
 import * as events from './fault-events.ts';
 import {

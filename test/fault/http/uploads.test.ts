@@ -5,7 +5,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { UploadBudget } from '../../../src/analysis/upload-budget.ts';
 import { problemOf } from '../../../src/http/problem.ts';
 import { analyzeRoutes } from '../../../src/http/routes/analyze.ts';
-import { MAX_AHEAD } from '../../../src/vision/vision-child.ts';
+import { MAX_AHEAD } from '../../../src/vision/protocol.ts';
 import { CannedAgent } from '../../fixtures/agent-api.ts';
 import { makeAnalyzing, watchLive } from '../../fixtures/analyzing.ts';
 import { collect } from '../../fixtures/collect.ts';

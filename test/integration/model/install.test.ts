@@ -11,7 +11,7 @@ import { Installer } from '../../../src/model/install/installer.ts';
 import { SlotStore } from '../../../src/model/slots/slot-store.ts';
 import { serveRepository } from '../../../src/model/repository/serve.ts';
 import type { InstallRecord, InstallRequest } from '../../../src/model/types.ts';
-import type { EventDraft } from '../../../src/store/types.ts';
+import type { EventDraft } from '../../../src/contract/states.ts';
 import { factoryBundleDir, type BundleName } from '../../fixtures/bundles.ts';
 import { analyzeOnce } from '../../fixtures/lease.ts';
 import { signedRepository } from '../../fixtures/repository.ts';

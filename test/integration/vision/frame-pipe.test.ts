@@ -4,7 +4,7 @@ import type { Writable } from 'node:stream';
 import sharp from 'sharp';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { FRAME_FD, type VisionReply, type WireRequest } from '../../../src/vision/messages.ts';
-import { MAX_AHEAD } from '../../../src/vision/vision-child.ts';
+import { MAX_AHEAD } from '../../../src/vision/protocol.ts';
 
 const ENTRY = new URL('../../../src/vision/child/process.ts', import.meta.url);
 const OPTIONS = { privacyMasks: [], roi: null, maxWidthPx: 32, lines: [] };

@@ -16,7 +16,7 @@ import { Configuration, type SettingsHost } from '../../../src/config/configurat
 import { configDigest } from '../../../src/config/redact.ts';
 import type { Settings } from '../../../src/config/schema.ts';
 import { AgentError } from '../../../src/base/errors.ts';
-import type { EventDraft } from '../../../src/store/types.ts';
+import type { EventDraft } from '../../../src/contract/states.ts';
 import { ManualClock } from '../../fixtures/manual-clock.ts';
 
 const CAMERAS = [

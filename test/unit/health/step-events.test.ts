@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import type { Clock } from '../../../src/base/clock.ts';
 import { StepEvents } from '../../../src/health/step-events.ts';
-import type { EventDraft } from '../../../src/store/types.ts';
+import type { EventDraft } from '../../../src/contract/states.ts';
 
 /** A clock whose sleeps end when the test says so. */
 class Sleeper implements Clock {

@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { AgentError } from '../../../../src/base/errors.ts';
 import type { CommandsOptions } from '../../../../src/mqtt/commands/commands.ts';
-import { updateIdOf } from '../../../../src/mqtt/commands/model-commands.ts';
+import { updateIdOf } from '../../../../src/contract/model.ts';
 import type { ModelInstallResult } from '../../../../src/contract/model.ts';
 import { CommandBench, settle, SteppedClock } from '../../../fixtures/commands.ts';
 import { contractFault } from '../../../fixtures/contract.ts';

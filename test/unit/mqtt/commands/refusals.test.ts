@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { Refusals } from '../../../../src/mqtt/commands/refusals.ts';
-import type { EventDraft } from '../../../../src/store/types.ts';
+import type { EventDraft } from '../../../../src/contract/states.ts';
 import { SteppedClock } from '../../../fixtures/commands.ts';
 import { silentLog } from '../../../fixtures/store.ts';
 

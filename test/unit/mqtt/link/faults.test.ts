@@ -2,7 +2,7 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import { AgentError } from '../../../../src/base/errors.ts';
 import { connectFailure } from '../../../../src/mqtt/link/failures.ts';
 import { LinkFaults, type SessionEnd } from '../../../../src/mqtt/link/faults.ts';
-import type { EventDraft } from '../../../../src/store/types.ts';
+import type { EventDraft } from '../../../../src/contract/states.ts';
 import { ManualClock } from '../../../fixtures/store.ts';
 
 const HOUR_MS = 3_600_000;
