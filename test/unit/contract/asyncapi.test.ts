@@ -174,8 +174,7 @@ describe('the list of events', () => {
       .join('\n');
     const raised = new Set([
       ...[...source.matchAll(DRAFT)].map(([, first, second]) => first ?? second),
-      ...[...source.matchAll(/goodEvent\(\s*'([a-z_]+)'/g)].map(([, type]) => type),
-      ...[...(/BadEnd = ([^;]+);/.exec(source)?.[1] ?? '').matchAll(/'(\w+)'/g)].map(
+      ...[...(/FailedEnd = ([^;]+);/.exec(source)?.[1] ?? '').matchAll(/'(\w+)'/g)].map(
         ([, end = '']) => `model_install_${end}`,
       ),
     ]);
