@@ -7,7 +7,7 @@ import type { Observation } from '../../src/contract/observation.ts';
 import { parseSlotsState } from '../../src/model/slots/slots-file.ts';
 import type { SlotsState } from '../../src/model/types.ts';
 import { freePort } from '../ports.ts';
-import { makeMovingSea } from '../torture/pictures.ts';
+import { makeMovingSea } from '../torture/images.ts';
 import type { Repository } from './repository.ts';
 
 /** Frequent frames, so that shadow and probation end between two kills, and kills come in each phase. */

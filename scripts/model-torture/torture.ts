@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { SlotsState } from '../../src/model/types.ts';
-import { Dice } from '../torture/random.ts';
+import { SeededRandom } from '../torture/random.ts';
 import { Agent } from './agent.ts';
 import { serveSignedRepository, type OfferedModel, type Repository } from './repository.ts';
 
@@ -37,7 +37,7 @@ const MAX_EARLY_KILL_MS = 2000;
 /** Kills the agent during installs and checks the state after each start. */
 export class ModelTorture {
   readonly #options: ModelTortureOptions;
-  readonly #dice: Dice;
+  readonly #dice: SeededRandom;
   readonly #print: (line: string) => void;
   readonly #dir = mkdtempSync(join(tmpdir(), 'swellsight-models-'));
   readonly #faults: string[] = [];
@@ -50,7 +50,7 @@ export class ModelTorture {
 
   constructor(options: ModelTortureOptions, deps: { readonly print: (line: string) => void }) {
     this.#options = options;
-    this.#dice = new Dice(options.seed, 'models');
+    this.#dice = new SeededRandom(options.seed, 'models');
     this.#print = deps.print;
   }
 

@@ -4,10 +4,10 @@ import Database from 'better-sqlite3';
 
 export interface AuditOptions {
   readonly database: string;
-  /** A folder for copies, in memory if there is one. */
+  /** A directory for copies, in memory when possible. */
   readonly scratch: string;
   readonly check: 'integrity_check' | 'quick_check';
-  /** Ids that the broker acknowledged before the device could know. */
+  /** Ids of acknowledged messages, recorded before the device receives the acknowledgement. */
   readonly acked: ReadonlySet<string>;
 }
 
@@ -17,21 +17,20 @@ interface Kept {
 }
 
 /**
- * Looks into the database of a device that is dead, each time that it was killed. What it says holds for that moment:
- * whole, numbered by ones, nothing gone that was there before, and nothing taken out of the outbox that the broker had
- * not acknowledged. It reads a copy, so that the device itself meets what the kill left behind.
+ * Checks the database of a device after each kill: intact, numbered without gaps, no stored record missing, and no row
+ * deleted from the outbox without an acknowledgement. Reads a copy, so that the device itself recovers from the kill.
  */
 export class Audit {
-  /** Faults in words, each one once. */
+  /** Descriptions of faults, without duplicates. */
   readonly faults = new Set<string>();
-  /** Records taken out of the outbox that the broker never acknowledged: what the device lost. */
+  /** Records deleted from the outbox without an acknowledgement. */
   readonly losses: string[] = [];
   checks = 0;
   observations = 0;
   events = 0;
   queued = 0;
   readonly #options: AuditOptions;
-  /** Committed and still in the outbox when last looked at. */
+  /** Records that were in the outbox at the last check. */
   #waiting: Kept[] = [];
   #newest = { observation: 0, event: 0 };
 
@@ -41,7 +40,7 @@ export class Audit {
 
   run(): void {
     const { database, scratch, check } = this.#options;
-    // Killed before it had made its first file.
+    // The device was killed before it created its database.
     if (!existsSync(database)) return;
     for (const name of readdirSync(dirname(database)))
       if (name.includes('.broken-')) this.faults.add(`the database was set aside as ${name}`);
@@ -71,29 +70,29 @@ export class Audit {
     const kept =
       one('SELECT count(*) AS n FROM observations WHERE row_id <= ?', this.#newest.observation) +
       one('SELECT count(*) AS n FROM events WHERE seq <= ?', this.#newest.event);
-    if (kept !== before) this.faults.add(`${before - kept} records that were stored are gone`);
+    if (kept !== before) this.faults.add(`${before - kept} stored records are missing`);
 
-    this.#waiting.push(...this.#fresh(db));
+    this.#waiting.push(...this.#readNew(db));
     const queue = new Set(
       db
         .prepare<[], { key: string }>(`SELECT stream || ' ' || seq AS key FROM outbox`)
         .all()
         .map(({ key }) => key),
     );
-    const setAside = one('SELECT count(*) AS n FROM rejected');
-    if (setAside > 0) this.faults.add('records were set aside as rejected');
+    const rejected = one('SELECT count(*) AS n FROM rejected');
+    if (rejected > 0) this.faults.add('records were rejected');
     if (one(`SELECT value AS n FROM counters WHERE name = 'dropped_total'`) > 0)
       this.faults.add('records were dropped from the outbox');
     for (const { id, key } of this.#waiting)
-      if (!queue.has(key) && !acked.has(id) && setAside === 0) this.losses.push(key);
+      if (!queue.has(key) && !acked.has(id) && rejected === 0) this.losses.push(key);
     this.#waiting = this.#waiting.filter(({ key }) => queue.has(key));
     this.queued = queue.size;
     if (one(`SELECT count(*) AS n FROM events WHERE type = 'store_recovered'`) > 0)
-      this.faults.add('the store believes that records are missing');
+      this.faults.add('the store reported missing records');
     this.#checkNumbers(db);
   }
 
-  #fresh(db: Database.Database): Kept[] {
+  #readNew(db: Database.Database): Kept[] {
     const observations = db
       .prepare<[number], Kept & { row: number }>(
         `SELECT row_id AS row, id, 'camera:' || camera || ' ' || seq AS key FROM observations WHERE row_id > ?`,
@@ -113,7 +112,7 @@ export class Audit {
     return [...observations, ...events];
   }
 
-  /** Each stream counts 1, 2, 3 … and its counter stands at the last. */
+  /** Each stream has the numbers 1, 2, 3 … and its counter is equal to the last one. */
   #checkNumbers(db: Database.Database): void {
     const streams = db
       .prepare<[], { stream: string; n: number; last: number; counter: number | null }>(
@@ -128,7 +127,7 @@ export class Audit {
   }
 }
 
-/** A device that was killed at its very first step has none yet. */
+/** False for a device that was killed during its first start. */
 function hasTables(db: Database.Database): boolean {
   return db.prepare(`SELECT 1 FROM sqlite_master WHERE name = 'commands'`).get() !== undefined;
 }

@@ -5,16 +5,16 @@ import { join } from 'node:path';
 import { canConnect, freePort } from '../ports.ts';
 import { until } from './wait.ts';
 
-const SAVE_WITHIN_MS = 10_000;
-const ASK_AGAIN_MS = 25;
+const SAVE_TIMEOUT_MS = 10_000;
+const SIGNAL_INTERVAL_MS = 25;
 
 export interface BrokerOptions {
   readonly dir: string;
-  /** Saves by itself after each change, but only when it has answered already. */
+  /** Lets mosquitto save after each change, which it does after it has sent the acknowledgement. */
   readonly autosave: boolean;
 }
 
-/** A real mosquitto that keeps its state in a file, and may be killed at any moment. */
+/** A real mosquitto with persistence, which the test may kill at any moment. */
 export class Broker {
   readonly port: number;
   kills = 0;
@@ -42,9 +42,9 @@ export class Broker {
       'allow_anonymous true',
       'persistence true',
       `persistence_location ${data}/`,
-      // Without autosave it saves when it is told to, and when it ends in good order.
+      // Without autosave, it saves on SIGUSR1 and at a clean exit.
       ...(autosave ? ['autosave_interval 1', 'autosave_on_changes true'] : ['autosave_interval 3600']),
-      // Nothing is dropped for its number, and nothing waits in memory alone while the subscriber is there.
+      // Never drop a message because of a limit on the queue.
       'max_queued_messages 0',
       'max_inflight_messages 0',
     ];
@@ -59,8 +59,8 @@ export class Broker {
     const child = spawn('mosquitto', ['-c', this.#config], { stdio: 'ignore' });
     child.once('error', () => undefined);
     if (!(await until(async () => child.exitCode !== null || (await canConnect(this.port)), 20_000)))
-      throw new Error('mosquitto does not listen');
-    if (child.exitCode !== null) throw new Error(`mosquitto ended with ${child.exitCode}`);
+      throw new Error('mosquitto does not accept connections');
+    if (child.exitCode !== null) throw new Error(`mosquitto exited with ${child.exitCode}`);
     this.#child = child;
   }
 
@@ -72,32 +72,32 @@ export class Broker {
     else this.stops += 1;
     const exited = once(child, 'exit');
     child.kill(signal);
-    // Frozen or full of work it may be slow to go.
+    // A busy broker may take long to exit.
     const timer = setTimeout(() => child.kill('SIGKILL'), 20_000);
     await exited;
     clearTimeout(timer);
   }
 
   /**
-   * Has everything that was handled so far written to the file. False when the broker went down meanwhile, or is stuck.
-   * The file is renamed into place, and one thread handles packets and saves: a file that appears after an answer
-   * was read holds what was answered.
+   * Makes the broker write its state to the file. False when it exited meanwhile or does not respond. mosquitto handles
+   * packets and saves in one thread, and renames the new file into place. So a file that appears after an acknowledgement
+   * was read contains the acknowledged message.
    */
   async save(): Promise<boolean> {
     const child = this.#child;
     if (!child) return false;
     const before = this.#stamp();
-    // A signal that comes while it is saving is forgotten: hence again and again.
-    let askedMs = -Infinity;
+    // mosquitto ignores a signal during a save, so repeat it.
+    let signalledMs = -Infinity;
     const saved = (): boolean => {
       if (this.#stamp() !== before || this.#child !== child) return true;
-      if (performance.now() - askedMs > ASK_AGAIN_MS) {
+      if (performance.now() - signalledMs > SIGNAL_INTERVAL_MS) {
         child.kill('SIGUSR1');
-        askedMs = performance.now();
+        signalledMs = performance.now();
       }
       return false;
     };
-    if (!(await until(saved, SAVE_WITHIN_MS, 2))) return false;
+    if (!(await until(saved, SAVE_TIMEOUT_MS, 2))) return false;
     this.saves += 1;
     return this.#child === child;
   }

@@ -1,12 +1,12 @@
-// A device without cameras: the agent's own store, forwarder and link, and records as fast as it is told.
-// Argument: DeviceOptions as JSON. Ended by a signal; with `everyMs` null it only sends what waits.
+// A device without cameras: the agent's store, forwarder and link, with generated records. Runs until a signal ends it.
+// Argument: DeviceOptions as JSON. With `everyMs` null, it only publishes its outbox.
 import { randomUUID } from 'node:crypto';
 import { systemClock } from '../../src/base/clock.ts';
 import { Forwarder } from '../../src/mqtt/forward/forwarder.ts';
 import { MqttLink } from '../../src/mqtt/link/link.ts';
 import { Topics } from '../../src/mqtt/topics.ts';
 import { draft, openStore, burstFeatures, silentLog } from '../../test/fixtures/store.ts';
-import { planted, type Plant } from './planted.ts';
+import { plantFault, type Plant } from './planted.ts';
 
 export interface DeviceOptions {
   readonly stateDir: string;
@@ -14,7 +14,7 @@ export interface DeviceOptions {
   readonly site: string;
   readonly device: string;
   readonly cameras: readonly string[];
-  /** Between two records of one camera; null: none are made. */
+  /** Mean interval between two records of one camera; null: create no records. */
   readonly everyMs: number | null;
   readonly plant: Plant | null;
 }
@@ -26,7 +26,7 @@ const common = { clock: systemClock, log: silentLog, raise: store.raise };
 const link: MqttLink = new MqttLink(
   {
     session: randomUUID(),
-    // Short, so that many connections fit into a short run.
+    // Short timeouts, so that a short run has many connections.
     tuning: {
       keepAliveS: 3,
       connectTimeoutMs: 2000,
@@ -48,7 +48,7 @@ const link: MqttLink = new MqttLink(
 );
 const forwarder = new Forwarder(
   { backfillPerS: 500 },
-  { ...common, outbox: store.outbox, link: options.plant === null ? link : planted(link, options.plant) },
+  { ...common, outbox: store.outbox, link: options.plant === null ? link : plantFault(link, options.plant) },
 );
 const stopped = new AbortController();
 forwarder.start(stopped.signal);

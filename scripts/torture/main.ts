@@ -1,4 +1,4 @@
-// npm run torture: kills, storms and power cuts, and a verdict over every record. See docs/reliability.md.
+// npm run torture: kills, network faults and power cuts, and a comparison of every record. See docs/reliability.md.
 import { randomInt } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
@@ -10,13 +10,13 @@ import { powerTable, table } from './report.ts';
 import { Torture } from './torture.ts';
 import type { TortureReport } from './types.ts';
 
-/** A control needs fewer cuts: each one loses. */
+/** A control needs fewer cuts, because each of them loses records. */
 const CONTROL_SHARE = 0.4;
 
 export interface Report {
   readonly network: TortureReport | null;
   readonly power: readonly CutsReport[];
-  /** What this system does not allow. */
+  /** Parts that this system does not support. */
   readonly notRun: readonly string[];
 }
 
@@ -40,19 +40,19 @@ const { values } = parseArgs({
 const number = (name: string, text: string): number => {
   const value = Number(text);
   if (Number.isFinite(value) && value >= 0) return value;
-  process.stderr.write(`torture: --${name} wants a number\n`);
+  process.stderr.write(`torture: --${name} needs a number of 0 or more\n`);
   return process.exit(2);
 };
 const oneOf = <T extends string>(name: string, text: string, choices: readonly T[]): T => {
   const found = choices.find((choice) => choice === text);
   if (found !== undefined) return found;
-  process.stderr.write(`torture: --${name} is one of ${choices.join(', ')}\n`);
+  process.stderr.write(`torture: --${name} must be one of ${choices.join(', ')}\n`);
   return process.exit(2);
 };
 const seed = values.seed === undefined ? randomInt(2 ** 31) : number('seed', values.seed);
 const parts =
   values.only === undefined ? ['network', 'power'] : [oneOf('only', values.only, ['network', 'power'])];
-const tell = (line: string): void => void process.stderr.write(`${line}\n`);
+const printProgress = (line: string): void => void process.stderr.write(`${line}\n`);
 
 let cleanUp = (): void => undefined;
 process.once('exit', () => cleanUp());
@@ -72,7 +72,7 @@ async function network(): Promise<TortureReport> {
       brief: values.brief,
       namespace: values['no-namespace'] ? 'no' : 'auto',
     },
-    { tell },
+    { printProgress },
   );
   cleanUp = () => torture.cleanUp();
   const report = await torture.run();
@@ -89,7 +89,7 @@ async function power(): Promise<readonly CutsReport[]> {
     cleanUp = () => run.cleanUp();
     reports.push(await run.run());
     run.cleanUp();
-    tell(`power cuts: ${level} done`);
+    printProgress(`power cuts: ${level} done`);
   }
   return reports;
 }
@@ -98,24 +98,26 @@ function isClean({ network, power }: Report): boolean {
   const delivered =
     network === null ||
     (network.missed.length === 0 &&
-      network.victims.every(({ plant, faults }) => (plant === null) === (faults.length === 0)));
+      network.targets.every(({ plant, faults }) => (plant === null) === (faults.length === 0)));
   return delivered && isSound(power) && controlsLose(power);
 }
 
-// Half an hour's work is told before the next half begins.
-const outcome = parts.includes('network') ? await network() : null;
-if (outcome) {
-  process.stdout.write(`${table(outcome)}\n`);
-  if (outcome.network !== 'network namespace')
-    process.stdout.write('not run: loss and bandwidth, which need root and network namespaces\n');
+// Print the first report before the second part starts: each part may take half an hour.
+const networkReport = parts.includes('network') ? await network() : null;
+if (networkReport) {
+  process.stdout.write(`${table(networkReport)}\n`);
+  if (networkReport.network !== 'network namespace')
+    process.stdout.write(
+      'not run: packet loss and bandwidth limits, which need root and network namespaces\n',
+    );
 }
-const powerful = parts.includes('power') && canCutPower();
+const runsPower = parts.includes('power') && canCutPower();
 const report: Report = {
-  network: outcome,
-  power: powerful ? await power() : [],
-  notRun: parts.includes('power') && !powerful ? ['power cuts: needs root, loop devices, ext4 and XFS'] : [],
+  network: networkReport,
+  power: runsPower ? await power() : [],
+  notRun: parts.includes('power') && !runsPower ? ['power cuts: needs root, loop devices, ext4 and XFS'] : [],
 };
 if (report.power.length > 0) process.stdout.write(`\n${powerTable(report.power)}\n`);
-for (const what of report.notRun) process.stdout.write(`not run: ${what}\n`);
+for (const part of report.notRun) process.stdout.write(`not run: ${part}\n`);
 if (values.json !== undefined) writeFileSync(values.json, JSON.stringify(report, null, 2));
 process.exit(isClean(report) ? 0 : 1);

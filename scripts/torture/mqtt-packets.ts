@@ -1,4 +1,4 @@
-/** What the witness reads off the wire; everything else is passed on unread. */
+/** The packets that the proxy parses; it forwards all others unchanged. */
 export type Packet =
   | { readonly kind: 'connect'; readonly version: number }
   | { readonly kind: 'publish'; readonly packetId: number; readonly topic: string; readonly payload: string }
@@ -10,11 +10,11 @@ const PUBLISH = 3;
 const PUBACK = 4;
 
 /**
- * Cuts one direction of an MQTT connection into packets. Source: MQTT 5.0 sections 2.1 and 3.1 to 3.4.
- * A publish of QoS 0 is 'other': nobody acknowledges it.
+ * Splits one direction of an MQTT connection into packets. Source: MQTT 5.0 sections 2.1 and 3.1 to 3.4.
+ * A publish of QoS 0 is 'other', because it has no acknowledgement.
  */
 export class PacketReader {
-  /** 5 once the CONNECT said so: from then on publishes bear properties. */
+  /** Set from the CONNECT packet. In version 5, publish packets have properties. */
   version = 4;
   #rest: Buffer = Buffer.alloc(0);
 
@@ -56,7 +56,7 @@ export class PacketReader {
   }
 }
 
-/** A variable byte integer; null when it is not there yet. */
+/** Reads a variable byte integer; null when its bytes have not arrived yet. */
 function variable(bytes: Buffer, at: number): { readonly value: number; readonly next: number } | null {
   let value = 0;
   for (let n = 0; n < 4; n += 1) {
@@ -65,5 +65,5 @@ function variable(bytes: Buffer, at: number): { readonly value: number; readonly
     value += (byte & 0x7f) * 128 ** n;
     if (byte < 0x80) return { value, next: at + n + 1 };
   }
-  throw new Error('not MQTT');
+  throw new Error('invalid MQTT packet');
 }

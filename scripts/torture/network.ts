@@ -1,31 +1,31 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 
-export interface Weather {
-  /** Share of packets that are dropped, each way. */
+export interface LinkConditions {
+  /** Share of dropped packets, in each direction. */
   readonly loss01: number;
-  /** Bandwidth each way; null for no bound. */
+  /** Bandwidth in each direction; null for no limit. */
   readonly rateKbit: number | null;
-  /** Added to each way, at random up to this. */
+  /** Maximum of a random delay, in each direction. */
   readonly delayMs: number;
   readonly partitioned: boolean;
 }
 
-export const CALM: Weather = { loss01: 0, rateKbit: null, delayMs: 0, partitioned: false };
+export const UNIMPAIRED: LinkConditions = { loss01: 0, rateKbit: null, delayMs: 0, partitioned: false };
 
-/** What lies between the devices and the broker. */
+/** The network between the devices and the broker. */
 export interface Network {
   readonly kind: string;
-  /** Where the witness listens, as the devices see it. */
+  /** The address of the proxy, as seen by the devices. */
   readonly host: string;
-  /** Words to put before a command so that it runs on the devices' side. */
+  /** Command prefix that runs a program on the devices' side. */
   readonly prefix: readonly string[];
-  set(weather: Weather): void;
+  set(conditions: LinkConditions): void;
   close(): void;
 }
 
-/** The part of a witness that a network without a namespace makes use of. */
-interface Valve {
+/** The controls of the proxy that a network uses. */
+interface ProxyControls {
   delayMs: number;
   cut: boolean;
 }
@@ -33,19 +33,19 @@ interface Valve {
 const MAX_SLOTS = 1000;
 const ATTEMPTS = 5;
 
-/** A namespace where one can be made, else what can be done without. */
+/** A network namespace when the system allows one, else loopback. */
 export function openNetwork(): NamespaceNetwork | LoopbackNetwork {
   if (process.platform === 'linux' && process.getuid?.() === 0)
     for (let attempt = 0; attempt < ATTEMPTS; attempt += 1)
       try {
         return NamespaceNetwork.open((process.pid + 37 * attempt) % MAX_SLOTS);
       } catch {
-        // Taken, or not allowed: the kind of the network tells which it was in the end.
+        // The name is taken, or namespaces are not allowed. `Network.kind` reports the result.
       }
   return new LoopbackNetwork();
 }
 
-/** True when this process may make network namespaces, links and packet filters. */
+/** True when this process may create network namespaces, links and packet filters. */
 export function canMakeNamespace(): boolean {
   const network = openNetwork();
   network.close();
@@ -58,18 +58,18 @@ function run(command: string, args: readonly string[], input = ''): void {
   if (status !== 0) throw new Error(`${command} ${args.join(' ')}: ${stderr.trim()}`);
 }
 
-/** A network namespace with one cable to the outside: real loss, real bandwidth, a cable that is pulled. */
+/** A network namespace with one veth link: real packet loss, bandwidth limits and link failures. */
 export class NamespaceNetwork implements Network {
   readonly kind = 'network namespace';
   readonly host: string;
   readonly prefix: readonly string[];
-  valve: Valve | null = null;
+  proxy: ProxyControls | null = null;
   readonly #name: string;
   readonly #near: string;
   readonly #far: string;
-  #now: Weather = CALM;
+  #now: LinkConditions = UNIMPAIRED;
 
-  /** `slot`, 0 to 999, keeps several at a time apart. Throws when the system does not let us. */
+  /** `slot`, 0 to 999, distinguishes concurrent runs. Throws when the system does not allow it. */
   static open(slot: number): NamespaceNetwork {
     const network = new NamespaceNetwork(slot);
     try {
@@ -82,11 +82,11 @@ export class NamespaceNetwork implements Network {
   }
 
   private constructor(slot: number) {
-    if (existsSync(`/run/netns/swtorture${slot}`)) throw new Error('taken');
+    if (existsSync(`/run/netns/swtorture${slot}`)) throw new Error('the slot is in use');
     this.#name = `swtorture${slot}`;
     this.#near = `swt${slot}a`;
     this.#far = `swt${slot}b`;
-    // The range for measurements between networks: nobody's own. Source: RFC 2544, appendix C.2.2.
+    // The address range for benchmarks, which no real network uses. Source: RFC 2544, appendix C.2.2.
     this.host = `198.18.${slot >> 6}.${((slot & 63) << 2) + 1}`;
     this.prefix = ['nsenter', `--net=/run/netns/${this.#name}`];
   }
@@ -105,17 +105,17 @@ export class NamespaceNetwork implements Network {
     this.#filter(0);
   }
 
-  set(weather: Weather): void {
+  set(conditions: LinkConditions): void {
     const before = this.#now;
-    this.#now = weather;
-    if (weather.loss01 !== before.loss01) this.#filter(weather.loss01);
-    if (weather.rateKbit !== before.rateKbit) this.#limit(weather.rateKbit);
-    if (weather.partitioned !== before.partitioned)
-      run('ip', ['link', 'set', this.#near, weather.partitioned ? 'down' : 'up']);
-    if (this.valve) this.valve.delayMs = weather.delayMs;
+    this.#now = conditions;
+    if (conditions.loss01 !== before.loss01) this.#filter(conditions.loss01);
+    if (conditions.rateKbit !== before.rateKbit) this.#limit(conditions.rateKbit);
+    if (conditions.partitioned !== before.partitioned)
+      run('ip', ['link', 'set', this.#near, conditions.partitioned ? 'down' : 'up']);
+    if (this.proxy) this.proxy.delayMs = conditions.delayMs;
   }
 
-  /** The namespace goes with its last process; the cable and the filter go with the namespace. */
+  /** The kernel removes the namespace with its last process, and the link and the filter with the namespace. */
   close(): void {
     spawnSync('ip', ['link', 'delete', this.#near]);
     spawnSync('ip', ['netns', 'delete', this.#name]);
@@ -153,20 +153,20 @@ export class NamespaceNetwork implements Network {
   }
 }
 
-/** Without the right to make a namespace: delay and partitions by the witness, no loss and no bandwidth. */
+/** For systems without namespaces: delays and partitions by the proxy, no packet loss and no bandwidth limits. */
 export class LoopbackNetwork implements Network {
   readonly kind = 'loopback, partitions by a proxy';
   readonly host = '127.0.0.1';
   readonly prefix: readonly string[] = [];
-  valve: Valve | null = null;
+  proxy: ProxyControls | null = null;
 
-  set({ delayMs, partitioned }: Weather): void {
-    if (!this.valve) return;
-    this.valve.delayMs = delayMs;
-    this.valve.cut = partitioned;
+  set({ delayMs, partitioned }: LinkConditions): void {
+    if (!this.proxy) return;
+    this.proxy.delayMs = delayMs;
+    this.proxy.cut = partitioned;
   }
 
   close(): void {
-    if (this.valve) this.valve.cut = false;
+    if (this.proxy) this.proxy.cut = false;
   }
 }

@@ -1,5 +1,5 @@
-/** A repeatable series of chances: the same seed and name always give the same one. */
-export class Dice {
+/** A repeatable sequence of random numbers: the same seed and name give the same sequence. */
+export class SeededRandom {
   #state: number;
 
   constructor(seed: number, name = '') {

@@ -1,5 +1,5 @@
-// Writes every observation and event that reaches it to a file, and acknowledges each one only then.
-// Arguments: port of the broker, file, topic filters. Reconnects for ever; ended by a signal.
+// Writes each received observation and event to a file, and acknowledges it afterwards. Reconnects until a signal ends it.
+// Arguments: port of the broker, file, topic filters.
 import { openSync, writeSync } from 'node:fs';
 import { connect, type IPublishPacket } from 'mqtt';
 
@@ -16,7 +16,7 @@ const client = connect(`mqtt://127.0.0.1:${port}`, {
 });
 client.on('error', () => undefined);
 
-// The library acknowledges when this calls back.
+// The library sends the PUBACK when `done` is called.
 client.handleMessage = (packet: IPublishPacket, done: (error?: Error) => void): void => {
   writeSync(log, `${packet.topic}\t${packet.payload.toString()}\n`);
   done();
@@ -25,7 +25,7 @@ client.handleMessage = (packet: IPublishPacket, done: (error?: Error) => void): 
 let connections = 0;
 client.on('connect', ({ sessionPresent }) => {
   connections += 1;
-  // Once the broker forgot the session, what was acknowledged and not delivered is gone with it.
+  // When the broker loses the session, it also loses acknowledged messages that it had not delivered.
   if (connections > 1 && !sessionPresent) process.send?.('session forgotten');
   if (sessionPresent) process.send?.('connected');
   else void client.subscribeAsync([...filters], { qos: 1 }).then(() => process.send?.('connected'));

@@ -6,7 +6,7 @@ import { until } from './wait.ts';
 const PROGRAM = join(import.meta.dirname, 'subscriber-process.ts');
 const FILTERS = ['camera/+/observation', 'camera/+/backfill', 'event/+'];
 
-/** The reader that nothing may be kept from: a process of its own with a persistent session. */
+/** A subscriber with a persistent session, in a separate process. Must receive every message. */
 export class Subscriber {
   /** One line for each message: topic, tab, payload. */
   readonly file: string;
@@ -17,8 +17,7 @@ export class Subscriber {
 
   static async open(port: number, file: string): Promise<Subscriber> {
     const subscriber = new Subscriber(port, file);
-    if (!(await until(() => subscriber.connected, 20_000)))
-      throw new Error('the subscriber does not connect');
+    if (!(await until(() => subscriber.connected, 20_000))) throw new Error('the subscriber cannot connect');
     return subscriber;
   }
 
@@ -40,8 +39,8 @@ export class Subscriber {
     return statSync(this.file, { throwIfNoEntry: false })?.size ?? 0;
   }
 
-  /** Resolves when nothing has come for so long, or after the deadline. */
-  async quiet(forMs: number, withinMs: number): Promise<void> {
+  /** Resolves when nothing was received for `forMs`, or after the deadline. */
+  async waitForQuiet(forMs: number, withinMs: number): Promise<void> {
     let [bytes, sinceMs] = [this.bytes, performance.now()];
     await until(() => {
       if (this.bytes !== bytes) [bytes, sinceMs] = [this.bytes, performance.now()];

@@ -5,49 +5,49 @@ import Database from 'better-sqlite3';
 import { Audit } from './audit.ts';
 import { Broker } from './broker.ts';
 import { brokerChaos, networkChaos, type Counts } from './chaos.ts';
-import { CALM, LoopbackNetwork, openNetwork } from './network.ts';
-import { makePictures } from './pictures.ts';
-import { Dice } from './random.ts';
+import { UNIMPAIRED, LoopbackNetwork, openNetwork } from './network.ts';
+import { makeImageDirectories } from './images.ts';
+import { SeededRandom } from './random.ts';
 import { Subscriber } from './subscriber.ts';
-import type { TortureOptions, TortureReport, VictimReport } from './types.ts';
+import type { TortureOptions, TortureReport, TargetReport } from './types.ts';
 import { faultsOf, judge } from './verdict.ts';
-import { Victim } from './victim.ts';
+import { Target } from './target.ts';
 import { isOver, pause } from './wait.ts';
-import { Witness } from './witness.ts';
+import { RecordingProxy } from './recording-proxy.ts';
 
-/** Nothing has left any outbox for so long: the rest will not come. */
+/** After this time without progress, the drain ends. */
 const STUCK_MS = 90_000;
 const SCRATCH_BYTES = 2 ** 30;
-const TELL_EVERY_MS = 10_000;
+const PROGRESS_INTERVAL_MS = 10_000;
 const CAMERAS_PER_DEVICE = 6;
 
-interface Sufferer {
-  readonly victim: Victim;
+interface AuditedTarget {
+  readonly target: Target;
   readonly audit: Audit;
 }
 
-/** One run, from an empty folder to the verdict. Everything that it makes is gone at its end, and at a signal. */
+/** One run, from an empty directory to the report. Removes everything that it created at its end and on a signal. */
 export class Torture {
-  readonly counts: Counts = { partitions: 0, longPartitions: 0, storms: 0 };
+  readonly counts: Counts = { partitions: 0, longPartitions: 0, impairments: 0 };
   readonly #options: TortureOptions;
-  readonly #tell: (line: string) => void;
+  readonly #printProgress: (line: string) => void;
   readonly #dir = mkdtempSync(join(tmpdir(), 'swellsight-torture-'));
   readonly #cleanUps: (() => void)[] = [];
   readonly #startedMs = performance.now();
 
-  constructor(options: TortureOptions, deps: { readonly tell: (line: string) => void }) {
+  constructor(options: TortureOptions, deps: { readonly printProgress: (line: string) => void }) {
     this.#options = options;
-    this.#tell = deps.tell;
+    this.#printProgress = deps.printProgress;
     this.#cleanUps.push(() => rmSync(this.#dir, { recursive: true, force: true, maxRetries: 10 }));
   }
 
-  /** Ends every process and removes every trace. At once and idempotent: also for an exit handler. */
+  /** Kills all processes and removes all files. Synchronous and idempotent, for use in an exit handler. */
   cleanUp(): void {
     for (const cleanUp of this.#cleanUps.splice(0).reverse())
       try {
         cleanUp();
       } catch (error) {
-        this.#tell(`not cleaned up: ${String(error)}`);
+        this.#printProgress(`clean-up failed: ${String(error)}`);
       }
   }
 
@@ -61,34 +61,34 @@ export class Torture {
     this.#cleanUps.push(() => subscriber.killNow());
     await broker.save();
     const save = kind === 'durable' ? () => broker.save() : null;
-    const witness = await Witness.open({ host: network.host, brokerPort: broker.port, save });
-    this.#cleanUps.push(() => witness.close());
-    network.valve = witness;
-    const sufferers = this.#sufferers(witness, network.prefix);
-    this.#tell(
-      `seed ${seed}; ${network.kind}; ${kind} broker; ${sufferers.map(({ victim }) => victim.name).join(', ')}`,
+    const proxy = await RecordingProxy.open({ host: network.host, brokerPort: broker.port, save });
+    this.#cleanUps.push(() => proxy.close());
+    network.proxy = proxy;
+    const audited = this.#makeTargets(proxy, network.prefix);
+    this.#printProgress(
+      `seed ${seed}; ${network.kind}; ${kind} broker; ${audited.map(({ target }) => target.name).join(', ')}`,
     );
 
     const over = new AbortController();
     const hold = { agents: false };
-    const deps = { network, dice: new Dice(seed, 'network'), counts: this.counts, brief };
+    const deps = { network, random: new SeededRandom(seed, 'network'), counts: this.counts, brief };
     const chaos = [
       networkChaos(deps, hold, over.signal),
-      brokerChaos(broker, new Dice(seed, 'broker'), brief, over.signal),
-      ...sufferers.map((sufferer) => this.#torment(sufferer, hold, over.signal)),
+      brokerChaos(broker, new SeededRandom(seed, 'broker'), brief, over.signal),
+      ...audited.map((one) => this.#killRepeatedly(one, hold, over.signal)),
     ];
-    // A part that fails ends the run: the others would go on without it.
+    // An error in one part ends the run.
     const failed = Promise.race(chaos.map((part) => part.then(() => new Promise<never>(() => undefined))));
-    const missed = await Promise.race([failed, this.#watch(sufferers, subscriber, broker)]);
+    const missed = await Promise.race([failed, this.#watch(audited, subscriber, broker)]);
     over.abort();
     await Promise.all(chaos);
     const seconds = this.#seconds();
 
-    network.set(CALM);
+    network.set(UNIMPAIRED);
     if (!broker.running) await broker.up();
-    await this.#drain(sufferers, subscriber);
-    const victims: VictimReport[] = [];
-    for (const sufferer of sufferers) victims.push(await this.#report(sufferer, subscriber.file, witness));
+    await this.#drain(audited, subscriber);
+    const targets: TargetReport[] = [];
+    for (const one of audited) targets.push(await this.#report(one, subscriber.file, proxy));
     return {
       seed,
       network: network.kind,
@@ -101,94 +101,98 @@ export class Torture {
       brokerSaves: broker.saves,
       subscriberConnections: subscriber.connections,
       sessionsForgotten: subscriber.sessionsForgotten,
-      deviceConnections: witness.connections,
-      victims,
+      deviceConnections: proxy.connections,
+      targets,
       missed,
     };
   }
 
-  #sufferers(witness: Witness, prefix: readonly string[]): readonly Sufferer[] {
+  #makeTargets(proxy: RecordingProxy, prefix: readonly string[]): readonly AuditedTarget[] {
     const { agentCameras, plants, brief } = this.#options;
     const dir = this.#dir;
-    const url = `mqtt://${witness.address}`;
-    const scratch = roomInMemory() ? mkdtempSync('/dev/shm/swellsight-torture-') : join(dir, 'scratch');
+    const url = `mqtt://${proxy.address}`;
+    const scratch = hasRoomInMemory() ? mkdtempSync('/dev/shm/swellsight-torture-') : join(dir, 'scratch');
     mkdirSync(scratch, { recursive: true });
     this.#cleanUps.push(() => rmSync(scratch, { recursive: true, force: true }));
-    const victims = [
+    const targets = [
       ...(agentCameras > 0
         ? [
-            Victim.agent(
+            Target.agent(
               { name: 'agent', dir, url, prefix },
-              { cameras: agentCameras, pictures: makePictures(dir) },
+              { cameras: agentCameras, imageDirs: makeImageDirectories(dir) },
             ),
           ]
         : []),
-      Victim.device({ name: 'device', dir, url, prefix }, { cameras: CAMERAS_PER_DEVICE, everyMs: 300 }),
+      Target.device({ name: 'device', dir, url, prefix }, { cameras: CAMERAS_PER_DEVICE, everyMs: 300 }),
       ...plants.map((plant) =>
-        Victim.device(
+        Target.device(
           { name: plant, dir, url, prefix },
           { cameras: CAMERAS_PER_DEVICE, everyMs: 150, plant },
         ),
       ),
     ];
-    return victims.map((victim) => {
-      this.#cleanUps.push(() => victim.killNow());
-      const { database } = victim;
+    return targets.map((target) => {
+      this.#cleanUps.push(() => target.killNow());
+      const { database } = target;
       const check = brief ? 'quick_check' : 'integrity_check';
-      return { victim, audit: new Audit({ database, scratch, check, acked: witness.ledger.acked }) };
+      return { target, audit: new Audit({ database, scratch, check, acked: proxy.ledger.acked }) };
     });
   }
 
-  /** Starts it, kills it, looks into what it left, for ever. */
-  async #torment({ victim, audit }: Sufferer, hold: { agents: boolean }, signal: AbortSignal): Promise<void> {
-    const dice = new Dice(this.#options.seed, victim.name);
-    const startMs = victim.kind === 'agent' ? 1500 : 300;
-    // What is found of a planted fault needs time at work more than kills.
-    const scale = victim.plant === null ? 1 : 3;
+  /** Starts the target, kills it and audits its database, until the signal fires. */
+  async #killRepeatedly(
+    { target, audit }: AuditedTarget,
+    hold: { agents: boolean },
+    signal: AbortSignal,
+  ): Promise<void> {
+    const random = new SeededRandom(this.#options.seed, target.name);
+    const startMs = target.kind === 'agent' ? 1500 : 300;
+    // To detect a planted fault, a device needs working time rather than kills.
+    const scale = target.plant === null ? 1 : 3;
     while (!isOver(signal)) {
-      victim.start();
-      // Now and then in the middle of the start, most often at work, sometimes after a longer life.
-      const early = dice.chance(0.15);
+      target.start();
+      // Some kills interrupt the start, most hit a working process, some a process that ran for longer.
+      const early = random.chance(0.15);
       const lifeMs = early
-        ? dice.between(0, 2 * startMs)
-        : scale * (dice.chance(0.93) ? dice.between(0, 4000) : dice.between(4000, 15_000));
-      if (!early) await victim.working(signal);
+        ? random.between(0, 2 * startMs)
+        : scale * (random.chance(0.93) ? random.between(0, 4000) : random.between(4000, 15_000));
+      if (!early) await target.waitForRecord(signal);
       await pause(lifeMs, signal);
-      while (victim.kind === 'agent' && hold.agents && !isOver(signal)) await pause(200, signal);
-      await victim.kill();
+      while (target.kind === 'agent' && hold.agents && !isOver(signal)) await pause(200, signal);
+      await target.kill();
       audit.run();
-      if (dice.chance(0.05)) await pause(dice.between(0, 3000), signal);
+      if (random.chance(0.05)) await pause(random.between(0, 3000), signal);
     }
   }
 
-  /** Tells how it goes; resolves when the run has what was asked for, or its time is over, with what is missing. */
+  /** Prints progress. Resolves when the goals are reached or the time is over; returns the goals that were missed. */
   async #watch(
-    sufferers: readonly Sufferer[],
+    audited: readonly AuditedTarget[],
     subscriber: Subscriber,
     broker: Broker,
   ): Promise<readonly string[]> {
     const { kills, partitions, observations, minutes } = this.#options;
-    const sound = sufferers.filter(({ victim }) => victim.plant === null);
-    const [first] = sufferers;
-    const sum = (of: (sufferer: Sufferer) => number): number =>
+    const sound = audited.filter(({ target }) => target.plant === null);
+    const [first] = audited;
+    const sum = (of: (one: AuditedTarget) => number): number =>
       sound.reduce((total, one) => total + of(one), 0);
-    let nextTellMs = TELL_EVERY_MS;
+    let nextProgressMs = PROGRESS_INTERVAL_MS;
     for (;;) {
       const now = {
-        kills: first?.victim.kills ?? 0,
+        kills: first?.target.kills ?? 0,
         partitions: this.counts.partitions,
         observations: first?.audit.observations ?? 0,
       };
       const wanted = { kills, partitions, observations };
-      const missed = Object.entries(now).filter(([what, have]) => have < wanted[what as keyof typeof wanted]);
+      const missed = Object.entries(now).filter(([goal, have]) => have < wanted[goal as keyof typeof wanted]);
       if (missed.length === 0) return [];
       const elapsedMs = performance.now() - this.#startedMs;
       if (elapsedMs > minutes * 60_000)
-        return missed.map(([what, have]) => `${what}: ${have} of ${wanted[what as keyof typeof wanted]}`);
-      if (elapsedMs > nextTellMs) {
-        nextTellMs += TELL_EVERY_MS;
-        this.#tell(
-          `${this.#seconds()} s: ${sum(({ victim }) => victim.kills)} kills, ${now.partitions} partitions, broker ended ${broker.kills + broker.stops} times, ` +
+        return missed.map(([goal, have]) => `${goal}: ${have} of ${wanted[goal as keyof typeof wanted]}`);
+      if (elapsedMs > nextProgressMs) {
+        nextProgressMs += PROGRESS_INTERVAL_MS;
+        this.#printProgress(
+          `${this.#seconds()} s: ${sum(({ target }) => target.kills)} kills, ${now.partitions} partitions, broker ended ${broker.kills + broker.stops} times, ` +
             `${sum(({ audit }) => audit.observations)} observations, ${sum(({ audit }) => audit.queued)} waiting, ` +
             `${Math.round(subscriber.bytes / 1e6)} MB received, ${sum(({ audit }) => audit.faults.size + audit.losses.length)} faults`,
         );
@@ -197,50 +201,54 @@ export class Torture {
     }
   }
 
-  /** Calm weather: everything that is stored must arrive. */
-  async #drain(sufferers: readonly Sufferer[], subscriber: Subscriber): Promise<void> {
-    for (const { victim } of sufferers) victim.start(true);
-    const queued = (): number => sufferers.reduce((sum, { victim }) => sum + depthOf(victim.database), 0);
+  /** Without network faults, everything that is stored must arrive. */
+  async #drain(audited: readonly AuditedTarget[], subscriber: Subscriber): Promise<void> {
+    for (const { target } of audited) target.start(true);
+    const queued = (): number => audited.reduce((sum, { target }) => sum + depthOf(target.database), 0);
     let best = { waiting: queued(), sinceMs: performance.now() };
-    let toldMs = performance.now();
+    let printedMs = performance.now();
     while (best.waiting > 0 && performance.now() - best.sinceMs < STUCK_MS) {
       await pause(300);
       const waiting = queued();
       if (waiting < best.waiting) best = { waiting, sinceMs: performance.now() };
-      if (performance.now() - toldMs < TELL_EVERY_MS) continue;
-      toldMs = performance.now();
-      this.#tell(`${this.#seconds()} s: the weather is calm, ${waiting} waiting`);
+      if (performance.now() - printedMs < PROGRESS_INTERVAL_MS) continue;
+      printedMs = performance.now();
+      this.#printProgress(`${this.#seconds()} s: draining, ${waiting} waiting`);
     }
-    await subscriber.quiet(2000, 60_000);
-    for (const { victim } of sufferers) await victim.stop();
-    await subscriber.quiet(2000, 60_000);
+    await subscriber.waitForQuiet(2000, 60_000);
+    for (const { target } of audited) await target.stop();
+    await subscriber.waitForQuiet(2000, 60_000);
   }
 
-  async #report({ victim, audit }: Sufferer, received: string, witness: Witness): Promise<VictimReport> {
+  async #report(
+    { target, audit }: AuditedTarget,
+    received: string,
+    proxy: RecordingProxy,
+  ): Promise<TargetReport> {
     audit.run();
-    const verdict = await judge(victim.name, victim.database, received, witness.ledger.acked);
+    const verdict = await judge(target.name, target.database, received, proxy.ledger.acked);
     const losses = audit.losses.length;
-    const overtaken = witness.ledger.overtaken.filter(({ device }) => device === victim.name);
-    const sentOutOfOrder = overtaken.map(({ key }) => key);
-    // A broker without the witness's help may forget: that is told, and is no fault of the device.
+    const reordered = proxy.ledger.reordered.filter(({ device }) => device === target.name);
+    const sentOutOfOrder = reordered.map(({ key }) => key);
+    // Without delayed acknowledgements, mosquitto may lose messages. The report shows that, but not as a device fault.
     const excused = this.#options.broker === 'plain' ? { ...verdict, lostByBroker: [] } : verdict;
     return {
-      name: victim.name,
-      kind: victim.kind,
-      plant: victim.plant,
-      kills: victim.kills,
+      name: target.name,
+      kind: target.kind,
+      plant: target.plant,
+      kills: target.kills,
       checks: audit.checks,
       verdict,
       deletedUnacknowledged: losses,
       sentOutOfOrder,
       faults: [
-        ...(losses > 0 ? [`${losses} taken out of the outbox without an acknowledgement`] : []),
+        ...(losses > 0 ? [`${losses} deleted from the outbox without an acknowledgement`] : []),
         ...(sentOutOfOrder.length > 0
           ? [`${sentOutOfOrder.length} sent out of order: ${sentOutOfOrder.slice(0, 5).join(', ')}`]
           : []),
         ...faultsOf(excused),
         ...audit.faults,
-        ...victim.crashes,
+        ...target.crashes,
       ],
     };
   }
@@ -250,14 +258,14 @@ export class Torture {
   }
 }
 
-/** Whether the copies of the databases can lie in memory. */
-function roomInMemory(): boolean {
+/** Whether /dev/shm can hold the copies of the databases. */
+function hasRoomInMemory(): boolean {
   if (!existsSync('/dev/shm')) return false;
   const { bavail, bsize } = statfsSync('/dev/shm');
   return bavail * bsize > SCRATCH_BYTES;
 }
 
-/** Messages that wait in a device's outbox, read beside the running device. */
+/** Messages in a device's outbox, read while the device runs. */
 function depthOf(database: string): number {
   try {
     const db = new Database(database, { readonly: true });
@@ -267,7 +275,7 @@ function depthOf(database: string): number {
       db.close();
     }
   } catch {
-    // Killed before it had made its tables, and not yet up again.
+    // The device was killed before it created its tables, and has not started again yet.
     return 1;
   }
 }

@@ -1,35 +1,35 @@
 import type { Counts } from './chaos.ts';
 import type { Plant } from './planted.ts';
 import type { Verdict } from './verdict.ts';
-import type { Victim } from './victim.ts';
+import type { Target } from './target.ts';
 
 export interface TortureOptions {
   readonly seed: number;
-  /** The run goes on until the real program, or without it the device, has all three, or the time is over. */
+  /** The run ends when the agent (without it, the device) has reached all three goals, or after `minutes`. */
   readonly kills: number;
   readonly partitions: number;
   readonly observations: number;
   readonly minutes: number;
-  /** Cameras of the real program; 0: without it. */
+  /** Cameras of the agent; 0: run without the agent. */
   readonly agentCameras: number;
   readonly plants: readonly Plant[];
-  /** `durable`: what the broker has acknowledged it keeps when it is killed; `plain`: mosquitto by itself. */
+  /** `durable`: acknowledged messages survive a kill of the broker; `plain`: mosquitto without this guarantee. */
   readonly broker: 'durable' | 'plain';
-  /** Shorter storms, and quick_check. */
+  /** Shorter network faults, and quick_check. */
   readonly brief: boolean;
   readonly namespace: 'auto' | 'no';
 }
 
-export interface VictimReport {
+export interface TargetReport {
   readonly name: string;
-  readonly kind: Victim['kind'];
+  readonly kind: Target['kind'];
   readonly plant: Plant | null;
   readonly kills: number;
   readonly checks: number;
   readonly verdict: Verdict;
-  /** Taken out of the outbox without an acknowledgement, as seen in the database after each kill. */
+  /** Rows deleted from the outbox without an acknowledgement, counted in the database after each kill. */
   readonly deletedUnacknowledged: number;
-  /** Sent behind a later one of the same topic on one connection, as the witness saw it: the device's own disorder. */
+  /** Messages that the device sent after a later one of the same topic on one connection, as recorded by the proxy. */
   readonly sentOutOfOrder: readonly string[];
   readonly faults: readonly string[];
 }
@@ -45,10 +45,10 @@ export interface TortureReport {
   readonly brokerStops: number;
   readonly brokerSaves: number;
   readonly subscriberConnections: number;
-  /** Times that the broker came back without the subscriber's session. */
+  /** How often the broker restarted without the subscriber's session. */
   readonly sessionsForgotten: number;
   readonly deviceConnections: number;
-  readonly victims: readonly VictimReport[];
-  /** What was asked for and not reached in the time. */
+  readonly targets: readonly TargetReport[];
+  /** Goals that were not reached in time. */
   readonly missed: readonly string[];
 }

@@ -3,7 +3,7 @@ import { createInterface } from 'node:readline';
 import { isDeepStrictEqual } from 'node:util';
 import Database from 'better-sqlite3';
 
-/** What became of all that a device stored, as an outside reader of the broker sees it. */
+/** Compares everything that a device stored with everything that a subscriber received. */
 export interface Verdict {
   readonly observations: number;
   readonly events: number;
@@ -12,13 +12,13 @@ export interface Verdict {
   readonly duplicates: number;
   readonly live: number;
   readonly backfill: number;
-  /** Never reached the subscriber and was never acknowledged by the broker: lost by the device, or not sent yet. */
+  /** Not received and not acknowledged by the broker: lost by the device, or not sent yet. */
   readonly lostByDevice: readonly string[];
-  /** Never reached the subscriber though the broker had acknowledged it. */
+  /** Acknowledged by the broker, but not received. */
   readonly lostByBroker: readonly string[];
   readonly changed: readonly string[];
   readonly outOfOrder: readonly string[];
-  /** Reached the subscriber and is not in the database. */
+  /** Received, but not in the database. */
   readonly unknown: readonly string[];
 }
 
@@ -30,7 +30,7 @@ interface Stored {
 
 type Kind = 'observation' | 'backfill' | 'event';
 
-/** Reads what the device has stored and what the subscriber has written down, and compares message by message. */
+/** Reads the device's database and the subscriber's file, and compares them message by message. */
 export async function judge(
   device: string,
   database: string,
@@ -66,9 +66,9 @@ export async function judge(
     }
     record.seen = true;
     found[kind] += 1;
-    const lane = `${stream} ${kind}`;
-    if (message.seq <= (last.get(lane) ?? 0)) outOfOrder.push(key);
-    last.set(lane, Math.max(message.seq, last.get(lane) ?? 0));
+    const topic = `${stream} ${kind}`;
+    if (message.seq <= (last.get(topic) ?? 0)) outOfOrder.push(key);
+    last.set(topic, Math.max(message.seq, last.get(topic) ?? 0));
   }
   const missing = [...stored].filter(([, { seen }]) => !seen);
   const events = [...stored.values()].filter(({ key }) => key.startsWith('events ')).length;
@@ -87,7 +87,7 @@ export async function judge(
   };
 }
 
-/** The faults of a verdict, in words with a few examples each. */
+/** Describes the faults of a verdict, with a few examples of each kind. */
 export function faultsOf(verdict: Verdict): readonly string[] {
   const lists = {
     'lost by the device': verdict.lostByDevice,
@@ -98,7 +98,7 @@ export function faultsOf(verdict: Verdict): readonly string[] {
   };
   return Object.entries(lists)
     .filter(([, keys]) => keys.length > 0)
-    .map(([what, keys]) => `${keys.length} ${what}: ${keys.slice(0, 5).join(', ')}`);
+    .map(([kind, keys]) => `${keys.length} ${kind}: ${keys.slice(0, 5).join(', ')}`);
 }
 
 interface Message {
@@ -122,7 +122,7 @@ function readStored(database: string): Map<string, Stored> {
   }
 }
 
-/** Field for field as stored, but for what is known only when it is sent; and that must fit the topic. */
+/** Compares all stored fields. The fields set at publication must match the topic. */
 function isSame(message: Message, payload: string, kind: Kind): boolean {
   if (kind === 'event') return isDeepStrictEqual(message, JSON.parse(payload));
   const { published_at, historical, ...rest } = message;

@@ -1,16 +1,16 @@
 import { setTimeout as delay } from 'node:timers/promises';
 
-/** Waits so long, or less when the signal fires. */
+/** Waits for `ms`, or until the signal fires. */
 export async function pause(ms: number, signal?: AbortSignal): Promise<void> {
   await delay(ms, undefined, signal ? { signal } : {}).catch(() => undefined);
 }
 
-/** Asked anew each time: the compiler takes a flag that it has seen for one that stays. */
+/** A function, because the compiler would narrow `signal.aborted` to false after its first check. */
 export function isOver(signal: AbortSignal): boolean {
   return signal.aborted;
 }
 
-/** True as soon as the test holds; false when it did not in time. */
+/** Polls `test`. Returns true when it succeeds, false after the deadline. */
 export async function until(
   test: () => boolean | Promise<boolean>,
   withinMs: number,

@@ -1,6 +1,5 @@
 import { statSync } from 'node:fs';
 import type Database from 'better-sqlite3';
-import type { Clock } from '../base/clock.ts';
 import { MIN_PLAUSIBLE_MS, type AgeGuard } from './age-guard.ts';
 import type { SqliteOutbox } from './outbox/outbox.ts';
 import type { Writer } from './writer.ts';
@@ -38,7 +37,6 @@ export interface RetentionDeps {
   readonly writer: Writer;
   readonly outbox: SqliteOutbox;
   readonly ages: AgeGuard;
-  readonly clock: Clock;
 }
 
 export interface PruneResult {

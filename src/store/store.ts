@@ -181,10 +181,7 @@ export class Store {
     this.stats = new StoreStats({ db, path, clock });
     this.timeCorrection = new TimeCorrection({ db, writer, keyValue, outbox, unsynced });
     const ages = new AgeGuard({ keyValue, clock, isSynced: () => this.timeCorrection.isClockSynced() });
-    this.#retention = new Retention(
-      { path, ...retentionBounds(options) },
-      { db, writer, outbox, ages, clock },
-    );
+    this.#retention = new Retention({ path, ...retentionBounds(options) }, { db, writer, outbox, ages });
     this.recovered = broken && { reason: broken.reason, quarantined: broken.quarantined };
     this.#recover(opened, labels);
     this.#ballast.restore();

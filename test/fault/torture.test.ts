@@ -1,7 +1,7 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import { canMakeNamespace } from '../../scripts/torture/network.ts';
 import { PLANTS } from '../../scripts/torture/planted.ts';
-import type { TortureReport, VictimReport } from '../../scripts/torture/types.ts';
+import type { TortureReport, TargetReport } from '../../scripts/torture/types.ts';
 import { runTorture } from '../fixtures/torture.ts';
 
 const BRIEF = '--brief --kills 3 --partitions 3 --observations 100 --minutes 6 --cameras 6'.split(' ');
@@ -11,7 +11,7 @@ describe('torture (short run): SIGKILL, partitions, broker kills', () => {
   let code: number | null;
   let output: string;
   let report: TortureReport;
-  const victim = (name: string): VictimReport => report.victims.find((one) => one.name === name)!;
+  const target = (name: string): TargetReport => report.targets.find((one) => one.name === name)!;
 
   beforeAll(async () => {
     const run = await runTorture(['--only', 'network', ...BRIEF, ...PLANTED]);
@@ -22,7 +22,7 @@ describe('torture (short run): SIGKILL, partitions, broker kills', () => {
   it.each(['agent', 'device'])(
     'the %s loses, changes and reorders nothing, and its database is intact',
     (name) => {
-      const { faults, kills, checks, verdict, deletedUnacknowledged } = victim(name);
+      const { faults, kills, checks, verdict, deletedUnacknowledged } = target(name);
       expect(faults, output).toEqual([]);
       expect(kills).toBeGreaterThanOrEqual(3);
       expect(checks).toBeGreaterThan(kills / 2);
@@ -34,8 +34,8 @@ describe('torture (short run): SIGKILL, partitions, broker kills', () => {
   );
 
   it('kills the broker and partitions the network', () => {
-    expect(victim('device').verdict.live, output).toBeGreaterThan(0);
-    expect(victim('device').verdict.backfill).toBeGreaterThan(0);
+    expect(target('device').verdict.live, output).toBeGreaterThan(0);
+    expect(target('device').verdict.backfill).toBeGreaterThan(0);
     expect(report.brokerKills + report.brokerStops, output).toBeGreaterThan(0);
     expect(report.counts.partitions).toBeGreaterThanOrEqual(3);
     expect(report.missed).toEqual([]);
@@ -43,21 +43,21 @@ describe('torture (short run): SIGKILL, partitions, broker kills', () => {
   });
 
   it('detects a device that deletes before the acknowledgement', () => {
-    const { deletedUnacknowledged, verdict } = victim('ack-early');
+    const { deletedUnacknowledged, verdict } = target('ack-early');
     expect(deletedUnacknowledged, output).toBeGreaterThan(0);
     expect(verdict.changed).toEqual([]);
   });
 
   it('detects reordered messages', () => {
-    expect(victim('shuffle').verdict.outOfOrder.length, output).toBeGreaterThan(0);
+    expect(target('shuffle').verdict.outOfOrder.length, output).toBeGreaterThan(0);
   });
 
   it('detects a changed field', () => {
-    expect(victim('alter').verdict.changed.length, output).toBeGreaterThan(0);
+    expect(target('alter').verdict.changed.length, output).toBeGreaterThan(0);
   });
 
   it('detects a lost message', () => {
-    expect(victim('skip').verdict.lostByDevice.length, output).toBeGreaterThan(0);
+    expect(target('skip').verdict.lostByDevice.length, output).toBeGreaterThan(0);
   });
 
   it.skipIf(!canMakeNamespace())(

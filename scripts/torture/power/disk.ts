@@ -3,10 +3,10 @@ import { mkdirSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-/** Sparse: what is written is what it takes. XFS wants 300 MB at least. */
-const SHELF_BYTES = 1_073_741_824;
+/** Sparse files. XFS needs at least 300 MB. */
+const HOST_BYTES = 1_073_741_824;
 const DISK_BYTES = 100_663_296;
-/** Nothing that is written later by the kernel on its own. */
+/** Without lazy initialization, which the kernel would write later. */
 const MKFS_EXT4 = ['-q', '-F', '-E', 'lazy_itable_init=0,lazy_journal_init=0'];
 
 function run(command: string, ...args: string[]): void {
@@ -16,20 +16,20 @@ function run(command: string, ...args: string[]): void {
 }
 
 /**
- * An ext4 disk whose power can be cut. The disk is a file on an XFS that shares blocks between files: a copy of that file,
- * made in an instant, holds what the disk held at that moment, and not what the kernel had yet to write to it.
+ * An ext4 disk whose power can be cut. The disk is a file on an XFS file system with reflinks. An instant copy of that
+ * file has the content of the disk at that moment, without the data that the kernel had not written yet.
  */
 export class PowerDisk {
-  /** Where the disk is mounted. */
+  /** The mount point of the disk. */
   readonly path: string;
   readonly #dir: string;
-  readonly #shelf: string;
+  readonly #host: string;
   #image: string;
   readonly #after: string;
   #cuts = 0;
   readonly #mounted: string[] = [];
 
-  /** Throws where loop devices or the file systems are not to be had. */
+  /** Throws when loop devices or the file systems are not available. */
   static open(): PowerDisk {
     const disk = new PowerDisk(mkdtempSync(join(tmpdir(), 'swellsight-power-')));
     try {
@@ -44,50 +44,50 @@ export class PowerDisk {
   private constructor(dir: string) {
     this.#dir = dir;
     this.path = join(dir, 'disk');
-    this.#shelf = join(dir, 'shelf');
+    this.#host = join(dir, 'host');
     this.#after = join(dir, 'after');
-    this.#image = join(this.#shelf, 'disk.img');
+    this.#image = join(this.#host, 'disk.img');
   }
 
   #make(): void {
-    for (const folder of [this.path, this.#shelf, this.#after]) mkdirSync(folder);
-    const shelfImage = join(this.#dir, 'shelf.img');
-    sparse(shelfImage, SHELF_BYTES);
-    run('mkfs.xfs', '-q', '-m', 'reflink=1', shelfImage);
-    this.#mount(shelfImage, this.#shelf);
+    for (const folder of [this.path, this.#host, this.#after]) mkdirSync(folder);
+    const hostImage = join(this.#dir, 'host.img');
+    sparse(hostImage, HOST_BYTES);
+    run('mkfs.xfs', '-q', '-m', 'reflink=1', hostImage);
+    this.#mount(hostImage, this.#host);
     sparse(this.#image, DISK_BYTES);
     run('mkfs.ext4', ...MKFS_EXT4, this.#image);
     this.#mount(this.#image, this.path);
   }
 
-  /** The power fails for a copy of the disk, while whoever writes to the disk goes on. `look` gets the copy, mounted. */
-  cutCopy<T>(look: (path: string) => T): T {
+  /** Copies the disk as a power cut would leave it, while the writer continues. `inspect` gets the mount point of the copy. */
+  cutCopy<T>(inspect: (path: string) => T): T {
     this.#cuts += 1;
-    const copy = join(this.#shelf, `cut-${this.#cuts}.img`);
+    const copy = join(this.#host, `cut-${this.#cuts}.img`);
     run('cp', '--reflink=always', this.#image, copy);
     this.#mount(copy, this.#after);
     try {
-      return look(this.#after);
+      return inspect(this.#after);
     } finally {
       this.#unmount(this.#after);
       rmSync(copy);
     }
   }
 
-  /** The power fails: from now on every write fails, and what was not written is lost. */
+  /** Cuts the power: every later write fails, and data not written yet is lost. */
   cut(): void {
     run('xfs_io', '-x', '-c', 'shutdown', this.path);
   }
 
-  /** The power is back; whoever wrote to the disk must have ended. */
+  /** Mounts the disk again. The writer must have exited. */
   restore(): void {
     this.#unmount(this.path);
-    // A namespace that began meanwhile took a copy of every mount and keeps the loop device of this file, without power.
-    const dead = this.#image;
-    this.#image = join(this.#shelf, `disk-${this.#cuts}.img`);
+    // Use a copy: a mount namespace created meanwhile may still hold the loop device of the old file.
+    const old = this.#image;
+    this.#image = join(this.#host, `disk-${this.#cuts}.img`);
     this.#cuts += 1;
-    run('cp', '--reflink=always', dead, this.#image);
-    rmSync(dead);
+    run('cp', '--reflink=always', old, this.#image);
+    rmSync(old);
     this.#mount(this.#image, this.path);
   }
 
@@ -112,7 +112,7 @@ function sparse(path: string, sizeBytes: number): void {
   truncateSync(path, sizeBytes);
 }
 
-/** True when this process may mount disks, copy them and cut their power. */
+/** True when this process may mount disks, copy them with reflinks and shut down their file systems. */
 export function canCutPower(): boolean {
   if (process.platform !== 'linux' || process.getuid?.() !== 0) return false;
   try {

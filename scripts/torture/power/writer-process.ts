@@ -1,15 +1,15 @@
-// Stores records and takes messages out of the outbox, and tells of each step on stdout. Ended by a signal or a dead disk.
-// Arguments: state folder, and FULL (as the store sets it), NORMAL or OFF.
-// Lines: `stored KEY ID` once the commit returned; `acked ID` before the message is taken out.
+// Stores records, deletes messages from the outbox, and prints each step, until a signal or a disk error ends it.
+// Arguments: state directory, and FULL (the setting of the store), NORMAL or OFF.
+// Lines: `stored CAMERA SEQ ID` after the commit returned; `acked ID` before the message is deleted.
 import { writeSync } from 'node:fs';
 import Database from 'better-sqlite3';
 import { systemClock } from '../../../src/base/clock.ts';
 import { acknowledge, burstFeatures, draft, openStore } from '../../../test/fixtures/store.ts';
 
 const [, , stateDir = '', synchronous = 'FULL'] = process.argv;
-const PACE_MS = 2;
+const MEAN_INTERVAL_MS = 2;
 
-// A control: the real store, but for this one setting.
+// A control: the real store with this one setting changed.
 if (synchronous !== 'FULL') {
   const pragma = Reflect.get(Database.prototype, 'pragma') as (...args: unknown[]) => unknown;
   Database.prototype.pragma = function (
@@ -22,8 +22,8 @@ if (synchronous !== 'FULL') {
   };
 }
 
-/** Written when it returns; the reader may be busy with its disks for longer than the pipe holds. */
-function tell(line: string): void {
+/** Writes synchronously. Retries while the pipe is full, because the reader may be busy with its disks. */
+function printLine(line: string): void {
   let rest = Buffer.from(`${line}\n`);
   while (rest.length > 0) {
     try {
@@ -38,11 +38,11 @@ function tell(line: string): void {
 const store = openStore(stateDir, systemClock, { outbox: { maxMessages: 1_000_000, maxAgeDays: 7 } });
 for (let n = 0; ; n += 1) {
   const record = store.append(draft({ camera: n % 2 === 0 ? 'north' : 'south' }), burstFeatures([n, 1, 2]));
-  tell(`stored ${record.camera} ${record.seq} ${record.id}`);
+  printLine(`stored ${record.camera} ${record.seq} ${record.id}`);
   if (n % 3 === 2) {
     const entries = store.outbox.next(2, new Set());
-    for (const { payload } of entries) tell(`acked ${(JSON.parse(payload) as { id: string }).id}`);
+    for (const { payload } of entries) printLine(`acked ${(JSON.parse(payload) as { id: string }).id}`);
     acknowledge(store.outbox, entries, Date.now());
   }
-  await systemClock.sleep(Math.random() * 2 * PACE_MS);
+  await systemClock.sleep(Math.random() * 2 * MEAN_INTERVAL_MS);
 }

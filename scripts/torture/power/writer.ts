@@ -6,50 +6,51 @@ import { until } from '../wait.ts';
 const PROGRAM = join(import.meta.dirname, 'writer-process.ts');
 
 export const LEVELS = ['FULL', 'NORMAL', 'OFF'] as const;
-/** FULL is what the store sets; the weaker ones are controls. */
+/** FULL is the setting of the store; the weaker ones are controls. */
 export type Level = (typeof LEVELS)[number];
 
-/** What the writing process has told of, which lies outside the disk that loses its power. */
-export class Told {
+/** The lines of the writer process, kept outside the disk that loses its power. */
+export class WriterLog {
   /** Ids whose commit had returned. */
   readonly stored = new Set<string>();
-  /** Ids that the broker would have acknowledged. */
+  /** Ids that count as acknowledged by the broker. */
   readonly acked = new Set<string>();
-  /** The highest number told of, by camera. */
+  /** The highest printed number, by camera. */
   readonly newest = new Map<string, number>();
   lines = 0;
-  ended: string | null = null;
+  /** Exit code or signal of the process; null while it runs. */
+  exit: string | null = null;
 }
 
-/** The real store in a process of its own. */
+/** Runs the real store in a separate process. */
 export class Writer {
-  readonly #told: Told;
+  readonly #log: WriterLog;
   readonly #child: ChildProcess;
   #rest = '';
-  #complaint = '';
+  #stderr = '';
 
-  constructor(stateDir: string, level: Level, told: Told) {
-    this.#told = told;
-    told.ended = null;
+  constructor(stateDir: string, level: Level, log: WriterLog) {
+    this.#log = log;
+    log.exit = null;
     this.#child = spawn(process.execPath, [PROGRAM, stateDir, level], {
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     this.#child.stdout?.setEncoding('utf8').on('data', (text: string) => this.#read(text));
     this.#child.stderr
       ?.setEncoding('utf8')
-      .on('data', (text: string) => (this.#complaint = (this.#complaint + text).slice(-800)));
-    this.#child.once('exit', (code, signal) => (told.ended = String(code ?? signal)));
+      .on('data', (text: string) => (this.#stderr = (this.#stderr + text).slice(-800)));
+    this.#child.once('exit', (code, signal) => (log.exit = String(code ?? signal)));
   }
 
-  /** Waits for so many more lines: with the first one, all that was told before is read. */
-  async more(lines: number): Promise<void> {
-    const wanted = this.#told.lines + lines;
-    const came = await until(() => this.#told.lines >= wanted || this.#told.ended !== null, 30_000, 2);
-    if (!came || this.#told.ended !== null)
-      throw new Error(`the writer is silent (ended: ${this.#told.ended ?? 'no'}) ${this.#complaint}`);
+  /** Waits for this many more lines. */
+  async waitForLines(lines: number): Promise<void> {
+    const wanted = this.#log.lines + lines;
+    const came = await until(() => this.#log.lines >= wanted || this.#log.exit !== null, 30_000, 2);
+    if (!came || this.#log.exit !== null)
+      throw new Error(`the writer prints nothing (exit: ${this.#log.exit ?? 'no'}) ${this.#stderr}`);
   }
 
-  /** SIGKILL; resolves when its last words are read. */
+  /** Sends SIGKILL; resolves when the last output is read. */
   async kill(): Promise<void> {
     if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
     const closed = once(this.#child, 'close');
@@ -64,15 +65,15 @@ export class Writer {
   #read(text: string): void {
     const lines = (this.#rest + text).split('\n');
     this.#rest = lines.pop() ?? '';
-    const told = this.#told;
+    const log = this.#log;
     for (const line of lines) {
-      told.lines += 1;
-      const [what, ...words] = line.split(' ');
+      log.lines += 1;
+      const [step, ...words] = line.split(' ');
       const id = words.at(-1) ?? '';
-      if (what === 'acked') told.acked.add(id);
+      if (step === 'acked') log.acked.add(id);
       else {
-        told.stored.add(id);
-        told.newest.set(words[0] ?? '', Number(words[1]));
+        log.stored.add(id);
+        log.newest.set(words[0] ?? '', Number(words[1]));
       }
     }
   }

@@ -1,4 +1,4 @@
--- Commands in the order in which they came: the clock may be wrong while the bound on their number must hold.
+-- Commands in the order of arrival: the bound on their number must hold even when the clock is wrong.
 CREATE TABLE commands_in_order (
   position INTEGER PRIMARY KEY,
   id TEXT NOT NULL UNIQUE,

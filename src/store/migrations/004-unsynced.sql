@@ -1,4 +1,4 @@
--- Records and events made while nothing had set the clock: what it takes to mend their times later.
+-- Records and events made before the clock was synchronized: the data to correct their timestamps later.
 CREATE TABLE unsynced (
   stream TEXT NOT NULL,
   seq INTEGER NOT NULL,

@@ -1,4 +1,4 @@
--- What other models than the one that saw a labelled burst made of its picture, by the trunk that made it.
+-- Embeddings of labelled bursts by other models than the one that ran at capture, by the digest of the model.
 CREATE TABLE embeddings (
   row_id INTEGER PRIMARY KEY,
   camera TEXT NOT NULL,

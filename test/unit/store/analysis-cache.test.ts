@@ -11,8 +11,8 @@ import { ManualClock, tempDir } from '../../fixtures/store.ts';
 const FILE = 'swellsight.cache.db';
 const TTL_S = 300;
 
-/** Waits until a test says so, so that what is pending stays pending. */
-class PatientClock extends ManualClock {
+/** `sleep` waits until the test calls `wake`, so that pending results stay pending. */
+class HeldClock extends ManualClock {
   readonly #waiting: (() => void)[] = [];
 
   override sleep(_ms: number, signal?: AbortSignal): Promise<void> {
@@ -28,14 +28,14 @@ class PatientClock extends ManualClock {
   }
 }
 
-describe('the cache of analyses', () => {
+describe('SqliteAnalysisCache', () => {
   let dir: ReturnType<typeof tempDir>;
-  let clock: PatientClock;
+  let clock: HeldClock;
   let logged: string[];
   let opened: SqliteAnalysisCache[];
   beforeEach(() => {
     dir = tempDir();
-    clock = new PatientClock();
+    clock = new HeldClock();
     logged = [];
     opened = [];
   });
@@ -54,11 +54,10 @@ describe('the cache of analyses', () => {
     return cache;
   };
   const path = (): string => join(dir.path, FILE);
-  /** What is found, without a count of it. */
-  const keysOf = (cache: SqliteAnalysisCache, keys: readonly string[]): string[] =>
+  const foundKeys = (cache: SqliteAnalysisCache, keys: readonly string[]): string[] =>
     keys.filter((key) => cache.get(key) !== null);
 
-  it('gives back what was put, before and after it is written, and over a restart', async () => {
+  it('returns results before and after they are written, and after a restart', async () => {
     const cache = open();
     expect(cache.get('a')).toBeNull();
     cache.put('a', '{"h":1}');
@@ -75,7 +74,7 @@ describe('the cache of analyses', () => {
     expect(again.stats()).toEqual({ hits: 2, misses: 0, entries: 2, sizeBytes: 'a{"h":22}b{}'.length });
   });
 
-  it('lets many stale answers go little by little, so that nobody waits for it', async () => {
+  it('deletes many stale results in small steps', async () => {
     const cache = open();
     for (let i = 0; i < 1024; i += 1) cache.put(`k${i}`, '{}');
     expect(cache.stats().entries).toBe(1024);
@@ -90,7 +89,7 @@ describe('the cache of analyses', () => {
     expect(cache.get('k1023')).toBeNull();
   });
 
-  it('touches no file before it is asked, and keeps nothing after it is closed', () => {
+  it('creates no file before its first use, and stores nothing after it is closed', () => {
     const cache = open();
     expect(readdirSync(dir.path)).toEqual([]);
     cache.close();
@@ -99,7 +98,7 @@ describe('the cache of analyses', () => {
     expect(readdirSync(dir.path)).toEqual([]);
   });
 
-  it('keeps nothing with a time to live of 0, and what was there goes', () => {
+  it('stores nothing with a lifetime of 0, and deletes an existing file', () => {
     const before = open();
     before.put('a', '{}');
     before.close();
@@ -112,7 +111,7 @@ describe('the cache of analyses', () => {
   });
 
   describe('age', () => {
-    it.each(['pending', 'written'])('ends an answer that is %s', async (state) => {
+    it.each(['pending', 'written'])('expires a %s result', async (state) => {
       const cache = open();
       cache.put('a', '{}');
       if (state === 'written') await clock.wake();
@@ -122,7 +121,7 @@ describe('the cache of analyses', () => {
       expect(cache.get('a')).toBeNull();
     });
 
-    it('is told by the monotonic clock within a boot: the wall clock may leap either way', async () => {
+    it('uses the monotonic clock within a boot: steps of the wall clock have no effect', async () => {
       const cache = open();
       cache.put('a', '{}');
       await clock.wake();
@@ -139,7 +138,7 @@ describe('the cache of analyses', () => {
       ['long after', TTL_S * 1000, false],
       ['before, by the wall clock', -1, false],
       ['years before', -10 * 365 * 86_400_000, false],
-    ])('is told by the wall clock after another boot, %s', (_when, laterMs, found) => {
+    ])('uses the wall clock after a reboot: %s', (_when, laterMs, found) => {
       const cache = open();
       cache.put('a', '{}');
       cache.close();
@@ -148,7 +147,7 @@ describe('the cache of analyses', () => {
       expect(open({ bootId: 'boot-2' }).get('a')).toBe(found ? '{}' : null);
     });
 
-    it('takes stale answers out of the file when others come', async () => {
+    it('deletes stale results when new ones are written', async () => {
       const cache = open();
       for (let index = 0; index < 10; index++) cache.put(`old-${index}`, '{}');
       await clock.wake();
@@ -160,19 +159,19 @@ describe('the cache of analyses', () => {
   });
 
   describe('bounds', () => {
-    it('let the oldest go, by number', async () => {
+    it('delete the oldest results above the count', async () => {
       const cache = open({ maxEntries: 3 });
       for (const key of ['a', 'b', 'c', 'd', 'e']) cache.put(key, '{}');
       await clock.wake();
-      expect(keysOf(cache, ['a', 'b', 'c', 'd', 'e'])).toEqual(['c', 'd', 'e']);
-      // One that is put again is new again.
+      expect(foundKeys(cache, ['a', 'b', 'c', 'd', 'e'])).toEqual(['c', 'd', 'e']);
+      // A replaced result counts as new.
       cache.put('c', '{}');
       cache.put('f', '{}');
       await clock.wake();
-      expect(keysOf(cache, ['c', 'd', 'e', 'f'])).toEqual(['c', 'e', 'f']);
+      expect(foundKeys(cache, ['c', 'd', 'e', 'f'])).toEqual(['c', 'e', 'f']);
     });
 
-    it('hold for what is counted, whatever comes', async () => {
+    it('hold for any sequence of results, and the totals match the file', async () => {
       const command = fc.record({
         key: fc.constantFrom('a', 'b', 'c', 'd', 'e', 'f', 'g', 'h'),
         size: fc.nat(60),
@@ -206,7 +205,7 @@ describe('the cache of analyses', () => {
       );
     });
 
-    it('write without a word to the disk, many together', () => {
+    it('write a full batch at once', () => {
       const cache = open();
       for (let index = 0; index < 31; index++) cache.put(`k${index}`, '{}');
       expect(cache.stats().entries).toBe(0);
@@ -214,7 +213,7 @@ describe('the cache of analyses', () => {
       expect(cache.stats().entries).toBe(32);
     });
 
-    it('refuse an answer that is larger than any', async () => {
+    it('refuse a result above the maximum size', async () => {
       const cache = open();
       cache.put('a', ' '.repeat(64_001));
       await clock.wake();
@@ -222,7 +221,7 @@ describe('the cache of analyses', () => {
     });
   });
 
-  describe('a file that fails', () => {
+  describe('a damaged file', () => {
     const filled = (): void => {
       const cache = open();
       for (let index = 0; index < 200; index++) cache.put(`key-${index}`, JSON.stringify('x'.repeat(900)));
@@ -236,19 +235,19 @@ describe('the cache of analyses', () => {
     };
 
     it.each<[string, () => void]>([
-      ['no database', () => writeFileSync(path(), 'a picture of the sea '.repeat(500))],
+      ['not a database', () => writeFileSync(path(), 'an image of the sea '.repeat(500))],
       ['empty', () => writeFileSync(path(), '')],
       [
         'of another schema',
         () => new Database(path()).exec('CREATE TABLE a (b); PRAGMA user_version = 77').close(),
       ],
-      ['of no version', () => new Database(path()).exec('CREATE TABLE answers (b)').close()],
-    ])('at open is begun anew: %s', async (_what, breakIt) => {
-      breakIt();
+      ['without a version', () => new Database(path()).exec('CREATE TABLE answers (b)').close()],
+    ])('is replaced at open: %s', async (_fault, damage) => {
+      damage();
       await expectWorking(open());
     });
 
-    it('in use is dropped, and begun anew a minute later', async () => {
+    it('is deleted when a read fails, and replaced a minute later', async () => {
       filled();
       const size = statSync(path()).size;
       const bytes = readFileSync(path());
@@ -256,7 +255,7 @@ describe('the cache of analyses', () => {
       writeFileSync(path(), bytes);
       const cache = open();
       const found = (): number =>
-        keysOf(
+        foundKeys(
           cache,
           [...Array(200).keys()].map((index) => `key-${index}`),
         ).length;
@@ -273,18 +272,18 @@ describe('the cache of analyses', () => {
     });
 
     it.each<[string, string]>([
-      ['an answer', `UPDATE answers SET json = replace(json, 'x', 'y') WHERE key = 'key-7'`],
+      ['a result', `UPDATE answers SET json = replace(json, 'x', 'y') WHERE key = 'key-7'`],
       ['the key', `UPDATE answers SET key = 'other' WHERE key = 'key-7'`],
-    ])('with a bit turned in %s gives no wrong answer', (what, sql) => {
+    ])('returns no wrong result after a change of %s', (column, sql) => {
       filled();
       new Database(path()).exec(sql).close();
       const cache = open();
-      expect(cache.get(what === 'the key' ? 'other' : 'key-7')).toBeNull();
+      expect(cache.get(column === 'the key' ? 'other' : 'key-7')).toBeNull();
       expect(cache.get('key-8')).toBeNull();
       expect(logged).toHaveLength(1);
     });
 
-    it('is a folder, or has no folder: no caching, no failure', async () => {
+    it('does not throw when the path is a directory or its directory is missing', async () => {
       mkdirSync(path());
       const cache = open();
       cache.put('a', '{}');
@@ -298,7 +297,7 @@ describe('the cache of analyses', () => {
       expect(cache.stats()).toMatchObject({ hits: 0, entries: 0 });
     });
 
-    it('was deleted in use: nothing fails, and the next run has one', async () => {
+    it('does not throw after its file was deleted in use, and works after a restart', async () => {
       const cache = open();
       cache.put('a', '{}');
       await clock.wake();
@@ -312,36 +311,33 @@ describe('the cache of analyses', () => {
     });
   });
 
-  const mounted = mountable();
-  it.skipIf(!mounted)(
-    'gives its room back to the records when the disk is full (needs to mount)',
-    async () => {
-      expect(spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=2m', 'tmpfs', dir.path]).status).toBe(0);
-      try {
-        const cache = open();
-        const put = (count: number, name: string): void => {
-          for (let index = 0; index < count; index++)
-            cache.put(`${name}-${index}`, JSON.stringify('x'.repeat(20_000)));
-        };
-        put(32, 'a');
-        expect(cache.get('a-0')).not.toBeNull();
-        put(96, 'b');
-        expect(logged).toHaveLength(1);
-        expect(readdirSync(dir.path)).toEqual([]);
-        expect(cache.stats().entries).toBe(0);
-        clock.advance(60_000);
-        cache.put('c', '{}');
-        await clock.wake();
-        expect(cache.get('c')).toBe('{}');
-        cache.close();
-      } finally {
-        spawnSync('umount', ['-l', dir.path]);
-      }
-    },
-  );
+  const canMount = canMountTmpfs();
+  it.skipIf(!canMount)('(needs mount) frees its disk space when the disk is full', async () => {
+    expect(spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=2m', 'tmpfs', dir.path]).status).toBe(0);
+    try {
+      const cache = open();
+      const put = (count: number, name: string): void => {
+        for (let index = 0; index < count; index++)
+          cache.put(`${name}-${index}`, JSON.stringify('x'.repeat(20_000)));
+      };
+      put(32, 'a');
+      expect(cache.get('a-0')).not.toBeNull();
+      put(96, 'b');
+      expect(logged).toHaveLength(1);
+      expect(readdirSync(dir.path)).toEqual([]);
+      expect(cache.stats().entries).toBe(0);
+      clock.advance(60_000);
+      cache.put('c', '{}');
+      await clock.wake();
+      expect(cache.get('c')).toBe('{}');
+      cache.close();
+    } finally {
+      spawnSync('umount', ['-l', dir.path]);
+    }
+  });
 });
 
-function mountable(): boolean {
+function canMountTmpfs(): boolean {
   const dir = tempDir();
   const { status } = spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=64k', 'tmpfs', dir.path]);
   if (status === 0) spawnSync('umount', [dir.path]);

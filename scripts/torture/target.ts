@@ -10,37 +10,37 @@ const root = join(import.meta.dirname, '..', '..');
 const DEVICE = join(import.meta.dirname, 'device-process.ts');
 const AGENT = join(root, 'dist', 'main.js');
 const SITE = 'torture';
-const START_WITHIN_MS = 30_000;
-const STOP_WITHIN_MS = 20_000;
+const START_TIMEOUT_MS = 30_000;
+const STOP_TIMEOUT_MS = 20_000;
 
-export interface VictimOptions {
+export interface TargetOptions {
   readonly name: string;
   readonly dir: string;
-  /** Where the broker seems to be. */
+  /** The broker's address for the target: that of the proxy. */
   readonly url: string;
-  /** Words before the command that put it behind the bad network. */
+  /** Command prefix that runs the target in the impaired network. */
   readonly prefix: readonly string[];
 }
 
-/** What is killed: a program with a state folder, started again and again on the same one. */
-export class Victim {
+/** A program under test, killed and started many times with the same state directory. */
+export class Target {
   readonly name: string;
-  /** `agent`: the whole program with its vision process; `device`: its store, forwarder and link alone. */
+  /** `agent`: the complete program with its vision process; `device`: only its store, forwarder and link. */
   readonly kind: 'agent' | 'device';
   readonly plant: Plant | null;
   readonly database: string;
   kills = 0;
-  /** Ends that nobody asked for: each is a fault. */
+  /** Unexpected exits: each is a fault. */
   readonly crashes: string[] = [];
   readonly #prefix: readonly string[];
   readonly #log: string;
   readonly #command: (draining: boolean) => readonly string[];
   #child: ChildProcess | null = null;
-  /** Length of the log when it was started. */
-  #spokenBytes = 0;
+  /** Size of the log at the last start. */
+  #logStartBytes = 0;
 
-  /** The lean device: many records, short times. */
-  static device(options: VictimOptions, making: { cameras: number; everyMs: number; plant?: Plant }): Victim {
+  /** The device without cameras: many records, short timeouts. */
+  static device(options: TargetOptions, making: { cameras: number; everyMs: number; plant?: Plant }): Target {
     const { cameras, everyMs, plant = null } = making;
     const stateDir = join(options.dir, options.name);
     const device: DeviceOptions = {
@@ -52,14 +52,14 @@ export class Victim {
       everyMs,
       plant,
     };
-    return new Victim('device', options, stateDir, plant, (draining) => [
+    return new Target('device', options, stateDir, plant, (draining) => [
       DEVICE,
       JSON.stringify({ ...device, everyMs: draining ? null : everyMs }),
     ]);
   }
 
-  /** The real program. `pictures` are folders; camera after camera takes one of them. */
-  static agent(options: VictimOptions, making: { cameras: number; pictures: readonly string[] }): Victim {
+  /** The complete program. `imageDirs`: the cameras use these directories in turn. */
+  static agent(options: TargetOptions, making: { cameras: number; imageDirs: readonly string[] }): Target {
     const stateDir = join(options.dir, options.name);
     mkdirSync(stateDir);
     const files = { working: join(stateDir, 'working.json'), draining: join(stateDir, 'draining.json') };
@@ -75,15 +75,15 @@ export class Victim {
           id: `cam${n}`,
           kind: 'directory',
           replay: 'loop',
-          path: making.pictures[n % making.pictures.length],
-          // A day: one record at the start, and then only what waits.
+          path: making.imageDirs[n % making.imageDirs.length],
+          // A day: one record at the start. After it, the agent only publishes its outbox.
           schedule: { everyS: mode === 'working' ? 1 : 86_400 },
           burst: { frames: 1 },
         })),
       };
       writeFileSync(file, JSON.stringify(settings));
     }
-    return new Victim('agent', options, stateDir, null, (draining) => [
+    return new Target('agent', options, stateDir, null, (draining) => [
       AGENT,
       'run',
       '--config',
@@ -92,8 +92,8 @@ export class Victim {
   }
 
   private constructor(
-    kind: Victim['kind'],
-    options: VictimOptions,
+    kind: Target['kind'],
+    options: TargetOptions,
     stateDir: string,
     plant: Plant | null,
     command: (draining: boolean) => readonly string[],
@@ -107,11 +107,11 @@ export class Victim {
     this.#command = command;
   }
 
-  /** `draining`: makes as few records as it can, and sends what waits. */
+  /** `draining`: creates as few records as possible and publishes the outbox. */
   start(draining = false): void {
     const [program = '', ...args] = [...this.#prefix, process.execPath, ...this.#command(draining)];
     const log = openSync(this.#log, 'a');
-    this.#spokenBytes = fstatSync(log).size;
+    this.#logStartBytes = fstatSync(log).size;
     const child = spawn(program, args, { stdio: ['ignore', log, log], env: { PATH: process.env['PATH'] } });
     closeSync(log);
     this.#child = child;
@@ -119,20 +119,21 @@ export class Victim {
     child.once('exit', (code, signal) => {
       if (this.#child !== child) return;
       this.#child = null;
-      this.crashes.push(`ended with ${code ?? String(signal)}: ${this.lastWords()}`);
+      this.crashes.push(`exited with ${code ?? String(signal)}: ${this.#readLog(0).slice(-600).trim()}`);
     });
   }
 
-  /** Waits until it tells of its first record: how long that takes depends on the machine. */
-  async working(signal: AbortSignal): Promise<void> {
+  /** Waits until the target logs its first record; the time depends on the machine. */
+  async waitForRecord(signal: AbortSignal): Promise<void> {
     await until(
-      () => this.#child === null || signal.aborted || this.#words(this.#spokenBytes).includes('observation'),
-      START_WITHIN_MS,
+      () =>
+        this.#child === null || signal.aborted || this.#readLog(this.#logStartBytes).includes('observation'),
+      START_TIMEOUT_MS,
       50,
     );
   }
 
-  /** SIGKILL, at this moment. */
+  /** Sends SIGKILL and waits for the exit. */
   async kill(): Promise<void> {
     await this.#end('SIGKILL');
     this.kills += 1;
@@ -143,16 +144,12 @@ export class Victim {
     await this.#end('SIGTERM');
   }
 
-  /** For the end of the run, whatever happened. */
+  /** Sends SIGKILL without waiting, for the clean-up. */
   killNow(): void {
     this.#child?.kill('SIGKILL');
   }
 
-  lastWords(): string {
-    return this.#words(0).slice(-600).trim();
-  }
-
-  #words(from: number): string {
+  #readLog(from: number): string {
     return readFileSync(this.#log).toString('utf8', from);
   }
 
@@ -163,9 +160,9 @@ export class Victim {
     const exited = once(child, 'exit');
     child.kill(signal);
     const timer = setTimeout(() => {
-      this.crashes.push(`does not end on ${signal}`);
+      this.crashes.push(`does not exit on ${signal}`);
       child.kill('SIGKILL');
-    }, STOP_WITHIN_MS);
+    }, STOP_TIMEOUT_MS);
     await exited;
     clearTimeout(timer);
   }
