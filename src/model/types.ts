@@ -118,7 +118,7 @@ export interface SlotRef extends ModelRef {
 }
 
 /** Received bytes, for `model/progress`. */
-export interface Progress {
+export interface FetchProgress {
   readonly bytes: number;
   readonly totalBytes: number | null;
 }
@@ -152,7 +152,7 @@ export interface BundleFetcher {
   /** Completes the part file. Continues where an earlier attempt ended. */
   download(
     options: FetchOptions,
-    onProgress: (progress: Progress) => void,
+    onProgress: (progress: FetchProgress) => void,
     signal: AbortSignal,
   ): Promise<void>;
   /** Checks metadata, digests, archive, manifest and requirements. Removes what it unpacked when a check fails. */

@@ -4,7 +4,7 @@ import { AgentError } from '../../base/errors.ts';
 import type { Log } from '../../base/log.ts';
 import { residentMb } from '../../base/process-facts.ts';
 import { parseReport, type FetchJob, type FetchReport, type VerifiedBundle } from './job.ts';
-import type { Progress } from '../types.ts';
+import type { FetchProgress } from '../types.ts';
 
 const ENTRY = new URL(import.meta.url.endsWith('.ts') ? './process.ts' : './process.js', import.meta.url);
 
@@ -15,7 +15,7 @@ const MAX_START_MS = 60_000;
 
 export interface FetchChildDeps {
   readonly log: Log;
-  readonly onProgress: (progress: Progress) => void;
+  readonly onProgress: (progress: FetchProgress) => void;
 }
 
 /**

@@ -5,11 +5,11 @@ import { HttpDownload } from './http-download.ts';
 import { HttpRepository } from './http-repository.ts';
 import type { FetchJob } from './job.ts';
 import { fetchDirs, PartFile } from './part-file.ts';
-import type { Progress } from '../types.ts';
+import type { FetchProgress } from '../types.ts';
 
 /** What a running job reports. */
 export interface FetchEvents {
-  readonly onProgress: (progress: Progress) => void;
+  readonly onProgress: (progress: FetchProgress) => void;
   readonly onWait: (reason: string, retryInMs: number) => void;
 }
 

@@ -6,7 +6,7 @@ import { ensureSpace } from '../disk-space.ts';
 import { runFetchJob } from './child.ts';
 import { DEFAULT_FETCH_LIMITS, type FetchJob, type FetchLimits, type VerifiedBundle } from './job.ts';
 import { fetchDirs, PartFile, removePart } from './part-file.ts';
-import type { BlockSource, BundleFetcher, FetchedBundle, FetchOptions, Progress } from '../types.ts';
+import type { BlockSource, BundleFetcher, FetchedBundle, FetchOptions, FetchProgress } from '../types.ts';
 
 export interface FetcherOptions {
   /** Models directory, `{stateDir}/models`. */
@@ -36,7 +36,7 @@ export class Fetcher implements BundleFetcher {
 
   async download(
     options: FetchOptions,
-    onProgress: (progress: Progress) => void,
+    onProgress: (progress: FetchProgress) => void,
     signal: AbortSignal,
   ): Promise<void> {
     const { updateId, source } = options.request;
@@ -83,7 +83,7 @@ export class Fetcher implements BundleFetcher {
   #run(
     kind: FetchJob['kind'],
     options: FetchOptions,
-    onProgress: (progress: Progress) => void,
+    onProgress: (progress: FetchProgress) => void,
     signal: AbortSignal,
   ): Promise<VerifiedBundle | null> {
     const job: FetchJob = { kind, dir: this.#dir, options, limits: this.#limits };
@@ -93,7 +93,7 @@ export class Fetcher implements BundleFetcher {
   async #receiveBlocks(
     { request: { updateId }, maxBytesPerS }: FetchOptions,
     { sizeBytes, digest }: { readonly sizeBytes: number; readonly digest: string },
-    onProgress: (progress: Progress) => void,
+    onProgress: (progress: FetchProgress) => void,
     signal: AbortSignal,
   ): Promise<void> {
     const { maxBytes, reserveBytes } = this.#limits;

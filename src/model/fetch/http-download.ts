@@ -4,7 +4,7 @@ import { AgentError } from '../../base/errors.ts';
 import { ExcessBytes, temporaryFault } from './http-get.ts';
 import { expectStatus, isMissing, type HttpRepository, type TransferRetries } from './http-repository.ts';
 import type { PartFile } from './part-file.ts';
-import type { Progress } from '../types.ts';
+import type { FetchProgress } from '../types.ts';
 
 export interface DownloadOptions {
   /** Relative to the repository's base URL. */
@@ -14,7 +14,7 @@ export interface DownloadOptions {
   readonly maxBytes: number;
   /** Called before the first byte is written. Rejects when the disk has not enough space. */
   readonly onSize: (sizeBytes: number) => Promise<void>;
-  readonly onProgress: (progress: Progress) => void;
+  readonly onProgress: (progress: FetchProgress) => void;
 }
 
 /** The file may change during the download, but a server that always sends wrong bytes must not cause an endless loop. */

@@ -1,6 +1,6 @@
 import { ERROR_CODES, type ErrorCode } from '../../base/errors.ts';
 import type { BackoffOptions } from '../../base/retry.ts';
-import type { FetchOptions, Progress } from '../types.ts';
+import type { FetchOptions, FetchProgress } from '../types.ts';
 
 /** Timeouts and sizes of an HTTP transfer. Tests shorten them. */
 export interface TransferLimits {
@@ -82,7 +82,7 @@ export interface VerifiedBundle {
 /** A message from a fetch process to the agent. */
 export type FetchReport =
   | { readonly type: 'alive'; readonly rssMb: number }
-  | ({ readonly type: 'progress' } & Progress)
+  | ({ readonly type: 'progress' } & FetchProgress)
   | { readonly type: 'waiting'; readonly reason: string; readonly retryInMs: number }
   | { readonly type: 'done'; readonly bundle: VerifiedBundle | null }
   | { readonly type: 'failed'; readonly code: ErrorCode; readonly message: string };

@@ -5,7 +5,7 @@ import { Backoff } from '../../base/retry.ts';
 import type { InstallPhase, ModelProgress } from '../../contract/model.ts';
 import { currentInstall, updateInstall } from './transitions.ts';
 import type { Slots } from './types.ts';
-import type { InstallRecord, Progress, SlotsState } from '../types.ts';
+import type { InstallRecord, FetchProgress, SlotsState } from '../types.ts';
 
 const RETRY = { minMs: 1000, maxMs: 60_000, resetAfterMs: 60_000 };
 /** Shortest time between two progress messages of one phase. */
@@ -25,7 +25,7 @@ export class InstallJournal {
   readonly #deps: JournalDeps;
   #progressKey = '';
   #progressAtMonoMs = 0;
-  #received: { readonly updateId: string; readonly progress: Progress } | null = null;
+  #received: { readonly updateId: string; readonly progress: FetchProgress } | null = null;
 
   constructor(deps: JournalDeps) {
     this.#deps = deps;
@@ -123,7 +123,7 @@ export class InstallJournal {
   }
 
   /** Publishes received bytes. Does not store them. */
-  reportBytes(install: InstallRecord, progress: Progress): void {
+  reportBytes(install: InstallRecord, progress: FetchProgress): void {
     this.#received = { updateId: install.updateId, progress };
     const { bytes, totalBytes } = progress;
     this.reportProgress(install, totalBytes === null ? null : totalBytes === 0 ? 1 : bytes / totalBytes);

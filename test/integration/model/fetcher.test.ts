@@ -18,7 +18,7 @@ import type { FetchLimits } from '../../../src/model/fetch/job.ts';
 import { Fetcher } from '../../../src/model/fetch/fetcher.ts';
 import { PartFile } from '../../../src/model/fetch/part-file.ts';
 import { exportTarget } from '../../../src/model/repository/export.ts';
-import type { BlockSource, FetchOptions, Progress } from '../../../src/model/types.ts';
+import type { BlockSource, FetchOptions, FetchProgress } from '../../../src/model/types.ts';
 import { childPid, childPids, isGone } from '../../fixtures/children.ts';
 import {
   packModel,
@@ -87,7 +87,7 @@ describe('Fetcher', () => {
   it('stores an unsigned bundle under its digest and removes everything else', async () => {
     const fetcher = fetcherOf();
     const options = unsignedOptions(requestOf(model.bundle), server.url);
-    const seen: Progress[] = [];
+    const seen: FetchProgress[] = [];
     await fetcher.download(options, (progress) => seen.push(progress), never());
     expect(seen.at(-1)).toEqual({ bytes: model.sizeBytes, totalBytes: model.sizeBytes });
     expect(existsSync(partOf(options))).toBe(true);
@@ -170,7 +170,7 @@ describe('Fetcher', () => {
       allowUnsigned: false,
     };
     const fetcher = fetcherOf(blocksOf(file));
-    const seen: Progress[] = [];
+    const seen: FetchProgress[] = [];
     await fetcher.download(options, (progress) => seen.push(progress), never());
     expect(seen.at(-1)).toEqual({ bytes: sent.sizeBytes, totalBytes: sent.sizeBytes });
     expect((await fetcher.verify(options, never())).ref).toMatchObject({
