@@ -5,7 +5,7 @@ import { systemClock } from '../base/clock.ts';
 import { Configuration } from '../config/configuration.ts';
 import { asAgentError, isAbort, type ErrorCode } from '../base/errors.ts';
 import { LevelledLog, standardOutput } from '../base/log.ts';
-import { RecentLog } from '../base/recent-log.ts';
+import { RecentLog } from '../control/recent-log.ts';
 import { Backoff } from '../base/retry.ts';
 import { consoleSink } from './console.ts';
 import { configFile, type ConfigOptions } from './settings.ts';

@@ -1,5 +1,5 @@
-import { checkCronPattern } from '../schedule/cron-times.ts';
-import { isTimeZone } from '../schedule/time-zone.ts';
+import { checkCronPattern } from '../base/cron-pattern.ts';
+import { isTimeZone } from '../base/time-zone.ts';
 import { shown, type ConfigFault } from './faults.ts';
 import { isUrl } from './formats.ts';
 import { polygonFault } from './polygon.ts';

@@ -2,7 +2,7 @@ import type { Analysis } from '../analysis/analysis.ts';
 import { isoTime, type Clock } from '../base/clock.ts';
 import { AgentError } from '../base/errors.ts';
 import type { LevelledLog } from '../base/log.ts';
-import type { RecentLog } from '../base/recent-log.ts';
+import type { RecentLog } from './recent-log.ts';
 import type { SiteCalibration } from '../calibration/site-calibration.ts';
 import type { Configuration } from '../config/configuration.ts';
 import type { AgentApi, CameraView, LabelInput } from '../contract/api.ts';

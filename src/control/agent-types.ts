@@ -1,6 +1,6 @@
 import type { Clock } from '../base/clock.ts';
 import type { LevelledLog } from '../base/log.ts';
-import type { RecentLog } from '../base/recent-log.ts';
+import type { RecentLog } from './recent-log.ts';
 import type { Configuration } from '../config/configuration.ts';
 import type { Settings } from '../config/schema.ts';
 import type { AgentApi } from '../contract/api.ts';

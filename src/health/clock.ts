@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process';
 import { stat } from 'node:fs/promises';
 import type { Clock } from '../base/clock.ts';
 import { openAdjtimex } from './adjtimex.ts';
-import { readText } from './read-file.ts';
+import { readText } from '../base/read-file.ts';
 import type { ClockState } from './types.ts';
 
 /** systemd-timesyncd touches it whenever it has set the clock. */

@@ -2,7 +2,7 @@ import { statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Clock } from '../base/clock.ts';
-import { readText } from './read-file.ts';
+import { readText } from '../base/read-file.ts';
 
 const BYTES_PER_MB = 2 ** 20;
 /** A dead network disk must not hold up a heartbeat. */

@@ -5,7 +5,7 @@ import { isAbort } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import { degradedCodes } from './degraded.ts';
 import { DiskProbe, WriteRate } from './disk.ts';
-import { readFreeMemoryMb } from './memory.ts';
+import { readFreeMemoryMb } from '../base/free-memory.ts';
 import { readTemperatureC } from './temperature.ts';
 import { readThrottled } from './throttle.ts';
 import type { HealthSources } from './types.ts';

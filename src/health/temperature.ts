@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { readNames, readNumber, readText } from './read-file.ts';
+import { readNames, readNumber, readText } from '../base/read-file.ts';
 
 /** Zone types that are the processor's, best first. `PMIC-Die` of a Jetson Nano always says 100 degrees: never take it. */
 const CPU_ZONES: readonly RegExp[] = [

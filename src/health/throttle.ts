@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { readNames, readNumber, readText } from './read-file.ts';
+import { readNames, readNumber, readText } from '../base/read-file.ts';
 
 /**
  * Bits of the firmware's answer that hold now: under-voltage, frequency capped, throttled, soft temperature limit.

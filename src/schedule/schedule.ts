@@ -6,7 +6,7 @@ import { CronSchedule } from './cron.ts';
 import { IntervalSchedule } from './interval.ts';
 import { sunWindow, type Location, type SunWindow } from './sun.ts';
 import type { Schedule } from './types.ts';
-import { systemTimeZone } from './time-zone.ts';
+import { systemTimeZone } from '../base/time-zone.ts';
 
 export interface ScheduleOptions {
   /** Already validated: cron or everyS, a known zone, sun only with a location. */

@@ -1,7 +1,7 @@
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AgentError } from '../base/errors.ts';
-import { readFreeMemoryMb } from '../health/memory.ts';
+import { readFreeMemoryMb } from '../base/free-memory.ts';
 import type { Bundle } from '../model/manifest.ts';
 import type { ProcessLimits } from '../vision/process-priority.ts';
 import { createTrialRunner } from '../vision/providers/run-trial.ts';

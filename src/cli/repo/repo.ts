@@ -3,7 +3,7 @@ import type {
   ExportOptions,
   InitOptions,
   KeysOptions,
-  PublishOptions,
+  RepoPublishOptions,
   RotateOptions,
   ServeOptions,
   VerifyOptions,
@@ -48,7 +48,7 @@ export function addRepoCommands(program: Command, choose: Choose): void {
   command('publish <dir> [bundles...]', 'pack, lay down and sign; without bundles sign anew')
     .option('--withdraw <name/version>', 'offer it no longer', collect, [])
     .option('--timestamp-only', 'a new timestamp and nothing else, for a timer')
-    .action((dir: string, bundles: string[], options: PublishOptions) =>
+    .action((dir: string, bundles: string[], options: RepoPublishOptions) =>
       choose(async (terminal) => (await run()).repoPublish(dir, bundles, options, terminal)),
     );
   command('keys <dir>', 'who signs for what; add and revoke')

@@ -58,7 +58,7 @@ export async function repoInit(dir: string, options: InitOptions, terminal: Term
   return EXIT.ok;
 }
 
-export interface PublishOptions extends RepoOptions {
+export interface RepoPublishOptions extends RepoOptions {
   readonly withdraw: readonly string[];
   readonly timestampOnly?: boolean;
 }
@@ -67,7 +67,7 @@ export interface PublishOptions extends RepoOptions {
 export async function repoPublish(
   dir: string,
   bundles: readonly string[],
-  options: PublishOptions,
+  options: RepoPublishOptions,
   terminal: Terminal,
 ): Promise<number> {
   const timestampOnly = options.timestampOnly === true;

@@ -69,7 +69,7 @@ export async function unpackArchive(
 
 /**
  * Reads the archive itself, because the tar library skips what it cannot use. This class checks each header before it
- * reads a byte of the body, and stops at the first unknown one. See docs/decisions/0005-own-tar-reader.md.
+ * reads a byte of the body, and stops at the first unknown one. See docs/decisions/0007-own-tar-reader.md.
  */
 class Unpacker {
   readonly #archive: FileHandle;

@@ -3,7 +3,7 @@ import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { readBootId } from '../../../src/health/boot.ts';
 import { DiskProbe, WriteRate } from '../../../src/health/disk.ts';
-import { readFreeMemoryMb } from '../../../src/health/memory.ts';
+import { readFreeMemoryMb } from '../../../src/base/free-memory.ts';
 import { readTemperatureC } from '../../../src/health/temperature.ts';
 import { readThrottled } from '../../../src/health/throttle.ts';
 import { ManualClock, tempDir } from '../../fixtures/store.ts';

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 
-import { checkCronPattern, cronTimes } from '../../../src/schedule/cron-times.ts';
+import { checkCronPattern } from '../../../src/base/cron-pattern.ts';
+import { cronTimes } from '../../../src/schedule/cron-times.ts';
 
 const between = (pattern: string, zone: string, from: string, to: string): string[] =>
   [...cronTimes(pattern, zone)(Date.parse(from), Date.parse(to))].map((at) =>

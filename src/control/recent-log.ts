@@ -1,5 +1,5 @@
 import type { LogEntry } from '../contract/diagnostics.ts';
-import { redactUrl, type LogSink } from './log.ts';
+import { redactUrl, type LogSink } from '../base/log.ts';
 
 const MAX_KINDS = 50;
 const MAX_TEXT = 300;

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { AgentError } from '../../../src/base/errors.ts';
 import { createLog } from '../../../src/base/log.ts';
-import { RecentLog } from '../../../src/base/recent-log.ts';
+import { RecentLog } from '../../../src/control/recent-log.ts';
 
 function made() {
   const lines: string[] = [];
