@@ -31,7 +31,7 @@ const DIRECTORIES = {
   store: [],
   mqtt: [],
   health: [],
-  http: ['config/loopback'],
+  http: [],
   fleet: [],
   serving: ['vision', 'model'],
   observation: ['config', 'schedule', 'camera', 'calibration', 'store', 'serving'],

@@ -8,22 +8,21 @@ export async function checkConfig(
   options: ConfigOptions & { json?: boolean },
   terminal: Terminal,
 ): Promise<number> {
-  const { faultsOf, faultLine } = await import('../config/faults.ts');
+  const { getConfigFaults, formatFault } = await import('../config/faults.ts');
   let settings: Settings;
   try {
     settings = await settingsFor(options, terminal);
   } catch (thrown) {
     const error = asAgentError(thrown);
     if (error.code !== 'config_invalid') throw thrown;
-    const faults = faultsOf(error);
+    const faults = getConfigFaults(error);
     if (options.json === true) terminal.out(jsonText({ ok: false, faults }));
-    else for (const fault of faults) terminal.err(faultLine(fault));
+    else for (const fault of faults) terminal.err(formatFault(fault));
     return EXIT.config;
   }
-  const { redactedSettings, configDigest } = await import('../config/redact.ts');
-  const digest = configDigest(settings);
-  if (options.json === true)
-    terminal.out(jsonText({ ok: true, digest, settings: redactedSettings(settings) }));
+  const { redactSettings, computeConfigDigest } = await import('../config/redact.ts');
+  const digest = computeConfigDigest(settings);
+  if (options.json === true) terminal.out(jsonText({ ok: true, digest, settings: redactSettings(settings) }));
   else for (const line of await summary(settings)) terminal.out(line);
   return EXIT.ok;
 }
@@ -31,8 +30,8 @@ export async function checkConfig(
 async function summary(settings: Settings): Promise<string[]> {
   const { createSchedule } = await import('../schedule/schedule.ts');
   const { systemClock, isoTime } = await import('../base/clock.ts');
-  const { redactedSettings } = await import('../config/redact.ts');
-  const { mqtt, http, stateDir, site, device } = redactedSettings(settings);
+  const { redactSettings } = await import('../config/redact.ts');
+  const { mqtt, http, stateDir, site, device } = redactSettings(settings);
   const broker =
     mqtt.url.length > 0
       ? mqtt.url.join(', ')

@@ -92,7 +92,7 @@ async function started(
       return await start();
     } catch (thrown) {
       const held = STILL_HELD.includes(asAgentError(thrown).code) && systemClock.monoMs() < untilMonoMs;
-      if (!held && !configuration.startFailed()) throw thrown;
+      if (!held && !configuration.handleStartFailure()) throw thrown;
       try {
         await systemClock.sleep(backoff.nextMs(), signal);
       } catch (stopped) {

@@ -11,7 +11,7 @@ export const configFile = (options: ConfigOptions, env: NodeJS.ProcessEnv): stri
 
 /** The settings that a command runs with, what remote commands have set included. Throws `config_invalid`. */
 export async function settingsFor(options: ConfigOptions, terminal: Terminal): Promise<Settings> {
-  const { readLocal } = await import('../config/local.ts');
+  const { loadLocal } = await import('../config/load.ts');
   const { env, cwd } = terminal;
-  return readLocal({ file: configFile(options, env), env, cwd }).settings;
+  return loadLocal({ file: configFile(options, env), env, cwd }).settings;
 }

@@ -1,14 +1,13 @@
 import { checkCronPattern } from '../base/cron-pattern.ts';
 import { isTimeZone } from '../base/time-zone.ts';
-import { shown, type ConfigFault } from './faults.ts';
+import { formatValue, type ConfigFault } from './faults.ts';
 import { isUrl } from './formats.ts';
-import { polygonFault } from './polygon.ts';
-import type { CameraInput, CameraKind } from './schema.ts';
+import type { CameraInput, CameraKind, Polygon } from './schema.ts';
 
-type Origin = 'url' | 'path' | 'command';
+type SourceKey = 'url' | 'path' | 'command';
 
-/** Which of url, path, command a kind needs, and the schemes of its url. */
-const ORIGIN_OF: Record<CameraKind, { readonly needs: Origin | null; readonly schemes: readonly string[] }> =
+/** The key that each kind of camera needs, and the schemes of its url. */
+const SOURCES: Record<CameraKind, { readonly needs: SourceKey | null; readonly schemes: readonly string[] }> =
   {
     simulated: { needs: null, schemes: [] },
     rtsp: { needs: 'url', schemes: ['rtsp', 'rtsps'] },
@@ -20,77 +19,121 @@ const ORIGIN_OF: Record<CameraKind, { readonly needs: Origin | null; readonly sc
     command: { needs: 'command', schemes: [] },
   };
 
-/** What a JSON schema cannot say: keys that exclude or need each other, and values with a meaning. */
+type AddFault = (name: string, value: unknown, wanted: string) => void;
+
+/** Checks the rules that a JSON schema cannot express: keys that exclude or need each other, patterns, polygons. */
 export function checkCamera(camera: CameraInput, key: string, origin: string, faults: ConfigFault[]): void {
-  const fault = (name: string, value: unknown, wanted: string): void => {
+  const addFault: AddFault = (name, value, wanted) => {
     const full = name === '' ? key : `${key}.${name}`;
-    faults.push({ key: full, given: shown(full, value), wanted, origin });
+    faults.push({ key: full, given: formatValue(full, value), wanted, origin });
   };
-  checkOrigin(camera, fault);
-  checkSchedule(camera, fault);
-  checkBurst(camera, fault);
+  checkSource(camera, addFault);
+  checkSchedule(camera, addFault);
+  checkBurst(camera, addFault);
   if (camera.roi) {
-    const wanted = polygonFault(camera.roi);
-    if (wanted !== null) fault('roi', camera.roi, wanted);
+    const wanted = describePolygonFault(camera.roi);
+    if (wanted !== null) addFault('roi', camera.roi, wanted);
   }
   camera.privacyMasks?.forEach((mask, index) => {
-    const wanted = polygonFault(mask);
-    if (wanted !== null) fault(`privacyMasks[${String(index)}]`, mask, wanted);
+    const wanted = describePolygonFault(mask);
+    if (wanted !== null) addFault(`privacyMasks[${String(index)}]`, mask, wanted);
   });
 }
 
-type Fault = (name: string, value: unknown, wanted: string) => void;
-
-function checkOrigin(camera: CameraInput, fault: Fault): void {
-  const { needs, schemes } = ORIGIN_OF[camera.kind];
+function checkSource(camera: CameraInput, addFault: AddFault): void {
+  const { needs, schemes } = SOURCES[camera.kind];
   for (const name of ['url', 'path', 'command'] as const) {
     const value = camera[name];
     if (name === needs && value === undefined)
-      fault(name, value, `a ${name}, because kind is ${camera.kind}`);
+      addFault(name, value, `a ${name}, because kind is ${camera.kind}`);
     if (name !== needs && value !== undefined)
-      fault(name, value, `no ${name}, because kind is ${camera.kind}`);
+      addFault(name, value, `no ${name}, because kind is ${camera.kind}`);
   }
   if (needs === 'url' && camera.url !== undefined && !isUrl(camera.url, schemes))
-    fault('url', camera.url, `a URL with ${schemes.map((scheme) => `${scheme}://`).join(' or ')}`);
+    addFault('url', camera.url, `a URL with ${schemes.map((scheme) => `${scheme}://`).join(' or ')}`);
   const loginKeys = (['username', 'password', 'password_file'] as const).filter(
     (name) => camera[name] !== undefined,
   );
   for (const name of loginKeys) {
-    if (needs !== 'url') fault(name, camera[name], `no ${name}, because kind is ${camera.kind}`);
+    if (needs !== 'url') addFault(name, camera[name], `no ${name}, because kind is ${camera.kind}`);
     else if (camera.url !== undefined && (URL.parse(camera.url)?.username ?? '') !== '')
-      fault(name, camera[name], 'credentials in the url or beside it, not both');
+      addFault(name, camera[name], 'credentials in the url or in username and password, not in both');
   }
-  if (camera.username === undefined && loginKeys.length > 0) fault('username', undefined, 'a user name');
+  if (camera.username === undefined && loginKeys.length > 0) addFault('username', undefined, 'a user name');
   if (camera.replay !== undefined && camera.kind !== 'directory' && camera.kind !== 'video')
-    fault('replay', camera.replay, `no replay, because kind is ${camera.kind}`);
+    addFault('replay', camera.replay, `no replay, because kind is ${camera.kind}`);
   if (camera.simulation !== undefined && camera.kind !== 'simulated')
-    fault('simulation', camera.simulation, `no simulation, because kind is ${camera.kind}`);
+    addFault('simulation', camera.simulation, `no simulation, because kind is ${camera.kind}`);
 }
 
-function checkSchedule(camera: CameraInput, fault: Fault): void {
+function checkSchedule(camera: CameraInput, addFault: AddFault): void {
   const { schedule } = camera;
   if (!schedule) return;
   const { cron, everyS, timezone, sun, jitterS } = schedule;
-  if (cron !== undefined && everyS !== undefined) fault('schedule', schedule, 'cron or everyS, not both');
+  if (cron !== undefined && everyS !== undefined) addFault('schedule', schedule, 'cron or everyS, not both');
   if (cron !== undefined) {
     const wanted = checkCronPattern(cron);
-    if (wanted !== null) fault('schedule.cron', cron, wanted);
+    if (wanted !== null) addFault('schedule.cron', cron, wanted);
   }
   if (timezone !== undefined && !isTimeZone(timezone))
-    fault('schedule.timezone', timezone, 'an IANA time zone such as Europe/Lisbon');
+    addFault('schedule.timezone', timezone, 'an IANA time zone such as Europe/Lisbon');
   if (sun && camera.location === undefined)
-    fault('location', undefined, '{lat, lon}, because schedule.sun is set');
+    addFault('location', undefined, '{lat, lon}, because schedule.sun is set');
   if (sun && sun.from === sun.to)
-    fault('schedule.sun', sun, 'from and to that differ, or no sun for all day');
+    addFault(
+      'schedule.sun',
+      sun,
+      'different values for from and to; without sun, the schedule applies all day',
+    );
   if (everyS !== undefined && jitterS !== undefined && jitterS >= everyS)
-    fault('schedule.jitterS', jitterS, `less than everyS (${String(everyS)})`);
+    addFault('schedule.jitterS', jitterS, `less than everyS (${String(everyS)})`);
 }
 
-function checkBurst(camera: CameraInput, fault: Fault): void {
+function checkBurst(camera: CameraInput, addFault: AddFault): void {
   const everyS = camera.schedule?.everyS;
   const { frames, intervalS } = camera.burst ?? {};
   if (everyS === undefined || intervalS === undefined) return;
   const spanS = ((frames ?? 3) - 1) * intervalS;
   if (spanS >= everyS)
-    fault('burst', camera.burst, `a burst shorter than everyS (it spans ${String(spanS)} s)`);
+    addFault('burst', camera.burst, `a burst shorter than everyS (it spans ${String(spanS)} s)`);
+}
+
+/** Smallest area, as a share of the frame. A smaller polygon is a typing error. */
+const MIN_POLYGON_AREA01 = 1e-5;
+
+/** Area of a polygon as a share of the frame, 0..1 (shoelace formula). */
+function polygonArea01(polygon: Polygon): number {
+  let twice = 0;
+  polygon.forEach(([x, y], index) => {
+    const [nextX, nextY] = polygon[(index + 1) % polygon.length] ?? [x, y];
+    twice += x * nextY - nextX * y;
+  });
+  return Math.abs(twice) / 2;
+}
+
+/** The fault of a polygon, as text for `wanted`; null when it is valid. */
+function describePolygonFault(polygon: Polygon): string | null {
+  if (hasCrossingSides(polygon)) return 'a polygon whose sides do not cross';
+  if (polygonArea01(polygon) < MIN_POLYGON_AREA01) return 'a polygon with an area';
+  return null;
+}
+
+type Point = readonly [number, number];
+
+function hasCrossingSides(polygon: Polygon): boolean {
+  const count = polygon.length;
+  for (let i = 0; i < count; i += 1)
+    for (let j = i + 2; j < count; j += 1) {
+      if (i === 0 && j === count - 1) continue;
+      const [a, b, c, d] = [polygon[i], polygon[i + 1], polygon[j], polygon[(j + 1) % count]];
+      if (a && b && c && d && doSegmentsCross(a, b, c, d)) return true;
+    }
+  return false;
+}
+
+/** True for proper crossings only: sides may touch. */
+function doSegmentsCross(a: Point, b: Point, c: Point, d: Point): boolean {
+  const side = (p: Point, q: Point, r: Point): number =>
+    Math.sign((q[0] - p[0]) * (r[1] - p[1]) - (q[1] - p[1]) * (r[0] - p[0]));
+  return side(a, b, c) * side(a, b, d) < 0 && side(c, d, a) * side(c, d, b) < 0;
 }

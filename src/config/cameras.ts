@@ -1,19 +1,22 @@
 import { resolve } from 'node:path';
+import { schemaChecker, type ErrorObject } from '../base/schema-checker.ts';
 import { checkCamera } from './camera-rules.ts';
-import { checkCameraShapes } from './camera-shape.ts';
-import type { ConfigFault } from './faults.ts';
-import type { Camera, CameraInput } from './schema.ts';
-import { readSecret, type SecretPlaces } from './secrets.ts';
+import { formatValue, unknownKeyFault, type ConfigFault } from './faults.ts';
+import { ID_WANTED } from './formats.ts';
+import { CameraSettings, type Camera, type CameraInput } from './schema.ts';
+import { readSecret, type SecretPlaces } from './sources.ts';
 
 const DEFAULTS = {
   simulated: { everyS: 4, intervalS: 0.5, timeoutS: 15 },
   other: { everyS: 60, intervalS: 2, timeoutS: 15 },
 } as const;
 const DEFAULT_FRAMES = 3;
-/** A drawn sea changes its mood in half a minute, so that a first start shows more than one height. */
+/** The simulated sea changes every half minute, so that the first minutes show different heights. */
 const DEFAULT_SPEED = 3600;
 
-/** Checks `cameras[]` whole and fills in what is not given. The result counts only when no fault was added. */
+const checker = schemaChecker({ allErrors: true, verbose: true, strict: false });
+
+/** Checks all of `cameras[]` and fills in the defaults. Use the result only if no fault was added. */
 export function readCameras(
   inputs: readonly unknown[],
   origin: string,
@@ -21,7 +24,7 @@ export function readCameras(
   faults: ConfigFault[],
 ): readonly Camera[] {
   const firstWithId = new Map<string, number>();
-  return checkCameraShapes(inputs, origin, faults).flatMap(({ index, camera, broken }) => {
+  return checkShapes(inputs, origin, faults).flatMap(({ index, camera, broken }) => {
     const key = `cameras[${String(index)}]`;
     const id = camera.id?.toLowerCase();
     const twin = id === undefined ? undefined : firstWithId.get(id);
@@ -34,12 +37,10 @@ export function readCameras(
         origin,
       });
     if (broken.has('kind')) return [];
-    // What rests on a broken key is not judged.
-    const told: ConfigFault[] = [];
-    checkCamera(camera as CameraInput, key, origin, told);
-    faults.push(
-      ...told.filter((fault) => !broken.has(/^\.(\w+)/.exec(fault.key.slice(key.length))?.[1] ?? '')),
-    );
+    const ruleFaults: ConfigFault[] = [];
+    checkCamera(camera as CameraInput, key, origin, ruleFaults);
+    // Drop rule faults of broken keys: the shape fault is reported already.
+    faults.push(...ruleFaults.filter((fault) => !broken.has(topKey(fault, key))));
     if (broken.size > 0) return [];
     const { password: value = null, password_file: file = null } = camera;
     const password = readSecret({ key: `${key}.password`, value, file }, places, faults);
@@ -54,8 +55,8 @@ function withDefaults(camera: CameraInput, password: string | null, cwd: string)
       ? { ...camera.schedule, everyS: camera.schedule?.everyS ?? defaults.everyS }
       : camera.schedule;
   const frames = camera.burst?.frames ?? DEFAULT_FRAMES;
-  // A burst takes at most a quarter of a short period, so that `everyS: 1` works without a word about bursts.
-  const roomS = (schedule.everyS ?? 60) / 4 / Math.max(1, frames - 1);
+  // A burst takes at most a quarter of a short period, so that `everyS: 1` works without burst settings.
+  const maxIntervalS = (schedule.everyS ?? 60) / 4 / Math.max(1, frames - 1);
   return {
     id: camera.id,
     kind: camera.kind,
@@ -65,7 +66,7 @@ function withDefaults(camera: CameraInput, password: string | null, cwd: string)
     username: camera.username ?? null,
     password,
     schedule,
-    burst: { frames, intervalS: camera.burst?.intervalS ?? Math.min(defaults.intervalS, roomS) },
+    burst: { frames, intervalS: camera.burst?.intervalS ?? Math.min(defaults.intervalS, maxIntervalS) },
     timeoutS: camera.timeoutS ?? defaults.timeoutS,
     roi: camera.roi ?? null,
     privacyMasks: camera.privacyMasks ?? [],
@@ -79,3 +80,96 @@ function withDefaults(camera: CameraInput, password: string | null, cwd: string)
     },
   };
 }
+
+/** One entry of `cameras[]`. The keys in `broken` do not fit the schema; all other keys do. */
+interface ShapedCamera {
+  readonly index: number;
+  readonly camera: Partial<CameraInput>;
+  readonly broken: ReadonlySet<string>;
+}
+
+/** Checks the entries against the schema. Adds all faults, and returns the valid keys of each camera. */
+function checkShapes(
+  cameras: readonly unknown[],
+  origin: string,
+  faults: ConfigFault[],
+): readonly ShapedCamera[] {
+  const validate = checker.compile<CameraInput>(CameraSettings);
+  return cameras.flatMap((camera, index) => {
+    if (validate(camera)) return [{ index, camera, broken: new Set<string>() }];
+    const key = `cameras[${String(index)}]`;
+    const broken = new Set<string>();
+    for (const error of validate.errors ?? []) {
+      const fault = toFault(error, key, origin);
+      broken.add(topKey(fault, key));
+      if (!faults.some((known) => known.key === fault.key && known.wanted === fault.wanted))
+        faults.push(fault);
+    }
+    if (typeof camera !== 'object' || camera === null || Array.isArray(camera)) return [];
+    const valid = Object.entries(camera).filter(([name]) => !broken.has(name));
+    return [{ index, camera: Object.fromEntries(valid), broken }];
+  });
+}
+
+/** The key of the camera that a fault concerns: `schedule` for `cameras[0].schedule.cron`; empty for the whole entry. */
+const topKey = (fault: ConfigFault, cameraKey: string): string =>
+  /^\.(\w+)/.exec(fault.key.slice(cameraKey.length))?.[1] ?? '';
+
+function toFault(error: ErrorObject, prefix: string, origin: string): ConfigFault {
+  const params = error.params as Record<string, unknown>;
+  const key = prefix + toDottedPath(error.instancePath);
+  if (error.keyword === 'required')
+    return {
+      key: `${key}.${String(params['missingProperty'])}`,
+      given: 'nothing',
+      wanted: 'a value',
+      origin,
+    };
+  if (error.keyword === 'additionalProperties') {
+    const known = Object.keys((error.parentSchema?.['properties'] ?? {}) as object);
+    return unknownKeyFault(`${key}.`, String(params['additionalProperty']), known, origin);
+  }
+  return { key, given: formatValue(key, error.data), wanted: describeRule(error, params), origin };
+}
+
+const TYPE_NAMES: Readonly<Record<string, string>> = {
+  integer: 'a whole number',
+  object: '{…}',
+  array: 'a list',
+  string: 'text',
+};
+
+function describeRule(error: ErrorObject, params: Record<string, unknown>): string {
+  const limit = String(params['limit']);
+  switch (error.keyword) {
+    case 'type':
+      return TYPE_NAMES[String(params['type'])] ?? `a ${String(params['type'])}`;
+    case 'enum':
+      return `one of ${(params['allowedValues'] as unknown[]).map(String).join(', ')}`;
+    case 'pattern':
+      return ID_WANTED;
+    case 'minimum':
+      return `at least ${limit}`;
+    case 'maximum':
+      return `at most ${limit}`;
+    case 'exclusiveMinimum':
+      return `more than ${limit}`;
+    case 'minLength':
+    case 'minItems':
+      return `at least ${limit} of them`;
+    case 'maxItems':
+      return `at most ${limit} of them`;
+    default:
+      return error.message ?? 'another value';
+  }
+}
+
+/** `/schedule/cron` as `.schedule.cron`, `/roi/1` as `.roi[1]`. */
+const toDottedPath = (pointer: string): string =>
+  pointer
+    .split('/')
+    .slice(1)
+    .map((part) =>
+      /^\d+$/.test(part) ? `[${part}]` : `.${part.replaceAll('~1', '/').replaceAll('~0', '~')}`,
+    )
+    .join('');

@@ -1,10 +1,9 @@
 import { accessSync, constants } from 'node:fs';
 import { resolve } from 'node:path';
 import type { ConfigFault } from './faults.ts';
-import { isLoopback } from './loopback.ts';
-import type { Settings } from './schema.ts';
+import { isLoopback, type Settings } from './schema.ts';
 
-/** Values that are right each by itself and impossible together. `broken` names keys that are at fault already. */
+/** Checks values that are valid alone but not together. `broken`: keys that already have a fault. */
 export function checkCombinations(
   settings: Settings,
   broken: ReadonlySet<string>,
@@ -21,22 +20,22 @@ export function checkCombinations(
   for (const name of ['ca', 'cert', 'key'] as const) {
     const path = mqtt[name];
     if (path === null) continue;
-    rule([`mqtt.${name}`, 'mqtt.url'], tls, path, 'a mqtts:// or wss:// address in mqtt.url');
-    rule([`mqtt.${name}`], readable(path), path, 'a readable PEM file');
+    rule([`mqtt.${name}`, 'mqtt.url'], tls, path, 'an mqtts:// or wss:// address in mqtt.url');
+    rule([`mqtt.${name}`], isReadable(path), path, 'a readable PEM file');
   }
-  const remote = mqtt.url.length > 0;
+  const hasBroker = mqtt.url.length > 0;
   rule(
     ['mqtt.username', 'mqtt.url'],
-    remote || mqtt.username === null,
+    hasBroker || mqtt.username === null,
     'a user name',
     'a broker in mqtt.url',
   );
-  rule(['mqtt.password', 'mqtt.url'], remote || mqtt.password === null, '***', 'a broker in mqtt.url');
+  rule(['mqtt.password', 'mqtt.url'], hasBroker || mqtt.password === null, '***', 'a broker in mqtt.url');
   rule(
     ['mqtt.username', 'mqtt.password', 'mqtt.protocolVersion'],
     mqtt.password === null || mqtt.username !== null || mqtt.protocolVersion === 5,
     'nothing',
-    'a user name: MQTT 3.1.1 takes no password without one',
+    'a user name: MQTT 3.1.1 needs one for a password',
   );
   rule(
     ['http.token', 'http.host', 'http.token_file'],
@@ -46,15 +45,15 @@ export function checkCombinations(
   );
   rule(
     ['mqtt.embedded.port', 'http.port', 'mqtt.url'],
-    remote || http.port === 0 || http.port !== mqtt.embedded.port,
+    hasBroker || http.port === 0 || http.port !== mqtt.embedded.port,
     String(mqtt.embedded.port),
     'another port than http.port',
   );
   if (model.trustRoot !== null)
-    rule(['model.trustRoot'], readable(model.trustRoot), model.trustRoot, 'a readable file');
+    rule(['model.trustRoot'], isReadable(model.trustRoot), model.trustRoot, 'a readable file');
 }
 
-function readable(path: string): boolean {
+function isReadable(path: string): boolean {
   try {
     accessSync(resolve(path), constants.R_OK);
     return true;

@@ -1,13 +1,10 @@
 import { hostname } from 'node:os';
 import type { CameraInput } from './schema.ts';
 import * as is from './formats.ts';
-import type { Format } from './formats.ts';
-import { settingMaker, type Group, type Refuse } from './setting.ts';
+import { settingFactory, type Group, type OnInvalid } from './setting.ts';
 
-export const MQTT_SCHEMES = ['mqtt', 'mqtts', 'ws', 'wss'] as const;
-
-/** The host name as an id: what does not fit becomes `-`. */
-export function deviceName(host: string): string {
+/** The host name as an id: other characters become `-`. */
+export function toDeviceName(host: string): string {
   const name = host
     .replace(/[^A-Za-z0-9_.-]+/g, '-')
     .replace(/^[^A-Za-z0-9]+/, '')
@@ -15,7 +12,7 @@ export function deviceName(host: string): string {
   return name === '' ? 'device' : name;
 }
 
-/** What `npm start` runs on: a drawn sea that labels itself. */
+/** The cameras of `npm start`: a simulated sea that labels its own observations. */
 const DEFAULT_CAMERAS: readonly CameraInput[] = [
   {
     id: 'sim',
@@ -27,58 +24,79 @@ const DEFAULT_CAMERAS: readonly CameraInput[] = [
 ];
 
 /**
- * The configuration's one source: keys, defaults, formats and the sentence that the docs and the example print.
- * Cameras are checked in `cameras.ts` against their TypeBox schema.
+ * The one source of the configuration: keys, defaults, formats, and the description for docs and example.
+ * `cameras.ts` checks the cameras with their TypeBox schema.
  */
-export function settingsDefinition(refuse: Refuse = () => undefined): Group {
-  const setting = settingMaker(refuse);
-  const array: Format = { wanted: 'a list of cameras', accepts: (value) => Array.isArray(value) };
+export function settingsDefinition(onInvalid: OnInvalid = () => undefined): Group {
+  const setting = settingFactory(onInvalid);
 
   return {
-    site: setting('site', 'local', is.id, 'The beach or station; a level of every topic.'),
-    device: setting('device', deviceName(hostname()), is.id, 'This machine; a level of every topic.'),
-    stateDir: setting('stateDir', './var', is.text('a folder'), 'Where the database and models are kept.'),
+    site: setting('site', 'local', is.id, 'The beach or station; a level of every MQTT topic.'),
+    device: setting('device', toDeviceName(hostname()), is.id, 'This machine; a level of every MQTT topic.'),
+    stateDir: setting(
+      'stateDir',
+      './var',
+      is.text('a directory'),
+      'The directory of the database and the models.',
+    ),
     logLevel: setting(
       'logLevel',
       'info',
       is.oneOf(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']),
-      'The least severe log line that is written.',
+      'The lowest level of log lines that are written.',
     ),
-    cameras: setting('cameras', DEFAULT_CAMERAS, array, 'The cameras; the keys of each are listed below.'),
+    cameras: setting('cameras', DEFAULT_CAMERAS, is.cameraList, 'The list of cameras.'),
     mqtt: {
       url: setting(
         'mqtt.url',
         [],
-        is.oneOrSeveral(is.url(MQTT_SCHEMES), 8),
-        'The broker, or several that are tried in turn; without one the embedded broker is used.',
+        is.oneOrListOf(is.url(['mqtt', 'mqtts', 'ws', 'wss']), 8),
+        'The broker, or a list of brokers to try in turn; without one, the agent uses its embedded broker.',
       ),
       protocolVersion: setting('mqtt.protocolVersion', 5, is.oneOf([5, 4]), 'MQTT 5, or 4 for MQTT 3.1.1.'),
       clientId: setting(
         'mqtt.clientId',
         null,
         is.pattern(/^[^\0+#/]{1,128}$/, '1 to 128 characters without + # /'),
-        'The client id; `swellsight-{site}-{device}` when not set.',
+        'The client id; default: `swellsight-{site}-{device}`.',
       ),
-      username: setting('mqtt.username', null, is.text(), 'The user name at the broker.'),
-      password: setting('mqtt.password', null, is.text(), 'The password at the broker.', { sensitive: true }),
+      username: setting('mqtt.username', null, is.text(), 'The user name for the broker.'),
+      password: setting('mqtt.password', null, is.text(), 'The password for the broker.', {
+        sensitive: true,
+      }),
       password_file: setting(
         'mqtt.password_file',
         null,
         is.text('a file'),
-        'A file that holds the password.',
+        'A file that holds the password for the broker.',
       ),
-      ca: setting('mqtt.ca', null, is.text('a PEM file'), 'The certificates that the broker is checked by.'),
-      cert: setting('mqtt.cert', null, is.text('a PEM file'), "This device's certificate; needs mqtt.key."),
-      key: setting('mqtt.key', null, is.text('a PEM file'), "This device's private key; needs mqtt.cert."),
+      ca: setting('mqtt.ca', null, is.text('a PEM file'), 'The CA certificates that verify the broker.'),
+      cert: setting(
+        'mqtt.cert',
+        null,
+        is.text('a PEM file'),
+        'The certificate of this device; needs mqtt.key.',
+      ),
+      key: setting(
+        'mqtt.key',
+        null,
+        is.text('a PEM file'),
+        'The private key of this device; needs mqtt.cert.',
+      ),
       backfillPerS: setting(
         'mqtt.backfillPerS',
         50,
         is.number(0, 100_000),
-        'The backlog is sent at so many records a second, so that a fleet does not flood its broker; 0: no limit.',
+        'Limit for sending the backlog, records per second, so that a fleet does not flood its broker; 0: no limit.',
       ),
-      base: setting('mqtt.base', 'swellsight/v1', is.topicBase, 'The first levels of every topic.'),
+      base: setting('mqtt.base', 'swellsight/v1', is.topicBase, 'The first levels of every MQTT topic.'),
       homeAssistant: {
-        enabled: setting('mqtt.homeAssistant.enabled', false, is.flag, 'Announces itself to Home Assistant.'),
+        enabled: setting(
+          'mqtt.homeAssistant.enabled',
+          false,
+          is.flag,
+          'Whether the agent announces itself to Home Assistant (MQTT discovery).',
+        ),
         prefix: setting(
           'mqtt.homeAssistant.prefix',
           'homeassistant',
@@ -87,12 +105,12 @@ export function settingsDefinition(refuse: Refuse = () => undefined): Group {
         ),
       },
       embedded: {
-        host: setting('mqtt.embedded.host', '127.0.0.1', is.loopback, 'Where the embedded broker listens.'),
+        host: setting('mqtt.embedded.host', '127.0.0.1', is.loopback, 'The address of the embedded broker.'),
         port: setting(
           'mqtt.embedded.port',
           1883,
           is.integer(0, 65_535),
-          'Its port; 0 takes any that is free.',
+          'The port of the embedded broker; 0: any free port.',
         ),
       },
     },
@@ -104,7 +122,7 @@ export function settingsDefinition(refuse: Refuse = () => undefined): Group {
           /^[a-z0-9][a-z0-9._-]{0,63}\/\d+\.\d+\.\d+[0-9A-Za-z.+-]*$/,
           'name/version, such as gauge/1.2.0',
         ),
-        'The model to run; the shipped one when not set.',
+        'The model to run; default: the shipped model.',
       ),
       trustRoot: setting(
         'model.trustRoot',
@@ -122,26 +140,26 @@ export function settingsDefinition(refuse: Refuse = () => undefined): Group {
         'model.allowUnsigned',
         false,
         is.flag,
-        'Accepts unsigned models; shown as degraded.',
+        'Whether unsigned models are accepted; the agent then reports itself as degraded.',
       ),
       maxKbPerS: setting(
         'model.maxKbPerS',
         null,
         is.number(8, 1_000_000),
-        'The most that the download of a model takes of the link, kilobytes a second.',
+        'Limit for the download of a model, kilobytes per second; default: no limit.',
       ),
       probation: {
         observations: setting(
           'model.probation.observations',
           20,
           is.integer(1, 100_000),
-          'A new model is on probation for so many observations',
+          'Probation of a new model, observations; minutes must pass too.',
         ),
         minutes: setting(
           'model.probation.minutes',
           60,
           is.number(0, 100_000),
-          'and at least so many minutes.',
+          'Minimum duration of the probation, minutes.',
         ),
       },
     },
@@ -151,27 +169,27 @@ export function settingsDefinition(refuse: Refuse = () => undefined): Group {
         'auto',
         is.either(
           'auto',
-          is.fullListOf(is.pattern(/^[a-z][a-z0-9_]{1,31}$/, "onnxruntime's name of one"), 16),
+          is.nonEmptyListOf(is.pattern(/^[a-z][a-z0-9_]{1,31}$/, 'a provider name of onnxruntime'), 16),
         ),
-        'The execution providers that may be tried, best first; auto asks the hardware.',
+        'The execution providers to try, best first; auto: those that fit the hardware.',
       ),
       threads: setting(
         'inference.threads',
         'auto',
         is.either('auto', is.integer(1, 256)),
-        'Threads of the model; auto measures.',
+        'Threads of the model; auto: measures the fastest number.',
       ),
       timeoutS: setting(
         'inference.timeoutS',
         10,
         is.number(0.1, 600),
-        'The longest that one frame may take, seconds.',
+        'Timeout of the analysis of one frame, seconds.',
       ),
       maxRssMb: setting(
         'inference.maxRssMb',
         300,
         is.integer(64, 65_536),
-        'The vision process is started anew, between frames, above this resident memory.',
+        'Limit of the resident memory of the vision process, megabytes; above it, the process restarts between two frames.',
       ),
     },
     store: {
@@ -179,47 +197,52 @@ export function settingsDefinition(refuse: Refuse = () => undefined): Group {
         'store.retentionDays',
         90,
         is.number(1, 36_500),
-        'Observations are kept so many days.',
+        'Age at which observations are deleted, days.',
       ),
       maxMb: setting(
         'store.maxMb',
         1024,
         is.integer(16, 1_048_576),
-        'The most that the database may take on disk.',
+        'Limit of the database on disk, megabytes.',
       ),
       outbox: {
         maxMessages: setting(
           'store.outbox.maxMessages',
           100_000,
           is.integer(100, 10_000_000),
-          'Messages that wait for the broker; above it the oldest are dropped and counted.',
+          'Limit of messages that wait for the broker; above it, the oldest are dropped and counted.',
         ),
         maxAgeDays: setting(
           'store.outbox.maxAgeDays',
           30,
           is.number(0.01, 3650),
-          'Messages that waited longer are dropped and counted.',
+          'Age at which waiting messages are dropped and counted, days.',
         ),
         maxMb: setting(
           'store.outbox.maxMb',
           256,
           is.integer(1, 1_048_576),
-          'All messages that wait may take so much; above it the oldest are dropped and counted.',
+          'Limit of the size of all waiting messages, megabytes; above it, the oldest are dropped and counted.',
         ),
       },
     },
     heartbeat: {
-      intervalS: setting('heartbeat.intervalS', 30, is.number(1, 3600), 'Seconds between health messages.'),
+      intervalS: setting(
+        'heartbeat.intervalS',
+        30,
+        is.number(1, 3600),
+        'Interval of the health messages, seconds.',
+      ),
     },
     http: {
       host: setting(
         'http.host',
         '127.0.0.1',
         is.host,
-        'Where the HTTP API and the page listen; anything but loopback needs a token.',
+        'The address of the HTTP API and the web page; an address that is not loopback needs a token.',
       ),
-      port: setting('http.port', 8080, is.integer(0, 65_535), 'The port; 0 takes any that is free.'),
-      token: setting('http.token', null, is.text(), 'The bearer token that requests must carry.', {
+      port: setting('http.port', 8080, is.integer(0, 65_535), 'The port of the HTTP API; 0: any free port.'),
+      token: setting('http.token', null, is.text(), 'The bearer token that every request must have.', {
         sensitive: true,
       }),
       token_file: setting('http.token_file', null, is.text('a file'), 'A file that holds the token.'),
@@ -227,26 +250,31 @@ export function settingsDefinition(refuse: Refuse = () => undefined): Group {
         'http.cors',
         [],
         is.listOf(is.origin, 32),
-        'Origins of other pages that may call the API.',
+        'Origins of other web pages that may call the API.',
       ),
       maxUploadMb: setting(
         'http.maxUploadMb',
         20,
         is.number(0.1, 1000),
-        'The largest image taken, megabytes.',
+        'The largest accepted image, megabytes.',
       ),
-      batchMax: setting('http.batchMax', 50, is.integer(1, 1000), 'The most images in one batch.'),
+      batchMax: setting(
+        'http.batchMax',
+        50,
+        is.integer(1, 1000),
+        'The maximum number of images in one batch.',
+      ),
       cacheTtlS: setting(
         'http.cacheTtlS',
         300,
         is.number(0, 31_536_000),
-        'Seconds that an analysis stays cached; 0 for never.',
+        'How long the result of an analysis is cached, seconds; 0: never.',
       ),
       rateLimit: setting(
         'http.rateLimit',
         600,
         is.integer(1, 1_000_000),
-        'Requests a minute that one client may make.',
+        'Limit of requests per minute and client.',
       ),
     },
   };

@@ -1,21 +1,22 @@
-import { isLoopback } from './loopback.ts';
+import { Id } from '../contract/nullable.ts';
+import { isLoopback } from './schema.ts';
 
-/** What a scalar setting may be. `wanted` completes the sentence "wanted …". */
+/** The allowed values of a setting. `wanted` completes the sentence "wanted …". */
 export interface Format {
   readonly wanted: string;
   readonly accepts: (value: unknown) => boolean;
 }
 
-const isText = (value: unknown): value is string => typeof value === 'string';
+const isString = (value: unknown): value is string => typeof value === 'string';
 
 export const text = (wanted = 'text'): Format => ({
   wanted,
-  accepts: (value) => isText(value) && value.length > 0 && value.length <= 4096 && !value.includes('\0'),
+  accepts: (value) => isString(value) && value.length > 0 && value.length <= 4096 && !value.includes('\0'),
 });
 
 export const pattern = (expression: RegExp, wanted: string): Format => ({
   wanted,
-  accepts: (value) => isText(value) && expression.test(value),
+  accepts: (value) => isString(value) && expression.test(value),
 });
 
 export const flag: Format = { wanted: 'true or false', accepts: (value) => typeof value === 'boolean' };
@@ -33,7 +34,7 @@ export const number = (minimum: number, maximum: number): Format => ({
 
 export const oneOf = (values: readonly (string | number)[]): Format => ({
   wanted: `one of ${values.join(', ')}`,
-  accepts: (value) => (isText(value) || typeof value === 'number') && values.includes(value),
+  accepts: (value) => (isString(value) || typeof value === 'number') && values.includes(value),
 });
 
 export const either = (word: string, other: Format): Format => ({
@@ -46,20 +47,22 @@ export const listOf = (item: Format, maximum: number): Format => ({
   accepts: (value) => Array.isArray(value) && value.length <= maximum && value.every(item.accepts),
 });
 
-/** A list that names at least one. */
-export const fullListOf = (item: Format, maximum: number): Format => ({
+export const cameraList: Format = { wanted: 'a list of cameras', accepts: (value) => Array.isArray(value) };
+
+/** A list with at least one item. */
+export const nonEmptyListOf = (item: Format, maximum: number): Format => ({
   wanted: `a list of one or more, each ${item.wanted}`,
   accepts: (value) => listOf(item, maximum).accepts(value) && Array.isArray(value) && value.length > 0,
 });
 
-export const oneOrSeveral = (item: Format, maximum: number): Format => ({
+export const oneOrListOf = (item: Format, maximum: number): Format => ({
   wanted: `${item.wanted}, or a list of them`,
   accepts: (value) => item.accepts(value) || listOf(item, maximum).accepts(value),
 });
 
-/** A URL of one of the schemes, with a host. */
+/** True for a URL with one of the schemes and a host. */
 export function isUrl(value: unknown, schemes: readonly string[]): boolean {
-  if (!isText(value) || value.length > 2048 || /\s/.test(value)) return false;
+  if (!isString(value) || value.length > 2048 || /\s/.test(value)) return false;
   const url = URL.parse(value);
   return url !== null && schemes.includes(url.protocol.slice(0, -1)) && url.hostname !== '';
 }
@@ -69,18 +72,19 @@ export const url = (schemes: readonly string[]): Format => ({
   accepts: (value) => isUrl(value, schemes),
 });
 
-const ID = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$/;
-export const id: Format = pattern(ID, '1 to 64 of A-Z a-z 0-9 _ . -, the first a letter or digit');
+/** `wanted` of an id, here and in `cameras.ts`. */
+export const ID_WANTED = '1 to 64 of A-Z a-z 0-9 _ . -, the first a letter or digit';
+export const id: Format = pattern(new RegExp(Id.pattern ?? ''), ID_WANTED);
 
 /** Topic levels without wildcards, such as `swellsight/v1`. */
 export const topicBase: Format = pattern(
   /^[^/+#$\s\0][^/+#\s\0]*(\/[^/+#\s\0]+){0,7}$/,
-  'topic levels joined by /, without + # or blanks',
+  'topic levels joined by /, without + # or spaces',
 );
 
 export const loopback: Format = {
-  wanted: 'a loopback address, such as 127.0.0.1: the embedded broker asks nobody for a password',
-  accepts: (value) => isText(value) && isLoopback(value),
+  wanted: 'a loopback address, such as 127.0.0.1, because the embedded broker has no passwords',
+  accepts: (value) => isString(value) && isLoopback(value),
 };
 
 export const host: Format = pattern(/^[A-Za-z0-9.:_[\]-]{1,255}$/, 'an address or a host name to listen on');

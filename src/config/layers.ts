@@ -1,17 +1,17 @@
-import { settingsOf, isSetting, type Group } from './setting.ts';
-import { shown, type ConfigFault } from './faults.ts';
-import { nearest } from './suggest.ts';
+import { formatValue, unknownKeyFault, type ConfigFault } from './faults.ts';
+import { isSetting, listSettings, type Group } from './setting.ts';
 
+/** A part of a settings document. */
 export type Layer = Readonly<Record<string, unknown>>;
 
-const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
+export const isObject = (value: unknown): value is Layer =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
 /**
- * The part of a document that the definition knows. Unknown keys, and values where a group should stand, become
- * faults: convict would take the one in silence and break on the other.
+ * Returns the part of a document that the definition has. Unknown keys, and values in place of a group, become faults:
+ * convict would ignore the first and throw on the second.
  */
-export function knownPart(
+export function pickKnown(
   document: unknown,
   definition: Group,
   origin: string,
@@ -19,14 +19,14 @@ export function knownPart(
 ): Layer {
   if (document === undefined || document === null) return {};
   if (!isObject(document)) {
-    faults.push({ key: '(all)', given: shown('', document), wanted: 'keys and values', origin });
+    faults.push({ key: '(all)', given: formatValue('', document), wanted: 'keys and values', origin });
     return {};
   }
-  return pick(document, definition, '', origin, faults);
+  return pickFromGroup(document, definition, '', origin, faults);
 }
 
-function pick(
-  document: Readonly<Record<string, unknown>>,
+function pickFromGroup(
+  document: Layer,
   group: Group,
   prefix: string,
   origin: string,
@@ -36,17 +36,16 @@ function pick(
   for (const [name, value] of Object.entries(document)) {
     const key = `${prefix}${name}`;
     const node = Object.hasOwn(group, name) ? group[name] : undefined;
-    if (node === undefined)
-      faults.push({ key, given: 'an unknown key', wanted: wantedFor(name, group), origin });
+    if (node === undefined) faults.push(unknownKeyFault(prefix, name, Object.keys(group), origin));
     else if (isSetting(node)) {
-      // No setting is an object; convict would merge one into the default.
-      if (isObject(value)) faults.push({ key, given: shown(key, value), wanted: node.wanted, origin });
+      // No setting is an object. Convict would merge an object into the default.
+      if (isObject(value)) faults.push({ key, given: formatValue(key, value), wanted: node.wanted, origin });
       else kept[name] = value;
-    } else if (isObject(value)) kept[name] = pick(value, node, `${key}.`, origin, faults);
+    } else if (isObject(value)) kept[name] = pickFromGroup(value, node, `${key}.`, origin, faults);
     else if (value !== null)
       faults.push({
         key,
-        given: shown(key, value),
+        given: formatValue(key, value),
         wanted: `a group of ${Object.keys(node).join(', ')}`,
         origin,
       });
@@ -54,24 +53,14 @@ function pick(
   return kept;
 }
 
-function wantedFor(name: string, group: Group): string {
-  const meant = nearest(name, Object.keys(group));
-  return meant === null ? `one of ${Object.keys(group).join(', ')}` : `perhaps ${meant}`;
-}
-
 /** Dotted keys of the settings that a layer sets. */
-export function keysOf(layer: Layer, definition: Group): string[] {
-  return settingsOf(definition)
+export const listSetKeys = (layer: Layer, definition: Group): string[] =>
+  listSettings(definition)
     .map(({ key }) => key)
-    .filter((key) => {
-      let node: unknown = layer;
-      for (const part of key.split('.')) node = isObject(node) ? node[part] : undefined;
-      return node !== undefined;
-    });
-}
+    .filter((key) => getValue(layer, key) !== undefined);
 
 /** `{"a.b": 1}` as `{a: {b: 1}}`. */
-export function nested(values: ReadonlyMap<string, unknown>): Layer {
+export function nestKeys(values: ReadonlyMap<string, unknown>): Layer {
   const root: Record<string, unknown> = {};
   for (const [key, value] of values) {
     const parts = key.split('.');
@@ -81,4 +70,23 @@ export function nested(values: ReadonlyMap<string, unknown>): Layer {
     node[last] = value;
   }
   return root;
+}
+
+/** The value under a dotted key; undefined when the key does not exist. */
+export function getValue(layer: unknown, key: string): unknown {
+  let node = layer;
+  for (const part of key.split('.'))
+    node = isObject(node) && Object.hasOwn(node, part) ? node[part] : undefined;
+  return node;
+}
+
+export const omitKeys = (layer: Layer, keys: readonly string[]): Layer =>
+  Object.fromEntries(Object.entries(layer).filter(([key]) => !keys.includes(key)));
+
+/** Merges objects; replaces all other values. */
+export function mergeValues(base: unknown, over: unknown): unknown {
+  if (!isObject(base) || !isObject(over)) return over;
+  const entries = new Map(Object.entries(base));
+  for (const [key, value] of Object.entries(over)) entries.set(key, mergeValues(entries.get(key), value));
+  return Object.fromEntries(entries);
 }

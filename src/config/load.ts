@@ -1,18 +1,18 @@
 import { resolve } from 'node:path';
 import convict from 'convict';
+import { asAgentError } from '../base/errors.ts';
 import { readCameras } from './cameras.ts';
 import { checkCombinations } from './combinations.ts';
 import { settingsDefinition } from './definition.ts';
-import { readEnvironment } from './environment.ts';
-import { configInvalid, shown, type ConfigFault } from './faults.ts';
-import { readSettingsFile } from './file.ts';
-import { keysOf, knownPart, nested } from './layers.ts';
-import { isObject, overlaid } from './overlay.ts';
+import { configInvalid, formatValue, getConfigFaults, type ConfigFault } from './faults.ts';
+import { isObject, listSetKeys, nestKeys, pickKnown } from './layers.ts';
+import { OverlayFiles, type SavedOverlay } from './overlay-files.ts';
+import { applyOverlay, type Overlay } from './overlay.ts';
 import type { Settings } from './schema.ts';
-import { readSecret, secretPath, type SecretPlaces } from './secrets.ts';
 import { SETTING_FORMAT, type Group, type Setting } from './setting.ts';
+import { readEnvironment, readSecret, readSettingsFile, secretPath, type SecretPlaces } from './sources.ts';
 
-// Without a converter of its own a format lets convict guess: "80abc" becomes 80, and any text becomes true.
+// `coerce` must return the value unchanged: without it, convict guesses ("80abc" becomes 80, any text becomes true).
 convict.addFormat({
   name: SETTING_FORMAT,
   validate: (value: unknown, schema: unknown) => (schema as Setting).check(value),
@@ -20,18 +20,18 @@ convict.addFormat({
 });
 
 export interface SettingsInput {
-  /** The configuration file; null for none. `SWELLSIGHT_CONFIG` is the caller's to look at. */
+  /** The configuration file; null for none. The caller evaluates `SWELLSIGHT_CONFIG`. */
   readonly file: string | null;
-  /** What the file was read as before; it is read anew otherwise. */
+  /** The parsed content of the file, if it was read before. */
   readonly document?: unknown;
   readonly env: NodeJS.ProcessEnv;
-  /** What remote commands have set, over all others. */
+  /** The settings of remote commands; they override all other sources. */
   readonly overlay?: unknown;
-  /** Relative paths start here. */
+  /** Base of relative paths. */
   readonly cwd: string;
 }
 
-/** The values as convict gives them: defaults filled in, nothing read from files yet. */
+/** The values from convict: with defaults, but without the content of secret files. */
 type Values = Omit<Settings, 'mqtt' | 'http' | 'cameras'> & {
   readonly cameras: readonly unknown[];
   readonly mqtt: Omit<Settings['mqtt'], 'url' | 'clientId' | 'passwordFile'> & {
@@ -43,8 +43,8 @@ type Values = Omit<Settings, 'mqtt' | 'http' | 'cameras'> & {
 };
 
 /**
- * Reads the configuration: defaults < file < environment < overlay.
- * Throws `config_invalid` with every fault at once in `context.faults` (`ConfigFault[]`).
+ * Loads the configuration: defaults < file < environment < overlay.
+ * Throws `config_invalid` with all faults in `context.faults` (`ConfigFault[]`).
  */
 export function loadSettings(input: SettingsInput): Settings {
   const faults: ConfigFault[] = [];
@@ -52,7 +52,7 @@ export function loadSettings(input: SettingsInput): Settings {
   const broken = new Set<string>();
   const definition = settingsDefinition((key, value, wanted) => {
     broken.add(key);
-    faults.push({ key, given: shown(key, value), wanted, origin: origins.get(key) ?? null });
+    faults.push({ key, given: formatValue(key, value), wanted, origin: origins.get(key) ?? null });
   });
   const values = readValues(input, definition, origins, faults);
   for (const { key } of faults) broken.add(key);
@@ -62,7 +62,7 @@ export function loadSettings(input: SettingsInput): Settings {
   const cameras = broken.has('cameras')
     ? []
     : readCameras(values.cameras, origins.get('cameras') ?? 'default', places, faults);
-  const settings = assemble(values, cameras, places, broken, faults);
+  const settings = buildSettings(values, cameras, places, broken, faults);
   for (const { key } of faults) broken.add(key);
   checkCombinations(settings, broken, faults);
   if (faults.length > 0) throw configInvalid(faults);
@@ -76,31 +76,30 @@ function readValues(
   faults: ConfigFault[],
 ): Values {
   const config = convict<object>(definition, { env: {}, args: [] });
-  const lay = (document: unknown, origin: string): void => {
-    const layer = knownPart(document, definition, origin, faults);
-    for (const key of keysOf(layer, definition)) origins.set(key, origin);
+  const addLayer = (document: unknown, origin: string): void => {
+    const layer = pickKnown(document, definition, origin, faults);
+    for (const key of listSetKeys(layer, definition)) origins.set(key, origin);
     config.load(layer);
   };
   if (input.file !== null) {
     const file = resolve(input.cwd, input.file);
-    lay(input.document === undefined ? readSettingsFile(file, faults) : input.document, input.file);
+    addLayer(input.document === undefined ? readSettingsFile(file, faults) : input.document, input.file);
   }
-  const fromEnvironment = readEnvironment(input.env, definition, faults);
-  lay(nested(fromEnvironment), 'environment');
+  addLayer(nestKeys(readEnvironment(input.env, definition, faults)), 'environment');
   const { overlay } = input;
-  lay(isObject(overlay) ? overlaid(overlay, config.getProperties() as Values) : overlay, 'overlay');
-  const before = faults.length;
+  addLayer(isObject(overlay) ? applyOverlay(overlay, config.getProperties() as Values) : overlay, 'overlay');
+  const faultsBefore = faults.length;
   try {
     config.validate({ allowed: 'strict' });
   } catch (error) {
-    // Each format has told its own fault; anything else that convict objects to is told in its words.
-    if (faults.length === before)
+    // The formats have added their own faults. Any other error of convict becomes one fault.
+    if (faults.length === faultsBefore)
       faults.push({ key: '(all)', given: '', wanted: String(error), origin: null });
   }
   return config.getProperties() as Values;
 }
 
-function assemble(
+function buildSettings(
   values: Values,
   cameras: Settings['cameras'],
   places: SecretPlaces,
@@ -138,4 +137,41 @@ function deepFreeze<T>(value: T): T {
     Object.values(value).forEach(deepFreeze);
   }
   return value;
+}
+
+/** The local configuration (file and environment, read once), and the overlay of its state directory. */
+export interface LocalConfiguration {
+  readonly settings: Settings;
+  readonly files: OverlayFiles;
+  readonly saved: SavedOverlay;
+  /** Why the saved overlay is not used; null when it is used. */
+  readonly overlayFault: string | null;
+  /** Loads the settings with another overlay over the same file and environment. Throws `config_invalid`. */
+  readonly loadWith: (overlay: Overlay) => Settings;
+}
+
+/**
+ * Loads the local configuration and the saved overlay. Writes nothing. Throws `config_invalid` for faults of file and
+ * environment. An unusable overlay is reported in `overlayFault`: it must not keep the agent from starting.
+ */
+export function loadLocal(input: Omit<SettingsInput, 'overlay' | 'document'>): LocalConfiguration {
+  // loadSettings reads a faulty file again and throws its faults.
+  const fileFaults: ConfigFault[] = [];
+  const document =
+    input.file === null ? undefined : readSettingsFile(resolve(input.cwd, input.file), fileFaults);
+  const parsed: SettingsInput =
+    document === undefined || fileFaults.length > 0 ? input : { ...input, document };
+  const local = loadSettings(parsed);
+  const files = new OverlayFiles({ stateDir: local.stateDir });
+  const loadWith = (overlay: Overlay): Settings =>
+    Object.keys(overlay).length === 0 ? local : loadSettings({ ...parsed, overlay });
+  try {
+    const saved = files.read();
+    return { settings: loadWith(saved.overlay), files, saved, overlayFault: null, loadWith };
+  } catch (thrown) {
+    const error = asAgentError(thrown);
+    const keys = getConfigFaults(error).map(({ key }) => key);
+    const overlayFault = keys.length > 0 ? `it does not fit: ${keys.slice(0, 10).join(', ')}` : error.message;
+    return { settings: local, files, saved: { overlay: {}, trial: null }, overlayFault, loadWith };
+  }
 }

@@ -3,56 +3,57 @@ import { join } from 'node:path';
 import { AgentError } from '../base/errors.ts';
 import { replaceFile } from '../base/atomic-file.ts';
 import { makeFolder } from '../base/make-folder.ts';
-import { isObject, type Overlay } from './overlay.ts';
+import { isObject } from './layers.ts';
+import type { Overlay } from './overlay.ts';
 import { MAX_OVERLAY_BYTES } from './patch.ts';
 
 const FORMAT = 1;
 const MAX_FILE_BYTES = 2 * MAX_OVERLAY_BYTES;
 
-/** What lies on the disk. `trial` of the overlay is the one that was confirmed last. */
+/** The content of the overlay file. `trial`: id of the trial that was confirmed last. */
 export interface SavedOverlay {
   readonly overlay: Overlay;
   readonly trial: string | null;
 }
 
-/** A change that had not been confirmed when it was written. */
+/** The content of the trial file: a change that is not confirmed yet. */
 export interface SavedTrial {
   readonly id: string;
-  /** Dotted keys that it changes. */
+  /** Dotted keys of the change. */
   readonly keys: readonly string[];
 }
 
-/** A file that could not be understood and was renamed. */
-export interface SetAside {
+/** An unusable overlay file after its renaming. */
+export interface QuarantinedOverlay {
   readonly file: string;
   readonly reason: string;
 }
 
 /**
- * The two files of a state folder that remote configuration has: what is confirmed, and the change on trial, which is
- * there only so that its end is told when the agent did not see it. Each is replaced as a whole, durably.
+ * The two files of remote configuration in the state directory: the confirmed overlay, and the change on trial. The trial
+ * file exists only so that the next start can report an interrupted trial. Each file is replaced atomically and durably.
  */
 export class OverlayFiles {
-  readonly #folder: string;
+  readonly #dir: string;
   readonly #overlay: string;
   readonly #trial: string;
 
   constructor(options: { readonly stateDir: string }) {
-    this.#folder = options.stateDir;
+    this.#dir = options.stateDir;
     this.#overlay = join(options.stateDir, 'config-overlay.json');
     this.#trial = join(options.stateDir, 'config-trial.json');
   }
 
-  /** What was confirmed; empty when there is none. Throws `config_invalid` for a file that cannot be understood. */
+  /** The confirmed overlay; empty when there is none. Throws `config_invalid` for an unusable file. */
   read(): SavedOverlay {
     const document = readDocument(this.#overlay);
     if (document === null) return { overlay: {}, trial: null };
     const { overlay, trial } = document;
-    if (!isObject(overlay)) throw unreadable('it holds no settings');
+    if (!isObject(overlay)) throw unusableOverlay('it contains no settings');
     return { overlay, trial: typeof trial === 'string' ? trial : null };
   }
 
-  /** The change that was on trial when the agent ended; null when there was none. Never throws. */
+  /** The change that was on trial when the agent stopped; null when there was none. Never throws. */
   readTrial(): SavedTrial | null {
     try {
       const document = readDocument(this.#trial);
@@ -63,7 +64,7 @@ export class OverlayFiles {
         keys: Array.isArray(keys) ? keys.filter((key) => typeof key === 'string') : [],
       };
     } catch {
-      // Whatever it was, it was not confirmed.
+      // The content does not matter: the change was not confirmed.
       return { id: '', keys: [] };
     }
   }
@@ -73,13 +74,13 @@ export class OverlayFiles {
     this.#write(this.#trial, { format: FORMAT, ...trial });
   }
 
-  /** Makes an overlay the confirmed one. Throws `store_failed`; the former one stands then. */
+  /** Stores an overlay as the confirmed one. Throws `store_failed`, and keeps the former one. */
   confirm({ overlay, trial }: SavedOverlay): void {
     this.#write(this.#overlay, { format: FORMAT, trial, overlay });
   }
 
-  /** Throws `store_failed`. A trial that stays on the disk does no harm: it is never applied. */
-  dropTrial(): void {
+  /** Throws `store_failed`. A trial file that remains is harmless: it is never applied. */
+  deleteTrial(): void {
     try {
       rmSync(this.#trial, { force: true });
     } catch (cause) {
@@ -87,11 +88,11 @@ export class OverlayFiles {
     }
   }
 
-  /** Renames the confirmed overlay, so that it can be looked at and is not read again. */
-  setAside(reason: string, nowMs: number): SetAside {
+  /** Renames the overlay file: an operator can inspect it, and the agent does not read it again. */
+  quarantine(reason: string, nowMs: number): QuarantinedOverlay {
     const file = `config-overlay.broken-${String(Math.round(nowMs))}.json`;
     try {
-      if (existsSync(this.#overlay)) renameSync(this.#overlay, join(this.#folder, file));
+      if (existsSync(this.#overlay)) renameSync(this.#overlay, join(this.#dir, file));
     } catch {
       return { file: 'config-overlay.json', reason };
     }
@@ -100,7 +101,7 @@ export class OverlayFiles {
 
   #write(path: string, document: object): void {
     try {
-      makeFolder(this.#folder);
+      makeFolder(this.#dir);
       replaceFile(path, `${JSON.stringify(document)}\n`);
     } catch (cause) {
       throw storeFailed(cause);
@@ -112,17 +113,17 @@ function readDocument(path: string): Readonly<Record<string, unknown>> | null {
   if (!existsSync(path)) return null;
   let document: unknown;
   try {
-    if (statSync(path).size > MAX_FILE_BYTES) throw unreadable('it is too large');
+    if (statSync(path).size > MAX_FILE_BYTES) throw unusableOverlay('it is too large');
     document = JSON.parse(readFileSync(path, 'utf8'));
   } catch (thrown) {
-    throw thrown instanceof AgentError ? thrown : unreadable('it cannot be read as JSON');
+    throw thrown instanceof AgentError ? thrown : unusableOverlay('it cannot be read as JSON');
   }
-  if (!isObject(document) || document['format'] !== FORMAT) throw unreadable('it is of another format');
+  if (!isObject(document) || document['format'] !== FORMAT) throw unusableOverlay('it has another format');
   return document;
 }
 
-const unreadable = (reason: string): AgentError =>
-  new AgentError('config_invalid', `the overlay set by remote command cannot be used: ${reason}`);
+const unusableOverlay = (reason: string): AgentError =>
+  new AgentError('config_invalid', `the overlay of remote commands cannot be used: ${reason}`);
 
 const storeFailed = (cause: unknown): AgentError =>
-  new AgentError('store_failed', 'the configuration cannot be written to the state folder', { cause });
+  new AgentError('store_failed', 'the configuration cannot be written to the state directory', { cause });

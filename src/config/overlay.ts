@@ -1,13 +1,13 @@
-import type { Layer } from './layers.ts';
+import { getValue, isObject, mergeValues, omitKeys, type Layer } from './layers.ts';
 
 /**
- * What remote commands have set: a partial settings document. `cameras` is a list of partial cameras, known by their
- * `id`. It never holds a null, nor a key that only the local configuration may set.
+ * The settings that remote commands have set: a partial settings document. `cameras` is a list of partial cameras,
+ * identified by `id`. It contains no null, and no key that only the local configuration may set.
  */
 export type Overlay = Layer;
 
-/** The keys by which a camera is reached: another kind of camera takes none of them over. */
-const ORIGIN_KEYS = [
+/** The source of a camera. A camera of another kind keeps none of these keys. */
+const SOURCE_KEYS = [
   'url',
   'path',
   'command',
@@ -19,30 +19,8 @@ const ORIGIN_KEYS = [
 ];
 const LOGIN_KEYS = ['username', 'password', 'password_file'];
 
-export const isObject = (value: unknown): value is Layer =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
-
-/** The value under a dotted key; undefined where there is none. */
-export function valueAt(layer: unknown, key: string): unknown {
-  let node = layer;
-  for (const part of key.split('.'))
-    node = isObject(node) && Object.hasOwn(node, part) ? node[part] : undefined;
-  return node;
-}
-
-export const without = (layer: Layer, keys: readonly string[]): Layer =>
-  Object.fromEntries(Object.entries(layer).filter(([key]) => !keys.includes(key)));
-
-/** Objects are merged, anything else is replaced. */
-export function merged(base: unknown, over: unknown): unknown {
-  if (!isObject(base) || !isObject(over)) return over;
-  const entries = new Map(Object.entries(base));
-  for (const [key, value] of Object.entries(over)) entries.set(key, merged(entries.get(key), value));
-  return Object.fromEntries(entries);
-}
-
-/** The cameras of a list that have an id; the first of each. */
-export function camerasById(cameras: unknown): Map<string, Layer> {
+/** The cameras of a list by id; the first one for each id. Entries without an id are skipped. */
+export function indexCameras(cameras: unknown): Map<string, Layer> {
   const found = new Map<string, Layer>();
   if (!Array.isArray(cameras)) return found;
   for (const camera of cameras as readonly unknown[])
@@ -52,69 +30,70 @@ export function camerasById(cameras: unknown): Map<string, Layer> {
 }
 
 /**
- * The overlay as a layer to lay over the local configuration (defaults, file, environment): cameras merged into the local
- * ones, and a null wherever a local value would contradict what was set. Local credentials go to no host that the local
- * configuration does not name.
+ * Converts the overlay to a layer over the local configuration (defaults, file, environment): cameras are merged with the
+ * local cameras, and a null replaces each local value that contradicts the overlay. Local credentials are not sent to a
+ * host that the local configuration does not name.
  */
-export function overlaid(overlay: Overlay, local: { cameras: unknown; mqtt: unknown }): Layer {
+export function applyOverlay(overlay: Overlay, local: { cameras: unknown; mqtt: unknown }): Layer {
   const { cameras, mqtt } = overlay;
   return {
     ...overlay,
-    ...(isObject(mqtt) ? { mqtt: overMqtt(mqtt, local.mqtt) } : {}),
-    ...(Array.isArray(cameras) ? { cameras: overCameras(cameras, local.cameras) } : {}),
+    ...(isObject(mqtt) ? { mqtt: applyMqtt(mqtt, local.mqtt) } : {}),
+    ...(Array.isArray(cameras) ? { cameras: applyCameras(cameras, local.cameras) } : {}),
   };
 }
 
-function overMqtt(over: Layer, local: unknown): Layer {
-  const foreign =
+function applyMqtt(over: Layer, local: unknown): Layer {
+  const localUrls = toList(getValue(local, 'url'));
+  const isOtherBroker =
     over['url'] !== undefined &&
-    !urls(over['url']).every((url) => urls(valueAt(local, 'url')).some((known) => sameHost(url, known)));
-  if (foreign) return { username: null, password: null, password_file: null, ...over };
+    !toList(over['url']).every((url) => localUrls.some((known) => canShareLogin(url, known)));
+  if (isOtherBroker) return { username: null, password: null, password_file: null, ...over };
   return over['password'] === undefined ? over : { password_file: null, ...over };
 }
 
-function overCameras(over: readonly unknown[], local: unknown): readonly unknown[] {
+function applyCameras(over: readonly unknown[], local: unknown): readonly unknown[] {
   if (!Array.isArray(local)) return over;
-  const left = camerasById(over);
-  const kept = (local as readonly unknown[]).map((camera) => {
-    const change = isObject(camera) ? left.get(String(camera['id'])) : undefined;
+  const changes = indexCameras(over);
+  const cameras = (local as readonly unknown[]).map((camera) => {
+    const change = isObject(camera) ? changes.get(String(camera['id'])) : undefined;
     if (!change || !isObject(camera)) return camera;
-    left.delete(String(camera['id']));
-    return overCamera(change, camera);
+    changes.delete(String(camera['id']));
+    return applyCamera(change, camera);
   });
-  // A change of a camera that the local configuration no longer has rests until it has one again.
-  return [...kept, ...[...left.values()].filter((camera) => camera['kind'] !== undefined)];
+  // A change to a camera that the local configuration has removed has no effect until the camera is added again.
+  return [...cameras, ...[...changes.values()].filter((camera) => camera['kind'] !== undefined)];
 }
 
-function overCamera(over: Layer, local: Layer): Layer {
-  const displaced: string[] = [];
+function applyCamera(over: Layer, local: Layer): Layer {
+  const dropped: string[] = [];
   const { kind, url, password, schedule, privacyMasks } = over;
-  if (kind !== undefined && kind !== local['kind']) displaced.push(...ORIGIN_KEYS);
-  if (url !== undefined && (hasLogin(url) || !sameHost(url, local['url']))) displaced.push(...LOGIN_KEYS);
-  if (password !== undefined) displaced.push('password_file');
-  const base = without(local, displaced);
-  const camera = merged({ ...base, ...localSchedule(base, schedule) }, over) as Layer;
-  const masks = local['privacyMasks'];
-  // What is masked locally stays masked: a remote command can only mask more.
-  if (!Array.isArray(privacyMasks) || !Array.isArray(masks)) return camera;
+  if (kind !== undefined && kind !== local['kind']) dropped.push(...SOURCE_KEYS);
+  if (url !== undefined && (hasLogin(url) || !canShareLogin(url, local['url']))) dropped.push(...LOGIN_KEYS);
+  if (password !== undefined) dropped.push('password_file');
+  const base = omitKeys(local, dropped);
+  const camera = mergeValues({ ...base, ...dropOtherSchedule(base, schedule) }, over) as Layer;
+  const localMasks = local['privacyMasks'];
+  // A remote command can add masks, but never remove a local mask.
+  if (!Array.isArray(privacyMasks) || !Array.isArray(localMasks)) return camera;
   return {
     ...camera,
-    privacyMasks: [...(masks as readonly unknown[]), ...(privacyMasks as readonly unknown[])],
+    privacyMasks: [...(localMasks as readonly unknown[]), ...(privacyMasks as readonly unknown[])],
   };
 }
 
-/** Cron stands instead of everyS, and the other way round. */
-function localSchedule(local: Layer, over: unknown): Layer {
+/** `cron` replaces `everyS`, and `everyS` replaces `cron`. */
+function dropOtherSchedule(local: Layer, over: unknown): Layer {
   const schedule = local['schedule'];
   if (!isObject(schedule) || !isObject(over)) return {};
-  const displaced = [
+  const dropped = [
     ...(over['cron'] === undefined ? [] : ['everyS']),
     ...(over['everyS'] === undefined ? [] : ['cron']),
   ];
-  return { schedule: without(schedule, displaced) };
+  return { schedule: omitKeys(schedule, dropped) };
 }
 
-const urls = (value: unknown): readonly unknown[] =>
+const toList = (value: unknown): readonly unknown[] =>
   Array.isArray(value) ? (value as readonly unknown[]) : [value];
 
 const hasLogin = (url: unknown): boolean =>
@@ -122,8 +101,8 @@ const hasLogin = (url: unknown): boolean =>
 
 const ENCRYPTED = /^(mqtts|wss|https|rtsps):$/;
 
-/** Whether credentials for the one may go to the other: the same host, and no worse protected on the way. */
-function sameHost(url: unknown, known: unknown): boolean {
+/** Whether credentials for `known` may be sent to `url`: the same host, and not less encrypted. */
+function canShareLogin(url: unknown, known: unknown): boolean {
   const [to, from] = [url, known].map((value) => (typeof value === 'string' ? URL.parse(value) : null));
   if (!to || !from || to.hostname === '' || to.hostname !== from.hostname) return false;
   return ENCRYPTED.test(to.protocol) || !ENCRYPTED.test(from.protocol);

@@ -1,20 +1,31 @@
+import { AgentError, asAgentError } from '../base/errors.ts';
 import { settingsDefinition } from './definition.ts';
-import { shown, type ConfigFault } from './faults.ts';
-import { knownPart, type Layer } from './layers.ts';
-import { camerasById, isObject, merged, without, type Overlay } from './overlay.ts';
-import { CameraSettings } from './schema.ts';
-import { nearest } from './suggest.ts';
+import {
+  countFaults,
+  formatValue,
+  getConfigFaults,
+  UNKNOWN_KEY,
+  unknownKeyFault,
+  type ConfigFault,
+} from './faults.ts';
+import { getValue, isObject, mergeValues, omitKeys, pickKnown, type Layer } from './layers.ts';
+import { indexCameras, type Overlay } from './overlay.ts';
+import { CameraSettings, type Settings } from './schema.ts';
 
-/** The origin of every fault that a patch has. */
-export const PATCH = 'patch';
-/** An overlay larger than this is refused: it is read at each start. */
+/** The origin of the faults of a patch. */
+const PATCH = 'patch';
+/** A larger overlay is refused, because every start reads it. */
 export const MAX_OVERLAY_BYTES = 128 * 1024;
-/** Takes back whatever was set for a camera. */
+/** Key of a camera in a patch: undo everything that remote commands have set for it. */
 const REMOVE = 'remove';
+const MAX_FAULTS = 20;
+const MAX_LINE_CHARS = 300;
+/** No setting is nested this deep. Deeper documents would overflow the stack of the recursive functions below. */
+const MAX_DEPTH = 12;
 
 /**
- * What only who has access to the device may set: where it keeps its things, who it is, whom it trusts, what it runs and
- * which files it reads. Whoever may send commands could otherwise make more of that right than it is.
+ * Keys that need access to the device: places of files, identity, trust, programs, files to read. Otherwise the right to
+ * send commands would become the right to control the device.
  */
 export const LOCAL_KEYS: readonly string[] = [
   'site',
@@ -36,115 +47,142 @@ export const LOCAL_KEYS: readonly string[] = [
   'http.cors',
 ];
 export const LOCAL_CAMERA_KEYS: readonly string[] = ['path', 'command', 'password_file'];
-export const LOCAL_CAMERA_KINDS: readonly string[] = ['command', 'v4l2', 'video', 'directory'];
-
-/** A patch that may be laid over the overlay. `locked` are the keys that it may not touch. */
-export interface PatchVerdict {
-  readonly faults: readonly ConfigFault[];
-  readonly locked: readonly string[];
-}
+const LOCAL_CAMERA_KINDS: readonly string[] = ['command', 'v4l2', 'video', 'directory'];
 
 /**
- * Checks what a patch looks like and what it touches. Whether its values are right shows when the settings are read with
- * it. `known` are the ids of the cameras that there are.
+ * Checks the shape and the keys of a patch. Its values are checked when the settings are loaded with it. `knownCameras`:
+ * ids of the configured cameras. Throws `config_locked` for local keys, `config_invalid` for other faults.
  */
-export function judgePatch(patch: unknown, known: ReadonlySet<string>): PatchVerdict {
+export function checkPatch(patch: unknown, knownCameras: ReadonlySet<string>): Layer {
+  if (isTooDeep(patch))
+    throw patchInvalid([{ key: '(all)', given: '', wanted: 'less nesting', origin: PATCH }]);
+  if (!isObject(patch)) throw patchInvalid([patchFault('(all)', patch, 'keys and values')]);
   const faults: ConfigFault[] = [];
-  if (!isObject(patch)) return { faults: [wrong('(all)', patch, 'keys and values')], locked: [] };
-  knownPart(without(patch, ['cameras']), settingsDefinition(), PATCH, faults);
-  const locked = LOCAL_KEYS.filter((key) => touches(patch, key));
+  pickKnown(omitKeys(patch, ['cameras']), settingsDefinition(), PATCH, faults);
+  // A null for a whole group is allowed: it only removes remote settings.
+  const locked = LOCAL_KEYS.filter((key) => getValue(patch, key) !== undefined);
   const { cameras } = patch;
-  if (cameras !== undefined && cameras !== null) judgeCameras(cameras, known, faults, locked);
-  return { faults, locked };
+  if (cameras !== undefined && cameras !== null) checkCameras(cameras, knownCameras, faults, locked);
+  if (locked.length > 0) {
+    const keys = locked.slice(0, MAX_FAULTS).join(', ').slice(0, MAX_LINE_CHARS);
+    throw new AgentError('config_locked', `only the device itself may set ${keys}`);
+  }
+  if (faults.length > 0) throw patchInvalid(faults);
+  return patch;
 }
 
-function judgeCameras(
+function checkCameras(
   cameras: unknown,
   known: ReadonlySet<string>,
   faults: ConfigFault[],
   locked: string[],
 ): void {
   if (!Array.isArray(cameras)) {
-    faults.push(wrong('cameras', cameras, 'a list of cameras, each with its id'));
+    faults.push(patchFault('cameras', cameras, 'a list of cameras, each with its id'));
     return;
   }
   const seen = new Set<string>();
   (cameras as readonly unknown[]).forEach((camera, index) => {
     const key = `cameras[${String(index)}]`;
     if (!isObject(camera) || typeof camera['id'] !== 'string') {
-      faults.push(wrong(`${key}.id`, undefined, 'the id of a camera'));
+      faults.push(patchFault(`${key}.id`, undefined, 'the id of a camera'));
       return;
     }
     const { id, kind } = camera;
-    if (seen.has(id)) faults.push(wrong(`${key}.id`, id, 'each camera once'));
+    if (seen.has(id)) faults.push(patchFault(`${key}.id`, id, 'each camera once'));
     seen.add(id);
     if (camera[REMOVE] === true) return;
-    unknownKeys(camera, CameraSettings, `${key}.`, faults);
+    checkKeys(camera, CameraSettings, `${key}.`, faults);
     if (!known.has(id) && (kind === undefined || kind === null))
-      faults.push(wrong(`${key}.id`, id, `one of ${[...known].join(', ')}; or a kind, for a new camera`));
+      faults.push(
+        patchFault(`${key}.id`, id, `one of ${[...known].join(', ')}; or a kind, for a new camera`),
+      );
     for (const name of LOCAL_CAMERA_KEYS) if (camera[name] !== undefined) locked.push(`${key}.${name}`);
     if (typeof kind === 'string' && LOCAL_CAMERA_KINDS.includes(kind)) locked.push(`${key}.kind`);
   });
 }
 
-/** Also of keys that are to be taken back: a misspelt one would be taken for done. */
-function unknownKeys(value: Layer, schema: object, prefix: string, faults: ConfigFault[]): void {
+/** Reports unknown keys, also with a null value: a misspelt key would look like a successful removal. */
+function checkKeys(value: Layer, schema: object, prefix: string, faults: ConfigFault[]): void {
   const { properties } = schema as { properties?: Readonly<Record<string, object>> };
   if (!properties) return;
   for (const [name, inner] of Object.entries(value)) {
-    if (Object.hasOwn(properties, name)) {
-      if (isObject(inner)) unknownKeys(inner, properties[name] ?? {}, `${prefix}${name}.`, faults);
-      continue;
-    }
-    const meant = nearest(name, Object.keys(properties));
-    const wanted = meant === null ? `one of ${Object.keys(properties).join(', ')}` : `perhaps ${meant}`;
-    faults.push({ key: `${prefix}${name}`, given: 'an unknown key', wanted, origin: PATCH });
+    if (!Object.hasOwn(properties, name))
+      faults.push(unknownKeyFault(prefix, name, Object.keys(properties), PATCH));
+    else if (isObject(inner)) checkKeys(inner, properties[name] ?? {}, `${prefix}${name}.`, faults);
   }
 }
 
-const wrong = (key: string, given: unknown, wanted: string): ConfigFault => ({
+const patchFault = (key: string, given: unknown, wanted: string): ConfigFault => ({
   key,
-  given: shown(key, given),
+  given: formatValue(key, given),
   wanted,
   origin: PATCH,
 });
 
-/** A null for a group takes all of it back, which harms nothing. */
-function touches(patch: Layer, key: string): boolean {
-  let node: unknown = patch;
-  for (const part of key.split('.')) {
-    if (!isObject(node) || !Object.hasOwn(node, part)) return false;
-    node = node[part];
+function isTooDeep(patch: unknown): boolean {
+  let level: unknown[] = [patch];
+  for (let depth = 0; level.length > 0; depth += 1) {
+    if (depth > MAX_DEPTH) return true;
+    level = level.flatMap((value) =>
+      typeof value === 'object' && value !== null ? (Object.values(value) as unknown[]) : [],
+    );
   }
-  return true;
+  return false;
 }
 
-/** The overlay with a judged patch in it: a null takes back what was set before. */
-export function patched(overlay: Overlay, patch: Layer): Overlay {
+/** The error does not contain the given values: the sender has them, and nobody else may see them. */
+function patchInvalid(faults: readonly ConfigFault[]): AgentError {
+  const lines = faults.slice(0, MAX_FAULTS).map(({ key, given, wanted }) => {
+    const text = given === UNKNOWN_KEY ? `${given}, ${wanted}` : `wanted ${wanted}`;
+    return `${key.slice(0, 100)}: ${text}`.slice(0, MAX_LINE_CHARS);
+  });
+  const moreCount = faults.length - lines.length;
+  if (moreCount > 0) lines.push(`and ${String(moreCount)} more`);
+  return new AgentError('config_invalid', `the change has ${countFaults(faults)}\n${lines.join('\n')}`);
+}
+
+/** The overlay with a checked patch: a null removes a remote setting. */
+export function patchOverlay(overlay: Overlay, patch: Layer): Overlay {
   const { cameras, ...rest } = patch;
-  const { cameras: before, ...others } = overlay;
-  const next = pruned(merged(others, rest) as Layer);
-  const list = cameras === null ? [] : patchedCameras(before, cameras);
+  const { cameras: camerasBefore, ...others } = overlay;
+  const next = dropNulls(mergeValues(others, rest) as Layer);
+  const list = cameras === null ? [] : patchCameras(camerasBefore, cameras);
   return list.length === 0 ? next : { ...next, cameras: list };
 }
 
-function patchedCameras(before: unknown, patch: unknown): readonly Layer[] {
-  const byId = camerasById(before);
-  for (const [id, change] of camerasById(patch)) {
+function patchCameras(before: unknown, patch: unknown): readonly Layer[] {
+  const byId = indexCameras(before);
+  for (const [id, change] of indexCameras(patch)) {
     if (change[REMOVE] === true) byId.delete(id);
-    else byId.set(id, pruned(merged(byId.get(id) ?? {}, change) as Layer));
+    else byId.set(id, dropNulls(mergeValues(byId.get(id) ?? {}, change) as Layer));
   }
-  // Nothing but its id: nothing is set for it any more.
+  // Drop a camera that only has its id: it has no remote settings left.
   return [...byId.values()].filter((camera) => Object.keys(camera).length > 1);
 }
 
-/** Without nulls and what is empty without them. */
-function pruned(layer: Layer): Layer {
+/** Removes nulls, and groups that are empty without them. */
+function dropNulls(layer: Layer): Layer {
   return Object.fromEntries(
     Object.entries(layer).flatMap(([key, value]) => {
       if (!isObject(value)) return value === null ? [] : [[key, value]];
-      const inner = pruned(value);
+      const inner = dropNulls(value);
       return Object.keys(inner).length === 0 ? [] : [[key, inner]];
     }),
   );
+}
+
+/** Loads the settings with the overlay. Throws `config_invalid`, also for an overlay that is too large. */
+export function loadWithOverlay(overlay: Overlay, load: (overlay: Overlay) => Settings): Settings {
+  let settings: Settings;
+  try {
+    settings = load(overlay);
+  } catch (thrown) {
+    const faults = getConfigFaults(asAgentError(thrown));
+    throw faults.length > 0 ? patchInvalid(faults) : thrown;
+  }
+  const sizeBytes = Buffer.byteLength(JSON.stringify(overlay));
+  if (sizeBytes <= MAX_OVERLAY_BYTES) return settings;
+  const wanted = `at most ${String(MAX_OVERLAY_BYTES)} bytes of settings by remote command`;
+  throw patchInvalid([{ key: '(all)', given: '', wanted, origin: PATCH }]);
 }

@@ -1,13 +1,14 @@
 import { createHash } from 'node:crypto';
 import { redactUrl } from '../base/log.ts';
-import { isObject, type Overlay } from './overlay.ts';
+import { isObject } from './layers.ts';
+import type { Overlay } from './overlay.ts';
 import type { Settings } from './schema.ts';
 
 const MASK = '***';
 const mask = (secret: string | null): string | null => (secret === null ? null : MASK);
 
-/** The settings as they may be shown: no password, no token, no credentials in a URL or in a command's arguments. */
-export function redactedSettings(settings: Settings): Settings {
+/** The settings without passwords, tokens, and credentials in URLs and arguments of commands. */
+export function redactSettings(settings: Settings): Settings {
   return {
     ...settings,
     cameras: settings.cameras.map((camera) => ({
@@ -34,29 +35,29 @@ export function redactedSettings(settings: Settings): Settings {
 
 const SECRET = /^(username|password|token)$/;
 
-/** What remote commands have set, as it may be shown. */
-export function redactedOverlay(overlay: Overlay): Record<string, unknown> {
-  return shownValue('', overlay) as Record<string, unknown>;
+/** The overlay without passwords, tokens, and credentials in URLs. */
+export function redactOverlay(overlay: Overlay): Record<string, unknown> {
+  return redactValue('', overlay) as Record<string, unknown>;
 }
 
-function shownValue(key: string, value: unknown): unknown {
+function redactValue(key: string, value: unknown): unknown {
   if (typeof value === 'string') return SECRET.test(key) ? MASK : redactUrl(value);
-  if (Array.isArray(value)) return value.map((item: unknown) => shownValue(key, item));
+  if (Array.isArray(value)) return value.map((item: unknown) => redactValue(key, item));
   if (!isObject(value)) return value;
-  return Object.fromEntries(Object.entries(value).map(([name, inner]) => [name, shownValue(name, inner)]));
+  return Object.fromEntries(Object.entries(value).map(([name, inner]) => [name, redactValue(name, inner)]));
 }
 
 /**
- * `sha256:…` of the settings without their secrets, so that it may be published: a short password could be guessed
- * from a digest that held it. Equal settings give equal digests, whatever file or variable they came from.
+ * `sha256:…` of the settings without their secrets: a digest over a short password would allow guessing it. Equal settings
+ * have equal digests, independent of their source.
  */
-export function configDigest(settings: Settings): string {
+export function computeConfigDigest(settings: Settings): string {
   return `sha256:${createHash('sha256')
-    .update(canonical(redactedSettings(settings)))
+    .update(toCanonicalJson(redactSettings(settings)))
     .digest('hex')}`;
 }
 
-function canonical(value: unknown): string {
+function toCanonicalJson(value: unknown): string {
   return JSON.stringify(value, (_key, inner: unknown) =>
     typeof inner === 'object' && inner !== null && !Array.isArray(inner)
       ? Object.fromEntries(Object.entries(inner).sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0)))

@@ -13,6 +13,10 @@ export const Polygon = Type.Array(
 );
 export type Polygon = Static<typeof Polygon>;
 
+/** True for a host that only this machine can reach. */
+export const isLoopback = (host: string): boolean =>
+  /^(localhost|127\.\d{1,3}\.\d{1,3}\.\d{1,3}|::1|\[::1\])$/i.test(host);
+
 export const CAMERA_KINDS = [
   'simulated',
   'rtsp',
@@ -34,28 +38,28 @@ export type SunEvent =
 
 export const ScheduleSettings = Type.Object(
   {
-    cron: Type.Optional(Type.String({ description: 'five fields; instead of everyS' })),
+    cron: Type.Optional(Type.String({ description: 'five fields; replaces everyS' })),
     everyS: Type.Optional(
       Type.Number({
         minimum: 1,
         maximum: 86_400,
-        description: 'seconds between observations; instead of cron',
+        description: 'seconds between observations; replaces cron',
       }),
     ),
     timezone: Type.Optional(
-      Type.String({ description: 'IANA name, for cron and sun; the system zone otherwise' }),
+      Type.String({ description: 'IANA name, for cron and sun; default: the time zone of the system' }),
     ),
     sun: Type.Optional(
       Type.Object(
         { from: TimeOfSun, to: TimeOfSun },
-        { ...closed, description: 'only between these; needs location' },
+        { ...closed, description: 'observe only between these times; needs location' },
       ),
     ),
     jitterS: Type.Optional(
       Type.Number({
         minimum: 0,
         maximum: 3600,
-        description: 'a fixed delay of this device within 0..jitterS',
+        description: 'adds a delay of 0..jitterS seconds, fixed for each device',
       }),
     ),
   },
@@ -67,23 +71,27 @@ export const CameraSettings = Type.Object(
   {
     id: Type.String({
       ...Id,
-      description: 'a level of its topics, and a part of file names; 1 to 64 of A-Z a-z 0-9 _ . -',
+      description: 'a level of its MQTT topics and a part of file names; 1 to 64 of A-Z a-z 0-9 _ . -',
     }),
     kind: Type.Unsafe<CameraKind>({
       type: 'string',
       enum: [...CAMERA_KINDS],
-      description: 'how its frames are fetched',
+      description: 'how the agent gets frames',
     }),
-    url: Type.Optional(Type.String({ minLength: 1, description: 'rtsp, hls, http' })),
-    path: Type.Optional(Type.String({ minLength: 1, description: 'v4l2 device, video file, directory' })),
+    url: Type.Optional(
+      Type.String({ minLength: 1, description: 'address of the stream or image (rtsp, hls, http)' }),
+    ),
+    path: Type.Optional(Type.String({ minLength: 1, description: 'v4l2 device, video file or directory' })),
     command: Type.Optional(
       Type.Array(Type.String(), {
         minItems: 1,
-        description: 'program and arguments; writes one image to stdout',
+        description: 'program and arguments; must write one image to stdout',
       }),
     ),
-    username: Type.Optional(Type.String({ minLength: 1, description: 'rtsp, hls, http' })),
-    password: Type.Optional(Type.String({ minLength: 1, description: 'better in a file' })),
+    username: Type.Optional(Type.String({ minLength: 1, description: 'login (rtsp, hls, http)' })),
+    password: Type.Optional(
+      Type.String({ minLength: 1, description: 'the password of the login; password_file is safer' }),
+    ),
     password_file: Type.Optional(
       Type.String({ minLength: 1, description: 'a file that holds the password' }),
     ),
@@ -92,10 +100,10 @@ export const CameraSettings = Type.Object(
       Type.Object(
         {
           frames: Type.Optional(
-            Type.Integer({ minimum: 1, maximum: 20, description: 'frames of one observation' }),
+            Type.Integer({ minimum: 1, maximum: 20, description: 'frames per observation' }),
           ),
           intervalS: Type.Optional(
-            Type.Number({ minimum: 0, maximum: 300, description: 'seconds between them' }),
+            Type.Number({ minimum: 0, maximum: 300, description: 'seconds between two frames' }),
           ),
         },
         closed,
@@ -105,20 +113,19 @@ export const CameraSettings = Type.Object(
       Type.Number({
         exclusiveMinimum: 0,
         maximum: 300,
-        description: 'the longest wait for any one frame, seconds',
+        description: 'longest wait for one frame, seconds',
       }),
     ),
     roi: Type.Optional(
       Type.Unsafe<Polygon>({
         ...Polygon,
-        description:
-          'the region that the model looks at: corners [x, y], 0..1 of the frame from its top left',
+        description: 'the region that the model sees: corners [x, y], 0..1 of the frame from its top left',
       }),
     ),
     privacyMasks: Type.Optional(
       Type.Array(Polygon, {
         maxItems: 32,
-        description: 'polygons that are painted over before anything else sees the frame',
+        description: 'polygons that are painted over before the frame is used',
       }),
     ),
     calibration: Type.Optional(
@@ -131,19 +138,23 @@ export const CameraSettings = Type.Object(
             Type.Number({
               minimum: -1,
               maximum: 2,
-              description: 'of the horizon, 0..1 of the frame from its top',
+              description: 'height of the horizon in the frame, 0..1 from its top',
             }),
           ),
           fovDeg: Type.Optional(
-            Type.Number({ exclusiveMinimum: 0, maximum: 180, description: 'horizontal field of view' }),
+            Type.Number({
+              exclusiveMinimum: 0,
+              maximum: 180,
+              description: 'horizontal field of view, degrees',
+            }),
           ),
           tiltDeg: Type.Optional(
-            Type.Number({ minimum: -90, maximum: 90, description: 'downwards from level' }),
+            Type.Number({ minimum: -90, maximum: 90, description: 'downward tilt, degrees' }),
           ),
         },
         {
           ...closed,
-          description: 'the geometry of the view, kept for models that ask for it; none does yet',
+          description: 'geometry of the view; reserved for future models, not used yet',
         },
       ),
     ),
@@ -153,35 +164,34 @@ export const CameraSettings = Type.Object(
           lat: Type.Number({ minimum: -90, maximum: 90, description: 'degrees north' }),
           lon: Type.Number({ minimum: -180, maximum: 180, description: 'degrees east' }),
         },
-        { ...closed, description: 'where it stands; for schedule.sun' },
+        { ...closed, description: 'location of the camera, for schedule.sun' },
       ),
     ),
     units: Type.Optional(
       Type.Unsafe<'metric' | 'imperial'>({
         type: 'string',
         enum: ['metric', 'imperial'],
-        description: 'for people on its page; records always carry both',
+        description: 'units of its web page; records always have both',
       }),
     ),
     replay: Type.Optional(
       Type.Unsafe<'watch' | 'once' | 'loop'>({
         type: 'string',
         enum: ['watch', 'once', 'loop'],
-        description: 'directory: newest file, or all in order',
+        description:
+          'directory: watch reads the newest file, once and loop read all in order; video: once stops at the end',
       }),
     ),
     simulation: Type.Optional(
       Type.Object(
         {
-          seed: Type.Optional(Type.Integer({ description: 'another seed, another sea' })),
-          selfLabel: Type.Optional(
-            Type.Boolean({ description: 'label its own bursts with the known truth' }),
-          ),
+          seed: Type.Optional(Type.Integer({ description: 'seed of the simulated sea' })),
+          selfLabel: Type.Optional(Type.Boolean({ description: 'label its bursts with the true height' })),
           speed: Type.Optional(
             Type.Number({
               minimum: 1,
               maximum: 10_000,
-              description: 'how many times faster than real its sea changes; 600 when not set',
+              description: 'speed of changes of the simulated sea, relative to a real sea; default 3600',
             }),
           ),
         },
@@ -192,10 +202,10 @@ export const CameraSettings = Type.Object(
   closed,
 );
 
-/** A camera as it stands in the file. */
+/** A camera as written in the file. */
 export type CameraInput = Static<typeof CameraSettings>;
 
-/** A camera with every default filled in and secrets read. */
+/** A camera with all defaults, and secrets read from their files. */
 export interface Camera {
   readonly id: string;
   readonly kind: CameraKind;
@@ -215,7 +225,7 @@ export interface Camera {
   readonly simulation: { readonly seed: number; readonly selfLabel: boolean; readonly speed: number };
 }
 
-/** The whole configuration, validated, secrets read from their files. Frozen. */
+/** The whole configuration: validated, with secrets read from their files, frozen. */
 export interface Settings {
   readonly site: string;
   readonly device: string;
@@ -224,32 +234,32 @@ export interface Settings {
   readonly logLevel: 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent';
   readonly cameras: readonly Camera[];
   readonly mqtt: {
-    /** Empty means the embedded broker. */
+    /** Empty: use the embedded broker. */
     readonly url: readonly string[];
     readonly protocolVersion: 4 | 5;
     readonly clientId: string;
     readonly username: string | null;
     readonly password: string | null;
-    /** Absolute path of the file that the password came from: it is read again when it changes. */
+    /** Absolute path of the password file. The agent reads it again when it changes. */
     readonly passwordFile: string | null;
     /** Paths of PEM files. */
     readonly ca: string | null;
     readonly cert: string | null;
     readonly key: string | null;
     readonly base: string;
-    /** Records a second; 0: no limit. */
+    /** Records per second; 0: no limit. */
     readonly backfillPerS: number;
     readonly homeAssistant: { readonly enabled: boolean; readonly prefix: string };
-    /** Where the embedded broker listens. */
+    /** Address of the embedded broker. */
     readonly embedded: { readonly host: string; readonly port: number };
   };
   readonly model: {
-    /** `name/version` below models/, or null for the shipped one. */
+    /** `name/version` in models/; null: the shipped model. */
     readonly active: string | null;
     readonly trustRoot: string | null;
     readonly repository: string | null;
     readonly allowUnsigned: boolean;
-    /** kB a second that a model may take of the link; null: no limit. */
+    /** Limit of a model download, kilobytes per second; null: no limit. */
     readonly maxKbPerS: number | null;
     readonly probation: { readonly observations: number; readonly minutes: number };
   };
@@ -273,7 +283,7 @@ export interface Settings {
     readonly maxUploadMb: number;
     readonly batchMax: number;
     readonly cacheTtlS: number;
-    /** Requests a minute and client. */
+    /** Requests per minute and client. */
     readonly rateLimit: number;
   };
 }

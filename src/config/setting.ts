@@ -1,9 +1,9 @@
 import type { Format } from './formats.ts';
 
-/** The name under which `load.ts` makes convict call `check` on a value, and leave its type alone. */
+/** Name of the convict format that calls `check` and does not convert the value. */
 export const SETTING_FORMAT = 'swellsight-setting';
 
-/** A leaf of the convict schema. `wanted` is for the docs; `check` throws it. */
+/** A leaf of the convict schema. `wanted` describes the allowed values; `check` throws for all others. */
 export interface Setting {
   readonly doc: string;
   readonly default: unknown;
@@ -17,11 +17,11 @@ export interface Setting {
 export interface Group {
   readonly [key: string]: Setting | Group;
 }
-/** Told of each value that a format refuses. */
-export type Refuse = (key: string, value: unknown, wanted: string) => void;
+/** Is called for each value that a format does not accept. */
+export type OnInvalid = (key: string, value: unknown, wanted: string) => void;
 
 /** `mqtt.homeAssistant.enabled` -> `SWELLSIGHT_MQTT_HOME_ASSISTANT_ENABLED`. */
-export const variableName = (key: string): string =>
+const variableName = (key: string): string =>
   `SWELLSIGHT_${key
     .replace(/([a-z0-9])([A-Z])/g, '$1_$2')
     .replaceAll('.', '_')
@@ -29,34 +29,37 @@ export const variableName = (key: string): string =>
 
 export const isSetting = (node: Setting | Group): node is Setting => typeof node['check'] === 'function';
 
-/** Makes leaves; `refuse` is told of what one does not take. */
-export const settingMaker =
-  (refuse: Refuse) =>
+/** Returns a function that makes leaves. They call `onInvalid` for each value that they do not accept. */
+export const settingFactory =
+  (onInvalid: OnInvalid) =>
   (
     key: string,
     value: unknown,
     format: Format,
     doc: string,
-    more: { readonly sensitive?: boolean; readonly nullable?: boolean } = {},
+    { sensitive = false }: { readonly sensitive?: boolean } = {},
   ): Setting => ({
     doc,
     default: value,
     env: variableName(key),
     wanted: format.wanted,
-    nullable: more.nullable ?? value === null,
-    sensitive: more.sensitive ?? false,
+    nullable: value === null,
+    sensitive,
     format: SETTING_FORMAT,
     check: (given) => {
       if (format.accepts(given)) return;
-      refuse(key, given, format.wanted);
+      onInvalid(key, given, format.wanted);
       throw new TypeError(`wanted ${format.wanted}`);
     },
   });
 
-/** Every leaf with its dotted key, in the order of the definition. */
-export function settingsOf(group: Group, prefix = ''): { readonly key: string; readonly setting: Setting }[] {
+/** All leaves with their dotted keys, in the order of the definition. */
+export function listSettings(
+  group: Group,
+  prefix = '',
+): { readonly key: string; readonly setting: Setting }[] {
   return Object.entries(group).flatMap(([name, node]) => {
     const key = `${prefix}${name}`;
-    return isSetting(node) ? [{ key, setting: node }] : settingsOf(node, `${key}.`);
+    return isSetting(node) ? [{ key, setting: node }] : listSettings(node, `${key}.`);
   });
 }

@@ -6,39 +6,40 @@ export type UndoReason = 'not_confirmed' | 'broker_lost' | 'start_failed' | 'not
 
 export interface TrialOptions {
   readonly id: string;
-  /** From what was in force to what is tried. */
+  /** From the settings in force to the settings on trial. */
   readonly change: Change;
-  /** What follows when it is confirmed; nothing for most. */
-  readonly held: Change;
+  /** The part of the change that takes effect on confirmation; often empty. */
+  readonly onConfirm: Change;
+  /** The overlay to store on confirmation. */
   readonly overlay: Overlay;
   readonly withinS: number;
-  /** How long the broker may be out of reach, seconds. */
+  /** How long the broker may be unreachable, seconds. */
   readonly brokerPatienceS: number;
-  /** Whether there was a link when it began: one that was not there cannot be lost by it. */
+  /** Whether the broker was connected at the start. If not, the trial cannot lose it. */
   readonly connected: boolean;
 }
 
-/** A change of the settings that is undone unless it is confirmed in time. Its time is monotonic. */
+/** A change of the settings that is undone unless it is confirmed in time. Measures time on the monotonic clock. */
 export class Trial {
   readonly id: string;
   readonly change: Change;
-  readonly held: Change;
+  readonly onConfirm: Change;
   readonly overlay: Overlay;
-  /** Wall clock, for people. */
+  /** Wall clock, for display only. */
   readonly confirmByMs: number;
   readonly #options: TrialOptions;
   readonly #clock: Clock;
   readonly #endMonoMs: number;
   readonly #ended = new AbortController();
   #connectedMonoMs: number;
-  #begun = false;
-  #applied = false;
+  #hasBegun = false;
+  #isApplied = false;
 
   constructor(options: TrialOptions, deps: { readonly clock: Clock }) {
     const { clock } = deps;
     this.id = options.id;
     this.change = options.change;
-    this.held = options.held;
+    this.onConfirm = options.onConfirm;
     this.overlay = options.overlay;
     this.#options = options;
     this.#clock = clock;
@@ -47,45 +48,45 @@ export class Trial {
     this.#connectedMonoMs = clock.monoMs();
   }
 
-  /** Dotted keys of all that it changes. */
+  /** Dotted keys of the whole change. */
   get keys(): readonly string[] {
-    return [...this.change.keys, ...this.held.keys];
+    return [...this.change.keys, ...this.onConfirm.keys];
   }
 
-  /** False when it has begun already, or has ended. */
+  /** Returns false when the trial has begun before, or has ended. */
   begin(): boolean {
-    if (this.#begun || this.#ended.signal.aborted) return false;
-    this.#begun = true;
+    if (this.#hasBegun || this.#ended.signal.aborted) return false;
+    this.#hasBegun = true;
     this.#connectedMonoMs = this.#clock.monoMs();
     return true;
   }
 
-  get begun(): boolean {
-    return this.#begun;
+  get hasBegun(): boolean {
+    return this.#hasBegun;
   }
 
-  applied(): void {
-    this.#applied = this.#begun;
+  markApplied(): void {
+    this.#isApplied = this.#hasBegun;
   }
 
-  /** Whether it may be confirmed: it works, and the broker is still there if it was before. */
-  inForce(connected: boolean): boolean {
-    return this.#applied && (connected || !this.#options.connected);
+  /** Whether it may be confirmed: it is applied, and the broker is connected if it was connected at the start. */
+  isConfirmable(connected: boolean): boolean {
+    return this.#isApplied && (connected || !this.#options.connected);
   }
 
   secondsLeft(): number {
     return Math.max(0, Math.round(this.#endMonoMs - this.#clock.monoMs()) / 1000);
   }
 
-  /** Looks at the time and at the link. Returns why the trial has to end now, or null. */
-  look(connected: boolean): UndoReason | null {
+  /** Checks the time and the connection. Returns the reason to undo the change now, or null. */
+  check(connected: boolean): UndoReason | null {
     const { connected: wasConnected, brokerPatienceS } = this.#options;
     const nowMonoMs = this.#clock.monoMs();
     if (connected) this.#connectedMonoMs = nowMonoMs;
-    const lost = wasConnected && this.#begun && !connected;
-    if (lost && nowMonoMs - this.#connectedMonoMs >= brokerPatienceS * 1000) return 'broker_lost';
+    const isLost = wasConnected && this.#hasBegun && !connected;
+    if (isLost && nowMonoMs - this.#connectedMonoMs >= brokerPatienceS * 1000) return 'broker_lost';
     if (nowMonoMs < this.#endMonoMs) return null;
-    return lost ? 'broker_lost' : 'not_confirmed';
+    return isLost ? 'broker_lost' : 'not_confirmed';
   }
 
   end(): void {

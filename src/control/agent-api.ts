@@ -151,7 +151,7 @@ export function createAgentApi(parts: AgentApiParts): AgentApi {
 
     getConfig: () => configuration.view(),
     setConfig: (patch, withinS) => configuration.set(patch, withinS),
-    confirmConfig: (trial, signal) => configuration.confirmSoon(trial, signal),
+    confirmConfig: (trial, signal) => configuration.confirmWhenInForce(trial, signal),
     restart: () => configuration.restart(),
     setLogLevel: (level) => {
       const before = levels.level;

@@ -1,5 +1,5 @@
 import type { Camera, Settings } from '../config/schema.ts';
-import { redactedSettings } from '../config/redact.ts';
+import { redactSettings } from '../config/redact.ts';
 import type { Diagnostics, LogEntry } from '../contract/diagnostics.ts';
 import type { Health } from '../contract/health.ts';
 import type { OutboxView } from '../contract/outbox.ts';
@@ -97,7 +97,7 @@ function orNull<T>(read: () => T): T | null {
 
 /** The settings without secrets: addresses reduced to the host, because a path may be a key, and commands without arguments. */
 function shownSettings(settings: Settings): Record<string, unknown> {
-  const shown = redactedSettings(settings);
+  const shown = redactSettings(settings);
   return {
     ...shown,
     cameras: shown.cameras.map((camera: Camera) => ({

@@ -1,5 +1,5 @@
 import { isoTime, type Clock } from '../base/clock.ts';
-import { configDigest } from '../config/redact.ts';
+import { computeConfigDigest } from '../config/redact.ts';
 import { COMMAND_ARGS } from '../contract/command.ts';
 import { identifiedSchemas } from '../contract/emit-schemas.ts';
 import type { Info } from '../contract/states.ts';
@@ -60,7 +60,7 @@ export class AgentInfo {
         commands: Object.keys(COMMAND_ARGS),
         heads: Object.keys(server.bundle?.manifest.heads ?? {}),
       },
-      config_digest: configDigest(settings),
+      config_digest: computeConfigDigest(settings),
       schemas: SCHEMAS,
     };
   }

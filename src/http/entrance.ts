@@ -1,6 +1,5 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import { isLoopback } from '../config/loopback.ts';
-import type { Settings } from '../config/schema.ts';
+import { isLoopback, type Settings } from '../config/schema.ts';
 import { AgentError } from '../base/errors.ts';
 import { clientOf } from './client-address.ts';
 import { compression } from './compression.ts';

@@ -1,7 +1,6 @@
 import type { Socket } from 'node:net';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import { isLoopback } from '../config/loopback.ts';
-import type { Settings } from '../config/schema.ts';
+import { isLoopback, type Settings } from '../config/schema.ts';
 import type { AgentApi } from '../contract/api.ts';
 import { AgentError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';

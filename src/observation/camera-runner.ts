@@ -5,7 +5,7 @@ import { calibrationFor, estimateHeight, UNCALIBRATED } from '../calibration/hei
 import type { SiteCalibration } from '../calibration/site-calibration.ts';
 import type { HeightEstimate } from '../calibration/types.ts';
 import type { Camera, Frame } from '../camera/camera.ts';
-import { sameSource } from '../config/camera-change.ts';
+import { isSameSource } from '../config/change.ts';
 import type { Camera as CameraSettings } from '../config/schema.ts';
 import type { CalibrationSummary, Observation } from '../contract/observation.ts';
 import type { CameraState } from '../contract/states.ts';
@@ -82,7 +82,7 @@ export class CameraRunner {
     this.#context = options.context;
     this.#deps = deps;
     this.#log = deps.log.child({ camera: settings.id });
-    const known = before && sameSource(before.settings, settings) ? before : null;
+    const known = before && isSameSource(before.settings, settings) ? before : null;
     this.#health = known ? known.#health : new CameraHealth({ camera: settings.id }, { clock: deps.clock });
     this.#frozen = known ? known.#frozen : new FrozenDetector(FROZEN);
     if (before) this.#takeOver(before);

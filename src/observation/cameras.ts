@@ -4,7 +4,7 @@ import type { Log } from '../base/log.ts';
 import { SelfLabeller } from '../calibration/self-labeller.ts';
 import type { SiteCalibration } from '../calibration/site-calibration.ts';
 import type { Camera } from '../camera/camera.ts';
-import { sameConnection, sameSource } from '../config/camera-change.ts';
+import { isSameConnection, isSameSource } from '../config/change.ts';
 import type { Camera as CameraSettings } from '../config/schema.ts';
 import type { CalibrationSummary, Observation } from '../contract/observation.ts';
 import type { Bundle } from '../model/manifest.ts';
@@ -85,7 +85,7 @@ export class CameraSet {
     for (const settings of cameras) {
       const runner = this.runners.get(settings.id);
       if (!runner) await this.#add(settings);
-      else if (sameConnection(runner.settings, settings)) runner.adopt(settings);
+      else if (isSameConnection(runner.settings, settings)) runner.adopt(settings);
       else await this.#replace(runner, settings);
     }
   }
@@ -107,7 +107,7 @@ export class CameraSet {
     const runner = await this.#createRunner(settings, before);
     before.leave(LEAVE_WITHIN_MS);
     this.runners.set(settings.id, runner);
-    if (!sameSource(before.settings, settings)) {
+    if (!isSameSource(before.settings, settings)) {
       this.#startSelfLabelling(settings);
       this.#deps.link.setState(`camera/${settings.id}/state`, runner.state());
     }

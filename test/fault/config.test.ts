@@ -18,33 +18,33 @@ beforeEach(() => {
 });
 afterEach(() => dir.remove());
 
-/** Runs the loop until it is killed; the last number of each word that it said. */
-async function killed(first: number, afterMs: number): Promise<Record<string, number>> {
+/** Runs the loop, kills it after a time, and returns the last number of each step that it printed. */
+async function runAndKill(first: number, afterMs: number): Promise<Record<string, number>> {
   const child = spawn(process.execPath, [LOOP, dir.path, String(first)], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
-  let said = '';
-  child.stdout.setEncoding('utf8').on('data', (text: string) => (said += text));
+  let output = '';
+  child.stdout.setEncoding('utf8').on('data', (text: string) => (output += text));
   await once(child.stdout, 'data');
   await new Promise((resolve) => setTimeout(resolve, afterMs));
   child.kill('SIGKILL');
   await once(child, 'close');
   const last: Record<string, number> = {};
-  for (const line of said.split('\n').slice(0, -1)) {
-    const [word = '', number = ''] = line.split(' ');
-    last[word] = Number(number);
+  for (const line of output.split('\n').slice(0, -1)) {
+    const [step = '', number = ''] = line.split(' ');
+    last[step] = Number(number);
   }
   return last;
 }
 
-it(`SIGKILL at any moment, ${ROUNDS} times: what was confirmed stands, what was not is gone and told of`, async () => {
+it(`keeps confirmed changes, and drops and reports others, after ${ROUNDS} SIGKILLs at random moments`, async () => {
   let confirmed = 0;
   let interrupted = 0;
   for (let round = 0; round < ROUNDS; round += 1) {
-    const last = await killed(confirmed + 1, Math.random() * 200);
+    const last = await runAndKill(confirmed + 1, Math.random() * 200);
     const acknowledged = last['confirmed'] ?? confirmed;
     const events: EventDraft[] = [];
-    const trialLeft = existsSync(join(dir.path, 'var', 'config-trial.json'));
+    const hasTrialFile = existsSync(join(dir.path, 'var', 'config-trial.json'));
     const configuration = Configuration.open(
       { file: join(dir.path, 'config.json'), env: {}, cwd: dir.path },
       { clock: systemClock },
@@ -52,17 +52,17 @@ it(`SIGKILL at any moment, ${ROUNDS} times: what was confirmed stands, what was 
     const host = { apply: () => Promise.resolve(), restart: () => undefined, connected: () => true };
     configuration.attach({ ...host, raise: (event) => events.push(event) }, configuration.settings);
     const { retentionDays } = configuration.settings.store;
-    const stands = retentionDays === 90 && acknowledged === 0 ? 0 : retentionDays;
-    // A confirmation that was written, but not yet told of, stands as well.
-    expect([acknowledged, acknowledged + 1]).toContain(stands);
-    expect(configuration.settings.heartbeat.intervalS).toBe(stands === 0 ? 30 : 1 + (stands % 3000));
-    if (stands === acknowledged && last['set'] === acknowledged + 1) {
+    const inForce = retentionDays === 90 && acknowledged === 0 ? 0 : retentionDays;
+    // A confirmation may be stored, but not printed yet.
+    expect([acknowledged, acknowledged + 1]).toContain(inForce);
+    expect(configuration.settings.heartbeat.intervalS).toBe(inForce === 0 ? 30 : 1 + (inForce % 3000));
+    if (inForce === acknowledged && last['set'] === acknowledged + 1) {
       expect(events.map(({ type }) => type)).toEqual(['config_undone']);
       interrupted += 1;
-    } else if (!trialLeft || stands > acknowledged) expect(events).toEqual([]);
+    } else if (!hasTrialFile || inForce > acknowledged) expect(events).toEqual([]);
     expect(configuration.view().trial).toBeNull();
     configuration.close();
-    confirmed = stands;
+    confirmed = inForce;
   }
   console.log(`${confirmed} changes confirmed, ${interrupted} interrupted on trial`);
   expect(confirmed).toBeGreaterThan(0);

@@ -1,32 +1,32 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { settingsDefinition } from '../../src/config/definition.ts';
-import { settingsOf } from '../../src/config/setting.ts';
-import { faultsOf } from '../../src/config/faults.ts';
+import { listSettings } from '../../src/config/setting.ts';
+import { getConfigFaults } from '../../src/config/faults.ts';
 import { loadSettings } from '../../src/config/load.ts';
-import { nested } from '../../src/config/layers.ts';
-import { nearest } from '../../src/config/suggest.ts';
+import { nestKeys } from '../../src/config/layers.ts';
+import { findNearest } from '../../src/config/faults.ts';
 import { AgentError } from '../../src/base/errors.ts';
 
-const leaves = settingsOf(settingsDefinition());
+const leaves = listSettings(settingsDefinition());
 const load = (overlay: unknown, env: NodeJS.ProcessEnv = {}) =>
   loadSettings({ file: null, env, cwd: '/', overlay });
 
-/** Settings or the one error that may come; anything else is a crash. */
+/** Returns the faults of a document. Any error other than `config_invalid` is a crash. */
 function tryLoad(overlay: unknown, env: NodeJS.ProcessEnv = {}) {
   try {
     load(overlay, env);
     return [];
   } catch (error) {
     if (!(error instanceof AgentError) || error.code !== 'config_invalid') throw error;
-    const faults = faultsOf(error);
+    const faults = getConfigFaults(error);
     expect(faults.length).toBeGreaterThan(0);
     return faults;
   }
 }
 
-describe('configuration', () => {
-  it('any document is settings or faults, never a crash', () => {
+describe('loadSettings', () => {
+  it('returns settings or faults for any document', () => {
     fc.assert(
       fc.property(fc.jsonValue(), (document) => {
         tryLoad(document);
@@ -35,7 +35,7 @@ describe('configuration', () => {
     );
   });
 
-  it('any value at any key is taken as it is, or refused under that key', () => {
+  it('accepts any value of any key, or reports it under that key', () => {
     const value = fc.oneof(
       fc.jsonValue(),
       fc.string(),
@@ -44,7 +44,7 @@ describe('configuration', () => {
     );
     fc.assert(
       fc.property(fc.constantFrom(...leaves), value, ({ key }, given) => {
-        const faults = tryLoad(nested(new Map([[key, given]])));
+        const faults = tryLoad(nestKeys(new Map([[key, given]])));
         for (const fault of faults)
           expect(
             fault.key.startsWith(key) ||
@@ -55,7 +55,7 @@ describe('configuration', () => {
     );
   });
 
-  it('any mixture of camera keys is settings or faults', () => {
+  it('returns settings or faults for any mixture of camera keys', () => {
     const camera = fc.record(
       {
         id: fc.oneof(fc.string(), fc.constantFrom('a', 'b')),
@@ -86,7 +86,7 @@ describe('configuration', () => {
     );
   });
 
-  it('any text in any variable is settings or a fault that names the key', () => {
+  it('accepts any text in any variable, or reports it under the key of the variable', () => {
     fc.assert(
       fc.property(fc.constantFrom(...leaves), fc.string({ minLength: 1 }), ({ key, setting }, text) => {
         for (const fault of tryLoad({}, { [setting.env]: text }))
@@ -101,15 +101,15 @@ describe('configuration', () => {
   });
 });
 
-describe('nearest', () => {
-  it('finds each key again behind one typing error', () => {
+describe('findNearest', () => {
+  it('finds a known name for each name with two letters swapped', () => {
     const names = leaves.map(({ setting }) => setting.env);
     fc.assert(
       fc.property(fc.constantFrom(...names), fc.nat(), (name, at) => {
         const index = at % (name.length - 1);
         const swapped =
           name.slice(0, index) + (name[index + 1] ?? '') + (name[index] ?? '') + name.slice(index + 2);
-        expect(names).toContain(nearest(swapped, names));
+        expect(names).toContain(findNearest(swapped, names));
       }),
     );
   });

@@ -39,12 +39,12 @@ async function readSettings(
     tell({ check: 'configuration', state: 'ok', detail, mend: null });
     return settings;
   } catch (thrown) {
-    const { faultsOf, faultLine } = await import('../../config/faults.ts');
+    const { getConfigFaults, formatFault } = await import('../../config/faults.ts');
     const error = asAgentError(thrown);
-    const faults = faultsOf(error);
+    const faults = getConfigFaults(error);
     if (faults.length === 0) throw thrown;
     for (const fault of faults)
-      tell({ check: 'configuration', state: 'fail', detail: faultLine(fault), mend: error.hint });
+      tell({ check: 'configuration', state: 'fail', detail: formatFault(fault), mend: error.hint });
     return null;
   }
 }

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { faultsOf, type ConfigFault } from '../../../src/config/faults.ts';
+import { getConfigFaults, type ConfigFault } from '../../../src/config/faults.ts';
 import { loadSettings } from '../../../src/config/load.ts';
 import { AgentError } from '../../../src/base/errors.ts';
 
@@ -22,7 +22,7 @@ function faults(document: unknown): string[] {
     loadSettings({ file: 'file', document, env: {}, cwd: dir });
   } catch (error) {
     if (!(error instanceof AgentError)) throw error;
-    found = faultsOf(error);
+    found = getConfigFaults(error);
   }
   return found.map(({ key, wanted }) => `${key}: ${wanted}`).sort();
 }
@@ -31,7 +31,7 @@ const simulated = (more: object) => faults({ cameras: [{ id: 'n', kind: 'simulat
 
 const SQUARE = [[0, 0], [1, 0], [1, 1], [0, 1]]; // prettier-ignore
 
-describe('scalars', () => {
+describe('faults of scalar settings', () => {
   it.each([
     [{ site: 5 }, 'site'],
     [{ site: 'a/b' }, 'site'],
@@ -72,7 +72,7 @@ describe('scalars', () => {
     [{ http: { cors: ['https://a.example/path'] } }, 'http.cors'],
     [{ http: { token: '' } }, 'http.token'],
     [{ cameras: {} }, 'cameras'],
-  ])('%j is a fault of %s alone', (overlay, key) => {
+  ])('reports %j as one fault of %s', (overlay, key) => {
     expect(faults(overlay).map((fault) => fault.split(':', 1)[0])).toEqual([key]);
   });
 });
@@ -89,12 +89,12 @@ describe('unknown keys', () => {
       'cameras[0].schedule.every: perhaps everyS',
     ],
     [{ store: { zebra: 1 } }, 'store.zebra: one of retentionDays, maxMb, outbox'],
-  ])('%j', (overlay, fault) => {
+  ])('reports %j with a suggestion', (overlay, fault) => {
     expect(faults(overlay)).toEqual([fault]);
   });
 });
 
-describe('cameras', () => {
+describe('faults of cameras', () => {
   it.each([
     [{ id: 'a b' }, 'cameras[0].id'],
     [{ id: '../x' }, 'cameras[0].id'],
@@ -137,11 +137,11 @@ describe('cameras', () => {
     [{ privacyMasks: [SQUARE, [[0, 0], [0, 1], [0, 0.5]]] }, 'cameras[0].privacyMasks[1]'], // prettier-ignore
     [{ replay: 'loop' }, 'cameras[0].replay'],
     [{ simulation: { seed: 1 } }, 'cameras[0].simulation'],
-  ])('%j', (more, key) => {
+  ])('reports a camera with %j under %s', (more, key) => {
     expect(camera(more).map((fault) => fault.split(':', 1)[0])).toEqual([key]);
   });
 
-  it('good ones are good', () => {
+  it('accepts a valid camera of each kind', () => {
     expect(
       camera({
         schedule: { cron: '*/5 6-20 * * mon-fri', timezone: 'Europe/Lisbon' },
@@ -171,17 +171,17 @@ describe('cameras', () => {
     );
   });
 
-  it('ids are told apart without regard to case: they become file names', () => {
+  it('rejects ids that differ only in case, because they become file names', () => {
     const twins = ['north', 'south', 'North'].map((id) => ({ id, kind: 'simulated' }));
     expect(faults({ cameras: twins })).toEqual(['cameras[2].id: another id than that of cameras[0]']);
   });
 
-  it.each([[null], ['sim'], [[]], [5]])('%j is no camera', (entry) => {
+  it.each([[null], ['sim'], [[]], [5]])('rejects %j as a camera', (entry) => {
     expect(faults({ cameras: [entry] })).toEqual(['cameras[0]: {…}']);
   });
 });
 
-describe('combinations', () => {
+describe('combinations of settings', () => {
   it.each([
     [{ mqtt: { url: 'mqtts://h', cert: 'file.pem' } }, 'mqtt.key'],
     [{ mqtt: { url: 'mqtts://h', key: 'file.pem' } }, 'mqtt.cert'],
@@ -195,7 +195,7 @@ describe('combinations', () => {
     [{ http: { host: '127.0.0.1.evil.example' } }, 'http.token'],
     [{ http: { port: 1883 } }, 'mqtt.embedded.port'],
     [{ model: { trustRoot: 'missing.json' } }, 'model.trustRoot'],
-  ])('%j', (overlay, key) => {
+  ])('rejects %j under %s', (overlay, key) => {
     expect(faults(overlay).map((fault) => fault.split(':', 1)[0])).toEqual([key]);
   });
 
@@ -207,12 +207,12 @@ describe('combinations', () => {
     [{ http: { host: '[::1]' } }],
     [{ http: { port: 0 }, mqtt: { embedded: { port: 0 } } }],
     [{ http: { port: 1883 }, mqtt: { url: 'mqtt://h' } }],
-  ])('%j is good', (overlay) => {
+  ])('accepts %j', (overlay) => {
     expect(faults(overlay)).toEqual([]);
   });
 });
 
-it('names every fault of a thoroughly bad file at once', () => {
+it('reports all faults of a file together', () => {
   const found = faults({
     site: 'a b',
     unknown: 1,

@@ -2,8 +2,8 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { deviceName } from '../../../src/config/definition.ts';
-import { faultLine, faultsOf, type ConfigFault } from '../../../src/config/faults.ts';
+import { toDeviceName } from '../../../src/config/definition.ts';
+import { formatFault, getConfigFaults, type ConfigFault } from '../../../src/config/faults.ts';
 import { loadSettings, type SettingsInput } from '../../../src/config/load.ts';
 import type { Settings } from '../../../src/config/schema.ts';
 import { AgentError } from '../../../src/base/errors.ts';
@@ -32,7 +32,7 @@ function faults(input: Partial<SettingsInput>): readonly ConfigFault[] {
   try {
     load(input);
   } catch (error) {
-    if (error instanceof AgentError && error.code === 'config_invalid') return faultsOf(error);
+    if (error instanceof AgentError && error.code === 'config_invalid') return getConfigFaults(error);
     throw error;
   }
   return [];
@@ -42,7 +42,7 @@ const inFile = (document: unknown): readonly ConfigFault[] =>
   faults({ file: write(JSON.stringify(document)) });
 
 describe('defaults', () => {
-  it('run a simulated camera that labels itself, against the embedded broker, on loopback', () => {
+  it('run a simulated camera with self labels, the embedded broker, and loopback addresses', () => {
     const settings = load({});
     expect(settings).toMatchObject({
       site: 'local',
@@ -71,12 +71,12 @@ describe('defaults', () => {
     expect(settings.mqtt.clientId).toBe(`swellsight-local-${settings.device}`);
   });
 
-  it('are frozen to the bottom', () => {
+  it('are deeply frozen', () => {
     const settings = load({});
     expect(() => Object.assign(settings.cameras[0]!.burst, { frames: 9 })).toThrow(TypeError);
   });
 
-  it('of a real camera are a minute, three frames two seconds apart, fifteen seconds each', () => {
+  it('of a real camera are a period of a minute, three frames at two seconds, a timeout of fifteen seconds', () => {
     const [camera] = loadText("{cameras: [{id: 'a', kind: 'rtsp', url: 'rtsp://h/1'}]}").cameras;
     expect(camera).toMatchObject({
       schedule: { everyS: 60 },
@@ -86,7 +86,7 @@ describe('defaults', () => {
     expect(camera?.simulation.selfLabel).toBe(false);
   });
 
-  it('shorten the burst of a short period', () => {
+  it('shorten the burst for a short period', () => {
     const [camera] = loadText(
       "{cameras: [{id: 'a', kind: 'video', path: 'v.mp4', schedule: {everyS: 1}}]}",
     ).cameras;
@@ -101,13 +101,13 @@ describe('defaults', () => {
     ['', 'device'],
     ['ü', 'device'],
     ['a'.repeat(100), 'a'.repeat(64)],
-  ])('turn the host name %j into an id', (host, id) => {
-    expect(deviceName(host)).toBe(id);
+  ])('convert the host name %j to an id', (host, id) => {
+    expect(toDeviceName(host)).toBe(id);
   });
 });
 
-describe('files', () => {
-  it('are JSON5 or YAML, by extension or by what they begin with', () => {
+describe('configuration files', () => {
+  it('are JSON5 or YAML, decided by extension or by their first characters', () => {
     const json5 = "// note\n{site: 'a', mqtt: {homeAssistant: {enabled: true}},}";
     const yaml = '# note\nsite: a\nmqtt:\n  homeAssistant:\n    enabled: true\n';
     for (const [text, extension] of [
@@ -122,17 +122,17 @@ describe('files', () => {
     }
   });
 
-  it('may be empty, and so may a group whose keys are all comments', () => {
+  it('may be empty or have empty groups', () => {
     expect(loadText('').site).toBe('local');
     expect(loadText('mqtt:\n  # url: x\nsite: b\n', 'yaml').site).toBe('b');
   });
 
   it.each([
-    ['is not there', () => join(dir, 'nothing.json5'), /ENOENT/],
-    ['is a folder', () => dir, /EISDIR/],
+    ['does not exist', () => join(dir, 'nothing.json5'), /ENOENT/],
+    ['is a directory', () => dir, /EISDIR/],
     ['is not JSON5', () => write('{a: '), /JSON5/],
     ['is not YAML', () => write('a: b: c', 'yaml'), /./],
-    ['names a key twice', () => write('site: a\nsite: b\n', 'yaml'), /unique/i],
+    ['has a key twice', () => write('site: a\nsite: b\n', 'yaml'), /unique/i],
     [
       'is not UTF-8',
       () => {
@@ -143,7 +143,7 @@ describe('files', () => {
       /./,
     ],
     [
-      'is a bomb of aliases',
+      'expands aliases without limit',
       () =>
         write(
           `a: &a [x,x,x,x,x,x,x,x,x]\n${'bcdefghi'
@@ -154,19 +154,19 @@ describe('files', () => {
         ),
       /alias/i,
     ],
-    ['is far too large', () => write(`"${'x'.repeat(2_000_000)}"`), /bytes/],
-  ])('one that %s is a fault of the file', (_name, path, given) => {
+    ['is too large', () => write(`"${'x'.repeat(2_000_000)}"`), /bytes/],
+  ])('report a file that %s', (_name, path, given) => {
     const [fault, ...more] = faults({ file: path() });
     expect(more).toEqual([]);
     expect(fault?.key).toBe('(file)');
     expect(fault?.given).toMatch(given);
   });
 
-  it.each(['[]', '5', '"site"'])('whose top is %s is a fault', (text) => {
+  it.each(['[]', '5', '"site"'])('report a document %s', (text) => {
     expect(keys(faults({ file: write(text) }))).toEqual(['(all)']);
   });
 
-  it('cannot reach the prototype', () => {
+  it('do not change a prototype', () => {
     const found = faults({
       file: write('{"__proto__": {"polluted": 1}, "constructor": {"prototype": {"polluted": 1}}}'),
     });
@@ -174,12 +174,12 @@ describe('files', () => {
     expect(({} as Record<string, unknown>)['polluted']).toBeUndefined();
   });
 
-  it('the shipped example has every key at its default', () => {
+  it('match the defaults in the shipped example', () => {
     const example = load({ file: join(import.meta.dirname, '../../../config/example.json5') });
     expect(example).toEqual(load({}));
   });
 
-  it('the example on the configuration page is right, but for files that are not here', () => {
+  it('are valid in the example of docs/configuration.md, except for its CA file', () => {
     const page = readFileSync(join(import.meta.dirname, '../../../docs/configuration.md'), 'utf8');
     const [, text = ''] = /```json5\n([\s\S]*?)```/.exec(page) ?? [];
     mkdirSync(join(dir, 'credentials'));
@@ -189,8 +189,8 @@ describe('files', () => {
   });
 });
 
-describe('order', () => {
-  it('defaults < file < environment < overlay', () => {
+describe('order of the sources', () => {
+  it('is defaults < file < environment < overlay', () => {
     const file = write("{site: 'file', device: 'file', logLevel: 'warn', heartbeat: {intervalS: 5}}");
     const env = { SWELLSIGHT_DEVICE: 'env', SWELLSIGHT_LOG_LEVEL: 'error' };
     const settings = load({ file, env, overlay: { logLevel: 'debug' } });
@@ -202,14 +202,14 @@ describe('order', () => {
     ]);
   });
 
-  it('lists are replaced, not merged', () => {
+  it('replaces lists instead of merging them', () => {
     const file = write("{http: {cors: ['https://a.example', 'https://b.example']}}");
     expect(load({ file, overlay: { http: { cors: ['https://c.example'] } } }).http.cors).toEqual([
       'https://c.example',
     ]);
   });
 
-  it('a fault names where the value came from', () => {
+  it('shows the source of a value in its fault', () => {
     const file = write('{http: {port: -1}}');
     const [fromFile] = faults({ file });
     expect(fromFile).toMatchObject({ key: 'http.port', given: '-1', origin: file });
@@ -218,8 +218,8 @@ describe('order', () => {
   });
 });
 
-describe('environment', () => {
-  it('sets any key, with the type of the key', () => {
+describe('environment variables', () => {
+  it('set any key, converted to the type of the key', () => {
     const settings = load({
       env: {
         SWELLSIGHT_STATE_DIR: '/srv/x',
@@ -252,18 +252,18 @@ describe('environment', () => {
     });
   });
 
-  it('takes several brokers as JSON', () => {
+  it('accept a list of brokers as JSON', () => {
     expect(load({ env: { SWELLSIGHT_MQTT_URL: '["mqtt://a","mqtts://b:8883"]' } }).mqtt.url).toEqual([
       'mqtt://a',
       'mqtts://b:8883',
     ]);
   });
 
-  it('a variable that is set to nothing is not set', () => {
+  it('count as not set when empty', () => {
     expect(load({ env: { SWELLSIGHT_SITE: '' } }).site).toBe('local');
   });
 
-  it('names unknown variables, and what was perhaps meant', () => {
+  it('are reported with a suggestion when unknown', () => {
     const found = faults({
       env: { SWELLSIGHT_MQTT_ULR: 'x', SWELLSIGHT_STATEDIR: '/x', SWELLSIGHT_QQQQQQQQQQQQQQQQ: '1' },
     });
@@ -283,16 +283,16 @@ describe('environment', () => {
     ['SWELLSIGHT_CAMERAS', 'north', 'cameras'],
     ['SWELLSIGHT_CAMERAS', '{"id":"n"}', 'cameras'],
     ['SWELLSIGHT_HEARTBEAT_INTERVAL_S', '1e999', 'heartbeat.intervalS'],
-  ])('refuses %s=%s', (name, value, key) => {
+  ])('are refused for %s=%s', (name, value, key) => {
     expect(keys(faults({ env: { [name]: value } }))).toEqual([key]);
   });
 });
 
 describe('secrets', () => {
-  it('come from files, relative names from the credentials directory first', () => {
+  it('come from files; relative paths are first looked up in the credentials directory', () => {
     const credentials = mkdtempSync(join(dir, 'cred-'));
     writeFileSync(join(credentials, 'mqtt'), 'from systemd\n');
-    writeFileSync(join(dir, 'mqtt'), 'from the folder');
+    writeFileSync(join(dir, 'mqtt'), 'from the directory');
     writeFileSync(join(dir, 'token'), 'tök en\r\n');
     const document =
       "{mqtt: {url: 'mqtt://h', username: 'u', password_file: 'mqtt'}, http: {token_file: 'token'}, cameras: [{id: 'a', kind: 'http', url: 'http://h/x', username: 'u', password_file: 'mqtt'}]}";
@@ -303,11 +303,11 @@ describe('secrets', () => {
       'tök en',
       'from systemd',
     ]);
-    expect(load({ file }).mqtt.password).toBe('from the folder');
+    expect(load({ file }).mqtt.password).toBe('from the directory');
     expect(load({ env: { SWELLSIGHT_HTTP_TOKEN_FILE: join(dir, 'token') } }).http.token).toBe('tök en');
   });
 
-  it('a file that is missing, empty, a folder or beside the secret itself is a fault', () => {
+  it('have a fault for a missing or empty file, a directory, or a file in addition to the secret', () => {
     writeFileSync(join(dir, 'empty'), '\n');
     expect(keys(inFile({ http: { token_file: 'missing' } }))).toEqual(['http.token_file']);
     expect(keys(inFile({ http: { token_file: 'empty' } }))).toEqual(['http.token_file']);
@@ -315,7 +315,7 @@ describe('secrets', () => {
     expect(keys(inFile({ http: { token: 'x', token_file: 'token' } }))).toEqual(['http.token_file']);
   });
 
-  it('never stand in a fault', () => {
+  it('never appear in a fault', () => {
     const camera = { id: 'a', kind: 'rtsp', url: 'http://user:hunter2@h/1', password: 'hunter2' };
     const found = inFile({
       mqtt: { url: 'mqt://user:hunter2@h', password: ['hunter2'] },
@@ -323,6 +323,6 @@ describe('secrets', () => {
       cameras: [camera, { ...camera, passwort: 'x', password: 5 }],
     });
     expect(found.length).toBeGreaterThan(5);
-    expect(found.map(faultLine).join('\n')).not.toContain('hunter2');
+    expect(found.map(formatFault).join('\n')).not.toContain('hunter2');
   });
 });

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { loadSettings } from '../../../src/config/load.ts';
-import { patched } from '../../../src/config/patch.ts';
+import { patchOverlay } from '../../../src/config/patch.ts';
 import type { Overlay } from '../../../src/config/overlay.ts';
 import type { Camera, Settings } from '../../../src/config/schema.ts';
 
@@ -27,8 +27,8 @@ const camera = (overlay: Overlay, id = 'north'): Camera => {
   return found;
 };
 
-describe('the overlay over the local configuration', () => {
-  it('changes one key of one camera and leaves the rest', () => {
+describe('applyOverlay', () => {
+  it('changes one key of one camera and no other key', () => {
     const settings = withOverlay({ cameras: [{ id: 'north', schedule: { everyS: 30 } }] });
     expect(settings.cameras.map(({ id }) => id)).toEqual(['north', 'south']);
     expect(settings.cameras[0]).toMatchObject({
@@ -38,13 +38,13 @@ describe('the overlay over the local configuration', () => {
     });
   });
 
-  it('adds a camera behind the local ones, and changes nothing of one that is no longer there', () => {
+  it('adds a camera after the local ones, and ignores changes to a removed camera', () => {
     const added = { id: 'east', kind: 'http', url: 'http://e.example/1.jpg' };
     const settings = withOverlay({ cameras: [{ id: 'gone', timeoutS: 3 }, added] });
     expect(settings.cameras.map(({ id }) => id)).toEqual(['north', 'south', 'east']);
   });
 
-  it('cron stands instead of everyS, and the other way round', () => {
+  it('replaces everyS by cron, and cron by everyS', () => {
     expect(camera({ cameras: [{ id: 'north', schedule: { cron: '*/5 * * * *' } }] }).schedule).toEqual({
       cron: '*/5 * * * *',
       jitterS: 5,
@@ -54,7 +54,7 @@ describe('the overlay over the local configuration', () => {
     expect(withOverlay(over, cron).cameras[0]?.schedule).toEqual({ everyS: 30, timezone: 'UTC' });
   });
 
-  it('sends local credentials to no other host, and not unprotected where they were protected', () => {
+  it('sends local credentials neither to another host nor over a less encrypted connection', () => {
     const login = (url: unknown): unknown[] => {
       const { username, password } = withOverlay({ mqtt: { url } }).mqtt;
       return [username, password];
@@ -70,25 +70,25 @@ describe('the overlay over the local configuration', () => {
     expect(camera({ cameras: [{ id: 'north', url: 'rtsp://cam.example/2' }] }).password).toBe('hunter2');
   });
 
-  it('takes credentials that come with the other host', () => {
+  it('uses credentials that are set together with another host', () => {
     const { mqtt } = withOverlay({ mqtt: { url: 'mqtt://other', username: 'u', password: 'p' } });
     expect([mqtt.username, mqtt.password]).toEqual(['u', 'p']);
     const one = camera({ cameras: [{ id: 'north', url: 'rtsp://u:p@cam.example/1' }] });
     expect([one.username, one.password, one.url]).toEqual([null, null, 'rtsp://u:p@cam.example/1']);
   });
 
-  it('another kind of camera takes nothing over of how the former was reached', () => {
+  it('drops source and login of a camera when its kind changes', () => {
     const { kind, url, username, schedule } = camera({ cameras: [{ id: 'north', kind: 'simulated' }] });
     expect([kind, url, username]).toEqual(['simulated', null, null]);
     expect(schedule.everyS).toBe(60);
   });
 
-  it('a remote password stands instead of the file that the local configuration names', () => {
+  it('replaces the local password file by a remote password', () => {
     const document = { mqtt: { url: 'mqtt://h', username: 'u', password_file: '/nowhere' } };
     expect(withOverlay({ mqtt: { password: 'new' } }, document).mqtt.password).toBe('new');
   });
 
-  it('masks more, never less', () => {
+  it('adds privacy masks and never removes a local one', () => {
     const mask = [[0.5, 0.5], [0.6, 0.5], [0.6, 0.6]]; // prettier-ignore
     expect(camera({ cameras: [{ id: 'north', privacyMasks: [] }] }).privacyMasks).toHaveLength(1);
     expect(camera({ cameras: [{ id: 'north', privacyMasks: [mask] }] }).privacyMasks).toEqual([
@@ -98,7 +98,7 @@ describe('the overlay over the local configuration', () => {
   });
 });
 
-describe('a patch over the overlay', () => {
+describe('patchOverlay', () => {
   const before: Overlay = {
     logLevel: 'debug',
     mqtt: { protocolVersion: 4, url: 'mqtt://a' },
@@ -108,36 +108,38 @@ describe('a patch over the overlay', () => {
     ],
   };
 
-  it('null takes back what was set, and leaves nothing empty behind', () => {
-    expect(patched(before, { logLevel: null, mqtt: { protocolVersion: null, url: null } })).toEqual({
+  it('removes a setting for null, and removes empty groups', () => {
+    expect(patchOverlay(before, { logLevel: null, mqtt: { protocolVersion: null, url: null } })).toEqual({
       cameras: before['cameras'],
     });
-    expect(patched(before, { mqtt: null, cameras: null })).toEqual({ logLevel: 'debug' });
-    expect(patched(before, { cameras: [{ id: 'north', schedule: { everyS: null } }] })['cameras']).toEqual([
+    expect(patchOverlay(before, { mqtt: null, cameras: null })).toEqual({ logLevel: 'debug' });
+    expect(
+      patchOverlay(before, { cameras: [{ id: 'north', schedule: { everyS: null } }] })['cameras'],
+    ).toEqual([
       { id: 'north', timeoutS: 9 },
       { id: 'east', kind: 'simulated' },
     ]);
   });
 
-  it('remove takes back all that was set for a camera', () => {
-    expect(patched(before, { cameras: [{ id: 'east', remove: true }] })['cameras']).toHaveLength(1);
-    const none = patched(before, { cameras: [{ id: 'east', remove: true }, { id: 'north', remove: true }] }); // prettier-ignore
+  it('removes all settings of a camera for remove: true', () => {
+    expect(patchOverlay(before, { cameras: [{ id: 'east', remove: true }] })['cameras']).toHaveLength(1);
+    const none = patchOverlay(before, { cameras: [{ id: 'east', remove: true }, { id: 'north', remove: true }] }); // prettier-ignore
     expect(none['cameras']).toBeUndefined();
   });
 
-  it('merges cameras by id, whatever their order', () => {
-    const next = patched(before, { cameras: [{ id: 'east', timeoutS: 2 }, { id: 'north', timeoutS: 1 }] }); // prettier-ignore
+  it('merges cameras by id, in any order', () => {
+    const next = patchOverlay(before, { cameras: [{ id: 'east', timeoutS: 2 }, { id: 'north', timeoutS: 1 }] }); // prettier-ignore
     expect(next['cameras']).toEqual([
       { id: 'north', schedule: { everyS: 30 }, timeoutS: 1 },
       { id: 'east', kind: 'simulated', timeoutS: 2 },
     ]);
   });
 
-  it('touches no prototype', () => {
+  it('does not change a prototype', () => {
     const patch = JSON.parse(
       '{"__proto__": {"polluted": 1}, "mqtt": {"__proto__": {"polluted": 1}}}',
     ) as object;
-    const next = patched({}, patch as Overlay);
+    const next = patchOverlay({}, patch as Overlay);
     expect(({} as Record<string, unknown>)['polluted']).toBeUndefined();
     expect(Object.getPrototypeOf(next)).toBe(Object.prototype);
     expect(() => withOverlay(next)).toThrow(/__proto__/);

@@ -1,26 +1,26 @@
 import { describe, expect, it } from 'vitest';
-import { checkPatch } from '../../../src/config/patch-check.ts';
+import { checkPatch } from '../../../src/config/patch.ts';
 import { LOCAL_KEYS } from '../../../src/config/patch.ts';
 import { AgentError } from '../../../src/base/errors.ts';
 
 const KNOWN = new Set(['north']);
 
-function refusal(patch: unknown): AgentError {
+function getRefusal(patch: unknown): AgentError {
   try {
     checkPatch(patch, KNOWN);
   } catch (error) {
     if (error instanceof AgentError) return error;
     throw error;
   }
-  throw new Error('was taken');
+  throw new Error('the patch was accepted');
 }
-const nested = (key: string): object =>
+const patchOf = (key: string): object =>
   key.split('.').reduceRight<unknown>((value, part) => ({ [part]: value }), 'x') as object;
 const north = (more: object): object => ({ cameras: [{ id: 'north', ...more }] });
 
-describe('what a remote command may not set', () => {
-  it.each(LOCAL_KEYS.map((key) => [key, nested(key)] as const))('%s', (key, patch) => {
-    const { code, message } = refusal(patch);
+describe('local keys', () => {
+  it.each(LOCAL_KEYS.map((key) => [key, patchOf(key)] as const))('refuses %s', (key, patch) => {
+    const { code, message } = getRefusal(patch);
     expect([code, message]).toEqual(['config_locked', `only the device itself may set ${key}`]);
   });
 
@@ -32,14 +32,14 @@ describe('what a remote command may not set', () => {
     [north({ kind: 'video' }), /cameras\[0\].kind/],
     [{ cameras: [{ id: 'new', kind: 'directory', path: '/root' }] }, /cameras\[0\].path, cameras\[0\].kind/],
     [{ cameras: [{ id: 'new', kind: 'v4l2', path: '/dev/video9' }] }, /cameras\[0\].path, cameras\[0\].kind/],
-  ])('%j', (patch, keys) => {
-    const { code, message } = refusal(patch);
+  ])('refuses %j', (patch, keys) => {
+    const { code, message } = getRefusal(patch);
     expect(code).toBe('config_locked');
     expect(message).toMatch(keys);
   });
 
-  it('all of them are named at once, and nothing that was given', () => {
-    const { message } = refusal({
+  it('names all of them together, without the given values', () => {
+    const { message } = getRefusal({
       stateDir: '/x',
       mqtt: { key: '/k' },
       cameras: [{ id: 'north', path: '/p' }],
@@ -48,7 +48,7 @@ describe('what a remote command may not set', () => {
   });
 });
 
-describe('what is no patch', () => {
+describe('invalid patches', () => {
   it.each([
     [5, '(all)'],
     [null, '(all)'],
@@ -67,22 +67,22 @@ describe('what is no patch', () => {
     [JSON.parse('{"constructor": {"prototype": {"a": 1}}}'), 'constructor: an unknown key'],
     [JSON.parse('{"cameras": [{"id": "north", "__proto__": {"a": 1}}]}'), 'cameras[0].__proto__: an unknown'],
     [JSON.parse('{"mqtt": {"constructor": 1}}'), 'mqtt.constructor: an unknown key'],
-  ])('%j', (patch, told) => {
-    const { code, message } = refusal(patch);
+  ])('reports %j', (patch, expected) => {
+    const { code, message } = getRefusal(patch);
     expect(code).toBe('config_invalid');
-    expect(message).toContain(told);
+    expect(message).toContain(expected);
   });
 
-  it('tells of many faults in few words', () => {
+  it('limits the length of the message for many faults', () => {
     const patch = Object.fromEntries(Array.from({ length: 5000 }, (_, index) => [`k${String(index)}`, 'x']));
-    const { message } = refusal(patch);
+    const { message } = getRefusal(patch);
     expect(message).toMatch(/^the change has 5000 faults\n/);
     expect(message).toContain('and 4980 more');
     expect(message.length).toBeLessThan(8000);
   });
 
-  it('says nothing of the values', () => {
-    const { message } = refusal({
+  it('does not repeat the given values', () => {
+    const { message } = getRefusal({
       mqtt: { url: { user: 'hunter2' } },
       cameras: [{ password: 'hunter2' }, 'hunter2'],
     });

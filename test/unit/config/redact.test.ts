@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { loadSettings } from '../../../src/config/load.ts';
-import { configDigest, redactedSettings } from '../../../src/config/redact.ts';
+import { computeConfigDigest, redactSettings } from '../../../src/config/redact.ts';
 
 const load = (overlay: unknown) => loadSettings({ file: null, env: {}, cwd: '/', overlay });
 const SECRET = 'hunter2';
@@ -15,24 +15,24 @@ const secrets = (secret: string) => ({
   ],
 });
 
-describe('redactedSettings', () => {
-  it('holds no secret, and says where there is one', () => {
-    const shown = redactedSettings(load(secrets(SECRET)));
-    expect(JSON.stringify(shown)).not.toContain(SECRET);
-    expect(shown.mqtt.password).toBe('***');
-    expect(redactedSettings(load({})).mqtt.password).toBeNull();
+describe('redactSettings', () => {
+  it('masks every secret, and keeps null where there is none', () => {
+    const redacted = redactSettings(load(secrets(SECRET)));
+    expect(JSON.stringify(redacted)).not.toContain(SECRET);
+    expect(redacted.mqtt.password).toBe('***');
+    expect(redactSettings(load({})).mqtt.password).toBeNull();
   });
 });
 
-describe('configDigest', () => {
-  it('changes with a setting, and does not give a secret away', () => {
-    const base = configDigest(load(secrets(SECRET)));
+describe('computeConfigDigest', () => {
+  it('changes with a setting, and does not depend on secrets', () => {
+    const base = computeConfigDigest(load(secrets(SECRET)));
     expect(base).toMatch(/^sha256:[0-9a-f]{64}$/);
-    expect(configDigest(load(secrets('other')))).toBe(base);
-    expect(configDigest(load({ ...secrets(SECRET), site: 'x' }))).not.toBe(base);
+    expect(computeConfigDigest(load(secrets('other')))).toBe(base);
+    expect(computeConfigDigest(load({ ...secrets(SECRET), site: 'x' }))).not.toBe(base);
   });
 
-  it('does not depend on the order of keys, or on where a value came from', () => {
+  it('does not depend on the order of keys or on the source of a value', () => {
     const a = load({ site: 'x', heartbeat: { intervalS: 5 } });
     const b = loadSettings({
       file: null,
@@ -40,6 +40,6 @@ describe('configDigest', () => {
       cwd: '/',
       overlay: { site: 'x' },
     });
-    expect(configDigest(a)).toBe(configDigest(b));
+    expect(computeConfigDigest(a)).toBe(computeConfigDigest(b));
   });
 });

@@ -3,7 +3,7 @@ import type { Camera, Frame } from '../../../src/camera/camera.ts';
 import { systemClock } from '../../../src/base/clock.ts';
 import type { Camera as CameraSettings } from '../../../src/config/schema.ts';
 import { AgentError } from '../../../src/base/errors.ts';
-import { sameConnection, sameSource } from '../../../src/config/camera-change.ts';
+import { isSameConnection, isSameSource } from '../../../src/config/change.ts';
 import { CameraRunner, type CameraRunnerDeps } from '../../../src/observation/camera-runner.ts';
 import type { Slot } from '../../../src/schedule/types.ts';
 import type { ObservationDraft } from '../../../src/store/types.ts';
@@ -171,9 +171,9 @@ describe('a runner that gives way to another', () => {
 
 it('knows what a change concerns', () => {
   const roi: CameraSettings = { ...SETTINGS, roi: [[0, 0], [1, 0], [1, 1]], burst: { frames: 2, intervalS: 1 } }; // prettier-ignore
-  expect([sameConnection(SETTINGS, roi), sameSource(SETTINGS, roi)]).toEqual([true, true]);
+  expect([isSameConnection(SETTINGS, roi), isSameSource(SETTINGS, roi)]).toEqual([true, true]);
   const pace: CameraSettings = { ...SETTINGS, schedule: { everyS: 10 } };
-  expect([sameConnection(SETTINGS, pace), sameSource(SETTINGS, pace)]).toEqual([false, true]);
+  expect([isSameConnection(SETTINGS, pace), isSameSource(SETTINGS, pace)]).toEqual([false, true]);
   const login: CameraSettings = { ...SETTINGS, username: 'u' };
-  expect([sameConnection(SETTINGS, login), sameSource(SETTINGS, login)]).toEqual([false, false]);
+  expect([isSameConnection(SETTINGS, login), isSameSource(SETTINGS, login)]).toEqual([false, false]);
 });

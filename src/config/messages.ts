@@ -1,0 +1,94 @@
+import { isoTime } from '../base/clock.ts';
+import type { ConfigChange, ConfigView } from '../contract/config.ts';
+import type { EventDraft } from '../contract/states.ts';
+import type { Change } from './change.ts';
+import type { Overlay } from './overlay.ts';
+import type { QuarantinedOverlay } from './overlay-files.ts';
+import { LOCAL_CAMERA_KEYS, LOCAL_KEYS } from './patch.ts';
+import { computeConfigDigest, redactOverlay, redactSettings } from './redact.ts';
+import type { Settings } from './schema.ts';
+import type { Trial, UndoReason } from './trial.ts';
+
+/** The result of `config.get`. */
+export function configView(input: {
+  readonly settings: Settings;
+  readonly overlay: Overlay;
+  readonly trial: Trial | null;
+  readonly connected: boolean;
+}): ConfigView {
+  const { settings, overlay, trial, connected } = input;
+  return {
+    settings: visibleSettings(settings),
+    overlay: redactOverlay(overlay),
+    config_digest: computeConfigDigest(settings),
+    trial: trial && {
+      id: trial.id,
+      changed: [...trial.keys],
+      in_force: trial.isConfirmable(connected),
+      confirm_by: isoTime(trial.confirmByMs),
+      seconds_left: trial.secondsLeft(),
+    },
+    local_keys: [...LOCAL_KEYS, ...LOCAL_CAMERA_KEYS.map((key) => `cameras[].${key}`)],
+  };
+}
+
+/** Shows only the program of a capture command: its arguments may contain secrets. */
+function visibleSettings(settings: Settings): Record<string, unknown> {
+  const redacted = redactSettings(settings);
+  const cameras = redacted.cameras.map((camera) => ({
+    ...camera,
+    command: camera.command?.slice(0, 1) ?? null,
+  }));
+  return { ...redacted, cameras };
+}
+
+/** The result of `config.set`. */
+export function configChange(
+  started: { readonly trial: Trial; readonly withinS: number } | null,
+  change: Change,
+  onConfirm: Change,
+): ConfigChange {
+  return {
+    trial: started?.trial.id ?? null,
+    changed: [...change.keys, ...onConfirm.keys],
+    live: [...change.live],
+    link: [...change.link],
+    restart: [...change.restart],
+    on_confirm: [...onConfirm.keys],
+    confirm_by: started && isoTime(started.trial.confirmByMs),
+    confirm_within_s: started && started.withinS,
+    config_digest: computeConfigDigest(onConfirm.to),
+  };
+}
+
+const UNDO_TEXTS: Readonly<Record<UndoReason, string>> = {
+  not_confirmed: 'it was not confirmed in time',
+  broker_lost: 'the broker was unreachable with it',
+  start_failed: 'the agent does not start with it',
+  not_applied: 'it could not be applied',
+  interrupted: 'the agent stopped before it was confirmed',
+};
+
+export const undoneEvent = (trial: string, keys: readonly string[], reason: UndoReason): EventDraft => ({
+  type: 'config_undone',
+  severity: 'warning',
+  code: `config_${reason}`,
+  message: `A change of the configuration was undone: ${UNDO_TEXTS[reason]}.`,
+  context: { trial, reason, keys },
+});
+
+export const confirmedEvent = (trial: string, keys: readonly string[]): EventDraft => ({
+  type: 'config_changed',
+  severity: 'info',
+  code: 'config_changed',
+  message: 'The configuration was changed by remote command and confirmed.',
+  context: { trial, keys },
+});
+
+export const overlayDroppedEvent = ({ file, reason }: QuarantinedOverlay): EventDraft => ({
+  type: 'config_overlay_dropped',
+  severity: 'error',
+  code: 'config_overlay_dropped',
+  message: 'The settings of remote commands cannot be used; only the local configuration is in force.',
+  context: { file, reason },
+});

@@ -1,0 +1,153 @@
+import { existsSync, readFileSync, statSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { extname, join, resolve } from 'node:path';
+import type * as Json5 from 'json5';
+import type * as Yaml from 'yaml';
+import { findNearest, formatValue, type ConfigFault } from './faults.ts';
+import { listSettings, type Group, type Setting } from './setting.ts';
+
+const MAX_FILE_BYTES = 1024 * 1024;
+const MAX_SECRET_BYTES = 64 * 1024;
+
+/**
+ * Reads one configuration file as JSON5 or YAML. The extension decides; without a known extension, the start of the text.
+ * A file that cannot be read or parsed is one fault with the key `(file)`.
+ */
+export function readSettingsFile(path: string, faults: ConfigFault[]): unknown {
+  const fault = (given: string, wanted: string): unknown => {
+    faults.push({ key: '(file)', given, wanted, origin: path });
+    return undefined;
+  };
+  let text: string;
+  try {
+    const { size } = statSync(path);
+    if (size > MAX_FILE_BYTES)
+      return fault(`${String(size)} bytes`, `at most ${String(MAX_FILE_BYTES)} bytes`);
+    text = new TextDecoder('utf-8', { fatal: true }).decode(readFileSync(path));
+  } catch (error) {
+    return fault(errorCode(error) ?? firstLine(error), 'a readable UTF-8 file');
+  }
+  if (text.trim() === '') return {};
+  try {
+    return parseDocument(path, text);
+  } catch (error) {
+    return fault(firstLine(error), 'JSON5 or YAML');
+  }
+}
+
+// Load the parsers on demand: only one of them is needed, and the YAML parser takes megabytes of memory.
+function parseDocument(path: string, text: string): unknown {
+  const require = createRequire(import.meta.url);
+  const extension = extname(path).toLowerCase();
+  const isYaml =
+    extension === '.yaml' ||
+    extension === '.yml' ||
+    (!extension.startsWith('.json') && !/^\s*(\/\/|\/\*|\{)/.test(text));
+  if (isYaml) {
+    const { parse } = require('yaml') as typeof Yaml;
+    return parse(text, { maxAliasCount: 100, uniqueKeys: true });
+  }
+  const { parse } = require('json5') as typeof Json5;
+  return parse<unknown>(text);
+}
+
+const errorCode = (error: unknown): string | null =>
+  error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : null;
+
+const firstLine = (error: unknown): string =>
+  (error instanceof Error ? error.message : String(error)).split('\n', 1)[0] ?? '';
+
+/** `SWELLSIGHT_` variables that are not settings: the path of the file, options of the command line, test frames. */
+const OTHER_VARIABLES = [
+  'SWELLSIGHT_CONFIG',
+  'SWELLSIGHT_URL',
+  'SWELLSIGHT_TOKEN',
+  'SWELLSIGHT_TOKEN_FILE',
+  'SWELLSIGHT_SURFCAM',
+];
+
+/** Values of the environment variables, by dotted key. An empty variable counts as not set. */
+export function readEnvironment(
+  env: NodeJS.ProcessEnv,
+  definition: Group,
+  faults: ConfigFault[],
+): ReadonlyMap<string, unknown> {
+  const byVariable = new Map(listSettings(definition).map((entry) => [entry.setting.env, entry]));
+  const values = new Map<string, unknown>();
+  for (const [name, text] of Object.entries(env)) {
+    if (!name.startsWith('SWELLSIGHT_') || text === undefined || text === '') continue;
+    const found = byVariable.get(name);
+    if (found) {
+      const { key, setting } = found;
+      const value = parseVariable(setting, text);
+      if (value !== undefined) values.set(key, value);
+      else faults.push({ key, given: formatValue(key, text), wanted: 'a list as JSON', origin: name });
+    } else if (!OTHER_VARIABLES.includes(name)) {
+      const suggestion = findNearest(name, [...byVariable.keys(), ...OTHER_VARIABLES]);
+      const wanted = suggestion === null ? 'no such variable' : `perhaps ${suggestion}`;
+      faults.push({ key: name, given: 'a variable that is no setting', wanted, origin: 'environment' });
+    }
+  }
+  return values;
+}
+
+/** The text converted to the type of the setting's default, where that is possible; `undefined` for invalid JSON. */
+function parseVariable(setting: Setting, text: string): unknown {
+  const fallback = setting.default;
+  const trimmed = text.trim();
+  if (Array.isArray(fallback) || fallback === 'auto') {
+    if (!/^[[{"]/.test(trimmed)) return (fallback === 'auto' ? parseNumber(trimmed) : null) ?? text;
+    try {
+      return JSON.parse(trimmed) as unknown;
+    } catch {
+      return undefined;
+    }
+  }
+  if (typeof fallback === 'boolean') {
+    if (/^(true|1|yes|on)$/i.test(trimmed)) return true;
+    if (/^(false|0|no|off)$/i.test(trimmed)) return false;
+    return text;
+  }
+  return (typeof fallback === 'number' ? parseNumber(trimmed) : null) ?? text;
+}
+
+const parseNumber = (text: string): number | null =>
+  /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(text) ? Number(text) : null;
+
+export interface SecretPlaces {
+  readonly cwd: string;
+  /** systemd's `$CREDENTIALS_DIRECTORY`: a relative path is first looked up there. */
+  readonly credentialsDir: string | null;
+}
+
+/** Absolute path of the file of a secret. */
+export function secretPath(file: string, { cwd, credentialsDir }: SecretPlaces): string {
+  const credential = credentialsDir === null ? null : join(credentialsDir, file);
+  return credential !== null && existsSync(credential) ? credential : resolve(cwd, file);
+}
+
+/**
+ * Returns a secret that is given directly or by a file; both together are a fault. The last line break of the file is
+ * removed. `key` is the key of the secret itself; the key of its file is `{key}_file`.
+ */
+export function readSecret(
+  input: { readonly key: string; readonly value: string | null; readonly file: string | null },
+  places: SecretPlaces,
+  faults: ConfigFault[],
+): string | null {
+  const { key, value, file } = input;
+  if (file === null) return value;
+  const fault = (given: string, wanted: string): null => {
+    faults.push({ key: `${key}_file`, given, wanted, origin: null });
+    return null;
+  };
+  if (value !== null) return fault(`both ${key} and ${key}_file`, 'one of the two');
+  const path = secretPath(file, places);
+  try {
+    if (statSync(path).size > MAX_SECRET_BYTES) return fault(path, 'a file of at most 64 KiB');
+    const secret = readFileSync(path, 'utf8').replace(/\r?\n$/, '');
+    return secret === '' ? fault(`${path}, which is empty`, 'a file that holds the secret') : secret;
+  } catch (error) {
+    return fault(`${path} (${errorCode(error) ?? 'unreadable'})`, 'a readable file');
+  }
+}
