@@ -2,8 +2,8 @@ import { closeSync, fsyncSync, openSync, renameSync, rmSync, statSync, writeFile
 import { dirname } from 'node:path';
 
 /**
- * Replaces a small file so that after a power cut either the old or the new text is there, whole. On a full disk, where
- * there is no room for a second one, the text is written over the old one, which a power cut may tear.
+ * Replaces a small file atomically: after a power cut it has either the old or the new text. On a full disk, which has no
+ * room for a second file, the text overwrites the old file; then a power cut may leave a mixture.
  */
 export function replaceFile(path: string, text: string): void {
   const part = `${path}.part`;
@@ -13,28 +13,28 @@ export function replaceFile(path: string, text: string): void {
     rmSync(part, { force: true });
     const old = statSync(path, { throwIfNoEntry: false });
     if (!isFull(error) || !old) throw error;
-    // Never shorter: giving blocks back and asking for them again is what a full disk refuses.
+    // Keep the length: a full disk may refuse to allocate blocks again that were freed.
     write(path, 'r+', text.padEnd(old.size));
     return;
   }
   renameSync(part, path);
-  syncFolder(dirname(path));
+  syncDirectory(dirname(path));
 }
 
-/** Until the names in a folder are on the disk. */
-export function syncFolder(path: string): void {
-  const folder = openSync(path, 'r');
+/** Flushes the entries of a directory to the disk. */
+export function syncDirectory(path: string): void {
+  const directory = openSync(path, 'r');
   try {
-    fsyncSync(folder);
+    fsyncSync(directory);
   } finally {
-    closeSync(folder);
+    closeSync(directory);
   }
 }
 
 function write(path: string, flags: 'w' | 'r+', text: string): void {
   const fd = openSync(path, flags, 0o600);
   try {
-    // All of it or an error: one write alone may end short where the disk becomes full.
+    // Writes everything or throws: a single write may be short on a full disk.
     writeFileSync(fd, text);
     fsyncSync(fd);
   } finally {

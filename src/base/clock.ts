@@ -1,8 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
 
-/** Time as the agent sees it; injected, so that tests can own it. */
+/** The clocks of the agent. Tests inject their own. */
 export interface Clock {
-  /** Wall clock, milliseconds since 1970 UTC. May step either way. */
+  /** Wall clock, milliseconds since 1970 UTC. May step forward or back. */
   nowMs(): number;
   /** Monotonic milliseconds since the machine booted (CLOCK_MONOTONIC). Never steps. */
   monoMs(): number;
@@ -10,7 +10,7 @@ export interface Clock {
   sleep(ms: number, signal?: AbortSignal): Promise<void>;
 }
 
-/** Node's timers fire at once for longer waits than this. */
+/** Node fires a timer immediately when its delay is larger. */
 const MAX_TIMER_MS = 2 ** 31 - 1;
 
 export const systemClock: Clock = {

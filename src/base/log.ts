@@ -3,7 +3,7 @@ import { pino, type Logger } from 'pino';
 export type Log = Logger;
 export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent';
 
-/** Names under which secrets travel in objects that may be logged. */
+/** Names of secrets in objects that may be logged. */
 const SECRET_PATHS = [
   'password',
   'token',
@@ -15,12 +15,12 @@ const SECRET_PATHS = [
   '*.authorization',
 ];
 
-/** Takes finished JSON lines. */
+/** Receives complete JSON lines. */
 export interface LogSink {
   write(line: string): void;
 }
 
-/** Written at once, so that the last line before an end is not lost. */
+/** Writes synchronously, so that the last line before an exit is not lost. */
 export const standardOutput = (): LogSink => pino.destination({ fd: 1, sync: true });
 
 /** The root logger: JSON lines into the sink (standard output by default), secrets redacted. Parts take `log.child({ part })`. */
@@ -28,10 +28,10 @@ export function createLog(level: LogLevel, sink?: LogSink): Log {
   return new LevelledLog(level, sink).log;
 }
 
-/** A root logger whose level can be changed for every part at once: by itself a child keeps the level of its birth. */
+/** A root logger whose level changes for all parts at once. In pino, a child keeps the level that it was created with. */
 export class LevelledLog {
   readonly log: Log;
-  /** Children come and go with cameras and restarts: none is kept alive by this list. */
+  /** Weak references: children of removed cameras must be collected. */
   #children: WeakRef<Log>[] = [];
 
   constructor(level: LogLevel, sink: LogSink = standardOutput()) {
@@ -66,7 +66,7 @@ export class LevelledLog {
   }
 }
 
-/** A URL without its credentials and without query values that may carry tokens. */
+/** A URL without credentials and without query values, which may be tokens. */
 export function redactUrl(url: string): string {
   return url.replace(/\/\/[^/\s]*@/g, '//***@').replace(/([?&][^=&\s]*=)[^&\s]*/g, '$1***');
 }

@@ -3,13 +3,13 @@ import type { Clock } from './clock.ts';
 export interface BackoffOptions {
   readonly minMs: number;
   readonly maxMs: number;
-  /** A run of at least this long without failure starts the series again. */
+  /** A run without failure of at least this time resets the delays. */
   readonly resetAfterMs: number;
 }
 
 /**
- * Exponential backoff with full jitter: each delay is uniform in [0, min(max, min * 2^n)], but never under minMs / 2,
- * so that a failing part cannot spin.
+ * Exponential backoff with full jitter: each delay is uniform in [0, min(max, min * 2^n)], but at least minMs / 2, so that
+ * a failing part does not run in a tight loop.
  * Source: "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
  */
 export class Backoff {
@@ -25,12 +25,12 @@ export class Backoff {
     this.#random = deps.random ?? Math.random;
   }
 
-  /** Tells that the guarded part runs (again) from now on. */
+  /** To be called when the guarded part runs (again). */
   started(): void {
     this.#startedMs = this.#clock.monoMs();
   }
 
-  /** The delay in ms before the next attempt; call once per failure. */
+  /** Delay before the next attempt, ms. To be called once per failure. */
   nextMs(): number {
     const { minMs, maxMs, resetAfterMs } = this.#options;
     if (this.#startedMs !== null && this.#clock.monoMs() - this.#startedMs >= resetAfterMs) this.#attempt = 0;

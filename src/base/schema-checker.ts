@@ -3,9 +3,8 @@ import { Ajv, type Options } from 'ajv';
 export type { AnySchema, ErrorObject, ValidateFunction } from 'ajv';
 
 /**
- * Checks values against schemas of this house; each is compiled when it is first asked for, and kept. They are not
- * checked against the schema of schemas, whose compilation alone takes 40 ms of a fast machine in each process; and what
- * is compiled is run too rarely to be worth being optimized, which takes longer than all the rest.
+ * An ajv instance for the agent's own schemas. It does not validate them against the JSON Schema meta-schema, which takes
+ * 40 ms per process on a fast machine, and does not optimize the generated code, which takes longer than it saves.
  */
 export const schemaChecker = (options: Options = {}): Ajv =>
   new Ajv({ ...options, meta: false, validateSchema: false, code: { optimize: false } });

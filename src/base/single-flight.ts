@@ -1,6 +1,6 @@
 /**
- * One run of a piece of work at a time. Whoever asks during a run shares the next one, which begins when that has
- * ended: what was known when asking is in it, however many ask.
+ * Runs a task at most once at a time. Requests during a run share one next run, which starts after the current one ends,
+ * so that it sees everything that was true at the request.
  */
 export class SingleFlight<T> {
   readonly #work: () => Promise<T>;
@@ -11,7 +11,7 @@ export class SingleFlight<T> {
     this.#work = work;
   }
 
-  /** Settles as the run does that began after this call. */
+  /** Settles with a run that starts after this call. */
   run(): Promise<T> {
     if (this.#next) return this.#next;
     if (!this.#running) return this.#begin();

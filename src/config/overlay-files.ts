@@ -2,7 +2,7 @@ import { existsSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path';
 import { AgentError } from '../base/errors.ts';
 import { replaceFile } from '../base/atomic-file.ts';
-import { makeFolder } from '../base/make-folder.ts';
+import { createDirectory } from '../base/create-directory.ts';
 import { isObject } from './layers.ts';
 import type { Overlay } from './overlay.ts';
 import { MAX_OVERLAY_BYTES } from './patch.ts';
@@ -101,7 +101,7 @@ export class OverlayFiles {
 
   #write(path: string, document: object): void {
     try {
-      makeFolder(this.#dir);
+      createDirectory(this.#dir);
       replaceFile(path, `${JSON.stringify(document)}\n`);
     } catch (cause) {
       throw storeFailed(cause);

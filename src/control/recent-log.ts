@@ -1,9 +1,9 @@
 import type { LogEntry } from '../contract/diagnostics.ts';
 import { redactUrl, type LogSink } from '../base/log.ts';
 
-const MAX_KINDS = 50;
-const MAX_TEXT = 300;
-/** How a line of a level that is kept begins: the level is the first of its fields. */
+const MAX_ENTRIES = 50;
+const MAX_TEXT_CHARS = 300;
+/** Start of the lines to keep; `level` is their first field. */
 const KEPT = /^\{"level":"(?:warn|error|fatal)"/;
 
 interface Line {
@@ -17,8 +17,8 @@ interface Line {
 }
 
 /**
- * Remembers warnings and errors that pass on to the sink, one entry for each kind of line, newest last; the 50 kinds
- * that were seen last stay. What the log redacts never comes here.
+ * Keeps the latest warnings and errors for the `diagnostics` report and passes every line on to the sink. Equal lines are
+ * one entry with a count; the 50 newest entries are kept. Lines are redacted before they get here.
  */
 export class RecentLog implements LogSink {
   readonly #sink: LogSink;
@@ -43,11 +43,11 @@ export class RecentLog implements LogSink {
     if (!entry) return;
     const kind = [entry.level, entry.part, entry.message, entry.code].join('\n');
     const count = (this.#entries.get(kind)?.count ?? 0) + 1;
-    // Taken out first, so that it becomes the newest.
+    // Deleted first, so that the entry becomes the newest.
     this.#entries.delete(kind);
     this.#entries.set(kind, { ...entry, count });
     const [oldest] = this.#entries.keys();
-    if (this.#entries.size > MAX_KINDS && oldest !== undefined) this.#entries.delete(oldest);
+    if (this.#entries.size > MAX_ENTRIES && oldest !== undefined) this.#entries.delete(oldest);
   }
 }
 
@@ -70,5 +70,5 @@ function readLine(line: string): Omit<LogEntry, 'count'> | null {
 }
 
 function textOr<T>(value: unknown, otherwise: T): string | T {
-  return typeof value === 'string' ? redactUrl(value).slice(0, MAX_TEXT) : otherwise;
+  return typeof value === 'string' ? redactUrl(value).slice(0, MAX_TEXT_CHARS) : otherwise;
 }

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import type Database from 'better-sqlite3';
 import { replaceFile } from '../base/atomic-file.ts';
-import { makeFolder } from '../base/make-folder.ts';
+import { createDirectory } from '../base/create-directory.ts';
 import { isFull } from './file/store-errors.ts';
 
 /** Numbers are reserved in blocks of this size, so that the side file is written once for each block. */
@@ -115,7 +115,7 @@ export class Sequences {
 
   /** Writes the side file again, for a state directory that was deleted or replaced. */
   save(): void {
-    makeFolder(dirname(this.#path));
+    createDirectory(dirname(this.#path));
     this.#write(this.#streams);
   }
 

@@ -12,7 +12,7 @@ import type { Clock } from '../base/clock.ts';
 import type { Observation } from '../contract/observation.ts';
 import { AgentError, asAgentError, type ErrorCode } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
-import { makeFolder } from '../base/make-folder.ts';
+import { createDirectory } from '../base/create-directory.ts';
 import { AgeGuard } from './age-guard.ts';
 import { Bursts, Embeddings } from './bursts.ts';
 import { SqliteCommandLog } from './command-log.ts';
@@ -106,7 +106,7 @@ export class Store {
    */
   static open(options: StoreOptions, deps: StoreDeps): Store {
     try {
-      makeFolder(options.stateDir);
+      createDirectory(options.stateDir);
     } catch (cause) {
       throw new AgentError('store_failed', 'cannot create the state directory', { cause });
     }

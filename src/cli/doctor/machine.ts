@@ -3,7 +3,7 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { systemClock } from '../../base/clock.ts';
 import { deadlineSignal } from '../../base/deadline.ts';
-import { makeFolder } from '../../base/make-folder.ts';
+import { createDirectory } from '../../base/create-directory.ts';
 import { fail, ok, warn, type DoctorContext, type Finding } from './types.ts';
 
 const FFMPEG_WITHIN_MS = 10_000;
@@ -30,7 +30,7 @@ export async function* checkDisk({ settings }: DoctorContext): AsyncGenerator<Fi
   const { stateDir, store } = settings;
   const probe = join(stateDir, `.doctor-${String(process.pid)}`);
   try {
-    makeFolder(stateDir);
+    createDirectory(stateDir);
     await writeFile(probe, 'x');
     await rm(probe);
   } catch (error) {

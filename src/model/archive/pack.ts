@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { constants } from 'node:fs';
 import { open, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { syncFolder } from '../../base/atomic-file.ts';
+import { syncDirectory } from '../../base/atomic-file.ts';
 import { listBundle } from '../bundle/files.ts';
 import { asSpaceError } from '../disk-space.ts';
 import { BLOCK_BYTES, paddingBytes, refuseArchive, writeHeader } from './header.ts';
@@ -50,7 +50,7 @@ export async function packFiles(
       await out.close();
     }
     await rename(part, file);
-    syncFolder(dirname(file));
+    syncDirectory(dirname(file));
   } catch (thrown) {
     await rm(part, { force: true });
     throw asSpaceError(thrown);

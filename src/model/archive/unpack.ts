@@ -1,7 +1,7 @@
 import { constants } from 'node:fs';
 import { mkdir, open, rm, type FileHandle } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { syncFolder } from '../../base/atomic-file.ts';
+import { syncDirectory } from '../../base/atomic-file.ts';
 import { AgentError } from '../../base/errors.ts';
 import { BUNDLE_LIMITS } from '../bundle/files.ts';
 import { asSpaceError } from '../disk-space.ts';
@@ -57,7 +57,7 @@ export async function unpackArchive(
     await mkdir(intoDir, { mode: 0o755 });
     try {
       await new Unpacker(archive, stats.size, intoDir, limits, signal).run();
-      syncFolder(dirname(intoDir));
+      syncDirectory(dirname(intoDir));
     } catch (thrown) {
       await rm(intoDir, { recursive: true, force: true });
       throw asSpaceError(thrown);
@@ -128,8 +128,8 @@ class Unpacker {
     if (this.#files.size === 0) throw refuseArchive('it contains no file');
     await this.#checkTrailer(at + BLOCK_BYTES);
     // Innermost first: the names in a directory are on the disk before the name of the directory.
-    for (const dir of [...this.#directories.values()].sort((a, b) => b.length - a.length)) syncFolder(dir);
-    syncFolder(this.#dir);
+    for (const dir of [...this.#directories.values()].sort((a, b) => b.length - a.length)) syncDirectory(dir);
+    syncDirectory(this.#dir);
   }
 
   async #addDirectory(segments: readonly string[]): Promise<void> {

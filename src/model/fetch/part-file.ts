@@ -4,7 +4,7 @@ import { open, readFile, rm, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { replaceFile } from '../../base/atomic-file.ts';
 import { AgentError } from '../../base/errors.ts';
-import { makeFolder } from '../../base/make-folder.ts';
+import { createDirectory } from '../../base/create-directory.ts';
 import { asSpaceError, ensureSpace } from '../disk-space.ts';
 import type { BlockSink } from '../types.ts';
 
@@ -72,7 +72,7 @@ export class PartFile implements BlockSink {
 
   /** Continues the existing part if it has the expected identity, else starts an empty one. Throws `model_space`. */
   static async open(options: PartOptions, expected: Omit<PartIdentity, 'tag'>): Promise<PartFile> {
-    makeFolder(options.dir);
+    createDirectory(options.dir);
     const stored = await readIdentity(identityPath(options));
     // Do not follow a link, and do not create a file that others can read.
     const flags = constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW;

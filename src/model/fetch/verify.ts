@@ -1,9 +1,9 @@
 import { existsSync, statSync } from 'node:fs';
 import { rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { syncFolder } from '../../base/atomic-file.ts';
+import { syncDirectory } from '../../base/atomic-file.ts';
 import { AgentError } from '../../base/errors.ts';
-import { makeFolder } from '../../base/make-folder.ts';
+import { createDirectory } from '../../base/create-directory.ts';
 import { unpackArchive } from '../archive/unpack.ts';
 import { openBundle } from '../bundle/bundle.ts';
 import { BUNDLE_LIMITS, digestFile } from '../bundle/files.ts';
@@ -37,7 +37,7 @@ export async function verify(
   const { staging, bundles, parts } = fetchDirs(dir, updateId);
   // Files of an earlier attempt that a power cut ended.
   await rm(staging, { recursive: true, force: true });
-  makeFolder(staging);
+  createDirectory(staging);
   try {
     const archive = await openArchive(job, events, signal);
     const unpacked = join(staging, 'bundle');
@@ -135,7 +135,7 @@ function checkIdentity(
 
 /** Moves the unpacked bundle to the directory named by its digest. Keeps an intact bundle that is already there. */
 async function storeBundle(bundle: Bundle, bundlesDir: string, signal: AbortSignal): Promise<void> {
-  makeFolder(bundlesDir);
+  createDirectory(bundlesDir);
   const place = join(bundlesDir, bundle.digest.replace('sha256:', ''));
   if (existsSync(place)) {
     const existing = await openBundle(place, { signal }).catch(() => null);
@@ -145,6 +145,6 @@ async function storeBundle(bundle: Bundle, bundlesDir: string, signal: AbortSign
   }
   signal.throwIfAborted();
   await rename(bundle.dir, place);
-  syncFolder(bundlesDir);
-  syncFolder(dirname(bundle.dir));
+  syncDirectory(bundlesDir);
+  syncDirectory(dirname(bundle.dir));
 }

@@ -2,7 +2,7 @@ import { Type, type Static } from '@sinclair/typebox';
 import { chmodSync, closeSync, fsyncSync, mkdirSync, openSync, renameSync, writeFileSync } from 'node:fs';
 import { readFile, readdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { syncFolder } from '../../base/atomic-file.ts';
+import { syncDirectory } from '../../base/atomic-file.ts';
 import { errorCode } from '../../base/disk-errors.ts';
 import { AgentError } from '../../base/errors.ts';
 import { schemaChecker } from '../../base/schema-checker.ts';
@@ -43,7 +43,7 @@ export function writeFileAtomic(path: string, bytes: string | Uint8Array, mode: 
   }
   chmodSync(part, mode);
   renameSync(part, path);
-  syncFolder(dirname(path));
+  syncDirectory(dirname(path));
 }
 
 const SETTINGS_FILE = 'repository.json';

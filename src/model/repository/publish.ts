@@ -4,7 +4,7 @@ import { mkdirSync, renameSync } from 'node:fs';
 import { mkdtemp, readdir, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { syncFolder } from '../../base/atomic-file.ts';
+import { syncDirectory } from '../../base/atomic-file.ts';
 import { AgentError } from '../../base/errors.ts';
 import { packBundle } from '../archive/pack.ts';
 import { BUNDLE_UNPACK_LIMITS, unpackArchive } from '../archive/unpack.ts';
@@ -170,7 +170,7 @@ async function storeArchive(
     if (known && (known.hashes['sha256'] !== packed.sha256 || bundleDigestOf(known) !== digest))
       throw new AgentError('repo_version_taken', `${name} ${version} is already published with other bytes`);
     renameSync(part, join(dir, targetPath(name, packed.sha256, version)));
-    syncFolder(into);
+    syncDirectory(into);
     return packed;
   } finally {
     await rm(part, { force: true });

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { errorCode, isDiskFull } from '../../base/disk-errors.ts';
 import { AgentError, asAgentError } from '../../base/errors.ts';
 import type { Log } from '../../base/log.ts';
-import { makeFolder } from '../../base/make-folder.ts';
+import { createDirectory } from '../../base/create-directory.ts';
 import { isFinalPhase } from '../../contract/model.ts';
 import { parseSlotsState, readSlotsFile, setBrokenFileAside, writeSlotsFile } from './slots-file.ts';
 import type { InstallRecord, SlotsState } from '../types.ts';
@@ -68,7 +68,7 @@ export class SlotStore {
     const read = parseSlotsState(JSON.parse(JSON.stringify(wanted)));
     if ('fault' in read) throw new AgentError('internal', `the new slots state is not valid: ${read.fault}`);
     try {
-      makeFolder(this.#dir);
+      createDirectory(this.#dir);
       writeSlotsFile(join(this.#dir, 'slots.json'), read.slots);
     } catch (thrown) {
       throw asWriteError(thrown);

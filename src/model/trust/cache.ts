@@ -3,7 +3,7 @@ import { constants } from 'node:fs';
 import { mkdir, mkdtemp, open, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
-import { replaceFile, syncFolder } from '../../base/atomic-file.ts';
+import { replaceFile, syncDirectory } from '../../base/atomic-file.ts';
 import { AgentError } from '../../base/errors.ts';
 import { schemaChecker } from '../../base/schema-checker.ts';
 import { Nullable } from '../../contract/nullable.ts';
@@ -67,7 +67,7 @@ export class TrustCache {
     const storedDigest = await readFile(join(dir, 'pinned'), 'utf8').catch(() => null);
     if (storedDigest?.trim() !== digest) {
       for (const role of TOP_ROLES) await rm(cache.#path(role), { force: true });
-      syncFolder(dir);
+      syncDirectory(dir);
       replaceFile(join(dir, 'pinned'), `${digest}\n`);
     }
     return cache;

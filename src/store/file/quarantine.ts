@@ -10,7 +10,7 @@ import {
 } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import type Database from 'better-sqlite3';
-import { makeFolder } from '../../base/make-folder.ts';
+import { createDirectory } from '../../base/create-directory.ts';
 
 /** Files kept for the operator. Drop policy: oldest first. */
 const MAX_QUARANTINED = 3;
@@ -71,7 +71,7 @@ const rescuedPath = (path: string): string => `${path}.rescued`;
  * SQLite and of the file system.
  */
 export function rescue(db: Database.Database, path: string): void {
-  makeFolder(dirname(path));
+  createDirectory(dirname(path));
   const part = `${rescuedPath(path)}.part`;
   rmSync(part, { force: true });
   db.prepare('VACUUM INTO ?').run(part);

@@ -8,7 +8,7 @@ describe('AgentError', () => {
     expect(error.hint).toBe(ERROR_CODES.camera_timeout.hint);
   });
 
-  it('wraps what is thrown by others and keeps it as the cause', () => {
+  it('wraps a foreign error and keeps it as the cause', () => {
     const cause = new TypeError('x is not a function');
     const error = asAgentError(cause);
     expect([error.code, error.cause]).toEqual(['internal', cause]);

@@ -11,7 +11,7 @@ describe('log', () => {
     expect(redactUrl(url)).toBe(wanted);
   });
 
-  it('changes its level for every part at once, and for those to come', () => {
+  it('changes the level of all present and future parts at once', () => {
     const lines: string[] = [];
     const levels = new LevelledLog('info', { write: (line) => void lines.push(line) });
     const part = levels.log.child({ part: 'a' });
@@ -31,7 +31,7 @@ describe('log', () => {
     expect(say()).toBe(4);
   });
 
-  it('never writes a secret that stands under its name', () => {
+  it('redacts the values of secret names', () => {
     const lines: string[] = [];
     createLog('info', { write: (line) => void lines.push(line) }).info(
       { password: 'x1', mqtt: { password: 'x2' }, url: 'y' },

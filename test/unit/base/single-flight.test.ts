@@ -12,7 +12,7 @@ function steered() {
 const settled = () => new Promise((resolve) => setImmediate(resolve));
 
 describe('SingleFlight', () => {
-  it('does for a hundred callers during a run with one more', async () => {
+  it('serves a hundred requests during a run with one more run', async () => {
     const { ends, shared } = steered();
     const first = shared.run();
     const others = Array.from({ length: 100 }, () => shared.run());
@@ -30,7 +30,7 @@ describe('SingleFlight', () => {
     expect(await late).toBe(3);
   });
 
-  it('begins anew after a failure, which only its own callers see', async () => {
+  it('starts again after a failure, which only the requests of that run see', async () => {
     const { ends, shared } = steered();
     const first = shared.run();
     const second = shared.run();

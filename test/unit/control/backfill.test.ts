@@ -17,7 +17,7 @@ describe('queueAgain', () => {
   const ask = (fromSeq: number, toSeq: number) =>
     queueAgain({ camera: 'north', fromSeq, toSeq }, state, signal);
 
-  it('goes through a long range in parts', async () => {
+  it('queues a long range in parts', async () => {
     stored(1100);
     sendAll();
     const before = state.clock.monoMs();
@@ -33,7 +33,7 @@ describe('queueAgain', () => {
     expect(state.store.outbox.stats().depth).toBe(1100);
   });
 
-  it('tells what waits anyway, and which numbers are gone', async () => {
+  it('reports the records that wait already and the numbers that are gone', async () => {
     stored(3, new Date(state.clock.nowMs() - 40 * 86_400_000).toISOString());
     stored(4);
     sendAll();
@@ -43,7 +43,7 @@ describe('queueAgain', () => {
     expect(await ask(1, 9)).toMatchObject({ queued: 0, waiting: 6, gone: 3, gone_ranges: [[1, 3]] });
   });
 
-  it('stops where the outbox is full, and says where to go on', async () => {
+  it('stops when the outbox is full and says where to continue', async () => {
     stored(1000);
     sendAll();
     stored(900);
@@ -58,7 +58,7 @@ describe('queueAgain', () => {
     });
   });
 
-  it('stops when it is told to', async () => {
+  it('stops when the signal aborts', async () => {
     stored(600);
     sendAll();
     const stop = new AbortController();

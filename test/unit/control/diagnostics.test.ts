@@ -82,7 +82,7 @@ describe('buildDiagnostics', () => {
     return made;
   };
 
-  it('is whole where there is room', () => {
+  it('is complete when it fits', () => {
     state.store.append(draft(), NO_FEATURES);
     state.store.raise({
       type: 'x',
@@ -102,7 +102,7 @@ describe('buildDiagnostics', () => {
     expect(made.settings).toMatchObject({ stateDir: expect.any(String), heartbeat: { intervalS: 30 } });
   });
 
-  it('holds no secret of the settings, wherever it turns up', () => {
+  it('contains no secret of the settings, in any field', () => {
     state.store.raise({
       type: 'x',
       severity: 'error',
@@ -131,7 +131,7 @@ describe('buildDiagnostics', () => {
     });
   });
 
-  it.each([65_536, 20_000, 9_000, 5_000])('fits into %i bytes, and names what is left out', (maxBytes) => {
+  it.each([65_536, 20_000, 9_000, 5_000])('fits into %i bytes and names the omitted parts', (maxBytes) => {
     for (let n = 0; n < 30; n += 1)
       state.store.raise({ type: 'x', severity: 'info', code: 'y', message: 'm'.repeat(900), context: {} });
     const log = Array.from({ length: 50 }, (_, n) => entry(n, 'd'.repeat(300)));
@@ -144,7 +144,7 @@ describe('buildDiagnostics', () => {
     expect(made.health.agent_version).toBe('0.0.0');
   });
 
-  it('comes also from a store that is gone', () => {
+  it('works with a closed store', () => {
     state.store.close();
     const made = report({ log: [entry(1)] });
     expect([made.store, made.outbox, made.events]).toEqual([null, null, []]);

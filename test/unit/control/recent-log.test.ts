@@ -10,7 +10,7 @@ function made() {
 }
 
 describe('RecentLog', () => {
-  it('keeps warnings and errors, newest first, and passes everything on', () => {
+  it('keeps warnings and errors, newest first, and passes every line on', () => {
     const { recent, lines, log } = made();
     log.info('nothing');
     log.child({ part: 'mqtt' }).warn({ code: 'mqtt_unreachable', reason: 'refused' }, 'link lost');
@@ -30,7 +30,7 @@ describe('RecentLog', () => {
     ]);
   });
 
-  it('counts what comes again, and is bounded in number and size', () => {
+  it('counts repeated lines and is bounded in number and size', () => {
     const { recent, log } = made();
     for (let n = 0; n < 500; n += 1) log.warn({ n }, 'link lost');
     log.warn({ reason: 'x'.repeat(10_000) }, 'long');
@@ -44,13 +44,13 @@ describe('RecentLog', () => {
     expect(recent.entries()[0]?.message).toBe('kind 499');
   });
 
-  it('holds no secret that the log redacts, and no credentials of an address', () => {
+  it('keeps no secret that the log redacts and no credentials of a URL', () => {
     const { recent, log } = made();
     log.warn({ password: 'hunter22', err: new Error('GET rtsp://ana:hunter22@cam/live?key=hunter22') }, 'x');
     expect(JSON.stringify(recent.entries())).not.toContain('hunter22');
   });
 
-  it('leaves lines alone that it cannot read', () => {
+  it('ignores lines that are not JSON', () => {
     const recent = new RecentLog({ write: () => undefined });
     for (const line of ['', 'no json', '{"level":"warn"', '{"level":"warn","msg":5,"err":null,"time":{}}'])
       recent.write(line);

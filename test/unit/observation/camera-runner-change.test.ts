@@ -79,7 +79,7 @@ async function* slotsOf(
   }
 }
 
-describe('a runner that gives way to another', () => {
+describe('CameraRunner that is replaced', () => {
   const stop = { now: new AbortController() };
   let appended: ObservationDraft[] = [];
 
@@ -116,7 +116,7 @@ describe('a runner that gives way to another', () => {
   }
   const settle = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 20));
 
-  it('finishes what it has in hand, and only then the other one begins', async () => {
+  it('finishes its observation before the replacing runner starts', async () => {
     const [old, next] = [new Rig('old'), new Rig('next')];
     const before = runner(old);
     const ended = before.run(stop.now.signal);
@@ -140,7 +140,7 @@ describe('a runner that gives way to another', () => {
     expect((await captured).seq).toBe(2);
   });
 
-  it('is given up when it does not end in time', async () => {
+  it('abandons its observation when it does not end in time', async () => {
     const [old, next] = [new Rig('old'), new Rig('next')];
     const before = runner(old);
     const ended = before.run(stop.now.signal);
@@ -158,7 +158,7 @@ describe('a runner that gives way to another', () => {
     expect(next.log).toEqual(['capture']);
   });
 
-  it('waits for nothing when it had nothing in hand', async () => {
+  it('ends at once when no observation runs', async () => {
     const old = new Rig('old');
     const before = runner(old);
     const ended = before.run(stop.now.signal);
@@ -169,7 +169,7 @@ describe('a runner that gives way to another', () => {
   });
 });
 
-it('knows what a change concerns', () => {
+it('tells a change of source from a change of connection', () => {
   const roi: CameraSettings = { ...SETTINGS, roi: [[0, 0], [1, 0], [1, 1]], burst: { frames: 2, intervalS: 1 } }; // prettier-ignore
   expect([isSameConnection(SETTINGS, roi), isSameSource(SETTINGS, roi)]).toEqual([true, true]);
   const pace: CameraSettings = { ...SETTINGS, schedule: { everyS: 10 } };

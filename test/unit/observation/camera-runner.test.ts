@@ -6,7 +6,7 @@ import { CameraRunner, type CameraRunnerDeps } from '../../../src/observation/ca
 import { leaseOf } from '../../fixtures/lease.ts';
 import { silentLog } from '../../fixtures/store.ts';
 
-it('a stop gives up a capture on request, and blames no camera for it', async () => {
+it('abandons a capture on request at a stop, and records no camera failure', async () => {
   let end: (error: Error) => void = () => undefined;
   const camera: Camera = {
     id: 'north',

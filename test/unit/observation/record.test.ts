@@ -125,8 +125,8 @@ function onWire(draft: ReturnType<typeof record>): void {
   expect(contractFault('swellsight/v1/s/d/camera/north/observation', Buffer.from(payload))).toBeNull();
 }
 
-describe('the record of a slot', () => {
-  it('has nulls and a reason, and never a zero, whenever nothing was measured', () => {
+describe('buildRecord', () => {
+  it('has nulls and a reason, never zeros, when nothing was measured', () => {
     const drafts = [
       record({ skipped: 'overlap' }),
       record({ burst: burst([], [new AgentError('camera_unreachable', 'x')]) }),
@@ -145,7 +145,7 @@ describe('the record of a slot', () => {
     }
   });
 
-  it('is measured without a height, and says uncalibrated, before anyone has read a wave', () => {
+  it('is measured without a height, with reason uncalibrated, before the first label', () => {
     const draft = record({ burst: burst([result(), result(), result()]) });
     expect(draft).toMatchObject({
       status: 'measured',
@@ -155,7 +155,7 @@ describe('the record of a slot', () => {
     onWire(draft);
   });
 
-  it('takes the site calibration, with the interval kept above the ground', () => {
+  it('takes the height of the site calibration and cuts its interval at zero', () => {
     const draft = record({ burst: burst([result()]), estimate: CALIBRATED });
     expect(draft.wave).toMatchObject({
       height_m: 1.235,
@@ -169,7 +169,7 @@ describe('the record of a slot', () => {
     onWire(draft);
   });
 
-  it('prefers the height that the model vouches for: the median of the burst', () => {
+  it('prefers the height of the model head: the median of the burst', () => {
     const height = (heightM: number) =>
       result({
         heads: heads({ waveHeight: { heightM, lowM: heightM - 1, highM: heightM + 1, coverage: 0.9 } }),
@@ -186,7 +186,7 @@ describe('the record of a slot', () => {
     onWire(draft);
   });
 
-  it('votes on direction and breaking type by the mean probability', () => {
+  it('selects direction and breaking type by the mean probability', () => {
     const all = (left: number): ClassValue => ({
       label: 'LEFT',
       probability01: left,
@@ -206,11 +206,11 @@ describe('the record of a slot', () => {
     onWire(draft);
   });
 
-  it('says how many lost slots it stands for', () => {
+  it('says how many missed slots it represents', () => {
     expect(record({ skipped: 'late', covers: 40 }).warnings).toEqual(['stands_for_40_slots']);
   });
 
-  it('uses the good frames of a burst and warns of the others', () => {
+  it('uses the accepted frames of a burst and warns about the others', () => {
     const draft = record({
       burst: burst([result(), rejectedBy('glare')], [new AgentError('image_corrupt', 'x')]),
     });
@@ -222,8 +222,8 @@ describe('the record of a slot', () => {
   });
 });
 
-describe('a burst', () => {
-  it('averages embeddings, and takes the median view, in which what moves fades', () => {
+describe('observeBurst and its results', () => {
+  it('averages embeddings and takes the median view, which removes moving water', () => {
     const view = (a: number) => ({ luma: Uint8Array.of(a, 100), width: 2, height: 1 });
     const used = usedResults(
       burst([
@@ -236,7 +236,7 @@ describe('a burst', () => {
     expect([...(burstView(used)?.luma ?? [])]).toEqual([12, 100]);
   });
 
-  it('keeps what came before the camera failed', async () => {
+  it('keeps the frames that came before the camera failed', async () => {
     const settings = { burst: { frames: 3, intervalS: 0 }, timeoutS: 1, roi: null, privacyMasks: [] };
     const made = await observeBurst(
       settings as unknown as Parameters<typeof observeBurst>[0],
