@@ -4,7 +4,7 @@ import { systemClock } from '../../../src/base/clock.ts';
 import type { Camera as CameraSettings } from '../../../src/config/schema.ts';
 import { AgentError } from '../../../src/base/errors.ts';
 import { isSameConnection, isSameSource } from '../../../src/config/change.ts';
-import { CameraRunner, type CameraRunnerDeps } from '../../../src/observation/camera-runner.ts';
+import { CameraRunner } from '../../../src/observation/camera-runner.ts';
 import type { Slot } from '../../../src/schedule/types.ts';
 import type { ObservationDraft } from '../../../src/store/types.ts';
 import { cameraSettings } from '../../fixtures/capture.ts';
@@ -98,21 +98,24 @@ describe('CameraRunner that is replaced', () => {
       provider: null,
       clock: { synced: true, offset_ms: 0 },
     });
-    return new CameraRunner({ settings, context, ...(before ? { before } : {}) }, {
-      camera: rig.camera,
-      schedule: rig.schedule,
-      lease: () => leaseOf({ analyze: () => Promise.reject(new Error('this camera gives no frame')) }),
-      calibration: () => null,
-      clock: systemClock,
-      log: silentLog,
-      append: (draft: ObservationDraft) => {
-        appended.push(draft);
-        return { ...draft, seq: appended.length, published_at: null, historical: false };
+    return new CameraRunner(
+      { settings, context, ...(before ? { before } : {}) },
+      {
+        camera: rig.camera,
+        schedule: rig.schedule,
+        lease: () => leaseOf({ analyze: () => Promise.reject(new Error('this camera gives no frame')) }),
+        calibration: () => null,
+        clock: systemClock,
+        log: silentLog,
+        append: (draft: ObservationDraft) => {
+          appended.push(draft);
+          return { ...draft, seq: appended.length, published_at: null, historical: false };
+        },
+        raise: () => undefined,
+        onObserved: () => undefined,
+        onState: () => undefined,
       },
-      raise: () => undefined,
-      onObserved: () => undefined,
-      onState: () => undefined,
-    } as unknown as CameraRunnerDeps);
+    );
   }
   const settle = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 20));
 

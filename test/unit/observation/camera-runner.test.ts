@@ -47,7 +47,7 @@ it('abandons a capture on request at a stop, and records no camera failure', asy
       raise,
       onObserved: () => undefined,
       onState: () => undefined,
-    } as unknown as CameraRunnerDeps,
+    },
   );
   const running = runner.run(stop.signal);
   const captured = runner.capture(new AbortController().signal);
