@@ -68,7 +68,8 @@ const RETRY_AFTER_S = { min: 1, max: 60 };
  * - Schedule first: uploads go behind scheduled frames and other requests in the queue, so a scheduled frame waits for at
  *   most `MAX_AHEAD` of them.
  * - Fair: a request has at most one image in the queue, so a batch does not delay single images by its size.
- * - An image is in the queue only once, however many clients send it at the same time.
+ * - An image is in the queue only once, however many clients send it at the same time. So an image that crashes the vision
+ *   process is counted before it is tried again.
  */
 export class Analysis {
   readonly #deps: AnalysisDeps;
@@ -77,6 +78,8 @@ export class Analysis {
   readonly #digests = new CalibrationDigests();
   /** Images that wait or are being analyzed, by the key of their result. */
   readonly #running = new Map<string, Promise<AnalysisResult>>();
+  /** The same by the digest of the image: one image that is sent for several cameras runs for one after another. */
+  readonly #runningImages = new Map<string, Promise<AnalysisResult>>();
 
   constructor({ maxUploadMb }: AnalysisLimits, deps: AnalysisDeps) {
     this.#deps = deps;
@@ -162,12 +165,29 @@ export class Analysis {
       if (outcome instanceof AgentError && outcome.code.startsWith('image_')) throw outcome;
       // The other client disconnected or waited too long: analyze the image for this one.
     }
-    const run = this.#run(bytes, digest, camera, signal);
+    const run = this.#afterSameImage(bytes, digest, camera, signal);
     this.#running.set(key, run);
     try {
       return await run;
     } finally {
       this.#running.delete(key);
+    }
+  }
+
+  async #afterSameImage(
+    bytes: Uint8Array,
+    digest: string,
+    camera: CameraSettings | null,
+    signal: AbortSignal,
+  ): Promise<AnalysisResult> {
+    for (let other = this.#runningImages.get(digest); other; other = this.#runningImages.get(digest))
+      await settledOrAborted(other, signal);
+    const run = this.#run(bytes, digest, camera, signal);
+    this.#runningImages.set(digest, run);
+    try {
+      return await run;
+    } finally {
+      this.#runningImages.delete(digest);
     }
   }
 
