@@ -16,8 +16,8 @@ const heapMb = (): number => {
   return process.memoryUsage().heapUsed / 1_048_576;
 };
 
-/** Every method of the agent that a command may call, as a list of what was called. */
-function watched(bench: CommandBench): string[] {
+/** Replaces every method of the agent that a command may call. Returns the list of calls. */
+function recordCalls(bench: CommandBench): string[] {
   const calls: string[] = [];
   const methods = [
     'announce',
@@ -38,34 +38,34 @@ function watched(bench: CommandBench): string[] {
   return calls;
 }
 
-describe('ten thousand hostile commands', () => {
+describe('10,000 hostile commands', () => {
   const open: CommandBench[] = [];
   afterEach(() => {
     for (const bench of open.splice(0)) bench.close();
   });
-  const made = (): { bench: CommandBench; clock: SteppedClock; calls: string[]; raised: EventDraft[] } => {
+  const setUp = (): { bench: CommandBench; clock: SteppedClock; calls: string[]; raised: EventDraft[] } => {
     const clock = new SteppedClock();
     const raised: EventDraft[] = [];
     const bench = new CommandBench(clock, {}, { raise: (event) => void raised.push(event) });
     open.push(bench);
-    return { bench, clock, calls: watched(bench), raised };
+    return { bench, clock, calls: recordCalls(bench), raised };
   };
-  const counted = (raised: readonly EventDraft[], code: string): number =>
+  const sumCounts = (raised: readonly EventDraft[], code: string): number =>
     raised
       .filter((event) => event.code === code)
       .reduce((sum, { context }) => sum + Number(context['count']), 0);
 
-  it('run nothing; each is answered or counted, and memory stays flat', async () => {
-    const { bench, clock, calls, raised } = made();
-    // Drawn in pieces: the messages themselves are not what is measured.
-    const pieces = 20;
-    const draw = (piece: number): HostileCommand[] =>
-      fc.sample(hostileCommand, { numRuns: MANY / pieces, seed: SEED + piece });
+  it('never run; each is answered or counted, and memory does not grow', async () => {
+    const { bench, clock, calls, raised } = setUp();
+    // Generated in batches, so that the messages do not count as heap growth.
+    const batches = 20;
+    const generateBatch = (batch: number): HostileCommand[] =>
+      fc.sample(hostileCommand, { numRuns: MANY / batches, seed: SEED + batch });
     let before = 0;
     const tally = { rejected: 0, other: 0, faults: [] as string[] };
-    const wrapped: string[] = [];
-    for (let piece = 0; piece < pieces; piece += 1) {
-      for (const { name, payload, packet } of draw(piece)) bench.send(name, payload, packet);
+    const badAnswers: string[] = [];
+    for (let batch = 0; batch < batches; batch += 1) {
+      for (const { name, payload, packet } of generateBatch(batch)) bench.send(name, payload, packet);
       await settle();
       for (const { topic, payload, options } of bench.link.sent.splice(0)) {
         const { status } = JSON.parse(String(payload)) as { status: string };
@@ -73,38 +73,38 @@ describe('ten thousand hostile commands', () => {
         else tally.other += 1;
         const fault = contractFault(bench.topics.absolute(topic), Buffer.from(payload));
         if (fault !== null) tally.faults.push(fault);
-        if (!/^cmdres\/[^+#\p{Cc}\p{Cs}]{1,256}$/u.test(topic)) wrapped.push(topic);
+        if (!/^cmdres\/[^+#\p{Cc}\p{Cs}]{1,256}$/u.test(topic)) badAnswers.push(topic);
         if ((options.correlationData?.length ?? 0) > 1024 || String(payload).length > 3000)
-          wrapped.push(topic);
+          badAnswers.push(topic);
       }
-      // After the first pieces, when everything has been compiled and loaded.
-      if (piece === 3) before = heapMb();
+      // After the first batches all code is loaded and compiled.
+      if (batch === 3) before = heapMb();
     }
     const grown = heapMb() - before;
     await clock.pass(3_600_000);
     await clock.pass(3_600_000);
     expect(calls).toEqual([]);
-    expect([tally.other, tally.faults, wrapped]).toEqual([0, [], []]);
-    expect(tally.rejected + counted(raised, 'command_unanswered')).toBe(MANY);
+    expect([tally.other, tally.faults, badAnswers]).toEqual([0, [], []]);
+    expect(tally.rejected + sumCounts(raised, 'command_unanswered')).toBe(MANY);
     expect(bench.store.stats.read().rows['commands']).toBe(0);
-    // Retained, expired, and unanswered: the first of each, and the rest by number.
+    // Retained, expired and unanswered commands: one event for the first of each, then events with counts.
     expect(raised.length).toBeLessThan(12);
-    expect(counted(raised, 'command_retained')).toBeGreaterThan(100);
-    expect(counted(raised, 'command_expired')).toBeGreaterThan(100);
+    expect(sumCounts(raised, 'command_retained')).toBeGreaterThan(100);
+    expect(sumCounts(raised, 'command_expired')).toBeGreaterThan(100);
     expect(grown).toBeLessThan(8);
     console.log(`${MANY} hostile commands: heap grew by ${grown.toFixed(2)} MB, ${raised.length} events`);
   }, 60_000);
 
-  it('leave the good ones among them alone: each is run once', async () => {
-    const { bench, clock, calls } = made();
-    const good = (n: number) => ({ id: `good-${n}`, args: { camera: 'north' } });
+  it('do not prevent valid commands among them, which run once each', async () => {
+    const { bench, clock, calls } = setUp();
+    const validBody = (n: number) => ({ id: `good-${n}`, args: { camera: 'north' } });
     let n = 0;
     for (const { name, payload, packet } of fc.sample(hostileCommand, { numRuns: 2000, seed: 7 })) {
       bench.send(name, payload, packet);
       n += 1;
       if (n % 50 !== 0) continue;
-      bench.send('capture', good(n / 50));
-      bench.send('capture', good(n / 50));
+      bench.send('capture', validBody(n / 50));
+      bench.send('capture', validBody(n / 50));
       await settle();
       await clock.pass(1000);
     }
@@ -113,7 +113,7 @@ describe('ten thousand hostile commands', () => {
     expect(new Set(succeeded.map(({ id }) => id)).size).toBe(40);
   }, 30_000);
 
-  it('retained and expired ones do not push the records out of the outbox', async () => {
+  it('do not push records out of the outbox with events of retained and expired commands', async () => {
     const clock = new SteppedClock();
     const bench = new CommandBench(clock);
     open.push(bench);
@@ -127,10 +127,9 @@ describe('ten thousand hostile commands', () => {
     expect(bench.store.outbox.next(100, new Set(), { streams: 'cameras' })).toHaveLength(5);
     expect(bench.store.outbox.stats().depth).toBeLessThan(5 + 10);
     const events = bench.store.events.recent(100);
-    const told = (code: string): number =>
-      events
-        .filter((event) => event.code === code)
-        .reduce((sum, { context }) => sum + Number(context['count']), 0);
-    expect([told('command_retained'), told('command_expired')]).toEqual([MANY / 2, MANY / 2]);
+    expect([sumCounts(events, 'command_retained'), sumCounts(events, 'command_expired')]).toEqual([
+      MANY / 2,
+      MANY / 2,
+    ]);
   }, 30_000);
 });

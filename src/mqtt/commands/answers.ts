@@ -1,85 +1,114 @@
 import type { Clock } from '../../base/clock.ts';
-import { asAgentError } from '../../base/errors.ts';
+import { AgentError, asAgentError } from '../../base/errors.ts';
 import type { Log } from '../../base/log.ts';
+import type { CommandReceipt, CommandResult } from '../../contract/command.ts';
 import type { Link } from '../types.ts';
 
-/** Where an answer goes. */
-export interface Answer {
+/** Where the answers to one message go. */
+export interface Requester {
   /** Relative to the device. */
   readonly topic: string;
   readonly correlationData: Uint8Array | null;
 }
 
-/** Two askers who would get the same message at the same place. */
-export const sameAnswer = (a: Answer, b: Answer): boolean =>
-  a.topic === b.topic &&
-  Buffer.compare(a.correlationData ?? Buffer.alloc(0), b.correlationData ?? Buffer.alloc(0)) === 0;
+export const isSameRequester =
+  (a: Requester) =>
+  (b: Requester): boolean =>
+    a.topic === b.topic &&
+    Buffer.compare(a.correlationData ?? Buffer.alloc(0), b.correlationData ?? Buffer.alloc(0)) === 0;
 
-export interface AnswersOptions {
-  /** Answers under way or waiting for a link, and their bytes; what is above is dropped. */
-  readonly limit?: number;
-  readonly limitBytes?: number;
-  /** How long an answer waits for the link to come back, ms. */
-  readonly patienceMs?: number;
+/** `id` is null when the message contains no valid id. */
+export const createReceipt = (id: string | null): CommandReceipt => ({
+  id,
+  status: 'accepted',
+  reason: null,
+});
+
+export function toWireError(error: AgentError): NonNullable<CommandResult['error']> {
+  // The message of an unexpected error may contain paths and internals. It is only in the log.
+  const message = error.code === 'internal' ? 'unexpected error' : error.message;
+  return { code: error.code, message, hint: error.hint };
 }
 
-export interface AnswersDeps {
+/** Returns the result, or a `mqtt_too_large` failure instead when the result exceeds the payload limit of the link. */
+export function limitResultSize(
+  result: CommandResult,
+  requesters: readonly Requester[],
+  maxPayloadBytes: number,
+): CommandResult {
+  const correlationBytes = Math.max(...requesters.map(({ correlationData }) => correlationData?.length ?? 0));
+  const sizeBytes = Buffer.byteLength(JSON.stringify(result)) + correlationBytes;
+  if (sizeBytes <= maxPayloadBytes) return result;
+  const { id, duration_ms } = result;
+  const error = toWireError(new AgentError('mqtt_too_large', `the answer has ${sizeBytes} bytes`));
+  return { id, status: 'failed', error, duration_ms };
+}
+
+export interface AnswerSenderOptions {
+  /** Maximum number of answers that are being sent or wait for the link; further ones are dropped. */
+  readonly maxPending?: number;
+  readonly maxPendingBytes?: number;
+  /** How long an answer waits for the link, ms. */
+  readonly linkTimeoutMs?: number;
+}
+
+export interface AnswerSenderDeps {
   readonly link: Link;
   readonly clock: Clock;
   readonly log: Log;
   readonly signal: AbortSignal;
-  /** An answer was dropped: too many wait, or it was bulk and the link did not come back. */
-  readonly onDropped: (answer: Answer) => void;
+  /** An answer was dropped: too many were pending, or it was bulk and not delivered in time. */
+  readonly onDropped: (requester: Requester) => void;
 }
 
 const LINK_POLL_MS = 500;
+/** Bulk answers may use this share of the limits, so that a flood of invalid commands leaves room for other answers. */
 const BULK_SHARE = 0.5;
-const BULK_PATIENCE_MS = 10_000;
+const BULK_LINK_TIMEOUT_MS = 10_000;
 
-/** Sends answers, and waits for the link where it is down. */
-export class Answers {
-  readonly #limit: number;
-  readonly #limitBytes: number;
-  readonly #patienceMs: number;
-  readonly #deps: AnswersDeps;
+/** Sends answers. While the link is down, keeps a limited number of them for a limited time. */
+export class AnswerSender {
+  readonly #maxPending: number;
+  readonly #maxPendingBytes: number;
+  readonly #linkTimeoutMs: number;
+  readonly #deps: AnswerSenderDeps;
   #pending = 0;
   #pendingBytes = 0;
 
-  constructor(options: AnswersOptions, deps: AnswersDeps) {
-    this.#limit = options.limit ?? 1024;
-    this.#limitBytes = options.limitBytes ?? 4_194_304;
-    this.#patienceMs = options.patienceMs ?? 300_000;
+  constructor(options: AnswerSenderOptions, deps: AnswerSenderDeps) {
+    this.#maxPending = options.maxPending ?? 1024;
+    this.#maxPendingBytes = options.maxPendingBytes ?? 4_194_304;
+    this.#linkTimeoutMs = options.linkTimeoutMs ?? 300_000;
     this.#deps = deps;
   }
 
   /**
-   * Resolves when it was delivered, or cannot be; never rejects. A `bulk` answer waits until nothing else wants to be sent,
-   * and half of the room is kept free of them.
+   * Resolves when the answer is delivered or dropped; never rejects. The link sends a `bulk` answer only while no other
+   * message waits.
    */
-  send(answer: Answer, message: object, bulk = false): Promise<void> {
+  send(requester: Requester, message: object, bulk = false): Promise<void> {
     const payload = JSON.stringify(message);
-    const sizeBytes = 2 * payload.length + (answer.correlationData?.length ?? 0);
-    // Whoever sends nonsense must not take the place of the other answers.
+    const sizeBytes = 2 * payload.length + (requester.correlationData?.length ?? 0);
     const share = bulk ? BULK_SHARE : 1;
-    // One that is large by itself may always go, else it never could.
-    const full = this.#pending > 0 && this.#pendingBytes + sizeBytes > this.#limitBytes * share;
-    if (full || this.#pending >= this.#limit * share) {
-      this.#deps.onDropped(answer);
+    // A single answer may exceed the byte limit: otherwise it could never be sent.
+    const isTooLarge = this.#pending > 0 && this.#pendingBytes + sizeBytes > this.#maxPendingBytes * share;
+    if (isTooLarge || this.#pending >= this.#maxPending * share) {
+      this.#deps.onDropped(requester);
       return Promise.resolve();
     }
     this.#pending += 1;
     this.#pendingBytes += sizeBytes;
-    return this.#deliver(answer, payload, bulk).finally(() => {
+    return this.#deliver(requester, payload, bulk).finally(() => {
       this.#pending -= 1;
       this.#pendingBytes -= sizeBytes;
     });
   }
 
-  async #deliver(answer: Answer, payload: string, bulk: boolean): Promise<void> {
-    const { topic, correlationData } = answer;
+  async #deliver(requester: Requester, payload: string, bulk: boolean): Promise<void> {
+    const { topic, correlationData } = requester;
     const { link, clock, log, signal, onDropped } = this.#deps;
-    const patienceMs = bulk ? Math.min(BULK_PATIENCE_MS, this.#patienceMs) : this.#patienceMs;
-    const untilMonoMs = clock.monoMs() + patienceMs;
+    const timeoutMs = bulk ? Math.min(BULK_LINK_TIMEOUT_MS, this.#linkTimeoutMs) : this.#linkTimeoutMs;
+    const deadlineMonoMs = clock.monoMs() + timeoutMs;
     for (;;) {
       try {
         await link.publish(topic, payload, {
@@ -91,22 +120,22 @@ export class Answers {
         return;
       } catch (thrown) {
         const { code, retryable } = asAgentError(thrown);
-        if (!retryable || signal.aborted || clock.monoMs() > untilMonoMs) {
-          // A flood of nonsense must not become a flood of lines.
-          if (bulk) onDropped(answer);
-          else log.warn({ topic, code }, 'answer not delivered');
+        if (!retryable || signal.aborted || clock.monoMs() > deadlineMonoMs) {
+          // Bulk answers are counted, so that a flood of invalid commands does not flood the log.
+          if (bulk) onDropped(requester);
+          else log.warn({ topic, code }, 'answer dropped');
           return;
         }
       }
-      if (!(await this.#mayTryAgain(untilMonoMs))) return;
+      if (!(await this.#waitForLink(deadlineMonoMs))) return;
     }
   }
 
-  /** Waits until the link is back, or it is too late for it. False when all ends. */
-  async #mayTryAgain(untilMonoMs: number): Promise<boolean> {
+  /** Waits until the link is up or the deadline has passed. False when the agent stops. */
+  async #waitForLink(deadlineMonoMs: number): Promise<boolean> {
     const { link, clock, signal } = this.#deps;
     do await clock.sleep(LINK_POLL_MS, signal).catch(() => undefined);
-    while (!link.connected && !signal.aborted && clock.monoMs() <= untilMonoMs);
+    while (!link.connected && !signal.aborted && clock.monoMs() <= deadlineMonoMs);
     return !signal.aborted;
   }
 }

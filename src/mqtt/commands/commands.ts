@@ -1,36 +1,47 @@
 import type { Clock } from '../../base/clock.ts';
-import type { AgentApi } from '../../contract/api.ts';
-import type { CommandName, CommandResult } from '../../contract/command.ts';
+import { deadlineSignal } from '../../base/deadline.ts';
 import { AgentError, asAgentError } from '../../base/errors.ts';
 import type { Log } from '../../base/log.ts';
-import { deadlineSignal } from '../../base/deadline.ts';
-import type { CommandLog, HandledCommand, RaiseEvent } from '../../store/types.ts';
-import { Answers, sameAnswer, type Answer } from './answers.ts';
-import {
-  ARGS_RULES,
-  BESIDE,
-  COMMAND_TIMEOUT_MS,
-  commandHandlers,
-  HARMLESS,
-  runCommand,
-  type CommandHandlers,
-} from './handlers.ts';
-import { CommandReader, type KnownCommand } from './input.ts';
-import { fitting, late, receipt, wireError, type Job, type Resumed } from './job.ts';
 import { TokenBucket, type TokenBucketOptions } from '../../base/token-bucket.ts';
-import { judgeTimes, type CommandTimes, type TimeVerdict } from './time.ts';
-import { Refusals, type RefusalCode } from './refusals.ts';
+import type { AgentApi } from '../../contract/api.ts';
+import type { CommandName, CommandResult } from '../../contract/command.ts';
+import type { CommandLog, HandledCommand, RaiseEvent } from '../../store/types.ts';
 import type { Topics } from '../topics.ts';
 import type { CommandPacket, Link } from '../types.ts';
+import {
+  AnswerSender,
+  createReceipt,
+  isSameRequester,
+  limitResultSize,
+  toWireError,
+  type Requester,
+} from './answers.ts';
+import {
+  CommandReader,
+  judgeTimes,
+  type CommandTimes,
+  type KnownCommand,
+  type TimeVerdict,
+} from './command-reader.ts';
+import {
+  COMMAND_TIMEOUT_MS,
+  CONCURRENT_COMMANDS,
+  createCommandHandlers,
+  REPEATABLE_COMMANDS,
+  runHandler,
+  type CommandHandlers,
+} from './handlers.ts';
+import { JobQueue, type Job } from './job-queue.ts';
+import { Refusals, type RefusalCode } from './refusals.ts';
 
 export interface CommandsOptions {
-  /** Commands under way at a time. */
+  /** Maximum number of queued commands that run at the same time. */
   readonly concurrency?: number;
-  /** Commands that wait for one of them to end; more are rejected as `busy`. */
+  /** Maximum number of waiting commands; further ones are rejected as `busy`. */
   readonly queueLimit?: number;
-  /** Commands that are accepted, or answered again, at most; more are rejected as `busy`. */
+  /** Rate of accepted commands and of answers to repeated ones; further ones are rejected as `busy`. */
   readonly rate?: TokenBucketOptions;
-  /** Longest run of one command, ms. */
+  /** Timeout by command, ms. */
   readonly timeoutMs?: Partial<Record<CommandName, number>>;
 }
 
@@ -38,7 +49,7 @@ export interface CommandsDeps {
   readonly topics: Topics;
   readonly link: Link;
   readonly clock: Clock;
-  /** Whether the wall clock can be believed; it is when this is not given. */
+  /** False while no time source has set the wall clock. Default: true. */
   readonly clockSynced?: () => boolean;
   readonly log: Log;
   readonly raise: RaiseEvent;
@@ -46,57 +57,68 @@ export interface CommandsDeps {
   readonly api: AgentApi;
 }
 
-const TIMEOUT_MS = 30_000;
-/** Each accepted one waits twice for the disk. */
-const RATE = { perS: 10, burst: 50 };
-const LOG_LINES = { perS: 0.2, burst: 20 };
-/** Of those that wait for no others. */
-const MAX_BESIDE = 64;
+/** A command of an earlier run of the agent that continues in this run. */
+export interface ResumedCommand {
+  readonly id: string;
+  readonly name: CommandName;
+  readonly receivedAtMs: number;
+  /** Settles with the result of the command. */
+  readonly running: Promise<unknown>;
+}
+
+const DEFAULT_TIMEOUT_MS = 30_000;
+/** Each accepted command waits for the disk twice. */
+const DEFAULT_RATE = { perS: 10, burst: 50 };
+const LOG_RATE = { perS: 0.2, burst: 20 };
 const MAX_CORRELATION_BYTES = 1024;
-/** Senders of one command that are told of its end. */
-const MAX_ASKERS = 4;
+/** Requesters of one running command that get its result. */
+const MAX_REQUESTERS = 4;
 
 /**
- * Commands from the broker: checked, answered with a receipt, run at most once, answered with a result. One that comes
- * again gets the stored result; one that is retained or expired is refused with an event.
+ * Commands from the broker: checks each one, answers with a receipt, runs it, and answers with a result.
+ *
+ * INVARIANTS
+ * - A retained, expired or repeated command never runs. A retained or expired one is rejected and raises an event. A
+ *   repeated one (same id) gets the stored result.
+ * - The log entry of a command is stored before the command runs. A command whose entry cannot be stored is rejected.
+ *   After a crash, an entry without a result means that the command may have run: it is answered as
+ *   `command_interrupted` and does not run again.
+ * - At most one run per id, in this run of the agent and in later ones.
+ * - The queue is bounded. A command that finds it full, or arrives faster than the rate allows, is rejected as `busy`.
+ *   Installs, aborts and rollbacks do not wait in the queue; their number is bounded too.
+ * - Each message gets an answer, or counts in a `command_unanswered` event. An empty retained message is not a command.
  */
 export class Commands {
   readonly #deps: CommandsDeps;
-  readonly #concurrency: number;
-  readonly #queueLimit: number;
   readonly #timeoutMs: Partial<Record<CommandName, number>>;
-  readonly #reader = new CommandReader(ARGS_RULES);
+  readonly #reader = new CommandReader();
   readonly #rate: TokenBucket;
-  readonly #logLines: TokenBucket;
+  readonly #logRate: TokenBucket;
   readonly #handlers: CommandHandlers;
-  readonly #answers: Answers;
+  readonly #answers: AnswerSender;
   readonly #refusals: Refusals;
+  readonly #jobs: JobQueue;
   readonly #stop = new AbortController();
-  readonly #queue: Job[] = [];
-  /** Queued or under way. */
-  readonly #jobs = new Map<string, Job>();
-  #active = 0;
-  /** Under way beside those. */
-  #beside = 0;
-  #unlogged = 0;
+  /** Rejections that were not logged since the last log line. */
+  #unloggedRejections = 0;
 
   constructor(options: CommandsOptions, deps: CommandsDeps) {
     const { signal } = this.#stop;
     this.#deps = deps;
-    this.#concurrency = options.concurrency ?? 4;
-    this.#queueLimit = options.queueLimit ?? 16;
     this.#timeoutMs = { ...COMMAND_TIMEOUT_MS, ...options.timeoutMs };
-    this.#rate = new TokenBucket(options.rate ?? RATE, deps.clock);
-    this.#logLines = new TokenBucket(LOG_LINES, deps.clock);
-    this.#handlers = commandHandlers(deps);
+    this.#rate = new TokenBucket(options.rate ?? DEFAULT_RATE, deps.clock);
+    this.#logRate = new TokenBucket(LOG_RATE, deps.clock);
+    this.#handlers = createCommandHandlers(deps);
     this.#refusals = new Refusals({ ...deps, signal });
-    const onDropped = ({ topic }: Answer): void => this.#refusals.add('command_unanswered', { topic });
-    this.#answers = new Answers({}, { ...deps, signal, onDropped });
+    const onDropped = ({ topic }: Requester): void => this.#refusals.add('command_unanswered', { topic });
+    this.#answers = new AnswerSender({}, { ...deps, signal, onDropped });
+    const { concurrency = 4, queueLimit = 16 } = options;
+    this.#jobs = new JobQueue({ maxRunning: concurrency, maxWaiting: queueLimit }, (job) => this.#run(job));
   }
 
-  /** Takes one message from `cmd/{name}`. Never throws: what is wrong with it is answered. */
+  /** Receives one message from `cmd/{name}`. Never throws: the answer reports every fault. */
   receive(name: string, packet: CommandPacket): void {
-    // An empty retained message is how a retained one is cleared.
+    // An empty retained message clears a retained one.
     if (packet.payload.length === 0 && packet.retain) return;
     const topic = this.#deps.topics.answerTopic(name, packet.responseTopic);
     const { correlationData } = packet;
@@ -104,185 +126,166 @@ export class Commands {
       this.#reject({ topic, correlationData: null }, null, 'correlation_too_long');
       return;
     }
-    const answer: Answer = { topic, correlationData };
+    const requester: Requester = { topic, correlationData };
     const input = this.#reader.read(name, packet.payload);
     try {
-      if (packet.retain) this.#refuse(answer, input.id, 'retained', name);
-      else if (!input.ok) this.#reject(answer, input.id, input.reason);
-      else this.#consider(this.#job(input.id, input.command, input.times, answer), answer);
+      if (packet.retain) this.#refuse(requester, input.id, 'retained', name);
+      else if (!input.ok) this.#reject(requester, input.id, input.reason);
+      else this.#acceptOrReject(this.#createJob(input.id, input.command, input.times, requester), requester);
     } catch (thrown) {
-      // The store failed: without it nothing can be run at most once.
-      this.#reject(answer, input.id, asAgentError(thrown).code);
+      // The store failed: without its log entry, a command could run twice.
+      this.#reject(requester, input.id, asAgentError(thrown).code);
     }
   }
 
-  /** Whoever sent it is told of its end where answers go that were not asked for elsewhere. */
-  resume({ id, name, receivedAtMs, running }: Resumed): void {
+  /** Answers a command of an earlier run when it ends, on the default answer topic, unless it has its result already. */
+  resume({ id, name, receivedAtMs, running }: ResumedCommand): void {
     const { clock, commandLog, topics } = this.#deps;
     running.catch(() => undefined);
-    if (this.#jobs.has(id) || commandLog.find(id)?.result != null) return;
-    this.#begin({
+    if (this.#jobs.find(id) !== null || commandLog.find(id)?.result != null) return;
+    this.#jobs.add({
       id,
       name,
+      isConcurrent: CONCURRENT_COMMANDS.has(name),
       times: { issuedAtMs: null, expiresAtMs: null },
       run: () => running,
       receivedMonoMs: clock.monoMs() - Math.max(0, clock.nowMs() - receivedAtMs),
-      askers: [{ topic: topics.answerTopic(name, null), correlationData: null }],
-      after: [],
+      requesters: [{ topic: topics.answerTopic(name, null), correlationData: null }],
+      afterAnswer: [],
     });
   }
 
-  /** Gives up what runs; nothing more is answered. */
+  /** Aborts the running commands and sends no further answers. */
   stop(): void {
     this.#refusals.flush();
     this.#stop.abort();
-    this.#queue.length = 0;
+    this.#jobs.clear();
   }
 
-  #consider(job: Job, answer: Answer): void {
+  #createJob(id: string, command: KnownCommand, times: CommandTimes, requester: Requester): Job {
+    const afterAnswer: (() => void)[] = [];
+    const defer = (begin: () => void): void => void afterAnswer.push(begin);
+    return {
+      id,
+      name: command.name,
+      isConcurrent: CONCURRENT_COMMANDS.has(command.name),
+      times,
+      run: (signal) => runHandler(this.#handlers, command, { id, signal, afterAnswer: defer }),
+      receivedMonoMs: this.#deps.clock.monoMs(),
+      requesters: [requester],
+      afterAnswer,
+    };
+  }
+
+  #acceptOrReject(job: Job, requester: Requester): void {
     const { id, name, times } = job;
-    const known = this.#deps.commandLog.find(id);
-    const verdict = this.#verdict(times);
-    const full = BESIDE.has(name) ? this.#beside >= MAX_BESIDE : this.#queue.length >= this.#queueLimit;
-    if (known) this.#again(answer, known, name);
-    else if (verdict !== 'in_time') this.#refuse(answer, id, verdict, name);
-    else if (this.#stop.signal.aborted) this.#reject(answer, id, 'stopping');
-    else if (full || !this.#rate.tryTake()) this.#reject(answer, id, 'busy');
-    else this.#accept(job, answer);
-  }
-
-  #job(id: string, command: KnownCommand, times: CommandTimes, answer: Answer): Job {
-    const after: (() => void)[] = [];
-    const afterAnswer = (begin: () => void): void => void after.push(begin);
-    const run = (signal: AbortSignal): unknown =>
-      runCommand(this.#handlers, command, signal, afterAnswer, id);
-    const receivedMonoMs = this.#deps.clock.monoMs();
-    return { id, name: command.name, times, run, receivedMonoMs, askers: [answer], after };
-  }
-
-  #accept(job: Job, answer: Answer): void {
-    const { id, name } = job;
-    // Before it runs: after a crash it must be known as handled.
-    this.#deps.commandLog.begin(id, name, HARMLESS.has(name));
-    void this.#answers.send(answer, receipt(id));
-    this.#begin(job);
-  }
-
-  #begin(job: Job): void {
-    this.#jobs.set(job.id, job);
-    if (!BESIDE.has(job.name)) {
-      this.#queue.push(job);
-      this.#next();
-      return;
-    }
-    this.#beside += 1;
-    void this.#work(job).finally(() => {
-      this.#beside -= 1;
-      this.#jobs.delete(job.id);
-    });
-  }
-
-  #next(): void {
-    while (this.#active < this.#concurrency) {
-      const job = this.#queue.shift();
-      if (!job) return;
-      this.#active += 1;
-      void this.#work(job).finally(() => {
-        this.#active -= 1;
-        this.#jobs.delete(job.id);
-        this.#next();
-      });
+    const handled = this.#deps.commandLog.find(id);
+    const verdict = this.#judgeTimes(times);
+    if (handled) this.#answerRepeated(requester, handled, name);
+    else if (verdict !== 'in_time') this.#refuse(requester, id, verdict, name);
+    else if (this.#stop.signal.aborted) this.#reject(requester, id, 'stopping');
+    else if (!this.#jobs.hasRoomFor(job) || !this.#rate.tryTake()) this.#reject(requester, id, 'busy');
+    else {
+      this.#deps.commandLog.begin(id, name, REPEATABLE_COMMANDS.has(name));
+      void this.#answers.send(requester, createReceipt(id));
+      this.#jobs.add(job);
     }
   }
 
-  async #work(job: Job): Promise<void> {
+  async #run(job: Job): Promise<void> {
     const { clock, commandLog, link, log } = this.#deps;
-    const outcome = await this.#outcome(job);
+    const outcome = await this.#runToOutcome(job);
     if (this.#stop.signal.aborted) return;
     const durationMs = Math.round(clock.monoMs() - job.receivedMonoMs);
-    const result = fitting(
-      { id: job.id, ...outcome, duration_ms: durationMs },
-      job.askers,
-      link.maxPayloadBytes,
-    );
+    const full = { id: job.id, ...outcome, duration_ms: durationMs };
+    const result = limitResultSize(full, job.requesters, link.maxPayloadBytes);
     log.info({ command: job.name, id: job.id, status: result.status, durationMs }, 'command done');
     try {
       commandLog.finish(job.id, JSON.stringify(result));
     } catch (thrown) {
-      log.error({ id: job.id, code: asAgentError(thrown).code }, 'answer not stored');
+      log.error({ id: job.id, code: asAgentError(thrown).code }, 'command result not stored');
     }
-    const sent = job.askers.map((asker, index) =>
-      this.#answers.send(asker, index === 0 ? result : { ...result, duplicate: true }),
+    const sent = job.requesters.map((requester, index) =>
+      this.#answers.send(requester, index === 0 ? result : { ...result, duplicate: true }),
     );
-    if (job.after.length > 0) void Promise.all(sent).then(() => job.after.forEach((begin) => begin()));
+    if (job.afterAnswer.length > 0)
+      void Promise.all(sent).then(() => job.afterAnswer.forEach((begin) => begin()));
   }
 
-  async #outcome({ name, times, run }: Job): Promise<Omit<CommandResult, 'id' | 'duration_ms'>> {
-    // It may have waited in the queue, and the clock may have been set meanwhile.
-    if (this.#verdict(times) !== 'in_time') return { status: 'expired' };
-    const timeout = deadlineSignal(this.#timeoutMs[name] ?? TIMEOUT_MS, this.#stop.signal);
+  async #runToOutcome({ name, times, run }: Job): Promise<Omit<CommandResult, 'id' | 'duration_ms'>> {
+    // The command may have expired in the queue, or the clock may have been set since.
+    if (this.#judgeTimes(times) !== 'in_time') return { status: 'expired' };
+    const timeout = deadlineSignal(this.#timeoutMs[name] ?? DEFAULT_TIMEOUT_MS, this.#stop.signal);
     try {
-      const result = await Promise.race([run(timeout), late(timeout)]);
+      const result = await Promise.race([run(timeout), rejectOnAbort(timeout)]);
       return { status: 'succeeded', result: result ?? null };
     } catch (thrown) {
       const error = timeout.aborted
         ? new AgentError('command_timeout', 'the command took too long', { cause: thrown })
         : asAgentError(thrown);
-      return { status: 'failed', error: wireError(error) };
+      return { status: 'failed', error: toWireError(error) };
     }
   }
 
-  #verdict(times: CommandTimes): TimeVerdict {
+  #judgeTimes(times: CommandTimes): TimeVerdict {
     const { clock, clockSynced = () => true } = this.#deps;
     return judgeTimes(times, clock, clockSynced());
   }
 
-  /** This id was handled before: it gets what is known of it, and does not run again. */
-  #again(answer: Answer, { id, name, result }: HandledCommand, wanted: string): void {
-    if (name !== wanted) {
-      this.#reject(answer, id, 'id_used_before');
+  /** Answers a command whose id is known with its stored or future result. Does not run it. */
+  #answerRepeated(requester: Requester, { id, name, result }: HandledCommand, requestedName: string): void {
+    if (name !== requestedName) {
+      this.#reject(requester, id, 'id_used_before');
       return;
     }
-    // A stored answer may be large, and asking for it costs nothing.
+    // A small request can cause a large stored answer.
     if (!this.#rate.tryTake()) {
-      this.#reject(answer, id, 'busy');
+      this.#reject(requester, id, 'busy');
       return;
     }
-    void this.#answers.send(answer, { ...receipt(id), duplicate: true });
-    const job = this.#jobs.get(id);
+    const send = (message: object): void =>
+      void this.#answers.send(requester, { ...message, duplicate: true });
+    send(createReceipt(id));
+    const job = this.#jobs.find(id);
     if (result !== null) {
-      void this.#answers.send(answer, { ...(JSON.parse(result) as CommandResult), duplicate: true });
+      send(JSON.parse(result) as CommandResult);
     } else if (!job) {
-      const error = wireError(
-        new AgentError('command_interrupted', 'the agent ended before the command did'),
+      const error = toWireError(
+        new AgentError('command_interrupted', 'the agent stopped before the command finished'),
       );
-      void this.#answers.send(answer, { id, status: 'failed', error, duration_ms: 0, duplicate: true });
-    } else if (job.askers.length < MAX_ASKERS && !job.askers.some((one) => sameAnswer(one, answer))) {
-      job.askers.push(answer);
+      send({ id, status: 'failed', error, duration_ms: 0 });
+    } else if (job.requesters.length < MAX_REQUESTERS && !job.requesters.some(isSameRequester(requester))) {
+      job.requesters.push(requester);
     }
   }
 
-  /** Never run, and worth an event: someone believes that it was. */
+  /** Rejects a command and raises an event, because its sender may believe that it ran. */
   #refuse(
-    answer: Answer,
+    requester: Requester,
     id: string | null,
-    reason: 'retained' | 'expired' | 'clock_unsynced' | 'issued_in_future',
+    reason: 'retained' | Exclude<TimeVerdict, 'in_time'>,
     name: string,
   ): void {
-    this.#reject(answer, id, reason);
+    this.#reject(requester, id, reason);
     const code: RefusalCode = `command_${reason}`;
     this.#refusals.add(code, { command: name.slice(0, 64), id });
   }
 
-  /** Waits behind everything else: whoever sends nonsense must not hold up the records. */
-  #reject(answer: Answer, id: string | null, reason: string): void {
-    if (this.#logLines.tryTake()) {
-      const unlogged = this.#unlogged > 0 ? { unlogged: this.#unlogged } : {};
-      this.#deps.log.warn({ id, reason, topic: answer.topic, ...unlogged }, 'command rejected');
-      this.#unlogged = 0;
+  /** The answer is bulk: a sender of invalid commands must not delay the records. */
+  #reject(requester: Requester, id: string | null, reason: string): void {
+    if (this.#logRate.tryTake()) {
+      const unlogged = this.#unloggedRejections > 0 ? { unlogged: this.#unloggedRejections } : {};
+      this.#deps.log.warn({ id, reason, topic: requester.topic, ...unlogged }, 'command rejected');
+      this.#unloggedRejections = 0;
     } else {
-      this.#unlogged += 1;
+      this.#unloggedRejections += 1;
     }
-    void this.#answers.send(answer, { ...receipt(id), status: 'rejected', reason }, true);
+    void this.#answers.send(requester, { ...createReceipt(id), status: 'rejected', reason }, true);
   }
+}
+
+function rejectOnAbort(signal: AbortSignal): Promise<never> {
+  return new Promise((_resolve, reject) => {
+    signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true });
+  });
 }

@@ -1,22 +1,25 @@
 import { isoTime, type Clock } from '../../base/clock.ts';
+import { asAgentError } from '../../base/errors.ts';
 import type { AgentApi } from '../../contract/api.ts';
 import type { CommandArgs, CommandName } from '../../contract/command.ts';
-import { asAgentError } from '../../base/errors.ts';
-import type { ArgsRules } from './input.ts';
-import { configHandlers, type AfterAnswer } from './config-commands.ts';
-import { publishImage } from './image-command.ts';
-import { modelHandlers } from './model-commands.ts';
+import { CONFIRM_WITHIN_S, type Deferred } from '../../contract/config.ts';
+import { updateIdOf } from '../../contract/model.ts';
 import type { Topics } from '../topics.ts';
 import type { Link } from '../types.ts';
+import { publishImage } from './publish-image.ts';
 
-/** By name; each resolves with the `result` of the answer, or throws what becomes its `error`. */
+/** One run of a command. */
+export interface CommandRun {
+  readonly id: string;
+  /** Aborts at the timeout of the command (`TimeoutError`) and when the agent stops. */
+  readonly signal: AbortSignal;
+  /** Registers work that begins when the answer is delivered, or cannot be. */
+  readonly afterAnswer: (begin: () => void) => void;
+}
+
+/** Handlers by command name. Each returns or resolves with the `result` of the answer, or throws its `error`. */
 export type CommandHandlers = {
-  readonly [N in CommandName]: (
-    args: CommandArgs<N>,
-    signal: AbortSignal,
-    afterAnswer: AfterAnswer,
-    id: string,
-  ) => unknown;
+  readonly [N in CommandName]: (args: CommandArgs<N>, run: CommandRun) => unknown;
 };
 
 export interface HandlerDeps {
@@ -27,8 +30,8 @@ export interface HandlerDeps {
 }
 
 /**
- * Longest run of one command, ms, where it is not the usual one. A capture may be a burst of many frames; a model comes
- * over whatever link there is, and a provider may build it for minutes.
+ * Timeout of the commands that need more than the default, ms. A capture may be a burst of many frames. A model may
+ * arrive over a slow link, and an execution provider may compile it for minutes.
  */
 export const COMMAND_TIMEOUT_MS: Readonly<Partial<Record<CommandName, number>>> = {
   capture: 900_000,
@@ -38,11 +41,15 @@ export const COMMAND_TIMEOUT_MS: Readonly<Partial<Record<CommandName, number>>> 
   'model.reload': 900_000,
 };
 
-/** Run beside the others, and never wait for them: an install takes hours, and what ends it must get through. */
-export const BESIDE: ReadonlySet<CommandName> = new Set(['model.install', 'model.abort', 'model.rollback']);
+/** Commands that do not wait in the queue: an install takes hours, and an abort or a rollback must be able to end it. */
+export const CONCURRENT_COMMANDS: ReadonlySet<CommandName> = new Set([
+  'model.install',
+  'model.abort',
+  'model.rollback',
+]);
 
-/** Commands that may be run again without harm: the first to be forgotten where not all can be remembered. */
-export const HARMLESS: ReadonlySet<CommandName> = new Set([
+/** Commands that are safe to run again. A full command log forgets them first. */
+export const REPEATABLE_COMMANDS: ReadonlySet<CommandName> = new Set([
   'ping',
   'info',
   'diagnostics',
@@ -51,21 +58,12 @@ export const HARMLESS: ReadonlySet<CommandName> = new Set([
   'model.list',
 ]);
 
-const MAX_BACKFILL = 10_000;
-const MAX_REPORT_BYTES = 65_536;
-/** A report is never more than this share of what the link takes. */
-const REPORT_SHARE = 0.5;
+const MAX_DIAGNOSTICS_BYTES = 65_536;
+/** Maximum share of the link's payload limit that a diagnostics report uses. */
+const DIAGNOSTICS_SHARE = 0.5;
 
-/** What the schemas cannot say. */
-export const ARGS_RULES: ArgsRules = {
-  backfill: ({ from_seq, to_seq }) => {
-    if (to_seq < from_seq) return '/to_seq is below /from_seq';
-    return to_seq - from_seq >= MAX_BACKFILL ? `more than ${MAX_BACKFILL} records at once` : null;
-  },
-};
-
-/** The commands, as methods of the agent. */
-export function commandHandlers(deps: HandlerDeps): CommandHandlers {
+/** Maps every command to the method of the agent that does its work. */
+export function createCommandHandlers(deps: HandlerDeps): CommandHandlers {
   const { api, clock, link } = deps;
   const startedMonoMs = clock.monoMs();
   return {
@@ -78,28 +76,55 @@ export function commandHandlers(deps: HandlerDeps): CommandHandlers {
       try {
         await api.announce();
       } catch (thrown) {
-        // The link was lost: its next birth says the same.
+        // A lost link is not a failure: the next birth publishes the same.
         if (!asAgentError(thrown).retryable) throw thrown;
       }
       return api.info();
     },
     diagnostics: () =>
-      api.diagnostics({ maxBytes: Math.min(MAX_REPORT_BYTES, link.maxPayloadBytes * REPORT_SHARE) }),
-    capture: ({ camera }, signal) => api.capture(camera, signal),
+      api.diagnostics({
+        maxBytes: Math.min(MAX_DIAGNOSTICS_BYTES, link.maxPayloadBytes * DIAGNOSTICS_SHARE),
+      }),
+    capture: ({ camera }, { signal }) => api.capture(camera, signal),
     label: (args) => api.addLabel(args),
     'label.remove': ({ observation_id }) => api.removeLabel(null, observation_id),
-    image: (args, signal) => publishImage(args, deps, signal),
-    backfill: ({ camera, from_seq, to_seq }, signal) => api.backfill(camera, from_seq, to_seq, signal),
-    ...modelHandlers(api),
-    ...configHandlers(api),
+    image: (args, { signal }) => publishImage(args, deps, signal),
+    backfill: ({ camera, from_seq, to_seq }, { signal }) => api.backfill(camera, from_seq, to_seq, signal),
+
+    'model.install': (args, { id, signal }) => {
+      const { serves } = api.installModel(args, { updateId: updateIdOf(id), commandId: id });
+      // After the timeout the answer is `failed`, so the install must not succeed later. A stop of the agent aborts nothing:
+      // the next run continues the install.
+      signal.addEventListener('abort', () => {
+        if (isTimeout(signal.reason)) void api.abortInstall().catch(() => undefined);
+      });
+      return serves;
+    },
+    'model.rollback': (_args, { signal }) => api.rollbackModel(signal),
+    'model.abort': () => api.abortInstall(),
+    'model.list': () => api.listModels(),
+    'model.reload': (_args, { signal }) => api.reloadModel(signal),
+
+    'config.get': () => api.getConfig(),
+    'config.set': ({ patch, confirm_within_s: withinS = CONFIRM_WITHIN_S.usual }, { afterAnswer }) =>
+      beginAfterAnswer(api.setConfig(patch, withinS), afterAnswer),
+    'config.confirm': ({ trial = null }, { signal }) => api.confirmConfig(trial, signal),
+    'log.level': ({ level }) => api.setLogLevel(level),
+    restart: (_args, { afterAnswer }) => beginAfterAnswer(api.restart(), afterAnswer),
   };
 }
 
-/** Runs a command by its name: gives or resolves with its result, throws or rejects with its failure. */
-export const runCommand = <N extends CommandName>(
+/** Calls the handler of a command. */
+export const runHandler = <N extends CommandName>(
   handlers: CommandHandlers,
   { name, args }: { readonly name: N; readonly args: CommandArgs<N> },
-  signal: AbortSignal,
-  afterAnswer: AfterAnswer,
-  id: string,
-): unknown => handlers[name](args, signal, afterAnswer, id);
+  run: CommandRun,
+): unknown => handlers[name](args, run);
+
+/** Begins work that may cut the connection only after the answer is delivered. */
+function beginAfterAnswer<T>({ answer, begin }: Deferred<T>, afterAnswer: CommandRun['afterAnswer']): T {
+  afterAnswer(begin);
+  return answer;
+}
+
+const isTimeout = (reason: unknown): boolean => reason instanceof Error && reason.name === 'TimeoutError';

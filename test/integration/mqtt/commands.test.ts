@@ -21,11 +21,11 @@ interface Reply {
   readonly error?: { readonly code: string };
 }
 
-/** The agent's methods, as far as commands call them. */
+/** The methods of the agent that these commands call. */
 class FakeAgent {
   captures = 0;
   readonly labelled: string[] = [];
-  /** Set to hold captures back until it resolves. */
+  /** Captures wait for this. */
   gate: Promise<unknown> = Promise.resolve();
 
   readonly api = {
@@ -54,7 +54,7 @@ describe('Commands on mosquitto', () => {
   let commands: Commands;
   let agent: FakeAgent;
   let operator: MqttClient;
-  let seen: Message[];
+  let answers: Message[];
 
   beforeEach(async () => {
     mosquitto = await Mosquitto.start();
@@ -64,10 +64,10 @@ describe('Commands on mosquitto', () => {
       {},
       { onCommand: (name, packet) => commands.receive(name, packet) },
     );
-    commands = made({});
+    commands = createCommands({});
     device.start();
     operator = await mosquitto.client();
-    seen = await mosquitto.record(`${topics.prefix}cmdres/#`);
+    answers = await mosquitto.record(`${topics.prefix}cmdres/#`);
     await until(() => device.link.connected, 'the link');
   });
   afterEach(async () => {
@@ -76,7 +76,7 @@ describe('Commands on mosquitto', () => {
     await mosquitto.stop();
   });
 
-  function made(options: CommandsOptions): Commands {
+  function createCommands(options: CommandsOptions): Commands {
     const common = { clock: systemClock, log: silentLog, raise: device.store.raise };
     return new Commands(options, {
       ...common,
@@ -107,22 +107,23 @@ describe('Commands on mosquitto', () => {
     );
   };
 
-  const replies = (): Reply[] => seen.map(({ payload }) => JSON.parse(payload.toString()) as Reply);
-  const count = (wanted: number): Promise<true> => until(() => seen.length >= wanted, `${wanted} answers`);
-  const checkContract = (): void =>
-    expect(seen.map(({ topic, payload }) => contractFault(topic, payload)).filter(Boolean)).toEqual([]);
-  const raised = (): string[] => device.store.events.recent(50).map(({ code }) => code);
+  const replies = (): Reply[] => answers.map(({ payload }) => JSON.parse(payload.toString()) as Reply);
+  const untilAnswers = (count: number): Promise<true> =>
+    until(() => answers.length >= count, `${count} answers`);
+  const expectContract = (): void =>
+    expect(answers.map(({ topic, payload }) => contractFault(topic, payload)).filter(Boolean)).toEqual([]);
+  const raisedCodes = (): string[] => device.store.events.recent(50).map(({ code }) => code);
 
   it('answers each command with a receipt and a result', async () => {
     await send('ping', { id: 'p1' });
-    await count(2);
+    await untilAnswers(2);
     await send('info', { id: 'i1', args: {} });
-    await count(4);
+    await untilAnswers(4);
     await send('capture', { id: 'c1', args: { camera: 'north' } });
-    await count(6);
+    await untilAnswers(6);
     const observation_id = randomUUID();
     await send('label', { id: 'l1', args: { observation_id, height_m: 1.2 } });
-    await count(8);
+    await untilAnswers(8);
     expect(replies().map(({ id, status }) => `${String(id)} ${status}`)).toEqual(
       ['p1', 'i1', 'c1', 'l1'].flatMap((id) => [`${id} accepted`, `${id} succeeded`]),
     );
@@ -130,22 +131,22 @@ describe('Commands on mosquitto', () => {
     expect(replies()[5]!.result).toMatchObject({ camera: 'north', status: 'measured' });
     expect(replies()[7]!.result).toEqual(calibration);
     expect(agent.labelled).toEqual([observation_id]);
-    expect(seen.map(({ topic }) => topic.slice(topics.prefix.length))[5]).toBe('cmdres/capture');
-    checkContract();
+    expect(answers.map(({ topic }) => topic.slice(topics.prefix.length))[5]).toBe('cmdres/capture');
+    expectContract();
   });
 
-  it('answers where it is asked to, but only below its own answers', async () => {
-    await send('ping', { id: 'a' }, { responseTopic: `${topics.prefix}cmdres/me/1`, correlation: 'c-1' });
-    await count(2);
+  it('answers on the response topic only if it is below cmdres', async () => {
+    await send('ping', { id: 'a' }, { responseTopic: `${topics.prefix}cmdres/client/1`, correlation: 'c-1' });
+    await untilAnswers(2);
     await send('ping', { id: 'b' }, { responseTopic: 'swellsight/v1/other/dev/status' });
-    await count(4);
-    expect(seen.map(({ topic }) => topic.slice(topics.prefix.length))).toEqual([
-      'cmdres/me/1',
-      'cmdres/me/1',
+    await untilAnswers(4);
+    expect(answers.map(({ topic }) => topic.slice(topics.prefix.length))).toEqual([
+      'cmdres/client/1',
+      'cmdres/client/1',
       'cmdres/ping',
       'cmdres/ping',
     ]);
-    expect(seen.map(({ packet }) => packet.properties?.correlationData?.toString())).toEqual([
+    expect(answers.map(({ packet }) => packet.properties?.correlationData?.toString())).toEqual([
       'c-1',
       'c-1',
       undefined,
@@ -153,17 +154,17 @@ describe('Commands on mosquitto', () => {
     ]);
   });
 
-  it('runs a command once, however often it comes, also after a restart', async () => {
+  it('runs a repeated command once, also after a restart', async () => {
     const body = { id: 'once', args: { camera: 'north' } };
     let open: (value: unknown) => void = () => undefined;
     agent.gate = new Promise((resolve) => (open = resolve));
     await send('capture', body);
     await send('capture', body);
-    await count(2);
+    await untilAnswers(2);
     open(null);
-    await count(3);
+    await untilAnswers(3);
     await send('capture', body);
-    await count(5);
+    await untilAnswers(5);
     expect(replies().map(({ status, duplicate }) => [status, duplicate])).toEqual([
       ['accepted', undefined],
       ['accepted', true],
@@ -173,21 +174,21 @@ describe('Commands on mosquitto', () => {
     ]);
     expect(replies()[4]!.result).toEqual(replies()[2]!.result);
     commands.stop();
-    commands = made({});
+    commands = createCommands({});
     await send('capture', body);
-    await count(7);
+    await untilAnswers(7);
     expect(replies()[6]).toMatchObject({ status: 'succeeded', duplicate: true });
     expect(agent.captures).toBe(1);
     await send('ping', { id: 'once' });
-    await count(8);
+    await untilAnswers(8);
     expect(replies()[7]).toMatchObject({ status: 'rejected', reason: 'id_used_before' });
-    checkContract();
+    expectContract();
   });
 
-  it('does not run again what a crash interrupted', async () => {
-    device.store.commands.begin('cut short', 'capture');
-    await send('capture', { id: 'cut short', args: { camera: 'north' } });
-    await count(2);
+  it('does not run an interrupted command again', async () => {
+    device.store.commands.begin('interrupted', 'capture');
+    await send('capture', { id: 'interrupted', args: { camera: 'north' } });
+    await untilAnswers(2);
     expect(replies()[1]).toMatchObject({
       status: 'failed',
       duplicate: true,
@@ -196,22 +197,22 @@ describe('Commands on mosquitto', () => {
     expect(agent.captures).toBe(0);
   });
 
-  it('refuses retained and expired commands, with an event', async () => {
+  it('rejects retained and expired commands, and raises an event', async () => {
     await send('capture', { id: 'r', args: { camera: 'north' } }, { retain: true });
     await send('capture', { id: 'e', args: { camera: 'north' }, expires_at: '2020-01-01T00:00:00.000Z' });
     await send('capture', '', { retain: true });
-    await count(2);
+    await untilAnswers(2);
     expect(replies().map(({ id, status, reason }) => [id, status, reason])).toEqual([
       ['r', 'rejected', 'retained'],
       ['e', 'rejected', 'expired'],
     ]);
-    expect(raised().toSorted()).toEqual(['command_expired', 'command_retained']);
+    expect(raisedCodes().toSorted()).toEqual(['command_expired', 'command_retained']);
     expect(agent.captures).toBe(0);
-    checkContract();
+    expectContract();
   });
 
-  it('says what is wrong with everything else, and runs none of it', async () => {
-    const wrong: [string, unknown, string | null, RegExp][] = [
+  it('rejects invalid messages with a reason, and does not run them', async () => {
+    const invalid: [string, unknown, string | null, RegExp][] = [
       ['ping', 'no json', null, /^malformed/],
       ['ping', '', null, /^malformed/],
       ['ping', Buffer.from([0xff, 0xfe, 0x00]), null, /^malformed/],
@@ -231,19 +232,19 @@ describe('Commands on mosquitto', () => {
       ['ping', `{"id":"deep","args":${'['.repeat(20_000)}`, null, /^malformed/],
       ['ping', JSON.stringify({ id: 'large', args: { x: 'x'.repeat(70_000) } }), null, /^too_large$/],
     ];
-    for (const [name, body] of wrong) await send(name, body);
-    await count(wrong.length);
+    for (const [name, body] of invalid) await send(name, body);
+    await untilAnswers(invalid.length);
     expect(replies().map(({ id, status }) => [id, status])).toEqual(
-      wrong.map(([, , id]) => [id, 'rejected']),
+      invalid.map(([, , id]) => [id, 'rejected']),
     );
-    replies().forEach(({ reason }, n) => expect(reason).toMatch(wrong[n]![3]));
+    replies().forEach(({ reason }, n) => expect(reason).toMatch(invalid[n]![3]));
     expect(agent.captures).toBe(0);
-    checkContract();
+    expectContract();
   });
 
-  it('tells failures by their code, and nothing of what was not foreseen', async () => {
+  it('reports failures by code, without the message of unexpected errors', async () => {
     for (const camera of ['none', 'bug', 'big']) await send('capture', { id: camera, args: { camera } });
-    await count(6);
+    await untilAnswers(6);
     const failed = replies().filter(({ status }) => status === 'failed');
     expect(failed.map(({ id, error }) => [id, error?.code]).toSorted()).toEqual([
       ['big', 'mqtt_too_large'],
@@ -251,12 +252,12 @@ describe('Commands on mosquitto', () => {
       ['none', 'camera_unknown'],
     ]);
     expect(JSON.stringify(failed)).not.toContain('secret');
-    checkContract();
+    expectContract();
   });
 
-  it('bounds what runs and waits, gives up late ones, and lets a ping through beside a capture', async () => {
+  it('limits running and waiting commands, times out, and runs a ping alongside a capture', async () => {
     commands.stop();
-    commands = made({ concurrency: 2, queueLimit: 2, timeoutMs: { capture: 400 } });
+    commands = createCommands({ concurrency: 2, queueLimit: 2, timeoutMs: { capture: 400 } });
     let open: (value: unknown) => void = () => undefined;
     agent.gate = new Promise((resolve) => (open = resolve));
     const capture = (id: string, expires_at?: string) =>
@@ -268,35 +269,35 @@ describe('Commands on mosquitto', () => {
     await capture('c3', new Date(Date.now() + 100).toISOString());
     await send('ping', { id: 'p2' });
     await send('ping', { id: 'p3' });
-    await until(() => replies().some(({ id }) => id === 'p3'), 'the refusal');
+    await until(() => replies().some(({ id }) => id === 'p3'), 'the rejection');
     expect(replies().find(({ id }) => id === 'p3')).toMatchObject({ status: 'rejected', reason: 'busy' });
     await until(
       () => replies().some(({ id, status }) => id === 'p2' && status === 'succeeded'),
-      'the queue to move',
+      'the queued ping',
     );
     const outcome = (id: string): Reply | undefined => replies().findLast((reply) => reply.id === id);
-    await until(() => outcome('c3')?.status === 'expired', 'the one that waited too long');
+    await until(() => outcome('c3')?.status === 'expired', 'the expired command');
     expect(outcome('c1')).toMatchObject({ status: 'failed', error: { code: 'command_timeout' } });
     open(null);
-    checkContract();
+    expectContract();
   });
 
-  it('delivers an answer when the link comes back', async () => {
+  it('delivers an answer after the link is back', async () => {
     let open: (value: unknown) => void = () => undefined;
     agent.gate = new Promise((resolve) => (open = resolve));
-    await send('capture', { id: 'patient', args: { camera: 'north' } });
-    await count(1);
+    await send('capture', { id: 'c', args: { camera: 'north' } });
+    await untilAnswers(1);
     await mosquitto.down('SIGKILL');
-    await until(() => !device.link.connected, 'the loss');
+    await until(() => !device.link.connected, 'the lost connection');
     open(null);
     await mosquitto.up();
     await until(() => replies().some(({ status }) => status === 'succeeded'), 'the answer', 60_000);
   });
 
-  it('rejects everything when the store is gone', async () => {
+  it('rejects commands when the store is closed', async () => {
     device.store.close();
     await send('ping', { id: 'p' });
-    await count(1);
+    await untilAnswers(1);
     expect(replies()[0]).toMatchObject({ id: 'p', status: 'rejected' });
   });
 });

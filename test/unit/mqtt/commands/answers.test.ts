@@ -1,37 +1,37 @@
 import { describe, expect, it } from 'vitest';
 import {
-  Answers,
-  sameAnswer,
-  type Answer,
-  type AnswersOptions,
+  AnswerSender,
+  isSameRequester,
+  type AnswerSenderOptions,
+  type Requester,
 } from '../../../../src/mqtt/commands/answers.ts';
-import { settle, SteppedClock, TakingLink } from '../../../fixtures/commands.ts';
+import { settle, SteppedClock, FakeLink } from '../../../fixtures/commands.ts';
 import { silentLog } from '../../../fixtures/store.ts';
 
-const TO: Answer = { topic: 'cmdres/ping', correlationData: null };
+const REQUESTER: Requester = { topic: 'cmdres/ping', correlationData: null };
 
-function made(options: AnswersOptions = {}) {
+function setUp(options: AnswerSenderOptions = {}) {
   const clock = new SteppedClock();
-  const link = new TakingLink();
+  const link = new FakeLink();
   const stop = new AbortController();
-  const dropped: Answer[] = [];
-  const answers = new Answers(options, {
+  const dropped: Requester[] = [];
+  const answers = new AnswerSender(options, {
     link,
     clock,
     log: silentLog,
     signal: stop.signal,
-    onDropped: (answer) => void dropped.push(answer),
+    onDropped: (requester) => void dropped.push(requester),
   });
   const texts = () => link.sent.map(({ payload }) => String(payload));
   return { clock, link, stop, dropped, answers, texts };
 }
 
-describe('Answers', () => {
-  it('wait for the link, in their order', async () => {
-    const { clock, link, answers, texts } = made();
+describe('AnswerSender', () => {
+  it('keeps answers until the link is up, in their order', async () => {
+    const { clock, link, answers, texts } = setUp();
     link.connected = false;
-    void answers.send(TO, { n: 1 });
-    void answers.send(TO, { n: 2 });
+    void answers.send(REQUESTER, { n: 1 });
+    void answers.send(REQUESTER, { n: 2 });
     for (let n = 0; n < 4; n += 1) await clock.pass(500);
     expect(texts()).toEqual([]);
     link.connected = true;
@@ -39,17 +39,17 @@ describe('Answers', () => {
     expect(texts()).toEqual(['{"n":1}', '{"n":2}']);
   });
 
-  it('give up in the end, and at once when all ends', async () => {
-    const { clock, link, answers, stop, texts } = made({ patienceMs: 2000 });
+  it('drops answers at the timeout, and at once when the agent stops', async () => {
+    const { clock, link, answers, stop, texts } = setUp({ linkTimeoutMs: 2000 });
     link.connected = false;
-    void answers.send(TO, { n: 1 });
+    void answers.send(REQUESTER, { n: 1 });
     await settle();
     for (let n = 0; n < 6; n += 1) await clock.pass(500);
     link.connected = true;
     for (let n = 0; n < 6; n += 1) await clock.pass(500);
     expect([texts(), clock.sleeping]).toEqual([[], 0]);
     link.connected = false;
-    void answers.send(TO, { n: 2 });
+    void answers.send(REQUESTER, { n: 2 });
     await settle();
     stop.abort();
     link.connected = true;
@@ -57,11 +57,11 @@ describe('Answers', () => {
     expect(texts()).toEqual([]);
   });
 
-  it('do not wait long for the link where they are bulk', async () => {
-    const { clock, link, answers, dropped, texts } = made();
+  it('drops bulk answers earlier when the link stays down', async () => {
+    const { clock, link, answers, dropped, texts } = setUp();
     link.connected = false;
-    void answers.send(TO, { n: 1 }, true);
-    void answers.send(TO, { n: 2 });
+    void answers.send(REQUESTER, { n: 1 }, true);
+    void answers.send(REQUESTER, { n: 2 });
     await settle();
     for (let n = 0; n < 25; n += 1) await clock.pass(500);
     expect(dropped).toHaveLength(1);
@@ -70,38 +70,38 @@ describe('Answers', () => {
     expect(texts()).toEqual(['{"n":2}']);
   });
 
-  it('are bounded in number and in bytes, but one may be large', async () => {
-    const { link, answers, dropped, texts } = made({ limit: 3, limitBytes: 2000 });
+  it('limits the number and the bytes of pending answers, except for a single large one', async () => {
+    const { link, answers, dropped, texts } = setUp({ maxPending: 3, maxPendingBytes: 2000 });
     let open: () => void = () => undefined;
     link.gate = new Promise((resolve) => (open = resolve));
-    void answers.send(TO, { large: 'x'.repeat(5000) });
-    void answers.send(TO, { n: 1 });
+    void answers.send(REQUESTER, { large: 'x'.repeat(5000) });
+    void answers.send(REQUESTER, { n: 1 });
     expect(dropped).toHaveLength(1);
     open();
     await settle();
     link.gate = new Promise((resolve) => (open = resolve));
-    for (let n = 0; n < 5; n += 1) void answers.send(TO, { n });
+    for (let n = 0; n < 5; n += 1) void answers.send(REQUESTER, { n });
     expect(dropped).toHaveLength(3);
     open();
     await settle();
     expect(texts().slice(1)).toEqual(['{"n":0}', '{"n":1}', '{"n":2}']);
-    // Room again.
-    void answers.send(TO, { n: 9 });
+    // All earlier answers were delivered, so there is room again.
+    void answers.send(REQUESTER, { n: 9 });
     await settle();
     expect(texts().at(-1)).toBe('{"n":9}');
   });
 });
 
-describe('sameAnswer', () => {
-  it('compares place and bytes', () => {
-    const to = (topic: string, data: string | null): Answer => ({
+describe('isSameRequester', () => {
+  it('compares the topic and the correlation data', () => {
+    const to = (topic: string, data: string | null): Requester => ({
       topic,
       correlationData: data === null ? null : Buffer.from(data),
     });
-    expect(sameAnswer(to('a', null), to('a', null))).toBe(true);
-    expect(sameAnswer(to('a', 'x'), to('a', 'x'))).toBe(true);
-    expect(sameAnswer(to('a', 'x'), to('a', 'y'))).toBe(false);
-    expect(sameAnswer(to('a', null), to('a', 'y'))).toBe(false);
-    expect(sameAnswer(to('a', null), to('b', null))).toBe(false);
+    expect(isSameRequester(to('a', null))(to('a', null))).toBe(true);
+    expect(isSameRequester(to('a', 'x'))(to('a', 'x'))).toBe(true);
+    expect(isSameRequester(to('a', 'x'))(to('a', 'y'))).toBe(false);
+    expect(isSameRequester(to('a', null))(to('a', 'y'))).toBe(false);
+    expect(isSameRequester(to('a', null))(to('b', null))).toBe(false);
   });
 });

@@ -18,37 +18,39 @@ describe('Commands', () => {
     }
   });
 
-  function bench(options: CommandsOptions = {}, deps: Partial<CommandsDeps> = {}, upMs = 3_600_000) {
+  function openBench(options: CommandsOptions = {}, deps: Partial<CommandsDeps> = {}, uptimeMs = 3_600_000) {
     const clock = new SteppedClock();
-    clock.mono = upMs;
-    const made = new CommandBench(clock, options, deps);
-    open.push(made);
-    return { clock, bench: made };
+    clock.mono = uptimeMs;
+    const bench = new CommandBench(clock, options, deps);
+    open.push(bench);
+    return { clock, bench };
   }
-  const brief = (bench: CommandBench) =>
+  const summarize = (bench: CommandBench) =>
     bench
       .replies()
       .map(({ id, status, reason, duplicate, error }) =>
-        [id, status, reason ?? error?.code, duplicate === true ? 'again' : null].filter(Boolean).join(' '),
+        [id, status, reason ?? error?.code, duplicate === true ? 'duplicate' : null]
+          .filter(Boolean)
+          .join(' '),
       );
-  const events = (bench: CommandBench) =>
+  const raisedEvents = (bench: CommandBench) =>
     bench.store.events.recent(100).map(({ code, context }) => [code, context['id'], context['count']]);
 
   it('answers every command', async () => {
-    const { bench: one } = bench();
-    one.send('ping', { id: '1' });
-    one.send('info', { id: '2' });
-    one.send('capture', { id: '3', args: { camera: 'north' } });
-    one.send('label', { id: '4', args: { observation_id: OBSERVATION_ID, height_m: 1 } });
-    one.send('label.remove', { id: '5', args: { observation_id: OBSERVATION_ID } });
+    const { bench } = openBench();
+    bench.send('ping', { id: '1' });
+    bench.send('info', { id: '2' });
+    bench.send('capture', { id: '3', args: { camera: 'north' } });
+    bench.send('label', { id: '4', args: { observation_id: OBSERVATION_ID, height_m: 1 } });
+    bench.send('label.remove', { id: '5', args: { observation_id: OBSERVATION_ID } });
     await settle();
-    one.send('image', { id: '6', args: { camera: 'north' } });
-    one.send('backfill', { id: '7', args: { camera: 'north', from_seq: 2, to_seq: 4 } });
+    bench.send('image', { id: '6', args: { camera: 'north' } });
+    bench.send('backfill', { id: '7', args: { camera: 'north', from_seq: 2, to_seq: 4 } });
     await settle();
-    const results = new Map(one.replies().map(({ id, status, result }) => [id, [status, result]]));
+    const results = new Map(bench.replies().map(({ id, status, result }) => [id, [status, result]]));
     expect(results.get('1')).toMatchObject(['succeeded', { pong: true }]);
-    expect(results.get('2')).toEqual(['succeeded', one.agent.info()]);
-    expect(one.agent.announced).toBe(1);
+    expect(results.get('2')).toEqual(['succeeded', bench.agent.info()]);
+    expect(bench.agent.announced).toBe(1);
     expect(results.get('3')).toEqual(['succeeded', observation]);
     expect(results.get('4')).toEqual(['succeeded', calibration]);
     expect(results.get('5')).toEqual(['succeeded', calibration]);
@@ -56,30 +58,30 @@ describe('Commands', () => {
     expect(results.get('7')).toMatchObject(['succeeded', { queued: 3, gone: 0 }]);
   });
 
-  it('tells everyone who sent it, but runs it once', async () => {
-    const { bench: one } = bench();
+  it('runs a repeated command once, and sends the result to a limited number of requesters', async () => {
+    const { bench } = openBench();
     let captures = 0;
     let finish: () => void = () => undefined;
-    one.agent.captured = () => {
+    bench.agent.captured = () => {
       captures += 1;
       return new Promise((resolve) => (finish = () => resolve(observation)));
     };
     const body = { id: 'c', args: { camera: 'north' } };
-    const to = (place: string, correlation: string) => ({
-      responseTopic: one.topics.absolute(`cmdres/${place}`),
+    const answerTo = (topic: string, correlation: string) => ({
+      responseTopic: bench.topics.absolute(`cmdres/${topic}`),
       correlationData: Buffer.from(correlation),
     });
-    one.send('capture', body, to('a', '1'));
-    one.send('capture', body, to('a', '1'));
-    one.send('capture', body, to('a', '2'));
-    one.send('capture', body, to('b', '1'));
-    for (let n = 0; n < 10; n += 1) one.send('capture', body, to(`more/${n}`, '1'));
+    bench.send('capture', body, answerTo('a', '1'));
+    bench.send('capture', body, answerTo('a', '1'));
+    bench.send('capture', body, answerTo('a', '2'));
+    bench.send('capture', body, answerTo('b', '1'));
+    for (let n = 0; n < 10; n += 1) bench.send('capture', body, answerTo(`more/${n}`, '1'));
     await settle();
     finish();
     await settle();
     expect(captures).toBe(1);
     expect(
-      one
+      bench
         .replies()
         .filter(({ status }) => status === 'succeeded')
         .map(({ topic, correlation, duplicate = false }) => [topic, correlation, duplicate]),
@@ -91,135 +93,139 @@ describe('Commands', () => {
     ]);
   });
 
-  it('knows across a restart what ran, and what was cut short', async () => {
-    const { bench: one } = bench();
-    one.agent.captured = () => new Promise(() => undefined);
-    one.send('ping', { id: 'p' });
-    one.send('capture', { id: 'c', args: { camera: 'north' } });
+  it('remembers finished and interrupted commands across a restart', async () => {
+    const { bench } = openBench();
+    bench.agent.captured = () => new Promise(() => undefined);
+    bench.send('ping', { id: 'p' });
+    bench.send('capture', { id: 'c', args: { camera: 'north' } });
     await settle();
-    one.restart();
-    one.agent.captured = () => Promise.reject(new Error('ran again'));
-    one.send('capture', { id: 'c', args: { camera: 'north' } });
-    one.send('ping', { id: 'p' });
-    one.send('info', { id: 'p' });
+    bench.restart();
+    bench.agent.captured = () => Promise.reject(new Error('ran again'));
+    bench.send('capture', { id: 'c', args: { camera: 'north' } });
+    bench.send('ping', { id: 'p' });
+    bench.send('info', { id: 'p' });
     await settle();
-    expect(brief(one)).toEqual([
+    expect(summarize(bench)).toEqual([
       'p accepted',
       'c accepted',
       'p succeeded',
-      'c accepted again',
-      'c failed command_interrupted again',
-      'p accepted again',
-      'p succeeded again',
+      'c accepted duplicate',
+      'c failed command_interrupted duplicate',
+      'p accepted duplicate',
+      'p succeeded duplicate',
       'p rejected id_used_before',
     ]);
   });
 
-  it('does not let the same id in twice however the letters are written', async () => {
-    const { bench: one } = bench();
-    one.send('ping', '{"id":"\\u0061"}');
+  it('recognizes a repeated id in another JSON encoding', async () => {
+    const { bench } = openBench();
+    bench.send('ping', '{"id":"\\u0061"}');
     await settle();
-    one.send('ping', '{"id":"a"}');
-    // Looks the same, and is another one.
-    one.send('ping', { id: 'é' });
-    one.send('ping', { id: 'e\u0301' });
+    bench.send('ping', '{"id":"a"}');
+    // These two ids look the same but are different.
+    bench.send('ping', { id: 'é' });
+    bench.send('ping', { id: 'e\u0301' });
     await settle();
-    expect(brief(one).filter((text) => text.includes('again'))).toEqual([
-      'a accepted again',
-      'a succeeded again',
+    expect(summarize(bench).filter((text) => text.includes('duplicate'))).toEqual([
+      'a accepted duplicate',
+      'a succeeded duplicate',
     ]);
   });
 
-  it('bounds and returns correlation data', async () => {
-    const { bench: one } = bench();
+  it('returns correlation data up to 1024 bytes, and rejects more', async () => {
+    const { bench } = openBench();
     const long = Buffer.alloc(1024, 'x');
-    one.send('ping', { id: 'a' }, { correlationData: long });
-    one.send('ping', { id: 'b' }, { correlationData: Buffer.alloc(1025, 'x') });
+    bench.send('ping', { id: 'a' }, { correlationData: long });
+    bench.send('ping', { id: 'b' }, { correlationData: Buffer.alloc(1025, 'x') });
     await settle();
-    expect(brief(one).toSorted()).toEqual(['a accepted', 'a succeeded', 'rejected correlation_too_long']);
-    expect(one.replies().filter(({ correlation }) => correlation === long.toString())).toHaveLength(2);
+    expect(summarize(bench).toSorted()).toEqual([
+      'a accepted',
+      'a succeeded',
+      'rejected correlation_too_long',
+    ]);
+    expect(bench.replies().filter(({ correlation }) => correlation === long.toString())).toHaveLength(2);
   });
 
-  it('judges times when it comes and when its turn comes', async () => {
+  it('checks the times of a command on arrival and before its run', async () => {
     let synced = false;
-    const { bench: one, clock } = bench({ concurrency: 1 }, { clockSynced: () => synced }, 1000);
+    const { bench, clock } = openBench({ concurrency: 1 }, { clockSynced: () => synced }, 1000);
     const inMinutes = (n: number) => new Date(clock.nowMs() + n * 60_000).toISOString();
-    one.send('ping', { id: 'boot', expires_at: inMinutes(1) });
-    one.send('ping', { id: 'old', expires_at: inMinutes(-1) });
-    one.send('ping', { id: 'free' });
+    bench.send('ping', { id: 'boot', expires_at: inMinutes(1) });
+    bench.send('ping', { id: 'old', expires_at: inMinutes(-1) });
+    bench.send('ping', { id: 'free' });
     clock.mono = 3_600_000;
-    one.send('ping', { id: 'later', expires_at: inMinutes(1) });
+    bench.send('ping', { id: 'later', expires_at: inMinutes(1) });
     synced = true;
-    one.send('ping', { id: 'future', issued_at: inMinutes(60), expires_at: inMinutes(61) });
+    bench.send('ping', { id: 'future', issued_at: inMinutes(60), expires_at: inMinutes(61) });
     await settle();
     let finish: () => void = () => undefined;
-    one.agent.captured = () => new Promise((resolve) => (finish = () => resolve(observation)));
-    one.send('capture', { id: 'long', args: { camera: 'north' } });
-    one.send('ping', { id: 'queued', expires_at: inMinutes(1) });
+    bench.agent.captured = () => new Promise((resolve) => (finish = () => resolve(observation)));
+    bench.send('capture', { id: 'long', args: { camera: 'north' } });
+    bench.send('ping', { id: 'queued', expires_at: inMinutes(1) });
     await settle();
-    // The clock is set forward meanwhile.
+    // The clock is set forward while the command waits.
     clock.wallMs += 3_600_000;
     finish();
     await settle();
-    const of = (id: string) => brief(one).filter((text) => text.startsWith(`${id} `));
+    const of = (id: string) => summarize(bench).filter((text) => text.startsWith(`${id} `));
     expect(of('boot')).toEqual(['boot rejected clock_unsynced']);
     expect(of('old')).toEqual(['old rejected expired']);
     expect(of('free')).toEqual(['free accepted', 'free succeeded']);
     expect(of('later')).toEqual(['later accepted', 'later succeeded']);
     expect(of('future')).toEqual(['future rejected issued_in_future']);
     expect(of('queued')).toEqual(['queued accepted', 'queued expired']);
-    expect(events(one).toSorted()).toEqual([
+    expect(raisedEvents(bench).toSorted()).toEqual([
       ['command_clock_unsynced', 'boot', 1],
       ['command_expired', 'old', 1],
       ['command_issued_in_future', 'future', 1],
     ]);
   });
 
-  it('takes ten a second, and rejects the others at once', async () => {
-    const { bench: one, clock } = bench({ queueLimit: 1000, rate: { perS: 10, burst: 20 } });
-    for (let n = 0; n < 100; n += 1) one.send('ping', { id: `a${n}` });
+  it('accepts commands at the configured rate, and rejects further ones as busy', async () => {
+    const { bench, clock } = openBench({ queueLimit: 1000, rate: { perS: 10, burst: 20 } });
+    for (let n = 0; n < 100; n += 1) bench.send('ping', { id: `a${n}` });
     await settle();
-    expect(brief(one).filter((text) => text.endsWith('rejected busy'))).toHaveLength(80);
+    expect(summarize(bench).filter((text) => text.endsWith('rejected busy'))).toHaveLength(80);
     await clock.pass(1000);
-    for (let n = 0; n < 100; n += 1) one.send('ping', { id: `a${n}` });
+    for (let n = 0; n < 100; n += 1) bench.send('ping', { id: `a${n}` });
     await settle();
-    // Those which ran are told again; they count as well, for an answer may be large.
-    expect(brief(one).filter((text) => text.endsWith('succeeded again'))).toHaveLength(10);
-    expect(one.store.stats.read().rows['commands']).toBe(20);
+    // The finished commands get their stored result. These answers count toward the rate, because they may be large.
+    expect(summarize(bench).filter((text) => text.endsWith('succeeded duplicate'))).toHaveLength(10);
+    expect(bench.store.stats.read().rows['commands']).toBe(20);
   });
 
-  it('answers rejections behind everything else', async () => {
-    const { bench: one } = bench();
-    one.send('ping', 'nonsense');
-    one.send('ping', { id: 'p' });
+  it('sends rejections as bulk messages', async () => {
+    const { bench } = openBench();
+    bench.send('ping', 'nonsense');
+    bench.send('ping', { id: 'p' });
     await settle();
-    expect(one.link.sent.map(({ options }) => options.bulk ?? false)).toEqual([true, false, false]);
-    expect(one.link.sent.every(({ options }) => options.qos === 1 && !options.retain)).toBe(true);
+    expect(bench.link.sent.map(({ options }) => options.bulk ?? false)).toEqual([true, false, false]);
+    expect(bench.link.sent.every(({ options }) => options.qos === 1 && !options.retain)).toBe(true);
   });
 
-  it('drops answers above its bound, and tells how many', async () => {
-    const { bench: one, clock } = bench();
+  it('drops answers above the limit, and raises an event with their number', async () => {
+    const { bench, clock } = openBench();
     let open: () => void = () => undefined;
-    one.link.gate = new Promise((resolve) => (open = resolve));
-    for (let n = 0; n < 3000; n += 1) one.send('ping', 'nonsense');
-    // Who means it is answered all the same.
-    one.send('ping', { id: 'p' });
+    bench.link.gate = new Promise((resolve) => (open = resolve));
+    for (let n = 0; n < 3000; n += 1) bench.send('ping', 'nonsense');
+    // A valid command is still answered.
+    bench.send('ping', { id: 'p' });
     await settle();
     open();
     await settle();
-    expect(one.replies()).toHaveLength(514);
-    expect(brief(one).slice(512)).toEqual(['p accepted', 'p succeeded']);
+    expect(bench.replies()).toHaveLength(514);
+    expect(summarize(bench).slice(512)).toEqual(['p accepted', 'p succeeded']);
     await clock.pass(60_000);
-    expect(events(one).map(([code, , count]) => [code, count])).toEqual([
+    expect(raisedEvents(bench).map(([code, , count]) => [code, count])).toEqual([
       ['command_unanswered', 2487],
       ['command_unanswered', 1],
     ]);
   });
 
-  it('rejects what the store cannot remember', async () => {
-    const { bench: one } = bench();
-    const { commands } = one.store;
-    one.commands.stop();
+  it('rejects a command whose log entry cannot be stored', async () => {
+    const { bench } = openBench();
+    const { commands } = bench.store;
+    bench.commands.stop();
     const failing = new CommandBench(
       new SteppedClock(),
       {},
@@ -236,16 +242,16 @@ describe('Commands', () => {
     open.push(failing);
     failing.send('capture', { id: 'x', args: { camera: 'north' } });
     await settle();
-    expect(brief(failing)).toEqual(['x rejected internal']);
+    expect(summarize(failing)).toEqual(['x rejected internal']);
   });
 
-  it('says nothing more after its end', async () => {
-    const { bench: one } = bench();
-    one.agent.captured = () => Promise.resolve(observation);
-    one.send('capture', { id: 'c', args: { camera: 'north' } });
-    one.commands.stop();
-    one.send('ping', { id: 'late' });
+  it('sends no result after stop', async () => {
+    const { bench } = openBench();
+    bench.agent.captured = () => Promise.resolve(observation);
+    bench.send('capture', { id: 'c', args: { camera: 'north' } });
+    bench.commands.stop();
+    bench.send('ping', { id: 'late' });
     await settle();
-    expect(brief(one)).toEqual(['c accepted', 'late rejected stopping']);
+    expect(summarize(bench)).toEqual(['c accepted', 'late rejected stopping']);
   });
 });

@@ -16,7 +16,7 @@ const SERVES: ModelInstallResult = {
 };
 const never = (): Promise<never> => new Promise(() => undefined);
 
-describe('the commands of models', () => {
+describe('model commands', () => {
   const open: CommandBench[] = [];
   afterEach(() => {
     for (const bench of open.splice(0)) {
@@ -27,25 +27,27 @@ describe('the commands of models', () => {
       expect(faults.filter(Boolean)).toEqual([]);
     }
   });
-  const bench = (options: CommandsOptions = {}): CommandBench => {
-    const made = new CommandBench(new SteppedClock(), options);
-    open.push(made);
-    return made;
+  const openBench = (options: CommandsOptions = {}): CommandBench => {
+    const bench = new CommandBench(new SteppedClock(), options);
+    open.push(bench);
+    return bench;
   };
-  const brief = (one: CommandBench): string[] =>
-    one
+  const summarize = (bench: CommandBench): string[] =>
+    bench
       .replies()
       .map(({ id, status, reason, duplicate, error }) =>
-        [id, status, reason ?? error?.code, duplicate === true ? 'again' : null].filter(Boolean).join(' '),
+        [id, status, reason ?? error?.code, duplicate === true ? 'duplicate' : null]
+          .filter(Boolean)
+          .join(' '),
       );
 
-  it('an install is answered when the model serves, under an id that its command gives', async () => {
-    const one = bench();
-    one.agent.serves = () => Promise.resolve(SERVES);
-    one.send('model.install', { id: 'i', args: REPOSITORY });
+  it('answers an install when the model serves, with an update id derived from the command id', async () => {
+    const bench = openBench();
+    bench.agent.serves = () => Promise.resolve(SERVES);
+    bench.send('model.install', { id: 'i', args: REPOSITORY });
     await settle();
-    expect(one.agent.installs).toEqual([[REPOSITORY, { updateId: updateIdOf('i'), commandId: 'i' }]]);
-    expect(one.replies()).toMatchObject([
+    expect(bench.agent.installs).toEqual([[REPOSITORY, { updateId: updateIdOf('i'), commandId: 'i' }]]);
+    expect(bench.replies()).toMatchObject([
       { id: 'i', status: 'accepted' },
       { id: 'i', status: 'succeeded', result: SERVES },
     ]);
@@ -53,62 +55,62 @@ describe('the commands of models', () => {
     expect(updateIdOf('j')).not.toBe(updateIdOf('i'));
   });
 
-  it('an install holds up nothing, and is ended while everything else is stuck', async () => {
-    const one = bench({ concurrency: 2, queueLimit: 2 });
-    one.agent.serves = never;
-    one.agent.captured = never;
-    one.send('model.install', { id: 'i', args: REPOSITORY });
-    for (const id of ['a', 'b', 'c', 'd', 'e']) one.send('capture', { id, args: { camera: 'north' } });
-    one.send('model.abort', { id: 'stop' });
-    one.send('model.rollback', { id: 'back' });
+  it('does not queue an install, an abort or a rollback', async () => {
+    const bench = openBench({ concurrency: 2, queueLimit: 2 });
+    bench.agent.serves = never;
+    bench.agent.captured = never;
+    bench.send('model.install', { id: 'i', args: REPOSITORY });
+    for (const id of ['a', 'b', 'c', 'd', 'e']) bench.send('capture', { id, args: { camera: 'north' } });
+    bench.send('model.abort', { id: 'stop' });
+    bench.send('model.rollback', { id: 'back' });
     await settle();
-    const said = brief(one);
-    // Two run, two wait.
-    expect(said).toContain('e rejected busy');
-    expect(said).not.toContain('d rejected busy');
-    expect(said).toContain('stop succeeded');
-    expect(said).toContain('back succeeded');
+    const answers = summarize(bench);
+    // Two captures run and two wait.
+    expect(answers).toContain('e rejected busy');
+    expect(answers).not.toContain('d rejected busy');
+    expect(answers).toContain('stop succeeded');
+    expect(answers).toContain('back succeeded');
   });
 
-  it('an install that was asked for again is run once; what refuses it at once is its answer', async () => {
-    const one = bench();
-    one.agent.serves = never;
-    one.send('model.install', { id: 'i', args: REPOSITORY });
-    one.send('model.install', { id: 'i', args: REPOSITORY });
+  it('runs a repeated install once, and answers with the error of a refused install', async () => {
+    const bench = openBench();
+    bench.agent.serves = never;
+    bench.send('model.install', { id: 'i', args: REPOSITORY });
+    bench.send('model.install', { id: 'i', args: REPOSITORY });
     await settle();
-    expect(one.agent.installs).toHaveLength(1);
-    one.agent.installModel = () => {
+    expect(bench.agent.installs).toHaveLength(1);
+    bench.agent.installModel = () => {
       throw new AgentError('model_install_busy', 'gauge 1.1.0 is being installed');
     };
-    one.send('model.install', { id: 'k', args: REPOSITORY });
+    bench.send('model.install', { id: 'k', args: REPOSITORY });
     await settle();
-    expect(brief(one)).toContain('k failed model_install_busy');
+    expect(summarize(bench)).toContain('k failed model_install_busy');
   });
 
-  it('one that takes too long is aborted, so that it cannot come into force afterwards', async () => {
-    const one = bench({ timeoutMs: { 'model.install': 30 } });
-    one.agent.serves = never;
+  it('aborts an install at its timeout, so that it cannot succeed later', async () => {
+    const bench = openBench({ timeoutMs: { 'model.install': 30 } });
+    bench.agent.serves = never;
     let aborted = 0;
-    one.agent.abortInstall = () => {
+    bench.agent.abortInstall = () => {
       aborted += 1;
       return Promise.resolve({ aborted: true as const });
     };
-    one.send('model.install', { id: 'i', args: REPOSITORY });
-    await expect.poll(() => brief(one)).toContain('i failed command_timeout');
+    bench.send('model.install', { id: 'i', args: REPOSITORY });
+    await expect.poll(() => summarize(bench)).toContain('i failed command_timeout');
     expect(aborted).toBe(1);
   });
 
-  it('the end of the agent aborts no install, and the next run gives the answer', async () => {
-    const one = bench();
-    one.agent.serves = never;
+  it('does not abort an install when the agent stops; the next run answers it', async () => {
+    const bench = openBench();
+    bench.agent.serves = never;
     let aborted = 0;
-    one.agent.abortInstall = () => {
+    bench.agent.abortInstall = () => {
       aborted += 1;
       return Promise.resolve({ aborted: true as const });
     };
-    one.send('model.install', { id: 'i', args: REPOSITORY }, { correlationData: Buffer.from('x') });
+    bench.send('model.install', { id: 'i', args: REPOSITORY }, { correlationData: Buffer.from('x') });
     await settle();
-    one.restart();
+    bench.restart();
     expect(aborted).toBe(0);
     let serve: (result: ModelInstallResult) => void = () => undefined;
     const running = new Promise<ModelInstallResult>((resolve) => (serve = resolve));
@@ -118,46 +120,49 @@ describe('the commands of models', () => {
       receivedAtMs: Date.UTC(2026, 5, 1) - 60_000,
       running,
     } as const;
-    one.commands.resume(resumed);
-    // Whoever asks meanwhile is told that it is under way, and of its end.
-    one.send(
+    bench.commands.resume(resumed);
+    // A requester that repeats the command during the install gets the receipt and the result.
+    bench.send(
       'model.install',
       { id: 'i', args: REPOSITORY },
-      { responseTopic: one.topics.absolute('cmdres/me') },
+      { responseTopic: bench.topics.absolute('cmdres/other') },
     );
     serve(SERVES);
     await settle();
-    expect(one.replies().slice(1)).toMatchObject([
-      { topic: 'cmdres/me', status: 'accepted', duplicate: true },
+    expect(bench.replies().slice(1)).toMatchObject([
+      { topic: 'cmdres/other', status: 'accepted', duplicate: true },
       { topic: 'cmdres/model.install', id: 'i', status: 'succeeded', result: SERVES, correlation: null },
-      { topic: 'cmdres/me', status: 'succeeded', duplicate: true },
+      { topic: 'cmdres/other', status: 'succeeded', duplicate: true },
     ]);
-    expect(JSON.parse(one.store.commands.find('i')?.result ?? '{}')).toMatchObject({ duration_ms: 60_000 });
-    // What has its answer is not answered once more.
-    const before = one.replies().length;
-    one.commands.resume({ ...resumed, running: Promise.resolve(SERVES) });
+    expect(JSON.parse(bench.store.commands.find('i')?.result ?? '{}')).toMatchObject({ duration_ms: 60_000 });
+    // An answered command is not answered again.
+    const before = bench.replies().length;
+    bench.commands.resume({ ...resumed, running: Promise.resolve(SERVES) });
     await settle();
-    expect(one.replies()).toHaveLength(before);
+    expect(bench.replies()).toHaveLength(before);
   });
 
   it.each([
-    ['a path', { ...REPOSITORY, name: '../gauge' }],
+    ['a path as name', { ...REPOSITORY, name: '../gauge' }],
     ['a name with a slash', { ...REPOSITORY, name: 'a/b' }],
-    ['no version', { ...REPOSITORY, version: 'latest' }],
-    ['a path for a version', { ...REPOSITORY, version: '1.0.0/../../x' }],
+    ['a version that is not semver', { ...REPOSITORY, version: 'latest' }],
+    ['a path in the version', { ...REPOSITORY, version: '1.0.0/../../x' }],
     ['a version with a line break', { ...REPOSITORY, version: '1.0.0\n' }],
-    ['a URL', { ...MODEL, source: { kind: 'repository', url: 'http://stranger' } }],
+    ['a URL as source', { ...MODEL, source: { kind: 'repository', url: 'http://stranger' } }],
     ['no source', MODEL],
-    ['another source', { ...MODEL, source: { kind: 'http' } }],
-    ['no bytes', { ...MODEL, source: { kind: 'mqtt', size_bytes: 0, digest: `sha256:${'0'.repeat(64)}` } }],
-    ['no digest', { ...MODEL, source: { kind: 'mqtt', size_bytes: 1, digest: 'md5:0' } }],
-    ['a wrong digest', { ...REPOSITORY, digest: 'sha256:00' }],
-  ])('%s is refused', async (_what, args) => {
-    const one = bench();
-    one.send('model.install', { id: 'i', args });
+    ['an unknown source', { ...MODEL, source: { kind: 'http' } }],
+    [
+      'a size of 0',
+      { ...MODEL, source: { kind: 'mqtt', size_bytes: 0, digest: `sha256:${'0'.repeat(64)}` } },
+    ],
+    ['an unknown digest algorithm', { ...MODEL, source: { kind: 'mqtt', size_bytes: 1, digest: 'md5:0' } }],
+    ['an invalid digest', { ...REPOSITORY, digest: 'sha256:00' }],
+  ])('rejects an install with %s', async (_case, args) => {
+    const bench = openBench();
+    bench.send('model.install', { id: 'i', args });
     await settle();
-    expect(one.replies()).toMatchObject([{ status: 'rejected' }]);
-    expect(one.replies()[0]?.reason).toContain('bad_args');
-    expect(one.agent.installs).toEqual([]);
+    expect(bench.replies()).toMatchObject([{ status: 'rejected' }]);
+    expect(bench.replies()[0]?.reason).toContain('bad_args');
+    expect(bench.agent.installs).toEqual([]);
   });
 });

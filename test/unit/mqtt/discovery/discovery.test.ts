@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { COMMAND_ARGS } from '../../../../src/contract/command.ts';
 import { HomeAssistantDevice } from '../../../../src/contract/home-assistant.ts';
-import { CommandReader } from '../../../../src/mqtt/commands/input.ts';
+import { CommandReader } from '../../../../src/mqtt/commands/command-reader.ts';
 import { Discovery } from '../../../../src/mqtt/discovery/discovery.ts';
 import type { DiscoveryInput } from '../../../../src/mqtt/discovery/drafts.ts';
 import { describeForHomeAssistant } from '../../../../src/mqtt/discovery/entities.ts';

@@ -7,9 +7,9 @@ import type { Link } from '../types.ts';
 
 const DEFAULT_WIDTH_PX = 640;
 const MIN_WIDTH_PX = 64;
-/** A slow link carries this within the time that it has for an answer. */
+/** A slow link transmits this within the timeout of the command. */
 const MAX_IMAGE_BYTES = 262_144;
-/** Bytes go about with the area; a little less, for not to ask again for a trifle. */
+/** The size is roughly proportional to the area; the margin avoids a further attempt for a few bytes. */
 const SHRINK_MARGIN = 0.9;
 
 export interface ImageDeps {
@@ -19,9 +19,9 @@ export interface ImageDeps {
 }
 
 /**
- * Publishes the newest frame of a camera, masked, on `camera/{id}/image`. A JPEG that the link would not carry is made
- * smaller. Throws `camera_unknown`, the camera's own code while it is down, `camera_no_frame`, `mqtt_too_large`, and
- * what rendering and publishing throw.
+ * Publishes the newest frame of a camera as JPEG, with its masks applied, on `camera/{id}/image`. Reduces the width until
+ * the link accepts the size. Throws `camera_unknown`, the code of the camera while it is down, `camera_no_frame`,
+ * `mqtt_too_large`, and the errors of rendering and publishing.
  */
 export async function publishImage(
   args: CommandArgs<'image'>,
@@ -31,9 +31,9 @@ export async function publishImage(
   const { camera, max_width_px = DEFAULT_WIDTH_PX, annotate = false } = args;
   const view = api.cameras().find(({ id }) => id === camera);
   if (!view) throw new AgentError('camera_unknown', `there is no camera ${camera}`);
-  if (view.state.state === 'down') throw downError(view);
+  if (view.state.state === 'down') throw createDownError(view);
   const limitBytes = Math.min(MAX_IMAGE_BYTES, link.maxPayloadBytes);
-  const { jpeg, widthPx } = await fitting(max_width_px, limitBytes, (maxWidthPx) =>
+  const { jpeg, widthPx } = await renderWithin(max_width_px, limitBytes, (maxWidthPx) =>
     api.latestImage(camera, { annotate, maxWidthPx }, signal),
   );
   signal.throwIfAborted();
@@ -49,18 +49,18 @@ export async function publishImage(
   };
 }
 
-async function fitting(
-  wantedPx: number,
+/** Renders with decreasing width until the JPEG has at most `limitBytes`. Ends at `MIN_WIDTH_PX`. */
+async function renderWithin(
+  startPx: number,
   limitBytes: number,
   render: (maxWidthPx: number) => Promise<Uint8Array | null>,
 ): Promise<{ readonly jpeg: Uint8Array; readonly widthPx: number }> {
-  for (let widthPx = wantedPx; ;) {
+  for (let widthPx = startPx; ;) {
     const jpeg = await render(widthPx);
-    if (!jpeg)
-      throw new AgentError('camera_no_frame', 'this camera has not given a frame yet; `capture` takes one');
+    if (!jpeg) throw new AgentError('camera_no_frame', 'this camera has no frame yet; send `capture` first');
     if (jpeg.length <= limitBytes) return { jpeg, widthPx };
     if (widthPx <= MIN_WIDTH_PX)
-      throw new AgentError('mqtt_too_large', 'even the smallest picture is larger than this link takes', {
+      throw new AgentError('mqtt_too_large', 'even the smallest image exceeds the limit of this link', {
         context: { size_bytes: jpeg.length, limit_bytes: limitBytes },
       });
     const smallerPx = Math.floor(widthPx * Math.sqrt(limitBytes / jpeg.length) * SHRINK_MARGIN);
@@ -68,8 +68,8 @@ async function fitting(
   }
 }
 
-/** A picture of long ago would be taken for one of now. */
-function downError({ id, state }: CameraView): AgentError {
+/** While a camera is down, its newest frame is old, and would look like a current one. */
+function createDownError({ id, state }: CameraView): AgentError {
   const { reason } = state;
   const code =
     reason !== null && Object.hasOwn(ERROR_CODES, reason) ? (reason as ErrorCode) : 'camera_no_frame';

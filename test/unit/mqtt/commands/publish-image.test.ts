@@ -1,39 +1,38 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { AgentApi } from '../../../../src/contract/api.ts';
-import { publishImage } from '../../../../src/mqtt/commands/image-command.ts';
+import { publishImage } from '../../../../src/mqtt/commands/publish-image.ts';
 import { Topics } from '../../../../src/mqtt/topics.ts';
 import { CannedAgent } from '../../../fixtures/agent-api.ts';
-import { TakingLink } from '../../../fixtures/commands.ts';
+import { FakeLink } from '../../../fixtures/commands.ts';
 
 const topics = new Topics({ base: 'swellsight/v1', site: 'test', device: 'dev1' });
 const signal = new AbortController().signal;
 
 describe('publishImage', () => {
   let agent: CannedAgent;
-  let link: TakingLink;
-  /** Widths that were asked for. */
-  let asked: number[];
+  let link: FakeLink;
+  let requestedWidthsPx: number[];
   let bytesPerPx: number;
 
   beforeEach(() => {
     agent = new CannedAgent();
-    link = new TakingLink();
-    asked = [];
+    link = new FakeLink();
+    requestedWidthsPx = [];
     bytesPerPx = 0.1;
   });
 
-  /** A JPEG goes with its area, plus a header. */
+  /** The size of a JPEG is proportional to its area, plus a header. */
   const api = (): AgentApi =>
     Object.assign(agent, {
       latestImage: (_id: string, { maxWidthPx }: { maxWidthPx: number }) => {
-        asked.push(maxWidthPx);
+        requestedWidthsPx.push(maxWidthPx);
         return Promise.resolve(new Uint8Array(600 + Math.round(maxWidthPx * maxWidthPx * bytesPerPx)));
       },
     });
   const run = (args: object = {}) =>
     publishImage({ camera: 'north', ...args }, { api: api(), link, topics }, signal);
 
-  it('publishes once, unreliably and not to be kept, and says what and where', async () => {
+  it('publishes once with QoS 0, not retained, and returns what it published', async () => {
     expect(await run({ annotate: true })).toEqual({
       camera: 'north',
       topic: 'swellsight/v1/test/dev1/camera/north/image',
@@ -47,66 +46,66 @@ describe('publishImage', () => {
     ]);
   });
 
-  it('shrinks what the link would not carry', async () => {
+  it('reduces the width until the link accepts the size', async () => {
     link.maxPayloadBytes = 20_000;
     const result = await run({ max_width_px: 2000 });
     expect(result.size_bytes).toBeLessThanOrEqual(20_000);
     expect(result.max_width_px).toBeGreaterThan(300);
-    expect(asked.length).toBeLessThanOrEqual(3);
+    expect(requestedWidthsPx.length).toBeLessThanOrEqual(3);
     expect(link.sent).toHaveLength(1);
   });
 
-  it('keeps a picture within what a slow link carries', async () => {
+  it('limits the size for a slow link', async () => {
     bytesPerPx = 1;
     expect((await run({ max_width_px: 4096 })).size_bytes).toBeLessThanOrEqual(262_144);
   });
 
-  it('gives up where even the smallest is too large, and sends nothing', async () => {
+  it('fails when the smallest image is too large, and publishes nothing', async () => {
     link.maxPayloadBytes = 300;
     await expect(run()).rejects.toMatchObject({ code: 'mqtt_too_large' });
-    expect(asked.at(-1)).toBe(64);
-    expect(asked.length).toBeLessThan(6);
+    expect(requestedWidthsPx.at(-1)).toBe(64);
+    expect(requestedWidthsPx.length).toBeLessThan(6);
     expect(link.sent).toEqual([]);
   });
 
-  it('ends, whatever the sizes are', async () => {
+  it('ends when a smaller width does not reduce the size', async () => {
     link.maxPayloadBytes = 1000;
-    const stubborn = {
+    const constantSize = {
       cameras: agent.cameras,
       latestImage: (_id: string, { maxWidthPx }: { maxWidthPx: number }) => {
-        asked.push(maxWidthPx);
+        requestedWidthsPx.push(maxWidthPx);
         return Promise.resolve(new Uint8Array(1001));
       },
     } as unknown as AgentApi;
     const args = { camera: 'north', max_width_px: 4096 };
-    await expect(publishImage(args, { api: stubborn, link, topics }, signal)).rejects.toMatchObject({
+    await expect(publishImage(args, { api: constantSize, link, topics }, signal)).rejects.toMatchObject({
       code: 'mqtt_too_large',
     });
-    expect(asked.length).toBeLessThan(60);
+    expect(requestedWidthsPx.length).toBeLessThan(60);
   });
 
-  it('fails clearly without a camera, without a frame, and while the camera is down', async () => {
+  it('fails without a camera, without a frame, and while the camera is down', async () => {
     await expect(run({ camera: 'south' })).rejects.toMatchObject({ code: 'camera_unknown' });
-    const blind = new CannedAgent();
-    blind.image = null;
+    const frameless = new CannedAgent();
+    frameless.image = null;
     await expect(
-      publishImage({ camera: 'north' }, { api: blind, link, topics }, signal),
+      publishImage({ camera: 'north' }, { api: frameless, link, topics }, signal),
     ).rejects.toMatchObject({ code: 'camera_no_frame' });
-    const down = (reason: string | null) => {
+    const takeDown = (reason: string | null) => {
       const [view] = agent.cameras();
       if (!view) throw new Error('no camera');
       agent.cameras = () => [{ ...view, state: { ...view.state, state: 'down', reason } }];
     };
-    down('camera_auth');
+    takeDown('camera_auth');
     await expect(run()).rejects.toMatchObject({ code: 'camera_auth' });
-    down('toString');
+    takeDown('toString');
     await expect(run()).rejects.toMatchObject({ code: 'camera_no_frame' });
     expect(link.sent).toEqual([]);
   });
 
-  it('does not publish after its time', async () => {
-    const late = { api: api(), link, topics };
-    await expect(publishImage({ camera: 'north' }, late, AbortSignal.abort())).rejects.toThrow();
+  it('publishes nothing after the abort', async () => {
+    const deps = { api: api(), link, topics };
+    await expect(publishImage({ camera: 'north' }, deps, AbortSignal.abort())).rejects.toThrow();
     expect(link.sent).toEqual([]);
   });
 });

@@ -1,0 +1,84 @@
+import type { CommandName } from '../../contract/command.ts';
+import type { Requester } from './answers.ts';
+import type { CommandTimes } from './command-reader.ts';
+
+/** A command that waits or runs. */
+export interface Job {
+  readonly id: string;
+  readonly name: CommandName;
+  /** Runs alongside the queue and does not wait in it. */
+  readonly isConcurrent: boolean;
+  readonly times: CommandTimes;
+  readonly run: (signal: AbortSignal) => unknown;
+  readonly receivedMonoMs: number;
+  /** Where the result goes: first the sender, then those who sent the same command while it ran. */
+  readonly requesters: Requester[];
+  /** Work that begins when the result is delivered, or cannot be. */
+  readonly afterAnswer: (() => void)[];
+}
+
+export interface JobQueueOptions {
+  readonly maxRunning: number;
+  readonly maxWaiting: number;
+}
+
+const MAX_CONCURRENT = 64;
+
+/** Runs jobs in the order of their arrival, a limited number at a time. Concurrent jobs start at once. */
+export class JobQueue {
+  readonly #options: JobQueueOptions;
+  readonly #run: (job: Job) => Promise<void>;
+  readonly #waiting: Job[] = [];
+  /** Waiting and running jobs by id. */
+  readonly #jobs = new Map<string, Job>();
+  #running = 0;
+  #runningConcurrent = 0;
+
+  /** `run` must not reject. */
+  constructor(options: JobQueueOptions, run: (job: Job) => Promise<void>) {
+    this.#options = options;
+    this.#run = run;
+  }
+
+  hasRoomFor({ isConcurrent }: Job): boolean {
+    return isConcurrent
+      ? this.#runningConcurrent < MAX_CONCURRENT
+      : this.#waiting.length < this.#options.maxWaiting;
+  }
+
+  find(id: string): Job | null {
+    return this.#jobs.get(id) ?? null;
+  }
+
+  add(job: Job): void {
+    this.#jobs.set(job.id, job);
+    if (!job.isConcurrent) {
+      this.#waiting.push(job);
+      this.#startNext();
+      return;
+    }
+    this.#runningConcurrent += 1;
+    void this.#run(job).finally(() => {
+      this.#runningConcurrent -= 1;
+      this.#jobs.delete(job.id);
+    });
+  }
+
+  /** Removes the waiting jobs. */
+  clear(): void {
+    this.#waiting.length = 0;
+  }
+
+  #startNext(): void {
+    while (this.#running < this.#options.maxRunning) {
+      const job = this.#waiting.shift();
+      if (!job) return;
+      this.#running += 1;
+      void this.#run(job).finally(() => {
+        this.#running -= 1;
+        this.#jobs.delete(job.id);
+        this.#startNext();
+      });
+    }
+  }
+}
