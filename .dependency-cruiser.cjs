@@ -6,7 +6,6 @@ const TYPE_FILES = [
   'calibration/types',
   'camera/camera',
   'health/types',
-  'http/types',
   'model/manifest',
   'model/types',
   'mqtt/types',

@@ -2,7 +2,7 @@ import { asyncApiDocument } from '../../src/contract/emit-asyncapi.ts';
 import { identifiedSchemas } from '../../src/contract/emit-schemas.ts';
 import { openApiDocument } from '../../src/contract/openapi/emit-openapi.ts';
 import { AgentError } from '../../src/base/errors.ts';
-import { problemOf } from '../../src/http/problem.ts';
+import { toProblem } from '../../src/http/problem.ts';
 import { Manifest } from '../../src/model/manifest.ts';
 import { SESSION_EXPIRY_S } from '../../src/mqtt/link/client-options.ts';
 import { DEFAULT_TUNING } from '../../src/mqtt/link/options.ts';
@@ -25,7 +25,7 @@ export function contractFiles(): Record<string, string> {
     ...(Object.fromEntries(files) as Record<string, string>),
     'docs/generated/asyncapi.json': text(asyncApi),
     'docs/generated/openapi.json': text(
-      openApiDocument({ problem: (code) => problemOf(new AgentError(code, '')) }),
+      openApiDocument({ problem: (code) => toProblem(new AgentError(code, '')) }),
     ),
   };
 }

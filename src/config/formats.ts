@@ -1,4 +1,4 @@
-import { Id } from '../contract/nullable.ts';
+import { Id } from '../contract/schema-parts.ts';
 import { isLoopback } from './schema.ts';
 
 /** The allowed values of a setting. `wanted` completes the sentence "wanted …". */

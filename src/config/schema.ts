@@ -1,5 +1,5 @@
 import { Type, type Static } from '@sinclair/typebox';
-import { Id } from '../contract/nullable.ts';
+import { Id } from '../contract/schema-parts.ts';
 
 const closed = { additionalProperties: false } as const;
 

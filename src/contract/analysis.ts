@@ -1,5 +1,5 @@
 import { Type, type Static } from '@sinclair/typebox';
-import { Nullable, Time, closed } from './nullable.ts';
+import { Nullable, StringEnum, Time, closed } from './schema-parts.ts';
 import { ModelRef, Observation, Quality, Wave } from './observation.ts';
 
 const { height_m, height_ft, height_low_m, height_high_m, interval_coverage, confidence, extreme } =
@@ -23,7 +23,7 @@ export const AnalysisResult = Type.Object(
       ...Time,
       description: 'when the image was analysed; of a cached answer, that time',
     }),
-    status: Type.Unsafe<'measured' | 'rejected'>({ type: 'string', enum: ['measured', 'rejected'] }),
+    status: StringEnum(['measured', 'rejected']),
     reasons: Observation.properties.reasons,
     quality: Quality,
     model: Nullable(ModelRef),

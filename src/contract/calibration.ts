@@ -1,5 +1,5 @@
 import { Type, type Static } from '@sinclair/typebox';
-import { Nullable, closed } from './nullable.ts';
+import { Nullable, closed } from './schema-parts.ts';
 import { CalibrationSummary, ModelRef } from './observation.ts';
 
 const Base64 = (maxLength: number) =>

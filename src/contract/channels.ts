@@ -4,7 +4,7 @@ import { COMMAND_RESULTS } from './command-results.ts';
 import { Health } from './health.ts';
 import { HomeAssistantDevice } from './home-assistant.ts';
 import { ModelBlockRequest, ModelProgress } from './model.ts';
-import { closed } from './nullable.ts';
+import { closed } from './schema-parts.ts';
 import { Observation } from './observation.ts';
 import { CameraState, Event, Info, ModelState, Status } from './states.ts';
 

@@ -3,11 +3,9 @@ import type { CommandName } from './command.ts';
 import { ConfigChange, ConfigConfirmed, ConfigView, LogLevelChange, Restarting } from './config.ts';
 import { Diagnostics } from './diagnostics.ts';
 import { ModelAborted, ModelInstallResult, ModelServes } from './model.ts';
-import { Nullable, Time, closed } from './nullable.ts';
+import { Count, Nullable, Time, closed } from './schema-parts.ts';
 import { CalibrationSummary, Observation } from './observation.ts';
 import { Info, ModelState } from './states.ts';
-
-const Count = Type.Integer({ minimum: 0 });
 
 export const ImageResult = Type.Object(
   {

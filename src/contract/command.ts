@@ -1,7 +1,7 @@
 import { Type, type Static } from '@sinclair/typebox';
 import { CONFIRM_WITHIN_S, LogLevelArg } from './config.ts';
 import { ModelInstallArgs } from './model.ts';
-import { Nullable, Time, closed } from './nullable.ts';
+import { Nullable, StringEnum, Time, closed } from './schema-parts.ts';
 
 /** `…/cmd/{name}`. */
 export const Command = Type.Object(
@@ -23,7 +23,7 @@ export type Command = Static<typeof Command>;
 export const CommandReceipt = Type.Object(
   {
     id: Nullable(Type.String()),
-    status: Type.Unsafe<'accepted' | 'rejected'>({ type: 'string', enum: ['accepted', 'rejected'] }),
+    status: StringEnum(['accepted', 'rejected']),
     reason: Nullable(Type.String()),
     duplicate: Type.Optional(Type.Boolean()),
   },
@@ -34,10 +34,7 @@ export type CommandReceipt = Static<typeof CommandReceipt>;
 export const CommandResult = Type.Object(
   {
     id: Type.String(),
-    status: Type.Unsafe<'succeeded' | 'failed' | 'expired'>({
-      type: 'string',
-      enum: ['succeeded', 'failed', 'expired'],
-    }),
+    status: StringEnum(['succeeded', 'failed', 'expired']),
     result: Type.Optional(Type.Unknown()),
     error: Type.Optional(
       Type.Object(

@@ -1,5 +1,5 @@
 import { Type, type Static } from '@sinclair/typebox';
-import { Nullable, Time, closed } from './nullable.ts';
+import { Nullable, StringEnum, Time, closed } from './schema-parts.ts';
 
 const Keys = Type.Array(Type.String(), {
   description: 'dotted keys, those of a camera under its id: cameras.north.schedule',
@@ -57,7 +57,7 @@ export type ConfigConfirmed = Static<typeof ConfigConfirmed>;
 
 export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
 export type LogLevelName = (typeof LOG_LEVELS)[number];
-export const LogLevelArg = Type.Unsafe<LogLevelName>({ type: 'string', enum: [...LOG_LEVELS] });
+export const LogLevelArg = StringEnum(LOG_LEVELS);
 
 export const LogLevelChange = Type.Object({ level: LogLevelArg, before: LogLevelArg }, closed);
 export type LogLevelChange = Static<typeof LogLevelChange>;

@@ -1,10 +1,8 @@
 import { Type, type Static } from '@sinclair/typebox';
 import { Health } from './health.ts';
-import { Nullable, Time, closed } from './nullable.ts';
+import { Count, Nullable, Time, closed } from './schema-parts.ts';
 import { OutboxView } from './outbox.ts';
 import { Info, Status } from './states.ts';
-
-const Count = Type.Integer({ minimum: 0 });
 
 /** What the log said lately, told once for each kind of line. */
 export const LogEntry = Type.Object(

@@ -1,13 +1,8 @@
 import { Type, type Static } from '@sinclair/typebox';
-import { Nullable, Time, closed } from './nullable.ts';
-
-const Count = Type.Integer({ minimum: 0 });
+import { Count, Nullable, StringEnum, Time, closed } from './schema-parts.ts';
 
 export const CAMERA_STATES = ['starting', 'up', 'down', 'frozen', 'obstructed'] as const;
-export const CameraCondition = Type.Unsafe<(typeof CAMERA_STATES)[number]>({
-  type: 'string',
-  enum: [...CAMERA_STATES],
-});
+export const CameraCondition = StringEnum(CAMERA_STATES);
 export type CameraCondition = Static<typeof CameraCondition>;
 
 export const Health = Type.Object(

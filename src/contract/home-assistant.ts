@@ -1,13 +1,11 @@
 import { Type, type Static } from '@sinclair/typebox';
-import { closed } from './nullable.ts';
+import { StringEnum, closed } from './schema-parts.ts';
 
 const Text = Type.String({ minLength: 1 });
 const optional = {
   name: Type.Optional(Text),
   icon: Type.Optional(Type.String({ pattern: '^mdi:[a-z0-9-]+$' })),
-  entity_category: Type.Optional(
-    Type.Unsafe<'config' | 'diagnostic'>({ type: 'string', enum: ['config', 'diagnostic'] }),
-  ),
+  entity_category: Type.Optional(StringEnum(['config', 'diagnostic'])),
   enabled_by_default: Type.Optional(Type.Boolean()),
   device_class: Type.Optional(Text),
   state_topic: Type.Optional(Text),
@@ -16,12 +14,7 @@ const optional = {
   json_attributes_template: Type.Optional(Text),
   expire_after: Type.Optional(Type.Integer({ minimum: 1, description: 'seconds' })),
   unit_of_measurement: Type.Optional(Text),
-  state_class: Type.Optional(
-    Type.Unsafe<'measurement' | 'total_increasing'>({
-      type: 'string',
-      enum: ['measurement', 'total_increasing'],
-    }),
-  ),
+  state_class: Type.Optional(StringEnum(['measurement', 'total_increasing'])),
   suggested_display_precision: Type.Optional(Type.Integer({ minimum: 0 })),
   options: Type.Optional(Type.Array(Text, { minItems: 1 })),
   latest_version_topic: Type.Optional(Text),

@@ -1,11 +1,7 @@
 import { createHash } from 'node:crypto';
 import { Type, type Static } from '@sinclair/typebox';
-import { Nullable, Time, closed } from './nullable.ts';
+import { Count, Milliseconds, Nullable, Ratio01, StringEnum, Time, closed } from './schema-parts.ts';
 import { ModelRef } from './observation.ts';
-
-const Count = Type.Integer({ minimum: 0 });
-const Share01 = Type.Number({ minimum: 0, maximum: 1 });
-const Milliseconds = Type.Number({ minimum: 0 });
 
 /** One level of a path at most: neither has a slash, and none is `.` or `..`. */
 export const ModelName = Type.String({
@@ -75,7 +71,7 @@ export type InstallPhase = (typeof INSTALL_PHASES)[number];
 export const isFinalPhase = (phase: InstallPhase): boolean =>
   phase === 'committed' || phase === 'failed' || phase === 'rolled_back';
 
-const Phase = Type.Unsafe<InstallPhase>({ type: 'string', enum: [...INSTALL_PHASES] });
+const Phase = StringEnum(INSTALL_PHASES);
 
 export const ModelShadow = Type.Object(
   {
@@ -85,16 +81,14 @@ export const ModelShadow = Type.Object(
     candidate_p50_ms: Nullable(Milliseconds),
     height_mean_difference_m: Nullable(Type.Number({ description: 'new less former' })),
     height_max_difference_m: Nullable(Type.Number({ minimum: 0 })),
-    direction_differs_01: Nullable({ ...Share01, description: 'share of frames' }),
-    breaking_differs_01: Nullable({ ...Share01, description: 'share of frames' }),
+    direction_differs_01: Nullable({ ...Ratio01, description: 'share of frames' }),
+    breaking_differs_01: Nullable({ ...Ratio01, description: 'share of frames' }),
     calibrations: Type.Array(
       Type.Object(
         {
           camera: Type.String(),
           labels: Count,
-          outcome: Type.Unsafe<'kept' | 'refitted' | 'lost' | 'none'>({
-            type: 'string',
-            enum: ['kept', 'refitted', 'lost', 'none'],
+          outcome: StringEnum(['kept', 'refitted', 'lost', 'none'], {
             description:
               'kept: the same trunk; refitted: learned anew from stored pictures; lost: the labels must wait for new pictures; none: ' +
               'there are no labels',
@@ -117,7 +111,7 @@ export const ModelInstall = Type.Object(
     update_id: Type.String({ format: 'uuid' }),
     name: Type.String(),
     version: Type.String(),
-    source: Type.Unsafe<'repository' | 'mqtt'>({ type: 'string', enum: ['repository', 'mqtt'] }),
+    source: StringEnum(['repository', 'mqtt']),
     phase: Phase,
     in_progress: Type.Boolean({ description: 'neither at its end nor serving yet' }),
     reason: Nullable(

@@ -1,5 +1,5 @@
 import { Type, type Static } from '@sinclair/typebox';
-import { Nullable, Time, closed } from './nullable.ts';
+import { Milliseconds, Nullable, Ratio01, StringEnum, Time, closed } from './schema-parts.ts';
 
 export const DIRECTIONS = ['LEFT', 'RIGHT', 'STRAIGHT'] as const;
 export const BREAKING_TYPES = ['SPILLING', 'PLUNGING', 'SURGING', 'NO_BREAKING'] as const;
@@ -45,10 +45,6 @@ export const REASONS = [
 ] as const;
 export type Reason = (typeof REASONS)[number];
 
-const literals = <T extends string>(values: readonly T[]) =>
-  Type.Unsafe<T>({ type: 'string', enum: [...values] });
-const Unit = Type.Number({ minimum: 0, maximum: 1 });
-
 export const Wave = Type.Object(
   {
     height_m: Nullable(
@@ -57,17 +53,17 @@ export const Wave = Type.Object(
     height_ft: Nullable(Type.Number({ minimum: 0 })),
     height_low_m: Nullable(Type.Number({ minimum: 0 })),
     height_high_m: Nullable(Type.Number({ minimum: 0 })),
-    interval_coverage: Nullable(Unit),
-    height_basis: Nullable(literals(['model_head', 'site_calibrated', 'site_median'])),
-    direction: Nullable(literals(DIRECTIONS)),
-    breaking_type: Nullable(literals(BREAKING_TYPES)),
+    interval_coverage: Nullable(Ratio01),
+    height_basis: Nullable(StringEnum(['model_head', 'site_calibrated', 'site_median'])),
+    direction: Nullable(StringEnum(DIRECTIONS)),
+    breaking_type: Nullable(StringEnum(BREAKING_TYPES)),
     period_s: Nullable(Type.Number({ exclusiveMinimum: 0 })),
     confidence: Type.Object(
       {
-        height: Nullable(Unit),
-        direction: Nullable(Unit),
-        breaking: Nullable(Unit),
-        overall: Nullable(Unit),
+        height: Nullable(Ratio01),
+        direction: Nullable(Ratio01),
+        breaking: Nullable(Ratio01),
+        overall: Nullable(Ratio01),
       },
       closed,
     ),
@@ -83,7 +79,7 @@ export const CalibrationSummary = Type.Object(
     labels_wanted: Type.Integer({ minimum: 0, description: 'labels still wanted before ridge is tried' }),
     loo_mae_m: Nullable(Type.Number({ minimum: 0, description: 'leave-one-group-out error of the ridge' })),
     loo_median_mae_m: Nullable(Type.Number({ minimum: 0, description: 'the same of the plain median' })),
-    view: literals(['unknown', 'same', 'changed']),
+    view: StringEnum(['unknown', 'same', 'changed']),
   },
   closed,
 );
@@ -91,12 +87,12 @@ export type CalibrationSummary = Static<typeof CalibrationSummary>;
 
 export const Quality = Type.Object(
   {
-    score: Nullable(Unit),
-    glare: Nullable(Unit),
-    dark: Nullable(Unit),
-    blur: Nullable(Unit),
-    fog: Nullable(Unit),
-    obstruction: Nullable(Unit),
+    score: Nullable(Ratio01),
+    glare: Nullable(Ratio01),
+    dark: Nullable(Ratio01),
+    blur: Nullable(Ratio01),
+    fog: Nullable(Ratio01),
+    obstruction: Nullable(Ratio01),
     frozen: Nullable(Type.Boolean()),
     moved: Nullable(Type.Boolean()),
   },
@@ -109,8 +105,6 @@ export const ModelRef = Type.Object(
   closed,
 );
 export type ModelRef = Static<typeof ModelRef>;
-
-const Milliseconds = Type.Number({ minimum: 0 });
 
 export const Observation = Type.Object(
   {
@@ -125,8 +119,8 @@ export const Observation = Type.Object(
     published_at: Nullable(Time),
     mono_ms: Type.Number({ minimum: 0 }),
     clock: Type.Object({ synced: Type.Boolean(), offset_ms: Nullable(Type.Number()) }, closed),
-    status: literals(['measured', 'rejected', 'failed', 'skipped']),
-    reasons: Type.Array(literals(REASONS)),
+    status: StringEnum(['measured', 'rejected', 'failed', 'skipped']),
+    reasons: Type.Array(StringEnum(REASONS)),
     burst: Type.Object(
       {
         requested: Type.Integer({ minimum: 0 }),

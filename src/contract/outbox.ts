@@ -1,7 +1,5 @@
 import { Type, type Static } from '@sinclair/typebox';
-import { Nullable, Time, closed } from './nullable.ts';
-
-const Count = Type.Integer({ minimum: 0 });
+import { Count, Nullable, Time, closed } from './schema-parts.ts';
 
 /** A message as it waits, or as it was set aside. */
 const Message = {

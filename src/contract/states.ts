@@ -2,15 +2,12 @@ import { Type, type Static } from '@sinclair/typebox';
 import { CameraCondition } from './health.ts';
 import { ModelInstall, RefusedModel } from './model.ts';
 import { ModelRef } from './observation.ts';
-import { Nullable, Time, closed } from './nullable.ts';
+import { Nullable, StringEnum, Time, closed } from './schema-parts.ts';
 
 /** `…/status`, retained; also the will, with state `offline`. */
 export const Status = Type.Object(
   {
-    state: Type.Unsafe<'starting' | 'online' | 'stopped' | 'offline'>({
-      type: 'string',
-      enum: ['starting', 'online', 'stopped', 'offline'],
-    }),
+    state: StringEnum(['starting', 'online', 'stopped', 'offline']),
     session: Type.String({ description: 'one run of the agent' }),
     at: Time,
   },
@@ -129,10 +126,7 @@ export const Event = Type.Object(
     seq: Type.Integer({ minimum: 1 }),
     at: Time,
     type: Type.String({ pattern: '^[a-z][a-z0-9_]{0,47}$' }),
-    severity: Type.Unsafe<'info' | 'warning' | 'error'>({
-      type: 'string',
-      enum: ['info', 'warning', 'error'],
-    }),
+    severity: StringEnum(['info', 'warning', 'error']),
     code: Type.String(),
     message: Type.String(),
     context: Type.Record(Type.String(), Type.Unknown()),

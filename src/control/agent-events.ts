@@ -67,19 +67,19 @@ export function wireEvents(on: ReturnType<typeof createAgentEvents>, parts: Even
 
   on.connected.listen(() => forwarder.linkUp());
   on.connected.listen(() => discovery.linkUp());
-  on.connected.listen(() => metrics.connected());
+  on.connected.listen(() => metrics.countConnection());
   on.connected.listen(() => blocks.linkUp());
   on.connected.listen(() => heartbeat.nudge());
 
   on.command.listen((name, packet) =>
     name === BLOCK_COMMAND ? blocks.receive(packet) : commands.receive(name, packet),
   );
-  on.published.listen((topic, payload) => feed.told(topic, payload));
-  on.delivered.listen((entry, historical) => metrics.delivered(entry, historical));
+  on.published.listen((topic, payload) => feed.publish(topic, payload));
+  on.delivered.listen((entry, historical) => metrics.countDelivery(entry, historical));
 
-  on.observed.listen((observation) => metrics.observed(observation));
-  on.observed.listen(() => feed.poke());
-  on.analysed.listen((outcome) => metrics.analysed(outcome));
+  on.observed.listen((observation) => metrics.countObservation(observation));
+  on.observed.listen(() => feed.wake());
+  on.analysed.listen((outcome) => metrics.countAnalysis(outcome));
   on.timesCorrected.listen(() => cameras.publishCorrected());
 
   on.bundleProved.listen((bundle) => cameras.prepare(bundle));

@@ -1,18 +1,18 @@
 import { Readable, pipeline } from 'node:stream';
 import { createGzip, gzip } from 'node:zlib';
 import type { onSendHookHandler } from 'fastify';
-import { addVary } from './vary.ts';
+import { addVary } from './response-headers.ts';
 
-/** Images are compressed already; server-sent events must go out one by one. */
+/** Not images, which are compressed already, and not server-sent events, which must be sent one by one. */
 const COMPRESSIBLE =
   /^(application\/([\w.-]+\+)?json|application\/javascript|application\/openmetrics-text|text\/(?!event-stream)|image\/svg)/;
-/** About what one packet carries: nothing is gained below. */
+/** A smaller response fits into about one packet, compressed or not. */
 const MIN_BYTES = 1024;
-/** At the same time: each takes about 256 kB, and a thread that files and pictures wait for too. */
-const MAX_AT_ONCE = 4;
+/** Each compression takes about 256 kB and a thread of Node's pool, which file access and image decoding need too. */
+const MAX_CONCURRENT = 4;
 
-/** True when gzip is among what the client takes (RFC 9110 section 12.5.3). */
-export function takesGzip(accepted: string | undefined): boolean {
+/** True when `Accept-Encoding` allows gzip (RFC 9110 section 12.5.3). */
+export function acceptsGzip(accepted: string | undefined): boolean {
   const offers = (accepted ?? '').toLowerCase().split(',', 16);
   const weight = (name: string): number | null => {
     for (const offer of offers) {
@@ -26,49 +26,49 @@ export function takesGzip(accepted: string | undefined): boolean {
   return (weight('gzip') ?? weight('*') ?? 0) > 0;
 }
 
-/** Compresses long answers of text, as many at once as memory allows; others go as they are. */
-export function compression(): onSendHookHandler {
-  let underWay = 0;
+/** Compresses long text responses. Beyond `MAX_CONCURRENT`, responses are sent uncompressed. */
+export function compressResponses(): onSendHookHandler {
+  let running = 0;
   return (request, reply, payload, done) => {
     const type = reply.getHeader('content-type');
-    // A part of a file is a part of its bytes as they are.
-    const asIs = reply.statusCode === 206 || reply.hasHeader('content-encoding');
-    if (typeof type !== 'string' || !COMPRESSIBLE.test(type) || asIs) {
+    // A range refers to the uncompressed bytes.
+    const mustStay = reply.statusCode === 206 || reply.hasHeader('content-encoding');
+    if (typeof type !== 'string' || !COMPRESSIBLE.test(type) || mustStay) {
       done(null, payload);
       return;
     }
-    const whole = typeof payload === 'string' || Buffer.isBuffer(payload);
-    if (!whole && !(payload instanceof Readable)) {
+    const isComplete = typeof payload === 'string' || Buffer.isBuffer(payload);
+    if (!isComplete && !(payload instanceof Readable)) {
       done(null, payload);
       return;
     }
-    if (whole && Buffer.byteLength(payload) < MIN_BYTES) {
+    if (isComplete && Buffer.byteLength(payload) < MIN_BYTES) {
       done(null, payload);
       return;
     }
     addVary(reply, 'Accept-Encoding');
     if (
       request.method === 'HEAD' ||
-      underWay >= MAX_AT_ONCE ||
-      !takesGzip(request.headers['accept-encoding'])
+      running >= MAX_CONCURRENT ||
+      !acceptsGzip(request.headers['accept-encoding'])
     ) {
       done(null, payload);
       return;
     }
-    underWay += 1;
+    running += 1;
     void reply.header('content-encoding', 'gzip');
     reply.removeHeader('content-length');
-    if (whole) {
+    if (isComplete) {
       gzip(payload, (error, compressed) => {
-        underWay -= 1;
+        running -= 1;
         if (error) done(error);
         else done(null, compressed);
       });
       return;
     }
-    // The stream that is sent is destroyed with the first error, and with it the one that it reads from.
+    // `pipeline` destroys both streams on the first error.
     const compressed = pipeline(payload, createGzip(), () => {
-      underWay -= 1;
+      running -= 1;
     });
     done(null, compressed);
   };

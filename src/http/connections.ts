@@ -1,151 +1,150 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { AgentError } from '../base/errors.ts';
-import { sayProblem } from './raw-answer.ts';
+import { writeProblem } from './problem.ts';
 
 export interface ConnectionLimits {
-  /** Connections at the same time. */
-  readonly most: number;
-  /** Requests that one connection may send ahead of their answers. */
-  readonly mostAhead: number;
-  /** So many idle ones stay rather than those that are slow to send or to read: they may just have come, and be about to ask. */
-  readonly fewIdle: number;
+  readonly maxConnections: number;
+  /** Requests that one connection may send before the response to the first of them (HTTP pipelining). */
+  readonly maxPipelined: number;
+  /** With more idle connections than this, close an idle one before a slow one. A few idle ones may be new and about to send. */
+  readonly sparedIdle: number;
 }
 
-export const CONNECTION_LIMITS: ConnectionLimits = { most: 256, mostAhead: 32, fewIdle: 16 };
+export const CONNECTION_LIMITS: ConnectionLimits = { maxConnections: 256, maxPipelined: 32, sparedIdle: 16 };
 
-/** Streams of events are given so long to end by themselves. */
+/** Time for streams of events to end on their own, before they are cut. */
 const EVENTS_GRACE_MS = 250;
 
 /**
- * The server's connections, and which of them wait for their clients: an attacker's or an idle one has to go when
- * there are too many, and never one whose request is being worked on.
+ * Limits the connections of the server. When there are too many, it closes an idle connection or one that waits for a slow
+ * client, never one whose request the agent is processing.
  *
- * INVARIANT: a connection is in `#idle` exactly while no request of it is under way.
+ * INVARIANT: a connection is in `#idle` exactly while it has no open request.
  */
 export class Connections {
   readonly #limits: ConnectionLimits;
-  /** Requests under way, by connection. */
-  readonly #all = new Map<Socket, Set<ServerResponse>>();
-  /** The one that has been idle the longest comes first. */
+  /** Open requests by connection. The oldest connection is first. */
+  readonly #connections = new Map<Socket, Set<ServerResponse>>();
+  /** The connection that has been idle for the longest time is first. */
   readonly #idle = new Set<Socket>();
-  readonly #open = new Map<ServerResponse, IncomingMessage>();
-  /** What these ask is refused. */
+  readonly #requests = new Map<ServerResponse, IncomingMessage>();
+  /** Connections over a limit: their requests are refused. */
   readonly #over = new WeakSet<Socket>();
-  #onQuiet: (() => void) | null = null;
+  #onAllDone: (() => void) | null = null;
 
   constructor(limits: ConnectionLimits = CONNECTION_LIMITS) {
     this.#limits = limits;
   }
 
   attach(server: Server): void {
-    server.on('connection', (socket) => this.#connected(socket));
-    // In front of the one who answers, who asks about the connection.
+    server.on('connection', (socket) => this.#addConnection(socket));
+    // Before fastify's listener, which needs the state of the connection.
     server.prependListener('request', (request: IncomingMessage, response: ServerResponse) =>
-      this.#requested(request, response),
+      this.#addRequest(request, response),
     );
-    // The client has neither sent nor taken a byte for long.
+    // No byte was sent or received for the idle timeout.
     server.on('timeout', (socket: Socket) => {
       if (this.#waitsForClient(socket)) socket.destroy();
     });
   }
 
   get count(): number {
-    return this.#all.size;
+    return this.#connections.size;
   }
 
-  /** Whether it came when there was no room left, or sends more ahead than it may. */
+  /** True when the connection exceeds the number of connections or of pipelined requests. */
   isOver(socket: Socket): boolean {
     return this.#over.has(socket);
   }
 
-  /** Whether bytes may still be written to it outside of an answer. */
-  mayAnswer(socket: Socket): boolean {
-    const open = [...(this.#all.get(socket) ?? [])];
+  /** True when no response has begun, so that a raw response can be written to the socket. */
+  canWriteTo(socket: Socket): boolean {
+    const open = [...(this.#connections.get(socket) ?? [])];
     return socket.writable && open.length <= 1 && open.every((response) => !response.headersSent);
   }
 
-  /** Waits until no request is under way, at most this long; streams of events have no end and are cut. */
-  async quiet(withinMs: number): Promise<void> {
-    const events = setTimeout(() => {
-      for (const response of this.#open.keys()) if (isEvents(response)) response.destroy();
+  /** Waits until all requests are done, or for `timeoutMs`. Cuts streams of events, which have no end. */
+  async whenIdle(timeoutMs: number): Promise<void> {
+    const eventsTimer = setTimeout(() => {
+      for (const response of this.#requests.keys()) if (isEventStream(response)) response.destroy();
     }, EVENTS_GRACE_MS);
     let timer: NodeJS.Timeout | undefined;
     await new Promise<void>((resolve) => {
-      this.#onQuiet = resolve;
-      timer = setTimeout(resolve, withinMs);
-      if (this.#open.size === 0) resolve();
+      this.#onAllDone = resolve;
+      timer = setTimeout(resolve, timeoutMs);
+      if (this.#requests.size === 0) resolve();
     });
     clearTimeout(timer);
-    clearTimeout(events);
-    this.#onQuiet = null;
+    clearTimeout(eventsTimer);
+    this.#onAllDone = null;
   }
 
-  /** Ends what is still under way: with an answer where none has begun. */
-  cut(): void {
-    for (const [response, { socket }] of this.#open)
+  /** Ends the remaining requests. Those without a response yet get `request_stopping`. */
+  cutAll(): void {
+    for (const [response, { socket }] of this.#requests)
       if (response.headersSent) socket.destroy();
       else
-        sayProblem(
+        writeProblem(
           socket,
-          new AgentError('request_stopping', 'the agent stopped before the answer was ready'),
+          new AgentError('request_stopping', 'the agent stopped before the response was ready'),
         );
   }
 
-  #connected(socket: Socket): void {
-    while (this.#all.size >= this.#limits.most && this.#shed());
-    if (this.#all.size >= this.#limits.most) this.#over.add(socket);
-    this.#all.set(socket, new Set());
+  #addConnection(socket: Socket): void {
+    while (this.#connections.size >= this.#limits.maxConnections && this.#closeOne());
+    if (this.#connections.size >= this.#limits.maxConnections) this.#over.add(socket);
+    this.#connections.set(socket, new Set());
     this.#idle.add(socket);
     socket.once('close', () => {
-      this.#all.delete(socket);
+      this.#connections.delete(socket);
       this.#idle.delete(socket);
     });
   }
 
-  #requested(request: IncomingMessage, response: ServerResponse): void {
+  #addRequest(request: IncomingMessage, response: ServerResponse): void {
     const { socket } = request;
-    const open = this.#all.get(socket);
+    const open = this.#connections.get(socket);
     if (!open) return;
     this.#idle.delete(socket);
     open.add(response);
-    this.#open.set(response, request);
+    this.#requests.set(response, request);
     response.once('close', () => {
       open.delete(response);
-      this.#open.delete(response);
+      this.#requests.delete(response);
       if (open.size === 0 && !socket.destroyed) this.#idle.add(socket);
-      if (this.#open.size === 0) this.#onQuiet?.();
+      if (this.#requests.size === 0) this.#onAllDone?.();
     });
-    // Those that came in the same packet are still handed on.
-    if (open.size > this.#limits.mostAhead) {
+    // Node still emits the requests that arrived in the same packet.
+    if (open.size > this.#limits.maxPipelined) {
       this.#over.add(socket);
       socket.destroy();
     }
   }
 
-  /** Makes room: the oldest idle one goes where there are many, or else the oldest one that waits for its client. */
-  #shed(): boolean {
-    const [idle] = this.#idle;
-    const slow = (): Socket | undefined =>
-      this.#all.keys().find((one) => !this.#idle.has(one) && this.#waitsForClient(one));
-    const socket = this.#idle.size > this.#limits.fewIdle ? idle : (slow() ?? idle);
+  /** Closes the longest idle connection when there are many, else the oldest one that waits for its client. */
+  #closeOne(): boolean {
+    const [longestIdle] = this.#idle;
+    const findSlow = (): Socket | undefined =>
+      this.#connections.keys().find((other) => !this.#idle.has(other) && this.#waitsForClient(other));
+    const socket = this.#idle.size > this.#limits.sparedIdle ? longestIdle : (findSlow() ?? longestIdle);
     if (!socket) return false;
-    this.#all.delete(socket);
+    this.#connections.delete(socket);
     this.#idle.delete(socket);
     socket.destroy();
     return true;
   }
 
-  /** For more of a request, or for the client to take the answer; not for the agent. */
+  /** True when the client has to send more of a request, or to read the response; false when the agent is working. */
   #waitsForClient(socket: Socket): boolean {
-    const open = [...(this.#all.get(socket) ?? [])];
+    const open = [...(this.#connections.get(socket) ?? [])];
     return (
       open.length === 0 ||
       socket.writableLength > 0 ||
-      open.some((response) => this.#open.get(response)?.complete === false)
+      open.some((response) => this.#requests.get(response)?.complete === false)
     );
   }
 }
 
-const isEvents = (response: ServerResponse): boolean =>
+const isEventStream = (response: ServerResponse): boolean =>
   String(response.getHeader('content-type')).startsWith('text/event-stream');

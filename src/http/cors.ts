@@ -1,21 +1,21 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { addVary } from './vary.ts';
+import { addVary } from './response-headers.ts';
 
-/** What a page may send beside what every page may: the token, and JSON. */
+/** Request headers that a page may send in addition to those that browsers always allow. */
 const ALLOWED_HEADERS = 'authorization, content-type';
-/** What a page may read of an answer beside its body and type. */
+/** Response headers that a page may read in addition to those that browsers always show. */
 const EXPOSED_HEADERS = 'allow, content-disposition, retry-after';
-/** How long a browser may keep the answer to its question, seconds. */
+/** How long a browser may cache the response to a preflight, seconds. */
 const MAX_AGE_S = 600;
 
-/** What `Access-Control-Allow-Origin` may say to this page; null when it is none of the listed. */
+/** The value of `Access-Control-Allow-Origin` for this page; null when the page is not listed. */
 export function allowedOrigin(allowed: readonly string[], origin: string | undefined): string | null {
   if (origin === undefined) return null;
   if (allowed.includes(origin)) return origin;
   return allowed.includes('*') ? '*' : null;
 }
 
-/** A browser's question whether a page may send what it is about to send; it carries no token. */
+/** True for a CORS preflight: a browser asks whether a page may send a request. It carries no token. */
 export function isPreflight({ method, headers }: FastifyRequest): boolean {
   return (
     method === 'OPTIONS' &&
@@ -25,10 +25,14 @@ export function isPreflight({ method, headers }: FastifyRequest): boolean {
 }
 
 /**
- * Lets the listed pages read the answer. Never with `Access-Control-Allow-Credentials`: the token is a header that the
- * page sends itself, and there is nothing that a browser would add for it.
+ * Lets the listed pages read the response. `Access-Control-Allow-Credentials` is never set: the page sends the token as a
+ * header, and there are no credentials that a browser would add.
  */
-export function allowPage(request: FastifyRequest, reply: FastifyReply, allowed: readonly string[]): void {
+export function addCorsHeaders(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  allowed: readonly string[],
+): void {
   if (allowed.length === 0) return;
   if (!allowed.includes('*')) addVary(reply, 'Origin');
   const origin = allowedOrigin(allowed, request.headers.origin);
@@ -37,8 +41,8 @@ export function allowPage(request: FastifyRequest, reply: FastifyReply, allowed:
   void reply.header('access-control-expose-headers', EXPOSED_HEADERS);
 }
 
-/** Answers a preflight of a page that `allowPage` has let in. */
-export function answerPreflight(
+/** Responds to a preflight. Call this only when `addCorsHeaders` has allowed the origin. */
+export function sendPreflightResponse(
   request: FastifyRequest,
   reply: FastifyReply,
   methods: readonly string[],

@@ -2,7 +2,7 @@ import type { Observation } from '../contract/observation.ts';
 
 type Cell = string | number | boolean | null;
 
-/** Columns of a table of observations, in order. */
+/** The columns of the table of observations, in order. */
 const COLUMNS: readonly (readonly [name: string, cell: (observation: Observation) => Cell])[] = [
   ['captured_at', (o) => o.captured_at],
   ['site', (o) => o.site],
@@ -37,20 +37,20 @@ const COLUMNS: readonly (readonly [name: string, cell: (observation: Observation
   ['id', (o) => o.id],
 ];
 
-/** A spreadsheet takes these at the beginning of a text for a formula (OWASP, CSV injection). */
-const FORMULA = /^[=+\-@\t\r\n]/;
+/** A spreadsheet evaluates text that begins with one of these as a formula (OWASP, CSV injection). */
+const FORMULA_START = /^[=+\-@\t\r\n]/;
 
-/** RFC 4180: one line with its line break. */
-const line = (cells: readonly Cell[]): string => `${cells.map(cellText).join(',')}\r\n`;
+/** One line with its line break (RFC 4180). */
+const csvLine = (cells: readonly Cell[]): string => `${cells.map(cellText).join(',')}\r\n`;
 
 function cellText(cell: Cell): string {
   if (cell === null) return '';
   if (typeof cell !== 'string') return String(cell);
-  const text = FORMULA.test(cell) ? `'${cell}` : cell;
+  const text = FORMULA_START.test(cell) ? `'${cell}` : cell;
   return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }
 
-export const csvHeader = (): string => line(COLUMNS.map(([name]) => name));
+export const csvHeader = (): string => csvLine(COLUMNS.map(([name]) => name));
 
 export const csvRow = (observation: Observation): string =>
-  line(COLUMNS.map(([, cell]) => cell(observation)));
+  csvLine(COLUMNS.map(([, cell]) => cell(observation)));

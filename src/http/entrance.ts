@@ -1,59 +1,66 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { isLoopback, type Settings } from '../config/schema.ts';
 import { AgentError } from '../base/errors.ts';
-import { clientOf } from './client-address.ts';
-import { compression } from './compression.ts';
+import { compressResponses } from './compression.ts';
 import type { Connections } from './connections.ts';
-import { allowPage, answerPreflight, isPreflight } from './cors.ts';
-import { guard } from './guard.ts';
-import { RateLimit } from './rate-limit.ts';
-import { sayProblem } from './raw-answer.ts';
-import { addSecurityHeaders, allowPageItsParts } from './security-headers.ts';
+import { addCorsHeaders, isPreflight, sendPreflightResponse } from './cors.ts';
+import { createGuard, pathOf } from './guard.ts';
+import { writeProblem } from './problem.ts';
+import { clientKey, RateLimit } from './rate-limit.ts';
+import { addSecurityHeaders, relaxPolicyForPages } from './response-headers.ts';
 import { discardRest } from './upload.ts';
 
 export interface EntranceDeps {
   readonly connections: Connections;
   readonly stopping: AbortSignal;
-  /** Which methods a path takes. */
+  /** The methods of a path. */
   readonly methods: (path: string) => readonly string[];
 }
 
-/** Asked for by supervisors and by Prometheus, however much others ask. */
+/** Supervisors and Prometheus get a response also when other clients exceed the rate limit. */
 const UNLIMITED_PATHS = new Set(['/live', '/ready', '/metrics']);
-/** A body of JSON has to be here by then; forms with images have a watch of their own. */
-const BODY_WITHIN_MS = 30_000;
+/** Deadline for a JSON body. Forms with images have their own (`UploadWatch`). */
+const BODY_TIMEOUT_MS = 30_000;
 
-/** What every request passes before its route, and every answer before it is sent. */
-export function entrance(
+/** Adds the hooks that each request passes before its route, and each response before it is sent. */
+export function addEntranceHooks(
   app: FastifyInstance,
   options: Settings['http'],
   { connections, stopping, methods }: EntranceDeps,
 ): void {
   const { cors, token, host } = options;
-  const check = guard({ loopback: isLoopback(host), token, cors });
-  const limit = new RateLimit({ perMinute: options.rateLimit }, { monoMs: () => performance.now() });
-  const take = ({ raw }: FastifyRequest): void => {
-    const waitMs = limit.take(clientOf(raw.socket.remoteAddress));
+  const checkRequest = createGuard({ isLoopback: isLoopback(host), token, cors });
+  const limit = new RateLimit(
+    { perMinute: options.rateLimit },
+    { clock: { monoMs: () => performance.now() } },
+  );
+  const countRequest = ({ raw }: FastifyRequest): void => {
+    const waitMs = limit.take(clientKey(raw.socket.remoteAddress));
     if (waitMs > 0)
-      throw new AgentError('request_too_many', 'this address asks more often than it may', {
-        context: { retryAfterS: Math.ceil(waitMs / 1000) },
-      });
+      throw new AgentError(
+        'request_too_many',
+        'this address sends more requests than http.rateLimit allows',
+        {
+          context: { retryAfterS: Math.ceil(waitMs / 1000) },
+        },
+      );
   };
   const admit = (request: FastifyRequest, reply: FastifyReply): void => {
     const path = pathOf(request);
     if (path !== '/live') {
-      if (stopping.aborted) throw new AgentError('request_stopping', 'the agent stops and takes nothing new');
+      if (stopping.aborted)
+        throw new AgentError('request_stopping', 'the agent is stopping and accepts no new requests');
       if (connections.isOver(request.raw.socket))
-        throw new AgentError('request_overload', 'too much is asked for at the same time');
+        throw new AgentError('request_overload', 'too many connections or requests at the same time');
     }
-    const unlimited = UNLIMITED_PATHS.has(path);
-    if (!unlimited) take(request);
-    allowPage(request, reply, cors);
+    const isUnlimited = UNLIMITED_PATHS.has(path);
+    if (!isUnlimited) countRequest(request);
+    addCorsHeaders(request, reply, cors);
     try {
-      check(request);
+      checkRequest(request);
     } catch (thrown) {
-      // Tokens are not to be guessed where nothing is counted.
-      if (unlimited) take(request);
+      // Count refused requests of unlimited paths too, so that nobody can guess tokens there.
+      if (isUnlimited) countRequest(request);
       throw thrown;
     }
   };
@@ -64,43 +71,41 @@ export function entrance(
     if (isPreflight(request) && reply.hasHeader('access-control-allow-origin')) {
       const allowed = methods(pathOf(request));
       if (allowed.length > 0) {
-        answerPreflight(request, reply, allowed);
+        sendPreflightResponse(request, reply, allowed);
         return;
       }
     }
-    if (hasBody(request)) expectBody(request, connections);
+    if (hasBody(request)) startBodyTimeout(request, connections);
     done();
   });
   app.addHook('preParsing', (request, reply, payload, done) => {
-    // Said as late as this, so that what is refused by its headers is not sent at all.
-    if (isContinueWanted(request) && !request.is404) reply.raw.writeContinue();
+    // Send `100 Continue` only now: a client does not send the body of a request that the earlier hooks refused.
+    if (expectsContinue(request) && !request.is404) reply.raw.writeContinue();
     done(null, payload);
   });
   app.addHook('onSend', (request, reply, _payload, done) => {
-    allowPageItsParts(reply);
+    relaxPolicyForPages(reply);
     if (stopping.aborted || connections.isOver(request.raw.socket)) void reply.header('connection', 'close');
     if (hasBody(request)) discardRest(request.raw);
     done();
   });
-  app.addHook('onSend', compression());
+  app.addHook('onSend', compressResponses());
 }
-
-export const pathOf = ({ url }: FastifyRequest): string => url.split('?', 1)[0] ?? '';
 
 const hasBody = ({ headers }: FastifyRequest): boolean =>
   headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
 
-const isContinueWanted = ({ headers }: FastifyRequest): boolean =>
+const expectsContinue = ({ headers }: FastifyRequest): boolean =>
   headers.expect?.toLowerCase() === '100-continue';
 
-function expectBody({ raw, headers }: FastifyRequest, connections: Connections): void {
+function startBodyTimeout({ raw, headers }: FastifyRequest, connections: Connections): void {
   if (/^multipart\//i.test(headers['content-type'] ?? '')) return;
   const timer = setTimeout(() => {
     if (raw.complete) return;
-    if (connections.mayAnswer(raw.socket))
-      sayProblem(raw.socket, new AgentError('request_timeout', 'the body did not arrive in time'));
+    if (connections.canWriteTo(raw.socket))
+      writeProblem(raw.socket, new AgentError('request_timeout', 'the body did not arrive in time'));
     else raw.socket.destroy();
-  }, BODY_WITHIN_MS);
+  }, BODY_TIMEOUT_MS);
   timer.unref();
   for (const event of ['end', 'close']) raw.once(event, () => clearTimeout(timer));
 }

@@ -1,45 +1,45 @@
 import type { ServerResponse } from 'node:http';
 
-/** Bytes that may wait for a client; one that lets more pile up is dropped. */
+/** Unsent bytes of one client. A client with more is disconnected. */
 const MAX_WAITING_BYTES = 256 * 1024;
-/** What a client that was away may take for one page. */
-const DRAINED_WITHIN_MS = 30_000;
+/** Deadline for a client to read one page of missed events. */
+const DRAIN_TIMEOUT_MS = 30_000;
 
-/** One response that is written to for as long as its client stays. */
+/** One open stream of server-sent events. */
 export class FeedClient {
   readonly #response: ServerResponse;
-  #gone = false;
+  #isClosed = false;
 
-  constructor(response: ServerResponse, onGone: () => void) {
+  constructor(response: ServerResponse, onClosed: () => void) {
     this.#response = response;
     response.once('close', () => {
-      this.#gone = true;
-      onGone();
+      this.#isClosed = true;
+      onClosed();
     });
-    // A client that goes away while it is written to is no fault.
+    // Ignore the error of a client that disconnects during a write.
     response.on('error', () => undefined);
   }
 
-  get gone(): boolean {
-    return this.#gone;
+  get isClosed(): boolean {
+    return this.#isClosed;
   }
 
   write(text: string): void {
-    if (this.#gone || this.#response.writableEnded) return;
+    if (this.#isClosed || this.#response.writableEnded) return;
     if (this.#response.writableLength > MAX_WAITING_BYTES) this.drop();
     else this.#response.write(text);
   }
 
-  /** When all that was written is on its way; drops a client that takes too long. */
+  /** Resolves when the written data is handed to the system. Disconnects a client that reads too slowly. */
   async drained(): Promise<void> {
-    if (this.#gone || !this.#response.writableNeedDrain) {
+    if (this.#isClosed || !this.#response.writableNeedDrain) {
       await new Promise((resolve) => setImmediate(resolve));
       return;
     }
     await new Promise<void>((resolve) => {
-      const late = setTimeout(() => this.drop(), DRAINED_WITHIN_MS);
+      const timer = setTimeout(() => this.drop(), DRAIN_TIMEOUT_MS);
       const done = (): void => {
-        clearTimeout(late);
+        clearTimeout(timer);
         this.#response.off('drain', done).off('close', done);
         resolve();
       };
@@ -47,7 +47,7 @@ export class FeedClient {
     });
   }
 
-  /** In good order. */
+  /** Ends the response properly; `drop` cuts the connection. */
   end(): void {
     this.#response.end();
   }

@@ -1,17 +1,17 @@
 import type { ServerResponse } from 'node:http';
 import type { Health } from '../contract/health.ts';
 import type { Observation } from '../contract/observation.ts';
-import type { FeedEventName } from '../contract/openapi/feed.ts';
+import type { FeedEventName } from '../contract/openapi/history-operations.ts';
 import type { CameraState, Event, ModelState } from '../contract/states.ts';
 import { AgentError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import { FeedClient } from './feed-client.ts';
 
-/** What the feed reads of the store: records and events in the order in which they were stored. */
+/** The part of the store that the feed reads: records and events in the order of their storage. */
 export interface FeedSource {
   readonly observations: {
     after(rowId: number, limit: number): readonly { readonly rowId: number; readonly record: Observation }[];
-    /** Null when there is no such record any more. */
+    /** Null when the record does not exist or no longer exists. */
     rowIdOf(id: string): number | null;
     newestRow(): { readonly rowId: number; readonly id: string } | null;
   };
@@ -22,26 +22,25 @@ export interface FeedSource {
 }
 
 export interface FeedOptions {
-  /** Clients at a time. */
-  readonly mostClients: number;
-  /** Records and events that a client which comes back may be told at most. */
-  readonly mostMissed: number;
-  /** How often it is looked for what came by itself. */
-  readonly lookEveryMs: number;
-  readonly heartbeatEveryMs: number;
+  readonly maxClients: number;
+  /** Missed records and events that are sent again to a client that reconnects. */
+  readonly maxMissed: number;
+  /** How often the store is checked for records and events that nobody announced with `wake`. */
+  readonly pollIntervalMs: number;
+  readonly keepAliveMs: number;
 }
 
 export const FEED_OPTIONS: FeedOptions = {
-  mostClients: 16,
-  mostMissed: 2000,
-  lookEveryMs: 1000,
-  heartbeatEveryMs: 15_000,
+  maxClients: 16,
+  maxMissed: 2000,
+  pollIntervalMs: 1000,
+  keepAliveMs: 15_000,
 };
 
 export interface FeedDeps {
   readonly source: FeedSource;
   readonly log: Log;
-  /** As they are now, for who comes. */
+  /** The current states, for a new client. */
   readonly states: () => {
     readonly health: Health;
     readonly model: ModelState;
@@ -49,7 +48,7 @@ export interface FeedDeps {
   };
 }
 
-/** How far a client was told: the newest record and the newest event. */
+/** The newest record and the newest event that a client has received. */
 interface Position {
   readonly rowId: number;
   /** `-` before the first record. */
@@ -57,21 +56,21 @@ interface Position {
   readonly seq: number;
 }
 
-const PAGE = 50;
-const RECONNECT_AFTER_MS = 3000;
-const ID = /^(-|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\.(\d{1,15})$/;
+const PAGE_ROWS = 50;
+const RECONNECT_DELAY_MS = 3000;
+const EVENT_ID = /^(-|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\.(\d{1,15})$/;
 
-/** Tells those who follow what happens. Without followers it does nothing. */
+/** Sends records, events and states to all clients of `GET /api/v1/events`. Without clients it does nothing. */
 export class Feed {
   readonly #options: FeedOptions;
   readonly #deps: FeedDeps;
   readonly #clients = new Set<FeedClient>();
-  /** Who is being told what it missed. */
-  readonly #comers = new Set<FeedClient>();
+  /** Clients that still receive what they missed. */
+  readonly #catchingUp = new Set<FeedClient>();
   #position: Position = { rowId: 0, id: '-', seq: 0 };
-  #model = '';
-  #looking: NodeJS.Timeout | null = null;
-  #heartbeat: NodeJS.Timeout | null = null;
+  #lastModelText = '';
+  #pollTimer: NodeJS.Timeout | null = null;
+  #keepAliveTimer: NodeJS.Timeout | null = null;
 
   constructor(options: Partial<FeedOptions>, deps: FeedDeps) {
     this.#options = { ...FEED_OPTIONS, ...options };
@@ -79,76 +78,76 @@ export class Feed {
   }
 
   /**
-   * Tells a response what happens until one side ends it; first what it missed since `lastId`. `begin` is asked for it
-   * when nothing can fail any more; until then throws `request_streams_full`, `store_*`.
+   * Adds a client until one side ends the stream. It first receives what it missed since `lastId`. Throws
+   * `request_streams_full` or `store_*` before it calls `begin`, which opens the response; nothing can fail after that.
    */
   follow(lastId: string | null, begin: () => ServerResponse): void {
-    if (this.#clients.size + this.#comers.size >= this.#options.mostClients)
+    if (this.#clients.size + this.#catchingUp.size >= this.#options.maxClients)
       throw new AgentError(
         'request_streams_full',
-        `${String(this.#options.mostClients)} clients follow the events already`,
+        `${String(this.#options.maxClients)} clients already receive the events`,
       );
     this.#advance();
     const since = lastId === null ? this.#position : this.#positionOf(lastId);
     const states = this.#deps.states();
-    const client: FeedClient = new FeedClient(begin(), () => this.#left(client));
-    this.#comers.add(client);
+    const client: FeedClient = new FeedClient(begin(), () => this.#remove(client));
+    this.#catchingUp.add(client);
     this.#startTimers();
-    client.write(`retry: ${String(RECONNECT_AFTER_MS)}\n\n`);
-    client.write(frame('health', states.health));
-    for (const camera of states.cameras) client.write(frame('camera', camera));
-    client.write(frame('model', states.model));
-    if (typeof since === 'string') client.write(frame('gap', { reason: since }));
+    client.write(`retry: ${String(RECONNECT_DELAY_MS)}\n\n`);
+    client.write(eventText('health', states.health));
+    for (const camera of states.cameras) client.write(eventText('camera', camera));
+    client.write(eventText('model', states.model));
+    if (typeof since === 'string') client.write(eventText('gap', { reason: since }));
     this.#catchUp(client, typeof since === 'string' ? this.#position : since).catch((thrown: unknown) => {
-      this.#deps.log.warn({ err: thrown }, 'a client of the events was cut off');
+      this.#deps.log.warn({ err: thrown }, 'event stream aborted');
       client.drop();
     });
   }
 
-  /** Something new is in the store. */
-  poke(): void {
-    if (this.#clients.size > 0) this.#look();
+  /** Call this when something new is in the store. */
+  wake(): void {
+    if (this.#clients.size > 0) this.#poll();
   }
 
-  /** What is published over MQTT, by its topic below that of the device. */
-  told(topic: string, payload: unknown): void {
+  /** Sends a message that is also published over MQTT. `topic` is relative to the topic of the device. */
+  publish(topic: string, payload: unknown): void {
     if (this.#clients.size === 0 || payload === null) return;
-    if (topic === 'health') this.#broadcast(frame('health', payload));
-    else if (topic === 'model/progress') this.#broadcast(frame('progress', payload));
-    else if (/^camera\/[^/]+\/state$/.test(topic)) this.#broadcast(frame('camera', payload));
+    if (topic === 'health') this.#broadcast(eventText('health', payload));
+    else if (topic === 'model/progress') this.#broadcast(eventText('progress', payload));
+    else if (/^camera\/[^/]+\/state$/.test(topic)) this.#broadcast(eventText('camera', payload));
     else if (topic === 'model/state') {
-      const text = frame('model', payload);
-      if (text !== this.#model) this.#broadcast(text);
-      this.#model = text;
+      const text = eventText('model', payload);
+      if (text !== this.#lastModelText) this.#broadcast(text);
+      this.#lastModelText = text;
     }
   }
 
   /** Ends every stream. */
   end(): void {
-    for (const client of [...this.#clients, ...this.#comers]) client.end();
+    for (const client of [...this.#clients, ...this.#catchingUp]) client.end();
   }
 
-  #left(client: FeedClient): void {
+  #remove(client: FeedClient): void {
     this.#clients.delete(client);
-    this.#comers.delete(client);
-    if (this.#clients.size + this.#comers.size > 0) return;
-    clearInterval(this.#looking ?? undefined);
-    clearInterval(this.#heartbeat ?? undefined);
-    this.#looking = null;
-    this.#heartbeat = null;
+    this.#catchingUp.delete(client);
+    if (this.#clients.size + this.#catchingUp.size > 0) return;
+    clearInterval(this.#pollTimer ?? undefined);
+    clearInterval(this.#keepAliveTimer ?? undefined);
+    this.#pollTimer = null;
+    this.#keepAliveTimer = null;
   }
 
   #startTimers(): void {
-    const { lookEveryMs, heartbeatEveryMs } = this.#options;
-    this.#looking ??= setInterval(() => this.#look(), lookEveryMs).unref();
-    this.#heartbeat ??= setInterval(() => this.#broadcast(': still here\n\n'), heartbeatEveryMs).unref();
+    const { pollIntervalMs, keepAliveMs } = this.#options;
+    this.#pollTimer ??= setInterval(() => this.#poll(), pollIntervalMs).unref();
+    this.#keepAliveTimer ??= setInterval(() => this.#broadcast(': keep-alive\n\n'), keepAliveMs).unref();
   }
 
-  /** Page by page, at the pace of the client; it joins the others in the very turn in which it is where they are. */
+  /** Sends missed pages as fast as the client reads them. In the same turn in which it has caught up, it joins the others. */
   async #catchUp(client: FeedClient, since: Position): Promise<void> {
     let position = since;
-    while (!client.gone) {
-      const { text, position: next } = this.#read(position);
+    while (!client.isClosed) {
+      const { text, position: next } = this.#readPage(position);
       position = next;
       if (text !== '') client.write(text);
       else {
@@ -157,25 +156,25 @@ export class Feed {
       }
       await client.drained();
     }
-    this.#comers.delete(client);
-    if (client.gone) return;
-    // Says where it is, also before anything new comes.
-    if (this.#clients.size === 0) this.#model = '';
+    this.#catchingUp.delete(client);
+    if (client.isClosed) return;
+    // Give the client its position before the next event comes.
+    if (this.#clients.size === 0) this.#lastModelText = '';
     client.write(`id: ${idOf(position)}\n\n`);
     this.#clients.add(client);
   }
 
-  #look(): void {
+  #poll(): void {
     try {
       this.#advance();
     } catch (thrown) {
-      // Who comes back is told by the answer what is wrong.
-      this.#deps.log.warn({ err: thrown }, 'the events cannot be read; who follows them is cut off');
+      // A client that reconnects gets the problem document of this failure.
+      this.#deps.log.warn({ err: thrown }, 'events not readable, streams closed');
       this.end();
     }
   }
 
-  /** Tells all what is new in the store. */
+  /** Sends everything new in the store to all clients. */
   #advance(): void {
     if (this.#clients.size === 0) {
       const newest = this.#deps.source.observations.newestRow();
@@ -187,7 +186,7 @@ export class Feed {
       return;
     }
     for (;;) {
-      const { text, position } = this.#read(this.#position);
+      const { text, position } = this.#readPage(this.#position);
       this.#position = position;
       if (text === '') return;
       this.#broadcast(text);
@@ -195,30 +194,30 @@ export class Feed {
   }
 
   /** The next page after a position; empty at the end. */
-  #read(from: Position): { readonly text: string; readonly position: Position } {
+  #readPage(from: Position): { readonly text: string; readonly position: Position } {
     const { observations, events } = this.#deps.source;
     let position = from;
     let text = '';
-    for (const { rowId, record } of observations.after(position.rowId, PAGE)) {
+    for (const { rowId, record } of observations.after(position.rowId, PAGE_ROWS)) {
       position = { ...position, rowId, id: record.id };
-      text += frame('observation', record, position);
+      text += eventText('observation', record, position);
     }
-    for (const event of events.after(position.seq, PAGE)) {
+    for (const event of events.after(position.seq, PAGE_ROWS)) {
       position = { ...position, seq: event.seq };
-      text += frame('event', event, position);
+      text += eventText('event', event, position);
     }
     return { text, position };
   }
 
-  /** Where a client was, or why it cannot be told what it missed. Call it after `#advance`. */
+  /** The position of a client, or why its missed events cannot be sent. Call this after `#advance`. */
   #positionOf(lastId: string): Position | 'unknown_id' | 'too_many' {
-    const [, id, seqText] = ID.exec(lastId) ?? [];
+    const [, id, seqText] = EVENT_ID.exec(lastId) ?? [];
     if (id === undefined) return 'unknown_id';
     const seq = Number(seqText);
     const rowId = id === '-' ? 0 : this.#deps.source.observations.rowIdOf(id);
     if (rowId === null || seq > this.#position.seq) return 'unknown_id';
     const missed = this.#position.rowId - rowId + this.#position.seq - seq;
-    return missed > this.#options.mostMissed ? 'too_many' : { rowId, id, seq };
+    return missed > this.#options.maxMissed ? 'too_many' : { rowId, id, seq };
   }
 
   #broadcast(text: string): void {
@@ -228,8 +227,8 @@ export class Feed {
 
 const idOf = ({ id, seq }: Position): string => `${id}.${String(seq)}`;
 
-/** One event, https://html.spec.whatwg.org/multipage/server-sent-events.html. JSON has no line breaks of its own. */
-function frame(name: FeedEventName, payload: unknown, position?: Position): string {
+/** One event (https://html.spec.whatwg.org/multipage/server-sent-events.html). JSON.stringify gives no line breaks. */
+function eventText(name: FeedEventName, payload: unknown, position?: Position): string {
   const id = position ? `id: ${idOf(position)}\n` : '';
   return `event: ${name}\n${id}data: ${JSON.stringify(payload)}\n\n`;
 }

@@ -1,6 +1,34 @@
 import type { Static, TSchema } from '@sinclair/typebox';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import type { AgentApi } from '../contract/api.ts';
 import type { Operation } from '../contract/openapi/operation.ts';
+import type { Feed } from './feed.ts';
+
+/** The metrics of the agent, as the server uses them. */
+export interface RequestMetrics {
+  readonly contentType: string;
+  /** All metrics, in the text format of Prometheus. */
+  text(): Promise<string>;
+  /** `route` is the pattern of the path; null for an unknown path. */
+  countRequest(method: string, route: string | null, status: number, durationMs: number): void;
+  /** `code` is the code of the problem document. */
+  countProblem(code: string): void;
+  /** Counts a stream of server-sent events until the returned function is called. */
+  countStream(): () => void;
+}
+
+export interface RouteDeps {
+  readonly api: AgentApi;
+  readonly version: string;
+  readonly metrics?: RequestMetrics;
+  /** The events of `/api/v1/events`. */
+  readonly feed?: Feed;
+  /** Fires when the server stops: responses without an end have to end. */
+  readonly stopping: AbortSignal;
+}
+
+/** Adds the routes of one subject. */
+export type Routes = (app: FastifyInstance, deps: RouteDeps) => void;
 
 type DeepReadonly<T> = T extends readonly (infer E)[]
   ? readonly DeepReadonly<E>[]
@@ -11,11 +39,11 @@ type StaticOf<S> = S extends TSchema ? Static<S> : undefined;
 type Part<O extends Operation, K extends keyof Operation> =
   O extends Readonly<Record<K, infer S>> ? StaticOf<S> : undefined;
 
-/** A request as its operation describes it. */
-export interface Asked<O extends Operation> {
+/** A request with the types that its operation declares. */
+export interface TypedRequest<O extends Operation> {
   readonly params: Part<O, 'params'>;
   readonly query: Part<O, 'query'>;
-  /** Unknown where the operation itself looks at it. */
+  /** `unknown` when the operation validates the body itself. */
   readonly body: O extends { readonly body: { readonly schema: infer S } }
     ? O extends { readonly body: { readonly checkedByOperation: true } }
       ? unknown
@@ -24,37 +52,42 @@ export interface Asked<O extends Operation> {
   readonly request: FastifyRequest;
 }
 
-/** What the operation says that it answers; a handler may also send by itself. */
-type Given<O extends Operation> = O['answers'][number] extends infer A
+/** The response body that the operation declares. A handler may also send the response itself. */
+type ResponseBody<O extends Operation> = O['answers'][number] extends infer A
   ? A extends { readonly schema: infer S extends TSchema }
     ? DeepReadonly<Static<S>>
     : never
   : never;
 
 type Handler<O extends Operation> = (
-  asked: Asked<O>,
+  request: TypedRequest<O>,
   reply: FastifyReply,
-) => Given<O> | FastifyReply | Promise<Given<O> | FastifyReply>;
+) => ResponseBody<O> | FastifyReply | Promise<ResponseBody<O> | FastifyReply>;
 
-/** Adds an operation of the contract: its path, and what is checked of a request, stand in its table. */
-export function answer<O extends Operation>(
+/** Adds the route of an operation: its path, and its schemas, which validate the request. */
+export function addRoute<O extends Operation>(
   app: FastifyInstance,
   operation: O,
   handler: Handler<O>,
   options: { readonly bodyLimit?: number; readonly exposeHeadRoute?: boolean } = {},
 ): void {
-  const { answers } = operation;
-  const usual = answers[0]?.status ?? 200;
+  const usualStatus = operation.answers[0]?.status ?? 200;
+  const { params, query, headers, body } = operation;
   app.route({
     ...options,
     method: operation.method,
     url: routePath(operation),
-    schema: requestSchema(operation),
+    schema: {
+      ...(params ? { params } : {}),
+      ...(query ? { querystring: query } : {}),
+      ...(headers ? { headers } : {}),
+      ...(body && !body.checkedByOperation ? { body: body.schema } : {}),
+    },
     handler: (request, reply) => {
-      void reply.code(usual);
-      const { params, query, body } = request;
-      // Checked by the very schemas that the types are made of.
-      return handler({ params, query, body, request } as Asked<O>, reply);
+      void reply.code(usualStatus);
+      const typed = { params: request.params, query: request.query, body: request.body, request };
+      // The schemas above, which give the types, have validated the request.
+      return handler(typed as TypedRequest<O>, reply);
     },
   });
 }
@@ -62,12 +95,19 @@ export function answer<O extends Operation>(
 /** `/cameras/{id}` -> `/cameras/:id`. */
 export const routePath = ({ path }: Operation): string => path.replaceAll(/\{(\w+)\}/g, ':$1');
 
-/** What the server checks of a request. */
-export function requestSchema({ params, query, headers, body }: Operation) {
-  return {
-    ...(params ? { params } : {}),
-    ...(query ? { querystring: query } : {}),
-    ...(headers ? { headers } : {}),
-    ...(body && !body.checkedByOperation ? { body: body.schema } : {}),
-  };
+/** Fires when the client disconnects before its response is complete. */
+export function disconnectSignal(reply: FastifyReply): AbortSignal {
+  const disconnected = new AbortController();
+  reply.raw.once('close', () => {
+    if (!reply.raw.writableFinished) disconnected.abort();
+  });
+  return disconnected.signal;
+}
+
+/** Returns the raw response, which the route writes from now on. It has the headers that the hooks have set. */
+export function takeOverResponse(reply: FastifyReply): FastifyReply['raw'] {
+  reply.hijack();
+  for (const [name, value] of Object.entries(reply.getHeaders()))
+    if (value !== undefined) reply.raw.setHeader(name, value);
+  return reply.raw;
 }

@@ -1,36 +1,32 @@
 import type { Socket } from 'node:net';
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { fullFormats } from 'ajv-formats/dist/formats.js';
+import type { FastifyInstance, FastifyReply, FastifyRequest, FastifyServerOptions } from 'fastify';
 import { isLoopback, type Settings } from '../config/schema.ts';
 import type { AgentApi } from '../contract/api.ts';
 import { AgentError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
-import { COMPILERS } from './compilers.ts';
+import { schemaChecker, type AnySchema, type ValidateFunction } from '../base/schema-checker.ts';
 import { Connections } from './connections.ts';
-import { entrance, pathOf } from './entrance.ts';
+import { addEntranceHooks } from './entrance.ts';
 import type { Feed } from './feed.ts';
-import { problemOf, retryAfterS } from './problem.ts';
-import { parserProblem, sayProblem } from './raw-answer.ts';
+import { pathOf } from './guard.ts';
+import { parserProblem, retryAfterS, toProblem, writeProblem } from './problem.ts';
+import { addSecurityHeaders } from './response-headers.ts';
+import type { RequestMetrics } from './route.ts';
 import { analyzeRoutes } from './routes/analyze.ts';
-import { cameraRoutes } from './routes/cameras.ts';
-import { docsRoutes } from './routes/docs.ts';
-import { eventRoutes } from './routes/events.ts';
+import { cameraRoutes, labelRoutes } from './routes/cameras.ts';
 import { healthRoutes } from './routes/health.ts';
-import { labelRoutes } from './routes/labels.ts';
-import { metricsRoutes } from './routes/metrics.ts';
+import { historyRoutes } from './routes/history.ts';
 import { modelRoutes } from './routes/models.ts';
-import { observationRoutes } from './routes/observations.ts';
-import { outboxRoutes } from './routes/outbox.ts';
-import { rootRoutes } from './routes/root.ts';
-import { statusRoutes } from './routes/status.ts';
-import { addSecurityHeaders } from './security-headers.ts';
-import type { MetricsPage } from './types.ts';
+import { docsRoutes, rootRoutes } from './routes/pages.ts';
 
 export interface HttpServerDeps {
   readonly api: AgentApi;
   readonly log: Log;
   readonly version: string;
-  readonly metrics?: MetricsPage;
-  /** What `/api/v1/events` tells; without one there is no such path. */
+  /** Without it, `/metrics` does not exist. */
+  readonly metrics?: RequestMetrics;
+  /** The events of `/api/v1/events`. Without it, the path does not exist. */
   readonly feed?: Feed;
 }
 
@@ -42,35 +38,37 @@ export interface HttpAddress {
   readonly pageUrl: string | null;
 }
 
-const ROUTES = [
-  rootRoutes,
-  healthRoutes,
-  metricsRoutes,
-  statusRoutes,
-  modelRoutes,
-  cameraRoutes,
-  labelRoutes,
-  observationRoutes,
-  eventRoutes,
-  outboxRoutes,
-  docsRoutes,
-];
+const ROUTES = [rootRoutes, healthRoutes, modelRoutes, cameraRoutes, labelRoutes, historyRoutes, docsRoutes];
 
-const BODY_LIMIT_BYTES = 64 * 1024;
-const HEADERS_WITHIN_MS = 10_000;
-const HEADERS_LIMIT_BYTES = 16 * 1024;
-/** The largest batch over a slow line takes so long; bodies of JSON, and senders that idle, have far less. */
+const MAX_BODY_BYTES = 64 * 1024;
+const HEADERS_TIMEOUT_MS = 10_000;
+const MAX_HEADER_BYTES = 16 * 1024;
+/** For the largest batch over a slow network. JSON bodies and idle senders have much shorter limits. */
 const RECEIVE_TIMEOUT_MS = 3_600_000;
-const LOOK_EVERY_MS = 1000;
+const CHECK_INTERVAL_MS = 1000;
 /** Between two requests of one connection. */
 const KEEP_ALIVE_MS = 60_000;
-/** Without a byte either way, while it is the client's turn. */
+/** Without a sent or received byte, while the agent waits for the client. */
 const IDLE_TIMEOUT_MS = 30_000;
-/** Connections that wait to be accepted: a burst of others must not keep a supervisor's waiting. */
+/** Connections that wait to be accepted. A burst of clients must not delay the request of a supervisor. */
 const BACKLOG = 511;
-const FINISH_WITHIN_MS = 7000;
+const STOP_TIMEOUT_MS = 7000;
 
-/** The agent's HTTP API. Errors are RFC 9457 problem documents; loopback, unless the settings say otherwise. */
+type Compilers = NonNullable<NonNullable<FastifyServerOptions['schemaController']>['compilersFactory']>;
+
+function buildValidator() {
+  const ajv = schemaChecker({ coerceTypes: true, useDefaults: true, formats: fullFormats });
+  return ({ schema }: { readonly schema: AnySchema }): ValidateFunction => ajv.compile(schema);
+}
+
+/** Replaces fastify's compilers, which would load a serializer compiler and a second version of Ajv. */
+const COMPILERS: Compilers = {
+  // The types declare the bare schema, but fastify passes it inside the definition of the route.
+  buildValidator: buildValidator as unknown as NonNullable<Compilers['buildValidator']>,
+  buildSerializer: () => () => (body) => JSON.stringify(body),
+};
+
+/** The agent's HTTP API. Errors are problem documents (RFC 9457). It listens on loopback unless the settings name another address. */
 export class HttpServer {
   readonly #options: Settings['http'];
   readonly #deps: HttpServerDeps;
@@ -84,7 +82,7 @@ export class HttpServer {
     this.#deps = deps;
   }
 
-  /** Listens. Throws `http_listen` when the address cannot be had. */
+  /** Starts to listen. Throws `http_listen` when the address is not available. */
   async start(): Promise<HttpAddress> {
     const { host, port } = this.#options;
     const app = await this.#build();
@@ -105,8 +103,8 @@ export class HttpServer {
   }
 
   /**
-   * Takes nothing new from now on (503), lets requests under way finish for seven seconds, cuts what lasts longer, and
-   * frees the port.
+   * Refuses new requests (503), waits up to seven seconds for open requests, cuts the remaining ones, and closes the
+   * port.
    */
   stop(): Promise<void> {
     this.#stopped ??= this.#stop();
@@ -118,61 +116,61 @@ export class HttpServer {
     const app = this.#app;
     this.#app = null;
     if (!app) return;
-    await this.#connections.quiet(FINISH_WITHIN_MS);
-    this.#connections.cut();
+    await this.#connections.whenIdle(STOP_TIMEOUT_MS);
+    this.#connections.cutAll();
     await app.close();
   }
 
   async #build(): Promise<FastifyInstance> {
-    // Loaded here, so that commands which only import the class do not pay for it.
+    // Loaded here, so that commands of the command line which only import the class start faster.
     const { fastify } = await import('fastify');
     const connections = this.#connections;
     const app = fastify({
       logger: false,
-      bodyLimit: BODY_LIMIT_BYTES,
+      bodyLimit: MAX_BODY_BYTES,
       requestTimeout: RECEIVE_TIMEOUT_MS,
       connectionTimeout: IDLE_TIMEOUT_MS,
       keepAliveTimeout: KEEP_ALIVE_MS,
       http: {
-        headersTimeout: HEADERS_WITHIN_MS,
-        maxHeaderSize: HEADERS_LIMIT_BYTES,
-        connectionsCheckingInterval: LOOK_EVERY_MS,
-        // Refused by the guard, with a problem document.
+        headersTimeout: HEADERS_TIMEOUT_MS,
+        maxHeaderSize: MAX_HEADER_BYTES,
+        connectionsCheckingInterval: CHECK_INTERVAL_MS,
+        // The guard refuses such requests, with a problem document.
         requireHostHeader: false,
       },
       forceCloseConnections: true,
       return503OnClosing: false,
       schemaController: { compilersFactory: COMPILERS },
       clientErrorHandler: (error, socket) => {
-        if (!connections.mayAnswer(socket)) socket.destroy();
+        if (!connections.canWriteTo(socket)) socket.destroy();
         else {
-          const { error: problem, ...as } = parserProblem(error.code);
-          this.#deps.metrics?.refused(problem.code);
-          sayProblem(socket, problem, as);
+          const { error: problem, ...overrides } = parserProblem(error.code);
+          this.#deps.metrics?.countProblem(problem.code);
+          writeProblem(socket, problem, overrides);
         }
       },
       frameworkErrors: (error, _request, reply) => {
         addSecurityHeaders(reply);
-        this.#answer(error, reply);
+        this.#sendProblem(error, reply);
       },
     });
-    // JSON only: a form or plain text is what a foreign page could send unasked.
+    // Accept only JSON: a foreign page can send plain text or a form without a preflight.
     app.removeContentTypeParser('text/plain');
     const { server } = app;
     connections.attach(server);
-    // Bodies are asked for behind the guard; what else may be expected is for no one here to promise.
+    // The entrance hooks send `100 Continue` after the guard. Other expectations are ignored.
     for (const event of ['checkContinue', 'checkExpectation'])
       server.on(event, (request, response) => server.emit('request', request, response));
     server.on('connect', (_request, socket: Socket) =>
-      sayProblem(socket, new AgentError('request_invalid', 'this is no proxy')),
+      writeProblem(socket, new AgentError('request_invalid', 'this server is not a proxy')),
     );
-    const methods = rememberMethods(app);
+    const methods = recordMethods(app);
     const stopping = this.#stopping.signal;
-    entrance(app, this.#options, { connections, stopping, methods });
+    addEntranceHooks(app, this.#options, { connections, stopping, methods });
     const { metrics } = this.#deps;
     if (metrics)
       app.addHook('onResponse', (request, reply, done) => {
-        metrics.requested(
+        metrics.countRequest(
           request.method,
           request.routeOptions.url ?? null,
           reply.statusCode,
@@ -181,21 +179,22 @@ export class HttpServer {
         done();
       });
     app.setErrorHandler((error, request, reply) => {
-      this.#answer(error, reply, request);
+      this.#sendProblem(error, reply, request);
     });
-    const refuse = (request: FastifyRequest, reply: FastifyReply): never => {
+    const refuseUnknown = (request: FastifyRequest, reply: FastifyReply): never => {
       const allowed = methods(pathOf(request));
-      if (allowed.length === 0) throw new AgentError('request_not_found', 'there is nothing at this path');
+      if (allowed.length === 0) throw new AgentError('request_not_found', 'this path does not exist');
       void reply.header('allow', allowed.join(', '));
-      throw new AgentError('request_method', `this path takes ${allowed.join(', ')}`);
+      throw new AgentError('request_method', `this path allows ${allowed.join(', ')}`);
     };
-    // Before its body is read: nobody wants that.
+    // Refuse before the body is read.
     app.addHook('onRequest', (request, reply, done) => {
-      if (request.is404 && request.method !== 'OPTIONS') refuse(request, reply);
+      if (request.is404 && request.method !== 'OPTIONS') refuseUnknown(request, reply);
       done();
     });
     app.setNotFoundHandler((request, reply) => {
-      if (request.method !== 'OPTIONS' || methods(pathOf(request)).length === 0) refuse(request, reply);
+      if (request.method !== 'OPTIONS' || methods(pathOf(request)).length === 0)
+        refuseUnknown(request, reply);
       return reply
         .code(204)
         .header('allow', methods(pathOf(request)).join(', '))
@@ -205,9 +204,9 @@ export class HttpServer {
     return app;
   }
 
-  #answer(error: unknown, reply: FastifyReply, request?: FastifyRequest): void {
-    const problem = problemOf(error);
-    this.#deps.metrics?.refused(problem.code);
+  #sendProblem(error: unknown, reply: FastifyReply, request?: FastifyRequest): void {
+    const problem = toProblem(error);
+    this.#deps.metrics?.countProblem(problem.code);
     if (problem.status === 500)
       this.#deps.log.error(
         { err: error, method: request?.method, route: request?.routeOptions.url },
@@ -216,21 +215,21 @@ export class HttpServer {
     if (problem.status === 401) void reply.header('www-authenticate', 'Bearer');
     if (problem.status === 503 || problem.status === 429)
       void reply.header('retry-after', String(retryAfterS(error)));
-    // Bytes, because fastify adds a charset to text, and this media type has none.
+    // Send bytes: fastify adds a charset to text, which this media type does not have.
     const body = Buffer.from(JSON.stringify(problem));
     void reply.code(problem.status).header('content-type', 'application/problem+json').send(body);
   }
 }
 
-/** Which methods a path would take, for 405 and its `Allow`. */
-function rememberMethods(app: FastifyInstance): (path: string) => string[] {
+/** Records all routes. The returned function gives the methods of a path, for 405 and its `Allow` header. */
+function recordMethods(app: FastifyInstance): (path: string) => string[] {
   const known: { readonly method: string; readonly path: RegExp }[] = [];
   app.addHook('onRoute', ({ method, url }) => {
     const path = new RegExp(`^${url.replace(/[.*+?^${}()|[\]\\]/g, '\\$&').replace(/:\w+/g, '[^/]+')}$`);
-    for (const one of [method].flat()) known.push({ method: one, path });
+    for (const name of [method].flat()) known.push({ method: name, path });
   });
   return (path) => [...new Set(known.filter((route) => route.path.test(path)).map(({ method }) => method))];
 }
 
-/** True when other machines can open a page under this address. */
+/** True when other machines can open a page at this address. */
 const isReachable = (host: string): boolean => !isLoopback(host) && host !== '0.0.0.0' && host !== '::';

@@ -1,6 +1,6 @@
 import { Type, type Static, type TSchema } from '@sinclair/typebox';
 import { AnalysisResult, BatchResult } from '../analysis.ts';
-import { closed } from '../nullable.ts';
+import { closed } from '../schema-parts.ts';
 import { CameraId, Flag, json, STORE_READ, VISION, type Operation } from './operation.ts';
 
 const options = {

@@ -1,7 +1,7 @@
 import { Type } from '@sinclair/typebox';
 import { CalibrationDocument } from '../calibration.ts';
 import { COMMAND_ARGS } from '../command.ts';
-import { closed } from '../nullable.ts';
+import { closed } from '../schema-parts.ts';
 import { Observation } from '../observation.ts';
 import {
   CameraParams,

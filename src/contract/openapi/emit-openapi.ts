@@ -1,12 +1,25 @@
 import type { TObject, TSchema } from '@sinclair/typebox';
 import { ERROR_CODES, type ErrorCode } from '../../base/errors.ts';
 import { SchemaShelf } from '../emit-schemas.ts';
-import { FEED } from './feed.ts';
+import { ANALYSIS_OPERATIONS } from './analysis-operations.ts';
+import { CAMERA_OPERATIONS } from './camera-operations.ts';
+import { HEALTH_OPERATIONS, PAGE_OPERATIONS } from './health-operations.ts';
+import { FEED, HISTORY_OPERATIONS } from './history-operations.ts';
+import { MODEL_OPERATIONS } from './model-operations.ts';
 import type { Operation, RequestBody } from './operation.ts';
-import { OPERATIONS } from './operations.ts';
 import { Problem } from './views.ts';
 
 type Json = Record<string, unknown>;
+
+/** All operations of the HTTP API, by operation id. */
+export const OPERATIONS = {
+  ...ANALYSIS_OPERATIONS,
+  ...HISTORY_OPERATIONS,
+  ...CAMERA_OPERATIONS,
+  ...MODEL_OPERATIONS,
+  ...HEALTH_OPERATIONS,
+  ...PAGE_OPERATIONS,
+} as const satisfies Record<string, Operation>;
 
 export interface OpenApiOptions {
   /** How a failure with this code is told. */

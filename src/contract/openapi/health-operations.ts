@@ -1,5 +1,5 @@
 import { Type } from '@sinclair/typebox';
-import { closed } from '../nullable.ts';
+import { closed } from '../schema-parts.ts';
 import { json, other, type Operation } from './operation.ts';
 import { About, AgentStatus, Condensed, HealthReport, Live, Ready } from './views.ts';
 

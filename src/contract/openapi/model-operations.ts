@@ -1,6 +1,6 @@
 import { Type } from '@sinclair/typebox';
 import { ModelAborted, ModelInstallArgs, ModelServes } from '../model.ts';
-import { closed } from '../nullable.ts';
+import { closed } from '../schema-parts.ts';
 import { ModelState } from '../states.ts';
 import { json, STORE_READ, STORE_WRITE, type Operation } from './operation.ts';
 import { InstallBegun } from './views.ts';

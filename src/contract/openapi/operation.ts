@@ -1,7 +1,6 @@
 import { Type, type Static, type TObject, type TSchema } from '@sinclair/typebox';
-import { Id } from '../nullable.ts';
 import type { ErrorCode } from '../../base/errors.ts';
-import { closed } from '../nullable.ts';
+import { Id, StringEnum, closed } from '../schema-parts.ts';
 
 export type Method = 'GET' | 'POST' | 'PUT' | 'DELETE';
 export type Tag = 'analysis' | 'observations' | 'cameras' | 'calibration' | 'models' | 'health' | 'pages';
@@ -70,7 +69,7 @@ export const other = (status: number, description: string, contentType: string) 
 
 /** `?annotate` alone is a yes. */
 export const FLAGS: readonly string[] = ['', '1', 'true', '0', 'false'];
-export const Flag = Type.Unsafe<'' | '1' | 'true' | '0' | 'false'>({ type: 'string', enum: [...FLAGS] });
+export const Flag = StringEnum([...FLAGS]);
 
 export const isSet = (flag: string | undefined): boolean =>
   flag !== undefined && flag !== '0' && flag !== 'false';

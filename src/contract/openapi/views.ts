@@ -1,7 +1,7 @@
-import { Type } from '@sinclair/typebox';
+import { Type, type Static } from '@sinclair/typebox';
 import { Health } from '../health.ts';
 import { ModelInstall } from '../model.ts';
-import { Nullable, Time, closed } from '../nullable.ts';
+import { Nullable, StringEnum, Time, closed } from '../schema-parts.ts';
 import { CalibrationSummary, Observation } from '../observation.ts';
 import { CameraState, Info, ModelState, Status } from '../states.ts';
 
@@ -19,6 +19,7 @@ export const Problem = Type.Object(
   },
   { ...closed, title: 'Problem' },
 );
+export type Problem = Static<typeof Problem>;
 
 export const AgentStatus = Type.Object(
   {
@@ -39,10 +40,7 @@ const readiness = {
 };
 export const Ready = Type.Object(readiness, { ...closed, title: 'Ready' });
 
-const Condition = Type.Unsafe<'ok' | 'degraded' | 'failed'>({
-  type: 'string',
-  enum: ['ok', 'degraded', 'failed'],
-});
+const Condition = StringEnum(['ok', 'degraded', 'failed']);
 
 export const Condensed = Type.Object(
   { status: Condition, degraded: { ...Codes, description: 'docs/health.md says what each means' } },

@@ -142,7 +142,7 @@ export class Metrics {
   }
 
   /** A record is on the disk. */
-  observed(observation: Observation): void {
+  countObservation(observation: Observation): void {
     const { camera, status, timing_ms } = observation;
     this.#observations.inc({ camera, status });
     if (timing_ms.total !== null) this.#observationTime.observe(timing_ms.total / 1000);
@@ -155,7 +155,7 @@ export class Metrics {
   }
 
   /** The broker has acknowledged a message of the outbox. */
-  delivered({ stream, createdMonoMs }: OutboxEntry, historical: boolean): void {
+  countDelivery({ stream, createdMonoMs }: OutboxEntry, historical: boolean): void {
     const event = stream === 'events';
     this.#delivered.inc({ kind: event ? 'event' : historical ? 'backfill' : 'live' });
     // Of others it is not known when this run of the machine made them.
@@ -163,12 +163,12 @@ export class Metrics {
     this.#deliveryTime.observe(Math.max(0, this.#deps.clock.monoMs() - createdMonoMs) / 1000);
   }
 
-  connected(): void {
+  countConnection(): void {
     this.#link.connections.inc();
   }
 
   /** One HTTP request. `route` is the pattern, or null for a path that is none of ours. */
-  requested(method: string, route: string | null, status: number, durationMs: number): void {
+  countRequest(method: string, route: string | null, status: number, durationMs: number): void {
     const labels = {
       method: METHODS.has(method) ? method : 'other',
       route: route ?? 'none',
@@ -178,12 +178,12 @@ export class Metrics {
   }
 
   /** An HTTP request, or bytes that were none, got a problem document with this code. */
-  refused(code: string): void {
+  countProblem(code: string): void {
     this.#problems.inc({ code });
   }
 
   /** A client begins to listen to server-sent events; to be called when it ends. */
-  listening(): () => void {
+  countStream(): () => void {
     this.#streams.inc();
     let open = true;
     return () => {
@@ -193,7 +193,7 @@ export class Metrics {
   }
 
   /** What became of an image that was sent in. */
-  analysed(outcome: AnalysisOutcome): void {
+  countAnalysis(outcome: AnalysisOutcome): void {
     this.#analysis.answered(outcome);
   }
 

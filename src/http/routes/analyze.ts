@@ -1,15 +1,13 @@
 import type { FastifyReply } from 'fastify';
 import type { Settings } from '../../config/schema.ts';
-import { Id } from '../../contract/nullable.ts';
+import { Id } from '../../contract/schema-parts.ts';
 import type { AnalysisOptions, AnalysisResult, BatchItem, BatchResult } from '../../contract/analysis.ts';
 import type { AgentApi } from '../../contract/api.ts';
 import { ANALYSIS_OPERATIONS, type AnalyzeQuery } from '../../contract/openapi/analysis-operations.ts';
 import { FLAGS, isSet } from '../../contract/openapi/operation.ts';
 import { AgentError } from '../../base/errors.ts';
-import { clientGone } from '../client-gone.ts';
-import { problemOf } from '../problem.ts';
-import { answer, routePath } from '../route.ts';
-import type { Routes } from '../types.ts';
+import { toProblem } from '../problem.ts';
+import { addRoute, disconnectSignal, routePath, type Routes } from '../route.ts';
 import {
   bufferBytesFor,
   checkUploadHeaders,
@@ -52,12 +50,12 @@ export function analyzeRoutes({ maxUploadMb, batchMax, tuning }: AnalyzeLimits):
       // `checkUploadHeaders` refuses every other content type before its body is read.
       scope.removeContentTypeParser('application/json');
       scope.addContentTypeParser('*', (_request, _payload, done) => done(null));
-      answer(scope, ANALYSIS_OPERATIONS.analyze, ({ query, request }, reply) =>
+      addRoute(scope, ANALYSIS_OPERATIONS.analyze, ({ query, request }, reply) =>
         whileConnected(reply, new Upload(request, one, memory), (upload, signal) =>
           analyzeOne(upload, query, api, signal),
         ),
       );
-      answer(scope, ANALYSIS_OPERATIONS.analyzeBatch, ({ query, request }, reply) =>
+      addRoute(scope, ANALYSIS_OPERATIONS.analyzeBatch, ({ query, request }, reply) =>
         whileConnected(reply, new Upload(request, many, memory), (upload, signal) =>
           analyzeMany(upload, query, api, batchMax, signal),
         ),
@@ -72,7 +70,7 @@ async function whileConnected<T>(
   upload: Upload,
   work: (upload: Upload, signal: AbortSignal) => Promise<T>,
 ): Promise<T> {
-  const signal = clientGone(reply);
+  const signal = disconnectSignal(reply);
   try {
     const answered = await work(upload, signal);
     upload.release();
@@ -107,7 +105,7 @@ class Options {
 }
 
 const tooLarge = (): AgentError =>
-  new AgentError('image_too_large', 'the image has more bytes than are taken');
+  new AgentError('image_too_large', 'the image is larger than http.maxUploadMb allows');
 
 async function analyzeOne(
   upload: Upload,
@@ -120,7 +118,7 @@ async function analyzeOne(
   for await (const part of upload.parts()) {
     if (part.kind === 'field') options.add(part);
     else if (part.field !== 'file')
-      throw new AgentError('request_invalid', 'the image is sent in the field file');
+      throw new AgentError('request_invalid', 'the image must be in the field file');
     else if (image !== null) throw new AgentError('request_invalid', 'the form has more than one file');
     else if (part.kind === 'too_large') throw tooLarge();
     else image = part;
@@ -142,14 +140,14 @@ async function analyzeMany(
   for await (const part of upload.parts()) {
     signal.throwIfAborted();
     if (part.kind === 'field') {
-      if (results.length > 0) throw new AgentError('request_invalid', 'fields come in front of the images');
+      if (results.length > 0) throw new AgentError('request_invalid', 'fields must precede the images');
       options.add(part);
       continue;
     }
     if (part.field !== 'files')
-      throw new AgentError('request_invalid', 'the images are sent in the field files');
+      throw new AgentError('request_invalid', 'the images must be in the field files');
     if (results.length >= batchMax)
-      throw new AgentError('request_too_large', `a batch has ${batchMax} images at most`);
+      throw new AgentError('request_too_large', `a batch has at most ${batchMax} images`);
     const place = { index: results.length, filename: part.filename };
     try {
       if (part.kind === 'too_large') throw tooLarge();
@@ -158,7 +156,7 @@ async function analyzeMany(
     } catch (thrown) {
       signal.throwIfAborted();
       if (thrown instanceof AgentError && thrown.code === 'camera_unknown') throw thrown;
-      results.push({ ...place, ok: false, error: problemOf(thrown) });
+      results.push({ ...place, ok: false, error: toProblem(thrown) });
     }
   }
   if (results.length === 0)

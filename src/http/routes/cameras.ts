@@ -1,44 +1,84 @@
 import type { FastifyReply } from 'fastify';
+import type { AgentApi } from '../../contract/api.ts';
+import type { CalibrationDocument } from '../../contract/calibration.ts';
 import { CAMERA_OPERATIONS } from '../../contract/openapi/camera-operations.ts';
 import { isSet } from '../../contract/openapi/operation.ts';
 import { AgentError } from '../../base/errors.ts';
 import { deadlineSignal } from '../../base/deadline.ts';
-import { clientGone } from '../client-gone.ts';
-import { answer } from '../route.ts';
-import type { Routes } from '../types.ts';
+import { addRoute, disconnectSignal, type Routes } from '../route.ts';
 
-const CAPTURE_DEADLINE_MS = 300_000;
-const IMAGE_DEADLINE_MS = 30_000;
+const CAPTURE_TIMEOUT_MS = 300_000;
+const IMAGE_TIMEOUT_MS = 30_000;
+const MAX_CALIBRATION_BYTES = 16 * 1024 * 1024;
 
+/** Cameras, their newest frames and captures. */
 export const cameraRoutes: Routes = (app, { api }) => {
   const { cameras, latestImage, capture } = CAMERA_OPERATIONS;
-  answer(app, cameras, () => ({ cameras: api.cameras() }));
+  addRoute(app, cameras, () => ({ cameras: api.cameras() }));
 
-  answer(app, latestImage, async ({ params, query }, reply) => {
+  addRoute(app, latestImage, async ({ params, query }, reply) => {
     const options = { annotate: isSet(query.annotate), maxWidthPx: query.max_width_px };
-    const jpeg = await inTime(IMAGE_DEADLINE_MS, reply, (signal) =>
+    const jpeg = await withTimeout(IMAGE_TIMEOUT_MS, reply, (signal) =>
       api.latestImage(params.id, options, signal),
     );
-    if (jpeg === null) throw new AgentError('camera_no_frame', 'this camera has not given a frame yet');
+    if (jpeg === null) throw new AgentError('camera_no_frame', 'this camera has not delivered a frame yet');
     return reply.type('image/jpeg').header('cache-control', 'no-store').send(Buffer.from(jpeg));
   });
 
-  answer(app, capture, ({ params }, reply) =>
-    inTime(CAPTURE_DEADLINE_MS, reply, (signal) => api.capture(params.id, signal)),
+  addRoute(app, capture, ({ params }, reply) =>
+    withTimeout(CAPTURE_TIMEOUT_MS, reply, (signal) => api.capture(params.id, signal)),
   );
 };
 
-/** Gives the work up when the client goes away, or after a time: `vision_timeout`. */
-async function inTime<T>(
-  ms: number,
+/** Labels of a camera, and the calibration that is computed from them. */
+export const labelRoutes: Routes = (app, { api }) => {
+  const { labels, addLabel, removeLabel, calibration, importCalibration } = CAMERA_OPERATIONS;
+  addRoute(app, labels, ({ params }) => {
+    checkCamera(api, params.id);
+    return { labels: api.labels(params.id) };
+  });
+  addRoute(app, addLabel, async ({ params, body }) => {
+    checkCamera(api, params.id);
+    return { calibration: await api.addLabel(body, params.id) };
+  });
+  addRoute(app, removeLabel, async ({ params, query }) => {
+    checkCamera(api, params.id);
+    return { calibration: await api.removeLabel(params.id, query.observation_id) };
+  });
+  addRoute(app, calibration, ({ params }) => {
+    checkCamera(api, params.id);
+    return api.exportCalibration(params.id) as Promise<CalibrationDocument>;
+  });
+  addRoute(
+    app,
+    importCalibration,
+    async ({ params, body }) => {
+      checkCamera(api, params.id);
+      return { calibration: await api.importCalibration(params.id, body) };
+    },
+    { bodyLimit: MAX_CALIBRATION_BYTES },
+  );
+};
+
+/** Throws `camera_unknown`. */
+function checkCamera(api: AgentApi, camera: string): void {
+  if (!api.cameras().some(({ id }) => id === camera))
+    throw new AgentError('camera_unknown', `there is no camera ${camera}`, { context: { camera } });
+}
+
+/** Cancels the work when the client disconnects, or after a time. Throws `vision_timeout`. */
+async function withTimeout<T>(
+  timeoutMs: number,
   reply: FastifyReply,
   work: (signal: AbortSignal) => Promise<T>,
 ): Promise<T> {
   try {
-    return await work(deadlineSignal(ms, clientGone(reply)));
+    return await work(deadlineSignal(timeoutMs, disconnectSignal(reply)));
   } catch (thrown) {
     if (thrown instanceof DOMException && thrown.name === 'TimeoutError')
-      throw new AgentError('vision_timeout', 'it took too long and was given up', { cause: thrown });
+      throw new AgentError('vision_timeout', 'the request took too long and was cancelled', {
+        cause: thrown,
+      });
     throw thrown;
   }
 }

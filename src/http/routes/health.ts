@@ -1,37 +1,42 @@
 import type { AgentApi } from '../../contract/api.ts';
 import { HEALTH_OPERATIONS } from '../../contract/openapi/health-operations.ts';
-import { answer } from '../route.ts';
-import type { Routes } from '../types.ts';
+import { addRoute, type Routes } from '../route.ts';
 
 type Condition = 'ok' | 'degraded' | 'failed';
 
-function condition(api: AgentApi): { readonly status: Condition; readonly degraded: readonly string[] } {
+function readCondition(api: AgentApi): { readonly status: Condition; readonly degraded: readonly string[] } {
   const { degraded } = api.health();
   if (!api.live()) return { status: 'failed', degraded };
   return { status: degraded.length > 0 ? 'degraded' : 'ok', degraded };
 }
 
-/** Liveness, readiness and health: 503 for "no", so that a supervisor needs to look at the status code only. */
-export const healthRoutes: Routes = (app, { api }) => {
-  const { live, ready, health, healthDetailed } = HEALTH_OPERATIONS;
-  answer(app, live, (_asked, reply) => {
-    const alive = api.live();
-    void reply.code(alive ? 200 : 503);
-    return { live: alive };
+/** Liveness, readiness, health, status and metrics. A supervisor needs only the status code: 200 or 503. */
+export const healthRoutes: Routes = (app, { api, metrics }) => {
+  const { live, ready, health, healthDetailed, status } = HEALTH_OPERATIONS;
+  addRoute(app, live, (_request, reply) => {
+    const isLive = api.live();
+    void reply.code(isLive ? 200 : 503);
+    return { live: isLive };
   });
-  answer(app, ready, (_asked, reply) => {
-    const found = api.ready();
-    void reply.code(found.ready ? 200 : 503);
-    return { ready: found.ready, missing: found.missing };
+  addRoute(app, ready, (_request, reply) => {
+    const readiness = api.ready();
+    void reply.code(readiness.ready ? 200 : 503);
+    return { ready: readiness.ready, missing: readiness.missing };
   });
-  answer(app, health, (_asked, reply) => {
-    const { status, degraded } = condition(api);
-    void reply.code(status === 'failed' ? 503 : 200);
-    return { status, degraded };
+  addRoute(app, health, (_request, reply) => {
+    const condition = readCondition(api);
+    void reply.code(condition.status === 'failed' ? 503 : 200);
+    return condition;
   });
-  answer(app, healthDetailed, (_asked, reply) => {
-    const { status } = condition(api);
-    void reply.code(status === 'failed' ? 503 : 200);
-    return { status, live: api.live(), ...api.ready(), health: api.health() };
+  addRoute(app, healthDetailed, (_request, reply) => {
+    const condition = readCondition(api);
+    void reply.code(condition.status === 'failed' ? 503 : 200);
+    return { status: condition.status, live: api.live(), ...api.ready(), health: api.health() };
+  });
+  addRoute(app, status, () => api.status());
+  if (!metrics) return;
+  addRoute(app, HEALTH_OPERATIONS.metrics, async (_request, reply) => {
+    const text = await metrics.text();
+    return reply.header('content-type', metrics.contentType).header('cache-control', 'no-store').send(text);
   });
 };

@@ -1,23 +1,22 @@
 import { MODEL_OPERATIONS } from '../../contract/openapi/model-operations.ts';
-import { answer } from '../route.ts';
-import type { Routes } from '../types.ts';
+import { addRoute, type Routes } from '../route.ts';
 
-/** Beyond this a device that builds for an accelerator has given up too. */
-const CHANGE_WITHIN_MS = 900_000;
+/** Longer than the slowest start of a model, on a device that compiles it for an accelerator. */
+const CHANGE_TIMEOUT_MS = 900_000;
 
-/** Which model runs, and what changes that. */
+/** The state of the models, and requests that change it. */
 export const modelRoutes: Routes = (app, { api }) => {
   const { modelInfo, modelInstall, modelAbort, modelRollback, modelReload } = MODEL_OPERATIONS;
-  answer(app, modelInfo, () => api.listModels());
-  // Answered when the request is stored: how it goes on stands in `/api/v1/models/info`.
-  answer(app, modelInstall, ({ body }) => {
+  addRoute(app, modelInfo, () => api.listModels());
+  // The response is sent when the install is stored; `/api/v1/models/info` reports its progress and its result.
+  addRoute(app, modelInstall, ({ body }) => {
     const { source = { kind: 'repository' } } = body;
     const { install, serves } = api.installModel({ ...body, source });
     serves.catch(() => undefined);
     return { install };
   });
-  answer(app, modelAbort, () => api.abortInstall());
-  // Not given up when the one who asked goes away: a change of the model is made whole.
-  answer(app, modelRollback, () => api.rollbackModel(AbortSignal.timeout(CHANGE_WITHIN_MS)));
-  answer(app, modelReload, () => api.reloadModel(AbortSignal.timeout(CHANGE_WITHIN_MS)));
+  addRoute(app, modelAbort, () => api.abortInstall());
+  // A disconnect of the client does not cancel these: a change of the model must not end half done.
+  addRoute(app, modelRollback, () => api.rollbackModel(AbortSignal.timeout(CHANGE_TIMEOUT_MS)));
+  addRoute(app, modelReload, () => api.reloadModel(AbortSignal.timeout(CHANGE_TIMEOUT_MS)));
 };

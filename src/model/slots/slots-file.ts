@@ -6,7 +6,7 @@ import { errorCode } from '../../base/disk-errors.ts';
 import type { ErrorCode } from '../../base/errors.ts';
 import { schemaChecker } from '../../base/schema-checker.ts';
 import { INSTALL_PHASES } from '../../contract/model.ts';
-import { Nullable } from '../../contract/nullable.ts';
+import { Nullable } from '../../contract/schema-parts.ts';
 import type { SlotsState } from '../types.ts';
 
 /** The limit is far above the size of the slots, one install and all refused digests. */

@@ -6,7 +6,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { replaceFile, syncDirectory } from '../../base/atomic-file.ts';
 import { AgentError } from '../../base/errors.ts';
 import { schemaChecker } from '../../base/schema-checker.ts';
-import { Nullable } from '../../contract/nullable.ts';
+import { Nullable } from '../../contract/schema-parts.ts';
 import { digestText } from '../bundle/files.ts';
 import { MAX_METADATA_BYTES, TOP_ROLES, type TopRole } from './metadata-source.ts';
 

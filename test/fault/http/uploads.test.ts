@@ -3,7 +3,7 @@ import { fastify } from 'fastify';
 import sharp from 'sharp';
 import { afterEach, describe, expect, it } from 'vitest';
 import { UploadBudget } from '../../../src/analysis/upload-budget.ts';
-import { problemOf } from '../../../src/http/problem.ts';
+import { toProblem } from '../../../src/http/problem.ts';
 import { analyzeRoutes } from '../../../src/http/routes/analyze.ts';
 import { MAX_AHEAD } from '../../../src/vision/protocol.ts';
 import { CannedAgent } from '../../fixtures/agent-api.ts';
@@ -214,7 +214,7 @@ describe('slow and broken clients', () => {
       reserveUpload: (sizeBytes: number) => budget.reserve(sizeBytes),
     });
     app.setErrorHandler((error, _request, reply) => {
-      const problem = problemOf(error);
+      const problem = toProblem(error);
       void reply.code(problem.status).send(problem);
     });
     const tuning = { idleMs: 400, graceMs: 1200, minBytesPerS: 100_000 };

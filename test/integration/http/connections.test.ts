@@ -15,7 +15,7 @@ afterEach(() => {
 });
 
 async function watched(limits: Partial<ConnectionLimits>, timeoutMs = 60_000) {
-  const connections = new Connections({ most: 9, mostAhead: 8, fewIdle: 0, ...limits });
+  const connections = new Connections({ maxConnections: 9, maxPipelined: 8, sparedIdle: 0, ...limits });
   const responses: ServerResponse[] = [];
   const server = createServer((request, response) => {
     if (connections.isOver(request.socket)) response.writeHead(503).end();
@@ -43,7 +43,7 @@ const get = (path: string): string => `GET ${path} HTTP/1.1\r\nhost: x\r\n\r\n`;
 
 describe('Connections', () => {
   it('lets the one go that was idle the longest, and none that is worked for', async () => {
-    const { connections, responses, open } = await watched({ most: 3 });
+    const { connections, responses, open } = await watched({ maxConnections: 3 });
     const working = await open(get('/later'));
     const idle = await open();
     const used = await open(get('/now'));
@@ -60,7 +60,7 @@ describe('Connections', () => {
   });
 
   it('lets one go that sends its body slowly, when none is idle', async () => {
-    const { open } = await watched({ most: 2 });
+    const { open } = await watched({ maxConnections: 2 });
     const working = await open(get('/later'));
     const slow = await open('POST /later HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n1');
     const next = await open(get('/now'));
@@ -69,7 +69,7 @@ describe('Connections', () => {
   });
 
   it('lets a slow one go, too, before the few that have just come', async () => {
-    const { open } = await watched({ most: 3, fewIdle: 1 });
+    const { open } = await watched({ maxConnections: 3, sparedIdle: 1 });
     const slow: Socket[] = [];
     const drip = async (): Promise<void> => {
       slow.push(await open('POST /later HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n1'));
@@ -85,7 +85,7 @@ describe('Connections', () => {
   });
 
   it('refuses what comes when all are worked for, and never holds more than a few of those', async () => {
-    const { connections, open } = await watched({ most: 2 });
+    const { connections, open } = await watched({ maxConnections: 2 });
     const working = [await open(get('/later')), await open(get('/later'))];
     for (let one = 0; one < 10; one++) {
       const refused = await open(get('/now'));
@@ -97,7 +97,7 @@ describe('Connections', () => {
   });
 
   it('waits for the agent as long as it takes, and for a client that does not read only so long', async () => {
-    const { responses, open } = await watched({ most: 9 }, 200);
+    const { responses, open } = await watched({ maxConnections: 9 }, 200);
     const patient = await open(get('/later'));
     const deaf = await open(get('/later'));
     responses[1]?.end(Buffer.alloc(50_000_000));

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { AgentApi } from '../../../src/contract/api.ts';
 import type { Operation } from '../../../src/contract/openapi/operation.ts';
-import { OPERATIONS } from '../../../src/contract/openapi/operations.ts';
+import { OPERATIONS } from '../../../src/contract/openapi/emit-openapi.ts';
 import { AgentError, type ErrorCode } from '../../../src/base/errors.ts';
 import { CONNECTION_LIMITS } from '../../../src/http/connections.ts';
 import { Feed, type FeedSource } from '../../../src/http/feed.ts';
@@ -94,9 +94,9 @@ describe('failures of the agent', () => {
     const metrics = {
       contentType: 'text/plain',
       text: () => Promise.reject(new TypeError('no figures at /var/lib/swellsight')),
-      requested: () => undefined,
-      refused: () => undefined,
-      listening: () => () => undefined,
+      countRequest: () => undefined,
+      countProblem: () => undefined,
+      countStream: () => () => undefined,
     };
     await using server = await serve(UNCOUNTED, { api, feed, metrics });
     for (const [id, operation] of operations) {
@@ -214,7 +214,7 @@ describe('refusals of the server', () => {
   it('are told as the document says while there is no room for another connection', async () => {
     await using server = await serve(UNCOUNTED);
     const captures = holdCaptures(server);
-    const asked = await captures.begin(CONNECTION_LIMITS.most);
+    const asked = await captures.begin(CONNECTION_LIMITS.maxConnections);
     for (const one of interruptible) expect(await refusal(server, one)).toEqual([one[0], 'request_overload']);
     expect((await server.ask('GET', '/live')).status).toBe(200);
     captures.finish();

@@ -74,7 +74,7 @@ async function stage(options: Partial<FeedOptions> = {}) {
   const stored = new Stored();
   const agent = new CannedAgent();
   const feed = new Feed(
-    { lookEveryMs: 20, ...options },
+    { pollIntervalMs: 20, ...options },
     { source: stored, log: createLog('silent'), states: () => agent.status() },
   );
   const server = await serve({ rateLimit: 100_000 }, { feed });
@@ -120,9 +120,9 @@ describe('server-sent events', () => {
     await Promise.all([one(({ id }) => id !== ''), two(({ id }) => id !== '')]);
     at.stored.add();
     at.stored.raise();
-    at.feed.poke();
-    at.feed.told('camera/north/state', { state: 'down' });
-    at.feed.told('model/progress', { phase: 'testing' });
+    at.feed.wake();
+    at.feed.publish('camera/north/state', { state: 'down' });
+    at.feed.publish('model/progress', { phase: 'testing' });
     for (const read of [one, two]) {
       const heard = await read(({ event }) => event === 'progress');
       expect(heard.map(({ event }) => event)).toEqual(['observation', 'event', 'camera', 'progress']);
@@ -144,7 +144,7 @@ describe('server-sent events', () => {
   });
 
   it('say so where they cannot go on', async () => {
-    await using at = await stage({ mostMissed: 5 });
+    await using at = await stage({ maxMissed: 5 });
     for (let count = 0; count < 20; count += 1) at.stored.add();
     at.stored.pruned = 3;
     const reason = async (lastId: string): Promise<string | undefined> => {
@@ -161,7 +161,7 @@ describe('server-sent events', () => {
   });
 
   it('are for so many clients and no more, and a place is free when one leaves', async () => {
-    await using at = await stage({ mostClients: 1 });
+    await using at = await stage({ maxClients: 1 });
     const first = await at.open();
     const refused = await at.open();
     expect([refused.status, refused.headers.get('retry-after')]).toEqual([503, '5']);
@@ -189,7 +189,7 @@ describe('server-sent events', () => {
     const before = process.memoryUsage.rss();
     for (let count = 1; count <= 400; count += 1) {
       at.stored.add();
-      at.feed.poke();
+      at.feed.wake();
       await read(({ data }) => data?.seq === count);
     }
     expect(process.memoryUsage.rss() - before).toBeLessThan(120 * 1024 * 1024);

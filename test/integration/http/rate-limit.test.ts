@@ -6,9 +6,9 @@ describe('rate limit', () => {
     const metrics = {
       contentType: 'text/plain',
       text: () => Promise.resolve('up 1\n'),
-      requested: () => undefined,
-      refused: () => undefined,
-      listening: () => () => undefined,
+      countRequest: () => undefined,
+      countProblem: () => undefined,
+      countStream: () => () => undefined,
     };
     await using site = await serve({ rateLimit: 5 }, { metrics });
     for (let round = 0; round < 20; round++)
@@ -28,9 +28,9 @@ describe('rate limit', () => {
     const metrics = {
       contentType: 'text/plain',
       text: () => Promise.resolve('up 1\n'),
-      requested: () => undefined,
-      refused: () => undefined,
-      listening: () => () => undefined,
+      countRequest: () => undefined,
+      countProblem: () => undefined,
+      countStream: () => () => undefined,
     };
     await using site = await serve({ rateLimit: 5, token: 'secret' }, { metrics });
     for (let guess = 0; guess < 5; guess++)

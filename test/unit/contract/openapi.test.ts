@@ -3,12 +3,12 @@ import { Validator } from '@seriousme/openapi-schema-validator';
 import { describe, expect, it } from 'vitest';
 import { errorsOf, openApiDocument } from '../../../src/contract/openapi/emit-openapi.ts';
 import type { Operation } from '../../../src/contract/openapi/operation.ts';
-import { OPERATIONS } from '../../../src/contract/openapi/operations.ts';
+import { OPERATIONS } from '../../../src/contract/openapi/emit-openapi.ts';
 import { AgentError, ERROR_CODES } from '../../../src/base/errors.ts';
-import { problemOf } from '../../../src/http/problem.ts';
+import { toProblem } from '../../../src/http/problem.ts';
 import { openApi } from '../../fixtures/openapi.ts';
 
-const document = openApiDocument({ problem: (code) => problemOf(new AgentError(code, '')) });
+const document = openApiDocument({ problem: (code) => toProblem(new AgentError(code, '')) });
 const operations = Object.entries<Operation>(OPERATIONS);
 
 /** Section 4 of the contract. */

@@ -65,12 +65,12 @@ describe('metrics', () => {
 
   it.skipIf(!hasPromtool)('are liked by promtool (needs the package prometheus)', async () => {
     const { metrics } = await open({ degraded: ['link_down'] }, { oldestAgeS: 1 });
-    metrics.observed(observation);
-    metrics.requested('GET', '/live', 200, 1);
-    metrics.refused('vision_busy');
-    metrics.listening();
-    metrics.analysed({ kind: 'measured', durationMs: 12 });
-    metrics.analysed({ kind: 'failed', code: 'image_corrupt' });
+    metrics.countObservation(observation);
+    metrics.countRequest('GET', '/live', 200, 1);
+    metrics.countProblem('vision_busy');
+    metrics.countStream();
+    metrics.countAnalysis({ kind: 'measured', durationMs: 12 });
+    metrics.countAnalysis({ kind: 'failed', code: 'image_corrupt' });
     const { status, stdout, stderr } = spawnSync('promtool', ['check', 'metrics'], {
       input: await metrics.text(),
       encoding: 'utf8',
@@ -135,8 +135,8 @@ describe('metrics', () => {
       wave: { ...observation.wave, height_m: null },
       timing_ms: { ...observation.timing_ms, total: null },
     };
-    metrics.observed({ ...observation, timing_ms: { ...observation.timing_ms, total: 1500 } });
-    metrics.observed(observation);
+    metrics.countObservation({ ...observation, timing_ms: { ...observation.timing_ms, total: 1500 } });
+    metrics.countObservation(observation);
     let families = await read();
     expect(valueOf(families, 'swellsight_observations_total', { camera: 'north', status: 'measured' })).toBe(
       2,
@@ -144,7 +144,7 @@ describe('metrics', () => {
     expect(valueOf(families, 'swellsight_observation_duration_seconds_count')).toBe(2);
     expect(valueOf(families, 'swellsight_observation_duration_seconds_sum')).toBeCloseTo(1.504);
     expect(valueOf(families, 'swellsight_wave_height_meters', { camera: 'north' })).toBe(1.2);
-    metrics.observed(failed);
+    metrics.countObservation(failed);
     families = await read();
     expect(valueOf(families, 'swellsight_observations_total', { status: 'failed' })).toBe(1);
     expect(valueOf(families, 'swellsight_wave_height_meters')).toBeUndefined();
@@ -156,10 +156,10 @@ describe('metrics', () => {
 
   it('time the way of a live record to its acknowledgement, and of no other', async () => {
     const { metrics, read } = await open();
-    metrics.connected();
-    metrics.delivered(entry('camera:north', 80), false);
-    metrics.delivered(entry('camera:north', 1e9), true);
-    metrics.delivered(entry('events', -1e9), false);
+    metrics.countConnection();
+    metrics.countDelivery(entry('camera:north', 80), false);
+    metrics.countDelivery(entry('camera:north', 1e9), true);
+    metrics.countDelivery(entry('events', -1e9), false);
     const families = await read();
     for (const kind of ['live', 'backfill', 'event'])
       expect(valueOf(families, 'swellsight_delivered_messages_total', { kind })).toBe(1);
@@ -171,11 +171,11 @@ describe('metrics', () => {
 
   it('tell what becomes of images that are sent in', async () => {
     const { metrics, analysis, read } = await open();
-    metrics.analysed({ kind: 'measured', durationMs: 120 });
-    metrics.analysed({ kind: 'cached', durationMs: 0.4 });
-    metrics.analysed({ kind: 'cached', durationMs: 0.6 });
+    metrics.countAnalysis({ kind: 'measured', durationMs: 120 });
+    metrics.countAnalysis({ kind: 'cached', durationMs: 0.4 });
+    metrics.countAnalysis({ kind: 'cached', durationMs: 0.6 });
     for (const code of ['image_corrupt', 'image_corrupt', 'vision_busy'])
-      metrics.analysed({ kind: 'failed', code });
+      metrics.countAnalysis({ kind: 'failed', code });
     Object.assign(analysis, {
       load: { waiting: 3, requests: 5, heldBytes: 7e6 },
       cache: { hits: 2, misses: 1, entries: 10, sizeBytes: 12_000 },
@@ -201,7 +201,7 @@ describe('metrics', () => {
 
   it('count who listens, each once', async () => {
     const { metrics, read } = await open();
-    const [first] = [metrics.listening(), metrics.listening()];
+    const [first] = [metrics.countStream(), metrics.countStream()];
     expect(valueOf(await read(), 'swellsight_http_event_streams')).toBe(2);
     first();
     first();
@@ -210,8 +210,8 @@ describe('metrics', () => {
 
   it('have bounded labels, whatever is asked for over HTTP', async () => {
     const { metrics, read } = await open();
-    for (let i = 0; i < 1000; i += 1) metrics.requested(`M${String(i)}`, null, 400 + (i % 100), 1);
-    metrics.requested('GET', '/api/v1/cameras/:id/latest.jpg', 200, 30);
+    for (let i = 0; i < 1000; i += 1) metrics.countRequest(`M${String(i)}`, null, 400 + (i % 100), 1);
+    metrics.countRequest('GET', '/api/v1/cameras/:id/latest.jpg', 200, 30);
     const requests = (await read()).get('swellsight_http_request_duration_seconds')?.samples ?? [];
     const series = requests.filter(({ name }) => name.endsWith('_count')).map(({ labels }) => labels);
     expect(series).toEqual([
@@ -237,7 +237,7 @@ describe('metrics', () => {
 
   it('are all in docs/metrics.md, with their type', async () => {
     const { metrics, read } = await open();
-    metrics.observed(observation);
+    metrics.countObservation(observation);
     const page = readFileSync(join(import.meta.dirname, '../../../docs/metrics.md'), 'utf8');
     const told = [...page.matchAll(/^\| `([a-z0-9_]+)`[^|]*\| (\w+)/gm)].map(
       ([, name, type]) => `${String(name)} ${String(type)}`,

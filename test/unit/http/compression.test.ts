@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { takesGzip } from '../../../src/http/compression.ts';
+import { acceptsGzip } from '../../../src/http/compression.ts';
 
 it.each([
   ['gzip', true],
@@ -14,6 +14,6 @@ it.each([
   ['gzip;q=nonsense', false],
   ['', false],
   [undefined, false],
-])('takesGzip(%s) is %s', (accepted, takes) => {
-  expect(takesGzip(accepted)).toBe(takes);
+])('acceptsGzip(%s) is %s', (accepted, takes) => {
+  expect(acceptsGzip(accepted)).toBe(takes);
 });

@@ -1,11 +1,11 @@
 import { describe, expect, it } from 'vitest';
 import { AgentError, ERROR_CODES, type ErrorCode } from '../../../src/base/errors.ts';
-import { problemOf } from '../../../src/http/problem.ts';
+import { toProblem } from '../../../src/http/problem.ts';
 
-describe('problemOf', () => {
+describe('toProblem', () => {
   it('has a status and a title for every code, and its hint', () => {
     for (const code of Object.keys(ERROR_CODES) as ErrorCode[]) {
-      const problem = problemOf(new AgentError(code, 'what happened'));
+      const problem = toProblem(new AgentError(code, 'what happened'));
       expect(problem.code).toBe(code);
       expect(problem.status).toBeGreaterThanOrEqual(400);
       expect(problem.status).toBeLessThan(600);
@@ -15,18 +15,18 @@ describe('problemOf', () => {
   });
 
   it('shows no path, no credentials and no foreign text', () => {
-    const told = problemOf(
+    const told = toProblem(
       new AgentError('store_failed', 'cannot open /var/lib/swellsight/agent.db and C:\\data\\x.db'),
     );
     expect(told.detail).toBe('cannot open … and …');
-    const url = problemOf(
+    const url = toProblem(
       new AgentError('camera_unreachable', 'no answer from rtsp://user:hunter2@10.0.0.1/live?token=hunter2'),
     );
     expect(url.detail).not.toContain('hunter2');
-    expect(problemOf(new TypeError('x is undefined at /src/agent.ts')).detail).not.toContain('agent.ts');
-    expect(problemOf('a string').code).toBe('internal');
+    expect(toProblem(new TypeError('x is undefined at /src/agent.ts')).detail).not.toContain('agent.ts');
+    expect(toProblem('a string').code).toBe('internal');
     expect(
-      problemOf(new AgentError('request_invalid', 'x'.repeat(10_000))).detail.length,
+      toProblem(new AgentError('request_invalid', 'x'.repeat(10_000))).detail.length,
     ).toBeLessThanOrEqual(500);
   });
 });

@@ -1,12 +1,11 @@
 import { describe, expect, it } from 'vitest';
-import { clientOf } from '../../../src/http/client-address.ts';
-import { RateLimit } from '../../../src/http/rate-limit.ts';
+import { clientKey, RateLimit } from '../../../src/http/rate-limit.ts';
 
-function limited(perMinute: number, mostClients?: number) {
+function limited(perMinute: number, maxClients?: number) {
   const clock = { ms: 1000 };
   const limit = new RateLimit(
-    { perMinute, ...(mostClients === undefined ? {} : { mostClients }) },
-    { monoMs: () => clock.ms },
+    { perMinute, ...(maxClients === undefined ? {} : { maxClients }) },
+    { clock: { monoMs: () => clock.ms } },
   );
   const many = (client: string, times: number): number =>
     Array.from({ length: times }, () => limit.take(client)).filter((waitMs) => waitMs === 0).length;
@@ -54,7 +53,7 @@ describe('RateLimit', () => {
   });
 });
 
-describe('clientOf', () => {
+describe('clientKey', () => {
   it.each([
     ['192.0.2.1', '192.0.2.1'],
     ['::ffff:192.0.2.1', '192.0.2.1'],
@@ -67,6 +66,6 @@ describe('clientOf', () => {
     ['', ''],
     [undefined, ''],
   ])('%s is %s', (address, client) => {
-    expect(clientOf(address)).toBe(client);
+    expect(clientKey(address)).toBe(client);
   });
 });
