@@ -8,7 +8,7 @@ import type { Metrics } from '../health/metrics/metrics.ts';
 import type { Feed } from '../http/feed.ts';
 import type { ModelLifecycle } from '../model/lifecycle.ts';
 import type { Bundle } from '../model/manifest.ts';
-import { BLOCK_COMMAND } from '../mqtt/blocks/model-block.ts';
+import { BLOCK_COMMAND } from '../mqtt/blocks/block-codec.ts';
 import type { ModelBlocks } from '../mqtt/blocks/model-blocks.ts';
 import type { Commands } from '../mqtt/commands/commands.ts';
 import type { Discovery } from '../mqtt/discovery/discovery.ts';

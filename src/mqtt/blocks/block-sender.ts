@@ -7,40 +7,42 @@ import {
   BLOCK_COMMAND,
   decodeBlockRequest,
   encodeBlock,
-} from './model-block.ts';
+} from './block-codec.ts';
 
 export interface BlockSenderOptions {
-  /** The broker takes no larger payload: shorter blocks than asked for are sent then. */
+  /** Payload limit of the broker. Blocks that would exceed it are shortened. */
   readonly maxPayloadBytes?: number;
-  /** A block that the broker has not taken after so long is given up. */
-  readonly sendMs?: number;
+  /** Timeout for one block, ms. */
+  readonly sendTimeoutMs?: number;
 }
 
 export interface BlockSenderDeps {
-  /** Sends with QoS 1, not retained; resolves when the broker has it. */
+  /** Publishes with QoS 1, not retained; resolves when the broker acknowledges. */
   readonly publish: (topic: string, payload: Buffer) => Promise<void>;
-  /** Told of each block that the broker has taken. */
+  /** The broker acknowledged a block. `sentBytes` is the total of the device. */
   readonly onSent?: (device: string, sentBytes: number) => void;
-  /** Told of a block that did not get out; the device asks for it again. */
+  /** A block was not sent. The device requests it again. */
   readonly onFailed?: (device: string, thrown: unknown) => void;
 }
 
-interface Served {
-  /** Null until its first request tells. */
+interface ServedDevice {
+  /** Null before the first request. */
   updateId: string | null;
-  /** Offset and length that wait, in the order they were asked for. */
-  readonly waiting: Map<number, number>;
-  busy: Promise<void> | null;
+  /** Length by offset, in the order of the requests. */
+  readonly pending: Map<number, number>;
+  /** Null while nothing is pending. */
+  sending: Promise<void> | null;
   sentBytes: number;
 }
 
-const SEND_MS = 30_000;
-/** A device asks for a window of four; more wait only when it asks again. */
-const MAX_WAITING = 16;
+const DEFAULT_SEND_TIMEOUT_MS = 30_000;
+/** Per device. A device requests four blocks at a time; there are more only when it repeats requests. */
+const MAX_PENDING = 16;
+const HASH_CHUNK_BYTES = 256 * 1024;
 
 /**
- * The operator's side of a model transfer over MQTT: hands out blocks of one file to the devices that it serves, when
- * they ask. Feed it every message on `{device}model/blocks/request`.
+ * The operator's side of a model transfer over MQTT: sends the blocks of one file that the served devices request. Pass
+ * every message on `{device}model/blocks/request` to `receive`.
  */
 export class BlockSender {
   readonly sizeBytes: number;
@@ -48,10 +50,10 @@ export class BlockSender {
   readonly digest: string;
   readonly #file: FileHandle;
   readonly #deps: BlockSenderDeps;
-  readonly #sendMs: number;
-  readonly #mostBytes: number;
+  readonly #sendTimeoutMs: number;
+  readonly #maxBlockBytes: number;
   readonly #closed = new AbortController();
-  readonly #devices = new Map<string, Served>();
+  readonly #devices = new Map<string, ServedDevice>();
 
   static async open(
     path: string,
@@ -62,12 +64,12 @@ export class BlockSender {
     try {
       const { size } = await file.stat();
       const hash = createHash('sha256');
-      const buffer = Buffer.alloc(256 * 1024);
-      for (let at = 0; at < size;) {
-        const { bytesRead } = await file.read(buffer, 0, buffer.length, at);
+      const buffer = Buffer.alloc(HASH_CHUNK_BYTES);
+      for (let offset = 0; offset < size;) {
+        const { bytesRead } = await file.read(buffer, 0, buffer.length, offset);
         if (bytesRead === 0) break;
         hash.update(buffer.subarray(0, bytesRead));
-        at += bytesRead;
+        offset += bytesRead;
       }
       return new BlockSender(file, size, `sha256:${hash.digest('hex')}`, deps, options);
     } catch (thrown) {
@@ -87,27 +89,21 @@ export class BlockSender {
     this.sizeBytes = sizeBytes;
     this.digest = digest;
     this.#deps = deps;
-    this.#sendMs = options.sendMs ?? SEND_MS;
-    this.#mostBytes = Math.max(1, (options.maxPayloadBytes ?? Infinity) - BLOCK_HEADER_BYTES);
+    this.#sendTimeoutMs = options.sendTimeoutMs ?? DEFAULT_SEND_TIMEOUT_MS;
+    this.#maxBlockBytes = Math.max(1, (options.maxPayloadBytes ?? Infinity) - BLOCK_HEADER_BYTES);
   }
 
   /**
-   * Serves a device, named by its topic with the slash at the end (`swellsight/v1/site/device/`), from now on. Without an
-   * id it is the update of its first request: serve it only when it is asked to install this file.
+   * Starts to serve a device, named by its topic with a trailing slash (`swellsight/v1/site/device/`). Without an update id,
+   * the first request sets it: call this only after the device was asked to install this file.
    */
   serve(device: string, updateId: string | null = null): void {
     const served = this.#devices.get(device);
     if (served) served.updateId = updateId ?? served.updateId;
-    else this.#devices.set(device, { updateId, waiting: new Map(), busy: null, sentBytes: 0 });
+    else this.#devices.set(device, { updateId, pending: new Map(), sending: null, sentBytes: 0 });
   }
 
-  /** Serves it no longer. */
-  forget(device: string): void {
-    this.#devices.get(device)?.waiting.clear();
-    this.#devices.delete(device);
-  }
-
-  /** One message of any topic. Never throws; what is no request to be served is passed over. */
+  /** Receives a message of any topic. Never throws; ignores everything except requests of served devices. */
   receive(topic: string, payload: Uint8Array, retain: boolean): void {
     if (retain || !topic.endsWith(BLOCK_REQUEST_TOPIC)) return;
     const device = topic.slice(0, -BLOCK_REQUEST_TOPIC.length);
@@ -115,32 +111,33 @@ export class BlockSender {
     const request = decodeBlockRequest(payload);
     if (!served || !request || request.offset + request.length > this.sizeBytes) return;
     served.updateId ??= request.updateId;
-    if (served.updateId !== request.updateId || served.waiting.size >= MAX_WAITING) return;
-    served.waiting.set(request.offset, request.length);
-    served.busy ??= this.#work(device, served).finally(() => (served.busy = null));
+    if (served.updateId !== request.updateId || served.pending.size >= MAX_PENDING) return;
+    served.pending.set(request.offset, request.length);
+    served.sending ??= this.#sendPending(device, served).finally(() => (served.sending = null));
   }
 
-  /** Gives up what is under way. */
+  /** Aborts current sends and closes the file. */
   async close(): Promise<void> {
     this.#closed.abort();
-    const busy = [...this.#devices.values()].flatMap((served) => served.busy ?? []);
-    for (const device of [...this.#devices.keys()]) this.forget(device);
-    await Promise.all(busy);
+    const sends = [...this.#devices.values()].flatMap((served) => served.sending ?? []);
+    for (const { pending } of this.#devices.values()) pending.clear();
+    this.#devices.clear();
+    await Promise.all(sends);
     await this.#file.close();
   }
 
-  async #work(device: string, served: Served): Promise<void> {
+  async #sendPending(device: string, served: ServedDevice): Promise<void> {
     for (;;) {
-      const [next] = served.waiting;
+      const [next] = served.pending;
       if (!next || served.updateId === null) return;
-      const [offset, wanted] = next;
-      served.waiting.delete(offset);
+      const [offset, requestedBytes] = next;
+      served.pending.delete(offset);
       try {
-        const bytes = Buffer.alloc(Math.min(wanted, this.#mostBytes));
+        const bytes = Buffer.alloc(Math.min(requestedBytes, this.#maxBlockBytes));
         const { bytesRead } = await this.#file.read(bytes, 0, bytes.length, offset);
-        if (bytesRead < bytes.length) throw new Error('the file has become shorter');
+        if (bytesRead < bytes.length) throw new Error('the file became shorter');
         const { updateId } = served;
-        await this.#send(`${device}cmd/${BLOCK_COMMAND}`, encodeBlock({ updateId, offset, bytes }));
+        await this.#publish(`${device}cmd/${BLOCK_COMMAND}`, encodeBlock({ updateId, offset, bytes }));
         served.sentBytes += bytes.length;
         this.#deps.onSent?.(device, served.sentBytes);
       } catch (thrown) {
@@ -149,17 +146,17 @@ export class BlockSender {
     }
   }
 
-  /** A client may keep a message for ever that its broker does not take. */
-  async #send(topic: string, payload: Buffer): Promise<void> {
-    const signal = deadlineSignal(this.#sendMs, this.#closed.signal);
+  /** Publishes with a deadline, because a client may keep an unacknowledged message forever. */
+  async #publish(topic: string, payload: Buffer): Promise<void> {
+    const signal = deadlineSignal(this.#sendTimeoutMs, this.#closed.signal);
     signal.throwIfAborted();
     let onAbort = (): void => undefined;
-    const late = new Promise<never>((_resolve, reject) => {
+    const aborted = new Promise<never>((_resolve, reject) => {
       onAbort = () => reject(signal.reason as Error);
       signal.addEventListener('abort', onAbort, { once: true });
     });
     try {
-      await Promise.race([this.#deps.publish(topic, payload), late]);
+      await Promise.race([this.#deps.publish(topic, payload), aborted]);
     } finally {
       signal.removeEventListener('abort', onAbort);
     }

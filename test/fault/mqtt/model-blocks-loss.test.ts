@@ -17,7 +17,7 @@ const [PORT, OPERATOR_PORT] = [18_840, 18_841];
 const SIZE_BYTES = 300_000;
 const LOST_PERCENT = 20;
 
-describe('a model in blocks over a bad network', () => {
+describe('a model transfer in blocks over a network with packet loss', () => {
   const cleanups: (() => unknown)[] = [];
 
   afterEach(async () => {
@@ -25,7 +25,7 @@ describe('a model in blocks over a bad network', () => {
   });
 
   it.skipIf(!Namespace.isAvailable())(
-    'comes whole through 20 % loss and two broken connections (nft in a network namespace; needs root)',
+    'completes with 20 % packet loss and two lost connections (nft in a network namespace; needs root)',
     async () => {
       const space = new Namespace();
       cleanups.push(() => space.remove());
@@ -64,7 +64,7 @@ describe('a model in blocks over a bad network', () => {
       );
       cleanups.push(() => link.stop());
       const blocks = new ModelBlocks({}, { link, clock: systemClock, log: silentLog });
-      await until(() => link.connected, 'the birth');
+      await until(() => link.connected, 'the connection');
 
       space.drop(PORT, LOST_PERCENT);
       const sha256 = createHash('sha256').update(bytes).digest('hex');
@@ -78,18 +78,18 @@ describe('a model in blocks over a bad network', () => {
         AbortSignal.timeout(100_000),
       );
       for (const share of [0.2, 0.6]) {
-        await until(() => part.heldBytes >= share * SIZE_BYTES, `${share} of it`, 60_000);
+        await until(() => part.heldBytes >= share * SIZE_BYTES, `${share} of the file`, 60_000);
         const before = births.length;
         space.dropAll(PORT);
-        await until(() => !link.connected, 'the loss', 60_000);
+        await until(() => !link.connected, 'the lost connection', 60_000);
         space.restore();
         space.drop(PORT, LOST_PERCENT);
-        await until(() => births.length > before, 'the link again', 60_000);
+        await until(() => births.length > before, 'the next connection', 60_000);
       }
       await fetched;
       await part.close();
       expect(readFileSync(part.path).equals(bytes)).toBe(true);
-      // What was on its way is sent again, and no more than that.
+      // Only blocks that were in flight are sent again.
       expect(sentBytes).toBeLessThan(3 * SIZE_BYTES);
     },
     120_000,

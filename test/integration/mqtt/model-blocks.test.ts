@@ -5,26 +5,26 @@ import type { MqttClient } from 'mqtt';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { systemClock } from '../../../src/base/clock.ts';
 import { PartFile } from '../../../src/model/fetch/part-file.ts';
+import { encodeBlock, MAX_BLOCK_BYTES } from '../../../src/mqtt/blocks/block-codec.ts';
 import { BlockSender } from '../../../src/mqtt/blocks/block-sender.ts';
 import type { MqttLink } from '../../../src/mqtt/link/link.ts';
-import { encodeBlock, MAX_BLOCK_BYTES } from '../../../src/mqtt/blocks/model-block.ts';
-import type { ModelBlocksTuning } from '../../../src/mqtt/blocks/model-block-tuning.ts';
 import { ModelBlocks } from '../../../src/mqtt/blocks/model-blocks.ts';
+import type { ModelBlocksTuning } from '../../../src/mqtt/blocks/request-window.ts';
 import { linkOptions, startLink, topics } from '../../fixtures/link.ts';
 import { Mosquitto, until } from '../../fixtures/mosquitto.ts';
 import { Proxy } from '../../fixtures/proxy.ts';
 import { silentLog, tempDir } from '../../fixtures/store.ts';
 
-const QUICK_BLOCKS: Partial<ModelBlocksTuning> = {
-  answerMs: 600,
-  longestAnswerMs: 2000,
-  afterLinkMs: 300,
-  patienceMs: 20_000,
+const SHORT_TIMEOUTS: Partial<ModelBlocksTuning> = {
+  replyTimeoutMs: 600,
+  maxReplyTimeoutMs: 2000,
+  reconnectTimeoutMs: 300,
+  stallTimeoutMs: 20_000,
 };
 const unlimited = (updateId: string) => ({ updateId, maxBytesPerS: 0 });
-const never = (): AbortSignal => new AbortController().signal;
+const neverAborted = (): AbortSignal => new AbortController().signal;
 
-describe('a model in blocks over mosquitto', () => {
+describe('ModelBlocks and BlockSender on mosquitto', () => {
   let dir: { path: string; remove: () => void };
   let mosquitto: Mosquitto;
   let proxy: Proxy;
@@ -55,7 +55,7 @@ describe('a model in blocks over mosquitto', () => {
       onCommand: (_name, packet) => blocks.receive(packet),
       onConnected: () => blocks.linkUp(),
     }));
-    device();
+    createBlocks();
     await until(() => link.connected, 'the link');
   });
 
@@ -67,34 +67,39 @@ describe('a model in blocks over mosquitto', () => {
     dir.remove();
   });
 
-  const device = (tuning: Partial<ModelBlocksTuning> = {}): void => {
-    blocks = new ModelBlocks({ ...QUICK_BLOCKS, ...tuning }, { link, clock: systemClock, log: silentLog });
+  const createBlocks = (tuning: Partial<ModelBlocksTuning> = {}): void => {
+    blocks = new ModelBlocks({ ...SHORT_TIMEOUTS, ...tuning }, { link, clock: systemClock, log: silentLog });
   };
   const sha256 = (of: Buffer): string => createHash('sha256').update(of).digest('hex');
-  const partOf = (updateId: string): Promise<PartFile> =>
+  const openPart = (updateId: string): Promise<PartFile> =>
     PartFile.open(
       { dir: join(dir.path, 'parts'), updateId, reserveBytes: 0 },
       { of: 'mqtt:', sha256: sha256(bytes), sizeBytes: bytes.length },
     );
 
-  it('brings the very bytes, none twice', async () => {
+  it('transfers the file and sends no byte twice', async () => {
     const updateId = randomUUID();
     sender.serve(topics.prefix);
-    const part = await partOf(updateId);
-    await blocks.fetch(unlimited(updateId), part, never());
+    const part = await openPart(updateId);
+    await blocks.fetch(unlimited(updateId), part, neverAborted());
     await part.close();
     expect(sha256(readFileSync(part.path))).toBe(sha256(bytes));
     expect(sender.digest).toBe(`sha256:${sha256(bytes)}`);
     expect(sent.length).toBe(Math.ceil(bytes.length / MAX_BLOCK_BYTES));
     expect(sent.every(({ topic }) => topic === topics.absolute('cmd/model.block'))).toBe(true);
-    expect(blocks.ignored).toEqual({ retained: 0, malformed: 0, foreign: 0, unasked: 0 });
+    expect(blocks.ignored).toEqual({
+      retained: 0,
+      malformed: 0,
+      unknownUpdate: 0,
+      unrequested: 0,
+    });
   });
 
-  it('goes on over two broken connections and asks for no byte again that it has', async () => {
+  it('continues after two lost connections, without requesting held bytes again', async () => {
     const updateId = randomUUID();
     sender.serve(topics.prefix);
-    const part = await partOf(updateId);
-    const fetched = blocks.fetch(unlimited(updateId), part, never());
+    const part = await openPart(updateId);
+    const fetched = blocks.fetch(unlimited(updateId), part, neverAborted());
     for (const atBytes of [150_000, 500_000]) {
       await until(() => part.heldBytes >= atBytes, `${atBytes} bytes`);
       proxy.cut();
@@ -102,19 +107,19 @@ describe('a model in blocks over mosquitto', () => {
     await fetched;
     await part.close();
     expect(sha256(readFileSync(part.path))).toBe(sha256(bytes));
-    // At most what was on its way when the link broke, each time.
+    // Each lost connection costs at most the blocks that were in flight.
     const sentBytes = sent.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
     expect(sentBytes).toBeLessThan(bytes.length + 3 * 4 * (MAX_BLOCK_BYTES + 24));
   });
 
-  it('asks again when the sender comes late, and goes on with a part of an earlier run', async () => {
+  it('repeats requests until the sender starts, and continues the part file of an earlier run', async () => {
     const updateId = randomUUID();
-    const part = await partOf(updateId);
+    const part = await openPart(updateId);
     await part.append(bytes.subarray(0, 700_000));
     await part.close();
-    const again = await partOf(updateId);
+    const again = await openPart(updateId);
     expect(again.heldBytes).toBe(700_000);
-    const fetched = blocks.fetch(unlimited(updateId), again, never());
+    const fetched = blocks.fetch(unlimited(updateId), again, neverAborted());
     await new Promise((resolve) => setTimeout(resolve, 900));
     expect(sent).toEqual([]);
     sender.serve(topics.prefix, updateId);
@@ -124,18 +129,18 @@ describe('a model in blocks over mosquitto', () => {
     expect(sent.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0)).toBeLessThan(330_000);
   });
 
-  it('takes shorter blocks than it asked for, through a broker that takes only small messages', async () => {
+  it('accepts blocks that are shorter than requested, through a broker with a packet size limit', async () => {
     await mosquitto.down();
     const small = await Mosquitto.start({ lines: ['max_packet_size 20000'], port: mosquitto.port });
     try {
-      await until(() => link.connected && operator.connected, 'both to be back');
+      await until(() => link.connected && operator.connected, 'both connections');
       await operator.subscribeAsync(topics.absolute('model/blocks/request'), { qos: 1 });
       await sender.close();
       sender = await BlockSender.open(join(dir.path, 'file'), { publish }, { maxPayloadBytes: 19_000 });
       const updateId = randomUUID();
       sender.serve(topics.prefix);
-      const part = await partOf(updateId);
-      await blocks.fetch(unlimited(updateId), part, never());
+      const part = await openPart(updateId);
+      await blocks.fetch(unlimited(updateId), part, neverAborted());
       await part.close();
       expect(sha256(readFileSync(part.path))).toBe(sha256(bytes));
     } finally {
@@ -144,10 +149,10 @@ describe('a model in blocks over mosquitto', () => {
     }
   });
 
-  it('takes only what it asked for, of the update in hand', async () => {
-    device({ answerMs: 30_000 });
+  it('ignores blocks that are retained, malformed, of another update or not requested', async () => {
+    createBlocks({ replyTimeoutMs: 30_000 });
     const updateId = randomUUID();
-    const part = await partOf(updateId);
+    const part = await openPart(updateId);
     const stop = new AbortController();
     const requests = await mosquitto.record(topics.absolute('model/blocks/request'));
     const fetched = blocks.fetch(unlimited(updateId), part, stop.signal);
@@ -161,50 +166,55 @@ describe('a model in blocks over mosquitto', () => {
       })),
     );
     expect(requests.every(({ retain, packet }) => !retain && packet.qos === 1)).toBe(true);
-    const junk = Buffer.alloc(MAX_BLOCK_BYTES, 7);
+    const wrongBytes = Buffer.alloc(MAX_BLOCK_BYTES, 7);
     const send = (payload: Buffer, retain = false): Promise<unknown> =>
       operator.publishAsync(topics.absolute('cmd/model.block'), payload, { qos: 1, retain });
-    await send(encodeBlock({ updateId: randomUUID(), offset: 0, bytes: junk }));
-    await send(encodeBlock({ updateId, offset: 5 * MAX_BLOCK_BYTES, bytes: junk }));
-    await send(encodeBlock({ updateId, offset: 1, bytes: junk }));
+    await send(encodeBlock({ updateId: randomUUID(), offset: 0, bytes: wrongBytes }));
+    await send(encodeBlock({ updateId, offset: 5 * MAX_BLOCK_BYTES, bytes: wrongBytes }));
+    await send(encodeBlock({ updateId, offset: 1, bytes: wrongBytes }));
     await send(encodeBlock({ updateId, offset: 0, bytes: Buffer.alloc(MAX_BLOCK_BYTES + 1) }));
     await send(Buffer.from('{"id":"1"}'));
     await send(Buffer.alloc(24));
-    await send(encodeBlock({ updateId, offset: 0, bytes: junk }), true);
-    await until(() => blocks.ignored.retained === 1, 'the last one');
-    expect(blocks.ignored).toEqual({ retained: 1, malformed: 3, foreign: 1, unasked: 2 });
+    await send(encodeBlock({ updateId, offset: 0, bytes: wrongBytes }), true);
+    await until(() => blocks.ignored.retained === 1, 'the retained block');
+    expect(blocks.ignored).toEqual({
+      retained: 1,
+      malformed: 3,
+      unknownUpdate: 1,
+      unrequested: 2,
+    });
     expect(part.heldBytes).toBe(0);
     await send(encodeBlock({ updateId, offset: 0, bytes: bytes.subarray(0, MAX_BLOCK_BYTES) }));
     await send(encodeBlock({ updateId, offset: 0, bytes: bytes.subarray(0, MAX_BLOCK_BYTES) }));
-    await until(() => blocks.ignored.unasked === 3, 'the second copy');
-    await until(() => part.heldBytes === MAX_BLOCK_BYTES, 'the first block in its place');
+    await until(() => blocks.ignored.unrequested === 3, 'the duplicate block');
+    await until(() => part.heldBytes === MAX_BLOCK_BYTES, 'the first block');
     stop.abort();
     await expect(fetched).rejects.toThrow('abort');
     await part.close();
   });
 
-  it('gives up when nobody sends, and keeps what it has', async () => {
-    device({ patienceMs: 1500 });
+  it('fails when no block arrives in time, and keeps the held bytes', async () => {
+    createBlocks({ stallTimeoutMs: 1500 });
     const updateId = randomUUID();
-    const part = await partOf(updateId);
+    const part = await openPart(updateId);
     await part.append(bytes.subarray(0, 1000));
-    await expect(blocks.fetch(unlimited(updateId), part, never())).rejects.toMatchObject({
+    await expect(blocks.fetch(unlimited(updateId), part, neverAborted())).rejects.toMatchObject({
       code: 'model_transfer_failed',
     });
     await part.close();
-    const again = await partOf(updateId);
+    const again = await openPart(updateId);
     expect(again.heldBytes).toBe(1000);
     await again.close();
   });
 
-  it('holds the bandwidth down to what is allowed', async () => {
+  it('limits the bandwidth', async () => {
     const updateId = randomUUID();
     sender.serve(topics.prefix);
-    const part = await partOf(updateId);
+    const part = await openPart(updateId);
     const startedMs = performance.now();
-    await blocks.fetch({ updateId, maxBytesPerS: 400_000 }, part, never());
+    await blocks.fetch({ updateId, maxBytesPerS: 400_000 }, part, neverAborted());
     await part.close();
-    // The last block may be asked for as soon as those before it have been paid.
+    // The last block is requested as soon as the bandwidth of the blocks before it has been used.
     expect(performance.now() - startedMs).toBeGreaterThan(
       1000 * ((1_000_000 - 2 * MAX_BLOCK_BYTES) / 400_000),
     );

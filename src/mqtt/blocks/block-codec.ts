@@ -1,20 +1,21 @@
-/** Below the topic of the device. */
+/** Relative to the device. */
 export const BLOCK_REQUEST_TOPIC = 'model/blocks/request';
-/** The name in `cmd/{name}` that blocks come by. */
+/** Blocks arrive on `cmd/{BLOCK_COMMAND}`. */
 export const BLOCK_COMMAND = 'model.block';
 
 export const MAX_BLOCK_BYTES = 96 * 1024;
-/** Blocks asked for at a time. */
+/** Maximum number of blocks that a device requests at the same time. */
 export const BLOCK_WINDOW = 4;
 
 const ID_BYTES = 16;
 export const BLOCK_HEADER_BYTES = ID_BYTES + 8;
 
+const MAX_REQUEST_BYTES = 1024;
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
-/** Bytes of a file from `offset` on, of one update. */
+/** Bytes of the file of one update, from `offset` on. */
 export interface Block {
-  /** UUID in small letters. */
+  /** Lower-case UUID. */
   readonly updateId: string;
   readonly offset: number;
   readonly bytes: Uint8Array;
@@ -26,7 +27,7 @@ export interface BlockRequest {
   readonly length: number;
 }
 
-/** 16 bytes of the update's id, 8 bytes of offset with the highest first, then the bytes. */
+/** Format: update id (16 bytes), offset (8 bytes, big-endian), then the bytes of the file. */
 export function encodeBlock({ updateId, offset, bytes }: Block): Buffer {
   const packet = Buffer.alloc(BLOCK_HEADER_BYTES + bytes.length);
   packet.write(updateId.replaceAll('-', ''), 'hex');
@@ -35,7 +36,7 @@ export function encodeBlock({ updateId, offset, bytes }: Block): Buffer {
   return packet;
 }
 
-/** Null for what is no block: empty, too long, or beyond what a file can be. The bytes are not copied. */
+/** Null for an invalid block: empty, too long, or with an offset that is not a safe integer. Does not copy the bytes. */
 export function decodeBlock(payload: Uint8Array): Block | null {
   const length = payload.length - BLOCK_HEADER_BYTES;
   if (length < 1 || length > MAX_BLOCK_BYTES) return null;
@@ -50,9 +51,9 @@ export function decodeBlock(payload: Uint8Array): Block | null {
 export const encodeBlockRequest = ({ updateId, offset, length }: BlockRequest): string =>
   JSON.stringify({ update_id: updateId, offset, length });
 
-/** Null for what is no request. */
+/** Null for an invalid request. */
 export function decodeBlockRequest(payload: Uint8Array): BlockRequest | null {
-  if (payload.length > 1024) return null;
+  if (payload.length > MAX_REQUEST_BYTES) return null;
   let value: unknown;
   try {
     value = JSON.parse(Buffer.from(payload).toString('utf8'));
@@ -61,8 +62,8 @@ export function decodeBlockRequest(payload: Uint8Array): BlockRequest | null {
   }
   if (typeof value !== 'object' || value === null) return null;
   const { update_id: updateId, offset, length } = value as Record<string, unknown>;
-  const fits = typeof updateId === 'string' && UUID.test(updateId) && isCount(offset) && isCount(length);
-  return fits && length >= 1 && length <= MAX_BLOCK_BYTES ? { updateId, offset, length } : null;
+  const isValid = typeof updateId === 'string' && UUID.test(updateId) && isCount(offset) && isCount(length);
+  return isValid && length >= 1 && length <= MAX_BLOCK_BYTES ? { updateId, offset, length } : null;
 }
 
 const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && Number(value) >= 0;
