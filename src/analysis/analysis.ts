@@ -1,10 +1,9 @@
 import type { Clock } from '../base/clock.ts';
 import { AgentError, asAgentError, isAbort, type ErrorCode } from '../base/errors.ts';
-import type { SiteCalibration } from '../calibration/site-calibration.ts';
 import type { Camera as CameraSettings } from '../config/schema.ts';
 import type { AnalysisOptions, AnalysisResult, UploadReservation } from '../contract/analysis.ts';
 import type { ModelRef } from '../contract/observation.ts';
-import { calibrationFor } from '../calibration/height-estimate.ts';
+import { calibrationFor, type SiteCalibration } from '../calibration/site-calibration.ts';
 import type { AnalysisCache } from '../store/types.ts';
 import { MAX_AHEAD, type FrameResult, type ModelLease } from '../vision/protocol.ts';
 import { answerKey, CalibrationDigests, sha256Hex, type AnalysisConditions } from './answer-key.ts';

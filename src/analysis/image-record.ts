@@ -1,10 +1,9 @@
 import { isoTime } from '../base/clock.ts';
 import { AgentError } from '../base/errors.ts';
-import type { SiteCalibration } from '../calibration/site-calibration.ts';
 import type { AnalysisResult } from '../contract/analysis.ts';
 import type { ModelRef } from '../contract/observation.ts';
 import { burstView, meanEmbedding, usedResults, type Burst } from '../observation/burst.ts';
-import { estimateHeight } from '../calibration/height-estimate.ts';
+import { estimateHeight, type SiteCalibration } from '../calibration/site-calibration.ts';
 import { buildRecord } from '../observation/record.ts';
 import type { ObservationDraft } from '../store/types.ts';
 import type { FrameResult } from '../vision/protocol.ts';

@@ -1,7 +1,8 @@
 import type { Clock } from '../base/clock.ts';
 import { withDeadline } from '../base/deadline.ts';
-import type { AgentError } from '../base/errors.ts';
-import type { CaptureOptions, Frame } from './camera.ts';
+import { asAgentError, isAbort, type AgentError } from '../base/errors.ts';
+import { Backoff } from '../base/retry.ts';
+import type { Camera, CaptureOptions, Frame } from './camera.ts';
 
 /**
  * Takes one frame that is not older than `notBeforeMs` on the monotonic clock. The signal fires at the deadline of the
@@ -68,4 +69,90 @@ export class BurstCapture {
       this.#pending.delete(frame);
     }
   }
+}
+
+export interface RetryOptions {
+  /** The last attempt starts at most this long after the start of the capture, seconds. */
+  readonly maxRetryS: number;
+}
+
+const RETRY_MIN_MS = 1000;
+const RETRY_MAX_MS = 60_000;
+/** Cameras lock accounts after a few wrong passwords: the pause doubles from MIN to MAX. */
+const AUTH_PAUSE_MIN_MS = 30_000;
+const AUTH_PAUSE_MAX_MS = 600_000;
+
+/**
+ * Retries a capture that yielded no frame, with exponential backoff and jitter, within `maxRetryS`. The backoff continues
+ * from slot to slot until a frame arrives. After `camera_auth` it does not connect until a longer pause is over; captures
+ * in this pause throw the same `camera_auth` at once.
+ */
+export class RetryingCamera implements Camera {
+  readonly id: string;
+  readonly #options: RetryOptions;
+  readonly #camera: Camera;
+  readonly #clock: Clock;
+  readonly #random: () => number;
+  #backoff: Backoff;
+  #authPause: { readonly failure: AgentError; readonly pauseMs: number; readonly untilMs: number } | null =
+    null;
+
+  constructor(
+    options: RetryOptions,
+    deps: { readonly camera: Camera; readonly clock: Clock; readonly random?: () => number },
+  ) {
+    this.id = deps.camera.id;
+    this.#options = options;
+    this.#camera = deps.camera;
+    this.#clock = deps.clock;
+    this.#random = deps.random ?? Math.random;
+    this.#backoff = this.#newBackoff();
+  }
+
+  async *capture(options: CaptureOptions, signal: AbortSignal): AsyncGenerator<Frame, void, undefined> {
+    const retryUntilMs = this.#clock.monoMs() + this.#options.maxRetryS * 1000;
+    if (this.#authPause && this.#clock.monoMs() < this.#authPause.untilMs) throw this.#authPause.failure;
+    for (;;) {
+      let frames = 0;
+      try {
+        for await (const frame of this.#camera.capture(options, signal)) {
+          frames += 1;
+          this.#backoff = this.#newBackoff();
+          this.#authPause = null;
+          yield frame;
+        }
+        return;
+      } catch (thrown) {
+        if (isAbort(thrown)) throw thrown;
+        signal.throwIfAborted();
+        const failure = asAgentError(thrown);
+        if (frames > 0) throw failure;
+        const pauseMs = this.#backoff.nextMs();
+        if (failure.code === 'camera_auth') this.#startAuthPause(failure);
+        if (!isWorthRetrying(failure) || this.#clock.monoMs() + pauseMs > retryUntilMs) throw failure;
+        await this.#clock.sleep(pauseMs, signal);
+      }
+    }
+  }
+
+  close(): Promise<void> {
+    return this.#camera.close();
+  }
+
+  #startAuthPause(failure: AgentError): void {
+    const pauseMs = this.#authPause
+      ? Math.min(AUTH_PAUSE_MAX_MS, this.#authPause.pauseMs * 2)
+      : AUTH_PAUSE_MIN_MS;
+    this.#authPause = { failure, pauseMs, untilMs: this.#clock.monoMs() + pauseMs };
+  }
+
+  #newBackoff(): Backoff {
+    const options = { minMs: RETRY_MIN_MS, maxMs: RETRY_MAX_MS, resetAfterMs: Infinity };
+    return new Backoff(options, { clock: this.#clock, random: this.#random });
+  }
+}
+
+/** A wrong password, a missing program or an internal fault does not change within seconds. */
+function isWorthRetrying(failure: AgentError): boolean {
+  return failure.retryable && failure.code !== 'camera_auth' && failure.code !== 'camera_program_missing';
 }

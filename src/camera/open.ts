@@ -11,7 +11,7 @@ import { FfmpegSource, type FfmpegPrograms } from './ffmpeg/source.ts';
 import { StreamCamera } from './ffmpeg/stream-camera.ts';
 import { VideoCamera } from './ffmpeg/video-camera.ts';
 import { HttpCamera } from './http/camera.ts';
-import { RetryingCamera } from './retrying-camera.ts';
+import { RetryingCamera } from './burst-capture.ts';
 
 export interface CameraDeps {
   readonly clock: Clock;

@@ -1,8 +1,12 @@
 import { isoTime, type Clock } from '../base/clock.ts';
 import { AgentError, isAbort } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
-import { calibrationFor, estimateHeight, UNCALIBRATED } from '../calibration/height-estimate.ts';
-import type { SiteCalibration } from '../calibration/site-calibration.ts';
+import {
+  calibrationFor,
+  estimateHeight,
+  UNCALIBRATED,
+  type SiteCalibration,
+} from '../calibration/site-calibration.ts';
 import type { HeightEstimate } from '../calibration/types.ts';
 import type { Camera, Frame } from '../camera/camera.ts';
 import { isSameSource } from '../config/change.ts';

@@ -4,7 +4,7 @@ import sharp from 'sharp';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { systemClock } from '../../../src/base/clock.ts';
 import type { Camera as CameraSettings } from '../../../src/config/schema.ts';
-import { UNCALIBRATED } from '../../../src/calibration/height-estimate.ts';
+import { UNCALIBRATED } from '../../../src/calibration/site-calibration.ts';
 import type { Bundle } from '../../../src/model/manifest.ts';
 import { openBundle } from '../../../src/model/bundle/bundle.ts';
 import type { Candidate } from '../../../src/model/types.ts';

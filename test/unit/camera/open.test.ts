@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { openCamera } from '../../../src/camera/open.ts';
-import { RetryingCamera } from '../../../src/camera/retrying-camera.ts';
+import { RetryingCamera } from '../../../src/camera/burst-capture.ts';
 import { VideoCamera } from '../../../src/camera/ffmpeg/video-camera.ts';
 import { systemClock } from '../../../src/base/clock.ts';
 import { createLog } from '../../../src/base/log.ts';

@@ -94,8 +94,8 @@ describe('CameraSet', () => {
         time: { wire: () => ({ synced: true, offset_ms: 0 }) },
         calibrations,
         images: {
-          keep: (_camera, id, _frame, always = false) => {
-            kept.push({ id, always });
+          keep: (_camera, id, _frame, always) => {
+            kept.push({ id, always: always === true });
             return Promise.resolve();
           },
         },

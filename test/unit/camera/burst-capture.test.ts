@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { Camera, Frame } from '../../../src/camera/camera.ts';
-import { RetryingCamera } from '../../../src/camera/retrying-camera.ts';
+import { RetryingCamera } from '../../../src/camera/burst-capture.ts';
 import { AgentError, isAbort, type ErrorCode } from '../../../src/base/errors.ts';
 import { captureBurst, failureCode } from '../../fixtures/capture.ts';
 import { FakeClock } from '../../fixtures/fake-clock.ts';
