@@ -12,9 +12,9 @@ import type { Agent, AgentDeps, AgentOptions, AgentState } from './control/agent
 import { AgentInfo } from './control/info.ts';
 import { healthSources } from './control/health-sources.ts';
 import { createReconfigure } from './control/reconfigure.ts';
-import { readBootId } from './health/boot.ts';
+import { readBootId } from './health/machine.ts';
 import { Heartbeat } from './health/heartbeat.ts';
-import { Liveness, visionProgress } from './health/liveness.ts';
+import { Liveness, watchVision } from './health/liveness.ts';
 import { Metrics } from './health/metrics/metrics.ts';
 import { TimeSync } from './health/time-sync.ts';
 import { Watchdog } from './health/watchdog.ts';
@@ -156,7 +156,7 @@ export async function startAgent(options: AgentOptions, deps: AgentDeps): Promis
   const forwarder = new Forwarder(mqtt, { ...mqttDeps, link, outbox, onAccepted: on.delivered.emit });
 
   // Health.
-  const liveness = new Liveness({}, { clock, parts: [visionProgress(inference, server)] });
+  const liveness = new Liveness({}, { clock, parts: [watchVision(inference, server)] });
   const sources = healthSources({ cameras, link, server, store, models, time });
   const sink = (health: Health): void =>
     link.setState('health', health, { expiryS: 3 * state.settings.heartbeat.intervalS });

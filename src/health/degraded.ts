@@ -1,35 +1,35 @@
 import type { Health } from '../contract/health.ts';
 
 /**
- * What may stand in `degraded` of a heartbeat, and what it means. `:{id}` is a camera's id, `:{part}` the part of the
- * record that could not be filled. docs/health.md lists the same codes; a test holds the two equal.
+ * The codes in `degraded` of a heartbeat and their meaning. `{id}` is the id of a camera, `{part}` the part of the record
+ * that could not be read. docs/health.md lists the same codes; a test compares the two lists.
  */
 export const DEGRADED_CODES = {
-  clock_unsynced: 'nothing has set the clock; times may be wrong',
-  clock_offset: 'the clock is being corrected by a second or more, slowly',
+  clock_unsynced: 'no time source has set the clock; times may be wrong',
+  clock_offset: 'the clock is off by a second or more and is corrected slowly',
   link_down: 'no connection to the broker',
-  link_flapping: 'five and more reconnects in the last hour',
+  link_flapping: 'at least five reconnects in the last hour',
   link_refused: 'the broker refuses the credentials, or its certificate is not trusted',
-  link_contested: 'another agent was seen under the identity of this device in the last hour',
+  link_contested: 'another agent used the identity of this device in the last hour',
   commands_refused: 'the broker refuses the subscription to commands',
   'certificate_expiring:{whose}': 'the certificate of the device or the broker expires soon, or has expired',
-  credentials_unusable: 'new certificate, key or password files are not whole; the ones before are in use',
-  'camera_down:{id}': 'the camera gives no pictures',
-  'camera_frozen:{id}': 'the camera gives the same picture again and again',
+  credentials_unusable: 'new certificate, key or password files are incomplete; the previous ones are in use',
+  'camera_down:{id}': 'the camera delivers no frames',
+  'camera_frozen:{id}': 'the camera delivers the same frame again and again',
   'camera_obstructed:{id}': 'something covers the lens',
-  vision_down: 'the vision process does not run',
-  inference_failing: 'five and more failed analyses in the last hour',
+  vision_down: 'the vision process is not running',
+  inference_failing: 'at least five failed analyses in the last hour',
   model_missing: 'no model is active',
   unsigned_model: 'the model runs without a valid signature (model.allowUnsigned)',
   outbox_backlog: 'the oldest unsent record is older than 15 minutes',
-  outbox_dropping: 'records were dropped unsent since the last heartbeat',
-  store_full: 'the disk is full, and nothing can be deleted: records are lost',
-  store_failed: 'the disk refuses to be written, or is gone: records are lost',
-  store_corrupt: 'the database is damaged; it is set aside at the start that follows',
-  disk_low: 'less than 200 MB or 5 % of the disk are free',
-  memory_low: 'less than 64 MB of memory are free',
-  temperature_high: 'the processor is at 80 degrees Celsius or more',
-  throttled: 'the board runs slower than it could, or on too little voltage',
+  outbox_dropping: 'unsent records were dropped since the last heartbeat',
+  store_full: 'the disk is full and nothing can be deleted: records are lost',
+  store_failed: 'writing to the disk fails, or the disk is gone: records are lost',
+  store_corrupt: 'the database is damaged; the next start sets it aside',
+  disk_low: 'less than 200 MB or 5 % of the disk is free',
+  memory_low: 'less than 64 MB of memory is free',
+  temperature_high: 'the processor has 80 degrees Celsius or more',
+  throttled: 'the board throttles the processor, or its voltage is too low',
   'probe_failed:{part}': 'this part of the heartbeat could not be read',
 } as const;
 
@@ -38,41 +38,41 @@ const LIMITS = {
   failures1h: 5,
   outboxAgeS: 15 * 60,
   clockOffsetMs: 1000,
-  diskFreeMb: 200,
-  diskUsedPct: 95,
-  memoryFreeMb: 64,
+  minDiskFreeMb: 200,
+  maxDiskUsedPct: 95,
+  minMemoryFreeMb: 64,
   temperatureC: 80,
 };
 
-/** What the judgement needs beside the record itself. */
+/** Facts that the record itself does not contain. */
 export interface DegradedContext {
-  /** Null when no vision process is wanted. */
+  /** Null when no vision process is needed. */
   readonly visionReady: boolean | null;
   readonly modelTrusted: boolean;
-  /** `outbox.dropped_total` of the heartbeat before. */
+  /** `outbox.dropped_total` of the previous heartbeat. */
   readonly droppedBefore: number;
-  /** What the link itself says is wrong with it. */
-  readonly linkTroubles?: readonly string[];
-  /** `store_*` when records cannot be stored. */
+  /** Codes that the link reports. */
+  readonly linkFaults?: readonly string[];
+  /** Code `store_*` while records cannot be stored. */
   readonly storeFailure?: string | null;
-  /** Sources that threw: what they would have said is not judged. */
+  /** Sources that threw. Their parts of the record are not checked. */
   readonly failedParts: readonly string[];
 }
 
-/** The codes for one record, in the order of the table above; empty when all is well. */
-export function degradedCodes(health: Omit<Health, 'degraded'>, context: DegradedContext): string[] {
+/** The codes for one record, in the order of the table above; empty when everything is normal. */
+export function findDegradedCodes(health: Omit<Health, 'degraded'>, context: DegradedContext): string[] {
   const codes: string[] = [];
   const add = (condition: boolean, code: string): void => {
     if (condition) codes.push(code);
   };
-  const known = (part: string): boolean => !context.failedParts.includes(part);
+  const isKnown = (part: string): boolean => !context.failedParts.includes(part);
   const { clock, link, cameras, inference, model, outbox, disk, memory, cpu } = health;
 
-  add(known('clock') && !clock.synced, 'clock_unsynced');
-  add(known('clock') && Math.abs(clock.offset_ms ?? 0) >= LIMITS.clockOffsetMs, 'clock_offset');
-  add(known('link') && link.connected_since === null, 'link_down');
+  add(isKnown('clock') && !clock.synced, 'clock_unsynced');
+  add(isKnown('clock') && Math.abs(clock.offset_ms ?? 0) >= LIMITS.clockOffsetMs, 'clock_offset');
+  add(isKnown('link') && link.connected_since === null, 'link_down');
   add(link.reconnects_1h >= LIMITS.reconnects1h, 'link_flapping');
-  codes.push(...(context.linkTroubles ?? []));
+  codes.push(...(context.linkFaults ?? []));
   for (const { id, state } of cameras) {
     switch (state) {
       case 'down':
@@ -85,15 +85,18 @@ export function degradedCodes(health: Omit<Health, 'degraded'>, context: Degrade
         break;
     }
   }
-  add(known('vision') && context.visionReady === false, 'vision_down');
+  add(isKnown('vision') && context.visionReady === false, 'vision_down');
   add(inference.failures_1h >= LIMITS.failures1h, 'inference_failing');
-  add(known('model') && model.name === null, 'model_missing');
-  add(known('model') && model.name !== null && !context.modelTrusted, 'unsigned_model');
+  add(isKnown('model') && model.name === null, 'model_missing');
+  add(isKnown('model') && model.name !== null && !context.modelTrusted, 'unsigned_model');
   add((outbox.oldest_age_s ?? 0) > LIMITS.outboxAgeS, 'outbox_backlog');
   add(outbox.dropped_total > context.droppedBefore, 'outbox_dropping');
   if (context.storeFailure != null) codes.push(context.storeFailure);
-  add(isBelow(disk.free_mb, LIMITS.diskFreeMb) || (disk.used_pct ?? 0) > LIMITS.diskUsedPct, 'disk_low');
-  add(memory.free_mb < LIMITS.memoryFreeMb, 'memory_low');
+  add(
+    isBelow(disk.free_mb, LIMITS.minDiskFreeMb) || (disk.used_pct ?? 0) > LIMITS.maxDiskUsedPct,
+    'disk_low',
+  );
+  add(memory.free_mb < LIMITS.minMemoryFreeMb, 'memory_low');
   add((cpu.temp_c ?? 0) >= LIMITS.temperatureC, 'temperature_high');
   add(cpu.throttled === true, 'throttled');
   for (const part of context.failedParts) codes.push(`probe_failed:${part}`);

@@ -5,49 +5,49 @@ import type { Clock } from '../base/clock.ts';
 import { readText } from '../base/read-file.ts';
 
 const BYTES_PER_MB = 2 ** 20;
-/** A dead network disk must not hold up a heartbeat. */
+/** A network disk that does not respond must not delay the heartbeat. */
 const STATFS_TIMEOUT_MS = 2_000;
 const MS_PER_DAY = 86_400_000;
-/** Before that, start-up writes would be taken for the habit. */
+/** Over a shorter time, the writes of the start would dominate the rate. */
 const MIN_SPAN_MS = 10 * 60_000;
-const CHECKPOINT_MS = 3_600_000;
-const KEPT_CHECKPOINTS = 25;
+const CHECKPOINT_INTERVAL_MS = 3_600_000;
+const MAX_CHECKPOINTS = 25;
 
 export interface DiskSpace {
   readonly freeMb: number | null;
-  /** 0..100, as `df` counts it: of what ordinary users may fill. */
+  /** 0..100, of the space that ordinary users may fill, like the output of `df`. */
   readonly usedPct: number | null;
 }
 
 const UNKNOWN: DiskSpace = { freeMb: null, usedPct: null };
 
-/** Asks for the space around one folder; all null when it is gone or the file system does not answer in time. */
+/** Reads the free space at a directory. All values are null when the directory is gone or the file system does not respond in time. */
 export class DiskProbe {
   readonly #dir: string;
-  #asked: Promise<DiskSpace> | null = null;
+  #reading: Promise<DiskSpace> | null = null;
 
   constructor(options: { dir: string }) {
     this.#dir = options.dir;
   }
 
   async read(): Promise<DiskSpace> {
-    // A call that hangs holds one of Node's few threads for file work: a second one must not join it.
-    this.#asked ??= readDiskSpace(this.#dir).finally(() => {
-      this.#asked = null;
+    // A blocked call occupies one of Node's few file threads. Do not start a second one.
+    this.#reading ??= readDiskSpace(this.#dir).finally(() => {
+      this.#reading = null;
     });
-    const patience = new AbortController();
+    const timeout = new AbortController();
     try {
       return await Promise.race([
-        this.#asked,
-        delay(STATFS_TIMEOUT_MS, UNKNOWN, { signal: patience.signal }),
+        this.#reading,
+        delay(STATFS_TIMEOUT_MS, UNKNOWN, { signal: timeout.signal }),
       ]);
     } finally {
-      patience.abort();
+      timeout.abort();
     }
   }
 }
 
-/** One look, for as long as it takes. Never rejects. */
+/** Reads the free space without a timeout. Never rejects. */
 export async function readDiskSpace(dir: string): Promise<DiskSpace> {
   try {
     const { blocks, bfree, bavail, bsize } = await statfs(dir);
@@ -63,13 +63,13 @@ export async function readDiskSpace(dir: string): Promise<DiskSpace> {
 }
 
 /**
- * Bytes that the agent and its vision process send to the disk, as MiB a day: what wears an SD card out.
- * Taken over the last day at most, extrapolated before that; null for the first ten minutes and without /proc.
+ * Measures how much the agent and its vision process write to the disk, MiB per day: writes wear out an SD card.
+ * It is the rate of at most the last day, extrapolated when the time is shorter. Null in the first ten minutes and without /proc.
  */
 export class WriteRate {
   readonly #clock: Clock;
   readonly #root: string;
-  /** Last count of each process that is followed. */
+  /** Last byte count of each process. */
   readonly #counts = new Map<number, number>();
   readonly #checkpoints: { monoMs: number; bytes: number }[] = [];
   #bytes = 0;
@@ -79,37 +79,37 @@ export class WriteRate {
     this.#root = deps.root ?? '/';
   }
 
-  /** Call at every heartbeat with the processes that live now. */
+  /** Call this at every heartbeat with the ids of the running processes. */
   async sample(pids: readonly number[]): Promise<number | null> {
-    let readable = false;
+    let isReadable = false;
     for (const pid of pids) {
-      const written = await this.#written(pid);
+      const written = await this.#readWrittenBytes(pid);
       if (written === null) continue;
-      readable = true;
+      isReadable = true;
       const before = this.#counts.get(pid) ?? (this.#checkpoints.length === 0 ? written : 0);
       this.#bytes += Math.max(0, written - before);
       this.#counts.set(pid, written);
     }
     for (const pid of this.#counts.keys()) if (!pids.includes(pid)) this.#counts.delete(pid);
-    return readable ? this.#mbADay() : null;
+    return isReadable ? this.#mbPerDay() : null;
   }
 
-  #mbADay(): number | null {
+  #mbPerDay(): number | null {
     const monoMs = this.#clock.monoMs();
     const newest = this.#checkpoints.at(-1);
-    if (newest === undefined || monoMs - newest.monoMs >= CHECKPOINT_MS) {
+    if (newest === undefined || monoMs - newest.monoMs >= CHECKPOINT_INTERVAL_MS) {
       this.#checkpoints.push({ monoMs, bytes: this.#bytes });
-      if (this.#checkpoints.length > KEPT_CHECKPOINTS) this.#checkpoints.shift();
+      if (this.#checkpoints.length > MAX_CHECKPOINTS) this.#checkpoints.shift();
     }
     const oldest = this.#checkpoints[0];
     if (oldest === undefined || monoMs - oldest.monoMs < MIN_SPAN_MS) return null;
-    const bytesADay = ((this.#bytes - oldest.bytes) / (monoMs - oldest.monoMs)) * MS_PER_DAY;
-    return Math.round((bytesADay / BYTES_PER_MB) * 10) / 10;
+    const bytesPerDay = ((this.#bytes - oldest.bytes) / (monoMs - oldest.monoMs)) * MS_PER_DAY;
+    return Math.round((bytesPerDay / BYTES_PER_MB) * 10) / 10;
   }
 
-  async #written(pid: number): Promise<number | null> {
-    const own = pid === process.pid ? 'self' : String(pid);
-    const io = await readText(join(this.#root, 'proc', own, 'io'));
+  async #readWrittenBytes(pid: number): Promise<number | null> {
+    const name = pid === process.pid ? 'self' : String(pid);
+    const io = await readText(join(this.#root, 'proc', name, 'io'));
     const bytes = /^write_bytes: (\d+)$/m.exec(io ?? '')?.[1];
     return bytes === undefined ? null : Number(bytes);
   }

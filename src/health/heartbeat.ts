@@ -3,11 +3,10 @@ import { isoTime, type Clock } from '../base/clock.ts';
 import type { Health } from '../contract/health.ts';
 import { isAbort } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
-import { degradedCodes } from './degraded.ts';
+import { findDegradedCodes } from './degraded.ts';
 import { DiskProbe, WriteRate } from './disk.ts';
 import { readFreeMemoryMb } from '../base/free-memory.ts';
-import { readTemperatureC } from './temperature.ts';
-import { readThrottled } from './throttle.ts';
+import { readTemperatureC, readThrottled } from './machine.ts';
 import type { HealthSources } from './types.ts';
 
 export interface HeartbeatOptions {
@@ -21,15 +20,15 @@ export interface HeartbeatDeps {
   readonly clock: Clock;
   readonly log: Log;
   readonly sources: HealthSources;
-  /** Takes each heartbeat; what it throws is logged and costs nothing else. */
+  /** Receives each heartbeat. An error that it throws is logged and has no other effect. */
   readonly sink: (health: Health) => void | Promise<void>;
-  /** `/` but for tests. */
+  /** Directory that contains /proc and /sys; `/` except in tests. */
   readonly root?: string;
 }
 
 const BYTES_PER_MB = 2 ** 20;
 
-/** Builds the health record at every interval and hands it on. A probe or a source that fails costs its own values alone. */
+/** Builds a health record at every interval and passes it on. When a probe or a source fails, only its own values are missing. */
 export class Heartbeat {
   readonly #options: HeartbeatOptions;
   readonly #deps: HeartbeatDeps;
@@ -39,12 +38,12 @@ export class Heartbeat {
   readonly #startedMonoMs: number;
   #intervalS: number;
   #seq = 0;
-  #dropped = 0;
-  #beganMonoMs = -Infinity;
+  #droppedTotal = 0;
+  #lastBeatMonoMs = -Infinity;
   #latest: Health | null = null;
-  #nudged = new AbortController();
-  /** Nudged since the last beat began. */
-  #due = false;
+  #nudge = new AbortController();
+  /** `nudge` was called after the last beat began. */
+  #isDue = false;
 
   constructor(options: HeartbeatOptions, deps: HeartbeatDeps) {
     this.#options = options;
@@ -67,28 +66,28 @@ export class Heartbeat {
     return this.#latest;
   }
 
-  /** One heartbeat now. */
+  /** Makes one heartbeat now. */
   async beat(): Promise<void> {
     const { clock, log, sink } = this.#deps;
-    this.#beganMonoMs = clock.monoMs();
-    this.#due = false;
+    this.#lastBeatMonoMs = clock.monoMs();
+    this.#isDue = false;
     this.#seq += 1;
-    this.#latest = await this.take();
-    this.#dropped = this.#latest.outbox.dropped_total;
+    this.#latest = await this.buildRecord();
+    this.#droppedTotal = this.#latest.outbox.dropped_total;
     try {
       await sink(this.#latest);
     } catch (thrown) {
-      log.warn({ err: thrown }, 'heartbeat not handed on');
+      log.warn({ err: thrown }, 'heartbeat not published');
     }
   }
 
-  /** Beats every interval, which begins with the last beat, and at once without one; until the signal aborts, and resolves then. */
+  /** Beats immediately when there was no beat, then one interval after each beat. Resolves when the signal aborts. */
   async run(signal: AbortSignal): Promise<void> {
     const { clock } = this.#deps;
     try {
       for (;;) {
-        const dueMs = this.#beganMonoMs + this.#intervalS * 1000;
-        await this.#pause(Math.max(0, dueMs - clock.monoMs()), signal);
+        const dueMs = this.#lastBeatMonoMs + this.#intervalS * 1000;
+        await this.#waitForBeat(Math.max(0, dueMs - clock.monoMs()), signal);
         await this.beat();
       }
     } catch (thrown) {
@@ -96,50 +95,50 @@ export class Heartbeat {
     }
   }
 
-  /** Another interval, which begins with a beat now. */
+  /** Sets another interval, and beats now. */
   setInterval(intervalS: number): void {
     this.#intervalS = intervalS;
     this.nudge();
   }
 
-  /** Beats now instead of at the end of the interval: something changed that a dashboard should not wait for. */
+  /** Beats now instead of at the end of the interval, so that a dashboard shows a change at once. */
   nudge(): void {
-    this.#due = true;
-    this.#nudged.abort();
+    this.#isDue = true;
+    this.#nudge.abort();
   }
 
-  async #pause(ms: number, signal: AbortSignal): Promise<void> {
+  async #waitForBeat(ms: number, signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
-    if (this.#due) return;
-    this.#nudged = new AbortController();
+    if (this.#isDue) return;
+    this.#nudge = new AbortController();
     try {
-      await this.#deps.clock.sleep(ms, AbortSignal.any([signal, this.#nudged.signal]));
+      await this.#deps.clock.sleep(ms, AbortSignal.any([signal, this.#nudge.signal]));
     } catch (thrown) {
       if (signal.aborted || !isAbort(thrown)) throw thrown;
     }
   }
 
-  /** The record as of now, under the number of the last heartbeat. Never rejects. */
-  async take(): Promise<Health> {
+  /** Builds a record of now with the number of the last heartbeat. Never rejects. */
+  async buildRecord(): Promise<Health> {
     const { clock, sources } = this.#deps;
     const { version, bootId } = this.#options;
     const failedParts: string[] = [];
-    const ask = <T>(part: string, source: () => T, otherwise: T): T => {
+    const readPart = <T>(part: string, source: () => T, fallback: T): T => {
       try {
         return source();
       } catch {
         failedParts.push(part);
-        return otherwise;
+        return fallback;
       }
     };
 
-    const vision = ask('vision', () => sources.vision(), null);
-    const link = ask('link', () => sources.link(), null);
-    const model = ask('model', () => sources.model(), null);
-    const outbox = ask('outbox', () => sources.outbox(), null);
-    const clockState = ask('clock', () => sources.clock(), { synced: false, offsetMs: null });
-    const storeFailure = ask('store', () => sources.store?.() ?? null, null);
-    const cameras = ask('cameras', () => sources.cameras(), []);
+    const vision = readPart('vision', () => sources.vision(), null);
+    const link = readPart('link', () => sources.link(), null);
+    const model = readPart('model', () => sources.model(), null);
+    const outbox = readPart('outbox', () => sources.outbox(), null);
+    const clockState = readPart('clock', () => sources.clock(), { synced: false, offsetMs: null });
+    const storeFailure = readPart('store', () => sources.store?.() ?? null, null);
+    const cameras = readPart('cameras', () => sources.cameras(), []);
 
     const pids = vision?.pid == null ? [process.pid] : [process.pid, vision.pid];
     const [tempC, throttled, freeMb, space, writtenMbDay] = await Promise.all([
@@ -164,24 +163,24 @@ export class Heartbeat {
         free_mb: freeMb,
       },
       disk: { free_mb: space.freeMb, used_pct: space.usedPct, written_mb_day: writtenMbDay },
-      clock: { synced: clockState.synced, offset_ms: orNull(clockState.offsetMs, 3) },
+      clock: { synced: clockState.synced, offset_ms: roundOrNull(clockState.offsetMs, 3) },
       link: {
         connected_since: timeOrNull(link?.connectedSinceMs),
         reconnects_1h: link?.reconnects1h ?? 0,
-        rtt_ms: orNull(link?.rttMs, 1),
+        rtt_ms: roundOrNull(link?.rttMs, 1),
         broker: link?.broker ?? null,
       },
       cameras: cameras.map((camera) => ({
         id: camera.id,
         state: camera.state,
-        last_frame_age_s: orNull(camera.lastFrameAgeS, 1),
+        last_frame_age_s: roundOrNull(camera.lastFrameAgeS, 1),
         failures_1h: camera.failures1h,
         next_run_at: timeOrNull(camera.nextRunAtMs),
       })),
       inference: {
         provider: vision?.provider ?? null,
-        p50_ms: orNull(vision?.stats.p50Ms, 1),
-        p95_ms: orNull(vision?.stats.p95Ms, 1),
+        p50_ms: roundOrNull(vision?.stats.p50Ms, 1),
+        p95_ms: roundOrNull(vision?.stats.p95Ms, 1),
         failures_1h: vision?.stats.failures1h ?? 0,
         restarts: vision?.stats.restarts ?? 0,
       },
@@ -193,16 +192,16 @@ export class Heartbeat {
       },
       outbox: {
         depth: outbox?.depth ?? 0,
-        oldest_age_s: orNull(outbox?.oldestAgeS, 1),
-        dropped_total: outbox?.droppedTotal ?? this.#dropped,
+        oldest_age_s: roundOrNull(outbox?.oldestAgeS, 1),
+        dropped_total: outbox?.droppedTotal ?? this.#droppedTotal,
       },
     };
-    const degraded = degradedCodes(record, {
+    const degraded = findDegradedCodes(record, {
       visionReady: vision === null ? null : vision.stats.ready,
       modelTrusted: model?.trusted ?? true,
-      droppedBefore: this.#dropped,
+      droppedBefore: this.#droppedTotal,
       storeFailure,
-      linkTroubles: link?.faults ?? [],
+      linkFaults: link?.faults ?? [],
       failedParts,
     });
     return { ...record, degraded };
@@ -211,10 +210,10 @@ export class Heartbeat {
 
 const round = (value: number, digits: number): number => Number(value.toFixed(digits));
 
-/** Rounded, or null for what is not known or no number: JSON has none for NaN. */
-const orNull = (value: number | null | undefined, digits: number): number | null =>
+/** Null for an unknown value and for NaN, which JSON does not have. */
+const roundOrNull = (value: number | null | undefined, digits: number): number | null =>
   value == null || !Number.isFinite(value) ? null : round(value, digits);
 
-/** A wall clock time, or null; a time outside of what a Date can hold counts as not known. */
+/** A wall clock time; null when it is unknown or outside the range of a Date. */
 const timeOrNull = (ms: number | null | undefined): string | null =>
   ms == null || Number.isNaN(new Date(ms).getTime()) ? null : isoTime(ms);

@@ -4,14 +4,14 @@ import type { Clock } from '../base/clock.ts';
 type DelayHistogram = ReturnType<typeof monitorEventLoopDelay>;
 
 const TICK_MS = 1_000;
-/** Coarse: a finer timer would wake an idle board fifty times a second. */
+/** A finer resolution would wake an idle board more often. */
 const HISTOGRAM_RESOLUTION_MS = 100;
 const NS_PER_MS = 1e6;
 const MAX_MAIN_LOOP_SILENCE_MS = 30_000;
-/** Besides two whole deadlines of a frame: room for a restart with its backoff. */
+/** Time for a restart of the vision process including its backoff, in addition to two frame deadlines. */
 const VISION_RESTART_MS = 120_000;
 
-/** A part that the agent cannot live without. */
+/** A part that the agent cannot work without. */
 export interface WatchedPart {
   readonly name: string;
   readonly maxSilenceMs: number;
@@ -28,8 +28,8 @@ export interface LivenessReport {
   readonly loopDelayMaxMs: number | null;
 }
 
-/** The vision process as a watched part: it must answer within two deadlines of a frame and the time of a restart. */
-export const visionProgress = (
+/** The vision process as a watched part: it must make progress within two frame deadlines and the time of a restart. */
+export const watchVision = (
   { timeoutS }: { readonly timeoutS: number },
   vision: { readonly lastProgressMonoMs: number | null },
 ): WatchedPart => ({

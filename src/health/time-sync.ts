@@ -2,7 +2,7 @@ import type { Clock } from '../base/clock.ts';
 import { asAgentError, isAbort } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import type { RaiseEvent } from '../store/types.ts';
-import { ClockSync } from './clock.ts';
+import { ClockSync } from './clock-sync.ts';
 import { StepEvents } from './step-events.ts';
 import type { ClockState } from './types.ts';
 
@@ -65,7 +65,7 @@ export class TimeSync {
       },
       onStep: (deltaMs) => {
         log.warn({ delta_ms: deltaMs }, 'clock step');
-        this.#steps.stepped(deltaMs, this.#signal);
+        this.#steps.add(deltaMs, this.#signal);
         this.#correct(true);
       },
       onSynced: () => this.#correct(false),

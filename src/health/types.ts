@@ -3,11 +3,11 @@ import type { LinkStats } from '../mqtt/types.ts';
 import type { OutboxStats } from '../store/types.ts';
 import type { VisionStats } from '../vision/protocol.ts';
 
-/** What is known of the wall clock's truth. */
+/** Whether the wall clock is right. */
 export interface ClockState {
-  /** The system says that a time source has set the clock and still does. */
+  /** A time source has set the clock and still keeps it. */
   readonly synced: boolean;
-  /** What is still being corrected, ms, positive when the clock is behind; null when unknown or not synced. */
+  /** Offset that is still being corrected, ms, positive when the clock is behind; null when unknown or not synchronised. */
   readonly offsetMs: number | null;
 }
 
@@ -16,7 +16,7 @@ export interface CameraHealth {
   readonly state: CameraCondition;
   readonly lastFrameAgeS: number | null;
   readonly failures1h: number;
-  /** Wall clock. */
+  /** Wall clock time. */
   readonly nextRunAtMs: number | null;
 }
 
@@ -31,21 +31,21 @@ export interface ModelHealth {
 
 export interface VisionHealth {
   readonly stats: VisionStats;
-  /** onnxruntime's name of the provider that runs; null before the first start. */
+  /** onnxruntime's name of the active execution provider; null before the first start. */
   readonly provider: string | null;
-  /** The child's process id, whose writes are counted too. */
+  /** Process id of the vision process; its writes to the disk are counted too. */
   readonly pid: number | null;
 }
 
-/** Where the heartbeat takes its values from; each may throw, which costs that part of the record and nothing else. */
+/** The sources of the heartbeat. When one throws, only its part of the record is missing. */
 export interface HealthSources {
   cameras(): readonly CameraHealth[];
   link(): LinkStats;
-  /** Null when no vision process is wanted. */
+  /** Null when no vision process is needed. */
   vision(): VisionHealth | null;
   outbox(): OutboxStats;
   model(): ModelHealth;
   clock(): ClockState;
-  /** Why records cannot be stored now; null when they can. */
+  /** Code `store_*` while records cannot be stored; null otherwise. */
   store?(): string | null;
 }

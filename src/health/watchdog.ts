@@ -1,16 +1,14 @@
 import type { Clock } from '../base/clock.ts';
-import { openNotifySocket, type NotifySocket } from './notify-socket.ts';
 
-/** What systemd set in the environment of the service. */
+/** From the environment that systemd gives to the service. */
 export interface WatchdogOptions {
-  /** How often WATCHDOG=1 is due, ms: half of what systemd waits; null when it does not watch. */
+  /** Interval of WATCHDOG=1, ms: half the timeout of systemd; null when the watchdog of systemd is off. */
   readonly intervalMs: number | null;
 }
 
 /**
- * Talks to the service manager: READY when the agent serves, WATCHDOG while it is alive, STOPPING when it ends.
- * A main loop that stands still sends nothing, and neither does one whose `isAlive` says no: then systemd restarts
- * the service.
+ * Notifies the service manager: READY when the agent is started, WATCHDOG while it is alive, STOPPING when it stops.
+ * A blocked main loop sends nothing, and neither does one while `isAlive` is false: then systemd restarts the service.
  */
 export class Watchdog {
   readonly #options: WatchdogOptions;
@@ -29,7 +27,7 @@ export class Watchdog {
     this.#isAlive = deps.isAlive;
   }
 
-  /** Null, without loading anything, unless a service manager asked to be told. */
+  /** Null when no service manager asked for notifications; then it loads nothing. */
   static async open(
     environment: Readonly<Record<string, string | undefined>>,
     deps: { clock: Clock; isAlive: () => boolean },
@@ -41,19 +39,19 @@ export class Watchdog {
     return new Watchdog({ intervalMs: watchdogIntervalMs(environment) }, { ...deps, socket });
   }
 
-  /** READY=1; then WATCHDOG=1 until the signal aborts, then STOPPING=1. */
+  /** Sends READY=1, then WATCHDOG=1 until the signal aborts, then STOPPING=1. */
   start(signal: AbortSignal): void {
     this.#socket.send('READY=1');
     void this.#loop(signal);
   }
 
-  /** The next stop is followed by a start: the service manager must not be told of a stop, because it would enforce it. */
+  /** Call this before a restart inside the process: after STOPPING=1 systemd would kill the process when it does not exit. */
   announceRestart(): void {
     this.#isRestart = true;
     this.#socket.send('WATCHDOG=1');
   }
 
-  /** One line for `systemctl status`. */
+  /** Sets the line that `systemctl status` shows. */
   status(text: string): void {
     this.#socket.send(`STATUS=${text.replaceAll('\n', ' ')}`);
   }
@@ -73,14 +71,72 @@ export class Watchdog {
   }
 }
 
-/** Half the time-out, as sd_watchdog_enabled(3) advises; null when unset or meant for another process. */
+/** Half the timeout, as sd_watchdog_enabled(3) recommends; null when it is unset or meant for another process. */
 export function watchdogIntervalMs(
   environment: Readonly<Record<string, string | undefined>>,
   pid = process.pid,
 ): number | null {
   const timeoutUs = Number(environment['WATCHDOG_USEC']);
-  const meantFor = environment['WATCHDOG_PID'];
+  const targetPid = environment['WATCHDOG_PID'];
   if (!Number.isFinite(timeoutUs) || timeoutUs <= 0) return null;
-  if (meantFor !== undefined && Number(meantFor) !== pid) return null;
+  if (targetPid !== undefined && Number(targetPid) !== pid) return null;
   return timeoutUs / 2_000;
+}
+
+export interface NotifySocket {
+  /** Sends one datagram without blocking. Returns false when it was not sent. */
+  send(text: string): boolean;
+  close(): void;
+}
+
+const AF_UNIX = 1;
+const SOCK_DGRAM = 2;
+const SOCK_CLOEXEC = 0o2000000;
+const MSG_DONTWAIT = 0x40;
+const MSG_NOSIGNAL = 0x4000;
+/** sun_path of struct sockaddr_un. */
+const MAX_PATH_BYTES = 108;
+
+/**
+ * Opens a Unix datagram socket to the service manager through libc, because Node has none. `address` is the value of
+ * NOTIFY_SOCKET: a path, or a name in the abstract namespace with a leading `@`. Null when it cannot be opened.
+ * Source: sd_notify(3), unix(7).
+ */
+export async function openNotifySocket(address: string): Promise<NotifySocket | null> {
+  const target = socketAddress(address);
+  if (target === null || process.platform !== 'linux') return null;
+  const { default: koffi } = await import('koffi');
+  const libc = koffi.load(null);
+  const socket = libc.func('int socket(int, int, int)') as (...args: number[]) => number;
+  const close = libc.func('int close(int)') as (fd: number) => number;
+  const sendto = libc.func('long sendto(int, void*, size_t, int, void*, uint32_t)') as (
+    fd: number,
+    data: Buffer,
+    size: number,
+    flags: number,
+    to: Buffer,
+    toSize: number,
+  ) => number;
+  const fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) return null;
+  return {
+    send: (text) => {
+      const data = Buffer.from(text);
+      return (
+        sendto(fd, data, data.length, MSG_DONTWAIT | MSG_NOSIGNAL, target, target.length) === data.length
+      );
+    },
+    close: () => void close(fd),
+  };
+}
+
+/** A `struct sockaddr_un` of exact length: in an abstract name every byte is significant. */
+function socketAddress(address: string): Buffer | null {
+  if (!/^[/@]./.test(address)) return null;
+  const path = address.startsWith('@') ? Buffer.from(`\0${address.slice(1)}`) : Buffer.from(`${address}\0`);
+  if (path.length > MAX_PATH_BYTES) return null;
+  const family = Buffer.alloc(2);
+  if (new Uint8Array(new Uint16Array([AF_UNIX]).buffer)[0] === AF_UNIX) family.writeUInt16LE(AF_UNIX);
+  else family.writeUInt16BE(AF_UNIX);
+  return Buffer.concat([family, path]);
 }

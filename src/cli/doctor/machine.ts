@@ -47,7 +47,7 @@ export async function* checkDisk({ settings }: DoctorContext): AsyncGenerator<Fi
 }
 
 export async function* checkClock(): AsyncGenerator<Finding> {
-  const { ClockSync } = await import('../../health/clock.ts');
+  const { ClockSync } = await import('../../health/clock-sync.ts');
   const sync = new ClockSync({ clock: systemClock, onStep: () => undefined });
   const stop = new AbortController();
   await sync.start(stop.signal);

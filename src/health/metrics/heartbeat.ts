@@ -2,11 +2,11 @@ import { CAMERA_STATES, type Health } from '../../contract/health.ts';
 import type { Observation } from '../../contract/observation.ts';
 
 export type Labels = Readonly<Record<string, string>>;
-/** Values of one metric; null for what is not known, which gives no line at all. */
+/** One value of a metric. A metric with null, an unknown value, is absent. */
 export type Sample = readonly [labels: Labels, value: number | null];
 
 export interface HeartbeatMetric {
-  /** After `swellsight_`. */
+  /** Without the prefix `swellsight_`. */
   readonly name: string;
   readonly type: 'gauge' | 'counter';
   readonly help: string;
@@ -17,12 +17,12 @@ export interface HeartbeatMetric {
 const BYTES_PER_MB = 2 ** 20;
 const DAY_S = 86_400;
 
-const bytes = (mb: number | null): number | null => (mb === null ? null : mb * BYTES_PER_MB);
-const seconds = (ms: number | null): number | null => (ms === null ? null : ms / 1000);
-const flag = (yes: boolean | null): number | null => (yes === null ? null : Number(yes));
-const time = (iso: string | null): number | null => (iso === null ? null : Date.parse(iso) / 1000);
+const toBytes = (mb: number | null): number | null => (mb === null ? null : mb * BYTES_PER_MB);
+const toSeconds = (ms: number | null): number | null => (ms === null ? null : ms / 1000);
+const toFlag = (value: boolean | null): number | null => (value === null ? null : Number(value));
+const toUnixTimeS = (iso: string | null): number | null => (iso === null ? null : Date.parse(iso) / 1000);
 
-function one(
+function deviceMetric(
   name: string,
   help: string,
   value: (health: Health) => number | null,
@@ -31,7 +31,7 @@ function one(
   return { name, type, help, labels: [], samples: (health) => [[{}, value(health)]] };
 }
 
-function each(
+function cameraMetric(
   name: string,
   help: string,
   value: (camera: Health['cameras'][number]) => number | null,
@@ -41,53 +41,69 @@ function each(
   return { name, type: 'gauge', help, labels: ['camera'], samples };
 }
 
-/** What the heartbeat knows, in base units. Labels are bounded by the configuration and by lists in the code. */
+/** Metrics of the heartbeat, in base units. The configuration and lists in the code bound their labels. */
 export const HEARTBEAT_METRICS: readonly HeartbeatMetric[] = [
-  one('heartbeat_timestamp_seconds', 'Unix time of the heartbeat that the values come from.', ({ at }) =>
-    time(at),
+  deviceMetric('heartbeat_timestamp_seconds', 'Unix time of the heartbeat that gave the values.', ({ at }) =>
+    toUnixTimeS(at),
   ),
-  one('uptime_seconds', 'How long the agent has been running.', (health) => health.uptime_s),
-  one('load1', 'Load average of the machine over one minute.', ({ cpu }) => cpu.load1),
-  one('cpu_temperature_celsius', 'Temperature of the processor.', ({ cpu }) => cpu.temp_c),
-  one('cpu_throttled', '1 while the processor is slowed down by heat or voltage.', ({ cpu }) =>
-    flag(cpu.throttled),
+  deviceMetric('uptime_seconds', 'Time since the start of the agent.', (health) => health.uptime_s),
+  deviceMetric('load1', 'Load average of the machine over one minute.', ({ cpu }) => cpu.load1),
+  deviceMetric('cpu_temperature_celsius', 'Temperature of the processor.', ({ cpu }) => cpu.temp_c),
+  deviceMetric(
+    'cpu_throttled',
+    '1 while the board throttles the processor, or its voltage is too low.',
+    ({ cpu }) => toFlag(cpu.throttled),
   ),
-  one('vision_resident_memory_bytes', 'Resident memory of the vision process.', ({ memory }) =>
-    bytes(memory.vision_rss_mb),
+  deviceMetric('vision_resident_memory_bytes', 'Resident memory of the vision process.', ({ memory }) =>
+    toBytes(memory.vision_rss_mb),
   ),
-  one('memory_available_bytes', 'Memory that is left, for the machine or within the cgroup.', ({ memory }) =>
-    bytes(memory.free_mb),
+  deviceMetric(
+    'memory_available_bytes',
+    'Available memory of the machine, or within the cgroup.',
+    ({ memory }) => toBytes(memory.free_mb),
   ),
-  one('disk_available_bytes', 'Free space where the state is kept.', ({ disk }) => bytes(disk.free_mb)),
-  one('disk_used_ratio', 'Used part of that file system, 0 to 1.', ({ disk }) =>
+  deviceMetric(
+    'disk_available_bytes',
+    'Free space of the file system with the state directory.',
+    ({ disk }) => toBytes(disk.free_mb),
+  ),
+  deviceMetric('disk_used_ratio', 'Used part of that file system, 0 to 1.', ({ disk }) =>
     disk.used_pct === null ? null : disk.used_pct / 100,
   ),
-  one(
+  deviceMetric(
     'disk_written_bytes_per_second',
-    'Bytes written to the disk, as the average of the last day at most.',
+    'Bytes written to the disk, on average over at most the last day.',
     ({ disk }) => (disk.written_mb_day === null ? null : (disk.written_mb_day * BYTES_PER_MB) / DAY_S),
   ),
-  one('clock_synced', '1 while a time source keeps the clock.', ({ clock }) => flag(clock.synced)),
-  one(
+  deviceMetric('clock_synced', '1 while the clock is synchronised with a time source.', ({ clock }) =>
+    toFlag(clock.synced),
+  ),
+  deviceMetric(
     'clock_offset_seconds',
-    'What is still being corrected; positive when the clock is behind.',
-    ({ clock }) => seconds(clock.offset_ms),
+    'Offset of the clock that is still being corrected; positive when the clock is behind.',
+    ({ clock }) => toSeconds(clock.offset_ms),
   ),
-  one(
+  deviceMetric(
     'link_connected_timestamp_seconds',
-    'Unix time since when the broker is connected; absent without a link.',
-    ({ link }) => time(link.connected_since),
+    'Unix time of the connection to the broker; absent without a connection.',
+    ({ link }) => toUnixTimeS(link.connected_since),
   ),
-  one('link_round_trip_seconds', 'Time to the acknowledgement of the last message.', ({ link }) =>
-    seconds(link.rtt_ms),
+  deviceMetric(
+    'link_round_trip_seconds',
+    'Time until the broker acknowledged the last message.',
+    ({ link }) => toSeconds(link.rtt_ms),
   ),
-  one('link_reconnects_last_hour', 'Reconnections within the last hour.', ({ link }) => link.reconnects_1h),
-  one(
+  deviceMetric(
+    'link_reconnects_last_hour',
+    'Reconnections within the last hour.',
+    ({ link }) => link.reconnects_1h,
+  ),
+  deviceMetric(
     'inference_failures_last_hour',
     'Analyses that failed within the last hour.',
     ({ inference }) => inference.failures_1h,
   ),
-  one(
+  deviceMetric(
     'vision_restarts_total',
     'Restarts of the vision process.',
     ({ inference }) => inference.restarts,
@@ -96,17 +112,17 @@ export const HEARTBEAT_METRICS: readonly HeartbeatMetric[] = [
   {
     name: 'inference_latency_seconds',
     type: 'gauge',
-    help: 'Time of one analysis: median and 95th percentile of the last ones.',
+    help: 'Time of one analysis: median and 95th percentile of the latest ones.',
     labels: ['percentile'],
     samples: ({ inference }) => [
-      [{ percentile: '50' }, seconds(inference.p50_ms)],
-      [{ percentile: '95' }, seconds(inference.p95_ms)],
+      [{ percentile: '50' }, toSeconds(inference.p50_ms)],
+      [{ percentile: '95' }, toSeconds(inference.p95_ms)],
     ],
   },
   {
     name: 'model_info',
     type: 'gauge',
-    help: 'The model that runs, and on what; always 1.',
+    help: 'The active model and its execution provider; always 1.',
     labels: ['name', 'version', 'digest', 'phase', 'provider'],
     samples: ({ model, inference }) => [
       [
@@ -124,14 +140,14 @@ export const HEARTBEAT_METRICS: readonly HeartbeatMetric[] = [
   {
     name: 'degraded',
     type: 'gauge',
-    help: 'A line of 1 for each reason why the agent is not quite well; none when all is well.',
+    help: '1 for each reason why the agent is degraded; absent when everything is normal.',
     labels: ['code'],
     samples: ({ degraded }) => degraded.map((code) => [{ code }, 1]),
   },
   {
     name: 'camera_state',
     type: 'gauge',
-    help: '1 for the state that the camera is in, 0 for the others.',
+    help: '1 for the current state of the camera, 0 for the others.',
     labels: ['camera', 'state'],
     samples: ({ cameras }) =>
       cameras.flatMap(({ id, state }) =>
@@ -141,33 +157,33 @@ export const HEARTBEAT_METRICS: readonly HeartbeatMetric[] = [
         ]),
       ),
   },
-  each(
+  cameraMetric(
     'camera_last_frame_age_seconds',
     'Age of the newest frame at the heartbeat.',
     (camera) => camera.last_frame_age_s,
   ),
-  each(
+  cameraMetric(
     'camera_failures_last_hour',
     'Captures that failed within the last hour.',
     (camera) => camera.failures_1h,
   ),
-  each('camera_next_run_timestamp_seconds', 'Unix time of the next slot.', (camera) =>
-    time(camera.next_run_at),
+  cameraMetric('camera_next_run_timestamp_seconds', 'Unix time of the next slot.', (camera) =>
+    toUnixTimeS(camera.next_run_at),
   ),
 ];
 
-/** What the newest record of a camera measured, by metric name. */
+/** Metrics of the newest record of a camera, by name. */
 export const READINGS = {
   wave_height_meters: [
     'Significant wave height of the newest record.',
     ({ wave }: Observation) => wave.height_m,
   ],
   wave_height_low_meters: [
-    'Lower end of the interval of the height.',
+    'Lower bound of the height interval.',
     ({ wave }: Observation) => wave.height_low_m,
   ],
   wave_height_high_meters: [
-    'Upper end of the interval of the height.',
+    'Upper bound of the height interval.',
     ({ wave }: Observation) => wave.height_high_m,
   ],
   wave_period_seconds: ['Wave period of the newest record.', ({ wave }: Observation) => wave.period_s],

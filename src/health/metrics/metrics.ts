@@ -13,7 +13,7 @@ export interface MetricsOptions {
   readonly version: string;
 }
 
-/** All of them are read at each scrape. */
+/** These parts are read at each scrape. */
 export interface MetricsDeps extends AnalysisSources {
   readonly clock: Clock;
   readonly heartbeat: { current(): Health };
@@ -22,16 +22,16 @@ export interface MetricsDeps extends AnalysisSources {
 }
 
 const PREFIX = 'swellsight_';
-const SECONDS = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
-const LAG_SECONDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10];
-const REQUEST_SECONDS = [0.001, 0.005, 0.025, 0.1, 0.5, 2.5, 10];
-/** One wake-up a second: often enough to see a stall, too seldom to cost anything. */
-const LAG_EVERY_MS = 1000;
+const BUCKETS_S = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
+const LAG_BUCKETS_S = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10];
+const REQUEST_BUCKETS_S = [0.001, 0.005, 0.025, 0.1, 0.5, 2.5, 10];
+/** Often enough to notice a stall, with little load. */
+const LAG_INTERVAL_MS = 1000;
 const METHODS = new Set(['GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'OPTIONS', 'PATCH']);
 
 /**
- * Figures for Prometheus: what the heartbeat says, read when somebody asks, and what has to be counted as it happens.
- * The values of the heartbeat are as old as it is.
+ * The metrics for Prometheus: values of the newest heartbeat and of other parts, read at each scrape, and counters that the
+ * parts increase.
  */
 export class Metrics {
   readonly contentType: string;
@@ -51,10 +51,10 @@ export class Metrics {
   readonly #streams: Gauge;
   readonly #analysis: AnalysisMetrics;
   readonly #lag: Histogram;
-  /** Cameras with a reading. */
-  readonly #seen = new Set<string>();
+  /** Cameras with a record in this run. */
+  readonly #camerasWithReadings = new Set<string>();
 
-  /** Loads the library, which commands of the command line need not. */
+  /** Loads prom-client, which most commands of the command line do not need. */
   static async open(options: MetricsOptions, deps: MetricsDeps): Promise<Metrics> {
     return new Metrics(options, deps, await import('prom-client'));
   }
@@ -75,7 +75,10 @@ export class Metrics {
     const histogram = (buckets: number[], ...args: Parameters<typeof common>): Histogram =>
       new client.Histogram({ ...common(...args), buckets });
 
-    const info = gauge('build_info', 'What runs; always 1.', ['version', 'node_version']);
+    const info = gauge('build_info', 'Versions of the agent and of Node.js; always 1.', [
+      'version',
+      'node_version',
+    ]);
     info.set({ version: options.version, node_version: process.versions.node }, 1);
     this.#heartbeat = HEARTBEAT_METRICS.map((metric) => [
       metric,
@@ -86,67 +89,68 @@ export class Metrics {
     );
     this.#link = {
       connected: gauge('link_connected', '1 while the broker is connected.'),
-      connections: counter('link_connections_total', 'Connections to the broker that came to be.'),
+      connections: counter('link_connections_total', 'Successful connections to the broker.'),
     };
     this.#outbox = {
       messages: gauge('outbox_messages', 'Messages that wait for the broker.'),
-      age: gauge('outbox_oldest_message_age_seconds', 'Age of the oldest of them; absent when none waits.'),
+      age: gauge(
+        'outbox_oldest_message_age_seconds',
+        'Age of the oldest of these messages; absent when there is none.',
+      ),
       dropped: counter(
         'outbox_dropped_messages_total',
-        'Messages dropped by the bound, since the store began.',
+        'Messages dropped at the size limit since the store was created.',
       ),
     };
     this.#process = {
       cpu: counter('process_cpu_seconds_total', 'Processor time of the main process.'),
       memory: gauge('process_resident_memory_bytes', 'Resident memory of the main process.'),
-      loop: counter(
-        'event_loop_active_seconds_total',
-        'Time in which the event loop of the main process was busy.',
-      ),
+      loop: counter('event_loop_active_seconds_total', 'Busy time of the event loop of the main process.'),
     };
     gauge('process_start_time_seconds', 'Unix time of the start of the main process.').set(
       Math.round(deps.clock.nowMs() / 1000 - process.uptime()),
     );
     this.#observations = counter('observations_total', 'Records made in this run.', ['camera', 'status']);
     this.#observationTime = histogram(
-      SECONDS,
+      BUCKETS_S,
       'observation_duration_seconds',
-      'From the begin of a capture to its record.',
+      'From the start of a capture to its record.',
     );
     this.#delivered = counter('delivered_messages_total', 'Messages that the broker acknowledged.', ['kind']);
     this.#deliveryTime = histogram(
-      SECONDS,
+      BUCKETS_S,
       'delivery_duration_seconds',
-      'From a live record to its acknowledgement by the broker.',
+      'From the creation of a live record to the acknowledgement of the broker.',
     );
-    this.#requestTime = histogram(REQUEST_SECONDS, 'http_request_duration_seconds', 'HTTP requests.', [
-      'method',
-      'route',
+    this.#requestTime = histogram(
+      REQUEST_BUCKETS_S,
+      'http_request_duration_seconds',
+      'Duration of HTTP requests.',
+      ['method', 'route', 'code'],
+    );
+    this.#problems = counter('http_problems_total', 'HTTP requests that failed with a problem document.', [
       'code',
     ]);
-    this.#problems = counter('http_problems_total', 'HTTP requests that were answered with a problem.', [
-      'code',
-    ]);
-    this.#streams = gauge('http_event_streams', 'Clients that listen to server-sent events.');
+    this.#streams = gauge('http_event_streams', 'Open streams of server-sent events.');
     this.#analysis = new AnalysisMetrics(deps, { gauge, counter, histogram });
     this.#lag = histogram(
-      LAG_SECONDS,
+      LAG_BUCKETS_S,
       'event_loop_lag_seconds',
       'How late a timer of the main process fires.',
     );
   }
 
-  /** Watches the event loop until the signal aborts. */
+  /** Measures the lag of the event loop until the signal aborts. */
   start(signal: AbortSignal): void {
     void this.#watchLag(signal);
   }
 
-  /** A record is on the disk. */
+  /** Counts a stored record. */
   countObservation(observation: Observation): void {
     const { camera, status, timing_ms } = observation;
     this.#observations.inc({ camera, status });
     if (timing_ms.total !== null) this.#observationTime.observe(timing_ms.total / 1000);
-    this.#seen.add(camera);
+    this.#camerasWithReadings.add(camera);
     for (const [name, metric] of this.#readings) {
       const value = READINGS[name][1](observation);
       if (value === null) metric.remove({ camera });
@@ -154,12 +158,12 @@ export class Metrics {
     }
   }
 
-  /** The broker has acknowledged a message of the outbox. */
+  /** Counts a message of the outbox that the broker acknowledged. */
   countDelivery({ stream, createdMonoMs }: OutboxEntry, historical: boolean): void {
-    const event = stream === 'events';
-    this.#delivered.inc({ kind: event ? 'event' : historical ? 'backfill' : 'live' });
-    // Of others it is not known when this run of the machine made them.
-    if (event || historical) return;
+    const isEvent = stream === 'events';
+    this.#delivered.inc({ kind: isEvent ? 'event' : historical ? 'backfill' : 'live' });
+    // The monotonic creation time of other messages may be of an earlier boot.
+    if (isEvent || historical) return;
     this.#deliveryTime.observe(Math.max(0, this.#deps.clock.monoMs() - createdMonoMs) / 1000);
   }
 
@@ -167,7 +171,7 @@ export class Metrics {
     this.#link.connections.inc();
   }
 
-  /** One HTTP request. `route` is the pattern, or null for a path that is none of ours. */
+  /** Counts an HTTP request. `route` is the pattern of the path; null for an unknown path. */
   countRequest(method: string, route: string | null, status: number, durationMs: number): void {
     const labels = {
       method: METHODS.has(method) ? method : 'other',
@@ -177,45 +181,45 @@ export class Metrics {
     this.#requestTime.observe(labels, durationMs / 1000);
   }
 
-  /** An HTTP request, or bytes that were none, got a problem document with this code. */
+  /** Counts an HTTP request, or invalid bytes, that got a problem document with this code. */
   countProblem(code: string): void {
     this.#problems.inc({ code });
   }
 
-  /** A client begins to listen to server-sent events; to be called when it ends. */
+  /** Counts a stream of server-sent events. Call the returned function at its end. */
   countStream(): () => void {
     this.#streams.inc();
-    let open = true;
+    let isOpen = true;
     return () => {
-      if (open) this.#streams.dec();
-      open = false;
+      if (isOpen) this.#streams.dec();
+      isOpen = false;
     };
   }
 
-  /** What became of an image that was sent in. */
+  /** Counts an uploaded image. */
   countAnalysis(outcome: AnalysisOutcome): void {
-    this.#analysis.answered(outcome);
+    this.#analysis.count(outcome);
   }
 
-  /** Everything, in the text format 0.0.4. */
+  /** All metrics in the text format 0.0.4. */
   async text(): Promise<string> {
-    this.#read();
+    this.#update();
     return this.#registry.metrics();
   }
 
-  #read(): void {
+  #update(): void {
     const health = this.#deps.heartbeat.current();
-    this.#forgetCameras(new Set(health.cameras.map(({ id }) => id)));
+    this.#removeCameras(new Set(health.cameras.map(({ id }) => id)));
     for (const [{ samples }, metric] of this.#heartbeat) {
-      clear(metric);
-      for (const [labels, value] of samples(health)) if (value !== null) put(metric, labels, value);
+      removeAll(metric);
+      for (const [labels, value] of samples(health)) if (value !== null) setValue(metric, labels, value);
     }
-    this.#analysis.read();
+    this.#analysis.update();
     const { link, store } = this.#deps;
     this.#link.connected.set(Number(link.stats().connectedSinceMs !== null));
     const { depth, oldestAgeS, droppedTotal } = store.outbox.stats();
     this.#outbox.messages.set(depth);
-    clear(this.#outbox.age);
+    removeAll(this.#outbox.age);
     if (oldestAgeS !== null) this.#outbox.age.set(oldestAgeS);
     setTotal(this.#outbox.dropped, droppedTotal);
     const { user, system } = process.cpuUsage();
@@ -224,11 +228,11 @@ export class Metrics {
     setTotal(this.#process.loop, performance.eventLoopUtilization().active / 1000);
   }
 
-  /** The last reading of a camera that was taken away is no reading. */
-  #forgetCameras(present: ReadonlySet<string>): void {
-    for (const camera of this.#seen) {
+  /** Removes the readings of cameras that are no longer configured. */
+  #removeCameras(present: ReadonlySet<string>): void {
+    for (const camera of this.#camerasWithReadings) {
       if (present.has(camera)) continue;
-      this.#seen.delete(camera);
+      this.#camerasWithReadings.delete(camera);
       for (const metric of this.#readings.values()) metric.remove({ camera });
     }
   }
@@ -237,8 +241,8 @@ export class Metrics {
     const { clock } = this.#deps;
     try {
       for (;;) {
-        const dueMs = clock.monoMs() + LAG_EVERY_MS;
-        await clock.sleep(LAG_EVERY_MS, signal);
+        const dueMs = clock.monoMs() + LAG_INTERVAL_MS;
+        await clock.sleep(LAG_INTERVAL_MS, signal);
         this.#lag.observe(Math.max(0, clock.monoMs() - dueMs) / 1000);
       }
     } catch (thrown) {
@@ -251,13 +255,13 @@ function readingNames(): (keyof typeof READINGS)[] {
   return Object.keys(READINGS) as (keyof typeof READINGS)[];
 }
 
-/** Takes every line of a metric away. `reset` would leave a 0 where there are no labels. */
-function clear(metric: Gauge | Counter): void {
+/** Removes all values of a metric. `reset` alone leaves a 0 in a metric without labels. */
+function removeAll(metric: Gauge | Counter): void {
   metric.reset();
   metric.remove({});
 }
 
-function put(metric: Gauge | Counter, labels: Readonly<Record<string, string>>, value: number): void {
+function setValue(metric: Gauge | Counter, labels: Readonly<Record<string, string>>, value: number): void {
   if ('set' in metric) metric.set(labels, value);
   else metric.inc(labels, value);
 }

@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { expect, it } from 'vitest';
-import { openAdjtimex } from '../../../src/health/adjtimex.ts';
+import { openAdjtimex } from '../../../src/health/clock-sync.ts';
 
 /** The same question by another way: return value and status word of adjtimex, by ctypes. */
 const ASK = `

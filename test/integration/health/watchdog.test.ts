@@ -5,7 +5,7 @@ import { createInterface } from 'node:readline';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { systemClock } from '../../../src/base/clock.ts';
 import { Watchdog, watchdogIntervalMs } from '../../../src/health/watchdog.ts';
-import { openNotifySocket } from '../../../src/health/notify-socket.ts';
+import { openNotifySocket } from '../../../src/health/watchdog.ts';
 import { tempDir } from '../../fixtures/store.ts';
 
 /** Stands in for systemd: binds a datagram socket and prints each datagram as one line. */

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { Health } from '../../../src/contract/health.ts';
-import { degradedCodes, type DegradedContext } from '../../../src/health/degraded.ts';
+import { findDegradedCodes, type DegradedContext } from '../../../src/health/degraded.ts';
 
 const WELL: Omit<Health, 'degraded'> = {
   schema: 'swellsight.health/1',
@@ -21,15 +21,15 @@ const WELL: Omit<Health, 'degraded'> = {
 };
 const CONTEXT: DegradedContext = { visionReady: true, modelTrusted: true, droppedBefore: 7, failedParts: [] };
 
-describe('degradedCodes', () => {
+describe('findDegradedCodes', () => {
   it('is empty when all is well, also where the machine tells little', () => {
-    expect(degradedCodes(WELL, CONTEXT)).toEqual([]);
+    expect(findDegradedCodes(WELL, CONTEXT)).toEqual([]);
     const silent = {
       ...WELL,
       cpu: { load1: 9, temp_c: null, throttled: null },
       disk: { free_mb: null, used_pct: null, written_mb_day: null },
     };
-    expect(degradedCodes(silent, CONTEXT)).toEqual([]);
+    expect(findDegradedCodes(silent, CONTEXT)).toEqual([]);
   });
 
   it.each([
@@ -41,12 +41,12 @@ describe('degradedCodes', () => {
     ['clock_offset', { clock: { synced: true, offset_ms: -1000 } }],
     ['outbox_dropping', { outbox: { ...WELL.outbox, dropped_total: 8 } }],
   ])('says %s at the limit', (code, change) => {
-    expect(degradedCodes({ ...WELL, ...change }, CONTEXT)).toEqual([code]);
+    expect(findDegradedCodes({ ...WELL, ...change }, CONTEXT)).toEqual([code]);
   });
 
   it('says why records cannot be stored', () => {
     for (const storeFailure of ['store_full', 'store_failed', 'store_corrupt'])
-      expect(degradedCodes(WELL, { ...CONTEXT, storeFailure })).toEqual([storeFailure]);
+      expect(findDegradedCodes(WELL, { ...CONTEXT, storeFailure })).toEqual([storeFailure]);
   });
 
   it('does not judge what could not be read', () => {
@@ -57,7 +57,7 @@ describe('degradedCodes', () => {
       clock: { synced: false, offset_ms: null },
     };
     const failedParts = ['link', 'model', 'clock'];
-    expect(degradedCodes(unknown, { ...CONTEXT, failedParts })).toEqual([
+    expect(findDegradedCodes(unknown, { ...CONTEXT, failedParts })).toEqual([
       'probe_failed:link',
       'probe_failed:model',
       'probe_failed:clock',

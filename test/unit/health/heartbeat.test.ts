@@ -98,7 +98,7 @@ describe('Heartbeat', () => {
   });
 
   it('makes a record of the contract', async () => {
-    const record = await heartbeat().take();
+    const record = await heartbeat().buildRecord();
     expect(isHealth(record), JSON.stringify(isHealth.errors)).toBe(true);
     expect(record).toMatchObject({
       seq: 1,
@@ -115,7 +115,7 @@ describe('Heartbeat', () => {
   });
 
   it('reads this machine', async () => {
-    const record = await heartbeat({}, { root: '/' }).take();
+    const record = await heartbeat({}, { root: '/' }).buildRecord();
     expect(isHealth(record), JSON.stringify(isHealth.errors)).toBe(true);
     expect(record.memory.rss_mb).toBeGreaterThan(10);
     expect(record.disk.free_mb).toBeGreaterThan(0);
@@ -129,7 +129,7 @@ describe('Heartbeat', () => {
       outbox: fails,
       model: fails,
       clock: fails,
-    }).take();
+    }).buildRecord();
     expect(isHealth(record), JSON.stringify(isHealth.errors)).toBe(true);
     expect(record.degraded).toEqual(
       ['vision', 'link', 'model', 'outbox', 'clock', 'cameras'].map((part) => `probe_failed:${part}`),
@@ -149,14 +149,14 @@ describe('Heartbeat', () => {
     ['unsigned_model', { model: () => ({ ...WELL.model(), trusted: false }) }],
     ['outbox_backlog', { outbox: () => ({ depth: 9, oldestAgeS: 901, droppedTotal: 0 }) }],
   ] satisfies [string, Partial<HealthSources>][])('says %s, and nothing else', async (code, sources) => {
-    expect((await heartbeat(sources).take()).degraded).toEqual([code]);
+    expect((await heartbeat(sources).buildRecord()).degraded).toEqual([code]);
   });
 
   it('says nothing of a camera that starts and of a vision process that is not wanted', async () => {
     const record = await heartbeat({
       cameras: () => [camera('north', 'starting')],
       vision: () => null,
-    }).take();
+    }).buildRecord();
     expect(record.degraded).toEqual([]);
     expect(record.inference.provider).toBeNull();
   });
@@ -188,7 +188,7 @@ describe('Heartbeat', () => {
   it('keeps time outside of what a date can hold off the wire', async () => {
     const record = await heartbeat({
       cameras: () => [{ ...camera('north', 'up'), nextRunAtMs: 1e18 }],
-    }).take();
+    }).buildRecord();
     expect(record.cameras[0]?.next_run_at).toBeNull();
   });
 });

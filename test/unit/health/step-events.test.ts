@@ -25,11 +25,11 @@ it('tells the first step at once, a clock set to and fro once in ten minutes, an
     state: () => ({ synced: false, offsetMs: null }),
   });
   const { signal } = new AbortController();
-  steps.stepped(5_000, signal);
+  steps.add(5_000, signal);
   expect(events.map(({ context }) => context)).toEqual([
     { delta_ms: 5_000, steps: 1, largest_ms: 5_000, synced: false, offset_ms: null },
   ]);
-  for (let n = 0; n < 100; n += 1) steps.stepped(n % 2 === 0 ? 60_000 : -61_000, signal);
+  for (let n = 0; n < 100; n += 1) steps.add(n % 2 === 0 ? 60_000 : -61_000, signal);
   expect(events).toHaveLength(1);
   await clock.wake();
   expect(events[1]?.context).toEqual({
@@ -44,6 +44,6 @@ it('tells the first step at once, a clock set to and fro once in ten minutes, an
   );
   await clock.wake();
   expect(events).toHaveLength(2);
-  steps.stepped(-2_000, signal);
+  steps.add(-2_000, signal);
   expect(events).toHaveLength(3);
 });

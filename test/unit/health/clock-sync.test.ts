@@ -1,8 +1,7 @@
 import { chmodSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { parseTimex } from '../../../src/health/adjtimex.ts';
-import { ClockSync } from '../../../src/health/clock.ts';
+import { ClockSync, parseTimex } from '../../../src/health/clock-sync.ts';
 import type { ClockState } from '../../../src/health/types.ts';
 import { FakeClock } from '../../fixtures/fake-clock.ts';
 import { tempDir } from '../../fixtures/store.ts';
