@@ -3,7 +3,7 @@ import { computeConfigDigest } from '../config/redact.ts';
 import { COMMAND_ARGS } from '../contract/command.ts';
 import { identifiedSchemas } from '../contract/emit-schemas.ts';
 import type { Info } from '../contract/states.ts';
-import type { DiscoveryInput } from '../mqtt/discovery/drafts.ts';
+import type { DiscoveryInput } from '../mqtt/discovery/entities.ts';
 import type { CameraSet } from '../observation/cameras.ts';
 import type { ModelServer } from '../serving/model-server.ts';
 import type { Hardware } from '../vision/hardware/hardware.ts';

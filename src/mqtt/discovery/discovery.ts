@@ -1,19 +1,19 @@
 import type { Clock } from '../../base/clock.ts';
-import type { HomeAssistantDevice } from '../../contract/home-assistant.ts';
 import { asAgentError } from '../../base/errors.ts';
 import type { Log } from '../../base/log.ts';
+import type { HomeAssistantDevice } from '../../contract/home-assistant.ts';
 import type { KeyValue } from '../../store/types.ts';
-import type { DiscoveryInput } from './drafts.ts';
-import { describeForHomeAssistant, discoveryNode } from './entities.ts';
 import type { Topics } from '../topics.ts';
 import type { Link } from '../types.ts';
+import { createDiscoveryMessage, createNodeId } from './discovery-message.ts';
+import type { DiscoveryInput } from './entities.ts';
 
 export interface DiscoveryOptions {
-  /** As they are now: a change is taken up by `refresh`. */
+  /** The current settings; `refresh` applies a change. */
   readonly settings: () => { readonly enabled: boolean; readonly prefix: string };
   readonly describe: () => DiscoveryInput;
-  /** How long it is said of an entity that it is gone, while there is a link. */
-  readonly farewellMs?: number;
+  /** How long a removed entity is published as removed, ms. */
+  readonly removalNoticeMs?: number;
 }
 
 export interface DiscoveryDeps {
@@ -24,34 +24,36 @@ export interface DiscoveryDeps {
   readonly log: Log;
 }
 
-/** What the broker may still hold of us; kept across restarts. */
-interface Published {
-  /** The topic that describes the device, and the platform of every component that it named. */
+/** What the broker may retain from this device. Stored, so that a later run can remove it. */
+interface PublishedDiscovery {
+  /** Topic of the discovery message. */
   readonly topic: string | null;
+  /** Platform of each component in the message, by component id. */
   readonly components: Readonly<Record<string, string>>;
-  /** Topics to be emptied: of another prefix or name, or from a time when discovery was wanted. */
+  /** Topics to clear: of another prefix or node id, or of a discovery that is now disabled. */
   readonly stale: readonly string[];
 }
 
 const MEMORY_KEY = 'home_assistant.published';
-const NOTHING: Published = { topic: null, components: {}, stale: [] };
-const FAREWELL_MS = 60_000;
+const NOTHING_PUBLISHED: PublishedDiscovery = { topic: null, components: {}, stale: [] };
+const DEFAULT_REMOVAL_NOTICE_MS = 60_000;
 
 /**
- * Announces the device to Home Assistant by one retained message, and takes back what is no longer true: an entity that
- * is gone is named once more with its platform alone and then left out, and the whole device is forgotten by an empty
- * message. Retained, it need not be said again when Home Assistant starts.
+ * Publishes the device to Home Assistant in one retained discovery message, and removes what is out of date. To remove an
+ * entity, the message first contains only its platform for some time, then omits it. To remove the device, an empty
+ * message clears the topic. Because the message is retained, it is not published again when Home Assistant starts.
  */
 export class Discovery {
   readonly #options: DiscoveryOptions;
   readonly #deps: DiscoveryDeps;
-  #published: Published;
-  /** Components that are gone and still named as such. */
-  #gone: ReadonlyMap<string, string> = new Map();
-  #shown: { readonly topic: string; readonly text: string } | null = null;
-  /** Topics that the link publishes at each birth. */
-  readonly #stated = new Set<string>();
-  #settling = false;
+  #published: PublishedDiscovery;
+  /** Components that the message publishes as removed: platform by component id. */
+  #removed: ReadonlyMap<string, string> = new Map();
+  #lastMessage: { readonly topic: string; readonly text: string } | null = null;
+  /** Topics that are states of the link, which it publishes at each birth. */
+  readonly #stateTopics = new Set<string>();
+  /** True while a timer for the end of the removal notice runs. */
+  #isNoticeRunning = false;
   #signal: AbortSignal | null = null;
 
   constructor(options: DiscoveryOptions, deps: DiscoveryDeps) {
@@ -60,124 +62,131 @@ export class Discovery {
     this.#published = readPublished(deps.memory);
   }
 
-  /** Tells of the device at the next birth, and takes back what an earlier run left behind. */
+  /** Sets the message for the next birth, and removes what an earlier run published. */
   start(signal: AbortSignal): void {
     this.#signal = signal;
     this.refresh();
   }
 
-  /** Cameras, settings or the device may have changed. Costs nothing when they did not. */
+  /** Call it when cameras, settings or the device may have changed. Publishes only a change. */
   refresh(): void {
     const { topics, link } = this.#deps;
     const { enabled, prefix } = this.#options.settings();
     const input = this.#options.describe();
     const before = this.#published;
-    const topic = enabled ? `${prefix}/device/${discoveryNode(input, topics)}/config` : null;
-    const moved = before.topic !== null && before.topic !== topic;
-    const stale = [...before.stale, ...(moved ? [before.topic] : [])];
+    const topic = enabled ? `${prefix}/device/${createNodeId(input, topics)}/config` : null;
+    const hasMoved = before.topic !== null && before.topic !== topic;
+    const stale = [...before.stale, ...(hasMoved ? [before.topic] : [])];
     if (topic === null) {
-      this.#shown = null;
-      this.#gone = new Map();
-      this.#remember({ ...NOTHING, stale });
-      this.#forgetStale();
+      this.#lastMessage = null;
+      this.#removed = new Map();
+      this.#savePublished({ ...NOTHING_PUBLISHED, stale });
+      this.#clearStaleTopics();
       return;
     }
-    const payload = describeForHomeAssistant(input, topics);
-    const known = moved ? {} : before.components;
-    this.#gone = new Map(Object.entries(known).filter(([id]) => !(id in payload.components)));
-    // Before it is said: what the broker may hold must be known after a power cut.
-    this.#remember({
+    const message = createDiscoveryMessage(input, topics);
+    const known = hasMoved ? {} : before.components;
+    this.#removed = new Map(Object.entries(known).filter(([id]) => !(id in message.components)));
+    // Save before publishing: after a power cut, the next run must know everything that the broker may retain.
+    this.#savePublished({
       topic,
-      components: { ...known, ...platforms(payload) },
+      components: { ...known, ...platformsOf(message) },
       stale: stale.filter((one) => one !== topic),
     });
-    this.#show(topic, withGone(payload, this.#gone));
+    this.#setMessage(topic, withRemoved(message, this.#removed));
     if (link.connected) this.linkUp();
   }
 
-  /** The birth is complete, and the announcement with it. */
+  /** Call it after each birth, which publishes the discovery message. */
   linkUp(): void {
-    this.#forgetStale();
-    if (this.#gone.size > 0 && !this.#settling) void this.#settle();
+    this.#clearStaleTopics();
+    if (this.#removed.size > 0 && !this.#isNoticeRunning) void this.#endRemovalNotice();
   }
 
-  #show(topic: string, payload: HomeAssistantDevice): void {
-    const text = JSON.stringify(payload);
-    if (this.#shown?.topic === topic && this.#shown.text === text) return;
-    this.#shown = { topic, text };
-    this.#stated.add(topic);
-    this.#deps.link.setState(topic, payload, { absolute: true });
+  #setMessage(topic: string, message: HomeAssistantDevice): void {
+    const text = JSON.stringify(message);
+    if (this.#lastMessage?.topic === topic && this.#lastMessage.text === text) return;
+    this.#lastMessage = { topic, text };
+    this.#stateTopics.add(topic);
+    this.#deps.link.setState(topic, message, { absolute: true });
   }
 
-  /** After the word that entities are gone has been out for a while, leaves them out. */
-  async #settle(): Promise<void> {
+  /** Waits for the duration of the notice, then omits the removed entities from the message. */
+  async #endRemovalNotice(): Promise<void> {
     const { clock, link } = this.#deps;
-    this.#settling = true;
+    this.#isNoticeRunning = true;
     try {
-      await clock.sleep(this.#options.farewellMs ?? FAREWELL_MS, this.#signal ?? undefined);
+      await clock.sleep(
+        this.#options.removalNoticeMs ?? DEFAULT_REMOVAL_NOTICE_MS,
+        this.#signal ?? undefined,
+      );
     } catch {
       return;
     } finally {
-      this.#settling = false;
+      this.#isNoticeRunning = false;
     }
     const { topic, stale } = this.#published;
-    // Without a link the next birth says it again, and waits again.
+    // Without a link, the notice starts again after the next birth.
     if (topic === null || !link.connected) return;
-    this.#gone = new Map();
-    const payload = describeForHomeAssistant(this.#options.describe(), this.#deps.topics);
-    this.#show(topic, payload);
-    this.#remember({ topic, components: platforms(payload), stale });
+    this.#removed = new Map();
+    const message = createDiscoveryMessage(this.#options.describe(), this.#deps.topics);
+    this.#setMessage(topic, message);
+    this.#savePublished({ topic, components: platformsOf(message), stale });
   }
 
-  /** Empties the topics that are no longer ours. What fails is tried again at the next birth. */
-  #forgetStale(): void {
+  /** Clears the stale topics. A failed attempt is repeated after the next birth. */
+  #clearStaleTopics(): void {
     const { link } = this.#deps;
     for (const topic of this.#published.stale) {
-      if (this.#stated.delete(topic)) link.setState(topic, null, { absolute: true });
-      if (link.connected) void this.#forget(topic);
+      if (this.#stateTopics.delete(topic)) link.setState(topic, null, { absolute: true });
+      if (link.connected) void this.#clearTopic(topic);
     }
   }
 
-  async #forget(topic: string): Promise<void> {
+  async #clearTopic(topic: string): Promise<void> {
     const { link, log } = this.#deps;
     try {
       await link.publish(topic, '', { qos: 1, retain: true, absolute: true });
     } catch (thrown) {
-      log.debug({ topic, code: asAgentError(thrown).code }, 'discovery not taken back yet');
+      log.debug({ topic, code: asAgentError(thrown).code }, 'discovery topic not cleared yet');
       return;
     }
-    // It may be ours again by now.
+    // A change of the settings may have made the topic current again.
     const { stale } = this.#published;
     if (stale.includes(topic))
-      this.#remember({ ...this.#published, stale: stale.filter((one) => one !== topic) });
+      this.#savePublished({ ...this.#published, stale: stale.filter((one) => one !== topic) });
   }
 
-  #remember(published: Published): void {
-    const { memory } = this.#deps;
+  #savePublished(published: PublishedDiscovery): void {
+    const { memory, log } = this.#deps;
     this.#published = published;
-    const nothing = published.topic === null && published.stale.length === 0;
+    const isEmpty = published.topic === null && published.stale.length === 0;
     try {
-      if (!nothing || memory.get(MEMORY_KEY) !== null) memory.set(MEMORY_KEY, JSON.stringify(published));
+      if (!isEmpty || memory.get(MEMORY_KEY) !== null) memory.set(MEMORY_KEY, JSON.stringify(published));
     } catch (thrown) {
-      this.#deps.log.warn({ code: asAgentError(thrown).code }, 'discovery not remembered');
+      log.warn({ code: asAgentError(thrown).code }, 'published discovery not stored');
     }
   }
 }
 
-function platforms({ components }: HomeAssistantDevice): Record<string, string> {
+function platformsOf({ components }: HomeAssistantDevice): Record<string, string> {
   return Object.fromEntries(Object.entries(components).map(([id, { platform }]) => [id, platform]));
 }
 
-function withGone(payload: HomeAssistantDevice, gone: ReadonlyMap<string, string>): HomeAssistantDevice {
-  const farewells = [...gone].map(([id, platform]) => [id, { platform }] as const);
-  return { ...payload, components: { ...payload.components, ...Object.fromEntries(farewells) } };
+/** Adds the removed components with their platform only, which tells Home Assistant to remove them. */
+function withRemoved(
+  message: HomeAssistantDevice,
+  removed: ReadonlyMap<string, string>,
+): HomeAssistantDevice {
+  const notices = [...removed].map(([id, platform]) => [id, { platform }] as const);
+  return { ...message, components: { ...message.components, ...Object.fromEntries(notices) } };
 }
 
-function readPublished(memory: KeyValue): Published {
+function readPublished(memory: KeyValue): PublishedDiscovery {
   try {
     const text = memory.get(MEMORY_KEY);
-    return text === null ? NOTHING : (JSON.parse(text) as Published);
+    return text === null ? NOTHING_PUBLISHED : (JSON.parse(text) as PublishedDiscovery);
   } catch {
-    return NOTHING;
+    return NOTHING_PUBLISHED;
   }
 }

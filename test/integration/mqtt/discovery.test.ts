@@ -1,43 +1,34 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { systemClock } from '../../../src/base/clock.ts';
-import { COMMAND_ARGS } from '../../../src/contract/command.ts';
 import { Discovery } from '../../../src/mqtt/discovery/discovery.ts';
+import { DISCOVERY_INPUT } from '../../fixtures/discovery-input.ts';
 import { HomeAssistant } from '../../fixtures/home-assistant.ts';
 import { linkOptions, startLink, topics } from '../../fixtures/link.ts';
 import { Mosquitto, until, type Message } from '../../fixtures/mosquitto.ts';
 import { openStore, silentLog, tempDir } from '../../fixtures/store.ts';
 
-/** Discovery over the real link and a real broker, remembered in a real store. */
-describe('discovery', () => {
+/** Discovery with the real link, broker and store. */
+describe('Discovery on mosquitto', () => {
   const dir = tempDir();
   let broker: Mosquitto;
   let messages: Message[];
   const home = new HomeAssistant();
-  let read = 0;
-  const listen = (): HomeAssistant => {
-    for (; read < messages.length; read += 1) home.receive(messages[read] as Message);
+  let readCount = 0;
+  const passMessages = (): HomeAssistant => {
+    for (; readCount < messages.length; readCount += 1) home.receive(messages[readCount] as Message);
     return home;
   };
   const configs = (): Message[] => messages.filter(({ topic }) => topic.endsWith('/config'));
 
-  /** One run of the agent: the store is opened and closed again by it. */
-  const run = (cameras: string[], enabled = true) => {
+  /** Starts one run of the agent, with its own connection to the store. */
+  const startRun = (cameras: string[], enabled = true) => {
     const store = openStore(dir.path, systemClock);
     const ended = new AbortController();
     const settings = { enabled, prefix: 'homeassistant' };
-    const input = {
-      site: 'test',
-      device: 'dev1',
-      version: '0.1.0',
-      model: null,
-      cameras,
-      commands: Object.keys(COMMAND_ARGS),
-      heartbeatIntervalS: 30,
-      pageUrl: null,
-    };
+    const input = { ...DISCOVERY_INPUT, site: 'test', device: 'dev1', cameras };
     const { link } = startLink(linkOptions(broker.url), { onConnected: () => discovery.linkUp() });
     const discovery: Discovery = new Discovery(
-      { settings: () => settings, describe: () => input, farewellMs: 300 },
+      { settings: () => settings, describe: () => input, removalNoticeMs: 300 },
       { topics, link, memory: store.keyValue, clock: systemClock, log: silentLog },
     );
     discovery.start(ended.signal);
@@ -59,35 +50,35 @@ describe('discovery', () => {
     dir.remove();
   });
 
-  it('names what is gone once, then leaves it out, and the broker keeps the rest', async () => {
-    const first = run(['a', 'b']);
-    await until(() => listen().entities.size > 30, 'the device');
+  it('publishes removed entities as removed, then omits them, and leaves the rest retained', async () => {
+    const first = startRun(['a', 'b']);
+    await until(() => passMessages().entities.size > 30, 'the device');
     await first.stop();
 
-    const second = run(['a']);
-    await until(() => configs().length >= 3, 'the farewell and what follows');
+    const second = startRun(['a']);
+    await until(() => configs().length >= 3, 'the removal notice and the next message');
     await second.stop();
-    const [, farewell, rest] = configs().map(
+    const [, notice, rest] = configs().map(
       ({ payload }) => (JSON.parse(payload.toString()) as { components: Record<string, object> }).components,
     );
-    expect(farewell?.['b.height']).toEqual({ platform: 'sensor' });
+    expect(notice?.['b.height']).toEqual({ platform: 'sensor' });
     expect(Object.keys(rest ?? {}).filter((id) => id.startsWith('b.'))).toEqual([]);
-    expect([...listen().entities.keys()].filter((id) => id.includes('_b.'))).toEqual([]);
-    const kept = await broker.record('homeassistant/#');
-    await until(() => kept.length > 0, 'the retained message');
-    expect(kept.map(({ retain, payload }) => [retain, payload.toString()])).toEqual([
+    expect([...passMessages().entities.keys()].filter((id) => id.includes('_b.'))).toEqual([]);
+    const retained = await broker.record('homeassistant/#');
+    await until(() => retained.length > 0, 'the retained message');
+    expect(retained.map(({ retain, payload }) => [retain, payload.toString()])).toEqual([
       [true, configs()[2]?.payload.toString()],
     ]);
   });
 
-  it('says it all again to a broker that lost everything, and nothing twice to one that did not', async () => {
-    const { stop, discovery, link } = run(['a']);
+  it('publishes again after the broker lost its retained messages, and not without a change', async () => {
+    const { stop, discovery, link } = startRun(['a']);
     const before = configs().length;
     await until(() => configs().length > before, 'the birth');
     await broker.down('SIGKILL');
-    await until(() => !link.connected, 'the loss');
+    await until(() => !link.connected, 'the lost connection');
     await broker.up();
-    // Without persistence it knows nothing; the recorder comes back by itself.
+    // The broker has no persistence. The recorder reconnects automatically.
     await until(() => configs().length > before + 1, 'the next birth');
     for (let i = 0; i < 10; i += 1) discovery.refresh();
     await systemClock.sleep(200);
@@ -95,12 +86,12 @@ describe('discovery', () => {
     await stop();
   });
 
-  it('takes the device back when it is switched off while it runs', async () => {
-    const { stop, discovery, settings } = run(['a']);
-    await until(() => listen().entities.size > 10, 'the device');
+  it('removes the device when discovery is disabled at runtime', async () => {
+    const { stop, discovery, settings } = startRun(['a']);
+    await until(() => passMessages().entities.size > 10, 'the device');
     settings.enabled = false;
     discovery.refresh();
-    await until(() => listen().entities.size === 0, 'an empty registry');
+    await until(() => passMessages().entities.size === 0, 'an empty registry');
     await stop();
     expect(home.faults).toEqual([]);
   });

@@ -1,0 +1,205 @@
+import { describe, expect, it } from 'vitest';
+import { HomeAssistantDevice } from '../../../../src/contract/home-assistant.ts';
+import { CommandReader } from '../../../../src/mqtt/commands/command-reader.ts';
+import { createDiscoveryMessage } from '../../../../src/mqtt/discovery/discovery-message.ts';
+import { Topics } from '../../../../src/mqtt/topics.ts';
+import { CannedAgent, observation, install } from '../../../fixtures/agent-api.ts';
+import { contractFault } from '../../../fixtures/contract.ts';
+import { DISCOVERY_INPUT as INPUT, discoveryTopics as topics } from '../../../fixtures/discovery-input.ts';
+import { discoveryFaults, HomeAssistant } from '../../../fixtures/home-assistant.ts';
+
+describe('createDiscoveryMessage', () => {
+  const message = createDiscoveryMessage(INPUT, topics);
+
+  it('creates a message that Home Assistant accepts without ignored options', () => {
+    expect(discoveryFaults('homeassistant/device/n/config', { ...message })).toEqual([]);
+  });
+
+  it('conforms to the contract', () => {
+    expect(HomeAssistantDevice.$id).toBe('swellsight.home_assistant_device/1');
+    expect(contractFault('homeassistant/device/n/config', Buffer.from(JSON.stringify(message)))).toBeNull();
+  });
+
+  it('is checked for unit, unique_id, topic and options of the platform', () => {
+    const faultsWith = (more: object): string[] => {
+      const height = { ...message.components['north.height'], ...more };
+      return discoveryFaults('homeassistant/device/n/config', {
+        ...message,
+        components: { height: height },
+      });
+    };
+    expect(faultsWith({ unit_of_measurement: 'kg' }).join()).toContain('not measured in');
+    expect(faultsWith({ unique_id: undefined, state_topic: 'a/#' }).join()).toMatch(
+      /state_topic cannot.*unique_id cannot/,
+    );
+    expect(faultsWith({ command_template: '{{ 1 }}' })).toEqual(['height: no option command_template']);
+    expect(discoveryFaults('homeassistant/device/a.b/config', { ...message }).join()).toContain('illegal');
+  });
+
+  it('contains the entities of every camera, and buttons only for supported commands', () => {
+    const minimal = createDiscoveryMessage(
+      { ...INPUT, cameras: ['north'], commands: ['ping'], pageUrl: null },
+      topics,
+    );
+    const platforms = Object.values(minimal.components).map(({ platform }) => platform);
+    expect(platforms).not.toContain('button');
+    expect(platforms).not.toContain('image');
+    expect(minimal.device).not.toHaveProperty('configuration_url');
+    const componentIds = Object.keys(message.components);
+    for (const camera of INPUT.cameras)
+      for (const id of [
+        'height',
+        'direction',
+        'breaking',
+        'period',
+        'quality',
+        'state',
+        'frame_age',
+        'capture',
+      ])
+        expect(componentIds).toContain(`${camera}.${id}`);
+    for (const id of [
+      'cpu_temperature',
+      'load',
+      'memory',
+      'disk_free',
+      'outbox',
+      'started',
+      'degraded',
+      'model',
+    ])
+      expect(componentIds).toContain(id);
+  });
+
+  it('has a different node id for each combination of site and device', () => {
+    const nodeIds = [
+      ['a_b', 'c'],
+      ['a', 'b_c'],
+      ['a.b', 'c'],
+    ].map(([site = '', device = '']) => {
+      const own = new Topics({ base: 'swellsight/v1', site, device });
+      return createDiscoveryMessage({ ...INPUT, site, device }, own).device.identifiers[0];
+    });
+    expect(new Set(nodeIds).size).toBe(3);
+  });
+});
+
+describe('Home Assistant entities', () => {
+  const agent = new CannedAgent();
+  const home = new HomeAssistant();
+  const publish = (topic: string, message: unknown): void =>
+    home.receive({ topic, payload: Buffer.from(JSON.stringify(message)) });
+  const state = (component: string): string | undefined => home.states.get(home.find(component));
+  publish('homeassistant/device/n/config', createDiscoveryMessage(INPUT, topics));
+  const cameras = [{ id: 'north', state: 'up', last_frame_age_s: 2.5, failures_1h: 0, next_run_at: null }];
+  const health = { ...agent.health(), cameras };
+
+  it('show an observation', () => {
+    publish(topics.absolute('camera/north/latest'), observation);
+    expect([state('north.height'), state('north.height_low'), state('north.height_high')]).toEqual([
+      '1.2',
+      '0.9',
+      '1.5',
+    ]);
+    expect(state('north.quality')).toBe('100');
+    expect(state('north.observation')).toBe('measured');
+    expect(home.attributes.get(home.find('north.observation'))).toMatchObject({
+      id: observation.id,
+      labels: 3,
+    });
+    // Null values are shown as unknown, never as a number.
+    expect([state('north.period'), state('north.direction'), state('north.confidence')]).toEqual(
+      Array(3).fill('unknown'),
+    );
+    expect(home.faults).toEqual([]);
+  });
+
+  it('show an observation without a measurement as unknown', () => {
+    const wave = { ...observation.wave, height_m: null, height_low_m: null, direction: 'LEFT' };
+    const quality = { ...observation.quality, score: null };
+    publish(topics.absolute('camera/north/latest'), { ...observation, status: 'failed', wave, quality });
+    expect([state('north.height'), state('north.height_low'), state('north.quality')]).toEqual(
+      Array(3).fill('unknown'),
+    );
+    expect(state('north.direction')).toBe('LEFT');
+    expect(home.faults).toEqual([]);
+  });
+
+  it('show a heartbeat', () => {
+    publish(topics.absolute('health'), { ...health, degraded: ['link_flapping'] });
+    expect([state('outbox'), state('memory'), state('degraded')]).toEqual(['0', '90', 'ON']);
+    expect(home.attributes.get(home.find('degraded'))).toEqual({ codes: ['link_flapping'] });
+    expect(state('north.frame_age')).toBe('2.5');
+    // A camera that is not in the heartbeat yet.
+    expect(state('south.pier.frame_age')).toBe('unknown');
+    expect(state('cpu_temperature')).toBe('unknown');
+    publish(topics.absolute('health'), health);
+    expect(state('degraded')).toBe('OFF');
+    expect(home.faults).toEqual([]);
+  });
+
+  it('show a constant start time although the uptime is rounded to seconds', () => {
+    const shown = new Set<string | undefined>();
+    for (let beat = 1; beat <= 50; beat += 1) {
+      const at = new Date(Date.UTC(2026, 4, 1, 12, 0, 0, 700) + beat * 30_123).toISOString();
+      publish(topics.absolute('health'), { ...health, at, uptime_s: Math.round(beat * 30.123) });
+      shown.add(state('started'));
+    }
+    expect(shown.size).toBe(1);
+    const [started = ''] = shown;
+    expect(Math.abs(Date.parse(started) - Date.UTC(2026, 4, 1, 12))).toBeLessThan(2000);
+    // A restart changes the start time.
+    publish(topics.absolute('health'), { ...health, at: '2026-05-02T00:00:00.000Z', uptime_s: 60 });
+    expect(state('started')).toBe('2026-05-01T23:59:00.000+00:00');
+  });
+
+  it('show the model and the progress of an install', () => {
+    const { model } = agent.status();
+    publish(topics.absolute('model/state'), model);
+    expect(JSON.parse(state('model') ?? '')).toEqual({
+      installed_version: '1.0.0',
+      latest_version: '1.0.0',
+      title: 'gauge',
+      in_progress: false,
+      update_percentage: null,
+    });
+    publish(topics.absolute('model/state'), { ...model, install: { ...install, percent: 40 } });
+    expect(JSON.parse(state('model') ?? '')).toMatchObject({
+      installed_version: '1.0.0',
+      latest_version: '1.1.0',
+      in_progress: true,
+      update_percentage: 40,
+    });
+    const failed = { ...install, phase: 'failed', in_progress: false };
+    publish(topics.absolute('model/state'), { ...model, install: failed });
+    expect(JSON.parse(state('model') ?? '')).toMatchObject({ latest_version: '1.0.0', in_progress: false });
+    publish(topics.absolute('model/state'), { ...model, active: null });
+    expect(state('model')).toBe('');
+    expect(home.faults).toEqual([]);
+  });
+
+  it.each(['starting', 'online', 'stopped', 'offline'])(
+    'show the device as available only when online: %s',
+    (state) => {
+      publish(topics.status, { state, session: 's', at: observation.captured_at });
+      expect(home.availability.get(topics.status)).toBe(state === 'online' ? 'online' : 'offline');
+    },
+  );
+
+  it('send a valid command with a new id at each press of a button', () => {
+    const reader = new CommandReader();
+    for (const component of ['north.capture', 'south.pier.capture', 'north.take_image', 'restart']) {
+      const presses = [1, 2, 3].map(() => home.press(home.find(component)));
+      expect(new Set(presses.map(({ payload }) => payload)).size).toBe(3);
+      for (const { topic, payload } of presses) {
+        const name = topics.commandName(topic) ?? '';
+        const input = reader.read(name, Buffer.from(payload));
+        expect(input, payload).toMatchObject({ ok: true });
+        if (component.endsWith('capture'))
+          expect(JSON.parse(payload)).toMatchObject({ args: { camera: component.replace('.capture', '') } });
+        const { expires_at } = JSON.parse(payload) as { expires_at: string };
+        expect(Date.parse(expires_at) - Date.now()).toBeGreaterThan(60_000);
+      }
+    }
+  });
+});
