@@ -2,13 +2,13 @@ import { readFile } from 'node:fs/promises';
 import type { SiteCalibration } from '../calibration/site-calibration.ts';
 import { AgentError } from '../base/errors.ts';
 import type { Bundle } from '../model/manifest.ts';
-import { analyzeFile, type AnalyzedFile } from './analyze-frame.ts';
-import { imageFiles } from './image-files.ts';
+import { analyzeFile, listImageFiles, type AnalyzedFile } from './analyze-files.ts';
+import { loadCommandSettings } from './config.ts';
+import { formatCalibration, formatHeight } from './format.ts';
 import { openModel } from './open-model.ts';
-import { calibrationPhrase, heightPhrase } from './phrases.ts';
-import { progressBar } from './progress.ts';
-import { settingsFor, type ConfigOptions } from './settings.ts';
-import { EXIT, jsonText, type Terminal } from './terminal.ts';
+import type { ConfigOptions } from './options.ts';
+import { createProgressBar } from './progress.ts';
+import { EXIT, toJson, type Terminal } from './terminal.ts';
 
 export interface AnalyzeOptions extends ConfigOptions {
   readonly calibration?: string;
@@ -33,37 +33,38 @@ const COLUMNS = [
   'error',
 ] as const;
 
-/** `analyze FILES`: each picture as a burst of one. 1 when any of them failed; a rejected one did not fail. */
-export async function analyze(
+/** `analyze FILES`: analyses each image as a burst of one frame. Exits with 1 when an image failed; rejected is not failed. */
+export async function runAnalyze(
   paths: readonly string[],
   options: AnalyzeOptions,
   terminal: Terminal,
 ): Promise<number> {
-  if (options.json === true && options.csv === true) throw new AgentError('usage', 'choose --json or --csv');
-  const files = await imageFiles(paths);
-  const settings = await settingsFor(options, terminal);
+  if (options.json === true && options.csv === true)
+    throw new AgentError('usage', 'use either --json or --csv');
+  const files = await listImageFiles(paths);
+  const settings = await loadCommandSettings(options, terminal);
   const { bundle, ref, vision } = await openModel(options.model, settings, terminal);
-  const bar = await progressBar('analysing', terminal);
+  const bar = await createProgressBar('analysing', terminal);
   try {
     const calibration = await loadCalibration(options.calibration, bundle, terminal.signal);
-    // Taken now: later on it speaks of the view seen last.
-    const learned = calibration.summary();
+    // Take the summary before the analysis, which changes its `view`.
+    const summary = calibration.summary();
     const results: AnalyzedFile[] = [];
     if (options.csv === true) terminal.out(COLUMNS.join(','));
     for (const file of files) {
       const result = await analyzeFile(file, { vision, model: ref, calibration, signal: terminal.signal });
       results.push(result);
-      if (options.csv === true) terminal.out(csvLine(result));
+      if (options.csv === true) terminal.out(toCsvLine(result));
       bar.update(results.length, files.length);
     }
     bar.stop();
     const failed = results.filter(({ status }) => status === 'failed').length;
     if (options.json === true)
       terminal.out(
-        jsonText({
+        toJson({
           schema: 'swellsight.analyze/1',
           model: ref,
-          calibration: learned,
+          calibration: summary,
           results,
           total_images: results.length,
           successful_analyses: results.length - failed,
@@ -71,8 +72,8 @@ export async function analyze(
         }),
       );
     else if (options.csv !== true) {
-      for (const result of results) terminal.out(`${result.file}  ${phrase(result)}`);
-      if (options.calibration !== undefined) terminal.err(calibrationPhrase(learned));
+      for (const result of results) terminal.out(`${result.file}  ${describeResult(result)}`);
+      if (options.calibration !== undefined) terminal.err(formatCalibration(summary));
     }
     return failed === 0 ? EXIT.ok : EXIT.failed;
   } finally {
@@ -81,7 +82,7 @@ export async function analyze(
   }
 }
 
-/** The calibration that a file holds; without a file one that knows nothing, and so says `uncalibrated`. */
+/** The calibration of the file; without a file, an empty one, so that every result is `uncalibrated`. */
 async function loadCalibration(
   file: string | undefined,
   bundle: Bundle,
@@ -107,14 +108,14 @@ async function readDocument(file: string): Promise<unknown> {
   try {
     return JSON.parse(text) as unknown;
   } catch (cause) {
-    throw new AgentError('calibration_invalid', `${file} is no JSON`, { cause });
+    throw new AgentError('calibration_invalid', `${file} is not JSON`, { cause });
   }
 }
 
-const phrase = (result: AnalyzedFile): string =>
-  result.error === null ? heightPhrase(result) : `failed: ${result.error.code}`;
+const describeResult = (result: AnalyzedFile): string =>
+  result.error === null ? formatHeight(result) : `failed: ${result.error.code}`;
 
-function csvLine({ file, status, reasons, wave, quality, timing_ms, error }: AnalyzedFile): string {
+function toCsvLine({ file, status, reasons, wave, quality, timing_ms, error }: AnalyzedFile): string {
   const cells: Record<(typeof COLUMNS)[number], string | number | null> = {
     file,
     status,
@@ -130,11 +131,11 @@ function csvLine({ file, status, reasons, wave, quality, timing_ms, error }: Ana
     total_ms: timing_ms.total,
     error: error?.code ?? null,
   };
-  return COLUMNS.map((column) => csvCell(cells[column])).join(',');
+  return COLUMNS.map((column) => toCsvCell(cells[column])).join(',');
 }
 
-/** RFC 4180; a name that a spreadsheet would run as a formula is made text. */
-function csvCell(value: string | number | null): string {
+/** RFC 4180. Escapes names that a spreadsheet would run as a formula. */
+function toCsvCell(value: string | number | null): string {
   if (value === null) return '';
   if (typeof value === 'number') return String(value);
   const text = /^[=+\-@\t\r]/.test(value) ? `'${value}` : value;

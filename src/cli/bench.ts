@@ -1,22 +1,22 @@
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
 import { AgentError } from '../base/errors.ts';
+import { BENCH_SCRIPT } from './installation.ts';
 import { EXIT, type Terminal } from './terminal.ts';
 
 export interface BenchOptions {
-  /** Also write the table as JSON there. */
+  /** Also write the table as JSON to this file. */
   readonly jsonFile?: string;
-  /** One part alone; all of them without it. */
+  /** Run one part only. */
   readonly only?: string;
 }
 
-/** Measures this machine as `npm run bench` does; the program comes with the checkout, not with an installed image. */
-export async function bench(options: BenchOptions, terminal: Terminal): Promise<number> {
-  const script = fileURLToPath(new URL('../../scripts/bench/main.ts', import.meta.url));
-  if (!existsSync(script)) throw new AgentError('usage', 'the benchmark is not part of this installation');
+/** `bench`: measures this machine, like `npm run bench`. An installed image does not have the benchmark. */
+export async function runBench(options: BenchOptions, terminal: Terminal): Promise<number> {
+  if (!existsSync(BENCH_SCRIPT))
+    throw new AgentError('usage', 'the benchmark is not part of this installation');
   const args = [
-    script,
+    BENCH_SCRIPT,
     ...(options.jsonFile === undefined ? [] : ['--json', options.jsonFile]),
     ...(options.only === undefined ? [] : ['--only', options.only]),
   ];

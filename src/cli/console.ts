@@ -1,6 +1,6 @@
 import type { LogSink } from '../base/log.ts';
 
-interface Line {
+interface LogLine {
   readonly time: string;
   readonly level: string;
   readonly msg?: string;
@@ -19,41 +19,41 @@ const COLOURS: Readonly<Record<string, string>> = {
 
 type Paint = (text: string, code: string) => string;
 
-/** Log lines for people: time, part, message, then what else is in the object as key=value. */
+/** A log for people: time, part, message, then all other fields as key=value. */
 export function consoleSink(stream: NodeJS.WritableStream, colour: boolean): LogSink {
   return { write: (line) => void stream.write(`${formatLine(line, colour)}\n`) };
 }
 
-/** One JSON log line as a line for people; a line that is no JSON passes unchanged. */
+/** Formats one JSON log line for people. Returns a line that is not JSON unchanged. */
 export function formatLine(line: string, colour: boolean): string {
-  let parsed: Line;
+  let parsed: LogLine;
   try {
-    parsed = JSON.parse(line) as Line;
+    parsed = JSON.parse(line) as LogLine;
   } catch {
     return line.trimEnd();
   }
   const { time, level, msg = '', part = '', ...rest } = parsed;
   const paint: Paint = (text, code) => (colour && text !== '' ? `${code}${text}${RESET}` : text);
-  const shout = level === 'info' ? '' : `${paint(level.toUpperCase(), COLOURS[level] ?? DIM)} `;
-  const head = `${paint(`${time.slice(11, 19)} ${part.padEnd(8)}`, DIM)} ${shout}`;
-  if (msg === 'observation') return head + observationText(rest, paint);
-  const details = Object.entries(rest).map(([key, value]) => `${key}=${plain(value)}`);
+  const levelText = level === 'info' ? '' : `${paint(level.toUpperCase(), COLOURS[level] ?? DIM)} `;
+  const head = `${paint(`${time.slice(11, 19)} ${part.padEnd(8)}`, DIM)} ${levelText}`;
+  if (msg === 'observation') return head + formatObservationFields(rest, paint);
+  const details = Object.entries(rest).map(([key, value]) => `${key}=${toText(value)}`);
   return `${head}${msg}${details.length === 0 ? '' : `  ${paint(details.join(' '), DIM)}`}`;
 }
 
-const plain = (value: unknown): string => (typeof value === 'string' ? value : JSON.stringify(value));
+const toText = (value: unknown): string => (typeof value === 'string' ? value : JSON.stringify(value));
 
 /** `north  1.42 m  (1.10 to 1.80, site_calibrated)  truth 1.38 m  12 labels` */
-function observationText(fields: Readonly<Record<string, unknown>>, paint: Paint): string {
+function formatObservationFields(fields: Readonly<Record<string, unknown>>, paint: Paint): string {
   const metres = (key: string): string => {
     const value = fields[key];
     return typeof value === 'number' ? value.toFixed(2) : '?';
   };
   const measured = typeof fields['height_m'] === 'number';
   const reading = measured
-    ? `${paint(`${metres('height_m')} m`, BOLD)}  (${metres('low_m')} to ${metres('high_m')}, ${plain(fields['basis'])})`
-    : `${paint('no height', BOLD)}  (${plain(fields['status'])}: ${plain(fields['reasons'] ?? 'none')})`;
+    ? `${paint(`${metres('height_m')} m`, BOLD)}  (${metres('low_m')} to ${metres('high_m')}, ${toText(fields['basis'])})`
+    : `${paint('no height', BOLD)}  (${toText(fields['status'])}: ${toText(fields['reasons'] ?? 'none')})`;
   const truth = 'truth_m' in fields ? `  truth ${metres('truth_m')} m` : '';
-  const aside = `#${plain(fields['seq'])}  ${plain(fields['labels'])} labels  ${plain(fields['id'])}`;
-  return `${plain(fields['camera'])}  ${reading}${truth}  ${paint(aside, DIM)}`;
+  const details = `#${toText(fields['seq'])}  ${toText(fields['labels'])} labels  ${toText(fields['id'])}`;
+  return `${toText(fields['camera'])}  ${reading}${truth}  ${paint(details, DIM)}`;
 }

@@ -1,17 +1,16 @@
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { systemClock } from '../base/clock.ts';
-import type { Settings } from '../config/schema.ts';
-import type { ModelRef } from '../contract/observation.ts';
+import { deadlineSignal } from '../base/deadline.ts';
 import { AgentError } from '../base/errors.ts';
 import { createLog } from '../base/log.ts';
+import type { Settings } from '../config/schema.ts';
+import type { ModelRef } from '../contract/observation.ts';
 import type { Bundle } from '../model/manifest.ts';
+import type { KeyValue } from '../store/types.ts';
 import type { VisionClient } from '../vision/protocol.ts';
+import { SHIPPED_MODELS_DIR } from './installation.ts';
 import type { Terminal } from './terminal.ts';
-
-/** Bundles that ship with the agent; the same folder from `src` and from `dist`. */
-export const SHIPPED_MODELS = fileURLToPath(new URL('../../models', import.meta.url));
 
 export interface OpenModel {
   readonly bundle: Bundle;
@@ -22,8 +21,8 @@ export interface OpenModel {
 const MAX_THREADS = 4;
 const MAX_QUEUE = 4;
 
-/** The bundle that a command works with: `--model DIR`, else the configured one. Throws `model_*`. */
-export async function openBundleFor(
+/** Opens the bundle of `--model DIR`, else the configured one. Throws `model_*`. */
+export async function openCommandBundle(
   model: string | undefined,
   settings: Settings,
   terminal: Terminal,
@@ -35,7 +34,7 @@ export async function openBundleFor(
   }
   const { resolveActiveModel } = await import('../model/slots/active-model.ts');
   return resolveActiveModel({
-    shippedDir: SHIPPED_MODELS,
+    shippedDir: SHIPPED_MODELS_DIR,
     installedDirs: [join(settings.stateDir, 'models')],
     active: settings.model.active,
     signal,
@@ -43,15 +42,15 @@ export async function openBundleFor(
 }
 
 /**
- * Opens the model in a vision process of its own on the CPU: a picture that crashes it costs that picture.
- * The caller closes `vision`. Throws `model_*` and `vision_*`.
+ * Opens the model on the CPU in an own vision process, so that an image that crashes it only fails itself. The caller must
+ * close `vision`. Throws `model_*` and `vision_*`.
  */
 export async function openModel(
   model: string | undefined,
   settings: Settings,
   terminal: Terminal,
 ): Promise<OpenModel> {
-  const { bundle, fallback } = await openBundleFor(model, settings, terminal);
+  const { bundle, fallback } = await openCommandBundle(model, settings, terminal);
   if (fallback !== null)
     throw new AgentError(fallback.code, `the configured model cannot be used: ${fallback.message}`, {
       cause: fallback,
@@ -66,4 +65,38 @@ export async function openModel(
   await vision.start(terminal.signal);
   const { name, version } = bundle.manifest;
   return { bundle, ref: { name, version, digest: bundle.digest }, vision };
+}
+
+/**
+ * Tries the execution providers like the agent, each in its own process, but stores no results. Stops after `exploreMs`: a
+ * provider such as TensorRT may build the model for minutes. Throws when no provider runs the model.
+ */
+export async function tryProviders(
+  bundle: Bundle,
+  inference: Settings['inference'],
+  { exploreMs, signal }: { readonly exploreMs: number; readonly signal: AbortSignal },
+) {
+  const { probeHardware } = await import('../vision/hardware/probe.ts');
+  const { ProviderLadder } = await import('../vision/providers/select-provider.ts');
+  const hardware = await probeHardware(signal);
+  const ladder = new ProviderLadder(
+    { bundle, inference, hardware },
+    { memory: createMemory(), clock: systemClock, log: createLog('silent') },
+  );
+  const first = await ladder.first(signal);
+  const better = await ladder.explore(deadlineSignal(exploreMs, signal)).catch(() => {
+    signal.throwIfAborted();
+    return null;
+  });
+  const plan = better ?? first;
+  return { hardware, plan, report: ladder.report() ?? { ...plan, attempts: [], remembered: false } };
+}
+
+function createMemory(): KeyValue {
+  const values = new Map<string, string>();
+  return {
+    get: (key) => values.get(key) ?? null,
+    set: (key, value) => void values.set(key, value),
+    delete: (key) => void values.delete(key),
+  };
 }

@@ -1,58 +1,49 @@
-import { Command, CommanderError, Option } from 'commander';
+import { Command, CommanderError } from 'commander';
 import { asAgentError, isAbort } from '../base/errors.ts';
-import type { AgentOptions, LabelOptions, ObservationsOptions } from './agent-commands.ts';
+import { addAgentCommands } from './agent/commands.ts';
 import type { AnalyzeOptions } from './analyze.ts';
-import type { CalibrateCommandOptions } from './calibrate/calibrate.ts';
-import { DEFAULT_URL } from './client.ts';
-import type { DoctorOptions } from './doctor/doctor.ts';
-import { registerFleet } from './fleet/fleet.ts';
-import { registerModelAgent } from './model/agent-commands.ts';
-import { registerModel } from './model/model.ts';
 import type { BenchOptions } from './bench.ts';
-import { addRepoCommands } from './repo/repo.ts';
+import type { CalibrateCommandOptions } from './calibrate/command.ts';
+import type { DoctorOptions } from './doctor/command.ts';
+import { addFleetCommands } from './fleet/commands.ts';
+import { readAgentVersion } from './installation.ts';
+import { addModelCommands } from './model/commands.ts';
+import { configOption, jsonOption, modelOption, type ConfigOptions, type SelectCommand } from './options.ts';
+import { addRepoCommands } from './repo/commands.ts';
 import type { RunOptions } from './run.ts';
-import type { ConfigOptions } from './settings.ts';
-import { EXIT, exitCodeOf, jsonText, paint, processTerminal, type Terminal } from './terminal.ts';
-import { agentVersion } from './version.ts';
-
-/** What a command hands back is the exit code. */
-type Action = (terminal: Terminal) => Promise<number>;
-
-const config = () => new Option('-c, --config <file>', 'configuration, JSON5 or YAML (or SWELLSIGHT_CONFIG)');
-const json = () => new Option('--json', 'print JSON');
-const model = () => new Option('--model <dir>', 'model bundle; the configured one otherwise');
+import { createPalette, EXIT, exitCodeOf, processTerminal, toJson, type Terminal } from './terminal.ts';
 
 /**
- * Runs one command line; `argv` as in `process.argv`. Resolves with the exit code and never rejects: failures are one
- * line with the hint on standard error, or a JSON document with `--json`.
+ * Runs one command line; `argv` as in `process.argv`. Resolves with the exit code and never rejects: it prints an error and
+ * its hint on standard error, with `--json` as a JSON document.
  */
 export async function main(argv: readonly string[], env: NodeJS.ProcessEnv): Promise<number> {
   const stop = new AbortController();
   const interrupt = (): void => stop.abort();
   process.once('SIGINT', interrupt).once('SIGTERM', interrupt);
-  // A reader that goes away, such as `head`, is no failure of the command.
+  // A reader such as `head` may close the pipe early.
   process.stdout.on('error', ignoreClosedPipe);
   const terminal = processTerminal(env, stop.signal);
-  let action: Action | null = null;
-  const program = commandTree((chosen) => (action = chosen));
+  let selected: Parameters<SelectCommand>[0] | null = null;
+  const program = createProgram((run) => (selected = run));
   try {
     await program.parseAsync(argv);
-    const run = action as Action | null;
+    const run = selected as Parameters<SelectCommand>[0] | null;
     return run === null ? EXIT.usage : await run(terminal);
   } catch (thrown) {
     if (thrown instanceof CommanderError) return thrown.exitCode === 0 ? EXIT.ok : EXIT.usage;
     if (isAbort(thrown) && stop.signal.aborted) return 130;
-    return report(thrown, argv.includes('--json'), terminal);
+    return printError(thrown, argv.includes('--json'), terminal);
   } finally {
     process.off('SIGINT', interrupt).off('SIGTERM', interrupt);
   }
 }
 
-function report(thrown: unknown, asJson: boolean, terminal: Terminal): number {
+function printError(thrown: unknown, asJson: boolean, terminal: Terminal): number {
   const error = asAgentError(thrown);
   const { code, message, hint } = error;
-  if (asJson) terminal.err(jsonText({ error: { code, message, hint } }));
-  else terminal.err(`${paint(terminal.colour.err).bad('swellsight:')} ${message}\n  ${hint}`);
+  if (asJson) terminal.err(toJson({ error: { code, message, hint } }));
+  else terminal.err(`${createPalette(terminal.colour.err).bad('swellsight:')} ${message}\n  ${hint}`);
   return exitCodeOf(error);
 }
 
@@ -60,110 +51,65 @@ function ignoreClosedPipe(error: NodeJS.ErrnoException): void {
   if (error.code !== 'EPIPE') throw error;
 }
 
-function commandTree(choose: (action: Action) => void): Command {
+function createProgram(select: SelectCommand): Command {
   const program = new Command('swellsight')
-    .description('Reads wave heights from a fixed surf camera, on the device.')
-    .version(agentVersion())
+    .description('Measures wave heights from a fixed surf camera, on the device.')
+    .version(readAgentVersion())
     .exitOverride()
-    .showHelpAfterError('(--help lists what there is)')
+    .showHelpAfterError('(--help lists commands and options)')
     .showSuggestionAfterError();
-  const command = (name: string, text: string): Command =>
-    program.command(name).description(text).exitOverride().copyInheritedSettings(program);
-  const toAgent = (made: Command): Command =>
-    made
-      .option('--url <url>', `address of the agent (or SWELLSIGHT_URL; ${DEFAULT_URL})`)
-      .option('--token-file <file>', 'its bearer token (or SWELLSIGHT_TOKEN, SWELLSIGHT_TOKEN_FILE)')
-      .option('--token <token>', 'the same in the open: other users of this machine can see it')
-      .addOption(json());
-  const ofAgent = (name: string, text: string): Command => toAgent(command(name, text));
+  const add = (name: string, description: string): Command => program.command(name).description(description);
 
-  command('run', 'run the agent')
-    .addOption(config())
-    .option('--pretty', 'lines for people instead of JSON; by itself on a terminal')
+  add('run', 'run the agent')
+    .addOption(configOption())
+    .option('--pretty', 'print log lines for people instead of JSON (default on a terminal)')
     .action((options: RunOptions) =>
-      choose(async (terminal) => (await import('./run.ts')).runAgent(options, terminal)),
+      select(async (terminal) => (await import('./run.ts')).runAgent(options, terminal)),
     );
-  command('bench', 'speed and memory of this machine beside a bare reference (minutes)')
-    .option('--json-file <file>', 'also write the table as JSON')
-    .option('--only <part>', 'frame, load, start, idle, drain, swap or http')
-    .action((options: BenchOptions) =>
-      choose(async (terminal) => (await import('./bench.ts')).bench(options, terminal)),
-    );
-  command('check-config', 'check the configuration; every fault at once')
-    .addOption(config())
-    .addOption(json())
+  add('check-config', 'check the configuration and print all faults')
+    .addOption(configOption())
+    .addOption(jsonOption())
     .action((options: ConfigOptions & { json?: boolean }) =>
-      choose(async (terminal) => (await import('./check-config.ts')).checkConfig(options, terminal)),
+      select(async (terminal) => (await import('./config.ts')).checkConfig(options, terminal)),
     );
-  ofAgent('status', 'what the running agent is doing').action((options: AgentOptions) =>
-    choose(async (terminal) => (await import('./agent-commands.ts')).status(options, terminal)),
-  );
-  ofAgent('health', 'ok, degraded or failed, and why').action((options: AgentOptions) =>
-    choose(async (terminal) => (await import('./agent-commands.ts')).health(options, terminal)),
-  );
-  ofAgent('capture <camera>', 'one observation now').action((camera: string, options: AgentOptions) =>
-    choose(async (terminal) => (await import('./agent-commands.ts')).capture(camera, options, terminal)),
-  );
-  ofAgent('observations', 'history, newest first')
-    .option('--camera <id>')
-    .option('--from <time>', 'ISO 8601')
-    .option('--to <time>', 'ISO 8601')
-    .addOption(new Option('--status <status>').choices(['measured', 'rejected', 'failed', 'skipped']))
-    .option('--limit <n>', 'at most 1000', '20')
-    .option('--cursor <cursor>', 'the page after')
-    .action((options: ObservationsOptions) =>
-      choose(async (terminal) => (await import('./agent-commands.ts')).observations(options, terminal)),
-    );
-  ofAgent('outbox', 'what waits for the broker, and what it would not take').action((options: AgentOptions) =>
-    choose(async (terminal) => (await import('./outbox.ts')).outbox(options, terminal)),
-  );
-  ofAgent('label <observation> [height_m]', "a person's reading of an observation")
-    .option('--camera <id>', 'its camera; looked up otherwise')
-    .option('--observer <name>')
-    .option('--note <text>')
-    .option('--remove', 'take the label back')
-    .action((id: string, height: string | undefined, options: LabelOptions) =>
-      choose(async (terminal) => (await import('./agent-commands.ts')).label(id, height, options, terminal)),
-    );
-  command('doctor', 'look at everything that the agent needs; how to mend what is wrong')
-    .addOption(config())
-    .addOption(json())
+  add('doctor', 'check everything that the agent needs, and print how to fix faults')
+    .addOption(configOption())
+    .addOption(jsonOption())
     .action((options: DoctorOptions) =>
-      choose(async (terminal) => (await import('./doctor/doctor.ts')).doctor(options, terminal)),
+      select(async (terminal) => (await import('./doctor/command.ts')).runDoctor(options, terminal)),
     );
-  command('analyze <files...>', 'heights of pictures: files and folders')
-    .option('--calibration <file>', 'site calibration; without one there are no heights')
+  addAgentCommands(program, select);
+  add('analyze <files...>', 'measure wave heights in images (files or directories)')
+    .option('--calibration <file>', 'site calibration; there are no heights without one')
     .option('--csv', 'print CSV')
-    .addOption(json())
-    .addOption(model())
-    .addOption(config())
+    .addOption(jsonOption())
+    .addOption(modelOption())
+    .addOption(configOption())
     .action((files: string[], options: AnalyzeOptions) =>
-      choose(async (terminal) => (await import('./analyze.ts')).analyze(files, options, terminal)),
+      select(async (terminal) => (await import('./analyze.ts')).runAnalyze(files, options, terminal)),
     );
-  command('calibrate <dir>', 'a site calibration from labelled pictures')
+  add('calibrate <dir>', 'compute a site calibration from labelled images')
     .requiredOption('--labels <file>', 'CSV: file, camera, burst, group, height_m')
     .option('--camera <id>', 'only this camera of the file')
     .option('--out <file>', 'write the calibration as JSON')
-    .option('--frames <n>', 'frames of each burst, or all', 'all')
+    .option('--frames <n>', 'number of frames of each burst, or all', 'all')
     .option('--no-gated', 'leave out frames that the quality gate rejects')
-    .addOption(json())
-    .addOption(model())
-    .addOption(config())
+    .addOption(jsonOption())
+    .addOption(modelOption())
+    .addOption(configOption())
     .action((dir: string, options: CalibrateCommandOptions) =>
-      choose(async (terminal) =>
-        (await import('./calibrate/calibrate.ts')).calibrate(dir, options, terminal),
+      select(async (terminal) =>
+        (await import('./calibrate/command.ts')).runCalibrate(dir, options, terminal),
       ),
     );
-  addRepoCommands(program, choose);
-  const models = command('model', 'bundles, and which of them a running agent uses');
-  const ofModel = (name: string, text: string): Command =>
-    models.command(name).description(text).exitOverride().copyInheritedSettings(program);
-  registerModel(ofModel, choose);
-  registerModelAgent((name, text) => toAgent(ofModel(name, text)), choose);
-  const fleet = command('fleet', 'many devices, over their broker');
-  registerFleet(
-    (name, text) => fleet.command(name).description(text).exitOverride().copyInheritedSettings(program),
-    choose,
-  );
+  addModelCommands(program, select);
+  addRepoCommands(program, select);
+  addFleetCommands(program, select);
+  add('bench', 'measure speed and memory of this machine against a minimal reference (takes minutes)')
+    .option('--json-file <file>', 'also write the table as JSON')
+    .option('--only <part>', 'frame, load, start, idle, drain, swap or http')
+    .action((options: BenchOptions) =>
+      select(async (terminal) => (await import('./bench.ts')).runBench(options, terminal)),
+    );
   return program;
 }

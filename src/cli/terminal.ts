@@ -1,25 +1,25 @@
 import type { AgentError } from '../base/errors.ts';
 
-/** What a command sees of the world outside. */
+/** The environment of a command. */
 export interface Terminal {
   readonly env: NodeJS.ProcessEnv;
   readonly cwd: string;
   /** Fires on Ctrl-C and SIGTERM. */
   readonly signal: AbortSignal;
-  /** Colours are welcome on this stream. */
+  /** Whether to use colours on each stream. */
   readonly colour: { readonly out: boolean; readonly err: boolean };
-  /** Progress bars are welcome on standard error. */
-  readonly bars: boolean;
-  /** One line, or several, on standard output. */
+  /** Whether to draw progress bars and tables on standard error. */
+  readonly hasBars: boolean;
+  /** Prints one or several lines on standard output. */
   out(text: string): void;
-  /** The same on standard error. */
+  /** Prints one or several lines on standard error. */
   err(text: string): void;
 }
 
 /** Exit codes. Source: sysexits.h for 69 and 78. */
 export const EXIT = { ok: 0, failed: 1, usage: 2, unavailable: 69, config: 78 } as const;
 
-const CODES: Partial<Record<AgentError['code'], number>> = {
+const EXIT_CODES: Partial<Record<AgentError['code'], number>> = {
   usage: EXIT.usage,
   request_invalid: EXIT.usage,
   config_invalid: EXIT.config,
@@ -32,7 +32,7 @@ const CODES: Partial<Record<AgentError['code'], number>> = {
   store_locked: EXIT.unavailable,
 };
 
-export const exitCodeOf = (error: AgentError): number => CODES[error.code] ?? EXIT.failed;
+export const exitCodeOf = (error: AgentError): number => EXIT_CODES[error.code] ?? EXIT.failed;
 
 const RED = '\u001b[31m';
 const GREEN = '\u001b[32m';
@@ -40,31 +40,35 @@ const YELLOW = '\u001b[33m';
 const DIM = '\u001b[2m';
 const RESET = '\u001b[0m';
 
-export interface Paint {
-  readonly good: (text: string) => string;
-  readonly warn: (text: string) => string;
-  readonly bad: (text: string) => string;
-  readonly dim: (text: string) => string;
+type Paint = (text: string) => string;
+
+/** Functions that colour a text, or return it unchanged. */
+export function createPalette(isColoured: boolean): Record<'good' | 'warn' | 'bad' | 'dim', Paint> {
+  const paint = (code: string) => (text: string) => (isColoured ? `${code}${text}${RESET}` : text);
+  return { good: paint(GREEN), warn: paint(YELLOW), bad: paint(RED), dim: paint(DIM) };
 }
 
-export function paint(colour: boolean): Paint {
-  const by = (code: string) => (text: string) => (colour ? `${code}${text}${RESET}` : text);
-  return { good: by(GREEN), warn: by(YELLOW), bad: by(RED), dim: by(DIM) };
-}
-
-/** The process as a terminal. Colour only on a terminal, and never with NO_COLOR (no-color.org). */
+/** The terminal of this process. No colours without a terminal or with NO_COLOR (no-color.org). */
 export function processTerminal(env: NodeJS.ProcessEnv, signal: AbortSignal): Terminal {
-  const plain = (env['NO_COLOR'] ?? '') !== '' || env['TERM'] === 'dumb';
+  const isPlain = (env['NO_COLOR'] ?? '') !== '' || env['TERM'] === 'dumb';
   return {
     env,
     cwd: process.cwd(),
     signal,
-    colour: { out: process.stdout.isTTY && !plain, err: process.stderr.isTTY && !plain },
-    bars: process.stderr.isTTY && env['TERM'] !== 'dumb',
+    colour: { out: process.stdout.isTTY && !isPlain, err: process.stderr.isTTY && !isPlain },
+    hasBars: process.stderr.isTTY && env['TERM'] !== 'dumb',
     out: (text) => void process.stdout.write(`${text}\n`),
     err: (text) => void process.stderr.write(`${text}\n`),
   };
 }
 
-/** A document as the commands print it with `--json`: two spaces, one line break at the end. */
-export const jsonText = (value: unknown): string => JSON.stringify(value, null, 2);
+/** The output format of `--json`: two spaces of indentation. */
+export const toJson = (value: unknown): string => JSON.stringify(value, null, 2);
+
+/** Resolves when the signal fires. */
+export function untilAborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    signal.addEventListener('abort', () => resolve(), { once: true });
+  });
+}

@@ -1,43 +1,43 @@
 import type { Health } from '../contract/health.ts';
 import type { ModelState, Status } from '../contract/states.ts';
 
-/** A device as its retained messages tell of it. */
+/** A device, as its retained messages describe it. */
 export interface Device {
   /** `site/device`. */
   readonly name: string;
-  /** Its topic, with the slash at the end. */
+  /** First levels of its topics, with a slash at the end. */
   readonly topic: string;
   readonly state: Status['state'] | null;
   readonly health: Health | null;
   readonly model: ModelState | null;
 }
 
-/** Of a device: below its topic. */
-export const WATCHED = ['status', 'health', 'model/state'] as const;
+/** Topics of a device that are read. */
+const WATCHED_TOPICS = ['status', 'health', 'model/state'] as const;
 
-/** The devices below one base topic, gathered from their messages. */
+/** The devices of one base topic, collected from their messages. */
 export class Devices {
   readonly #base: string;
   readonly #pattern: RegExp;
   readonly #byName = new Map<string, Device>();
 
-  /** `pattern`: `site/device` with `*` or `+` for anything, `?` for one character; a site alone is all of its devices. */
+  /** `pattern`: `site/device` with `*` or `+` for any text and `?` for one character; a site alone means all of its devices. */
   constructor(base: string, pattern: string) {
     this.#base = `${base.replace(/\/+$/, '')}/`;
-    this.#pattern = asPattern(pattern);
+    this.#pattern = toRegExp(pattern);
   }
 
   get filters(): string[] {
-    return WATCHED.map((topic) => `${this.#base}+/+/${topic}`);
+    return WATCHED_TOPICS.map((topic) => `${this.#base}+/+/${topic}`);
   }
 
-  /** Takes one message; the device that it changed, or null when it concerns none that is wanted. */
+  /** Handles one message. Returns its device, or null for topics and devices that do not match. */
   receive(topic: string, payload: Uint8Array): Device | null {
-    const place = this.place(topic);
-    if (place === null) return null;
-    const { name, rest, device } = place;
+    const parsed = this.parseTopic(topic);
+    if (parsed === null) return null;
+    const { name, rest, device } = parsed;
     const before = this.#byName.get(name) ?? { name, topic: device, state: null, health: null, model: null };
-    const value = parse(payload);
+    const value = parseObject(payload);
     let after: Device;
     if (rest === 'status') after = { ...before, state: (value as Status | null)?.state ?? null };
     else if (rest === 'health') after = { ...before, health: value as Health | null };
@@ -47,8 +47,10 @@ export class Devices {
     return after;
   }
 
-  /** Which device a topic is of, and what below it; null for any other topic, and for devices that are not wanted. */
-  place(topic: string): { readonly name: string; readonly device: string; readonly rest: string } | null {
+  /** Splits a topic into device and rest. Returns null for other topics, and for devices that do not match. */
+  parseTopic(
+    topic: string,
+  ): { readonly name: string; readonly device: string; readonly rest: string } | null {
     if (!topic.startsWith(this.#base)) return null;
     const [site = '', device = '', ...rest] = topic.slice(this.#base.length).split('/');
     const name = `${site}/${device}`;
@@ -60,24 +62,24 @@ export class Devices {
     return this.#byName.get(name) ?? null;
   }
 
-  /** By name. */
+  /** Sorted by name. */
   list(): readonly Device[] {
     return [...this.#byName.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
   }
 }
 
-function asPattern(text: string): RegExp {
-  const whole = text.includes('/') ? text : `${text}/*`;
-  const parts = whole
+function toRegExp(text: string): RegExp {
+  const pattern = text.includes('/') ? text : `${text}/*`;
+  const escaped = pattern
     .replace(/[.^${}()|[\]\\]/g, '\\$&')
-    // No name has a plus: it is MQTT's sign for any.
+    // MQTT names cannot contain a plus: it is a wildcard.
     .replace(/[*+]/g, '[^/]*')
     .replace(/\?/g, '[^/]');
-  return new RegExp(`^${parts}$`);
+  return new RegExp(`^${escaped}$`);
 }
 
-/** Null for what is no JSON object: anyone may publish anything. */
-function parse(payload: Uint8Array): object | null {
+/** Returns null for a payload that is not a JSON object: anybody may publish to the topics. */
+function parseObject(payload: Uint8Array): object | null {
   try {
     const value = JSON.parse(Buffer.from(payload).toString('utf8')) as unknown;
     return typeof value === 'object' ? value : null;

@@ -6,8 +6,8 @@ import { AgentError } from '../base/errors.ts';
 import type { RolloutFile } from './rollout.ts';
 
 const Text = Type.String();
-const Phases = ['waiting', 'sent', 'installing', 'probation', 'committed', 'failed'] as const;
-const File = Type.Object({
+const PHASES = ['waiting', 'sent', 'installing', 'probation', 'committed', 'failed'] as const;
+const RolloutSchema = Type.Object({
   format: Type.Literal(1),
   id: Text,
   name: Text,
@@ -16,7 +16,7 @@ const File = Type.Object({
   devices: Type.Record(
     Text,
     Type.Object({
-      phase: Type.Union(Phases.map((phase) => Type.Literal(phase))),
+      phase: Type.Union(PHASES.map((phase) => Type.Literal(phase))),
       detail: Type.Union([Text, Type.Null()]),
       percent: Type.Union([Type.Number(), Type.Null()]),
     }),
@@ -24,7 +24,7 @@ const File = Type.Object({
   halted: Type.Boolean(),
 });
 
-/** Null when there is none. Throws `usage` for a file that is no rollout: it is not written over. */
+/** Returns null when the file does not exist. Throws `usage` for any other file, so that it is not overwritten. */
 export function readRollout(path: string): RolloutFile | null {
   let text: string;
   try {
@@ -35,13 +35,13 @@ export function readRollout(path: string): RolloutFile | null {
   }
   try {
     const value: unknown = JSON.parse(text);
-    if (Value.Check(File, value)) return value;
+    if (Value.Check(RolloutSchema, value)) return value;
   } catch {
-    // Said below.
+    // Not JSON: throw below.
   }
-  throw new AgentError('usage', `${path} is no rollout`);
+  throw new AgentError('usage', `${path} is not a rollout file`);
 }
 
-/** On the disk when it returns. */
-export const saveRollout = (path: string, file: RolloutFile): void =>
+/** Writes the file durably before it returns. */
+export const writeRollout = (path: string, file: RolloutFile): void =>
   replaceFile(path, `${JSON.stringify(file, null, 2)}\n`);

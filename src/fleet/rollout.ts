@@ -4,45 +4,47 @@ import type { ModelState } from '../contract/states.ts';
 
 export type DevicePhase = 'waiting' | 'sent' | 'installing' | 'probation' | 'committed' | 'failed';
 
-/** How far one device has come. */
+/** The progress of one device. */
 export interface DeviceProgress {
   readonly phase: DevicePhase;
-  /** The install's phase as the device tells it, or the code of what refused it. */
+  /** The phase of the install as the device reports it, or the error code of a failure. */
   readonly detail: string | null;
   readonly percent: number | null;
 }
 
-/** What is stored of a rollout, so that it can go on later and be run twice. */
+/** The stored state of a rollout. With it, a second run continues instead of starting again. */
 export interface RolloutFile {
   readonly format: 1;
   readonly id: string;
   readonly name: string;
   readonly version: string;
-  /** The pattern that its devices fitted. */
+  /** The pattern that selected the devices. */
   readonly to: string;
-  /** In the order in which they are served, as they were found at the beginning. */
+  /** The devices found at the start, in the order of the rollout. */
   readonly devices: Readonly<Record<string, DeviceProgress>>;
   readonly halted: boolean;
 }
 
 export interface RolloutPlan {
-  /** Devices of the first wave. */
+  /** Number of devices in the first wave. */
   readonly canaries: number;
-  /** Size of the others, % of all devices. */
+  /** Size of each further wave, % of all devices. */
   readonly batchPct: number;
-  /** Failures, % of the devices that were begun, above which nothing more is begun. */
+  /** Above this share of failures, % of the started devices, no further install starts. */
   readonly haltOnPct: number;
 }
 
-/** What a device answers or tells of its install. */
-export type Told =
+/** A message of a device about its install. */
+export type DeviceReport =
   | { readonly kind: 'accepted' }
   | { readonly kind: 'failed'; readonly code: string }
   | { readonly kind: 'state'; readonly state: ModelState };
 
-const NEW: DeviceProgress = { phase: 'waiting', detail: null, percent: null };
+const WAITING: DeviceProgress = { phase: 'waiting', detail: null, percent: null };
+/** `detail` of a device that had the model before the rollout. */
+const ALREADY_INSTALLED = 'was there';
 
-export const newRollout = (
+export const createRolloutFile = (
   { name, version, to }: Pick<RolloutFile, 'name' | 'version' | 'to'>,
   devices: readonly string[],
 ): RolloutFile => ({
@@ -51,17 +53,19 @@ export const newRollout = (
   name,
   version,
   to,
-  devices: Object.fromEntries(devices.map((device) => [device, NEW])),
+  devices: Object.fromEntries(devices.map((device) => [device, WAITING])),
   halted: false,
 });
 
-/** The same for the same rollout and device, so that a device never runs it twice. */
-export const commandIdOf = ({ id }: RolloutFile, device: string): string =>
+/** Command id for a device. It is the same in each run of a rollout, so that a device never runs the command twice. */
+export const rolloutCommandId = ({ id }: RolloutFile, device: string): string =>
   `push-${id}-${createHash('sha256').update(device).digest('hex').slice(0, 12)}`;
 
-const ended = ({ phase }: DeviceProgress): boolean => phase === 'committed' || phase === 'failed';
+const isFinal = ({ phase }: DeviceProgress): boolean => phase === 'committed' || phase === 'failed';
 
-/** A staged rollout: canaries first, then batch after batch, each when the one before has been committed. No I/O. */
+type IsOnline = (device: string) => boolean;
+
+/** A staged rollout: first the canaries, then one wave after the other; each starts when the wave before is committed. No I/O. */
 export class Rollout {
   readonly #plan: RolloutPlan;
   readonly #waves: readonly (readonly string[])[];
@@ -70,98 +74,98 @@ export class Rollout {
   constructor(plan: RolloutPlan, file: RolloutFile) {
     this.#plan = plan;
     this.#file = file;
-    this.#waves = wavesOf(Object.keys(file.devices), plan);
+    this.#waves = splitIntoWaves(Object.keys(file.devices), plan);
   }
 
   get file(): RolloutFile {
     return this.#file;
   }
 
-  get halted(): boolean {
+  get isHalted(): boolean {
     return this.#file.halted;
   }
 
-  /** All that could be done is done; `isThere` tells which devices are online. */
-  isOver(isThere: (device: string) => boolean): boolean {
+  /** Whether nothing remains to do, except for devices that are offline. */
+  isOver(isOnline: IsOnline): boolean {
     const all = Object.entries(this.#file.devices);
-    // What was begun is not left in the middle: blocks may come from here.
-    if (this.halted) return !all.some(([, { phase }]) => phase === 'installing');
-    return all.every(([device, one]) => ended(one) || (one.phase === 'waiting' && !isThere(device)));
+    // Finish running installs, also after a halt: this process may serve their blocks.
+    if (this.isHalted) return !all.some(([, { phase }]) => phase === 'installing');
+    return all.every(
+      ([device, progress]) => isFinal(progress) || (progress.phase === 'waiting' && !isOnline(device)),
+    );
   }
 
-  /**
-   * Devices that are to be told now, for they are there and their wave's turn has come. A device that is away holds
-   * nobody up: it is told when it comes back.
-   */
-  due(isThere: (device: string) => boolean): string[] {
-    if (this.halted) return [];
+  /** Online devices whose wave may start. An offline device does not block its wave: it follows when it is online. */
+  listDue(isOnline: IsOnline): string[] {
+    if (this.isHalted) return [];
     const due: string[] = [];
     for (const wave of this.#waves) {
-      const waiting = wave.filter((device) => this.#of(device).phase === 'waiting');
-      due.push(...waiting.filter(isThere));
-      const underWay = wave.some((device) => {
-        const one = this.#of(device);
-        return !ended(one) && !(one.phase === 'waiting' && !isThere(device));
+      const waiting = wave.filter((device) => this.#progressOf(device).phase === 'waiting');
+      due.push(...waiting.filter(isOnline));
+      const isRunning = wave.some((device) => {
+        const progress = this.#progressOf(device);
+        return !isFinal(progress) && !(progress.phase === 'waiting' && !isOnline(device));
       });
-      if (underWay) break;
+      if (isRunning) break;
     }
     return due;
   }
 
-  sent(device: string): void {
-    this.#set(device, { ...this.#of(device), phase: 'sent' });
+  markSent(device: string): void {
+    this.#set(device, { ...this.#progressOf(device), phase: 'sent' });
   }
 
-  /** True when the device's line changed. */
-  told(device: string, told: Told): boolean {
+  /** Returns true when the progress of the device changed. */
+  applyReport(device: string, report: DeviceReport): boolean {
     const before = this.#file.devices[device];
     if (before === undefined) return false;
-    const after = this.#after(device, before, told);
+    const after = this.#nextProgress(device, before, report);
     if (after.phase === before.phase && after.detail === before.detail && after.percent === before.percent)
       return false;
     this.#set(device, after);
-    this.#judge();
+    this.#haltOnFailures();
     return true;
   }
 
-  #after(device: string, before: DeviceProgress, told: Told): DeviceProgress {
-    if (told.kind === 'accepted')
+  #nextProgress(device: string, before: DeviceProgress, report: DeviceReport): DeviceProgress {
+    if (report.kind === 'accepted')
       return before.phase === 'sent' ? { ...before, phase: 'installing' } : before;
-    if (told.kind === 'failed') return { phase: 'failed', detail: told.code, percent: null };
-    const { install, active } = told.state;
+    if (report.kind === 'failed') return { phase: 'failed', detail: report.code, percent: null };
+    const { install, active, phase: modelPhase } = report.state;
     const { name, version } = this.#file;
-    if (install?.update_id === updateIdOf(commandIdOf(this.#file, device))) {
+    if (install?.update_id === updateIdOf(rolloutCommandId(this.#file, device))) {
       const { phase, reason, percent } = install;
       if (phase === 'committed') return { phase: 'committed', detail: null, percent: null };
       if (phase === 'failed' || phase === 'rolled_back')
         return { phase: 'failed', detail: reason?.code ?? phase, percent: null };
-      const at = phase === 'probation' ? 'probation' : 'installing';
-      return { phase: at, detail: phase, percent };
+      return { phase: phase === 'probation' ? 'probation' : 'installing', detail: phase, percent };
     }
-    // It has it already, by whatever way.
-    const has = active?.name === name && active.version === version && told.state.phase !== 'probation';
-    if (before.phase === 'waiting' && has) return { phase: 'committed', detail: 'was there', percent: null };
+    const isInstalled = active?.name === name && active.version === version && modelPhase !== 'probation';
+    if (before.phase === 'waiting' && isInstalled)
+      return { phase: 'committed', detail: ALREADY_INSTALLED, percent: null };
     return before;
   }
 
-  #of(device: string): DeviceProgress {
-    return this.#file.devices[device] ?? NEW;
+  #progressOf(device: string): DeviceProgress {
+    return this.#file.devices[device] ?? WAITING;
   }
 
   #set(device: string, progress: DeviceProgress): void {
     this.#file = { ...this.#file, devices: { ...this.#file.devices, [device]: progress } };
   }
 
-  #judge(): void {
+  #haltOnFailures(): void {
     const all = Object.values(this.#file.devices);
-    const begun = all.filter(({ phase, detail }) => phase !== 'waiting' && detail !== 'was there').length;
+    const started = all.filter(
+      ({ phase, detail }) => phase !== 'waiting' && detail !== ALREADY_INSTALLED,
+    ).length;
     const failed = all.filter(({ phase }) => phase === 'failed').length;
-    if (failed > 0 && (100 * failed) / begun > this.#plan.haltOnPct)
+    if (failed > 0 && (100 * failed) / started > this.#plan.haltOnPct)
       this.#file = { ...this.#file, halted: true };
   }
 }
 
-function wavesOf(devices: readonly string[], { canaries, batchPct }: RolloutPlan): string[][] {
+function splitIntoWaves(devices: readonly string[], { canaries, batchPct }: RolloutPlan): string[][] {
   const size = Math.max(1, Math.ceil((devices.length * batchPct) / 100));
   const first = Math.min(canaries, devices.length);
   const waves = first > 0 ? [devices.slice(0, first)] : [];

@@ -271,7 +271,7 @@ describe.concurrent('Remote configuration', { timeout: 240_000 }, () => {
       confirm_within_s: 90,
     });
     expect(set.result).toMatchObject({ live: [], link: [], restart: ['inference.timeoutS'] });
-    await site.agent.waitFor('a new start', ({ msg }) => msg === 'starting anew');
+    await site.agent.waitFor('a new start', ({ msg }) => msg === 'restarting');
     await until(() => site.configDigest() === set.result?.['config_digest'], 'the new settings', TIMEOUT_MS);
     await site.powerCut();
     await until(() => site.undoReasons().includes('interrupted'), 'the event', TIMEOUT_MS);

@@ -138,7 +138,7 @@ describe.concurrent('disk faults under a running agent', { timeout: 240_000 }, (
       expect(integrity(stateDir)).toBe('ok');
 
       disk.detach();
-      await agent.waitFor('new start', (line) => line.msg === 'starting anew', WITHIN_MS);
+      await agent.waitFor('new start', (line) => line.msg === 'restarting', WITHIN_MS);
       await until(() => eventsIn(messages, 'store_recovered').length > 0, 'the event', WITHIN_MS);
       const after = recordsIn(messages).length;
       await until(() => recordsIn(messages).length >= after + 6, 'new records', WITHIN_MS);

@@ -3,14 +3,14 @@ import { isAbsolute, join } from 'node:path';
 import type { LabelledBurst } from '../../calibration/types.ts';
 import { asAgentError } from '../../base/errors.ts';
 import type { VisionClient, ViewSignature } from '../../vision/protocol.ts';
-import type { LabelRow } from './csv.ts';
+import type { LabelRow } from './labels.ts';
 
 export interface BurstOptions {
-  /** Folder that file names are relative to; its subfolder `frames` is looked into as well. */
+  /** Base directory of the file names. Its subdirectory `frames` is searched too. */
   readonly dir: string;
-  /** Frames used of each burst, spread over it; null uses all. */
+  /** Number of frames of each burst, spread evenly over it; null: all. */
   readonly framesPerBurst: number | null;
-  /** Use frames that the quality gate rejects. */
+  /** Whether to use frames that the quality gate rejects. */
   readonly ignoreGate: boolean;
 }
 
@@ -20,20 +20,20 @@ export interface BurstDependencies {
   readonly progress: (done: number, total: number) => void;
 }
 
-/** What became of the labelled frames of one burst. */
+/** The embeddings of one labelled burst. */
 export interface BurstReading {
   readonly camera: string;
   readonly name: string;
-  /** Null when none of its frames could be used. */
+  /** Null when no frame could be used. */
   readonly burst: LabelledBurst | null;
   readonly framesUsed: number;
-  /** Files that could not be used, and why. */
+  /** Files that could not be used, with the reason. */
   readonly faults: readonly { readonly file: string; readonly why: string }[];
-  /** Frames that the gate speaks against, used or not. */
+  /** Number of frames that the quality gate rejects, used or not. */
   readonly gated: number;
 }
 
-/** Embeddings of labelled frames, burst by burst. The frames of a burst share its first row's height and group. */
+/** Computes the embeddings of labelled frames. The first row of a burst gives the height and group of all its frames. */
 export async function embedBursts(
   rows: readonly LabelRow[],
   options: BurstOptions,
@@ -44,15 +44,15 @@ export async function embedBursts(
     const key = JSON.stringify([row.camera, row.burst]);
     bursts.set(key, [...(bursts.get(key) ?? []), row]);
   }
-  const chosen = [...bursts.values()].map((frames) => spread(frames, options.framesPerBurst));
-  const total = chosen.reduce((sum, frames) => sum + frames.length, 0);
+  const sampled = [...bursts.values()].map((frames) => sampleEvenly(frames, options.framesPerBurst));
+  const total = sampled.reduce((sum, frames) => sum + frames.length, 0);
   const readings: BurstReading[] = [];
   let done = 0;
-  for (const [index, frames] of chosen.entries()) {
+  for (const [index, frames] of sampled.entries()) {
     readings.push(
       await embedBurst(frames, index, options, {
         ...dependencies,
-        progress: (within) => dependencies.progress(done + within, total),
+        progress: (doneInBurst) => dependencies.progress(done + doneInBurst, total),
       }),
     );
     done += frames.length;
@@ -87,10 +87,10 @@ async function embedBurst(
           embeddings.push(embedding);
           views.push(result.view);
         } else if (result.heads === null) faults.push({ file, why: result.quality.reasons.join(', ') });
-        else faults.push({ file, why: 'the model gives no embedding' });
+        else faults.push({ file, why: 'the model has no embedding' });
       } catch (thrown) {
         const error = asAgentError(thrown);
-        // A bad picture fails alone; a vision process that is gone ends the run.
+        // An invalid image only fails itself; an ended vision process fails the run.
         if (!error.code.startsWith('image_')) throw thrown;
         faults.push({ file, why: error.code });
       }
@@ -108,11 +108,11 @@ async function embedBurst(
             heightM: first.heightM,
             observer: null,
             note: first.note,
-            // Files carry no time of their own; the order of the list stands for it.
+            // Files have no capture time: use the order of the list.
             createdAtMs: index,
             group: first.group,
           },
-          embedding: meanOf(embeddings),
+          embedding: averageEmbeddings(embeddings),
           view: views[views.length >> 1] ?? null,
         };
   return {
@@ -125,16 +125,16 @@ async function embedBurst(
   };
 }
 
-/** `wanted` frames spread evenly over the burst: the middles of as many equal parts. */
-function spread<T>(frames: readonly T[], wanted: number | null): readonly T[] {
-  if (wanted === null || wanted >= frames.length) return frames;
-  return Array.from({ length: wanted }, (_, part) => {
-    const middle = Math.floor(((part + 0.5) * frames.length) / wanted);
+/** Returns the middle frames of `count` equal parts of the burst. */
+function sampleEvenly<T>(frames: readonly T[], count: number | null): readonly T[] {
+  if (count === null || count >= frames.length) return frames;
+  return Array.from({ length: count }, (_, part) => {
+    const middle = Math.floor(((part + 0.5) * frames.length) / count);
     return frames.slice(middle, middle + 1);
   }).flat();
 }
 
-function meanOf(embeddings: readonly Float32Array[]): Float32Array {
+function averageEmbeddings(embeddings: readonly Float32Array[]): Float32Array {
   const mean = new Float32Array(embeddings[0]?.length ?? 0);
   return mean.map(
     (_, k) => embeddings.reduce((sum, embedding) => sum + (embedding[k] ?? 0), 0) / embeddings.length,
@@ -142,10 +142,10 @@ function meanOf(embeddings: readonly Float32Array[]): Float32Array {
 }
 
 async function readFrame(dir: string, file: string): Promise<Uint8Array | null> {
-  const places = isAbsolute(file) ? [file] : [join(dir, file), join(dir, 'frames', file)];
-  for (const place of places) {
+  const paths = isAbsolute(file) ? [file] : [join(dir, file), join(dir, 'frames', file)];
+  for (const path of paths) {
     try {
-      return await readFile(place);
+      return await readFile(path);
     } catch (thrown) {
       const code = thrown instanceof Error && 'code' in thrown ? thrown.code : null;
       if (code !== 'ENOENT' && code !== 'ENOTDIR' && code !== 'EISDIR') throw thrown;

@@ -14,15 +14,15 @@ interface CameraReport {
   readonly bursts: number;
   readonly groups: number;
   readonly frames_used: number;
-  /** Frames that the quality gate would reject in operation, used here or not. */
+  /** Number of frames that the quality gate would reject in operation, used here or not. */
   readonly frames_gated: number;
-  /** Distinct views among the labelled bursts. */
+  /** Number of distinct views in the labelled bursts. */
   readonly views: number;
-  /** Null with fewer than two groups. */
+  /** Errors on groups that were not used for the fit; null with fewer than two groups. */
   readonly held_out: {
     readonly ridge: ScoreReport;
     readonly median: ScoreReport;
-    /** The agent's rule: ridge where its error is below the median's, else the median. */
+    /** The rule of the agent: the ridge regression if its error is below that of the median, else the median. */
     readonly rule: ScoreReport;
     readonly bursts: readonly {
       readonly burst: string;
@@ -33,14 +33,14 @@ interface CameraReport {
       readonly high_m: number;
     }[];
   } | null;
-  /** Of the calibration on all bursts, as the agent would report it. */
+  /** The calibration on all bursts, as the agent reports it. */
   readonly calibration: CalibrationSummary;
   readonly basis: 'site_calibrated' | 'site_median' | null;
   readonly labels_ignored: readonly { readonly burst: string; readonly why: string }[];
   readonly faults: readonly { readonly file: string; readonly why: string }[];
 }
 
-/** What `swellsight calibrate --json` prints. */
+/** The output of `swellsight calibrate --json`. */
 export interface CalibrateReport {
   readonly schema: 'swellsight.calibrate/1';
   readonly model: ModelRef;
@@ -49,14 +49,14 @@ export interface CalibrateReport {
   readonly out: string | null;
 }
 
-export function cameraReport(
+export function buildCameraReport(
   camera: string,
   readings: readonly BurstReading[],
   outcome: FitOutcome,
   evaluation: Evaluation | null,
 ): CameraReport {
   const { summary } = outcome;
-  const wins =
+  const isRidgeBetter =
     summary.labels_wanted === 0 &&
     summary.loo_mae_m !== null &&
     summary.loo_median_mae_m !== null &&
@@ -72,13 +72,13 @@ export function cameraReport(
       evaluation === null
         ? null
         : {
-            ridge: scoreReport(evaluation.ridge),
-            median: scoreReport(evaluation.median),
-            rule: scoreReport(evaluation.rule),
-            bursts: evaluation.bursts.map(burstReport),
+            ridge: toScoreReport(evaluation.ridge),
+            median: toScoreReport(evaluation.median),
+            rule: toScoreReport(evaluation.rule),
+            bursts: evaluation.bursts.map(toBurstReport),
           },
     calibration: summary,
-    basis: summary.labels === 0 ? null : wins ? 'site_calibrated' : 'site_median',
+    basis: summary.labels === 0 ? null : isRidgeBetter ? 'site_calibrated' : 'site_median',
     labels_ignored: outcome.ignored.map(({ observationId, reason }) => ({
       burst: observationId,
       why: reason,
@@ -87,20 +87,20 @@ export function cameraReport(
   };
 }
 
-/** The report as a table for people. */
+/** Formats the report as a table. */
 export function formatCalibrateReport(report: CalibrateReport): string {
   const lines = [
-    `model ${report.model.name} ${report.model.version}; whole groups held out, heights in metres`,
+    `model ${report.model.name} ${report.model.version}; errors on held-out groups, in metres`,
     '',
     'camera     bursts groups frames | ridge  median  rule  | interval: cover  half width | basis',
   ];
   for (const camera of report.cameras) {
     const held = camera.held_out;
     const errors = held
-      ? `${metres(held.ridge.mae_m)}  ${metres(held.median.mae_m)}   ${metres(held.rule.mae_m)}`
+      ? `${formatMetres(held.ridge.mae_m)}  ${formatMetres(held.median.mae_m)}   ${formatMetres(held.rule.mae_m)}`
       : '-      -       -   ';
     const interval = held
-      ? `${metres(held.ridge.interval_coverage)}   ${metres(held.ridge.interval_half_width_m)}`
+      ? `${formatMetres(held.ridge.interval_coverage)}   ${formatMetres(held.ridge.interval_half_width_m)}`
       : '-      -   ';
     lines.push(
       `${camera.camera.padEnd(10)} ${String(camera.bursts).padStart(6)} ${String(camera.groups).padStart(6)} ` +
@@ -109,36 +109,37 @@ export function formatCalibrateReport(report: CalibrateReport): string {
   }
   lines.push(
     '',
-    "ridge: errors of the learned heights; median: of the site's median, which they have to beat;",
+    'ridge: error of the ridge regression; median: error of the median of the labels;',
+    'rule: error of the heights that the agent publishes; interval: of the ridge regression, nominal cover 0.80.',
   );
-  lines.push('rule: of what the agent would publish; interval: of the ridge, nominal cover 0.80.');
-  for (const camera of report.cameras) lines.push(...notesOn(camera));
+  for (const camera of report.cameras) lines.push(...listNotes(camera));
   for (const { line, why } of report.rows_refused) lines.push(`labels line ${line}: ${why}`);
   if (report.out !== null) lines.push(`written: ${report.out}`);
   return lines.join('\n');
 }
 
-function notesOn(camera: CameraReport): string[] {
+function listNotes(camera: CameraReport): string[] {
   const notes: string[] = [];
   const { labels_wanted: wanted } = camera.calibration;
-  if (wanted > 0) notes.push(`${wanted} more labelled bursts wanted before the ridge is tried`);
-  if (camera.views > 1) notes.push(`the labels show ${camera.views} views; each is calibrated by itself`);
+  if (wanted > 0) notes.push(`${wanted} more labelled bursts needed before the ridge regression is tried`);
+  if (camera.views > 1)
+    notes.push(`the labelled bursts show ${camera.views} views; each has its own calibration`);
   if (camera.frames_gated > 0)
-    notes.push(`${camera.frames_gated} frames would be rejected by the quality gate in operation`);
+    notes.push(`the quality gate would reject ${camera.frames_gated} frames in operation`);
   for (const { file, why } of camera.faults) notes.push(`${file}: ${why}`);
   for (const { burst, why } of camera.labels_ignored) notes.push(`${burst}: ${why}`);
   return notes.map((note) => `${camera.camera}: ${note}`);
 }
 
-const metres = (value: number): string => value.toFixed(3);
+const formatMetres = (value: number): string => value.toFixed(3);
 
-const scoreReport = (score: MethodScore): ScoreReport => ({
+const toScoreReport = (score: MethodScore): ScoreReport => ({
   mae_m: score.maeM,
   interval_coverage: score.coverage01,
   interval_half_width_m: score.halfWidthM,
 });
 
-const burstReport = (burst: HeldOutBurst) => ({
+const toBurstReport = (burst: HeldOutBurst) => ({
   burst: burst.observationId,
   label_m: burst.labelM,
   ridge_m: burst.ridge.heightM,

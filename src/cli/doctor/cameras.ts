@@ -5,19 +5,19 @@ import { AgentError } from '../../base/errors.ts';
 import { createLog } from '../../base/log.ts';
 import { deadlineSignal } from '../../base/deadline.ts';
 import type { VisionClient } from '../../vision/protocol.ts';
-import { failed, ok, warn, type DoctorContext, type Finding } from './types.ts';
 import { openModel } from '../open-model.ts';
+import { errorFinding, okFinding, warnFinding, type DoctorContext, type Finding } from './finding.ts';
 
-/** Beyond the camera's own time-out, for its programs to end. */
+/** Added to the timeout of the camera, so that its programs can stop. */
 const GRACE_S = 10;
 
-/** One frame of each camera, through the gate. */
+/** Captures one frame of each camera and runs the quality gate on it. */
 export async function* checkCameras({ settings, signal, terminal }: DoctorContext): AsyncGenerator<Finding> {
   if (settings.cameras.length === 0) {
-    yield warn(
+    yield warnFinding(
       'camera',
-      'none is configured',
-      'add one to cameras, unless HTTP analyses are all that is wanted',
+      'no camera is configured',
+      'add a camera, unless this agent only analyses uploaded images',
     );
     return;
   }
@@ -28,7 +28,7 @@ export async function* checkCameras({ settings, signal, terminal }: DoctorContex
         yield await checkCamera(camera, vision, signal);
       } catch (thrown) {
         signal.throwIfAborted();
-        yield failed(`camera ${camera.id}`, thrown);
+        yield errorFinding(`camera ${camera.id}`, thrown);
       }
     }
   } finally {
@@ -38,22 +38,22 @@ export async function* checkCameras({ settings, signal, terminal }: DoctorContex
 
 async function checkCamera(settings: Camera, vision: VisionClient, signal: AbortSignal): Promise<Finding> {
   const startedMs = performance.now();
-  const frame = await oneFrame(settings, signal);
+  const frame = await captureFrame(settings, signal);
   const seconds = ((performance.now() - startedMs) / 1000).toFixed(1);
   const { roi, privacyMasks } = settings;
   const { widthPx, heightPx, quality } = await vision.analyze(frame.bytes, { roi, privacyMasks }, signal);
-  const picture = `${String(widthPx)}x${String(heightPx)}, ${String(Math.round(frame.bytes.length / 1024))} kB, in ${seconds} s`;
+  const image = `${String(widthPx)}x${String(heightPx)}, ${String(Math.round(frame.bytes.length / 1024))} kB, in ${seconds} s`;
   const check = `camera ${settings.id}`;
   return quality.reasons.length === 0
-    ? ok(check, picture)
-    : warn(
+    ? okFinding(check, image)
+    : warnFinding(
         check,
-        `${picture}; the gate says ${quality.reasons.join(', ')}`,
-        'look at the picture: clean the lens, or wait for light',
+        `${image}; the quality gate rejects it: ${quality.reasons.join(', ')}`,
+        'check the image: clean the lens, or wait for daylight',
       );
 }
 
-async function oneFrame(settings: Camera, signal: AbortSignal): Promise<Frame> {
+async function captureFrame(settings: Camera, signal: AbortSignal): Promise<Frame> {
   const { openCamera } = await import('../../camera/open.ts');
   const camera = await openCamera(settings, { clock: systemClock, log: createLog('silent') });
   try {
@@ -63,7 +63,7 @@ async function oneFrame(settings: Camera, signal: AbortSignal): Promise<Frame> {
       deadlineSignal((timeoutS + GRACE_S) * 1000, signal),
     );
     for await (const frame of frames) return frame;
-    throw new AgentError('camera_no_frame', 'the camera gave no frame');
+    throw new AgentError('camera_no_frame', 'the camera returned no frame');
   } finally {
     await camera.close();
   }

@@ -2,13 +2,19 @@ import { Value } from '@sinclair/typebox/value';
 import type { Devices } from '../../fleet/devices.ts';
 import { ModelName, ModelVersion } from '../../contract/model.ts';
 import { AgentError } from '../../base/errors.ts';
-import { Rollout, commandIdOf, newRollout, type RolloutFile, type RolloutPlan } from '../../fleet/rollout.ts';
-import { readRollout, saveRollout } from '../../fleet/rollout-file.ts';
+import {
+  createRolloutFile,
+  Rollout,
+  rolloutCommandId,
+  type RolloutFile,
+  type RolloutPlan,
+} from '../../fleet/rollout.ts';
+import { readRollout, writeRollout } from '../../fleet/rollout-file.ts';
 import { BlockSender } from '../../mqtt/blocks/block-sender.ts';
 import { updateIdOf } from '../../contract/model.ts';
 import { OperatorClient } from '../../mqtt/operator-client.ts';
 import { PushRun } from './push-run.ts';
-import { devicesOf, operatorOptions, pause, type FleetOptions } from './options.ts';
+import { createDevices, operatorOptions, pause, type FleetOptions } from './options.ts';
 import { EXIT, type Terminal } from '../terminal.ts';
 
 export interface PushOptions extends FleetOptions {
@@ -23,46 +29,48 @@ export interface PushOptions extends FleetOptions {
   readonly deviceTimeout: string;
 }
 
-/** What is retained has come by then. */
-const GATHER_MS = 3000;
+/** Retained messages arrive within this time. */
+const COLLECT_MS = 3000;
 
 /**
- * `fleet push NAME VERSION`: canaries first, then batch after batch, each when the one before is committed; stops by
- * itself when too many fail. The rollout's file makes it go on where it was, and safe to run twice. 0 when every device
- * has the model, else 1.
+ * `fleet push NAME VERSION`: installs the model on the canaries, then on one batch after the other; each starts when the one
+ * before is committed. Halts automatically when too many installs fail. A second run with the same rollout file continues.
+ * Exits with 0 when every device has the model, else with 1.
  */
-export async function fleetPush(
+export async function pushModel(
   name: string,
   version: string,
   options: PushOptions,
   terminal: Terminal,
 ): Promise<number> {
   if (!Value.Check(ModelName, name) || !Value.Check(ModelVersion, version))
-    throw new AgentError('usage', `${name} ${version} is no name and version of a model`);
+    throw new AgentError('usage', `${name} ${version} is not a name and version of a model`);
   const plan: RolloutPlan = {
-    canaries: numberOf('canary', options.canary, 0, 100_000),
-    batchPct: numberOf('batch', options.batch, 0.1, 100),
-    haltOnPct: numberOf('halt-on', options.haltOn, 0, 100),
+    canaries: parseNumber('canary', options.canary, 0, 100_000),
+    batchPct: parseNumber('batch', options.batch, 0.1, 100),
+    haltOnPct: parseNumber('halt-on', options.haltOn, 0, 100),
   };
-  const waitMs = numberOf('wait', options.wait, 0, 100_000) * 60_000;
-  const deviceTimeoutMs = numberOf('device-timeout', options.deviceTimeout, 0.01, 100_000) * 60_000;
+  const waitMs = parseNumber('wait', options.wait, 0, 100_000) * 60_000;
+  const deviceTimeoutMs = parseNumber('device-timeout', options.deviceTimeout, 0.01, 100_000) * 60_000;
   const path = options.file ?? `rollout-${name}-${version}.json`;
   const before = readRollout(path);
-  const wanted = { name, version, to: options.to };
   if (before && (before.name !== name || before.version !== version || before.to !== options.to))
     throw new AgentError(
       'usage',
-      `${path} is the rollout of ${before.name} ${before.version} to ${before.to}: name another one with --file`,
+      `${path} is the rollout of ${before.name} ${before.version} to ${before.to}; choose another file with --file`,
     );
   if (before?.halted === true)
-    throw new AgentError('usage', `${path} was halted for its failures: begin another one with --file`);
-  const archive = archiveOf(options.over);
-  const devices = devicesOf(options);
+    throw new AgentError(
+      'usage',
+      `${path} was halted because of failures; start another rollout with --file`,
+    );
+  const archive = parseArchive(options.over);
+  const devices = createDevices(options);
   const client = await OperatorClient.connect(operatorOptions(options, terminal));
-  let opened: BlockSender | null = null;
+  let openedSender: BlockSender | null = null;
   try {
-    if (archive !== null) opened = await openArchive(archive, client);
-    const sender = opened;
+    if (archive !== null) openedSender = await openArchive(archive, client);
+    const sender = openedSender;
     let run: PushRun | null = null;
     const filters = [
       ...devices.filters,
@@ -74,11 +82,11 @@ export async function fleetPush(
       devices.receive(topic, payload);
       run?.receive(topic, payload);
     });
-    await pause(GATHER_MS, terminal.signal);
+    await pause(COLLECT_MS, terminal.signal);
     if (terminal.signal.aborted) return EXIT.failed;
-    const file = before ?? begin(wanted, devices, path);
+    const file = before ?? startRollout({ name, version, to: options.to }, devices, path);
     const send = async (device: string): Promise<void> => {
-      const id = commandIdOf(file, device);
+      const id = rolloutCommandId(file, device);
       const topic = `${options.base}/${device}/`;
       sender?.serve(topic, updateIdOf(id));
       const args = {
@@ -92,14 +100,14 @@ export async function fleetPush(
       };
       await client.publish(`${topic}cmd/model.install`, JSON.stringify({ id, args }));
     };
-    const save = (now: RolloutFile): void => saveRollout(path, now);
+    const save = (latest: RolloutFile): void => writeRollout(path, latest);
     run = new PushRun(
       { waitMs, deviceTimeoutMs, json: options.json === true },
       { rollout: new Rollout(plan, file), devices, send, save, terminal },
     );
-    return await run.toTheEnd();
+    return await run.finish();
   } finally {
-    await opened?.close();
+    await openedSender?.close();
     client.close();
   }
 }
@@ -112,34 +120,34 @@ async function openArchive(path: string, client: OperatorClient): Promise<BlockS
   }
 }
 
-function begin(
-  wanted: Pick<RolloutFile, 'name' | 'version' | 'to'>,
+function startRollout(
+  rollout: Pick<RolloutFile, 'name' | 'version' | 'to'>,
   devices: Devices,
   path: string,
 ): RolloutFile {
-  // Who is there first: a canary that is away proves nothing.
+  // Online devices first: an offline canary tests nothing.
   const found = [...devices.list()].sort(
     (a, b) => Number(b.state === 'online') - Number(a.state === 'online'),
   );
-  if (found.length === 0) throw new AgentError('usage', 'no device fits --to');
-  const file = newRollout(
-    wanted,
+  if (found.length === 0) throw new AgentError('usage', 'no device matches --to');
+  const file = createRolloutFile(
+    rollout,
     found.map((device) => device.name),
   );
-  // Before anything is sent: the ids of its commands come from it.
-  saveRollout(path, file);
+  // Write the file before the first command: the ids of the commands derive from its id.
+  writeRollout(path, file);
   return file;
 }
 
-function numberOf(option: string, text: string, least: number, most: number): number {
+function parseNumber(option: string, text: string, min: number, max: number): number {
   const value = Number(text.replace(/%$/, ''));
-  if (text.trim() !== '' && value >= least && value <= most) return value;
-  throw new AgentError('usage', `--${option} ${text} is not between ${String(least)} and ${String(most)}`);
+  if (text.trim() !== '' && value >= min && value <= max) return value;
+  throw new AgentError('usage', `--${option} ${text} is not between ${String(min)} and ${String(max)}`);
 }
 
-function archiveOf(over: readonly string[] | undefined): string | null {
+function parseArchive(over: readonly string[] | undefined): string | null {
   if (over === undefined) return null;
-  const [way, file] = over;
-  if (way === 'mqtt' && file !== undefined && over.length === 2) return file;
-  throw new AgentError('usage', '--over wants: mqtt FILE, where `swellsight repo export` made FILE');
+  const [transport, file] = over;
+  if (transport === 'mqtt' && file !== undefined && over.length === 2) return file;
+  throw new AgentError('usage', '--over needs: mqtt FILE, with a FILE of `swellsight repo export`');
 }

@@ -1,50 +1,52 @@
 import type { Device } from '../../fleet/devices.ts';
 import { OperatorClient } from '../../mqtt/operator-client.ts';
-import { devicesOf, operatorOptions, pause, type FleetOptions } from './options.ts';
-import { LiveTable } from './live-table.ts';
-import { agePhrase, table } from '../phrases.ts';
-import { EXIT, jsonText, type Terminal } from '../terminal.ts';
+import { formatAge, formatTable } from '../format.ts';
+import { LiveTable } from '../progress.ts';
+import { EXIT, toJson, type Terminal } from '../terminal.ts';
+import { createDevices, operatorOptions, pause, type FleetOptions } from './options.ts';
 
 export interface WatchOptions extends FleetOptions {
   readonly once?: boolean;
 }
 
 const DRAW_EVERY_MS = 1000;
-/** What is retained has come by then. */
-const GATHER_MS = 2000;
+/** Retained messages arrive within this time. */
+const COLLECT_MS = 2000;
 
 /**
- * `fleet watch`: every device with its state, model, phase and age. A live table on a terminal; a line for each change
- * otherwise; with `--once` what there is, and no more.
+ * `fleet watch`: shows every device with its state, model, phase and last heartbeat: as a live table on a terminal, otherwise
+ * one line for each change; with `--once` the current state.
  */
-export async function fleetWatch(options: WatchOptions, terminal: Terminal): Promise<number> {
+export async function watchFleet(options: WatchOptions, terminal: Terminal): Promise<number> {
   const { signal } = terminal;
-  const devices = devicesOf(options);
+  const devices = createDevices(options);
   const client = await OperatorClient.connect(operatorOptions(options, terminal));
   const once = options.once === true;
-  const lines = !once && !terminal.bars;
+  const printsChanges = !once && !terminal.hasBars;
   try {
-    const shown = new Map<string, string>();
+    const printed = new Map<string, string>();
     await client.subscribe(devices.filters, (topic, payload) => {
       const device = devices.receive(topic, payload);
-      if (device === null || !lines) return;
-      const view = deviceView(device, Date.now());
-      const text = JSON.stringify({ ...view, last_heartbeat_age_s: null });
-      if (shown.get(device.name) === text) return;
-      shown.set(device.name, text);
-      terminal.out(options.json === true ? JSON.stringify(view) : table([rowOf(device, Date.now())]));
+      if (device === null || !printsChanges) return;
+      const summary = deviceSummary(device, Date.now());
+      const text = JSON.stringify({ ...summary, last_heartbeat_age_s: null });
+      if (printed.get(device.name) === text) return;
+      printed.set(device.name, text);
+      terminal.out(
+        options.json === true ? JSON.stringify(summary) : formatTable([toRow(device, Date.now())]),
+      );
     });
-    await pause(once ? GATHER_MS : 0, signal);
+    await pause(once ? COLLECT_MS : 0, signal);
     if (once) {
       const nowMs = Date.now();
       if (options.json === true)
-        terminal.out(jsonText({ devices: devices.list().map((device) => deviceView(device, nowMs)) }));
-      else for (const line of tableOf(devices.list(), nowMs)) terminal.out(line);
+        terminal.out(toJson({ devices: devices.list().map((device) => deviceSummary(device, nowMs)) }));
+      else for (const line of deviceTable(devices.list(), nowMs)) terminal.out(line);
       return EXIT.ok;
     }
     const live = new LiveTable(terminal);
     while (!signal.aborted) {
-      live.draw(tableOf(devices.list().toSorted(byNeed), Date.now()));
+      live.draw(deviceTable(devices.list().toSorted(byUrgency), Date.now()));
       await pause(DRAW_EVERY_MS, signal);
     }
     return EXIT.ok;
@@ -53,26 +55,26 @@ export async function fleetWatch(options: WatchOptions, terminal: Terminal): Pro
   }
 }
 
-/** Who needs somebody comes first: the table may be longer than the screen. */
-export const byNeed = (a: Device, b: Device): number => needOf(a) - needOf(b);
+/** Orders devices with problems first, because the table may be longer than the screen. */
+export const byUrgency = (a: Device, b: Device): number => urgencyRank(a) - urgencyRank(b);
 
-function needOf(device: Device): number {
+function urgencyRank(device: Device): number {
   if (device.state !== 'online') return 0;
-  return deviceView(device, 0).degraded.length > 0 ? 1 : 2;
+  return deviceSummary(device, 0).degraded.length > 0 ? 1 : 2;
 }
 
-const HEAD = ['DEVICE', 'STATE', 'MODEL', 'PHASE', 'HEARTBEAT', 'DEGRADED'];
+const HEADER = ['DEVICE', 'STATE', 'MODEL', 'PHASE', 'HEARTBEAT', 'DEGRADED'];
 
-export const tableOf = (devices: readonly Device[], nowMs: number): string[] =>
-  table([HEAD, ...devices.map((device) => rowOf(device, nowMs))]).split('\n');
+const deviceTable = (devices: readonly Device[], nowMs: number): string[] =>
+  formatTable([HEADER, ...devices.map((device) => toRow(device, nowMs))]).split('\n');
 
-function rowOf(device: Device, nowMs: number): string[] {
-  const { state, model, phase, last_heartbeat_age_s: ageS, degraded } = deviceView(device, nowMs);
-  return [device.name, state ?? '?', model ?? '-', phase ?? '-', agePhrase(ageS), degraded.join(', ') || '-'];
+function toRow(device: Device, nowMs: number): string[] {
+  const { state, model, phase, last_heartbeat_age_s: ageS, degraded } = deviceSummary(device, nowMs);
+  return [device.name, state ?? '?', model ?? '-', phase ?? '-', formatAge(ageS), degraded.join(', ') || '-'];
 }
 
-/** What others have published may be anything: nothing is taken for granted. */
-function deviceView({ name, state, health, model }: Device, nowMs: number) {
+/** Anybody may publish to the topics: check the fields before their use. */
+function deviceSummary({ name, state, health, model }: Device, nowMs: number) {
   const active = model?.active ?? health?.model;
   const at = Date.parse(health?.at ?? '');
   const degraded: unknown = health?.degraded;

@@ -1,16 +1,18 @@
+import { mkdtemp, rm, stat } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
 import { AgentError } from '../../base/errors.ts';
 import type { BundleFault, Inspection } from '../../model/bundle/bundle.ts';
 import type { Manifest, Stage } from '../../model/manifest.ts';
-import { sizePhrase, withBundle } from './source.ts';
-import { table } from '../phrases.ts';
-import { EXIT, jsonText, paint, type Terminal } from '../terminal.ts';
+import { formatCount, formatSize, formatTable } from '../format.ts';
+import { createPalette, EXIT, toJson, type Terminal } from '../terminal.ts';
 
 export interface InspectOptions {
   readonly json?: boolean;
 }
 
-/** `model inspect`: what a bundle holds and every fault of it at once; exit code 1 with faults. */
-export async function modelInspect(
+/** `model inspect`: prints the content and all faults of a bundle. Exits with 1 if there are faults. */
+export async function inspectModel(
   path: string,
   options: InspectOptions,
   terminal: Terminal,
@@ -18,33 +20,33 @@ export async function modelInspect(
   const { inspectBundle } = await import('../../model/bundle/bundle.ts');
   const inspection = await withBundle(path, terminal, (dir) =>
     inspectBundle(dir, { signal: terminal.signal }),
-  ).catch((thrown: unknown) => ofArchive(thrown));
-  if (options.json === true) terminal.out(jsonText(documentOf(inspection)));
+  ).catch((thrown: unknown) => toInspection(thrown));
+  if (options.json === true) terminal.out(toJson(toDocument(inspection)));
   else {
-    for (const part of textOf(inspection)) terminal.out(part);
-    tellFaults(inspection.faults, terminal);
+    terminal.out(formatTable(toRows(inspection)));
+    printFaults(inspection.faults, terminal);
   }
   return inspection.faults.length === 0 ? EXIT.ok : EXIT.failed;
 }
 
-/** Faults for people, each on a line of its own on standard error. */
-export function tellFaults(faults: readonly BundleFault[], terminal: Terminal): void {
-  const { bad } = paint(terminal.colour.err);
+/** Prints one line for each fault on standard error. */
+export function printFaults(faults: readonly BundleFault[], terminal: Terminal): void {
+  const { bad } = createPalette(terminal.colour.err);
   for (const { code, message } of faults) terminal.err(`${bad(code)}  ${message}`);
 }
 
-/** An archive that is refused is what was asked about, and no failure of the command. */
-function ofArchive(thrown: unknown): Inspection {
+/** Converts the refusal of an archive to an inspection: it is a result, not a failure of the command. */
+function toInspection(thrown: unknown): Inspection {
   const isFault =
     thrown instanceof AgentError &&
     (thrown.code === 'model_archive_refused' || thrown.code === 'model_too_large');
   if (!isFault) throw thrown;
   const { code, message } = thrown;
-  const nothing = { files: new Map(), nodes: new Map(), manifest: null, digest: null, embeddingDigest: null };
-  return { ...nothing, faults: [{ code, message }] };
+  const empty = { files: new Map(), nodes: new Map(), manifest: null, digest: null, embeddingDigest: null };
+  return { ...empty, faults: [{ code, message }] };
 }
 
-function documentOf({ manifest, files, nodes, digest, embeddingDigest, faults }: Inspection): unknown {
+function toDocument({ manifest, files, nodes, digest, embeddingDigest, faults }: Inspection): unknown {
   return {
     ok: faults.length === 0,
     name: manifest?.name ?? null,
@@ -53,7 +55,7 @@ function documentOf({ manifest, files, nodes, digest, embeddingDigest, faults }:
     embedding_digest: embeddingDigest,
     description: manifest?.description ?? null,
     license: manifest?.license ?? null,
-    size_bytes: totalOf(files),
+    size_bytes: sumSizes(files),
     files: [...files].map(([path, size_bytes]) => ({ path, size_bytes })),
     stages: (manifest?.stages ?? []).map((stage) => ({
       id: stage.id,
@@ -70,7 +72,7 @@ function documentOf({ manifest, files, nodes, digest, embeddingDigest, faults }:
   };
 }
 
-function textOf({ manifest, files, nodes, digest, embeddingDigest }: Inspection): string[] {
+function toRows({ manifest, files, nodes, digest, embeddingDigest }: Inspection): string[][] {
   const rows: string[][] = [];
   if (manifest !== null) {
     const { name, version, license, description } = manifest;
@@ -79,27 +81,27 @@ function textOf({ manifest, files, nodes, digest, embeddingDigest }: Inspection)
   }
   if (digest !== null) rows.push(['digest', digest]);
   if (embeddingDigest !== null) rows.push(['embedding', embeddingDigest]);
-  rows.push(['files', `${String(files.size)}, ${sizePhrase(totalOf(files))} together`]);
+  rows.push(['files', `${String(files.size)}, ${formatSize(sumSizes(files))} in total`]);
   if (manifest !== null) {
-    for (const stage of manifest.stages) rows.push(['stage', stagePhrase(stage, files, nodes)]);
+    for (const stage of manifest.stages) rows.push(['stage', describeStage(stage, files, nodes)]);
     for (const [head, value] of Object.entries(manifest.heads))
-      rows.push(['head', `${head} from ${value.output}${labelsOf(value)}`]);
+      rows.push(['head', `${head} from ${value.output}${describeLabels(value)}`]);
     const tolerance = Math.max(...manifest.golden.map((golden) => golden.tolerance));
-    rows.push(['golden', `${count(manifest.golden.length, 'picture')}, off by at most ${String(tolerance)}`]);
-    rows.push(['requires', requiresPhrase(manifest.requires)]);
+    rows.push(['golden', `${formatCount(manifest.golden.length, 'image')}, tolerance ${String(tolerance)}`]);
+    rows.push(['requires', describeRequirements(manifest.requires)]);
   }
-  return [table(rows)];
+  return rows;
 }
 
-function stagePhrase(
+function describeStage(
   { id, file, inputs, outputs }: Stage,
   files: ReadonlyMap<string, number>,
   nodes: ReadonlyMap<string, number>,
 ): string {
   const size = files.get(file);
   const facts = [
-    ...(size === undefined ? [] : [sizePhrase(size)]),
-    ...(nodes.has(file) ? [count(nodes.get(file) ?? 0, 'node')] : []),
+    ...(size === undefined ? [] : [formatSize(size)]),
+    ...(nodes.has(file) ? [formatCount(nodes.get(file) ?? 0, 'node')] : []),
   ];
   const from = inputs.map(
     (input) =>
@@ -108,10 +110,10 @@ function stagePhrase(
   return `${id}: ${file} (${facts.join(', ')}), ${from.join('; ')} -> ${outputs.join(', ')}`;
 }
 
-const labelsOf = (head: object): string =>
+const describeLabels = (head: object): string =>
   'labels' in head && Array.isArray(head.labels) ? `: ${head.labels.join(', ')}` : '';
 
-function requiresPhrase({ agent, providers, hardware, memory_mb }: Manifest['requires']): string {
+function describeRequirements({ agent, providers, hardware, memory_mb }: Manifest['requires']): string {
   return [
     `agent ${agent}`,
     ...(providers === undefined ? [] : [`provider ${providers.join(' or ')}`]),
@@ -120,7 +122,32 @@ function requiresPhrase({ agent, providers, hardware, memory_mb }: Manifest['req
   ].join(', ');
 }
 
-const totalOf = (files: ReadonlyMap<string, number>): number =>
+const sumSizes = (files: ReadonlyMap<string, number>): number =>
   [...files.values()].reduce((sum, size) => sum + size, 0);
 
-const count = (number: number, word: string): string => `${String(number)} ${word}${number === 1 ? '' : 's'}`;
+/**
+ * Calls `use` with the directory of a bundle: `path` itself, or the temporary directory of an unpacked archive. Throws
+ * `model_not_found`, and for an archive `model_archive_refused`, `model_too_large` and `model_space`.
+ */
+export async function withBundle<T>(
+  path: string,
+  terminal: Terminal,
+  use: (dir: string) => Promise<T>,
+): Promise<T> {
+  const source = resolve(terminal.cwd, path);
+  const found = await stat(source).catch((cause: unknown) => {
+    throw new AgentError('model_not_found', `${path} does not exist`, { cause });
+  });
+  if (!found.isFile()) return use(source);
+  const { unpackArchive } = await import('../../model/archive/unpack.ts');
+  const { BUNDLE_LIMITS } = await import('../../model/bundle/files.ts');
+  const tempDir = await mkdtemp(join(tmpdir(), 'swellsight-model-'));
+  try {
+    const dir = join(tempDir, 'bundle');
+    const { totalBytes: maxBytes, files: maxFiles } = BUNDLE_LIMITS;
+    await unpackArchive(source, dir, { maxBytes, maxFiles, layout: 'bundle' }, terminal.signal);
+    return await use(dir);
+  } finally {
+    await rm(tempDir, { recursive: true, force: true });
+  }
+}

@@ -5,7 +5,7 @@ import { isRole, ROLES, type Role } from '../../model/repository/files.ts';
 import type { RepositoryOptions } from '../../model/repository/repository.ts';
 import type { Terminal } from '../terminal.ts';
 
-/** Options of every command that works in an operator's repository. */
+/** Options of every command that changes an operator's repository. */
 export interface RepoOptions {
   readonly json?: boolean;
   readonly keys?: string;
@@ -13,46 +13,53 @@ export interface RepoOptions {
   readonly passphraseFile?: string;
 }
 
-/** Folders and passphrase, from options and environment. Throws `usage` for a passphrase that cannot be read. */
+/** Directories and passphrase, from options and environment. Throws `usage` for an unreadable passphrase file. */
 export async function repositoryOptions(
   dir: string,
   options: RepoOptions,
   terminal: Terminal,
 ): Promise<RepositoryOptions> {
-  const at = (path: string): string => resolve(terminal.cwd, path);
-  const keysDir = options.keys === undefined ? `${at(dir)}-keys` : at(options.keys);
+  const resolvePath = (path: string): string => resolve(terminal.cwd, path);
+  const keysDir = options.keys === undefined ? `${resolvePath(dir)}-keys` : resolvePath(options.keys);
   return {
-    dir: at(dir),
+    dir: resolvePath(dir),
     keysDir,
-    rootKeysDir: options.rootKeys === undefined ? join(keysDir, 'root') : at(options.rootKeys),
-    passphrase: await passphrase(options, terminal),
+    rootKeysDir: options.rootKeys === undefined ? join(keysDir, 'root') : resolvePath(options.rootKeys),
+    passphrase: await readPassphrase(options, terminal),
     nowMs: Date.now(),
   };
 }
 
-async function passphrase({ passphraseFile }: RepoOptions, { env, cwd }: Terminal): Promise<string | null> {
+async function readPassphrase(
+  { passphraseFile }: RepoOptions,
+  { env, cwd }: Terminal,
+): Promise<string | null> {
   const file = passphraseFile ?? env['SWELLSIGHT_REPO_PASSPHRASE_FILE'] ?? '';
   if (file === '') return env['SWELLSIGHT_REPO_PASSPHRASE'] ?? null;
   try {
     return (await readFile(resolve(cwd, file), 'utf8')).replace(/\r?\n$/, '');
   } catch (error) {
-    throw new AgentError('usage', 'the file of the passphrase cannot be read', { cause: error });
+    throw new AgentError('usage', 'the passphrase file cannot be read', { cause: error });
   }
 }
 
-export function asRole(text: string): Role {
+/** Throws `usage` for an unknown role. */
+export function parseRole(text: string): Role {
   if (isRole(text)) return text;
-  throw new AgentError('usage', `${JSON.stringify(text)} is no role: ${ROLES.join(', ')}`);
+  throw new AgentError('usage', `${JSON.stringify(text)} is not a role: ${ROLES.join(', ')}`);
 }
 
-/** `role=number`, several of them. Throws `usage`. */
-export function perRole(texts: readonly string[], isFit: (value: number) => boolean): [Role, number][] {
+/** Parses a list of `role=number`. Throws `usage`. */
+export function parseRoleValues(
+  texts: readonly string[],
+  isValid: (value: number) => boolean,
+): [Role, number][] {
   return texts.map((text) => {
     const [role = '', value = '', ...rest] = text.split('=');
     const number = Number(value);
-    if (rest.length > 0 || value.trim() === '' || !isFit(number))
+    if (rest.length > 0 || value.trim() === '' || !isValid(number))
       throw new AgentError('usage', `${JSON.stringify(text)} is not role=number`);
-    return [asRole(role), number];
+    return [parseRole(role), number];
   });
 }
 

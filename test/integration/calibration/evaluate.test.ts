@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { SiteCalibration } from '../../../src/calibration/site-calibration.ts';
 import { importCalibration } from '../../../src/calibration/document.ts';
 import { formatCalibrateReport } from '../../../src/cli/calibrate/report.ts';
-import { runCalibrate, type CalibrateOptions } from '../../../src/cli/calibrate/run.ts';
+import { calibrateFiles, type CalibrateOptions } from '../../../src/cli/calibrate/command.ts';
 import { systemClock } from '../../../src/base/clock.ts';
 import { createLog } from '../../../src/base/log.ts';
 import { openBundle } from '../../../src/model/bundle/bundle.ts';
@@ -37,7 +37,7 @@ describe.skipIf(frames === null)('calibrate on real frames (needs the real beach
   });
 
   const calibrate = (options: Partial<CalibrateOptions>) =>
-    runCalibrate(
+    calibrateFiles(
       {
         dir: surfcam,
         labels: join(surfcam, 'labels.csv'),
@@ -127,7 +127,7 @@ describe.skipIf(frames === null)('calibrate on real frames (needs the real beach
       ].join('\n'),
     );
     const report = await calibrate({ dir: scratch, labels, ignoreGate: false });
-    expect(report.rows_refused).toEqual([{ line: 7, why: 'height_m is no height: high' }]);
+    expect(report.rows_refused).toEqual([{ line: 7, why: 'height_m is not a height: high' }]);
     expect(report.cameras[0]).toMatchObject({ bursts: 1, held_out: null, basis: 'site_median' });
     expect(report.cameras[0]?.faults.map(({ file }) => file.replace(/.*\//, ''))).toEqual([
       'none.jpg',

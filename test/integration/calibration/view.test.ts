@@ -8,7 +8,7 @@ import {
   checkView,
   type ViewReference,
 } from '../../../src/calibration/view/check-view.ts';
-import { readLabels } from '../../../src/cli/calibrate/csv.ts';
+import { parseLabels } from '../../../src/cli/calibrate/labels.ts';
 import type { ViewSignature } from '../../../src/vision/protocol.ts';
 import { everyFrame, surfcamDir } from '../../fixtures/surfcam.ts';
 
@@ -82,7 +82,7 @@ describe.skipIf(frames === null)('view check on real frames (needs the real beac
     'distinguishes a moved or zoomed view from the same view at other times',
     { timeout: 180_000 },
     async () => {
-      const { rows } = readLabels(await readFile(join(frames ?? '', 'labels.csv'), 'utf8'));
+      const { rows } = parseLabels(await readFile(join(frames ?? '', 'labels.csv'), 'utf8'));
       const filesOf = (camera: string) => {
         const bursts = new Map<string, string[]>();
         for (const row of rows)

@@ -5,8 +5,8 @@ const time = '2026-06-01T12:34:56.789Z';
 const line = (fields: object): string =>
   formatLine(JSON.stringify({ level: 'info', time, part: 'camera', ...fields }), false);
 
-describe('log lines for people', () => {
-  it('tell a reading with its interval and its basis', () => {
+describe('formatLine', () => {
+  it('shows a height with its interval and its basis', () => {
     const text = line({
       msg: 'observation',
       camera: 'north',
@@ -22,7 +22,7 @@ describe('log lines for people', () => {
     expect(text).toContain('north  1.40 m  (1.10 to 1.80, site_calibrated)');
   });
 
-  it('tell why there is no height', () => {
+  it('shows why there is no height', () => {
     const text = line({
       msg: 'observation',
       camera: 'north',
@@ -36,14 +36,14 @@ describe('log lines for people', () => {
     expect(text).toContain('no height  (rejected: glare)');
   });
 
-  it('keep every other field, shout what is not info, and pass what is no JSON', () => {
+  it('shows all other fields and the level, and returns lines that are not JSON unchanged', () => {
     expect(line({ msg: 'connected', broker: 'b:1883', level: 'warn' })).toContain(
       'WARN connected  broker=b:1883',
     );
     expect(formatLine('plain text\n', false)).toBe('plain text');
   });
 
-  it('colour only where it is wanted', () => {
+  it('uses colours only on request', () => {
     expect(line({ msg: 'x' })).not.toContain('\u001b');
     expect(formatLine(JSON.stringify({ level: 'error', time, msg: 'x' }), true)).toContain('\u001b[31m');
   });

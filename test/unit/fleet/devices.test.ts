@@ -1,11 +1,11 @@
 import { describe, expect, it } from 'vitest';
-import { byNeed } from '../../../src/cli/fleet/watch.ts';
+import { byUrgency } from '../../../src/cli/fleet/watch.ts';
 import { Devices } from '../../../src/fleet/devices.ts';
 
-const fits = (pattern: string, name: string): boolean =>
-  new Devices('swellsight/v1', pattern).place(`swellsight/v1/${name}/status`) !== null;
+const matches = (pattern: string, name: string): boolean =>
+  new Devices('swellsight/v1', pattern).parseTopic(`swellsight/v1/${name}/status`) !== null;
 
-describe('a pattern of devices', () => {
+describe('Devices', () => {
   it.each([
     ['home/pole-1', 'home/pole-1', true],
     ['home/pole-1', 'home/pole-10', false],
@@ -18,22 +18,22 @@ describe('a pattern of devices', () => {
     ['home/pole-?', 'home/pole-10', false],
     ['home/+', 'home2/pole-1', false],
     ['home/p.le-1', 'home/pole-1', false],
-  ])('%s, of %s: %s', (pattern, name, wanted) => {
-    expect(fits(pattern, name)).toBe(wanted);
+  ])('matches the pattern %s with %s: %s', (pattern, name, wanted) => {
+    expect(matches(pattern, name)).toBe(wanted);
   });
 });
 
-it('those that are away or degraded are shown before those that are well', () => {
+it('byUrgency orders offline and degraded devices first', () => {
   const devices = new Devices('swellsight/v1', '*');
-  const say = (topic: string, value: object): unknown =>
+  const receive = (topic: string, value: object): unknown =>
     devices.receive(`swellsight/v1/home/${topic}`, Buffer.from(JSON.stringify(value)));
-  for (const name of ['a', 'b', 'd']) say(`${name}/status`, { state: 'online' });
-  say('b/health', { degraded: ['disk_low'], model: {} });
-  say('c/status', { state: 'offline' });
+  for (const name of ['a', 'b', 'd']) receive(`${name}/status`, { state: 'online' });
+  receive('b/health', { degraded: ['disk_low'], model: {} });
+  receive('c/status', { state: 'offline' });
   expect(
     devices
       .list()
-      .toSorted(byNeed)
+      .toSorted(byUrgency)
       .map(({ name }) => name),
   ).toEqual(['home/c', 'home/b', 'home/a', 'home/d']);
 });

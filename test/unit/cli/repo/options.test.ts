@@ -2,14 +2,20 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { asRole, isCount, isDays, perRole, repositoryOptions } from '../../../../src/cli/repo/options.ts';
+import {
+  isCount,
+  isDays,
+  parseRole,
+  parseRoleValues,
+  repositoryOptions,
+} from '../../../../src/cli/repo/options.ts';
 import type { Terminal } from '../../../../src/cli/terminal.ts';
 
 const usage = expect.objectContaining({ code: 'usage' }) as Error;
 
-describe('role=number', () => {
-  it('is read', () => {
-    expect(perRole(['root=3', 'timestamp=0.5'], isDays)).toEqual([
+describe('parseRoleValues', () => {
+  it('parses role=number', () => {
+    expect(parseRoleValues(['root=3', 'timestamp=0.5'], isDays)).toEqual([
       ['root', 3],
       ['timestamp', 0.5],
     ]);
@@ -29,31 +35,31 @@ describe('role=number', () => {
     'root=1.5',
     'root=1e9',
     'root=NaN',
-  ])('%j is refused as a count', (text) => {
-    expect(() => perRole([text], isCount)).toThrow(usage);
+  ])('rejects %j as a count', (text) => {
+    expect(() => parseRoleValues([text], isCount)).toThrow(usage);
   });
 
-  it.each(['root=0', 'root=-1', 'root=1e9', 'root=Infinity'])('%j is refused as days', (text) => {
-    expect(() => perRole([text], isDays)).toThrow(usage);
+  it.each(['root=0', 'root=-1', 'root=1e9', 'root=Infinity'])('rejects %j as days', (text) => {
+    expect(() => parseRoleValues([text], isDays)).toThrow(usage);
   });
 
-  it('names the roles that there are', () => {
-    expect(() => asRole('admin')).toThrow('root, targets, snapshot, timestamp');
+  it('lists the roles in the error for an unknown role', () => {
+    expect(() => parseRole('admin')).toThrow('root, targets, snapshot, timestamp');
   });
 });
 
-describe('folders and passphrase', () => {
+describe('repositoryOptions', () => {
   const terminal = (cwd: string, env: NodeJS.ProcessEnv = {}): Terminal => ({
     env,
     cwd,
     signal: new AbortController().signal,
     colour: { out: false, err: false },
-    bars: false,
+    hasBars: false,
     out: () => undefined,
     err: () => undefined,
   });
 
-  it('keys lie beside the repository, root keys below them', async () => {
+  it('puts the keys next to the repository, and the root keys below the keys', async () => {
     const { dir, keysDir, rootKeysDir, passphrase } = await repositoryOptions(
       'surf/',
       {},
@@ -67,7 +73,7 @@ describe('folders and passphrase', () => {
     ]);
   });
 
-  it('the passphrase comes from a file, its last line break taken away, before the environment', async () => {
+  it('reads the passphrase from a file without its last line break, else from the environment', async () => {
     const home = await mkdtemp(join(tmpdir(), 'swellsight-passphrase-'));
     onTestFinished(() => rm(home, { recursive: true }));
     await writeFile(join(home, 'secret'), ' two words \r\n');

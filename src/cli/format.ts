@@ -1,7 +1,7 @@
 import type { CalibrationSummary, Observation } from '../contract/observation.ts';
 
-/** `1.20 m (0.90 to 1.50, site_median)`, or why there is no height. */
-export function heightPhrase({
+/** `1.20 m (0.90 to 1.50, site_median)`, or the reason for a missing height. */
+export function formatHeight({
   wave,
   status,
   reasons,
@@ -17,17 +17,18 @@ export function heightPhrase({
   return `${wave.height_m.toFixed(2)} m${details.length > 0 ? ` (${details.join(', ')})` : ''}`;
 }
 
-/** One line about an observation. */
-export const observationLine = (observation: Observation): string =>
+/** An observation as one line. */
+export const formatObservation = (observation: Observation): string =>
   [
     observation.captured_at,
     observation.camera,
     observation.status,
-    heightPhrase(observation),
+    formatHeight(observation),
     observation.id,
   ].join('  ');
 
-export function calibrationPhrase({
+/** `3 labels, 5 more needed`. */
+export function formatCalibration({
   labels,
   labels_wanted,
   loo_mae_m,
@@ -35,14 +36,15 @@ export function calibrationPhrase({
   view,
 }: CalibrationSummary): string {
   const parts = [labels === 1 ? '1 label' : `${String(labels)} labels`];
-  if (labels_wanted > 0) parts.push(`${String(labels_wanted)} more wanted`);
+  if (labels_wanted > 0) parts.push(`${String(labels_wanted)} more needed`);
   if (loo_mae_m !== null && loo_median_mae_m !== null)
-    parts.push(`error ${loo_mae_m.toFixed(2)} m against the median's ${loo_median_mae_m.toFixed(2)} m`);
+    parts.push(`error ${loo_mae_m.toFixed(2)} m, error of the median ${loo_median_mae_m.toFixed(2)} m`);
   if (view === 'changed') parts.push('the view has changed');
   return parts.join(', ');
 }
 
-export function agePhrase(seconds: number | null): string {
+/** `90 s`, `5 min`, `3 h`, `2 d`; `never` for null. */
+export function formatAge(seconds: number | null): string {
   if (seconds === null) return 'never';
   if (seconds < 120) return `${String(Math.round(seconds))} s`;
   if (seconds < 7200) return `${String(Math.round(seconds / 60))} min`;
@@ -50,12 +52,25 @@ export function agePhrase(seconds: number | null): string {
   return `${String(Math.round(seconds / 86_400))} d`;
 }
 
-/** What others sent may steer a terminal: control characters are shown as `?`. */
-export const withoutControls = (text: string): string => text.replace(/\p{Cc}/gu, '?');
+/** `4.7 MB`. */
+export const formatSize = (bytes: number): string =>
+  bytes < 1e6 ? `${(bytes / 1e3).toFixed(1)} kB` : `${(bytes / 1e6).toFixed(1)} MB`;
 
-/** Columns padded to their widest cell. */
-export function table(cells: readonly (readonly string[])[]): string {
-  const rows = cells.map((row) => row.map(withoutControls));
+/** `1 node`, `2 nodes`. */
+export const formatCount = (count: number, noun: string): string =>
+  `${String(count)} ${noun}${count === 1 ? '' : 's'}`;
+
+const BAR_CHARS = 10;
+
+/** `####------`. */
+export function formatBar(percent: number): string {
+  const full = Math.round((Math.min(100, Math.max(0, percent)) / 100) * BAR_CHARS);
+  return '#'.repeat(full) + '-'.repeat(BAR_CHARS - full);
+}
+
+/** Aligns columns. Replaces control characters by `?`: text of other parties must not control the terminal. */
+export function formatTable(cells: readonly (readonly string[])[]): string {
+  const rows = cells.map((row) => row.map((cell) => cell.replace(/\p{Cc}/gu, '?')));
   const widths: number[] = [];
   for (const row of rows)
     row.forEach((cell, index) => (widths[index] = Math.max(widths[index] ?? 0, cell.length)));

@@ -2,8 +2,8 @@ import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSyn
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { AnalyzedFile } from '../../../src/cli/analyze-frame.ts';
-import type { Finding } from '../../../src/cli/doctor/types.ts';
+import type { AnalyzedFile } from '../../../src/cli/analyze-files.ts';
+import type { Finding } from '../../../src/cli/doctor/finding.ts';
 import { bundleDir } from '../../fixtures/bundles.ts';
 import { runCli } from '../../fixtures/cli.ts';
 

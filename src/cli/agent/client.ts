@@ -1,38 +1,40 @@
 import { readFileSync } from 'node:fs';
-import { AgentError, ERROR_CODES, type ErrorCode } from '../base/errors.ts';
-import { deadlineSignal } from '../base/deadline.ts';
-import type { Terminal } from './terminal.ts';
+import { AgentError, ERROR_CODES, type ErrorCode } from '../../base/errors.ts';
+import { deadlineSignal } from '../../base/deadline.ts';
+import type { Terminal } from '../terminal.ts';
 
-export interface ClientOptions {
+/** Options of every command that sends requests to a running agent. */
+export interface AgentOptions {
+  readonly json?: boolean;
   readonly url?: string;
   readonly token?: string;
   readonly tokenFile?: string;
 }
 
 export const DEFAULT_URL = 'http://127.0.0.1:8080';
-const ANSWER_WITHIN_S = 15;
+const DEFAULT_TIMEOUT_S = 15;
 
-export interface Ask {
+export interface AgentRequest {
   readonly method?: 'GET' | 'POST' | 'DELETE' | 'PUT';
   readonly body?: unknown;
   readonly timeoutS?: number;
-  /** Status codes besides 2xx that carry an answer and not a problem. */
-  readonly also?: readonly number[];
+  /** Status codes other than 2xx that are no error. */
+  readonly acceptedStatus?: readonly number[];
 }
 
-/** Speaks to a running agent. Errors are the agent's own codes, or `agent_unreachable`. */
+/** HTTP client of a running agent. Throws the error codes of the agent, or `agent_unreachable`. */
 export class AgentClient {
   readonly #base: URL;
   readonly #token: string | null;
   readonly #signal: AbortSignal;
 
-  /** Throws `usage` for a URL or token file that cannot be. */
-  constructor(options: ClientOptions, terminal: Terminal) {
+  /** Throws `usage` for an invalid URL or token, or an unreadable token file. */
+  constructor(options: AgentOptions, terminal: Terminal) {
     const text = options.url ?? terminal.env['SWELLSIGHT_URL'] ?? DEFAULT_URL;
     const base = URL.parse(text);
     if (base === null || !/^https?:$/.test(base.protocol))
-      throw new AgentError('usage', `--url ${JSON.stringify(text)} is no http:// address`);
-    // Behind a proxy an agent may lie below a path.
+      throw new AgentError('usage', `--url ${JSON.stringify(text)} is not an http:// or https:// address`);
+    // Behind a proxy, the address of an agent may have a path.
     base.pathname = base.pathname.replace(/\/*$/, '/');
     base.search = '';
     base.hash = '';
@@ -41,9 +43,9 @@ export class AgentClient {
     this.#signal = terminal.signal;
   }
 
-  async ask<T>(
+  async request<T>(
     path: string,
-    { method = 'GET', body, timeoutS = ANSWER_WITHIN_S, also = [] }: Ask = {},
+    { method = 'GET', body, timeoutS = DEFAULT_TIMEOUT_S, acceptedStatus = [] }: AgentRequest = {},
   ): Promise<T> {
     let response: Response;
     let text: string;
@@ -61,39 +63,43 @@ export class AgentClient {
       text = await response.text();
     } catch (error) {
       this.#signal.throwIfAborted();
-      throw new AgentError('agent_unreachable', `no answer from ${this.#base.origin} (${reason(error)})`, {
-        cause: error,
-      });
+      throw new AgentError(
+        'agent_unreachable',
+        `no answer from ${this.#base.origin} (${describeFailure(error)})`,
+        {
+          cause: error,
+        },
+      );
     }
-    const answer = parse(text);
-    if (answer !== undefined && (response.ok || also.includes(response.status))) return answer as T;
+    const answer = parseJson(text);
+    if (answer !== undefined && (response.ok || acceptedStatus.includes(response.status))) return answer as T;
     throw toError(answer, response.status, this.#base.origin);
   }
 }
 
-function readToken({ token, tokenFile }: ClientOptions, env: NodeJS.ProcessEnv): string | null {
+function readToken({ token, tokenFile }: AgentOptions, env: NodeJS.ProcessEnv): string | null {
   if (token !== undefined && tokenFile !== undefined)
     throw new AgentError('usage', '--token and --token-file exclude each other');
-  if (token !== undefined) return printable(token);
+  if (token !== undefined) return checkToken(token);
   const path = tokenFile ?? env['SWELLSIGHT_TOKEN_FILE'];
-  if (path === undefined || path === '') return printable(env['SWELLSIGHT_TOKEN'] ?? '');
+  if (path === undefined || path === '') return checkToken(env['SWELLSIGHT_TOKEN'] ?? '');
   let text: string;
   try {
     text = readFileSync(path, 'utf8');
   } catch (error) {
     throw new AgentError('usage', `the token file ${path} cannot be read`, { cause: error });
   }
-  return printable(text.trim());
+  return checkToken(text.trim());
 }
 
-/** What a header can carry. Null for nothing. */
-function printable(token: string): string | null {
+/** Checks that a header can transport the token. Returns null for an empty one. */
+function checkToken(token: string): string | null {
   if (!/^[\x21-\x7e]*$/.test(token))
-    throw new AgentError('usage', 'the token has characters that no token has');
+    throw new AgentError('usage', 'the token has characters that are not allowed in a token');
   return token === '' ? null : token;
 }
 
-function parse(text: string): unknown {
+function parseJson(text: string): unknown {
   try {
     return JSON.parse(text) as unknown;
   } catch {
@@ -107,12 +113,15 @@ function toError(answer: unknown, status: number, origin: string): AgentError {
     if (typeof code === 'string' && Object.hasOwn(ERROR_CODES, code))
       return new AgentError(code as ErrorCode, String(detail));
   }
-  return new AgentError('agent_unreachable', `${origin} answers ${String(status)}, but not as an agent does`);
+  return new AgentError(
+    'agent_unreachable',
+    `${origin} answers with ${String(status)}, but it is not an agent`,
+  );
 }
 
-function reason(error: unknown): string {
+function describeFailure(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
-  if (error.name === 'TimeoutError') return 'too slow';
+  if (error.name === 'TimeoutError') return 'timeout';
   const { cause } = error;
   if (cause instanceof Error && 'code' in cause) return String(cause.code);
   return cause instanceof Error ? cause.message : error.message;

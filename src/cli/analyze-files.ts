@@ -1,11 +1,12 @@
-import { readFile, stat } from 'node:fs/promises';
+import { readdir, readFile, stat } from 'node:fs/promises';
+import { join } from 'node:path';
 import { imageRecord } from '../analysis/image-record.ts';
 import type { SiteCalibration } from '../calibration/site-calibration.ts';
 import type { ModelRef, Observation } from '../contract/observation.ts';
 import { AgentError, asAgentError } from '../base/errors.ts';
 import type { FrameResult, VisionClient } from '../vision/protocol.ts';
 
-/** One file as the agent would have recorded it: a burst of one. */
+/** The result of one file, as the agent records a burst of one frame. */
 export interface AnalyzedFile {
   readonly file: string;
   readonly status: Observation['status'];
@@ -16,22 +17,41 @@ export interface AnalyzedFile {
   readonly provider: string | null;
   readonly timing_ms: Observation['timing_ms'];
   readonly warnings: readonly string[];
-  /** What went wrong with a failed file. */
+  /** Null unless the file failed. */
   readonly error: { readonly code: string; readonly message: string; readonly hint: string } | null;
 }
 
-export interface AnalyzeDeps {
+export interface AnalyzeFileDeps {
   readonly vision: VisionClient;
   readonly model: ModelRef;
   readonly calibration: SiteCalibration;
   readonly signal: AbortSignal;
 }
 
-/** Larger files are refused unread. */
 const MAX_IMAGE_BYTES = 64 * 1024 * 1024;
+const IMAGE_NAME = /\.(jpe?g|png|webp)$/i;
 
-/** Rejects only when the vision process itself is gone or the signal fires: a bad picture fails alone. */
-export async function analyzeFile(file: string, deps: AnalyzeDeps): Promise<AnalyzedFile> {
+/** Lists the images of the arguments: files, and the images in directories, ordered by name. Throws `usage`. */
+export async function listImageFiles(paths: readonly string[]): Promise<string[]> {
+  const files: string[] = [];
+  for (const path of paths) {
+    const found = await stat(path).catch((cause: unknown) => {
+      throw new AgentError('usage', `${path} does not exist`, { cause });
+    });
+    if (!found.isDirectory()) {
+      files.push(path);
+      continue;
+    }
+    const names = (await readdir(path)).filter((name) => IMAGE_NAME.test(name));
+    const order = new Intl.Collator('en', { numeric: true });
+    files.push(...names.sort((a, b) => order.compare(a, b)).map((name) => join(path, name)));
+  }
+  if (files.length === 0) throw new AgentError('usage', 'found no JPEG, PNG or WebP image');
+  return files;
+}
+
+/** Rejects only when the vision process has ended or the signal fires. An invalid image has its error in the result. */
+export async function analyzeFile(file: string, deps: AnalyzeFileDeps): Promise<AnalyzedFile> {
   const startedMs = performance.now();
   let outcome: FrameResult | AgentError;
   let capturedAtMs = 0;
@@ -43,7 +63,7 @@ export async function analyzeFile(file: string, deps: AnalyzeDeps): Promise<Anal
     outcome = await deps.vision.analyze(bytes, { roi: null, privacyMasks: [] }, deps.signal);
   } catch (thrown) {
     deps.signal.throwIfAborted();
-    outcome = readFailure(thrown, file);
+    outcome = toReadError(thrown, file);
   }
   const record = imageRecord(outcome, {
     camera: deps.calibration.camera,
@@ -59,8 +79,8 @@ export async function analyzeFile(file: string, deps: AnalyzeDeps): Promise<Anal
   return { file, status, reasons, wave, calibration, quality, provider, timing_ms, warnings, error };
 }
 
-/** Reading a file fails as a picture without bytes does: by itself. */
-function readFailure(thrown: unknown, file: string): AgentError {
+/** A file that cannot be read fails like an empty image, without stopping the command. */
+function toReadError(thrown: unknown, file: string): AgentError {
   if (thrown instanceof Error && 'syscall' in thrown && !(thrown instanceof AgentError))
     return new AgentError('image_empty', `${file} cannot be read`, { cause: thrown });
   return asAgentError(thrown);

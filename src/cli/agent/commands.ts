@@ -1,0 +1,44 @@
+import { Option, type Command } from 'commander';
+import { addAgentOptions, type SelectCommand } from '../options.ts';
+import type { AgentOptions } from './client.ts';
+import type { LabelOptions, ObservationsOptions } from './observations.ts';
+
+const loadStatus = () => import('./status.ts');
+const loadObservations = () => import('./observations.ts');
+
+/** Adds the commands that send requests to a running agent, except those of `model`. */
+export function addAgentCommands(program: Command, select: SelectCommand): void {
+  const add = (name: string, description: string): Command =>
+    addAgentOptions(program.command(name).description(description));
+
+  add('status', 'show the state of the agent').action((options: AgentOptions) =>
+    select(async (terminal) => (await loadStatus()).showStatus(options, terminal)),
+  );
+  add('health', 'show ok, degraded or failed, with the reasons').action((options: AgentOptions) =>
+    select(async (terminal) => (await loadStatus()).showHealth(options, terminal)),
+  );
+  add('outbox', 'show messages that wait for the broker, and messages that it rejected').action(
+    (options: AgentOptions) => select(async (terminal) => (await loadStatus()).showOutbox(options, terminal)),
+  );
+  add('capture <camera>', 'make one observation now').action((camera: string, options: AgentOptions) =>
+    select(async (terminal) => (await loadObservations()).captureObservation(camera, options, terminal)),
+  );
+  add('observations', 'list observations, newest first')
+    .option('--camera <id>', 'only this camera')
+    .option('--from <time>', 'ISO 8601')
+    .option('--to <time>', 'ISO 8601')
+    .addOption(new Option('--status <status>').choices(['measured', 'rejected', 'failed', 'skipped']))
+    .option('--limit <n>', 'at most 1000', '20')
+    .option('--cursor <cursor>', 'the cursor of the next page')
+    .action((options: ObservationsOptions) =>
+      select(async (terminal) => (await loadObservations()).listObservations(options, terminal)),
+    );
+  add('label <observation> [height_m]', 'set the height that a person saw in an observation')
+    .option('--camera <id>', 'its camera (default: search the newest observations)')
+    .option('--observer <name>', 'who read the height')
+    .option('--note <text>', 'a note for the label')
+    .option('--remove', 'remove the label')
+    .action((id: string, height: string | undefined, options: LabelOptions) =>
+      select(async (terminal) => (await loadObservations()).labelObservation(id, height, options, terminal)),
+    );
+}

@@ -1,0 +1,94 @@
+import type { AgentStatus, CameraView } from '../../contract/api.ts';
+import type { Health } from '../../contract/health.ts';
+import type { OutboxView } from '../../contract/outbox.ts';
+import { formatAge, formatCalibration, formatHeight, formatTable } from '../format.ts';
+import { createPalette, EXIT, toJson, type Terminal } from '../terminal.ts';
+import { AgentClient, type AgentOptions } from './client.ts';
+
+/** `status`: the agent, its model, broker connection and cameras. */
+export async function showStatus(options: AgentOptions, terminal: Terminal): Promise<number> {
+  const client = new AgentClient(options, terminal);
+  const found = await client.request<AgentStatus>('/api/v1/status');
+  if (options.json === true) {
+    terminal.out(toJson(found));
+    return EXIT.ok;
+  }
+  const { cameras } = await client.request<{ cameras: readonly CameraView[] }>('/api/v1/cameras');
+  const { info, health, model } = found;
+  const { link, inference, outbox, memory, degraded } = health;
+  const active = model.active === null ? 'none' : `${model.active.name} ${model.active.version}`;
+  const connection =
+    link.connected_since === null ? 'not connected' : `connected since ${link.connected_since}`;
+  const speed = inference.p50_ms === null ? '' : `, ${inference.p50_ms.toFixed(0)} ms per frame`;
+  terminal.out(
+    formatTable([
+      ['state', `${found.status}, for ${formatAge(health.uptime_s)}`],
+      ['device', `${info.site}/${info.device}, agent ${info.agent_version}`],
+      ['model', `${active} on ${inference.provider ?? 'no provider'}${speed}`],
+      ['broker', `${link.broker ?? 'none'}, ${connection}`],
+      ['outbox', `${String(outbox.depth)} waiting, ${String(outbox.dropped_total)} dropped`],
+      ['memory', `${memory.rss_mb.toFixed(0)} MB, vision ${memory.vision_rss_mb?.toFixed(0) ?? '-'} MB`],
+      ['degraded', degraded.length === 0 ? 'no' : degraded.join(', ')],
+    ]),
+  );
+  terminal.out(formatTable(cameras.map(cameraRow)));
+  return EXIT.ok;
+}
+
+const cameraRow = (camera: CameraView): string[] => [
+  `camera ${camera.id}`,
+  camera.state.reason === null ? camera.state.state : `${camera.state.state} (${camera.state.reason})`,
+  camera.schedule,
+  camera.latest === null ? 'no observation yet' : formatHeight(camera.latest),
+  formatCalibration(camera.calibration),
+];
+
+/** `health`: exits with 0 for ok and degraded, 1 for failed. */
+export async function showHealth(options: AgentOptions, terminal: Terminal): Promise<number> {
+  const found = await new AgentClient(options, terminal).request<{
+    status: string;
+    missing: string[];
+    health: Health;
+  }>('/health/detailed', { acceptedStatus: [503] });
+  const palette = createPalette(terminal.colour.out);
+  const paint = { ok: palette.good, degraded: palette.warn }[found.status] ?? palette.bad;
+  const codes = [...found.missing, ...found.health.degraded];
+  if (options.json === true) terminal.out(toJson(found));
+  else terminal.out([paint(found.status), ...codes].join('  '));
+  return found.status === 'failed' ? EXIT.failed : EXIT.ok;
+}
+
+/** `outbox`: messages that wait for the broker, and messages that the broker rejected. */
+export async function showOutbox(options: AgentOptions, terminal: Terminal): Promise<number> {
+  const found = await new AgentClient(options, terminal).request<OutboxView>('/api/v1/outbox');
+  if (options.json === true) {
+    terminal.out(toJson(found));
+    return EXIT.ok;
+  }
+  const { depth, oldest_age_s, dropped_total, next, rejected } = found;
+  const waiting = depth === 0 ? '0' : `${String(depth)}, the oldest for ${formatAge(oldest_age_s)}`;
+  terminal.out(
+    formatTable([
+      ['waiting', waiting],
+      ['dropped', String(dropped_total)],
+      ['rejected', String(rejected.count)],
+    ]),
+  );
+  if (next.length > 0)
+    terminal.out(
+      formatTable(next.map(({ queued_at, topic, seq }) => ['next', queued_at, topic, `#${String(seq)}`])),
+    );
+  if (rejected.newest.length > 0)
+    terminal.out(
+      formatTable(
+        rejected.newest.map(({ at, topic, seq, reason }) => [
+          'rejected',
+          at,
+          topic,
+          `#${String(seq)}`,
+          reason,
+        ]),
+      ),
+    );
+  return EXIT.ok;
+}

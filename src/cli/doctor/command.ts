@@ -1,0 +1,89 @@
+import { asAgentError } from '../../base/errors.ts';
+import type { Settings } from '../../config/schema.ts';
+import { loadCommandSettings } from '../config.ts';
+import type { ConfigOptions } from '../options.ts';
+import { createPalette, EXIT, toJson, type Terminal } from '../terminal.ts';
+import {
+  errorFinding,
+  failFinding,
+  okFinding,
+  type Check,
+  type DoctorContext,
+  type Finding,
+} from './finding.ts';
+
+export interface DoctorOptions extends ConfigOptions {
+  readonly json?: boolean;
+}
+
+const CHECK_COLUMNS = 18;
+
+/** `doctor`: checks everything that the agent needs. Exits with 1 for a failed check, with 78 for invalid settings. */
+export async function runDoctor(options: DoctorOptions, terminal: Terminal): Promise<number> {
+  const findings: Finding[] = [];
+  const addFinding = (finding: Finding): void => {
+    findings.push(finding);
+    if (options.json !== true) terminal.out(formatFinding(finding, terminal));
+  };
+  const settings = await readSettings(options, terminal, addFinding);
+  let code: number = EXIT.config;
+  if (settings !== null) {
+    await runChecks({ settings, signal: terminal.signal, terminal }, addFinding);
+    code = findings.some(({ state }) => state === 'fail') ? EXIT.failed : EXIT.ok;
+  }
+  if (options.json === true) terminal.out(toJson({ ok: code === EXIT.ok, checks: findings }));
+  return code;
+}
+
+async function readSettings(
+  options: DoctorOptions,
+  terminal: Terminal,
+  addFinding: (finding: Finding) => void,
+): Promise<Settings | null> {
+  try {
+    const settings = await loadCommandSettings(options, terminal);
+    const source = options.config ?? terminal.env['SWELLSIGHT_CONFIG'];
+    const detail = source ? `${source} is valid` : 'no file: defaults and environment';
+    addFinding(okFinding('configuration', detail));
+    return settings;
+  } catch (thrown) {
+    const { getConfigFaults, formatFault } = await import('../../config/faults.ts');
+    const error = asAgentError(thrown);
+    const faults = getConfigFaults(error);
+    if (faults.length === 0) throw thrown;
+    for (const fault of faults) addFinding(failFinding('configuration', formatFault(fault), error.hint));
+    return null;
+  }
+}
+
+async function runChecks(context: DoctorContext, addFinding: (finding: Finding) => void): Promise<void> {
+  const machine = await import('./machine.ts');
+  const { checkModel } = await import('./model.ts');
+  const { checkCameras } = await import('./cameras.ts');
+  const { checkBroker, checkHttp } = await import('./network.ts');
+  const checks: readonly [name: string, check: Check][] = [
+    ['node', machine.checkNode],
+    ['hardware', machine.checkHardware],
+    ['disk', machine.checkDisk],
+    ['clock', machine.checkClock],
+    ['ffmpeg', machine.checkFfmpeg],
+    ['http', checkHttp],
+    ['broker', checkBroker],
+    ['model', checkModel],
+    ['camera', checkCameras],
+  ];
+  for (const [name, check] of checks) {
+    try {
+      for await (const finding of check(context)) addFinding(finding);
+    } catch (thrown) {
+      context.signal.throwIfAborted();
+      addFinding(errorFinding(name, thrown));
+    }
+  }
+}
+
+function formatFinding({ check, state, detail, mend }: Finding, terminal: Terminal): string {
+  const palette = createPalette(terminal.colour.out);
+  const word = { ok: palette.good('ok  '), warn: palette.warn('warn'), fail: palette.bad('FAIL') }[state];
+  return `${word}  ${check.padEnd(CHECK_COLUMNS)} ${detail}${mend === null ? '' : palette.dim(` -> ${mend}`)}`;
+}

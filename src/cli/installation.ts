@@ -1,0 +1,15 @@
+// Files of the package outside of src. Their paths are the same from `src` and from `dist`.
+import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+
+/** The version in package.json. */
+export function readAgentVersion(): string {
+  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
+  return (JSON.parse(text) as { version: string }).version;
+}
+
+/** Bundles that ship with the agent. */
+export const SHIPPED_MODELS_DIR = fileURLToPath(new URL('../../models', import.meta.url));
+
+/** Exists in a checkout only. */
+export const BENCH_SCRIPT = fileURLToPath(new URL('../../scripts/bench/main.ts', import.meta.url));

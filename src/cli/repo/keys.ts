@@ -1,0 +1,132 @@
+import {
+  changeRoot,
+  listKeys,
+  type RootChange,
+  type RootReport,
+} from '../../model/repository/change-root.ts';
+import {
+  DEFAULT_EXPIRES_DAYS,
+  DEFAULT_KEY_COUNTS,
+  DEFAULT_THRESHOLDS,
+  initRepository,
+} from '../../model/repository/init.ts';
+import { formatTable } from '../format.ts';
+import { createPalette, EXIT, toJson, type Terminal } from '../terminal.ts';
+import {
+  isCount,
+  isDays,
+  parseRole,
+  parseRoleValues,
+  repositoryOptions,
+  type RepoOptions,
+} from './options.ts';
+
+export interface RepoInitOptions extends RepoOptions {
+  readonly count: readonly string[];
+  readonly threshold: readonly string[];
+  readonly expires: readonly string[];
+}
+
+/** `repo init DIR`: creates the keys and an empty repository. */
+export async function initRepo(dir: string, options: RepoInitOptions, terminal: Terminal): Promise<number> {
+  const common = await repositoryOptions(dir, options, terminal);
+  const { root } = await initRepository({
+    ...common,
+    keyCounts: { ...DEFAULT_KEY_COUNTS, ...Object.fromEntries(parseRoleValues(options.count, isCount)) },
+    thresholds: { ...DEFAULT_THRESHOLDS, ...Object.fromEntries(parseRoleValues(options.threshold, isCount)) },
+    expiresDays: { ...DEFAULT_EXPIRES_DAYS, ...Object.fromEntries(parseRoleValues(options.expires, isDays)) },
+  });
+  const created = {
+    dir: common.dir,
+    keys_dir: common.keysDir,
+    root_keys_dir: common.rootKeysDir,
+    trust_root: `${common.dir}/metadata/1.root.json`,
+    expires: root.signed.expires,
+    encrypted: common.passphrase !== null,
+  };
+  if (options.json === true) terminal.out(toJson(created));
+  else {
+    terminal.out(
+      formatTable([
+        ['repository', created.dir],
+        ['keys', created.keys_dir],
+        ['root keys', `${created.root_keys_dir} (move them off this machine, to two places)`],
+        ['pin on devices', `${created.trust_root} (model.trustRoot)`],
+      ]),
+    );
+    if (!created.encrypted) terminal.err('the keys have no passphrase; set one with --passphrase-file');
+  }
+  return EXIT.ok;
+}
+
+export interface RepoKeysOptions extends RepoOptions {
+  readonly add: readonly string[];
+  readonly revoke: readonly string[];
+  readonly threshold: readonly string[];
+}
+
+/** `repo keys DIR`: changes the keys, then lists them. */
+export async function manageRepoKeys(
+  dir: string,
+  options: RepoKeysOptions,
+  terminal: Terminal,
+): Promise<number> {
+  const common = await repositoryOptions(dir, options, terminal);
+  const changes: RootChange[] = [
+    ...options.add.map((role) => ({ kind: 'add' as const, role: parseRole(role) })),
+    ...options.revoke.map((keyId) => ({ kind: 'revoke' as const, keyId })),
+    ...parseRoleValues(options.threshold, isCount).map(([role, threshold]) => ({
+      kind: 'threshold' as const,
+      role,
+      threshold,
+    })),
+  ];
+  const change = changes.length === 0 ? null : await changeRoot(common, changes);
+  const { version, expires, keys, exposed } = await listKeys(common);
+  if (options.json === true) {
+    const listed = keys.map(({ role, keyId, threshold, file }) => ({ role, key_id: keyId, threshold, file }));
+    terminal.out(
+      toJson({ root: { version, expires }, keys: listed, exposed, change: change && changeDocument(change) }),
+    );
+    return EXIT.ok;
+  }
+  if (change) terminal.out(formatChange(change));
+  const row = ({ role, keyId, threshold, file }: (typeof keys)[number]): string[] => {
+    const count = keys.filter((key) => key.role === role).length;
+    return [role, `${threshold} of ${count}`, keyId.slice(0, 16), file ?? 'not on this machine'];
+  };
+  terminal.out(formatTable(keys.map(row)));
+  for (const file of exposed)
+    terminal.err(createPalette(terminal.colour.err).warn(`other users can read ${file}: chmod 600`));
+  return EXIT.ok;
+}
+
+export type RepoRotateOptions = RepoOptions;
+
+/** `repo rotate DIR [ROLE...]`: replaces the keys of the roles. */
+export async function rotateRepoKeys(
+  dir: string,
+  roles: readonly string[],
+  options: RepoRotateOptions,
+  terminal: Terminal,
+): Promise<number> {
+  const changes = [...new Set(roles)].map((role) => ({ kind: 'rotate' as const, role: parseRole(role) }));
+  const change = await changeRoot(await repositoryOptions(dir, options, terminal), changes);
+  terminal.out(options.json === true ? toJson(changeDocument(change)) : formatChange(change));
+  return EXIT.ok;
+}
+
+const changeDocument = ({ version, expires, added, revoked, signed }: RootReport) => ({
+  root: { version, expires },
+  added: added.map(({ role, keyId }) => ({ role, key_id: keyId })),
+  revoked: revoked.map(({ role, keyId }) => ({ role, key_id: keyId })),
+  signed,
+});
+
+function formatChange({ version, expires, added, revoked }: RootReport): string {
+  const line = (sign: string) => (key: RootReport['added'][number]) =>
+    `${sign} ${key.role}  ${key.keyId.slice(0, 16)}`;
+  return [`root ${version}, valid until ${expires}`, ...added.map(line('+')), ...revoked.map(line('-'))].join(
+    '\n',
+  );
+}

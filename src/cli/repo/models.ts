@@ -1,0 +1,118 @@
+import { resolve } from 'node:path';
+import { AgentError } from '../../base/errors.ts';
+import { exportTarget } from '../../model/repository/export.ts';
+import { publish } from '../../model/repository/publish.ts';
+import { serveRepository } from '../../model/repository/serve.ts';
+import { verifyRepository } from '../../model/repository/verify.ts';
+import { createPalette, EXIT, toJson, untilAborted, type Terminal } from '../terminal.ts';
+import { repositoryOptions, type RepoOptions } from './options.ts';
+
+export interface RepoPublishOptions extends RepoOptions {
+  readonly withdraw: readonly string[];
+  readonly timestampOnly?: boolean;
+}
+
+/** `repo publish DIR BUNDLE...`: adds and withdraws models, and signs. */
+export async function publishModels(
+  dir: string,
+  bundles: readonly string[],
+  options: RepoPublishOptions,
+  terminal: Terminal,
+): Promise<number> {
+  const timestampOnly = options.timestampOnly === true;
+  if (timestampOnly && bundles.length + options.withdraw.length > 0)
+    throw new AgentError('usage', '--timestamp-only publishes and withdraws nothing');
+  const common = await repositoryOptions(dir, options, terminal);
+  const published = await publish(
+    {
+      ...common,
+      bundles: bundles.map((bundle) => resolve(terminal.cwd, bundle)),
+      withdraw: options.withdraw,
+      timestampOnly,
+    },
+    terminal.signal,
+  );
+  if (options.json === true) {
+    const models = published.models.map(({ sizeBytes, ...model }) => ({ ...model, size_bytes: sizeBytes }));
+    terminal.out(toJson({ ...published, models }));
+    return EXIT.ok;
+  }
+  for (const { name, version, outcome, digest, sizeBytes } of published.models)
+    terminal.out(`${outcome}  ${name} ${version}  ${sizeBytes} bytes  ${digest}`);
+  terminal.out(`signed; sign a new timestamp before ${published.expires.timestamp}`);
+  return EXIT.ok;
+}
+
+export interface RepoVerifyOptions {
+  readonly json?: boolean;
+  readonly root?: string;
+}
+
+/** `repo verify DIR`: verifies like a device. Exits with 1 when a device would refuse a model. */
+export async function verifyRepo(
+  dir: string,
+  options: RepoVerifyOptions,
+  terminal: Terminal,
+): Promise<number> {
+  const resolvePath = (path: string): string => resolve(terminal.cwd, path);
+  const rootFile = options.root === undefined ? null : resolvePath(options.root);
+  const { root, models } = await verifyRepository(
+    { dir: resolvePath(dir), rootFile, nowMs: Date.now() },
+    terminal.signal,
+  );
+  const isValid = models.every(({ fault }) => fault === null);
+  if (options.json === true) {
+    const listed = models.map(({ sizeBytes, ...model }) => ({ ...model, size_bytes: sizeBytes }));
+    terminal.out(toJson({ root, models: listed }));
+  } else {
+    const { good, bad } = createPalette(terminal.colour.out);
+    for (const { name, version, fault } of models)
+      terminal.out(
+        `${fault ? bad(fault.code) : good('valid')}  ${name} ${version}  ${fault?.message ?? ''}`.trim(),
+      );
+    terminal.out(`root ${root.version}, valid until ${root.expires}; ${models.length} models`);
+  }
+  return isValid ? EXIT.ok : EXIT.failed;
+}
+
+export interface RepoServeOptions {
+  readonly json?: boolean;
+  readonly host: string;
+  readonly port: string;
+}
+
+/** `repo serve DIR`: serves the repository by HTTP until the signal fires. */
+export async function serveRepo(dir: string, options: RepoServeOptions, terminal: Terminal): Promise<number> {
+  const port = Number(options.port);
+  if (!/^\d{1,5}$/.test(options.port) || port > 65_535)
+    throw new AgentError('usage', `${JSON.stringify(options.port)} is not a port`);
+  const asJson = options.json === true;
+  const server = await serveRepository(
+    { dir: resolve(terminal.cwd, dir), host: options.host, port },
+    ({ method, path, status }) => terminal.err(`${status} ${method} ${JSON.stringify(path).slice(1, -1)}`),
+  );
+  terminal.out(asJson ? JSON.stringify({ url: server.url }) : `model.repository: ${server.url}`);
+  await untilAborted(terminal.signal);
+  await server.close();
+  return EXIT.ok;
+}
+
+export interface RepoExportOptions extends RepoOptions {
+  readonly out: string;
+}
+
+/** `repo export DIR NAME VERSION --out FILE.tar`: writes the archive for an install over MQTT. */
+export async function exportModel(
+  dir: string,
+  name: string,
+  version: string,
+  options: RepoExportOptions,
+  terminal: Terminal,
+): Promise<number> {
+  const common = await repositoryOptions(dir, options, terminal);
+  const file = resolve(terminal.cwd, options.out);
+  const { target, sizeBytes, digest } = await exportTarget(common, name, version, file, terminal.signal);
+  const document = { file, size_bytes: sizeBytes, digest, bundle: target.bundle };
+  terminal.out(options.json === true ? toJson(document) : `${file}  ${sizeBytes} bytes  ${digest}`);
+  return EXIT.ok;
+}
