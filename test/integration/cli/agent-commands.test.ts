@@ -9,12 +9,12 @@ import { AgentError } from '../../../src/base/errors.ts';
 import { CannedAgent, install, OBSERVATION_ID, observation } from '../../fixtures/agent-api.ts';
 import { runCli } from '../../fixtures/cli.ts';
 
-const closers: (() => unknown)[] = [];
+const cleanups: (() => unknown)[] = [];
 afterEach(async () => {
-  for (const close of closers.splice(0)) await close();
+  for (const cleanUp of cleanups.splice(0)) await cleanUp();
 });
 
-async function agent(token: string | null = null) {
+async function serveAgent(token: string | null = null) {
   const api = new CannedAgent();
   const options = {
     host: '127.0.0.1',
@@ -27,20 +27,20 @@ async function agent(token: string | null = null) {
     rateLimit: 600,
   };
   const server = new HttpServer(options, { api, log: createLog('silent'), version: '1.2.3' });
-  closers.push(() => server.stop());
+  cleanups.push(() => server.stop());
   const { port } = await server.start();
   const url = `http://127.0.0.1:${String(port)}`;
   return { api, url, cli: (...args: string[]) => runCli([...args, '--url', url]) };
 }
 
-describe('commands that concern a running agent', () => {
-  it('status tells state, model, broker and cameras; --json the whole document', async () => {
-    const { cli } = await agent();
+describe('commands for a running agent', () => {
+  it('status shows state, model, broker and cameras, and with --json the whole document', async () => {
+    const { cli } = await serveAgent();
     const { code, stdout } = await cli('status');
     expect(code).toBe(0);
     expect(stdout).toMatch(/state +online/);
     expect(stdout).toMatch(
-      /camera north +up +every 60 s +1\.20 m \(0\.90 to 1\.50, site_median\) +3 labels, 5 more wanted/,
+      /camera north +up +every 60 s +1\.20 m \(0\.90 to 1\.50, site_median\) +3 labels, 5 more needed/,
     );
     expect((await cli('status', '--json')).json()).toMatchObject({
       status: 'online',
@@ -48,8 +48,8 @@ describe('commands that concern a running agent', () => {
     });
   });
 
-  it('health is 0 when well or degraded, 1 when failed', async () => {
-    const { cli, api } = await agent();
+  it('health exits with 0 for ok and degraded, with 1 for failed', async () => {
+    const { cli, api } = await serveAgent();
     expect(await cli('health')).toMatchObject({ code: 0, stdout: 'ok\n' });
     api.degraded = ['clock_unsynced'];
     expect(await cli('health')).toMatchObject({ code: 0, stdout: 'degraded  clock_unsynced\n' });
@@ -57,8 +57,8 @@ describe('commands that concern a running agent', () => {
     expect(await cli('health')).toMatchObject({ code: 1, stdout: 'failed  clock_unsynced\n' });
   });
 
-  it('capture prints the observation; an unknown camera is 1 with its code', async () => {
-    const { cli, api } = await agent();
+  it('capture prints the observation, and exits with 1 for an unknown camera', async () => {
+    const { cli, api } = await serveAgent();
     expect((await cli('capture', 'north', '--json')).json()).toEqual(observation);
     expect((await cli('capture', 'north')).stdout).toContain('1.20 m');
     const unknown = await cli('capture', 'south', '--json');
@@ -68,20 +68,20 @@ describe('commands that concern a running agent', () => {
     expect((await cli('capture', 'north')).code).toBe(1);
   });
 
-  it('label finds the camera by itself, takes heights as people write them, and takes them back', async () => {
-    const { cli, api } = await agent();
+  it('label finds the camera, accepts heights with comma and unit, and removes a label', async () => {
+    const { cli, api } = await serveAgent();
     const { code, stdout } = await cli('label', OBSERVATION_ID, '1,4 m', '--observer', 'ana');
-    expect([code, stdout]).toEqual([0, 'north: 3 labels, 5 more wanted\n']);
+    expect([code, stdout]).toEqual([0, 'north: 3 labels, 5 more needed\n']);
     expect(api.labelled).toEqual([{ observation_id: OBSERVATION_ID, height_m: 1.4, observer: 'ana' }]);
     expect((await cli('label', OBSERVATION_ID, '--remove')).code).toBe(0);
     expect((await cli('label', OBSERVATION_ID, 'high')).code).toBe(2);
     expect((await cli('label', OBSERVATION_ID)).code).toBe(2);
-    const absurd = await cli('label', OBSERVATION_ID, '99');
-    expect([absurd.code, absurd.stderr.includes('height_m')]).toEqual([2, true]);
+    const tooHigh = await cli('label', OBSERVATION_ID, '99');
+    expect([tooHigh.code, tooHigh.stderr.includes('height_m')]).toEqual([2, true]);
   });
 
-  it('observations hands its options on, and tells how to go on', async () => {
-    const { cli, api } = await agent();
+  it('observations sends its options, and prints the cursor of the next page', async () => {
+    const { cli, api } = await serveAgent();
     const { stdout, stderr } = await cli('observations', '--camera', 'north', '--limit', '3');
     expect(stdout).toContain(OBSERVATION_ID);
     expect(stderr).toBe('more: --cursor next\n');
@@ -92,8 +92,8 @@ describe('commands that concern a running agent', () => {
     });
   });
 
-  it('outbox tells what waits and what was set aside; --json the whole document', async () => {
-    const { cli, api } = await agent();
+  it('outbox shows waiting and rejected messages, and with --json the whole document', async () => {
+    const { cli, api } = await serveAgent();
     const { code, stdout } = await cli('outbox');
     expect(code).toBe(0);
     expect(stdout).toMatch(/waiting +2, the oldest for 90 s\n/);
@@ -107,9 +107,9 @@ describe('commands that concern a running agent', () => {
   });
 
   it('sends the token from a file or the environment', async () => {
-    const { url } = await agent('sesame');
+    const { url } = await serveAgent('sesame');
     const dir = mkdtempSync(join(tmpdir(), 'swellsight-token-'));
-    closers.push(() => rmSync(dir, { recursive: true }));
+    cleanups.push(() => rmSync(dir, { recursive: true }));
     const file = join(dir, 'token');
     writeFileSync(file, 'sesame\n');
     expect((await runCli(['health', '--url', url, '--token-file', file])).code).toBe(0);
@@ -121,21 +121,21 @@ describe('commands that concern a running agent', () => {
     expect(refused.stderr).toContain('bearer token');
   });
 
-  it('a server that is no agent is 69', async () => {
+  it('exits with 69 for a server that is not an agent', async () => {
     const other = createServer((_request, response) => response.end('<html>hello</html>'));
     await new Promise<void>((resolve) => other.listen(0, '127.0.0.1', resolve));
-    closers.push(() => new Promise((resolve) => other.close(resolve)));
+    cleanups.push(() => new Promise((resolve) => other.close(resolve)));
     const address = other.address();
     const port = typeof address === 'object' && address ? address.port : 0;
     const { code, stderr } = await runCli(['status', '--url', `http://127.0.0.1:${String(port)}`]);
     expect(code).toBe(69);
-    expect(stderr).toContain('not as an agent does');
+    expect(stderr).toContain('it is not an agent');
   });
 });
 
-describe('commands that concern the models of a running agent', () => {
-  it('list shows the slots, the last install and what is refused', async () => {
-    const { cli, api } = await agent();
+describe('commands for the models of a running agent', () => {
+  it('list shows the slots, the last install and refused models', async () => {
+    const { cli, api } = await serveAgent();
     const failed = { ...install, phase: 'failed' as const, in_progress: false };
     const reason = { code: 'model_golden_mismatch', message: 'off by 0.3' };
     const refused = { name: 'gauge', version: '1.1.0', digest: 'sha256:1', code: reason.code, at: failed.at };
@@ -155,8 +155,8 @@ describe('commands that concern the models of a running agent', () => {
     expect((await cli('model', 'list')).stdout).toMatch(/^active .* pinned by model\.active$/m);
   });
 
-  it('install asks, follows with --watch, and is 1 with the code when it fails', async () => {
-    const { cli, api } = await agent();
+  it('install starts an install, follows it with --watch, and exits with 1 when it fails', async () => {
+    const { cli, api } = await serveAgent();
     expect(await cli('model', 'install', 'gauge', '1.1.0', '--clear-failed')).toMatchObject({
       code: 0,
       stdout: 'gauge 1.1.0: requested\n',
@@ -165,9 +165,9 @@ describe('commands that concern the models of a running agent', () => {
       [{ name: 'gauge', version: '1.1.0', source: { kind: 'repository' }, clear_failed: true }],
     ]);
     const phases = ['downloading', 'testing', 'probation'] as const;
-    let looked = 0;
+    let polls = 0;
     api.listModels = () => {
-      const phase = phases[Math.min(looked++, 2)] ?? 'probation';
+      const phase = phases[Math.min(polls++, 2)] ?? 'probation';
       return {
         ...new CannedAgent().listModels(),
         install: { ...install, phase, in_progress: phase !== 'probation' },
@@ -188,8 +188,8 @@ describe('commands that concern the models of a running agent', () => {
     expect(failed.stderr).toContain('the timestamp has expired');
   });
 
-  it('install with a name or version that cannot be is refused before anything is asked', async () => {
-    const { cli, api } = await agent();
+  it('install rejects an invalid name or version before it starts an install', async () => {
+    const { cli, api } = await serveAgent();
     for (const [name, version] of [
       ['../gauge', '1.0.0'],
       ['gauge', '1.0.0/../2.0.0'],
@@ -200,12 +200,12 @@ describe('commands that concern the models of a running agent', () => {
     expect(api.installs).toEqual([]);
   });
 
-  it('rollback, reload and abort say what became of it', async () => {
-    const { cli, api } = await agent();
-    expect((await cli('model', 'rollback')).stdout).toBe('gauge 1.0.0 serves\n');
+  it('rollback, reload and abort print their result', async () => {
+    const { cli, api } = await serveAgent();
+    expect((await cli('model', 'rollback')).stdout).toBe('gauge 1.0.0 is active\n');
     expect((await cli('model', 'reload', '--json')).json()).toMatchObject({ model: { version: '1.0.0' } });
-    expect((await cli('model', 'abort')).stdout).toBe('the install is stopped\n');
-    api.abortInstall = () => Promise.reject(new AgentError('model_install_none', 'no install is in hand'));
+    expect((await cli('model', 'abort')).stdout).toBe('the install is aborted\n');
+    api.abortInstall = () => Promise.reject(new AgentError('model_install_none', 'no install is running'));
     expect(await cli('model', 'abort')).toMatchObject({ code: 1 });
   });
 });

@@ -8,27 +8,27 @@ import { bundleDir } from '../../fixtures/bundles.ts';
 import { runCli } from '../../fixtures/cli.ts';
 
 const GOLDEN = join(import.meta.dirname, '../../../models/swellsight-factory/1.0.0/golden');
-/** Opened sooner than the shipped model, where it does not matter what the model says. */
+/** Starts faster than the shipped model, for tests that do not check heights. */
 const SMALL = bundleDir('heads');
-const pictures = readdirSync(GOLDEN)
+const images = readdirSync(GOLDEN)
   .filter((name) => /\.(jpg|png|webp)$/.test(name))
   .sort();
 
 let dir = '';
-let folder = '';
+let imageDir = '';
 beforeAll(() => {
-  dir = mkdtempSync(join(tmpdir(), 'swellsight-pictures-'));
-  folder = join(dir, 'folder');
-  mkdirSync(folder);
-  pictures.forEach((name, index) =>
+  dir = mkdtempSync(join(tmpdir(), 'swellsight-images-'));
+  imageDir = join(dir, 'images');
+  mkdirSync(imageDir);
+  images.forEach((name, index) =>
     copyFileSync(
       join(GOLDEN, name),
-      join(folder, `beach_${String(index + 1)}.${name.split('.').pop() ?? ''}`),
+      join(imageDir, `beach_${String(index + 1)}.${name.split('.').pop() ?? ''}`),
     ),
   );
-  writeFileSync(join(folder, 'beach_10.jpg'), 'no picture');
-  writeFileSync(join(folder, 'empty_11.jpg'), '');
-  writeFileSync(join(folder, 'notes.txt'), 'not a picture, and not named as one');
+  writeFileSync(join(imageDir, 'beach_10.jpg'), 'not an image');
+  writeFileSync(join(imageDir, 'empty_11.jpg'), '');
+  writeFileSync(join(imageDir, 'notes.txt'), 'not an image, and not named like one');
 });
 afterAll(() => {
   rmSync(dir, { recursive: true, force: true });
@@ -41,12 +41,12 @@ interface Analysis {
 }
 
 describe('analyze', () => {
-  it('takes a folder: in order of numbers, each picture by itself, 1 because of the bad ones', async () => {
-    const { code, json } = await runCli(['analyze', folder, '--json'], { cwd: dir });
+  it('analyses a directory in numeric order, and exits with 1 because of two invalid images', async () => {
+    const { code, json } = await runCli(['analyze', imageDir, '--json'], { cwd: dir });
     const { results, total_images: total, failed_analyses: failed } = json() as Analysis;
-    expect([code, total, failed]).toEqual([1, pictures.length + 2, 2]);
+    expect([code, total, failed]).toEqual([1, images.length + 2, 2]);
     expect(results.map(({ file }) => file.split('_').pop()?.split('.')[0])).toEqual(
-      [...pictures.keys()].map((index) => String(index + 1)).concat('10', '11'),
+      [...images.keys()].map((index) => String(index + 1)).concat('10', '11'),
     );
     for (const { file, status, reasons, wave, error } of results) {
       expect(wave.height_m).toBeNull();
@@ -61,9 +61,9 @@ describe('analyze', () => {
     }
   });
 
-  it('prints CSV that holds any name', async () => {
+  it('escapes file names in CSV', async () => {
     const odd = join(dir, '=1+1, "quoted".jpg');
-    copyFileSync(join(GOLDEN, pictures[0]!), odd);
+    copyFileSync(join(GOLDEN, images[0]!), odd);
     const { code, stdout } = await runCli(['analyze', '=1+1, "quoted".jpg', '--csv', '--model', SMALL], {
       cwd: dir,
     });
@@ -73,18 +73,18 @@ describe('analyze', () => {
     expect(row).toMatch(/^"'=1\+1, ""quoted""\.jpg",(measured|rejected),/);
   });
 
-  it('says the reason in words, and needs no terminal', async () => {
-    const { stdout, stderr } = await runCli(['analyze', join(GOLDEN, pictures[0]!), '--model', SMALL], {
+  it('prints the reason of a missing height, and nothing on standard error', async () => {
+    const { stdout, stderr } = await runCli(['analyze', join(GOLDEN, images[0]!), '--model', SMALL], {
       cwd: dir,
     });
     expect(stdout).toMatch(/ {2}no height: \w+\n$/);
     expect(stderr).toBe('');
   });
 
-  it('refuses a calibration that is none', async () => {
+  it('rejects a file that is not a calibration', async () => {
     const file = join(dir, 'none.json');
     writeFileSync(file, '{"schema": "something/1"}');
-    const { code, stderr } = await runCli(['analyze', folder, '--calibration', file, '--model', SMALL], {
+    const { code, stderr } = await runCli(['analyze', imageDir, '--calibration', file, '--model', SMALL], {
       cwd: dir,
     });
     expect(code).toBe(1);
@@ -93,22 +93,22 @@ describe('analyze', () => {
 });
 
 describe('calibrate and analyze', () => {
-  it('three labels give the median with a wide interval, and say so', async () => {
-    const rows = pictures
+  it('uses the median of three labels, with an interval', async () => {
+    const rows = images
       .slice(0, 3)
       .map((name, index) => `${name},a,b${String(index)},g${String(index)},${String(1 + index / 2)}`);
     const labels = join(dir, 'labels.csv');
     writeFileSync(labels, ['file,camera,burst,group,height_m', ...rows].join('\n'));
     const out = join(dir, 'a.json');
-    const made = await runCli(['calibrate', GOLDEN, '--labels', labels, '--out', out, '--json'], {
+    const calibrated = await runCli(['calibrate', GOLDEN, '--labels', labels, '--out', out, '--json'], {
       cwd: dir,
     });
-    expect(made.code, made.stderr).toBe(0);
-    expect(made.json()).toMatchObject({
+    expect(calibrated.code, calibrated.stderr).toBe(0);
+    expect(calibrated.json()).toMatchObject({
       cameras: [{ camera: 'a', bursts: rows.length, basis: 'site_median' }],
     });
     const { code, json, stderr } = await runCli(
-      ['analyze', join(GOLDEN, pictures[0]!), '--calibration', out, '--json'],
+      ['analyze', join(GOLDEN, images[0]!), '--calibration', out, '--json'],
       { cwd: dir },
     );
     expect(code, stderr).toBe(0);
@@ -122,7 +122,7 @@ describe('calibrate and analyze', () => {
 });
 
 describe('doctor', () => {
-  it('has a line for everything, and a mend for what is wrong', async () => {
+  it('reports every check, with a fix for each fault', async () => {
     const file = join(dir, 'doctor.json5');
     const camera = (id: string, path: string) => ({ id, kind: 'directory', path, replay: 'loop' });
     writeFileSync(
@@ -155,7 +155,7 @@ describe('doctor', () => {
     for (const finding of checks) expect(finding.state === 'ok').toBe(finding.mend === null);
   });
 
-  it('names the faults of a bad configuration, and is 78', async () => {
+  it('reports the faults of an invalid configuration, and exits with 78', async () => {
     const { code, stdout } = await runCli(['doctor'], { cwd: dir, env: { SWELLSIGHT_HTTP_PORT: 'x' } });
     expect(code).toBe(78);
     expect(stdout).toMatch(/^FAIL +configuration +http\.port: given "x"/);

@@ -17,22 +17,22 @@ afterEach(() => rm(root, { recursive: true, force: true }));
 const model = (...args: string[]) => runCli(['model', ...args], { cwd: root, env: { TMPDIR: root } });
 
 describe('model pack', () => {
-  it('packs a bundle beside the caller, and the archive inspects as the folder does', async () => {
+  it('packs a bundle into the working directory, with the same inspection as the source directory', async () => {
     const { digest } = await openBundle(bundleDir('heads'));
     const packed = await model('pack', bundleDir('heads'), '--json');
     expect(packed.code).toBe(0);
     expect(packed.json()).toMatchObject({ ok: true, name: 'heads', version: '1.0.0', digest });
     expect(await readdir(root)).toEqual(['heads-1.0.0.tar']);
-    const [ofFolder, ofArchive] = await Promise.all([
+    const [ofDirectory, ofArchive] = await Promise.all([
       model('inspect', bundleDir('heads'), '--json'),
       model('inspect', 'heads-1.0.0.tar', '--json'),
     ]);
-    expect(ofArchive.json()).toEqual(ofFolder.json());
+    expect(ofArchive.json()).toEqual(ofDirectory.json());
     expect(ofArchive.json()).toMatchObject({ ok: true, digest, faults: [], requires: { agent: '>=0.1.0' } });
     expect(await readdir(root)).toEqual(['heads-1.0.0.tar']);
   });
 
-  it('names every fault of a bundle and packs nothing', async () => {
+  it('reports all faults of a bundle and packs nothing', async () => {
     const dir = join(root, 'heads');
     await cp(bundleDir('heads'), dir, { recursive: true });
     await symlink('/etc/passwd', join(dir, 'LICENSE'));
@@ -47,7 +47,7 @@ describe('model pack', () => {
     expect(await readdir(root)).toEqual(['heads']);
   });
 
-  it('packs for hardware that this machine is not', async () => {
+  it('packs a bundle whose requirements this machine does not meet', async () => {
     const dir = join(root, 'depth');
     await cp(bundleDir('depth'), dir, { recursive: true });
     const text = await readFile(join(dir, 'model.json'), 'utf8');
@@ -62,16 +62,16 @@ describe('model pack', () => {
   });
 
   it.each([
-    ['no folder', ['pack'], 2],
-    ['a folder that is not there', ['pack', 'nowhere'], 1],
+    ['no directory', ['pack'], 2],
+    ['a missing directory', ['pack', 'nowhere'], 1],
     [
-      'an archive in its own bundle',
+      'an archive inside of its bundle',
       ['pack', bundleDir('heads'), '--out', join(bundleDir('heads'), 'x.tar')],
       2,
     ],
     ['an unknown command', ['bake', 'x'], 2],
     ['an unknown option', ['inspect', 'x', '--deep'], 2],
-  ])('says what is wrong with %s', async (_what, args, code) => {
+  ])('prints an error for %s', async (_what, args, code) => {
     const result = await model(...args);
     expect([result.code, result.stdout]).toEqual([code, '']);
     expect(result.stderr).not.toBe('');
@@ -79,14 +79,14 @@ describe('model pack', () => {
 });
 
 describe('model inspect', () => {
-  it('says what the shipped bundle holds', async () => {
+  it('shows the content of the shipped bundle', async () => {
     const { code, stdout } = await model('inspect', factoryBundleDir);
     expect(code).toBe(0);
     expect(stdout).toMatch(/^model {6}swellsight-factory 1\.0\.0/);
     expect(stdout).toContain('head       embedding from trunk.embedding');
   });
 
-  it('tells faults of manifest and files at once', async () => {
+  it('reports faults of manifest and files together', async () => {
     await writeFile(join(root, 'model.json'), '{"format": 2, "name": "UPPER"}');
     await writeFile(join(root, '.hidden'), '');
     const { code, json } = await model('inspect', '.', '--json');
@@ -98,7 +98,7 @@ describe('model inspect', () => {
     expect(faults.length).toBeGreaterThan(5);
   });
 
-  it('refuses an archive that would write elsewhere, and leaves nothing behind', async () => {
+  it('rejects an archive with a path to the outside, and leaves no files', async () => {
     await writeFile(join(root, 'evil.tar'), tar(entry({ path: '../evil', body: 'x' })));
     const { code, json } = await model('inspect', 'evil.tar', '--json');
     expect(code).toBe(1);
@@ -108,14 +108,14 @@ describe('model inspect', () => {
 });
 
 describe('model test', () => {
-  /** Each provider and each number of threads is a trial more: which of them is best is another test's question. */
+  /** Tries one provider with one thread only: other tests cover the selection of the best. */
   const tryOnCpu = (path: string) =>
     runCli(['model', 'test', path, '--json'], {
       cwd: root,
       env: { TMPDIR: root, SWELLSIGHT_INFERENCE_PROVIDERS: '["cpu"]', SWELLSIGHT_INFERENCE_THREADS: '1' },
     });
 
-  it('tries a bundle as a device would', async () => {
+  it('runs a bundle like a device', async () => {
     execFileSync('tar', ['-cf', join(root, 'heads.tar'), '-C', bundleDir('heads'), '.']);
     const { code, json } = await tryOnCpu('heads.tar');
     expect(code).toBe(0);
@@ -132,7 +132,7 @@ describe('model test', () => {
     expect(await readdir(root)).toEqual(['heads.tar']);
   });
 
-  it('says what a model does not reproduce', async () => {
+  it('reports a golden output that the model does not reproduce', async () => {
     const { code, stdout, stderr } = await tryOnCpu(bundleDir('wrong-golden'));
     expect([code, stdout]).toEqual([1, '']);
     expect(JSON.parse(stderr)).toMatchObject({

@@ -10,12 +10,12 @@ import { serve } from '../../fixtures/http-server.ts';
 import { freePort } from '../../fixtures/mosquitto.ts';
 
 const TOKEN = 'sesame';
-/** An address of this machine that is not the loopback, as another machine would use it. */
+/** An address of this machine that is not loopback, as another machine uses it. */
 const remote = Object.values(networkInterfaces())
   .flatMap((list) => list ?? [])
   .find(({ family, internal }) => family === 'IPv4' && !internal)?.address;
 
-describe('an agent at another address', () => {
+describe('commands for an agent at another address', () => {
   let served: Awaited<ReturnType<typeof serve>>;
   let dir = '';
   let url = '';
@@ -33,7 +33,7 @@ describe('an agent at another address', () => {
   });
 
   it.skipIf(remote === undefined)(
-    'answers health, status and model reload to who has its token',
+    'send health, status and model reload with a token, and fail without it',
     async () => {
       const file = join(dir, 'token');
       const health = await cli('health', '--token-file', file, '--json');
@@ -50,17 +50,17 @@ describe('an agent at another address', () => {
     },
   );
 
-  it('is found below a path, where a proxy stands in front of it', async () => {
-    const proxy = createServer((asked, answer) => {
-      const path = (asked.url ?? '').replace(/^\/surf\//, '/');
-      const on = request(
-        { host: '127.0.0.1', port: served.port, method: asked.method, path, headers: asked.headers },
+  it('reach the agent below a path, behind a proxy', async () => {
+    const proxy = createServer((incoming, outgoing) => {
+      const path = (incoming.url ?? '').replace(/^\/surf\//, '/');
+      const forwarded = request(
+        { host: '127.0.0.1', port: served.port, method: incoming.method, path, headers: incoming.headers },
         (response) => {
-          answer.writeHead(asked.url?.startsWith('/surf/') ? (response.statusCode ?? 500) : 404);
-          response.pipe(answer);
+          outgoing.writeHead(incoming.url?.startsWith('/surf/') ? (response.statusCode ?? 500) : 404);
+          response.pipe(outgoing);
         },
       );
-      asked.pipe(on);
+      incoming.pipe(forwarded);
     });
     await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve));
     const { port } = proxy.address() as AddressInfo;
@@ -72,7 +72,7 @@ describe('an agent at another address', () => {
     await new Promise((resolve) => proxy.close(resolve));
   });
 
-  it('is 1 when it failed or refuses, 69 when it is not there or stops, 2 when asked wrongly', async () => {
+  it('exit with 1 for a failed or refusing agent, with 69 without an agent, with 2 for wrong usage', async () => {
     const token = ['--token', TOKEN];
     served.agent.alive = false;
     const failed = await cli('health', '--json', ...token);
@@ -85,10 +85,10 @@ describe('an agent at another address', () => {
       1,
       { error: { code: 'vision_start_failed' } },
     ]);
-    const nobody = ['--url', `http://127.0.0.1:${String(await freePort())}`, '--json'];
+    const noAgent = ['--url', `http://127.0.0.1:${String(await freePort())}`, '--json'];
     for (const command of [['health'], ['status'], ['model', 'reload']]) {
-      const away = await cli(...command, ...nobody);
-      expect([away.code, JSON.parse(away.stderr)]).toMatchObject([
+      const unreachable = await cli(...command, ...noAgent);
+      expect([unreachable.code, JSON.parse(unreachable.stderr)]).toMatchObject([
         69,
         { error: { code: 'agent_unreachable' } },
       ]);

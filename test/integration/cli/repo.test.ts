@@ -12,8 +12,11 @@ const repo = (...args: string[]): Promise<CliResult> => runCli(['repo', ...args]
 beforeAll(async () => {
   home = await mkdtemp(join(tmpdir(), 'swellsight-cli-repo-'));
   await writeFile(join(home, 'passphrase'), 'open sesame\n');
-  const made = await repo('init', 'surf', '--count', 'targets=2', '--threshold', 'targets=2', '--expires', 'timestamp=0.5', '--json'); // prettier-ignore
-  expect(made.json()).toMatchObject({ trust_root: join(home, 'surf/metadata/1.root.json'), encrypted: true });
+  const created = await repo('init', 'surf', '--count', 'targets=2', '--threshold', 'targets=2', '--expires', 'timestamp=0.5', '--json'); // prettier-ignore
+  expect(created.json()).toMatchObject({
+    trust_root: join(home, 'surf/metadata/1.root.json'),
+    encrypted: true,
+  });
 });
 afterAll(() => rm(home, { recursive: true, force: true }));
 
@@ -31,17 +34,17 @@ describe('swellsight repo', () => {
     expect(await readFile(join(home, 'surf-keys', key), 'utf8')).toContain('ENCRYPTED');
     const exported = await repo('export', 'surf', 'heads', '1.0.0', '--out', 'heads.tar', '--json');
     expect(exported.json()).toMatchObject({ file: join(home, 'heads.tar'), bundle: { name: 'heads' } });
-    const sound = await repo('verify', 'surf', '--json');
-    expect([sound.code, sound.json()]).toMatchObject([0, { models: [{ name: 'heads', fault: null }] }]);
+    const verified = await repo('verify', 'surf', '--json');
+    expect([verified.code, verified.json()]).toMatchObject([0, { models: [{ name: 'heads', fault: null }] }]);
   });
 
-  it('tells people what it did, and what is due', async () => {
+  it('prints its changes, and when to sign again', async () => {
     const rotated = await repo('rotate', 'surf', 'timestamp');
     expect(rotated.stdout).toMatch(
-      /root \d+, until .*\n\+ timestamp {2}[0-9a-f]{16}\n- timestamp {2}[0-9a-f]{16}\n/,
+      /root \d+, valid until .*\n\+ timestamp {2}[0-9a-f]{16}\n- timestamp {2}[0-9a-f]{16}\n/,
     );
     expect((await repo('publish', 'surf', '--timestamp-only')).stdout).toMatch(
-      /^signed; a new timestamp is due/,
+      /^signed; sign a new timestamp before/,
     );
     expect((await repo('keys', 'surf')).stdout).toMatch(/^root +2 of 3 +[0-9a-f]{16} +\//);
   });
@@ -51,7 +54,7 @@ describe('swellsight repo', () => {
     [['publish', 'surf', 'nowhere'], 1, 'there is no such bundle'],
     [['keys', 'surf', '--revoke', '00'], 2, 'matches 0 keys'],
     [['verify', 'nowhere'], 1, 'is not a repository'],
-  ])('%j is refused', async (args, code, text) => {
+  ])('rejects %j', async (args, code, text) => {
     const done = await repo(...args);
     expect([done.code, done.stderr]).toEqual([code, expect.stringContaining(text)]);
   });

@@ -15,7 +15,7 @@ afterAll(() => {
 const ESCAPE = '\u001b[';
 
 describe('usage', () => {
-  it('helps on request, and names every command', async () => {
+  it('prints all commands with --help', async () => {
     const { code, stdout } = await runCli(['--help']);
     expect(code).toBe(0);
     for (const name of [
@@ -40,19 +40,19 @@ describe('usage', () => {
     [['status', '--nonsense'], /unknown option/],
     [['capture'], /missing required argument/],
     [['observations', '--status', 'great'], /Allowed choices/],
-    [['analyze', '/nowhere/at/all.jpg'], /there is no/],
+    [['analyze', '/nowhere/at/all.jpg'], /does not exist/],
     [['analyze', '.', '--json', '--csv'], /--json or --csv/],
     [['calibrate', '.'], /--labels/],
-    [['status', '--url', 'ftp://x'], /no http/],
+    [['status', '--url', 'ftp://x'], /not an http/],
     [['status', '--token-file', '/nowhere'], /cannot be read/],
-  ] as const)('%j is 2, with a reason on standard error', async (args, reason) => {
+  ] as const)('exits with 2 and a reason on standard error for %j', async (args, reason) => {
     const { code, stdout, stderr } = await runCli(args, { cwd: dir });
     expect([code, stdout]).toEqual([2, '']);
     expect(stderr).toMatch(reason);
     expect(stderr).not.toContain(ESCAPE);
   });
 
-  it('is 69 when no agent answers, as text or as JSON', async () => {
+  it('exits with 69 when no agent answers, with text or JSON', async () => {
     const plain = await runCli(['status', '--url', 'http://127.0.0.1:1']);
     expect(plain.code).toBe(69);
     expect(plain.stderr).toMatch(/no answer from http:\/\/127\.0\.0\.1:1 \(.+\)\n {2}is the agent running/);
@@ -63,10 +63,10 @@ describe('usage', () => {
 });
 
 describe('check-config', () => {
-  it('says what a good configuration would do', async () => {
+  it('prints a summary of a valid configuration', async () => {
     const { code, stdout } = await runCli(['check-config'], { cwd: dir });
     expect(code).toBe(0);
-    expect(stdout).toMatch(/^the configuration is good\n/);
+    expect(stdout).toMatch(/^the configuration is valid\n/);
     expect(stdout).toMatch(/camera sim: simulated, every 4 s, next \d{4}-/);
   });
 
@@ -80,7 +80,7 @@ describe('check-config', () => {
     }
   });
 
-  it('names every fault of a bad file on a line of its own, and is 78', async () => {
+  it('prints one line for each fault, and exits with 78', async () => {
     const file = join(dir, 'bad.yaml');
     writeFileSync(
       file,
@@ -101,7 +101,7 @@ describe('check-config', () => {
     expect(new Set(faults.map(({ origin }) => origin))).toEqual(new Set([file]));
   });
 
-  it('any command with settings refuses a bad file the same way', async () => {
+  it('exits with 78 for an unreadable file in any command with settings', async () => {
     const { code, stderr } = await runCli(['run', '--config', join(dir, 'missing.json5')], { cwd: dir });
     expect(code).toBe(78);
     expect(stderr).toContain('ENOENT');
