@@ -67,6 +67,7 @@ const SUBDIRECTORIES = {
   'mqtt/discovery': [],
   'health/metrics': [],
   'http/routes': [],
+  'cli/agent': [],
   'cli/calibrate': [],
   'cli/doctor': [],
   'cli/fleet': [],
@@ -167,7 +168,7 @@ module.exports = {
     home('ajv', 'ajv', '^src/base/schema-checker\\.ts$'),
     home('prom-client', 'prom-client', '^src/health/'),
     home('tuf', '(tuf-js|@tufjs|tar)', '^src/model/'),
-    home('commander', '(commander|cli-progress)', '^src/cli/'),
+    home('commander', '(commander|cli-progress|csv-parse)', '^src/cli/'),
     home('jpeg-js', 'jpeg-js', '^src/camera/simulated/'),
   ],
   options: {
