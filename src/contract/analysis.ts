@@ -5,7 +5,7 @@ import { ModelRef, Observation, Quality, Wave } from './observation.ts';
 const { height_m, height_ft, height_low_m, height_high_m, interval_coverage, confidence, extreme } =
   Wave.properties;
 
-/** The answer to one image. What was not measured is `null` with a reason, never 0.0. */
+/** The result of one image. A value that was not measured is `null` with a reason, never 0.0. */
 export const AnalysisResult = Type.Object(
   {
     wave_height_meters: height_m,
@@ -15,34 +15,36 @@ export const AnalysisResult = Type.Object(
     confidence_scores: confidence,
     processing_time_seconds: Type.Number({
       minimum: 0,
-      description: 'from the whole image to this answer, the wait for a turn included',
+      description: 'from the complete upload of the image to this result, including the wait in the queue',
     }),
     extreme_conditions: extreme,
     warnings: Type.Array(Type.String()),
     timestamp: Type.String({
       ...Time,
-      description: 'when the image was analysed; of a cached answer, that time',
+      description: 'when the image was analysed, also for a cached result',
     }),
     status: StringEnum(['measured', 'rejected']),
     reasons: Observation.properties.reasons,
     quality: Quality,
     model: Nullable(ModelRef),
     provider: Nullable(Type.String()),
-    cached: Type.Boolean({ description: 'the same image was analysed before, under the same conditions' }),
+    cached: Type.Boolean({ description: 'the same image was analysed before under the same conditions' }),
     interval: Nullable(
       Type.Object(
         { low_meters: height_low_m, high_meters: height_high_m, coverage: interval_coverage },
-        { ...closed, description: 'of the height; coverage is nominal, 0..1' },
+        { ...closed, description: 'interval of the height; coverage is nominal, 0..1' },
       ),
     ),
     height_basis: Wave.properties.height_basis,
-    camera: Nullable(Type.String({ description: 'whose region, masks and calibration were used' })),
+    camera: Nullable(
+      Type.String({ description: 'the camera whose region, masks and calibration were used' }),
+    ),
   },
   { ...closed, $id: 'swellsight.analysis/1', title: 'AnalysisResult' },
 );
 export type AnalysisResult = Static<typeof AnalysisResult>;
 
-/** As a problem document of its own would say it (RFC 9457). */
+/** The problem document (RFC 9457) of one image of a batch. */
 export const ImageProblem = Type.Object(
   {
     type: Type.String({ format: 'uri' }),
@@ -57,8 +59,10 @@ export const ImageProblem = Type.Object(
 export type ImageProblem = Static<typeof ImageProblem>;
 
 const place = {
-  index: Type.Integer({ minimum: 0, description: 'its place among the images sent' }),
-  filename: Nullable(Type.String({ maxLength: 255, description: 'as sent, without control characters' })),
+  index: Type.Integer({ minimum: 0, description: 'position of the image in the request' }),
+  filename: Nullable(
+    Type.String({ maxLength: 255, description: 'as the client sent it, without control characters' }),
+  ),
 };
 
 export const BatchItem = Type.Union([
@@ -67,7 +71,7 @@ export const BatchItem = Type.Union([
 ]);
 export type BatchItem = Static<typeof BatchItem>;
 
-/** The answers to a batch, in the order sent. */
+/** The results of a batch, in the order of the request. */
 export const BatchResult = Type.Object(
   {
     results: Type.Array(BatchItem),
@@ -80,13 +84,13 @@ export const BatchResult = Type.Object(
 );
 export type BatchResult = Static<typeof BatchResult>;
 
-/** How an image is to be analysed. */
+/** Options of one analysis. */
 export interface AnalysisOptions {
-  /** Whose region, masks and calibration are used; none without. */
+  /** The camera whose region, masks and calibration are used. Without it, none are used. */
   readonly camera?: string;
-  /** An image that the quality gate rejects is an error. */
+  /** Makes an image that the quality gate rejects an error. */
   readonly strict?: boolean;
-  /** Of the bytes, hexadecimal, where it is known already. */
+  /** SHA-256 of the bytes, hexadecimal, when the caller already knows it. */
   readonly sha256?: string;
 }
 

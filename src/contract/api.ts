@@ -22,7 +22,7 @@ import type {
 } from './model.ts';
 import type { CameraState, Info, ModelState, Status } from './states.ts';
 
-/** What the agent says of itself on `GET /api/v1/status`. */
+/** The body of `GET /api/v1/status`. */
 export interface AgentStatus {
   readonly status: Status['state'];
   readonly info: Info;
@@ -47,10 +47,10 @@ export interface LabelRecord {
   readonly created_at: string;
 }
 
-/** An install that is under way. */
+/** An install that has started. */
 export interface ModelInstalling {
   readonly install: ModelInstall;
-  /** When the new model serves; rejects with why it does not. */
+  /** Resolves when the new model serves; rejects with the reason when it does not. */
   readonly serves: Promise<ModelInstallResult>;
 }
 
@@ -72,16 +72,16 @@ export interface AgentApi {
   status(): AgentStatus;
   info(): Info;
   health(): Health;
-  /** Alive: the main loop and the vision process made progress lately. */
+  /** True while the main loop and the vision process make progress. */
   live(): boolean;
-  /** Ready: a model is loaded and the store is writable; else the codes of what is missing. */
+  /** Ready when a model is loaded and the store is writable; otherwise `missing` has the codes of the missing parts. */
   ready(): { readonly ready: boolean; readonly missing: readonly string[] };
   cameras(): readonly CameraView[];
-  /** One observation now, beside the schedule; waits for a running one of the same camera. */
+  /** Makes one observation now, in addition to the schedule. Waits for a running one of the same camera. */
   capture(camera: string, signal: AbortSignal): Promise<Observation>;
   /**
-   * The answer to one image that was sent in. Rejects with `image_*` when the image is at fault, `camera_unknown`,
-   * `vision_busy`, `vision_*`.
+   * Analyses one uploaded image. Rejects with `image_*` when the image is the cause, `camera_unknown`, `vision_busy`,
+   * `vision_*`.
    */
   analyze(bytes: Uint8Array, options: AnalysisOptions, signal: AbortSignal): Promise<AnalysisResult>;
   /** Reserves memory for the image of one request before its body is received. Throws `vision_busy`. */
@@ -94,58 +94,58 @@ export interface AgentApi {
     readonly limit: number;
     readonly cursor?: string;
   }): { readonly observations: readonly Observation[]; readonly cursor: string | null };
-  /** A masked JPEG of the newest frame; null when none was captured yet. */
+  /** The newest frame as a JPEG with privacy masks; null when no frame was captured yet. */
   latestImage(
     camera: string,
     options: { readonly annotate: boolean; readonly maxWidthPx: number },
     signal: AbortSignal,
   ): Promise<Uint8Array | null>;
-  /** Rejects with `label_refused` when the observation is of another camera than the one named. */
+  /** Rejects with `label_refused` when the observation is of another camera than `camera`. */
   addLabel(label: LabelInput, camera?: string): Promise<CalibrationSummary>;
-  /** Rejects with `observation_unknown` when there is no such label; null is whichever camera has it. */
+  /** `camera` is null for the camera that has the label. Rejects with `observation_unknown` when there is no such label. */
   removeLabel(camera: string | null, observationId: string): Promise<CalibrationSummary>;
   labels(camera: string): readonly LabelRecord[];
-  /** The portable calibration of a camera: labels, embeddings, view, errors. */
+  /** The calibration document of a camera: labels, embeddings, view, errors. */
   exportCalibration(camera: string): Promise<unknown>;
   importCalibration(camera: string, document: unknown): Promise<CalibrationSummary>;
-  /** What waits for the broker, and what it would not take. */
+  /** Messages that wait for the broker, and messages that it rejected. */
   outbox(): OutboxView;
-  /** Slots, the install in hand or the last one, and what is refused. */
+  /** Slots, the current or last install, and refused models. */
   listModels(): ModelState;
   /**
-   * Begins to install a model, and goes on after a restart. `commandId` is of the command that is to be answered even
-   * then. Throws `model_install_busy`, `model_pinned`, `model_no_repository`, `model_refused_before`, `store_failed`.
+   * Starts to install a model; the install continues after a restart. `commandId` is the command that gets the result, also
+   * after a restart. Throws `model_install_busy`, `model_pinned`, `model_no_repository`, `model_refused_before`, `store_failed`.
    */
   installModel(
     args: ModelInstallArgs,
     ids?: { readonly updateId: string; readonly commandId: string },
   ): ModelInstalling;
-  /** Back to the former model, at once and without network. Rejects with `model_no_previous`, `model_install_busy`. */
+  /** Activates the previous model immediately, without network. Rejects with `model_no_previous`, `model_install_busy`. */
   rollbackModel(signal: AbortSignal): Promise<ModelServes>;
   /** Resolves when the install has ended. Rejects with `model_install_none`. */
   abortInstall(): Promise<ModelAborted>;
-  /** The model that serves, in a new process. No frame is lost. */
+  /** Restarts the active model in a new process. No frame is lost. */
   reloadModel(signal: AbortSignal): Promise<ModelServes>;
-  /** Publishes info, discovery, states and `online` again, at most once a second; resolves when that was done. */
+  /** Publishes info, discovery, states and `online` again, at most once a second. Resolves when they are published. */
   announce(): Promise<void>;
-  /** The settings in force, what remote commands set of them, and the change on trial. No secret is in it. */
+  /** The settings in force, those that remote commands have set, and the change on trial; without secrets. */
   getConfig(): ConfigView;
   /**
-   * Lays a patch over the settings, on trial until it is confirmed. Throws `config_busy`, `config_locked`,
-   * `config_invalid`, `store_failed`; nothing has changed then.
+   * Applies a patch to the settings, on trial until it is confirmed. Throws `config_busy`, `config_locked`,
+   * `config_invalid` or `store_failed` without a change.
    */
   setConfig(patch: unknown, confirmWithinS: number): Deferred<ConfigChange>;
   /**
-   * Null is whichever is on trial. Rejects with `config_trial_unknown`, `store_failed`, and `config_busy` when it does not
-   * come into force within some seconds.
+   * Confirms a change; null is the change on trial. Rejects with `config_trial_unknown`, `store_failed`, and `config_busy`
+   * when the change is not in force after some seconds.
    */
   confirmConfig(trial: string | null, signal: AbortSignal): Promise<ConfigConfirmed>;
-  /** Until the next start, or until the settings say another one. */
+  /** Sets the log level until the next start or until the settings change it. */
   setLogLevel(level: LogLevelName): LogLevelChange;
-  /** A new start of all parts. Throws `config_invalid` when the local configuration has become wrong. */
+  /** Restarts all parts. Throws `config_invalid` when the local configuration is no longer valid. */
   restart(): Deferred<Restarting>;
-  /** A report of at most this size, without secrets. */
+  /** A report of at most `maxBytes`, without secrets. */
   diagnostics(options: { readonly maxBytes: number }): Diagnostics;
-  /** Queues stored records once more; both numbers are included. Rejects with `camera_unknown`. */
+  /** Queues stored records again, from `fromSeq` to `toSeq` inclusive. Rejects with `camera_unknown`. */
   backfill(camera: string, fromSeq: number, toSeq: number, signal: AbortSignal): Promise<BackfillResult>;
 }

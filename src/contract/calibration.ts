@@ -20,7 +20,11 @@ export const CalibrationLabel = Type.Object(
     observer: Nullable(Type.String({ maxLength: 200 })),
     note: Nullable(Type.String({ maxLength: 2000 })),
     created_at: Time,
-    group: Type.String({ minLength: 1, maxLength: 128, description: 'never split by a validation' }),
+    group: Type.String({
+      minLength: 1,
+      maxLength: 128,
+      description: 'labels of one group are never split by a validation',
+    }),
     embedding: Type.Unsafe<string>({
       ...Base64(120_000),
       description: 'mean embedding of the burst: base64 of little-endian float32',
@@ -32,7 +36,7 @@ export const CalibrationLabel = Type.Object(
           height: Type.Integer({ minimum: 9, maximum: 360 }),
           luma: Type.Unsafe<string>({ ...Base64(320_000), description: 'base64 of row-major bytes' }),
         },
-        { ...closed, description: 'small grey picture of the masked frame' },
+        { ...closed, description: 'small grey image of the masked frame' },
       ),
     ),
   },
@@ -40,7 +44,7 @@ export const CalibrationLabel = Type.Object(
 );
 export type CalibrationLabel = Static<typeof CalibrationLabel>;
 
-/** What people taught of one camera, in a form that another device with the same camera and model can take over. */
+/** Labels of one camera, in a form that another device with the same camera and model can import. */
 export const CalibrationDocument = Type.Object(
   {
     schema: Type.Literal('swellsight.calibration/1'),
@@ -49,14 +53,18 @@ export const CalibrationDocument = Type.Object(
     embedding_digest: Type.String({
       minLength: 1,
       maxLength: 128,
-      description: 'of the stages that made the embeddings; others cannot be compared',
+      description:
+        'digest of the model stages that made the embeddings; embeddings of other stages cannot be compared',
     }),
     model: Nullable(ModelRef),
     dimension: Type.Integer({ minimum: 1, maximum: 20_000, description: 'values in an embedding' }),
     summary: CalibrationSummary,
     interval_coverage: Type.Number({ exclusiveMinimum: 0, exclusiveMaximum: 1, description: 'nominal' }),
     labels: Type.Array(CalibrationLabel, { maxItems: 1000, description: 'oldest first' }),
-    digest: Type.Unsafe<string>({ ...Sha256, description: 'over the labels: shows damage, not forgery' }),
+    digest: Type.Unsafe<string>({
+      ...Sha256,
+      description: 'digest of the labels: detects damage, not forgery',
+    }),
   },
   { ...closed, $id: 'swellsight.calibration/1', title: 'Calibration' },
 );

@@ -11,24 +11,24 @@ import { CameraState, Event, Info, ModelState, Status } from './states.ts';
 /** One kind of payload. */
 export interface ChannelMessage {
   readonly name: string;
-  /** Null for bytes. */
+  /** Null for binary payloads. */
   readonly schema: TSchema | null;
   readonly contentType: string;
 }
 
-/** One kind of topic: the one source of the AsyncAPI document and of every check of what is on the wire. */
+/** One kind of topic. The AsyncAPI document and all checks of published messages come from this list. */
 export interface Channel {
   readonly id: string;
-  /** Below the topic of the device, unless it begins with `/`; levels in braces vary. */
+  /** Relative to the topic of the device, or absolute with a leading `/`. Levels in braces are variables. */
   readonly address: string;
-  /** Seen from the agent. */
+  /** From the point of view of the agent. */
   readonly direction: 'send' | 'receive';
   readonly qos: 0 | 1;
   readonly retain: boolean;
   readonly expires?: string;
   readonly summary: string;
   readonly messages: readonly ChannelMessage[];
-  /** Id of the channel that its answers come on. */
+  /** Id of the channel of the responses. */
   readonly reply?: string;
 }
 
@@ -39,20 +39,20 @@ const json = (name: string, schema: TSchema): ChannelMessage => ({
 });
 
 const STATES: readonly Channel[] = [
-  state('status', 'status', Status, 'Whether the device is there; also the will.'),
-  state('info', 'info', Info, 'What the device is and can do. The first message of every birth.'),
+  state('status', 'status', Status, 'Whether the device is online; also the will.'),
+  state('info', 'info', Info, 'Identity and capabilities of the device. The first message of every birth.'),
   {
     ...state('health', 'health', Health, 'The heartbeat.'),
     expires: 'three times `heartbeat.intervalS`, seconds',
   },
-  state('cameraState', 'camera/{camera}/state', CameraState, 'Whether the camera gives pictures.'),
+  state('cameraState', 'camera/{camera}/state', CameraState, 'Whether the camera delivers frames.'),
   state('cameraLatest', 'camera/{camera}/latest', Observation, 'The newest live record of the camera.'),
-  state('modelState', 'model/state', ModelState, 'Which model runs.'),
+  state('modelState', 'model/state', ModelState, 'The active model and the state of installs.'),
   state(
     'homeAssistant',
     '/{homeAssistantPrefix}/device/{node}/config',
     HomeAssistantDevice,
-    'Device discovery of Home Assistant, when `mqtt.homeAssistant.enabled`. Empty when the device is to be forgotten.',
+    'Device discovery of Home Assistant, when `mqtt.homeAssistant.enabled`. An empty payload removes the device.',
   ),
 ];
 
@@ -61,33 +61,33 @@ const STREAMS: readonly Channel[] = [
     'cameraObservation',
     'camera/{camera}/observation',
     Observation,
-    'Each record when it is made: measured, rejected, failed or skipped.',
+    'Each new record: measured, rejected, failed or skipped.',
   ),
   stream(
     'cameraBackfill',
     'camera/{camera}/backfill',
     Observation,
-    'Records of a time without a link, or asked for again: `historical: true`, after the live ones.',
+    'Records that were made without a connection, or requested again: `historical: true`, after the live records.',
   ),
-  stream('event', 'event/{type}', Event, 'What an operator should know.'),
+  stream('event', 'event/{type}', Event, 'An event for the operator.'),
   {
     id: 'cameraImage',
     address: 'camera/{camera}/image',
     direction: 'send',
     qos: 0,
     retain: false,
-    summary: 'A picture, when it was asked for. Privacy masks are applied.',
+    summary: 'The newest frame as a JPEG, on request. Privacy masks are applied.',
     messages: [{ name: 'Image', schema: null, contentType: 'image/jpeg' }],
   },
   {
-    ...stream('modelProgress', 'model/progress', ModelProgress, 'How far the install in hand has come.'),
+    ...stream('modelProgress', 'model/progress', ModelProgress, 'Progress of the current install.'),
     qos: 0,
   },
   stream(
     'modelBlockRequest',
     'model/blocks/request',
     ModelBlockRequest,
-    'Bytes of a model that the device wants on `cmd/model.block`, for an install with `source: {kind: mqtt}`.',
+    'Requests bytes of a model on `cmd/model.block`, for an install with `source: {kind: mqtt}`.',
   ),
   {
     id: 'modelBlock',
@@ -96,7 +96,7 @@ const STREAMS: readonly Channel[] = [
     qos: 1,
     retain: false,
     summary:
-      'Bytes that the device asked for: 16 bytes of update id, 8 bytes of offset (big-endian), then they. Never retained.',
+      'The requested bytes: 16 bytes of update id, 8 bytes of offset (big-endian), then the data. Never retained.',
     messages: [{ name: 'ModelBlock', schema: null, contentType: 'application/octet-stream' }],
   },
 ];
@@ -114,7 +114,7 @@ function stream(id: string, address: string, schema: TSchema, summary: string): 
 export const CHANNELS: readonly Channel[] = [
   ...STATES,
   ...STREAMS,
-  ...commandNames().flatMap((name) => [commandChannel(name), answerChannel(name)]),
+  ...commandNames().flatMap((name) => [commandChannel(name), responseChannel(name)]),
 ];
 
 function commandNames(): CommandName[] {
@@ -147,7 +147,7 @@ function commandChannel(name: CommandName): Channel {
   };
 }
 
-function answerChannel(name: CommandName): Channel {
+function responseChannel(name: CommandName): Channel {
   const title = `${pascal(name)}Result`;
   const schema = Type.Object(
     { ...CommandResult.properties, result: Type.Optional(COMMAND_RESULTS[name]) },
@@ -160,8 +160,8 @@ function answerChannel(name: CommandName): Channel {
     qos: 1,
     retain: false,
     summary:
-      `Answers to \`${name}\`: first a receipt, then the result. They go to the response topic of the command instead ` +
-      'when that lies below `cmdres/`.',
+      `Responses to \`${name}\`: first a receipt, then the result. When the response topic of the command is below \`cmdres/\`, ` +
+      'they go there instead.',
     messages: [json('CommandReceipt', CommandReceipt), json(title, schema)],
   };
 }

@@ -10,9 +10,9 @@ import { Info, ModelState } from './states.ts';
 export const ImageResult = Type.Object(
   {
     camera: Type.String(),
-    topic: Type.String({ description: 'where the JPEG went, in full' }),
+    topic: Type.String({ description: 'full topic of the JPEG' }),
     size_bytes: Count,
-    max_width_px: Type.Integer({ description: 'smaller than asked for when the JPEG had to be shrunk' }),
+    max_width_px: Type.Integer({ description: 'smaller than requested when the JPEG would be too large' }),
     annotated: Type.Boolean(),
     frame_age_s: Nullable(Type.Number({ minimum: 0 })),
   },
@@ -23,14 +23,16 @@ export type ImageResult = Static<typeof ImageResult>;
 export const BackfillResult = Type.Object(
   {
     camera: Type.String(),
-    queued: { ...Count, description: 'records that go out again on backfill' },
-    waiting: { ...Count, description: 'records that wait in the outbox anyway' },
+    queued: { ...Count, description: 'records that will be published again on backfill' },
+    waiting: { ...Count, description: 'records that were already in the outbox' },
     gone: { ...Count, description: 'records of the range that are no longer stored' },
     gone_ranges: Type.Array(Type.Tuple([Type.Integer(), Type.Integer()]), {
-      description: 'their numbers: from and to, both included; the first hundred ranges',
+      description: 'their numbers, from and to inclusive; the first hundred ranges',
     }),
     next_seq: Nullable(
-      Type.Integer({ description: 'where to go on later: the outbox had no room for the rest' }),
+      Type.Integer({
+        description: 'first number for the next command, because the outbox had no room for the rest',
+      }),
     ),
   },
   closed,

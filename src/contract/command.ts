@@ -10,10 +10,10 @@ export const Command = Type.Object(
       minLength: 1,
       maxLength: 128,
       pattern: '^[^\\u0000-\\u001f\\u007f-\\u009f]*$',
-      description: 'chosen by the sender, another one for each command; no control characters',
+      description: 'chosen by the sender, unique for each command; no control characters',
     }),
     issued_at: Type.Optional(Time),
-    expires_at: Type.Optional({ ...Time, description: 'not begun from then on' }),
+    expires_at: Type.Optional({ ...Time, description: 'the command is not started after this time' }),
     args: Type.Optional(Type.Record(Type.String(), Type.Unknown())),
   },
   { ...closed, $id: 'swellsight.command/1', title: 'Command' },
@@ -53,7 +53,7 @@ const Camera = Type.String({ minLength: 1, maxLength: 64 });
 const ObservationId = Type.String({ format: 'uuid' });
 const Seq = Type.Integer({ minimum: 1, maximum: Number.MAX_SAFE_INTEGER });
 
-/** Arguments by command name. A command that is not here does not exist. */
+/** Arguments of all commands, by name. */
 export const COMMAND_ARGS = {
   ping: Type.Object({}, closed),
   info: Type.Object({}, closed),
@@ -72,11 +72,9 @@ export const COMMAND_ARGS = {
   image: Type.Object(
     {
       camera: Camera,
-      max_width_px: Type.Optional(
-        Type.Integer({ minimum: 64, maximum: 4096, description: '640 when not given' }),
-      ),
+      max_width_px: Type.Optional(Type.Integer({ minimum: 64, maximum: 4096, description: 'default 640' })),
       annotate: Type.Optional(
-        Type.Boolean({ description: 'with the region and the newest reading drawn in' }),
+        Type.Boolean({ description: 'draw the region and the newest reading into the image' }),
       ),
     },
     closed,
@@ -90,13 +88,13 @@ export const COMMAND_ARGS = {
   'config.set': Type.Object(
     {
       patch: Type.Record(Type.String(), Type.Unknown(), {
-        description: 'a part of the configuration; null takes back what was set before; cameras by their id',
+        description: 'a part of the configuration; null removes a remotely set value; cameras by their id',
       }),
       confirm_within_s: Type.Optional(
         Type.Number({
           minimum: CONFIRM_WITHIN_S.minimum,
           maximum: CONFIRM_WITHIN_S.maximum,
-          description: `${CONFIRM_WITHIN_S.usual} when not given; undone then, unless config.confirm came`,
+          description: `default ${CONFIRM_WITHIN_S.usual}; without config.confirm the change is undone after this time`,
         }),
       ),
     },
@@ -104,16 +102,14 @@ export const COMMAND_ARGS = {
   ),
   'config.confirm': Type.Object(
     {
-      trial: Type.Optional(
-        Type.String({ maxLength: 64, description: 'whichever is on trial when not given' }),
-      ),
+      trial: Type.Optional(Type.String({ maxLength: 64, description: 'default: the change on trial' })),
     },
     closed,
   ),
   'log.level': Type.Object({ level: LogLevelArg }, closed),
   restart: Type.Object({}, closed),
   backfill: Type.Object(
-    { camera: Camera, from_seq: Seq, to_seq: { ...Seq, description: 'included; at most 10,000 records' } },
+    { camera: Camera, from_seq: Seq, to_seq: { ...Seq, description: 'inclusive; at most 10,000 records' } },
     closed,
   ),
 } as const;

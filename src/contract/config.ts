@@ -2,47 +2,52 @@ import { Type, type Static } from '@sinclair/typebox';
 import { Nullable, StringEnum, Time, closed } from './schema-parts.ts';
 
 const Keys = Type.Array(Type.String(), {
-  description: 'dotted keys, those of a camera under its id: cameras.north.schedule',
+  description: 'dotted keys; keys of a camera contain its id: cameras.north.schedule',
 });
 
-/** A change that undoes itself unless it is confirmed. */
+/** A change that is undone automatically unless it is confirmed. */
 export const ConfigTrial = Type.Object(
   {
     id: Type.String(),
     changed: Keys,
-    in_force: Type.Boolean({ description: 'false until it may be confirmed' }),
-    confirm_by: { ...Time, description: 'by the clock as it was when the change was set' },
+    in_force: Type.Boolean({ description: 'false while the change cannot be confirmed yet' }),
+    confirm_by: { ...Time, description: 'by the clock of the time when the change was set' },
     seconds_left: Type.Number({ minimum: 0 }),
   },
   closed,
 );
 export type ConfigTrial = Static<typeof ConfigTrial>;
 
-/** The result of `config.get`. No secret is in it. */
+/** The result of `config.get`, without secrets. */
 export const ConfigView = Type.Object(
   {
-    settings: Type.Record(Type.String(), Type.Unknown(), { description: 'all that are in force' }),
-    overlay: Type.Record(Type.String(), Type.Unknown(), { description: 'what remote commands have set' }),
+    settings: Type.Record(Type.String(), Type.Unknown(), { description: 'all settings in force' }),
+    overlay: Type.Record(Type.String(), Type.Unknown(), {
+      description: 'settings that remote commands have set',
+    }),
     config_digest: Type.String({ description: 'as in info' }),
     trial: Nullable(ConfigTrial),
-    local_keys: Type.Array(Type.String(), { description: 'what only the local configuration may set' }),
+    local_keys: Type.Array(Type.String(), { description: 'keys that only the local configuration may set' }),
   },
   closed,
 );
 export type ConfigView = Static<typeof ConfigView>;
 
-/** The result of `config.set`. It comes before what cuts connections is begun. */
+/** The result of `config.set`. It is sent before changes that interrupt the connection begin. */
 export const ConfigChange = Type.Object(
   {
-    trial: Nullable(Type.String({ description: 'the id to confirm; null when nothing changes' })),
+    trial: Nullable(Type.String({ description: 'the id for config.confirm; null when nothing changes' })),
     changed: Keys,
-    live: { ...Keys, description: 'of these: taken over while everything runs' },
-    link: { ...Keys, description: 'of these: by a new connection to the broker' },
-    restart: { ...Keys, description: 'of these: by a new start of all parts' },
-    on_confirm: { ...Keys, description: 'of these: not before it is confirmed, for it could not be undone' },
+    live: { ...Keys, description: 'changed keys that apply without interruption' },
+    link: { ...Keys, description: 'changed keys that apply with a new connection to the broker' },
+    restart: { ...Keys, description: 'changed keys that apply with a restart of all parts' },
+    on_confirm: {
+      ...Keys,
+      description: 'changed keys that apply only after the confirmation, because they cannot be undone',
+    },
     confirm_by: Nullable(Time),
     confirm_within_s: Nullable(Type.Number()),
-    config_digest: Type.String({ description: 'of the settings with the change' }),
+    config_digest: Type.String({ description: 'digest of the settings with the change' }),
   },
   closed,
 );
@@ -65,12 +70,12 @@ export type LogLevelChange = Static<typeof LogLevelChange>;
 export const Restarting = Type.Object({ restarting: Type.Literal(true) }, closed);
 export type Restarting = Static<typeof Restarting>;
 
-/** Seconds that `config.set` takes for `confirm_within_s`. */
+/** Range and default of `confirm_within_s` of `config.set`, seconds. */
 export const CONFIRM_WITHIN_S = { minimum: 5, maximum: 3600, usual: 120 } as const;
 
-/** An answer that must be out before what it tells of begins: that would cut off the way it takes. */
+/** A result that must be delivered before the work begins, because the work interrupts the connection. */
 export interface Deferred<T> {
   readonly answer: T;
-  /** To be called when the answer has been delivered, or cannot be. Some seconds later it happens by itself. */
+  /** Call this when the result is delivered or cannot be delivered. After some seconds the work begins automatically. */
   readonly begin: () => void;
 }

@@ -4,10 +4,10 @@ import { Count, Nullable, Time, closed } from './schema-parts.ts';
 import { OutboxView } from './outbox.ts';
 import { Info, Status } from './states.ts';
 
-/** What the log said lately, told once for each kind of line. */
+/** Recent lines of the log, one entry for all lines with the same message. */
 export const LogEntry = Type.Object(
   {
-    at: { ...Time, description: 'of the newest line of this kind' },
+    at: { ...Time, description: 'time of the newest of these lines' },
     level: Type.String({ description: 'warn, error or fatal' }),
     part: Nullable(Type.String()),
     message: Type.String(),
@@ -19,13 +19,15 @@ export const LogEntry = Type.Object(
 );
 export type LogEntry = Static<typeof LogEntry>;
 
-/** The result of `diagnostics`: all that helps to find a cause from afar, and no secret. */
+/** The result of `diagnostics`: facts for remote troubleshooting, without secrets. */
 export const Diagnostics = Type.Object(
   {
     schema: Type.Literal('swellsight.diagnostics/1'),
     at: Time,
     status: Status.properties.state,
-    missing: Type.Array(Type.String(), { description: 'what is missing for work' }),
+    missing: Type.Array(Type.String(), {
+      description: 'missing parts, without which the agent is not ready',
+    }),
     info: Nullable(Type.Object(Info.properties, closed)),
     health: Type.Object(Health.properties, closed),
     runtime: Type.Object(
@@ -50,11 +52,11 @@ export const Diagnostics = Type.Object(
         {
           rows: Type.Record(Type.String(), Count),
           database_bytes: Count,
-          free_bytes: { ...Count, description: 'within the file' },
-          log_bytes: { ...Count, description: 'of the write-ahead log' },
-          integrity: Type.String({ description: 'ok, or what was found' }),
-          integrity_of: Type.String({ description: '`file`, or the tables that were looked at' }),
-          recovered: Nullable(Type.String({ description: 'why this run began with a new database' })),
+          free_bytes: { ...Count, description: 'unused space within the database file' },
+          log_bytes: { ...Count, description: 'size of the write-ahead log' },
+          integrity: Type.String({ description: 'ok, or a description of the damage' }),
+          integrity_of: Type.String({ description: '`file`, or the checked tables' }),
+          recovered: Nullable(Type.String({ description: 'why this run started with a new database' })),
         },
         closed,
       ),
@@ -76,10 +78,12 @@ export const Diagnostics = Type.Object(
     log: Type.Array(LogEntry, { description: 'warnings and errors of this run, newest first' }),
     settings: Nullable(
       Type.Record(Type.String(), Type.Unknown(), {
-        description: 'without secrets, addresses cut to the host',
+        description: 'without secrets; addresses are reduced to the host',
       }),
     ),
-    omitted: Type.Array(Type.String(), { description: 'parts that were left out or cut for their size' }),
+    omitted: Type.Array(Type.String(), {
+      description: 'parts that are missing or shortened because of the size limit',
+    }),
   },
   { ...closed, $id: 'swellsight.diagnostics/1', title: 'Diagnostics' },
 );

@@ -1,10 +1,10 @@
 import { CHANNELS, type Channel, type ChannelMessage } from './channels.ts';
 import { EVENT_TYPES } from './events.ts';
-import { SchemaShelf } from './emit-schemas.ts';
+import { SchemaRegistry } from './emit-schemas.ts';
 
 type Json = Record<string, unknown>;
 
-/** What the document says of the connection; the link's own figures. */
+/** Facts about the connection that the document contains. */
 export interface AsyncApiOptions {
   readonly base: string;
   readonly keepAliveS: number;
@@ -16,21 +16,21 @@ const MQTT = { bindingVersion: '0.2.0' };
 const PARAMETERS: Readonly<Record<string, Json>> = {
   site: { description: '`site` of the configuration.', default: 'local' },
   device: { description: '`device` of the configuration; the host name when it is not set.' },
-  camera: { description: 'The id of a camera.' },
-  type: { description: types(), enum: Object.keys(EVENT_TYPES) },
+  camera: { description: 'Id of a camera.' },
+  type: { description: eventTypeList(), enum: Object.keys(EVENT_TYPES) },
   homeAssistantPrefix: { description: '`mqtt.homeAssistant.prefix`', default: 'homeassistant' },
-  node: { description: 'Made of site, device and a digest of the topic of the device.' },
+  node: { description: 'Consists of site, device and a digest of the topic of the device.' },
 };
 
 /** The MQTT side of the contract as an AsyncAPI 3.0 document: plain JSON. The application it describes is the agent. */
 export function asyncApiDocument(options: AsyncApiOptions): Json {
-  const shelf = new SchemaShelf();
+  const registry = new SchemaRegistry();
   const messages: Record<string, Json> = {};
   const channels: Record<string, Json> = {};
   const operations: Record<string, Json> = {};
   for (const channel of CHANNELS) {
     for (const message of channel.messages)
-      messages[message.name] ??= describeMessage(message, channel, shelf);
+      messages[message.name] ??= describeMessage(message, channel, registry);
     channels[channel.id] = describeChannel(channel, options.base);
     if (!CHANNELS.some(({ reply }) => reply === channel.id))
       operations[channel.id] = describeOperation(channel);
@@ -42,9 +42,9 @@ export function asyncApiDocument(options: AsyncApiOptions): Json {
       title: 'SwellSight Edge over MQTT',
       version: '1.0.0',
       description:
-        'What a device publishes and which commands it takes. JSON in UTF-8, snake_case, units in the names, times as ISO 8601 ' +
-        'UTC with milliseconds; what is not known is `null`. Changes within `v1` are additive. Delivery is at least once: ' +
-        'drop what you know by `id`.',
+        'The messages of a device and the commands that it accepts. JSON in UTF-8, snake_case, units in the names, times as ' +
+        'ISO 8601 UTC with milliseconds; an unknown value is `null`. Changes within `v1` are additive. Delivery is at least ' +
+        'once: drop duplicates by `id`.',
       license: { name: 'MIT' },
     },
     defaultContentType: 'application/json',
@@ -52,12 +52,12 @@ export function asyncApiDocument(options: AsyncApiOptions): Json {
     channels,
     operations,
     components: {
-      schemas: shelf.schemas,
+      schemas: registry.schemas,
       messages,
       parameters: PARAMETERS,
       correlationIds: {
         command: {
-          description: 'The id that the sender of the command chose.',
+          description: 'The id that the sender of the command has chosen.',
           location: '$message.payload#/id',
         },
       },
@@ -89,23 +89,23 @@ function servers({ base, keepAliveS, sessionExpiryS }: AsyncApiOptions): Json {
       ...common,
       protocol: 'mqtt',
       description:
-        'Any broker with MQTT 5 or 3.1.1 (`mqtt.url`); the one that the agent brings itself speaks 3.1.1.',
+        'Any broker with MQTT 5 or 3.1.1 (`mqtt.url`). The built-in broker of the agent supports 3.1.1.',
       variables: { host, port: port('1883') },
     },
     tls: {
       ...common,
       protocol: 'secure-mqtt',
-      description: 'The same over TLS, with a user and password or a client certificate.',
+      description: 'The same over TLS, with user name and password or a client certificate.',
       variables: { host, port: port('8883') },
     },
   };
 }
 
 function describeChannel({ id, address, summary, messages }: Channel, base: string): Json {
-  const full = address.startsWith('/') ? address.slice(1) : `${base}/{site}/{device}/${address}`;
-  const parameters = [...full.matchAll(/\{(\w+)\}/g)].map(([, name = '']) => name);
+  const topic = address.startsWith('/') ? address.slice(1) : `${base}/{site}/{device}/${address}`;
+  const parameters = [...topic.matchAll(/\{(\w+)\}/g)].map(([, name = '']) => name);
   return {
-    address: full,
+    address: topic,
     title: id,
     summary,
     messages: Object.fromEntries(messages.map(({ name }) => [name, ref('messages', name)])),
@@ -115,7 +115,7 @@ function describeChannel({ id, address, summary, messages }: Channel, base: stri
 
 function describeOperation(channel: Channel): Json {
   const { id, direction, qos, retain, expires, summary, messages, reply } = channel;
-  const answers = CHANNELS.find((other) => other.id === reply);
+  const replyChannel = CHANNELS.find((other) => other.id === reply);
   const messageExpiryInterval = expires === undefined ? undefined : { type: 'integer', description: expires };
   return {
     action: direction,
@@ -123,12 +123,12 @@ function describeOperation(channel: Channel): Json {
     summary,
     messages: messages.map(({ name }) => ({ $ref: `#/channels/${id}/messages/${name}` })),
     bindings: { mqtt: { qos, retain, ...(messageExpiryInterval ? { messageExpiryInterval } : {}), ...MQTT } },
-    ...(answers
+    ...(replyChannel
       ? {
           reply: {
-            channel: { $ref: `#/channels/${answers.id}` },
-            messages: answers.messages.map(({ name }) => ({
-              $ref: `#/channels/${answers.id}/messages/${name}`,
+            channel: { $ref: `#/channels/${replyChannel.id}` },
+            messages: replyChannel.messages.map(({ name }) => ({
+              $ref: `#/channels/${replyChannel.id}/messages/${name}`,
             })),
           },
         }
@@ -139,32 +139,32 @@ function describeOperation(channel: Channel): Json {
 function describeMessage(
   { name, schema, contentType }: ChannelMessage,
   channel: Channel,
-  shelf: SchemaShelf,
+  registry: SchemaRegistry,
 ): Json {
-  const command = channel.reply !== undefined;
-  const answer = channel.id.startsWith('answer');
+  const isCommand = channel.reply !== undefined;
+  const isResponse = channel.id.startsWith('answer');
   return {
     name,
     title: name,
     contentType,
-    payload: schema === null ? { type: 'string', contentEncoding: 'binary' } : shelf.put(name, schema),
-    ...(command || answer ? { correlationId: { $ref: '#/components/correlationIds/command' } } : {}),
-    bindings: { mqtt: { ...(command ? withReply() : {}), contentType, ...MQTT } },
+    payload: schema === null ? { type: 'string', contentEncoding: 'binary' } : registry.add(name, schema),
+    ...(isCommand || isResponse ? { correlationId: { $ref: '#/components/correlationIds/command' } } : {}),
+    bindings: { mqtt: { ...(isCommand ? replyProperties() : {}), contentType, ...MQTT } },
   };
 }
 
-/** MQTT 5 properties that a command may carry. */
-function withReply(): Json {
+/** MQTT 5 properties that a command may have. */
+function replyProperties(): Json {
   return {
     responseTopic: {
       type: 'string',
-      description: 'MQTT 5: where the answers shall go; used when it lies below `cmdres/`.',
+      description: 'MQTT 5: topic of the responses; used when it is below `cmdres/`.',
     },
-    correlationData: { type: 'string', description: 'MQTT 5: given back with the answers as it came.' },
+    correlationData: { type: 'string', description: 'MQTT 5: returned unchanged with the responses.' },
   };
 }
 
-function types(): string {
+function eventTypeList(): string {
   return Object.entries(EVENT_TYPES)
     .map(([type, meaning]) => `- \`${type}\`: ${meaning}`)
     .join('\n');

@@ -5,14 +5,14 @@ import { COMMAND_RESULTS } from './command-results.ts';
 
 type Json = Record<string, unknown>;
 
-/** Schemas of a document, each once: what has an `$id` of its own stands under its title and is referred to. */
-export class SchemaShelf {
+/** Collects the schemas of a document. A schema with an `$id` is stored once, under its title, and referenced elsewhere. */
+export class SchemaRegistry {
   readonly schemas: Record<string, Json> = {};
 
-  /** Puts a schema in its place; returns the reference to it. */
-  put(name: string, schema: TSchema): Json {
+  /** Stores a schema and returns a reference to it. */
+  add(name: string, schema: TSchema): Json {
     if (!(name in this.schemas)) {
-      // First, for a schema may come again within itself.
+      // Reserve the name first, because a schema may contain itself.
       this.schemas[name] = {};
       const { $id, ...rest } = schema;
       this.schemas[name] = {
@@ -24,15 +24,15 @@ export class SchemaShelf {
   }
 
   #inline(value: unknown): unknown {
-    if (Array.isArray(value)) return value.map((one) => this.#inline(one));
+    if (Array.isArray(value)) return value.map((item) => this.#inline(item));
     if (typeof value !== 'object' || value === null) return value;
     const { $id, title } = value as { readonly $id?: unknown; readonly title?: unknown };
-    if (typeof $id === 'string' && typeof title === 'string') return this.put(title, value as TSchema);
+    if (typeof $id === 'string' && typeof title === 'string') return this.add(title, value as TSchema);
     return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, this.#inline(inner)]));
   }
 }
 
-/** Every payload that has an identifier of its own, by that identifier. */
+/** All payload schemas that have an `$id`, by that id. */
 export function identifiedSchemas(): ReadonlyMap<string, TSchema> {
   const payloads = CHANNELS.flatMap(({ messages }) => messages.map(({ schema }) => schema));
   return new Map(

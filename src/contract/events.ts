@@ -1,50 +1,49 @@
-/** Every `type` that an event can have, and what it tells. Additive within v1; a test holds list and code equal. */
+/** All event types and their meaning. Changes within v1 are additive. A test compares this list with the code. */
 export const EVENT_TYPES: Readonly<Record<string, string>> = {
-  camera_state: 'A camera went up, down, frozen or obstructed. Context: camera, state, before, reason.',
+  camera_state: 'The state of a camera changed. Context: camera, state, before, reason.',
   clock_step:
-    'The wall clock was moved; later moves within ten minutes are told together. Context: delta_ms, steps, largest_ms, synced, offset_ms.',
+    'The wall clock was stepped. Later steps within ten minutes are reported together. Context: delta_ms, steps, largest_ms, synced, offset_ms.',
   command_refused:
-    'Commands were retained, expired or of a time that cannot be judged, and were not run; or so many came that some were left unanswered. Context: command, id of the newest, count.',
+    'Commands were not executed because they were retained, expired, or could not be dated; or some commands got no response because there were too many. Context: command, id of the newest, count.',
   config_changed: 'A change of the configuration was confirmed. Context: trial, keys.',
   config_overlay_dropped:
-    'What remote commands had set cannot be used, and was set aside. Context: file, reason.',
+    'The settings of remote commands are not usable and were set aside. Context: file, reason.',
   config_undone: 'A change of the configuration was undone. Context: trial, reason, keys.',
   model_calibration_lost:
-    'With the new model a camera is without a site calibration, until new pictures are labelled. Context: update_id, name, version, camera, labels.',
-  model_fallback: 'The wanted model could not be opened; another one runs.',
+    'With the new model, a camera has no site calibration until new images are labelled. Context: update_id, name, version, camera, labels.',
+  model_fallback: 'The active model did not start; another one is in use.',
   model_install_committed: 'A new model has passed its probation. Context: update_id, name, version, digest.',
   model_install_failed:
-    'A model was not installed; the former one serves as before. The code says why. Context: update_id, name, version, digest, phase.',
+    'An install failed; the previous model stays active. The code is the reason. Context: update_id, name, version, digest, phase.',
   model_install_rolled_back:
-    'A new model served and was taken back; the former one serves again. The code says why. Context: update_id, name, version, digest, phase.',
-  model_install_started: 'A model is being installed. Context: update_id, name, version, digest.',
-  model_rollback: 'An operator returned to the former model. Context: name, version, digest, from.',
+    'A new model was activated and rolled back; the previous model is active again. The code is the reason. Context: update_id, name, version, digest, phase.',
+  model_install_started: 'An install started. Context: update_id, name, version, digest.',
+  model_rollback: 'An operator activated the previous model. Context: name, version, digest, from.',
   model_slots_damaged:
-    'The file that says which model is installed was broken and is set aside; the shipped model serves. Context: file, aside.',
+    'The file with the installed models was damaged and set aside; the shipped model is active. Context: file, aside.',
   mqtt_certificate_expiring:
-    'A certificate of the connection ends soon, or has ended. Context: whose, expires_at, fingerprint.',
-  mqtt_credentials_unusable: 'A file with a secret or a certificate of the connection cannot be used.',
+    'A certificate of the connection expires soon or has expired. Context: whose, expires_at, fingerprint.',
+  mqtt_credentials_unusable: 'A secret or certificate file of the connection is not usable.',
   mqtt_moved:
-    'The broker sends its clients elsewhere; it is not followed. Context: broker, server_reference.',
-  mqtt_refused: 'The broker refuses the credentials, or is not trusted.',
+    'The broker refers its clients to another server; the agent does not follow. Context: broker, server_reference.',
+  mqtt_refused: 'The broker refuses the credentials, or its certificate is not trusted.',
   mqtt_session_forgotten:
-    'A message for this device was too large to be read: its session is begun anew, and commands that waited are lost. Context: broker.',
+    'A message for this device was too large: the session was reset, and waiting commands are lost. Context: broker.',
   mqtt_state_left_out:
-    'The link was lost each time that a retained state was published; it is left out. Context: topic, size_bytes.',
+    'The connection was lost each time a retained state was published; the agent no longer publishes this state. Context: topic, size_bytes.',
   mqtt_subscribe_refused: 'The broker refuses the subscription to commands.',
   mqtt_taken_over: 'Another client connected with the client id of this device. Context: client_id.',
-  outbox_dropped:
-    'Records were dropped unsent, for the outbox is at its bound. Context: dropped, dropped_total.',
+  outbox_dropped: 'Unsent records were dropped because the outbox is full. Context: dropped, dropped_total.',
   outbox_rejected:
-    'The broker will not take a message; it was set aside. Context: topic, stream, seq, reason, size_bytes.',
-  provider_demoted: 'The execution provider failed; a slower one runs. Context: from, to.',
+    'The broker rejected a message; it was set aside. Context: topic, stream, seq, reason, size_bytes.',
+  provider_demoted: 'The execution provider failed; a slower one is in use. Context: from, to.',
   records_unstored:
-    'The disk did not take records for a while: they have no number, and were not published. Context: records.',
+    'Some records could not be stored: they have no number and were not published. Context: records.',
   store_recovered:
-    'The database was damaged, set aside, and a new one begun. Context: reason, quarantined, records_lost_at_most, records_kept, labels_kept.',
+    'The database was damaged and set aside; the agent started a new one. Context: reason, quarantined, records_lost_at_most, records_kept, labels_kept.',
   times_mended:
-    'Records and events from before the clock was set were given their right times, or were marked as uncertain. Context: corrected, uncertain.',
-  vision_exited: 'The vision process ended and is started again.',
-  vision_recycled: 'The vision process grew beyond its limit and was replaced.',
+    'Times of records and events from before the clock was set were corrected, or marked as uncertain. Context: corrected, uncertain.',
+  vision_exited: 'The vision process exited and is restarted.',
+  vision_recycled: 'The vision process exceeded its memory limit and was replaced.',
   vision_start_failed: 'The vision process does not start.',
 };

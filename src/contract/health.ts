@@ -9,7 +9,7 @@ export const Health = Type.Object(
   {
     schema: Type.Literal('swellsight.health/1'),
     boot_id: Type.String(),
-    seq: Type.Integer({ minimum: 1, description: 'counts the heartbeats of this run' }),
+    seq: Type.Integer({ minimum: 1, description: 'number of the heartbeat in this run' }),
     at: Time,
     uptime_s: Type.Number({ minimum: 0 }),
     agent_version: Type.String(),

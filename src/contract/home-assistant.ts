@@ -27,15 +27,15 @@ const optional = {
   content_type: Type.Optional(Text),
 };
 
-/** One entity, or with its platform alone the word that it is gone. */
+/** One entity. With `platform` only, it removes the entity. */
 export const HomeAssistantComponent = Type.Union([
-  Type.Object({ platform: Text }, { ...closed, description: 'this entity is gone' }),
+  Type.Object({ platform: Text }, { ...closed, description: 'removes this entity' }),
   Type.Object({ platform: Text, unique_id: Text, ...optional }, closed),
 ]);
 export type HomeAssistantComponent = Static<typeof HomeAssistantComponent>;
 
 /**
- * `{prefix}/device/{node}/config`, retained: Home Assistant's device discovery, as much of it as the agent uses.
+ * `{prefix}/device/{node}/config`, retained: the part of Home Assistant's device discovery that the agent uses.
  * https://www.home-assistant.io/integrations/mqtt/#device-discovery-payload
  */
 export const HomeAssistantDevice = Type.Object(

@@ -3,12 +3,12 @@ import { Type, type Static } from '@sinclair/typebox';
 import { Count, Milliseconds, Nullable, Ratio01, StringEnum, Time, closed } from './schema-parts.ts';
 import { ModelRef } from './observation.ts';
 
-/** One level of a path at most: neither has a slash, and none is `.` or `..`. */
+/** Safe as a path component: no slash, not `.` or `..`. */
 export const ModelName = Type.String({
   pattern: '^[a-z0-9][a-z0-9._-]{0,63}$',
   description: 'as in the manifest',
 });
-/** https://semver.org, of bounded length. */
+/** https://semver.org, with a length limit. */
 export const ModelVersion = Type.String({
   maxLength: 64,
   pattern:
@@ -18,21 +18,24 @@ export const ModelVersion = Type.String({
 });
 export const Digest = Type.String({ pattern: '^sha256:[0-9a-f]{64}$' });
 
-/** Beyond this no device has room for a bundle. */
+/** More than any device can store. */
 const MAX_TRANSFER_BYTES = 64 * 1024 ** 3;
 
 export const ModelSource = Type.Union([
   Type.Object(
     { kind: Type.Literal('repository') },
-    { ...closed, description: 'the repository that the configuration of the device names' },
+    { ...closed, description: 'the repository in the configuration of the device' },
   ),
   Type.Object(
     {
       kind: Type.Literal('mqtt'),
       size_bytes: Type.Integer({ minimum: 1, maximum: MAX_TRANSFER_BYTES }),
-      digest: { ...Digest, description: 'of the bytes that are sent' },
+      digest: { ...Digest, description: 'digest of the sent bytes' },
     },
-    { ...closed, description: 'a tar of the repository, asked for in blocks on `model/blocks/request`' },
+    {
+      ...closed,
+      description: 'a tar of the repository, which the device requests in blocks on `model/blocks/request`',
+    },
   ),
 ]);
 export type ModelSource = Static<typeof ModelSource>;
@@ -41,11 +44,15 @@ export const ModelInstallArgs = Type.Object(
   {
     name: ModelName,
     version: ModelVersion,
-    digest: Type.Optional({ ...Digest, description: 'of the bundle: another one is refused' }),
+    digest: Type.Optional({
+      ...Digest,
+      description: 'digest of the bundle; a bundle with another digest is refused',
+    }),
     source: ModelSource,
     clear_failed: Type.Optional(
       Type.Boolean({
-        description: 'install it although it, or another of this name and version, failed here before',
+        description:
+          'install although this model, or another one with this name and version, failed on this device before',
       }),
     ),
   },
@@ -53,7 +60,7 @@ export const ModelInstallArgs = Type.Object(
 );
 export type ModelInstallArgs = Static<typeof ModelInstallArgs>;
 
-/** In this order. The last three are final. */
+/** In chronological order. The last three are final. */
 export const INSTALL_PHASES = [
   'requested',
   'downloading',
@@ -75,11 +82,11 @@ const Phase = StringEnum(INSTALL_PHASES);
 
 export const ModelShadow = Type.Object(
   {
-    frames: { ...Count, description: 'live frames that both models answered' },
-    failures: { ...Count, description: 'live frames that the new model failed on' },
+    frames: { ...Count, description: 'live frames that both models analysed' },
+    failures: { ...Count, description: 'live frames on which the new model failed' },
     active_p50_ms: Nullable(Milliseconds),
     candidate_p50_ms: Nullable(Milliseconds),
-    height_mean_difference_m: Nullable(Type.Number({ description: 'new less former' })),
+    height_mean_difference_m: Nullable(Type.Number({ description: 'new model minus active model' })),
     height_max_difference_m: Nullable(Type.Number({ minimum: 0 })),
     direction_differs_01: Nullable({ ...Ratio01, description: 'share of frames' }),
     breaking_differs_01: Nullable({ ...Ratio01, description: 'share of frames' }),
@@ -90,16 +97,16 @@ export const ModelShadow = Type.Object(
           labels: Count,
           outcome: StringEnum(['kept', 'refitted', 'lost', 'none'], {
             description:
-              'kept: the same trunk; refitted: learned anew from stored pictures; lost: the labels must wait for new pictures; none: ' +
-              'there are no labels',
+              'kept: same embeddings; refitted: computed again from stored images; lost: no images are stored for the labels, new ' +
+              'labels are needed; none: there are no labels',
           }),
-          refitted_labels: { ...Count, description: 'labels whose pictures are still stored' },
+          refitted_labels: { ...Count, description: 'labels whose images are still stored' },
           loo_mae_before_m: Nullable(Type.Number({ minimum: 0 })),
           loo_mae_after_m: Nullable(Type.Number({ minimum: 0 })),
         },
         closed,
       ),
-      { description: 'what becomes of the site calibration of each camera' },
+      { description: 'effect on the site calibration of each camera' },
     ),
   },
   { ...closed, title: 'ModelShadow' },
@@ -113,11 +120,13 @@ export const ModelInstall = Type.Object(
     version: Type.String(),
     source: StringEnum(['repository', 'mqtt']),
     phase: Phase,
-    in_progress: Type.Boolean({ description: 'neither at its end nor serving yet' }),
+    in_progress: Type.Boolean({
+      description: 'false after the end, and while the new model is active on probation',
+    }),
     reason: Nullable(
       Type.Object(
         { code: Type.String(), message: Type.String() },
-        { ...closed, description: 'why it ended badly' },
+        { ...closed, description: 'why it failed' },
       ),
     ),
     bytes: Count,
@@ -126,23 +135,23 @@ export const ModelInstall = Type.Object(
       Type.Integer({
         minimum: 0,
         maximum: 100,
-        description: 'of the phase, in steps of five; null where it cannot be told',
+        description: 'progress of the phase, in steps of five; null when it is unknown',
       }),
     ),
     started_at: Time,
-    at: { ...Time, description: 'of the phase' },
+    at: { ...Time, description: 'start of the phase' },
     candidate: Nullable(ModelRef),
-    trusted: Type.Boolean({ description: 'its bundle is signed for' }),
+    trusted: Type.Boolean({ description: 'the bundle has a valid signature' }),
     shadow: Nullable(ModelShadow),
     probation: Nullable(Type.Object({ answers: Count, failures: Count, failed_starts: Count }, closed)),
   },
-  { ...closed, title: 'ModelInstall', description: 'the install in hand, or the last one' },
+  { ...closed, title: 'ModelInstall', description: 'the current or the last install' },
 );
 export type ModelInstall = Static<typeof ModelInstall>;
 
 export const RefusedModel = Type.Object(
   { name: Type.String(), version: Type.String(), digest: Type.String(), code: Type.String(), at: Time },
-  { ...closed, description: 'failed here, and refused until an install with `clear_failed`' },
+  { ...closed, description: 'failed on this device, and refused until an install with `clear_failed`' },
 );
 export type RefusedModel = Static<typeof RefusedModel>;
 
@@ -155,14 +164,18 @@ export const ModelProgress = Type.Object(
     bytes: Count,
     total_bytes: Nullable(Count),
     percent: Nullable(
-      Type.Number({ minimum: 0, maximum: 100, description: 'of the phase; null where it cannot be told' }),
+      Type.Number({
+        minimum: 0,
+        maximum: 100,
+        description: 'progress of the phase; null when it is unknown',
+      }),
     ),
   },
   { ...closed, $id: 'swellsight.model_progress/1', title: 'ModelProgress' },
 );
 export type ModelProgress = Static<typeof ModelProgress>;
 
-/** `…/model/blocks/request`: the device wants these bytes on `cmd/model.block`. */
+/** `…/model/blocks/request`: requests these bytes on `cmd/model.block`. */
 export const ModelBlockRequest = Type.Object(
   {
     update_id: Type.String({ format: 'uuid' }),
@@ -173,7 +186,7 @@ export const ModelBlockRequest = Type.Object(
 );
 export type ModelBlockRequest = Static<typeof ModelBlockRequest>;
 
-/** What `model.install` answers when the new model serves; its probation has begun. */
+/** The result of `model.install`, when the new model is active on probation. */
 export const ModelInstallResult = Type.Object(
   {
     update_id: Type.String({ format: 'uuid' }),
@@ -185,7 +198,7 @@ export const ModelInstallResult = Type.Object(
 );
 export type ModelInstallResult = Static<typeof ModelInstallResult>;
 
-/** What serves after a rollback or a reload. */
+/** The active model after a rollback or a reload. */
 export const ModelServes = Type.Object({ model: ModelRef }, closed);
 export type ModelServes = Static<typeof ModelServes>;
 

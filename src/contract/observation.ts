@@ -4,7 +4,7 @@ import { Milliseconds, Nullable, Ratio01, StringEnum, Time, closed } from './sch
 export const DIRECTIONS = ['LEFT', 'RIGHT', 'STRAIGHT'] as const;
 export const BREAKING_TYPES = ['SPILLING', 'PLUNGING', 'SURGING', 'NO_BREAKING'] as const;
 
-/** Why a slot has no measurement, or a measurement lacks a height. Additive within v1. */
+/** Why a slot has no measurement, or a measurement has no height. Changes within v1 are additive. */
 export const REASONS = [
   'uncalibrated',
   'view_changed',
@@ -48,7 +48,10 @@ export type Reason = (typeof REASONS)[number];
 export const Wave = Type.Object(
   {
     height_m: Nullable(
-      Type.Number({ minimum: 0, description: 'significant wave height as people at this site read it' }),
+      Type.Number({
+        minimum: 0,
+        description: 'significant wave height, in the terms of human observers of this site',
+      }),
     ),
     height_ft: Nullable(Type.Number({ minimum: 0 })),
     height_low_m: Nullable(Type.Number({ minimum: 0 })),
@@ -76,9 +79,16 @@ export type Wave = Static<typeof Wave>;
 export const CalibrationSummary = Type.Object(
   {
     labels: Type.Integer({ minimum: 0, description: 'labelled bursts of this camera, view and embedding' }),
-    labels_wanted: Type.Integer({ minimum: 0, description: 'labels still wanted before ridge is tried' }),
-    loo_mae_m: Nullable(Type.Number({ minimum: 0, description: 'leave-one-group-out error of the ridge' })),
-    loo_median_mae_m: Nullable(Type.Number({ minimum: 0, description: 'the same of the plain median' })),
+    labels_wanted: Type.Integer({
+      minimum: 0,
+      description: 'missing labels until the ridge regression is tried',
+    }),
+    loo_mae_m: Nullable(
+      Type.Number({ minimum: 0, description: 'leave-one-group-out error of the ridge regression' }),
+    ),
+    loo_median_mae_m: Nullable(
+      Type.Number({ minimum: 0, description: 'leave-one-group-out error of the median' }),
+    ),
     view: StringEnum(['unknown', 'same', 'changed']),
   },
   closed,
@@ -109,12 +119,18 @@ export type ModelRef = Static<typeof ModelRef>;
 export const Observation = Type.Object(
   {
     schema: Type.Literal('swellsight.observation/1'),
-    id: Type.String({ format: 'uuid', description: 'the same on every resend: consumers dedupe by it' }),
+    id: Type.String({
+      format: 'uuid',
+      description: 'the same each time the record is sent; consumers remove duplicates by it',
+    }),
     site: Type.String(),
     device: Type.String(),
     camera: Type.String(),
     boot_id: Type.String(),
-    seq: Type.Integer({ minimum: 1, description: 'counts this camera by ones, for ever' }),
+    seq: Type.Integer({
+      minimum: 1,
+      description: 'number of the record of this camera, without gaps, never reset',
+    }),
     captured_at: Time,
     published_at: Nullable(Time),
     mono_ms: Type.Number({ minimum: 0 }),

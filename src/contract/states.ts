@@ -8,7 +8,7 @@ import { Nullable, StringEnum, Time, closed } from './schema-parts.ts';
 export const Status = Type.Object(
   {
     state: StringEnum(['starting', 'online', 'stopped', 'offline']),
-    session: Type.String({ description: 'one run of the agent' }),
+    session: Type.String({ description: 'id of one run of the agent' }),
     at: Time,
   },
   { ...closed, $id: 'swellsight.status/1', title: 'Status' },
@@ -49,9 +49,11 @@ export const ModelState = Type.Object(
     install: Type.Optional(Nullable(ModelInstall)),
     refused: Type.Optional(Type.Array(RefusedModel)),
     pinned: Type.Optional(
-      Type.Boolean({ description: '`model.active` is set: it serves, and installs are refused' }),
+      Type.Boolean({ description: '`model.active` is set: this model is active, and installs are refused' }),
     ),
-    trusted: Type.Optional(Type.Boolean({ description: 'the active model is signed for, or shipped' })),
+    trusted: Type.Optional(
+      Type.Boolean({ description: 'the active model has a valid signature or is the shipped one' }),
+    ),
   },
   { ...closed, $id: 'swellsight.model_state/1', title: 'ModelState' },
 );
@@ -110,15 +112,13 @@ export const Info = Type.Object(
       closed,
     ),
     config_digest: Type.String(),
-    schemas: Type.Array(
-      Type.String({ description: 'identifiers of the payload schemas that this agent speaks' }),
-    ),
+    schemas: Type.Array(Type.String({ description: 'identifiers of the payload schemas of this agent' })),
   },
   { ...closed, $id: 'swellsight.info/1', title: 'Info' },
 );
 export type Info = Static<typeof Info>;
 
-/** `…/event/{type}`: goes through the outbox, counted by its own `seq`. */
+/** `…/event/{type}`: sent through the outbox, numbered by its own `seq`. */
 export const Event = Type.Object(
   {
     schema: Type.Literal('swellsight.event/1'),

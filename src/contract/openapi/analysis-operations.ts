@@ -1,13 +1,16 @@
 import { Type, type Static, type TSchema } from '@sinclair/typebox';
 import { AnalysisResult, BatchResult } from '../analysis.ts';
 import { closed } from '../schema-parts.ts';
-import { CameraId, Flag, json, STORE_READ, VISION, type Operation } from './operation.ts';
+import { CameraId, Flag, jsonAnswer, STORE_READ_ERRORS, VISION_ERRORS, type Operation } from './operation.ts';
 
 const options = {
-  camera: Type.Optional({ ...CameraId, description: 'whose region, masks and calibration are used' }),
-  strict: Type.Optional({ ...Flag, description: 'an image that the quality gate rejects is an error, 422' }),
+  camera: Type.Optional({
+    ...CameraId,
+    description: 'the camera whose region, masks and calibration are used',
+  }),
+  strict: Type.Optional({ ...Flag, description: 'an image that the quality gate rejects is an error (422)' }),
 };
-/** May also come as fields of the form, in front of the images. */
+/** Also allowed as form fields in front of the images. */
 export const AnalyzeQuery = Type.Object(options, closed);
 export type AnalyzeQuery = Static<typeof AnalyzeQuery>;
 
@@ -19,10 +22,10 @@ export const ANALYSIS_OPERATIONS = {
     method: 'POST',
     path: '/api/v1/analyze',
     tag: 'analysis',
-    summary: 'The wave in one image.',
+    summary: 'Analyses one image.',
     description:
-      'The format is told by the bytes, not by the name. An image of which nothing can be said is `rejected`, with reasons and ' +
-      'nulls, never 0.0.',
+      'The content determines the format, not the file name. An image that the quality gate does not accept is `rejected`, ' +
+      'with reasons and null values, never 0.0.',
     query: AnalyzeQuery,
     body: {
       contentType: 'multipart/form-data',
@@ -31,7 +34,7 @@ export const ANALYSIS_OPERATIONS = {
       fileField: 'file',
       checkedByOperation: true,
     },
-    answers: [json(200, 'What was seen.', AnalysisResult)],
+    answers: [jsonAnswer(200, 'The result.', AnalysisResult)],
     errors: [
       'camera_unknown',
       'image_empty',
@@ -39,27 +42,27 @@ export const ANALYSIS_OPERATIONS = {
       'image_unsupported',
       'image_too_large',
       'image_rejected',
-      ...VISION,
-      ...STORE_READ,
+      ...VISION_ERRORS,
+      ...STORE_READ_ERRORS,
     ],
   },
   analyzeBatch: {
     method: 'POST',
     path: '/api/v1/analyze/batch',
     tag: 'analysis',
-    summary: 'The waves in several images, in the order sent; one bad image fails alone.',
+    summary: 'Analyses several images, in the order of the request. A bad image does not affect the others.',
     query: AnalyzeQuery,
     body: {
       contentType: 'multipart/form-data',
       schema: Type.Object(
-        { ...options, files: Type.Array(Image, { minItems: 1, description: '`http.batchMax` at most' }) },
+        { ...options, files: Type.Array(Image, { minItems: 1, description: 'at most `http.batchMax`' }) },
         { ...closed, title: 'AnalyzeBatchForm' },
       ),
       fileTypes: IMAGE_TYPES,
       fileField: 'files',
       checkedByOperation: true,
     },
-    answers: [json(200, 'One result for each image.', BatchResult)],
-    errors: ['camera_unknown', ...VISION, ...STORE_READ],
+    answers: [jsonAnswer(200, 'One result or problem for each image.', BatchResult)],
+    errors: ['camera_unknown', ...VISION_ERRORS, ...STORE_READ_ERRORS],
   },
 } as const satisfies Record<string, Operation>;

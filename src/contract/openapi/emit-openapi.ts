@@ -1,6 +1,6 @@
 import type { TObject, TSchema } from '@sinclair/typebox';
 import { ERROR_CODES, type ErrorCode } from '../../base/errors.ts';
-import { SchemaShelf } from '../emit-schemas.ts';
+import { SchemaRegistry } from '../emit-schemas.ts';
 import { ANALYSIS_OPERATIONS } from './analysis-operations.ts';
 import { CAMERA_OPERATIONS } from './camera-operations.ts';
 import { HEALTH_OPERATIONS, PAGE_OPERATIONS } from './health-operations.ts';
@@ -22,22 +22,22 @@ export const OPERATIONS = {
 } as const satisfies Record<string, Operation>;
 
 export interface OpenApiOptions {
-  /** How a failure with this code is told. */
+  /** Status and title of the problem document of a code. */
   readonly problem: (code: ErrorCode) => { readonly status: number; readonly title: string };
 }
 
 const TAGS: Readonly<Record<Operation['tag'], string>> = {
-  analysis: 'Images that are sent in.',
-  observations: 'What was observed, and what goes on.',
+  analysis: 'Analysis of uploaded images.',
+  observations: 'Records, events and the outbox.',
   cameras: 'The cameras of the device.',
-  calibration: "People's readings, and what is learned from them.",
-  models: 'Which model runs, and what changes that.',
-  health: 'Whether the agent is well.',
-  pages: 'The document, and pages.',
+  calibration: 'Labels, and the calibration that is computed from them.',
+  models: 'The active model, installs and rollbacks.',
+  health: 'Health, status and metrics of the agent.',
+  pages: 'The OpenAPI document and HTML pages.',
 };
 
-/** What any request may meet. */
-const COMMON: readonly ErrorCode[] = [
+/** Errors of all operations. */
+const COMMON_ERRORS: readonly ErrorCode[] = [
   'request_invalid',
   'request_too_large',
   'request_host_refused',
@@ -48,22 +48,22 @@ const COMMON: readonly ErrorCode[] = [
   'request_timeout',
   'internal',
 ];
-const UNSAFE: readonly ErrorCode[] = ['request_origin_refused', 'request_media_type'];
-/** What an operation that answers always never says. */
-const NOW_AND_THEN: ReadonlySet<ErrorCode> = new Set(['request_overload', 'request_stopping']);
-/** Said of headers that are too long. */
+const WRITE_ERRORS: readonly ErrorCode[] = ['request_origin_refused', 'request_media_type'];
+/** Errors that do not apply to operations with `always`. */
+const OVERLOAD_ERRORS: ReadonlySet<ErrorCode> = new Set(['request_overload', 'request_stopping']);
+/** Status when the headers are too long. */
 const HEADERS_TOO_LONG = 431;
 
 /** The HTTP side of the contract as an OpenAPI 3.1 document: plain JSON. */
 export function openApiDocument(options: OpenApiOptions): Json {
-  const shelf = new SchemaShelf();
-  shelf.put('Problem', Problem);
-  for (const { schema } of Object.values(FEED)) shelf.put(schema.title ?? '', schema);
+  const registry = new SchemaRegistry();
+  registry.add('Problem', Problem);
+  for (const { schema } of Object.values(FEED)) registry.add(schema.title ?? '', schema);
   const paths: Record<string, Json> = {};
   for (const [id, operation] of Object.entries<Operation>(OPERATIONS)) {
     paths[operation.path] = {
       ...paths[operation.path],
-      [operation.method.toLowerCase()]: describe(id, operation, shelf, options),
+      [operation.method.toLowerCase()]: describeOperation(id, operation, registry, options),
     };
   }
   return {
@@ -72,39 +72,44 @@ export function openApiDocument(options: OpenApiOptions): Json {
       title: 'SwellSight Edge over HTTP',
       version: '1.0.0',
       description:
-        'JSON in UTF-8, snake_case, units in the names, times as ISO 8601 UTC with milliseconds; what is not known is `null`, ' +
-        'never 0.0. Changes within `v1` are additive. Every failure is a problem document (RFC 9457) with a stable code. A path ' +
-        'that is not here is 404 `request_not_found`, a method that is not here 405 `request_method`.',
+        'JSON in UTF-8, snake_case, units in the names, times as ISO 8601 UTC with milliseconds; an unknown value is `null`, ' +
+        'never 0.0. Changes within `v1` are additive. Every error is a problem document (RFC 9457) with a stable code. Any other ' +
+        'path is 404 `request_not_found`, any other method 405 `request_method`.',
       license: { name: 'MIT', identifier: 'MIT' },
     },
-    servers: [{ url: '/', description: 'The agent that gave this document.' }],
+    servers: [{ url: '/', description: 'The agent that serves this document.' }],
     security: [{ bearer: [] }, {}],
     tags: Object.entries(TAGS).map(([name, description]) => ({ name, description })),
     paths,
     components: {
-      schemas: shelf.schemas,
+      schemas: registry.schemas,
       responses: {
-        NotFound: failure(['request_not_found'], options, 404),
-        MethodNotAllowed: failure(['request_method'], options, 405),
+        NotFound: describeProblem(['request_not_found'], options, 404),
+        MethodNotAllowed: describeProblem(['request_method'], options, 405),
       },
       securitySchemes: {
         bearer: {
           type: 'http',
           scheme: 'bearer',
           description:
-            '`http.token`. Wanted wherever it is set, and it must be set on all addresses but loopback.',
+            'The value of `http.token`. Required when it is set; on every address except loopback it must be set.',
         },
       },
     },
   };
 }
 
-function describe(id: string, operation: Operation, shelf: SchemaShelf, options: OpenApiOptions): Json {
+function describeOperation(
+  id: string,
+  operation: Operation,
+  registry: SchemaRegistry,
+  options: OpenApiOptions,
+): Json {
   const { tag, summary, description, params, query, headers, body, open } = operation;
   const parameters = [
-    ...parametersOf('path', params),
-    ...parametersOf('query', query),
-    ...parametersOf('header', headers),
+    ...describeParameters('path', params),
+    ...describeParameters('query', query),
+    ...describeParameters('header', headers),
   ];
   return {
     operationId: id,
@@ -113,36 +118,39 @@ function describe(id: string, operation: Operation, shelf: SchemaShelf, options:
     ...(description === undefined ? {} : { description }),
     ...(open ? { security: [] } : {}),
     ...(parameters.length > 0 ? { parameters } : {}),
-    ...(body ? { requestBody: describeBody(body, shelf) } : {}),
-    responses: responsesOf(operation, shelf, options),
+    ...(body ? { requestBody: describeBody(body, registry) } : {}),
+    responses: describeResponses(operation, registry, options),
   };
 }
 
-function parametersOf(place: 'path' | 'query' | 'header', object: TObject | undefined): Json[] {
+function describeParameters(place: 'path' | 'query' | 'header', object: TObject | undefined): Json[] {
   return Object.entries(object?.properties ?? {}).map(([name, { description, ...schema }]) => ({
     name,
     in: place,
     required: place === 'path' || (object?.required?.includes(name) === true && !('default' in schema)),
     ...(description === undefined ? {} : { description }),
     schema,
-    // A flag may stand alone.
+    // A flag may have no value: `?annotate`.
     ...(place === 'query' && 'enum' in schema && (schema['enum'] as unknown[]).includes('')
       ? { allowEmptyValue: true }
       : {}),
   }));
 }
 
-function describeBody({ contentType, schema, fileTypes, fileField }: RequestBody, shelf: SchemaShelf): Json {
+function describeBody(
+  { contentType, schema, fileTypes, fileField }: RequestBody,
+  registry: SchemaRegistry,
+): Json {
   const encoding = fileField === undefined ? {} : { encoding: { [fileField]: { contentType: fileTypes } } };
   return {
     required: true,
-    content: { [contentType]: { schema: shelf.put(schema.title ?? '', schema), ...encoding } },
+    content: { [contentType]: { schema: registry.add(schema.title ?? '', schema), ...encoding } },
   };
 }
 
-function responsesOf(
+function describeResponses(
   operation: Operation,
-  shelf: SchemaShelf,
+  registry: SchemaRegistry,
   options: OpenApiOptions,
 ): Record<string, Json> {
   const responses: Record<string, Json & { content: Json }> = {};
@@ -152,7 +160,7 @@ function responsesOf(
       description: before ? `${String(before['description'])} ${description}` : description,
       content: {
         ...before?.content,
-        ...(contentType === null ? {} : { [contentType]: mediaOf(schema, shelf) }),
+        ...(contentType === null ? {} : { [contentType]: describeMedia(schema, registry) }),
       },
     };
   }
@@ -160,14 +168,14 @@ function responsesOf(
   for (const code of errorsOf(operation))
     for (const status of statusesOf(code, operation, options))
       byStatus.set(status, [...(byStatus.get(status) ?? []), code]);
-  for (const [status, codes] of [...byStatus].sort(([one], [another]) => one - another)) {
-    const told = failure(codes, options, status);
+  for (const [status, codes] of [...byStatus].sort(([status], [otherStatus]) => status - otherStatus)) {
+    const problem = describeProblem(codes, options, status);
     const before = responses[status];
-    const content = { ...before?.content, ...(told['content'] as Json) };
+    const content = { ...before?.content, ...(problem['content'] as Json) };
     responses[status] = {
-      ...told,
+      ...problem,
       ...(before
-        ? { description: `${String(before['description'])} Or: ${String(told['description'])}` }
+        ? { description: `${String(before['description'])} Or: ${String(problem['description'])}` }
         : {}),
       content,
     };
@@ -178,22 +186,22 @@ function responsesOf(
 function statusesOf(code: ErrorCode, { method, params }: Operation, { problem }: OpenApiOptions): number[] {
   const { status } = problem(code);
   if (code !== 'request_too_large') return [status];
-  // Without parameters in the path, and without a body, nothing can be too long but the headers.
+  // Without path parameters and without a body, only the headers can be too long.
   return method === 'GET' && !params ? [HEADERS_TOO_LONG] : [status, HEADERS_TOO_LONG];
 }
 
-function mediaOf(schema: TSchema | null, shelf: SchemaShelf): Json {
-  return schema === null ? {} : { schema: shelf.put(schema.title ?? '', schema) };
+function describeMedia(schema: TSchema | null, registry: SchemaRegistry): Json {
+  return schema === null ? {} : { schema: registry.add(schema.title ?? '', schema) };
 }
 
-/** Every code that the operation may fail with. */
+/** All error codes of an operation. */
 export function errorsOf(operation: Operation): ErrorCode[] {
   const { method, errors, open, always } = operation;
   const codes = [
-    ...COMMON.filter(
-      (code) => !(open && code === 'request_unauthorized') && !(always && NOW_AND_THEN.has(code)),
+    ...COMMON_ERRORS.filter(
+      (code) => !(open && code === 'request_unauthorized') && !(always && OVERLOAD_ERRORS.has(code)),
     ),
-    ...(method === 'GET' ? [] : UNSAFE),
+    ...(method === 'GET' ? [] : WRITE_ERRORS),
     ...errors,
   ];
   return [...new Set(codes)];
@@ -201,12 +209,12 @@ export function errorsOf(operation: Operation): ErrorCode[] {
 
 const HEADERS: Readonly<Record<number, Json>> = {
   401: { 'WWW-Authenticate': { schema: { type: 'string' } } },
-  405: { Allow: { schema: { type: 'string' }, description: 'The methods that there are.' } },
+  405: { Allow: { schema: { type: 'string' }, description: 'The allowed methods.' } },
   429: { 'Retry-After': { schema: { type: 'string' }, description: 'Seconds.' } },
   503: { 'Retry-After': { schema: { type: 'string' }, description: 'Seconds.' } },
 };
 
-function failure(codes: readonly ErrorCode[], { problem }: OpenApiOptions, status: number): Json {
+function describeProblem(codes: readonly ErrorCode[], { problem }: OpenApiOptions, status: number): Json {
   const titles = [...new Set(codes.map((code) => problem(code).title))];
   return {
     description: `${titles.join('; ')}.\n\n${codes.map((code) => `- \`${code}\`: ${ERROR_CODES[code].hint}`).join('\n')}`,

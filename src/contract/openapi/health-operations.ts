@@ -1,6 +1,6 @@
 import { Type } from '@sinclair/typebox';
 import { closed } from '../schema-parts.ts';
-import { json, other, type Operation } from './operation.ts';
+import { jsonAnswer, mediaAnswer, type Operation } from './operation.ts';
 import { About, AgentStatus, Condensed, HealthReport, Live, Ready } from './views.ts';
 
 export const PAGE_OPERATIONS = {
@@ -8,10 +8,10 @@ export const PAGE_OPERATIONS = {
     method: 'GET',
     path: '/',
     tag: 'pages',
-    summary: 'What this is.',
+    summary: 'Describes the agent.',
     answers: [
-      json(200, 'For programs.', About),
-      other(200, 'For browsers, by what they accept.', 'text/html'),
+      jsonAnswer(200, 'For programs.', About),
+      mediaAnswer(200, 'For browsers, when `Accept` contains text/html.', 'text/html'),
     ],
     errors: [],
   },
@@ -19,22 +19,22 @@ export const PAGE_OPERATIONS = {
     method: 'GET',
     path: '/openapi.json',
     tag: 'pages',
-    summary: 'This document.',
-    answers: [other(200, 'OpenAPI 3.1.', 'application/json')],
+    summary: 'Returns this document.',
+    answers: [mediaAnswer(200, 'OpenAPI 3.1.', 'application/json')],
     errors: [],
   },
   docsFile: {
     method: 'GET',
     path: '/docs/{file}',
     tag: 'pages',
-    summary: 'A part of that page.',
+    summary: 'Returns a file of the page `/docs`.',
     params: Type.Object({ file: Type.String({ maxLength: 64 }) }, closed),
     answers: [
-      other(200, 'A script.', 'text/javascript'),
-      other(200, 'A style sheet.', 'text/css'),
-      other(200, 'A picture.', 'image/png'),
-      other(200, 'A script.', 'application/javascript'),
-      { status: 304, description: 'As it is known.', contentType: null, schema: null },
+      mediaAnswer(200, 'A script.', 'text/javascript'),
+      mediaAnswer(200, 'A style sheet.', 'text/css'),
+      mediaAnswer(200, 'An icon.', 'image/png'),
+      mediaAnswer(200, 'A script.', 'application/javascript'),
+      { status: 304, description: 'Not modified.', contentType: null, schema: null },
     ],
     errors: ['request_not_found'],
   },
@@ -42,20 +42,20 @@ export const PAGE_OPERATIONS = {
     method: 'GET',
     path: '/docs',
     tag: 'pages',
-    summary: 'This document as a page.',
-    answers: [other(200, 'The page; its parts lie under `/docs/`.', 'text/html')],
+    summary: 'Shows this document as an HTML page.',
+    answers: [mediaAnswer(200, 'The page; its files are below `/docs/`.', 'text/html')],
     errors: [],
   },
 } as const satisfies Record<string, Operation>;
 
-/** 503 for "no", so that a supervisor needs to look at the status code only. */
+/** The status is 503 for "no", so that a supervisor needs only the status code. */
 export const HEALTH_OPERATIONS = {
   live: {
     method: 'GET',
     path: '/live',
     tag: 'health',
-    summary: 'Whether the main loop and the vision process made progress lately.',
-    answers: [json(200, 'They did.', Live), json(503, 'They did not.', Live)],
+    summary: 'Tells whether the main loop and the vision process make progress.',
+    answers: [jsonAnswer(200, 'Live.', Live), jsonAnswer(503, 'Not live.', Live)],
     errors: [],
     open: true,
     always: true,
@@ -64,8 +64,8 @@ export const HEALTH_OPERATIONS = {
     method: 'GET',
     path: '/ready',
     tag: 'health',
-    summary: 'Whether a model is loaded and the store can be written.',
-    answers: [json(200, 'Both.', Ready), json(503, 'Something is missing.', Ready)],
+    summary: 'Tells whether a model is loaded and the store is writable.',
+    answers: [jsonAnswer(200, 'Ready.', Ready), jsonAnswer(503, 'Not ready.', Ready)],
     errors: [],
     open: true,
   },
@@ -73,32 +73,38 @@ export const HEALTH_OPERATIONS = {
     method: 'GET',
     path: '/health',
     tag: 'health',
-    summary: 'Well, degraded or failed.',
-    answers: [json(200, 'Well, or degraded.', Condensed), json(503, 'Failed.', Condensed)],
+    summary: 'Returns the condition: ok, degraded or failed.',
+    answers: [
+      jsonAnswer(200, 'The condition is ok or degraded.', Condensed),
+      jsonAnswer(503, 'The condition is failed.', Condensed),
+    ],
     errors: [],
   },
   healthDetailed: {
     method: 'GET',
     path: '/health/detailed',
     tag: 'health',
-    summary: 'The same with the newest heartbeat: each component, and figures of the system.',
-    answers: [json(200, 'Well, or degraded.', HealthReport), json(503, 'Failed.', HealthReport)],
+    summary: 'Returns the condition with the newest heartbeat: the state of each part and of the system.',
+    answers: [
+      jsonAnswer(200, 'The condition is ok or degraded.', HealthReport),
+      jsonAnswer(503, 'The condition is failed.', HealthReport),
+    ],
     errors: [],
   },
   status: {
     method: 'GET',
     path: '/api/v1/status',
     tag: 'health',
-    summary: 'All that the agent says of itself.',
-    answers: [json(200, 'Its state, identity, health, model and cameras.', AgentStatus)],
+    summary: 'Returns the status of the agent.',
+    answers: [jsonAnswer(200, 'State, identity, health, model and cameras.', AgentStatus)],
     errors: [],
   },
   metrics: {
     method: 'GET',
     path: '/metrics',
     tag: 'health',
-    summary: 'Figures for Prometheus; docs/metrics.md lists them.',
-    answers: [other(200, 'The text format.', 'text/plain')],
+    summary: 'Returns metrics for Prometheus; docs/metrics.md lists them.',
+    answers: [mediaAnswer(200, 'The text format of Prometheus.', 'text/plain')],
     errors: [],
   },
 } as const satisfies Record<string, Operation>;

@@ -2,10 +2,10 @@ import { Type } from '@sinclair/typebox';
 import { ModelAborted, ModelInstallArgs, ModelServes } from '../model.ts';
 import { closed } from '../schema-parts.ts';
 import { ModelState } from '../states.ts';
-import { json, STORE_READ, STORE_WRITE, type Operation } from './operation.ts';
+import { jsonAnswer, STORE_READ_ERRORS, STORE_WRITE_ERRORS, type Operation } from './operation.ts';
 import { InstallBegun } from './views.ts';
 
-/** As the command; without a source it is the repository. */
+/** The arguments of the command `model.install`. The default source is the repository. */
 export const InstallBody = Type.Composite(
   [
     Type.Omit(ModelInstallArgs, ['source']),
@@ -17,8 +17,8 @@ export const InstallBody = Type.Composite(
 const Serves = { ...ModelServes, title: 'ModelServes' } as typeof ModelServes;
 const Aborted = { ...ModelAborted, title: 'ModelAborted' } as typeof ModelAborted;
 
-/** Why another model, or another process of the same, did not start. */
-const START = [
+/** Errors of the start of a model. */
+const START_ERRORS = [
   'model_not_found',
   'model_manifest_invalid',
   'model_bundle_refused',
@@ -39,49 +39,55 @@ export const MODEL_OPERATIONS = {
     method: 'GET',
     path: '/api/v1/models/info',
     tag: 'models',
-    summary: 'The slots, the active model, the install in hand or the last one, and what is refused.',
-    answers: [json(200, 'As on `model/state` over MQTT.', ModelState)],
-    errors: STORE_READ,
+    summary: 'Returns the slots, the active model, the current or last install, and refused models.',
+    answers: [jsonAnswer(200, 'The same document as on the MQTT topic `model/state`.', ModelState)],
+    errors: STORE_READ_ERRORS,
   },
   modelInstall: {
     method: 'POST',
     path: '/api/v1/models/install',
     tag: 'models',
-    summary: 'Begins to install a model.',
+    summary: 'Starts to install a model.',
     description:
-      'Answered when the request is stored: how it goes on stands in `/api/v1/models/info` and `/api/v1/events`.',
+      'The response is sent when the request is stored. `/api/v1/models/info` and `/api/v1/events` report the progress.',
     body: { contentType: 'application/json', schema: InstallBody },
-    answers: [json(202, 'It has begun.', InstallBegun)],
+    answers: [jsonAnswer(202, 'The install has started.', InstallBegun)],
     errors: [
       'model_install_busy',
       'model_pinned',
       'model_no_repository',
       'model_refused_before',
-      ...STORE_WRITE,
+      ...STORE_WRITE_ERRORS,
     ],
   },
   modelAbort: {
     method: 'POST',
     path: '/api/v1/models/abort',
     tag: 'models',
-    summary: 'Stops the install in hand.',
-    answers: [json(200, 'It has ended; the former model serves.', Aborted)],
-    errors: ['model_install_none', ...STORE_WRITE],
+    summary: 'Stops the current install.',
+    answers: [jsonAnswer(200, 'The install has ended; the previous model is active.', Aborted)],
+    errors: ['model_install_none', ...STORE_WRITE_ERRORS],
   },
   modelRollback: {
     method: 'POST',
     path: '/api/v1/models/rollback',
     tag: 'models',
-    summary: 'Back to the former model, without network.',
-    answers: [json(200, 'What serves now.', Serves)],
-    errors: ['model_no_previous', 'model_install_busy', 'model_pinned', ...START, ...STORE_WRITE],
+    summary: 'Activates the previous model, without network.',
+    answers: [jsonAnswer(200, 'The active model.', Serves)],
+    errors: [
+      'model_no_previous',
+      'model_install_busy',
+      'model_pinned',
+      ...START_ERRORS,
+      ...STORE_WRITE_ERRORS,
+    ],
   },
   modelReload: {
     method: 'POST',
     path: '/api/v1/models/reload',
     tag: 'models',
-    summary: 'The model that serves, in a new process. No frame and no request is lost.',
-    answers: [json(200, 'What serves now.', Serves)],
-    errors: ['model_install_busy', ...START],
+    summary: 'Restarts the active model in a new process. No frame and no request is lost.',
+    answers: [jsonAnswer(200, 'The active model.', Serves)],
+    errors: ['model_install_busy', ...START_ERRORS],
   },
 } as const satisfies Record<string, Operation>;

@@ -5,29 +5,28 @@ import { Id, StringEnum, closed } from '../schema-parts.ts';
 export type Method = 'GET' | 'POST' | 'PUT' | 'DELETE';
 export type Tag = 'analysis' | 'observations' | 'cameras' | 'calibration' | 'models' | 'health' | 'pages';
 
-/** One way in which an operation answers when it did not fail. */
+/** A successful response of an operation. */
 export interface Answer {
   readonly status: number;
   readonly description: string;
-  /** Null for an answer without a body. */
+  /** Null for a response without a body. */
   readonly contentType: string | null;
-  /** Null for what is no JSON. */
+  /** Null for a body that is not JSON. */
   readonly schema: TSchema | null;
 }
 
 export interface RequestBody {
   readonly contentType: 'application/json' | 'multipart/form-data';
   readonly schema: TSchema;
-  /** The operation looks at it itself: its refusals have codes of their own. */
+  /** The operation validates the body itself, because its errors have own codes. */
   readonly checkedByOperation?: true;
-  /** Of the files in a form. */
+  /** Media types of the files in a form. */
   readonly fileTypes?: string;
   readonly fileField?: string;
 }
 
 /**
- * One method of one path: the one source of the OpenAPI document and of the schemas that the server checks requests
- * with.
+ * One method of one path. The OpenAPI document and the validation of requests come from it.
  */
 export interface Operation {
   readonly method: Method;
@@ -41,15 +40,15 @@ export interface Operation {
   readonly headers?: TObject;
   readonly body?: RequestBody;
   readonly answers: readonly Answer[];
-  /** Beside those that any request may meet. */
+  /** In addition to the errors of all operations. */
   readonly errors: readonly ErrorCode[];
-  /** Wants no token. */
+  /** Requires no token. */
   readonly open?: true;
-  /** However much is asked for at the same time, and while the agent stops. */
+  /** Responds also under overload, and while the agent stops. */
   readonly always?: true;
 }
 
-export const json = <const S extends number, T extends TSchema>(
+export const jsonAnswer = <const S extends number, T extends TSchema>(
   status: S,
   description: string,
   schema: T,
@@ -60,14 +59,14 @@ export const json = <const S extends number, T extends TSchema>(
   schema,
 });
 
-export const other = (status: number, description: string, contentType: string) => ({
+export const mediaAnswer = (status: number, description: string, contentType: string) => ({
   status,
   description,
   contentType,
   schema: null,
 });
 
-/** `?annotate` alone is a yes. */
+/** `?annotate` without a value is true. */
 export const FLAGS: readonly string[] = ['', '1', 'true', '0', 'false'];
 export const Flag = StringEnum([...FLAGS]);
 
@@ -78,11 +77,14 @@ export const CameraId: typeof Id = { ...Id, description: 'id of a configured cam
 export const CameraParams = Type.Object({ id: CameraId }, closed);
 export type CameraParams = Static<typeof CameraParams>;
 
-/** What reading from the store may end in. */
-export const STORE_READ = ['store_failed', 'store_corrupt'] as const satisfies readonly ErrorCode[];
-export const STORE_WRITE = [...STORE_READ, 'store_full'] as const satisfies readonly ErrorCode[];
-/** What asking the vision process may end in. */
-export const VISION = [
+/** Errors of reading from the store. */
+export const STORE_READ_ERRORS = ['store_failed', 'store_corrupt'] as const satisfies readonly ErrorCode[];
+export const STORE_WRITE_ERRORS = [
+  ...STORE_READ_ERRORS,
+  'store_full',
+] as const satisfies readonly ErrorCode[];
+/** Errors of the vision process. */
+export const VISION_ERRORS = [
   'vision_crashed',
   'vision_timeout',
   'vision_busy',

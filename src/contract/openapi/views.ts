@@ -7,14 +7,14 @@ import { CameraState, Info, ModelState, Status } from '../states.ts';
 
 const Codes = Type.Array(Type.String());
 
-/** RFC 9457, with the agent's stable code and its hint. */
+/** A problem document (RFC 9457) with the agent's stable code and a hint. */
 export const Problem = Type.Object(
   {
     type: Type.String({ format: 'uri', description: '`urn:swellsight:error:` and the code' }),
     title: Type.String(),
     status: Type.Integer({ minimum: 400, maximum: 599 }),
-    detail: Type.String({ maxLength: 500, description: 'what happened; never of what is inside' }),
-    code: Type.String({ description: 'stable; docs/errors.md lists them' }),
+    detail: Type.String({ maxLength: 500, description: 'what happened, without internal details' }),
+    code: Type.String({ description: 'stable code; docs/errors.md lists all codes' }),
     hint: Type.String({ description: 'what a person can do about it' }),
   },
   { ...closed, title: 'Problem' },
@@ -36,14 +36,14 @@ export const Live = Type.Object({ live: Type.Boolean() }, { ...closed, title: 'L
 
 const readiness = {
   ready: Type.Boolean(),
-  missing: { ...Codes, description: 'what is missing for work: `model`, `store`' },
+  missing: { ...Codes, description: 'missing parts: `model`, `store`' },
 };
 export const Ready = Type.Object(readiness, { ...closed, title: 'Ready' });
 
 const Condition = StringEnum(['ok', 'degraded', 'failed']);
 
 export const Condensed = Type.Object(
-  { status: Condition, degraded: { ...Codes, description: 'docs/health.md says what each means' } },
+  { status: Condition, degraded: { ...Codes, description: 'docs/health.md explains each code' } },
   { ...closed, title: 'Condition' },
 );
 
@@ -56,7 +56,7 @@ export const CameraView = Type.Object(
   {
     id: Type.String(),
     kind: Type.String(),
-    schedule: Type.String({ description: 'for people' }),
+    schedule: Type.String({ description: 'human-readable' }),
     state: CameraState,
     next_run_at: Nullable(Time),
     latest: Nullable(Observation),
@@ -84,13 +84,13 @@ export const LabelList = Type.Object({ labels: Type.Array(LabelRecord) }, { ...c
 
 export const Calibrated = Type.Object(
   { calibration: CalibrationSummary },
-  { ...closed, title: 'Calibrated', description: 'the calibration as it is now' },
+  { ...closed, title: 'Calibrated', description: 'the current calibration' },
 );
 
 export const ObservationPage = Type.Object(
   {
     observations: Type.Array(Observation),
-    cursor: Nullable(Type.String({ description: 'asks for the page after; null at the end' })),
+    cursor: Nullable(Type.String({ description: 'returns the next page; null at the end' })),
   },
   { ...closed, title: 'ObservationPage' },
 );
