@@ -29,7 +29,7 @@ import { SlotStore } from './model/slots/slot-store.ts';
 import { ModelBlocks } from './mqtt/blocks/model-blocks.ts';
 import { Commands } from './mqtt/commands/commands.ts';
 import { Discovery } from './mqtt/discovery/discovery.ts';
-import { startEmbeddedBroker } from './mqtt/start-embedded-broker.ts';
+import { startEmbeddedBroker } from './mqtt/embedded-broker.ts';
 import { Forwarder } from './mqtt/forward/forwarder.ts';
 import { MqttLink } from './mqtt/link/link.ts';
 import { ReplaceableLink } from './mqtt/link/replaceable-link.ts';

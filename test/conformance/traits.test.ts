@@ -9,7 +9,7 @@ import {
   type MqttClient,
 } from 'mqtt';
 import { expect, it } from 'vitest';
-import { EmbeddedBroker } from '../../src/mqtt/embedded.ts';
+import { EmbeddedBroker } from '../../src/mqtt/embedded-broker.ts';
 import { freePort, Mosquitto, until } from '../fixtures/mosquitto.ts';
 import { NatsCluster } from '../fixtures/nats.ts';
 import { silentLog } from '../fixtures/store.ts';

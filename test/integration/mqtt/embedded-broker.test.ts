@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { systemClock } from '../../../src/base/clock.ts';
 import type { AgentApi } from '../../../src/contract/api.ts';
 import { Commands } from '../../../src/mqtt/commands/commands.ts';
-import { EmbeddedBroker } from '../../../src/mqtt/embedded.ts';
+import { EmbeddedBroker } from '../../../src/mqtt/embedded-broker.ts';
 import { Device, linkOptions, startLink, topics } from '../../fixtures/link.ts';
 import { until } from '../../fixtures/mosquitto.ts';
 import { silentLog } from '../../fixtures/store.ts';
@@ -28,34 +28,34 @@ describe('EmbeddedBroker', () => {
 
   const url = (): string => `mqtt://127.0.0.1:${port}`;
 
-  it('serves the link and the usual command line programs', async () => {
+  it('serves the link, mosquitto_sub and mosquitto_pub', async () => {
     const { link, births } = startLink(linkOptions(url(), { protocolVersion: 4 }));
     link.setState('info', { n: 1 });
     await until(() => births.length === 1, 'the birth');
     const sub = spawn('mosquitto_sub', ['-p', String(port), '-t', 'swellsight/#', '-v', '-W', '20']);
-    let said = '';
-    sub.stdout.on('data', (bytes: Buffer) => (said += bytes.toString()));
-    await until(() => said.includes('info {"n":1}') && said.includes('online'), 'what is retained');
+    let output = '';
+    sub.stdout.on('data', (bytes: Buffer) => (output += bytes.toString()));
+    await until(() => output.includes('info {"n":1}') && output.includes('online'), 'the retained messages');
     await link.publish('event/x', '{"live":1}', { qos: 1, retain: false });
-    await until(() => said.includes('event/x {"live":1}'), 'the live message');
+    await until(() => output.includes('event/x {"live":1}'), 'the live message');
     const pub = spawn('mosquitto_pub', [
       '-p',
       String(port),
       '-t',
       'swellsight/x',
       '-m',
-      'from outside',
+      'external',
       '-q',
       '1',
     ]);
     expect(await once(pub, 'exit')).toEqual([0, null]);
-    await until(() => said.includes('swellsight/x from outside'), 'the message from outside');
+    await until(() => output.includes('swellsight/x external'), 'the external message');
     await link.stop();
-    await until(() => said.includes('stopped'), 'stopped');
+    await until(() => output.includes('stopped'), 'stopped');
     sub.kill();
   });
 
-  it('carries commands from mosquitto_pub and their answers to mosquitto_sub', async () => {
+  it('transports commands from mosquitto_pub and answers to mosquitto_sub', async () => {
     const device = new Device(
       linkOptions(url(), { protocolVersion: 4 }),
       {},
@@ -76,8 +76,8 @@ describe('EmbeddedBroker', () => {
     device.start();
     await until(() => device.link.connected, 'the link');
     const sub = spawn('mosquitto_sub', ['-p', String(port), '-t', `${topics.prefix}cmdres/#`, '-v']);
-    let said = '';
-    sub.stdout.on('data', (bytes: Buffer) => (said += bytes.toString()));
+    let output = '';
+    sub.stdout.on('data', (bytes: Buffer) => (output += bytes.toString()));
     const publish = async (name: string, message: string, ...more: string[]): Promise<void> => {
       const args = [
         '-p',
@@ -92,32 +92,32 @@ describe('EmbeddedBroker', () => {
       ];
       expect(await once(spawn('mosquitto_pub', args), 'exit')).toEqual([0, null]);
     };
-    // The subscription has no sign of its own: the first command is sent until its answer is seen.
-    for (let n = 0; !said.includes('"pong":true'); n += 1) {
+    // mosquitto_sub does not report its subscription. Repeat the first command until its answer arrives.
+    for (let n = 0; !output.includes('"pong":true'); n += 1) {
       if (n > 50) throw new Error('no answer');
       await publish('ping', `{"id": "p${n}"}`);
       await new Promise((resolve) => setTimeout(resolve, 100));
     }
     await publish('capture', '{"id": "2", "args": {"camera": "north"}}');
-    await until(() => said.includes('"result":{"camera":"north"}'), 'the capture');
+    await until(() => output.includes('"result":{"camera":"north"}'), 'the capture');
     await device.link.stop();
     sub.kill();
     await device.stop();
   });
 
-  it('is what a client of version 5 finds out by itself', async () => {
+  it('makes the link fall back from MQTT 5 to 3.1.1', async () => {
     const { link, births } = startLink(linkOptions(url(), { protocolVersion: 5 }));
     await until(() => births.length === 1, 'the birth');
     expect(link.stats().protocolVersion).toBe(4);
     await link.stop();
   });
 
-  it('says who is in the way when the port is taken', async () => {
+  it('rejects with mqtt_port_taken when the port is in use', async () => {
     const second = new EmbeddedBroker({ host: '127.0.0.1', port }, { log: silentLog });
     await expect(second.start()).rejects.toMatchObject({ code: 'mqtt_port_taken' });
   });
 
-  it('cuts off a packet that is too large at its header, and nobody else', async () => {
+  it('disconnects the sender of a packet that is too large at its header, and no other client', async () => {
     const client = connect(url(), { reconnectPeriod: 0 });
     await once(client as never, 'connect');
     const socket = connectTcp(port, '127.0.0.1');
@@ -126,7 +126,7 @@ describe('EmbeddedBroker', () => {
     const connectPacket = Buffer.from('100f00044d51545404020000000378787800'.slice(0, 34), 'hex');
     socket.write(connectPacket);
     await once(socket, 'data');
-    // PUBLISH, remaining length 268,435,455: the most that the protocol knows.
+    // PUBLISH with remaining length 268,435,455, the maximum of the protocol.
     socket.write(Buffer.from([0x30, 0xff, 0xff, 0xff, 0x7f]));
     await once(socket, 'close');
     expect(client.connected).toBe(true);
@@ -134,7 +134,7 @@ describe('EmbeddedBroker', () => {
     client.end(true);
   });
 
-  it('closes what speaks no MQTT', async () => {
+  it('closes a connection that does not use MQTT', async () => {
     const socket = connectTcp(port, '127.0.0.1');
     sockets.push(socket);
     socket.on('error', () => undefined);
@@ -142,85 +142,86 @@ describe('EmbeddedBroker', () => {
     await once(socket, 'close');
   });
 
-  it('keeps nothing for a client that went away', async () => {
-    const away = connect(url(), { clientId: 'away', clean: false, reconnectPeriod: 0 });
-    await once(away as never, 'connect');
-    await away.subscribeAsync('t', { qos: 1 });
-    await away.endAsync(true);
+  it('keeps no session of a disconnected client', async () => {
+    const before = connect(url(), { clientId: 'same', clean: false, reconnectPeriod: 0 });
+    await once(before as never, 'connect');
+    await before.subscribeAsync('t', { qos: 1 });
+    await before.endAsync(true);
     const other = connect(url(), { reconnectPeriod: 0 });
     await once(other as never, 'connect');
     await other.publishAsync('t', 'x', { qos: 1 });
-    const back = connect(url(), { clientId: 'away', clean: false, reconnectPeriod: 0 });
+    const after = connect(url(), { clientId: 'same', clean: false, reconnectPeriod: 0 });
     const got: string[] = [];
-    back.on('message', (topic) => got.push(topic));
-    const [connack] = (await once(back as never, 'connect')) as [{ sessionPresent: boolean }];
+    after.on('message', (topic) => got.push(topic));
+    const [connack] = (await once(after as never, 'connect')) as [{ sessionPresent: boolean }];
     expect(connack.sessionPresent).toBe(false);
     await other.publishAsync('t2', 'x', { qos: 1 });
     expect(got).toEqual([]);
-    for (const client of [other, back]) client.end(true);
+    for (const client of [other, after]) client.end(true);
   });
 
-  it('bounds what it retains: the topic set longest ago goes', async () => {
+  it('limits the number of retained topics, and clears the oldest one', async () => {
     const { link, births } = startLink(linkOptions(url(), { protocolVersion: 4 }));
     await until(() => births.length === 1, 'the birth');
-    const greedy = connect(url(), { reconnectPeriod: 0 });
-    await once(greedy as never, 'connect');
-    for (let n = 0; n < 1100; n += 1) greedy.publish(`r/${n}`, 'x', { qos: 0, retain: true });
-    await greedy.publishAsync('done', 'x', { qos: 1 });
-    const kept: string[] = [];
+    const publisher = connect(url(), { reconnectPeriod: 0 });
+    await once(publisher as never, 'connect');
+    for (let n = 0; n < 1100; n += 1) publisher.publish(`r/${n}`, 'x', { qos: 0, retain: true });
+    await publisher.publishAsync('done', 'x', { qos: 1 });
+    const retained: string[] = [];
     const late = connect(url(), { reconnectPeriod: 0 });
-    late.on('message', (topic) => kept.push(topic));
+    late.on('message', (topic) => retained.push(topic));
     await once(late as never, 'connect');
     await late.subscribeAsync('r/+', { qos: 0 });
-    await until(() => kept.includes('r/1099'), 'what is retained');
-    expect(kept.length).toBeLessThanOrEqual(1000);
-    expect(kept).not.toContain('r/0');
+    await until(() => retained.includes('r/1099'), 'the retained messages');
+    expect(retained.length).toBeLessThanOrEqual(1000);
+    expect(retained).not.toContain('r/0');
     expect(link.connected).toBe(true);
-    for (const client of [greedy, late]) client.end(true);
+    for (const client of [publisher, late]) client.end(true);
     await link.stop();
   });
 
-  it('bounds the bytes that it retains', async () => {
-    const greedy = connect(url(), { reconnectPeriod: 0 });
-    await once(greedy as never, 'connect');
+  it('limits the total size of retained messages', async () => {
+    const publisher = connect(url(), { reconnectPeriod: 0 });
+    await once(publisher as never, 'connect');
     const megabyte = Buffer.alloc(1_048_576);
-    for (let n = 0; n < 20; n += 1) await greedy.publishAsync(`r/${n}`, megabyte, { qos: 1, retain: true });
+    for (let n = 0; n < 20; n += 1)
+      await publisher.publishAsync(`r/${n}`, megabyte, { qos: 1, retain: true });
     const late = connect(url(), { reconnectPeriod: 0 });
-    const kept: string[] = [];
-    late.on('message', (topic) => kept.push(topic));
+    const retained: string[] = [];
+    late.on('message', (topic) => retained.push(topic));
     await once(late as never, 'connect');
     await late.subscribeAsync('r/+', { qos: 0 });
-    await until(() => kept.includes('r/19'), 'what is retained');
-    expect(kept.length).toBeLessThanOrEqual(16);
-    expect(kept).not.toContain('r/0');
-    for (const client of [greedy, late]) client.end(true);
+    await until(() => retained.includes('r/19'), 'the retained messages');
+    expect(retained.length).toBeLessThanOrEqual(16);
+    expect(retained).not.toContain('r/0');
+    for (const client of [publisher, late]) client.end(true);
   });
 
-  it('takes so many subscriptions of one client and no more, also in one packet', async () => {
-    const greedy = connect(url(), { reconnectPeriod: 0 });
-    await once(greedy as never, 'connect');
+  it('limits the subscriptions of a client, also within one packet', async () => {
+    const client = connect(url(), { reconnectPeriod: 0 });
+    await once(client as never, 'connect');
     const granted = (count: number, first: number): Promise<number> =>
       new Promise((resolve) => {
         const filters = Array.from({ length: count }, (_, n) => `f/${first + n}`);
-        greedy.subscribe(filters, { qos: 0 }, (_error, list, packet) => {
+        client.subscribe(filters, { qos: 0 }, (_error, list, packet) => {
           const codes = packet?.granted ?? list?.map(({ qos }) => qos) ?? [];
           resolve(codes.filter((code) => Number(code) < 128).length);
         });
       });
     expect(await granted(500, 0)).toBe(100);
     expect(await granted(5, 500)).toBe(0);
-    await greedy.unsubscribeAsync(['f/0', 'f/1']);
+    await client.unsubscribeAsync(['f/0', 'f/1']);
     expect(await granted(5, 600)).toBe(2);
-    greedy.end(true);
+    client.end(true);
   });
 
-  it('a subscriber that takes nothing holds publishers up, is cut off, and all goes on', async () => {
-    const deaf = connect(url(), { reconnectPeriod: 0 });
-    await once(deaf as never, 'connect');
-    await deaf.subscribeAsync('flood', { qos: 1 });
-    deaf.stream.pause();
-    const over = new Promise((resolve) => deaf.stream.once('close', resolve));
-    deaf.on('error', () => undefined);
+  it('delays publishers for a subscriber that reads nothing, disconnects it, and then continues', async () => {
+    const blocked = connect(url(), { reconnectPeriod: 0 });
+    await once(blocked as never, 'connect');
+    await blocked.subscribeAsync('flood', { qos: 1 });
+    blocked.stream.pause();
+    const closed = new Promise((resolve) => blocked.stream.once('close', resolve));
+    blocked.on('error', () => undefined);
     const sender = connect(url(), { reconnectPeriod: 0 });
     await once(sender as never, 'connect');
     const bytes = Buffer.alloc(20_000);
@@ -228,28 +229,28 @@ describe('EmbeddedBroker', () => {
     for (let n = 0; n < 4000; n += 1) all.push(sender.publishAsync('flood', bytes, { qos: 1 }));
     await Promise.all(all);
     expect(sender.connected).toBe(true);
-    deaf.stream.resume();
-    await over;
-    for (const client of [deaf, sender]) client.end(true);
+    blocked.stream.resume();
+    await closed;
+    for (const client of [blocked, sender]) client.end(true);
   }, 240_000);
 
-  it('what waited for a subscriber that is gone goes through without a stack of its own', async () => {
-    const deaf = connect(url(), { reconnectPeriod: 0 });
-    await once(deaf as never, 'connect');
-    await deaf.subscribeAsync('flood', { qos: 1 });
-    deaf.on('error', () => undefined);
-    deaf.handleMessage = () => undefined;
+  it('processes the queue of a disconnected subscriber without a stack overflow', async () => {
+    const blocked = connect(url(), { reconnectPeriod: 0 });
+    await once(blocked as never, 'connect');
+    await blocked.subscribeAsync('flood', { qos: 1 });
+    blocked.on('error', () => undefined);
+    blocked.handleMessage = () => undefined;
     const sender = connect(url(), { reconnectPeriod: 0 });
     await once(sender as never, 'connect');
     const bytes = Buffer.alloc(20_000);
     for (let n = 0; n < 5000; n += 1) await sender.publishAsync('flood', bytes, { qos: 1 });
     const thrown: Error[] = [];
-    const note = (error: Error): number => thrown.push(error);
-    process.on('uncaughtException', note);
-    for (const client of [deaf, sender]) client.end(true);
+    const record = (error: Error): number => thrown.push(error);
+    process.on('uncaughtException', record);
+    for (const client of [blocked, sender]) client.end(true);
     await broker.stop();
     await new Promise((resolve) => setTimeout(resolve, 300));
-    process.off('uncaughtException', note);
+    process.off('uncaughtException', record);
     expect(thrown).toEqual([]);
   });
 });
