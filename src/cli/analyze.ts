@@ -33,7 +33,7 @@ const COLUMNS = [
   'error',
 ] as const;
 
-/** `analyze FILES`: analyses each image as a burst of one frame. Exits with 1 when an image failed; rejected is not failed. */
+/** `analyze FILES`: analyses each image as a burst of one frame. Exits with 1 if an image failed (not if it was rejected). */
 export async function runAnalyze(
   paths: readonly string[],
   options: AnalyzeOptions,

@@ -25,7 +25,7 @@ const START_RETRY = { minMs: 500, maxMs: 4000, resetAfterMs: MAX_HELD_MS };
 /** Between restarts: repeated restarts must not keep the machine busy. */
 const RESTART_DELAY = { minMs: 200, maxMs: 60_000, resetAfterMs: 60_000 };
 
-/** Runs the agent until the signal of the terminal fires, and restarts it when it asks for it. Resolves with the exit code. */
+/** Runs the agent until the signal of the terminal fires; restarts it on request. Resolves with the exit code. */
 export async function runAgent(
   options: RunOptions,
   terminal: Terminal,

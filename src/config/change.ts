@@ -1,6 +1,6 @@
 import type { Camera, Settings } from './schema.ts';
 
-/** The difference between two settings, and how each key takes effect: while running, by a new connection, or by a restart. */
+/** The difference between two settings, and how each key takes effect: live, by a new connection, or by a restart. */
 export interface Change {
   readonly from: Settings;
   readonly to: Settings;

@@ -13,7 +13,7 @@ import { Trial, type UndoReason } from './trial.ts';
 
 /** The running parts of the agent, as a change of the settings needs them. */
 export interface SettingsHost {
-  /** Applies a change that needs no restart. Resolves when every part has started to apply it; must not wait for the network. */
+  /** Starts to apply a change that needs no restart, in every part. Must not wait for the network. */
   apply(change: Change): Promise<void>;
   /** Requests a restart of all parts. */
   restart(): void;

@@ -85,7 +85,7 @@ export function readEnvironment(
     } else if (!OTHER_VARIABLES.includes(name)) {
       const suggestion = findNearest(name, [...byVariable.keys(), ...OTHER_VARIABLES]);
       const wanted = suggestion === null ? 'no such variable' : `perhaps ${suggestion}`;
-      faults.push({ key: name, given: 'a variable that is no setting', wanted, origin: 'environment' });
+      faults.push({ key: name, given: 'an unknown variable', wanted, origin: 'environment' });
     }
   }
   return values;

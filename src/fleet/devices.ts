@@ -21,7 +21,7 @@ export class Devices {
   readonly #pattern: RegExp;
   readonly #byName = new Map<string, Device>();
 
-  /** `pattern`: `site/device` with `*` or `+` for any text and `?` for one character; a site alone means all of its devices. */
+  /** `pattern`: `site/device` with `*` or `+` for any text, `?` for one character; a site alone: all of its devices. */
   constructor(base: string, pattern: string) {
     this.#base = `${base.replace(/\/+$/, '')}/`;
     this.#pattern = toRegExp(pattern);

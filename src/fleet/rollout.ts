@@ -65,7 +65,7 @@ const isFinal = ({ phase }: DeviceProgress): boolean => phase === 'committed' ||
 
 type IsOnline = (device: string) => boolean;
 
-/** A staged rollout: first the canaries, then one wave after the other; each starts when the wave before is committed. No I/O. */
+/** A staged rollout: first the canaries, then wave after wave; each starts when the one before is committed. No I/O. */
 export class Rollout {
   readonly #plan: RolloutPlan;
   readonly #waves: readonly (readonly string[])[];

@@ -35,7 +35,7 @@ export function addAgentCommands(program: Command, select: SelectCommand): void 
     );
   add('label <observation> [height_m]', 'set the height that a person saw in an observation')
     .option('--camera <id>', 'its camera (default: search the newest observations)')
-    .option('--observer <name>', 'who read the height')
+    .option('--observer <name>', 'name of the person')
     .option('--note <text>', 'a note for the label')
     .option('--remove', 'remove the label')
     .action((id: string, height: string | undefined, options: LabelOptions) =>

@@ -27,18 +27,12 @@ export const okFinding = (check: string, detail: string): Finding => ({
   detail,
   mend: null,
 });
-export const warnFinding = (check: string, detail: string, mend: string): Finding => ({
-  check,
-  state: 'warn',
-  detail,
-  mend,
-});
-export const failFinding = (check: string, detail: string, mend: string): Finding => ({
-  check,
-  state: 'fail',
-  detail,
-  mend,
-});
+
+const faultFinding =
+  (state: 'warn' | 'fail') =>
+  (check: string, detail: string, mend: string): Finding => ({ check, state, detail, mend });
+export const warnFinding = faultFinding('warn');
+export const failFinding = faultFinding('fail');
 
 /** Converts an error to a finding with the message, the code, and the hint of the code. */
 export function errorFinding(check: string, thrown: unknown): Finding {

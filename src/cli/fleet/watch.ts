@@ -14,8 +14,8 @@ const DRAW_EVERY_MS = 1000;
 const COLLECT_MS = 2000;
 
 /**
- * `fleet watch`: shows every device with its state, model, phase and last heartbeat: as a live table on a terminal, otherwise
- * one line for each change; with `--once` the current state.
+ * `fleet watch`: shows every device with its state, model, phase and last heartbeat: as a live table on a terminal,
+ * otherwise as one line for each change; with `--once` only the current state.
  */
 export async function watchFleet(options: WatchOptions, terminal: Terminal): Promise<number> {
   const { signal } = terminal;

@@ -1,9 +1,8 @@
 import type { Command } from 'commander';
 import type { AgentOptions } from '../agent/client.ts';
 import { addAgentOptions, configOption, jsonOption, type SelectCommand } from '../options.ts';
-import type { InspectOptions } from './inspect.ts';
+import type { InspectOptions, PackOptions } from './bundle.ts';
 import type { ModelInstallOptions } from './installed.ts';
-import type { PackOptions } from './pack.ts';
 import type { ModelTestOptions } from './test.ts';
 
 const loadInstalled = () => import('./installed.ts');
@@ -18,12 +17,12 @@ export function addModelCommands(program: Command, select: SelectCommand): void 
     .option('--out <file>', 'the archive (default: name-version.tar in the working directory)')
     .addOption(jsonOption())
     .action((dir: string, options: PackOptions) =>
-      select(async (terminal) => (await import('./pack.ts')).packModel(dir, options, terminal)),
+      select(async (terminal) => (await import('./bundle.ts')).packModel(dir, options, terminal)),
     );
   add('inspect <path>', 'show the content and all faults of a bundle (directory or .tar)')
     .addOption(jsonOption())
     .action((path: string, options: InspectOptions) =>
-      select(async (terminal) => (await import('./inspect.ts')).inspectModel(path, options, terminal)),
+      select(async (terminal) => (await import('./bundle.ts')).inspectModel(path, options, terminal)),
     );
   add('test <path>', 'run a bundle (directory or .tar) on this machine: golden outputs, providers, times')
     .addOption(configOption())

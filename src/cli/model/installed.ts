@@ -51,7 +51,7 @@ export interface ModelInstallOptions extends AgentOptions {
   readonly watch?: boolean;
 }
 
-/** `model install NAME VERSION`: installs from the device's repository. With `--watch`, exits with 1 when the install fails. */
+/** `model install NAME VERSION`: installs from the device's repository. With `--watch`, exits with 1 after a failure. */
 export async function installModel(
   name: string,
   version: string,

@@ -10,7 +10,7 @@ import { formatCount, formatTable } from '../format.ts';
 import { tryProviders } from '../open-model.ts';
 import type { ConfigOptions } from '../options.ts';
 import { EXIT, toJson, type Terminal } from '../terminal.ts';
-import { withBundle } from './inspect.ts';
+import { withBundle } from './bundle.ts';
 
 export interface ModelTestOptions extends ConfigOptions {
   readonly json?: boolean;
@@ -29,8 +29,8 @@ interface TestResult {
 }
 
 /**
- * `model test`: starts the bundle like a device: tries each provider in an own process, verifies the golden outputs, measures
- * times, and analyses the golden images with the best provider. Throws the first fault of the bundle.
+ * `model test`: starts the bundle like a device: tries each provider in an own process, verifies the golden outputs,
+ * measures times, and analyses the golden images with the best provider. Throws the first fault of the bundle.
  */
 export async function testModel(
   path: string,

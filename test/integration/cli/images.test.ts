@@ -88,7 +88,7 @@ describe('analyze', () => {
       cwd: dir,
     });
     expect(code).toBe(1);
-    expect(stderr).toContain('not a calibration document');
+    expect(stderr).toContain('the document is not a calibration');
   });
 });
 
