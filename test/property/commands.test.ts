@@ -3,7 +3,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import type { EventDraft } from '../../src/contract/states.ts';
 import { observation } from '../fixtures/agent-api.ts';
 import { collect } from '../fixtures/collect.ts';
-import { CommandBench, settle, SteppedClock } from '../fixtures/commands.ts';
+import { CommandBench, settle } from '../fixtures/commands.ts';
 import { contractFault } from '../fixtures/contract.ts';
 import { hostileCommand, type HostileCommand } from '../fixtures/hostile-commands.ts';
 import { draft, NO_FEATURES } from '../fixtures/store.ts';
@@ -43,12 +43,11 @@ describe('10,000 hostile commands', () => {
   afterEach(() => {
     for (const bench of open.splice(0)) bench.close();
   });
-  const setUp = (): { bench: CommandBench; clock: SteppedClock; calls: string[]; raised: EventDraft[] } => {
-    const clock = new SteppedClock();
+  const setUp = (): { bench: CommandBench; calls: string[]; raised: EventDraft[] } => {
     const raised: EventDraft[] = [];
-    const bench = new CommandBench(clock, {}, { raise: (event) => void raised.push(event) });
+    const bench = new CommandBench({}, { raise: (event) => void raised.push(event) });
     open.push(bench);
-    return { bench, clock, calls: recordCalls(bench), raised };
+    return { bench, calls: recordCalls(bench), raised };
   };
   const sumCounts = (raised: readonly EventDraft[], code: string): number =>
     raised
@@ -56,7 +55,7 @@ describe('10,000 hostile commands', () => {
       .reduce((sum, { context }) => sum + Number(context['count']), 0);
 
   it('never run; each is answered or counted, and memory does not grow', async () => {
-    const { bench, clock, calls, raised } = setUp();
+    const { bench, calls, raised } = setUp();
     // Generated in batches, so that the messages do not count as heap growth.
     const batches = 20;
     const generateBatch = (batch: number): HostileCommand[] =>
@@ -81,8 +80,8 @@ describe('10,000 hostile commands', () => {
       if (batch === 3) before = heapMb();
     }
     const grown = heapMb() - before;
-    await clock.pass(3_600_000);
-    await clock.pass(3_600_000);
+    await bench.clock.pass(3_600_000);
+    await bench.clock.pass(3_600_000);
     expect(calls).toEqual([]);
     expect([tally.other, tally.faults, badAnswers]).toEqual([0, [], []]);
     expect(tally.rejected + sumCounts(raised, 'command_unanswered')).toBe(MANY);
@@ -96,7 +95,7 @@ describe('10,000 hostile commands', () => {
   }, 60_000);
 
   it('do not prevent valid commands among them, which run once each', async () => {
-    const { bench, clock, calls } = setUp();
+    const { bench, calls } = setUp();
     const validBody = (n: number) => ({ id: `good-${n}`, args: { camera: 'north' } });
     let n = 0;
     for (const { name, payload, packet } of fc.sample(hostileCommand, { numRuns: 2000, seed: 7 })) {
@@ -106,7 +105,7 @@ describe('10,000 hostile commands', () => {
       bench.send('capture', validBody(n / 50));
       bench.send('capture', validBody(n / 50));
       await settle();
-      await clock.pass(1000);
+      await bench.clock.pass(1000);
     }
     expect(calls).toEqual(Array.from({ length: 40 }, () => 'capture'));
     const succeeded = bench.replies().filter(({ status }) => status === 'succeeded');
@@ -114,8 +113,7 @@ describe('10,000 hostile commands', () => {
   }, 30_000);
 
   it('do not push records out of the outbox with events of retained and expired commands', async () => {
-    const clock = new SteppedClock();
-    const bench = new CommandBench(clock);
+    const bench = new CommandBench();
     open.push(bench);
     for (let n = 0; n < 5; n += 1) bench.store.append(draft(), NO_FEATURES);
     for (let n = 0; n < MANY; n += 1) {
@@ -123,7 +121,7 @@ describe('10,000 hostile commands', () => {
       bench.send('capture', body, { retain: n % 2 === 0 });
       if (n % 500 === 0) await settle();
     }
-    for (let hour = 0; hour < 24; hour += 1) await clock.pass(3_600_000);
+    for (let hour = 0; hour < 24; hour += 1) await bench.clock.pass(3_600_000);
     expect(bench.store.outbox.next(100, new Set(), { streams: 'cameras' })).toHaveLength(5);
     expect(bench.store.outbox.stats().depth).toBeLessThan(5 + 10);
     const events = bench.store.events.recent(100);

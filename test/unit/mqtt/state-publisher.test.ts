@@ -2,10 +2,11 @@ import { describe, expect, it } from 'vitest';
 import type { Info, ModelState } from '../../../src/contract/states.ts';
 import { StatePublisher, type StatePublisherDeps } from '../../../src/mqtt/state-publisher.ts';
 import type { PublishOptions, StateOptions } from '../../../src/mqtt/types.ts';
-import { settle, SteppedClock } from '../../fixtures/commands.ts';
+import { settle } from '../../fixtures/commands.ts';
+import { ManualClock } from '../../fixtures/manual-clock.ts';
 
 function publisher(announce: () => Promise<void> = () => Promise.resolve()) {
-  const clock = new SteppedClock();
+  const clock = new ManualClock();
   const states: [string, unknown, StateOptions?][] = [];
   const sent: [string, unknown, PublishOptions][] = [];
   const published: string[] = [];

@@ -5,13 +5,14 @@ import {
   type AnswerSenderOptions,
   type Requester,
 } from '../../../../src/mqtt/commands/answers.ts';
-import { settle, SteppedClock, FakeLink } from '../../../fixtures/commands.ts';
+import { FakeLink, settle } from '../../../fixtures/commands.ts';
+import { ManualClock } from '../../../fixtures/manual-clock.ts';
 import { silentLog } from '../../../fixtures/store.ts';
 
 const REQUESTER: Requester = { topic: 'cmdres/ping', correlationData: null };
 
 function setUp(options: AnswerSenderOptions = {}) {
-  const clock = new SteppedClock();
+  const clock = new ManualClock();
   const link = new FakeLink();
   const stop = new AbortController();
   const dropped: Requester[] = [];
@@ -47,7 +48,7 @@ describe('AnswerSender', () => {
     for (let n = 0; n < 6; n += 1) await clock.pass(500);
     link.connected = true;
     for (let n = 0; n < 6; n += 1) await clock.pass(500);
-    expect([texts(), clock.sleeping]).toEqual([[], 0]);
+    expect([texts(), clock.sleepers]).toEqual([[], 0]);
     link.connected = false;
     void answers.send(REQUESTER, { n: 2 });
     await settle();

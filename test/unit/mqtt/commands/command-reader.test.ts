@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { CommandReader, judgeTimes, parseStrictJson } from '../../../../src/mqtt/commands/command-reader.ts';
 import { OBSERVATION_ID } from '../../../fixtures/agent-api.ts';
-import { ManualClock } from '../../../fixtures/store.ts';
+import { ManualClock } from '../../../fixtures/manual-clock.ts';
 
 const reader = new CommandReader();
 const read = (name: string, body: unknown) =>
@@ -181,11 +181,9 @@ const HOUR_MS = 60 * MINUTE_MS;
 
 describe('judgeTimes', () => {
   /** One hour after boot. */
-  const clock = new ManualClock();
-  clock.mono = HOUR_MS;
+  const clock = new ManualClock(Date.UTC(2026, 5, 1), HOUR_MS);
   const nowMs = clock.nowMs();
-  const bootClock = new ManualClock(nowMs);
-  bootClock.mono = MINUTE_MS;
+  const bootClock = new ManualClock(nowMs, MINUTE_MS);
 
   it.each([
     ['no times', null, null, true, 'in_time'],

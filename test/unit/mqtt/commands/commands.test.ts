@@ -1,43 +1,14 @@
-import { afterEach, describe, expect, it } from 'vitest';
-import type { CommandsOptions, CommandsDeps } from '../../../../src/mqtt/commands/commands.ts';
+import { describe, expect, it } from 'vitest';
 import { calibration, observation, OBSERVATION_ID } from '../../../fixtures/agent-api.ts';
-import { CommandBench, settle, SteppedClock } from '../../../fixtures/commands.ts';
-import { contractFault } from '../../../fixtures/contract.ts';
+import { settle, useCommandBenches, type CommandBench } from '../../../fixtures/commands.ts';
 
 describe('Commands', () => {
-  const open: CommandBench[] = [];
-  afterEach(() => {
-    for (const bench of open.splice(0)) {
-      const faults = bench.link.sent.map(({ topic, payload }) =>
-        topic.startsWith('cmdres/')
-          ? contractFault(bench.topics.absolute(topic), Buffer.from(payload))
-          : null,
-      );
-      bench.close();
-      expect(faults.filter(Boolean)).toEqual([]);
-    }
-  });
-
-  function openBench(options: CommandsOptions = {}, deps: Partial<CommandsDeps> = {}, uptimeMs = 3_600_000) {
-    const clock = new SteppedClock();
-    clock.mono = uptimeMs;
-    const bench = new CommandBench(clock, options, deps);
-    open.push(bench);
-    return { clock, bench };
-  }
-  const summarize = (bench: CommandBench) =>
-    bench
-      .replies()
-      .map(({ id, status, reason, duplicate, error }) =>
-        [id, status, reason ?? error?.code, duplicate === true ? 'duplicate' : null]
-          .filter(Boolean)
-          .join(' '),
-      );
+  const openBench = useCommandBenches();
   const raisedEvents = (bench: CommandBench) =>
     bench.store.events.recent(100).map(({ code, context }) => [code, context['id'], context['count']]);
 
   it('answers every command', async () => {
-    const { bench } = openBench();
+    const bench = openBench();
     bench.send('ping', { id: '1' });
     bench.send('info', { id: '2' });
     bench.send('capture', { id: '3', args: { camera: 'north' } });
@@ -59,7 +30,7 @@ describe('Commands', () => {
   });
 
   it('runs a repeated command once, and sends the result to a limited number of requesters', async () => {
-    const { bench } = openBench();
+    const bench = openBench();
     let captures = 0;
     let finish: () => void = () => undefined;
     bench.agent.captured = () => {
@@ -94,7 +65,7 @@ describe('Commands', () => {
   });
 
   it('remembers finished and interrupted commands across a restart', async () => {
-    const { bench } = openBench();
+    const bench = openBench();
     bench.agent.captured = () => new Promise(() => undefined);
     bench.send('ping', { id: 'p' });
     bench.send('capture', { id: 'c', args: { camera: 'north' } });
@@ -105,7 +76,7 @@ describe('Commands', () => {
     bench.send('ping', { id: 'p' });
     bench.send('info', { id: 'p' });
     await settle();
-    expect(summarize(bench)).toEqual([
+    expect(bench.summaries()).toEqual([
       'p accepted',
       'c accepted',
       'p succeeded',
@@ -118,7 +89,7 @@ describe('Commands', () => {
   });
 
   it('recognizes a repeated id in another JSON encoding', async () => {
-    const { bench } = openBench();
+    const bench = openBench();
     bench.send('ping', '{"id":"\\u0061"}');
     await settle();
     bench.send('ping', '{"id":"a"}');
@@ -126,19 +97,19 @@ describe('Commands', () => {
     bench.send('ping', { id: 'é' });
     bench.send('ping', { id: 'e\u0301' });
     await settle();
-    expect(summarize(bench).filter((text) => text.includes('duplicate'))).toEqual([
+    expect(bench.summaries().filter((text) => text.includes('duplicate'))).toEqual([
       'a accepted duplicate',
       'a succeeded duplicate',
     ]);
   });
 
   it('returns correlation data up to 1024 bytes, and rejects more', async () => {
-    const { bench } = openBench();
+    const bench = openBench();
     const long = Buffer.alloc(1024, 'x');
     bench.send('ping', { id: 'a' }, { correlationData: long });
     bench.send('ping', { id: 'b' }, { correlationData: Buffer.alloc(1025, 'x') });
     await settle();
-    expect(summarize(bench).toSorted()).toEqual([
+    expect(bench.summaries().toSorted()).toEqual([
       'a accepted',
       'a succeeded',
       'rejected correlation_too_long',
@@ -148,12 +119,12 @@ describe('Commands', () => {
 
   it('checks the times of a command on arrival and before its run', async () => {
     let synced = false;
-    const { bench, clock } = openBench({ concurrency: 1 }, { clockSynced: () => synced }, 1000);
-    const inMinutes = (n: number) => new Date(clock.nowMs() + n * 60_000).toISOString();
+    const bench = openBench({ concurrency: 1 }, { clockSynced: () => synced }, 1000);
+    const inMinutes = (n: number) => new Date(bench.clock.nowMs() + n * 60_000).toISOString();
     bench.send('ping', { id: 'boot', expires_at: inMinutes(1) });
     bench.send('ping', { id: 'old', expires_at: inMinutes(-1) });
     bench.send('ping', { id: 'free' });
-    clock.mono = 3_600_000;
+    await bench.clock.pass(3_599_000);
     bench.send('ping', { id: 'later', expires_at: inMinutes(1) });
     synced = true;
     bench.send('ping', { id: 'future', issued_at: inMinutes(60), expires_at: inMinutes(61) });
@@ -164,10 +135,10 @@ describe('Commands', () => {
     bench.send('ping', { id: 'queued', expires_at: inMinutes(1) });
     await settle();
     // The clock is set forward while the command waits.
-    clock.wallMs += 3_600_000;
+    bench.clock.step(3_600_000);
     finish();
     await settle();
-    const of = (id: string) => summarize(bench).filter((text) => text.startsWith(`${id} `));
+    const of = (id: string) => bench.summaries().filter((text) => text.startsWith(`${id} `));
     expect(of('boot')).toEqual(['boot rejected clock_unsynced']);
     expect(of('old')).toEqual(['old rejected expired']);
     expect(of('free')).toEqual(['free accepted', 'free succeeded']);
@@ -182,20 +153,20 @@ describe('Commands', () => {
   });
 
   it('accepts commands at the configured rate, and rejects further ones as busy', async () => {
-    const { bench, clock } = openBench({ queueLimit: 1000, rate: { perS: 10, burst: 20 } });
+    const bench = openBench({ queueLimit: 1000, rate: { perS: 10, burst: 20 } });
     for (let n = 0; n < 100; n += 1) bench.send('ping', { id: `a${n}` });
     await settle();
-    expect(summarize(bench).filter((text) => text.endsWith('rejected busy'))).toHaveLength(80);
-    await clock.pass(1000);
+    expect(bench.summaries().filter((text) => text.endsWith('rejected busy'))).toHaveLength(80);
+    await bench.clock.pass(1000);
     for (let n = 0; n < 100; n += 1) bench.send('ping', { id: `a${n}` });
     await settle();
     // The finished commands get their stored result. These answers count toward the rate, because they may be large.
-    expect(summarize(bench).filter((text) => text.endsWith('succeeded duplicate'))).toHaveLength(10);
+    expect(bench.summaries().filter((text) => text.endsWith('succeeded duplicate'))).toHaveLength(10);
     expect(bench.store.stats.read().rows['commands']).toBe(20);
   });
 
   it('sends rejections as bulk messages', async () => {
-    const { bench } = openBench();
+    const bench = openBench();
     bench.send('ping', 'nonsense');
     bench.send('ping', { id: 'p' });
     await settle();
@@ -204,7 +175,7 @@ describe('Commands', () => {
   });
 
   it('drops answers above the limit, and raises an event with their number', async () => {
-    const { bench, clock } = openBench();
+    const bench = openBench();
     let open: () => void = () => undefined;
     bench.link.gate = new Promise((resolve) => (open = resolve));
     for (let n = 0; n < 3000; n += 1) bench.send('ping', 'nonsense');
@@ -214,8 +185,8 @@ describe('Commands', () => {
     open();
     await settle();
     expect(bench.replies()).toHaveLength(514);
-    expect(summarize(bench).slice(512)).toEqual(['p accepted', 'p succeeded']);
-    await clock.pass(60_000);
+    expect(bench.summaries().slice(512)).toEqual(['p accepted', 'p succeeded']);
+    await bench.clock.pass(60_000);
     expect(raisedEvents(bench).map(([code, , count]) => [code, count])).toEqual([
       ['command_unanswered', 2487],
       ['command_unanswered', 1],
@@ -223,11 +194,10 @@ describe('Commands', () => {
   });
 
   it('rejects a command whose log entry cannot be stored', async () => {
-    const { bench } = openBench();
+    const bench = openBench();
     const { commands } = bench.store;
     bench.commands.stop();
-    const failing = new CommandBench(
-      new SteppedClock(),
+    const failing = openBench(
       {},
       {
         commandLog: {
@@ -239,19 +209,18 @@ describe('Commands', () => {
         },
       },
     );
-    open.push(failing);
     failing.send('capture', { id: 'x', args: { camera: 'north' } });
     await settle();
-    expect(summarize(failing)).toEqual(['x rejected internal']);
+    expect(failing.summaries()).toEqual(['x rejected internal']);
   });
 
   it('sends no result after stop', async () => {
-    const { bench } = openBench();
+    const bench = openBench();
     bench.agent.captured = () => Promise.resolve(observation);
     bench.send('capture', { id: 'c', args: { camera: 'north' } });
     bench.commands.stop();
     bench.send('ping', { id: 'late' });
     await settle();
-    expect(summarize(bench)).toEqual(['c accepted', 'late rejected stopping']);
+    expect(bench.summaries()).toEqual(['c accepted', 'late rejected stopping']);
   });
 });

@@ -1,10 +1,8 @@
-import { afterEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { AgentError } from '../../../../src/base/errors.ts';
-import type { CommandsOptions } from '../../../../src/mqtt/commands/commands.ts';
 import { updateIdOf } from '../../../../src/contract/model.ts';
 import type { ModelInstallResult } from '../../../../src/contract/model.ts';
-import { CommandBench, settle, SteppedClock } from '../../../fixtures/commands.ts';
-import { contractFault } from '../../../fixtures/contract.ts';
+import { settle, useCommandBenches } from '../../../fixtures/commands.ts';
 
 const MODEL = { name: 'gauge', version: '1.1.0' };
 const REPOSITORY = { ...MODEL, source: { kind: 'repository' } };
@@ -17,29 +15,7 @@ const SERVES: ModelInstallResult = {
 const never = (): Promise<never> => new Promise(() => undefined);
 
 describe('model commands', () => {
-  const open: CommandBench[] = [];
-  afterEach(() => {
-    for (const bench of open.splice(0)) {
-      const faults = bench.link.sent.map(({ topic, payload }) =>
-        contractFault(bench.topics.absolute(topic), Buffer.from(payload)),
-      );
-      bench.close();
-      expect(faults.filter(Boolean)).toEqual([]);
-    }
-  });
-  const openBench = (options: CommandsOptions = {}): CommandBench => {
-    const bench = new CommandBench(new SteppedClock(), options);
-    open.push(bench);
-    return bench;
-  };
-  const summarize = (bench: CommandBench): string[] =>
-    bench
-      .replies()
-      .map(({ id, status, reason, duplicate, error }) =>
-        [id, status, reason ?? error?.code, duplicate === true ? 'duplicate' : null]
-          .filter(Boolean)
-          .join(' '),
-      );
+  const openBench = useCommandBenches();
 
   it('answers an install when the model serves, with an update id derived from the command id', async () => {
     const bench = openBench();
@@ -64,7 +40,7 @@ describe('model commands', () => {
     bench.send('model.abort', { id: 'stop' });
     bench.send('model.rollback', { id: 'back' });
     await settle();
-    const answers = summarize(bench);
+    const answers = bench.summaries();
     // Two captures run and two wait.
     expect(answers).toContain('e rejected busy');
     expect(answers).not.toContain('d rejected busy');
@@ -84,7 +60,7 @@ describe('model commands', () => {
     };
     bench.send('model.install', { id: 'k', args: REPOSITORY });
     await settle();
-    expect(summarize(bench)).toContain('k failed model_install_busy');
+    expect(bench.summaries()).toContain('k failed model_install_busy');
   });
 
   it('aborts an install at its timeout, so that it cannot succeed later', async () => {
@@ -96,7 +72,7 @@ describe('model commands', () => {
       return Promise.resolve({ aborted: true as const });
     };
     bench.send('model.install', { id: 'i', args: REPOSITORY });
-    await expect.poll(() => summarize(bench)).toContain('i failed command_timeout');
+    await expect.poll(() => bench.summaries()).toContain('i failed command_timeout');
     expect(aborted).toBe(1);
   });
 

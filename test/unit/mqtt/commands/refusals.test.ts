@@ -1,11 +1,11 @@
 import { describe, expect, it } from 'vitest';
 import { Refusals } from '../../../../src/mqtt/commands/refusals.ts';
 import type { EventDraft } from '../../../../src/contract/states.ts';
-import { SteppedClock } from '../../../fixtures/commands.ts';
+import { ManualClock } from '../../../fixtures/manual-clock.ts';
 import { silentLog } from '../../../fixtures/store.ts';
 
 function setUp() {
-  const clock = new SteppedClock();
+  const clock = new ManualClock();
   const stop = new AbortController();
   const raised: EventDraft[] = [];
   const raise = (event: EventDraft): void => void raised.push(event);
@@ -27,10 +27,10 @@ describe('Refusals', () => {
     expect(counts().slice(2)).toEqual([['command_retained', 999, 999]]);
     // No refusals since: the next one raises an event at once again.
     await clock.pass(120_000);
-    expect(clock.sleeping).toBe(0);
+    expect(clock.sleepers).toBe(0);
     refusals.add('command_retained', { id: 'new' });
     expect(counts().slice(3)).toEqual([['command_retained', 'new', 1]]);
-    expect(clock.sleeping).toBe(1);
+    expect(clock.sleepers).toBe(1);
   });
 
   it('raises events less and less often while refusals continue, and counts all of them', async () => {

@@ -4,7 +4,8 @@ import type { Link, LinkStats, PublishOptions } from '../../../../src/mqtt/types
 import type { KeyValue } from '../../../../src/store/types.ts';
 import { DISCOVERY_INPUT as INPUT, discoveryTopics as topics } from '../../../fixtures/discovery-input.ts';
 import { HomeAssistant } from '../../../fixtures/home-assistant.ts';
-import { ManualClock, silentLog } from '../../../fixtures/store.ts';
+import { ManualClock } from '../../../fixtures/manual-clock.ts';
+import { silentLog } from '../../../fixtures/store.ts';
 
 const TOPIC = /^homeassistant\/device\/swellsight_home_pi-4_[0-9a-f]{8}\/config$/;
 
@@ -62,17 +63,7 @@ class Memory implements KeyValue {
   delete = (key: string): void => void this.values.delete(key);
 }
 
-/** A clock whose sleepers wake on `pass`. */
-class HeldClock extends ManualClock {
-  #wake: (() => void)[] = [];
-  override sleep(): Promise<void> {
-    return new Promise((resolve) => this.#wake.push(resolve));
-  }
-  async pass(): Promise<void> {
-    for (const wake of this.#wake.splice(0)) wake();
-    await new Promise((resolve) => setImmediate(resolve));
-  }
-}
+const REMOVAL_NOTICE_MS = 60_000;
 
 /** Starts discovery as one run of the agent does. */
 function startRun(
@@ -80,7 +71,7 @@ function startRun(
   overrides: { link?: FakeLink; cameras?: string[]; enabled?: boolean; prefix?: string } = {},
 ) {
   const link = overrides.link ?? new FakeLink();
-  const clock = new HeldClock();
+  const clock = new ManualClock();
   const settings = { enabled: overrides.enabled ?? true, prefix: overrides.prefix ?? 'homeassistant' };
   const input = { ...INPUT, cameras: overrides.cameras ?? INPUT.cameras };
   const discovery = new Discovery(
@@ -124,7 +115,7 @@ describe('Discovery', () => {
     expect(notice['south.pier.height']).toEqual({ platform: 'sensor' });
     expect(notice['south.pier.capture']).toEqual({ platform: 'button' });
     expect(notice['north.height']).toHaveProperty('unique_id');
-    await clock.pass();
+    await clock.pass(REMOVAL_NOTICE_MS);
     const after = componentsOf(link.retained.get(topic));
     expect(Object.keys(after).filter((id) => id.startsWith('south'))).toEqual([]);
     expect(after['north.height']).toEqual(notice['north.height']);
@@ -147,7 +138,7 @@ describe('Discovery', () => {
     link.connected = false;
     Object.assign(input, { cameras: ['north'] });
     discovery.refresh();
-    await clock.pass();
+    await clock.pass(REMOVAL_NOTICE_MS);
     const [topic = ''] = link.states.keys();
     expect(componentsOf(link.states.get(topic))).toMatchObject({
       'south.pier.height': { platform: 'sensor' },
@@ -156,11 +147,11 @@ describe('Discovery', () => {
     discovery.linkUp();
     expect(componentsOf(link.retained.get(topic))['south.pier.height']).toEqual({ platform: 'sensor' });
     link.connected = false;
-    await clock.pass();
+    await clock.pass(REMOVAL_NOTICE_MS);
     expect(componentsOf(link.states.get(topic))['south.pier.height']).toEqual({ platform: 'sensor' });
     link.birth();
     discovery.linkUp();
-    await clock.pass();
+    await clock.pass(REMOVAL_NOTICE_MS);
     expect(componentsOf(link.retained.get(topic))['south.pier.height']).toBeUndefined();
   });
 
@@ -171,7 +162,7 @@ describe('Discovery', () => {
     discovery.refresh();
     Object.assign(input, { cameras: INPUT.cameras });
     discovery.refresh();
-    await clock.pass();
+    await clock.pass(REMOVAL_NOTICE_MS);
     const components = componentsOf([...link.retained.values()][0]);
     expect(components['south.pier.height']).toHaveProperty('unique_id');
   });
@@ -240,7 +231,7 @@ describe('Discovery', () => {
     const first = startRun(memory);
     const second = startRun(memory, { cameras: ['north'] });
     second.discovery.linkUp();
-    await second.clock.pass();
+    await second.clock.pass(REMOVAL_NOTICE_MS);
     const third = startRun(memory, { enabled: false });
     third.discovery.linkUp();
     await settled();
