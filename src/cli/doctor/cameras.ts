@@ -12,7 +12,7 @@ import { errorFinding, okFinding, warnFinding, type DoctorContext, type Finding 
 const GRACE_S = 10;
 
 /** Captures one frame of each camera and runs the quality gate on it. */
-export async function* checkCameras({ settings, signal, terminal }: DoctorContext): AsyncGenerator<Finding> {
+export async function* checkCameras({ settings, terminal }: DoctorContext): AsyncGenerator<Finding> {
   if (settings.cameras.length === 0) {
     yield warnFinding(
       'camera',
@@ -21,6 +21,7 @@ export async function* checkCameras({ settings, signal, terminal }: DoctorContex
     );
     return;
   }
+  const { signal } = terminal;
   const { vision } = await openModel(undefined, settings, terminal);
   try {
     for (const camera of settings.cameras) {

@@ -28,7 +28,7 @@ export async function runDoctor(options: DoctorOptions, terminal: Terminal): Pro
   const settings = await readSettings(options, terminal, addFinding);
   let code: number = EXIT.config;
   if (settings !== null) {
-    await runChecks({ settings, signal: terminal.signal, terminal }, addFinding);
+    await runChecks({ settings, terminal }, addFinding);
     code = findings.some(({ state }) => state === 'fail') ? EXIT.failed : EXIT.ok;
   }
   if (options.json === true) terminal.out(toJson({ ok: code === EXIT.ok, checks: findings }));
@@ -76,7 +76,7 @@ async function runChecks(context: DoctorContext, addFinding: (finding: Finding) 
     try {
       for await (const finding of check(context)) addFinding(finding);
     } catch (thrown) {
-      context.signal.throwIfAborted();
+      context.terminal.signal.throwIfAborted();
       addFinding(errorFinding(name, thrown));
     }
   }

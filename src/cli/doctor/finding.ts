@@ -14,12 +14,11 @@ export interface Finding {
 
 export interface DoctorContext {
   readonly settings: Settings;
-  readonly signal: AbortSignal;
   readonly terminal: Terminal;
 }
 
 /** Checks one part. An error that it throws becomes a finding. */
-export type Check = (context: DoctorContext) => AsyncIterable<Finding>;
+export type Check = (context: DoctorContext) => Iterable<Finding> | AsyncIterable<Finding>;
 
 export const okFinding = (check: string, detail: string): Finding => ({
   check,

@@ -10,19 +10,18 @@ const FFMPEG_KINDS = new Set(['rtsp', 'hls', 'v4l2', 'video']);
 const LOW_DISK_MB = 1024;
 const MIN_NODE = [22, 12] as const;
 
-export async function* checkNode(): AsyncGenerator<Finding> {
+export function* checkNode(): Generator<Finding> {
   const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
   const isSupported = major > MIN_NODE[0] || (major === MIN_NODE[0] && minor >= MIN_NODE[1]);
   const detail = `${process.versions.node} on ${process.platform}-${process.arch}`;
   yield isSupported
     ? okFinding('node', detail)
     : failFinding('node', detail, `use Node ${MIN_NODE.join('.')} or later`);
-  await Promise.resolve();
 }
 
-export async function* checkHardware({ signal }: DoctorContext): AsyncGenerator<Finding> {
+export async function* checkHardware({ terminal }: DoctorContext): AsyncGenerator<Finding> {
   const { probeHardware } = await import('../../vision/hardware/probe.ts');
-  const { kind, model, cpu, cores, memoryMb, accelerators } = await probeHardware(signal);
+  const { kind, model, cpu, cores, memoryMb, accelerators } = await probeHardware(terminal.signal);
   const parts = [model, cpu, `${String(cores)} cores`, `${String(Math.round(memoryMb))} MB`, ...accelerators];
   yield okFinding('hardware', `${kind}: ${parts.filter((part) => part !== null).join(', ')}`);
 }
@@ -69,13 +68,13 @@ export async function* checkClock(): AsyncGenerator<Finding> {
     : warnFinding('clock', `${now}, not synchronised`, 'enable systemd-timesyncd or chrony');
 }
 
-export async function* checkFfmpeg({ settings, signal }: DoctorContext): AsyncGenerator<Finding> {
+export async function* checkFfmpeg({ settings, terminal }: DoctorContext): AsyncGenerator<Finding> {
   const cameras = settings.cameras.filter(({ kind }) => FFMPEG_KINDS.has(kind)).map(({ id }) => id);
   const { runProgram } = await import('../../camera/child-program.ts');
   const version = await runProgram(
     { program: 'ffmpeg', args: ['-version'], maxStdoutBytes: 65_536 },
     { clock: systemClock },
-    deadlineSignal(FFMPEG_TIMEOUT_MS, signal),
+    deadlineSignal(FFMPEG_TIMEOUT_MS, terminal.signal),
   ).catch(() => null);
   const name = /^ffmpeg version (\S+)/.exec(version?.stdout?.toString() ?? '')?.[1];
   if (name !== undefined) yield okFinding('ffmpeg', name);

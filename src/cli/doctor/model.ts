@@ -8,7 +8,7 @@ import { okFinding, warnFinding, type DoctorContext, type Finding } from './find
 const EXPLORE_MS = 60_000;
 
 /** Checks the model, and tries every execution provider: golden outputs and time. */
-export async function* checkModel({ settings, signal, terminal }: DoctorContext): AsyncGenerator<Finding> {
+export async function* checkModel({ settings, terminal }: DoctorContext): AsyncGenerator<Finding> {
   const { bundle, fallback } = await openCommandBundle(undefined, settings, terminal);
   const { name, version } = bundle.manifest;
   const found = `${name} ${version}, ${bundle.digest.slice(0, 19)}`;
@@ -21,7 +21,7 @@ export async function* checkModel({ settings, signal, terminal }: DoctorContext)
       );
   const { hardware, report } = await tryProviders(bundle, settings.inference, {
     exploreMs: EXPLORE_MS,
-    signal,
+    signal: terminal.signal,
   });
   for (const attempt of report.attempts)
     yield providerFinding(attempt, isExpected(attempt, settings.inference, hardware));

@@ -1,7 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { systemClock } from '../../base/clock.ts';
 import { AgentError } from '../../base/errors.ts';
-import { Devices } from '../../fleet/devices.ts';
 import type { OperatorOptions } from '../../mqtt/operator-client.ts';
 import type { Terminal } from '../terminal.ts';
 
@@ -29,8 +28,6 @@ export function operatorOptions(options: FleetOptions, { env }: Terminal): Opera
     ca: options.ca === undefined ? null : readOptionFile('CA', options.ca),
   };
 }
-
-export const createDevices = ({ base, to }: FleetOptions): Devices => new Devices(base, to);
 
 function readOptionFile(label: string, file: string): string {
   try {

@@ -1,7 +1,7 @@
 import { Value } from '@sinclair/typebox/value';
-import type { Devices } from '../../fleet/devices.ts';
-import { ModelName, ModelVersion } from '../../contract/model.ts';
 import { AgentError } from '../../base/errors.ts';
+import { ModelName, ModelVersion, updateIdOf } from '../../contract/model.ts';
+import { Devices } from '../../fleet/devices.ts';
 import {
   createRolloutFile,
   Rollout,
@@ -11,11 +11,10 @@ import {
 } from '../../fleet/rollout.ts';
 import { readRollout, writeRollout } from '../../fleet/rollout-file.ts';
 import { BlockSender } from '../../mqtt/blocks/block-sender.ts';
-import { updateIdOf } from '../../contract/model.ts';
 import { OperatorClient } from '../../mqtt/operator-client.ts';
-import { PushRun } from './push-run.ts';
-import { createDevices, operatorOptions, pause, type FleetOptions } from './options.ts';
 import { EXIT, type Terminal } from '../terminal.ts';
+import { PushRun } from './push-run.ts';
+import { operatorOptions, pause, type FleetOptions } from './options.ts';
 
 export interface PushOptions extends FleetOptions {
   readonly canary: string;
@@ -65,7 +64,7 @@ export async function pushModel(
       `${path} was halted because of failures; start another rollout with --file`,
     );
   const archive = parseArchive(options.over);
-  const devices = createDevices(options);
+  const devices = new Devices(options.base, options.to);
   const client = await OperatorClient.connect(operatorOptions(options, terminal));
   let openedSender: BlockSender | null = null;
   try {

@@ -1,9 +1,9 @@
-import type { Device } from '../../fleet/devices.ts';
+import { Devices, type Device } from '../../fleet/devices.ts';
 import { OperatorClient } from '../../mqtt/operator-client.ts';
 import { formatAge, formatTable } from '../format.ts';
 import { LiveTable } from '../progress.ts';
 import { EXIT, toJson, type Terminal } from '../terminal.ts';
-import { createDevices, operatorOptions, pause, type FleetOptions } from './options.ts';
+import { operatorOptions, pause, type FleetOptions } from './options.ts';
 
 export interface WatchOptions extends FleetOptions {
   readonly once?: boolean;
@@ -19,7 +19,7 @@ const COLLECT_MS = 2000;
  */
 export async function watchFleet(options: WatchOptions, terminal: Terminal): Promise<number> {
   const { signal } = terminal;
-  const devices = createDevices(options);
+  const devices = new Devices(options.base, options.to);
   const client = await OperatorClient.connect(operatorOptions(options, terminal));
   const once = options.once === true;
   const printsChanges = !once && !terminal.hasBars;
