@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { RunningAgent } from '../fixtures/agent.ts';
 import type { TestServer } from '../fixtures/camera-server.ts';
-import { askAt } from '../fixtures/http-server.ts';
+import { sendRequest } from '../fixtures/http-server.ts';
 import { Documented } from '../fixtures/openapi.ts';
 import { seaCamera, snapshotsOf } from '../fixtures/sea-camera.ts';
 
@@ -208,7 +208,12 @@ describe('HTTP API of a running agent', () => {
     await request(403, 'POST', '/api/v1/cameras/sea/capture', {
       headers: { origin: 'https://evil.example' },
     });
-    const rebound = await askAt({ port, method: 'GET', path: '/live', headers: { host: 'evil.example' } });
+    const rebound = await sendRequest({
+      port,
+      method: 'GET',
+      path: '/live',
+      headers: { host: 'evil.example' },
+    });
     expect(rebound.status).toBe(403);
   });
 

@@ -3,10 +3,10 @@ import { createServer, request } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { networkInterfaces, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { AgentError } from '../../../src/base/errors.ts';
 import { runCli, type CliResult } from '../../fixtures/cli.ts';
-import { serve } from '../../fixtures/http-server.ts';
+import { startServer } from '../../fixtures/http-server.ts';
 import { freePort } from '../../fixtures/mosquitto.ts';
 
 const TOKEN = 'sesame';
@@ -16,21 +16,18 @@ const remote = Object.values(networkInterfaces())
   .find(({ family, internal }) => family === 'IPv4' && !internal)?.address;
 
 describe('commands for an agent at another address', () => {
-  let served: Awaited<ReturnType<typeof serve>>;
+  let served: Awaited<ReturnType<typeof startServer>>;
   let dir = '';
   let url = '';
   const cli = (...args: string[]): Promise<CliResult> => runCli(args, { env: { SWELLSIGHT_URL: url } });
 
-  beforeAll(async () => {
-    served = await serve({ host: '0.0.0.0', token: TOKEN });
+  beforeEach(async () => {
+    served = await startServer({ host: '0.0.0.0', token: TOKEN });
     dir = mkdtempSync(join(tmpdir(), 'swellsight-remote-'));
     writeFileSync(join(dir, 'token'), `${TOKEN}\n`);
     url = `http://${remote ?? '127.0.0.1'}:${String(served.port)}`;
   });
-  afterAll(async () => {
-    await served.server.stop();
-    rmSync(dir, { recursive: true });
-  });
+  afterEach(() => rmSync(dir, { recursive: true }));
 
   it.skipIf(remote === undefined)(
     'send health, status and model reload with a token, and fail without it',

@@ -4,11 +4,10 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { systemClock } from '../../../src/base/clock.ts';
-import { Watchdog, watchdogIntervalMs } from '../../../src/health/watchdog.ts';
-import { openNotifySocket } from '../../../src/health/watchdog.ts';
+import { openNotifySocket, Watchdog, watchdogIntervalMs } from '../../../src/health/watchdog.ts';
 import { tempDir } from '../../fixtures/store.ts';
 
-/** Stands in for systemd: binds a datagram socket and prints each datagram as one line. */
+/** Replaces systemd: binds a datagram socket and prints each datagram as one line. */
 const RECEIVER = `
 import socket, sys
 name = sys.argv[1]
@@ -50,7 +49,7 @@ describe('Watchdog', () => {
   it.each([
     ['a path', () => join(dir.path, 'notify')],
     ['an abstract name', () => `@swellsight-test-${process.pid}`],
-  ])('tells the service manager on %s', async (_what, address) => {
+  ])('notifies the service manager on %s', async (_what, address) => {
     await receive(address());
     const stop = new AbortController();
     let alive = true;
@@ -67,15 +66,15 @@ describe('Watchdog', () => {
 
     alive = false;
     await new Promise((resolve) => setTimeout(resolve, 150));
-    const told = lines.length;
+    const countBefore = lines.length;
     await new Promise((resolve) => setTimeout(resolve, 400));
-    expect(lines.length).toBe(told);
+    expect(lines.length).toBe(countBefore);
 
     stop.abort();
     await seen('STOPPING=1');
   });
 
-  it('does not say that the service stops when it only starts anew', async () => {
+  it('does not send STOPPING=1 before a restart inside the process', async () => {
     const address = join(dir.path, 'notify');
     await receive(address);
     const stop = new AbortController();
@@ -91,7 +90,7 @@ describe('Watchdog', () => {
     expect([...new Set(lines)].sort()).toEqual(['READY=1', 'WATCHDOG=1']);
   });
 
-  it('is not there unless it was asked for', async () => {
+  it('is null without a valid NOTIFY_SOCKET', async () => {
     const deps = { clock: systemClock, isAlive: () => true };
     expect(await Watchdog.open({}, deps)).toBeNull();
     expect(await Watchdog.open({ NOTIFY_SOCKET: '' }, deps)).toBeNull();
@@ -99,7 +98,7 @@ describe('Watchdog', () => {
     expect(await Watchdog.open({ NOTIFY_SOCKET: `/${'x'.repeat(200)}` }, deps)).toBeNull();
   });
 
-  it('does not mind that nobody listens', async () => {
+  it('returns false when nobody listens', async () => {
     const socket = await openNotifySocket(join(dir.path, 'nobody'));
     expect(socket?.send('READY=1')).toBe(false);
     socket?.close();
@@ -107,7 +106,7 @@ describe('Watchdog', () => {
 });
 
 describe('watchdogIntervalMs', () => {
-  it('is half of what systemd waits, for this process alone', () => {
+  it('is half the timeout, for this process only', () => {
     expect(watchdogIntervalMs({ WATCHDOG_USEC: '30000000' })).toBe(15_000);
     expect(watchdogIntervalMs({ WATCHDOG_USEC: '30000000', WATCHDOG_PID: '7' }, 7)).toBe(15_000);
     expect(watchdogIntervalMs({ WATCHDOG_USEC: '30000000', WATCHDOG_PID: '8' }, 7)).toBeNull();

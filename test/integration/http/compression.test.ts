@@ -3,13 +3,13 @@ import { request, type IncomingMessage } from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { observation } from '../../fixtures/agent-api.ts';
-import { serve } from '../../fixtures/http-server.ts';
+import { startServer } from '../../fixtures/http-server.ts';
 
 const gzip = { 'accept-encoding': 'gzip, deflate, br' };
 
 describe('compression', () => {
-  it('of long JSON, as the client takes it; the same answer either way', async () => {
-    await using site = await serve();
+  it('compresses long JSON when the client accepts gzip, with the same content', async () => {
+    await using site = await startServer();
     const many = Array.from({ length: 50 }, () => observation);
     site.agent.observations = () => ({ observations: many, cursor: 'next' });
     const packed = await site.ask('GET', '/api/v1/observations', gzip);
@@ -26,16 +26,16 @@ describe('compression', () => {
     expect([head.status, head.body.length]).toEqual([200, 0]);
   });
 
-  it('not of short answers, and not of images', async () => {
-    await using site = await serve();
+  it('does not compress short responses and images', async () => {
+    await using site = await startServer();
     site.agent.image = new Uint8Array(100_000).fill(7);
-    const picture = await site.ask('GET', '/api/v1/cameras/north/latest.jpg', gzip);
-    expect([picture.headers['content-encoding'], picture.body.length]).toEqual([undefined, 100_000]);
+    const jpeg = await site.ask('GET', '/api/v1/cameras/north/latest.jpg', gzip);
+    expect([jpeg.headers['content-encoding'], jpeg.body.length]).toEqual([undefined, 100_000]);
     expect((await site.ask('GET', '/live', gzip)).headers['content-encoding']).toBeUndefined();
   });
 
-  it('of many at once: a few, and the others as they are', async () => {
-    await using site = await serve();
+  it('sends responses over the concurrency limit uncompressed', async () => {
+    await using site = await startServer();
     const many = Array.from({ length: 200 }, () => observation);
     site.agent.observations = () => ({ observations: many, cursor: 'next' });
     const answers = await Promise.all(
@@ -44,8 +44,8 @@ describe('compression', () => {
     for (const answer of answers) expect((answer.json()['observations'] as unknown[]).length).toBe(200);
   });
 
-  it('of a table that is sent as it is read, also after clients that left in the middle', async () => {
-    await using site = await serve();
+  it('compresses a streamed table, also after other clients disconnected in the middle', async () => {
+    await using site = await startServer();
     let pages = 0;
     const many = Array.from({ length: 200 }, () => observation);
     site.agent.observations = () => {

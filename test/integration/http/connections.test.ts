@@ -4,7 +4,7 @@ import { connect, type AddressInfo, type Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, describe, expect, it } from 'vitest';
 import { Connections, type ConnectionLimits } from '../../../src/http/connections.ts';
-import { received } from '../../fixtures/http-server.ts';
+import { readToEnd } from '../../fixtures/http-server.ts';
 
 const servers: Server[] = [];
 afterEach(() => {
@@ -14,7 +14,7 @@ afterEach(() => {
   }
 });
 
-async function watched(limits: Partial<ConnectionLimits>, timeoutMs = 60_000) {
+async function startWithConnections(limits: Partial<ConnectionLimits>, timeoutMs = 60_000) {
   const connections = new Connections({ maxConnections: 9, maxPipelined: 8, sparedIdle: 0, ...limits });
   const responses: ServerResponse[] = [];
   const server = createServer((request, response) => {
@@ -42,34 +42,34 @@ async function watched(limits: Partial<ConnectionLimits>, timeoutMs = 60_000) {
 const get = (path: string): string => `GET ${path} HTTP/1.1\r\nhost: x\r\n\r\n`;
 
 describe('Connections', () => {
-  it('lets the one go that was idle the longest, and none that is worked for', async () => {
-    const { connections, responses, open } = await watched({ maxConnections: 3 });
+  it('closes the longest idle connection, never one with an open request', async () => {
+    const { connections, responses, open } = await startWithConnections({ maxConnections: 3 });
     const working = await open(get('/later'));
     const idle = await open();
     const used = await open(get('/now'));
     used.resume();
     const next = await open();
-    expect(await received(idle)).toBe('');
+    expect(await readToEnd(idle)).toBe('');
     next.write(get('/now'));
     await once(next, 'data');
     expect(connections.count).toBe(3);
-    responses[0]?.end('worked for');
+    responses[0]?.end('done');
     const [answer] = (await once(working, 'data')) as [Buffer];
-    expect(answer.toString()).toContain('worked for');
+    expect(answer.toString()).toContain('done');
     expect([used.destroyed, next.destroyed]).toEqual([false, false]);
   });
 
-  it('lets one go that sends its body slowly, when none is idle', async () => {
-    const { open } = await watched({ maxConnections: 2 });
+  it('closes a connection that sends its body slowly when none is idle', async () => {
+    const { open } = await startWithConnections({ maxConnections: 2 });
     const working = await open(get('/later'));
     const slow = await open('POST /later HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n1');
     const next = await open(get('/now'));
-    await received(slow);
+    await readToEnd(slow);
     expect([working.destroyed, next.destroyed]).toEqual([false, false]);
   });
 
-  it('lets a slow one go, too, before the few that have just come', async () => {
-    const { open } = await watched({ maxConnections: 3, sparedIdle: 1 });
+  it('closes a slow connection before a few new idle ones', async () => {
+    const { open } = await startWithConnections({ maxConnections: 3, sparedIdle: 1 });
     const slow: Socket[] = [];
     const drip = async (): Promise<void> => {
       slow.push(await open('POST /later HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n1'));
@@ -84,8 +84,8 @@ describe('Connections', () => {
     expect(slow[0]?.destroyed).toBe(true);
   });
 
-  it('refuses what comes when all are worked for, and never holds more than a few of those', async () => {
-    const { connections, open } = await watched({ maxConnections: 2 });
+  it('marks new connections as over the limit when all others have open requests', async () => {
+    const { connections, open } = await startWithConnections({ maxConnections: 2 });
     const working = [await open(get('/later')), await open(get('/later'))];
     for (let one = 0; one < 10; one++) {
       const refused = await open(get('/now'));
@@ -96,18 +96,18 @@ describe('Connections', () => {
     expect(working.map(({ destroyed }) => destroyed)).toEqual([false, false]);
   });
 
-  it('waits for the agent as long as it takes, and for a client that does not read only so long', async () => {
-    const { responses, open } = await watched({ maxConnections: 9 }, 200);
+  it('does not time out while the agent works, but while a client does not read', async () => {
+    const { responses, open } = await startWithConnections({ maxConnections: 9 }, 200);
     const patient = await open(get('/later'));
-    const deaf = await open(get('/later'));
+    const notReading = await open(get('/later'));
     responses[1]?.end(Buffer.alloc(50_000_000));
-    deaf.pause();
-    await once(responses[1] ?? deaf, 'close');
+    notReading.pause();
+    await once(responses[1] ?? notReading, 'close');
     expect(responses[1]?.writableFinished).toBe(false);
     await delay(600);
     responses[0]?.end('at last');
     const [answer] = (await once(patient, 'data')) as [Buffer];
     expect(answer.toString()).toContain('at last');
-    deaf.destroy();
+    notReading.destroy();
   });
 });

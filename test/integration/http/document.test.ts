@@ -7,7 +7,7 @@ import { CONNECTION_LIMITS } from '../../../src/http/connections.ts';
 import { Feed, type FeedSource } from '../../../src/http/feed.ts';
 import { createLog } from '../../../src/base/log.ts';
 import { CannedAgent, observation } from '../../fixtures/agent-api.ts';
-import { answerTo, serve, type Answer } from '../../fixtures/http-server.ts';
+import { sendRawForAnswer, startServer, type HttpAnswer } from '../../fixtures/http-server.ts';
 import { Documented } from '../../fixtures/openapi.ts';
 import { head, sample } from '../../fixtures/samples.ts';
 
@@ -17,13 +17,13 @@ const EMPTY: FeedSource = {
 };
 const UNCOUNTED = { rateLimit: 1_000_000 };
 
-/** What is asked for now, and what it shall fail with. */
+/** The operation under test, and the error that it must fail with. */
 interface Fault {
   code: ErrorCode;
   operation: string;
 }
 
-/** An agent of which nothing works but the list of cameras, where another path looks its camera up. */
+/** An agent whose methods all throw, except `cameras`, which other operations use to look up their camera. */
 function failing(fault: Fault): AgentApi {
   const fail = (): never => {
     throw new AgentError(fault.code, 'it failed at /var/lib/swellsight/agent.db');
@@ -40,18 +40,18 @@ const operations = Object.entries<Operation>(OPERATIONS);
 const interruptible = operations.filter(([, { always }]) => always !== true);
 const documented = new Documented();
 
-/** The code of a failure that is told as the document says. */
-function codeOf(method: string, path: string, { status, headers, text, json }: Answer): unknown {
+/** Checks a problem against the document, and returns its code. */
+function codeOf(method: string, path: string, { status, headers, text, json }: HttpAnswer): unknown {
   const contentType = headers['content-type'] ?? null;
   expect(documented.fault(method, path, { status, contentType, body: text, headers })).toBeNull();
   expect(text).not.toMatch(/\/var\/lib|node_modules|\bat \w+ \(|\/src\//);
   return json()['code'];
 }
 
-type Site = Awaited<ReturnType<typeof serve>>;
+type Site = Awaited<ReturnType<typeof startServer>>;
 
-/** What an operation says to a request that it would take. */
-async function refusal(
+/** Sends a valid request of the operation, and returns the code of the problem. */
+async function sendSample(
   site: Site,
   [id, operation]: readonly [string, Operation],
   more: Record<string, string> = {},
@@ -61,16 +61,16 @@ async function refusal(
   return [id, codeOf(operation.method, path, answer)];
 }
 
-/** What an operation says to bytes. */
-async function rawRefusal(
+/** Sends raw bytes, and returns the code of the problem. */
+async function sendBytes(
   { port }: Site,
   [id, operation]: readonly [string, Operation],
   bytes: string,
 ): Promise<unknown> {
-  return [id, codeOf(operation.method, sample(id, operation).path, await answerTo(port, bytes))];
+  return [id, codeOf(operation.method, sample(id, operation).path, await sendRawForAnswer(port, bytes))];
 }
 
-/** Captures that are not done before they are told to be. */
+/** Makes captures wait until `finish`. */
 function holdCaptures(site: Site) {
   const finish: (() => void)[] = [];
   site.agent.captured = () => new Promise((resolve) => finish.push(() => resolve(observation)));
@@ -81,68 +81,68 @@ function holdCaptures(site: Site) {
       return asked;
     },
     finish: () => {
-      for (const one of finish) one();
+      for (const finishOne of finish) finishOne();
     },
   };
 }
 
-describe('failures of the agent', () => {
-  it('are told as the document says, each code of each operation', async () => {
+describe('errors of the agent', () => {
+  it('match the document, for each code of each operation', async () => {
     const fault: Fault = { code: 'internal', operation: '' };
     const api = failing(fault);
     const feed = new Feed({}, { source: EMPTY, log: createLog('silent'), states: () => api.status() });
     const metrics = {
       contentType: 'text/plain',
-      text: () => Promise.reject(new TypeError('no figures at /var/lib/swellsight')),
+      text: () => Promise.reject(new TypeError('no metrics at /var/lib/swellsight')),
       countRequest: () => undefined,
       countProblem: () => undefined,
       countStream: () => () => undefined,
     };
-    await using server = await serve(UNCOUNTED, { api, feed, metrics });
+    await using server = await startServer(UNCOUNTED, { api, feed, metrics });
     for (const [id, operation] of operations) {
       if (operation.tag === 'pages') continue;
       for (const code of [...operation.errors, 'internal'] as const) {
         Object.assign(fault, { code, operation: id });
-        expect(await refusal(server, [id, operation])).toEqual([id, code]);
+        expect(await sendSample(server, [id, operation])).toEqual([id, code]);
       }
     }
   });
 
-  it('are told so even where no operation has begun', async () => {
+  it('match the document before a route is called', async () => {
     const broken = new Proxy<string[]>([], {
       get: () => {
         throw new TypeError('Cannot read /var/lib/swellsight/secret.db of undefined');
       },
     });
-    await using server = await serve({ ...UNCOUNTED, cors: broken });
-    for (const one of operations) expect(await refusal(server, one)).toEqual([one[0], 'internal']);
+    await using server = await startServer({ ...UNCOUNTED, cors: broken });
+    for (const one of operations) expect(await sendSample(server, one)).toEqual([one[0], 'internal']);
   });
 });
 
-describe('refusals of the server', () => {
-  it('are told as the document says, of every operation', async () => {
-    await using guarded = await serve({ ...UNCOUNTED, token: 'secret' });
-    await using busy = await serve({ rateLimit: 1 });
+describe('refusals by the server', () => {
+  it('match the document for every operation', async () => {
+    await using guarded = await startServer({ ...UNCOUNTED, token: 'secret' });
+    await using busy = await startServer({ rateLimit: 1 });
     await busy.ask('GET', '/');
     const token = { authorization: 'Bearer secret' };
     const foreign = { ...token, host: 'evil.example' };
     for (const one of operations) {
-      // Without a feed, and without figures, there are no such paths; that the guard comes first is all the same.
+      // Without a feed and metrics, some paths do not exist; the guard refuses the request before that matters.
       const [id, { open, method }] = one;
-      if (open !== true) expect(await refusal(guarded, one)).toEqual([id, 'request_unauthorized']);
-      expect(await refusal(guarded, one, foreign)).toEqual([id, 'request_host_refused']);
+      if (open !== true) expect(await sendSample(guarded, one)).toEqual([id, 'request_unauthorized']);
+      expect(await sendSample(guarded, one, foreign)).toEqual([id, 'request_host_refused']);
       if (method !== 'GET')
-        expect(await refusal(guarded, one, { ...token, origin: 'https://evil.example' })).toEqual([
+        expect(await sendSample(guarded, one, { ...token, origin: 'https://evil.example' })).toEqual([
           id,
           'request_origin_refused',
         ]);
-      // Supervisors and Prometheus are counted only where they are refused.
-      expect(await refusal(busy, one, foreign)).toEqual([id, 'request_too_many']);
+      // Requests to unlimited paths count only when the guard refuses them.
+      expect(await sendSample(busy, one, foreign)).toEqual([id, 'request_too_many']);
     }
   });
 
-  it('are told as the document says where the input is wrong', async () => {
-    await using server = await serve(UNCOUNTED);
+  it('match the document for invalid input', async () => {
+    await using server = await startServer(UNCOUNTED);
     const wrong = async (
       method: string,
       path: string,
@@ -166,7 +166,7 @@ describe('refusals of the server', () => {
         );
       if (operation.query && method === 'GET') await wrong(method, `${path}?no_such=1`, 400);
       if (operation.body?.contentType === 'application/json') await wrong(method, path, 400, {}, '{');
-      // node:http tells no length of a DELETE by itself.
+      // node:http sends no content-length for DELETE.
       const text = { 'content-type': 'text/plain', 'content-length': '1' };
       if (method !== 'GET') await wrong(method, path, 415, text, 'x');
       if (operation.body?.contentType === 'application/json' && operation.body.checkedByOperation !== true)
@@ -182,51 +182,52 @@ describe('refusals of the server', () => {
     await wrong('GET', '/api/v1/observations.csv?from=2026-06-30T00:00:00Z&to=2026-06-29T00:00:00Z', 400);
   });
 
-  it('are told as the document says where the head is wrong, on every path', async () => {
-    await using server = await serve(UNCOUNTED);
+  it('match the document for invalid headers, on every path', async () => {
+    await using server = await startServer(UNCOUNTED);
     for (const one of operations) {
       const [id, { method, body }] = one;
-      expect(await rawRefusal(server, one, head(...one, 'host: localhost'))).toEqual([id, 'request_invalid']);
+      expect(await sendBytes(server, one, head(...one, 'host: localhost'))).toEqual([id, 'request_invalid']);
       const long = `x: ${'y'.repeat(20_000)}`;
-      expect(await rawRefusal(server, one, head(...one, long))).toEqual([id, 'request_too_large']);
+      expect(await sendBytes(server, one, head(...one, long))).toEqual([id, 'request_too_large']);
       const json = body?.contentType === 'multipart/form-data' ? [] : ['content-type: application/json'];
       const large = head(...one, ...json, 'content-length: 99999999999');
-      if (method !== 'GET') expect(await rawRefusal(server, one, large)).toEqual([id, 'request_too_large']);
+      if (method !== 'GET') expect(await sendBytes(server, one, large)).toEqual([id, 'request_too_large']);
     }
   });
 
-  it('are told as the document says to who sends too slowly, on every path', async () => {
-    await using server = await serve(UNCOUNTED);
+  it('match the document for slow senders, on every path', async () => {
+    await using server = await startServer(UNCOUNTED);
     const late = operations.map(async (one) => {
       const bytes = head(...one).slice(0, -2);
-      expect(await rawRefusal(server, one, bytes)).toEqual([one[0], 'request_timeout']);
+      expect(await sendBytes(server, one, bytes)).toEqual([one[0], 'request_timeout']);
     });
     const stuck = operations.map(async (one) => {
       const [id, { method, body }] = one;
       if (method === 'GET') return;
       const json = body?.contentType === 'multipart/form-data' ? [] : ['content-type: application/json'];
       const bytes = `${head(...one, ...json, 'content-length: 99')}{`;
-      expect(await rawRefusal(server, one, bytes)).toEqual([id, 'request_timeout']);
+      expect(await sendBytes(server, one, bytes)).toEqual([id, 'request_timeout']);
     });
     await Promise.all([...late, ...stuck]);
   });
 
-  it('are told as the document says while there is no room for another connection', async () => {
-    await using server = await serve(UNCOUNTED);
+  it('match the document when there are too many connections', async () => {
+    await using server = await startServer(UNCOUNTED);
     const captures = holdCaptures(server);
     const asked = await captures.begin(CONNECTION_LIMITS.maxConnections);
-    for (const one of interruptible) expect(await refusal(server, one)).toEqual([one[0], 'request_overload']);
+    for (const one of interruptible)
+      expect(await sendSample(server, one)).toEqual([one[0], 'request_overload']);
     expect((await server.ask('GET', '/live')).status).toBe(200);
     captures.finish();
     for (const { status } of await Promise.all(asked)) expect(status).toBe(200);
   });
 
-  it('are told as the document says while the server stops', async () => {
-    await using server = await serve(UNCOUNTED);
+  it('match the document while the server stops', async () => {
+    await using server = await startServer(UNCOUNTED);
     const captures = holdCaptures(server);
     const [asked] = await captures.begin(1);
     const stopped = server.server.stop();
-    const refused = await Promise.all(interruptible.map((one) => refusal(server, one)));
+    const refused = await Promise.all(interruptible.map((one) => sendSample(server, one)));
     expect(refused).toEqual(interruptible.map(([id]) => [id, 'request_stopping']));
     expect((await server.ask('GET', '/live')).status).toBe(200);
     captures.finish();
@@ -235,15 +236,15 @@ describe('refusals of the server', () => {
   });
 });
 
-describe('the document', () => {
-  it('names no failure that was not seen above, of any operation', () => {
+describe('the OpenAPI document', () => {
+  it('contains no error that the tests above did not provoke', () => {
     const failures = documented.failures();
     expect(failures.length).toBeGreaterThan(400);
     expect(failures.filter((one) => !documented.seen.has(one))).toEqual([]);
   });
 
-  it('lacks no path', async () => {
-    await using server = await serve();
+  it('contains every path of the server', async () => {
+    await using server = await startServer();
     const paths = (await server.ask('GET', '/')).json()['paths'] as string[];
     expect(new Set(paths)).toEqual(new Set(Object.keys(documented.document.paths)));
   });

@@ -7,13 +7,13 @@ import { AgentError } from '../../../src/base/errors.ts';
 import { Feed, type FeedOptions, type FeedSource } from '../../../src/http/feed.ts';
 import { createLog } from '../../../src/base/log.ts';
 import { CannedAgent, observation } from '../../fixtures/agent-api.ts';
-import { serve } from '../../fixtures/http-server.ts';
+import { startServer } from '../../fixtures/http-server.ts';
 
-/** Records and events in the order in which they came. */
+/** A store with records and events in memory. */
 class Stored implements FeedSource {
   readonly records: Observation[] = [];
   readonly happened: Event[] = [];
-  /** Rows that are gone from the beginning. */
+  /** Number of the oldest rows that are deleted. */
   pruned = 0;
   padding = '';
 
@@ -63,58 +63,58 @@ class Stored implements FeedSource {
   };
 }
 
-interface Heard {
+interface ReceivedEvent {
   readonly event: string;
   readonly id: string;
-  /** Null where only an id is told. */
+  /** Null for a block with an id only. */
   readonly data: { readonly seq?: number; readonly reason?: string } | null;
 }
 
-async function stage(options: Partial<FeedOptions> = {}) {
+async function startFeed(options: Partial<FeedOptions> = {}) {
   const stored = new Stored();
   const agent = new CannedAgent();
   const feed = new Feed(
     { pollIntervalMs: 20, ...options },
     { source: stored, log: createLog('silent'), states: () => agent.status() },
   );
-  const server = await serve({ rateLimit: 100_000 }, { feed });
+  const server = await startServer({ rateLimit: 100_000 }, { feed });
   const url = `http://127.0.0.1:${String(server.port)}/api/v1/events`;
   const open = (lastId?: string) =>
     fetch(url, lastId === undefined ? {} : { headers: { 'last-event-id': lastId } });
   return { stored, feed, server, open, [Symbol.asyncDispose]: () => server.server.stop() };
 }
 
-/** All that comes until one fits; what comes after it is for the next call. */
+/** Returns a function that reads events up to and including the first match. Later events stay for the next call. */
 function reader(response: Response) {
   const stream = response.body?.pipeThrough(new TextDecoderStream()).getReader();
-  const waiting: Heard[] = [];
+  const waiting: ReceivedEvent[] = [];
   let rest = '';
-  return async (until: (heard: Heard) => boolean): Promise<Heard[]> => {
-    const heard: Heard[] = [];
+  return async (until: (events: ReceivedEvent) => boolean): Promise<ReceivedEvent[]> => {
+    const events: ReceivedEvent[] = [];
     for (;;) {
       for (let next = waiting.shift(); next; next = waiting.shift()) {
-        heard.push(next);
-        if (until(next)) return heard;
+        events.push(next);
+        if (until(next)) return events;
       }
       const { value, done } = (await stream?.read()) ?? { value: '', done: true };
-      if (done) return heard;
+      if (done) return events;
       const blocks = (rest + value).split('\n\n');
       rest = blocks.pop() ?? '';
       for (const block of blocks) {
         const fields = Object.fromEntries(block.split('\n').map((line) => line.split(/: (.*)/s).slice(0, 2)));
         const { event = '', id = '', data = 'null' } = fields as Record<string, string>;
-        waiting.push({ event, id, data: JSON.parse(data) as Heard['data'] });
+        waiting.push({ event, id, data: JSON.parse(data) as ReceivedEvent['data'] });
       }
     }
   };
 }
 
-const seqs = (heard: readonly Heard[], name: string): number[] =>
-  heard.filter(({ event }) => event === name).map(({ data }) => data?.seq ?? 0);
+const seqs = (events: readonly ReceivedEvent[], name: string): number[] =>
+  events.filter(({ event }) => event === name).map(({ data }) => data?.seq ?? 0);
 
 describe('server-sent events', () => {
-  it('tell the states, then what is new, whoever listens', async () => {
-    await using at = await stage();
+  it('send the states, then everything new, to each client', async () => {
+    await using at = await startFeed();
     at.stored.add();
     const [one, two] = [reader(await at.open()), reader(await at.open())];
     await Promise.all([one(({ id }) => id !== ''), two(({ id }) => id !== '')]);
@@ -124,44 +124,44 @@ describe('server-sent events', () => {
     at.feed.publish('camera/north/state', { state: 'down' });
     at.feed.publish('model/progress', { phase: 'testing' });
     for (const read of [one, two]) {
-      const heard = await read(({ event }) => event === 'progress');
-      expect(heard.map(({ event }) => event)).toEqual(['observation', 'event', 'camera', 'progress']);
-      expect(seqs(heard, 'observation')).toEqual([2]);
+      const events = await read(({ event }) => event === 'progress');
+      expect(events.map(({ event }) => event)).toEqual(['observation', 'event', 'camera', 'progress']);
+      expect(seqs(events, 'observation')).toEqual([2]);
     }
   });
 
-  it('go on where a client was, each record once and in order, also while more come', async () => {
-    await using at = await stage();
+  it('continue after the last id, each record once and in order, also while new ones are stored', async () => {
+    await using at = await startFeed();
     for (let count = 0; count < 300; count += 1) at.stored.add();
     const since = `${at.stored.records[9]?.id ?? ''}.0`;
     const read = reader(await at.open(since));
     const more = setInterval(() => {
       if (at.stored.records.length < 320) at.stored.add();
     }, 2);
-    const heard = await read(({ data }) => data?.seq === 320);
+    const events = await read(({ data }) => data?.seq === 320);
     clearInterval(more);
-    expect(seqs(heard, 'observation')).toEqual(Array.from({ length: 310 }, (_none, index) => index + 11));
+    expect(seqs(events, 'observation')).toEqual(Array.from({ length: 310 }, (_none, index) => index + 11));
   });
 
-  it('say so where they cannot go on', async () => {
-    await using at = await stage({ maxMissed: 5 });
+  it('send a gap when they cannot continue', async () => {
+    await using at = await startFeed({ maxMissed: 5 });
     for (let count = 0; count < 20; count += 1) at.stored.add();
     at.stored.pruned = 3;
     const reason = async (lastId: string): Promise<string | undefined> => {
-      const heard = await reader(await at.open(lastId))(({ event, id }) => event === 'gap' || id !== '');
-      return heard.at(-1)?.data?.reason;
+      const events = await reader(await at.open(lastId))(({ event, id }) => event === 'gap' || id !== '');
+      return events.at(-1)?.data?.reason;
     };
     const id = (seq: number): string => `${at.stored.records[seq - 1]?.id ?? ''}.0`;
     expect(await reason(id(2))).toBe('unknown_id');
     expect(await reason('nonsense')).toBe('unknown_id');
     expect(await reason(id(10))).toBe('too_many');
     expect(await reason(`${id(20)}7`)).toBe('unknown_id');
-    const heard = await reader(await at.open(id(18)))(({ data }) => data?.seq === 20);
-    expect(seqs(heard, 'observation')).toEqual([19, 20]);
+    const events = await reader(await at.open(id(18)))(({ data }) => data?.seq === 20);
+    expect(seqs(events, 'observation')).toEqual([19, 20]);
   });
 
-  it('are for so many clients and no more, and a place is free when one leaves', async () => {
-    await using at = await stage({ maxClients: 1 });
+  it('are limited to a number of clients, and accept another one after a disconnect', async () => {
+    await using at = await startFeed({ maxClients: 1 });
     const first = await at.open();
     const refused = await at.open();
     expect([refused.status, refused.headers.get('retry-after')]).toEqual([503, '5']);
@@ -177,8 +177,8 @@ describe('server-sent events', () => {
     await again.body?.cancel();
   });
 
-  it('drop a client that does not read, while others go on', async () => {
-    await using at = await stage();
+  it('disconnect a client that does not read, without effect on others', async () => {
+    await using at = await startFeed();
     const slow = connect(at.server.port, '127.0.0.1');
     slow.on('error', () => undefined);
     slow.write('GET /api/v1/events HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n');
@@ -193,13 +193,13 @@ describe('server-sent events', () => {
       await read(({ data }) => data?.seq === count);
     }
     expect(process.memoryUsage.rss() - before).toBeLessThan(120 * 1024 * 1024);
-    // Its place is gone: what it now reads comes to an end.
+    // The server has closed the connection of the slow client.
     slow.resume();
     await once(slow, 'close');
   });
 
   it('end when the server stops', async () => {
-    await using at = await stage();
+    await using at = await startFeed();
     const read = reader(await at.open());
     await read(({ id }) => id !== '');
     const all = read(() => false);
@@ -207,8 +207,8 @@ describe('server-sent events', () => {
     expect(await all).toEqual([]);
   });
 
-  it('end when the store cannot be read, and say why to who comes back', async () => {
-    await using at = await stage();
+  it('end when the store fails, and a new request gets the problem', async () => {
+    await using at = await startFeed();
     const read = reader(await at.open());
     await read(({ id }) => id !== '');
     const broken = (): never => {

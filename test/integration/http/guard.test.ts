@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { RunningAgent } from '../../fixtures/agent.ts';
-import { askAt, expectProblem, sayRaw, serve } from '../../fixtures/http-server.ts';
+import { sendRequest, expectProblem, sendRaw, startServer } from '../../fixtures/http-server.ts';
 import { freePort } from '../../fixtures/mosquitto.ts';
 
 const CAPTURE = '/api/v1/cameras/north/capture';
@@ -15,28 +15,28 @@ const REBOUND = [
   'localhost:x',
 ];
 
-describe('on loopback', () => {
-  it('the Host header names this machine, or nothing is answered', async () => {
-    await using site = await serve();
+describe('a server on loopback', () => {
+  it('refuses every request whose Host header does not name this machine', async () => {
+    await using site = await startServer();
     for (const host of REBOUND)
       for (const path of ['/api/v1/status', '/live', '/metrics', '/nothing'])
         expectProblem(await site.ask('GET', path, { host }), 403, 'request_host_refused');
   });
 
-  it('one Host header, not none and not two', async () => {
-    await using site = await serve();
+  it('requires exactly one Host header', async () => {
+    await using site = await startServer();
     for (const lines of ['', 'host: localhost\r\nhost: localhost\r\n', 'host: localhost\r\nHOST: evil\r\n']) {
-      const said = await sayRaw(site.port, `GET /live HTTP/1.1\r\n${lines}connection: close\r\n\r\n`);
-      expect(said).toMatch(/^HTTP\/1.1 400 [\s\S]*application\/problem\+json[\s\S]*request_invalid/);
+      const response = await sendRaw(site.port, `GET /live HTTP/1.1\r\n${lines}connection: close\r\n\r\n`);
+      expect(response).toMatch(/^HTTP\/1.1 400 [\s\S]*application\/problem\+json[\s\S]*request_invalid/);
     }
   });
 });
 
-describe('off loopback, the real agent with its token in a file', () => {
-  it('answers nobody without the token, from wherever and by whatever name it is asked', async () => {
-    const folder = mkdtempSync(join(tmpdir(), 'swellsight-token-'));
+describe('the real agent on all addresses, with its token in a file', () => {
+  it('requires the token on all paths except /live and /ready, with any Host header', async () => {
+    const directory = mkdtempSync(join(tmpdir(), 'swellsight-token-'));
     const token = 'correct-horse-battery';
-    const file = join(folder, 'token');
+    const file = join(directory, 'token');
     writeFileSync(file, `${token}\n`, { mode: 0o600 });
     const port = await freePort();
     await using agent = await RunningAgent.start({
@@ -46,7 +46,7 @@ describe('off loopback, the real agent with its token in a file', () => {
     try {
       await agent.waitFor('start', (line) => line.msg === 'agent started');
       const ask = (method: string, path: string, headers: Record<string, string> = {}) =>
-        askAt({ port, method, path, headers });
+        sendRequest({ port, method, path, headers });
       for (const wrong of [
         {},
         { authorization: 'Bearer wrong' },
@@ -82,14 +82,14 @@ describe('off loopback, the real agent with its token in a file', () => {
       expect((await ask('GET', '/api/v1/status', { authorization, host: 'station.local' })).status).toBe(200);
       expect(agent.raw.join('\n')).not.toContain(token);
     } finally {
-      rmSync(folder, { recursive: true, force: true });
+      rmSync(directory, { recursive: true, force: true });
     }
   });
 });
 
-describe('every answer', () => {
-  it('says how it may be used', async () => {
-    await using site = await serve();
+describe('every response', () => {
+  it('has the security headers', async () => {
+    await using site = await startServer();
     for (const path of ['/', '/live', '/api/v1/status', '/nothing', '/api/v1/cameras/%zz/latest.jpg']) {
       const { headers } = await site.ask('GET', path);
       expect(headers).toMatchObject({
@@ -103,8 +103,8 @@ describe('every answer', () => {
     }
   });
 
-  it('to HEAD is that to GET without a body, and to OPTIONS what there is', async () => {
-    await using site = await serve();
+  it('has no body for HEAD, and lists the methods for OPTIONS', async () => {
+    await using site = await startServer();
     const [get, head] = [await site.ask('GET', '/api/v1/status'), await site.ask('HEAD', '/api/v1/status')];
     expect([head.status, head.body.length, head.headers['content-length']]).toEqual([
       200,
@@ -121,7 +121,7 @@ describe('every answer', () => {
   });
 });
 
-describe('bytes that are no good HTTP', () => {
+describe('invalid and hostile HTTP', () => {
   const host = 'host: localhost\r\n';
   it.each([
     ['garbage', '\u0016\u0003\u0001 this is no HTTP\r\n\r\n', 400, 'request_invalid'],
@@ -163,44 +163,47 @@ describe('bytes that are no good HTTP', () => {
       413,
       'request_too_large',
     ],
-  ] as const)('%s', async (_name, bytes, status, code) => {
-    await using site = await serve();
-    const said = await sayRaw(site.port, bytes);
-    expect(said).toMatch(new RegExp(`^HTTP/1.1 ${status} `));
-    expect(said.toLowerCase()).toContain('content-type: application/problem+json');
-    expect(JSON.parse(said.slice(said.indexOf('\r\n\r\n')))).toMatchObject({ status, code });
+  ] as const)('refuses %s', async (_name, bytes, status, code) => {
+    await using site = await startServer();
+    const response = await sendRaw(site.port, bytes);
+    expect(response).toMatch(new RegExp(`^HTTP/1.1 ${status} `));
+    expect(response.toLowerCase()).toContain('content-type: application/problem+json');
+    expect(JSON.parse(response.slice(response.indexOf('\r\n\r\n')))).toMatchObject({ status, code });
     expect((await site.ask('GET', '/live')).status).toBe(200);
   });
 
-  it('garbage behind a request that is being worked on ends the connection, and forges no answer', async () => {
-    await using site = await serve();
+  it('closes the connection without a response when garbage follows an open request', async () => {
+    await using site = await startServer();
     site.agent.captured = () => new Promise(() => undefined);
     const begun = `POST ${CAPTURE} HTTP/1.1\r\n${host}\r\n`;
-    expect(await sayRaw(site.port, `${begun}${begun}garbage\r\n\r\n`)).toBe('');
+    expect(await sendRaw(site.port, `${begun}${begun}garbage\r\n\r\n`)).toBe('');
   });
 
-  it('requests sent ahead are answered in order, and too many of them not at all', async () => {
-    await using site = await serve({ rateLimit: 100_000 });
+  it('responds to pipelined requests in order, and drops too many of them', async () => {
+    await using site = await startServer({ rateLimit: 100_000 });
     const live = `GET /live HTTP/1.1\r\n${host}\r\n`;
     const last = `GET /nothing HTTP/1.1\r\n${host}connection: close\r\n\r\n`;
-    const said = await sayRaw(site.port, live.repeat(10) + last);
-    expect(said.match(/HTTP\/1.1 \d+/g)).toEqual([...Array<string>(10).fill('HTTP/1.1 200'), 'HTTP/1.1 404']);
-    let working = 0;
+    const response = await sendRaw(site.port, live.repeat(10) + last);
+    expect(response.match(/HTTP\/1.1 \d+/g)).toEqual([
+      ...Array<string>(10).fill('HTTP/1.1 200'),
+      'HTTP/1.1 404',
+    ]);
+    let captures = 0;
     site.agent.captured = () => {
-      working += 1;
+      captures += 1;
       return new Promise(() => undefined);
     };
-    await sayRaw(site.port, `POST ${CAPTURE} HTTP/1.1\r\n${host}\r\n`.repeat(1000));
-    expect(working).toBeLessThanOrEqual(32);
+    await sendRaw(site.port, `POST ${CAPTURE} HTTP/1.1\r\n${host}\r\n`.repeat(1000));
+    expect(captures).toBeLessThanOrEqual(32);
     expect((await site.ask('GET', '/live')).status).toBe(200);
   });
 
-  it('asks for a body only behind the guard', async () => {
+  it('sends 100 Continue only after the guard accepts the request', async () => {
     const labels = 'POST /api/v1/cameras/north/labels HTTP/1.1';
     const headers = `${host}content-type: application/json\r\nexpect: 100-continue\r\ncontent-length: 2\r\nconnection: close\r\n`;
-    await using locked = await serve({ token: 'secret' });
-    expect(await sayRaw(locked.port, `${labels}\r\n${headers}\r\n`)).toMatch(/^HTTP\/1.1 401 /);
-    const asked = await sayRaw(locked.port, `${labels}\r\n${headers}authorization: Bearer secret\r\n\r\n{}`);
+    await using locked = await startServer({ token: 'secret' });
+    expect(await sendRaw(locked.port, `${labels}\r\n${headers}\r\n`)).toMatch(/^HTTP\/1.1 401 /);
+    const asked = await sendRaw(locked.port, `${labels}\r\n${headers}authorization: Bearer secret\r\n\r\n{}`);
     expect(asked).toMatch(/^HTTP\/1.1 100 Continue\r\n\r\nHTTP\/1.1 400 /);
   });
 });

@@ -1,26 +1,13 @@
 import { once } from 'node:events';
 import { connect } from 'node:net';
-import { afterEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { systemClock } from '../../../src/base/clock.ts';
 import { Metrics } from '../../../src/health/metrics/metrics.ts';
-import { HttpServer } from '../../../src/http/server.ts';
 import { CannedAgent } from '../../fixtures/agent-api.ts';
 import { readExposition } from '../../fixtures/exposition.ts';
-import { silentLog } from '../../fixtures/store.ts';
+import { startServer } from '../../fixtures/http-server.ts';
 
-const OPTIONS = {
-  host: '127.0.0.1',
-  port: 0,
-  token: null as string | null,
-  cors: [],
-  maxUploadMb: 10,
-  batchMax: 50,
-  cacheTtlS: 300,
-  rateLimit: 1000,
-};
-const servers: HttpServer[] = [];
-
-async function serve(token: string | null, withMetrics = true): Promise<string> {
+async function startWithMetrics(token: string | null, withMetrics = true): Promise<string> {
   const api = new CannedAgent();
   const metrics = await Metrics.open(
     { version: '0' },
@@ -41,10 +28,10 @@ async function serve(token: string | null, withMetrics = true): Promise<string> 
       cache: { stats: () => ({ hits: 0, misses: 0, entries: 0, sizeBytes: 0 }) },
     },
   );
-  const deps = { api, log: silentLog, version: '0', ...(withMetrics ? { metrics } : {}) };
-  const server = new HttpServer({ ...OPTIONS, token }, deps);
-  servers.push(server);
-  const { port } = await server.start();
+  const { port } = await startServer(
+    { token, rateLimit: 1000 },
+    { api, ...(withMetrics ? { metrics } : {}) },
+  );
   return `http://127.0.0.1:${port}`;
 }
 
@@ -52,10 +39,8 @@ const get = (url: string, headers: Record<string, string> = {}): Promise<Respons
   fetch(url, { headers, signal: AbortSignal.timeout(5000) });
 
 describe('GET /metrics', () => {
-  afterEach(() => Promise.all(servers.splice(0).map((server) => server.stop())));
-
-  it('counts what was refused by its code, bytes that are no HTTP too', async () => {
-    const url = await serve('a-token-0123456789');
+  it('counts problems by their code, also those of invalid HTTP', async () => {
+    const url = await startWithMetrics('a-token-0123456789');
     await get(`${url}/api/v1/status`);
     await get(`${url}/metrics`, { authorization: 'Bearer wrong' });
     await get(`${url}/nowhere`, { authorization: 'Bearer a-token-0123456789' });
@@ -71,8 +56,8 @@ describe('GET /metrics', () => {
     ]);
   });
 
-  it('answers in the text format, and counts the requests before it by their pattern', async () => {
-    const url = await serve(null);
+  it('returns the text format, and counts earlier requests by the pattern of their path', async () => {
+    const url = await startWithMetrics(null);
     await get(`${url}/live`);
     await get(`${url}/api/v1/cameras/nobody/labels`);
     for (const path of ['a', 'b', 'c']) await get(`${url}/${path}`);
@@ -90,8 +75,8 @@ describe('GET /metrics', () => {
     ]);
   });
 
-  it('wants the token like any other path', async () => {
-    const url = await serve('s3cret');
+  it('requires the token like any other path', async () => {
+    const url = await startWithMetrics('s3cret');
     expect((await get(`${url}/metrics`)).status).toBe(401);
     expect((await get(`${url}/metrics`, { authorization: 'Bearer wrong' })).status).toBe(401);
     const answer = await get(`${url}/metrics`, { authorization: 'Bearer s3cret' });
@@ -99,7 +84,7 @@ describe('GET /metrics', () => {
     expect(await answer.text()).not.toContain('s3cret');
   });
 
-  it('is not there without metrics', async () => {
-    expect((await get(`${await serve(null, false)}/metrics`)).status).toBe(404);
+  it('does not exist without metrics', async () => {
+    expect((await get(`${await startWithMetrics(null, false)}/metrics`)).status).toBe(404);
   });
 });

@@ -1,16 +1,17 @@
 import { describe, expect, it } from 'vitest';
-import { expectProblem, serve } from '../../fixtures/http-server.ts';
+import { expectProblem, startServer } from '../../fixtures/http-server.ts';
+
+const metrics = {
+  contentType: 'text/plain',
+  text: () => Promise.resolve('up 1\n'),
+  countRequest: () => undefined,
+  countProblem: () => undefined,
+  countStream: () => () => undefined,
+};
 
 describe('rate limit', () => {
-  it('refuses with 429 and when to come again; supervisors and Prometheus are not counted', async () => {
-    const metrics = {
-      contentType: 'text/plain',
-      text: () => Promise.resolve('up 1\n'),
-      countRequest: () => undefined,
-      countProblem: () => undefined,
-      countStream: () => () => undefined,
-    };
-    await using site = await serve({ rateLimit: 5 }, { metrics });
+  it('responds with 429 and Retry-After; does not count supervisors and Prometheus', async () => {
+    await using site = await startServer({ rateLimit: 5 }, { metrics });
     for (let round = 0; round < 20; round++)
       for (const path of ['/live', '/ready', '/metrics'])
         expect((await site.ask('GET', path)).status).toBe(200);
@@ -24,15 +25,8 @@ describe('rate limit', () => {
     expect((await site.ask('GET', '/live')).status).toBe(200);
   });
 
-  it('counts wrong tokens everywhere, so that none can be found by trying', async () => {
-    const metrics = {
-      contentType: 'text/plain',
-      text: () => Promise.resolve('up 1\n'),
-      countRequest: () => undefined,
-      countProblem: () => undefined,
-      countStream: () => () => undefined,
-    };
-    await using site = await serve({ rateLimit: 5, token: 'secret' }, { metrics });
+  it('counts wrong tokens on all paths, so that nobody can guess one', async () => {
+    await using site = await startServer({ rateLimit: 5, token: 'secret' }, { metrics });
     for (let guess = 0; guess < 5; guess++)
       expect((await site.ask('GET', '/metrics', { authorization: `Bearer ${guess}` })).status).toBe(401);
     expect((await site.ask('GET', '/metrics', { authorization: 'Bearer 5' })).status).toBe(429);

@@ -8,15 +8,15 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import { RunningAgent } from '../../fixtures/agent.ts';
 import { observation } from '../../fixtures/agent-api.ts';
 import { httpServer } from '../../fixtures/camera-server.ts';
-import { askAt, expectProblem, received, serve } from '../../fixtures/http-server.ts';
+import { sendRequest, expectProblem, readToEnd, startServer } from '../../fixtures/http-server.ts';
 import { freePort } from '../../fixtures/mosquitto.ts';
 import { Documented } from '../../fixtures/openapi.ts';
 
-const PICTURE = readFileSync(join(import.meta.dirname, '../../fixtures/sea/sea-small.jpg'));
+const JPEG = readFileSync(join(import.meta.dirname, '../../fixtures/sea/sea-small.jpg'));
 
-describe('a stop', () => {
-  it('lets a request under way finish, and refuses new ones on old and new connections', async () => {
-    await using site = await serve();
+describe('stop of the server', () => {
+  it('finishes open requests, and refuses new ones on old and new connections', async () => {
+    await using site = await startServer();
     const finish: (() => void)[] = [];
     const asked = new Promise<void>((resolve) => {
       site.agent.captured = () => {
@@ -37,8 +37,8 @@ describe('a stop', () => {
     const live = await site.ask('GET', '/live');
     expect([live.status, live.headers.connection]).toEqual([200, 'close']);
     kept.write('GET / HTTP/1.1\r\nhost: localhost\r\n\r\n');
-    expect(await received(kept)).toMatch(/^HTTP\/1.1 503 [\s\S]*connection: close/i);
-    for (const one of finish) one();
+    expect(await readToEnd(kept)).toMatch(/^HTTP\/1.1 503 [\s\S]*connection: close/i);
+    for (const finishOne of finish) finishOne();
     const answer = await open;
     expect([answer.status, answer.headers.connection]).toEqual([200, 'close']);
     expect(answer.json()).toEqual(observation);
@@ -46,42 +46,42 @@ describe('a stop', () => {
     await expect(site.ask('GET', '/live')).rejects.toMatchObject({ code: 'ECONNREFUSED' });
   });
 
-  it('is at once when nothing is under way, whoever is connected', async () => {
-    await using site = await serve();
+  it('is immediate without open requests, also with open connections', async () => {
+    await using site = await startServer();
     const idle = connect(site.port, '127.0.0.1');
     await once(idle, 'connect');
     const slow = connect(site.port, '127.0.0.1');
     slow.write('GET /live HTTP/1.1\r\nhost:');
     await delay(50);
-    const closed = Promise.all([received(idle), received(slow)]);
+    const closed = Promise.all([readToEnd(idle), readToEnd(slow)]);
     const begunMs = performance.now();
     await site.server.stop();
     expect(performance.now() - begunMs).toBeLessThan(5000);
     await closed;
   });
 
-  it('does not wait for a sender that never finishes: it is told, in seven seconds', async () => {
-    await using site = await serve();
+  it('responds with 503 to an unfinished request after seven seconds', async () => {
+    await using site = await startServer();
     const slow = connect(site.port, '127.0.0.1');
     slow.write(
       'POST /api/v1/cameras/north/labels HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 99\r\n\r\n{',
     );
     await delay(100);
-    const said = received(slow);
+    const response = readToEnd(slow);
     const begunMs = performance.now();
     await site.server.stop();
     expect(performance.now() - begunMs).toBeLessThan(20_000);
-    expect(await said).toMatch(/^HTTP\/1.1 503 [\s\S]*request_stopping/);
+    expect(await response).toMatch(/^HTTP\/1.1 503 [\s\S]*request_stopping/);
   });
 });
 
-describe('a stop of the real agent', () => {
-  it('answers the capture under way, ends the stream of events, and ends well', async () => {
-    // Once the first one was shown, a picture comes when the test says so: a capture is under way for as long as it is wanted.
+describe('stop of the real agent', () => {
+  it('finishes the open capture, ends the event stream, and exits without errors', async () => {
+    // After the first frame, the camera holds its responses, so that a capture stays open until the test releases it.
     const held: ServerResponse[] = [];
     let holds = false;
     const show = (response: ServerResponse): void => {
-      response.writeHead(200, { 'content-type': 'image/jpeg' }).end(PICTURE);
+      response.writeHead(200, { 'content-type': 'image/jpeg' }).end(JPEG);
     };
     const camera = await httpServer((_, response) => {
       if (holds) held.push(response);
@@ -104,18 +104,18 @@ describe('a stop of the real agent', () => {
       ],
     });
     await agent.observation();
-    while ((await askAt({ port, method: 'GET', path: '/ready' })).status !== 200) await delay(200);
+    while ((await sendRequest({ port, method: 'GET', path: '/ready' })).status !== 200) await delay(200);
     const events = connect(port, '127.0.0.1');
     events.write('GET /api/v1/events HTTP/1.1\r\nhost: localhost\r\n\r\n');
     await once(events, 'data');
-    const told = received(events);
+    const eventsEnd = readToEnd(events);
     holds = true;
-    const capture = askAt({ port, method: 'POST', path: '/api/v1/cameras/cam/capture' });
+    const capture = sendRequest({ port, method: 'POST', path: '/api/v1/cameras/cam/capture' });
     while (held.length === 0) await delay(20);
     const exit = agent.stop();
     const documented = new Documented();
     const refused = async (): Promise<boolean> => {
-      const { status, headers, text } = await askAt({ port, method: 'GET', path: '/api/v1/status' });
+      const { status, headers, text } = await sendRequest({ port, method: 'GET', path: '/api/v1/status' });
       const contentType = headers['content-type'] ?? null;
       const seen = { status, contentType, body: text, headers };
       expect(documented.fault('GET', '/api/v1/status', seen)).toBeNull();
@@ -127,7 +127,7 @@ describe('a stop of the real agent', () => {
     const answer = await capture;
     expect([answer.status, answer.headers.connection]).toEqual([200, 'close']);
     expect(answer.json()).toMatchObject({ camera: 'cam', burst: { requested: 1 } });
-    await told;
+    await eventsEnd;
     expect(await exit).toBe(0);
     expect(agent.lines.filter(({ level }) => level === 'error' || level === 'fatal')).toEqual([]);
     expect(agent.lines.at(-1)?.msg).toBe('stopped');

@@ -23,7 +23,7 @@ describe('the AsyncAPI document', () => {
 
   beforeAll(async () => {
     const { document, diagnostics } = await new Parser().parse(text);
-    // 0 and 1 are errors and warnings; that 3.1 is out is no fault of a 3.0 document.
+    // Severities 0 and 1 are errors and warnings. Ignore the note that 3.1 is available.
     complaints = diagnostics
       .filter(({ severity, code }) => severity.valueOf() <= 1 || code !== 'asyncapi-latest-version')
       .map(({ code, message, path }) => `${String(code)} at ${path.join('.')}: ${message}`);
@@ -31,12 +31,12 @@ describe('the AsyncAPI document', () => {
     parsed = document;
   });
 
-  it('passes the official parser with nothing to say', () => {
+  it('passes the official parser without a complaint', () => {
     expect(complaints).toEqual([]);
     expect(parsed.version()).toBe('3.0.0');
   });
 
-  it('has every channel of the contract, with its direction, its QoS and whether it is retained', () => {
+  it('has every channel of the contract, with direction, QoS and retain flag', () => {
     expect(
       parsed
         .channels()
@@ -61,7 +61,7 @@ describe('the AsyncAPI document', () => {
     expect(asked.sort()).toEqual(wanted.sort());
   });
 
-  it('has each command with its answers on the channel of its name', () => {
+  it('has the response channel of each command', () => {
     for (const name of Object.keys(COMMAND_ARGS)) {
       const operation = parsed
         .operations()
@@ -75,14 +75,14 @@ describe('the AsyncAPI document', () => {
     }
   });
 
-  it('is refused by the same parser when it is wrong', async () => {
+  it('is refused by the parser when a reference is broken', async () => {
     const broken = JSON.parse(text) as { operations: Record<string, { channel: object }> };
     Object.assign(broken.operations['status'] ?? {}, { channel: { $ref: '#/channels/none' } });
     const { document } = await new Parser().parse(JSON.stringify(broken));
     expect(document).toBeUndefined();
   });
 
-  it('names only parameters that stand in the address', () => {
+  it('lists exactly the parameters of each address', () => {
     const document = asyncApiDocument({ base: 'a/b', keepAliveS: 1, sessionExpiryS: 2 });
     for (const one of Object.values(
       document['channels'] as Record<string, { address: string; parameters: object }>,
@@ -93,18 +93,18 @@ describe('the AsyncAPI document', () => {
   });
 });
 
-describe('the schemas', () => {
-  it('mean in the document what they mean in the code', () => {
+describe('the schemas of the document', () => {
+  it('accept and refuse the same values as in the code', () => {
     const document = asyncApiDocument({ base: 'a/b', keepAliveS: 1, sessionExpiryS: 2 });
     const ajv = new Ajv({ strict: false, formats: fullFormats });
-    // Only its schemas are schemas: the references begin at the root all the same.
+    // Add only the components; the references are relative to the root of the document.
     ajv.addSchema({ components: document['components'] }, 'asyncapi');
     const fits = (name: string, value: unknown): boolean =>
       ajv.validate({ $ref: `asyncapi#/components/schemas/${name}` }, value);
     expect(fits('Observation', observation)).toBe(true);
     expect(fits('Observation', { ...observation, extra: 1 })).toBe(false);
     expect(fits('Observation', { ...observation, seq: null })).toBe(false);
-    // One that stands within another.
+    // A schema inside another one.
     const answer = { id: '1', status: 'succeeded', duration_ms: 1 };
     expect(fits('CaptureResult', { ...answer, result: observation })).toBe(true);
     expect(fits('CaptureResult', { ...answer, result: { ...observation, wave: null } })).toBe(false);
@@ -113,7 +113,7 @@ describe('the schemas', () => {
     expect(fits('PingCommand', { id: '1' })).toBe(true);
   });
 
-  it('lie in docs/generated, one file each', () => {
+  it('have one file each in docs/generated', () => {
     const ids = readdirSync(generated)
       .filter((name) => name.endsWith('.schema.json'))
       .map((name) => (JSON.parse(readFileSync(join(generated, name), 'utf8')) as { $id?: string }).$id);
@@ -121,7 +121,7 @@ describe('the schemas', () => {
   });
 });
 
-describe('what the tests hold messages against', () => {
+describe('channelOf and contractFault', () => {
   const at = 'swellsight/v1/test/dev';
 
   it.each([
@@ -132,19 +132,19 @@ describe('what the tests hold messages against', () => {
     ['cmdres/label.remove', 'answerLabelRemove'],
     ['cmdres/my/own/status', 'answer'],
     ['cmd/ping', 'commandPing'],
-  ])('%s is on channel %s', (topic, id) => {
+  ])('assign %s to channel %s', (topic, id) => {
     expect(channelOf(`${at}/${topic}`)?.id).toBe(id);
   });
 
   it.each(['nonsense', 'camera/north', 'camera/north/east/state', 'cmd/none', 'event'])(
-    '%s is on none',
+    'assign %s to no channel',
     (topic) => {
       expect(channelOf(`${at}/${topic}`)).toBeNull();
       expect(contractFault(`${at}/${topic}`, Buffer.from('{}'))).toContain('no channel');
     },
   );
 
-  it('lets a right record pass, and no other', () => {
+  it('accept a valid record only', () => {
     expect(contractFault(`${at}/camera/north/latest`, bytes(observation))).toBeNull();
     expect(contractFault(`${at}/camera/north/latest`, bytes({ ...observation, seq: 0 }))).toContain('seq');
     expect(contractFault(`${at}/camera/north/latest`, bytes({ ...observation, extra: 1 }))).toContain(
@@ -153,7 +153,7 @@ describe('what the tests hold messages against', () => {
     expect(contractFault(`${at}/camera/north/latest`, Buffer.from('{'))).toContain('no JSON');
   });
 
-  it('holds the result of a known command against the schema of that result', () => {
+  it('check the result of a command by the schema of that command', () => {
     const answer = { id: '1', status: 'succeeded', duration_ms: 1 };
     const pong = { pong: true, at: '2026-05-01T12:00:00.000Z', uptime_s: 1 };
     expect(contractFault(`${at}/cmdres/ping`, bytes({ ...answer, result: pong }))).toBeNull();
@@ -162,12 +162,12 @@ describe('what the tests hold messages against', () => {
   });
 });
 
-describe('the list of events', () => {
-  /** `type` of an event draft: a name in quotes with a severity near by. */
+describe('EVENT_TYPES', () => {
+  /** Matches the `type` of an event draft: a quoted name next to a severity. */
   const DRAFT =
     /type: '([a-z0-9_]+)',\s*(?:\/\/[^\n]*\s*)?severity:|severity: [^,]+,\s*type: '([a-z0-9_]+)'/g;
 
-  it('has every type that the code raises, and no other', () => {
+  it('has exactly the types that the code raises', () => {
     const source = readdirSync(join(root, 'src'), { recursive: true, encoding: 'utf8' })
       .filter((name) => name.endsWith('.ts'))
       .map((name) => readFileSync(join(root, 'src', name), 'utf8'))

@@ -1,9 +1,8 @@
 import { validate as parse } from '@scalar/openapi-parser';
 import { Validator } from '@seriousme/openapi-schema-validator';
 import { describe, expect, it } from 'vitest';
-import { errorsOf, openApiDocument } from '../../../src/contract/openapi/emit-openapi.ts';
+import { errorsOf, openApiDocument, OPERATIONS } from '../../../src/contract/openapi/emit-openapi.ts';
 import type { Operation } from '../../../src/contract/openapi/operation.ts';
-import { OPERATIONS } from '../../../src/contract/openapi/emit-openapi.ts';
 import { AgentError, ERROR_CODES } from '../../../src/base/errors.ts';
 import { toProblem } from '../../../src/http/problem.ts';
 import { openApi } from '../../fixtures/openapi.ts';
@@ -11,8 +10,8 @@ import { openApi } from '../../fixtures/openapi.ts';
 const document = openApiDocument({ problem: (code) => toProblem(new AgentError(code, '')) });
 const operations = Object.entries<Operation>(OPERATIONS);
 
-/** Section 4 of the contract. */
-const WANTED = [
+/** The paths that clients rely on. */
+const REQUIRED_PATHS = [
   'POST /api/v1/analyze',
   'POST /api/v1/analyze/batch',
   'GET /api/v1/status',
@@ -40,7 +39,7 @@ const WANTED = [
 ];
 
 describe('the OpenAPI document', () => {
-  it('is valid to two validators', async () => {
+  it('passes two validators', async () => {
     const validator = new Validator();
     const { valid, errors } = await validator.validate(structuredClone(document));
     expect([valid, errors]).toEqual([true, undefined]);
@@ -49,17 +48,17 @@ describe('the OpenAPI document', () => {
     expect([parsed.valid, parsed.errors]).toEqual([true, []]);
   });
 
-  it('is what is checked in', () => {
+  it('equals the checked-in file', () => {
     expect(openApi()).toEqual(JSON.parse(JSON.stringify(document)));
   });
 
-  it('has every path that the contract names', () => {
-    const there = operations.map(([, { method, path }]) => `${method} ${path}`);
-    expect(there).toEqual(expect.arrayContaining(WANTED));
-    expect(new Set(there).size).toBe(there.length);
+  it('has every required path', () => {
+    const paths = operations.map(([, { method, path }]) => `${method} ${path}`);
+    expect(paths).toEqual(expect.arrayContaining(REQUIRED_PATHS));
+    expect(new Set(paths).size).toBe(paths.length);
   });
 
-  it('names the parameters of each path, and only codes that there are', () => {
+  it('lists the parameters of each path, and only existing error codes', () => {
     for (const [id, operation] of operations) {
       const inPath = [...operation.path.matchAll(/\{(\w+)\}/g)].map(([, name]) => name);
       expect([id, Object.keys(operation.params?.properties ?? {})]).toEqual([id, inPath]);
@@ -67,7 +66,7 @@ describe('the OpenAPI document', () => {
     }
   });
 
-  it('gives each schema a name of its own', () => {
+  it('has a unique title for each schema', () => {
     const titles = operations.flatMap(([, { answers, body }]) => [
       ...answers.flatMap(({ schema }) => schema ?? []),
       ...(body ? [body.schema] : []),

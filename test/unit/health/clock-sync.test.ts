@@ -14,7 +14,7 @@ beforeEach(() => {
 });
 afterEach(() => dir.remove());
 
-/** Samples every 5 s for a minute, and returns the steps that were told with the state at that moment. */
+/** Samples every 5 s for a minute, and returns the reported steps, each with the state at that time. */
 async function watch(clock: FakeClock, kernel: () => ClockState | null): Promise<[number, boolean][]> {
   const steps: [number, boolean][] = [];
   const sync: ClockSync = new ClockSync({
@@ -33,7 +33,7 @@ async function watch(clock: FakeClock, kernel: () => ClockState | null): Promise
 describe('ClockSync', () => {
   const start = Date.UTC(2026, 0, 1);
 
-  it('tells the first synchronisation of a board without a battery clock, both ways', async () => {
+  it('reports the first step of a board without a battery clock, forward and back', async () => {
     const forward = new FakeClock(0, [{ atMonoMs: 12_000, byMs: start }]);
     const isSynced = (): ClockState => ({ synced: forward.nowMs() > start, offsetMs: null });
     expect(await watch(forward, isSynced)).toEqual([[start, true]]);
@@ -41,7 +41,7 @@ describe('ClockSync', () => {
     expect(await watch(back, () => ({ synced: true, offsetMs: 0 }))).toEqual([[-HOUR_MS, true]]);
   });
 
-  it('takes neither slewing nor a leap second nor time asleep in one place for a step', async () => {
+  it('does not report slewing or a leap second as a step', async () => {
     const slewed = new FakeClock(
       start,
       Array.from({ length: 10 }, (_, index) => ({ atMonoMs: index * 5_000 + 1, byMs: 2.5 })),
@@ -50,7 +50,7 @@ describe('ClockSync', () => {
     expect(await watch(new FakeClock(start, [{ atMonoMs: 20_000, byMs: -1_000 }]), () => null)).toEqual([]);
   });
 
-  it('tells each of two steps once', async () => {
+  it('reports each of two steps once', async () => {
     const clock = new FakeClock(start, [
       { atMonoMs: 7_000, byMs: 60_000 },
       { atMonoMs: 30_000, byMs: -60_000 },
@@ -58,7 +58,7 @@ describe('ClockSync', () => {
     expect((await watch(clock, () => null)).map(([deltaMs]) => deltaMs)).toEqual([60_000, -60_000]);
   });
 
-  it('believes the kernel, else the file of systemd-timesyncd', async () => {
+  it('uses the kernel, else the file of systemd-timesyncd', async () => {
     const flag = join(dir.path, 'synchronized');
     let answer: ClockState | null = { synced: true, offsetMs: -0.25 };
     const sync = new ClockSync({
@@ -79,7 +79,7 @@ describe('ClockSync', () => {
     expect(sync.state()).toEqual({ synced: true, offsetMs: null });
   });
 
-  it('asks timedatectl where nothing else tells, rarely, and never waits for it', async () => {
+  it('runs timedatectl as the last resort, rarely, and does not wait for it', async () => {
     const program = join(dir.path, 'timedatectl');
     const counter = join(dir.path, 'asked');
     writeFileSync(program, `#!/bin/sh\necho asked >> ${counter}\nsleep 0.3\necho yes\n`);
@@ -115,49 +115,49 @@ describe('ClockSync', () => {
     );
   });
 
-  it('tells of the synchronisation after the step that brought it, each time that it comes', async () => {
-    const told: string[] = [];
+  it('calls onSynced after onStep, at each synchronisation', async () => {
+    const calls: string[] = [];
     const clock = new FakeClock(0, [{ atMonoMs: 12_000, byMs: start }]);
     let synced = false;
     const sync = new ClockSync({
       clock,
       kernel: () => ({ synced: synced && clock.nowMs() > start, offsetMs: null }),
-      onStep: () => told.push('step'),
-      onSynced: () => told.push('synced'),
+      onStep: () => calls.push('step'),
+      onSynced: () => calls.push('synced'),
     });
     synced = true;
     for (let sample = 0; sample < 5; sample += 1) {
       await sync.sample();
       clock.pass(5_000);
     }
-    expect(told).toEqual(['step', 'synced']);
+    expect(calls).toEqual(['step', 'synced']);
     synced = false;
     await sync.sample();
     synced = true;
     await sync.sample();
-    expect(told).toEqual(['step', 'synced', 'synced']);
+    expect(calls).toEqual(['step', 'synced', 'synced']);
   });
 
-  it('knows sleep from a step: the wall clock went on, and so did the clock of the boot', async () => {
-    const told: [string, number][] = [];
+  it('distinguishes a suspend, in which the boot clock advances, from a step', async () => {
+    const calls: [string, number][] = [];
     const clock = new FakeClock(start, [{ atMonoMs: 12_000, byMs: HOUR_MS }]);
-    // Awake for a second longer than the clocks say, as a coarse reading does.
+    // The clocks are read at slightly different times.
     const asleepMs = (): number => (clock.monoMs() > 12_000 ? HOUR_MS - 400 : 0);
     const sync = new ClockSync({
       clock,
       kernel: () => ({ synced: true, offsetMs: 0 }),
       bootClock: () => Promise.resolve(clock.monoMs() + 77_000 + asleepMs()),
-      onStep: (deltaMs) => told.push(['step', deltaMs]),
-      onSlept: (sleptMs) => told.push(['slept', sleptMs]),
+      onStep: (deltaMs) => calls.push(['step', deltaMs]),
+      onSlept: (sleptMs) => calls.push(['slept', sleptMs]),
     });
     for (let sample = 0; sample < 6; sample += 1) {
       await sync.sample();
       clock.pass(5_000);
     }
-    expect(told).toEqual([['slept', HOUR_MS - 400]]);
+    expect(calls).toEqual([['slept', HOUR_MS - 400]]);
   });
 
-  it('starts with a true state, and stops with the signal', async () => {
+  it('has a valid state after the start, and stops with the signal', async () => {
     const stop = new AbortController();
     let asked = 0;
     const kernel = (): ClockState => {
@@ -173,8 +173,8 @@ describe('ClockSync', () => {
   });
 });
 
-describe('what the kernel says', () => {
-  /** A `struct timex` as each program leaves it. */
+describe('parseTimex', () => {
+  /** A `struct timex` as each time source sets it. */
   const timex = (status: number, maxErrorUs: number, offset = 0): Buffer => {
     const bytes = Buffer.alloc(208);
     bytes.writeBigInt64LE(BigInt(offset), 8);
@@ -187,14 +187,14 @@ describe('what the kernel says', () => {
   const NANO = 0x2000;
 
   it.each([
-    ['nothing', timex(UNSYNC, 16_000_000), { synced: false, offsetMs: null }],
+    ['a clock without a source', timex(UNSYNC, 16_000_000), { synced: false, offsetMs: null }],
     ['systemd-timesyncd, ntpd', timex(PLL | NANO, 250_000, -1_500_000), { synced: true, offsetMs: -1.5 }],
     ['an old kernel in microseconds', timex(PLL, 250_000, 2_500), { synced: true, offsetMs: 2.5 }],
     ['chrony with rtcsync', timex(0, 17_288), { synced: true, offsetMs: 0 }],
     ['chrony without rtcsync, which leaves the flag', timex(UNSYNC, 17_288), { synced: true, offsetMs: 0 }],
     ['a program that gave up hours ago', timex(UNSYNC | PLL, 16_000_000), { synced: false, offsetMs: null }],
-    ['nonsense', timex(UNSYNC, -1), { synced: false, offsetMs: null }],
-  ])('%s', (_, bytes, state) => {
+    ['an invalid error', timex(UNSYNC, -1), { synced: false, offsetMs: null }],
+  ])('reads the state of %s', (_, bytes, state) => {
     expect(parseTimex(bytes)).toEqual(state);
   });
 });

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { Health } from '../../../src/contract/health.ts';
 import { findDegradedCodes, type DegradedContext } from '../../../src/health/degraded.ts';
 
-const WELL: Omit<Health, 'degraded'> = {
+const NORMAL: Omit<Health, 'degraded'> = {
   schema: 'swellsight.health/1',
   boot_id: 'b',
   seq: 1,
@@ -22,10 +22,10 @@ const WELL: Omit<Health, 'degraded'> = {
 const CONTEXT: DegradedContext = { visionReady: true, modelTrusted: true, droppedBefore: 7, failedParts: [] };
 
 describe('findDegradedCodes', () => {
-  it('is empty when all is well, also where the machine tells little', () => {
-    expect(findDegradedCodes(WELL, CONTEXT)).toEqual([]);
+  it('returns nothing when everything is normal, also with many unknown values', () => {
+    expect(findDegradedCodes(NORMAL, CONTEXT)).toEqual([]);
     const silent = {
-      ...WELL,
+      ...NORMAL,
       cpu: { load1: 9, temp_c: null, throttled: null },
       disk: { free_mb: null, used_pct: null, written_mb_day: null },
     };
@@ -33,27 +33,27 @@ describe('findDegradedCodes', () => {
   });
 
   it.each([
-    ['disk_low', { disk: { ...WELL.disk, free_mb: 199 } }],
-    ['disk_low', { disk: { ...WELL.disk, used_pct: 95.1 } }],
-    ['memory_low', { memory: { ...WELL.memory, free_mb: 63 } }],
-    ['temperature_high', { cpu: { ...WELL.cpu, temp_c: 80 } }],
-    ['throttled', { cpu: { ...WELL.cpu, throttled: true } }],
+    ['disk_low', { disk: { ...NORMAL.disk, free_mb: 199 } }],
+    ['disk_low', { disk: { ...NORMAL.disk, used_pct: 95.1 } }],
+    ['memory_low', { memory: { ...NORMAL.memory, free_mb: 63 } }],
+    ['temperature_high', { cpu: { ...NORMAL.cpu, temp_c: 80 } }],
+    ['throttled', { cpu: { ...NORMAL.cpu, throttled: true } }],
     ['clock_offset', { clock: { synced: true, offset_ms: -1000 } }],
-    ['outbox_dropping', { outbox: { ...WELL.outbox, dropped_total: 8 } }],
-  ])('says %s at the limit', (code, change) => {
-    expect(findDegradedCodes({ ...WELL, ...change }, CONTEXT)).toEqual([code]);
+    ['outbox_dropping', { outbox: { ...NORMAL.outbox, dropped_total: 8 } }],
+  ])('returns %s at the limit', (code, change) => {
+    expect(findDegradedCodes({ ...NORMAL, ...change }, CONTEXT)).toEqual([code]);
   });
 
-  it('says why records cannot be stored', () => {
+  it('returns the reason why records cannot be stored', () => {
     for (const storeFailure of ['store_full', 'store_failed', 'store_corrupt'])
-      expect(findDegradedCodes(WELL, { ...CONTEXT, storeFailure })).toEqual([storeFailure]);
+      expect(findDegradedCodes(NORMAL, { ...CONTEXT, storeFailure })).toEqual([storeFailure]);
   });
 
-  it('does not judge what could not be read', () => {
+  it('does not check parts that could not be read', () => {
     const unknown = {
-      ...WELL,
-      link: { ...WELL.link, connected_since: null },
-      model: { ...WELL.model, name: null },
+      ...NORMAL,
+      link: { ...NORMAL.link, connected_since: null },
+      model: { ...NORMAL.model, name: null },
       clock: { synced: false, offset_ms: null },
     };
     const failedParts = ['link', 'model', 'clock'];

@@ -34,7 +34,7 @@ const vision = (ready = true): VisionHealth => ({
     ready,
   },
 });
-const WELL: HealthSources = {
+const NORMAL: HealthSources = {
   cameras: () => [camera('north', 'up')],
   link: () => ({
     connectedSinceMs: 0,
@@ -64,9 +64,9 @@ function heartbeat(sources: Partial<HealthSources> = {}, deps: Partial<Heartbeat
     {
       clock: new ManualClock(),
       log: silentLog,
-      sources: { ...WELL, ...sources },
+      sources: { ...NORMAL, ...sources },
       sink: () => undefined,
-      // An empty root: what this machine's sensors say does not matter here.
+      // An empty root hides the sensors of this machine.
       root: state.path,
       ...deps,
     },
@@ -74,7 +74,7 @@ function heartbeat(sources: Partial<HealthSources> = {}, deps: Partial<Heartbeat
 }
 
 describe('Heartbeat', () => {
-  it('beats at once when it is nudged, also in the middle of a beat, and not again until the interval is over', async () => {
+  it('beats after nudge, also during a beat, and then not until the end of the interval', async () => {
     const stop = new AbortController();
     const beats: number[] = [];
     const beating = heartbeat(
@@ -97,7 +97,7 @@ describe('Heartbeat', () => {
     await running;
   });
 
-  it('makes a record of the contract', async () => {
+  it('builds a record that matches the contract', async () => {
     const record = await heartbeat().buildRecord();
     expect(isHealth(record), JSON.stringify(isHealth.errors)).toBe(true);
     expect(record).toMatchObject({
@@ -114,14 +114,14 @@ describe('Heartbeat', () => {
     });
   });
 
-  it('reads this machine', async () => {
+  it('reads the values of this machine', async () => {
     const record = await heartbeat({}, { root: '/' }).buildRecord();
     expect(isHealth(record), JSON.stringify(isHealth.errors)).toBe(true);
     expect(record.memory.rss_mb).toBeGreaterThan(10);
     expect(record.disk.free_mb).toBeGreaterThan(0);
   });
 
-  it('lives through every source failing, and says which', async () => {
+  it('survives the failure of every source, and names them', async () => {
     const record = await heartbeat({
       cameras: fails,
       link: fails,
@@ -138,21 +138,21 @@ describe('Heartbeat', () => {
 
   it.each([
     ['clock_unsynced', { clock: () => ({ synced: false, offsetMs: null }) }],
-    ['link_down', { link: () => ({ ...WELL.link(), connectedSinceMs: null }) }],
-    ['link_flapping', { link: () => ({ ...WELL.link(), reconnects1h: 5 }) }],
+    ['link_down', { link: () => ({ ...NORMAL.link(), connectedSinceMs: null }) }],
+    ['link_flapping', { link: () => ({ ...NORMAL.link(), reconnects1h: 5 }) }],
     ['camera_down:south', { cameras: () => [camera('north', 'up'), camera('south', 'down')] }],
     ['camera_frozen:north', { cameras: () => [camera('north', 'frozen')] }],
     ['camera_obstructed:north', { cameras: () => [camera('north', 'obstructed')] }],
     ['vision_down', { vision: () => vision(false) }],
     ['inference_failing', { vision: () => ({ ...vision(), stats: { ...vision().stats, failures1h: 5 } }) }],
-    ['model_missing', { model: () => ({ ...WELL.model(), name: null }) }],
-    ['unsigned_model', { model: () => ({ ...WELL.model(), trusted: false }) }],
+    ['model_missing', { model: () => ({ ...NORMAL.model(), name: null }) }],
+    ['unsigned_model', { model: () => ({ ...NORMAL.model(), trusted: false }) }],
     ['outbox_backlog', { outbox: () => ({ depth: 9, oldestAgeS: 901, droppedTotal: 0 }) }],
-  ] satisfies [string, Partial<HealthSources>][])('says %s, and nothing else', async (code, sources) => {
+  ] satisfies [string, Partial<HealthSources>][])('reports %s, and nothing else', async (code, sources) => {
     expect((await heartbeat(sources).buildRecord()).degraded).toEqual([code]);
   });
 
-  it('says nothing of a camera that starts and of a vision process that is not wanted', async () => {
+  it('does not report a starting camera and an unneeded vision process', async () => {
     const record = await heartbeat({
       cameras: () => [camera('north', 'starting')],
       vision: () => null,
@@ -161,7 +161,7 @@ describe('Heartbeat', () => {
     expect(record.inference.provider).toBeNull();
   });
 
-  it('beats at once and at every interval, numbers by ones, survives its sink, ends with the signal', async () => {
+  it('beats immediately and at every interval, counts the beats, survives an error of the sink, and ends with the signal', async () => {
     const clock = new ManualClock();
     const stop = new AbortController();
     const seen: { seq: number; at: string; degraded: readonly string[] }[] = [];
@@ -185,7 +185,7 @@ describe('Heartbeat', () => {
     expect(subject.latest?.seq).toBe(3);
   });
 
-  it('keeps time outside of what a date can hold off the wire', async () => {
+  it('replaces a time outside the range of Date by null', async () => {
     const record = await heartbeat({
       cameras: () => [{ ...camera('north', 'up'), nextRunAtMs: 1e18 }],
     }).buildRecord();
@@ -194,7 +194,7 @@ describe('Heartbeat', () => {
 });
 
 describe('DEGRADED_CODES', () => {
-  it('are all documented, and nothing else is', () => {
+  it('are exactly those in docs/health.md', () => {
     const page = readFileSync(new URL('../../../docs/health.md', import.meta.url), 'utf8');
     const documented = [...page.matchAll(/^\| `([^`]+)` +\| (.+) \|$/gm)].map((row) => [
       row[1],

@@ -11,7 +11,7 @@ beforeEach(() => {
 afterEach(() => stop.abort());
 
 describe('Liveness', () => {
-  it('is alive before it starts and while the loop turns, and measures its delay', async () => {
+  it('is alive before the start and while the loop runs, and measures the delay of the loop', async () => {
     const liveness = new Liveness({ maxSilenceMs: 10_000 }, { clock: systemClock, parts: [] });
     expect(liveness.report()).toEqual({
       alive: true,
@@ -27,7 +27,7 @@ describe('Liveness', () => {
     expect(liveness.report().alive).toBe(true);
   });
 
-  it('names the part that stands still, but not one of which nothing is expected', () => {
+  it('reports a part without progress, unless no progress is expected', () => {
     const clock = new ManualClock();
     let visionMs: number | null = null;
     const liveness = new Liveness(
@@ -43,8 +43,8 @@ describe('Liveness', () => {
     expect(liveness.report()).toMatchObject({ alive: false, stalled: ['vision'] });
   });
 
-  it('names the main loop when its last turn is long ago', () => {
-    // A clock whose sleeps never end is a loop that never comes round.
+  it('reports a blocked main loop', () => {
+    // With a clock whose sleeps never end, the loop never runs again.
     const stuck = Object.assign(new ManualClock(), { sleep: () => new Promise<void>(() => undefined) });
     const liveness = new Liveness({ maxSilenceMs: 10_000 }, { clock: stuck, parts: [] });
     liveness.start(stop.signal);

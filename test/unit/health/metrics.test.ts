@@ -53,17 +53,17 @@ const entry = (stream: string, agoMs: number): OutboxEntry => ({
 });
 
 describe('metrics', () => {
-  it('are in the text format of Prometheus, from the first scrape on', async () => {
+  it('have the text format of Prometheus from the first scrape', async () => {
     const { metrics, read } = await open();
     expect(metrics.contentType).toMatch(/^text\/plain; version=0\.0\.4; charset=utf-8$/);
     const families = await read();
     expect(families.size).toBeGreaterThan(40);
-    // And no line is lost or doubled by the scrape.
+    // A scrape neither adds nor removes series.
     const series = (of: typeof families): number => [...of.values()].flatMap(({ samples }) => samples).length;
     expect(series(await read())).toBe(series(families));
   });
 
-  it.skipIf(!hasPromtool)('are liked by promtool (needs the package prometheus)', async () => {
+  it.skipIf(!hasPromtool)('pass promtool (needs the package prometheus)', async () => {
     const { metrics } = await open({ degraded: ['link_down'] }, { oldestAgeS: 1 });
     metrics.countObservation(observation);
     metrics.countRequest('GET', '/live', 200, 1);
@@ -79,7 +79,7 @@ describe('metrics', () => {
     expect(status).toBe(0);
   });
 
-  it('say what the heartbeat says, in base units', async () => {
+  it('contain the values of the heartbeat in base units', async () => {
     const { read } = await open(
       {
         cpu: { load1: 0.5, temp_c: 51.5, throttled: false },
@@ -112,7 +112,7 @@ describe('metrics', () => {
     expect(valueOf(families, 'process_resident_memory_bytes')).toBeGreaterThan(1e7);
   });
 
-  it('have no line for what is not known, and none left over', async () => {
+  it('are absent for unknown values, also after a known value', async () => {
     const { now, read } = await open({ degraded: ['link_down'] }, { oldestAgeS: 3 });
     expect(valueOf(await read(), 'swellsight_degraded')).toBe(1);
     Object.assign(now, { degraded: [], cameras: [], model: { ...now.model, name: null } });
@@ -127,7 +127,7 @@ describe('metrics', () => {
       expect(families.get(`swellsight_${name}`)?.samples, name).toEqual([]);
   });
 
-  it('count records, and forget the reading that is none', async () => {
+  it('count records, and remove a reading when the newest record has none', async () => {
     const { metrics, now, read } = await open();
     const failed: Observation = {
       ...observation,
@@ -154,7 +154,7 @@ describe('metrics', () => {
     expect(valueOf(families, 'swellsight_image_quality_ratio')).toBeUndefined();
   });
 
-  it('time the way of a live record to its acknowledgement, and of no other', async () => {
+  it('measure the delivery of live records only', async () => {
     const { metrics, read } = await open();
     metrics.countConnection();
     metrics.countDelivery(entry('camera:north', 80), false);
@@ -169,7 +169,7 @@ describe('metrics', () => {
     expect(valueOf(families, 'swellsight_link_connections_total')).toBe(1);
   });
 
-  it('tell what becomes of images that are sent in', async () => {
+  it('count uploaded images by outcome', async () => {
     const { metrics, analysis, read } = await open();
     metrics.countAnalysis({ kind: 'measured', durationMs: 120 });
     metrics.countAnalysis({ kind: 'cached', durationMs: 0.4 });
@@ -190,7 +190,7 @@ describe('metrics', () => {
     expect(value(families, 'queue_images')).toBe(3);
     expect(value(families, 'open_requests')).toBe(5);
     expect(value(families, 'held_bytes')).toBe(7e6);
-    // Totals of others are taken over, not added up at each scrape.
+    // Totals of other parts are copied, not added at each scrape.
     for (const again of [families, await read()]) {
       expect(value(again, 'cache_hits_total')).toBe(2);
       expect(value(again, 'cache_misses_total')).toBe(1);
@@ -199,7 +199,7 @@ describe('metrics', () => {
     }
   });
 
-  it('count who listens, each once', async () => {
+  it('count each open event stream once', async () => {
     const { metrics, read } = await open();
     const [first] = [metrics.countStream(), metrics.countStream()];
     expect(valueOf(await read(), 'swellsight_http_event_streams')).toBe(2);
@@ -208,7 +208,7 @@ describe('metrics', () => {
     expect(valueOf(await read(), 'swellsight_http_event_streams')).toBe(1);
   });
 
-  it('have bounded labels, whatever is asked for over HTTP', async () => {
+  it('have bounded labels for any HTTP request', async () => {
     const { metrics, read } = await open();
     for (let i = 0; i < 1000; i += 1) metrics.countRequest(`M${String(i)}`, null, 400 + (i % 100), 1);
     metrics.countRequest('GET', '/api/v1/cameras/:id/latest.jpg', 200, 30);
@@ -220,7 +220,7 @@ describe('metrics', () => {
     ]);
   });
 
-  it('see a main loop that stalls', async () => {
+  it('measure a stall of the main loop', async () => {
     const { metrics, read } = await open();
     const ended = new AbortController();
     metrics.start(ended.signal);
@@ -235,20 +235,20 @@ describe('metrics', () => {
     expect(valueOf(families, 'swellsight_event_loop_active_seconds_total')).toBeGreaterThan(0.5);
   });
 
-  it('are all in docs/metrics.md, with their type', async () => {
+  it('are exactly those in docs/metrics.md, with their type', async () => {
     const { metrics, read } = await open();
     metrics.countObservation(observation);
     const page = readFileSync(join(import.meta.dirname, '../../../docs/metrics.md'), 'utf8');
-    const told = [...page.matchAll(/^\| `([a-z0-9_]+)`[^|]*\| (\w+)/gm)].map(
+    const documented = [...page.matchAll(/^\| `([a-z0-9_]+)`[^|]*\| (\w+)/gm)].map(
       ([, name, type]) => `${String(name)} ${String(type)}`,
     );
-    expect(told.sort()).toEqual(
+    expect(documented.sort()).toEqual(
       [...(await read()).values()].map(({ name, type }) => `${name} ${type}`).sort(),
     );
   });
 });
 
-describe('the reader of the format', () => {
+describe('readExposition', () => {
   const gauge = '# HELP a_meters A.\n# TYPE a_meters gauge\n';
   it.each([
     ['no help', '# TYPE a gauge\na 1\n'],

@@ -3,7 +3,7 @@ import type { Clock } from '../../../src/base/clock.ts';
 import { StepEvents } from '../../../src/health/step-events.ts';
 import type { EventDraft } from '../../../src/contract/states.ts';
 
-/** A clock whose sleeps end when the test says so. */
+/** A clock whose sleeps end with `wake`. */
 class Sleeper implements Clock {
   readonly #wakes: (() => void)[] = [];
   nowMs = (): number => 0;
@@ -16,7 +16,7 @@ class Sleeper implements Clock {
   }
 }
 
-it('tells the first step at once, a clock set to and fro once in ten minutes, and is silent when it rests', async () => {
+it('raises an event for the first step, then one event in ten minutes, and none without steps', async () => {
   const events: EventDraft[] = [];
   const clock = new Sleeper();
   const steps = new StepEvents({

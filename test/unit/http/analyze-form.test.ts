@@ -1,38 +1,24 @@
 import { once } from 'node:events';
 import { connect } from 'node:net';
-import { afterEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { AgentError } from '../../../src/base/errors.ts';
-import { HttpServer } from '../../../src/http/server.ts';
-import { createLog } from '../../../src/base/log.ts';
-import { analysis, CannedAgent } from '../../fixtures/agent-api.ts';
+import type { Settings } from '../../../src/config/schema.ts';
+import { analysis } from '../../fixtures/agent-api.ts';
 import { answered, begin, form, FORM_TYPE, image, partHead, post } from '../../fixtures/form.ts';
+import { startServer } from '../../fixtures/http-server.ts';
 
 const ANALYZE = '/api/v1/analyze';
 const BATCH = `${ANALYZE}/batch`;
 
-const servers: HttpServer[] = [];
-afterEach(async () => {
-  await Promise.all(servers.splice(0).map((server) => server.stop()));
-});
-
-async function serve(more: { readonly maxUploadMb?: number; readonly batchMax?: number } = {}) {
-  const agent = new CannedAgent();
-  const options = { host: '127.0.0.1', port: 0, token: null, cors: [], cacheTtlS: 300, rateLimit: 100_000 };
-  const server = new HttpServer(
-    { ...options, maxUploadMb: 1, batchMax: 3, ...more },
-    { api: agent, log: createLog('silent'), version: '1.2.3' },
-  );
-  servers.push(server);
-  const { port } = await server.start();
-  return { agent, port };
-}
+const startUploadServer = (more: Partial<Settings['http']> = {}) =>
+  startServer({ maxUploadMb: 1, batchMax: 3, rateLimit: 100_000, ...more });
 
 const refused = (status: number, code: string) => ({ status, json: { status, code } });
 const wave = (text: string) => Buffer.from(`\xff\xd8\xff ${text}`, 'latin1');
 
 describe('one image', () => {
   it('reaches the agent unchanged, with its digest and the options of query and form', async () => {
-    const { agent, port } = await serve();
+    const { agent, port } = await startUploadServer();
     const answer = await post(
       port,
       `${ANALYZE}?camera=north`,
@@ -80,7 +66,7 @@ describe('one image', () => {
     ],
     ['an empty body', () => Buffer.alloc(0), 400],
   ])('%s is refused', async (_what, body, status) => {
-    const { agent, port } = await serve();
+    const { agent, port } = await startUploadServer();
     expect(await post(port, ANALYZE, body())).toMatchObject(refused(status, 'request_invalid'));
     expect([agent.analysed, agent.reservedBytes]).toEqual([[], []]);
   });
@@ -88,7 +74,7 @@ describe('one image', () => {
   it.each([['application/json'], ['image/jpeg'], ['text/plain'], ['multipart/mixed; boundary=x'], ['']])(
     'is refused unread as %s',
     async (type) => {
-      const { agent, port } = await serve();
+      const { agent, port } = await startUploadServer();
       const answer = await post(port, ANALYZE, Buffer.from('{}'), { 'content-type': type });
       expect(answer).toMatchObject(refused(415, 'request_media_type'));
       expect(agent.reservedBytes).toEqual([]);
@@ -96,7 +82,7 @@ describe('one image', () => {
   );
 
   it('is refused without a boundary', async () => {
-    const { port } = await serve();
+    const { port } = await startUploadServer();
     const answer = await post(port, ANALYZE, form([image(wave('a'))]), {
       'content-type': 'multipart/form-data',
     });
@@ -104,7 +90,7 @@ describe('one image', () => {
   });
 
   it('is refused when it is too large, by its header or after it was received', async () => {
-    const { agent, port } = await serve({ maxUploadMb: 0.1 });
+    const { agent, port } = await startUploadServer({ maxUploadMb: 0.1 });
     const body = form([image(Buffer.alloc(105_000))]);
     expect(await post(port, ANALYZE, form([image(Buffer.alloc(300_000))]))).toMatchObject(
       refused(413, 'request_too_large'),
@@ -119,7 +105,7 @@ describe('one image', () => {
   });
 
   it('is refused before it is received when the budget is used up, without 100 Continue', async () => {
-    const { agent, port } = await serve();
+    const { agent, port } = await startUploadServer();
     const busy = new AgentError('vision_busy', 'too many', { context: { retryAfterS: 7 } });
     Object.assign(agent, {
       reserveUpload: () => {
@@ -143,7 +129,7 @@ describe('one image', () => {
   });
 
   it('is aborted when its client disconnects, and its reservation is released', async () => {
-    const { agent, port } = await serve();
+    const { agent, port } = await startUploadServer();
     const given: AbortSignal[] = [];
     Object.assign(agent, {
       analyze: (_bytes: Uint8Array, _options: unknown, signal: AbortSignal) =>
@@ -167,7 +153,7 @@ describe('a batch', () => {
   const many = (...names: string[]) => names.map((name) => image(wave(name), 'files', `${name}.jpg`));
 
   it('is answered in the order sent; a bad image fails alone', async () => {
-    const { agent, port } = await serve({ maxUploadMb: 0.01 });
+    const { agent, port } = await startUploadServer({ maxUploadMb: 0.01 });
     const { analyze } = agent;
     Object.assign(agent, {
       analyze: (bytes: Uint8Array, options: object, signal: AbortSignal) =>
@@ -210,13 +196,13 @@ describe('a batch', () => {
     ],
     ['a truncated form', () => form(many('a', 'b')).subarray(0, -30), 400, 'request_invalid'],
   ])('of %s is refused as a whole', async (_what, body, status, code) => {
-    const { agent, port } = await serve();
+    const { agent, port } = await startUploadServer();
     expect(await post(port, BATCH, body())).toMatchObject(refused(status, code));
     expect(agent.reservedBytes).toEqual([]);
   });
 
   it('returns file names as sent, without control characters and of limited length', async () => {
-    const { port } = await serve({ batchMax: 10 });
+    const { port } = await startUploadServer({ batchMax: 10 });
     const names = [
       'é ü 波.jpg',
       '../../etc/passwd',
@@ -232,7 +218,7 @@ describe('a batch', () => {
   });
 
   it('fails as a whole for a camera that does not exist', async () => {
-    const { agent, port } = await serve();
+    const { agent, port } = await startUploadServer();
     Object.assign(agent, {
       analyze: () => Promise.reject(new AgentError('camera_unknown', 'there is no camera south')),
     });
@@ -242,7 +228,7 @@ describe('a batch', () => {
   });
 
   it('is not received faster than it is analysed', async () => {
-    const { agent, port } = await serve({ maxUploadMb: 10, batchMax: 20 });
+    const { agent, port } = await startUploadServer({ maxUploadMb: 10, batchMax: 20 });
     let free: () => void = () => undefined;
     const first = new Promise<void>((resolve) => {
       free = resolve;

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { csvHeader, csvRow } from '../../../src/http/csv.ts';
 import { observation } from '../../fixtures/agent-api.ts';
 
-/** RFC 4180, read by hand: quoted cells, doubled quotes. */
+/** Parses one line (RFC 4180): quoted cells, doubled quotes. */
 function cells(line: string): string[] {
   expect(line.endsWith('\r\n')).toBe(true);
   return [...line.slice(0, -2).matchAll(/(?:^|,)(?:"((?:[^"]|"")*)"|([^,]*))/g)].map(
@@ -17,8 +17,8 @@ const row = (more: Partial<typeof observation>): Record<string, string> => {
   return Object.fromEntries(names.map((name, index) => [name, values[index] ?? '']));
 };
 
-describe('a table of observations', () => {
-  it('has what is known, and nothing where nothing is known', () => {
+describe('csvRow', () => {
+  it('leaves unknown values empty', () => {
     expect(row({})).toMatchObject({
       camera: 'north',
       height_m: '1.2',
@@ -30,11 +30,11 @@ describe('a table of observations', () => {
     expect(row({ status: 'rejected', reasons: ['glare', 'fog'] })['reasons']).toBe('glare fog');
   });
 
-  it('quotes what would break it', () => {
+  it('quotes separators, quotes and line breaks', () => {
     expect(row({ camera: 'a,"b"\r\nc' })['camera']).toBe('a,"b"\r\nc');
   });
 
-  it('gives no formula to a spreadsheet, and leaves numbers as they are', () => {
+  it('marks text that a spreadsheet would evaluate as a formula', () => {
     for (const text of ['=1+1', '+1', '-1', '@SUM(A1)', '\t=1', '\r=1'])
       expect(row({ site: text })['site']).toBe(`'${text}`);
     expect(row({ site: 'a=1' })['site']).toBe('a=1');

@@ -3,7 +3,7 @@ import { AgentError, ERROR_CODES, type ErrorCode } from '../../../src/base/error
 import { toProblem } from '../../../src/http/problem.ts';
 
 describe('toProblem', () => {
-  it('has a status and a title for every code, and its hint', () => {
+  it('has a status, a title and a hint for every code', () => {
     for (const code of Object.keys(ERROR_CODES) as ErrorCode[]) {
       const problem = toProblem(new AgentError(code, 'what happened'));
       expect(problem.code).toBe(code);
@@ -14,11 +14,11 @@ describe('toProblem', () => {
     }
   });
 
-  it('shows no path, no credentials and no foreign text', () => {
-    const told = toProblem(
+  it('removes paths, credentials and messages of foreign errors', () => {
+    const path = toProblem(
       new AgentError('store_failed', 'cannot open /var/lib/swellsight/agent.db and C:\\data\\x.db'),
     );
-    expect(told.detail).toBe('cannot open … and …');
+    expect(path.detail).toBe('cannot open … and …');
     const url = toProblem(
       new AgentError('camera_unreachable', 'no answer from rtsp://user:hunter2@10.0.0.1/live?token=hunter2'),
     );
