@@ -227,7 +227,7 @@ export async function startAgent(options: AgentOptions, deps: AgentDeps): Promis
     'agent started',
   );
   const apply = createReconfigure({ log, levels, state, cameras, heartbeat, store, link, states });
-  const host = { apply, restart: deps.onRestartWanted, connected: () => link.connected, raise };
+  const host = { apply, restart: deps.onRestartWanted, isConnected: () => link.connected, raise };
   const detach = configuration.attach(host, settings);
   abortOnFailure.move();
   const opened = resources.move();

@@ -13,11 +13,11 @@ import { Trial, type UndoReason } from './trial.ts';
 
 /** The running parts of the agent, as a change of the settings needs them. */
 export interface SettingsHost {
-  /** Starts to apply a change that needs no restart, in every part. Must not wait for the network. */
+  /** Applies a change that needs no restart. Resolves when every part has begun; must not wait for the network. */
   apply(change: Change): Promise<void>;
   /** Requests a restart of all parts. */
   restart(): void;
-  connected(): boolean;
+  isConnected(): boolean;
   raise(event: EventDraft): void;
 }
 
@@ -198,7 +198,7 @@ export class Configuration {
   }
 
   #isConnected(): boolean {
-    return this.#host?.connected() ?? false;
+    return this.#host?.isConnected() ?? false;
   }
 
   #begin(trial: Trial): void {
