@@ -78,15 +78,15 @@ const MAX_REQUESTERS = 4;
  * Commands from the broker: checks each one, answers with a receipt, runs it, and answers with a result.
  *
  * INVARIANTS
- * - A retained, expired or repeated command never runs. A retained or expired one is rejected and raises an event. A
- *   repeated one (same id) gets the stored result.
+ * - A retained, expired or repeated command never runs. A retained or expired one is rejected and raises an event; one that
+ *   expires in the queue gets the result `expired`. A repeated one (same id) gets the stored result.
  * - The log entry of a command is stored before the command runs. A command whose entry cannot be stored is rejected.
  *   After a crash, an entry without a result means that the command may have run: it is answered as
  *   `command_interrupted` and does not run again.
- * - At most one run per id, in this run of the agent and in later ones.
+ * - There is at most one run per id, in this run of the agent and in later ones.
  * - The queue is bounded. A command that finds it full, or arrives faster than the rate allows, is rejected as `busy`.
  *   Installs, aborts and rollbacks do not wait in the queue; their number is bounded too.
- * - Each message gets an answer, or counts in a `command_unanswered` event. An empty retained message is not a command.
+ * - Pending answers are bounded. An answer above the limit is dropped and counts in a `command_unanswered` event.
  */
 export class Commands {
   readonly #deps: CommandsDeps;

@@ -39,8 +39,8 @@ const NOTHING_PUBLISHED: PublishedDiscovery = { topic: null, components: {}, sta
 const DEFAULT_REMOVAL_NOTICE_MS = 60_000;
 
 /**
- * Publishes the device to Home Assistant in one retained discovery message, and removes what is out of date. To remove an
- * entity, the message first contains only its platform for some time, then omits it. To remove the device, an empty
+ * Publishes the device to Home Assistant in one retained discovery message, and removes outdated entities and messages. To
+ * remove an entity, the message first contains only its platform for some time, then omits it. To remove the device, an empty
  * message clears the topic. Because the message is retained, it is not published again when Home Assistant starts.
  */
 export class Discovery {

@@ -5,7 +5,7 @@ import type { PublishOptions, StateOptions } from '../../../src/mqtt/types.ts';
 import { settle } from '../../fixtures/commands.ts';
 import { ManualClock } from '../../fixtures/manual-clock.ts';
 
-function publisher(announce: () => Promise<void> = () => Promise.resolve()) {
+function setUp(announce: () => Promise<void> = () => Promise.resolve()) {
   const clock = new ManualClock();
   const states: [string, unknown, StateOptions?][] = [];
   const sent: [string, unknown, PublishOptions][] = [];
@@ -36,9 +36,9 @@ function publisher(announce: () => Promise<void> = () => Promise.resolve()) {
 
 describe('StatePublisher', () => {
   it('sets info first, then discovery, then the state of the models', () => {
-    const { publisher: states, states: set, info, model } = publisher();
-    states.publish();
-    expect(set).toEqual([
+    const { publisher, states, info, model } = setUp();
+    publisher.publish();
+    expect(states).toEqual([
       ['info', info],
       ['discovery', null],
       ['model/state', model, { each: true }],
@@ -46,47 +46,47 @@ describe('StatePublisher', () => {
   });
 
   it('sends a transient message with QoS 0, not retained, and ignores its loss', async () => {
-    const { publisher: states, sent, published } = publisher();
-    states.publishTransient('model/progress', { percent: 5 });
+    const { publisher, sent, published } = setUp();
+    publisher.publishTransient('model/progress', { percent: 5 });
     await settle();
     expect(sent).toEqual([['model/progress', '{"percent":5}', { qos: 0, retain: false }]]);
     expect(published).toEqual(['model/progress']);
   });
 
   it('reports a transient message to local listeners without a connection, and sends nothing', () => {
-    const { publisher: states, link, sent, published } = publisher();
+    const { publisher, link, sent, published } = setUp();
     link.connected = false;
-    states.publishTransient('model/progress', { percent: 5 });
+    publisher.publishTransient('model/progress', { percent: 5 });
     expect([sent, published]).toEqual([[], ['model/progress']]);
   });
 
   it('announces at once, then at most once a second, for all requests in between', async () => {
     let announced = 0;
-    const { publisher: states, clock } = publisher(() => {
+    const { publisher, clock } = setUp(() => {
       announced += 1;
       return Promise.resolve();
     });
-    await states.announce();
+    await publisher.announce();
     expect(announced).toBe(1);
     let done = 0;
-    for (let n = 0; n < 100; n += 1) void states.announce().then(() => (done += 1));
+    for (let n = 0; n < 100; n += 1) void publisher.announce().then(() => (done += 1));
     await settle();
     expect([announced, done]).toEqual([1, 0]);
     await clock.pass(1000);
     expect([announced, done]).toEqual([2, 100]);
     await clock.pass(1000);
-    await states.announce();
+    await publisher.announce();
     expect(announced).toBe(3);
   });
 
   it('fails an announcement for the requests that share it, and not for the next one', async () => {
     let isLost = true;
-    const { publisher: states, clock } = publisher(() =>
+    const { publisher, clock } = setUp(() =>
       isLost ? Promise.reject(new Error('lost')) : Promise.resolve(),
     );
-    await expect(states.announce()).rejects.toThrow('lost');
+    await expect(publisher.announce()).rejects.toThrow('lost');
     isLost = false;
-    const next = states.announce();
+    const next = publisher.announce();
     await clock.pass(1000);
     await next;
   });

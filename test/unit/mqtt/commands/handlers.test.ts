@@ -14,7 +14,7 @@ const SERVES: ModelInstallResult = {
 };
 const never = (): Promise<never> => new Promise(() => undefined);
 
-describe('model commands', () => {
+describe('handlers of model commands', () => {
   const openBench = useCommandBenches();
 
   it('answers an install when the model serves, with an update id derived from the command id', async () => {
