@@ -55,7 +55,9 @@ describe('usage', () => {
   it('exits with 69 when no agent answers, with text or JSON', async () => {
     const plain = await runCli(['status', '--url', 'http://127.0.0.1:1']);
     expect(plain.code).toBe(69);
-    expect(plain.stderr).toMatch(/no answer from http:\/\/127\.0\.0\.1:1 \(.+\)\n {2}is the agent running/);
+    expect(plain.stderr).toMatch(
+      /no answer from http:\/\/127\.0\.0\.1:1 \(.+\)\n {2}check that the agent runs/,
+    );
     const json = await runCli(['health', '--url', 'http://127.0.0.1:1', '--json']);
     expect(json.code).toBe(69);
     expect(JSON.parse(json.stderr)).toMatchObject({ error: { code: 'agent_unreachable' } });
