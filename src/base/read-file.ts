@@ -17,7 +17,7 @@ export async function readNumber(path: string): Promise<number | null> {
   return Number.isFinite(value) ? value : null;
 }
 
-/** Names in a folder, sorted; empty when it cannot be read. */
+/** Names in a directory, sorted; empty when it cannot be read. */
 export async function readNames(path: string): Promise<readonly string[]> {
   try {
     return (await readdir(path)).sort();
