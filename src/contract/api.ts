@@ -12,6 +12,7 @@ import type {
 } from './config.ts';
 import type { Diagnostics } from './diagnostics.ts';
 import type { Health } from './health.ts';
+import type { AgentStatus, CameraView, LabelRecord } from './openapi/views.ts';
 import type { OutboxView } from './outbox.ts';
 import type {
   ModelAborted,
@@ -20,16 +21,7 @@ import type {
   ModelInstallResult,
   ModelServes,
 } from './model.ts';
-import type { CameraState, Info, ModelState, Status } from './states.ts';
-
-/** The body of `GET /api/v1/status`. */
-export interface AgentStatus {
-  readonly status: Status['state'];
-  readonly info: Info;
-  readonly health: Health;
-  readonly model: ModelState;
-  readonly cameras: readonly CameraState[];
-}
+import type { Info, ModelState } from './states.ts';
 
 export interface LabelInput {
   readonly observation_id: string;
@@ -38,30 +30,11 @@ export interface LabelInput {
   readonly note?: string;
 }
 
-export interface LabelRecord {
-  readonly observation_id: string;
-  readonly camera: string;
-  readonly height_m: number;
-  readonly observer: string | null;
-  readonly note: string | null;
-  readonly created_at: string;
-}
-
 /** An install that has started. */
 export interface ModelInstalling {
   readonly install: ModelInstall;
   /** Resolves when the new model serves; rejects with the reason when it does not. */
   readonly serves: Promise<ModelInstallResult>;
-}
-
-export interface CameraView {
-  readonly id: string;
-  readonly kind: string;
-  readonly schedule: string;
-  readonly state: CameraState;
-  readonly next_run_at: string | null;
-  readonly latest: Observation | null;
-  readonly calibration: CalibrationSummary;
 }
 
 /**

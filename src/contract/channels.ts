@@ -128,11 +128,11 @@ function pascal(name: string): string {
 
 function commandChannel(name: CommandName): Channel {
   const args = COMMAND_ARGS[name];
-  const wanted: TSchema = args;
+  const argsSchema: TSchema = args;
   const title = `${pascal(name)}Command`;
   const { id, issued_at, expires_at } = Command.properties;
   const schema = Type.Object(
-    { id, issued_at, expires_at, args: 'required' in wanted ? args : Type.Optional(args) },
+    { id, issued_at, expires_at, args: 'required' in argsSchema ? args : Type.Optional(args) },
     { ...closed, title },
   );
   return {

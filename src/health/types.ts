@@ -11,7 +11,7 @@ export interface ClockState {
   readonly offsetMs: number | null;
 }
 
-export interface CameraHealth {
+export interface CameraHealthReport {
   readonly id: string;
   readonly state: CameraCondition;
   readonly lastFrameAgeS: number | null;
@@ -39,7 +39,7 @@ export interface VisionHealth {
 
 /** The sources of the heartbeat. When one throws, only its part of the record is missing. */
 export interface HealthSources {
-  cameras(): readonly CameraHealth[];
+  cameras(): readonly CameraHealthReport[];
   link(): LinkStats;
   /** Null when no vision process is needed. */
   vision(): VisionHealth | null;

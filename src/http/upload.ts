@@ -139,7 +139,7 @@ export class Upload {
     const { imageBytes, images } = this.#limits;
     return {
       fileSize: imageBytes,
-      // One more than allowed, to tell too many from just enough.
+      // One more than allowed, to distinguish too many images from the maximum.
       files: images + 1,
       fields: MAX_FIELDS,
       fieldSize: MAX_FIELD_BYTES,

@@ -13,7 +13,7 @@ import { isSameSource } from '../config/change.ts';
 import type { Camera as CameraSettings } from '../config/schema.ts';
 import type { CalibrationSummary, Observation } from '../contract/observation.ts';
 import type { CameraState } from '../contract/states.ts';
-import type { CameraHealth as HealthLine } from '../health/types.ts';
+import type { CameraHealthReport } from '../health/types.ts';
 import type { Schedule, Slot } from '../schedule/types.ts';
 import type { BurstFeatures, ObservationDraft, RaiseEvent } from '../store/types.ts';
 import type { ModelLease } from '../vision/protocol.ts';
@@ -276,7 +276,7 @@ export class CameraRunner {
     };
   }
 
-  healthLine(): HealthLine {
+  healthLine(): CameraHealthReport {
     const { state, failures1h } = this.#health.state();
     return {
       id: this.id,

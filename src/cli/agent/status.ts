@@ -1,4 +1,4 @@
-import type { AgentStatus, CameraView } from '../../contract/api.ts';
+import type { AgentStatus, CameraView } from '../../contract/openapi/views.ts';
 import type { Health } from '../../contract/health.ts';
 import type { OutboxView } from '../../contract/outbox.ts';
 import { formatAge, formatCalibration, formatHeight, formatTable } from '../format.ts';

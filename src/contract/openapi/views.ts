@@ -31,6 +31,8 @@ export const AgentStatus = Type.Object(
   },
   { ...closed, title: 'AgentStatus' },
 );
+/** The body of `GET /api/v1/status`. */
+export type AgentStatus = Readonly<Static<typeof AgentStatus>>;
 
 export const Live = Type.Object({ live: Type.Boolean() }, { ...closed, title: 'Live' });
 
@@ -64,6 +66,8 @@ export const CameraView = Type.Object(
   },
   { ...closed, title: 'Camera' },
 );
+export type CameraView = Readonly<Static<typeof CameraView>>;
+
 export const CameraList = Type.Object(
   { cameras: Type.Array(CameraView) },
   { ...closed, title: 'CameraList' },
@@ -80,6 +84,8 @@ export const LabelRecord = Type.Object(
   },
   { ...closed, title: 'Label' },
 );
+export type LabelRecord = Readonly<Static<typeof LabelRecord>>;
+
 export const LabelList = Type.Object({ labels: Type.Array(LabelRecord) }, { ...closed, title: 'LabelList' });
 
 export const Calibrated = Type.Object(

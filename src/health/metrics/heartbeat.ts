@@ -1,9 +1,9 @@
 import { CAMERA_STATES, type Health } from '../../contract/health.ts';
 import type { Observation } from '../../contract/observation.ts';
 
-export type Labels = Readonly<Record<string, string>>;
+export type MetricLabels = Readonly<Record<string, string>>;
 /** One value of a metric. A metric with null, an unknown value, is absent. */
-export type Sample = readonly [labels: Labels, value: number | null];
+export type MetricSample = readonly [labels: MetricLabels, value: number | null];
 
 export interface HeartbeatMetric {
   /** Without the prefix `swellsight_`. */
@@ -11,7 +11,7 @@ export interface HeartbeatMetric {
   readonly type: 'gauge' | 'counter';
   readonly help: string;
   readonly labels: readonly string[];
-  readonly samples: (health: Health) => readonly Sample[];
+  readonly samples: (health: Health) => readonly MetricSample[];
 }
 
 const BYTES_PER_MB = 2 ** 20;
@@ -36,7 +36,7 @@ function cameraMetric(
   help: string,
   value: (camera: Health['cameras'][number]) => number | null,
 ): HeartbeatMetric {
-  const samples = ({ cameras }: Health): Sample[] =>
+  const samples = ({ cameras }: Health): MetricSample[] =>
     cameras.map((camera) => [{ camera: camera.id }, value(camera)]);
   return { name, type: 'gauge', help, labels: ['camera'], samples };
 }
@@ -151,7 +151,7 @@ export const HEARTBEAT_METRICS: readonly HeartbeatMetric[] = [
     labels: ['camera', 'state'],
     samples: ({ cameras }) =>
       cameras.flatMap(({ id, state }) =>
-        CAMERA_STATES.map((possible): Sample => [
+        CAMERA_STATES.map((possible): MetricSample => [
           { camera: id, state: possible },
           Number(possible === state),
         ]),

@@ -1,6 +1,7 @@
 import type { CommandArgs } from '../../contract/command.ts';
 import type { ImageResult } from '../../contract/command-results.ts';
-import type { AgentApi, CameraView } from '../../contract/api.ts';
+import type { AgentApi } from '../../contract/api.ts';
+import type { CameraView } from '../../contract/openapi/views.ts';
 import { AgentError, ERROR_CODES, type ErrorCode } from '../../base/errors.ts';
 import type { Topics } from '../topics.ts';
 import type { Link } from '../types.ts';

@@ -6,7 +6,7 @@ import { systemClock } from '../../../src/base/clock.ts';
 import { Health } from '../../../src/contract/health.ts';
 import { DEGRADED_CODES } from '../../../src/health/degraded.ts';
 import { Heartbeat, type HeartbeatDeps } from '../../../src/health/heartbeat.ts';
-import type { CameraHealth, HealthSources, VisionHealth } from '../../../src/health/types.ts';
+import type { CameraHealthReport, HealthSources, VisionHealth } from '../../../src/health/types.ts';
 import { ManualClock, silentLog, tempDir } from '../../fixtures/store.ts';
 
 const addFormats = addFormatsModule.default;
@@ -14,7 +14,7 @@ const ajv = new Ajv({ allErrors: true });
 addFormats(ajv);
 const isHealth = ajv.compile(Health);
 
-const camera = (id: string, state: CameraHealth['state']): CameraHealth => ({
+const camera = (id: string, state: CameraHealthReport['state']): CameraHealthReport => ({
   id,
   state,
   lastFrameAgeS: 12.34,
