@@ -1,4 +1,3 @@
-import { readFile } from 'node:fs/promises';
 import type { SiteCalibration } from '../calibration/site-calibration.ts';
 import { AgentError } from '../base/errors.ts';
 import type { Bundle } from '../model/manifest.ts';
@@ -6,7 +5,7 @@ import { analyzeFile, listImageFiles, type AnalyzedFile } from './analyze-files.
 import { loadCommandSettings } from './config.ts';
 import { formatCalibration, formatHeight } from './format.ts';
 import { openModel } from './open-model.ts';
-import type { ConfigOptions } from './options.ts';
+import { readOptionFile, type ConfigOptions } from './options.ts';
 import { createProgressBar } from './progress.ts';
 import { EXIT, toJson, type Terminal } from './terminal.ts';
 
@@ -92,19 +91,14 @@ async function loadCalibration(
   const embeddingDigest = bundle.embeddingDigest ?? '';
   if (file === undefined) return new Calibration({ camera: 'files', embeddingDigest });
   const { importCalibration } = await import('../calibration/document.ts');
-  const { camera, bursts } = importCalibration(await readDocument(file), { embeddingDigest });
+  const { camera, bursts } = importCalibration(readDocument(file), { embeddingDigest });
   const calibration = new Calibration({ camera, embeddingDigest });
   await calibration.fit(bursts, signal);
   return calibration;
 }
 
-async function readDocument(file: string): Promise<unknown> {
-  let text: string;
-  try {
-    text = await readFile(file, 'utf8');
-  } catch (cause) {
-    throw new AgentError('usage', `the calibration ${file} cannot be read`, { cause });
-  }
+function readDocument(file: string): unknown {
+  const text = readOptionFile('calibration', file);
   try {
     return JSON.parse(text) as unknown;
   } catch (cause) {

@@ -1,6 +1,6 @@
-import { readFileSync } from 'node:fs';
 import { AgentError, ERROR_CODES, type ErrorCode } from '../../base/errors.ts';
 import { deadlineSignal } from '../../base/deadline.ts';
+import { readOptionFile } from '../options.ts';
 import type { Terminal } from '../terminal.ts';
 
 /** Options of every command that sends requests to a running agent. */
@@ -83,13 +83,7 @@ function readToken({ token, tokenFile }: AgentOptions, env: NodeJS.ProcessEnv): 
   if (token !== undefined) return checkToken(token);
   const path = tokenFile ?? env['SWELLSIGHT_TOKEN_FILE'];
   if (path === undefined || path === '') return checkToken(env['SWELLSIGHT_TOKEN'] ?? '');
-  let text: string;
-  try {
-    text = readFileSync(path, 'utf8');
-  } catch (error) {
-    throw new AgentError('usage', `the token file ${path} cannot be read`, { cause: error });
-  }
-  return checkToken(text.trim());
+  return checkToken(readOptionFile('token', path).trim());
 }
 
 /** Checks that a header can transport the token. Returns null for an empty one. */

@@ -1,10 +1,18 @@
 import { Option, type Command } from 'commander';
-import { addAgentOptions, type SelectCommand } from '../options.ts';
-import type { AgentOptions } from './client.ts';
+import { jsonOption, type SelectCommand } from '../options.ts';
+import { DEFAULT_URL, type AgentOptions } from './client.ts';
 import type { LabelOptions, ObservationsOptions } from './observations.ts';
 
 const loadStatus = () => import('./status.ts');
 const loadObservations = () => import('./observations.ts');
+
+/** Adds the options of a command that sends requests to a running agent. */
+export const addAgentOptions = (command: Command): Command =>
+  command
+    .option('--url <url>', `address of the agent (or SWELLSIGHT_URL; default: ${DEFAULT_URL})`)
+    .option('--token-file <file>', 'file of its bearer token (or SWELLSIGHT_TOKEN, SWELLSIGHT_TOKEN_FILE)')
+    .option('--token <token>', 'its bearer token; other users of this machine can see it')
+    .addOption(jsonOption());
 
 /** Adds the commands that send requests to a running agent, except those of `model`. */
 export function addAgentCommands(program: Command, select: SelectCommand): void {

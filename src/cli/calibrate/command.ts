@@ -1,4 +1,4 @@
-import { readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { rename, rm, writeFile } from 'node:fs/promises';
 import { AgentError } from '../../base/errors.ts';
 import { exportCalibration } from '../../calibration/document.ts';
 import { evaluateBursts } from '../../calibration/evaluate.ts';
@@ -7,7 +7,7 @@ import type { ModelRef } from '../../contract/observation.ts';
 import type { VisionClient } from '../../vision/protocol.ts';
 import { loadCommandSettings } from '../config.ts';
 import { openModel } from '../open-model.ts';
-import type { ConfigOptions } from '../options.ts';
+import { readOptionFile, type ConfigOptions } from '../options.ts';
 import { createProgressBar } from '../progress.ts';
 import { EXIT, toJson, type Terminal } from '../terminal.ts';
 import { embedBursts } from './bursts.ts';
@@ -105,7 +105,7 @@ export async function calibrateFiles(
   options: CalibrateOptions,
   dependencies: CalibrateDependencies,
 ): Promise<CalibrateReport> {
-  const { rows, refused } = parseLabels(await readLabelsFile(options.labels));
+  const { rows, refused } = parseLabels(readOptionFile('labels', options.labels));
   const cameras = [...new Set(rows.map((row) => row.camera))];
   const selected = options.camera === null ? cameras : cameras.filter((camera) => camera === options.camera);
   if (selected.length === 0)
@@ -145,14 +145,6 @@ export async function calibrateFiles(
     rows_refused: refused,
     out: options.out,
   };
-}
-
-async function readLabelsFile(file: string): Promise<string> {
-  try {
-    return await readFile(file, 'utf8');
-  } catch (cause) {
-    throw new AgentError('usage', `the labels file cannot be read: ${file}`, { cause });
-  }
 }
 
 /** Writes the whole file or nothing, also when the disk is full. */

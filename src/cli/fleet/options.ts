@@ -1,7 +1,6 @@
-import { readFileSync } from 'node:fs';
 import { systemClock } from '../../base/clock.ts';
-import { AgentError } from '../../base/errors.ts';
 import type { OperatorOptions } from '../../mqtt/operator-client.ts';
+import { readOptionFile } from '../options.ts';
 import type { Terminal } from '../terminal.ts';
 
 /** Options of every fleet command. */
@@ -27,14 +26,6 @@ export function operatorOptions(options: FleetOptions, { env }: Terminal): Opera
         : readOptionFile('password', options.passwordFile).trim(),
     ca: options.ca === undefined ? null : readOptionFile('CA', options.ca),
   };
-}
-
-function readOptionFile(label: string, file: string): string {
-  try {
-    return readFileSync(file, 'utf8');
-  } catch (error) {
-    throw new AgentError('usage', `the ${label} file ${file} cannot be read`, { cause: error });
-  }
 }
 
 /** Resolves after `ms`, or as soon as the signal fires. */

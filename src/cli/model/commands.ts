@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import type { AgentOptions } from '../agent/client.ts';
-import { addAgentOptions, configOption, jsonOption, type SelectCommand } from '../options.ts';
+import { addAgentOptions } from '../agent/commands.ts';
+import { configOption, jsonOption, type SelectCommand } from '../options.ts';
 import type { InspectOptions, PackOptions } from './bundle.ts';
 import type { ModelInstallOptions } from './installed.ts';
 import type { ModelTestOptions } from './test.ts';
