@@ -13,7 +13,7 @@ export function replaceFile(path: string, text: string): void {
     rmSync(part, { force: true });
     const old = statSync(path, { throwIfNoEntry: false });
     if (!isFull(error) || !old) throw error;
-    // Keep the length: a full disk may refuse to allocate blocks again that were freed.
+    // Never make the file shorter: a full disk may refuse to allocate the freed blocks again.
     write(path, 'r+', text.padEnd(old.size));
     return;
   }

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 
-/** The clocks of the agent. Tests inject their own. */
+/** The wall clock and the monotonic clock of the agent. Tests inject other implementations. */
 export interface Clock {
   /** Wall clock, milliseconds since 1970 UTC. May step forward or back. */
   nowMs(): number;
@@ -10,7 +10,7 @@ export interface Clock {
   sleep(ms: number, signal?: AbortSignal): Promise<void>;
 }
 
-/** Node fires a timer immediately when its delay is larger. */
+/** Largest delay of a timer in Node; a timer with a larger delay fires immediately. */
 const MAX_TIMER_MS = 2 ** 31 - 1;
 
 export const systemClock: Clock = {

@@ -6,7 +6,7 @@ const MINUTE_MS = 60_000;
 // Loaded on demand: an agent that uses intervals only saves the memory.
 const nodeCron = (): typeof NodeCron => createRequire(import.meta.url)('node-cron') as typeof NodeCron;
 
-/** The reason why a cron pattern is invalid, to follow the word "wanted"; null for a valid one. */
+/** For an invalid cron pattern: what a valid pattern looks like, as text after the word "wanted". Null for a valid one. */
 export function checkCronPattern(pattern: string): string | null {
   if (pattern.trim().split(/\s+/).length !== 5) return 'five fields: minute hour day month weekday';
   try {

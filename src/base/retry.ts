@@ -25,7 +25,7 @@ export class Backoff {
     this.#random = deps.random ?? Math.random;
   }
 
-  /** To be called when the guarded part runs (again). */
+  /** To be called when the part that is retried runs again. */
   started(): void {
     this.#startedMs = this.#clock.monoMs();
   }

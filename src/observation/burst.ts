@@ -13,7 +13,7 @@ export interface Burst {
   readonly lastFrame: Frame | null;
   /** Results of the frames that could be decoded, in the order of capture. */
   readonly results: readonly FrameResult[];
-  /** Failures of the camera or of the analysis, in the order of occurrence. */
+  /** Failures of the camera and of the analysis, in the order in which they happened. */
   readonly failures: readonly AgentError[];
   /** Set when the camera delivered fewer frames than requested. */
   readonly cameraFailure: AgentError | null;
@@ -54,7 +54,7 @@ export async function observeBurst(
         priority: 'schedule' as const,
       };
       analyses.push(vision.analyze(bytes, options, signal).catch(asAgentError));
-      // Encoded frames have megabytes: a fast camera waits for the model.
+      // Each encoded frame takes megabytes of memory: a camera that is faster than the model waits.
       if (analyses.length >= MAX_PENDING_FRAMES) await analyses.at(-MAX_PENDING_FRAMES);
     }
   } catch (error) {

@@ -72,9 +72,12 @@ export class CameraRunner {
   readonly #log: Log;
   readonly #health: CameraHealth;
   readonly #frozen: FrozenDetector;
+  /** Aborts captures on request: the camera is about to close. */
   readonly #closing = new AbortController();
+  /** Ends the schedule; the current observation goes on. */
   readonly #leaving = new AbortController();
-  readonly #givingUp = new AbortController();
+  /** Aborts the current observation after `leave` ran out of time. */
+  readonly #abandoning = new AbortController();
   #lastObservation: Promise<unknown> = Promise.resolve();
   #ended: Promise<void> = Promise.resolve();
   #latest: Observation | null = null;
@@ -86,9 +89,11 @@ export class CameraRunner {
     this.#context = options.context;
     this.#deps = deps;
     this.#log = deps.log.child({ camera: settings.id });
-    const known = before && isSameSource(before.settings, settings) ? before : null;
-    this.#health = known ? known.#health : new CameraHealth({ camera: settings.id }, { clock: deps.clock });
-    this.#frozen = known ? known.#frozen : new FrozenDetector(FROZEN);
+    const sameSourceBefore = before && isSameSource(before.settings, settings) ? before : null;
+    this.#health = sameSourceBefore
+      ? sameSourceBefore.#health
+      : new CameraHealth({ camera: settings.id }, { clock: deps.clock });
+    this.#frozen = sameSourceBefore ? sameSourceBefore.#frozen : new FrozenDetector(FROZEN);
     if (before) this.#takeOver(before);
   }
 
@@ -104,7 +109,7 @@ export class CameraRunner {
 
   /** Observes slot after slot until the signal aborts or `leave` is called; then closes the camera. */
   run(signal: AbortSignal): Promise<void> {
-    const running = this.#run(AbortSignal.any([signal, this.#givingUp.signal]));
+    const running = this.#run(AbortSignal.any([signal, this.#abandoning.signal]));
     this.#ended = running.catch(() => undefined);
     return running;
   }
@@ -113,8 +118,8 @@ export class CameraRunner {
   leave(withinMs: number): void {
     this.#leaving.abort();
     const ended = new AbortController();
-    const giveUp = (): void => this.#givingUp.abort();
-    void this.#deps.clock.sleep(withinMs, ended.signal).then(giveUp, () => undefined);
+    const abandon = (): void => this.#abandoning.abort();
+    void this.#deps.clock.sleep(withinMs, ended.signal).then(abandon, () => undefined);
     void this.#ended.then(() => ended.abort());
   }
 

@@ -49,7 +49,7 @@ export interface CameraSetDeps {
   readonly onObservation: (observation: Observation) => void;
 }
 
-/** Error of the simulated person who reads a wave. */
+/** Standard deviation of the error that a simulated person makes when reading a wave height. */
 const READING_NOISE_M = 0.05;
 const MAX_SELF_LABELS = 60;
 /** Time that a camera has to finish its observation when it is changed or removed. */
@@ -61,7 +61,7 @@ export class CameraSet {
   readonly #options: CameraSetOptions;
   readonly #deps: CameraSetDeps;
   readonly #labellers = new Map<string, SelfLabeller>();
-  /** One for each runner that runs, replaced and removed ones included. */
+  /** The running task of each runner, including runners that were replaced or removed and have not ended yet. */
   readonly #tasks = new Set<Promise<void>>();
   #signal: AbortSignal | null = null;
 
@@ -198,7 +198,10 @@ export class CameraSet {
     return summary;
   }
 
-  /** Keeps the image of the newest observation once it has a label. Images are rate-limited, so it may have been skipped. */
+  /**
+   * Keeps the image of the newest observation when that observation gets a label. It may not be stored yet, because images
+   * without a label are stored at a limited rate.
+   */
   #keepLabelledImage(camera: string): void {
     const runner = this.runners.get(camera);
     const { latest, latestFrame } = runner ?? {};
@@ -249,7 +252,10 @@ export class CameraSet {
     this.#labellers.set(id, new SelfLabeller({ noiseM: READING_NOISE_M, seed: simulation.seed, maxLabels }));
   }
 
-  /** A simulated camera knows the true height and labels itself. The estimate was made before the label. */
+  /**
+   * Labels an observation of a simulated camera with its true height. The estimate was made before this label, so the
+   * comparison of both is fair.
+   */
   #selfLabel(camera: string, labeller: SelfLabeller, { observation, burst, estimate }: Observed): void {
     const { store, log } = this.#deps;
     const truths = (burst?.frames ?? []).map((frame) => frame.truth);

@@ -81,7 +81,7 @@ export class SiteCalibrations {
 
   /**
    * Fits the calibration to all labels that the camera has now. Rejects with `calibration_invalid` when the model gives no
-   * embedding, and with the signal's reason when the agent stops.
+   * embedding, and with the abort reason of the agent when the agent stops.
    */
   refit(camera: string): Promise<CalibrationSummary> {
     const known = this.#fits.get(camera);
