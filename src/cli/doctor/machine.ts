@@ -8,15 +8,15 @@ import { failFinding, okFinding, warnFinding, type DoctorContext, type Finding }
 const FFMPEG_TIMEOUT_MS = 10_000;
 const FFMPEG_KINDS = new Set(['rtsp', 'hls', 'v4l2', 'video']);
 const LOW_DISK_MB = 1024;
-const MIN_NODE = [22, 12] as const;
+/** As `engines` in package.json. */
+const MIN_NODE_MAJOR = 24;
 
 export function* checkNode(): Generator<Finding> {
-  const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
-  const isSupported = major > MIN_NODE[0] || (major === MIN_NODE[0] && minor >= MIN_NODE[1]);
+  const [major = 0] = process.versions.node.split('.').map(Number);
   const detail = `${process.versions.node} on ${process.platform}-${process.arch}`;
-  yield isSupported
+  yield major >= MIN_NODE_MAJOR
     ? okFinding('node', detail)
-    : failFinding('node', detail, `use Node ${MIN_NODE.join('.')} or later`);
+    : failFinding('node', detail, `use Node ${MIN_NODE_MAJOR} or later`);
 }
 
 export async function* checkHardware({ terminal }: DoctorContext): AsyncGenerator<Finding> {
