@@ -167,7 +167,7 @@ module.exports = {
     home('systeminformation', '(systeminformation|koffi)', '^src/(health/|vision/hardware/)'),
     home('ajv', 'ajv', '^src/base/schema-checker\\.ts$'),
     home('prom-client', 'prom-client', '^src/health/'),
-    home('tuf', '(tuf-js|@tufjs|tar)', '^src/model/'),
+    home('tuf', '(tuf-js|@tufjs|tar|semver)', '^src/model/'),
     home('commander', '(commander|cli-progress|csv-parse)', '^src/cli/'),
     home('jpeg-js', 'jpeg-js', '^src/camera/simulated/'),
   ],

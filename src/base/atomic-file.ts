@@ -1,5 +1,6 @@
 import { closeSync, fsyncSync, openSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
+import { isDiskFull } from './disk-errors.ts';
 
 /**
  * Replaces a small file atomically: after a power cut it has either the old or the new text. On a full disk, which has no
@@ -12,7 +13,7 @@ export function replaceFile(path: string, text: string): void {
   } catch (error) {
     rmSync(part, { force: true });
     const old = statSync(path, { throwIfNoEntry: false });
-    if (!isFull(error) || !old) throw error;
+    if (!isDiskFull(error) || !old) throw error;
     // Never make the file shorter: a full disk may refuse to allocate the freed blocks again.
     write(path, 'r+', text.padEnd(old.size));
     return;
@@ -41,6 +42,3 @@ function write(path: string, flags: 'w' | 'r+', text: string): void {
     closeSync(fd);
   }
 }
-
-const isFull = (thrown: unknown): boolean =>
-  thrown instanceof Error && 'code' in thrown && (thrown.code === 'ENOSPC' || thrown.code === 'EDQUOT');
