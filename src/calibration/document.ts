@@ -9,7 +9,7 @@ import { INTERVAL_COVERAGE } from './interval.ts';
 import { isValidEmbedding } from './select-bursts.ts';
 import type { LabelledBurst } from './types.ts';
 
-/** Compiles the schema at its first use, because imports are rare. */
+/** Compiles the JSON schema only when a document is imported, which happens rarely. */
 const ajv = schemaChecker();
 
 /** Exports the labelled bursts of a calibration as one JSON document. Throws `calibration_invalid` without labels. */
@@ -38,9 +38,9 @@ export function exportCalibration(
 }
 
 /**
- * Returns the labelled bursts of a document, bit for bit as they were exported. Uses nothing else of the document: the
- * caller fits again. Throws `calibration_invalid` for a document that is damaged, or that has another format, another
- * camera (if one is expected) or another embedding digest.
+ * Returns the labelled bursts of a document, bit for bit as they were exported. Ignores all other contents of the
+ * document, so the caller must fit the labels again. Throws `calibration_invalid` for a document that is damaged,
+ * or that has another format, another camera (if one is expected) or another embedding digest.
  */
 export function importCalibration(
   document: unknown,
@@ -109,7 +109,7 @@ function decodeBurst(label: CalibrationLabel, camera: string, dimension: number)
   };
 }
 
-/** Does not depend on the order of keys, which other tools may change. */
+/** Digest of the labels. It does not depend on the order of JSON keys, which other tools may change. */
 function digestOf(labels: readonly CalibrationLabel[]): string {
   const hash = createHash('sha256');
   for (const label of labels) {

@@ -4,7 +4,7 @@ import { runNow } from './steps.ts';
 import type { LabelledBurst } from './types.ts';
 import { calibrateView, estimateBy, estimateByRule, type HeightWithInterval } from './view-calibration.ts';
 
-/** One labelled burst, estimated by calibrations that have not seen its group. */
+/** A labelled burst with estimates from calibrations that were fitted without the group of this burst. */
 export interface HeldOutBurst {
   readonly observationId: string;
   readonly group: string;

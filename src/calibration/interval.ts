@@ -4,13 +4,13 @@ import { mean } from '../base/statistics.ts';
 export const INTERVAL_COVERAGE = 0.8;
 
 /**
- * Prior spread of sea states at an unknown site: standard deviation of the log height. A design choice, as is its weight;
- * docs/calibration.md has the measured coverage.
+ * Prior spread of wave heights at an unknown site: standard deviation of the log height. This value and `PRIOR_LABELS`
+ * are design choices; docs/calibration.md has the measured coverage.
  */
 const PRIOR_LOG_SD = 0.6;
-/** Weight of the prior spread, in labels. */
+/** Weight of the prior spread: it counts as much as this many labels. */
 const PRIOR_LABELS = 4;
-/** Added to a height before the logarithm, which keeps a flat sea finite, metres. */
+/** Added to a height before the logarithm, so that the logarithm of height 0 is finite, metres. */
 const LOG_OFFSET_M = 0.1;
 
 export interface HeightInterval {
@@ -18,20 +18,20 @@ export interface HeightInterval {
   readonly highM: number;
 }
 
-/** One labelled burst and the fit that has not seen its group. */
+/** The result of one labelled burst with a fit that was made without the group of this burst. */
 export interface HeldOutSample {
-  /** Absolute error of that fit for the labelled burst, metres. */
+  /** Absolute error of this fit for the labelled burst, metres. */
   readonly errorM: number;
-  /** Prediction of that fit for the burst to estimate, metres. */
+  /** Prediction of this fit for the burst whose height is being estimated, metres. */
   readonly predictionM: number;
-  /** 1 / bursts in its group: each group counts once, for any number of labels. */
+  /** 1 / number of bursts in the group, so that each group counts once, with any number of labels. */
   readonly weight: number;
 }
 
 /**
  * Conformal interval by the jackknife+ (Barber et al. 2021): from the lower quantile of `prediction - error` to the upper
  * quantile of `prediction + error`. Whole groups are held out and each group counts once (Lee, Barber and Willett 2023,
- * hierarchical data). Null with too few groups for the coverage: fewer than 4 at 0.8.
+ * hierarchical data). Null if there are too few groups for the coverage: fewer than 4 for 0.8.
  */
 export function jackknifeInterval(
   heldOut: readonly HeldOutSample[],

@@ -2,7 +2,7 @@ import { mean, median } from '../base/statistics.ts';
 import { fitRidge, predictRidge, type RidgeModel } from './ridge.ts';
 import type { Steps } from './steps.ts';
 
-/** The part of a labelled burst that a fit needs. */
+/** The data of a labelled burst that a fit needs. */
 export interface TrainingSample {
   readonly embedding: Float32Array;
   readonly heightM: number;
@@ -16,9 +16,9 @@ export interface HeightFit {
   readonly maxLabelM: number;
 }
 
-/** Result of leave-one-group-out cross-validation: each sample with the fit that has not seen its group. */
+/** Result of leave-one-group-out cross-validation: each sample with a fit that was made without its group. */
 export interface CrossValidation {
-  /** One for each sample; the samples of one fold share the object. */
+  /** One fit for each sample; the samples of one fold (groups left out together) share one fit. */
   readonly fits: readonly HeightFit[];
   /** Absolute error of the ridge regression for each sample, metres. */
   readonly ridgeErrorsM: readonly number[];
@@ -32,16 +32,16 @@ export interface CrossValidation {
 }
 
 /**
- * Largest mean squared standardised value of an embedding that the ridge regression may answer for. Beyond it the
- * embedding resembles no label, and the linear model extrapolates. 1 is typical; held-out bursts of the same camera
- * reached 4.6; clipping limits the value to 16.
+ * Limit for the mean squared standardised value of an embedding. Above it the embedding resembles no labelled burst and
+ * the linear model would extrapolate, so the median is used instead of the ridge regression. 1 is typical; held-out
+ * bursts of the same camera reached 4.6; clipping limits the value to 16.
  */
 const MAX_DISTANCE = 8;
-/** Largest answer of the ridge regression, times the largest label: a higher one is extrapolation too. */
+/** The ridge regression gives at most this many times the largest label; a larger value would be extrapolation. */
 const MAX_LABEL_FACTOR = 2;
-/** Largest cost of all folds together, multiply-adds: about 0.4 s on a slow core. */
+/** Limit for the computation of all folds together, multiply-adds: about 0.4 s on a slow core. */
 const MAX_FOLD_MACS = 400_000_000;
-/** Lower limit for the number of folds if the cost limit would allow fewer. */
+/** Smallest number of folds, even if `MAX_FOLD_MACS` is exceeded. */
 const MIN_FOLDS = 10;
 
 export function* fitSamples(samples: readonly TrainingSample[]): Steps<HeightFit> {
@@ -53,21 +53,21 @@ export function* fitSamples(samples: readonly TrainingSample[]): Steps<HeightFit
   return { ridge, medianM: median(heightsM) ?? 0, maxLabelM: Math.max(...heightsM) };
 }
 
-/** Height by ridge regression, metres, limited to 0..2 times the largest label; the median if it would extrapolate. */
+/** Height by ridge regression, metres, from 0 to 2 times the largest label; the median for an extrapolation. */
 export function predictHeightM(fit: HeightFit, embedding: Float32Array): number {
   const { heightM, distance } = predictRidge(fit.ridge, embedding);
   if (distance > MAX_DISTANCE) return fit.medianM;
   return Math.min(Math.max(heightM, 0), MAX_LABEL_FACTOR * fit.maxLabelM);
 }
 
-/** True if the embedding resembles no label, so that the median answers instead of the ridge regression. */
+/** True if the embedding resembles no labelled burst, so that the median is used instead of the ridge regression. */
 export const isExtrapolation = (fit: HeightFit, embedding: Float32Array): boolean =>
   predictRidge(fit.ridge, embedding).distance > MAX_DISTANCE;
 
 /**
  * Leaves out one group at a time and repeats the whole fit, with its standardisation and target mean. Both depend on the
- * group, so the hat-matrix shortcut would not be exact. If the cost would exceed `MAX_FOLD_MACS` (from about 85 groups),
- * neighbouring groups are left out together. Null with fewer than two groups.
+ * group, so the shortcut without new fits (the hat matrix) would not be exact. If the cost would exceed
+ * `MAX_FOLD_MACS` (from about 85 groups), neighbouring groups are left out together. Null with fewer than two groups.
  */
 export function* leaveOneGroupOut(samples: readonly TrainingSample[]): Steps<CrossValidation | null> {
   const groupSizes = new Map<string, number>();

@@ -6,11 +6,11 @@ import type { Steps } from './steps.ts';
  * and 3; fixed once, never tuned for a site.
  */
 export const RIDGE_ALPHA = 0.2;
-/** Clips standardised values: a feature that is almost constant among the labels may take an extreme value later. */
+/** Standardised values are clipped at this: a feature almost constant in the labels may have extreme values later. */
 export const MAX_STANDARD_DEVIATIONS = 4;
-/** A feature with a smaller standard deviation counts as constant and is not used. In the units of the embedding. */
+/** A feature with a smaller standard deviation (in units of the embedding) counts as constant and is not used. */
 const MIN_STANDARD_DEVIATION = 1e-6;
-/** Multiply-adds in one step: about 2 ms on a slow core. */
+/** The computation pauses after this many multiply-adds: about 2 ms on a slow core. */
 const STEP_MACS = 500_000;
 
 /** Ridge regression in its primal form: `meanM + sum(clip((x - centre) * scale) * weight)`, metres. */
@@ -64,7 +64,7 @@ export function* fitRidge(
   return { meanM, centre, scale, weight };
 }
 
-/** Predicts the height, metres, without limits, and the mean squared standardised value of the embedding. */
+/** Predicts the height without limits, metres, and returns the mean squared standardised value of the embedding. */
 export function predictRidge(
   model: RidgeModel,
   embedding: Float32Array,

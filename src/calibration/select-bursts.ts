@@ -2,7 +2,7 @@ import type { FitOutcome, LabelledBurst } from './types.ts';
 
 /** Only the newest labelled bursts are fitted: a beach changes over the years, and the cost of a fit grows with n^3. */
 export const MAX_LABELS = 200;
-/** A higher reading is a typing error: no breaking wave on record is higher than this. */
+/** A label above this is a typing error, metres: no higher breaking wave was ever measured. */
 export const MAX_LABEL_M = 25;
 
 export interface Selection {

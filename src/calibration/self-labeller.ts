@@ -6,16 +6,16 @@ export interface SelfLabelOptions {
   /** Standard deviation of the reading error, metres; 0 for exact readings. */
   readonly noiseM: number;
   readonly seed: number;
-  /** Maximum number of labels; the score continues after that. */
+  /** Maximum number of labels; estimates are scored after that too. */
   readonly maxLabels: number;
 }
 
 /**
- * Prequential score (Dawid 1984): mean absolute errors of estimates that were made before their own label was known, and
- * of the label median at that time, metres.
+ * Prequential score (Dawid 1984), metres: mean absolute error of estimates that were made before the label of their burst
+ * was known, and mean absolute error of the median of the labels known then.
  */
 export interface PrequentialScore {
-  /** Number of scored estimates: those with a height. */
+  /** Number of scored estimates; estimates without a height are not scored. */
   readonly n: number;
   readonly maeM: number | null;
   readonly medianMaeM: number | null;
@@ -41,9 +41,9 @@ export class SelfLabeller {
   }
 
   /**
-   * Scores the estimate against the true height of its burst, then returns the label, metres, rounded to 5 cm as people
-   * read. Null if the burst has no true height or `maxLabels` is reached. `estimate` is null for a burst without an
-   * estimate; it gets a label too.
+   * Compares the estimate with the true height of its burst, then returns the label, metres, rounded to 5 cm like the
+   * labels of people. Null if the burst has no true height or `maxLabels` is reached. `estimate` is null for a burst
+   * without an estimate; it gets a label too.
    */
   label(estimate: HeightEstimate | null, truths: readonly (SeaTruth | undefined)[]): number | null {
     const heightsM = truths.flatMap((truth) => (truth === undefined ? [] : [truth.heightM]));

@@ -18,7 +18,7 @@ export const UNCALIBRATED: CalibrationSummary = {
 
 export interface SiteCalibrationOptions {
   readonly camera: string;
-  /** Labels with embeddings of another model cannot be used. */
+  /** Identifies the model that makes the embeddings. Labels with embeddings of another model cannot be used. */
   readonly embeddingDigest: string;
 }
 
@@ -28,7 +28,7 @@ interface LabelledView {
 }
 
 interface SiteFit {
-  /** The view with the newest label first. */
+  /** All labelled views; the view with the newest label comes first. */
   readonly views: readonly LabelledView[];
   readonly selection: ReturnType<typeof selectBursts>;
 }
@@ -47,7 +47,7 @@ export class SiteCalibration {
   readonly camera: string;
   readonly embeddingDigest: string;
   #fit: SiteFit = { views: [], selection: selectBursts([]) };
-  /** From the last estimate for a camera frame; null before the first one. */
+  /** The view of the last camera frame whose height was estimated; null before the first one. */
   #lastView: RecognisedView | null = null;
   #fitCount = 0;
 
@@ -57,8 +57,8 @@ export class SiteCalibration {
   }
 
   /**
-   * Fits all labels again, in slices of a few milliseconds. If a later call starts before this one ends, both settle and
-   * the later labels are kept.
+   * Fits all labels again, in slices of a few milliseconds. If another call starts before this one ends, both calls end
+   * normally, and the result of the later call is kept.
    */
   async fit(labelled: readonly LabelledBurst[], signal?: AbortSignal): Promise<FitOutcome> {
     this.#fitCount += 1;
@@ -68,7 +68,7 @@ export class SiteCalibration {
     return this.#outcomeOf(fit);
   }
 
-  /** As `fit`, without pauses. Blocks for about n^3 microseconds, so use it only for few labels, tools and tests. */
+  /** As `fit`, without pauses. Blocks for about n^3 microseconds (n labels): only for few labels, tools and tests. */
   fitNow(labelled: readonly LabelledBurst[]): FitOutcome {
     this.#fitCount += 1;
     const fit = runNow(fitViews(labelled));
@@ -91,7 +91,7 @@ export class SiteCalibration {
     if (embedding.length !== length)
       throw new AgentError(
         'vision_output_invalid',
-        'the embedding has another length than the labelled ones',
+        'the embedding has another length than the embeddings of the labels',
         {
           context: { expected: length, found: embedding.length },
         },
@@ -194,8 +194,8 @@ const roundToMm = (valueM: number | undefined): number | null =>
   valueM === undefined ? null : Number(valueM.toFixed(3));
 
 /**
- * The calibration that belongs to the model of the lease; null when there is none. A swap during the burst may have changed
- * the current calibration, so the one from before the burst is a candidate too.
+ * Returns the calibration for the model that made this burst, or null. If the model was swapped during the burst, this may
+ * be the calibration from before the burst, so both are checked.
  */
 export function calibrationFor(
   lease: Pick<ModelLease, 'embeddingDigest'>,
@@ -205,8 +205,8 @@ export function calibrationFor(
 }
 
 /**
- * The height that the site's calibration gives for a burst; nulls with reason `uncalibrated` without a calibration or an
- * embedding. `upload`: an uploaded image, which the camera may have taken at any time.
+ * Estimates the height of a burst with the site's calibration. Without a calibration or an embedding, all values are null
+ * and the reason is `uncalibrated`. `upload`: an uploaded image, which the camera may have taken at any time.
  */
 export function estimateHeight(
   calibration: SiteCalibration | null,

@@ -11,7 +11,7 @@ export function runNow<T>(steps: Steps<T>): T {
   }
 }
 
-/** Longest slice before the event loop runs, ms. A slice ends after the step that exceeds it. */
+/** After this time the computation pauses for the event loop, ms. The running step is finished first. */
 const MAX_SLICE_MS = 5;
 
 /** Runs the steps in slices of a few milliseconds, so that the event loop serves timers and sockets in between. */

@@ -9,7 +9,7 @@ export interface Label {
   readonly observer: string | null;
   readonly note: string | null;
   readonly createdAtMs: number;
-  /** Session of the label, such as one clip or one visit. A validation split never divides a group. */
+  /** Labels from one occasion, such as one video clip or one visit, form a group. Validation never splits a group. */
   readonly group: string;
 }
 
@@ -24,12 +24,12 @@ export interface LabelledBurst {
 /** The labels that a fit used, and those that it could not use. */
 export interface FitOutcome {
   readonly summary: CalibrationSummary;
-  /** Ignored observations: the height is out of range, or the embedding is broken or from another model. */
+  /** Labels that were ignored, because the height is out of range, or the embedding is broken or from another model. */
   readonly ignored: readonly {
     readonly observationId: string;
     readonly reason: 'height_absurd' | 'embedding_invalid';
   }[];
-  /** Number of labelled bursts that are older than the newest ones, which are fitted. */
+  /** Number of labelled bursts that were left out because only the newest `MAX_LABELS` are fitted. */
   readonly tooOld: number;
   /** Distinct views among the labels; more than 1 if the camera was moved or has presets. */
   readonly views: number;

@@ -17,15 +17,15 @@ import {
 } from './leave-one-group-out.ts';
 import type { Steps } from './steps.ts';
 
-/** Fewest labels for ridge regression. Measured: with fewer labels it is not better than the median. */
+/** Smallest number of labels for ridge regression. With fewer labels it was measured to be no better than the median. */
 export const MIN_RIDGE_LABELS = 8;
-/** Fewest groups to judge errors: the first number of groups for which a jackknife interval at 0.8 exists. */
+/** Smallest number of groups for ridge regression: with fewer, no jackknife interval with coverage 0.8 exists. */
 const MIN_RIDGE_GROUPS = 4;
 
 /** Everything that is fitted to the labels of one view; immutable. All embeddings must have the same length. */
 export interface ViewCalibration {
   readonly labels: number;
-  /** Labels or groups that are missing for ridge regression; 0 if there are enough. */
+  /** How many more labels or groups ridge regression needs; 0 if there are enough. */
   readonly labelsWanted: number;
   readonly medianM: number;
   /** One height for each group, metres. */
@@ -33,7 +33,7 @@ export interface ViewCalibration {
   readonly fit: HeightFit;
   /** Null with fewer than two groups. */
   readonly validation: CrossValidation | null;
-  /** True if ridge regression may answer: enough labels, and its error on left-out groups is below the median's. */
+  /** True if ridge regression is used: enough labels, and a smaller error on left-out groups than the median. */
   readonly isRidgeBetter: boolean;
 }
 

@@ -5,12 +5,12 @@ import { Backoff } from '../base/retry.ts';
 import type { Camera, CaptureOptions, Frame } from './camera.ts';
 
 /**
- * Takes one frame that is not older than `notBeforeMs` on the monotonic clock. The signal fires at the deadline of the
- * frame, on abort and on close.
+ * Takes one frame that arrived at `notBeforeMs` (monotonic clock) or later. The signal aborts at the deadline of the
+ * frame, when the burst is aborted, and when the camera closes.
  */
 export type TakeFrame = (notBeforeMs: number, signal: AbortSignal) => Promise<Frame>;
 
-/** The frame timing of a camera's bursts, and the work that `close` must stop. */
+/** Times the frames of a camera's bursts, and stops the running bursts when the camera closes. */
 export class BurstCapture {
   readonly #clock: Clock;
   readonly #closing = new AbortController();
@@ -20,14 +20,14 @@ export class BurstCapture {
     this.#clock = deps.clock;
   }
 
-  /** Fires when the camera closes. */
+  /** Aborts when the camera closes. */
   get closing(): AbortSignal {
     return this.#closing.signal;
   }
 
   /**
-   * The frames of one burst: the first at once, frame i no earlier than i * intervalS after the first (minus a small
-   * tolerance). Throws `timeoutError()` when a frame takes longer than timeoutS, and the signal's reason on abort.
+   * Yields the frames of one burst: the first at once, frame i no earlier than i * intervalS after the first (minus a
+   * small tolerance). Throws `timeoutError()` when a frame takes longer than timeoutS, and the signal's reason on abort.
    */
   async *frames(
     options: CaptureOptions,
@@ -38,7 +38,7 @@ export class BurstCapture {
     const clock = this.#clock;
     const stop = AbortSignal.any([signal, this.closing]);
     const intervalMs = options.intervalS * 1000;
-    // A source with the same frame interval as the burst must not lose every second frame to jitter.
+    // If the source has the same frame interval as the burst, jitter must not make it miss every second frame.
     const toleranceMs = Math.min(100, intervalMs / 10);
     let firstMs = clock.monoMs();
     for (let index = 0; index < options.frames; index += 1) {
@@ -78,14 +78,14 @@ export interface RetryOptions {
 
 const RETRY_MIN_MS = 1000;
 const RETRY_MAX_MS = 60_000;
-/** Cameras lock accounts after a few wrong passwords: the pause doubles from MIN to MAX. */
+/** Cameras lock accounts after a few wrong passwords, so the pause after each failed login doubles from MIN to MAX. */
 const AUTH_PAUSE_MIN_MS = 30_000;
 const AUTH_PAUSE_MAX_MS = 600_000;
 
 /**
- * Retries a capture that yielded no frame, with exponential backoff and jitter, within `maxRetryS`. The backoff continues
- * from slot to slot until a frame arrives. After `camera_auth` it does not connect until a longer pause is over; captures
- * in this pause throw the same `camera_auth` at once.
+ * Retries a capture that yielded no frame, with exponential backoff and jitter, within `maxRetryS`. The delay grows from
+ * one capture to the next until a frame arrives. After `camera_auth` it does not connect until a longer pause is over;
+ * captures in this pause throw the same `camera_auth` at once.
  */
 export class RetryingCamera implements Camera {
   readonly id: string;
@@ -152,7 +152,7 @@ export class RetryingCamera implements Camera {
   }
 }
 
-/** A wrong password, a missing program or an internal fault does not change within seconds. */
+/** False for faults that do not disappear within seconds: wrong password, missing program, internal fault. */
 function isWorthRetrying(failure: AgentError): boolean {
   return failure.retryable && failure.code !== 'camera_auth' && failure.code !== 'camera_program_missing';
 }

@@ -5,9 +5,9 @@ export interface Frame {
   readonly bytes: Uint8Array;
   /** Wall clock when the frame was received, ms since 1970. */
   readonly capturedAtMs: number;
-  /** Monotonic clock at the same moment. */
+  /** Monotonic clock when the frame was received, ms. */
   readonly monoMs: number;
-  /** Ground truth; simulated cameras only. */
+  /** The true waves in the image; only simulated cameras know them. */
   readonly truth?: SeaTruth;
   /** File name or position in a file, for replayed frames. */
   readonly origin?: string;
@@ -32,9 +32,9 @@ export interface CaptureOptions {
 
 /**
  * `capture` yields each frame as it arrives. It throws `AgentError` with a `camera_*` code when no further frame can
- * be captured; frames that it yielded before stay valid. Leaving the loop early or aborting the signal releases all
- * processes and sockets of the capture before the iterator settles. A camera may keep a connection open between
- * captures; `close` ends it.
+ * be captured; frames that it yielded before stay valid. When the caller leaves the loop early or aborts the signal,
+ * all processes and sockets of the capture are released before the iterator ends. A camera may keep a connection open
+ * between captures; `close` ends it.
  */
 export interface Camera {
   readonly id: string;
@@ -49,7 +49,7 @@ export const MAX_FRAME_BYTES = 32 * 1024 * 1024;
 
 const PNG_SIGNATURE = Buffer.from('89504e470d0a1a0a', 'hex');
 
-/** The format of a frame by its first bytes, not by a file name or header; null for an unsupported format. */
+/** Finds the format of a frame by its first bytes, not by file name or HTTP header; null for other formats. */
 export function detectImageType(bytes: Buffer): 'jpeg' | 'png' | 'webp' | null {
   if (bytes.length >= 3 && bytes[0] === 0xff && bytes[1] === 0xd8 && bytes[2] === 0xff) return 'jpeg';
   if (bytes.subarray(0, 8).equals(PNG_SIGNATURE)) return 'png';

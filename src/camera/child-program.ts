@@ -8,17 +8,17 @@ export type ProgramExit =
   | { readonly kind: 'exited'; readonly code: number | null; readonly signal: NodeJS.Signals | null }
   | { readonly kind: 'not_started'; readonly error: NodeJS.ErrnoException };
 
-/** Time between SIGTERM and SIGKILL: the program can close its connection to the camera. */
+/** Time between SIGTERM and SIGKILL, in which the program can close its connection to the camera. */
 const SIGTERM_GRACE_MS = 1500;
-/** Longest wait after SIGKILL. Only a process stuck in the kernel needs longer, and it must not block the agent. */
+/** Longest wait after SIGKILL. Only a process that hangs in the kernel takes longer, and it must not block the agent. */
 const SIGKILL_GRACE_MS = 3000;
 /** Longest wait for the end of the output after the program exited. */
 const DRAIN_MS = 1000;
 const STDERR_TAIL_BYTES = 8192;
 
 /**
- * A program in its own process group, so that stopping it also stops its children. Its environment is the agent's
- * without the agent's settings (they may hold secrets), and with untranslated messages.
+ * A program in its own process group, so that stopping it also stops its children. It gets the
+ * environment variables of the agent, but not the agent's settings, which may contain secrets. Its messages are English.
  */
 export class ChildProgram {
   readonly #child: ChildProcessByStdio<Writable, Readable, Readable>;
@@ -46,7 +46,7 @@ export class ChildProgram {
       });
       this.#child.once('exit', (code, signal) => {
         this.#hasEnded = true;
-        // Children that it left would keep the camera and stdout open.
+        // Child processes that the program left behind would keep the camera and stdout open.
         this.#signalGroup('SIGKILL');
         const exit: ProgramExit = { kind: 'exited', code, signal };
         const drained = new AbortController();
@@ -54,7 +54,7 @@ export class ChildProgram {
           drained.abort();
           resolve(exit);
         });
-        // A grandchild that left the group may keep stdout open forever.
+        // A child of the program that left the process group may keep stdout open forever.
         this.#clock.sleep(DRAIN_MS, drained.signal).then(
           () => resolve(exit),
           () => undefined,
@@ -75,7 +75,7 @@ export class ChildProgram {
     return this.#child.stdout;
   }
 
-  /** The last 8 KiB of stderr. May hold secrets: redact before use in logs and errors. */
+  /** The last 8 KiB of stderr. They may contain secrets: redact them before use in logs and errors. */
   stderrTail(): string {
     return this.#stderr.toString('utf8');
   }
@@ -107,7 +107,7 @@ export class ChildProgram {
     try {
       process.kill(-pid, signal);
     } catch {
-      // ESRCH: the group is empty.
+      // ESRCH: no process of the group is left.
     }
   }
 }
@@ -116,15 +116,15 @@ export interface ProgramResult {
   /** Null when a signal ended the program. */
   readonly code: number | null;
   readonly signal: NodeJS.Signals | null;
-  /** Null when there was more than `maxStdoutBytes`; the program was stopped then. */
+  /** Null when the program wrote more than `maxStdoutBytes` and was stopped for that. */
   readonly stdout: Buffer | null;
-  /** The last 8 KiB; may hold secrets. */
+  /** The last 8 KiB; they may contain secrets. */
   readonly stderr: string;
 }
 
 /**
  * Runs a program until it exits. Throws `camera_program_missing` when it cannot start, and the signal's reason on
- * abort. When the promise settles, no process of it is left.
+ * abort. When the promise settles, all processes of the program have ended.
  */
 export async function runProgram(
   options: { readonly program: string; readonly args: readonly string[]; readonly maxStdoutBytes: number },

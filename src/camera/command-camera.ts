@@ -7,11 +7,11 @@ import { JpegSplitter } from './jpeg-splitter.ts';
 
 export interface CommandCameraOptions {
   readonly id: string;
-  /** Program and arguments; runs without a shell. */
+  /** The program and its arguments; it is started without a shell. */
   readonly command: readonly string[];
 }
 
-/** A program that writes one image to its standard output: rpicam-still, gst-launch-1.0, a script. */
+/** Runs a program that writes one image to its standard output, for example rpicam-still, gst-launch-1.0 or a script. */
 export class CommandCamera implements Camera {
   readonly id: string;
   readonly #program: string;

@@ -7,7 +7,7 @@ export interface CredentialSettings {
   readonly password: string | null;
 }
 
-/** User name and password from the settings, else from the URL; empty when missing. */
+/** Returns user name and password from the settings, otherwise from the URL; empty strings when missing. */
 export function resolveCredentials({ url, username, password }: CredentialSettings): {
   readonly username: string;
   readonly password: string;
@@ -20,8 +20,8 @@ export function resolveCredentials({ url, username, password }: CredentialSettin
 }
 
 /**
- * A function that removes the camera's credentials from a text, such as the output of a program. It finds them as given,
- * percent-encoded, form-encoded, and in the base64 of HTTP Basic.
+ * Returns a function that removes the camera's credentials from a text, such as the output of a program. It finds them
+ * in plain text, percent-encoded, form-encoded, and in the base64 of HTTP Basic authentication.
  */
 export function createRedactor(settings: CredentialSettings): (text: string) => string {
   const secrets = new Set<string>();
@@ -50,7 +50,7 @@ export function createRedactor(settings: CredentialSettings): (text: string) => 
   };
 }
 
-/** The text unchanged when its percent-encoding is invalid. */
+/** Decodes percent-encoding. Returns the text unchanged when the encoding is invalid. */
 function percentDecode(text: string): string {
   try {
     return decodeURIComponent(text);

@@ -9,26 +9,26 @@ import { JpegSplitter } from './jpeg-splitter.ts';
 export interface DirectoryCameraOptions {
   readonly id: string;
   readonly path: string;
-  /** `watch`: the newest complete file, each one once. `once`, `loop`: all files in natural order. */
+  /** `watch`: takes the newest complete file, each file once. `once` and `loop`: replay all files in natural order. */
   readonly replay: 'watch' | 'once' | 'loop';
-  /** `watch`: at the start, ignore files that are older than this. */
+  /** Only for `watch`: files older than this at the start are ignored. */
   readonly maxAgeMs: number;
 }
 
 interface ImageFile {
   readonly name: string;
-  /** Time of the last change of content or name. Uploaders can set mtime, but not this. */
+  /** Time of the last change of content or name. An uploading program can set mtime, but not ctime. */
   readonly ctimeMs: number;
 }
 
 const POLL_MS = 250;
-/** Listing a large directory may take at most this share of the time. */
+/** At most this share of the time is spent on listing a large directory. */
 const MAX_POLL_SHARE = 0.1;
 const MAX_FILES = 100_000;
 const IMAGE_EXTENSION = /\.(jpe?g|png|webp)$/i;
 const PNG_END = Buffer.from('49454e44ae426082', 'hex');
 
-/** A directory into which another program writes images: an FTP server, a camera's own software, a test. */
+/** Reads images that another program (an FTP server, the software of a camera, a test) writes into a directory. */
 export class DirectoryCamera implements Camera {
   readonly id: string;
   readonly #options: DirectoryCameraOptions;
@@ -36,12 +36,12 @@ export class DirectoryCamera implements Camera {
   readonly #bursts: BurstCapture;
   readonly #naturalOrder = new Intl.Collator('en', { numeric: true });
   /**
-   * `watch`: the complete files that were already listed, with their ctime. A file is new when it is not in this map.
-   * A comparison with the clock would not work: clocks step, and the clocks of file servers differ.
+   * Only for `watch`: the complete files that were already listed, with their ctime. A file that is not in this map is
+   * new. Comparing its time with the clock would fail: clocks are set, and file servers have other clocks.
    */
   #seen: Map<string, number> | null = null;
   #lastName: string | null = null;
-  /** `once`, `loop`: names still to replay; null before the first listing. */
+  /** Only for `once` and `loop`: names of the files not yet replayed; null before the first listing. */
   #queue: string[] | null = null;
 
   constructor(options: DirectoryCameraOptions, deps: { readonly clock: Clock }) {
@@ -70,7 +70,7 @@ export class DirectoryCamera implements Camera {
     return this.#bursts.close();
   }
 
-  /** The newest complete file that was not taken yet. Polls, because network mounts send no change events. */
+  /** Waits for the newest complete file that was not taken yet. Polls, because network mounts send no change events. */
   async #watch(signal: AbortSignal): Promise<Frame> {
     for (;;) {
       const startedMs = this.#clock.monoMs();
@@ -81,7 +81,7 @@ export class DirectoryCamera implements Camera {
         signal.throwIfAborted();
         const bytes = await this.#read(file.name);
         if (bytes === null || !isCompleteImage(bytes)) continue;
-        // Skip older files that arrived since the last frame: a camera shows the present.
+        // Skip older files that arrived since the last frame: only the newest one shows the present.
         const incomplete = new Set(newFiles.slice(0, newFiles.indexOf(file)).map(({ name }) => name));
         const seen = files.filter(({ name }) => !incomplete.has(name));
         this.#seen = new Map(seen.map(({ name, ctimeMs }) => [name, ctimeMs]));
@@ -106,7 +106,7 @@ export class DirectoryCamera implements Camera {
         this.#queue = (await this.#listNames()).sort((a, b) => this.#naturalOrder.compare(a, b));
         if (this.#queue.length === 0) {
           this.#queue = null;
-          throw new AgentError('camera_no_frame', 'the directory holds no JPEG, PNG or WebP file');
+          throw new AgentError('camera_no_frame', 'the directory contains no JPEG, PNG or WebP file');
         }
       }
       const name = this.#queue.shift();
@@ -131,7 +131,7 @@ export class DirectoryCamera implements Camera {
     });
     const names = entries.filter((name) => IMAGE_EXTENSION.test(name) && !name.startsWith('.'));
     if (names.length > MAX_FILES)
-      throw new AgentError('camera_unreachable', `the directory holds more than ${MAX_FILES} images`, {
+      throw new AgentError('camera_unreachable', `the directory contains more than ${MAX_FILES} images`, {
         context: { path, files: names.length },
       });
     return names;
@@ -147,11 +147,11 @@ export class DirectoryCamera implements Camera {
     return files;
   }
 
-  /** The bytes; null when the file is missing, empty, too large, not a regular file, or changed during the read. */
+  /** Reads a file. Null when it is missing, empty, too large, not a regular file, or changed while it was read. */
   async #read(name: string): Promise<Buffer | null> {
     let file: FileHandle | null = null;
     try {
-      // O_NONBLOCK: opening a named pipe with an image's name must not block.
+      // O_NONBLOCK, because a named pipe may have the name of an image, and opening it must not block.
       file = await open(join(this.#options.path, name), constants.O_RDONLY | constants.O_NONBLOCK);
       const before = await file.stat();
       if (!before.isFile() || before.size === 0 || before.size > MAX_FRAME_BYTES) return null;
@@ -166,7 +166,7 @@ export class DirectoryCamera implements Camera {
   }
 }
 
-/** True when the file reaches the end mark or the length of its own format. */
+/** True when the file ends with the end marker of its format, or has the length that its header states. */
 function isCompleteImage(bytes: Buffer): boolean {
   switch (detectImageType(bytes)) {
     case 'jpeg':

@@ -45,8 +45,8 @@ export abstract class FrameSource {
   }
 
   /**
-   * The latest frame if it arrived at `notBeforeMs` (monotonic) or later, else the next such frame. Rejects with an
-   * `AgentError` when the stream has ended, and with the signal's reason on abort.
+   * Resolves with the latest frame if it arrived at `notBeforeMs` (monotonic) or later, otherwise with the next frame.
+   * Rejects with an `AgentError` when the stream has ended, and with the signal's reason on abort.
    */
   async nextFrame(notBeforeMs: number, signal: AbortSignal): Promise<Frame> {
     signal.throwIfAborted();
@@ -74,12 +74,12 @@ export abstract class FrameSource {
     });
   }
 
-  /** Subclasses pass the bytes of the stream in order. */
+  /** Subclasses pass the bytes of the stream to this, in order. */
   protected addBytes(chunk: Buffer): void {
     for (const jpeg of this.#splitter.push(chunk)) this.#addFrame(jpeg);
   }
 
-  /** Subclasses report the end of the stream. All pending and later waits reject with the first failure. */
+  /** Subclasses report the end of the stream. Waiting and later calls of `nextFrame` reject with the first failure. */
   protected fail(failure: Error): void {
     if (this.#failure) return;
     this.#failure = failure;

@@ -1,4 +1,4 @@
-/** Position of the next byte in the JPEG grammar (ITU-T T.81, annex B). */
+/** What the next byte is in the structure of a JPEG (ITU-T T.81, annex B). */
 type State = 'seek' | 'start' | 'marker' | 'length_high' | 'length_low' | 'skip' | 'scan';
 
 const SOI = 0xd8;
@@ -13,7 +13,7 @@ const mayFollowScan = (byte: number): boolean =>
 
 /**
  * Finds complete JPEGs in a byte stream: images one after the other, or the parts of a multipart body. It follows the
- * segments by their lengths, so a thumbnail inside a header does not end an image. It skips all bytes between images
+ * segments by their lengths, so a thumbnail inside a header does not count as an image. It skips all bytes between images
  * (boundaries, part headers, garbage). Memory stays below `maxBytes` plus one chunk.
  */
 export class JpegSplitter {
@@ -31,15 +31,15 @@ export class JpegSplitter {
     this.#maxBytes = options.maxBytes;
   }
 
-  /** Images that were dropped: broken, truncated, or larger than `maxBytes`. */
+  /** Number of images that were dropped because they were broken, truncated, or larger than `maxBytes`. */
   get dropped(): number {
     return this.#dropped;
   }
 
-  /** The images that this chunk completes, oldest first. Each is a copy. */
+  /** Adds a chunk of the stream. Returns the images that it completes, oldest first, as copies. */
   push(chunk: Buffer): Buffer[] {
     const images: Buffer[] = [];
-    // Start of the incomplete image in this chunk.
+    // Where the incomplete image starts in this chunk.
     let from = 0;
     let at = 0;
     const keep = (end: number): boolean => {
@@ -76,7 +76,7 @@ export class JpegSplitter {
           break;
         }
         case 'start':
-          // A marker follows the SOI of an image. Otherwise these two bytes were not an SOI.
+          // A marker always follows the SOI (start of image). Otherwise these two bytes were not an SOI.
           if (chunk[at] === 0xff) this.#state = 'marker';
           else this.#reset();
           break;

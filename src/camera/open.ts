@@ -16,28 +16,28 @@ import { RetryingCamera } from './burst-capture.ts';
 export interface CameraDeps {
   readonly clock: Clock;
   readonly log: Log;
-  /** Default: `ffmpeg` and `ffprobe` on PATH. */
+  /** Default: the programs `ffmpeg` and `ffprobe` on PATH. */
   readonly programs?: FfmpegPrograms;
 }
 
 const PATH_PROGRAMS: FfmpegPrograms = { ffmpeg: 'ffmpeg', ffprobe: 'ffprobe' };
-/** With a shorter schedule interval the stream stays open: starting ffmpeg for each slot would cost more. */
+/** If the schedule interval is shorter, the stream stays open, because a new ffmpeg for each capture would cost more. */
 const MIN_REOPEN_INTERVAL_S = 60;
-/** `watch`: files at the start may be this old, or two schedule intervals if that is longer. */
+/** Age limit of files that a directory camera finds at its start; two schedule intervals if that is longer. */
 const MAX_FILE_AGE_MS = 600_000;
-/** Retries within a slot start at most this long after its start, or half of its interval if that is less. */
+/** Retries of a scheduled capture start at most this long after its start, or half of the interval if that is less. */
 const MAX_RETRY_S = 30;
 const SIMULATED_SIZE = { widthPx: 1280, heightPx: 720 };
 
 /**
- * Creates the camera of these settings; it connects at the first capture. Cameras that can recover retry within their
- * slot. Throws `config_invalid` when the URL is invalid or a key is missing.
+ * Creates the camera of these settings; it connects at the first capture. Cameras whose faults may disappear retry a
+ * failed capture before the next one is due. Throws `config_invalid` when the URL is invalid or a key is missing.
  */
 export async function openCamera(settings: CameraSettings, deps: CameraDeps): Promise<Camera> {
   const camera = await createCamera(settings, deps);
   const { kind, schedule } = settings;
   if (kind === 'simulated' || kind === 'video' || kind === 'directory') return camera;
-  // The other half of the slot is for the capture and for vision.
+  // The other half of the interval is for the capture and the analysis of its frames.
   const maxRetryS = Math.min(MAX_RETRY_S, (schedule.everyS ?? Infinity) / 2);
   return new RetryingCamera({ maxRetryS }, { camera, clock: deps.clock });
 }

@@ -2,9 +2,9 @@ import { parseCronPattern } from '../base/cron-pattern.ts';
 import { zoneOffset } from '../base/time-zone.ts';
 
 const MINUTE_MS = 60_000;
-/** No zone changes its offset inside a quarter of an hour. */
+/** Time zones change their offset only at full quarters of an hour. */
 const BLOCK_MS = 15 * MINUTE_MS;
-/** Longest local time that repeats when clocks go back. A larger change is a zone that crosses the date line. */
+/** Most that clocks go back at the end of daylight saving. A larger change means that a zone crossed the date line. */
 const MAX_REPEAT_MS = 3 * 3_600_000;
 
 /** The instants of a cron pattern after `afterMs` and up to `untilMs`, ascending, ms since 1970. */
@@ -13,9 +13,9 @@ export type CronTimes = (afterMs: number, untilMs: number) => Generator<number, 
 /**
  * The times of a valid pattern in a time zone. Throws a RangeError for an invalid pattern or zone.
  *
- * Daylight saving as in Vixie cron: a pattern that names hours fires once for each local time that it names. A time that
- * spring leaves out fires at the end of the gap; a time that autumn repeats fires the first time. A pattern for every
- * hour continues through both changes by elapsed time.
+ * Daylight saving as in Vixie cron: a pattern that names hours fires once for each local time that it names. A local
+ * time that does not exist in spring fires at the end of the gap; one that occurs twice in autumn fires the first time. A
+ * pattern for every hour fires in each hour that really passes.
  */
 export function cronTimes(pattern: string, timezone: string): CronTimes {
   const cron = parseCronPattern(pattern);

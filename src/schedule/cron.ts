@@ -4,26 +4,26 @@ import { skippedSlots, sleepUnlessAborted } from './slots.ts';
 import type { Schedule, Slot } from './types.ts';
 
 export interface CronOptions {
-  /** With jitter and sun window applied. */
+  /** The times of the slots, after jitter and sun window. */
   readonly times: CronTimes;
   readonly description: string;
 }
 
 const DAY_MS = 86_400_000;
-/** The search for the next run ends this far ahead. */
+/** The search for the next slot looks this far into the future. */
 const HORIZON_MS = 4 * DAY_MS;
-/** Longest sleep, and so the longest time until a step of the clock is noticed. */
+/** Longest sleep, so that a step of the clock is noticed within this time. */
 const MAX_SLEEP_MS = 10_000;
-/** A run may start this late, or half the distance to the next run if that is less. */
+/** A slot may start this late, or half the time to the next slot if that is less; otherwise it counts as lost. */
 const MAX_LATE_MS = 30_000;
-/** After a step back by at most this, slots that were already served do not run again. */
+/** After the clock was set back by at most this, slots that already ran do not run again. */
 const MAX_SMALL_STEP_MS = 60_000;
-/** A smaller change of the wall clock is slewing, or the time between two readings. */
+/** A smaller change is no step of the clock: the clock is being adjusted slowly, or time passed between two readings. */
 const MIN_STEP_MS = 2000;
 
 /**
- * Slots at times of the wall clock. A step forward over slots yields one lost slot (`clock_step`). After a step back the
- * repeated times run again, unless the step is small.
+ * Yields slots at times of the wall clock. When the clock is set forward past slots, yields one lost slot (`clock_step`).
+ * When the clock is set back, the repeated times run again, unless the step is small.
  */
 export class CronSchedule implements Schedule {
   readonly description: string;
@@ -92,13 +92,13 @@ export class CronSchedule implements Schedule {
 
   *#skipSteppedOver(untilMs: number): Generator<Slot> {
     if (untilMs <= this.#servedMs) return;
-    // A step over many days is reported without a search: in the worst case one slot too many counts as lost.
+    // Only the last days of a very long step are searched. If they contain no slot, one is reported lost anyway.
     const last = this.#newestUntil(untilMs) ?? (untilMs - this.#servedMs > 2 * HORIZON_MS ? untilMs : null);
     this.#setServed(untilMs);
     if (last !== null) yield { dueAtMs: last, skipped: 'clock_step' };
   }
 
-  /** The newest slot in (served, until], among the last two horizons; null when there is none. */
+  /** The newest slot after `#servedMs` and up to `untilMs`, at most two horizons back; null when there is none. */
   #newestUntil(untilMs: number): number | null {
     const next = this.#nextAfterServed(untilMs);
     if (next !== null && next > untilMs) return null;

@@ -7,13 +7,13 @@ export interface IntervalOptions {
   readonly periodMs: number;
   /** Delay of the first slot. */
   readonly offsetMs: number;
-  /** Null: open all day. */
+  /** The sun window; null when slots run all day. */
   readonly window: SunWindow | null;
   readonly description: string;
 }
 
 const DAY_MS = 86_400_000;
-/** Step of the search for the next opening of the window. Windows are longer than this, except close to the poles. */
+/** Step of the search for the next opening of the sun window. Only close to the poles are windows shorter than this. */
 const SCAN_STEP_MS = 5 * 60_000;
 
 /** Slots at a fixed distance on the monotonic clock, independent of steps of the wall clock. */

@@ -2,7 +2,7 @@ import type { Clock } from '../base/clock.ts';
 import { isAbort } from '../base/errors.ts';
 import type { Slot } from './types.ts';
 
-/** One stall yields at most this many skipped slots. The last one counts all that did not get their own. */
+/** After a long pause, at most this many skipped slots are yielded. The last one covers all the remaining ones. */
 const MAX_SKIPPED_SLOTS = 20;
 
 /** Converts due times that were missed, ascending, into skipped slots, oldest first. */

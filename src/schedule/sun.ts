@@ -24,7 +24,7 @@ const NAMES: ReadonlyMap<number, { readonly rise: SunTimeName; readonly set: Sun
   [-0.833, { rise: 'sunrise', set: 'sunset' }],
 ]);
 
-/** True when the window is open at this instant, ms since 1970. */
+/** Returns true when the window is open at the instant `atMs`, ms since 1970. */
 export type SunWindow = (atMs: number) => boolean;
 
 /**
@@ -55,7 +55,7 @@ export function sunWindow(sun: NonNullable<ScheduleSettings['sun']>, location: L
 }
 
 interface SunAt {
-  /** True between the lowest point and noon. */
+  /** True while the sun rises, from its lowest point to noon. */
   readonly rising: boolean;
   /** True when the sun has risen over this altitude and not yet set below it. */
   readonly isAbove: (altitudeDeg: number) => boolean;
@@ -70,7 +70,7 @@ function sunAt(atMs: number, { lat, lon }: Location): SunAt {
       const names = NAMES.get(altitudeDeg);
       const event = names ? times[rising ? names.rise : names.set] : null;
       if (event) return rising ? atMs >= event.getTime() : atMs < event.getTime();
-      // The sun stays on one side of this altitude all day, and so does the middle of its path.
+      // The sun stays above or below this altitude all day, so the middle of its path shows which.
       const highest = getPosition(times.solarNoon, lat, lon).altitude;
       const lowest = getPosition(times.nadir, lat, lon).altitude;
       return (highest + lowest) / 2 > altitudeDeg;

@@ -7,8 +7,8 @@ export interface Slot {
   /** Null: observe now. Otherwise the slot was lost, and its record carries this reason. */
   readonly skipped: Extract<Reason, 'overlap' | 'clock_step' | 'late'> | null;
   /**
-   * Number of lost slots that this one represents; absent for one. A long stall yields few slots with a count. A
-   * step of the clock yields one slot without a count, because the skipped time never passed.
+   * Number of lost slots that this one represents; absent for one. After a long pause of the agent, few slots
+   * represent many. After a step of the clock, one slot without this count is lost: the skipped time never passed.
    */
   readonly covers?: number;
 }
@@ -19,7 +19,7 @@ export interface Slot {
  */
 export interface Schedule {
   slots(signal: AbortSignal): AsyncIterable<Slot>;
-  /** Wall clock of the next run, ms since 1970; null when there is none in the next days. */
+  /** Wall clock of the next slot, ms since 1970; null when there is none in the next days. */
   nextRunAtMs(): number | null;
   /** Human-readable, such as `every 60 s, dawn to dusk`. */
   readonly description: string;

@@ -30,8 +30,8 @@ const MAX_THREADS = 4;
 const BYTES_PER_MB = 2 ** 20;
 
 /**
- * A loaded model in the calling process, for the command line and tests. There is no deadline and no memory ceiling, and a
- * crash or hang of native code takes the whole process down.
+ * Runs a model inside the calling process, for the command line and tests. There is no deadline and no memory limit. A
+ * crash or hang of native code crashes or hangs the whole process.
  */
 export class InProcessVision implements VisionClient {
   readonly report: ProviderReport;
@@ -41,9 +41,9 @@ export class InProcessVision implements VisionClient {
   #last: Promise<unknown> = Promise.resolve();
   #closed = false;
 
-  /** Opens and proves the bundle. Throws as `openVerifiedSession`. */
+  /** Opens the bundle and verifies it on its golden images. Throws as `openVerifiedSession`. */
   static async open(options: InProcessOptions, deps: { readonly clock: Clock }): Promise<InProcessVision> {
-    // The runtime reads this when it loads: set it before the import of the modules that load it.
+    // onnxruntime reads this variable when it loads: set it before the import of the modules that load onnxruntime.
     process.env['ORT_DISABLE_TELEMETRY'] = '1';
     const pipeline = await loadPipeline();
     const threads = Math.min(MAX_THREADS, Math.ceil(availableParallelism() / 2));

@@ -9,7 +9,7 @@ export type VisionRequest =
       readonly bundle: Bundle;
       readonly provider: string;
       readonly threads: number;
-      /** Resident size at which the process ends itself, even in the middle of a frame, MiB. */
+      /** Resident memory at which the vision process kills itself, even in the middle of a frame, MiB. */
       readonly hardRssMb: number;
     }
   | { readonly type: 'analyze'; readonly bytes: Uint8Array; readonly options: FrameOptions }
@@ -22,10 +22,10 @@ type OnWire<Request> = Request extends { readonly bytes: Uint8Array }
 /** A request as the IPC channel carries it. The bytes of the frame follow on `FRAME_FD`. */
 export type WireRequest = OnWire<VisionRequest>;
 
-/** The child's end of the frame pipe. The IPC channel would copy megabytes five times. */
+/** File descriptor of the frame pipe in the vision process. The IPC channel would copy each frame five times. */
 export const FRAME_FD = 3;
 
-/** An `AgentError` as the IPC channel carries it, which does not keep classes. */
+/** The fields of an `AgentError`, because the IPC channel does not keep classes. */
 export interface WireError {
   readonly code: ErrorCode;
   readonly message: string;
@@ -39,13 +39,13 @@ export type VisionReply = (
   | { readonly type: 'rendered'; readonly jpeg: Uint8Array }
   | { readonly type: 'failed'; readonly error: WireError }
 ) & {
-  /** Resident size after the work, MiB. */
+  /** Resident memory of the vision process after the request, MiB. */
   readonly rssMb: number;
 };
 
 export const BYTES_PER_MB = 2 ** 20;
 
-/** Returns the reply if it has the type that fits the request. Throws `internal` otherwise. */
+/** Returns the reply if it has the expected type. Throws `internal` otherwise. */
 export function expectReply<T extends VisionReply['type']>(
   reply: VisionReply | null,
   type: T,

@@ -4,20 +4,20 @@ import type { Log } from '../base/log.ts';
 import type { ProviderReport, VisionEvent } from './protocol.ts';
 import type { Plan } from './providers/trial.ts';
 
-/** Gives plans, best first: the provider ladder. */
+/** Gives plans (provider and thread count), best first. The provider ladder of docs/providers.md implements it. */
 export interface PlanSource {
   first(signal: AbortSignal): Promise<Plan>;
   /** Looks for a better plan in the background; null when there is none. */
   explore(signal: AbortSignal): Promise<Plan | null>;
-  /** The next plan after one that failed at work; null when there is none. */
+  /** The next best plan after `plan` failed on camera frames; null when there is no other plan. */
   demote(plan: Plan, reason: string): Plan | null;
   report(): ProviderReport | null;
 }
 
 export interface PlanChoiceOptions {
-  /** Null: the ladder chooses, or one CPU thread without a ladder. */
+  /** A fixed plan. Null: the provider ladder chooses the plan; without a ladder it is one CPU thread. */
   readonly plan: Plan | null;
-  /** Delay after the start before the ladder looks for a better plan, seconds; default 20. */
+  /** Delay after the start before the provider ladder looks for a better plan, seconds; default 20. */
   readonly exploreAfterS?: number;
 }
 
@@ -30,10 +30,10 @@ export interface PlanChoiceDeps {
 
 const EXPLORE_AFTER_S = 20;
 const CPU_PLAN: Plan = { provider: 'cpu', threads: 1 };
-/** A plan is given up after this many failed frames or starts in a row, if there is another one. */
+/** After this many failed frames or starts in a row the next best plan replaces the plan, if there is one. */
 const MAX_FAILURES_IN_ROW = 3;
 
-/** The provider and thread count that the vision process runs with. Gives up a plan that keeps failing. */
+/** Chooses the provider and thread count of the vision process. Replaces a plan that fails again and again. */
 export class PlanChoice {
   readonly #options: PlanChoiceOptions;
   readonly #deps: PlanChoiceDeps;
@@ -52,8 +52,8 @@ export class PlanChoice {
   }
 
   /**
-   * Opens the first process. A remembered accelerator may be missing now (driver, card): then opens with the next best
-   * plan. Rejects as `open` and the ladder's `first` do.
+   * Opens the first process. If the stored plan fails (its driver or card may be missing now), opens with the next best
+   * plan. Rejects as `open` and `PlanSource.first` do.
    */
   async openFirst<T>(open: (plan: Plan) => Promise<T>, signal: AbortSignal): Promise<T> {
     if (this.#options.plan !== null) return open(this.#options.plan);
@@ -68,7 +68,7 @@ export class PlanChoice {
     }
   }
 
-  /** A process runs with this plan from now on. Returns the report on it. */
+  /** Notes that the vision process runs with this plan from now on. Returns the report on this plan. */
   use(plan: Plan): ProviderReport {
     this.#plan = plan;
     return (this.#report = this.#deps.ladder?.report() ?? reportOfGiven(plan));
@@ -82,7 +82,7 @@ export class PlanChoice {
     this.#failuresInRow += 1;
   }
 
-  /** The plan to go on with after a failure: the same one, or the next after too many failures in a row. */
+  /** The plan after a failure: the same one, or the next best one after too many failures in a row. */
   afterFailure(error: AgentError): Plan {
     if (this.#failuresInRow < MAX_FAILURES_IN_ROW) return this.#plan;
     const next = this.#demote(this.#plan, error.message);
@@ -98,7 +98,7 @@ export class PlanChoice {
     return next;
   }
 
-  /** After `exploreAfterS`, looks for a better plan than the one in use; null when there is none. Never rejects. */
+  /** Waits `exploreAfterS`, then looks for a plan better than the current one; null if there is none. Never rejects. */
   async explore(signal: AbortSignal): Promise<Plan | null> {
     const { clock, log, ladder } = this.#deps;
     const { plan: given, exploreAfterS = EXPLORE_AFTER_S } = this.#options;
@@ -109,7 +109,7 @@ export class PlanChoice {
       if (plan === null) this.#report = ladder.report() ?? this.#report;
       return plan;
     } catch (thrown) {
-      if (!signal.aborted) log.warn({ err: thrown }, 'search for a better provider failed');
+      if (!signal.aborted) log.warn({ err: thrown }, 'failed to search for a better provider');
       return null;
     }
   }

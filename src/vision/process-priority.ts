@@ -1,23 +1,23 @@
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { setPriority } from 'node:os';
 
-/** Limits of a process that only tries a model, to protect the one that serves. */
+/** Limits of a process that only tries a model. They protect the process that analyses camera frames. */
 export interface ProcessLimits {
   /** Added to the nice value, 0 to 19. */
   readonly niceness: number;
-  /** Resident size at which the process ends itself, MiB. */
+  /** Resident memory at which the process kills itself, MiB. */
   readonly hardRssMb: number;
 }
 
 const CAP_SYS_NICE = 23n;
-/** RLIMIT_NICE counts from nice 20 downwards. */
+/** RLIMIT_NICE is 20 minus the lowest permitted nice value, so this limit permits nice 0. */
 const RLIMIT_OF_NICE_0 = 20;
-/** When memory runs out, the kernel should kill this process before the agent: only a frame or a trial is lost. */
+/** When memory runs out, the kernel should kill this process, not the agent: only a frame or trial is lost. */
 const OOM_SCORE_ADJ = { serving: 500, trial: 1000 };
 
 /**
  * Lowers the CPU priority of a process, and makes the kernel prefer it when memory runs out. Call this right after the
- * start, because existing threads keep their priority. `restorePriority` undoes it where `canRestorePriority`.
+ * start, because existing threads keep their priority. `restorePriority` undoes it if `canRestorePriority()` is true.
  */
 export function lowerPriority(pid: number | undefined, niceness: number): void {
   if (pid === undefined) return;
@@ -26,9 +26,9 @@ export function lowerPriority(pid: number | undefined, niceness: number): void {
   try {
     setPriority(pid, niceness);
   } catch {
-    // It has just ended, or the system has no priorities: it runs at full speed.
+    // The process has just ended, or the system has no priorities: then it runs at full speed.
   }
-  // With autogroup scheduling the nice value counts only within the session: lower the session's group too.
+  // With Linux autogroup scheduling a nice value counts only within one session: lower the group of the session too.
   writeIfPossible(`/proc/${pid}/autogroup`, niceness);
 }
 
@@ -45,7 +45,7 @@ export function canRestorePriority(): boolean {
   }
 }
 
-/** Undoes `lowerPriority` for every thread of the process. Only where `canRestorePriority`. */
+/** Undoes `lowerPriority` for every thread of the process. Call it only if `canRestorePriority()` is true. */
 export function restorePriority(pid: number | undefined): void {
   if (pid === undefined) return;
   writeIfPossible(`/proc/${pid}/oom_score_adj`, OOM_SCORE_ADJ.serving);
@@ -53,7 +53,7 @@ export function restorePriority(pid: number | undefined): void {
   try {
     for (const thread of readdirSync(`/proc/${pid}/task`)) setPriority(Number(thread), 0);
   } catch {
-    // It has just ended: its exit event reports it.
+    // The process has just ended: its exit event reports this.
   }
 }
 

@@ -5,7 +5,7 @@ import type { ErrorCode } from '../base/errors.ts';
 /** Why the quality gate rejects a frame. */
 export type QualityReason = 'glare' | 'dark' | 'blur' | 'fog' | 'obstructed' | 'damaged';
 
-/** Signals of one frame, measured at 512x288 after masking; each 0..1 unless the name has a unit. */
+/** Quality signals of one frame, measured at 512x288 after privacy masking; names with `01` are 0..1. */
 export interface QualitySignals {
   /** Share of pixels with min(R,G,B) >= 250. */
   readonly glare01: number;
@@ -15,24 +15,24 @@ export interface QualitySignals {
   readonly stdLuma: number;
   /** Variance of the 3x3 Laplacian of luma. */
   readonly laplacianVariance: number;
-  /** Median standard deviation of 64x36 blocks over the lower five eighths. */
+  /** Median of the standard deviations of luma in blocks of 64x36 pixels, over the lower five eighths of the frame. */
   readonly blockStd: number;
-  /** Share of the contrast of horizontal edges that is within one row step; null when the frame has too few edges. */
+  /** Share of a horizontal edge's contrast between two adjacent rows, mean; null when there are too few edges. */
   readonly sharpness01: number | null;
   /** Share of the frame that is covered or smeared (wet lens, spider, bird). */
   readonly obstruction01: number;
-  /** Share of the frame that is covered, with not even coarse structure. Part of `obstruction01`. */
+  /** Share of the frame that is covered: it shows not even coarse structure. `obstruction01` includes it. */
   readonly covered01: number;
-  /** Share of rows in the flat band of a damaged JPEG. */
+  /** Share of the frame's rows that the decoder filled with one colour because the JPEG is damaged. */
   readonly damage01: number;
 }
 
 export interface QualityReport {
-  /** 1: clean frame, 0: useless, 0.5: limit of the gate. It is 1 minus the largest severity. */
+  /** 1 minus the largest severity. 1: clean frame, 0: useless frame. The gate rejects a frame below 0.5. */
   readonly score01: number;
-  /** Empty when the frame passes. */
+  /** Why the gate rejects the frame; empty when it accepts the frame. */
   readonly reasons: readonly QualityReason[];
-  /** How bad each fault is. 0: none, 0.5: limit of the gate, 1: hopeless. */
+  /** How bad each fault is. 0: no fault, 0.5: the gate's limit, 1: the frame is useless. */
   readonly severity01: Readonly<Record<QualityReason, number>>;
   readonly signals: QualitySignals;
 }
@@ -47,13 +47,13 @@ export interface ViewSignature {
 
 export interface ClassValue {
   readonly label: string;
-  /** Probability after the manifest's activation and temperature, 0..1. */
+  /** Probability after the activation and temperature of the manifest were applied, 0..1. */
   readonly probability01: number;
   /** All labels with their probabilities, in the order of the manifest. */
   readonly all: readonly { readonly label: string; readonly probability01: number }[];
 }
 
-/** Outputs of the model's heads for one frame; `null` where the manifest names no such head. */
+/** Values of the model's heads for one frame; `null` for a head that the manifest does not name. */
 export interface HeadValues {
   readonly waveHeight: {
     readonly heightM: number;
@@ -70,23 +70,23 @@ export interface HeadValues {
   readonly quality: readonly { readonly label: string; readonly value: number }[] | null;
 }
 
-/** Highest first: frames of the schedule, requests of operators and of the agent itself, images of HTTP clients. */
+/** Highest priority first: scheduled frames, frames that operators or the agent request, images of HTTP clients. */
 export type FramePriority = 'schedule' | 'request' | 'upload';
 
 export interface FrameOptions {
   /** Region that the model sees, polygon in 0..1 of the frame; the frame is cropped to its bounding box. */
   readonly roi: Polygon | null;
-  /** Painted over before anything else reads the pixels. */
+  /** Polygons that are painted over before any other code reads the pixels. */
   readonly privacyMasks: readonly Polygon[];
-  /** Also return a masked JPEG that is at most this wide, px. */
+  /** If set, also returns a JPEG with privacy masks that is at most this wide, pixels. */
   readonly previewWidthPx?: number;
-  /** Run the model even on a frame that the gate rejects (for calibration studies); default false. */
+  /** Runs the model even on a frame that the quality gate rejects (for calibration studies); default false. */
   readonly ignoreGate?: boolean;
   /** Order of waiting frames; default `request`. */
   readonly priority?: FramePriority;
   /**
-   * The signal counts only while other frames are ahead. Once the frame is due (the process has it or gets it next), its
-   * outcome is awaited. Default false.
+   * True: an abort removes the frame only while other frames are before it in the queue. After the vision process has
+   * received the frame, or if the frame is the next one to be sent, the call waits for its result. Default false.
    */
   readonly finishOnceDue?: boolean;
 }
@@ -116,9 +116,9 @@ export interface ProviderAttempt {
   readonly provider: string;
   readonly threads: number;
   readonly outcome: 'chosen' | 'slower' | 'failed' | 'not_built_in' | 'not_tried';
-  /** Median of timed runs, ms; null where it never ran. */
+  /** Median time of the model on this provider, ms; null if the model never ran on it. */
   readonly medianMs: number | null;
-  /** Why it was not chosen: one line, no paths. */
+  /** Why this provider was not chosen: one line without paths. */
   readonly reason: string | null;
 }
 
@@ -127,7 +127,7 @@ export interface ProviderReport {
   readonly provider: string;
   readonly threads: number;
   readonly attempts: readonly ProviderAttempt[];
-  /** True when known from an earlier proof for the same model, runtime and hardware. */
+  /** True when the stored result of earlier trials of the same model, runtime and hardware was used. */
   readonly remembered: boolean;
 }
 
@@ -160,9 +160,9 @@ export type VisionEvent =
     };
 
 /**
- * A loaded model. Two implementations: the supervised child process, and in-process for the command line and tests.
- * `analyze` and `render` reject with `AgentError`: `image_*` when the bytes are invalid (the process lives on), `vision_*`
- * when the process failed.
+ * A loaded model. There are two implementations: `VisionProcess` runs it in a supervised child process,
+ * `InProcessVision` in the calling process, for the command line and tests. `analyze` and `render` reject with
+ * `AgentError`: `image_*` when the image bytes are invalid (the process continues), `vision_*` when the process failed.
  */
 export interface VisionClient {
   analyze(bytes: Uint8Array, options: FrameOptions, signal?: AbortSignal): Promise<FrameResult>;
@@ -174,9 +174,9 @@ export interface VisionClient {
 }
 
 /**
- * The right to use one model for one observation: `using lease = server.lease()`. All frames of the observation are
- * answered by the same model, also when another one takes its place meanwhile. The first frame decides which model. If its
- * process is gone before it answered any frame, the lease moves to the model that serves then.
+ * Keeps one model for one observation (a lease): `using lease = server.lease()`. The same model analyses all frames of
+ * the observation, even if the agent changes to another model meanwhile. The first frame decides which model it is. If
+ * the process of that model ends before it answered any frame, the lease changes to the model that serves then.
  */
 export interface ModelLease extends Disposable {
   analyze(bytes: Uint8Array, options: FrameOptions, signal?: AbortSignal): Promise<FrameResult>;
@@ -185,9 +185,9 @@ export interface ModelLease extends Disposable {
   readonly model: ModelRef | null;
   readonly provider: string | null;
   readonly embeddingDigest: string | null;
-  /** Ends the observation; the process of a replaced model may go now. The properties stay readable. */
+  /** Ends the lease; the process of a replaced model may end now. The properties of the lease stay readable. */
   [Symbol.dispose](): void;
 }
 
-/** Requests at the vision process: the one at work, and the next one, so that the process need not wait for it. */
+/** Largest number of requests sent to the vision process: the one that it processes, and the next one, sent early. */
 export const MAX_AHEAD = 2;

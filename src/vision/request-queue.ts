@@ -14,34 +14,34 @@ export interface SubmitOptions {
 export interface QueuedRequest {
   readonly request: VisionRequest;
   readonly priority: FramePriority;
-  /** Aborted when nobody waits for the reply any longer. */
+  /** Aborts when nobody waits for the reply any longer. */
   readonly signal: AbortSignal | undefined;
   readonly resolve: (reply: VisionReply) => void;
   readonly reject: (reason: unknown) => void;
 }
 
 export interface RequestQueueDeps {
-  /** The process that gets the next request; null while there is none. */
+  /** The process that gets the next request; null while no process is open. */
   readonly serving: () => VisionChild | null;
   /** Sends one request and settles its entry. Must not reject. */
   readonly send: (child: VisionChild, entry: QueuedRequest) => Promise<void>;
 }
 
 /**
- * The requests to the vision process: those that wait, and those that were sent and have no reply yet.
+ * The requests to the vision process: those that wait to be sent, and those that were sent and have no reply yet.
  *
  * INVARIANTS
- * - Schedule first: frames wait in the order of their priority, each kind in order of arrival.
- * - Bounded: a full queue refuses a frame with `vision_busy`, unless a frame of lower priority waits: then it displaces
- *   the newest of the lowest priority.
- * - One process at a time: a new process gets its first request when the old one has answered all of its own.
+ * - Frames wait in the order of their priority, frames of equal priority in the order of arrival.
+ * - A full queue refuses a new frame with `vision_busy`, unless a frame of lower priority waits: then it accepts the new
+ *   frame, and refuses the newest waiting frame of the lowest priority.
+ * - Only one process has requests: a new process gets its first request after the old one has answered all of its own.
  */
 export class RequestQueue {
   readonly #max: number;
   readonly #deps: RequestQueueDeps;
   readonly #waiting: QueuedRequest[] = [];
   readonly #inFlight = new Set<Promise<void>>();
-  /** The process that has all requests in flight. */
+  /** The process to which all unanswered requests were sent. */
   #child: VisionChild | null = null;
 
   constructor(options: { readonly max: number }, deps: RequestQueueDeps) {
@@ -49,7 +49,7 @@ export class RequestQueue {
     this.#deps = deps;
   }
 
-  /** Resolves with the reply. Rejects with `vision_busy`, the signal's reason, or as the process does. */
+  /** Resolves with the reply. Rejects with `vision_busy`, the signal's reason, or the error from the process. */
   async submit(
     request: VisionRequest,
     signal: AbortSignal | undefined,
@@ -73,7 +73,7 @@ export class RequestQueue {
     }
   }
 
-  /** Rejects the entry, or the one that it displaces, with `vision_busy` when the queue is full. */
+  /** Adds the entry. When the queue is full, rejects it, or an entry of lower priority, with `vision_busy`. */
   add(entry: QueuedRequest): void {
     if (this.#waiting.length >= this.#max) {
       const last = this.#waiting.at(-1);
@@ -89,12 +89,12 @@ export class RequestQueue {
     this.#waiting.splice(this.#indexOfRank(RANK[entry.priority] + 1), 0, entry);
   }
 
-  /** Queues a request again whose process ended before it began. It was admitted before, so the bound does not apply. */
+  /** Returns a request to the queue after its process ended before processing it. Ignores the limit of the queue. */
   putBack(entry: QueuedRequest): void {
     this.#waiting.splice(this.#indexOfRank(RANK[entry.priority]), 0, entry);
   }
 
-  /** Index of the first frame of this rank or a later one. */
+  /** Index of the first waiting frame of this rank or a later rank. */
   #indexOfRank(rank: number): number {
     const index = this.#waiting.findIndex(({ priority }) => RANK[priority] >= rank);
     return index === -1 ? this.#waiting.length : index;
@@ -104,13 +104,13 @@ export class RequestQueue {
     return this.#waiting.shift();
   }
 
-  /** Removes an entry that waits, without settling it. */
+  /** Removes a waiting entry without resolving or rejecting it. */
   remove(entry: QueuedRequest): void {
     const index = this.#waiting.indexOf(entry);
     if (index !== -1) this.#waiting.splice(index, 1);
   }
 
-  /** Whether the process has the request, or gets it next. */
+  /** True when the request was already sent to the process, or is the next one to be sent. */
   #isDue(entry: QueuedRequest): boolean {
     return this.#inFlight.size + this.#waiting.indexOf(entry) < MAX_AHEAD;
   }
@@ -119,7 +119,7 @@ export class RequestQueue {
     for (const entry of this.#waiting.splice(0)) entry.reject(reason);
   }
 
-  /** Sends waiting requests to the serving process while it has room. Call this when another process serves. */
+  /** Sends waiting requests to the process until it has `MAX_AHEAD`. Call this also after the process was replaced. */
   sendWaiting(): void {
     const child = this.#deps.serving();
     while (child !== null && this.#hasRoom(child)) {
@@ -147,7 +147,7 @@ export class RequestQueue {
     return this.#inFlight.size > 0;
   }
 
-  /** Resolves when the requests that are in flight now are answered, or their process is gone. */
+  /** Resolves when all requests that are sent now have a reply, or their process has ended. */
   async inFlightSettled(): Promise<void> {
     await Promise.all(this.#inFlight);
   }

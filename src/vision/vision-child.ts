@@ -17,15 +17,16 @@ const ENTRY = new URL(
 const NODE_FLAGS = ['--max-old-space-size=96', '--max-semi-space-size=2', '--expose-gc', '--no-warnings'];
 const MAX_STDERR_CHARS = 2000;
 const MAX_REASON_CHARS = 200;
-/** Under contention a starting process gets a third of the serving process's CPU time. */
+/** When both need the CPU, a starting process gets a third of the CPU time of the process that serves. */
 const STARTING_NICENESS = 5;
 
 export function visionEnvironment(environment: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
   return {
     ...childEnvironment(environment, 'vision'),
-    // onnxruntime must not send telemetry.
+    // Prevents onnxruntime from sending telemetry.
     ORT_DISABLE_TELEMETRY: '1',
-    // glibc: use few arenas, and return freed blocks of image size to the system. Resident: 138 MB instead of 159.
+    // glibc uses few arenas and returns freed blocks of image size to the system. This lowers resident memory from 159
+    // to 138 MB.
     MALLOC_ARENA_MAX: '2',
     MALLOC_MMAP_THRESHOLD_: '131072',
     MALLOC_TRIM_THRESHOLD_: '131072',
@@ -35,9 +36,9 @@ export function visionEnvironment(environment: NodeJS.ProcessEnv): NodeJS.Proces
 export interface OpenOptions {
   readonly bundle: Bundle;
   readonly plan: Plan;
-  /** Resident size at which the process ends itself, MiB. */
+  /** Resident memory at which the process kills itself, MiB. */
   readonly hardRssMb: number;
-  /** Added to the nice value. `while_starting`: low priority until it is open, where that can be undone. */
+  /** Added to the nice value. `while_starting`: low priority until the model is open, if this can be undone. */
   readonly niceness: number | 'while_starting';
   readonly timeoutMs: number;
 }
@@ -52,25 +53,27 @@ interface Pending {
  * One operating system process that runs the model.
  *
  * INVARIANTS
- * - It works at one request at a time, in the order sent. At most two requests are there.
- * - The deadline of a request starts when its turn comes. A missed deadline kills the process.
- * - When the process ends, the request at work fails; the one sent ahead resolves to null and may go to another process.
+ * - The process handles one request at a time, in the order in which they were sent. It has at most two requests.
+ * - The deadline of a request starts when the process begins it. The process is killed when it misses a deadline.
+ * - When the process ends, the request that is being processed fails. The request that was sent early resolves to null:
+ *   the caller may send it to another process.
  */
 export class VisionChild {
   readonly plan: Plan;
   readonly #process: ChildProcess;
-  /** The first one is being worked at. */
+  /** The requests without a reply; the process handles the first one, and the second one was sent early. */
   readonly #pending: Pending[] = [];
   #deadlineTimer: NodeJS.Timeout | undefined;
   #end: AgentError | null = null;
   #stderr = '';
   #openedRssMb = 0;
-  /** Resolves when the process is gone. */
+  /** Resolves when the process has ended. */
   readonly ended: Promise<void>;
 
   /**
-   * Starts a process that opens and proves the bundle. On failure, or when the signal fires, the process is gone before
-   * this rejects: with the signal's reason, or as `openVerifiedSession`, `vision_timeout` or `vision_crashed`.
+   * Starts a process that opens the bundle and verifies it on its golden images. On failure or abort, first ends the
+   * process, then rejects: with the signal's reason, an error of `openVerifiedSession`, `vision_timeout` or
+   * `vision_crashed`.
    */
   static async open(options: OpenOptions, signal: AbortSignal): Promise<VisionChild> {
     signal.throwIfAborted();
@@ -102,7 +105,7 @@ export class VisionChild {
       execArgv: NODE_FLAGS,
       env: visionEnvironment(process.env),
       stdio: ['ignore', 'ignore', 'pipe', 'pipe', 'ipc'],
-      // A process group of its own, so that it can be killed together with what a provider's library started.
+      // The process gets its own group, so that processes which a provider's library started can be killed with it.
       detached: process.platform !== 'win32',
     });
     lowerPriority(this.#process.pid, niceness);
@@ -126,7 +129,7 @@ export class VisionChild {
       this.#startDeadline();
       pending?.resolve(reply as VisionReply);
     });
-    // Ignore write errors: when the process is gone, its exit event reports it.
+    // Ignore write errors: if the process has ended, its exit event reports this.
     this.#framePipe?.on('error', () => undefined);
     this.#process.stderr?.on('data', (chunk: Buffer) => {
       this.#stderr = (this.#stderr + chunk.toString('utf8')).slice(-MAX_STDERR_CHARS);
@@ -137,12 +140,12 @@ export class VisionChild {
     return this.#process.pid;
   }
 
-  /** Resident size after opening the bundle, MiB. */
+  /** Resident memory of the process after it opened the bundle, MiB. */
   get openedRssMb(): number {
     return this.#openedRssMb;
   }
 
-  /** Why it ended, or was killed; null while it lives. */
+  /** Why the process ended or was killed; null while it runs. */
   get end(): AgentError | null {
     return this.#end;
   }
@@ -150,7 +153,7 @@ export class VisionChild {
   /**
    * Sends one request. Rejects with the error of the reply (`image_*`, `vision_output_invalid`, …), `vision_timeout`
    * after `deadlineMs` (the process is killed), or `vision_crashed`. Resolves to null when the process ended before it
-   * began this request.
+   * began to process this request.
    */
   async request(request: VisionRequest, deadlineMs: number): Promise<VisionReply | null> {
     if (this.#end !== null) throw this.#end;
@@ -168,14 +171,14 @@ export class VisionChild {
     return reply;
   }
 
-  /** Starts the deadline of the request whose turn has come. */
+  /** Starts the deadline of the request that the process handles now. */
   #startDeadline(): void {
     clearTimeout(this.#deadlineTimer);
     const [first] = this.#pending;
     if (first === undefined) return;
     const { deadlineMs } = first;
     this.#deadlineTimer = setTimeout(() => {
-      const message = `no reply within ${deadlineMs / 1000} s`;
+      const message = `the vision process did not reply within ${deadlineMs / 1000} s`;
       this.kill(new AgentError('vision_timeout', message, { context: { deadlineMs } }));
     }, deadlineMs);
   }
@@ -201,7 +204,7 @@ export class VisionChild {
     return this.#process.stdio[FRAME_FD] as Writable | null;
   }
 
-  /** Kills the process and its group at once; the request at work rejects with `reason`. */
+  /** Kills the process and its group at once; the request that is being processed rejects with `reason`. */
   kill(reason: AgentError): void {
     this.#settleEnd(reason);
     const { pid } = this.#process;
@@ -209,7 +212,7 @@ export class VisionChild {
     try {
       process.kill(process.platform === 'win32' ? pid : -pid, 'SIGKILL');
     } catch {
-      // It has just ended, or has no group of its own yet.
+      // The process has just ended, or does not have its own group yet.
       this.#process.kill('SIGKILL');
     }
   }

@@ -21,15 +21,15 @@ export interface VisionOptions extends PlanChoiceOptions {
   readonly bundle: Bundle;
   /** Time limit of one frame, seconds. */
   readonly timeoutS: number;
-  /** Above this resident size the process is replaced between frames; above twice this size it ends at once, MiB. */
+  /** Resident memory above which the process is replaced between frames, MiB. Above twice this, it kills itself. */
   readonly maxRssMb: number;
-  /** For a process that only tries a model while another one serves. */
+  /** Limits for a process that only tries a model while another process serves. */
   readonly processLimits?: ProcessLimits;
   /** Another process serves while this one starts: start with low priority. */
   readonly startsBeside?: boolean;
-  /** Frames that may wait. */
+  /** Maximum number of waiting frames. */
   readonly queueMax: number;
-  /** Time limit for opening and proving the model, seconds; default 60. */
+  /** Time limit for opening the model and verifying it on its golden images, seconds; default 60. */
   readonly openTimeoutS?: number;
 }
 
@@ -39,19 +39,19 @@ export interface VisionDeps extends PlanChoiceDeps {
 
 const RESTART = { minMs: 500, maxMs: 60_000, resetAfterMs: 60_000 };
 const OPEN_TIMEOUT_S = 60;
-/** A new process may be near the memory ceiling already: replace it only after it has grown by this much, MiB. */
+/** A new process may already be near `maxRssMb`: replace it only after its memory has grown by this much, MiB. */
 const MIN_GROWTH_MB = 16;
 const CLOSE_GRACE_MS = 2000;
 
 /**
- * The supervised vision process of one bundle: queue, restart, replacement.
+ * Supervises the vision process of one bundle: queues frames, restarts the process after a crash, and replaces it.
  *
  * INVARIANTS
- * - One frame is worked at at a time. The next one is sent ahead, so that the process need not wait for it.
- * - One crash costs one frame: a crash, hang or timeout fails the frame that is being worked at; all others go to the
- *   next process.
- * - A process is replaced (memory, better plan) only after the new one is open and proved; until then the old one serves.
- * - After `close`, nothing is started and no child process is left.
+ * - One frame is being processed at a time. The next frame is sent early, so that the process need not wait for it.
+ * - A crash, hang or timeout loses only the frame that is being processed; all other frames go to the next process.
+ * - To replace a process (too much memory, better plan), the new one first opens and verifies the model. Until then the
+ *   old one serves.
+ * - After `close` has resolved, no child process runs, and none is started.
  */
 export class VisionProcess implements VisionClient {
   readonly #options: VisionOptions;
@@ -62,7 +62,7 @@ export class VisionProcess implements VisionClient {
   readonly #backoff: Backoff;
   readonly #stop = new AbortController();
   #serving: VisionChild | null = null;
-  /** When the last request settled, monotonic ms. */
+  /** When the last request ended with a reply or an error, monotonic ms. */
   #lastSettledMs = -Infinity;
   #restarting: Promise<void> | null = null;
   #replacing: Promise<void> | null = null;
@@ -83,8 +83,8 @@ export class VisionProcess implements VisionClient {
   }
 
   /**
-   * Chooses the plan, starts the process, opens and proves the model. When that fails, rejects with `model_*`,
-   * `provider_unavailable` or `vision_*`, and is closed. The signal ends only the start; later use `close`.
+   * Chooses the plan, starts the process, opens and verifies the model. On failure, closes this object and rejects with
+   * `model_*`, `provider_unavailable` or `vision_*`. The signal aborts only the start; after the start use `close`.
    */
   async start(signal: AbortSignal): Promise<void> {
     const starting = AbortSignal.any([signal, this.#stop.signal]);
@@ -122,8 +122,8 @@ export class VisionProcess implements VisionClient {
   }
 
   /**
-   * Accepts no more frames, finishes those that it has, then closes. For a process that another one has replaced. If it
-   * ends meanwhile, it is not restarted: the remaining frames are refused with `vision_closed`.
+   * Accepts no more frames, finishes those that it has, then closes. Use this after another model took its place. If the
+   * process ends meanwhile, it is not restarted: the remaining frames are refused with `vision_closed`.
    */
   async drain(): Promise<void> {
     this.#isDraining = true;
@@ -131,7 +131,7 @@ export class VisionProcess implements VisionClient {
     await this.close();
   }
 
-  /** Refuses waiting frames with `vision_closed`, gives frames in flight two seconds, then kills the process. */
+  /** Refuses waiting frames with `vision_closed`, waits two seconds for the frames already sent, kills the process. */
   async close(): Promise<void> {
     const closed = closedError();
     this.#stop.abort(closed);
@@ -187,12 +187,12 @@ export class VisionProcess implements VisionClient {
       this.#restartAfter(error);
       return;
     }
-    // The process lives but gives invalid output: another plan may be better.
+    // The process still runs, but its output is invalid: another plan may give valid output.
     const next = this.#plans.afterFailure(error);
     if (next.provider !== child.plan.provider) this.#replace(next, () => undefined);
   }
 
-  /** The process ended before it began this request. */
+  /** Queues a request again after its process ended before it began the request. */
   #queueAgain(entry: QueuedRequest): void {
     const refusal = this.#refusal();
     if (entry.signal?.aborted === true) entry.reject(entry.signal.reason);
@@ -200,7 +200,7 @@ export class VisionProcess implements VisionClient {
     else this.#queue.putBack(entry);
   }
 
-  /** Why frames cannot be analyzed now or soon; null when they can. */
+  /** The error for new frames while they cannot be analysed now or soon; null when they can. */
   #refusal(): AgentError | null {
     return this.#isClosed() ? closedError() : this.#startFailure;
   }
@@ -254,7 +254,7 @@ export class VisionProcess implements VisionClient {
     this.#stats.progress(child.openedRssMb);
     this.#deps.onEvent({ type: 'started', report: this.#plans.use(child.plan) });
     void child.ended.then(() => {
-      // While a frame is in flight, its failure triggers the restart.
+      // If the process had a frame, the failure of that frame starts the restart instead.
       if (this.#serving === child && !this.#queue.isInFlightAt(child) && child.end !== null) {
         this.#stats.failure();
         this.#restartAfter(child.end);
@@ -287,7 +287,7 @@ export class VisionProcess implements VisionClient {
         await old?.release(CLOSE_GRACE_MS);
       })
       .catch((thrown: unknown) => {
-        if (!this.#isClosed()) this.#deps.log.warn({ err: thrown }, 'vision process not replaced');
+        if (!this.#isClosed()) this.#deps.log.warn({ err: thrown }, 'cannot replace vision process');
       })
       .finally(() => {
         this.#replacing = null;

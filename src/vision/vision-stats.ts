@@ -5,7 +5,7 @@ const MAX_KEPT_DURATIONS = 256;
 const MAX_KEPT_FAILURES = 10_000;
 const HOUR_MS = 3_600_000;
 
-/** Counts the figures of the vision process for the heartbeat. */
+/** Collects the statistics of the vision process for the heartbeat. */
 export class StatsCounter {
   readonly #clock: Clock;
   readonly #durationsMs: number[] = [];
@@ -18,7 +18,7 @@ export class StatsCounter {
     this.#clock = deps.clock;
   }
 
-  /** The process replied. */
+  /** Notes that the process replied, with its resident memory in MiB. */
   progress(rssMb: number): void {
     this.#rssMb = rssMb;
     this.#lastProgressMonoMs = this.#clock.monoMs();

@@ -8,13 +8,13 @@ import { GRID_HEIGHT, GRID_WIDTH, overlayWeights, sampleGrid } from './edge-fiel
 export interface ViewReference {
   readonly fourier: Fourier;
   readonly scratch: Scratch;
-  /** Whitened spectrum of the summed edge fields; the sum averages moving content away. */
+  /** Whitened spectrum of the sum of the edge fields. In the sum, moving content (waves, people) almost disappears. */
   readonly spectrum: ComplexGrid;
   /** 0 for cells with an overlay, 1 elsewhere; null without overlays. */
   readonly weights: Float64Array | null;
   /** Mean edge strength of its views, 0..1. */
   readonly strength: number;
-  /** Lowest score of one of its views against the others; null with fewer than `MIN_OWN_SCORE_VIEWS`. */
+  /** Lowest score of any of its views compared with the others; null with fewer than `MIN_OWN_SCORE_VIEWS` views. */
   readonly ownScore: number | null;
 }
 
@@ -22,34 +22,34 @@ export interface ViewReference {
 export interface ViewCheck {
   /** `unknown` means no evidence for or against a move: the agent continues to publish heights. */
   readonly state: 'same' | 'changed' | 'unknown';
-  /** Shift against the reference, share of width and height; null if none was found. */
+  /** Shift relative to the reference, as a share of width and height; null if no match was found. */
   readonly shiftX01: number | null;
   readonly shiftY01: number | null;
-  /** Magnification against the reference; null if none was found. */
+  /** Magnification relative to the reference; null if no match was found. */
   readonly zoom: number | null;
-  /** Correlation at the calibrated place, 0..1; noise gives about 0.03. */
+  /** Correlation with the reference without a shift, 0..1; noise gives about 0.03. */
   readonly score: number;
 }
 
 // Scores are correlations, 0..1. The limits were set on the frames in the view check table of docs/calibration.md.
-/** Magnifications to try if a frame does not match at 1. */
+/** Magnifications to try if a frame does not match without magnification. */
 const ZOOMS = [0.8, 0.84, 0.88, 0.92, 1.08, 1.13, 1.18, 1.24];
-/** Smallest score for the same place. Noise, waves and other beaches stay below it. */
+/** Smallest score at which the frame shows an unchanged view. Noise, waves and other beaches have lower scores. */
 const MIN_SAME_SCORE = 0.1;
-/** Smallest score for a place elsewhere. */
+/** Smallest score at which a frame counts as shifted or zoomed. */
 const MIN_ELSEWHERE_SCORE = 0.11;
-/** The higher of the scores of two places must be this many times the lower one. */
+/** To decide between two shifts, the higher score must be this many times the lower one. */
 const CLEAR_RATIO = 1.3;
-/** As `CLEAR_RATIO`, for a neighbouring place: there a single peak covers both places. */
+/** As `CLEAR_RATIO`, for a small shift: there a single correlation peak covers both shifts. */
 const NEIGHBOUR_RATIO = 1.1;
-/** Largest shift of a neighbouring place, cells. */
+/** Largest shift for which `NEIGHBOUR_RATIO` applies, cells. */
 const NEIGHBOUR_X = 7;
 const NEIGHBOUR_Y = 4;
-/** Fewest views for `ownScore`. With 4, two of 24 frames of an unchanged view were called changed. */
+/** Smallest number of views for `ownScore`. With 4 views, two of 24 frames of an unchanged view counted as changed. */
 const MIN_OWN_SCORE_VIEWS = 6;
-/** Below this share of `ownScore` the static structure is gone, if the frame has clear edges. */
+/** A frame with clear edges and a score below this share of `ownScore` does not show the static structure. */
 const LOST_SHARE = 0.55;
-/** A frame has clear edges from this share of the reference's edge strength. */
+/** A frame with at least this share of the reference's edge strength has clear edges. */
 const CLEAR_STRENGTH_SHARE = 0.6;
 
 /** Builds the reference from views of one camera position; null without views. `withOwnScore` computes `ownScore` too. */
@@ -117,10 +117,10 @@ export function* checkViewSteps(
 
 const UNKNOWN_PLACE = { shiftX01: null, shiftY01: null, zoom: null };
 
-/** A frame that reaches this score need not be compared at other zooms. */
+/** A frame with this score or a higher one need not be compared at other zooms. */
 const expectedScore = (reference: ViewReference): number => reference.ownScore ?? 2 * MIN_SAME_SCORE;
 
-/** The best match at another place or magnification; the shift in cells. */
+/** The best match with another shift or magnification; the shift is in cells. */
 interface Elsewhere {
   readonly score: number;
   readonly x: number;

@@ -5,21 +5,21 @@ import { edgeField, emptyGrid, GRID_HEIGHT, GRID_WIDTH, sampleGrid } from './edg
 const CELLS = GRID_WIDTH * GRID_HEIGHT;
 /** Largest shift to search for, share of width and height. */
 const MAX_SHIFT = 0.3;
-/** Shifts up to this count as the same place, cells: 2.3% of the width, 1.6% of the height. */
+/** A frame with a shift up to this counts as unchanged, cells: 2.3% of the width, 1.6% of the height. */
 const SAME_PLACE_X = 3;
 const SAME_PLACE_Y = 1;
-/** Horizontal drift of a fixed camera, for example on a mast in the wind or on a wall in the sun, cells. */
+/** Largest horizontal movement of a fixed camera, for example on a mast in the wind or on a wall in the sun, cells. */
 const MAX_DRIFT_X = 2;
 
-/** Correlation of a frame's edges with the reference at one magnification: 0 is none, 1 is identity. */
+/** Correlation of a frame's edges with the reference at one magnification: 0 means no correlation, 1 means equal. */
 export interface ViewMatch {
-  /** Highest correlation at the same place, and its shift, cells. */
+  /** Highest correlation for shifts that count as unchanged, and the shift of this peak, cells. */
   readonly near: number;
   readonly nearX: number;
   readonly nearY: number;
-  /** Highest correlation within the drift of a fixed camera. */
+  /** Highest correlation within the small movement of a fixed camera. */
   readonly inner: number;
-  /** Highest correlation elsewhere, and its shift, cells. */
+  /** Highest correlation for larger shifts, and the shift of this peak, cells. */
   readonly far: number;
   readonly farX: number;
   readonly farY: number;
@@ -63,7 +63,7 @@ export function whiten(fourier: Fourier, field: ComplexGrid): ComplexGrid {
   return field;
 }
 
-/** Edge field of a view under the assumption that it is magnified by `zoom` against the reference. */
+/** Edge field of a view, if the view is magnified by `zoom` relative to the reference. */
 export function frameField(
   view: ViewSignature,
   zoom: number,
@@ -76,7 +76,7 @@ export function frameField(
   return { field, strength: strength / CELLS };
 }
 
-/** Phase correlation (Kuglin and Hines 1975) of two whitened spectra: its peaks at the calibrated place and elsewhere. */
+/** Phase correlation (Kuglin and Hines 1975) of two whitened spectra: its peaks without and with a shift. */
 export function matchSpectra(
   fourier: Fourier,
   reference: ComplexGrid,

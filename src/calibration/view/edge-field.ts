@@ -17,7 +17,7 @@ const CELLS = GRID_WIDTH * GRID_HEIGHT;
 
 export const emptyGrid = (): ComplexGrid => ({ re: new Float64Array(CELLS), im: new Float64Array(CELLS) });
 
-/** Luma of the view on the comparison grid, magnified by `zoom` about the centre. Outside the view, its edges repeat. */
+/** Luma of the view on the comparison grid, magnified by `zoom` around the centre. Outside, its border pixels repeat. */
 export function sampleGrid(
   view: ViewSignature,
   zoom: number,
@@ -43,8 +43,8 @@ export function sampleGrid(
 
 /**
  * Edges of a grid as complex numbers: the length 0..1 is the strength, the angle is twice the angle of the gradient
- * (Granlund 1978). So a dark-on-bright edge equals a bright-on-dark edge, which the sun may swap during a day. Cells with
- * `weight` 0 are ignored.
+ * (Granlund 1978). So a dark-on-bright edge equals a bright-on-dark edge: one may become the other as the sun moves.
+ * Cells with `weight` 0 are ignored.
  */
 export function edgeField(
   grid: Float64Array,
@@ -85,7 +85,7 @@ const MAX_TEXT_RANGE = 10;
 /** Smallest median luma range over all cells at which the light counts as different between the views. */
 const MIN_LIGHT_RANGE = 24;
 const MIN_TEXT_VIEWS = 4;
-/** If text would cover a larger share of the frame, it is more likely a dark scene. */
+/** If a larger share of the frame looks like text, it is probably a dark scene and not text. */
 const MAX_TEXT01 = 0.2;
 /** Smallest strength of an edge of text, 0..1. */
 const MIN_TEXT_STRENGTH01 = 0.5;

@@ -1,6 +1,6 @@
 import type { CameraErrorCode } from '../camera.ts';
 
-/** Messages of ffmpeg, the most specific code first. Read from stderr at log level `level+info`. */
+/** Messages of ffmpeg and their error codes, the most specific first. ffmpeg prints them with `-loglevel level+info`. */
 const MESSAGE_CODES: readonly (readonly [RegExp, CameraErrorCode])[] = [
   [/\b401 Unauthorized|\b403 Forbidden|authorization failed|access denied|\b40[13] \(/i, 'camera_auth'],
   [/Connection timed out|Operation timed out|Immediate exit requested/i, 'camera_timeout'],
@@ -20,10 +20,10 @@ const MESSAGE_CODES: readonly (readonly [RegExp, CameraErrorCode])[] = [
 ];
 
 /**
- * The error code for the end of ffmpeg, and the message of ffmpeg that explains it.
+ * Finds the error code for why ffmpeg ended, and the message of ffmpeg that explains it.
  *
- * @param stderr the end of its log
- * @param deliveredFrames true when it delivered any frame before it ended
+ * @param stderr the end of the log of ffmpeg
+ * @param deliveredFrames true when ffmpeg delivered any frame before it ended
  */
 export function classifyFailure(
   stderr: string,
@@ -35,7 +35,7 @@ export function classifyFailure(
     .map((line) => line.replace(/^(\[[^\]]*\] ?)+/, '').trim())
     .filter((line) => line !== '');
   const detail = (errors.at(-1) ?? '').slice(0, 300);
-  // A stream that worked before has ended, independent of the message.
+  // A stream that delivered frames before has ended, whatever the message says.
   if (deliveredFrames) return { code: 'camera_ended', detail };
   const text = errors.join('\n');
   if (text.includes("unknown keyword 'option'"))

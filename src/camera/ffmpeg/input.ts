@@ -1,17 +1,17 @@
 import { AgentError } from '../../base/errors.ts';
 
-/** The input part of an ffmpeg command. */
+/** The arguments of an ffmpeg command that describe its input. */
 export interface FfmpegInput {
   readonly args: readonly string[];
-  /** Written to its standard input: text that must not appear in the process list. */
+  /** Text for the standard input of ffmpeg, because it must not appear in the process list. */
   readonly stdin?: string;
-  /** Seconds to discard at the start. */
+  /** Seconds of video to discard at the start. */
   readonly skipS?: number;
 }
 
 /**
- * A network stream, passed as an ffconcat script on standard input. The URL with its credentials and tokens is then not
- * an argument, which every user of the machine could read with `ps`. The protocol whitelist also prevents a hostile
+ * Passes a network stream to ffmpeg as an ffconcat script on standard input. If the URL with its credentials and tokens
+ * were an argument, every user of the machine could read it with `ps`. The protocol whitelist also prevents a hostile
  * playlist from reading local files.
  * Source: ffmpeg-formats(1), "concat".
  */
@@ -57,7 +57,7 @@ export function rtspInput(address: StreamAddress, timeoutS: number): FfmpegInput
   );
 }
 
-/** HLS from the newest segment on, read in real time: frames arrive evenly, not one segment at a time. */
+/** HLS from the newest segment on, read in real time, so that frames arrive evenly and not one segment at a time. */
 export function hlsInput(address: StreamAddress, timeoutS: number): FfmpegInput {
   const script = scriptInput(
     urlWithCredentials(address, ['http:', 'https:']),
@@ -67,17 +67,17 @@ export function hlsInput(address: StreamAddress, timeoutS: number): FfmpegInput 
   return { ...script, args: ['-re', ...script.args] };
 }
 
-/** A Video4Linux device. Discards the first half second, in which the exposure settles. */
+/** A Video4Linux device. Discards the first half second, in which the camera adjusts its exposure. */
 export function v4l2Input(path: string): FfmpegInput {
   return { args: ['-f', 'v4l2', '-i', path], skipS: 0.5 };
 }
 
-/** A video file from `positionS` on. `file:` prevents that ffmpeg interprets the path as another protocol. */
+/** A video file from `positionS` on. With the prefix `file:` ffmpeg cannot take the path for another protocol. */
 export function videoInput(path: string, positionS: number): FfmpegInput {
   return { args: ['-ss', positionS.toFixed(3), '-i', `file:${path}`] };
 }
 
-/** The URL with percent-encoded credentials. Those of the settings replace those of the URL. */
+/** The URL with percent-encoded credentials. Credentials from the settings replace credentials in the URL. */
 function urlWithCredentials(address: StreamAddress, schemes: readonly string[]): string {
   const url = URL.parse(address.url);
   if (!url || !schemes.includes(url.protocol) || url.hostname === '')

@@ -5,7 +5,7 @@ import { FrameSource } from '../frame-source.ts';
 import { classifyFailure, isConnected } from './failure.ts';
 import type { FfmpegInput } from './input.ts';
 
-/** Names or paths of the programs. */
+/** Names or paths of the programs ffmpeg and ffprobe. */
 export interface FfmpegPrograms {
   readonly ffmpeg: string;
   readonly ffprobe: string;
@@ -66,7 +66,7 @@ function buildFfmpegArgs({ input, fps }: FfmpegSourceOptions): string[] {
     ...['-hide_banner', '-nostdin', '-nostats', '-loglevel', 'level+info', '-threads', '2'],
     ...input.args,
     ...(input.skipS === undefined ? [] : ['-ss', String(input.skipS)]),
-    // Rounding up outputs the first frame at once. Later frames are at most one input frame old.
+    // With `round=up` ffmpeg outputs the first frame at once. Later frames are at most one input frame old.
     ...['-map', '0:v:0', '-vf', `fps=${fps}:round=up`],
     ...['-c:v', 'mjpeg', '-q:v', '2', '-f', 'image2pipe', '-flush_packets', '1', 'pipe:1'],
   ];

@@ -6,20 +6,20 @@ import type { FrameSource } from '../frame-source.ts';
 
 export interface StreamCameraOptions {
   readonly id: string;
-  /** Keep the source running between captures. */
+  /** True: the source (the process or connection that delivers frames) keeps running between captures. */
   readonly persistent: boolean;
 }
 
-/** With this frame interval or a longer one, the source is closed between the frames of a burst. */
+/** If the frames of a burst are this far apart or further, the source is closed between them. */
 const MIN_RECONNECT_INTERVAL_S = 60;
-/** A persistent source without a capture for this time is closed, for example at night when the schedule pauses. */
+/** A persistent source is closed when nothing was captured for this time, for example at night. */
 const MAX_IDLE_MS = 120_000;
 /** A persistent source is replaced after this time, because the clocks of camera and decoder drift apart. */
 const MAX_SOURCE_AGE_MS = 3_600_000;
 /** A persistent source without a frame for this time is replaced before the next capture. */
 const MAX_SILENCE_MS = 10_000;
 
-/** A video stream: one source for each burst, or a persistent one that always holds the latest frame. */
+/** A video stream. It opens one source for each burst, or keeps one source that always has the latest frame. */
 export class StreamCamera implements Camera {
   readonly id: string;
   readonly #options: StreamCameraOptions;
@@ -61,7 +61,7 @@ export class StreamCamera implements Camera {
         source.timeoutError(options.timeoutS),
       )) {
         if (reconnects) await this.#closeSource(source);
-        // The consumer may leave the loop after a frame. The source is still good then.
+        // The consumer may leave the loop after a frame. Then the source can still be used again.
         isReusable = true;
         yield frame;
         isReusable = false;
@@ -79,7 +79,7 @@ export class StreamCamera implements Camera {
     await Promise.all([burstsClosed, ...[...this.#openSources].map((source) => this.#closeSource(source))]);
   }
 
-  /** The persistent source if it is still good, else a new one. */
+  /** Returns the persistent source if it can be used again, otherwise a new one. */
   async #acquireSource(fps: number): Promise<FrameSource> {
     const persistent = this.#persistent;
     if (persistent) {
@@ -88,7 +88,10 @@ export class StreamCamera implements Camera {
       const silentMs = nowMs - (source.latestFrameMonoMs ?? openedMs);
       const isFresh = silentMs < MAX_SILENCE_MS && nowMs - openedMs < MAX_SOURCE_AGE_MS;
       if (isFresh && !source.hasEnded && persistent.fps === fps) return source;
-      this.#log.debug({ silentMs, ended: source.hasEnded }, 'stream reopened');
+      this.#log.debug(
+        { silentMs, ended: source.hasEnded },
+        'replacing a stream that is old, silent or ended',
+      );
       await this.#closeSource(source);
       this.#bursts.closing.throwIfAborted();
     }
@@ -120,7 +123,7 @@ export class StreamCamera implements Camera {
   }
 }
 
-/** Twice the frame rate of the burst, so that a frame arrives close to its due time; 1 to 10 frames per second. */
+/** Twice the frame rate of the burst, so that a frame arrives close to its planned time; 1 to 10 frames per second. */
 function chooseSourceFps(options: CaptureOptions): number {
   if (options.frames === 1 || options.intervalS === 0) return 2;
   return Math.min(10, Math.max(1, Math.ceil(2 / options.intervalS)));

@@ -10,12 +10,12 @@ import { FfmpegSource, type FfmpegPrograms } from './source.ts';
 export interface VideoCameraOptions {
   readonly id: string;
   readonly path: string;
-  /** Restart at the end of the file; otherwise the end is `camera_ended`. */
+  /** True: playback starts again after the end of the file. False: captures after the end throw `camera_ended`. */
   readonly loop: boolean;
   readonly programs: FfmpegPrograms;
 }
 
-/** Seeking closer to the end than this may find no frame. */
+/** Within this time before the end of the file, ffmpeg may find no frame, seconds. */
 const END_MARGIN_S = 0.3;
 
 /**

@@ -14,14 +14,14 @@ interface Credentials {
 const HASHES: Readonly<Record<string, string>> = { 'SHA-256': 'sha256', MD5: 'md5' };
 
 /**
- * HTTP authentication for one camera. Prefers Digest (RFC 7616: SHA-256 and MD5, their `-sess` variants, with `qop=auth`
- * and without qop) to Basic (RFC 7617). Keeps the last challenge, so that the next request succeeds at the first attempt;
- * a camera that rotates its nonce costs one more request.
+ * HTTP authentication for one camera. Uses Digest (RFC 7616: SHA-256 and MD5, their `-sess` variants, with `qop=auth`
+ * and without qop) if the camera offers it, otherwise Basic (RFC 7617). Keeps the last challenge, so that the next
+ * request succeeds at the first attempt; if the camera has changed its nonce, one more request is needed.
  */
 export class HttpAuth {
   readonly #credentials: Credentials;
   #challenge: Challenge | null = null;
-  /** Requests with the current nonce (`nc`). */
+  /** Number of requests with the current nonce (`nc` in the header). */
   #nonceCount = 0;
 
   constructor(credentials: Credentials) {

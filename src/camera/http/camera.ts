@@ -19,9 +19,9 @@ interface Snapshot {
 }
 
 /**
- * A URL that answers each request with one image, or with an endless multipart stream of images.
- * Status 304 (not modified) counts as a frame with the previous bytes. The frozen detector compares frames of all kinds
- * of cameras in the same way, so this camera does not report a frozen image itself.
+ * Reads frames from a URL that answers each request with one image, or with an endless multipart stream of images.
+ * Status 304 (not modified) counts as a frame with the previous bytes. This camera does not report a frozen image:
+ * another part of the agent detects frozen images in the frames of all kinds of cameras.
  */
 export class HttpCamera implements Camera {
   readonly id: string;

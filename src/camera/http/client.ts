@@ -12,7 +12,7 @@ export interface HttpClientOptions {
 const MAX_REDIRECTS = 3;
 const REDIRECT_STATUSES = new Set([301, 302, 303, 307, 308]);
 
-/** GET requests to one camera, with authentication and redirects. Keeps no connection open after a response. */
+/** Sends GET requests to one camera, with authentication and redirects. Keeps no connection open after a response. */
 export class HttpClient {
   readonly #url: URL;
   readonly #auth: HttpAuth | null;
@@ -30,7 +30,7 @@ export class HttpClient {
   }
 
   /**
-   * A response with its headers; the body is not read yet. The signal applies until the headers have arrived.
+   * Returns a response with its headers; its body is not read yet. The signal applies until the headers have arrived.
    * Throws `camera_auth`, `camera_unreachable`, `camera_timeout` or `camera_codec`.
    */
   async get(
@@ -61,7 +61,7 @@ export class HttpClient {
     signal: AbortSignal,
   ): Promise<HttpResponse> {
     const auth = this.#auth && this.#mayAuthenticate(url) ? this.#auth : null;
-    // Cameras lock accounts after wrong passwords: answer a challenge once, and once more only if its nonce was stale.
+    // Cameras lock accounts after wrong passwords: send the credentials once, and again only if the nonce was stale.
     for (let attempt = 0; ; attempt += 1) {
       const authorization = auth?.authorize('GET', url.pathname + url.search) ?? null;
       const headers = authorization === null ? conditionalHeaders : { ...conditionalHeaders, authorization };
@@ -78,7 +78,7 @@ export class HttpClient {
     }
   }
 
-  /** Credentials are for the configured host only, and never without TLS when the configured URL has TLS. */
+  /** True if credentials may be sent to this URL: only to the configured host, and with TLS if the settings use TLS. */
   #mayAuthenticate(url: URL): boolean {
     if (url.hostname !== this.#url.hostname) return false;
     return url.origin === this.#url.origin || (url.protocol === 'https:' && this.#url.protocol === 'http:');
@@ -109,7 +109,7 @@ export class HttpResponse {
     return this.#response.headers.get(name);
   }
 
-  /** The body as it arrives. Throws `camera_ended` when the connection breaks; ends without an error after `discard`. */
+  /** Yields the body as it arrives. Throws `camera_ended` when the connection breaks; ends normally after `discard`. */
   async *chunks(): AsyncGenerator<Buffer, void, undefined> {
     if (this.#response.body === null) return;
     try {
@@ -193,7 +193,7 @@ function toCameraError(failure: unknown): AgentError {
   });
 }
 
-/** The code of an error, else its name: parser errors of undici have no code. */
+/** The code of an error, or its name if it has no code, as the parser errors of undici (Node's HTTP client). */
 function readErrorName(cause: unknown): string {
   if (!(cause instanceof Error)) return '';
   return 'code' in cause && typeof cause.code === 'string' ? cause.code : cause.name;

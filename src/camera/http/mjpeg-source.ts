@@ -4,8 +4,8 @@ import { FrameSource } from '../frame-source.ts';
 import type { HttpResponse } from './client.ts';
 
 /**
- * Motion JPEG over HTTP (`multipart/x-mixed-replace`). Ignores boundaries, part headers and lengths, which many cameras
- * send wrong, and finds the JPEGs by their own structure.
+ * Motion JPEG over HTTP (`multipart/x-mixed-replace`). Ignores boundaries, part headers and lengths, because many
+ * cameras send them wrong, and finds the JPEGs by their own structure.
  */
 export class MjpegSource extends FrameSource {
   readonly #response: HttpResponse;

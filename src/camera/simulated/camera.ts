@@ -9,13 +9,13 @@ import { truthOf } from './sea-state.ts';
 export interface SimulatedCameraOptions {
   readonly id: string;
   readonly seed: number;
-  /** Seconds of sea state per second of the clock. The waves themselves move in real time. */
+  /** The sea state changes this many times faster than in reality. The waves themselves move in real time. */
   readonly speed: number;
   /** Default 1280. */
   readonly widthPx?: number;
   /** Default 720. */
   readonly heightPx?: number;
-  /** Conditions by time; default: fair weather. */
+  /** Conditions of the image by time; default: fair weather. */
   readonly script?: Scenario;
 }
 
@@ -52,15 +52,15 @@ export class SimulatedCamera implements Camera {
       for (let index = 0; index < options.frames; index += 1) {
         const waitMs = startMs + index * options.intervalS * 1000 - this.#clock.monoMs();
         if (waitMs > 0) await this.#clock.sleep(waitMs, either);
-        // The moment that the image shows. Drawing it takes time.
+        // The moment that the image shows, read before drawing, because drawing takes time.
         const moment = { capturedAtMs: this.#clock.nowMs(), monoMs: this.#clock.monoMs() };
         const { scene, truth } = this.#currentScene(this.#startedMonoMs);
         const bytes = await this.#drawing.draw(scene, options.timeoutS, either);
-        this.#log.trace({ pid: this.pid, truth, sizeBytes: bytes.length }, 'sea drawn');
+        this.#log.trace({ pid: this.pid, truth, sizeBytes: bytes.length }, 'drew the simulated sea');
         yield { bytes, ...moment, truth };
       }
     } catch (failure) {
-      // Replace the abort error of a sleep that close() interrupted.
+      // If close() interrupted the sleep, throw the reason of close() instead of the abort error.
       this.#closed.signal.throwIfAborted();
       throw failure;
     }
@@ -71,7 +71,7 @@ export class SimulatedCamera implements Camera {
     await this.#drawing.close();
   }
 
-  /** The present scene and its truth. A frozen image stays at the start of its step, while the truth continues. */
+  /** The present scene and its true waves. While the image is frozen, the scene stays the same, but the waves change. */
   #currentScene(startedMonoMs: number): {
     readonly scene: Scene;
     readonly truth: NonNullable<Frame['truth']>;

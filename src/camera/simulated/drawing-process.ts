@@ -22,14 +22,14 @@ const ENTRY = new URL(
   import.meta.url.endsWith('.ts') ? './drawing-child.ts' : './drawing-child.js',
   import.meta.url,
 );
-/** The heap holds one image, its textures and its JPEG. Running from source adds type stripping (25 MB). */
+/** The heap contains one image, its textures and its JPEG. Running from TypeScript source needs 25 MB more. */
 const HEAP_FLAGS = ['--max-old-space-size=64', '--max-semi-space-size=2'];
 /** Length of the end of stderr in the context of an error. */
 const STDERR_TAIL_CHARS = 400;
 
 /**
- * The child process that draws. It starts with the first scene, and again with the next scene after it ended.
- * It exits when the agent does, because its IPC channel closes.
+ * Controls the child process that draws. The process starts with the first scene; if it ends, the next scene starts it
+ * again. It exits when the agent exits, because its IPC channel closes.
  */
 export class DrawingProcess {
   #child: ChildProcess | null = null;
@@ -44,7 +44,7 @@ export class DrawingProcess {
   }
 
   /**
-   * The JPEG of a scene. Throws `camera_timeout` after `timeoutS` and kills the process, which hangs. Throws
+   * Returns the JPEG of a scene. After `timeoutS` throws `camera_timeout` and kills the process. Throws
    * `camera_ended` when the process ended meanwhile, and the signal's reason on abort.
    */
   async draw(scene: Scene, timeoutS: number, signal: AbortSignal): Promise<Uint8Array> {
@@ -63,7 +63,7 @@ export class DrawingProcess {
           reject(new AgentError('camera_timeout', `no image within ${timeoutS} s`));
         }, timeoutS * 1000);
         settled.signal.addEventListener('abort', () => clearTimeout(timer));
-        // The callback also reports a channel that has already closed.
+        // The callback also gets an error when the channel has already closed.
         child.send({ id, scene } satisfies DrawRequest, (error) => {
           if (error) reject(new AgentError('camera_ended', error.message, { cause: error }));
         });
@@ -74,7 +74,7 @@ export class DrawingProcess {
     }
   }
 
-  /** Kills the process and resolves when it has exited, together with earlier ones that hung. */
+  /** Kills the process. Resolves when it and all processes that were killed earlier have exited. */
   async close(): Promise<void> {
     const exits = Array.from(this.#alive, (child) => {
       child.kill('SIGKILL');
@@ -87,7 +87,7 @@ export class DrawingProcess {
     const child = fork(ENTRY, [], {
       serialization: 'advanced',
       execArgv: HEAP_FLAGS,
-      // Only one thread allocates. More glibc arenas would keep freed images.
+      // One glibc arena is enough for one allocating thread. More arenas would not return freed images to the system.
       env: { ...process.env, MALLOC_ARENA_MAX: '1' },
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
     });
@@ -113,7 +113,7 @@ export class DrawingProcess {
     return child;
   }
 
-  /** The next scene starts a new process. */
+  /** Stops using this process, so that the next scene starts a new one. */
   #detach(child: ChildProcess): void {
     if (this.#child === child) this.#child = null;
   }

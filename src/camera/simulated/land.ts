@@ -29,7 +29,7 @@ export function paintSand(canvas: Canvas, view: View, light: Light, tiles: Tiles
     for (let x = 0; x < widthPx; x += 1) {
       const aside = (x - view.centreX) / view.focalPx;
       const c = z * (view.cos + aside * view.sin) - view.setbackM;
-      // No sand is visible beyond the thin edge of the water.
+      // Beyond the thin edge of the water no sand is visible.
       if (c > 8) break;
       const s = z * (aside * view.cos - view.sin);
       const patch = soft[(((c * 2.2) & WRAP) * TILE) | ((s * 0.8) & WRAP)] ?? 0;

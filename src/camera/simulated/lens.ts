@@ -28,7 +28,7 @@ function applyFog(canvas: Canvas, view: View, light: Light, fog01: number): void
       below < 0 ? (1 - fog01) ** 2 * smoothstep(0, 200, -below) : 0,
     );
     for (let x = 0, i = y * widthPx * 3; x < widthPx; x += 1, i += 3) {
-      // Brighter on the side of the sun.
+      // The air is brighter on the side of the sun.
       const air = grey * (0.96 + (0.06 * (x - widthPx / 2) * light.sun.right) / widthPx);
       rgb[i] = mix(air * 0.985, rgb[i] ?? 0, clear);
       rgb[i + 1] = mix(air, rgb[i + 1] ?? 0, clear);
@@ -37,7 +37,7 @@ function applyFog(canvas: Canvas, view: View, light: Light, fog01: number): void
   }
 }
 
-/** The sun in the image: its bloom, and a veil over the whole image. */
+/** Adds the light of the sun: a bright area around the sun (bloom), and a bright veil over the whole image. */
 function applyGlare(canvas: Canvas, view: View, light: Light): void {
   const { widthPx, heightPx, rgb } = canvas;
   const sunX = view.centreX + (light.sun.right / light.sun.forward) * view.focalPx;
@@ -191,13 +191,13 @@ function coverLens(canvas: Canvas, scene: Scene, share01: number): void {
 }
 
 /**
- * The exposure of the camera, which varies like the light under thin clouds. Without this variation, the view comparison
- * would treat unchanged pixels as a caption in the image. Adds faint noise, different in every image.
+ * Applies the exposure of the camera, which varies like the light under thin clouds. Without this variation, the view
+ * check would take constant pixels for a caption in the image. Adds faint noise, different in every image.
  */
 function applyExposure(canvas: Canvas, scene: Scene, grain: Tile): void {
   const { widthPx, heightPx, rgb } = canvas;
   const strength = (scene.conditions.night ? 5 : 3.6) / 255;
-  // Glare stays at full brightness: it exceeds the range of the sensor at any exposure.
+  // Glare is too bright for the sensor at any exposure, so it stays at full brightness.
   const gain = scene.conditions.glare
     ? 1
     : mix(0.8, 1.04, wander(scene.seed + 981, scene.seaTimeS / (5 * 3600)));

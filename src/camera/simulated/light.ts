@@ -7,7 +7,7 @@ export interface Light {
   /** Unit vector to the sun, relative to the camera. */
   readonly sun: { readonly right: number; readonly up: number; readonly forward: number };
   readonly sunColour: Rgb;
-  /** Light on matt surfaces, as a factor for each channel. */
+  /** Colour of the light on matt surfaces: one factor for each of red, green and blue. */
   readonly tint: Rgb;
   /** Sky colour by the sine of the elevation: `SKY_STEPS` rows of RGB from the horizon to the zenith. */
   readonly sky: Float32Array;

@@ -9,7 +9,7 @@ export function hash(seed: number, a: number, b = 0): number {
 /** The same hash as a number in [0, 1). */
 export const unit = (seed: number, a: number, b = 0): number => hash(seed, a, b) / 2 ** 32;
 
-/** Hermite step from 0 at `from` to 1 at `to`; `from` may be larger than `to`. */
+/** Smooth step (Hermite polynomial) from 0 at `from` to 1 at `to`; `from` may be larger than `to`. */
 export function smoothstep(from: number, to: number, x: number): number {
   const t = Math.min(1, Math.max(0, (x - from) / (to - from)));
   return t * t * (3 - 2 * t);
@@ -30,7 +30,7 @@ export const WRAP = TILE - 1;
 /** Row-major square of TILE * TILE values, 0..255, that repeats without a visible edge. */
 export type Tile = Uint8Array;
 
-/** Spreads the values evenly over 0..255, so that a share t / 256 of the tile is below a threshold t. */
+/** Maps the values to 0..255 so that each value is equally frequent: a share t / 256 of the tile is below t. */
 function equalise(field: Float32Array): Tile {
   let low = Infinity;
   let high = -Infinity;
@@ -61,7 +61,7 @@ function valueNoise(seed: number, cells: number, x: number, y: number): number {
   return mix(top, mix(unit(seed, x0, y1), unit(seed, x1, y1), tx), smoothstep(0, 1, fy - y0));
 }
 
-/** Sum of octaves; `cells` lattice cells along a side in the first one. */
+/** Sum of noise octaves. The first octave has `cells` lattice cells along a side, each further one twice as many. */
 function fractalNoise(seed: number, cells: number, octaves: number): Float32Array {
   const field = new Float32Array(TILE * TILE);
   for (let octave = 0; octave < octaves; octave += 1) {
@@ -74,7 +74,7 @@ function fractalNoise(seed: number, cells: number, octaves: number): Float32Arra
   return field;
 }
 
-/** Distance to the nearest border between random cells (Worley noise), 0 on the border. Old foam forms such a net. */
+/** Distance to the nearest border between random cells (Worley noise), 0 on a border. The net of borders is old foam. */
 function cellBorders(seed: number, cells: number): Float32Array {
   const field = new Float32Array(TILE * TILE);
   const side = TILE / cells;

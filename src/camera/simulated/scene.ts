@@ -1,7 +1,7 @@
 import { type Swell, swellsAt } from './sea-state.ts';
 import { wander } from './noise.ts';
 
-/** Faults of the image; numbers are 0..1 unless the name has a unit. */
+/** Faults of the image and changes of the scene. Numbers with `01` in the name are 0..1. */
 export interface Conditions {
   readonly night?: boolean;
   /** Low sun in front of the camera, with its reflection on the water. */

@@ -24,7 +24,7 @@ export function swellsAt(seed: number, seaTimeS: number): readonly Swell[] {
   return TRAINS.map((train, index) => {
     const phase = seaTimeS / CORRELATION_S + unit(seed, index);
     return {
-      // The step favours extremes: flat days and days with swell instead of a constant medium sea.
+      // `smoothstep` makes small and large heights more frequent: flat days and days with swell, few days between.
       heightM:
         train.minHeightM +
         train.heightSpanM * smoothstep(0, 1, wander(seed + 101 + index, phase)) ** train.power,
@@ -33,7 +33,7 @@ export function swellsAt(seed: number, seaTimeS: number): readonly Swell[] {
   });
 }
 
-/** Significant height of all trains (their energies add), and a period close to that of the highest train. */
+/** Significant height of all wave trains together (energies add up), and a period close to the highest train's. */
 export function truthOf(swells: readonly Swell[]): SeaTruth {
   let energy = 0;
   let weight = 0;

@@ -15,7 +15,7 @@ function smoothTexel(tile: Tile, x: number, y: number): number {
   return mix(top, mix(tile[row1 + left] ?? 0, tile[row1 + right] ?? 0, x - x0), y - y0);
 }
 
-/** Rows and columns per computed pixel. Clouds are soft, so a lower resolution is enough. */
+/** The sky is computed only for every second row and column: clouds are soft, so this resolution is enough. */
 const STEP = 2;
 
 /** Sky, sun and clouds. The clouds are on a plane above the camera. */

@@ -36,11 +36,11 @@ export function computeView(scene: Scene): View {
 export interface ScreenPoint {
   readonly x: number;
   readonly y: number;
-  /** Pixels per metre at that distance. */
+  /** Pixels per metre at the distance of the point. */
   readonly pxPerM: number;
 }
 
-/** Image position of a point in shore coordinates; null behind the camera. */
+/** Image position of a point in shore coordinates; null if the point is behind the camera. */
 export function project(view: View, sM: number, cM: number, upM: number): ScreenPoint | null {
   const outM = cM + view.setbackM;
   const forwardM = outM * view.cos - sM * view.sin;

@@ -5,7 +5,7 @@ import { truthOf } from './sea-state.ts';
 import type { View } from './view.ts';
 import { type Analytic, Swash, type WaveField } from './wave-field.ts';
 
-/** Waves break when higher than this share of the depth (McCowan 1894). */
+/** A wave breaks when it is higher than this share of the water depth (McCowan 1894). */
 const BREAKING = 0.78;
 const GRAVITY = 9.81;
 /** Distance between mesh columns. */
@@ -37,7 +37,7 @@ export interface WaterMesh {
   readonly swash: Swash;
 }
 
-/** Distances of the mesh rows, dense in image space far away, where one pixel spans metres. */
+/** Distances of the mesh rows from the camera. Far rows are close together in the image, where a pixel spans metres. */
 function rowDistances(scene: Scene, view: View): Float32Array {
   const list: number[] = [];
   for (let below = scene.heightPx - view.horizonY + 40; below > 1.2;) {
@@ -139,7 +139,7 @@ export function buildWaterMesh(scene: Scene, view: View, light: Light, field: Wa
         mesh.foam[at] = Math.max(facet.foam, c < 0 ? 0.35 : 0);
         mesh.roller[at] = facet.roller * thin;
         glow[at] = facet.glow;
-        // Whitecaps of the wind sea, outside the surf.
+        // Wind waves have whitecaps outside the surf.
         if (windM > 0.55) {
           const crest = wave.upM / (heightM * 0.5);
           mesh.foam[at] = Math.max(
@@ -183,7 +183,7 @@ function shade(
       const aside = (column * COLUMN_PX - view.centreX) / view.focalPx;
       const slopeZ = clampSlope(((upM[at + far] ?? 0) - (upM[at + near] ?? 0)) / spanM);
       const slopeX = clampSlope(((upM[at + right] ?? 0) - (upM[at + left] ?? 0)) / acrossM);
-      // Direction to the camera.
+      // Vector from the point to the camera.
       const sightLength = Math.sqrt(aside * aside + rise * rise + 1);
       const sightUp = rise / sightLength;
       const normal = 1 / Math.sqrt(1 + slopeX * slopeX + slopeZ * slopeZ);

@@ -7,7 +7,7 @@ import { COLUMN_PX, type WaterMesh } from './water-mesh.ts';
 const FINEST_RIPPLE_M = 0.045;
 const FINEST_FOAM_M = 0.07;
 
-/** Texels per metre of texture level n. Each level is twice as coarse as the level before. */
+/** Texels (texture pixels) per metre at texture level n. Each level is twice as coarse as the level before. */
 const scalesFrom = (finestM: number): Float32Array =>
   Float32Array.from({ length: 16 }, (_, level) => 1 / (finestM * 2 ** level));
 

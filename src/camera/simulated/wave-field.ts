@@ -7,14 +7,14 @@ const COMPONENTS = 30;
 const MIN_VARIANCE_SHARE = 0.002;
 /** Water depth outside the surf, where the waves come from. */
 const DEEP_M = 60;
-/** Periods of the components. Shorter waves are drawn as texture. */
+/** Range of the periods of the components. Waves with shorter periods are drawn as texture. */
 const MIN_PERIOD_S = 3.4;
 const MAX_PERIOD_S = 19;
-/** Grid over the distance from the shore. */
+/** Spacing of the grid of distances from the shore, metres. */
 const GRID_M = 2;
 const GRID_POINTS = 420;
 
-/** Entries of a full turn in the cosine table. Phases use this unit. */
+/** Number of entries of a full turn in the cosine table. Phases are measured in entries. */
 const TURN = 4096;
 const QUARTER = TURN / 4;
 
@@ -51,16 +51,16 @@ function jonswap(frequency: number, peak: number): number {
   return frequency ** -5 * Math.exp(-1.25 * (peak / frequency) ** 4) * 3.3 ** bump;
 }
 
-/** The analytic signal at a point: elevation and its quadrature. Envelope: hypot; phase: atan2(across, up), 0 on a crest. */
+/** The analytic signal at a point: elevation (up) and its quadrature (across). Phase: atan2(across, up), 0 on a crest. */
 export interface Analytic {
   upM: number;
   acrossM: number;
 }
 
 /**
- * A sum of long-crested components of fixed period and direction. They shoal and refract over a bottom whose depth depends
- * only on the distance from the shore. Only the amplitudes follow the sea state, so that the waves keep moving
- * continuously while the sea changes.
+ * A sum of long-crested components of fixed period and direction. Their height and direction change over a bottom whose
+ * depth depends only on the distance from the shore. Only the amplitudes follow the sea state, so that the waves move
+ * without jumps while the sea changes.
  */
 export class WaveField {
   readonly #cosine = Float32Array.from({ length: TURN }, (_, i) => Math.cos((2 * Math.PI * i) / TURN));
@@ -72,7 +72,7 @@ export class WaveField {
   readonly #phase = new Float32Array(COMPONENTS * GRID_POINTS);
   readonly #shoaling = new Float32Array(COMPONENTS * GRID_POINTS);
   readonly #depth = Float32Array.from({ length: GRID_POINTS * 4 }, (_, i) => depthM((i * GRID_M) / 4));
-  /** Tables of the relevant components at the present moment, packed, with their phases at the shore. */
+  /** Number of components that are not skipped; the arrays below contain only these, for the moment of `set`. */
   #active = 0;
   readonly #activePhase = new Float32Array(COMPONENTS * GRID_POINTS);
   readonly #activeSize = new Float32Array(COMPONENTS * GRID_POINTS);
@@ -163,7 +163,7 @@ export class WaveField {
   }
 }
 
-/** Run-up of the thin water on the sand, which follows the incoming waves, metres. */
+/** Swash: how far the thin sheet of water runs up the sand, metres along the sand. It follows the incoming waves. */
 export class Swash {
   static readonly #stepM = 2;
   static readonly #fromM = -900;

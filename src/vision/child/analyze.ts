@@ -14,7 +14,7 @@ import {
 import { GATE_SIZE, judgeQuality, measureQuality } from './quality.ts';
 import type { Session } from './session.ts';
 
-/** The gate ignores pixels this close to a mask: the painted edge is not an edge of the scene. */
+/** The quality gate ignores pixels this close to a mask, because the edge of a mask is not an edge of the scene. */
 const GATE_MASK_MARGIN_PX = 6;
 const PREVIEW_JPEG_QUALITY = 80;
 /** Size of a view signature, pixels. */
@@ -42,7 +42,7 @@ export async function analyzeFrame(
   applyPrivacyMasks(image, options.privacyMasks);
   const decodedMs = performance.now();
 
-  // Other threads scale the model's pixels while this thread runs the gate, so the gate adds no latency.
+  // Other threads scale the pixels for the model while this thread runs the quality gate, so the gate adds no latency.
   const preparing = session.prepare(paintOutsideRegion(image, options.roi), region);
   const [{ quality, view }, prepared] = await Promise.all([runGate(image, options), preparing]);
   const preparedMs = performance.now();

@@ -23,7 +23,7 @@ function fillBox(image: RgbImage, x: number, y: number, width: number, height: n
 }
 
 /**
- * Draws caption lines into the lower left corner, in place: white on a darkened band, readable on bright and dark
+ * Draws caption lines into the lower left corner of the image: white on a darkened band, readable on bright and dark
  * images. The text size follows the width of the image. Text that does not fit is cut off.
  */
 export function drawCaption(image: RgbImage, lines: readonly string[]): void {
@@ -51,7 +51,7 @@ function drawText(image: RgbImage, text: string, left: number, top: number, dotP
   });
 }
 
-/** Outlines a polygon, in place: yellow with a black border, visible on any background. */
+/** Draws the outline of a polygon into the image: yellow with a black border, visible on any background. */
 export function drawOutline(image: RgbImage, polygon: Polygon): void {
   const thickness = Math.max(2, Math.round(image.width / REFERENCE_WIDTH_PX));
   for (const [color, width] of [

@@ -19,11 +19,11 @@ export interface DecodedImage extends RgbImage {
   readonly brokenBytes01: number;
 }
 
-/** Refuse larger images by their header alone: 50 megapixels decode to 150 MB. */
+/** Images with more pixels are refused after reading only the header: 50 megapixels decode to 150 MB. */
 const MAX_PIXELS = 50_000_000;
 /** Memory limit for an image that the decoder cannot read in strips (interlaced, progressive, WebP), bytes. */
 const MAX_WHOLE_IMAGE_BYTES = 160_000_000;
-/** A JPEG above this size gets the full header check: it may be progressive. */
+/** For a JPEG above this size the decoder reads the header, because the JPEG may be progressive. */
 const MAX_PLAIN_JPEG_PIXELS = 16_000_000;
 
 /** Warnings of libjpeg about entropy-coded data that is missing or invalid. */
@@ -36,7 +36,7 @@ type Format = 'jpeg' | 'png' | 'webp';
 const ascii = (bytes: Uint8Array, from: number, to: number): string =>
   String.fromCharCode(...bytes.subarray(from, to));
 
-/** The format by its first bytes. A file name or content type is not trusted. */
+/** Finds the format of an image by its first bytes, because file names and content types may be wrong. */
 export function sniffFormat(bytes: Uint8Array): Format | null {
   if (bytes[0] === 0xff && bytes[1] === 0xd8 && bytes[2] === 0xff) return 'jpeg';
   if (bytes[0] === 0x89 && ascii(bytes, 1, 8) === 'PNG\r\n\x1a\n') return 'png';

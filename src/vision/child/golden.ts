@@ -76,7 +76,7 @@ export async function prepareGolden(
   return session.prepare(await decodeImage(bytes, header, session.decodeSize(header.size)));
 }
 
-/** Reads every head once. Otherwise only the first camera frame would show that a head does not match its output. */
+/** Reads every head once, so that a head that does not fit its output is found before the first camera frame. */
 function checkHeads({ manifest: { heads } }: Bundle, { image, labels = {} }: Golden, outputs: Outputs): void {
   const { waveDirection, breakingType } = readHeads(heads, outputs);
   for (const [head, value] of [

@@ -4,9 +4,9 @@ import type { Polygon } from '../../config/schema.ts';
 import type { StageInput } from '../../model/manifest.ts';
 import type { RgbImage, Size } from './decode.ts';
 
-/** Fills masked pixels, pixels outside the region of interest, and the padding of a `contain` fit. */
+/** Grey level of masked pixels, of pixels outside the region of interest, and of the padding of a `contain` fit. */
 const MID_GREY = 128;
-/** Scaling mixes neighbouring pixels. A privacy mask is wider by this much, so its edge shows nothing of its content. */
+/** Scaling mixes neighbouring pixels, so a privacy mask is painted wider than its polygon by this much. */
 const MASK_MARGIN_PX = 3;
 
 /** A part of the image in 0..1 of its sides; right and bottom exclusive. */
@@ -101,7 +101,7 @@ export function paintOutsideRegion(image: RgbImage, roi: Polygon | null): RgbIma
   return { ...image, data };
 }
 
-/** Values of a tensor between two stages: float32, whatever type the model stores. */
+/** Values of a tensor between two stages: always float32, even if the model uses another type. */
 export interface TensorValues {
   readonly data: Float32Array;
   readonly dims: readonly number[];

@@ -20,25 +20,25 @@ type Answer = VisionReply extends infer Reply
 sharp.cache(false);
 sharp.concurrency(1);
 
-/** Frames between two garbage collections. 20 frames take 8 MB more than 10; with 8, collection took 1/16 of the time. */
+/** A garbage collection runs after this many frames. With 8 it took 1/16 of the time; 20 need 8 MB more than 10. */
 const FRAMES_PER_COLLECTION = 20;
 const WARM_UP_FRAMES = 2;
-/** Exit code after a frame that cannot be read: EX_SOFTWARE of sysexits.h. */
+/** Exit code of the process after a frame that it cannot read: EX_SOFTWARE of sysexits.h. */
 const EXIT_FRAME_UNREADABLE = 70;
 /** Frame buffers up to this size are kept for later frames; larger frames are rare. */
 const MAX_KEPT_BYTES = 2 * 2 ** 20;
 
 let session: Session | null = null;
 let handledRequests = 0;
-/** Two buffers in alternation: the previous frame is still in use while the next one is read. */
+/** Two buffers that take turns: the previous frame is still in use while the next one is read. */
 let currentBuffer = new Uint8Array(0);
 let spareBuffer = new Uint8Array(0);
 
 /**
  * Reads the next `sizeBytes` bytes of the frame pipe; they stay valid until the call after the next. Blocks the thread,
  * which saves a turn of the event loop for each 64 KB. The control process writes the frame together with its request;
- * if it has stopped or is gone, this process has nothing else to do. Exits if the pipe ends early: the unread rest would
- * become the start of the next frame.
+ * if the control process hangs or has ended, this process has nothing else to do. Exits if the pipe ends early,
+ * because the unread rest would become the start of the next frame.
  */
 function readFrame(sizeBytes: number): Uint8Array {
   const bytes = frameBuffer(sizeBytes);
@@ -49,7 +49,7 @@ function readFrame(sizeBytes: number): Uint8Array {
       at += readBytes;
     }
   } catch (thrown) {
-    writeSync(process.stderr.fd, `a frame cannot be read: ${asAgentError(thrown).message}\n`);
+    writeSync(process.stderr.fd, `cannot read a frame from the pipe: ${asAgentError(thrown).message}\n`);
     process.exit(EXIT_FRAME_UNREADABLE);
   }
   return bytes;
@@ -76,7 +76,7 @@ async function execute(request: WireRequest, bytes: Uint8Array): Promise<Answer>
   return { type: 'analyzed', result: await analyzeFrame(session, bytes, request.options) };
 }
 
-/** The first frames take 1.5 times as long as later ones, so analyze some before the process serves. */
+/** Analyses a few frames before the process serves, because the first ones take 1.5 times as long as later ones. */
 async function warmUp(opened: Session): Promise<void> {
   const { dir, manifest } = opened.bundle;
   const [golden] = manifest.golden;
@@ -100,8 +100,8 @@ async function handleRequest(request: WireRequest, bytes: Uint8Array): Promise<v
   // Flush the JPEG reply first: the next readSync would block the IPC write.
   if (answer.type === 'rendered') await sent;
   handledRequests += 1;
-  // Pixels lie outside the V8 heap, and V8 lets 64 MB of them accumulate before it collects. After the reply, a
-  // collection delays nobody.
+  // Pixels lie outside the V8 heap, and V8 lets 64 MB of them accumulate before it frees them. A garbage
+  // collection after the reply delays nobody.
   if (handledRequests % FRAMES_PER_COLLECTION === 0) globalThis.gc?.({ type: 'major' });
 }
 
@@ -109,7 +109,7 @@ async function handleRequest(request: WireRequest, bytes: Uint8Array): Promise<v
 const sendReply = (reply: VisionReply): Promise<void> =>
   new Promise((resolve) => process.send?.(reply, undefined, undefined, () => resolve()));
 
-// A second request may arrive while the first one is handled. Read its frame at once, handle it after the first reply.
+// A second request may arrive while the first one is being handled. Read its frame at once, but handle it later.
 let lastRequest = Promise.resolve();
 process.on('message', (message) => {
   const request = message as WireRequest;

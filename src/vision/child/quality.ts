@@ -1,8 +1,9 @@
-// Longer than 300 lines because the limits hold only for these signals at this size: change both together.
+// Longer than 300 lines because the limits are valid only for these signals, measured at 512x288: they are kept in one
+// file.
 import type { QualityReason, QualityReport, QualitySignals } from '../protocol.ts';
 import type { Size } from './decode.ts';
 
-/** The size at which the gate reads a frame, pixels. All thresholds hold at this size only. */
+/** Size of the frame copy that the quality gate reads, pixels. All limits are valid only at this size. */
 export const GATE_SIZE: Size = { width: 512, height: 288 };
 const WIDTH = GATE_SIZE.width;
 const HEIGHT = GATE_SIZE.height;
@@ -16,7 +17,7 @@ const CELL_PIXELS = CELL_W * CELL_H;
 const FIRST_SEA_ROW = 6;
 
 // Limits of the signals, set on 427 real frames of three surf cameras: docs/quality-gate.md has the distributions.
-/** A pixel is glaring if red, green and blue all reach this, 0..255. */
+/** A pixel counts as glare if red, green and blue are all at least this, 0..255. */
 const GLARE_LEVEL = 250;
 /** Smallest luma step over four rows that counts as an edge, 0..255. */
 const MIN_EDGE_STEP = 20;
@@ -26,17 +27,17 @@ const MIN_EDGES = 40;
 const SMOOTH_LAPLACIAN_SQ = 5;
 /** A cell is blank below this mean luma step between its neighbouring 4x3 pixel means, 0..255. */
 const BLANK_STEP = 1;
-/** Largest range of red and of blue in a row that a decoder filled with one colour; real rows have at least 8. */
+/** A row counts as filled by the decoder if its red and its blue vary by at most this; in real rows by at least 8. */
 const MAX_FILL_RANGE = 6;
 
-/** Maps a signal to a severity: `clean` or better is 0, `limit` is 0.5 (the gate closes), `worst` or worse is 1. */
+/** Maps a signal to a severity: `clean` or better is 0, above `limit` (0.5) the gate rejects, `worst` or worse is 1. */
 interface Scale {
   readonly clean: number;
   readonly limit: number;
   readonly worst: number;
 }
 
-/** In the units of `QualitySignals`. */
+/** One scale for each quality reason, in the units of `QualitySignals`. */
 const SCALES = {
   glare01: { clean: 0, limit: 0.05, worst: 0.5 },
   meanLuma: { clean: 80, limit: 40, worst: 8 },
@@ -69,8 +70,8 @@ const EXPLAINED_BY: Readonly<Record<QualityReason, readonly QualityReason[]>> = 
 const REASONS: readonly QualityReason[] = ['damaged', 'dark', 'glare', 'fog', 'blur', 'obstructed'];
 
 /**
- * The gate's verdict. `score01` is 1 minus the largest severity: 1 is clean, the gate closes at 0.5. A frame has reasons
- * if and only if its score is below 0.5.
+ * Decides if the quality gate rejects a frame. `score01` is 1 minus the largest severity: 1 is a clean frame. The gate
+ * rejects a frame, with reasons, if and only if its score is below 0.5.
  */
 export function judgeQuality(signals: QualitySignals): QualityReport {
   const rate = (name: keyof typeof SCALES): number => severity01(signals[name] ?? 1, SCALES[name]);
@@ -78,7 +79,7 @@ export function judgeQuality(signals: QualitySignals): QualityReport {
     glare: rate('glare01'),
     dark: rate('meanLuma'),
     blur: rate('sharpness01'),
-    // One signal alone can be a calm sea or a soft lens; both together are fog.
+    // A low value of only one of the two signals can be a calm sea or a soft lens; low values of both are fog.
     fog: Math.min(rate('laplacianVariance'), rate('blockStd')),
     obstructed: Math.max(rate('obstruction01'), rate('covered01')),
     damaged: rate('damage01'),
@@ -93,7 +94,7 @@ export function judgeQuality(signals: QualitySignals): QualityReport {
 }
 
 export interface GateInput {
-  /** 512x288 interleaved RGB with painted masks. */
+  /** The frame at 512x288, interleaved RGB, with privacy masks painted. */
   readonly rgb: Uint8Array;
   /** 512x288, 1 for each masked pixel; null without masks. The gate ignores every cell that a mask touches. */
   readonly masked: Uint8Array | null;
@@ -108,8 +109,8 @@ export interface Measurement {
 }
 
 /**
- * Measures all signals of one frame in about 1 ms: plain loops over whole cells, without a test of the mask for each
- * pixel. A completely masked frame reads as dark.
+ * Measures all signals of one frame in about 1 ms. It is fast because it skips whole cells that a mask touches, and
+ * tests no single pixel for a mask. A completely masked frame counts as dark.
  */
 export function measureQuality({ rgb, masked, brokenBytes01 }: GateInput): Measurement {
   const isSeen = unmaskedCells(masked);
@@ -165,9 +166,9 @@ function toLuma(rgb: Uint8Array, isSeen: Uint8Array): { luma: Uint8Array; glareP
 }
 
 /**
- * Share of rows with a single colour that is neither black nor overexposed: the decoder fills the rows of a damaged
- * JPEG so. A frame of one colour is a covered lens or a "no signal" screen and has no such rows. Most rows are
- * dismissed after a few pixels.
+ * Share of rows with a single colour that is neither black nor overexposed: the decoder fills missing rows of
+ * a damaged JPEG in this way. A frame of one colour is a covered lens or a "no signal" screen and has no such rows. For
+ * most rows, a few pixels are enough to see that they have more than one colour.
  */
 function filledRows01(rgb: Uint8Array, masked: Uint8Array | null): number {
   let rows = 0;
@@ -232,7 +233,7 @@ function measureTexture(luma: Uint8Array, isSeen: Uint8Array): Texture {
       laplacianSq[cellRow + cell] = (laplacianSq[cellRow + cell] ?? 0) + squares;
       sumSq += squares;
       n += to - from;
-      // Every second row is enough. All five rows of a pair must be unmasked.
+      // Every second row is enough. All five rows from the upper to the lower pixel of a pair must be unmasked.
       if (y % 2 === 1 || y >= HEIGHT - 4 || isSeen[Math.floor((y + 4) / CELL_H) * CELLS + cell] !== 1)
         continue;
       for (let i = from; i < to; i++) {
@@ -258,7 +259,7 @@ function measureTexture(luma: Uint8Array, isSeen: Uint8Array): Texture {
   };
 }
 
-/** Sums of each cell, and the signals that follow from them. */
+/** Computes sums for each cell, and the signals that follow from these sums. */
 function measureCells(luma: Uint8Array, isSeen: Uint8Array, laplacianSq: Float64Array) {
   const sums = new Float64Array(CELLS * CELLS);
   const squares = new Float64Array(CELLS * CELLS);

@@ -66,7 +66,7 @@ async function openStage(bundle: Bundle, stage: Stage, options: SessionOptions):
       interOpNumThreads: 1,
       executionMode: 'sequential',
       logSeverityLevel: 4,
-      // Frames arrive with gaps. Threads that spin through a gap cost three times the CPU time of the inference.
+      // Frames arrive with gaps. Threads that wait actively (spin) in a gap use three times the inference's CPU time.
       extra: { session: { intra_op: { allow_spinning: '0' }, inter_op: { allow_spinning: '0' } } },
     });
   } catch (cause) {

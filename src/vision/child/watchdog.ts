@@ -1,9 +1,9 @@
 import { Worker } from 'node:worker_threads';
 
 /**
- * Plain JavaScript, because the worker evaluates it without loading a module. Kills the process when the control process
- * is gone, and when the resident size exceeds the hard limit. It needs a thread of its own: native code may block the
- * main thread for any length of time.
+ * Code of the watchdog thread, in plain JavaScript because the worker evaluates it without loading a module. Kills the
+ * vision process when the control process has ended, and when resident memory exceeds the hard limit. It needs a
+ * thread of its own: native code may block the main thread for any length of time.
  */
 const SOURCE = `
 const { workerData } = require('node:worker_threads');

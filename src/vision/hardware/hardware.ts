@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 export const HARDWARE_KINDS = ['jetson', 'raspberry_pi', 'nvidia_x86', 'apple', 'windows', 'cpu'] as const;
 export type HardwareKind = (typeof HARDWARE_KINDS)[number];
 
-/** The machine, for the provider ladder, `info` and `doctor`. */
+/** The machine, for the selection of the provider and for the commands `info` and `doctor`. */
 export interface Hardware {
   readonly kind: HardwareKind;
   /** Node's name: arm64, x64, arm, … */
@@ -19,8 +19,8 @@ export interface Hardware {
   readonly accelerators: readonly string[];
   readonly os: string | null;
   /**
-   * Part of the key of a stored plan: changes if the hardware that computes changes. It does not depend on the inventory,
-   * because a slow inventory must not look like another machine.
+   * Part of the key of a stored plan: changes if the CPU or an accelerator changes. It does not depend on the inventory
+   * process, because a slow or failed inventory must not look like another machine.
    */
   readonly fingerprint: string;
 }
@@ -29,7 +29,7 @@ export interface Hardware {
 export interface HardwareFacts {
   readonly platform: string;
   readonly arch: string;
-  /** `uname -r`; a container that hides everything else still shows it. */
+  /** Output of `uname -r`. Even a container that hides all other facts shows it. */
   readonly kernel: string;
   readonly cores: number;
   readonly memoryMb: number;
@@ -55,7 +55,7 @@ export interface HardwareFacts {
   readonly inventory: Inventory | null;
 }
 
-/** Names that only programs can find. */
+/** Names that cannot be read from files; only other programs (lspci, nvidia-smi) find them. */
 export interface Inventory {
   readonly cpu: string | null;
   readonly model: string | null;

@@ -3,7 +3,7 @@
 import { cpu, graphics, osInfo, system } from 'systeminformation';
 import type { Inventory } from './hardware.ts';
 
-/** Placeholders in the firmware of some manufacturers, and the model name that the library gives to a container. */
+/** Placeholder texts in the firmware of some manufacturers, and systeminformation's model name for a container. */
 const PLACEHOLDER =
   /^(|-|docker container|default string|to be filled by o\.e\.m\.|system (product name|manufacturer)|not specified)$/i;
 

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { deadlineSignal } from '../../base/deadline.ts';
 import { classifyHardware, type Hardware, type HardwareFacts, type Inventory } from './hardware.ts';
 
-/** nvidia-smi takes seconds on an idle card. The start must not wait longer, because the inventory only adds names. */
+/** nvidia-smi takes seconds on an idle card. The agent waits no longer than this: the inventory only adds names. */
 const INVENTORY_TIMEOUT_MS = 8_000;
 const BYTES_PER_MB = 2 ** 20;
 /** Limit for one file, so that a broken /proc cannot fill the memory. */
@@ -17,8 +17,8 @@ const INVENTORY_ENTRY = new URL(
 );
 
 /**
- * Reads the hardware in about a millisecond from a few small files: the kind, and everything that the provider ladder
- * needs. Names that only programs know are `null`. Never throws.
+ * Reads the hardware in about a millisecond from a few small files: the kind of machine, and all facts for selecting
+ * the provider. Names that only other programs can find are `null`. Never throws.
  */
 export function readHardware(): Hardware {
   return classifyHardware(readFacts(null));

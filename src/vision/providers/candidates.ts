@@ -13,8 +13,8 @@ const EXPECTED_PROVIDERS: Readonly<Record<HardwareKind, readonly string[]>> = {
 };
 
 /**
- * A higher thread count must be faster by this share, 0..1, because more threads cost more CPU time on every frame. A
- * design choice, not a measured value.
+ * A plan with more threads is chosen only if it is faster by this share, 0..1, because more threads cost more CPU time
+ * on every frame. This value is a design choice, not measured.
  */
 const MIN_SPEEDUP01 = 0.15;
 
@@ -23,7 +23,7 @@ export interface Candidates {
   readonly providers: readonly string[];
   /** `fastest`: the fastest provider with right results wins. `ordered`: the first one of a configured list wins. */
   readonly rule: 'fastest' | 'ordered';
-  /** Configured or expected providers that must not be tried. */
+  /** Providers that the settings or `EXPECTED_PROVIDERS` name, but that are not tried; each with the reason. */
   readonly excluded: readonly {
     readonly provider: string;
     readonly outcome: 'not_built_in' | 'not_tried';
@@ -41,9 +41,9 @@ export interface TrialRecord extends Plan {
 }
 
 /**
- * The providers to try. With `auto`: everything that the installed onnxruntime contains, in the order of
- * `EXPECTED_PROVIDERS`. With a list: that list. A model that requires certain providers narrows both. `backends` is null
- * before the first trial; until then no provider counts as missing from the build.
+ * The providers to try. With `auto`: all providers of the installed onnxruntime, in the order of
+ * `EXPECTED_PROVIDERS`. With a configured list: that list. If the model requires certain providers, all others are left
+ * out. `backends` (the providers of the installed onnxruntime) is null before the first trial, which reports them.
  */
 export function listCandidates(
   configured: 'auto' | readonly string[],
@@ -128,7 +128,7 @@ function chooseThreads(trials: readonly TrialRecord[], provider: string): TimedP
   return best;
 }
 
-/** One line for each trial and for each provider that was not tried: the chosen one, and why not the others. */
+/** Lists all trials and all providers that were not tried, each with the reason why it was not chosen. */
 export function explainAttempts(
   trials: readonly TrialRecord[],
   candidates: Candidates,

@@ -7,7 +7,7 @@ import type { TrialRecord } from './candidates.ts';
 import type { Plan } from './trial.ts';
 
 const STORE_KEY = 'inference.plans';
-/** Old models must not fill the store. */
+/** Number of stored findings; each new one beyond this removes the oldest one. */
 const MAX_FINDINGS = 8;
 /** Duration of the first demotion of a provider; it doubles with each further demotion, up to the maximum. */
 const FIRST_DEMOTION_MS = 24 * 3_600_000;
@@ -28,7 +28,7 @@ export interface Demotion {
   readonly retried: boolean;
 }
 
-/** The trials of one model on one runtime and one machine. The agent stores it: do not rename a field. */
+/** Results of the trials of one model with one onnxruntime on one machine. The agent stores it: do not rename a field. */
 export interface Finding {
   readonly plan: Plan;
   readonly tried: readonly TrialRecord[];
@@ -39,8 +39,8 @@ export interface Finding {
 }
 
 /**
- * Stores the findings of the last models, newest first, in one value of the store. Unreadable content (an older format,
- * damage) counts as no finding; the next trials replace it.
+ * Keeps the findings for the last models, newest first, in one value of the database. If this value is unreadable (old
+ * format, damage), no finding is known; the result of the next trials replaces the value.
  */
 export class PlanMemory {
   readonly #store: KeyValue;
@@ -109,7 +109,7 @@ function isDemotion(value: unknown): value is Demotion {
   );
 }
 
-/** Immutable list of demotions: each `with…` method returns a new list. */
+/** Immutable list of demotions (see `Demotion`): each `with…` method returns a new list. */
 export class Demotions {
   readonly #clock: Clock;
   readonly list: readonly Demotion[];
@@ -132,7 +132,7 @@ export class Demotions {
 
   withDemoted(provider: string, reason: string): Demotions {
     const times = (this.list.find((demotion) => demotion.provider === provider)?.times ?? 0) + 1;
-    // The cap on the exponent keeps the product finite.
+    // The limit of the exponent keeps the product finite.
     const durationMs = Math.min(MAX_DEMOTION_MS, FIRST_DEMOTION_MS * 2 ** Math.min(times - 1, 10));
     const untilMs = this.#clock.nowMs() + durationMs;
     const others = this.list.filter((demotion) => demotion.provider !== provider);

@@ -7,9 +7,9 @@ import { findMissingLibrary, toReasonLine } from './trial.ts';
 import type { Runtime, TrialMessage, TrialOrder, TrialOutcome, TrialRequest, TrialRunner } from './trial.ts';
 
 export interface TrialLimits {
-  /** Time until the outcome, ms. With `processLimits` it is CPU time per thread, because the trial waits for the CPU. */
+  /** Time limit of a trial, ms. With `processLimits` it is CPU time per thread: the trial often waits for the CPU. */
   readonly timeoutMs: number;
-  /** Resident memory, MiB: the size at which the agent would replace a vision process. */
+  /** Limit of resident memory, MiB: a vision process of this size would be replaced. */
   readonly maxRssMb: number;
   /** For a trial that runs alongside a serving model. */
   readonly processLimits?: ProcessLimits;
@@ -50,7 +50,7 @@ class Trial {
       execArgv: ['--max-old-space-size=128'],
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
       serialization: 'advanced',
-      // The environment of the vision process: a provider that works here must work there.
+      // Use the environment of the vision process, so that a provider that works here also works there.
       env: visionEnvironment(process.env),
       // Its own process group, so that #kill also ends the processes that a provider's library started.
       detached: process.platform !== 'win32',
@@ -139,7 +139,7 @@ class Trial {
     }
   }
 
-  /** A process that dies at once may lose its last message; then its exit code is the outcome. */
+  /** A process that crashes may lose its last message; then the outcome follows from its exit code. */
   #finalOutcome(code: number | null, killedBy: NodeJS.Signals | null): TrialOutcome {
     const outcome = this.#outcome ?? this.#crashOutcome(code, killedBy);
     if (outcome.type !== 'unavailable') return outcome;

@@ -36,18 +36,18 @@ export interface LadderDeps {
   readonly runtime?: () => string;
 }
 
-/** A slower provider would stop the observations for as long after every restart of the vision process. */
+/** Time limit of one trial. A slower provider would stop observations for that time after every process restart. */
 const TRIAL_TIMEOUT_MS = 60_000;
-/** Timed runs of one trial. The start waits for the first trial; in the background there is time to measure precisely. */
+/** Timed runs per trial. The start waits for the first trial; later trials in the background may take longer. */
 const TIMED_RUNS = { first: 5, explore: 25 };
 const RETRY_FAILED_AFTER_MS = 7 * 24 * 3_600_000;
-/** Outcomes with a cause that may pass: a missing driver or library, or too little memory. */
+/** Outcomes whose cause may disappear, such as a missing driver or library, or too little memory. */
 const RETRYABLE_OUTCOMES: readonly TrialRecord['outcome'][] = ['unavailable', 'crashed', 'hung', 'too_big'];
 
 /**
  * The provider ladder: selects the execution provider and the thread count for one bundle on this machine by trials.
  * Each trial runs one candidate in its own process, checks the golden outputs and measures the time. `first` returns
- * quickly (from memory, or the CPU with few threads), `explore` tries the other candidates in the background, and
+ * quickly (the stored plan, or the CPU with few threads), `explore` tries the other candidates in the background, and
  * `demote` selects the next best plan after failures.
  */
 export class ProviderLadder {
@@ -96,18 +96,18 @@ export class ProviderLadder {
       this.#current = finding.plan;
       this.#isRemembered = true;
       this.#exploredAtMs = finding.foundAtMs;
-      this.#log.info({ ...finding.plan }, 'stored provider used');
+      this.#log.info({ ...finding.plan }, 'using the provider that earlier trials chose');
       return finding.plan;
     }
     const { inference, hardware } = this.#options;
     const threads = initialThreads(inference.threads, hardware.cores);
-    // The list of candidates grows after the first trial, which reports what the runtime contains.
+    // The first trial reports the providers of the installed onnxruntime; then the list of candidates grows.
     for (let provider = this.#nextUntried(); provider !== undefined; provider = this.#nextUntried()) {
       await this.#try({ provider, threads }, TIMED_RUNS.first, signal);
       const plan = this.#choose();
       if (plan === null) continue;
       this.#current = plan;
-      this.#log.info({ ...plan }, 'first provider chosen');
+      this.#log.info({ ...plan }, 'chose the first provider; trying others later');
       return plan;
     }
     throw this.#noProviderError();
@@ -147,7 +147,7 @@ export class ProviderLadder {
     this.#isRemembered = false;
     this.#demotions = this.#demotions.withExpiredRetried();
     this.#store();
-    this.#log.info({ ...plan, attempts: this.report()?.attempts }, 'provider chosen');
+    this.#log.info({ ...plan, attempts: this.report()?.attempts }, 'chose provider after trials');
     return isSamePlan(plan, before) ? null : plan;
   }
 
@@ -164,7 +164,7 @@ export class ProviderLadder {
     this.#demotions = demotions;
     this.#current = next;
     this.#store();
-    this.#log.warn({ from: plan.provider, to: next.provider, reason: reasonLine }, 'provider demoted');
+    this.#log.warn({ from: plan.provider, to: next.provider, reason: reasonLine }, 'replaced provider');
     return next;
   }
 
@@ -189,7 +189,7 @@ export class ProviderLadder {
     );
   }
 
-  /** Twice if there is a choice: other work on the machine during one trial must not decide for months. */
+  /** Tries each thread count, if there are several then twice: other work on the machine may slow down one trial. */
   async #tryThreadCounts(signal: AbortSignal): Promise<void> {
     const { inference, hardware } = this.#options;
     const counts = threadCounts(inference.threads, hardware.cores);
@@ -259,8 +259,8 @@ export class ProviderLadder {
     try {
       this.#memory.write(this.#key, finding);
     } catch (thrown) {
-      // A full disk only makes the next start slower: it repeats the trials.
-      this.#log.warn({ err: thrown }, 'provider not stored');
+      // Without stored results (for example on a full disk) the next start only takes longer: it repeats the trials.
+      this.#log.warn({ err: thrown }, 'cannot store the results of the provider trials');
     }
   }
 

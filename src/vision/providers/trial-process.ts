@@ -14,15 +14,15 @@ import type { TrialMessage, TrialOrder, TrialOutcome, TrialRequest } from './tri
 /** One run is enough: the golden runs have warmed up the session already. */
 const WARM_UP_RUNS = 1;
 const MIN_TIMED_RUNS = 3;
-/** Camera frames arrive with gaps, and sleeping threads need time to wake: measure that too. */
+/** Pause before each timed run: camera frames also arrive with gaps, and sleeping threads need time to wake. */
 const GAP_MS = 10;
-/** Stop timing a slow provider after this time, and after twice this time even with a single timed run. */
+/** Timing ends after this time with at least three runs, and after twice this time with at least one. */
 const TIMING_BUDGET_MS = 1_500;
 
 process.once('message', (order) => void runTrial(order as TrialOrder));
 
 try {
-  // If memory runs out, the kernel should kill the trial and not the agent.
+  // If memory runs out, the kernel should kill this trial process and not the agent.
   writeFileSync('/proc/self/oom_score_adj', '1000');
 } catch {
   // Not Linux, or not permitted: the parent watches the resident size.
@@ -49,7 +49,7 @@ async function verifyAndTime(request: TrialRequest): Promise<TrialOutcome> {
     return { type: 'right', openMs, firstRunMs, ...(await timeInference(session, request)) };
   } catch (thrown) {
     const error = asAgentError(thrown);
-    // The cause has the runtime's own message, without the stage and provider that the attempt names anyway.
+    // The cause has onnxruntime's own message, without the stage and provider, which the report names anyway.
     const { message } = error.cause instanceof Error ? error.cause : error;
     const reason = toReasonLine(message.replaceAll(request.bundle.dir, ''));
     const isWrong = error.code === 'vision_output_invalid' || error.code === 'model_golden_mismatch';

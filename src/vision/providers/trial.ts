@@ -16,7 +16,7 @@ export interface TrialRequest extends Plan {
 
 /** The request that the trial process receives. */
 export interface TrialOrder extends TrialRequest {
-  /** Resident size at which the process kills itself, MiB; the parent cannot measure it on every platform. */
+  /** Resident memory at which the process kills itself, MiB; its parent cannot measure it on every platform. */
   readonly hardRssMb: number;
 }
 
@@ -48,7 +48,7 @@ export type TrialOutcome =
   | { readonly type: 'hung'; readonly reason: string }
   | { readonly type: 'too_big'; readonly reason: string };
 
-/** Messages of the trial process. It sends the runtime first, because the next step may crash it. */
+/** Messages of the trial process. It sends the runtime first, because the next step may crash the process. */
 export type TrialMessage =
   | { readonly type: 'runtime'; readonly runtime: Runtime }
   | { readonly type: 'outcome'; readonly outcome: TrialOutcome };
@@ -59,7 +59,7 @@ export interface TrialResult {
   readonly runtime: Runtime | null;
 }
 
-/** Rejects only with the reason of the signal; every other end is an outcome. */
+/** Runs one trial. Rejects only with the reason of the signal; a crash or hang is an outcome, not an error. */
 export type TrialRunner = (request: TrialRequest, signal: AbortSignal) => Promise<TrialResult>;
 
 const MAX_REASON_CHARS = 200;

@@ -91,6 +91,6 @@ describe('the frame pipe of the vision process', () => {
     frames().end(Buffer.from('cut'));
     const [exitCode] = (await once(child, 'exit')) as [number];
     expect(exitCode).toBe(70);
-    expect(stderr).toContain('a frame cannot be read: the frame pipe ended after 3 of 10 bytes');
+    expect(stderr).toContain('cannot read a frame from the pipe: the frame pipe ended after 3 of 10 bytes');
   });
 });
