@@ -22,21 +22,21 @@ export interface StartedBroker {
 
 const MAX_CONNECTIONS = 64;
 const MAX_PACKET_BYTES = 2 * 1_048_576;
-/** Disconnect a subscriber that reads nothing for this time: its messages wait in memory. */
+/** The broker disconnects a subscriber that reads nothing for this time, because its messages wait in memory. */
 const DRAIN_TIMEOUT_MS = 5000;
 const CONNECT_TIMEOUT_MS = 10_000;
 const MAX_CLIENT_ID_CHARS = 128;
-/** Publishers wait while this many messages are queued in aedes. */
+/** Publishers wait while the queue of aedes (the broker library) has this many messages. */
 const MAX_QUEUED_MESSAGES = 100;
 const ADMIT_INTERVAL_MS = 5;
 const MAX_RETAINED_TOPICS = 1000;
 const MAX_RETAINED_BYTES = 16 * 1_048_576;
 const MAX_SUBSCRIPTIONS = 100;
-/** Unfinished QoS 2 messages of one client. Each is kept in memory. */
+/** Maximum number of unfinished QoS 2 messages of one client. The broker keeps them in memory. */
 const MAX_INFLIGHT_QOS2 = 8;
 const MAX_TOPIC_CHARS = 512;
 
-/** Starts the embedded broker if no other broker is configured, otherwise returns null. Rejects with `mqtt_port_taken`. */
+/** Starts the embedded broker if no other broker is configured; otherwise returns null. Rejects as `start` does. */
 export async function startEmbeddedBroker(
   mqtt: Settings['mqtt'],
   { log }: { readonly log: Log },
@@ -48,8 +48,8 @@ export async function startEmbeddedBroker(
 }
 
 /**
- * A broker inside the agent, for devices without another one: MQTT 3.1.1, in memory, for the loopback interface. It keeps
- * no sessions of disconnected clients. Limits: packets of 2 MiB, 64 connections with 100 subscriptions each, 1000
+ * A broker inside the agent, for devices without another one: MQTT 3.1.1, in memory, for the loopback interface. It
+ * keeps no sessions of disconnected clients. Limits: packets of 2 MiB, 64 connections with 100 subscriptions each, 1000
  * retained topics with 16 MiB in total.
  */
 export class EmbeddedBroker {
@@ -60,7 +60,7 @@ export class EmbeddedBroker {
   /** Payload size by topic, the oldest message first. */
   readonly #retainedBytesByTopic = new Map<string, number>();
   #retainedBytes = 0;
-  /** Callbacks of the publishers that wait for the queue of aedes. */
+  /** Callbacks of the publishers that wait until the queue of aedes has room. */
   readonly #waitingPublishers: ((error: null) => void)[] = [];
   #isAdmitting = false;
   #admitTimer: NodeJS.Timeout | null = null;
@@ -77,7 +77,7 @@ export class EmbeddedBroker {
   /** Throws `mqtt_port_taken`, or `mqtt_unreachable` for another failure to listen. */
   async start(): Promise<{ readonly port: number }> {
     const { host, port } = this.#options;
-    // Imported only here, because the library uses memory.
+    // Import aedes only when the embedded broker is used, because the library needs memory.
     const { Aedes } = await import('aedes');
     this.#aedes = await Aedes.createBroker({
       drainTimeout: DRAIN_TIMEOUT_MS,
@@ -100,7 +100,7 @@ export class EmbeddedBroker {
         this.#admitPublishers();
       },
       authorizeSubscribe: (client, subscription, done) => {
-        // Null rejects only this subscription.
+        // With null, aedes rejects only this subscription and keeps the client.
         done(null, this.#addSubscription(client, subscription.topic) ? subscription : null);
       },
     });
@@ -108,7 +108,7 @@ export class EmbeddedBroker {
       for (const filter of filters) this.#subscriptions.get(client)?.delete(filter);
     });
     this.#aedes.on('clientError', (client, error) =>
-      this.#log.debug({ client: client.id, reason: error.message }, 'client dropped'),
+      this.#log.debug({ client: client.id, reason: error.message }, 'disconnected a client after an error'),
     );
     try {
       this.#server.listen(port, host);
@@ -121,7 +121,7 @@ export class EmbeddedBroker {
     }
     const address = this.#server.address();
     const boundPort = typeof address === 'object' && address !== null ? address.port : port;
-    this.#log.info({ host, port: boundPort }, 'embedded broker listening');
+    this.#log.info({ host, port: boundPort }, 'embedded broker accepts connections');
     return { port: boundPort };
   }
 
@@ -149,7 +149,10 @@ export class EmbeddedBroker {
     socket.setNoDelay(true);
     const limited = socket.pipe(new PacketLimit(MAX_PACKET_BYTES));
     limited.on('error', (error) => {
-      this.#log.warn({ reason: error.message }, 'client dropped');
+      this.#log.warn(
+        { reason: error.message },
+        'disconnected a client that sent an invalid or too large packet',
+      );
       socket.destroy();
     });
     socket.on('error', () => limited.destroy());
@@ -164,7 +167,8 @@ export class EmbeddedBroker {
 
   /**
    * Lets waiting publishers continue while the queue of aedes has room. A subscriber that reads nothing fills the queue
-   * until it is disconnected. aedes then processes the queue recursively, and thousands of messages overflow the stack.
+   * until it is disconnected. aedes then processes the queue recursively: thousands of messages would overflow the
+   * stack.
    */
   #admitPublishers(): void {
     // A callback may cause the next call before it returns. The loop of the outer call handles that publisher.

@@ -37,13 +37,13 @@ export class OperatorClient {
     this.#client = client;
   }
 
-  /** Retained messages arrive first. */
+  /** Subscribes with QoS 1. The retained messages arrive first. */
   async subscribe(filters: readonly string[], onMessage: OnOperatorMessage): Promise<void> {
     this.#client.on('message', (topic, payload, packet) => onMessage(topic, payload, packet.retain));
     await this.#client.subscribeAsync([...filters], { qos: 1 });
   }
 
-  /** QoS 1, not retained. Without a connection it waits for the next one. */
+  /** Publishes with QoS 1, not retained. Without a connection, the message waits for the next connection. */
   async publish(topic: string, payload: string | Buffer): Promise<void> {
     await this.#client.publishAsync(topic, payload, { qos: 1 });
   }

@@ -5,8 +5,8 @@ import { readCredentials } from './link/credential-files.ts';
 import { connectFailure } from './link/failures.ts';
 
 /**
- * Connects to one broker and disconnects. It uses its own client id and no will, so it does not disturb a running agent
- * with the same settings. Throws `mqtt_refused` or `mqtt_unreachable`.
+ * Connects to one broker and disconnects. It uses its own client id and no will message, so it does not disturb a
+ * running agent with the same settings. Throws `mqtt_refused` or `mqtt_unreachable`.
  */
 export async function probeBroker(url: string, mqtt: Settings['mqtt'], timeoutMs: number): Promise<void> {
   const options = clientOptions({
@@ -29,7 +29,7 @@ export async function probeBroker(url: string, mqtt: Settings['mqtt'], timeoutMs
   }
 }
 
-/** Options without the will, and without a session that the broker would store. */
+/** Returns the options without the will message, and such that the broker stores no session. */
 function withoutSession(options: IClientOptions): IClientOptions {
   const remaining: IClientOptions = { ...options, clean: true };
   delete remaining.will;

@@ -16,33 +16,35 @@ export type PublishState = (topic: string, payload: string, options: PublishOpti
 export interface RetainedStatesDeps {
   readonly clock: Clock;
   readonly log: Log;
-  /** Called when a state is left out because the link was repeatedly lost over it. */
+  /** Called when a state is no longer published, because the connection was lost each time it was published. */
   readonly onLeftOut?: (topic: string, sizeBytes: number) => void;
 }
 
 /**
- * After this many births that were lost during the states, the next ones publish one state at a time to find the cause.
+ * When the connection was lost this many times in a row while the states were published, they are published one at a
+ * time after the next connects, to find the state that is the cause.
  */
-const LOST_BIRTHS_BEFORE_SEQUENTIAL = 2;
-/** Losses over one state, published alone, before the state is left out. */
+const LOST_ROUNDS_BEFORE_SEQUENTIAL = 2;
+/** A state is left out after the connection was lost this many times while only this state was published. */
 const MAX_STRIKES = 2;
+/** How long a state is left out. */
 const LEFT_OUT_MS = 3_600_000;
-/** Maximum number of values of one `each` topic that wait for the value in flight; the oldest are dropped. */
+/** Maximum number of waiting values of a topic that is set with `each`. Above it, the oldest values are dropped. */
 const MAX_QUEUED_VALUES = 16;
 
 /**
- * The newest value of each retained topic; at most one publish of a topic is in flight. A value that is set meanwhile
- * replaces the previous one, unless the topic is set with `each`.
+ * The newest value of each retained topic; at most one publish of a topic is in flight. A value that is set during a
+ * publish replaces the waiting value, unless it is set with `each`: then every value is published.
  */
 export class RetainedStates {
   readonly #deps: RetainedStatesDeps;
   readonly #states = new Map<string, State>();
   readonly #inFlight = new Set<string>();
-  /** Topics that the broker refused temporarily. */
+  /** Topics whose state the broker refused temporarily. */
   readonly #postponed = new Set<string>();
-  /** Values of `each` topics that wait for the value in flight. */
+  /** Values set with `each` that wait until the value before them is published, by topic. */
   readonly #queued = new Map<string, State[]>();
-  #lostBirths = 0;
+  #lostRounds = 0;
   readonly #strikes = new Map<string, number>();
   readonly #leftOut = new Map<string, { readonly sizeBytes: number; readonly untilMonoMs: number }>();
 
@@ -65,8 +67,8 @@ export class RetainedStates {
   }
 
   /**
-   * Publishes the newest value of one topic, and again if it changes meanwhile. Does not reject: after a failure, the
-   * next birth or `publishPostponed` publishes the state again.
+   * Publishes the newest value of one topic, and again if it changes during the publish. Does not reject: after a
+   * failure, `publishAll` after the next connect or `publishPostponed` publishes the state again.
    */
   async publish(topic: string, publish: PublishState): Promise<void> {
     if (this.#inFlight.has(topic)) return;
@@ -78,14 +80,17 @@ export class RetainedStates {
       }
     } catch (error) {
       const { code, message, context } = this.#postponeIfBusy(topic, error);
-      this.#deps.log.debug({ topic, code, reason: message, ...context }, 'state not published');
+      this.#deps.log.debug(
+        { topic, code, reason: message, ...context },
+        'cannot publish a retained state now',
+      );
     } finally {
       this.#inFlight.delete(topic);
       this.#queued.delete(topic);
     }
   }
 
-  /** Publishes the states that the broker refused temporarily. */
+  /** Publishes the states again that the broker refused temporarily. */
   publishPostponed(publish: PublishState): void {
     for (const topic of [...this.#postponed]) {
       this.#postponed.delete(topic);
@@ -94,21 +99,21 @@ export class RetainedStates {
   }
 
   /**
-   * Publishes every state: `info`, then absolute topics, then the others. Rejects when the link is lost. A state that
-   * the broker refuses is logged and skipped. A state over which the link is lost each time is left out for one hour,
-   * or until it is half as large.
+   * Publishes every state after a connect: `info`, then absolute topics, then the others. Rejects when the connection
+   * is lost. Logs and skips a state that the broker refuses. When the connection was lost each time a state was
+   * published, leaves this state out for one hour, or until it is half as large.
    */
   async publishAll(publish: PublishState): Promise<void> {
-    const isSequential = this.#lostBirths >= LOST_BIRTHS_BEFORE_SEQUENTIAL;
-    const topics = [...this.#states].sort((a, b) => birthRank(a) - birthRank(b)).map(([topic]) => topic);
-    this.#lostBirths += 1;
-    if (isSequential) for (const topic of topics) await this.#publishInBirth(topic, publish, true);
-    else await Promise.all(topics.map((topic) => this.#publishInBirth(topic, publish, false)));
-    this.#lostBirths = 0;
+    const isSequential = this.#lostRounds >= LOST_ROUNDS_BEFORE_SEQUENTIAL;
+    const topics = [...this.#states].sort((a, b) => publishRank(a) - publishRank(b)).map(([topic]) => topic);
+    this.#lostRounds += 1;
+    if (isSequential) for (const topic of topics) await this.#publishOrSkip(topic, publish, true);
+    else await Promise.all(topics.map((topic) => this.#publishOrSkip(topic, publish, false)));
+    this.#lostRounds = 0;
     this.#strikes.clear();
   }
 
-  async #publishInBirth(topic: string, publish: PublishState, isAlone: boolean): Promise<void> {
+  async #publishOrSkip(topic: string, publish: PublishState, isAlone: boolean): Promise<void> {
     const state = this.#states.get(topic);
     if (!state || this.#isExpired(state) || this.#isLeftOut(topic, state)) return;
     try {
@@ -119,7 +124,7 @@ export class RetainedStates {
         if (isAlone) this.#addStrike(topic, state);
         throw error;
       }
-      this.#deps.log.warn({ topic, code: error.code, ...error.context }, 'state refused');
+      this.#deps.log.warn({ topic, code: error.code, ...error.context }, 'broker refused a retained state');
     }
   }
 
@@ -162,8 +167,8 @@ export class RetainedStates {
   }
 }
 
-/** Lower ranks are published first. */
-const birthRank = ([topic, { absolute }]: readonly [string, State]): number =>
+/** The position of a state in `publishAll`: lower ranks are published first. */
+const publishRank = ([topic, { absolute }]: readonly [string, State]): number =>
   topic === 'info' ? 0 : absolute ? 1 : 2;
 
 const isLinkLoss = ({ code }: AgentError): boolean => code === 'mqtt_unreachable' || code === 'mqtt_timeout';

@@ -8,13 +8,13 @@ export interface StatePublisherDeps {
   readonly discovery: { refresh(): void };
   readonly info: { describe(): Info };
   readonly models: { state(): ModelState };
-  /** Called for each transient message, with or without a connection. */
+  /** Called for each message that is not retained, with or without a connection. */
   readonly onPublished: (topic: string, payload: unknown) => void;
 }
 
 const MIN_ANNOUNCE_INTERVAL_MS = 1000;
 
-/** Publishes what the device is and which model it has: on each change, and again on request. */
+/** Publishes the description of the device and the state of its models: on each change, and again on request. */
 export class StatePublisher {
   readonly #deps: StatePublisherDeps;
   #lastAnnouncedMonoMs = -Infinity;
@@ -32,7 +32,7 @@ export class StatePublisher {
     link.setState('model/state', models.state(), { each: true });
   }
 
-  /** Sends a message that is worthless later: QoS 0, not retained, dropped without a connection. */
+  /** Sends a message that is only useful now: QoS 0, not retained. Without a connection, the message is dropped. */
   publishTransient(topic: string, payload: object): void {
     const { link, onPublished } = this.#deps;
     onPublished(topic, payload);
@@ -41,8 +41,9 @@ export class StatePublisher {
   }
 
   /**
-   * Publishes all states and `online` again, at most once a second; requests in between share the next announcement.
-   * Resolves when what was true at the call is published. Rejects as the link does.
+   * Publishes all states and `online` again, at most once a second; calls within this second share the next
+   * announcement. Resolves when the states at the time of the call are published. Rejects as `announce` of the link
+   * does.
    */
   announce(): Promise<void> {
     this.#nextAnnouncement ??= this.#announceSoon();
@@ -52,7 +53,7 @@ export class StatePublisher {
   async #announceSoon(): Promise<void> {
     const { clock, link } = this.#deps;
     const waitMs = this.#lastAnnouncedMonoMs + MIN_ANNOUNCE_INTERVAL_MS - clock.monoMs();
-    // Also without a wait this must run after `announce` has set `#nextAnnouncement`.
+    // Even without a wait, continue only after `announce` has set `#nextAnnouncement`.
     await (waitMs > 0 ? clock.sleep(waitMs) : Promise.resolve());
     this.#lastAnnouncedMonoMs = clock.monoMs();
     this.#nextAnnouncement = null;

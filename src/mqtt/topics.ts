@@ -1,9 +1,9 @@
-/** The topics of one device: absolute for the wire, relative for the other stages. */
+/** The topics of one device. Only the link uses absolute topics; the other parts use topics relative to the device. */
 export class Topics {
   /** `{base}/{site}/{device}/`. */
   readonly prefix: string;
   readonly status: string;
-  /** Filter that matches every command. */
+  /** Topic filter that matches every command of this device. */
   readonly commands: string;
   readonly #commandPrefix: string;
   readonly #answerPrefix: string;
@@ -29,8 +29,8 @@ export class Topics {
 
   /**
    * Relative topic for the answers to a command: the requested response topic if it is below `…/cmdres/`, otherwise
-   * `cmdres/{name}`. A sender cannot make the device publish to another topic, nor to one that a subscriber cannot name
-   * or that makes a broker close the connection.
+   * `cmdres/{name}`. So a sender cannot make the device publish to other topics, to a topic that no subscriber can
+   * subscribe to, or to a topic for which a broker closes the connection.
    */
   answerTopic(name: string, responseTopic: string | null): string {
     const requested = responseTopic?.startsWith(this.#answerPrefix)

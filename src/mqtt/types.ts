@@ -8,16 +8,16 @@ export interface PublishOptions {
   readonly correlationData?: Uint8Array;
   /** The topic is absolute, such as a discovery topic of Home Assistant. */
   readonly absolute?: boolean;
-  /** Sent only while no message that is not bulk waits; for the backlog of the outbox. */
+  /** Low priority: sent only while no message without this flag waits. Used for old records and for rejections. */
   readonly bulk?: boolean;
 }
 
 export interface StateOptions extends Pick<PublishOptions, 'expiryS' | 'absolute'> {
-  /** On a connected link, publish every value and not only the newest one; default false. */
+  /** While connected, publish every value and not only the newest one; default false. */
   readonly each?: boolean;
 }
 
-/** A message on `cmd/{name}`, not parsed. */
+/** A message on `cmd/{name}` that was not parsed yet. */
 export interface CommandPacket {
   readonly payload: Uint8Array;
   readonly retain: boolean;
@@ -26,7 +26,7 @@ export interface CommandPacket {
   readonly correlationData: Uint8Array | null;
 }
 
-/** A fault of the link other than a lost connection; docs/health.md explains each code. */
+/** A fault of the connection to the broker, other than its loss. docs/health.md explains each code. */
 export type LinkFault =
   | 'link_refused'
   | 'link_contested'
@@ -41,27 +41,27 @@ export interface LinkStats {
   readonly reconnects1h: number;
   /** Round trip of the last acknowledged publish, ms. */
   readonly rttMs: number | null;
-  /** host:port, without credentials. */
+  /** host:port of the broker, without credentials. */
   readonly broker: string | null;
   readonly protocolVersion: 4 | 5 | null;
   readonly faults?: readonly LinkFault[];
 }
 
-/** The one connection to the broker. Other stages see the link only through this interface. */
+/** The one connection to the broker. The other parts of the agent use it only through this interface. */
 export interface Link {
   readonly connected: boolean;
   /** Maximum size of a payload on the current connection, bytes. */
   readonly maxPayloadBytes: number;
   /**
-   * Sets a retained state. It is published at once on a connected link, and again in each birth, which follows CONNACK.
-   * Only the newest value of a topic is kept; null clears the topic. Does not throw without a link.
-   * Order in a birth: `info`, then absolute topics (discovery), then the others in the order of their first call.
+   * Sets a retained state. While connected, the link publishes it at once. It publishes all states again after each
+   * CONNACK, in this order: `info`, then absolute topics (discovery), then the others in the order of their first call.
+   * Only the newest value of a topic is kept; null clears the topic. Does not throw without a connection.
    */
   setState(topic: string, payload: unknown, options?: StateOptions): void;
   /**
    * Resolves on PUBACK (QoS 1), or when the message is passed to the socket (QoS 0). Rejects with `mqtt_unreachable`
-   * without a link, `mqtt_timeout` without an acknowledgement in time, `mqtt_busy` when the broker refuses temporarily,
-   * and `mqtt_too_large` or `mqtt_publish_refused` when it refuses finally.
+   * without a connection, `mqtt_timeout` without an acknowledgement in time, `mqtt_busy` when the broker refuses
+   * temporarily, and `mqtt_too_large` or `mqtt_publish_refused` when it refuses finally.
    */
   publish(topic: string, payload: string | Uint8Array, options: PublishOptions): Promise<void>;
   stats(): LinkStats;

@@ -3,31 +3,32 @@ import type { KeyValue } from './types.ts';
 
 const DAY_MS = 86_400_000;
 const HOUR_MS = 3_600_000;
-/** The agent has no older records. A record with an earlier date was made before the clock was set. */
+/** No record of the agent is older than this. A record with an earlier date was made before the clock was set. */
 export const MIN_PLAUSIBLE_MS = Date.UTC(2024, 0, 1);
-/** A start this long after the previous one may have a wrong clock. */
+/** If the agent starts this long after its previous run, its clock may be wrong. */
 const MAX_ABSENCE_MS = 30 * DAY_MS;
 const KEY = 'retention.last_wall_ms';
 
 /**
- * Computes age limits, and keeps a wrong clock from deleting everything. After a forward step of more than a day, or a
- * start a month after the previous one, it suspends age limits until the clock has run for a day. It also suspends them
- * while the system reports that the clock is not synchronized. Limits on size and count stay in force.
+ * Computes the limits on the age of records, such that a wrong clock does not delete everything. After the clock was
+ * set forward by more than a day, or when the agent starts more than a month after its previous run, age limits are
+ * suspended for a day, and for longer while the system reports that the clock is not synchronised. Limits on size and
+ * count stay in force.
  */
 export class AgeGuard {
   readonly #deps: { keyValue: KeyValue; clock: Clock; isSynced: () => boolean | null };
   #last: { wallMs: number; monoMs: number } | null = null;
   #savedMonoMs = -Infinity;
   #suspendedUntilMonoMs = -Infinity;
-  /** True after a leap that no synchronization has confirmed yet. */
+  /** True after a large forward step of the clock, until a synchronisation confirms the time. */
   #isLeapUnconfirmed = false;
 
-  /** `isSynced`: whether the clock is synchronized; null when unknown. */
+  /** `isSynced` returns whether the clock is synchronised; null when this is unknown. */
   constructor(deps: { keyValue: KeyValue; clock: Clock; isSynced: () => boolean | null }) {
     this.#deps = deps;
   }
 
-  /** Reads the clocks. Call it once in each round of retention, before `cutoffMs`. */
+  /** Reads the wall clock and the monotonic clock. Call it once in each round of retention, before `cutoffMs`. */
   observe(): void {
     const { clock, keyValue } = this.#deps;
     const now = { wallMs: clock.nowMs(), monoMs: clock.monoMs() };
@@ -48,7 +49,7 @@ export class AgeGuard {
     }
   }
 
-  /** The wall clock before which a record is older than `days`; null while the clock is not trusted. */
+  /** A record with an earlier wall-clock time is older than `days`. Null while the clock is not trusted. */
   cutoffMs(days: number): number | null {
     const now = this.#last;
     return now && this.#isTrusted(now) ? now.wallMs - days * DAY_MS : null;

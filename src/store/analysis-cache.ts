@@ -11,7 +11,7 @@ export interface AnalysisCacheOptions {
   /** Lifetime of a result, s; 0 disables the cache. */
   readonly ttlS: number;
   readonly maxEntries?: number;
-  /** Of keys and results; the file is a little larger. */
+  /** Maximum total size of keys and results; the file is a little larger. */
   readonly maxBytes?: number;
 }
 
@@ -22,12 +22,14 @@ export interface AnalysisCacheDeps {
 
 const MAX_ENTRIES = 10_000;
 const MAX_BYTES = 16_000_000;
-/** No result of the agent is larger. */
+/** Larger results are not cached; the agent produces none. */
 const MAX_RESULT_BYTES = 64_000;
-/** Results are written in batches of this size, or this long after the first of them. */
+/** Results are written when this many wait, or when the first of them has waited for `MAX_FLUSH_DELAY_MS`. */
 const BATCH_RESULTS = 32;
 const MAX_FLUSH_DELAY_MS = 2000;
-/** After a failure of the file. Its disk space is free for records meanwhile. */
+/**
+ * After a failure of the file, a new file is created this much later. Until then, its disk space is free for records.
+ */
 const RETRY_DELAY_MS = 60_000;
 const EMPTY = { entries: 0, sizeBytes: 0 } as const;
 
@@ -38,15 +40,19 @@ interface Pending {
 }
 
 /**
- * Results of analyzed images, in a separate SQLite file that may be lost: nothing is synced to the disk. A file that fails
- * in any way is deleted, and a new one is created a minute later. Drop policy: oldest written first. The keys include the
- * model and the calibration, so results of an old one are no longer found and expire. The first use opens the file.
+ * Results of analysed images, in a separate SQLite file that may be lost: no write waits for the disk. A file that
+ * fails in any way is deleted, and a new file is created a minute later. Drop policy: the results that were written
+ * first. The keys include the model and the calibration, so results of an old model or calibration are no longer found,
+ * and expire. The first use opens the file.
  */
 export class SqliteAnalysisCache implements AnalysisCache {
   readonly #options: Required<AnalysisCacheOptions>;
   readonly #deps: AnalysisCacheDeps;
   readonly #path: string;
-  /** Not written yet; `get` finds these too. Bounded by `BATCH_RESULTS`: a full batch is written at once. */
+  /**
+   * Results that are not in the file yet; `get` finds these too. At most `BATCH_RESULTS`: a full batch is written at
+   * once.
+   */
   readonly #pending = new Map<string, Pending>();
   readonly #closed = new AbortController();
   #file: CacheFile | null = null;
@@ -89,7 +95,7 @@ export class SqliteAnalysisCache implements AnalysisCache {
     return { hits: this.#hits, misses: this.#misses, entries, sizeBytes };
   }
 
-  /** Writes pending results. Idempotent. */
+  /** Writes the pending results and closes the file. Idempotent. */
   close(): void {
     if (this.#closed.signal.aborted) return;
     this.#closed.abort();
@@ -113,7 +119,7 @@ export class SqliteAnalysisCache implements AnalysisCache {
 
   /**
    * Within one boot, uses the monotonic clock, because the wall clock may step. After a reboot, uses the wall clock; a
-   * negative age means that one of the two times was wrong.
+   * negative age means that one of the two times was wrong, so the result is not used.
    */
   #isFresh({ bootId, monoMs, wallMs }: Pick<CachedResult, 'bootId' | 'monoMs' | 'wallMs'>): boolean {
     const { clock } = this.#deps;
@@ -142,7 +148,7 @@ export class SqliteAnalysisCache implements AnalysisCache {
     });
   }
 
-  /** Null when `work` returns null, when it fails, and when there is no file. */
+  /** Returns the result of `work`; null when `work` fails or when there is no file. */
   #withFile<T>(work: (file: CacheFile) => T): T | null {
     const file = this.#openFile();
     if (!file) return null;
@@ -167,7 +173,10 @@ export class SqliteAnalysisCache implements AnalysisCache {
   }
 
   #fail(thrown: unknown): void {
-    this.#deps.log.warn({ err: thrown }, 'analysis cache failed, retrying in a minute');
+    this.#deps.log.warn(
+      { err: thrown },
+      'the analysis cache failed: deleting its file, creating a new one in a minute',
+    );
     this.#deleteFile();
   }
 
@@ -178,11 +187,11 @@ export class SqliteAnalysisCache implements AnalysisCache {
       this.#file?.close();
       CacheFile.delete(this.#path);
     } catch (thrown) {
-      log.warn({ err: thrown }, 'analysis cache file not deleted');
+      log.warn({ err: thrown }, 'cannot delete the file of the analysis cache');
     }
     this.#file = null;
   }
 }
 
-/** Includes the key: a result under a wrong key is as wrong as a damaged result. */
+/** The checksum includes the key: a result under a wrong key is as wrong as a damaged result. */
 const checksum = (key: string, json: string): number => crc32(json, crc32(key));

@@ -16,7 +16,7 @@ export interface BurstRow {
   readonly view_height: number | null;
 }
 
-/** Embeddings and view signatures of bursts, by camera and observation. */
+/** What the model computed from each burst of frames (embedding and view signature), by camera and observation. */
 export class Bursts {
   readonly #put: Database.Statement<[BurstRow]>;
   readonly #cameras: Database.Statement<[string], { camera: string }>;
@@ -34,7 +34,7 @@ export class Bursts {
     this.#cameras = db.prepare('SELECT camera FROM bursts WHERE observation_id = ?');
   }
 
-  /** Stores nothing when no model ran. Call it in the record's transaction. */
+  /** Adds a burst; does nothing when no model ran. Call it in the transaction that stores the record. */
   add(camera: string, observationId: string, capturedAtMs: number, features: BurstFeatures): void {
     if (!features.embedding || features.embeddingDigest === null) return;
     this.put({
@@ -51,7 +51,7 @@ export class Bursts {
     this.#put.run(row);
   }
 
-  /** The cameras with a burst of this id: several when a calibration was imported into several cameras. */
+  /** The cameras that have a burst with this id: several cameras when a calibration was imported into each of them. */
   camerasOf(observationId: string): readonly string[] {
     return this.#cameras.all(observationId).map(({ camera }) => camera);
   }
@@ -62,7 +62,7 @@ export interface BurstEmbedding {
   readonly embedding: Float32Array;
 }
 
-/** Embeddings of labelled bursts by other models than the one that ran at capture. */
+/** Embeddings of labelled bursts that were computed by other models than the model that ran at the capture. */
 export class Embeddings {
   readonly #writer: Writer;
   readonly #put: Database.Statement<[{ camera: string; id: string; digest: string; embedding: Uint8Array }]>;
@@ -90,12 +90,12 @@ export class Embeddings {
     this.#delete = db.prepare('DELETE FROM embeddings WHERE embedding_digest = ?');
   }
 
-  /** Labelled observations without an embedding of this model, newest label first. */
+  /** The ids of labelled observations that have no embedding of this model, newest label first. */
   missing(camera: string, digest: string): readonly string[] {
     return this.#missing.all({ camera, digest }).map((row) => row.observation_id);
   }
 
-  /** Adds embeddings in one transaction. Skips bursts that were deleted meanwhile. */
+  /** Adds embeddings in one transaction. Skips bursts that no longer exist. */
   add(camera: string, digest: string, bursts: readonly BurstEmbedding[]): void {
     this.#writer.write(() => {
       for (const { observationId, embedding } of bursts)
@@ -103,7 +103,7 @@ export class Embeddings {
     });
   }
 
-  /** Deletes the embeddings of all other models. */
+  /** Deletes all embeddings except those of the models with these digests. */
   keepOnly(digests: readonly string[]): void {
     const unused = this.#digests.all().filter((row) => !digests.includes(row.embedding_digest));
     if (unused.length === 0) return;

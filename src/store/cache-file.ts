@@ -13,7 +13,7 @@ export interface CachedResult {
 
 export interface CacheTotals {
   readonly entries: number;
-  /** Of keys and results. */
+  /** Total size of keys and results. */
   readonly sizeBytes: number;
 }
 
@@ -28,7 +28,9 @@ type Row = Pick<CachedResult, 'bootId' | 'monoMs' | 'wallMs'> & {
   readonly sizeBytes: number;
 };
 
-/** Increase it with each change of the schema. A file of another version is deleted: its content is only a cache. */
+/**
+ * Increase it with each change of the schema. The agent deletes a file of another version, because it is only a cache.
+ */
 const SCHEMA_VERSION = 1;
 const SCHEMA = `
   CREATE TABLE answers (
@@ -44,12 +46,15 @@ const SCHEMA = `
   CREATE TABLE tally (entries INTEGER NOT NULL, size_bytes INTEGER NOT NULL);
   INSERT INTO tally VALUES (0, 0);
   PRAGMA user_version = ${SCHEMA_VERSION};`;
-/** Rows read at a time while looking for rows to delete. */
+/** Rows that one query reads while `add` looks for rows to delete. */
 const BATCH_ROWS = 64;
-/** Stale rows deleted by one `add`, to limit the pause: after an hour without requests, all rows are stale. */
+/** Maximum number of stale rows that one `add` deletes: after an hour without requests, all rows can be stale. */
 const MAX_STALE_DELETED = 256;
 
-/** The SQLite file of `SqliteAnalysisCache`. Drop policy: oldest written first. Methods throw the errors of SQLite. */
+/**
+ * The SQLite file of `SqliteAnalysisCache`. Drop policy: the rows that were written first. Methods throw the errors of
+ * SQLite.
+ */
 export class CacheFile {
   readonly #db: Database.Database;
   readonly #statements: ReturnType<typeof prepare>;
@@ -63,7 +68,7 @@ export class CacheFile {
     for (const suffix of ['', '-wal', '-shm', '-journal']) rmSync(path + suffix, { force: true });
   }
 
-  /** Replaces a damaged file, or one of another schema, by an empty one. */
+  /** Opens the file. Replaces a damaged file, or a file with another schema, by an empty file. */
   static open(path: string): CacheFile {
     try {
       return new CacheFile(path);
@@ -75,7 +80,7 @@ export class CacheFile {
   }
 
   private constructor(path: string) {
-    // No other process uses this file, so it needs no time to wait for a lock.
+    // No other process uses this file, so there is no lock to wait for.
     this.#db = new Database(path, { timeout: 0 });
     try {
       configure(this.#db);
@@ -96,8 +101,8 @@ export class CacheFile {
   }
 
   /**
-   * Adds results and replaces those under the same keys. Then deletes the oldest rows while the bounds are exceeded, and
-   * some stale rows.
+   * Adds results and replaces those under the same keys. Then deletes the oldest rows while the bounds are exceeded,
+   * and some stale rows.
    */
   add(results: readonly (CachedResult & { readonly key: string })[], bounds: CacheBounds): void {
     this.#totals = this.#db.transaction(() => this.#add(results, bounds)).immediate();
@@ -149,7 +154,7 @@ class OtherSchema extends Error {}
 function configure(db: Database.Database): void {
   db.pragma('locking_mode = EXCLUSIVE');
   db.pragma('journal_mode = WAL');
-  // No request waits for the disk. A file damaged by a power cut is detected when it is read.
+  // No write waits for the disk. A power cut may damage the file; the agent detects this when it reads the file.
   db.pragma('synchronous = OFF');
   db.pragma('cache_size = -256');
   db.pragma('wal_autocheckpoint = 256');

@@ -3,12 +3,12 @@ import type { Clock } from '../base/clock.ts';
 import type { CommandLog, HandledCommand } from './types.ts';
 import type { Writer } from './writer.ts';
 
-/** Of any age: a flood of commands must not fill the disk. */
+/** Maximum number of commands of any age: a flood of commands must not fill the disk. */
 const MAX_COMMANDS = 20_000;
 const MAX_RESULT_BYTES = 8 * 1_048_576;
 /** Result messages up to this size are never shortened. */
 const MAX_SMALL_RESULT_BYTES = 256;
-/** Result messages read at a time for shortening. */
+/** Number of result messages that one query reads to shorten them. */
 const BATCH_ROWS = 200;
 
 export interface CommandLogOptions {
@@ -23,15 +23,16 @@ export interface CommandLogDeps {
 }
 
 /**
- * Handled commands, bounded by age (see `Retention`), count and bytes. Drop policy: above the count, delete the oldest,
- * first those that are safe to repeat; above the bytes, remove the field `result` from the oldest result messages.
+ * Handled commands, bounded by age (see `Retention`), count and bytes. Drop policy: above the count, delete the
+ * oldest commands, and before them those that are safe to repeat; above the bytes, remove the field `result` from the
+ * oldest result messages.
  */
 export class SqliteCommandLog implements CommandLog {
   readonly #deps: CommandLogDeps;
   readonly #maxCommands: number;
   readonly #maxResultBytes: number;
   readonly #statements: ReturnType<typeof prepare>;
-  /** An upper bound: retention deletes rows without changing it. */
+  /** At least the number of rows: retention deletes rows without changing this value. */
   #commands: number;
   #resultBytes: number;
 
@@ -64,14 +65,14 @@ export class SqliteCommandLog implements CommandLog {
     });
   }
 
-  /** Deletes commands until one more fits. */
+  /** Deletes commands until there is room for one more. */
   #deleteOldest(): void {
     this.#commands = this.#count() + 1;
     const over = this.#commands - this.#maxCommands;
     if (over > 0) this.#commands -= this.#statements.deleteOldest.run(over).changes;
   }
 
-  /** Removes the field `result` from the oldest large messages; they keep their status. */
+  /** Removes the field `result` from the oldest large result messages; their field `status` stays. */
   #shortenResults(): void {
     this.#resultBytes = this.#sumResultBytes();
     while (this.#resultBytes > this.#maxResultBytes) {
@@ -84,7 +85,7 @@ export class SqliteCommandLog implements CommandLog {
     }
   }
 
-  /** Returns the bytes that it saved. */
+  /** Removes the field `result` of one message. Returns by how many bytes the message became shorter. */
   #removeResult(position: number): number {
     const before = this.#statements.size.get(position)?.bytes ?? 0;
     this.#statements.removeResult.run(position);

@@ -6,7 +6,7 @@ import type { SqliteOutbox } from './outbox/outbox.ts';
 import type { Sequences } from './sequences.ts';
 import type { Writer } from './writer.ts';
 
-/** An event must fit into the packet limit of any broker. */
+/** These two limits make an event small enough for the packet limit of any broker. */
 const MAX_MESSAGE_CHARS = 1000;
 const MAX_CONTEXT_CHARS = 8000;
 
@@ -16,11 +16,14 @@ export interface EventsDeps {
   readonly sequences: Sequences;
   readonly outbox: SqliteOutbox;
   readonly clock: Clock;
-  /** Called in the event's transaction, after it is queued. */
+  /** Called in the transaction of the event, after the event was added to the outbox. */
   readonly onQueued: (event: Event) => void;
 }
 
-/** Events for the operator: stored and queued in one transaction, numbered in the stream `events`. */
+/**
+ * Events for the operator. Each is stored and added to the outbox in one transaction, with a number in the stream
+ * `events`.
+ */
 export class Events {
   readonly #deps: EventsDeps;
   readonly #insert: Database.Statement<[number, number, string, string]>;
@@ -63,8 +66,8 @@ export class Events {
   }
 
   /**
-   * Replaces the context of an event that was not sent yet, instead of raising another event. Returns null when it is in
-   * flight or has left the outbox. Call it in a transaction.
+   * Replaces the context of an event that was not sent yet, instead of raising another event. Returns null when the
+   * event is being sent or is no longer in the outbox. Call it in a transaction.
    */
   updateContext(event: Event, context: Event['context']): Event | null {
     const updated: Event = { ...event, context: limitContext(context) };
@@ -75,7 +78,7 @@ export class Events {
     return updated;
   }
 
-  /** Events with a higher number, oldest first. */
+  /** Events with a number above `seq`, oldest first. */
   after(seq: number, limit: number): readonly Event[] {
     return this.#after.all(seq, limit).map(parseEvent);
   }
@@ -85,7 +88,7 @@ export class Events {
     return this.#newestSeq.get()?.seq ?? 0;
   }
 
-  /** Newest first; `beforeSeq` continues a page. */
+  /** The newest events, newest first. With `beforeSeq`, only events with a lower number: the next page. */
   recent(limit: number, beforeSeq = Number.MAX_SAFE_INTEGER): readonly Event[] {
     return this.#recent.all(beforeSeq, limit).map(parseEvent);
   }
@@ -93,7 +96,7 @@ export class Events {
 
 const parseEvent = ({ payload }: { payload: string }): Event => JSON.parse(payload) as Event;
 
-/** The context as plain JSON, or a note instead of a context that is too long or not serializable. */
+/** The context as plain JSON, or a note when the context is too long or not serialisable. */
 function limitContext(context: Event['context']): Event['context'] {
   let text: string;
   try {
@@ -101,7 +104,7 @@ function limitContext(context: Event['context']): Event['context'] {
       typeof value === 'bigint' ? Number(value) : value,
     );
   } catch {
-    return { omitted: 'not representable' };
+    return { omitted: 'not serialisable as JSON' };
   }
   return text.length > MAX_CONTEXT_CHARS
     ? { omitted: `${text.length} characters` }

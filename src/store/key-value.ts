@@ -2,7 +2,7 @@ import type Database from 'better-sqlite3';
 import type { KeyValue } from './types.ts';
 import type { Writer } from './writer.ts';
 
-/** Small durable values, in the table `memory`. */
+/** Small values that survive a restart, in the table `memory`. */
 export class SqliteKeyValue implements KeyValue {
   readonly #writer: Writer;
   readonly #get: Database.Statement<[string], { value: string }>;

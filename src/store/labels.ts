@@ -38,7 +38,7 @@ export interface LabelsDeps {
   readonly observations: Observations;
 }
 
-/** Wave heights that people observed. A label keeps its burst, also after retention deletes the observation. */
+/** Wave heights that people observed. The burst of a label is kept even after retention has deleted the observation. */
 export class SqliteLabels implements Labels {
   readonly #deps: LabelsDeps;
   readonly #put: Database.Statement<[LabelRow]>;
@@ -123,7 +123,7 @@ export class SqliteLabels implements Labels {
     );
   }
 
-  /** Stores rows unchanged, in one transaction. */
+  /** Stores the rows as they are, in one transaction. */
   restore(labels: readonly LabelRow[], bursts: readonly BurstRow[]): void {
     this.#deps.writer.write(() => {
       for (const burst of bursts) this.#deps.bursts.put(burst);
@@ -137,7 +137,7 @@ export class SqliteLabels implements Labels {
     if (observation && observation.status !== 'measured')
       throw new AgentError(
         'label_refused',
-        `the observation has the status ${observation.status}: it measured nothing`,
+        `the observation has the status ${observation.status}: it has no wave height`,
         { context: { observationId } },
       );
     const [camera, ...others] = bursts.camerasOf(observationId);
@@ -145,7 +145,7 @@ export class SqliteLabels implements Labels {
       throw new AgentError('label_refused', 'the embedding of this observation is no longer stored', {
         context: { observationId },
       });
-    // Without the observation, a burst of several cameras does not identify one of them.
+    // Without the observation, the camera is unknown if several cameras have a burst with this id.
     const owner = observation?.camera ?? (others.length === 0 ? camera : undefined);
     if (owner === undefined)
       throw new AgentError('observation_unknown', 'no observation has this id', {
@@ -161,7 +161,8 @@ function assertImportable(bursts: readonly LabelledBurst[]): void {
   const refuse = (message: string): never => {
     throw new AgentError('calibration_invalid', message);
   };
-  if (bursts.length > MAX_IMPORTED_BURSTS) refuse(`more than ${MAX_IMPORTED_BURSTS} bursts`);
+  if (bursts.length > MAX_IMPORTED_BURSTS)
+    refuse(`the calibration has more than ${MAX_IMPORTED_BURSTS} bursts`);
   const length = bursts[0]?.embedding.length ?? 0;
   for (const { label, embedding, view } of bursts) {
     const { observationId } = label;
@@ -171,7 +172,9 @@ function assertImportable(bursts: readonly LabelledBurst[]): void {
     if (!Number.isSafeInteger(label.createdAtMs))
       refuse(`burst ${observationId}: the time is not an integer`);
     if (embedding.length !== length || length === 0 || length > MAX_EMBEDDING_VALUES)
-      refuse(`burst ${observationId}: the embedding has another length than the first, or none`);
+      refuse(
+        `burst ${observationId}: the embedding is empty, too long, or not as long as that of the first burst`,
+      );
     if (!embedding.every(Number.isFinite))
       refuse(`burst ${observationId}: the embedding has values that are not finite`);
     if (view && view.luma.length !== view.width * view.height)

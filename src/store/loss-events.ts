@@ -9,7 +9,7 @@ import type { Sequences } from './sequences.ts';
 import type { RaiseEvent } from './types.ts';
 import type { Writer } from './writer.ts';
 
-/** An `outbox_dropped` event is raised or updated at most this often. The heartbeat counts each drop. */
+/** Minimum interval at which an `outbox_dropped` event is raised or updated. The heartbeat counts each drop at once. */
 const DROP_EVENT_INTERVAL_MS = 3_600_000;
 
 export interface DropEventsDeps {
@@ -20,17 +20,17 @@ export interface DropEventsDeps {
   readonly events: Events;
 }
 
-/** Reports records that the bounds of the outbox dropped: the event `outbox_dropped`. */
+/** Raises the event `outbox_dropped` about records that were dropped because of the limits of the outbox. */
 export class DropEvents {
   readonly #deps: DropEventsDeps;
-  /** `droppedBefore`: the total that earlier events reported. */
+  /** The last event. `droppedBefore` is the number of drops that the events before it reported. */
   #last: { readonly event: Event; readonly monoMs: number; readonly droppedBefore: number } | null = null;
 
   constructor(deps: DropEventsDeps) {
     this.#deps = deps;
   }
 
-  /** Raises one event for a series of drops. Updates the last event while it is not sent, instead of raising another. */
+  /** Raises one event for a series of drops. If the last event was not sent yet, updates it instead. */
   report(): void {
     const { clock, events, log, sequences, writer } = this.#deps;
     const nowMs = clock.monoMs();
@@ -50,7 +50,7 @@ export class DropEvents {
         this.#last = { event, monoMs: nowMs, droppedBefore };
       });
     } catch (thrown) {
-      log.error({ code: asAgentError(thrown).code, err: thrown }, 'outbox_dropped event not stored');
+      log.error({ code: asAgentError(thrown).code, err: thrown }, 'cannot store the event outbox_dropped');
     }
   }
 }
@@ -64,7 +64,7 @@ const dropEvent = (dropped: number, droppedTotal: number): EventDraft => ({
   context: { dropped, dropped_total: droppedTotal },
 });
 
-/** Counts records that the disk refused, and reports them when it works again: the event `records_unstored`. */
+/** Counts records that the disk refused. When the disk works again, raises the event `records_unstored` about them. */
 export class UnstoredRecords {
   readonly #raise: RaiseEvent;
   #lost: { readonly records: number; readonly code: ErrorCode } | null = null;
@@ -73,7 +73,7 @@ export class UnstoredRecords {
     this.#raise = deps.raise;
   }
 
-  /** Runs `store`, which stores one record. Throws its error. */
+  /** Calls `store`, which stores one record. Throws the error of `store`. */
   count<T>(store: () => T): T {
     let stored: T;
     try {
@@ -112,12 +112,12 @@ export function recoveryEvent(
     severity: 'error',
     code: 'store_corrupt',
     message: wasReplaced
-      ? 'The database was replaced or removed while it was in use. Its content was kept; the file in its place was set aside.'
-      : 'The database was damaged. It was set aside, and a new one was created with everything that was still readable.',
+      ? 'The database was replaced or removed while it was in use. Its content was kept; the file in its place was renamed.'
+      : 'The database was damaged. It was renamed, and a new one was created with everything that was still readable.',
     context: {
       reason:
         broken?.reason ??
-        (wasReplaced ? 'replaced while in use' : 'the database is older than its numbering'),
+        (wasReplaced ? 'replaced while in use' : 'the database is older than its sequence numbers'),
       quarantined: quarantined ? basename(quarantined) : null,
       records_lost_at_most: missing,
       records_kept: broken && requeued,

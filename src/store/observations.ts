@@ -5,7 +5,7 @@ import { AgentError } from '../base/errors.ts';
 import type { ObservationPage, ObservationQuery } from './types.ts';
 
 const MAX_PAGE_RECORDS = 1000;
-/** The largest time of a `Date`. */
+/** The largest time that a `Date` can have. */
 const MAX_TIME_MS = 8.64e15;
 
 interface Row {
@@ -16,13 +16,15 @@ interface Row {
   readonly payload: string;
 }
 
-/** The last publication of a record is in its own table. Records of an older agent have it in their own row. */
+/**
+ * SQL: records with the time of their last publication. Old versions of the agent stored this time in `observations`.
+ */
 const RECORDS = `SELECT o.row_id, o.captured_at_ms, o.payload,
     coalesce(p.published_at_ms, o.published_at_ms) AS published_at_ms,
     coalesce(p.historical, o.historical) AS historical
   FROM observations o LEFT JOIN publications p ON p.camera = o.camera AND p.seq = o.seq`;
 
-/** The history of records, as published or to be published. */
+/** All stored records, as they were published or will be published. */
 export class Observations {
   readonly #db: Database.Database;
   readonly #insert: Database.Statement<[string, string, number, number, string, string]>;
@@ -45,7 +47,7 @@ export class Observations {
     this.#newestRow = deps.db.prepare('SELECT row_id, id FROM observations ORDER BY row_id DESC LIMIT 1');
   }
 
-  /** Stores a record; call it in the transaction that queues it. */
+  /** Stores a record. Call it in the transaction that adds the record to the outbox. */
   insert(record: Observation, payload: string): void {
     const capturedAtMs = Date.parse(record.captured_at);
     this.#insert.run(record.id, record.camera, record.seq, capturedAtMs, record.status, payload);
@@ -67,7 +69,7 @@ export class Observations {
     return this.#after.all(rowId, limit).map((row) => ({ rowId: row.row_id, record: toObservation(row) }));
   }
 
-  /** Null when the record does not exist or is deleted. */
+  /** The row id of a record; null when the record does not exist or was deleted. */
   rowIdOf(id: string): number | null {
     return this.#rowId.get(id)?.row_id ?? null;
   }
@@ -78,7 +80,7 @@ export class Observations {
     return row ? { rowId: row.row_id, id: row.id } : null;
   }
 
-  /** A page, newest capture first. Throws `usage` for an invalid cursor. */
+  /** Returns one page of records, newest capture first. Throws `usage` for an invalid cursor. */
   query(query: ObservationQuery): ObservationPage {
     const limit = Math.min(Math.max(1, Math.trunc(query.limit)), MAX_PAGE_RECORDS);
     const after = query.cursor === undefined ? null : readCursor(query.cursor);

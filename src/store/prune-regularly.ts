@@ -4,7 +4,7 @@ import type { Log } from '../base/log.ts';
 import type { Store } from './store.ts';
 
 const INTERVAL_MS = 60_000;
-/** Pause between two batches, in which new records can be stored. */
+/** Pause between two batches of deletions. During this pause, new records can be stored. */
 const BATCH_PAUSE_MS = 50;
 
 /** Deletes expired records every minute, in small batches. Rejects when the signal aborts. */

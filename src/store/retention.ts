@@ -4,22 +4,22 @@ import { MIN_PLAUSIBLE_MS, type AgeGuard } from './age-guard.ts';
 import type { SqliteOutbox } from './outbox/outbox.ts';
 import type { Writer } from './writer.ts';
 
-/** Rows deleted in one transaction: a few milliseconds of the event loop. */
+/** Rows that one transaction deletes: this blocks the event loop for a few milliseconds. */
 const BATCH_ROWS = 200;
 const DAY_MS = 86_400_000;
 const MB = 1_048_576;
-/** A burst without a label waits this long for one. */
+/** A burst without a label is deleted after this time; until then, somebody may still label it. */
 const UNLABELLED_BURST_DAYS = 14;
 const COMMAND_DAYS = 7;
 const MAX_WAL_BYTES = 8 * MB;
 const VACUUM_PAGES = 256;
-/** Rounds of deleting when the disk is full. */
+/** Maximum number of rounds in which rows are deleted when the disk is full. */
 const MAX_ROUNDS = 20;
-/** Share of the file that these rounds free. */
+/** The rounds end when this share of the file is free. */
 const MIN_FREE_SHARE = 0.2;
-/** Enough pages for a few records and for the deletion of others. */
+/** Free pages that are enough to store a few records and to delete others. */
 const MIN_FREE_PAGES = 64;
-/** Share of `maxMb` above which the oldest rows are deleted. */
+/** The oldest rows are deleted when the file uses more than this share of `maxMb`. */
 const MAX_FILL_SHARE = 0.95;
 
 const SENT = `NOT EXISTS (SELECT 1 FROM outbox q
@@ -41,7 +41,7 @@ export interface RetentionDeps {
 
 export interface PruneResult {
   readonly deleted: number;
-  /** The batch was full: call again soon. */
+  /** True when there may be more rows to delete: call again soon. */
   readonly more: boolean;
 }
 
@@ -79,19 +79,20 @@ export class Retention {
     ];
     this.#oldest = [
       oldest('bursts', 'row_id', unlabelled),
-      // Deleting a waiting record would free nothing: the outbox would take over its payload.
+      // Keep records that wait in the outbox: deleting one would free nothing, because its payload would move to the
+      // outbox.
       oldest('observations', 'row_id', SENT),
       oldest('events', 'seq'),
       oldest('rejected', 'row_id'),
     ];
   }
 
-  /** Sets the bounds of the next rounds. */
+  /** Sets the limits for the next rounds. */
   setBounds(bounds: Omit<RetentionOptions, 'path'>): void {
     this.#options = { ...this.#options, ...bounds };
   }
 
-  /** One round. Throws `store_*`. */
+  /** Runs one round of deletions. Throws `store_*`. */
   prune(): PruneResult {
     this.#deps.ages.observe();
     const byAge = this.#pruneAged();
@@ -101,9 +102,9 @@ export class Retention {
   }
 
   /**
-   * Deletes the oldest rows of any age until a share of the file's pages is free. Drops rows of the outbox last, and
-   * counts them. Does not truncate the write-ahead log, which could not grow again on a full disk. Returns the number of
-   * deleted rows.
+   * Deletes the oldest rows of any age until a share of the file's pages is free. Drops rows of the outbox only when
+   * nothing else is left, and counts them. Does not truncate the write-ahead log, which could not grow again on a full
+   * disk. Returns the number of deleted rows.
    */
   freePages(): number {
     let deleted = 0;
@@ -116,7 +117,7 @@ export class Retention {
     return deleted;
   }
 
-  /** True when the file has too few free pages for more records without growing. */
+  /** True when the file has so few free pages that it must grow to store more records. */
   isNearlyFull(): boolean {
     return this.#pragma('freelist_count') < MIN_FREE_PAGES;
   }

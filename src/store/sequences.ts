@@ -5,7 +5,9 @@ import { replaceFile } from '../base/atomic-file.ts';
 import { createDirectory } from '../base/create-directory.ts';
 import { isFull } from './file/store-errors.ts';
 
-/** Numbers are reserved in blocks of this size, so that the side file is written once for each block. */
+/**
+ * Numbers are reserved in blocks of this size, so that the file `swellsight.seq.json` is written only once per block.
+ */
 const BLOCK_SIZE = 16;
 
 interface Marks {
@@ -16,10 +18,11 @@ interface Marks {
 }
 
 /**
- * Assigns `seq` in each stream: increments of one, never the same number twice. The counters are in the database and
- * change in the transaction of their record. A side file holds a high-water mark ahead of them. When the database is
- * lost, or a disk that lied about its writes rolls it back, numbering continues above the mark, and the skipped numbers
- * count as dropped.
+ * Assigns the numbers `seq` of each stream: each number is one higher than the last, and no number is used twice. The
+ * counters are in the database and change in the transaction that stores the record. A second file, the side file
+ * `swellsight.seq.json`, contains a mark for each stream, and no assigned number is above it. When the database
+ * is lost, or is older than it should be because the disk lost writes, numbering continues above the mark. The skipped
+ * numbers count as dropped.
  */
 export class Sequences {
   readonly #path: string;
@@ -52,12 +55,12 @@ export class Sequences {
   /**
    * Compares the database with the side file; call it once, in a transaction, before the first `next`.
    * `salvaged`: the counters of a damaged database that this one replaces.
-   * Returns the upper bound of the records that the database has lost: 0 unless it was lost or rolled back.
+   * Returns how many records the database has lost at most: 0 unless it was lost, or the disk lost writes.
    */
   reconcile(salvaged: readonly { readonly name: string; readonly value: number }[] = []): number {
     const marks = readMarks(this.#path);
     this.#streams = { ...marks?.streams };
-    // A database without counters is new.
+    // A database without counters was newly created.
     const isNew = this.#counters.all().length === 0;
     let lost = 0;
     for (const [stream, { reserved, published }] of Object.entries(this.#streams)) {
@@ -67,7 +70,8 @@ export class Sequences {
       const known = Math.max(published, last);
       lost += reserved - known - (this.#queuedAbove.get(stream, known)?.rows ?? 0);
     }
-    // Without the side file, the damaged database is the only source. Its last page may be out of date.
+    // Without the side file, the damaged database is the only source. The disk may not have written its last changes,
+    // so continue one block above its counters.
     if (!marks)
       for (const { name, value } of salvaged) {
         this.#raiseTo.run(name, value + BLOCK_SIZE);
@@ -90,7 +94,7 @@ export class Sequences {
     return seq;
   }
 
-  /** The number assigned last; 0 before the first. */
+  /** The number that was assigned last; 0 before the first one. */
   last(stream: string): number {
     return this.#read.get(`seq:${stream}`)?.value ?? 0;
   }
@@ -104,7 +108,7 @@ export class Sequences {
     return this.#read.get('dropped_total')?.value ?? 0;
   }
 
-  /** Drops that an event has reported; set it in the transaction that stores the event. */
+  /** How many drops events have reported so far. Set it in the transaction that stores such an event. */
   get droppedReported(): number {
     return this.#read.get('dropped_reported')?.value ?? 0;
   }
@@ -113,7 +117,7 @@ export class Sequences {
     this.#raiseTo.run('dropped_reported', total);
   }
 
-  /** Writes the side file again, for a state directory that was deleted or replaced. */
+  /** Writes the side file again, after the state directory was deleted or replaced. */
   save(): void {
     createDirectory(dirname(this.#path));
     this.#write(this.#streams);
@@ -127,7 +131,7 @@ export class Sequences {
     this.#streams = streams;
   }
 
-  /** A full disk has no room for a new file. Later calls of `#write` replace an existing one. */
+  /** Writes the side file. Ignores a full disk, which has no room for a new file: later calls write it again. */
   #writeUnlessFull(): void {
     try {
       this.#write(this.#streams);
@@ -147,7 +151,7 @@ export class Sequences {
   }
 }
 
-/** Null when the file does not exist or is not valid. */
+/** Reads the side file. Returns null when the file does not exist or is not valid. */
 function readMarks(path: string): Marks | null {
   try {
     const marks = JSON.parse(readFileSync(path, 'utf8')) as Partial<Marks> | null;

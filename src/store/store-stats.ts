@@ -4,12 +4,12 @@ import type { Clock } from '../base/clock.ts';
 import { errorCode } from '../base/disk-errors.ts';
 import type { DatabaseStats, RejectedMessage } from './types.ts';
 
-/** In a larger file, the check covers small essential tables only, because it blocks the event loop. */
+/** In a larger file, only the small essential tables are checked, because the check blocks the event loop. */
 const MAX_FULL_CHECK_BYTES = 16 * 1_048_576;
 const ESSENTIAL_TABLES = ['counters', 'labels', 'memory', 'commands'];
 /** The check takes up to 0.1 s, so its result is cached. */
 const CHECK_INTERVAL_MS = 60_000;
-/** SQLite counts the rows of each in its smallest index. */
+/** Tables whose rows are counted. To count the rows of a table, SQLite scans its smallest index. */
 const COUNTED_TABLES = ['observations', 'events', 'bursts', 'labels', 'rejected', 'commands'];
 
 export interface StoreStatsDeps {
@@ -64,12 +64,12 @@ export class StoreStats {
     };
   }
 
-  /** The number of rejected messages, and the newest of them. */
+  /** The number of rejected messages, and the newest `limit` of them. */
   rejected(limit: number): { readonly count: number; readonly newest: readonly RejectedMessage[] } {
     return { count: this.#rejectedCount.get()?.count ?? 0, newest: this.#newestRejected.all(limit) };
   }
 
-  /** The first `limit` ranges of a camera's numbers, both ends inclusive, that are neither stored nor in the outbox. */
+  /** The first `limit` ranges of missing numbers of a camera: those that are neither stored nor in the outbox. */
   gaps(
     camera: string,
     fromSeq: number,

@@ -1,8 +1,9 @@
 // INVARIANTS
 // 1. An observation, its burst features and its outbox row are written in one transaction; an event and its outbox row
-//    likewise.
+//    are also written in one transaction.
 // 2. A row leaves the outbox in exactly one of three ways: acknowledged, rejected or dropped (see outbox/outbox.ts).
-// 3. No stream (`camera:{id}`, `events`) uses a sequence number twice, also after the database was lost (see sequences.ts).
+// 3. No stream (`camera:{id}`, `events`) uses a sequence number twice, even after the database was lost (see
+//    sequences.ts).
 // 4. Data that a method stored is on the disk when the method returns. Exception: acknowledgements may be undone by a
 //    power cut; the messages are then sent again with the same id.
 // 5. One process uses the state directory: `open` takes a lock, and `close` releases it.
@@ -49,7 +50,7 @@ import { Writer } from './writer.ts';
 
 const MB = 1_048_576;
 const MAX_BALLAST_BYTES = 4 * MB;
-/** With less free space on the disk, a write first frees pages in the file. */
+/** If the disk has less free space than this, and no reserve file, a write first frees pages in the database file. */
 const MIN_FREE_DISK_BYTES = MB;
 const DEFAULT_OUTBOX_MB = 256;
 
@@ -57,8 +58,8 @@ export interface StoreDeps {
   readonly clock: Clock;
   readonly log: Log;
   /**
-   * Called once when only another `open` helps: the file was damaged, replaced or deleted. The caller closes the store
-   * and opens it again; data stored in a replaced or deleted file until `close` is kept.
+   * Called once when the database file was damaged, replaced or deleted. The caller must close the store and open it
+   * again. `close` saves the data that was stored in a replaced or deleted file.
    */
   readonly onBroken?: (fault: StoreFault) => void;
 }
@@ -72,7 +73,7 @@ export interface Recovery {
 
 /**
  * All data that must survive a power cut, in one SQLite file. Methods throw `store_full`, `store_failed` or
- * `store_corrupt`; after the last one, the next `open` checks the whole file and replaces it when it is damaged.
+ * `store_corrupt`. After `store_corrupt`, the next `open` checks the whole file and replaces it if it is damaged.
  */
 export class Store {
   readonly recovered: Recovery | null;
@@ -101,8 +102,9 @@ export class Store {
   readonly #dropEvents: DropEvents;
 
   /**
-   * Opens or creates the store of a state directory. Sets a damaged database aside, and reports it in `recovered` and as
-   * an event. Throws `store_locked` when another process uses the directory, `store_failed` when it is not usable.
+   * Opens or creates the store of a state directory. Renames a damaged database, creates a new one, and reports this in
+   * `recovered` and as an event. Throws `store_locked` when another process uses the directory, `store_failed` when it
+   * is not usable.
    */
   static open(options: StoreOptions, deps: StoreDeps): Store {
     try {
@@ -207,8 +209,9 @@ export class Store {
   }
 
   /**
-   * Queues the stored records of a camera again, as backfill, from one number to another, both inclusive. One call takes a
-   * few milliseconds and handles a part of the range: continue at `nextSeq` until it is null, or until `full`.
+   * Queues stored records of a camera again, as backfill, from the number `fromSeq` to `toSeq`, both inclusive. One
+   * call takes a few milliseconds and handles a part of the range: continue at `nextSeq` until it is null, or until
+   * `full`.
    */
   requeue(camera: string, fromSeq: number, toSeq: number): RequeueResult {
     return this.#outbox.requeue(camera, fromSeq, toSeq);
@@ -222,12 +225,12 @@ export class Store {
       const { code } = asAgentError(error);
       this.#deps.log.error(
         { event: event.type, eventCode: event.code, code, err: error },
-        'event not stored',
+        'cannot store an event',
       );
     }
   };
 
-  /** One round of retention, some milliseconds. Call it every minute, and again soon while `more` is true. */
+  /** Runs one round of retention: some milliseconds. Call it every minute, and again soon while `more` is true. */
   prune(): PruneResult {
     this.#file.check();
     const result = this.#retention.prune();
@@ -237,7 +240,7 @@ export class Store {
     return result;
   }
 
-  /** Sets new bounds. The next message or `prune` deletes what exceeds them. */
+  /** Sets new limits. The next message or `prune` deletes what exceeds them. */
   setBounds(bounds: StoreBounds): void {
     this.#outbox.bounds.setLimits(outboxLimits(bounds));
     this.#retention.setBounds(retentionBounds(bounds));
@@ -253,7 +256,7 @@ export class Store {
     return this.#file.code ?? this.#writer.failure;
   }
 
-  /** Idempotent. */
+  /** Closes the database and releases the lock. Idempotent. */
   close(): void {
     if (!this.#db.open) return;
     this.#file.rescueContent(this.#db, this.#sequences);
@@ -269,14 +272,20 @@ export class Store {
     if (broken) labels.restore(broken.salvage.labels, broken.salvage.bursts);
     const event = recoveryEvent(opened, { missing, requeued });
     if (!event) return;
-    this.#deps.log.error(event.context, 'store recovered');
+    this.#deps.log.error(
+      event.context,
+      'repaired the store after its database was damaged, replaced or lost',
+    );
     this.raise(event);
   }
 
   #freeSpace(): boolean {
     const freed = this.#ballast.release() || deleteOldestQuarantined(this.#path);
     const deleted = this.#retention.freePages();
-    this.#deps.log.warn({ ballast: freed, deleted }, 'disk full, oldest records deleted');
+    this.#deps.log.warn(
+      { ballast: freed, deleted },
+      'the disk is full: tried to free space by deleting old data',
+    );
     return freed || deleted > 0;
   }
 }

@@ -7,18 +7,18 @@ import type { KeyValue } from './types.ts';
 import { MIN_SHIFT_MS, type UnsyncedRow, type UnsyncedRows } from './unsynced.ts';
 import type { Writer } from './writer.ts';
 
-/** Messages corrected in one transaction: a few milliseconds of the event loop. */
+/** Messages that one transaction corrects: this blocks the event loop for a few milliseconds. */
 const BATCH_ROWS = 200;
-/** Boots with a known offset. Drop policy: oldest first. */
+/** Number of boots whose offset is kept. Drop policy: oldest first. */
 const MAX_BOOTS = 16;
 const BOOTS_KEY = 'time.boots';
 
-/** The right offset of one boot. */
+/** How far the correct wall clock is ahead of the monotonic clock, for one boot of the machine. */
 interface BootOffset {
   readonly boot: string;
-  /** Wall clock minus monotonic clock, ms. */
+  /** The correct wall-clock time minus the monotonic time, ms. It is the same during the whole boot. */
   readonly ahead_ms: number;
-  /** False: set by hand; a synchronization may still change it. */
+  /** False when the clock was set by hand: a synchronisation may still change `ahead_ms`. */
   readonly synced: boolean;
 }
 
@@ -26,16 +26,16 @@ interface BootOffset {
 export interface ClockState {
   readonly bootId: string;
   readonly synced: boolean;
-  /** The clock was set a moment ago: its new time counts as better than the old one. */
+  /** True when the clock was set a moment ago: its new time is then considered better than its old time. */
   readonly stepped: boolean;
 }
 
 export interface CorrectionResult {
-  /** Unsent messages with moved timestamps, marked `time_corrected`. */
+  /** Number of unsent messages whose timestamps were corrected. They are marked `time_corrected`. */
   readonly corrected: number;
-  /** Unsent messages of an earlier boot that was never synchronized, marked `time_uncertain`. */
+  /** Number of unsent messages of an earlier boot without any synchronisation. They are marked `time_uncertain`. */
   readonly uncertain: number;
-  /** The batch was full: call again soon. */
+  /** True when there may be more messages to correct: call again soon. */
   readonly more: boolean;
 }
 
@@ -48,10 +48,11 @@ export interface TimeCorrectionDeps {
 }
 
 /**
- * Corrects the timestamps of records and events that were made before the clock was synchronized. Within one boot, the
- * monotonic clock shows the error of the wall clock, and the correction moves the timestamps by it. A message that may
- * have been published keeps its payload, because one `id` must not have two times; only its position in the local
- * history moves. Sequence numbers and order never change.
+ * Corrects the timestamps of records and events that were made before the clock was synchronised. During one boot, wall
+ * clock minus monotonic clock must stay the same. If it differed when a message was made, the difference is the error
+ * of its timestamps, and the correction moves them by this difference. A message that may have been published keeps its
+ * payload, because one `id` must not have two times; only its time in the local history changes. Sequence numbers and
+ * order never change.
  */
 export class TimeCorrection {
   readonly #deps: TimeCorrectionDeps;
@@ -63,31 +64,34 @@ export class TimeCorrection {
     this.#sql = prepare(deps.db);
   }
 
-  /** Sets the function that returns whether the clock is synchronized. Events and age limits depend on it. */
+  /** Sets the function that returns whether the clock is synchronised. Events and age limits use this function. */
   setSyncSource(isSynced: () => boolean): void {
     this.#isSynced = isSynced;
   }
 
-  /** Null until `setSyncSource` is called. */
+  /** Whether the clock is synchronised; null until `setSyncSource` is called. */
   isClockSynced(): boolean | null {
     return this.#isSynced();
   }
 
-  /** Notes a record with unverified timestamps; call it in the transaction that queues it. */
+  /**
+   * Notes a record that was made while the clock was not synchronised. Call it in the transaction that queues the
+   * record.
+   */
   noteRecord(record: Observation, outboxRowId: number): void {
     const { camera, seq, boot_id: bootId, captured_at: capturedAt, mono_ms: monoMs, status } = record;
-    // A skipped slot has the time when it was due, which was read from no clock.
+    // `captured_at` of a skipped record is the time from the schedule, which was not read from a clock.
     const read = status === 'skipped' ? undefined : { wallMs: Date.parse(capturedAt), monoMs };
     this.#deps.unsynced.add({ stream: `camera:${camera}`, seq, outboxRowId, bootId }, read);
   }
 
-  /** Notes an event, unless the clock is synchronized; call it in the transaction that queues it. */
+  /** Notes an event, unless the clock is synchronised. Call it in the transaction that queues the event. */
   noteEvent(seq: number, outboxRowId: number, bootId: string | null): void {
     if (bootId === null || this.#isSynced() === true) return;
     this.#deps.unsynced.add({ stream: 'events', seq, outboxRowId, bootId });
   }
 
-  /** Accounts for a suspend of the machine: the wall clock went on and the monotonic clock did not. */
+  /** Call it after the machine was suspended: meanwhile, the wall clock advanced and the monotonic clock did not. */
   noteSleep(sleptMs: number, bootId: string): void {
     this.#deps.writer.write(() => {
       this.#deps.unsynced.addSleep(sleptMs, bootId);
@@ -123,7 +127,7 @@ export class TimeCorrection {
           if (canRewrite && this.#rewrite(row, shiftMs)) corrected += 1;
           this.#moveInHistory(row, shiftMs);
         }
-        // A clock set by hand may be corrected again by a synchronization.
+        // If the clock was set by hand, a synchronisation may correct it again: keep the row.
         if (boot?.synced === false && row.boot_id === clock.bootId) unsynced.setOffset(row, boot.ahead_ms);
         else unsynced.delete(row);
       }
@@ -131,11 +135,11 @@ export class TimeCorrection {
     });
   }
 
-  /** Rewrites the payload in the outbox and in the history. False when it is in neither, or was published. */
+  /** Rewrites the payload in the outbox and in the history. Returns false when it is in neither, or was published. */
   #rewrite({ stream, seq }: UnsyncedRow, shiftMs: number | null): boolean {
     const wasWaiting = this.#deps.outbox.rewrite(stream, seq, ({ payload, createdAtMs }) => ({
       payload: shiftTimestamps(payload, shiftMs),
-      // An unknown time must not count as old: 0 is before any plausible time.
+      // A message with an unknown time must not be dropped as old: retention ignores the time 0.
       createdAtMs: shiftMs === null ? 0 : Math.round(createdAtMs + shiftMs),
     }));
     const camera = cameraOf(stream);

@@ -7,15 +7,15 @@ export interface StoreOptions {
   /** Absolute path; created when it does not exist. */
   readonly stateDir: string;
   readonly retentionDays: number;
-  /** Of the database file, MB of 2^20 bytes. */
+  /** Maximum size of the database file, in units of 2^20 bytes. */
   readonly maxMb: number;
   readonly outbox: {
     readonly maxMessages: number;
     readonly maxAgeDays: number;
-    /** Of all payloads, MB of 2^20 bytes; default 256. */
+    /** Maximum total size of all payloads, in units of 2^20 bytes; default 256. */
     readonly maxMb?: number;
   };
-  /** Id of this boot. Without it, the timestamps of events are not corrected. */
+  /** Id of this boot of the machine. Without it, the timestamps of events are not corrected. */
   readonly bootId?: string;
 }
 
@@ -25,7 +25,9 @@ export type StoreBounds = Pick<StoreOptions, 'retentionDays' | 'maxMb' | 'outbox
 /** An observation before the store assigns its sequence number. */
 export type ObservationDraft = Omit<Observation, 'seq' | 'published_at' | 'historical'>;
 
-/** What the model computed from a burst. Kept with the record, for a label that may come later. */
+/**
+ * What the model computed from a burst of frames. Kept with the record, because a person may label the record later.
+ */
 export interface BurstFeatures {
   /** Mean embedding of the burst; null when no model ran. */
   readonly embedding: Float32Array | null;
@@ -43,11 +45,11 @@ export interface ObservationQuery {
   readonly toMs?: number;
   readonly status?: Observation['status'];
   readonly limit: number;
-  /** Opaque: the `cursor` of the previous page. */
+  /** The `cursor` of the previous page, unchanged; absent for the first page. */
   readonly cursor?: string;
 }
 
-/** Newest capture first. */
+/** One page of records, newest capture first. */
 export interface ObservationPage {
   readonly observations: readonly Observation[];
   /** Null on the last page. */
@@ -97,11 +99,13 @@ export interface RequeueResult {
   readonly queued: number;
   /** Records of the range that were in the outbox already. */
   readonly waiting: number;
-  /** Numbers of the range whose records are deleted. Numbers above the newest record do not count. */
+  /** How many records of the range were deleted. Numbers above the newest record do not count. */
   readonly missing: number;
-  /** First number of the next call, because one call handles a bounded part; null at the end of the range. */
+  /**
+   * Where the next call must continue, because one call handles only a part of the range; null at the end of the range.
+   */
   readonly nextSeq: number | null;
-  /** True when the outbox had no room left. Requeued records never displace records that were not sent yet. */
+  /** True when the outbox had no room left. Requeued records never replace records that were not sent yet. */
   readonly full: boolean;
 }
 
@@ -122,7 +126,7 @@ export interface Outbox {
   protect(rowIds: ReadonlySet<number>): void;
   /**
    * Deletes rows after their PUBACK and writes `published_at` and `historical` to their records, in one transaction. A
-   * power cut may undo it: the messages are then sent again with the same `id`.
+   * power cut may undo this transaction: the messages are then sent again with the same `id`.
    */
   acknowledge(rows: readonly Acknowledgement[]): void;
   /** Moves a row that the broker will never accept to the table `rejected`. */
@@ -141,13 +145,13 @@ export interface Labels {
   /** The labelled bursts of a camera that have an embedding of this model. */
   bursts(camera: string, embeddingDigest: string): readonly LabelledBurst[];
   /**
-   * Stores the bursts of a portable calibration under this camera and replaces bursts that exist. All or nothing; throws
-   * `calibration_invalid`.
+   * Stores the bursts of a portable calibration under this camera and replaces bursts that exist. All or nothing;
+   * throws `calibration_invalid`.
    */
   import(camera: string, embeddingDigest: string, bursts: readonly LabelledBurst[]): void;
 }
 
-/** Small durable values: provider choices, counters, calibration exports. */
+/** Small values that survive a restart: provider choices, counters, calibration exports. */
 export interface KeyValue {
   get(key: string): string | null;
   set(key: string, value: string): void;
@@ -170,14 +174,14 @@ export interface CommandLog {
 }
 
 export interface AnalysisCacheStats {
-  /** Since the start. */
+  /** Number of hits since the start of the agent. */
   readonly hits: number;
   readonly misses: number;
   readonly entries: number;
   readonly sizeBytes: number;
 }
 
-/** Results of images that were analyzed before. Bounded in age and size. No method throws. */
+/** Results of images that were analysed before. Bounded in age and size. No method throws. */
 export interface AnalysisCache {
   /** Null when there is no result, or it is too old. Counts a hit or a miss. */
   get(key: string): string | null;
@@ -186,14 +190,14 @@ export interface AnalysisCache {
 }
 
 export interface DatabaseStats {
-  /** By table. */
+  /** Number of rows, by table. */
   readonly rows: Readonly<Record<string, number>>;
   readonly databaseBytes: number;
-  /** Free pages inside the file. */
+  /** Size of the free pages inside the file. */
   readonly freeBytes: number;
-  /** Of the write-ahead log. */
+  /** Size of the write-ahead log. */
   readonly logBytes: number;
-  /** `ok`, or the first fault found. */
+  /** Result of the integrity check: `ok`, or the first fault. */
   readonly integrity: string;
   /** What was checked: `file`, or the names of tables. */
   readonly integrityOf: string;

@@ -3,22 +3,28 @@ import type { Clock } from '../base/clock.ts';
 import type { OutboxEntry } from './types.ts';
 import type { Writer } from './writer.ts';
 
-/** A smaller difference is the time between two readings of the clocks, not an error of the wall clock. */
+/**
+ * A smaller difference between two clock offsets is not an error of the wall clock: the two clocks are read one after
+ * the other, and time passes between the two reads.
+ */
 export const MIN_SHIFT_MS = 1000;
 const PRUNE_BATCH_ROWS = 200;
-/** Rows marked in advance as handed out. One commit for each row would halve the rate of a long queue. */
+/**
+ * Before the forwarder sends a message, its row is marked (`handed` = 1), which needs a commit. One commit marks this
+ * many rows in advance, because one commit per message would halve the speed at which a long queue is sent.
+ */
 const MIN_MARKED_AHEAD = 64;
 const MAX_MARKED_AHEAD = 4096;
 
-/** A record or event that was made while the clock was not synchronized. */
+/** A row of the table `unsynced`: a record or event that was made while the clock was not synchronised. */
 export interface UnsyncedRow {
   readonly stream: string;
   readonly seq: number;
   readonly boot_id: string;
-  /** Wall clock minus monotonic clock, ms, when its timestamps were read. */
+  /** How far the wall clock was ahead of the monotonic clock, ms, when the timestamps of this message were read. */
   readonly ahead_ms: number;
   readonly outbox_row_id: number;
-  /** 1 once the forwarder may have published it. */
+  /** 1 when the forwarder may have published the message: its timestamps must not change any more. */
   readonly handed: 0 | 1;
 }
 
@@ -31,30 +37,30 @@ interface UnsyncedMessage {
 
 export interface DueQuery {
   readonly bootId: string;
-  /** Also return rows of this boot whose offset is right. */
+  /** Also return the rows of this boot whose `ahead_ms` is correct. */
   readonly includeUnshifted: boolean;
-  /** Return rows of this boot that differ from this offset; null: none of this boot. */
+  /** Return the rows of this boot whose `ahead_ms` differs from this offset. Null: return no row of this boot. */
   readonly offsetMs: number | null;
   readonly limit: number;
 }
 
-/** Wall clock minus monotonic clock, ms. */
+/** The clock offset: how far the wall clock is ahead of the monotonic clock, ms. */
 interface ClockOffset {
   readonly nowMs: number;
-  /** Before the last change; null when there was none. */
+  /** The offset before its last change; null when it has not changed. */
   readonly beforeMs: number | null;
   readonly changedMonoMs: number;
 }
 
-/** The table `unsynced`: messages with unverified timestamps, and whether each of them may have been published. */
+/** The table `unsynced`: messages whose timestamps may be wrong, and whether each of them may have been published. */
 export class UnsyncedRows {
   readonly #deps: { readonly writer: Writer; readonly clock: Clock };
   readonly #sql: ReturnType<typeof prepare>;
   #offset: ClockOffset;
-  /** False when no row is left to be marked as handed out. */
+  /** False when every row is marked (`handed` = 1). */
   #hasUnmarked: boolean;
   #handedOutRows = 0;
-  /** Rows that were handed out while the disk refused the mark. */
+  /** Messages that the forwarder may have published, but whose mark could not be written to the disk. */
   readonly #unmarkable = new Set<string>();
 
   constructor(deps: { readonly db: Database.Database; readonly writer: Writer; readonly clock: Clock }) {
@@ -65,8 +71,8 @@ export class UnsyncedRows {
   }
 
   /**
-   * Adds a message; call it in the transaction that queues it. `read`: the message's own timestamps on both clocks; the
-   * clock may have been set between that moment and this call.
+   * Adds a message. Call it in the transaction that queues the message. `read` contains the timestamps of the message
+   * on both clocks, because the wall clock may have been set between the message's timestamp and this call.
    */
   add(message: UnsyncedMessage, read?: { readonly wallMs: number; readonly monoMs: number }): void {
     const { nowMs, beforeMs, changedMonoMs } = this.clockOffset();
@@ -79,7 +85,9 @@ export class UnsyncedRows {
     this.#hasUnmarked = true;
   }
 
-  /** Marks rows that the forwarder may publish. Their timestamps stay as they are, also after a crash. */
+  /**
+   * Marks messages that the forwarder may publish from now on. Their timestamps no longer change, even after a crash.
+   */
   markHandedOut(entries: readonly OutboxEntry[]): void {
     if (!this.#hasUnmarked) return;
     const unmarked = entries.filter(({ stream, seq }) => this.#sql.handed.get(stream, seq)?.handed === 0);
@@ -103,7 +111,7 @@ export class UnsyncedRows {
     return row.handed === 1 || this.#unmarkable.has(keyOf(row));
   }
 
-  /** Rows of other boots, and those of this boot that the query selects, in the order of the outbox. */
+  /** All rows of other boots, and the rows of this boot that the query selects, in the order of the outbox. */
   due({ bootId, includeUnshifted, offsetMs, limit }: DueQuery): readonly UnsyncedRow[] {
     return this.#sql.due.all({
       bootId,
@@ -122,13 +130,13 @@ export class UnsyncedRows {
     this.#sql.delete.run(stream, seq);
   }
 
-  /** Adds the time of a suspend to the offsets of all rows made before it. Call it in a transaction. */
+  /** Adds the duration of a suspend to the offsets of all rows that were made before it. Call it in a transaction. */
   addSleep(sleptMs: number, bootId: string): void {
-    // A row made after the machine woke up has the new offset already.
+    // A row that was made after the machine woke up already has the new offset.
     this.#sql.addSleep.run(sleptMs, bootId, this.clockOffset().nowMs, MIN_SHIFT_MS);
   }
 
-  /** Deletes rows whose messages retention has deleted. Call it from time to time. */
+  /** Deletes the rows of messages that retention has deleted. Call it from time to time. */
   prune(): void {
     this.#deps.writer.write(() => this.#sql.prune.run(PRUNE_BATCH_ROWS));
   }

@@ -3,20 +3,20 @@ import type { Clock } from '../base/clock.ts';
 import { AgentError, type ErrorCode } from '../base/errors.ts';
 import { asStoreError, isCorrupt, isFull } from './file/store-errors.ts';
 
-/** After a failed write, `isWritable` tries the disk at most this often. */
+/** After a failed write, `isWritable` tries another write, but at most once in this interval. */
 const PROBE_INTERVAL_MS = 5000;
 
 export interface WriterDeps {
   readonly db: Database.Database;
   readonly clock: Clock;
-  /** Frees space on a full disk; false when nothing could be freed. Called outside any transaction. */
+  /** Frees space on a full disk. Returns false when it could free nothing. Called outside any transaction. */
   readonly freeSpace: () => boolean;
   /** True when the next write may fill the disk so far that even deleting rows would fail. */
   readonly isNearlyFull: () => boolean;
   readonly onCorrupt: () => void;
 }
 
-/** Runs all writes to the database: each is a transaction that is on the disk when `write` returns, or has no effect. */
+/** Runs all writes to the database. Each write is a transaction: when `write` returns, it is on the disk. */
 export class Writer {
   readonly #deps: WriterDeps;
   readonly #begin: Database.Statement;
@@ -36,8 +36,8 @@ export class Writer {
   }
 
   /**
-   * Runs `work` in a transaction. Inside another `write`, `work` joins that transaction. On a full disk, frees space and
-   * tries once more. Throws `store_full`, `store_failed` or `store_corrupt`, and any error of `work`.
+   * Runs `work` in a transaction. Inside another `write`, `work` joins that transaction. On a full disk, frees space
+   * and tries once more. Throws `store_full`, `store_failed` or `store_corrupt`, and any error of `work`.
    */
   write<T>(work: () => T): T {
     if (this.#deps.db.inTransaction) return work();
@@ -55,8 +55,8 @@ export class Writer {
   }
 
   /**
-   * Like `write`, without waiting for the disk: a power cut may undo it until a later `write` has returned. Use it for
-   * work that the agent can repeat.
+   * Like `write`, but does not wait for the disk: a power cut may undo the transaction until a later `write` has
+   * returned. Use it for work that the agent can repeat.
    */
   writeRelaxed<T>(work: () => T): T {
     const { db } = this.#deps;
@@ -79,12 +79,12 @@ export class Writer {
     }
   }
 
-  /** The code of the last write's error; null when it succeeded. */
+  /** The error code of the last write; null when the last write succeeded. */
   get failure(): ErrorCode | null {
     return this.#failure;
   }
 
-  /** Calls `listener` once after the running transaction is on the disk; not at all when it fails. */
+  /** Calls `listener` once, after the current transaction was committed. Does not call it if the transaction fails. */
   afterCommit(listener: () => void): void {
     this.#afterCommit.add(listener);
   }
@@ -94,7 +94,7 @@ export class Writer {
     this.#rollbackListeners.push(listener);
   }
 
-  /** Whether the last write succeeded. After a failure, tries a small write from time to time. */
+  /** Whether the last write succeeded. After a failure, a call tries a small write, at most every 5 s. */
   isWritable(): boolean {
     const nowMs = this.#deps.clock.monoMs();
     if (this.#failure === null || nowMs - this.#probedMonoMs < PROBE_INTERVAL_MS)
@@ -121,7 +121,7 @@ export class Writer {
       result = work();
       this.#commit.run();
     } catch (error) {
-      // After some errors, SQLite has rolled the transaction back itself.
+      // After some errors, SQLite itself has already rolled the transaction back.
       if (this.#deps.db.inTransaction) this.#rollback.run();
       this.#afterCommit = new Set();
       for (const listener of this.#rollbackListeners) listener();

@@ -1,6 +1,6 @@
-/** Relative to the device. */
+/** Topic of the requests, relative to the topic of the device. */
 export const BLOCK_REQUEST_TOPIC = 'model/blocks/request';
-/** Blocks arrive on `cmd/{BLOCK_COMMAND}`. */
+/** The device receives blocks on the topic `cmd/{BLOCK_COMMAND}`. */
 export const BLOCK_COMMAND = 'model.block';
 
 export const MAX_BLOCK_BYTES = 96 * 1024;
@@ -13,7 +13,7 @@ export const BLOCK_HEADER_BYTES = ID_BYTES + 8;
 const MAX_REQUEST_BYTES = 1024;
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
-/** Bytes of the file of one update, from `offset` on. */
+/** A part of the model file of one update: the bytes that start at `offset`. */
 export interface Block {
   /** Lower-case UUID. */
   readonly updateId: string;
@@ -27,7 +27,7 @@ export interface BlockRequest {
   readonly length: number;
 }
 
-/** Format: update id (16 bytes), offset (8 bytes, big-endian), then the bytes of the file. */
+/** Format of the packet: update id (16 bytes), offset (8 bytes, big-endian), then the bytes of the file. */
 export function encodeBlock({ updateId, offset, bytes }: Block): Buffer {
   const packet = Buffer.alloc(BLOCK_HEADER_BYTES + bytes.length);
   packet.write(updateId.replaceAll('-', ''), 'hex');
@@ -36,7 +36,10 @@ export function encodeBlock({ updateId, offset, bytes }: Block): Buffer {
   return packet;
 }
 
-/** Null for an invalid block: empty, too long, or with an offset that is not a safe integer. Does not copy the bytes. */
+/**
+ * Returns null for an invalid block: one that is empty or too long, or whose offset is not a safe integer. The returned
+ * bytes are a view of `payload`, not a copy.
+ */
 export function decodeBlock(payload: Uint8Array): Block | null {
   const length = payload.length - BLOCK_HEADER_BYTES;
   if (length < 1 || length > MAX_BLOCK_BYTES) return null;
@@ -51,7 +54,7 @@ export function decodeBlock(payload: Uint8Array): Block | null {
 export const encodeBlockRequest = ({ updateId, offset, length }: BlockRequest): string =>
   JSON.stringify({ update_id: updateId, offset, length });
 
-/** Null for an invalid request. */
+/** Returns null for an invalid request. */
 export function decodeBlockRequest(payload: Uint8Array): BlockRequest | null {
   if (payload.length > MAX_REQUEST_BYTES) return null;
   let value: unknown;

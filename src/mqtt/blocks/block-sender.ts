@@ -10,33 +10,35 @@ import {
 } from './block-codec.ts';
 
 export interface BlockSenderOptions {
-  /** Payload limit of the broker. Blocks that would exceed it are shortened. */
+  /** Payload limit of the broker. The sender shortens blocks that would exceed it. */
   readonly maxPayloadBytes?: number;
-  /** Timeout for one block, ms. */
+  /** The publish of one block fails after this time, ms. */
   readonly sendTimeoutMs?: number;
 }
 
 export interface BlockSenderDeps {
   /** Publishes with QoS 1, not retained; resolves when the broker acknowledges. */
   readonly publish: (topic: string, payload: Buffer) => Promise<void>;
-  /** The broker acknowledged a block. `sentBytes` is the total of the device. */
+  /** The broker acknowledged a block. `sentBytes` is the total number of bytes sent to this device. */
   readonly onSent?: (device: string, sentBytes: number) => void;
-  /** A block was not sent. The device requests it again. */
+  /** The sender could not publish a block. The device will request this block again. */
   readonly onFailed?: (device: string, thrown: unknown) => void;
 }
 
 interface ServedDevice {
-  /** Null before the first request. */
+  /** The update whose blocks the device requests; null before its first request. */
   updateId: string | null;
-  /** Length by offset, in the order of the requests. */
+  /** Requests that were not answered yet: length by offset, in the order of arrival. */
   readonly pending: Map<number, number>;
-  /** Null while nothing is pending. */
+  /** The loop that sends the pending blocks; null while there are none. */
   sending: Promise<void> | null;
   sentBytes: number;
 }
 
 const DEFAULT_SEND_TIMEOUT_MS = 30_000;
-/** Per device. A device requests four blocks at a time; there are more only when it repeats requests. */
+/**
+ * Maximum number of pending requests of one device. A device requests four blocks at a time, and more when it repeats.
+ */
 const MAX_PENDING = 16;
 const HASH_CHUNK_BYTES = 256 * 1024;
 
@@ -46,7 +48,7 @@ const HASH_CHUNK_BYTES = 256 * 1024;
  */
 export class BlockSender {
   readonly sizeBytes: number;
-  /** `sha256:…` of the file. */
+  /** The hash of the file, as `sha256:…`. */
   readonly digest: string;
   readonly #file: FileHandle;
   readonly #deps: BlockSenderDeps;
@@ -94,8 +96,9 @@ export class BlockSender {
   }
 
   /**
-   * Starts to serve a device, named by its topic with a trailing slash (`swellsight/v1/site/device/`). Without an update id,
-   * the first request sets it: call this only after the device was asked to install this file.
+   * Starts to serve a device, named by its topic with a trailing slash (`swellsight/v1/site/device/`). Without
+   * `updateId`, the first request of the device sets it. Call this only after the device was asked to install this
+   * file.
    */
   serve(device: string, updateId: string | null = null): void {
     const served = this.#devices.get(device);
@@ -103,7 +106,7 @@ export class BlockSender {
     else this.#devices.set(device, { updateId, pending: new Map(), sending: null, sentBytes: 0 });
   }
 
-  /** Receives a message of any topic. Never throws; ignores everything except requests of served devices. */
+  /** Call it for each message from the broker. Never throws; ignores everything except requests of served devices. */
   receive(topic: string, payload: Uint8Array, retain: boolean): void {
     if (retain || !topic.endsWith(BLOCK_REQUEST_TOPIC)) return;
     const device = topic.slice(0, -BLOCK_REQUEST_TOPIC.length);
@@ -146,7 +149,7 @@ export class BlockSender {
     }
   }
 
-  /** Publishes with a deadline, because a client may keep an unacknowledged message forever. */
+  /** Publishes with a deadline, because the MQTT client may wait forever for the acknowledgement of a message. */
   async #publish(topic: string, payload: Buffer): Promise<void> {
     const signal = deadlineSignal(this.#sendTimeoutMs, this.#closed.signal);
     signal.throwIfAborted();

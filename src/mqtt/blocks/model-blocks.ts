@@ -13,20 +13,20 @@ export interface ModelBlocksDeps {
   readonly log: Log;
 }
 
-/** Number of ignored blocks by reason. */
+/** How many received blocks the device ignored, by reason. */
 export interface IgnoredBlocks {
   readonly retained: number;
-  /** Not a block, or too long. */
+  /** The payload is not a valid block, or is too long. */
   readonly malformed: number;
-  /** Of an update without a transfer. */
+  /** The block belongs to an update that has no running transfer. */
   readonly unknownUpdate: number;
-  /** Not requested, longer than requested, or received before. */
+  /** The block was not requested, is longer than requested, or was received before. */
   readonly unrequested: number;
 }
 
 /**
- * The device's side of a model transfer over MQTT. Blocks do not count toward the rate of commands, because only requested
- * blocks are accepted, and the number of requests is limited.
+ * The device's side of a model transfer over MQTT. Blocks do not count toward the rate of commands, because only
+ * requested blocks are accepted, and the number of requests is limited.
  */
 export class ModelBlocks implements BlockSource {
   readonly #tuning: ModelBlocksTuning;
@@ -41,7 +41,8 @@ export class ModelBlocks implements BlockSource {
 
   async fetch(wanted: WantedBlocks, sink: BlockSink, signal: AbortSignal): Promise<void> {
     const { updateId } = wanted;
-    if (this.#transfers.has(updateId)) throw new AgentError('internal', 'this update already has a transfer');
+    if (this.#transfers.has(updateId))
+      throw new AgentError('internal', 'a transfer of this update is already running');
     const transfer = new BlockTransfer(wanted, sink, this.#tuning, this.#deps);
     const ignoredBefore = this.#ignored;
     this.#transfers.set(updateId, transfer);
@@ -50,11 +51,11 @@ export class ModelBlocks implements BlockSource {
     } finally {
       this.#transfers.delete(updateId);
       if (ignoredBefore !== this.#ignored)
-        this.#deps.log.info({ ignored: this.#ignored }, 'model blocks ignored');
+        this.#deps.log.info({ ignored: this.#ignored }, 'ignored unexpected blocks of a model file');
     }
   }
 
-  /** Receives one message from `cmd/model.block`. Never throws, sends no answer. */
+  /** Call it for each message on `cmd/model.block`. Never throws, sends no answer. */
   receive({ payload, retain }: CommandPacket): void {
     if (retain) {
       this.#ignore('retained');
@@ -86,7 +87,7 @@ const CHECK_INTERVAL_MS = 1000;
 
 /**
  * Transfers one file: requests blocks and appends them to the sink in order. Keeps blocks that arrive out of order in
- * memory, at most two windows of them.
+ * memory: at most twice as many as the maximum number of requests.
  */
 class BlockTransfer {
   readonly #updateId: string;
@@ -99,12 +100,12 @@ class BlockTransfer {
   readonly #requested = new Map<number, number>();
   /** Timed-out requests, whose blocks may still arrive: length by offset. */
   readonly #overdue = new Map<number, number>();
-  /** Received blocks that are not in the sink yet, by offset. */
+  /** Received blocks that were not appended to the sink yet, by offset. */
   readonly #received = new Map<number, Uint8Array>();
   #wake: () => void = () => undefined;
-  /** Start of the current silence. */
+  /** Monotonic time since which no requested block has arrived. */
   #silentSinceMs = 0;
-  /** Time of the reconnect, until the first block or timeout after it. */
+  /** Monotonic time of the last reconnect; null again after the next block or timeout. */
   #reconnectedMs: number | null = null;
   #refusal: AgentError | null = null;
 
@@ -122,7 +123,7 @@ class BlockTransfer {
     this.#window = new RequestWindow(tuning);
   }
 
-  /** Keeps a block that was requested, or the beginning of one. Returns false for any other block. */
+  /** Keeps a block that was requested, even if it is shorter than requested. Returns false for any other block. */
   receive({ offset, bytes }: Block): boolean {
     const requestedBytes = Math.max(this.#requested.get(offset) ?? 0, this.#overdue.get(offset) ?? 0);
     if (bytes.length > requestedBytes || this.#received.has(offset)) return false;
@@ -137,13 +138,16 @@ class BlockTransfer {
     return true;
   }
 
-  /** Blocks that were requested on the old connection may never arrive. */
+  /** Starts a shorter timeout: blocks that were requested on the old connection may never arrive. */
   linkUp(): void {
     this.#reconnectedMs = this.#deps.clock.monoMs();
     this.#wake();
   }
 
-  /** Resolves when the sink is full. Throws `model_transfer_failed`, the errors of the sink, and the signal's reason. */
+  /**
+   * Resolves when the sink has the whole file. Throws `model_transfer_failed`, the errors of the sink, and the signal's
+   * reason.
+   */
   async run(signal: AbortSignal): Promise<void> {
     const { clock, link } = this.#deps;
     const { stallTimeoutMs, totalTimeoutMs } = this.#tuning;
@@ -156,14 +160,16 @@ class BlockTransfer {
       if (this.#refusal !== null) throw this.#refusal;
       const nowMs = clock.monoMs();
       if (!link.connected) progressMs = nowMs;
-      if (nowMs - progressMs > stallTimeoutMs) throw transferFailed('no requested block arrived in time');
-      if (nowMs - startedMs > totalTimeoutMs) throw transferFailed('the transfer takes too long');
+      if (nowMs - progressMs > stallTimeoutMs)
+        throw transferFailed('no requested block arrived within the timeout');
+      if (nowMs - startedMs > totalTimeoutMs)
+        throw transferFailed('the transfer took longer than its total timeout');
       this.#expireRequests(nowMs);
       await this.#waitUntilWoken(this.#requestBlocks(), signal);
     }
   }
 
-  /** Appends to the sink the blocks that continue it. Returns true when there was one. */
+  /** Appends received blocks to the sink while the next one is there. Returns true when it appended at least one. */
   async #appendReceived(): Promise<boolean> {
     const before = this.#sink.heldBytes;
     for (let found = true; found;) {
@@ -172,7 +178,7 @@ class BlockTransfer {
         const held = this.#sink.heldBytes;
         if (offset > held) continue;
         this.#received.delete(offset);
-        // An overdue block may overlap smaller blocks that were requested in its place.
+        // A late block may overlap smaller blocks that were requested instead of it.
         if (offset + bytes.length <= held) continue;
         await this.#sink.append(bytes.subarray(held - offset));
         found = true;
@@ -184,7 +190,7 @@ class BlockTransfer {
     return this.#sink.heldBytes > before;
   }
 
-  /** After a timeout, makes the current requests overdue, so that their blocks are requested again. */
+  /** After a timeout, moves the current requests to `#overdue`, so that their blocks are requested again. */
   #expireRequests(nowMs: number): void {
     if (!this.#deps.link.connected) {
       this.#silentSinceMs = nowMs;
@@ -205,7 +211,10 @@ class BlockTransfer {
     this.#requested.clear();
   }
 
-  /** Requests the first missing blocks, as far as window and bandwidth allow. Returns the time to the next attempt, ms. */
+  /**
+   * Requests the first missing blocks, within the limits on requests and bandwidth. Returns the time to the next try,
+   * ms.
+   */
   #requestBlocks(): number {
     const { link } = this.#deps;
     if (!link.connected) return CHECK_INTERVAL_MS;
@@ -225,14 +234,14 @@ class BlockTransfer {
     return CHECK_INTERVAL_MS;
   }
 
-  /** Offset of the next block that is requested or received, or the end of the file. */
+  /** The offset of the first requested or received block after `offset`, or the end of the file. */
   #endOfGap(offset: number): number {
     const next = [...this.#requested.keys(), ...this.#received.keys()].filter((other) => other > offset);
     return Math.min(this.#sink.sizeBytes, ...next);
   }
 
   #request(offset: number, length: number): void {
-    // Silence starts with the first request.
+    // With no request before this one, the wait for a block starts now.
     if (this.#requested.size === 0) this.#silentSinceMs = this.#deps.clock.monoMs();
     this.#requested.set(offset, length);
     this.#bandwidth.take(length);
@@ -241,10 +250,14 @@ class BlockTransfer {
       .publish(BLOCK_REQUEST_TOPIC, request, { qos: 1, retain: false })
       .catch((thrown: unknown) => {
         if (asAgentError(thrown).code === 'mqtt_publish_refused') {
-          this.#refusal = transferFailed('the broker refuses requests for blocks', thrown);
+          this.#refusal = transferFailed(
+            'the broker refused a request for a block of the model file',
+            thrown,
+          );
           this.#wake();
         }
-        // The request may or may not have been delivered. Request the block again, and accept a late one.
+        // Nobody knows whether the request was delivered. Request the block again, and accept it also when it arrives
+        // late.
         if (this.#requested.get(offset) !== length) return;
         this.#requested.delete(offset);
         this.#overdue.set(offset, length);

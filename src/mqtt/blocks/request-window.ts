@@ -4,18 +4,21 @@ import { BLOCK_WINDOW, MAX_BLOCK_BYTES } from './block-codec.ts';
 export interface ModelBlocksTuning {
   /** Initial and maximum size of a requested block. */
   readonly maxBlockBytes: number;
-  /** While no block arrives, requests shrink down to this size: the broker may drop larger messages. */
+  /** Minimum size of a requested block. Sizes shrink while no block arrives: the broker may drop large messages. */
   readonly minBlockBytes: number;
   /** Maximum number of blocks requested at the same time. */
   readonly maxRequests: number;
-  /** Silence after which blocks are requested again; doubles at each repetition, up to `maxReplyTimeoutMs`. */
+  /**
+   * When no block arrives for this time, blocks are requested again. The time doubles at each repetition, up to
+   * `maxReplyTimeoutMs`.
+   */
   readonly replyTimeoutMs: number;
   readonly maxReplyTimeoutMs: number;
-  /** The same after a reconnect, because replies may have been lost with the old connection. */
+  /** As `replyTimeoutMs`, but after a reconnect: blocks may have been lost with the old connection. */
   readonly reconnectTimeoutMs: number;
-  /** The transfer fails after this time without a new byte. Time without a link does not count. */
+  /** The transfer fails after this time without a new byte. Time without a connection does not count. */
   readonly stallTimeoutMs: number;
-  /** The transfer fails after this time in any case. A later install continues where it ended. */
+  /** The transfer fails after this time in any case. A later install continues where this transfer ended. */
   readonly totalTimeoutMs: number;
 }
 
@@ -35,18 +38,19 @@ const BLOCKS_TO_GROW = 4;
 
 /**
  * Decides how large requested blocks are, how many are requested at the same time, and how long to wait for them. A
- * timeout reduces both, because its cause is unknown: there may be no sender, the link may be slow, or the broker may drop
- * large messages. A size that failed after smaller blocks arrived is not tried again.
+ * timeout reduces the size and the number, because its cause is unknown: there may be no sender, the link may be slow,
+ * or the broker may drop large messages. When a block size failed and smaller blocks arrived, that size is not tried
+ * again.
  */
 export class RequestWindow {
   readonly #tuning: ModelBlocksTuning;
   #blockBytes: number;
-  /** The block size does not grow beyond this. */
+  /** Upper limit of the block size, after sizes above it failed. */
   #ceilingBytes: number;
   #receivedSinceGrowth = 0;
   /** Size of the largest block that arrived. */
   #largestReceivedBytes = 0;
-  /** Since the last block arrived. */
+  /** Number of timeouts since the last block arrived. */
   #timeouts = 0;
 
   constructor(tuning: ModelBlocksTuning) {
@@ -67,7 +71,7 @@ export class RequestWindow {
     return Math.min(maxReplyTimeoutMs, replyTimeoutMs * 2 ** Math.min(this.#timeouts, 20));
   }
 
-  /** A block that is shorter than requested has the maximum size of the sender. */
+  /** Call it for each block. If the block is shorter than requested, its size is the maximum size of the sender. */
   onBlock(lengthBytes: number, requestedBytes: number): void {
     this.#timeouts = 0;
     this.#largestReceivedBytes = Math.max(this.#largestReceivedBytes, lengthBytes);

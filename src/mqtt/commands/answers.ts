@@ -6,7 +6,7 @@ import type { Link } from '../types.ts';
 
 /** Where the answers to one message go. */
 export interface Requester {
-  /** Relative to the device. */
+  /** The topic of the answers, relative to the topic of the device. */
   readonly topic: string;
   readonly correlationData: Uint8Array | null;
 }
@@ -25,12 +25,12 @@ export const createReceipt = (id: string | null): CommandReceipt => ({
 });
 
 export function toWireError(error: AgentError): NonNullable<CommandResult['error']> {
-  // The message of an unexpected error may contain paths and internals. It is only in the log.
+  // The message of an unexpected error may contain paths and internals. Only the log contains it.
   const message = error.code === 'internal' ? 'unexpected error' : error.message;
   return { code: error.code, message, hint: error.hint };
 }
 
-/** Returns the result, or a `mqtt_too_large` failure instead when the result exceeds the payload limit of the link. */
+/** Returns the result. When it exceeds the payload limit of the link, returns a failure `mqtt_too_large` instead. */
 export function limitResultSize(
   result: CommandResult,
   requesters: readonly Requester[],
@@ -45,10 +45,11 @@ export function limitResultSize(
 }
 
 export interface AnswerSenderOptions {
-  /** Maximum number of answers that are being sent or wait for the link; further ones are dropped. */
+  /** Maximum number of answers that are being sent or wait for a connection; further answers are dropped. */
   readonly maxPending?: number;
+  /** Maximum total size of these answers, bytes. */
   readonly maxPendingBytes?: number;
-  /** How long an answer waits for the link, ms. */
+  /** How long an answer waits for a connection, ms. */
   readonly linkTimeoutMs?: number;
 }
 
@@ -57,16 +58,18 @@ export interface AnswerSenderDeps {
   readonly clock: Clock;
   readonly log: Log;
   readonly signal: AbortSignal;
-  /** An answer was dropped: too many were pending, or it was bulk and not delivered in time. */
+  /** An answer was dropped: too many answers were pending, or a low-priority answer was not delivered in time. */
   readonly onDropped: (requester: Requester) => void;
 }
 
 const LINK_POLL_MS = 500;
-/** Bulk answers may use this share of the limits, so that a flood of invalid commands leaves room for other answers. */
+/**
+ * Low-priority answers (`bulk`) may use this share of the limits, so that a flood of them leaves room for the others.
+ */
 const BULK_SHARE = 0.5;
 const BULK_LINK_TIMEOUT_MS = 10_000;
 
-/** Sends answers. While the link is down, keeps a limited number of them for a limited time. */
+/** Sends answers. While there is no connection, keeps a limited number of them for a limited time. */
 export class AnswerSender {
   readonly #maxPending: number;
   readonly #maxPendingBytes: number;
@@ -83,8 +86,8 @@ export class AnswerSender {
   }
 
   /**
-   * Resolves when the answer is delivered or dropped; never rejects. The link sends a `bulk` answer only while no other
-   * message waits.
+   * Resolves when the answer is delivered or dropped; never rejects. `bulk` means low priority: the link
+   * sends such an answer only while no other message waits.
    */
   send(requester: Requester, message: object, bulk = false): Promise<void> {
     const payload = JSON.stringify(message);
@@ -121,9 +124,9 @@ export class AnswerSender {
       } catch (thrown) {
         const { code, retryable } = asAgentError(thrown);
         if (!retryable || signal.aborted || clock.monoMs() > deadlineMonoMs) {
-          // Bulk answers are counted, so that a flood of invalid commands does not flood the log.
+          // Low-priority answers are only counted, so that a flood of invalid commands does not flood the log.
           if (bulk) onDropped(requester);
-          else log.warn({ topic, code }, 'answer dropped');
+          else log.warn({ topic, code }, 'dropped the answer to a command: it could not be sent');
           return;
         }
       }
@@ -131,7 +134,7 @@ export class AnswerSender {
     }
   }
 
-  /** Waits until the link is up or the deadline has passed. False when the agent stops. */
+  /** Waits until there is a connection or the deadline has passed. Returns false when the agent stops. */
   async #waitForLink(deadlineMonoMs: number): Promise<boolean> {
     const { link, clock, signal } = this.#deps;
     do await clock.sleep(LINK_POLL_MS, signal).catch(() => undefined);

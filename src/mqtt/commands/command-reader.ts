@@ -7,16 +7,16 @@ import { Command, COMMAND_ARGS, type CommandArgs, type CommandName } from '../..
 const MAX_COMMAND_BYTES = 65_536;
 const MAX_ID_CHARS = 128;
 const MAX_FAULT_CHARS = 300;
-/** More than any command needs. */
+/** Maximum nesting of a command; no command needs more. */
 const MAX_JSON_DEPTH = 16;
 const MAX_BACKFILL_RECORDS = 10_000;
 /** The sender's clock and the device's clock may differ by this much. */
 const MAX_CLOCK_SKEW_MS = 5 * 60_000;
-/** How long after boot a time source may still set the clock. */
+/** After a boot, a time source may take this long to set the clock. */
 const CLOCK_SETTLING_MS = 5 * 60_000;
-/** Half of a surrogate pair without the other half. */
+/** Matches one half of a surrogate pair without the other half: invalid Unicode. */
 const LONE_SURROGATE = /\p{Cs}/u;
-/** In valid JSON: strings, brackets, and the colon that marks a string as a member name. */
+/** Matches the strings and brackets of valid JSON, and the colon after a string that is a member name. */
 const JSON_TOKEN = /"(?:[^"\\]|\\.)*"(?=[\x20\t\r\n]*(:)?)|[{}[\]]/g;
 
 /** A command with checked arguments. */
@@ -24,7 +24,7 @@ export type KnownCommand = {
   readonly [N in CommandName]: { readonly name: N; readonly args: CommandArgs<N> };
 }[CommandName];
 
-/** The times of a command, ms since the epoch; null when not given. */
+/** The times of a command, ms since 1970; null for a time that the command does not contain. */
 export interface CommandTimes {
   readonly issuedAtMs: number | null;
   readonly expiresAtMs: number | null;
@@ -55,7 +55,7 @@ export class CommandReader {
     if (!this.#envelope(value))
       return invalid(readId(value), `malformed: ${this.#describeFaults(this.#envelope)}`);
     const { id } = value;
-    // The store keeps ids as UTF-8, where two different invalid ids would become the same id.
+    // The store keeps ids as UTF-8. Two different ids with invalid Unicode would become the same id there.
     if (LONE_SURROGATE.test(id)) return invalid(null, 'malformed: /id is not valid Unicode');
     if (!isCommandName(name)) return invalid(id, 'unknown_command');
     const args: unknown = value.args ?? {};
@@ -85,14 +85,14 @@ const isCommandName = (name: string): name is CommandName => Object.hasOwn(COMMA
 
 const parseTime = (text: string | undefined): number | null => (text === undefined ? null : Date.parse(text));
 
-/** The id of an otherwise invalid command, so that its sender can match the rejection. */
+/** The id of an invalid command, if the id itself is valid: its sender can then match the rejection to the command. */
 function readId(value: unknown): string | null {
   if (typeof value !== 'object' || value === null || !('id' in value)) return null;
   const { id } = value;
   return typeof id === 'string' && id.length <= MAX_ID_CHARS && !LONE_SURROGATE.test(id) ? id : null;
 }
 
-/** Checks that a schema cannot express. */
+/** Makes the checks that a JSON schema cannot express. */
 function findArgsFault(command: KnownCommand): string | null {
   if (command.name !== 'backfill') return null;
   const { from_seq, to_seq } = command.args;
@@ -123,7 +123,7 @@ export function parseStrictJson(bytes: Uint8Array): StrictJson {
 }
 
 function findStructureFault(json: string): string | null {
-  /** Member names of the open objects; null for an open array. */
+  /** For each object or array that is not closed yet: the member names of the object; null for an array. */
   const open: (Set<string> | null)[] = [];
   for (const [token, colon] of json.matchAll(JSON_TOKEN)) {
     if (token === '}' || token === ']') open.pop();
@@ -143,14 +143,14 @@ function findStructureFault(json: string): string | null {
 export type TimeVerdict = 'in_time' | 'expired' | 'clock_unsynced' | 'issued_in_future';
 
 /**
- * Decides from its times whether a command may start. A command without `expires_at` always may. While the device's
- * clock may be wrong, a command with `expires_at` may not, because it may have expired long ago.
+ * Decides from the times of a command whether it may start. A command without `expires_at` may always start. A command
+ * with `expires_at` may not start while the clock of the device may be wrong, because it may have expired long ago.
  */
 export function judgeTimes(times: CommandTimes, clock: Clock, isSynced: boolean): TimeVerdict {
   const { issuedAtMs, expiresAtMs } = times;
   if (expiresAtMs === null) return 'in_time';
   const nowMs = clock.nowMs();
-  // Also expired if it expires before it was issued, or if a time is NaN.
+  // A command is also expired if it expires before it was issued, or if one of its times is NaN.
   if (!(expiresAtMs > nowMs) || (issuedAtMs !== null && !(expiresAtMs > issuedAtMs))) return 'expired';
   const isFromFuture = issuedAtMs !== null && issuedAtMs > nowMs + MAX_CLOCK_SKEW_MS;
   if (!isSynced && (isFromFuture || clock.monoMs() < CLOCK_SETTLING_MS)) return 'clock_unsynced';

@@ -37,11 +37,11 @@ import { Refusals, type RefusalCode } from './refusals.ts';
 export interface CommandsOptions {
   /** Maximum number of queued commands that run at the same time. */
   readonly concurrency?: number;
-  /** Maximum number of waiting commands; further ones are rejected as `busy`. */
+  /** Maximum number of waiting commands; further commands are rejected as `busy`. */
   readonly queueLimit?: number;
-  /** Rate of accepted commands and of answers to repeated ones; further ones are rejected as `busy`. */
+  /** Maximum rate of accepted commands plus answers to repeated commands; commands above it are rejected as `busy`. */
   readonly rate?: TokenBucketOptions;
-  /** Timeout by command, ms. */
+  /** Timeouts, by name of the command, ms. */
   readonly timeoutMs?: Partial<Record<CommandName, number>>;
 }
 
@@ -57,7 +57,7 @@ export interface CommandsDeps {
   readonly api: AgentApi;
 }
 
-/** A command of an earlier run of the agent that continues in this run. */
+/** A command that an earlier run of the agent accepted, and whose work continues in this run. */
 export interface ResumedCommand {
   readonly id: string;
   readonly name: CommandName;
@@ -67,24 +67,24 @@ export interface ResumedCommand {
 }
 
 const DEFAULT_TIMEOUT_MS = 30_000;
-/** Each accepted command waits for the disk twice. */
+/** Low, because each accepted command waits for the disk twice. */
 const DEFAULT_RATE = { perS: 10, burst: 50 };
 const LOG_RATE = { perS: 0.2, burst: 20 };
 const MAX_CORRELATION_BYTES = 1024;
-/** Requesters of one running command that get its result. */
+/** Maximum number of requesters that get the result of one running command. */
 const MAX_REQUESTERS = 4;
 
 /**
  * Commands from the broker: checks each one, answers with a receipt, runs it, and answers with a result.
  *
  * INVARIANTS
- * - A retained, expired or repeated command never runs. A retained or expired one is rejected and raises an event; one that
- *   expires in the queue gets the result `expired`. A repeated one (same id) gets the stored result.
+ * - A retained, expired or repeated command never runs. A retained or expired command is rejected and raises an event.
+ *   A command that expires in the queue gets the result `expired`. A repeated command (same id) gets the stored result.
  * - The log entry of a command is stored before the command runs. A command whose entry cannot be stored is rejected.
- *   After a crash, an entry without a result means that the command may have run: it is answered as
- *   `command_interrupted` and does not run again.
+ *   After a crash, an entry without a result means that the command may have run: a repeated command with this id gets
+ *   the error `command_interrupted` and does not run again.
  * - There is at most one run per id, in this run of the agent and in later ones.
- * - The queue is bounded. A command that finds it full, or arrives faster than the rate allows, is rejected as `busy`.
+ * - The queue is bounded. A command that arrives at a full queue, or above the maximum rate, is rejected as `busy`.
  *   Installs, aborts and rollbacks do not wait in the queue; their number is bounded too.
  * - Pending answers are bounded. An answer above the limit is dropped and counts in a `command_unanswered` event.
  */
@@ -99,7 +99,7 @@ export class Commands {
   readonly #refusals: Refusals;
   readonly #jobs: JobQueue;
   readonly #stop = new AbortController();
-  /** Rejections that were not logged since the last log line. */
+  /** Number of rejections that were not logged, since the last log line about a rejection. */
   #unloggedRejections = 0;
 
   constructor(options: CommandsOptions, deps: CommandsDeps) {
@@ -116,9 +116,9 @@ export class Commands {
     this.#jobs = new JobQueue({ maxRunning: concurrency, maxWaiting: queueLimit }, (job) => this.#run(job));
   }
 
-  /** Receives one message from `cmd/{name}`. Never throws: the answer reports every fault. */
+  /** Call it for each message on `cmd/{name}`. Never throws: the answer reports every fault. */
   receive(name: string, packet: CommandPacket): void {
-    // An empty retained message clears a retained one.
+    // An empty retained message is no command: it deletes the retained message of its topic.
     if (packet.payload.length === 0 && packet.retain) return;
     const topic = this.#deps.topics.answerTopic(name, packet.responseTopic);
     const { correlationData } = packet;
@@ -133,12 +133,14 @@ export class Commands {
       else if (!input.ok) this.#reject(requester, input.id, input.reason);
       else this.#acceptOrReject(this.#createJob(input.id, input.command, input.times, requester), requester);
     } catch (thrown) {
-      // The store failed: without its log entry, a command could run twice.
+      // The store could not save the log entry of the command. Without this entry, the command could run twice.
       this.#reject(requester, input.id, asAgentError(thrown).code);
     }
   }
 
-  /** Answers a command of an earlier run when it ends, on the default answer topic, unless it has its result already. */
+  /**
+   * Answers a command of an earlier run when it ends, on the default answer topic, unless its result is stored already.
+   */
   resume({ id, name, receivedAtMs, running }: ResumedCommand): void {
     const { clock, commandLog, topics } = this.#deps;
     running.catch(() => undefined);
@@ -199,11 +201,11 @@ export class Commands {
     const durationMs = Math.round(clock.monoMs() - job.receivedMonoMs);
     const full = { id: job.id, ...outcome, duration_ms: durationMs };
     const result = limitResultSize(full, job.requesters, link.maxPayloadBytes);
-    log.info({ command: job.name, id: job.id, status: result.status, durationMs }, 'command done');
+    log.info({ command: job.name, id: job.id, status: result.status, durationMs }, 'command finished');
     try {
       commandLog.finish(job.id, JSON.stringify(result));
     } catch (thrown) {
-      log.error({ id: job.id, code: asAgentError(thrown).code }, 'command result not stored');
+      log.error({ id: job.id, code: asAgentError(thrown).code }, 'cannot store the result of a command');
     }
     const sent = job.requesters.map((requester, index) =>
       this.#answers.send(requester, index === 0 ? result : { ...result, duplicate: true }),
@@ -213,7 +215,7 @@ export class Commands {
   }
 
   async #runToOutcome({ name, times, run }: Job): Promise<Omit<CommandResult, 'id' | 'duration_ms'>> {
-    // The command may have expired in the queue, or the clock may have been set since.
+    // The command may have expired in the queue, or the clock may have been set after the first check.
     if (this.#judgeTimes(times) !== 'in_time') return { status: 'expired' };
     const timeout = deadlineSignal(this.#timeoutMs[name] ?? DEFAULT_TIMEOUT_MS, this.#stop.signal);
     try {
@@ -221,7 +223,9 @@ export class Commands {
       return { status: 'succeeded', result: result ?? null };
     } catch (thrown) {
       const error = timeout.aborted
-        ? new AgentError('command_timeout', 'the command took too long', { cause: thrown })
+        ? new AgentError('command_timeout', 'the command did not finish within its timeout', {
+            cause: thrown,
+          })
         : asAgentError(thrown);
       return { status: 'failed', error: toWireError(error) };
     }
@@ -232,13 +236,13 @@ export class Commands {
     return judgeTimes(times, clock, clockSynced());
   }
 
-  /** Answers a command whose id is known with its stored or future result. Does not run it. */
+  /** Answers a command whose id was received before: now with its stored result, or later with the future one. */
   #answerRepeated(requester: Requester, { id, name, result }: HandledCommand, requestedName: string): void {
     if (name !== requestedName) {
       this.#reject(requester, id, 'id_used_before');
       return;
     }
-    // A small request can cause a large stored answer.
+    // The rate also limits these answers: a small request can cause a large stored answer.
     if (!this.#rate.tryTake()) {
       this.#reject(requester, id, 'busy');
       return;
@@ -271,7 +275,7 @@ export class Commands {
     this.#refusals.add(code, { command: name.slice(0, 64), id });
   }
 
-  /** The answer is bulk: a sender of invalid commands must not delay the records. */
+  /** Sends the rejection with low priority: a sender of many invalid commands must not delay the records. */
   #reject(requester: Requester, id: string | null, reason: string): void {
     if (this.#logRate.tryTake()) {
       const unlogged = this.#unloggedRejections > 0 ? { unlogged: this.#unloggedRejections } : {};

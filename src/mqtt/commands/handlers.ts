@@ -13,11 +13,13 @@ export interface CommandRun {
   readonly id: string;
   /** Aborts at the timeout of the command (`TimeoutError`) and when the agent stops. */
   readonly signal: AbortSignal;
-  /** Registers work that begins when the answer is delivered, or cannot be. */
+  /** Registers work that starts after the answer was delivered, or after its delivery failed. */
   readonly afterAnswer: (begin: () => void) => void;
 }
 
-/** Handlers by command name. Each returns or resolves with the `result` of the answer, or throws its `error`. */
+/**
+ * The handlers, by command name. Each returns or resolves with the `result` of the answer, or throws the `error` of it.
+ */
 export type CommandHandlers = {
   readonly [N in CommandName]: (args: CommandArgs<N>, run: CommandRun) => unknown;
 };
@@ -30,8 +32,8 @@ export interface HandlerDeps {
 }
 
 /**
- * Timeout of the commands that need more than the default, ms. A capture may be a burst of many frames. A model may
- * arrive over a slow link, and an execution provider may compile it for minutes.
+ * Timeouts of the commands that need more time than the default, ms. A capture may be a burst of many frames. A model
+ * may arrive over a slow link, and an execution provider may compile it for minutes.
  */
 export const COMMAND_TIMEOUT_MS: Readonly<Partial<Record<CommandName, number>>> = {
   capture: 900_000,
@@ -41,7 +43,9 @@ export const COMMAND_TIMEOUT_MS: Readonly<Partial<Record<CommandName, number>>> 
   'model.reload': 900_000,
 };
 
-/** Commands that do not wait in the queue: an install takes hours, and an abort or a rollback must be able to end it. */
+/**
+ * Commands that do not wait in the queue: an install takes hours, and an abort or a rollback must be able to end it.
+ */
 export const CONCURRENT_COMMANDS: ReadonlySet<CommandName> = new Set([
   'model.install',
   'model.abort',
@@ -76,7 +80,7 @@ export function createCommandHandlers(deps: HandlerDeps): CommandHandlers {
       try {
         await api.announce();
       } catch (thrown) {
-        // A lost link is not a failure: the next birth publishes the same.
+        // A lost link is not a failure: the agent publishes the same states again after the next connect.
         if (!asAgentError(thrown).retryable) throw thrown;
       }
       return api.info();
@@ -93,8 +97,8 @@ export function createCommandHandlers(deps: HandlerDeps): CommandHandlers {
 
     'model.install': (args, { id, signal }) => {
       const { serves } = api.installModel(args, { updateId: updateIdOf(id), commandId: id });
-      // After the timeout the answer is `failed`, so the install must not succeed later. A stop of the agent aborts nothing:
-      // the next run continues the install.
+      // After the timeout the answer is `failed`, so the install must not succeed later. A stop of the agent does not
+      // abort the install: the next run of the agent continues it.
       signal.addEventListener('abort', () => {
         if (isTimeout(signal.reason)) void api.abortInstall().catch(() => undefined);
       });
@@ -121,7 +125,7 @@ export const runHandler = <N extends CommandName>(
   run: CommandRun,
 ): unknown => handlers[name](args, run);
 
-/** Begins work that may cut the connection only after the answer is delivered. */
+/** Registers work that may end the connection, so that it starts only after the answer was delivered. */
 function beginAfterAnswer<T>({ answer, begin }: Deferred<T>, afterAnswer: CommandRun['afterAnswer']): T {
   afterAnswer(begin);
   return answer;

@@ -2,18 +2,18 @@ import type { CommandName } from '../../contract/command.ts';
 import type { Requester } from './answers.ts';
 import type { CommandTimes } from './command-reader.ts';
 
-/** A command that waits or runs. */
+/** A command that waits in the queue or runs. */
 export interface Job {
   readonly id: string;
   readonly name: CommandName;
-  /** Runs alongside the queue and does not wait in it. */
+  /** True for a command that starts at once and does not wait in the queue. */
   readonly isConcurrent: boolean;
   readonly times: CommandTimes;
   readonly run: (signal: AbortSignal) => unknown;
   readonly receivedMonoMs: number;
   /** Where the result goes: first the sender, then those who sent the same command while it ran. */
   readonly requesters: Requester[];
-  /** Work that begins when the result is delivered, or cannot be. */
+  /** Work that starts after the result was delivered, or after its delivery failed. */
   readonly afterAnswer: (() => void)[];
 }
 
@@ -64,7 +64,7 @@ export class JobQueue {
     });
   }
 
-  /** Removes the waiting jobs. */
+  /** Removes the waiting jobs. Running jobs continue. */
   clear(): void {
     this.#waiting.length = 0;
   }

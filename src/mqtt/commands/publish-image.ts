@@ -8,9 +8,11 @@ import type { Link } from '../types.ts';
 
 const DEFAULT_WIDTH_PX = 640;
 const MIN_WIDTH_PX = 64;
-/** A slow link transmits this within the timeout of the command. */
+/** A slow link can transmit an image of this size within the timeout of the command. */
 const MAX_IMAGE_BYTES = 262_144;
-/** The size is roughly proportional to the area; the margin avoids a further attempt for a few bytes. */
+/**
+ * The size of a JPEG is roughly proportional to its area. This margin avoids another attempt because of a few bytes.
+ */
 const SHRINK_MARGIN = 0.9;
 
 export interface ImageDeps {
@@ -20,8 +22,8 @@ export interface ImageDeps {
 }
 
 /**
- * Publishes the newest frame of a camera as JPEG, with its masks applied, on `camera/{id}/image`. Reduces the width until
- * the link accepts the size. Throws `camera_unknown`, the code of the camera while it is down, `camera_no_frame`,
+ * Publishes the newest frame of a camera as JPEG, with its masks applied, on `camera/{id}/image`. Reduces the width
+ * until the link accepts the size. Throws `camera_unknown`, the error code of a camera that is down, `camera_no_frame`,
  * `mqtt_too_large`, and the errors of rendering and publishing.
  */
 export async function publishImage(
@@ -50,7 +52,9 @@ export async function publishImage(
   };
 }
 
-/** Renders with decreasing width until the JPEG has at most `limitBytes`. Ends at `MIN_WIDTH_PX`. */
+/**
+ * Renders with decreasing width until the JPEG has at most `limitBytes`. Throws when `MIN_WIDTH_PX` is still too large.
+ */
 async function renderWithin(
   startPx: number,
   limitBytes: number,
@@ -69,7 +73,7 @@ async function renderWithin(
   }
 }
 
-/** While a camera is down, its newest frame is old, and would look like a current one. */
+/** The error instead of an image while a camera is down: its newest frame is old and would look like a current one. */
 function createDownError({ id, state }: CameraView): AgentError {
   const { reason } = state;
   const code =

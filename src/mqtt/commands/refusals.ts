@@ -3,7 +3,7 @@ import type { Log } from '../../base/log.ts';
 import type { EventDraft } from '../../contract/states.ts';
 import type { RaiseEvent } from '../../store/types.ts';
 
-/** Why a command was not run, or not answered, where its sender may believe the opposite. */
+/** Why a command was not run or not answered, in the cases where its sender may believe that it was. */
 export type RefusalCode =
   | 'command_retained'
   | 'command_expired'
@@ -13,10 +13,10 @@ export type RefusalCode =
 
 const MESSAGES: Readonly<Record<RefusalCode, string>> = {
   command_retained: 'A command was retained and was not run.',
-  command_expired: 'A command was expired and was not run.',
+  command_expired: 'A command had expired and was not run.',
   command_clock_unsynced: 'A command with expires_at arrived before the clock was set and was not run.',
-  command_issued_in_future: 'A command from the future was not run: the clock of its sender is wrong.',
-  command_unanswered: 'Too many commands arrived: some were left without an answer.',
+  command_issued_in_future: 'A command with a future time was not run: the clock of its sender is wrong.',
+  command_unanswered: 'Too many commands arrived: the device did not answer all of them.',
 };
 
 const MIN_PAUSE_MS = 60_000;
@@ -32,11 +32,11 @@ export interface RefusalsDeps {
 interface RefusalCount {
   /** Refusals since the last event. */
   count: number;
-  /** Of the last refusal. */
+  /** Context of the last refusal. */
   context: EventDraft['context'];
   pauseMs: number;
   lastEventMonoMs: number;
-  /** During the pause, refusals are only counted. */
+  /** True during a pause between two events: refusals are only counted. */
   isPausing: boolean;
 }
 
@@ -73,7 +73,7 @@ export class Refusals {
     void this.#raiseAfterPauses(code, refusals);
   }
 
-  /** Raises events about all refusals that were only counted. */
+  /** Raises events about all refusals that were counted but not reported yet. */
   flush(): void {
     for (const [code, refusals] of this.#counts) this.#raiseCount(code, refusals);
   }
@@ -97,7 +97,7 @@ export class Refusals {
     refusals.count = 0;
     refusals.lastEventMonoMs = clock.monoMs();
     const context = { ...refusals.context, count };
-    log.warn({ code, ...context }, 'commands refused');
+    log.warn({ code, ...context }, 'refused commands, or dropped answers to commands');
     raise({ type: 'command_refused', severity: 'warning', code, message: MESSAGES[code], context });
   }
 }

@@ -9,10 +9,10 @@ import { createDiscoveryMessage, createNodeId } from './discovery-message.ts';
 import type { DiscoveryInput } from './entities.ts';
 
 export interface DiscoveryOptions {
-  /** The current settings; `refresh` applies a change. */
+  /** Returns the current settings. Call `refresh` after a change. */
   readonly settings: () => { readonly enabled: boolean; readonly prefix: string };
   readonly describe: () => DiscoveryInput;
-  /** How long a removed entity is published as removed, ms. */
+  /** How long the discovery message contains the note that an entity was removed, ms. */
   readonly removalNoticeMs?: number;
 }
 
@@ -24,13 +24,13 @@ export interface DiscoveryDeps {
   readonly log: Log;
 }
 
-/** What the broker may retain from this device. Stored, so that a later run can remove it. */
+/** The discovery messages of this device that the broker may retain. Stored, so that a later run can delete them. */
 interface PublishedDiscovery {
-  /** Topic of the discovery message. */
+  /** Topic of the discovery message; null when discovery is disabled. */
   readonly topic: string | null;
   /** Platform of each component in the message, by component id. */
   readonly components: Readonly<Record<string, string>>;
-  /** Topics to clear: of another prefix or node id, or of a discovery that is now disabled. */
+  /** Topics to clear: those with another prefix or node id, or the topic of a discovery that is now disabled. */
   readonly stale: readonly string[];
 }
 
@@ -39,18 +39,19 @@ const NOTHING_PUBLISHED: PublishedDiscovery = { topic: null, components: {}, sta
 const DEFAULT_REMOVAL_NOTICE_MS = 60_000;
 
 /**
- * Publishes the device to Home Assistant in one retained discovery message, and removes outdated entities and messages. To
- * remove an entity, the message first contains only its platform for some time, then omits it. To remove the device, an empty
- * message clears the topic. Because the message is retained, it is not published again when Home Assistant starts.
+ * Publishes the device to Home Assistant in one retained discovery message, and removes outdated entities and messages.
+ * To remove an entity, the message first contains only its platform for some time, and then no longer the entity. To
+ * remove the device, an empty message clears the topic. Because the message is retained, it is not published again when
+ * Home Assistant starts.
  */
 export class Discovery {
   readonly #options: DiscoveryOptions;
   readonly #deps: DiscoveryDeps;
   #published: PublishedDiscovery;
-  /** Components that the message publishes as removed: platform by component id. */
+  /** Components that the message marks as removed: platform by component id. */
   #removed: ReadonlyMap<string, string> = new Map();
   #lastMessage: { readonly topic: string; readonly text: string } | null = null;
-  /** Topics that are states of the link, which it publishes at each birth. */
+  /** Topics set with `link.setState`: the link publishes them after each connect. */
   readonly #stateTopics = new Set<string>();
   /** True while a timer for the end of the removal notice runs. */
   #isNoticeRunning = false;
@@ -62,13 +63,13 @@ export class Discovery {
     this.#published = readPublished(deps.memory);
   }
 
-  /** Sets the message for the next birth, and removes what an earlier run published. */
+  /** Sets the message that the link publishes after each connect, and removes what an earlier run published. */
   start(signal: AbortSignal): void {
     this.#signal = signal;
     this.refresh();
   }
 
-  /** Call it when cameras, settings or the device may have changed. Publishes only a change. */
+  /** Call it when cameras, settings or the device may have changed. Publishes the message only if it changed. */
   refresh(): void {
     const { topics, link } = this.#deps;
     const { enabled, prefix } = this.#options.settings();
@@ -97,7 +98,7 @@ export class Discovery {
     if (link.connected) this.linkUp();
   }
 
-  /** Call it after each birth, which publishes the discovery message. */
+  /** Call it after each connect, when the link has published the discovery message. */
   linkUp(): void {
     this.#clearStaleTopics();
     if (this.#removed.size > 0 && !this.#isNoticeRunning) void this.#endRemovalNotice();
@@ -111,7 +112,7 @@ export class Discovery {
     this.#deps.link.setState(topic, message, { absolute: true });
   }
 
-  /** Waits for the duration of the notice, then omits the removed entities from the message. */
+  /** Waits until Home Assistant has had time to remove the entities, then publishes the message without them. */
   async #endRemovalNotice(): Promise<void> {
     const { clock, link } = this.#deps;
     this.#isNoticeRunning = true;
@@ -126,7 +127,7 @@ export class Discovery {
       this.#isNoticeRunning = false;
     }
     const { topic, stale } = this.#published;
-    // Without a link, the notice starts again after the next birth.
+    // Without a connection, this wait starts again after the next connect.
     if (topic === null || !link.connected) return;
     this.#removed = new Map();
     const message = createDiscoveryMessage(this.#options.describe(), this.#deps.topics);
@@ -134,7 +135,7 @@ export class Discovery {
     this.#savePublished({ topic, components: platformsOf(message), stale });
   }
 
-  /** Clears the stale topics. A failed attempt is repeated after the next birth. */
+  /** Clears the stale topics. After the next connect, clears those again whose attempt failed. */
   #clearStaleTopics(): void {
     const { link } = this.#deps;
     for (const topic of this.#published.stale) {
@@ -148,7 +149,10 @@ export class Discovery {
     try {
       await link.publish(topic, '', { qos: 1, retain: true, absolute: true });
     } catch (thrown) {
-      log.debug({ topic, code: asAgentError(thrown).code }, 'discovery topic not cleared yet');
+      log.debug(
+        { topic, code: asAgentError(thrown).code },
+        'cannot clear an old Home Assistant discovery topic yet',
+      );
       return;
     }
     // A change of the settings may have made the topic current again.
@@ -164,7 +168,10 @@ export class Discovery {
     try {
       if (!isEmpty || memory.get(MEMORY_KEY) !== null) memory.set(MEMORY_KEY, JSON.stringify(published));
     } catch (thrown) {
-      log.warn({ code: asAgentError(thrown).code }, 'published discovery not stored');
+      log.warn(
+        { code: asAgentError(thrown).code },
+        'cannot store which Home Assistant discovery messages are published',
+      );
     }
   }
 }

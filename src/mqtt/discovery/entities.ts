@@ -8,7 +8,7 @@ export interface DiscoveryInput {
   readonly site: string;
   readonly device: string;
   readonly version: string;
-  /** Such as `Raspberry Pi 4 Model B`; null when unknown. */
+  /** Hardware model, such as `Raspberry Pi 4 Model B`; null when unknown. */
   readonly model: string | null;
   readonly cameras: readonly string[];
   /** Names of the commands that the device accepts. Only these get buttons. */
@@ -36,7 +36,7 @@ const MILLISECONDS = { ...SECONDS, unit_of_measurement: 'ms' };
 const MEBIBYTES = { ...MEASUREMENT, device_class: 'data_size', unit_of_measurement: 'MiB' };
 const PERCENT = { ...MEASUREMENT, unit_of_measurement: '%' };
 const CELSIUS = { ...MEASUREMENT, device_class: 'temperature', unit_of_measurement: '°C' };
-/** Commands of buttons expire after this time. */
+/** A command that a button sent expires after this time. */
 const BUTTON_EXPIRY_S = 120;
 
 /** The sensors, the model and the restart button of the device. */
@@ -188,15 +188,17 @@ const OBSERVATION_ATTRIBUTES =
   "'extreme': value_json.wave.extreme, 'labels': value_json.calibration.labels} | tojson }}";
 
 /**
- * The start time is computed from the uptime, which is rounded to seconds. Keep the shown time while the computed one
- * differs by less than 10 s, which also covers clock drift.
+ * The template computes the start time from the uptime, which is rounded to seconds. It keeps the time that is shown
+ * while the computed time differs by less than 10 s, because of the rounding and of clock drift.
  */
 const STARTED =
   '{% set started = as_timestamp(value_json.at) - value_json.uptime_s %}' +
   '{% set shown = as_timestamp(this.state, 0) %}' +
   '{{ (shown if (started - shown) | abs < 10 else started) | timestamp_utc }}';
 
-/** `latest_version` is the version of the current install: the device does not search its repository for new versions. */
+/**
+ * `latest_version` is the version that is being installed: the device does not search its repository for new versions.
+ */
 const MODEL =
   '{% set last = value_json.install %}' +
   '{% set install = (last if last.in_progress else none) if last else none %}' +

@@ -10,11 +10,13 @@ import { PoisonMessages, rejectionEvent } from './poison-messages.ts';
 import type { Link, PublishOptions } from '../types.ts';
 
 export interface ForwarderOptions {
-  /** Maximum number of messages without PUBACK. The link allows fewer where the broker does. */
+  /** Maximum number of messages without PUBACK. The link allows fewer when the broker allows fewer. */
   readonly window?: number;
   /** Maximum rate of historical records, per second; 0: no limit. */
   readonly backfillPerS?: number;
-  /** After this time without an answer of the link, ms, a message counts as lost. The link has a shorter timeout. */
+  /**
+   * When the link does not answer for this time, ms, a message counts as lost. The own timeout of the link is shorter.
+   */
   readonly deadlineMs?: number;
 }
 
@@ -37,21 +39,21 @@ interface SentMessage {
   readonly isAlone: boolean;
   /** The value of `#deadlineRound` when it was sent. */
   readonly round: number;
-  /** The number of the link that it was sent on: 1 for the first. */
+  /** The number of the connection on which it was sent: 1 for the first connection. */
   readonly link: number;
-  /** Belongs to `InFlight`. */
+  /** Index in the list of `InFlight`, which sets it. */
   place: number;
 }
 
 const RETRY_DELAY = { minMs: 1000, maxMs: 30_000, resetAfterMs: 0 };
 const BULK: PublishOptions = { qos: 1, retain: false, bulk: true };
 const URGENT: PublishOptions = { qos: 1, retain: false, bulk: false };
-/** Historical messages within this time share one `published_at`. */
+/** Historical messages that are sent within this time get the same `published_at`. */
 const TIMESTAMP_REUSE_MS = 10;
 
 /**
- * Drains the outbox through the link: first the records made since the link came up, then events, then the records made
- * while it was down, then the records requested again. The last two are rate-limited and marked as historical.
+ * Sends the rows of the outbox: first the records made since the last connect, then events, then the records made
+ * before that connect, then the records requested again. The last two kinds are rate-limited and marked as historical.
  *
  * INVARIANTS
  * - A row leaves the outbox only after its PUBACK, or after a final refusal, which moves it to `rejected`.
@@ -75,12 +77,12 @@ export class Forwarder {
   readonly #events: OutboxCursor;
   readonly #backlog: OutboxCursor;
   readonly #requeued: OutboxCursor;
-  /** 1 after the broker was busy; each PUBACK adds one, up to the window. */
+  /** Current limit of messages without PUBACK: 1 after the broker was busy; each PUBACK adds one, up to `#window`. */
   #maxInFlight: number;
   readonly #poison = new PoisonMessages();
   readonly #encoder = new RecordEncoder();
   #isSuspectInFlight = false;
-  /** Number of links so far. */
+  /** Number of connections so far. */
   #links = 0;
   #isPaused = false;
   #isWakeScheduled = false;
@@ -121,7 +123,7 @@ export class Forwarder {
     this.#deps.outbox.onAdded(() => this.#sendAll());
   }
 
-  /** Call after the birth of a link: the rows in the outbox now were made without a link. */
+  /** Call after each connect: the rows that are in the outbox now were made without a connection. */
   linkUp(): void {
     const { newestRowId } = this.#deps.outbox;
     this.#live.setRange(newestRowId);
@@ -146,12 +148,15 @@ export class Forwarder {
       while (link.connected && this.#inFlight.size < this.#maxInFlight && !this.#isSuspectInFlight)
         if (this.#acknowledged.isFull || !this.#sendNext()) return;
     } catch (thrown) {
-      log.error({ code: asAgentError(thrown).code, err: thrown }, 'outbox not readable');
+      log.error(
+        { code: asAgentError(thrown).code, err: thrown },
+        'cannot read the outbox, trying again later',
+      );
       this.#pause();
     }
   }
 
-  /** Sends the message with the highest priority. False when none may be sent now. */
+  /** Sends the message with the highest priority. Returns false when no message may be sent now. */
   #sendNext(): boolean {
     const live = this.#live.peek();
     if (live) return this.#send(this.#live, live, false);
@@ -166,7 +171,7 @@ export class Forwarder {
     return false;
   }
 
-  /** False when no other message may be sent now: the row is a suspect, which is or will be sent alone. */
+  /** Returns false when no other message may be sent now: the row is a suspect, which is or will be sent alone. */
   #send(cursor: OutboxCursor, entry: OutboxEntry, historical: boolean): boolean {
     const isAlone = this.#poison.isSuspect(entry.rowId);
     if (isAlone && this.#inFlight.size > 0) return false;
@@ -206,7 +211,7 @@ export class Forwarder {
   }
 
   #settled(sent: SentMessage, error: AgentError | null): void {
-    // Ignore an answer after the deadline: the message is being sent again.
+    // Ignore an answer that comes after the deadline: the message is being sent again.
     if (!this.#inFlight.delete(sent)) return;
     if (sent.isAlone) this.#isSuspectInFlight = false;
     const signal = this.#signal;
@@ -236,7 +241,7 @@ export class Forwarder {
     }
     const isBusy = error.code === 'mqtt_busy';
     if (!isBusy && this.#poison.addLoss(entry.rowId, sent)) {
-      this.#reject(entry, 'mqtt_timeout', 'the link is lost each time this message is sent');
+      this.#reject(entry, 'mqtt_timeout', 'the connection was lost each time this message was sent');
       return;
     }
     this.#taken.delete(entry.rowId);
@@ -254,15 +259,18 @@ export class Forwarder {
       outbox.reject(rowId, `${code}: ${reason}`);
       this.#taken.delete(rowId);
     } catch (thrown) {
-      // The row stays in `#taken` until the next start: to send it again would have the same result.
-      log.error({ code: asAgentError(thrown).code, topic, seq }, 'refused message not set aside');
+      // The row stays in `#taken` until the next start, so it is not sent again: the broker would refuse it again.
+      log.error(
+        { code: asAgentError(thrown).code, topic, seq },
+        'cannot move a message that the broker refused to the rejected messages',
+      );
       return;
     }
-    // An event about the rejection of such an event could start an endless chain.
+    // Raise no event about a rejected `outbox_rejected` event: this could start an endless chain.
     if (topic !== 'event/outbox_rejected') raise(rejectionEvent(entry, code, reason));
   }
 
-  /** Sends again after `ms`; other triggers may come first. */
+  /** Calls `#sendAll` after `ms`, unless a call is scheduled already. */
   #wakeAfter(ms: number): void {
     if (this.#isWakeScheduled) return;
     this.#isWakeScheduled = true;
@@ -284,7 +292,7 @@ export class Forwarder {
     void this.#deps.clock.sleep(ms, this.#signal ?? undefined).then(resume, () => undefined);
   }
 
-  /** Runs while messages are in flight. A message without an answer fails after one to two deadlines. */
+  /** Runs while messages are in flight. A message without an answer fails after one to two times `#deadlineMs`. */
   async #failUnanswered(): Promise<void> {
     this.#isDeadlineRunning = true;
     const signal = this.#signal ?? undefined;
@@ -293,7 +301,7 @@ export class Forwarder {
       await this.#deps.clock.sleep(this.#deadlineMs, signal).catch(() => undefined);
       for (const sent of this.#inFlight.all())
         if (sent.round < this.#deadlineRound)
-          this.#settled(sent, new AgentError('mqtt_timeout', 'the link did not answer'));
+          this.#settled(sent, new AgentError('mqtt_timeout', 'the link reported no result of the publish'));
     }
     this.#isDeadlineRunning = false;
   }

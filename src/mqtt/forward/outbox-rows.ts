@@ -3,24 +3,25 @@ import { asAgentError } from '../../base/errors.ts';
 import type { Log } from '../../base/log.ts';
 import type { Acknowledgement, Outbox, OutboxEntry, OutboxFilter } from '../../store/types.ts';
 
-// The life of an outbox row in the forwarder: `OutboxCursor` reads it, `RecordEncoder` completes its payload, and
+// What the forwarder does with a row of the outbox: `OutboxCursor` reads it, `RecordEncoder` completes its payload, and
 // `AcknowledgedRows` deletes it after the PUBACK.
 
 /**
- * Rows of one query: few statements, and few rows in the young generation of the heap, where the collector copies each.
+ * Rows that one query reads. With fewer, there would be more queries. With more, the garbage collector would copy more
+ * rows, because it copies what is in the young generation of the heap.
  */
 const PAGE_ROWS = 32;
 
-/** Reads the rows of one kind in the order of their ids, a page at a time. */
+/** Reads the rows of one kind from the outbox, in the order of their ids, one page at a time. */
 export class OutboxCursor {
   readonly #streams: NonNullable<OutboxFilter['streams']>;
   readonly #outbox: Outbox;
   readonly #excluded: ReadonlySet<number>;
   #afterRowId = 0;
   #upToRowId = Number.MAX_SAFE_INTEGER;
-  /** All rows up to this one were sent, or are gone. */
+  /** All rows up to this id were sent, or are no longer in the outbox. */
   #doneRowId = 0;
-  /** Null in place of a row that was sent. */
+  /** The rows of the current page; null in place of a row that was sent. */
   #page: (OutboxEntry | null)[] = [];
   #index = 0;
   #revision = -1;
@@ -32,21 +33,21 @@ export class OutboxCursor {
     this.#excluded = excluded;
   }
 
-  /** Restarts with the rows above `afterRowId`, up to and including `upToRowId`. */
+  /** Starts again, with the rows after `afterRowId` up to and including `upToRowId`. */
   setRange(afterRowId: number, upToRowId = Number.MAX_SAFE_INTEGER): void {
     this.#afterRowId = afterRowId;
     this.#upToRowId = upToRowId;
     this.restart();
   }
 
-  /** Restarts at the beginning of the range, for rows that must be sent again. */
+  /** Starts again at the first row of the range, because some rows must be sent again. */
   restart(): void {
     this.#doneRowId = this.#afterRowId;
     this.#page = [];
     this.#index = 0;
   }
 
-  /** The next row; null when there is none now. Throws `store_*`. */
+  /** The next row; null when the outbox has no further row now. Throws `store_*`. */
   peek(): OutboxEntry | null {
     if (this.#revision !== this.#outbox.revision) {
       this.#revision = this.#outbox.revision;
@@ -67,7 +68,7 @@ export class OutboxCursor {
   /** Call when the row that `peek` returned was sent. */
   advance(): void {
     this.#doneRowId = this.#page[this.#index]?.rowId ?? this.#doneRowId;
-    // Release the row: a page in the old generation of the heap would keep it until the next full collection.
+    // Release the row now: otherwise it could stay in memory until the next full garbage collection.
     this.#page[this.#index] = null;
     this.#index += 1;
   }
@@ -80,8 +81,9 @@ const sentEnd = (publishedAt: string, historical: boolean): string =>
   `"published_at":"${publishedAt}","historical":${String(historical)}}`;
 
 /**
- * Sets `published_at` (ISO 8601) and `historical` in a stored record. It edits the text, to avoid parsing a backlog of
- * a month. Throws `SyntaxError` for a record that has another end and is not JSON.
+ * Sets `published_at` (ISO 8601) and `historical` in a stored record. It edits the text, because parsing the unsent
+ * records of a month would take too long. Throws `SyntaxError` for a record that does not end with `STORED_END` and is
+ * not JSON.
  */
 export function completeRecord(stored: string, publishedAt: string, historical: boolean): string {
   if (stored.endsWith(STORED_END))
@@ -90,19 +92,19 @@ export function completeRecord(stored: string, publishedAt: string, historical: 
   return JSON.stringify({ ...record, published_at: publishedAt, historical });
 }
 
-/** Memory for about twelve records, allocated at once. */
+/** Size of one buffer: it has room for about twelve records. */
 const SLAB_BYTES = 32_768;
 /** Maximum length of a UTF-16 code unit in UTF-8. */
 const MAX_BYTES_PER_UNIT = 3;
 
 /**
- * `completeRecord` as UTF-8, written directly to the buffer that is sent. With strings, the garbage collector would
- * have two more copies of each record of a backlog.
+ * Does the same as `completeRecord`, but writes UTF-8 directly to the buffer that is sent. With strings, there would be
+ * two more copies of each record for the garbage collector.
  */
 export class RecordEncoder {
   #slab = Buffer.alloc(0);
   #usedBytes = 0;
-  /** The last end: many records are sent with the same time. */
+  /** The end that was written last, kept because many records are sent with the same time. */
   #end = { publishedAtMs: Number.NaN, historical: false, text: '' };
 
   encode(stored: string, publishedAtMs: number, historical: boolean): Buffer {
@@ -123,12 +125,15 @@ export class RecordEncoder {
   }
 }
 
-/** Acknowledged rows that one transaction deletes. */
+/** Maximum number of acknowledged rows that one transaction deletes. */
 const BATCH_ROWS = 512;
-/** Longest time that an acknowledged row stays while the disk works. A crash in this time sends the rows again. */
+/**
+ * Longest time until an acknowledged row is deleted, if the disk has no fault. After a crash in this time, it is sent
+ * again.
+ */
 const MAX_DELAY_MS = 25;
 const RETRY_MS = 1000;
-/** Acknowledged rows that may wait for the disk. With more, the forwarder stops sending. */
+/** Maximum number of acknowledged rows that wait for their deletion. With more, the forwarder stops sending. */
 const MAX_WAITING_ROWS = 4 * BATCH_ROWS;
 
 export interface AcknowledgedRowsDeps {
@@ -150,7 +155,7 @@ export class AcknowledgedRows {
     this.#deps = deps;
   }
 
-  /** True when so many rows wait for the disk that nothing more may be sent. */
+  /** True when so many rows wait for their deletion that the forwarder must stop sending. */
   get isFull(): boolean {
     return this.#rows.length >= MAX_WAITING_ROWS;
   }
@@ -173,7 +178,7 @@ export class AcknowledgedRows {
     } catch (thrown) {
       this.#deps.log.error(
         { code: asAgentError(thrown).code, rows: rows.length },
-        'acknowledged rows not deleted',
+        'cannot delete acknowledged rows from the outbox',
       );
       this.#isFailing = true;
       this.#flushAfter(RETRY_MS, signal);

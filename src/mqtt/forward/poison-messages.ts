@@ -2,18 +2,18 @@ import type { AgentError } from '../../base/errors.ts';
 import type { EventDraft } from '../../contract/states.ts';
 import type { OutboxEntry } from '../../store/types.ts';
 
-/** Losses of the link over the same message, sent alone, before the message is rejected. */
+/** A message is rejected after the connection was lost this many times while only this message was in flight. */
 const MAX_STRIKES = 5;
 
 interface Suspicion {
   readonly strikes: number;
-  /** The number of the link that the last strike was counted for. */
+  /** The number of the connection for which the last strike was counted. */
   readonly link: number;
 }
 
 /**
- * Messages that were in flight when the link was lost: one of them may be the cause. The forwarder sends each alone
- * until it is acknowledged or has its strikes.
+ * Messages that were in flight when the connection was lost: one of them may be the cause. The forwarder sends each of
+ * them alone until the broker acknowledges it, or until it has `MAX_STRIKES` strikes and is rejected.
  */
 export class PoisonMessages {
   readonly #suspicions = new Map<number, Suspicion>();
@@ -23,8 +23,9 @@ export class PoisonMessages {
   }
 
   /**
-   * Records a loss of the link over a message; true when the message must be rejected. Counts one strike for each link
-   * on which the message was alone, because a link that is closing can refuse it several times.
+   * Call it when the connection was lost while this message was in flight. Returns true when the message must be
+   * rejected. Counts at most one strike for each connection, and only if the message was alone: a connection that is
+   * closing can report the failure of the same message several times.
    */
   addLoss(rowId: number, sent: { readonly isAlone: boolean; readonly link: number }): boolean {
     const before = this.#suspicions.get(rowId) ?? { strikes: 0, link: 0 };
@@ -39,7 +40,7 @@ export class PoisonMessages {
   }
 }
 
-/** Contains the `seq` of the message, so that a consumer knows that this number will not arrive. */
+/** The event contains the `seq` of the rejected message, so that a consumer knows that this number will not arrive. */
 export const rejectionEvent = (
   { topic, stream, seq, payload }: OutboxEntry,
   code: AgentError['code'],
@@ -48,6 +49,6 @@ export const rejectionEvent = (
   type: 'outbox_rejected',
   severity: 'warning',
   code,
-  message: 'The broker does not accept a message. The agent set it aside.',
+  message: 'The broker does not accept a message. The agent moved the message to the rejected messages.',
   context: { topic, stream, seq, reason, size_bytes: payload.length },
 });

@@ -8,22 +8,22 @@ export interface SessionOptions {
   readonly protocolVersion: 4 | 5;
   readonly clientId: string;
   readonly credentials: Credentials;
-  /** Retained, QoS 1. The broker publishes it when it loses this connection. */
+  /** The will message, retained, QoS 1. The broker publishes it when it loses this connection. */
   readonly will: { readonly topic: string; readonly payload: string };
   readonly keepAliveS: number;
   readonly connectTimeoutMs: number;
-  /** Longest wait for an acknowledgement. After it, the connection is closed. */
+  /** Longest wait for an acknowledgement. After this time, the session closes the connection. */
   readonly ackTimeoutMs: number;
   /** Maximum number of unacknowledged messages; the broker may allow fewer. */
   readonly window: number;
   readonly maxPayloadBytes: number;
-  /** The broker discards the old session, for example because it contains a message that is too large. */
+  /** True: the broker must discard the old session, for example because it contains a message that is too large. */
   readonly clean?: boolean;
 }
 
 /** How long the broker keeps commands for a disconnected device, seconds. */
 export const SESSION_EXPIRY_S = 86_400;
-/** Sent to the broker, so that no sender can exhaust the memory of the device. */
+/** Limit that the device announces to the broker, so that no sender can exhaust the memory of the device. */
 const MAX_INCOMING_PACKET_BYTES = 262_144;
 const RECEIVE_MAXIMUM = 20;
 
@@ -35,13 +35,13 @@ export function clientOptions(options: SessionOptions): IClientOptions {
   return {
     ...(Object.fromEntries(present) as IClientOptions),
     clientId: options.clientId,
-    // Nobody reads the log of mqtt.js, and a log line costs as much as a message.
+    // Nobody reads the log of mqtt.js, and each of its log lines costs as much time as a message.
     log: () => undefined,
     outgoingStore: new NullPacketStore(),
     protocolVersion: options.protocolVersion,
     clean: options.clean ?? false,
     keepalive: options.keepAliveS,
-    // Ping when the link is idle in either direction: only an answer proves that the link works.
+    // Send pings even while the device sends other packets: only an answer shows that the connection works.
     reschedulePings: false,
     connectTimeout: options.connectTimeoutMs * 2,
     // MqttLink reconnects, with its own delays and jitter.
@@ -71,7 +71,7 @@ type PacketStore = NonNullable<IClientOptions['outgoingStore']>;
 
 /**
  * Stores nothing of what mqtt.js sends, because a connection is never resumed: unacknowledged records are in the
- * outbox, and each birth publishes the retained states.
+ * outbox, and the link publishes the retained states after each connect.
  */
 class NullPacketStore implements PacketStore {
   put(...[, done]: Parameters<PacketStore['put']>): this {

@@ -2,11 +2,13 @@ import { createHash, createPrivateKey, X509Certificate } from 'node:crypto';
 import { readFileSync, statSync } from 'node:fs';
 import { AgentError } from '../../base/errors.ts';
 
-/** The identity of the device and its trust in the broker: values, and paths of files. */
+/**
+ * Where the credentials come from: values, or paths of files. `ca` contains the certificates that the device trusts.
+ */
 export interface CredentialSources {
   readonly username: string | null;
   readonly password: string | null;
-  /** The file that the password came from, if any. It takes precedence over `password`. */
+  /** Path of a file that contains the password. It takes precedence over `password`. */
   readonly passwordFile?: string | null;
   readonly ca: string | null;
   readonly cert: string | null;
@@ -17,13 +19,13 @@ export interface CredentialSources {
 export interface Credentials {
   readonly username: string | null;
   readonly password: string | null;
-  /** PEM. */
+  /** Contents of the files `ca`, `cert` and `key`, PEM. */
   readonly ca: Buffer | null;
   readonly cert: Buffer | null;
   readonly key: Buffer | null;
-  /** Of the device's own certificate. */
+  /** Validity of the device's own certificate; null without one. */
   readonly validity: CertificateValidity | null;
-  /** SHA-256 over the set, hex: equal for equal sets. */
+  /** SHA-256 of all values of the set, hex: equal for equal sets. */
   readonly digest: string;
 }
 
@@ -40,7 +42,7 @@ const CERTIFICATE = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g
 
 const DAY_MS = 86_400_000;
 const MAX_WARN_MS = 14 * DAY_MS;
-/** Renewal is usual after two thirds of the life. With only a fifth left, the renewal has failed. */
+/** Certificates are usually renewed after two thirds of their life. With only a fifth left, the renewal has failed. */
 const WARN_FRACTION = 1 / 5;
 
 export function certificateValidity(certificate: X509Certificate): CertificateValidity {
@@ -66,7 +68,7 @@ export interface CredentialFilesState {
   readonly changedAtMs: number;
 }
 
-/** Cheap: one `stat` for each file. */
+/** Finds out whether files changed, without reading them: one `stat` call for each file. */
 export function credentialFilesState(sources: CredentialSources): CredentialFilesState {
   const { passwordFile = null, ca, cert, key } = sources;
   let changedAtMs = -Infinity;
@@ -85,8 +87,9 @@ export function credentialFilesState(sources: CredentialSources): CredentialFile
 }
 
 /**
- * Reads every file and checks that each is complete and that they match: rejects a half-written file, and a certificate
- * whose key has not been written yet. Throws `mqtt_refused`, which names the file but never contains its contents.
+ * Reads every file and checks that each file is complete, and that certificate and key match: rejects a half-written
+ * file, and a certificate whose key has not been written yet. Throws `mqtt_refused`, which names the file but never
+ * contains its contents.
  */
 export function readCredentials(sources: CredentialSources): Credentials {
   const { username, passwordFile = null } = sources;

@@ -10,7 +10,7 @@ import {
 } from './credential-files.ts';
 import type { LinkFaults } from './faults.ts';
 
-/** Minimum age of a change before the files are read: the writer may not be finished. */
+/** The files are read this long after a change: the program that writes them may not be finished earlier. */
 const SETTLE_MS = 1000;
 /** A step of the wall clock by more than this can make a certificate valid or invalid. */
 const CLOCK_STEP_MS = 60_000;
@@ -18,8 +18,8 @@ const CLOCK_STEP_MS = 60_000;
 const MAX_WAIT_CHECK_MS = 5000;
 
 /**
- * The credentials on the disk, which can change while the agent runs. New ones are used once they are complete. Until
- * then, and when the broker refuses them, the last ones that the broker accepted stay in use.
+ * The credentials on the disk, which can change while the agent runs. New credentials are used when they are complete.
+ * Until then, and if the broker refuses the new credentials, the last credentials that the broker accepted stay in use.
  */
 export class LinkCredentials {
   readonly #sources: CredentialSources;
@@ -55,13 +55,13 @@ export class LinkCredentials {
       this.#seenSignature = signature;
       this.#seenMonoMs = nowMs;
     }
-    // Either clock is sufficient: the wall clock may have been set back since the change.
+    // One of the two clocks is sufficient: after the change, the wall clock may have been set back.
     const hasSettled =
       nowMs - this.#seenMonoMs >= SETTLE_MS || this.#clock.nowMs() - changedAtMs >= SETTLE_MS;
     if (this.#newest && !hasSettled) return;
     try {
       const read = readCredentials(this.#sources);
-      // A file changed while it was read: the next call reads it again.
+      // A file changed while the files were read: the next call reads them again.
       if (credentialFilesState(this.#sources).signature !== signature) return;
       this.#newest = read;
       this.#fileFault = null;
@@ -71,16 +71,18 @@ export class LinkCredentials {
     this.#readSignature = signature;
   }
 
-  /** The newest complete set; null before the first one. */
+  /** The newest complete set; null before the first complete set. */
   get newest(): Credentials | null {
     return this.#newest;
   }
 
-  /** Why the current files are not in use; null when they are in use, or when there is no other set. */
+  /**
+   * Why the credentials in the current files are not in use; null when they are in use, or when there are no others.
+   */
   get fault(): AgentError | null {
     if (this.#newest === null) return null;
     if (this.#fileFault || this.#choose() === this.#newest) return this.#fileFault;
-    return new AgentError('mqtt_refused', 'the broker refuses them');
+    return new AgentError('mqtt_refused', 'the broker refused the new credentials');
   }
 
   /** Call when the broker has accepted these credentials. */
@@ -89,7 +91,7 @@ export class LinkCredentials {
     this.#refusedDigests.delete(credentials.digest);
   }
 
-  /** Call when the broker has refused these credentials. True when another set can be tried at once. */
+  /** Call when the broker has refused these credentials. Returns true when another set can be tried at once. */
   refused({ digest }: Credentials): boolean {
     this.#refusedDigests.add(digest);
     const hasAnother = [this.#newest, this.#accepted].some(
@@ -113,7 +115,9 @@ export interface CredentialWatchDeps {
   readonly faults: LinkFaults;
 }
 
-/** Checks the credential files and the clock for the link, both on a connected link and between two attempts. */
+/**
+ * Checks the credential files and the clock for the link, while it is connected and between two connection attempts.
+ */
 export class CredentialWatch {
   readonly #deps: CredentialWatchDeps;
   readonly #checkEveryMs: number;
@@ -123,7 +127,7 @@ export class CredentialWatch {
     this.#deps = deps;
   }
 
-  /** Reports faults of the files, and of the certificates in use. */
+  /** Reports faults of the credential files and of the certificates in use. */
   check(inUse: Credentials | null, brokerCertificate: CertificateValidity | null): void {
     const { clock, credentials, faults } = this.#deps;
     credentials.refresh();
@@ -153,7 +157,10 @@ export class CredentialWatch {
     }
   }
 
-  /** Waits `delayMs`, or less when new credentials arrive or the clock is set: the next attempt may succeed now. */
+  /**
+   * Waits `delayMs`. Ends earlier when the files contain new credentials or the clock was set: a connect may succeed
+   * now.
+   */
   async waitForRetry(delayMs: number, signal: AbortSignal): Promise<void> {
     const { clock, credentials } = this.#deps;
     const digest = credentials.newest?.digest;

@@ -1,16 +1,16 @@
 import { AgentError } from '../../base/errors.ts';
 
-/** Why a broker ended a connection, as far as the link's next step depends on it. */
+/** Why a broker ended a connection. Contains only the distinctions on which the next step of the link depends. */
 export type DisconnectReason =
   /** Another client connected with this client id. */
   | 'taken_over'
-  /** The device has no permission: a quick retry does not help. */
+  /** The broker does not permit this device: a quick retry does not help. */
   | 'refused'
   /** The broker is busy, or a quota or a rate limit is reached. */
   | 'busy'
   /** The broker redirects its clients to another server. */
   | 'moved'
-  /** Everything else: wait as usual. */
+  /** Any other reason: the link waits as usual. */
   | 'unreachable';
 
 const TAKEN_OVER = 142;
@@ -39,7 +39,10 @@ export interface ConnectFailure {
   readonly error: AgentError;
 }
 
-/** CONNACK codes of MQTT 5 and, below 128, of 3.1.1. Source: MQTT 5.0 section 3.2.2.2, MQTT 3.1.1 section 3.2.2.3. */
+/**
+ * Codes of CONNACK packets: those below 128 are of MQTT 3.1.1, the others of MQTT 5. Source: MQTT 5.0 section 3.2.2.2,
+ * MQTT 3.1.1 section 3.2.2.3.
+ */
 const CONNACK_REFUSED = new Set([2, 4, 5, 133, 134]);
 const CONNACK_VERSION = new Set([1, 132]);
 
@@ -89,7 +92,10 @@ function classifyConnectCode(code: unknown): {
   }
 }
 
-/** PUBACK codes of a temporary refusal. All other codes from 128 on are final. Source: MQTT 5.0 section 3.4.2.1. */
+/**
+ * PUBACK codes of a temporary refusal. All other codes from 128 on mean a final refusal. Source: MQTT 5.0 section
+ * 3.4.2.1.
+ */
 const PUBACK_TEMPORARY = new Set([128, 131, 147, 150, 151]);
 const PUBACK_TOO_LARGE = 149;
 
@@ -97,7 +103,8 @@ const PUBACK_TOO_LARGE = 149;
 export function publishFailure(thrown: unknown, topic: string): AgentError {
   const { code, reason } = readError(thrown);
   const details = { context: { topic, reason }, cause: thrown };
-  if (typeof code !== 'number') return new AgentError('mqtt_unreachable', 'the link was lost', details);
+  if (typeof code !== 'number')
+    return new AgentError('mqtt_unreachable', 'the connection to the broker was lost', details);
   if (PUBACK_TEMPORARY.has(code))
     return new AgentError('mqtt_busy', 'the broker refused the message for now', details);
   if (code === PUBACK_TOO_LARGE)

@@ -36,7 +36,8 @@ export const movedEvent = (context: AgentError['context'], serverReference: stri
   type: 'mqtt_moved',
   severity: 'warning',
   code: 'mqtt_unreachable',
-  message: 'The broker redirects its clients to another server. The agent does not follow: set mqtt.url.',
+  message:
+    'The broker redirects its clients to another server. The agent does not connect to that server: set mqtt.url.',
   context: { ...context, server_reference: serverReference },
 });
 
@@ -64,7 +65,8 @@ export const stateLeftOutEvent = (topic: string, sizeBytes: number): EventDraft 
   type: 'mqtt_state_left_out',
   severity: 'error',
   code: 'mqtt_publish_refused',
-  message: 'The link was lost each time this state was published. The state is left out.',
+  message:
+    'The connection was lost each time this state was published. The agent does not publish this state for one hour.',
   context: { topic, size_bytes: sizeBytes },
 });
 
@@ -73,6 +75,6 @@ export const sessionForgottenEvent = (context: AgentError['context']): EventDraf
   severity: 'warning',
   code: 'mqtt_too_large',
   message:
-    'A message for this device was too large. The device starts a new session; waiting commands are lost.',
+    'The broker sent a message that is too large. The device starts a new session; commands that wait at the broker are lost.',
   context: { ...context },
 });

@@ -14,7 +14,7 @@ import type { ConflictSign } from './status-watch.ts';
 import type { LinkFault } from '../types.ts';
 
 const HOUR_MS = 3_600_000;
-/** How long unusable files are tolerated: certificate and key are rarely replaced in one step. */
+/** Unusable files are reported after this time, because certificate and key are rarely replaced in one step. */
 const UNUSABLE_FILES_MS = 30_000;
 
 /** How a session ended. */
@@ -26,8 +26,8 @@ export interface SessionEnd {
 }
 
 /**
- * The faults of the link, for the heartbeat, and the events about them. An event is raised when a fault begins, or at
- * most once an hour.
+ * The faults of the link, for the heartbeat, and the events about them. For a fault that lasts, an event is raised only
+ * when the fault begins. For a fault that can occur again and again, at most one event is raised per hour.
  */
 export class LinkFaults {
   readonly #clientId: string;
@@ -50,7 +50,7 @@ export class LinkFaults {
     this.#raise = deps.raise;
   }
 
-  /** In the order of the type. */
+  /** The faults that are present, in the order of the type `LinkFault`. */
   codes(): readonly LinkFault[] {
     const all: readonly (readonly [boolean, LinkFault])[] = [
       [this.#isRefused, 'link_refused'],
@@ -69,7 +69,7 @@ export class LinkFaults {
     this.#raisedMonoMs.delete('refused');
   }
 
-  /** Call after a failed attempt. */
+  /** Call after a failed connection attempt. */
   connectFailed({ kind, error }: ConnectFailure): void {
     if (kind === 'refused') {
       this.#isRefused = true;
@@ -102,13 +102,14 @@ export class LinkFaults {
     return reason;
   }
 
-  /** True when another agent has apparently disconnected this one within the last hour. */
+  /** True when it seems that another agent has disconnected this agent within the last hour. */
   get hasIdentityConflict(): boolean {
     return this.#clock.monoMs() - this.#conflictMonoMs < HOUR_MS;
   }
 
   /**
-   * Call when another agent uses this device's identity. A status alone does not mean that it disconnected this one.
+   * Call when another agent uses this device's identity. A status of the other agent alone does not mean
+   * that it disconnected this agent.
    */
   identityConflict(sign: ConflictSign, otherSession: string | null): void {
     this.#takenOverMonoMs = this.#clock.monoMs();
@@ -116,19 +117,21 @@ export class LinkFaults {
     this.#raiseHourly('taken_over', events.takenOverEvent(this.#clientId, sign, otherSession));
   }
 
-  /** The broker's answer to the subscription to commands: the reason of a refusal, null when it was granted. */
+  /**
+   * Call with the broker's answer to the subscription to commands: the reason of a refusal, or null when it accepted.
+   */
   setCommandRefusal(refusal: string | null): void {
     this.#areCommandsRefused = refusal !== null;
     if (refusal === null) this.#raisedMonoMs.delete('commands');
     else this.#raiseOnce('commands', events.subscriptionRefusedEvent(refusal));
   }
 
-  /** Call when a retained state is no longer published because the link was repeatedly lost over it. */
+  /** Call when a state is no longer published, because the connection was lost each time it was published. */
   stateLeftOut(topic: string, sizeBytes: number): void {
     this.#raiseHourly(`state ${topic}`, events.stateLeftOutEvent(topic, sizeBytes));
   }
 
-  /** Checks the certificates in use; null for none, or for an unknown one. */
+  /** Checks the certificates in use. Null means that there is no certificate, or that it is unknown. */
   checkCertificates(
     device: CertificateValidity | null,
     broker: CertificateValidity | null,
@@ -138,7 +141,7 @@ export class LinkFaults {
     this.#isBrokerExpiring = this.#checkExpiry('broker', broker, nowMs);
   }
 
-  /** Why the credential files are not in use; null when they are. */
+  /** Call with the reason why the credential files are not in use; null when they are in use. */
   setCredentialFault(fault: AgentError | null): void {
     const nowMs = this.#clock.monoMs();
     this.#unusableSinceMonoMs = fault === null ? null : (this.#unusableSinceMonoMs ?? nowMs);
@@ -151,7 +154,7 @@ export class LinkFaults {
   #checkExpiry(owner: 'device' | 'broker', validity: CertificateValidity | null, nowMs: number): boolean {
     const fault = `${owner} ${validity?.fingerprint ?? ''}`;
     if (!validity || !isExpiring(validity, nowMs)) {
-      // The clock may have been wrong when the event was raised.
+      // An event about this certificate may have been raised while the clock was wrong. Allow another one.
       this.#raisedMonoMs.delete(fault);
       return false;
     }

@@ -18,11 +18,12 @@ import type { Link, LinkStats, PublishOptions, StateOptions } from '../types.ts'
  *
  * INVARIANTS
  * - At most one session exists at a time. `#run` starts an attempt only after the previous session has ended.
- * - `connected` is true only between the end of the birth and the end of the session.
- * - Order of a birth: subscriptions, `status: starting` (first connection only), retained states, `status: online`,
- *   then `onConnected`.
- * - A session is never resumed. A message without an acknowledgement rejects; its sender may send it again.
- * - `status` does not stay `online`: `stop` publishes `stopped`, otherwise the broker publishes the will, `offline`.
+ * - Order after each connect: subscriptions, the status `starting` (first connection only), retained states, the status
+ *   `online`, then `onConnected`.
+ * - `connected` is true from the acknowledgement of this `online` until the end of the session.
+ * - A session is never resumed. `publish` rejects for a message without an acknowledgement; its sender may try again.
+ * - `status` does not stay `online`: `stop` publishes `stopped`, otherwise the broker publishes the will message,
+ *   `offline`.
  * - Error path: `#connectFailed` handles every failed attempt, `#sessionLost` every lost session. They choose the next
  *   broker and the delay. Each failure or loss is logged once.
  */
@@ -87,11 +88,11 @@ export class MqttLink implements Link {
 
   setState(topic: string, payload: unknown, options: StateOptions = {}): void {
     this.#states.set(topic, payload, options);
-    // Also during the birth, which may have published this topic already.
+    // Do this also while the states are published after a connect: this topic may have been published already.
     if (this.#session) void this.#states.publish(topic, this.#publisher(this.#session));
   }
 
-  /** Publishes all states and `online` again. Rejects without a link, or when it is lost meanwhile. */
+  /** Publishes all states and `online` again. Rejects without a connection, or when it is lost during the call. */
   async announce(): Promise<void> {
     if (!this.#session) throw linkDown();
     await this.#publishStatesAndOnline(this.#session);
@@ -116,7 +117,7 @@ export class MqttLink implements Link {
   async #run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       const delayMs = await this.#attempt(signal);
-      // It rejects only when the signal fires, which ends the loop.
+      // `waitForRetry` rejects only when the signal fires, and then the loop ends.
       await this.#credentialWatch.waitForRetry(delayMs, signal).catch(() => undefined);
     }
   }
@@ -158,7 +159,7 @@ export class MqttLink implements Link {
     const { kind, error } = failure;
     this.#faults.connectFailed(failure);
     this.#credentialWatch.check(credentials, null);
-    // When the broker refuses the newest credentials, older ones may still be valid.
+    // When the broker refuses the newest credentials, older credentials may still be valid.
     const hasOtherCredentials =
       kind === 'refused' && credentials !== null && this.#credentials.refused(credentials);
     const delayMs = this.#reconnects.nextDelayMs(
@@ -177,7 +178,9 @@ export class MqttLink implements Link {
     return this.#reconnects.nextDelayMs(this.#faults.hasIdentityConflict ? 'conflict' : pace);
   }
 
-  /** The birth, then the connected link until its end. `isRenewal`: the link closed it to renew the certificate. */
+  /**
+   * Serves a new session until its end. `isRenewal`: the link ended it, to connect again with a renewed certificate.
+   */
   async #serve(
     session: Session,
     credentials: Credentials,
@@ -191,17 +194,19 @@ export class MqttLink implements Link {
     const ended = new AbortController();
     let renewal = Promise.resolve(false);
     try {
-      await this.#birth(session);
+      await this.#publishInitialMessages(session);
       this.#isOnline = true;
       this.#connectedSinceMs = clock.nowMs();
       log.info({ broker: session.broker, protocolVersion: session.protocolVersion }, 'connected');
       renewal = this.#renewWhenExpiring(session, credentials, ended.signal).catch((thrown: unknown) => {
-        log.error({ err: thrown }, 'credential watcher failed');
+        log.error({ err: thrown }, 'cannot watch the credential files on this connection any more');
         return false;
       });
       if (!signal.aborted) onConnected?.();
     } catch (error) {
-      session.drop(error instanceof Error ? error.message : 'birth failed');
+      session.drop(
+        error instanceof Error ? error.message : 'could not publish the first messages after the connect',
+      );
     }
     const reason = await session.closed;
     ended.abort();
@@ -212,11 +217,12 @@ export class MqttLink implements Link {
     return { reason, isRenewal: await renewal };
   }
 
-  async #birth(session: Session): Promise<void> {
+  async #publishInitialMessages(session: Session): Promise<void> {
     const { topics } = this.#deps;
     const subscribeStatus = (): Promise<string | null> =>
       session.subscribe(topics.status, { retained: true, own: true });
-    // The retained status shows another agent with this identity. Without commands, the device still publishes.
+    // The retained status shows whether another agent has this identity. If the broker refuses the subscription to
+    // commands, the device still publishes.
     const [commandRefusal] = await Promise.all([
       session.subscribe(topics.commands, { retained: false, own: false }),
       subscribeStatus(),
@@ -225,7 +231,7 @@ export class MqttLink implements Link {
     if (this.#reconnects.connections === 1) await this.#publishStatus(session, 'starting');
     await this.#publishStatesAndOnline(session);
     this.#statusWatch.publishedOnline();
-    // Subscribe again: a slow broker may publish the own will late, and after `online` every other status is stale.
+    // Subscribe again: a slow broker may publish the old will message late. After `online`, any other status is stale.
     await subscribeStatus();
   }
 
@@ -234,7 +240,7 @@ export class MqttLink implements Link {
     const onCheck = (): void => this.#states.publishPostponed(this.#publisher(session));
     const inUse = { credentials, brokerCertificate: session.brokerCertificate };
     if (!(await this.#credentialWatch.waitForRenewal(inUse, ended, onCheck))) return false;
-    // Send nothing new; wait for pending messages.
+    // Accept no new messages, and wait until the pending messages are acknowledged.
     this.#isOnline = false;
     await session.dropWhenIdle('the certificate of the device was renewed');
     return true;
@@ -250,8 +256,8 @@ export class MqttLink implements Link {
     const { isStale, foreign } = this.#statusWatch.check(message);
     if (foreign) this.#faults.identityConflict(foreign.sign, foreign.session);
     if (!isStale || this.#stopping) return;
-    log.warn('stale status replaced');
-    // It rejects only when the link is lost. The next birth publishes `online` again.
+    log.warn('replaced the stale status on the broker');
+    // This rejects only when the connection is lost. The link publishes `online` again after the next connect.
     this.#publishStatus(session, 'online').catch(() => undefined);
   }
 
@@ -261,13 +267,13 @@ export class MqttLink implements Link {
     const isPublished =
       session !== null && this.#isOnline && (await this.#publishStopped(session, stopTimeoutMs / 2));
     this.#stopped.abort();
-    // Without DISCONNECT the broker publishes the will: `offline` is better than a permanent `online`.
+    // Without DISCONNECT, the broker publishes the will message: `offline` is better than a permanent `online`.
     if (isPublished) await session.leave(stopTimeoutMs / 3);
     else session?.drop('stopped');
     await this.#running;
   }
 
-  /** True when the broker acknowledges `stopped` in time. */
+  /** Returns true when the broker acknowledges the status `stopped` in time. */
   async #publishStopped(session: Session, timeoutMs: number): Promise<boolean> {
     const outcome = { isPublished: false };
     const published = this.#publishStatus(session, 'stopped').then(() => (outcome.isPublished = true));
@@ -296,4 +302,4 @@ export class MqttLink implements Link {
   }
 }
 
-const linkDown = (): AgentError => new AgentError('mqtt_unreachable', 'the link is down');
+const linkDown = (): AgentError => new AgentError('mqtt_unreachable', 'there is no connection to the broker');

@@ -18,7 +18,7 @@ export interface ReceivedMessage {
   readonly correlationData: Uint8Array | null;
 }
 
-/** Starts to connect. From the first byte on, the client is protected against packets of a hostile broker. */
+/** Starts to connect. From the first byte on, the device is protected against harmful packets from the broker. */
 export function openClient(options: SessionOptions): { readonly client: MqttClient; readonly inbox: Inbox } {
   const client = connect(options.url, clientOptions(options));
   // An error event without a listener would end the process.
@@ -32,14 +32,15 @@ export function openClient(options: SessionOptions): { readonly client: MqttClie
   client.stream.pipe(limit).resume();
   client.on('packetreceive', (packet) => {
     // The agent subscribes with QoS 1 only; mqtt.js would keep QoS 2 messages until the broker releases them.
-    if (packet.cmd === 'publish' && packet.qos === 2) client.emit('error', new Error('a message with QoS 2'));
+    if (packet.cmd === 'publish' && packet.qos === 2)
+      client.emit('error', new Error('the broker sent a message with QoS 2'));
   });
   return { client, inbox };
 }
 
 /**
- * Waits for CONNACK, and calls `onConnack` in the same turn of the event loop, so that no later event of the client is
- * missed. Rejects with the cause when no CONNACK arrives.
+ * Waits for CONNACK, and calls `onConnack` in the same turn of the event loop, so that the caller
+ * misses no later event of the client. Rejects with the cause when no CONNACK arrives.
  */
 export function awaitConnack<T>(
   client: MqttClient,
@@ -61,7 +62,9 @@ export function awaitConnack<T>(
     signal.addEventListener('abort', onAbort, { once: true });
     client.once('connect', (connack) => finish(() => resolve(onConnack(connack))));
     client.once('error', (error) => finish(() => reject(error)));
-    client.once('close', () => finish(() => reject(new HungUpError('closed before CONNACK'))));
+    client.once('close', () =>
+      finish(() => reject(new HungUpError('the broker closed the connection before CONNACK'))),
+    );
   });
 }
 

@@ -20,7 +20,7 @@ export interface LinkDeps {
   readonly log: Log;
   readonly random?: () => number;
   readonly raise: RaiseEvent;
-  /** Called once for each connection, after the birth: the forwarder may send now. */
+  /** Called once for each connection, after `online` was published: the forwarder may send now. */
   readonly onConnected?: () => void;
   readonly onCommand?: (name: string, packet: CommandPacket) => void;
 }
@@ -30,17 +30,17 @@ export interface LinkTuning {
   readonly keepAliveS: number;
   readonly connectTimeoutMs: number;
   readonly ackTimeoutMs: number;
-  /** Upper bound of the time that `stop` takes. */
+  /** `stop` takes at most this time. */
   readonly stopTimeoutMs: number;
   /** Maximum number of unacknowledged messages. */
   readonly window: number;
   readonly maxPayloadBytes: number;
   readonly backoff: BackoffOptions;
-  /** After a refusal of the credentials or the certificate. */
+  /** Delays after the broker refused the credentials, or a certificate was not accepted. */
   readonly refusedBackoff: BackoffOptions;
-  /** After the broker reported that it is busy, or redirected the device. */
+  /** Delays after the broker reported that it is busy, or redirected the device. */
   readonly busyBackoff: BackoffOptions;
-  /** While another agent uses this identity: two agents must not disconnect each other in a fast loop. */
+  /** Delays while another agent uses this identity: two agents must not disconnect each other in a fast loop. */
   readonly conflictBackoff: BackoffOptions;
   /** Interval between two checks of the certificates on a connected link. */
   readonly checkEveryMs: number;

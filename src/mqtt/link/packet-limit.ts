@@ -4,8 +4,8 @@ import { Transform, type TransformCallback } from 'node:stream';
 const MAX_LENGTH_BYTES = 4;
 
 /**
- * Passes the raw byte stream of one MQTT connection on unchanged. Fails at the header of a packet that is larger than
- * the limit, before its body is buffered.
+ * Passes the raw byte stream of one MQTT connection on, unchanged. The stream fails at the header of a packet that is
+ * larger than the limit, before the body of this packet is buffered.
  */
 export class PacketLimit extends Transform {
   readonly #limitBytes: number;
@@ -36,7 +36,7 @@ export class PacketLimit extends Transform {
     done(null, chunk);
   }
 
-  /** Reads one byte of a header. True when the packet is too large or its length field is invalid. */
+  /** Reads one byte of a header. Returns true when the packet is too large or its length field is invalid. */
   #isTooLarge(byte: number): boolean {
     if (this.#headerBytes === 0) {
       this.#headerBytes = 1;

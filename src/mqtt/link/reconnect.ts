@@ -17,18 +17,21 @@ export interface BrokerAddress {
   readonly protocolVersion: 4 | 5;
 }
 
-/** How a broker treated the device last: `accepted` also means "no answer yet" and "unreachable". */
+/** The last answer of a broker. `accepted` is also the value before the first answer, and when it was unreachable. */
 type LastAnswer = 'accepted' | 'refused' | 'busy';
 
-/** Which series of delays applies before the next attempt. */
+/** Which series of delays applies before the next connection attempt; `immediate`: no delay. */
 export type RetryPace = 'immediate' | 'normal' | 'refused' | 'busy' | 'conflict';
 
-/** After a fallback, the newer version is tried again this often: the cause may have been the network, or an old broker. */
+/**
+ * After a fallback to MQTT 3.1.1, the link tries MQTT 5 again when this time has passed: the cause may have been the
+ * network, or the broker may have been updated.
+ */
 const RETRY_NEWER_MS = 3_600_000;
-/** Connections in a row that the broker closes before CONNACK, before the other version of MQTT is tried. */
+/** After this many connections in a row that the broker closed before CONNACK, the other version of MQTT is tried. */
 const HANG_UPS_PER_VERSION = 2;
 
-/** Chooses the broker, and the version of MQTT, of the next attempt. After each failure the next address follows. */
+/** Chooses the broker and the version of MQTT for the next attempt. After each failure, it chooses the next address. */
 export class BrokerChoice {
   readonly #brokers: readonly Broker[];
   readonly #mayFallBack: boolean;
@@ -52,7 +55,7 @@ export class BrokerChoice {
     return { url: broker.url, protocolVersion: broker.version };
   }
 
-  /** Call after a failed attempt. */
+  /** Call after a failed connection attempt. */
   failed(kind: ConnectFailure['kind']): RetryPace {
     const broker = this.#current();
     if (kind === 'version' && this.#mayFallBack && broker.version === 5) {
@@ -73,7 +76,9 @@ export class BrokerChoice {
     broker.lastAnswer = 'accepted';
   }
 
-  /** Call after the loss of a link. After a stable link the first address is next, otherwise the following one. */
+  /**
+   * Call after the loss of a connection. After a stable connection, chooses the first address; otherwise the next one.
+   */
   lost(isStable: boolean, reason: DisconnectReason): RetryPace {
     const broker = this.#current();
     const fellBack = this.#mayFallBack && broker.version === 4;
@@ -110,8 +115,8 @@ function lastAnswerOf(kind: ConnectFailure['kind'] | DisconnectReason): LastAnsw
 const HOUR_MS = 3_600_000;
 
 /**
- * Counts the connections, and chooses the delay before the next one: each pace has its own backoff series with full
- * jitter, which a stable link resets.
+ * Counts the connections, and chooses the delay before the next connection. Each pace has its own series of growing
+ * random delays; a stable connection resets all series.
  */
 export class Reconnects {
   readonly #series: Readonly<Record<Exclude<RetryPace, 'immediate'>, Backoff>>;

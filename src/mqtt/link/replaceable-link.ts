@@ -15,8 +15,9 @@ interface State {
 }
 
 /**
- * The one link of the agent, whose settings can change at run time. Each change replaces the link behind it; the other
- * parts see a link that was lost and came back. The retained states are passed on to the new link.
+ * The one link of the agent, whose settings can change at run time. Each change replaces the inner link. For the other
+ * parts of the agent, this looks like a connection that was lost and came back. The retained states are passed on to
+ * the new link.
  */
 export class ReplaceableLink<T> implements StartableLink {
   readonly #create: (options: T) => StartableLink;
@@ -26,7 +27,7 @@ export class ReplaceableLink<T> implements StartableLink {
   #link: StartableLink;
   #signal: AbortSignal | null = null;
   #isStopping = false;
-  /** The last replacement; the next one waits for it. */
+  /** Settles at the end of the last replacement; the next replacement waits for it. */
   #replacing: Promise<void> = Promise.resolve();
 
   constructor(

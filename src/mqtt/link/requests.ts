@@ -8,13 +8,13 @@ interface WaitingSender {
 }
 
 /**
- * Limits the number of unacknowledged messages of one connection to `size`. Bulk messages are sent only while no other
- * message waits; within each of the two kinds the order is kept.
+ * Limits the number of unacknowledged messages of one connection to `size`. Bulk (low-priority) messages are sent
+ * only while no urgent message waits. Messages of the same kind keep their order.
  */
 export class SendWindow {
   readonly #size: number;
   #used = 0;
-  /** Slots that were assigned to senders that have not run yet. A later sender must not overtake them. */
+  /** Number of waiting senders that got a place but have not continued yet. A later sender must not overtake them. */
   #assigned = 0;
   readonly #urgent: WaitingSender[] = [];
   readonly #bulk: WaitingSender[] = [];
@@ -24,14 +24,16 @@ export class SendWindow {
     this.#size = size;
   }
 
-  /** True when the message may be sent at once; the caller must call `release` after the acknowledgement. */
+  /** Returns true when a message may be sent at once. The caller must call `release` after the acknowledgement. */
   tryEnter(): boolean {
     if (this.#closed || this.#assigned > 0 || this.#used >= this.#size) return false;
     this.#used += 1;
     return true;
   }
 
-  /** Resolves when the message may be sent; `release` must follow. Rejects when the window is closed first. */
+  /**
+   * Resolves when a message may be sent; the caller must call `release` later. Rejects when `close` is called first.
+   */
   enter(isBulk: boolean): Promise<void> {
     if (this.#closed) return Promise.reject(this.#closed.reason);
     return new Promise((resolve, reject) => {
@@ -52,7 +54,7 @@ export class SendWindow {
       this.#used += 1;
       this.#assigned += 1;
       next.resolve();
-      // Runs directly after the code that waits for this slot.
+      // This microtask runs directly after the code that waited for this place.
       queueMicrotask(() => {
         this.#assigned -= 1;
         if (this.#assigned === 0) this.#assign();
@@ -67,7 +69,7 @@ export class SendWindow {
 }
 
 interface PendingRequest {
-  /** The expected answer, for the error text: `acknowledgement` or `subscription`. */
+  /** Name of the expected answer in the error text: `acknowledgement` or `subscription`. */
   readonly answer: string;
   readonly sinceMonoMs: number;
   readonly fail: (error: Error) => void;
@@ -83,7 +85,8 @@ export interface PendingRequestsOptions {
 }
 
 /**
- * The requests of one connection that the broker has not answered yet. Each one settles: answer, timeout or `failAll`.
+ * The requests of one connection that the broker has not answered yet. Each request settles: by its answer, its
+ * timeout, or `failAll`.
  */
 export class PendingRequests {
   readonly #options: PendingRequestsOptions;
@@ -100,7 +103,7 @@ export class PendingRequests {
     return this.#pending.size;
   }
 
-  /** Sends a request and waits for its answer. `onSettled` gets the round trip in ms, null after a failure. */
+  /** Sends a request and waits for its answer. `onSettled` gets the round-trip time, ms; null after a failure. */
   run<T>(
     answer: string,
     send: (done: (error: Error | null, value?: T) => void) => void,
@@ -147,7 +150,7 @@ export class PendingRequests {
       this.#timer = setTimeout(this.#checkOldest, Math.ceil(leftMs));
       return;
     }
-    const reason = `no ${oldest.answer} in time`;
+    const reason = `the broker sent no ${oldest.answer} in time`;
     oldest.fail(new AgentError('mqtt_timeout', reason, { context: { broker } }));
     onTimeout(reason);
   };

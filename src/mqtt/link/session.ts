@@ -17,16 +17,17 @@ import type { PublishOptions } from '../types.ts';
 
 /** Upper bound for topic, header and properties of a packet, in addition to the payload. */
 const PACKET_OVERHEAD_BYTES = 512;
-/** Smaller than any record. A broker with a lower limit is useless. */
+/** Any record is larger than this. A broker with a lower size limit is useless. */
 const MIN_USEFUL_PAYLOAD_BYTES = 1024;
+/** Longest wait until mqtt.js has closed the socket. */
 const FORCED_END_MS = 500;
-/** How long `closeWhenIdle` waits for pending requests. */
+/** How long `dropWhenIdle` waits for pending requests. */
 const MAX_IDLE_WAIT_MS = 5000;
 const IDLE_CHECK_MS = 20;
 
 /**
- * One connection to a broker, from CONNACK to its end. It is never resumed: the link creates a new one.
- * Every promise settles: after an answer, a timeout, or the end of the connection.
+ * One connection to a broker, from CONNACK to its end. A session is never resumed: the link creates a new one.
+ * Every promise of its methods settles: after an answer, a timeout, or the end of the connection.
  */
 export class Session implements SessionEnd {
   readonly broker: string;
@@ -34,11 +35,11 @@ export class Session implements SessionEnd {
   readonly maxPayloadBytes: number;
   /** Resolves with the reason at the end of the connection. */
   readonly closed: Promise<string>;
-  /** Null without TLS, and over WebSocket. */
+  /** Validity of the broker's certificate; null without TLS, and over WebSocket. */
   readonly brokerCertificate: CertificateValidity | null;
   rttMs: number | null = null;
   disconnect: SessionEnd['disconnect'] = null;
-  /** If true, the broker would send the same packet again in the same session. */
+  /** True after a packet that was too large. In the same MQTT session, the broker would send this packet again. */
   receivedOversizedPacket = false;
   readonly #client: MqttClient;
   readonly #clock: Clock;
@@ -50,7 +51,7 @@ export class Session implements SessionEnd {
   #isLeaving = false;
   #resolveClosed: (reason: string) => void = () => undefined;
 
-  /** Rejects with the cause, for `connectFailure`; the socket is closed then. */
+  /** Connects to the broker. After a failure, closes the socket and rejects with the cause, for `connectFailure`. */
   static async connect(options: SessionOptions, clock: Clock, signal: AbortSignal): Promise<Session> {
     signal.throwIfAborted();
     const { client, inbox } = openClient(options);
@@ -61,7 +62,7 @@ export class Session implements SessionEnd {
         signal,
         (connack) => new Session(client, connack, inbox, options, clock),
       );
-      // Otherwise a wrong limit in the broker's configuration would make the forwarder reject every record.
+      // Without this check, a wrong limit in the broker's configuration would make the forwarder reject every record.
       if (session.maxPayloadBytes < Math.min(MIN_USEFUL_PAYLOAD_BYTES, options.maxPayloadBytes))
         throw new AgentError('mqtt_refused', 'the size limit of the broker is too low for a record', {
           context: { broker: session.broker, limit_bytes: session.maxPayloadBytes },
@@ -98,7 +99,7 @@ export class Session implements SessionEnd {
       clock,
     );
     this.closed = new Promise((resolve) => (this.#resolveClosed = resolve));
-    client.on('close', () => this.#end('connection lost'));
+    client.on('close', () => this.#end('the connection was lost'));
     client.on('error', (error) => {
       this.receivedOversizedPacket = error instanceof OversizedPacketError;
       this.#end(error.message);
@@ -109,7 +110,7 @@ export class Session implements SessionEnd {
     });
   }
 
-  /** Passes on every message, including those that arrived before the call. */
+  /** Calls the listener for every message, including those that arrived before this call. */
   listen(listener: (message: ReceivedMessage) => void): void {
     this.#inbox.listen(listener);
   }
@@ -133,7 +134,7 @@ export class Session implements SessionEnd {
 
   /**
    * Subscribes with QoS 1. With MQTT 5, `retained: false` excludes retained messages, and `own: false` excludes
-   * messages of this client, including its will. Resolves with the reason of a refusal, or with null.
+   * messages of this client, including its will message. Resolves with the reason of a refusal, or with null.
    */
   subscribe(
     topic: string,
@@ -142,11 +143,11 @@ export class Session implements SessionEnd {
     return this.#request('subscription', (done) => {
       this.#client.subscribe(
         topic,
-        // Retain as published: a command that was published with the retain flag must be recognized.
+        // Retain as published: a command that was published with the retain flag must be recognised.
         { qos: 1, nl: !options.own, rap: !options.retained, rh: options.retained ? 0 : 2 },
         (error, granted) => {
           const code = granted?.[0]?.qos ?? 0;
-          // mqtt.js reports a refusal as an error in one protocol version, as a code in the other.
+          // mqtt.js reports a refusal as an error with one version of MQTT, and as a code with the other version.
           const refusal = error?.message ?? (code >= 128 ? `reason ${code}` : null);
           if (refusal !== null && this.#endReason !== null) done(new AgentError('mqtt_unreachable', refusal));
           else done(null, refusal);
@@ -155,16 +156,18 @@ export class Session implements SessionEnd {
     });
   }
 
-  /** False after `leave` was called, and directly after the end of the connection, before `closed` resolves. */
+  /** False as soon as `leave` was called or the connection ended, even before `closed` resolves. */
   get isOpen(): boolean {
     return this.#endReason === null && !this.#isLeaving;
   }
 
-  /** Sends DISCONNECT, so that the broker discards the will. After `timeoutMs` it closes the socket without. */
+  /**
+   * Sends DISCONNECT, so that the broker discards the will message. After `timeoutMs`, closes the socket in any case.
+   */
   async leave(timeoutMs: number): Promise<void> {
     this.#isLeaving = true;
     if (this.#endReason === null) {
-      // Unacknowledged records stay in the outbox. To wait for their acknowledgements could take forever.
+      // Do not wait for acknowledgements, which could take forever. Unacknowledged records stay in the outbox.
       for (const id of Object.keys(this.#client.outgoing)) this.#client.removeOutgoingMessage(Number(id));
       await callbackOrTimeout(timeoutMs, (done) => this.#client.end(false, {}, done));
     }
@@ -172,12 +175,15 @@ export class Session implements SessionEnd {
     await callbackOrTimeout(FORCED_END_MS, (done) => this.#client.end(true, {}, done));
   }
 
-  /** Closes the connection at once; the broker publishes the will. */
+  /** Closes the connection at once. The broker then publishes the will message. */
   drop(reason: string): void {
     this.#end(reason);
   }
 
-  /** `drop` when no request is pending, or after 5 s. The next birth replaces the will. */
+  /**
+   * Closes the connection as `drop` does, but only when no request is pending, or after 5 s. The broker publishes the
+   * will message `offline`; after the reconnect, the link replaces it by `online`.
+   */
   async dropWhenIdle(reason: string): Promise<void> {
     const endMonoMs = this.#clock.monoMs() + MAX_IDLE_WAIT_MS;
     while (this.#requests.size > 0 && this.#clock.monoMs() < endMonoMs)
@@ -185,7 +191,7 @@ export class Session implements SessionEnd {
     this.drop(reason);
   }
 
-  /** Sends a message that has its slot in the window, and releases the slot when the request settles. */
+  /** Sends a message that has a place in the send window, and releases this place when the request settles. */
   #send(topic: string, payload: string | Buffer, options: PublishOptions): Promise<void> {
     const { qos } = options;
     const retain = options.retain && this.#mayRetain;
@@ -200,11 +206,11 @@ export class Session implements SessionEnd {
           (error) => (error ? done(publishFailure(error, topic)) : done(null, undefined)),
         );
       },
-      qos === 0 ? undefined : this.#releaseSlot,
+      qos === 0 ? undefined : this.#releasePlace,
     );
   }
 
-  readonly #releaseSlot = (roundTripMs: number | null): void => {
+  readonly #releasePlace = (roundTripMs: number | null): void => {
     this.rttMs = roundTripMs ?? this.rttMs;
     this.#window.release();
   };
@@ -217,17 +223,21 @@ export class Session implements SessionEnd {
     if (this.#endReason === null) return this.#requests.run(answer, send, onSettled);
     onSettled?.(null);
     return Promise.reject(
-      new AgentError('mqtt_unreachable', 'the link is down', { context: { reason: this.#endReason } }),
+      new AgentError('mqtt_unreachable', 'there is no connection to the broker', {
+        context: { reason: this.#endReason },
+      }),
     );
   }
 
   #end(reason: string): void {
     if (this.#endReason !== null) return;
     this.#endReason = reason;
-    const error = new AgentError('mqtt_unreachable', 'the link was lost', { context: { reason } });
+    const error = new AgentError('mqtt_unreachable', 'the connection to the broker was lost', {
+      context: { reason },
+    });
     this.#window.close(error);
     this.#requests.failAll(error);
-    // Closes the socket too. `leave` has called `end` already.
+    // This also closes the socket. Not needed after `leave`, which has called `end` already.
     if (reason !== 'left') this.#client.end(true);
     this.#resolveClosed(reason);
   }

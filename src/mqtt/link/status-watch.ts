@@ -2,19 +2,19 @@ import { isoTime, type Clock } from '../../base/clock.ts';
 import type { Status } from '../../contract/states.ts';
 import type { ReceivedMessage } from './open-client.ts';
 
-/** Minimum interval between two repairs of a stale status. */
+/** Minimum interval between two replacements of a stale status. */
 const REPAIR_EVERY_MS = 2000;
 const MAX_SESSION_CHARS = 64;
 
 /**
- * How another agent with this identity was detected: it published a status while this agent was disconnected
- * (`absence`) or connected (`status`), it uses this agent's client id (`subscription`), or the broker reported it
- * (`disconnect`).
+ * How another agent with this identity was detected: the other agent published a status while this agent was
+ * disconnected (`absence`) or connected (`status`), it uses this agent's client id (`subscription`), or the broker
+ * reported it in its DISCONNECT packet (`disconnect`).
  */
 export type ConflictSign = 'absence' | 'status' | 'subscription' | 'disconnect';
 
 export interface StatusVerdict {
-  /** The link must publish `online` again. */
+  /** True when the link must publish `online` again. */
   readonly isStale: boolean;
   /** The session of another agent that uses this device's name or client id, and how it was detected. */
   readonly foreign: { readonly session: string; readonly sign: ConflictSign } | null;
@@ -29,15 +29,16 @@ export function statusMessage(state: Status['state'], session: string, nowMs: nu
 }
 
 /**
- * Checks the messages on the device's own status topic. Everything but this session's `online` is stale, for example
- * the late will of an earlier connection. On the first connection to a broker, expect the retained status of the
- * previous run. A status of another session that is newer than that one means a duplicate identity.
+ * Checks the messages on the device's own status topic. Every status except the `online` of this session is stale, for
+ * example the late will message of an earlier connection. On the first connection to a broker, the retained status of
+ * the previous run is expected. A status of another session that is newer than that status means that another agent has
+ * the same identity. A session is one run of an agent.
  */
 export class StatusWatch {
   readonly #session: string;
   readonly #topic: string;
   readonly #clock: Clock;
-  /** By broker: the newest time in another session's status during the first connection; -Infinity without one. */
+  /** By broker: the newest time in a status of another session, seen on the first connection; -Infinity without one. */
   readonly #firstSeenAtMs = new Map<string, number>();
   #broker = '';
   #isFirstConnection = true;
@@ -68,8 +69,8 @@ export class StatusWatch {
   }
 
   /**
-   * Checks any message that is not a command. `retain` is true for a message that the broker had stored, false for one
-   * that is live or was queued while this device was disconnected.
+   * Checks any message that is not a command. `retain` is true for a message that the broker had retained, and false
+   * for a live message or one that was queued while this device was disconnected.
    */
   check({ topic, payload, retain }: Pick<ReceivedMessage, 'topic' | 'payload' | 'retain'>): StatusVerdict {
     if (topic !== this.#topic) {

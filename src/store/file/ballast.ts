@@ -1,36 +1,36 @@
 import { closeSync, fsyncSync, openSync, rmSync, statfsSync, statSync, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
 
-/** A smaller ballast would not free enough space. */
+/** A smaller reserve file would not free enough space. */
 const MIN_BALLAST_BYTES = 256 * 1024;
 
 /**
- * A file that only reserves space on the disk. In WAL mode, deleting rows needs free space too. On a full disk, the store
- * deletes this file first, and then has the space to delete its oldest rows.
+ * The reserve file: it only reserves space on the disk. In WAL mode, even deleting rows needs free space. On a full
+ * disk, the store deletes this file first, and then has the space to delete its oldest rows.
  */
 export class Ballast {
   readonly #path: string;
   readonly #maxBytes: number;
 
-  /** The size is `maxBytes`, or an eighth of the free space when that is less. */
+  /** The size of the file is `maxBytes`, or an eighth of the free space if this is less. */
   constructor(path: string, maxBytes: number) {
     this.#path = path;
     this.#maxBytes = maxBytes;
   }
 
-  /** True when the ballast is released and the disk has less than `minFreeBytes` free. */
+  /** True when the reserve file does not exist and the disk has less than `minFreeBytes` free. */
   isExhausted(minFreeBytes: number): boolean {
     return !this.#exists() && this.#freeBytes() < minFreeBytes;
   }
 
-  /** Deletes the file. False when there was none. */
+  /** Deletes the reserve file. Returns false when it did not exist. */
   release(): boolean {
     if (!this.#exists()) return false;
     rmSync(this.#path, { force: true });
     return true;
   }
 
-  /** Creates the file again when the disk has enough space. Deletes an incomplete file on failure. */
+  /** Creates the reserve file again if the disk has enough space. After a failure, deletes the incomplete file. */
   restore(): void {
     if (this.#exists()) return;
     try {

@@ -7,26 +7,26 @@ import { clearSuspectMark, isMarkedSuspect, quarantine, restoreRescued } from '.
 import { salvage, type Salvage } from './salvage.ts';
 import { asStoreError, isCorrupt, isFull } from './store-errors.ts';
 
-/** A larger file is checked at open only after an unclean shutdown, because the check reads the whole file. */
+/** Files up to this size are checked at each open, larger files only after an unclean shutdown or damage. */
 const MAX_ALWAYS_CHECKED_BYTES = 64 * 1024 * 1024;
-/** 1 MB: enough for about fifty records and for the deletion of older ones. */
+/** Pages that a new database file has at least: 1 MB, enough for about fifty records and to delete older records. */
 const RESERVED_PAGES = 256;
 const MIGRATIONS = new URL('../migrations/', import.meta.url);
 const MIGRATION_NAME = /^(\d{3})-[a-z0-9-]+\.sql$/;
 
 export interface OpenedDatabase {
   readonly db: Database.Database;
-  /** Set when the file was damaged, so that it was quarantined and a new one created. */
+  /** Set when the file was damaged: `open` has renamed it and created a new file. */
   readonly broken: {
     readonly reason: string;
     /** The new name of the damaged file, in the same directory. */
     readonly quarantined: string;
-    /** Rows that were still readable. */
+    /** Rows that were still readable in the damaged file. */
     readonly salvage: Salvage;
   } | null;
   /**
-   * Set when this is the rescued copy of a file that was replaced while in use: the new name of the file that was in its
-   * place, empty when there was none.
+   * Set when the previous run lost its file, because the file was replaced or deleted while in use, and this is the
+   * copy that it saved. The value is the new name of the file that had replaced it; empty when there was no such file.
    */
   readonly displaced: string | null;
 }
@@ -40,9 +40,9 @@ class BrokenFile extends Error {
 }
 
 /**
- * Opens the database in WAL mode, with each commit on the disk before it returns, and migrates it to the newest schema.
- * Quarantines a file that fails its check, and creates a new one. The caller holds the state lock.
- * Throws `store_failed` or `store_full` when the disk refuses it.
+ * Opens the database in WAL mode, such that each commit is on the disk before it returns, and migrates it to the newest
+ * schema. If the file fails its check, renames it to `….broken-{date}` and creates a new file. The caller holds the
+ * lock of the state directory. Throws `store_failed` or `store_full` when the disk refuses to read or write.
  */
 export function openDatabase(path: string, nowMs: number): OpenedDatabase {
   let displaced: string | null = null;
@@ -57,7 +57,7 @@ export function openDatabase(path: string, nowMs: number): OpenedDatabase {
       return { db, displaced, broken: { reason: error.message, quarantined, salvage: error.salvage } };
     } catch (second) {
       throw second instanceof BrokenFile
-        ? new AgentError('store_failed', 'a newly created database fails its check', { cause: second })
+        ? new AgentError('store_failed', 'a newly created database failed its check', { cause: second })
         : asStoreError(second);
     }
   }
@@ -93,10 +93,10 @@ function openChecked(path: string): Database.Database {
 }
 
 function configure(db: Database.Database): void {
-  // Set before the first table is created; it has no effect later.
+  // This must come before the first table is created; it has no effect later.
   db.pragma('auto_vacuum = INCREMENTAL');
   db.pragma('journal_mode = WAL');
-  // The default of this build in WAL mode is NORMAL, which loses the last commits in a power cut.
+  // The default of this SQLite build in WAL mode is NORMAL, with which a power cut loses the last commits.
   db.pragma('synchronous = FULL');
   db.pragma('foreign_keys = ON');
   db.pragma('cache_size = -1024');
@@ -106,7 +106,7 @@ function configure(db: Database.Database): void {
 
 /**
  * Brings the database to the newest schema: runs each numbered file in its own transaction, which also sets
- * `user_version`. Throws `store_failed` for a database of a newer agent.
+ * `user_version`. Throws `store_failed` if a newer version of the agent wrote the database.
  */
 export function migrate(db: Database.Database): void {
   const steps = readdirSync(MIGRATIONS)
@@ -118,7 +118,7 @@ export function migrate(db: Database.Database): void {
   const newest = steps.at(-1)?.version ?? 0;
   const found = Number(db.pragma('user_version', { simple: true }));
   if (found > newest)
-    throw new AgentError('store_failed', 'a newer agent wrote this database', {
+    throw new AgentError('store_failed', 'a newer version of the agent wrote this database', {
       context: { found, newest },
     });
   for (const { name, version } of steps) {
@@ -132,13 +132,13 @@ export function migrate(db: Database.Database): void {
 }
 
 /**
- * Grows a small file and its log by free pages, so that the next records fit even when other programs fill the disk. In a
- * larger file, deleting the oldest records makes room. Does nothing on a disk that is full already.
+ * Adds free pages to a small file and its log, so that the next records fit even when other programs fill the disk. A
+ * larger file does not need this: deleting its oldest records makes room. Does nothing if the disk is full already.
  */
 function reservePages(db: Database.Database, path: string): void {
   if (Number(db.pragma('page_count', { simple: true })) >= RESERVED_PAGES) return;
   const { bavail, bsize } = statfsSync(dirname(path));
-  // The file and its log both grow: together, by at most a quarter of the free space.
+  // The file and its log grow by the same size: together by at most a quarter of the free space.
   const bytes = Math.min(
     RESERVED_PAGES * Number(db.pragma('page_size', { simple: true })),
     (bavail * bsize) / 8,

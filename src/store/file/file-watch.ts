@@ -9,8 +9,8 @@ import { markSuspect, rescue } from './quarantine.ts';
 const CHECK_INTERVAL_MS = 5000;
 
 /**
- * A fault that only reopening the store repairs: the file is damaged, another file is in its place, or the file was
- * deleted with or without its directory.
+ * A fault of the database file that is repaired only when the store is closed and opened again: the file is damaged
+ * (`damaged`), another file is in its place (`replaced`), or it was deleted, alone or with its directory (`gone`).
  */
 export type StoreFault = 'damaged' | 'replaced' | 'gone';
 
@@ -22,8 +22,8 @@ export interface FileWatchDeps {
 }
 
 /**
- * Watches the file of the open database. A process can write to a deleted, replaced or unmounted file without an error,
- * and loses all of it at exit.
+ * Watches the file of the open database. A process can write to a deleted, replaced or unmounted file without an error;
+ * everything that it wrote is lost when it ends.
  */
 export class FileWatch {
   readonly #path: string;
@@ -47,7 +47,7 @@ export class FileWatch {
     return this.#fault === 'damaged' ? 'store_corrupt' : 'store_failed';
   }
 
-  /** Checks, at most every 5 s, that the path still leads to the open file. */
+  /** Checks, at most every 5 s, that the file at the path is still the open file. */
   check(): void {
     const nowMs = this.#deps.clock.monoMs();
     if (this.#fault !== null || nowMs - this.#checkedMonoMs < CHECK_INTERVAL_MS) return;
@@ -56,29 +56,32 @@ export class FileWatch {
     if (fault !== null) this.#report(fault);
   }
 
-  /** Records damage; the next open checks the whole file. */
+  /** Records that the file is damaged: the next `open` checks the whole file. */
   reportDamage(): void {
     try {
       markSuspect(this.#path);
     } catch (thrown) {
-      this.#deps.log.error({ err: thrown }, 'suspect mark not written');
+      this.#deps.log.error({ err: thrown }, 'cannot write the mark for a suspect database');
     }
     this.#report('damaged');
   }
 
-  /** Saves the content of a deleted or replaced file. Call it before the database is closed. */
+  /** If the open file was deleted or replaced, saves a copy of it. Call this before the database is closed. */
   rescueContent(db: Database.Database, sequences: Sequences): void {
     if (this.#fault === null || this.#fault === 'damaged') return;
     try {
       rescue(db, this.#path);
       return;
     } catch (thrown) {
-      this.#deps.log.error({ err: thrown }, 'lost database not rescued');
+      this.#deps.log.error(
+        { err: thrown },
+        'cannot save a copy of the database whose file was deleted or replaced',
+      );
     }
     try {
       sequences.save();
     } catch (thrown) {
-      this.#deps.log.error({ err: thrown }, 'sequence file not saved');
+      this.#deps.log.error({ err: thrown }, 'cannot save the file with the sequence numbers');
     }
   }
 
@@ -88,7 +91,7 @@ export class FileWatch {
       if (!found) return 'gone';
       return found.ino === this.#inode && found.dev === this.#device ? null : 'replaced';
     } catch {
-      // A write reports a disk that does not respond.
+      // The disk does not respond. The next write will report this.
       return null;
     }
   }
@@ -96,7 +99,7 @@ export class FileWatch {
   #report(fault: StoreFault): void {
     if (this.#fault !== null) return;
     this.#fault = fault;
-    this.#deps.log.error({ fault }, 'database file fault, reopening the store');
+    this.#deps.log.error({ fault }, 'the database file is damaged, replaced or gone: reopening the store');
     this.#deps.onFault?.(fault);
   }
 }

@@ -2,13 +2,15 @@ import Database from 'better-sqlite3';
 import { errorCode } from '../../base/disk-errors.ts';
 import { AgentError } from '../../base/errors.ts';
 
-/** Reserves the state directory for one process. The kernel releases the lock when the process ends in any way. */
+/**
+ * A lock that reserves the state directory for one process. The kernel releases it when the process ends in any way.
+ */
 export interface StateLock {
   release(): void;
 }
 
 /**
- * Takes the lock of the state directory: an exclusive transaction, never committed, on a separate file.
+ * Takes the lock of the state directory: an exclusive SQLite transaction on a separate file, which is never committed.
  * Throws `store_locked` when another process holds it, `store_failed` when the file cannot be opened.
  */
 export function lockState(path: string): StateLock {

@@ -12,7 +12,7 @@ import { basename, dirname, join } from 'node:path';
 import type Database from 'better-sqlite3';
 import { createDirectory } from '../../base/create-directory.ts';
 
-/** Files kept for the operator. Drop policy: oldest first. */
+/** Number of damaged files that are kept for the operator. Drop policy: oldest first. */
 const MAX_QUARANTINED = 3;
 const DATABASE_SUFFIXES = ['-wal', '-shm', ''];
 
@@ -30,7 +30,7 @@ export function quarantine(path: string, nowMs: number): string {
   return basename(target);
 }
 
-/** Deletes the oldest quarantined file, to free space. False when there is none. */
+/** Deletes the oldest `….broken-{date}` file, to free space. Returns false when there is none. */
 export function deleteOldestQuarantined(path: string): boolean {
   const [oldest] = quarantinedFiles(path);
   if (oldest === undefined) return false;
@@ -38,7 +38,7 @@ export function deleteOldestQuarantined(path: string): boolean {
   return true;
 }
 
-/** Oldest first, by the dates in their names. */
+/** The paths of the `….broken-{date}` files, oldest first, by the dates in their names. */
 function quarantinedFiles(path: string): readonly string[] {
   const prefix = `${basename(path)}.broken-`;
   return readdirSync(dirname(path))
@@ -67,8 +67,8 @@ export function clearSuspectMark(path: string): void {
 const rescuedPath = (path: string): string => `${path}.rescued`;
 
 /**
- * Copies an open database whose file was deleted or replaced; the next start continues with the copy. Throws the errors of
- * SQLite and of the file system.
+ * Copies an open database whose file was deleted or replaced. The next start continues with this copy. Throws the
+ * errors of SQLite and of the file system.
  */
 export function rescue(db: Database.Database, path: string): void {
   createDirectory(dirname(path));
@@ -85,13 +85,13 @@ export function rescue(db: Database.Database, path: string): void {
 }
 
 /**
- * Moves a rescued copy to the path of the database and quarantines the file there. Returns the new name of that file,
- * empty when there was none; null when there is no rescued copy.
+ * Moves the copy that `rescue` made to the path of the database. A file that is at this path is first renamed to
+ * `….broken-{date}`. Returns the new name of that file, empty when there was no file; null when there is no copy.
  */
 export function restoreRescued(path: string, nowMs: number): string | null {
   rmSync(`${rescuedPath(path)}.part`, { force: true });
   if (!existsSync(rescuedPath(path))) return null;
-  // The log belongs to the lost file; the rescued copy includes its content.
+  // The write-ahead log belongs to the lost file. The copy already contains what is in this log.
   for (const suffix of ['-wal', '-shm']) rmSync(path + suffix, { force: true });
   const displaced = existsSync(path) ? quarantine(path, nowMs) : '';
   renameSync(rescuedPath(path), path);

@@ -7,18 +7,18 @@ import type { SqliteOutbox } from '../outbox/outbox.ts';
 import { PAYLOAD } from '../outbox/table.ts';
 import type { Writer } from '../writer.ts';
 
-/** Messages stored in one transaction. */
+/** Number of messages that one transaction stores. */
 const BATCH_MESSAGES = 200;
 
-/** Rows read from a damaged file. Labels are observations by people, which nobody can repeat. */
+/** Rows that were read from a damaged file. Labels are included because people made them and cannot repeat them. */
 export interface Salvage {
   readonly labels: readonly LabelRow[];
   readonly bursts: readonly BurstRow[];
-  /** The sequence counters of this file. */
+  /** The sequence counters in the damaged file. */
   readonly counters: readonly { readonly name: string; readonly value: number }[];
 }
 
-/** Reads each table up to the damage. Never throws. */
+/** Reads labels, their bursts, and counters from a damaged file, each table up to the damage. Never throws. */
 export function salvage(db: Database.Database | null): Salvage {
   if (!db) return { labels: [], bursts: [], counters: [] };
   return {
@@ -39,8 +39,8 @@ interface UnsentMessage {
 }
 
 /**
- * Copies the readable messages from the outbox of a damaged file to the new database, under the same numbers. Returns the
- * number of messages. Throws `store_*`.
+ * Copies the readable messages from the outbox of a damaged file to the new database, with the same sequence numbers.
+ * Returns the number of messages. Throws `store_*`.
  */
 export function requeueUnsent(
   brokenPath: string,
@@ -98,7 +98,7 @@ function readUnsent(path: string, take: (message: UnsentMessage) => void): void 
   }
 }
 
-/** Whether the payload matches its row: damage may have changed any of them. */
+/** Whether the payload matches the other columns of its row: damage may have changed any of them. */
 function isIntact({ stream, seq, topic, payload }: UnsentMessage): boolean {
   try {
     const message = JSON.parse(payload) as { seq?: unknown };
@@ -114,7 +114,7 @@ function readUntilDamage<T>(db: Database.Database, sql: string): T[] {
   try {
     for (const row of db.prepare<[], T>(sql).iterate()) rows.push(row);
   } catch {
-    // The caller reports the damage. The rows before it are kept.
+    // The caller reports the damage. Return the rows that were read before the damage.
   }
   return rows;
 }

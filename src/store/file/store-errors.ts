@@ -4,7 +4,7 @@ import { errorCode, isDiskFull } from '../../base/disk-errors.ts';
 export const isCorrupt = (thrown: unknown): boolean =>
   /^SQLITE_(CORRUPT|NOTADB|FORMAT)/.test(errorCode(thrown) ?? '');
 
-/** True when freeing space may let the write succeed. */
+/** True when the write may succeed after space was freed on the disk. */
 export const isFull = (thrown: unknown): boolean =>
   isDiskFull(thrown) || /^SQLITE_(FULL|IOERR_WRITE|IOERR_SHMSIZE)/.test(errorCode(thrown) ?? '');
 
@@ -13,10 +13,11 @@ export function asStoreError(thrown: unknown): unknown {
   const code = errorCode(thrown);
   if (thrown instanceof AgentError || code === null) return thrown;
   if (!/^(SQLITE_|E[A-Z]+$)/.test(code) || code.startsWith('SQLITE_CONSTRAINT')) return thrown;
-  // SQLITE_IOERR_WRITE may be a quota, so the store frees space for it. A read-only disk is the more common cause.
+  // SQLITE_IOERR_WRITE can mean a full quota, so `isFull` includes it. Its usual cause is a read-only disk: report
+  // that.
   const isSpaceError = isFull(thrown) && code !== 'SQLITE_IOERR_WRITE';
   const named: ErrorCode = isCorrupt(thrown) ? 'store_corrupt' : isSpaceError ? 'store_full' : 'store_failed';
-  return new AgentError(named, 'the database refused a read or write', {
+  return new AgentError(named, 'a read or write of the database failed', {
     context: { reason: code },
     cause: thrown,
   });

@@ -29,7 +29,8 @@ CREATE TABLE events (
 ) STRICT;
 CREATE INDEX events_by_time ON events (at_ms);
 
--- Messages that wait for their PUBACK. Has its own copy of the payload, so that retention never changes the queue.
+-- Messages that wait for their PUBACK. The table has its own copy of each payload, so that retention never changes the
+-- queue.
 CREATE TABLE outbox (
   row_id INTEGER PRIMARY KEY,
   stream TEXT NOT NULL,
@@ -53,7 +54,7 @@ CREATE TABLE rejected (
   rejected_at_ms INTEGER NOT NULL
 ) STRICT;
 
--- What the model computed from a burst, for a label that may come later.
+-- What the model computed from a burst of frames. Kept because a person may label the observation later.
 CREATE TABLE bursts (
   row_id INTEGER PRIMARY KEY,
   camera TEXT NOT NULL,

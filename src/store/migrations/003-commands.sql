@@ -1,10 +1,10 @@
--- Commands in the order of arrival: the bound on their number must hold even when the clock is wrong.
+-- Commands in the order of their arrival, so that the oldest can be deleted even when the clock is wrong.
 CREATE TABLE commands_in_order (
   position INTEGER PRIMARY KEY,
   id TEXT NOT NULL UNIQUE,
   name TEXT NOT NULL,
   received_at_ms INTEGER NOT NULL,
-  -- 1 where running it again would do no harm: the first to be forgotten.
+  -- 1 for a command that may safely run again: these commands are deleted first.
   harmless INTEGER NOT NULL DEFAULT 0,
   result TEXT
 ) STRICT;

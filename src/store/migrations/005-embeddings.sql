@@ -1,4 +1,4 @@
--- Embeddings of labelled bursts by other models than the one that ran at capture, by the digest of the model.
+-- Embeddings of labelled bursts that were computed by other models than the model that ran at the capture.
 CREATE TABLE embeddings (
   row_id INTEGER PRIMARY KEY,
   camera TEXT NOT NULL,

@@ -6,7 +6,7 @@ import { ROW_COLUMNS, type OutboxRow, type OutboxTable } from './table.ts';
 
 /** While events fill more than this share of the outbox, the oldest event is dropped before any record. */
 const MAX_EVENT_SHARE = 0.1;
-/** Rows that one call of `dropAged` reads. */
+/** Maximum number of rows that one call of `dropAged` reads. */
 const AGE_BATCH_ROWS = 200;
 
 /** Kinds of rows: records queued a second time, records queued for the first time, events. */
@@ -16,7 +16,7 @@ const EVENTS_FIRST: readonly Kind[] = ['events', 'requeued', 'cameras'];
 
 export interface OutboxLimits {
   readonly maxMessages: number;
-  /** Payload bytes of all rows. */
+  /** Maximum total size of all payloads. */
   readonly maxBytes: number;
 }
 
@@ -32,8 +32,8 @@ export interface OutboxBoundsDeps {
 }
 
 /**
- * Bounds the outbox by count, payload bytes and age. Drop policy: oldest first; requeued records, then records, then
- * events, or events first while they exceed their share. Never drops protected rows or the event `outbox_dropped`.
+ * Bounds the outbox by count, payload bytes and age. Drop policy: oldest first; requeued records, then other records,
+ * then events. While events exceed their share, events first. Never drops protected rows or the event `outbox_dropped`.
  * Counts each drop in the transaction that deletes the row.
  */
 export class OutboxBounds {
@@ -76,14 +76,14 @@ export class OutboxBounds {
     return rows < maxMessages && bytes + Buffer.byteLength(payload) <= maxBytes;
   }
 
-  /** Drops rows until the outbox is within its limits, or only protected rows remain. */
+  /** Drops rows until the outbox is within its limits, or until only protected rows are left. */
   enforce(): void {
     const { maxMessages, maxBytes } = this.#limits;
     const { table } = this.#deps;
     while (table.rows > maxMessages || table.bytes > maxBytes) {
       const isEventFlood = table.events > Math.max(1, Math.floor(maxMessages * MAX_EVENT_SHARE));
       const order = isEventFlood ? EVENTS_FIRST : RECORDS_FIRST;
-      // For the bound on bytes, drop one row at a time.
+      // If only the limit on bytes is exceeded, drop one row at a time.
       const count = Math.max(1, table.rows - maxMessages);
       if (!order.some((kind) => this.#drop(this.#oldestUnprotected(kind, count)) > 0)) return;
     }
@@ -126,7 +126,7 @@ export class OutboxBounds {
     if (rows.length === 0) return 0;
     this.#deps.table.remove(rows);
     this.#revision += 1;
-    // A requeued record was published or counted as dropped before.
+    // Do not count requeued records: each of them was published, or counted as dropped, before it was requeued.
     const lost = rows.filter(({ requeued }) => requeued === 0).length;
     if (lost > 0) {
       this.#deps.sequences.countDropped(lost);

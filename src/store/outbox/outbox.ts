@@ -1,8 +1,8 @@
 // INVARIANTS
 // 1. A message is queued in the transaction that stores its record or event. Neither exists without the other.
 // 2. A row leaves the outbox in exactly one of three ways: acknowledged (the broker sent a PUBACK), rejected (moved to
-//    the table `rejected`), or dropped by a bound (counted in the same transaction).
-// 3. A row that the forwarder has in flight is never dropped and never changed.
+//    the table `rejected`), or dropped because of a limit (and counted in the same transaction).
+// 3. A row that the forwarder is sending is never dropped and never changed.
 // 4. Row ids grow and are never reused within a run: the forwarder uses them to tell old rows from new ones.
 import type Database from 'better-sqlite3';
 import type { Clock } from '../../base/clock.ts';
@@ -20,9 +20,9 @@ import { OutboxBounds, type OutboxLimits } from './bounds.ts';
 import { Requeue } from './requeue.ts';
 import { ENTRY_COLUMNS, OutboxTable, PAYLOAD, type OutboxMessage } from './table.ts';
 
-/** Rejected messages kept for the operator. Drop policy: oldest first. */
+/** Number of rejected messages that are kept for the operator. Drop policy: oldest first. */
 const MAX_REJECTED = 1000;
-/** Ten years. A row that was queued before the clock was set would look decades old. */
+/** Ten years. An older row was queued before the clock was set: it only looks decades old. */
 const MAX_PLAUSIBLE_AGE_MS = 3650 * 86_400_000;
 
 export interface OutboxDeps {
@@ -52,7 +52,7 @@ export class SqliteOutbox implements Outbox {
   readonly #firstRowIdOfRun: number;
   readonly #startedMonoMs: number;
   #newestRowId: number;
-  /** Changes with each rewrite. The bounds count the drops. */
+  /** Changes with each rewritten row. Together with `bounds.revision`, it makes `revision`. */
   #rewrites = 0;
   #listener: (() => void) | null = null;
 
@@ -88,8 +88,8 @@ export class SqliteOutbox implements Outbox {
   }
 
   /**
-   * Queues a message and enforces the bounds. Call it in the transaction that stores the record. `isStored`: the payload
-   * is that of a stored observation; the outbox does not keep a second copy.
+   * Queues a message and enforces the bounds. Call it in the transaction that stores the record. `isStored`: the
+   * payload is in the table `observations`, and the outbox keeps no second copy of it.
    */
   enqueue(message: OutboxMessage, { isStored = false }: { readonly isStored?: boolean } = {}): void {
     this.#insert(message, { isStored, isRequeued: false });
@@ -128,7 +128,8 @@ export class SqliteOutbox implements Outbox {
   }
 
   /**
-   * Changes the payload and the time of a waiting message. Returns false when it has left the outbox or is in flight.
+   * Changes the payload and the time of a waiting message. Returns false when the message is being sent, or no
+   * longer in the outbox.
    * Call it in a transaction.
    */
   rewrite(stream: string, seq: number, change: (message: QueuedMessage) => QueuedMessage): boolean {
@@ -144,7 +145,7 @@ export class SqliteOutbox implements Outbox {
 
   /**
    * Queues stored records of one camera again, as backfill, in the order of `seq`; at most 500 in one call. Skips
-   * records that are waiting, and drops no other row for them.
+   * records that are in the outbox already. Drops no other row to make room.
    */
   requeue(camera: string, fromSeq: number, toSeq: number): RequeueResult {
     const stream = `camera:${camera}`;
@@ -171,7 +172,10 @@ export class SqliteOutbox implements Outbox {
     };
   }
 
-  /** By the monotonic clock for rows of this run. By the wall clock for older rows, as far as it is plausible. */
+  /**
+   * The age of a row: by the monotonic clock for rows of this run, by the wall clock for older rows if this is
+   * plausible.
+   */
   #ageS({ rowId, createdMonoMs, createdAtMs }: OutboxEntry): number {
     const { clock } = this.#deps;
     const sinceStartMs = clock.monoMs() - this.#startedMonoMs;
@@ -203,7 +207,7 @@ function prepare(db: Database.Database) {
     waiting: db.prepare<[string, number], OutboxEntry>(
       `SELECT ${ENTRY_COLUMNS} FROM outbox WHERE stream = ? AND seq = ?`,
     ),
-    // The payload of a stored record is changed in `observations`.
+    // An empty payload stays empty: the payload of such a record is in `observations`, where the caller changes it.
     rewrite: db.prepare<[string, number, number, number]>(
       `UPDATE outbox SET payload = CASE WHEN payload = '' THEN '' ELSE ? END, size_bytes = ?, created_at_ms = ?
        WHERE row_id = ?`,

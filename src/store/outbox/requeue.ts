@@ -1,12 +1,12 @@
 import type Database from 'better-sqlite3';
 import type { RequeueResult } from '../types.ts';
 
-/** Records that one call requeues: a few milliseconds of work. */
+/** Maximum number of records that one call adds to the outbox again: a few milliseconds of work. */
 const BATCH_RECORDS = 500;
 
 const NOTHING: RequeueResult = { queued: 0, waiting: 0, missing: 0, nextSeq: null, full: false };
 
-/** Finds the stored records of a range of sequence numbers that do not wait in the outbox. */
+/** Finds the stored records in a range of sequence numbers that are not in the outbox, to send them again. */
 export class Requeue {
   readonly #stored: Database.Statement<
     [string, number, number, number],
@@ -25,7 +25,7 @@ export class Requeue {
     );
   }
 
-  /** Calls `enqueue` for each record; stops when it returns false, because the outbox is full. Call it in a transaction. */
+  /** Calls `enqueue` for each record, until it returns false because the outbox is full. Call this in a transaction. */
   run(
     {
       camera,
@@ -52,7 +52,7 @@ export class Requeue {
     const throughSeq = nextSeq === null ? lastSeq : nextSeq - 1;
     const inOutbox = this.#countWaiting.get(`camera:${camera}`, firstSeq, throughSeq)?.waiting ?? 0;
     const waiting = inOutbox - queued;
-    // Retention may have deleted a waiting record; the outbox then has its own copy.
+    // Retention may have deleted a record that still waits in the outbox, which then has its own copy.
     const waitingNotStored = waiting - (stored - queued);
     const missing = throughSeq - firstSeq + 1 - stored - waitingNotStored;
     return { queued, waiting, missing, nextSeq, full };

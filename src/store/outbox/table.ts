@@ -11,19 +11,19 @@ export interface OutboxMessage {
 
 export interface NewOutboxRow extends OutboxMessage {
   readonly rowId: number;
-  /** The payload is in `observations`: the row stores an empty one. */
+  /** True when the payload is in the table `observations`: the row in the outbox then has an empty payload. */
   readonly isStored: boolean;
   readonly isRequeued: boolean;
   readonly createdMonoMs: number;
   readonly createdAtMs: number;
 }
 
-/** The columns that the code needs when a row leaves without an acknowledgement. */
+/** The columns that are needed to delete a row that was rejected or dropped. */
 export interface OutboxRow {
   readonly row_id: number;
   readonly stream: string;
   readonly seq: number;
-  /** Of the payload. */
+  /** Size of the payload. */
   readonly bytes: number;
   readonly requeued: 0 | 1;
 }
@@ -38,15 +38,15 @@ export interface RowWindow {
 interface Totals {
   readonly rows: number;
   readonly events: number;
-  /** Of the payloads. */
+  /** Total size of the payloads. */
   readonly bytes: number;
 }
 
 export const ROW_COLUMNS = 'row_id, stream, seq, size_bytes AS bytes, requeued';
-/** SQL: the payload of an outbox row. The row of a stored record has an empty one and takes that of the record. */
+/** SQL: the payload of an outbox row. If this column is empty, the payload is in the table `observations`. */
 export const PAYLOAD = `CASE WHEN payload <> '' THEN payload ELSE coalesce(
     (SELECT r.payload FROM observations r WHERE r.camera = substr(stream, 8) AND r.seq = outbox.seq), '') END`;
-/** SQL: columns named as in `OutboxEntry`, so that the code does not copy each row. */
+/** SQL: columns with the names of the fields of `OutboxEntry`, so that rows can be used without a copy. */
 export const ENTRY_COLUMNS = `row_id AS rowId, topic, stream, seq, ${PAYLOAD} AS payload,
     created_mono_ms AS createdMonoMs, created_at_ms AS createdAtMs`;
 
@@ -114,7 +114,7 @@ export class OutboxTable {
     this.addBytes(sizeBytes);
   }
 
-  /** Adjusts the total after a payload changed its size. */
+  /** Adjusts the total size after the size of a payload changed. */
   addBytes(deltaBytes: number): void {
     this.#bytes += deltaBytes;
     this.#saveBytes();
@@ -129,7 +129,7 @@ export class OutboxTable {
 
   /**
    * Deletes acknowledged rows, one statement for each run of consecutive ids, and writes the time of publication to
-   * their records and events. Skips rows that have left the outbox before.
+   * their records and events. Skips rows that are no longer in the outbox.
    */
   removeAcknowledged(acknowledged: readonly Acknowledgement[]): void {
     for (const rows of splitIntoRuns(acknowledged.toSorted((a, b) => a.rowId - b.rowId))) {
@@ -176,7 +176,7 @@ export class OutboxTable {
   }
 }
 
-/** Splits rows, sorted by id, where an id is missing between two of them. */
+/** Splits rows, which are sorted by id, into runs of consecutive ids. */
 function splitIntoRuns(rows: readonly Acknowledgement[]): readonly (readonly Acknowledgement[])[] {
   const runs: (readonly Acknowledgement[])[] = [];
   let start = 0;
@@ -236,7 +236,7 @@ function prepare(db: Database.Database) {
     cameras: db.prepare<[RowWindow], OutboxEntry>(
       `${entries} WHERE stream <> 'events' AND requeued = 0 AND ${window}`,
     ),
-    // Without their own indexes, each of these queries would scan a long queue of observations.
+    // These two queries need their own indexes: without them, each would scan all observations in the queue.
     events: db.prepare<[RowWindow], OutboxEntry>(
       `${entries} INDEXED BY outbox_events WHERE stream = 'events' AND ${window}`,
     ),
@@ -252,7 +252,7 @@ function prepare(db: Database.Database) {
        FROM outbox WHERE row_id BETWEEN ? AND ?`,
     ),
     remove: db.prepare<[number, number]>('DELETE FROM outbox WHERE row_id BETWEEN ? AND ?'),
-    // Reads the index only. A record that retention has deleted needs no note.
+    // This statement reads only the index. A record that retention has deleted gets no row in `publications`.
     published: db.prepare<[number, number, string, number, number]>(
       `INSERT OR REPLACE INTO publications (published_at_ms, historical, camera, seq)
        SELECT ?, ?, camera, seq FROM observations WHERE camera = ? AND seq BETWEEN ? AND ?`,

@@ -64,7 +64,7 @@ describe('LinkCredentials', () => {
     expect(newer.password).toBe('new!');
     expect(credentials.refused(newer)).toBe(true);
     expect(credentials.next().password).toBe('old');
-    expect(credentials.fault?.message).toBe('the broker refuses them');
+    expect(credentials.fault?.message).toBe('the broker refused the new credentials');
     // Connected with the old set: the newest is not tried at each connection.
     credentials.accepted(old);
     expect(credentials.next().password).toBe('old');
