@@ -58,7 +58,7 @@ export class IntervalSchedule implements Schedule {
     }
   }
 
-  /** Wall clock of the slots that are due in [from, to) of the monotonic clock and within the window. */
+  /** Wall clock times of the slots within the window that are planned in [from, to) of the monotonic clock. */
   *#dueTimes(fromMonoMs: number, toMonoMs: number): Generator<number> {
     const { periodMs, window } = this.#options;
     const wallAheadMs = this.#clock.nowMs() - this.#clock.monoMs();

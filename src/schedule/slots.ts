@@ -5,7 +5,7 @@ import type { Slot } from './types.ts';
 /** After a long pause, at most this many skipped slots are yielded. The last one covers all the remaining ones. */
 const MAX_SKIPPED_SLOTS = 20;
 
-/** Converts due times that were missed, ascending, into skipped slots, oldest first. */
+/** Converts the planned times of missed observations, in ascending order, into skipped slots, oldest first. */
 export function* skippedSlots(dueAtMs: Iterable<number>, reason: 'overlap' | 'late'): Generator<Slot> {
   let yielded = 0;
   let covers = 0;

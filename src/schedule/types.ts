@@ -1,6 +1,6 @@
 import type { Reason } from '../contract/observation.ts';
 
-/** One planned observation of a camera: either due now, or lost. */
+/** One planned observation of a camera: either it starts now, or it was lost (missed). */
 export interface Slot {
   /** Wall clock of the planned time, ms since 1970. */
   readonly dueAtMs: number;
@@ -14,8 +14,9 @@ export interface Slot {
 }
 
 /**
- * Yields slots until the signal aborts. The consumer pulls: slots that come due while it works on another one are not
- * queued. They follow as skipped slots (`overlap`), so that observations never overlap and no slot is lost unreported.
+ * Yields slots until the signal aborts. The consumer asks for each slot. Slots whose time comes while it handles another
+ * one are not queued: it gets them as skipped slots (`overlap`), so that observations never overlap and each lost slot is
+ * reported.
  */
 export interface Schedule {
   slots(signal: AbortSignal): AsyncIterable<Slot>;

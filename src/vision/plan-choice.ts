@@ -15,9 +15,9 @@ export interface PlanSource {
 }
 
 export interface PlanChoiceOptions {
-  /** A fixed plan. Null: the provider ladder chooses the plan; without a ladder it is one CPU thread. */
+  /** A fixed plan. Null: the `PlanSource` chooses the plan; without a `PlanSource` it is one CPU thread. */
   readonly plan: Plan | null;
-  /** Delay after the start before the provider ladder looks for a better plan, seconds; default 20. */
+  /** Delay after the start before the search for a better plan begins, seconds; default 20. */
   readonly exploreAfterS?: number;
 }
 

@@ -220,7 +220,7 @@ export class VisionProcess implements VisionClient {
       const plan = this.#plans.afterFailure(error);
       try {
         await this.#deps.clock.sleep(restartInMs, this.#stop.signal);
-        // A replacement that was already starting may serve by now.
+        // A replacement process that was already starting may serve by now.
         await this.#replacing;
         if (this.#serving !== null) return;
         const child = await this.#open(plan, this.#stop.signal);

@@ -44,5 +44,5 @@ export function classifyFailure(
   return { code: isConnected(stderr) ? 'camera_no_frame' : 'camera_ended', detail };
 }
 
-/** True once ffmpeg has opened the stream and knows its format. */
+/** True if ffmpeg had opened the stream and knew its format, according to its log. */
 export const isConnected = (stderr: string): boolean => stderr.includes('Input #0');

@@ -45,7 +45,7 @@ const RETRY_FAILED_AFTER_MS = 7 * 24 * 3_600_000;
 const RETRYABLE_OUTCOMES: readonly TrialRecord['outcome'][] = ['unavailable', 'crashed', 'hung', 'too_big'];
 
 /**
- * The provider ladder: selects the execution provider and the thread count for one bundle on this machine by trials.
+ * The provider ladder: finds the best execution provider and thread count for one bundle on this machine by trials.
  * Each trial runs one candidate in its own process, checks the golden outputs and measures the time. `first` returns
  * quickly (the stored plan, or the CPU with few threads), `explore` tries the other candidates in the background, and
  * `demote` selects the next best plan after failures.
