@@ -12,7 +12,7 @@ import { PoisonImages } from './poison-images.ts';
 import { UploadBudget } from './upload-budget.ts';
 
 export interface AnalysisLimits {
-  /** The largest image of a request, MB. */
+  /** The size limit of one image, MB. */
   readonly maxUploadMb: number;
 }
 
@@ -20,9 +20,9 @@ export interface AnalysisDeps {
   readonly clock: Clock;
   readonly server: {
     lease(): ModelLease;
-    /** The model that runs, or is open to run. */
+    /** The model that serves (analyses the frames), or that was opened to serve. */
     readonly model: ModelRef | null;
-    /** `p50Ms`: time of one frame in the vision process, ms; null before the first one. */
+    /** `p50Ms`: median time of one frame in the vision process, ms; null before the first frame. */
     stats(): { readonly p50Ms: number | null };
   };
   readonly cameras: {
@@ -34,50 +34,57 @@ export interface AnalysisDeps {
   readonly onAnswered?: (outcome: AnalysisOutcome) => void;
 }
 
-/** The outcome of one image, for metrics. */
+/** The outcome of one analysed image. It is used for metrics only. */
 export type AnalysisOutcome =
   | { readonly kind: AnalysisResult['status'] | 'cached'; readonly durationMs: number }
   | { readonly kind: 'failed'; readonly code: ErrorCode };
 
-/** For metrics. */
+/** The present load. It is used for metrics only. */
 export interface AnalysisStats {
   readonly waiting: number;
   readonly requests: number;
   readonly heldBytes: number;
 }
 
-/** Images of all requests in memory, including uploads; one image of the largest size always fits. */
+/**
+ * Memory for the images of all requests, including images that are still being uploaded. If the largest allowed image
+ * is larger than this, its size is the limit.
+ */
 const BUDGET_BYTES = 64_000_000;
-/** Requests at a time; each has at most one image in the queue of the vision process. */
+/** Most requests at the same time. Each request has at most one image in the queue of the vision process. */
 const MAX_REQUESTS = 64;
-/** After this the client should rather retry than wait. */
+/** Longest wait of an image. After it the request fails with `vision_busy`, and the client should try again later. */
 const MAX_WAIT_MS = 60_000;
 const BYTES_PER_MB = 1_000_000;
-/** Assumed time of a frame before the first one is measured. */
+/** Assumed time of one frame until the first frame has been measured. */
 const DEFAULT_FRAME_MS = 500;
 const RETRY_AFTER_S = { min: 1, max: 60 };
 
 /**
- * Analyzes uploaded images, with the same result as a camera's frame.
+ * Analyses uploaded images, with the same result as for a frame of a camera.
  *
- * An uploaded image passes two admission stages: the upload budget while it is received, and the request queue of the
- * vision process.
+ * An uploaded image must pass two limits: the memory budget for uploads while the image is received, then the length of
+ * the request queue of the vision process.
  *
  * INVARIANTS
- * - Schedule first: uploads go behind scheduled frames and other requests in the queue, so a scheduled frame waits for at
- *   most `MAX_AHEAD` of them.
- * - Fair: a request has at most one image in the queue, so a batch does not delay single images by its size.
- * - An image is in the queue only once, however many clients send it at the same time. So an image that crashes the vision
- *   process is counted before it is tried again.
+ * - Schedule first: scheduled frames and the other requests of the agent go before uploads in the queue. So a scheduled
+ *   frame waits for at most `MAX_AHEAD` uploads.
+ * - Fair: a request has at most one image in the queue, so that a large batch does not delay single images more than a
+ *   small batch does.
+ * - An image is in the queue only once, even if many clients send it at the same time. So a crash of the vision process
+ *   by this image is counted before the image is tried again.
  */
 export class Analysis {
   readonly #deps: AnalysisDeps;
   readonly #budget: UploadBudget;
   readonly #poison: PoisonImages;
   readonly #digests = new CalibrationDigests();
-  /** Images that wait or are being analyzed, by the key of their result. */
+  /** Images that wait or are being analysed. The key is the cache key of the result (see `answerKey`). */
   readonly #running = new Map<string, Promise<AnalysisResult>>();
-  /** The same by the digest of the image: one image that is sent for several cameras runs for one after another. */
+  /**
+   * The same images by their digest. When one image is sent for several cameras, it is analysed for one camera after
+   * the other.
+   */
   readonly #runningImages = new Map<string, Promise<AnalysisResult>>();
 
   constructor({ maxUploadMb }: AnalysisLimits, deps: AnalysisDeps) {
@@ -89,10 +96,13 @@ export class Analysis {
     });
   }
 
-  /** Reserves memory for an image before its body is received. Throws `vision_busy` with a time to retry after. */
+  /**
+   * Reserves memory for an image before its body is received. Throws `vision_busy` with the time after which the client
+   * should try again.
+   */
   reserveUpload(sizeBytes: number): UploadReservation {
     const reservation = this.#budget.reserve(sizeBytes);
-    if (reservation === null) throw this.#busyError('too many images are being uploaded or analyzed');
+    if (reservation === null) throw this.#busyError('too many images are being uploaded or analysed');
     return reservation;
   }
 
@@ -105,8 +115,9 @@ export class Analysis {
   }
 
   /**
-   * The result for one image. Rejects with `image_*` when the image is invalid (`image_rejected` only when `strict`),
-   * `camera_unknown`, `vision_busy` when the queue is full or too slow, `vision_*` when the model fails.
+   * Returns the result for one image. Rejects with `image_*` when the image is invalid (with `image_rejected` only when
+   * `strict` is set), with `camera_unknown`, with `vision_busy` when the queue is full or the wait is too long, and
+   * with `vision_*` when the model fails.
    */
   async analyze(bytes: Uint8Array, options: AnalysisOptions, signal: AbortSignal): Promise<AnalysisResult> {
     const { clock, onAnswered } = this.#deps;
@@ -162,7 +173,7 @@ export class Analysis {
       const outcome = await settledOrAborted(other, signal);
       if (!(outcome instanceof Error)) return { ...outcome, cached: true };
       if (outcome instanceof AgentError && outcome.code.startsWith('image_')) throw outcome;
-      // The other client disconnected or waited too long: analyze the image for this one.
+      // The other client disconnected, or its image waited too long: analyse the image for this client.
     }
     const run = this.#afterSameImage(bytes, digest, camera, signal);
     this.#running.set(key, run);
@@ -211,7 +222,7 @@ export class Analysis {
     const totalMs = clock.monoMs() - startedMs;
     const context = { camera: camera?.id ?? '', atMs, totalMs, model, provider, calibration };
     const result = toAnalysisResult(imageRecord(frame, context), atMs, camera?.id ?? null);
-    // Store it under the model that analyzed it: another one may serve by now.
+    // Store the result under the digest of the model that produced it, because another model may serve by now.
     const modelDigest = model?.digest ?? null;
     cache?.put(
       answerKey(digest, { camera, calibration, modelDigest }, this.#digests),
@@ -220,7 +231,11 @@ export class Analysis {
     return result;
   }
 
-  /** Finishes a frame that is due, even when its client has gone: `PoisonImages` must see whether it crashes the process. */
+  /**
+   * Analyses one image under a lease (the right to use one model). Once the image has reached the vision process, it is
+   * analysed to the end even if the client disconnects, because `PoisonImages` must see whether the image crashes the
+   * process.
+   */
   async #analyzeFrame(
     lease: ModelLease,
     bytes: Uint8Array,
@@ -241,7 +256,7 @@ export class Analysis {
     }
   }
 
-  /** `vision_busy` with the time that the images in the queue take, 1 to 60 s. */
+  /** The error `vision_busy` with the time that the images in the queue still need, from 1 to 60 s. */
   #busyError(message: string): AgentError {
     const queuedMs = this.#running.size * (this.#deps.server.stats().p50Ms ?? DEFAULT_FRAME_MS);
     const { min, max } = RETRY_AFTER_S;
@@ -250,7 +265,10 @@ export class Analysis {
   }
 }
 
-/** The value of another client's work, or its error. Rejects only with the reason of this client's signal. */
+/**
+ * Returns the result or the error of the work that another client started. Rejects only with the reason of the signal
+ * of this client.
+ */
 async function settledOrAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T | Error> {
   signal.throwIfAborted();
   let abort = (): void => undefined;

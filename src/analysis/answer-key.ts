@@ -3,25 +3,28 @@ import type { SiteCalibration } from '../calibration/site-calibration.ts';
 import type { LabelledBurst } from '../calibration/types.ts';
 import type { Camera as CameraSettings } from '../config/schema.ts';
 
-/** Lower-case hexadecimal SHA-256. */
+/** The SHA-256 of the data as lower-case hexadecimal digits. */
 export const sha256Hex = (data: Uint8Array | string): string =>
   createHash('sha256').update(data).digest('hex');
 
-/** Increase this when the same image and model give another result: another format, or other arithmetic. */
+/**
+ * Increase this when a new version of the agent gives another result for the same image and model, because the format
+ * or the arithmetic has changed.
+ */
 const KEY_FORMAT = 1;
 
-/** Everything that the result of an image depends on, apart from the image. */
+/** Everything except the image on which the result of an image depends. */
 export interface AnalysisConditions {
   readonly modelDigest: string | null;
   readonly camera: CameraSettings | null;
   readonly calibration: SiteCalibration | null;
 }
 
-/** Digests of calibrations, each computed once. */
+/** Computes the digests of calibrations, each digest once. */
 export class CalibrationDigests {
   readonly #known = new WeakMap<readonly LabelledBurst[], string>();
 
-  /** Equal for equal labels of the same embedding, also after a restart. */
+  /** Two calibrations with equal labels and the same embedding have the same digest, also after a restart. */
   of(calibration: SiteCalibration): string {
     const bursts = calibration.bursts();
     const known = this.#known.get(bursts);
@@ -33,7 +36,7 @@ export class CalibrationDigests {
   }
 }
 
-/** The cache key of a result. */
+/** The key of a result in the analysis cache. */
 export function answerKey(
   imageSha256: string,
   { modelDigest, camera, calibration }: AnalysisConditions,

@@ -18,8 +18,8 @@ export interface ImageContext {
 }
 
 /**
- * A single image in the form of an observation: a burst of one frame. It does not count as the camera's present view,
- * because the camera may have taken it at another time, or not at all.
+ * Describes a single image in the form of an observation: as a burst of one frame. The image does not change what is
+ * known about the present view of the camera, because it may have been taken at another time or by another camera.
  */
 export function imageRecord(outcome: FrameResult | AgentError, context: ImageContext): ObservationDraft {
   const hasFailed = outcome instanceof AgentError;
@@ -59,7 +59,10 @@ export function imageRecord(outcome: FrameResult | AgentError, context: ImageCon
   );
 }
 
-/** The record of one image in the fields of SwellSight's published API. `processing_time_seconds` is still 0. */
+/**
+ * Converts the record of one image to the fields of SwellSight's published API. The caller sets
+ * `processing_time_seconds`, which is 0 here.
+ */
 export function toAnalysisResult(
   record: ObservationDraft,
   atMs: number,

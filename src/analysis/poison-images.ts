@@ -1,27 +1,30 @@
 import type { Clock } from '../base/clock.ts';
 import { AgentError, asAgentError, type ErrorCode } from '../base/errors.ts';
 
-/** One crash may be a coincidence. An image is refused after this many. */
+/** An image is refused after this many crashes. One crash alone may be a coincidence. */
 const MAX_CRASHES = 2;
 const MAX_KEPT_IMAGES = 256;
-/** The cause may have been temporary after all, for example too little memory. */
+/**
+ * After this time the crashes of an image are forgotten, because their cause may have been temporary, for example too
+ * little memory.
+ */
 const FORGET_AFTER_MS = 600_000;
 const CRASH_CODES: readonly ErrorCode[] = ['vision_crashed', 'vision_timeout'];
 
 /**
- * Images that crashed or hung the vision process. Refusing them protects the cameras from a client that sends such an
- * image again and again.
+ * Remembers images that crashed or hung the vision process, and refuses them. So a client that sends such an image
+ * again and again cannot stop the analysis of camera frames.
  */
 export class PoisonImages {
   readonly #clock: Clock;
-  /** By digest, oldest first. */
+  /** The crashes by the digest of the image; the image with the oldest crash comes first. */
   readonly #crashes = new Map<string, { readonly count: number; readonly monoMs: number }>();
 
   constructor(deps: { readonly clock: Clock }) {
     this.#clock = deps.clock;
   }
 
-  /** Throws `image_corrupt` for an image that crashed the process twice in the last ten minutes. */
+  /** Throws `image_corrupt` for an image that crashed the process twice, the last time within the last ten minutes. */
   check(digest: string): void {
     const crashes = this.#crashes.get(digest);
     if (!crashes) return;

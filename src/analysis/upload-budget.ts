@@ -1,15 +1,15 @@
 import type { UploadReservation } from '../contract/analysis.ts';
 
 export interface UploadBudgetOptions {
-  /** Image bytes of all requests together. */
+  /** Limit for the image bytes of all requests together. */
   readonly budgetBytes: number;
   readonly maxRequests: number;
 }
 
 /**
- * First admission stage of an uploaded image: memory, reserved before the body is received.
+ * The first limit that an uploaded image must pass: memory is reserved before the body is received.
  *
- * INVARIANT: bounded bytes. All uploads together hold at most `budgetBytes`; a single one always fits.
+ * INVARIANT: bounded bytes. All uploads together hold at most `budgetBytes`; a single upload is always accepted.
  */
 export class UploadBudget {
   readonly #options: UploadBudgetOptions;
@@ -28,7 +28,7 @@ export class UploadBudget {
     return this.#requests;
   }
 
-  /** Null when the number of requests or the budget of bytes is used up. */
+  /** Reserves memory for one request. Returns null when the number of requests or the budget of bytes is used up. */
   reserve(sizeBytes: number): UploadReservation | null {
     const fits = this.#requests === 0 || this.#reservedBytes + sizeBytes <= this.#options.budgetBytes;
     if (!fits || this.#requests >= this.#options.maxRequests) return null;

@@ -2,7 +2,7 @@ import { statfs } from 'node:fs/promises';
 import { isDiskFull } from '../base/disk-errors.ts';
 import { AgentError } from '../base/errors.ts';
 
-/** Throws `model_space` when the file system of the directory has less than `neededBytes` free. */
+/** Throws `model_space` when fewer than `neededBytes` are free in the file system of the directory. */
 export async function ensureSpace(dir: string, neededBytes: number): Promise<void> {
   const { bavail, bsize } = await statfs(dir);
   const freeBytes = bavail * bsize;
@@ -14,7 +14,7 @@ export async function ensureSpace(dir: string, neededBytes: number): Promise<voi
   );
 }
 
-/** Converts the error of a full disk or an exceeded quota to `model_space`; returns any other error unchanged. */
+/** Converts the error of a full disk or of an exceeded quota to `model_space`. Returns any other error unchanged. */
 export const asSpaceError = (thrown: unknown): unknown =>
   isDiskFull(thrown) ? new AgentError('model_space', 'the disk is full', { cause: thrown }) : thrown;
 

@@ -16,7 +16,7 @@ import type { SlotStore } from './slots/slot-store.ts';
 import { toInstallResult, toModelInstall, toModelState } from './state-view.ts';
 import type { InstallRequest } from './types.ts';
 
-/** The running model as the life cycle sees it. */
+/** The part of the model server that this class uses. */
 export interface RunningModel {
   readonly model: ModelRef | null;
   readonly trusted: boolean;
@@ -33,16 +33,18 @@ export interface ModelLifecycleDeps {
   readonly slots: SlotStore;
   readonly installer: Installer;
   readonly server: RunningModel;
-  /** Called when the state of the models changed without the installer. */
+  /** Called when the state of the models changed for a reason other than an install. */
   readonly onChanged: () => void;
 }
 
-/** Time that the model of the last run has for its start, ms, before an interrupted install goes on next to it. */
+/**
+ * An install that a restart interrupted continues when the model of the last run has started, or after this time, ms.
+ */
 const START_GRACE_MS = 120_000;
-/** `model/state` is published again for every so many percent of a download. */
+/** `model/state` is published again whenever a download has advanced by this many percent. */
 const PROGRESS_STEP_PERCENT = 5;
 
-/** Which model runs and what changes that: the start of the agent, installs, and the commands that wait for installs. */
+/** Controls which model runs: at the start of the agent, by installs, and for the commands that wait for installs. */
 export class ModelLifecycle {
   readonly #settings: Settings['model'];
   readonly #deps: ModelLifecycleDeps;
@@ -50,7 +52,7 @@ export class ModelLifecycle {
   readonly #starts: ModelStarts;
   readonly #pending: PendingReplies;
   #progress: ModelProgress | null = null;
-  /** The slots went back to the former model while the new one was starting. */
+  /** True when the slots were changed back to the former model while the new model was still starting. */
   #wasSentBack = false;
 
   constructor({ model }: Pick<Settings, 'model'>, deps: ModelLifecycleDeps) {
@@ -61,18 +63,21 @@ export class ModelLifecycle {
     this.#pending = new PendingReplies({ ...deps, install: () => slots.state.install });
   }
 
-  /** Counts a start of the model in the slots. To be called before the slots are read to open a model. */
+  /** Counts a start of the model in the active slot. Call this before the slots are read to open a model. */
   countStart(): void {
     const { slots, log, raise } = this.#deps;
     if (slots.damaged) {
       const { code, message, context } = slots.damaged;
-      log.error({ err: slots.damaged }, 'model slots damaged');
+      log.error({ err: slots.damaged }, 'the model slots file is damaged');
       raise({ type: 'model_slots_damaged', severity: 'error', code, message, context });
     }
     this.#starts.noteStart();
   }
 
-  /** An installed model could not be opened or started. `fellBack`: another one is tried; otherwise it is tried again. */
+  /**
+   * Call this when an installed model could not be opened or started. `fellBack`: true when another model is tried
+   * next, false when the same model is tried again.
+   */
   startFailed(error: AgentError, fellBack: boolean): void {
     const wasSentBack = this.#starts.noteFailure(error, fellBack);
     if (!fellBack) this.#wasSentBack ||= wasSentBack;
@@ -86,12 +91,14 @@ export class ModelLifecycle {
     this.#starts.noteServing();
     onChanged();
     if (!this.#wasSentBack) return;
-    // The slots name the former model by now, but the new one runs.
+    // The slots already name the former model, but the new model runs.
     const { name, version } = await installer.reload(signal);
-    log.warn({ name, version }, 'former model restored');
+    log.warn({ name, version }, 'switched back to the former model');
   }
 
-  /** Continues an install that a restart interrupted, and works on new ones until the signal aborts. */
+  /**
+   * Continues an install that a restart of the agent interrupted, then works on new installs until the signal aborts.
+   */
   async run(signal: AbortSignal): Promise<void> {
     const { clock, installer } = this.#deps;
     await clock
@@ -100,7 +107,7 @@ export class ModelLifecycle {
     await installer.run(signal);
   }
 
-  /** Takes over the reply to a `model.install` command of an earlier run. */
+  /** Sends the reply to a `model.install` command of an earlier run of the agent when its install has ended. */
   resume(commands: ReplyingCommands): void {
     this.#pending.resume(commands);
   }
@@ -110,7 +117,10 @@ export class ModelLifecycle {
     this.#pending.answer();
   }
 
-  /** Remembers the newest progress of an install. True when it is worth a new retained state. */
+  /**
+   * Remembers the newest progress of an install. Returns true when the progress is large enough to publish
+   * `model/state` again.
+   */
   noteProgress(progress: ModelProgress): boolean {
     const before = this.#progress;
     this.#progress = progress;
@@ -131,7 +141,7 @@ export class ModelLifecycle {
     });
   }
 
-  /** Begins an install; `serves` resolves when its model runs. As `AgentApi.installModel`. */
+  /** Starts an install. `serves` resolves when the new model runs. See `AgentApi.installModel`. */
   install(
     args: ModelInstallArgs,
     ids?: { readonly updateId: string; readonly commandId: string },

@@ -161,8 +161,8 @@ export interface Bundle {
   /** `sha256:…` over every file, model.json included: see `bundleDigest`. */
   readonly digest: string;
   /**
-   * Digest of the weights and inputs of the stages that lead to the embedding head; embeddings with the same digest are
-   * comparable. Null without an embedding head. A calibration belongs to one embedding digest.
+   * Digest of the weights and inputs of the stages that lead to the embedding head. Embeddings of bundles with the same
+   * digest are comparable, so a calibration belongs to one such digest. Null for a bundle without an embedding head.
    */
   readonly embeddingDigest: string | null;
 }

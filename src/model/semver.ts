@@ -9,23 +9,26 @@ const MAX_NUMBER = 999_999_999;
 
 export type Version = SemVer;
 
-/** Parses a full semver version such as `1.2.3-rc.1+build`; null for anything else, `v1.2.3` and `1.2` included. */
+/**
+ * Parses a full semver version such as `1.2.3-rc.1+build`. Returns null for anything else, also for `v1.2.3` and `1.2`.
+ */
 export function parseVersion(text: string): Version | null {
   const version = parse(text);
   if (version === null) return null;
-  // The library also accepts a leading "v" and surrounding spaces.
+  // The semver package also accepts a leading "v" and surrounding spaces; this check refuses them.
   const build = version.build.length > 0 ? `+${version.build.join('.')}` : '';
   if (version.version + build !== text) return null;
   return Math.max(version.major, version.minor, version.patch) <= MAX_NUMBER ? version : null;
 }
 
-/** Negative, zero or positive by semver's precedence (section 11); build metadata has no order. */
+/** Compares by the precedence of semver (section 11): negative, zero or positive. Build metadata are ignored. */
 export const compareVersions = (a: Version, b: Version): number => compare(a, b);
 
 /**
- * Parses a range: one or several comparators that must all hold, separated by spaces. A comparator is `*`, or a full
- * version after `=`, `>=`, `>`, `<=`, `<`, `^`, `~` or nothing. Null for anything else: no `||`, no hyphen range, no
- * partial version. A prerelease belongs to a range by its order alone.
+ * Parses a version range: one or more comparators, separated by spaces, that must all be true. A comparator is `*`, or
+ * a full version, optionally with `=`, `>=`, `>`, `<=`, `<`, `^` or `~` before it. Returns null for anything else:
+ * `||`, hyphen ranges and partial versions are not allowed. Whether a prerelease is in the range depends only on its
+ * place in the order of versions.
  */
 export function parseRange(text: string): ((version: Version) => boolean) | null {
   const words = text
@@ -34,7 +37,8 @@ export function parseRange(text: string): ((version: Version) => boolean) | null
     .split(/\s+/);
   const isStrict = words.every((word) => word === '*' || parseVersion(word.replace(/^(>=|<=|[><=^~])/, '')));
   if (!isStrict) return null;
-  // `Range.test` refuses prereleases of other versions, and a `Range` drops `>=0.0.0`: test the comparators themselves.
+  // The semver package is not used for the whole range: its `Range.test` refuses prereleases of other versions, and its
+  // `Range` drops `>=0.0.0`. So test each comparator alone.
   const comparators = words.filter((word) => word !== '*').flatMap(comparatorsOf);
   return (version) => comparators.every((comparator) => comparator.test(version));
 }

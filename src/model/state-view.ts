@@ -14,10 +14,10 @@ import type { InstallRecord, ShadowReport, SlotsState } from './types.ts';
 /* Converts the stored state of models and installs to payloads of the contract. */
 
 export interface ModelSources {
-  /** The model that serves. */
+  /** The model that serves (analyses the frames). */
   readonly active: ModelRef | null;
   readonly factory: ModelRef | null;
-  /** A model is loaded. */
+  /** True when a model is loaded. */
   readonly ready: boolean;
   readonly trusted: boolean;
   readonly pinned: boolean;
@@ -26,7 +26,7 @@ export interface ModelSources {
   readonly progress: ModelProgress | null;
 }
 
-/** Resolution of the percentage in the retained state. `model/progress` has a finer one. */
+/** The percentage in the retained state is rounded to this step. The percentage in `model/progress` is finer. */
 const PERCENT_STEP = 5;
 
 /** The payload of `model/state`. */
@@ -34,7 +34,7 @@ export function toModelState(sources: ModelSources): ModelState {
   const { active, factory, ready, trusted, pinned, slots, progress } = sources;
   const { install } = slots;
   const current = currentInstall(slots);
-  // On probation the candidate is the active model.
+  // On probation the candidate is already the active model.
   const expected = current?.phase === 'probation' ? null : (current?.candidate ?? null);
   const candidate = plainRefOrNull(slots.candidate ?? expected);
   const previous = plainRefOrNull(slots.previous);
@@ -58,7 +58,10 @@ export function toModelState(sources: ModelSources): ModelState {
   };
 }
 
-/** The install in `model/state` and in replies. `progress` overrides the stored byte counts of the same phase. */
+/**
+ * The install as it appears in `model/state` and in replies. The byte counts of `progress` replace the stored ones if
+ * both are of the same phase.
+ */
 export function toModelInstall(install: InstallRecord, progress: ModelProgress | null = null): ModelInstall {
   const { phase, probation, shadow, reason } = install;
   const now = progress?.update_id === install.updateId && progress.phase === phase ? progress : null;

@@ -5,17 +5,19 @@ import type { FrameOptions, FrameResult, ProviderReport, VisionStats } from '../
 import type { Bundle } from './manifest.ts';
 
 export type InstallSource =
-  /** The repository of `model.repository`, over HTTP(S). */
+  /** The repository at the URL `model.repository`, over HTTP or HTTPS. */
   | { readonly kind: 'repository' }
-  /** A tar of the repository directory, requested in blocks over MQTT. `digest`: `sha256:…` of its bytes. */
+  /**
+   * A tar archive of the repository directory, requested block by block over MQTT. `digest`: `sha256:…` of the archive.
+   */
   | { readonly kind: 'mqtt'; readonly sizeBytes: number; readonly digest: string };
 
 export interface InstallRequest {
-  /** UUID of this install. Its files, its progress and its blocks carry it. */
+  /** UUID of this install. It is part of the names of its files, and of its progress messages and block requests. */
   readonly updateId: string;
   readonly name: string;
   readonly version: string;
-  /** The expected digest of the bundle; null when the request has none. */
+  /** The digest that the bundle must have; null when the request names none. */
   readonly digest: string | null;
   readonly source: InstallSource;
 }
@@ -26,34 +28,44 @@ export interface InstallReason {
   readonly message: string;
 }
 
-/** How the results of the candidate differ from those of the serving model on the same live frames. */
+/**
+ * How the results of the candidate (the model to be installed) differ from those of the serving model on the same live
+ * frames.
+ */
 export interface ShadowReport {
-  /** Frames that both models analyzed. */
+  /** Frames that both models analysed. */
   readonly frames: number;
-  /** Frames that the candidate failed on. */
+  /** Frames on which the candidate failed. */
   readonly failures: number;
   readonly activeP50Ms: number | null;
   readonly candidateP50Ms: number | null;
-  /** Candidate minus active, metres, over frames where both have a height; null without such frames. */
+  /**
+   * Height of the candidate minus height of the serving model, metres, over the frames for which both give a height;
+   * null without such frames.
+   */
   readonly heightMeanDifferenceM: number | null;
   readonly heightMaxDifferenceM: number | null;
-  /** Share of frames with another direction or breaking type; null where one model has no such head. */
+  /**
+   * Share of the frames for which the models give another wave direction or breaking type; null when one of the models
+   * has no such head.
+   */
   readonly directionDiffers01: number | null;
   readonly breakingDiffers01: number | null;
-  /** The forecast of each camera's site calibration. */
+  /** What the new model means for the site calibration of each camera. */
   readonly calibrations: readonly CalibrationForecast[];
 }
 
-/** What a swap means for the calibration of one camera. */
+/** What the new model means for the calibration of one camera. */
 export interface CalibrationForecast {
   readonly camera: string;
   readonly labels: number;
   /**
-   * `kept`: both models have the same trunk. `refitted`: fitted again on the stored images. `lost`: no image of a labelled
-   * observation is stored. `none`: the camera has no labels.
+   * `kept`: both models have the same trunk (the network that computes the embedding), so the calibration stays valid.
+   * `refitted`: the calibration is fitted again on the stored images. `lost`: no image of a labelled observation is
+   * stored. `none`: the camera has no labels.
    */
   readonly outcome: 'kept' | 'refitted' | 'lost' | 'none';
-  /** Labels whose images are still stored, so that the new trunk can embed them. */
+  /** Number of labels whose images are still stored, so that the new trunk can compute their embeddings. */
   readonly refittedLabels: number;
   readonly looMaeBeforeM: number | null;
   readonly looMaeAfterM: number | null;
@@ -65,31 +77,34 @@ export interface InstallRecord extends InstallRequest {
   readonly reason: InstallReason | null;
   readonly startedAtMs: number;
   readonly phaseAtMs: number;
-  /** Bytes on the disk and total bytes of the download; the total is null until it is known. */
+  /** Received bytes on the disk, and total bytes of the download; the total is null until it is known. */
   readonly bytes: number;
   readonly totalBytes: number | null;
-  /** The candidate; null until it is verified. */
+  /** The model to be installed; null until its bundle is verified. */
   readonly candidate: ModelRef | null;
-  /** The operator's repository signed the bundle. */
+  /** True when the operator's repository signed the bundle. */
   readonly trusted: boolean;
   readonly shadow: ShadowReport | null;
-  /** Answered observations on probation, failed ones, and failed starts. */
+  /** Counts of the probation: answered observations, failed observations, and failed starts. */
   readonly probation: {
     readonly answers: number;
     readonly failures: number;
     readonly failedStarts: number;
-    /** Monotonic time on probation, over all starts of the agent. */
+    /** Time on probation by the monotonic clock, summed over all runs of the agent. */
     readonly elapsedMs?: number;
-    /** Error rate of the former model at the swap. */
+    /** Error rate of the former model at the time of the swap. */
     readonly formerErrorRate01?: number;
   } | null;
-  /** How often the phase was begun: once, and once more after each end of the agent in this phase. */
+  /** How often the agent began this phase: once, and once more after each end of the agent in this phase. */
   readonly attempts?: number;
-  /** The slots before the swap, which a rollback restores; null before the swap. Their bundles are kept until the end. */
+  /**
+   * The slots as they were before the swap; a rollback restores them. Null before the swap. Their bundles are kept
+   * until the install ends.
+   */
   readonly former?: { readonly active: SlotRef | null; readonly previous: SlotRef | null } | null;
 }
 
-/** A bundle that failed here. It is refused until an operator clears it. */
+/** A bundle that failed on this device. Installs of it are refused until an operator clears the refusal. */
 export interface RefusedDigest {
   readonly name: string;
   readonly version: string;
@@ -99,9 +114,9 @@ export interface RefusedDigest {
 }
 
 /**
- * Which model runs: one small file that is replaced as a whole, so that a power cut leaves the state before or after a
- * change. Null means the factory bundle in `active`, and no bundle in the other slots; `previous` may refer to the
- * factory bundle.
+ * Which bundle is in which model slot. It is stored in one small file that is replaced as a whole, so that a power cut
+ * leaves the state before or after a change. Null in `active` means the factory bundle. Null in `previous` and
+ * `candidate` means that the slot is empty; `previous` may also refer to the factory bundle.
  */
 export interface SlotsState {
   readonly format: 1;
@@ -113,11 +128,11 @@ export interface SlotsState {
 }
 
 export interface SlotRef extends ModelRef {
-  /** Signed by the operator's repository, or shipped with the agent. */
+  /** True when the operator's repository signed the bundle, or the bundle shipped with the agent. */
   readonly trusted: boolean;
 }
 
-/** Received bytes, for `model/progress`. */
+/** The bytes that were received so far, for `model/progress`. */
 export interface FetchProgress {
   readonly bytes: number;
   readonly totalBytes: number | null;
@@ -133,40 +148,45 @@ export interface FetchOptions {
   readonly allowUnsigned: boolean;
   /** Maximum bytes per second; 0 is unlimited. */
   readonly maxBytesPerS: number;
-  /** The time for expiry checks, ms since the epoch; null while the wall clock is not synchronized. */
+  /**
+   * The time with which expiry dates are compared, ms since the epoch; null while the wall clock is not synchronised.
+   */
   readonly syncedNowMs: number | null;
 }
 
-/** A verified bundle in the bundles directory, synced to the disk. */
+/** A verified bundle in the bundles directory, flushed to the disk. */
 export interface FetchedBundle {
   readonly dir: string;
   readonly ref: SlotRef;
 }
 
 /**
- * Brings a bundle to the device. Untrusted bytes are read in a separate process. Rejects with the codes
- * `model_transfer_*`, `model_trust_*`, `model_bundle_refused`, `model_manifest_invalid`, `model_digest_mismatch`,
- * `model_requires`, `model_unsigned`, `disk_full`.
+ * Downloads a bundle to the device and verifies it. A separate process reads the untrusted bytes. Rejects with the
+ * codes `model_transfer_*`, `model_trust_*`, `model_bundle_refused`, `model_manifest_invalid`, `model_digest_mismatch`,
+ * `model_requires`, `model_unsigned`, `model_space`.
  */
 export interface BundleFetcher {
-  /** Completes the part file. Continues where an earlier attempt ended. */
+  /** Downloads the bundle into the part file. Continues where an earlier attempt ended. */
   download(
     options: FetchOptions,
     onProgress: (progress: FetchProgress) => void,
     signal: AbortSignal,
   ): Promise<void>;
-  /** Checks metadata, digests, archive, manifest and requirements. Removes what it unpacked when a check fails. */
+  /**
+   * Checks metadata, digests, archive, manifest and requirements of the bundle. When a check fails, removes the
+   * unpacked files.
+   */
   verify(options: FetchOptions, signal: AbortSignal): Promise<FetchedBundle>;
   /** Removes the incomplete files of an install. */
   discard(updateId: string): Promise<void>;
 }
 
-/** Receives a file block by block, in order. */
+/** Receives the blocks of a file in their order. */
 export interface BlockSink {
   readonly sizeBytes: number;
   /** Bytes received so far, from the start of the file. */
   readonly heldBytes: number;
-  /** Rejects with `model_space`. */
+  /** Adds the next block. Rejects with `model_space`. */
   append(bytes: Uint8Array): Promise<void>;
 }
 
@@ -176,13 +196,15 @@ export interface WantedBlocks {
   readonly maxBytesPerS: number;
 }
 
-/** Requests a file from the operator's tool over MQTT, block by block, until the sink has all of it. */
+/** Requests a file over MQTT from the operator's tool, block by block, until the sink has the whole file. */
 export interface BlockSource {
-  /** Rejects with `model_transfer_failed` when no block arrives for too long, or with the error of the sink. */
+  /** Rejects with `model_transfer_failed` when no block arrives for too long, or with an error of the sink. */
   fetch(wanted: WantedBlocks, sink: BlockSink, signal: AbortSignal): Promise<void>;
 }
 
-/** A model that was started next to the serving one and has reproduced its golden outputs. */
+/**
+ * A model that was started in its own process next to the serving model, and that has reproduced its golden outputs.
+ */
 export interface Candidate {
   readonly bundle: Bundle;
   readonly report: ProviderReport;
@@ -192,39 +214,48 @@ export interface Candidate {
 }
 
 /**
- * The result of one frame of the serving model. `digest` names the model, because during a swap the former model still
- * finishes frames. Without a digest, frames count for the new model as soon as the former one is gone.
+ * The outcome of one frame of the serving model. `digest` names the model, because after a swap the former model may
+ * still finish frames. Outcomes without a digest are counted for the new model, but only after the former model has
+ * ended.
  */
 export type FrameOutcome =
   | { readonly ok: true; readonly inferenceMs: number; readonly digest?: string }
   | { readonly ok: false; readonly error: AgentError; readonly digest?: string };
 
-/** A live frame with the result of the serving model. */
+/** A live frame together with the result of the serving model for it. */
 export interface LiveFrame {
   readonly bytes: Uint8Array;
   readonly options: FrameOptions;
   readonly result: FrameResult;
 }
 
-/** The serving model as an install sees it. */
+/**
+ * What an install can do with the serving model (the model that analyses the frames), and what it can learn about it.
+ */
 export interface ModelHost {
   /** The bundle that serves. */
   readonly bundle: Bundle | null;
   /**
-   * Starts a process for the bundle on the best execution provider, with time and memory limits, and compares its golden
-   * outputs, while the other model serves. Rejects with the fault of the bundle on this device. Calls `onStep` for each
-   * provider that it tries.
+   * Tests a bundle while the other model continues to serve: starts a process for the bundle on the best execution
+   * provider, with limits for time and memory, and compares the results with the golden outputs of the bundle. Rejects
+   * with the fault of the bundle on this device. Calls `onStep` for each execution provider that it tries.
    */
   prove(bundle: Bundle, signal: AbortSignal, onStep?: () => void): Promise<Candidate>;
   /**
-   * The candidate serves from the next frame on. The former model finishes its frames and then ends. Resolves when it has
-   * ended.
+   * Makes the candidate the serving model from the next observation on. The former model finishes its observations and
+   * then ends. Resolves when the former model has ended.
    */
   adopt(candidate: Candidate, slot: 'active' | 'factory', trusted: boolean): Promise<void>;
   /** Calls the listener with the outcome of each frame. The returned function removes the listener. */
   onOutcome(listener: (outcome: FrameOutcome) => void): () => void;
-  /** Calls the listener with each scheduled frame that was analyzed. */
+  /**
+   * Calls the listener with each scheduled frame that the serving model has analysed. The returned function removes the
+   * listener.
+   */
   onLiveFrame(listener: (frame: LiveFrame) => void): () => void;
-  /** Failures among the last frames of the serving model. A new model is compared with it. */
+  /**
+   * Share of failures among the last frames of the serving model, 0 to 1. The error rate of a new model is compared
+   * with it.
+   */
   errorRate01(): number;
 }

@@ -9,14 +9,17 @@ import type { SlotRef, SlotsState } from '../model/types.ts';
 import type { RaiseEvent } from '../store/types.ts';
 import type { ChosenBundle } from './served-model.ts';
 
-/** The installed bundles: which slot has which, and where each is stored. */
+/** The installed bundles: the bundle in each model slot, and the directory of each bundle. */
 export interface InstalledBundles {
   readonly state: SlotsState;
   bundleDir(digest: string): string;
 }
 
 export interface BootOptions {
-  /** `active`: `name/version` that must serve whatever the slots contain; null for none. */
+  /**
+   * `active`: the `name/version` of the pinned model, which must serve even if the slots name another one; null when no
+   * model is pinned.
+   */
   readonly model: Pick<Settings['model'], 'active' | 'allowUnsigned'>;
   readonly shippedDir: string;
   readonly installedDirs: readonly string[];
@@ -25,23 +28,23 @@ export interface BootOptions {
 export interface BootDeps {
   readonly log: Log;
   readonly raise: RaiseEvent;
-  /** The model of the active slot did not start. `fellBack`: the agent now tries another one. */
+  /** Called when the model of the active slot did not start. `fellBack`: the agent now tries another model. */
   readonly onStartFailed?: (error: AgentError, fellBack: boolean) => void;
   readonly slots?: InstalledBundles;
 }
 
-/** A bundle that could serve after boot. */
+/** A bundle that may serve (analyse the frames) after boot. */
 export interface BootCandidate {
   readonly wanted: string;
   readonly from: 'pinned' | 'active' | 'previous' | 'factory';
   open(signal: AbortSignal): Promise<ChosenBundle>;
 }
 
-/** The bundles that could serve after boot, best first, and the one that is being tried. */
+/** The bundles that may serve after boot, the preferred one first. Remembers which of them is being tried. */
 export class Boot {
   readonly #options: BootOptions;
   readonly #deps: BootDeps;
-  /** The first one is being tried. */
+  /** The bundles that have not failed yet. The first of them is being tried. */
   #candidates: readonly BootCandidate[] = [];
 
   constructor(options: BootOptions, deps: BootDeps) {
@@ -49,13 +52,16 @@ export class Boot {
     this.#deps = deps;
   }
 
-  /** Opens the best bundle of the present slots that can be opened. Throws when not even the last one can. */
+  /**
+   * Opens the preferred bundle of the current slots, or the next one that can be opened. Throws when even the last
+   * bundle cannot be opened.
+   */
   async openBest(signal: AbortSignal): Promise<ChosenBundle> {
     this.#candidates = bootCandidates(this.#options, this.#deps.slots ?? null);
     return this.openNext(signal);
   }
 
-  /** Opens the first remaining bundle that can be opened. */
+  /** Opens the first of the remaining bundles that can be opened. */
   async openNext(signal: AbortSignal): Promise<ChosenBundle> {
     for (;;) {
       const [next] = this.#candidates;
@@ -74,31 +80,29 @@ export class Boot {
     return this.#candidates.length <= 1;
   }
 
-  /** The bundle did not start and will be tried again. */
+  /** Call this when the bundle did not start and will be tried again. */
   startFailed(failure: AgentError): void {
     if (this.#candidates[0]?.from === 'active') this.#deps.onStartFailed?.(failure, false);
   }
 
-  /** The bundle cannot be opened or run: moves on to the next one. */
+  /** Call this when the bundle cannot be opened or run: makes the next bundle the one to try. */
   giveUp(failure: AgentError): void {
     const { log, raise, onStartFailed } = this.#deps;
     const [given, next] = this.#candidates;
     this.#candidates = this.#candidates.slice(1);
     const { code, message } = failure;
     const context = { wanted: given?.wanted, code };
-    log.error(
-      { ...context, next: next?.wanted, err: failure },
-      'model unusable, falling back to the next one',
-    );
+    log.error({ ...context, next: next?.wanted, err: failure }, 'cannot use the model, trying the next one');
     raise({ type: 'model_fallback', severity: 'error', code, message, context });
     if (given?.from === 'active') onStartFailed?.(failure, true);
   }
 }
 
 /**
- * The bundles to try, in this order: the pinned model, or else the active and the previous slot; last the shipped model.
- * `open` reads and digests every file. It rejects as `openBundle` does, with `model_digest_mismatch` when the installed
- * bytes have changed, and with `model_unsigned` when the bundle is not signed.
+ * The bundles to try, in this order: the pinned model if there is one, else the models of the active and the previous
+ * slot; the shipped model last. `open` reads every file of the bundle and computes its digest. It rejects as
+ * `openBundle` does, with `model_digest_mismatch` when the installed files have changed, and with `model_unsigned` when
+ * the bundle is not signed.
  */
 export function bootCandidates(
   options: BootOptions,
@@ -121,7 +125,7 @@ export function bootCandidates(
   } else {
     add('active', slots?.state.active ?? null);
     const previous = slots?.state.previous ?? null;
-    // The previous slot may name the factory bundle. That one has no installed directory and is tried last anyway.
+    // The previous slot may name the shipped bundle, which has no installed directory and is tried last in any case.
     if (candidates.length > 0 && previous && existsSync(slots?.bundleDir(previous.digest) ?? ''))
       add('previous', previous);
   }
@@ -151,7 +155,9 @@ async function openSlot(
   return { bundle, slot: 'active', trusted: ref.trusted };
 }
 
-/** Looks in the slots, then among the shipped models, then in the directories for unsigned models. */
+/**
+ * Searches the pinned bundle in the slots, then among the shipped models, then in the directories for unsigned models.
+ */
 async function openPinned(
   pinned: string,
   options: BootOptions,
@@ -164,7 +170,7 @@ async function openPinned(
   );
   if (slots && installed) {
     const chosen = await openSlot(installed, slots, options, signal).catch((thrown: unknown) => {
-      // A slot may name the factory bundle, which has no installed directory.
+      // The slot may name the shipped bundle, which has no installed directory.
       if (thrown instanceof AgentError && thrown.code === 'model_not_found') return null;
       throw thrown;
     });
@@ -179,7 +185,7 @@ async function openPinned(
   return { bundle: found, slot: 'active', trusted: false };
 }
 
-/** The bundle of that name and version, or why it cannot be opened. */
+/** Opens the bundle of that name and version. Returns the error when it cannot be opened. */
 async function openNamed(
   active: string,
   dirs: { readonly shippedDir: string; readonly installedDirs: readonly string[] },
@@ -189,4 +195,4 @@ async function openNamed(
   return fallback ?? bundle;
 }
 
-const unsignedError = (): AgentError => new AgentError('model_unsigned', 'the wanted model is not signed');
+const unsignedError = (): AgentError => new AgentError('model_unsigned', 'the requested model is not signed');

@@ -7,23 +7,27 @@ import type { ProcessLimits } from '../vision/process-priority.ts';
 import { createTrialRunner } from '../vision/providers/run-trial.ts';
 import type { TrialRunner } from '../vision/providers/trial.ts';
 
-/** A vision process with its libraries and one frame, without weights, MiB. Measured: 101 to 138. */
+/** Memory of a vision process with its libraries and one frame, but without weights, MiB. Measured: 101 to 138 MiB. */
 const BARE_PROCESS_MB = 110;
-/** The file's bytes, and the runtime's own layout of the weights. */
+/** The weights are in memory twice: as the bytes of the file, and in the layout of the inference runtime. */
 const WEIGHT_COPIES = 2;
-/** Left to the agent and the system, MiB. */
+/** Memory that a candidate must leave to the agent and the system, MiB. */
 const RESERVE_MB = 48;
 const BYTES_PER_MB = 2 ** 20;
 
-/** A model that starts more slowly would leave the agent blind after each restart of the vision process. */
+/**
+ * Longest start. If a model started more slowly, the agent could not analyse frames for too long after each restart of
+ * the vision process.
+ */
 const MAX_START_MS = 60_000;
 const MIN_START_LIMIT_MS = 10_000;
-/** An accelerator's library may compile a new model for minutes (TensorRT). */
+/** Longest first start on an accelerator: its library (TensorRT) may compile a new model for minutes. */
 const MAX_BUILD_MS = 900_000;
 
 /**
- * Memory that a candidate for this bundle may use while another model serves, MiB. Rejects with `model_out_of_memory` when
- * the candidate cannot even be opened. Refusing early is safer: when memory runs out, the kernel may kill the agent.
+ * Memory that the process of a candidate may use while another model serves, MiB. Rejects with `model_out_of_memory`
+ * when that is not enough to open the candidate. An early refusal is safer: when memory runs out, the kernel may kill
+ * the agent.
  */
 export async function memoryForCandidate(
   bundle: Bundle,
@@ -55,8 +59,9 @@ export interface CandidateTrialLimits {
 }
 
 /**
- * Runs provider trials in the background. An accelerator may compile the model for up to 15 minutes once. A second trial
- * then checks that it starts quickly from the compiled files; its outcome counts.
+ * Returns a function that tries an execution provider with low priority. The first trial on an accelerator may take up
+ * to 15 minutes, because the accelerator compiles the model. If that trial was slow, a second trial checks that the
+ * model starts quickly from the compiled files, and the outcome of the second trial counts.
  */
 export function candidateTrials(
   { timeoutS, maxRssMb, processLimits }: CandidateTrialLimits,

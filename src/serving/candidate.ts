@@ -17,27 +17,33 @@ export interface CandidateDeps {
   readonly log: Log;
   readonly memory: KeyValue;
   readonly hardware: Promise<Hardware>;
-  /** Available memory, MiB; by default from the system. */
+  /** Returns the available memory, MiB. By default it asks the operating system. */
   readonly freeMemoryMb?: () => Promise<number>;
 }
 
-/** The provider that is being tried. */
+/** The execution provider that is being tried. */
 export interface ProofStep {
   readonly provider: string;
   readonly threads: number;
 }
 
-/** Under contention a candidate gets a third of the serving process's CPU time: live frames hardly wait, and trials still finish. */
+/**
+ * When both need the CPU, the candidate gets a third of the CPU time of the serving process: live frames are hardly
+ * delayed, and the trials of the candidate still finish.
+ */
 const NICENESS = 5;
-/** A candidate's frame may take this many times as long as a served one, because it waits for the CPU. */
+/** The candidate may take this many times as long for a frame as the serving model, because it waits for the CPU. */
 const TIMEOUT_FACTOR = 2;
 const OPEN_TIMEOUT_S = 300;
 const MAX_QUEUED_FRAMES = 8;
 
-/** A model that passed its golden outputs in a low-priority process while another model serves. */
+/** A model that has reproduced its golden outputs in a process of low priority, while another model serves. */
 export class ProvedCandidate implements Candidate {
   readonly bundle: Bundle;
-  /** Starts with the plan that was proved here, so that the serving process need not search again. */
+  /**
+   * Starts with the plan (provider and threads) that was tested with this candidate, so that the serving process need
+   * not search for one again.
+   */
   readonly plans: PlanSource;
   readonly #process: VisionProcess;
   readonly #report: ProviderReport;
@@ -71,10 +77,10 @@ export class ProvedCandidate implements Candidate {
 }
 
 /**
- * Tries every provider of the machine, each in its own process, and opens the model on the best one. All of this runs
- * with low priority and within the memory that is free now. Rejects with `model_out_of_memory`, `model_golden_mismatch`,
- * `model_requires`, `model_manifest_invalid`, `provider_unavailable`, `model_candidate_failed` with the cause, or the
- * signal's reason.
+ * Tries every execution provider of the machine, each in its own process, and opens the model on the best one. The
+ * processes run with low priority and may use only the memory that is free at the start. Rejects with
+ * `model_out_of_memory`, `model_golden_mismatch`, `model_requires`, `model_manifest_invalid`, `provider_unavailable`,
+ * with `model_candidate_failed` and the cause, or with the reason of the signal.
  */
 export async function proveCandidate(
   bundle: Bundle,
@@ -117,12 +123,13 @@ export async function proveCandidate(
         clock,
         log,
         ladder,
-        onEvent: (event) => log.info({ ...event, digest: bundle.digest }, 'candidate process event'),
+        onEvent: (event) =>
+          log.info({ ...event, digest: bundle.digest }, 'event of the vision process of the candidate model'),
       },
     );
     await process.start(signal);
     const report = process.report ?? ladder.report();
-    if (report === null) throw new AgentError('internal', 'a model was proved without a provider');
+    if (report === null) throw new AgentError('internal', 'a model was tested without an execution provider');
     const plans: PlanSource = {
       first: () => Promise.resolve(plan),
       explore: (aborted) => ladder.explore(aborted),
@@ -136,7 +143,7 @@ export async function proveCandidate(
   }
 }
 
-/** Turns a failure of the process into what is wrong with the model. */
+/** Converts a failure of the vision process to an error that says what is wrong with the model. */
 function asCandidateError(failure: AgentError): AgentError {
   const { code, message, context } = failure;
   const attempts = (context['attempts'] ?? []) as readonly { readonly outcome?: string }[];

@@ -30,17 +30,19 @@ export interface CurrentModelOptions {
 export interface CurrentModelDeps {
   readonly clock: Clock;
   readonly outcomes: Outcomes;
-  /** The bundle that was opened and may not serve yet. */
+  /** The bundle that was opened to serve. Its process may not run yet. */
   readonly openedBundle: () => Bundle | null;
 }
 
 /**
- * The pointer to the model that serves. It gives out leases, and every frame reaches a vision process through a lease.
+ * Holds the model that serves (analyses the frames) now. It gives out leases (each is the right of one observation to
+ * use one model), and every frame reaches a vision process through a lease.
  *
  * INVARIANTS
- * - Swap only between observations: `switchTo` changes the model of later leases, not of a lease that has sent a frame.
- * - A frame that its process never saw (`vision_closed`) is sent to the model that serves now, if the observation has no
- *   result of the former model yet.
+ * - Swap only between observations: `switchTo` changes the model of later leases, not the model of a lease that has
+ *   already sent a frame.
+ * - A frame that failed with `vision_closed` never reached the vision process. It is sent again to the model that
+ *   serves now, unless the observation already has a result of the former model.
  */
 export class CurrentModel {
   readonly #options: CurrentModelOptions;
@@ -62,18 +64,18 @@ export class CurrentModel {
     return this.#model;
   }
 
-  /** Why no model serves; null while the first one is loading, and while a model serves. */
+  /** Why no model serves. Null while a model serves, and while the first model is still loading. */
   get failure(): AgentError | null {
     return this.#failure;
   }
 
-  /** No model serves: frames are refused with this error and do not wait. */
+  /** Call this when no model could be started: from now on frames fail at once with this error. */
   startFailed(failure: AgentError): void {
     this.#failure = failure;
     this.#firstStart.abort();
   }
 
-  /** Makes the next leases use this model; returns the former one. */
+  /** Makes this model the one that later leases use. Returns the former model. */
   switchTo(next: ServedModel): ServedModel | null {
     const former = this.#model;
     this.#restartsOfFormer += former?.process.stats().restarts ?? 0;
@@ -84,12 +86,15 @@ export class CurrentModel {
     return former;
   }
 
-  /** One model for the frames of one observation. */
+  /** A lease: the right to use one model for all frames of one observation. */
   lease(): ModelLease {
     return new ObservationLease(this, this.#deps);
   }
 
-  /** The current model. While the first one is loading, waits for it as long as for a frame's result. */
+  /**
+   * Returns the current model. While the first model is loading, waits for it, but not longer than the time limit of a
+   * frame.
+   */
   async whenServing(signal?: AbortSignal): Promise<ServedModel> {
     if (this.#failure === null) {
       const started = this.#firstStart.signal;
@@ -114,12 +119,18 @@ export class CurrentModel {
     return this.#pendingRequests > 0;
   }
 
-  /** When a request last ended, with a result or an error, monotonic ms; null while none is pending. */
+  /**
+   * Time at which a request last ended with a result or an error, or at which the first pending request began,
+   * monotonic ms. Null while no request is pending.
+   */
   get lastProgressMonoMs(): number | null {
     return this.hasPendingRequests ? this.#progressMonoMs : null;
   }
 
-  /** Of the current process; `restarts` counts those of all former models too. */
+  /**
+   * Statistics of the current vision process. `restarts` also includes the restarts of the processes of all former
+   * models.
+   */
   stats(): VisionStats {
     const stats = this.#model?.process.stats() ?? NO_STATS;
     return { ...stats, restarts: stats.restarts + this.#restartsOfFormer };
@@ -153,7 +164,8 @@ class ObservationLease implements ModelLease {
   }
 
   async #request<T>(send: (model: ServedModel) => Promise<T>, signal?: AbortSignal): Promise<T> {
-    // Await only while no model serves: otherwise the frame is sent synchronously, so that its place in the queue is fixed.
+    // Await only while no model serves. Otherwise the frame is sent synchronously, so that frames keep their order in
+    // the queue.
     const serving = this.#current.model ?? (await this.#current.whenServing(signal));
     this.#current.requestStarted();
     try {
@@ -176,7 +188,7 @@ class ObservationLease implements ModelLease {
     }
   }
 
-  /** Another model for frames that this one never saw; null when the observation must stay with it. */
+  /** Another model for frames that `model` never received; null when the observation must stay with `model`. */
   #successorOf(model: ServedModel): ServedModel | null {
     if (this.#model !== null && this.#model !== model) return this.#model;
     const current = this.#current.model;

@@ -34,30 +34,34 @@ export interface ModelServerDeps {
   readonly memory: KeyValue;
   readonly raise: RaiseEvent;
   readonly hardware: Promise<Hardware>;
-  /** Without it, the shipped model serves, or the pinned one. */
+  /** The installed models. Without it, the server uses only the pinned model (`model.active`) and the shipped model. */
   readonly slots?: InstalledBundles;
-  /** Called between two frames when another bundle has replaced the current one. */
+  /** Called between two frames, after another bundle has replaced the current one. */
   readonly onBundle: () => void;
-  /** Awaited before another bundle replaces the current one, to prepare for it. */
+  /** Prepares for a new bundle. The server waits for it before the new bundle replaces the current one. */
   readonly beforeBundle?: (bundle: Bundle) => Promise<void>;
-  /** An installed model could not be opened or started at boot. `fellBack`: another one serves now. */
+  /**
+   * Called when an installed model could not be opened or started at boot. `fellBack`: the server now tries another
+   * one.
+   */
   readonly onStartFailed?: (error: AgentError, fellBack: boolean) => void;
   readonly freeMemoryMb?: () => Promise<number>;
 }
 
-/** After this many failed starts without a success the next bundle is tried. */
+/** After this many failed starts in a row, the server tries the next bundle. */
 const MAX_FAILED_STARTS = 2;
 const START_RETRY = { minMs: 2_000, maxMs: 300_000, resetAfterMs: 60_000 };
 
 /**
- * Decides which bundle serves, on which provider, in which process, and replaces them. Callers reach the model through
- * `lease()` only.
+ * Decides which model serves (analyses the frames), on which execution provider and in which process, and replaces that
+ * model by another one. Callers reach the model only through `lease()`.
  *
  * INVARIANTS
- * - One model per observation: a leased model lives until the lease ends.
- * - Swap only between observations: a model becomes current only after it runs and has passed its golden outputs, in the
- *   same step in which `onBundle` is called.
- * - Swaps run one after another; a failed swap changes nothing.
+ * - One model per observation: a lease is the right of one observation to use a model, and the model runs until the
+ *   lease ends.
+ * - Swap only between observations: a model becomes the current one only after its process has started and has
+ *   reproduced the golden outputs of the bundle. `onBundle` is called in the same step.
+ * - Swaps run one after another; after a failed swap the former model continues to serve.
  */
 export class ModelServer implements ModelHost {
   readonly #options: ModelServerOptions;
@@ -66,9 +70,9 @@ export class ModelServer implements ModelHost {
   readonly #boot: Boot;
   readonly #current: CurrentModel;
   readonly #stop = new AbortController();
-  /** The bundle that is open; it may not serve yet. */
+  /** The bundle that was opened to serve. Its process may not run yet. */
   #chosen: ChosenBundle | null = null;
-  /** Everything that owns a process, to be closed with this. */
+  /** Every object that owns a vision process. `close` closes all of them. */
   readonly #processes = new Set<{ close(): Promise<void> }>();
   #lastSwap: Promise<unknown> = Promise.resolve();
 
@@ -84,14 +88,17 @@ export class ModelServer implements ModelHost {
     this.#boot = new Boot(options, deps);
   }
 
-  /** Opens the bundle that should serve, or the next best one. Throws only when not even the shipped one can be read. */
+  /**
+   * Opens the bundle that should serve. If that fails, opens the next bundle of the order in `Boot`. Throws only when
+   * even the shipped bundle cannot be opened.
+   */
   async open(signal: AbortSignal): Promise<void> {
     this.#chosen = await this.#boot.openBest(signal);
   }
 
   /**
-   * Resolves when a model serves. Retries without limit, because a board that is overloaded at boot must not stay blind.
-   * Moves on to the next bundle when one cannot run here or has failed twice.
+   * Resolves when a model serves. Retries without limit, because a board that is overloaded at boot must get a model in
+   * the end. Tries the next bundle when a bundle cannot run on this device or has failed to start twice.
    */
   async start(signal: AbortSignal): Promise<void> {
     const { clock, log, raise } = this.#deps;
@@ -111,7 +118,7 @@ export class ModelServer implements ModelHost {
         if (this.#current.failure?.code !== code)
           raise({ type: 'vision_start_failed', severity: 'error', code, message, context: {} });
         const isHopeless = !failure.retryable || failedStarts >= MAX_FAILED_STARTS;
-        // A missing provider is missing for every bundle.
+        // When an execution provider is missing, every other bundle lacks it too.
         if (!this.#boot.isLast && isHopeless && code !== 'provider_unavailable') {
           this.#boot.giveUp(failure);
           this.#chosen = await this.#boot.openNext(signal);
@@ -122,7 +129,10 @@ export class ModelServer implements ModelHost {
         this.#boot.startFailed(failure);
         this.#current.startFailed(failure);
         const retryInMs = backoff.nextMs();
-        log.error({ err: failure, retry_in_ms: Math.round(retryInMs) }, 'model start failed, retrying');
+        log.error(
+          { err: failure, retry_in_ms: Math.round(retryInMs) },
+          'cannot start the model, trying again',
+        );
         await clock.sleep(retryInMs, signal);
       }
     }
@@ -148,15 +158,20 @@ export class ModelServer implements ModelHost {
 
   async adopt(candidate: Candidate, slot: 'active' | 'factory', trusted: boolean): Promise<void> {
     if (!(candidate instanceof ProvedCandidate))
-      throw new AgentError('internal', 'only a candidate that was proved here can serve');
-    // A niced process cannot be un-niced everywhere: start one of normal priority. There is memory for two, not for three.
+      throw new AgentError('internal', 'only a candidate that this server has tested can serve');
+    // The process of the candidate has a low priority, which not every system allows to raise again. So this starts
+    // another process with normal priority. It closes the candidate first, because there is memory for two processes,
+    // not for three.
     await candidate.close();
     this.#processes.delete(candidate);
     const { bundle, plans } = candidate;
     await this.#swap({ bundle, slot, trusted }, plans, this.#stop.signal);
   }
 
-  /** Reads the same model from the disk again and starts it in a new process. When that fails, rejects and changes nothing. */
+  /**
+   * Reads the bundle of the current model from the disk again and starts it in a new process. On failure, rejects, and
+   * the old process continues to serve.
+   */
   async reload(signal: AbortSignal): Promise<ModelRef> {
     const before = this.#chosen;
     if (!before) throw new AgentError('model_not_found', 'no bundle is open');
@@ -168,7 +183,7 @@ export class ModelServer implements ModelHost {
     return modelRefOf(bundle);
   }
 
-  /** Resolves when the process of the former model is gone. */
+  /** Replaces the current model. Resolves when the process of the former model has exited. */
   async #swap(chosen: ChosenBundle, plans: PlanSource, signal: AbortSignal): Promise<void> {
     const former = await this.#afterLastSwap(() => this.#replace(chosen, plans, signal));
     await former.retired;
@@ -180,7 +195,10 @@ export class ModelServer implements ModelHost {
     return swap;
   }
 
-  /** Starts a process, proves it, and makes it current. `retired` resolves when the former process is gone. */
+  /**
+   * Starts a process for the bundle, tests the golden outputs in it, and makes its model the current one. The returned
+   * promise `retired` resolves when the process of the former model has exited.
+   */
   async #replace(
     chosen: ChosenBundle,
     plans: PlanSource,
@@ -195,7 +213,8 @@ export class ModelServer implements ModelHost {
         log,
         raise,
         plans,
-        // While a frame is pending, the frame's own failure is counted.
+        // When a request is pending, that request also fails and counts as the failed frame: do not count the exit
+        // twice.
         onExit: (error) => {
           if (!this.#current.hasPendingRequests) this.#outcomes.frameFailed(bundle.digest, error);
         },
@@ -211,7 +230,7 @@ export class ModelServer implements ModelHost {
     const isOtherBundle = this.#chosen?.bundle.digest !== bundle.digest;
     if (isOtherBundle)
       await beforeBundle?.(bundle).catch((thrown: unknown) =>
-        log.error({ err: asAgentError(thrown) }, 'preparation for the new model failed'),
+        log.error({ err: asAgentError(thrown) }, 'failed to prepare the agent for the new model'),
       );
     const former = this.#current.switchTo(next);
     this.#chosen = chosen;
@@ -220,7 +239,10 @@ export class ModelServer implements ModelHost {
     return { retired: retired ?? Promise.resolve() };
   }
 
-  /** One model for the frames of one observation, or for a single image. Must be disposed of: `using lease = …`. */
+  /**
+   * A lease: the right to use one model for all frames of one observation, or for a single image. The caller must
+   * dispose of it: `using lease = …`.
+   */
   lease(): ModelLease {
     return this.#current.lease();
   }
@@ -241,7 +263,7 @@ export class ModelServer implements ModelHost {
     return this.#current.lastProgressMonoMs;
   }
 
-  /** False when the model serves only because `model.allowUnsigned` is set. */
+  /** False when the current model is unsigned and serves only because `model.allowUnsigned` is set. */
   get trusted(): boolean {
     return this.#chosen?.trusted ?? true;
   }

@@ -3,9 +3,12 @@ import type { Log } from '../base/log.ts';
 import type { LiveFrame, FrameOutcome } from '../model/types.ts';
 import type { FrameResult } from '../vision/protocol.ts';
 
-/** The error rate covers this many frames. */
+/** The error rate is computed over the last frames, at most this many. */
 const MAX_KEPT_OUTCOMES = 100;
-/** Errors that the model or its process caused, not the image, the caller or a full queue. */
+/**
+ * Errors that the model or its process caused. Errors of the image, of the caller or of a full queue are not in this
+ * list.
+ */
 const MODEL_ERRORS: readonly ErrorCode[] = [
   'vision_crashed',
   'vision_timeout',
@@ -14,7 +17,10 @@ const MODEL_ERRORS: readonly ErrorCode[] = [
   'internal',
 ];
 
-/** The outcome of each frame, for listeners that judge a model by it (probation, shadow comparison). */
+/**
+ * Tells listeners the outcome of each frame. They use it to judge a model: on probation and when two models are
+ * compared.
+ */
 export class Outcomes {
   readonly #log: Log;
   readonly #outcomeListeners = new Set<(outcome: FrameOutcome) => void>();
@@ -42,13 +48,16 @@ export class Outcomes {
     return recent.length === 0 ? 0 : recent.filter((hasFailed) => hasFailed).length / recent.length;
   }
 
-  /** Counts the error rate for this model from now on; keeps the count when only its process is new. */
+  /**
+   * Counts failures for this model from now on. Starts at zero for another model, but not when the same model only got
+   * a new process.
+   */
   countFor(digest: string): void {
     if (this.#digest !== digest) this.#recentFailures = [];
     this.#digest = digest;
   }
 
-  /** Ignores a frame that the quality gate rejected: the model never saw it. */
+  /** Does not count a frame that the quality gate rejected, because the model never received that frame. */
   frameAnalyzed(digest: string, { heads, timingMs }: FrameResult): void {
     if (heads !== null) this.#record({ ok: true, inferenceMs: timingMs.inference, digest });
   }
@@ -69,12 +78,12 @@ export class Outcomes {
     for (const listener of this.#outcomeListeners) this.#callSafely(() => listener(outcome));
   }
 
-  /** A throwing listener must not fail the frame. */
+  /** Logs the error of a listener, so that the error does not fail the frame. */
   #callSafely(call: () => void): void {
     try {
       call();
     } catch (thrown) {
-      this.#log.error({ err: asAgentError(thrown) }, 'frame listener failed');
+      this.#log.error({ err: asAgentError(thrown) }, 'a listener for frame outcomes failed');
     }
   }
 }

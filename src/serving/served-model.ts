@@ -10,7 +10,7 @@ import { VisionProcess } from '../vision/vision-process.ts';
 import type { PlanSource } from '../vision/plan-choice.ts';
 import type { VisionEvent } from '../vision/protocol.ts';
 
-/** A bundle that serves or is about to serve. */
+/** A bundle whose model serves (analyses the frames), or is about to serve. */
 export interface ChosenBundle {
   readonly bundle: Bundle;
   /** `factory`: shipped with the agent. */
@@ -22,7 +22,7 @@ export interface ChosenBundle {
 export interface ServedModelOptions {
   readonly chosen: ChosenBundle;
   readonly inference: Settings['inference'];
-  /** Another model serves while this one starts. */
+  /** True when another model still serves while the process of this model starts. */
   readonly startsBeside: boolean;
 }
 
@@ -31,16 +31,17 @@ export interface ServedModelDeps {
   readonly log: Log;
   readonly raise: RaiseEvent;
   readonly plans: PlanSource;
-  /** The process ended or was stopped while this model was the current one. */
+  /** Called when the process of this model ended or was stopped while this model was the current one. */
   readonly onExit: (error: AgentError) => void;
 }
 
 /**
- * Uploads alone must not fill the queue, because a scheduled frame would displace them: at most 64 wait (`analysis/`). The
- * rest is for bursts and previews of the cameras.
+ * Longest queue of frames for one vision process. At most 64 of these places hold uploaded images (see `analysis/`), so
+ * that uploads alone cannot fill the queue and displace a scheduled frame. The other places are for bursts and previews
+ * of the cameras.
  */
 const MAX_QUEUED_FRAMES = 96;
-/** An observation that keeps its lease longer than this has leaked it. */
+/** Longest lease (the right of one observation to use this model). A longer lease was never ended because of a bug. */
 const MAX_LEASE_MS = 600_000;
 
 export const modelRefOf = ({ manifest, digest }: Bundle): ModelRef => ({
@@ -50,9 +51,10 @@ export const modelRefOf = ({ manifest, digest }: Bundle): ModelRef => ({
 });
 
 /**
- * One model in its vision process, from start to exit.
+ * One model in its vision process, from the start of the process to its exit.
  *
- * INVARIANT: the process of a replaced model lives until the last observation that leases the model has ended.
+ * INVARIANT: the process of a replaced model runs until the last observation with a lease on this model has ended, or
+ * for `MAX_LEASE_MS` at most.
  */
 export class ServedModel {
   readonly chosen: ChosenBundle;
@@ -60,7 +62,7 @@ export class ServedModel {
   readonly #clock: Clock;
   #leases = 0;
   #isReplaced = false;
-  /** Aborted when a replaced model need not wait for leases any longer. */
+  /** Aborted when a replaced model has no leases left, or when its process has exited. */
   readonly #unused = new AbortController();
 
   constructor(options: ServedModelOptions, deps: ServedModelDeps) {
@@ -79,7 +81,7 @@ export class ServedModel {
     return this.chosen.bundle.digest;
   }
 
-  /** Raises nothing for a replaced model: its process is expected to end. */
+  /** Raises no event for a replaced model, because its process is expected to end. */
   #onVisionEvent(event: VisionEvent, { raise, onExit }: ServedModelDeps): void {
     if (this.#isReplaced) {
       if (event.type === 'exited') this.#unused.abort();
@@ -100,8 +102,8 @@ export class ServedModel {
   }
 
   /**
-   * Another model has become the current one. Resolves when all leases have ended, all requests are answered, and the
-   * process is gone.
+   * Call this when another model has become the current one. Resolves when all leases of this model have ended, all its
+   * requests are answered, and its process has exited.
    */
   async retire(): Promise<void> {
     this.#isReplaced = true;
@@ -111,7 +113,7 @@ export class ServedModel {
   }
 }
 
-/** The operator's event for an event of the vision process; null when there is none. */
+/** The event for the operator that describes an event of the vision process; null when operators need no event. */
 function draftVisionEvent(event: VisionEvent): EventDraft | null {
   switch (event.type) {
     case 'started':

@@ -3,14 +3,14 @@ import { AgentError } from '../../base/errors.ts';
 
 export const BLOCK_BYTES = 512;
 
-/** The kinds of header that an archive of a bundle may have. */
+/** The kinds of header that are allowed in the archive of a bundle. */
 export type HeaderKind = 'file' | 'directory' | 'pax' | 'long_name' | 'end';
 
 export interface TarHeader {
   readonly kind: HeaderKind;
-  /** As written in the header. */
+  /** The path exactly as it is in the header. */
   readonly path: string;
-  /** Of the body that follows, bytes. */
+  /** Size of the body that follows the header, bytes. */
   readonly sizeBytes: number;
 }
 
@@ -25,7 +25,7 @@ const KINDS: Readonly<Record<string, HeaderKind>> = {
 /** Pax records that do not change the path or the content of a file. */
 const HARMLESS_RECORD = /^(mtime|atime|ctime|uid|gid|uname|gname|comment|LIBARCHIVE\.creationtime)$/;
 
-/** Zeros that fill the last block of a body. */
+/** Number of zero bytes that fill the last block of a body. */
 export const paddingBytes = (sizeBytes: number): number =>
   (BLOCK_BYTES - (sizeBytes % BLOCK_BYTES)) % BLOCK_BYTES;
 
@@ -33,8 +33,8 @@ export const refuseArchive = (reason: string, context: Readonly<Record<string, u
   new AgentError('model_archive_refused', `the archive is refused: ${reason}`, { context });
 
 /**
- * Parses one header block. Throws `model_archive_refused` for an invalid header and for a link, a device, a sparse file,
- * a global header or any other kind.
+ * Parses one header block. Throws `model_archive_refused` for an invalid header, and for every kind that is not
+ * allowed: links, devices, sparse files, global headers and others.
  */
 export function parseHeader(block: Buffer): TarHeader {
   if (block.every((byte) => byte === 0)) return { kind: 'end', path: '', sizeBytes: 0 };
@@ -42,7 +42,7 @@ export function parseHeader(block: Buffer): TarHeader {
   try {
     header = new Header(block, 0);
   } catch (thrown) {
-    // The library throws for a number that it cannot represent.
+    // The tar package throws when it cannot represent a number in the header.
     throw refuseArchive(`a header cannot be read: ${thrown instanceof Error ? thrown.message : 'damaged'}`);
   }
   if (!header.cksumValid) throw refuseArchive('a header is damaged, or this is not a tar archive');
@@ -53,7 +53,8 @@ export function parseHeader(block: Buffer): TarHeader {
   if (kind === undefined) throw refuseArchive(`${quoted(path)} is ${describeType(header.type)}`);
   if (header.linkpath !== undefined && header.linkpath !== '')
     throw refuseArchive(`${quoted(path)} refers to another file`);
-  // The library sets the size of a directory to 0, but other readers skip the bytes that the header announces.
+  // The tar package sets the size of a directory to 0, but other programs skip as many bytes as the header announces.
+  // So read the announced size.
   const sizeBytes = kind === 'directory' ? parseRawSize(block) : header.size;
   if (sizeBytes === undefined || !Number.isSafeInteger(sizeBytes))
     throw refuseArchive(`${quoted(path)} has no size`);
@@ -62,7 +63,10 @@ export function parseHeader(block: Buffer): TarHeader {
   return { kind, path, sizeBytes };
 }
 
-/** The path in the body of a pax header; null without one. Refuses records that change the meaning of the content. */
+/**
+ * Returns the path in the body of a pax header; null when the body has none. Refuses records that would change how the
+ * content is read.
+ */
 export function parsePaxPath(body: Buffer): string | null {
   let path: string | null = null;
   for (let at = 0; at < body.length;) {
@@ -80,9 +84,9 @@ export function parsePaxPath(body: Buffer): string | null {
   return path;
 }
 
-/** The header block of a plain file, preceded by a pax header when the name is too long for one block. */
+/** Returns the header block of a plain file. When the name is too long for one block, a pax header comes before it. */
 export function writeHeader(path: string, sizeBytes: number): Buffer {
-  // A fixed time, owner and mode: the same files give the same bytes on every machine.
+  // Time, owner and mode are fixed, so that the same files give the same bytes on every machine.
   const header = new Header({
     path,
     mode: 0o644,
@@ -99,7 +103,10 @@ export function writeHeader(path: string, sizeBytes: number): Buffer {
 
 const isUstar = (block: Buffer): boolean => block.toString('latin1', 257, 263) === 'ustar\0';
 
-/** A reader may end a name at its first NUL or read on: refuse a name that has two readings. */
+/**
+ * True when a name field has text after a NUL. Some programs end the name at the NUL and others read on, so such a name
+ * is refused.
+ */
 function hasTextAfterNul(block: Buffer, start: number, end: number): boolean {
   const text = block.subarray(start, end);
   const nul = text.indexOf(0);
@@ -133,5 +140,5 @@ function describeType(type: string): string {
   }
 }
 
-/** Truncated and escaped: the name may be hostile and appears in logs. */
+/** Shortens and escapes a name, because the name may come from an attacker and appears in logs. */
 export const quoted = (text: string): string => JSON.stringify(text.slice(0, 80));

@@ -9,21 +9,22 @@ import { BLOCK_BYTES, paddingBytes, refuseArchive, writeHeader } from './header.
 
 export interface PackedArchive {
   readonly sizeBytes: number;
-  /** Of the archive, 64 hex digits. */
+  /** Digest of the archive, 64 hexadecimal digits. */
   readonly sha256: string;
 }
 
 const CHUNK_BYTES = 256 * 1024;
 
 /**
- * Packs a bundle's directory into `file`, which is replaced atomically. The bytes depend only on the names and contents of
- * the files. Throws `model_not_found` and `model_bundle_refused` as `listBundle`, `model_space`, or the signal's reason.
+ * Packs the directory of a bundle into the archive `file`, which is replaced atomically. The bytes of the archive
+ * depend only on the names and contents of the files. Throws `model_not_found` and `model_bundle_refused` as
+ * `listBundle` does, `model_space`, or the reason of the signal.
  */
 export async function packBundle(dir: string, file: string, signal?: AbortSignal): Promise<PackedArchive> {
   return packFiles(dir, [...(await listBundle(dir)).keys()], file, signal);
 }
 
-/** Packs plain files, named by their paths below `dir`, as `packBundle` does. */
+/** Packs plain files in the same way as `packBundle`. `paths` are the paths below `dir`. */
 export async function packFiles(
   dir: string,
   paths: readonly string[],

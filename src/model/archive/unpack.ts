@@ -7,17 +7,20 @@ import { BUNDLE_LIMITS } from '../bundle/files.ts';
 import { asSpaceError } from '../disk-space.ts';
 import { BLOCK_BYTES, paddingBytes, parseHeader, parsePaxPath, quoted, refuseArchive } from './header.ts';
 
-/** `bundle`: the files of a bundle and `golden/`. `repository`: `metadata/` and `targets/` of a signed repository. */
+/**
+ * Which files an archive may contain. `bundle`: the files of a bundle and the directory `golden/`. `repository`: the
+ * directories `metadata/` and `targets/` of a signed repository.
+ */
 export type ArchiveLayout = 'bundle' | 'repository';
 
 export interface UnpackLimits {
-  /** Of all files together. */
+  /** Size limit of all files together. */
   readonly maxBytes: number;
   readonly maxFiles: number;
   readonly layout: ArchiveLayout;
 }
 
-/** For a bundle of any allowed size. */
+/** Limits that accept a bundle of any allowed size. */
 export const BUNDLE_UNPACK_LIMITS: UnpackLimits = {
   maxBytes: BUNDLE_LIMITS.totalBytes,
   maxFiles: BUNDLE_LIMITS.files,
@@ -25,23 +28,29 @@ export const BUNDLE_UNPACK_LIMITS: UnpackLimits = {
 };
 
 const CHUNK_BYTES = 256 * 1024;
-/** Of an extended header or a long name; a path takes a few hundred bytes. */
+/** Size limit of an extended header or a long name. A path takes a few hundred bytes. */
 const MAX_META_BYTES = 8 * 1024;
-/** tar pads the archive to a record of twenty blocks; some writers use larger records. */
+/**
+ * Size limit of the zeros at the end. tar fills the archive up to a record of twenty blocks; some programs use larger
+ * records.
+ */
 const MAX_TRAILER_BYTES = 64 * 1024;
 
-/** No separator, no leading dot, no character with a special meaning for a shell, a terminal or another file system. */
+/**
+ * Allowed names: no path separator, no dot at the start, no character with a special meaning for a shell, a terminal or
+ * another file system.
+ */
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,191}$/;
 /** Device names of Windows, with any extension. */
 const WINDOWS_DEVICE = /^(con|prn|aux|nul|com\d|lpt\d)(\.|$)/i;
-/** `targets/models/{name}/{sha256}.{version}.tar` has four. */
+/** Most parts of a path. `targets/models/{name}/{sha256}.{version}.tar` has four. */
 const MAX_SEGMENTS = 6;
 
 /**
- * Unpacks an archive into `intoDir`, which must not exist; its parent must. Writes only plain files and directories of the
- * layout, and syncs each to the disk. Removes `intoDir` on any failure.
- * Throws `model_archive_refused` for content that the layout does not allow, `model_too_large` before writing a file that
- * exceeds the limits, `model_space`, or the signal's reason.
+ * Unpacks an archive into the directory `intoDir`, which must not exist, while its parent must exist. Writes only plain
+ * files and directories of the layout, and flushes each to the disk. Removes `intoDir` on any failure. Throws
+ * `model_archive_refused` for content that the layout does not allow, `model_too_large` before it writes a file that
+ * exceeds the limits, `model_space`, or the reason of the signal.
  */
 export async function unpackArchive(
   file: string,
@@ -49,7 +58,7 @@ export async function unpackArchive(
   limits: UnpackLimits,
   signal?: AbortSignal,
 ): Promise<void> {
-  // O_NONBLOCK: opening a pipe must not wait for a writer.
+  // O_NONBLOCK: if the path is a named pipe, opening it must not wait for a writer.
   const archive = await open(file, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
   try {
     const stats = await archive.stat();
@@ -68,8 +77,9 @@ export async function unpackArchive(
 }
 
 /**
- * Reads the archive itself, because the tar library skips what it cannot use. This class checks each header before it
- * reads a byte of the body, and stops at the first unknown one. See docs/decisions/0007-own-tar-reader.md.
+ * Reads the tar archive itself, because the tar package skips entries that it cannot use. This class checks each header
+ * before it reads the body of that entry, and stops at the first header that it does not know. See
+ * docs/decisions/0007-own-tar-reader.md.
  */
 class Unpacker {
   readonly #archive: FileHandle;
@@ -77,11 +87,11 @@ class Unpacker {
   readonly #dir: string;
   readonly #limits: UnpackLimits;
   readonly #signal: AbortSignal | undefined;
-  /** In lower case, so that the result is the same on a case-insensitive file system. */
+  /** Paths of the files in lower case, so that the result is the same on a file system that ignores case. */
   readonly #files = new Set<string>();
-  /** Path on the disk by path in lower case. */
+  /** Maps the path of each directory in lower case to its path on the disk. */
   readonly #directories = new Map<string, string>();
-  /** Directories with their own header, in lower case. */
+  /** Directories that have a header of their own in the archive, in lower case. */
   readonly #listedDirectories = new Set<string>();
   #headers = 0;
   #fileBytes = 0;
@@ -106,7 +116,7 @@ class Unpacker {
     for (;;) {
       const { kind, path, sizeBytes } = parseHeader(await this.#read(at, BLOCK_BYTES));
       if (kind === 'end') break;
-      // Each file may have one extended header, and there are a few directories.
+      // The limit allows an extended header for each file, and some directories.
       if (++this.#headers > 2 * this.#limits.maxFiles + 64) throw this.#tooLarge('too many entries');
       const body = at + BLOCK_BYTES;
       if (kind === 'pax' || kind === 'long_name') {
@@ -127,7 +137,7 @@ class Unpacker {
     if (longPath !== null) throw refuseArchive('it ends after a long name');
     if (this.#files.size === 0) throw refuseArchive('it contains no file');
     await this.#checkTrailer(at + BLOCK_BYTES);
-    // Innermost first: the names in a directory are on the disk before the name of the directory.
+    // Flush the innermost directories first, so that the content of a directory is on the disk before its name is.
     for (const dir of [...this.#directories.values()].sort((a, b) => b.length - a.length)) syncDirectory(dir);
     syncDirectory(this.#dir);
   }
@@ -178,7 +188,10 @@ class Unpacker {
     }
   }
 
-  /** After the first empty block: at least one more, and only zeros up to the end of the record. */
+  /**
+   * Checks what follows the first empty block: at least one more empty block, and only zeros up to the end of the
+   * archive.
+   */
   async #checkTrailer(start: number): Promise<void> {
     const trailerBytes = this.#archiveBytes - start;
     if (trailerBytes < BLOCK_BYTES) throw refuseArchive('its end is missing');
@@ -211,8 +224,9 @@ class Unpacker {
 const duplicatePath = (path: string): AgentError => refuseArchive(`${quoted(path)} occurs twice`);
 
 /**
- * The segments of a path in an archive without a leading `./`; empty for `.`. Null for a path that the layout does not
- * have, which is absolute, has `..`, a NUL, a backslash or another unusual character, or is too long or too deep.
+ * Splits a path of the archive into its parts, without a leading `./`; the result is empty for `.`. Returns null for a
+ * path that the layout does not allow: one that is absolute, contains `..`, a NUL, a backslash or another unusual
+ * character, or is too long or too deep.
  */
 function parsePath(path: string, kind: 'file' | 'directory', layout: ArchiveLayout): string[] | null {
   const bare = (path.startsWith('./') ? path.slice(2) : path).replace(

@@ -19,20 +19,22 @@ import type { Bundle, Manifest } from '../manifest.ts';
 import { parseRange, parseVersion } from '../semver.ts';
 
 export interface OpenBundleOptions {
-  /** Compared with `requires.agent`; by default the version of this package. */
+  /** The agent version that is compared with `requires.agent`. The default is the version of this package. */
   readonly agentVersion?: string;
-  /** Compared with `requires.memory_mb`; by default the memory of this machine. */
+  /** The memory that is compared with `requires.memory_mb`. The default is the memory of this machine. */
   readonly memoryMb?: number;
-  /** Kind of machine, compared with `requires.hardware`; not checked when undefined. */
+  /**
+   * The kind of machine that is compared with `requires.hardware`. When it is undefined, the hardware is not checked.
+   */
   readonly hardware?: string;
   readonly signal?: AbortSignal;
 }
 
 /**
- * Reads a bundle and checks everything that needs no inference: paths, sizes, manifest, digests, external tensors, required
- * agent, memory and hardware. The vision process checks the golden outputs. Stops at the first fault.
- * Throws `model_not_found`, `model_bundle_refused`, `model_manifest_invalid`, `model_digest_mismatch`, `model_requires`,
- * or the signal's AbortError.
+ * Reads a bundle and makes every check that needs no inference: paths, sizes, manifest, digests, tensors in other
+ * files, and the required agent, memory and hardware. (The vision process checks the golden outputs.) Stops at the
+ * first fault. Throws `model_not_found`, `model_bundle_refused`, `model_manifest_invalid`, `model_digest_mismatch`,
+ * `model_requires`, or the AbortError of the signal.
  */
 export async function openBundle(path: string, options: OpenBundleOptions = {}): Promise<Bundle> {
   const dir = await realBundleDir(path);
@@ -61,11 +63,11 @@ export interface BundleFault {
 }
 
 export interface Inspection {
-  /** Size in bytes of every file by its path. */
+  /** Size of every file in bytes, by the path of the file. */
   readonly files: ReadonlyMap<string, number>;
-  /** Null when it cannot be read. */
+  /** Null when the manifest cannot be read. */
   readonly manifest: Manifest | null;
-  /** Nodes in the graph of each stage, by the stage's file; missing where it cannot be read. */
+  /** Number of nodes in the graph of each stage, by the file of the stage. Files that cannot be read are missing. */
   readonly nodes: ReadonlyMap<string, number>;
   /** Null when the directory has content that no bundle may have. */
   readonly digest: string | null;
@@ -74,8 +76,8 @@ export interface Inspection {
 }
 
 /**
- * Makes every check of `openBundle` and continues after a fault, so that an author can correct all faults at once. Throws
- * `model_not_found` when the directory does not exist, and the signal's reason.
+ * Makes every check of `openBundle`, but continues after a fault, so that the author of a bundle can correct all faults
+ * at once. Throws `model_not_found` when the directory does not exist, and the reason of the signal.
  */
 export async function inspectBundle(path: string, options: OpenBundleOptions = {}): Promise<Inspection> {
   const faults: BundleFault[] = [];
@@ -116,7 +118,7 @@ export async function inspectBundle(path: string, options: OpenBundleOptions = {
   };
 }
 
-/** One fault for each that the error lists. */
+/** Returns the faults that the error lists, each as a separate fault. */
 function faultsOf(thrown: unknown): BundleFault[] {
   const { code, message, context } = asAgentError(thrown);
   const listed: unknown = context['faults'];
@@ -124,7 +126,7 @@ function faultsOf(thrown: unknown): BundleFault[] {
   return listed.map((fault: unknown) => ({ code, message: String(fault) }));
 }
 
-/** The absolute path of the directory. Throws `model_not_found`. */
+/** Returns the absolute path of the directory, with links resolved. Throws `model_not_found`. */
 function realBundleDir(path: string): Promise<string> {
   return realpath(path).catch((error: unknown) => {
     throw new AgentError('model_not_found', 'there is no such bundle', {
@@ -149,7 +151,10 @@ async function readManifest(dir: string, files: ReadonlyMap<string, number>): Pr
   return parseManifest(await readBundleText(join(dir, MANIFEST_FILE)));
 }
 
-/** Checks that every file named by the manifest exists and that, with a `files` list, there are no others. */
+/**
+ * Checks that every file that the manifest names exists. If the manifest has a `files` list, also checks that there are
+ * no other files.
+ */
 function checkFileNames(manifest: Manifest, files: ReadonlyMap<string, number>): void {
   const listed = manifest.files && Object.keys(manifest.files);
   const named = listed ?? [
@@ -176,7 +181,10 @@ function checkDigests(manifest: Manifest, digests: FileDigests): void {
   );
 }
 
-/** Scans the ONNX file of a stage and checks that its external tensors are in the bundle. Throws `model_bundle_refused`. */
+/**
+ * Scans the ONNX file of a stage, and checks that the files with its external tensors are in the bundle. Throws
+ * `model_bundle_refused`.
+ */
 async function scanStage(dir: string, file: string, files: ReadonlyMap<string, number>): Promise<OnnxScan> {
   const scan = await scanOnnx(join(dir, file), file);
   const outside = scan.externalFiles.filter((path) => path.includes('/') || !files.has(path));
@@ -192,7 +200,7 @@ const weightFilesOf = (file: string, { externalFiles }: OnnxScan): readonly stri
   ...externalFiles.toSorted(),
 ];
 
-/** Throws `model_requires`. */
+/** Checks the requirements of a model. Throws `model_requires`. */
 export async function checkRequirements(
   { requires }: Pick<Manifest, 'requires'>,
   options: OpenBundleOptions,
@@ -217,7 +225,7 @@ export async function checkRequirements(
   }
 }
 
-/** From package.json, which is three directories up from both src/model/bundle and dist/model/bundle. */
+/** The version in package.json, which is three directories above both src/model/bundle and dist/model/bundle. */
 async function packageVersion(): Promise<string> {
   const text = await readFile(new URL('../../../package.json', import.meta.url), 'utf8');
   return (JSON.parse(text) as { version: string }).version;

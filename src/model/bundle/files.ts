@@ -8,7 +8,7 @@ import type { Manifest, Stage } from '../manifest.ts';
 export const MANIFEST_FILE = 'model.json';
 const GOLDEN_DIR = 'golden';
 
-/** Limits of one bundle: far above real models, but small enough for the disk of a small board. */
+/** Size limits of one bundle. They are far above real models, but small enough for the disk of a small board. */
 export const BUNDLE_LIMITS = {
   files: 64,
   fileBytes: 512 * 1024 * 1024,
@@ -25,9 +25,9 @@ export interface BundleListing {
 }
 
 /**
- * Size in bytes by path (`name` or `golden/name`) of every file of a bundle.
- * Throws `model_not_found` when the directory does not exist, and `model_bundle_refused` with all faults for links,
- * directories other than `golden`, special files, disallowed names, and sizes over the limits.
+ * Returns the size in bytes of every file of a bundle, by its path (`name` or `golden/name`). Throws `model_not_found`
+ * when the directory does not exist. Throws `model_bundle_refused` with all faults for links, directories other than
+ * `golden`, special files, names that are not allowed, and files that are too large.
  */
 export async function listBundle(dir: string): Promise<ReadonlyMap<string, number>> {
   const { sizes, faults } = await scanBundleDir(dir);
@@ -35,7 +35,7 @@ export async function listBundle(dir: string): Promise<ReadonlyMap<string, numbe
   return sizes;
 }
 
-/** As `listBundle`, but returns the faults together with the valid files. Throws `model_not_found`. */
+/** Makes the checks of `listBundle`, but returns the faults together with the valid files. Throws `model_not_found`. */
 export async function scanBundleDir(dir: string): Promise<BundleListing> {
   const faults: string[] = [];
   const sizes = new Map<string, number>();
@@ -79,7 +79,7 @@ async function readDirectory(dir: string): Promise<Dirent[]> {
   }
 }
 
-/** The text of a file; never follows a link. */
+/** Reads the text of a file; never follows a symbolic link. */
 export async function readBundleText(path: string): Promise<string> {
   const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW);
   try {
@@ -89,7 +89,7 @@ export async function readBundleText(path: string): Promise<string> {
   }
 }
 
-/** `sha256:…` of a file, read in pieces; never follows a link. */
+/** Returns the digest `sha256:…` of a file. Reads the file in pieces; never follows a symbolic link. */
 export async function digestFile(path: string, signal?: AbortSignal): Promise<string> {
   const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW);
   const hash = createHash('sha256');
@@ -99,16 +99,17 @@ export async function digestFile(path: string, signal?: AbortSignal): Promise<st
   return `sha256:${hash.digest('hex')}`;
 }
 
-/** `sha256:…` of a text. */
+/** The digest `sha256:…` of a text. */
 export const digestText = (text: string): string =>
   `sha256:${createHash('sha256').update(text).digest('hex')}`;
 
-/** Digest (`sha256:…`) of every file by its path. */
+/** The digest (`sha256:…`) of every file, by the path of the file. */
 export type FileDigests = ReadonlyMap<string, string>;
 
 /**
- * One digest over all files of the bundle, model.json included: the digest of the lines that `sha256sum` prints, sorted by
- * path. `cd DIR && sha256sum model.json trunk.onnx golden/* … | LC_ALL=C sort -k2 | sha256sum` gives the same.
+ * One digest over all files of the bundle, model.json included. It is the SHA-256 of the lines that `sha256sum` prints
+ * for the files, sorted by path. The command `cd DIR && sha256sum model.json trunk.onnx golden/* … | LC_ALL=C sort -k2
+ * | sha256sum` gives the same digest.
  */
 export function bundleDigest(digests: FileDigests): string {
   const lines = [...digests]
@@ -118,9 +119,9 @@ export function bundleDigest(digests: FileDigests): string {
 }
 
 /**
- * Digest of everything that determines an embedding: the output of the embedding head, and the weights and inputs of each
- * stage that leads to it. Golden images, texts and other heads do not change it. Null without an embedding head.
- * `weightFiles` lists, by the file of a stage, the files that hold its tensors.
+ * Digest of everything on which an embedding depends: the output of the embedding head, and the weights and inputs of
+ * each stage that leads to this output. Golden images, texts and other heads do not change the digest. Null without an
+ * embedding head. `weightFiles` maps the file of each stage to the files that hold its tensors.
  */
 export function embeddingDigest(
   manifest: Manifest,
@@ -137,7 +138,7 @@ export function embeddingDigest(
   return digestText(canonicalJson({ output, stages }));
 }
 
-/** The stages that an output depends on, in order. */
+/** The stages on which an output depends, in the order of the manifest. */
 function stagesLeadingTo(output: string, stages: readonly Stage[]): Stage[] {
   const needed = new Set([stageIdOf(output)]);
   for (const stage of stages.toReversed()) {
@@ -151,7 +152,7 @@ function stagesLeadingTo(output: string, stages: readonly Stage[]): Stage[] {
 
 const stageIdOf = (outputRef: string): string => outputRef.slice(0, outputRef.indexOf('.'));
 
-/** JSON with the keys of every object sorted, so that the same content gives the same text. */
+/** JSON with sorted keys in every object, so that the same content always gives the same text. */
 function canonicalJson(value: unknown): string {
   return JSON.stringify(value, (_key, part: unknown) =>
     typeof part === 'object' && part !== null && !Array.isArray(part)

@@ -12,7 +12,10 @@ const IMAGE_NAME = /\.(png|jpe?g|webp)$/i;
 const OUTPUT_NAME = /^[A-Za-z0-9_:./-]{1,128}$/;
 const BUNDLE_PATH = /^(golden\/)?[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/;
 
-/** Checks the rules that no schema can express. Returns one line for each fault, which starts with its place. */
+/**
+ * Checks the rules that no schema can express. Returns one line for each fault; the line begins with the place in the
+ * manifest.
+ */
 export function findRuleFaults({ version, stages, heads, golden, files, requires }: ValidParts): string[] {
   return [
     ...(version !== undefined && !parseVersion(version)
@@ -79,14 +82,14 @@ function normalizationFaults(input: StageInput, at: string): string[] {
     const length = input[key]?.length;
     if (length === undefined) continue;
     if (input.dtype === 'uint8') faults.push(`${at}.${key}: uint8 cannot hold normalized values`);
-    // The number of channels from another stage is known only at run time.
+    // The number of channels of an output of another stage is known only at run time.
     const fits = length === 1 || (sources.length > 1 || colors === 0 ? length >= colors : length === colors);
     if (!fits) faults.push(`${at}.${key}: ${length} values for ${colors} color channels`);
   }
   return faults;
 }
 
-/** Every output that a head reads, with its place in the manifest. */
+/** Every output that a head reads, with the place of the head in the manifest. */
 function headOutputs(heads: Manifest['heads']): { at: string; output: string }[] {
   const named = Object.entries(heads).map(([head, { output }]) => ({ at: `heads.${head}.output`, output }));
   const { low, high } = heads.wave_height ?? {};
@@ -134,7 +137,7 @@ function goldenFaults(golden: Manifest['golden'], outputs: ReadonlySet<string>):
   return faults;
 }
 
-/** Every head must be covered: without a golden image, a wrong output on a device goes unnoticed. */
+/** Checks that a golden image covers every head. Without one, nobody would notice a wrong output on a device. */
 function coverageFaults(heads: Manifest['heads'], golden: Manifest['golden']): string[] {
   const lengths = new Map<string, number>();
   for (const { expect } of golden) {
@@ -156,7 +159,7 @@ function coverageFaults(heads: Manifest['heads'], golden: Manifest['golden']): s
   return faults;
 }
 
-/** A golden label must be a label of its head. */
+/** Checks that each golden label is a label of its head. */
 function labelFaults(heads: Manifest['heads'], golden: Manifest['golden']): string[] {
   return golden.flatMap(({ labels = {} }, index) =>
     (['wave_direction', 'breaking_type'] as const)

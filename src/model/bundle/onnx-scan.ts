@@ -4,14 +4,15 @@ import { AgentError } from '../../base/errors.ts';
 
 /** Facts about an ONNX file that decide whether it may be loaded. */
 export interface OnnxScan {
-  /** `location` of every external tensor, without repetitions. */
+  /** The `location` (file name) of every tensor that is stored in another file; each name once. */
   readonly externalFiles: readonly string[];
   /** Number of nodes in all graphs and functions. */
   readonly nodes: number;
 }
 
 /**
- * The messages that lead to tensors: field number -> message type. All other fields are skipped.
+ * The protobuf messages that lead to tensors. For each message type: field number -> type of the message in this field.
+ * All other fields are skipped.
  * Source: https://github.com/onnx/onnx/blob/main/onnx/onnx.proto
  */
 const CHILDREN: Readonly<Record<string, Readonly<Record<number, string>>>> = {
@@ -25,7 +26,7 @@ const CHILDREN: Readonly<Record<string, Readonly<Record<number, string>>>> = {
   Tensor: { 13: 'ExternalEntry' },
 };
 const GRAPH_OF_MODEL = 7;
-/** The field with a tensor's dimensions, as single numbers or packed. */
+/** The number of the field with the dimensions of a tensor. The dimensions are single numbers or a packed list. */
 const DIMS: Readonly<Record<string, number>> = { Tensor: 1, SparseTensor: 3 };
 
 const VARINT = 0;
@@ -33,20 +34,26 @@ const FIXED64 = 1;
 const BYTES = 2;
 const FIXED32 = 5;
 
-/** Far above any real nesting of control flow and any real number of fields. */
+/** These limits are far above the nesting and the number of fields in real models. */
 const MAX_DEPTH = 64;
 const MAX_FIELDS = 5_000_000;
 const MAX_TEXT_BYTES = 4096;
-/** Loading time grows faster than the number of nodes: 50,000 in a row take half a minute on a board. Large models have 5,000. */
+/**
+ * The time to load a model grows faster than the number of nodes: 50,000 nodes in a row take half a minute on a board.
+ * Large models have 5,000 nodes.
+ */
 const MAX_NODES = 20_000;
-/** A tensor may announce more values than the file has: the runtime expands a sparse tensor in memory. */
+/**
+ * The dimensions of a tensor may announce more values than the file contains, because the runtime expands a sparse
+ * tensor in memory.
+ */
 const MAX_VALUES = 2 ** 29;
 const MAX_DIMS = 64;
 
 /**
- * Scans the protobuf of an ONNX file without loading its weights.
- * Throws `model_bundle_refused` when it is not an ONNX file, exceeds a limit, or contains code compiled for one provider
- * (`EPContext`), which may refer to other files.
+ * Scans the protobuf data of an ONNX file without loading the weights. Throws `model_bundle_refused` when the file is
+ * not an ONNX model, exceeds a limit, or contains code compiled for one execution provider (`EPContext`), which may
+ * refer to other files.
  */
 export async function scanOnnx(path: string, name: string): Promise<OnnxScan> {
   const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW);
@@ -61,7 +68,7 @@ export async function scanOnnx(path: string, name: string): Promise<OnnxScan> {
   }
 }
 
-/** The dimensions of one tensor: their number so far, and their product. */
+/** The dimensions of one tensor that were read so far: their number and their product. */
 class Dimensions {
   count = 0;
   values = 1;
@@ -121,7 +128,7 @@ class Scanner {
   }
 
   #addDimension(dims: Dimensions, dim: number): void {
-    // A zero makes the tensor empty; count it as 1, so that it does not hide the other dimensions.
+    // A zero makes the tensor empty. Count it as 1, so that it does not hide the other dimensions.
     dims.values *= Math.max(1, dim);
     if (++dims.count > MAX_DIMS || dims.values > MAX_VALUES)
       throw this.refusal(`announces a tensor of more than ${String(MAX_VALUES)} values`);
@@ -141,7 +148,7 @@ class Scanner {
     }
   }
 
-  /** StringStringEntryProto: key = 1, value = 2. */
+  /** Reads a StringStringEntryProto: field 1 is the key, field 2 is the value. */
   async #scanExternalEntry(start: number, end: number): Promise<void> {
     let [key, value] = ['', ''];
     for (let at = start; at < end;) {
@@ -187,7 +194,7 @@ class Scanner {
 
 const WINDOW_BYTES = 64 * 1024;
 
-/** A moving window over a file: random access without loading the whole file. */
+/** A window that moves over a file: it gives access to any place without loading the whole file. */
 class FileWindow {
   readonly #file: FileHandle;
   readonly #buffer = Buffer.alloc(WINDOW_BYTES);
@@ -198,7 +205,7 @@ class FileWindow {
     this.#file = file;
   }
 
-  /** Makes `size` bytes (at most 64 KiB) from `at` readable. Bytes beyond the end of the file read as zero. */
+  /** Loads `size` bytes (at most 64 KiB) at position `at`. Bytes after the end of the file are zero. */
   async load(at: number, size: number): Promise<void> {
     if (at >= this.#start && at + size <= this.#start + this.#size) return;
     const { bytesRead } = await this.#file.read(this.#buffer, 0, WINDOW_BYTES, at);

@@ -4,14 +4,17 @@ import { schemaChecker, type ErrorObject } from '../../base/schema-checker.ts';
 import { Manifest } from '../manifest.ts';
 import { findRuleFaults } from './manifest-rules.ts';
 
-/** Larger than any real manifest: sixteen golden images with a few thousand values each. */
+/**
+ * Size limit of a manifest. It is larger than any real manifest: sixteen golden images with a few thousand values each.
+ */
 export const MAX_MANIFEST_BYTES = 4 * 1024 * 1024;
 
 const ajv = schemaChecker({ allErrors: true, verbose: true, strict: true });
 
 /**
- * Parses a bundle's `model.json`: JSON, schema, and the rules that no schema can express (references, order, lengths).
- * Throws `model_manifest_invalid` with all faults, also in `context.faults`.
+ * Parses the `model.json` of a bundle. Checks that it is JSON, that it matches the schema, and the rules that no schema
+ * can express (references, order, lengths). Throws `model_manifest_invalid` with all faults in the message and in
+ * `context.faults`.
  */
 export function parseManifest(text: string): Manifest {
   let value: unknown;
@@ -26,7 +29,8 @@ export function parseManifest(text: string): Manifest {
     return value;
   }
   const faults = schemaFaults(ajv.errors ?? []);
-  // Also check the rules of the parts that match their schema, so that an author can correct all faults at once.
+  // Also check the rules for the parts that match the schema, so that the author of a bundle can correct all faults at
+  // once.
   const parts: Partial<Record<string, unknown>> = isRecord(value) ? value : {};
   const properties = Manifest.properties;
   const validParts = {
@@ -54,7 +58,10 @@ function invalidManifest(faults: readonly string[], cause?: unknown): AgentError
   });
 }
 
-/** One line for each place. For a union, reports only that no alternative matches. */
+/**
+ * Describes the schema errors, one line for each place in the manifest. For a union, says only that no alternative
+ * matches.
+ */
 function schemaFaults(errors: readonly ErrorObject[]): string[] {
   const unions = errors.filter(({ keyword }) => keyword === 'anyOf').map((error) => error.instancePath);
   const reported = errors.filter(

@@ -10,7 +10,7 @@ const ENTRY = new URL(import.meta.url.endsWith('.ts') ? './process.ts' : './proc
 
 const MAX_STDERR_CHARS = 2000;
 const CHECK_INTERVAL_MS = 500;
-/** A busy board needs this long to load the program. */
+/** Longest time until the first report: a busy board is slow to load the program. */
 const MAX_START_MS = 60_000;
 
 export interface FetchChildDeps {
@@ -19,9 +19,9 @@ export interface FetchChildDeps {
 }
 
 /**
- * Runs one job in its own process, which has exited when the promise settles. Rejects with the error that the process
- * reports, with `model_fetch_crashed` when the process exits early, hangs or sends invalid reports, with
- * `model_out_of_memory` when it exceeds its limit, and with the signal's reason.
+ * Runs one job in its own process. The process has exited when the promise settles. Rejects with the error that the
+ * process reports, with `model_fetch_crashed` when the process exits early, hangs or sends invalid reports, with
+ * `model_out_of_memory` when it exceeds its memory limit, or with the reason of the signal.
  */
 export async function runFetchJob(
   job: FetchJob,
@@ -42,7 +42,7 @@ export async function runFetchJob(
   try {
     return await new Promise<VerifiedBundle | null>((resolve, reject) => {
       const fail = (error: Error): void => {
-        // The first error wins: later ones follow from the kill.
+        // The first error is reported. Later errors are consequences of killing the process.
         reject(error);
         child.kill('SIGKILL');
       };
@@ -54,7 +54,8 @@ export async function runFetchJob(
         if (report === null) fail(crashed('the fetch process sent an invalid report'));
         else watchdog.onReport(report);
         if (report?.type === 'progress') onProgress({ bytes: report.bytes, totalBytes: report.totalBytes });
-        else if (report?.type === 'waiting') log.info({ ...report, type: undefined }, 'transfer waiting');
+        else if (report?.type === 'waiting')
+          log.info({ ...report, type: undefined }, 'waiting before the next attempt of a model transfer');
         else if (report?.type === 'failed') fail(new AgentError(report.code, report.message));
         else if (report?.type === 'done') resolve(report.bundle);
       });
@@ -73,7 +74,7 @@ export async function runFetchJob(
   }
 }
 
-/** Checks memory and liveness of a running fetch process, and explains its exit. */
+/** Watches the memory and the reports of a running fetch process, and finds the cause of its exit. */
 class Watchdog {
   onFault: (error: AgentError) => void = () => undefined;
   readonly #child: ChildProcess;
@@ -89,7 +90,7 @@ class Watchdog {
     this.#job = job;
     this.#timer = setInterval(() => this.#check(), CHECK_INTERVAL_MS);
     child.stderr?.setEncoding('utf8').on('data', (text: string) => {
-      // V8 prints this first, before a long stack trace that fills the buffer.
+      // V8 prints this text first. The long stack trace after it fills the buffer.
       this.#isOutOfMemory ||= /out of memory/i.test(text);
       this.#stderr = (this.#stderr + text).slice(-MAX_STDERR_CHARS);
     });
@@ -105,7 +106,7 @@ class Watchdog {
     if (report.type === 'alive') this.#checkMemory(report.rssMb);
   }
 
-  /** Why the process exited without reporting `done`. */
+  /** The reason why the process exited before it reported `done`. */
   exitError(): AgentError {
     const { exitCode, signalCode } = this.#child;
     if (this.#isOutOfMemory) return this.#outOfMemory();
@@ -119,7 +120,7 @@ class Watchdog {
   #check(): void {
     const nowMs = performance.now();
     const { silenceMs, verifyMs } = this.#job.limits;
-    // Also works while the process's event loop is blocked and sends no reports.
+    // Measure from outside: this also works while the event loop of the process is blocked and it sends no reports.
     this.#checkMemory(residentMb(this.#child.pid));
     const isSilent =
       this.#lastReportMs === null

@@ -7,7 +7,7 @@ import type { FetchJob } from './job.ts';
 import { fetchDirs, PartFile } from './part-file.ts';
 import type { FetchProgress } from '../types.ts';
 
-/** What a running job reports. */
+/** The events that a running job reports. */
 export interface FetchEvents {
   readonly onProgress: (progress: FetchProgress) => void;
   readonly onWait: (reason: string, retryInMs: number) => void;
@@ -26,7 +26,7 @@ export async function download(job: FetchJob, events: FetchEvents, signal: Abort
     { of: `http:${path}`, sha256: target?.sha256 ?? null, sizeBytes: target?.sizeBytes ?? null },
   );
   try {
-    // Space for the rest of the archive and for the unpacked files.
+    // The disk must hold the rest of the archive and the unpacked files.
     const onSize = (sizeBytes: number): Promise<void> =>
       ensureSpace(parts, sizeBytes - part.heldBytes + sizeBytes + limits.reserveBytes);
     const { onProgress } = events;
@@ -42,7 +42,10 @@ export async function download(job: FetchJob, events: FetchEvents, signal: Abort
   }
 }
 
-/** Compares a part file that came over MQTT with its announced digest, and empties it if they differ. */
+/**
+ * Compares the digest of a part file that came over MQTT with the announced digest. Empties the part file if they
+ * differ.
+ */
 export async function checkBlocks({ dir, options, limits }: FetchJob, signal: AbortSignal): Promise<void> {
   const { updateId, source } = options.request;
   if (source.kind !== 'mqtt') return;
@@ -62,7 +65,7 @@ export async function checkBlocks({ dir, options, limits }: FetchJob, signal: Ab
   }
 }
 
-/** The configured repository. Throws `model_no_repository`. */
+/** Opens the configured repository. Throws `model_no_repository`. */
 export function openRepository({ options, limits }: FetchJob, { onWait }: FetchEvents): HttpRepository {
   const { repositoryUrl, syncedNowMs, maxBytesPerS } = options;
   if (repositoryUrl === null) throw new AgentError('model_no_repository', 'model.repository is not set');
@@ -72,14 +75,19 @@ export function openRepository({ options, limits }: FetchJob, { onWait }: FetchE
   );
 }
 
-/** Throws `model_unsigned` when there is no root of trust and unsigned models are not allowed. */
+/**
+ * True when a bundle must be signed. Throws `model_unsigned` when there is no root of trust and unsigned models are not
+ * allowed.
+ */
 export function requiresSignature({ options }: FetchJob): boolean {
   if (options.trustRoot !== null) return true;
   if (options.allowUnsigned) return false;
   throw new AgentError('model_unsigned', 'there is no root of trust, and unsigned models are not allowed');
 }
 
-/** Loads the TUF client only when it is needed: it takes most of the start time of a job. */
+/**
+ * Loads the code of the TUF client only when it is needed, because loading it takes most of the start time of a job.
+ */
 async function loadSignedTarget(job: FetchJob, source: HttpRepository, signal: AbortSignal) {
   const { findSignedTarget } = await import('./signed-target.ts');
   return findSignedTarget(job, source, signal);

@@ -9,7 +9,7 @@ import { fetchDirs, PartFile, removePart } from './part-file.ts';
 import type { BlockSource, BundleFetcher, FetchedBundle, FetchOptions, FetchProgress } from '../types.ts';
 
 export interface FetcherOptions {
-  /** Models directory, `{stateDir}/models`. */
+  /** The models directory, `{stateDir}/models`. */
   readonly dir: string;
   readonly limits?: Partial<FetchLimits>;
 }
@@ -20,8 +20,9 @@ export interface FetcherDeps {
 }
 
 /**
- * Downloads and verifies bundles. The agent parses no untrusted bytes: it starts a process for each job. It only appends
- * the blocks that come over MQTT to the part file, without reading them.
+ * Downloads and verifies bundles. The agent itself parses no untrusted bytes: it starts a separate process for each
+ * job. Blocks that arrive over MQTT are an exception only in part: the agent appends them to the part file, but does
+ * not interpret them.
  */
 export class Fetcher implements BundleFetcher {
   readonly #dir: string;
@@ -49,7 +50,7 @@ export class Fetcher implements BundleFetcher {
       }
     } catch (thrown) {
       signal.throwIfAborted();
-      // Observations need the disk space more than an incomplete model does.
+      // Delete the incomplete download: observations need the disk space more than an incomplete model does.
       if (asAgentError(thrown).code === 'model_space') await this.discard(updateId);
       throw thrown;
     }
@@ -62,7 +63,7 @@ export class Fetcher implements BundleFetcher {
       bundle = await this.#run('verify', options, () => undefined, signal);
     } catch (thrown) {
       signal.throwIfAborted();
-      // Keep the part file only for an error that a retry with the same bytes can pass.
+      // Keep the part file only if a retry with the same bytes may succeed after this error.
       const { retryable, code } = asAgentError(thrown);
       if (!retryable || code === 'model_space' || code === 'model_transfer_changed')
         await this.discard(updateId);
@@ -105,7 +106,7 @@ export class Fetcher implements BundleFetcher {
       { of: 'mqtt:', sha256: digest.replace('sha256:', ''), sizeBytes },
     );
     try {
-      // Space for the rest of the archive, the unpacked repository, and the unpacked bundle.
+      // The disk must hold the rest of the archive, the unpacked repository, and the unpacked bundle.
       await ensureSpace(parts, 3 * sizeBytes - part.heldBytes + reserveBytes);
       const reportProgress = (): void => onProgress({ bytes: part.heldBytes, totalBytes: sizeBytes });
       reportProgress();

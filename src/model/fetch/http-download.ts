@@ -7,20 +7,23 @@ import type { PartFile } from './part-file.ts';
 import type { FetchProgress } from '../types.ts';
 
 export interface DownloadOptions {
-  /** Relative to the repository's base URL. */
+  /** Path of the file, relative to the repository's base URL. */
   readonly path: string;
-  /** The signed size and digest; null without a root of trust. */
+  /** The signed size and digest of the file; null without a root of trust. */
   readonly expected: { readonly sizeBytes: number; readonly sha256: string } | null;
   readonly maxBytes: number;
-  /** Called before the first byte is written. Rejects when the disk has not enough space. */
+  /** Called with the size before the first byte is written. Rejects when the disk has not enough free space. */
   readonly onSize: (sizeBytes: number) => Promise<void>;
   readonly onProgress: (progress: FetchProgress) => void;
 }
 
-/** The file may change during the download, but a server that always sends wrong bytes must not cause an endless loop. */
+/**
+ * A download starts again this often at most. The file may change during the download, but a server that always sends
+ * wrong bytes must not cause an endless loop.
+ */
 const MAX_RESTARTS = 2;
 
-/** Downloads one file into a part file and continues from the bytes that it holds. */
+/** Downloads one file into a part file. Continues after the bytes that the part file already holds. */
 export class HttpDownload {
   readonly #repository: HttpRepository;
   readonly #part: PartFile;
@@ -37,9 +40,9 @@ export class HttpDownload {
   }
 
   /**
-   * Resolves when the part is complete and has the signed digest. Throws `model_trust_target` when the repository does
-   * not have the file, `model_transfer_failed`, `model_transfer_changed`, `model_too_large`, `model_space`. A later
-   * download may continue from the part.
+   * Resolves when the part file is complete and has the signed digest. Throws `model_trust_target` when the repository
+   * does not have the file, `model_transfer_failed`, `model_transfer_changed`, `model_too_large`, `model_space`. After
+   * an error, a later download may continue from the part file.
    */
   async run(signal: AbortSignal): Promise<void> {
     const { expected, onSize, onProgress } = this.#options;
@@ -71,9 +74,9 @@ export class HttpDownload {
         this.#options.onProgress({ bytes: part.heldBytes, totalBytes });
       }
       if (totalBytes !== null && part.heldBytes < totalBytes)
-        throw temporaryFault('fewer bytes than announced');
+        throw temporaryFault('the repository sent fewer bytes than it announced');
     } catch (thrown) {
-      // The bytes before the excess may be wrong too.
+      // When the server sends too many bytes, the earlier bytes may be wrong too.
       if (thrown instanceof ExcessBytes) await this.#discardExcess(thrown);
       throw thrown;
     } finally {
@@ -81,7 +84,10 @@ export class HttpDownload {
     }
   }
 
-  /** Checks a response header, and empties the part unless the body continues it. Returns the size of the whole file. */
+  /**
+   * Checks the header of a response. Empties the part file unless the body continues it. Returns the size of the whole
+   * file.
+   */
   async #acceptHeader(response: IncomingMessage): Promise<number | null> {
     if (isMissing(response))
       throw new AgentError('model_trust_target', `the repository has no ${this.#options.path}`, {
@@ -109,7 +115,7 @@ export class HttpDownload {
     const { expected, maxBytes, onSize } = this.#options;
     const sizeBytes = contentLength(response);
     if (expected !== null) {
-      // Temporary: it may be the login page of a captive portal.
+      // This fault is temporary, because the response may be the login page of a public Wi-Fi network.
       if (sizeBytes !== null && sizeBytes !== expected.sizeBytes)
         throw temporaryFault(
           `the repository sends ${sizeBytes} bytes, the signed size is ${expected.sizeBytes}`,
@@ -123,7 +129,10 @@ export class HttpDownload {
     return sizeBytes;
   }
 
-  /** Requests the rest only if an ETag or a signed digest reveals that the file has changed. */
+  /**
+   * The headers that request only the missing rest of the file. Empty unless an ETag or a signed digest would reveal
+   * that the file has changed.
+   */
   #rangeHeaders(): Record<string, string> {
     const { heldBytes, identity } = this.#part;
     if (heldBytes === 0 || (identity.tag === null && this.#options.expected === null)) return {};
@@ -140,7 +149,9 @@ export class HttpDownload {
     throw new AgentError('model_too_large', `the archive has more than ${this.#options.maxBytes} bytes`);
   }
 
-  /** Empties the part, then always throws: a temporary fault, or an error after too many restarts. */
+  /**
+   * Empties the part file, then always throws: a temporary fault, or `model_transfer_changed` after too many restarts.
+   */
   async #restart(reason: string): Promise<never> {
     await this.#part.restart({ tag: null });
     this.#hash = createHash('sha256');
@@ -150,21 +161,21 @@ export class HttpDownload {
   }
 }
 
-/** Length of the body in bytes; null when the header is missing. */
+/** The length of the body in bytes; null when the header `content-length` is missing. */
 function contentLength({ headers }: IncomingMessage): number | null {
   const text = headers['content-length'];
   return text !== undefined && /^\d{1,15}$/.test(text) ? Number(text) : null;
 }
 
-/** A strong ETag: it identifies the exact bytes. */
+/** The ETag of the response if it is a strong one, which identifies the exact bytes; else null. */
 function strongETag({ headers: { etag } }: IncomingMessage): string | null {
   return etag !== undefined && /^"[\x21\x23-\x7e]{1,256}"$/.test(etag) ? etag : null;
 }
 
-/** Of a 206 response. Source: RFC 9110 section 14.4. */
+/** The range in the header of a 206 response. Source: RFC 9110 section 14.4. */
 function contentRange({ headers }: IncomingMessage): {
   readonly from: number;
-  /** Of the whole file; null when the server does not know it. */
+  /** Size of the whole file; null when the server does not know it. */
   readonly totalBytes: number | null;
 } | null {
   const match = /^bytes (\d{1,15})-\d{1,15}\/(\d{1,15}|\*)$/.exec(headers['content-range'] ?? '');

@@ -7,7 +7,7 @@ import type { TransferLimits } from './job.ts';
 /** Why one attempt at a transfer failed. */
 export class TransferFault extends Error {
   override readonly name: string = 'TransferFault';
-  /** Null when another attempt cannot help. */
+  /** The wait before the next attempt; null when another attempt cannot help. */
   readonly retry: { readonly afterMs: number } | null;
 
   constructor(message: string, retry: { readonly afterMs: number } | null, cause?: unknown) {
@@ -21,31 +21,31 @@ export class ExcessBytes extends TransferFault {
   override readonly name = 'ExcessBytes';
 
   constructor() {
-    super('more bytes than announced', { afterMs: 0 });
+    super('the repository sent more bytes than announced or allowed', { afterMs: 0 });
   }
 }
 
-/** A fault that may pass: try again at once. */
+/** A fault that may disappear: the transfer is tried again at once. */
 export const temporaryFault = (message: string, cause?: unknown): TransferFault =>
   new TransferFault(message, { afterMs: 0 }, cause);
 
 export interface GetOptions {
   readonly headers: Readonly<Record<string, string>>;
   readonly limits: TransferLimits;
-  /** False while the date is unknown: a valid certificate may then look expired or not yet valid. */
+  /** False while the agent does not know the date. A valid certificate may then look expired or not yet valid. */
   readonly clockSynced: boolean;
   readonly signal: AbortSignal;
 }
 
 const REDIRECT_STATUS = new Set([301, 302, 303, 307, 308]);
-/** Source: RFC 9110 section 15, RFC 6585. */
+/** Status codes of temporary errors. Source: RFC 9110 section 15, RFC 6585. */
 const TEMPORARY_STATUS = new Set([408, 421, 425, 429, 500, 502, 503, 504, 507]);
 const DATE_FAULTS = new Set(['CERT_NOT_YET_VALID', 'CERT_HAS_EXPIRED']);
 
 /**
- * Sends one GET request and follows redirects to the same origin or to any origin with TLS. The credentials in the URL go
- * to their own origin only. Resolves with the response header for any status that is not temporary; throws
- * `TransferFault`. The caller reads or destroys the body.
+ * Sends one GET request. Follows a redirect to the same origin, and a redirect to another origin if that one uses TLS.
+ * Sends the credentials of the URL only to the origin of that URL. Resolves with the response for any status that is
+ * not temporary; throws `TransferFault` otherwise. The caller must read or destroy the body.
  */
 export async function httpGet(start: URL, options: GetOptions): Promise<IncomingMessage> {
   let url = start;
@@ -73,7 +73,7 @@ export async function httpGet(start: URL, options: GetOptions): Promise<Incoming
 
 function redirectTarget(from: URL, start: URL, location: string | undefined): URL {
   const to = location === undefined ? null : URL.parse(location, from.href);
-  if (to === null) throw new TransferFault('a redirect without a valid address', null);
+  if (to === null) throw new TransferFault('the repository sent a redirect without a valid address', null);
   if (to.origin !== start.origin && to.protocol !== 'https:')
     throw new TransferFault('a redirect to another origin without TLS is not followed', null);
   return to;
@@ -97,20 +97,21 @@ function requestOnce(
   };
   return new Promise((resolve, reject) => {
     const plain = new URL(url.href);
-    // Node would send these as a header to every origin; `authorization` decides instead.
+    // Node would send a user and password in the URL to every origin. The header `authorization` goes only to the right
+    // one.
     plain.username = plain.password = '';
     const request = (url.protocol === 'https:' ? requestHttps : requestHttp)(plain, options);
-    // The idle timer does not fire while a slow server sends the header byte by byte.
+    // A separate timer, because the idle timer does not fire while a slow server sends the header byte by byte.
     const timer = setTimeout(
-      () => request.destroy(temporaryFault('no complete response header in time')),
+      () => request.destroy(temporaryFault('the repository did not send a complete response header in time')),
       limits.headerMs,
     );
-    request.on('timeout', () => request.destroy(temporaryFault('the connection is idle')));
+    request.on('timeout', () => request.destroy(temporaryFault('the repository sent nothing for too long')));
     request.once('response', (response) => {
       clearTimeout(timer);
       resolve(response);
     });
-    // May also be emitted later, when the body reports the error itself.
+    // This event may also occur later, when the body reports the same error.
     request.on('error', (error) => {
       clearTimeout(timer);
       reject(connectionFault(error, clockSynced));
@@ -125,7 +126,10 @@ function authorization(url: URL, start: URL): Record<string, string> {
   return { authorization: `Basic ${Buffer.from(pair).toString('base64')}` };
 }
 
-/** Converts any connection error. A certificate fault is permanent, unless it is about dates and the clock is not set. */
+/**
+ * Converts any connection error. A certificate fault is permanent, except when it is about dates and the clock is not
+ * synchronised.
+ */
 function connectionFault(error: Error, clockSynced: boolean): TransferFault {
   if (error instanceof TransferFault) return error;
   const code = 'code' in error && typeof error.code === 'string' ? error.code : error.name;
@@ -136,7 +140,7 @@ function connectionFault(error: Error, clockSynced: boolean): TransferFault {
   return temporaryFault(`no connection to the repository: ${code}`, error);
 }
 
-/** From the header `retry-after`: seconds. A date counts as 0. */
+/** The wait from the header `retry-after`, which is read as seconds. A date there gives 0. */
 function retryAfterMs({ headers }: IncomingMessage): number {
   const seconds = Number(headers['retry-after'] ?? 0);
   return Number.isFinite(seconds) ? Math.max(0, seconds) * 1000 : 0;
@@ -146,15 +150,15 @@ export interface BodyOptions {
   readonly limits: TransferLimits;
   readonly clock: Clock;
   readonly signal: AbortSignal;
-  /** One byte more fails the attempt. */
+  /** Most bytes of the body. One byte more makes the attempt fail. */
   readonly maxBytes: number;
-  /** Bandwidth limit; 0: none. */
+  /** Bandwidth limit, bytes per second; 0 means no limit. */
   readonly maxBytesPerS: number;
 }
 
 /**
- * Yields the pieces of a body, none buffered. Throws `TransferFault` when the body ends before its announced length,
- * exceeds `maxBytes`, pauses or becomes too slow, or when the connection fails.
+ * Yields the pieces of a body without buffering them. Throws `TransferFault` when the body ends before its announced
+ * length, exceeds `maxBytes`, pauses for too long or becomes too slow, or when the connection fails.
  */
 export async function* readBody(response: IncomingMessage, options: BodyOptions): AsyncGenerator<Buffer> {
   const { limits, clock, signal, maxBytes, maxBytesPerS } = options;
@@ -185,7 +189,7 @@ export async function* readBody(response: IncomingMessage, options: BodyOptions)
   }
 }
 
-/** True for an error of the socket or of HTTP; false for our own errors and those of the disk. */
+/** True for an error of the socket or of HTTP; false for an error of this agent or of the disk. */
 const isConnectionError = (error: Error): boolean =>
   'code' in error &&
   typeof error.code === 'string' &&

@@ -7,28 +7,28 @@ import type { TransferLimits } from './job.ts';
 import type { MetadataSource } from '../trust/metadata-source.ts';
 
 export interface HttpRepositoryOptions {
-  /** From the configuration; may contain a user and a password. */
+  /** The URL of the repository from the configuration; may contain a user and a password. */
   readonly baseUrl: string;
   readonly clockSynced: boolean;
   readonly limits: TransferLimits;
-  /** 0: no limit. */
+  /** Bandwidth limit, bytes per second; 0 means no limit. */
   readonly maxBytesPerS: number;
 }
 
 export interface HttpRepositoryDeps {
   readonly clock: Clock;
   readonly random?: () => number;
-  /** Called before each pause that precedes another attempt. */
+  /** Called before each pause between two attempts. */
   readonly onWait?: (reason: string, retryInMs: number) => void;
 }
 
-/** No path segment starts with a dot, and no character has another meaning for a server. */
+/** Allowed paths: no segment starts with a dot, and no character has a special meaning for a web server. */
 const PATH = /^[A-Za-z0-9][A-Za-z0-9._+-]*(\/[A-Za-z0-9][A-Za-z0-9._+-]*)*$/;
 
-/** Status codes for a missing file; object stores answer 403. */
+/** Status codes that mean a missing file. Object stores answer 403 for one. */
 const MISSING_STATUS = new Set([403, 404, 410]);
 
-/** A repository on a web server. Every wait has a deadline, and temporary faults are retried. */
+/** A repository on a web server. Every wait has a time limit, and a transfer is tried again after a temporary fault. */
 export class HttpRepository implements MetadataSource {
   readonly #base: URL;
   readonly #options: HttpRepositoryOptions;
@@ -64,13 +64,14 @@ export class HttpRepository implements MetadataSource {
     }, signal);
   }
 
-  /** The header of one response; throws `TransferFault`. */
+  /** Sends a request and resolves when the header of the response has arrived; throws `TransferFault`. */
   async get(
     path: string,
     headers: Readonly<Record<string, string>>,
     signal: AbortSignal,
   ): Promise<IncomingMessage> {
-    if (!PATH.test(path)) throw new AgentError('model_trust_mismatch', 'not a path of a repository');
+    if (!PATH.test(path))
+      throw new AgentError('model_trust_mismatch', 'the requested path is not a path of a repository');
     const { limits, clockSynced } = this.#options;
     return httpGet(new URL(path, this.#base), { headers, limits, clockSynced, signal });
   }
@@ -81,7 +82,10 @@ export class HttpRepository implements MetadataSource {
   }
 }
 
-/** Retries temporary faults with full jitter while enough new bytes arrive. */
+/**
+ * Repeats a transfer after temporary faults, with pauses of random length ("full jitter"), as long as enough new bytes
+ * arrive.
+ */
 export class TransferRetries {
   readonly #limits: TransferLimits;
   readonly #deps: HttpRepositoryDeps;
@@ -97,7 +101,10 @@ export class TransferRetries {
     this.#backoff = new Backoff(limits.backoff, deps);
   }
 
-  /** Reports new bytes. Only each `minWindowBytes` counts as progress, so that a trickle does not extend the deadline. */
+  /**
+   * Reports new bytes. They extend the deadline only after `minWindowBytes` have arrived, so that a connection with
+   * very few bytes cannot extend it.
+   */
   recordBytes(bytes: number): void {
     this.#newBytes += bytes;
     if (this.#newBytes < this.#limits.minWindowBytes) return;
@@ -106,7 +113,7 @@ export class TransferRetries {
     this.#backoff = new Backoff(this.#limits.backoff, this.#deps);
   }
 
-  /** Throws `model_transfer_failed` after the deadline or on a permanent fault. */
+  /** Calls `attempt` until it succeeds. Throws `model_transfer_failed` after the deadline or on a permanent fault. */
   async run<T>(attempt: (signal: AbortSignal) => Promise<T>, signal: AbortSignal): Promise<T> {
     for (;;) {
       signal.throwIfAborted();
@@ -134,7 +141,7 @@ export class TransferRetries {
 
 export const isMissing = ({ statusCode = 0 }: IncomingMessage): boolean => MISSING_STATUS.has(statusCode);
 
-/** Throws a permanent `TransferFault` for any other status. */
+/** Throws a permanent `TransferFault` when the status of the response is not one of `expected`. */
 export function expectStatus(response: IncomingMessage, expected: readonly number[]): void {
   const status = response.statusCode ?? 0;
   if (expected.includes(status)) return;

@@ -2,18 +2,21 @@ import { ERROR_CODES, type ErrorCode } from '../../base/errors.ts';
 import type { BackoffOptions } from '../../base/retry.ts';
 import type { FetchOptions, FetchProgress } from '../types.ts';
 
-/** Timeouts and sizes of an HTTP transfer. Tests shorten them. */
+/** Time and size limits of an HTTP transfer. Tests use shorter ones. */
 export interface TransferLimits {
-  /** From the start of the request to the end of the response header. */
+  /** Longest time from the start of the request to the end of the response header. */
   readonly headerMs: number;
-  /** Longest pause between two pieces. */
+  /** Longest pause between two pieces of the body. */
   readonly idleMs: number;
   /** A connection that delivers less than `minWindowBytes` in `windowMs` is closed. */
   readonly windowMs: number;
   readonly minWindowBytes: number;
-  /** The transfer fails after this long without new bytes. */
+  /** The transfer fails when no new bytes have arrived for this time. */
   readonly patienceMs: number;
-  /** The transfer fails after this long in total; another install continues from the same byte. */
+  /**
+   * The transfer fails when all its attempts together take longer than this. A later install continues after the last
+   * received byte.
+   */
   readonly overallMs: number;
   readonly backoff: BackoffOptions;
   readonly maxRedirects: number;
@@ -32,23 +35,23 @@ export const DEFAULT_TRANSFER_LIMITS: TransferLimits = {
 
 /** Limits of one fetched bundle and of the process that fetches it. */
 export interface FetchLimits {
-  /** Of an archive, and of the files unpacked from it. */
+  /** Size limit of an archive, and of all files that are unpacked from it. */
   readonly maxBytes: number;
-  /** Kept free on the disk for observations. */
+  /** Disk space that must stay free for observations. */
   readonly reserveBytes: number;
-  /** V8's heap limit, MiB. */
+  /** Heap limit of V8, MiB. */
   readonly heapMb: number;
-  /** The agent kills the process above this resident size, MiB. */
+  /** The agent kills the fetch process when its resident memory is larger than this, MiB. */
   readonly rssMb: number;
-  /** A process that sends no report for this long is considered hung. */
+  /** A fetch process that has sent no report for this time is considered hung. */
   readonly silenceMs: number;
-  /** Longest verification. */
+  /** Longest duration of a verification. */
   readonly verifyMs: number;
   readonly transfer: TransferLimits;
 }
 
 export const DEFAULT_FETCH_LIMITS: FetchLimits = {
-  // The largest bundle plus the headers of its archive.
+  // The largest allowed bundle, and 1 MiB for the headers of its archive.
   maxBytes: 1024 * 1024 * 1024 + 1024 * 1024,
   reserveBytes: 64 * 1024 * 1024,
   heapMb: 96,
@@ -61,17 +64,17 @@ export const DEFAULT_FETCH_LIMITS: FetchLimits = {
 /** The one message that the agent sends to a fetch process. */
 export interface FetchJob {
   /**
-   * `download`: download the archive from the web server into the part file. `check`: compare a part file that came over
-   * MQTT with its announced digest. `verify`: turn the part file into a verified bundle.
+   * `download`: downloads the archive from the web server into the part file. `check`: compares the digest of a part
+   * file that came over MQTT with the announced digest. `verify`: turns the part file into a verified bundle.
    */
   readonly kind: 'download' | 'check' | 'verify';
-  /** Models directory. */
+  /** The models directory. */
   readonly dir: string;
   readonly options: FetchOptions;
   readonly limits: FetchLimits;
 }
 
-/** The bundle that a verification stored. */
+/** The bundle that a verification has stored. */
 export interface VerifiedBundle {
   readonly name: string;
   readonly version: string;
@@ -89,7 +92,10 @@ export type FetchReport =
 
 export const MAX_REPORT_TEXT_CHARS = 500;
 
-/** Validates a report; null for anything else. The process has parsed untrusted data, so trust nothing that it sends. */
+/**
+ * Validates a report; returns null for an invalid one. The fetch process has parsed untrusted data, so the agent trusts
+ * nothing that it sends.
+ */
 export function parseReport(value: unknown): FetchReport | null {
   if (typeof value !== 'object' || value === null) return null;
   const { type, ...fields } = value as Record<string, unknown>;

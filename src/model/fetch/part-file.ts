@@ -10,7 +10,7 @@ import type { BlockSink } from '../types.ts';
 
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
-/** The directories of an install, below the models directory `dir`. */
+/** The directories that an install uses, below the models directory `dir`. */
 export function fetchDirs(
   dir: string,
   updateId: string,
@@ -29,26 +29,26 @@ export function fetchDirs(
   };
 }
 
-/** Which file a part file belongs to. A part of another file cannot be continued. */
+/** Identifies the file that a part file is a part of. A download never continues a part of another file. */
 export interface PartIdentity {
-  /** `http:` and the path in the repository, or `mqtt:`. */
+  /** Source of the file: `http:` and the path in the repository, or `mqtt:`. */
   readonly of: string;
-  /** Hex; null without a signed or announced digest. */
+  /** The signed or announced digest in hexadecimal; null without one. */
   readonly sha256: string | null;
-  /** Of the whole file; null before it is known. */
+  /** Size of the whole file; null until it is known. */
   readonly sizeBytes: number | null;
-  /** The server's strong validator (ETag) for the bytes. */
+  /** The strong ETag that the server sent for these bytes. */
   readonly tag: string | null;
 }
 
 export interface PartOptions {
   readonly dir: string;
   readonly updateId: string;
-  /** Kept free on the disk. */
+  /** Disk space that must stay free. */
   readonly reserveBytes: number;
 }
 
-/** A power cut loses at most this much. */
+/** The file is flushed after this many bytes, so a power cut loses at most this many. */
 const SYNC_INTERVAL_BYTES = 4 * 1024 * 1024;
 
 export const partPath = ({ dir, updateId }: Pick<PartOptions, 'dir' | 'updateId'>): string =>
@@ -58,9 +58,9 @@ const identityPath = ({ dir, updateId }: Pick<PartOptions, 'dir' | 'updateId'>):
   join(dir, `${updateId}.json`);
 
 /**
- * A partly downloaded file. It only grows at its end, so its length is the number of valid bytes and a crash loses
- * nothing that was written. A JSON file next to it stores its identity. A power cut may leave wrong bytes in it: compare
- * its digest with the expected one before use.
+ * A partly downloaded file. Bytes are only added at its end, so its length is the number of received bytes, and a crash
+ * of the process loses nothing that was written. A JSON file next to it stores its identity. After a power cut the part
+ * file may contain wrong bytes: compare its digest with the expected one before you use it.
  */
 export class PartFile implements BlockSink {
   readonly path: string;
@@ -70,11 +70,11 @@ export class PartFile implements BlockSink {
   #heldBytes: number;
   #unsyncedBytes = 0;
 
-  /** Continues the existing part if it has the expected identity, else starts an empty one. Throws `model_space`. */
+  /** Opens the existing part file if it has the expected identity, else starts an empty one. Throws `model_space`. */
   static async open(options: PartOptions, expected: Omit<PartIdentity, 'tag'>): Promise<PartFile> {
     createDirectory(options.dir);
     const stored = await readIdentity(identityPath(options));
-    // Do not follow a link, and do not create a file that others can read.
+    // These flags make the open fail for a symbolic link. The mode below creates a file that other users cannot read.
     const flags = constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW;
     const file = await open(partPath(options), flags, 0o600);
     try {
@@ -106,12 +106,12 @@ export class PartFile implements BlockSink {
     return this.#identity;
   }
 
-  /** Of the whole file; 0 before it is known. */
+  /** Size of the whole file; 0 until it is known. */
   get sizeBytes(): number {
     return this.#identity.sizeBytes ?? 0;
   }
 
-  /** Empties the part and stores the changed identity of the bytes that follow. */
+  /** Empties the part file, and stores the changed identity for the bytes that follow. */
   async restart(change: Partial<Pick<PartIdentity, 'sizeBytes' | 'tag'>>): Promise<void> {
     try {
       await this.#file.truncate(0);
@@ -140,14 +140,14 @@ export class PartFile implements BlockSink {
     }
   }
 
-  /** Flushes the bytes to the disk. Throws `model_space` when less than the reserve is free. */
+  /** Flushes the bytes to the disk. Throws `model_space` when less than `reserveBytes` is free. */
   async sync(): Promise<void> {
     await this.#file.datasync();
     this.#unsyncedBytes = 0;
     await ensureSpace(this.#options.dir, this.#options.reserveBytes);
   }
 
-  /** SHA-256 over the bytes so far; the caller may update it with the bytes that follow. */
+  /** Returns the SHA-256 state over the bytes received so far. The caller may update it with the bytes that follow. */
   async hash(signal: AbortSignal): Promise<Hash> {
     const hash = createHash('sha256');
     const buffer = Buffer.alloc(256 * 1024);
@@ -166,9 +166,9 @@ export class PartFile implements BlockSink {
   }
 }
 
-/** Removes a part and its identity, if they exist. */
+/** Removes a part file and its identity file, if they exist. */
 export async function removePart(place: Pick<PartOptions, 'dir' | 'updateId'>): Promise<void> {
-  // The part first: without it the identity is harmless.
+  // Remove the part file first: an identity file without a part file is harmless.
   for (const path of [partPath(place), identityPath(place), `${identityPath(place)}.part`])
     await rm(path, { force: true });
 }
@@ -185,7 +185,7 @@ async function readIdentity(path: string): Promise<PartIdentity | null> {
     const value: unknown = JSON.parse(await readFile(path, 'utf8'));
     return isIdentity(value) ? value : null;
   } catch {
-    // Missing, or damaged by a power cut: the download starts again.
+    // The identity file is missing, or a power cut damaged it: the download starts again.
     return null;
   }
 }

@@ -1,5 +1,5 @@
-// Entry of the fetch process. It downloads and parses untrusted data, so that a crash, a hang or too much memory there
-// does not affect the agent. It runs one job and exits.
+// Entry of the fetch process. This separate process downloads and parses untrusted data, so that a crash, a hang or too
+// much memory there does not affect the agent. It runs one job and exits.
 import { constants, setPriority } from 'node:os';
 import { asAgentError } from '../../base/errors.ts';
 import { asSpaceError } from '../disk-space.ts';
@@ -24,13 +24,13 @@ const events: FetchEvents = {
 };
 
 async function runJob(job: FetchJob): Promise<FetchReport> {
-  // Never aborted: the agent stops a job by killing this process.
+  // This signal is never aborted: the agent stops a job by killing this process.
   const { signal } = new AbortController();
   if (job.kind === 'verify') {
     const { verify } = await import('./verify.ts');
     return { type: 'done', bundle: await verify(job, events, signal) };
   }
-  // Most refused installs end here: do not load the code that parses bundles.
+  // Most installs that are refused end in the code below: do not load the code that parses bundles for them.
   const { checkBlocks, download } = await import('./download.ts');
   if (job.kind === 'download') await download(job, events, signal);
   else await checkBlocks(job, signal);
@@ -46,11 +46,12 @@ process.once('message', (job) => {
     .then((report) => process.send?.(report, () => process.exit(0)));
 });
 process.once('disconnect', () => process.exit(0));
-// Ctrl-C in a terminal reaches the whole process group; the agent decides when this process stops.
+// Ignore both signals: Ctrl-C in a terminal reaches the whole process group, but the agent decides when this process
+// stops.
 process.on('SIGINT', () => undefined);
 process.on('SIGTERM', () => undefined);
 
-// Frames have priority.
+// The processes that analyse frames have priority over this one.
 setPriority(constants.priority.PRIORITY_BELOW_NORMAL);
 setInterval(() => {
   send({ type: 'alive', rssMb: Math.round(process.memoryUsage.rss() / 2 ** 20) });

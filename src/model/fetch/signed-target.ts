@@ -32,7 +32,7 @@ export async function findSignedTarget(
       'model_too_large',
       `the archive has ${target.sizeBytes} bytes, ${limits.maxBytes} are allowed`,
     );
-  // Do not download a bundle that cannot run here. The provider ladder checks the hardware later.
+  // Do not download a bundle that cannot run on this device. The hardware is checked later, by `ProviderLadder`.
   if (target.requires !== null) await checkRequirements({ requires: target.requires }, {});
   return target;
 }

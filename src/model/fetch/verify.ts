@@ -14,10 +14,13 @@ import { fetchDirs, partPath, removePart } from './part-file.ts';
 import type { Bundle } from '../manifest.ts';
 import type { SignedTarget } from '../trust/target.ts';
 
-/** Metadata, every root version, and one archive. */
+/** Most files of a repository: its metadata, every version of the root metadata, and one archive. */
 const MAX_REPOSITORY_FILES = 1024;
 
-/** The archive of a bundle, and its signed target; null when unsigned. */
+/**
+ * The archive of a bundle, and its signed target (the signed entry with its size and digest); null when the archive is
+ * unsigned.
+ */
 interface Archive {
   readonly file: string;
   readonly target: SignedTarget | null;
@@ -35,7 +38,7 @@ export async function verify(
   const { dir, options, limits } = job;
   const { updateId } = options.request;
   const { staging, bundles, parts } = fetchDirs(dir, updateId);
-  // Files of an earlier attempt that a power cut ended.
+  // Remove the files of an earlier attempt that a power cut ended.
   await rm(staging, { recursive: true, force: true });
   createDirectory(staging);
   try {
@@ -84,7 +87,7 @@ async function openArchive(job: FetchJob, events: FetchEvents, signal: AbortSign
   return { file, target };
 }
 
-/** Unpacks a repository that came over MQTT. Its own TUF metadata sign the archive in it. */
+/** Unpacks a repository that came over MQTT. The TUF metadata in this repository sign the archive in it. */
 async function openMqttRepository(
   job: FetchJob,
   file: string,
@@ -112,7 +115,7 @@ async function openMqttRepository(
   return { file: archive, target };
 }
 
-/** Checks that the bundle is the signed one and the requested one. */
+/** Throws unless the bundle is both the signed one and the requested one. */
 function checkIdentity(
   { manifest, digest }: Bundle,
   { options }: FetchJob,
@@ -133,14 +136,17 @@ function checkIdentity(
   }
 }
 
-/** Moves the unpacked bundle to the directory named by its digest. Keeps an intact bundle that is already there. */
+/**
+ * Moves the unpacked bundle to the directory that is named by its digest. If an intact bundle is already there, keeps
+ * that one.
+ */
 async function storeBundle(bundle: Bundle, bundlesDir: string, signal: AbortSignal): Promise<void> {
   createDirectory(bundlesDir);
   const place = join(bundlesDir, bundle.digest.replace('sha256:', ''));
   if (existsSync(place)) {
     const existing = await openBundle(place, { signal }).catch(() => null);
     if (existing?.digest === bundle.digest) return;
-    // A damaged bundle cannot run. Rename it away in one step; the staging directory is removed afterwards.
+    // The stored bundle is damaged and cannot run. Rename it into the staging directory, which is removed afterwards.
     await rename(place, `${bundle.dir}.damaged`);
   }
   signal.throwIfAborted();

@@ -3,8 +3,9 @@ import type { EventDraft } from '../../contract/states.ts';
 import type { InstallRecord } from '../types.ts';
 
 /**
- * Failures caused by the bytes of the bundle: the same bytes would fail again. Not in the list, because a later attempt may
- * succeed: network, disk, trust metadata (a new timestamp corrects it), missing providers and hardware, and an abort.
+ * Failures that the bytes of the bundle cause: another install of the same bytes would fail again. Failures with
+ * another cause are not in this list, because a later attempt may succeed: network, disk, trust metadata (a new
+ * timestamp corrects them), missing execution providers or hardware, and an abort.
  */
 const BUNDLE_FAULTS: ReadonlySet<ErrorCode> = new Set([
   'model_manifest_invalid',
@@ -19,16 +20,16 @@ const BUNDLE_FAULTS: ReadonlySet<ErrorCode> = new Set([
   'vision_output_invalid',
 ]);
 
-/** True when a bundle that failed with this code is refused from then on. */
+/** True when a bundle that failed with this code is refused in later installs. */
 export const isBundleFault = (code: ErrorCode): boolean => BUNDLE_FAULTS.has(code);
 
 /** What the failure of one frame means for the model that failed. */
 export type FrameFailure =
-  /** One such failure fails the model. */
+  /** One such failure is enough: the model fails its probation. */
   | 'fatal'
-  /** Adds to the error rate of the model. */
+  /** The failure is counted in the error rate of the model. */
   | 'counted'
-  /** Caused by the image or by the end of the agent. */
+  /** The image or the stop of the agent caused the failure, not the model. */
   | 'ignored';
 
 export function classifyFrameFailure({ code }: AgentError): FrameFailure {
@@ -36,7 +37,7 @@ export function classifyFrameFailure({ code }: AgentError): FrameFailure {
   return code !== 'vision_busy' && isBundleFault(code) ? 'fatal' : 'counted';
 }
 
-/** The context of every event and the fields of every log line about an install. */
+/** The fields that every event and every log line about an install has. */
 export const installContext = (install: InstallRecord): Record<string, unknown> => ({
   update_id: install.updateId,
   name: install.name,
@@ -47,7 +48,10 @@ export const installContext = (install: InstallRecord): Record<string, unknown> 
 
 export type FailedEnd = 'failed' | 'rolled_back';
 
-/** Event of an install that failed. `install` is the record before its end, so that the event names the failed phase. */
+/**
+ * The event of an install that failed. `install` is the record before the failure was stored, so that the event names
+ * the phase that failed.
+ */
 export const failureEvent = (end: FailedEnd, install: InstallRecord, error: AgentError): EventDraft => ({
   type: `model_install_${end}`,
   severity: error.code === 'model_install_aborted' ? 'info' : 'error',

@@ -30,7 +30,7 @@ export interface PhaseDeps extends InstallerDeps {
   readonly modelSwitch: ModelSwitch;
 }
 
-/** The work of each phase before probation. Each method rejects with the reason why the install fails. */
+/** The work of each install phase before the probation. Each method rejects with the error that ends the install. */
 export class InstallPhases {
   readonly #options: PhaseOptions;
   readonly #deps: PhaseDeps;
@@ -40,25 +40,28 @@ export class InstallPhases {
     this.#deps = deps;
   }
 
-  /** `downloading`: completes the part file. Continues where an earlier attempt ended. */
+  /** Phase `downloading`: downloads the bundle into the part file. Continues where an earlier attempt ended. */
   async download(install: InstallRecord, signal: AbortSignal): Promise<void> {
     const { clock, fetcher, journal } = this.#deps;
     const begun = journal.begin('downloading', install);
     const ms = this.#options.deadlines.downloadMs;
     const onTimeout = (): AgentError =>
-      new AgentError('model_transfer_failed', `download not complete after ${String(ms / 1000)} s`);
+      new AgentError('model_transfer_failed', `the download took longer than ${String(ms / 1000)} s`);
     await withDeadline({ clock, ms, signal, onTimeout }, (until) =>
       fetcher.download(this.#fetchOptions(begun), (bytes) => journal.reportBytes(begun, bytes), until),
     );
   }
 
-  /** `verifying`: verifies and unpacks the bundle. Returns null when the same bundle serves already. */
+  /** Phase `verifying`: verifies and unpacks the bundle. Returns null when the same bundle serves already. */
   async verify(install: InstallRecord, signal: AbortSignal): Promise<SlotRef | null> {
     const { modelSwitch, clock, fetcher, journal } = this.#deps;
     const begun = journal.begin('verifying', install);
     const ms = this.#options.deadlines.verifyMs;
     const onTimeout = (): AgentError =>
-      new AgentError('model_bundle_refused', `bundle not verified after ${String(ms / 1000)} s`);
+      new AgentError(
+        'model_bundle_refused',
+        `the verification of the bundle took longer than ${String(ms / 1000)} s`,
+      );
     const { ref } = await withDeadline({ clock, ms, signal, onTimeout }, (until) =>
       fetcher.verify(this.#fetchOptions(begun), until),
     );
@@ -77,15 +80,18 @@ export class InstallPhases {
     return ref;
   }
 
-  /** `testing`: starts the candidate in its own process and compares its golden outputs. */
+  /** Phase `testing`: starts the candidate in its own process and compares its results with the golden outputs. */
   async test(install: InstallRecord, ref: SlotRef, signal: AbortSignal): Promise<Candidate> {
     const { modelSwitch, journal } = this.#deps;
     const begun = journal.begin('testing', install);
-    // Tries one execution provider after the other; each may build its engine for minutes.
+    // The test tries one execution provider after another. Each of them may need minutes to compile the model.
     return modelSwitch.prove(ref, signal, () => journal.reportProgress(begun, null));
   }
 
-  /** `shadow`: compares both models on live frames and forecasts the calibrations. Stores the report before the swap. */
+  /**
+   * Phase `shadow`: compares both models on live frames, and forecasts what happens to the calibrations. Stores the
+   * report before the swap.
+   */
   async shadow(install: InstallRecord, candidate: Candidate, signal: AbortSignal): Promise<void> {
     const { clock, host, journal, log, raise } = this.#deps;
     const begun = journal.begin('shadow', install);
@@ -100,7 +106,7 @@ export class InstallPhases {
     journal.store((state) => updateInstall(state, { shadow, reason }, clock.nowMs()));
     log.info(
       { ...installContext(begun), shadow: comparison, short: isShort },
-      'candidate compared on live frames',
+      'compared the candidate model with the serving model on live frames',
     );
     for (const forecast of calibrations)
       if (forecast.outcome === 'lost') raise(calibrationLostEvent(begun, forecast));
@@ -109,20 +115,24 @@ export class InstallPhases {
   async #forecast(candidate: Candidate, signal: AbortSignal): Promise<readonly CalibrationForecast[]> {
     const { clock, forecast, log } = this.#deps;
     const ms = this.#options.deadlines.forecastMs;
-    const onTimeout = (): AgentError => new AgentError('command_timeout', 'the forecast took too long');
+    const onTimeout = (): AgentError =>
+      new AgentError('command_timeout', 'the forecast of the calibrations took too long');
     try {
       return await withDeadline({ clock, ms, signal, onTimeout }, (until) => forecast(candidate, until));
     } catch (thrown) {
       signal.throwIfAborted();
       const error = asAgentError(thrown);
-      // The candidate failed on a stored image of this site.
+      // The candidate itself failed, on a stored image of this site: the install must fail.
       if (isBundleFault(error.code)) throw error;
-      log.warn({ err: error }, 'calibration forecast failed');
+      log.warn({ err: error }, 'cannot forecast the calibrations with the new model');
       return [];
     }
   }
 
-  /** The swap: stores phase `probation` and the new slots. From here on a restart begins with the new model. */
+  /**
+   * The swap on the disk: stores the phase `probation` and the new slots. After this, a restart of the agent begins
+   * with the new model.
+   */
   storeSwap(): InstallRecord {
     const { clock, host, journal } = this.#deps;
     const formerErrorRate01 = host.errorRate01();
@@ -135,7 +145,7 @@ export class InstallPhases {
     return install;
   }
 
-  /** The candidate that was verified before a restart. */
+  /** Returns the candidate that was verified before a restart of the agent. */
   verifiedCandidate(install: InstallRecord): SlotRef {
     const { candidate } = this.#deps.journal.state;
     if (candidate !== null) return candidate;
@@ -157,7 +167,7 @@ export class InstallPhases {
   }
 }
 
-/** The bundle must be the requested one. */
+/** Throws unless the bundle is the requested one. */
 function checkIdentity(ref: ModelRef, { name, version, digest }: InstallRecord): void {
   if (ref.name !== name || ref.version !== version)
     throw new AgentError(

@@ -11,29 +11,37 @@ export interface InstallRunDeps extends PhaseDeps {
   readonly onServing: (install: InstallRecord) => void;
 }
 
-/** An install fails when the agent has ended abnormally so often in one phase: the candidate may be the cause. */
+/**
+ * When the agent has ended abnormally this often in one phase, the install fails, because the candidate may be the
+ * cause.
+ */
 const MAX_ATTEMPTS = 5;
 
 /**
- * The state machine of one install. Runs it from the stored phase to its end:
+ * The state machine of one install. It runs the install from the stored phase to its end:
  *
  *     requested -> downloading -> verifying -> testing -> shadow -> (swap) -> probation -> committed
  *         |             |             |           |          |                    |
  *         +-------------+---------- failed -------+----------+               rolled_back
  *
- * A bundle that serves already goes from `verifying` to `committed`. After a restart `downloading` and `verifying` continue
- * or run again, `shadow` returns to `testing` because the process of the candidate is gone, and `probation` continues.
+ * An install whose bundle already serves (analyses the frames) goes from `verifying` to `committed`. After a restart of
+ * the agent, `downloading` and `verifying` continue or run again, `shadow` goes back to `testing` because the process
+ * of the candidate has ended, and `probation` continues.
  *
  * INVARIANTS
- * - Each phase is stored before its work begins, and each end is stored before its event is raised.
- * - The power may be cut at any moment. The next start finds one complete state: the one before or after a transition.
- * - The slots name only models that passed their test on this device. The swap stores the slots first, then the new model
- *   takes over. An observation keeps the model that answered its first frame: models swap between observations.
- * - A failure before the swap leaves `active` and `previous` unchanged. A failure after it restores both, then the
- *   former model. Only when the disk is full does the former model serve before the rollback is stored.
- * - The digest of a bundle that failed because of its bytes is remembered. Later installs of it are refused.
- * - When the agent stops (`stop`), the phase stays stored, and the next start continues. When the install is aborted
- *   (`abort`), it ends with the reason of that signal.
+ * - Each phase is stored before its work begins, and the end of the install is stored before the event about it is
+ *   raised.
+ * - The power may be cut at any moment. The next start finds one complete state: the state before a transition or the
+ *   state after it.
+ * - The slots name only models that passed their test on this device. The swap stores the new slots first, then the new
+ *   model takes over. The model changes only between observations: all frames of one observation are analysed by the
+ *   same model.
+ * - A failure before the swap leaves the slots `active` and `previous` unchanged. A failure after the swap restores
+ *   both slots first and then the former model. Only when the disk is full is the order reversed: the former model
+ *   serves first, and the slots are stored later.
+ * - When a bundle failed because of its bytes, its digest is remembered, and later installs of this bundle are refused.
+ * - When the agent stops (signal `stop`), the phase stays stored, and the next start of the agent continues the
+ *   install. When the install is aborted (signal `abort`), it ends with the reason of that signal.
  */
 export class InstallRun {
   readonly #isPinned: boolean;
@@ -47,8 +55,8 @@ export class InstallRun {
   }
 
   /**
-   * Resolves when the end of the install is stored and its files are removed; rejects when the agent stops, or
-   * with an unexpected error. `resumed`: an earlier process began this install.
+   * Resolves when the end of the install is stored and its files are removed. Rejects when the agent stops, or with an
+   * unexpected error. `resumed`: an earlier process of the agent began this install.
    */
   async run(install: InstallRecord, resumed: boolean, stop: AbortSignal, abort: AbortSignal): Promise<void> {
     const signal = AbortSignal.any([stop, abort]);
@@ -62,7 +70,7 @@ export class InstallRun {
         throw stop.reason;
       }
       const current = this.#deps.journal.current;
-      // ModelStarts may have ended this install meanwhile.
+      // `ModelStarts` may already have ended this install.
       if (current?.updateId === install.updateId) {
         const error = asAgentError(abort.aborted ? abort.reason : thrown);
         if (current.phase === 'probation') await this.#rollBack(current, error, stop);
@@ -91,7 +99,7 @@ export class InstallRun {
     await this.#passProbation(probation, signal);
   }
 
-  /** Downloads and verifies. Returns null when the bundle serves already. */
+  /** Downloads and verifies the bundle. Returns null when this bundle already serves. */
   async #obtainBundle(
     install: InstallRecord,
     resumed: boolean,
@@ -105,10 +113,11 @@ export class InstallRun {
       } catch (thrown) {
         signal.throwIfAborted();
         if (!resumed) throw thrown;
-        // The power cut may have damaged the part file, or the part file is already unpacked: download it once more.
+        // Either a power cut has damaged the part file, or the bundle is already unpacked and the part file is gone.
+        // Download the bundle once more.
         this.#deps.log.warn(
           { err: asAgentError(thrown) },
-          'bundle not verified after restart, downloading again',
+          'verification failed after a restart, downloading the bundle again',
         );
         await this.#deps.fetcher.discard(install.updateId);
       }
@@ -117,7 +126,10 @@ export class InstallRun {
     return this.#phases.verify(install, signal);
   }
 
-  /** When the new model does not take over, the caller ends the install, which restores the former slots. */
+  /**
+   * When the new model does not take over, this rejects. The caller then ends the install and restores the former
+   * slots.
+   */
   async #swap(candidate: Candidate, ref: SlotRef): Promise<Probation> {
     const install = this.#phases.storeSwap();
     const probation = this.#startProbation(install);
@@ -128,7 +140,7 @@ export class InstallRun {
       throw thrown;
     }
     probation.noteFormerGone();
-    this.#deps.log.info(installContext(install), 'new model serves on probation');
+    this.#deps.log.info(installContext(install), 'started the probation of the new model');
     this.#deps.onServing(install);
     return probation;
   }
@@ -146,7 +158,7 @@ export class InstallRun {
     const counts = install.probation ?? { answers: 0, failures: 0, failedStarts: 0 };
     const onCounts = (now: ProbationCounts): void => {
       if (journal.current?.updateId !== install.updateId) return;
-      // ModelStarts owns the number of failed starts.
+      // Only `ModelStarts` changes the number of failed starts: keep its value.
       const failedStarts = journal.current.probation?.failedStarts ?? 0;
       journal.note({ probation: { ...now, failedStarts } });
       const byAnswers = observations === 0 ? 1 : now.answers / observations;
@@ -175,7 +187,7 @@ export class InstallRun {
       message: `${committed.name} ${committed.version} is installed.`,
       context: installContext(committed),
     });
-    log.info(installContext(committed), 'install committed');
+    log.info(installContext(committed), 'committed the install');
     return committed;
   }
 
@@ -186,7 +198,10 @@ export class InstallRun {
     this.#reportFailure('failed', install, error);
   }
 
-  /** Stores the former slots first, so that a restart begins with the former model. Then tests and restores that model. */
+  /**
+   * Stores the former slots first, so that a restart of the agent begins with the former model. Then tests the former
+   * model and lets it serve again.
+   */
   async #rollBack(install: InstallRecord, error: AgentError, stop: AbortSignal): Promise<void> {
     await this.#deps.modelSwitch.runExclusive(stop, async () => {
       const { modelSwitch, clock, journal, log, onState, slots } = this.#deps;
@@ -199,8 +214,11 @@ export class InstallRun {
         isStored = true;
         this.#reportFailure('rolled_back', install, error);
       } catch (thrown) {
-        // Even with a full disk the failed model must stop serving.
-        log.error({ err: asAgentError(thrown) }, 'install rollback not stored, retrying after the swap');
+        // The failed model must stop serving even when the disk is full.
+        log.error(
+          { err: asAgentError(thrown) },
+          'cannot store the rollback, trying again after the former model serves',
+        );
       }
       const serving = this.#isPinned ? former : await modelSwitch.restore(former, stop);
       if (!isStored) {
@@ -222,14 +240,17 @@ export class InstallRun {
     log[level]({ err: error, ...installContext(install), end }, 'install failed');
   }
 
-  /** Removes the files of the install and unreferenced bundles. A later run removes what is left. */
+  /**
+   * Removes the files of this install and the bundles that no slot refers to. The next call removes what could not be
+   * removed.
+   */
   async #removeFiles({ updateId }: InstallRecord): Promise<void> {
     const { fetcher, log, slots } = this.#deps;
     try {
       await fetcher.discard(updateId);
       await slots.collect();
     } catch (thrown) {
-      log.warn({ err: asAgentError(thrown) }, 'install files not removed');
+      log.warn({ err: asAgentError(thrown) }, 'cannot remove the files of an install');
     }
   }
 
@@ -243,7 +264,7 @@ export class InstallRun {
     this.#deps.journal.change({ attempts: attempts + 1 });
   }
 
-  /** A requested stop is not evidence against the phase. */
+  /** Takes back the count of this attempt: when the agent was asked to stop, the phase is not the cause of the end. */
   #uncountAttempt(): void {
     const { journal } = this.#deps;
     const attempts = journal.current?.attempts ?? 0;

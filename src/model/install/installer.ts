@@ -16,7 +16,7 @@ import type {
 import type { InstallRecord, InstallRequest, SlotRef } from '../types.ts';
 
 const DEFAULT_SHADOW = { frames: 5, patienceMs: 10 * 60_000 };
-/** Pause after an unexpected error of an install. */
+/** Pause after an unexpected error of an install, before the install is tried again. */
 const RETRY_MS = 30_000;
 const DEFAULT_DEADLINES: InstallDeadlines = {
   downloadMs: 24 * 3_600_000,
@@ -25,13 +25,13 @@ const DEFAULT_DEADLINES: InstallDeadlines = {
   forecastMs: 10 * 60_000,
 };
 
-/** What this process knows of the current install; the rest is stored in the slots. */
+/** What this process keeps in memory about the current install. Everything else is stored in the slots file. */
 interface ActiveInstall {
   readonly updateId: string;
   readonly abort: AbortController;
-  /** The new model serves. */
+  /** Resolves when the new model serves (analyses the frames). */
   readonly serves: PromiseWithResolvers<InstallRecord>;
-  /** The install has ended, well or badly. Rejects when the agent stops first. */
+  /** Resolves when the install has ended, with success or failure. Rejects when the agent stops first. */
   readonly ended: PromiseWithResolvers<undefined>;
 }
 
@@ -67,8 +67,9 @@ export class Installer {
   }
 
   /**
-   * Stores the request; `run` works on it. Joins the same request, and succeeds at once for the model that serves already.
-   * Throws `model_pinned`, `model_install_busy`, `model_refused_before`, `request_invalid`, `model_space`, `store_failed`.
+   * Stores the request; `run` then works on it. A request that is already stored is joined. A request for the model
+   * that serves already succeeds at once. Throws `model_pinned`, `model_install_busy`, `model_refused_before`,
+   * `request_invalid`, `model_space`, `store_failed`.
    */
   request(request: InstallRequest, { clearFailed }: { readonly clearFailed: boolean }): RequestedInstall {
     const { journal, modelSwitch } = this.#deps;
@@ -103,7 +104,7 @@ export class Installer {
     const nowMs = clock.nowMs();
     const { install } = journal.store((state) => beginInstall(state, request, { clearFailed, nowMs }));
     const accepted = install as InstallRecord;
-    // ModelStarts may have ended an install whose probation is still watched here.
+    // `ModelStarts` may have ended an install while this object still watches its probation.
     this.#activeInstall?.abort.abort();
     const { serves } = this.#activeInstallOf(accepted);
     raise({
@@ -113,13 +114,13 @@ export class Installer {
       message: `${accepted.name} ${accepted.version} is being installed.`,
       context: installContext(accepted),
     });
-    log.info(installContext(accepted), 'install started');
+    log.info(installContext(accepted), 'accepted an install');
     journal.reportProgress(accepted, null);
     this.#wake.abort();
     return { accepted, serves: serves.promise };
   }
 
-  /** The requested model serves already. */
+  /** Stores an install that is committed at once, because the requested model serves already. */
   #commitAtOnce(request: InstallRequest, serving: SlotRef): RequestedInstall {
     const { journal, clock } = this.#deps;
     const nowMs = clock.nowMs();
@@ -134,7 +135,7 @@ export class Installer {
     return { accepted, serves: Promise.resolve(accepted) };
   }
 
-  /** The promise of an install that was requested before. */
+  /** Returns a promise for an install that was requested before. */
   #join(install: InstallRecord): Promise<InstallRecord> {
     const { phase } = install;
     if (phase === 'probation' || phase === 'committed') return Promise.resolve(install);
@@ -149,15 +150,15 @@ export class Installer {
     if (this.#activeInstall?.updateId === updateId) return this.#activeInstall;
     const serves = Promise.withResolvers<InstallRecord>();
     const ended = Promise.withResolvers<undefined>();
-    // A rejection that nobody waits for must not end the process.
+    // A rejected promise that no caller awaits must not end the process.
     for (const { promise } of [serves, ended]) promise.catch(() => undefined);
     this.#activeInstall = { updateId, abort: new AbortController(), serves, ended };
     return this.#activeInstall;
   }
 
   /**
-   * Ends the current install. On probation the former model serves again when this resolves. Rejects with
-   * `model_install_none`, also when the install was committed first.
+   * Ends the current install. For an install on probation, this resolves when the former model serves again. Rejects
+   * with `model_install_none` when there is no current install or it was committed before the abort.
    */
   async abort(message = 'an operator aborted the install'): Promise<void> {
     const { journal } = this.#deps;
@@ -172,10 +173,10 @@ export class Installer {
   }
 
   /**
-   * Exchanges the active and the previous model, without network. The new active model serves when this resolves; it is the
-   * factory model when the previous one does not start. Aborts the current install first; on probation that abort is the
-   * rollback. A second call joins the first. Rejects with `model_no_previous`, `model_pinned`, or the reason why nothing
-   * changed.
+   * Exchanges the active and the previous model; needs no network. Resolves when the new active model serves. That is
+   * the factory model if the previous model does not start. A current install is aborted first; if it is on probation,
+   * its own rollback is the result. A second call while this runs gets the same result. Rejects with
+   * `model_no_previous`, `model_pinned`, or the error that prevented the change.
    */
   rollback(signal: AbortSignal): Promise<ModelRef> {
     this.#rollbackInProgress ??= this.#performRollback(signal).finally(() => {
@@ -206,12 +207,15 @@ export class Installer {
       message: `${model.name} ${model.version} serves again.`,
       context: { ...model, from },
     });
-    log.warn({ from, to: model }, 'model rolled back by an operator');
+    log.warn({ from, to: model }, 'an operator rolled the model back');
     await this.#collect();
     return model;
   }
 
-  /** Starts the serving model again in a new process, without losing a frame. Rejects and changes nothing on failure. */
+  /**
+   * Starts the serving model again in a new process without losing a frame. On failure, rejects, and the old process
+   * continues.
+   */
   async reload(signal: AbortSignal): Promise<ModelRef> {
     const { modelSwitch, journal, onState } = this.#deps;
     const { current } = journal;
@@ -226,7 +230,10 @@ export class Installer {
     });
   }
 
-  /** Completes the install that a restart interrupted, then each requested one. Rejects when the signal fires. */
+  /**
+   * Completes the install that a restart of the agent interrupted, then each requested install. Rejects when the signal
+   * fires.
+   */
   async run(signal: AbortSignal): Promise<never> {
     const { journal, clock, log } = this.#deps;
     if (journal.current === null) await this.#collect();
@@ -243,7 +250,10 @@ export class Installer {
         await this.#complete(install, signal);
       } catch (thrown) {
         signal.throwIfAborted();
-        log.error({ err: asAgentError(thrown), ...installContext(install) }, 'install step failed, retrying');
+        log.error(
+          { err: asAgentError(thrown), ...installContext(install) },
+          'an install stopped with an unexpected error, trying again',
+        );
         await clock.sleep(RETRY_MS, signal);
       }
     }
@@ -276,7 +286,7 @@ export class Installer {
     await slots
       .collect()
       .catch((thrown: unknown) =>
-        log.warn({ err: asAgentError(thrown) }, 'unreferenced bundles not removed'),
+        log.warn({ err: asAgentError(thrown) }, 'cannot remove bundles that no slot refers to'),
       );
   }
 

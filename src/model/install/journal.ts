@@ -8,19 +8,19 @@ import type { Slots } from './types.ts';
 import type { InstallRecord, FetchProgress, SlotsState } from '../types.ts';
 
 const RETRY = { minMs: 1000, maxMs: 60_000, resetAfterMs: 60_000 };
-/** Shortest time between two progress messages of one phase. */
+/** Shortest time between two published progress messages of the same phase. */
 const MIN_PROGRESS_INTERVAL_MS = 1000;
 
 export interface JournalDeps {
   readonly slots: Slots;
   readonly clock: Clock;
   readonly log: Log;
-  /** Called after each stored change of a phase or of the slots. */
+  /** Called after each stored change of an install phase or of the slots. */
   readonly onState: () => void;
   readonly onProgress: (progress: ModelProgress) => void;
 }
 
-/** Stores the state of installs, and publishes each change and the progress within a phase. */
+/** Stores the state of installs. Publishes each stored change, and the progress within a phase. */
 export class InstallJournal {
   readonly #deps: JournalDeps;
   #progressKey = '';
@@ -35,12 +35,12 @@ export class InstallJournal {
     return this.#deps.slots.state;
   }
 
-  /** The install that has not ended yet. */
+  /** The install that has not ended yet; null without one. */
   get current(): InstallRecord | null {
     return currentInstall(this.state);
   }
 
-  /** Stores and publishes. Throws `model_space` and `store_failed`; nothing has changed then. */
+  /** Stores and publishes a change. Throws `model_space` and `store_failed`; then nothing has changed. */
   store(change: (state: SlotsState) => SlotsState): SlotsState {
     const state = this.#deps.slots.update(change);
     this.#deps.onState();
@@ -53,7 +53,10 @@ export class InstallJournal {
     return install as InstallRecord;
   }
 
-  /** Stores and publishes the begin of a phase, unless it is stored already, as after a restart. Throws as `store`. */
+  /**
+   * Stores and publishes the start of a phase, unless this start is stored already, as it is after a restart of the
+   * agent. Throws as `store`.
+   */
   begin(phase: InstallPhase, install: InstallRecord): InstallRecord {
     const { bytes, totalBytes } = this.withReceivedBytes(install);
     const current = this.current ?? install;
@@ -62,18 +65,21 @@ export class InstallJournal {
     return begun;
   }
 
-  /** Stores counters without publishing them. Loses them when the disk is full. */
+  /** Stores counters without publishing them. When the disk is full, logs the error and keeps the old counters. */
   note(change: Partial<InstallRecord>): void {
     try {
       this.#deps.slots.update((state) =>
         currentInstall(state) === null ? state : updateInstall(state, change, this.#deps.clock.nowMs()),
       );
     } catch (thrown) {
-      this.#deps.log.debug({ err: asAgentError(thrown) }, 'install counters not stored');
+      this.#deps.log.debug({ err: asAgentError(thrown) }, 'cannot store the counters of an install');
     }
   }
 
-  /** Stores a change that must not be lost, such as an end: retries until the disk takes it. `freeSpace` runs once. */
+  /**
+   * Stores a change that must not be lost, such as the end of an install. Retries until the disk accepts it, and calls
+   * `freeSpace` once.
+   */
   async storeWithRetry(
     change: (state: SlotsState) => SlotsState,
     freeSpace: () => Promise<void>,
@@ -90,7 +96,7 @@ export class InstallJournal {
         const error = asAgentError(thrown);
         if (error.code !== 'model_space' && error.code !== 'store_failed') throw error;
         if (backoff.attempts === 0) {
-          log.error({ err: error }, 'install end not stored, retrying');
+          log.error({ err: error }, 'cannot store the state of an install, trying again');
           await freeSpace();
         }
         await clock.sleep(backoff.attempts === 0 ? backoff.nextMs() / 10 : backoff.nextMs(), signal);
@@ -99,8 +105,8 @@ export class InstallJournal {
   }
 
   /**
-   * Publishes progress: each phase at once, and within a phase at most once a second. `share01` is the completed part of the
-   * phase, or null when it is unknown.
+   * Publishes the progress of an install: a new phase at once, and then at most once per second. `share01` is the
+   * completed part of the phase, or null when it is unknown.
    */
   reportProgress(install: InstallRecord, share01: number | null): void {
     const { updateId, phase } = install;
@@ -122,14 +128,14 @@ export class InstallJournal {
     });
   }
 
-  /** Publishes received bytes. Does not store them. */
+  /** Publishes the number of received bytes, but does not store it. */
   reportBytes(install: InstallRecord, progress: FetchProgress): void {
     this.#received = { updateId: install.updateId, progress };
     const { bytes, totalBytes } = progress;
     this.reportProgress(install, totalBytes === null ? null : totalBytes === 0 ? 1 : bytes / totalBytes);
   }
 
-  /** The record with the newest byte counts. */
+  /** Returns the install record with the newest byte counts. */
   withReceivedBytes(install: InstallRecord): InstallRecord {
     if (this.#received?.updateId !== install.updateId) return install;
     const { bytes, totalBytes } = this.#received.progress;

@@ -7,7 +7,7 @@ import { currentInstall, rollBackInstall, updateInstall } from './transitions.ts
 import type { Slots } from './types.ts';
 import type { InstallRecord } from '../types.ts';
 
-/** The next start after so many failed ones rolls the install back. */
+/** When this many starts have failed, the next start of the agent rolls the install back. */
 const MAX_FAILED_STARTS = 2;
 
 export interface ModelStartsDeps {
@@ -18,10 +18,10 @@ export interface ModelStartsDeps {
 }
 
 /**
- * Counts the starts of a model on probation and rolls the install back when they fail. Works before the installer exists
- * and changes only the slots; the caller then opens the model that the slots name.
+ * Counts the starts of a model on probation, and rolls the install back when too many of them fail. It runs before the
+ * installer is created and changes only the slots file. The caller then opens the model that the slots name.
  *
- * INVARIANT: a start is stored before it is tried, because it may end the agent or the machine.
+ * INVARIANT: a start is counted on the disk before it is tried, because the start may end the agent or the machine.
  */
 export class ModelStarts {
   readonly #deps: ModelStartsDeps;
@@ -30,7 +30,7 @@ export class ModelStarts {
     this.#deps = { slots, clock, log, raise };
   }
 
-  /** Call it at the start of the agent, before the model is opened from the slots. */
+  /** Call this at the start of the agent, before the model of the active slot is opened. */
   noteStart(): void {
     const install = this.#installOnProbation();
     if (install === null) return;
@@ -44,8 +44,8 @@ export class ModelStarts {
   }
 
   /**
-   * Call it when the model could not be opened or started. `fellBack`: another model is tried next; otherwise the same one
-   * is tried again. Returns true when the install was rolled back.
+   * Call this when the model could not be opened or started. `fellBack` is true when another model is tried next, and
+   * false when the same model is tried again. Returns true when the install was rolled back.
    */
   noteFailure(error: AgentError, fellBack: boolean): boolean {
     const install = this.#installOnProbation();
@@ -64,13 +64,13 @@ export class ModelStarts {
     );
   }
 
-  /** Call it when the model serves. */
+  /** Call this when the model serves (analyses the frames). */
   noteServing(): void {
     const install = this.#installOnProbation();
     if (install !== null && failedStartsOf(install) > 0) this.#store(install, 0);
   }
 
-  /** The current install if its model is in the active slot. */
+  /** The current install if it is on probation and its model is in the active slot; else null. */
   #installOnProbation(): InstallRecord | null {
     const { state } = this.#deps.slots;
     const install = currentInstall(state);
@@ -87,8 +87,8 @@ export class ModelStarts {
         updateInstall(state, { probation: { ...counts, failedStarts } }, clock.nowMs()),
       );
     } catch (thrown) {
-      // A full disk must not prevent the start of the model.
-      log.warn({ err: asAgentError(thrown) }, 'model start not counted');
+      // The model must start even when the disk is full.
+      log.warn({ err: asAgentError(thrown) }, 'cannot store the number of failed starts of the new model');
     }
   }
 
@@ -97,11 +97,14 @@ export class ModelStarts {
     try {
       slots.update((state) => rollBackInstall(state, error, clock.nowMs()));
     } catch (thrown) {
-      log.error({ err: asAgentError(thrown) }, 'install rollback not stored');
+      log.error({ err: asAgentError(thrown) }, 'cannot store the rollback of an install');
       return false;
     }
     raise(failureEvent('rolled_back', install, error));
-    log.error({ err: error, ...installContext(install) }, 'new model not started, install rolled back');
+    log.error(
+      { err: error, ...installContext(install) },
+      'the new model did not start, rolled the install back',
+    );
     return true;
   }
 }

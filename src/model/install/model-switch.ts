@@ -11,9 +11,12 @@ import type { InstallerDeps } from './types.ts';
 import type { Candidate, ModelHost, SlotRef, SlotsState } from '../types.ts';
 
 const RESTORE_RETRY = { minMs: 2000, maxMs: 300_000, resetAfterMs: 60_000 };
-/** After so many failed starts of the former model, the factory model is started instead. */
+/** After this many failed starts of the former model, the factory model is started instead. */
 const MAX_RESTORE_ATTEMPTS = 2;
-/** A bundle that was valid before has been damaged on the disk: another attempt fails too. */
+/**
+ * Errors which show that a bundle, valid at its installation, is now damaged on the disk. Another attempt would fail
+ * too.
+ */
 const DAMAGED_ON_DISK: ReadonlySet<ErrorCode> = new Set([
   'model_not_found',
   'model_digest_mismatch',
@@ -23,16 +26,16 @@ const DAMAGED_ON_DISK: ReadonlySet<ErrorCode> = new Set([
 
 export interface ModelSwitchOptions {
   readonly factory: FactoryModel;
-  /** Longest start and test of a candidate, ms. */
+  /** Time limit for the start and the test of a candidate together, ms. */
   readonly testMs: number;
 }
 
 /**
- * Changes which model serves. The new model is tested in its own process while the former one serves, then the slots are
- * stored, then the new model takes over. So after a power cut at any moment the slots name a model that passed its test
- * on this device.
+ * Replaces the model that serves (analyses the frames). The new model is tested in its own process while the former
+ * model still serves. Then the new slots are stored, and then the new model takes over. So after a power cut at any
+ * moment the slots name a model that passed its test on this device.
  *
- * INVARIANT: one change at a time; callers wrap each change in `runExclusive`.
+ * INVARIANT: only one replacement at a time. Callers wrap each replacement in `runExclusive`.
  */
 export class ModelSwitch {
   readonly #options: ModelSwitchOptions;
@@ -55,7 +58,10 @@ export class ModelSwitch {
     this.#log = deps.log;
   }
 
-  /** Runs one change after the other. Rejects without calling `work` when the signal has fired by then. */
+  /**
+   * Runs the given works one after another. Rejects without calling `work` if the signal has fired before the turn of
+   * `work`.
+   */
   async runExclusive<T>(signal: AbortSignal, work: () => Promise<T>): Promise<T> {
     const turn = this.#last.then(() => {
       signal.throwIfAborted();
@@ -65,7 +71,7 @@ export class ModelSwitch {
     return turn;
   }
 
-  /** Opens a bundle and starts and tests it as a candidate. Rejects with its fault; see `proveBundle`. */
+  /** Opens a bundle, starts it as a candidate and tests it. Rejects with the fault of the bundle; see `proveBundle`. */
   async prove(ref: ModelRef, signal: AbortSignal, onStep?: () => void): Promise<Candidate> {
     const dir = this.#isFactory(ref.digest) ? this.#options.factory.dir : this.#slots.bundleDir(ref.digest);
     const bundle = await this.#openBundle(dir, { signal });
@@ -78,7 +84,10 @@ export class ModelSwitch {
     return this.proveBundle(bundle, signal, onStep);
   }
 
-  /** Starts a bundle as a candidate and tests it. Rejects with `model_candidate_failed` after `testMs`. */
+  /**
+   * Starts a bundle as a candidate (a model in its own process, next to the serving one) and tests it against its
+   * golden outputs. Rejects with `model_candidate_failed` after `testMs`.
+   */
   async proveBundle(bundle: Bundle, signal: AbortSignal, onStep?: () => void): Promise<Candidate> {
     const ms = this.#options.testMs;
     const onTimeout = (): AgentError =>
@@ -92,18 +101,24 @@ export class ModelSwitch {
     return digest === this.#options.factory.ref.digest;
   }
 
-  /** True when the bundle is in the active slot and also serves. A start may have fallen back to another model. */
+  /**
+   * True when the bundle is in the active slot and also serves. The two differ when the model of the active slot did
+   * not start and another model serves.
+   */
   isServing(digest: string): boolean {
     const serving = this.#host.bundle?.digest ?? digest;
     return digest === this.orFactory(this.#slots.state.active).digest && digest === serving;
   }
 
-  /** The content of the slot, or the factory model for an empty slot. */
+  /** Returns the content of the slot, or the factory model for an empty slot. */
   orFactory(ref: SlotRef | null): SlotRef {
     return ref ?? factorySlot(this.#options.factory.ref);
   }
 
-  /** Lets the candidate take over. When it does not, closes it and rejects; the former model serves on. */
+  /**
+   * Lets the candidate replace the serving model. If this fails, closes the candidate and rejects, and the former model
+   * continues to serve.
+   */
   async adopt(candidate: Candidate, trusted: boolean): Promise<void> {
     const { bundle } = candidate;
     try {
@@ -113,7 +128,7 @@ export class ModelSwitch {
         await this.closeCandidate(candidate);
         throw thrown;
       }
-      this.#log.warn({ err: asAgentError(thrown) }, 'process of the former model not closed');
+      this.#log.warn({ err: asAgentError(thrown) }, 'cannot close the process of the former model');
     }
   }
 
@@ -121,11 +136,14 @@ export class ModelSwitch {
     try {
       await candidate.close();
     } catch (thrown) {
-      this.#log.warn({ err: asAgentError(thrown) }, 'process of the candidate not closed');
+      this.#log.warn({ err: asAgentError(thrown) }, 'cannot close the process of the candidate model');
     }
   }
 
-  /** Loads the serving bundle (pinned) or the active model again, in a new process. Rejects and changes nothing. */
+  /**
+   * Starts the serving model (if `isPinned`) or the model of the active slot again, in a new process. On failure,
+   * rejects, and the old process continues.
+   */
   async reload(isPinned: boolean, signal: AbortSignal): Promise<ModelRef> {
     const serving = this.#host.bundle;
     if (isPinned && serving !== null) {
@@ -139,8 +157,8 @@ export class ModelSwitch {
   }
 
   /**
-   * Makes the former model serve again, or the factory model when the former one does not start. Returns the one that
-   * serves. Retries until the signal fires, because the model that serves meanwhile has failed.
+   * Makes the former model serve again, or the factory model when the former one does not start. Returns the model that
+   * serves then. Retries until the signal fires, because the model that serves until then has failed.
    */
   async restore(former: SlotRef, signal: AbortSignal): Promise<SlotRef> {
     const backoff = new Backoff(RESTORE_RETRY, { clock: this.#clock });
@@ -153,7 +171,7 @@ export class ModelSwitch {
       } catch (thrown) {
         signal.throwIfAborted();
         const error = asAgentError(thrown);
-        this.#log.error({ err: error, model: plainRef(ref) }, 'former model not started');
+        this.#log.error({ err: error, model: plainRef(ref) }, 'cannot start the former model, trying again');
         const waitMs = backoff.nextMs();
         const isHopeless = DAMAGED_ON_DISK.has(error.code) || backoff.attempts >= MAX_RESTORE_ATTEMPTS;
         if (!this.#isFactory(ref.digest) && isHopeless) ref = factory;
@@ -162,7 +180,10 @@ export class ModelSwitch {
     }
   }
 
-  /** Exchanges active and previous. When the previous model does not start, the factory model becomes active. */
+  /**
+   * Exchanges the active and the previous model. When the previous model does not start, the factory model becomes the
+   * active one.
+   */
   async exchangeWithPrevious(signal: AbortSignal): Promise<ModelRef> {
     const factory = this.#options.factory.ref;
     const { previous } = this.#slots.state;
@@ -178,13 +199,16 @@ export class ModelSwitch {
       if (isLastChoice || error.code === 'model_space' || error.code === 'store_failed') throw error;
       this.#log.error(
         { err: error, model: plainRef(previous) },
-        'previous model not started, using the factory model',
+        'cannot start the previous model, starting the factory model instead',
       );
       return this.#replace(this.orFactory(null), (state) => exchangeActive(state, null, factory), signal);
     }
   }
 
-  /** Tests a bundle, stores the change of the slots, and adopts the bundle; reverts the slots when that fails. */
+  /**
+   * Tests a bundle, stores the new slots, and lets the model of the bundle take over. If the model does not take over,
+   * restores the slots.
+   */
   async #replace(
     ref: SlotRef,
     change: (state: SlotsState) => SlotsState,

@@ -5,13 +5,15 @@ import type { KeyValue } from '../../store/types.ts';
 import { toInstallResult } from '../state-view.ts';
 import type { InstallRecord } from '../types.ts';
 
-/** The part of the commands that replies to a command of an earlier run. */
+/**
+ * The part of the command handling that this file uses: it sends the reply to a command of an earlier run of the agent.
+ */
 export interface ReplyingCommands {
   resume(command: {
     readonly id: string;
     readonly name: 'model.install';
     readonly receivedAtMs: number;
-    /** Settles with the command's result. */
+    /** Resolves with the result of the command, or rejects with its error. */
     readonly running: Promise<ModelInstallResult>;
   }): void;
 }
@@ -19,43 +21,52 @@ export interface ReplyingCommands {
 export interface PendingRepliesDeps {
   readonly memory: KeyValue;
   readonly log: Log;
-  /** The current install, or the last one. */
+  /** Returns the current install, or the last one when no install is running. */
   readonly install: () => InstallRecord | null;
 }
 
-/** Key in the store's memory: the id of an install follows, the value is the id of the command that requested it. */
+/**
+ * Start of a key in the store's memory. The id of an install follows; the value is the id of the command that requested
+ * it.
+ */
 const KEY_PREFIX = 'model.install.';
 
 /** Remembers which command requested which install, so that the command gets its reply even after a restart. */
 export class PendingReplies {
   readonly #deps: PendingRepliesDeps;
-  /** Commands of an earlier run, by the id of their install. */
+  /** Functions that settle the commands of an earlier run of the agent, by the id of the install. */
   readonly #resumed = new Map<string, (end: ModelInstallResult | AgentError) => void>();
 
   constructor(deps: PendingRepliesDeps) {
     this.#deps = deps;
   }
 
-  /** To be called before the install is stored: after a power cut in between, the command must be known. */
+  /** Call this before the install is stored. If the power is cut between the two, the command must be known. */
   add(updateId: string, commandId: string): void {
     this.#deps.memory.set(KEY_PREFIX + updateId, commandId);
   }
 
-  /** The command was answered. While the install goes on, the agent is stopping, and the next run has to reply. */
+  /**
+   * Call this when the command was answered. Does nothing while the install continues: then the agent is stopping, and
+   * its next run has to send the reply.
+   */
   remove(updateId: string): void {
     const install = this.#deps.install();
     if (install?.updateId === updateId && replyTo(install) === null) return;
-    // In a later turn, because the reply is stored first.
+    // Delete the entry in a later turn of the event loop, because the reply must be stored first.
     setImmediate(() => {
       try {
         this.#deps.memory.delete(KEY_PREFIX + updateId);
       } catch (thrown) {
-        this.#deps.log.warn({ code: asAgentError(thrown).code }, 'pending reply not removed');
+        this.#deps.log.warn(
+          { code: asAgentError(thrown).code },
+          'cannot delete the stored note of an answered command',
+        );
       }
     });
   }
 
-  /** Hands the unanswered command of an earlier run to `commands`. */
+  /** Hands the unanswered command of an earlier run of the agent to `commands`. */
   resume(commands: ReplyingCommands): void {
     const install = this.#deps.install();
     const id = install === null ? null : this.#deps.memory.get(KEY_PREFIX + install.updateId);
@@ -70,7 +81,7 @@ export class PendingReplies {
     this.answer();
   }
 
-  /** Replies to the resumed commands whose install has ended. */
+  /** Settles the resumed commands whose install has ended. */
   answer(): void {
     const install = this.#deps.install();
     for (const [updateId, settle] of this.#resumed) {
@@ -82,7 +93,10 @@ export class PendingReplies {
   }
 }
 
-/** The reply to the command of an install; null while it goes on. A model on probation runs, so its command is answered. */
+/**
+ * The reply to the command that requested the install; null while the install continues. The command is answered when
+ * the new model runs, which it does on probation.
+ */
 function replyTo(install: InstallRecord): ModelInstallResult | AgentError | null {
   switch (install.phase) {
     case 'requested':

@@ -9,21 +9,22 @@ export type ProbationCounts = NonNullable<InstallRecord['probation']>;
 export interface ProbationDeps {
   readonly host: ModelHost;
   readonly clock: Clock;
-  /** The configuration, which may change during the probation. */
+  /** Returns the configured limits, which may change during the probation. */
   readonly limits: () => ProbationLimits;
   /** Called at least every 30 s and at the end, so that a restart can resume the counts. Must not throw. */
   readonly onCounts: (counts: ProbationCounts) => void;
 }
 
-/** The error rate is compared after this many frames, and only with this many failures. */
+/** The error rate is compared only after this many frames, and only when this many frames have failed. */
 const MIN_FRAMES = 10;
 const MIN_FAILURES = 3;
-/** A power cut loses at most this much of the elapsed time. */
+/** Longest interval between two reports. A power cut loses at most this much of the elapsed time. */
 const REPORT_INTERVAL_MS = 30_000;
 
 /**
- * Watches the frames of a new model that serves. The model passes when enough answers and enough time on the monotonic
- * clock have passed. It fails on one crash, timeout or invalid output, and on an error rate above the former model's.
+ * Watches the frames of a new model that serves on probation. The model passes after enough answered observations and
+ * enough time on the monotonic clock. It fails on one crash, one timeout or one invalid output, and when its error rate
+ * is higher than that of the former model.
  */
 export class Probation {
   readonly #digest: string;
@@ -35,7 +36,7 @@ export class Probation {
   #wakeUp = new AbortController();
   readonly #stopListening: () => void;
 
-  /** Counts from now on. The former model may still finish frames; see `noteFormerGone`. */
+  /** Starts to count at once. At that time the former model may still finish frames; see `noteFormerGone`. */
   constructor(digest: string, counts: ProbationCounts, deps: ProbationDeps) {
     this.#digest = digest;
     this.#counts = counts;
@@ -44,7 +45,7 @@ export class Probation {
     this.#stopListening = deps.host.onOutcome((outcome) => this.#count(outcome));
   }
 
-  /** From now on a frame without a digest counts as a frame of the new model. */
+  /** Call this when the former model has ended: from now on a frame without a digest counts for the new model. */
   noteFormerGone(): void {
     this.#formerHasGone = true;
   }
@@ -76,7 +77,7 @@ export class Probation {
     this.#addElapsed();
   }
 
-  /** Adds the time since the last call and reports the counts. */
+  /** Adds the time since the last call to the elapsed time, and reports the counts. */
   #addElapsed(): void {
     const nowMonoMs = this.#deps.clock.monoMs();
     const elapsedMs = (this.#counts.elapsedMs ?? 0) + nowMonoMs - this.#sinceMonoMs;
@@ -106,7 +107,7 @@ export class Probation {
     this.#wakeUp.abort();
   }
 
-  /** Null while the error rate is acceptable. */
+  /** Describes an error rate that is too high; null while the error rate is acceptable. */
   #describeHighErrorRate(): string | null {
     const { answers, failures, formerErrorRate01 = 0 } = this.#counts;
     const frames = answers + failures;

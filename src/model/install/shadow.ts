@@ -15,18 +15,20 @@ export interface ShadowDeps {
 
 export type ShadowComparison = Omit<ShadowReport, 'calibrations'>;
 
-/** One live frame that both models analyzed. */
+/** The results of both models for the same live frame. */
 interface FramePair {
   readonly active: FrameResult;
   readonly candidate: FrameResult;
 }
 
 /**
- * Shows the next live frames to the candidate and compares its results with those of the serving model. Never delays a
- * live frame: skips frames that arrive while the candidate works, and frames that the quality gate rejects.
+ * Gives the next live frames also to the candidate (the model to be installed), and compares its results with those of
+ * the serving model. Never delays a live frame: skips frames that arrive while the candidate is busy, and frames that
+ * the quality gate rejects.
  *
- * Ends after `options.frames` frames or after `options.patienceMs`. Rejects with `model_candidate_failed` at the first frame
- * that only the candidate fails on, because one such failure on probation would roll the install back.
+ * Ends after `options.frames` frames or after `options.patienceMs`. Rejects with `model_candidate_failed` at the first
+ * frame that the candidate fails on and the serving model does not, because one such failure on probation would roll
+ * the install back.
  */
 export async function compareOnLiveFrames(
   candidate: Candidate,
@@ -73,14 +75,14 @@ export async function compareOnLiveFrames(
     finished.abort();
     stopListening();
   }
-  // The last frame still counts; the candidate's own timeout bounds the wait.
+  // Wait for the last frame, which still counts. The timeout of the candidate limits this wait.
   await progress.analysis;
   signal.throwIfAborted();
   if (progress.failure !== null) throw progress.failure;
   return comparePairs(pairs);
 }
 
-/** The comparison needs no preview, and must not delay other frames. */
+/** The options without the preview image, which the comparison does not need and which would delay other frames. */
 const withoutPreview = ({ roi, privacyMasks }: FrameOptions): FrameOptions => ({
   roi,
   privacyMasks,

@@ -5,16 +5,17 @@ import { isBundleFault } from './failures.ts';
 import type { InstallRecord, InstallRequest, RefusedDigest, SlotRef, SlotsState } from '../types.ts';
 
 /*
- * The transitions of the install state machine, as pure functions on the stored state. Each returns one complete state:
- * after a power cut the disk has the state before it or after it. install-run.ts decides which transition comes next.
+ * The transitions of the install state machine, as pure functions of the stored state. Each returns one complete state:
+ * after a power cut the disk has either the state before the transition or the state after it. install-run.ts decides
+ * which transition comes next.
  */
 
-/** The install that has not ended yet. */
+/** The install that has not ended yet; null without one. */
 export function currentInstall({ install }: SlotsState): InstallRecord | null {
   return install === null || isFinalPhase(install.phase) ? null : install;
 }
 
-/** Phase `requested`. `clearFailed` removes an earlier refusal of the same bundle. */
+/** Starts an install in phase `requested`. `clearFailed` deletes an earlier refusal of the same bundle. */
 export function beginInstall(
   state: SlotsState,
   request: InstallRequest,
@@ -47,7 +48,10 @@ export function beginInstall(
   };
 }
 
-/** The stored refusal of the requested bundle: found by digest, or by name and version when the request has no digest. */
+/**
+ * Finds the stored refusal of the requested bundle: by its digest, or by name and version when the request has no
+ * digest.
+ */
 export function findRefusal(state: SlotsState, request: InstallRequest): RefusedDigest | null {
   return state.refused.find((refused) => isRefusalOf(refused, request)) ?? null;
 }
@@ -56,7 +60,7 @@ function isRefusalOf(refused: RefusedDigest, { name, version, digest }: InstallR
   return digest === null ? refused.name === name && refused.version === version : refused.digest === digest;
 }
 
-/** Changes the current install. A new phase starts with attempt 1. Throws `model_install_none`. */
+/** Changes the record of the current install. A new phase starts with attempt 1. Throws `model_install_none`. */
 export function updateInstall(state: SlotsState, change: Partial<InstallRecord>, nowMs: number): SlotsState {
   const install = requireCurrent(state);
   const next = { ...install, ...change };
@@ -64,14 +68,17 @@ export function updateInstall(state: SlotsState, change: Partial<InstallRecord>,
   return { ...state, install: next };
 }
 
-/** `verifying` -> `testing`: the verified bundle takes the candidate slot. */
+/** `verifying` -> `testing`: puts the verified bundle into the candidate slot. */
 export function beginTesting(state: SlotsState, ref: SlotRef, nowMs: number): SlotsState {
   const { trusted } = ref;
   const next = updateInstall(state, { phase: 'testing', candidate: plainRef(ref), trusted }, nowMs);
   return { ...next, candidate: ref };
 }
 
-/** `shadow` -> `probation`, the swap: candidate -> active -> previous. Keeps the slots before it in `former`. */
+/**
+ * `shadow` -> `probation`, the swap: the candidate becomes active, and the active model becomes previous. `former`
+ * keeps the slots as they were before the swap.
+ */
 export function beginProbation(
   state: SlotsState,
   options: { readonly factory: ModelRef; readonly formerErrorRate01: number; readonly nowMs: number },
@@ -81,22 +88,28 @@ export function beginProbation(
   const { factory, formerErrorRate01, nowMs } = options;
   const probation = { answers: 0, failures: 0, failedStarts: 0, elapsedMs: 0, formerErrorRate01 };
   const next = updateInstall(state, { phase: 'probation', probation, former: { active, previous } }, nowMs);
-  // An active model that could not be started may be installed again.
+  // The candidate may already be the active model: a model that could not be started may be installed again.
   if (active?.digest === candidate.digest) return { ...next, active: candidate, candidate: null };
   return { ...next, active: candidate, previous: active ?? factorySlot(factory), candidate: null };
 }
 
-/** Final: the model of the install serves. */
+/** Ends the install with success: its model continues to serve. */
 export function commitInstall(state: SlotsState, nowMs: number): SlotsState {
   return { ...updateInstall(state, { phase: 'committed', former: null }, nowMs), candidate: null };
 }
 
-/** Final, before the swap: active and previous stay. The bundle is refused from now on when it caused the failure. */
+/**
+ * Ends an install that failed before the swap. The active and previous slots do not change. If the bundle caused the
+ * failure, later installs of it are refused.
+ */
 export function failInstall(state: SlotsState, error: AgentError, nowMs: number): SlotsState {
   return endInstall(state, 'failed', error, nowMs);
 }
 
-/** Final, after the swap: active and previous are as before the swap. Refuses the bundle as `failInstall` does. */
+/**
+ * Ends an install that failed after the swap: the active and previous slots become as they were before the swap.
+ * Refuses the bundle as `failInstall` does.
+ */
 export function rollBackInstall(state: SlotsState, error: AgentError, nowMs: number): SlotsState {
   const former = requireCurrent(state).former ?? { active: state.previous, previous: null };
   return { ...endInstall(state, 'rolled_back', error, nowMs), ...former };
@@ -114,7 +127,7 @@ function endInstall(
   return { ...next, candidate: null, refused };
 }
 
-/** The refused digests, with the bundle of the current install if `error` is the fault of its bytes. */
+/** The list of refused bundles. Adds the bundle of the current install if its bytes caused `error`. */
 function refusedAfter(state: SlotsState, error: AgentError, nowMs: number): readonly RefusedDigest[] {
   const install = requireCurrent(state);
   const digest = install.candidate?.digest ?? install.digest;
@@ -124,13 +137,16 @@ function refusedAfter(state: SlotsState, error: AgentError, nowMs: number): read
   return [...others, { name, version, digest, code: error.code, atMs: nowMs }];
 }
 
-/** A rollback by the operator: `to` becomes active, and the active model becomes previous. Null is the factory model. */
+/**
+ * A rollback by the operator: `to` becomes the active model, and the active model becomes the previous one. Null in
+ * `to` means the factory model.
+ */
 export function exchangeActive(state: SlotsState, to: SlotRef | null, factory: ModelRef): SlotsState {
   const active = to?.digest === factory.digest ? null : to;
   return { ...state, active, previous: state.active ?? factorySlot(factory) };
 }
 
-/** The factory bundle as the content of a slot. The active slot stores it as null instead. */
+/** The factory bundle as content of a slot. Only the active slot stores null for it instead. */
 export const factorySlot = (factory: ModelRef): SlotRef => ({ ...plainRef(factory), trusted: true });
 
 /** Name, version and digest, without further properties. */

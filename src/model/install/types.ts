@@ -18,35 +18,41 @@ import type {
 /** The part of `SlotStore` that installs use. */
 export interface Slots {
   readonly state: SlotsState;
-  /** The new state is on the disk when this returns. Throws `model_space` and `store_failed`; nothing has changed then. */
+  /**
+   * Changes the state. When this returns, the new state is on the disk. Throws `model_space` and `store_failed`; then
+   * nothing has changed.
+   */
   update(change: (state: SlotsState) => SlotsState): SlotsState;
   bundleDir(digest: string): string;
   collect(): Promise<void>;
 }
 
-/** Both must have passed: answers of the new model, and minutes. */
+/** The number of answered observations and the minutes of a probation. A new model must reach both. */
 export type ProbationLimits = Settings['model']['probation'];
 
 export interface ShadowOptions {
-  /** Live frames that both models analyze before the swap. */
+  /** Number of live frames that both models analyse before the swap. */
   readonly frames: number;
-  /** Longest wait for these frames, ms. */
+  /** Longest wait until these frames have arrived, ms. */
   readonly patienceMs: number;
 }
 
-/** Time limits on the monotonic clock, ms. */
+/** Time limits of the phases of an install, measured on the monotonic clock, ms. */
 export interface InstallDeadlines {
   readonly downloadMs: number;
   readonly verifyMs: number;
-  /** Start and test of a candidate. Building an engine for an accelerator takes minutes. */
+  /** Time limit for the start and the test of a candidate. An accelerator may need minutes to compile the model. */
   readonly testMs: number;
-  /** Forecast of the calibrations. */
+  /** Time limit for the forecast of the calibrations. */
   readonly forecastMs: number;
 }
 
 export interface InstallerOptions {
   readonly factory: FactoryModel;
-  /** The model settings at the start of the agent. While `active` is set that model serves, and installs are refused. */
+  /**
+   * The model settings at the start of the agent. While `active` names a model, that model serves, and installs are
+   * refused.
+   */
   readonly settings: Pick<Settings['model'], 'active' | 'repository' | 'trustRoot' | 'allowUnsigned'>;
   readonly shadow?: ShadowOptions;
   readonly deadlines?: Partial<InstallDeadlines>;
@@ -57,16 +63,16 @@ export interface InstallerDeps {
   readonly fetcher: BundleFetcher;
   readonly host: ModelHost;
   readonly openBundle: (dir: string, options: { readonly signal: AbortSignal }) => Promise<Bundle>;
-  /** The model settings now. They may change while the agent runs. */
+  /** Returns the present model settings, which may change while the agent runs. */
   readonly liveSettings: () => Pick<Settings['model'], 'probation' | 'maxKbPerS'>;
-  /** Milliseconds since the epoch; null while the wall clock is not synchronized. */
+  /** Returns the time, ms since the epoch; null while the wall clock is not synchronised. */
   readonly syncedNowMs: () => number | null;
-  /** What the swap would mean for the calibration of each camera. */
+  /** Forecasts what the new model would mean for the calibration of each camera. */
   readonly forecast: (candidate: Candidate, signal: AbortSignal) => Promise<readonly CalibrationForecast[]>;
   readonly clock: Clock;
   readonly log: Log;
   readonly raise: RaiseEvent;
-  /** Called after each stored change of a phase or of the slots. */
+  /** Called after each stored change of an install phase or of the slots. */
   readonly onState: () => void;
   readonly onProgress: (progress: ModelProgress) => void;
 }
@@ -75,14 +81,14 @@ export interface InstallerState {
   readonly factory: ModelRef;
   /** The current or the last install, with the newest byte counts. */
   readonly install: InstallRecord | null;
-  /** `model.active` is set. */
+  /** True when `model.active` names a model. */
   readonly pinned: boolean;
 }
 
-/** The reply to a request for an install. */
+/** The result of a request for an install. */
 export interface RequestedInstall {
-  /** The stored record. */
+  /** The install record as it was stored for the request. */
   readonly accepted: InstallRecord;
-  /** Resolves when the new model serves (phase `probation`); rejects with the reason of the failure. */
+  /** Resolves when the new model serves (phase `probation`); rejects with the error that ended the install. */
   readonly serves: Promise<InstallRecord>;
 }

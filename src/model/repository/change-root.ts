@@ -13,12 +13,12 @@ import {
   writePrepared,
 } from './sign.ts';
 
-/** One change of the root of trust. */
+/** One change of the root metadata. */
 export type RootChange =
-  /** Replaces all keys of the role by the same number of new ones. */
+  /** Replaces all keys of the role with the same number of new keys. */
   | { readonly kind: 'rotate'; readonly role: Role }
   | { readonly kind: 'add'; readonly role: Role }
-  /** `keyId`: the complete id, or at least its first 8 digits. */
+  /** Removes one key. `keyId`: its complete id, or at least the first 8 digits of it. */
   | { readonly kind: 'revoke'; readonly keyId: string }
   | { readonly kind: 'threshold'; readonly role: Role; readonly threshold: number };
 
@@ -39,9 +39,9 @@ export interface KeyRef {
 type Rules = Map<Role, { keyIds: string[]; threshold: number }>;
 
 /**
- * Publishes the next root with the given changes and a new expiry. The threshold of the former root's keys and that of its
- * own keys sign it. Roles with changed keys are signed again. Throws `usage` for a change that leaves a role without enough
- * keys, `repo_keys`, `repo_busy`, `repo_damaged`, `repo_missing`.
+ * Publishes the next version of the root metadata with the given changes and a new expiry date. It is signed by enough
+ * keys of the former root and by enough of its own keys. Roles whose keys have changed are signed again. Throws `usage`
+ * for a change that leaves a role without enough keys, `repo_keys`, `repo_busy`, `repo_damaged`, `repo_missing`.
  */
 export async function changeRoot(
   options: RepositoryOptions,
@@ -54,7 +54,7 @@ export async function changeRoot(
 async function publishRoot(repository: Repository, changes: readonly RootChange[]): Promise<RootReport> {
   const current = await repository.read();
   const old = current.root.signed;
-  // Load the old keys before creating new ones: nothing is created that cannot be signed.
+  // Load the old keys before new keys are created: without the old keys the new root could not be signed.
   const oldSigners = await repository.signers(current.root, 'root');
   const rules: Rules = new Map(
     ROLES.map((role) => {
@@ -87,7 +87,7 @@ async function publishRoot(repository: Repository, changes: readonly RootChange[
   };
 }
 
-/** Writes a root together with the roles whose signatures it invalidates. Returns these roles. */
+/** Writes new root metadata, and signs the roles again whose signatures became invalid. Returns these roles. */
 async function writeRoot(
   repository: Repository,
   current: CurrentMetadata,
@@ -105,7 +105,7 @@ async function writeRoot(
   return SIGNED_ROLES.slice(SIGNED_ROLES.indexOf(from));
 }
 
-/** Changes the rules, and returns the created keys. */
+/** Applies a change to the rules (the keys and threshold of each role). Returns the keys that it created. */
 function applyChange(repository: Repository, rules: Rules, change: RootChange): SigningKey[] {
   const ruleOf = (role: Role) => rules.get(role) ?? { keyIds: [], threshold: 1 };
   const createKeys = (role: Role, count: number) => {
@@ -138,7 +138,7 @@ function applyChange(repository: Repository, rules: Rules, change: RootChange): 
   }
 }
 
-/** Keys that `a` has and `b` lacks, by role. */
+/** The keys that root `a` has and root `b` does not have, by role. */
 function keysOnlyIn(a: Root, b: Root): KeyRef[] {
   return ROLES.flatMap((role) =>
     (a.roles[role]?.keyIDs ?? [])
@@ -149,11 +149,11 @@ function keysOnlyIn(a: Root, b: Root): KeyRef[] {
 
 export interface KeyView extends KeyRef {
   readonly threshold: number;
-  /** File of the private key; null when it is not on this machine. */
+  /** Path of the private key; null when the private key is not on this machine. */
   readonly file: string | null;
 }
 
-/** Every key of the newest root, and the private key files that other users can read. */
+/** Lists every key of the newest root, and the files of private keys that other users can read. */
 export async function listKeys(
   options: RepositoryOptions,
 ): Promise<{ version: number; expires: string; keys: KeyView[]; exposed: string[] }> {

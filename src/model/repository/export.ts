@@ -7,15 +7,16 @@ import { Repository, type RepositoryOptions } from './repository.ts';
 
 export interface ExportedTarget {
   readonly target: SignedTarget;
-  /** Of the written file. */
+  /** Size of the written file. */
   readonly sizeBytes: number;
-  /** `sha256:…` of the written file, for `model.install`. */
+  /** Digest (`sha256:…`) of the written file, for the command `model.install`. */
   readonly digest: string;
 }
 
 /**
- * Writes the `.tar` that a device receives over MQTT: all metadata from the first root on, and one archive. The same
- * repository gives the same bytes. Throws `model_trust_target` when there is no such model, `repo_damaged`, `repo_missing`.
+ * Writes the `.tar` file that a device receives over MQTT: all metadata, beginning with the first root, and the archive
+ * of one model. The same repository always gives the same bytes. Throws `model_trust_target` when there is no such
+ * model, `repo_damaged`, `repo_missing`.
  */
 export async function exportTarget(
   options: RepositoryOptions,

@@ -7,7 +7,7 @@ import { errorCode } from '../../base/disk-errors.ts';
 import { AgentError } from '../../base/errors.ts';
 import { schemaChecker } from '../../base/schema-checker.ts';
 
-/** The four top-level roles of TUF metadata; root signs the keys of the others. */
+/** The four top-level roles of TUF metadata. The root metadata list and sign the keys of the other roles. */
 export const ROLES = ['root', 'targets', 'snapshot', 'timestamp'] as const;
 export type Role = (typeof ROLES)[number];
 export const isRole = (text: string): text is Role => (ROLES as readonly string[]).includes(text);
@@ -16,7 +16,7 @@ export const isRole = (text: string): text is Role => (ROLES as readonly string[
 export const metadataPath = (role: Role, version: number): string =>
   role === 'timestamp' ? 'metadata/timestamp.json' : `metadata/${version}.${role}.json`;
 
-/** The bytes of a file; null when it does not exist. */
+/** Reads the bytes of a file; null when it does not exist. */
 export async function readIfExists(path: string): Promise<Buffer | null> {
   return readFile(path).catch((error: unknown) => {
     if (errorCode(error) === 'ENOENT' || errorCode(error) === 'ENOTDIR') return null;
@@ -24,13 +24,16 @@ export async function readIfExists(path: string): Promise<Buffer | null> {
   });
 }
 
-/** Version of the newest root in the repository's directory; 0 without one. */
+/** Version of the newest root metadata in the directory of the repository; 0 without any. */
 export async function newestRootVersion(dir: string): Promise<number> {
   const names = await readdir(join(dir, 'metadata')).catch(() => []);
   return Math.max(0, ...names.map((name) => Number(/^([1-9]\d{0,8})\.root\.json$/.exec(name)?.[1] ?? 0)));
 }
 
-/** Replaces a file atomically; it is on the disk when this returns. `mode`: private or readable for everyone. */
+/**
+ * Replaces a file atomically. The new file is on the disk when this returns. `mode`: readable by the owner only, or by
+ * everyone.
+ */
 export function writeFileAtomic(path: string, bytes: string | Uint8Array, mode: 0o600 | 0o644): void {
   mkdirSync(dirname(path), { recursive: true, mode: mode === 0o600 ? 0o700 : 0o755 });
   const part = `${path}.part`;
@@ -52,13 +55,13 @@ const Version = Type.Integer({ minimum: 1 });
 
 const SettingsSchema = Type.Object({
   format: Type.Literal(1),
-  /** How long a signature of each role is valid. */
+  /** Number of days for which a signature of each role is valid. */
   expires_days: Type.Object({ root: Days, targets: Days, snapshot: Days, timestamp: Days }),
-  /** The last versions that were signed with these keys. */
+  /** The last metadata versions that were signed with these keys. */
   published: Type.Object({ root: Version, timestamp: Version }),
   /**
-   * Written before a root that removes keys, and removed when all roles are signed again. While it is present, signatures
-   * of the former keys are accepted if the timestamp file still has this digest.
+   * Written before a root that removes keys, and deleted when all roles have been signed again. While it is present,
+   * the former keys are still accepted, but only if the timestamp file still has this digest.
    */
   rotating: Type.Optional(Type.Object({ root: Version, timestamp_sha256: Type.String() })),
 });
@@ -66,7 +69,9 @@ export type Settings = Static<typeof SettingsSchema>;
 
 const isSettings = schemaChecker({ strict: true }).compile<Settings>(SettingsSchema);
 
-/** The settings in the keys directory; null without any. Throws `repo_damaged` when they cannot be read. */
+/**
+ * Reads the settings in the keys directory; null when there are none. Throws `repo_damaged` when they cannot be read.
+ */
 export async function readSettings(keysDir: string): Promise<Settings | null> {
   const bytes = await readIfExists(join(keysDir, SETTINGS_FILE));
   if (!bytes) return null;

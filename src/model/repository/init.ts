@@ -17,14 +17,17 @@ export interface InitOptions extends RepositoryOptions {
   readonly expiresDays: PerRole;
 }
 
-/** Two of three root keys: the operator may lose one, and an attacker may steal one. Online roles expire sooner. */
+/**
+ * Two of the three root keys must sign, so the operator may lose one key, and an attacker may steal one. Signatures of
+ * the other roles expire sooner.
+ */
 export const DEFAULT_KEY_COUNTS: PerRole = { root: 3, targets: 1, snapshot: 1, timestamp: 1 };
 export const DEFAULT_THRESHOLDS: PerRole = { root: 2, targets: 1, snapshot: 1, timestamp: 1 };
 export const DEFAULT_EXPIRES_DAYS: PerRole = { root: 730, targets: 365, snapshot: 90, timestamp: 30 };
 
 /**
- * Creates keys and an empty signed repository. Throws `repo_exists` when there is a repository already, and `usage` for a
- * threshold above the number of keys and for a keys directory inside the published directory.
+ * Creates keys and a signed repository without models. Throws `repo_exists` when there is a repository already, and
+ * `usage` when a threshold is above the number of keys or the keys directory is inside the published directory.
  */
 export async function initRepository(options: InitOptions): Promise<{ root: Metadata<Root> }> {
   const { dir, keysDir, rootKeysDir, keyCounts, thresholds } = options;

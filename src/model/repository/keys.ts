@@ -12,13 +12,13 @@ import { join } from 'node:path';
 import { AgentError } from '../../base/errors.ts';
 import { writeFileAtomic, type Role } from './files.ts';
 
-/** A private key with its public key in TUF's format. */
+/** A private key, together with its public key in the format of TUF. */
 export interface SigningKey {
   readonly key: Key;
   readonly sign: (bytes: Buffer) => Signature;
 }
 
-/** Source: TUF 1.0.33 section 4.2; the id is the SHA-256 of the key in canonical JSON. */
+/** Source: TUF 1.0.33 section 4.2. The id of a key is the SHA-256 of the key as canonical JSON. */
 function tufPublicKey(privateKey: KeyObject): Key {
   const spki = createPublicKey(privateKey).export({ format: 'der', type: 'spki' });
   const hex = spki.subarray(-32).toString('hex');
@@ -35,23 +35,26 @@ function toSigningKey(privateKey: KeyObject): SigningKey {
   };
 }
 
-/** Generates an ed25519 key, not stored. */
+/** Generates an ed25519 key without storing it. */
 export function generateSigningKey(): { readonly signingKey: SigningKey; readonly privateKey: KeyObject } {
   const { privateKey } = generateKeyPairSync('ed25519');
   return { signingKey: toSigningKey(privateKey), privateKey };
 }
 
-/** Enough of the id for a file name. */
+/** The first digits of the id: they suffice for the name of a file. */
 const shortId = (keyId: string): string => keyId.slice(0, 16);
 
 export interface KeyDirs {
-  /** Keys that sign often: targets, snapshot, timestamp. */
+  /** Directory of the keys that sign often: targets, snapshot, timestamp. */
   readonly online: string;
-  /** Keys of the root role. They may be on a removable disk. */
+  /** Directory of the keys of the root role. It may be on a removable disk. */
   readonly root: string;
 }
 
-/** The operator's private keys: PKCS #8 files, readable by their owner only, encrypted if there is a passphrase. */
+/**
+ * The operator's private keys. They are PKCS #8 files that only their owner can read, and are encrypted if there is a
+ * passphrase.
+ */
 export class KeyRing {
   readonly #dirs: KeyDirs;
   readonly #passphrase: string | null;
@@ -78,7 +81,7 @@ export class KeyRing {
     return signingKey;
   }
 
-  /** The file of a private key; null when it is not on this machine. */
+  /** Returns the path of a private key; null when the key is not on this machine. */
   async find(role: Role, keyId: string): Promise<string | null> {
     const suffix = `-${shortId(keyId)}.pem`;
     for (const dir of new Set([this.#dirOf(role), this.#dirs.online, this.#dirs.root])) {
@@ -90,8 +93,8 @@ export class KeyRing {
   }
 
   /**
-   * Loads the available keys of a role. Throws `repo_keys` when they are fewer than the threshold, cannot be read, or need
-   * another passphrase.
+   * Loads the available keys of a role. Throws `repo_keys` when fewer keys than the threshold are available, when a key
+   * cannot be read, or when it needs another passphrase.
    */
   async signers(role: Role, keyIds: readonly string[], threshold: number): Promise<SigningKey[]> {
     const found: SigningKey[] = [];
@@ -123,7 +126,7 @@ export class KeyRing {
     throw new AgentError('repo_keys', `${path} contains another key than its name states`);
   }
 
-  /** Private key files that other users can read. */
+  /** The files of private keys that other users can read. */
   async exposedFiles(): Promise<string[]> {
     const exposed: string[] = [];
     for (const dir of new Set([this.#dirs.online, this.#dirs.root])) {

@@ -12,8 +12,9 @@ interface LockHolder {
 }
 
 /**
- * Allows one writer at a time in a repository's directory. Takes over the lock of a process of this machine that has
- * exited, but not the lock of another machine, whose processes are unknown. Throws `repo_busy`.
+ * Runs `work` while no other process writes to the directory of the repository. Takes over a lock whose process ran on
+ * this machine and has exited. Does not take over a lock of another machine, because it cannot know the processes
+ * there. Throws `repo_busy`.
  */
 export async function withLock<T>(dir: string, work: () => Promise<T>): Promise<T> {
   const release = acquireLock(dir);
@@ -44,7 +45,9 @@ function acquireLock(dir: string): () => void {
   };
 }
 
-/** Creates the lock by a hard link, which is atomic: the lock file always names its holder. */
+/**
+ * Creates the lock file as a hard link. This is atomic, so the lock file always names the process that holds the lock.
+ */
 function tryLink(ownFile: string, path: string): boolean {
   try {
     linkSync(ownFile, path);
@@ -55,7 +58,7 @@ function tryLink(ownFile: string, path: string): boolean {
   }
 }
 
-/** Removes the lock of an exited holder. Restores the lock if another process has taken it in between. */
+/** Removes the lock of a process that has exited. If another process has taken the lock in between, restores it. */
 function breakLock(path: string, holder: LockHolder | null): void {
   const aside = `${path}.${randomUUID()}`;
   try {

@@ -16,11 +16,11 @@ import { Repository, type CurrentMetadata, type RepositoryOptions } from './repo
 import { firstRoleToSign, prepareMetadata, writePrepared } from './sign.ts';
 
 export interface PublishOptions extends RepositoryOptions {
-  /** Directories or archives of bundles. */
+  /** Paths of the bundles to publish: directories or archives. */
   readonly bundles: readonly string[];
   /** `name/version` of the models to withdraw. */
   readonly withdraw: readonly string[];
-  /** Sign only a new timestamp: for a timer that has no other key. */
+  /** Signs only a new timestamp. A timer on a machine that has only the timestamp key uses this. */
   readonly timestampOnly: boolean;
 }
 
@@ -46,9 +46,10 @@ export interface PublishReport {
 }
 
 /**
- * Packs bundles, adds them to the repository and signs it; without bundles, signs the present content again. A version is
- * published once: publishing the same bytes again changes nothing, other bytes throw `repo_version_taken`. Also throws as
- * `openBundle`, and `repo_busy`, `repo_damaged`, `repo_keys`, `repo_missing`.
+ * Packs bundles, adds them to the repository and signs the repository. Without bundles, signs the present content
+ * again. A version of a model is published only once: publishing the same bytes again changes nothing, and other bytes
+ * throw `repo_version_taken`. Also throws the errors of `openBundle`, and `repo_busy`, `repo_damaged`, `repo_keys`,
+ * `repo_missing`.
  */
 export async function publish(options: PublishOptions, signal: AbortSignal): Promise<PublishReport> {
   const repository = await Repository.open(options);
@@ -62,9 +63,9 @@ async function publishLocked(
 ): Promise<PublishReport> {
   const current = await repository.read();
   const { root } = current;
-  // After an interrupted rotation, more roles than the requested one need a signature.
+  // After an interrupted key rotation, other roles than the timestamp may need a new signature too.
   const from = options.timestampOnly ? (firstRoleToSign(root, current) ?? 'timestamp') : 'targets';
-  // Sign once in advance: a wrong passphrase shows before the long packing.
+  // Sign once before the work begins, so that a wrong passphrase is reported before the slow packing.
   await prepareMetadata(repository, root, current, from);
   const files = { ...current.targets.signed.targets };
   const models: PublishedModel[] = [];
@@ -142,7 +143,10 @@ async function addBundle(
   }
 }
 
-/** Opens a bundle's directory or archive. Does not check `requires.memory_mb`: this machine is not a device. */
+/**
+ * Opens the directory or archive of a bundle. Does not check `requires.memory_mb`, because this machine is not the
+ * device that will run the model.
+ */
 async function openDirOrArchive(path: string, scratch: string, signal: AbortSignal): Promise<Bundle> {
   const into = join(scratch, 'bundle');
   const isFile = (await stat(path).catch(() => null))?.isFile() === true;
@@ -152,7 +156,10 @@ async function openDirOrArchive(path: string, scratch: string, signal: AbortSign
   return openBundle(isFile ? into : path, { memoryMb: Number.MAX_SAFE_INTEGER, signal });
 }
 
-/** Packs the bundle under its final name. The archive is on the disk before it is signed. */
+/**
+ * Packs the bundle into an archive under its final name. The archive is on the disk when this returns, which is before
+ * it is signed.
+ */
 async function storeArchive(
   dir: string,
   { dir: bundleDir, digest, manifest: { name, version } }: Bundle,
@@ -161,7 +168,7 @@ async function storeArchive(
 ): Promise<{ sizeBytes: number; sha256: string }> {
   const into = join(dir, dirname(targetPath(name, null, version)));
   mkdirSync(into, { recursive: true, mode: 0o755 });
-  // Files of an interrupted run.
+  // Remove the files of an interrupted run.
   for (const leftover of (await readdir(into)).filter((entry) => entry.startsWith('.')))
     await rm(join(into, leftover), { force: true });
   const part = join(into, `.${randomUUID()}.tar`);

@@ -23,14 +23,17 @@ import {
 } from './files.ts';
 
 export interface RepositoryOptions {
-  /** Published directory: a web server serves it. */
+  /** The published directory, which a web server serves. */
   readonly dir: string;
-  /** Private directory of the operator: online keys, settings, and the root as last signed. Never inside `dir`. */
+  /**
+   * The operator's private directory: the online keys, the settings, and the root metadata that were signed last. Never
+   * inside `dir`.
+   */
   readonly keysDir: string;
-  /** Directory of the root keys; `{keysDir}/root` by default. */
+  /** Directory of the root keys. The default is `{keysDir}/root`. */
   readonly rootKeysDir: string;
   readonly passphrase: string | null;
-  /** Now, ms since the epoch. */
+  /** The present time, ms since the epoch. */
   readonly nowMs: number;
 }
 
@@ -44,7 +47,10 @@ export interface CurrentMetadata {
 
 export type RoleMetadata = Metadata<Root> | Metadata<Targets> | Metadata<Snapshot> | Metadata<Timestamp>;
 
-/** The operator's side of a repository. It trusts the published files only under the operator's own copy of the root. */
+/**
+ * A repository as the operator writes it. It trusts the published files only if they are verified with the operator's
+ * own copy of the root metadata.
+ */
 export class Repository {
   readonly dir: string;
   readonly keys: KeyRing;
@@ -58,7 +64,7 @@ export class Repository {
     this.#options = options;
   }
 
-  /** Throws `repo_missing`. */
+  /** Opens an existing repository. Throws `repo_missing`. */
   static async open(options: RepositoryOptions): Promise<Repository> {
     const settings = await readSettings(options.keysDir);
     if (!settings || (await newestRootVersion(options.dir)) === 0)
@@ -69,14 +75,14 @@ export class Repository {
     return new Repository(options, settings);
   }
 
-  /** A new repository without files. */
+  /** Returns a new repository. Writes no files. */
   static create(options: RepositoryOptions, settings: Settings): Repository {
     return new Repository(options, settings);
   }
 
   /**
-   * Reads the published metadata and verifies them from the operator's own root on, so that nothing is signed for an
-   * attacker who changed the files on the web server. Throws `repo_damaged`.
+   * Reads the published metadata and verifies them, beginning with the operator's own root. So the operator never signs
+   * content that an attacker changed on the web server. Throws `repo_damaged`.
    */
   async read(): Promise<CurrentMetadata> {
     const roots = await this.#readRoots();
@@ -98,20 +104,20 @@ export class Repository {
     return { root, targets, snapshot, timestamp };
   }
 
-  /** The newest root alone, verified from the operator's own root on. */
+  /** Reads only the newest root, and verifies it, beginning with the operator's own root. */
   async readRoot(): Promise<Metadata<Root>> {
     const root = (await this.#readRoots()).at(-1);
     if (!root) throw damaged('the root of trust');
     return root;
   }
 
-  /** Expiry of a signature made now, in TUF's time format. */
+  /** Expiry time of a signature that is made now, in the time format of TUF. */
   expires(role: Role): string {
     const days = this.settings.expires_days[role];
     return tufTime(this.#options.nowMs + days * 86_400_000);
   }
 
-  /** The available keys of a role under this root; throws `repo_keys` below the threshold. */
+  /** Loads the available keys of a role under this root. Throws `repo_keys` when they are fewer than the threshold. */
   async signers(root: Metadata<Root>, role: Role): Promise<SigningKey[]> {
     const rule = root.signed.roles[role];
     return rule ? this.keys.signers(role, rule.keyIDs, rule.threshold) : [];
@@ -123,13 +129,13 @@ export class Repository {
     writeFileAtomic(path, metadataText(metadata), 0o644);
   }
 
-  /** Call before writing a root that removes keys of the present signatures. */
+  /** Call this before writing a root that removes keys with which the published metadata are signed. */
   async beginRotation(root: Metadata<Root>): Promise<void> {
     const rotating = { root: root.signed.version, timestamp_sha256: await this.#timestampDigest() };
     writeSettings(this.#options.keysDir, { ...this.settings, rotating });
   }
 
-  /** Stores the last signed versions, so that an older copy of the directory is recognized. */
+  /** Stores the metadata versions that were signed last, so that an older copy of the directory is recognised. */
   rememberPublished(root: Metadata<Root>, timestamp: Metadata<Timestamp>): void {
     writeFileAtomic(join(this.#options.keysDir, 'root.json'), metadataText(root), 0o644);
     const published = { root: root.signed.version, timestamp: timestamp.signed.version };
@@ -137,7 +143,9 @@ export class Repository {
     writeSettings(this.#options.keysDir, { format, expires_days, published });
   }
 
-  /** True when a rotation was interrupted after its root was written, and nothing has changed since. */
+  /**
+   * True when a key rotation was interrupted after its root was written, and the timestamp file has not changed since.
+   */
   async #isRotating(root: Metadata<Root>): Promise<boolean> {
     const { rotating } = this.settings;
     return (
@@ -152,7 +160,9 @@ export class Repository {
       .digest('hex');
   }
 
-  /** The last two of: the operator's own root, then every newer published root that its predecessor signed. */
+  /**
+   * Reads the operator's own root, then each newer published root that the root before it signed. Returns the last two.
+   */
   async #readRoots(): Promise<Metadata<Root>[]> {
     const ownRoot = await readIfExists(join(this.#options.keysDir, 'root.json'));
     if (!ownRoot) throw new AgentError('repo_missing', 'the keys directory has no root.json');
@@ -196,13 +206,13 @@ export class Repository {
 export const openKeyRing = (options: RepositoryOptions): KeyRing =>
   new KeyRing({ online: options.keysDir, root: options.rootKeysDir }, options.passphrase);
 
-/** Without milliseconds. Source: TUF 1.0.33 section 4.1. */
+/** A time in the format of TUF, without milliseconds. Source: TUF 1.0.33 section 4.1. */
 export const tufTime = (ms: number): string => new Date(ms).toISOString().replace(/\.\d{3}Z$/, 'Z');
 
-/** The bytes of a metadata file. */
+/** The text of a metadata file. */
 export const metadataText = (metadata: RoleMetadata): string => `${JSON.stringify(metadata.toJSON())}\n`;
 
-/** True when enough keys of the role under this root have signed the metadata. */
+/** True when enough keys of the role, as listed in this root, have signed the metadata. */
 export function isSignedBy(root: Metadata<Root>, role: Role, metadata: RoleMetadata): boolean {
   try {
     root.verifyDelegate(role, metadata);

@@ -8,7 +8,7 @@ import { AgentError } from '../../base/errors.ts';
 export interface ServeOptions {
   readonly dir: string;
   readonly host: string;
-  /** 0: any free port. */
+  /** The TCP port; 0 means any free port. */
   readonly port: number;
 }
 
@@ -18,12 +18,13 @@ export interface ServedRequest {
   readonly status: number;
 }
 
-/** The served paths: `metadata/` and `targets/`, no name that starts with a dot. */
+/** The paths that are served: those below `metadata/` and `targets/`, without names that start with a dot. */
 const SERVED_PATH = /^(metadata|targets)(\/[A-Za-z0-9][A-Za-z0-9._-]*)+$/;
 
 /**
- * A simple web server for tests of a repository: GET and HEAD, one range, ETags. In production any static web server can
- * serve the directory. Resolves when it listens; throws `repo_missing` and `http_listen`.
+ * A simple web server to test a repository. It supports GET and HEAD, one range per request, and ETags. In production
+ * any static web server can serve the directory. Resolves when the server listens. Throws `repo_missing` and
+ * `http_listen`.
  */
 export async function serveRepository(
   options: ServeOptions,
@@ -113,7 +114,10 @@ async function sendFile(
   else await pipeline(file.createReadStream({ start, end, autoClose: false }), response);
 }
 
-/** First and last byte; null for the whole file. Several ranges and invalid ones mean the whole file (RFC 9110, 14.2). */
+/**
+ * The first and the last byte of the requested range; null when the whole file is sent. A request for several ranges or
+ * an invalid range gets the whole file (RFC 9110, 14.2).
+ */
 function parseRange(
   header: string | undefined,
   size: number,
@@ -126,7 +130,10 @@ function parseRange(
   return start > end ? 'unsatisfiable' : [start, end];
 }
 
-/** Null for a path that does not exist, is not a plain file, or leads out of `root` by a link. */
+/**
+ * Opens a file below `root`. Returns null for a path that does not exist, is not a plain file, or leaves `root` through
+ * a link.
+ */
 async function openBelow(root: string, path: string): Promise<FileHandle | null> {
   try {
     const real = await realpath(join(root, path));

@@ -24,12 +24,14 @@ import {
 
 const SPEC_VERSION = '1.0.31';
 
-/** The roles below root, in the order in which they are signed: each lists the digest of the one before it. */
+/**
+ * The roles below root, in the order of signing: the metadata of each role list the digest of the metadata before them.
+ */
 export const SIGNED_ROLES = ['targets', 'snapshot', 'timestamp'] as const;
-/** The first role to sign again; the ones after it follow. */
+/** The first role to sign again. All roles after it are signed again too. */
 export type SignFrom = (typeof SIGNED_ROLES)[number];
 
-/** Signed metadata that are not written yet; null for a role that does not change. */
+/** Signed metadata that have not been written to the repository yet. Null for a role whose metadata do not change. */
 export interface PreparedMetadata {
   readonly root: Metadata<Root>;
   readonly targets: Metadata<Targets> | null;
@@ -42,7 +44,7 @@ export interface RoleRule {
   readonly threshold: number;
 }
 
-/** An unsigned root version. */
+/** Builds a new version of the root metadata without signatures. */
 export function buildRoot(
   version: number,
   expires: string,
@@ -66,7 +68,7 @@ export function buildRoot(
   );
 }
 
-/** Replaces all signatures by those of the given keys. */
+/** Replaces all signatures of the metadata with signatures by the given keys. */
 export function signWith<T extends RoleMetadata>(metadata: T, signers: readonly SigningKey[]): T {
   metadata.signatures = {};
   const done = new Set<string>();
@@ -79,8 +81,8 @@ export function signWith<T extends RoleMetadata>(metadata: T, signers: readonly 
 }
 
 /**
- * Signs the next versions under `root` and writes nothing: a missing key is found before anything changes. `current` is
- * null for a new repository. Throws `repo_keys`.
+ * Signs the next version of the metadata under `root`, but writes nothing, so that a missing key is found before
+ * anything changes. `current` is null for a new repository. Throws `repo_keys`.
  */
 export async function prepareMetadata(
   repository: Repository,
@@ -117,8 +119,8 @@ export async function prepareMetadata(
 }
 
 /**
- * Writes signed metadata. The timestamp is last: until it is written, devices see the former state completely. A new root
- * is written just before it.
+ * Writes signed metadata. The timestamp is written last: until then, devices see the complete former state. A new root
+ * is written just before the timestamp.
  */
 export function writePrepared(repository: Repository, prepared: PreparedMetadata, isNewRoot: boolean): void {
   const { root, targets, snapshot, timestamp } = prepared;
@@ -129,7 +131,7 @@ export function writePrepared(repository: Repository, prepared: PreparedMetadata
   repository.rememberPublished(root, timestamp);
 }
 
-/** The first role whose present signatures are not valid under this root; null when all are valid. */
+/** The first role whose published signatures are not valid under this root; null when all are valid. */
 export function firstRoleToSign(root: Metadata<Root>, current: CurrentMetadata): SignFrom | null {
   return SIGNED_ROLES.find((role) => !isSignedBy(root, role, current[role])) ?? null;
 }

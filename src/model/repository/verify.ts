@@ -12,9 +12,9 @@ import { metadataPath, newestRootVersion } from './files.ts';
 
 export interface VerifyOptions {
   readonly dir: string;
-  /** The root that devices have pinned; null for the repository's first root. */
+  /** Path of the root metadata that devices have pinned; null for the first root of the repository. */
   readonly rootFile: string | null;
-  /** The time that expiry is compared with, ms since the epoch. */
+  /** The time with which expiry dates are compared, ms since the epoch. */
   readonly nowMs: number;
 }
 
@@ -23,7 +23,7 @@ export interface VerifiedModel {
   readonly version: string;
   readonly sizeBytes: number;
   readonly digest: string;
-  /** Null when a device would accept the model. */
+  /** Why a device would refuse the model; null when it would accept the model. */
   readonly fault: { readonly code: ErrorCode; readonly message: string } | null;
 }
 
@@ -33,8 +33,8 @@ export interface VerifyReport {
 }
 
 /**
- * Verifies a repository like a new device that has pinned the root: the metadata, then each archive and its bundle. Throws
- * as `Trust.refresh` when the metadata are refused.
+ * Verifies a repository as a new device with this pinned root would do: first the metadata, then each archive and the
+ * bundle in it. Throws the errors of `Trust.refresh` when the metadata are refused.
  */
 export async function verifyRepository(options: VerifyOptions, signal: AbortSignal): Promise<VerifyReport> {
   const { dir } = options;

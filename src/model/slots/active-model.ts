@@ -7,15 +7,15 @@ import { openBundle, type OpenBundleOptions } from '../bundle/bundle.ts';
 import type { Bundle } from '../manifest.ts';
 import { compareVersions, parseVersion } from '../semver.ts';
 
-/** The bundle that ships with the agent. It needs no network, and every fallback ends with it. */
+/** The bundle that ships with the agent. It needs no network, and it is the last choice when other models fail. */
 const FACTORY_NAME = 'swellsight-factory';
 
 export interface ActiveModelOptions extends OpenBundleOptions {
   /** Directory of the shipped bundles, with subdirectories `name/version`. */
   readonly shippedDir: string;
-  /** More directories of the same layout, searched before `shippedDir`. A missing directory is skipped. */
+  /** More directories with the same layout. They are searched before `shippedDir`. A missing directory is skipped. */
   readonly installedDirs: readonly string[];
-  /** `name/version`, or null for the factory bundle. */
+  /** The requested bundle as `name/version`, or null for the factory bundle. */
   readonly active: string | null;
 }
 
@@ -27,8 +27,9 @@ export interface ActiveModel {
 }
 
 /**
- * Opens the requested bundle. When that fails, opens the factory bundle and reports why, so that a damaged model never
- * leaves a device without a model. Throws as `openBundle` does only when the factory bundle itself cannot be opened.
+ * Opens the requested bundle. When that fails, opens the factory bundle instead and returns the reason, so that a
+ * device with a damaged model still has a model. Throws the errors of `openBundle` only when the factory bundle itself
+ * cannot be opened.
  */
 export async function resolveActiveModel(options: ActiveModelOptions): Promise<ActiveModel> {
   if (options.active === null) return openFactory(options, null);
@@ -46,12 +47,12 @@ export interface FactoryModel {
   readonly dir: string;
 }
 
-/** Placeholder for a shipped bundle that cannot be read. No bundle has this digest. */
+/** Stands for a shipped bundle that cannot be read. No real bundle has this digest. */
 const UNREADABLE_FACTORY: ModelRef = { name: 'none', version: '0.0.0', digest: `sha256:${'0'.repeat(64)}` };
 
 /**
- * Reads the newest shipped bundle. When it cannot be read, logs why and returns a placeholder, because an agent with a
- * damaged factory bundle still runs an installed model. Rejects only when the signal fires.
+ * Reads the newest shipped bundle. When it cannot be read, logs the reason and returns `UNREADABLE_FACTORY`, because an
+ * agent with a damaged factory bundle can still run an installed model. Rejects only when the signal fires.
  */
 export async function readFactoryModel(
   { shippedDir }: Pick<ActiveModelOptions, 'shippedDir'>,
@@ -64,7 +65,7 @@ export async function readFactoryModel(
     return { ref: { name: manifest.name, version: manifest.version, digest }, dir };
   } catch (thrown) {
     signal.throwIfAborted();
-    log.error({ err: asAgentError(thrown) }, 'factory model not readable');
+    log.error({ err: asAgentError(thrown) }, 'cannot read the factory model');
     return { ref: UNREADABLE_FACTORY, dir: shippedDir };
   }
 }
@@ -100,7 +101,7 @@ async function openNamed(active: string, options: ActiveModelOptions): Promise<B
   throw new AgentError('model_not_found', `bundle ${active} does not exist`, { context: { active } });
 }
 
-/** Names of the version directories, newest first; empty when `dir` does not exist. */
+/** Names of the version directories in `dir`, the newest version first; empty when `dir` does not exist. */
 async function listVersions(dir: string): Promise<string[]> {
   const names = await readdir(dir).catch((error: unknown) => {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];

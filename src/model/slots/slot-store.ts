@@ -18,21 +18,27 @@ const EMPTY: SlotsState = {
   refused: [],
 };
 
-/** The oldest refused digests above this number are dropped. Such a bundle is tested again when it is requested. */
+/**
+ * At most this many refused digests are kept. The oldest are dropped; such a bundle is tested again when an install
+ * requests it.
+ */
 const MAX_REFUSED = 64;
 
 const DIGEST = /^sha256:([0-9a-f]{64})$/;
-/** Prefix of an entry that is being removed. No digest and no install id begins with it. */
+/** Name prefix of a file or directory that is being removed. No bundle digest and no install id begins with it. */
 const REMOVING_PREFIX = '.gone-';
 
 /**
- * Stores which bundle is in which slot, and the state of the install: `slots.json` in the models directory. Also removes
- * the bundles that no slot refers to.
+ * Stores which bundle is in which model slot, and the state of the current install, in `slots.json` in the models
+ * directory. It also removes the bundles that no slot refers to.
  *
- * INVARIANT: the control process is the only writer.
+ * INVARIANT: only the control process writes this file.
  */
 export class SlotStore {
-  /** Why the slots file could not be used; null when it was valid or missing. After damage the factory model serves. */
+  /**
+   * Why the slots file could not be used; null when it was valid or missing. When the file is damaged, the factory
+   * model serves.
+   */
   readonly damaged: AgentError | null;
   readonly #dir: string;
   readonly #log: Log;
@@ -45,7 +51,10 @@ export class SlotStore {
     this.damaged = damaged;
   }
 
-  /** Reads the slots of `dir`, which is `{stateDir}/models`. Sets a damaged file aside and never throws because of one. */
+  /**
+   * Reads the slots file in `dir`, which is `{stateDir}/models`. Renames a damaged slots file, and never throws because
+   * of one.
+   */
   static open(dir: string, { log }: { readonly log: Log }): SlotStore {
     const path = join(dir, 'slots.json');
     const read = readSlotsFile(path);
@@ -77,7 +86,9 @@ export class SlotStore {
     return read.slots;
   }
 
-  /** Directory of a bundle, which may not exist. Throws `model_not_found` when `digest` is not a bundle digest. */
+  /**
+   * Returns the directory of a bundle; it may not exist. Throws `model_not_found` when `digest` is not a bundle digest.
+   */
   bundleDir(digest: string): string {
     const hex = DIGEST.exec(digest)?.[1];
     if (hex === undefined)
@@ -86,8 +97,9 @@ export class SlotStore {
   }
 
   /**
-   * Removes the bundles that no slot and no install refers to, and the files of ended installs in `parts/` and
-   * `staging/`, where names begin with the install id. Logs what cannot be removed; the next call tries again.
+   * Removes the bundles that neither a slot nor an install refers to. Also removes the files of ended installs in
+   * `parts/` and `staging/`, whose names begin with the id of the install. Logs what cannot be removed; the next call
+   * tries again.
    */
   async collect(): Promise<void> {
     const isOfInstall = (name: string): boolean => {
@@ -107,20 +119,20 @@ export class SlotStore {
   #isReferenced(hex: string): boolean {
     const { active, previous, candidate } = this.#state;
     const install = this.#currentInstall();
-    // The fetcher may have just written the bundle of this install, before its digest is stored here.
+    // The fetcher may just have written the bundle of this install, whose digest is not stored in the slots file yet.
     if (install !== null && install.candidate === null) return true;
-    // The damaged file may have referred to any of the bundles.
+    // The slots file was damaged and may have referred to any bundle: keep all bundles.
     if (this.damaged !== null && active === null) return true;
-    // A model on probation may be rolled back to the slots before the swap.
+    // A rollback of a model on probation needs the bundles of the slots before the swap.
     const ofInstall = [install?.candidate, install?.former?.active, install?.former?.previous];
     return [active, previous, candidate, ...ofInstall].some((ref) => ref?.digest === `sha256:${hex}`);
   }
 }
 
 /**
- * Removes the entries of a directory that are not `kept`. Renames each entry first, so that a power cut never leaves a
- * partly removed directory under its own name; no other code runs between the `kept` check and the rename. Removes links
- * and never follows them.
+ * Removes the entries of a directory, except those for which `kept` returns true. Renames each entry before it is
+ * removed, so that a power cut never leaves a partly removed directory under its own name. No other code runs between
+ * the call of `kept` and the rename. Removes symbolic links and never follows them.
  */
 async function removeEntries(dir: string, kept: (name: string) => boolean, log: Log): Promise<void> {
   for (const name of listEntries(dir, log)) {
@@ -133,18 +145,21 @@ async function removeEntries(dir: string, kept: (name: string) => boolean, log: 
       }
       await rm(gone, { recursive: true, force: true });
     } catch (thrown) {
-      log.warn({ err: thrown, path }, 'unreferenced model file not removed');
+      log.warn({ err: thrown, path }, 'cannot remove a model file that is not in use');
     }
   }
 }
 
-/** Sorted, so that the leftovers of an interrupted removal come first: their names would block the next rename. */
+/**
+ * Lists the names in a directory in sorted order: the leftovers of an interrupted removal come first, because they
+ * would block the rename of the entry with the same name.
+ */
 function listEntries(dir: string, log: Log): string[] {
   try {
     if (lstatSync(dir, { throwIfNoEntry: false })?.isDirectory() !== true) return [];
     return readdirSync(dir).sort();
   } catch (thrown) {
-    log.warn({ err: thrown, path: dir }, 'model directory not listed');
+    log.warn({ err: thrown, path: dir }, 'cannot list the files in a model directory');
     return [];
   }
 }
@@ -154,7 +169,7 @@ function setDamageAside(path: string, fault: string): AgentError {
   try {
     aside = setBrokenFileAside(path);
   } catch (thrown) {
-    // The file stays in place; the next update replaces it.
+    // The unreadable slots file stays in place; the next write of the slots replaces it.
     fault += `; it cannot be renamed: ${asAgentError(thrown).message}`;
   }
   return new AgentError(

@@ -9,11 +9,14 @@ import { INSTALL_PHASES } from '../../contract/model.ts';
 import { Nullable } from '../../contract/schema-parts.ts';
 import type { SlotsState } from '../types.ts';
 
-/** The limit is far above the size of the slots, one install and all refused digests. */
+/** Larger files are refused. A file with all slots, one install and all refused digests is far smaller. */
 const MAX_FILE_BYTES = 1024 * 1024;
-/** The file is padded to a multiple of this, so that a full disk still takes the next, slightly longer state. */
+/**
+ * The size of the file is rounded up to a multiple of this, so that the next, slightly longer state fits even on a full
+ * disk.
+ */
 const PADDING_BYTES = 16 * 1024;
-/** At most this many damaged files are kept for inspection. */
+/** At most this many damaged slots files are kept for inspection. */
 const MAX_BROKEN_FILES = 9;
 
 export type SlotsRead =
@@ -22,7 +25,7 @@ export type SlotsRead =
   /** The file cannot be used. `fault` says why. */
   | { readonly kind: 'broken'; readonly fault: string };
 
-/** Reads the slots file. Never follows a link and never throws. */
+/** Reads the slots file. Never follows a symbolic link and never throws. */
 export function readSlotsFile(path: string): SlotsRead {
   let text: string | null;
   try {
@@ -35,7 +38,9 @@ export function readSlotsFile(path: string): SlotsRead {
   return parseSlotsText(text);
 }
 
-/** Replaces the slots file. After a power cut the file has the old or the new content. Throws file system errors. */
+/**
+ * Replaces the slots file. After a power cut the file has either the old or the new content. Throws file system errors.
+ */
 export function writeSlotsFile(path: string, slots: SlotsState): void {
   const text = `${JSON.stringify({ ...slots, check: checksumOf(slots) }, null, 1)}\n`;
   const sizeBytes = Buffer.byteLength(text);
@@ -52,7 +57,7 @@ export function setBrokenFileAside(path: string): string {
 }
 
 function readRegularFile(path: string): string | null {
-  // O_NONBLOCK: opening a named pipe must not block the start.
+  // O_NONBLOCK: if the path is a named pipe, opening it must not block the start of the agent.
   const fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
   try {
     const found = fstatSync(fd);
@@ -77,7 +82,10 @@ function parseSlotsText(text: string): SlotsRead {
   return { kind: 'valid', slots: read.slots };
 }
 
-/** Detects a file that a power cut left half overwritten: the parts of two states may form valid JSON by chance. */
+/**
+ * The checksum detects a slots file of which a power cut left one half old and one half new: such a mixture may be
+ * valid JSON.
+ */
 const checksumOf = (slots: SlotsState): string =>
   createHash('sha256').update(JSON.stringify(slots)).digest('hex').slice(0, 16);
 
@@ -87,15 +95,18 @@ const isRecord = (value: unknown): value is Record<string, unknown> =>
 const isMissing = (thrown: unknown): boolean => /^(ENOENT|ENOTDIR)$/.test(errorCode(thrown) ?? '');
 
 /*
- * The schema allows unknown keys: a newer agent may have written them, and an older agent must not lose its model
- * because of them. Every key below is required and checked.
+ * The schemas below accept unknown keys, because a newer version of the agent may have written them, and an older
+ * version must still find its model. Every known key without `Optional` is required, and every known key is checked.
  */
 
 const Digest = Type.String({ pattern: '^sha256:[0-9a-f]{64}$' });
 const Text = Type.String();
 const Millis = Type.Number();
 const Count = Type.Integer({ minimum: 0 });
-/** Another version of the agent may have written a code that this one does not know. It is reported unchanged. */
+/**
+ * An error code. Another version of the agent may have written a code that this version does not know; such a code is
+ * reported unchanged.
+ */
 const Code = Type.Unsafe<ErrorCode>(Type.String({ pattern: '^[a-z0-9_]{1,64}$' }));
 
 const ref = { name: Text, version: Text, digest: Digest };

@@ -14,35 +14,41 @@ const Version = Type.Integer({ minimum: 1 });
 const Signers = Type.Array(Type.String());
 
 const HighWaterMarksSchema = Type.Object({
-  /** Digest of the pinned root's signed part. Marks with another digest belong to another root of trust. */
+  /** Digest of the signed part of the pinned root. Marks with another digest belong to another pinned root. */
   pinned: Type.String(),
-  /** Incremented by each write: of two copies, the larger value is newer. */
+  /** Incremented by each write: the copy with the larger value is the newer one. */
   writes: Type.Integer({ minimum: 0 }),
   root: Version,
   timestamp: Nullable(Type.Object({ version: Version, snapshot: Version, signers: Signers })),
   snapshot: Nullable(Type.Object({ targets: Version, signers: Signers })),
-  /** Latest time at which all metadata were verified as unexpired with a synchronised clock, ms since the epoch. */
+  /** Latest time, by a synchronised clock, at which all metadata were verified and not expired, ms since the epoch. */
   floorMs: Nullable(Type.Number({ minimum: 0 })),
 });
-/** The highest versions and the latest time that were verified under one pinned root. They prevent a rollback. */
+/**
+ * The highest metadata versions and the latest time that were verified under one pinned root. With them the device
+ * detects older metadata (a rollback attack).
+ */
 export type HighWaterMarks = Static<typeof HighWaterMarksSchema>;
-/** The marks that a refresh yields. */
+/** The marks that result from one refresh. */
 export type LearnedMarks = Omit<HighWaterMarks, 'pinned' | 'writes'>;
 
 const isHighWaterMarks = schemaChecker({ strict: true }).compile<HighWaterMarks>(HighWaterMarksSchema);
 
-/** Two copies: one damaged file must not allow a rollback. */
+/** The marks are stored twice, because one damaged file must not make a rollback attack possible. */
 const MARKS_FILES = ['marks.json', 'marks.copy.json'] as const;
 const SCRATCH_PREFIX = '.work-';
 const HOUR_MS = 3_600_000;
 
-/** The TUF metadata as last verified, in one directory: `{role}.json`, and the high-water marks. */
+/**
+ * One directory with the TUF metadata that were verified last (`{role}.json`) and the high-water marks (the highest
+ * verified versions).
+ */
 export class TrustCache {
   readonly #dir: string;
   /** Bytes of the operator's root file. */
   readonly pinnedRoot: Buffer;
   readonly #pinnedDigest: string;
-  /** Null when nothing was verified under the pinned root. */
+  /** Null when nothing has been verified under the pinned root yet. */
   readonly marks: HighWaterMarks | null;
 
   private constructor(dir: string, pinnedRoot: Buffer, pinnedDigest: string, marks: HighWaterMarks | null) {
@@ -53,13 +59,13 @@ export class TrustCache {
   }
 
   /**
-   * Reads the metadata and marks that belong to the pinned root. Deletes the metadata of another pinned root: the
-   * operator has replaced it. Throws `model_trust_root` when the root file is missing or is not JSON.
+   * Reads the metadata and marks that belong to the pinned root. When the operator has replaced the pinned root,
+   * deletes the metadata of the former one. Throws `model_trust_root` when the root file is missing or is not JSON.
    */
   static async open(dir: string, rootFile: string): Promise<TrustCache> {
     const pinnedRoot = await readPinnedRoot(rootFile);
     await mkdir(dir, { recursive: true, mode: 0o700 });
-    // Scratch directories of a killed process, and anything else that is not a file.
+    // Remove the scratch directories of a killed process, and everything else that is not a file.
     for (const entry of await readdir(dir, { withFileTypes: true }))
       if (!entry.isFile()) await rm(join(dir, entry.name), { recursive: true, force: true });
     const digest = signedPartDigest(pinnedRoot);
@@ -78,7 +84,7 @@ export class TrustCache {
     return readFile(this.#path(role)).catch(() => null);
   }
 
-  /** Runs `work` on a copy of the files, which the TUF library may overwrite. */
+  /** Runs `work` on a copy of the files, which tuf-js may overwrite. */
   async inScratchDir<T>(root: Buffer, work: (scratchDir: string) => Promise<T>): Promise<T> {
     const scratchDir = await mkdtemp(join(this.#dir, SCRATCH_PREFIX));
     try {
@@ -93,7 +99,7 @@ export class TrustCache {
     }
   }
 
-  /** Stores the metadata that were verified in the scratch directory, and the marks. Throws `model_space`. */
+  /** Stores the marks and the metadata that were verified in the scratch directory. Throws `model_space`. */
   async store(scratchDir: string, learned: LearnedMarks): Promise<void> {
     try {
       const writes = (this.marks?.writes ?? 0) + 1;
@@ -109,7 +115,10 @@ export class TrustCache {
     }
   }
 
-  /** Limits flash wear: a later time alone is written once an hour. */
+  /**
+   * True when the marks must be written now. If only the time has changed, it is written once per hour, to limit the
+   * wear of flash memory.
+   */
   #isWorthWriting({ floorMs, ...versions }: LearnedMarks): boolean {
     if (!this.marks) return true;
     const { floorMs: storedMs, root, timestamp, snapshot } = this.marks;
@@ -133,7 +142,7 @@ async function readPinnedRoot(rootFile: string): Promise<Buffer> {
   }
 }
 
-/** Digest of the signed part and not of the file, so that other white space does not make another root. */
+/** Digest of the signed part of a root file. The digest of the whole file would also change with the white space. */
 function signedPartDigest(root: Buffer): string {
   try {
     const { signed } = JSON.parse(root.toString('utf8')) as { signed: unknown };
@@ -145,7 +154,7 @@ function signedPartDigest(root: Buffer): string {
   }
 }
 
-/** The newest undamaged copy; null when there is none for this pinned root. */
+/** Reads the newer of the undamaged copies of the marks; null when there is none for this pinned root. */
 async function readMarks(dir: string, pinnedDigest: string): Promise<HighWaterMarks | null> {
   const copies = await Promise.all(MARKS_FILES.map((file) => readMarksCopy(join(dir, file))));
   const valid = copies.filter((marks) => marks !== null).filter(({ pinned }) => pinned === pinnedDigest);
@@ -161,7 +170,7 @@ async function readMarksCopy(path: string): Promise<HighWaterMarks | null> {
   }
 }
 
-/** Writes both copies; they are on the disk when it returns. */
+/** Writes both copies. They are on the disk when this returns. */
 function writeMarks(dir: string, marks: HighWaterMarks): void {
   const digest = digestText(JSON.stringify(marks));
   for (const file of MARKS_FILES) replaceFile(join(dir, file), `${JSON.stringify({ digest, marks })}\n`);

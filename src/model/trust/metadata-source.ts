@@ -6,17 +6,17 @@ import { DownloadHTTPError } from 'tuf-js/dist/error.js';
 import { errorCode } from '../../base/disk-errors.ts';
 import { AgentError, asAgentError } from '../../base/errors.ts';
 
-/** Where the files of a repository come from: a web server, or a directory that came over MQTT. */
+/** The place from which the files of a repository are read: a web server, or a directory that came over MQTT. */
 export interface MetadataSource {
   /**
-   * The bytes of one small file by its path in the repository, such as `metadata/2.root.json`; null when it does not
-   * exist. Returns the first `maxBytes + 1` bytes of a file larger than `maxBytes`.
-   * Throws `model_transfer_failed` when the repository cannot be reached, and the signal's AbortError.
+   * Returns the bytes of one small file by its path in the repository, such as `metadata/2.root.json`; null when it
+   * does not exist. Of a file larger than `maxBytes`, returns the first `maxBytes + 1` bytes. Throws
+   * `model_transfer_failed` when the repository cannot be reached, and the AbortError of the signal.
    */
   fetch(path: string, maxBytes: number, signal: AbortSignal): Promise<Uint8Array | null>;
 }
 
-/** A repository in a local directory. Does not follow a link at the end of a path. */
+/** Reads a repository from a local directory. Does not open a file that is a symbolic link. */
 export function directorySource(dir: string): MetadataSource {
   return {
     fetch: async (path, maxBytes, signal) => {
@@ -41,7 +41,10 @@ export function directorySource(dir: string): MetadataSource {
   };
 }
 
-/** Largest size of a metadata file, bytes: far above real ones, but small enough for a small board. */
+/**
+ * Largest allowed size of each metadata file, bytes: far above the size of real files, but small enough for a small
+ * board.
+ */
 export const MAX_METADATA_BYTES = {
   root: 128 * 1024,
   timestamp: 16 * 1024,
@@ -51,20 +54,26 @@ export const MAX_METADATA_BYTES = {
 export type TopRole = keyof typeof MAX_METADATA_BYTES;
 export const TOP_ROLES = ['root', 'timestamp', 'snapshot', 'targets'] as const satisfies readonly TopRole[];
 
-/** New root versions accepted in one refresh. Verified ones are kept, so a later refresh continues from there. */
+/**
+ * Most new root versions that one refresh accepts. Verified versions are stored, so a later refresh continues after
+ * them.
+ */
 export const MAX_NEW_ROOTS = 128;
 
-/** Limits of the JSON: the library's time is quadratic in the members of an object, its stack linear in the depth. */
+/**
+ * Limits for the JSON of metadata: the time that tuf-js takes is quadratic in the number of members of an object, and
+ * its stack grows with the nesting depth.
+ */
 const MAX_DEPTH = 16;
 const MAX_MEMBERS = 4096;
 const MAX_NODES = 200_000;
 
-/** Only the path is used. */
+/** tuf-js requires a base URL. Only the path after it is used. */
 export const METADATA_BASE_URL = 'http://repository.invalid/metadata';
 
 /**
- * Downloads metadata for the TUF library from a source. Limits the size, shape and number of files, and keeps the error
- * of a failed download, of which the library keeps only the text.
+ * Downloads metadata from a source for tuf-js. Limits the size, the nesting and the number of files. Keeps the error of
+ * a failed download, because tuf-js keeps only the text of the error.
  */
 export class MetadataFetcher implements Fetcher {
   readonly #source: MetadataSource;
@@ -78,12 +87,12 @@ export class MetadataFetcher implements Fetcher {
     this.#signal = signal;
   }
 
-  /** The error of the last failed download; null without one. */
+  /** The error of the last failed download; null when no download has failed. */
   get error(): unknown {
     return this.#error;
   }
 
-  /** True for bytes that came from the source; false for those of local copies. */
+  /** True for bytes that came from the source; false for bytes of local copies. */
   isFetched(bytes: Uint8Array): boolean {
     return this.#fetched.has(bytes);
   }
@@ -99,7 +108,7 @@ export class MetadataFetcher implements Fetcher {
     }
   }
 
-  /** Never used: `HttpDownload` downloads targets, because it can resume. */
+  /** tuf-js never calls this here: `HttpDownload` downloads the targets, because it can resume a download. */
   downloadFile(): Promise<never> {
     return Promise.reject(new AgentError('internal', 'the metadata client does not download targets'));
   }
@@ -111,7 +120,7 @@ export class MetadataFetcher implements Fetcher {
     const content = await this.#source.fetch(path, maxBytes, this.#signal);
     this.#signal.throwIfAborted();
     if (content === null) {
-      // The library reads a 404 as "no newer root".
+      // tuf-js takes a 404 as the statement that there is no newer root.
       if (role === 'root') throw new DownloadHTTPError('not found', 404);
       throw missingFile(role, file);
     }

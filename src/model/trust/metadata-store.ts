@@ -7,18 +7,19 @@ import type { HighWaterMarks, LearnedMarks } from './cache.ts';
 import { checkShape, type TopRole } from './metadata-source.ts';
 
 export interface MetadataStoreOptions {
-  /** The time that expiry is compared with, ms since the epoch. */
+  /** The time with which expiry dates are compared, ms since the epoch. */
   readonly nowMs: number;
-  /** The highest versions verified so far; null when there are none. */
+  /** The highest metadata versions verified so far; null when nothing has been verified. */
   readonly marks: HighWaterMarks | null;
-  /** True for bytes that the repository sent. Faults of local copies are not reported. */
+  /** True for bytes that the repository sent, false for local copies. Faults of local copies are not reported. */
   readonly isFetched: (bytes: Uint8Array) => boolean;
 }
 
 /**
- * The TUF library's set of trusted metadata, with three additions. It uses the given time instead of the machine's. It
- * rejects a version below the high-water mark even when the local copies are lost. It keeps the first fault of fetched
- * metadata as an `AgentError`, because the library keeps only its text.
+ * The set of trusted metadata of tuf-js, with three additions. It uses the given time instead of the clock of the
+ * machine. It rejects a version below the high-water mark (the highest version verified so far), even when the local
+ * copies are lost. It keeps the first fault of fetched metadata as an `AgentError`, because tuf-js keeps only the text
+ * of the fault.
  */
 export class MetadataStore extends TrustedMetadataStore {
   readonly #options: MetadataStoreOptions;
@@ -32,11 +33,12 @@ export class MetadataStore extends TrustedMetadataStore {
     this.#options = options;
     this.#timestamp = options.marks?.timestamp ?? null;
     this.#snapshot = options.marks?.snapshot ?? null;
-    // A private field of the library, which its constructor sets to the machine's time. A test checks that it is in use.
+    // `referenceTime` is a private field of tuf-js, which its constructor sets to the time of the machine. A test
+    // checks that tuf-js uses this value.
     Object.assign(this, { referenceTime: new Date(options.nowMs) });
   }
 
-  /** Throws `model_trust_root` when the bytes are not a root that is signed by its own keys. */
+  /** Throws `model_trust_root` when the bytes are not root metadata that are signed with their own keys. */
   static open(root: Buffer, options: MetadataStoreOptions): MetadataStore {
     try {
       checkShape(root, 'root.json');
@@ -52,7 +54,9 @@ export class MetadataStore extends TrustedMetadataStore {
     return this.#fault;
   }
 
-  /** The highest versions, including those accepted here. Rejected metadata have no effect. */
+  /**
+   * The highest verified versions, including the versions accepted by this store. Rejected metadata do not change them.
+   */
   get learned(): Omit<LearnedMarks, 'floorMs'> {
     const root = Math.max(this.root.signed.version, this.#options.marks?.root ?? 1);
     return { root, timestamp: this.#timestamp, snapshot: this.#snapshot };
@@ -73,7 +77,8 @@ export class MetadataStore extends TrustedMetadataStore {
       const equal = catchEqualVersion(() => super.updateTimestamp(bytes));
       const { timestamp } = this;
       if (!timestamp) throw new ReferenceError('no timestamp');
-      // The library stops at an equal version without these checks; the timestamp that it keeps must pass them too.
+      // When the fetched timestamp has the same version as the stored one, tuf-js keeps the stored one and skips these
+      // checks. So check the kept timestamp here.
       if (this.#isExpired(timestamp.signed)) throw new ExpiredMetadataError('timestamp.json is expired');
       const mark = this.#timestamp;
       if (mark && this.#areSignersTrusted('timestamp', mark.signers)) {
@@ -107,7 +112,7 @@ export class MetadataStore extends TrustedMetadataStore {
     this.#recordFault('targets', bytes, () => super.updateDelegatedTargets(bytes, role, delegator));
   }
 
-  /** Ids of the role's keys whose signature on the metadata is valid. */
+  /** Ids of the keys of the role whose signatures on the metadata are valid. */
   #signersOf(role: TopRole, metadata: Metadata<Timestamp | Snapshot>): string[] {
     const { keys, roles } = this.root.signed;
     return (roles[role]?.keyIDs ?? []).filter((id) => {
@@ -120,7 +125,10 @@ export class MetadataStore extends TrustedMetadataStore {
     });
   }
 
-  /** A mark applies while its signers still reach the role's threshold: after a key rotation, versions may start again. */
+  /**
+   * True when enough of these signers are still keys of the role; only then does a high-water mark apply. After a key
+   * rotation, versions may start at 1 again.
+   */
   #areSignersTrusted(role: TopRole, signers: readonly string[]): boolean {
     const rule = this.root.signed.roles[role];
     return rule !== undefined && signers.filter((id) => rule.keyIDs.includes(id)).length >= rule.threshold;
@@ -157,13 +165,13 @@ function catchEqualVersion(update: () => unknown): EqualVersionError | null {
   }
 }
 
-/** Rejects one key under two ids: it would count twice toward a threshold. */
+/** Rejects a root with one key under two ids, because this key would count twice toward a threshold. */
 function checkKeys(root: Metadata<Root>): void {
   const values = Object.values(root.signed.keys).map(({ keyVal }) => keyVal['public']?.trim().toLowerCase());
   if (new Set(values).size !== values.length) throw new TypeError('one key has two ids');
 }
 
-/** Converts an error of the TUF library. Its messages contain no paths. */
+/** Converts an error of tuf-js to an `AgentError`. The messages of tuf-js contain no file paths. */
 function toAgentError(role: TopRole, error: unknown): AgentError {
   const metadata = `${role} metadata`;
   const as = (code: AgentError['code'], text: string): AgentError =>

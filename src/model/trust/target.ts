@@ -7,7 +7,7 @@ import { Manifest } from '../manifest.ts';
 
 const Digest = Type.String({ pattern: '^sha256:[0-9a-f]{64}$' });
 
-/** The `custom` field of a TUF target: what a device knows about a bundle before it downloads it. */
+/** The `custom` field of a TUF target: the facts about a bundle that a device knows before it downloads the bundle. */
 export const TargetCustom = Type.Object({
   bundle: Type.Object({
     name: Manifest.properties.name,
@@ -22,12 +22,12 @@ const isTargetCustom = schemaChecker({ strict: true }).compile<TargetCustom>(Tar
 
 /** The signed archive of a bundle. */
 export interface SignedTarget {
-  /** In the repository, with the digest in its name: `targets/models/{name}/{sha256}.{version}.tar`. */
+  /** Path in the repository, with the digest in the file name: `targets/models/{name}/{sha256}.{version}.tar`. */
   readonly path: string;
   readonly sizeBytes: number;
-  /** Of the archive, 64 hex digits. */
+  /** Digest of the archive, 64 hexadecimal digits. */
   readonly sha256: string;
-  /** The bundle in the archive; `digest` as in `Bundle.digest`. */
+  /** The bundle in the archive. `digest` has the meaning of `Bundle.digest`. */
   readonly bundle: { readonly name: string; readonly version: string; readonly digest: string };
   readonly requires: Manifest['requires'] | null;
 }
@@ -35,13 +35,16 @@ export interface SignedTarget {
 /** The name of a bundle's archive in the targets metadata. */
 export const targetName = (name: string, version: string): string => `models/${name}/${version}.tar`;
 
-/** The path of a bundle's archive in the repository; `sha256` is null without consistent snapshots. */
+/**
+ * The path of a bundle's archive in the repository. `sha256` is null for a repository without consistent snapshots
+ * (without digests in file names).
+ */
 export const targetPath = (name: string, sha256: string | null, version: string): string =>
   `targets/models/${name}/${sha256 === null ? '' : `${sha256}.`}${version}.tar`;
 
 /**
- * The signed target of one bundle. Throws `model_trust_target` when the targets metadata do not list it or describe it
- * incompletely.
+ * Returns the signed target of one bundle. Throws `model_trust_target` when the targets metadata do not list the bundle
+ * or describe it incompletely.
  */
 export function signedTarget(
   targets: Readonly<Record<string, TargetFile>>,

@@ -12,20 +12,21 @@ import { MetadataStore, type MetadataStoreOptions } from './metadata-store.ts';
 import { signedTarget, type SignedTarget } from './target.ts';
 
 export interface TrustOptions {
-  /** Directory of the verified metadata. Only one instance may use it at a time. */
+  /** Directory with the verified metadata. Only one instance may use it at a time. */
   readonly dir: string;
-  /** The operator's pinned root.json. */
+  /** Path of the operator's root.json, which this device trusts without further checks. */
   readonly rootFile: string;
-  /** The wall clock while it is synchronised, ms since the epoch; else null. */
+  /** The wall clock, ms since the epoch; null while it is not synchronised. */
   readonly syncedNowMs: number | null;
 }
 
 /**
- * The TUF client of a device: The Update Framework 1.0, client workflow (section 5), on `tuf-js`. It trusts only the four
- * top-level roles. It never follows delegations, so delegated targets do not exist for it.
+ * The TUF client of a device: The Update Framework 1.0, client workflow (section 5), on `tuf-js`. It trusts only the
+ * four top-level roles. It never follows delegations, so targets of delegated roles do not exist for it.
  *
- * Expiry is compared with the later of the synchronised clock and the latest time at which all metadata were verified as
- * unexpired; without a synchronised clock, with that time alone. Expired metadata stop new installs and nothing else.
+ * Expiry dates are compared with the later of two times: the synchronised clock, and the latest time at which all
+ * metadata were verified and not expired. Without a synchronised clock only the second time is used. Expired metadata
+ * prevent new installs, but do not affect anything else.
  */
 export class Trust {
   readonly #options: TrustOptions;
@@ -59,7 +60,8 @@ export class Trust {
           targetsMaxLength: MAX_METADATA_BYTES.targets,
         },
       });
-      // The library's own store uses the machine's clock. A test checks that this one is in use.
+      // The store that tuf-js creates uses the clock of the machine: replace it. A test checks that tuf-js uses this
+      // store.
       Object.assign(updater, { trustedSet: store });
       let isFresh = false;
       try {
@@ -77,15 +79,16 @@ export class Trust {
   }
 
   /**
-   * The signed target of one bundle, from the last `refresh`, else from stored metadata that have not expired. Throws
-   * `model_trust_target` when the repository has no such bundle, and as `refresh`.
+   * Returns the signed target (the entry with size and digest) of one bundle from the last `refresh`. Without a
+   * refresh, uses the stored metadata if they have not expired. Throws `model_trust_target` when the repository has no
+   * such bundle, and the errors of `refresh`.
    */
   async target(name: string, version: string): Promise<SignedTarget> {
     const { root, targets } = (this.#store ??= await this.#loadStored());
     return signedTarget(targets?.signed.targets ?? {}, name, version, root.signed.consistentSnapshot);
   }
 
-  /** All signed targets, as `target` returns each; skips entries that are not models. */
+  /** Returns all signed targets in the form that `target` returns. Skips entries that are not models. */
   async targets(): Promise<SignedTarget[]> {
     const { targets } = (this.#store ??= await this.#loadStored());
     const all: SignedTarget[] = [];
@@ -96,7 +99,9 @@ export class Trust {
     return all;
   }
 
-  /** Starts from the stored root, or from the pinned one when the stored root is missing, damaged or older. */
+  /**
+   * Starts with the stored root metadata. Starts with the pinned root when the stored one is missing, damaged or older.
+   */
   async #openStore(
     cache: TrustCache,
     isFetched: MetadataStoreOptions['isFetched'],
@@ -111,7 +116,8 @@ export class Trust {
         const store = MetadataStore.open(storedRoot, options);
         if (store.root.signed.version >= pinnedStore.root.signed.version) return { root: storedRoot, store };
       } catch {
-        // Damaged: download the chain from the pinned root again. It must reach the version of the high-water mark.
+        // The stored root metadata are damaged: download all versions after the pinned root again. They must reach the
+        // version of the high-water mark.
       }
     }
     return { root: pinnedRoot, store: pinnedStore };
@@ -138,7 +144,7 @@ export class Trust {
   }
 }
 
-/** The library wraps errors into texts: prefer the error that the fetcher or the store recorded. */
+/** tuf-js reduces errors to texts: prefer the original error that the fetcher or the store recorded. */
 function refreshError(thrown: unknown, downloadError: unknown, fault: AgentError | null): unknown {
   if (isAbort(downloadError)) return downloadError;
   if (downloadError !== null) return asAgentError(downloadError);
