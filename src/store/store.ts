@@ -272,10 +272,7 @@ export class Store {
     if (broken) labels.restore(broken.salvage.labels, broken.salvage.bursts);
     const event = recoveryEvent(opened, { missing, requeued });
     if (!event) return;
-    this.#deps.log.error(
-      event.context,
-      'repaired the store after its database was damaged, replaced or lost',
-    );
+    this.#deps.log.error(event.context, 'replaced a damaged or lost database');
     this.raise(event);
   }
 

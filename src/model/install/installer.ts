@@ -174,8 +174,7 @@ export class Installer {
 
   /**
    * Exchanges the active and the previous model; needs no network. Resolves when the new active model serves. That is
-   * the factory model if the previous model does not start. A current install is aborted first; if it is on probation,
-   * its own rollback is the result. A second call while this runs gets the same result. Rejects with
+   * the factory model if the previous model does not start. A current install is aborted first. Rejects with
    * `model_no_previous`, `model_pinned`, or the error that prevented the change.
    */
   rollback(signal: AbortSignal): Promise<ModelRef> {
@@ -212,10 +211,7 @@ export class Installer {
     return model;
   }
 
-  /**
-   * Starts the serving model again in a new process without losing a frame. On failure, rejects, and the old process
-   * continues.
-   */
+  /** Starts the serving model again in a new process; no frame is lost. When that fails, the old process continues. */
   async reload(signal: AbortSignal): Promise<ModelRef> {
     const { modelSwitch, journal, onState } = this.#deps;
     const { current } = journal;
@@ -230,10 +226,7 @@ export class Installer {
     });
   }
 
-  /**
-   * Completes the install that a restart of the agent interrupted, then each requested install. Rejects when the signal
-   * fires.
-   */
+  /** Completes an install that a restart interrupted, then each requested install. Rejects when the signal fires. */
   async run(signal: AbortSignal): Promise<never> {
     const { journal, clock, log } = this.#deps;
     if (journal.current === null) await this.#collect();
@@ -250,10 +243,7 @@ export class Installer {
         await this.#complete(install, signal);
       } catch (thrown) {
         signal.throwIfAborted();
-        log.error(
-          { err: asAgentError(thrown), ...installContext(install) },
-          'an install stopped with an unexpected error, trying again',
-        );
+        log.error({ err: asAgentError(thrown), ...installContext(install) }, 'install failed, trying again');
         await clock.sleep(RETRY_MS, signal);
       }
     }

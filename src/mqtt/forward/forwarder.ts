@@ -14,9 +14,7 @@ export interface ForwarderOptions {
   readonly window?: number;
   /** Maximum rate of historical records, per second; 0: no limit. */
   readonly backfillPerS?: number;
-  /**
-   * When the link does not answer for this time, ms, a message counts as lost. The own timeout of the link is shorter.
-   */
+  /** When the link does not answer for this time, ms, a message counts as lost. The link has a shorter timeout. */
   readonly deadlineMs?: number;
 }
 
@@ -148,10 +146,7 @@ export class Forwarder {
       while (link.connected && this.#inFlight.size < this.#maxInFlight && !this.#isSuspectInFlight)
         if (this.#acknowledged.isFull || !this.#sendNext()) return;
     } catch (thrown) {
-      log.error(
-        { code: asAgentError(thrown).code, err: thrown },
-        'cannot read the outbox, trying again later',
-      );
+      log.error({ code: asAgentError(thrown).code, err: thrown }, 'cannot read the outbox, trying again');
       this.#pause();
     }
   }
@@ -262,7 +257,7 @@ export class Forwarder {
       // The row stays in `#taken` until the next start, so it is not sent again: the broker would refuse it again.
       log.error(
         { code: asAgentError(thrown).code, topic, seq },
-        'cannot move a message that the broker refused to the rejected messages',
+        'cannot store a refused message as rejected',
       );
       return;
     }

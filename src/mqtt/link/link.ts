@@ -22,8 +22,7 @@ import type { Link, LinkStats, PublishOptions, StateOptions } from '../types.ts'
  *   `online`, then `onConnected`.
  * - `connected` is true from the acknowledgement of this `online` until the end of the session.
  * - A session is never resumed. `publish` rejects for a message without an acknowledgement; its sender may try again.
- * - `status` does not stay `online`: `stop` publishes `stopped`, otherwise the broker publishes the will message,
- *   `offline`.
+ * - `status` does not stay `online`: `stop` publishes `stopped`; otherwise the broker's will message says `offline`.
  * - Error path: `#connectFailed` handles every failed attempt, `#sessionLost` every lost session. They choose the next
  *   broker and the delay. Each failure or loss is logged once.
  */
@@ -178,9 +177,7 @@ export class MqttLink implements Link {
     return this.#reconnects.nextDelayMs(this.#faults.hasIdentityConflict ? 'conflict' : pace);
   }
 
-  /**
-   * Serves a new session until its end. `isRenewal`: the link ended it, to connect again with a renewed certificate.
-   */
+  /** Serves a new session until its end. `isRenewal`: the link ended it to connect with a renewed certificate. */
   async #serve(
     session: Session,
     credentials: Credentials,
@@ -199,14 +196,12 @@ export class MqttLink implements Link {
       this.#connectedSinceMs = clock.nowMs();
       log.info({ broker: session.broker, protocolVersion: session.protocolVersion }, 'connected');
       renewal = this.#renewWhenExpiring(session, credentials, ended.signal).catch((thrown: unknown) => {
-        log.error({ err: thrown }, 'cannot watch the credential files on this connection any more');
+        log.error({ err: thrown }, 'credential watcher failed');
         return false;
       });
       if (!signal.aborted) onConnected?.();
     } catch (error) {
-      session.drop(
-        error instanceof Error ? error.message : 'could not publish the first messages after the connect',
-      );
+      session.drop(error instanceof Error ? error.message : 'publishing after the connect failed');
     }
     const reason = await session.closed;
     ended.abort();

@@ -1,4 +1,4 @@
--- The highest assigned number of each stream (`camera:{id}`, `events`), and totals such as the number of drops.
+-- Highest number given out per stream (`camera:{id}`, `events`), and the drops counted for ever.
 CREATE TABLE counters (
   name TEXT PRIMARY KEY,
   value INTEGER NOT NULL
@@ -29,8 +29,7 @@ CREATE TABLE events (
 ) STRICT;
 CREATE INDEX events_by_time ON events (at_ms);
 
--- Messages that wait for their PUBACK. The table has its own copy of each payload, so that retention never changes the
--- queue.
+-- Messages that wait for their PUBACK. The payload is kept here as well, so that retention never touches the queue.
 CREATE TABLE outbox (
   row_id INTEGER PRIMARY KEY,
   stream TEXT NOT NULL,
@@ -43,7 +42,7 @@ CREATE TABLE outbox (
 
 CREATE INDEX outbox_events ON outbox (row_id) WHERE stream = 'events';
 
--- Messages that the broker will never accept.
+-- Messages that the broker will never take.
 CREATE TABLE rejected (
   row_id INTEGER PRIMARY KEY,
   stream TEXT NOT NULL,
@@ -54,7 +53,7 @@ CREATE TABLE rejected (
   rejected_at_ms INTEGER NOT NULL
 ) STRICT;
 
--- What the model computed from a burst of frames. Kept because a person may label the observation later.
+-- What the model saw in a burst: needed to learn from a label that comes later.
 CREATE TABLE bursts (
   row_id INTEGER PRIMARY KEY,
   camera TEXT NOT NULL,
@@ -86,7 +85,7 @@ CREATE TABLE memory (
   value TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- Results of commands: a command that arrives twice gets its stored result and does not run again.
+-- Answers of commands, so that a command that comes twice is answered and not run again.
 CREATE TABLE commands (
   id TEXT PRIMARY KEY,
   name TEXT NOT NULL,

@@ -1,10 +1,10 @@
--- Commands in the order of their arrival, so that the oldest can be deleted even when the clock is wrong.
+-- Commands in the order in which they came: the clock may be wrong while the bound on their number must hold.
 CREATE TABLE commands_in_order (
   position INTEGER PRIMARY KEY,
   id TEXT NOT NULL UNIQUE,
   name TEXT NOT NULL,
   received_at_ms INTEGER NOT NULL,
-  -- 1 for a command that may safely run again: these commands are deleted first.
+  -- 1 where running it again would do no harm: the first to be forgotten.
   harmless INTEGER NOT NULL DEFAULT 0,
   result TEXT
 ) STRICT;

@@ -1,12 +1,12 @@
--- Records and events that were made before the clock was synchronised, with the data to correct their timestamps later.
+-- Records and events made while nothing had set the clock: what it takes to mend their times later.
 CREATE TABLE unsynced (
   stream TEXT NOT NULL,
   seq INTEGER NOT NULL,
   boot_id TEXT NOT NULL,
-  -- How far the wall clock was ahead of the monotonic clock, ms, when the timestamps of this record were read.
+  -- Wall minus monotonic clock that the times of this record were read with.
   ahead_ms REAL NOT NULL,
   outbox_row_id INTEGER NOT NULL,
-  -- 1 when the record may have been sent: its timestamps must not change any more.
+  -- 1 once it may have been sent: from then on it must not change.
   handed INTEGER NOT NULL DEFAULT 0,
   PRIMARY KEY (stream, seq)
 ) STRICT, WITHOUT ROWID;

@@ -1,4 +1,4 @@
--- Embeddings of labelled bursts that were computed by other models than the model that ran at the capture.
+-- What other models than the one that saw a labelled burst made of its picture, by the trunk that made it.
 CREATE TABLE embeddings (
   row_id INTEGER PRIMARY KEY,
   camera TEXT NOT NULL,
