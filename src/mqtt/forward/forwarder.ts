@@ -255,10 +255,7 @@ export class Forwarder {
       this.#taken.delete(rowId);
     } catch (thrown) {
       // The row stays in `#taken` until the next start, so it is not sent again: the broker would refuse it again.
-      log.error(
-        { code: asAgentError(thrown).code, topic, seq },
-        'cannot store a refused message as rejected',
-      );
+      log.error({ code: asAgentError(thrown).code, topic, seq }, 'cannot store a refused message');
       return;
     }
     // Raise no event about a rejected `outbox_rejected` event: this could start an endless chain.
