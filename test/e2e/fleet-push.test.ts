@@ -131,7 +131,7 @@ describe("Commands of the operator's guide with two agents", () => {
       'the server',
     );
     repository = await Promise.race([served, failed]);
-    expect(output.out).toMatch(/good {2}my-model/);
+    expect(output.out).toMatch(/valid {2}my-model/);
   }, 120_000);
 
   it('installs the model on both devices over HTTP with the tenth command', async () => {
@@ -141,7 +141,7 @@ describe("Commands of the operator's guide with two agents", () => {
     expect(last).toMatch(/^swellsight fleet push my-model 1\.0\.0 .*--to 'home\/\+'$/);
     const push = runShell([last.replace('mqtt://localhost', broker.url)], directory);
     expect([await push.exitCode, push.output.err]).toEqual([0, '']);
-    expect(push.output.out).toMatch(/2 committed, 0 failed, 0 under way, 0 waiting\n$/);
+    expect(push.output.out).toMatch(/2 committed, 0 failed, 0 installing, 0 waiting\n$/);
     for (const pole of POLES)
       expect(await activeModelOf(pole)).toMatchObject({ name: 'my-model', version: '1.0.0' });
   }, 240_000);
@@ -170,7 +170,7 @@ describe("Commands of the operator's guide with two agents", () => {
     expect(push.output.out).not.toMatch(/^home\/pole-2/m);
     await startAgent('pole-2');
     expect(await push.exitCode, push.output.err).toBe(0);
-    expect(push.output.out).toMatch(/2 committed, 0 failed, 0 under way, 0 waiting\n$/);
+    expect(push.output.out).toMatch(/2 committed, 0 failed, 0 installing, 0 waiting\n$/);
     for (const pole of POLES)
       expect(await activeModelOf(pole)).toMatchObject({ name: 'my-model', version: '1.1.0' });
     expect(new Set(blocks().map(({ topic }) => topic)).size).toBe(2);
