@@ -85,7 +85,7 @@ export class Rollout {
     return this.#file.halted;
   }
 
-  /** Whether nothing remains to do, except for devices that are offline. */
+  /** True when no install runs and no online device waits. After a halt: when no install runs. */
   isOver(isOnline: IsOnline): boolean {
     const all = Object.entries(this.#file.devices);
     // Finish running installs, also after a halt: this process may serve their blocks.
