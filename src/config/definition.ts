@@ -1,7 +1,8 @@
 import { hostname } from 'node:os';
+import { LOG_LEVELS } from '../contract/config.ts';
 import type { CameraInput } from './schema.ts';
 import * as is from './formats.ts';
-import { settingFactory, type Group, type OnInvalid } from './setting.ts';
+import { settingFactory, withKeys, type Group, type OnInvalid } from './setting.ts';
 
 /** The host name as an id: other characters become `-`. */
 export function toDeviceName(host: string): string {
@@ -30,93 +31,53 @@ const DEFAULT_CAMERAS: readonly CameraInput[] = [
 export function settingsDefinition(onInvalid: OnInvalid = () => undefined): Group {
   const setting = settingFactory(onInvalid);
 
-  return {
-    site: setting('site', 'local', is.id, 'The beach or station; a level of every MQTT topic.'),
-    device: setting('device', toDeviceName(hostname()), is.id, 'This machine; a level of every MQTT topic.'),
-    stateDir: setting(
-      'stateDir',
-      './var',
-      is.text('a directory'),
-      'The directory of the database and the models.',
-    ),
-    logLevel: setting(
-      'logLevel',
-      'info',
-      is.oneOf(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']),
-      'The lowest level of log lines that are written.',
-    ),
-    cameras: setting('cameras', DEFAULT_CAMERAS, is.cameraList, 'The list of cameras.'),
+  return withKeys({
+    site: setting('local', is.id, 'The beach or station; a level of every MQTT topic.'),
+    device: setting(toDeviceName(hostname()), is.id, 'This machine; a level of every MQTT topic.'),
+    stateDir: setting('./var', is.text('a directory'), 'The directory of the database and the models.'),
+    logLevel: setting('info', is.oneOf(LOG_LEVELS), 'The lowest level of log lines that are written.'),
+    cameras: setting(DEFAULT_CAMERAS, is.cameraList, 'The list of cameras.'),
     mqtt: {
       url: setting(
-        'mqtt.url',
         [],
         is.oneOrListOf(is.url(['mqtt', 'mqtts', 'ws', 'wss']), 8),
         'The broker, or a list of brokers to try in turn; without one, the agent uses its embedded broker.',
       ),
-      protocolVersion: setting('mqtt.protocolVersion', 5, is.oneOf([5, 4]), 'MQTT 5, or 4 for MQTT 3.1.1.'),
+      protocolVersion: setting(5, is.oneOf([5, 4]), 'MQTT 5, or 4 for MQTT 3.1.1.'),
       clientId: setting(
-        'mqtt.clientId',
         null,
         is.pattern(/^[^\0+#/]{1,128}$/, '1 to 128 characters without + # /'),
         'The client id; default: `swellsight-{site}-{device}`.',
       ),
-      username: setting('mqtt.username', null, is.text(), 'The user name for the broker.'),
-      password: setting('mqtt.password', null, is.text(), 'The password for the broker.', {
+      username: setting(null, is.text(), 'The user name for the broker.'),
+      password: setting(null, is.text(), 'The password for the broker.', {
         sensitive: true,
       }),
-      password_file: setting(
-        'mqtt.password_file',
-        null,
-        is.text('a file'),
-        'A file that holds the password for the broker.',
-      ),
-      ca: setting('mqtt.ca', null, is.text('a PEM file'), 'The CA certificates that verify the broker.'),
-      cert: setting(
-        'mqtt.cert',
-        null,
-        is.text('a PEM file'),
-        'The certificate of this device; needs mqtt.key.',
-      ),
-      key: setting(
-        'mqtt.key',
-        null,
-        is.text('a PEM file'),
-        'The private key of this device; needs mqtt.cert.',
-      ),
+      password_file: setting(null, is.text('a file'), 'A file that holds the password for the broker.'),
+      ca: setting(null, is.text('a PEM file'), 'The CA certificates that verify the broker.'),
+      cert: setting(null, is.text('a PEM file'), 'The certificate of this device; needs mqtt.key.'),
+      key: setting(null, is.text('a PEM file'), 'The private key of this device; needs mqtt.cert.'),
       backfillPerS: setting(
-        'mqtt.backfillPerS',
         50,
         is.number(0, 100_000),
         'Limit for sending the backlog, records per second, so that a fleet does not flood its broker; 0: no limit.',
       ),
-      base: setting('mqtt.base', 'swellsight/v1', is.topicBase, 'The first levels of every MQTT topic.'),
+      base: setting('swellsight/v1', is.topicBase, 'The first levels of every MQTT topic.'),
       homeAssistant: {
         enabled: setting(
-          'mqtt.homeAssistant.enabled',
           false,
           is.flag,
           'Whether the agent announces itself to Home Assistant (MQTT discovery).',
         ),
-        prefix: setting(
-          'mqtt.homeAssistant.prefix',
-          'homeassistant',
-          is.topicBase,
-          'The discovery prefix of Home Assistant.',
-        ),
+        prefix: setting('homeassistant', is.topicBase, 'The discovery prefix of Home Assistant.'),
       },
       embedded: {
-        host: setting('mqtt.embedded.host', '127.0.0.1', is.loopback, 'The address of the embedded broker.'),
-        port: setting(
-          'mqtt.embedded.port',
-          1883,
-          is.integer(0, 65_535),
-          'The port of the embedded broker; 0: any free port.',
-        ),
+        host: setting('127.0.0.1', is.loopback, 'The address of the embedded broker.'),
+        port: setting(1883, is.integer(0, 65_535), 'The port of the embedded broker; 0: any free port.'),
       },
     },
     model: {
       active: setting(
-        'model.active',
         null,
         is.pattern(
           /^[a-z0-9][a-z0-9._-]{0,63}\/\d+\.\d+\.\d+[0-9A-Za-z.+-]*$/,
@@ -124,39 +85,25 @@ export function settingsDefinition(onInvalid: OnInvalid = () => undefined): Grou
         ),
         'The only model to run; installs are then refused. Default: the installed model, or the shipped one.',
       ),
-      trustRoot: setting(
-        'model.trustRoot',
-        null,
-        is.text('a file'),
-        "The operator's root of trust (TUF root.json).",
-      ),
-      repository: setting(
-        'model.repository',
-        null,
-        is.url(['https', 'http']),
-        "The operator's signed model repository.",
-      ),
+      trustRoot: setting(null, is.text('a file'), "The operator's root of trust (TUF root.json)."),
+      repository: setting(null, is.url(['https', 'http']), "The operator's signed model repository."),
       allowUnsigned: setting(
-        'model.allowUnsigned',
         false,
         is.flag,
         'Whether unsigned models are accepted; the agent then reports itself as degraded.',
       ),
       maxKbPerS: setting(
-        'model.maxKbPerS',
         null,
         is.number(8, 1_000_000),
         'Limit for the download of a model, kilobytes per second; default: no limit.',
       ),
       probation: {
         observations: setting(
-          'model.probation.observations',
           20,
           is.integer(1, 100_000),
           'Minimum number of observations in the probation of a new model.',
         ),
         minutes: setting(
-          'model.probation.minutes',
           60,
           is.number(0, 100_000),
           'Minimum duration of the probation of a new model, minutes.',
@@ -165,7 +112,6 @@ export function settingsDefinition(onInvalid: OnInvalid = () => undefined): Grou
     },
     inference: {
       providers: setting(
-        'inference.providers',
         'auto',
         is.either(
           'auto',
@@ -174,52 +120,32 @@ export function settingsDefinition(onInvalid: OnInvalid = () => undefined): Grou
         'The execution providers to try, best first; auto: those that fit the hardware.',
       ),
       threads: setting(
-        'inference.threads',
         'auto',
         is.either('auto', is.integer(1, 256)),
         'Threads of the model; auto: measures the fastest number.',
       ),
-      timeoutS: setting(
-        'inference.timeoutS',
-        10,
-        is.number(0.1, 600),
-        'Timeout of the analysis of one frame, seconds.',
-      ),
+      timeoutS: setting(10, is.number(0.1, 600), 'Timeout of the analysis of one frame, seconds.'),
       maxRssMb: setting(
-        'inference.maxRssMb',
         300,
         is.integer(64, 65_536),
         'Limit of the resident memory of the vision process, megabytes; above it, the process restarts between two frames.',
       ),
     },
     store: {
-      retentionDays: setting(
-        'store.retentionDays',
-        90,
-        is.number(1, 36_500),
-        'Age at which observations are deleted, days.',
-      ),
-      maxMb: setting(
-        'store.maxMb',
-        1024,
-        is.integer(16, 1_048_576),
-        'Limit of the database on disk, megabytes.',
-      ),
+      retentionDays: setting(90, is.number(1, 36_500), 'Age at which observations are deleted, days.'),
+      maxMb: setting(1024, is.integer(16, 1_048_576), 'Limit of the database on disk, megabytes.'),
       outbox: {
         maxMessages: setting(
-          'store.outbox.maxMessages',
           100_000,
           is.integer(100, 10_000_000),
           'Limit of messages that wait for the broker; above it, the oldest are dropped and counted.',
         ),
         maxAgeDays: setting(
-          'store.outbox.maxAgeDays',
           30,
           is.number(0.01, 3650),
           'Age at which waiting messages are dropped and counted, days.',
         ),
         maxMb: setting(
-          'store.outbox.maxMb',
           256,
           is.integer(1, 1_048_576),
           'Limit of the size of all waiting messages, megabytes; above it, the oldest are dropped and counted.',
@@ -227,55 +153,28 @@ export function settingsDefinition(onInvalid: OnInvalid = () => undefined): Grou
       },
     },
     heartbeat: {
-      intervalS: setting(
-        'heartbeat.intervalS',
-        30,
-        is.number(1, 3600),
-        'Interval of the health messages, seconds.',
-      ),
+      intervalS: setting(30, is.number(1, 3600), 'Interval of the health messages, seconds.'),
     },
     http: {
       host: setting(
-        'http.host',
         '127.0.0.1',
         is.host,
         'The address of the HTTP API and the web page; an address that is not loopback needs a token.',
       ),
-      port: setting('http.port', 8080, is.integer(0, 65_535), 'The port of the HTTP API; 0: any free port.'),
-      token: setting('http.token', null, is.text(), 'The bearer token that every request must have.', {
+      port: setting(8080, is.integer(0, 65_535), 'The port of the HTTP API; 0: any free port.'),
+      token: setting(null, is.text(), 'The bearer token that every request must have.', {
         sensitive: true,
       }),
-      token_file: setting('http.token_file', null, is.text('a file'), 'A file that holds the token.'),
-      cors: setting(
-        'http.cors',
-        [],
-        is.listOf(is.origin, 32),
-        'Origins of other web pages that may call the API.',
-      ),
-      maxUploadMb: setting(
-        'http.maxUploadMb',
-        20,
-        is.number(0.1, 1000),
-        'The largest accepted image, megabytes.',
-      ),
-      batchMax: setting(
-        'http.batchMax',
-        50,
-        is.integer(1, 1000),
-        'The maximum number of images in one batch.',
-      ),
+      token_file: setting(null, is.text('a file'), 'A file that holds the token.'),
+      cors: setting([], is.listOf(is.origin, 32), 'Origins of other web pages that may call the API.'),
+      maxUploadMb: setting(20, is.number(0.1, 1000), 'The largest accepted image, megabytes.'),
+      batchMax: setting(50, is.integer(1, 1000), 'The maximum number of images in one batch.'),
       cacheTtlS: setting(
-        'http.cacheTtlS',
         300,
         is.number(0, 31_536_000),
         'How long the result of an analysis is cached, seconds; 0: never.',
       ),
-      rateLimit: setting(
-        'http.rateLimit',
-        600,
-        is.integer(1, 1_000_000),
-        'Limit of requests per minute and client.',
-      ),
+      rateLimit: setting(600, is.integer(1, 1_000_000), 'Limit of requests per minute and client.'),
     },
-  };
+  });
 }

@@ -49,7 +49,6 @@ export const listOf = (item: Format, maximum: number): Format => ({
 
 export const cameraList: Format = { wanted: 'a list of cameras', accepts: (value) => Array.isArray(value) };
 
-/** A list with at least one item. */
 export const nonEmptyListOf = (item: Format, maximum: number): Format => ({
   wanted: `a list of one or more, each ${item.wanted}`,
   accepts: (value) => listOf(item, maximum).accepts(value) && Array.isArray(value) && value.length > 0,

@@ -1,7 +1,6 @@
 import { Type, type Static } from '@sinclair/typebox';
-import { Id } from '../contract/schema-parts.ts';
-
-const closed = { additionalProperties: false } as const;
+import type { LogLevelName } from '../contract/config.ts';
+import { Id, StringEnum, closed } from '../contract/schema-parts.ts';
 
 export const Polygon = Type.Array(
   Type.Tuple([Type.Number({ minimum: 0, maximum: 1 }), Type.Number({ minimum: 0, maximum: 1 })]),
@@ -29,41 +28,42 @@ export const CAMERA_KINDS = [
 ] as const;
 export type CameraKind = (typeof CAMERA_KINDS)[number];
 
-const TimeOfSun = Type.Unsafe<SunEvent>({
-  type: 'string',
-  enum: ['nightEnd', 'nauticalDawn', 'dawn', 'sunrise', 'sunset', 'dusk', 'nauticalDusk', 'night'],
-});
-export type SunEvent =
-  'nightEnd' | 'nauticalDawn' | 'dawn' | 'sunrise' | 'sunset' | 'dusk' | 'nauticalDusk' | 'night';
+const TimeOfSun = StringEnum([
+  'nightEnd',
+  'nauticalDawn',
+  'dawn',
+  'sunrise',
+  'sunset',
+  'dusk',
+  'nauticalDusk',
+  'night',
+]);
+export type SunEvent = Static<typeof TimeOfSun>;
 
-export const ScheduleSettings = Type.Object(
-  {
-    cron: Type.Optional(Type.String({ description: 'five fields; replaces everyS' })),
-    everyS: Type.Optional(
-      Type.Number({
+export const ScheduleSettings = Type.Partial(
+  Type.Object(
+    {
+      cron: Type.String({ description: 'five fields; replaces everyS' }),
+      everyS: Type.Number({
         minimum: 1,
         maximum: 86_400,
         description: 'seconds between observations; replaces cron',
       }),
-    ),
-    timezone: Type.Optional(
-      Type.String({ description: 'IANA name, for cron and sun; default: the time zone of the system' }),
-    ),
-    sun: Type.Optional(
-      Type.Object(
+      timezone: Type.String({
+        description: 'IANA name, for cron and sun; default: the time zone of the system',
+      }),
+      sun: Type.Object(
         { from: TimeOfSun, to: TimeOfSun },
         { ...closed, description: 'observe only between these times; needs location' },
       ),
-    ),
-    jitterS: Type.Optional(
-      Type.Number({
+      jitterS: Type.Number({
         minimum: 0,
         maximum: 3600,
         description: 'adds a delay of 0..jitterS seconds, fixed for each device',
       }),
-    ),
-  },
-  closed,
+    },
+    closed,
+  ),
 );
 export type ScheduleSettings = Static<typeof ScheduleSettings>;
 
@@ -73,131 +73,100 @@ export const CameraSettings = Type.Object(
       ...Id,
       description: 'a level of its MQTT topics and a part of file names; 1 to 64 of A-Z a-z 0-9 _ . -',
     }),
-    kind: Type.Unsafe<CameraKind>({
-      type: 'string',
-      enum: [...CAMERA_KINDS],
-      description: 'how the agent gets frames',
-    }),
-    url: Type.Optional(
-      Type.String({ minLength: 1, description: 'address of the stream or image (rtsp, hls, http)' }),
-    ),
-    path: Type.Optional(Type.String({ minLength: 1, description: 'v4l2 device, video file or directory' })),
-    command: Type.Optional(
-      Type.Array(Type.String(), {
-        minItems: 1,
-        description: 'program and arguments; must write one image to stdout',
+    kind: StringEnum(CAMERA_KINDS, { description: 'how the agent gets frames' }),
+    ...Type.Partial(
+      Type.Object({
+        url: Type.String({ minLength: 1, description: 'address of the stream or image (rtsp, hls, http)' }),
+        path: Type.String({ minLength: 1, description: 'v4l2 device, video file or directory' }),
+        command: Type.Array(Type.String(), {
+          minItems: 1,
+          description: 'program and arguments; must write one image to stdout',
+        }),
+        username: Type.String({ minLength: 1, description: 'login (rtsp, hls, http)' }),
+        password: Type.String({
+          minLength: 1,
+          description: 'the password of the login; password_file is safer',
+        }),
+        password_file: Type.String({ minLength: 1, description: 'a file that holds the password' }),
+        schedule: ScheduleSettings,
+        burst: Type.Partial(
+          Type.Object(
+            {
+              frames: Type.Integer({ minimum: 1, maximum: 20, description: 'frames per observation' }),
+              intervalS: Type.Number({ minimum: 0, maximum: 300, description: 'seconds between two frames' }),
+            },
+            closed,
+          ),
+        ),
+        timeoutS: Type.Number({
+          exclusiveMinimum: 0,
+          maximum: 300,
+          description: 'longest wait for one frame, seconds',
+        }),
+        roi: Type.Unsafe<Polygon>({
+          ...Polygon,
+          description: 'the region that the model sees: corners [x, y], 0..1 of the frame from its top left',
+        }),
+        privacyMasks: Type.Array(Polygon, {
+          maxItems: 32,
+          description: 'polygons that are painted over before the frame is used',
+        }),
+        calibration: Type.Partial(
+          Type.Object(
+            {
+              cameraHeightM: Type.Number({
+                minimum: 0,
+                maximum: 5000,
+                description: 'metres above mean sea level',
+              }),
+              horizonRow: Type.Number({
+                minimum: -1,
+                maximum: 2,
+                description: 'height of the horizon in the frame, 0..1 from its top',
+              }),
+              fovDeg: Type.Number({
+                exclusiveMinimum: 0,
+                maximum: 180,
+                description: 'horizontal field of view, degrees',
+              }),
+              tiltDeg: Type.Number({ minimum: -90, maximum: 90, description: 'downward tilt, degrees' }),
+            },
+            {
+              ...closed,
+              description: 'geometry of the view; reserved for future models, not used yet',
+            },
+          ),
+        ),
+        location: Type.Object(
+          {
+            lat: Type.Number({ minimum: -90, maximum: 90, description: 'degrees north' }),
+            lon: Type.Number({ minimum: -180, maximum: 180, description: 'degrees east' }),
+          },
+          { ...closed, description: 'location of the camera, for schedule.sun' },
+        ),
+        units: StringEnum(['metric', 'imperial'], {
+          description: 'units of its web page; records always have both',
+        }),
+        replay: StringEnum(['watch', 'once', 'loop'], {
+          description:
+            'directory: watch reads the newest file, once and loop read all in order; video: once stops at the end',
+        }),
+        simulation: Type.Partial(
+          Type.Object(
+            {
+              seed: Type.Integer({ description: 'seed of the simulated sea' }),
+              selfLabel: Type.Boolean({ description: 'label its bursts with the true height' }),
+              speed: Type.Number({
+                minimum: 1,
+                maximum: 10_000,
+                description: 'speed of changes of the simulated sea, relative to a real sea; default 3600',
+              }),
+            },
+            closed,
+          ),
+        ),
       }),
-    ),
-    username: Type.Optional(Type.String({ minLength: 1, description: 'login (rtsp, hls, http)' })),
-    password: Type.Optional(
-      Type.String({ minLength: 1, description: 'the password of the login; password_file is safer' }),
-    ),
-    password_file: Type.Optional(
-      Type.String({ minLength: 1, description: 'a file that holds the password' }),
-    ),
-    schedule: Type.Optional(ScheduleSettings),
-    burst: Type.Optional(
-      Type.Object(
-        {
-          frames: Type.Optional(
-            Type.Integer({ minimum: 1, maximum: 20, description: 'frames per observation' }),
-          ),
-          intervalS: Type.Optional(
-            Type.Number({ minimum: 0, maximum: 300, description: 'seconds between two frames' }),
-          ),
-        },
-        closed,
-      ),
-    ),
-    timeoutS: Type.Optional(
-      Type.Number({
-        exclusiveMinimum: 0,
-        maximum: 300,
-        description: 'longest wait for one frame, seconds',
-      }),
-    ),
-    roi: Type.Optional(
-      Type.Unsafe<Polygon>({
-        ...Polygon,
-        description: 'the region that the model sees: corners [x, y], 0..1 of the frame from its top left',
-      }),
-    ),
-    privacyMasks: Type.Optional(
-      Type.Array(Polygon, {
-        maxItems: 32,
-        description: 'polygons that are painted over before the frame is used',
-      }),
-    ),
-    calibration: Type.Optional(
-      Type.Object(
-        {
-          cameraHeightM: Type.Optional(
-            Type.Number({ minimum: 0, maximum: 5000, description: 'metres above mean sea level' }),
-          ),
-          horizonRow: Type.Optional(
-            Type.Number({
-              minimum: -1,
-              maximum: 2,
-              description: 'height of the horizon in the frame, 0..1 from its top',
-            }),
-          ),
-          fovDeg: Type.Optional(
-            Type.Number({
-              exclusiveMinimum: 0,
-              maximum: 180,
-              description: 'horizontal field of view, degrees',
-            }),
-          ),
-          tiltDeg: Type.Optional(
-            Type.Number({ minimum: -90, maximum: 90, description: 'downward tilt, degrees' }),
-          ),
-        },
-        {
-          ...closed,
-          description: 'geometry of the view; reserved for future models, not used yet',
-        },
-      ),
-    ),
-    location: Type.Optional(
-      Type.Object(
-        {
-          lat: Type.Number({ minimum: -90, maximum: 90, description: 'degrees north' }),
-          lon: Type.Number({ minimum: -180, maximum: 180, description: 'degrees east' }),
-        },
-        { ...closed, description: 'location of the camera, for schedule.sun' },
-      ),
-    ),
-    units: Type.Optional(
-      Type.Unsafe<'metric' | 'imperial'>({
-        type: 'string',
-        enum: ['metric', 'imperial'],
-        description: 'units of its web page; records always have both',
-      }),
-    ),
-    replay: Type.Optional(
-      Type.Unsafe<'watch' | 'once' | 'loop'>({
-        type: 'string',
-        enum: ['watch', 'once', 'loop'],
-        description:
-          'directory: watch reads the newest file, once and loop read all in order; video: once stops at the end',
-      }),
-    ),
-    simulation: Type.Optional(
-      Type.Object(
-        {
-          seed: Type.Optional(Type.Integer({ description: 'seed of the simulated sea' })),
-          selfLabel: Type.Optional(Type.Boolean({ description: 'label its bursts with the true height' })),
-          speed: Type.Optional(
-            Type.Number({
-              minimum: 1,
-              maximum: 10_000,
-              description: 'speed of changes of the simulated sea, relative to a real sea; default 3600',
-            }),
-          ),
-        },
-        closed,
-      ),
-    ),
+    ).properties,
   },
   closed,
 );
@@ -231,7 +200,7 @@ export interface Settings {
   readonly device: string;
   /** Absolute. */
   readonly stateDir: string;
-  readonly logLevel: 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent';
+  readonly logLevel: LogLevelName;
   readonly cameras: readonly Camera[];
   readonly mqtt: {
     /** Empty: use the embedded broker. */

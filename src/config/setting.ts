@@ -29,16 +29,30 @@ const variableName = (key: string): string =>
 
 export const isSetting = (node: Setting | Group): node is Setting => typeof node['check'] === 'function';
 
-/** Returns a function that makes leaves. They call `onInvalid` for each value that they do not accept. */
+/** A definition whose leaves do not have their keys yet. */
+interface Unkeyed {
+  readonly [name: string]: ((key: string) => Setting) | Unkeyed;
+}
+
+/** Gives each leaf its dotted key. */
+export const withKeys = (group: Unkeyed, prefix = ''): Group =>
+  Object.fromEntries(
+    Object.entries(group).map(([name, node]) => {
+      const key = `${prefix}${name}`;
+      return [name, typeof node === 'function' ? node(key) : withKeys(node, `${key}.`)];
+    }),
+  );
+
+/** Returns a function that makes leaves for `withKeys`. They call `onInvalid` for each value that they do not accept. */
 export const settingFactory =
   (onInvalid: OnInvalid) =>
   (
-    key: string,
     value: unknown,
     format: Format,
     doc: string,
     { sensitive = false }: { readonly sensitive?: boolean } = {},
-  ): Setting => ({
+  ) =>
+  (key: string): Setting => ({
     doc,
     default: value,
     env: variableName(key),

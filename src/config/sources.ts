@@ -3,6 +3,7 @@ import { createRequire } from 'node:module';
 import { extname, join, resolve } from 'node:path';
 import type * as Json5 from 'json5';
 import type * as Yaml from 'yaml';
+import { errorCode } from '../base/disk-errors.ts';
 import { findNearest, formatValue, type ConfigFault } from './faults.ts';
 import { listSettings, type Group, type Setting } from './setting.ts';
 
@@ -50,9 +51,6 @@ function parseDocument(path: string, text: string): unknown {
   const { parse } = require('json5') as typeof Json5;
   return parse<unknown>(text);
 }
-
-const errorCode = (error: unknown): string | null =>
-  error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : null;
 
 const firstLine = (error: unknown): string =>
   (error instanceof Error ? error.message : String(error)).split('\n', 1)[0] ?? '';
@@ -120,7 +118,6 @@ export interface SecretPlaces {
   readonly credentialsDir: string | null;
 }
 
-/** Absolute path of the file of a secret. */
 export function secretPath(file: string, { cwd, credentialsDir }: SecretPlaces): string {
   const credential = credentialsDir === null ? null : join(credentialsDir, file);
   return credential !== null && existsSync(credential) ? credential : resolve(cwd, file);
