@@ -84,7 +84,6 @@ export const BatchResult = Type.Object(
 );
 export type BatchResult = Static<typeof BatchResult>;
 
-/** Options of one analysis. */
 export interface AnalysisOptions {
   /** The camera whose region, masks and calibration are used. Without it, none are used. */
   readonly camera?: string;

@@ -73,7 +73,7 @@ export interface AgentApi {
     options: { readonly annotate: boolean; readonly maxWidthPx: number },
     signal: AbortSignal,
   ): Promise<Uint8Array | null>;
-  /** Rejects with `label_refused` when the observation is of another camera than `camera`. */
+  /** Rejects with `camera_unknown`, or `label_refused` when the observation is of another camera than `camera`. */
   addLabel(label: LabelInput, camera?: string): Promise<CalibrationSummary>;
   /** `camera` is null for the camera that has the label. Rejects with `observation_unknown` when there is no such label. */
   removeLabel(camera: string | null, observationId: string): Promise<CalibrationSummary>;

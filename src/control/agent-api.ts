@@ -103,11 +103,12 @@ export function createAgentApi(parts: AgentApiParts): AgentApi {
       queueAgain({ camera: runner(camera).id, fromSeq, toSeq }, { store, clock }, signal),
 
     addLabel: async (label: LabelInput, camera?: string): Promise<CalibrationSummary> => {
+      const expected = camera === undefined ? null : runner(camera).id;
       const observation = store.observations.find(label.observation_id);
-      if (camera !== undefined && observation && observation.camera !== camera)
+      if (expected !== null && observation && observation.camera !== expected)
         throw new AgentError(
           'label_refused',
-          `the observation is of camera ${observation.camera}, not of ${camera}`,
+          `the observation is of camera ${observation.camera}, not of ${expected}`,
         );
       const { camera: labelled } = store.labels.add({
         observationId: label.observation_id,

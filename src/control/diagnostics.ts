@@ -1,3 +1,4 @@
+import { percentDecode } from '../camera/credentials.ts';
 import type { Camera, Settings } from '../config/schema.ts';
 import { redactSettings } from '../config/redact.ts';
 import type { Diagnostics, LogEntry } from '../contract/diagnostics.ts';
@@ -140,15 +141,7 @@ function secretsOfUrl(text: string): string[] {
   const url = URL.parse(text);
   if (!url) return [];
   const { username, password, pathname, search } = url;
-  return [username, password, decoded(username), decoded(password), pathname + search, pathname];
-}
-
-function decoded(text: string): string {
-  try {
-    return decodeURIComponent(text);
-  } catch {
-    return text;
-  }
+  return [username, password, percentDecode(username), percentDecode(password), pathname + search, pathname];
 }
 
 /** Cuts in the order in which they are made, until the report fits. */

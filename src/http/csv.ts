@@ -41,9 +41,10 @@ const COLUMNS: readonly (readonly [name: string, cell: (observation: Observation
 const FORMULA_START = /^[=+\-@\t\r\n]/;
 
 /** One line with its line break (RFC 4180). */
-const csvLine = (cells: readonly Cell[]): string => `${cells.map(cellText).join(',')}\r\n`;
+const csvLine = (cells: readonly Cell[]): string => `${cells.map(csvCell).join(',')}\r\n`;
 
-function cellText(cell: Cell): string {
+/** Escapes one cell (RFC 4180), and text that a spreadsheet would evaluate as a formula. */
+export function csvCell(cell: Cell): string {
   if (cell === null) return '';
   if (typeof cell !== 'string') return String(cell);
   const text = FORMULA_START.test(cell) ? `'${cell}` : cell;

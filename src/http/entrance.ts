@@ -13,7 +13,6 @@ import { discardRest } from './upload.ts';
 export interface EntranceDeps {
   readonly connections: Connections;
   readonly stopping: AbortSignal;
-  /** The methods of a path. */
   readonly methods: (path: string) => readonly string[];
 }
 

@@ -11,7 +11,6 @@ export interface RequestMetrics {
   text(): Promise<string>;
   /** `route` is the pattern of the path; null for an unknown path. */
   countRequest(method: string, route: string | null, status: number, durationMs: number): void;
-  /** `code` is the code of the problem document. */
   countProblem(code: string): void;
   /** Counts a stream of server-sent events until the returned function is called. */
   countStream(): () => void;

@@ -3,6 +3,7 @@ import { fullFormats } from 'ajv-formats/dist/formats.js';
 import type { FastifyInstance, FastifyReply, FastifyRequest, FastifyServerOptions } from 'fastify';
 import { isLoopback, type Settings } from '../config/schema.ts';
 import type { AgentApi } from '../contract/api.ts';
+import { errorCode } from '../base/disk-errors.ts';
 import { AgentError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import { schemaChecker, type AnySchema, type ValidateFunction } from '../base/schema-checker.ts';
@@ -90,8 +91,8 @@ export class HttpServer {
       await app.listen({ host: host.replace(/^\[|\]$/g, ''), port, backlog: BACKLOG });
     } catch (error) {
       await this.stop();
-      const code = error instanceof Error && 'code' in error ? String(error.code) : 'unknown';
-      throw new AgentError('http_listen', `cannot listen on ${host}:${String(port)} (${code})`, {
+      const reason = errorCode(error) ?? 'unknown';
+      throw new AgentError('http_listen', `cannot listen on ${host}:${String(port)} (${reason})`, {
         cause: error,
       });
     }

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { MultipartFile } from '@fastify/multipart';
 import type { FastifyRequest } from 'fastify';
+import { errorCode } from '../base/disk-errors.ts';
 import { AgentError } from '../base/errors.ts';
 import { UPLOAD_TUNING, UploadWatch, type UploadTuning } from './upload-watch.ts';
 
@@ -202,8 +203,7 @@ export function printableName(sent: string | undefined): string | null {
 /** Turns an error of the form parser into one of the agent's codes. */
 function asFormError(thrown: unknown): unknown {
   if (thrown instanceof AgentError) return thrown;
-  const code = thrown instanceof Error && 'code' in thrown ? String(thrown.code) : '';
-  const message = /^FST_(PARTS|FIELDS|FILES)_LIMIT$/.test(code)
+  const message = /^FST_(PARTS|FIELDS|FILES)_LIMIT$/.test(errorCode(thrown) ?? '')
     ? 'the form has more parts than this path takes'
     : 'the form is truncated or malformed';
   return new AgentError('request_invalid', message, { cause: thrown });

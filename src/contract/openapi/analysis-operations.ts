@@ -1,7 +1,7 @@
 import { Type, type Static, type TSchema } from '@sinclair/typebox';
 import { AnalysisResult, BatchResult } from '../analysis.ts';
 import { closed } from '../schema-parts.ts';
-import { CameraId, Flag, jsonAnswer, STORE_READ_ERRORS, VISION_ERRORS, type Operation } from './operation.ts';
+import { CameraId, Flag, jsonAnswer, STORE_READ_ERRORS, VISION_ERRORS, operations } from './operation.ts';
 
 const options = {
   camera: Type.Optional({
@@ -17,11 +17,10 @@ export type AnalyzeQuery = Static<typeof AnalyzeQuery>;
 const Image: TSchema = Type.Unsafe({ type: 'string', format: 'binary', description: 'JPEG, PNG or WebP' });
 const IMAGE_TYPES = 'image/jpeg, image/png, image/webp';
 
-export const ANALYSIS_OPERATIONS = {
+export const ANALYSIS_OPERATIONS = operations('analysis', {
   analyze: {
     method: 'POST',
     path: '/api/v1/analyze',
-    tag: 'analysis',
     summary: 'Analyses one image.',
     description:
       'The content determines the format, not the file name. An image that the quality gate does not accept is `rejected`, ' +
@@ -49,7 +48,6 @@ export const ANALYSIS_OPERATIONS = {
   analyzeBatch: {
     method: 'POST',
     path: '/api/v1/analyze/batch',
-    tag: 'analysis',
     summary: 'Analyses several images, in the order of the request. A bad image does not affect the others.',
     query: AnalyzeQuery,
     body: {
@@ -65,4 +63,4 @@ export const ANALYSIS_OPERATIONS = {
     answers: [jsonAnswer(200, 'One result or problem for each image.', BatchResult)],
     errors: ['camera_unknown', ...VISION_ERRORS, ...STORE_READ_ERRORS],
   },
-} as const satisfies Record<string, Operation>;
+});

@@ -22,7 +22,6 @@ export const OPERATIONS = {
 } as const satisfies Record<string, Operation>;
 
 export interface OpenApiOptions {
-  /** Status and title of the problem document of a code. */
   readonly problem: (code: ErrorCode) => { readonly status: number; readonly title: string };
 }
 
@@ -51,7 +50,6 @@ const COMMON_ERRORS: readonly ErrorCode[] = [
 const WRITE_ERRORS: readonly ErrorCode[] = ['request_origin_refused', 'request_media_type'];
 /** Errors that do not apply to operations with `always`. */
 const OVERLOAD_ERRORS: ReadonlySet<ErrorCode> = new Set(['request_overload', 'request_stopping']);
-/** Status when the headers are too long. */
 const HEADERS_TOO_LONG = 431;
 
 /** The HTTP side of the contract as an OpenAPI 3.1 document: plain JSON. */
@@ -194,7 +192,6 @@ function describeMedia(schema: TSchema | null, registry: SchemaRegistry): Json {
   return schema === null ? {} : { schema: registry.add(schema.title ?? '', schema) };
 }
 
-/** All error codes of an operation. */
 export function errorsOf(operation: Operation): ErrorCode[] {
   const { method, errors, open, always } = operation;
   const codes = [

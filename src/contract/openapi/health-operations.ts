@@ -1,32 +1,27 @@
 import { Type } from '@sinclair/typebox';
 import { closed } from '../schema-parts.ts';
-import { jsonAnswer, mediaAnswer, type Operation } from './operation.ts';
+import { jsonAnswer, mediaAnswer, operations } from './operation.ts';
 import { About, AgentStatus, Condensed, HealthReport, Live, Ready } from './views.ts';
 
-export const PAGE_OPERATIONS = {
+export const PAGE_OPERATIONS = operations('pages', {
   root: {
     method: 'GET',
     path: '/',
-    tag: 'pages',
     summary: 'Describes the agent.',
     answers: [
       jsonAnswer(200, 'For programs.', About),
       mediaAnswer(200, 'For browsers, when `Accept` contains text/html.', 'text/html'),
     ],
-    errors: [],
   },
   openApi: {
     method: 'GET',
     path: '/openapi.json',
-    tag: 'pages',
     summary: 'Returns this document.',
     answers: [mediaAnswer(200, 'OpenAPI 3.1.', 'application/json')],
-    errors: [],
   },
   docsFile: {
     method: 'GET',
     path: '/docs/{file}',
-    tag: 'pages',
     summary: 'Returns a file of the page `/docs`.',
     params: Type.Object({ file: Type.String({ maxLength: 64 }) }, closed),
     answers: [
@@ -41,70 +36,56 @@ export const PAGE_OPERATIONS = {
   docs: {
     method: 'GET',
     path: '/docs',
-    tag: 'pages',
     summary: 'Shows this document as an HTML page.',
     answers: [mediaAnswer(200, 'The page; its files are below `/docs/`.', 'text/html')],
-    errors: [],
   },
-} as const satisfies Record<string, Operation>;
+});
 
 /** The status is 503 for "no", so that a supervisor needs only the status code. */
-export const HEALTH_OPERATIONS = {
+export const HEALTH_OPERATIONS = operations('health', {
   live: {
     method: 'GET',
     path: '/live',
-    tag: 'health',
     summary: 'Tells whether the main loop and the vision process make progress.',
     answers: [jsonAnswer(200, 'Live.', Live), jsonAnswer(503, 'Not live.', Live)],
-    errors: [],
     open: true,
     always: true,
   },
   ready: {
     method: 'GET',
     path: '/ready',
-    tag: 'health',
     summary: 'Tells whether a model is loaded and the store is writable.',
     answers: [jsonAnswer(200, 'Ready.', Ready), jsonAnswer(503, 'Not ready.', Ready)],
-    errors: [],
     open: true,
   },
   health: {
     method: 'GET',
     path: '/health',
-    tag: 'health',
     summary: 'Returns the condition: ok, degraded or failed.',
     answers: [
       jsonAnswer(200, 'The condition is ok or degraded.', Condensed),
       jsonAnswer(503, 'The condition is failed.', Condensed),
     ],
-    errors: [],
   },
   healthDetailed: {
     method: 'GET',
     path: '/health/detailed',
-    tag: 'health',
     summary: 'Returns the condition with the newest heartbeat: the state of each part and of the system.',
     answers: [
       jsonAnswer(200, 'The condition is ok or degraded.', HealthReport),
       jsonAnswer(503, 'The condition is failed.', HealthReport),
     ],
-    errors: [],
   },
   status: {
     method: 'GET',
     path: '/api/v1/status',
-    tag: 'health',
     summary: 'Returns the status of the agent.',
     answers: [jsonAnswer(200, 'State, identity, health, model and cameras.', AgentStatus)],
-    errors: [],
   },
   metrics: {
     method: 'GET',
     path: '/metrics',
-    tag: 'health',
     summary: 'Returns metrics for Prometheus; docs/metrics.md lists them.',
     answers: [mediaAnswer(200, 'The text format of Prometheus.', 'text/plain')],
-    errors: [],
   },
-} as const satisfies Record<string, Operation>;
+});

@@ -5,7 +5,7 @@ import { Observation } from '../observation.ts';
 import { OutboxView } from '../outbox.ts';
 import { StringEnum, closed } from '../schema-parts.ts';
 import { CameraState, Event, ModelState } from '../states.ts';
-import { CameraId, jsonAnswer, mediaAnswer, STORE_READ_ERRORS, type Operation } from './operation.ts';
+import { CameraId, jsonAnswer, mediaAnswer, STORE_READ_ERRORS, operations } from './operation.ts';
 import { ObservationPage } from './views.ts';
 
 export const FeedGap = Type.Object(
@@ -63,11 +63,10 @@ const EventsHeaders = Type.Object({
   ),
 });
 
-export const HISTORY_OPERATIONS = {
+export const HISTORY_OPERATIONS = operations('observations', {
   observations: {
     method: 'GET',
     path: '/api/v1/observations',
-    tag: 'observations',
     summary: 'Returns stored records, newest first.',
     query: ObservationsQuery,
     answers: [jsonAnswer(200, 'One page.', ObservationPage)],
@@ -76,7 +75,6 @@ export const HISTORY_OPERATIONS = {
   observationsCsv: {
     method: 'GET',
     path: '/api/v1/observations.csv',
-    tag: 'observations',
     summary: 'Returns stored records as a table, newest first.',
     description:
       'RFC 4180 with a header line; an unknown value is empty, lists are separated by spaces. Text that a spreadsheet would ' +
@@ -88,7 +86,6 @@ export const HISTORY_OPERATIONS = {
   events: {
     method: 'GET',
     path: '/api/v1/events',
-    tag: 'observations',
     summary: 'Streams new records, events and states as server-sent events.',
     description: [
       'The stream begins with the current states, followed by everything new. Each `data` is one JSON document:',
@@ -103,9 +100,8 @@ export const HISTORY_OPERATIONS = {
   outbox: {
     method: 'GET',
     path: '/api/v1/outbox',
-    tag: 'observations',
     summary: 'Returns messages that wait for the broker, and messages that it rejected.',
     answers: [jsonAnswer(200, 'Counts, and the first messages of each.', OutboxView)],
     errors: STORE_READ_ERRORS,
   },
-} as const satisfies Record<string, Operation>;
+});

@@ -2,7 +2,7 @@ import { Type } from '@sinclair/typebox';
 import { ModelAborted, ModelInstallArgs, ModelServes } from '../model.ts';
 import { closed } from '../schema-parts.ts';
 import { ModelState } from '../states.ts';
-import { jsonAnswer, STORE_READ_ERRORS, STORE_WRITE_ERRORS, type Operation } from './operation.ts';
+import { jsonAnswer, STORE_READ_ERRORS, STORE_WRITE_ERRORS, operations } from './operation.ts';
 import { InstallBegun } from './views.ts';
 
 /** The arguments of the command `model.install`. The default source is the repository. */
@@ -17,7 +17,6 @@ export const InstallBody = Type.Composite(
 const Serves = { ...ModelServes, title: 'ModelServes' } as typeof ModelServes;
 const Aborted = { ...ModelAborted, title: 'ModelAborted' } as typeof ModelAborted;
 
-/** Errors of the start of a model. */
 const START_ERRORS = [
   'model_not_found',
   'model_manifest_invalid',
@@ -34,11 +33,10 @@ const START_ERRORS = [
   'vision_closed',
 ] as const;
 
-export const MODEL_OPERATIONS = {
+export const MODEL_OPERATIONS = operations('models', {
   modelInfo: {
     method: 'GET',
     path: '/api/v1/models/info',
-    tag: 'models',
     summary: 'Returns the slots, the active model, the current or last install, and refused models.',
     answers: [jsonAnswer(200, 'The same document as on the MQTT topic `model/state`.', ModelState)],
     errors: STORE_READ_ERRORS,
@@ -46,7 +44,6 @@ export const MODEL_OPERATIONS = {
   modelInstall: {
     method: 'POST',
     path: '/api/v1/models/install',
-    tag: 'models',
     summary: 'Starts to install a model.',
     description:
       'The response is sent when the request is stored. `/api/v1/models/info` and `/api/v1/events` report the progress.',
@@ -63,7 +60,6 @@ export const MODEL_OPERATIONS = {
   modelAbort: {
     method: 'POST',
     path: '/api/v1/models/abort',
-    tag: 'models',
     summary: 'Stops the current install.',
     answers: [jsonAnswer(200, 'The install has ended; the previous model is active.', Aborted)],
     errors: ['model_install_none', ...STORE_WRITE_ERRORS],
@@ -71,7 +67,6 @@ export const MODEL_OPERATIONS = {
   modelRollback: {
     method: 'POST',
     path: '/api/v1/models/rollback',
-    tag: 'models',
     summary: 'Activates the previous model, without network.',
     answers: [jsonAnswer(200, 'The active model.', Serves)],
     errors: [
@@ -85,9 +80,8 @@ export const MODEL_OPERATIONS = {
   modelReload: {
     method: 'POST',
     path: '/api/v1/models/reload',
-    tag: 'models',
     summary: 'Restarts the active model in a new process. No frame and no request is lost.',
     answers: [jsonAnswer(200, 'The active model.', Serves)],
     errors: ['model_install_busy', ...START_ERRORS],
   },
-} as const satisfies Record<string, Operation>;
+});

@@ -48,6 +48,21 @@ export interface Operation {
   readonly always?: true;
 }
 
+/** An operation without the tag of its group; `errors` may be missing. */
+type UntaggedOperation = Omit<Operation, 'tag' | 'errors'> & Partial<Pick<Operation, 'errors'>>;
+
+/** The operations of one tag. */
+export const operations = <const T extends Readonly<Record<string, UntaggedOperation>>>(
+  tag: Tag,
+  untagged: T,
+) =>
+  Object.fromEntries(
+    Object.entries<UntaggedOperation>(untagged).map(([id, operation]) => [
+      id,
+      { errors: [], ...operation, tag },
+    ]),
+  ) as unknown as { readonly [K in keyof T]: T[K] & Pick<Operation, 'tag' | 'errors'> };
+
 export const jsonAnswer = <const S extends number, T extends TSchema>(
   status: S,
   description: string,
@@ -77,13 +92,11 @@ export const CameraId: typeof Id = { ...Id, description: 'id of a configured cam
 export const CameraParams = Type.Object({ id: CameraId }, closed);
 export type CameraParams = Static<typeof CameraParams>;
 
-/** Errors of reading from the store. */
 export const STORE_READ_ERRORS = ['store_failed', 'store_corrupt'] as const satisfies readonly ErrorCode[];
 export const STORE_WRITE_ERRORS = [
   ...STORE_READ_ERRORS,
   'store_full',
 ] as const satisfies readonly ErrorCode[];
-/** Errors of the vision process. */
 export const VISION_ERRORS = [
   'vision_crashed',
   'vision_timeout',

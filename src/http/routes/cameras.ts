@@ -1,5 +1,4 @@
 import type { FastifyReply } from 'fastify';
-import type { AgentApi } from '../../contract/api.ts';
 import type { CalibrationDocument } from '../../contract/calibration.ts';
 import { CAMERA_OPERATIONS } from '../../contract/openapi/camera-operations.ts';
 import { isSet } from '../../contract/openapi/operation.ts';
@@ -33,38 +32,23 @@ export const cameraRoutes: Routes = (app, { api }) => {
 /** Labels of a camera, and the calibration that is computed from them. */
 export const labelRoutes: Routes = (app, { api }) => {
   const { labels, addLabel, removeLabel, calibration, importCalibration } = CAMERA_OPERATIONS;
-  addRoute(app, labels, ({ params }) => {
-    checkCamera(api, params.id);
-    return { labels: api.labels(params.id) };
-  });
-  addRoute(app, addLabel, async ({ params, body }) => {
-    checkCamera(api, params.id);
-    return { calibration: await api.addLabel(body, params.id) };
-  });
-  addRoute(app, removeLabel, async ({ params, query }) => {
-    checkCamera(api, params.id);
-    return { calibration: await api.removeLabel(params.id, query.observation_id) };
-  });
-  addRoute(app, calibration, ({ params }) => {
-    checkCamera(api, params.id);
-    return api.exportCalibration(params.id) as Promise<CalibrationDocument>;
-  });
+  addRoute(app, labels, ({ params }) => ({ labels: api.labels(params.id) }));
+  addRoute(app, addLabel, async ({ params, body }) => ({ calibration: await api.addLabel(body, params.id) }));
+  addRoute(app, removeLabel, async ({ params, query }) => ({
+    calibration: await api.removeLabel(params.id, query.observation_id),
+  }));
+  addRoute(
+    app,
+    calibration,
+    ({ params }) => api.exportCalibration(params.id) as Promise<CalibrationDocument>,
+  );
   addRoute(
     app,
     importCalibration,
-    async ({ params, body }) => {
-      checkCamera(api, params.id);
-      return { calibration: await api.importCalibration(params.id, body) };
-    },
+    async ({ params, body }) => ({ calibration: await api.importCalibration(params.id, body) }),
     { bodyLimit: MAX_CALIBRATION_BYTES },
   );
 };
-
-/** Throws `camera_unknown`. */
-function checkCamera(api: AgentApi, camera: string): void {
-  if (!api.cameras().some(({ id }) => id === camera))
-    throw new AgentError('camera_unknown', `there is no camera ${camera}`, { context: { camera } });
-}
 
 /** Cancels the work when the client disconnects, or after a time. Throws `vision_timeout`. */
 async function withTimeout<T>(
