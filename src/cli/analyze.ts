@@ -1,5 +1,6 @@
 import type { SiteCalibration } from '../calibration/site-calibration.ts';
 import { AgentError } from '../base/errors.ts';
+import { csvCell } from '../http/csv.ts';
 import type { Bundle } from '../model/manifest.ts';
 import { analyzeFile, listImageFiles, type AnalyzedFile } from './analyze-files.ts';
 import { loadCommandSettings } from './config.ts';
@@ -16,21 +17,22 @@ export interface AnalyzeOptions extends ConfigOptions {
   readonly csv?: boolean;
 }
 
-const COLUMNS = [
-  'file',
-  'status',
-  'reasons',
-  'height_m',
-  'height_low_m',
-  'height_high_m',
-  'height_basis',
-  'direction',
-  'breaking_type',
-  'quality',
-  'glare',
-  'total_ms',
-  'error',
-] as const;
+const COLUMNS: readonly (readonly [name: string, cell: (result: AnalyzedFile) => string | number | null])[] =
+  [
+    ['file', ({ file }) => file],
+    ['status', ({ status }) => status],
+    ['reasons', ({ reasons }) => reasons.join(' ')],
+    ['height_m', ({ wave }) => wave.height_m],
+    ['height_low_m', ({ wave }) => wave.height_low_m],
+    ['height_high_m', ({ wave }) => wave.height_high_m],
+    ['height_basis', ({ wave }) => wave.height_basis],
+    ['direction', ({ wave }) => wave.direction],
+    ['breaking_type', ({ wave }) => wave.breaking_type],
+    ['quality', ({ quality }) => quality.score],
+    ['glare', ({ quality }) => quality.glare],
+    ['total_ms', ({ timing_ms }) => timing_ms.total],
+    ['error', ({ error }) => error?.code ?? null],
+  ];
 
 /** `analyze FILES`: analyses each image as a burst of one frame. Exits with 1 if an image failed (not if it was rejected). */
 export async function runAnalyze(
@@ -49,11 +51,11 @@ export async function runAnalyze(
     // Take the summary before the analysis, which changes its `view`.
     const summary = calibration.summary();
     const results: AnalyzedFile[] = [];
-    if (options.csv === true) terminal.out(COLUMNS.join(','));
+    if (options.csv === true) terminal.out(COLUMNS.map(([name]) => name).join(','));
     for (const file of files) {
       const result = await analyzeFile(file, { vision, model: ref, calibration, signal: terminal.signal });
       results.push(result);
-      if (options.csv === true) terminal.out(toCsvLine(result));
+      if (options.csv === true) terminal.out(COLUMNS.map(([, cell]) => csvCell(cell(result))).join(','));
       bar.update(results.length, files.length);
     }
     bar.stop();
@@ -108,30 +110,3 @@ function readDocument(file: string): unknown {
 
 const describeResult = (result: AnalyzedFile): string =>
   result.error === null ? formatHeight(result) : `failed: ${result.error.code}`;
-
-function toCsvLine({ file, status, reasons, wave, quality, timing_ms, error }: AnalyzedFile): string {
-  const cells: Record<(typeof COLUMNS)[number], string | number | null> = {
-    file,
-    status,
-    reasons: reasons.join(' '),
-    height_m: wave.height_m,
-    height_low_m: wave.height_low_m,
-    height_high_m: wave.height_high_m,
-    height_basis: wave.height_basis,
-    direction: wave.direction,
-    breaking_type: wave.breaking_type,
-    quality: quality.score,
-    glare: quality.glare,
-    total_ms: timing_ms.total,
-    error: error?.code ?? null,
-  };
-  return COLUMNS.map((column) => toCsvCell(cells[column])).join(',');
-}
-
-/** RFC 4180. Escapes names that a spreadsheet would run as a formula. */
-function toCsvCell(value: string | number | null): string {
-  if (value === null) return '';
-  if (typeof value === 'number') return String(value);
-  const text = /^[=+\-@\t\r]/.test(value) ? `'${value}` : value;
-  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
-}

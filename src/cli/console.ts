@@ -1,3 +1,4 @@
+import { styleText } from 'node:util';
 import type { LogSink } from '../base/log.ts';
 
 interface LogLine {
@@ -8,16 +9,10 @@ interface LogLine {
   readonly [key: string]: unknown;
 }
 
-const DIM = '\u001b[2m';
-const BOLD = '\u001b[1m';
-const RESET = '\u001b[0m';
-const COLOURS: Readonly<Record<string, string>> = {
-  warn: '\u001b[33m',
-  error: '\u001b[31m',
-  fatal: '\u001b[31m',
-};
+type Format = 'dim' | 'bold' | 'yellow' | 'red';
+type Paint = (text: string, format: Format) => string;
 
-type Paint = (text: string, code: string) => string;
+const COLOURS: Readonly<Record<string, Format>> = { warn: 'yellow', error: 'red', fatal: 'red' };
 
 /** A log for people: time, part, message, then all other fields as key=value. */
 export function consoleSink(stream: NodeJS.WritableStream, colour: boolean): LogSink {
@@ -33,12 +28,13 @@ export function formatLine(line: string, colour: boolean): string {
     return line.trimEnd();
   }
   const { time, level, msg = '', part = '', ...rest } = parsed;
-  const paint: Paint = (text, code) => (colour && text !== '' ? `${code}${text}${RESET}` : text);
-  const levelText = level === 'info' ? '' : `${paint(level.toUpperCase(), COLOURS[level] ?? DIM)} `;
-  const head = `${paint(`${time.slice(11, 19)} ${part.padEnd(8)}`, DIM)} ${levelText}`;
+  const paint: Paint = (text, format) =>
+    colour && text !== '' ? styleText(format, text, { validateStream: false }) : text;
+  const levelText = level === 'info' ? '' : `${paint(level.toUpperCase(), COLOURS[level] ?? 'dim')} `;
+  const head = `${paint(`${time.slice(11, 19)} ${part.padEnd(8)}`, 'dim')} ${levelText}`;
   if (msg === 'observation') return head + formatObservationFields(rest, paint);
   const details = Object.entries(rest).map(([key, value]) => `${key}=${toText(value)}`);
-  return `${head}${msg}${details.length === 0 ? '' : `  ${paint(details.join(' '), DIM)}`}`;
+  return `${head}${msg}${details.length === 0 ? '' : `  ${paint(details.join(' '), 'dim')}`}`;
 }
 
 const toText = (value: unknown): string => (typeof value === 'string' ? value : JSON.stringify(value));
@@ -51,9 +47,9 @@ function formatObservationFields(fields: Readonly<Record<string, unknown>>, pain
   };
   const measured = typeof fields['height_m'] === 'number';
   const reading = measured
-    ? `${paint(`${metres('height_m')} m`, BOLD)}  (${metres('low_m')} to ${metres('high_m')}, ${toText(fields['basis'])})`
-    : `${paint('no height', BOLD)}  (${toText(fields['status'])}: ${toText(fields['reasons'] ?? 'none')})`;
+    ? `${paint(`${metres('height_m')} m`, 'bold')}  (${metres('low_m')} to ${metres('high_m')}, ${toText(fields['basis'])})`
+    : `${paint('no height', 'bold')}  (${toText(fields['status'])}: ${toText(fields['reasons'] ?? 'none')})`;
   const truth = 'truth_m' in fields ? `  truth ${metres('truth_m')} m` : '';
   const details = `#${toText(fields['seq'])}  ${toText(fields['labels'])} labels  ${toText(fields['id'])}`;
-  return `${toText(fields['camera'])}  ${reading}${truth}  ${paint(details, DIM)}`;
+  return `${toText(fields['camera'])}  ${reading}${truth}  ${paint(details, 'dim')}`;
 }

@@ -1,10 +1,12 @@
 import { readFileSync } from 'node:fs';
 import { Option } from 'commander';
 import { AgentError } from '../base/errors.ts';
-import type { Terminal } from './terminal.ts';
 
-/** Stores the command that the arguments name. It runs after parsing and resolves with the exit code. */
-export type SelectCommand = (run: (terminal: Terminal) => Promise<number>) => void;
+/** Runs a command with the arguments and options of commander, then the terminal. Resolves with the exit code. */
+type RunCommand = (...args: never[]) => Promise<number>;
+
+/** Returns an action for commander that selects the command. It is loaded and run after parsing. */
+export type SelectCommand = (load: () => Promise<RunCommand>) => (...args: unknown[]) => void;
 
 export interface ConfigOptions {
   /** `--config`; else `SWELLSIGHT_CONFIG`; else only defaults and environment. */

@@ -1,16 +1,11 @@
 import { Command, CommanderError } from 'commander';
 import { asAgentError, isAbort } from '../base/errors.ts';
 import { addAgentCommands } from './agent/commands.ts';
-import type { AnalyzeOptions } from './analyze.ts';
-import type { BenchOptions } from './bench.ts';
-import type { CalibrateCommandOptions } from './calibrate/command.ts';
-import type { DoctorOptions } from './doctor/command.ts';
 import { addFleetCommands } from './fleet/commands.ts';
 import { readAgentVersion } from './installation.ts';
 import { addModelCommands } from './model/commands.ts';
-import { configOption, jsonOption, modelOption, type ConfigOptions, type SelectCommand } from './options.ts';
+import { configOption, jsonOption, modelOption, type SelectCommand } from './options.ts';
 import { addRepoCommands } from './repo/commands.ts';
-import type { RunOptions } from './run.ts';
 import { createPalette, EXIT, exitCodeOf, processTerminal, toJson, type Terminal } from './terminal.ts';
 
 /**
@@ -24,12 +19,18 @@ export async function main(argv: readonly string[], env: NodeJS.ProcessEnv): Pro
   // A reader such as `head` may close the pipe early.
   process.stdout.on('error', ignoreClosedPipe);
   const terminal = processTerminal(env, stop.signal);
-  let selected: Parameters<SelectCommand>[0] | null = null;
-  const program = createProgram((run) => (selected = run));
+  let selected: (() => Promise<number>) | null = null;
+  const program = createProgram((load) => (...args) => {
+    selected = async () => {
+      const run = (await load()) as (...all: unknown[]) => Promise<number>;
+      // The last argument of an action is the command object.
+      return run(...args.slice(0, -1), terminal);
+    };
+  });
   try {
     await program.parseAsync(argv);
-    const run = selected as Parameters<SelectCommand>[0] | null;
-    return run === null ? EXIT.usage : await run(terminal);
+    const run = selected as (() => Promise<number>) | null;
+    return run === null ? EXIT.usage : await run();
   } catch (thrown) {
     if (thrown instanceof CommanderError) return thrown.exitCode === 0 ? EXIT.ok : EXIT.usage;
     if (isAbort(thrown) && stop.signal.aborted) return 130;
@@ -63,21 +64,15 @@ function createProgram(select: SelectCommand): Command {
   add('run', 'run the agent')
     .addOption(configOption())
     .option('--pretty', 'print log lines for people instead of JSON (default on a terminal)')
-    .action((options: RunOptions) =>
-      select(async (terminal) => (await import('./run.ts')).runAgent(options, terminal)),
-    );
+    .action(select(async () => (await import('./run.ts')).runAgent));
   add('check-config', 'check the configuration and print all faults')
     .addOption(configOption())
     .addOption(jsonOption())
-    .action((options: ConfigOptions & { json?: boolean }) =>
-      select(async (terminal) => (await import('./config.ts')).checkConfig(options, terminal)),
-    );
+    .action(select(async () => (await import('./config.ts')).checkConfig));
   add('doctor', 'check everything that the agent needs, and print how to fix faults')
     .addOption(configOption())
     .addOption(jsonOption())
-    .action((options: DoctorOptions) =>
-      select(async (terminal) => (await import('./doctor/command.ts')).runDoctor(options, terminal)),
-    );
+    .action(select(async () => (await import('./doctor/command.ts')).runDoctor));
   addAgentCommands(program, select);
   add('analyze <files...>', 'measure wave heights in images (files or directories)')
     .option('--calibration <file>', 'site calibration; there are no heights without one')
@@ -85,9 +80,7 @@ function createProgram(select: SelectCommand): Command {
     .addOption(jsonOption())
     .addOption(modelOption())
     .addOption(configOption())
-    .action((files: string[], options: AnalyzeOptions) =>
-      select(async (terminal) => (await import('./analyze.ts')).runAnalyze(files, options, terminal)),
-    );
+    .action(select(async () => (await import('./analyze.ts')).runAnalyze));
   add('calibrate <dir>', 'compute a site calibration from labelled images')
     .requiredOption('--labels <file>', 'CSV: file, camera, burst, group, height_m')
     .option('--camera <id>', 'only this camera of the file')
@@ -97,19 +90,13 @@ function createProgram(select: SelectCommand): Command {
     .addOption(jsonOption())
     .addOption(modelOption())
     .addOption(configOption())
-    .action((dir: string, options: CalibrateCommandOptions) =>
-      select(async (terminal) =>
-        (await import('./calibrate/command.ts')).runCalibrate(dir, options, terminal),
-      ),
-    );
+    .action(select(async () => (await import('./calibrate/command.ts')).runCalibrate));
   addModelCommands(program, select);
   addRepoCommands(program, select);
   addFleetCommands(program, select);
   add('bench', 'measure speed and memory of this machine against a minimal reference (takes minutes)')
     .option('--json-file <file>', 'also write the table as JSON')
     .option('--only <part>', 'frame, load, start, idle, drain, swap or http')
-    .action((options: BenchOptions) =>
-      select(async (terminal) => (await import('./bench.ts')).runBench(options, terminal)),
-    );
+    .action(select(async () => (await import('./bench.ts')).runBench));
   return program;
 }

@@ -1,3 +1,4 @@
+import { styleText } from 'node:util';
 import type { AgentError } from '../base/errors.ts';
 
 /** The environment of a command. */
@@ -34,18 +35,13 @@ const EXIT_CODES: Partial<Record<AgentError['code'], number>> = {
 
 export const exitCodeOf = (error: AgentError): number => EXIT_CODES[error.code] ?? EXIT.failed;
 
-const RED = '\u001b[31m';
-const GREEN = '\u001b[32m';
-const YELLOW = '\u001b[33m';
-const DIM = '\u001b[2m';
-const RESET = '\u001b[0m';
-
 type Paint = (text: string) => string;
 
 /** Functions that colour a text, or return it unchanged. */
 export function createPalette(isColoured: boolean): Record<'good' | 'warn' | 'bad' | 'dim', Paint> {
-  const paint = (code: string) => (text: string) => (isColoured ? `${code}${text}${RESET}` : text);
-  return { good: paint(GREEN), warn: paint(YELLOW), bad: paint(RED), dim: paint(DIM) };
+  const paint = (format: 'green' | 'yellow' | 'red' | 'dim') => (text: string) =>
+    isColoured ? styleText(format, text, { validateStream: false }) : text;
+  return { good: paint('green'), warn: paint('yellow'), bad: paint('red'), dim: paint('dim') };
 }
 
 /** The terminal of this process. No colours without a terminal or with NO_COLOR (no-color.org). */
@@ -64,6 +60,12 @@ export function processTerminal(env: NodeJS.ProcessEnv, signal: AbortSignal): Te
 
 /** The output format of `--json`: two spaces of indentation. */
 export const toJson = (value: unknown): string => JSON.stringify(value, null, 2);
+
+/** Prints the whole output of a command with `--json`. Returns the exit code. */
+export function printJson(terminal: Terminal, value: unknown): number {
+  terminal.out(toJson(value));
+  return EXIT.ok;
+}
 
 /** Resolves when the signal fires. */
 export function untilAborted(signal: AbortSignal): Promise<void> {

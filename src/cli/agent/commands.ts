@@ -1,7 +1,6 @@
 import { Option, type Command } from 'commander';
 import { jsonOption, type SelectCommand } from '../options.ts';
-import { DEFAULT_URL, type AgentOptions } from './client.ts';
-import type { LabelOptions, ObservationsOptions } from './observations.ts';
+import { DEFAULT_URL } from './client.ts';
 
 const loadStatus = () => import('./status.ts');
 const loadObservations = () => import('./observations.ts');
@@ -19,17 +18,15 @@ export function addAgentCommands(program: Command, select: SelectCommand): void 
   const add = (name: string, description: string): Command =>
     addAgentOptions(program.command(name).description(description));
 
-  add('status', 'show the state of the agent').action((options: AgentOptions) =>
-    select(async (terminal) => (await loadStatus()).showStatus(options, terminal)),
-  );
-  add('health', 'show ok, degraded or failed, with the reasons').action((options: AgentOptions) =>
-    select(async (terminal) => (await loadStatus()).showHealth(options, terminal)),
+  add('status', 'show the state of the agent').action(select(async () => (await loadStatus()).showStatus));
+  add('health', 'show ok, degraded or failed, with the reasons').action(
+    select(async () => (await loadStatus()).showHealth),
   );
   add('outbox', 'show messages that wait for the broker, and messages that it rejected').action(
-    (options: AgentOptions) => select(async (terminal) => (await loadStatus()).showOutbox(options, terminal)),
+    select(async () => (await loadStatus()).showOutbox),
   );
-  add('capture <camera>', 'make one observation now').action((camera: string, options: AgentOptions) =>
-    select(async (terminal) => (await loadObservations()).captureObservation(camera, options, terminal)),
+  add('capture <camera>', 'make one observation now').action(
+    select(async () => (await loadObservations()).captureObservation),
   );
   add('observations', 'list observations, newest first')
     .option('--camera <id>', 'only this camera')
@@ -38,15 +35,11 @@ export function addAgentCommands(program: Command, select: SelectCommand): void 
     .addOption(new Option('--status <status>').choices(['measured', 'rejected', 'failed', 'skipped']))
     .option('--limit <n>', 'at most 1000', '20')
     .option('--cursor <cursor>', 'the cursor of the next page')
-    .action((options: ObservationsOptions) =>
-      select(async (terminal) => (await loadObservations()).listObservations(options, terminal)),
-    );
+    .action(select(async () => (await loadObservations()).listObservations));
   add('label <observation> [height_m]', 'set the height that a person saw in an observation')
     .option('--camera <id>', 'its camera (default: search the newest observations)')
     .option('--observer <name>', 'name of the person')
     .option('--note <text>', 'a note for the label')
     .option('--remove', 'remove the label')
-    .action((id: string, height: string | undefined, options: LabelOptions) =>
-      select(async (terminal) => (await loadObservations()).labelObservation(id, height, options, terminal)),
-    );
+    .action(select(async () => (await loadObservations()).labelObservation));
 }

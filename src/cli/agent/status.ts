@@ -2,17 +2,14 @@ import type { AgentStatus, CameraView } from '../../contract/openapi/views.ts';
 import type { Health } from '../../contract/health.ts';
 import type { OutboxView } from '../../contract/outbox.ts';
 import { formatAge, formatCalibration, formatHeight, formatTable } from '../format.ts';
-import { createPalette, EXIT, toJson, type Terminal } from '../terminal.ts';
+import { createPalette, EXIT, printJson, toJson, type Terminal } from '../terminal.ts';
 import { AgentClient, type AgentOptions } from './client.ts';
 
 /** `status`: the agent, its model, broker connection and cameras. */
 export async function showStatus(options: AgentOptions, terminal: Terminal): Promise<number> {
   const client = new AgentClient(options, terminal);
   const found = await client.request<AgentStatus>('/api/v1/status');
-  if (options.json === true) {
-    terminal.out(toJson(found));
-    return EXIT.ok;
-  }
+  if (options.json === true) return printJson(terminal, found);
   const { cameras } = await client.request<{ cameras: readonly CameraView[] }>('/api/v1/cameras');
   const { info, health, model } = found;
   const { link, inference, outbox, memory, degraded } = health;
@@ -61,10 +58,7 @@ export async function showHealth(options: AgentOptions, terminal: Terminal): Pro
 /** `outbox`: messages that wait for the broker, and messages that the broker rejected. */
 export async function showOutbox(options: AgentOptions, terminal: Terminal): Promise<number> {
   const found = await new AgentClient(options, terminal).request<OutboxView>('/api/v1/outbox');
-  if (options.json === true) {
-    terminal.out(toJson(found));
-    return EXIT.ok;
-  }
+  if (options.json === true) return printJson(terminal, found);
   const { depth, oldest_age_s, dropped_total, next, rejected } = found;
   const waiting = depth === 0 ? '0' : `${String(depth)}, the oldest for ${formatAge(oldest_age_s)}`;
   terminal.out(

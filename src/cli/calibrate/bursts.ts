@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { isAbsolute, join } from 'node:path';
 import type { LabelledBurst } from '../../calibration/types.ts';
+import { errorCode } from '../../base/disk-errors.ts';
 import { asAgentError } from '../../base/errors.ts';
 import type { VisionClient, ViewSignature } from '../../vision/protocol.ts';
 import type { LabelRow } from './labels.ts';
@@ -147,8 +148,7 @@ async function readFrame(dir: string, file: string): Promise<Uint8Array | null> 
     try {
       return await readFile(path);
     } catch (thrown) {
-      const code = thrown instanceof Error && 'code' in thrown ? thrown.code : null;
-      if (code !== 'ENOENT' && code !== 'ENOTDIR' && code !== 'EISDIR') throw thrown;
+      if (!/^(ENOENT|ENOTDIR|EISDIR)$/.test(errorCode(thrown) ?? '')) throw thrown;
     }
   }
   return null;

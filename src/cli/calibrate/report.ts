@@ -87,7 +87,6 @@ export function buildCameraReport(
   };
 }
 
-/** Formats the report as a table. */
 export function formatCalibrateReport(report: CalibrateReport): string {
   const lines = [
     `model ${report.model.name} ${report.model.version}; errors on held-out groups, in metres`,

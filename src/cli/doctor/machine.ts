@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { systemClock } from '../../base/clock.ts';
 import { deadlineSignal } from '../../base/deadline.ts';
 import { createDirectory } from '../../base/create-directory.ts';
+import { errorCode } from '../../base/disk-errors.ts';
 import { failFinding, okFinding, warnFinding, type DoctorContext, type Finding } from './finding.ts';
 
 const FFMPEG_TIMEOUT_MS = 10_000;
@@ -34,7 +35,7 @@ export async function* checkDisk({ settings }: DoctorContext): AsyncGenerator<Fi
     await writeFile(probe, 'x');
     await rm(probe);
   } catch (error) {
-    const code = error instanceof Error && 'code' in error ? String(error.code) : 'unknown';
+    const code = errorCode(error) ?? 'unknown';
     yield failFinding(
       'disk',
       `${stateDir} cannot be written (${code})`,

@@ -1,7 +1,5 @@
 import { Option, type Command } from 'commander';
 import type { SelectCommand } from '../options.ts';
-import type { PushOptions } from './push.ts';
-import type { WatchOptions } from './watch.ts';
 
 /** Adds `swellsight fleet …`: many devices over their broker. */
 export function addFleetCommands(program: Command, select: SelectCommand): void {
@@ -20,9 +18,7 @@ export function addFleetCommands(program: Command, select: SelectCommand): void 
 
   add('watch', 'show all devices: state, model, phase, last heartbeat, degraded codes')
     .option('--once', 'print the current state and exit')
-    .action((options: WatchOptions) =>
-      select(async (terminal) => (await import('./watch.ts')).watchFleet(options, terminal)),
-    );
+    .action(select(async () => (await import('./watch.ts')).watchFleet));
   add('push <name> <version>', 'install a model on many devices in stages; run it again to continue')
     .option('--canary <n>', 'number of devices of the first stage', '1')
     .option('--batch <pct>', 'share of the devices of each further stage, %', '20')
@@ -40,7 +36,5 @@ export function addFleetCommands(program: Command, select: SelectCommand): void 
     .option('--clear-failed', 'install it even where it failed before')
     .option('--wait <minutes>', 'how long to wait for offline devices after all others are done', '0')
     .option('--device-timeout <minutes>', 'a device that takes longer has failed', '180')
-    .action((name: string, version: string, options: PushOptions) =>
-      select(async (terminal) => (await import('./push.ts')).pushModel(name, version, options, terminal)),
-    );
+    .action(select(async () => (await import('./push.ts')).pushModel));
 }

@@ -6,19 +6,16 @@ import { AgentError, ERROR_CODES, type ErrorCode } from '../../base/errors.ts';
 import { AgentClient, type AgentOptions } from '../agent/client.ts';
 import { formatTable } from '../format.ts';
 import { createProgressBar } from '../progress.ts';
-import { EXIT, toJson, type Terminal } from '../terminal.ts';
+import { EXIT, printJson, toJson, type Terminal } from '../terminal.ts';
 
 /** A start of a model may build it for an accelerator for minutes. */
-const SWITCH_TIMEOUT_S = 900;
+const SWITCH_REQUEST = { method: 'POST', timeoutS: 900 } as const;
 const POLL_MS = 500;
 
 /** `model list`: the slots, the current or last install, and refused models. */
 export async function listModels(options: AgentOptions, terminal: Terminal): Promise<number> {
   const state = await fetchState(new AgentClient(options, terminal));
-  if (options.json === true) {
-    terminal.out(toJson(state));
-    return EXIT.ok;
-  }
+  if (options.json === true) return printJson(terminal, state);
   const { slots, active, install, refused = [], pinned = false, trusted = true } = state;
   const marks = [...(trusted ? [] : ['not signed']), ...(pinned ? ['pinned by model.active'] : [])];
   const row = (slot: string, ref: ModelRef | null): string[] => [
@@ -120,28 +117,19 @@ const toAgentError = ({ code, message }: NonNullable<ModelInstall['reason']>): A
   new AgentError(Object.hasOwn(ERROR_CODES, code) ? (code as ErrorCode) : 'internal', message);
 
 /** `model rollback` and `model reload`: prints the model that is active afterwards. */
-export async function switchModel(
-  action: 'rollback' | 'reload',
-  options: AgentOptions,
-  terminal: Terminal,
-): Promise<number> {
-  const path = `/api/v1/models/${action}`;
-  const client = new AgentClient(options, terminal);
-  const { model } = await client.request<{ model: ModelRef }>(path, {
-    method: 'POST',
-    timeoutS: SWITCH_TIMEOUT_S,
-  });
-  terminal.out(options.json === true ? toJson({ model }) : `${model.name} ${model.version} is active`);
-  return EXIT.ok;
-}
+export const switchModel =
+  (action: 'rollback' | 'reload') =>
+  async (options: AgentOptions, terminal: Terminal): Promise<number> => {
+    const client = new AgentClient(options, terminal);
+    const { model } = await client.request<{ model: ModelRef }>(`/api/v1/models/${action}`, SWITCH_REQUEST);
+    terminal.out(options.json === true ? toJson({ model }) : `${model.name} ${model.version} is active`);
+    return EXIT.ok;
+  };
 
 /** `model abort`. */
 export async function abortInstall(options: AgentOptions, terminal: Terminal): Promise<number> {
   const client = new AgentClient(options, terminal);
-  const answer = await client.request<{ aborted: true }>('/api/v1/models/abort', {
-    method: 'POST',
-    timeoutS: SWITCH_TIMEOUT_S,
-  });
+  const answer = await client.request<{ aborted: true }>('/api/v1/models/abort', SWITCH_REQUEST);
   terminal.out(options.json === true ? toJson(answer) : 'the install is aborted');
   return EXIT.ok;
 }

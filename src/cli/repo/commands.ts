@@ -1,7 +1,5 @@
 import type { Command } from 'commander';
 import { collectValues, jsonOption, type SelectCommand } from '../options.ts';
-import type { RepoInitOptions, RepoKeysOptions, RepoRotateOptions } from './keys.ts';
-import type { RepoExportOptions, RepoPublishOptions, RepoServeOptions, RepoVerifyOptions } from './models.ts';
 
 const loadKeys = () => import('./keys.ts');
 const loadModels = () => import('./models.ts');
@@ -24,42 +22,28 @@ export function addRepoCommands(program: Command, select: SelectCommand): void {
     .option('--count <role=n>', 'number of keys of a role (root=3, others 1)', collectValues, [])
     .option('--threshold <role=n>', 'number of keys that must sign (root=2, others 1)', collectValues, [])
     .option('--expires <role=days>', 'how long a signature is valid', collectValues, [])
-    .action((dir: string, options: RepoInitOptions) =>
-      select(async (terminal) => (await loadKeys()).initRepo(dir, options, terminal)),
-    );
+    .action(select(async () => (await loadKeys()).initRepo));
   addWithKeys('publish <dir> [bundles...]', 'pack, add and sign bundles; without bundles, sign again')
     .option('--withdraw <name/version>', 'remove a model', collectValues, [])
     .option('--timestamp-only', 'only sign a new timestamp, for a timer')
-    .action((dir: string, bundles: string[], options: RepoPublishOptions) =>
-      select(async (terminal) => (await loadModels()).publishModels(dir, bundles, options, terminal)),
-    );
+    .action(select(async () => (await loadModels()).publishModels));
   addWithKeys('keys <dir>', 'list, add and revoke keys')
     .option('--add <role>', 'create a key for a role', collectValues, [])
     .option('--revoke <key>', 'revoke a key; the start of its id', collectValues, [])
     .option('--threshold <role=n>', 'number of keys that must sign', collectValues, [])
-    .action((dir: string, options: RepoKeysOptions) =>
-      select(async (terminal) => (await loadKeys()).manageRepoKeys(dir, options, terminal)),
-    );
+    .action(select(async () => (await loadKeys()).manageRepoKeys));
   addWithKeys(
     'rotate <dir> [roles...]',
     'create new keys for the roles; without roles, sign the root again with a new expiry',
-  ).action((dir: string, roles: string[], options: RepoRotateOptions) =>
-    select(async (terminal) => (await loadKeys()).rotateRepoKeys(dir, roles, options, terminal)),
-  );
+  ).action(select(async () => (await loadKeys()).rotateRepoKeys));
   add('verify <dir>', 'verify the whole repository like a device')
     .option('--root <file>', 'the root that the devices trust (default: the first root)')
-    .action((dir: string, options: RepoVerifyOptions) =>
-      select(async (terminal) => (await loadModels()).verifyRepo(dir, options, terminal)),
-    );
+    .action(select(async () => (await loadModels()).verifyRepo));
   add('serve <dir>', 'serve the repository by HTTP, for tests')
     .option('--host <address>', 'address to listen on', '127.0.0.1')
     .option('--port <port>', 'port to listen on; 0: any free port', '8090')
-    .action((dir: string, options: RepoServeOptions) =>
-      select(async (terminal) => (await loadModels()).serveRepo(dir, options, terminal)),
-    );
+    .action(select(async () => (await loadModels()).serveRepo));
   addWithKeys('export <dir> <name> <version>', 'write the archive for an install over MQTT')
     .requiredOption('--out <file>', 'the .tar file to write')
-    .action((dir: string, name: string, version: string, options: RepoExportOptions) =>
-      select(async (terminal) => (await loadModels()).exportModel(dir, name, version, options, terminal)),
-    );
+    .action(select(async () => (await loadModels()).exportModel));
 }

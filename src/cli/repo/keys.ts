@@ -11,7 +11,7 @@ import {
   initRepository,
 } from '../../model/repository/init.ts';
 import { formatTable } from '../format.ts';
-import { createPalette, EXIT, toJson, type Terminal } from '../terminal.ts';
+import { createPalette, EXIT, printJson, toJson, type Terminal } from '../terminal.ts';
 import {
   isCount,
   isDays,
@@ -85,10 +85,12 @@ export async function manageRepoKeys(
   const { version, expires, keys, exposed } = await listKeys(common);
   if (options.json === true) {
     const listed = keys.map(({ role, keyId, threshold, file }) => ({ role, key_id: keyId, threshold, file }));
-    terminal.out(
-      toJson({ root: { version, expires }, keys: listed, exposed, change: change && changeDocument(change) }),
-    );
-    return EXIT.ok;
+    return printJson(terminal, {
+      root: { version, expires },
+      keys: listed,
+      exposed,
+      change: change && changeDocument(change),
+    });
   }
   if (change) terminal.out(formatChange(change));
   const row = ({ role, keyId, threshold, file }: (typeof keys)[number]): string[] => {

@@ -4,7 +4,7 @@ import { exportTarget } from '../../model/repository/export.ts';
 import { publish } from '../../model/repository/publish.ts';
 import { serveRepository } from '../../model/repository/serve.ts';
 import { verifyRepository } from '../../model/repository/verify.ts';
-import { createPalette, EXIT, toJson, untilAborted, type Terminal } from '../terminal.ts';
+import { createPalette, EXIT, printJson, toJson, untilAborted, type Terminal } from '../terminal.ts';
 import { repositoryOptions, type RepoOptions } from './options.ts';
 
 export interface RepoPublishOptions extends RepoOptions {
@@ -34,8 +34,7 @@ export async function publishModels(
   );
   if (options.json === true) {
     const models = published.models.map(({ sizeBytes, ...model }) => ({ ...model, size_bytes: sizeBytes }));
-    terminal.out(toJson({ ...published, models }));
-    return EXIT.ok;
+    return printJson(terminal, { ...published, models });
   }
   for (const { name, version, outcome, digest, sizeBytes } of published.models)
     terminal.out(`${outcome}  ${name} ${version}  ${sizeBytes} bytes  ${digest}`);
