@@ -8,14 +8,6 @@ import { calibrateView, estimateByRule, MIN_RIDGE_LABELS, type ViewCalibration }
 import { checkView, type ViewCheck, type ViewReference } from './view/check-view.ts';
 import { bestView, groupByView } from './view/group-by-view.ts';
 
-export const UNCALIBRATED: CalibrationSummary = {
-  labels: 0,
-  labels_wanted: 8,
-  loo_mae_m: null,
-  loo_median_mae_m: null,
-  view: 'unknown',
-};
-
 export interface SiteCalibrationOptions {
   readonly camera: string;
   /** Identifies the model that makes the embeddings. Labels with embeddings of another model cannot be used. */
@@ -98,8 +90,9 @@ export class SiteCalibration {
       );
     const recognised = this.#recogniseView(view);
     if (origin === 'camera') this.#lastView = recognised;
-    if (recognised === null) return withoutHeight('uncalibrated', 'unknown');
-    if (recognised.view === null) return withoutHeight('view_changed', recognised.check.state);
+    if (recognised === null) return withoutHeight('uncalibrated', UNCALIBRATED);
+    if (recognised.view === null)
+      return withoutHeight('view_changed', summarize(undefined, recognised.check.state));
     const { calibration } = recognised.view;
     return {
       ...estimateByRule(calibration, embedding),
@@ -160,10 +153,7 @@ function* fitViews(labelled: readonly LabelledBurst[]): Steps<SiteFit> {
   return { views, selection };
 }
 
-function withoutHeight(
-  reason: 'uncalibrated' | 'view_changed',
-  viewState: ViewCheck['state'],
-): HeightEstimate {
+function withoutHeight(reason: 'uncalibrated' | 'view_changed', summary: CalibrationSummary): HeightEstimate {
   return {
     heightM: null,
     lowM: null,
@@ -172,7 +162,7 @@ function withoutHeight(
     basis: null,
     reason,
     medianM: null,
-    summary: summarize(undefined, viewState),
+    summary,
   };
 }
 
@@ -192,6 +182,8 @@ function summarize(
 /** Metres, rounded to millimetres. */
 const roundToMm = (valueM: number | undefined): number | null =>
   valueM === undefined ? null : Number(valueM.toFixed(3));
+
+export const UNCALIBRATED: CalibrationSummary = summarize(undefined, 'unknown');
 
 /**
  * Returns the calibration for the model that made this burst, or null. If the model was swapped during the burst, this may
@@ -215,14 +207,5 @@ export function estimateHeight(
   origin: 'camera' | 'upload' = 'camera',
 ): HeightEstimate {
   if (calibration && embedding) return calibration.estimate(embedding, view, origin);
-  return {
-    heightM: null,
-    lowM: null,
-    highM: null,
-    coverage: null,
-    basis: null,
-    reason: 'uncalibrated',
-    medianM: null,
-    summary: calibration?.summary() ?? UNCALIBRATED,
-  };
+  return withoutHeight('uncalibrated', calibration?.summary() ?? UNCALIBRATED);
 }

@@ -51,7 +51,7 @@ export function createRedactor(settings: CredentialSettings): (text: string) => 
 }
 
 /** Decodes percent-encoding. Returns the text unchanged when the encoding is invalid. */
-function percentDecode(text: string): string {
+export function percentDecode(text: string): string {
   try {
     return decodeURIComponent(text);
   } catch {

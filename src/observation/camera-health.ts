@@ -107,7 +107,8 @@ export class CameraHealth {
       reason: this.#reason,
       sinceMs: this.#clock.nowMs() - (monoMs - this.#sinceMonoMs),
       lastFrameMonoMs: this.#lastFrameMonoMs,
-      lastFrameAgeS: this.#lastFrameMonoMs === null ? null : (monoMs - this.#lastFrameMonoMs) / 1000,
+      lastFrameAgeS:
+        this.#lastFrameMonoMs === null ? null : Math.round(monoMs - this.#lastFrameMonoMs) / 1000,
       failures1h: this.#failures.length,
     };
   }

@@ -270,30 +270,25 @@ export class CameraRunner {
   }
 
   state(): CameraState {
-    const { state, reason, sinceMs } = this.#health.state();
+    const { state, reason, sinceMs, lastFrameAgeS } = this.#health.state();
     return {
       schema: 'swellsight.camera_state/1',
       camera: this.#settings.id,
       state,
       reason,
       since: isoTime(sinceMs),
-      last_frame_age_s: this.#lastFrameAgeS(),
+      last_frame_age_s: lastFrameAgeS,
     };
   }
 
   healthLine(): CameraHealthReport {
-    const { state, failures1h } = this.#health.state();
+    const { state, lastFrameAgeS, failures1h } = this.#health.state();
     return {
       id: this.id,
       state,
-      lastFrameAgeS: this.#lastFrameAgeS(),
+      lastFrameAgeS,
       failures1h,
       nextRunAtMs: this.#deps.schedule.nextRunAtMs(),
     };
-  }
-
-  #lastFrameAgeS(): number | null {
-    const { lastFrameMonoMs } = this.#health.state();
-    return lastFrameMonoMs === null ? null : Math.round(this.#deps.clock.monoMs() - lastFrameMonoMs) / 1000;
   }
 }

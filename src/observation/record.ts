@@ -198,7 +198,7 @@ function warningsOf(input: RecordInput, used: readonly FrameResult[]): string[] 
 export function buildRecord(context: RecordContext, input: RecordInput): ObservationDraft {
   const { burst } = input;
   const results = burst?.results ?? [];
-  const used = usedResults(burst ?? EMPTY_BURST);
+  const used = burst ? usedResults(burst) : [];
   const height = heightOf(used, input.estimate);
   const { status, reasons } = verdict(input, used, height);
   const first = burst?.frames[0];
@@ -237,13 +237,3 @@ export function buildRecord(context: RecordContext, input: RecordInput): Observa
     warnings: warningsOf(input, used),
   };
 }
-
-const EMPTY_BURST: Burst = {
-  frames: [],
-  lastFrame: null,
-  results: [],
-  failures: [],
-  cameraFailure: null,
-  captureMs: 0,
-  totalMs: 0,
-};

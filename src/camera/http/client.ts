@@ -1,3 +1,4 @@
+import { errorCode } from '../../base/disk-errors.ts';
 import { AgentError } from '../../base/errors.ts';
 import type { CameraErrorCode } from '../camera.ts';
 import { resolveCredentials } from '../credentials.ts';
@@ -185,18 +186,13 @@ async function send(
 /** Converts a failure of `fetch` to a camera error. */
 function toCameraError(failure: unknown): AgentError {
   const cause = failure instanceof Error && failure.cause instanceof Error ? failure.cause : failure;
-  const reason = readErrorName(cause);
+  // The parser errors of undici (Node's HTTP client) have a name, but no code.
+  const reason = errorCode(cause) ?? (cause instanceof Error ? cause.name : '');
   const code = toErrorCode(reason);
   const problem = code === 'camera_codec' ? 'does not speak HTTP' : 'cannot be reached';
   return new AgentError(code, `the camera ${problem}${reason === '' ? '' : ` (${reason})`}`, {
     cause: failure,
   });
-}
-
-/** The code of an error, or its name if it has no code, as the parser errors of undici (Node's HTTP client). */
-function readErrorName(cause: unknown): string {
-  if (!(cause instanceof Error)) return '';
-  return 'code' in cause && typeof cause.code === 'string' ? cause.code : cause.name;
 }
 
 function toErrorCode(reason: string): CameraErrorCode {

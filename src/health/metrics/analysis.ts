@@ -80,14 +80,15 @@ export class AnalysisMetrics {
     this.#load.requests.set(load.requests);
     this.#load.heldBytes.set(load.heldBytes);
     const { hits, misses, entries, sizeBytes } = this.#sources.cache.stats();
-    for (const [metric, total] of [
-      [this.#hits, hits],
-      [this.#misses, misses],
-    ] as const) {
-      metric.reset();
-      metric.inc(total);
-    }
+    setTotal(this.#hits, hits);
+    setTotal(this.#misses, misses);
     this.#entries.set(entries);
     this.#bytes.set(sizeBytes);
   }
+}
+
+/** Sets a counter to a total that another part counts. */
+export function setTotal(metric: Counter, total: number): void {
+  metric.reset();
+  metric.inc(total);
 }

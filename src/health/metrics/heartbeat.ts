@@ -174,18 +174,9 @@ export const HEARTBEAT_METRICS: readonly HeartbeatMetric[] = [
 
 /** Metrics of the newest record of a camera, by name. */
 export const READINGS = {
-  wave_height_meters: [
-    'Significant wave height of the newest record.',
-    ({ wave }: Observation) => wave.height_m,
-  ],
-  wave_height_low_meters: [
-    'Lower bound of the height interval.',
-    ({ wave }: Observation) => wave.height_low_m,
-  ],
-  wave_height_high_meters: [
-    'Upper bound of the height interval.',
-    ({ wave }: Observation) => wave.height_high_m,
-  ],
-  wave_period_seconds: ['Wave period of the newest record.', ({ wave }: Observation) => wave.period_s],
-  image_quality_ratio: ['Quality of the newest frames, 0 to 1.', ({ quality }: Observation) => quality.score],
-} as const;
+  wave_height_meters: ['Significant wave height of the newest record.', ({ wave }) => wave.height_m],
+  wave_height_low_meters: ['Lower bound of the height interval.', ({ wave }) => wave.height_low_m],
+  wave_height_high_meters: ['Upper bound of the height interval.', ({ wave }) => wave.height_high_m],
+  wave_period_seconds: ['Wave period of the newest record.', ({ wave }) => wave.period_s],
+  image_quality_ratio: ['Quality of the newest frames, 0 to 1.', ({ quality }) => quality.score],
+} as const satisfies Record<string, readonly [help: string, value: (newest: Observation) => number | null]>;

@@ -6,7 +6,7 @@ import type { Observation } from '../../contract/observation.ts';
 import { isAbort } from '../../base/errors.ts';
 import type { LinkStats } from '../../mqtt/types.ts';
 import type { OutboxEntry, OutboxStats } from '../../store/types.ts';
-import { AnalysisMetrics, type AnalysisOutcome, type AnalysisSources } from './analysis.ts';
+import { AnalysisMetrics, setTotal, type AnalysisOutcome, type AnalysisSources } from './analysis.ts';
 import { HEARTBEAT_METRICS, READINGS, type HeartbeatMetric } from './heartbeat.ts';
 
 export interface MetricsOptions {
@@ -264,9 +264,4 @@ function removeAll(metric: Gauge | Counter): void {
 function setValue(metric: Gauge | Counter, labels: Readonly<Record<string, string>>, value: number): void {
   if ('set' in metric) metric.set(labels, value);
   else metric.inc(labels, value);
-}
-
-function setTotal(metric: Counter, total: number): void {
-  metric.reset();
-  metric.inc(total);
 }
