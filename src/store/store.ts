@@ -280,7 +280,7 @@ export class Store {
     const freed = this.#ballast.release() || deleteOldestQuarantined(this.#path);
     const deleted = this.#retention.freePages();
     this.#deps.log.warn(
-      { ballast: freed, deleted },
+      { file_deleted: freed, deleted },
       'the disk is full: tried to free space by deleting old data',
     );
     return freed || deleted > 0;
