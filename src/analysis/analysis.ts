@@ -1,3 +1,5 @@
+import { hash } from 'node:crypto';
+import { withAbort } from '../base/abort.ts';
 import type { Clock } from '../base/clock.ts';
 import { AgentError, asAgentError, isAbort, type ErrorCode } from '../base/errors.ts';
 import type { Camera as CameraSettings } from '../config/schema.ts';
@@ -6,13 +8,12 @@ import type { ModelRef } from '../contract/observation.ts';
 import { calibrationFor, type SiteCalibration } from '../calibration/site-calibration.ts';
 import type { AnalysisCache } from '../store/types.ts';
 import { MAX_AHEAD, type FrameResult, type ModelLease } from '../vision/protocol.ts';
-import { answerKey, CalibrationDigests, sha256Hex, type AnalysisConditions } from './answer-key.ts';
+import { answerKey, CalibrationDigests, type AnalysisConditions } from './answer-key.ts';
 import { imageRecord, toAnalysisResult } from './image-record.ts';
 import { PoisonImages } from './poison-images.ts';
 import { UploadBudget } from './upload-budget.ts';
 
 export interface AnalysisLimits {
-  /** The size limit of one image, MB. */
   readonly maxUploadMb: number;
 }
 
@@ -44,6 +45,13 @@ export interface AnalysisStats {
   readonly waiting: number;
   readonly requests: number;
   readonly heldBytes: number;
+}
+
+interface UploadedImage {
+  readonly bytes: Uint8Array;
+  /** SHA-256, hexadecimal. */
+  readonly digest: string;
+  readonly camera: CameraSettings | null;
 }
 
 /**
@@ -136,8 +144,8 @@ export class Analysis {
   async #analyze(bytes: Uint8Array, options: AnalysisOptions, signal: AbortSignal): Promise<AnalysisResult> {
     const camera = this.#camera(options.camera);
     if (bytes.length === 0) throw new AgentError('image_empty', 'the image has no bytes');
-    const digest = options.sha256 ?? sha256Hex(bytes);
-    const result = await this.#cachedOrRun(bytes, digest, camera, signal);
+    const digest = options.sha256 ?? hash('sha256', bytes);
+    const result = await this.#cachedOrRun({ bytes, digest, camera }, signal);
     if (options.strict === true && result.status === 'rejected')
       throw new AgentError('image_rejected', `the image is refused: ${result.reasons.join(', ')}`, {
         context: { reasons: result.reasons },
@@ -160,59 +168,38 @@ export class Analysis {
     };
   }
 
-  async #cachedOrRun(
-    bytes: Uint8Array,
-    digest: string,
-    camera: CameraSettings | null,
-    signal: AbortSignal,
-  ): Promise<AnalysisResult> {
-    const key = answerKey(digest, this.#conditions(camera), this.#digests);
+  async #cachedOrRun(image: UploadedImage, signal: AbortSignal): Promise<AnalysisResult> {
+    const key = answerKey(image.digest, this.#conditions(image.camera), this.#digests);
     const stored = this.#deps.cache?.get(key) ?? null;
     if (stored !== null) return { ...(JSON.parse(stored) as AnalysisResult), cached: true };
     for (let other = this.#running.get(key); other; other = this.#running.get(key)) {
-      const outcome = await settledOrAborted(other, signal);
+      const outcome = await withAbort(other.catch(asError), signal);
       if (!(outcome instanceof Error)) return { ...outcome, cached: true };
       if (outcome instanceof AgentError && outcome.code.startsWith('image_')) throw outcome;
       // The other client disconnected, or its image waited too long: analyse the image for this client.
     }
-    const run = this.#afterSameImage(bytes, digest, camera, signal);
+    const run = this.#afterSameImage(image, signal).finally(() => this.#running.delete(key));
     this.#running.set(key, run);
-    try {
-      return await run;
-    } finally {
-      this.#running.delete(key);
-    }
+    return await run;
   }
 
-  async #afterSameImage(
-    bytes: Uint8Array,
-    digest: string,
-    camera: CameraSettings | null,
-    signal: AbortSignal,
-  ): Promise<AnalysisResult> {
+  async #afterSameImage(image: UploadedImage, signal: AbortSignal): Promise<AnalysisResult> {
+    const { digest } = image;
     for (let other = this.#runningImages.get(digest); other; other = this.#runningImages.get(digest))
-      await settledOrAborted(other, signal);
-    const run = this.#run(bytes, digest, camera, signal);
+      await withAbort(other.catch(asError), signal);
+    const run = this.#run(image, signal).finally(() => this.#runningImages.delete(digest));
     this.#runningImages.set(digest, run);
-    try {
-      return await run;
-    } finally {
-      this.#runningImages.delete(digest);
-    }
+    return await run;
   }
 
-  async #run(
-    bytes: Uint8Array,
-    digest: string,
-    camera: CameraSettings | null,
-    signal: AbortSignal,
-  ): Promise<AnalysisResult> {
+  async #run(image: UploadedImage, signal: AbortSignal): Promise<AnalysisResult> {
+    const { digest, camera } = image;
     const { clock, cache } = this.#deps;
     this.#poison.check(digest);
     const before = this.#conditions(camera).calibration;
     const startedMs = clock.monoMs();
     using lease = this.#deps.server.lease();
-    const frame = await this.#analyzeFrame(lease, bytes, camera, signal).catch((thrown: unknown) => {
+    const frame = await this.#analyzeFrame(lease, image, signal).catch((thrown: unknown) => {
       this.#poison.noteFailure(digest, thrown);
       throw thrown;
     });
@@ -238,8 +225,7 @@ export class Analysis {
    */
   async #analyzeFrame(
     lease: ModelLease,
-    bytes: Uint8Array,
-    camera: CameraSettings | null,
+    { bytes, camera }: UploadedImage,
     signal: AbortSignal,
   ): Promise<FrameResult> {
     const { roi = null, privacyMasks = [] } = camera ?? {};
@@ -265,22 +251,5 @@ export class Analysis {
   }
 }
 
-/**
- * Returns the result or the error of the work that another client started. Rejects only with the reason of the signal
- * of this client.
- */
-async function settledOrAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T | Error> {
-  signal.throwIfAborted();
-  let abort = (): void => undefined;
-  try {
-    return await new Promise<T | Error>((resolve, reject) => {
-      abort = () => reject(signal.reason as Error);
-      signal.addEventListener('abort', abort, { once: true });
-      work.then(resolve, (thrown: unknown) =>
-        resolve(thrown instanceof Error ? thrown : new Error('analysis failed', { cause: thrown })),
-      );
-    });
-  } finally {
-    signal.removeEventListener('abort', abort);
-  }
-}
+const asError = (thrown: unknown): Error =>
+  thrown instanceof Error ? thrown : new Error('analysis failed', { cause: thrown });

@@ -1,11 +1,7 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import type { SiteCalibration } from '../calibration/site-calibration.ts';
 import type { LabelledBurst } from '../calibration/types.ts';
 import type { Camera as CameraSettings } from '../config/schema.ts';
-
-/** The SHA-256 of the data as lower-case hexadecimal digits. */
-export const sha256Hex = (data: Uint8Array | string): string =>
-  createHash('sha256').update(data).digest('hex');
 
 /**
  * Increase this when a new version of the agent gives another result for the same image and model, because the format
@@ -30,7 +26,7 @@ export class CalibrationDigests {
     const known = this.#known.get(bursts);
     if (known !== undefined) return known;
     const labels = bursts.map(({ label }) => [label.observationId, label.heightM, label.group]);
-    const digest = sha256Hex(JSON.stringify([calibration.embeddingDigest, labels]));
+    const digest = hash('sha256', JSON.stringify([calibration.embeddingDigest, labels]));
     this.#known.set(bursts, digest);
     return digest;
   }
@@ -44,5 +40,5 @@ export function answerKey(
 ): string {
   const calibrationDigest = calibration && digests.of(calibration);
   const settings = camera && [camera.id, camera.roi, camera.privacyMasks];
-  return sha256Hex(JSON.stringify([KEY_FORMAT, imageSha256, modelDigest, settings, calibrationDigest]));
+  return hash('sha256', JSON.stringify([KEY_FORMAT, imageSha256, modelDigest, settings, calibrationDigest]));
 }

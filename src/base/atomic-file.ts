@@ -32,13 +32,6 @@ export function syncDirectory(path: string): void {
   }
 }
 
-function write(path: string, flags: 'w' | 'r+', text: string): void {
-  const fd = openSync(path, flags, 0o600);
-  try {
-    // Writes everything or throws: a single write may be short on a full disk.
-    writeFileSync(fd, text);
-    fsyncSync(fd);
-  } finally {
-    closeSync(fd);
-  }
-}
+/** Writes everything and flushes it to the disk, or throws: a single write may be short on a full disk. */
+const write = (path: string, flag: 'w' | 'r+', text: string): void =>
+  writeFileSync(path, text, { flag, mode: 0o600, flush: true });

@@ -1,7 +1,9 @@
 import { spawn, type ChildProcessByStdio } from 'node:child_process';
+import { addAbortListener } from 'node:events';
 import type { Readable, Writable } from 'node:stream';
 import { childEnvironment } from '../base/child-environment.ts';
 import type { Clock } from '../base/clock.ts';
+import { settleWithin } from '../base/deadline.ts';
 import { AgentError } from '../base/errors.ts';
 
 export type ProgramExit =
@@ -94,10 +96,7 @@ export class ChildProgram {
   }
 
   async #endsWithin(ms: number): Promise<boolean> {
-    const stopTimer = new AbortController();
-    const timer = this.#clock.sleep(ms, stopTimer.signal).catch(() => undefined);
-    await Promise.race([this.exited, timer]);
-    stopTimer.abort();
+    await settleWithin(ms, this.#clock, this.exited);
     return this.#hasEnded;
   }
 
@@ -134,7 +133,7 @@ export async function runProgram(
   signal.throwIfAborted();
   const program = new ChildProgram(options, deps);
   const stop = (): void => void program.stop();
-  signal.addEventListener('abort', stop, { once: true });
+  using _abort = addAbortListener(signal, stop);
   const chunks: Buffer[] = [];
   let sizeBytes = 0;
   program.stdout.on('data', (chunk: Buffer) => {
@@ -156,7 +155,6 @@ export async function runProgram(
       stderr: program.stderrTail(),
     };
   } finally {
-    signal.removeEventListener('abort', stop);
     await program.stop();
   }
 }

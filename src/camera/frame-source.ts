@@ -1,3 +1,4 @@
+import { withAbort } from '../base/abort.ts';
 import type { Clock } from '../base/clock.ts';
 import type { AgentError } from '../base/errors.ts';
 import { MAX_FRAME_BYTES, type Frame } from './camera.ts';
@@ -52,26 +53,14 @@ export abstract class FrameSource {
     signal.throwIfAborted();
     if (this.#failure) throw this.#failure;
     if (this.#latest && this.#latest.monoMs >= notBeforeMs) return this.#latest;
-    return await new Promise<Frame>((resolve, reject) => {
-      const settle = (): void => {
-        signal.removeEventListener('abort', abort);
-        this.#waiters.delete(waiter);
-      };
-      const waiter: Waiter = {
-        notBeforeMs,
-        resolve: (frame) => {
-          settle();
-          resolve(frame);
-        },
-        reject: (failure) => {
-          settle();
-          reject(failure);
-        },
-      };
-      const abort = (): void => waiter.reject(signal.reason as Error);
-      this.#waiters.add(waiter);
-      signal.addEventListener('abort', abort, { once: true });
-    });
+    const { promise, resolve, reject } = Promise.withResolvers<Frame>();
+    const waiter: Waiter = { notBeforeMs, resolve, reject };
+    this.#waiters.add(waiter);
+    try {
+      return await withAbort(promise, signal);
+    } finally {
+      this.#waiters.delete(waiter);
+    }
   }
 
   /** Subclasses pass the bytes of the stream to this, in order. */

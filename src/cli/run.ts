@@ -1,4 +1,5 @@
 import { startAgent } from '../agent.ts';
+import { untilAborted } from '../base/abort.ts';
 import { systemClock } from '../base/clock.ts';
 import { asAgentError, isAbort, type ErrorCode } from '../base/errors.ts';
 import { LevelledLog, standardOutput } from '../base/log.ts';
@@ -10,7 +11,7 @@ import { configFile } from './config.ts';
 import { consoleSink } from './console.ts';
 import { readAgentVersion, SHIPPED_MODELS_DIR } from './installation.ts';
 import type { ConfigOptions } from './options.ts';
-import { EXIT, untilAborted, type Terminal } from './terminal.ts';
+import { EXIT, type Terminal } from './terminal.ts';
 
 export interface RunOptions extends ConfigOptions {
   /** Print log lines for people instead of JSON. Default: true on a terminal. */

@@ -66,11 +66,3 @@ export function printJson(terminal: Terminal, value: unknown): number {
   terminal.out(toJson(value));
   return EXIT.ok;
 }
-
-/** Resolves when the signal fires. */
-export function untilAborted(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve();
-    signal.addEventListener('abort', () => resolve(), { once: true });
-  });
-}

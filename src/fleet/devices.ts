@@ -1,3 +1,4 @@
+import { parseJsonObject } from '../base/json-object.ts';
 import type { Health } from '../contract/health.ts';
 import type { ModelState, Status } from '../contract/states.ts';
 
@@ -37,7 +38,7 @@ export class Devices {
     if (parsed === null) return null;
     const { name, rest, device } = parsed;
     const before = this.#byName.get(name) ?? { name, topic: device, state: null, health: null, model: null };
-    const value = parseObject(payload);
+    const value = parseJsonObject(payload);
     let after: Device;
     if (rest === 'status') after = { ...before, state: (value as Status | null)?.state ?? null };
     else if (rest === 'health') after = { ...before, health: value as Health | null };
@@ -76,14 +77,4 @@ function toRegExp(text: string): RegExp {
     .replace(/[*+]/g, '[^/]*')
     .replace(/\?/g, '[^/]');
   return new RegExp(`^${escaped}$`);
-}
-
-/** Returns null for a payload that is not a JSON object: anybody may publish to the topics. */
-function parseObject(payload: Uint8Array): object | null {
-  try {
-    const value = JSON.parse(Buffer.from(payload).toString('utf8')) as unknown;
-    return typeof value === 'object' ? value : null;
-  } catch {
-    return null;
-  }
 }

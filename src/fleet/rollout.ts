@@ -1,29 +1,7 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { updateIdOf } from '../contract/model.ts';
 import type { ModelState } from '../contract/states.ts';
-
-export type DevicePhase = 'waiting' | 'sent' | 'installing' | 'probation' | 'committed' | 'failed';
-
-/** The progress of one device. */
-export interface DeviceProgress {
-  readonly phase: DevicePhase;
-  /** The phase of the install as the device reports it, or the error code of a failure. */
-  readonly detail: string | null;
-  readonly percent: number | null;
-}
-
-/** The stored state of a rollout. With it, a second run continues instead of starting again. */
-export interface RolloutFile {
-  readonly format: 1;
-  readonly id: string;
-  readonly name: string;
-  readonly version: string;
-  /** The pattern that selected the devices. */
-  readonly to: string;
-  /** The devices found at the start, in the order of the rollout. */
-  readonly devices: Readonly<Record<string, DeviceProgress>>;
-  readonly halted: boolean;
-}
+import type { DeviceProgress, RolloutFile } from './rollout-file.ts';
 
 export interface RolloutPlan {
   /** Number of devices in the first wave. */
@@ -61,8 +39,6 @@ export const createRolloutFile = (
 export const rolloutCommandId = ({ id }: RolloutFile, device: string): string =>
   `push-${id}-${createHash('sha256').update(device).digest('hex').slice(0, 12)}`;
 
-const isFinal = ({ phase }: DeviceProgress): boolean => phase === 'committed' || phase === 'failed';
-
 type IsOnline = (device: string) => boolean;
 
 /** A staged rollout: first the canaries, then wave after wave; each starts when the one before is committed. No I/O. */
@@ -87,12 +63,10 @@ export class Rollout {
 
   /** True when no install runs and no online device waits. After a halt: when no install runs. */
   isOver(isOnline: IsOnline): boolean {
-    const all = Object.entries(this.#file.devices);
+    const { devices } = this.#file;
     // Finish running installs, also after a halt: this process may serve their blocks.
-    if (this.isHalted) return !all.some(([, { phase }]) => phase === 'installing');
-    return all.every(
-      ([device, progress]) => isFinal(progress) || (progress.phase === 'waiting' && !isOnline(device)),
-    );
+    if (this.isHalted) return !Object.values(devices).some(({ phase }) => phase === 'installing');
+    return !Object.keys(devices).some((device) => this.#isPending(device, isOnline));
   }
 
   /** Online devices whose wave may start. An offline device does not block its wave: it follows when it is online. */
@@ -102,11 +76,7 @@ export class Rollout {
     for (const wave of this.#waves) {
       const waiting = wave.filter((device) => this.#progressOf(device).phase === 'waiting');
       due.push(...waiting.filter(isOnline));
-      const isRunning = wave.some((device) => {
-        const progress = this.#progressOf(device);
-        return !isFinal(progress) && !(progress.phase === 'waiting' && !isOnline(device));
-      });
-      if (isRunning) break;
+      if (wave.some((device) => this.#isPending(device, isOnline))) break;
     }
     return due;
   }
@@ -144,6 +114,12 @@ export class Rollout {
     if (before.phase === 'waiting' && isInstalled)
       return { phase: 'committed', detail: ALREADY_INSTALLED, percent: null };
     return before;
+  }
+
+  /** True when an install runs on the device, or may start because the device is online. */
+  #isPending(device: string, isOnline: IsOnline): boolean {
+    const { phase } = this.#progressOf(device);
+    return phase !== 'committed' && phase !== 'failed' && (phase !== 'waiting' || isOnline(device));
   }
 
   #progressOf(device: string): DeviceProgress {

@@ -1,7 +1,7 @@
 import type { Clock } from '../base/clock.ts';
 import { asAgentError, isAbort } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
-import type { RaiseEvent } from '../store/types.ts';
+import type { ClockMoment, CorrectionResult, RaiseEvent } from '../store/types.ts';
 import { ClockSync } from './clock-sync.ts';
 import { StepEvents } from './step-events.ts';
 import type { ClockState } from './types.ts';
@@ -13,11 +13,7 @@ export interface StoredTimes {
   /** Adds the time that the machine was suspended. */
   noteSleep(sleptMs: number, bootId: string): void;
   /** Corrects or marks one batch of records that were made before the clock was set. */
-  correctTimestamps(moment: {
-    readonly bootId: string;
-    readonly synced: boolean;
-    readonly stepped: boolean;
-  }): { readonly corrected: number; readonly uncertain: number; readonly more: boolean };
+  correctTimestamps(moment: ClockMoment): CorrectionResult;
 }
 
 export interface TimeSyncDeps {

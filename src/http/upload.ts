@@ -104,10 +104,7 @@ export class Upload {
   async *parts(): AsyncGenerator<SentPart, void, undefined> {
     const { raw } = this.#request;
     let file: MultipartFile['file'] | null = null;
-    let rejectFault: (fault: AgentError) => void = () => undefined;
-    const fault = new Promise<never>((_resolve, reject) => {
-      rejectFault = reject;
-    });
+    const { promise: fault, reject: rejectFault } = Promise.withResolvers<never>();
     fault.catch(() => undefined);
     const watch = new UploadWatch(
       raw.socket,

@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { createServer, type Server, type Socket } from 'node:net';
 import { Duplex } from 'node:stream';
 import type { Aedes, Client } from 'aedes';
+import { errorCode } from '../base/disk-errors.ts';
 import { AgentError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import type { Settings } from '../config/schema.ts';
@@ -115,7 +116,7 @@ export class EmbeddedBroker {
       await once(this.#server, 'listening');
     } catch (cause) {
       await this.stop();
-      const isTaken = cause instanceof Error && 'code' in cause && cause.code === 'EADDRINUSE';
+      const isTaken = errorCode(cause) === 'EADDRINUSE';
       const message = isTaken ? `${host}:${port} is in use` : `cannot listen on ${host}:${port}`;
       throw new AgentError(isTaken ? 'mqtt_port_taken' : 'mqtt_unreachable', message, { cause });
     }

@@ -1,3 +1,4 @@
+import { untilAborted } from '../base/abort.ts';
 import { isoTime, type Clock } from '../base/clock.ts';
 import { isAbort } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
@@ -214,8 +215,7 @@ export class CameraSet {
   async run(signal: AbortSignal): Promise<void> {
     this.#signal = signal;
     for (const runner of this.list()) this.#launch(runner);
-    if (!signal.aborted)
-      await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }));
+    await untilAborted(signal);
     await Promise.all(this.#tasks);
   }
 

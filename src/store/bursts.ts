@@ -113,9 +113,9 @@ export class Embeddings {
   }
 }
 
-export function viewToColumns(
-  view: ViewSignature | null,
-): Pick<BurstRow, 'view_luma' | 'view_width' | 'view_height'> {
+export type ViewColumns = Pick<BurstRow, 'view_luma' | 'view_width' | 'view_height'>;
+
+export function viewToColumns(view: ViewSignature | null): ViewColumns {
   return {
     view_luma: view?.luma ?? null,
     view_width: view?.width ?? null,
@@ -123,7 +123,7 @@ export function viewToColumns(
   };
 }
 
-export function viewFromRow(row: BurstRow): ViewSignature | null {
+export function viewFromColumns(row: ViewColumns): ViewSignature | null {
   if (!row.view_luma || row.view_width === null || row.view_height === null) return null;
   return { luma: new Uint8Array(row.view_luma), width: row.view_width, height: row.view_height };
 }

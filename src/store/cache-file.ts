@@ -2,6 +2,7 @@ import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { isCorrupt } from './file/store-errors.ts';
+import type { AnalysisCacheStats } from './types.ts';
 
 export interface CachedResult {
   readonly json: string;
@@ -11,11 +12,7 @@ export interface CachedResult {
   readonly wallMs: number;
 }
 
-export interface CacheTotals {
-  readonly entries: number;
-  /** Total size of keys and results. */
-  readonly sizeBytes: number;
-}
+export type CacheTotals = Pick<AnalysisCacheStats, 'entries' | 'sizeBytes'>;
 
 export interface CacheBounds {
   readonly maxEntries: number;

@@ -5,10 +5,11 @@ import { AgentError } from '../base/errors.ts';
 import {
   embeddingFromBytes,
   embeddingToBytes,
-  viewFromRow,
+  viewFromColumns,
   viewToColumns,
   type BurstRow,
   type Bursts,
+  type ViewColumns,
 } from './bursts.ts';
 import type { Observations } from './observations.ts';
 import type { Labels } from './types.ts';
@@ -19,16 +20,9 @@ const MAX_IMPORTED_BURSTS = 10_000;
 const MAX_EMBEDDING_VALUES = 65_536;
 const MAX_ID_CHARS = 200;
 
-/** A row of the table `labels`. */
-export interface LabelRow {
-  readonly camera: string;
-  readonly observation_id: string;
-  readonly height_m: number;
-  readonly observer: string | null;
-  readonly note: string | null;
-  readonly created_at_ms: number;
-  readonly group_id: string;
-}
+/** SQL: columns of `labels l` with the names of the fields of `Label`, so that rows can be used without a copy. */
+export const LABEL_COLUMNS = `l.camera, l.observation_id AS observationId, l.height_m AS heightM, l.observer, l.note,
+    l.created_at_ms AS createdAtMs, l.group_id AS "group"`;
 
 export interface LabelsDeps {
   readonly db: Database.Database;
@@ -41,16 +35,19 @@ export interface LabelsDeps {
 /** Wave heights that people observed. The burst of a label is kept even after retention has deleted the observation. */
 export class SqliteLabels implements Labels {
   readonly #deps: LabelsDeps;
-  readonly #put: Database.Statement<[LabelRow]>;
+  readonly #put: Database.Statement<[Label]>;
   readonly #remove: Database.Statement<[{ id: string; camera: string | null }]>;
-  readonly #list: Database.Statement<[string], LabelRow>;
-  readonly #joined: Database.Statement<[{ camera: string; digest: string }], LabelRow & BurstRow>;
+  readonly #list: Database.Statement<[string], Label>;
+  readonly #joined: Database.Statement<
+    [{ camera: string; digest: string }],
+    Label & ViewColumns & Pick<BurstRow, 'embedding'>
+  >;
 
   constructor(deps: LabelsDeps) {
     this.#deps = deps;
     this.#put = deps.db.prepare(
       `INSERT INTO labels VALUES
-         (@camera, @observation_id, @height_m, @observer, @note, @created_at_ms, @group_id)
+         (@camera, @observationId, @heightM, @observer, @note, @createdAtMs, @group)
        ON CONFLICT (camera, observation_id) DO UPDATE SET height_m = excluded.height_m,
          observer = excluded.observer, note = excluded.note, created_at_ms = excluded.created_at_ms,
          group_id = excluded.group_id`,
@@ -59,10 +56,10 @@ export class SqliteLabels implements Labels {
       'DELETE FROM labels WHERE observation_id = @id AND (@camera IS NULL OR camera = @camera)',
     );
     this.#list = deps.db.prepare(
-      'SELECT * FROM labels WHERE camera = ? ORDER BY created_at_ms, observation_id',
+      `SELECT ${LABEL_COLUMNS} FROM labels l WHERE l.camera = ? ORDER BY l.created_at_ms, l.observation_id`,
     );
     this.#joined = deps.db.prepare(
-      `SELECT l.*, b.captured_at_ms, @digest AS embedding_digest,
+      `SELECT ${LABEL_COLUMNS},
          iif(b.embedding_digest = @digest, b.embedding, e.embedding) AS embedding,
          b.view_luma, b.view_width, b.view_height
        FROM labels l JOIN bursts b ON b.camera = l.camera AND b.observation_id = l.observation_id
@@ -86,7 +83,7 @@ export class SqliteLabels implements Labels {
       createdAtMs: Math.round(clock.nowMs()),
       group: input.group ?? input.observationId,
     };
-    writer.write(() => this.#put.run(toRow(label)));
+    writer.write(() => this.#put.run(label));
     return label;
   }
 
@@ -97,21 +94,22 @@ export class SqliteLabels implements Labels {
   }
 
   list(camera: string): readonly Label[] {
-    return this.#list.all(camera).map(toLabel);
+    return this.#list.all(camera);
   }
 
   bursts(camera: string, embeddingDigest: string): readonly LabelledBurst[] {
-    return this.#joined.all({ camera, digest: embeddingDigest }).map((row) => ({
-      label: toLabel(row),
-      embedding: embeddingFromBytes(row.embedding),
-      view: viewFromRow(row),
+    const rows = this.#joined.all({ camera, digest: embeddingDigest });
+    return rows.map(({ embedding, view_luma, view_width, view_height, ...label }) => ({
+      label,
+      embedding: embeddingFromBytes(embedding),
+      view: viewFromColumns({ view_luma, view_width, view_height }),
     }));
   }
 
   import(camera: string, embeddingDigest: string, bursts: readonly LabelledBurst[]): void {
     assertImportable(bursts);
     this.restore(
-      bursts.map(({ label }) => toRow({ ...label, camera })),
+      bursts.map(({ label }) => ({ ...label, camera })),
       bursts.map(({ label, embedding, view }) => ({
         camera,
         observation_id: label.observationId,
@@ -124,7 +122,7 @@ export class SqliteLabels implements Labels {
   }
 
   /** Stores the rows as they are, in one transaction. */
-  restore(labels: readonly LabelRow[], bursts: readonly BurstRow[]): void {
+  restore(labels: readonly Label[], bursts: readonly BurstRow[]): void {
     this.#deps.writer.write(() => {
       for (const burst of bursts) this.#deps.bursts.put(burst);
       for (const label of labels) this.#put.run(label);
@@ -180,28 +178,4 @@ function assertImportable(bursts: readonly LabelledBurst[]): void {
     if (view && view.luma.length !== view.width * view.height)
       refuse(`burst ${observationId}: the view does not match its width and height`);
   }
-}
-
-function toRow(label: Label): LabelRow {
-  return {
-    camera: label.camera,
-    observation_id: label.observationId,
-    height_m: label.heightM,
-    observer: label.observer,
-    note: label.note,
-    created_at_ms: label.createdAtMs,
-    group_id: label.group,
-  };
-}
-
-function toLabel(row: LabelRow): Label {
-  return {
-    observationId: row.observation_id,
-    camera: row.camera,
-    heightM: row.height_m,
-    observer: row.observer,
-    note: row.note,
-    createdAtMs: row.created_at_ms,
-    group: row.group_id,
-  };
 }

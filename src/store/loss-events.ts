@@ -83,11 +83,8 @@ export class UnstoredRecords {
       if (code.startsWith('store_')) this.#lost = { records: (this.#lost?.records ?? 0) + 1, code };
       throw thrown;
     }
-    if (this.#lost !== null) this.#report(this.#lost);
-    return stored;
-  }
-
-  #report({ records, code }: { readonly records: number; readonly code: ErrorCode }): void {
+    if (this.#lost === null) return stored;
+    const { records, code } = this.#lost;
     this.#lost = null;
     this.#raise({
       type: 'records_unstored',
@@ -96,6 +93,7 @@ export class UnstoredRecords {
       message: `The disk refused ${records} records. They have no sequence number and were not published.`,
       context: { records },
     });
+    return stored;
   }
 }
 

@@ -64,26 +64,31 @@ export class Sequences {
     const isNew = this.#counters.all().length === 0;
     let lost = 0;
     for (const [stream, { reserved, published }] of Object.entries(this.#streams)) {
-      const last = this.#read.get(`seq:${stream}`)?.value ?? 0;
+      const last = this.last(stream);
       if (!isNew && last >= reserved - BLOCK_SIZE) continue;
       this.#raiseTo.run(`seq:${stream}`, reserved);
       const known = Math.max(published, last);
       lost += reserved - known - (this.#queuedAbove.get(stream, known)?.rows ?? 0);
     }
-    // Without the side file, the damaged database is the only source. The disk may not have written its last changes,
-    // so continue one block above its counters.
-    if (!marks)
+    if (marks) this.#raiseTo.run('dropped_total', marks.droppedTotal);
+    else {
+      // Without the side file, the damaged database is the only source. The disk may not have written its last changes,
+      // so continue one block above its counters.
       for (const { name, value } of salvaged) {
         this.#raiseTo.run(name, value + BLOCK_SIZE);
         lost += BLOCK_SIZE;
       }
-    // Without a side file, start a new one from the counters of the database.
-    if (!marks)
       for (const { name, value } of this.#counters.all())
         this.#streams[name.slice('seq:'.length)] = { reserved: value, published: 0 };
-    if (marks) this.#raiseTo.run('dropped_total', marks.droppedTotal);
+    }
     if (lost > 0) this.#addDropped.run(lost);
-    if (!marks) this.#writeUnlessFull();
+    if (!marks)
+      try {
+        this.#write(this.#streams);
+      } catch (error) {
+        // A full disk has no room for a new file: later calls write it again.
+        if (!isFull(error)) throw error;
+      }
     return lost;
   }
 
@@ -129,15 +134,6 @@ export class Sequences {
     // Write the mark before the transaction commits: no assigned number may lie above the mark on the disk.
     this.#write(streams);
     this.#streams = streams;
-  }
-
-  /** Writes the side file. Ignores a full disk, which has no room for a new file: later calls write it again. */
-  #writeUnlessFull(): void {
-    try {
-      this.#write(this.#streams);
-    } catch (error) {
-      if (!isFull(error)) throw error;
-    }
   }
 
   #write(streams: Marks['streams']): void {

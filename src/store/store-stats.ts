@@ -2,6 +2,7 @@ import { statSync } from 'node:fs';
 import type Database from 'better-sqlite3';
 import type { Clock } from '../base/clock.ts';
 import { errorCode } from '../base/disk-errors.ts';
+import type { Sequences } from './sequences.ts';
 import type { DatabaseStats, RejectedMessage } from './types.ts';
 
 /** In a larger file, only the small essential tables are checked, because the check blocks the event loop. */
@@ -16,6 +17,7 @@ export interface StoreStatsDeps {
   readonly db: Database.Database;
   readonly path: string;
   readonly clock: Clock;
+  readonly sequences: Sequences;
 }
 
 interface SeqRange {
@@ -30,7 +32,6 @@ export class StoreStats {
   readonly #deps: StoreStatsDeps;
   readonly #newestRejected: Database.Statement<[number], RejectedMessage>;
   readonly #rejectedCount: Database.Statement<[], { count: number }>;
-  readonly #lastSeq: Database.Statement<[string], { value: number }>;
   readonly #present: Database.Statement<[SeqRange], { seq: number }>;
   #checked: Pick<DatabaseStats, 'integrity' | 'integrityOf'> | null = null;
   #checkedMonoMs = 0;
@@ -38,7 +39,6 @@ export class StoreStats {
   constructor(deps: StoreStatsDeps) {
     this.#deps = deps;
     this.#rejectedCount = deps.db.prepare('SELECT count(*) AS count FROM rejected');
-    this.#lastSeq = deps.db.prepare('SELECT value FROM counters WHERE name = ?');
     this.#present = deps.db.prepare(
       `SELECT seq FROM observations WHERE camera = @camera AND seq BETWEEN @fromSeq AND @toSeq
        UNION SELECT seq FROM outbox WHERE stream = @stream AND seq BETWEEN @fromSeq AND @toSeq ORDER BY seq`,
@@ -76,8 +76,8 @@ export class StoreStats {
     toSeq: number,
     limit: number,
   ): readonly (readonly [number, number])[] {
-    const last = this.#lastSeq.get(`seq:camera:${camera}`)?.value ?? 0;
-    const present = this.#present.iterate({ camera, stream: `camera:${camera}`, fromSeq, toSeq });
+    const stream = `camera:${camera}`;
+    const present = this.#present.iterate({ camera, stream, fromSeq, toSeq });
     const gaps: [number, number][] = [];
     let next = fromSeq;
     for (const { seq } of present) {
@@ -85,7 +85,7 @@ export class StoreStats {
       next = seq + 1;
       if (gaps.length >= limit) break;
     }
-    const end = Math.min(toSeq, last);
+    const end = Math.min(toSeq, this.#deps.sequences.last(stream));
     if (next <= end && gaps.length < limit) gaps.push([next, end]);
     return gaps;
   }

@@ -64,19 +64,13 @@ export interface StoreDeps {
   readonly onBroken?: (fault: StoreFault) => void;
 }
 
-/** Why `open` created a new database. */
-export interface Recovery {
-  readonly reason: string;
-  /** The new name of the damaged file, in the state directory. */
-  readonly quarantined: string;
-}
-
 /**
  * All data that must survive a power cut, in one SQLite file. Methods throw `store_full`, `store_failed` or
  * `store_corrupt`. After `store_corrupt`, the next `open` checks the whole file and replaces it if it is damaged.
  */
 export class Store {
-  readonly recovered: Recovery | null;
+  /** Why `open` created a new database; null when it did not. */
+  readonly recovered: Pick<NonNullable<OpenedDatabase['broken']>, 'reason' | 'quarantined'> | null;
   readonly observations: Observations;
   readonly events: Events;
   readonly outbox: Outbox;
@@ -180,7 +174,7 @@ export class Store {
     const keyValue = new SqliteKeyValue({ db, writer });
     this.keyValue = keyValue;
     this.commands = new SqliteCommandLog({}, { db, writer, clock });
-    this.stats = new StoreStats({ db, path, clock });
+    this.stats = new StoreStats({ db, path, clock, sequences });
     this.timeCorrection = new TimeCorrection({ db, writer, keyValue, outbox, unsynced });
     const ages = new AgeGuard({ keyValue, clock, isSynced: () => this.timeCorrection.isClockSynced() });
     this.#retention = new Retention({ path, ...retentionBounds(options) }, { db, writer, outbox, ages });

@@ -3,7 +3,7 @@ import { isoTime } from '../base/clock.ts';
 import type { Observation } from '../contract/observation.ts';
 import { cameraOf } from './outbox/table.ts';
 import type { SqliteOutbox } from './outbox/outbox.ts';
-import type { KeyValue } from './types.ts';
+import type { ClockMoment, CorrectionResult, KeyValue } from './types.ts';
 import { MIN_SHIFT_MS, type UnsyncedRow, type UnsyncedRows } from './unsynced.ts';
 import type { Writer } from './writer.ts';
 
@@ -20,23 +20,6 @@ interface BootOffset {
   readonly ahead_ms: number;
   /** False when the clock was set by hand: a synchronisation may still change `ahead_ms`. */
   readonly synced: boolean;
-}
-
-/** The state of the clock when the correction runs. */
-export interface ClockState {
-  readonly bootId: string;
-  readonly synced: boolean;
-  /** True when the clock was set a moment ago: its new time is then considered better than its old time. */
-  readonly stepped: boolean;
-}
-
-export interface CorrectionResult {
-  /** Number of unsent messages whose timestamps were corrected. They are marked `time_corrected`. */
-  readonly corrected: number;
-  /** Number of unsent messages of an earlier boot without any synchronisation. They are marked `time_uncertain`. */
-  readonly uncertain: number;
-  /** True when there may be more messages to correct: call again soon. */
-  readonly more: boolean;
 }
 
 export interface TimeCorrectionDeps {
@@ -101,7 +84,7 @@ export class TimeCorrection {
   }
 
   /** Corrects one batch, in one transaction. Throws `store_*`. */
-  correctTimestamps(clock: ClockState): CorrectionResult {
+  correctTimestamps(clock: ClockMoment): CorrectionResult {
     const { unsynced, writer } = this.#deps;
     return writer.write(() => {
       const offsetMs = unsynced.clockOffset().nowMs;

@@ -178,6 +178,7 @@ export interface AnalysisCacheStats {
   readonly hits: number;
   readonly misses: number;
   readonly entries: number;
+  /** Total size of keys and results. */
   readonly sizeBytes: number;
 }
 
@@ -211,4 +212,21 @@ export interface RejectedMessage {
   readonly sizeBytes: number;
   readonly reason: string;
   readonly rejectedAtMs: number;
+}
+
+/** The state of the clock when timestamps are corrected. */
+export interface ClockMoment {
+  readonly bootId: string;
+  readonly synced: boolean;
+  /** True when the clock was set a moment ago: its new time is then considered better than its old time. */
+  readonly stepped: boolean;
+}
+
+export interface CorrectionResult {
+  /** Number of unsent messages whose timestamps were corrected. They are marked `time_corrected`. */
+  readonly corrected: number;
+  /** Number of unsent messages of an earlier boot without any synchronisation. They are marked `time_uncertain`. */
+  readonly uncertain: number;
+  /** True when there may be more messages to correct: call again soon. */
+  readonly more: boolean;
 }

@@ -112,14 +112,8 @@ export class UnsyncedRows {
   }
 
   /** All rows of other boots, and the rows of this boot that the query selects, in the order of the outbox. */
-  due({ bootId, includeUnshifted, offsetMs, limit }: DueQuery): readonly UnsyncedRow[] {
-    return this.#sql.due.all({
-      bootId,
-      all: includeUnshifted ? 1 : 0,
-      offsetMs,
-      minShiftMs: MIN_SHIFT_MS,
-      limit,
-    });
+  due({ includeUnshifted, ...query }: DueQuery): readonly UnsyncedRow[] {
+    return this.#sql.due.all({ ...query, all: includeUnshifted ? 1 : 0, minShiftMs: MIN_SHIFT_MS });
   }
 
   setOffset({ stream, seq }: UnsyncedRow, offsetMs: number): void {
@@ -160,14 +154,6 @@ export class UnsyncedRows {
 const keyOf = ({ stream, seq }: { readonly stream: string; readonly seq: number }): string =>
   `${stream}/${seq}`;
 
-interface DueParameters {
-  readonly bootId: string;
-  readonly all: 0 | 1;
-  readonly offsetMs: number | null;
-  readonly minShiftMs: number;
-  readonly limit: number;
-}
-
 function prepare(db: Database.Database) {
   return {
     insert: db.prepare<[string, number, string, number, number]>(
@@ -188,7 +174,7 @@ function prepare(db: Database.Database) {
     addSleep: db.prepare<[number, string, number, number]>(
       'UPDATE unsynced SET ahead_ms = ahead_ms + ? WHERE boot_id = ? AND abs(ahead_ms - ?) >= ?',
     ),
-    due: db.prepare<[DueParameters], UnsyncedRow>(
+    due: db.prepare<[Omit<DueQuery, 'includeUnshifted'> & { all: 0 | 1; minShiftMs: number }], UnsyncedRow>(
       `SELECT * FROM unsynced
        WHERE boot_id <> @bootId OR @all = 1 OR abs(ahead_ms - @offsetMs) >= @minShiftMs
        ORDER BY outbox_row_id LIMIT @limit`,

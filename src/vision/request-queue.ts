@@ -1,3 +1,4 @@
+import { addAbortListener } from 'node:events';
 import { AgentError } from '../base/errors.ts';
 import type { VisionReply, VisionRequest } from './messages.ts';
 import { MAX_AHEAD, type FramePriority } from './protocol.ts';
@@ -55,22 +56,17 @@ export class RequestQueue {
     signal: AbortSignal | undefined,
     { priority = 'request', finishOnceDue = false }: SubmitOptions = {},
   ): Promise<VisionReply> {
-    let abort = (): void => undefined;
-    try {
-      return await new Promise<VisionReply>((resolve, reject) => {
-        const entry: QueuedRequest = { request, priority, signal, resolve, reject };
-        abort = () => {
-          if (finishOnceDue && this.#isDue(entry)) return;
-          this.remove(entry);
-          reject(signal?.reason as Error);
-        };
-        signal?.addEventListener('abort', abort, { once: true });
-        this.add(entry);
-        this.sendWaiting();
-      });
-    } finally {
-      signal?.removeEventListener('abort', abort);
-    }
+    const { promise, resolve, reject } = Promise.withResolvers<VisionReply>();
+    const entry: QueuedRequest = { request, priority, signal, resolve, reject };
+    const abort = (): void => {
+      if (finishOnceDue && this.#isDue(entry)) return;
+      this.remove(entry);
+      reject(signal?.reason);
+    };
+    using _abort = signal ? addAbortListener(signal, abort) : null;
+    this.add(entry);
+    this.sendWaiting();
+    return await promise;
   }
 
   /** Adds the entry. When the queue is full, rejects it, or an entry of lower priority, with `vision_busy`. */

@@ -1,4 +1,5 @@
 import { fork, type ChildProcess } from 'node:child_process';
+import { addAbortListener } from 'node:events';
 import type { Writable } from 'node:stream';
 import { childEnvironment } from '../base/child-environment.ts';
 import { AgentError, asAgentError } from '../base/errors.ts';
@@ -81,8 +82,7 @@ export class VisionChild {
     const isLowered = niceness === 'while_starting' && canRestorePriority();
     const startNiceness = niceness === 'while_starting' ? (isLowered ? STARTING_NICENESS : 0) : niceness;
     const child = new VisionChild(plan, startNiceness);
-    const abort = (): void => child.kill(asAgentError(signal.reason));
-    signal.addEventListener('abort', abort, { once: true });
+    using _abort = addAbortListener(signal, () => child.kill(asAgentError(signal.reason)));
     try {
       const reply = await child.request({ type: 'open', bundle, ...plan, hardRssMb }, timeoutMs);
       child.#openedRssMb = expectReply(reply, 'opened').rssMb;
@@ -93,8 +93,6 @@ export class VisionChild {
       await child.ended;
       signal.throwIfAborted();
       throw thrown;
-    } finally {
-      signal.removeEventListener('abort', abort);
     }
   }
 

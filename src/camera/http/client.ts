@@ -1,3 +1,4 @@
+import { addAbortListener } from 'node:events';
 import { errorCode } from '../../base/disk-errors.ts';
 import { AgentError } from '../../base/errors.ts';
 import type { CameraErrorCode } from '../camera.ts';
@@ -124,8 +125,7 @@ export class HttpResponse {
 
   /** The whole body; null when it is larger than `maxBytes`. Rejects with the signal's reason on abort. */
   async bytes(maxBytes: number, signal: AbortSignal): Promise<Buffer | null> {
-    const abort = (): void => this.#connection.abort();
-    signal.addEventListener('abort', abort, { once: true });
+    using _abort = addAbortListener(signal, () => this.#connection.abort());
     try {
       const parts: Buffer[] = [];
       let sizeBytes = 0;
@@ -137,7 +137,6 @@ export class HttpResponse {
       signal.throwIfAborted();
       return Buffer.concat(parts);
     } finally {
-      signal.removeEventListener('abort', abort);
       await this.discard();
     }
   }
@@ -165,8 +164,7 @@ async function send(
 ): Promise<HttpResponse> {
   signal.throwIfAborted();
   const connection = new AbortController();
-  const abort = (): void => connection.abort();
-  signal.addEventListener('abort', abort, { once: true });
+  using _abort = addAbortListener(signal, () => connection.abort());
   try {
     const response = await fetch(url, {
       redirect: 'manual',
@@ -178,8 +176,6 @@ async function send(
   } catch (failure) {
     signal.throwIfAborted();
     throw toCameraError(failure);
-  } finally {
-    signal.removeEventListener('abort', abort);
   }
 }
 

@@ -1,4 +1,5 @@
 import { type ChildProcess, fork } from 'node:child_process';
+import { withAbort } from '../../base/abort.ts';
 import { AgentError } from '../../base/errors.ts';
 import type { Scene } from './scene.ts';
 
@@ -52,25 +53,22 @@ export class DrawingProcess {
     const child = (this.#child ??= this.#start());
     const id = this.#nextId;
     this.#nextId += 1;
-    const settled = new AbortController();
+    const { promise, resolve, reject } = Promise.withResolvers<Uint8Array>();
+    this.#pending.set(id, { child, resolve, reject });
+    const timer = setTimeout(() => {
+      this.#detach(child);
+      child.kill('SIGKILL');
+      reject(new AgentError('camera_timeout', `no image within ${timeoutS} s`));
+    }, timeoutS * 1000);
     try {
-      return await new Promise<Uint8Array>((resolve, reject) => {
-        this.#pending.set(id, { child, resolve, reject });
-        signal.addEventListener('abort', () => reject(signal.reason as Error), { signal: settled.signal });
-        const timer = setTimeout(() => {
-          this.#detach(child);
-          child.kill('SIGKILL');
-          reject(new AgentError('camera_timeout', `no image within ${timeoutS} s`));
-        }, timeoutS * 1000);
-        settled.signal.addEventListener('abort', () => clearTimeout(timer));
-        // The callback also gets an error when the channel has already closed.
-        child.send({ id, scene } satisfies DrawRequest, (error) => {
-          if (error) reject(new AgentError('camera_ended', error.message, { cause: error }));
-        });
+      // The callback also gets an error when the channel has already closed.
+      child.send({ id, scene } satisfies DrawRequest, (error) => {
+        if (error) reject(new AgentError('camera_ended', error.message, { cause: error }));
       });
+      return await withAbort(promise, signal);
     } finally {
       this.#pending.delete(id);
-      settled.abort();
+      clearTimeout(timer);
     }
   }
 

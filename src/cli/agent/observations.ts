@@ -1,5 +1,6 @@
 import { AgentError } from '../../base/errors.ts';
 import type { CalibrationSummary, Observation } from '../../contract/observation.ts';
+import type { ObservationPage } from '../../store/types.ts';
 import { formatCalibration, formatObservation } from '../format.ts';
 import { EXIT, toJson, type Terminal } from '../terminal.ts';
 import { AgentClient, type AgentOptions, type AgentRequest } from './client.ts';
@@ -8,11 +9,6 @@ const CAPTURE_TIMEOUT_S = 310;
 /** Number of pages of observations that are searched for the camera of a label. */
 const MAX_SEARCH_PAGES = 5;
 const SEARCH_PAGE_SIZE = 1000;
-
-interface ObservationPage {
-  readonly observations: readonly Observation[];
-  readonly cursor: string | null;
-}
 
 /** `capture CAMERA`: makes one observation now. Exits with 1 when it failed. */
 export async function captureObservation(

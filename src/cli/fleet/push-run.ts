@@ -1,11 +1,7 @@
+import { parseJsonObject } from '../../base/json-object.ts';
 import type { Devices } from '../../fleet/devices.ts';
-import {
-  rolloutCommandId,
-  type DeviceProgress,
-  type DeviceReport,
-  type Rollout,
-  type RolloutFile,
-} from '../../fleet/rollout.ts';
+import { rolloutCommandId, type DeviceReport, type Rollout } from '../../fleet/rollout.ts';
+import type { DeviceProgress, RolloutFile } from '../../fleet/rollout-file.ts';
 import { formatBar, formatTable } from '../format.ts';
 import { LiveTable } from '../progress.ts';
 import { createPalette, EXIT, type Terminal } from '../terminal.ts';
@@ -136,7 +132,7 @@ export class PushRun {
   }
 
   #handleAnswer(name: string, payload: Uint8Array): void {
-    const { id, status, reason, error } = parseAnswer(payload);
+    const { id, status, reason, error } = (parseJsonObject(payload) ?? {}) as CommandAnswer;
     if (this.#byCommand.get(String(id)) !== name) return;
     if (status === 'accepted') this.#applyReport(name, { kind: 'accepted' });
     else if (status === 'rejected' && !TEMPORARY_REASONS.has(String(reason)))
@@ -227,13 +223,4 @@ interface CommandAnswer {
   readonly status?: unknown;
   readonly reason?: unknown;
   readonly error?: { readonly code?: unknown } | null;
-}
-
-/** Returns an empty answer for an invalid payload: anybody may publish to the topics. */
-function parseAnswer(payload: Uint8Array): CommandAnswer {
-  try {
-    return (JSON.parse(Buffer.from(payload).toString('utf8')) as CommandAnswer | null) ?? {};
-  } catch {
-    return {};
-  }
 }

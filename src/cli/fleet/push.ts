@@ -2,14 +2,8 @@ import { Value } from '@sinclair/typebox/value';
 import { AgentError } from '../../base/errors.ts';
 import { ModelName, ModelVersion, updateIdOf } from '../../contract/model.ts';
 import { Devices } from '../../fleet/devices.ts';
-import {
-  createRolloutFile,
-  Rollout,
-  rolloutCommandId,
-  type RolloutFile,
-  type RolloutPlan,
-} from '../../fleet/rollout.ts';
-import { readRollout, writeRollout } from '../../fleet/rollout-file.ts';
+import { createRolloutFile, Rollout, rolloutCommandId, type RolloutPlan } from '../../fleet/rollout.ts';
+import { readRollout, writeRollout, type RolloutFile } from '../../fleet/rollout-file.ts';
 import { BlockSender } from '../../mqtt/blocks/block-sender.ts';
 import { OperatorClient } from '../../mqtt/operator-client.ts';
 import { EXIT, type Terminal } from '../terminal.ts';

@@ -1,10 +1,11 @@
 import { resolve } from 'node:path';
+import { untilAborted } from '../../base/abort.ts';
 import { AgentError } from '../../base/errors.ts';
 import { exportTarget } from '../../model/repository/export.ts';
 import { publish } from '../../model/repository/publish.ts';
 import { serveRepository } from '../../model/repository/serve.ts';
 import { verifyRepository } from '../../model/repository/verify.ts';
-import { createPalette, EXIT, printJson, toJson, untilAborted, type Terminal } from '../terminal.ts';
+import { createPalette, EXIT, printJson, toJson, type Terminal } from '../terminal.ts';
 import { repositoryOptions, type RepoOptions } from './options.ts';
 
 export interface RepoPublishOptions extends RepoOptions {

@@ -1,4 +1,5 @@
 import { fork, type ChildProcess } from 'node:child_process';
+import { withAbort } from '../../base/abort.ts';
 import { childEnvironment } from '../../base/child-environment.ts';
 import { AgentError } from '../../base/errors.ts';
 import type { Log } from '../../base/log.ts';
@@ -40,33 +41,24 @@ export async function runFetchJob(
   });
   const watchdog = new Watchdog(child, job);
   try {
-    return await new Promise<VerifiedBundle | null>((resolve, reject) => {
-      const fail = (error: Error): void => {
-        // The first error is reported. Later errors are consequences of killing the process.
-        reject(error);
-        child.kill('SIGKILL');
-      };
-      const onAbort = (): void => fail(signal.reason as Error);
-      signal.addEventListener('abort', onAbort, { once: true });
-      watchdog.onFault = fail;
-      child.on('message', (message) => {
-        const report = parseReport(message);
-        if (report === null) fail(crashed('the fetch process sent an invalid report'));
-        else watchdog.onReport(report);
-        if (report?.type === 'progress') onProgress({ bytes: report.bytes, totalBytes: report.totalBytes });
-        else if (report?.type === 'waiting')
-          log.info({ ...report, type: undefined }, 'waiting before the next attempt of a model transfer');
-        else if (report?.type === 'failed') fail(new AgentError(report.code, report.message));
-        else if (report?.type === 'done') resolve(report.bundle);
-      });
-      void exited.then(() => {
-        signal.removeEventListener('abort', onAbort);
-        fail(watchdog.exitError());
-      });
-      child.send(job, (error) => {
-        if (error) fail(crashed('the fetch process cannot be reached', error));
-      });
+    // The first error is reported. Later errors are consequences of killing the process.
+    const { promise, resolve, reject } = Promise.withResolvers<VerifiedBundle | null>();
+    watchdog.onFault = reject;
+    child.on('message', (message) => {
+      const report = parseReport(message);
+      if (report === null) reject(crashed('the fetch process sent an invalid report'));
+      else watchdog.onReport(report);
+      if (report?.type === 'progress') onProgress({ bytes: report.bytes, totalBytes: report.totalBytes });
+      else if (report?.type === 'waiting')
+        log.info({ ...report, type: undefined }, 'waiting before the next attempt of a model transfer');
+      else if (report?.type === 'failed') reject(new AgentError(report.code, report.message));
+      else if (report?.type === 'done') resolve(report.bundle);
     });
+    void exited.then(() => reject(watchdog.exitError()));
+    child.send(job, (error) => {
+      if (error) reject(crashed('the fetch process cannot be reached', error));
+    });
+    return await withAbort(promise, signal);
   } finally {
     watchdog.stop();
     child.kill('SIGKILL');

@@ -1,3 +1,4 @@
+import { untilAborted } from '../../base/abort.ts';
 import { AgentError, asAgentError } from '../../base/errors.ts';
 import type { ModelRef } from '../../contract/observation.ts';
 import { installContext } from './failures.ts';
@@ -235,8 +236,7 @@ export class Installer {
       this.#wake = new AbortController();
       const install = journal.current;
       if (install === null) {
-        const wake = AbortSignal.any([signal, this.#wake.signal]);
-        await new Promise((resolve) => wake.addEventListener('abort', resolve, { once: true }));
+        await untilAborted(AbortSignal.any([signal, this.#wake.signal]));
         continue;
       }
       try {

@@ -1,5 +1,5 @@
 import { Type, type Static } from '@sinclair/typebox';
-import { chmodSync, closeSync, fsyncSync, mkdirSync, openSync, renameSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, renameSync, writeFileSync } from 'node:fs';
 import { readFile, readdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { syncDirectory } from '../../base/atomic-file.ts';
@@ -37,13 +37,7 @@ export async function newestRootVersion(dir: string): Promise<number> {
 export function writeFileAtomic(path: string, bytes: string | Uint8Array, mode: 0o600 | 0o644): void {
   mkdirSync(dirname(path), { recursive: true, mode: mode === 0o600 ? 0o700 : 0o755 });
   const part = `${path}.part`;
-  const fd = openSync(part, 'w', mode);
-  try {
-    writeFileSync(fd, bytes);
-    fsyncSync(fd);
-  } finally {
-    closeSync(fd);
-  }
+  writeFileSync(part, bytes, { mode, flush: true });
   chmodSync(part, mode);
   renameSync(part, path);
   syncDirectory(dirname(path));

@@ -1,3 +1,5 @@
+import { parseJsonObject } from '../../base/json-object.ts';
+
 /** Topic of the requests, relative to the topic of the device. */
 export const BLOCK_REQUEST_TOPIC = 'model/blocks/request';
 /** The device receives blocks on the topic `cmd/{BLOCK_COMMAND}`. */
@@ -57,14 +59,8 @@ export const encodeBlockRequest = ({ updateId, offset, length }: BlockRequest): 
 /** Returns null for an invalid request. */
 export function decodeBlockRequest(payload: Uint8Array): BlockRequest | null {
   if (payload.length > MAX_REQUEST_BYTES) return null;
-  let value: unknown;
-  try {
-    value = JSON.parse(Buffer.from(payload).toString('utf8'));
-  } catch {
-    return null;
-  }
-  if (typeof value !== 'object' || value === null) return null;
-  const { update_id: updateId, offset, length } = value as Record<string, unknown>;
+  const request = (parseJsonObject(payload) ?? {}) as Record<string, unknown>;
+  const { update_id: updateId, offset, length } = request;
   const isValid = typeof updateId === 'string' && UUID.test(updateId) && isCount(offset) && isCount(length);
   return isValid && length >= 1 && length <= MAX_BLOCK_BYTES ? { updateId, offset, length } : null;
 }

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { open, type FileHandle } from 'node:fs/promises';
+import { withAbort } from '../../base/abort.ts';
 import { deadlineSignal } from '../../base/deadline.ts';
 import {
   BLOCK_HEADER_BYTES,
@@ -40,7 +41,6 @@ const DEFAULT_SEND_TIMEOUT_MS = 30_000;
  * Maximum number of pending requests of one device. A device requests four blocks at a time, and more when it repeats.
  */
 const MAX_PENDING = 16;
-const HASH_CHUNK_BYTES = 256 * 1024;
 
 /**
  * The operator's side of a model transfer over MQTT: sends the blocks of one file that the served devices request. Pass
@@ -66,13 +66,7 @@ export class BlockSender {
     try {
       const { size } = await file.stat();
       const hash = createHash('sha256');
-      const buffer = Buffer.alloc(HASH_CHUNK_BYTES);
-      for (let offset = 0; offset < size;) {
-        const { bytesRead } = await file.read(buffer, 0, buffer.length, offset);
-        if (bytesRead === 0) break;
-        hash.update(buffer.subarray(0, bytesRead));
-        offset += bytesRead;
-      }
+      for await (const chunk of file.createReadStream({ autoClose: false })) hash.update(chunk as Buffer);
       return new BlockSender(file, size, `sha256:${hash.digest('hex')}`, deps, options);
     } catch (thrown) {
       await file.close();
@@ -153,15 +147,6 @@ export class BlockSender {
   async #publish(topic: string, payload: Buffer): Promise<void> {
     const signal = deadlineSignal(this.#sendTimeoutMs, this.#closed.signal);
     signal.throwIfAborted();
-    let onAbort = (): void => undefined;
-    const aborted = new Promise<never>((_resolve, reject) => {
-      onAbort = () => reject(signal.reason as Error);
-      signal.addEventListener('abort', onAbort, { once: true });
-    });
-    try {
-      await Promise.race([this.#deps.publish(topic, payload), aborted]);
-    } finally {
-      signal.removeEventListener('abort', onAbort);
-    }
+    await withAbort(this.#deps.publish(topic, payload), signal);
   }
 }

@@ -1,4 +1,5 @@
 import type { Clock } from '../../base/clock.ts';
+import { withAbort } from '../../base/abort.ts';
 import { deadlineSignal } from '../../base/deadline.ts';
 import { AgentError, asAgentError } from '../../base/errors.ts';
 import type { Log } from '../../base/log.ts';
@@ -219,7 +220,7 @@ export class Commands {
     if (this.#judgeTimes(times) !== 'in_time') return { status: 'expired' };
     const timeout = deadlineSignal(this.#timeoutMs[name] ?? DEFAULT_TIMEOUT_MS, this.#stop.signal);
     try {
-      const result = await Promise.race([run(timeout), rejectOnAbort(timeout)]);
+      const result = await withAbort(run(timeout), timeout);
       return { status: 'succeeded', result: result ?? null };
     } catch (thrown) {
       const error = timeout.aborted
@@ -286,10 +287,4 @@ export class Commands {
     }
     void this.#answers.send(requester, { ...createReceipt(id), status: 'rejected', reason }, true);
   }
-}
-
-function rejectOnAbort(signal: AbortSignal): Promise<never> {
-  return new Promise((_resolve, reject) => {
-    signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true });
-  });
 }

@@ -118,7 +118,6 @@ export function createCommandHandlers(deps: HandlerDeps): CommandHandlers {
   };
 }
 
-/** Calls the handler of a command. */
 export const runHandler = <N extends CommandName>(
   handlers: CommandHandlers,
   { name, args }: { readonly name: N; readonly args: CommandArgs<N> },

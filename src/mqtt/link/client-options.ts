@@ -1,22 +1,18 @@
 import { Readable } from 'node:stream';
 import type { IClientOptions } from 'mqtt';
 import type { Credentials } from './credential-files.ts';
+import type { LinkTuning } from './options.ts';
+import type { BrokerAddress } from './reconnect.ts';
 import '../disable-packet-id-cache.ts';
 
-export interface SessionOptions {
-  readonly url: string;
-  readonly protocolVersion: 4 | 5;
+export interface SessionOptions
+  extends
+    BrokerAddress,
+    Pick<LinkTuning, 'keepAliveS' | 'connectTimeoutMs' | 'ackTimeoutMs' | 'window' | 'maxPayloadBytes'> {
   readonly clientId: string;
   readonly credentials: Credentials;
   /** The will message, retained, QoS 1. The broker publishes it when it loses this connection. */
   readonly will: { readonly topic: string; readonly payload: string };
-  readonly keepAliveS: number;
-  readonly connectTimeoutMs: number;
-  /** Longest wait for an acknowledgement. After this time, the session closes the connection. */
-  readonly ackTimeoutMs: number;
-  /** Maximum number of unacknowledged messages; the broker may allow fewer. */
-  readonly window: number;
-  readonly maxPayloadBytes: number;
   /** True: the broker must discard the old session, for example because it contains a message that is too large. */
   readonly clean?: boolean;
 }
@@ -29,7 +25,6 @@ const RECEIVE_MAXIMUM = 20;
 
 /** Options of mqtt.js for one connection. */
 export function clientOptions(options: SessionOptions): IClientOptions {
-  const isVersion5 = options.protocolVersion === 5;
   const { username, password, ca, cert, key } = options.credentials;
   const present = Object.entries({ username, password, ca, cert, key }).filter(([, value]) => value !== null);
   return {
@@ -53,9 +48,8 @@ export function clientOptions(options: SessionOptions): IClientOptions {
       payload: Buffer.from(options.will.payload),
       qos: 1,
       retain: true,
-      ...(isVersion5 ? { properties: { willDelayInterval: 0 } } : {}),
     },
-    ...(isVersion5
+    ...(options.protocolVersion === 5
       ? {
           properties: {
             sessionExpiryInterval: SESSION_EXPIRY_S,

@@ -1,5 +1,6 @@
 import { createHash, createPrivateKey, X509Certificate } from 'node:crypto';
 import { readFileSync, statSync } from 'node:fs';
+import { errorCode } from '../../base/disk-errors.ts';
 import { AgentError } from '../../base/errors.ts';
 
 /**
@@ -80,7 +81,7 @@ export function credentialFilesState(sources: CredentialSources): CredentialFile
         changedAtMs = Math.max(changedAtMs, Number(ctimeNs / 1_000_000n));
         return `${path} ${ino} ${size} ${mtimeNs} ${ctimeNs}`;
       } catch (thrown) {
-        return `${path} ${errorCodeOf(thrown)}`;
+        return `${path} ${errorCode(thrown) ?? ''}`;
       }
     });
   return { signature: parts.join('\n'), changedAtMs };
@@ -122,7 +123,7 @@ function readLimited(path: string, maxBytes: number): Buffer {
     if (statSync(path).size > maxBytes) throw unusableFile(path, 'it is too large');
     return readFileSync(path);
   } catch (thrown) {
-    throw thrown instanceof AgentError ? thrown : unusableFile(path, errorCodeOf(thrown), thrown);
+    throw thrown instanceof AgentError ? thrown : unusableFile(path, errorCode(thrown), thrown);
   }
 }
 
@@ -135,7 +136,7 @@ function parseCertificates(path: string, pem: Buffer): X509Certificate[] {
   try {
     return complete.map((one) => new X509Certificate(one));
   } catch (thrown) {
-    throw unusableFile(path, errorCodeOf(thrown), thrown);
+    throw unusableFile(path, errorCode(thrown), thrown);
   }
 }
 
@@ -144,17 +145,14 @@ function checkKeyMatches(path: string, pem: Buffer, certificate: X509Certificate
   try {
     matches = certificate.checkPrivateKey(createPrivateKey(pem));
   } catch (thrown) {
-    throw unusableFile(path, errorCodeOf(thrown), thrown);
+    throw unusableFile(path, errorCode(thrown), thrown);
   }
   if (!matches) throw unusableFile(path, 'the key does not belong to the certificate');
 }
 
-function unusableFile(file: string, reason: string, cause?: unknown): AgentError {
+function unusableFile(file: string, reason: string | null, cause?: unknown): AgentError {
   return new AgentError('mqtt_refused', 'a certificate, key or password file is unusable', {
-    context: { file, reason },
+    context: { file, reason: reason ?? 'unreadable' },
     ...(cause === undefined ? {} : { cause }),
   });
 }
-
-const errorCodeOf = (thrown: unknown): string =>
-  thrown instanceof Error && 'code' in thrown ? String(thrown.code) : 'unreadable';

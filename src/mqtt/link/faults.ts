@@ -73,11 +73,11 @@ export class LinkFaults {
   connectFailed({ kind, error }: ConnectFailure): void {
     if (kind === 'refused') {
       this.#isRefused = true;
-      this.#raiseOnce('refused', events.refusedEvent(error));
+      this.#raiseEvery(Infinity, 'refused', events.refusedEvent(error));
     }
-    if (kind === 'moved') this.#raiseHourly('moved', events.movedEvent(error.context, null));
+    if (kind === 'moved') this.#raiseEvery(HOUR_MS, 'moved', events.movedEvent(error.context, null));
     if (error.cause instanceof OversizedPacketError)
-      this.#raiseHourly('forgotten', events.sessionForgottenEvent(error.context));
+      this.#raiseEvery(HOUR_MS, 'forgotten', events.sessionForgottenEvent(error.context));
   }
 
   /** Call at the end of a connection. Returns the reason that the broker gave. */
@@ -89,16 +89,16 @@ export class LinkFaults {
         break;
       case 'refused':
         this.#isRefused = true;
-        this.#raiseHourly('dismissed', events.refusedEvent(dismissal(broker, disconnect?.code ?? 0)));
+        this.#raiseEvery(HOUR_MS, 'dismissed', events.refusedEvent(dismissal(broker, disconnect?.code ?? 0)));
         break;
       case 'moved':
-        this.#raiseHourly('moved', events.movedEvent({ broker }, disconnect?.serverReference ?? null));
+        this.#raiseEvery(HOUR_MS, 'moved', events.movedEvent({ broker }, disconnect?.serverReference ?? null));
         break;
       case 'busy':
       case 'unreachable':
         break;
     }
-    if (receivedOversizedPacket) this.#raiseHourly('forgotten', events.sessionForgottenEvent({ broker }));
+    if (receivedOversizedPacket) this.#raiseEvery(HOUR_MS, 'forgotten', events.sessionForgottenEvent({ broker }));
     return reason;
   }
 
@@ -114,7 +114,7 @@ export class LinkFaults {
   identityConflict(sign: ConflictSign, otherSession: string | null): void {
     this.#takenOverMonoMs = this.#clock.monoMs();
     if (sign !== 'status') this.#conflictMonoMs = this.#takenOverMonoMs;
-    this.#raiseHourly('taken_over', events.takenOverEvent(this.#clientId, sign, otherSession));
+    this.#raiseEvery(HOUR_MS, 'taken_over', events.takenOverEvent(this.#clientId, sign, otherSession));
   }
 
   /**
@@ -123,12 +123,12 @@ export class LinkFaults {
   setCommandRefusal(refusal: string | null): void {
     this.#areCommandsRefused = refusal !== null;
     if (refusal === null) this.#raisedMonoMs.delete('commands');
-    else this.#raiseOnce('commands', events.subscriptionRefusedEvent(refusal));
+    else this.#raiseEvery(Infinity, 'commands', events.subscriptionRefusedEvent(refusal));
   }
 
   /** Call when a state is no longer published, because the connection was lost each time it was published. */
   stateLeftOut(topic: string, sizeBytes: number): void {
-    this.#raiseHourly(`state ${topic}`, events.stateLeftOutEvent(topic, sizeBytes));
+    this.#raiseEvery(HOUR_MS, `state ${topic}`, events.stateLeftOutEvent(topic, sizeBytes));
   }
 
   /** Checks the certificates in use. Null means that there is no certificate, or that it is unknown. */
@@ -147,7 +147,7 @@ export class LinkFaults {
     this.#unusableSinceMonoMs = fault === null ? null : (this.#unusableSinceMonoMs ?? nowMs);
     this.#areFilesUnusable =
       this.#unusableSinceMonoMs !== null && nowMs - this.#unusableSinceMonoMs >= UNUSABLE_FILES_MS;
-    if (fault && this.#areFilesUnusable) this.#raiseOnce('files', events.credentialsUnusableEvent(fault));
+    if (fault && this.#areFilesUnusable) this.#raiseEvery(Infinity, 'files', events.credentialsUnusableEvent(fault));
     else if (!fault) this.#raisedMonoMs.delete('files');
   }
 
@@ -158,19 +158,12 @@ export class LinkFaults {
       this.#raisedMonoMs.delete(fault);
       return false;
     }
-    this.#raiseOnce(fault, events.certificateExpiringEvent(owner, validity, nowMs));
+    this.#raiseEvery(Infinity, fault, events.certificateExpiringEvent(owner, validity, nowMs));
     return true;
   }
 
-  #raiseOnce(fault: string, event: EventDraft): void {
-    this.#raiseEvery(fault, event, Infinity);
-  }
-
-  #raiseHourly(fault: string, event: EventDraft): void {
-    this.#raiseEvery(fault, event, HOUR_MS);
-  }
-
-  #raiseEvery(fault: string, event: EventDraft, everyMs: number): void {
+  /** `everyMs`: minimum time between two events about the same fault; Infinity: one event until the fault ends. */
+  #raiseEvery(everyMs: number, fault: string, event: EventDraft): void {
     const nowMs = this.#clock.monoMs();
     const raisedMs = this.#raisedMonoMs.get(fault);
     if (raisedMs !== undefined && nowMs - raisedMs < everyMs) return;

@@ -187,7 +187,7 @@ export class MqttLink implements Link {
     this.#session = session;
     this.#reconnects.connected();
     this.#statusWatch.connected(session.broker);
-    session.listen((message) => this.#receive(session, message));
+    session.inbox.listen((message) => this.#receive(session, message));
     const ended = new AbortController();
     let renewal = Promise.resolve(false);
     try {

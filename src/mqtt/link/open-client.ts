@@ -1,21 +1,19 @@
 import { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import { connect, type IConnackPacket, type MqttClient } from 'mqtt';
+import { withAbort } from '../../base/abort.ts';
 import { AgentError } from '../../base/errors.ts';
 import { clientOptions, type SessionOptions } from './client-options.ts';
 import { certificateValidity, type CertificateValidity } from './credential-files.ts';
 import { brokerName, HungUpError, OversizedPacketError } from './failures.ts';
 import { PacketLimit } from './packet-limit.ts';
+import type { CommandPacket } from '../types.ts';
 
 /** Larger packets end the connection: mqtt.js buffers a packet in memory until it is complete. */
 const MAX_INCOMING_BYTES = 1_048_576;
 
-export interface ReceivedMessage {
+export interface ReceivedMessage extends CommandPacket {
   readonly topic: string;
-  readonly payload: Uint8Array;
-  readonly retain: boolean;
-  readonly responseTopic: string | null;
-  readonly correlationData: Uint8Array | null;
 }
 
 /** Starts to connect. From the first byte on, the device is protected against harmful packets from the broker. */
@@ -42,30 +40,25 @@ export function openClient(options: SessionOptions): { readonly client: MqttClie
  * Waits for CONNACK, and calls `onConnack` in the same turn of the event loop, so that the caller
  * misses no later event of the client. Rejects with the cause when no CONNACK arrives.
  */
-export function awaitConnack<T>(
+export async function awaitConnack<T>(
   client: MqttClient,
   options: SessionOptions,
   signal: AbortSignal,
   onConnack: (connack: IConnackPacket) => T,
 ): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const timeout = new AgentError('mqtt_timeout', 'the broker did not answer', {
-      context: { broker: brokerName(options.url) },
-    });
-    const timer = setTimeout(() => finish(() => reject(timeout)), options.connectTimeoutMs);
-    const onAbort = (): void => finish(() => reject(signal.reason as Error));
-    const finish = (settle: () => void): void => {
-      clearTimeout(timer);
-      signal.removeEventListener('abort', onAbort);
-      settle();
-    };
-    signal.addEventListener('abort', onAbort, { once: true });
-    client.once('connect', (connack) => finish(() => resolve(onConnack(connack))));
-    client.once('error', (error) => finish(() => reject(error)));
-    client.once('close', () =>
-      finish(() => reject(new HungUpError('the broker closed the connection before CONNACK'))),
-    );
+  const { promise, resolve, reject } = Promise.withResolvers<T>();
+  const timeout = new AgentError('mqtt_timeout', 'the broker did not answer', {
+    context: { broker: brokerName(options.url) },
   });
+  const timer = setTimeout(() => reject(timeout), options.connectTimeoutMs);
+  client.once('connect', (connack) => resolve(onConnack(connack)));
+  client.once('error', reject);
+  client.once('close', () => reject(new HungUpError('the broker closed the connection before CONNACK')));
+  try {
+    return await withAbort(promise, signal);
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 /** The validity of the broker's certificate; null without TLS, and over WebSocket, where it is not accessible. */
@@ -93,6 +86,7 @@ export class Inbox {
     });
   }
 
+  /** Calls the listener for every message, including those that arrived before this call. */
   listen(listener: (message: ReceivedMessage) => void): void {
     this.#listener = listener;
     for (const message of this.#waiting.splice(0)) listener(message);

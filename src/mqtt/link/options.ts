@@ -29,10 +29,11 @@ export interface LinkDeps {
 export interface LinkTuning {
   readonly keepAliveS: number;
   readonly connectTimeoutMs: number;
+  /** Longest wait for an acknowledgement. After this time, the session closes the connection. */
   readonly ackTimeoutMs: number;
   /** `stop` takes at most this time. */
   readonly stopTimeoutMs: number;
-  /** Maximum number of unacknowledged messages. */
+  /** Maximum number of unacknowledged messages; the broker may allow fewer. */
   readonly window: number;
   readonly maxPayloadBytes: number;
   readonly backoff: BackoffOptions;

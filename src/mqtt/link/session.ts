@@ -5,13 +5,7 @@ import type { SessionOptions } from './client-options.ts';
 import type { CertificateValidity } from './credential-files.ts';
 import { brokerName, OversizedPacketError, publishFailure } from './failures.ts';
 import type { SessionEnd } from './faults.ts';
-import {
-  awaitConnack,
-  brokerCertificateOf,
-  openClient,
-  type Inbox,
-  type ReceivedMessage,
-} from './open-client.ts';
+import { awaitConnack, brokerCertificateOf, openClient, type Inbox } from './open-client.ts';
 import { PendingRequests, SendWindow } from './requests.ts';
 import type { PublishOptions } from '../types.ts';
 
@@ -37,6 +31,7 @@ export class Session implements SessionEnd {
   readonly closed: Promise<string>;
   /** Validity of the broker's certificate; null without TLS, and over WebSocket. */
   readonly brokerCertificate: CertificateValidity | null;
+  readonly inbox: Inbox;
   rttMs: number | null = null;
   disconnect: SessionEnd['disconnect'] = null;
   /** True after a packet that was too large. In the same MQTT session, the broker would send this packet again. */
@@ -46,7 +41,6 @@ export class Session implements SessionEnd {
   readonly #window: SendWindow;
   readonly #requests: PendingRequests;
   readonly #mayRetain: boolean;
-  readonly #inbox: Inbox;
   #endReason: string | null = null;
   #isLeaving = false;
   #resolveClosed: (reason: string) => void = () => undefined;
@@ -83,7 +77,7 @@ export class Session implements SessionEnd {
   ) {
     const { receiveMaximum, maximumPacketSize, retainAvailable } = connack.properties ?? {};
     this.#client = client;
-    this.#inbox = inbox;
+    this.inbox = inbox;
     this.#clock = clock;
     this.#window = new SendWindow(Math.max(1, Math.min(options.window, receiveMaximum ?? options.window)));
     this.#mayRetain = retainAvailable ?? true;
@@ -95,24 +89,19 @@ export class Session implements SessionEnd {
       Math.min(options.maxPayloadBytes, (maximumPacketSize ?? Infinity) - PACKET_OVERHEAD_BYTES),
     );
     this.#requests = new PendingRequests(
-      { ackTimeoutMs: options.ackTimeoutMs, broker: this.broker, onTimeout: (reason) => this.#end(reason) },
+      { ackTimeoutMs: options.ackTimeoutMs, broker: this.broker, onTimeout: (reason) => this.drop(reason) },
       clock,
     );
     this.closed = new Promise((resolve) => (this.#resolveClosed = resolve));
-    client.on('close', () => this.#end('the connection was lost'));
+    client.on('close', () => this.drop('the connection was lost'));
     client.on('error', (error) => {
       this.receivedOversizedPacket = error instanceof OversizedPacketError;
-      this.#end(error.message);
+      this.drop(error.message);
     });
     client.on('disconnect', ({ reasonCode = 0, properties }) => {
       this.disconnect = { code: reasonCode, serverReference: properties?.serverReference ?? null };
-      this.#end(`the broker sent DISCONNECT, reason ${reasonCode}`);
+      this.drop(`the broker sent DISCONNECT, reason ${reasonCode}`);
     });
-  }
-
-  /** Calls the listener for every message, including those that arrived before this call. */
-  listen(listener: (message: ReceivedMessage) => void): void {
-    this.#inbox.listen(listener);
   }
 
   /** As `Link.publish`, with an absolute topic. */
@@ -171,13 +160,8 @@ export class Session implements SessionEnd {
       for (const id of Object.keys(this.#client.outgoing)) this.#client.removeOutgoingMessage(Number(id));
       await callbackOrTimeout(timeoutMs, (done) => this.#client.end(false, {}, done));
     }
-    this.#end('left');
+    this.drop('left');
     await callbackOrTimeout(FORCED_END_MS, (done) => this.#client.end(true, {}, done));
-  }
-
-  /** Closes the connection at once. The broker then publishes the will message. */
-  drop(reason: string): void {
-    this.#end(reason);
   }
 
   /**
@@ -229,7 +213,8 @@ export class Session implements SessionEnd {
     );
   }
 
-  #end(reason: string): void {
+  /** Closes the connection at once, unless it has ended. Without `leave`, the broker publishes the will message. */
+  drop(reason: string): void {
     if (this.#endReason !== null) return;
     this.#endReason = reason;
     const error = new AgentError('mqtt_unreachable', 'the connection to the broker was lost', {

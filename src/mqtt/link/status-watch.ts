@@ -1,4 +1,5 @@
 import { isoTime, type Clock } from '../../base/clock.ts';
+import { parseJsonObject } from '../../base/json-object.ts';
 import type { Status } from '../../contract/states.ts';
 import type { ReceivedMessage } from './open-client.ts';
 
@@ -73,12 +74,12 @@ export class StatusWatch {
    * for a live message or one that was queued while this device was disconnected.
    */
   check({ topic, payload, retain }: Pick<ReceivedMessage, 'topic' | 'payload' | 'retain'>): StatusVerdict {
+    const status = parseJsonObject(payload) as Partial<Status> | null;
     if (topic !== this.#topic) {
       // Only a client with this client id can have subscribed to another status topic.
-      const session = topic.endsWith('/status') ? this.#foreignSession(parseStatus(payload)) : null;
+      const session = topic.endsWith('/status') ? this.#foreignSession(status) : null;
       return session === null ? NO_FINDING : { isStale: false, foreign: { session, sign: 'subscription' } };
     }
-    const status = parseStatus(payload);
     if (status?.session === this.#session)
       return status.state === 'online' ? NO_FINDING : { ...NO_FINDING, isStale: this.#mayRepair() };
     const session = this.#newerForeignSession(status, retain);
@@ -119,15 +120,5 @@ export class StatusWatch {
     if (!this.#hasPublishedOnline || nowMs - this.#repairedMonoMs < REPAIR_EVERY_MS) return false;
     this.#repairedMonoMs = nowMs;
     return true;
-  }
-}
-
-/** Null when the payload is not a JSON object. */
-function parseStatus(payload: Uint8Array): Partial<Status> | null {
-  try {
-    const value: unknown = JSON.parse(Buffer.from(payload).toString('utf8'));
-    return typeof value === 'object' ? value : null;
-  } catch {
-    return null;
   }
 }

@@ -1,4 +1,4 @@
-import { closeSync, fsyncSync, openSync, rmSync, statfsSync, statSync, writeSync } from 'node:fs';
+import { rmSync, statfsSync, statSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 
 /** A smaller reserve file would not free enough space. */
@@ -36,15 +36,8 @@ export class Ballast {
     try {
       const sizeBytes = Math.min(this.#maxBytes, Math.floor(this.#freeBytes() / 8));
       if (sizeBytes < MIN_BALLAST_BYTES) return;
-      const fd = openSync(this.#path, 'w', 0o600);
-      try {
-        // Write the bytes: a file that is only extended with `truncate` is sparse and reserves no space.
-        const block = Buffer.alloc(64 * 1024);
-        for (let written = 0; written < sizeBytes; written += block.length) writeSync(fd, block);
-        fsyncSync(fd);
-      } finally {
-        closeSync(fd);
-      }
+      // Write the bytes: a file that is only extended with `truncate` is sparse and reserves no space.
+      writeFileSync(this.#path, Buffer.alloc(sizeBytes), { mode: 0o600, flush: true });
     } catch {
       rmSync(this.#path, { force: true });
     }

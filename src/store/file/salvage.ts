@@ -1,10 +1,11 @@
 import Database from 'better-sqlite3';
+import type { Label } from '../../calibration/types.ts';
 import type { Observation } from '../../contract/observation.ts';
 import type { BurstRow } from '../bursts.ts';
-import type { LabelRow } from '../labels.ts';
+import { LABEL_COLUMNS } from '../labels.ts';
 import type { Observations } from '../observations.ts';
 import type { SqliteOutbox } from '../outbox/outbox.ts';
-import { PAYLOAD } from '../outbox/table.ts';
+import { PAYLOAD, type OutboxMessage } from '../outbox/table.ts';
 import type { Writer } from '../writer.ts';
 
 /** Number of messages that one transaction stores. */
@@ -12,7 +13,7 @@ const BATCH_MESSAGES = 200;
 
 /** Rows that were read from a damaged file. Labels are included because people made them and cannot repeat them. */
 export interface Salvage {
-  readonly labels: readonly LabelRow[];
+  readonly labels: readonly Label[];
   readonly bursts: readonly BurstRow[];
   /** The sequence counters in the damaged file. */
   readonly counters: readonly { readonly name: string; readonly value: number }[];
@@ -22,20 +23,13 @@ export interface Salvage {
 export function salvage(db: Database.Database | null): Salvage {
   if (!db) return { labels: [], bursts: [], counters: [] };
   return {
-    labels: readUntilDamage(db, 'SELECT * FROM labels'),
+    labels: readUntilDamage(db, `SELECT ${LABEL_COLUMNS} FROM labels l`),
     bursts: readUntilDamage(
       db,
       `SELECT b.* FROM bursts b JOIN labels l ON l.camera = b.camera AND l.observation_id = b.observation_id`,
     ),
     counters: readUntilDamage(db, `SELECT name, value FROM counters WHERE name LIKE 'seq:%'`),
   };
-}
-
-interface UnsentMessage {
-  readonly stream: string;
-  readonly seq: number;
-  readonly topic: string;
-  readonly payload: string;
 }
 
 /**
@@ -48,7 +42,7 @@ export function requeueUnsent(
 ): number {
   const { writer, observations, outbox } = deps;
   const seen = new Set<string>();
-  let batch: UnsentMessage[] = [];
+  let batch: OutboxMessage[] = [];
   const storeBatch = (): void => {
     writer.write(() => {
       for (const message of batch) {
@@ -71,7 +65,7 @@ export function requeueUnsent(
 }
 
 /** Reads the outbox of a damaged file, oldest row first, before and after the damage. Damage does not make it throw. */
-function readUnsent(path: string, take: (message: UnsentMessage) => void): void {
+function readUnsent(path: string, take: (message: OutboxMessage) => void): void {
   let db: Database.Database;
   try {
     db = new Database(path, { readonly: true, fileMustExist: true });
@@ -87,7 +81,7 @@ function readUnsent(path: string, take: (message: UnsentMessage) => void): void 
       ))
         ids.add(row_id);
     for (const rowId of [...ids].sort((x, y) => x - y)) {
-      const [message] = readUntilDamage<UnsentMessage>(
+      const [message] = readUntilDamage<OutboxMessage>(
         db,
         `SELECT row_id, stream, seq, topic, ${PAYLOAD} AS payload FROM outbox NOT INDEXED WHERE row_id = ${String(rowId)}`,
       );
@@ -99,7 +93,7 @@ function readUnsent(path: string, take: (message: UnsentMessage) => void): void 
 }
 
 /** Whether the payload matches the other columns of its row: damage may have changed any of them. */
-function isIntact({ stream, seq, topic, payload }: UnsentMessage): boolean {
+function isIntact({ stream, seq, topic, payload }: OutboxMessage): boolean {
   try {
     const message = JSON.parse(payload) as { seq?: unknown };
     const topicStart = stream === 'events' ? 'event/' : `camera/${stream.slice('camera:'.length)}/`;

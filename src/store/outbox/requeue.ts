@@ -27,13 +27,10 @@ export class Requeue {
 
   /** Calls `enqueue` for each record, until it returns false because the outbox is full. Call this in a transaction. */
   run(
-    {
-      camera,
-      firstSeq,
-      lastSeq,
-    }: { readonly camera: string; readonly firstSeq: number; readonly lastSeq: number },
+    range: { readonly camera: string; readonly firstSeq: number; readonly lastSeq: number },
     enqueue: (seq: number, payload: string) => boolean,
   ): RequeueResult {
+    const { camera, firstSeq, lastSeq } = range;
     if (lastSeq < firstSeq) return NOTHING;
     const records = this.#stored.all(camera, firstSeq, lastSeq, BATCH_RECORDS + 1);
     let nextSeq = (records.length > BATCH_RECORDS ? records.pop()?.seq : null) ?? null;

@@ -59,41 +59,39 @@ class Trial {
     this.result = this.#run(request, signal);
   }
 
-  #run(request: TrialRequest, signal: AbortSignal): ReturnType<TrialRunner> {
+  async #run(request: TrialRequest, signal: AbortSignal): ReturnType<TrialRunner> {
     const child = this.#child;
     const { timeoutMs, maxRssMb, processLimits } = this.#limits;
-    return new Promise((resolve, reject) => {
-      const timer = setTimeout(
-        () => this.#endAsHung(),
-        processLimits ? WALL_TIME_FACTOR * timeoutMs : timeoutMs,
-      );
-      const poll = setInterval(() => {
-        this.#checkMemory();
-        if (processLimits && (cpuTimeMs(child.pid) ?? 0) > request.threads * timeoutMs) this.#endAsHung();
-      }, POLL_INTERVAL_MS);
-      const abort = (): void => this.#kill();
-      signal.addEventListener('abort', abort, { once: true });
+    const timer = setTimeout(
+      () => this.#endAsHung(),
+      processLimits ? WALL_TIME_FACTOR * timeoutMs : timeoutMs,
+    );
+    const poll = setInterval(() => {
+      this.#checkMemory();
+      if (processLimits && (cpuTimeMs(child.pid) ?? 0) > request.threads * timeoutMs) this.#endAsHung();
+    }, POLL_INTERVAL_MS);
+    using _abort = addAbortListener(signal, () => this.#kill());
 
-      child.on('message', (message) => this.#receive(message as TrialMessage));
-      child.stderr?.on('data', (chunk: Buffer) => {
-        this.#stderr = (this.#stderr + chunk.toString('utf8')).slice(-MAX_STDERR_CHARS);
-      });
-      child.once('error', (error) => {
-        this.#end({ type: 'crashed', reason: toReasonLine(error.message) });
-      });
-      child.once('close', (code, killedBy) => {
-        clearTimeout(timer);
-        clearInterval(poll);
-        signal.removeEventListener('abort', abort);
-        if (signal.aborted) reject(signal.reason as Error);
-        else resolve({ outcome: this.#finalOutcome(code, killedBy), runtime: this.#runtime });
-      });
-      const hardRssMb = Math.min(2 * maxRssMb, processLimits?.hardRssMb ?? Infinity);
-      const order: TrialOrder = { ...request, hardRssMb };
-      child.send(order, (error) => {
-        if (error !== null) this.#kill();
-      });
+    child.on('message', (message) => this.#receive(message as TrialMessage));
+    child.stderr?.on('data', (chunk: Buffer) => {
+      this.#stderr = (this.#stderr + chunk.toString('utf8')).slice(-MAX_STDERR_CHARS);
     });
+    child.once('error', (error) => {
+      this.#end({ type: 'crashed', reason: toReasonLine(error.message) });
+    });
+    const closed = new Promise<TrialOutcome>((resolve) =>
+      child.once('close', (code, killedBy) => resolve(this.#finalOutcome(code, killedBy))),
+    );
+    const hardRssMb = Math.min(2 * maxRssMb, processLimits?.hardRssMb ?? Infinity);
+    const order: TrialOrder = { ...request, hardRssMb };
+    child.send(order, (error) => {
+      if (error !== null) this.#kill();
+    });
+    const outcome = await closed;
+    clearTimeout(timer);
+    clearInterval(poll);
+    signal.throwIfAborted();
+    return { outcome, runtime: this.#runtime };
   }
 
   #receive(message: TrialMessage): void {

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { SimulatedDevice } from '../../../scripts/fleet/device.ts';
 import { systemClock } from '../../../src/base/clock.ts';
-import type { RolloutFile } from '../../../src/fleet/rollout.ts';
+import type { RolloutFile } from '../../../src/fleet/rollout-file.ts';
 import { runCli, type CliResult } from '../../fixtures/cli.ts';
 import { Mosquitto, until } from '../../fixtures/mosquitto.ts';
 import { silentLog } from '../../fixtures/store.ts';

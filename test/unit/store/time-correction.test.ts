@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { Observation } from '../../../src/contract/observation.ts';
-import type { ClockState, CorrectionResult } from '../../../src/store/time-correction.ts';
+import type { ClockMoment, CorrectionResult } from '../../../src/store/types.ts';
 import type { OutboxEntry } from '../../../src/store/types.ts';
 import { acknowledge, burstFeatures, draft } from '../../fixtures/store.ts';
 import { useStore } from '../../fixtures/use-store.ts';
@@ -35,7 +35,7 @@ describe('TimeCorrection', () => {
       }),
       burstFeatures([1, 2]),
     );
-  const correct = (clockState: Partial<ClockState> = {}): Omit<CorrectionResult, 'more'> => {
+  const correct = (clockState: Partial<ClockMoment> = {}): Omit<CorrectionResult, 'more'> => {
     let corrected = 0;
     let uncertain = 0;
     for (let more = true; more;) {
