@@ -92,13 +92,18 @@ export class LinkFaults {
         this.#raiseEvery(HOUR_MS, 'dismissed', events.refusedEvent(dismissal(broker, disconnect?.code ?? 0)));
         break;
       case 'moved':
-        this.#raiseEvery(HOUR_MS, 'moved', events.movedEvent({ broker }, disconnect?.serverReference ?? null));
+        this.#raiseEvery(
+          HOUR_MS,
+          'moved',
+          events.movedEvent({ broker }, disconnect?.serverReference ?? null),
+        );
         break;
       case 'busy':
       case 'unreachable':
         break;
     }
-    if (receivedOversizedPacket) this.#raiseEvery(HOUR_MS, 'forgotten', events.sessionForgottenEvent({ broker }));
+    if (receivedOversizedPacket)
+      this.#raiseEvery(HOUR_MS, 'forgotten', events.sessionForgottenEvent({ broker }));
     return reason;
   }
 
@@ -147,7 +152,8 @@ export class LinkFaults {
     this.#unusableSinceMonoMs = fault === null ? null : (this.#unusableSinceMonoMs ?? nowMs);
     this.#areFilesUnusable =
       this.#unusableSinceMonoMs !== null && nowMs - this.#unusableSinceMonoMs >= UNUSABLE_FILES_MS;
-    if (fault && this.#areFilesUnusable) this.#raiseEvery(Infinity, 'files', events.credentialsUnusableEvent(fault));
+    if (fault && this.#areFilesUnusable)
+      this.#raiseEvery(Infinity, 'files', events.credentialsUnusableEvent(fault));
     else if (!fault) this.#raisedMonoMs.delete('files');
   }
 

@@ -1,4 +1,5 @@
 import { fork, type ChildProcess } from 'node:child_process';
+import { addAbortListener } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { residentMb } from '../../base/process-facts.ts';
 import { lowerPriority, type ProcessLimits } from '../process-priority.ts';
