@@ -1,7 +1,7 @@
 import tseslint from 'typescript-eslint';
 
 export default tseslint.config(
-  { ignores: ['dist/', 'var/', '.tools/', '.cache/', 'coverage/', '**/*.mjs', '*.cjs', '*.js'] },
+  { ignores: ['dist/', 'var/', '.tools/', '.cache/', 'coverage/', '**/*.mjs', '*.cjs'] },
   ...tseslint.configs.strictTypeChecked,
   {
     languageOptions: { parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname } },
@@ -22,9 +22,10 @@ export default tseslint.config(
       'no-restricted-exports': ['error', { restrictDefaultExports: { direct: true } }],
     },
   },
+  { files: ['*.js'], ...tseslint.configs.disableTypeChecked },
   { files: ['scripts/**', 'src/cli/**', 'test/**'], rules: { 'no-console': 'off' } },
   {
-    files: ['vitest.config.ts', 'scripts/check/reporter.ts', 'test/**/setup.ts'],
+    files: ['eslint.config.js', 'vitest.config.ts', 'scripts/check/reporter.ts', 'test/**/setup.ts'],
     rules: { 'no-restricted-exports': 'off' },
   },
   {
