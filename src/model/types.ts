@@ -1,7 +1,7 @@
 import type { AgentError, ErrorCode } from '../base/errors.ts';
 import type { InstallPhase } from '../contract/model.ts';
 import type { ModelRef } from '../contract/observation.ts';
-import type { FrameOptions, FrameResult, ProviderReport, VisionStats } from '../vision/protocol.ts';
+import type { FrameOptions, FrameResult } from '../vision/protocol.ts';
 import type { Bundle } from './manifest.ts';
 
 export type InstallSource =
@@ -207,20 +207,17 @@ export interface BlockSource {
  */
 export interface Candidate {
   readonly bundle: Bundle;
-  readonly report: ProviderReport;
   analyze(bytes: Uint8Array, options: FrameOptions, signal?: AbortSignal): Promise<FrameResult>;
-  stats(): VisionStats;
   close(): Promise<void>;
 }
 
 /**
  * The outcome of one frame of the serving model. `digest` names the model, because after a swap the former model may
- * still finish frames. Outcomes without a digest are counted for the new model, but only after the former model has
- * ended.
+ * still finish frames.
  */
 export type FrameOutcome =
-  | { readonly ok: true; readonly inferenceMs: number; readonly digest?: string }
-  | { readonly ok: false; readonly error: AgentError; readonly digest?: string };
+  | { readonly ok: true; readonly inferenceMs: number; readonly digest: string }
+  | { readonly ok: false; readonly error: AgentError; readonly digest: string };
 
 /** A live frame together with the result of the serving model for it. */
 export interface LiveFrame {

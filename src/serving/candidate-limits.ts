@@ -3,8 +3,7 @@ import { join } from 'node:path';
 import { AgentError } from '../base/errors.ts';
 import { readFreeMemoryMb } from '../base/free-memory.ts';
 import type { Bundle } from '../model/manifest.ts';
-import type { ProcessLimits } from '../vision/process-priority.ts';
-import { createTrialRunner } from '../vision/providers/run-trial.ts';
+import { createTrialRunner, type TrialLimits } from '../vision/providers/run-trial.ts';
 import type { TrialRunner } from '../vision/providers/trial.ts';
 
 /** Memory of a vision process with its libraries and one frame, but without weights, MiB. Measured: 101 to 138 MiB. */
@@ -51,24 +50,17 @@ async function weightsMb({ dir }: Bundle): Promise<number> {
   return sizes.reduce((sum, sizeBytes) => sum + sizeBytes, 0) / BYTES_PER_MB;
 }
 
-export interface CandidateTrialLimits {
-  /** The time limit of one frame, seconds. */
-  readonly timeoutS: number;
-  readonly maxRssMb: number;
-  readonly processLimits: ProcessLimits;
-}
-
 /**
  * Returns a function that tries an execution provider with low priority. The first trial on an accelerator may take up
  * to 15 minutes, because the accelerator compiles the model. If that trial was slow, a second trial checks that the
- * model starts quickly from the compiled files, and the outcome of the second trial counts.
+ * model starts quickly from the compiled files, and the outcome of the second trial counts. `timeoutS` is the time
+ * limit of one frame, seconds.
  */
 export function candidateTrials(
-  { timeoutS, maxRssMb, processLimits }: CandidateTrialLimits,
+  { timeoutS, ...limits }: Omit<TrialLimits, 'timeoutMs'> & { readonly timeoutS: number },
   createRunner: typeof createTrialRunner = createTrialRunner,
 ): TrialRunner {
   const startMs = Math.min(MAX_START_MS, Math.max(MIN_START_LIMIT_MS, 2000 * timeoutS));
-  const limits = { maxRssMb, processLimits };
   const quick = createRunner({ ...limits, timeoutMs: startMs });
   const patient = createRunner({ ...limits, timeoutMs: MAX_BUILD_MS });
   return async (request, signal) => {

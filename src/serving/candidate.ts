@@ -8,7 +8,7 @@ import type { KeyValue } from '../store/types.ts';
 import { VisionProcess } from '../vision/vision-process.ts';
 import type { PlanSource } from '../vision/plan-choice.ts';
 import type { Hardware } from '../vision/hardware/hardware.ts';
-import type { FrameOptions, FrameResult, ProviderReport, VisionStats } from '../vision/protocol.ts';
+import type { FrameOptions, FrameResult, ProviderReport } from '../vision/protocol.ts';
 import { ProviderLadder } from '../vision/providers/select-provider.ts';
 import { candidateTrials, memoryForCandidate } from './candidate-limits.ts';
 
@@ -40,23 +40,18 @@ const MAX_QUEUED_FRAMES = 8;
 /** A model that has reproduced its golden outputs in a process of low priority, while another model serves. */
 export class ProvedCandidate implements Candidate {
   readonly bundle: Bundle;
-  /**
-   * Starts with the plan (provider and threads) that was tested with this candidate, so that the serving process need
-   * not search for one again.
-   */
+  /** Has tested its plans with this candidate, so that the serving process need not search for one again. */
   readonly plans: PlanSource;
   readonly #process: VisionProcess;
-  readonly #report: ProviderReport;
 
-  constructor(bundle: Bundle, plans: PlanSource, process: VisionProcess, report: ProviderReport) {
+  constructor(bundle: Bundle, plans: PlanSource, process: VisionProcess) {
     this.bundle = bundle;
     this.plans = plans;
     this.#process = process;
-    this.#report = report;
   }
 
-  get report(): ProviderReport {
-    return this.#process.report ?? this.#report;
+  get report(): ProviderReport | null {
+    return this.#process.report;
   }
 
   get pid(): number | null {
@@ -65,10 +60,6 @@ export class ProvedCandidate implements Candidate {
 
   analyze(bytes: Uint8Array, options: FrameOptions, signal?: AbortSignal): Promise<FrameResult> {
     return this.#process.analyze(bytes, options, signal);
-  }
-
-  stats(): VisionStats {
-    return this.#process.stats();
   }
 
   close(): Promise<void> {
@@ -128,15 +119,7 @@ export async function proveCandidate(
       },
     );
     await process.start(signal);
-    const report = process.report ?? ladder.report();
-    if (report === null) throw new AgentError('internal', 'a model was tested without an execution provider');
-    const plans: PlanSource = {
-      first: () => Promise.resolve(plan),
-      explore: (aborted) => ladder.explore(aborted),
-      demote: (from, reason) => ladder.demote(from, reason),
-      report: () => ladder.report(),
-    };
-    return new ProvedCandidate(bundle, plans, process, report);
+    return new ProvedCandidate(bundle, ladder, process);
   } catch (thrown) {
     signal.throwIfAborted();
     throw asCandidateError(asAgentError(thrown));
@@ -147,7 +130,7 @@ export async function proveCandidate(
 function asCandidateError(failure: AgentError): AgentError {
   const { code, message, context } = failure;
   const attempts = (context['attempts'] ?? []) as readonly { readonly outcome?: string }[];
-  if (message.includes('over the ceiling') || attempts.some(({ outcome }) => outcome === 'too_big'))
+  if (context['hasExceededMemory'] === true || attempts.some(({ outcome }) => outcome === 'too_big'))
     return new AgentError('model_out_of_memory', message, { context, cause: failure });
   if (code.startsWith('model_') || code === 'provider_unavailable') return failure;
   return new AgentError('model_candidate_failed', message, { context: { ...context, code }, cause: failure });

@@ -45,6 +45,9 @@ export type VisionReply = (
 
 export const BYTES_PER_MB = 2 ** 20;
 
+/** What a process writes to stderr before it kills itself because of `hardRssMb`. */
+export const MEMORY_LIMIT_EXCEEDED = 'MB is over the ceiling';
+
 /** Returns the reply if it has the expected type. Throws `internal` otherwise. */
 export function expectReply<T extends VisionReply['type']>(
   reply: VisionReply | null,

@@ -14,14 +14,19 @@ const CAP_SYS_NICE = 23n;
 const RLIMIT_OF_NICE_0 = 20;
 /** When memory runs out, the kernel should kill this process, not the agent: only a frame or trial is lost. */
 const OOM_SCORE_ADJ = { serving: 500, trial: 1000 };
+export type ProcessPurpose = keyof typeof OOM_SCORE_ADJ;
 
 /**
  * Lowers the CPU priority of a process, and makes the kernel prefer it when memory runs out. Call this right after the
  * start, because existing threads keep their priority. `restorePriority` undoes it if `canRestorePriority()` is true.
  */
-export function lowerPriority(pid: number | undefined, niceness: number): void {
+export function lowerPriority(
+  pid: number | undefined,
+  niceness: number,
+  purpose: ProcessPurpose = niceness > 0 ? 'trial' : 'serving',
+): void {
   if (pid === undefined) return;
-  writeIfPossible(`/proc/${pid}/oom_score_adj`, niceness > 0 ? OOM_SCORE_ADJ.trial : OOM_SCORE_ADJ.serving);
+  writeIfPossible(`/proc/${pid}/oom_score_adj`, OOM_SCORE_ADJ[purpose]);
   if (niceness === 0) return;
   try {
     setPriority(pid, niceness);

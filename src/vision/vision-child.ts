@@ -1,38 +1,21 @@
-import { fork, type ChildProcess } from 'node:child_process';
 import { addAbortListener } from 'node:events';
+import { extname } from 'node:path';
 import type { Writable } from 'node:stream';
-import { childEnvironment } from '../base/child-environment.ts';
 import { AgentError, asAgentError } from '../base/errors.ts';
 import type { Bundle } from '../model/manifest.ts';
 import { expectReply, FRAME_FD, type VisionReply, type VisionRequest, type WireRequest } from './messages.ts';
-import { canRestorePriority, lowerPriority, restorePriority } from './process-priority.ts';
+import { NativeProcess } from './native-process.ts';
+import { canRestorePriority, restorePriority } from './process-priority.ts';
 import { MAX_AHEAD } from './protocol.ts';
 import type { Plan } from './providers/trial.ts';
 
-const ENTRY = new URL(
-  import.meta.url.endsWith('.ts') ? './child/process.ts' : './child/process.js',
-  import.meta.url,
-);
+const ENTRY = new URL(`./child/process${extname(import.meta.url)}`, import.meta.url);
 
 /** Frames and arrays are short-lived: keep the heap small, and give freed memory back. */
 const NODE_FLAGS = ['--max-old-space-size=96', '--max-semi-space-size=2', '--expose-gc', '--no-warnings'];
-const MAX_STDERR_CHARS = 2000;
 const MAX_REASON_CHARS = 200;
 /** When both need the CPU, a starting process gets a third of the CPU time of the process that serves. */
 const STARTING_NICENESS = 5;
-
-export function visionEnvironment(environment: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
-  return {
-    ...childEnvironment(environment, 'vision'),
-    // Prevents onnxruntime from sending telemetry.
-    ORT_DISABLE_TELEMETRY: '1',
-    // glibc uses few arenas and returns freed blocks of image size to the system. This lowers resident memory from 159
-    // to 138 MB.
-    MALLOC_ARENA_MAX: '2',
-    MALLOC_MMAP_THRESHOLD_: '131072',
-    MALLOC_TRIM_THRESHOLD_: '131072',
-  };
-}
 
 export interface OpenOptions {
   readonly bundle: Bundle;
@@ -61,12 +44,11 @@ interface Pending {
  */
 export class VisionChild {
   readonly plan: Plan;
-  readonly #process: ChildProcess;
+  readonly #native: NativeProcess;
   /** The requests without a reply; the process handles the first one, and the second one was sent early. */
   readonly #pending: Pending[] = [];
   #deadlineTimer: NodeJS.Timeout | undefined;
   #end: AgentError | null = null;
-  #stderr = '';
   #openedRssMb = 0;
   /** Resolves when the process has ended. */
   readonly ended: Promise<void>;
@@ -98,44 +80,36 @@ export class VisionChild {
 
   private constructor(plan: Plan, niceness: number) {
     this.plan = plan;
-    this.#process = fork(ENTRY, {
-      serialization: 'advanced',
-      execArgv: NODE_FLAGS,
-      env: visionEnvironment(process.env),
-      stdio: ['ignore', 'ignore', 'pipe', 'pipe', 'ipc'],
-      // The process gets its own group, so that processes which a provider's library started can be killed with it.
-      detached: process.platform !== 'win32',
-    });
-    lowerPriority(this.#process.pid, niceness);
+    this.#native = new NativeProcess({ entry: ENTRY, nodeFlags: NODE_FLAGS, pipes: ['pipe'], niceness });
+    const { child } = this.#native;
     this.ended = new Promise((resolve) => {
-      this.#process.once('error', (cause) => {
+      child.once('error', (cause) => {
         this.#settleEnd(
           new AgentError('vision_start_failed', 'the vision process cannot be started', { cause }),
         );
         resolve();
       });
-      this.#process.once('exit', (code, signal) => {
+      child.once('exit', (code, signal) => {
         const how = signal ?? `exit code ${code ?? -1}`;
-        const lastLine = this.#stderr.trim().split('\n').at(-1)?.slice(0, MAX_REASON_CHARS) ?? '';
-        const message = `the vision process ended with ${how}${lastLine === '' ? '' : `: ${lastLine}`}`;
-        this.#settleEnd(new AgentError('vision_crashed', message, { context: { code, signal } }));
+        const { lastLine, hasExceededMemory } = this.#native;
+        const detail = lastLine === undefined ? '' : `: ${lastLine.trim().slice(0, MAX_REASON_CHARS)}`;
+        const message = `the vision process ended with ${how}${detail}`;
+        const context = { code, signal, hasExceededMemory };
+        this.#settleEnd(new AgentError('vision_crashed', message, { context }));
         resolve();
       });
     });
-    this.#process.on('message', (reply) => {
+    child.on('message', (reply) => {
       const pending = this.#pending.shift();
       this.#startDeadline();
       pending?.resolve(reply as VisionReply);
     });
     // Ignore write errors: if the process has ended, its exit event reports this.
     this.#framePipe?.on('error', () => undefined);
-    this.#process.stderr?.on('data', (chunk: Buffer) => {
-      this.#stderr = (this.#stderr + chunk.toString('utf8')).slice(-MAX_STDERR_CHARS);
-    });
   }
 
   get pid(): number | undefined {
-    return this.#process.pid;
+    return this.#native.child.pid;
   }
 
   /** Resident memory of the process after it opened the bundle, MiB. */
@@ -192,32 +166,25 @@ export class VisionChild {
   }
 
   #post(message: WireRequest): void {
-    this.#process.send(message, (cause) => {
+    this.#native.child.send(message, (cause) => {
       if (cause === null) return;
       this.kill(new AgentError('vision_crashed', 'the vision process cannot be reached', { cause }));
     });
   }
 
   get #framePipe(): Writable | null {
-    return this.#process.stdio[FRAME_FD] as Writable | null;
+    return this.#native.child.stdio[FRAME_FD] as Writable | null;
   }
 
   /** Kills the process and its group at once; the request that is being processed rejects with `reason`. */
   kill(reason: AgentError): void {
     this.#settleEnd(reason);
-    const { pid } = this.#process;
-    if (pid === undefined || this.#process.exitCode !== null || this.#process.signalCode !== null) return;
-    try {
-      process.kill(process.platform === 'win32' ? pid : -pid, 'SIGKILL');
-    } catch {
-      // The process has just ended, or does not have its own group yet.
-      this.#process.kill('SIGKILL');
-    }
+    this.#native.kill();
   }
 
   /** Lets an idle process exit; kills it after `graceMs`. */
   async release(graceMs: number): Promise<void> {
-    if (this.#process.connected) this.#process.disconnect();
+    if (this.#native.child.connected) this.#native.child.disconnect();
     const stopping = new AgentError('vision_closed', 'the vision process is stopping');
     const killTimer = setTimeout(() => this.kill(stopping), graceMs);
     await this.ended;

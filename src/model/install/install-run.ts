@@ -139,7 +139,6 @@ export class InstallRun {
       probation.close();
       throw thrown;
     }
-    probation.noteFormerGone();
     this.#deps.log.info(installContext(install), 'started the probation of the new model');
     this.#deps.onServing(install);
     return probation;
@@ -147,7 +146,6 @@ export class InstallRun {
 
   async #resumeProbation(install: InstallRecord, signal: AbortSignal): Promise<void> {
     const probation = this.#startProbation(install);
-    probation.noteFormerGone();
     this.#deps.onServing(install);
     await this.#passProbation(probation, signal);
   }

@@ -30,24 +30,18 @@ export class Probation {
   readonly #digest: string;
   readonly #deps: ProbationDeps;
   #counts: ProbationCounts;
-  #formerHasGone = false;
   #sinceMonoMs: number;
   #failure: AgentError | null = null;
   #wakeUp = new AbortController();
   readonly #stopListening: () => void;
 
-  /** Starts to count at once. At that time the former model may still finish frames; see `noteFormerGone`. */
+  /** Starts to count at once. */
   constructor(digest: string, counts: ProbationCounts, deps: ProbationDeps) {
     this.#digest = digest;
     this.#counts = counts;
     this.#deps = deps;
     this.#sinceMonoMs = deps.clock.monoMs();
     this.#stopListening = deps.host.onOutcome((outcome) => this.#count(outcome));
-  }
-
-  /** Call this when the former model has ended: from now on a frame without a digest counts for the new model. */
-  noteFormerGone(): void {
-    this.#formerHasGone = true;
   }
 
   /** Resolves when the model has passed; rejects with `model_probation_failed`, or when the signal fires. Call it once. */
@@ -87,8 +81,7 @@ export class Probation {
   }
 
   #count(outcome: FrameOutcome): void {
-    const isOfNewModel = outcome.digest === undefined ? this.#formerHasGone : outcome.digest === this.#digest;
-    if (!isOfNewModel || this.#failure !== null) return;
+    if (outcome.digest !== this.#digest || this.#failure !== null) return;
     if (outcome.ok) {
       this.#counts = { ...this.#counts, answers: this.#counts.answers + 1 };
       if (this.#counts.answers === this.#deps.limits().observations) this.#wakeUp.abort();

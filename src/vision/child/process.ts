@@ -4,7 +4,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import sharp from 'sharp';
 import { AgentError, asAgentError } from '../../base/errors.ts';
-import { BYTES_PER_MB, FRAME_FD, type VisionReply, type WireError, type WireRequest } from '../messages.ts';
+import { BYTES_PER_MB, FRAME_FD, type VisionReply, type WireRequest } from '../messages.ts';
 import { analyzeFrame, renderFrame } from './analyze.ts';
 import { openVerifiedSession } from './golden.ts';
 import type { Session } from './session.ts';
@@ -64,7 +64,7 @@ function frameBuffer(sizeBytes: number): Uint8Array {
 
 async function execute(request: WireRequest, bytes: Uint8Array): Promise<Answer> {
   if (request.type === 'open') {
-    startWatchdog(request.hardRssMb * BYTES_PER_MB);
+    startWatchdog(request.hardRssMb);
     session = await openVerifiedSession(request.bundle, request);
     await warmUp(session);
     return { type: 'opened' };
@@ -86,16 +86,11 @@ async function warmUp(opened: Session): Promise<void> {
     await analyzeFrame(opened, bytes, { roi: null, privacyMasks: [], ignoreGate: true });
 }
 
-function toWireError(thrown: unknown): WireError {
-  const { code, message, context } = asAgentError(thrown);
-  return { code, message, context };
-}
-
 async function handleRequest(request: WireRequest, bytes: Uint8Array): Promise<void> {
-  const answer: Answer = await execute(request, bytes).catch((thrown: unknown) => ({
-    type: 'failed',
-    error: toWireError(thrown),
-  }));
+  const answer = await execute(request, bytes).catch((thrown: unknown): Answer => {
+    const { code, message, context } = asAgentError(thrown);
+    return { type: 'failed', error: { code, message, context } };
+  });
   const sent = sendReply({ ...answer, rssMb: Math.round(process.memoryUsage.rss() / BYTES_PER_MB) });
   // Flush the JPEG reply first: the next readSync would block the IPC write.
   if (answer.type === 'rendered') await sent;

@@ -1,4 +1,5 @@
 import { Worker } from 'node:worker_threads';
+import { BYTES_PER_MB, MEMORY_LIMIT_EXCEEDED } from '../messages.ts';
 
 /**
  * Code of the watchdog thread, in plain JavaScript because the worker evaluates it without loading a module. Kills the
@@ -16,20 +17,19 @@ const kill = (reason) => {
 setInterval(() => {
   if (process.ppid !== parent) kill();
   const rss = process.memoryUsage.rss();
-  if (rss > workerData.hardRssBytes) kill('resident size ' + Math.round(rss / 2 ** 20) + ' MB is over the ceiling');
+  if (rss > workerData.hardRssBytes) kill('resident size ' + Math.round(rss / 2 ** 20) + ' ${MEMORY_LIMIT_EXCEEDED}');
 }, workerData.intervalMs);
 `;
 
-// src/serving/candidate.ts recognises "over the ceiling" in the message.
 const INTERVAL_MS = 250;
 
 /** Starts the watchdog thread. It does not keep the process alive, and its heap is limited to a few megabytes. */
-export function startWatchdog(hardRssBytes: number): void {
+export function startWatchdog(hardRssMb: number): void {
   new Worker(SOURCE, {
     eval: true,
     execArgv: [],
     env: {},
-    workerData: { hardRssBytes, intervalMs: INTERVAL_MS },
+    workerData: { hardRssBytes: hardRssMb * BYTES_PER_MB, intervalMs: INTERVAL_MS },
     resourceLimits: { maxOldGenerationSizeMb: 8, maxYoungGenerationSizeMb: 1, stackSizeMb: 1 },
   }).unref();
 }

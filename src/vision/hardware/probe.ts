@@ -1,7 +1,7 @@
 import { fork } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { arch, availableParallelism, cpus, platform, release, totalmem } from 'node:os';
-import { join } from 'node:path';
+import { extname, join } from 'node:path';
 import { deadlineSignal } from '../../base/deadline.ts';
 import { classifyHardware, type Hardware, type HardwareFacts, type Inventory } from './hardware.ts';
 
@@ -11,10 +11,7 @@ const BYTES_PER_MB = 2 ** 20;
 /** Limit for one file, so that a broken /proc cannot fill the memory. */
 const MAX_TEXT_CHARS = 256 * 1024;
 
-const INVENTORY_ENTRY = new URL(
-  import.meta.url.endsWith('.ts') ? './inventory.ts' : './inventory.js',
-  import.meta.url,
-);
+const INVENTORY_ENTRY = new URL(`./inventory${extname(import.meta.url)}`, import.meta.url);
 
 /**
  * Reads the hardware in about a millisecond from a few small files: the kind of machine, and all facts for selecting

@@ -1,9 +1,9 @@
-import { fork, type ChildProcess } from 'node:child_process';
 import { addAbortListener } from 'node:events';
 import { readFileSync } from 'node:fs';
+import { extname } from 'node:path';
 import { residentMb } from '../../base/process-facts.ts';
-import { lowerPriority, type ProcessLimits } from '../process-priority.ts';
-import { visionEnvironment } from '../vision-child.ts';
+import { NativeProcess } from '../native-process.ts';
+import type { ProcessLimits } from '../process-priority.ts';
 import { findMissingLibrary, toReasonLine } from './trial.ts';
 import type { Runtime, TrialMessage, TrialOrder, TrialOutcome, TrialRequest, TrialRunner } from './trial.ts';
 
@@ -16,17 +16,12 @@ export interface TrialLimits {
   readonly processLimits?: ProcessLimits;
 }
 
-const ENTRY = new URL(
-  import.meta.url.endsWith('.ts') ? './trial-process.ts' : './trial-process.js',
-  import.meta.url,
-);
-
+const ENTRY = new URL(`./trial-process${extname(import.meta.url)}`, import.meta.url);
 const POLL_INTERVAL_MS = 50;
 /** A trial with `processLimits` gets little CPU time: its wall-clock limit is this many times its CPU-time limit. */
 const WALL_TIME_FACTOR = 15;
 /** USER_HZ, the unit of /proc/PID/stat: 100 on every Linux platform that Node supports. */
 const TICKS_PER_S = 100;
-const MAX_STDERR_CHARS = 4096;
 
 /**
  * Runs each trial in its own process and kills a process that exceeds a limit. A provider may crash, hang, use all
@@ -38,30 +33,26 @@ export function createTrialRunner(limits: TrialLimits): TrialRunner {
 
 class Trial {
   readonly result: ReturnType<TrialRunner>;
-  readonly #child: ChildProcess;
+  readonly #native: NativeProcess;
   readonly #limits: TrialLimits;
   #runtime: Runtime | null = null;
   #outcome: TrialOutcome | null = null;
-  #stderr = '';
 
   constructor(request: TrialRequest, limits: TrialLimits, signal: AbortSignal) {
     signal.throwIfAborted();
     this.#limits = limits;
-    this.#child = fork(ENTRY, {
-      execArgv: ['--max-old-space-size=128'],
-      stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
-      serialization: 'advanced',
-      // Use the environment of the vision process, so that a provider that works here also works there.
-      env: visionEnvironment(process.env),
-      // Its own process group, so that #kill also ends the processes that a provider's library started.
-      detached: process.platform !== 'win32',
+    this.#native = new NativeProcess({
+      entry: ENTRY,
+      nodeFlags: ['--max-old-space-size=128'],
+      pipes: [],
+      niceness: limits.processLimits?.niceness ?? 0,
+      purpose: 'trial',
     });
-    lowerPriority(this.#child.pid, limits.processLimits?.niceness ?? 0);
     this.result = this.#run(request, signal);
   }
 
   async #run(request: TrialRequest, signal: AbortSignal): ReturnType<TrialRunner> {
-    const child = this.#child;
+    const { child } = this.#native;
     const { timeoutMs, maxRssMb, processLimits } = this.#limits;
     const timer = setTimeout(
       () => this.#endAsHung(),
@@ -71,12 +62,9 @@ class Trial {
       this.#checkMemory();
       if (processLimits && (cpuTimeMs(child.pid) ?? 0) > request.threads * timeoutMs) this.#endAsHung();
     }, POLL_INTERVAL_MS);
-    using _abort = addAbortListener(signal, () => this.#kill());
+    using _abort = addAbortListener(signal, () => this.#native.kill());
 
     child.on('message', (message) => this.#receive(message as TrialMessage));
-    child.stderr?.on('data', (chunk: Buffer) => {
-      this.#stderr = (this.#stderr + chunk.toString('utf8')).slice(-MAX_STDERR_CHARS);
-    });
     child.once('error', (error) => {
       this.#end({ type: 'crashed', reason: toReasonLine(error.message) });
     });
@@ -86,7 +74,7 @@ class Trial {
     const hardRssMb = Math.min(2 * maxRssMb, processLimits?.hardRssMb ?? Infinity);
     const order: TrialOrder = { ...request, hardRssMb };
     child.send(order, (error) => {
-      if (error !== null) this.#kill();
+      if (error !== null) this.#native.kill();
     });
     const outcome = await closed;
     clearTimeout(timer);
@@ -113,7 +101,7 @@ class Trial {
   }
 
   #checkMemory(): void {
-    const rssMb = residentMb(this.#child.pid);
+    const rssMb = residentMb(this.#native.child.pid);
     if (rssMb === null || rssMb <= this.#limits.maxRssMb) return;
     this.#end({
       type: 'too_big',
@@ -124,18 +112,7 @@ class Trial {
   /** The first outcome counts. */
   #end(outcome: TrialOutcome): void {
     this.#outcome ??= outcome;
-    this.#kill();
-  }
-
-  #kill(): void {
-    const { pid } = this.#child;
-    if (pid === undefined || this.#child.exitCode !== null || this.#child.signalCode !== null) return;
-    try {
-      process.kill(process.platform === 'win32' ? pid : -pid, 'SIGKILL');
-    } catch {
-      // The process has just ended, or does not have its group yet.
-      this.#child.kill('SIGKILL');
-    }
+    this.#native.kill();
   }
 
   /** A process that crashes may lose its last message; then the outcome follows from its exit code. */
@@ -143,15 +120,16 @@ class Trial {
     const outcome = this.#outcome ?? this.#crashOutcome(code, killedBy);
     if (outcome.type !== 'unavailable') return outcome;
     // onnxruntime throws "failed to load shared library" and prints the name of the library.
-    const missing = findMissingLibrary(this.#stderr);
+    const missing = findMissingLibrary(this.#native.stderr);
     return missing === null ? outcome : { ...outcome, reason: `${outcome.reason} (${missing})` };
   }
 
   #crashOutcome(code: number | null, killedBy: NodeJS.Signals | null): TrialOutcome {
     const exit = killedBy === null ? `exit code ${code ?? -1}` : `signal ${killedBy}`;
-    const lastLine = this.#stderr.split('\n').findLast((line) => line.trim() !== '');
+    const { lastLine, hasExceededMemory } = this.#native;
     const detail = lastLine === undefined ? '' : `: ${toReasonLine(lastLine)}`;
-    return { type: 'crashed', reason: `the process ended with ${exit}${detail}` };
+    const reason = `the process ended with ${exit}${detail}`;
+    return { type: hasExceededMemory ? 'too_big' : 'crashed', reason };
   }
 }
 

@@ -83,9 +83,10 @@ export class ProviderLadder {
    * one trial. A configured list without `cpu` is tried in its order until one provider is right.
    * Throws `model_requires` if the model does not support this hardware, `model_golden_mismatch` if a provider ran and
    * none was right, `vision_start_failed` if the model fails on the CPU too, `provider_unavailable` if none of the
-   * configured providers runs.
+   * configured providers runs. A later call returns the current plan.
    */
   async first(signal: AbortSignal): Promise<Plan> {
+    if (this.#current !== null) return this.#current;
     this.#checkHardware();
     this.#key = this.#memoryKey();
     const finding = this.#memory.read(this.#key);

@@ -1,13 +1,11 @@
 // Entry of a trial process. It opens one bundle on one provider, checks the golden outputs, measures the time, sends the
 // outcome, and is then killed. Faults of native code stay in this process.
-import { writeFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { env, listSupportedBackends } from 'onnxruntime-node';
 import { AgentError, asAgentError } from '../../base/errors.ts';
 import { describeMismatch, findGoldenMismatches, prepareGolden } from '../child/golden.ts';
 import { openSession, type Session } from '../child/session.ts';
 import { startWatchdog } from '../child/watchdog.ts';
-import { BYTES_PER_MB } from '../messages.ts';
 import { toReasonLine } from './trial.ts';
 import type { TrialMessage, TrialOrder, TrialOutcome, TrialRequest } from './trial.ts';
 
@@ -21,15 +19,8 @@ const TIMING_BUDGET_MS = 1_500;
 
 process.once('message', (order) => void runTrial(order as TrialOrder));
 
-try {
-  // If memory runs out, the kernel should kill this trial process and not the agent.
-  writeFileSync('/proc/self/oom_score_adj', '1000');
-} catch {
-  // Not Linux, or not permitted: the parent watches the resident size.
-}
-
 async function runTrial(order: TrialOrder): Promise<void> {
-  startWatchdog(order.hardRssMb * BYTES_PER_MB);
+  startWatchdog(order.hardRssMb);
   const backends = listSupportedBackends().map(({ name }) => name);
   await send({ type: 'runtime', runtime: { version: env.versions.common, backends } });
   const outcome: TrialOutcome = backends.includes(order.provider)

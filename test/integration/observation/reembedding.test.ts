@@ -58,9 +58,7 @@ describe('Reembedder and LabelledImages', () => {
     });
   const candidate = (bundle: Bundle): Candidate => ({
     bundle,
-    report: vision.report,
     analyze: (bytes, options) => vision.analyze(bytes, options),
-    stats: () => vision.stats(),
     close: () => Promise.resolve(),
   });
   const observe = async (heightM: number, keepImage = true): Promise<string> => {

@@ -33,7 +33,7 @@ describe('a candidate', () => {
     const steps: string[] = [];
     const candidate = await serving.prove(heads, signal, ({ provider }) => steps.push(provider));
     expect(steps).toContain('cpu');
-    expect(candidate.report.provider).toBe('cpu');
+    expect(candidate.report?.provider).toBe('cpu');
     expect(serving.model?.name).toBe('swellsight-factory');
     expect((await candidate.analyze(blue, FRAME)).heads?.waveHeight?.heightM).toBeCloseTo(4 / 3, 2);
     const candidatePid = candidate.pid ?? 0;
@@ -87,9 +87,7 @@ describe('a candidate', () => {
     const { serving, signal, bundles } = await running();
     const foreign: Candidate = {
       bundle: await openBundle(bundleDir('heads')),
-      report: { provider: 'cpu', threads: 1, attempts: [], remembered: false },
       analyze: () => Promise.reject(new Error('no')),
-      stats: () => serving.stats(),
       close: () => Promise.resolve(),
     };
     await expect(serving.adopt(foreign, 'active', true)).rejects.toMatchObject({ code: 'internal' });
