@@ -1,18 +1,15 @@
 import Comparator from 'semver/classes/comparator.js';
 import Range from 'semver/classes/range.js';
 import type SemVer from 'semver/classes/semver.js';
-import compare from 'semver/functions/compare.js';
 import parse from 'semver/functions/parse.js';
 
 /** Largest major, minor or patch number that is accepted. */
 const MAX_NUMBER = 999_999_999;
 
-export type Version = SemVer;
-
 /**
  * Parses a full semver version such as `1.2.3-rc.1+build`. Returns null for anything else, also for `v1.2.3` and `1.2`.
  */
-export function parseVersion(text: string): Version | null {
+export function parseVersion(text: string): SemVer | null {
   const version = parse(text);
   if (version === null) return null;
   // The semver package also accepts a leading "v" and surrounding spaces; this check refuses them.
@@ -21,16 +18,13 @@ export function parseVersion(text: string): Version | null {
   return Math.max(version.major, version.minor, version.patch) <= MAX_NUMBER ? version : null;
 }
 
-/** Compares by the precedence of semver (section 11): negative, zero or positive. Build metadata are ignored. */
-export const compareVersions = (a: Version, b: Version): number => compare(a, b);
-
 /**
  * Parses a version range: one or more comparators, separated by spaces, that must all be true. A comparator is `*`, or
  * a full version, optionally with `=`, `>=`, `>`, `<=`, `<`, `^` or `~` before it. Returns null for anything else:
  * `||`, hyphen ranges and partial versions are not allowed. Whether a prerelease is in the range depends only on its
  * place in the order of versions.
  */
-export function parseRange(text: string): ((version: Version) => boolean) | null {
+export function parseRange(text: string): ((version: SemVer) => boolean) | null {
   const words = text
     .trim()
     .replace(/(>=|<=|>|<|=|\^|~)\s+/g, '$1')

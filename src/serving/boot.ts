@@ -3,8 +3,7 @@ import { AgentError, asAgentError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import type { Settings } from '../config/schema.ts';
 import { openBundle } from '../model/bundle/bundle.ts';
-import type { Bundle } from '../model/manifest.ts';
-import { resolveActiveModel } from '../model/slots/active-model.ts';
+import { openFactoryBundle, openNamedBundle } from '../model/slots/active-model.ts';
 import type { SlotRef, SlotsState } from '../model/types.ts';
 import type { RaiseEvent } from '../store/types.ts';
 import type { ChosenBundle } from './served-model.ts';
@@ -21,7 +20,9 @@ export interface BootOptions {
    * model is pinned.
    */
   readonly model: Pick<Settings['model'], 'active' | 'allowUnsigned'>;
+  /** Directory of the bundles that ship with the agent. */
   readonly shippedDir: string;
+  /** Directories of bundles that an operator copied there, as `name/version`. */
   readonly installedDirs: readonly string[];
 }
 
@@ -30,6 +31,7 @@ export interface BootDeps {
   readonly raise: RaiseEvent;
   /** Called when the model of the active slot did not start. `fellBack`: the agent now tries another model. */
   readonly onStartFailed?: (error: AgentError, fellBack: boolean) => void;
+  /** Without it, only the pinned model and the shipped model are used. */
   readonly slots?: InstalledBundles;
 }
 
@@ -132,10 +134,11 @@ export function bootCandidates(
   candidates.push({
     from: 'factory',
     wanted: 'factory',
-    open: async (signal) => {
-      const { bundle } = await resolveActiveModel({ shippedDir, installedDirs: [], active: null, signal });
-      return { bundle, slot: 'factory', trusted: true };
-    },
+    open: async (signal) => ({
+      bundle: await openFactoryBundle({ shippedDir, signal }),
+      slot: 'factory',
+      trusted: true,
+    }),
   });
   return candidates;
 }
@@ -169,30 +172,20 @@ async function openPinned(
     (ref) => ref && `${ref.name}/${ref.version}` === pinned,
   );
   if (slots && installed) {
-    const chosen = await openSlot(installed, slots, options, signal).catch((thrown: unknown) => {
-      // The slot may name the shipped bundle, which has no installed directory.
-      if (thrown instanceof AgentError && thrown.code === 'model_not_found') return null;
-      throw thrown;
-    });
+    // The slot may name the shipped bundle, which has no installed directory.
+    const chosen = await openSlot(installed, slots, options, signal).catch(nullIfNotFound);
     if (chosen) return chosen;
   }
-  const shipped = await openNamed(pinned, { shippedDir, installedDirs: [] }, signal);
-  if (!(shipped instanceof AgentError)) return { bundle: shipped, slot: 'factory', trusted: true };
-  if (shipped.code !== 'model_not_found') throw shipped;
+  const shipped = await openNamedBundle(pinned, [shippedDir], { signal }).catch(nullIfNotFound);
+  if (shipped) return { bundle: shipped, slot: 'factory', trusted: true };
   if (!options.model.allowUnsigned) throw unsignedError();
-  const found = await openNamed(pinned, { shippedDir, installedDirs }, signal);
-  if (found instanceof AgentError) throw found;
-  return { bundle: found, slot: 'active', trusted: false };
+  const bundle = await openNamedBundle(pinned, installedDirs, { signal });
+  return { bundle, slot: 'active', trusted: false };
 }
 
-/** Opens the bundle of that name and version. Returns the error when it cannot be opened. */
-async function openNamed(
-  active: string,
-  dirs: { readonly shippedDir: string; readonly installedDirs: readonly string[] },
-  signal: AbortSignal,
-): Promise<Bundle | AgentError> {
-  const { bundle, fallback } = await resolveActiveModel({ ...dirs, active, signal });
-  return fallback ?? bundle;
+function nullIfNotFound(thrown: unknown): null {
+  if (thrown instanceof AgentError && thrown.code === 'model_not_found') return null;
+  throw thrown;
 }
 
 const unsignedError = (): AgentError => new AgentError('model_unsigned', 'the requested model is not signed');

@@ -9,18 +9,9 @@ import type {
   RenderOptions,
   VisionStats,
 } from '../vision/protocol.ts';
+import { StatsCounter } from '../vision/vision-stats.ts';
 import type { Outcomes } from './outcomes.ts';
 import { modelRefOf, type ServedModel } from './served-model.ts';
-
-const NO_STATS: VisionStats = {
-  rssMb: 0,
-  p50Ms: null,
-  p95Ms: null,
-  failures1h: 0,
-  restarts: 0,
-  lastProgressMonoMs: null,
-  ready: false,
-};
 
 export interface CurrentModelOptions {
   /** How long a frame waits for the first model, seconds. */
@@ -86,7 +77,6 @@ export class CurrentModel {
     return former;
   }
 
-  /** A lease: the right to use one model for all frames of one observation. */
   lease(): ModelLease {
     return new ObservationLease(this, this.#deps);
   }
@@ -132,7 +122,7 @@ export class CurrentModel {
    * models.
    */
   stats(): VisionStats {
-    const stats = this.#model?.process.stats() ?? NO_STATS;
+    const stats = this.#model?.process.stats() ?? new StatsCounter(this.#deps).snapshot(false);
     return { ...stats, restarts: stats.restarts + this.#restartsOfFormer };
   }
 }

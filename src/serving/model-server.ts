@@ -1,51 +1,30 @@
-import type { Clock } from '../base/clock.ts';
 import { AgentError, asAgentError } from '../base/errors.ts';
-import type { Log } from '../base/log.ts';
 import { Backoff } from '../base/retry.ts';
 import type { Settings } from '../config/schema.ts';
 import type { ModelRef } from '../contract/observation.ts';
 import { openBundle } from '../model/bundle/bundle.ts';
 import type { Bundle } from '../model/manifest.ts';
 import type { Candidate, LiveFrame, ModelHost, FrameOutcome } from '../model/types.ts';
-import type { KeyValue, RaiseEvent } from '../store/types.ts';
 import type { PlanSource } from '../vision/plan-choice.ts';
-import type { Hardware } from '../vision/hardware/hardware.ts';
 import type { ModelLease, ProviderReport, VisionStats } from '../vision/protocol.ts';
 import { ProviderLadder } from '../vision/providers/select-provider.ts';
-import { Boot, type InstalledBundles } from './boot.ts';
+import { Boot, type BootDeps, type BootOptions } from './boot.ts';
 import { memoryForCandidate } from './candidate-limits.ts';
-import { ProvedCandidate, proveCandidate, type ProofStep } from './candidate.ts';
+import { ProvedCandidate, proveCandidate, type CandidateDeps, type ProofStep } from './candidate.ts';
 import { CurrentModel } from './current-model.ts';
 import { Outcomes } from './outcomes.ts';
 import { modelRefOf, ServedModel, type ChosenBundle } from './served-model.ts';
 
-export interface ModelServerOptions {
+export interface ModelServerOptions extends BootOptions {
   readonly model: Settings['model'];
   readonly inference: Settings['inference'];
-  /** Directory of the bundles that ship with the agent. */
-  readonly shippedDir: string;
-  /** Directories of bundles that an operator copied there, as `name/version`. */
-  readonly installedDirs: readonly string[];
 }
 
-export interface ModelServerDeps {
-  readonly clock: Clock;
-  readonly log: Log;
-  readonly memory: KeyValue;
-  readonly raise: RaiseEvent;
-  readonly hardware: Promise<Hardware>;
-  /** The installed models. Without it, the server uses only the pinned model (`model.active`) and the shipped model. */
-  readonly slots?: InstalledBundles;
+export interface ModelServerDeps extends BootDeps, CandidateDeps {
   /** Called between two frames, after another bundle has replaced the current one. */
   readonly onBundle: () => void;
   /** Prepares for a new bundle. The server waits for it before the new bundle replaces the current one. */
   readonly beforeBundle?: (bundle: Bundle) => Promise<void>;
-  /**
-   * Called when an installed model could not be opened or started at boot. `fellBack`: the server now tries another
-   * one.
-   */
-  readonly onStartFailed?: (error: AgentError, fellBack: boolean) => void;
-  readonly freeMemoryMb?: () => Promise<number>;
 }
 
 /** After this many failed starts in a row, the server tries the next bundle. */
@@ -239,10 +218,7 @@ export class ModelServer implements ModelHost {
     return { retired: retired ?? Promise.resolve() };
   }
 
-  /**
-   * A lease: the right to use one model for all frames of one observation, or for a single image. The caller must
-   * dispose of it: `using lease = …`.
-   */
+  /** A lease for one observation, or for a single image. The caller must dispose of it: `using lease = …`. */
   lease(): ModelLease {
     return this.#current.lease();
   }

@@ -67,7 +67,7 @@ export class Outcomes {
   }
 
   liveFrame(frame: LiveFrame): void {
-    for (const listener of this.#liveListeners) this.#callSafely(() => listener(frame));
+    this.#notify(this.#liveListeners, frame);
   }
 
   #record(outcome: FrameOutcome): void {
@@ -75,15 +75,17 @@ export class Outcomes {
       this.#recentFailures.push(!outcome.ok);
       if (this.#recentFailures.length > MAX_KEPT_OUTCOMES) this.#recentFailures.shift();
     }
-    for (const listener of this.#outcomeListeners) this.#callSafely(() => listener(outcome));
+    this.#notify(this.#outcomeListeners, outcome);
   }
 
   /** Logs the error of a listener, so that the error does not fail the frame. */
-  #callSafely(call: () => void): void {
-    try {
-      call();
-    } catch (thrown) {
-      this.#log.error({ err: asAgentError(thrown) }, 'a listener for frame outcomes failed');
+  #notify<T>(listeners: ReadonlySet<(value: T) => void>, value: T): void {
+    for (const listener of listeners) {
+      try {
+        listener(value);
+      } catch (thrown) {
+        this.#log.error({ err: asAgentError(thrown) }, 'a listener for frame outcomes failed');
+      }
     }
   }
 }

@@ -1,16 +1,12 @@
 import { addAbortListener } from 'node:events';
 import { AgentError } from '../base/errors.ts';
 import type { VisionReply, VisionRequest } from './messages.ts';
-import { MAX_AHEAD, type FramePriority } from './protocol.ts';
+import { MAX_AHEAD, type FrameOptions, type FramePriority } from './protocol.ts';
 import type { VisionChild } from './vision-child.ts';
 
 const RANK: Readonly<Record<FramePriority, number>> = { schedule: 0, request: 1, upload: 2 };
 
-export interface SubmitOptions {
-  readonly priority?: FramePriority;
-  /** See `FrameOptions.finishOnceDue`. */
-  readonly finishOnceDue?: boolean;
-}
+export type SubmitOptions = Pick<FrameOptions, 'priority' | 'finishOnceDue'>;
 
 export interface QueuedRequest {
   readonly request: VisionRequest;

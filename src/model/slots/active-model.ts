@@ -5,7 +5,7 @@ import type { Log } from '../../base/log.ts';
 import type { ModelRef } from '../../contract/observation.ts';
 import { openBundle, type OpenBundleOptions } from '../bundle/bundle.ts';
 import type { Bundle } from '../manifest.ts';
-import { compareVersions, parseVersion } from '../semver.ts';
+import { parseVersion } from '../semver.ts';
 
 /** The bundle that ships with the agent. It needs no network, and it is the last choice when other models fail. */
 const FACTORY_NAME = 'swellsight-factory';
@@ -32,12 +32,15 @@ export interface ActiveModel {
  * cannot be opened.
  */
 export async function resolveActiveModel(options: ActiveModelOptions): Promise<ActiveModel> {
-  if (options.active === null) return openFactory(options, null);
+  const { active, shippedDir, installedDirs } = options;
+  if (active === null) return { bundle: await openFactoryBundle(options), slot: 'factory', fallback: null };
   try {
-    return { bundle: await openNamed(options.active, options), slot: 'active', fallback: null };
+    const bundle = await openNamedBundle(active, [...installedDirs, shippedDir], options);
+    return { bundle, slot: 'active', fallback: null };
   } catch (error) {
     options.signal?.throwIfAborted();
-    return openFactory(options, asAgentError(error));
+    const fallback = asAgentError(error);
+    return { bundle: await openFactoryBundle(options, fallback), slot: 'factory', fallback };
   }
 }
 
@@ -60,8 +63,7 @@ export async function readFactoryModel(
   signal: AbortSignal,
 ): Promise<FactoryModel> {
   try {
-    const { bundle } = await resolveActiveModel({ shippedDir, installedDirs: [], active: null, signal });
-    const { manifest, digest, dir } = bundle;
+    const { manifest, digest, dir } = await openFactoryBundle({ shippedDir, signal });
     return { ref: { name: manifest.name, version: manifest.version, digest }, dir };
   } catch (thrown) {
     signal.throwIfAborted();
@@ -70,25 +72,32 @@ export async function readFactoryModel(
   }
 }
 
-async function openFactory(options: ActiveModelOptions, fallback: AgentError | null): Promise<ActiveModel> {
-  const versions = await listVersions(join(options.shippedDir, FACTORY_NAME));
-  const newest = versions[0];
+/** Opens the newest shipped bundle. `cause` is the cause of the error when there is none. */
+export async function openFactoryBundle(
+  options: OpenBundleOptions & Pick<ActiveModelOptions, 'shippedDir'>,
+  cause?: AgentError,
+): Promise<Bundle> {
+  const [newest] = await listVersions(join(options.shippedDir, FACTORY_NAME));
   if (newest === undefined) {
     throw new AgentError('model_not_found', 'the shipped model is missing', {
       context: { dir: options.shippedDir },
-      cause: fallback,
+      cause,
     });
   }
-  const bundle = await openBundle(join(options.shippedDir, FACTORY_NAME, newest), options);
-  return { bundle, slot: 'factory', fallback };
+  return openBundle(join(options.shippedDir, FACTORY_NAME, newest), options);
 }
 
-async function openNamed(active: string, options: ActiveModelOptions): Promise<Bundle> {
+/** Opens the bundle `name/version` in the first of `roots` that has it. Throws `model_not_found` as `openBundle`. */
+export async function openNamedBundle(
+  active: string,
+  roots: readonly string[],
+  options: OpenBundleOptions,
+): Promise<Bundle> {
   const [name = '', version = '', ...rest] = active.split('/');
   if (!/^[a-z0-9][a-z0-9._-]{0,63}$/.test(name) || !parseVersion(version) || rest.length > 0) {
     throw new AgentError('model_not_found', `model.active is ${JSON.stringify(active)}, not name/version`);
   }
-  for (const root of [...options.installedDirs, options.shippedDir]) {
+  for (const root of roots) {
     if (!(await listVersions(join(root, name))).includes(version)) continue;
     const bundle = await openBundle(join(root, name, version), options);
     const { name: ownName, version: ownVersion } = bundle.manifest;
@@ -111,8 +120,7 @@ async function listVersions(dir: string): Promise<string[]> {
     });
   });
   return names
-    .map((name) => ({ name, version: parseVersion(name) }))
-    .flatMap(({ name, version }) => (version ? [{ name, version }] : []))
-    .sort((a, b) => compareVersions(b.version, a.version))
-    .map(({ name }) => name);
+    .flatMap((name) => parseVersion(name) ?? [])
+    .sort((a, b) => b.compare(a))
+    .map(({ raw }) => raw);
 }

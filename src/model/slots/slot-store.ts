@@ -58,8 +58,8 @@ export class SlotStore {
   static open(dir: string, { log }: { readonly log: Log }): SlotStore {
     const path = join(dir, 'slots.json');
     const read = readSlotsFile(path);
-    if (read.kind === 'valid') return new SlotStore(dir, log, read.slots, null);
-    if (read.kind === 'missing') return new SlotStore(dir, log, EMPTY, null);
+    if (read === null) return new SlotStore(dir, log, EMPTY, null);
+    if ('slots' in read) return new SlotStore(dir, log, read.slots, null);
     return new SlotStore(dir, log, EMPTY, setDamageAside(path, read.fault));
   }
 

@@ -19,22 +19,19 @@ const PADDING_BYTES = 16 * 1024;
 /** At most this many damaged slots files are kept for inspection. */
 const MAX_BROKEN_FILES = 9;
 
-export type SlotsRead =
-  | { readonly kind: 'missing' }
-  | { readonly kind: 'valid'; readonly slots: SlotsState }
-  /** The file cannot be used. `fault` says why. */
-  | { readonly kind: 'broken'; readonly fault: string };
+/** `fault` says why the state cannot be used. */
+export type SlotsRead = { readonly slots: SlotsState } | { readonly fault: string };
 
-/** Reads the slots file. Never follows a symbolic link and never throws. */
-export function readSlotsFile(path: string): SlotsRead {
+/** Reads the slots file; null when it is missing. Never follows a symbolic link and never throws. */
+export function readSlotsFile(path: string): SlotsRead | null {
   let text: string | null;
   try {
     text = readRegularFile(path);
   } catch (thrown) {
-    if (isMissing(thrown)) return { kind: 'missing' };
-    return { kind: 'broken', fault: thrown instanceof Error ? thrown.message : String(thrown) };
+    if (isMissing(thrown)) return null;
+    return { fault: thrown instanceof Error ? thrown.message : String(thrown) };
   }
-  if (text === null) return { kind: 'broken', fault: 'it is not a regular file, or it is too large' };
+  if (text === null) return { fault: 'it is not a regular file, or it is too large' };
   return parseSlotsText(text);
 }
 
@@ -72,14 +69,13 @@ function parseSlotsText(text: string): SlotsRead {
   try {
     value = JSON.parse(text);
   } catch {
-    return { kind: 'broken', fault: 'it is not JSON' };
+    return { fault: 'it is not JSON' };
   }
   const { check, ...rest } = isRecord(value) ? value : {};
   const read = parseSlotsState(rest);
-  if ('fault' in read) return { kind: 'broken', fault: read.fault };
-  if (check !== undefined && check !== checksumOf(read.slots))
-    return { kind: 'broken', fault: 'its checksum does not match its content' };
-  return { kind: 'valid', slots: read.slots };
+  if ('slots' in read && check !== undefined && check !== checksumOf(read.slots))
+    return { fault: 'its checksum does not match its content' };
+  return read;
 }
 
 /**
@@ -183,7 +179,7 @@ const Slots = Type.Object({
 const isSlotsState = schemaChecker({ strict: true }).compile<Static<typeof Slots>>(Slots satisfies TSchema);
 
 /** Validates a parsed slots file. `fault` names the first invalid place. */
-export function parseSlotsState(value: unknown): { readonly slots: SlotsState } | { readonly fault: string } {
+export function parseSlotsState(value: unknown): SlotsRead {
   if (isSlotsState(value)) return { slots: value };
   const error = isSlotsState.errors?.[0];
   return { fault: `${error?.instancePath.slice(1) || 'the file'} ${error?.message ?? 'is invalid'}` };

@@ -1,11 +1,11 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { compareVersions, parseRange, parseVersion } from '../../../src/model/semver.ts';
+import { parseRange, parseVersion } from '../../../src/model/semver.ts';
 
 const version = (text: string) => parseVersion(text)!;
 const inRange = (range: string, text: string): boolean | null => parseRange(range)?.(version(text)) ?? null;
 
-describe('parseVersion and compareVersions', () => {
+describe('parseVersion', () => {
   it('orders versions as semver section 11 says', () => {
     const ordered = [
       '1.0.0-alpha',
@@ -21,12 +21,12 @@ describe('parseVersion and compareVersions', () => {
       '1.10.0',
       '2.0.0',
     ];
-    const shuffled = ordered.toReversed().sort((a, b) => compareVersions(version(a), version(b)));
+    const shuffled = ordered.toReversed().sort((a, b) => version(a).compare(version(b)));
     expect(shuffled).toEqual(ordered);
   });
 
   it('ignores build metadata', () => {
-    expect(compareVersions(version('1.0.0+a'), version('1.0.0+b.2'))).toBe(0);
+    expect(version('1.0.0+a').compare(version('1.0.0+b.2'))).toBe(0);
   });
 
   it.each([
@@ -53,9 +53,9 @@ describe('parseVersion and compareVersions', () => {
       .map(([a, b, c, d]) => version(`${a}.${b}.${c}${d}`));
     fc.assert(
       fc.property(any, any, any, (a, b, c) => {
-        expect(Math.sign(compareVersions(a, b))).toBe(-Math.sign(compareVersions(b, a)) + 0);
-        if (compareVersions(a, b) <= 0 && compareVersions(b, c) <= 0) {
-          expect(compareVersions(a, c)).toBeLessThanOrEqual(0);
+        expect(Math.sign(a.compare(b))).toBe(-Math.sign(b.compare(a)) + 0);
+        if (a.compare(b) <= 0 && b.compare(c) <= 0) {
+          expect(a.compare(c)).toBeLessThanOrEqual(0);
         }
       }),
     );
