@@ -1,13 +1,15 @@
 import { fork, type ChildProcess } from 'node:child_process';
+import { extname } from 'node:path';
 import { withAbort } from '../../base/abort.ts';
 import { childEnvironment } from '../../base/child-environment.ts';
 import { AgentError } from '../../base/errors.ts';
 import type { Log } from '../../base/log.ts';
 import { residentMb } from '../../base/process-facts.ts';
-import { parseReport, type FetchJob, type FetchReport, type VerifiedBundle } from './job.ts';
+import type { FetchJob } from './job.ts';
+import { isFetchReport, type FetchReport, type VerifiedBundle } from './report.ts';
 import type { FetchProgress } from '../types.ts';
 
-const ENTRY = new URL(import.meta.url.endsWith('.ts') ? './process.ts' : './process.js', import.meta.url);
+const ENTRY = new URL(`./process${extname(import.meta.url)}`, import.meta.url);
 
 const MAX_STDERR_CHARS = 2000;
 const CHECK_INTERVAL_MS = 500;
@@ -44,15 +46,17 @@ export async function runFetchJob(
     // The first error is reported. Later errors are consequences of killing the process.
     const { promise, resolve, reject } = Promise.withResolvers<VerifiedBundle | null>();
     watchdog.onFault = reject;
-    child.on('message', (message) => {
-      const report = parseReport(message);
-      if (report === null) reject(crashed('the fetch process sent an invalid report'));
-      else watchdog.onReport(report);
-      if (report?.type === 'progress') onProgress({ bytes: report.bytes, totalBytes: report.totalBytes });
-      else if (report?.type === 'waiting')
+    child.on('message', (report: unknown) => {
+      if (!isFetchReport(report)) {
+        reject(crashed('the fetch process sent an invalid report'));
+        return;
+      }
+      watchdog.onReport(report);
+      if (report.type === 'progress') onProgress({ bytes: report.bytes, totalBytes: report.totalBytes });
+      else if (report.type === 'waiting')
         log.info({ ...report, type: undefined }, 'waiting before the next attempt of a model transfer');
-      else if (report?.type === 'failed') reject(new AgentError(report.code, report.message));
-      else if (report?.type === 'done') resolve(report.bundle);
+      else if (report.type === 'failed') reject(new AgentError(report.code, report.message));
+      else if (report.type === 'done') resolve(report.bundle);
     });
     void exited.then(() => reject(watchdog.exitError()));
     child.send(job, (error) => {

@@ -4,8 +4,9 @@ import { AgentError, asAgentError } from '../../base/errors.ts';
 import type { Log } from '../../base/log.ts';
 import { ensureSpace } from '../disk-space.ts';
 import { runFetchJob } from './child.ts';
-import { DEFAULT_FETCH_LIMITS, type FetchJob, type FetchLimits, type VerifiedBundle } from './job.ts';
+import { DEFAULT_FETCH_LIMITS, type FetchJob, type FetchLimits } from './job.ts';
 import { fetchDirs, PartFile, removePart } from './part-file.ts';
+import type { VerifiedBundle } from './report.ts';
 import type { BlockSource, BundleFetcher, FetchedBundle, FetchOptions, FetchProgress } from '../types.ts';
 
 export interface FetcherOptions {

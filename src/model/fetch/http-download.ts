@@ -50,15 +50,12 @@ export class HttpDownload {
     if (expected !== null) await onSize(expected.sizeBytes);
     onProgress({ bytes: this.#part.heldBytes, totalBytes: this.#part.identity.sizeBytes });
     await this.#retries.run(async () => {
-      if (!this.#isComplete()) await this.#receive(signal);
+      const isComplete = this.#part.heldBytes === this.#part.identity.sizeBytes;
+      if (!isComplete) await this.#receive(signal);
       if (expected === null || this.#hash.copy().digest('hex') === expected.sha256) return;
       await this.#restart('the bytes have another digest than the signed one');
     }, signal);
     await this.#part.sync();
-  }
-
-  #isComplete(): boolean {
-    return this.#part.heldBytes === this.#part.identity.sizeBytes;
   }
 
   async #receive(signal: AbortSignal): Promise<void> {

@@ -1,6 +1,5 @@
-import { ERROR_CODES, type ErrorCode } from '../../base/errors.ts';
 import type { BackoffOptions } from '../../base/retry.ts';
-import type { FetchOptions, FetchProgress } from '../types.ts';
+import type { FetchOptions } from '../types.ts';
 
 /** Time and size limits of an HTTP transfer. Tests use shorter ones. */
 export interface TransferLimits {
@@ -74,74 +73,4 @@ export interface FetchJob {
   readonly limits: FetchLimits;
 }
 
-/** The bundle that a verification has stored. */
-export interface VerifiedBundle {
-  readonly name: string;
-  readonly version: string;
-  readonly digest: string;
-  readonly trusted: boolean;
-}
-
-/** A message from a fetch process to the agent. */
-export type FetchReport =
-  | { readonly type: 'alive'; readonly rssMb: number }
-  | ({ readonly type: 'progress' } & FetchProgress)
-  | { readonly type: 'waiting'; readonly reason: string; readonly retryInMs: number }
-  | { readonly type: 'done'; readonly bundle: VerifiedBundle | null }
-  | { readonly type: 'failed'; readonly code: ErrorCode; readonly message: string };
-
 export const MAX_REPORT_TEXT_CHARS = 500;
-
-/**
- * Validates a report; returns null for an invalid one. The fetch process has parsed untrusted data, so the agent trusts
- * nothing that it sends.
- */
-export function parseReport(value: unknown): FetchReport | null {
-  if (typeof value !== 'object' || value === null) return null;
-  const { type, ...fields } = value as Record<string, unknown>;
-  switch (type) {
-    case 'alive':
-      return isCount(fields['rssMb']) ? { type, rssMb: fields['rssMb'] } : null;
-    case 'progress': {
-      const { bytes, totalBytes } = fields;
-      return isCount(bytes) && (totalBytes === null || isCount(totalBytes))
-        ? { type, bytes, totalBytes }
-        : null;
-    }
-    case 'waiting': {
-      const { reason, retryInMs } = fields;
-      return isText(reason) && isCount(retryInMs) ? { type, reason, retryInMs } : null;
-    }
-    case 'done': {
-      const bundle = fields['bundle'] === null ? null : parseBundle(fields['bundle']);
-      return bundle === undefined ? null : { type, bundle };
-    }
-    case 'failed': {
-      const { code, message } = fields;
-      return isErrorCode(code) && isText(message) ? { type, code, message } : null;
-    }
-    default:
-      return null;
-  }
-}
-
-function parseBundle(value: unknown): VerifiedBundle | undefined {
-  if (typeof value !== 'object' || value === null) return undefined;
-  const { name, version, digest, trusted } = value as Record<string, unknown>;
-  const isValid =
-    isText(name) &&
-    isText(version) &&
-    typeof digest === 'string' &&
-    /^sha256:[0-9a-f]{64}$/.test(digest) &&
-    typeof trusted === 'boolean';
-  return isValid ? { name, version, digest, trusted } : undefined;
-}
-
-const isCount = (value: unknown): value is number =>
-  typeof value === 'number' && Number.isFinite(value) && value >= 0;
-
-const isText = (value: unknown): value is string =>
-  typeof value === 'string' && value.length <= MAX_REPORT_TEXT_CHARS;
-
-const isErrorCode = (value: unknown): value is ErrorCode =>
-  typeof value === 'string' && Object.hasOwn(ERROR_CODES, value);

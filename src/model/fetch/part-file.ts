@@ -11,15 +11,7 @@ import type { BlockSink } from '../types.ts';
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
 /** The directories that an install uses, below the models directory `dir`. */
-export function fetchDirs(
-  dir: string,
-  updateId: string,
-): {
-  readonly parts: string;
-  readonly staging: string;
-  readonly bundles: string;
-  readonly trust: string;
-} {
+export function fetchDirs(dir: string, updateId: string) {
   if (!UUID.test(updateId)) throw new AgentError('internal', 'the id of an install is not a UUID');
   return {
     parts: join(dir, 'parts'),

@@ -4,7 +4,8 @@ import { constants, setPriority } from 'node:os';
 import { asAgentError } from '../../base/errors.ts';
 import { asSpaceError } from '../disk-space.ts';
 import type { FetchEvents } from './download.ts';
-import { MAX_REPORT_TEXT_CHARS, type FetchJob, type FetchReport } from './job.ts';
+import { MAX_REPORT_TEXT_CHARS, type FetchJob } from './job.ts';
+import type { FetchReport } from './report.ts';
 
 const ALIVE_INTERVAL_MS = 1000;
 const PROGRESS_INTERVAL_MS = 500;

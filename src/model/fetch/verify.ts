@@ -9,8 +9,9 @@ import { openBundle } from '../bundle/bundle.ts';
 import { BUNDLE_LIMITS, digestFile } from '../bundle/files.ts';
 import { ensureSpace } from '../disk-space.ts';
 import { openRepository, requiresSignature, type FetchEvents } from './download.ts';
-import type { FetchJob, VerifiedBundle } from './job.ts';
+import type { FetchJob } from './job.ts';
 import { fetchDirs, partPath, removePart } from './part-file.ts';
+import type { VerifiedBundle } from './report.ts';
 import type { Bundle } from '../manifest.ts';
 import type { SignedTarget } from '../trust/target.ts';
 

@@ -1,7 +1,14 @@
 import sharp from 'sharp';
 import type { FrameOptions, FrameResult, HeadValues, RenderOptions, ViewSignature } from '../protocol.ts';
 import { drawCaption, drawOutline } from './annotate.ts';
-import { decodeImage, readImageHeader, type DecodedImage, type RgbImage, type Size } from './decode.ts';
+import {
+  coveringSize,
+  decodeImage,
+  readImageHeader,
+  type DecodedImage,
+  type RgbImage,
+  type Size,
+} from './decode.ts';
 import { readHeads } from './heads.ts';
 import {
   applyPrivacyMasks,
@@ -86,12 +93,6 @@ async function runGate(image: DecodedImage, { privacyMasks }: FrameOptions) {
   const { signals, luma } = measureQuality({ rgb, masked, brokenBytes01: image.brokenBytes01 });
   return { quality: judgeQuality(signals), view: viewSignature(luma) };
 }
-
-/** The smallest size that is at least as wide and as high as each of `sizes`. */
-const coveringSize = (sizes: readonly Size[]): Size => ({
-  width: Math.max(...sizes.map(({ width }) => width)),
-  height: Math.max(...sizes.map(({ height }) => height)),
-});
 
 /** The whole frame, at most `maxWidthPx` wide, in its true aspect ratio, never enlarged. */
 function previewSize(source: Size, maxWidthPx: number): Size {

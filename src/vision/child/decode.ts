@@ -7,6 +7,12 @@ export interface Size {
   readonly height: number;
 }
 
+/** The smallest size that is at least as wide and as high as each of `sizes`. */
+export const coveringSize = (sizes: readonly Size[]): Size => ({
+  width: Math.max(...sizes.map(({ width }) => width)),
+  height: Math.max(...sizes.map(({ height }) => height)),
+});
+
 /** Interleaved 8-bit RGB, row-major, no padding: `data.length === width * height * 3`. */
 export interface RgbImage extends Size {
   readonly data: Uint8Array;

@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
 import { AgentError } from '../../base/errors.ts';
 import type { Bundle, Stage, StageInput } from '../../model/manifest.ts';
-import type { RgbImage, Size } from './decode.ts';
+import { coveringSize, type RgbImage, type Size } from './decode.ts';
 import type { Box, FittedRgb, TensorValues } from './preprocess.ts';
 import {
   decodeSizeFor,
@@ -130,14 +130,8 @@ export class Session {
 
   /** The smallest size to which a frame must be decoded for all inputs, pixels. */
   decodeSize(source: Size, region: Box = WHOLE_FRAME): Size {
-    let width = 1;
-    let height = 1;
-    for (const input of this.#frameInputs()) {
-      const size = decodeSizeFor(source, region, input);
-      width = Math.max(width, size.width);
-      height = Math.max(height, size.height);
-    }
-    return { width, height };
+    const sizes = [...this.#frameInputs()].map((input) => decodeSizeFor(source, region, input));
+    return coveringSize([{ width: 1, height: 1 }, ...sizes]);
   }
 
   /** Crops and scales the pixels for all inputs on other threads, so this thread can work in parallel. */

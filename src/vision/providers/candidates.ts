@@ -139,20 +139,13 @@ export function explainAttempts(
     plan.provider === chosen.provider && plan.threads === chosen.threads;
   const chosenMs = trials.find(isChosen)?.medianMs ?? null;
   const attempts = trials.map((trial): ProviderAttempt => {
-    const { provider, threads, medianMs, outcome, reason } = trial;
-    const demotion = demoted.get(provider);
-    if (isChosen(trial)) return { provider, threads, medianMs, outcome: 'chosen', reason: null };
-    if (demotion !== undefined)
-      return { provider, threads, medianMs, outcome: 'failed', reason: `demoted: ${demotion}` };
+    const { outcome, reason, ...timed } = trial;
+    const demotion = demoted.get(trial.provider);
+    if (isChosen(trial)) return { ...timed, outcome: 'chosen', reason: null };
+    if (demotion !== undefined) return { ...timed, outcome: 'failed', reason: `demoted: ${demotion}` };
     if (outcome === 'right')
-      return { provider, threads, medianMs, outcome: 'slower', reason: whySlower(trial, chosen, chosenMs) };
-    return {
-      provider,
-      threads,
-      medianMs: null,
-      outcome: outcome === 'not_built_in' ? outcome : 'failed',
-      reason,
-    };
+      return { ...timed, outcome: 'slower', reason: whySlower(trial, chosen, chosenMs) };
+    return { ...timed, outcome: outcome === 'not_built_in' ? outcome : 'failed', reason };
   });
   const listed = new Set([...trials, ...candidates.excluded].map(({ provider }) => provider));
   return [

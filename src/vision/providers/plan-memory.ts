@@ -1,7 +1,10 @@
 import { readdirSync, statSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
+import { Type, type Static } from '@sinclair/typebox';
 import type { Clock } from '../../base/clock.ts';
+import { schemaChecker } from '../../base/schema-checker.ts';
+import { Nullable } from '../../contract/schema-parts.ts';
 import type { KeyValue } from '../../store/types.ts';
 import type { TrialRecord } from './candidates.ts';
 import type { Plan } from './trial.ts';
@@ -38,6 +41,34 @@ export interface Finding {
   readonly foundAtMs: number;
 }
 
+const plan = { provider: Type.String(), threads: Type.Integer({ minimum: 1 }) };
+const Trial = Type.Object({
+  ...plan,
+  // Another version of the agent may have stored an outcome that this version does not know.
+  outcome: Type.Unsafe<TrialRecord['outcome']>(Type.String()),
+  medianMs: Nullable(Type.Number()),
+  reason: Nullable(Type.String()),
+});
+const Entry = Type.Tuple([
+  Type.String(),
+  Type.Object({
+    plan: Type.Object(plan),
+    tried: Type.Array(Trial),
+    backends: Type.Array(Type.String()),
+    demotions: Type.Array(
+      Type.Object({
+        provider: Type.String(),
+        reason: Type.String(),
+        untilMs: Type.Number(),
+        times: Type.Integer(),
+        retried: Type.Boolean(),
+      }),
+    ),
+    foundAtMs: Type.Number(),
+  }),
+]);
+const isEntry = schemaChecker({ strict: true }).compile<Static<typeof Entry>>(Entry);
+
 /**
  * Keeps the findings for the last models, newest first, in one value of the database. If this value is unreadable (old
  * format, damage), no finding is known; the result of the next trials replaces the value.
@@ -61,52 +92,11 @@ export class PlanMemory {
   #entries(): readonly (readonly [string, Finding])[] {
     try {
       const parsed: unknown = JSON.parse(this.#store.get(STORE_KEY) ?? '[]');
-      return Array.isArray(parsed) ? parsed.filter(isEntry) : [];
+      return Array.isArray(parsed) ? parsed.filter((entry: unknown) => isEntry(entry)) : [];
     } catch {
       return [];
     }
   }
-}
-
-function isEntry(value: unknown): value is readonly [string, Finding] {
-  if (!Array.isArray(value) || typeof value[0] !== 'string') return false;
-  const { plan, tried, backends, demotions, foundAtMs } = (value[1] ?? {}) as Record<string, unknown>;
-  return (
-    isPlan(plan) &&
-    Array.isArray(tried) &&
-    tried.every(isTrialRecord) &&
-    Array.isArray(backends) &&
-    backends.every((name) => typeof name === 'string') &&
-    Array.isArray(demotions) &&
-    demotions.every(isDemotion) &&
-    Number.isFinite(foundAtMs)
-  );
-}
-
-function isPlan(value: unknown): value is Plan {
-  const { provider, threads } = (value ?? {}) as Record<string, unknown>;
-  return typeof provider === 'string' && Number.isInteger(threads) && Number(threads) >= 1;
-}
-
-function isTrialRecord(value: unknown): value is TrialRecord {
-  const { outcome, medianMs, reason } = (value ?? {}) as Record<string, unknown>;
-  return (
-    isPlan(value) &&
-    typeof outcome === 'string' &&
-    (medianMs === null || Number.isFinite(medianMs)) &&
-    (reason === null || typeof reason === 'string')
-  );
-}
-
-function isDemotion(value: unknown): value is Demotion {
-  const { provider, reason, untilMs, times, retried } = (value ?? {}) as Record<string, unknown>;
-  return (
-    typeof provider === 'string' &&
-    typeof reason === 'string' &&
-    Number.isFinite(untilMs) &&
-    Number.isInteger(times) &&
-    typeof retried === 'boolean'
-  );
 }
 
 /** Immutable list of demotions (see `Demotion`): each `with…` method returns a new list. */
