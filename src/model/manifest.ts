@@ -1,6 +1,6 @@
 import { Type, type Static } from '@sinclair/typebox';
+import { closed } from '../contract/schema-parts.ts';
 
-const closed = { additionalProperties: false } as const;
 const Name = Type.String({ pattern: '^[a-z0-9][a-z0-9._-]{0,63}$' });
 const FileName = Type.String({
   pattern: '^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$',

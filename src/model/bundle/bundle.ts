@@ -1,3 +1,4 @@
+import { constants } from 'node:fs';
 import { readFile, realpath } from 'node:fs/promises';
 import { totalmem } from 'node:os';
 import { join } from 'node:path';
@@ -8,7 +9,6 @@ import {
   embeddingDigest,
   listBundle,
   MANIFEST_FILE,
-  readBundleText,
   refuseBundle,
   scanBundleDir,
   type FileDigests,
@@ -42,18 +42,12 @@ export async function openBundle(path: string, options: OpenBundleOptions = {}):
   const manifest = await readManifest(dir, files);
   checkFileNames(manifest, files);
   const digests = await digestFiles(dir, files.keys(), options.signal);
-  checkDigests(manifest, digests);
-  const weightFiles = new Map<string, readonly string[]>();
-  for (const { file } of manifest.stages) {
-    if (weightFiles.has(file)) continue;
-    weightFiles.set(file, weightFilesOf(file, await scanStage(dir, file, files)));
-  }
-  await checkRequirements(manifest, options);
+  const scans = await checkContent({ dir, files, digests }, manifest, options, (check) => check());
   return {
     dir,
     manifest,
     digest: bundleDigest(digests),
-    embeddingDigest: embeddingDigest(manifest, digests, weightFiles),
+    embeddingDigest: embeddingDigest(manifest, digests, scans),
   };
 }
 
@@ -95,27 +89,42 @@ export async function inspectBundle(path: string, options: OpenBundleOptions = {
   faults.push(...fileFaults.map((message) => ({ code: 'model_bundle_refused' as const, message })));
   const manifest = await collectFaults(() => readManifest(dir, files));
   const digests = await digestFiles(dir, files.keys(), options.signal);
-  const nodes = new Map<string, number>();
-  const weightFiles = new Map<string, readonly string[]>();
+  let scans: ReadonlyMap<string, OnnxScan> = new Map();
   if (manifest !== null) {
     await collectFaults(() => checkFileNames(manifest, files));
-    await collectFaults(() => checkDigests(manifest, digests));
-    for (const file of new Set(manifest.stages.map((stage) => stage.file))) {
-      const scan = files.has(file) ? await collectFaults(() => scanStage(dir, file, files)) : null;
-      if (scan === null) continue;
-      nodes.set(file, scan.nodes);
-      weightFiles.set(file, weightFilesOf(file, scan));
-    }
-    await collectFaults(() => checkRequirements(manifest, options));
+    scans = await checkContent({ dir, files, digests }, manifest, options, collectFaults);
   }
   return {
     files,
     manifest,
-    nodes,
+    nodes: new Map([...scans].map(([file, { nodes }]) => [file, nodes])),
     digest: fileFaults.length === 0 ? bundleDigest(digests) : null,
-    embeddingDigest: manifest === null ? null : embeddingDigest(manifest, digests, weightFiles),
+    embeddingDigest: manifest === null ? null : embeddingDigest(manifest, digests, scans),
     faults,
   };
+}
+
+interface Content {
+  readonly dir: string;
+  readonly files: ReadonlyMap<string, number>;
+  readonly digests: FileDigests;
+}
+
+/** Runs the checks of the files with `run`. Returns the scans of the stages, by the file of the stage. */
+async function checkContent(
+  { dir, files, digests }: Content,
+  manifest: Manifest,
+  options: OpenBundleOptions,
+  run: <T>(check: () => T | Promise<T>) => T | Promise<T | null>,
+): Promise<ReadonlyMap<string, OnnxScan>> {
+  await run(() => checkDigests(manifest, digests));
+  const scans = new Map<string, OnnxScan>();
+  for (const file of new Set(manifest.stages.map((stage) => stage.file))) {
+    const scan = files.has(file) ? await run(() => scanStage(dir, file, files)) : null;
+    if (scan !== null) scans.set(file, scan);
+  }
+  await run(() => checkRequirements(manifest, options));
+  return scans;
 }
 
 /** Returns the faults that the error lists, each as a separate fault. */
@@ -148,7 +157,8 @@ async function readManifest(dir: string, files: ReadonlyMap<string, number>): Pr
     throw new AgentError('model_not_found', `the directory has no ${MANIFEST_FILE}`, { context: { dir } });
   }
   if (sizeBytes > MAX_MANIFEST_BYTES) throw refuseBundle([`${MANIFEST_FILE} is larger than 4 MiB`]);
-  return parseManifest(await readBundleText(join(dir, MANIFEST_FILE)));
+  const flag = constants.O_RDONLY | constants.O_NOFOLLOW;
+  return parseManifest(await readFile(join(dir, MANIFEST_FILE), { encoding: 'utf8', flag }));
 }
 
 /**
@@ -193,12 +203,6 @@ async function scanStage(dir: string, file: string, files: ReadonlyMap<string, n
     outside.map((path) => `${file} reads tensors from ${JSON.stringify(path)}, which is not in the bundle`),
   );
 }
-
-/** The files with the weights of a stage: the ONNX file and its external tensors. */
-const weightFilesOf = (file: string, { externalFiles }: OnnxScan): readonly string[] => [
-  file,
-  ...externalFiles.toSorted(),
-];
 
 /** Checks the requirements of a model. Throws `model_requires`. */
 export async function checkRequirements(

@@ -4,6 +4,7 @@ import { lstat, open, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AgentError } from '../../base/errors.ts';
 import type { Manifest, Stage } from '../manifest.ts';
+import type { OnnxScan } from './onnx-scan.ts';
 
 export const MANIFEST_FILE = 'model.json';
 const GOLDEN_DIR = 'golden';
@@ -79,16 +80,6 @@ async function readDirectory(dir: string): Promise<Dirent[]> {
   }
 }
 
-/** Reads the text of a file; never follows a symbolic link. */
-export async function readBundleText(path: string): Promise<string> {
-  const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW);
-  try {
-    return await file.readFile('utf8');
-  } finally {
-    await file.close();
-  }
-}
-
 /** Returns the digest `sha256:…` of a file. Reads the file in pieces; never follows a symbolic link. */
 export async function digestFile(path: string, signal?: AbortSignal): Promise<string> {
   const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW);
@@ -121,19 +112,21 @@ export function bundleDigest(digests: FileDigests): string {
 /**
  * Digest of everything on which an embedding depends: the output of the embedding head, and the weights and inputs of
  * each stage that leads to this output. Golden images, texts and other heads do not change the digest. Null without an
- * embedding head. `weightFiles` maps the file of each stage to the files that hold its tensors.
+ * embedding head. `scans` names the external tensors of each stage, by the file of the stage.
  */
 export function embeddingDigest(
   manifest: Manifest,
   digests: FileDigests,
-  weightFiles: ReadonlyMap<string, readonly string[]>,
+  scans: ReadonlyMap<string, OnnxScan>,
 ): string | null {
   const output = manifest.heads.embedding?.output;
   if (output === undefined) return null;
   const stages = stagesLeadingTo(output, manifest.stages).map(({ id, file, inputs }) => ({
     id,
     inputs,
-    weights: (weightFiles.get(file) ?? [file]).map((path) => digests.get(path) ?? null),
+    weights: [file, ...(scans.get(file)?.externalFiles.toSorted() ?? [])].map(
+      (path) => digests.get(path) ?? null,
+    ),
   }));
   return digestText(canonicalJson({ output, stages }));
 }

@@ -68,12 +68,6 @@ export async function scanOnnx(path: string, name: string): Promise<OnnxScan> {
   }
 }
 
-/** The dimensions of one tensor that were read so far: their number and their product. */
-class Dimensions {
-  count = 0;
-  values = 1;
-}
-
 class Scanner {
   readonly externalFiles = new Set<string>();
   hasGraph = false;
@@ -92,7 +86,8 @@ class Scanner {
     const children = CHILDREN[type] ?? {};
     if (type === 'Node' && ++this.nodes > MAX_NODES)
       throw this.refusal(`has more than ${String(MAX_NODES)} nodes`);
-    const dims = new Dimensions();
+    /** The dimensions of a tensor that were read so far: their number and their product. */
+    const dims = { count: 0, values: 1 };
     for (let at = start; at < end;) {
       if (++this.#fields > MAX_FIELDS) throw this.refusal('has too many fields');
       const tag = await this.#varint(at, end);
@@ -127,7 +122,7 @@ class Scanner {
     });
   }
 
-  #addDimension(dims: Dimensions, dim: number): void {
+  #addDimension(dims: { count: number; values: number }, dim: number): void {
     // A zero makes the tensor empty. Count it as 1, so that it does not hide the other dimensions.
     dims.values *= Math.max(1, dim);
     if (++dims.count > MAX_DIMS || dims.values > MAX_VALUES)

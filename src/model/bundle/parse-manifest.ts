@@ -2,7 +2,7 @@ import type { TSchema, Static } from '@sinclair/typebox';
 import { AgentError } from '../../base/errors.ts';
 import { schemaChecker, type ErrorObject } from '../../base/schema-checker.ts';
 import { Manifest } from '../manifest.ts';
-import { findRuleFaults } from './manifest-rules.ts';
+import { findRuleFaults, PARTS_WITH_RULES, type ValidParts } from './manifest-rules.ts';
 
 /**
  * Size limit of a manifest. It is larger than any real manifest: sixteen golden images with a few thousand values each.
@@ -32,15 +32,8 @@ export function parseManifest(text: string): Manifest {
   // Also check the rules for the parts that match the schema, so that the author of a bundle can correct all faults at
   // once.
   const parts: Partial<Record<string, unknown>> = isRecord(value) ? value : {};
-  const properties = Manifest.properties;
-  const validParts = {
-    ...(matches(properties.version, parts.version) && { version: parts.version }),
-    ...(matches(properties.stages, parts.stages) && { stages: parts.stages }),
-    ...(matches(properties.heads, parts.heads) && { heads: parts.heads }),
-    ...(matches(properties.golden, parts.golden) && { golden: parts.golden }),
-    ...(matches(properties.files, parts.files) && { files: parts.files }),
-    ...(matches(properties.requires, parts.requires) && { requires: parts.requires }),
-  };
+  const valid = PARTS_WITH_RULES.filter((key) => matches(Manifest.properties[key], parts[key]));
+  const validParts: ValidParts = Object.fromEntries(valid.map((key) => [key, parts[key]]));
   throw invalidManifest([...faults, ...findRuleFaults(validParts)]);
 }
 

@@ -208,7 +208,7 @@ export class Installer {
       context: { ...model, from },
     });
     log.warn({ from, to: model }, 'an operator rolled the model back');
-    await this.#collect();
+    await this.#deps.slots.collect();
     return model;
   }
 
@@ -229,8 +229,8 @@ export class Installer {
 
   /** Completes an install that a restart interrupted, then each requested install. Rejects when the signal fires. */
   async run(signal: AbortSignal): Promise<never> {
-    const { journal, clock, log } = this.#deps;
-    if (journal.current === null) await this.#collect();
+    const { journal, clock, log, slots } = this.#deps;
+    if (journal.current === null) await slots.collect();
     for (;;) {
       signal.throwIfAborted();
       this.#wake = new AbortController();
@@ -269,15 +269,6 @@ export class Installer {
     );
     active.ended.resolve(undefined);
     if (this.#activeInstall === active) this.#activeInstall = null;
-  }
-
-  async #collect(): Promise<void> {
-    const { slots, log } = this.#deps;
-    await slots
-      .collect()
-      .catch((thrown: unknown) =>
-        log.warn({ err: asAgentError(thrown) }, 'cannot remove bundles that no slot refers to'),
-      );
   }
 
   get #activeModel(): SlotRef {

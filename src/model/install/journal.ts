@@ -1,24 +1,15 @@
-import type { Clock } from '../../base/clock.ts';
 import { asAgentError } from '../../base/errors.ts';
-import type { Log } from '../../base/log.ts';
 import { Backoff } from '../../base/retry.ts';
-import type { InstallPhase, ModelProgress } from '../../contract/model.ts';
+import type { InstallPhase } from '../../contract/model.ts';
 import { currentInstall, updateInstall } from './transitions.ts';
-import type { Slots } from './types.ts';
+import type { InstallerDeps } from './types.ts';
 import type { InstallRecord, FetchProgress, SlotsState } from '../types.ts';
 
 const RETRY = { minMs: 1000, maxMs: 60_000, resetAfterMs: 60_000 };
 /** Shortest time between two published progress messages of the same phase. */
 const MIN_PROGRESS_INTERVAL_MS = 1000;
 
-export interface JournalDeps {
-  readonly slots: Slots;
-  readonly clock: Clock;
-  readonly log: Log;
-  /** Called after each stored change of an install phase or of the slots. */
-  readonly onState: () => void;
-  readonly onProgress: (progress: ModelProgress) => void;
-}
+export type JournalDeps = Pick<InstallerDeps, 'slots' | 'clock' | 'log' | 'onState' | 'onProgress'>;
 
 /** Stores the state of installs. Publishes each stored change, and the progress within a phase. */
 export class InstallJournal {

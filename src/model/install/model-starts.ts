@@ -1,20 +1,14 @@
-import type { Clock } from '../../base/clock.ts';
 import { AgentError, asAgentError } from '../../base/errors.ts';
-import type { Log } from '../../base/log.ts';
-import type { RaiseEvent } from '../../store/types.ts';
 import { failureEvent, installContext, isBundleFault } from './failures.ts';
 import { currentInstall, rollBackInstall, updateInstall } from './transitions.ts';
-import type { Slots } from './types.ts';
+import type { InstallerDeps, Slots } from './types.ts';
 import type { InstallRecord } from '../types.ts';
 
 /** When this many starts have failed, the next start of the agent rolls the install back. */
 const MAX_FAILED_STARTS = 2;
 
-export interface ModelStartsDeps {
+export interface ModelStartsDeps extends Pick<InstallerDeps, 'clock' | 'log' | 'raise'> {
   readonly slots: Pick<Slots, 'state' | 'update'>;
-  readonly clock: Clock;
-  readonly log: Log;
-  readonly raise: RaiseEvent;
 }
 
 /**
@@ -26,8 +20,8 @@ export interface ModelStartsDeps {
 export class ModelStarts {
   readonly #deps: ModelStartsDeps;
 
-  constructor({ slots, clock, log, raise }: ModelStartsDeps) {
-    this.#deps = { slots, clock, log, raise };
+  constructor(deps: ModelStartsDeps) {
+    this.#deps = deps;
   }
 
   /** Call this at the start of the agent, before the model of the active slot is opened. */

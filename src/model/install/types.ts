@@ -24,6 +24,7 @@ export interface Slots {
    */
   update(change: (state: SlotsState) => SlotsState): SlotsState;
   bundleDir(digest: string): string;
+  /** Removes the bundles that no slot refers to. Never rejects. */
   collect(): Promise<void>;
 }
 

@@ -69,7 +69,7 @@ async function createRepository(options: InitOptions): Promise<{ root: Metadata<
   signWith(root, created.get('root') ?? []);
   const published = { root: 1, timestamp: 1 };
   const settings: Settings = { format: 1, expires_days: { ...options.expiresDays }, published };
-  const repository = Repository.create(options, settings);
+  const repository = new Repository(options, settings);
   writePrepared(repository, await prepareMetadata(repository, root, null, 'targets'), true);
   return { root };
 }

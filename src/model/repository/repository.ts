@@ -57,7 +57,8 @@ export class Repository {
   readonly settings: Settings;
   readonly #options: RepositoryOptions;
 
-  private constructor(options: RepositoryOptions, settings: Settings) {
+  /** Does not read or write files. */
+  constructor(options: RepositoryOptions, settings: Settings) {
     this.dir = options.dir;
     this.keys = openKeyRing(options);
     this.settings = settings;
@@ -75,20 +76,13 @@ export class Repository {
     return new Repository(options, settings);
   }
 
-  /** Returns a new repository. Writes no files. */
-  static create(options: RepositoryOptions, settings: Settings): Repository {
-    return new Repository(options, settings);
-  }
-
   /**
    * Reads the published metadata and verifies them, beginning with the operator's own root. So the operator never signs
    * content that an attacker changed on the web server. Throws `repo_damaged`.
    */
   async read(): Promise<CurrentMetadata> {
-    const roots = await this.#readRoots();
-    const root = roots.at(-1);
-    if (!root) throw damaged('the root of trust');
-    const trustedRoots = (await this.#isRotating(root)) ? roots : [root];
+    const { root, former } = await this.#readRoots();
+    const trustedRoots = (await this.#isRotating(root)) ? [former, root] : [root];
     const timestamp = await this.#readSigned('timestamp', null, MetadataKind.Timestamp, trustedRoots);
     const { snapshotMeta } = timestamp.signed;
     const snapshot = await this.#readSigned('snapshot', snapshotMeta, MetadataKind.Snapshot, trustedRoots);
@@ -106,9 +100,7 @@ export class Repository {
 
   /** Reads only the newest root, and verifies it, beginning with the operator's own root. */
   async readRoot(): Promise<Metadata<Root>> {
-    const root = (await this.#readRoots()).at(-1);
-    if (!root) throw damaged('the root of trust');
-    return root;
+    return (await this.#readRoots()).root;
   }
 
   /** Expiry time of a signature that is made now, in the time format of TUF. */
@@ -161,25 +153,22 @@ export class Repository {
   }
 
   /**
-   * Reads the operator's own root, then each newer published root that the root before it signed. Returns the last two.
+   * Reads the operator's own root, then each newer published root that the root before it signed. Returns the last two,
+   * which are the same without a newer root.
    */
-  async #readRoots(): Promise<Metadata<Root>[]> {
+  async #readRoots(): Promise<{ readonly root: Metadata<Root>; readonly former: Metadata<Root> }> {
     const ownRoot = await readIfExists(join(this.#options.keysDir, 'root.json'));
     if (!ownRoot) throw new AgentError('repo_missing', 'the keys directory has no root.json');
-    const roots = [parseMetadata('root.json', ownRoot, MetadataKind.Root)];
-    for (;;) {
-      const last = roots.at(-1);
-      if (!last) return roots;
-      const path = metadataPath('root', last.signed.version + 1);
+    let root = parseMetadata('root.json', ownRoot, MetadataKind.Root);
+    for (let former = root; ;) {
+      const path = metadataPath('root', root.signed.version + 1);
       const bytes = await readIfExists(join(this.dir, path));
-      if (!bytes) break;
+      if (!bytes) return { root, former };
       const next = parseMetadata(path, bytes, MetadataKind.Root);
-      verifySignatures(path, last, 'root', next);
-      verifySignatures(path, next, 'root', next);
-      if (next.signed.version !== last.signed.version + 1) throw damaged(path);
-      roots.push(next);
+      const isSigned = isSignedBy(root, 'root', next) && isSignedBy(next, 'root', next);
+      if (!isSigned || next.signed.version !== root.signed.version + 1) throw damaged(path);
+      [former, root] = [root, next];
     }
-    return roots.slice(-2);
   }
 
   async #readSigned<K extends Exclude<Role, 'root'>>(
@@ -219,14 +208,6 @@ export function isSignedBy(root: Metadata<Root>, role: Role, metadata: RoleMetad
     return true;
   } catch {
     return false;
-  }
-}
-
-function verifySignatures(path: string, root: Metadata<Root>, role: Role, metadata: RoleMetadata): void {
-  try {
-    root.verifyDelegate(role, metadata);
-  } catch (error) {
-    throw damaged(path, error);
   }
 }
 

@@ -1,9 +1,10 @@
+import { once } from 'node:events';
 import { constants } from 'node:fs';
 import { open, realpath, type FileHandle } from 'node:fs/promises';
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { join, sep } from 'node:path';
 import { pipeline } from 'node:stream/promises';
-import { AgentError } from '../../base/errors.ts';
+import { AgentError, asAgentError } from '../../base/errors.ts';
 
 export interface ServeOptions {
   readonly dir: string;
@@ -39,29 +40,21 @@ export async function serveRepository(
       () => response.destroy(),
     );
   });
-  await listen(server, options);
+  const { host, port } = options;
+  await once(server.listen(port, host), 'listening').catch((cause: unknown) => {
+    const { message } = asAgentError(cause);
+    throw new AgentError('http_listen', `cannot listen on ${host}:${port}: ${message}`, { cause });
+  });
   const address = server.address();
-  const port = typeof address === 'object' && address !== null ? address.port : options.port;
-  const host = options.host.includes(':') ? `[${options.host}]` : options.host;
+  const actualPort = typeof address === 'object' && address !== null ? address.port : port;
   return {
-    url: `http://${host}:${port}/`,
+    url: `http://${host.includes(':') ? `[${host}]` : host}:${actualPort}/`,
     close: () =>
       new Promise((resolve) => {
         server.close(() => resolve());
         server.closeAllConnections();
       }),
   };
-}
-
-function listen(server: Server, { host, port }: ServeOptions): Promise<void> {
-  return new Promise((resolve, reject) => {
-    server.once('error', (error) =>
-      reject(
-        new AgentError('http_listen', `cannot listen on ${host}:${port}: ${error.message}`, { cause: error }),
-      ),
-    );
-    server.listen(port, host, () => resolve());
-  });
 }
 
 async function handleRequest(

@@ -69,15 +69,9 @@ export function buildRoot(
 }
 
 /** Replaces all signatures of the metadata with signatures by the given keys. */
-export function signWith<T extends RoleMetadata>(metadata: T, signers: readonly SigningKey[]): T {
+export function signWith(metadata: RoleMetadata, signers: readonly SigningKey[]): void {
   metadata.signatures = {};
-  const done = new Set<string>();
-  for (const signer of signers) {
-    if (done.has(signer.key.keyID)) continue;
-    done.add(signer.key.keyID);
-    metadata.sign(signer.sign, true);
-  }
-  return metadata;
+  for (const signer of signers) metadata.sign(signer.sign);
 }
 
 /**

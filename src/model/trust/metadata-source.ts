@@ -1,6 +1,7 @@
 import { constants } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { join } from 'node:path';
+import { buffer } from 'node:stream/consumers';
 import type { Fetcher } from 'tuf-js';
 import { DownloadHTTPError } from 'tuf-js/dist/error.js';
 import { errorCode } from '../../base/disk-errors.ts';
@@ -23,14 +24,8 @@ export function directorySource(dir: string): MetadataSource {
       signal.throwIfAborted();
       try {
         await using file = await open(join(dir, path), constants.O_RDONLY | constants.O_NOFOLLOW);
-        const bytes = Buffer.alloc(maxBytes + 1);
-        let size = 0;
-        while (size < bytes.length) {
-          const { bytesRead } = await file.read(bytes, size, bytes.length - size, null);
-          if (bytesRead === 0) break;
-          size += bytesRead;
-        }
-        return bytes.subarray(0, size);
+        // `end` is inclusive.
+        return await buffer(file.createReadStream({ end: maxBytes, autoClose: false }));
       } catch (error) {
         if (errorCode(error) === 'ENOENT') return null;
         throw new AgentError('model_transfer_failed', 'a file of the repository cannot be read', {
