@@ -14,7 +14,7 @@ import { healthSources } from './control/health-sources.ts';
 import { createReconfigure } from './control/reconfigure.ts';
 import { readBootId } from './health/machine.ts';
 import { Heartbeat } from './health/heartbeat.ts';
-import { Liveness, watchVision } from './health/liveness.ts';
+import { Liveness, watchScheduler, watchVision } from './health/liveness.ts';
 import { Metrics } from './health/metrics/metrics.ts';
 import { TimeSync } from './health/time-sync.ts';
 import { Watchdog } from './health/watchdog.ts';
@@ -156,7 +156,8 @@ export async function startAgent(options: AgentOptions, deps: AgentDeps): Promis
   const forwarder = new Forwarder(mqtt, { ...mqttDeps, link, outbox, onAccepted: on.delivered.emit });
 
   // Health.
-  const liveness = new Liveness({}, { clock, parts: [watchVision(inference, server)] });
+  const parts = [watchVision(inference, server), watchScheduler(cameras)];
+  const liveness = new Liveness({}, { clock, parts });
   const sources = healthSources({ cameras, link, server, store, models, time });
   const sink = (health: Health): void =>
     link.setState('health', health, { expiryS: 3 * state.settings.heartbeat.intervalS });

@@ -63,7 +63,12 @@ function memoryCamera(next: () => Uint8Array): Camera {
   };
 }
 
-const NO_SCHEDULE: Schedule = { slots: async function* () {}, nextRunAtMs: () => null, description: 'none' };
+const NO_SCHEDULE: Schedule = {
+  slots: async function* () {},
+  nextRunAtMs: () => null,
+  wakeMonoMs: null,
+  description: 'none',
+};
 
 /**
  * Measures the time from the encoded frame to the record on the disk against two references: decode and `session.run`,

@@ -37,10 +37,13 @@ export async function openCamera(settings: CameraSettings, deps: CameraDeps): Pr
   const camera = await createCamera(settings, deps);
   const { kind, schedule } = settings;
   if (kind === 'simulated' || kind === 'video' || kind === 'directory') return camera;
-  // The other half of the interval is for the capture and the analysis of its frames.
-  const maxRetryS = Math.min(MAX_RETRY_S, (schedule.everyS ?? Infinity) / 2);
-  return new RetryingCamera({ maxRetryS }, { camera, clock: deps.clock });
+  return new RetryingCamera({ maxRetryS: retryLimitS(schedule) }, { camera, clock: deps.clock });
 }
+
+/** Longest time after the start of a capture in which a retry starts, seconds. */
+export const retryLimitS = ({ everyS }: CameraSettings['schedule']): number =>
+  // The other half of the interval is for the capture and the analysis of its frames.
+  Math.min(MAX_RETRY_S, (everyS ?? Infinity) / 2);
 
 async function createCamera(settings: CameraSettings, deps: CameraDeps): Promise<Camera> {
   const { id } = settings;

@@ -10,13 +10,16 @@ const NS_PER_MS = 1e6;
 const MAX_MAIN_LOOP_SILENCE_MS = 30_000;
 /** Time for a restart of the vision process including its backoff, in addition to two frame deadlines. */
 const VISION_RESTART_MS = 120_000;
+/** A camera whose next step is overdue by more than this makes no progress. */
+const MAX_SLOT_OVERDUE_MS = 30_000;
 
 /** A part that the agent cannot work without. */
 export interface WatchedPart {
   readonly name: string;
-  readonly maxSilenceMs: number;
-  /** Monotonic time of its last progress, ms; null while no progress is expected. */
-  lastProgressMonoMs(): number | null;
+  /** It is stalled when its progress is overdue by more than this, ms. */
+  readonly maxOverdueMs: number;
+  /** Monotonic time at which its next progress is or was due, ms; null while none is expected. */
+  progressDueMonoMs(): number | null;
 }
 
 export interface LivenessReport {
@@ -28,14 +31,32 @@ export interface LivenessReport {
   readonly loopDelayMaxMs: number | null;
 }
 
-/** The vision process as a watched part: it must make progress within two frame deadlines and the time of a restart. */
+/**
+ * The vision process as a watched part: while requests wait for it, it must reply or start again within two frame
+ * deadlines and the time of a restart.
+ */
 export const watchVision = (
   { timeoutS }: { readonly timeoutS: number },
-  vision: { readonly lastProgressMonoMs: number | null },
+  vision: { readonly unansweredSinceMonoMs: number | null },
 ): WatchedPart => ({
   name: 'vision',
-  maxSilenceMs: VISION_RESTART_MS + timeoutS * 2_000,
-  lastProgressMonoMs: () => vision.lastProgressMonoMs,
+  maxOverdueMs: VISION_RESTART_MS + timeoutS * 2_000,
+  progressDueMonoMs: () => vision.unansweredSinceMonoMs,
+});
+
+/**
+ * The schedules of all cameras as a watched part. The due times are monotonic and each camera sets its own, so a step of
+ * the clock, a closed sun window and a long burst are no stall.
+ */
+export const watchScheduler = (cameras: {
+  list(): readonly { readonly stepDueMonoMs: number | null }[];
+}): WatchedPart => ({
+  name: 'scheduler',
+  maxOverdueMs: MAX_SLOT_OVERDUE_MS,
+  progressDueMonoMs: () => {
+    const due = cameras.list().flatMap(({ stepDueMonoMs }) => stepDueMonoMs ?? []);
+    return due.length === 0 ? null : Math.min(...due);
+  },
 });
 
 /** Watches whether the main loop and the watched parts make progress. */
@@ -66,12 +87,12 @@ export class Liveness {
 
   report(): LivenessReport {
     const nowMs = this.#clock.monoMs();
-    const isSilent = (lastMs: number | null, maxMs: number): boolean =>
-      lastMs !== null && nowMs - lastMs > maxMs;
+    const isOverdue = (dueMs: number | null, maxMs: number): boolean =>
+      dueMs !== null && nowMs - dueMs > maxMs;
     const stalled = this.#parts
-      .filter((part) => isSilent(part.lastProgressMonoMs(), part.maxSilenceMs))
+      .filter((part) => isOverdue(part.progressDueMonoMs(), part.maxOverdueMs))
       .map((part) => part.name);
-    if (isSilent(this.#tickMonoMs, this.#maxSilenceMs)) stalled.unshift('main_loop');
+    if (isOverdue(this.#tickMonoMs, this.#maxSilenceMs)) stalled.unshift('main_loop');
     const measured = this.#histogram !== null && this.#histogram.count > 0 ? this.#histogram : null;
     return {
       alive: stalled.length === 0,

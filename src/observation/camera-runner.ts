@@ -21,6 +21,7 @@ import { burstView, meanEmbedding, observeBurst, usedResults, type Burst } from 
 import { CameraHealth } from './camera-health.ts';
 import { FrozenDetector } from './frozen-detector.ts';
 import { buildRecord, type RecordContext } from './record.ts';
+import { LEAVE_WITHIN_MS, StepDeadline } from './step-deadline.ts';
 
 export interface CameraRunnerOptions {
   readonly settings: CameraSettings;
@@ -72,6 +73,7 @@ export class CameraRunner {
   readonly #log: Log;
   readonly #health: CameraHealth;
   readonly #frozen: FrozenDetector;
+  readonly #step: StepDeadline;
   /** Aborts captures on request: the camera is about to close. */
   readonly #closing = new AbortController();
   /** Ends the schedule; the current observation goes on. */
@@ -89,6 +91,7 @@ export class CameraRunner {
     this.#context = options.context;
     this.#deps = deps;
     this.#log = deps.log.child({ camera: settings.id });
+    this.#step = new StepDeadline(deps);
     const sameSourceBefore = before && isSameSource(before.settings, settings) ? before : null;
     this.#health = sameSourceBefore
       ? sameSourceBefore.#health
@@ -136,6 +139,7 @@ export class CameraRunner {
     const { schedule, camera } = this.#deps;
     const leaving = this.#leaving.signal;
     try {
+      this.#step.expectWithin(LEAVE_WITHIN_MS);
       await this.#lastObservation;
       for await (const slot of schedule.slots(AbortSignal.any([signal, leaving]))) {
         try {
@@ -153,6 +157,7 @@ export class CameraRunner {
     } finally {
       // Before the camera closes: a capture that runs is abandoned, not recorded as a camera failure.
       this.#closing.abort();
+      if (signal.aborted || leaving.aborted) this.#step.end();
       await camera.close();
     }
   }
@@ -173,7 +178,7 @@ export class CameraRunner {
   }
 
   #afterLastObservation<T>(work: () => Promise<T>): Promise<T> {
-    const observation = this.#lastObservation.then(work);
+    const observation = this.#lastObservation.then(work).finally(() => this.#step.endObservation());
     this.#lastObservation = observation.catch(() => undefined);
     return observation;
   }
@@ -186,10 +191,10 @@ export class CameraRunner {
     using lease = this.#deps.lease();
     const burst = slot.skipped
       ? null
-      : await observeBurst(settings, { camera, vision: lease, clock }, signal);
+      : await observeBurst(settings, { camera, vision: this.#step.watch(settings, lease), clock }, signal);
     const used = burst ? usedResults(burst) : [];
     const view = burstView(used);
-    const isFrozen = burst ? this.#checkFrozen(burst) : null;
+    const isFrozen = burst ? this.#frozen.check(burst) : null;
     const embedding = isFrozen === true ? null : meanEmbedding(used);
     const calibration = calibrationFor(lease, [this.#deps.calibration(), calibrationBefore]);
     const estimate = estimateHeight(calibration, embedding, view);
@@ -220,14 +225,6 @@ export class CameraRunner {
     return observation;
   }
 
-  #checkFrozen(burst: Burst): boolean | null {
-    const last = burst.results.at(-1);
-    const frame = burst.frames.at(-1);
-    if (!last || !frame) return null;
-    const verdict = this.#frozen.add(last.view, frame.monoMs);
-    return verdict === 'unknown' ? null : verdict === 'frozen';
-  }
-
   #updateState(burst: Burst, observation: Observation): void {
     const transition = this.#health.update(burst, observation.reasons);
     if (transition === null) return;
@@ -245,6 +242,11 @@ export class CameraRunner {
 
   get id(): string {
     return this.#settings.id;
+  }
+
+  /** Monotonic time by which this camera must make its next step, ms; null while none is due. */
+  get stepDueMonoMs(): number | null {
+    return this.#step.dueMonoMs;
   }
 
   get schedule(): Schedule {

@@ -18,6 +18,7 @@ import { CameraRunner, type Observed } from './camera-runner.ts';
 import type { LabelledImages } from './labelled-images.ts';
 import type { RecordContext } from './record.ts';
 import type { SiteCalibrations } from './site-calibrations.ts';
+import { LEAVE_WITHIN_MS } from './step-deadline.ts';
 
 export interface CameraSetOptions {
   readonly settings: { readonly cameras: readonly CameraSettings[] };
@@ -53,8 +54,6 @@ export interface CameraSetDeps {
 /** Standard deviation of the error that a simulated person makes when reading a wave height. */
 const READING_NOISE_M = 0.05;
 const MAX_SELF_LABELS = 60;
-/** Time that a camera has to finish its observation when it is changed or removed. */
-const LEAVE_WITHIN_MS = 15_000;
 
 /** All cameras of the device: adds, changes and removes them while they run. */
 export class CameraSet {

@@ -1,5 +1,6 @@
 import { mean } from '../base/statistics.ts';
 import type { ViewSignature } from '../vision/protocol.ts';
+import type { Burst } from './burst.ts';
 
 export interface FrozenOptions {
   /** Consecutive bursts that must show the same image, 2 or more. */
@@ -34,6 +35,15 @@ export class FrozenDetector {
 
   constructor(options: FrozenOptions) {
     this.#options = options;
+  }
+
+  /** Adds a burst. Returns whether the camera is frozen; null when that is unknown. */
+  check({ results, frames }: Pick<Burst, 'results' | 'frames'>): boolean | null {
+    const last = results.at(-1);
+    const frame = frames.at(-1);
+    if (!last || !frame) return null;
+    const verdict = this.add(last.view, frame.monoMs);
+    return verdict === 'unknown' ? null : verdict === 'frozen';
   }
 
   /** Adds one signature of each burst, in order, with its monotonic time. */

@@ -29,6 +29,7 @@ export class CronSchedule implements Schedule {
   readonly description: string;
   readonly #times: CronTimes;
   readonly #clock: Clock;
+  #wakeMonoMs: number | null = null;
   /** Every slot up to this wall time has run or was reported as lost. */
   #servedMs: number;
   /** The first slot after `#servedMs`; null when there is none within the horizon, undefined before the search. */
@@ -59,9 +60,10 @@ export class CronSchedule implements Schedule {
         else yield* this.#skipUntil(finishedMs, 'overlap');
         continue;
       }
-      const waitMs = (this.#nextAfterServed(nowMs) ?? Infinity) - nowMs;
-      if (!(await sleepUnlessAborted(clock, Math.min(Math.max(waitMs, 0), MAX_SLEEP_MS), signal)))
-        return undefined;
+      const untilNextMs = (this.#nextAfterServed(nowMs) ?? Infinity) - nowMs;
+      const waitMs = Math.min(Math.max(untilNextMs, 0), MAX_SLEEP_MS);
+      this.#wakeMonoMs = clock.monoMs() + waitMs;
+      if (!(await sleepUnlessAborted(clock, waitMs, signal))) return undefined;
     }
   }
 
@@ -123,6 +125,10 @@ export class CronSchedule implements Schedule {
   #setServed(atMs: number): void {
     this.#servedMs = atMs;
     this.#next = undefined;
+  }
+
+  get wakeMonoMs(): number | null {
+    return this.#wakeMonoMs;
   }
 
   nextRunAtMs(): number | null {

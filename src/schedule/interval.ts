@@ -22,6 +22,7 @@ export class IntervalSchedule implements Schedule {
   readonly #options: IntervalOptions;
   readonly #clock: Clock;
   #dueMonoMs: number | null = null;
+  #wakeMonoMs: number | null = null;
 
   constructor(options: IntervalOptions, deps: { readonly clock: Clock }) {
     this.#options = options;
@@ -35,6 +36,7 @@ export class IntervalSchedule implements Schedule {
     let dueMonoMs = clock.monoMs() + offsetMs;
     for (;;) {
       this.#dueMonoMs = dueMonoMs;
+      this.#wakeMonoMs = Math.max(dueMonoMs, clock.monoMs());
       if (!(await sleepUnlessAborted(clock, Math.max(0, dueMonoMs - clock.monoMs()), signal)))
         return undefined;
       const nowMonoMs = clock.monoMs();
@@ -66,6 +68,10 @@ export class IntervalSchedule implements Schedule {
       const dueAtMs = dueMonoMs + wallAheadMs;
       if (window === null || window(dueAtMs)) yield dueAtMs;
     }
+  }
+
+  get wakeMonoMs(): number | null {
+    return this.#wakeMonoMs;
   }
 
   nextRunAtMs(): number | null {

@@ -22,6 +22,8 @@ export interface Schedule {
   slots(signal: AbortSignal): AsyncIterable<Slot>;
   /** Wall clock of the next slot, ms since 1970; null when there is none in the next days. */
   nextRunAtMs(): number | null;
+  /** Monotonic time at which `slots` wakes up and looks at the clock again, ms; null before it waits for the first time. */
+  readonly wakeMonoMs: number | null;
   /** Human-readable, such as `every 60 s, dawn to dusk`. */
   readonly description: string;
 }

@@ -1,5 +1,5 @@
 import type { Clock } from '../base/clock.ts';
-import { AgentError, asAgentError, isAbort } from '../base/errors.ts';
+import { AgentError, asAgentError, isAbort, type ErrorCode } from '../base/errors.ts';
 import type { ModelRef } from '../contract/observation.ts';
 import type { Bundle } from '../model/manifest.ts';
 import type {
@@ -12,6 +12,9 @@ import type {
 import { StatsCounter } from '../vision/vision-stats.ts';
 import type { Outcomes } from './outcomes.ts';
 import { modelRefOf, type ServedModel } from './served-model.ts';
+
+/** With these errors a request ends although the vision process did not reply to it. */
+const UNANSWERED_CODES: readonly ErrorCode[] = ['vision_crashed', 'vision_timeout', 'vision_start_failed'];
 
 export interface CurrentModelOptions {
   /** How long a frame waits for the first model, seconds. */
@@ -44,7 +47,8 @@ export class CurrentModel {
   #failure: AgentError | null = null;
   #restartsOfFormer = 0;
   #pendingRequests = 0;
-  #progressMonoMs = 0;
+  /** Start of the first request since the last one that the process answered, monotonic ms; null when there is none. */
+  #unansweredSinceMs: number | null = null;
 
   constructor(options: CurrentModelOptions, deps: CurrentModelDeps) {
     this.#options = options;
@@ -96,13 +100,14 @@ export class CurrentModel {
   }
 
   requestStarted(): void {
-    if (this.#pendingRequests === 0) this.#progressMonoMs = this.#deps.clock.monoMs();
+    if (this.unansweredSinceMonoMs === null) this.#unansweredSinceMs = this.#deps.clock.monoMs();
     this.#pendingRequests += 1;
   }
 
-  requestEnded(): void {
+  /** `isAnswered`: false when the request failed because the process hangs, crashed or does not start. */
+  requestEnded(isAnswered: boolean): void {
     this.#pendingRequests -= 1;
-    this.#progressMonoMs = this.#deps.clock.monoMs();
+    if (isAnswered) this.#unansweredSinceMs = this.#pendingRequests > 0 ? this.#deps.clock.monoMs() : null;
   }
 
   get hasPendingRequests(): boolean {
@@ -110,11 +115,14 @@ export class CurrentModel {
   }
 
   /**
-   * Time at which a request last ended with a result or an error, or at which the first pending request began,
-   * monotonic ms. Null while no request is pending.
+   * Since when requests wait, or failed, without a reply or a new start of the vision process, monotonic ms. Null when
+   * no request waits and the process works, and while no model could be started.
    */
-  get lastProgressMonoMs(): number | null {
-    return this.hasPendingRequests ? this.#progressMonoMs : null;
+  get unansweredSinceMonoMs(): number | null {
+    if (this.#unansweredSinceMs === null || this.#model === null) return null;
+    const progressMs = this.#model.process.stats().lastProgressMonoMs ?? -Infinity;
+    if (progressMs < this.#unansweredSinceMs) return this.#unansweredSinceMs;
+    return this.hasPendingRequests ? progressMs : null;
   }
 
   /**
@@ -158,6 +166,7 @@ class ObservationLease implements ModelLease {
     // the queue.
     const serving = this.#current.model ?? (await this.#current.whenServing(signal));
     this.#current.requestStarted();
+    let isAnswered = true;
     try {
       for (let model = this.#model ?? this.#use(serving); ;) {
         try {
@@ -168,13 +177,14 @@ class ObservationLease implements ModelLease {
           if (isAbort(thrown)) throw thrown;
           const error = asAgentError(thrown);
           this.#deps.outcomes.frameFailed(model.digest, error);
+          isAnswered = !UNANSWERED_CODES.includes(error.code);
           const next = error.code === 'vision_closed' ? this.#successorOf(model) : null;
           if (next === null) throw thrown;
           model = next;
         }
       }
     } finally {
-      this.#current.requestEnded();
+      this.#current.requestEnded(isAnswered);
     }
   }
 

@@ -235,8 +235,9 @@ export class ModelServer implements ModelHost {
     return this.#outcomes.errorRate01();
   }
 
-  get lastProgressMonoMs(): number | null {
-    return this.#current.lastProgressMonoMs;
+  /** Null while the vision process has no work or makes progress; see `CurrentModel`. */
+  get unansweredSinceMonoMs(): number | null {
+    return this.#current.unansweredSinceMonoMs;
   }
 
   /** False when the current model is unsigned and serves only because `model.allowUnsigned` is set. */

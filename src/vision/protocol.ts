@@ -137,7 +137,7 @@ export interface VisionStats {
   readonly p95Ms: number | null;
   readonly failures1h: number;
   readonly restarts: number;
-  /** When the process last replied, monotonic ms; null before the first reply. */
+  /** When the process last replied or started, monotonic ms; null before its first start. */
   readonly lastProgressMonoMs: number | null;
   readonly ready: boolean;
 }

@@ -52,6 +52,7 @@ class Rig {
   readonly schedule = {
     slots: (signal: AbortSignal) => slotsOf(signal, (give) => (this.#give = give)),
     nextRunAtMs: () => null,
+    wakeMonoMs: null,
     description: 'by hand',
   };
 

@@ -26,7 +26,7 @@ it('abandons a capture on request at a stop, and records no camera failure', asy
   const stop = new AbortController();
   const runner = new CameraRunner(
     {
-      settings: { id: 'north', burst: { frames: 1, intervalS: 1 }, timeoutS: 10 },
+      settings: { id: 'north', schedule: {}, burst: { frames: 1, intervalS: 1 }, timeoutS: 10 },
       context: () => ({ site: 's', device: 'd', bootId: 'b', model: null, provider: null }),
     } as never,
     {
@@ -37,6 +37,7 @@ it('abandons a capture on request at a stop, and records no camera failure', asy
           await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }));
         },
         nextRunAtMs: () => null,
+        wakeMonoMs: null,
         description: 'never',
       },
       lease: () => leaseOf({ analyze: () => Promise.reject(new Error('this camera gives no frame')) }),

@@ -111,6 +111,7 @@ describe('CameraSet', () => {
               await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }));
           },
           nextRunAtMs: () => null,
+          wakeMonoMs: null,
           description: 'never',
         }),
         onObservation: (observation) => stored.push(observation),
