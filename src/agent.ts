@@ -14,6 +14,7 @@ import { healthSources } from './control/health-sources.ts';
 import { createReconfigure } from './control/reconfigure.ts';
 import { readBootId } from './health/machine.ts';
 import { Heartbeat } from './health/heartbeat.ts';
+import { reportLastStop } from './health/last-stop.ts';
 import { Liveness, watchScheduler, watchVision } from './health/liveness.ts';
 import { Metrics } from './health/metrics/metrics.ts';
 import { TimeSync } from './health/time-sync.ts';
@@ -82,6 +83,7 @@ export async function startAgent(options: AgentOptions, deps: AgentDeps): Promis
   const onCorrected = on.timesCorrected.emit;
   const time = new TimeSync(identity, { ...base('time'), kernel: deps.kernelClock, onCorrected });
   await time.start(signal);
+  const lastStop = reportLastStop({ dir: options.env['STATE_DIRECTORY'] ?? stateDir }, base('agent'));
 
   // The connection to the broker.
   const embedded = await startEmbeddedBroker(settings.mqtt, base('broker'));
@@ -173,7 +175,7 @@ export async function startAgent(options: AgentOptions, deps: AgentDeps): Promis
   const metrics = await Metrics.open(identity, { clock, heartbeat, link, store, analysis, cache });
   const api = createAgentApi({
     ...{ clock, levels, recentLog: deps.recentLog, configuration, state, store, link, info, states },
-    ...{ cameras, server, analysis, models, heartbeat, liveness },
+    ...{ cameras, server, analysis, models, heartbeat, liveness, lastStop },
   });
   const clockSynced = (): boolean => time.state().synced;
   const commandDeps = { topics, link, api, clockSynced, commandLog: store.commands };

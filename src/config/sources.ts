@@ -55,13 +55,14 @@ function parseDocument(path: string, text: string): unknown {
 const firstLine = (error: unknown): string =>
   (error instanceof Error ? error.message : String(error)).split('\n', 1)[0] ?? '';
 
-/** `SWELLSIGHT_` variables that are not settings: the path of the file, options of the command line, test frames. */
+/** `SWELLSIGHT_` variables that are not settings: path of the file, options of the command line, test frames, updater. */
 const OTHER_VARIABLES = [
   'SWELLSIGHT_CONFIG',
   'SWELLSIGHT_URL',
   'SWELLSIGHT_TOKEN',
   'SWELLSIGHT_TOKEN_FILE',
   'SWELLSIGHT_SURFCAM',
+  'SWELLSIGHT_UPDATER_STATE',
 ];
 
 /** Values of the environment variables, by dotted key. An empty variable counts as not set. */
@@ -112,15 +113,21 @@ function parseVariable(setting: Setting, text: string): unknown {
 const parseNumber = (text: string): number | null =>
   /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(text) ? Number(text) : null;
 
+/** `LoadCredential=secrets:DIRECTORY` in the unit gives each file this prefix. */
+const CREDENTIAL_PREFIX = 'secrets_';
+
 export interface SecretPlaces {
   readonly cwd: string;
-  /** systemd's `$CREDENTIALS_DIRECTORY`: a relative path is first looked up there. */
+  /** systemd's `$CREDENTIALS_DIRECTORY`: a relative path is first looked up there, also with the prefix `secrets_`. */
   readonly credentialsDir: string | null;
 }
 
 export function secretPath(file: string, { cwd, credentialsDir }: SecretPlaces): string {
-  const credential = credentialsDir === null ? null : join(credentialsDir, file);
-  return credential !== null && existsSync(credential) ? credential : resolve(cwd, file);
+  const credentials =
+    credentialsDir === null
+      ? []
+      : [file, `${CREDENTIAL_PREFIX}${file}`].map((name) => join(credentialsDir, name));
+  return credentials.find((path) => existsSync(path)) ?? resolve(cwd, file);
 }
 
 /**

@@ -19,6 +19,32 @@ export const LogEntry = Type.Object(
 );
 export type LogEntry = Static<typeof LogEntry>;
 
+const STOP = {
+  at: { ...Time, description: 'by the clock of that moment, which may have been wrong' },
+  service_result: Type.String({
+    pattern: '^[a-z-]{1,32}$',
+    description:
+      '$SERVICE_RESULT of systemd.exec(5): success, exit-code, signal, watchdog, oom-kill, timeout, …',
+  }),
+  exit_code: Type.String({ pattern: '^[a-z]{0,16}$', description: '$EXIT_CODE: exited, killed or dumped' }),
+  exit_status: Type.String({
+    pattern: '^[A-Z0-9+-]{0,16}$',
+    description: '$EXIT_STATUS: an exit status or the name of a signal',
+  }),
+};
+
+/** How the service ended the last time. */
+const LastStop = Type.Object(STOP, closed);
+export type LastStop = Static<typeof LastStop>;
+
+/** The file that `systemd/record-stop` writes. */
+export const StopFile = Type.Object({
+  ...STOP,
+  format: Type.Literal(1),
+  id: Type.String({ pattern: '^[0-9a-f-]{1,36}$', description: '$INVOCATION_ID: one run of the service' }),
+});
+export type StopFile = Static<typeof StopFile>;
+
 /** The result of `diagnostics`: facts for remote troubleshooting, without secrets. */
 export const Diagnostics = Type.Object(
   {
@@ -39,6 +65,7 @@ export const Diagnostics = Type.Object(
       },
       closed,
     ),
+    last_stop: Nullable(LastStop),
     link: Type.Object(
       {
         connected: Type.Boolean(),

@@ -39,6 +39,8 @@ export const EVENT_TYPES: Readonly<Record<string, string>> = {
   provider_demoted: 'The execution provider failed; a slower one is in use. Context: from, to.',
   records_unstored:
     'Some records could not be stored: they have no number and were not published. Context: records.',
+  service_stopped:
+    'The service manager reports that the last run did not end by a clean stop. The code is $SERVICE_RESULT of systemd. Context: at, service_result, exit_code, exit_status.',
   store_recovered:
     'The database was damaged and set aside; the agent started a new one. Context: reason, quarantined, records_lost_at_most, records_kept, labels_kept.',
   times_mended:

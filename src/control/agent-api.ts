@@ -6,6 +6,7 @@ import type { RecentLog } from './recent-log.ts';
 import type { SiteCalibration } from '../calibration/site-calibration.ts';
 import type { Configuration } from '../config/configuration.ts';
 import type { AgentApi, LabelInput } from '../contract/api.ts';
+import type { LastStop } from '../contract/diagnostics.ts';
 import type { CameraView } from '../contract/openapi/views.ts';
 import type { CalibrationSummary, Observation } from '../contract/observation.ts';
 import type { Heartbeat } from '../health/heartbeat.ts';
@@ -39,6 +40,7 @@ export interface AgentApiParts {
   readonly models: ModelLifecycle;
   readonly heartbeat: Heartbeat;
   readonly liveness: Liveness;
+  readonly lastStop: LastStop | null;
 }
 
 /** The methods that MQTT commands, HTTP and the command line share. */
@@ -172,6 +174,7 @@ export function createAgentApi(parts: AgentApiParts): AgentApi {
         link: parts.link,
         store,
         outbox: () => outboxView(store),
+        lastStop: parts.lastStop,
         log: parts.recentLog?.entries() ?? [],
         maxBytes,
       }),

@@ -1,7 +1,7 @@
 import { percentDecode } from '../camera/credentials.ts';
 import type { Camera, Settings } from '../config/schema.ts';
 import { redactSettings } from '../config/redact.ts';
-import type { Diagnostics, LogEntry } from '../contract/diagnostics.ts';
+import type { Diagnostics, LastStop, LogEntry } from '../contract/diagnostics.ts';
 import type { Health } from '../contract/health.ts';
 import type { OutboxView } from '../contract/outbox.ts';
 import type { Event, Info, Status } from '../contract/states.ts';
@@ -25,6 +25,7 @@ export interface DiagnosticsInput {
   readonly link: Pick<Link, 'connected' | 'stats' | 'maxPayloadBytes'>;
   readonly store: Pick<Store, 'stats' | 'events' | 'recovered'>;
   readonly outbox: () => OutboxView;
+  readonly lastStop: LastStop | null;
   /** Newest first. */
   readonly log: readonly LogEntry[];
   readonly maxBytes: number;
@@ -50,6 +51,7 @@ export function buildDiagnostics(input: DiagnosticsInput): Diagnostics {
       heap_used_mb: Math.round((heapUsed / BYTES_PER_MB) * 10) / 10,
       external_mb: Math.round((external / BYTES_PER_MB) * 10) / 10,
     },
+    last_stop: input.lastStop,
     link: {
       connected: link.connected,
       protocol_version: link.stats().protocolVersion,

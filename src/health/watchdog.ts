@@ -1,5 +1,8 @@
 import type { Clock } from '../base/clock.ts';
 
+/** Watchdog timeout of systemd during a restart inside the process: a slow board needs minutes to prove its model. */
+const RESTART_TIMEOUT_US = 600_000_000;
+
 /** From the environment that systemd gives to the service. */
 export interface WatchdogOptions {
   /** Interval of WATCHDOG=1, ms: half the timeout of systemd; null when the watchdog of systemd is off. */
@@ -41,13 +44,20 @@ export class Watchdog {
 
   /** Sends READY=1, then WATCHDOG=1 until the signal aborts, then STOPPING=1. */
   start(signal: AbortSignal): void {
+    const { intervalMs } = this.#options;
     this.#socket.send('READY=1');
+    // A restart inside the process may have set a longer timeout.
+    if (intervalMs !== null) this.#socket.send(`WATCHDOG_USEC=${Math.round(intervalMs * 2000)}`);
     void this.#loop(signal);
   }
 
-  /** Call this before a restart inside the process: after STOPPING=1 systemd would kill the process when it does not exit. */
+  /**
+   * Call this before a restart inside the process: after STOPPING=1 systemd would kill the process when it does not exit.
+   * Until the next `start` nothing feeds the watchdog, so systemd gets a longer timeout.
+   */
   announceRestart(): void {
     this.#isRestart = true;
+    if (this.#options.intervalMs !== null) this.#socket.send(`WATCHDOG_USEC=${RESTART_TIMEOUT_US}`);
     this.#socket.send('WATCHDOG=1');
   }
 

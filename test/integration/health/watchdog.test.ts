@@ -74,20 +74,31 @@ describe('Watchdog', () => {
     await seen('STOPPING=1');
   });
 
-  it('does not send STOPPING=1 before a restart inside the process', async () => {
+  it('extends the timeout for a restart inside the process, and does not send STOPPING=1', async () => {
     const address = join(dir.path, 'notify');
     await receive(address);
     const stop = new AbortController();
-    const watchdog = await Watchdog.open(
-      { NOTIFY_SOCKET: address, WATCHDOG_USEC: '60000000' },
-      { clock: systemClock, isAlive: () => true },
-    );
+    const open = () =>
+      Watchdog.open(
+        { NOTIFY_SOCKET: address, WATCHDOG_USEC: '60000000' },
+        { clock: systemClock, isAlive: () => true },
+      );
+    const watchdog = await open();
     watchdog?.start(stop.signal);
     watchdog?.announceRestart();
     stop.abort();
     await vi.waitUntil(() => lines.filter((line) => line === 'WATCHDOG=1').length >= 2, { timeout: 60_000 });
     await new Promise((resolve) => setTimeout(resolve, 200));
-    expect([...new Set(lines)].sort()).toEqual(['READY=1', 'WATCHDOG=1']);
+    const started = ['READY=1', 'WATCHDOG_USEC=60000000', 'WATCHDOG=1'];
+    const restarts = ['WATCHDOG_USEC=600000000', 'WATCHDOG=1'];
+    expect(lines).toEqual([...started, ...restarts]);
+
+    const again = new AbortController();
+    (await open())?.start(again.signal);
+    await vi.waitUntil(() => lines.length >= 8, { timeout: 60_000 });
+    expect(lines).toEqual([...started, ...restarts, ...started]);
+    again.abort();
+    await seen('STOPPING=1');
   });
 
   it('is null without a valid NOTIFY_SOCKET', async () => {

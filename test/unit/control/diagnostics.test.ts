@@ -74,6 +74,7 @@ describe('buildDiagnostics', () => {
       link: { connected: true, maxPayloadBytes: 1_048_576, stats: () => LINKED },
       store: state.store,
       outbox: () => outboxView(state.store),
+      lastStop: null,
       log: [],
       maxBytes: 65_536,
       ...over,
