@@ -27,6 +27,7 @@ export class ChildProgram {
   readonly #clock: Clock;
   #stderr = Buffer.alloc(0);
   #hasEnded = false;
+  #stopping: Promise<void> | null = null;
   /** Settles when the program has ended and its output is read, or when it could not start; never rejects. */
   readonly exited: Promise<ProgramExit>;
 
@@ -83,7 +84,12 @@ export class ChildProgram {
   }
 
   /** Ends the whole process group with SIGTERM, then with SIGKILL. Idempotent. */
-  async stop(): Promise<void> {
+  stop(): Promise<void> {
+    this.#stopping ??= this.#stop();
+    return this.#stopping;
+  }
+
+  async #stop(): Promise<void> {
     if (!this.#hasEnded) {
       this.#signalGroup('SIGTERM');
       if (!(await this.#endsWithin(SIGTERM_GRACE_MS))) {
@@ -121,9 +127,12 @@ export interface ProgramResult {
   readonly stderr: string;
 }
 
+/** A process that hangs in the kernel, for example in the driver of a camera, ends only when the kernel lets it go. */
+const HANGING: ProgramExit = { kind: 'exited', code: null, signal: 'SIGKILL' };
+
 /**
  * Runs a program until it exits. Throws `camera_program_missing` when it cannot start, and the signal's reason on
- * abort. When the promise settles, all processes of the program have ended.
+ * abort. When the promise settles, all processes of the program have ended, or hang in the kernel and end later.
  */
 export async function runProgram(
   options: { readonly program: string; readonly args: readonly string[]; readonly maxStdoutBytes: number },
@@ -132,7 +141,8 @@ export async function runProgram(
 ): Promise<ProgramResult> {
   signal.throwIfAborted();
   const program = new ChildProgram(options, deps);
-  const stop = (): void => void program.stop();
+  const stopped = Promise.withResolvers<ProgramExit>();
+  const stop = (): void => void program.stop().then(() => stopped.resolve(HANGING));
   using _abort = addAbortListener(signal, stop);
   const chunks: Buffer[] = [];
   let sizeBytes = 0;
@@ -145,7 +155,7 @@ export async function runProgram(
     }
   });
   try {
-    const exit = await program.exited;
+    const exit = await Promise.race([program.exited, stopped.promise]);
     signal.throwIfAborted();
     if (exit.kind === 'not_started') throw createMissingProgramError(options.program, exit.error);
     return {
