@@ -45,7 +45,7 @@ export interface AgentApi {
   status(): AgentStatus;
   info(): Info;
   health(): Health;
-  /** True while the main loop and the vision process make progress. */
+  /** True while the main loop, the vision process and the schedules of the cameras make progress. */
   live(): boolean;
   /** Ready when a model is loaded and the store is writable; otherwise `missing` has the codes of the missing parts. */
   ready(): { readonly ready: boolean; readonly missing: readonly string[] };

@@ -46,7 +46,7 @@ export const HEALTH_OPERATIONS = operations('health', {
   live: {
     method: 'GET',
     path: '/live',
-    summary: 'Tells whether the main loop and the vision process make progress.',
+    summary: 'Tells whether the main loop, the vision process and the schedules make progress.',
     answers: [jsonAnswer(200, 'Live.', Live), jsonAnswer(503, 'Not live.', Live)],
     open: true,
     always: true,
