@@ -15,7 +15,7 @@ import { createReconfigure } from './control/reconfigure.ts';
 import { readBootId } from './health/machine.ts';
 import { Heartbeat } from './health/heartbeat.ts';
 import { reportLastStop } from './health/last-stop.ts';
-import { Liveness, watchScheduler, watchVision } from './health/liveness.ts';
+import { Liveness, noProgressEvent, watchScheduler, watchVision } from './health/liveness.ts';
 import { Metrics } from './health/metrics/metrics.ts';
 import { TimeSync } from './health/time-sync.ts';
 import { Watchdog } from './health/watchdog.ts';
@@ -221,7 +221,9 @@ export async function startAgent(options: AgentOptions, deps: AgentDeps): Promis
     inBackground('calibration', reembedder.run(signal)),
     inBackground('hardware', hardwareKnown),
   ];
-  const watchdog = await Watchdog.open(options.env, { clock, isAlive: () => liveness.report().alive });
+  const stalled = (): readonly string[] => liveness.report().stalled;
+  const onStalled = (stalledParts: readonly string[]): void => raise(noProgressEvent(stalledParts));
+  const watchdog = await Watchdog.open(options.env, { clock, stalled, onStalled });
   watchdog?.start(signal);
   state.phase = 'online';
   const urls = mqtt.url.map(redactUrl);

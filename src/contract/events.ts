@@ -33,6 +33,8 @@ export const EVENT_TYPES: Readonly<Record<string, string>> = {
     'The connection was lost each time a retained state was published; the agent no longer publishes this state. Context: topic, size_bytes.',
   mqtt_subscribe_refused: 'The broker refuses the subscription to commands.',
   mqtt_taken_over: 'Another client connected with the client id of this device. Context: client_id.',
+  no_progress:
+    'A part of the agent makes no progress, so the watchdog of systemd restarts the service. Context: parts (main_loop, vision, scheduler).',
   outbox_dropped: 'Unsent records were dropped because the outbox is full. Context: dropped, dropped_total.',
   outbox_rejected:
     'The broker rejected a message; it was set aside. Context: topic, stream, seq, reason, size_bytes.',

@@ -1,5 +1,6 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import type { Clock } from '../base/clock.ts';
+import type { EventDraft } from '../contract/states.ts';
 
 type DelayHistogram = ReturnType<typeof monitorEventLoopDelay>;
 
@@ -57,6 +58,15 @@ export const watchScheduler = (cameras: {
     const due = cameras.list().flatMap(({ stepDueMonoMs }) => stepDueMonoMs ?? []);
     return due.length === 0 ? null : Math.min(...due);
   },
+});
+
+/** The event for parts that make no progress. */
+export const noProgressEvent = (parts: readonly string[]): EventDraft => ({
+  type: 'no_progress',
+  severity: 'error',
+  code: 'no_progress',
+  message: `No progress of ${parts.join(', ')}: the service manager restarts the agent.`,
+  context: { parts },
 });
 
 /** Watches whether the main loop and the watched parts make progress. */

@@ -9,31 +9,35 @@ export interface WatchdogOptions {
   readonly intervalMs: number | null;
 }
 
+export interface WatchdogDeps {
+  readonly clock: Clock;
+  /** Names of the parts that make no progress; empty while the agent is alive. */
+  readonly stalled: () => readonly string[];
+  /** Called when `stalled` begins to name parts. */
+  readonly onStalled: (parts: readonly string[]) => void;
+}
+
 /**
  * Notifies the service manager: READY when the agent is started, WATCHDOG while it is alive, STOPPING when it stops.
- * A blocked main loop sends nothing, and neither does one while `isAlive` is false: then systemd restarts the service.
+ * A blocked main loop sends nothing, and neither does one while a part is stalled: then systemd restarts the service.
  */
 export class Watchdog {
   readonly #options: WatchdogOptions;
   readonly #socket: NotifySocket;
-  readonly #clock: Clock;
-  readonly #isAlive: () => boolean;
+  readonly #deps: WatchdogDeps;
   #isRestart = false;
+  #wasStalled = false;
 
-  constructor(
-    options: WatchdogOptions,
-    deps: { socket: NotifySocket; clock: Clock; isAlive: () => boolean },
-  ) {
+  constructor(options: WatchdogOptions, deps: WatchdogDeps & { readonly socket: NotifySocket }) {
     this.#options = options;
     this.#socket = deps.socket;
-    this.#clock = deps.clock;
-    this.#isAlive = deps.isAlive;
+    this.#deps = deps;
   }
 
   /** Null when no service manager asked for notifications; then it loads nothing. */
   static async open(
     environment: Readonly<Record<string, string | undefined>>,
-    deps: { clock: Clock; isAlive: () => boolean },
+    deps: WatchdogDeps,
   ): Promise<Watchdog | null> {
     const address = environment['NOTIFY_SOCKET'];
     if (address === undefined || address === '') return null;
@@ -66,12 +70,20 @@ export class Watchdog {
     this.#socket.send(`STATUS=${text.replaceAll('\n', ' ')}`);
   }
 
+  #feed(): void {
+    const { stalled, onStalled } = this.#deps;
+    const parts = stalled();
+    if (parts.length === 0) this.#socket.send('WATCHDOG=1');
+    else if (!this.#wasStalled) onStalled(parts);
+    this.#wasStalled = parts.length > 0;
+  }
+
   async #loop(signal: AbortSignal): Promise<void> {
     const { intervalMs } = this.#options;
     try {
       while (!signal.aborted) {
-        if (intervalMs !== null && this.#isAlive()) this.#socket.send('WATCHDOG=1');
-        await this.#clock.sleep(intervalMs ?? 3_600_000, signal);
+        if (intervalMs !== null) this.#feed();
+        await this.#deps.clock.sleep(intervalMs ?? 3_600_000, signal);
       }
     } catch {
       // Aborted: the service stops.

@@ -4,7 +4,12 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { systemClock } from '../../../src/base/clock.ts';
-import { openNotifySocket, Watchdog, watchdogIntervalMs } from '../../../src/health/watchdog.ts';
+import {
+  openNotifySocket,
+  Watchdog,
+  watchdogIntervalMs,
+  type WatchdogDeps,
+} from '../../../src/health/watchdog.ts';
 import { tempDir } from '../../fixtures/store.ts';
 
 /** Replaces systemd: binds a datagram socket and prints each datagram as one line. */
@@ -17,6 +22,8 @@ print('bound', flush=True)
 while True:
     print(s.recv(4096).decode(), flush=True)
 `;
+
+const ALIVE: WatchdogDeps = { clock: systemClock, stalled: () => [], onStalled: () => undefined };
 
 let dir: ReturnType<typeof tempDir>;
 let receiver: ChildProcess | null = null;
@@ -52,10 +59,11 @@ describe('Watchdog', () => {
   ])('notifies the service manager on %s', async (_what, address) => {
     await receive(address());
     const stop = new AbortController();
-    let alive = true;
+    let parts: readonly string[] = [];
+    const reported: unknown[] = [];
     const watchdog = await Watchdog.open(
       { NOTIFY_SOCKET: address(), WATCHDOG_USEC: '200000' },
-      { clock: systemClock, isAlive: () => alive },
+      { clock: systemClock, stalled: () => parts, onStalled: (stalled) => reported.push(stalled) },
     );
     expect(watchdog).not.toBeNull();
     watchdog?.start(stop.signal);
@@ -64,11 +72,12 @@ describe('Watchdog', () => {
     watchdog?.status('two cameras\nup');
     await seen('STATUS=two cameras up');
 
-    alive = false;
+    parts = ['scheduler'];
     await new Promise((resolve) => setTimeout(resolve, 150));
     const countBefore = lines.length;
     await new Promise((resolve) => setTimeout(resolve, 400));
     expect(lines.length).toBe(countBefore);
+    expect(reported).toEqual([['scheduler']]);
 
     stop.abort();
     await seen('STOPPING=1');
@@ -78,11 +87,7 @@ describe('Watchdog', () => {
     const address = join(dir.path, 'notify');
     await receive(address);
     const stop = new AbortController();
-    const open = () =>
-      Watchdog.open(
-        { NOTIFY_SOCKET: address, WATCHDOG_USEC: '60000000' },
-        { clock: systemClock, isAlive: () => true },
-      );
+    const open = () => Watchdog.open({ NOTIFY_SOCKET: address, WATCHDOG_USEC: '60000000' }, ALIVE);
     const watchdog = await open();
     watchdog?.start(stop.signal);
     watchdog?.announceRestart();
@@ -102,11 +107,10 @@ describe('Watchdog', () => {
   });
 
   it('is null without a valid NOTIFY_SOCKET', async () => {
-    const deps = { clock: systemClock, isAlive: () => true };
-    expect(await Watchdog.open({}, deps)).toBeNull();
-    expect(await Watchdog.open({ NOTIFY_SOCKET: '' }, deps)).toBeNull();
-    expect(await Watchdog.open({ NOTIFY_SOCKET: 'vsock:2:1' }, deps)).toBeNull();
-    expect(await Watchdog.open({ NOTIFY_SOCKET: `/${'x'.repeat(200)}` }, deps)).toBeNull();
+    expect(await Watchdog.open({}, ALIVE)).toBeNull();
+    expect(await Watchdog.open({ NOTIFY_SOCKET: '' }, ALIVE)).toBeNull();
+    expect(await Watchdog.open({ NOTIFY_SOCKET: 'vsock:2:1' }, ALIVE)).toBeNull();
+    expect(await Watchdog.open({ NOTIFY_SOCKET: `/${'x'.repeat(200)}` }, ALIVE)).toBeNull();
   });
 
   it('returns false when nobody listens', async () => {
