@@ -5,9 +5,12 @@
 export type ChildKind = 'vision' | 'fetch' | 'program';
 
 const PASSED: Readonly<Record<ChildKind, RegExp>> = {
-  /** What native libraries look for. */
+  /**
+   * What native libraries look for. docs/providers.md says what the GPU of a Jetson needs: LD_LIBRARY_PATH, LD_PRELOAD or
+   * GLIBC_TUNABLES (static TLS of libgomp), and the CUDA, CUDNN, CUBLAS and NVIDIA variables.
+   */
   vision:
-    /^(PATH|HOME|LANG|LC_ALL|TZ|TMPDIR|LD_LIBRARY_PATH|DYLD_LIBRARY_PATH|XDG_(CACHE_HOME|RUNTIME_DIR)|DISPLAY|SystemRoot|TEMP|LOCALAPPDATA|(CUDA|NVIDIA|VK|ORT|MESA|LIBVA|COREML)_\w+)$/,
+    /^(PATH|HOME|LANG|LC_ALL|TZ|TMPDIR|LD_LIBRARY_PATH|LD_PRELOAD|GLIBC_TUNABLES|DYLD_LIBRARY_PATH|XDG_(CACHE_HOME|RUNTIME_DIR)|DISPLAY|SystemRoot|TEMP|LOCALAPPDATA|(CUDA|CUDNN|CUBLAS|NVIDIA|VK|ORT|MESA|LIBVA|COREML)_\w+)$/,
   /** What TLS, proxies and time zones need. */
   fetch:
     /^(TZ|NODE_EXTRA_CA_CERTS|NODE_USE_SYSTEM_CA|NODE_USE_ENV_PROXY|SSL_CERT_(FILE|DIR)|(HTTPS?|NO)_PROXY|https?_proxy|no_proxy|SystemRoot)$/,

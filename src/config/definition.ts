@@ -128,7 +128,7 @@ export function settingsDefinition(onInvalid: OnInvalid = () => undefined): Grou
       maxRssMb: setting(
         300,
         is.integer(64, 65_536),
-        'Limit of the resident memory of the vision process, megabytes; above it, the process restarts between two frames.',
+        'Limit of the resident memory of the vision process, megabytes, without the libraries of a GPU; above it, the process restarts between two frames.',
       ),
     },
     store: {

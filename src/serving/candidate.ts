@@ -9,8 +9,9 @@ import { VisionProcess } from '../vision/vision-process.ts';
 import type { PlanSource } from '../vision/plan-choice.ts';
 import type { Hardware } from '../vision/hardware/hardware.ts';
 import type { FrameOptions, FrameResult, ProviderReport } from '../vision/protocol.ts';
+import { createProviderTrials } from '../vision/providers/provider-trials.ts';
 import { ProviderLadder } from '../vision/providers/select-provider.ts';
-import { candidateTrials, memoryForCandidate } from './candidate-limits.ts';
+import { cpuStartTimeS, memoryForCandidate } from './candidate-limits.ts';
 
 export interface CandidateDeps {
   readonly clock: Clock;
@@ -84,7 +85,11 @@ export async function proveCandidate(
   const { timeoutS, maxRssMb } = inference;
   const spareMb = await memoryForCandidate(bundle, deps.freeMemoryMb);
   const processLimits = { niceness: NICENESS, hardRssMb: spareMb };
-  const runTrial = candidateTrials({ timeoutS, maxRssMb: Math.min(maxRssMb, spareMb), processLimits });
+  const runTrial = createProviderTrials({
+    maxRssMb,
+    processLimits,
+    cpuStartTimeS: cpuStartTimeS(timeoutS),
+  });
   const ladder = new ProviderLadder(
     { bundle, inference, hardware: await deps.hardware },
     {

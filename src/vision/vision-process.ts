@@ -1,4 +1,5 @@
 import { AgentError, asAgentError } from '../base/errors.ts';
+import { memoryLimits, providerLimits } from '../base/provider-limits.ts';
 import { Backoff } from '../base/retry.ts';
 import type { Bundle } from '../model/manifest.ts';
 import { expectReply, type VisionReply, type VisionRequest } from './messages.ts';
@@ -21,7 +22,7 @@ export interface VisionOptions extends PlanChoiceOptions {
   readonly bundle: Bundle;
   /** Time limit of one frame, seconds. */
   readonly timeoutS: number;
-  /** Resident memory above which the process is replaced between frames, MiB. Above twice this, it kills itself. */
+  /** Resident memory above which the process is replaced between frames, MiB, without the provider: see `memoryLimits`. */
   readonly maxRssMb: number;
   /** Limits for a process that only tries a model while another process serves. */
   readonly processLimits?: ProcessLimits;
@@ -29,7 +30,7 @@ export interface VisionOptions extends PlanChoiceOptions {
   readonly startsBeside?: boolean;
   /** Maximum number of waiting frames. */
   readonly queueMax: number;
-  /** Time limit for opening the model and verifying it on its golden images, seconds; default 60. */
+  /** Time limit for opening the model and verifying it, seconds; default: `startTimeS` of the provider. */
   readonly openTimeoutS?: number;
 }
 
@@ -38,7 +39,6 @@ export interface VisionDeps extends PlanChoiceDeps {
 }
 
 const RESTART = { minMs: 500, maxMs: 60_000, resetAfterMs: 60_000 };
-const OPEN_TIMEOUT_S = 60;
 /** A new process may already be near `maxRssMb`: replace it only after its memory has grown by this much, MiB. */
 const MIN_GROWTH_MB = 16;
 const CLOSE_GRACE_MS = 2000;
@@ -264,14 +264,16 @@ export class VisionProcess implements VisionClient {
   }
 
   #open(plan: Plan, signal: AbortSignal, startsBeside = this.#options.startsBeside): Promise<VisionChild> {
-    const { bundle, maxRssMb, openTimeoutS = OPEN_TIMEOUT_S, processLimits } = this.#options;
-    const hardRssMb = Math.min(2 * maxRssMb, processLimits?.hardRssMb ?? Infinity);
+    const { bundle, maxRssMb, openTimeoutS, processLimits } = this.#options;
+    const hardRssMb = memoryLimits(plan.provider, maxRssMb, processLimits?.hardRssMb).killAboveMb;
     const niceness = processLimits?.niceness ?? (startsBeside === true ? 'while_starting' : 0);
-    return VisionChild.open({ bundle, plan, hardRssMb, niceness, timeoutMs: openTimeoutS * 1000 }, signal);
+    const timeoutMs = 1000 * (openTimeoutS ?? providerLimits(plan.provider).startTimeS);
+    return VisionChild.open({ bundle, plan, hardRssMb, niceness, timeoutMs }, signal);
   }
 
   #checkMemory(child: VisionChild, rssMb: number): void {
-    const limitMb = Math.max(this.#options.maxRssMb, child.openedRssMb + MIN_GROWTH_MB);
+    const limits = memoryLimits(child.plan.provider, this.#options.maxRssMb);
+    const limitMb = Math.max(limits.replaceAboveMb, child.openedRssMb + MIN_GROWTH_MB);
     if (rssMb <= limitMb || this.#replacing !== null) return;
     this.#replace(child.plan, () => this.#deps.onEvent({ type: 'recycled', rssMb, limitMb }));
   }

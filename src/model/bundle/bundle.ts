@@ -3,6 +3,7 @@ import { readFile, realpath } from 'node:fs/promises';
 import { totalmem } from 'node:os';
 import { join } from 'node:path';
 import { AgentError, asAgentError, type ErrorCode } from '../../base/errors.ts';
+import { minExtraMemoryMb } from '../../base/provider-limits.ts';
 import {
   bundleDigest,
   digestFile,
@@ -221,10 +222,11 @@ export async function checkRequirements(
     );
   }
   const memoryMb = options.memoryMb ?? Math.round(totalmem() / 1e6);
-  if (requires.memory_mb !== undefined && requires.memory_mb > memoryMb) {
+  const neededMb = Math.max(requires.memory_mb ?? 0, minExtraMemoryMb(requires.providers));
+  if (neededMb > memoryMb) {
     throw new AgentError(
       'model_requires',
-      `the model needs ${requires.memory_mb} MB of memory, this machine has ${memoryMb} MB`,
+      `the model needs ${neededMb} MB of memory, this machine has ${memoryMb} MB`,
     );
   }
 }

@@ -1,3 +1,4 @@
+import { normalizeProviderName } from '../../base/provider-limits.ts';
 import type { Hardware, HardwareKind } from '../hardware/hardware.ts';
 import type { ProviderAttempt } from '../protocol.ts';
 import type { Plan, TrialOutcome } from './trial.ts';
@@ -67,19 +68,11 @@ export function listCandidates(
         outcome: 'not_built_in',
         reason:
           `the installed onnxruntime has no ${provider}` +
-          (hardware.kind === 'jetson' ? '; for a Jetson, build onnxruntime against JetPack' : ''),
+          (hardware.kind === 'jetson' ? '; a Jetson needs a build for its JetPack' : ''),
       });
     else providers.push(provider);
   }
   return { providers, rule: configured === 'auto' ? 'fastest' : 'ordered', excluded };
-}
-
-/** onnxruntime-node's name of a provider. Also accepts the names of the Python API, such as `CUDAExecutionProvider`. */
-export function normalizeProviderName(name: string): string {
-  return name
-    .trim()
-    .replace(/ExecutionProvider$/i, '')
-    .toLowerCase();
 }
 
 /** The thread count for the first trial: low, so that it is quick on every board and leaves CPU time to other work. */

@@ -1,6 +1,3 @@
-import { readdirSync, statSync } from 'node:fs';
-import { createRequire } from 'node:module';
-import { dirname, join } from 'node:path';
 import { Type, type Static } from '@sinclair/typebox';
 import type { Clock } from '../../base/clock.ts';
 import { schemaChecker } from '../../base/schema-checker.ts';
@@ -15,8 +12,6 @@ const MAX_FINDINGS = 8;
 /** Duration of the first demotion of a provider; it doubles with each further demotion, up to the maximum. */
 const FIRST_DEMOTION_MS = 24 * 3_600_000;
 const MAX_DEMOTION_MS = 30 * FIRST_DEMOTION_MS;
-
-const require = createRequire(import.meta.url);
 
 /** A provider that gave right results in its trial and failed later. The agent stores it: do not rename a field. */
 export interface Demotion {
@@ -142,21 +137,5 @@ export class Demotions {
 
   #isActive({ untilMs }: Demotion): boolean {
     return this.#clock.nowMs() < untilMs;
-  }
-}
-
-/**
- * Identifies the installed onnxruntime without loading it: its version and the sizes of its native files, because a
- * build against JetPack has the same version as the package from npm.
- */
-export function identifyRuntime(): string {
-  const manifest = require.resolve('onnxruntime-node/package.json');
-  const { version } = require(manifest) as { version: string };
-  const directory = join(dirname(manifest), 'bin', 'napi-v6', process.platform, process.arch);
-  try {
-    const files = readdirSync(directory).sort();
-    return [version, ...files.map((file) => `${file}:${statSync(join(directory, file)).size}`)].join(' ');
-  } catch {
-    return version;
   }
 }

@@ -2,6 +2,7 @@ import { addAbortListener } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { extname } from 'node:path';
 import { residentMb } from '../../base/process-facts.ts';
+import { memoryLimits, type MemoryLimits } from '../../base/provider-limits.ts';
 import { NativeProcess } from '../native-process.ts';
 import type { ProcessLimits } from '../process-priority.ts';
 import { findMissingLibrary, toReasonLine } from './trial.ts';
@@ -10,7 +11,7 @@ import type { Runtime, TrialMessage, TrialOrder, TrialOutcome, TrialRequest, Tri
 export interface TrialLimits {
   /** Time limit of a trial, ms. With `processLimits` it is CPU time per thread: the trial often waits for the CPU. */
   readonly timeoutMs: number;
-  /** Limit of resident memory, MiB: a vision process of this size would be replaced. */
+  /** Limit of resident memory without the libraries of the provider, MiB: `inference.maxRssMb`. */
   readonly maxRssMb: number;
   /** For a trial that runs alongside a serving model. */
   readonly processLimits?: ProcessLimits;
@@ -35,12 +36,15 @@ class Trial {
   readonly result: ReturnType<TrialRunner>;
   readonly #native: NativeProcess;
   readonly #limits: TrialLimits;
+  readonly #memory: MemoryLimits;
   #runtime: Runtime | null = null;
   #outcome: TrialOutcome | null = null;
 
   constructor(request: TrialRequest, limits: TrialLimits, signal: AbortSignal) {
     signal.throwIfAborted();
     this.#limits = limits;
+    // A vision process above the first of these limits would be replaced.
+    this.#memory = memoryLimits(request.provider, limits.maxRssMb, limits.processLimits?.hardRssMb);
     this.#native = new NativeProcess({
       entry: ENTRY,
       nodeFlags: ['--max-old-space-size=128'],
@@ -53,7 +57,7 @@ class Trial {
 
   async #run(request: TrialRequest, signal: AbortSignal): ReturnType<TrialRunner> {
     const { child } = this.#native;
-    const { timeoutMs, maxRssMb, processLimits } = this.#limits;
+    const { timeoutMs, processLimits } = this.#limits;
     const timer = setTimeout(
       () => this.#endAsHung(),
       processLimits ? WALL_TIME_FACTOR * timeoutMs : timeoutMs,
@@ -71,8 +75,7 @@ class Trial {
     const closed = new Promise<TrialOutcome>((resolve) =>
       child.once('close', (code, killedBy) => resolve(this.#finalOutcome(code, killedBy))),
     );
-    const hardRssMb = Math.min(2 * maxRssMb, processLimits?.hardRssMb ?? Infinity);
-    const order: TrialOrder = { ...request, hardRssMb };
+    const order: TrialOrder = { ...request, hardRssMb: this.#memory.killAboveMb };
     child.send(order, (error) => {
       if (error !== null) this.#native.kill();
     });
@@ -102,10 +105,10 @@ class Trial {
 
   #checkMemory(): void {
     const rssMb = residentMb(this.#native.child.pid);
-    if (rssMb === null || rssMb <= this.#limits.maxRssMb) return;
+    if (rssMb === null || rssMb <= this.#memory.replaceAboveMb) return;
     this.#end({
       type: 'too_big',
-      reason: `used ${Math.round(rssMb)} MB, over the limit of ${this.#limits.maxRssMb} MB`,
+      reason: `used ${Math.round(rssMb)} MB, over the limit of ${this.#memory.replaceAboveMb} MB`,
     });
   }
 

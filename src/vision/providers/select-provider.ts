@@ -16,8 +16,9 @@ import {
   type Candidates,
   type TrialRecord,
 } from './candidates.ts';
-import { Demotions, identifyRuntime, PlanMemory } from './plan-memory.ts';
-import { createTrialRunner } from './run-trial.ts';
+import { Demotions, PlanMemory } from './plan-memory.ts';
+import { createProviderTrials } from './provider-trials.ts';
+import { identifyRuntime } from './runtime-files.ts';
 import { toReasonLine, type Plan, type TrialRunner } from './trial.ts';
 
 export interface LadderOptions {
@@ -32,12 +33,10 @@ export interface LadderDeps {
   readonly log: Log;
   /** Default: a child process for each trial. */
   readonly trial?: TrialRunner;
-  /** Identifies the installed onnxruntime; default `identifyRuntime`. */
+  /** Identifies the installed onnxruntime and the software of the GPU; default `identifyRuntime`. */
   readonly runtime?: () => string;
 }
 
-/** Time limit of one trial. A slower provider would stop observations for that time after every process restart. */
-const TRIAL_TIMEOUT_MS = 60_000;
 /** Timed runs per trial. The start waits for the first trial; later trials in the background may take longer. */
 const TIMED_RUNS = { first: 5, explore: 25 };
 const RETRY_FAILED_AFTER_MS = 7 * 24 * 3_600_000;
@@ -75,7 +74,7 @@ export class ProviderLadder {
     this.#runtime = deps.runtime ?? identifyRuntime;
     this.#demotions = new Demotions([], deps);
     const { maxRssMb } = options.inference;
-    this.#trial = deps.trial ?? createTrialRunner({ timeoutMs: TRIAL_TIMEOUT_MS, maxRssMb });
+    this.#trial = deps.trial ?? createProviderTrials({ maxRssMb });
   }
 
   /**

@@ -19,6 +19,21 @@ describe('childEnvironment', () => {
     expect(Object.keys(childEnvironment(environment, 'vision'))).toEqual(['PATH', 'TZ', 'CUDA_CACHE_PATH']);
   });
 
+  it('gives the vision process what the GPU of a Jetson needs', () => {
+    const jetson = {
+      LD_LIBRARY_PATH: '/usr/local/cuda/lib64',
+      LD_PRELOAD: '/usr/lib/aarch64-linux-gnu/libgomp.so.1',
+      GLIBC_TUNABLES: 'glibc.rtld.optional_static_tls=2048',
+      CUDA_CACHE_MAXSIZE: '1073741824',
+      CUDNN_LOGLEVEL_DBG: '1',
+      CUBLAS_WORKSPACE_CONFIG: ':16:8',
+      NVIDIA_VISIBLE_DEVICES: 'all',
+      ORT_TENSORRT_CACHE_PATH: '/var/lib/swellsight/tensorrt',
+    };
+    expect(childEnvironment(jetson, 'vision')).toEqual(jetson);
+    expect(childEnvironment(jetson, 'fetch')).toEqual({});
+  });
+
   it('gives the download process only what TLS, proxies and time zones need', () => {
     expect(Object.keys(childEnvironment(environment, 'fetch'))).toEqual(['TZ', 'HTTPS_PROXY']);
   });

@@ -1,51 +1,31 @@
-import { expect, test, vi } from 'vitest';
-import { candidateTrials } from '../../../src/serving/candidate-limits.ts';
-import type { Bundle } from '../../../src/model/manifest.ts';
-import type { TrialLimits } from '../../../src/vision/providers/run-trial.ts';
-import type { TrialOutcome, TrialRequest } from '../../../src/vision/providers/trial.ts';
+import { describe, expect, it } from 'vitest';
+import { providerLimits } from '../../../src/base/provider-limits.ts';
+import { openBundle } from '../../../src/model/bundle/bundle.ts';
+import { cpuStartTimeS, memoryForCandidate } from '../../../src/serving/candidate-limits.ts';
+import { bundleDir } from '../../fixtures/bundles.ts';
 
-const NEVER = new AbortController().signal;
-const processLimits = { niceness: 5, hardRssMb: 300 };
-const right = (openMs: number): TrialOutcome => ({
-  type: 'right',
-  medianMs: 5,
-  runs: 5,
-  openMs,
-  firstRunMs: 10,
+describe('cpuStartTimeS', () => {
+  it('is twice the time of a frame, between 10 s and the limit of the CPU', () => {
+    expect([1, 10, 30, 600].map(cpuStartTimeS)).toEqual([10, 20, 60, providerLimits('cpu').startTimeS]);
+  });
 });
 
-/** Trials with the given outcomes, and the time limit of each trial that ran. */
-function trials(...outcomes: TrialOutcome[]) {
-  const limitsMs: number[] = [];
-  const make = ({ timeoutMs }: TrialLimits) =>
-    vi.fn(() => {
-      limitsMs.push(timeoutMs);
-      return Promise.resolve({ outcome: outcomes.shift() ?? right(1), runtime: null });
+describe('memoryForCandidate', () => {
+  it('leaves a reserve to the agent and the system', async () => {
+    const bundle = await openBundle(bundleDir('heads'));
+    expect(await memoryForCandidate(bundle, () => Promise.resolve(1000))).toBe(952);
+  });
+
+  it('refuses a model that needs a GPU where the libraries of the GPU do not fit', async () => {
+    const bundle = await openBundle(bundleDir('heads'));
+    const { manifest } = bundle;
+    const onGpu = {
+      ...bundle,
+      manifest: { ...manifest, requires: { ...manifest.requires, providers: ['cuda'] } },
+    };
+    await expect(memoryForCandidate(onGpu, () => Promise.resolve(1000))).rejects.toMatchObject({
+      code: 'model_out_of_memory',
     });
-  return { run: candidateTrials({ timeoutS: 30, maxRssMb: 400, processLimits }, make), limitsMs };
-}
-const request = (provider: string): TrialRequest => ({
-  provider,
-  threads: 1,
-  runs: 5,
-  bundle: {} as unknown as Bundle,
-});
-
-test('the CPU gets only the time that a start after a crash may take', async () => {
-  const { run, limitsMs } = trials(right(100));
-  await run(request('cpu'), NEVER);
-  expect(limitsMs).toEqual([60_000]);
-});
-
-test('an accelerator may compile for minutes once, but must then start quickly from the compiled files', async () => {
-  const hung: TrialOutcome = { type: 'hung', reason: 'no result within 60 s' };
-  const { run, limitsMs } = trials(right(300_000), hung);
-  expect(await run(request('tensorrt'), NEVER)).toMatchObject({ outcome: hung });
-  expect(limitsMs).toEqual([900_000, 60_000]);
-});
-
-test('a provider that starts quickly at once gets one trial', async () => {
-  const { run, limitsMs } = trials(right(900));
-  expect(await run(request('cuda'), NEVER)).toMatchObject({ outcome: { type: 'right' } });
-  expect(limitsMs).toEqual([900_000]);
+    expect(await memoryForCandidate(onGpu, () => Promise.resolve(4000))).toBe(3952);
+  });
 });

@@ -16,6 +16,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { AgentError } from '../../../../src/base/errors.ts';
+import { providerLimits } from '../../../../src/base/provider-limits.ts';
 import { openBundle } from '../../../../src/model/bundle/bundle.ts';
 import type { Manifest } from '../../../../src/model/manifest.ts';
 import { bundleDir, factoryBundleDir } from '../../../fixtures/bundles.ts';
@@ -203,6 +204,16 @@ describe('openBundle', () => {
     await editManifest((manifest) => (manifest.requires = { ...manifest.requires, memory_mb: 512 }));
     await expect(openBundle(dir, device)).rejects.toMatchObject({ code: 'model_requires', message });
     await expect(openBundle(dir, { agentVersion: '0.1.0', memoryMb: 512 })).resolves.toBeDefined();
+  });
+
+  it('refuses a device that cannot hold the libraries of the providers that the model requires', async () => {
+    await editManifest((manifest) => (manifest.requires = { ...manifest.requires, providers: ['cuda'] }));
+    const { extraMemoryMb } = providerLimits('cuda');
+    await expect(openBundle(dir, { memoryMb: 1024 })).rejects.toMatchObject({
+      code: 'model_requires',
+      message: `the model needs ${extraMemoryMb} MB of memory, this machine has 1024 MB`,
+    });
+    await expect(openBundle(dir, { memoryMb: extraMemoryMb })).resolves.toBeDefined();
   });
 
   it('checks the kind of machine if it is given', async () => {

@@ -5,7 +5,6 @@ import {
   explainAttempts,
   initialThreads,
   listCandidates,
-  normalizeProviderName,
   threadCounts,
   type TrialRecord,
 } from '../../../../src/vision/providers/candidates.ts';
@@ -74,7 +73,6 @@ describe('listCandidates', () => {
       providers: ['cuda', 'cpu'],
       rule: 'ordered',
     });
-    expect(normalizeProviderName(' WebGpuExecutionProvider ')).toBe('webgpu');
   });
 
   it('excludes the providers that the model does not support, with the reason', () => {
