@@ -48,7 +48,7 @@ const SUBDIRECTORIES = {
   'camera/simulated': [],
   'calibration/view': [],
   'vision/hardware': [],
-  'vision/child': [],
+  'vision/child': ['vision/hardware'],
   'vision/providers': ['vision/child', 'vision/hardware'],
   'model/archive': ['model/bundle'],
   'model/bundle': ['model/archive'],

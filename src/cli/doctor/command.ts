@@ -58,12 +58,14 @@ async function readSettings(
 
 async function runChecks(context: DoctorContext, addFinding: (finding: Finding) => void): Promise<void> {
   const machine = await import('./machine.ts');
+  const { checkGpu } = await import('./gpu.ts');
   const { checkModel } = await import('./model.ts');
   const { checkCameras } = await import('./cameras.ts');
   const { checkBroker, checkHttp } = await import('./network.ts');
   const checks: readonly [name: string, check: Check][] = [
     ['node', machine.checkNode],
     ['hardware', machine.checkHardware],
+    ['gpu', () => checkGpu()],
     ['disk', machine.checkDisk],
     ['clock', machine.checkClock],
     ['ffmpeg', machine.checkFfmpeg],

@@ -14,6 +14,7 @@ import {
   packPlanes,
   WHOLE_FRAME,
 } from './preprocess.ts';
+import { providerOption } from './provider-options.ts';
 
 /** Outputs of all stages; the key is `stage.output`. */
 export type Outputs = ReadonlyMap<string, TensorValues>;
@@ -61,7 +62,7 @@ export async function openSession(bundle: Bundle, options: SessionOptions): Prom
 async function openStage(bundle: Bundle, stage: Stage, options: SessionOptions): Promise<InferenceSession> {
   try {
     return await InferenceSession.create(join(bundle.dir, stage.file), {
-      executionProviders: [options.provider],
+      executionProviders: [providerOption(options.provider, bundle.digest)],
       intraOpNumThreads: options.threads,
       interOpNumThreads: 1,
       executionMode: 'sequential',

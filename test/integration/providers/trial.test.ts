@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, realpathSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { openBundle } from '../../../src/model/bundle/bundle.ts';
@@ -10,6 +10,18 @@ import { softwareGpu } from '../../fixtures/software-gpu.ts';
 import { tempDir } from '../../fixtures/store.ts';
 
 const never = new AbortController().signal;
+/** A library of glibc that Node does not load by itself. */
+const preloadable = [`/lib/x86_64-linux-gnu`, `/lib/aarch64-linux-gnu`]
+  .map((directory) => realPath(`${directory}/libanl.so.1`))
+  .find((path) => path !== null);
+
+function realPath(path: string): string | null {
+  try {
+    return realpathSync(path);
+  } catch {
+    return null;
+  }
+}
 
 async function attempt(
   name: BundleName,
@@ -93,6 +105,15 @@ describe('createTrialRunner with the real runtime', () => {
     }
   });
 
+  it.runIf(process.arch === 'x64')('passes TensorRT options that the binding from npm accepts', async () => {
+    vi.stubEnv('ORT_TENSORRT_CACHE_PATH', dir.path);
+    const { outcome } = await attempt('heads', 'tensorrt');
+    expect(outcome.type).toBe('unavailable');
+    if (outcome.type !== 'right')
+      expect(outcome.reason).toMatch(/libonnxruntime_providers_\w+\.so is missing/);
+    expect(readdirSync(dir.path)).toHaveLength(1);
+  });
+
   it.runIf(process.arch === 'x64')('reports a broken GPU driver', async () => {
     const broken = join(dir.path, 'driver.json');
     writeFileSync(broken, '{"ICD":{"library_path":"/nowhere/libvulkan_gone.so","api_version":"1.3.0"}}');
@@ -107,6 +128,25 @@ describe('createTrialRunner with the real runtime', () => {
     for (const [name, value] of Object.entries(softwareGpu ?? {})) vi.stubEnv(name, value);
     expect((await attempt('depth', 'webgpu')).outcome).toMatchObject({ type: 'right' });
     expect((await attempt('wrong-golden', 'webgpu')).outcome.type).toBe('wrong');
+  });
+
+  it.runIf(softwareGpu)(
+    'adds the memory of the provider to the limit (needs the package chromium)',
+    async () => {
+      for (const [name, value] of Object.entries(softwareGpu ?? {})) vi.stubEnv(name, value);
+      expect((await attempt('heads', 'cpu', { maxRssMb: 64 })).outcome.type).toBe('too_big');
+      expect((await attempt('heads', 'webgpu', { maxRssMb: 64 })).outcome.type).toBe('right');
+    },
+  );
+
+  it.runIf(preloadable)('runs the trial with the libraries of LD_PRELOAD', async () => {
+    vi.stubEnv('LD_PRELOAD', preloadable ?? '');
+    const trial = attempt('loop', 'cpu');
+    const pid = await busyTrial();
+    const maps = readFileSync(`/proc/${pid}/maps`, 'utf8');
+    process.kill(pid, 'SIGKILL');
+    await trial;
+    expect(maps).toContain(preloadable);
   });
 
   it('kills a model with an endless loop', async () => {
