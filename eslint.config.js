@@ -1,7 +1,7 @@
 import tseslint from 'typescript-eslint';
 
 export default tseslint.config(
-  { ignores: ['dist/', 'var/', '.tools/', '.cache/', 'coverage/', '**/*.mjs', '*.cjs'] },
+  { ignores: ['dist/', 'dist-package/', 'var/', '.tools/', '.cache/', 'coverage/', '**/*.mjs', '*.cjs'] },
   ...tseslint.configs.strictTypeChecked,
   {
     languageOptions: { parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname } },

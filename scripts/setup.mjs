@@ -20,8 +20,8 @@ export const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const NODE_MINIMUM = Number(
   /\d+/.exec(JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')).engines.node)[0],
 );
-/** The version that set-up fetches where the machine's own Node is older. */
-const NODE_VERSION = '24.21.0';
+/** The version that set-up fetches where the machine's own Node is older, and that packages contain. */
+export const NODE_VERSION = '24.21.0';
 
 const SYSTEM_PACKAGES = {
   camera: ['ffmpeg'],
@@ -46,6 +46,9 @@ const SYSTEM_PACKAGES = {
     'python3-onnx',
     'libonnx-testdata',
     'chromium',
+    'shellcheck',
+    'mmdebstrap',
+    'systemd-container',
   ],
 };
 
@@ -56,10 +59,11 @@ function run(command, args, options = {}) {
   if (result.error) throw result.error;
   if (result.status !== 0)
     throw new Error(`${command} ${args.join(' ')} exited with ${result.status ?? result.signal}`);
+  return result;
 }
 
 /** Runs npm under a given Node: the npm that started this process if any, else the one next to that Node or on PATH. */
-function npm(node, args) {
+export function npm(node, args, options = {}) {
   const cli = process.env.npm_execpath;
   const env = {
     ...process.env,
@@ -69,8 +73,9 @@ function npm(node, args) {
   // npm passes its settings to child processes in the environment, where they override the project's .npmrc.
   for (const key of Object.keys(env))
     if (/^npm_(config_(?!registry|userconfig|cache|cafile)|package_|lifecycle_)/i.test(key)) delete env[key];
-  if (cli && /\.c?js$/.test(cli)) run(node, [cli, ...args], { env });
-  else run('npm', args, { env });
+  return cli && /\.c?js$/.test(cli)
+    ? run(node, [cli, ...args], { ...options, env })
+    : run('npm', args, { ...options, env });
 }
 
 /** @returns {string} path of a Node that is new enough */

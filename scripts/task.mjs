@@ -13,6 +13,7 @@ const TASKS = {
   bench: { system: ['camera'], script: ['scripts/bench/main.ts'] },
   load: { system: [], script: ['scripts/load/main.ts'] },
   fleet: { system: [], script: ['scripts/fleet/main.ts'] },
+  package: { system: [], script: ['scripts/package/main.ts'] },
   setup: { system: ['camera', 'test'] },
   build: { system: [] },
 };

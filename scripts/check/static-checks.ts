@@ -11,6 +11,8 @@ const lint: StaticCheck = {
   // No cache: rules with types also depend on files other than the one they check.
   command: [...nodeModule('eslint', 'bin', 'eslint.js'), '.', '--max-warnings', '0'],
 };
+/** The shebang can also be part of a text in TypeScript and Markdown. */
+const SHELL_FILES = "':!*.ts' ':!*.mjs' ':!*.md' ':!*.py'";
 const prettierCache = ['--cache', '--cache-strategy', 'content', '--cache-location', '.cache/prettier.json'];
 const fast: readonly StaticCheck[] = [
   {
@@ -37,6 +39,14 @@ const fast: readonly StaticCheck[] = [
   { name: 'structure', command: [process.execPath, join('scripts', 'check', 'structure-main.ts')] },
 ];
 const slow: readonly StaticCheck[] = [
+  {
+    name: 'shell scripts',
+    command: [
+      'sh',
+      '-c',
+      `git grep -zlE '^#!(/usr)?/bin/(env )?(ba)?sh' -- ${SHELL_FILES} | xargs -0 shellcheck`,
+    ],
+  },
   { name: 'unused code', command: nodeModule('knip', 'bin', 'knip.js') },
   { name: 'generated files', command: [process.execPath, join(ROOT, 'scripts', 'generate.mjs'), '--check'] },
 ];

@@ -1,0 +1,224 @@
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { basename, join } from 'node:path';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { BootedSystem, type CommandResult } from '../../fixtures/booted-system.ts';
+import { copyRoot, debianRoot } from '../../fixtures/debian-root.ts';
+import { smallPackage, type SmallPackageOptions } from '../../fixtures/small-package.ts';
+
+const CHECKOUT = join(import.meta.dirname, '..', '..', '..');
+const INTERRUPTIONS = 25;
+
+describe('Installer in a booted Debian 12', () => {
+  const home = mkdtempSync(join(tmpdir(), 'swellsight-installer-'));
+  const root = join(home, 'root');
+  let system: BootedSystem;
+
+  beforeAll(async () => {
+    copyRoot(debianRoot({ packages: ['sudo'] }), root);
+    mkdirSync(join(root, 'root/files'));
+    copyFileSync(join(CHECKOUT, 'scripts/install.sh'), join(root, 'root/files/install.sh'));
+    system = await BootedSystem.boot(root);
+  });
+  afterAll(async () => {
+    await system.kill();
+    rmSync(home, { recursive: true, force: true });
+  });
+  beforeEach(() => {
+    install('--uninstall --purge');
+    system.must('rm -f /usr/local/sbin/* /root/files/*.tar.gz*');
+  });
+
+  function install(args: string): CommandResult {
+    return system.run(`sh install.sh ${args}`, { cwd: '/root/files' });
+  }
+  /** Puts an archive into the system. Returns its name. */
+  async function put(options: SmallPackageOptions): Promise<string> {
+    return basename(await smallPackage(join(root, 'root/files'), options));
+  }
+  const current = (): string => system.run('readlink /opt/swellsight/current').stdout.trim();
+  const mainPid = (): string => system.must('systemctl show --value --property MainPID swellsight').trim();
+
+  it('installs, and changes nothing when it is run again', async () => {
+    const archive = await put({ version: '1.0.0' });
+    const first = install(archive);
+    expect(first).toMatchObject({ code: 0, stderr: '' });
+    expect(current()).toMatch(/^versions\/1\.0\.0-[0-9a-f]{12}$/);
+    expect(system.must('systemctl is-active swellsight; systemctl is-enabled swellsight')).toBe(
+      'active\nenabled\n',
+    );
+    expect(
+      system.must('stat -c "%U:%G %a %n" /etc/swellsight/* /var/lib/swellsight /opt/swellsight/versions/*'),
+    ).toBe(
+      [
+        'root:root 700 /etc/swellsight/secrets',
+        'root:swellsight 640 /etc/swellsight/swellsight.yaml',
+        'swellsight:swellsight 750 /var/lib/swellsight',
+        `root:root 755 /opt/swellsight/${current()}`,
+        '',
+      ].join('\n'),
+    );
+    expect(system.must('id -Gn swellsight').trim().split(' ')).toContain('video');
+    const pid = mainPid();
+    system.must('echo "# mine" >> /etc/swellsight/swellsight.yaml');
+    expect(install(archive)).toMatchObject({ code: 0, stderr: '' });
+    expect(mainPid()).toBe(pid);
+    expect(system.must('tail -n 1 /etc/swellsight/swellsight.yaml')).toBe('# mine\n');
+  });
+
+  it('runs the command line as the user of the service', async () => {
+    install(await put({ version: '1.0.0' }));
+    expect(system.must('swellsight whoami').trim()).toBe('swellsight');
+  });
+
+  it('repairs a damaged version', async () => {
+    const archive = await put({ version: '1.0.0' });
+    install(archive);
+    system.must(
+      'cd /opt/swellsight/current; echo x > dist/main.js; rm node_modules/p7/index.js; chmod 600 package.json',
+    );
+    expect(install(archive).stdout).toContain('repairing');
+    expect(
+      system.run(`tar --compare -zf ${archive} -C /opt/swellsight/current`, { cwd: '/root/files' }).code,
+    ).toBe(0);
+  });
+
+  it('upgrades beside the former version, keeps two, and removes files that the new version does not have', async () => {
+    const unit = '[Service]\nExecStart=/bin/true\n';
+    install(await put({ version: '1.0.0', files: { 'systemd/swellsight-old.service': unit } }));
+    expect(existsSync(join(root, 'etc/systemd/system/swellsight-old.service'))).toBe(true);
+    install(await put({ version: '1.1.0' }));
+    expect(install(await put({ version: '1.2.0' }))).toMatchObject({ code: 0 });
+    expect(current()).toContain('/1.2.0-');
+    expect(system.must('ls /opt/swellsight/versions')).toMatch(/^1\.1\.0-\w+\n1\.2\.0-\w+\n$/);
+    expect(existsSync(join(root, 'etc/systemd/system/swellsight-old.service'))).toBe(false);
+  });
+
+  it('returns to the former version when the service of the new one does not start', async () => {
+    install(await put({ version: '1.0.0' }));
+    const result = install(await put({ version: '1.1.0', isBroken: true }));
+    expect(result.code).toBe(1);
+    expect(result.stderr).toMatch(
+      /install\.sh: version 1\.1\.0 does not start, so 1\.0\.0-\w+ runs again; see journalctl/,
+    );
+    expect(current()).toContain('/1.0.0-');
+    expect(system.must('systemctl is-active swellsight')).toBe('active\n');
+  });
+
+  it('does not switch to a version that refuses the configuration', async () => {
+    install(await put({ version: '1.0.0' }));
+    const pid = mainPid();
+    const { code, stderr } = install(await put({ version: '1.1.0', refusesConfiguration: true }));
+    expect(code).toBe(1);
+    expect(stderr).toContain('site: wrong');
+    expect(stderr).toContain('does not accept /etc/swellsight/swellsight.yaml; correct the keys above');
+    expect(current()).toContain('/1.0.0-');
+    expect(mainPid()).toBe(pid);
+  });
+
+  it(`can be killed at ${INTERRUPTIONS} random moments: what runs is complete, and the next run continues`, async () => {
+    const archives = [await put({ version: '1.0.0' }), await put({ version: '1.1.0' })];
+    const startedMs = performance.now();
+    install(archives[0]!);
+    const wholeMs = performance.now() - startedMs;
+    for (let n = 0; n < INTERRUPTIONS; n += 1) {
+      const archive = archives[(n + 1) % 2]!;
+      const seconds = ((Math.random() * wholeMs * 1.1) / 1000).toFixed(3);
+      system.run(`timeout --signal=KILL ${seconds} sh install.sh ${archive}`, { cwd: '/root/files' });
+      const version = /\/(1\.[01]\.0)-/.exec(current())?.[1] ?? '';
+      const compare = `tar --compare -zf swellsight-${version}.tar.gz -C /opt/swellsight/current`;
+      expect(system.run(compare, { cwd: '/root/files' }), `after ${seconds} s`).toMatchObject({ code: 0 });
+      expect(system.must('swellsight whoami')).toBe('swellsight\n');
+      if (n % 5 === 4) {
+        expect(install(archive), `after ${seconds} s`).toMatchObject({ code: 0, stderr: '' });
+        expect(system.must('systemctl is-active swellsight')).toBe('active\n');
+        // The running process is that of the current version, also if the interruption came before the restart.
+        expect(current()).toContain(archive.replace(/^swellsight-(.*)\.tar\.gz$/, '/$1-'));
+      }
+    }
+    expect(system.must('ls -A /opt/swellsight/versions').trim().split('\n')).toHaveLength(2);
+  });
+
+  it('refuses a damaged archive, and one for another system', async () => {
+    const archive = await put({ version: '1.0.0' });
+    const wrong = `${'0'.repeat(64)}  ${archive}\n`;
+    writeFileSync(join(root, 'root/files', `${archive}.sha256`), wrong);
+    expect(install(archive).stderr).toMatch(
+      /^install\.sh: .* is damaged: its SHA-256 is not that of .*; copy both files again\n$/,
+    );
+    rmSync(join(root, 'root/files', `${archive}.sha256`));
+    system.must(`head -c 3000 ${archive} > short.tar.gz`, { cwd: '/root/files' });
+    expect(install('short.tar.gz').stderr).toMatch(/^install\.sh: .*\n$/);
+    expect(install('missing.tar.gz').stderr).toMatch(/^install\.sh: missing\.tar\.gz does not exist; .*\n$/);
+    const foreign = await put({ version: '2.0.0', release: { arch: 'riscv64' } });
+    expect(install(foreign).stderr).toMatch(
+      /^install\.sh: this archive is for riscv64, and this system is \w+; .*\n$/,
+    );
+    const newer = await put({ version: '3.0.0', release: { glibc: '9.1' } });
+    expect(install(newer).stderr).toMatch(
+      /^install\.sh: the C library is 2\.36, and the agent needs glibc 9\.1; .*\n$/,
+    );
+    expect(system.run('ls /opt/swellsight/versions').stdout).toBe('');
+    expect(system.run('id swellsight').code).toBe(1);
+  });
+
+  it('refuses a system with 32-bit programs, whatever the kernel has', async () => {
+    system.must('printf "#!/bin/sh\\necho armhf\\n" > /usr/local/sbin/dpkg; chmod +x /usr/local/sbin/dpkg');
+    expect(install(await put({ version: '1.0.0' })).stderr).toMatch(
+      /^install\.sh: the programs of this system have 32 bits \(armhf\), whatever its kernel has; install the 64-bit edition of the system\n$/,
+    );
+  });
+
+  it('refuses a disk without space before it changes anything', async () => {
+    const archive = await put({ version: '1.0.0' });
+    system.must('mkdir -p /opt/swellsight; mount -t tmpfs -o size=20m tmpfs /opt/swellsight');
+    const { stderr } = install(archive);
+    system.must('umount /opt/swellsight');
+    expect(stderr).toMatch(/^install\.sh: \/opt\/swellsight has \d+ MB free, and this needs \d+ MB; .*\n$/);
+    expect(system.run('id swellsight').code).toBe(1);
+  });
+
+  it('refuses a second installation at the same time', async () => {
+    const archive = await put({ version: '1.0.0' });
+    install(archive);
+    const { stderr } = system.run(`flock /opt/swellsight/.lock sh install.sh ${archive}`, {
+      cwd: '/root/files',
+    });
+    expect(stderr).toMatch(/^install\.sh: another installation or update runs; .*\n$/);
+  });
+
+  it('installs without starting, and into the file system of an image', async () => {
+    const archive = await put({ version: '1.0.0' });
+    expect(install(`--no-start ${archive}`)).toMatchObject({ code: 0, stderr: '' });
+    expect(system.run('systemctl is-active swellsight').stdout).toBe('inactive\n');
+    copyRoot(debianRoot({ packages: ['sudo'] }), join(root, 'root/image'));
+    expect(install(`--root /root/image ${archive}`)).toMatchObject({ code: 0, stderr: '' });
+    expect(readFileSync(join(root, 'root/image/etc/passwd'), 'utf8')).toContain('swellsight:');
+    expect(existsSync(join(root, 'root/image/opt/swellsight/current/dist/main.js'))).toBe(true);
+    expect(system.must('ls /root/image/etc/systemd/system/multi-user.target.wants')).toContain(
+      'swellsight.service',
+    );
+    system.must('rm -rf /root/image');
+  });
+
+  it('keeps state and configuration when it removes the agent, unless they are purged', async () => {
+    install(await put({ version: '1.0.0' }));
+    system.must('touch /var/lib/swellsight/data');
+    expect(install('--uninstall')).toMatchObject({ code: 0, stderr: '' });
+    expect(system.run('systemctl cat swellsight').code).toBe(1);
+    expect(system.must('ls /etc/swellsight /var/lib/swellsight')).toMatch(/swellsight\.yaml[\s\S]*data/);
+    expect(system.run('ls /opt/swellsight /usr/local/bin/swellsight').stdout).toBe('');
+    expect(install('--uninstall --purge')).toMatchObject({ code: 0, stderr: '' });
+    expect(system.run('ls -d /etc/swellsight /var/lib/swellsight*').stdout).toBe('');
+    expect(system.run('id swellsight').code).toBe(1);
+    expect(install('--uninstall')).toMatchObject({ code: 0, stderr: '' });
+  });
+});
