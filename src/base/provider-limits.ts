@@ -4,20 +4,21 @@ export interface ProviderLimits {
   readonly extraMemoryMb: number;
   /** Time limit of the first trial of a model, seconds. The library may compile the model and store the result. */
   readonly trialTimeS: number;
-  /**
-   * Time limit of every later start, seconds. After a crash of the vision process the agent cannot analyse frames for that
-   * time.
-   */
-  readonly startTimeS: number;
 }
 
+/**
+ * Time limit of every later start, seconds, whatever the provider. After a crash of the vision process the agent cannot analyse
+ * frames for that time, and `src/health/liveness.ts` restarts the agent if it takes much longer.
+ */
+export const MAX_START_TIME_S = 60;
+
 const LIMITS: Readonly<Record<string, ProviderLimits>> = {
-  cpu: { extraMemoryMb: 0, trialTimeS: 60, startTimeS: 60 },
-  cuda: { extraMemoryMb: 2048, trialTimeS: 600, startTimeS: 120 },
-  tensorrt: { extraMemoryMb: 3072, trialTimeS: 900, startTimeS: 120 },
+  cpu: { extraMemoryMb: 0, trialTimeS: MAX_START_TIME_S },
+  cuda: { extraMemoryMb: 2048, trialTimeS: 600 },
+  tensorrt: { extraMemoryMb: 3072, trialTimeS: 900 },
 };
 /** WebGPU, Core ML, DirectML and others: a driver with its shader compiler. */
-const OTHER_LIMITS: ProviderLimits = { extraMemoryMb: 512, trialTimeS: 300, startTimeS: 60 };
+const OTHER_LIMITS: ProviderLimits = { extraMemoryMb: 512, trialTimeS: 300 };
 
 /** The limits of a provider. Accepts all names that `normalizeProviderName` accepts. */
 export const providerLimits = (provider: string): ProviderLimits =>

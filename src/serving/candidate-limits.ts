@@ -2,7 +2,7 @@ import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AgentError } from '../base/errors.ts';
 import { readFreeMemoryMb } from '../base/free-memory.ts';
-import { minExtraMemoryMb, providerLimits } from '../base/provider-limits.ts';
+import { MAX_START_TIME_S, minExtraMemoryMb } from '../base/provider-limits.ts';
 import type { Bundle } from '../model/manifest.ts';
 
 /** Memory of a vision process with its libraries and one frame, but without weights, MiB. Measured: 101 to 138 MiB. */
@@ -50,4 +50,4 @@ async function weightsMb({ dir }: Bundle): Promise<number> {
  * long after each restart of the vision process.
  */
 export const cpuStartTimeS = (timeoutS: number): number =>
-  Math.min(providerLimits('cpu').startTimeS, Math.max(MIN_CPU_START_S, START_TIMEOUT_FACTOR * timeoutS));
+  Math.min(MAX_START_TIME_S, Math.max(MIN_CPU_START_S, START_TIMEOUT_FACTOR * timeoutS));

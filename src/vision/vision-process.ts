@@ -1,5 +1,5 @@
 import { AgentError, asAgentError } from '../base/errors.ts';
-import { memoryLimits, providerLimits } from '../base/provider-limits.ts';
+import { MAX_START_TIME_S, memoryLimits } from '../base/provider-limits.ts';
 import { Backoff } from '../base/retry.ts';
 import type { Bundle } from '../model/manifest.ts';
 import { expectReply, type VisionReply, type VisionRequest } from './messages.ts';
@@ -30,7 +30,7 @@ export interface VisionOptions extends PlanChoiceOptions {
   readonly startsBeside?: boolean;
   /** Maximum number of waiting frames. */
   readonly queueMax: number;
-  /** Time limit for opening the model and verifying it, seconds; default: `startTimeS` of the provider. */
+  /** Time limit for opening the model and verifying it, seconds; default: `MAX_START_TIME_S`. */
   readonly openTimeoutS?: number;
 }
 
@@ -267,7 +267,7 @@ export class VisionProcess implements VisionClient {
     const { bundle, maxRssMb, openTimeoutS, processLimits } = this.#options;
     const hardRssMb = memoryLimits(plan.provider, maxRssMb, processLimits?.hardRssMb).killAboveMb;
     const niceness = processLimits?.niceness ?? (startsBeside === true ? 'while_starting' : 0);
-    const timeoutMs = 1000 * (openTimeoutS ?? providerLimits(plan.provider).startTimeS);
+    const timeoutMs = 1000 * (openTimeoutS ?? MAX_START_TIME_S);
     return VisionChild.open({ bundle, plan, hardRssMb, niceness, timeoutMs }, signal);
   }
 

@@ -1,4 +1,4 @@
-import { providerLimits } from '../../base/provider-limits.ts';
+import { MAX_START_TIME_S, providerLimits } from '../../base/provider-limits.ts';
 import type { ProcessLimits } from '../process-priority.ts';
 import { createTrialRunner } from './run-trial.ts';
 import type { TrialRunner } from './trial.ts';
@@ -24,11 +24,12 @@ export function createProviderTrials(
   const run = (timeS: number): TrialRunner =>
     createRunner({ maxRssMb, timeoutMs: 1000 * timeS, ...(processLimits && { processLimits }) });
   return async (request, signal) => {
-    const { trialTimeS, startTimeS } = providerLimits(request.provider);
-    if (request.provider === 'cpu') return run(cpuStartTimeS ?? startTimeS)(request, signal);
+    const { trialTimeS } = providerLimits(request.provider);
+    if (request.provider === 'cpu') return run(cpuStartTimeS ?? MAX_START_TIME_S)(request, signal);
     const built = await run(trialTimeS)(request, signal);
     const { outcome } = built;
-    if (outcome.type !== 'right' || outcome.openMs + outcome.firstRunMs < 500 * startTimeS) return built;
-    return run(startTimeS)(request, signal);
+    if (outcome.type !== 'right' || outcome.openMs + outcome.firstRunMs < 500 * MAX_START_TIME_S)
+      return built;
+    return run(MAX_START_TIME_S)(request, signal);
   };
 }

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { providerLimits } from '../../../../src/base/provider-limits.ts';
+import { MAX_START_TIME_S, providerLimits } from '../../../../src/base/provider-limits.ts';
 import type { Bundle } from '../../../../src/model/manifest.ts';
 import { createProviderTrials } from '../../../../src/vision/providers/provider-trials.ts';
 import type { TrialLimits } from '../../../../src/vision/providers/run-trial.ts';
@@ -40,11 +40,11 @@ test('the CPU gets only the time that a start after a crash may take', async () 
 });
 
 test('an accelerator may compile for minutes once, but must then start quickly from the compiled files', async () => {
-  const { trialTimeS, startTimeS } = providerLimits('tensorrt');
-  const hung: TrialOutcome = { type: 'hung', reason: 'no result within 120 s' };
+  const { trialTimeS } = providerLimits('tensorrt');
+  const hung: TrialOutcome = { type: 'hung', reason: 'no result within 60 s' };
   const { run, timesMs } = trials(right(300_000), hung);
   expect(await run(request('tensorrt'), NEVER)).toMatchObject({ outcome: hung });
-  expect(timesMs()).toEqual([1000 * trialTimeS, 1000 * startTimeS]);
+  expect(timesMs()).toEqual([1000 * trialTimeS, 1000 * MAX_START_TIME_S]);
 });
 
 test('a provider that starts quickly at once gets one trial', async () => {
