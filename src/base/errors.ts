@@ -101,6 +101,38 @@ export const ERROR_CODES = {
   repo_keys: permanent('provide the missing keys (--keys, --root-keys) and the passphrase'),
   repo_version_taken: permanent('a version can be published only once; give the new model a new version'),
   model_golden_mismatch: permanent('the model does not reproduce its golden outputs on this device'),
+  update_unavailable: permanent(
+    'install the agent with scripts/install.sh; containers and checkouts have no updater',
+  ),
+  update_busy: transient('wait until the current update is confirmed or has returned'),
+  update_request_invalid: permanent('the request of the agent is damaged; send the command again'),
+  update_platform: permanent('install the archive for the architecture and the system of this device'),
+  update_space: transient('free space and inodes on the disk of /opt/swellsight and /var/lib'),
+  update_read_only: transient(
+    '/opt/swellsight is read-only; make it writable (on Raspberry Pi OS: switch off the overlay file system)',
+  ),
+  update_archive_refused: permanent(
+    'the archive differs from its release.json; build it again with `npm run package`',
+  ),
+  update_downgrade: permanent(
+    'an install only goes to a newer version; return with `swellsight agent rollback`',
+  ),
+  update_banned: permanent(
+    'this version failed on this device; publish a corrected version with a new number',
+  ),
+  update_schema: permanent('the version is too old for the database of this device; install a newer one'),
+  update_preflight_failed: permanent(
+    'the new version does not work on this device; the message names the check',
+  ),
+  update_crash_loop: permanent(
+    'the new version ended three times during its trial; read its log, then publish a corrected version',
+  ),
+  update_deadline: permanent('the new version was not confirmed in time; see which criterion was missing'),
+  update_rejected: permanent('the new version did not meet the criteria of its trial'),
+  update_interrupted: transient(
+    'the update was interrupted repeatedly; check the power supply and the memory, then install again',
+  ),
+  update_no_previous: permanent('there is no other version on the device to return to'),
   provider_unavailable: permanent('run `swellsight doctor` to see what is missing'),
 
   store_corrupt: permanent('the damaged database was set aside and a new one was created'),

@@ -9,6 +9,7 @@ import {
   type MetadataSource,
 } from './metadata-source.ts';
 import { MetadataStore, type MetadataStoreOptions } from './metadata-store.ts';
+import { releaseVersions, signedRelease, type ReleaseArch, type SignedRelease } from './release-target.ts';
 import { signedTarget, type SignedTarget } from './target.ts';
 
 export interface TrustOptions {
@@ -97,6 +98,18 @@ export class Trust {
       if (name !== '') all.push(await this.target(name, version));
     }
     return all;
+  }
+
+  /** Returns the signed archive of one version of the agent. As `target` does, for a repository of the agent. */
+  async release(version: string, arch: ReleaseArch): Promise<SignedRelease> {
+    const { root, targets } = (this.#store ??= await this.#loadStored());
+    return signedRelease(targets?.signed.targets ?? {}, version, arch, root.signed.consistentSnapshot);
+  }
+
+  /** The versions of the agent that the repository has for one architecture. */
+  async releaseVersions(arch: ReleaseArch): Promise<readonly string[]> {
+    const { targets } = (this.#store ??= await this.#loadStored());
+    return releaseVersions(targets?.signed.targets ?? {}, arch);
   }
 
   /**

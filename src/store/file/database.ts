@@ -1,8 +1,10 @@
-import { existsSync, readdirSync, readFileSync, statfsSync, statSync } from 'node:fs';
+import { existsSync, statfsSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import Database from 'better-sqlite3';
 import { errorCode } from '../../base/disk-errors.ts';
 import { AgentError } from '../../base/errors.ts';
+import { readMigrations, type Migration } from './migrations.ts';
 import { clearSuspectMark, isMarkedSuspect, quarantine, restoreRescued } from './quarantine.ts';
 import { salvage, type Salvage } from './salvage.ts';
 import { asStoreError, isCorrupt, isFull } from './store-errors.ts';
@@ -11,8 +13,9 @@ import { asStoreError, isCorrupt, isFull } from './store-errors.ts';
 const MAX_ALWAYS_CHECKED_BYTES = 64 * 1024 * 1024;
 /** Pages that a new database file has at least: 1 MB, enough for about fifty records and to delete older records. */
 const RESERVED_PAGES = 256;
-const MIGRATIONS = new URL('../migrations/', import.meta.url);
-const MIGRATION_NAME = /^(\d{3})-[a-z0-9-]+\.sql$/;
+const MIGRATIONS = fileURLToPath(new URL('../migrations/', import.meta.url));
+/** The row in `counters` with the oldest schema whose agent can use the database. Without it, only the newest one can. */
+const OLDEST_READER = 'schema_compatible_from';
 
 export interface OpenedDatabase {
   readonly db: Database.Database;
@@ -105,30 +108,40 @@ function configure(db: Database.Database): void {
 }
 
 /**
- * Brings the database to the newest schema: runs each numbered file in its own transaction, which also sets
- * `user_version`. Throws `store_failed` if a newer version of the agent wrote the database.
+ * Brings the database to the newest schema: runs each migration in its own transaction, which also sets `user_version`. A
+ * newer agent may have migrated the database already: an update that was undone must not make it useless, so it is used
+ * as it is when its migrations allow it. Throws `store_failed` when they do not.
  */
-export function migrate(db: Database.Database): void {
-  const steps = readdirSync(MIGRATIONS)
-    .flatMap((name) => {
-      const match = MIGRATION_NAME.exec(name);
-      return match ? [{ name, version: Number(match[1]) }] : [];
-    })
-    .sort((a, b) => a.version - b.version);
-  const newest = steps.at(-1)?.version ?? 0;
+export function migrate(db: Database.Database, migrations = readMigrations(MIGRATIONS)): void {
+  const newest = migrations.at(-1)?.version ?? 0;
   const found = Number(db.pragma('user_version', { simple: true }));
-  if (found > newest)
+  if (found > newest && oldestReader(db, found) > newest)
     throw new AgentError('store_failed', 'a newer version of the agent wrote this database', {
       context: { found, newest },
     });
-  for (const { name, version } of steps) {
-    if (version <= found) continue;
-    const sql = readFileSync(new URL(name, MIGRATIONS), 'utf8');
-    db.transaction(() => {
-      db.exec(sql);
-      db.pragma(`user_version = ${version}`);
-    }).immediate();
+  for (const migration of migrations) {
+    if (migration.version > found) db.transaction(() => runMigration(db, migration)).immediate();
   }
+}
+
+function runMigration(db: Database.Database, { version, sql, compatibleFrom }: Migration): void {
+  const oldest = Math.max(
+    compatibleFrom,
+    oldestReader(db, Number(db.pragma('user_version', { simple: true }))),
+  );
+  db.exec(sql);
+  db.pragma(`user_version = ${version}`);
+  db.prepare('DELETE FROM counters WHERE name = ?').run(OLDEST_READER);
+  if (oldest < version) db.prepare('INSERT INTO counters VALUES (?, ?)').run(OLDEST_READER, oldest);
+}
+
+function oldestReader(db: Database.Database, version: number): number {
+  // A new database has no tables.
+  if (version === 0) return 0;
+  const row = db
+    .prepare<[string], { value: number }>('SELECT value FROM counters WHERE name = ?')
+    .get(OLDEST_READER);
+  return row?.value ?? version;
 }
 
 /**

@@ -1,0 +1,83 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { schemaChecker } from '../base/schema-checker.ts';
+import { ModelVersion } from '../contract/model.ts';
+import { UpdaterState, type InstalledVersion } from '../contract/update-files.ts';
+import { compareVersions, parseVersion } from '../model/semver.ts';
+import { writeWithReserve } from './reserve.ts';
+
+const checker = schemaChecker({ strict: true, validateFormats: false });
+const isState = checker.compile<UpdaterState>(UpdaterState);
+const isVersion = checker.compile<string>(ModelVersion);
+
+const STATE_FILE = 'state.json';
+/** Older bans are dropped. */
+const MAX_BANS = 100;
+
+/** The state in the directory; null when there is none or it is damaged. */
+export async function readState(dir: string): Promise<UpdaterState | null> {
+  try {
+    const state: unknown = JSON.parse(await readFile(join(dir, STATE_FILE), 'utf8'));
+    return isState(state) ? state : null;
+  } catch {
+    return null;
+  }
+}
+
+/** Replaces the state atomically. It is on the disk when this returns. */
+export function writeState(dir: string, state: UpdaterState): void {
+  writeWithReserve(dir, STATE_FILE, `${JSON.stringify(state, null, 2)}\n`);
+}
+
+/** The state of a device on which `running` is installed and nothing was updated yet. */
+export function newState(
+  running: InstalledVersion,
+  installed: readonly InstalledVersion[],
+  updaterVersion: string,
+): UpdaterState {
+  return {
+    format: 1,
+    running,
+    last_good: null,
+    factory: oldestOf([running, ...installed]) ?? running,
+    installed: [...installed],
+    banned: [],
+    trial: null,
+    working: null,
+    last_result: null,
+    last_request: null,
+    updater_version: updaterVersion,
+  };
+}
+
+export function withBan(
+  state: UpdaterState,
+  { version, digest }: InstalledVersion,
+  reason: string,
+  at: string,
+): UpdaterState {
+  // The factory version is the last resort: it is never banned.
+  if (digest === state.factory.digest || isBanned(state, digest)) return state;
+  return { ...state, banned: [...state.banned, { version, digest, reason, at }].slice(-MAX_BANS) };
+}
+
+export const isBanned = (state: UpdaterState, digest: string): boolean =>
+  state.banned.some((ban) => ban.digest === digest);
+
+export const isSameVersion = (a: InstalledVersion | null, b: InstalledVersion | null): boolean =>
+  a !== null && b !== null && a.digest === b.digest && a.version === b.version;
+
+export const isVersionText = (text: string): boolean => isVersion(text);
+
+/** The version to which a rollback returns; null when there is no other version. */
+export function rollbackTarget({ running, last_good, factory }: UpdaterState): InstalledVersion | null {
+  if (last_good !== null && !isSameVersion(last_good, running)) return last_good;
+  return isSameVersion(factory, running) ? null : factory;
+}
+
+function oldestOf(versions: readonly InstalledVersion[]): InstalledVersion | undefined {
+  return versions.toSorted((a, b) => {
+    const [left, right] = [parseVersion(a.version), parseVersion(b.version)];
+    return left && right ? compareVersions(left, right) : 0;
+  })[0];
+}
