@@ -10,7 +10,6 @@ const TASKS = {
   check: { system: [], script: ['scripts/check/main.ts', '--quick'] },
   torture: { system: ['test'], script: ['scripts/torture/main.ts'] },
   'torture:models': { system: [], script: ['scripts/model-torture/main.ts'] },
-  'torture:update': { system: ['test'], script: ['scripts/update-torture/main.ts'] },
   bench: { system: ['camera'], script: ['scripts/bench/main.ts'] },
   load: { system: [], script: ['scripts/load/main.ts'] },
   fleet: { system: [], script: ['scripts/fleet/main.ts'] },

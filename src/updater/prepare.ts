@@ -2,7 +2,7 @@ import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AgentError } from '../base/errors.ts';
 import type { InstalledVersion, Release, UpdateRequest, UpdaterState } from '../contract/update-files.ts';
-import { compareVersions, parseVersion } from '../model/semver.ts';
+import { parseVersion } from '../model/semver.ts';
 import { directorySource } from '../model/trust/metadata-source.ts';
 import type { ReleaseArch, SignedRelease } from '../model/trust/release-target.ts';
 import { Trust } from '../model/trust/trust.ts';
@@ -107,7 +107,7 @@ function checkOrder(version: InstalledVersion, state: UpdaterState): void {
   if (isBanned(state, version.digest))
     throw new AgentError('update_banned', `${version.version} failed on this device`);
   const [next, running] = [parseVersion(version.version), parseVersion(state.running.version)];
-  if (next === null || running === null || compareVersions(next, running) > 0) return;
+  if (next === null || running === null || next.compare(running) > 0) return;
   throw new AgentError(
     'update_downgrade',
     isSameVersion(version, state.running)

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { schemaChecker } from '../base/schema-checker.ts';
 import { ModelVersion } from '../contract/model.ts';
 import { UpdaterState, type InstalledVersion } from '../contract/update-files.ts';
-import { compareVersions, parseVersion } from '../model/semver.ts';
+import { parseVersion } from '../model/semver.ts';
 import { writeWithReserve } from './reserve.ts';
 
 const checker = schemaChecker({ strict: true, validateFormats: false });
@@ -78,6 +78,6 @@ export function rollbackTarget({ running, last_good, factory }: UpdaterState): I
 function oldestOf(versions: readonly InstalledVersion[]): InstalledVersion | undefined {
   return versions.toSorted((a, b) => {
     const [left, right] = [parseVersion(a.version), parseVersion(b.version)];
-    return left && right ? compareVersions(left, right) : 0;
+    return left && right ? left.compare(right) : 0;
   })[0];
 }
