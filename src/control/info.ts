@@ -91,4 +91,11 @@ const describeHardware = (hardware: Hardware | null): Info['hardware'] => ({
   memory_mb: hardware?.memoryMb ?? 0,
   accelerators: [...(hardware?.accelerators ?? [])],
   os: hardware?.os ?? null,
+  board: hardware?.board.id ?? null,
+  module: hardware?.board.module ?? null,
+  soc: hardware?.board.soc ?? null,
+  l4t: hardware?.board.l4t ?? null,
+  jetpack: hardware?.board.jetpack ?? null,
+  compute_capability: hardware?.board.computeCapability ?? null,
+  page_size_bytes: hardware?.pageSizeBytes ?? null,
 });

@@ -22,8 +22,21 @@ export function* checkNode(): Generator<Finding> {
 
 export async function* checkHardware({ terminal }: DoctorContext): AsyncGenerator<Finding> {
   const { probeHardware } = await import('../../vision/hardware/probe.ts');
-  const { kind, model, cpu, cores, memoryMb, accelerators } = await probeHardware(terminal.signal);
-  const parts = [model, cpu, `${String(cores)} cores`, `${String(Math.round(memoryMb))} MB`, ...accelerators];
+  const hardware = await probeHardware(terminal.signal);
+  const { kind, board, model, cpu, cores, memoryMb, accelerators, pageSizeBytes } = hardware;
+  const parts = [
+    model,
+    board.id,
+    board.module,
+    board.l4t && `L4T ${board.l4t}`,
+    board.jetpack && `JetPack ${board.jetpack}`,
+    board.computeCapability && `compute capability ${board.computeCapability}`,
+    cpu,
+    `${String(cores)} cores`,
+    `${String(memoryMb)} MB`,
+    pageSizeBytes === null ? null : `pages of ${String(pageSizeBytes / 1024)} KiB`,
+    ...accelerators,
+  ];
   yield okFinding('hardware', `${kind}: ${parts.filter((part) => part !== null).join(', ')}`);
 }
 

@@ -34,7 +34,7 @@ function isExpected(
   { kind }: Hardware,
 ): boolean {
   const isConfigured = providers !== 'auto' && providers.includes(provider);
-  const isNvidia = kind === 'jetson' || kind === 'nvidia_x86';
+  const isNvidia = kind === 'jetson' || kind === 'nvidia_x86' || kind === 'nvidia_arm64';
   return isConfigured || (isNvidia && (provider === 'cuda' || provider === 'tensorrt'));
 }
 

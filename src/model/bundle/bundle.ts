@@ -1,8 +1,8 @@
 import { constants } from 'node:fs';
 import { readFile, realpath } from 'node:fs/promises';
-import { totalmem } from 'node:os';
 import { join } from 'node:path';
 import { AgentError, asAgentError, type ErrorCode } from '../../base/errors.ts';
+import { readUsableMemoryMb } from '../../base/free-memory.ts';
 import { minExtraMemoryMb } from '../../base/provider-limits.ts';
 import {
   bundleDigest,
@@ -22,7 +22,7 @@ import { parseRange, parseVersion } from '../semver.ts';
 export interface OpenBundleOptions {
   /** The agent version that is compared with `requires.agent`. The default is the version of this package. */
   readonly agentVersion?: string;
-  /** The memory that is compared with `requires.memory_mb`. The default is the memory of this machine. */
+  /** The memory that is compared with `requires.memory_mb`, MiB. The default is what this process may use. */
   readonly memoryMb?: number;
   /**
    * The kind of machine that is compared with `requires.hardware`. When it is undefined, the hardware is not checked.
@@ -221,7 +221,7 @@ export async function checkRequirements(
       `the model needs ${requires.hardware.join(' or ')}, this is ${options.hardware}`,
     );
   }
-  const memoryMb = options.memoryMb ?? Math.round(totalmem() / 1e6);
+  const memoryMb = options.memoryMb ?? readUsableMemoryMb();
   const neededMb = Math.max(requires.memory_mb ?? 0, minExtraMemoryMb(requires.providers));
   if (neededMb > memoryMb) {
     throw new AgentError(

@@ -1,7 +1,7 @@
 // Entry of a short-lived child process that sends one message and ends. systeminformation starts programs (lspci,
 // nvidia-smi, …) and keeps memory; the control process must do neither.
 import { cpu, graphics, osInfo, system } from 'systeminformation';
-import type { Inventory } from './hardware.ts';
+import type { Inventory } from './facts.ts';
 
 /** Placeholder texts in the firmware of some manufacturers, and systeminformation's model name for a container. */
 const PLACEHOLDER =

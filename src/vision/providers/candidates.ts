@@ -8,6 +8,7 @@ const EXPECTED_PROVIDERS: Readonly<Record<HardwareKind, readonly string[]>> = {
   jetson: ['tensorrt', 'cuda'],
   raspberry_pi: [],
   nvidia_x86: ['tensorrt', 'cuda', 'webgpu'],
+  nvidia_arm64: ['tensorrt', 'cuda'],
   apple: ['coreml', 'webgpu'],
   windows: ['dml', 'webgpu'],
   cpu: [],

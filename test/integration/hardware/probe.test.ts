@@ -15,6 +15,7 @@ describe('probeHardware', () => {
     expect(hardware.arch).toBe(arch());
     expect(hardware.cores).toBe(availableParallelism());
     expect(hardware.memoryMb).toBeGreaterThan(100);
+    if (process.platform === 'linux') expect([4096, 16_384, 65_536]).toContain(hardware.pageSizeBytes);
     expect(hardware.cpu).toBeTruthy();
     expect(hardware.os).toBeTruthy();
     expect(childPids('hardware/inventory')).toEqual([]);

@@ -1,5 +1,6 @@
+import { totalmem } from 'node:os';
 import { beforeEach, describe, expect, it } from 'vitest';
-import { readFreeMemoryMb } from '../../../src/base/free-memory.ts';
+import { readFreeMemoryMb, readUsableMemoryMb } from '../../../src/base/free-memory.ts';
 import { makeFileTree } from '../../fixtures/file-tree.ts';
 
 let tree: ReturnType<typeof makeFileTree>;
@@ -43,6 +44,20 @@ describe('readFreeMemoryMb', () => {
     expect(await readFreeMemoryMb(tree.path)).toBe(50);
   });
 
+  it('uses the tightest limit of nested cgroups of version 1', async () => {
+    machine();
+    tree.write('proc/self/cgroup', '9:name=systemd:/\n4:cpu,memory:/pods/one/agent\n0::/\n');
+    const level = (path: string, limitMb: number, usedMb: number): void => {
+      tree.write(`sys/fs/cgroup/memory/${path}/memory.limit_in_bytes`, `${limitMb * MB}`);
+      tree.write(`sys/fs/cgroup/memory/${path}/memory.usage_in_bytes`, `${usedMb * MB}`);
+    };
+    level('pods/one/agent', 500, 100);
+    level('pods/one', 300, 250);
+    level('pods', 9_000_000, 260);
+    expect(await readFreeMemoryMb(tree.path)).toBe(50);
+    expect(readUsableMemoryMb(tree.path)).toBe(300);
+  });
+
   it('never returns less than zero, and works without /proc', async () => {
     tree.write('proc/self/cgroup', '0::/\n');
     tree.write('sys/fs/cgroup/memory.max', `${MB}`);
@@ -50,5 +65,38 @@ describe('readFreeMemoryMb', () => {
     expect(await readFreeMemoryMb(tree.path)).toBe(0);
     tree.remove();
     expect(await readFreeMemoryMb(tree.path)).toBeGreaterThan(0);
+  });
+});
+
+describe('readUsableMemoryMb', () => {
+  const MB = 2 ** 20;
+  const machineMb = Math.floor(totalmem() / MB);
+
+  it('returns the memory of the machine without a limit', () => {
+    expect(readUsableMemoryMb(tree.path)).toBe(machineMb);
+    tree.write('proc/self/cgroup', '4:memory:/agent\n');
+    // Without a limit, version 1 reports the largest multiple of the page size, here of 4 KiB and of 16 KiB.
+    for (const unlimited of ['9223372036854771712', '9223372036854759424']) {
+      tree.write('sys/fs/cgroup/memory/agent/memory.limit_in_bytes', `${unlimited}\n`);
+      expect(readUsableMemoryMb(tree.path)).toBe(machineMb);
+    }
+    tree.write('proc/self/cgroup', '0::/system.slice/swellsight.service\n');
+    tree.write('sys/fs/cgroup/system.slice/swellsight.service/memory.max', 'max\n');
+    expect(readUsableMemoryMb(tree.path)).toBe(machineMb);
+  });
+
+  it('returns the tightest limit of nested cgroups of version 2 in the same unit', () => {
+    tree.write('proc/self/cgroup', '0::/system.slice/swellsight.service\n');
+    tree.write('sys/fs/cgroup/system.slice/memory.max', `${64 * MB}\n`);
+    tree.write('sys/fs/cgroup/system.slice/swellsight.service/memory.max', `${48 * MB + 1}\n`);
+    expect(readUsableMemoryMb(tree.path)).toBe(48);
+    tree.write('sys/fs/cgroup/system.slice/memory.max', `${32 * MB}\n`);
+    expect(readUsableMemoryMb(tree.path)).toBe(32);
+  });
+
+  it('finds the limit in a container, where only its own cgroup is mounted', () => {
+    tree.write('proc/self/cgroup', '0::/\n');
+    tree.write('sys/fs/cgroup/memory.max', `${56 * MB}\n`);
+    expect(readUsableMemoryMb(tree.path)).toBe(56);
   });
 });

@@ -1,5 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { classifyHardware, type HardwareFacts } from '../../../../src/vision/hardware/hardware.ts';
+import { UNKNOWN_BOARD } from '../../../../src/vision/hardware/board.ts';
+import type { HardwareFacts } from '../../../../src/vision/hardware/facts.ts';
+import { classifyHardware } from '../../../../src/vision/hardware/hardware.ts';
 
 const UNKNOWN: HardwareFacts = {
   platform: 'linux',
@@ -7,14 +9,20 @@ const UNKNOWN: HardwareFacts = {
   kernel: '6.1.0-18-arm64',
   cores: 4,
   memoryMb: 4096,
+  pageSizeBytes: 4096,
   deviceTreeModel: null,
   deviceTreeCompatible: [],
   tegraRelease: null,
-  soc: { family: null, machine: null },
+  soc: { family: null, machine: null, id: null },
   cpuinfo: '',
   cpuBrand: '',
   nvidiaGpus: [],
   displayVendors: [],
+  pciIds: [],
+  usbIds: [],
+  gpuDrivers: [],
+  accelDrivers: [],
+  devfreq: [],
   devices: [],
   inventory: null,
 };
@@ -57,7 +65,11 @@ const ORIN_NANO: HardwareFacts = {
   deviceTreeCompatible: ['nvidia,p3768-0000+p3767-0005-super', 'nvidia,p3767-0005', 'nvidia,tegra234'],
   tegraRelease:
     '# R36 (release), REVISION: 4.3, GCID: 38968081, BOARD: generic, EABI: aarch64, DATE: Wed Jan  8 01:49:37 UTC 2025',
-  soc: { family: 'Tegra', machine: 'NVIDIA Jetson Orin Nano Engineering Reference Developer Kit Super' },
+  soc: {
+    family: 'Tegra',
+    machine: 'NVIDIA Jetson Orin Nano Engineering Reference Developer Kit Super',
+    id: '35',
+  },
   cpuinfo: armCpuinfo(['0xd42', '0xd42', '0xd42', '0xd42', '0xd42', '0xd42']),
   devices: ['nvmap', 'nvhost-gpu'],
 };
@@ -141,7 +153,9 @@ describe('classifyHardware', () => {
     expect(classifyHardware({ ...hidden, tegraRelease: '# R35 (release), REVISION: 4.1' }).kind).toBe(
       'jetson',
     );
-    expect(classifyHardware({ ...hidden, soc: { family: 'Tegra', machine: null } }).kind).toBe('jetson');
+    expect(classifyHardware({ ...hidden, soc: { family: 'Tegra', machine: null, id: null } }).kind).toBe(
+      'jetson',
+    );
     expect(classifyHardware(hidden).kind).toBe('cpu');
   });
 
@@ -197,6 +211,8 @@ describe('classifyHardware', () => {
       cpu: null,
       cores: 4,
       memoryMb: 4096,
+      board: UNKNOWN_BOARD,
+      pageSizeBytes: 4096,
       accelerators: [],
       os: null,
       fingerprint: expect.stringMatching(/^[0-9a-f]{16}$/) as string,
@@ -205,8 +221,8 @@ describe('classifyHardware', () => {
 
   it('lists neural processors that onnxruntime does not support', () => {
     expect(classifyHardware({ ...PI_5, devices: ['hailo0', 'apex_0'] }).accelerators).toEqual([
-      'hailo: NPU',
-      'coral: Edge TPU',
+      'hailo: NPU (present, not used)',
+      'coral: Edge TPU (present, not used)',
     ]);
   });
 });

@@ -48,6 +48,16 @@ describe('readFacts', () => {
     expect(readFacts(null, root).tegraRelease).toBe('# R36 (release), REVISION: 4.3, GCID: 1');
   });
 
+  it('reads the page size of the kernel from the auxiliary vector', () => {
+    // Pairs of a type and a value: AT_HWCAP, AT_PAGESZ, AT_NULL.
+    const auxv = new BigUint64Array([16n, 0xfffn, 6n, 16_384n, 0n, 0n]);
+    put('proc/self/auxv', '');
+    writeFileSync(join(root, 'proc/self/auxv'), new Uint8Array(auxv.buffer));
+    expect(readFacts(null, root).pageSizeBytes).toBe(16_384);
+    writeFileSync(join(root, 'proc/self/auxv'), 'cut short');
+    expect(readFacts(null, root).pageSizeBytes).toBeNull();
+  });
+
   it('accepts a machine without facts and a machine with invalid facts', () => {
     expect(classifyHardware(readFacts(null, join(root, 'nowhere'))).cores).toBeGreaterThan(0);
     put('proc/cpuinfo', '\0'.repeat(1_000_000));

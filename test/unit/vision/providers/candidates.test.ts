@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { UNKNOWN_BOARD } from '../../../../src/vision/hardware/board.ts';
 import type { Hardware } from '../../../../src/vision/hardware/hardware.ts';
 import {
   choosePlan,
@@ -16,6 +17,8 @@ const PC: Hardware = {
   cpu: null,
   cores: 8,
   memoryMb: 16_000,
+  board: UNKNOWN_BOARD,
+  pageSizeBytes: 4096,
   accelerators: [],
   os: null,
   fingerprint: 'one',

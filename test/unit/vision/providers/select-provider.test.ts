@@ -3,10 +3,12 @@ import { pino } from 'pino';
 import type { Settings } from '../../../../src/config/schema.ts';
 import type { Bundle } from '../../../../src/model/manifest.ts';
 import type { KeyValue } from '../../../../src/store/types.ts';
+import { UNKNOWN_BOARD } from '../../../../src/vision/hardware/board.ts';
 import type { Hardware } from '../../../../src/vision/hardware/hardware.ts';
 import type { TrialOutcome, TrialRequest } from '../../../../src/vision/providers/trial.ts';
 import { ProviderLadder } from '../../../../src/vision/providers/select-provider.ts';
 import { FakeClock } from '../../../fixtures/fake-clock.ts';
+import { MemoryKeyValue } from '../../../fixtures/key-value.ts';
 
 const DAY_MS = 86_400_000;
 const hardware: Hardware = {
@@ -16,6 +18,8 @@ const hardware: Hardware = {
   cpu: 'test',
   cores: 4,
   memoryMb: 4096,
+  board: UNKNOWN_BOARD,
+  pageSizeBytes: 4096,
   accelerators: [],
   os: null,
   fingerprint: 'one',
@@ -29,19 +33,6 @@ const bundle = (requires: Partial<Bundle['manifest']['requires']> = {}, digest =
     embeddingDigest: null,
     manifest: { requires: { agent: '*', ...requires } },
   }) as never;
-
-class Memory implements KeyValue {
-  readonly values = new Map<string, string>();
-  get(key: string): string | null {
-    return this.values.get(key) ?? null;
-  }
-  set(key: string, value: string): void {
-    this.values.set(key, value);
-  }
-  delete(key: string): void {
-    this.values.delete(key);
-  }
-}
 
 const right = (medianMs: number): TrialOutcome => ({
   type: 'right',
@@ -78,7 +69,7 @@ const never = new AbortController().signal;
 
 function ladder(
   machine: Machine,
-  memory: KeyValue = new Memory(),
+  memory: KeyValue = new MemoryKeyValue(),
   options: {
     clock?: FakeClock;
     inference?: Partial<Settings['inference']>;
@@ -141,7 +132,7 @@ describe('ProviderLadder', () => {
   });
 
   it('stores its result: the next start makes no trial', async () => {
-    const memory = new Memory();
+    const memory = new MemoryKeyValue();
     const before = ladder(new Machine(FAST_GPU), memory);
     await before.first(never);
     await before.explore(never);
@@ -160,7 +151,7 @@ describe('ProviderLadder', () => {
     ['hardware', { hardware: { ...hardware, fingerprint: 'two' } }],
     ['settings', { inference: { threads: 1 } }],
   ])('makes new trials for another %s', async (_what, options) => {
-    const memory = new Memory();
+    const memory = new MemoryKeyValue();
     const before = ladder(new Machine(FAST_GPU), memory);
     await before.first(never);
     await before.explore(never);
@@ -170,7 +161,7 @@ describe('ProviderLadder', () => {
   });
 
   it('does not store an unfinished selection', async () => {
-    const memory = new Memory();
+    const memory = new MemoryKeyValue();
     await ladder(new Machine(FAST_GPU), memory).first(never);
     expect(memory.values.size).toBe(0);
   });
@@ -178,7 +169,7 @@ describe('ProviderLadder', () => {
   it.each(['', '{', '[]', '[["k"]]', '[[1,2]]', '{"a":1}', 'null', '[["k",{"plan":{"provider":1}}]]'])(
     'treats damaged memory %j as empty, and replaces it',
     async (damage) => {
-      const memory = new Memory();
+      const memory = new MemoryKeyValue();
       memory.set('inference.plans', damage);
       const subject = ladder(new Machine(FAST_GPU), memory);
       await subject.first(never);
@@ -188,7 +179,7 @@ describe('ProviderLadder', () => {
   );
 
   it('keeps the findings of eight models', async () => {
-    const memory = new Memory();
+    const memory = new MemoryKeyValue();
     for (let index = 0; index < 20; index += 1) {
       const subject = ladder(new Machine(FAST_GPU), memory, { bundle: bundle({}, `sha256:${index}`) });
       await subject.first(never);
@@ -242,7 +233,7 @@ describe('ProviderLadder', () => {
     });
     const absent = ladder(
       new Machine({ cuda: { type: 'unavailable', reason: 'no library' } }),
-      new Memory(),
+      new MemoryKeyValue(),
       {
         inference: { providers: ['cuda', 'nnapi'] },
       },
@@ -255,20 +246,20 @@ describe('ProviderLadder', () => {
 
   it('follows a configured list, and tries nothing after the current provider', async () => {
     const only = new Machine(FAST_GPU);
-    const forced = ladder(only, new Memory(), { inference: { providers: ['webgpu'] } });
+    const forced = ladder(only, new MemoryKeyValue(), { inference: { providers: ['webgpu'] } });
     expect((await forced.first(never)).provider).toBe('webgpu');
     expect(await forced.explore(never)).toBeNull();
     expect(only.made.every((trial) => trial.startsWith('webgpu'))).toBe(true);
 
     const cpuFirst = new Machine(FAST_GPU);
-    const preferred = ladder(cpuFirst, new Memory(), {
+    const preferred = ladder(cpuFirst, new MemoryKeyValue(), {
       inference: { providers: ['cpu', 'cuda'], threads: 1 },
     });
     await preferred.first(never);
     expect(await preferred.explore(never)).toBeNull();
     expect(cpuFirst.made).not.toContain('cuda/1');
 
-    const fallback = ladder(new Machine(FAST_GPU), new Memory(), {
+    const fallback = ladder(new Machine(FAST_GPU), new MemoryKeyValue(), {
       inference: { providers: ['webgpu', 'cpu'] },
     });
     expect((await fallback.first(never)).provider).toBe('cpu');
@@ -276,16 +267,18 @@ describe('ProviderLadder', () => {
   });
 
   it('rejects a model that requires other hardware or a missing provider', async () => {
-    const board = ladder(new Machine(FAST_GPU), new Memory(), { bundle: bundle({ hardware: ['jetson'] }) });
+    const board = ladder(new Machine(FAST_GPU), new MemoryKeyValue(), {
+      bundle: bundle({ hardware: ['jetson'] }),
+    });
     await expect(board.first(never)).rejects.toMatchObject({ code: 'model_requires' });
     const machine = new Machine(FAST_GPU);
-    const provider = ladder(machine, new Memory(), { bundle: bundle({ providers: ['coreml'] }) });
+    const provider = ladder(machine, new MemoryKeyValue(), { bundle: bundle({ providers: ['coreml'] }) });
     await expect(provider.first(never)).rejects.toMatchObject({ code: 'provider_unavailable' });
     expect(machine.made).not.toContain('cpu/2');
   });
 
   it('demotes a provider that fails, and tries it again after the demotion expires', async () => {
-    const memory = new Memory();
+    const memory = new MemoryKeyValue();
     const clock = new FakeClock(Date.UTC(2026, 0, 1));
     const machine = new Machine(FAST_GPU);
     const subject = ladder(machine, memory, { clock });
@@ -319,7 +312,7 @@ describe('ProviderLadder', () => {
   });
 
   it('tries a failed provider again after a week if the reason may have passed', async () => {
-    const memory = new Memory();
+    const memory = new MemoryKeyValue();
     const clock = new FakeClock(Date.UTC(2026, 0, 1));
     const machine = new Machine({ cpu: right(20), cuda: { type: 'unavailable', reason: 'no driver yet' } });
     const subject = ladder(machine, memory, { clock });
