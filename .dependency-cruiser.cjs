@@ -66,6 +66,7 @@ const SUBDIRECTORIES = {
   'mqtt/commands': [],
   'mqtt/blocks': [],
   'mqtt/discovery': [],
+  'health/board': [],
   'health/metrics': [],
   'http/routes': [],
   'cli/agent': [],

@@ -13,6 +13,7 @@ import { AgentInfo } from './control/info.ts';
 import { healthSources } from './control/health-sources.ts';
 import { createReconfigure } from './control/reconfigure.ts';
 import { readBootId } from './health/machine.ts';
+import { BoardMonitor } from './health/board/board-monitor.ts';
 import { Heartbeat } from './health/heartbeat.ts';
 import { reportLastStop } from './health/last-stop.ts';
 import { Liveness, noProgressEvent, watchScheduler, watchVision } from './health/liveness.ts';
@@ -117,9 +118,11 @@ export async function startAgent(options: AgentOptions, deps: AgentDeps): Promis
   resources.defer(() => server.close());
 
   // Cameras, and what is learned of each.
+  const limits = () => state.settings.health;
+  const board = new BoardMonitor({ ...base('board'), limits });
   const calibrations = new SiteCalibrations({ ...base('calibration'), server });
   const images = new LabelledImages({ stateDir }, { ...base('pictures'), server });
-  const cameraDeps = { link, server, time, images, calibrations, openCamera, createSchedule };
+  const cameraDeps = { link, server, time, images, calibrations, board, openCamera, createSchedule };
   const onObservation = on.observed.emit;
   const cameras = new CameraSet({ settings, identity }, { ...base('camera'), ...cameraDeps, onObservation });
   const reembedder = new Reembedder({ ...base('calibration'), images, server, cameras });
@@ -164,7 +167,7 @@ export async function startAgent(options: AgentOptions, deps: AgentDeps): Promis
   const sink = (health: Health): void =>
     link.setState('health', health, { expiryS: 3 * state.settings.heartbeat.intervalS });
   const heartbeatOptions = { ...identity, ...settings.heartbeat, stateDir };
-  const heartbeat = new Heartbeat(heartbeatOptions, { ...base('health'), sources, sink });
+  const heartbeat = new Heartbeat(heartbeatOptions, { ...base('health'), sources, board, limits, sink });
 
   // What others ask of the device: uploaded images, commands, HTTP.
   const cacheOptions = { stateDir, bootId: identity.bootId, ttlS: settings.http.cacheTtlS };
@@ -213,6 +216,7 @@ export async function startAgent(options: AgentOptions, deps: AgentDeps): Promis
     states.publish();
   });
   const tasks = [
+    inBackground('board', board.run(signal)),
     inBackground('heartbeat', heartbeat.run(signal)),
     inBackground('retention', pruneRegularly(store, { clock, log }, signal)),
     inBackground('vision', models.serve(signal)),

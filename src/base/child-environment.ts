@@ -11,9 +11,9 @@ const PASSED: Readonly<Record<ChildKind, RegExp>> = {
    */
   vision:
     /^(PATH|HOME|LANG|LC_ALL|TZ|TMPDIR|LD_LIBRARY_PATH|LD_PRELOAD|GLIBC_TUNABLES|DYLD_LIBRARY_PATH|XDG_(CACHE_HOME|RUNTIME_DIR)|DISPLAY|SystemRoot|TEMP|LOCALAPPDATA|(CUDA|CUDNN|CUBLAS|NVIDIA|VK|ORT|MESA|LIBVA|COREML)_\w+)$/,
-  /** What TLS, proxies and time zones need. */
+  /** What TLS, proxies, time zones and scratch files need. */
   fetch:
-    /^(TZ|NODE_EXTRA_CA_CERTS|NODE_USE_SYSTEM_CA|NODE_USE_ENV_PROXY|SSL_CERT_(FILE|DIR)|(HTTPS?|NO)_PROXY|https?_proxy|no_proxy|SystemRoot)$/,
+    /^(TZ|TMPDIR|NODE_EXTRA_CA_CERTS|NODE_USE_SYSTEM_CA|NODE_USE_ENV_PROXY|SSL_CERT_(FILE|DIR)|(HTTPS?|NO)_PROXY|https?_proxy|no_proxy|SystemRoot)$/,
   /** Everything except the agent's own settings. */
   program: /^(?!SWELLSIGHT_)/,
 };

@@ -155,6 +155,18 @@ export function settingsDefinition(onInvalid: OnInvalid = () => undefined): Grou
     heartbeat: {
       intervalS: setting(30, is.number(1, 3600), 'Interval of the health messages, seconds.'),
     },
+    health: {
+      maxWrittenMbDay: setting(
+        5000,
+        is.number(0, 10_000_000),
+        'Writes to the disk above which the agent reports itself as degraded, megabytes per day; 0: no limit.',
+      ),
+      maxSlowdown: setting(
+        8,
+        is.integer(1, 64),
+        'Under heat or low power, cameras with everyS observe at most this many times less often; 1: never less often.',
+      ),
+    },
     http: {
       host: setting(
         '127.0.0.1',

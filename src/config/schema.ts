@@ -244,6 +244,12 @@ export interface Settings {
     readonly outbox: { readonly maxMessages: number; readonly maxAgeDays: number; readonly maxMb: number };
   };
   readonly heartbeat: { readonly intervalS: number };
+  readonly health: {
+    /** MiB per day; 0: no limit. */
+    readonly maxWrittenMbDay: number;
+    /** Largest factor of the interval between observations under heat or low power; 1: never slower. */
+    readonly maxSlowdown: number;
+  };
   readonly http: {
     readonly host: string;
     readonly port: number;

@@ -1,6 +1,8 @@
 /** All event types and their meaning. Changes within v1 are additive. A test compares this list with the code. */
 export const EVENT_TYPES: Readonly<Record<string, string>> = {
   camera_state: 'The state of a camera changed. Context: camera, state, before, reason.',
+  capture_slowdown:
+    'Heat or low power began or ended to make cameras observe less often. The code is `heat`, `low_power` or `ended`. Context: factor, reason.',
   clock_step:
     'The wall clock was stepped. Later steps within ten minutes are reported together. Context: delta_ms, steps, largest_ms, synced, offset_ms.',
   command_refused:

@@ -26,8 +26,37 @@ export const Health = Type.Object(
         free_mb: Nullable(Type.Number()),
         used_pct: Nullable(Type.Number()),
         written_mb_day: Nullable(Type.Number()),
+        life_used_pct: Type.Optional(
+          Nullable(Type.Number({ description: 'eMMC: used part of the expected life; 110: exceeded' })),
+        ),
+        pre_eol: Type.Optional(Nullable(StringEnum(['normal', 'warning', 'urgent']))),
+        volatile: Type.Optional(
+          Type.Boolean({ description: 'the state directory is in memory: the next boot loses it' }),
+        ),
       },
       closed,
+    ),
+    power: Type.Optional(
+      Type.Object(
+        {
+          under_voltage: Nullable(Type.Boolean({ description: 'without short alarms' })),
+          hot_surface: Nullable(Type.Boolean({ description: 'Jetson: too hot to touch' })),
+          over_current_1h: Nullable(Type.Integer({ minimum: 0, description: 'Jetson: events' })),
+        },
+        closed,
+      ),
+    ),
+    capture: Type.Optional(
+      Type.Object(
+        {
+          slowdown: Type.Integer({
+            minimum: 1,
+            description: 'cameras with an interval schedule observe every n-th slot',
+          }),
+          reason: Nullable(StringEnum(['heat', 'low_power'])),
+        },
+        closed,
+      ),
     ),
     clock: Type.Object({ synced: Type.Boolean(), offset_ms: Nullable(Type.Number()) }, closed),
     link: Type.Object(

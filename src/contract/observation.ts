@@ -19,6 +19,8 @@ export const REASONS = [
   'overlap',
   'clock_step',
   'late',
+  'heat',
+  'low_power',
   'stopping',
   'camera_auth',
   'camera_unreachable',

@@ -26,10 +26,17 @@ export const DEGRADED_CODES = {
   store_full: 'the disk is full and nothing can be deleted: records are lost',
   store_failed: 'writing to the disk fails, or the disk is gone: records are lost',
   store_corrupt: 'the database is damaged; the next start sets it aside',
-  disk_low: 'less than 200 MB or 5 % of the disk is free',
+  disk_low: 'less than 200 MB or 5 % of the disk is free (below 1 GB: less than 20 %)',
+  disk_worn: 'the eMMC has used 90 % of its life, or warns of its end',
+  writes_high: 'the agent writes more a day than health.maxWrittenMbDay: a card wears out early',
+  state_volatile: 'the state directory is in memory: the next boot loses labels and unsent records',
   memory_low: 'less than 64 MB of memory is free',
   temperature_high: 'the processor has 80 degrees Celsius or more',
   throttled: 'the board throttles the processor, or its voltage is too low',
+  under_voltage: 'the supply voltage of the board is too low',
+  hot_surface: 'the case of the board is too hot to touch',
+  over_current: 'over-current events throttled the board within the last hour',
+  capture_slowed: 'heat or low power: cameras with an interval schedule observe less often',
   'probe_failed:{part}': 'this part of the heartbeat could not be read',
 } as const;
 
@@ -40,6 +47,9 @@ const LIMITS = {
   clockOffsetMs: 1000,
   minDiskFreeMb: 200,
   maxDiskUsedPct: 95,
+  /** On a disk below 1 GB, less than `minDiskFreeMb` may be free as long as at most this much is used. */
+  maxSmallDiskUsedPct: 80,
+  lifeUsedPct: 90,
   minMemoryFreeMb: 64,
   temperatureC: 80,
 };
@@ -55,6 +65,8 @@ export interface DegradedContext {
   readonly linkFaults?: readonly string[];
   /** Code `store_*` while records cannot be stored. */
   readonly storeFailure?: string | null;
+  /** MiB per day; 0 for no limit. */
+  readonly maxWrittenMbDay?: number;
   /** Sources that threw. Their parts of the record are not checked. */
   readonly failedParts: readonly string[];
 }
@@ -66,7 +78,7 @@ export function findDegradedCodes(health: Omit<Health, 'degraded'>, context: Deg
     if (condition) codes.push(code);
   };
   const isKnown = (part: string): boolean => !context.failedParts.includes(part);
-  const { clock, link, cameras, inference, model, outbox, disk, memory, cpu } = health;
+  const { clock, link, cameras, inference, model, outbox, disk, memory, cpu, power, capture } = health;
 
   add(isKnown('clock') && !clock.synced, 'clock_unsynced');
   add(isKnown('clock') && Math.abs(clock.offset_ms ?? 0) >= LIMITS.clockOffsetMs, 'clock_offset');
@@ -93,12 +105,21 @@ export function findDegradedCodes(health: Omit<Health, 'degraded'>, context: Deg
   add(outbox.dropped_total > context.droppedBefore, 'outbox_dropping');
   if (context.storeFailure != null) codes.push(context.storeFailure);
   add(
-    isBelow(disk.free_mb, LIMITS.minDiskFreeMb) || (disk.used_pct ?? 0) > LIMITS.maxDiskUsedPct,
+    (isBelow(disk.free_mb, LIMITS.minDiskFreeMb) && (disk.used_pct ?? 100) > LIMITS.maxSmallDiskUsedPct) ||
+      (disk.used_pct ?? 0) > LIMITS.maxDiskUsedPct,
     'disk_low',
   );
+  const isEolNear = disk.pre_eol === 'warning' || disk.pre_eol === 'urgent';
+  add(isEolNear || (disk.life_used_pct ?? 0) >= LIMITS.lifeUsedPct, 'disk_worn');
+  add((disk.written_mb_day ?? 0) > (context.maxWrittenMbDay || Infinity), 'writes_high');
+  add(disk.volatile === true, 'state_volatile');
   add(memory.free_mb < LIMITS.minMemoryFreeMb, 'memory_low');
   add((cpu.temp_c ?? 0) >= LIMITS.temperatureC, 'temperature_high');
   add(cpu.throttled === true, 'throttled');
+  add(power?.under_voltage === true, 'under_voltage');
+  add(power?.hot_surface === true, 'hot_surface');
+  add((power?.over_current_1h ?? 0) > 0, 'over_current');
+  add((capture?.slowdown ?? 1) > 1, 'capture_slowed');
   for (const part of context.failedParts) codes.push(`probe_failed:${part}`);
   return codes;
 }

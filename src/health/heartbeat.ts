@@ -4,10 +4,12 @@ import type { Health } from '../contract/health.ts';
 import { isAbort } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import { findDegradedCodes } from './degraded.ts';
-import { DiskProbe, WriteRate } from './disk.ts';
+import { DiskProbe } from './disk.ts';
 import { readFreeMemoryMb } from '../base/free-memory.ts';
-import { readTemperatureC, readThrottled } from './machine.ts';
-import type { HealthSources } from './types.ts';
+import type { KeyValue } from '../store/types.ts';
+import { findVolatility } from './state-volume.ts';
+import type { BoardState, HealthSources } from './types.ts';
+import { WriteRate } from './write-rate.ts';
 
 export interface HeartbeatOptions {
   readonly intervalS: number;
@@ -20,6 +22,10 @@ export interface HeartbeatDeps {
   readonly clock: Clock;
   readonly log: Log;
   readonly sources: HealthSources;
+  readonly board: { sample(): Promise<BoardState> };
+  readonly memory: KeyValue;
+  /** Present settings: above this many MiB per day, the writes count as too many; 0 for no limit. */
+  readonly limits: () => { readonly maxWrittenMbDay: number };
   /** Receives each heartbeat. An error that it throws is logged and has no other effect. */
   readonly sink: (health: Health) => void | Promise<void>;
   /** Directory that contains /proc and /sys; `/` except in tests. */
@@ -41,6 +47,7 @@ export class Heartbeat {
   #droppedTotal = 0;
   #lastBeatMonoMs = -Infinity;
   #latest: Health | null = null;
+  #volatility: Promise<'memory' | 'layer' | null> | null = null;
   #nudge = new AbortController();
   /** `nudge` was called after the last beat began. */
   #isDue = false;
@@ -51,7 +58,7 @@ export class Heartbeat {
     this.#deps = deps;
     this.#root = deps.root ?? '/';
     this.#disk = new DiskProbe({ dir: options.stateDir });
-    this.#writes = new WriteRate({ clock: deps.clock, root: this.#root });
+    this.#writes = new WriteRate({ clock: deps.clock, memory: deps.memory, root: this.#root });
     this.#startedMonoMs = deps.clock.monoMs();
   }
 
@@ -121,7 +128,7 @@ export class Heartbeat {
   /** Builds a record of now with the number of the last heartbeat. Never rejects. */
   async buildRecord(): Promise<Health> {
     const { clock, sources } = this.#deps;
-    const { version, bootId } = this.#options;
+    const { version, bootId, stateDir } = this.#options;
     const failedParts: string[] = [];
     const readPart = <T>(part: string, source: () => T, fallback: T): T => {
       try {
@@ -140,13 +147,13 @@ export class Heartbeat {
     const storeFailure = readPart('store', () => sources.store?.() ?? null, null);
     const cameras = readPart('cameras', () => sources.cameras(), []);
 
-    const pids = vision?.pid == null ? [process.pid] : [process.pid, vision.pid];
-    const [tempC, throttled, freeMb, space, writtenMbDay] = await Promise.all([
-      readTemperatureC(this.#root),
-      readThrottled(this.#root),
+    const [board, freeMb, space, writtenMbDay, volatility] = await Promise.all([
+      this.#deps.board.sample(),
       readFreeMemoryMb(this.#root),
       this.#disk.read(),
-      this.#writes.sample(pids),
+      this.#writes.sample(vision?.pid == null ? [] : [vision.pid]),
+      // Read once, because a network disk that does not respond must not delay a heartbeat.
+      (this.#volatility ??= findVolatility(stateDir, this.#root)),
     ]);
 
     const record: Omit<Health, 'degraded'> = {
@@ -156,13 +163,26 @@ export class Heartbeat {
       at: isoTime(clock.nowMs()),
       uptime_s: round(Math.max(0, clock.monoMs() - this.#startedMonoMs) / 1000, 0),
       agent_version: version,
-      cpu: { load1: round(loadavg()[0] ?? 0, 2), temp_c: tempC, throttled },
+      cpu: { load1: round(loadavg()[0] ?? 0, 2), temp_c: board.tempC, throttled: board.throttled },
       memory: {
         rss_mb: round(process.memoryUsage.rss() / BYTES_PER_MB, 1),
         vision_rss_mb: vision === null ? null : round(vision.stats.rssMb, 1),
         free_mb: freeMb,
       },
-      disk: { free_mb: space.freeMb, used_pct: space.usedPct, written_mb_day: writtenMbDay },
+      disk: {
+        free_mb: space.freeMb,
+        used_pct: space.usedPct,
+        written_mb_day: writtenMbDay,
+        life_used_pct: board.lifeUsedPct,
+        pre_eol: board.preEol,
+        volatile: volatility === 'memory',
+      },
+      power: {
+        under_voltage: board.underVoltage,
+        hot_surface: board.hotSurface,
+        over_current_1h: board.overCurrent1h,
+      },
+      capture: { slowdown: board.slowdown.factor, reason: board.slowdown.reason },
       clock: { synced: clockState.synced, offset_ms: roundOrNull(clockState.offsetMs, 3) },
       link: {
         connected_since: timeOrNull(link?.connectedSinceMs),
@@ -200,6 +220,7 @@ export class Heartbeat {
       visionReady: vision === null ? null : vision.stats.ready,
       modelTrusted: model?.trusted ?? true,
       droppedBefore: this.#droppedTotal,
+      maxWrittenMbDay: this.#deps.limits().maxWrittenMbDay,
       storeFailure,
       linkFaults: link?.faults ?? [],
       failedParts,

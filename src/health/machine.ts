@@ -16,103 +16,68 @@ export function readBootId(path = BOOT_ID_FILE): string {
   return randomUUID();
 }
 
-/** Types of thermal zones of the processor, the most exact first. `PMIC-Die` of a Jetson Nano is not among them: it always reports 100 degrees. */
+/** Types of thermal zones of the processor, the most exact first. */
 const CPU_ZONES: readonly RegExp[] = [
   /^cpu[-_]?(thermal|therm)/i,
   /^x86_pkg_temp$/i,
   /^tj[-_]therm/i,
-  /^(soc|bigcore\d*|littlecore)[-_]?therm/i,
+  /^(soc|bigcore\d*|littlecore)\d*[-_]?therm/i,
   /cpu/i,
   /^acpitz$/i,
 ];
+/** Zones without a measurement: the power chip of a Jetson Nano always reports 100 degrees, and the fan an estimate. */
+const NOT_MEASURED = /^PMIC|fan-est/i;
 /** Drivers of sensors in the processor. */
 const CPU_SENSORS = ['cpu_thermal', 'coretemp', 'k10temp', 'zenpower'];
+const PC_SENSOR = /^(x86_pkg_temp|acpitz|coretemp|k10temp|zenpower)$/;
 const MIN_PLAUSIBLE_C = -40;
 const MAX_PLAUSIBLE_C = 150;
+/** Boards throttle from 80 to 85 degrees. The processors of PCs are made for up to 100 degrees. */
+const HOT_C = { board: 80, pc: 95 };
+
+export interface Temperature {
+  readonly tempC: number;
+  /** From this temperature on, the machine should work less. */
+  readonly hotC: number;
+}
 
 /** Temperature of the processor from /sys, degrees Celsius; null when no sensor is readable. */
-export async function readTemperatureC(root = '/'): Promise<number | null> {
+export async function readTemperature(root = '/'): Promise<Temperature | null> {
   return (
     (await fromThermalZones(join(root, 'sys/class/thermal'))) ??
     (await fromSensors(join(root, 'sys/class/hwmon')))
   );
 }
 
-async function fromThermalZones(directory: string): Promise<number | null> {
+async function fromThermalZones(directory: string): Promise<Temperature | null> {
   const names = (await readNames(directory)).filter((name) => /^thermal_zone\d+$/.test(name));
   const zones = await Promise.all(
     names.map(async (name) => ({ name, type: (await readText(join(directory, name, 'type'))) ?? '' })),
   );
+  const measured = zones.filter(({ type }) => !NOT_MEASURED.test(type));
   for (const pattern of CPU_ZONES) {
-    for (const zone of zones.filter(({ type }) => pattern.test(type))) {
+    for (const { name, type } of measured.filter((zone) => pattern.test(zone.type))) {
       // The zone of a block without power fails with EAGAIN. Try the next one.
-      const tempC = toCelsius(await readNumber(join(directory, zone.name, 'temp')));
-      if (tempC !== null) return tempC;
+      const temperature = toTemperature(type, await readNumber(join(directory, name, 'temp')));
+      if (temperature !== null) return temperature;
     }
   }
   return null;
 }
 
-async function fromSensors(directory: string): Promise<number | null> {
+async function fromSensors(directory: string): Promise<Temperature | null> {
   for (const name of await readNames(directory)) {
     const driver = await readText(join(directory, name, 'name'));
     if (driver === null || !CPU_SENSORS.includes(driver)) continue;
-    const tempC = toCelsius(await readNumber(join(directory, name, 'temp1_input')));
-    if (tempC !== null) return tempC;
+    const temperature = toTemperature(driver, await readNumber(join(directory, name, 'temp1_input')));
+    if (temperature !== null) return temperature;
   }
   return null;
 }
 
-function toCelsius(milliC: number | null): number | null {
+function toTemperature(sensor: string, milliC: number | null): Temperature | null {
   if (milliC === null) return null;
   const tempC = Math.round(milliC / 100) / 10;
-  return tempC >= MIN_PLAUSIBLE_C && tempC <= MAX_PLAUSIBLE_C ? tempC : null;
-}
-
-/**
- * Bits of the firmware's flags for the present: under-voltage, frequency capped, throttled, soft temperature limit.
- * The upper half of the flags is the history since boot. Source: Raspberry Pi documentation, vcgencmd get_throttled.
- */
-const PI_PRESENT_FLAGS = 0xf;
-
-/**
- * True while the board throttles the processor or has too low a voltage. Null where the board does not report it: most
- * computers, and a Raspberry Pi 5, which has none of these files.
- */
-export async function readThrottled(root = '/'): Promise<boolean | null> {
-  return (await fromPiFirmware(root)) ?? (await fromJetsonAlerts(root)) ?? (await fromPiVoltage(root));
-}
-
-async function fromPiFirmware(root: string): Promise<boolean | null> {
-  const platform = join(root, 'sys/devices/platform');
-  for (const soc of (await readNames(platform)).filter((name) => name.startsWith('soc'))) {
-    const text = await readText(join(platform, soc, `${soc}:firmware`, 'get_throttled'));
-    if (text === null) continue;
-    const flags = Number.parseInt(text, 16);
-    if (Number.isFinite(flags)) return (flags & PI_PRESENT_FLAGS) !== 0;
-  }
-  return null;
-}
-
-/** Cooling devices `cpu-throttle-alert`, `gpu-throttle-alert`, … of a Jetson: a state above 0 is an alert. */
-async function fromJetsonAlerts(root: string): Promise<boolean | null> {
-  const directory = join(root, 'sys/class/thermal');
-  let isThrottled: boolean | null = null;
-  for (const name of (await readNames(directory)).filter((entry) => entry.startsWith('cooling_device'))) {
-    if ((await readText(join(directory, name, 'type')))?.endsWith('-throttle-alert') !== true) continue;
-    const state = await readNumber(join(directory, name, 'cur_state'));
-    if (state !== null) isThrottled = isThrottled === true || state > 0;
-  }
-  return isThrottled;
-}
-
-/** The under-voltage alarm, the only firmware flag that newer kernels show. */
-async function fromPiVoltage(root: string): Promise<boolean | null> {
-  const directory = join(root, 'sys/class/hwmon');
-  for (const name of await readNames(directory)) {
-    if ((await readText(join(directory, name, 'name'))) !== 'rpi_volt') continue;
-    const alarm = await readNumber(join(directory, name, 'in0_lcrit_alarm'));
-    if (alarm !== null) return alarm !== 0;
-  }
-  return null;
+  if (tempC < MIN_PLAUSIBLE_C || tempC > MAX_PLAUSIBLE_C) return null;
+  return { tempC, hotC: PC_SENSOR.test(sensor) ? HOT_C.pc : HOT_C.board };
 }

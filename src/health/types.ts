@@ -49,3 +49,28 @@ export interface HealthSources {
   /** Code `store_*` while records cannot be stored; null otherwise. */
   store?(): string | null;
 }
+
+/** How much less often cameras with an interval schedule observe: every `factor`-th slot; the others are recorded as skipped. */
+export interface CaptureSlowdown {
+  /** 1: every slot. */
+  readonly factor: number;
+  /** Null with factor 1. */
+  readonly reason: 'heat' | 'low_power' | null;
+}
+
+/** Heat, power supply and wear of the board. Null: the board does not report it. */
+export interface BoardState {
+  readonly tempC: number | null;
+  /** The board throttles the processor, or its voltage is too low. */
+  readonly throttled: boolean | null;
+  /** Without short alarms. */
+  readonly underVoltage: boolean | null;
+  /** Jetson: the case is too hot to touch. */
+  readonly hotSurface: boolean | null;
+  /** Jetson: over-current events within the last hour. */
+  readonly overCurrent1h: number | null;
+  /** eMMC: used part of the expected life, percent. */
+  readonly lifeUsedPct: number | null;
+  readonly preEol: 'normal' | 'warning' | 'urgent' | null;
+  readonly slowdown: CaptureSlowdown;
+}

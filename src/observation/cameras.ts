@@ -8,6 +8,7 @@ import type { Camera } from '../camera/camera.ts';
 import { isSameConnection, isSameSource } from '../config/change.ts';
 import type { Camera as CameraSettings } from '../config/schema.ts';
 import type { CalibrationSummary, Observation } from '../contract/observation.ts';
+import type { CaptureSlowdown } from '../health/types.ts';
 import type { Bundle } from '../model/manifest.ts';
 import type { Link } from '../mqtt/types.ts';
 import type { Schedule } from '../schedule/types.ts';
@@ -45,8 +46,9 @@ export interface CameraSetDeps {
   ) => Promise<Camera>;
   readonly createSchedule: (
     options: Pick<CameraSettings, 'schedule' | 'location'> & { readonly seedId: string },
-    deps: { readonly clock: Clock },
+    deps: { readonly clock: Clock; readonly slowdown: () => CaptureSlowdown },
   ) => Schedule;
+  readonly board: { readonly slowdown: () => CaptureSlowdown };
   /** Called when the record is stored. */
   readonly onObservation: (observation: Observation) => void;
 }
@@ -124,14 +126,14 @@ export class CameraSet {
   }
 
   async #createRunner(settings: CameraSettings, before: CameraRunner | null): Promise<CameraRunner> {
-    const { clock, log, store, raise, server, openCamera, createSchedule } = this.#deps;
+    const { clock, log, store, raise, server, board, openCamera, createSchedule } = this.#deps;
     const { id, schedule, location } = settings;
     const seedId = `${this.#options.identity.device}/${id}`;
     const runner: CameraRunner = new CameraRunner(
       { settings, context: () => this.#recordContext(), ...(before ? { before } : {}) },
       {
         camera: await openCamera(settings, { clock, log }),
-        schedule: createSchedule({ schedule, location, seedId }, { clock }),
+        schedule: createSchedule({ schedule, location, seedId }, { clock, slowdown: board.slowdown }),
         lease: () => server.lease(),
         calibration: () => this.calibrationOf(id),
         append: (draft, memory) => store.append(draft, memory),

@@ -1,10 +1,12 @@
 import { createHash } from 'node:crypto';
 import type { Clock } from '../base/clock.ts';
 import type { ScheduleSettings } from '../config/schema.ts';
+import type { CaptureSlowdown } from '../health/types.ts';
 import { cronTimes, type CronTimes } from './cron-times.ts';
 import { CronSchedule } from './cron.ts';
 import { IntervalSchedule } from './interval.ts';
 import { sunWindow, type Location, type SunWindow } from './sun.ts';
+import { ThinnedSchedule } from './thinned.ts';
 import type { Schedule } from './types.ts';
 import { systemTimeZone } from '../base/time-zone.ts';
 
@@ -18,15 +20,22 @@ export interface ScheduleOptions {
 
 const DEFAULT_EVERY_S = 60;
 
+export interface ScheduleDeps {
+  readonly clock: Clock;
+  /** Slots of an interval are left out by this. Slots of a cron pattern never are: an operator chose their times. */
+  readonly slowdown?: () => CaptureSlowdown;
+}
+
 /** The schedule of one camera. Throws a RangeError for an invalid cron pattern or time zone. */
-export function createSchedule(options: ScheduleOptions, deps: { readonly clock: Clock }): Schedule {
+export function createSchedule(options: ScheduleOptions, deps: ScheduleDeps): Schedule {
   const { schedule, location, seedId } = options;
   const offsetMs = Math.round(hashToUnit(seedId) * (schedule.jitterS ?? 0) * 1000);
   const window = schedule.sun && location ? sunWindow(schedule.sun, location) : null;
   const description = describeSchedule(schedule);
   if (schedule.cron === undefined) {
     const periodMs = (schedule.everyS ?? DEFAULT_EVERY_S) * 1000;
-    return new IntervalSchedule({ periodMs, offsetMs, window, description }, deps);
+    const interval = new IntervalSchedule({ periodMs, offsetMs, window, description }, deps);
+    return deps.slowdown ? new ThinnedSchedule({ schedule: interval, slowdown: deps.slowdown }) : interval;
   }
   const times = cronTimes(schedule.cron, schedule.timezone ?? systemTimeZone());
   return new CronSchedule({ times: restrictTimes(times, offsetMs, window), description }, deps);

@@ -1,11 +1,11 @@
 import type { Reason } from '../contract/observation.ts';
 
-/** One planned observation of a camera: either it starts now, or it was lost (missed). */
+/** One planned observation of a camera: either it starts now, or it was lost (missed), or it is left out. */
 export interface Slot {
   /** Wall clock of the planned time, ms since 1970. */
   readonly dueAtMs: number;
   /** Null: observe now. Otherwise the slot was lost, and its record carries this reason. */
-  readonly skipped: Extract<Reason, 'overlap' | 'clock_step' | 'late'> | null;
+  readonly skipped: Extract<Reason, 'overlap' | 'clock_step' | 'late' | 'heat' | 'low_power'> | null;
   /**
    * Number of lost slots that this one represents; absent for one. After a long pause of the agent, few slots
    * represent many. After a step of the clock, one slot without this count is lost: the skipped time never passed.

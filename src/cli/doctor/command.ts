@@ -58,6 +58,7 @@ async function readSettings(
 
 async function runChecks(context: DoctorContext, addFinding: (finding: Finding) => void): Promise<void> {
   const machine = await import('./machine.ts');
+  const board = await import('./board.ts');
   const { checkGpu } = await import('./gpu.ts');
   const { checkModel } = await import('./model.ts');
   const { checkCameras } = await import('./cameras.ts');
@@ -66,8 +67,13 @@ async function runChecks(context: DoctorContext, addFinding: (finding: Finding) 
     ['node', machine.checkNode],
     ['hardware', machine.checkHardware],
     ['gpu', () => checkGpu()],
+    ['memory', board.checkMemory],
+    ['power', board.checkPower],
     ['disk', machine.checkDisk],
+    ['storage', board.checkStorage],
+    ['journal', board.checkJournal],
     ['clock', machine.checkClock],
+    ['hardware clock', board.checkRealTimeClock],
     ['ffmpeg', machine.checkFfmpeg],
     ['http', checkHttp],
     ['broker', checkBroker],

@@ -54,6 +54,14 @@ export const HEARTBEAT_METRICS: readonly HeartbeatMetric[] = [
     '1 while the board throttles the processor, or its voltage is too low.',
     ({ cpu }) => toFlag(cpu.throttled),
   ),
+  deviceMetric('under_voltage', '1 while the supply voltage of the board is too low.', ({ power }) =>
+    toFlag(power?.under_voltage ?? null),
+  ),
+  deviceMetric(
+    'capture_slowdown_factor',
+    'Cameras with an interval schedule observe every n-th slot.',
+    ({ capture }) => capture?.slowdown ?? null,
+  ),
   deviceMetric('vision_resident_memory_bytes', 'Resident memory of the vision process.', ({ memory }) =>
     toBytes(memory.vision_rss_mb),
   ),
@@ -74,6 +82,11 @@ export const HEARTBEAT_METRICS: readonly HeartbeatMetric[] = [
     'disk_written_bytes_per_second',
     'Bytes written to the disk, on average over at most the last day.',
     ({ disk }) => (disk.written_mb_day === null ? null : (disk.written_mb_day * BYTES_PER_MB) / DAY_S),
+  ),
+  deviceMetric(
+    'disk_life_used_ratio',
+    'Used part of the expected life of the eMMC, 0.1 to 1.1.',
+    ({ disk }) => (disk.life_used_pct == null ? null : disk.life_used_pct / 100),
   ),
   deviceMetric('clock_synced', '1 while the clock is synchronised with a time source.', ({ clock }) =>
     toFlag(clock.synced),

@@ -1,6 +1,7 @@
 import { Type, type Static } from '@sinclair/typebox';
 import { constants } from 'node:fs';
 import { mkdir, mkdtemp, open, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { replaceFile, syncDirectory } from '../../base/atomic-file.ts';
@@ -86,7 +87,7 @@ export class TrustCache {
 
   /** Runs `work` on a copy of the files, which tuf-js may overwrite. */
   async inScratchDir<T>(root: Buffer, work: (scratchDir: string) => Promise<T>): Promise<T> {
-    const scratchDir = await mkdtemp(join(this.#dir, SCRATCH_PREFIX));
+    const scratchDir = await this.#makeScratchDir();
     try {
       await writeFile(join(scratchDir, 'root.json'), root);
       for (const role of TOP_ROLES.slice(1)) {
@@ -96,6 +97,16 @@ export class TrustCache {
       return await work(scratchDir);
     } finally {
       await rm(scratchDir, { recursive: true, force: true });
+    }
+  }
+
+  /** In memory where the directory for temporary files is: each refresh writes all metadata, and a card wears out. */
+  async #makeScratchDir(): Promise<string> {
+    try {
+      return await mkdtemp(join(tmpdir(), 'swellsight-trust-'));
+    } catch {
+      // There is none that can be written.
+      return mkdtemp(join(this.#dir, SCRATCH_PREFIX));
     }
   }
 

@@ -101,6 +101,8 @@ function configure(db: Database.Database): void {
   db.pragma('journal_mode = WAL');
   // The default of this SQLite build in WAL mode is NORMAL, with which a power cut loses the last commits.
   db.pragma('synchronous = FULL');
+  // Temporary files would go to a disk that may be a card, or to a directory that is read-only.
+  db.pragma('temp_store = MEMORY');
   db.pragma('foreign_keys = ON');
   db.pragma('cache_size = -1024');
   db.pragma('wal_autocheckpoint = 256');

@@ -19,7 +19,14 @@ const NORMAL: Omit<Health, 'degraded'> = {
   model: { name: 'm', version: '1', digest: 'd', phase: 'committed' },
   outbox: { depth: 0, oldest_age_s: null, dropped_total: 7 },
 };
-const CONTEXT: DegradedContext = { visionReady: true, modelTrusted: true, droppedBefore: 7, failedParts: [] };
+const POWER = { under_voltage: false, hot_surface: false, over_current_1h: 0 };
+const CONTEXT: DegradedContext = {
+  visionReady: true,
+  modelTrusted: true,
+  droppedBefore: 7,
+  maxWrittenMbDay: 1000,
+  failedParts: [],
+};
 
 describe('findDegradedCodes', () => {
   it('returns nothing when everything is normal, also with many unknown values', () => {
@@ -33,15 +40,45 @@ describe('findDegradedCodes', () => {
   });
 
   it.each([
-    ['disk_low', { disk: { ...NORMAL.disk, free_mb: 199 } }],
+    ['disk_low', { disk: { ...NORMAL.disk, free_mb: 199, used_pct: 80.1 } }],
+    ['disk_low', { disk: { ...NORMAL.disk, free_mb: 199, used_pct: null } }],
     ['disk_low', { disk: { ...NORMAL.disk, used_pct: 95.1 } }],
     ['memory_low', { memory: { ...NORMAL.memory, free_mb: 63 } }],
     ['temperature_high', { cpu: { ...NORMAL.cpu, temp_c: 80 } }],
+    ['disk_worn', { disk: { ...NORMAL.disk, life_used_pct: 90 } }],
+    ['disk_worn', { disk: { ...NORMAL.disk, pre_eol: 'warning' as const } }],
+    ['writes_high', { disk: { ...NORMAL.disk, written_mb_day: 1000.1 } }],
+    ['state_volatile', { disk: { ...NORMAL.disk, volatile: true } }],
+    ['under_voltage', { power: { ...POWER, under_voltage: true } }],
+    ['hot_surface', { power: { ...POWER, hot_surface: true } }],
+    ['over_current', { power: { ...POWER, over_current_1h: 1 } }],
+    ['capture_slowed', { capture: { slowdown: 2, reason: 'heat' as const } }],
     ['throttled', { cpu: { ...NORMAL.cpu, throttled: true } }],
     ['clock_offset', { clock: { synced: true, offset_ms: -1000 } }],
     ['outbox_dropping', { outbox: { ...NORMAL.outbox, dropped_total: 8 } }],
   ])('returns %s at the limit', (code, change) => {
     expect(findDegradedCodes({ ...NORMAL, ...change }, CONTEXT)).toEqual([code]);
+  });
+
+  it('returns nothing for values below the limits, and no limit of writes for 0', () => {
+    const below = {
+      ...NORMAL,
+      disk: {
+        ...NORMAL.disk,
+        // A partition of 64 MB for the state is never as free as a large disk.
+        free_mb: 30,
+        used_pct: 50,
+        written_mb_day: 1000,
+        life_used_pct: 80,
+        pre_eol: 'normal' as const,
+        volatile: false,
+      },
+      power: POWER,
+      capture: { slowdown: 1, reason: null },
+    };
+    expect(findDegradedCodes(below, CONTEXT)).toEqual([]);
+    const writing = { ...NORMAL, disk: { ...NORMAL.disk, written_mb_day: 1e9 } };
+    expect(findDegradedCodes(writing, { ...CONTEXT, maxWrittenMbDay: 0 })).toEqual([]);
   });
 
   it('returns the reason why records cannot be stored', () => {

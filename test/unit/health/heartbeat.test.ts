@@ -4,9 +4,11 @@ import { readFileSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { systemClock } from '../../../src/base/clock.ts';
 import { Health } from '../../../src/contract/health.ts';
+import { BoardMonitor } from '../../../src/health/board/board-monitor.ts';
 import { DEGRADED_CODES } from '../../../src/health/degraded.ts';
 import { Heartbeat, type HeartbeatDeps } from '../../../src/health/heartbeat.ts';
 import type { CameraHealthReport, HealthSources, VisionHealth } from '../../../src/health/types.ts';
+import { MemoryKeyValue } from '../../fixtures/key-value.ts';
 import { ManualClock, silentLog, tempDir } from '../../fixtures/store.ts';
 
 const addFormats = addFormatsModule.default;
@@ -59,15 +61,21 @@ beforeEach(() => {
 afterEach(() => state.remove());
 
 function heartbeat(sources: Partial<HealthSources> = {}, deps: Partial<HeartbeatDeps> = {}): Heartbeat {
+  const clock = deps.clock ?? new ManualClock();
+  // An empty root hides the sensors of this machine.
+  const root = deps.root ?? state.path;
+  const limits = () => ({ maxWrittenMbDay: 1000, maxSlowdown: 8 });
   return new Heartbeat(
     { intervalS: 30, stateDir: state.path, version: '0.1.0', bootId: 'boot' },
     {
-      clock: new ManualClock(),
+      clock,
       log: silentLog,
       sources: { ...NORMAL, ...sources },
+      board: new BoardMonitor({ clock, raise: () => undefined, limits, root }),
+      memory: new MemoryKeyValue(),
+      limits,
       sink: () => undefined,
-      // An empty root hides the sensors of this machine.
-      root: state.path,
+      root,
       ...deps,
     },
   );

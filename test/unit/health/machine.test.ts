@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { beforeEach, describe, expect, it } from 'vitest';
-import { readBootId, readTemperatureC, readThrottled } from '../../../src/health/machine.ts';
+import { readBootId, readTemperature } from '../../../src/health/machine.ts';
+import { boardTree, RECORDED_BOARDS } from '../../fixtures/boards/board-tree.ts';
 import { makeFileTree } from '../../fixtures/file-tree.ts';
 
 let tree: ReturnType<typeof makeFileTree>;
@@ -13,29 +14,43 @@ function zone(index: number, type: string, milliC: string): void {
   tree.write(`sys/class/thermal/thermal_zone${index}/temp`, `${milliC}\n`);
 }
 
-describe('readTemperatureC', () => {
-  it('reads the processor zone of a Jetson Nano, not the power chip that always reports 100 degrees', async () => {
-    for (const [index, [type, milliC]] of [
-      ['AO-therm', '43000'],
-      ['CPU-therm', '38500'],
-      ['GPU-therm', '37000'],
-      ['PLL-therm', '36000'],
-      ['PMIC-Die', '100000'],
-      ['thermal-fan-est', '38000'],
-    ].entries())
-      zone(index, type ?? '', milliC ?? '');
-    expect(await readTemperatureC(tree.path)).toBe(38.5);
+const tempC = async (): Promise<number | undefined> => (await readTemperature(tree.path))?.tempC;
+
+describe('readTemperature', () => {
+  it.each([
+    // The power chip of the Nano always reports 100 degrees.
+    ['jetson-nano-jp4.6.1', 38.5],
+    ['xavier-nx-jp5', 38.5],
+    // The zones cv0 to cv2 fail with EAGAIN, as does the GPU of the Thor.
+    ['orin-nx-jp6.2', 47.2],
+    ['thor-jp7.0', 47.2],
+    ['pi5', 47.2],
+  ])('reads the processor zone of %s', async (name, expected) => {
+    const board = RECORDED_BOARDS[name];
+    if (board === undefined) throw new Error(`no board ${name}`);
+    expect(await readTemperature(boardTree(board).path)).toEqual({ tempC: expected, hotC: 80 });
+  });
+
+  it('ignores a zone that cannot be read and one that is constant, also when there is no other', async () => {
+    // Reading a directory fails, like the zone of a block without power.
+    tree.write('sys/class/thermal/thermal_zone0/type', 'cpu-thermal\n');
+    tree.write('sys/class/thermal/thermal_zone0/temp/unreadable', '');
+    zone(1, 'PMIC-Die', '100000');
+    zone(2, 'thermal-fan-est', '38000');
+    expect(await readTemperature(tree.path)).toBeNull();
+    zone(3, 'tj-thermal', '52000');
+    expect(await tempC()).toBe(52);
   });
 
   it('reads the zone of a Pi, the package of a PC, and the SoC of a Rockchip board', async () => {
     zone(0, 'acpitz', '27800');
     zone(1, 'x86_pkg_temp', '51000');
-    expect(await readTemperatureC(tree.path)).toBe(51);
+    expect(await readTemperature(tree.path)).toEqual({ tempC: 51, hotC: 95 });
     zone(2, 'cpu-thermal', '47236');
-    expect(await readTemperatureC(tree.path)).toBe(47.2);
+    expect(await readTemperature(tree.path)).toEqual({ tempC: 47.2, hotC: 80 });
     tree.remove();
     zone(0, 'soc-thermal', '40000');
-    expect(await readTemperatureC(tree.path)).toBe(40);
+    expect(await tempC()).toBe(40);
   });
 
   it('ignores implausible zones and falls back to the sensors', async () => {
@@ -43,51 +58,14 @@ describe('readTemperatureC', () => {
     zone(1, 'cpu1-thermal', 'garbage');
     tree.write('sys/class/hwmon/hwmon0/name', 'nvme');
     tree.write('sys/class/hwmon/hwmon0/temp1_input', '60000');
-    expect(await readTemperatureC(tree.path)).toBeNull();
+    expect(await readTemperature(tree.path)).toBeNull();
     tree.write('sys/class/hwmon/hwmon1/name', 'k10temp');
     tree.write('sys/class/hwmon/hwmon1/temp1_input', '55125');
-    expect(await readTemperatureC(tree.path)).toBe(55.1);
+    expect(await readTemperature(tree.path)).toEqual({ tempC: 55.1, hotC: 95 });
   });
 
   it('returns null without /sys', async () => {
-    expect(await readTemperatureC(tree.path)).toBeNull();
-  });
-});
-
-describe('readThrottled', () => {
-  const flags = 'sys/devices/platform/soc/soc:firmware/get_throttled';
-
-  it.each([
-    ['0', false],
-    ['50000', false],
-    ['50005', true],
-    ['1', true],
-    ['0x80008', true],
-  ])('reads the present flags of a Pi from %s and ignores the history', async (text, expected) => {
-    tree.write(flags, `${text}\n`);
-    expect(await readThrottled(tree.path)).toBe(expected);
-  });
-
-  it('reads the alerts of a Jetson', async () => {
-    tree.write('sys/class/thermal/cooling_device0/type', 'pwm-fan');
-    tree.write('sys/class/thermal/cooling_device0/cur_state', '3');
-    expect(await readThrottled(tree.path)).toBeNull();
-    tree.write('sys/class/thermal/cooling_device1/type', 'gpu-throttle-alert');
-    tree.write('sys/class/thermal/cooling_device1/cur_state', '0');
-    expect(await readThrottled(tree.path)).toBe(false);
-    tree.write('sys/class/thermal/cooling_device2/type', 'cpu-throttle-alert');
-    tree.write('sys/class/thermal/cooling_device2/cur_state', '1');
-    expect(await readThrottled(tree.path)).toBe(true);
-  });
-
-  it('falls back to the under-voltage alarm, and returns null without any source', async () => {
-    tree.write('sys/class/hwmon/hwmon3/name', 'rpi_volt');
-    tree.write('sys/class/hwmon/hwmon3/in0_lcrit_alarm', '1');
-    expect(await readThrottled(tree.path)).toBe(true);
-    tree.remove();
-    expect(await readThrottled(tree.path)).toBeNull();
-    tree.write(flags, 'garbage');
-    expect(await readThrottled(tree.path)).toBeNull();
+    expect(await readTemperature(tree.path)).toBeNull();
   });
 });
 

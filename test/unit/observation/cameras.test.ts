@@ -93,6 +93,7 @@ describe('CameraSet', () => {
         link: { connected: false, setState: (topic, payload) => states.set(topic, payload) },
         time: { wire: () => ({ synced: true, offset_ms: 0 }) },
         calibrations,
+        board: { slowdown: () => ({ factor: 1, reason: null }) },
         images: {
           keep: (_camera, id, _frame, always) => {
             kept.push({ id, always: always === true });
