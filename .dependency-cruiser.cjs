@@ -33,6 +33,7 @@ const DIRECTORIES = {
   http: [],
   fleet: [],
   updater: ['model'],
+  update: ['model'],
   serving: ['vision', 'model'],
   observation: ['config', 'schedule', 'camera', 'calibration', 'store', 'serving'],
   analysis: ['calibration', 'observation'],

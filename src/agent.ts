@@ -46,6 +46,10 @@ import { ModelServer } from './serving/model-server.ts';
 import { SqliteAnalysisCache } from './store/analysis-cache.ts';
 import { pruneRegularly } from './store/prune-regularly.ts';
 import { Store } from './store/store.ts';
+import { AutoUpdate } from './update/auto-update.ts';
+import { runningVersion } from './update/types.ts';
+import { UpdateFiles } from './update/update-files.ts';
+import { Updates } from './update/updates.ts';
 import { probeHardware } from './vision/hardware/probe.ts';
 
 /** Longest time of each of the three steps of a clean stop. Work that still runs then is abandoned. */
@@ -149,6 +153,34 @@ export async function startAgent(options: AgentOptions, deps: AgentDeps): Promis
   const onChanged = on.modelChanged.emit;
   const models = new ModelLifecycle(settings, { ...base('models'), slots, installer, server, onChanged });
 
+  // Other versions of the agent itself.
+  const updateFiles = new UpdateFiles({
+    stateDir,
+    updaterDir: options.env['SWELLSIGHT_UPDATER_STATE'] ?? null,
+  });
+  const releases = new Fetcher({ dir: updateFiles.dir, product: 'agent' }, { ...base('update'), blocks });
+  const updateDeps = {
+    ...base('update'),
+    fetcher: releases,
+    settings: () => state.settings.update,
+    syncedNowMs: () => (time.state().synced ? clock.nowMs() : null),
+  };
+  const updates = new Updates(
+    { running: runningVersion(version, options.installationDir) },
+    {
+      ...updateDeps,
+      files: updateFiles,
+      health: () => heartbeat.buildRecord(),
+      isVisionReady: () => server.stats().ready,
+      isStoreWritable: () => store.isWritable(),
+      isConnected: () => link.connected,
+      cameras: () => cameras.list(),
+      onChanged: on.updateChanged.emit,
+      onProgress: on.updateProgress.emit,
+    },
+  );
+  const autoUpdate = new AutoUpdate({ ...updateDeps, updates });
+
   // What the device publishes.
   const info = new AgentInfo(identity, { clock, state, server, cameras });
   const discovery = new Discovery(
@@ -156,7 +188,7 @@ export async function startAgent(options: AgentOptions, deps: AgentDeps): Promis
     { ...base('discovery'), topics, link },
   );
   const onPublished = on.published.emit;
-  const states = new StatePublisher({ clock, link, discovery, info, models, onPublished });
+  const states = new StatePublisher({ clock, link, discovery, info, models, updates, onPublished });
   const { outbox } = store;
   const forwarder = new Forwarder(mqtt, { ...mqttDeps, link, outbox, onAccepted: on.delivered.emit });
 
@@ -178,7 +210,7 @@ export async function startAgent(options: AgentOptions, deps: AgentDeps): Promis
   const metrics = await Metrics.open(identity, { clock, heartbeat, link, store, analysis, cache });
   const api = createAgentApi({
     ...{ clock, levels, recentLog: deps.recentLog, configuration, state, store, link, info, states },
-    ...{ cameras, server, analysis, models, heartbeat, liveness, lastStop },
+    ...{ cameras, server, analysis, models, updates, heartbeat, liveness, lastStop },
   });
   const clockSynced = (): boolean => time.state().synced;
   const commandDeps = { topics, link, api, clockSynced, commandLog: store.commands };
@@ -190,7 +222,7 @@ export async function startAgent(options: AgentOptions, deps: AgentDeps): Promis
 
   wireEvents(on, {
     ...{ metrics, feed, blocks, forwarder, discovery, heartbeat, commands },
-    ...{ cameras, reembedder, models, states },
+    ...{ cameras, reembedder, models, states, updates },
   });
 
   // Start.
@@ -201,6 +233,7 @@ export async function startAgent(options: AgentOptions, deps: AgentDeps): Promis
   liveness.start(signal);
   await heartbeat.beat();
   models.resume(commands);
+  updates.resume(commands);
   const { address, pageUrl } = await http.start();
   state.pageUrl = pageUrl;
   discovery.start(signal);
@@ -223,6 +256,8 @@ export async function startAgent(options: AgentOptions, deps: AgentDeps): Promis
     inBackground('models', models.run(signal)),
     inBackground('cameras', cameras.run(signal)),
     inBackground('calibration', reembedder.run(signal)),
+    inBackground('updates', updates.run(signal)),
+    inBackground('automatic updates', autoUpdate.run(signal)),
     inBackground('hardware', hardwareKnown),
   ];
   const stalled = (): readonly string[] => liveness.report().stalled;

@@ -1,11 +1,13 @@
 import { randomUUID } from 'node:crypto';
 import { isoTime, type Clock } from '../../src/base/clock.ts';
+import type { Health } from '../../src/contract/health.ts';
 import type { Log } from '../../src/base/log.ts';
 import { Forwarder } from '../../src/mqtt/forward/forwarder.ts';
 import { MqttLink } from '../../src/mqtt/link/link.ts';
 import type { LinkOptions } from '../../src/mqtt/link/options.ts';
 import { Topics } from '../../src/mqtt/topics.ts';
 import { Store } from '../../src/store/store.ts';
+import { SimulatedAgents, type AgentsOptions } from './agents.ts';
 import { SimulatedInstalls, type InstallsOptions } from './installs.ts';
 import {
   makeCameraState,
@@ -25,6 +27,8 @@ export interface DeviceOptions {
   readonly everyS: number;
   readonly heartbeatS: number;
   readonly installs?: InstallsOptions;
+  /** Without them, the device does not update its agent. */
+  readonly agents?: AgentsOptions;
 }
 
 export interface DeviceDeps {
@@ -51,6 +55,7 @@ export class SimulatedDevice {
   readonly #forwarder: Forwarder;
   readonly #linked = new AbortController();
   readonly installs: SimulatedInstalls;
+  readonly agents: SimulatedAgents | null;
   #heartbeatCount = 0;
 
   constructor(options: DeviceOptions, deps: DeviceDeps) {
@@ -74,20 +79,35 @@ export class SimulatedDevice {
     );
     this.#sea = new SimulatedSea(deps.random);
     this.#startedMonoMs = deps.clock.monoMs();
+    const topics = new Topics(options);
     const common = { ...deps, raise: this.#store.raise };
     this.#link = new MqttLink(
       { mqtt: options.mqtt, session: this.#identity.session },
       {
         ...common,
-        topics: new Topics(options),
+        topics,
         onConnected: () => this.#forwarder.linkUp(),
-        onCommand: (name, packet) => this.installs.receive(name, packet, this.#linked.signal),
+        onCommand: (name, packet) => {
+          if (this.agents?.receive(name, packet) !== true)
+            this.installs.receive(name, packet, this.#linked.signal);
+        },
       },
     );
     this.installs = new SimulatedInstalls(options.installs ?? DEFAULT_INSTALLS, {
       ...deps,
       link: this.#link,
     });
+    const { agents, stateDir } = options;
+    this.agents = agents
+      ? new SimulatedAgents(agents, stateDir, {
+          ...deps,
+          store: this.#store,
+          link: this.#link,
+          topics,
+          health: () => this.#makeHealth(),
+          observe: () => this.#observe(),
+        })
+      : null;
     this.#forwarder = new Forwarder({}, { ...common, outbox: this.#store.outbox, link: this.#link });
   }
 
@@ -103,6 +123,7 @@ export class SimulatedDevice {
     const { everyS, heartbeatS } = this.#options;
     this.#start();
     await Promise.all([
+      this.agents?.run(signal),
       this.#every(everyS, () => this.#observe(), signal),
       this.#every(heartbeatS, () => this.#sendHeartbeat(), signal),
     ]);
@@ -142,21 +163,25 @@ export class SimulatedDevice {
       NO_FEATURES,
     );
     this.storedCount += 1;
+    this.agents?.noteObservation();
     const published_at = isoTime(this.#deps.clock.nowMs());
     this.#link.setState(`camera/${this.#identity.camera}/latest`, { ...observation, published_at });
   }
 
   #sendHeartbeat(): void {
     this.#heartbeatCount += 1;
-    const { everyS, heartbeatS } = this.#options;
+    this.#link.setState('health', this.#makeHealth(), { expiryS: 3 * this.#options.heartbeatS });
+  }
+
+  #makeHealth(): Health {
+    const { everyS } = this.#options;
     const state = {
-      seq: this.#heartbeatCount,
+      seq: Math.max(1, this.#heartbeatCount),
       startedMonoMs: this.#startedMonoMs,
       link: this.#link.stats(),
       outbox: this.#store.outbox.stats(),
       everyS,
     };
-    const heartbeat = makeHealth(this.#identity, state, this.#deps.clock);
-    this.#link.setState('health', heartbeat, { expiryS: 3 * heartbeatS });
+    return makeHealth(this.#identity, state, this.#deps.clock);
   }
 }

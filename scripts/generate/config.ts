@@ -184,6 +184,8 @@ const SAMPLES: Readonly<Record<string, string>> = {
   'model.trustRoot': '"/etc/swellsight/root.json"',
   'model.repository': '"https://models.example.org"',
   'model.maxKbPerS': '200',
+  'update.trustRoot': '"/etc/swellsight/agent-root.json"',
+  'update.repository': '"https://agents.example.org"',
   'http.token': '"better: token_file"',
   'http.token_file': '"http-token"',
 };

@@ -45,7 +45,7 @@ export const ERROR_CODES = {
     'the bundle contains links, unlisted files or references to files outside; pack it again',
   ),
   model_unsigned: permanent('install a signed model, or set model.allowUnsigned'),
-  model_digest_mismatch: permanent('the bundle is damaged or was changed; install it again'),
+  model_digest_mismatch: permanent('the bytes are damaged or were changed; install it again'),
   model_requires: permanent('the model needs another agent version, provider or hardware'),
   model_slots_damaged: permanent(
     'the damaged file was set aside and the factory model runs; install the model again',
@@ -87,7 +87,7 @@ export const ERROR_CODES = {
   ),
   model_trust_rollback: permanent('the repository has older TUF metadata than before'),
   model_trust_mismatch: permanent('the TUF metadata do not match each other, or were changed'),
-  model_trust_target: permanent('the repository does not have this model and version'),
+  model_trust_target: permanent('the repository does not have this version'),
   repo_missing: permanent(
     'create the repository with `swellsight repo init`, and name the directory of its keys with --keys',
   ),
@@ -104,6 +104,8 @@ export const ERROR_CODES = {
   update_unavailable: permanent(
     'install the agent with scripts/install.sh; containers and checkouts have no updater',
   ),
+  update_no_repository: permanent('set update.repository and update.trustRoot'),
+  update_no_answer: transient('check `systemctl status swellsight-update.path swellsight-update.service`'),
   update_busy: transient('wait until the current update is confirmed or has returned'),
   update_request_invalid: permanent('the request of the agent is damaged; send the command again'),
   update_platform: permanent('install the archive for the architecture and the system of this device'),

@@ -8,6 +8,9 @@ export function readAgentVersion(): string {
   return (JSON.parse(text) as { version: string }).version;
 }
 
+/** The checkout, or the directory of the installed version without symbolic links. */
+export const INSTALLATION_DIR = fileURLToPath(new URL('../..', import.meta.url));
+
 /** Bundles that ship with the agent. */
 export const SHIPPED_MODELS_DIR = fileURLToPath(new URL('../../models', import.meta.url));
 

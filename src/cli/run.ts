@@ -9,7 +9,7 @@ import type { Agent, AgentDeps } from '../control/agent-types.ts';
 import { RecentLog } from '../control/recent-log.ts';
 import { configFile } from './config.ts';
 import { consoleSink } from './console.ts';
-import { readAgentVersion, SHIPPED_MODELS_DIR } from './installation.ts';
+import { INSTALLATION_DIR, readAgentVersion, SHIPPED_MODELS_DIR } from './installation.ts';
 import type { ConfigOptions } from './options.ts';
 import { EXIT, type Terminal } from './terminal.ts';
 
@@ -52,6 +52,7 @@ export async function runAgent(
         {
           settings: configuration.settings,
           version: readAgentVersion(),
+          installationDir: INSTALLATION_DIR,
           shippedModelsDir: SHIPPED_MODELS_DIR,
           env,
         },

@@ -12,7 +12,7 @@ export interface Change {
 }
 
 const LIVE =
-  /^(logLevel$|cameras\.|heartbeat\.|health\.|store\.|model\.(maxKbPerS$|probation\.)|mqtt\.homeAssistant\.)/;
+  /^(logLevel$|cameras\.|heartbeat\.|health\.|store\.|model\.(maxKbPerS$|probation\.)|update\.(auto$|window\.|probation\.)|mqtt\.homeAssistant\.)/;
 const LINK = /^mqtt\.(url|protocolVersion|clientId|username|password|passwordFile|ca|cert|key)$/;
 
 export function compareSettings(from: Settings, to: Settings): Change {

@@ -9,7 +9,7 @@ export function checkCombinations(
   broken: ReadonlySet<string>,
   faults: ConfigFault[],
 ): void {
-  const { mqtt, http, model } = settings;
+  const { mqtt, http, model, update } = settings;
   const rule = (keys: readonly string[], holds: boolean, given: string, wanted: string): void => {
     const [key = ''] = keys;
     if (!holds && !keys.some((name) => broken.has(name))) faults.push({ key, given, wanted, origin: null });
@@ -51,6 +51,14 @@ export function checkCombinations(
   );
   if (model.trustRoot !== null)
     rule(['model.trustRoot'], isReadable(model.trustRoot), model.trustRoot, 'a readable file');
+  if (update.trustRoot !== null)
+    rule(['update.trustRoot'], isReadable(update.trustRoot), update.trustRoot, 'a readable file');
+  rule(
+    ['update.auto', 'update.repository', 'update.trustRoot'],
+    !update.auto || (update.repository !== null && update.trustRoot !== null),
+    'true',
+    'update.repository and update.trustRoot too',
+  );
 }
 
 function isReadable(path: string): boolean {

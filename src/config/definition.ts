@@ -110,6 +110,39 @@ export function settingsDefinition(onInvalid: OnInvalid = () => undefined): Grou
         ),
       },
     },
+    update: {
+      trustRoot: setting(
+        null,
+        is.text('a file'),
+        'The root of trust of the repository of agents (TUF root.json).',
+      ),
+      repository: setting(null, is.url(['https', 'http']), 'The signed repository of agents.'),
+      auto: setting(
+        false,
+        is.flag,
+        'Whether the agent installs the newest version of the repository by itself, in the window.',
+      ),
+      window: {
+        from: setting(
+          '02:00',
+          is.timeOfDay,
+          'Start of the time in which automatic updates may begin and restart the agent; local time.',
+        ),
+        to: setting('05:00', is.timeOfDay, 'End of this time; may be after midnight.'),
+      },
+      probation: {
+        observations: setting(
+          3,
+          is.integer(1, 1000),
+          'Observations that a new version must store before it is confirmed.',
+        ),
+        minutes: setting(
+          2,
+          is.number(0, 20),
+          'Minimum duration of the trial of a new version, minutes. The updater ends a trial after 30 minutes.',
+        ),
+      },
+    },
     inference: {
       providers: setting(
         'auto',

@@ -19,6 +19,8 @@ export const pattern = (expression: RegExp, wanted: string): Format => ({
   accepts: (value) => isString(value) && expression.test(value),
 });
 
+export const timeOfDay: Format = pattern(/^([01]\d|2[0-3]):[0-5]\d$/, 'a time of day such as 02:30');
+
 export const flag: Format = { wanted: 'true or false', accepts: (value) => typeof value === 'boolean' };
 
 export const integer = (minimum: number, maximum: number): Format => ({

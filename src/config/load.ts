@@ -127,6 +127,7 @@ function buildSettings(
       key: path(mqtt.key),
     },
     model: { ...values.model, trustRoot: path(values.model.trustRoot) },
+    update: { ...values.update, trustRoot: path(values.update.trustRoot) },
     http: { ...http, token: secret('http.token', http.token, token_file) },
   };
 }

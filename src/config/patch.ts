@@ -41,6 +41,8 @@ export const LOCAL_KEYS: readonly string[] = [
   'model.trustRoot',
   'model.repository',
   'model.allowUnsigned',
+  'update.trustRoot',
+  'update.repository',
   'http.host',
   'http.token',
   'http.token_file',

@@ -232,6 +232,14 @@ export interface Settings {
     readonly maxKbPerS: number | null;
     readonly probation: { readonly observations: number; readonly minutes: number };
   };
+  readonly update: {
+    readonly trustRoot: string | null;
+    readonly repository: string | null;
+    readonly auto: boolean;
+    /** Local times, `HH:MM`. */
+    readonly window: { readonly from: string; readonly to: string };
+    readonly probation: { readonly observations: number; readonly minutes: number };
+  };
   readonly inference: {
     readonly providers: 'auto' | readonly string[];
     readonly threads: 'auto' | number;

@@ -1,3 +1,4 @@
+import type { AgentInstallArgs, AgentUpdate, AgentUpdateResult, AgentVersions } from './agent-update.ts';
 import type { AnalysisOptions, AnalysisResult, UploadReservation } from './analysis.ts';
 import type { CalibrationSummary, Observation } from './observation.ts';
 import type { BackfillResult } from './command-results.ts';
@@ -35,6 +36,16 @@ export interface ModelInstalling {
   readonly install: ModelInstall;
   /** Resolves when the new model serves; rejects with the reason when it does not. */
   readonly serves: Promise<ModelInstallResult>;
+}
+
+/** An update of the agent that has started. */
+export interface AgentUpdating {
+  readonly update: AgentUpdate;
+  /**
+   * Resolves when the version is confirmed; rejects with the reason when it is not. Never settles when the agent stops
+   * before: its next process continues.
+   */
+  readonly ends: Promise<AgentUpdateResult>;
 }
 
 /**
@@ -99,6 +110,18 @@ export interface AgentApi {
   abortInstall(): Promise<ModelAborted>;
   /** Restarts the active model in a new process. No frame is lost. */
   reloadModel(signal: AbortSignal): Promise<ModelServes>;
+  /** The versions of the agent on this device, and the current or the last update. */
+  listAgentVersions(): AgentVersions;
+  /**
+   * Starts an update of the agent to another version. `commandId` is the command that gets the result, also after the
+   * restart. Throws `update_*` and `store_failed`.
+   */
+  installAgent(
+    args: AgentInstallArgs,
+    ids?: { readonly updateId: string; readonly commandId: string },
+  ): AgentUpdating;
+  /** Starts the return to the former version. Throws `update_*` and `store_failed`. */
+  rollbackAgent(ids?: { readonly updateId: string; readonly commandId: string }): AgentUpdating;
   /** Publishes info, discovery, states and `online` again, at most once a second. Resolves when they are published. */
   announce(): Promise<void>;
   /** The settings in force, those that remote commands have set, and the change on trial; without secrets. */

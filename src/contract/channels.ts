@@ -1,4 +1,5 @@
 import { Type, type TSchema } from '@sinclair/typebox';
+import { AgentProgress, AgentVersions } from './agent-update.ts';
 import { COMMAND_ARGS, Command, CommandReceipt, CommandResult, type CommandName } from './command.ts';
 import { COMMAND_RESULTS } from './command-results.ts';
 import { Health } from './health.ts';
@@ -49,6 +50,12 @@ const STATES: readonly Channel[] = [
   state('cameraLatest', 'camera/{camera}/latest', Observation, 'The newest live record of the camera.'),
   state('modelState', 'model/state', ModelState, 'The active model and the state of installs.'),
   state(
+    'agentState',
+    'agent/state',
+    AgentVersions,
+    'The versions of the agent on the device, and its own update.',
+  ),
+  state(
     'homeAssistant',
     '/{homeAssistantPrefix}/device/{node}/config',
     HomeAssistantDevice,
@@ -83,11 +90,15 @@ const STREAMS: readonly Channel[] = [
     ...stream('modelProgress', 'model/progress', ModelProgress, 'Progress of the current install.'),
     qos: 0,
   },
+  {
+    ...stream('agentProgress', 'agent/progress', AgentProgress, 'Progress of the update of the agent.'),
+    qos: 0,
+  },
   stream(
     'modelBlockRequest',
     'model/blocks/request',
     ModelBlockRequest,
-    'Requests bytes of a model on `cmd/model.block`, for an install with `source: {kind: mqtt}`.',
+    'Requests bytes of a model or an agent on `cmd/model.block`, for an install with `source: {kind: mqtt}`.',
   ),
   {
     id: 'modelBlock',

@@ -1,4 +1,5 @@
 import { Type, type Static, type TSchema } from '@sinclair/typebox';
+import { AgentUpdateResult, AgentVersions } from './agent-update.ts';
 import type { CommandName } from './command.ts';
 import { ConfigChange, ConfigConfirmed, ConfigView, LogLevelChange, Restarting } from './config.ts';
 import { Diagnostics } from './diagnostics.ts';
@@ -54,6 +55,9 @@ export const COMMAND_RESULTS: Readonly<Record<CommandName, TSchema>> = {
   'model.abort': ModelAborted,
   'model.list': ModelState,
   'model.reload': ModelServes,
+  'agent.install': AgentUpdateResult,
+  'agent.rollback': AgentUpdateResult,
+  'agent.list': AgentVersions,
   'config.get': ConfigView,
   'config.set': ConfigChange,
   'config.confirm': ConfigConfirmed,

@@ -1,4 +1,5 @@
 import { Type, type Static } from '@sinclair/typebox';
+import { AgentInstallArgs } from './agent-update.ts';
 import { CONFIRM_WITHIN_S, LogLevelArg } from './config.ts';
 import { ModelInstallArgs } from './model.ts';
 import { Nullable, StringEnum, Time, closed } from './schema-parts.ts';
@@ -84,6 +85,9 @@ export const COMMAND_ARGS = {
   'model.abort': Type.Object({}, closed),
   'model.list': Type.Object({}, closed),
   'model.reload': Type.Object({}, closed),
+  'agent.install': AgentInstallArgs,
+  'agent.rollback': Type.Object({}, closed),
+  'agent.list': Type.Object({}, closed),
   'config.get': Type.Object({}, closed),
   'config.set': Type.Object(
     {

@@ -1,5 +1,12 @@
 /** All event types and their meaning. Changes within v1 are additive. A test compares this list with the code. */
 export const EVENT_TYPES: Readonly<Record<string, string>> = {
+  agent_update_committed:
+    'A version of the agent has passed its trial. Context: update_id, version, digest, action.',
+  agent_update_failed:
+    'An update of the agent failed; the version that ran before still runs. The code is the reason. Context: update_id, version, digest, action, phase.',
+  agent_update_returned:
+    'A version of the agent was started and failed its trial; the former version runs again. The code is the reason. Context: update_id, version, digest, action, phase.',
+  agent_update_started: 'An update of the agent started. Context: update_id, version, action, automatic.',
   camera_state: 'The state of a camera changed. Context: camera, state, before, reason.',
   capture_slowdown:
     'Heat or low power began or ended to make cameras observe less often. The code is `heat`, `low_power` or `ended`. Context: factor, reason.',

@@ -12,6 +12,7 @@ import type { CalibrationSummary, Observation } from '../contract/observation.ts
 import type { Heartbeat } from '../health/heartbeat.ts';
 import type { Liveness } from '../health/liveness.ts';
 import type { ModelLifecycle } from '../model/lifecycle.ts';
+import type { Updates } from '../update/updates.ts';
 import type { StatePublisher } from '../mqtt/state-publisher.ts';
 import type { Link } from '../mqtt/types.ts';
 import type { CameraRunner } from '../observation/camera-runner.ts';
@@ -38,6 +39,7 @@ export interface AgentApiParts {
   readonly server: ModelServer;
   readonly analysis: Analysis;
   readonly models: ModelLifecycle;
+  readonly updates: Updates;
   readonly heartbeat: Heartbeat;
   readonly liveness: Liveness;
   readonly lastStop: LastStop | null;
@@ -152,6 +154,10 @@ export function createAgentApi(parts: AgentApiParts): AgentApi {
     rollbackModel: (signal) => models.rollback(signal),
     abortInstall: () => models.abort(),
     reloadModel: (signal) => models.reload(signal),
+
+    listAgentVersions: () => parts.updates.state(),
+    installAgent: (args, ids) => parts.updates.install(args, ids),
+    rollbackAgent: (ids) => parts.updates.rollback(ids),
 
     getConfig: () => configuration.view(),
     setConfig: (patch, withinS) => configuration.set(patch, withinS),

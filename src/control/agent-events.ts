@@ -1,6 +1,7 @@
 import type { AnalysisOutcome } from '../analysis/analysis.ts';
 import { Emitter } from '../base/emitter.ts';
 import type { AgentError } from '../base/errors.ts';
+import type { AgentProgress } from '../contract/agent-update.ts';
 import type { ModelProgress } from '../contract/model.ts';
 import type { Observation } from '../contract/observation.ts';
 import type { Heartbeat } from '../health/heartbeat.ts';
@@ -18,6 +19,7 @@ import type { CommandPacket } from '../mqtt/types.ts';
 import type { CameraSet } from '../observation/cameras.ts';
 import type { Reembedder } from '../observation/reembedding.ts';
 import type { OutboxEntry } from '../store/types.ts';
+import type { Updates } from '../update/updates.ts';
 
 /** Events from parts of the agent to parts that are constructed after them. */
 export const createAgentEvents = () => ({
@@ -44,6 +46,9 @@ export const createAgentEvents = () => ({
   /** The state of the models or of an install changed. */
   modelChanged: new Emitter(),
   installProgress: new Emitter<[progress: ModelProgress]>(),
+  /** The versions of the agent or its update changed. */
+  updateChanged: new Emitter(),
+  updateProgress: new Emitter<[progress: AgentProgress]>(),
 });
 
 export interface EventListeners {
@@ -58,12 +63,13 @@ export interface EventListeners {
   readonly reembedder: Reembedder;
   readonly models: ModelLifecycle;
   readonly states: StatePublisher;
+  readonly updates: Updates;
 }
 
 /** Connects every event with the parts that it concerns. Called once, when all parts exist and before one of them starts. */
 export function wireEvents(on: ReturnType<typeof createAgentEvents>, parts: EventListeners): void {
   const { metrics, feed, blocks, forwarder, discovery, heartbeat, commands } = parts;
-  const { cameras, reembedder, models, states } = parts;
+  const { cameras, reembedder, models, states, updates } = parts;
 
   on.connected.listen(() => forwarder.linkUp());
   on.connected.listen(() => discovery.linkUp());
@@ -79,6 +85,7 @@ export function wireEvents(on: ReturnType<typeof createAgentEvents>, parts: Even
 
   on.observed.listen((observation) => metrics.countObservation(observation));
   on.observed.listen(() => feed.wake());
+  on.observed.listen((observation) => updates.noteObservation(observation));
   on.analysed.listen((outcome) => metrics.countAnalysis(outcome));
   on.timesCorrected.listen(() => cameras.publishCorrected());
 
@@ -91,6 +98,8 @@ export function wireEvents(on: ReturnType<typeof createAgentEvents>, parts: Even
   on.modelChanged.listen(() => models.answerPending());
   on.modelChanged.listen(() => states.publish());
   on.modelChanged.listen(() => heartbeat.nudge());
+  on.updateChanged.listen(() => states.publish());
+  on.updateProgress.listen((progress) => states.publishTransient('agent/progress', progress));
   on.installProgress.listen((progress) => {
     const isNewStep = models.noteProgress(progress);
     states.publishTransient('model/progress', progress);

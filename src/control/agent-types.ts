@@ -11,6 +11,8 @@ import type { Hardware } from '../vision/hardware/hardware.ts';
 export interface AgentOptions {
   readonly settings: Settings;
   readonly version: string;
+  /** Directory of the package: of the checkout, or of the installed version. */
+  readonly installationDir: string;
   /** Directory of the bundles that ship with the agent. */
   readonly shippedModelsDir: string;
   readonly env: NodeJS.ProcessEnv;

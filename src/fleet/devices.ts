@@ -1,4 +1,5 @@
 import { parseJsonObject } from '../base/json-object.ts';
+import type { AgentVersions } from '../contract/agent-update.ts';
 import type { Health } from '../contract/health.ts';
 import type { ModelState, Status } from '../contract/states.ts';
 
@@ -11,10 +12,13 @@ export interface Device {
   readonly state: Status['state'] | null;
   readonly health: Health | null;
   readonly model: ModelState | null;
+  readonly agent: AgentVersions | null;
 }
 
 /** Topics of a device that are read. */
-const WATCHED_TOPICS = ['status', 'health', 'model/state'] as const;
+const WATCHED_TOPICS = ['status', 'health', 'model/state', 'agent/state'] as const;
+
+const UNKNOWN = { state: null, health: null, model: null, agent: null };
 
 /** The devices of one base topic, collected from their messages. */
 export class Devices {
@@ -37,12 +41,13 @@ export class Devices {
     const parsed = this.parseTopic(topic);
     if (parsed === null) return null;
     const { name, rest, device } = parsed;
-    const before = this.#byName.get(name) ?? { name, topic: device, state: null, health: null, model: null };
+    const before = this.#byName.get(name) ?? { ...UNKNOWN, name, topic: device };
     const value = parseJsonObject(payload);
     let after: Device;
     if (rest === 'status') after = { ...before, state: (value as Status | null)?.state ?? null };
     else if (rest === 'health') after = { ...before, health: value as Health | null };
     else if (rest === 'model/state') after = { ...before, model: value as ModelState | null };
+    else if (rest === 'agent/state') after = { ...before, agent: value as AgentVersions | null };
     else return this.#byName.get(name) ?? null;
     this.#byName.set(name, after);
     return after;

@@ -15,6 +15,7 @@ const ProgressSchema = Type.Object({
 const RolloutSchema = Type.Object({
   format: Type.Literal(1),
   id: Text,
+  subject: Type.Optional(Type.Union([Type.Literal('model'), Type.Literal('agent')])),
   name: Text,
   version: Text,
   /** The pattern that selected the devices. */
@@ -23,6 +24,8 @@ const RolloutSchema = Type.Object({
   devices: Type.Record(Text, ProgressSchema),
   halted: Type.Boolean(),
 });
+
+export type RolloutSubject = 'model' | 'agent';
 
 /** The progress of one device. */
 export type DeviceProgress = Readonly<Static<typeof ProgressSchema>>;

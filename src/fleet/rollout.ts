@@ -1,4 +1,5 @@
 import { createHash, randomUUID } from 'node:crypto';
+import type { AgentVersions } from '../contract/agent-update.ts';
 import { updateIdOf } from '../contract/model.ts';
 import type { ModelState } from '../contract/states.ts';
 import type { DeviceProgress, RolloutFile } from './rollout-file.ts';
@@ -16,18 +17,20 @@ export interface RolloutPlan {
 export type DeviceReport =
   | { readonly kind: 'accepted' }
   | { readonly kind: 'failed'; readonly code: string }
-  | { readonly kind: 'state'; readonly state: ModelState };
+  | { readonly kind: 'state'; readonly state: ModelState }
+  | { readonly kind: 'versions'; readonly state: AgentVersions };
 
 const WAITING: DeviceProgress = { phase: 'waiting', detail: null, percent: null };
-/** `detail` of a device that had the model before the rollout. */
+/** `detail` of a device that had the version before the rollout. */
 const ALREADY_INSTALLED = 'was there';
 
 export const createRolloutFile = (
-  { name, version, to }: Pick<RolloutFile, 'name' | 'version' | 'to'>,
+  { subject, name, version, to }: Pick<RolloutFile, 'subject' | 'name' | 'version' | 'to'>,
   devices: readonly string[],
 ): RolloutFile => ({
   format: 1,
   id: randomUUID(),
+  ...(subject === undefined ? {} : { subject }),
   name,
   version,
   to,
@@ -101,9 +104,10 @@ export class Rollout {
     if (report.kind === 'accepted')
       return before.phase === 'sent' ? { ...before, phase: 'installing' } : before;
     if (report.kind === 'failed') return { phase: 'failed', detail: report.code, percent: null };
+    if (report.kind === 'versions') return this.#nextOfAgent(device, before, report.state);
     const { install, active, phase: modelPhase } = report.state;
     const { name, version } = this.#file;
-    if (install?.update_id === updateIdOf(rolloutCommandId(this.#file, device))) {
+    if (install?.update_id === this.#updateIdOf(device)) {
       const { phase, reason, percent } = install;
       if (phase === 'committed') return { phase: 'committed', detail: null, percent: null };
       if (phase === 'failed' || phase === 'rolled_back')
@@ -114,6 +118,24 @@ export class Rollout {
     if (before.phase === 'waiting' && isInstalled)
       return { phase: 'committed', detail: ALREADY_INSTALLED, percent: null };
     return before;
+  }
+
+  #nextOfAgent(device: string, before: DeviceProgress, { update, running }: AgentVersions): DeviceProgress {
+    if (update?.update_id === this.#updateIdOf(device)) {
+      const { phase, reason, percent } = update;
+      if (phase === 'committed') return { phase: 'committed', detail: null, percent: null };
+      if (phase === 'failed' || phase === 'returned')
+        return { phase: 'failed', detail: reason?.code ?? phase, percent: null };
+      return { phase: phase === 'trial' ? 'probation' : 'installing', detail: phase, percent };
+    }
+    const isInstalled = running.version === this.#file.version && update?.in_progress !== true;
+    if (before.phase === 'waiting' && isInstalled)
+      return { phase: 'committed', detail: ALREADY_INSTALLED, percent: null };
+    return before;
+  }
+
+  #updateIdOf(device: string): string {
+    return updateIdOf(rolloutCommandId(this.#file, device));
   }
 
   /** True when an install runs on the device, or may start because the device is online. */

@@ -68,7 +68,8 @@ export class Feed {
   /** Clients that still receive what they missed. */
   readonly #catchingUp = new Set<FeedClient>();
   #position: Position = { rowId: 0, id: '-', seq: 0 };
-  #lastModelText = '';
+  /** The last sent text of states that are published more often than they change. */
+  readonly #lastTexts = new Map<FeedEventName, string>();
   #pollTimer: NodeJS.Timeout | null = null;
   #keepAliveTimer: NodeJS.Timeout | null = null;
 
@@ -115,11 +116,15 @@ export class Feed {
     if (topic === 'health') this.#broadcast(eventText('health', payload));
     else if (topic === 'model/progress') this.#broadcast(eventText('progress', payload));
     else if (/^camera\/[^/]+\/state$/.test(topic)) this.#broadcast(eventText('camera', payload));
-    else if (topic === 'model/state') {
-      const text = eventText('model', payload);
-      if (text !== this.#lastModelText) this.#broadcast(text);
-      this.#lastModelText = text;
-    }
+    else if (topic === 'agent/progress') this.#broadcast(eventText('agent_progress', payload));
+    else if (topic === 'model/state') this.#broadcastIfNew('model', payload);
+    else if (topic === 'agent/state') this.#broadcastIfNew('agent', payload);
+  }
+
+  #broadcastIfNew(name: FeedEventName, payload: unknown): void {
+    const text = eventText(name, payload);
+    if (this.#lastTexts.get(name) !== text) this.#broadcast(text);
+    this.#lastTexts.set(name, text);
   }
 
   /** Ends every stream. */
@@ -159,7 +164,7 @@ export class Feed {
     this.#catchingUp.delete(client);
     if (client.isClosed) return;
     // Give the client its position before the next event comes.
-    if (this.#clients.size === 0) this.#lastModelText = '';
+    if (this.#clients.size === 0) this.#lastTexts.clear();
     client.write(`id: ${idOf(position)}\n\n`);
     this.#clients.add(client);
   }

@@ -38,6 +38,8 @@ const STATUS_OF_CODE: Partial<Record<ErrorCode, readonly [status: number, title:
   model_not_found: [404, 'Unknown model'],
   model_transfer_failed: [502, 'Repository unreachable'],
   model_space: [507, 'Disk full'],
+  update_unavailable: [501, 'No updater'],
+  update_no_answer: [503, 'Updater not available'],
   store_full: [507, 'Disk full'],
 };
 const STATUS_OF_FAMILY: Readonly<Record<string, readonly [number, string]>> = {
@@ -47,6 +49,7 @@ const STATUS_OF_FAMILY: Readonly<Record<string, readonly [number, string]>> = {
   mqtt: [503, 'Broker not available'],
   model: [409, 'Model not usable'],
   provider: [503, 'Provider not available'],
+  update: [409, 'Update not possible'],
 };
 /** The agent's codes for the status codes that fastify gives to errors of the client. */
 const CLIENT_ERRORS: Readonly<Record<number, ErrorCode>> = {

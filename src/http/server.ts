@@ -13,6 +13,7 @@ import type { Feed } from './feed.ts';
 import { parserProblem, retryAfterS, toProblem, writeProblem } from './problem.ts';
 import { addSecurityHeaders } from './response-headers.ts';
 import type { RequestMetrics } from './route.ts';
+import { agentRoutes } from './routes/agent.ts';
 import { analyzeRoutes } from './routes/analyze.ts';
 import { cameraRoutes, labelRoutes } from './routes/cameras.ts';
 import { healthRoutes } from './routes/health.ts';
@@ -38,7 +39,10 @@ export interface HttpAddress {
   readonly pageUrl: string | null;
 }
 
-const ROUTES = [rootRoutes, healthRoutes, modelRoutes, cameraRoutes, labelRoutes, historyRoutes, docsRoutes];
+const ROUTES = [
+  ...[rootRoutes, healthRoutes, modelRoutes, agentRoutes],
+  ...[cameraRoutes, labelRoutes, historyRoutes, docsRoutes],
+];
 
 const MAX_BODY_BYTES = 64 * 1024;
 const HEADERS_TIMEOUT_MS = 10_000;

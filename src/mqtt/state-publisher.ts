@@ -1,4 +1,5 @@
 import type { Clock } from '../base/clock.ts';
+import type { AgentVersions } from '../contract/agent-update.ts';
 import type { Info, ModelState } from '../contract/states.ts';
 import type { Link } from './types.ts';
 
@@ -8,13 +9,14 @@ export interface StatePublisherDeps {
   readonly discovery: { refresh(): void };
   readonly info: { describe(): Info };
   readonly models: { state(): ModelState };
+  readonly updates: { state(): AgentVersions };
   /** Called for each message that is not retained, with or without a connection. */
   readonly onPublished: (topic: string, payload: unknown) => void;
 }
 
 const MIN_ANNOUNCE_INTERVAL_MS = 1000;
 
-/** Publishes the description of the device and the state of its models: on each change, and again on request. */
+/** Publishes the description of the device, the state of its models, and the versions of the agent: on each change, and again on request. */
 export class StatePublisher {
   readonly #deps: StatePublisherDeps;
   #lastAnnouncedMonoMs = -Infinity;
@@ -24,12 +26,13 @@ export class StatePublisher {
     this.#deps = deps;
   }
 
-  /** Sets `info`, the discovery message and `model/state`. The link sends only those that changed. */
+  /** Sets `info`, the discovery message, `model/state` and `agent/state`. The link sends only those that changed. */
   publish(): void {
-    const { link, info, discovery, models } = this.#deps;
+    const { link, info, discovery, models, updates } = this.#deps;
     link.setState('info', info.describe());
     discovery.refresh();
     link.setState('model/state', models.state(), { each: true });
+    link.setState('agent/state', updates.state(), { each: true });
   }
 
   /** Sends a message that is only useful now: QoS 0, not retained. Without a connection, the message is dropped. */

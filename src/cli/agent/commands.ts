@@ -1,9 +1,10 @@
 import { Option, type Command } from 'commander';
-import { jsonOption, type SelectCommand } from '../options.ts';
+import { configOption, jsonOption, type SelectCommand } from '../options.ts';
 import { DEFAULT_URL } from './client.ts';
 
 const loadStatus = () => import('./status.ts');
 const loadObservations = () => import('./observations.ts');
+const loadVersions = () => import('./versions.ts');
 
 /** Adds the options of a command that sends requests to a running agent. */
 export const addAgentOptions = (command: Command): Command =>
@@ -42,4 +43,29 @@ export function addAgentCommands(program: Command, select: SelectCommand): void 
     .option('--note <text>', 'a note for the label')
     .option('--remove', 'remove the label')
     .action(select(async () => (await loadObservations()).labelObservation));
+
+  addVersionCommands(
+    program.command('agent').description('the versions of the agent on this device'),
+    select,
+  );
+}
+
+/** Adds `swellsight agent …`. */
+function addVersionCommands(agent: Command, select: SelectCommand): void {
+  const add = (name: string, description: string): Command => agent.command(name).description(description);
+
+  addAgentOptions(add('list', 'show the versions, the current or last update, and banned versions')).action(
+    select(async () => (await loadVersions()).listVersions),
+  );
+  addAgentOptions(add('install <version>', "install a version of the agent from the device's repository"))
+    .option('--digest <digest>', 'sha256:… of the archive; any other digest is refused')
+    .option('--watch', 'wait until the version is confirmed, or the update has failed')
+    .action(select(async () => (await loadVersions()).installVersion));
+  addAgentOptions(add('rollback', 'return to the former version; needs no network'))
+    .option('--watch', 'wait until the former version is confirmed')
+    .action(select(async () => (await loadVersions()).rollbackVersion));
+  add('preflight', 'check whether this version can run on this device; the updater runs it')
+    .addOption(configOption())
+    .requiredOption('--state-copy <dir>', 'an empty directory for a copy of the database')
+    .action(select(async () => (await import('./preflight.ts')).runPreflight));
 }

@@ -16,10 +16,14 @@ export function addFleetCommands(program: Command, select: SelectCommand): void 
       .option('--ca <file>', 'CA certificates of the broker, PEM')
       .addOption(new Option('--json', 'print JSON, one line for each change'));
 
-  add('watch', 'show all devices: state, model, phase, last heartbeat, degraded codes')
+  add('watch', 'show all devices: state, version, model, phase, last heartbeat, degraded codes')
     .option('--once', 'print the current state and exit')
     .action(select(async () => (await import('./watch.ts')).watchFleet));
-  add('push <name> <version>', 'install a model on many devices in stages; run it again to continue')
+  add(
+    'push [name] [version]',
+    'install a model or the agent on many devices in stages; run it again to continue',
+  )
+    .option('--agent <version>', 'install this version of the agent instead of a model')
     .option('--canary <n>', 'number of devices of the first stage', '1')
     .option('--batch <pct>', 'share of the devices of each further stage, %', '20')
     .option(
@@ -31,10 +35,13 @@ export function addFleetCommands(program: Command, select: SelectCommand): void 
       '--over <transport...>',
       'mqtt FILE: send the archive of `repo export` (default: devices use their repository)',
     )
-    .option('--file <file>', 'file of the progress (default: rollout-NAME-VERSION.json)')
-    .option('--digest <digest>', 'sha256:… of the bundle; any other digest is refused')
+    .option(
+      '--file <file>',
+      'file of the progress (default: rollout-NAME-VERSION.json, NAME is agent with --agent)',
+    )
+    .option('--digest <digest>', 'sha256:… of the bundle or archive; any other digest is refused')
     .option('--clear-failed', 'install it even where it failed before')
     .option('--wait <minutes>', 'how long to wait for offline devices after all others are done', '0')
     .option('--device-timeout <minutes>', 'a device that takes longer has failed', '180')
-    .action(select(async () => (await import('./push.ts')).pushModel));
+    .action(select(async () => (await import('./push.ts')).pushToFleet));
 }

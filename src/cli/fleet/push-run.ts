@@ -1,5 +1,5 @@
 import { parseJsonObject } from '../../base/json-object.ts';
-import type { Devices } from '../../fleet/devices.ts';
+import type { Device, Devices } from '../../fleet/devices.ts';
 import { rolloutCommandId, type DeviceReport, type Rollout } from '../../fleet/rollout.ts';
 import type { DeviceProgress, RolloutFile } from '../../fleet/rollout-file.ts';
 import { formatBar, formatTable } from '../format.ts';
@@ -54,9 +54,9 @@ export class PushRun {
     const parsed = devices.parseTopic(topic);
     if (parsed === null) return;
     const { name, rest } = parsed;
-    const model = devices.find(name)?.model;
-    if (rest === 'model/state' && model) this.#applyReport(name, { kind: 'state', state: model });
-    if (rest === 'cmdres/model.install') this.#handleAnswer(name, payload);
+    const { subject = 'model' } = this.#deps.rollout.file;
+    if (rest === `${subject}/state`) this.#applyState(devices.find(name));
+    if (rest === `cmdres/${subject}.install`) this.#handleAnswer(name, payload);
   }
 
   /** Runs until the end and resolves with the exit code. */
@@ -64,8 +64,7 @@ export class PushRun {
     const { rollout, devices, terminal } = this.#deps;
     const { signal } = terminal;
     const live = new LiveTable(terminal);
-    for (const { name, model } of devices.list())
-      if (model) this.#applyReport(name, { kind: 'state', state: model });
+    for (const device of devices.list()) this.#applyState(device);
     let overSinceMs: number | null = null;
     let drawnMs = -Infinity;
     while (!signal.aborted) {
@@ -94,6 +93,14 @@ export class PushRun {
     this.#save();
     live.draw(this.#tableLines());
     return this.#printSummary();
+  }
+
+  #applyState(device: Device | null): void {
+    if (device === null) return;
+    const { name, model, agent } = device;
+    if (this.#deps.rollout.file.subject === 'agent') {
+      if (agent) this.#applyReport(name, { kind: 'versions', state: agent });
+    } else if (model) this.#applyReport(name, { kind: 'state', state: model });
   }
 
   #listWaiting(): string[] {

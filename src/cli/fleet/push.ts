@@ -3,7 +3,12 @@ import { AgentError } from '../../base/errors.ts';
 import { ModelName, ModelVersion, updateIdOf } from '../../contract/model.ts';
 import { Devices } from '../../fleet/devices.ts';
 import { createRolloutFile, Rollout, rolloutCommandId, type RolloutPlan } from '../../fleet/rollout.ts';
-import { readRollout, writeRollout, type RolloutFile } from '../../fleet/rollout-file.ts';
+import {
+  readRollout,
+  writeRollout,
+  type RolloutFile,
+  type RolloutSubject,
+} from '../../fleet/rollout-file.ts';
 import { BlockSender } from '../../mqtt/blocks/block-sender.ts';
 import { OperatorClient } from '../../mqtt/operator-client.ts';
 import { EXIT, type Terminal } from '../terminal.ts';
@@ -11,6 +16,8 @@ import { PushRun } from './push-run.ts';
 import { operatorOptions, pause, type FleetOptions } from './options.ts';
 
 export interface PushOptions extends FleetOptions {
+  /** The version of the agent to install instead of a model. */
+  readonly agent?: string;
   readonly canary: string;
   readonly batch: string;
   readonly haltOn: string;
@@ -25,19 +32,26 @@ export interface PushOptions extends FleetOptions {
 /** Retained messages arrive within this time. */
 const COLLECT_MS = 3000;
 
+/** What a push installs. */
+interface PushTarget {
+  readonly subject: RolloutSubject;
+  readonly name: string;
+  readonly version: string;
+}
+
 /**
- * `fleet push NAME VERSION`: installs the model on the canaries, then on one batch after the other; each starts when the one
+ * `fleet push NAME VERSION` or `fleet push --agent VERSION`: installs the model or the agent on the canaries, then on one batch after the other; each starts when the one
  * before is committed. Halts automatically when too many installs fail. A second run with the same rollout file continues.
- * Exits with 0 when every device has the model, else with 1.
+ * Exits with 0 when every device has the version, else with 1.
  */
-export async function pushModel(
-  name: string,
-  version: string,
+export async function pushToFleet(
+  modelName: string | undefined,
+  modelVersion: string | undefined,
   options: PushOptions,
   terminal: Terminal,
 ): Promise<number> {
-  if (!Value.Check(ModelName, name) || !Value.Check(ModelVersion, version))
-    throw new AgentError('usage', `${name} ${version} is not a name and version of a model`);
+  const names = [modelName, modelVersion].filter((text) => text !== undefined);
+  const { subject, name, version } = parseTarget(names, options);
   const plan: RolloutPlan = {
     canaries: parseNumber('canary', options.canary, 0, 100_000),
     batchPct: parseNumber('batch', options.batch, 0.1, 100),
@@ -47,7 +61,9 @@ export async function pushModel(
   const deviceTimeoutMs = parseNumber('device-timeout', options.deviceTimeout, 0.01, 100_000) * 60_000;
   const path = options.file ?? `rollout-${name}-${version}.json`;
   const before = readRollout(path);
-  if (before && (before.name !== name || before.version !== version || before.to !== options.to))
+  const isOther =
+    before?.name !== name || before.version !== version || (before.subject ?? 'model') !== subject;
+  if (before && (isOther || before.to !== options.to))
     throw new AgentError(
       'usage',
       `${path} is the rollout of ${before.name} ${before.version} to ${before.to}; choose another file with --file`,
@@ -67,7 +83,7 @@ export async function pushModel(
     let run: PushRun | null = null;
     const filters = [
       ...devices.filters,
-      `${options.base}/+/+/cmdres/model.install`,
+      `${options.base}/+/+/cmdres/${subject}.install`,
       ...(sender ? [`${options.base}/+/+/model/blocks/request`] : []),
     ];
     await client.subscribe(filters, (topic, payload, retain) => {
@@ -77,13 +93,13 @@ export async function pushModel(
     });
     await pause(COLLECT_MS, terminal.signal);
     if (terminal.signal.aborted) return EXIT.failed;
-    const file = before ?? startRollout({ name, version, to: options.to }, devices, path);
+    const file = before ?? startRollout({ subject, name, version, to: options.to }, devices, path);
     const send = async (device: string): Promise<void> => {
       const id = rolloutCommandId(file, device);
       const topic = `${options.base}/${device}/`;
       sender?.serve(topic, updateIdOf(id));
       const args = {
-        name,
+        ...(subject === 'model' ? { name } : {}),
         version,
         ...(options.digest === undefined ? {} : { digest: options.digest }),
         ...(options.clearFailed === true ? { clear_failed: true } : {}),
@@ -91,7 +107,7 @@ export async function pushModel(
           ? { kind: 'mqtt', size_bytes: sender.sizeBytes, digest: sender.digest }
           : { kind: 'repository' },
       };
-      await client.publish(`${topic}cmd/model.install`, JSON.stringify({ id, args }));
+      await client.publish(`${topic}cmd/${subject}.install`, JSON.stringify({ id, args }));
     };
     const save = (latest: RolloutFile): void => writeRollout(path, latest);
     run = new PushRun(
@@ -114,7 +130,7 @@ async function openArchive(path: string, client: OperatorClient): Promise<BlockS
 }
 
 function startRollout(
-  rollout: Pick<RolloutFile, 'name' | 'version' | 'to'>,
+  rollout: Pick<RolloutFile, 'subject' | 'name' | 'version' | 'to'>,
   devices: Devices,
   path: string,
 ): RolloutFile {
@@ -130,6 +146,20 @@ function startRollout(
   // Write the file before the first command: the ids of the commands derive from its id.
   writeRollout(path, file);
   return file;
+}
+
+function parseTarget(names: readonly string[], { agent, clearFailed }: PushOptions): PushTarget {
+  const [name, version] = names;
+  if (agent !== undefined) {
+    if (names.length > 0 || !Value.Check(ModelVersion, agent))
+      throw new AgentError('usage', `--agent ${agent} needs a version, and no model`);
+    if (clearFailed === true)
+      throw new AgentError('usage', '--clear-failed: a version of the agent that failed stays refused');
+    return { subject: 'agent', name: 'agent', version: agent };
+  }
+  if (!Value.Check(ModelName, name) || !Value.Check(ModelVersion, version) || names.length !== 2)
+    throw new AgentError('usage', `${names.join(' ')} is not a name and version of a model`);
+  return { subject: 'model', name, version };
 }
 
 function parseNumber(option: string, text: string, min: number, max: number): number {

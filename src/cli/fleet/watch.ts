@@ -14,7 +14,7 @@ const DRAW_EVERY_MS = 1000;
 const COLLECT_MS = 2000;
 
 /**
- * `fleet watch`: shows every device with its state, model, phase and last heartbeat: as a live table on a terminal,
+ * `fleet watch`: shows every device with its state, version, model, phase and last heartbeat: as a live table on a terminal,
  * otherwise as one line for each change; with `--once` only the current state.
  */
 export async function watchFleet(options: WatchOptions, terminal: Terminal): Promise<number> {
@@ -63,24 +63,35 @@ function urgencyRank(device: Device): number {
   return deviceSummary(device, 0).degraded.length > 0 ? 1 : 2;
 }
 
-const HEADER = ['DEVICE', 'STATE', 'MODEL', 'PHASE', 'HEARTBEAT', 'DEGRADED'];
+const HEADER = ['DEVICE', 'STATE', 'AGENT', 'MODEL', 'PHASE', 'HEARTBEAT', 'DEGRADED'];
 
 const deviceTable = (devices: readonly Device[], nowMs: number): string[] =>
   formatTable([HEADER, ...devices.map((device) => toRow(device, nowMs))]).split('\n');
 
 function toRow(device: Device, nowMs: number): string[] {
-  const { state, model, phase, last_heartbeat_age_s: ageS, degraded } = deviceSummary(device, nowMs);
-  return [device.name, state ?? '?', model ?? '-', phase ?? '-', formatAge(ageS), degraded.join(', ') || '-'];
+  const { state, agent, model, phase, last_heartbeat_age_s: ageS, degraded } = deviceSummary(device, nowMs);
+  return [
+    device.name,
+    state ?? '?',
+    agent ?? '-',
+    model ?? '-',
+    phase ?? '-',
+    formatAge(ageS),
+    degraded.join(', ') || '-',
+  ];
 }
 
 /** Anybody may publish to the topics: check the fields before their use. */
-function deviceSummary({ name, state, health, model }: Device, nowMs: number) {
+function deviceSummary({ name, state, health, model, agent }: Device, nowMs: number) {
   const active = model?.active ?? health?.model;
   const at = Date.parse(health?.at ?? '');
   const degraded: unknown = health?.degraded;
+  const update = agent?.update?.in_progress === true ? ` (${agent.update.phase})` : '';
+  const version = agent?.running.version ?? health?.agent_version;
   return {
     device: name,
     state,
+    agent: typeof version === 'string' ? version + update : null,
     model: active ? `${String(active.name)} ${String(active.version)}` : null,
     phase: model?.phase ?? health?.model.phase ?? null,
     last_heartbeat_age_s: Number.isNaN(at) ? null : Math.max(0, Math.round((nowMs - at) / 1000)),

@@ -1,12 +1,15 @@
 import type { Command } from 'commander';
 import { collectValues, jsonOption, type SelectCommand } from '../options.ts';
 
+const loadAgents = () => import('./agents.ts');
 const loadKeys = () => import('./keys.ts');
 const loadModels = () => import('./models.ts');
 
-/** Adds `swellsight repo …`: the operator's signed repository of models. */
+/** Adds `swellsight repo …`: the operator's signed repository of models, or of agents. */
 export function addRepoCommands(program: Command, select: SelectCommand): void {
-  const repo = program.command('repo').description("the operator's signed repository of models");
+  const repo = program
+    .command('repo')
+    .description("the operator's signed repository of models, or of agents");
   const add = (name: string, description: string): Command =>
     repo.command(name).description(description).addOption(jsonOption());
   const addWithKeys = (name: string, description: string): Command =>
@@ -27,6 +30,9 @@ export function addRepoCommands(program: Command, select: SelectCommand): void {
     .option('--withdraw <name/version>', 'remove a model', collectValues, [])
     .option('--timestamp-only', 'only sign a new timestamp, for a timer')
     .action(select(async () => (await loadModels()).publishModels));
+  addWithKeys('publish-agent <dir> [archives...]', 'add and sign archives of the agent (npm run package)')
+    .option('--withdraw <version>', 'remove a version of the agent', collectValues, [])
+    .action(select(async () => (await loadAgents()).publishAgents));
   addWithKeys('keys <dir>', 'list, add and revoke keys')
     .option('--add <role>', 'create a key for a role', collectValues, [])
     .option('--revoke <key>', 'revoke a key; the start of its id', collectValues, [])
@@ -46,4 +52,7 @@ export function addRepoCommands(program: Command, select: SelectCommand): void {
   addWithKeys('export <dir> <name> <version>', 'write the archive for an install over MQTT')
     .requiredOption('--out <file>', 'the .tar file to write')
     .action(select(async () => (await loadModels()).exportModel));
+  addWithKeys('export-agent <dir> <version> <arch>', 'write the archive for an update of the agent over MQTT')
+    .requiredOption('--out <file>', 'the .tar file to write')
+    .action(select(async () => (await loadAgents()).exportAgentArchive));
 }

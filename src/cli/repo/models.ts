@@ -34,8 +34,9 @@ export async function publishModels(
     terminal.signal,
   );
   if (options.json === true) {
+    const { versions, expires } = published;
     const models = published.models.map(({ sizeBytes, ...model }) => ({ ...model, size_bytes: sizeBytes }));
-    return printJson(terminal, { ...published, models });
+    return printJson(terminal, { models, versions, expires });
   }
   for (const { name, version, outcome, digest, sizeBytes } of published.models)
     terminal.out(`${outcome}  ${name} ${version}  ${sizeBytes} bytes  ${digest}`);
@@ -56,21 +57,27 @@ export async function verifyRepo(
 ): Promise<number> {
   const resolvePath = (path: string): string => resolve(terminal.cwd, path);
   const rootFile = options.root === undefined ? null : resolvePath(options.root);
-  const { root, models } = await verifyRepository(
+  const { root, models, agents } = await verifyRepository(
     { dir: resolvePath(dir), rootFile, nowMs: Date.now() },
     terminal.signal,
   );
-  const isValid = models.every(({ fault }) => fault === null);
+  const isValid = [...models, ...agents].every(({ fault }) => fault === null);
   if (options.json === true) {
-    const listed = models.map(({ sizeBytes, ...model }) => ({ ...model, size_bytes: sizeBytes }));
-    terminal.out(toJson({ root, models: listed }));
+    const toListed = <T extends { readonly sizeBytes: number }>({ sizeBytes, ...other }: T) => ({
+      ...other,
+      size_bytes: sizeBytes,
+    });
+    terminal.out(toJson({ root, models: models.map(toListed), agents: agents.map(toListed) }));
   } else {
     const { good, bad } = createPalette(terminal.colour.out);
-    for (const { name, version, fault } of models)
-      terminal.out(
-        `${fault ? bad(fault.code) : good('valid')}  ${name} ${version}  ${fault?.message ?? ''}`.trim(),
-      );
-    terminal.out(`root ${root.version}, valid until ${root.expires}; ${models.length} models`);
+    const named = [
+      ...models.map(({ name, version, fault }) => ({ label: `${name} ${version}`, fault })),
+      ...agents.map(({ version, arch, fault }) => ({ label: `agent ${version} ${arch}`, fault })),
+    ];
+    for (const { label, fault } of named)
+      terminal.out(`${fault ? bad(fault.code) : good('valid')}  ${label}  ${fault?.message ?? ''}`.trim());
+    const content = agents.length > 0 ? `${agents.length} agents` : `${models.length} models`;
+    terminal.out(`root ${root.version}, valid until ${root.expires}; ${content}`);
   }
   return isValid ? EXIT.ok : EXIT.failed;
 }

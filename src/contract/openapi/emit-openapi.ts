@@ -1,6 +1,7 @@
 import type { TObject, TSchema } from '@sinclair/typebox';
 import { ERROR_CODES, type ErrorCode } from '../../base/errors.ts';
 import { SchemaRegistry } from '../emit-schemas.ts';
+import { AGENT_OPERATIONS } from './agent-operations.ts';
 import { ANALYSIS_OPERATIONS } from './analysis-operations.ts';
 import { CAMERA_OPERATIONS } from './camera-operations.ts';
 import { HEALTH_OPERATIONS, PAGE_OPERATIONS } from './health-operations.ts';
@@ -17,6 +18,7 @@ export const OPERATIONS = {
   ...HISTORY_OPERATIONS,
   ...CAMERA_OPERATIONS,
   ...MODEL_OPERATIONS,
+  ...AGENT_OPERATIONS,
   ...HEALTH_OPERATIONS,
   ...PAGE_OPERATIONS,
 } as const satisfies Record<string, Operation>;
@@ -31,6 +33,7 @@ const TAGS: Readonly<Record<Operation['tag'], string>> = {
   cameras: 'The cameras of the device.',
   calibration: 'Labels, and the calibration that is computed from them.',
   models: 'The active model, installs and rollbacks.',
+  agent: 'The versions of the agent itself.',
   health: 'Health, status and metrics of the agent.',
   pages: 'The OpenAPI document and HTML pages.',
 };

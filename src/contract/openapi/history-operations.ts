@@ -1,4 +1,5 @@
 import { Type, type TSchema } from '@sinclair/typebox';
+import { AgentProgress, AgentVersions } from '../agent-update.ts';
 import { Health } from '../health.ts';
 import { ModelProgress } from '../model.ts';
 import { Observation } from '../observation.ts';
@@ -21,6 +22,8 @@ export const FEED = {
   camera: { schema: CameraState, summary: 'the state of a camera' },
   model: { schema: ModelState, summary: 'the active model and the state of installs' },
   progress: { schema: ModelProgress, summary: 'progress of the current install' },
+  agent: { schema: AgentVersions, summary: 'the versions of the agent and its update, when they change' },
+  agent_progress: { schema: AgentProgress, summary: 'progress of the update of the agent' },
   observation: { schema: Observation, summary: 'a stored record' },
   event: { schema: Event, summary: 'a stored event for the operator' },
   gap: {

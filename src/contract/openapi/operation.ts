@@ -3,7 +3,8 @@ import type { ErrorCode } from '../../base/errors.ts';
 import { Id, StringEnum, closed } from '../schema-parts.ts';
 
 export type Method = 'GET' | 'POST' | 'PUT' | 'DELETE';
-export type Tag = 'analysis' | 'observations' | 'cameras' | 'calibration' | 'models' | 'health' | 'pages';
+export type Tag =
+  'analysis' | 'observations' | 'cameras' | 'calibration' | 'models' | 'agent' | 'health' | 'pages';
 
 /** A successful response of an operation. */
 export interface Answer {

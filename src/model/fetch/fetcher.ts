@@ -7,11 +7,20 @@ import { runFetchJob } from './child.ts';
 import { DEFAULT_FETCH_LIMITS, type FetchJob, type FetchLimits } from './job.ts';
 import { fetchDirs, PartFile, removePart } from './part-file.ts';
 import type { VerifiedBundle } from './report.ts';
-import type { BlockSource, BundleFetcher, FetchedBundle, FetchOptions, FetchProgress } from '../types.ts';
+import type {
+  BlockSource,
+  BundleFetcher,
+  FetchedBundle,
+  FetchOptions,
+  FetchProgress,
+  SlotRef,
+} from '../types.ts';
 
 export interface FetcherOptions {
-  /** The models directory, `{stateDir}/models`. */
+  /** The models directory `{stateDir}/models`, or for agents `{stateDir}/update`. */
   readonly dir: string;
+  /** Default: models. */
+  readonly product?: FetchJob['product'];
   readonly limits?: Partial<FetchLimits>;
 }
 
@@ -21,17 +30,19 @@ export interface FetcherDeps {
 }
 
 /**
- * Downloads and verifies bundles. The agent itself parses no untrusted bytes: it starts a separate process for each
+ * Downloads and verifies models, or versions of the agent. The agent itself parses no untrusted bytes: it starts a separate process for each
  * job. Blocks that arrive over MQTT are an exception only in part: the agent appends them to the part file, but does
  * not interpret them.
  */
 export class Fetcher implements BundleFetcher {
   readonly #dir: string;
+  readonly #product: FetchJob['product'];
   readonly #limits: FetchLimits;
   readonly #deps: FetcherDeps;
 
   constructor(options: FetcherOptions, deps: FetcherDeps) {
     this.#dir = options.dir;
+    this.#product = options.product ?? 'model';
     this.#limits = { ...DEFAULT_FETCH_LIMITS, ...options.limits };
     this.#deps = deps;
   }
@@ -58,6 +69,13 @@ export class Fetcher implements BundleFetcher {
   }
 
   async verify(options: FetchOptions, signal: AbortSignal): Promise<FetchedBundle> {
+    const ref = await this.verifyArchive(options, signal);
+    const { bundles } = fetchDirs(this.#dir, options.request.updateId);
+    return { dir: join(bundles, ref.digest.replace('sha256:', '')), ref };
+  }
+
+  /** As `verify`, for an agent: leaves the archive `{sha256}.tar.gz` and the directory `metadata` in the directory. */
+  async verifyArchive(options: FetchOptions, signal: AbortSignal): Promise<SlotRef> {
     const { updateId } = options.request;
     let bundle: VerifiedBundle | null;
     try {
@@ -72,8 +90,12 @@ export class Fetcher implements BundleFetcher {
       throw thrown;
     }
     if (bundle === null) throw new AgentError('model_fetch_crashed', 'the verification reported no bundle');
-    const dir = join(fetchDirs(this.#dir, updateId).bundles, bundle.digest.replace('sha256:', ''));
-    return { dir, ref: bundle };
+    return bundle;
+  }
+
+  /** The newest version of the agent in the repository; null when it has none for this device. */
+  newest(options: FetchOptions, signal: AbortSignal): Promise<SlotRef | null> {
+    return this.#run('newest', options, () => undefined, signal);
   }
 
   async discard(updateId: string): Promise<void> {
@@ -88,7 +110,7 @@ export class Fetcher implements BundleFetcher {
     onProgress: (progress: FetchProgress) => void,
     signal: AbortSignal,
   ): Promise<VerifiedBundle | null> {
-    const job: FetchJob = { kind, dir: this.#dir, options, limits: this.#limits };
+    const job: FetchJob = { kind, product: this.#product, dir: this.#dir, options, limits: this.#limits };
     return runFetchJob(job, { log: this.#deps.log, onProgress }, signal);
   }
 

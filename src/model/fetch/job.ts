@@ -64,10 +64,13 @@ export const DEFAULT_FETCH_LIMITS: FetchLimits = {
 export interface FetchJob {
   /**
    * `download`: downloads the archive from the web server into the part file. `check`: compares the digest of a part
-   * file that came over MQTT with the announced digest. `verify`: turns the part file into a verified bundle.
+   * file that came over MQTT with the announced digest. `verify`: turns the part file into a verified bundle or agent.
+   * `newest`: finds the newest version of the agent.
    */
-  readonly kind: 'download' | 'check' | 'verify';
-  /** The models directory. */
+  readonly kind: 'download' | 'check' | 'verify' | 'newest';
+  /** What is fetched: a model, or another version of the agent itself. */
+  readonly product: 'model' | 'agent';
+  /** The models directory, or the update directory of the agent. */
   readonly dir: string;
   readonly options: FetchOptions;
   readonly limits: FetchLimits;

@@ -27,6 +27,14 @@ const events: FetchEvents = {
 async function runJob(job: FetchJob): Promise<FetchReport> {
   // This signal is never aborted: the agent stops a job by killing this process.
   const { signal } = new AbortController();
+  if (job.kind === 'newest') {
+    const { findNewestAgent } = await import('./newest-agent.ts');
+    return { type: 'done', bundle: await findNewestAgent(job, events, signal) };
+  }
+  if (job.kind === 'verify' && job.product === 'agent') {
+    const { verifyAgent } = await import('./verify-agent.ts');
+    return { type: 'done', bundle: await verifyAgent(job, events, signal) };
+  }
   if (job.kind === 'verify') {
     const { verify } = await import('./verify.ts');
     return { type: 'done', bundle: await verify(job, events, signal) };

@@ -1,15 +1,16 @@
 import { errorCode } from '../../base/disk-errors.ts';
 import { AgentError } from '../../base/errors.ts';
 import { packFiles } from '../archive/pack.ts';
+import { signedRelease, type ReleaseArch, type SignedRelease } from '../trust/release-target.ts';
 import { signedTarget, type SignedTarget } from '../trust/target.ts';
 import { metadataPath } from './files.ts';
-import { Repository, type RepositoryOptions } from './repository.ts';
+import { Repository, type CurrentMetadata, type RepositoryOptions } from './repository.ts';
 
-export interface ExportedTarget {
-  readonly target: SignedTarget;
+export interface ExportedTarget<T = SignedTarget> {
+  readonly target: T;
   /** Size of the written file. */
   readonly sizeBytes: number;
-  /** Digest (`sha256:…`) of the written file, for the command `model.install`. */
+  /** Digest (`sha256:…`) of the written file, for the commands `model.install` and `agent.install`. */
   readonly digest: string;
 }
 
@@ -25,8 +26,41 @@ export async function exportTarget(
   file: string,
   signal: AbortSignal,
 ): Promise<ExportedTarget> {
-  const { root, targets, snapshot } = await (await Repository.open(options)).read();
-  const target = signedTarget(targets.signed.targets, name, version, true);
+  const current = await (await Repository.open(options)).read();
+  return pack(
+    options,
+    current,
+    signedTarget(current.targets.signed.targets, name, version, true),
+    file,
+    signal,
+  );
+}
+
+/** As `exportTarget`, for one version of the agent. */
+export async function exportAgent(
+  options: RepositoryOptions,
+  version: string,
+  arch: ReleaseArch,
+  file: string,
+  signal: AbortSignal,
+): Promise<ExportedTarget<SignedRelease>> {
+  const current = await (await Repository.open(options)).read();
+  return pack(
+    options,
+    current,
+    signedRelease(current.targets.signed.targets, version, arch, true),
+    file,
+    signal,
+  );
+}
+
+async function pack<T extends { readonly path: string }>(
+  { dir }: RepositoryOptions,
+  { root, targets, snapshot }: CurrentMetadata,
+  target: T,
+  file: string,
+  signal: AbortSignal,
+): Promise<ExportedTarget<T>> {
   const roots = Array.from({ length: root.signed.version }, (_, index) => metadataPath('root', index + 1));
   const paths = [
     ...roots,
@@ -36,7 +70,7 @@ export async function exportTarget(
     target.path,
   ];
   try {
-    const { sizeBytes, sha256 } = await packFiles(options.dir, paths, file, signal);
+    const { sizeBytes, sha256 } = await packFiles(dir, paths, file, signal);
     return { target, sizeBytes, digest: `sha256:${sha256}` };
   } catch (error) {
     if (errorCode(error) === 'ENOENT')

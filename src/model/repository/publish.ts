@@ -11,6 +11,7 @@ import { BUNDLE_UNPACK_LIMITS, unpackArchive } from '../archive/unpack.ts';
 import { openBundle } from '../bundle/bundle.ts';
 import type { Bundle } from '../manifest.ts';
 import { targetName, targetPath } from '../trust/target.ts';
+import { addAgent, withdrawAgent, type PublishedAgent } from './agents.ts';
 import { withLock } from './lock.ts';
 import { Repository, type CurrentMetadata, type RepositoryOptions } from './repository.ts';
 import { firstRoleToSign, prepareMetadata, writePrepared } from './sign.ts';
@@ -18,6 +19,10 @@ import { firstRoleToSign, prepareMetadata, writePrepared } from './sign.ts';
 export interface PublishOptions extends RepositoryOptions {
   /** Paths of the bundles to publish: directories or archives. */
   readonly bundles: readonly string[];
+  /** Paths of the archives of agents to publish. */
+  readonly agents?: readonly string[];
+  /** Versions of the agent to withdraw, for all architectures. */
+  readonly withdrawAgents?: readonly string[];
   /** `name/version` of the models to withdraw. */
   readonly withdraw: readonly string[];
   /** Signs only a new timestamp. A timer on a machine that has only the timestamp key uses this. */
@@ -35,6 +40,7 @@ export interface PublishedModel {
 
 export interface PublishReport {
   readonly models: readonly PublishedModel[];
+  readonly agents: readonly PublishedAgent[];
   readonly versions: { readonly targets: number; readonly snapshot: number; readonly timestamp: number };
   /** When the signature of each role expires, ISO 8601. */
   readonly expires: {
@@ -71,11 +77,13 @@ async function publishLocked(
   const models: PublishedModel[] = [];
   for (const name of options.withdraw) models.push(withdrawModel(files, name));
   for (const path of options.bundles) models.push(await addBundle(repository.dir, files, path, signal));
+  const agents = (options.withdrawAgents ?? []).flatMap((version) => withdrawAgent(files, version));
+  for (const path of options.agents ?? []) agents.push(await addAgent(repository.dir, files, path, signal));
   const prepared = await prepareMetadata(repository, root, current, from, files);
   signal.throwIfAborted();
   writePrepared(repository, prepared, false);
   const { targets, snapshot, timestamp } = prepared;
-  return publishReport(models, {
+  return publishReport(models, agents, {
     root,
     targets: targets ?? current.targets,
     snapshot: snapshot ?? current.snapshot,
@@ -85,10 +93,12 @@ async function publishLocked(
 
 function publishReport(
   models: readonly PublishedModel[],
+  agents: readonly PublishedAgent[],
   { root, targets, snapshot, timestamp }: CurrentMetadata,
 ): PublishReport {
   return {
     models,
+    agents,
     versions: {
       targets: targets.signed.version,
       snapshot: snapshot.signed.version,

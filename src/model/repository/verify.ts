@@ -1,4 +1,5 @@
 import { Metadata, MetadataKind } from '@tufjs/models';
+import type { Stats } from 'node:fs';
 import { mkdtemp, readFile, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -6,6 +7,7 @@ import { AgentError, asAgentError, isAbort, type ErrorCode } from '../../base/er
 import { BUNDLE_UNPACK_LIMITS, unpackArchive } from '../archive/unpack.ts';
 import { openBundle } from '../bundle/bundle.ts';
 import { directorySource } from '../trust/metadata-source.ts';
+import type { ReleaseArch } from '../trust/release-target.ts';
 import { checkTarget, type SignedTarget } from '../trust/target.ts';
 import { Trust } from '../trust/trust.ts';
 import { metadataPath, newestRootVersion } from './files.ts';
@@ -27,9 +29,15 @@ export interface VerifiedModel {
   readonly fault: { readonly code: ErrorCode; readonly message: string } | null;
 }
 
+/** As `VerifiedModel`, for a version of the agent. `digest` is the one of the archive. */
+export interface VerifiedAgent extends Omit<VerifiedModel, 'name'> {
+  readonly arch: ReleaseArch;
+}
+
 export interface VerifyReport {
   readonly root: { readonly version: number; readonly expires: string };
   readonly models: readonly VerifiedModel[];
+  readonly agents: readonly VerifiedAgent[];
 }
 
 /**
@@ -52,12 +60,34 @@ export async function verifyRepository(options: VerifyOptions, signal: AbortSign
     for (const target of await trust.targets()) {
       models.push(await verifyModel(dir, target, join(scratch, 'bundle'), signal));
     }
+    const agents: VerifiedAgent[] = [];
+    for (const arch of ['amd64', 'arm64'] as const)
+      for (const version of await trust.releaseVersions(arch))
+        agents.push(await verifyAgent(dir, trust, version, arch, signal));
     const root = JSON.parse(await readFile(join(scratch, 'trust', 'root.json'), 'utf8')) as never;
     const { signed } = Metadata.fromJSON(MetadataKind.Root, root);
-    return { root: { version: signed.version, expires: signed.expires }, models };
+    return { root: { version: signed.version, expires: signed.expires }, models, agents };
   } finally {
     await rm(scratch, { recursive: true, force: true });
   }
+}
+
+async function verifyAgent(
+  dir: string,
+  trust: Trust,
+  version: string,
+  arch: ReleaseArch,
+  signal: AbortSignal,
+): Promise<VerifiedAgent> {
+  const { path, sizeBytes, sha256 } = await trust.release(version, arch);
+  const agent = { version, arch, sizeBytes, digest: `sha256:${sha256}` };
+  const bundle = { name: 'the agent', version, digest: agent.digest };
+  const fault = await findFault(async () => {
+    const file = join(dir, path);
+    const stats = await statArchive(file);
+    await checkTarget(file, stats.size, { path, sizeBytes, sha256, bundle, requires: null }, signal);
+  });
+  return { ...agent, fault };
 }
 
 async function verifyModel(
@@ -68,22 +98,31 @@ async function verifyModel(
 ): Promise<VerifiedModel> {
   const { name, version, digest } = target.bundle;
   const model = { name, version, digest, sizeBytes: target.sizeBytes };
-  try {
+  const fault = await findFault(async () => {
     const file = join(dir, target.path);
-    const stats = await stat(file).catch((error: unknown) => {
-      throw new AgentError('model_trust_target', 'the archive is not in the repository', { cause: error });
-    });
+    const stats = await statArchive(file);
     await checkTarget(file, stats.size, target, signal);
     await unpackArchive(file, scratch, BUNDLE_UNPACK_LIMITS, signal);
     const bundle = await openBundle(scratch, { memoryMb: Number.MAX_SAFE_INTEGER, signal });
     if (bundle.digest !== digest || bundle.manifest.name !== name || bundle.manifest.version !== version)
       throw new AgentError('model_trust_mismatch', 'the archive contains another bundle than the signed one');
-    return { ...model, fault: null };
+  }).finally(() => rm(scratch, { recursive: true, force: true }));
+  return { ...model, fault };
+}
+
+const statArchive = (file: string): Promise<Stats> =>
+  stat(file).catch((error: unknown) => {
+    throw new AgentError('model_trust_target', 'the archive is not in the repository', { cause: error });
+  });
+
+/** Returns the fault with which `check` rejects; null without one. */
+async function findFault(check: () => Promise<void>): Promise<VerifiedModel['fault']> {
+  try {
+    await check();
+    return null;
   } catch (error) {
     if (isAbort(error)) throw error;
     const { code, message } = asAgentError(error);
-    return { ...model, fault: { code, message } };
-  } finally {
-    await rm(scratch, { recursive: true, force: true });
+    return { code, message };
   }
 }

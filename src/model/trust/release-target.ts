@@ -33,6 +33,13 @@ export interface SignedRelease {
 
 export type ReleaseArch = SignedRelease['release']['arch'];
 
+/** The architecture of this process. Throws `update_platform` when the agent does not run on it. */
+export function releaseArch(arch: string = process.arch): ReleaseArch {
+  if (arch === 'x64') return 'amd64';
+  if (arch === 'arm64') return 'arm64';
+  throw new AgentError('update_platform', `there is no agent for the architecture ${arch}`);
+}
+
 const NAME = /^agent\/([^/]+)\/swellsight-([^/]+)-(amd64|arm64)\.tar\.gz$/;
 
 /** The name of the archive of a version in the targets metadata. */

@@ -33,7 +33,8 @@ export interface HandlerDeps {
 
 /**
  * Timeouts of the commands that need more time than the default, ms. A capture may be a burst of many frames. A model
- * may arrive over a slow link, and an execution provider may compile it for minutes.
+ * may arrive over a slow link, and an execution provider may compile it for minutes. An update of the agent has shorter time
+ * limits of its own.
  */
 export const COMMAND_TIMEOUT_MS: Readonly<Partial<Record<CommandName, number>>> = {
   capture: 900_000,
@@ -41,6 +42,8 @@ export const COMMAND_TIMEOUT_MS: Readonly<Partial<Record<CommandName, number>>> 
   'model.rollback': 900_000,
   'model.abort': 120_000,
   'model.reload': 900_000,
+  'agent.install': 86_400_000,
+  'agent.rollback': 7_200_000,
 };
 
 /**
@@ -50,6 +53,8 @@ export const CONCURRENT_COMMANDS: ReadonlySet<CommandName> = new Set([
   'model.install',
   'model.abort',
   'model.rollback',
+  'agent.install',
+  'agent.rollback',
 ]);
 
 /** Commands that are safe to run again. A full command log forgets them first. */
@@ -60,6 +65,7 @@ export const REPEATABLE_COMMANDS: ReadonlySet<CommandName> = new Set([
   'image',
   'config.get',
   'model.list',
+  'agent.list',
 ]);
 
 const MAX_DIAGNOSTICS_BYTES = 65_536;
@@ -108,6 +114,12 @@ export function createCommandHandlers(deps: HandlerDeps): CommandHandlers {
     'model.abort': () => api.abortInstall(),
     'model.list': () => api.listModels(),
     'model.reload': (_args, { signal }) => api.reloadModel(signal),
+
+    // An update ends in another process of the agent: in the new version, or in the former one.
+    'agent.install': (args, { id }) =>
+      api.installAgent(args, { updateId: updateIdOf(id), commandId: id }).ends,
+    'agent.rollback': (_args, { id }) => api.rollbackAgent({ updateId: updateIdOf(id), commandId: id }).ends,
+    'agent.list': () => api.listAgentVersions(),
 
     'config.get': () => api.getConfig(),
     'config.set': ({ patch, confirm_within_s: withinS = CONFIRM_WITHIN_S.usual }, { afterAnswer }) =>

@@ -6,7 +6,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { HttpServer } from '../../../src/http/server.ts';
 import { createLog } from '../../../src/base/log.ts';
 import { AgentError } from '../../../src/base/errors.ts';
-import { CannedAgent, install, OBSERVATION_ID, observation } from '../../fixtures/agent-api.ts';
+import { CannedAgent, install, OBSERVATION_ID, observation, update } from '../../fixtures/agent-api.ts';
 import { runCli } from '../../fixtures/cli.ts';
 
 const cleanups: (() => unknown)[] = [];
@@ -207,5 +207,59 @@ describe('commands for the models of a running agent', () => {
     expect((await cli('model', 'abort')).stdout).toBe('the install is aborted\n');
     api.abortInstall = () => Promise.reject(new AgentError('model_install_none', 'no install is running'));
     expect(await cli('model', 'abort')).toMatchObject({ code: 1 });
+  });
+});
+
+describe('commands for the versions of the agent', () => {
+  it('list shows the versions, the update and banned versions', async () => {
+    const { cli, api } = await serveAgent();
+    const at = '2026-05-01T12:00:00.000Z';
+    api.versions = {
+      ...api.versions,
+      banned: [{ version: '1.1.0', digest: `sha256:${'c'.repeat(64)}`, reason: 'update_crash_loop', at }],
+      update: { ...update, phase: 'trial', waiting_for: ['time', 'broker'] },
+    };
+    const { code, stdout } = await cli('agent', 'list');
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/running +1\.2\.0 +sha256:aaaaaaaaaaaa/);
+    expect(stdout).toMatch(/update +1\.3\.0 +trial +waits for time, broker/);
+    expect(stdout).toMatch(/banned +1\.1\.0 +sha256:cccccccccccc +update_crash_loop, 2026/);
+    expect((await cli('agent', 'list', '--json')).json()).toEqual(api.versions);
+  });
+
+  it('install sends version and digest, and watches over a restart', async () => {
+    const { cli, api } = await serveAgent();
+    const digest = `sha256:${'d'.repeat(64)}`;
+    expect(await cli('agent', 'install', '1.3.0', '--digest', digest)).toMatchObject({
+      code: 0,
+      stdout: 'agent 1.3.0: requested\n',
+    });
+    expect(api.updates).toEqual([[{ version: '1.3.0', digest, source: { kind: 'repository' } }]]);
+    const phases = ['downloading', 'installing', 'trial', 'committed'] as const;
+    let asked = 0;
+    api.listAgentVersions = () => {
+      const phase = phases[Math.min(asked, phases.length - 1)] ?? 'committed';
+      asked += 1;
+      return { ...api.versions, update: { ...update, phase, in_progress: phase !== 'committed' } };
+    };
+    expect(await cli('agent', 'install', '1.3.0', '--watch')).toMatchObject({
+      code: 0,
+      stdout: 'agent 1.3.0: committed\n',
+      stderr: 'requested\ndownloading\ninstalling\ntrial\ncommitted\n',
+    });
+  });
+
+  it('install and rollback exit with 1 when the update failed', async () => {
+    const { cli, api } = await serveAgent();
+    const reason = { code: 'update_crash_loop', message: 'the version ended three times' };
+    const ended = { ...update, phase: 'returned', in_progress: false, reason } as const;
+    api.listAgentVersions = () => ({ ...api.versions, update: ended });
+    const failed = await cli('agent', 'install', '1.3.0', '--watch');
+    expect([failed.code, failed.stderr]).toEqual([1, expect.stringContaining(reason.message)]);
+    api.rollbackAgent = () => {
+      throw new AgentError('update_no_previous', 'version 1.2.0 is the only one on this device');
+    };
+    expect(await cli('agent', 'rollback', '--json')).toMatchObject({ code: 1 });
+    expect((await cli('agent', 'install', 'newest')).code).toBe(2);
   });
 });

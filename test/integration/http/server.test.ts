@@ -286,3 +286,34 @@ describe('model routes', () => {
     expect(agent.installs).toEqual([]);
   });
 });
+
+describe('agent routes', () => {
+  it('return the versions, and start an update and a rollback', async () => {
+    const { agent, ask } = await startServer();
+    expect((await ask('GET', '/api/v1/agent')).json()).toMatchObject({ running: { version: '1.2.0' } });
+    const accepted = await ask('POST', '/api/v1/agent/install', {}, JSON.stringify({ version: '1.3.0' }));
+    expect([accepted.status, accepted.json()]).toMatchObject([202, { update: { phase: 'requested' } }]);
+    expect(agent.updates).toEqual([[{ version: '1.3.0', source: { kind: 'repository' } }]]);
+    const back = await ask('POST', '/api/v1/agent/rollback');
+    expect([back.status, back.json()]).toMatchObject([202, { update: { action: 'rollback' } }]);
+  });
+
+  it.each([
+    {},
+    { version: 'newest' },
+    { version: '1.0.0', url: 'http://x' },
+    { version: '1.0.0', digest: 'x' },
+  ])('refuse an invalid version: %j', async (body) => {
+    const { agent, ask } = await startServer();
+    expect((await ask('POST', '/api/v1/agent/install', {}, JSON.stringify(body))).status).toBe(400);
+    expect(agent.updates).toEqual([]);
+  });
+
+  it('refuse changes without the token', async () => {
+    const { agent, ask } = await startServer({ token: 'secret' });
+    const body = JSON.stringify({ version: '1.3.0' });
+    for (const path of ['install', 'rollback'])
+      expect((await ask('POST', `/api/v1/agent/${path}`, {}, body)).status).toBe(401);
+    expect(agent.updates).toEqual([]);
+  });
+});

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import type { AgentVersions } from '../../../src/contract/agent-update.ts';
 import type { Info, ModelState } from '../../../src/contract/states.ts';
 import { StatePublisher, type StatePublisherDeps } from '../../../src/mqtt/state-publisher.ts';
 import type { PublishOptions, StateOptions } from '../../../src/mqtt/types.ts';
@@ -23,25 +24,28 @@ function setUp(announce: () => Promise<void> = () => Promise.resolve()) {
   };
   const info = { schema: 'swellsight.info/1' } as Info;
   const model = { schema: 'swellsight.model_state/1' } as ModelState;
+  const versions = { schema: 'swellsight.agent_state/1' } as AgentVersions;
   const deps: StatePublisherDeps = {
     clock,
     link: link as unknown as StatePublisherDeps['link'],
     discovery: { refresh: () => states.push(['discovery', null]) },
     info: { describe: () => info },
     models: { state: () => model },
+    updates: { state: () => versions },
     onPublished: (topic) => published.push(topic),
   };
-  return { publisher: new StatePublisher(deps), clock, link, states, sent, published, info, model };
+  return { publisher: new StatePublisher(deps), clock, link, states, sent, published, info, model, versions };
 }
 
 describe('StatePublisher', () => {
-  it('sets info first, then discovery, then the state of the models', () => {
-    const { publisher, states, info, model } = setUp();
+  it('sets info first, then discovery, then the states of the models and of the agent', () => {
+    const { publisher, states, info, model, versions } = setUp();
     publisher.publish();
     expect(states).toEqual([
       ['info', info],
       ['discovery', null],
       ['model/state', model, { each: true }],
+      ['agent/state', versions, { each: true }],
     ]);
   });
 

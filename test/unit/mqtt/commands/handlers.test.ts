@@ -142,3 +142,55 @@ describe('handlers of model commands', () => {
     expect(bench.agent.installs).toEqual([]);
   });
 });
+
+describe('handlers of agent commands', () => {
+  const openBench = useCommandBenches();
+  const ARGS = { version: '1.3.0', source: { kind: 'repository' } };
+
+  it('answer an update when the version is confirmed, with an update id derived from the command id', async () => {
+    const bench = openBench();
+    const result = { update_id: updateIdOf('u'), version: '1.3.0', digest: null };
+    bench.agent.ends = () => Promise.resolve(result);
+    bench.send('agent.install', { id: 'u', args: ARGS });
+    await settle();
+    expect(bench.agent.updates).toEqual([[ARGS, { updateId: updateIdOf('u'), commandId: 'u' }]]);
+    expect(bench.replies()).toMatchObject([
+      { id: 'u', status: 'accepted' },
+      { id: 'u', status: 'succeeded', result },
+    ]);
+  });
+
+  it('do not answer an update when the agent stops, so that its next process can', async () => {
+    const bench = openBench();
+    bench.agent.ends = never;
+    bench.send('agent.install', { id: 'u', args: ARGS });
+    bench.send('agent.rollback', { id: 'v' });
+    await settle();
+    bench.restart();
+    expect(bench.summaries()).toEqual(['u accepted', 'v accepted']);
+    const result = { update_id: updateIdOf('u'), version: '1.3.0', digest: null };
+    bench.commands.resume({
+      id: 'u',
+      name: 'agent.install',
+      receivedAtMs: bench.clock.nowMs(),
+      running: Promise.resolve(result),
+    });
+    await settle();
+    expect(bench.replies().at(-1)).toMatchObject({
+      topic: 'cmdres/agent.install',
+      id: 'u',
+      status: 'succeeded',
+      result,
+    });
+  });
+
+  it('list the versions, and refuse a version that is none', async () => {
+    const bench = openBench();
+    bench.send('agent.list', { id: 'l' });
+    bench.send('agent.install', { id: 'b', args: { ...ARGS, version: '../x' } });
+    await settle();
+    const [, listed] = bench.replies().filter(({ id }) => id === 'l');
+    expect(listed).toMatchObject({ status: 'succeeded', result: { running: { version: '1.2.0' } } });
+    expect(bench.summaries().find((text) => text.startsWith('b'))).toMatch(/^b rejected bad_args/);
+  });
+});
