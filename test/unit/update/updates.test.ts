@@ -2,7 +2,7 @@ import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { AgentError } from '../../../src/base/errors.ts';
-import type { UpdateConfirmation, UpdateRequest } from '../../../src/contract/update-files.ts';
+import type { UpdateRequest } from '../../../src/contract/update-files.ts';
 import { UpdateFiles } from '../../../src/update/update-files.ts';
 import { settle } from '../../fixtures/commands.ts';
 import {
@@ -20,14 +20,14 @@ const WANTED = { version: NEW.version, source: REPOSITORY };
 const ID = '0195f3a0-0000-8000-8000-000000000002';
 const IDS = { updateId: ID, commandId: 'command-1' };
 
-const read = <T>(bench: UpdateBench, name: string): T | null => {
+const read = (bench: UpdateBench, name: string): unknown => {
   const path = join(bench.files.dir, name);
-  return existsSync(path) ? (JSON.parse(readFileSync(path, 'utf8')) as T) : null;
+  return existsSync(path) ? (JSON.parse(readFileSync(path, 'utf8')) as unknown) : null;
 };
 /** Lets the update reach the updater. */
 async function handOver(bench: UpdateBench): Promise<UpdateRequest> {
   for (let turn = 0; turn < 1000 && read(bench, 'request.json') === null; turn += 1) await bench.pass(1000);
-  const request = read<UpdateRequest>(bench, 'request.json');
+  const request = read(bench, 'request.json') as UpdateRequest | null;
   if (request === null) throw new Error('no request was written');
   return request;
 }
@@ -74,7 +74,7 @@ describe('an install of another version', () => {
     expect(next.state().update).toMatchObject({ phase: 'trial', waiting_for: ['time'] });
     expect(read(bench, 'confirm.json')).toBeNull();
     await bench.pass(60_000);
-    expect(read<UpdateConfirmation>(bench, 'confirm.json')).toEqual({
+    expect(read(bench, 'confirm.json')).toEqual({
       format: 1,
       trial: ID,
       digest: NEW.digest,
