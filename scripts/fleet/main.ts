@@ -21,6 +21,9 @@ const { values } = parseArgs({
     username: { type: 'string' },
     password: { type: 'string' },
     'start-over': { type: 'string', default: '30' },
+    agents: { type: 'string' },
+    'agents-root': { type: 'string' },
+    crashing: { type: 'string', multiple: true, default: [] },
     json: { type: 'string' },
   },
 });
@@ -33,6 +36,12 @@ const heartbeatS = readPositiveOption('heartbeat', values.heartbeat);
 const startOverS = readPositiveOption('start-over', values['start-over']);
 const durationMs = readPositiveOption('minutes', values.minutes) * 60_000;
 const { broker, site, base, username = null, password = null } = values;
+
+const { agents: repository, 'agents-root': trustRoot, crashing } = values;
+const agents =
+  repository === undefined || trustRoot === undefined
+    ? null
+    : { repository, trustRoot, version: '1.0.0', crashing: new Set(crashing) };
 
 const directory = mkdtempSync(join(tmpdir(), 'swellsight-fleet-'));
 const login = username === null ? {} : { username, ...(password === null ? {} : { password }) };
@@ -59,7 +68,16 @@ for (let index = 1; index <= count && !stop.signal.aborted; index += 1) {
     key: null,
   };
   const simulated = new SimulatedDevice(
-    { mqtt, base, site, device, stateDir: join(directory, device), everyS, heartbeatS },
+    {
+      mqtt,
+      base,
+      site,
+      device,
+      stateDir: join(directory, device),
+      everyS,
+      heartbeatS,
+      ...(agents ? { agents } : {}),
+    },
     { clock: systemClock, log, random: Math.random },
   );
   devices.push(simulated);
