@@ -21,11 +21,16 @@ export interface TrialLimits {
 
 /**
  * Codes that the surroundings of the device cause, never a version of the agent: the clock, the network between the
- * device and the broker, heat, and certificates. `link_down` is here because the broker is a criterion of its own, and
- * the reconnect of the restart itself counts in `link_flapping`.
+ * device and the broker, heat, power, wear, and certificates. `link_down` is here because the broker is a criterion of
+ * its own, the reconnect of the restart itself counts in `link_flapping`, and the writes of a day cannot be estimated
+ * within minutes.
  */
-const CODES_OF_SURROUNDINGS =
-  /^(clock_unsynced|clock_offset|link_down|link_flapping|link_contested|certificate_expiring:.*|temperature_high|throttled|outbox_backlog)$/;
+const CODES_OF_SURROUNDINGS: ReadonlySet<string> = new Set([
+  ...['clock_unsynced', 'clock_offset', 'certificate_expiring:device', 'certificate_expiring:broker'],
+  ...['link_down', 'link_flapping', 'link_contested', 'outbox_backlog'],
+  ...['temperature_high', 'throttled', 'under_voltage', 'hot_surface', 'over_current', 'capture_slowed'],
+  ...['disk_worn', 'writes_high', 'state_volatile'],
+]);
 
 /**
  * What is missing for the confirmation of the version on trial; empty when it can be confirmed. `before` is null when
@@ -49,7 +54,7 @@ export function missingCriteria(
   require(before?.connected !== true || facts.connected, 'broker');
   if (before !== null) {
     for (const code of facts.degraded)
-      require(before.degraded.includes(code) || CODES_OF_SURROUNDINGS.test(code), code);
+      require(before.degraded.includes(code) || CODES_OF_SURROUNDINGS.has(code), code);
   }
   return missing;
 }

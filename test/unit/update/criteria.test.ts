@@ -39,12 +39,15 @@ describe('missingCriteria', () => {
     expect(missing({ degraded: ['camera_down:north'] }, { degraded: ['camera_down:north'] })).toEqual([]);
   });
 
-  it.each(['clock_unsynced', 'link_flapping', 'temperature_high', 'certificate_expiring:device'])(
-    'does not blame a version for %s',
-    (code) => {
-      expect(missing({ degraded: [code] })).toEqual([]);
-    },
-  );
+  it.each([
+    'clock_unsynced',
+    'link_flapping',
+    'temperature_high',
+    'under_voltage',
+    'certificate_expiring:device',
+  ])('does not blame a version for %s', (code) => {
+    expect(missing({ degraded: [code] })).toEqual([]);
+  });
 
   it('judges only the version itself when the snapshot is lost', () => {
     expect(missing({ connected: false, observations: 0, degraded: ['memory_low'] }, null)).toEqual([]);
