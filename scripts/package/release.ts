@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
-import { chmodSync, readFileSync, readdirSync, statSync } from 'node:fs';
+import { chmodSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
+import { readMigrations, schemaRange } from '../../src/store/file/migrations.ts';
 import { NODE_VERSION } from '../setup.mjs';
 import { MIN_GLIBC, type Architecture } from './platform.ts';
 import { listFiles } from './prune.ts';
@@ -16,6 +17,8 @@ export interface Release {
   readonly glibc: string;
   /** Number of the newest migration of the database. */
   readonly schema: number;
+  /** The oldest schema whose agent can use the database of this version. */
+  readonly compatible_from: number;
   readonly node: string;
   /** Every other file of the archive by its path. */
   readonly files: Readonly<
@@ -41,6 +44,7 @@ export function describeRelease(stage: string, arch: Architecture, commit: strin
       { sha256: createHash('sha256').update(content).digest('hex'), size: content.length, mode },
     ] as const;
   });
+  const { schema, compatibleFrom } = schemaRange(readMigrations(join(stage, 'dist/store/migrations')));
   return {
     format: 1,
     name,
@@ -48,11 +52,9 @@ export function describeRelease(stage: string, arch: Architecture, commit: strin
     commit,
     arch,
     glibc: MIN_GLIBC,
-    schema: newestMigration(join(stage, 'dist/store/migrations')),
+    schema,
+    compatible_from: compatibleFrom,
     node: NODE_VERSION,
     files: Object.fromEntries(files),
   };
 }
-
-const newestMigration = (directory: string): number =>
-  Math.max(...readdirSync(directory).map((name) => Number.parseInt(name, 10)));
