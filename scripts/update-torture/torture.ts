@@ -54,7 +54,7 @@ interface TestVersion {
 
 const FACTORY = '1.0.0';
 /** Seconds of the board, which run sixty times as fast. */
-const TRIAL_S = 240;
+const TRIAL_S = 180;
 const MAX_WAIT_MS = 60_000;
 const POLL_MS = 10;
 /** What state.json shows before a cut. */

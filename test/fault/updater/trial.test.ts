@@ -225,13 +225,13 @@ describe('clean-up', () => {
 });
 
 describe('count-start', () => {
-  it.each(['', 'x', '{"format":1}', '{\n  "id": "$(touch /tmp/x)",\n'])(
+  it.each(['', 'x', '{"format":1}', '{\n  "id": "$(touch ran)",\n  "directory": "`touch ran`",\n'])(
     'never prevents a start, whatever the trial file contains: %j',
     async (text) => {
       const device = await Device.create();
       writeFileSync(join(device.paths.state, 'trial.json'), text);
       expect(device.start()).toBe(FACTORY);
-      expect(existsSync('/tmp/x')).toBe(false);
+      expect(existsSync('ran')).toBe(false);
     },
   );
 
