@@ -262,6 +262,7 @@ systemd_version() {
 target_of() {
   case $1 in
     since-254/*) if [ "$(systemd_version)" -ge 254 ]; then say "/etc/systemd/system/${1#since-254/}"; fi ;;
+    jetson/*) if [ -e "$root/etc/nv_tegra_release" ]; then say "/etc/systemd/system/${1#jetson/}"; fi ;;
     journald.conf.d/* | system.conf.d/*) say "/etc/systemd/$1" ;;
     tmpfiles.d/*) say "/etc/$1" ;;
     udev/*) say "/etc/udev/rules.d/${1#udev/}" ;;

@@ -49,6 +49,7 @@ const SYSTEM_PACKAGES = {
     'shellcheck',
     'mmdebstrap',
     'systemd-container',
+    'bindfs',
   ],
 };
 
