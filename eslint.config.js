@@ -1,7 +1,7 @@
 import tseslint from 'typescript-eslint';
 
 export default tseslint.config(
-  { ignores: ['dist/', 'dist-package/', 'var/', '.tools/', '.cache/', 'coverage/', '**/*.mjs', '*.cjs'] },
+  { ignores: ['dist/', 'dist-package/', 'var/', '.tools/', '.cache/', 'coverage/', '*.cjs'] },
   ...tseslint.configs.strictTypeChecked,
   {
     languageOptions: { parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname } },
@@ -36,4 +36,6 @@ export default tseslint.config(
       '@typescript-eslint/no-unsafe-member-access': 'off',
     },
   },
+  // Plain JavaScript for an old Node: without types there are no rules that need them.
+  { files: ['**/*.mjs'], ...tseslint.configs.disableTypeChecked },
 );

@@ -66,14 +66,13 @@ function run(command, args, options = {}) {
 /** Runs npm under a given Node: the npm that started this process if any, else the one next to that Node or on PATH. */
 export function npm(node, args, options = {}) {
   const cli = process.env.npm_execpath;
+  // npm passes its settings to child processes in the environment, where they override the project's .npmrc.
+  const ofNpm = /^npm_(config_(?!registry|userconfig|cache|cafile)|package_|lifecycle_)/i;
   const env = {
-    ...process.env,
+    ...Object.fromEntries(Object.entries(process.env).filter(([key]) => !ofNpm.test(key))),
     PATH: `${dirname(node)}${delimiter}${process.env.PATH ?? ''}`,
     ONNXRUNTIME_NODE_INSTALL_CUDA: 'skip',
   };
-  // npm passes its settings to child processes in the environment, where they override the project's .npmrc.
-  for (const key of Object.keys(env))
-    if (/^npm_(config_(?!registry|userconfig|cache|cafile)|package_|lifecycle_)/i.test(key)) delete env[key];
   return cli && /\.c?js$/.test(cli)
     ? run(node, [cli, ...args], { ...options, env })
     : run('npm', args, { ...options, env });
