@@ -11,6 +11,7 @@ const TASKS = {
   torture: { system: ['test'], script: ['scripts/torture/main.ts'] },
   'torture:models': { system: [], script: ['scripts/model-torture/main.ts'] },
   bench: { system: ['camera'], script: ['scripts/bench/main.ts'] },
+  'check:memory': { system: [], script: ['scripts/memory/main.ts'] },
   load: { system: [], script: ['scripts/load/main.ts'] },
   fleet: { system: [], script: ['scripts/fleet/main.ts'] },
   package: { system: [], script: ['scripts/package/main.ts'] },
