@@ -1,0 +1,78 @@
+import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { basename, join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { BootedSystem } from '../fixtures/booted-system.ts';
+import { copyRoot, debianRoot } from '../fixtures/debian-root.ts';
+import { packagedArchive } from '../fixtures/package.ts';
+
+const GUIDE = readFileSync(join(import.meta.dirname, '../../docs/install.md'), 'utf8');
+
+/** The command lines of the blocks marked `sh` below a heading of docs/install.md. */
+function commandsBelow(heading: string): string {
+  const section = GUIDE.split(/^## /m).find((text) => text.startsWith(`${heading}\n`)) ?? '';
+  const blocks = [...section.matchAll(/^( *)```sh\n([\s\S]*?)^\1```/gm)].map(([, , block = '']) => block);
+  if (blocks.length === 0) throw new Error(`docs/install.md has no commands below "${heading}"`);
+  return `set -e\n${blocks.join('')}`;
+}
+
+describe('Installation guide on an empty Debian 12 without a network', () => {
+  const home = mkdtempSync(join(tmpdir(), 'swellsight-install-guide-'));
+  const root = join(home, 'root');
+  let system: BootedSystem;
+
+  /** Runs the commands of a section in a directory that contains only the archive. */
+  const follow = (heading: string): string =>
+    system.must(commandsBelow(heading), { cwd: '/root/download', timeoutMs: 180_000 });
+
+  beforeAll(async () => {
+    copyRoot(debianRoot({ packages: ['sudo'] }), root);
+    const archive = packagedArchive();
+    const download = join(root, 'root/download');
+    mkdirSync(download);
+    for (const file of [archive, `${archive}.sha256`]) copyFileSync(file, join(download, basename(file)));
+    system = await BootedSystem.boot(root);
+  });
+
+  afterAll(async () => {
+    await system.stop();
+    rmSync(home, { recursive: true, force: true });
+  });
+
+  it('has no network', () => {
+    expect(system.must('ls /sys/class/net').trim()).toBe('lo');
+  });
+
+  it('leads to stored observations', () => {
+    const output = follow('Install');
+    expect(output).toMatch(/^active$/m);
+    expect(output).toMatch(/\bsim\b/);
+  });
+
+  it('sets a secret, checks the configuration and restarts the service', () => {
+    follow('Set your camera');
+    expect(system.must('systemctl is-active swellsight').trim()).toBe('active');
+    expect(system.must('stat -c "%U %a" /etc/swellsight/secrets')).toBe('root 700\n');
+  });
+
+  it('starts the agent again after a restart of the machine', async () => {
+    await system.stop();
+    system = await BootedSystem.boot(root);
+    expect(system.must('systemctl is-active swellsight').trim()).toBe('active');
+    expect(system.must('sudo swellsight observations --json --limit 1')).toContain('"sim"');
+  });
+
+  it('updates by hand, and keeps the state', () => {
+    const before = system.must('stat -c %i /var/lib/swellsight/*.db');
+    expect(follow('Update by hand')).toContain('runs');
+    expect(system.must('stat -c %i /var/lib/swellsight/*.db')).toBe(before);
+  });
+
+  it('removes the agent, and keeps the configuration and the state', () => {
+    follow('Remove');
+    expect(system.run('systemctl status swellsight').code).toBe(4);
+    expect(system.must('ls /etc/swellsight')).toContain('swellsight.yaml');
+    expect(system.run('ls /opt/swellsight /usr/local/bin/swellsight').stdout).toBe('');
+    expect(system.must('ls /var/lib/swellsight')).not.toBe('');
+  });
+});
