@@ -169,7 +169,7 @@ stop_updater() {
 
 finish() {
   rm -rf "$work"
-  if [ "$updater_stopped" = 1 ] && [ -x "$opt/updater/run" ]; then
+  if [ "$updater_stopped" = 1 ] && [ -x "$opt/updater/run" ] && [ -f /etc/systemd/system/swellsight-update.path ]; then
     systemctl --quiet start --no-block swellsight-update.path swellsight-update.service || true
   fi
 }

@@ -125,7 +125,9 @@ describe('Package for this machine', () => {
         stateDir: join(home, 'state'),
         http: { port },
         mqtt: { embedded: { port: 0 } },
-        cameras: [{ id: 'sim', kind: 'simulated', schedule: { everyS: 2 } }],
+        cameras: [
+          { id: 'sim', kind: 'simulated', schedule: { everyS: 2 }, burst: { frames: 1, intervalS: 0.5 } },
+        ],
       }),
     );
     const node = join(directory, 'node/bin/node');
@@ -133,7 +135,7 @@ describe('Package for this machine', () => {
     const agent = spawn(node, command, { cwd: '/', env: {}, stdio: 'ignore' });
     try {
       const read = async (): Promise<string> =>
-        fetch(`http://127.0.0.1:${port}/api/v1/observations?limit=1`).then(
+        fetch(`http://127.0.0.1:${port}/api/v1/observations?limit=100`).then(
           (response) => response.text(),
           () => '',
         );

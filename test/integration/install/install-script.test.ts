@@ -15,7 +15,7 @@ import { copyRoot, debianRoot } from '../../fixtures/debian-root.ts';
 import { smallPackage, type SmallPackageOptions } from '../../fixtures/small-package.ts';
 
 const CHECKOUT = join(import.meta.dirname, '..', '..', '..');
-const INTERRUPTIONS = 25;
+const INTERRUPTIONS = 15;
 
 describe('Installer in a booted Debian 12', () => {
   const home = mkdtempSync(join(tmpdir(), 'swellsight-installer-'));
@@ -145,6 +145,30 @@ describe('Installer in a booted Debian 12', () => {
       }
     }
     expect(system.must('ls -A /opt/swellsight/versions').trim().split('\n')).toHaveLength(2);
+  });
+
+  it('installs the updater beside the versions, and keeps its root of trust at an upgrade', async () => {
+    const files = { 'dist/updater/main.js': 'first', 'systemd/count-start': '#!/bin/sh\n' };
+    writeFileSync(join(root, 'root/files/1.root.json'), '{"signed":{}}');
+    const first = await put({ version: '1.0.0', files });
+    expect(install(`--trust-root 1.root.json ${first}`)).toMatchObject({ code: 0, stderr: '' });
+    const second = await put({ version: '1.1.0', files: { ...files, 'dist/updater/main.js': 'second' } });
+    expect(install(second)).toMatchObject({ code: 0, stderr: '' });
+    const updater = '/opt/swellsight/updater';
+    expect(system.must(`cat ${updater}/agent-root.json ${updater}/dist/updater/main.js`)).toBe(
+      '{"signed":{}}second',
+    );
+    expect(system.must(`stat -c '%U %a' ${updater}/run ${updater}/count-start`)).toBe('root 755\nroot 755\n');
+  });
+
+  it('refuses while an update is on trial', async () => {
+    const archive = await put({ version: '1.0.0' });
+    install(archive);
+    system.must('echo {} > /var/lib/swellsight-updater/trial.json');
+    expect(install(await put({ version: '1.1.0' })).stderr).toMatch(
+      /^install\.sh: an update is on trial; .*\n$/,
+    );
+    expect(current()).toContain('/1.0.0-');
   });
 
   it('refuses a damaged archive, and one for another system', async () => {
