@@ -198,6 +198,14 @@ describe('HTTP API of a running agent', () => {
     await request(409, 'POST', '/api/v1/models/rollback');
   });
 
+  it('shows the version of the agent, and refuses updates without an updater', async () => {
+    const versions = (await request(200, 'GET', '/api/v1/agent')).json();
+    expect(versions).toMatchObject({ available: false, installed: [], update: null });
+    await request(501, 'POST', '/api/v1/agent/install', asJson({ version: '9.9.9' }));
+    await request(400, 'POST', '/api/v1/agent/install', asJson({ version: 'newest' }));
+    await request(501, 'POST', '/api/v1/agent/rollback');
+  });
+
   it('refuses invalid requests', async () => {
     await request(404, 'GET', '/nothing');
     await request(405, 'DELETE', '/live');
