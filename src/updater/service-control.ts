@@ -81,8 +81,9 @@ export class Systemd implements ServiceControl {
       'Nice=10',
       'TasksMax=128',
       `MemoryMax=${job.maxMemoryMb}M`,
-      // Many Raspberry Pi kernels start without the memory controller, so that MemoryMax has no effect.
-      `LimitDATA=${2 * job.maxMemoryMb}M`,
+      // Many Raspberry Pi kernels start without the memory controller, so that MemoryMax has no effect. No LimitDATA: V8
+      // reserves more than 1 GB. When memory is short, the kernel shall not kill the running agent.
+      'OOMScoreAdjust=1000',
       `RuntimeMaxSec=${job.maxSeconds}`,
       'TimeoutStopSec=5',
       ...job.writable.map((dir) => `ReadWritePaths=${dir}`),
