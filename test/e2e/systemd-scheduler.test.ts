@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { bundleDir } from '../fixtures/bundles.ts';
-import { InstalledSystem } from '../fixtures/installed-system.ts';
+import { FIRST_BOOT_TIMEOUT_MS, InstalledSystem } from '../fixtures/installed-system.ts';
 
 const CONFIGURATION = `
 cameras:
@@ -30,7 +30,7 @@ describe('the installed service when a schedule hangs', () => {
       stdio: 'inherit',
     });
     device = await InstalledSystem.boot({ configuration: CONFIGURATION, binds: { '/srv/camera': mount } });
-  });
+  }, FIRST_BOOT_TIMEOUT_MS);
   afterAll(async () => {
     server.kill('SIGCONT');
     await device[Symbol.asyncDispose]();

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { InstalledSystem } from '../fixtures/installed-system.ts';
+import { FIRST_BOOT_TIMEOUT_MS, InstalledSystem } from '../fixtures/installed-system.ts';
 
 const CONFIGURATION = `
 cameras:
@@ -14,7 +14,7 @@ describe('the installed service in a booted systemd', () => {
 
   beforeAll(async () => {
     device = await InstalledSystem.boot({ configuration: CONFIGURATION, secrets: { 'http-token': TOKEN } });
-  });
+  }, FIRST_BOOT_TIMEOUT_MS);
   afterAll(() => device[Symbol.asyncDispose]());
 
   /** Sends a signal to a process of the container. Never to 0, which means the processes of this test. */
