@@ -51,6 +51,16 @@ const SYSTEM_PACKAGES = {
     'systemd-container',
     'bindfs',
   ],
+  image: [
+    'buildah',
+    'podman',
+    'conmon',
+    'runc',
+    'netavark',
+    'mmdebstrap',
+    'qemu-user-static',
+    'binfmt-support',
+  ],
 };
 
 const print = (line) => process.stderr.write(`setup: ${line}\n`);

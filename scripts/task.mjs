@@ -14,6 +14,7 @@ const TASKS = {
   'check:memory': { system: [], script: ['scripts/memory/main.ts'] },
   load: { system: [], script: ['scripts/load/main.ts'] },
   fleet: { system: [], script: ['scripts/fleet/main.ts'] },
+  'check:image': { system: ['camera', 'image'], script: ['scripts/image/main.ts'] },
   package: { system: [], script: ['scripts/package/main.ts'] },
   setup: { system: ['camera', 'test'] },
   build: { system: [] },
