@@ -45,9 +45,9 @@ function passwordLine(user, password) {
 
 if (process.argv[2] === 'show') {
   for (const name of ['http-token', 'mqtt-dashboard', 'mqtt-operator', 'grafana-admin'])
-    console.log(`${name.padEnd(15)} ${secret(name)}`);
+    process.stdout.write(`${name.padEnd(15)} ${secret(name)}\n`);
 } else if (!/^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$/.test(device)) {
-  console.error(`SWELLSIGHT_DEVICE is ${JSON.stringify(device)}, not a name of letters and digits`);
+  process.stderr.write(`SWELLSIGHT_DEVICE is ${JSON.stringify(device)}, not a name of letters and digits\n`);
   process.exit(78);
 } else {
   const users = { [device]: 'mqtt-device', dashboard: 'mqtt-dashboard', operator: 'mqtt-operator' };
