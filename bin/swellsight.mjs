@@ -1,10 +1,9 @@
 #!/usr/bin/env node
 // The command line: starts dist/main.js under a supported Node, and the agent with a small heap.
-import { spawn } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
-import { constants } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
+import { runChild } from './child.mjs';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const main = join(root, 'dist', 'main.js');
@@ -37,10 +36,7 @@ function replaceProcess(node, nodeArgs, env) {
     process.removeAllListeners('warning');
     process.execve(node, [node, ...nodeArgs], env);
   }
-  const child = spawn(node, nodeArgs, { stdio: 'inherit', env });
-  process.on('SIGINT', () => {});
-  for (const signal of ['SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal));
-  child.on('exit', (code, signal) => process.exit(code ?? 128 + constants.signals[signal ?? 'SIGTERM']));
+  runChild(node, nodeArgs, env);
 }
 
 if (!existsSync(main)) fail('not set up yet');

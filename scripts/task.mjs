@@ -1,7 +1,6 @@
 // The npm scripts: set up what is missing, then run the script under a supported Node.
-import { spawn } from 'node:child_process';
-import { constants } from 'node:os';
 import { dirname, delimiter, join } from 'node:path';
+import { runChild } from '../bin/child.mjs';
 import { ensureBuild, ensureNode, ensurePackages, ensureSystemPackages, root } from './setup.mjs';
 
 const TASKS = {
@@ -45,15 +44,8 @@ const node = prepare();
 if (!task.script) process.exit(0);
 
 const [script, ...scriptArgs] = task.script;
-const child = spawn(node, [join(root, script), ...scriptArgs, ...args], {
-  stdio: 'inherit',
-  env: {
-    ...process.env,
-    CHECK_STARTED_MS: String(startedMs),
-    PATH: `${dirname(node)}${delimiter}${process.env.PATH ?? ''}`,
-  },
+runChild(node, [join(root, script), ...scriptArgs, ...args], {
+  ...process.env,
+  CHECK_STARTED_MS: String(startedMs),
+  PATH: `${dirname(node)}${delimiter}${process.env.PATH ?? ''}`,
 });
-// A terminal sends Ctrl-C to the child too; a supervisor sends SIGTERM to this process only.
-process.on('SIGINT', () => {});
-for (const signal of ['SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal));
-child.on('exit', (code, signal) => process.exit(code ?? 128 + constants.signals[signal ?? 'SIGTERM']));

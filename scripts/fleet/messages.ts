@@ -142,6 +142,7 @@ export function makeInfo(identity: Identity, everyS: number, clock: Clock): Info
     at: isoTime(clock.nowMs()),
     agent_version: VERSION,
     node_version: process.versions.node,
+    time_zone: 'UTC',
     hardware: {
       kind: 'simulated',
       arch: process.arch,
@@ -153,7 +154,15 @@ export function makeInfo(identity: Identity, everyS: number, clock: Clock): Info
       os: null,
     },
     providers: [{ provider: 'cpu', outcome: 'chosen', threads: 1, median_ms: 8, reason: null }],
-    cameras: [{ id: camera, kind: 'simulated', schedule: `every ${everyS} s`, calibration_labels: 20 }],
+    cameras: [
+      {
+        id: camera,
+        kind: 'simulated',
+        schedule: `every ${everyS} s`,
+        time_zone: 'UTC',
+        calibration_labels: 20,
+      },
+    ],
     model: MODEL,
     capabilities: { commands: Object.keys(COMMAND_ARGS), heads: ['embedding'] },
     config_digest: 'sha256:simulated',

@@ -13,9 +13,12 @@ export interface Clock {
 /** Largest delay of a timer in Node; a timer with a larger delay fires immediately. */
 const MAX_TIMER_MS = 2 ** 31 - 1;
 
+/** CLOCK_MONOTONIC, ms. */
+export const monotonicMs = (): number => Number(process.hrtime.bigint() / 1000n) / 1000;
+
 export const systemClock: Clock = {
   nowMs: () => Date.now(),
-  monoMs: () => Number(process.hrtime.bigint() / 1000n) / 1000,
+  monoMs: monotonicMs,
   sleep: async (ms, signal) => {
     for (let left = Math.max(0, ms); ; left -= MAX_TIMER_MS) {
       await delay(Math.min(left, MAX_TIMER_MS), undefined, signal ? { signal } : {});

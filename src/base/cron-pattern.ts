@@ -11,10 +11,47 @@ export function checkCronPattern(pattern: string): string | null {
   if (pattern.trim().split(/\s+/).length !== 5) return 'five fields: minute hour day month weekday';
   try {
     const { valid, errors } = nodeCron().validateDetailed(pattern);
-    return valid ? null : `a cron pattern (${errors.map(({ message }) => message).join('; ')})`;
+    return valid
+      ? describeLongStep(pattern)
+      : `a cron pattern (${errors.map(({ message }) => message).join('; ')})`;
   } catch (error) {
     return `a cron pattern (${error instanceof Error ? error.message : String(error)})`;
   }
+}
+
+/** Longest interval of a schedule, s. */
+export const MAX_EVERY_S = 86_400;
+
+/** The fields of a pattern: how many values each has, and how long one of them lasts, s; null where that varies. */
+const FIELDS = [
+  { name: 'minute', first: 0, last: 59, unitS: 60 },
+  { name: 'hour', first: 0, last: 23, unitS: 3600 },
+  { name: 'day', first: 1, last: 31, unitS: 86_400 },
+  { name: 'month', first: 1, last: 12, unitS: null },
+  { name: 'weekday', first: 0, last: 6, unitS: null },
+] as const;
+
+/** A step above the size of its range matches only the first value of the range: not what it says. */
+function describeLongStep(pattern: string): string | null {
+  for (const [index, text] of pattern.trim().split(/\s+/).entries()) {
+    const field = FIELDS[index];
+    for (const part of text.split(',')) {
+      // Ranges of names, such as MON-FRI, are not checked.
+      const [, from, to, step] = /^(?:\*|(\d+)-(\d+))\/(\d+)$/.exec(part) ?? [];
+      if (field === undefined || step === undefined) continue;
+      const first = Number(from ?? field.first);
+      const count = Number(to ?? field.last) - first + 1;
+      if (Number(step) <= count) continue;
+      const isFull = count === field.last - field.first + 1;
+      const intervalS = isFull && field.unitS !== null ? Number(step) * field.unitS : Infinity;
+      const remedy =
+        intervalS <= MAX_EVERY_S
+          ? `everyS: ${String(intervalS)} instead of cron, for a run every ${step} ${field.name}s`
+          : `${String(first)}, or a step of at most ${String(count)}`;
+      return `${remedy} (${part} in the field ${field.name} matches only ${String(first)})`;
+    }
+  }
+  return null;
 }
 
 export interface CronPattern {

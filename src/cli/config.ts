@@ -31,33 +31,72 @@ export async function checkConfig(
     return EXIT.config;
   }
   const { redactSettings, computeConfigDigest } = await import('../config/redact.ts');
+  const { systemTimeZone } = await import('../base/time-zone.ts');
   const redacted = redactSettings(settings);
+  const warnings = await configWarnings(terminal);
+  const slots = await nextSlots(settings);
+  const summary = { ok: true, digest: computeConfigDigest(settings), time_zone: systemTimeZone(), warnings };
   if (options.json === true)
-    terminal.out(toJson({ ok: true, digest: computeConfigDigest(settings), settings: redacted }));
-  else for (const line of await summarize(redacted)) terminal.out(line);
+    terminal.out(toJson({ ...summary, next_slots: Object.fromEntries(slots), settings: redacted }));
+  else {
+    for (const warning of warnings) terminal.err(`warning: ${warning}`);
+    for (const line of await summarize(redacted, summary.time_zone, slots)) terminal.out(line);
+  }
   return EXIT.ok;
 }
 
-async function summarize(settings: Settings): Promise<string[]> {
-  const { createSchedule } = await import('../schedule/schedule.ts');
-  const { systemClock, isoTime } = await import('../base/clock.ts');
-  const { mqtt, http, stateDir, site, device } = settings;
+/** What is ignored in the configuration. It is no fault. */
+export async function configWarnings({ env }: Pick<Terminal, 'env'>): Promise<readonly string[]> {
+  const { listForeignVariables } = await import('../config/sources.ts');
+  const foreign = listForeignVariables(env);
+  if (foreign.length === 0) return [];
+  return [`ignored variables of the container platform: ${foreign.join(', ')}`];
+}
+
+const SHOWN_SLOTS = 3;
+
+/** The next slots of each camera, as local times of its zone, by camera id. */
+export async function nextSlots({
+  cameras,
+  device,
+}: Settings): Promise<ReadonlyMap<string, readonly string[]>> {
+  const { nextSlotsMs } = await import('../schedule/schedule.ts');
+  const { systemClock } = await import('../base/clock.ts');
+  const { formatLocalTime, systemTimeZone } = await import('../base/time-zone.ts');
+  return new Map(
+    cameras.map(({ id, schedule, location }) => {
+      const options = { schedule, location, seedId: `${device}/${id}` };
+      const zone = schedule.timezone ?? systemTimeZone();
+      const times = nextSlotsMs(options, { clock: systemClock, count: SHOWN_SLOTS });
+      return [
+        id,
+        times.length === 0 ? ['no run in the next days'] : times.map((atMs) => formatLocalTime(atMs, zone)),
+      ];
+    }),
+  );
+}
+
+async function summarize(
+  { mqtt, http, stateDir, site, device, cameras }: Settings,
+  timeZone: string,
+  slots: ReadonlyMap<string, readonly string[]>,
+): Promise<string[]> {
+  const { describeSchedule } = await import('../schedule/schedule.ts');
   const broker =
     mqtt.url.length > 0
       ? mqtt.url.join(', ')
       : `embedded, ${mqtt.embedded.host}:${String(mqtt.embedded.port)}`;
-  const cameras = settings.cameras.map(({ id, kind, schedule, location }) => {
-    const seedId = `${device}/${id}`;
-    const created = createSchedule({ schedule, location, seedId }, { clock: systemClock });
-    const nextMs = created.nextRunAtMs();
-    const next = nextMs === null ? 'no run in the next days' : `next ${isoTime(nextMs)}`;
-    return `camera ${id}: ${kind}, ${created.description}, ${next}`;
-  });
   return [
     'the configuration is valid',
     `device ${site}/${device}, state in ${stateDir}`,
+    `time zone ${timeZone}`,
     `broker ${broker}`,
     `http ${http.host}:${String(http.port)}${http.token === null ? '' : ', with a token'}`,
-    ...(cameras.length > 0 ? cameras : ['no camera']),
+    ...(cameras.length > 0
+      ? cameras.map(
+          ({ id, kind, schedule }) =>
+            `camera ${id}: ${kind}, ${describeSchedule(schedule)}, next ${slots.get(id)?.join(', ') ?? ''}`,
+        )
+      : ['no camera']),
   ];
 }

@@ -6,6 +6,7 @@ import { readAgentVersion } from './installation.ts';
 import { addModelCommands } from './model/commands.ts';
 import { configOption, jsonOption, modelOption, type SelectCommand } from './options.ts';
 import { addRepoCommands } from './repo/commands.ts';
+import { createSignalHandler, HangUp, onNpmEnd, STOP_SIGNALS } from './signals.ts';
 import { createPalette, EXIT, exitCodeOf, processTerminal, toJson, type Terminal } from './terminal.ts';
 
 /**
@@ -14,11 +15,13 @@ import { createPalette, EXIT, exitCodeOf, processTerminal, toJson, type Terminal
  */
 export async function main(argv: readonly string[], env: NodeJS.ProcessEnv): Promise<number> {
   const stop = new AbortController();
-  const interrupt = (): void => stop.abort();
-  process.once('SIGINT', interrupt).once('SIGTERM', interrupt);
+  const hangUp = new HangUp();
+  const stopOnSignal = createSignalHandler({ stop, hangUp, hasTerminal: process.stdin.isTTY });
+  for (const signal of STOP_SIGNALS) process.on(signal, stopOnSignal);
+  onNpmEnd(env, () => stop.abort());
   // A reader such as `head` may close the pipe early.
   process.stdout.on('error', ignoreClosedPipe);
-  const terminal = processTerminal(env, stop.signal);
+  const terminal = processTerminal(env, stop.signal, hangUp);
   let selected: (() => Promise<number>) | null = null;
   const program = createProgram((load) => (...args) => {
     selected = async () => {
@@ -36,7 +39,7 @@ export async function main(argv: readonly string[], env: NodeJS.ProcessEnv): Pro
     if (isAbort(thrown) && stop.signal.aborted) return 130;
     return printError(thrown, argv.includes('--json'), terminal);
   } finally {
-    process.off('SIGINT', interrupt).off('SIGTERM', interrupt);
+    for (const signal of STOP_SIGNALS) process.off(signal, stopOnSignal);
   }
 }
 

@@ -7,7 +7,7 @@ import { Backoff } from '../base/retry.ts';
 import { Configuration } from '../config/configuration.ts';
 import type { Agent, AgentDeps } from '../control/agent-types.ts';
 import { RecentLog } from '../control/recent-log.ts';
-import { configFile } from './config.ts';
+import { configFile, configWarnings } from './config.ts';
 import { consoleSink } from './console.ts';
 import { INSTALLATION_DIR, readAgentVersion, SHIPPED_MODELS_DIR } from './installation.ts';
 import type { ConfigOptions } from './options.ts';
@@ -43,6 +43,15 @@ export async function runAgent(
   );
   const levels = new LevelledLog(configuration.settings.logLevel, recentLog);
   const { log } = levels;
+  terminal.hangUp.reload = () => {
+    try {
+      log.info('reloading the configuration');
+      configuration.restart().begin();
+    } catch (thrown) {
+      log.error({ err: asAgentError(thrown) }, 'configuration not reloaded');
+    }
+  };
+  for (const warning of await configWarnings(terminal)) log.warn(warning);
   const restartBackoff = new Backoff(RESTART_DELAY, { clock: systemClock });
   for (let isRestart = false; ; isRestart = true) {
     const restart = new AbortController();

@@ -1,12 +1,14 @@
 import { styleText } from 'node:util';
 import type { AgentError } from '../base/errors.ts';
+import { HangUp } from './signals.ts';
 
 /** The environment of a command. */
 export interface Terminal {
   readonly env: NodeJS.ProcessEnv;
   readonly cwd: string;
-  /** Fires on Ctrl-C and SIGTERM. */
+  /** Fires on Ctrl-C, SIGTERM, and SIGHUP unless `hangUp` reloads. */
   readonly signal: AbortSignal;
+  readonly hangUp: HangUp;
   /** Whether to use colours on each stream. */
   readonly colour: { readonly out: boolean; readonly err: boolean };
   /** Whether to draw progress bars and tables on standard error. */
@@ -45,12 +47,17 @@ export function createPalette(isColoured: boolean): Record<'good' | 'warn' | 'ba
 }
 
 /** The terminal of this process. No colours without a terminal or with NO_COLOR (no-color.org). */
-export function processTerminal(env: NodeJS.ProcessEnv, signal: AbortSignal): Terminal {
+export function processTerminal(
+  env: NodeJS.ProcessEnv,
+  signal: AbortSignal,
+  hangUp = new HangUp(),
+): Terminal {
   const isPlain = (env['NO_COLOR'] ?? '') !== '' || env['TERM'] === 'dumb';
   return {
     env,
     cwd: process.cwd(),
     signal,
+    hangUp,
     colour: { out: process.stdout.isTTY && !isPlain, err: process.stderr.isTTY && !isPlain },
     hasBars: process.stderr.isTTY && env['TERM'] !== 'dumb',
     out: (text) => void process.stdout.write(`${text}\n`),

@@ -43,7 +43,7 @@ export function readCameras(
     faults.push(...ruleFaults.filter((fault) => !broken.has(topKey(fault, key))));
     if (broken.size > 0) return [];
     const { password: value = null, password_file: file = null } = camera;
-    const password = readSecret({ key: `${key}.password`, value, file }, places, faults);
+    const password = readSecret({ key: `${key}.password`, value, file, mayBeEmpty: true }, places, faults);
     return [withDefaults(camera as CameraInput, password, places.cwd)];
   });
 }

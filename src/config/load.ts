@@ -1,6 +1,7 @@
 import { resolve } from 'node:path';
 import convict from 'convict';
 import { asAgentError } from '../base/errors.ts';
+import { zoneOfVariable } from '../base/time-zone.ts';
 import { readCameras } from './cameras.ts';
 import { checkCombinations } from './combinations.ts';
 import { settingsDefinition } from './definition.ts';
@@ -9,6 +10,7 @@ import { isObject, listSetKeys, nestKeys, pickKnown } from './layers.ts';
 import { OverlayFiles, type SavedOverlay } from './overlay-files.ts';
 import { applyOverlay, type Overlay } from './overlay.ts';
 import type { Settings } from './schema.ts';
+import { findPlaceholders } from './placeholders.ts';
 import { SETTING_FORMAT, type Group, type Setting } from './setting.ts';
 import { readEnvironment, readSecret, readSettingsFile, secretPath, type SecretPlaces } from './sources.ts';
 
@@ -65,6 +67,14 @@ export function loadSettings(input: SettingsInput): Settings {
   const settings = buildSettings(values, cameras, places, broken, faults);
   for (const { key } of faults) broken.add(key);
   checkCombinations(settings, broken, faults);
+  const { TZ } = input.env;
+  if (TZ !== undefined && TZ !== '' && zoneOfVariable(TZ) === null)
+    faults.push({
+      key: 'TZ',
+      given: formatValue('TZ', TZ),
+      wanted: 'an IANA time zone such as Europe/Lisbon',
+      origin: 'environment',
+    });
   if (faults.length > 0) throw configInvalid(faults);
   return deepFreeze(settings);
 }
@@ -76,8 +86,10 @@ function readValues(
   faults: ConfigFault[],
 ): Values {
   const config = convict<object>(definition, { env: {}, args: [] });
+  const placeholders: ConfigFault[] = [];
   const addLayer = (document: unknown, origin: string): void => {
     const layer = pickKnown(document, definition, origin, faults);
+    placeholders.push(...findPlaceholders(layer, origin));
     for (const key of listSetKeys(layer, definition)) origins.set(key, origin);
     config.load(layer);
   };
@@ -96,6 +108,8 @@ function readValues(
     if (faults.length === faultsBefore)
       faults.push({ key: '(all)', given: '', wanted: String(error), origin: null });
   }
+  const faultyKeys = new Set(faults.map(({ key }) => key));
+  faults.push(...placeholders.filter(({ key }) => !faultyKeys.has(key)));
   return config.getProperties() as Values;
 }
 

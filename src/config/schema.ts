@@ -1,4 +1,5 @@
 import { Type, type Static } from '@sinclair/typebox';
+import { MAX_EVERY_S } from '../base/cron-pattern.ts';
 import type { LogLevelName } from '../contract/config.ts';
 import { Id, StringEnum, closed } from '../contract/schema-parts.ts';
 
@@ -46,7 +47,7 @@ export const ScheduleSettings = Type.Partial(
       cron: Type.String({ description: 'five fields; replaces everyS' }),
       everyS: Type.Number({
         minimum: 1,
-        maximum: 86_400,
+        maximum: MAX_EVERY_S,
         description: 'seconds between observations; replaces cron',
       }),
       timezone: Type.String({
@@ -84,8 +85,7 @@ export const CameraSettings = Type.Object(
         }),
         username: Type.String({ minLength: 1, description: 'login (rtsp, hls, http)' }),
         password: Type.String({
-          minLength: 1,
-          description: 'the password of the login; password_file is safer',
+          description: 'the password of the login, may be empty; password_file is safer',
         }),
         password_file: Type.String({ minLength: 1, description: 'a file that holds the password' }),
         schedule: ScheduleSettings,

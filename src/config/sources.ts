@@ -4,6 +4,7 @@ import { extname, join, resolve } from 'node:path';
 import type * as Json5 from 'json5';
 import type * as Yaml from 'yaml';
 import { errorCode } from '../base/disk-errors.ts';
+import { decodeSecret, NotASecret } from '../base/secret-text.ts';
 import { findNearest, formatValue, type ConfigFault } from './faults.ts';
 import { listSettings, type Group, type Setting } from './setting.ts';
 
@@ -30,26 +31,35 @@ export function readSettingsFile(path: string, faults: ConfigFault[]): unknown {
   }
   if (text.trim() === '') return {};
   try {
-    return parseDocument(path, text);
+    if (isYaml(path, text)) return parseYaml(text, fault);
+    // Loaded on demand: only one parser is needed.
+    const { parse } = createRequire(import.meta.url)('json5') as typeof Json5;
+    return parse<unknown>(text);
   } catch (error) {
     return fault(firstLine(error), 'JSON5 or YAML');
   }
 }
 
-// Load the parsers on demand: only one of them is needed, and the YAML parser takes megabytes of memory.
-function parseDocument(path: string, text: string): unknown {
-  const require = createRequire(import.meta.url);
+function isYaml(path: string, text: string): boolean {
   const extension = extname(path).toLowerCase();
-  const isYaml =
-    extension === '.yaml' ||
-    extension === '.yml' ||
-    (!extension.startsWith('.json') && !/^\s*(\/\/|\/\*|\{)/.test(text));
-  if (isYaml) {
-    const { parse } = require('yaml') as typeof Yaml;
-    return parse(text, { maxAliasCount: 100, uniqueKeys: true });
+  if (extension === '.yaml' || extension === '.yml') return true;
+  return !extension.startsWith('.json') && !/^\s*(\/\/|\/\*|\{)/.test(text);
+}
+
+/** Errors and warnings of the parser, such as an unknown tag, are faults with their line. */
+function parseYaml(text: string, fault: (given: string, wanted: string) => unknown): unknown {
+  const { parseDocument } = createRequire(import.meta.url)('yaml') as typeof Yaml;
+  const document = parseDocument(text, { uniqueKeys: true, merge: true, logLevel: 'error' });
+  for (const { code, message } of [...document.errors, ...document.warnings]) {
+    const wanted =
+      code === 'TAG_RESOLVE_FAILED'
+        ? 'no tags of other programs: give a secret by …_file or an environment variable'
+        : 'JSON5 or YAML';
+    fault(message.split('\n', 1)[0]?.replace(/:$/, '') ?? code, wanted);
   }
-  const { parse } = require('json5') as typeof Json5;
-  return parse<unknown>(text);
+  return document.errors.length + document.warnings.length > 0
+    ? undefined
+    : document.toJS({ maxAliasCount: 100 });
 }
 
 const firstLine = (error: unknown): string =>
@@ -65,6 +75,26 @@ const OTHER_VARIABLES = [
   'SWELLSIGHT_UPDATER_STATE',
 ];
 
+/**
+ * Variables that container platforms create for a service whose name begins with `swellsight`.
+ * Source: Kubernetes, "Accessing the Service", environment variables; Docker, "Legacy container links".
+ */
+const FOREIGN_NAME =
+  /^SWELLSIGHT_(\w+_)?(SERVICE_(HOST|PORT(_\w+)?)|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR|START|END))?|ENV_\w+)$/;
+/** A service `swellsight-http` creates `SWELLSIGHT_HTTP_PORT`, which is also a setting: only the value tells. */
+const FOREIGN_PORT = /^(tcp|udp|sctp):\/\/[^\s/]+:\d+$/;
+
+/** Names of the `SWELLSIGHT_` variables that a container platform created. They are not settings and are ignored. */
+export const listForeignVariables = (env: NodeJS.ProcessEnv): readonly string[] =>
+  Object.entries(env)
+    .filter(
+      ([name, text = '']) =>
+        name.startsWith('SWELLSIGHT_') &&
+        (FOREIGN_NAME.test(name) || (name.endsWith('_PORT') && FOREIGN_PORT.test(text))),
+    )
+    .map(([name]) => name)
+    .sort();
+
 /** Values of the environment variables, by dotted key. An empty variable counts as not set. */
 export function readEnvironment(
   env: NodeJS.ProcessEnv,
@@ -72,9 +102,11 @@ export function readEnvironment(
   faults: ConfigFault[],
 ): ReadonlyMap<string, unknown> {
   const byVariable = new Map(listSettings(definition).map((entry) => [entry.setting.env, entry]));
+  const foreign = listForeignVariables(env);
   const values = new Map<string, unknown>();
   for (const [name, text] of Object.entries(env)) {
     if (!name.startsWith('SWELLSIGHT_') || text === undefined || text === '') continue;
+    if (foreign.includes(name)) continue;
     const found = byVariable.get(name);
     if (found) {
       const { key, setting } = found;
@@ -131,15 +163,21 @@ export function secretPath(file: string, { cwd, credentialsDir }: SecretPlaces):
 }
 
 /**
- * Returns a secret that is given directly or by a file; both together are a fault. The last line break of the file is
- * removed. `key` is the key of the secret itself; the key of its file is `{key}_file`.
+ * Returns a secret that is given directly or by a file; both together are a fault. `key` is the key of the secret itself;
+ * the key of its file is `{key}_file`.
  */
 export function readSecret(
-  input: { readonly key: string; readonly value: string | null; readonly file: string | null },
+  input: {
+    readonly key: string;
+    readonly value: string | null;
+    readonly file: string | null;
+    /** Cameras may have a user without a password. */
+    readonly mayBeEmpty?: boolean;
+  },
   places: SecretPlaces,
   faults: ConfigFault[],
 ): string | null {
-  const { key, value, file } = input;
+  const { key, value, file, mayBeEmpty = false } = input;
   if (file === null) return value;
   const fault = (given: string, wanted: string): null => {
     faults.push({ key: `${key}_file`, given, wanted, origin: null });
@@ -149,9 +187,11 @@ export function readSecret(
   const path = secretPath(file, places);
   try {
     if (statSync(path).size > MAX_SECRET_BYTES) return fault(path, 'a file of at most 64 KiB');
-    const secret = readFileSync(path, 'utf8').replace(/\r?\n$/, '');
-    return secret === '' ? fault(`${path}, which is empty`, 'a file that holds the secret') : secret;
+    const secret = decodeSecret(readFileSync(path));
+    if (secret !== '' || mayBeEmpty) return secret;
+    return fault(`${path}, which is empty`, 'a file that holds the secret');
   } catch (error) {
+    if (error instanceof NotASecret) return fault(path, error.message);
     return fault(`${path} (${errorCode(error) ?? 'unreadable'})`, 'a readable file');
   }
 }

@@ -70,6 +70,7 @@ export const Info = Type.Object(
     at: Time,
     agent_version: Type.String(),
     node_version: Type.String(),
+    time_zone: Type.String({ description: 'IANA name of the zone of the device, for cron and sun' }),
     hardware: Type.Object(
       {
         kind: Type.String(),
@@ -110,6 +111,7 @@ export const Info = Type.Object(
           id: Type.String(),
           kind: Type.String(),
           schedule: Type.String(),
+          time_zone: Type.String({ description: 'IANA name of the zone of this schedule' }),
           calibration_labels: Type.Integer({ minimum: 0 }),
         },
         closed,

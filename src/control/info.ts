@@ -1,4 +1,5 @@
 import { isoTime, type Clock } from '../base/clock.ts';
+import { systemTimeZone } from '../base/time-zone.ts';
 import { computeConfigDigest } from '../config/redact.ts';
 import { COMMAND_ARGS } from '../contract/command.ts';
 import { identifiedSchemas } from '../contract/emit-schemas.ts';
@@ -41,6 +42,7 @@ export class AgentInfo {
       at: isoTime(clock.nowMs()),
       agent_version: version,
       node_version: process.versions.node,
+      time_zone: systemTimeZone(),
       hardware: describeHardware(hardware),
       providers: (server.report?.attempts ?? []).map(({ provider, outcome, threads, medianMs, reason }) => ({
         provider,
@@ -53,6 +55,7 @@ export class AgentInfo {
         id: camera.id,
         kind: camera.settings.kind,
         schedule: camera.schedule.description,
+        time_zone: camera.settings.schedule.timezone ?? systemTimeZone(),
         calibration_labels: camera.calibrationSummary().labels,
       })),
       model: server.model,

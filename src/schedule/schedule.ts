@@ -29,7 +29,7 @@ export interface ScheduleDeps {
 /** The schedule of one camera. Throws a RangeError for an invalid cron pattern or time zone. */
 export function createSchedule(options: ScheduleOptions, deps: ScheduleDeps): Schedule {
   const { schedule, location, seedId } = options;
-  const offsetMs = Math.round(hashToUnit(seedId) * (schedule.jitterS ?? 0) * 1000);
+  const offsetMs = jitterMs(seedId, schedule.jitterS);
   const window = schedule.sun && location ? sunWindow(schedule.sun, location) : null;
   const description = describeSchedule(schedule);
   if (schedule.cron === undefined) {
@@ -41,6 +41,29 @@ export function createSchedule(options: ScheduleOptions, deps: ScheduleDeps): Sc
   return new CronSchedule({ times: restrictTimes(times, offsetMs, window), description }, deps);
 }
 
+/** Wall clocks of the next slots after now, ms since 1970, ascending: at most `count`, fewer when none is due for days. */
+export function nextSlotsMs(
+  options: ScheduleOptions,
+  { clock, count }: { readonly clock: Clock; readonly count: number },
+): readonly number[] {
+  const { cron, everyS = DEFAULT_EVERY_S, jitterS } = options.schedule;
+  const offsetMs = jitterMs(options.seedId, jitterS);
+  const found: number[] = [];
+  let atMs = clock.nowMs();
+  while (found.length < count) {
+    const moment: Clock = {
+      nowMs: () => atMs,
+      monoMs: () => 0,
+      sleep: (ms, signal) => clock.sleep(ms, signal),
+    };
+    const nextMs = createSchedule(options, { clock: moment }).nextRunAtMs();
+    if (nextMs === null) break;
+    found.push(nextMs);
+    atMs = cron === undefined ? nextMs - offsetMs + everyS * 1000 : nextMs;
+  }
+  return found;
+}
+
 function restrictTimes(times: CronTimes, offsetMs: number, window: SunWindow | null): CronTimes {
   return function* between(afterMs, untilMs) {
     for (const atMs of times(afterMs - offsetMs, untilMs - offsetMs))
@@ -49,12 +72,15 @@ function restrictTimes(times: CronTimes, offsetMs: number, window: SunWindow | n
   };
 }
 
+const jitterMs = (seedId: string, jitterS = 0): number => Math.round(hashToUnit(seedId) * jitterS * 1000);
+
 /** A number in [0, 1) that depends on the text only. */
 function hashToUnit(text: string): number {
   return createHash('sha256').update(text).digest().readUInt32BE(0) / 2 ** 32;
 }
 
-function describeSchedule({ cron, everyS, timezone, sun, jitterS }: ScheduleSettings): string {
+/** The schedule as text, such as `every 60 s, dawn to dusk`. */
+export function describeSchedule({ cron, everyS, timezone, sun, jitterS }: ScheduleSettings): string {
   const parts = [cron === undefined ? `every ${String(everyS ?? DEFAULT_EVERY_S)} s` : `cron ${cron}`];
   if (cron !== undefined && timezone !== undefined) parts.push(timezone);
   if (sun) parts.push(`${sun.from} to ${sun.to}`);

@@ -1,12 +1,13 @@
 import { asAgentError } from '../../base/errors.ts';
 import type { Settings } from '../../config/schema.ts';
-import { loadCommandSettings } from '../config.ts';
+import { configWarnings, loadCommandSettings } from '../config.ts';
 import type { ConfigOptions } from '../options.ts';
 import { createPalette, EXIT, toJson, type Terminal } from '../terminal.ts';
 import {
   errorFinding,
   failFinding,
   okFinding,
+  warnFinding,
   type Check,
   type DoctorContext,
   type Finding,
@@ -45,6 +46,8 @@ async function readSettings(
     const source = options.config ?? terminal.env['SWELLSIGHT_CONFIG'];
     const detail = source ? `${source} is valid` : 'no file: defaults and environment';
     addFinding(okFinding('configuration', detail));
+    for (const warning of await configWarnings(terminal))
+      addFinding(warnFinding('configuration', warning, 'nothing to do; rename the service to avoid them'));
     return settings;
   } catch (thrown) {
     const { getConfigFaults, formatFault } = await import('../../config/faults.ts');
@@ -74,6 +77,7 @@ async function runChecks(context: DoctorContext, addFinding: (finding: Finding) 
     ['journal', board.checkJournal],
     ['clock', machine.checkClock],
     ['hardware clock', board.checkRealTimeClock],
+    ['time zone', machine.checkTimeZone],
     ['ffmpeg', machine.checkFfmpeg],
     ['http', checkHttp],
     ['broker', checkBroker],

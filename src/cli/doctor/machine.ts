@@ -4,6 +4,8 @@ import { systemClock } from '../../base/clock.ts';
 import { deadlineSignal } from '../../base/deadline.ts';
 import { createDirectory } from '../../base/create-directory.ts';
 import { errorCode } from '../../base/disk-errors.ts';
+import { systemTimeZone } from '../../base/time-zone.ts';
+import { nextSlots } from '../config.ts';
 import { failFinding, okFinding, warnFinding, type DoctorContext, type Finding } from './finding.ts';
 
 const FFMPEG_TIMEOUT_MS = 10_000;
@@ -80,6 +82,11 @@ export async function* checkClock(): AsyncGenerator<Finding> {
         `${now}, synchronised${offsetMs === null ? '' : `, offset ${offsetMs.toFixed(1)} ms`}`,
       )
     : warnFinding('clock', `${now}, not synchronised`, 'enable systemd-timesyncd or chrony');
+}
+
+export async function* checkTimeZone({ settings }: DoctorContext): AsyncGenerator<Finding> {
+  yield okFinding('time zone', systemTimeZone());
+  for (const [id, times] of await nextSlots(settings)) yield okFinding(`slots of ${id}`, times.join(', '));
 }
 
 export async function* checkFfmpeg({ settings, terminal }: DoctorContext): AsyncGenerator<Finding> {

@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
+import { decodeSecret } from '../../base/secret-text.ts';
 import { AgentError } from '../../base/errors.ts';
 import { isRole, ROLES, type Role } from '../../model/repository/files.ts';
 import type { RepositoryOptions } from '../../model/repository/repository.ts';
@@ -37,7 +38,7 @@ async function readPassphrase(
   const file = passphraseFile ?? env['SWELLSIGHT_REPO_PASSPHRASE_FILE'] ?? '';
   if (file === '') return env['SWELLSIGHT_REPO_PASSPHRASE'] ?? null;
   try {
-    return (await readFile(resolve(cwd, file), 'utf8')).replace(/\r?\n$/, '');
+    return decodeSecret(await readFile(resolve(cwd, file)));
   } catch (error) {
     throw new AgentError('usage', 'the passphrase file cannot be read', { cause: error });
   }

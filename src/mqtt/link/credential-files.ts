@@ -1,6 +1,7 @@
 import { createHash, createPrivateKey, X509Certificate } from 'node:crypto';
 import { readFileSync, statSync } from 'node:fs';
 import { errorCode } from '../../base/disk-errors.ts';
+import { decodeSecret, NotASecret } from '../../base/secret-text.ts';
 import { AgentError } from '../../base/errors.ts';
 
 /**
@@ -111,9 +112,17 @@ export function readCredentials(sources: CredentialSources): Credentials {
 }
 
 function readPassword(path: string): string {
-  const password = readLimited(path, MAX_PASSWORD_BYTES)
-    .toString('utf8')
-    .replace(/\r?\n$/, '');
+  const bytes = readLimited(path, MAX_PASSWORD_BYTES);
+  let password: string;
+  try {
+    password = decodeSecret(bytes);
+  } catch (thrown) {
+    throw unusableFile(
+      path,
+      `it is not ${thrown instanceof NotASecret ? thrown.message : 'a secret'}`,
+      thrown,
+    );
+  }
   if (password === '') throw unusableFile(path, 'it is empty');
   return password;
 }

@@ -259,8 +259,8 @@ export class MqttLink implements Link {
   async #leave(): Promise<void> {
     const session = this.#session;
     const { stopTimeoutMs } = this.#tuning;
-    const isPublished =
-      session !== null && this.#isOnline && (await this.#publishStopped(session, stopTimeoutMs / 2));
+    // Also before the first `online` is acknowledged: the broker may have published it already.
+    const isPublished = session?.isOpen === true && (await this.#publishStopped(session, stopTimeoutMs / 2));
     this.#stopped.abort();
     // Without DISCONNECT, the broker publishes the will message: `offline` is better than a permanent `online`.
     if (isPublished) await session.leave(stopTimeoutMs / 3);
@@ -278,7 +278,7 @@ export class MqttLink implements Link {
 
   async #publishStatesAndOnline(session: Session): Promise<void> {
     await this.#states.publishAll(this.#publisher(session));
-    await this.#publishStatus(session, 'online');
+    if (!this.#stopping) await this.#publishStatus(session, 'online');
   }
 
   #publishStatus(session: Session, state: Status['state']): Promise<void> {

@@ -1,3 +1,5 @@
+import { readFileSync, statSync } from 'node:fs';
+import { dirname } from 'node:path';
 import Database from 'better-sqlite3';
 import { errorCode } from '../../base/disk-errors.ts';
 import { AgentError } from '../../base/errors.ts';
@@ -27,11 +29,28 @@ export function lockState(path: string): StateLock {
   } catch (cause) {
     db.close();
     const isBusy = errorCode(cause)?.startsWith('SQLITE_BUSY') ?? false;
-    throw new AgentError(
-      isBusy ? 'store_locked' : 'store_failed',
-      isBusy ? 'another process uses the state directory' : 'cannot lock the state directory',
-      { context: { path }, cause },
-    );
+    if (!isBusy)
+      throw new AgentError('store_failed', 'cannot lock the state directory', { context: { path }, cause });
+    const pid = readLockHolder(path);
+    const holder = pid === null ? 'another process' : `process ${String(pid)}`;
+    throw new AgentError('store_locked', `${holder} uses the state directory ${dirname(path)}`, {
+      context: { path, pid },
+      cause,
+    });
   }
   return { release: () => db.close() };
+}
+
+/** The process that holds a lock on the file; null where the system does not tell. Source: proc_locks(5). */
+function readLockHolder(path: string): number | null {
+  try {
+    const { ino } = statSync(path);
+    for (const line of readFileSync('/proc/locks', 'utf8').split('\n')) {
+      const [, pid, inode] = /WRITE\s+(\d+)\s+\w+:\w+:(\d+)\s/.exec(line) ?? [];
+      if (Number(inode) === ino) return Number(pid);
+    }
+  } catch {
+    // The message does not need it.
+  }
+  return null;
 }

@@ -1,6 +1,8 @@
 import { mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { readCredentials } from '../../../src/mqtt/link/credential-files.ts';
+import { listForeignVariables } from '../../../src/config/sources.ts';
 import { formatFault, type ConfigFault } from '../../../src/config/faults.ts';
 import { faultKeys, useSettingsDir } from '../../fixtures/settings.ts';
 
@@ -165,7 +167,170 @@ describe('environment variables', () => {
   });
 });
 
+describe('variables of container platforms', () => {
+  it.each([
+    ['SWELLSIGHT_SERVICE_HOST', '10.96.0.12'],
+    ['SWELLSIGHT_SERVICE_PORT', '8080'],
+    ['SWELLSIGHT_SERVICE_PORT_HTTP', '8080'],
+    ['SWELLSIGHT_PORT', 'tcp://10.96.0.12:8080'],
+    ['SWELLSIGHT_PORT', 'tcp://[fd00::1]:8080'],
+    ['SWELLSIGHT_PORT_8080_TCP', 'tcp://10.96.0.12:8080'],
+    ['SWELLSIGHT_PORT_8080_TCP_ADDR', '10.96.0.12'],
+    ['SWELLSIGHT_PORT_53_UDP_PROTO', 'udp'],
+    ['SWELLSIGHT_EDGE_SERVICE_HOST', '10.96.0.12'],
+    ['SWELLSIGHT_EDGE_PORT', 'tcp://10.96.0.12:1883'],
+    ['SWELLSIGHT_HTTP_PORT', 'tcp://10.96.0.12:8080'],
+    ['SWELLSIGHT_MQTT_PORT_1883_TCP_PORT', '1883'],
+    ['SWELLSIGHT_ENV_PATH', '/usr/bin'],
+  ])('are ignored: %s=%s', (name, value) => {
+    expect(dir.getFaults({ env: { [name]: value } })).toEqual([]);
+    expect(listForeignVariables({ [name]: value })).toEqual([name]);
+    expect(dir.load({ env: { [name]: value } }).http.port).toBe(8080);
+  });
+
+  it.each([
+    ['SWELLSIGHT_PORT', '8080'],
+    ['SWELLSIGHT_HTP_PORT', '8080'],
+    ['SWELLSIGHT_SERVICES_HOST', '10.96.0.12'],
+    ['SWELLSIGHT_PORT_8080', '1'],
+    ['SWELLSIGHT_MQTT_HOST', 'broker'],
+  ])('are not confused with misspelt settings: %s=%s', (name, value) => {
+    expect(faultKeys(dir.getFaults({ env: { [name]: value } }))).toEqual([name]);
+  });
+});
+
+describe('YAML', () => {
+  it.each([
+    [
+      'cameras:\n  - id: a\n    kind: rtsp\n    url: rtsp://h/1\n    username: u\n    password: !secret cam\n',
+      /!secret at line 6/,
+    ],
+    ['site: !include site.yaml\n', /!include at line 1/],
+    ['site: x\nhttp:\n  token: !env_var TOKEN\n', /!env_var at line 3/],
+    ['site: !Ref Site\n', /!Ref at line 1/],
+    ['%YAML 3.0\n---\nsite: a\n', /YAML version 3.0/],
+    ['site: a\n---\nsite: b\n', /multiple documents/],
+  ])('refuses what it cannot mean: %j', (text, given) => {
+    const [fault, ...more] = dir.getFaults({ file: dir.writeFile(text, 'yaml') });
+    expect(more).toEqual([]);
+    expect(fault).toMatchObject({ key: '(file)', given: expect.stringMatching(given) as unknown });
+  });
+
+  it('reports each unknown tag', () => {
+    const file = dir.writeFile('site: !a x\ndevice: !b y\n', 'yaml');
+    expect(dir.getFaults({ file }).map(({ given }) => given)).toEqual([
+      expect.stringContaining('line 1'),
+      expect.stringContaining('line 2'),
+    ]);
+  });
+
+  it('reads merge keys, in lists of cameras too', () => {
+    const { cameras } = dir.loadText(
+      'cameras:\n  - &base {id: a, kind: http, url: "http://h/1", timeoutS: 7}\n  - {<<: *base, id: b}\n  - <<: [*base, {id: x}]\n    id: c\n',
+      'yaml',
+    );
+    expect(cameras.map(({ id, timeoutS }) => [id, timeoutS])).toEqual([
+      ['a', 7],
+      ['b', 7],
+      ['c', 7],
+    ]);
+  });
+});
+
+describe('placeholders', () => {
+  it.each([
+    '${MQTT_PASSWORD}',
+    'pre${X:-y}',
+    '$MQTT_PASSWORD',
+    '$(MQTT_PASSWORD)',
+    '{{ mqtt_password }}',
+    '%SECRET%',
+  ])('are faults, never literal values: %s', (text) => {
+    const document = { mqtt: { url: 'mqtt://h', username: 'u', password: text } };
+    expect(faultKeys(faultsOfFile(document))).toEqual(['mqtt.password']);
+    const yaml = dir.writeFile(JSON.stringify(document), 'yaml');
+    expect(faultKeys(dir.getFaults({ file: yaml }))).toEqual(['mqtt.password']);
+    expect(faultKeys(dir.getFaults({ env: { SWELLSIGHT_STATE_DIR: text } }))).toEqual(['stateDir']);
+    const camera = { id: 'a', kind: 'rtsp', url: 'rtsp://h/1', username: 'u', password: text };
+    expect(faultKeys(faultsOfFile({ cameras: [camera] }))).toEqual(['cameras[0].password']);
+  });
+
+  it('are allowed in the command of a shell, and dollars elsewhere', () => {
+    const command = (...words: string[]) => [{ id: 'a', kind: 'command', command: words }];
+    expect(faultsOfFile({ cameras: command('/bin/sh', '-c', 'echo ${HOME}') })).toEqual([]);
+    expect(faultKeys(faultsOfFile({ cameras: command('curl', 'http://h/${CAM}') }))).toEqual([
+      'cameras[0].command[1]',
+    ]);
+    expect(dir.loadText("{mqtt: {url: 'mqtt://h', username: 'u', password: 'a$b$'}}").mqtt.password).toBe(
+      'a$b$',
+    );
+  });
+});
+
+describe('the time zone of the system', () => {
+  it.each(['Foo/Bar', 'CET-1CEST', 'GMT+3', '+01:00', ':Nowhere', '/usr/share/zoneinfo/Nowhere'])(
+    'is a fault when TZ is %s',
+    (TZ) => {
+      expect(faultKeys(dir.getFaults({ env: { TZ } }))).toEqual(['TZ']);
+    },
+  );
+
+  it.each(['', 'UTC', 'Europe/Lisbon', ':Europe/Lisbon', 'EST5EDT', '/usr/share/zoneinfo/Europe/Lisbon'])(
+    'may be %j',
+    (TZ) => {
+      expect(dir.getFaults({ env: { TZ } })).toEqual([]);
+    },
+  );
+});
+
 describe('secrets', () => {
+  const utf16 = (text: string, isBigEndian = false): Buffer => {
+    const bytes = Buffer.from(text, 'utf16le');
+    return isBigEndian ? bytes.swap16() : bytes;
+  };
+  it.each([
+    ['a byte order mark', Buffer.from('\ufeffpässword')],
+    ['Windows line ends', Buffer.from('pässword\r\n')],
+    ['several line breaks', Buffer.from('pässword\n\n')],
+    ['UTF-16 of Windows', utf16('\ufeffpässword\r\n')],
+    ['UTF-16, big-endian', utf16('\ufeffpässword', true)],
+    ['UTF-16 without a mark', utf16('pässword\n')],
+  ])('are read from files with %s', (_name, bytes) => {
+    writeFileSync(join(dir.path, 'encoded'), bytes);
+    const file = dir.writeFile("{mqtt: {url: 'mqtt://h', username: 'u', password_file: 'encoded'}}");
+    expect(dir.load({ file }).mqtt.password).toBe('pässword');
+    const credentials = { username: 'u', password: null, ca: null, cert: null, key: null };
+    expect(readCredentials({ ...credentials, passwordFile: join(dir.path, 'encoded') }).password).toBe(
+      'pässword',
+    );
+  });
+
+  it.each([
+    ['two lines', Buffer.from('one\ntwo\n')],
+    ['binary data', Buffer.from([1, 0, 2, 3])],
+    ['a broken encoding', Buffer.from([0x70, 0xe4, 0x73])],
+    ['nothing', Buffer.alloc(0)],
+    ['a byte order mark alone', Buffer.from('\ufeff')],
+    ['a line break alone', Buffer.from('\r\n')],
+  ])('are a fault when the file of the broker password has %s', (_name, bytes) => {
+    const path = join(dir.path, 'broken');
+    writeFileSync(path, bytes);
+    const file = dir.writeFile("{mqtt: {url: 'mqtt://h', username: 'u', password_file: 'broken'}}");
+    expect(dir.getFaults({ file })).toMatchObject([
+      { key: 'mqtt.password_file', given: expect.stringContaining(path) as unknown },
+    ]);
+  });
+
+  it('of cameras may be empty', () => {
+    writeFileSync(join(dir.path, 'none'), '');
+    const camera = { id: 'a', kind: 'rtsp', url: 'rtsp://h/1', username: 'u' };
+    const load = (more: object) =>
+      dir.loadText(JSON.stringify({ cameras: [{ ...camera, ...more }] })).cameras[0];
+    expect(load({ password: '' })?.password).toBe('');
+    expect(load({ password_file: 'none' })?.password).toBe('');
+    expect(load({})?.password).toBeNull();
+  });
+
   it('come from files; relative paths are first looked up in the credentials directory', () => {
     const credentials = mkdtempSync(join(dir.path, 'cred-'));
     writeFileSync(join(credentials, 'mqtt'), 'from systemd\n');

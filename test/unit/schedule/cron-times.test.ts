@@ -105,6 +105,25 @@ describe('cronTimes', () => {
 });
 
 describe('checkCronPattern', () => {
+  it.each([
+    ['*/90 * * * *', /^everyS: 5400 instead of cron/],
+    ['0-59/61 * * * *', /^everyS: 3660 /],
+    ['0 */36 * * *', /^0, or a step of at most 24 /],
+    ['*/5,*/120 * * * *', /^everyS: 7200 /],
+    ['0 0 */40 * *', /^1, or a step of at most 31 /],
+    ['0 0 1 */13 *', /^1, or a step of at most 12 /],
+    ['10-20/15 * * * *', /^10, or a step of at most 11 /],
+  ])('refuses a step that is longer than its range: %s', (pattern, wanted) => {
+    expect(checkCronPattern(pattern)).toMatch(wanted);
+  });
+
+  it.each(['*/60 * * * *', '0 */24 * * *', '0 0 * * */7', '*/59 * * * *', '0 6-20/2 * * *'])(
+    'accepts the step of %s',
+    (pattern) => {
+      expect(checkCronPattern(pattern)).toBeNull();
+    },
+  );
+
   it.each(['* * * * *', '*/5 6-18 * * mon-fri', '0 0 l * *', '0 0 * * 1#2'])('accepts %s', (pattern) => {
     expect(checkCronPattern(pattern)).toBeNull();
   });

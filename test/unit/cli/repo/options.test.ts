@@ -1,3 +1,4 @@
+import { HangUp } from '../../../../src/cli/signals.ts';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -53,6 +54,7 @@ describe('repositoryOptions', () => {
     env,
     cwd,
     signal: new AbortController().signal,
+    hangUp: new HangUp(),
     colour: { out: false, err: false },
     hasBars: false,
     out: () => undefined,
