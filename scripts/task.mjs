@@ -8,6 +8,7 @@ const TASKS = {
   test: { system: ['camera', 'test'], script: ['scripts/check/main.ts'] },
   check: { system: [], script: ['scripts/check/main.ts', '--quick'] },
   torture: { system: ['test'], script: ['scripts/torture/main.ts'] },
+  'torture:update': { system: ['test'], script: ['scripts/update-torture/main.ts'] },
   'torture:models': { system: [], script: ['scripts/model-torture/main.ts'] },
   bench: { system: ['camera'], script: ['scripts/bench/main.ts'] },
   'check:memory': { system: [], script: ['scripts/memory/main.ts'] },
