@@ -20,7 +20,10 @@ type OnWire<Request> = Request extends { readonly bytes: Uint8Array }
   : Request;
 
 /** A request as the IPC channel carries it. The bytes of the frame follow on `FRAME_FD`. */
-export type WireRequest = OnWire<VisionRequest>;
+export type WireRequest = OnWire<VisionRequest> & {
+  /** Number of the request; its reply has the same. */
+  readonly id: number;
+};
 
 /** File descriptor of the frame pipe in the vision process. The IPC channel would copy each frame five times. */
 export const FRAME_FD = 3;
@@ -39,6 +42,8 @@ export type VisionReply = (
   | { readonly type: 'rendered'; readonly jpeg: Uint8Array }
   | { readonly type: 'failed'; readonly error: WireError }
 ) & {
+  /** Number of the request. */
+  readonly id: number;
   /** Resident memory of the vision process after the request, MiB. */
   readonly rssMb: number;
 };

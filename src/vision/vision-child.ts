@@ -8,6 +8,7 @@ import { NativeProcess } from './native-process.ts';
 import { canRestorePriority, restorePriority } from './process-priority.ts';
 import { MAX_AHEAD } from './protocol.ts';
 import type { Plan } from './providers/trial.ts';
+import { isVisionReply } from './reply-check.ts';
 
 const ENTRY = new URL(`./child/process${extname(import.meta.url)}`, import.meta.url);
 
@@ -28,6 +29,7 @@ export interface OpenOptions {
 }
 
 interface Pending {
+  readonly id: number;
   readonly deadlineMs: number;
   readonly resolve: (reply: VisionReply | null) => void;
   readonly reject: (error: AgentError) => void;
@@ -39,6 +41,7 @@ interface Pending {
  * INVARIANTS
  * - The process handles one request at a time, in the order in which they were sent. It has at most two requests.
  * - The deadline of a request starts when the process begins it. The process is killed when it misses a deadline.
+ * - A reply carries the number of its request, and its shape is checked: the process is untrusted.
  * - When the process ends, the request that is being processed fails. The request that was sent early resolves to null:
  *   the caller may send it to another process.
  */
@@ -47,6 +50,7 @@ export class VisionChild {
   readonly #native: NativeProcess;
   /** The requests without a reply; the process handles the first one, and the second one was sent early. */
   readonly #pending: Pending[] = [];
+  #nextId = 0;
   #deadlineTimer: NodeJS.Timeout | undefined;
   #end: AgentError | null = null;
   #openedRssMb = 0;
@@ -99,10 +103,8 @@ export class VisionChild {
         resolve();
       });
     });
-    child.on('message', (reply) => {
-      const pending = this.#pending.shift();
-      this.#startDeadline();
-      pending?.resolve(reply as VisionReply);
+    child.on('message', (message) => {
+      this.#receive(message);
     });
     // Ignore write errors: if the process has ended, its exit event reports this.
     this.#framePipe?.on('error', () => undefined);
@@ -132,8 +134,9 @@ export class VisionChild {
     if (this.#pending.length >= MAX_AHEAD)
       throw new AgentError('internal', `the vision process has ${MAX_AHEAD} requests already`);
     const reply = await new Promise<VisionReply | null>((resolve, reject) => {
-      this.#send(request);
-      this.#pending.push({ deadlineMs, resolve, reject });
+      const id = this.#nextId++;
+      this.#send(request, id);
+      this.#pending.push({ id, deadlineMs, resolve, reject });
       if (this.#pending.length === 1) this.#startDeadline();
     });
     if (reply?.type === 'failed') {
@@ -155,13 +158,25 @@ export class VisionChild {
     }, deadlineMs);
   }
 
-  #send(request: VisionRequest): void {
+  /** A reply that is malformed or not to the first request would give a frame the result of another: ends the process. */
+  #receive(message: unknown): void {
+    const [first] = this.#pending;
+    if (!isVisionReply(message) || message.id !== first?.id) {
+      this.kill(new AgentError('vision_crashed', 'the vision process sent an invalid reply'));
+      return;
+    }
+    this.#pending.shift();
+    this.#startDeadline();
+    first.resolve(message);
+  }
+
+  #send(request: VisionRequest, id: number): void {
     if (request.type === 'open') {
-      this.#post(request);
+      this.#post({ ...request, id });
       return;
     }
     const { bytes, ...rest } = request;
-    this.#post({ ...rest, sizeBytes: bytes.length });
+    this.#post({ ...rest, id, sizeBytes: bytes.length });
     this.#framePipe?.write(bytes);
   }
 

@@ -12,7 +12,7 @@ import { startWatchdog } from './watchdog.ts';
 
 type Answer = VisionReply extends infer Reply
   ? Reply extends unknown
-    ? Omit<Reply, 'rssMb'>
+    ? Omit<Reply, 'id' | 'rssMb'>
     : never
   : never;
 
@@ -91,7 +91,11 @@ async function handleRequest(request: WireRequest, bytes: Uint8Array): Promise<v
     const { code, message, context } = asAgentError(thrown);
     return { type: 'failed', error: { code, message, context } };
   });
-  const sent = sendReply({ ...answer, rssMb: Math.round(process.memoryUsage.rss() / BYTES_PER_MB) });
+  const sent = sendReply({
+    ...answer,
+    id: request.id,
+    rssMb: Math.round(process.memoryUsage.rss() / BYTES_PER_MB),
+  });
   // Flush the JPEG reply first: the next readSync would block the IPC write.
   if (answer.type === 'rendered') await sent;
   handledRequests += 1;

@@ -39,7 +39,7 @@ afterEach(() => child.kill('SIGKILL'));
 
 const frames = (): Writable => child.stdio[FRAME_FD] as Writable;
 const announce = (sizeBytes: number): void => {
-  const request: WireRequest = { type: 'render', options: OPTIONS, sizeBytes };
+  const request: WireRequest = { id: 0, type: 'render', options: OPTIONS, sizeBytes };
   child.send(request);
 };
 

@@ -117,7 +117,7 @@ function sending(max = 8) {
         return new Promise<void>((settle) =>
           ends.set(name, () => {
             if (name.startsWith('bad')) reject(new Error(name));
-            else resolve({ type: 'rendered', jpeg: Buffer.from(name), rssMb: 1 });
+            else resolve({ id: 0, type: 'rendered', jpeg: Buffer.from(name), rssMb: 1 });
             settle();
           }),
         );
