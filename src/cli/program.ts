@@ -1,6 +1,6 @@
 import { Command, CommanderError } from 'commander';
 import { asAgentError, isAbort } from '../base/errors.ts';
-import { addAgentCommands } from './agent/commands.ts';
+import { addAgentCommands, addAgentOptions } from './agent/commands.ts';
 import { addFleetCommands } from './fleet/commands.ts';
 import { readAgentVersion } from './installation.ts';
 import { addModelCommands } from './model/commands.ts';
@@ -76,6 +76,11 @@ function createProgram(select: SelectCommand): Command {
     .addOption(configOption())
     .addOption(jsonOption())
     .action(select(async () => (await import('./doctor/command.ts')).runDoctor));
+  addAgentOptions(
+    add('diagnostics', 'write one archive without secrets, for a report of a fault')
+      .addOption(configOption())
+      .option('--out <file>', 'the archive (default: a new file in TMPDIR)'),
+  ).action(select(async () => (await import('./diagnostics/command.ts')).writeDiagnostics));
   addAgentCommands(program, select);
   add('analyze <files...>', 'measure wave heights in images (files or directories)')
     .option('--calibration <file>', 'site calibration; there are no heights without one')

@@ -29,6 +29,10 @@ export function redactSettings(settings: Settings): Settings {
       ...settings.model,
       repository: settings.model.repository === null ? null : redactUrl(settings.model.repository),
     },
+    update: {
+      ...settings.update,
+      repository: settings.update.repository === null ? null : redactUrl(settings.update.repository),
+    },
     http: { ...settings.http, token: mask(settings.http.token) },
   };
 }

@@ -142,6 +142,8 @@ export interface AgentApi {
   restart(): Deferred<Restarting>;
   /** A report of at most `maxBytes`, without secrets. */
   diagnostics(options: { readonly maxBytes: number }): Diagnostics;
+  /** The latest lines of the log as JSON, without secrets, oldest first. */
+  log(limit: number): readonly string[];
   /** Queues stored records again, from `fromSeq` to `toSeq` inclusive. Rejects with `camera_unknown`. */
   backfill(camera: string, fromSeq: number, toSeq: number, signal: AbortSignal): Promise<BackfillResult>;
 }

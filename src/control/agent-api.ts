@@ -1,7 +1,7 @@
 import type { Analysis } from '../analysis/analysis.ts';
 import { isoTime, type Clock } from '../base/clock.ts';
 import { AgentError } from '../base/errors.ts';
-import type { LevelledLog } from '../base/log.ts';
+import { redactUrl, type LevelledLog } from '../base/log.ts';
 import type { RecentLog } from './recent-log.ts';
 import type { SiteCalibration } from '../calibration/site-calibration.ts';
 import type { Configuration } from '../config/configuration.ts';
@@ -24,11 +24,12 @@ import { queueAgain } from './backfill.ts';
 import { buildDiagnostics } from './diagnostics.ts';
 import type { AgentInfo } from './info.ts';
 import { outboxView } from './outbox-view.ts';
+import { createScrub, mapLogLine, secretsOfSettings } from './scrub.ts';
 
 export interface AgentApiParts {
   readonly clock: Clock;
   readonly levels: LevelledLog;
-  readonly recentLog: Pick<RecentLog, 'entries'> | undefined;
+  readonly recentLog: Pick<RecentLog, 'entries' | 'lines'> | undefined;
   readonly configuration: Configuration;
   readonly state: AgentState;
   readonly store: Store;
@@ -169,6 +170,12 @@ export function createAgentApi(parts: AgentApiParts): AgentApi {
       return { level, before };
     },
     announce: () => parts.states.announce(),
+    log: (limit) => {
+      const scrub = createScrub(secretsOfSettings(state.settings));
+      return (parts.recentLog?.lines(limit) ?? []).map((line) =>
+        mapLogLine(line, (text) => redactUrl(scrub(text))),
+      );
+    },
     diagnostics: ({ maxBytes }) =>
       buildDiagnostics({
         nowMs: clock.nowMs(),

@@ -1,4 +1,3 @@
-import { percentDecode } from '../camera/credentials.ts';
 import type { Camera, Settings } from '../config/schema.ts';
 import { redactSettings } from '../config/redact.ts';
 import type { Diagnostics, LastStop, LogEntry } from '../contract/diagnostics.ts';
@@ -8,12 +7,10 @@ import type { Event, Info, Status } from '../contract/states.ts';
 import { isoTime } from '../base/clock.ts';
 import type { Link } from '../mqtt/types.ts';
 import type { Store } from '../store/store.ts';
+import { createScrub, MASK, secretsOfSettings } from './scrub.ts';
 
 const BYTES_PER_MB = 1_048_576;
 const MAX_EVENTS = 20;
-const MASK = '***';
-/** A shorter secret would match parts of ordinary words. */
-const MIN_SECRET_CHARS = 4;
 
 export interface DiagnosticsInput {
   readonly nowMs: number;
@@ -34,7 +31,7 @@ export interface DiagnosticsInput {
 /** The report of the `diagnostics` command: no secrets, at most `maxBytes`. Parts that do not fit are omitted and named. */
 export function buildDiagnostics(input: DiagnosticsInput): Diagnostics {
   const { settings, store, link } = input;
-  const scrub = scrubber(settings);
+  const scrub = createScrub(secretsOfSettings(settings));
   const { heapUsed, external } = process.memoryUsage();
   const report: Diagnostics = {
     schema: 'swellsight.diagnostics/1',
@@ -99,7 +96,7 @@ function orNull<T>(read: () => T): T | null {
 }
 
 /** The settings without secrets: addresses reduced to the host, because a path may be a key, and commands without arguments. */
-function shownSettings(settings: Settings): Record<string, unknown> {
+export function shownSettings(settings: Settings): Record<string, unknown> {
   const shown = redactSettings(settings);
   return {
     ...shown,
@@ -112,6 +109,7 @@ function shownSettings(settings: Settings): Record<string, unknown> {
     })),
     mqtt: { ...shown.mqtt, url: shown.mqtt.url.map(hostOnly) },
     model: { ...shown.model, repository: shown.model.repository && hostOnly(shown.model.repository) },
+    update: { ...shown.update, repository: shown.update.repository && hostOnly(shown.update.repository) },
   };
 }
 
@@ -119,31 +117,6 @@ function hostOnly(text: string): string {
   const url = URL.parse(text);
   if (!url?.host) return MASK;
   return `${url.protocol}//${url.host}${url.pathname.length > 1 || url.search ? `/${MASK}` : ''}`;
-}
-
-/** Replaces every secret of the settings in a text. */
-function scrubber(settings: Settings): (text: string) => string {
-  const secrets = [
-    settings.http.token,
-    settings.mqtt.password,
-    ...settings.mqtt.url.flatMap(secretsOfUrl),
-    ...settings.cameras.flatMap(({ password, url, command }) => [
-      password,
-      ...(url === null ? [] : secretsOfUrl(url)),
-      ...(command ?? []).slice(1),
-    ]),
-  ]
-    .filter((secret) => secret !== null && secret.length >= MIN_SECRET_CHARS)
-    // The longest first, because one secret may be a part of another.
-    .sort((a, b) => (b?.length ?? 0) - (a?.length ?? 0));
-  return (text) => secrets.reduce<string>((rest, secret) => rest.replaceAll(secret ?? '', MASK), text);
-}
-
-function secretsOfUrl(text: string): string[] {
-  const url = URL.parse(text);
-  if (!url) return [];
-  const { username, password, pathname, search } = url;
-  return [username, password, percentDecode(username), percentDecode(password), pathname + search, pathname];
 }
 
 /** Cuts in the order in which they are made, until the report fits. */

@@ -3,6 +3,9 @@ import { redactUrl, type LogSink } from '../base/log.ts';
 
 const MAX_ENTRIES = 50;
 const MAX_TEXT_CHARS = 300;
+export const MAX_LOG_LINES = 500;
+/** Of all kept lines together. */
+const MAX_LINES_CHARS = 256 * 1024;
 /** Start of the lines to keep; `level` is their first field. */
 const KEPT = /^\{"level":"(?:warn|error|fatal)"/;
 
@@ -17,12 +20,15 @@ interface Line {
 }
 
 /**
- * Keeps the latest warnings and errors for the `diagnostics` report and passes every line on to the sink. Equal lines are
- * one entry with a count; the 50 newest entries are kept. Lines are redacted before they get here.
+ * Keeps the latest warnings and errors for the `diagnostics` report, and the latest lines of all levels, and passes every
+ * line on to the sink. Equal warnings are one entry with a count; the 50 newest entries are kept. Lines are redacted before
+ * they get here.
  */
 export class RecentLog implements LogSink {
   readonly #sink: LogSink;
   readonly #entries = new Map<string, LogEntry>();
+  readonly #lines: string[] = [];
+  #linesChars = 0;
 
   constructor(sink: LogSink) {
     this.#sink = sink;
@@ -30,12 +36,25 @@ export class RecentLog implements LogSink {
 
   write(line: string): void {
     this.#sink.write(line);
+    this.#keepLine(line.trimEnd());
     if (KEPT.test(line)) this.#remember(line);
   }
 
   /** Newest first. */
   entries(): readonly LogEntry[] {
     return [...this.#entries.values()].reverse();
+  }
+
+  /** The latest lines as JSON, at most 500 and 256 KiB, oldest first. */
+  lines(limit: number): readonly string[] {
+    return this.#lines.slice(-limit);
+  }
+
+  #keepLine(line: string): void {
+    this.#lines.push(line);
+    this.#linesChars += line.length;
+    while (this.#lines.length > MAX_LOG_LINES || this.#linesChars > MAX_LINES_CHARS)
+      this.#linesChars -= this.#lines.shift()?.length ?? 0;
   }
 
   #remember(line: string): void {

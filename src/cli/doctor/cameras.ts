@@ -44,7 +44,7 @@ async function checkCamera(settings: Camera, vision: VisionClient, signal: Abort
   const { roi, privacyMasks } = settings;
   const { widthPx, heightPx, quality } = await vision.analyze(frame.bytes, { roi, privacyMasks }, signal);
   const image = `${String(widthPx)}x${String(heightPx)}, ${String(Math.round(frame.bytes.length / 1024))} kB, in ${seconds} s`;
-  const check = `camera ${settings.id}`;
+  const check = `camera ${settings.id}` as const;
   return quality.reasons.length === 0
     ? okFinding(check, image)
     : warnFinding(

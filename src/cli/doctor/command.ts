@@ -9,6 +9,7 @@ import {
   okFinding,
   warnFinding,
   type Check,
+  type CheckName,
   type DoctorContext,
   type Finding,
 } from './finding.ts';
@@ -22,22 +23,29 @@ const CHECK_COLUMNS = 18;
 /** `doctor`: checks everything that the agent needs. Exits with 1 for a failed check, with 78 for invalid settings. */
 export async function runDoctor(options: DoctorOptions, terminal: Terminal): Promise<number> {
   const findings: Finding[] = [];
-  const addFinding = (finding: Finding): void => {
+  const isValid = await runAllChecks(options, terminal, (finding) => {
     findings.push(finding);
     if (options.json !== true) terminal.out(formatFinding(finding, terminal));
-  };
-  const settings = await readSettings(options, terminal, addFinding);
-  let code: number = EXIT.config;
-  if (settings !== null) {
-    await runChecks({ settings, terminal }, addFinding);
-    code = findings.some(({ state }) => state === 'fail') ? EXIT.failed : EXIT.ok;
-  }
+  });
+  const hasFailed = findings.some(({ state }) => state === 'fail');
+  const code = !isValid ? EXIT.config : hasFailed ? EXIT.failed : EXIT.ok;
   if (options.json === true) terminal.out(toJson({ ok: code === EXIT.ok, checks: findings }));
   return code;
 }
 
+/** Runs all checks in order, or only the one of the configuration when that is invalid: then resolves with false. */
+export async function runAllChecks(
+  options: ConfigOptions,
+  terminal: Terminal,
+  addFinding: (finding: Finding) => void,
+): Promise<boolean> {
+  const settings = await readSettings(options, terminal, addFinding);
+  if (settings !== null) await runChecks({ settings, terminal }, addFinding);
+  return settings !== null;
+}
+
 async function readSettings(
-  options: DoctorOptions,
+  options: ConfigOptions,
   terminal: Terminal,
   addFinding: (finding: Finding) => void,
 ): Promise<Settings | null> {
@@ -66,14 +74,14 @@ async function runChecks(context: DoctorContext, addFinding: (finding: Finding) 
   const { checkModel } = await import('./model.ts');
   const { checkCameras } = await import('./cameras.ts');
   const { checkBroker, checkHttp } = await import('./network.ts');
-  const checks: readonly [name: string, check: Check][] = [
+  const checks: readonly [name: CheckName, check: Check][] = [
     ['node', machine.checkNode],
     ['hardware', machine.checkHardware],
     ['gpu', () => checkGpu()],
     ['memory', board.checkMemory],
-    ['power', board.checkPower],
+    ['power supply', board.checkPower],
     ['disk', machine.checkDisk],
-    ['storage', board.checkStorage],
+    ['state', board.checkStorage],
     ['journal', board.checkJournal],
     ['clock', machine.checkClock],
     ['hardware clock', board.checkRealTimeClock],

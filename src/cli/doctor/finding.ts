@@ -2,10 +2,39 @@ import { asAgentError } from '../../base/errors.ts';
 import type { Settings } from '../../config/schema.ts';
 import type { Terminal } from '../terminal.ts';
 
+/** All names in the report; `ID` stands for the name of a part, as in `camera north`. docs/doctor.md has the same list. */
+export const CHECK_NAMES = [
+  'configuration',
+  'node',
+  'hardware',
+  'gpu',
+  'memory',
+  'memory limit',
+  'heat',
+  'power supply',
+  'disk',
+  'state',
+  'eMMC',
+  'journal',
+  'clock',
+  'hardware clock',
+  'time zone',
+  'slots of ID',
+  'ffmpeg',
+  'http',
+  'broker',
+  'model',
+  'provider ID',
+  'camera',
+  'camera ID',
+] as const;
+type WithId<Name> = Name extends `${infer Part} ID` ? `${Part} ${string}` : Name;
+export type CheckName = WithId<(typeof CHECK_NAMES)[number]>;
+
 /** One line of the report. */
 export interface Finding {
-  /** The checked part, such as `camera north`. */
-  readonly check: string;
+  /** The checked part. */
+  readonly check: CheckName;
   readonly state: 'ok' | 'warn' | 'fail';
   readonly detail: string;
   /** How to fix it; null for `ok`. The JSON output has this name, so it must not change. */
@@ -20,7 +49,7 @@ export interface DoctorContext {
 /** Checks one part. An error that it throws becomes a finding. */
 export type Check = (context: DoctorContext) => Iterable<Finding> | AsyncIterable<Finding>;
 
-export const okFinding = (check: string, detail: string): Finding => ({
+export const okFinding = (check: CheckName, detail: string): Finding => ({
   check,
   state: 'ok',
   detail,
@@ -29,12 +58,12 @@ export const okFinding = (check: string, detail: string): Finding => ({
 
 const faultFinding =
   (state: 'warn' | 'fail') =>
-  (check: string, detail: string, mend: string): Finding => ({ check, state, detail, mend });
+  (check: CheckName, detail: string, mend: string): Finding => ({ check, state, detail, mend });
 export const warnFinding = faultFinding('warn');
 export const failFinding = faultFinding('fail');
 
 /** Converts an error to a finding with the message, the code, and the hint of the code. */
-export function errorFinding(check: string, thrown: unknown): Finding {
+export function errorFinding(check: CheckName, thrown: unknown): Finding {
   const error = asAgentError(thrown);
   const reason = error.context['reason'];
   const detail = typeof reason === 'string' ? `${error.message} (${reason})` : error.message;

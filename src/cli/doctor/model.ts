@@ -42,7 +42,7 @@ function providerFinding(
   { provider, threads, outcome, medianMs, reason }: ProviderAttempt,
   isExpectedToWork: boolean,
 ): Finding {
-  const check = `provider ${provider}`;
+  const check = `provider ${provider}` as const;
   const speed = medianMs === null ? '' : `, ${medianMs.toFixed(1)} ms per frame`;
   const suffix = reason === null ? '' : `: ${reason}`;
   const detail = `${outcome.replaceAll('_', ' ')}, ${formatCount(threads, 'thread')}${speed}${suffix}`;

@@ -1,7 +1,7 @@
 import { Type } from '@sinclair/typebox';
 import { closed } from '../schema-parts.ts';
 import { jsonAnswer, mediaAnswer, operations } from './operation.ts';
-import { About, AgentStatus, Condensed, HealthReport, Live, Ready } from './views.ts';
+import { About, AgentStatus, Condensed, HealthReport, Live, LogLines, Ready } from './views.ts';
 
 export const PAGE_OPERATIONS = operations('pages', {
   root: {
@@ -81,6 +81,13 @@ export const HEALTH_OPERATIONS = operations('health', {
     path: '/api/v1/status',
     summary: 'Returns the status of the agent.',
     answers: [jsonAnswer(200, 'State, identity, health, model and cameras.', AgentStatus)],
+  },
+  log: {
+    method: 'GET',
+    path: '/api/v1/log',
+    summary: 'Returns the latest lines of the log, without secrets, oldest first.',
+    query: Type.Object({ limit: Type.Integer({ minimum: 1, maximum: 500, default: 500 }) }, closed),
+    answers: [jsonAnswer(200, 'Lines of this run. At most 256 KiB are kept.', LogLines)],
   },
   metrics: {
     method: 'GET',

@@ -54,6 +54,11 @@ export const HealthReport = Type.Object(
   { ...closed, title: 'HealthReport' },
 );
 
+export const LogLines = Type.Object(
+  { lines: Type.Array(Type.String({ description: 'a JSON object' })) },
+  { ...closed, title: 'LogLines' },
+);
+
 export const CameraView = Type.Object(
   {
     id: Type.String(),

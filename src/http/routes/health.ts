@@ -12,7 +12,7 @@ function readCondition(api: AgentApi): { readonly status: Condition; readonly de
 
 /** Liveness, readiness, health, status and metrics. A supervisor needs only the status code: 200 or 503. */
 export const healthRoutes: Routes = (app, { api, metrics }) => {
-  const { live, ready, health, healthDetailed, status } = HEALTH_OPERATIONS;
+  const { live, ready, health, healthDetailed, status, log } = HEALTH_OPERATIONS;
   addRoute(app, live, (_request, reply) => {
     const isLive = api.live();
     void reply.code(isLive ? 200 : 503);
@@ -34,6 +34,7 @@ export const healthRoutes: Routes = (app, { api, metrics }) => {
     return { status: condition.status, live: api.live(), ...api.ready(), health: api.health() };
   });
   addRoute(app, status, () => api.status());
+  addRoute(app, log, ({ query }) => ({ lines: [...api.log(query.limit)] }));
   if (!metrics) return;
   addRoute(app, HEALTH_OPERATIONS.metrics, async (_request, reply) => {
     const text = await metrics.text();

@@ -57,6 +57,13 @@ describe('routes of the HTTP server', () => {
     expect(agent.imported).toHaveLength(1);
   });
 
+  it('returns the latest lines of the log', async () => {
+    const { ask, agent } = await startServer();
+    agent.logLines = ['{"msg":"one"}', '{"msg":"two"}'];
+    expect((await ask('GET', '/api/v1/log?limit=1')).json()).toEqual({ lines: ['{"msg":"two"}'] });
+    expect((await ask('GET', '/api/v1/log?limit=501')).status).toBe(400);
+  });
+
   it('returns the outbox', async () => {
     const { ask, agent } = await startServer();
     expect((await ask('GET', '/api/v1/outbox')).json()).toEqual(agent.outboxView);

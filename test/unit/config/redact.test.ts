@@ -8,6 +8,7 @@ const secrets = (secret: string) => ({
   mqtt: { url: `mqtts://user:${secret}@h:8883`, username: 'u', password: secret },
   http: { token: secret },
   model: { repository: `https://u:${secret}@h/` },
+  update: { repository: `https://u:${secret}@h/` },
   cameras: [
     { id: 'a', kind: 'rtsp', url: `rtsp://u:${secret}@h/1?token=${secret}` },
     { id: 'b', kind: 'http', url: 'http://h/', username: 'u', password: secret },

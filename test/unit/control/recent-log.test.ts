@@ -50,6 +50,18 @@ describe('RecentLog', () => {
     expect(JSON.stringify(recent.entries())).not.toContain('hunter22');
   });
 
+  it('keeps the latest lines of all levels, at most 500 and 256 KiB', () => {
+    const { recent, log } = made();
+    for (let n = 0; n < 600; n += 1) log.info({ n }, 'line');
+    const numbers = (limit: number) =>
+      recent.lines(limit).map((line) => (JSON.parse(line) as { n: number }).n);
+    expect(numbers(2)).toEqual([598, 599]);
+    expect([numbers(500).length, numbers(500)[0]]).toEqual([500, 100]);
+    for (let n = 0; n < 40; n += 1) log.info({ n, text: 'x'.repeat(10_000) }, 'long');
+    expect(recent.lines(500).join('').length).toBeLessThanOrEqual(256 * 1024);
+    expect(numbers(1)).toEqual([39]);
+  });
+
   it('ignores lines that are not JSON', () => {
     const recent = new RecentLog({ write: () => undefined });
     for (const line of ['', 'no json', '{"level":"warn"', '{"level":"warn","msg":5,"err":null,"time":{}}'])

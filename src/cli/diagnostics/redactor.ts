@@ -1,0 +1,89 @@
+import { readFileSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { redactUrl } from '../../base/log.ts';
+import { decodeSecret } from '../../base/secret-text.ts';
+import type { Settings } from '../../config/schema.ts';
+import { secretPath, type SecretPlaces } from '../../config/sources.ts';
+import { createScrub, MASK, secretsOfSettings, secretsOfUrl, type Scrub } from '../../control/scrub.ts';
+import { configFile } from '../config.ts';
+import type { AgentOptions } from '../agent/client.ts';
+import type { ConfigOptions } from '../options.ts';
+import type { Terminal } from '../terminal.ts';
+
+/** The rest of a line after the name of a secret, in YAML, JSON5 or a list of variables. */
+const NAMED_SECRET = /(?:password|token|secret)(_file)?["']?[^\S\n]*[:=][^\S\n]*([^\n]+)/gi;
+const QUOTED = /^("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')/;
+const NO_SECRET = /^(null|true|false|undefined)$/;
+const URL_IN_TEXT = /\b[a-z][a-z0-9+.-]*:\/\/[^\s"',}\]]+/gi;
+const SECRET_VARIABLE = /^SWELLSIGHT_\w*(PASSWORD|TOKEN)$/;
+
+export interface RedactorInput {
+  readonly options: ConfigOptions & AgentOptions;
+  /** Null when they are invalid: then the secrets come from the text of the file alone. */
+  readonly settings: Settings | null;
+  readonly terminal: Pick<Terminal, 'env' | 'cwd'>;
+}
+
+/**
+ * Replaces credentials in addresses, and every secret of the configuration. Also reads the secrets of a configuration that
+ * is invalid, because that is a reason to build an archive.
+ */
+export function createArchiveRedactor({ options, settings, terminal }: RedactorInput): Scrub {
+  const { env, cwd } = terminal;
+  const places: SecretPlaces = { cwd, credentialsDir: env['CREDENTIALS_DIRECTORY'] ?? null };
+  const file = configFile(options, env);
+  const variables = Object.entries(env).filter(([name]) => name.startsWith('SWELLSIGHT_'));
+  const text = [
+    file === null ? '' : readOrEmpty(resolve(cwd, file)),
+    ...variables.map(([name, value = '']) => `${name}=${value}`),
+  ].join('\n');
+  const scrub = createScrub([
+    ...(settings === null ? [] : secretsOfSettings(settings)),
+    ...variables.filter(([name]) => SECRET_VARIABLE.test(name)).map(([, value = '']) => value),
+    ...secretsOfText(text, places),
+    options.token ?? null,
+    options.tokenFile === undefined ? null : readSecretOrNull(resolve(cwd, options.tokenFile)),
+  ]);
+  return (line) =>
+    redactUrl(scrub(line)).replace(/(\bauthorization["']?\s*[:=]\s*["']?)[^"'\n]+/gi, `$1${MASK}`);
+}
+
+function secretsOfText(text: string, places: SecretPlaces): (string | null)[] {
+  const named = [...text.matchAll(NAMED_SECRET)].flatMap(([, isFile, rest = '']) =>
+    possibleValues(rest).map((value) =>
+      isFile === undefined ? value : readSecretOrNull(secretPath(value, places)),
+    ),
+  );
+  return [...named, ...[...text.matchAll(URL_IN_TEXT)].flatMap(([url]) => secretsOfUrl(url))];
+}
+
+/** What a parser may read from the rest of a line: a quoted text, one word, or the whole rest. */
+function possibleValues(rest: string): string[] {
+  const quoted = QUOTED.exec(rest)?.[0];
+  if (quoted === undefined)
+    return [rest.trim(), rest.split(/\s+#|[,}\]]/, 1)[0]?.trim() ?? ''].filter(
+      (word) => !NO_SECRET.test(word),
+    );
+  const inner = quoted.slice(1, -1);
+  try {
+    return [inner, JSON.parse(`"${inner}"`) as string];
+  } catch {
+    return [inner];
+  }
+}
+
+function readSecretOrNull(path: string): string | null {
+  try {
+    return decodeSecret(readFileSync(path));
+  } catch {
+    return null;
+  }
+}
+
+function readOrEmpty(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return '';
+  }
+}
