@@ -36,7 +36,7 @@ const TRIAL_TIMER = 'swellsight-trial.timer';
 const MAX_OUTPUT_BYTES = 1024 * 1024;
 const run = promisify(execFile);
 
-/** systemd, version 250 or later. */
+/** systemd, version 249 or later. */
 export class Systemd implements ServiceControl {
   readonly #user: string;
 
@@ -112,7 +112,9 @@ export class Systemd implements ServiceControl {
       SERVICE,
       '--property=LoadCredential,LoadCredentialEncrypted,Environment,SupplementaryGroups',
     ]);
-    return stdout.split('\n').filter((line) => /^[A-Za-z]+=./.test(line));
+    // systemd before 250 prints the type of LoadCredential= in brackets instead of its value. The installer has emptied it
+    // there (systemd/before-250), because those versions cannot load a directory.
+    return stdout.split('\n').filter((line) => /^[A-Za-z]+=[^[]/.test(line));
   }
 }
 

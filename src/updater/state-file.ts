@@ -50,6 +50,28 @@ export function newState(
   };
 }
 
+/** The state after the version that runs was changed by hand. The version that ran before stays for a rollback. */
+export function withRunning(
+  state: UpdaterState,
+  running: InstalledVersion,
+  installed: readonly InstalledVersion[],
+): UpdaterState {
+  const former = state.running;
+  if (isSameVersion(former, running)) return state;
+  const isUsable = isInstalled(former, installed) && !isBanned(state, former.digest);
+  return { ...state, running, last_good: isUsable ? former : state.last_good };
+}
+
+/** The stored factory version may be gone after a removal of the agent: then the oldest installed version replaces it. */
+export function withInstalledFactory(
+  state: UpdaterState,
+  installed: readonly InstalledVersion[],
+): UpdaterState {
+  if (isInstalled(state.factory, installed)) return state;
+  const usable = installed.filter(({ digest }) => !isBanned(state, digest));
+  return { ...state, factory: oldestOf(usable) ?? oldestOf(installed) ?? state.factory };
+}
+
 export function withBan(
   state: UpdaterState,
   { version, digest }: InstalledVersion,
@@ -63,6 +85,9 @@ export function withBan(
 
 export const isBanned = (state: UpdaterState, digest: string): boolean =>
   state.banned.some((ban) => ban.digest === digest);
+
+const isInstalled = (version: InstalledVersion, installed: readonly InstalledVersion[]): boolean =>
+  installed.some((other) => isSameVersion(other, version));
 
 export const isSameVersion = (a: InstalledVersion | null, b: InstalledVersion | null): boolean =>
   a !== null && b !== null && a.digest === b.digest && a.version === b.version;

@@ -16,7 +16,7 @@ import { prepareInstall, prepareRollback, type PrepareDeps } from './prepare.ts'
 import { RequestDirectory, type ReadRequest } from './request-directory.ts';
 import { makeReserve } from './reserve.ts';
 import type { ServiceControl } from './service-control.ts';
-import { newState, readState, writeState } from './state-file.ts';
+import { newState, readState, withInstalledFactory, withRunning, writeState } from './state-file.ts';
 import { removeTrialRests } from './trial-file.ts';
 import { Trials } from './trials.ts';
 import { readOnlyError, Versions } from './versions.ts';
@@ -81,8 +81,9 @@ export class Updater {
   async #loadState(): Promise<UpdaterState> {
     const { paths, updaterVersion } = this.#options;
     const stored = await readState(paths.state);
-    if (stored !== null) return { ...stored, updater_version: updaterVersion };
     const installed = await this.#versions.list();
+    if (stored !== null)
+      return { ...withInstalledFactory(stored, installed), updater_version: updaterVersion };
     const running = (await this.#versions.current()) ?? installed.at(-1);
     if (running === undefined)
       throw new AgentError('internal', `${paths.root} has no version of the agent; run the installer again`);
@@ -109,11 +110,14 @@ export class Updater {
     return this.#store({ ...next, installed: await this.#versions.list() }, state);
   }
 
-  /** The installer or an operator may have changed the link: what it points to runs. A broken link is repaired. */
+  /**
+   * The installer or an operator may have changed the link: what it points to runs, and what ran before is the last good
+   * version. A broken link is repaired.
+   */
   async #checkLink(state: UpdaterState): Promise<UpdaterState> {
     const current = await this.#versions.current();
-    if (current !== null) return { ...state, running: current };
     const installed = await this.#versions.list();
+    if (current !== null) return withRunning(state, current, installed);
     const { running, last_good, factory } = state;
     const usable = [running, last_good, factory].find((version) =>
       installed.some(({ digest }) => digest === version?.digest),
