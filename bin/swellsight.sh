@@ -6,7 +6,8 @@ export SWELLSIGHT_CONFIG
 
 if [ "$(id -u)" = 0 ] && getent passwd swellsight >/dev/null; then
   # As the service user, so that all files in the state directory stay writable for the service. The one capability
-  # lets it read what only root can: the secrets, and the files that the command line names.
+  # lets it read what only root can: the secrets, and the files that the command line names. The command line keeps it
+  # from the programs that it starts (src/cli/ambient-capabilities.ts).
   : "${CREDENTIALS_DIRECTORY:=/etc/swellsight/secrets}"
   HOME=/var/lib/swellsight
   export CREDENTIALS_DIRECTORY HOME

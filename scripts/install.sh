@@ -103,6 +103,17 @@ release_value() {
   sed -n "s/^  \"$1\": \"\{0,1\}\([^\",]*\)\"\{0,1\},\$/\1/p" "$work/release.json"
 }
 
+# The line of an account or a group in the files of an image, or in all sources of a running system, such as LDAP.
+entry() {
+  if [ -z "$root" ] && command -v getent >/dev/null; then getent "$1" "$2"
+  else grep "^$2:" "$root/etc/$1" 2>/dev/null; fi
+}
+
+# Whether the account is one that this installer creates: not that of a person.
+is_own_account() {
+  entry passwd "$SERVICE_USER" | awk -F : '$3 >= 1000 || $3 == 0 || $6 != "/var/lib/swellsight" { exit 1 }'
+}
+
 check_machine() {
   [ "$(id -u)" = 0 ] || fail 'this needs root' 'run it with sudo'
   command -v dpkg >/dev/null || fail 'this system has no dpkg' 'use Raspberry Pi OS, Debian, Ubuntu or JetPack 6, or the container image'
@@ -111,6 +122,8 @@ check_machine() {
   if [ -z "$root" ] && grep -Eq '(^| )(boot=overlay|overlayroot=(tmpfs|device))' /proc/cmdline; then
     fail 'the root file system is an overlay in memory' 'switch it off with raspi-config or overlayroot-chroot, restart and install again'
   fi
+  [ "$uninstall" = 1 ] || is_own_account ||
+    fail "there is another account $SERVICE_USER" 'rename it with usermod --login: the agent needs this name for a system account'
   mkdir -p "$opt/versions" 2>/dev/null || fail "cannot write $opt" 'remount the file system with: mount -o remount,rw /'
 }
 
@@ -178,17 +191,15 @@ in_image() {
   if [ -n "$root" ]; then "$@" --prefix "$root" "$SERVICE_USER"; else "$@" "$SERVICE_USER"; fi
 }
 
-has_line() { grep -q "^$1:" "$root/etc/$2" 2>/dev/null; }
-
 add_user() {
-  has_line "$SERVICE_USER" group || in_image groupadd --system
-  has_line "$SERVICE_USER" passwd ||
+  entry group "$SERVICE_USER" >/dev/null || in_image groupadd --system
+  entry passwd "$SERVICE_USER" >/dev/null ||
     in_image useradd --system --gid "$SERVICE_USER" --home-dir /var/lib/swellsight --no-create-home --shell /usr/sbin/nologin
   # For cameras and for GPUs. Not every system has both groups.
   for group in video render; do
-    if has_line "$group" group; then in_image usermod --append --groups "$group"; fi
+    if entry group "$group" >/dev/null; then in_image usermod --append --groups "$group"; fi
   done
-  owner=$(grep "^$SERVICE_USER:" "$root/etc/passwd" | cut -d : -f 3,4)
+  owner=$(entry passwd "$SERVICE_USER" | cut -d : -f 3,4)
 }
 
 make_directories() {
@@ -237,6 +248,8 @@ put_file() {
     install -m "$3" "$1" "$2.swellsight-new"
     touch "$restart_pending"
     mv -T "$2.swellsight-new" "$2"
+    # For reload_daemons. These lines may run in a subshell.
+    case $2 in */journald.conf.d/*) touch "$work/journald-changed" ;; esac
   fi
 }
 
@@ -261,7 +274,8 @@ systemd_version() {
 # Where a file below systemd/ of the archive goes; empty: nowhere.
 target_of() {
   case $1 in
-    since-254/*) if [ "$(systemd_version)" -ge 254 ]; then say "/etc/systemd/system/${1#since-254/}"; fi ;;
+    before-250/*) if [ "$systemd" -lt 250 ]; then say "/etc/systemd/system/${1#before-250/}"; fi ;;
+    since-254/*) if [ "$systemd" -ge 254 ]; then say "/etc/systemd/system/${1#since-254/}"; fi ;;
     jetson/*) if [ -e "$root/etc/nv_tegra_release" ]; then say "/etc/systemd/system/${1#jetson/}"; fi ;;
     journald.conf.d/* | system.conf.d/*) say "/etc/systemd/$1" ;;
     tmpfiles.d/*) say "/etc/$1" ;;
@@ -279,6 +293,8 @@ system_files() {
 }
 
 install_files() {
+  systemd=$(systemd_version)
+  : "${systemd:=0}"
   list=$opt/installed-files
   touch "$list"
   {
@@ -290,7 +306,6 @@ install_files() {
   mv -T "$list.both" "$list"
   put_file "$version_dir/bin/swellsight.sh" "$root/usr/local/bin/swellsight" 0755
   system_files | while read -r file target; do put_file "$version_dir/systemd/$file" "$root$target" 0644; done
-  if [ -z "$root" ] && [ -e /run/udev/control ]; then udevadm control --reload || true; fi
   while read -r target; do
     if ! grep -qxF "$target" "$list.new"; then
       touch "$restart_pending"
@@ -298,6 +313,19 @@ install_files() {
     fi
   done <"$list"
   mv -T "$list.new" "$list"
+  reload_daemons
+}
+
+# The other daemons read their files at their start only.
+reload_daemons() {
+  [ -z "$root" ] || return 0
+  if [ -e /run/udev/control ]; then
+    udevadm control --reload && udevadm trigger --subsystem-match=dma_heap || true
+  fi
+  if [ -e "$work/journald-changed" ] && [ -d /run/systemd/system ]; then
+    systemctl --quiet try-restart systemd-journald || true
+    rm -f "$work/journald-changed"
+  fi
 }
 
 # The updater is a copy of its own, so that no version can damage it. Hard links: it needs almost no space.
@@ -343,6 +371,15 @@ remove_old_versions() {
   rm -rf "$opt"/versions/.old-* "$opt"/versions/.new-*
 }
 
+# The version that ran last: the one to return to. After an interruption between switch and start, the link already names
+# one that has never run.
+former_version() {
+  former=$(readlink "$opt/current" 2>/dev/null) || former=''
+  former=${former##*/}
+  started=$(cat "$last_started" 2>/dev/null) || started=''
+  if [ -n "$started" ] && [ -d "$opt/versions/$started" ]; then former=$started; fi
+}
+
 point_current_to() {
   rm -f "$opt/.current-new"
   ln -s "versions/$1" "$opt/.current-new"
@@ -364,6 +401,16 @@ enable_service() {
   done
 }
 
+# With its own units, command line and updater.
+return_to_former() {
+  version_dir=$opt/versions/$former
+  point_current_to "$former"
+  install_files
+  systemctl daemon-reload
+  if systemctl restart "$SERVICE"; then rm -f "$restart_pending" "$last_started"; fi
+  install_updater
+}
+
 start_service() {
   if [ ! -e "$restart_pending" ] && systemctl --quiet is-active "$SERVICE"; then
     say "version $version runs already"
@@ -372,15 +419,14 @@ start_service() {
   systemctl daemon-reload
   systemctl reset-failed "$SERVICE" 2>/dev/null || true
   if systemctl restart "$SERVICE" 2>/dev/null; then
-    rm -f "$restart_pending"
+    rm -f "$restart_pending" "$last_started"
     say "version $version runs"
     return 0
   fi
   journalctl --no-pager --output=cat --lines=20 --unit="$SERVICE" >&2 || true
   [ -n "$former" ] && [ "$former" != "$name" ] && [ -d "$opt/versions/$former" ] ||
     fail "version $version does not start" 'see journalctl -u swellsight'
-  point_current_to "$former"
-  systemctl restart "$SERVICE" || true
+  return_to_former
   fail "version $version does not start, so $former runs again" 'see journalctl -u swellsight'
 }
 
@@ -392,7 +438,7 @@ report_ffmpeg() {
       fail 'ffmpeg could not be installed' 'check the network, then run this again; the agent itself is installed'
     return 0
   fi
-  say 'ffmpeg is missing: cameras of the kinds rtsp, hls, v4l2 and video do not work; install it with: sudo apt install ffmpeg'
+  say 'ffmpeg is missing: cameras of the kinds rtsp, hls, v4l2 and video do not work; install it with: sudo apt update && sudo apt install ffmpeg'
 }
 
 install_agent() {
@@ -400,32 +446,56 @@ install_agent() {
   check_platform
   name=$version-$(printf '%.12s' "$digest")
   version_dir=$opt/versions/$name
-  former=$(readlink "$opt/current" 2>/dev/null) || former=''
-  former=${former##*/}
+  former_version
   check_space
   stop_updater
-  [ ! -e "$root/var/lib/swellsight-updater/trial.json" ] ||
-    fail 'an update is on trial' 'wait for its end, or end it with: sudo swellsight agent rollback'
+  trial=$root/var/lib/swellsight-updater/trial.json
+  # Without an installed version it is a rest of a removed one.
+  [ -n "$former" ] || rm -f "$trial"
+  [ ! -e "$trial" ] || fail 'an update is on trial' 'wait for its end, or end it with: sudo swellsight agent rollback'
   add_user
   make_directories
   unpack_version
   write_first_configuration
   [ -n "$root" ] || check_configuration
   install_files
-  if [ "$former" != "$name" ]; then
+  if [ "$(readlink "$opt/current" 2>/dev/null)" != "versions/$name" ]; then
     touch "$restart_pending"
+    if [ "$start" = 1 ] && [ -n "$former" ]; then
+      say "$former" >"$last_started.new"
+      mv -T "$last_started.new" "$last_started"
+    fi
     point_current_to "$name"
   fi
   install_updater
   # A new installation starts it too.
   if [ "$start" = 1 ]; then updater_stopped=1; fi
   enable_service
-  if [ "$start" = 1 ]; then start_service; else say "version $version is installed"; fi
+  if [ "$start" = 1 ]; then start_service; else
+    rm -f "$last_started"
+    say "version $version is installed"
+  fi
   remove_old_versions
   report_ffmpeg
 }
 
 # --- Removal --------------------------------------------------------------------------------------------------------
+
+# Removes a directory, also one that is a link to another place or a mount point. A failure does not stop the removal.
+remove_tree() {
+  [ -e "$1" ] || [ -L "$1" ] || return 0
+  if [ -L "$1" ]; then
+    # A link of an image may lead out of the image.
+    [ -n "$root" ] || find -H "$1" -xdev -mindepth 1 -delete || say "could not remove all of $1"
+    say "removed the link $1 to $(readlink "$1")"
+    rm -f "$1" || true
+    return 0
+  fi
+  find "$1" -xdev -mindepth 1 -delete || say "could not remove all of $1"
+  rmdir "$1" 2>/dev/null && return 0
+  if mountpoint -q "$1"; then say "kept $1, which is a mount point; its content is removed"
+  else say "could not remove $1"; fi
+}
 
 remove_agent() {
   for unit in swellsight-update.path swellsight-trial.timer swellsight-update.service "$SERVICE"; do
@@ -437,12 +507,20 @@ remove_agent() {
     while read -r target; do rm -f "$root$target"; done <"$opt/installed-files"
   fi
   rmdir "$root"/etc/systemd/system/swellsight*.d 2>/dev/null || true
+  for file in "$root"/etc/systemd/system/swellsight*.d/*; do
+    [ ! -f "$file" ] || say "kept your drop-in $file"
+  done
   if [ -z "$root" ] && [ -d /run/systemd/system ]; then systemctl daemon-reload; fi
+  # It describes versions that are gone, and an open trial in it would refuse each later installation.
+  remove_tree "$root/var/lib/swellsight-updater"
+  [ -n "$root" ] || rm -rf /run/swellsight-secrets
   if [ "$purge" = 1 ]; then
-    rm -rf "$root/etc/swellsight" "$root/var/lib/swellsight" "$root/var/lib/swellsight-updater"
-    if has_line "$SERVICE_USER" passwd; then in_image userdel; fi
+    for directory in etc/swellsight var/lib/swellsight var/cache/swellsight; do remove_tree "$root/$directory"; done
+    if ! entry passwd "$SERVICE_USER" >/dev/null; then :
+    elif is_own_account; then in_image userdel || say "could not remove the user $SERVICE_USER"
+    else say "kept the account $SERVICE_USER, which is not that of the agent"; fi
   fi
-  rm -rf "$opt"
+  remove_tree "$opt"
   if [ "$purge" = 1 ]; then say 'removed the agent, its configuration and its state'
   else say 'removed the agent; /etc/swellsight and /var/lib/swellsight are kept (--purge removes them)'; fi
 }
@@ -451,12 +529,14 @@ read_options "$@"
 opt=$root/opt/swellsight
 # Exists while the running service may be older than the installed files.
 restart_pending=$opt/.restart-pending
+# Exists from the switch to a version until it has started: the version that ran before.
+last_started=$opt/.last-started
 updater_stopped=0
 work=$(mktemp -d)
 trap finish EXIT
 trap 'exit 130' INT TERM HUP
 check_machine
-# One installation at a time; the updater takes the same lock.
+# One installation at a time. The updater has a lock of its own; stop_updater stops it.
 exec 9>"$opt/.lock"
-flock -n 9 || fail 'another installation or update runs' 'wait for its end and run this again'
+flock -n 9 || fail 'another installation runs' 'wait for its end and run this again'
 if [ "$uninstall" = 1 ]; then remove_agent; else install_agent; fi

@@ -1,6 +1,7 @@
 import { Command, CommanderError } from 'commander';
 import { asAgentError, isAbort } from '../base/errors.ts';
 import { addAgentCommands, addAgentOptions } from './agent/commands.ts';
+import { dropAmbientCapabilities } from './ambient-capabilities.ts';
 import { addFleetCommands } from './fleet/commands.ts';
 import { readAgentVersion } from './installation.ts';
 import { addModelCommands } from './model/commands.ts';
@@ -31,6 +32,7 @@ export async function main(argv: readonly string[], env: NodeJS.ProcessEnv): Pro
     };
   });
   try {
+    await dropAmbientCapabilities();
     await program.parseAsync(argv);
     const run = selected as (() => Promise<number>) | null;
     return run === null ? EXIT.usage : await run();
