@@ -6,8 +6,8 @@ import { errorCode } from '../../base/disk-errors.ts';
 import { mapLogLine, mapTexts, type Scrub } from '../../control/scrub.ts';
 import { toJson } from '../terminal.ts';
 
-/** Of one part before it is packed. Together with the log, all parts stay below 5 MB. */
-const MAX_PART_BYTES = 256 * 1024;
+/** Of one part before it is packed: 17 such parts and the log stay below 5 MB even when nothing can be compressed. */
+const MAX_PART_BYTES = 192 * 1024;
 export const MAX_LOG_BYTES = 1024 * 1024;
 
 /** The file `manifest.json` of the archive. */

@@ -31,11 +31,14 @@ it('keeps the end of a long text, leaves out a large document, and stays below 5
   const archive = new DiagnosticsArchive((text) => text);
   const lines = Array.from({ length: 60_000 }, (_, n) => `${String(n)} ${randomBytes(20).toString('hex')}`);
   await archive.add({ file: 'log.txt', maxBytes: MAX_LOG_BYTES, read: () => lines.join('\n') }, signal);
-  for (let n = 0; n < 15; n += 1)
-    await archive.add({ file: `${String(n)}.txt`, read: () => randomBytes(2 ** 21).toString('hex') }, signal);
+  for (let n = 0; n < 16; n += 1)
+    await archive.add(
+      { file: `${String(n)}.txt`, read: () => randomBytes(2 ** 19).toString('base64') },
+      signal,
+    );
   await archive.add({ file: 'large.json', read: () => 'x'.repeat(2 ** 20) }, signal);
   const manifest = archive.manifest('2026-06-01T00:00:00.000Z', '1.2.3');
-  expect(manifest.missing).toEqual([{ file: 'large.json', reason: 'larger than 262144 bytes' }]);
+  expect(manifest.missing).toEqual([{ file: 'large.json', reason: 'larger than 196608 bytes' }]);
   expect(manifest.parts.every(({ shortened }) => shortened)).toBe(true);
   expect(archive.write(join(path, 'out.tar.gz'), manifest)).toBeLessThan(5_000_000);
   await extract({ file: join(path, 'out.tar.gz'), cwd: path });
