@@ -19,7 +19,7 @@ const NORTH_EVERY_S = 2;
 const TIMEOUT_MS = 60_000;
 /** How long to wait for a message that must not come. */
 const QUIET_MS = 1000;
-const RETAINED = /^(status|info|health|model\/state|camera\/[^/]+\/(state|latest))$/;
+const RETAINED = /^(status|info|health|model\/state|agent\/state|camera\/[^/]+\/(state|latest))$/;
 const NOT_RETAINED = /^(camera\/[^/]+\/(observation|backfill)|event\/[^/]+|cmdres\/.+)$/;
 
 /** The state that the suite passes to further tests of one broker. */
@@ -178,6 +178,7 @@ export function conformance(
         'info',
         'health',
         'model/state',
+        'agent/state',
         ...CAMERAS.flatMap((camera) => [`camera/${camera}/state`, `camera/${camera}/latest`]),
       ];
       await until(() => expected.every((topic) => retained().has(topic)), `retained: ${expected.join()}`);
