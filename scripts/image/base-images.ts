@@ -31,7 +31,9 @@ const PATHS = [
 export async function makeBaseImages(wanted: readonly Architecture[], cache: string): Promise<void> {
   mkdirSync(cache, { recursive: true });
   for (const name of [DEBIAN_IMAGE, NODE_IMAGE]) {
-    tryTool('buildah', ['rmi', '--force', name]);
+    // The manifest of the run before; an official image that was pulled stays, without this name.
+    tryTool('buildah', ['manifest', 'rm', name]);
+    tryTool('podman', ['untag', name, name]);
     runTool('buildah', ['manifest', 'create', name]);
   }
   for (const arch of ARCHITECTURES.filter((known) => wanted.includes(known))) {
