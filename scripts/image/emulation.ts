@@ -27,7 +27,8 @@ export function emulate(): void {
 
 /**
  * What an emulated container needs. onnxruntime reads the kind of processor from /proc/cpuinfo, and fails with that of
- * another architecture. The processor is slow: recorded frames, one each half minute, and a longer deadline.
+ * another architecture. The processor is slow, and the emulator needs memory: one thread, recorded frames, one each half
+ * minute, and higher limits.
  */
 export function emulationOptions(cache: string): Required<Pick<ContainerOptions, 'mounts' | 'environment'>> {
   mkdirSync(cache, { recursive: true });
@@ -43,6 +44,8 @@ export function emulationOptions(cache: string): Required<Pick<ContainerOptions,
       QEMU_CPU: 'cortex-a72',
       SWELLSIGHT_CAMERAS: JSON.stringify([camera]),
       SWELLSIGHT_INFERENCE_TIMEOUT_S: '120',
+      SWELLSIGHT_INFERENCE_MAX_RSS_MB: '800',
+      SWELLSIGHT_INFERENCE_THREADS: '1',
     },
   };
 }

@@ -1,6 +1,6 @@
 // npm run check:image [-- --arch amd64|arm64] [--target runtime|runtime-ffmpeg] [--memory MB] [--find-memory]: builds the
 // image without a daemon, runs it, and prints what ran. Needs root, and the packages of the group `image` in
-// scripts/setup.mjs. The first build of an architecture takes from 5 to 20 minutes.
+// scripts/setup.mjs. The first build of an architecture takes from 5 to 20 minutes. Under emulation use --memory 2048.
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { ARCHITECTURES, hostArchitecture, type Architecture } from '../package/platform.ts';
@@ -91,7 +91,7 @@ const deadlines = isEmulated ? { healthyS: 900, observationsS: 900 } : { healthy
 let failed = 0;
 {
   using container = new Container({ image, memoryMb, ...options });
-  for (const { name, isPassed, detail } of await checkContainer(container, deadlines)) {
+  for await (const { name, isPassed, detail } of checkContainer(container, deadlines)) {
     print(`${isPassed ? 'ok  ' : 'FAIL'} ${name}${detail === '' ? '' : `: ${detail}`}`);
     if (!isPassed) failed += 1;
   }
