@@ -38,7 +38,7 @@ export async function* checkContainer(
   const commandLine = container.exec('cat', '/proc/1/cmdline').stdout.replaceAll('\0', ' ');
   yield result(
     'tini starts Node with a small heap',
-    /^tini -- node --max-semi-space-size=1 /.test(commandLine),
+    /(^| )tini -- node --max-semi-space-size=1 /.test(commandLine),
     commandLine,
   );
   const writing = container.exec('touch', '/opt/swellsight/file');
