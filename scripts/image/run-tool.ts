@@ -6,9 +6,11 @@ export interface ToolResult {
   readonly stderr: string;
 }
 
-/** Runs a program at low priority, because builds take all cores. buildah works here without namespaces and a daemon. */
+/** Runs a program; buildah at low priority, because builds take all cores, and without namespaces and a daemon. */
 export function tryTool(command: string, args: readonly string[], timeoutMs = 120_000): ToolResult {
-  const { status, stdout, stderr, error } = spawnSync('nice', ['-n', '10', command, ...args], {
+  const commandLine = command === 'buildah' ? ['nice', '-n', '10', command, ...args] : [command, ...args];
+  const [program = '', ...programArgs] = commandLine;
+  const { status, stdout, stderr, error } = spawnSync(program, programArgs, {
     encoding: 'utf8',
     maxBuffer: 1 << 28,
     timeout: timeoutMs,
