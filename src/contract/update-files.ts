@@ -130,6 +130,16 @@ export const UpdaterState = Type.Object({
 });
 export type UpdaterState = Static<typeof UpdaterState>;
 
+/** The version to which a rollback returns while no trial is on; null when there is no other version that never failed. */
+export function rollbackVersion(
+  { last_good: lastGood, factory, banned }: UpdaterState,
+  isRunning: (version: InstalledVersion) => boolean,
+): InstalledVersion | null {
+  const isUsable = (version: InstalledVersion): boolean =>
+    !isRunning(version) && !banned.some(({ digest }) => digest === version.digest);
+  return [lastGood, factory].find((version) => version !== null && isUsable(version)) ?? null;
+}
+
 /**
  * The last line that `swellsight agent preflight` prints on its standard output, as JSON. Exit status 0 means `ok`. The
  * command copies the database into the directory of `--state-copy` and migrates the copy.

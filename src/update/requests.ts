@@ -1,7 +1,7 @@
 import { AgentError } from '../base/errors.ts';
 import type { Settings } from '../config/schema.ts';
 import type { ModelSource } from '../contract/model.ts';
-import type { InstalledVersion, UpdaterState } from '../contract/update-files.ts';
+import { rollbackVersion, type InstalledVersion, type UpdaterState } from '../contract/update-files.ts';
 import { parseVersion } from '../model/semver.ts';
 import type { InstallSource } from '../model/types.ts';
 import { isRunning, type RunningVersion, type WantedUpdate } from './types.ts';
@@ -48,13 +48,10 @@ export function isNewer(version: string, than: string): boolean {
 }
 
 /** The version to which a rollback leads. Throws `update_no_previous`. */
-export function rollbackTarget(
-  { trial, last_good: lastGood, factory }: UpdaterState,
-  running: RunningVersion,
-): InstalledVersion {
-  if (trial !== null) return trial.former;
-  const target = lastGood ?? factory;
-  if (!isRunning(running, target)) return target;
+export function rollbackTarget(updater: UpdaterState, running: RunningVersion): InstalledVersion {
+  if (updater.trial !== null) return updater.trial.former;
+  const target = rollbackVersion(updater, (version) => isRunning(running, version));
+  if (target !== null) return target;
   throw new AgentError('update_no_previous', `version ${running.version} is the only one on this device`);
 }
 

@@ -1,7 +1,13 @@
 import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AgentError } from '../base/errors.ts';
-import type { InstalledVersion, Release, UpdateRequest, UpdaterState } from '../contract/update-files.ts';
+import {
+  rollbackVersion,
+  type InstalledVersion,
+  type Release,
+  type UpdateRequest,
+  type UpdaterState,
+} from '../contract/update-files.ts';
 import { parseVersion } from '../model/semver.ts';
 import { directorySource } from '../model/trust/metadata-source.ts';
 import type { ReleaseArch, SignedRelease } from '../model/trust/release-target.ts';
@@ -12,7 +18,7 @@ import { runPreflight } from './preflight.ts';
 import { checkRelease, DIGEST_FILE } from './release-files.ts';
 import type { RequestDirectory } from './request-directory.ts';
 import type { ServiceControl } from './service-control.ts';
-import { isBanned, isSameVersion, rollbackTarget } from './state-file.ts';
+import { isBanned, isSameVersion } from './state-file.ts';
 import { copyChecked, syncFileSystem, unpackArchive } from './unpack.ts';
 import type { Versions } from './versions.ts';
 
@@ -71,11 +77,9 @@ export async function prepareRollback(
   { paths, versions, control, onStep }: PrepareDeps,
   signal: AbortSignal,
 ): Promise<InstalledVersion> {
-  const version = rollbackTarget(state);
+  const version = rollbackVersion(state, (one) => isSameVersion(one, state.running));
   if (version === null)
-    throw new AgentError('update_no_previous', 'there is no other version on this device');
-  if (isBanned(state, version.digest))
-    throw new AgentError('update_banned', `${version.version} failed on this device`);
+    throw new AgentError('update_no_previous', 'there is no other version on this device that never failed');
   onStep('verifying');
   await checkRelease(versions.pathOf(version), version, signal);
   await checkSchemas(version, state, versions);

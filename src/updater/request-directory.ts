@@ -1,5 +1,5 @@
 import { constants } from 'node:fs';
-import { open, type FileHandle } from 'node:fs/promises';
+import { open, rm, type FileHandle } from 'node:fs/promises';
 import { schemaChecker } from '../base/schema-checker.ts';
 import { MAX_UPDATE_FILE_BYTES, UpdateConfirmation, UpdateRequest } from '../contract/update-files.ts';
 
@@ -58,6 +58,12 @@ export class RequestDirectory {
     if (isRequest(value) && isConsistent(value)) return { kind: 'request', request: value };
     const id = (value as { readonly id?: unknown } | null)?.id;
     return isId(id) ? { kind: 'invalid', id } : { kind: 'none' };
+  }
+
+  /** Removes the request, and makes the removal durable. */
+  async removeRequest(): Promise<void> {
+    await rm(`${this.path}/request.json`, { force: true });
+    await this.#handle.sync();
   }
 
   async readConfirmation(): Promise<UpdateConfirmation | null> {

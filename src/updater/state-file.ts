@@ -94,12 +94,6 @@ export const isSameVersion = (a: InstalledVersion | null, b: InstalledVersion | 
 
 export const isVersionText = (text: string): boolean => isVersion(text);
 
-/** The version to which a rollback returns; null when there is no other version. */
-export function rollbackTarget({ running, last_good, factory }: UpdaterState): InstalledVersion | null {
-  if (last_good !== null && !isSameVersion(last_good, running)) return last_good;
-  return isSameVersion(factory, running) ? null : factory;
-}
-
 function oldestOf(versions: readonly InstalledVersion[]): InstalledVersion | undefined {
   return versions.toSorted((a, b) => {
     const [left, right] = [parseVersion(a.version), parseVersion(b.version)];

@@ -10,7 +10,7 @@ import { versionPath } from './paths.ts';
 import type { Machine } from './platform.ts';
 import type { ReadRequest } from './request-directory.ts';
 import type { ServiceControl } from './service-control.ts';
-import { isSameVersion, withBan, writeState } from './state-file.ts';
+import { isBanned, isSameVersion, withBan, writeState } from './state-file.ts';
 import {
   decideTrial,
   readStarts,
@@ -181,6 +181,9 @@ export class Trials {
       last_good: isCommitted ? formerGood(trial, former, before) : withoutVersion(before.last_good, former),
     };
     if (!isCommitted && verdict.ban) state = withBan(state, version, verdict.code, at);
+    // The trial of a rollback may have failed.
+    if (state.last_good !== null && isBanned(state, state.last_good.digest))
+      state = { ...state, last_good: null };
     writeState(this.#dir, state);
     log(outcome.status, { ...outcome });
     // count-start has switched back before the start of the former version. In all other cases the failed version may run.

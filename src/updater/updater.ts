@@ -16,8 +16,8 @@ import { prepareInstall, prepareRollback, type PrepareDeps } from './prepare.ts'
 import { RequestDirectory, type ReadRequest } from './request-directory.ts';
 import { makeReserve } from './reserve.ts';
 import type { ServiceControl } from './service-control.ts';
-import { newState, readState, withInstalledFactory, withRunning, writeState } from './state-file.ts';
-import { removeTrialRests } from './trial-file.ts';
+import { isBanned, newState, readState, withInstalledFactory, withRunning, writeState } from './state-file.ts';
+import { readTrial, removeTrialRests } from './trial-file.ts';
 import { Trials } from './trials.ts';
 import { readOnlyError, Versions } from './versions.ts';
 
@@ -52,8 +52,8 @@ export class Updater {
   }
 
   /**
-   * Continues what was interrupted, then handles the request of the agent, or `own` before it. Throws `update_busy` when
-   * another updater runs.
+   * Continues what was interrupted, then handles the request of the agent, or `own` instead of it. Throws `update_busy`
+   * when another updater runs.
    */
   async run(signal: AbortSignal, own: UpdateRequest | null = null): Promise<void> {
     const { paths } = this.#options;
@@ -61,10 +61,12 @@ export class Updater {
       makeReserve(paths.state);
       let state = await this.#loadState();
       await using directory = await RequestDirectory.open(paths.requests);
+      // Whatever the agent asked for before is replaced by the operator's request.
+      if (own !== null) await directory?.removeRequest();
       const nextRequest = async (): Promise<ReadRequest> => newRequest(await directory?.readRequest(), state);
       let request = own === null ? await nextRequest() : ({ kind: 'request', request: own } as const);
       state = await this.#trials.resume(state, (await directory?.readConfirmation()) ?? null, request);
-      if (state.trial === null) state = await this.#cleanUp(state);
+      state = await this.#cleanUp(state);
       for (let handled = 0; request.kind !== 'none' && handled < MAX_REQUESTS; handled += 1) {
         // A rollback during a trial ends it.
         if (handled > 0 && state.trial !== null && isRollback(request))
@@ -73,7 +75,7 @@ export class Updater {
           state = await this.#handle(request, directory, state, signal);
         request = await nextRequest();
         // A refused version takes space.
-        if (state.trial === null) state = await this.#cleanUp(state);
+        state = await this.#cleanUp(state);
       }
     });
   }
@@ -93,9 +95,10 @@ export class Updater {
     return state;
   }
 
-  /** Removes the rests of former runs and unneeded versions, and repairs the link. No trial is on. */
+  /** Removes the rests of former runs and unneeded versions, and repairs the link. Does nothing while a trial is on. */
   async #cleanUp(state: UpdaterState): Promise<UpdaterState> {
     const { paths } = this.#options;
+    if ((await readTrial(paths.state)) !== null) return state;
     const next = await this.#checkLink(state);
     await removeTrialRests(paths.state);
     await removePreflightCopy(paths.state);
@@ -119,8 +122,11 @@ export class Updater {
     const installed = await this.#versions.list();
     if (current !== null) return withRunning(state, current, installed);
     const { running, last_good, factory } = state;
-    const usable = [running, last_good, factory].find((version) =>
-      installed.some(({ digest }) => digest === version?.digest),
+    const usable = [running, last_good, factory].find(
+      (version) =>
+        version !== null &&
+        !isBanned(state, version.digest) &&
+        installed.some(({ digest }) => digest === version.digest),
     );
     if (!usable) throw new AgentError('internal', 'no complete version of the agent is on the disk');
     this.#deps.log('repairing the link to the running version', { version: usable.version });
@@ -162,6 +168,8 @@ export class Updater {
       });
     } catch (error) {
       signal.throwIfAborted();
+      // The trial has begun: the next run continues it.
+      if ((await readTrial(this.#options.paths.state))?.id === id) throw error;
       return this.#refuse(request.request, refusalOf(error), state);
     }
   }
