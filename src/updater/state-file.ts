@@ -4,7 +4,7 @@ import { schemaChecker } from '../base/schema-checker.ts';
 import { ModelVersion } from '../contract/model.ts';
 import { UpdaterState, type InstalledVersion } from '../contract/update-files.ts';
 import { parseVersion } from '../model/semver.ts';
-import { writeWithReserve } from './reserve.ts';
+import { writeIfSpace, writeWithReserve } from './reserve.ts';
 
 const checker = schemaChecker({ strict: true, validateFormats: false });
 const isState = checker.compile<UpdaterState>(UpdaterState);
@@ -24,9 +24,13 @@ export async function readState(dir: string): Promise<UpdaterState | null> {
   }
 }
 
-/** Replaces the state atomically. It is on the disk when this returns. */
+/**
+ * Replaces the state atomically. It is on the disk when this returns. While a trial is on, a full disk keeps the former
+ * state: the reserve is for the end of the trial, and until then the files of the trial say everything.
+ */
 export function writeState(dir: string, state: UpdaterState): void {
-  writeWithReserve(dir, STATE_FILE, `${JSON.stringify(state, null, 2)}\n`);
+  const write = state.trial === null ? writeWithReserve : writeIfSpace;
+  write(dir, STATE_FILE, `${JSON.stringify(state, null, 2)}\n`);
 }
 
 /** The state of a device on which `running` is installed and nothing was updated yet. */

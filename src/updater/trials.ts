@@ -13,10 +13,13 @@ import type { ServiceControl } from './service-control.ts';
 import { isBanned, isSameVersion, withBan, writeState } from './state-file.ts';
 import {
   decideTrial,
+  MAX_STARTS,
+  prepareTrial,
   readStarts,
   readTrial,
   readVerdict,
   removeTrial,
+  writeDeadline,
   writeTrial,
   type Trial,
   type Verdict,
@@ -45,7 +48,7 @@ export class Trials {
 
   /** Starts the trial of a prepared version. From the first write on, `resume` continues it after a power cut. */
   async begin(request: UpdateRequest, version: InstalledVersion, state: UpdaterState): Promise<UpdaterState> {
-    const { machine, log } = this.#deps;
+    const { machine, versions, log } = this.#deps;
     const trialS = request.trial_s ?? DEFAULT_TRIAL_S;
     const trial: Trial = {
       format: 1,
@@ -60,6 +63,8 @@ export class Trials {
       boot_id: await machine.bootId(),
       deadline_at_uptime_s: (await machine.uptimeS()) + trialS,
     };
+    versions.prepareReturn(state.running);
+    prepareTrial(this.#dir, trial.id);
     writeTrial(this.#dir, trial);
     log('trial begins', { id: trial.id, version: trial.version, former: trial.former_version });
     return this.#continue(trial, state);
@@ -103,8 +108,16 @@ export class Trials {
     request: ReadRequest,
   ): Promise<Verdict | null> {
     const { machine, versions } = this.#deps;
-    const isStarted =
-      isSameVersion(await versions.current(), trial) && (await readStarts(this.#dir, trial)) > 0;
+    const { count, inSeveralBoots } = await readStarts(this.#dir, trial);
+    // On a full disk, count-start may return without a decision.
+    if (count > MAX_STARTS)
+      return {
+        kind: 'returned',
+        code: 'update_crash_loop',
+        ban: !inSeveralBoots,
+        message: `the version was not confirmed in ${MAX_STARTS} starts`,
+      };
+    const isStarted = count > 0 && isSameVersion(await versions.current(), trial);
     if (isStarted && confirmation?.trial === trial.id && confirmation.digest === trial.digest)
       return { kind: 'committed' };
     if (request.kind === 'request' && request.request.action === 'rollback') {
@@ -129,14 +142,14 @@ export class Trials {
     if (trial.boot_id === bootId) return trial;
     const uptimeS = await this.#deps.machine.uptimeS();
     const renewed = { ...trial, boot_id: bootId, deadline_at_uptime_s: uptimeS + trial.trial_s };
-    writeTrial(this.#dir, renewed);
+    writeDeadline(this.#dir, renewed);
     return renewed;
   }
 
   /** Makes sure that the version on trial runs and that its deadline is watched. */
   async #continue(trial: Trial, state: UpdaterState): Promise<UpdaterState> {
     const { control, versions } = this.#deps;
-    const starts = await readStarts(this.#dir, trial);
+    const { count: starts } = await readStarts(this.#dir, trial);
     const isSwitched = isSameVersion(await versions.current(), trial);
     const phase = starts > 0 && isSwitched ? ('probation' as const) : ('switching' as const);
     const next: UpdaterState = {
@@ -161,7 +174,7 @@ export class Trials {
     const isCommitted = verdict.kind === 'committed';
     const runs = isCommitted ? version : former;
     const wasSwitched = isSameVersion(await versions.current(), runs);
-    if (!wasSwitched) versions.switchTo(runs);
+    if (!wasSwitched) await versions.returnTo(runs);
     const at = isoTime(Date.now());
     const outcome: UpdateOutcome = {
       id: trial.id,
@@ -184,7 +197,13 @@ export class Trials {
     // The trial of a rollback may have failed.
     if (state.last_good !== null && isBanned(state, state.last_good.digest))
       state = { ...state, last_good: null };
-    writeState(this.#dir, state);
+    try {
+      writeState(this.#dir, state);
+    } catch (error) {
+      // The failed version must not run on because the disk is full. The next run records the end.
+      if (!wasSwitched) await control.restart();
+      throw error;
+    }
     log(outcome.status, { ...outcome });
     // count-start has switched back before the start of the former version. In all other cases the failed version may run.
     const isStarted = isCommitted || (verdict.code === 'update_crash_loop' && wasSwitched);

@@ -16,7 +16,14 @@ import { prepareInstall, prepareRollback, type PrepareDeps } from './prepare.ts'
 import { RequestDirectory, type ReadRequest } from './request-directory.ts';
 import { makeReserve } from './reserve.ts';
 import type { ServiceControl } from './service-control.ts';
-import { isBanned, newState, readState, withInstalledFactory, withRunning, writeState } from './state-file.ts';
+import {
+  isBanned,
+  newState,
+  readState,
+  withInstalledFactory,
+  withRunning,
+  writeState,
+} from './state-file.ts';
 import { readTrial, removeTrialRests } from './trial-file.ts';
 import { Trials } from './trials.ts';
 import { readOnlyError, Versions } from './versions.ts';
@@ -58,7 +65,7 @@ export class Updater {
   async run(signal: AbortSignal, own: UpdateRequest | null = null): Promise<void> {
     const { paths } = this.#options;
     await exclusive(paths.run, async () => {
-      makeReserve(paths.state);
+      ensureReserve(paths.state);
       let state = await this.#loadState();
       await using directory = await RequestDirectory.open(paths.requests);
       // Whatever the agent asked for before is replaced by the operator's request.
@@ -214,6 +221,15 @@ async function exclusive(dir: string, work: () => Promise<void>): Promise<void> 
     if (error instanceof AgentError && error.code === 'repo_busy')
       throw new AgentError('update_busy', 'another updater is running', { cause: error });
     throw error;
+  }
+}
+
+/** A full disk must not prevent the end of a trial. */
+function ensureReserve(dir: string): void {
+  try {
+    makeReserve(dir);
+  } catch (error) {
+    if (!isDiskFull(error)) throw error;
   }
 }
 

@@ -16,6 +16,8 @@ const NEW_PREFIX = '.new-';
 const OLD_PREFIX = '.old-';
 const LINK = 'current';
 const NEW_LINK = '.current.new';
+/** A link to the former version. It is created before a trial, so that a return needs no space. */
+const RETURN_LINK = '.current.former';
 
 /** The versions on the disk, and the link to the one that runs. */
 export class Versions {
@@ -50,10 +52,31 @@ export class Versions {
 
   /** Points the link to a version. The change is atomic, and on the disk when this returns. */
   switchTo(version: InstalledVersion): void {
-    const next = join(this.#root, NEW_LINK);
-    rmSync(next, { force: true });
-    symlinkSync(versionPath(version), next);
-    renameSync(next, join(this.#root, LINK));
+    this.#link(version, NEW_LINK);
+    this.#rename(NEW_LINK);
+  }
+
+  /** Prepares `returnTo`. */
+  prepareReturn(former: InstalledVersion): void {
+    this.#link(former, RETURN_LINK);
+    syncDirectory(this.#root);
+  }
+
+  /** As `switchTo`, but with the prepared link, if it leads to this version. */
+  async returnTo(former: InstalledVersion): Promise<void> {
+    const target = await readlink(join(this.#root, RETURN_LINK)).catch(() => null);
+    if (target === versionPath(former)) this.#rename(RETURN_LINK);
+    else this.switchTo(former);
+  }
+
+  #link(version: InstalledVersion, name: string): void {
+    const path = join(this.#root, name);
+    rmSync(path, { force: true });
+    symlinkSync(versionPath(version), path);
+  }
+
+  #rename(name: string): void {
+    renameSync(join(this.#root, name), join(this.#root, LINK));
     syncDirectory(this.#root);
   }
 
@@ -84,7 +107,7 @@ export class Versions {
 
   /** Removes what an interrupted update left. */
   async removeRests(): Promise<void> {
-    rmSync(join(this.#root, NEW_LINK), { force: true });
+    for (const name of [NEW_LINK, RETURN_LINK]) rmSync(join(this.#root, name), { force: true });
     for (const name of await readdir(this.#dir).catch(() => []))
       if (name.startsWith(NEW_PREFIX) || name.startsWith(OLD_PREFIX))
         await rm(join(this.#dir, name), { recursive: true, force: true });

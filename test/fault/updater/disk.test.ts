@@ -1,5 +1,6 @@
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, renameSync, symlinkSync, writeFileSync } from 'node:fs';
+import { randomUUID } from 'node:crypto';
+import { existsSync, mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { canMountLoop, LoopDisk } from '../../fixtures/loop-disk.ts';
@@ -7,8 +8,8 @@ import { Device, FACTORY } from '../../fixtures/updater/device.ts';
 
 const NEXT = '1.1.0';
 
-async function deviceOnDisk(sizeMb: number): Promise<{ device: Device; disk: LoopDisk }> {
-  const disk = new LoopDisk(sizeMb);
+async function deviceOnDisk(sizeMb: number, inodes?: number): Promise<{ device: Device; disk: LoopDisk }> {
+  const disk = new LoopDisk(sizeMb, inodes);
   onTestFinished(() => disk.remove());
   const root = join(disk.mount, 'opt');
   mkdirSync(root);
@@ -79,6 +80,40 @@ describe.skipIf(!canMountLoop())('(root only) disks', () => {
       running: device.factory,
       banned: [{ version: NEXT }],
       last_result: { status: 'returned', code: 'update_crash_loop' },
+    });
+  });
+
+  describe.each(['crash loop', 'deadline'])('with a version that takes all inodes and blocks (%s)', (end) => {
+    it('returns, and records it', async () => {
+      const { device, disk } = await deviceOnDisk(96, 256);
+      const state = join(disk.mount, 'state');
+      mkdirSync(state);
+      rmSync(device.paths.state, { recursive: true });
+      symlinkSync(state, device.paths.state);
+      const takeAll = (): void => {
+        disk.fill();
+        disk.fillInodes();
+      };
+      await device.putOnTrial({ version: NEXT, behaviour: 'hanging' }, 0);
+      takeAll();
+      for (let start = 0; start < (end === 'deadline' ? 2 : 4); start += 1) {
+        device.start();
+        takeAll();
+        device.bootId = randomUUID();
+        if (end === 'deadline') await device.update();
+        takeAll();
+      }
+      device.uptimeS += 1800;
+      expect(await device.update()).toMatchObject({
+        running: device.factory,
+        trial: null,
+        banned: [{ version: NEXT }],
+        last_result: {
+          status: 'returned',
+          code: end === 'deadline' ? 'update_deadline' : 'update_crash_loop',
+        },
+      });
+      expect(device.current()).toBe(FACTORY);
     });
   });
 });

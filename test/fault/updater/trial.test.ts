@@ -241,6 +241,18 @@ describe('count-start', () => {
     writeFileSync(join(device.paths.state, 'starts'), '\0\0\0');
     device.start();
     const { trial } = device.state();
-    expect(readFileSync(join(device.paths.state, 'starts'), 'utf8')).toBe(`${trial?.id ?? ''} 1\n`);
+    expect(readFileSync(join(device.paths.state, 'starts'), 'utf8')).toMatch(`${trial?.id ?? ''} 1 `);
+  });
+
+  it('returns without a ban when the starts came from several boots', async () => {
+    const device = await Device.create();
+    const archive = await device.putOnTrial({ version: NEXT });
+    const starts = join(device.paths.state, 'starts');
+    const [id = ''] = readFileSync(starts, 'utf8').split(' ');
+    writeFileSync(starts, `${id} 1 ${randomUUID()}\n`);
+    expect([1, 2, 3].map(() => device.start())).toEqual([NEXT, NEXT, FACTORY]);
+    expect(await device.update()).toMatchObject({ banned: [], last_result: { code: 'update_crash_loop' } });
+    device.requestInstall(archive);
+    expect((await device.update()).trial).toMatchObject({ version: NEXT });
   });
 });
