@@ -214,8 +214,7 @@ export class UpdateTorture {
       }
     }
     const banned = state?.banned.find((ban) => versionPath(ban) === target);
-    if (banned && state?.running.digest === banned.digest)
-      this.#fail(`${banned.version} is banned and runs`, board);
+    if (banned) this.#fail(`the link leads to ${banned.version}, which is banned`, board);
   }
 
   /** After an update: the right version runs. */

@@ -105,7 +105,10 @@ export type UpdateOutcome = Static<typeof UpdateOutcome>;
 export const UpdaterState = Type.Object({
   format: Format,
   running: InstalledVersion,
-  /** The confirmed version to which a rollback returns; null when only the factory version is left. Never `running`. */
+  /**
+   * The version to which a rollback returns, unless it is banned; null when only the factory version is left. It was
+   * confirmed, or it ran before the version was changed by hand. Never `running`.
+   */
   last_good: Nullable(InstalledVersion),
   factory: InstalledVersion,
   /** Complete versions on the disk. */

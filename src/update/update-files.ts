@@ -118,6 +118,10 @@ export class UpdateFiles {
     return typeof value === 'object' && value !== null && 'id' in value && value.id === id;
   }
 
+  removeRequest(): void {
+    rmSync(join(this.dir, 'request.json'), { force: true });
+  }
+
   /** Throws `store_failed`. */
   writeConfirmation(confirmation: UpdateConfirmation): void {
     this.#write('confirm.json', confirmation);

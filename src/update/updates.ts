@@ -252,10 +252,16 @@ export class Updates {
     }
     if (record.phase !== 'installing') return;
     this.#silence.note(state.working?.id === record.id ? state.working.step : null);
-    if (this.#silence.isTooLong)
+    if (this.#silence.isTooLong) {
       this.#journal.fail(new AgentError('update_no_answer', 'the updater did not finish the update'));
-    // A power cut may have come between the record and the request.
-    else if (isUnknownToUpdater(record, state) && !files.hasRequest(record.id))
+      // The updater must not begin with it later.
+      files.removeRequest();
+      await files.removeArchives();
+    } else if (
+      isUnknownToUpdater(record, state) &&
+      // A power cut may have come between the record and the request.
+      (!files.hasRequest(record.id) || this.#silence.takeReminder())
+    )
       await this.#run.handOver(record);
   }
 }

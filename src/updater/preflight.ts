@@ -1,9 +1,10 @@
-import { chown, mkdir, rm } from 'node:fs/promises';
+import { chown, lstat, mkdir, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { AgentError, ERROR_CODES, type ErrorCode } from '../base/errors.ts';
 import { schemaChecker } from '../base/schema-checker.ts';
 import { PreflightReport, type InstalledVersion } from '../contract/update-files.ts';
 import { mainOf, nodeOf, type UpdaterPaths } from './paths.ts';
+import { checkSpace } from './platform.ts';
 import type { ProgramResult, ServiceControl } from './service-control.ts';
 
 const isReport = schemaChecker({ strict: true, validateFormats: false }).compile<PreflightReport>(
@@ -15,10 +16,14 @@ const MAX_MEMORY_MB = 512;
 /** A board with one slow core and an SD card copies and migrates a large database in this time. */
 const MAX_SECONDS = 600;
 const COPY_DIR = 'preflight';
+const DATABASE = ['swellsight.db', 'swellsight.db-wal'];
+/** The copy of the database and its temporary files. */
+const COPY_FILES = 8;
 
 /**
  * Runs `swellsight agent preflight` of a version as the service user: native modules, golden outputs, configuration, and
- * the migration of a copy of the database. Throws the reason that it reports, or `update_preflight_failed`.
+ * the migration of a copy of the database. Throws `update_space` when there is no space for the copy, the reason that the
+ * version reports, or `update_preflight_failed`.
  */
 export async function runPreflight(
   version: InstalledVersion,
@@ -28,6 +33,8 @@ export async function runPreflight(
 ): Promise<void> {
   const copy = join(paths.state, COPY_DIR);
   await removePreflightCopy(paths.state);
+  const bytes = await databaseBytes(dirname(paths.requests));
+  await checkSpace([{ dir: paths.state, bytes, files: COPY_FILES }]);
   await mkdir(copy, { mode: 0o700 });
   try {
     const { uid, gid } = await control.owner();
@@ -55,6 +62,17 @@ export async function runPreflight(
   } finally {
     await removePreflightCopy(paths.state);
   }
+}
+
+/** The size of the database with its log; 0 without one. */
+async function databaseBytes(agentDir: string): Promise<number> {
+  const sizes = DATABASE.map((name) =>
+    lstat(join(agentDir, name)).then(
+      (stats) => (stats.isFile() ? stats.size : 0),
+      () => 0,
+    ),
+  );
+  return (await Promise.all(sizes)).reduce((sum, size) => sum + size, 0);
 }
 
 export const removePreflightCopy = (stateDir: string): Promise<void> =>

@@ -1,5 +1,5 @@
 import { rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { AgentError } from '../base/errors.ts';
 import {
   rollbackVersion,
@@ -16,7 +16,7 @@ import type { UpdaterPaths } from './paths.ts';
 import { checkPlatform, checkSpace, type Machine } from './platform.ts';
 import { runPreflight } from './preflight.ts';
 import { checkRelease, DIGEST_FILE } from './release-files.ts';
-import type { RequestDirectory } from './request-directory.ts';
+import { openPath, type RequestDirectory } from './request-directory.ts';
 import type { ServiceControl } from './service-control.ts';
 import { isBanned, isSameVersion } from './state-file.ts';
 import { copyChecked, syncFileSystem, unpackArchive } from './unpack.ts';
@@ -99,7 +99,14 @@ async function verifyMetadata(
     rootFile: paths.rootFile,
     syncedNowMs: await machine.syncedNowMs(),
   });
-  await trust.refresh(directorySource(directory.path), signal);
+  await using metadata = await directory.openDirectory('metadata').catch((cause: unknown) => {
+    throw new AgentError('update_request_invalid', 'the metadata of the request are missing', { cause });
+  });
+  const source = directorySource(openPath(metadata));
+  await trust.refresh(
+    { fetch: (path, maxBytes, until) => source.fetch(basename(path), maxBytes, until) },
+    signal,
+  );
   const signed = await trust.release(version ?? '', machine.arch as ReleaseArch);
   if (signed.sha256 !== digest)
     throw new AgentError('model_trust_mismatch', 'the request names another archive than the signed one');

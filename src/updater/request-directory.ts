@@ -40,17 +40,21 @@ export class RequestDirectory {
     await this.#handle.close();
   }
 
-  /** Path of the open directory, also after it was renamed. */
-  get path(): string {
-    return `/proc/self/fd/${this.#handle.fd}`;
+  get #path(): string {
+    return openPath(this.#handle);
   }
 
   /** Opens a plain file; never waits for the writer of a pipe. Throws when it is not one. */
   async openFile(name: string): Promise<FileHandle> {
-    const file = await open(`${this.path}/${name}`, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
+    const file = await open(`${this.#path}/${name}`, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
     if ((await file.stat()).isFile()) return file;
     await file.close();
     throw new TypeError(`${name} is not a plain file`);
+  }
+
+  /** Opens a directory that is no link; it may be renamed afterwards. Throws when it is not one. */
+  openDirectory(name: string): Promise<FileHandle> {
+    return open(`${this.#path}/${name}`, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
   }
 
   async readRequest(): Promise<ReadRequest> {
@@ -62,7 +66,7 @@ export class RequestDirectory {
 
   /** Removes the request, and makes the removal durable. */
   async removeRequest(): Promise<void> {
-    await rm(`${this.path}/request.json`, { force: true });
+    await rm(`${this.#path}/request.json`, { force: true });
     await this.#handle.sync();
   }
 
@@ -88,6 +92,9 @@ export class RequestDirectory {
     }
   }
 }
+
+/** Path of an open directory, also after it was renamed. */
+export const openPath = ({ fd }: FileHandle): string => `/proc/self/fd/${fd}`;
 
 /** An install names its archive; the schema alone cannot require this. */
 function isConsistent({ action, version, digest, archive, metadata }: UpdateRequest): boolean {

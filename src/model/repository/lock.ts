@@ -9,6 +9,8 @@ interface LockHolder {
   readonly pid: number;
   readonly host: string;
   readonly id: string;
+  /** The boot and the start time of the process: its id may be used again. Absent without /proc. */
+  readonly started?: string | null;
 }
 
 /**
@@ -27,7 +29,12 @@ export async function withLock<T>(dir: string, work: () => Promise<T>): Promise<
 
 function acquireLock(dir: string): () => void {
   const path = join(dir, '.lock');
-  const self: LockHolder = { pid: process.pid, host: hostname(), id: randomUUID() };
+  const self: LockHolder = {
+    pid: process.pid,
+    host: hostname(),
+    id: randomUUID(),
+    started: startOf(process.pid),
+  };
   const ownFile = `${path}.${self.id}`;
   writeFileSync(ownFile, JSON.stringify(self), { mode: 0o644 });
   try {
@@ -78,14 +85,28 @@ function readHolder(path: string): LockHolder | null {
   }
 }
 
-function hasExited({ pid, host }: LockHolder): boolean {
+function hasExited({ pid, host, started }: LockHolder): boolean {
   if (host !== hostname()) return false;
+  if (started && startOf(process.pid) !== null && startOf(pid) !== started) return true;
   if (pid === process.pid) return false;
   try {
     process.kill(pid, 0);
     return false;
   } catch (error) {
     return errorCode(error) === 'ESRCH';
+  }
+}
+
+/** Identifies a process by the boot and its start time, in clock ticks since the boot; null when it does not exist. */
+function startOf(pid: number): string | null {
+  try {
+    const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
+    // The name of the program is in brackets and may contain spaces. After it come the fields from the third one on.
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    const ticks = stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? '';
+    return `${boot}/${ticks}`;
+  } catch {
+    return null;
   }
 }
 

@@ -7,6 +7,8 @@ import { DownloadHTTPError } from 'tuf-js/dist/error.js';
 import { errorCode } from '../../base/disk-errors.ts';
 import { AgentError, asAgentError } from '../../base/errors.ts';
 
+const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK } = constants;
+
 /** The place from which the files of a repository are read: a web server, or a directory that came over MQTT. */
 export interface MetadataSource {
   /**
@@ -17,13 +19,14 @@ export interface MetadataSource {
   fetch(path: string, maxBytes: number, signal: AbortSignal): Promise<Uint8Array | null>;
 }
 
-/** Reads a repository from a local directory. Does not open a file that is a symbolic link. */
+/** Reads a repository from a local directory. Refuses links and special files, and never waits for the writer of a pipe. */
 export function directorySource(dir: string): MetadataSource {
   return {
     fetch: async (path, maxBytes, signal) => {
       signal.throwIfAborted();
       try {
-        await using file = await open(join(dir, path), constants.O_RDONLY | constants.O_NOFOLLOW);
+        await using file = await open(join(dir, path), O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
+        if (!(await file.stat()).isFile()) throw new TypeError(`${path} is not a plain file`);
         // `end` is inclusive.
         return await buffer(file.createReadStream({ end: maxBytes, autoClose: false }));
       } catch (error) {

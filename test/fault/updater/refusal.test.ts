@@ -1,13 +1,16 @@
+import { spawnSync } from 'node:child_process';
 import {
   chmodSync,
+  cpSync,
   readFileSync,
   readdirSync,
+  renameSync,
   rmSync,
   symlinkSync,
   truncateSync,
   writeFileSync,
 } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import type { UpdaterState } from '../../../src/contract/update-files.ts';
 import { Device, FACTORY } from '../../fixtures/updater/device.ts';
@@ -88,7 +91,7 @@ describe('signatures', () => {
     await device.update();
     device.requestInstall(first);
     rmSync(join(device.paths.requests, 'metadata'), { recursive: true });
-    symlinkSync(join(old, 'metadata'), join(device.paths.requests, 'metadata'));
+    cpSync(join(old, 'metadata'), join(device.paths.requests, 'metadata'), { recursive: true });
     expect((await device.update()).last_result).toMatchObject({ code: 'model_trust_rollback' });
     expect(device.current()).toBe(FACTORY);
   });
@@ -331,6 +334,32 @@ describe('requests', () => {
     symlinkSync(join(device.repository.home, 'request'), request);
     const before = device.state();
     expect(await device.update()).toEqual(before);
+  });
+
+  it('follows no link to the metadata, and does not wait for a pipe in their place', async () => {
+    const device = await Device.create();
+    const archive = await device.release({ version: NEXT });
+    device.requestInstall(archive);
+    const metadata = join(device.paths.requests, 'metadata');
+    renameSync(metadata, `${metadata}-elsewhere`);
+    symlinkSync(`${metadata}-elsewhere`, metadata);
+    expectRefused(device, await device.update(), 'update_request_invalid', /metadata/);
+    rmSync(metadata);
+    device.requestInstall(archive);
+    rmSync(join(metadata, 'timestamp.json'));
+    spawnSync('mkfifo', [join(metadata, 'timestamp.json')]);
+    expectRefused(device, await device.update(), 'model_transfer_failed');
+  });
+
+  it('refuses an update when the copy of the database would not fit', async () => {
+    const device = await Device.create();
+    device.requestInstall(await device.release({ version: NEXT }));
+    // A sparse file: larger than any disk, without any block.
+    const database = join(dirname(device.paths.requests), 'swellsight.db');
+    writeFileSync(database, '');
+    truncateSync(database, 2 ** 43);
+    expect((await device.update()).last_result).toMatchObject({ status: 'refused', code: 'update_space' });
+    expect(device.current()).toBe(FACTORY);
   });
 
   it('refuses a request that was interrupted five times', async () => {

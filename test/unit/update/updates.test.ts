@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { AgentError } from '../../../src/base/errors.ts';
@@ -172,6 +172,24 @@ describe('an install of another version', () => {
     bench.writeState(updaterState());
     await bench.pass(310_000);
     expect(await failed).toMatchObject({ code: 'update_no_answer' });
+    // An updater that starts later must find nothing to do.
+    expect(bench.files.hasRequest(ID)).toBe(false);
+  });
+
+  it('writes the request once more when the updater has not begun after half a minute', async () => {
+    const bench = new UpdateBench();
+    bench.start().install(WANTED, IDS);
+    await handOver(bench);
+    const request = join(bench.files.dir, 'request.json');
+    const written = (): number => statSync(request).ino;
+    const first = written();
+    await bench.pass(20_000);
+    expect(written()).toBe(first);
+    await bench.pass(15_000);
+    const second = written();
+    expect(second).not.toBe(first);
+    await bench.pass(120_000);
+    expect(written()).toBe(second);
   });
 });
 
