@@ -1,4 +1,4 @@
-import { existsSync, readFileSync, statSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { extname, join, resolve } from 'node:path';
 import type * as Json5 from 'json5';
@@ -159,7 +159,17 @@ export function secretPath(file: string, { cwd, credentialsDir }: SecretPlaces):
     credentialsDir === null
       ? []
       : [file, `${CREDENTIAL_PREFIX}${file}`].map((name) => join(credentialsDir, name));
-  return credentials.find((path) => existsSync(path)) ?? resolve(cwd, file);
+  return credentials.find(isThere) ?? resolve(cwd, file);
+}
+
+/** Not with existsSync: access(2) ignores the capability with which `sudo swellsight` reads the directory of root. */
+function isThere(path: string): boolean {
+  try {
+    statSync(path);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /**

@@ -79,6 +79,24 @@ describe('Installer in a booted Debian 12', () => {
     expect(system.must('swellsight whoami').trim()).toBe('swellsight');
   });
 
+  it('copies the secrets for the service, as on systemd before 250', async () => {
+    const dropIn = 'swellsight.service.d/80-secrets.conf';
+    const text = readFileSync(join(CHECKOUT, 'systemd/before-250', dropIn), 'utf8');
+    const archive = await put({ version: '1.0.0', files: { [`systemd/${dropIn}`]: text } });
+    install(`--no-start ${archive}`);
+    system.must('umask 077; cd /etc/swellsight/secrets; echo secret > camera; touch .hidden');
+    expect(install(archive)).toMatchObject({ code: 0, stderr: '' });
+    const copy = '/run/swellsight-secrets';
+    expect(system.must(`stat -c "%U:%G %a" ${copy} ${copy}/camera; ls -A ${copy}`)).toBe(
+      'swellsight:swellsight 700\nswellsight:swellsight 400\ncamera\n',
+    );
+    expect(system.must(`tr '\\0' '\\n' </proc/${mainPid()}/environ | grep CREDENTIALS`)).toBe(
+      `CREDENTIALS_DIRECTORY=${copy}\n`,
+    );
+    system.must('echo changed > /etc/swellsight/secrets/camera; systemctl restart swellsight');
+    expect(system.must(`cat ${copy}/camera`)).toBe('changed\n');
+  });
+
   it('repairs a damaged version', async () => {
     const archive = await put({ version: '1.0.0' });
     install(archive);
@@ -110,6 +128,28 @@ describe('Installer in a booted Debian 12', () => {
       /install\.sh: version 1\.1\.0 does not start, so 1\.0\.0-\w+ runs again; see journalctl/,
     );
     expect(current()).toContain('/1.0.0-');
+    expect(system.must('systemctl is-active swellsight')).toBe('active\n');
+  });
+
+  it('returns the units of the former version too', async () => {
+    const unit = (text: string): Record<string, string> => ({
+      'systemd/swellsight-extra.service': `[Service]\nExecStart=/bin/echo ${text}\n`,
+    });
+    install(await put({ version: '1.0.0', files: unit('former') }));
+    expect(install(await put({ version: '1.1.0', isBroken: true, files: unit('new') })).code).toBe(1);
+    expect(system.must('cat /etc/systemd/system/swellsight-extra.service')).toContain('/bin/echo former');
+  });
+
+  it('returns to the version that ran last, also when the power failed between the switch and the start', async () => {
+    install(await put({ version: '1.0.0' }));
+    const former = current();
+    const broken = await put({ version: '1.1.0', isBroken: true });
+    // The installer ends right after the switch.
+    system.must(`sed 's/^  install_updater$/  exit 9/' install.sh > cut.sh`, { cwd: '/root/files' });
+    expect(system.run(`sh cut.sh ${broken}`, { cwd: '/root/files' }).code).toBe(9);
+    expect(current()).toContain('/1.1.0-');
+    expect(install(broken).stderr).toMatch(/version 1\.1\.0 does not start, so 1\.0\.0-\w+ runs again/);
+    expect(current()).toBe(former);
     expect(system.must('systemctl is-active swellsight')).toBe('active\n');
   });
 
@@ -216,7 +256,7 @@ describe('Installer in a booted Debian 12', () => {
     const { stderr } = system.run(`flock /opt/swellsight/.lock sh install.sh ${archive}`, {
       cwd: '/root/files',
     });
-    expect(stderr).toMatch(/^install\.sh: another installation or update runs; .*\n$/);
+    expect(stderr).toMatch(/^install\.sh: another installation runs; .*\n$/);
   });
 
   it('installs without starting, and into the file system of an image', async () => {
@@ -231,6 +271,28 @@ describe('Installer in a booted Debian 12', () => {
       'swellsight.service',
     );
     system.must('rm -rf /root/image');
+  });
+
+  it('purges a state directory that is a link, and one that is a mount point', async () => {
+    const archive = await put({ version: '1.0.0' });
+    install(archive);
+    system.must(
+      'systemctl stop swellsight; mv /var/lib/swellsight /srv/state; ln -s /srv/state /var/lib/swellsight; touch /srv/state/data',
+    );
+    const linked = install('--uninstall --purge');
+    expect(linked).toMatchObject({ code: 0, stderr: '' });
+    expect(linked.stdout).toContain('removed the link /var/lib/swellsight to /srv/state');
+    expect(system.must('ls -A /srv/state; rmdir /srv/state')).toBe('');
+    system.must('mkdir /var/lib/swellsight; mount -t tmpfs tmpfs /var/lib/swellsight');
+    install(archive);
+    system.must('touch /var/lib/swellsight/data');
+    const mounted = install('--uninstall --purge');
+    expect(mounted).toMatchObject({ code: 0, stderr: '' });
+    expect(mounted.stdout).toContain('kept /var/lib/swellsight, which is a mount point');
+    expect(
+      system.must('ls -A /var/lib/swellsight; umount /var/lib/swellsight; rmdir /var/lib/swellsight'),
+    ).toBe('');
+    expect(system.run('id swellsight').code).toBe(1);
   });
 
   it('keeps state and configuration when it removes the agent, unless they are purged', async () => {
