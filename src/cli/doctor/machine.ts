@@ -103,7 +103,7 @@ export async function* checkFfmpeg({ settings, terminal }: DoctorContext): Async
     yield failFinding(
       'ffmpeg',
       `missing, needed by ${cameras.join(', ')}`,
-      'install it: apt-get install ffmpeg',
+      'install it: sudo apt update && sudo apt install ffmpeg',
     );
   else yield okFinding('ffmpeg', 'missing, and no camera needs it');
 }

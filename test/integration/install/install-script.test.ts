@@ -1,3 +1,4 @@
+// Longer than 300 lines because one boot of the system serves all these tests.
 import {
   copyFileSync,
   existsSync,
