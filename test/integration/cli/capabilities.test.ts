@@ -1,4 +1,4 @@
-import { spawnSync } from 'node:child_process';
+import { spawnSync, type SpawnSyncReturns } from 'node:child_process';
 import {
   chmodSync,
   chownSync,
@@ -57,7 +57,7 @@ cameras:
   });
   afterAll(() => rmSync(home, { recursive: true, force: true }));
 
-  const swellsight = (...args: readonly string[]): ReturnType<typeof spawnSync<string>> =>
+  const swellsight = (...args: readonly string[]): SpawnSyncReturns<string> =>
     spawnSync('sh', [wrapper, ...args], {
       encoding: 'utf8',
       env: { PATH: process.env['PATH'], SWELLSIGHT_CONFIG: join(home, 'swellsight.yaml') },
