@@ -112,6 +112,10 @@ export class SimulatedService implements ServiceControl {
     return Promise.resolve({ uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 });
   }
 
+  stopLimited(): Promise<void> {
+    return Promise.resolve();
+  }
+
   runLimited(): Promise<ProgramResult> {
     return Promise.resolve({ exitCode: 0, stdout: JSON.stringify(PREFLIGHT_OK), stderr: '' });
   }

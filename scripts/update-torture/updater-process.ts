@@ -32,6 +32,7 @@ async function main(job: UpdaterJob): Promise<void> {
         restart: call('restart'),
         startTrialTimer: call('startTrialTimer'),
         stopTrialTimer: call('stopTrialTimer'),
+        stopLimited: () => Promise.resolve(),
         owner: () => Promise.resolve(NOBODY),
         runLimited,
       },

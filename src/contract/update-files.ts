@@ -47,7 +47,7 @@ export const UpdateRequest = Type.Object({
   requested_at: Time,
   /**
    * Longest duration of the trial, s. An agent that captures rarely, for example only by day, needs more than the default
-   * of 1800.
+   * of 1800, and so does one that must store many observations.
    */
   trial_s: Type.Optional(Type.Integer({ minimum: 60, maximum: 172_800 })),
   /**
@@ -66,6 +66,19 @@ export const UpdateConfirmation = Type.Object({
   digest: ArchiveDigest,
 });
 export type UpdateConfirmation = Static<typeof UpdateConfirmation>;
+
+/**
+ * `{stateDir}/update/waiting.json`, written by the version on trial while it does not meet all criteria. It is not a part of
+ * confirm.json, because an updater that does not know it must not take it for a confirmation.
+ */
+export const UpdateWaiting = Type.Object({
+  format: Format,
+  /** `trial.id` of `state.json`. */
+  trial: UpdateId,
+  /** The missing criteria, such as `broker` or `observations`. */
+  missing: Type.Array(Type.String({ maxLength: 100 }), { maxItems: 100 }),
+});
+export type UpdateWaiting = Static<typeof UpdateWaiting>;
 
 /** The version on trial, as in `state.json`. */
 export const UpdateTrial = Type.Object({

@@ -69,6 +69,7 @@ export class TrialWatch {
     const hasChanged = former.join() !== this.#missing.join();
     if (hasChanged) log.info({ version: trial.version, missing: this.#missing }, 'update on trial');
     if (this.#missing.includes('observations')) this.#captureIfIdle(signal);
+    if (hasChanged) files.writeWaiting({ format: 1, trial: trial.id, missing: [...this.#missing] });
     if (this.#missing.length > 0 || this.#confirmed === trial.id) return hasChanged;
     files.writeConfirmation({ format: 1, trial: trial.id, digest: trial.digest });
     this.#confirmed = trial.id;

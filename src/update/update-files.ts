@@ -16,6 +16,7 @@ import {
   UpdaterState,
   type UpdateConfirmation,
   type UpdateRequest,
+  type UpdateWaiting,
 } from '../contract/update-files.ts';
 import type { BeforeUpdate, UpdateRecord } from './types.ts';
 
@@ -125,6 +126,11 @@ export class UpdateFiles {
   /** Throws `store_failed`. */
   writeConfirmation(confirmation: UpdateConfirmation): void {
     this.#write('confirm.json', confirmation);
+  }
+
+  /** Throws `store_failed`. */
+  writeWaiting(waiting: UpdateWaiting): void {
+    this.#write('waiting.json', waiting);
   }
 
   /** Removes the archives and their metadata, which only the updater needs. */

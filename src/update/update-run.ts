@@ -5,7 +5,7 @@ import { isoTime } from '../base/clock.ts';
 import type { Settings } from '../config/schema.ts';
 import type { Health } from '../contract/health.ts';
 import type { FetchOptions, FetchProgress } from '../model/types.ts';
-import { snapshotBefore } from './criteria.ts';
+import { snapshotBefore, type TrialLimits } from './criteria.ts';
 import { fromWireDigest, toWireDigest } from './state-view.ts';
 import { toPhase } from './transitions.ts';
 import type { ReleaseFetcher, UpdateRecord } from './types.ts';
@@ -31,6 +31,12 @@ export interface UpdateRunDeps {
 const DOWNLOAD_MS = 20 * 3_600_000;
 const VERIFY_MS = 30 * 60_000;
 const WINDOW_CHECK_MS = 30_000;
+/** A slow board needs this time to start and to prove its model. */
+const MIN_TRIAL_S = 1800;
+/** The largest value that the updater accepts. */
+const MAX_TRIAL_S = 172_800;
+/** During a trial, the agent captures at least this often. */
+const OBSERVATION_S = 60;
 
 /**
  * The agent's own part of an install, from the request to the hand-over. Each phase is stored before its work begins, so
@@ -117,6 +123,7 @@ export class UpdateRun {
         archive: isInstall && digest !== null ? `${digest}.tar.gz` : null,
         metadata: isInstall ? 'metadata' : null,
         requested_at: isoTime(clock.nowMs()),
+        trial_s: trialSeconds(this.#deps.settings().probation),
       },
       before,
     );
@@ -141,3 +148,7 @@ export class UpdateRun {
     };
   }
 }
+
+/** How long a trial may take with these criteria. */
+const trialSeconds = ({ minutes, observations }: TrialLimits): number =>
+  Math.min(MAX_TRIAL_S, Math.ceil(MIN_TRIAL_S + minutes * 60 + observations * OBSERVATION_S));

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { chown, lstat, mkdir, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { AgentError, ERROR_CODES, type ErrorCode } from '../base/errors.ts';
@@ -32,7 +33,7 @@ export async function runPreflight(
   signal: AbortSignal,
 ): Promise<void> {
   const copy = join(paths.state, COPY_DIR);
-  await removePreflightCopy(paths.state);
+  await removePreflightCopy(paths.state, control);
   const bytes = await databaseBytes(dirname(paths.requests));
   await checkSpace([{ dir: paths.state, bytes, files: COPY_FILES }]);
   await mkdir(copy, { mode: 0o700 });
@@ -60,7 +61,7 @@ export async function runPreflight(
     );
     checkResult(result);
   } finally {
-    await removePreflightCopy(paths.state);
+    await removePreflightCopy(paths.state, control);
   }
 }
 
@@ -75,8 +76,16 @@ async function databaseBytes(agentDir: string): Promise<number> {
   return (await Promise.all(sizes)).reduce((sum, size) => sum + size, 0);
 }
 
-export const removePreflightCopy = (stateDir: string): Promise<void> =>
-  rm(join(stateDir, COPY_DIR), { recursive: true, force: true });
+/** Ends a preflight that outlived its updater, and removes its copy of the database. */
+export async function removePreflightCopy(
+  stateDir: string,
+  control: Pick<ServiceControl, 'stopLimited'>,
+): Promise<void> {
+  const copy = join(stateDir, COPY_DIR);
+  if (!existsSync(copy)) return;
+  await control.stopLimited();
+  await rm(copy, { recursive: true, force: true });
+}
 
 function checkResult({ exitCode, stdout, stderr }: ProgramResult): void {
   const report = parseReport(stdout);

@@ -1,11 +1,17 @@
 import { constants } from 'node:fs';
 import { open, rm, type FileHandle } from 'node:fs/promises';
 import { schemaChecker } from '../base/schema-checker.ts';
-import { MAX_UPDATE_FILE_BYTES, UpdateConfirmation, UpdateRequest } from '../contract/update-files.ts';
+import {
+  MAX_UPDATE_FILE_BYTES,
+  UpdateConfirmation,
+  UpdateRequest,
+  UpdateWaiting,
+} from '../contract/update-files.ts';
 
 const checker = schemaChecker({ strict: true, validateFormats: false });
 const isRequest = checker.compile<UpdateRequest>(UpdateRequest);
 const isConfirmation = checker.compile<UpdateConfirmation>(UpdateConfirmation);
+const isWaiting = checker.compile<UpdateWaiting>(UpdateWaiting);
 const isId = checker.compile<string>(UpdateRequest.properties.id);
 
 const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK, O_DIRECTORY } = constants;
@@ -73,6 +79,11 @@ export class RequestDirectory {
   async readConfirmation(): Promise<UpdateConfirmation | null> {
     const value = await this.#readJson('confirm.json');
     return isConfirmation(value) ? value : null;
+  }
+
+  async readWaiting(): Promise<UpdateWaiting | null> {
+    const value = await this.#readJson('waiting.json');
+    return isWaiting(value) ? value : null;
   }
 
   /** Null when the file is missing, too large or not JSON. */

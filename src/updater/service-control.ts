@@ -29,10 +29,24 @@ export interface ServiceControl {
   /** The ids of the service user. */
   owner(): Promise<{ readonly uid: number; readonly gid: number }>;
   runLimited(program: LimitedProgram, signal: AbortSignal): Promise<ProgramResult>;
+  /** Ends a limited program that outlived the updater which started it. */
+  stopLimited(): Promise<void>;
 }
 
 const SERVICE = 'swellsight.service';
+const LIMITED = 'swellsight-preflight.service';
 const TRIAL_TIMER = 'swellsight-trial.timer';
+/** As for the service, which cannot do without devices and the network. A unit test holds both equal. */
+const SANDBOX = [
+  'CapabilityBoundingSet=',
+  'PrivateUsers=yes',
+  'RestrictNamespaces=yes',
+  'SystemCallArchitectures=native',
+  'SystemCallErrorNumber=EPERM',
+  'SystemCallFilter=@system-service',
+  'SystemCallFilter=~@privileged @resources @mount @keyring @aio',
+  'SystemCallFilter=setpriority',
+];
 const MAX_OUTPUT_BYTES = 1024 * 1024;
 const run = promisify(execFile);
 
@@ -77,7 +91,7 @@ export class Systemd implements ServiceControl {
       'ProtectKernelModules=yes',
       'ProtectKernelTunables=yes',
       'RestrictSUIDSGID=yes',
-      'CapabilityBoundingSet=',
+      ...SANDBOX,
       'Nice=10',
       'TasksMax=128',
       `MemoryMax=${job.maxMemoryMb}M`,
@@ -97,12 +111,18 @@ export class Systemd implements ServiceControl {
       '--collect',
       '--quiet',
       '--service-type=exec',
+      `--unit=${LIMITED}`,
       ...properties.map((property) => `--property=${property}`),
       '--',
       job.program,
       ...job.args,
     ];
     return runProgram('systemd-run', args, { maxSeconds: job.maxSeconds + 60, signal });
+  }
+
+  async stopLimited(): Promise<void> {
+    // It fails when there is no such unit, which is the usual case.
+    await run('systemctl', ['stop', LIMITED]).catch(() => undefined);
   }
 
   /** The credentials and the environment of the service, with which it reads its configuration. */

@@ -4,6 +4,7 @@ import type {
   UpdateConfirmation,
   UpdateOutcome,
   UpdateRequest,
+  UpdateWaiting,
   UpdaterState,
 } from '../contract/update-files.ts';
 import { versionPath } from './paths.ts';
@@ -35,6 +36,15 @@ export interface TrialsDeps {
 
 /** A board that observes every minute confirms in a tenth of this time. */
 const DEFAULT_TRIAL_S = 1800;
+/** Criteria that a camera or a network without a fault of the version can leave open. Without them, there is no ban. */
+const CRITERIA_OF_SURROUNDINGS: ReadonlySet<string> = new Set(['broker', 'observations']);
+
+/** What the agent has written about the version on trial. */
+export interface AgentReports {
+  readonly confirmation: UpdateConfirmation | null;
+  readonly waiting: UpdateWaiting | null;
+}
+export const NO_REPORTS: AgentReports = { confirmation: null, waiting: null };
 
 /** Puts a version on trial, and ends the trial. */
 export class Trials {
@@ -74,14 +84,10 @@ export class Trials {
    * Continues the trial that is on, if any: decides it when it is confirmed, too late or given up, and acts on the
    * decision. Returns the new state, which is on the disk.
    */
-  async resume(
-    state: UpdaterState,
-    confirmation: UpdateConfirmation | null,
-    request: ReadRequest,
-  ): Promise<UpdaterState> {
+  async resume(state: UpdaterState, reports: AgentReports, request: ReadRequest): Promise<UpdaterState> {
     const trial = await readTrial(this.#dir);
     if (trial === null) return this.#store({ ...state, trial: null }, state);
-    const decision = await this.#readDecision(trial, confirmation, request);
+    const decision = await this.#readDecision(trial, reports, request);
     if (decision === null) return this.#continue(await this.#renewDeadline(trial), state);
     const isWritten = state.trial?.id === trial.id || state.last_result?.id === trial.id;
     let lastRequest = isWritten ? state.last_request : trial.id;
@@ -91,20 +97,16 @@ export class Trials {
     return this.#end(trial, decision, { ...state, last_request: lastRequest });
   }
 
-  async #readDecision(
-    trial: Trial,
-    confirmation: UpdateConfirmation | null,
-    request: ReadRequest,
-  ): Promise<Verdict | null> {
+  async #readDecision(trial: Trial, reports: AgentReports, request: ReadRequest): Promise<Verdict | null> {
     const decided = await readVerdict(this.#dir, trial);
     if (decided !== null) return decided;
-    const wanted = await this.#verdictOf(trial, confirmation, request);
+    const wanted = await this.#verdictOf(trial, reports, request);
     return wanted === null ? null : decideTrial(this.#dir, trial, wanted);
   }
 
   async #verdictOf(
     trial: Trial,
-    confirmation: UpdateConfirmation | null,
+    { confirmation, waiting }: AgentReports,
     request: ReadRequest,
   ): Promise<Verdict | null> {
     const { machine, versions } = this.#deps;
@@ -132,8 +134,14 @@ export class Trials {
     const isLate =
       trial.boot_id === (await machine.bootId()) && (await machine.uptimeS()) >= trial.deadline_at_uptime_s;
     if (!isLate) return null;
-    const message = `not confirmed within ${trial.trial_s} s`;
-    return { kind: 'returned', code: 'update_deadline', ban: true, message };
+    const missing = waiting?.trial === trial.id ? waiting.missing : [];
+    const names = missing.length > 0 ? `, waiting for: ${missing.join(', ')}` : '';
+    return {
+      kind: 'returned',
+      code: 'update_deadline',
+      ban: missing.length === 0 || missing.some((name) => !CRITERIA_OF_SURROUNDINGS.has(name)),
+      message: `not confirmed within ${trial.trial_s} s${names}`,
+    };
   }
 
   /** The uptime starts at 0 with each boot; the number of boots is limited by the number of starts. */

@@ -25,7 +25,7 @@ import {
   writeState,
 } from './state-file.ts';
 import { readTrial, removeTrialRests } from './trial-file.ts';
-import { Trials } from './trials.ts';
+import { NO_REPORTS, Trials, type AgentReports } from './trials.ts';
 import { readOnlyError, Versions } from './versions.ts';
 
 export interface UpdaterDeps {
@@ -72,12 +72,12 @@ export class Updater {
       if (own !== null) await directory?.removeRequest();
       const nextRequest = async (): Promise<ReadRequest> => newRequest(await directory?.readRequest(), state);
       let request = own === null ? await nextRequest() : ({ kind: 'request', request: own } as const);
-      state = await this.#trials.resume(state, (await directory?.readConfirmation()) ?? null, request);
+      state = await this.#trials.resume(state, await readReports(directory), request);
       state = await this.#cleanUp(state);
       for (let handled = 0; request.kind !== 'none' && handled < MAX_REQUESTS; handled += 1) {
         // A rollback during a trial ends it.
         if (handled > 0 && state.trial !== null && isRollback(request))
-          state = await this.#trials.resume(state, null, request);
+          state = await this.#trials.resume(state, NO_REPORTS, request);
         if (state.last_request !== idOf(request))
           state = await this.#handle(request, directory, state, signal);
         request = await nextRequest();
@@ -108,7 +108,7 @@ export class Updater {
     if ((await readTrial(paths.state)) !== null) return state;
     const next = await this.#checkLink(state);
     await removeTrialRests(paths.state);
-    await removePreflightCopy(paths.state);
+    await removePreflightCopy(paths.state, this.#deps.control);
     try {
       await this.#versions.removeRests();
       const { running, last_good, factory } = next;
@@ -222,6 +222,11 @@ async function exclusive(dir: string, work: () => Promise<void>): Promise<void> 
       throw new AgentError('update_busy', 'another updater is running', { cause: error });
     throw error;
   }
+}
+
+async function readReports(directory: RequestDirectory | null): Promise<AgentReports> {
+  if (directory === null) return NO_REPORTS;
+  return { confirmation: await directory.readConfirmation(), waiting: await directory.readWaiting() };
 }
 
 /** A full disk must not prevent the end of a trial. */

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { existsSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import type { UpdateRequest } from '../../../src/contract/update-files.ts';
@@ -54,6 +54,17 @@ describe('a trial whose beginning was interrupted', () => {
     device.failingCalls.clear();
     expect(await device.update()).toMatchObject({ running: device.factory, banned: [{ version: NEXT }] });
     expect(device.calls.slice(-2)).toEqual(['restart', 'stop timer']);
+  });
+});
+
+describe('a preflight that outlived its updater', () => {
+  it('is stopped before its copy of the database is removed', async () => {
+    const device = await Device.create();
+    const copy = join(device.paths.state, 'preflight');
+    mkdirSync(copy);
+    await device.update();
+    expect(device.preflightStops).toBe(1);
+    expect(existsSync(copy)).toBe(false);
   });
 });
 

@@ -105,6 +105,23 @@ describe('a version on trial', () => {
     expect(device.calls.slice(-2)).toEqual(['restart', 'stop timer']);
   });
 
+  it.each([
+    { missing: ['broker'], isBanned: false },
+    { missing: ['observations', 'broker'], isBanned: false },
+    { missing: ['observations', 'vision'], isBanned: true },
+    { missing: [], isBanned: true },
+  ])('is banned at its deadline unless only the surroundings are missing: $missing', async (given) => {
+    const device = await Device.create();
+    await device.putOnTrial({ version: NEXT, behaviour: 'hanging' });
+    const waiting = { format: 1, trial: device.state().trial?.id, missing: given.missing };
+    writeFileSync(join(device.paths.requests, 'waiting.json'), JSON.stringify(waiting));
+    device.uptimeS += 1800;
+    const state = await device.update();
+    expect(state).toMatchObject({ running: device.factory, last_result: { code: 'update_deadline' } });
+    expect(state.last_result?.message).toContain(given.missing.join(', '));
+    expect(state.banned).toHaveLength(given.isBanned ? 1 : 0);
+  });
+
   it('gets the time that the agent asks for, as on a slow board', async () => {
     const device = await Device.create();
     const archive = await device.release({ version: NEXT });

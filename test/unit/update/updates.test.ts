@@ -48,6 +48,8 @@ describe('an install of another version', () => {
       ...NEW,
       archive: `${NEW.digest}.tar.gz`,
       metadata: 'metadata',
+      // The criteria here are one minute and one observation.
+      trial_s: 1800 + 60 + 60,
     });
     expect(read(bench, 'before.json')).toMatchObject({ id: ID, connected: false, degraded: [] });
     expect(updates.state().update).toMatchObject({ phase: 'installing', digest: `sha256:${NEW.digest}` });
@@ -73,6 +75,7 @@ describe('an install of another version', () => {
     await bench.pass(2000);
     expect(next.state().update).toMatchObject({ phase: 'trial', waiting_for: ['time'] });
     expect(read(bench, 'confirm.json')).toBeNull();
+    expect(read(bench, 'waiting.json')).toEqual({ format: 1, trial: ID, missing: ['time'] });
     await bench.pass(60_000);
     expect(read(bench, 'confirm.json')).toEqual({
       format: 1,
