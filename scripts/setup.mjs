@@ -61,6 +61,15 @@ const SYSTEM_PACKAGES = {
     'qemu-user-static',
     'binfmt-support',
   ],
+  // The emulator of single arm64 programs, and the C and C++ libraries of Debian 12 for them.
+  board: [
+    'qemu-user-static',
+    'binfmt-support',
+    'libc6-arm64-cross',
+    'libgcc-s1-arm64-cross',
+    'libstdc++6-arm64-cross',
+    'iproute2',
+  ],
 };
 
 const print = (line) => process.stderr.write(`setup: ${line}\n`);

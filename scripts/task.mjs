@@ -15,6 +15,7 @@ const TASKS = {
   load: { system: [], script: ['scripts/load/main.ts'] },
   fleet: { system: [], script: ['scripts/fleet/main.ts'] },
   'check:image': { system: ['camera', 'image'], script: ['scripts/image/main.ts'] },
+  'check:board': { system: ['board'], script: ['scripts/board/main.ts'] },
   package: { system: [], script: ['scripts/package/main.ts'] },
   setup: { system: ['camera', 'test'] },
   build: { system: [] },

@@ -9,8 +9,8 @@ export const FRAMES = join(import.meta.dirname, '..', '..', 'test/fixtures/sea')
 const REGISTRATIONS = '/proc/sys/fs/binfmt_misc';
 const EMULATOR = 'qemu-aarch64';
 
-/** The processors of a Raspberry Pi 4. */
-const CPUINFO = [0, 1, 2, 3]
+/** /proc/cpuinfo of a Raspberry Pi 4. */
+export const RASPBERRY_PI_4_CPUINFO = [0, 1, 2, 3]
   .map(
     (processor) =>
       `processor\t: ${processor}\nBogoMIPS\t: 108.00\nFeatures\t: fp asimd evtstrm crc32 cpuid\n` +
@@ -33,7 +33,7 @@ export function emulate(): void {
 export function emulationOptions(cache: string): Required<Pick<ContainerOptions, 'mounts' | 'environment'>> {
   mkdirSync(cache, { recursive: true });
   const file = join(cache, 'cpuinfo');
-  writeFileSync(file, CPUINFO);
+  writeFileSync(file, RASPBERRY_PI_4_CPUINFO);
   const camera = {
     ...{ id: 'sea', kind: 'directory', path: '/sea', replay: 'loop' },
     ...{ schedule: { everyS: 30 }, burst: { frames: 1 }, timeoutS: 25 },
