@@ -1,5 +1,6 @@
 import { constants } from 'node:fs';
-import { open, rm, type FileHandle } from 'node:fs/promises';
+import { open, unlink, type FileHandle } from 'node:fs/promises';
+import { errorCode } from '../base/disk-errors.ts';
 import { schemaChecker } from '../base/schema-checker.ts';
 import {
   MAX_UPDATE_FILE_BYTES,
@@ -70,9 +71,11 @@ export class RequestDirectory {
     return isId(id) ? { kind: 'invalid', id } : { kind: 'none' };
   }
 
-  /** Removes the request, and makes the removal durable. */
+  /** Removes the request, and makes the removal durable. A directory in its place is no request and stays. */
   async removeRequest(): Promise<void> {
-    await rm(`${this.#path}/request.json`, { force: true });
+    await unlink(`${this.#path}/request.json`).catch((error: unknown) => {
+      if (!/^(ENOENT|EISDIR)$/.test(errorCode(error) ?? '')) throw error;
+    });
     await this.#handle.sync();
   }
 

@@ -82,6 +82,15 @@ describe('a rollback that an operator starts by hand', () => {
     expect(device.current()).toBe(FACTORY);
   });
 
+  it('works although the agent has put a directory in the place of its request', async () => {
+    const device = await Device.create();
+    await device.putOnTrial({ version: NEXT, behaviour: 'hanging' });
+    const request = join(device.paths.requests, 'request.json');
+    rmSync(request);
+    mkdirSync(request);
+    expect(await device.update(operatorRollback())).toMatchObject({ trial: null, running: device.factory });
+  });
+
   it('is not followed by the install that was handled before', async () => {
     const device = await Device.create();
     await commit(device, NEXT);
