@@ -5,6 +5,7 @@ import { runTool } from './run-tool.ts';
 
 /** Recorded frames. */
 export const FRAMES = join(import.meta.dirname, '..', '..', 'test/fixtures/sea');
+const PRELOAD = join(import.meta.dirname, 'emulated-children.mjs');
 
 const REGISTRATIONS = '/proc/sys/fs/binfmt_misc';
 const EMULATOR = 'qemu-aarch64';
@@ -39,9 +40,10 @@ export function emulationOptions(cache: string): Required<Pick<ContainerOptions,
     ...{ schedule: { everyS: 30 }, burst: { frames: 1 }, timeoutS: 25 },
   };
   return {
-    mounts: { [file]: '/proc/cpuinfo', [FRAMES]: '/sea' },
+    mounts: { [file]: '/proc/cpuinfo', [FRAMES]: '/sea', [PRELOAD]: '/emulated-children.mjs' },
     environment: {
       QEMU_CPU: 'cortex-a72',
+      NODE_OPTIONS: '--import=/emulated-children.mjs',
       SWELLSIGHT_CAMERAS: JSON.stringify([camera]),
       SWELLSIGHT_INFERENCE_TIMEOUT_S: '120',
       SWELLSIGHT_INFERENCE_MAX_RSS_MB: '800',
