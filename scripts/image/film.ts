@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync } from 'node:fs';
 import { join } from 'node:path';
 import type { ContainerOptions } from './container.ts';
 import { FRAMES } from './emulation.ts';
@@ -8,6 +8,8 @@ import { runTool } from './run-tool.ts';
 export function filmCamera(cache: string): Required<Pick<ContainerOptions, 'mounts' | 'environment'>> {
   mkdirSync(cache, { recursive: true });
   const directory = mkdtempSync(join(cache, 'film-'));
+  // The user of the image reads it.
+  chmodSync(directory, 0o755);
   runTool('ffmpeg', [
     ...['-v', 'error', '-y', '-loop', '1', '-i', join(FRAMES, 'sea-big.jpg'), '-f', 'lavfi', '-i', 'sine'],
     // Moving noise, so that the picture is not frozen.
