@@ -1,11 +1,10 @@
 // The program that systemd runs as root: `node main.js run`. See docs/agent-update.md.
-import { randomUUID } from 'node:crypto';
 import { mkdirSync, readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { asAgentError } from '../base/errors.ts';
-import type { UpdateRequest } from '../contract/update-files.ts';
 import { DEFAULT_PATHS } from './paths.ts';
 import { thisMachine } from './platform.ts';
+import { operatorRollback } from './request-directory.ts';
 import { Systemd } from './service-control.ts';
 import { Updater } from './updater.ts';
 
@@ -27,17 +26,6 @@ function readVersion(): string {
   return (JSON.parse(readFileSync(url, 'utf8')) as { readonly version: string }).version;
 }
 
-const rollbackRequest = (): UpdateRequest => ({
-  format: 1,
-  id: randomUUID(),
-  action: 'rollback',
-  version: null,
-  digest: null,
-  archive: null,
-  metadata: null,
-  requested_at: new Date().toISOString(),
-});
-
 async function main(): Promise<number> {
   const { positionals } = parseArgs({ allowPositionals: true });
   const [command = 'run'] = positionals;
@@ -56,7 +44,7 @@ async function main(): Promise<number> {
     { control: new Systemd(), machine: thisMachine, log },
   );
   try {
-    await updater.run(aborted.signal, command === 'rollback' ? rollbackRequest() : null);
+    await updater.run(aborted.signal, command === 'rollback' ? operatorRollback() : null);
     return 0;
   } catch (error) {
     const { code, message, hint } = asAgentError(error);

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { constants } from 'node:fs';
 import { open, unlink, type FileHandle } from 'node:fs/promises';
 import { errorCode } from '../base/disk-errors.ts';
@@ -115,3 +116,15 @@ function isConsistent({ action, version, digest, archive, metadata }: UpdateRequ
   if (action === 'rollback') return true;
   return version !== null && digest !== null && archive === `${digest}.tar.gz` && metadata !== null;
 }
+
+/** The request of an operator who runs `node main.js rollback`. */
+export const operatorRollback = (): UpdateRequest => ({
+  format: 1,
+  id: randomUUID(),
+  action: 'rollback',
+  version: null,
+  digest: null,
+  archive: null,
+  metadata: null,
+  requested_at: new Date().toISOString(),
+});

@@ -155,7 +155,7 @@ function findModule(facts: HardwareFacts): FoundModule | null {
   return match ? { board: match[1], soc: match[2], module: match[1].name } : null;
 }
 
-/** From the compatible list, where `tegra23x` stands beside `tegra234`; in a container from the id of the chip. */
+/** From the compatible list, which may also contain the family name `tegra23x`; in a container from the id of the chip. */
 function socOf({ deviceTreeCompatible, soc }: HardwareFacts): string | null {
   const named = deviceTreeCompatible.map((name) => name.replace(/^nvidia,/, ''));
   const known = named.find((name) => name in SOCS) ?? named.find((name) => /^tegra\d+$/.test(name));

@@ -1,23 +1,10 @@
-import { randomUUID } from 'node:crypto';
 import { existsSync, mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import type { UpdateRequest } from '../../../src/contract/update-files.ts';
+import { operatorRollback } from '../../../src/updater/request-directory.ts';
 import { Device, FACTORY } from '../../fixtures/updater/device.ts';
 
 const NEXT = '1.1.0';
-
-/** What `node main.js rollback` asks for. */
-const operatorRollback = (): UpdateRequest => ({
-  format: 1,
-  id: randomUUID(),
-  action: 'rollback',
-  version: null,
-  digest: null,
-  archive: null,
-  metadata: null,
-  requested_at: new Date().toISOString(),
-});
 
 async function commit(device: Device, version: string): Promise<void> {
   await device.putOnTrial({ version });
