@@ -1,0 +1,20 @@
+import { afterAll, describe, expect, it } from 'vitest';
+import { HTTP_ROWS } from '../../fixtures/camera-zoo/http-rows.ts';
+import { describeOutcome, formatTable, tryCamera } from '../../fixtures/camera-zoo/zoo.ts';
+
+const KINDS = { http: HTTP_ROWS };
+
+/** Cameras with quirks, as public bug reports describe them. One line in the file of a kind adds one. */
+describe.each(Object.entries(KINDS))('the zoo of %s cameras', (kind, rows) => {
+  const results: { quirk: string; result: string }[] = [];
+  afterAll(() => console.log(`${kind}: ${results.length} quirks\n${formatTable(results)}`));
+
+  it.each(rows)('$quirk: $expected', async ({ quirk, open, expected, remedy }) => {
+    const outcome = await tryCamera(open);
+    const result = describeOutcome(outcome);
+    results.push({ quirk, result });
+    const text = 'text' in outcome ? outcome.text : '';
+    expect(result, text).toBe(expected);
+    if (remedy) expect(text).toMatch(remedy);
+  });
+});
