@@ -28,6 +28,13 @@ createServer((request, response) =>
 /** Only as the service: the preflight and other commands work. */
 const WHEN_RUN = `if (process.argv[2] === 'run')`;
 const CRASHES = `${WHEN_RUN} process.exit(1);`;
+/** The main loop blocks for ever as soon as systemd has received READY=1. */
+const HANGS = `
+import { spawnSync } from 'node:child_process';
+const isActive = () => spawnSync('systemctl', ['is-active', '--quiet', 'swellsight']).status === 0;
+${WHEN_RUN} setInterval(() => { while (isActive()); }, 500);`;
+/** The service has a minute; the test need not wait that long for each of the starts. */
+const SHORT_WATCHDOG = '[Service]\nWatchdogSec=8s\n';
 const FILES = '/opt/swellsight';
 const WAIT_MS = 600_000;
 
@@ -39,9 +46,11 @@ describe('updates in a booted systemd', () => {
     chmodSync(home, 0o755);
     const repository = await initTestRepository(home);
     const archive = packagedArchive();
-    const variants = [{ version: '9.1.0' }, { version: '9.2.0', before: CRASHES }].map((variant) =>
-      packageVariant(archive, variant, home),
-    );
+    const variants = [
+      { version: '9.1.0' },
+      { version: '9.2.0', before: CRASHES },
+      { version: '9.3.0', before: HANGS },
+    ].map((variant) => packageVariant(archive, variant, home));
     await repository.publish(variants);
     for (const variant of variants) rmSync(variant);
     writeFileSync(join(home, 'server.mjs'), WEB_SERVER);
@@ -103,6 +112,28 @@ describe('updates in a booted systemd', () => {
       /update_banned|failed on this device/,
     );
   });
+
+  it(
+    'returns from a version that hangs after it has reported READY, and bans it',
+    { timeout: WAIT_MS },
+    async () => {
+      const dropIn = '/run/systemd/system/swellsight.service.d/short-watchdog.conf';
+      device.system.must(`
+      mkdir -p $(dirname ${dropIn})
+      printf '${SHORT_WATCHDOG.replaceAll('\n', '\\n')}' >${dropIn}
+      systemctl daemon-reload
+    `);
+      install('9.3.0');
+      await untilEnded('9.3.0');
+      const journal = device.system.run('journalctl -u swellsight -o cat --no-pager').stdout;
+      expect(journal.match(/Watchdog timeout/g)?.length ?? 0).toBeGreaterThanOrEqual(2);
+      expect(state().last_result).toMatchObject({ status: 'returned' });
+      expect(state().banned).toMatchObject([{ version: '9.2.0' }, { version: '9.3.0' }]);
+      expect(running()).toMatch(/^versions\/9\.1\.0-/);
+      device.system.must(`rm ${dropIn}; systemctl daemon-reload`);
+      await device.observesAgain();
+    },
+  );
 
   it('loses no observation in all updates', () => {
     const numbers = [...new Set(device.observations().map(({ seq }) => seq))].toSorted((a, b) => a - b);

@@ -102,7 +102,8 @@ export class PowerDisk {
   }
 
   #unmount(path: string): void {
-    run('umount', path);
+    // The kernel may release the files of a killed process group after its leader has ended.
+    run('timeout', '20', 'sh', '-c', 'until umount "$1"; do sleep 0.1; done', 'sh', path);
     this.#mounted.splice(this.#mounted.indexOf(path), 1);
   }
 }
