@@ -12,7 +12,8 @@ export function decodeSecret(bytes: Uint8Array): string {
   return text;
 }
 
-function decodeText(bytes: Uint8Array): string {
+/** UTF-8 or UTF-16, with or without a byte order mark. Throws `NotASecret`. */
+export function decodeText(bytes: Uint8Array): string {
   const encoding = startsWith(bytes, [0xff, 0xfe])
     ? 'utf-16le'
     : startsWith(bytes, [0xfe, 0xff])

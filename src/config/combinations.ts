@@ -1,5 +1,6 @@
 import { accessSync, constants } from 'node:fs';
 import { resolve } from 'node:path';
+import { NotPem, orderChain, readCertificateFile, readPrivateKeyFile } from '../base/pem.ts';
 import type { ConfigFault } from './faults.ts';
 import { isLoopback, type Settings } from './schema.ts';
 
@@ -21,8 +22,8 @@ export function checkCombinations(
     const path = mqtt[name];
     if (path === null) continue;
     rule([`mqtt.${name}`, 'mqtt.url'], tls, path, 'an mqtts:// or wss:// address in mqtt.url');
-    rule([`mqtt.${name}`], isReadable(path), path, 'a readable PEM file');
   }
+  checkPemFiles(mqtt, faults);
   const hasBroker = mqtt.url.length > 0;
   rule(
     ['mqtt.username', 'mqtt.url'],
@@ -59,6 +60,30 @@ export function checkCombinations(
     'true',
     'update.repository and update.trustRoot too',
   );
+}
+
+/** Finds unusable files now, and not at the first connection. */
+function checkPemFiles({ ca, cert, key }: Settings['mqtt'], faults: ConfigFault[]): void {
+  const read = <T>(name: string, path: string | null, reader: (path: string) => T): T | null => {
+    if (path === null) return null;
+    try {
+      return reader(path);
+    } catch (thrown) {
+      if (!(thrown instanceof NotPem)) throw thrown;
+      faults.push({ key: `mqtt.${name}`, given: path, wanted: thrown.message, origin: null });
+      return null;
+    }
+  };
+  read('ca', ca, readCertificateFile);
+  const certificates = read('cert', cert, readCertificateFile);
+  const privateKey = read('key', key, readPrivateKeyFile);
+  if (certificates && privateKey && orderChain(certificates, privateKey) === null)
+    faults.push({
+      key: 'mqtt.key',
+      given: key ?? '',
+      wanted: `the private key of the certificate in ${cert ?? 'mqtt.cert'}`,
+      origin: null,
+    });
 }
 
 function isReadable(path: string): boolean {

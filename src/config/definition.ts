@@ -40,7 +40,7 @@ export function settingsDefinition(onInvalid: OnInvalid = () => undefined): Grou
     mqtt: {
       url: setting(
         [],
-        is.oneOrListOf(is.url(['mqtt', 'mqtts', 'ws', 'wss']), 8),
+        is.oneOrListOf(is.brokerUrl, 8),
         'The broker, or a list of brokers to try in turn; without one, the agent uses its embedded broker.',
       ),
       protocolVersion: setting(5, is.oneOf([5, 4]), 'MQTT 5, or 4 for MQTT 3.1.1.'),

@@ -73,6 +73,20 @@ export const url = (schemes: readonly string[]): Format => ({
   accepts: (value) => isUrl(value, schemes),
 });
 
+/**
+ * The address of a broker. A `/`, `?` or `#` that is not encoded ends the authority: the rest of the password would become a
+ * path or a fragment, and a part of it the host.
+ */
+export const brokerUrl: Format = {
+  wanted:
+    'a URL with mqtt://, mqtts://, ws:// or wss:// (in user and password, write @ as %40, : as %3A, / as %2F, ? as %3F, # as %23, % as %25)',
+  accepts: (value) => {
+    if (!isUrl(value, ['mqtt', 'mqtts', 'ws', 'wss'])) return false;
+    const { protocol, pathname, search, hash } = new URL(value as string);
+    return hash === '' && !(protocol.startsWith('mqtt') && `${pathname}${search}`.includes('@'));
+  },
+};
+
 /** `wanted` of an id, here and in `cameras.ts`. */
 export const ID_WANTED = '1 to 64 of A-Z a-z 0-9 _ . -, the first a letter or digit';
 export const id: Format = pattern(new RegExp(Id.pattern ?? ''), ID_WANTED);

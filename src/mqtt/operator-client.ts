@@ -1,4 +1,5 @@
 import { connectAsync, type MqttClient } from 'mqtt';
+import { brokerLogin } from './broker-login.ts';
 import './disable-packet-id-cache.ts';
 import { connectFailure } from './link/failures.ts';
 
@@ -17,7 +18,8 @@ export class OperatorClient {
 
   /** Throws `mqtt_refused` or `mqtt_unreachable`. */
   static async connect(options: OperatorOptions): Promise<OperatorClient> {
-    const { url, username, password, ca } = options;
+    const { url, username, password } = brokerLogin(options.url, options);
+    const { ca } = options;
     const present = Object.entries({ username, password, ca }).filter(([, value]) => value !== null);
     try {
       const client = await connectAsync(
@@ -29,7 +31,7 @@ export class OperatorClient {
       client.on('error', () => undefined);
       return new OperatorClient(client);
     } catch (error) {
-      throw connectFailure(error, url).error;
+      throw connectFailure(error, options.url).error;
     }
   }
 

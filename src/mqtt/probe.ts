@@ -9,7 +9,7 @@ import { connectFailure } from './link/failures.ts';
  * running agent with the same settings. Throws `mqtt_refused` or `mqtt_unreachable`.
  */
 export async function probeBroker(url: string, mqtt: Settings['mqtt'], timeoutMs: number): Promise<void> {
-  const options = clientOptions({
+  const { url: address, options } = clientOptions({
     url,
     protocolVersion: mqtt.protocolVersion,
     clientId: `${mqtt.clientId}-probe-${String(process.pid)}`,
@@ -22,7 +22,7 @@ export async function probeBroker(url: string, mqtt: Settings['mqtt'], timeoutMs
     maxPayloadBytes: 1024,
   });
   try {
-    const client = await connectAsync(url, withoutSession(options), false);
+    const client = await connectAsync(address, withoutSession(options), false);
     client.end(true);
   } catch (error) {
     throw connectFailure(error, url).error;

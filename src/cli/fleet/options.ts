@@ -1,4 +1,6 @@
 import { systemClock } from '../../base/clock.ts';
+import { AgentError } from '../../base/errors.ts';
+import { NotPem, readCertificateFile } from '../../base/pem.ts';
 import type { OperatorOptions } from '../../mqtt/operator-client.ts';
 import { readOptionFile } from '../options.ts';
 import type { Terminal } from '../terminal.ts';
@@ -14,7 +16,7 @@ export interface FleetOptions {
   readonly json?: boolean;
 }
 
-/** Options of the broker connection. Throws `usage` for an unreadable file. */
+/** Options of the broker connection. Throws `usage` for an unusable file. */
 export function operatorOptions(options: FleetOptions, { env }: Terminal): OperatorOptions {
   const password = env['SWELLSIGHT_BROKER_PASSWORD'];
   return {
@@ -24,8 +26,17 @@ export function operatorOptions(options: FleetOptions, { env }: Terminal): Opera
       options.passwordFile === undefined
         ? (password ?? null)
         : readOptionFile('password', options.passwordFile).trim(),
-    ca: options.ca === undefined ? null : readOptionFile('CA', options.ca),
+    ca: options.ca === undefined ? null : readCaFile(options.ca),
   };
+}
+
+function readCaFile(path: string): string {
+  try {
+    return readCertificateFile(path).map(String).join('');
+  } catch (thrown) {
+    if (!(thrown instanceof NotPem)) throw thrown;
+    throw new AgentError('usage', `--ca ${path}: wanted ${thrown.message}`, { cause: thrown });
+  }
 }
 
 /** Resolves after `ms`, or as soon as the signal fires. */

@@ -1,5 +1,6 @@
 import { Readable } from 'node:stream';
 import type { IClientOptions } from 'mqtt';
+import { brokerLogin } from '../broker-login.ts';
 import type { Credentials } from './credential-files.ts';
 import type { LinkTuning } from './options.ts';
 import type { BrokerAddress } from './reconnect.ts';
@@ -23,11 +24,15 @@ export const SESSION_EXPIRY_S = 86_400;
 const MAX_INCOMING_PACKET_BYTES = 262_144;
 const RECEIVE_MAXIMUM = 20;
 
-/** Options of mqtt.js for one connection. */
-export function clientOptions(options: SessionOptions): IClientOptions {
-  const { username, password, ca, cert, key } = options.credentials;
+/** Address without login, and options of mqtt.js, for one connection. */
+export function clientOptions(options: SessionOptions): {
+  readonly url: string;
+  readonly options: IClientOptions;
+} {
+  const { ca, cert, key } = options.credentials;
+  const { url, username, password } = brokerLogin(options.url, options.credentials);
   const present = Object.entries({ username, password, ca, cert, key }).filter(([, value]) => value !== null);
-  return {
+  const clientOptions: IClientOptions = {
     ...(Object.fromEntries(present) as IClientOptions),
     clientId: options.clientId,
     // Nobody reads the log of mqtt.js, and each of its log lines costs as much time as a message.
@@ -59,6 +64,7 @@ export function clientOptions(options: SessionOptions): IClientOptions {
         }
       : {}),
   };
+  return { url, options: clientOptions };
 }
 
 type PacketStore = NonNullable<IClientOptions['outgoingStore']>;

@@ -1,8 +1,9 @@
-import { createHash, createPrivateKey, X509Certificate } from 'node:crypto';
+import { createHash, type X509Certificate } from 'node:crypto';
 import { readFileSync, statSync } from 'node:fs';
 import { errorCode } from '../../base/disk-errors.ts';
-import { decodeSecret, NotASecret } from '../../base/secret-text.ts';
 import { AgentError } from '../../base/errors.ts';
+import { NotPem, orderChain, readCertificateFile, readPrivateKeyFile } from '../../base/pem.ts';
+import { decodeSecret, NotASecret } from '../../base/secret-text.ts';
 
 /**
  * Where the credentials come from: values, or paths of files. `ca` contains the certificates that the device trusts.
@@ -21,10 +22,10 @@ export interface CredentialSources {
 export interface Credentials {
   readonly username: string | null;
   readonly password: string | null;
-  /** Contents of the files `ca`, `cert` and `key`, PEM. */
-  readonly ca: Buffer | null;
-  readonly cert: Buffer | null;
-  readonly key: Buffer | null;
+  /** PEM. `cert`: the certificate of the device first, then its chain; `key`: PKCS#8. */
+  readonly ca: string | null;
+  readonly cert: string | null;
+  readonly key: string | null;
   /** Validity of the device's own certificate; null without one. */
   readonly validity: CertificateValidity | null;
   /** SHA-256 of all values of the set, hex: equal for equal sets. */
@@ -38,9 +39,7 @@ export interface CertificateValidity {
   readonly fingerprint: string;
 }
 
-const MAX_FILE_BYTES = 1_048_576;
 const MAX_PASSWORD_BYTES = 65_536;
-const CERTIFICATE = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g;
 
 const DAY_MS = 86_400_000;
 const MAX_WARN_MS = 14 * DAY_MS;
@@ -90,78 +89,60 @@ export function credentialFilesState(sources: CredentialSources): CredentialFile
 
 /**
  * Reads every file and checks that each file is complete, and that certificate and key match: rejects a half-written
- * file, and a certificate whose key has not been written yet. Throws `mqtt_refused`, which names the file but never
- * contains its contents.
+ * file, and a certificate whose key has not been written yet. Throws `mqtt_refused`, which names the file and its setting
+ * but never contains its contents.
  */
 export function readCredentials(sources: CredentialSources): Credentials {
   const { username, passwordFile = null } = sources;
   const password = passwordFile === null ? sources.password : readPassword(passwordFile);
-  const [ca, cert, key] = [sources.ca, sources.cert, sources.key].map((path) =>
-    path === null ? null : readLimited(path, MAX_FILE_BYTES),
-  ) as [Buffer | null, Buffer | null, Buffer | null];
-  if (sources.ca !== null && ca !== null) parseCertificates(sources.ca, ca);
-  let validity: CertificateValidity | null = null;
-  if (sources.cert !== null && cert !== null) {
-    const [own] = parseCertificates(sources.cert, cert);
-    if (sources.key !== null && key !== null && own) checkKeyMatches(sources.key, key, own);
-    validity = own ? certificateValidity(own) : null;
+  const trusted = readPem('mqtt.ca', sources.ca, readCertificateFile);
+  const privateKey = readPem('mqtt.key', sources.key, readPrivateKeyFile);
+  let chain = readPem('mqtt.cert', sources.cert, readCertificateFile);
+  if (chain && privateKey) {
+    chain = orderChain(chain, privateKey);
+    if (!chain) throw unusableFile('mqtt.key', sources.key, 'the key does not belong to the certificate');
   }
+  const [ca, cert] = [trusted, chain].map((list) => list?.map(String).join('') ?? null) as [
+    string | null,
+    string | null,
+  ];
+  const key = privateKey?.export({ type: 'pkcs8', format: 'pem' }).toString() ?? null;
+  const validity = chain ? certificateValidity(chain[0]) : null;
   const hash = createHash('sha256');
   for (const part of [username, password, ca, cert, key]) hash.update(part ?? '').update('\0');
   return { username, password, ca, cert, key, validity, digest: hash.digest('hex') };
 }
 
+function readPem<T>(setting: string, path: string | null, read: (path: string) => T): T | null {
+  if (path === null) return null;
+  try {
+    return read(path);
+  } catch (thrown) {
+    throw thrown instanceof NotPem ? unusableFile(setting, path, `wanted ${thrown.message}`, thrown) : thrown;
+  }
+}
+
 function readPassword(path: string): string {
-  const bytes = readLimited(path, MAX_PASSWORD_BYTES);
+  const unusable = (reason: string, cause?: unknown): AgentError =>
+    unusableFile('mqtt.password_file', path, reason, cause);
   let password: string;
   try {
-    password = decodeSecret(bytes);
+    if (statSync(path).size > MAX_PASSWORD_BYTES) throw unusable('it is too large');
+    password = decodeSecret(readFileSync(path));
   } catch (thrown) {
-    throw unusableFile(
-      path,
-      `it is not ${thrown instanceof NotASecret ? thrown.message : 'a secret'}`,
+    if (thrown instanceof AgentError) throw thrown;
+    throw unusable(
+      thrown instanceof NotASecret ? `it is not ${thrown.message}` : (errorCode(thrown) ?? 'unreadable'),
       thrown,
     );
   }
-  if (password === '') throw unusableFile(path, 'it is empty');
+  if (password === '') throw unusable('it is empty');
   return password;
 }
 
-function readLimited(path: string, maxBytes: number): Buffer {
-  try {
-    if (statSync(path).size > maxBytes) throw unusableFile(path, 'it is too large');
-    return readFileSync(path);
-  } catch (thrown) {
-    throw thrown instanceof AgentError ? thrown : unusableFile(path, errorCode(thrown), thrown);
-  }
-}
-
-function parseCertificates(path: string, pem: Buffer): X509Certificate[] {
-  const text = pem.toString('latin1');
-  const complete = text.match(CERTIFICATE) ?? [];
-  const beginCount = text.split('-----BEGIN ').length - 1;
-  if (complete.length === 0 || complete.length < beginCount)
-    throw unusableFile(path, 'it does not contain complete certificates');
-  try {
-    return complete.map((one) => new X509Certificate(one));
-  } catch (thrown) {
-    throw unusableFile(path, errorCode(thrown), thrown);
-  }
-}
-
-function checkKeyMatches(path: string, pem: Buffer, certificate: X509Certificate): void {
-  let matches: boolean;
-  try {
-    matches = certificate.checkPrivateKey(createPrivateKey(pem));
-  } catch (thrown) {
-    throw unusableFile(path, errorCode(thrown), thrown);
-  }
-  if (!matches) throw unusableFile(path, 'the key does not belong to the certificate');
-}
-
-function unusableFile(file: string, reason: string | null, cause?: unknown): AgentError {
+function unusableFile(setting: string, file: string | null, reason: string, cause?: unknown): AgentError {
   return new AgentError('mqtt_refused', 'a certificate, key or password file is unusable', {
-    context: { file, reason: reason ?? 'unreadable' },
+    context: { setting, file, reason },
     ...(cause === undefined ? {} : { cause }),
   });
 }

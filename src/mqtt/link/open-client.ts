@@ -18,7 +18,8 @@ export interface ReceivedMessage extends CommandPacket {
 
 /** Starts to connect. From the first byte on, the device is protected against harmful packets from the broker. */
 export function openClient(options: SessionOptions): { readonly client: MqttClient; readonly inbox: Inbox } {
-  const client = connect(options.url, clientOptions(options));
+  const { url, options: clientSettings } = clientOptions(options);
+  const client = connect(url, clientSettings);
   // An error event without a listener would end the process.
   client.on('error', () => undefined);
   // Create the inbox now: messages that the broker had queued arrive directly after CONNACK.

@@ -1,15 +1,22 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { getConfigFaults, type ConfigFault } from '../../../src/config/faults.ts';
 import { loadSettings } from '../../../src/config/load.ts';
 import { AgentError } from '../../../src/base/errors.ts';
+import { Authority } from '../../fixtures/certificates.ts';
 
 let dir = '';
 beforeAll(() => {
   dir = mkdtempSync(join(tmpdir(), 'swellsight-faults-'));
-  writeFileSync(join(dir, 'file.pem'), 'x');
+  using authority = new Authority();
+  for (const name of ['pi', 'other']) {
+    const { cert, key } = authority.issue({ name });
+    for (const [end, path] of Object.entries({ crt: cert, key }))
+      writeFileSync(join(dir, `${name}.${end}`), readFileSync(path));
+    writeFileSync(join(dir, 'file.pem'), readFileSync(cert, 'utf8') + readFileSync(key, 'utf8'));
+  }
 });
 afterAll(() => {
   rmSync(dir, { recursive: true, force: true });
@@ -187,6 +194,11 @@ describe('combinations of settings', () => {
     [{ mqtt: { url: 'mqtts://h', key: 'file.pem' } }, 'mqtt.cert'],
     [{ mqtt: { url: 'mqtts://h', ca: 'missing.pem' } }, 'mqtt.ca'],
     [{ mqtt: { url: 'mqtt://h', ca: 'file.pem' } }, 'mqtt.ca'],
+    [{ mqtt: { url: 'mqtts://h', ca: 'pi.key' } }, 'mqtt.ca'],
+    [{ mqtt: { url: 'mqtts://h', cert: 'pi.crt', key: 'other.key' } }, 'mqtt.key'],
+    [{ mqtt: { url: 'mqtts://h', cert: 'pi.crt', key: 'missing.key' } }, 'mqtt.key'],
+    [{ mqtt: { url: 'mqtts://h', cert: 'pi.crt', key: 'pi.crt' } }, 'mqtt.key'],
+    [{ mqtt: { url: 'mqtts://h', cert: 'pi.key', key: 'pi.key' } }, 'mqtt.cert'],
     [{ mqtt: { username: 'u' } }, 'mqtt.username'],
     [{ mqtt: { password: 'p' } }, 'mqtt.password'],
     [{ mqtt: { url: 'mqtt://h', password: 'p', protocolVersion: 4 } }, 'mqtt.username'],
@@ -201,6 +213,8 @@ describe('combinations of settings', () => {
 
   it.each([
     [{ mqtt: { url: 'mqtts://h', ca: 'file.pem', cert: 'file.pem', key: 'file.pem' } }],
+    [{ mqtt: { url: 'mqtts://h', cert: 'pi.crt', key: 'pi.key' } }],
+    [{ mqtt: { url: ['mqtt://a:%40%3A%2F%25@h', 'mqtt://b:100%@h', 'wss://h/mqtt?token=a@b'] } }],
     [{ mqtt: { url: 'mqtt://h', password: 'p' } }],
     [{ mqtt: { url: ['mqtt://h', 'wss://h/mqtt'], ca: 'file.pem' } }],
     [{ http: { host: '0.0.0.0', token: 't' } }],
@@ -212,11 +226,34 @@ describe('combinations of settings', () => {
   });
 });
 
+describe('certificate and key of the broker', () => {
+  it('names both settings when they are exchanged, with the files, before any connection', () => {
+    const tls = (mqtt: object): string[] => faults({ mqtt: { url: 'mqtts://h', ...mqtt } });
+    expect(tls({ cert: 'pi.key', key: 'pi.crt' })).toEqual([
+      expect.stringMatching(/^mqtt.cert: .*a private key: are certificate and key exchanged\?/),
+      expect.stringMatching(/^mqtt.key: .*a certificate: are certificate and key exchanged\?/),
+    ]);
+    expect(tls({ cert: 'pi.crt', key: 'other.key' })).toEqual([
+      `mqtt.key: the private key of the certificate in ${join(dir, 'pi.crt')}`,
+    ]);
+  });
+});
+
+describe('a password in the address of a broker', () => {
+  it.each(['12#34', '1/pa@rt', '1?pa@rt', 'pa/rt', 'pa?rt', 'pa#rt', '#'])(
+    'is a fault with a remedy when %s is not encoded',
+    (password) => {
+      const found = faults({ mqtt: { url: `mqtt://user:${password}@host` } });
+      expect(found).toEqual([expect.stringMatching(/^mqtt.url: .*write @ as %40.*\/ as %2F/)]);
+    },
+  );
+});
+
 it('reports all faults of a file together', () => {
   const found = faults({
     site: 'a b',
     unknown: 1,
-    mqtt: { url: 'nonsense', cert: 'file.pem', homeAsistant: {} },
+    mqtt: { url: 'nonsense', cert: 'pi.crt', homeAsistant: {} },
     http: { host: '0.0.0.0', port: '80' },
     cameras: [
       { id: 'a', kind: 'rtsp', schedule: { cron: 'x', everyS: 3, timezone: 'Mars/Base' } },
