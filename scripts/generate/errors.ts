@@ -1,11 +1,20 @@
 import { ERROR_CODES } from '../../src/base/errors.ts';
+import { CAUSE_REMEDIES, REMEDIES } from '../../src/camera/remedies.ts';
+
+const escapeCell = (text: string): string => text.replaceAll('|', '\\|');
 
 /** `docs/errors.md`, generated from the list of codes. */
 export function errorFiles(): Record<string, string> {
   const rows = Object.entries(ERROR_CODES).map(
     ([code, { retryable, hint }]) =>
-      `| \`${code}\` | ${retryable ? 'yes' : 'no'} | ${hint.replaceAll('|', '\\|')} |`,
+      `| \`${code}\` | ${retryable ? 'yes' : 'no'} | ${escapeCell(hint)} |`,
   );
+  const cameraRows = Object.entries(REMEDIES).flatMap(([kind, remedies]) =>
+    Object.entries(remedies).flatMap(([code, hint]) =>
+      hint === null ? [] : [`| \`${kind}\` | \`${code}\` | ${escapeCell(hint)} |`],
+    ),
+  );
+  const causes = Object.values(CAUSE_REMEDIES).map((hint) => `- ${hint}`);
   const text = [
     '# Error codes',
     '',
@@ -15,6 +24,18 @@ export function errorFiles(): Record<string, string> {
     '| code | retryable | what to do |',
     '| --- | --- | --- |',
     ...rows,
+    '',
+    '## Cameras',
+    '',
+    'Generated from `src/camera/remedies.ts`. The remedy of a camera failure depends on the kind of the camera:',
+    '',
+    '| kind | code | what to do |',
+    '| --- | --- | --- |',
+    ...cameraRows,
+    '',
+    'Where the camera or the network names the cause, one of these remedies stands in its place:',
+    '',
+    ...causes,
     '',
   ].join('\n');
   return { 'docs/errors.md': text };

@@ -16,11 +16,11 @@ export const ERROR_CODES = {
   internal: permanent('report it together with the log lines around it'),
 
   camera_auth: transient('check the user name and the password of the camera'),
-  camera_unreachable: transient('check the address, the cable and the power of the camera'),
-  camera_timeout: transient('the camera answers too slowly; increase timeoutS or reduce its resolution'),
-  camera_codec: transient('the stream cannot be decoded; set the camera to H.264 or MJPEG'),
-  camera_no_frame: transient('the camera is connected but sends no image'),
-  camera_ended: transient('the stream ended'),
+  camera_unreachable: transient('check the address or the path, the cable and the power of the camera'),
+  camera_timeout: transient('the camera answers too slowly; increase its timeoutS'),
+  camera_codec: transient('the camera sends no image or video that can be decoded; check its format'),
+  camera_no_frame: transient('the camera is connected but sends no image; restart it'),
+  camera_ended: transient('the stream ended; check the camera if this happens often'),
   camera_command: transient('run the capture command by hand and read its output'),
   camera_program_missing: transient('install the named program (ffmpeg for streams)'),
 
@@ -190,18 +190,22 @@ export interface AgentErrorOptions {
   /** Values that help to find the cause. No secrets, no image bytes. */
   readonly context?: Readonly<Record<string, unknown>>;
   readonly cause?: unknown;
+  /** The remedy of this case, where that of the code is too general. No secrets. */
+  readonly hint?: string;
 }
 
-/** A failure with a stable code, which determines `retryable` and `hint`. */
+/** A failure with a stable code, which determines `retryable` and the usual `hint`. */
 export class AgentError extends Error {
   override readonly name = 'AgentError';
   readonly code: ErrorCode;
   readonly context: Readonly<Record<string, unknown>>;
+  readonly #hint: string | null;
 
   constructor(code: ErrorCode, message: string, options: AgentErrorOptions = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.code = code;
     this.context = options.context ?? {};
+    this.#hint = options.hint ?? null;
   }
 
   get retryable(): boolean {
@@ -210,18 +214,33 @@ export class AgentError extends Error {
 
   /** What an operator can do about the failure. */
   get hint(): string {
-    return ERROR_CODES[this.code].hint;
+    return this.#hint ?? ERROR_CODES[this.code].hint;
+  }
+
+  /** True when this failure has a remedy of its own. */
+  get hasOwnHint(): boolean {
+    return this.#hint !== null;
   }
 }
 
-/** Returns an `AgentError` as it is; wraps any other thrown value in one with code `internal`. */
+/**
+ * Returns an `AgentError` as it is; wraps any other thrown value in one: a deadline in `command_timeout`, everything else
+ * in `internal`.
+ */
 export function asAgentError(thrown: unknown): AgentError {
   if (thrown instanceof AgentError) return thrown;
+  if (isTimeout(thrown))
+    return new AgentError('command_timeout', 'the work did not end before its deadline', { cause: thrown });
   const message = thrown instanceof Error ? thrown.message : String(thrown);
   return new AgentError('internal', message, { cause: thrown });
 }
 
+/** True for the reason of a signal whose deadline passed. */
+export function isTimeout(thrown: unknown): boolean {
+  return thrown instanceof Error && thrown.name === 'TimeoutError';
+}
+
 /** True for the error of an aborted wait, request or process. */
 export function isAbort(thrown: unknown): boolean {
-  return thrown instanceof Error && (thrown.name === 'AbortError' || thrown.name === 'TimeoutError');
+  return isTimeout(thrown) || (thrown instanceof Error && thrown.name === 'AbortError');
 }

@@ -1,6 +1,6 @@
 import type { Clock } from '../base/clock.ts';
 import { withDeadline } from '../base/deadline.ts';
-import { asAgentError, isAbort, type AgentError } from '../base/errors.ts';
+import { asAgentError, isAbort, isTimeout, type AgentError } from '../base/errors.ts';
 import { Backoff } from '../base/retry.ts';
 import type { Camera, CaptureOptions, Frame } from './camera.ts';
 
@@ -85,7 +85,8 @@ const AUTH_PAUSE_MAX_MS = 600_000;
 /**
  * Retries a capture that yielded no frame, with exponential backoff and jitter, within `maxRetryS`. The delay grows from
  * one capture to the next until a frame arrives. After `camera_auth` it does not connect until a longer pause is over;
- * captures in this pause throw the same `camera_auth` at once.
+ * captures in this pause throw the same `camera_auth` at once. When the deadline of the caller passes during the retries,
+ * it throws the last failure of the camera.
  */
 export class RetryingCamera implements Camera {
   readonly id: string;
@@ -112,9 +113,10 @@ export class RetryingCamera implements Camera {
   async *capture(options: CaptureOptions, signal: AbortSignal): AsyncGenerator<Frame, void, undefined> {
     const retryUntilMs = this.#clock.monoMs() + this.#options.maxRetryS * 1000;
     if (this.#authPause && this.#clock.monoMs() < this.#authPause.untilMs) throw this.#authPause.failure;
-    for (;;) {
+    for (let failure: AgentError | null = null, pauseMs = 0; ;) {
       let frames = 0;
       try {
+        if (failure) await this.#clock.sleep(pauseMs, signal);
         for await (const frame of this.#camera.capture(options, signal)) {
           frames += 1;
           this.#backoff = this.#newBackoff();
@@ -123,14 +125,16 @@ export class RetryingCamera implements Camera {
         }
         return;
       } catch (thrown) {
+        // The deadline of the caller says nothing about the camera: its last failure does.
+        if (failure && isTimeout(signal.reason)) throw failure;
         if (isAbort(thrown)) throw thrown;
         signal.throwIfAborted();
-        const failure = asAgentError(thrown);
+        failure = asAgentError(thrown);
         if (frames > 0) throw failure;
-        const pauseMs = this.#backoff.nextMs();
         if (failure.code === 'camera_auth') this.#startAuthPause(failure);
-        if (!isWorthRetrying(failure) || this.#clock.monoMs() + pauseMs > retryUntilMs) throw failure;
-        await this.#clock.sleep(pauseMs, signal);
+        if (options.retry === false || !isWorthRetrying(failure)) throw failure;
+        pauseMs = this.#backoff.nextMs();
+        if (this.#clock.monoMs() + pauseMs > retryUntilMs) throw failure;
       }
     }
   }

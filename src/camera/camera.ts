@@ -28,6 +28,8 @@ export interface CaptureOptions {
   readonly intervalS: number;
   /** Longest wait for any one frame, seconds. */
   readonly timeoutS: number;
+  /** False: a failed capture is not repeated, because a person waits for its outcome. Default: true. */
+  readonly retry?: boolean;
 }
 
 /**
@@ -42,7 +44,8 @@ export interface Camera {
   close(): Promise<void>;
 }
 
-export type CameraErrorCode = Extract<ErrorCode, `camera_${string}`>;
+/** The failures of a camera. `camera_unknown` is a fault of a request. */
+export type CameraErrorCode = Exclude<Extract<ErrorCode, `camera_${string}`>, 'camera_unknown'>;
 
 /** Largest frame that a camera may deliver. */
 export const MAX_FRAME_BYTES = 32 * 1024 * 1024;

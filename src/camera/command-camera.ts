@@ -1,7 +1,9 @@
 import type { Clock } from '../base/clock.ts';
 import { AgentError } from '../base/errors.ts';
+import { redactUrl } from '../base/log.ts';
 import { BurstCapture } from './burst-capture.ts';
 import { MAX_FRAME_BYTES, detectImageType, type Camera, type CaptureOptions, type Frame } from './camera.ts';
+import { excerptOf } from './excerpt.ts';
 import { runProgram, type ProgramResult } from './child-program.ts';
 import { JpegSplitter } from './jpeg-splitter.ts';
 
@@ -11,6 +13,9 @@ export interface CommandCameraOptions {
   readonly command: readonly string[];
 }
 
+/** Shorter arguments are options and numbers. */
+const MIN_SECRET_CHARS = 5;
+
 /** Runs a program that writes one image to its standard output, for example rpicam-still, gst-launch-1.0 or a script. */
 export class CommandCamera implements Camera {
   readonly id: string;
@@ -18,10 +23,12 @@ export class CommandCamera implements Camera {
   readonly #args: readonly string[];
   readonly #clock: Clock;
   readonly #bursts: BurstCapture;
+  readonly #redact: (text: string) => string;
 
   constructor(options: CommandCameraOptions, deps: { readonly clock: Clock }) {
     this.id = options.id;
     [this.#program = '', ...this.#args] = options.command;
+    this.#redact = redactArguments(this.#args);
     this.#clock = deps.clock;
     this.#bursts = new BurstCapture(deps);
   }
@@ -44,7 +51,7 @@ export class CommandCamera implements Camera {
       { clock: this.#clock },
       signal,
     );
-    const fault = findFault(result);
+    const fault = findFault(result, this.#redact);
     if (fault !== null)
       throw new AgentError('camera_command', `${this.#program} ${fault}`, {
         context: { exitCode: result.code, signal: result.signal, stderr: result.stderr.trim().slice(-500) },
@@ -60,11 +67,26 @@ function lastImage(bytes: Buffer): Buffer {
   return jpegs.length > 1 ? (jpegs.at(-1) ?? bytes) : bytes;
 }
 
-function findFault({ stdout, code, signal }: ProgramResult): string | null {
+function findFault(
+  { stdout, stderr, code, signal }: ProgramResult,
+  redact: (text: string) => string,
+): string | null {
+  const lastLine = excerptOf(Buffer.from(stderr.trim().split('\n').at(-1) ?? ''), redact);
+  const reason = lastLine === null ? '' : `: ${lastLine}`;
   if (stdout === null) return `wrote more than ${MAX_FRAME_BYTES} bytes`;
-  if (code === null) return `was ended by ${signal ?? 'a signal'}`;
-  if (code !== 0) return `ended with exit code ${code}`;
-  if (stdout.length === 0) return 'wrote nothing to its standard output';
-  if (detectImageType(stdout) === null) return 'wrote something other than a JPEG, PNG or WebP image';
-  return null;
+  if (code === null) return `was ended by ${signal ?? 'a signal'}${reason}`;
+  if (code !== 0) return `ended with exit code ${code}${reason}`;
+  if (stdout.length === 0) return `wrote nothing to its standard output${reason}`;
+  if (detectImageType(stdout) !== null) return null;
+  const text = excerptOf(stdout, redact);
+  return text === null ? 'wrote data that is not a JPEG, PNG or WebP image' : `wrote text and no image: ${text}`;
+}
+
+/** Replaces the arguments, which may be secrets, in the output of a program. */
+function redactArguments(args: readonly string[]): (text: string) => string {
+  const secrets = args
+    .filter((arg) => arg.length >= MIN_SECRET_CHARS)
+    .toSorted((a, b) => b.length - a.length);
+  return (text) =>
+    redactUrl(secrets.reduce((redacted, secret) => redacted.replaceAll(secret, '***'), text));
 }

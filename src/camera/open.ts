@@ -12,6 +12,7 @@ import { StreamCamera } from './ffmpeg/stream-camera.ts';
 import { VideoCamera } from './ffmpeg/video-camera.ts';
 import { HttpCamera } from './http/camera.ts';
 import { RetryingCamera } from './burst-capture.ts';
+import { withRemedies } from './remedies.ts';
 
 export interface CameraDeps {
   readonly clock: Clock;
@@ -34,10 +35,11 @@ const SIMULATED_SIZE = { widthPx: 1280, heightPx: 720 };
  * failed capture before the next one is due. Throws `config_invalid` when the URL is invalid or a key is missing.
  */
 export async function openCamera(settings: CameraSettings, deps: CameraDeps): Promise<Camera> {
-  const camera = await createCamera(settings, deps);
   const { kind, schedule } = settings;
-  if (kind === 'simulated' || kind === 'video' || kind === 'directory') return camera;
-  return new RetryingCamera({ maxRetryS: retryLimitS(schedule) }, { camera, clock: deps.clock });
+  const camera = await createCamera(settings, deps);
+  if (kind === 'simulated' || kind === 'video' || kind === 'directory') return withRemedies(camera, kind);
+  const retrying = new RetryingCamera({ maxRetryS: retryLimitS(schedule) }, { camera, clock: deps.clock });
+  return withRemedies(retrying, kind);
 }
 
 /** Longest time after the start of a capture in which a retry starts, seconds. */

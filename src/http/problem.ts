@@ -23,6 +23,7 @@ const STATUS_OF_CODE: Partial<Record<ErrorCode, readonly [status: number, title:
   observation_unknown: [404, 'Unknown observation'],
   camera_no_frame: [404, 'No frame yet'],
   camera_timeout: [504, 'Camera timed out'],
+  command_timeout: [504, 'Request took too long'],
   label_refused: [409, 'Label refused'],
   calibration_invalid: [422, 'Calibration invalid'],
   config_invalid: [422, 'Configuration invalid'],

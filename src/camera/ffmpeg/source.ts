@@ -52,10 +52,11 @@ export class FfmpegSource extends FrameSource {
 
   #exitError(exit: ProgramExit): AgentError {
     if (exit.kind === 'not_started') return createMissingProgramError(this.#options.program, exit.error);
-    const { code, detail } = classifyFailure(this.#program.stderrTail(), this.frameCount > 0);
+    const { code, detail, hint } = classifyFailure(this.#program.stderrTail(), this.frameCount > 0);
     const reason = this.#options.redact(detail);
     return new AgentError(code, reason === '' ? 'ffmpeg ended' : `ffmpeg ended: ${reason}`, {
       context: { exitCode: exit.code, signal: exit.signal, frames: this.frameCount },
+      ...(hint === null ? {} : { hint }),
     });
   }
 }

@@ -2,6 +2,9 @@ import type { Clock } from '../../base/clock.ts';
 import { AgentError } from '../../base/errors.ts';
 import { BurstCapture } from '../burst-capture.ts';
 import { MAX_FRAME_BYTES, detectImageType, type Camera, type CaptureOptions, type Frame } from '../camera.ts';
+import { createRedactor } from '../credentials.ts';
+import { excerptOf } from '../excerpt.ts';
+import { CAUSE_REMEDIES } from '../remedies.ts';
 import { HttpClient, type HttpResponse } from './client.ts';
 import { MjpegSource } from './mjpeg-source.ts';
 
@@ -28,6 +31,7 @@ export class HttpCamera implements Camera {
   readonly #client: HttpClient;
   readonly #clock: Clock;
   readonly #bursts: BurstCapture;
+  readonly #redact: (text: string) => string;
   #previous: Snapshot | null = null;
 
   /** Throws `config_invalid` when the URL is invalid. */
@@ -36,6 +40,7 @@ export class HttpCamera implements Camera {
     this.#clock = deps.clock;
     this.#client = new HttpClient(options);
     this.#bursts = new BurstCapture(deps);
+    this.#redact = createRedactor(options);
   }
 
   async *capture(options: CaptureOptions, signal: AbortSignal): AsyncGenerator<Frame, void, undefined> {
@@ -77,12 +82,17 @@ export class HttpCamera implements Camera {
     }
     const bytes = await response.bytes(MAX_FRAME_BYTES, signal);
     if (bytes === null)
-      throw new AgentError('camera_codec', `the response is larger than ${MAX_FRAME_BYTES} bytes`);
+      throw new AgentError('camera_codec', `the response is larger than ${MAX_FRAME_BYTES} bytes`, {
+        hint: CAUSE_REMEDIES.too_large,
+      });
     if (bytes.length === 0) throw new AgentError('camera_no_frame', 'the response is empty');
-    if (detectImageType(bytes) === null)
-      throw new AgentError('camera_codec', 'the response is not a JPEG, PNG or WebP image', {
+    if (detectImageType(bytes) === null) {
+      const text = excerptOf(bytes, this.#redact);
+      const found = text === null ? 'is not a JPEG, PNG or WebP image' : `is text and not an image: ${text}`;
+      throw new AgentError('camera_codec', `the response ${found}`, {
         context: { contentType: response.header('content-type') },
       });
+    }
     this.#previous = { bytes, etag: response.header('etag'), lastModified: response.header('last-modified') };
     return this.#frame(bytes);
   }

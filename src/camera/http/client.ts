@@ -3,6 +3,7 @@ import { errorCode } from '../../base/disk-errors.ts';
 import { AgentError } from '../../base/errors.ts';
 import type { CameraErrorCode } from '../camera.ts';
 import { resolveCredentials } from '../credentials.ts';
+import { CAUSE_REMEDIES } from '../remedies.ts';
 import { HttpAuth } from './auth.ts';
 
 export interface HttpClientOptions {
@@ -50,6 +51,7 @@ export class HttpClient {
         throw new AgentError(
           'camera_unreachable',
           'the camera redirects too often, or to an address that is not http or https',
+          { hint: CAUSE_REMEDIES.redirect },
         );
       next.username = '';
       next.password = '';
@@ -154,7 +156,18 @@ async function checkStatus(response: HttpResponse): Promise<HttpResponse> {
   if ((status >= 200 && status < 300) || status === 304) return response;
   await response.discard();
   const code = status === 401 || status === 403 ? 'camera_auth' : 'camera_unreachable';
-  throw new AgentError(code, `the camera answered with status ${status}`, { context: { status } });
+  const hint = statusHint(status);
+  throw new AgentError(code, `the camera answered with status ${status}`, {
+    context: { status },
+    ...(hint === null ? {} : { hint }),
+  });
+}
+
+function statusHint(status: number): string | null {
+  if (status === 401 || status === 403) return null;
+  if (status === 404 || status === 410) return CAUSE_REMEDIES.unknown_path;
+  if (status >= 500) return CAUSE_REMEDIES.camera_fault;
+  return status >= 400 ? CAUSE_REMEDIES.refused_request : CAUSE_REMEDIES.redirect;
 }
 
 async function send(
@@ -184,15 +197,36 @@ function toCameraError(failure: unknown): AgentError {
   const cause = failure instanceof Error && failure.cause instanceof Error ? failure.cause : failure;
   // The parser errors of undici (Node's HTTP client) have a name, but no code.
   const reason = errorCode(cause) ?? (cause instanceof Error ? cause.name : '');
-  const code = toErrorCode(reason);
-  const problem = code === 'camera_codec' ? 'does not speak HTTP' : 'cannot be reached';
+  const { code, problem, hint } = classifyReason(reason);
   return new AgentError(code, `the camera ${problem}${reason === '' ? '' : ` (${reason})`}`, {
     cause: failure,
+    ...(hint === null ? {} : { hint: CAUSE_REMEDIES[hint] }),
   });
 }
 
-function toErrorCode(reason: string): CameraErrorCode {
-  if (/TIMEOUT|ETIMEDOUT/.test(reason)) return 'camera_timeout';
-  if (/^HPE_|HTTPParserError|HEADERS_OVERFLOW|RESPONSE/.test(reason)) return 'camera_codec';
-  return 'camera_unreachable';
+interface FailureClass {
+  readonly code: CameraErrorCode;
+  readonly problem: string;
+  readonly hint: keyof typeof CAUSE_REMEDIES | null;
 }
+
+const UNREACHABLE = 'cannot be reached';
+/** By the code of Node, OpenSSL or the HTTP parser, the most specific first. */
+const FAILURE_CLASSES: readonly (readonly [RegExp, FailureClass])[] = [
+  [/TIMEOUT|ETIMEDOUT/, { code: 'camera_timeout', problem: 'does not answer', hint: null }],
+  [
+    /CERT|SELF_SIGNED|UNABLE_TO_(GET_ISSUER|VERIFY)|INVALID_CA/,
+    { code: 'camera_unreachable', problem: 'has a certificate that is not trusted', hint: 'certificate' },
+  ],
+  [
+    /^HPE_|HTTPParserError|HEADERS_OVERFLOW|RESPONSE/,
+    { code: 'camera_codec', problem: 'does not speak HTTP', hint: 'other_protocol' },
+  ],
+  [/^(EPROTO|ERR_SSL_)/, { code: 'camera_unreachable', problem: 'does not speak TLS', hint: 'other_protocol' }],
+  [/^ECONNREFUSED$/, { code: 'camera_unreachable', problem: UNREACHABLE, hint: 'refused_port' }],
+  [/^(ENOTFOUND|EAI_)/, { code: 'camera_unreachable', problem: UNREACHABLE, hint: 'unknown_host' }],
+];
+const OTHER_FAILURE: FailureClass = { code: 'camera_unreachable', problem: UNREACHABLE, hint: null };
+
+const classifyReason = (reason: string): FailureClass =>
+  FAILURE_CLASSES.find(([pattern]) => pattern.test(reason))?.[1] ?? OTHER_FAILURE;

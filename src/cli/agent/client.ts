@@ -104,8 +104,9 @@ function parseJson(text: string): unknown {
 function toError(answer: unknown, status: number, origin: string): AgentError {
   if (typeof answer === 'object' && answer !== null && 'code' in answer && 'detail' in answer) {
     const { code, detail } = answer;
+    const hint = 'hint' in answer && typeof answer.hint === 'string' ? { hint: answer.hint } : {};
     if (typeof code === 'string' && Object.hasOwn(ERROR_CODES, code))
-      return new AgentError(code as ErrorCode, String(detail));
+      return new AgentError(code as ErrorCode, String(detail), hint);
   }
   return new AgentError(
     'agent_unreachable',

@@ -3,13 +3,9 @@ import { systemClock } from '../../base/clock.ts';
 import type { Camera } from '../../config/schema.ts';
 import { AgentError } from '../../base/errors.ts';
 import { createLog } from '../../base/log.ts';
-import { deadlineSignal } from '../../base/deadline.ts';
 import type { VisionClient } from '../../vision/protocol.ts';
 import { openModel } from '../open-model.ts';
 import { errorFinding, okFinding, warnFinding, type DoctorContext, type Finding } from './finding.ts';
-
-/** Added to the timeout of the camera, so that its programs can stop. */
-const GRACE_S = 10;
 
 /** Captures one frame of each camera and runs the quality gate on it. */
 export async function* checkCameras({ settings, terminal }: DoctorContext): AsyncGenerator<Finding> {
@@ -59,11 +55,9 @@ async function captureFrame(settings: Camera, signal: AbortSignal): Promise<Fram
   const camera = await openCamera(settings, { clock: systemClock, log: createLog('silent') });
   try {
     const { timeoutS } = settings;
-    const frames = camera.capture(
-      { frames: 1, intervalS: 0, timeoutS },
-      deadlineSignal((timeoutS + GRACE_S) * 1000, signal),
-    );
-    for await (const frame of frames) return frame;
+    // The camera has a deadline of its own, and its first failure is the answer.
+    const options = { frames: 1, intervalS: 0, timeoutS, retry: false };
+    for await (const frame of camera.capture(options, signal)) return frame;
     throw new AgentError('camera_no_frame', 'the camera returned no frame');
   } finally {
     await camera.close();

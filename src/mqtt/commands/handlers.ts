@@ -1,5 +1,5 @@
 import { isoTime, type Clock } from '../../base/clock.ts';
-import { asAgentError } from '../../base/errors.ts';
+import { asAgentError, isTimeout } from '../../base/errors.ts';
 import type { AgentApi } from '../../contract/api.ts';
 import type { CommandArgs, CommandName } from '../../contract/command.ts';
 import { CONFIRM_WITHIN_S, type Deferred } from '../../contract/config.ts';
@@ -141,5 +141,3 @@ function beginAfterAnswer<T>({ answer, begin }: Deferred<T>, afterAnswer: Comman
   afterAnswer(begin);
   return answer;
 }
-
-const isTimeout = (reason: unknown): boolean => reason instanceof Error && reason.name === 'TimeoutError';
