@@ -1,4 +1,5 @@
 import type { CalibrationSummary, Observation } from '../contract/observation.ts';
+import { toPrintable } from './terminal.ts';
 
 /** `1.20 m (0.90 to 1.50, site_median)`, or the reason for a missing height. */
 export function formatHeight({
@@ -68,9 +69,9 @@ export function formatBar(percent: number): string {
   return '#'.repeat(full) + '-'.repeat(BAR_CHARS - full);
 }
 
-/** Aligns columns. Replaces control characters by `?`: text of other parties must not control the terminal. */
+/** Aligns columns of printable text. */
 export function formatTable(cells: readonly (readonly string[])[]): string {
-  const rows = cells.map((row) => row.map((cell) => cell.replace(/\p{Cc}/gu, '?')));
+  const rows = cells.map((row) => row.map(toPrintable));
   const widths: number[] = [];
   for (const row of rows)
     row.forEach((cell, index) => (widths[index] = Math.max(widths[index] ?? 0, cell.length)));

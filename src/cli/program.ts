@@ -8,7 +8,15 @@ import { addModelCommands } from './model/commands.ts';
 import { configOption, jsonOption, modelOption, type SelectCommand } from './options.ts';
 import { addRepoCommands } from './repo/commands.ts';
 import { createSignalHandler, HangUp, onNpmEnd, STOP_SIGNALS } from './signals.ts';
-import { createPalette, EXIT, exitCodeOf, processTerminal, toJson, type Terminal } from './terminal.ts';
+import {
+  createPalette,
+  EXIT,
+  exitCodeOf,
+  processTerminal,
+  toJson,
+  toPrintable,
+  type Terminal,
+} from './terminal.ts';
 
 /**
  * Runs one command line; `argv` as in `process.argv`. Resolves with the exit code and never rejects: it prints an error and
@@ -49,7 +57,10 @@ function printError(thrown: unknown, asJson: boolean, terminal: Terminal): numbe
   const error = asAgentError(thrown);
   const { code, message, hint } = error;
   if (asJson) terminal.err(toJson({ error: { code, message, hint } }));
-  else terminal.err(`${createPalette(terminal.colour.err).bad('swellsight:')} ${message}\n  ${hint}`);
+  else {
+    const lines = message.split('\n').map(toPrintable).join('\n');
+    terminal.err(`${createPalette(terminal.colour.err).bad('swellsight:')} ${lines}\n  ${toPrintable(hint)}`);
+  }
   return exitCodeOf(error);
 }
 

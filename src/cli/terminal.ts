@@ -65,6 +65,9 @@ export function processTerminal(
   };
 }
 
+/** Replaces control characters by `?`: text of other parties must not control the terminal. */
+export const toPrintable = (text: string): string => text.replace(/\p{Cc}/gu, '?');
+
 /** The output format of `--json`: two spaces of indentation. */
 export const toJson = (value: unknown): string => JSON.stringify(value, null, 2);
 

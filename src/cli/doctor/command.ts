@@ -2,7 +2,7 @@ import { asAgentError } from '../../base/errors.ts';
 import type { Settings } from '../../config/schema.ts';
 import { configWarnings, loadCommandSettings } from '../config.ts';
 import type { ConfigOptions } from '../options.ts';
-import { createPalette, EXIT, toJson, type Terminal } from '../terminal.ts';
+import { createPalette, EXIT, toJson, toPrintable, type Terminal } from '../terminal.ts';
 import {
   errorFinding,
   failFinding,
@@ -105,5 +105,6 @@ async function runChecks(context: DoctorContext, addFinding: (finding: Finding) 
 function formatFinding({ check, state, detail, mend }: Finding, terminal: Terminal): string {
   const palette = createPalette(terminal.colour.out);
   const word = { ok: palette.good('ok  '), warn: palette.warn('warn'), fail: palette.bad('FAIL') }[state];
-  return `${word}  ${check.padEnd(CHECK_COLUMNS)} ${detail}${mend === null ? '' : palette.dim(` -> ${mend}`)}`;
+  const remedy = mend === null ? '' : palette.dim(` -> ${toPrintable(mend)}`);
+  return `${word}  ${check.padEnd(CHECK_COLUMNS)} ${toPrintable(detail)}${remedy}`;
 }

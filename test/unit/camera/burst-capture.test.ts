@@ -89,6 +89,18 @@ describe('RetryingCamera', () => {
     expect(inner.startedMs).toHaveLength(1);
   });
 
+  it('does not retry when a person waits, but keeps the pause after a rejected password', async () => {
+    const { inner, camera } = make([
+      [0, 'camera_timeout'],
+      [0, 'camera_auth'],
+      [1, null],
+    ]);
+    expect(await failureCode(camera, { retry: false })).toBe('camera_timeout');
+    expect(await failureCode(camera, { retry: false })).toBe('camera_auth');
+    expect(await failureCode(camera, { retry: false })).toBe('camera_auth');
+    expect(inner.startedMs).toHaveLength(2);
+  });
+
   it('doubles the pause after each rejected password', async () => {
     const { clock, inner, camera } = make([[0, 'camera_auth']]);
     const attemptsS: number[] = [];

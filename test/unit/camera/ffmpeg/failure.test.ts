@@ -46,6 +46,7 @@ describe('classifyFailure', () => {
     expect(classifyFailure('[tcp @ 0x1] [error] Connection reset by peer\n[info] bye\n', true)).toEqual({
       code: 'camera_ended',
       detail: 'Connection reset by peer',
+      hint: null,
     });
   });
 
