@@ -6,8 +6,7 @@ const escapeCell = (text: string): string => text.replaceAll('|', '\\|');
 /** `docs/errors.md`, generated from the list of codes. */
 export function errorFiles(): Record<string, string> {
   const rows = Object.entries(ERROR_CODES).map(
-    ([code, { retryable, hint }]) =>
-      `| \`${code}\` | ${retryable ? 'yes' : 'no'} | ${escapeCell(hint)} |`,
+    ([code, { retryable, hint }]) => `| \`${code}\` | ${retryable ? 'yes' : 'no'} | ${escapeCell(hint)} |`,
   );
   const cameraRows = Object.entries(REMEDIES).flatMap(([kind, remedies]) =>
     Object.entries(remedies).flatMap(([code, hint]) =>

@@ -79,7 +79,9 @@ function findFault(
   if (stdout.length === 0) return `wrote nothing to its standard output${reason}`;
   if (detectImageType(stdout) !== null) return null;
   const text = excerptOf(stdout, redact);
-  return text === null ? 'wrote data that is not a JPEG, PNG or WebP image' : `wrote text and no image: ${text}`;
+  return text === null
+    ? 'wrote data that is not a JPEG, PNG or WebP image'
+    : `wrote text and no image: ${text}`;
 }
 
 /** Replaces the arguments, which may be secrets, in the output of a program. */
@@ -87,6 +89,5 @@ function redactArguments(args: readonly string[]): (text: string) => string {
   const secrets = args
     .filter((arg) => arg.length >= MIN_SECRET_CHARS)
     .toSorted((a, b) => b.length - a.length);
-  return (text) =>
-    redactUrl(secrets.reduce((redacted, secret) => redacted.replaceAll(secret, '***'), text));
+  return (text) => redactUrl(secrets.reduce((redacted, secret) => redacted.replaceAll(secret, '***'), text));
 }

@@ -17,7 +17,10 @@ export function excerptOf(bytes: Buffer, redact: (text: string) => string): stri
     .replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\s]+/gu, ' ')
     .trim();
   const redacted = Buffer.from(redact(line));
-  const excerpt = redacted.subarray(0, MAX_EXCERPT_BYTES).toString('utf8').replace(/\uFFFD+$/, '');
+  const excerpt = redacted
+    .subarray(0, MAX_EXCERPT_BYTES)
+    .toString('utf8')
+    .replace(/\uFFFD+$/, '');
   if (excerpt === '') return null;
   return redacted.length > MAX_EXCERPT_BYTES ? `${excerpt}…` : excerpt;
 }

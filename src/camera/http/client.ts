@@ -222,7 +222,10 @@ const FAILURE_CLASSES: readonly (readonly [RegExp, FailureClass])[] = [
     /^HPE_|HTTPParserError|HEADERS_OVERFLOW|RESPONSE/,
     { code: 'camera_codec', problem: 'does not speak HTTP', hint: 'other_protocol' },
   ],
-  [/^(EPROTO|ERR_SSL_)/, { code: 'camera_unreachable', problem: 'does not speak TLS', hint: 'other_protocol' }],
+  [
+    /^(EPROTO|ERR_SSL_)/,
+    { code: 'camera_unreachable', problem: 'does not speak TLS', hint: 'other_protocol' },
+  ],
   [/^ECONNREFUSED$/, { code: 'camera_unreachable', problem: UNREACHABLE, hint: 'refused_port' }],
   [/^(ENOTFOUND|EAI_)/, { code: 'camera_unreachable', problem: UNREACHABLE, hint: 'unknown_host' }],
 ];
