@@ -22,6 +22,16 @@ const NODE_MINIMUM = Number(
 );
 /** The version that set-up fetches where the machine's own Node is older, and that packages contain. */
 export const NODE_VERSION = '24.21.0';
+/**
+ * npm's integrity of the package `node-{platform}-{architecture}` of that version. The packages of the Node runtime are no
+ * dependencies, so their digests are here and not in package-lock.json.
+ */
+export const NODE_INTEGRITY = {
+  'linux-x64':
+    'sha512-3nULszZ5X0fciYpG0t6TrdApJzAn8+FlINP6OiMX7V8HrvpATPN936U1LlReOJriLRa4e8yEqQBYCnLyPNAs7Q==',
+  'linux-arm64':
+    'sha512-FpJRPEz2OvvTLfjIOlNGFY9JLPMKgl5m+d4oGYBLg24kJ1mmvN1Zl/HPJgF4HDaJ51ISev1l1cRZ/DM+keXW5g==',
+};
 
 const SYSTEM_PACKAGES = {
   camera: ['ffmpeg'],
@@ -100,31 +110,41 @@ export function npm(node, args, options = {}) {
 /** @returns {string} path of a Node that is new enough */
 export function ensureNode() {
   if (Number.parseInt(process.versions.node, 10) >= NODE_MINIMUM) return process.execPath;
-  const name = `node-${process.platform === 'win32' ? 'win' : process.platform}-${process.arch}`;
+  const platform = `${process.platform}-${process.arch}`;
   const directory = join(root, '.tools', 'node');
-  const binary = join(
-    directory,
-    'node_modules',
-    name,
-    'bin',
-    process.platform === 'win32' ? 'node.exe' : 'node',
-  );
-  const manifest = join(directory, 'node_modules', name, 'package.json');
+  const binary = nodeBinary(directory, platform);
+  const manifest = join(dirname(dirname(binary)), 'package.json');
   if (existsSync(binary) && JSON.parse(readFileSync(manifest, 'utf8')).version === NODE_VERSION)
     return binary;
+  const integrity = NODE_INTEGRITY[platform];
+  if (integrity === undefined)
+    throw new Error(
+      `Node ${process.versions.node} is too old; install Node ${NODE_MINIMUM} or later (set-up fetches it only for ${Object.keys(NODE_INTEGRITY).join(' and ')})`,
+    );
   print(`Node ${process.versions.node} is too old, fetching ${NODE_VERSION} into .tools (about 185 MB)`);
+  return fetchNode(directory, platform, integrity);
+}
+
+const nodeBinary = (directory, platform) =>
+  join(directory, 'node_modules', `node-${platform}`, 'bin', 'node');
+
+/**
+ * Fetches the package of the Node runtime into `directory`. npm refuses a package with another integrity, because it is
+ * stated in a lock file. Returns the path of the binary.
+ */
+export function fetchNode(directory, platform, integrity) {
+  const name = `node-${platform}`;
+  const dependencies = { [name]: NODE_VERSION };
+  const lock = {
+    name: 'node-runtime',
+    lockfileVersion: 3,
+    packages: { '': { dependencies }, [`node_modules/${name}`]: { version: NODE_VERSION, integrity } },
+  };
   mkdirSync(directory, { recursive: true });
-  writeFileSync(join(directory, 'package.json'), '{"private":true}\n');
-  npm(process.execPath, [
-    'install',
-    '--prefix',
-    directory,
-    '--ignore-scripts',
-    '--no-save',
-    '--no-package-lock',
-    `${name}@${NODE_VERSION}`,
-  ]);
-  return binary;
+  writeFileSync(join(directory, 'package.json'), JSON.stringify({ private: true, dependencies }));
+  writeFileSync(join(directory, 'package-lock.json'), JSON.stringify(lock));
+  npm(process.execPath, ['ci', '--prefix', directory, '--ignore-scripts', '--no-audit', '--no-fund']);
+  return nodeBinary(directory, platform);
 }
 
 export function ensurePackages(node) {

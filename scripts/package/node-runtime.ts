@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { copyFileSync, chmodSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { extract } from 'tar';
-import { NODE_VERSION, npm } from '../setup.mjs';
+import { NODE_INTEGRITY, NODE_VERSION, npm } from '../setup.mjs';
 import { PLATFORMS, type Architecture } from './platform.ts';
 
 export interface NodePackage {
@@ -15,7 +15,7 @@ export interface NodePackage {
 export const nodePackageOf = (arch: Architecture): NodePackage => ({
   name: `node-linux-${PLATFORMS[arch].npm}`,
   version: NODE_VERSION,
-  integrity: PLATFORMS[arch].nodeIntegrity,
+  integrity: NODE_INTEGRITY[`linux-${PLATFORMS[arch].npm}`],
 });
 
 /**

@@ -7,24 +7,11 @@ interface Platform {
   readonly npm: 'x64' | 'arm64';
   /** `e_machine` in the header of an ELF file. */
   readonly elfMachine: number;
-  /** npm's integrity of the package `node-linux-{npm}` of version NODE_VERSION in scripts/setup.mjs. */
-  readonly nodeIntegrity: string;
 }
 
-/** The packages of the Node runtime are no dependencies, so their digests are here and not in package-lock.json. */
 export const PLATFORMS: Readonly<Record<Architecture, Platform>> = {
-  amd64: {
-    npm: 'x64',
-    elfMachine: 62,
-    nodeIntegrity:
-      'sha512-3nULszZ5X0fciYpG0t6TrdApJzAn8+FlINP6OiMX7V8HrvpATPN936U1LlReOJriLRa4e8yEqQBYCnLyPNAs7Q==',
-  },
-  arm64: {
-    npm: 'arm64',
-    elfMachine: 183,
-    nodeIntegrity:
-      'sha512-FpJRPEz2OvvTLfjIOlNGFY9JLPMKgl5m+d4oGYBLg24kJ1mmvN1Zl/HPJgF4HDaJ51ISev1l1cRZ/DM+keXW5g==',
-  },
+  amd64: { npm: 'x64', elfMachine: 62 },
+  arm64: { npm: 'arm64', elfMachine: 183 },
 };
 
 /** The C library that the native modules need at least (better-sqlite3): Debian 12, Ubuntu 22.04, JetPack 6. */

@@ -10,7 +10,7 @@ const ROOT = join(import.meta.dirname, '..', '..');
 const WRAPPERS = {
   'npm start': ['npm', 'start'],
   'npx swellsight run': ['npx', 'swellsight', 'run'],
-  'node bin/swellsight.mjs run': [process.execPath, 'bin/swellsight.mjs', 'run'],
+  './swellsight run': ['./swellsight', 'run'],
 } as const;
 type Wrapper = keyof typeof WRAPPERS;
 
@@ -75,8 +75,8 @@ describe('signals to a running agent', () => {
     ['npx swellsight run', 'SIGTERM', 'group'],
     ['npx swellsight run', 'SIGINT', 'group'],
     ['npx swellsight run', 'SIGTERM', 'process'],
-    ['node bin/swellsight.mjs run', 'SIGTERM', 'group'],
-    ['node bin/swellsight.mjs run', 'SIGINT', 'process'],
+    ['./swellsight run', 'SIGTERM', 'group'],
+    ['./swellsight run', 'SIGINT', 'process'],
   ])(
     'publish stopped and end every process: %s, %s to the %s',
     async (wrapper, signal, receiver) => {
@@ -92,7 +92,7 @@ describe('signals to a running agent', () => {
   );
 
   it('are obeyed once during the start, and the agent still publishes stopped', async () => {
-    const { child, states, output } = await start('node bin/swellsight.mjs run');
+    const { child, states, output } = await start('./swellsight run');
     await until(() => isLocked(), `the agent to take the lock; output:\n${output()}`, 60_000);
     for (let count = 0; count < 3; count += 1) process.kill(-(child.pid ?? 0), 'SIGTERM');
     await until(() => child.exitCode !== null || child.signalCode !== null, 'the end', 60_000);
@@ -114,7 +114,7 @@ describe('signals to a running agent', () => {
   }, 60_000);
 
   it('reload the configuration with SIGHUP, without a terminal', async () => {
-    const { child, states, output } = await start('node bin/swellsight.mjs run');
+    const { child, states, output } = await start('./swellsight run');
     await until(() => states().at(-1) === 'online', `the agent to be online; output:\n${output()}`, 90_000);
     const before = states().length;
     child.kill('SIGHUP');
@@ -132,9 +132,9 @@ describe('signals to a running agent', () => {
   }, 150_000);
 
   it('name the process and the directory when a second agent finds the state directory locked', async () => {
-    const { child, states, output } = await start('node bin/swellsight.mjs run');
+    const { child, states, output } = await start('./swellsight run');
     await until(() => states().at(-1) === 'online', `the agent to be online; output:\n${output()}`, 90_000);
-    const second = await start('node bin/swellsight.mjs run');
+    const second = await start('./swellsight run');
     await until(() => second.child.exitCode !== null, 'the end of the second agent', 60_000);
     expect(second.child.exitCode).toBe(69);
     expect(second.output()).toContain(
