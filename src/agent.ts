@@ -242,7 +242,8 @@ export async function startAgent(options: AgentOptions, deps: AgentDeps): Promis
   forwarder.start(signal);
   const inBackground = (task: string, work: Promise<unknown>): Promise<unknown> =>
     work.catch((thrown: unknown) => {
-      if (!isAbort(thrown)) log.error({ err: asAgentError(thrown), task }, 'background task ended');
+      if (!signal.aborted || !isAbort(thrown))
+        log.error({ err: asAgentError(thrown), task }, 'background task ended');
     });
   const hardwareKnown = hardware.then((found) => {
     state.hardware = found;

@@ -1,7 +1,7 @@
 import { hash } from 'node:crypto';
 import { withAbort } from '../base/abort.ts';
 import type { Clock } from '../base/clock.ts';
-import { AgentError, asAgentError, isAbort, type ErrorCode } from '../base/errors.ts';
+import { AgentError, asAgentError, type ErrorCode } from '../base/errors.ts';
 import type { Camera as CameraSettings } from '../config/schema.ts';
 import type { AnalysisOptions, AnalysisResult, UploadReservation } from '../contract/analysis.ts';
 import type { ModelRef } from '../contract/observation.ts';
@@ -136,7 +136,7 @@ export class Analysis {
       onAnswered?.({ kind: result.cached ? 'cached' : result.status, durationMs });
       return { ...result, processing_time_seconds: Number((durationMs / 1000).toFixed(6)) };
     } catch (thrown) {
-      if (!isAbort(thrown)) onAnswered?.({ kind: 'failed', code: asAgentError(thrown).code });
+      if (!signal.aborted) onAnswered?.({ kind: 'failed', code: asAgentError(thrown).code });
       throw thrown;
     }
   }

@@ -165,6 +165,9 @@ export const ERROR_CODES = {
 
   calibration_invalid: permanent('the file is not a calibration of this camera and model'),
   observation_unknown: permanent('list ids with `swellsight observations`'),
+  capture_busy: transient(
+    'wait for the captures on request of this camera; a longer schedule.everyS leaves more time for them',
+  ),
   camera_unknown: permanent('use the id of a configured camera'),
   http_listen: permanent('free the port, or set another one in http.port'),
   request_invalid: permanent('correct the request as the message says'),
@@ -240,7 +243,10 @@ export function isTimeout(thrown: unknown): boolean {
   return thrown instanceof Error && thrown.name === 'TimeoutError';
 }
 
-/** True for the error of an aborted wait, request or process. */
+/**
+ * True for the error of an aborted wait, request or process. It does not tell whose signal fired: a request may have a
+ * deadline of its own. Code that has to stop when its signal fires tests `signal.aborted`.
+ */
 export function isAbort(thrown: unknown): boolean {
   return isTimeout(thrown) || (thrown instanceof Error && thrown.name === 'AbortError');
 }

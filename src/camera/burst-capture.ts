@@ -1,6 +1,6 @@
 import type { Clock } from '../base/clock.ts';
 import { withDeadline } from '../base/deadline.ts';
-import { asAgentError, isAbort, isTimeout, type AgentError } from '../base/errors.ts';
+import { AgentError, isTimeout } from '../base/errors.ts';
 import { Backoff } from '../base/retry.ts';
 import type { Camera, CaptureOptions, Frame } from './camera.ts';
 
@@ -94,6 +94,7 @@ export class RetryingCamera implements Camera {
   readonly #camera: Camera;
   readonly #clock: Clock;
   readonly #random: () => number;
+  readonly #closing = new AbortController();
   #backoff: Backoff;
   #authPause: { readonly failure: AgentError; readonly pauseMs: number; readonly untilMs: number } | null =
     null;
@@ -111,12 +112,13 @@ export class RetryingCamera implements Camera {
   }
 
   async *capture(options: CaptureOptions, signal: AbortSignal): AsyncGenerator<Frame, void, undefined> {
+    const stop = AbortSignal.any([signal, this.#closing.signal]);
     const retryUntilMs = this.#clock.monoMs() + this.#options.maxRetryS * 1000;
     if (this.#authPause && this.#clock.monoMs() < this.#authPause.untilMs) throw this.#authPause.failure;
     for (let failure: AgentError | null = null, pauseMs = 0; ;) {
       let frames = 0;
       try {
-        if (failure) await this.#clock.sleep(pauseMs, signal);
+        if (failure) await this.#clock.sleep(pauseMs, stop);
         for await (const frame of this.#camera.capture(options, signal)) {
           frames += 1;
           this.#backoff = this.#newBackoff();
@@ -127,10 +129,10 @@ export class RetryingCamera implements Camera {
       } catch (thrown) {
         // The deadline of the caller says nothing about the camera: its last failure does.
         if (failure && isTimeout(signal.reason)) throw failure;
-        if (isAbort(thrown)) throw thrown;
-        signal.throwIfAborted();
-        failure = asAgentError(thrown);
-        if (frames > 0) throw failure;
+        stop.throwIfAborted();
+        // An unexpected error does not disappear within seconds.
+        if (!(thrown instanceof AgentError) || frames > 0) throw thrown;
+        failure = thrown;
         if (failure.code === 'camera_auth') this.#startAuthPause(failure);
         if (options.retry === false || !isWorthRetrying(failure)) throw failure;
         pauseMs = this.#backoff.nextMs();
@@ -140,6 +142,7 @@ export class RetryingCamera implements Camera {
   }
 
   close(): Promise<void> {
+    this.#closing.abort();
     return this.#camera.close();
   }
 

@@ -1,7 +1,7 @@
 import { startAgent } from '../agent.ts';
 import { untilAborted } from '../base/abort.ts';
 import { systemClock } from '../base/clock.ts';
-import { asAgentError, isAbort, type ErrorCode } from '../base/errors.ts';
+import { asAgentError, type ErrorCode } from '../base/errors.ts';
 import { LevelledLog, standardOutput } from '../base/log.ts';
 import { Backoff } from '../base/retry.ts';
 import { Configuration } from '../config/configuration.ts';
@@ -108,7 +108,7 @@ async function startWithRetries(
       try {
         await systemClock.sleep(backoff.nextMs(), signal);
       } catch (stopped) {
-        if (isAbort(stopped)) return null;
+        if (signal.aborted) return null;
         throw stopped;
       }
     }

@@ -29,6 +29,7 @@ const EXIT_CODES: Partial<Record<AgentError['code'], number>> = {
   agent_unreachable: EXIT.unavailable,
   request_stopping: EXIT.unavailable,
   request_overload: EXIT.unavailable,
+  capture_busy: EXIT.unavailable,
   mqtt_unreachable: EXIT.unavailable,
   mqtt_port_taken: EXIT.unavailable,
   http_listen: EXIT.unavailable,

@@ -61,8 +61,13 @@ export interface AgentApi {
   /** Ready when a model is loaded and the store is writable; otherwise `missing` has the codes of the missing parts. */
   ready(): { readonly ready: boolean; readonly missing: readonly string[] };
   cameras(): readonly CameraView[];
-  /** Makes one observation now, in addition to the schedule. Waits for a running one of the same camera. */
+  /**
+   * Makes one observation now, in addition to the schedule. Waits for the running one of the same camera, and for those of
+   * the schedule. Rejects with `camera_unknown`, `capture_busy`, `vision_closed`, and as the store does.
+   */
   capture(camera: string, signal: AbortSignal): Promise<Observation>;
+  /** False while `capture` would refuse a request for this camera at once, because too many requests wait. */
+  hasRoomForCapture(camera: string): boolean;
   /**
    * Analyses one uploaded image. Rejects with `image_*` when the image is the cause, `camera_unknown`, `vision_busy`,
    * `vision_*`.

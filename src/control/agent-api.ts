@@ -87,6 +87,7 @@ export function createAgentApi(parts: AgentApiParts): AgentApi {
 
     cameras: () => cameras.list().map(cameraView),
     capture: async (camera, signal) => runner(camera).capture(signal),
+    hasRoomForCapture: (camera) => cameras.runners.get(camera)?.hasRoomForCapture ?? true,
     latestImage: async (camera, options, signal) => {
       const { latestFrame, latest, settings } = runner(camera);
       if (!latestFrame) return null;

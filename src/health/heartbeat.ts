@@ -1,7 +1,6 @@
 import { loadavg } from 'node:os';
 import { isoTime, type Clock } from '../base/clock.ts';
 import type { Health } from '../contract/health.ts';
-import { isAbort } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import { findDegradedCodes } from './degraded.ts';
 import { DiskProbe } from './disk.ts';
@@ -98,7 +97,7 @@ export class Heartbeat {
         await this.beat();
       }
     } catch (thrown) {
-      if (!isAbort(thrown)) throw thrown;
+      if (!signal.aborted) throw thrown;
     }
   }
 
@@ -121,7 +120,7 @@ export class Heartbeat {
     try {
       await this.#deps.clock.sleep(ms, AbortSignal.any([signal, this.#nudge.signal]));
     } catch (thrown) {
-      if (signal.aborted || !isAbort(thrown)) throw thrown;
+      if (signal.aborted || !this.#nudge.signal.aborted) throw thrown;
     }
   }
 

@@ -1,5 +1,5 @@
 import type { Clock } from '../base/clock.ts';
-import { asAgentError, isAbort } from '../base/errors.ts';
+import { asAgentError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import type { ClockMoment, CorrectionResult, RaiseEvent } from '../store/types.ts';
 import { ClockSync } from './clock-sync.ts';
@@ -97,7 +97,8 @@ export class TimeSync {
   async #correctAll(): Promise<void> {
     const { clock, store, log } = this.#deps;
     const total = { corrected: 0, uncertain: 0 };
-    while (this.#requested !== null && !this.#signal.aborted) {
+    const isStopping = (): boolean => this.#signal.aborted;
+    while (this.#requested !== null && !isStopping()) {
       const { stepped } = this.#requested;
       this.#requested = null;
       try {
@@ -110,7 +111,7 @@ export class TimeSync {
           await clock.sleep(BATCH_PAUSE_MS, this.#signal);
         }
       } catch (thrown) {
-        if (isAbort(thrown)) return;
+        if (isStopping()) return;
         log.error({ err: asAgentError(thrown) }, 'timestamps not corrected');
         this.#requested ??= { stepped };
         await clock.sleep(RETRY_MS, this.#signal).catch(() => undefined);

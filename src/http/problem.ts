@@ -24,6 +24,7 @@ const STATUS_OF_CODE: Partial<Record<ErrorCode, readonly [status: number, title:
   camera_no_frame: [404, 'No frame yet'],
   camera_timeout: [504, 'Camera timed out'],
   command_timeout: [504, 'Request took too long'],
+  capture_busy: [503, 'Camera busy'],
   label_refused: [409, 'Label refused'],
   calibration_invalid: [422, 'Calibration invalid'],
   config_invalid: [422, 'Configuration invalid'],

@@ -1,6 +1,7 @@
 import type { Clock } from '../base/clock.ts';
 import type { CameraCondition } from '../contract/health.ts';
 import type { Reason } from '../contract/observation.ts';
+import type { EventDraft } from '../contract/states.ts';
 import { observationReason, type Burst } from './burst.ts';
 
 export interface CameraHealthState {
@@ -125,3 +126,12 @@ export class CameraHealth {
     return { camera: this.#camera, from, to, reason, lastedMs };
   }
 }
+
+/** The event that reports a transition. */
+export const stateEvent = ({ camera, from, to, reason }: CameraTransition): EventDraft => ({
+  type: 'camera_state',
+  severity: to === 'up' ? 'info' : 'warning',
+  code: reason ?? to,
+  message: `Camera ${camera} is ${to}.`,
+  context: { camera, state: to, before: from, reason },
+});

@@ -1,5 +1,5 @@
 import { isoTime, type Clock } from '../base/clock.ts';
-import { AgentError, isAbort } from '../base/errors.ts';
+import { AgentError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import {
   calibrationFor,
@@ -18,8 +18,9 @@ import type { Schedule, Slot } from '../schedule/types.ts';
 import type { BurstFeatures, ObservationDraft, RaiseEvent } from '../store/types.ts';
 import type { ModelLease } from '../vision/protocol.ts';
 import { burstView, meanEmbedding, observeBurst, usedResults, type Burst } from './burst.ts';
-import { CameraHealth } from './camera-health.ts';
+import { CameraHealth, stateEvent } from './camera-health.ts';
 import { FrozenDetector } from './frozen-detector.ts';
+import { ObservationQueue } from './observation-queue.ts';
 import { buildRecord, type RecordContext } from './record.ts';
 import { LEAVE_WITHIN_MS, StepDeadline } from './step-deadline.ts';
 
@@ -62,8 +63,9 @@ const FROZEN = { bursts: 3, minSpanMs: 75_000 };
  * Runs one camera: slot, burst, vision, record, state.
  *
  * INVARIANTS
- * - Observations of a camera run one after another; a capture on request waits for the current one.
+ * - Observations of a camera run one after another; those of the schedule go before captures on request.
  * - Each slot leaves exactly one record, unless the store fails.
+ * - A stored observation is never reported as lost, whatever fails after it was stored.
  * - All frames of an observation are analysed by one model.
  */
 export class CameraRunner {
@@ -80,7 +82,9 @@ export class CameraRunner {
   readonly #leaving = new AbortController();
   /** Aborts the current observation after `leave` ran out of time. */
   readonly #abandoning = new AbortController();
-  #lastObservation: Promise<unknown> = Promise.resolve();
+  readonly #queue: ObservationQueue;
+  /** Settles when the runner that this one replaces has ended. */
+  readonly #mayStart: Promise<void>;
   #ended: Promise<void> = Promise.resolve();
   #latest: Observation | null = null;
   #latestFrame: Frame | null = null;
@@ -97,17 +101,14 @@ export class CameraRunner {
       ? sameSourceBefore.#health
       : new CameraHealth({ camera: settings.id }, { clock: deps.clock });
     this.#frozen = sameSourceBefore ? sameSourceBefore.#frozen : new FrozenDetector(FROZEN);
-    if (before) this.#takeOver(before);
-  }
-
-  /** A camera takes one client at a time, so the first observation waits for the end of the former runner. */
-  #takeOver(before: CameraRunner): void {
     const copyLatest = (): void => {
-      this.#latest = before.#latest;
-      this.#latestFrame = before.#latestFrame;
+      this.#latest = before?.latest ?? null;
+      this.#latestFrame = before?.latestFrame ?? null;
     };
     copyLatest();
-    this.#lastObservation = before.#ended.then(copyLatest);
+    // A camera takes one client at a time, so the first observation waits for the end of the former runner.
+    this.#mayStart = before ? before.#ended.then(copyLatest) : Promise.resolve();
+    this.#queue = new ObservationQueue({ after: this.#mayStart }, deps);
   }
 
   /** Observes slot after slot until the signal aborts or `leave` is called; then closes the camera. */
@@ -136,57 +137,59 @@ export class CameraRunner {
   }
 
   async #run(signal: AbortSignal): Promise<void> {
-    const { schedule, camera } = this.#deps;
     const leaving = this.#leaving.signal;
     try {
       this.#step.expectWithin(LEAVE_WITHIN_MS);
-      await this.#lastObservation;
-      for await (const slot of schedule.slots(AbortSignal.any([signal, leaving]))) {
+      await this.#mayStart;
+      for await (const slot of this.schedule.slots(AbortSignal.any([signal, leaving]))) {
         try {
-          await this.#afterLastObservation(() => this.#observe(slot, signal));
+          await this.#queue.runSlot(slot, () => this.#observe(slot, signal));
         } catch (thrown) {
-          if (isAbort(thrown)) throw thrown;
-          // The store failed. The camera goes on with the next slot.
+          signal.throwIfAborted();
+          // The store or a part of the observation failed. The camera goes on with the next slot.
           this.#log.error({ err: thrown }, 'observation lost');
         }
       }
-      // A capture on request may still run.
-      if (!signal.aborted) await this.#lastObservation;
+      // Captures on request may still run.
+      if (!signal.aborted) await this.#queue.drain();
     } catch (thrown) {
-      if (!isAbort(thrown)) throw thrown;
+      if (!signal.aborted) throw thrown;
     } finally {
       // Before the camera closes: a capture that runs is abandoned, not recorded as a camera failure.
       this.#closing.abort();
       if (signal.aborted || leaving.aborted) this.#step.end();
-      await camera.close();
+      await this.#deps.camera.close();
     }
   }
 
-  /** Makes one observation now. Rejects as the store does, when the signal aborts, or with `vision_closed` at the end. */
+  /** False while so many captures on request wait that `capture` would refuse another one. */
+  get hasRoomForCapture(): boolean {
+    return this.#queue.hasRoomForRequest;
+  }
+
+  /**
+   * Makes one observation now. Rejects with `capture_busy` when too many captures wait or the schedule leaves no time, as
+   * the store does, when the signal aborts, and with `vision_closed` at the end.
+   */
   async capture(signal: AbortSignal): Promise<Observation> {
     const closing = this.#closing.signal;
     const either = AbortSignal.any([signal, closing]);
     try {
-      return await this.#afterLastObservation(() => {
+      return await this.#queue.runRequest(() => {
         either.throwIfAborted();
         return this.#observe({ dueAtMs: this.#deps.clock.nowMs(), skipped: null }, either);
-      });
+      }, either);
     } catch (thrown) {
-      if (!closing.aborted || !isAbort(thrown)) throw thrown;
+      if (!closing.aborted || thrown instanceof AgentError) throw thrown;
       throw new AgentError('vision_closed', 'the agent is stopping', { cause: thrown });
     }
-  }
-
-  #afterLastObservation<T>(work: () => Promise<T>): Promise<T> {
-    const observation = this.#lastObservation.then(work).finally(() => this.#step.endObservation());
-    this.#lastObservation = observation.catch(() => undefined);
-    return observation;
   }
 
   async #observe(slot: Slot, signal: AbortSignal): Promise<Observation> {
     const { camera, clock } = this.#deps;
     const settings = this.#settings;
     const dueMonoMs = clock.monoMs();
+    using _step = { [Symbol.dispose]: () => this.#step.endObservation() };
     const calibrationBefore = this.#deps.calibration();
     using lease = this.#deps.lease();
     const burst = slot.skipped
@@ -220,24 +223,25 @@ export class CameraRunner {
     });
     this.#latest = observation;
     this.#latestFrame = burst?.lastFrame ?? this.#latestFrame;
-    if (burst) this.#updateState(burst, observation);
-    this.#deps.onObserved({ observation, burst, estimate });
+    this.#afterStored(observation, () => burst && this.#updateState(burst, observation));
+    this.#afterStored(observation, () => this.#deps.onObserved({ observation, burst, estimate }));
     return observation;
+  }
+
+  /** The record is stored and will be published: a failure of what follows must not look like a lost observation. */
+  #afterStored({ id, seq }: Observation, work: () => void): void {
+    try {
+      work();
+    } catch (thrown) {
+      this.#log.error({ err: thrown, id, seq }, 'observation stored, but a later step failed');
+    }
   }
 
   #updateState(burst: Burst, observation: Observation): void {
     const transition = this.#health.update(burst, observation.reasons);
     if (transition === null) return;
-    const { from, to, reason } = transition;
     this.#deps.onState(this.state());
-    if (from === 'starting' && to === 'up') return;
-    this.#deps.raise({
-      type: 'camera_state',
-      severity: to === 'up' ? 'info' : 'warning',
-      code: reason ?? to,
-      message: `Camera ${this.#settings.id} is ${to}.`,
-      context: { camera: this.#settings.id, state: to, before: from, reason },
-    });
+    if (transition.from !== 'starting' || transition.to !== 'up') this.#deps.raise(stateEvent(transition));
   }
 
   get id(): string {

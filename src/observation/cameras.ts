@@ -1,6 +1,5 @@
 import { untilAborted } from '../base/abort.ts';
 import { isoTime, type Clock } from '../base/clock.ts';
-import { isAbort } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import { SelfLabeller } from '../calibration/self-labeller.ts';
 import type { SiteCalibration } from '../calibration/site-calibration.ts';
@@ -221,11 +220,12 @@ export class CameraSet {
   }
 
   #launch(runner: CameraRunner): void {
-    if (!this.#signal) return;
+    const signal = this.#signal;
+    if (!signal) return;
     const task = runner
-      .run(this.#signal)
+      .run(signal)
       .catch((thrown: unknown) => {
-        if (!isAbort(thrown)) this.#deps.log.error({ camera: runner.id, err: thrown }, 'camera task ended');
+        if (!signal.aborted) this.#deps.log.error({ camera: runner.id, err: thrown }, 'camera task ended');
       })
       .finally(() => this.#tasks.delete(task));
     this.#tasks.add(task);
@@ -272,7 +272,7 @@ export class CameraSet {
     if (heightM === null) return;
     store.labels.add({ observationId: observation.id, heightM, observer: 'simulation', note: null });
     this.refit(camera).catch((thrown: unknown) => {
-      if (!isAbort(thrown)) log.error({ camera, err: thrown }, 'calibration failed');
+      if (!this.#signal?.aborted) log.error({ camera, err: thrown }, 'calibration failed');
     });
   }
 }

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { mkdir, readdir, readFile, rename, rm, stat, statfs, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Clock } from '../base/clock.ts';
-import { asAgentError, isAbort } from '../base/errors.ts';
+import { asAgentError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import type { Camera as CameraSettings } from '../config/schema.ts';
 import type { Labels } from '../store/types.ts';
@@ -122,7 +122,7 @@ export class LabelledImages {
       (thrown: unknown) => {
         const failure = asAgentError(thrown);
         // The agent is stopping.
-        if (isAbort(thrown) || failure.code === 'vision_closed') return;
+        if (this.#deps.signal.aborted || failure.code === 'vision_closed') return;
         if (!this.#isFailing) this.#deps.log.warn({ err: failure }, 'image not stored');
         this.#isFailing = true;
       },

@@ -1,5 +1,5 @@
 import type { Clock } from '../base/clock.ts';
-import { asAgentError, isAbort } from '../base/errors.ts';
+import { asAgentError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import { SiteCalibration } from '../calibration/site-calibration.ts';
 import type { Camera as CameraSettings } from '../config/schema.ts';
@@ -130,7 +130,7 @@ export class Reembedder {
         for (const camera of await this.catchUp(either)) await cameras.refit(camera);
       } catch (thrown) {
         signal.throwIfAborted();
-        if (!isAbort(thrown)) log.warn({ err: asAgentError(thrown) }, 're-embedding failed, retrying later');
+        if (!either.aborted) log.warn({ err: asAgentError(thrown) }, 're-embedding failed, retrying later');
       }
       await clock.sleep(INTERVAL_MS, either).catch(() => signal.throwIfAborted());
     }
@@ -167,7 +167,7 @@ export class Reembedder {
         const embedding = (await vision.analyze(image, options, signal)).heads?.embedding;
         if (embedding) batch.push({ observationId, embedding });
       } catch (thrown) {
-        if (isAbort(thrown)) throw thrown;
+        signal.throwIfAborted();
         failures += 1;
         const err = asAgentError(thrown);
         log.warn({ camera: camera.id, observation: observationId, err }, 'stored image not embedded');

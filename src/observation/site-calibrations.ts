@@ -1,4 +1,4 @@
-import { AgentError, isAbort } from '../base/errors.ts';
+import { AgentError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import { SingleFlight } from '../base/single-flight.ts';
 import { SiteCalibration } from '../calibration/site-calibration.ts';
@@ -61,7 +61,7 @@ export class SiteCalibrations {
     for (const camera of cameras)
       if (this.#select(camera))
         this.refit(camera).catch((thrown: unknown) => {
-          if (!isAbort(thrown)) this.#deps.log.error({ camera, err: thrown }, 'calibration failed');
+          if (!this.#deps.signal.aborted) this.#deps.log.error({ camera, err: thrown }, 'calibration failed');
         });
     this.#prepared = new Map();
   }

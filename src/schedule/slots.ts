@@ -1,5 +1,4 @@
 import type { Clock } from '../base/clock.ts';
-import { isAbort } from '../base/errors.ts';
 import type { Slot } from './types.ts';
 
 /** After a long pause, at most this many skipped slots are yielded. The last one covers all the remaining ones. */
@@ -29,7 +28,7 @@ export async function sleepUnlessAborted(clock: Clock, ms: number, signal: Abort
     await clock.sleep(ms, signal);
     return true;
   } catch (error) {
-    if (isAbort(error) || signal.aborted) return false;
+    if (signal.aborted) return false;
     throw error;
   }
 }

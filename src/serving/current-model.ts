@@ -1,5 +1,5 @@
 import type { Clock } from '../base/clock.ts';
-import { AgentError, asAgentError, isAbort, type ErrorCode } from '../base/errors.ts';
+import { AgentError, asAgentError, type ErrorCode } from '../base/errors.ts';
 import type { ModelRef } from '../contract/observation.ts';
 import type { Bundle } from '../model/manifest.ts';
 import type {
@@ -174,7 +174,7 @@ class ObservationLease implements ModelLease {
           this.#hasResult = true;
           return result;
         } catch (thrown) {
-          if (isAbort(thrown)) throw thrown;
+          signal?.throwIfAborted();
           const error = asAgentError(thrown);
           this.#deps.outcomes.frameFailed(model.digest, error);
           isAnswered = !UNANSWERED_CODES.includes(error.code);

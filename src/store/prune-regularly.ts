@@ -1,5 +1,5 @@
 import type { Clock } from '../base/clock.ts';
-import { asAgentError, isAbort } from '../base/errors.ts';
+import { asAgentError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import type { Store } from './store.ts';
 
@@ -18,7 +18,7 @@ export async function pruneRegularly(
     try {
       while (store.prune().more) await clock.sleep(BATCH_PAUSE_MS, signal);
     } catch (thrown) {
-      if (isAbort(thrown)) throw thrown;
+      signal.throwIfAborted();
       log.error({ err: asAgentError(thrown) }, 'retention failed');
     }
   }

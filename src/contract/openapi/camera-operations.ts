@@ -58,10 +58,11 @@ export const CAMERA_OPERATIONS = {
       path: '/api/v1/cameras/{id}/capture',
       summary: 'Makes one observation now, in addition to the schedule.',
       description:
-        'When the camera or the model fails, the request still succeeds, and the record states the failure.',
+        'When the camera or the model fails, the request still succeeds, and the record states the failure. ' +
+        'Observations of the schedule go first. A few requests of a camera wait; further ones get 503 with Retry-After.',
       params: CameraParams,
       answers: [jsonAnswer(200, 'The record, with any status.', Observation)],
-      errors: ['camera_unknown', 'vision_closed', 'vision_timeout', ...STORE_WRITE_ERRORS],
+      errors: ['camera_unknown', 'capture_busy', 'vision_closed', 'vision_timeout', ...STORE_WRITE_ERRORS],
     },
   }),
   ...operations('calibration', {

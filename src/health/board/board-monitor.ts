@@ -1,5 +1,4 @@
 import type { Clock } from '../../base/clock.ts';
-import { isAbort } from '../../base/errors.ts';
 import type { RaiseEvent } from '../../store/types.ts';
 import { readTemperature } from '../machine.ts';
 import type { BoardState, CaptureSlowdown } from '../types.ts';
@@ -55,7 +54,7 @@ export class BoardMonitor {
         await this.#deps.clock.sleep(SAMPLE_INTERVAL_MS, signal);
       }
     } catch (thrown) {
-      if (!isAbort(thrown)) throw thrown;
+      if (!signal.aborted) throw thrown;
     }
   }
 

@@ -3,7 +3,6 @@ import type { Counter, Gauge, Histogram, Registry } from 'prom-client';
 import type { Clock } from '../../base/clock.ts';
 import type { Health } from '../../contract/health.ts';
 import type { Observation } from '../../contract/observation.ts';
-import { isAbort } from '../../base/errors.ts';
 import type { LinkStats } from '../../mqtt/types.ts';
 import type { OutboxEntry, OutboxStats } from '../../store/types.ts';
 import { AnalysisMetrics, setTotal, type AnalysisOutcome, type AnalysisSources } from './analysis.ts';
@@ -246,7 +245,7 @@ export class Metrics {
         this.#lag.observe(Math.max(0, clock.monoMs() - dueMs) / 1000);
       }
     } catch (thrown) {
-      if (!isAbort(thrown)) throw thrown;
+      if (!signal.aborted) throw thrown;
     }
   }
 }

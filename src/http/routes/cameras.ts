@@ -56,10 +56,12 @@ async function withTimeout<T>(
   reply: FastifyReply,
   work: (signal: AbortSignal) => Promise<T>,
 ): Promise<T> {
+  const disconnected = disconnectSignal(reply);
+  const either = deadlineSignal(timeoutMs, disconnected);
   try {
-    return await work(deadlineSignal(timeoutMs, disconnectSignal(reply)));
+    return await work(either);
   } catch (thrown) {
-    if (thrown instanceof DOMException && thrown.name === 'TimeoutError')
+    if (either.aborted && !disconnected.aborted)
       throw new AgentError('vision_timeout', 'the request took too long and was cancelled', {
         cause: thrown,
       });

@@ -3,7 +3,7 @@ import type { Stats } from 'node:fs';
 import { mkdtemp, readFile, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { AgentError, asAgentError, isAbort, type ErrorCode } from '../../base/errors.ts';
+import { AgentError, asAgentError, type ErrorCode } from '../../base/errors.ts';
 import { BUNDLE_UNPACK_LIMITS, unpackArchive } from '../archive/unpack.ts';
 import { openBundle } from '../bundle/bundle.ts';
 import { directorySource } from '../trust/metadata-source.ts';
@@ -82,7 +82,7 @@ async function verifyAgent(
   const { path, sizeBytes, sha256 } = await trust.release(version, arch);
   const agent = { version, arch, sizeBytes, digest: `sha256:${sha256}` };
   const bundle = { name: 'the agent', version, digest: agent.digest };
-  const fault = await findFault(async () => {
+  const fault = await findFault(signal, async () => {
     const file = join(dir, path);
     const stats = await statArchive(file);
     await checkTarget(file, stats.size, { path, sizeBytes, sha256, bundle, requires: null }, signal);
@@ -98,7 +98,7 @@ async function verifyModel(
 ): Promise<VerifiedModel> {
   const { name, version, digest } = target.bundle;
   const model = { name, version, digest, sizeBytes: target.sizeBytes };
-  const fault = await findFault(async () => {
+  const fault = await findFault(signal, async () => {
     const file = join(dir, target.path);
     const stats = await statArchive(file);
     await checkTarget(file, stats.size, target, signal);
@@ -115,13 +115,13 @@ const statArchive = (file: string): Promise<Stats> =>
     throw new AgentError('model_trust_target', 'the archive is not in the repository', { cause: error });
   });
 
-/** Returns the fault with which `check` rejects; null without one. */
-async function findFault(check: () => Promise<void>): Promise<VerifiedModel['fault']> {
+/** Returns the fault with which `check` rejects; null without one. Rejects when the signal aborts. */
+async function findFault(signal: AbortSignal, check: () => Promise<void>): Promise<VerifiedModel['fault']> {
   try {
     await check();
     return null;
   } catch (error) {
-    if (isAbort(error)) throw error;
+    signal.throwIfAborted();
     const { code, message } = asAgentError(error);
     return { code, message };
   }

@@ -1,5 +1,5 @@
 import { Updater } from 'tuf-js';
-import { AgentError, asAgentError, isAbort } from '../../base/errors.ts';
+import { AgentError, asAgentError } from '../../base/errors.ts';
 import { TrustCache } from './cache.ts';
 import {
   MAX_METADATA_BYTES,
@@ -159,7 +159,6 @@ export class Trust {
 
 /** tuf-js reduces errors to texts: prefer the original error that the fetcher or the store recorded. */
 function refreshError(thrown: unknown, downloadError: unknown, fault: AgentError | null): unknown {
-  if (isAbort(downloadError)) return downloadError;
   if (downloadError !== null) return asAgentError(downloadError);
   return fault ?? new AgentError('model_trust_mismatch', 'the metadata are refused', { cause: thrown });
 }

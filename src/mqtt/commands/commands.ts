@@ -85,7 +85,8 @@ const MAX_REQUESTERS = 4;
  *   After a crash, an entry without a result means that the command may have run: a repeated command with this id gets
  *   the error `command_interrupted` and does not run again.
  * - There is at most one run per id, in this run of the agent and in later ones.
- * - The queue is bounded. A command that arrives at a full queue, or above the maximum rate, is rejected as `busy`.
+ * - The queue is bounded. A command that arrives at a full queue, or above the maximum rate, is rejected as `busy`; so is
+ *   a capture while too many captures of its camera wait.
  *   Installs, aborts and rollbacks do not wait in the queue; their number is bounded too.
  * - Pending answers are bounded. An answer above the limit is dropped and counts in a `command_unanswered` event.
  */
@@ -150,6 +151,7 @@ export class Commands {
       id,
       name,
       isConcurrent: CONCURRENT_COMMANDS.has(name),
+      hasRoom: () => true,
       times: { issuedAtMs: null, expiresAtMs: null },
       run: () => running,
       receivedMonoMs: clock.monoMs() - Math.max(0, clock.nowMs() - receivedAtMs),
@@ -172,6 +174,7 @@ export class Commands {
       id,
       name: command.name,
       isConcurrent: CONCURRENT_COMMANDS.has(command.name),
+      hasRoom: () => command.name !== 'capture' || this.#deps.api.hasRoomForCapture(command.args.camera),
       times,
       run: (signal) => runHandler(this.#handlers, command, { id, signal, afterAnswer: defer }),
       receivedMonoMs: this.#deps.clock.monoMs(),

@@ -8,6 +8,8 @@ export interface Job {
   readonly name: CommandName;
   /** True for a command that starts at once and does not wait in the queue. */
   readonly isConcurrent: boolean;
+  /** False while the part of the agent that does the work has a full queue of its own. */
+  readonly hasRoom: () => boolean;
   readonly times: CommandTimes;
   readonly run: (signal: AbortSignal) => unknown;
   readonly receivedMonoMs: number;
@@ -40,7 +42,8 @@ export class JobQueue {
     this.#run = run;
   }
 
-  hasRoomFor({ isConcurrent }: Job): boolean {
+  hasRoomFor({ isConcurrent, hasRoom }: Job): boolean {
+    if (!hasRoom()) return false;
     return isConcurrent
       ? this.#runningConcurrent < MAX_CONCURRENT
       : this.#waiting.length < this.#options.maxWaiting;

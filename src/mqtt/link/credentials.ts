@@ -1,5 +1,5 @@
 import type { Clock } from '../../base/clock.ts';
-import { AgentError, asAgentError, isAbort } from '../../base/errors.ts';
+import { AgentError, asAgentError } from '../../base/errors.ts';
 import {
   credentialFilesState,
   isExpiring,
@@ -152,7 +152,7 @@ export class CredentialWatch {
         onCheck();
       }
     } catch (thrown) {
-      if (!isAbort(thrown)) throw thrown;
+      if (!signal.aborted) throw thrown;
       return false;
     }
   }

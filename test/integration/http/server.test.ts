@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { request } from 'node:http';
 import { connect } from 'node:net';
 import { describe, expect, it } from 'vitest';
+import { AgentError } from '../../../src/base/errors.ts';
 import { OBSERVATION_ID, observation } from '../../fixtures/agent-api.ts';
 import { expectProblem, startServer, type HttpAnswer } from '../../fixtures/http-server.ts';
 
@@ -164,6 +165,21 @@ describe('refused requests', () => {
     const answer = await ask('POST', '/api/v1/cameras/north/capture');
     expectProblem(answer, 500, 'internal');
     expect(answer.body.toString()).not.toContain('secret.db');
+  });
+
+  it('refuses a capture with 503 and Retry-After while too many wait', async () => {
+    const { ask, agent } = await startServer();
+    agent.captured = () =>
+      Promise.reject(new AgentError('capture_busy', 'captures wait', { context: { retryAfterS: 42 } }));
+    const answer = await ask('POST', '/api/v1/cameras/north/capture');
+    expectProblem(answer, 503, 'capture_busy');
+    expect(answer.headers['retry-after']).toBe('42');
+  });
+
+  it('does not take a TimeoutError of another part for the deadline of the request', async () => {
+    const { ask, agent } = await startServer();
+    agent.captured = () => Promise.reject(new DOMException('of another part', 'TimeoutError'));
+    expectProblem(await ask('POST', '/api/v1/cameras/north/capture'), 500, 'internal');
   });
 
   it('responds to invalid HTTP with 400 and continues to work', async () => {

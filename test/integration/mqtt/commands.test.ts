@@ -28,7 +28,10 @@ class FakeAgent {
   /** Captures wait for this. */
   gate: Promise<unknown> = Promise.resolve();
 
+  hasRoom = true;
+
   readonly api = {
+    hasRoomForCapture: () => this.hasRoom,
     info: () => new CannedAgent().info(),
     announce: () => Promise.resolve(),
     capture: async (camera: string, signal: AbortSignal): Promise<Observation> => {
@@ -279,6 +282,23 @@ describe('Commands on mosquitto', () => {
     await until(() => outcome('c3')?.status === 'expired', 'the expired command');
     expect(outcome('c1')).toMatchObject({ status: 'failed', error: { code: 'command_timeout' } });
     open(null);
+    expectContract();
+  });
+
+  it('rejects a capture while the queue of its camera is full, and runs other commands', async () => {
+    agent.hasRoom = false;
+    await send('capture', { id: 'full', args: { camera: 'north' } });
+    await send('ping', { id: 'p' });
+    await untilAnswers(3);
+    expect(replies()[0]).toMatchObject({ id: 'full', status: 'rejected', reason: 'busy' });
+    expect(agent.captures).toBe(0);
+    agent.hasRoom = true;
+    // A rejected command was never accepted, so its id may be used again.
+    await send('capture', { id: 'full', args: { camera: 'north' } });
+    await until(
+      () => replies().some(({ id, status }) => id === 'full' && status === 'succeeded'),
+      'the result',
+    );
     expectContract();
   });
 

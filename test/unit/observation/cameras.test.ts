@@ -1,3 +1,5 @@
+import { join } from 'node:path';
+import Database from 'better-sqlite3';
 import { afterEach, describe, expect, it } from 'vitest';
 import { systemClock } from '../../../src/base/clock.ts';
 import type { Camera, Frame } from '../../../src/camera/camera.ts';
@@ -220,5 +222,23 @@ describe('CameraSet', () => {
     const [label] = state.store.labels.list('sim');
     expect(label).toMatchObject({ observationId: id, observer: 'simulation' });
     expect(Math.abs((label?.heightM ?? 0) - 1.2)).toBeLessThan(0.3);
+  });
+
+  it('publishes the observation of a simulated camera whose label cannot be stored', async () => {
+    const simulated = settingsOf('sim', {
+      kind: 'simulated',
+      url: null,
+      simulation: { selfLabel: true, seed: 1 } as CameraSettings['simulation'],
+    });
+    const { set, capture, states, stored } = open([simulated]);
+    await set.open();
+    const database = new Database(join(state.dir, 'swellsight.db'));
+    database.exec("CREATE TRIGGER full BEFORE INSERT ON labels BEGIN SELECT RAISE(ABORT, 'disk full'); END");
+    database.close();
+    const observation = await capture('sim');
+    expect(state.store.labels.list('sim')).toEqual([]);
+    expect(state.store.observations.newest('sim')?.id).toBe(observation.id);
+    expect(states.get('camera/sim/latest')).toMatchObject({ id: observation.id });
+    expect(stored).toEqual([observation]);
   });
 });
