@@ -179,7 +179,7 @@ describe('refused requests', () => {
   it('does not take a TimeoutError of another part for the deadline of the request', async () => {
     const { ask, agent } = await startServer();
     agent.captured = () => Promise.reject(new DOMException('of another part', 'TimeoutError'));
-    expectProblem(await ask('POST', '/api/v1/cameras/north/capture'), 500, 'internal');
+    expectProblem(await ask('POST', '/api/v1/cameras/north/capture'), 504, 'command_timeout');
   });
 
   it('responds to invalid HTTP with 400 and continues to work', async () => {
