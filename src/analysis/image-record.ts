@@ -28,6 +28,7 @@ export function imageRecord(outcome: FrameResult | AgentError, context: ImageCon
     lastFrame: null,
     results: hasFailed ? [] : [outcome],
     failures: hasFailed ? [outcome] : [],
+    frameFaults: [],
     cameraFailure: null,
     captureMs: 0,
     totalMs: context.totalMs,

@@ -1,4 +1,4 @@
-import type { ErrorCode } from '../base/errors.ts';
+import type { AgentError, ErrorCode } from '../base/errors.ts';
 
 /** One encoded frame as the camera delivered it: JPEG, PNG or WebP bytes, not yet masked. */
 export interface Frame {
@@ -11,6 +11,8 @@ export interface Frame {
   readonly truth?: SeaTruth;
   /** File name or position in a file, for replayed frames. */
   readonly origin?: string;
+  /** A fault of the camera after the image was complete, such as a wrong length; the frame can be used. */
+  readonly fault?: AgentError;
 }
 
 /** Ground truth of a simulated sea. */

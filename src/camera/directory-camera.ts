@@ -4,7 +4,7 @@ import type { Clock } from '../base/clock.ts';
 import { AgentError } from '../base/errors.ts';
 import { BurstCapture } from './burst-capture.ts';
 import { MAX_FRAME_BYTES, detectImageType, type Camera, type CaptureOptions, type Frame } from './camera.ts';
-import { JpegSplitter } from './jpeg-splitter.ts';
+import { isCompleteImage } from './complete-image.ts';
 
 export interface DirectoryCameraOptions {
   readonly id: string;
@@ -26,7 +26,6 @@ const POLL_MS = 250;
 const MAX_POLL_SHARE = 0.1;
 const MAX_FILES = 100_000;
 const IMAGE_EXTENSION = /\.(jpe?g|png|webp)$/i;
-const PNG_END = Buffer.from('49454e44ae426082', 'hex');
 
 /** Reads images that another program (an FTP server, the software of a camera, a test) writes into a directory. */
 export class DirectoryCamera implements Camera {
@@ -163,19 +162,5 @@ export class DirectoryCamera implements Camera {
     } finally {
       await file?.close();
     }
-  }
-}
-
-/** True when the file ends with the end marker of its format, or has the length that its header states. */
-function isCompleteImage(bytes: Buffer): boolean {
-  switch (detectImageType(bytes)) {
-    case 'jpeg':
-      return new JpegSplitter({ maxBytes: MAX_FRAME_BYTES }).push(bytes).length > 0;
-    case 'png':
-      return bytes.includes(PNG_END, Math.max(8, bytes.length - 1024));
-    case 'webp':
-      return bytes.length >= 12 && bytes.readUInt32LE(4) + 8 <= bytes.length;
-    case null:
-      return false;
   }
 }

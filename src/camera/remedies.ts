@@ -100,6 +100,8 @@ export const CAUSE_REMEDIES = {
   refused_request: 'check the path and the query in url: the camera does not accept the request',
   camera_fault: 'the camera reports a fault of its own: restart it, or update its firmware',
   redirect: 'set url to the address of the image itself',
+  other_origin:
+    'if that address is the camera too, write it in url: only the origin of url gets the password',
   refused_port: 'check the port in url, and switch this service on in the camera',
   unknown_host: 'check the host name in url, and the name server (DNS) of this machine',
   certificate: 'the certificate of the camera is not trusted: check its issuer, its dates and its host name',

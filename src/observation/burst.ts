@@ -15,6 +15,8 @@ export interface Burst {
   readonly results: readonly FrameResult[];
   /** Failures of the camera and of the analysis, in the order in which they happened. */
   readonly failures: readonly AgentError[];
+  /** Faults of the camera that came with usable frames, in the order in which they happened. */
+  readonly frameFaults: readonly AgentError[];
   /** Set when the camera delivered fewer frames than requested. */
   readonly cameraFailure: AgentError | null;
   readonly captureMs: number;
@@ -42,11 +44,13 @@ export async function observeBurst(
   const frames: Omit<Frame, 'bytes'>[] = [];
   let lastFrame: Frame | null = null;
   const analyses: Promise<FrameResult | AgentError>[] = [];
+  const frameFaults: AgentError[] = [];
   let cameraFailure: AgentError | null = null;
   try {
     for await (const frame of camera.capture({ ...settings.burst, timeoutS: settings.timeoutS }, signal)) {
-      const { bytes, ...moment } = frame;
+      const { bytes, fault, ...moment } = frame;
       frames.push(moment);
+      if (fault) frameFaults.push(fault);
       lastFrame = frame;
       const options = {
         roi: settings.roi,
@@ -73,6 +77,7 @@ export async function observeBurst(
     lastFrame,
     results,
     failures,
+    frameFaults,
     cameraFailure,
     captureMs,
     totalMs: clock.monoMs() - startedMs,

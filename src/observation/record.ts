@@ -190,7 +190,8 @@ function warningsOf(input: RecordInput, used: readonly FrameResult[]): string[] 
   const warnings: string[] = [];
   if (used.length < input.framesRequested) warnings.push('partial_burst');
   if (burst.results.some(({ quality }) => quality.reasons.length > 0)) warnings.push('frames_rejected');
-  for (const failure of burst.failures) if (!warnings.includes(failure.code)) warnings.push(failure.code);
+  for (const { code } of [...burst.failures, ...burst.frameFaults])
+    if (!warnings.includes(code)) warnings.push(code);
   return warnings;
 }
 

@@ -1,21 +1,20 @@
 import type { Clock } from '../../base/clock.ts';
 import { AgentError } from '../../base/errors.ts';
 import { BurstCapture } from '../burst-capture.ts';
-import { MAX_FRAME_BYTES, detectImageType, type Camera, type CaptureOptions, type Frame } from '../camera.ts';
+import { detectImageType, type Camera, type CaptureOptions, type Frame } from '../camera.ts';
 import { createRedactor } from '../credentials.ts';
 import { excerptOf } from '../excerpt.ts';
-import { CAUSE_REMEDIES } from '../remedies.ts';
-import { HttpClient, type HttpResponse } from './client.ts';
+import { HttpClient, type HttpClientOptions } from './client.ts';
+import type { HttpResponse } from './exchange.ts';
 import { MjpegSource } from './mjpeg-source.ts';
+import { readSnapshot } from './snapshot.ts';
 
-export interface HttpCameraOptions {
+export interface HttpCameraOptions extends HttpClientOptions {
   readonly id: string;
-  readonly url: string;
-  readonly username: string | null;
-  readonly password: string | null;
 }
 
-interface Snapshot {
+/** The last image, and what the camera wants to know about it in the next request. */
+interface CachedImage {
   readonly bytes: Buffer;
   readonly etag: string | null;
   readonly lastModified: string | null;
@@ -32,7 +31,7 @@ export class HttpCamera implements Camera {
   readonly #clock: Clock;
   readonly #bursts: BurstCapture;
   readonly #redact: (text: string) => string;
-  #previous: Snapshot | null = null;
+  #previous: CachedImage | null = null;
 
   /** Throws `config_invalid` when the URL is invalid. */
   constructor(options: HttpCameraOptions, deps: { readonly clock: Clock }) {
@@ -77,14 +76,10 @@ export class HttpCamera implements Camera {
 
   async #readSnapshot(response: HttpResponse, signal: AbortSignal): Promise<Frame> {
     if (response.status === 304 && this.#previous) {
-      await response.discard();
+      response.discard();
       return this.#frame(this.#previous.bytes);
     }
-    const bytes = await response.bytes(MAX_FRAME_BYTES, signal);
-    if (bytes === null)
-      throw new AgentError('camera_codec', `the response is larger than ${MAX_FRAME_BYTES} bytes`, {
-        hint: CAUSE_REMEDIES.too_large,
-      });
+    const { bytes, fault } = await readSnapshot(response, { clock: this.#clock }, signal);
     if (bytes.length === 0) throw new AgentError('camera_no_frame', 'the response is empty');
     if (detectImageType(bytes) === null) {
       const text = excerptOf(bytes, this.#redact);
@@ -93,8 +88,12 @@ export class HttpCamera implements Camera {
         context: { contentType: response.header('content-type') },
       });
     }
-    this.#previous = { bytes, etag: response.header('etag'), lastModified: response.header('last-modified') };
-    return this.#frame(bytes);
+    this.#previous = {
+      bytes,
+      etag: response.firstHeader('etag'),
+      lastModified: response.firstHeader('last-modified'),
+    };
+    return { ...this.#frame(bytes), ...(fault ? { fault } : {}) };
   }
 
   #frame(bytes: Buffer): Frame {

@@ -1,7 +1,7 @@
 import type { Clock } from '../../base/clock.ts';
 import { AgentError } from '../../base/errors.ts';
 import { FrameSource } from '../frame-source.ts';
-import type { HttpResponse } from './client.ts';
+import type { HttpResponse } from './exchange.ts';
 
 /**
  * Motion JPEG over HTTP (`multipart/x-mixed-replace`). Ignores boundaries, part headers and lengths, because many
@@ -24,7 +24,7 @@ export class MjpegSource extends FrameSource {
   }
 
   override async close(): Promise<void> {
-    await this.#response.discard();
+    this.#response.discard();
     await this.#reading;
   }
 

@@ -99,6 +99,7 @@ function burst(results: readonly FrameResult[], failures: readonly AgentError[] 
     lastFrame: null,
     results,
     failures,
+    frameFaults: [],
     cameraFailure: failures[0] ?? null,
     captureMs: 100,
     totalMs: 120,
