@@ -172,7 +172,9 @@ export const ERROR_CODES = {
   http_listen: permanent('free the port, or set another one in http.port'),
   request_invalid: permanent('correct the request as the message says'),
   request_unauthorized: permanent('send `Authorization: Bearer …` with http.token'),
-  request_host_refused: permanent('use an address on which the agent listens, such as http://127.0.0.1:8080'),
+  request_host_refused: permanent(
+    'add the name that clients or a proxy use to http.allowedHosts, or use http://127.0.0.1:8080',
+  ),
   request_origin_refused: permanent('add the origin of the page to http.cors'),
   request_not_found: permanent('`GET /` lists the available paths'),
   request_method: permanent('the `Allow` header of the answer lists the methods'),

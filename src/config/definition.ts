@@ -212,6 +212,11 @@ export function settingsDefinition(onInvalid: OnInvalid = () => undefined): Grou
       }),
       token_file: setting(null, is.text('a file'), 'A file that holds the token.'),
       cors: setting([], is.listOf(is.origin, 32), 'Origins of other web pages that may call the API.'),
+      allowedHosts: setting(
+        [],
+        is.listOf(is.hostPattern, 32),
+        'Host names under which clients reach the agent, for example through a reverse proxy: `name` or `*.name`, each with or without a port. On loopback these are allowed in addition to localhost; on other addresses a list restricts the names.',
+      ),
       maxUploadMb: setting(20, is.number(0.1, 1000), 'The largest accepted image, megabytes.'),
       batchMax: setting(50, is.integer(1, 1000), 'The maximum number of images in one batch.'),
       cacheTtlS: setting(

@@ -1,3 +1,4 @@
+import { parseHostPattern } from '../base/host-pattern.ts';
 import { Id } from '../contract/schema-parts.ts';
 import { isLoopback } from './schema.ts';
 
@@ -103,6 +104,12 @@ export const loopback: Format = {
 };
 
 export const host: Format = pattern(/^[A-Za-z0-9.:_[\]-]{1,255}$/, 'an address or a host name to listen on');
+
+export const hostPattern: Format = {
+  wanted:
+    'a host name such as gauge.example.org, gauge.example.org:8443 or *.example.org, without https:// and not * alone',
+  accepts: (value) => isString(value) && value.length <= 255 && parseHostPattern(value) !== null,
+};
 
 export const origin: Format = {
   wanted: '"*" or an origin such as https://example.org',

@@ -47,6 +47,7 @@ export const LOCAL_KEYS: readonly string[] = [
   'http.token',
   'http.token_file',
   'http.cors',
+  'http.allowedHosts',
 ];
 export const LOCAL_CAMERA_KEYS: readonly string[] = ['path', 'command', 'password_file'];
 const LOCAL_CAMERA_KINDS: readonly string[] = ['command', 'v4l2', 'video', 'directory'];

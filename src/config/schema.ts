@@ -263,6 +263,8 @@ export interface Settings {
     readonly port: number;
     readonly token: string | null;
     readonly cors: readonly string[];
+    /** Host names that clients may use, besides those of the loopback; see `HostPattern`. */
+    readonly allowedHosts: readonly string[];
     readonly maxUploadMb: number;
     readonly batchMax: number;
     readonly cacheTtlS: number;

@@ -1,7 +1,9 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
+import { isIP } from 'node:net';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { isLoopback, type Settings } from '../config/schema.ts';
 import { AgentError } from '../base/errors.ts';
+import { matchesHost, parseHostPattern } from '../base/host-pattern.ts';
 import { compressResponses } from './compression.ts';
 import type { Connections } from './connections.ts';
 import { addCorsHeaders, allowedOrigin, isPreflight, sendPreflightResponse } from './cors.ts';
@@ -32,8 +34,8 @@ export function addEntranceHooks(
   options: Settings['http'],
   { connections, stopping, methods }: EntranceDeps,
 ): void {
-  const { cors, token, host } = options;
-  const checkRequest = createGuard({ isLoopback: isLoopback(host), token, cors });
+  const checkRequest = createGuard(options);
+  const { cors } = options;
   const limit = new RateLimit(
     { perMinute: options.rateLimit },
     { clock: { monoMs: () => performance.now() } },
@@ -114,28 +116,25 @@ function startBodyTimeout({ raw, headers }: FastifyRequest, connections: Connect
   for (const event of ['end', 'close']) raw.once(event, () => clearTimeout(timer));
 }
 
-interface GuardOptions {
-  /** True when only this machine can reach the server. */
-  readonly isLoopback: boolean;
-  readonly token: string | null;
-  /** Origins of foreign pages that may send requests. */
-  readonly cors: readonly string[];
-}
-
 /**
  * Creates the check of the target, Host, Origin and token of each request. It throws `request_invalid`,
  * `request_host_refused`, `request_origin_refused` or `request_unauthorized`.
  */
-function createGuard(options: GuardOptions): (request: FastifyRequest) => void {
+function createGuard(
+  options: Pick<Settings['http'], 'host' | 'token' | 'cors' | 'allowedHosts'>,
+): (request: FastifyRequest) => void {
+  const isAllowedHost = createHostCheck(options);
   const expected = options.token === null ? null : digest(options.token);
   return (request) => {
     const { host, origin, authorization } = request.headers;
     // A proxy receives a full URL as the target, possibly of another host.
     if (!/^[/*]/.test(request.url)) throw new AgentError('request_invalid', 'this server is not a proxy');
     if (!hasOneHost(request)) throw new AgentError('request_invalid', 'exactly one Host header is required');
-    // After DNS rebinding to 127.0.0.1, the browser still sends the host name of the foreign page.
-    if (options.isLoopback && !LOOPBACK_NAME.test(host ?? ''))
-      throw new AgentError('request_host_refused', 'the Host header does not name this machine');
+    if (!isAllowedHost(host ?? ''))
+      throw new AgentError(
+        'request_host_refused',
+        `http.allowedHosts does not list the name of the Host header (${printableHost(host)})`,
+      );
     const path = pathOf(request);
     if (OPEN_PATHS.has(path) && SAFE_METHODS.has(request.method)) return;
     const allowed = allowedOrigin(options.cors, origin);
@@ -155,6 +154,25 @@ function createGuard(options: GuardOptions): (request: FastifyRequest) => void {
   };
 }
 
+/**
+ * Checks the Host header: after DNS rebinding to an address of this machine, a browser still sends the host name of the
+ * foreign page. Headers such as X-Forwarded-Host are not read, because any client can send them.
+ */
+function createHostCheck({
+  host,
+  allowedHosts,
+}: Pick<Settings['http'], 'host' | 'allowedHosts'>): (header: string) => boolean {
+  const patterns = allowedHosts.map(parseHostPattern).filter((pattern) => pattern !== null);
+  const isListed = (header: string): boolean => LOOPBACK_NAME.test(header) || matchesHost(header, patterns);
+  if (isLoopback(host)) return isListed;
+  // On other addresses every request needs the token, which a foreign page does not have.
+  if (patterns.length === 0) return () => true;
+  // Probes of Kubernetes and Prometheus use an address. DNS rebinding needs a name.
+  return (header) => isListed(header) || isIP(header.replace(/:\d+$/, '').replace(/^\[|\]$/g, '')) !== 0;
+}
+
+const printableHost = (header = ''): string => (/^[\w.:[\]-]{1,100}$/.test(header) ? header : 'unreadable');
+
 /** The path of a request without its query. */
 export const pathOf = ({ url }: FastifyRequest): string => url.split('?', 1)[0] ?? '';
 
@@ -172,9 +190,10 @@ function hasToken(authorization: string | undefined, expected: Buffer): boolean 
 }
 
 function isSameOrigin(origin: string, host: string | undefined): boolean {
+  const page = URL.parse(origin);
+  // With the scheme of the page: a proxy may send the default port of https explicitly.
   return (
-    host !== undefined &&
-    URL.parse(origin)?.host.toLowerCase() === URL.parse(`http://${host}`)?.host.toLowerCase()
+    page !== null && page.host !== '' && page.host === URL.parse(`${page.protocol}//${host ?? ''}`)?.host
   );
 }
 

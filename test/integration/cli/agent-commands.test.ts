@@ -21,6 +21,7 @@ async function serveAgent(token: string | null = null) {
     port: 0,
     token,
     cors: [],
+    allowedHosts: [],
     maxUploadMb: 20,
     batchMax: 50,
     cacheTtlS: 300,

@@ -219,6 +219,7 @@ describe('combinations of settings', () => {
     [{ mqtt: { url: ['mqtt://h', 'wss://h/mqtt'], ca: 'file.pem' } }],
     [{ http: { host: '0.0.0.0', token: 't' } }],
     [{ http: { host: '[::1]' } }],
+    [{ http: { allowedHosts: ['gauge.example.org', '*.example.org:8443', '*.local', '[fd00::1]'] } }],
     [{ http: { port: 0 }, mqtt: { embedded: { port: 0 } } }],
     [{ http: { port: 1883 }, mqtt: { url: 'mqtt://h' } }],
   ])('accepts %j', (overlay) => {
