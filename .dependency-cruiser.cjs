@@ -46,6 +46,7 @@ const DIRECTORIES = {
 const SUBDIRECTORIES = {
   'contract/openapi': [],
   'camera/ffmpeg': [],
+  'camera/hls': ['camera/ffmpeg', 'camera/http'],
   'camera/http': [],
   'camera/simulated': [],
   'calibration/view': [],

@@ -32,7 +32,12 @@ export class ChildProgram {
   readonly exited: Promise<ProgramExit>;
 
   constructor(
-    options: { readonly program: string; readonly args: readonly string[]; readonly stdin?: string },
+    options: {
+      readonly program: string;
+      readonly args: readonly string[];
+      /** Default: empty. Null: the owner writes to `stdin` and ends it. */
+      readonly stdin?: string | null;
+    },
     deps: { readonly clock: Clock },
   ) {
     this.#clock = deps.clock;
@@ -71,7 +76,11 @@ export class ChildProgram {
     // A program may end without reading its input. That is not a failure of the capture.
     for (const stream of [this.#child.stdin, this.#child.stdout, this.#child.stderr])
       stream.on('error', () => undefined);
-    this.#child.stdin.end(options.stdin ?? '');
+    if (options.stdin !== null) this.#child.stdin.end(options.stdin ?? '');
+  }
+
+  get stdin(): Writable {
+    return this.#child.stdin;
   }
 
   get stdout(): Readable {

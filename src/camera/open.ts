@@ -6,11 +6,15 @@ import type { Camera } from './camera.ts';
 import { CommandCamera } from './command-camera.ts';
 import { createRedactor } from './credentials.ts';
 import { DirectoryCamera } from './directory-camera.ts';
-import { hlsInput, rtspInput, v4l2Input, type FfmpegInput } from './ffmpeg/input.ts';
+import { rtspInput, v4l2Input, type FfmpegInput } from './ffmpeg/input.ts';
 import { FfmpegSource, type FfmpegPrograms } from './ffmpeg/source.ts';
 import { StreamCamera } from './ffmpeg/stream-camera.ts';
 import { VideoCamera } from './ffmpeg/video-camera.ts';
+import type { FrameSource } from './frame-source.ts';
+import { HlsReader } from './hls/reader.ts';
+import { HlsSource, type HlsSourceOptions } from './hls/source.ts';
 import { HttpCamera } from './http/camera.ts';
+import { HttpClient } from './http/client.ts';
 import { RetryingCamera } from './burst-capture.ts';
 import { withRemedies } from './remedies.ts';
 
@@ -51,11 +55,11 @@ async function createCamera(settings: CameraSettings, deps: CameraDeps): Promise
   const { id } = settings;
   switch (settings.kind) {
     case 'rtsp':
-      return createStreamCamera(settings, rtspInput(streamAddress(settings), settings.timeoutS), deps);
+      return createFfmpegCamera(settings, rtspInput(streamAddress(settings), settings.timeoutS), deps);
     case 'hls':
-      return createStreamCamera(settings, hlsInput(streamAddress(settings), settings.timeoutS), deps);
+      return createHlsCamera(settings, deps);
     case 'v4l2':
-      return createStreamCamera(settings, v4l2Input(requireKey(settings, 'path')), deps);
+      return createFfmpegCamera(settings, v4l2Input(requireKey(settings, 'path')), deps);
     case 'http':
       return new HttpCamera({ id, ...streamAddress(settings) }, deps);
     case 'video': {
@@ -78,13 +82,25 @@ async function createCamera(settings: CameraSettings, deps: CameraDeps): Promise
   }
 }
 
-function createStreamCamera(settings: CameraSettings, input: FfmpegInput, deps: CameraDeps): Camera {
+function createHlsCamera(settings: CameraSettings, deps: CameraDeps): Camera {
+  const reader = new HlsReader({ client: new HttpClient(streamAddress(settings)), clock: deps.clock });
+  return createStreamCamera(settings, deps, (options) => new HlsSource(options, { ...deps, reader }));
+}
+
+function createFfmpegCamera(settings: CameraSettings, input: FfmpegInput, deps: CameraDeps): Camera {
+  return createStreamCamera(settings, deps, (options) => new FfmpegSource({ ...options, input }, deps));
+}
+
+function createStreamCamera(
+  settings: CameraSettings,
+  deps: CameraDeps,
+  open: (options: HlsSourceOptions) => FrameSource,
+): Camera {
   const everyS = settings.schedule.everyS ?? MIN_REOPEN_INTERVAL_S;
   const redact = createRedactor(settings);
   const program = (deps.programs ?? PATH_PROGRAMS).ffmpeg;
-  const openSource = (fps: number) => new FfmpegSource({ program, input, fps, redact }, deps);
   const options = { id: settings.id, persistent: everyS < MIN_REOPEN_INTERVAL_S };
-  return new StreamCamera(options, { ...deps, openSource });
+  return new StreamCamera(options, { ...deps, openSource: (fps) => open({ program, fps, redact }) });
 }
 
 function streamAddress(settings: CameraSettings) {

@@ -57,14 +57,17 @@ export function rtspInput(address: StreamAddress, timeoutS: number): FfmpegInput
   );
 }
 
-/** HLS from the newest segment on, read in real time, so that frames arrive evenly and not one segment at a time. */
-export function hlsInput(address: StreamAddress, timeoutS: number): FfmpegInput {
-  const script = scriptInput(
-    urlWithCredentials(address, ['http:', 'https:']),
-    ['hls', 'http', 'https', 'httpproxy', 'tcp', 'tls', 'crypto'],
-    { rw_timeout: microseconds(timeoutS), live_start_index: '-1' },
-  );
-  return { ...script, args: ['-re', ...script.args] };
+/**
+ * HLS media on standard input, read in real time, so that frames arrive evenly and not one segment at a time. The lists of
+ * protocols and demuxers prevent a hostile segment from being read as a playlist of local files.
+ */
+export function segmentInput(): FfmpegInput {
+  return {
+    args: [
+      ...['-re', '-protocol_whitelist', 'pipe', '-format_whitelist', 'mpegts,mov', '-fpsprobesize', '0'],
+      ...['-i', 'pipe:0'],
+    ],
+  };
 }
 
 /** A Video4Linux device. Discards the first half second, in which the camera adjusts its exposure. */

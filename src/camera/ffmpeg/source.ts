@@ -29,7 +29,7 @@ export class FfmpegSource extends FrameSource {
     this.#options = options;
     const { program, input } = options;
     this.#program = new ChildProgram(
-      { program, args: buildFfmpegArgs(options), stdin: input.stdin ?? '' },
+      { program, args: buildFfmpegArgs(input, options.fps), stdin: input.stdin ?? '' },
       deps,
     );
     this.#program.stdout.on('data', (chunk: Buffer) => this.addBytes(chunk));
@@ -61,8 +61,8 @@ export class FfmpegSource extends FrameSource {
   }
 }
 
-/** Two threads are fast enough for 4K and delay the output by one frame. */
-function buildFfmpegArgs({ input, fps }: FfmpegSourceOptions): string[] {
+/** The arguments for JPEGs on standard output. Two threads are fast enough for 4K and delay the output by one frame. */
+export function buildFfmpegArgs(input: FfmpegInput, fps: number): string[] {
   return [
     ...['-hide_banner', '-nostdin', '-nostats', '-loglevel', 'level+info', '-threads', '2'],
     ...input.args,

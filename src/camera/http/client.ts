@@ -42,6 +42,11 @@ export class HttpClient {
     this.#tls = options.tls ?? {};
   }
 
+  /** Without credentials. */
+  get url(): URL {
+    return this.#url;
+  }
+
   /**
    * Returns a response with its headers; its body is not read yet. The signal applies until the headers have arrived.
    * Throws `camera_auth`, `camera_unreachable`, `camera_timeout` or `camera_codec`.
@@ -49,8 +54,9 @@ export class HttpClient {
   async get(
     conditionalHeaders: Readonly<Record<string, string>>,
     signal: AbortSignal,
+    address = this.#url,
   ): Promise<HttpResponse> {
-    let url = this.#url;
+    let url = address;
     for (let redirects = 0; ; redirects += 1) {
       const response = await this.#getAuthenticated(url, conditionalHeaders, signal);
       const location = response.firstHeader('location');

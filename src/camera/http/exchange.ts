@@ -29,7 +29,7 @@ export async function exchange(request: HttpRequest, signal: AbortSignal): Promi
     // Credentials are sent only after the certificate of the camera is verified.
     await once(socket, request.url.protocol === 'https:' ? 'secureConnect' : 'connect', { signal });
     socket.write(formatRequest(request));
-    return new HttpResponse(await readHead(source), { socket, source });
+    return new HttpResponse(await readHead(source), { url: request.url, socket, source });
   } catch (failure) {
     socket.destroy();
     signal.throwIfAborted();
@@ -70,12 +70,18 @@ function formatRequest({ url, headers }: HttpRequest): string {
 
 /** A response whose body is not read yet. The owner must read it to its end or discard it. */
 export class HttpResponse {
+  /** The address that answered, after redirects. */
+  readonly url: URL;
   readonly #head: ResponseHead;
   readonly #socket: Socket;
   readonly #source: SocketBytes;
   #isDiscarded = false;
 
-  constructor(head: ResponseHead, connection: { readonly socket: Socket; readonly source: SocketBytes }) {
+  constructor(
+    head: ResponseHead,
+    connection: { readonly url: URL; readonly socket: Socket; readonly source: SocketBytes },
+  ) {
+    this.url = connection.url;
     this.#head = head;
     this.#socket = connection.socket;
     this.#source = connection.source;

@@ -46,7 +46,7 @@ beforeAll(async () => {
 afterEach(async () => {
   mode = 'good';
   await Promise.all(cameras.splice(0).map((camera) => camera.close()));
-  expect(descendants('concat')).toEqual([]);
+  expect(descendants('format_whitelist')).toEqual([]);
 });
 afterAll(async () => {
   encoder.kill('SIGKILL');
@@ -84,8 +84,8 @@ describe('HLS', () => {
     const credentials = { username: 'me', password: 'hunter 2' };
     const camera = await open(`/private/live.m3u8?token=${TOKEN}`, credentials);
     const running = captureBurst(camera);
-    await eventually('ffmpeg runs', () => descendants('concat').length > 0);
-    const commandLines = descendants('concat')
+    await eventually('ffmpeg runs', () => descendants('format_whitelist').length > 0);
+    const commandLines = descendants('format_whitelist')
       .map((pid) => readFileSync(`/proc/${pid}/cmdline`, 'utf8'))
       .join();
     expect(commandLines).not.toMatch(/hunter|tok3n/);

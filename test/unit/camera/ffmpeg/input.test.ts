@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { hlsInput, rtspInput, videoInput } from '../../../../src/camera/ffmpeg/input.ts';
+import { rtspInput, segmentInput, videoInput } from '../../../../src/camera/ffmpeg/input.ts';
 
 describe('ffmpeg input', () => {
   const address = { url: 'rtsp://h:8554/a?x=1', username: "o'n", password: 'a@b/c:d e\'"' };
@@ -19,9 +19,11 @@ describe('ffmpeg input', () => {
   });
 
   it('allows no further script lines and no local files in a URL', () => {
-    const input = hlsInput({ ...address, url: "http://h/a\nfile '/etc/passwd'\n" }, 5);
+    const input = rtspInput({ ...address, url: "rtsp://h/a\nfile '/etc/passwd'\n" }, 5);
     expect(input.stdin?.split('\n').filter((line) => line.startsWith('file '))).toHaveLength(1);
     expect(input.args[input.args.indexOf('-protocol_whitelist') + 1]?.split(',')).not.toContain('file');
+    expect(segmentInput().args).toContain('pipe');
+    expect(segmentInput().args.join()).not.toMatch(/file|http|hls|concat/);
     expect(videoInput('concat:/etc/passwd', 0).args.at(-1)).toBe('file:concat:/etc/passwd');
   });
 

@@ -1,0 +1,92 @@
+import { pipeline } from 'node:stream/promises';
+import type { Clock } from '../../base/clock.ts';
+import { AgentError, asAgentError } from '../../base/errors.ts';
+import { ChildProgram, createMissingProgramError } from '../child-program.ts';
+import { classifyFailure } from '../ffmpeg/failure.ts';
+import { segmentInput } from '../ffmpeg/input.ts';
+import { buildFfmpegArgs } from '../ffmpeg/source.ts';
+import { FrameSource } from '../frame-source.ts';
+import type { HlsReader } from './reader.ts';
+
+export interface HlsSourceOptions {
+  /** Name or path of ffmpeg. */
+  readonly program: string;
+  /** Frames per second of the output. */
+  readonly fps: number;
+  readonly redact: (text: string) => string;
+}
+
+/**
+ * An HLS stream, decoded by ffmpeg. ffmpeg gets the media on its standard input and may use nothing else. Each part of the
+ * stream has an ffmpeg of its own, because a decoder does not survive the changes at a discontinuity.
+ */
+export class HlsSource extends FrameSource {
+  readonly #options: HlsSourceOptions;
+  readonly #reader: HlsReader;
+  readonly #clock: Clock;
+  readonly #closing = new AbortController();
+  readonly #running: Promise<void>;
+  #program: ChildProgram | null = null;
+
+  constructor(options: HlsSourceOptions, deps: { readonly clock: Clock; readonly reader: HlsReader }) {
+    super(deps);
+    this.#options = options;
+    this.#reader = deps.reader;
+    this.#clock = deps.clock;
+    this.#running = this.#run();
+  }
+
+  override timeoutError(timeoutS: number): AgentError {
+    const connected = this.#program !== null;
+    return new AgentError(
+      connected ? 'camera_no_frame' : 'camera_timeout',
+      connected ? `connected, but no frame within ${timeoutS} s` : `no playlist within ${timeoutS} s`,
+      { context: { timeoutS } },
+    );
+  }
+
+  override async close(): Promise<void> {
+    this.#closing.abort();
+    await this.#program?.stop();
+    await this.#running;
+  }
+
+  async #run(): Promise<void> {
+    try {
+      for await (const part of this.#reader.parts(this.#closing.signal)) await this.#play(part);
+      this.fail(new AgentError('camera_ended', 'the stream has ended'));
+    } catch (failure) {
+      this.fail(
+        this.#closing.signal.aborted
+          ? new AgentError('camera_ended', 'the capture was closed')
+          : asAgentError(failure),
+      );
+    }
+  }
+
+  /** Decodes one part of the stream. Throws the failure of the reader, or that of an ffmpeg that gave no frame. */
+  async #play(part: AsyncGenerator<Buffer>): Promise<void> {
+    const { program: name, fps, redact } = this.#options;
+    const args = buildFfmpegArgs(segmentInput(), fps);
+    const program = new ChildProgram({ program: name, args, stdin: null }, { clock: this.#clock });
+    this.#program = program;
+    program.stdout.on('data', (chunk: Buffer) => this.addBytes(chunk));
+    try {
+      await pipeline(part, program.stdin);
+    } catch (failure) {
+      // An ffmpeg that ended early has closed its input. Its exit below says why.
+      if (this.#closing.signal.aborted || failure instanceof AgentError) {
+        await program.stop();
+        throw failure;
+      }
+    }
+    const exit = await program.exited;
+    if (exit.kind === 'not_started') throw createMissingProgramError(name, exit.error);
+    if (this.frameCount > 0) return;
+    const { code, detail } = classifyFailure(program.stderrTail(), false);
+    const reason = redact(detail);
+    throw new AgentError(code, reason === '' ? 'ffmpeg ended' : `ffmpeg ended: ${reason}`, {
+      context: { exitCode: exit.code, signal: exit.signal },
+    });
+  }
+}
