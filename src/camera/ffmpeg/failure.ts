@@ -23,7 +23,7 @@ const MESSAGE_CODES: readonly (readonly [RegExp, CameraErrorCode, Cause?])[] = [
   [/\b5\d\d [A-Z]|Server returned 5/i, 'camera_unreachable', 'camera_fault'],
   [/\b4\d\d |Server returned 4|method [A-Z]+ failed/i, 'camera_unreachable', 'refused_request'],
   [
-    /Invalid data found|Could not find codec parameters|Decoder .*not found|Unknown decoder|no decoder|does not contain any stream|matches no streams|Unable to find a suitable output format|moov atom not found|not implemented/i,
+    /Invalid data found|Could not find codec parameters|Decoder .*not found|Unknown decoder|no decoder|does not contain any stream|matches no streams|Unable to find a suitable output format|moov atom not found|not implemented|not on whitelist/i,
     'camera_codec',
   ],
 ];

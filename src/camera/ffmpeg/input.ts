@@ -64,8 +64,9 @@ export function rtspInput(address: StreamAddress, timeoutS: number): FfmpegInput
 export function segmentInput(): FfmpegInput {
   return {
     args: [
-      ...['-re', '-protocol_whitelist', 'pipe', '-format_whitelist', 'mpegts,mov', '-fpsprobesize', '0'],
-      ...['-i', 'pipe:0'],
+      ...['-re', '-protocol_whitelist', 'pipe', '-format_whitelist', 'mpegts,mov'],
+      // Otherwise ffmpeg reads up to 5 s to guess the format, and the newest segment may be shorter.
+      ...['-fpsprobesize', '0', '-analyzeduration', '500000', '-i', 'pipe:0'],
     ],
   };
 }

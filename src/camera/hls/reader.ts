@@ -51,7 +51,7 @@ export class HlsReader {
     const readPart = async function* (from: Segment): AsyncGenerator<Buffer, void, undefined> {
       start = null;
       if (from.map) yield* load(from.map, from.sequence);
-      for (let segment = from, failures = 0; ; ) {
+      for (let segment = from, failures = 0; ;) {
         try {
           yield* load(segment, segment.sequence);
           failures = 0;
@@ -151,7 +151,11 @@ export class HlsReader {
   }
 
   /** Yields the bytes of a segment or header, decrypted. */
-  async *#load(part: MediaPart, sequence: number, signal: AbortSignal): AsyncGenerator<Buffer, void, undefined> {
+  async *#load(
+    part: MediaPart,
+    sequence: number,
+    signal: AbortSignal,
+  ): AsyncGenerator<Buffer, void, undefined> {
     const { url, range, key } = part;
     const headers = range ? { range: `bytes=${range.start}-${range.end}` } : {};
     const response = await this.#client.get(headers, signal, url);
@@ -169,7 +173,8 @@ export class HlsReader {
     const response = await this.#client.get({}, signal, url);
     const key = await collect(read(response, signal), 16);
     signal.throwIfAborted();
-    if (key?.length !== 16) throw new AgentError('camera_codec', 'the key of the stream does not have 16 bytes');
+    if (key?.length !== 16)
+      throw new AgentError('camera_codec', 'the key of the stream does not have 16 bytes');
     // Keys change with time.
     if (this.#keys.size >= 16) this.#keys.clear();
     this.#keys.set(url.href, key);
@@ -183,7 +188,8 @@ export class HlsReader {
 
 /** The segments after `last`; the newest one at the start, and when the server has begun to count anew. */
 function selectFresh({ segments, hasEnded }: MediaPlaylist, last: Segment | null): readonly Segment[] {
-  if (last === null) return hasEnded ? segments : segments.slice(segments.findLastIndex(({ isGap }) => !isGap));
+  if (last === null)
+    return hasEnded ? segments : segments.slice(segments.findLastIndex(({ isGap }) => !isGap));
   const newest = segments.at(-1) ?? last;
   if (newest.sequence > last.sequence) return segments.filter(({ sequence }) => sequence > last.sequence);
   const isSame = newest.url.pathname === last.url.pathname && newest.range?.start === last.range?.start;
@@ -197,7 +203,10 @@ const beginsPart = (segment: Segment, before: Segment): boolean =>
 
 /** False for failures that another request will not mend. */
 const isPassing = (failure: unknown): boolean =>
-  failure instanceof AgentError && failure.code !== 'camera_auth' && failure.code !== 'camera_codec' && !isAbort(failure);
+  failure instanceof AgentError &&
+  failure.code !== 'camera_auth' &&
+  failure.code !== 'camera_codec' &&
+  !isAbort(failure);
 
 /** The body of a response. An abort ends it. */
 async function* read(response: HttpResponse, signal: AbortSignal): AsyncGenerator<Buffer, void, undefined> {
@@ -238,7 +247,9 @@ async function* decrypt(chunks: AsyncIterable<Buffer>, key: Buffer, iv: Buffer):
   try {
     yield decipher.final();
   } catch (cause) {
-    throw new AgentError('camera_codec', 'a segment cannot be decrypted with the key of the stream', { cause });
+    throw new AgentError('camera_codec', 'a segment cannot be decrypted with the key of the stream', {
+      cause,
+    });
   }
 }
 

@@ -84,8 +84,7 @@ export class HlsSource extends FrameSource {
     if (exit.kind === 'not_started') throw createMissingProgramError(name, exit.error);
     if (this.frameCount > 0) return;
     const { code, detail } = classifyFailure(program.stderrTail(), false);
-    const reason = redact(detail);
-    throw new AgentError(code, reason === '' ? 'ffmpeg ended' : `ffmpeg ended: ${reason}`, {
+    throw new AgentError(code, `ffmpeg cannot read the segments: ${redact(detail)}`, {
       context: { exitCode: exit.code, signal: exit.signal },
     });
   }
