@@ -103,6 +103,8 @@ export const CAUSE_REMEDIES = {
   other_origin:
     'if that address is the camera too, write it in url: only the origin of url gets the password',
   refused_port: 'check the port in url, and switch this service on in the camera',
+  stopped_stream:
+    'restart the encoder of the stream, or ask its operator; the agent uses it again when it goes on',
   unknown_host: 'check the host name in url, and the name server (DNS) of this machine',
   certificate: 'the certificate of the camera is not trusted: check its issuer, its dates and its host name',
   other_protocol: 'check the scheme and the port in url: the camera speaks another protocol there',

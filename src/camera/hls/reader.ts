@@ -4,6 +4,7 @@ import type { Clock } from '../../base/clock.ts';
 import { AgentError, isAbort } from '../../base/errors.ts';
 import type { HttpClient } from '../http/client.ts';
 import type { HttpResponse } from '../http/exchange.ts';
+import { CAUSE_REMEDIES } from '../remedies.ts';
 import { parsePlaylist, type MediaPart, type MediaPlaylist, type Segment } from './playlist.ts';
 
 const MAX_PLAYLIST_BYTES = 4 * 1024 * 1024;
@@ -147,6 +148,7 @@ export class HlsReader {
       throw new AgentError(
         'camera_no_frame',
         `the playlist has had no new segment for ${Math.round(ageMs / 1000)} s`,
+        { hint: CAUSE_REMEDIES.stopped_stream },
       );
   }
 
