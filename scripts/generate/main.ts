@@ -4,6 +4,7 @@ import { format, resolveConfig } from 'prettier';
 import { configFiles } from './config.ts';
 import { contractFiles } from './contract.ts';
 import { errorFiles } from './errors.ts';
+import { noticeFiles } from './notices.ts';
 
 const root = join(import.meta.dirname, '..', '..');
 const check = process.argv.includes('--check');
@@ -17,7 +18,7 @@ async function formatFile(path: string, text: string): Promise<string> {
     : format(text, { ...(await resolveConfig(filepath)), filepath });
 }
 
-const files = { ...contractFiles(), ...configFiles(), ...errorFiles() };
+const files = { ...contractFiles(), ...configFiles(), ...errorFiles(), ...noticeFiles() };
 for (const [path, source] of Object.entries(files)) {
   const file = join(root, path);
   const text = await formatFile(path, source);
