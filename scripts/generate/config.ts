@@ -132,9 +132,13 @@ function cameraRows(): string[] {
 function allowedValues(schema: JsonSchema): string {
   if (schema.enum) return `one of ${schema.enum.map(String).join(', ')}`;
   const kind =
-    { integer: 'a whole number', number: 'a number', boolean: 'true or false', array: 'a list' }[
-      schema.type ?? ''
-    ] ?? 'text';
+    {
+      integer: 'a whole number',
+      number: 'a number',
+      boolean: 'true or false',
+      array: 'a list',
+      object: '{…}',
+    }[schema.type ?? ''] ?? 'text';
   const min = schema.minimum ?? schema.exclusiveMinimum;
   const max = schema.maximum;
   const range = [

@@ -16,6 +16,9 @@ export const ERROR_CODES = {
   internal: permanent('report it together with the log lines around it'),
 
   camera_auth: transient('check the user name and the password of the camera'),
+  camera_certificate: permanent(
+    'check the certificate of the camera; pin it with tls.fingerprint256, or name its authority with tls.ca',
+  ),
   camera_unreachable: transient('check the address or the path, the cable and the power of the camera'),
   camera_timeout: transient('the camera answers too slowly; increase its timeoutS'),
   camera_codec: transient('the camera sends no image or video that can be decoded; check its format'),

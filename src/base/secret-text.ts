@@ -6,8 +6,14 @@ export class NotASecret extends Error {}
  * a byte order mark; line breaks at the end are removed. May be empty. Throws `NotASecret`.
  */
 export function decodeSecret(bytes: Uint8Array): string {
-  const text = decodeText(bytes).replace(/[\r\n]+$/, '');
+  const text = decodeSecretLines(bytes).replace(/[\r\n]+$/, '');
   if (/[\r\n]/.test(text)) throw new NotASecret('a file with the secret on one line');
+  return text;
+}
+
+/** The text of a file that holds secrets on several lines, in the same encodings. Throws `NotASecret`. */
+export function decodeSecretLines(bytes: Uint8Array): string {
+  const text = decodeText(bytes);
   if (/[\0-\x08\x0b\x0c\x0e-\x1f\x7f]/.test(text)) throw new NotASecret('a text file');
   return text;
 }

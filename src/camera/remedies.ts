@@ -7,6 +7,8 @@ const LOGIN = 'check the user name and the password of the camera';
 
 const NETWORK = {
   camera_auth: LOGIN,
+  camera_certificate:
+    'check the certificate of the camera; pin it with tls.fingerprint256, or name its authority with tls.ca',
   camera_unreachable: 'check the host and the port in url, and the cable and the power of the camera',
   camera_timeout:
     'check that no firewall blocks the port; increase timeoutS, or reduce the resolution of the camera',
@@ -43,6 +45,7 @@ export const REMEDIES: Readonly<Record<CameraKind, Remedies>> = {
   },
   v4l2: {
     camera_auth: null,
+    camera_certificate: null,
     camera_unreachable:
       'check path with `v4l2-ctl --list-devices`, and that the user of the agent is in the group video',
     camera_timeout: 'unplug the camera and plug it in again; increase timeoutS',
@@ -54,6 +57,7 @@ export const REMEDIES: Readonly<Record<CameraKind, Remedies>> = {
   },
   video: {
     camera_auth: null,
+    camera_certificate: null,
     camera_unreachable: 'check path, and that the user of the agent may read the file',
     camera_timeout: 'increase timeoutS, or convert the file to a lower resolution',
     camera_codec: 'check with `ffprobe FILE` whether the file has a video; convert it to H.264 if it has',
@@ -64,6 +68,7 @@ export const REMEDIES: Readonly<Record<CameraKind, Remedies>> = {
   },
   directory: {
     camera_auth: null,
+    camera_certificate: null,
     camera_unreachable: 'check path, and that the user of the agent may read the directory',
     camera_timeout: 'check that the disk or the network drive of the directory responds',
     camera_codec: 'write JPEG, PNG or WebP images to the directory',
@@ -74,6 +79,7 @@ export const REMEDIES: Readonly<Record<CameraKind, Remedies>> = {
   },
   command: {
     camera_auth: null,
+    camera_certificate: null,
     camera_unreachable: null,
     camera_timeout: 'run the command by hand and measure its time; increase timeoutS above it',
     camera_codec: 'the command must write one JPEG, PNG or WebP image to its standard output',
@@ -84,6 +90,7 @@ export const REMEDIES: Readonly<Record<CameraKind, Remedies>> = {
   },
   simulated: {
     camera_auth: null,
+    camera_certificate: null,
     camera_unreachable: null,
     camera_timeout: 'the machine is too slow or too busy to draw the sea; increase timeoutS',
     camera_codec: null,
@@ -106,7 +113,6 @@ export const CAUSE_REMEDIES = {
   stopped_stream:
     'restart the encoder of the stream, or ask its operator; the agent uses it again when it goes on',
   unknown_host: 'check the host name in url, and the name server (DNS) of this machine',
-  certificate: 'the certificate of the camera is not trusted: check its issuer, its dates and its host name',
   other_protocol: 'check the scheme and the port in url: the camera speaks another protocol there',
   too_large: 'reduce the resolution of the camera: one image may have 32 MiB',
   device_busy: 'stop the other program that uses the device; the agent itself may be one',

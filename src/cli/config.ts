@@ -33,7 +33,7 @@ export async function checkConfig(
   const { redactSettings, computeConfigDigest } = await import('../config/redact.ts');
   const { systemTimeZone } = await import('../base/time-zone.ts');
   const redacted = redactSettings(settings);
-  const warnings = await configWarnings(terminal);
+  const warnings = (await configWarnings(settings, terminal)).map(({ warning }) => warning);
   const slots = await nextSlots(settings);
   const summary = { ok: true, digest: computeConfigDigest(settings), time_zone: systemTimeZone(), warnings };
   if (options.json === true)
@@ -45,12 +45,29 @@ export async function checkConfig(
   return EXIT.ok;
 }
 
-/** What is ignored in the configuration. It is no fault. */
-export async function configWarnings({ env }: Pick<Terminal, 'env'>): Promise<readonly string[]> {
+/** What is ignored or unsafe in the configuration, and what to do about it. It is no fault. */
+export async function configWarnings(
+  { cameras }: Pick<Settings, 'cameras'>,
+  { env }: Pick<Terminal, 'env'>,
+): Promise<readonly { readonly warning: string; readonly remedy: string }[]> {
   const { listForeignVariables } = await import('../config/sources.ts');
   const foreign = listForeignVariables(env);
-  if (foreign.length === 0) return [];
-  return [`ignored variables of the container platform: ${foreign.join(', ')}`];
+  const variables =
+    foreign.length === 0
+      ? []
+      : [
+          {
+            warning: `ignored variables of the container platform: ${foreign.join(', ')}`,
+            remedy: 'nothing to do; rename the service to avoid them',
+          },
+        ];
+  const insecure = cameras
+    .filter(({ tls }) => tls.insecure)
+    .map(({ id }) => ({
+      warning: `camera ${id} accepts any certificate (tls.insecure): an attacker in the network can read its password and replace its picture`,
+      remedy: 'set tls.fingerprint256 or tls.ca instead of tls.insecure',
+    }));
+  return [...variables, ...insecure];
 }
 
 const SHOWN_SLOTS = 3;

@@ -51,7 +51,7 @@ export async function runAgent(
       log.error({ err: asAgentError(thrown) }, 'configuration not reloaded');
     }
   };
-  for (const warning of await configWarnings(terminal)) log.warn(warning);
+  for (const { warning } of await configWarnings(configuration.settings, terminal)) log.warn(warning);
   const restartBackoff = new Backoff(RESTART_DELAY, { clock: systemClock });
   for (let isRestart = false; ; isRestart = true) {
     const restart = new AbortController();

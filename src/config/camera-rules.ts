@@ -56,15 +56,34 @@ function checkSource(camera: CameraInput, addFault: AddFault): void {
   );
   for (const name of loginKeys) {
     if (needs !== 'url') addFault(name, camera[name], `no ${name}, because kind is ${camera.kind}`);
-    else if (camera.url !== undefined && (URL.parse(camera.url)?.username ?? '') !== '')
+    else if (hasLogin(camera.url))
       addFault(name, camera[name], 'credentials in the url or in username and password, not in both');
   }
   if (camera.username === undefined && loginKeys.length > 0) addFault('username', undefined, 'a user name');
+  checkConnection(camera, addFault);
   if (camera.replay !== undefined && camera.kind !== 'directory' && camera.kind !== 'video')
     addFault('replay', camera.replay, `no replay, because kind is ${camera.kind}`);
   if (camera.simulation !== undefined && camera.kind !== 'simulated')
     addFault('simulation', camera.simulation, `no simulation, because kind is ${camera.kind}`);
 }
+
+function checkConnection(camera: CameraInput, addFault: AddFault): void {
+  const { kind, url, tls } = camera;
+  const { needs, schemes } = SOURCES[kind];
+  for (const name of ['headers', 'headers_file'] as const)
+    if (camera[name] !== undefined && !schemes.includes('http'))
+      addFault(name, camera[name], `no ${name}, because kind is ${kind}`);
+  if (tls === undefined) return;
+  if (needs !== 'url') addFault('tls', tls, `no tls, because kind is ${kind}`);
+  // An http camera may redirect to https, but rtsp:// stays without encryption.
+  else if (/^rtsp:/i.test(url ?? '')) addFault('tls', tls, 'a url with rtsps://');
+  if (tls.insecure === true && (tls.ca !== undefined || tls.fingerprint256 !== undefined))
+    addFault('tls.insecure', true, 'false, because tls.ca or tls.fingerprint256 is set');
+}
+
+/** Whether a URL has a user name. */
+export const hasLogin = (url: string | undefined): boolean =>
+  url !== undefined && (URL.parse(url)?.username ?? '') !== '';
 
 function checkSchedule(camera: CameraInput, addFault: AddFault): void {
   const { schedule } = camera;

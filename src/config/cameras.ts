@@ -1,5 +1,6 @@
 import { resolve } from 'node:path';
 import { schemaChecker, type ErrorObject } from '../base/schema-checker.ts';
+import { readConnection, type CameraConnection } from './camera-connection.ts';
 import { checkCamera } from './camera-rules.ts';
 import { formatValue, unknownKeyFault, type ConfigFault } from './faults.ts';
 import { ID_WANTED } from './formats.ts';
@@ -44,11 +45,16 @@ export function readCameras(
     if (broken.size > 0) return [];
     const { password: value = null, password_file: file = null } = camera;
     const password = readSecret({ key: `${key}.password`, value, file, mayBeEmpty: true }, places, faults);
-    return [withDefaults(camera as CameraInput, password, places.cwd)];
+    const connection = readConnection(camera as CameraInput, key, origin, places, faults);
+    return [withDefaults(camera as CameraInput, { password, ...connection }, places.cwd)];
   });
 }
 
-function withDefaults(camera: CameraInput, password: string | null, cwd: string): Camera {
+function withDefaults(
+  camera: CameraInput,
+  connection: CameraConnection & { readonly password: string | null },
+  cwd: string,
+): Camera {
   const defaults = camera.kind === 'simulated' ? DEFAULTS.simulated : DEFAULTS.other;
   const schedule =
     camera.schedule?.cron === undefined
@@ -64,7 +70,7 @@ function withDefaults(camera: CameraInput, password: string | null, cwd: string)
     path: camera.path === undefined ? null : resolve(cwd, camera.path),
     command: camera.command ?? null,
     username: camera.username ?? null,
-    password,
+    ...connection,
     schedule,
     burst: { frames, intervalS: camera.burst?.intervalS ?? Math.min(defaults.intervalS, maxIntervalS) },
     timeoutS: camera.timeoutS ?? defaults.timeoutS,
@@ -147,7 +153,9 @@ function describeRule(error: ErrorObject, params: Record<string, unknown>): stri
     case 'enum':
       return `one of ${(params['allowedValues'] as unknown[]).map(String).join(', ')}`;
     case 'pattern':
-      return ID_WANTED;
+      return params['pattern'] === CameraSettings.properties.id.pattern
+        ? ID_WANTED
+        : '64 hexadecimal digits, such as AB:CD:…';
     case 'minimum':
       return `at least ${limit}`;
     case 'maximum':

@@ -60,6 +60,8 @@ const SOURCE_KEYS = [
   'command',
   'username',
   'password',
+  'headers',
+  'tls',
   'replay',
   'simulation',
 ] as const;

@@ -12,7 +12,7 @@ export interface ConfigFault {
   readonly origin: string | null;
 }
 
-const SECRET_KEY = /(^|[._\]])(password|token)$/i;
+const SECRET_KEY = /(^|[._\]])((password|token)$|headers($|\.))/i;
 const CREDENTIALS_IN_URL = /\/\/[^/@\s]*@/g;
 const MAX_VALUE_CHARS = 120;
 

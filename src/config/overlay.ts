@@ -14,10 +14,13 @@ const SOURCE_KEYS = [
   'username',
   'password',
   'password_file',
+  'headers',
+  'headers_file',
+  'tls',
   'replay',
   'simulation',
 ];
-const LOGIN_KEYS = ['username', 'password', 'password_file'];
+const LOGIN_KEYS = ['username', 'password', 'password_file', 'headers', 'headers_file'];
 
 /** The cameras of a list by id; the first one for each id. Entries without an id are skipped. */
 export function indexCameras(cameras: unknown): Map<string, Layer> {
@@ -67,9 +70,11 @@ function applyCameras(over: readonly unknown[], local: unknown): readonly unknow
 
 function applyCamera(over: Layer, local: Layer): Layer {
   const dropped: string[] = [];
-  const { kind, url, password, schedule, privacyMasks } = over;
+  const { kind, url, password, tls, schedule, privacyMasks } = over;
   if (kind !== undefined && kind !== local['kind']) dropped.push(...SOURCE_KEYS);
   if (url !== undefined && (hasLogin(url) || !canShareLogin(url, local['url']))) dropped.push(...LOGIN_KEYS);
+  // Another certificate may be that of another server.
+  if (tls !== undefined) dropped.push(...LOGIN_KEYS);
   if (password !== undefined) dropped.push('password_file');
   const base = omitKeys(local, dropped);
   const camera = mergeValues({ ...base, ...dropOtherSchedule(base, schedule) }, over) as Layer;

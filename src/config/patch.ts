@@ -49,7 +49,13 @@ export const LOCAL_KEYS: readonly string[] = [
   'http.cors',
   'http.allowedHosts',
 ];
-export const LOCAL_CAMERA_KEYS: readonly string[] = ['path', 'command', 'password_file'];
+export const LOCAL_CAMERA_KEYS: readonly string[] = [
+  'path',
+  'command',
+  'password_file',
+  'headers_file',
+  'tls.ca',
+];
 const LOCAL_CAMERA_KINDS: readonly string[] = ['command', 'v4l2', 'video', 'directory'];
 
 /**
@@ -100,7 +106,8 @@ function checkCameras(
       faults.push(
         patchFault(`${key}.id`, id, `one of ${[...known].join(', ')}; or a kind, for a new camera`),
       );
-    for (const name of LOCAL_CAMERA_KEYS) if (camera[name] !== undefined) locked.push(`${key}.${name}`);
+    for (const name of LOCAL_CAMERA_KEYS)
+      if (getValue(camera, name) !== undefined) locked.push(`${key}.${name}`);
     if (typeof kind === 'string' && LOCAL_CAMERA_KINDS.includes(kind)) locked.push(`${key}.kind`);
   });
 }

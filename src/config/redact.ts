@@ -17,6 +17,7 @@ export function redactSettings(settings: Settings): Settings {
       command: camera.command?.map(redactUrl) ?? null,
       username: mask(camera.username),
       password: mask(camera.password),
+      headers: Object.fromEntries(Object.keys(camera.headers).map((name) => [name, MASK])),
     })),
     mqtt: {
       ...settings.mqtt,
@@ -48,7 +49,12 @@ function redactValue(key: string, value: unknown): unknown {
   if (typeof value === 'string') return SECRET.test(key) ? MASK : redactUrl(value);
   if (Array.isArray(value)) return value.map((item: unknown) => redactValue(key, item));
   if (!isObject(value)) return value;
-  return Object.fromEntries(Object.entries(value).map(([name, inner]) => [name, redactValue(name, inner)]));
+  return Object.fromEntries(
+    Object.entries(value).map(([name, inner]) => [
+      name,
+      redactValue(key === 'headers' ? 'password' : name, inner),
+    ]),
+  );
 }
 
 /**

@@ -2,6 +2,8 @@ import { Type, type Static } from '@sinclair/typebox';
 import { MAX_EVERY_S } from '../base/cron-pattern.ts';
 import type { LogLevelName } from '../contract/config.ts';
 import { Id, StringEnum, closed } from '../contract/schema-parts.ts';
+import { ConnectionSettings, type TlsSettings } from './connection-schema.ts';
+import type { Headers } from './headers.ts';
 
 export const Polygon = Type.Array(
   Type.Tuple([Type.Number({ minimum: 0, maximum: 1 }), Type.Number({ minimum: 0, maximum: 1 })]),
@@ -88,6 +90,7 @@ export const CameraSettings = Type.Object(
           description: 'the password of the login, may be empty; password_file is safer',
         }),
         password_file: Type.String({ minLength: 1, description: 'a file that holds the password' }),
+        ...ConnectionSettings.properties,
         schedule: ScheduleSettings,
         burst: Type.Partial(
           Type.Object(
@@ -183,6 +186,9 @@ export interface Camera {
   readonly command: readonly string[] | null;
   readonly username: string | null;
   readonly password: string | null;
+  /** HTTP request headers by name. The values are secret. */
+  readonly headers: Headers;
+  readonly tls: TlsSettings;
   readonly schedule: ScheduleSettings;
   readonly burst: { readonly frames: number; readonly intervalS: number };
   readonly timeoutS: number;

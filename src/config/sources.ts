@@ -194,12 +194,24 @@ export function readSecret(
     return null;
   };
   if (value !== null) return fault(`both ${key} and ${key}_file`, 'one of the two');
+  return readSecretFile(file, places, fault, (bytes, path) => {
+    const secret = decodeSecret(bytes);
+    if (secret !== '' || mayBeEmpty) return secret;
+    return fault(`${path}, which is empty`, 'a file that holds the secret');
+  });
+}
+
+/** Reads a file of secrets and parses it. `parse` may throw `NotASecret`. */
+export function readSecretFile<T>(
+  file: string,
+  places: SecretPlaces,
+  fault: (given: string, wanted: string) => null,
+  parse: (bytes: Uint8Array, path: string) => T | null,
+): T | null {
   const path = secretPath(file, places);
   try {
     if (statSync(path).size > MAX_SECRET_BYTES) return fault(path, 'a file of at most 64 KiB');
-    const secret = decodeSecret(readFileSync(path));
-    if (secret !== '' || mayBeEmpty) return secret;
-    return fault(`${path}, which is empty`, 'a file that holds the secret');
+    return parse(readFileSync(path), path);
   } catch (error) {
     if (error instanceof NotASecret) return fault(path, error.message);
     return fault(`${path} (${errorCode(error) ?? 'unreadable'})`, 'a readable file');

@@ -23,6 +23,7 @@ export const REASONS = [
   'low_power',
   'stopping',
   'camera_auth',
+  'camera_certificate',
   'camera_unreachable',
   'camera_timeout',
   'camera_codec',

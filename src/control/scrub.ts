@@ -33,11 +33,18 @@ export const secretsOfSettings = (settings: Settings): (string | null)[] => [
   ...[settings.model.repository, settings.update.repository].flatMap((url) =>
     url === null ? [] : secretsOfUrl(url),
   ),
-  ...settings.cameras.flatMap(({ password, url, command }) => [
+  ...settings.cameras.flatMap(({ password, url, command, headers }) => [
     password,
+    ...Object.values(headers).flatMap(secretsOfHeader),
     ...(url === null ? [] : secretsOfUrl(url)),
     ...(command ?? []).slice(1),
   ]),
+];
+
+/** The value, and its parts: a server may repeat one cookie of several, or a token without its scheme. */
+const secretsOfHeader = (value: string): string[] => [
+  value,
+  ...value.split(/[;,\s]+/).flatMap((part) => [part, part.slice(part.indexOf('=') + 1)]),
 ];
 
 export function secretsOfUrl(text: string): string[] {

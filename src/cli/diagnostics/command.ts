@@ -85,7 +85,9 @@ async function describeConfiguration(
     variables: Object.keys(env).filter((name) => name.startsWith('SWELLSIGHT_')),
     time_zone: systemTimeZone(),
     faults,
-    warnings: await configWarnings(terminal),
+    warnings: (await configWarnings(configuration?.settings ?? { cameras: [] }, terminal)).map(
+      ({ warning }) => warning,
+    ),
     ...(configuration === null
       ? { settings: null }
       : {

@@ -54,8 +54,8 @@ async function readSettings(
     const source = options.config ?? terminal.env['SWELLSIGHT_CONFIG'];
     const detail = source ? `${source} is valid` : 'no file: defaults and environment';
     addFinding(okFinding('configuration', detail));
-    for (const warning of await configWarnings(terminal))
-      addFinding(warnFinding('configuration', warning, 'nothing to do; rename the service to avoid them'));
+    for (const { warning, remedy } of await configWarnings(settings, terminal))
+      addFinding(warnFinding('configuration', warning, remedy));
     return settings;
   } catch (thrown) {
     const { getConfigFaults, formatFault } = await import('../../config/faults.ts');
