@@ -48,6 +48,7 @@ const SUBDIRECTORIES = {
   'camera/ffmpeg': [],
   'camera/hls': ['camera/ffmpeg', 'camera/http'],
   'camera/http': [],
+  'camera/rtsp': ['camera/ffmpeg', 'camera/http'],
   'camera/simulated': [],
   'calibration/view': [],
   'vision/hardware': [],

@@ -4,9 +4,9 @@ import type { Log } from '../base/log.ts';
 import type { Camera as CameraSettings } from '../config/schema.ts';
 import type { Camera } from './camera.ts';
 import { CommandCamera } from './command-camera.ts';
-import { createRedactor } from './credentials.ts';
+import { createRedactor, resolveCredentials } from './credentials.ts';
 import { DirectoryCamera } from './directory-camera.ts';
-import { rtspInput, v4l2Input, type FfmpegInput } from './ffmpeg/input.ts';
+import { rtspInput, v4l2Input } from './ffmpeg/input.ts';
 import { FfmpegSource, type FfmpegPrograms } from './ffmpeg/source.ts';
 import { StreamCamera } from './ffmpeg/stream-camera.ts';
 import { VideoCamera } from './ffmpeg/video-camera.ts';
@@ -15,6 +15,7 @@ import { HlsReader } from './hls/reader.ts';
 import { HlsSource, type HlsSourceOptions } from './hls/source.ts';
 import { HttpCamera } from './http/camera.ts';
 import { HttpClient } from './http/client.ts';
+import { RtspRelay } from './rtsp/relay.ts';
 import { RetryingCamera } from './burst-capture.ts';
 import { withRemedies } from './remedies.ts';
 
@@ -55,11 +56,14 @@ async function createCamera(settings: CameraSettings, deps: CameraDeps): Promise
   const { id } = settings;
   switch (settings.kind) {
     case 'rtsp':
-      return createFfmpegCamera(settings, rtspInput(streamAddress(settings), settings.timeoutS), deps);
+      return createRtspCamera(settings, deps);
     case 'hls':
       return createHlsCamera(settings, deps);
-    case 'v4l2':
-      return createFfmpegCamera(settings, v4l2Input(requireKey(settings, 'path')), deps);
+    case 'v4l2': {
+      const input = v4l2Input(requireKey(settings, 'path'));
+      const open = (options: HlsSourceOptions) => new FfmpegSource({ ...options, input }, deps);
+      return createStreamCamera(settings, deps, async (options) => Promise.resolve(open(options)));
+    }
     case 'http':
       return new HttpCamera({ id, ...streamAddress(settings) }, deps);
     case 'video': {
@@ -82,19 +86,26 @@ async function createCamera(settings: CameraSettings, deps: CameraDeps): Promise
   }
 }
 
-function createHlsCamera(settings: CameraSettings, deps: CameraDeps): Camera {
-  const reader = new HlsReader({ client: new HttpClient(streamAddress(settings)), clock: deps.clock });
-  return createStreamCamera(settings, deps, (options) => new HlsSource(options, { ...deps, reader }));
+function createRtspCamera(settings: CameraSettings, deps: CameraDeps): Camera {
+  const url = requireUrl(settings, ['rtsp:', 'rtsps:']);
+  const { username, password } = resolveCredentials(settings);
+  const credentials = username === '' && password === '' ? null : { username, password };
+  return createStreamCamera(settings, deps, async (options) => {
+    const relay = await RtspRelay.start({ url, credentials, tls: settings.tls });
+    return new FfmpegSource({ ...options, relay, input: rtspInput(relay.url, settings.timeoutS) }, deps);
+  });
 }
 
-function createFfmpegCamera(settings: CameraSettings, input: FfmpegInput, deps: CameraDeps): Camera {
-  return createStreamCamera(settings, deps, (options) => new FfmpegSource({ ...options, input }, deps));
+function createHlsCamera(settings: CameraSettings, deps: CameraDeps): Camera {
+  const reader = new HlsReader({ client: new HttpClient(streamAddress(settings)), clock: deps.clock });
+  const open = (options: HlsSourceOptions) => new HlsSource(options, { ...deps, reader });
+  return createStreamCamera(settings, deps, async (options) => Promise.resolve(open(options)));
 }
 
 function createStreamCamera(
   settings: CameraSettings,
   deps: CameraDeps,
-  open: (options: HlsSourceOptions) => FrameSource,
+  open: (options: HlsSourceOptions) => Promise<FrameSource>,
 ): Camera {
   const everyS = settings.schedule.everyS ?? MIN_REOPEN_INTERVAL_S;
   const redact = createRedactor(settings);
@@ -103,8 +114,17 @@ function createStreamCamera(
   return new StreamCamera(options, { ...deps, openSource: (fps) => open({ program, fps, redact }) });
 }
 
+/** The url of the camera. Throws `config_invalid` when it has another scheme or no host. */
+function requireUrl(settings: CameraSettings, schemes: readonly string[]): URL {
+  const url = URL.parse(requireKey(settings, 'url'));
+  if (!url || !schemes.includes(url.protocol) || url.hostname === '')
+    throw new AgentError('config_invalid', `url must start with ${schemes.join('// or ')}//`);
+  return url;
+}
+
 function streamAddress(settings: CameraSettings) {
-  return { url: requireKey(settings, 'url'), username: settings.username, password: settings.password };
+  const { username, password, headers, tls } = settings;
+  return { url: requireKey(settings, 'url'), username, password, headers, tls };
 }
 
 function requireKey<K extends 'url' | 'path' | 'command'>(

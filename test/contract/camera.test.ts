@@ -123,9 +123,11 @@ cameraContract('v4l2, one connection per burst', () => {
     'exec ffmpeg "$@"',
   ]);
   const openSource = (fps: number) =>
-    new FfmpegSource(
-      { program: ffmpeg, input: v4l2Input(device), fps, redact: (text) => text },
-      { clock: systemClock },
+    Promise.resolve(
+      new FfmpegSource(
+        { program: ffmpeg, input: v4l2Input(device), fps, redact: (text) => text },
+        { clock: systemClock },
+      ),
     );
   return Promise.resolve({
     camera: new StreamCamera({ id: 'cam', persistent: false }, { clock: systemClock, log, openSource }),

@@ -1,5 +1,3 @@
-import { AgentError } from '../../base/errors.ts';
-
 /** The arguments of an ffmpeg command that describe its input. */
 export interface FfmpegInput {
   readonly args: readonly string[];
@@ -10,51 +8,37 @@ export interface FfmpegInput {
 }
 
 /**
- * Passes a network stream to ffmpeg as an ffconcat script on standard input. If the URL with its credentials and tokens
- * were an argument, every user of the machine could read it with `ps`. The protocol whitelist also prevents a hostile
- * playlist from reading local files.
+ * Passes the address of a relay to ffmpeg as an ffconcat script on standard input. If the URL with its token were an
+ * argument, every user of the machine could read it with `ps`. The lists of protocols and demuxers also prevent a hostile
+ * camera from making ffmpeg read local files, or a segment as another format.
  * Source: ffmpeg-formats(1), "concat".
  */
 function scriptInput(
-  url: string,
+  relayUrl: string,
   protocols: readonly string[],
+  demuxers: readonly string[],
   options: Readonly<Record<string, string>>,
 ): FfmpegInput {
-  const lines = Object.entries(options).map(([name, value]) => `option ${name} ${value}\n`);
-  const quoted = url.replaceAll("'", String.raw`'\''`);
+  // The script gives its own lists to the stream: without pipe and concat, which only the script needs.
+  const lists = { protocol_whitelist: protocols.join(','), format_whitelist: demuxers.join(',') };
+  const lines = Object.entries({ ...lists, ...options }).map(([name, value]) => `option ${name} ${value}\n`);
   return {
     args: [
-      '-protocol_whitelist',
-      ['pipe', ...protocols].join(','),
-      '-f',
-      'concat',
-      '-safe',
-      '0',
-      '-i',
-      'pipe:0',
+      ...['-protocol_whitelist', ['pipe', ...protocols].join(','), '-format_whitelist', 'concat'],
+      ...['-f', 'concat', '-safe', '0', '-i', 'pipe:0'],
     ],
-    stdin: `ffconcat version 1.0\nfile '${quoted}'\n${lines.join('')}`,
+    stdin: `ffconcat version 1.0\nfile '${relayUrl}'\n${lines.join('')}`,
   };
 }
 
-interface StreamAddress {
-  readonly url: string;
-  readonly username: string | null;
-  readonly password: string | null;
-}
-
-/** RTSP over TCP. With UDP, lost packets corrupt frames. */
-export function rtspInput(address: StreamAddress, timeoutS: number): FfmpegInput {
-  return scriptInput(
-    urlWithCredentials(address, ['rtsp:', 'rtsps:']),
-    ['rtsp', 'rtp', 'tcp', 'tls', 'crypto'],
-    {
-      rtsp_transport: 'tcp',
-      timeout: microseconds(timeoutS),
-      // Otherwise ffmpeg reads many frames to guess the frame rate, which takes seconds at 5 frames/s.
-      fpsprobesize: '0',
-    },
-  );
+/** The stream of an RTSP relay, over TCP. With UDP, lost packets corrupt frames. */
+export function rtspInput(relayUrl: string, timeoutS: number): FfmpegInput {
+  return scriptInput(relayUrl, ['rtsp', 'rtp', 'tcp'], ['rtsp'], {
+    rtsp_transport: 'tcp',
+    timeout: microseconds(timeoutS),
+    // Otherwise ffmpeg reads many frames to guess the frame rate, which takes seconds at 5 frames/s.
+    fpsprobesize: '0',
+  });
 }
 
 /**
@@ -79,16 +63,6 @@ export function v4l2Input(path: string): FfmpegInput {
 /** A video file from `positionS` on. With the prefix `file:` ffmpeg cannot take the path for another protocol. */
 export function videoInput(path: string, positionS: number): FfmpegInput {
   return { args: ['-ss', positionS.toFixed(3), '-i', `file:${path}`] };
-}
-
-/** The URL with percent-encoded credentials. Credentials from the settings replace credentials in the URL. */
-function urlWithCredentials(address: StreamAddress, schemes: readonly string[]): string {
-  const url = URL.parse(address.url);
-  if (!url || !schemes.includes(url.protocol) || url.hostname === '')
-    throw new AgentError('config_invalid', `url must start with ${schemes.join('// or ')}//`);
-  if (address.username !== null) url.username = encodeURIComponent(address.username);
-  if (address.password !== null) url.password = encodeURIComponent(address.password);
-  return url.href;
 }
 
 const microseconds = (seconds: number): string => String(Math.round(seconds * 1e6));

@@ -11,12 +11,21 @@ export interface FfmpegPrograms {
   readonly ffprobe: string;
 }
 
+/** What connects ffmpeg to a camera. */
+export interface FfmpegRelay {
+  /** Why the connection to the camera failed; null while it has not. */
+  readonly failure: AgentError | null;
+  close(): Promise<void>;
+}
+
 export interface FfmpegSourceOptions {
   readonly program: string;
   readonly input: FfmpegInput;
   /** Frames per second of the output. */
   readonly fps: number;
   readonly redact: (text: string) => string;
+  /** Between ffmpeg and a network camera. The source closes it. */
+  readonly relay?: FfmpegRelay;
 }
 
 /** A running ffmpeg that writes JPEGs of full size and high quality to its standard output. */
@@ -37,6 +46,8 @@ export class FfmpegSource extends FrameSource {
   }
 
   override timeoutError(timeoutS: number): AgentError {
+    const { relay } = this.#options;
+    if (relay?.failure && this.frameCount === 0) return relay.failure;
     const connected = this.frameCount > 0 || isConnected(this.#program.stderrTail());
     return new AgentError(
       connected ? 'camera_no_frame' : 'camera_timeout',
@@ -47,11 +58,15 @@ export class FfmpegSource extends FrameSource {
 
   override async close(): Promise<void> {
     await this.#program.stop();
+    await this.#options.relay?.close();
     this.fail(new AgentError('camera_ended', 'the capture was closed'));
   }
 
   #exitError(exit: ProgramExit): AgentError {
     if (exit.kind === 'not_started') return createMissingProgramError(this.#options.program, exit.error);
+    const { relay } = this.#options;
+    // The relay knows why; ffmpeg only sees that its connection ended.
+    if (relay?.failure && this.frameCount === 0) return relay.failure;
     const { code, detail, hint } = classifyFailure(this.#program.stderrTail(), this.frameCount > 0);
     const reason = this.#options.redact(detail);
     return new AgentError(code, reason === '' ? 'ffmpeg ended' : `ffmpeg ended: ${reason}`, {

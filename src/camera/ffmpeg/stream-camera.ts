@@ -23,7 +23,7 @@ const MAX_SILENCE_MS = 10_000;
 export class StreamCamera implements Camera {
   readonly id: string;
   readonly #options: StreamCameraOptions;
-  readonly #openSource: (fps: number) => FrameSource;
+  readonly #openSource: (fps: number) => Promise<FrameSource>;
   readonly #clock: Clock;
   readonly #log: Log;
   readonly #bursts: BurstCapture;
@@ -34,7 +34,11 @@ export class StreamCamera implements Camera {
 
   constructor(
     options: StreamCameraOptions,
-    deps: { readonly clock: Clock; readonly log: Log; readonly openSource: (fps: number) => FrameSource },
+    deps: {
+      readonly clock: Clock;
+      readonly log: Log;
+      readonly openSource: (fps: number) => Promise<FrameSource>;
+    },
   ) {
     this.id = options.id;
     this.#options = options;
@@ -52,9 +56,9 @@ export class StreamCamera implements Camera {
     const reconnects = !this.#options.persistent && options.intervalS >= MIN_RECONNECT_INTERVAL_S;
     let source = await this.#acquireSource(fps);
     let isReusable = false;
-    const takeFrame = (notBeforeMs: number, limit: AbortSignal): Promise<Frame> => {
-      if (reconnects && source.hasEnded) source = this.#startSource(fps);
-      return source.nextFrame(notBeforeMs, limit);
+    const takeFrame = async (notBeforeMs: number, limit: AbortSignal): Promise<Frame> => {
+      if (reconnects && source.hasEnded) source = await this.#startSource(fps);
+      return await source.nextFrame(notBeforeMs, limit);
     };
     try {
       for await (const frame of this.#bursts.frames(options, stop, takeFrame, () =>
@@ -93,14 +97,15 @@ export class StreamCamera implements Camera {
         'replacing a stream that is old, silent or ended',
       );
       await this.#closeSource(source);
-      this.#bursts.closing.throwIfAborted();
     }
-    return this.#startSource(fps);
+    return await this.#startSource(fps);
   }
 
-  #startSource(fps: number): FrameSource {
-    const source = this.#openSource(fps);
+  async #startSource(fps: number): Promise<FrameSource> {
+    const source = await this.#openSource(fps);
     this.#openSources.add(source);
+    if (this.#bursts.closing.aborted) await this.#closeSource(source);
+    this.#bursts.closing.throwIfAborted();
     if (this.#options.persistent) this.#persistent = { source, fps, openedMs: this.#clock.monoMs() };
     return source;
   }

@@ -1,5 +1,7 @@
-import type { ConnectionOptions } from 'node:tls';
 import { AgentError } from '../../base/errors.ts';
+import type { TlsSettings } from '../../config/connection-schema.ts';
+import type { Headers } from '../../config/headers.ts';
+import { tlsFor } from '../connect.ts';
 import { resolveCredentials } from '../credentials.ts';
 import { CAUSE_REMEDIES } from '../remedies.ts';
 import { HttpAuth } from './auth.ts';
@@ -9,24 +11,23 @@ export interface HttpClientOptions {
   readonly url: string;
   readonly username: string | null;
   readonly password: string | null;
-  /** Sent with every request to the origin of `url`, and to no other. */
-  readonly headers?: Readonly<Record<string, string>>;
-  /** For connections to the origin of `url`; Node's defaults for others. */
-  readonly tls?: ConnectionOptions;
+  /** Sent with every request to the origin of `url`; of them, others get the user agent and the origin of the referer. */
+  readonly headers?: Headers;
+  readonly tls?: TlsSettings;
 }
 
 const MAX_REDIRECTS = 3;
 const REDIRECT_STATUSES = new Set([301, 302, 303, 307, 308]);
 
 /**
- * Sends GET requests to one camera, with authentication and redirects. Credentials and configured headers go only to
- * the configured origin (scheme, host and port). Keeps no connection open after a response.
+ * Sends GET requests to one camera, with authentication and redirects. Credentials and secret headers go only to the
+ * configured origin (scheme, host and port). Keeps no connection open after a response.
  */
 export class HttpClient {
   readonly #url: URL;
   readonly #auth: HttpAuth | null;
-  readonly #headers: Readonly<Record<string, string>>;
-  readonly #tls: ConnectionOptions;
+  readonly #headers: Headers;
+  readonly #tls: TlsSettings | undefined;
 
   /** Throws `config_invalid` when the URL is invalid. */
   constructor(options: HttpClientOptions) {
@@ -39,7 +40,7 @@ export class HttpClient {
     this.#url = url;
     this.#auth = username === '' && password === '' ? null : new HttpAuth({ username, password });
     this.#headers = options.headers ?? {};
-    this.#tls = options.tls ?? {};
+    this.#tls = options.tls;
   }
 
   /** Without credentials. */
@@ -83,8 +84,9 @@ export class HttpClient {
   ): Promise<HttpResponse> {
     const isTrusted = this.#isTrusted(url);
     const auth = isTrusted ? this.#auth : null;
-    const headers = { ...(isTrusted ? this.#headers : {}), ...conditionalHeaders };
-    const tls = isTrusted ? this.#tls : {};
+    const ownHeaders = isTrusted ? this.#headers : headersForOthers(this.#headers);
+    const headers = { ...ownHeaders, ...conditionalHeaders };
+    const tls = tlsFor(this.#tls, url.hostname, this.#url.hostname);
     // Cameras lock accounts after wrong passwords: send the credentials once, and again only if the nonce was stale.
     for (let attempt = 0; ; attempt += 1) {
       const authorization = auth?.authorize('GET', url.pathname + url.search) ?? null;
@@ -131,4 +133,18 @@ function statusHint(status: number): string | null {
   if (status === 404 || status === 410) return CAUSE_REMEDIES.unknown_path;
   if (status >= 500) return CAUSE_REMEDIES.camera_fault;
   return status >= 400 ? CAUSE_REMEDIES.refused_request : CAUSE_REMEDIES.redirect;
+}
+
+/**
+ * What servers of segments and pictures on other hosts usually demand. As browsers do, they get the origin of the referer: its
+ * path and query may be secret.
+ */
+function headersForOthers(headers: Headers): Headers {
+  return Object.fromEntries(
+    Object.entries(headers).flatMap(([name, value]) => {
+      if (/^user-agent$/i.test(name)) return [[name, value]];
+      const origin = /^referer$/i.test(name) ? URL.parse(value)?.origin : undefined;
+      return origin === undefined || origin === 'null' ? [] : [[name, `${origin}/`]];
+    }),
+  );
 }

@@ -1,8 +1,9 @@
-import { addAbortListener, once } from 'node:events';
+import { addAbortListener } from 'node:events';
 import { validateHeaderName, validateHeaderValue } from 'node:http';
-import { connect as connectTcp, isIP, type Socket } from 'node:net';
-import { connect as connectTls, type ConnectionOptions } from 'node:tls';
+import type { Socket } from 'node:net';
 import { AgentError } from '../../base/errors.ts';
+import type { TlsSettings } from '../../config/connection-schema.ts';
+import { connectTcp, connectTls } from '../connect.ts';
 import { endsByLength, readBody } from './body.ts';
 import { toCameraError } from './failure.ts';
 import { readHead, type ResponseHead } from './response-head.ts';
@@ -12,8 +13,8 @@ export interface HttpRequest {
   /** Without credentials. */
   readonly url: URL;
   readonly headers: Readonly<Record<string, string>>;
-  /** For `https`; Node's defaults otherwise. */
-  readonly tls: ConnectionOptions;
+  /** For `https`. */
+  readonly tls: TlsSettings;
 }
 
 /**
@@ -21,13 +22,10 @@ export interface HttpRequest {
  * until then. Throws `camera_unreachable`, `camera_timeout` or `camera_codec`.
  */
 export async function exchange(request: HttpRequest, signal: AbortSignal): Promise<HttpResponse> {
-  signal.throwIfAborted();
-  const socket = open(request);
+  const socket = await open(request, signal);
   const source = new SocketBytes(socket);
   using _abort = addAbortListener(signal, () => socket.destroy());
   try {
-    // Credentials are sent only after the certificate of the camera is verified.
-    await once(socket, request.url.protocol === 'https:' ? 'secureConnect' : 'connect', { signal });
     socket.write(formatRequest(request));
     return new HttpResponse(await readHead(source), { url: request.url, socket, source });
   } catch (failure) {
@@ -37,12 +35,12 @@ export async function exchange(request: HttpRequest, signal: AbortSignal): Promi
   }
 }
 
-function open({ url, tls }: HttpRequest): Socket {
-  const isTls = url.protocol === 'https:';
+/** Credentials are sent only after the certificate of the camera is accepted. */
+async function open({ url, tls }: HttpRequest, signal: AbortSignal): Promise<Socket> {
   const host = url.hostname.replace(/^\[|\]$/g, '');
-  const address = { host, port: Number(url.port) || (isTls ? 443 : 80) };
-  if (!isTls) return connectTcp(address);
-  return connectTls({ ...address, ...(isIP(host) === 0 ? { servername: host } : {}), ...tls });
+  return url.protocol === 'https:'
+    ? await connectTls({ host, port: Number(url.port) || 443 }, tls, signal)
+    : await connectTcp({ host, port: Number(url.port) || 80 }, signal);
 }
 
 function formatRequest({ url, headers }: HttpRequest): string {

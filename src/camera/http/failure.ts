@@ -14,10 +14,6 @@ const UNREACHABLE = 'cannot be reached';
 const FAILURE_CLASSES: readonly (readonly [RegExp, FailureClass])[] = [
   [/TIMEOUT|ETIMEDOUT/, { code: 'camera_timeout', problem: 'does not answer', hint: null }],
   [
-    /CERT|SELF_SIGNED|UNABLE_TO_(GET_ISSUER|VERIFY)|INVALID_CA/,
-    { code: 'camera_unreachable', problem: 'has a certificate that is not trusted', hint: 'certificate' },
-  ],
-  [
     /^(EPROTO|ERR_SSL_)/,
     { code: 'camera_unreachable', problem: 'does not speak TLS', hint: 'other_protocol' },
   ],

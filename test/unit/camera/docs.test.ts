@@ -13,6 +13,7 @@ const text = readFileSync(new URL('../../../docs/cameras.md', import.meta.url), 
 const snippets = [...text.matchAll(/```json5\n([\s\S]*?)```/g)].map(([, snippet = '']) => snippet);
 const directory = mkdtempSync(join(tmpdir(), 'swellsight-docs-'));
 for (const name of ['north-camera', 'tower-camera']) writeFileSync(join(directory, name), 'secret\n');
+writeFileSync(join(directory, 'beach-headers'), 'X-API-Key: secret\n');
 afterAll(() => rmSync(directory, { recursive: true, force: true }));
 
 describe('docs/cameras.md', () => {

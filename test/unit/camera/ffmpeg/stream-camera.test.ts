@@ -50,7 +50,7 @@ const make = (persistent: boolean) => {
   const sources: ControlledSource[] = [];
   const openSource = (fps: number) => {
     sources.push(new ControlledSource(fps, { clock }));
-    return sources.at(-1)!;
+    return Promise.resolve(sources.at(-1)!);
   };
   const camera = new StreamCamera({ id: 'cam', persistent }, { clock, log: createLog('silent'), openSource });
   return { clock, sources, camera };

@@ -1,0 +1,92 @@
+/** One unit of an RTSP connection: a message, or a packet of a media stream between the messages (RFC 2326, 10.12). */
+export type RtspUnit = RtspMessage | Buffer;
+
+export interface RtspMessage {
+  /** `DESCRIBE rtsp://… RTSP/1.0`, or `RTSP/1.0 200 OK`. */
+  readonly startLine: string;
+  /** Header lines, without carriage returns. */
+  readonly headers: readonly string[];
+  readonly body: Buffer;
+}
+
+const MAX_HEAD_BYTES = 64 * 1024;
+const MAX_BODY_BYTES = 1024 * 1024;
+const DOLLAR = 0x24;
+const MESSAGE_START = /^(RTSP\/\d|[A-Z_]{3,16} )/;
+const MAX_START_CHARS = 17;
+
+/** The stream is not RTSP. */
+export class NotRtsp extends Error {}
+
+/** Divides the bytes of an RTSP connection into units. Skips bytes between units that begin none, as some cameras send. */
+export class RtspParser {
+  #rest: Buffer = Buffer.alloc(0);
+
+  /** Throws `NotRtsp` for a message beyond the limits. */
+  push(chunk: Buffer): RtspUnit[] {
+    this.#rest = this.#rest.length === 0 ? chunk : Buffer.concat([this.#rest, chunk]);
+    const units: RtspUnit[] = [];
+    for (let unit = this.#next(); unit !== null; unit = this.#next()) units.push(unit);
+    return units;
+  }
+
+  #next(): RtspUnit | null {
+    this.#skipToStart();
+    const rest = this.#rest;
+    if (rest.length < 4) return null;
+    if (rest[0] === DOLLAR) return this.#take(4 + rest.readUInt16BE(2));
+    const head = /^[\s\S]*?\r?\n\r?\n/.exec(rest.toString('latin1', 0, MAX_HEAD_BYTES))?.[0];
+    if (head === undefined) {
+      if (rest.length >= MAX_HEAD_BYTES) throw new NotRtsp('a message without an end');
+      return null;
+    }
+    const [startLine = '', ...headers] = head.replaceAll('\r', '').trimEnd().split('\n');
+    const bodyBytes = Number.parseInt(headerOf(headers, 'content-length') ?? '0', 10);
+    if (!(bodyBytes >= 0 && bodyBytes <= MAX_BODY_BYTES)) throw new NotRtsp('a message that is too large');
+    const bytes = this.#take(head.length + bodyBytes);
+    return bytes && { startLine, headers, body: bytes.subarray(head.length) };
+  }
+
+  #skipToStart(): void {
+    const rest = this.#rest;
+    let start = 0;
+    while (start < rest.length && !canBegin(rest.toString('latin1', start, start + MAX_START_CHARS)))
+      start += 1;
+    this.#rest = rest.subarray(start);
+  }
+
+  #take(bytes: number): Buffer | null {
+    if (this.#rest.length < bytes) return null;
+    const taken = this.#rest.subarray(0, bytes);
+    this.#rest = this.#rest.subarray(bytes);
+    return taken;
+  }
+}
+
+/** Whether a unit begins with this text, of which more may follow. */
+const canBegin = (text: string): boolean =>
+  text.startsWith('$') ||
+  MESSAGE_START.test(text) ||
+  (text.length < MAX_START_CHARS && /^(R|RT|RTS|RTSP\/?|[A-Z_]+)$/.test(text));
+
+/** The value of a header; the values of repeated ones joined by commas. */
+export function headerOf(headers: readonly string[], name: string): string | null {
+  const values = headers.flatMap((line) => {
+    const colon = line.indexOf(':');
+    return line.slice(0, colon).trim().toLowerCase() === name ? [line.slice(colon + 1).trim()] : [];
+  });
+  return values.length === 0 ? null : values.join(', ');
+}
+
+/** The headers with another value of one header; null: without it. */
+export const replaceHeader = (
+  headers: readonly string[],
+  name: string,
+  value: string | null,
+): readonly string[] => [
+  ...headers.filter((line) => line.slice(0, line.indexOf(':')).trim().toLowerCase() !== name.toLowerCase()),
+  ...(value === null ? [] : [`${name}: ${value}`]),
+];
+
+export const serializeRtsp = ({ startLine, headers, body }: RtspMessage): Buffer =>
+  Buffer.concat([Buffer.from([startLine, ...headers, '', ''].join('\r\n'), 'latin1'), body]);

@@ -1,0 +1,255 @@
+import { addAbortListener } from 'node:events';
+import type { Socket } from 'node:net';
+import { AgentError } from '../../base/errors.ts';
+import type { TlsSettings } from '../../config/connection-schema.ts';
+import { HttpAuth } from '../http/auth.ts';
+import { CAUSE_REMEDIES } from '../remedies.ts';
+import { connectTcp, connectTls, tlsFor } from '../connect.ts';
+import { headerOf, NotRtsp, replaceHeader, RtspParser, serializeRtsp, type RtspMessage } from './messages.ts';
+
+export interface RtspCamera {
+  /** The address of the camera; its credentials are ignored. */
+  readonly url: URL;
+  /** Null: the camera needs no login. */
+  readonly credentials: { readonly username: string; readonly password: string } | null;
+  readonly tls: TlsSettings;
+}
+
+const DEFAULT_PORTS: Readonly<Record<string, number>> = { 'rtsp:': 554, 'rtsps:': 322 };
+const MAX_REDIRECTS = 3;
+
+interface PendingRequest {
+  readonly request: RtspMessage;
+  readonly method: string;
+  readonly uri: string;
+  readonly clientSeq: string;
+  readonly attempts: number;
+}
+
+/** One connection of ffmpeg, and the connection to the camera that serves it. */
+export class RtspSession {
+  readonly #configured: RtspCamera;
+  readonly #prefix: string;
+  readonly #client: Socket;
+  readonly #ended = new AbortController();
+  /** Aborts when the session or the relay ends. */
+  readonly #signal: AbortSignal;
+  readonly #auth: HttpAuth | null;
+  readonly #pending = new Map<number, PendingRequest>();
+  readonly #closed = Promise.withResolvers<undefined>();
+  #camera: Socket | null = null;
+  /** Where the camera is: its configured address, or that of a redirect. */
+  #target: URL;
+  #redirects = 0;
+  #seq = 0;
+  /** True when the client has shown the token. */
+  isOurs = false;
+
+  constructor(
+    camera: RtspCamera,
+    relay: { readonly client: Socket; readonly prefix: string; readonly signal: AbortSignal },
+  ) {
+    this.#configured = camera;
+    this.#prefix = relay.prefix;
+    this.#client = relay.client;
+    this.#signal = AbortSignal.any([relay.signal, this.#ended.signal]);
+    this.#auth = camera.credentials && new HttpAuth(camera.credentials);
+    this.#target = camera.url;
+  }
+
+  /** Resolves when the client closes its connection. Throws when the camera fails. */
+  async run(): Promise<void> {
+    const parser = new RtspParser();
+    let work = Promise.resolve();
+    this.#client.on('data', (chunk: Buffer) => {
+      // In order: the first request waits for the connection to the camera.
+      work = work.then(() => this.#fromClient(parser.push(chunk))).catch(this.#closed.reject);
+    });
+    this.#client.once('close', () => this.#closed.resolve(undefined));
+    await this.#closed.promise;
+  }
+
+  end(): void {
+    this.#ended.abort();
+    this.#client.destroy();
+  }
+
+  async #fromClient(units: readonly (RtspMessage | Buffer)[]): Promise<void> {
+    for (const unit of units) {
+      const request = Buffer.isBuffer(unit) ? null : /^([A-Z_]+) (\S+) RTSP\//.exec(unit.startLine);
+      if (!this.isOurs) this.#checkToken(request?.[2] ?? '');
+      this.#camera ??= await this.#connect();
+      if (Buffer.isBuffer(unit)) this.#camera.write(unit);
+      // The answer to a request of the camera.
+      else if (!request) this.#camera.write(serializeRtsp(unit));
+      else
+        this.#forward({
+          method: request[1] ?? '',
+          uri: this.#toCamera(request[2] ?? ''),
+          request: unit,
+          attempts: 0,
+          clientSeq: headerOf(unit.headers, 'cseq') ?? '',
+        });
+    }
+  }
+
+  #checkToken(uri: string): void {
+    const { length } = this.#prefix;
+    if (!uri.startsWith(this.#prefix) || !/^([/?]|$)/.test(uri.slice(length)))
+      throw new Error('a client without the token');
+    this.isOurs = true;
+    this.#client.setTimeout(0);
+  }
+
+  /** The address as the camera knows it. After a redirect, the path is the one that the camera named. */
+  #toCamera(uri: string): string {
+    if (!uri.startsWith(this.#prefix)) return uri;
+    const { url } = this.#configured;
+    const rest = uri.slice(this.#prefix.length);
+    const ownPath = url.pathname + url.search;
+    const { protocol, host, pathname, search } = this.#target;
+    const suffix = rest.startsWith(ownPath) ? pathname + search + rest.slice(ownPath.length) : rest;
+    return `${protocol}//${host}${suffix}`;
+  }
+
+  #forward(pending: PendingRequest): void {
+    const { method, uri, request } = pending;
+    this.#seq += 1;
+    this.#pending.set(this.#seq, pending);
+    const authorization = this.#auth?.authorize(method, uri) ?? null;
+    const headers = replaceHeader(
+      replaceHeader(request.headers, 'CSeq', String(this.#seq)),
+      'Authorization',
+      authorization,
+    );
+    this.#camera?.write(serializeRtsp({ ...request, startLine: `${method} ${uri} RTSP/1.0`, headers }));
+  }
+
+  /** Connects to the target, and passes on what it sends. Throws `camera_unreachable` or `camera_certificate`. */
+  async #connect(): Promise<Socket> {
+    const { protocol, hostname, port } = this.#target;
+    const peer = {
+      host: hostname.replace(/^\[|\]$/g, ''),
+      port: Number(port) || (DEFAULT_PORTS[protocol] ?? 554),
+    };
+    const { tls, url } = this.#configured;
+    const camera =
+      protocol === 'rtsps:'
+        ? await connectTls(peer, tlsFor(tls, hostname, url.hostname), this.#signal)
+        : await connectTcp(peer, this.#signal);
+    const parser = new RtspParser();
+    let work = Promise.resolve();
+    addAbortListener(this.#signal, () => camera.destroy());
+    camera.on('error', () => undefined);
+    camera.on('close', () => {
+      if (this.#camera === camera) this.#client.end();
+    });
+    camera.on('data', (chunk: Buffer) => {
+      work = work
+        .then(() => this.#fromCamera(parser.push(chunk)))
+        .catch((failure: unknown) =>
+          this.#closed.reject(failure instanceof NotRtsp ? notRtspError(failure) : failure),
+        );
+    });
+    return camera;
+  }
+
+  async #fromCamera(units: readonly (RtspMessage | Buffer)[]): Promise<void> {
+    for (const unit of units) {
+      if (Buffer.isBuffer(unit)) this.#toClient(unit);
+      else await this.#answer(unit);
+    }
+  }
+
+  async #answer(message: RtspMessage): Promise<void> {
+    const status = Number(/^RTSP\/\S+ (\d{3})/.exec(message.startLine)?.[1] ?? 0);
+    const seq = Number(headerOf(message.headers, 'cseq'));
+    // Some servers answer without CSeq; then it is the oldest request.
+    const key = this.#pending.has(seq) ? seq : (this.#pending.keys().next().value ?? 0);
+    const pending = status === 0 ? undefined : this.#pending.get(key);
+    if (!pending) {
+      this.#toClient(serializeRtsp(message));
+      return;
+    }
+    this.#pending.delete(key);
+    if (status === 401 && this.#acceptChallenge(message, pending)) {
+      this.#forward({ ...pending, attempts: pending.attempts + 1 });
+      return;
+    }
+    if (status === 401 && this.#auth && pending.attempts === 0) throw unknownLoginError();
+    if (status >= 300 && status < 400) {
+      await this.#redirect(headerOf(message.headers, 'location') ?? '', pending);
+      return;
+    }
+    // A challenge would make ffmpeg repeat the request, and the camera count another wrong password.
+    const headers = replaceHeader(
+      replaceHeader(message.headers, 'CSeq', pending.clientSeq),
+      'WWW-Authenticate',
+      null,
+    );
+    this.#toClient(serializeRtsp({ ...message, headers: this.#withSource(headers) }));
+  }
+
+  /** With UDP, ffmpeg sends its reports to the source: by default to the host that it is connected to, the relay. */
+  #withSource(headers: readonly string[]): readonly string[] {
+    const transport = headerOf(headers, 'transport');
+    const address = this.#camera?.remoteAddress;
+    if (transport === null || address === undefined || /interleaved|source=|TCP/i.test(transport))
+      return headers;
+    return replaceHeader(headers, 'Transport', `${transport};source=${address}`);
+  }
+
+  /** Cameras lock accounts after wrong passwords: sends the credentials once, and again only if the nonce was stale. */
+  #acceptChallenge({ headers }: RtspMessage, { attempts }: PendingRequest): boolean {
+    const challenge = headerOf(headers, 'www-authenticate');
+    const isStale = /\bstale\s*=\s*"?true/i.test(challenge ?? '');
+    return attempts < 2 && (attempts === 0 || isStale) && this.#auth?.acceptChallenge(challenge) === true;
+  }
+
+  async #redirect(location: string, pending: PendingRequest): Promise<void> {
+    const from = this.#target;
+    const to = location === '' ? null : URL.parse(location, from.href);
+    this.#redirects += 1;
+    if (!to || !(to.protocol in DEFAULT_PORTS) || to.hostname === '' || this.#redirects > MAX_REDIRECTS)
+      throw redirectError('too often, or to an address that is not rtsp or rtsps');
+    if (from.protocol === 'rtsps:' && to.protocol !== 'rtsps:')
+      throw redirectError('from rtsps to rtsp, which is not encrypted');
+    const isSameOrigin = to.protocol === from.protocol && to.host === from.host;
+    if (this.#auth && !isSameOrigin)
+      throw redirectError('to another address, where its password is not sent');
+    to.username = '';
+    to.password = '';
+    this.#target = to;
+    const before = this.#camera;
+    this.#camera = null;
+    before?.destroy();
+    this.#camera = await this.#connect();
+    this.#forward({ ...pending, uri: to.href, attempts: 0 });
+  }
+
+  /** The camera waits while ffmpeg does not read. */
+  #toClient(bytes: Buffer): void {
+    const camera = this.#camera;
+    if (this.#client.write(bytes) || !camera || camera.isPaused()) return;
+    camera.pause();
+    this.#client.once('drain', () => camera.resume());
+  }
+}
+
+const unknownLoginError = (): AgentError =>
+  new AgentError(
+    'camera_auth',
+    'the camera asks for a login that is neither Basic nor Digest with MD5 or SHA-256',
+    { hint: 'choose Digest or Basic in the settings of the camera' },
+  );
+
+const redirectError = (where: string): AgentError =>
+  new AgentError('camera_unreachable', `the camera redirects ${where}`, {
+    hint: 'set the address of the redirect as the url of the camera, if you trust it',
+  });
+
+const notRtspError = (cause: Error): AgentError =>
+  new AgentError('camera_codec', 'the camera does not speak RTSP on this port', {
+    cause,
+    hint: CAUSE_REMEDIES.other_protocol,
+  });

@@ -1,0 +1,157 @@
+import { once } from 'node:events';
+import { connect, type Socket } from 'node:net';
+import { text } from 'node:stream/consumers';
+import { afterEach, describe, expect, it } from 'vitest';
+import { systemClock } from '../../../src/base/clock.ts';
+import { AgentError } from '../../../src/base/errors.ts';
+import { createLog } from '../../../src/base/log.ts';
+import { openCamera } from '../../../src/camera/open.ts';
+import type { Camera as CameraSettings } from '../../../src/config/schema.ts';
+import { RtspRelay } from '../../../src/camera/rtsp/relay.ts';
+import { tcpServer, type TestServer } from '../../fixtures/camera-server.ts';
+import { cameraSettings, captureBurst, descendants, errorText, eventually } from '../../fixtures/capture.ts';
+import { CERTIFICATES, pinOf } from '../../fixtures/camera-zoo/tls.ts';
+import { RtspServer } from '../../fixtures/rtsp.ts';
+import { TlsFront } from '../../fixtures/tls-front.ts';
+
+const TLS = { ca: null, fingerprint256: null, insecure: false };
+const LOGIN = { username: 'viewer', password: 'hunter2' };
+const stack: (() => Promise<unknown>)[] = [];
+afterEach(async () => {
+  for (const step of stack.splice(0).reverse()) await step();
+  expect(descendants('ffmpeg')).toEqual([]);
+});
+
+const capture = async (url: string, part: Partial<CameraSettings> = {}) => {
+  const settings = cameraSettings({ kind: 'rtsp', url, schedule: { everyS: 0.001 }, ...part });
+  const camera = await openCamera(settings, { clock: systemClock, log: createLog('silent') });
+  stack.push(() => camera.close());
+  return await captureBurst(camera, { timeoutS: 15, retry: false });
+};
+
+/** A server that records what it receives, and answers each request with a status line and headers. */
+const fakeCamera = async (
+  answer: (request: string) => string,
+): Promise<{ readonly server: TestServer; readonly url: string; received: string }> => {
+  const camera = { received: '' };
+  const server = await tcpServer((socket: Socket) => {
+    socket.on('data', (chunk: Buffer) => {
+      const request = chunk.toString('latin1');
+      camera.received += request;
+      const seq = /CSeq: (\d+)/i.exec(request)?.[1] ?? '0';
+      socket.write(`RTSP/1.0 ${answer(request)}\r\nCSeq: ${seq}\r\n\r\n`);
+    });
+  });
+  stack.push(() => server.stop());
+  return Object.assign(camera, { server, url: `rtsp://127.0.0.1:${server.port}/cam` });
+};
+const redirectTo = (url: string) => () => `302 Moved\r\nLocation: ${url}`;
+
+describe('redirects of RTSP', () => {
+  it.each([
+    ['another port', (port: number) => `rtsp://127.0.0.1:${port}/cam`],
+    ['another host', (port: number) => `rtsp://localhost:${port}/cam`],
+    ['a login of its own', (port: number) => `rtsp://a:b@127.0.0.1:${port}/cam`],
+  ])('carry no credentials to %s', async (_, target) => {
+    const other = await fakeCamera(() => '401 Unauthorized\r\nWWW-Authenticate: Basic realm="x"');
+    const camera = await fakeCamera(redirectTo(target(other.server.port)));
+    const { failure } = await capture(camera.url, LOGIN);
+    expect(failure).toMatchObject({ code: 'camera_unreachable' });
+    expect(failure instanceof AgentError ? failure.hint : '').toContain('address of the redirect');
+    expect(other.received).toBe('');
+    expect(errorText(failure)).not.toContain('hunter2');
+  });
+
+  it('are followed within the camera with credentials, and to others without', async () => {
+    const open = await RtspServer.start({ fps: 10 });
+    stack.push(() => open.stop());
+    const camera = await fakeCamera(redirectTo(open.url));
+    expect(errorText((await capture(camera.url)).failure)).toBe('null');
+    const loop = await fakeCamera(redirectTo('/other'));
+    expect((await capture(loop.url, LOGIN)).failure).toMatchObject({ code: 'camera_unreachable' });
+    expect(loop.received).toContain('rtsp://127.0.0.1');
+  });
+
+  it.each([
+    ['without an address', '302 Moved'],
+    ['to a file', '302 Moved\r\nLocation: file:///etc/passwd'],
+    ['to HTTP', '301 Moved\r\nLocation: http://127.0.0.1/'],
+    ['with a hidden address', '302 Moved\r\nLoca\rtion: rtsp://127.0.0.1:9/'],
+  ])('are refused %s', async (_, answer) => {
+    const camera = await fakeCamera(() => answer);
+    const { failure } = await capture(camera.url, LOGIN);
+    expect(failure).toMatchObject({ code: 'camera_unreachable' });
+    expect(errorText(failure)).toContain('the camera redirects');
+  });
+
+  it('do not leave TLS', async () => {
+    const open = await fakeCamera(() => '200 OK');
+    const camera = await fakeCamera(redirectTo(open.url));
+    const front = await TlsFront.start(camera.server.port, CERTIFICATES.selfSigned);
+    stack.push(() => front.stop());
+    const tls = { ...TLS, ...pinOf(CERTIFICATES.selfSigned) };
+    const { failure } = await capture(`rtsps://127.0.0.1:${front.port}/cam`, { tls });
+    expect(errorText(failure)).toContain('from rtsps to rtsp');
+    expect(open.received).toBe('');
+  });
+});
+
+describe('logins of RTSP', () => {
+  it.each([
+    ['an unknown scheme', 'Bearer realm="x"'],
+    ['an unknown algorithm', 'Digest realm="x", nonce="n", algorithm=SHA-512-256'],
+  ])('name the cause when the camera asks for %s', async (_, challenge) => {
+    const camera = await fakeCamera(() => `401 Unauthorized\r\nWWW-Authenticate: ${challenge}`);
+    const { failure } = await capture(camera.url, LOGIN);
+    expect(failure).toMatchObject({ code: 'camera_auth' });
+    expect(errorText(failure)).toContain('neither Basic nor Digest');
+    expect(camera.received).not.toMatch(/authorization/i);
+  });
+
+  it('try a wrong password once', async () => {
+    const camera = await fakeCamera((request) =>
+      request.startsWith('OPTIONS')
+        ? '200 OK\r\nPublic: DESCRIBE'
+        : '401 Unauthorized\r\nWWW-Authenticate: Digest realm="x", nonce="n", algorithm=SHA-256, qop="auth"',
+    );
+    expect((await capture(camera.url, LOGIN)).failure).toMatchObject({ code: 'camera_auth' });
+    expect(camera.received.match(/response="[0-9a-f]{64}"/g)).toHaveLength(1);
+  });
+});
+
+describe('the relay', () => {
+  it.each([
+    ['no RTSP', 'GET / HTTP/1.1\r\n\r\n'],
+    ['another token', `DESCRIBE rtsp://127.0.0.1/${'0'.repeat(32)}/cam RTSP/1.0\r\nCSeq: 1\r\n\r\n`],
+    ['a media packet', Buffer.from([0x24, 0, 0, 1, 0])],
+    ['the address of the camera', 'DESCRIBE rtsp://127.0.0.1:554/cam RTSP/1.0\r\nCSeq: 1\r\n\r\n'],
+  ])('disconnects a client that shows %s, and does not connect to the camera', async (_, bytes) => {
+    const camera = await fakeCamera(() => '200 OK');
+    const relay = await RtspRelay.start({ url: new URL(camera.url), credentials: LOGIN, tls: TLS });
+    stack.push(() => relay.close());
+    const { hostname, port } = new URL(relay.url);
+    expect(hostname).toBe('127.0.0.1');
+    const client = connect(Number(port), hostname);
+    client.write(bytes);
+    expect(await text(client)).toBe('');
+    expect(camera.received).toBe('');
+    expect(relay.failure).toBeNull();
+  });
+
+  it('ends with the capture', async () => {
+    const server = await RtspServer.start({ fps: 10 });
+    stack.push(() => server.stop());
+    const relay = await RtspRelay.start({ url: new URL(server.url), credentials: null, tls: TLS });
+    const { port } = new URL(relay.url);
+    const client = connect(Number(port), '127.0.0.1');
+    client.write(`OPTIONS ${relay.url} RTSP/1.0\r\nCSeq: 1\r\n\r\n`);
+    await once(client, 'data');
+    expect((await server.send('state')).clients).toBe(1);
+    const closed = once(client, 'close');
+    client.resume();
+    await relay.close();
+    await closed;
+    await eventually('no client', async () => (await server.send('state')).clients === 0);
+    await expect(once(connect(Number(port), '127.0.0.1'), 'connect')).rejects.toThrow(/ECONNREFUSED/);
+  });
+});
