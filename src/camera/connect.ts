@@ -3,8 +3,10 @@ import { connect as openTcp, isIP, type Socket } from 'node:net';
 import { connect as openTls, type ConnectionOptions, type TLSSocket } from 'node:tls';
 import { readCertificateFile } from '../base/certificate-file.ts';
 import { AgentError } from '../base/errors.ts';
-import type { TlsSettings } from '../config/connection-schema.ts';
+import type { Camera as CameraSettings } from '../config/schema.ts';
 import { toCameraError } from './http/failure.ts';
+
+export type TlsSettings = CameraSettings['tls'];
 
 export interface Peer {
   /** A host name or an address, IPv6 without brackets. */

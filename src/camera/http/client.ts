@@ -1,11 +1,12 @@
 import { AgentError } from '../../base/errors.ts';
-import type { TlsSettings } from '../../config/connection-schema.ts';
-import type { Headers } from '../../config/headers.ts';
-import { tlsFor } from '../connect.ts';
+import type { Camera as CameraSettings } from '../../config/schema.ts';
+import { tlsFor, type TlsSettings } from '../connect.ts';
 import { resolveCredentials } from '../credentials.ts';
 import { CAUSE_REMEDIES } from '../remedies.ts';
 import { HttpAuth } from './auth.ts';
 import { exchange, type HttpResponse } from './exchange.ts';
+
+type Headers = CameraSettings['headers'];
 
 export interface HttpClientOptions {
   readonly url: string;

@@ -1,10 +1,9 @@
 import { addAbortListener } from 'node:events';
 import type { Socket } from 'node:net';
 import { AgentError } from '../../base/errors.ts';
-import type { TlsSettings } from '../../config/connection-schema.ts';
 import { HttpAuth } from '../http/auth.ts';
 import { CAUSE_REMEDIES } from '../remedies.ts';
-import { connectTcp, connectTls, tlsFor } from '../connect.ts';
+import { connectTcp, connectTls, tlsFor, type TlsSettings } from '../connect.ts';
 import { headerOf, NotRtsp, replaceHeader, RtspParser, serializeRtsp, type RtspMessage } from './messages.ts';
 
 export interface RtspCamera {
