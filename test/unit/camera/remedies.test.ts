@@ -11,6 +11,7 @@ const CODES = Object.keys(ERROR_CODES).filter(
 const IMPOSSIBLE: Readonly<Record<(typeof CAMERA_KINDS)[number], readonly string[]>> = {
   simulated: [
     'camera_auth',
+    'camera_certificate',
     'camera_unreachable',
     'camera_codec',
     'camera_no_frame',
@@ -20,10 +21,10 @@ const IMPOSSIBLE: Readonly<Record<(typeof CAMERA_KINDS)[number], readonly string
   rtsp: ['camera_command'],
   hls: ['camera_command'],
   http: ['camera_command', 'camera_program_missing'],
-  v4l2: ['camera_auth', 'camera_command'],
-  video: ['camera_auth', 'camera_command'],
-  directory: ['camera_auth', 'camera_command', 'camera_program_missing'],
-  command: ['camera_auth', 'camera_unreachable', 'camera_ended'],
+  v4l2: ['camera_auth', 'camera_certificate', 'camera_command'],
+  video: ['camera_auth', 'camera_certificate', 'camera_command'],
+  directory: ['camera_auth', 'camera_certificate', 'camera_command', 'camera_program_missing'],
+  command: ['camera_auth', 'camera_certificate', 'camera_unreachable', 'camera_ended'],
 };
 
 /** Words that belong to other kinds of cameras. */
