@@ -34,7 +34,8 @@ export function addEntranceHooks(
   options: Settings['http'],
   { connections, stopping, methods }: EntranceDeps,
 ): void {
-  const checkRequest = createGuard(options);
+  const checkPage = createPageCheck(options);
+  const checkToken = createTokenCheck(options);
   const { cors } = options;
   const limit = new RateLimit(
     { perMinute: options.rateLimit },
@@ -59,11 +60,13 @@ export function addEntranceHooks(
       if (connections.isOver(request.raw.socket))
         throw new AgentError('request_overload', 'too many connections or requests at the same time');
     }
+    addCorsHeaders(request, reply, cors);
+    // Before the count: otherwise a foreign page in the browser of the operator could use up the limit of this address.
+    checkPage(request);
     const isUnlimited = UNLIMITED_PATHS.has(path);
     if (!isUnlimited) countRequest(request);
-    addCorsHeaders(request, reply, cors);
     try {
-      checkRequest(request);
+      checkToken(request);
     } catch (thrown) {
       // Count refused requests of unlimited paths too, so that nobody can guess tokens there.
       if (isUnlimited) countRequest(request);
@@ -117,16 +120,15 @@ function startBodyTimeout({ raw, headers }: FastifyRequest, connections: Connect
 }
 
 /**
- * Creates the check of the target, Host, Origin and token of each request. It throws `request_invalid`,
- * `request_host_refused`, `request_origin_refused` or `request_unauthorized`.
+ * Creates the check of the target, Host, Origin and Sec-Fetch-Site of each request, which decides about web pages. It throws
+ * `request_invalid`, `request_host_refused` or `request_origin_refused`.
  */
-function createGuard(
+function createPageCheck(
   options: Pick<Settings['http'], 'host' | 'token' | 'cors' | 'allowedHosts'>,
 ): (request: FastifyRequest) => void {
   const isAllowedHost = createHostCheck(options);
-  const expected = options.token === null ? null : digest(options.token);
   return (request) => {
-    const { host, origin, authorization } = request.headers;
+    const { host, origin } = request.headers;
     // A proxy receives a full URL as the target, possibly of another host.
     if (!/^[/*]/.test(request.url)) throw new AgentError('request_invalid', 'this server is not a proxy');
     if (!hasOneHost(request)) throw new AgentError('request_invalid', 'exactly one Host header is required');
@@ -135,24 +137,49 @@ function createGuard(
         'request_host_refused',
         `http.allowedHosts does not list the name of the Host header (${printableHost(host)})`,
       );
-    const path = pathOf(request);
-    if (OPEN_PATHS.has(path) && SAFE_METHODS.has(request.method)) return;
+    if (isOpen(request)) return;
+    if (origin !== undefined && isSameOrigin(origin, host)) return;
     const allowed = allowedOrigin(options.cors, origin);
-    if (origin !== undefined && !isSameOrigin(origin, host)) {
-      if (allowed === null)
-        throw new AgentError('request_origin_refused', 'http.cors does not list the origin of this page');
-      // With `*`, every page may read, but a page may change something only with the token.
-      if (allowed === '*' && expected === null && !SAFE_METHODS.has(request.method))
-        throw new AgentError(
-          'request_origin_refused',
-          'without a token, only pages that http.cors lists by name may send this request',
-        );
-    }
-    if (allowed !== null && isPreflight(request)) return;
-    if (expected !== null && !hasToken(authorization, expected))
+    const isRefused =
+      origin === undefined ? isForeignSubresource(request) && !options.cors.includes('*') : allowed === null;
+    if (isRefused)
+      throw new AgentError('request_origin_refused', 'http.cors does not list the origin of this page');
+    // With `*`, every page may read, but a page may change something only with the token.
+    if (allowed === '*' && options.token === null && !SAFE_METHODS.has(request.method))
+      throw new AgentError(
+        'request_origin_refused',
+        'without a token, only pages that http.cors lists by name may send this request',
+      );
+  };
+}
+
+/**
+ * True when a page of another site loads this address, such as an image. Browsers send no Origin then. A link to the agent on
+ * another site may be followed.
+ */
+function isForeignSubresource({ method, headers }: FastifyRequest): boolean {
+  const isFollowedLink =
+    method === 'GET' && headers['sec-fetch-mode'] === 'navigate' && headers['sec-fetch-dest'] === 'document';
+  return headers['sec-fetch-site'] === 'cross-site' && !isFollowedLink;
+}
+
+/** Creates the check of the bearer token. It throws `request_unauthorized`. */
+function createTokenCheck({
+  token,
+  cors,
+}: Pick<Settings['http'], 'token' | 'cors'>): (request: FastifyRequest) => void {
+  if (token === null) return () => undefined;
+  const expected = digest(token);
+  return (request) => {
+    const { authorization, origin } = request.headers;
+    if (isOpen(request) || (isPreflight(request) && allowedOrigin(cors, origin) !== null)) return;
+    if (!hasToken(authorization, expected))
       throw new AgentError('request_unauthorized', 'a valid bearer token is required');
   };
 }
+
+const isOpen = (request: FastifyRequest): boolean =>
+  OPEN_PATHS.has(pathOf(request)) && SAFE_METHODS.has(request.method);
 
 /**
  * Checks the Host header: after DNS rebinding to an address of this machine, a browser still sends the host name of the
