@@ -3,8 +3,10 @@ export interface FfmpegInput {
   readonly args: readonly string[];
   /** Text for the standard input of ffmpeg, because it must not appear in the process list. */
   readonly stdin?: string;
-  /** Seconds of video to discard at the start. */
+  /** Seconds of video to decode and discard at the start. */
   readonly skipS?: number;
+  /** Index of the stream to show; default: the first video. */
+  readonly stream?: number;
 }
 
 /**
@@ -62,7 +64,9 @@ export function v4l2Input(path: string): FfmpegInput {
 
 /** A video file from `positionS` on. With the prefix `file:` ffmpeg cannot take the path for another protocol. */
 export function videoInput(path: string, positionS: number): FfmpegInput {
-  return { args: ['-ss', positionS.toFixed(3), '-i', `file:${path}`] };
+  const file = ['-i', `file:${path}`];
+  // In MPEG-TS, a seek to the beginning skips the first key frame.
+  return { args: positionS === 0 ? file : ['-ss', positionS.toFixed(3), ...file] };
 }
 
 const microseconds = (seconds: number): string => String(Math.round(seconds * 1e6));

@@ -83,7 +83,7 @@ export function buildFfmpegArgs(input: FfmpegInput, fps: number): string[] {
     ...input.args,
     ...(input.skipS === undefined ? [] : ['-ss', String(input.skipS)]),
     // With `round=up` ffmpeg outputs the first frame at once. Later frames are at most one input frame old.
-    ...['-map', '0:v:0', '-vf', `fps=${fps}:round=up`],
+    ...['-map', `0:${input.stream ?? 'v:0'}`, '-vf', `fps=${fps}:round=up`],
     ...['-c:v', 'mjpeg', '-q:v', '2', '-f', 'image2pipe', '-flush_packets', '1', 'pipe:1'],
   ];
 }

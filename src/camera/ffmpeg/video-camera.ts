@@ -1,10 +1,10 @@
-import { stat } from 'node:fs/promises';
+import type { Stats } from 'node:fs';
 import type { Clock } from '../../base/clock.ts';
-import { AgentError } from '../../base/errors.ts';
+import { AgentError, asAgentError } from '../../base/errors.ts';
 import { BurstCapture } from '../burst-capture.ts';
 import type { Camera, CaptureOptions, Frame } from '../camera.ts';
-import { runProgram } from '../child-program.ts';
-import { videoInput } from './input.ts';
+import { measureFilm, probeFilm, statFilm, type Film } from './film.ts';
+import { videoInput, type FfmpegInput } from './input.ts';
 import { FfmpegSource, type FfmpegPrograms } from './source.ts';
 
 export interface VideoCameraOptions {
@@ -15,12 +15,21 @@ export interface VideoCameraOptions {
   readonly programs: FfmpegPrograms;
 }
 
-/** Within this time before the end of the file, ffmpeg may find no frame, seconds. */
-const END_MARGIN_S = 0.3;
+/** Near the end of the file ffmpeg may find no frame: at least this time before it, seconds. */
+const MIN_END_MARGIN_S = 0.3;
+const MAX_FPS = 30;
+
+interface Probe {
+  readonly film: Film;
+  readonly lengthS: number;
+  /** False while the length is the one that the header states. */
+  readonly isMeasured: boolean;
+  readonly file: Pick<Stats, 'ino' | 'size' | 'mtimeMs'>;
+}
 
 /**
  * A video file in place of a camera. It plays in real time from the first capture on: a capture one minute later shows
- * the file one minute later.
+ * the file one minute later. A file that is still being written plays on as it grows.
  */
 export class VideoCamera implements Camera {
   readonly id: string;
@@ -28,7 +37,8 @@ export class VideoCamera implements Camera {
   readonly #clock: Clock;
   readonly #bursts: BurstCapture;
   #startedMs: number | null = null;
-  #durationS: number | null = null;
+  #probe: Probe | null = null;
+  #isMeasuring = false;
 
   constructor(options: VideoCameraOptions, deps: { readonly clock: Clock }) {
     this.id = options.id;
@@ -39,9 +49,15 @@ export class VideoCamera implements Camera {
 
   capture(options: CaptureOptions, signal: AbortSignal): AsyncGenerator<Frame, void, undefined> {
     const timeoutError = () =>
-      new AgentError('camera_timeout', `no frame from the file within ${options.timeoutS} s`, {
-        context: { timeoutS: options.timeoutS },
-      });
+      this.#isMeasuring
+        ? new AgentError(
+            'camera_timeout',
+            `the file does not state its length, and reading all of it takes more than ${options.timeoutS} s`,
+            { hint: 'write the length into the file: ffmpeg -i FILE -c copy NEW.mkv; or increase timeoutS' },
+          )
+        : new AgentError('camera_timeout', `no frame from the file within ${options.timeoutS} s`, {
+            context: { timeoutS: options.timeoutS },
+          });
     return this.#bursts.frames(options, signal, (_, limit) => this.#takeFrame(limit), timeoutError);
   }
 
@@ -50,50 +66,87 @@ export class VideoCamera implements Camera {
   }
 
   async #takeFrame(signal: AbortSignal): Promise<Frame> {
-    const durationS = (this.#durationS ??= await this.#probeDuration(signal));
+    const file = await statFilm(this.#options.path);
+    let probe = this.#probe;
+    // Another file has taken the place of this one: it plays from its beginning.
+    if (probe && probe.file.ino !== file.ino) probe = this.#startedMs = null;
+    probe ??= await this.#probeFile(file, signal);
     this.#startedMs ??= this.#clock.monoMs();
     const playedS = (this.#clock.monoMs() - this.#startedMs) / 1000;
-    const playableS = Math.max(durationS - END_MARGIN_S, 0);
-    if (playedS > playableS && !this.#options.loop)
-      throw new AgentError('camera_ended', 'the video file has ended', { context: { durationS } });
-    const positionS = playableS === 0 ? 0 : playedS % playableS;
+    const hasChanged = probe.file.size !== file.size || probe.file.mtimeMs !== file.mtimeMs;
+    if (playedS > endOf(probe) && hasChanged) probe = await this.#probeFile(file, signal);
+    if (playedS >= probe.lengthS && !this.#options.loop)
+      throw new AgentError('camera_ended', 'the video file has ended', {
+        context: { durationS: probe.lengthS },
+      });
+    return this.#frameAt(playedS, probe, signal);
+  }
+
+  /** The first frame at or after this time of the film, or the last one. */
+  async #frameAt(playedS: number, probe: Probe, signal: AbortSignal): Promise<Frame> {
+    const positionS = Math.max(0, Math.min(playedS % probe.lengthS, endOf(probe)));
+    let failure: AgentError | null = null;
+    for (const input of inputsNear(this.#options.path, positionS, probe.film)) {
+      try {
+        const frame = await this.#decode(input, probe.film, signal);
+        return { ...frame, origin: `${positionS.toFixed(1)} s` };
+      } catch (thrown) {
+        failure ??= asAgentError(thrown);
+        if (failure.code !== 'camera_no_frame' && failure.code !== 'camera_codec') throw thrown;
+      }
+      // The header states more than the file has, because the recording was cut off or the sound is longer.
+      if (positionS > 0 && !probe.isMeasured)
+        return this.#frameAt(playedS, await this.#measure(probe, signal), signal);
+    }
+    throw failure ?? new AgentError('camera_no_frame', 'the video file has no frame');
+  }
+
+  async #decode(input: FfmpegInput, { frameS }: Film, signal: AbortSignal): Promise<Frame> {
+    // Seconds that are decoded and discarded count frames of the output.
+    const fps = Math.min(MAX_FPS, Math.max(1, Math.ceil(1 / frameS)));
     const source = new FfmpegSource(
-      {
-        program: this.#options.programs.ffmpeg,
-        input: videoInput(this.#options.path, positionS),
-        fps: 1,
-        redact: (text) => text,
-      },
+      { program: this.#options.programs.ffmpeg, input, fps, redact: (text) => text },
       { clock: this.#clock },
     );
     try {
-      const frame = await source.nextFrame(0, signal);
-      return { ...frame, origin: `${positionS.toFixed(1)} s` };
+      return await source.nextFrame(0, signal);
     } finally {
       await source.close();
     }
   }
 
-  /** Length of the file in seconds. Throws when the file is missing or not a video. */
-  async #probeDuration(signal: AbortSignal): Promise<number> {
+  async #probeFile(file: Stats, signal: AbortSignal): Promise<Probe> {
     const { path, programs } = this.#options;
-    const isFile = await stat(path).then(
-      (entry) => entry.isFile(),
-      () => false,
-    );
-    if (!isFile)
-      throw new AgentError('camera_unreachable', 'the video file does not exist', { context: { path } });
-    const args = ['-v', 'error', '-show_entries', 'format=duration', '-of', 'csv=p=0', `file:${path}`];
-    const result = await runProgram(
-      { program: programs.ffprobe, args, maxStdoutBytes: 4096 },
-      { clock: this.#clock },
-      signal,
-    );
-    const durationS = Number.parseFloat(result.stdout?.toString() ?? '');
-    if (result.code !== 0 || !(durationS > 0))
-      throw new AgentError('camera_codec', 'ffmpeg cannot read the file as a video', {
-        context: { path, stderr: result.stderr.trim().slice(-300) },
-      });
-    return durationS;
+    const film = await probeFilm(path, { clock: this.#clock, programs }, signal);
+    const probe = { film, file, lengthS: film.lengthS ?? film.frameS, isMeasured: false };
+    return film.lengthS === null ? this.#measure(probe, signal) : (this.#probe = probe);
   }
+
+  /** Replaces the length that the header states. */
+  async #measure(probe: Probe, signal: AbortSignal): Promise<Probe> {
+    const { path, programs } = this.#options;
+    this.#isMeasuring = true;
+    try {
+      const measuredS = await measureFilm(path, probe.film, { clock: this.#clock, programs }, signal);
+      return (this.#probe = { ...probe, lengthS: measuredS ?? probe.lengthS, isMeasured: true });
+    } finally {
+      this.#isMeasuring = false;
+    }
+  }
+}
+
+/** Seconds of the film after which there may be no further frame. */
+const endOf = ({ lengthS, film }: Probe): number => lengthS - Math.max(MIN_END_MARGIN_S, film.frameS);
+
+/** The inputs to try in turn for a frame at this time of the film. The first one is enough for almost all files. */
+function* inputsNear(path: string, positionS: number, { stream, isSeekable }: Film): Generator<FfmpegInput> {
+  const start = { ...videoInput(path, 0), stream };
+  if (positionS > 0) {
+    // Some formats find a position only a key frame later; some films have pauses between their frames.
+    if (isSeekable)
+      for (let seekS = positionS, backS = MIN_END_MARGIN_S; seekS > 0; seekS -= backS, backS *= 4)
+        yield { ...videoInput(path, seekS), stream };
+    yield { ...start, skipS: positionS };
+  }
+  yield start;
 }
