@@ -83,9 +83,10 @@ export class HlsSource extends FrameSource {
     const exit = await program.exited;
     if (exit.kind === 'not_started') throw createMissingProgramError(name, exit.error);
     if (this.frameCount > 0) return;
-    const { code, detail } = classifyFailure(program.stderrTail(), false);
+    const { code, detail, hint } = classifyFailure(program.stderrTail(), false);
     throw new AgentError(code, `ffmpeg cannot read the segments: ${redact(detail)}`, {
       context: { exitCode: exit.code, signal: exit.signal },
+      ...(hint === null ? {} : { hint }),
     });
   }
 }

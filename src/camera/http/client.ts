@@ -4,6 +4,7 @@ import { tlsFor, type TlsSettings } from '../connect.ts';
 import { resolveCredentials } from '../credentials.ts';
 import { CAUSE_REMEDIES } from '../remedies.ts';
 import { HttpAuth } from './auth.ts';
+import type { CookieJar } from './cookies.ts';
 import { exchange, type HttpResponse } from './exchange.ts';
 
 type Headers = CameraSettings['headers'];
@@ -15,6 +16,8 @@ export interface HttpClientOptions {
   /** Sent with every request to the origin of `url`; of them, others get the user agent and the origin of the referer. */
   readonly headers?: Headers;
   readonly tls?: TlsSettings;
+  /** Default: cookies are ignored. */
+  readonly cookies?: CookieJar;
 }
 
 const MAX_REDIRECTS = 3;
@@ -29,6 +32,7 @@ export class HttpClient {
   readonly #auth: HttpAuth | null;
   readonly #headers: Headers;
   readonly #tls: TlsSettings | undefined;
+  readonly #cookies: CookieJar | undefined;
 
   /** Throws `config_invalid` when the URL is invalid. */
   constructor(options: HttpClientOptions) {
@@ -42,6 +46,7 @@ export class HttpClient {
     this.#auth = username === '' && password === '' ? null : new HttpAuth({ username, password });
     this.#headers = options.headers ?? {};
     this.#tls = options.tls;
+    this.#cookies = options.cookies;
   }
 
   /** Without credentials. */
@@ -86,7 +91,8 @@ export class HttpClient {
     const isTrusted = this.#isTrusted(url);
     const auth = isTrusted ? this.#auth : null;
     const ownHeaders = isTrusted ? this.#headers : headersForOthers(this.#headers);
-    const headers = { ...ownHeaders, ...conditionalHeaders };
+    const cookie = this.#cookies?.headerFor(url) ?? null;
+    const headers = { ...(cookie === null ? {} : { cookie }), ...ownHeaders, ...conditionalHeaders };
     const tls = tlsFor(this.#tls, url.hostname, this.#url.hostname);
     // Cameras lock accounts after wrong passwords: send the credentials once, and again only if the nonce was stale.
     for (let attempt = 0; ; attempt += 1) {
@@ -95,6 +101,7 @@ export class HttpClient {
         { url, tls, headers: authorization === null ? headers : { ...headers, authorization } },
         signal,
       );
+      this.#cookies?.store(url, response.headers('set-cookie'));
       if (response.status !== 401 || !auth) {
         auth?.acceptInfo(response.header('authentication-info'));
         return response;

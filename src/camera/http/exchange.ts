@@ -93,14 +93,20 @@ export class HttpResponse {
     return /(^|\s)multipart\/|mjpeg|motion-jpeg/i.test(this.header('content-type') ?? '');
   }
 
+  /** All values of the header. */
+  headers(name: string): readonly string[] {
+    return this.#head.headers.get(name) ?? [];
+  }
+
   /** All values of the header, separated by commas; null when it is missing. */
   header(name: string): string | null {
-    return this.#head.headers.get(name)?.join(', ') ?? null;
+    const values = this.headers(name);
+    return values.length === 0 ? null : values.join(', ');
   }
 
   /** The first value of the header; null when it is missing. */
   firstHeader(name: string): string | null {
-    return this.#head.headers.get(name)?.[0] ?? null;
+    return this.headers(name)[0] ?? null;
   }
 
   /**
