@@ -14,8 +14,10 @@ import type { FrameSource } from './frame-source.ts';
 import { HlsReader } from './hls/reader.ts';
 import { HlsSource, type HlsSourceOptions } from './hls/source.ts';
 import { HttpCamera } from './http/camera.ts';
+import { CookieJar } from './http/cookies.ts';
 import { HttpClient } from './http/client.ts';
 import { RtspRelay } from './rtsp/relay.ts';
+import { TransportChoice } from './rtsp/transport-choice.ts';
 import { RetryingCamera } from './burst-capture.ts';
 import { withRemedies } from './remedies.ts';
 
@@ -90,14 +92,27 @@ function createRtspCamera(settings: CameraSettings, deps: CameraDeps): Camera {
   const url = requireUrl(settings, ['rtsp:', 'rtsps:']);
   const { username, password } = resolveCredentials(settings);
   const credentials = username === '' && password === '' ? null : { username, password };
+  const transports = new TransportChoice(settings.transport, deps);
+  // Of the capture before: the transport that the camera accepted, until a frame arrives by it.
+  let unproved: RtspRelay | null = null;
   return createStreamCamera(settings, deps, async (options) => {
+    if (unproved?.transport != null) transports.distrust(unproved.transport);
     const relay = await RtspRelay.start({ url, credentials, tls: settings.tls });
-    return new FfmpegSource({ ...options, relay, input: rtspInput(relay.url, settings.timeoutS) }, deps);
+    unproved = relay;
+    const onOutput = (): void => {
+      unproved = null;
+      if (relay.transport !== null) transports.confirm(relay.transport);
+    };
+    const input = rtspInput(relay.url, settings.timeoutS, transports.order);
+    return new FfmpegSource({ ...options, relay, input, onOutput }, deps);
   });
 }
 
 function createHlsCamera(settings: CameraSettings, deps: CameraDeps): Camera {
-  const reader = new HlsReader({ client: new HttpClient(streamAddress(settings)), clock: deps.clock });
+  const reader = new HlsReader({
+    client: new HttpClient({ ...streamAddress(settings), cookies: new CookieJar() }),
+    clock: deps.clock,
+  });
   const open = (options: HlsSourceOptions) => new HlsSource(options, { ...deps, reader });
   return createStreamCamera(settings, deps, async (options) => Promise.resolve(open(options)));
 }

@@ -113,6 +113,14 @@ export const CAUSE_REMEDIES = {
   stopped_stream:
     'restart the encoder of the stream, or ask its operator; the agent uses it again when it goes on',
   unknown_host: 'check the host name in url, and the name server (DNS) of this machine',
+  forbidden: 'give the user the right to view this stream in the settings of the camera, or use another user',
+  unknown_login: 'choose Digest or Basic for RTSP in the settings of the camera',
+  too_many_viewers:
+    'close other viewers of the camera, or use a smaller stream: it has no room for another one',
+  refused_transport: 'set transport to auto, or to the other one of tcp and udp',
+  no_packets:
+    'check that the stream is on in the camera, and that no firewall blocks it; set transport to the other one of tcp and udp',
+  closed: 'check the port in url, close other viewers, and restart the camera',
   other_protocol: 'check the scheme and the port in url: the camera speaks another protocol there',
   too_large: 'reduce the resolution of the camera: one image may have 32 MiB',
   device_busy: 'stop the other program that uses the device; the agent itself may be one',

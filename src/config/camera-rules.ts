@@ -49,8 +49,7 @@ function checkSource(camera: CameraInput, addFault: AddFault): void {
     if (name !== needs && value !== undefined)
       addFault(name, value, `no ${name}, because kind is ${camera.kind}`);
   }
-  if (needs === 'url' && camera.url !== undefined && !isUrl(camera.url, schemes))
-    addFault('url', camera.url, `a URL with ${schemes.map((scheme) => `${scheme}://`).join(' or ')}`);
+  if (needs === 'url' && camera.url !== undefined) checkUrl(camera.url, schemes, addFault);
   const loginKeys = (['username', 'password', 'password_file'] as const).filter(
     (name) => camera[name] !== undefined,
   );
@@ -67,12 +66,40 @@ function checkSource(camera: CameraInput, addFault: AddFault): void {
     addFault('simulation', camera.simulation, `no simulation, because kind is ${camera.kind}`);
 }
 
+function checkUrl(url: string, schemes: readonly string[], addFault: AddFault): void {
+  const wanted = `a URL with ${schemes.map((scheme) => `${scheme}://`).join(' or ')}`;
+  const isValid = isUrl(url, schemes);
+  if (isValid && !hasCutLogin(url)) return;
+  if (!url.includes('@')) addFault('url', url, wanted);
+  // Any part of the text may belong to a password, so none is shown.
+  else
+    addFault(
+      'url',
+      '***',
+      `${wanted}; write a login with characters such as @ # / ? : % or a space in the keys username and password` +
+        (isValid ? ', and @ behind the host as %40' : ''),
+    );
+}
+
+/**
+ * True for `rtsp://me:12/34@cam.lan/live`: the password has `/`, `?`, `#` or a backslash, so its first part passes for the
+ * port, and the user for the host. An address with `@` behind a true host, such as `rtsp://10.0.0.9/live@1`, is none.
+ */
+function hasCutLogin(url: string): boolean {
+  const [, authority = '', rest = ''] = /^[^:]+:\/\/([^/?#\\]*)(.*)$/s.exec(url) ?? [];
+  const host = authority.slice(authority.lastIndexOf('@') + 1);
+  const looksLikeHost = /^(localhost|\[.*|[^:]+\.[^:]+)(:\d+)?$/i.test(host);
+  return !looksLikeHost && /@(localhost|\[[\da-f:]+\]|[\w-]+(\.[\w-]+)+)(:\d+)?([/?#]|$)/i.test(rest);
+}
+
 function checkConnection(camera: CameraInput, addFault: AddFault): void {
   const { kind, url, tls } = camera;
   const { needs, schemes } = SOURCES[kind];
   for (const name of ['headers', 'headers_file'] as const)
     if (camera[name] !== undefined && !schemes.includes('http'))
       addFault(name, camera[name], `no ${name}, because kind is ${kind}`);
+  if (camera.transport !== undefined && kind !== 'rtsp')
+    addFault('transport', camera.transport, `no transport, because kind is ${kind}`);
   if (tls === undefined) return;
   if (needs !== 'url') addFault('tls', tls, `no tls, because kind is ${kind}`);
   // An http camera may redirect to https, but rtsp:// stays without encryption.

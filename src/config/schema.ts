@@ -2,7 +2,7 @@ import { Type, type Static } from '@sinclair/typebox';
 import { MAX_EVERY_S } from '../base/cron-pattern.ts';
 import type { LogLevelName } from '../contract/config.ts';
 import { Id, StringEnum, closed } from '../contract/schema-parts.ts';
-import { ConnectionSettings, type TlsSettings } from './connection-schema.ts';
+import { ConnectionSettings, type TlsSettings, type TransportSetting } from './connection-schema.ts';
 import type { Headers } from './headers.ts';
 
 export const Polygon = Type.Array(
@@ -189,6 +189,7 @@ export interface Camera {
   /** HTTP request headers by name. The values are secret. */
   readonly headers: Headers;
   readonly tls: TlsSettings;
+  readonly transport: TransportSetting;
   readonly schedule: ScheduleSettings;
   readonly burst: { readonly frames: number; readonly intervalS: number };
   readonly timeoutS: number;

@@ -33,10 +33,17 @@ function scriptInput(
   };
 }
 
-/** The stream of an RTSP relay, over TCP. With UDP, lost packets corrupt frames. */
-export function rtspInput(relayUrl: string, timeoutS: number): FfmpegInput {
-  return scriptInput(relayUrl, ['rtsp', 'rtp', 'tcp'], ['rtsp'], {
-    rtsp_transport: 'tcp',
+/** The stream of an RTSP relay. ffmpeg tries the next transport when the camera refuses one with status 461. */
+export function rtspInput(
+  relayUrl: string,
+  timeoutS: number,
+  transports: readonly ('tcp' | 'udp')[],
+): FfmpegInput {
+  // Without `prefer_tcp`, UDP is the first one.
+  const flags: Readonly<Record<string, string>> = transports[0] === 'tcp' ? { rtsp_flags: 'prefer_tcp' } : {};
+  return scriptInput(relayUrl, [...new Set(['rtsp', 'rtp', 'tcp', ...transports])], ['rtsp'], {
+    rtsp_transport: transports.join('+'),
+    ...flags,
     timeout: microseconds(timeoutS),
     // Otherwise ffmpeg reads many frames to guess the frame rate, which takes seconds at 5 frames/s.
     fpsprobesize: '0',

@@ -2,6 +2,7 @@ import type { Clock } from '../../base/clock.ts';
 import { AgentError } from '../../base/errors.ts';
 import { ChildProgram, createMissingProgramError, type ProgramExit } from '../child-program.ts';
 import { FrameSource } from '../frame-source.ts';
+import { CAUSE_REMEDIES } from '../remedies.ts';
 import { classifyFailure, isConnected } from './failure.ts';
 import type { FfmpegInput } from './input.ts';
 
@@ -15,6 +16,8 @@ export interface FfmpegPrograms {
 export interface FfmpegRelay {
   /** Why the connection to the camera failed; null while it has not. */
   readonly failure: AgentError | null;
+  /** True when the camera has accepted to send the stream. */
+  readonly isPlaying: boolean;
   close(): Promise<void>;
 }
 
@@ -26,6 +29,8 @@ export interface FfmpegSourceOptions {
   readonly redact: (text: string) => string;
   /** Between ffmpeg and a network camera. The source closes it. */
   readonly relay?: FfmpegRelay;
+  /** Called once, when ffmpeg begins to give frames. */
+  readonly onOutput?: () => void;
 }
 
 /** A running ffmpeg that writes JPEGs of full size and high quality to its standard output. */
@@ -42,12 +47,14 @@ export class FfmpegSource extends FrameSource {
       deps,
     );
     this.#program.stdout.on('data', (chunk: Buffer) => this.addBytes(chunk));
+    if (options.onOutput) this.#program.stdout.once('data', options.onOutput);
     void this.#program.exited.then((exit) => this.fail(this.#exitError(exit)));
   }
 
   override timeoutError(timeoutS: number): AgentError {
     const { relay } = this.#options;
     if (relay?.failure && this.frameCount === 0) return relay.failure;
+    if (this.#isSilent) return silenceError();
     const connected = this.frameCount > 0 || isConnected(this.#program.stderrTail());
     return new AgentError(
       connected ? 'camera_no_frame' : 'camera_timeout',
@@ -62,12 +69,18 @@ export class FfmpegSource extends FrameSource {
     this.fail(new AgentError('camera_ended', 'the capture was closed'));
   }
 
+  /** True when the camera has accepted to send the stream, and ffmpeg has not even found its format. */
+  get #isSilent(): boolean {
+    return this.#options.relay?.isPlaying === true && !isConnected(this.#program.stderrTail());
+  }
+
   #exitError(exit: ProgramExit): AgentError {
     if (exit.kind === 'not_started') return createMissingProgramError(this.#options.program, exit.error);
     const { relay } = this.#options;
     // The relay knows why; ffmpeg only sees that its connection ended.
     if (relay?.failure && this.frameCount === 0) return relay.failure;
     const { code, detail, hint } = classifyFailure(this.#program.stderrTail(), this.frameCount > 0);
+    if (code === 'camera_timeout' && this.#isSilent) return silenceError();
     const reason = this.#options.redact(detail);
     return new AgentError(code, reason === '' ? 'ffmpeg ended' : `ffmpeg ended: ${reason}`, {
       context: { exitCode: exit.code, signal: exit.signal, frames: this.frameCount },
@@ -75,6 +88,11 @@ export class FfmpegSource extends FrameSource {
     });
   }
 }
+
+const silenceError = (): AgentError =>
+  new AgentError('camera_no_frame', 'the camera accepted the stream, but sent no packet of it', {
+    hint: CAUSE_REMEDIES.no_packets,
+  });
 
 /** The arguments for JPEGs on standard output. Two threads are fast enough for 4K and delay the output by one frame. */
 export function buildFfmpegArgs(input: FfmpegInput, fps: number): string[] {

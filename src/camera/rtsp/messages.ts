@@ -11,6 +11,8 @@ export interface RtspMessage {
 
 const MAX_HEAD_BYTES = 64 * 1024;
 const MAX_BODY_BYTES = 1024 * 1024;
+/** Before the first message. */
+const MAX_SKIPPED_BYTES = 1024;
 const DOLLAR = 0x24;
 const MESSAGE_START = /^(RTSP\/\d|[A-Z_]{3,16} )/;
 const MAX_START_CHARS = 17;
@@ -21,8 +23,10 @@ export class NotRtsp extends Error {}
 /** Divides the bytes of an RTSP connection into units. Skips bytes between units that begin none, as some cameras send. */
 export class RtspParser {
   #rest: Buffer = Buffer.alloc(0);
+  #skippedBytes = 0;
+  #hasUnit = false;
 
-  /** Throws `NotRtsp` for a message beyond the limits. */
+  /** Throws `NotRtsp` for a message beyond the limits, and for a stream that begins as something else. */
   push(chunk: Buffer): RtspUnit[] {
     this.#rest = this.#rest.length === 0 ? chunk : Buffer.concat([this.#rest, chunk]);
     const units: RtspUnit[] = [];
@@ -52,12 +56,19 @@ export class RtspParser {
     let start = 0;
     while (start < rest.length && !canBegin(rest.toString('latin1', start, start + MAX_START_CHARS)))
       start += 1;
+    this.#skippedBytes += start;
+    if (
+      !this.#hasUnit &&
+      (this.#skippedBytes > MAX_SKIPPED_BYTES || /^(HTTP\/|SSH-|<)/.test(rest.toString('latin1', 0, 5)))
+    )
+      throw new NotRtsp('the stream begins with something else');
     this.#rest = rest.subarray(start);
   }
 
   #take(bytes: number): Buffer | null {
     if (this.#rest.length < bytes) return null;
     const taken = this.#rest.subarray(0, bytes);
+    this.#hasUnit = true;
     this.#rest = this.#rest.subarray(bytes);
     return taken;
   }

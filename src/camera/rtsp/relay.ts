@@ -4,6 +4,7 @@ import { createServer, type AddressInfo, type Socket } from 'node:net';
 import { asAgentError, type AgentError } from '../../base/errors.ts';
 import type { FfmpegRelay } from '../ffmpeg/source.ts';
 import { RtspSession, type RtspCamera } from './session.ts';
+import type { RtspTransport } from './transport-choice.ts';
 
 /** A client that does not show the token in this time is no ffmpeg of ours. */
 const TOKEN_WAIT_MS = 10_000;
@@ -22,6 +23,9 @@ export class RtspRelay implements FfmpegRelay {
   readonly #server = createServer((client) => void this.#serve(client));
   /** Why the connection to the camera failed; null while it has not. */
   failure: AgentError | null = null;
+  isPlaying = false;
+  /** The transport that the camera accepted; null before. */
+  transport: RtspTransport | null = null;
 
   private constructor(camera: RtspCamera) {
     this.#camera = camera;
@@ -68,6 +72,14 @@ export class RtspRelay implements FfmpegRelay {
       client,
       prefix: this.#prefix,
       signal: this.#closing.signal,
+      events: {
+        refused: (failure) => (this.failure = failure),
+        accepted: (transport) => {
+          this.failure = null;
+          this.transport = transport;
+        },
+        playing: () => (this.isPlaying = true),
+      },
     });
     try {
       await session.run();

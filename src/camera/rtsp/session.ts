@@ -5,6 +5,8 @@ import { HttpAuth } from '../http/auth.ts';
 import { CAUSE_REMEDIES } from '../remedies.ts';
 import { connectTcp, connectTls, tlsFor, type TlsSettings } from '../connect.ts';
 import { headerOf, NotRtsp, replaceHeader, RtspParser, serializeRtsp, type RtspMessage } from './messages.ts';
+import { closedError, isDecisive, mayAcceptOtherTransport, refusalError } from './status.ts';
+import type { RtspTransport } from './transport-choice.ts';
 
 export interface RtspCamera {
   /** The address of the camera; its credentials are ignored. */
@@ -16,6 +18,15 @@ export interface RtspCamera {
 
 const DEFAULT_PORTS: Readonly<Record<string, number>> = { 'rtsp:': 554, 'rtsps:': 322 };
 const MAX_REDIRECTS = 3;
+
+/** What a session tells its relay. */
+export interface RtspEvents {
+  /** The camera refused a transport. */
+  refused(failure: AgentError): void;
+  accepted(transport: RtspTransport): void;
+  /** The camera has begun to send the stream. */
+  playing(): void;
+}
 
 interface PendingRequest {
   readonly request: RtspMessage;
@@ -30,6 +41,7 @@ export class RtspSession {
   readonly #configured: RtspCamera;
   readonly #prefix: string;
   readonly #client: Socket;
+  readonly #events: RtspEvents;
   readonly #ended = new AbortController();
   /** Aborts when the session or the relay ends. */
   readonly #signal: AbortSignal;
@@ -46,8 +58,14 @@ export class RtspSession {
 
   constructor(
     camera: RtspCamera,
-    relay: { readonly client: Socket; readonly prefix: string; readonly signal: AbortSignal },
+    relay: {
+      readonly client: Socket;
+      readonly prefix: string;
+      readonly signal: AbortSignal;
+      readonly events: RtspEvents;
+    },
   ) {
+    this.#events = relay.events;
     this.#configured = camera;
     this.#prefix = relay.prefix;
     this.#client = relay.client;
@@ -141,7 +159,12 @@ export class RtspSession {
     addAbortListener(this.#signal, () => camera.destroy());
     camera.on('error', () => undefined);
     camera.on('close', () => {
-      if (this.#camera === camera) this.#client.end();
+      // In order: its last answer may still wait.
+      void work.then(() => {
+        if (this.#camera !== camera) return;
+        if (this.#pending.size > 0) this.#closed.reject(closedError());
+        this.#client.end();
+      });
     });
     camera.on('data', (chunk: Buffer) => {
       work = work
@@ -175,18 +198,31 @@ export class RtspSession {
       this.#forward({ ...pending, attempts: pending.attempts + 1 });
       return;
     }
-    if (status === 401 && this.#auth && pending.attempts === 0) throw unknownLoginError();
     if (status >= 300 && status < 400) {
       await this.#redirect(headerOf(message.headers, 'location') ?? '', pending);
       return;
     }
-    // A challenge would make ffmpeg repeat the request, and the camera count another wrong password.
-    const headers = replaceHeader(
-      replaceHeader(message.headers, 'CSeq', pending.clientSeq),
-      'WWW-Authenticate',
-      null,
-    );
-    this.#toClient(serializeRtsp({ ...message, headers: this.#withSource(headers) }));
+    const startLine = this.#judge(status, message, pending);
+    const headers = replaceHeader(message.headers, 'CSeq', pending.clientSeq);
+    this.#toClient(serializeRtsp({ ...message, startLine, headers: this.#withSource(headers) }));
+  }
+
+  /** The status line for ffmpeg. Throws when the camera refuses the stream. */
+  #judge(status: number, { headers }: RtspMessage, { method, request, attempts }: PendingRequest): string {
+    if (status >= 400 && isDecisive(method, status)) {
+      const challenge = headerOf(headers, 'www-authenticate');
+      const failure = refusalError({ status, method, challenge, hasLogin: this.#auth !== null, attempts });
+      if (!mayAcceptOtherTransport(method, status)) throw failure;
+      this.#events.refused(failure);
+      // ffmpeg tries another transport after this status alone.
+      return 'RTSP/1.0 461 Unsupported Transport';
+    }
+    // A camera that does not know OPTIONS may know the requests that matter.
+    if (status >= 400 && method === 'OPTIONS') return 'RTSP/1.0 200 OK';
+    if (status < 300 && method === 'SETUP')
+      this.#events.accepted(/TCP/.test(headerOf(request.headers, 'transport') ?? '') ? 'tcp' : 'udp');
+    if (status < 300 && method === 'PLAY') this.#events.playing();
+    return `RTSP/1.0 ${String(status)} ${status < 300 ? 'OK' : 'Refused'}`;
   }
 
   /** With UDP, ffmpeg sends its reports to the source: by default to the host that it is connected to, the relay. */
@@ -234,13 +270,6 @@ export class RtspSession {
     this.#client.once('drain', () => camera.resume());
   }
 }
-
-const unknownLoginError = (): AgentError =>
-  new AgentError(
-    'camera_auth',
-    'the camera asks for a login that is neither Basic nor Digest with MD5 or SHA-256',
-    { hint: 'choose Digest or Basic in the settings of the camera' },
-  );
 
 const redirectError = (where: string): AgentError =>
   new AgentError('camera_unreachable', `the camera redirects ${where}`, {

@@ -107,6 +107,14 @@ describe('RTSP', () => {
     },
   );
 
+  it.each(['tcp', 'udp'] as const)('reads a server that accepts %s alone', async (transport) => {
+    const server = await serve({ transport, credentials: { username: 'admin', password: PASSWORD } });
+    const camera = await open(server.url, { username: 'admin', password: PASSWORD });
+    const { frames, failure } = await captureBurst(camera, { frames: 3, intervalS: 0.5 });
+    expect(errorText(failure)).toBe('null');
+    expect(frames).toHaveLength(3);
+  });
+
   it('distinguishes a wrong password from an unreachable camera, and does not reveal the password', async () => {
     const server = await serve({ credentials: { username: 'admin', password: PASSWORD } });
     const wrongPassword = await captureBurst(await open(server.url.replace('//', '//admin:hunter2%40x@')));

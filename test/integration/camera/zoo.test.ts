@@ -2,10 +2,18 @@ import { afterAll, describe, expect, it } from 'vitest';
 import { FILM_ROWS } from '../../fixtures/camera-zoo/film-rows.ts';
 import { HLS_ROWS } from '../../fixtures/camera-zoo/hls-rows.ts';
 import { HTTP_ROWS } from '../../fixtures/camera-zoo/http-rows.ts';
+import { RTSP_ROWS } from '../../fixtures/camera-zoo/rtsp-rows.ts';
 import { HEADER_ROWS, TLS_ROWS } from '../../fixtures/camera-zoo/tls-rows.ts';
 import { describeOutcome, formatTable, tryCamera } from '../../fixtures/camera-zoo/zoo.ts';
 
-const KINDS = { film: FILM_ROWS, http: HTTP_ROWS, hls: HLS_ROWS, TLS: TLS_ROWS, headers: HEADER_ROWS };
+const KINDS = {
+  film: FILM_ROWS,
+  http: HTTP_ROWS,
+  hls: HLS_ROWS,
+  rtsp: RTSP_ROWS,
+  TLS: TLS_ROWS,
+  headers: HEADER_ROWS,
+};
 
 /** Cameras with quirks, as public bug reports describe them. One line in the file of a kind adds one. */
 describe.each(Object.entries(KINDS))('the zoo of %s cameras', (kind, rows) => {
