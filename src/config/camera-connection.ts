@@ -4,15 +4,14 @@ import { decodeSecretLines } from '../base/secret-text.ts';
 import { hasLogin } from './camera-rules.ts';
 import type { ConfigFault } from './faults.ts';
 import { describeHeaderFault, isHeaderName, MAX_HEADERS, parseHeaders, type Headers } from './headers.ts';
-import type { TlsSettings, TransportSetting } from './connection-schema.ts';
+import type { TlsSettings } from './connection-schema.ts';
 import type { CameraInput } from './schema.ts';
 import { readSecretFile, type SecretPlaces } from './sources.ts';
 
-/** How the agent connects to a camera: its request headers, the certificates that it accepts, and the transport of RTSP. */
+/** How the agent connects to a camera: its request headers, and the certificates that it accepts. */
 export interface CameraConnection {
   readonly headers: Headers;
   readonly tls: TlsSettings;
-  readonly transport: TransportSetting;
 }
 
 /** Reads the headers and certificates of a camera. `key` is the key of the camera. Use the result only if no fault was added. */
@@ -42,7 +41,6 @@ export function readConnection(
       fingerprint256: fingerprint256 === undefined ? null : normalizeFingerprint(fingerprint256),
       insecure,
     },
-    transport: camera.transport ?? 'auto',
   };
 }
 

@@ -71,6 +71,7 @@ function withDefaults(
     command: camera.command ?? null,
     username: camera.username ?? null,
     ...connection,
+    transport: camera.transport ?? 'auto',
     schedule,
     burst: { frames, intervalS: camera.burst?.intervalS ?? Math.min(defaults.intervalS, maxIntervalS) },
     timeoutS: camera.timeoutS ?? defaults.timeoutS,

@@ -1,5 +1,5 @@
 import { Type } from '@sinclair/typebox';
-import { StringEnum, closed } from '../contract/schema-parts.ts';
+import { closed } from '../contract/schema-parts.ts';
 
 /** The keys of a camera for its connection, as written in the file. All are optional. */
 export const ConnectionSettings = Type.Object({
@@ -28,14 +28,7 @@ export const ConnectionSettings = Type.Object({
       closed,
     ),
   ),
-  transport: StringEnum(['auto', 'tcp', 'udp'], {
-    description:
-      'how frames come: auto tries TCP, then UDP, and keeps the one that works; default auto (rtsp)',
-  }),
 });
-
-/** How the packets of an RTSP stream come. */
-export type TransportSetting = 'auto' | 'tcp' | 'udp';
 
 /** Which certificate of a camera is accepted. */
 export interface TlsSettings {

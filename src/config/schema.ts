@@ -2,7 +2,7 @@ import { Type, type Static } from '@sinclair/typebox';
 import { MAX_EVERY_S } from '../base/cron-pattern.ts';
 import type { LogLevelName } from '../contract/config.ts';
 import { Id, StringEnum, closed } from '../contract/schema-parts.ts';
-import { ConnectionSettings, type TlsSettings, type TransportSetting } from './connection-schema.ts';
+import { ConnectionSettings, type TlsSettings } from './connection-schema.ts';
 import type { Headers } from './headers.ts';
 
 export const Polygon = Type.Array(
@@ -150,6 +150,10 @@ export const CameraSettings = Type.Object(
         units: StringEnum(['metric', 'imperial'], {
           description: 'units of its web page; records always have both',
         }),
+        transport: StringEnum(['auto', 'tcp', 'udp'], {
+          description:
+            'how frames come: auto tries TCP, then UDP, and keeps the one that works; default auto (rtsp)',
+        }),
         replay: StringEnum(['watch', 'once', 'loop'], {
           description:
             'directory: watch reads the newest file, once and loop read all in order; video: once stops at the end',
@@ -189,7 +193,8 @@ export interface Camera {
   /** HTTP request headers by name. The values are secret. */
   readonly headers: Headers;
   readonly tls: TlsSettings;
-  readonly transport: TransportSetting;
+  /** How the packets of an RTSP stream come. */
+  readonly transport: 'auto' | 'tcp' | 'udp';
   readonly schedule: ScheduleSettings;
   readonly burst: { readonly frames: number; readonly intervalS: number };
   readonly timeoutS: number;

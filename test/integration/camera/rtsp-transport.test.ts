@@ -68,6 +68,17 @@ describe('the transport of RTSP', () => {
     }
   });
 
+  it('stays for two captures without a frame if it worked before', async () => {
+    const quirk = { isSending: true };
+    const { camera, takeSetups } = await open(quirk);
+    expect(await failureCode(camera, { retry: false })).toBeNull();
+    quirk.isSending = false;
+    for (const expected of ['tcp', 'tcp', 'tcp', 'tcp', 'udp']) {
+      expect(takeSetups()[0]).toBe(expected);
+      await failureCode(camera, { timeoutS: 2, retry: false });
+    }
+  });
+
   it.each(['tcp', 'udp'] as const)('is only %s when it is set', async (transport) => {
     const { camera, takeSetups } = await open({ isSending: false }, { transport });
     for (let capture = 0; capture < 2; capture += 1) {

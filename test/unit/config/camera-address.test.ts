@@ -28,7 +28,7 @@ describe('the address of a camera', () => {
     'http://me:mark:er@10.0.0.9/live',
   ])('explains a login that cannot stand in it, and shows no part of it: %s', (url) => {
     const fault = faultsOf({ url });
-    expect(fault).toMatch(/^cameras\[0\]\.url: given "\*\*\*", wanted a URL with rtsp:\/\//);
+    expect(fault).toMatch(/^cameras\[0\]\.url: given "?\*\*\*"?, wanted a URL with rtsp:\/\//);
     expect(fault).toMatch(/login with characters such as .* in the keys username and password/);
     expect(fault).not.toMatch(/mark|er@|12/);
   });
