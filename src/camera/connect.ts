@@ -1,8 +1,8 @@
 import { addAbortListener } from 'node:events';
 import { connect as openTcp, isIP, type Socket } from 'node:net';
 import { connect as openTls, type ConnectionOptions, type TLSSocket } from 'node:tls';
-import { readCertificateFile } from '../base/certificate-file.ts';
 import { AgentError } from '../base/errors.ts';
+import { NotPem, readCertificateFile } from '../base/pem.ts';
 import type { Camera as CameraSettings } from '../config/schema.ts';
 import { toCameraError } from './http/failure.ts';
 
@@ -81,12 +81,12 @@ function trust({ ca, fingerprint256, insecure }: TlsSettings): ConnectionOptions
   return ca === null ? legacy : { ...legacy, ca: readCa(ca), allowPartialTrustChain: true };
 }
 
-function readCa(file: string): string {
+function readCa(file: string): string[] {
   try {
-    return readCertificateFile(file);
+    return readCertificateFile(file).map(String);
   } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : 'unreadable';
-    throw new AgentError('camera_certificate', `the file of tls.ca cannot be used (${reason})`, {
+    const wanted = cause instanceof NotPem ? cause.message : 'a certificate in PEM';
+    throw new AgentError('camera_certificate', `the file of tls.ca cannot be used: wanted ${wanted}`, {
       context: { file },
       cause,
       hint: 'write a PEM file of certificates that the agent may read',

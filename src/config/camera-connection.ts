@@ -1,5 +1,5 @@
 import { resolve } from 'node:path';
-import { readCertificateFile } from '../base/certificate-file.ts';
+import { NotPem, readCertificateFile } from '../base/pem.ts';
 import { decodeSecretLines } from '../base/secret-text.ts';
 import { hasLogin } from './camera-rules.ts';
 import type { ConfigFault } from './faults.ts';
@@ -31,8 +31,8 @@ export function readConnection(
   try {
     if (caFile !== null) readCertificateFile(caFile);
   } catch (thrown) {
-    const reason = thrown instanceof Error ? thrown.message : 'unreadable';
-    addFault('tls.ca', `${caFile ?? ''} (${reason})`, 'a PEM file of certificates');
+    if (!(thrown instanceof NotPem)) throw thrown;
+    addFault('tls.ca', caFile ?? '', thrown.message);
   }
   return {
     headers: readHeaders(camera, places, addFault),

@@ -82,6 +82,23 @@ describe('check-config', () => {
     }
   });
 
+  it.each([
+    ['http', 'https://h/snap.jpg'],
+    ['hls', 'https://h/live.m3u8'],
+    ['rtsp', 'rtsps://h/1'],
+  ])('warns about a %s camera that accepts any certificate, and shows no header', async (kind, url) => {
+    const file = join(dir, 'insecure.json');
+    const headers = kind === 'rtsp' ? {} : { headers: { 'X-API-Key': 'hunter2' } };
+    const camera = { id: 'gate', kind, url, tls: { insecure: true }, ...headers };
+    writeFileSync(file, JSON.stringify({ cameras: [camera] }));
+    const plain = await runCli(['check-config', '--config', file]);
+    expect(plain.code).toBe(0);
+    expect(plain.stderr).toMatch(/^warning: camera gate accepts any certificate \(tls\.insecure\)/);
+    const json = await runCli(['check-config', '--config', file, '--json']);
+    expect(json.json()).toMatchObject({ ok: true, warnings: [expect.stringContaining('tls.insecure')] });
+    expect(plain.stdout + plain.stderr + json.stdout).not.toContain('hunter2');
+  });
+
   it('prints one line for each fault, and exits with 78', async () => {
     const file = join(dir, 'bad.yaml');
     writeFileSync(

@@ -39,7 +39,7 @@ describe('tls of a camera', () => {
     [
       'a CA file without a certificate',
       { tls: { ca: '/etc/hostname' } },
-      /tls\.ca.*without a PEM certificate/,
+      /tls\.ca.*wanted a certificate in PEM/,
     ],
     ['insecure with a pin', { tls: { insecure: true, fingerprint256: PIN } }, /tls\.insecure/],
     ['an unknown key', { tls: { verify: false } as object }, /cameras\[0\]\.tls\.verify/],
