@@ -17,7 +17,8 @@ export interface Deadline {
 
 /**
  * Runs work under a parent signal and a deadline on the monotonic clock. The work must obey the signal that it gets.
- * Rejects with the parent's reason when the parent fires, and with `onTimeout()` when the deadline passes.
+ * Rejects with the parent's reason when the parent fires, and with `onTimeout()` when the deadline passes; its cause is what
+ * the work threw then, if it knew more, such as the failure before a retry.
  */
 export async function withDeadline<T>(
   { clock, ms, signal, onTimeout }: Deadline,
@@ -33,7 +34,10 @@ export async function withDeadline<T>(
   try {
     return await work(AbortSignal.any([signal, timeout.signal]));
   } catch (thrown) {
-    throw timeout.signal.aborted && !signal.aborted ? timeout.signal.reason : thrown;
+    if (!timeout.signal.aborted || signal.aborted) throw thrown;
+    const overdue = timeout.signal.reason as AgentError;
+    if (thrown !== overdue) overdue.cause ??= thrown;
+    throw overdue;
   } finally {
     done.abort();
   }

@@ -118,7 +118,7 @@ export class RetryingCamera implements Camera {
     for (let failure: AgentError | null = null, pauseMs = 0; ;) {
       let frames = 0;
       try {
-        if (failure) await this.#clock.sleep(pauseMs, stop);
+        if (failure && !(await this.#mayRetryAfter(pauseMs, stop, options.noRetry))) throw failure;
         for await (const frame of this.#camera.capture(options, signal)) {
           frames += 1;
           this.#backoff = this.#newBackoff();
@@ -134,7 +134,7 @@ export class RetryingCamera implements Camera {
         if (!(thrown instanceof AgentError) || frames > 0) throw thrown;
         failure = thrown;
         if (failure.code === 'camera_auth') this.#startAuthPause(failure);
-        if (options.retry === false || !isWorthRetrying(failure)) throw failure;
+        if (options.noRetry?.aborted === true || !isWorthRetrying(failure)) throw failure;
         pauseMs = this.#backoff.nextMs();
         if (this.#clock.monoMs() + pauseMs > retryUntilMs) throw failure;
       }
@@ -144,6 +144,17 @@ export class RetryingCamera implements Camera {
   close(): Promise<void> {
     this.#closing.abort();
     return this.#camera.close();
+  }
+
+  /** Waits before a retry. Resolves with false when `noRetry` fires. Rejects when `stop` fires. */
+  async #mayRetryAfter(
+    pauseMs: number,
+    stop: AbortSignal,
+    noRetry: AbortSignal | undefined,
+  ): Promise<boolean> {
+    const wake = noRetry ? AbortSignal.any([stop, noRetry]) : stop;
+    await this.#clock.sleep(pauseMs, wake).catch(() => stop.throwIfAborted());
+    return noRetry?.aborted !== true;
   }
 
   #startAuthPause(failure: AgentError): void {

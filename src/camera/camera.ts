@@ -30,8 +30,8 @@ export interface CaptureOptions {
   readonly intervalS: number;
   /** Longest wait for any one frame, seconds. */
   readonly timeoutS: number;
-  /** False: a failed capture is not repeated, because a person waits for its outcome. Default: true. */
-  readonly retry?: boolean;
+  /** From the moment it fires, a failed capture is not repeated: somebody waits for its outcome. Default: never. */
+  readonly noRetry?: AbortSignal;
 }
 
 /**

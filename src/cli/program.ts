@@ -90,9 +90,10 @@ function createProgram(select: SelectCommand): Command {
     .addOption(jsonOption())
     .action(select(async () => (await import('./doctor/command.ts')).runDoctor));
   addAgentOptions(
-    add('diagnostics', 'write one archive without secrets, for a report of a fault')
-      .addOption(configOption())
-      .option('--out <file>', 'the archive (default: a new file in TMPDIR)'),
+    add('diagnostics', 'write one archive without secrets, for a report of a fault').option(
+      '--out <file>',
+      'the archive (default: a new file in TMPDIR)',
+    ),
   ).action(select(async () => (await import('./diagnostics/command.ts')).writeDiagnostics));
   addAgentCommands(program, select);
   add('analyze <files...>', 'measure wave heights in images (files or directories)')

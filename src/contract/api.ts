@@ -1,6 +1,6 @@
 import type { AgentInstallArgs, AgentUpdate, AgentUpdateResult, AgentVersions } from './agent-update.ts';
 import type { AnalysisOptions, AnalysisResult, UploadReservation } from './analysis.ts';
-import type { CalibrationSummary, Observation } from './observation.ts';
+import type { CalibrationSummary, CapturedObservation, Observation } from './observation.ts';
 import type { BackfillResult } from './command-results.ts';
 import type {
   ConfigChange,
@@ -65,7 +65,7 @@ export interface AgentApi {
    * Makes one observation now, in addition to the schedule. Waits for the running one of the same camera, and for those of
    * the schedule. Rejects with `camera_unknown`, `capture_busy`, `vision_closed`, and as the store does.
    */
-  capture(camera: string, signal: AbortSignal): Promise<Observation>;
+  capture(camera: string, signal: AbortSignal): Promise<CapturedObservation>;
   /** False while `capture` would refuse a request for this camera at once, because too many requests wait. */
   hasRoomForCapture(camera: string): boolean;
   /**

@@ -5,7 +5,7 @@ import { ConfigChange, ConfigConfirmed, ConfigView, LogLevelChange, Restarting }
 import { Diagnostics } from './diagnostics.ts';
 import { ModelAborted, ModelInstallResult, ModelServes } from './model.ts';
 import { Count, Nullable, Time, closed } from './schema-parts.ts';
-import { CalibrationSummary, Observation } from './observation.ts';
+import { CalibrationSummary, CapturedObservation } from './observation.ts';
 import { Info, ModelState } from './states.ts';
 
 export const ImageResult = Type.Object(
@@ -45,7 +45,7 @@ export const COMMAND_RESULTS: Readonly<Record<CommandName, TSchema>> = {
   ping: Type.Object({ pong: Type.Literal(true), at: Time, uptime_s: Type.Number({ minimum: 0 }) }, closed),
   info: Info,
   diagnostics: Diagnostics,
-  capture: Observation,
+  capture: CapturedObservation,
   label: CalibrationSummary,
   'label.remove': CalibrationSummary,
   image: ImageResult,

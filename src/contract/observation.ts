@@ -169,3 +169,17 @@ export const Observation = Type.Object(
   { ...closed, $id: 'swellsight.observation/1', title: 'Observation' },
 );
 export type Observation = Static<typeof Observation>;
+
+/** A failure, as a person sees it. */
+export const Failure = Type.Object(
+  { code: Type.String(), message: Type.String(), hint: Type.String() },
+  { ...closed, title: 'Failure' },
+);
+export type Failure = Readonly<Static<typeof Failure>>;
+
+/** The answer to a capture on request: the record as it is published, and why it failed. */
+export const CapturedObservation = Type.Object(
+  { ...Observation.properties, failure: Type.Optional(Nullable(Failure)) },
+  { ...closed, title: 'CapturedObservation' },
+);
+export type CapturedObservation = Static<typeof CapturedObservation>;

@@ -7,14 +7,14 @@ import type { SiteCalibration } from '../calibration/site-calibration.ts';
 import type { Configuration } from '../config/configuration.ts';
 import type { AgentApi, LabelInput } from '../contract/api.ts';
 import type { LastStop } from '../contract/diagnostics.ts';
-import type { CameraView } from '../contract/openapi/views.ts';
-import type { CalibrationSummary, Observation } from '../contract/observation.ts';
+import type { CameraView, LinkView } from '../contract/openapi/views.ts';
+import type { CalibrationSummary, Failure, Observation } from '../contract/observation.ts';
 import type { Heartbeat } from '../health/heartbeat.ts';
 import type { Liveness } from '../health/liveness.ts';
 import type { ModelLifecycle } from '../model/lifecycle.ts';
 import type { Updates } from '../update/updates.ts';
 import type { StatePublisher } from '../mqtt/state-publisher.ts';
-import type { Link } from '../mqtt/types.ts';
+import type { Link, LinkStats } from '../mqtt/types.ts';
 import type { CameraRunner } from '../observation/camera-runner.ts';
 import type { CameraSet } from '../observation/cameras.ts';
 import type { ModelServer } from '../serving/model-server.ts';
@@ -76,6 +76,7 @@ export function createAgentApi(parts: AgentApiParts): AgentApi {
       health: heartbeat.current(),
       model: models.state(),
       cameras: cameras.list().map((camera) => camera.state()),
+      link: linkView(parts.link.stats()),
     }),
     info: () => info.describe(),
     health: () => heartbeat.current(),
@@ -86,10 +87,15 @@ export function createAgentApi(parts: AgentApiParts): AgentApi {
     },
 
     cameras: () => cameras.list().map(cameraView),
-    capture: async (camera, signal) => runner(camera).capture(signal),
+    capture: async (camera, signal) => {
+      const found = runner(camera);
+      const observation = await found.capture(signal);
+      return { ...observation, failure: found.failure && failureView(found.failure) };
+    },
     hasRoomForCapture: (camera) => cameras.runners.get(camera)?.hasRoomForCapture ?? true,
     latestImage: async (camera, options, signal) => {
-      const { latestFrame, latest, settings } = runner(camera);
+      const { latestFrame, latest, settings, failure } = runner(camera);
+      if (!latestFrame && failure) throw failure;
       if (!latestFrame) return null;
       const { privacyMasks, roi } = settings;
       const lines = options.annotate && latest ? captionLines(latest) : [];
@@ -195,6 +201,22 @@ export function createAgentApi(parts: AgentApiParts): AgentApi {
   };
 }
 
+function linkView(stats: LinkStats): LinkView {
+  const { broker, connectedSinceMs, protocolVersion, faults = [], failure = null } = stats;
+  return {
+    broker,
+    connected_since: connectedSinceMs === null ? null : isoTime(connectedSinceMs),
+    protocol_version: protocolVersion,
+    faults: [...faults],
+    failure: failure && failureView(failure),
+  };
+}
+
+function failureView({ code, message, context, hint }: AgentError): Failure {
+  const reason = context['reason'];
+  return { code, message: typeof reason === 'string' ? `${message} (${reason})` : message, hint };
+}
+
 function cameraView(camera: CameraRunner): CameraView {
   const nextRunAtMs = camera.schedule.nextRunAtMs();
   return {
@@ -205,6 +227,7 @@ function cameraView(camera: CameraRunner): CameraView {
     next_run_at: nextRunAtMs === null ? null : isoTime(nextRunAtMs),
     latest: camera.latest,
     calibration: camera.calibrationSummary(),
+    failure: camera.failure && failureView(camera.failure),
   };
 }
 

@@ -1,7 +1,8 @@
 import { connectAsync, type MqttClient } from 'mqtt';
+import { AgentError } from '../base/errors.ts';
 import { brokerLogin } from './broker-login.ts';
 import './disable-packet-id-cache.ts';
-import { connectFailure } from './link/failures.ts';
+import { connectFailure, publishFailure } from './link/failures.ts';
 
 export interface OperatorOptions {
   readonly url: string;
@@ -39,15 +40,27 @@ export class OperatorClient {
     this.#client = client;
   }
 
-  /** Subscribes with QoS 1. The retained messages arrive first. */
+  /** Subscribes with QoS 1. The retained messages arrive first. Throws `mqtt_refused`. */
   async subscribe(filters: readonly string[], onMessage: OnOperatorMessage): Promise<void> {
     this.#client.on('message', (topic, payload, packet) => onMessage(topic, payload, packet.retain));
-    await this.#client.subscribeAsync([...filters], { qos: 1 });
+    try {
+      await this.#client.subscribeAsync([...filters], { qos: 1 });
+    } catch (cause) {
+      const reason = cause instanceof Error ? cause.message : String(cause);
+      throw new AgentError('mqtt_refused', `the broker refused the subscription (${reason})`, {
+        hint: 'let this user read the topics of the devices (docs/mqtt.md, "Access rules")',
+        cause,
+      });
+    }
   }
 
-  /** Publishes with QoS 1, not retained. Without a connection, the message waits for the next connection. */
+  /** Publishes with QoS 1, not retained. Throws `mqtt_publish_refused`, `mqtt_busy` or `mqtt_too_large`. Without a connection, the message waits for the next connection. */
   async publish(topic: string, payload: string | Buffer): Promise<void> {
-    await this.#client.publishAsync(topic, payload, { qos: 1 });
+    try {
+      await this.#client.publishAsync(topic, payload, { qos: 1 });
+    } catch (thrown) {
+      throw publishFailure(thrown, topic);
+    }
   }
 
   close(): void {

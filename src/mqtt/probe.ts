@@ -1,38 +1,236 @@
-import { connectAsync, type IClientOptions } from 'mqtt';
+import { randomUUID } from 'node:crypto';
+import type { Clock } from '../base/clock.ts';
+import { settleWithin } from '../base/deadline.ts';
+import { asAgentError, type AgentError } from '../base/errors.ts';
+import { parseJsonObject } from '../base/json-object.ts';
 import type { Settings } from '../config/schema.ts';
-import { clientOptions } from './link/client-options.ts';
+import type { Status } from '../contract/states.ts';
+import type { SessionOptions } from './link/client-options.ts';
 import { readCredentials } from './link/credential-files.ts';
 import { connectFailure } from './link/failures.ts';
+import { DEFAULT_TUNING } from './link/options.ts';
+import { BrokerChoice } from './link/reconnect.ts';
+import { Session } from './link/session.ts';
+import { statusMessage } from './link/status-watch.ts';
+import { subscribeToCommands, subscribeToStatus } from './link/subscriptions.ts';
+import type { Topics } from './topics.ts';
+
+export interface ProbeOptions {
+  readonly url: string;
+  readonly mqtt: Settings['mqtt'];
+  readonly topics: Topics;
+  /** Longest wait for each answer of the broker. */
+  readonly timeoutMs: number;
+}
+
+export type ProbeReport =
+  /** An agent with this identity is online: connecting as it would disconnect it. */
+  | { readonly kind: 'identity_in_use'; readonly session: string }
+  | ({ readonly kind: 'connected' } & ConnectionReport);
+
+export interface ConnectionReport {
+  readonly protocolVersion: 4 | 5;
+  /** Why the broker refuses the subscription; null when it accepts it. */
+  readonly commandRefusal: string | null;
+  readonly statusRefusal: string | null;
+  /** Why the broker refuses messages on the device's `status`, which is also the topic of the will; null otherwise. */
+  readonly publishFailure: AgentError | null;
+  /** Whether the message on `status` came back; null when that says nothing. Access rules may drop it silently. */
+  readonly isStatusDelivered: boolean | null;
+  /** Commands that wait in the session of the agent, as far as the broker sent them. They stay there. */
+  readonly waitingCommands: number;
+}
+
+/** Time for the retained status after the subscription. Brokers send it at once. */
+const RETAINED_MS = 1000;
+/** Time for the own message after its acknowledgement. */
+const DELIVERY_MS = 2000;
+/** MQTT 5 twice, then 3.1.1, as the link does when the broker closes the connection without an answer. */
+const MAX_ATTEMPTS = 3;
+const CLOSE_MS = 1000;
 
 /**
- * Connects to one broker and disconnects. It uses its own client id and no will message, so it does not disturb a
- * running agent with the same settings. Throws `mqtt_refused` or `mqtt_unreachable`.
+ * Connects to one broker as the agent does: with its client id, will, session and subscriptions, and with the fallback to
+ * MQTT 3.1.1. It leaves the session as it was: queued commands stay queued, and a new session is removed. It publishes one
+ * message, on the device's `status`: the retained one again, else `offline`; not retained. Throws `mqtt_*`.
  */
-export async function probeBroker(url: string, mqtt: Settings['mqtt'], timeoutMs: number): Promise<void> {
-  const { url: address, options } = clientOptions({
-    url,
-    protocolVersion: mqtt.protocolVersion,
-    clientId: `${mqtt.clientId}-probe-${String(process.pid)}`,
-    credentials: readCredentials(mqtt),
-    will: { topic: 'none', payload: '' },
-    keepAliveS: 30,
-    connectTimeoutMs: timeoutMs / 2,
-    ackTimeoutMs: timeoutMs,
-    window: 1,
-    maxPayloadBytes: 1024,
-  });
-  try {
-    const client = await connectAsync(address, withoutSession(options), false);
-    client.end(true);
-  } catch (error) {
-    throw connectFailure(error, url).error;
+export async function probeBroker(
+  options: ProbeOptions,
+  deps: { readonly clock: Clock },
+  signal: AbortSignal,
+): Promise<ProbeReport> {
+  const probe = new BrokerProbe(options, deps.clock, signal);
+  const session = await probe.findOnlineSession();
+  return session === null
+    ? { kind: 'connected', ...(await probe.tryConnection()) }
+    : { kind: 'identity_in_use', session };
+}
+
+class BrokerProbe {
+  readonly #options: ProbeOptions;
+  readonly #clock: Clock;
+  readonly #signal: AbortSignal;
+  readonly #ownSession = randomUUID();
+
+  constructor(options: ProbeOptions, clock: Clock, signal: AbortSignal) {
+    this.#options = options;
+    this.#clock = clock;
+    this.#signal = signal;
+  }
+
+  /**
+   * The session in the retained status of an agent with this identity that is online, for example on another machine; null
+   * without one. Reads it with another client id; a broker that refuses that id or the subscription gives no answer.
+   */
+  async findOnlineSession(): Promise<string | null> {
+    let session: Session;
+    try {
+      const clientId = `${this.#options.mqtt.clientId}-doctor`;
+      session = await this.#connect({ clientId, clean: true, will: null });
+    } catch (thrown) {
+      this.#signal.throwIfAborted();
+      const { kind, error } = connectFailure(thrown, this.#options.url);
+      // A broker may also ignore a client id that it does not know.
+      if (kind === 'unreachable' && error.code !== 'mqtt_timeout') throw error;
+      return null;
+    }
+    try {
+      const inbox = new StatusInbox(session, this.#options.topics);
+      await subscribeToStatus(session, this.#options.topics);
+      await settleWithin(RETAINED_MS, this.#clock, inbox.retained);
+      const status: Partial<Status> | null = parseJsonObject(Buffer.from(inbox.retainedPayload ?? ''));
+      const isOnline = status?.state === 'online' || status?.state === 'starting';
+      return isOnline ? String(status.session).slice(0, 64) : null;
+    } catch {
+      this.#signal.throwIfAborted();
+      return null;
+    } finally {
+      await session.leave(CLOSE_MS, { forget: true });
+    }
+  }
+
+  async tryConnection(): Promise<ConnectionReport> {
+    const session = await this.#connect({ clean: false }).catch((thrown: unknown) => {
+      this.#signal.throwIfAborted();
+      throw connectFailure(thrown, this.#options.url).error;
+    });
+    try {
+      return await this.#examine(session);
+    } finally {
+      await this.#leave(session);
+    }
+  }
+
+  async #examine(session: Session): Promise<ConnectionReport> {
+    const { topics } = this.#options;
+    const inbox = new StatusInbox(session, topics);
+    const [commandRefusal, statusRefusal] = await Promise.all([
+      subscribeToCommands(session, topics),
+      subscribeToStatus(session, topics),
+    ]);
+    if (statusRefusal === null) await settleWithin(RETAINED_MS, this.#clock, inbox.retained);
+    const payload = inbox.retainedPayload ?? this.#statusMessage();
+    inbox.expect(payload);
+    const publishFailure = await session
+      .publish(topics.status, payload, { qos: 1, retain: false })
+      .then(() => null, asAgentError);
+    if (publishFailure === null) await settleWithin(DELIVERY_MS, this.#clock, inbox.delivered);
+    // Commands that are not acknowledged may fill the window of the broker, and the message waits behind them.
+    const isKnown = statusRefusal === null && publishFailure === null && inbox.waitingCommands === 0;
+    return {
+      protocolVersion: session.protocolVersion,
+      commandRefusal,
+      statusRefusal,
+      publishFailure,
+      isStatusDelivered: inbox.isDelivered || (isKnown ? false : null),
+      waitingCommands: inbox.waitingCommands,
+    };
+  }
+
+  async #leave(session: Session): Promise<void> {
+    const isNew = !session.isResumed;
+    await session.leave(CLOSE_MS, { forget: isNew });
+    if (!isNew || session.protocolVersion === 5) return;
+    // With MQTT 3.1.1, only a clean connection removes a session.
+    const cleaner = await this.#connect({ clean: true, will: null, protocolVersion: 4 }).catch(() => null);
+    await cleaner?.leave(CLOSE_MS, { forget: true });
+  }
+
+  /** Tries the versions of MQTT in the order of the link. Rejects with the cause of the last failure. */
+  async #connect(
+    part: Partial<Pick<SessionOptions, 'clean' | 'will' | 'clientId' | 'protocolVersion'>>,
+  ): Promise<Session> {
+    const { url, mqtt, topics, timeoutMs } = this.#options;
+    const choice = new BrokerChoice([url], part.protocolVersion ?? mqtt.protocolVersion);
+    const credentials = readCredentials(mqtt);
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        return await Session.connect(
+          {
+            ...DEFAULT_TUNING,
+            ...choice.current(),
+            connectTimeoutMs: timeoutMs,
+            ackTimeoutMs: timeoutMs,
+            clientId: mqtt.clientId,
+            credentials,
+            will: { topic: topics.status, payload: this.#statusMessage() },
+            acknowledges: (topic) => topics.commandName(topic) === null,
+            ...part,
+            protocolVersion: choice.current().protocolVersion,
+          },
+          this.#clock,
+          this.#signal,
+        );
+      } catch (thrown) {
+        this.#signal.throwIfAborted();
+        const { kind } = connectFailure(thrown, url);
+        choice.failed(kind);
+        const mayFallBack = kind === 'version' || kind === 'hung_up';
+        if (!mayFallBack || attempt === MAX_ATTEMPTS) throw thrown;
+      }
+    }
+  }
+
+  #statusMessage(): string {
+    return statusMessage('offline', this.#ownSession, this.#clock.nowMs());
   }
 }
 
-/** Returns the options without the will message, and such that the broker stores no session. */
-function withoutSession(options: IClientOptions): IClientOptions {
-  const remaining: IClientOptions = { ...options, clean: true };
-  delete remaining.will;
-  delete remaining.properties;
-  return remaining;
+/** What arrives for the device during the probe. */
+class StatusInbox {
+  readonly #retained = Promise.withResolvers<unknown>();
+  readonly #delivered = Promise.withResolvers<unknown>();
+  #expected: string | null = null;
+  retainedPayload: string | null = null;
+  isDelivered = false;
+  waitingCommands = 0;
+
+  constructor(session: Session, topics: Topics) {
+    session.inbox.listen(({ topic, payload, retain }) => {
+      const text = Buffer.from(payload).toString();
+      if (topics.commandName(topic) !== null) this.waitingCommands += 1;
+      else if (topic === topics.status && retain) {
+        this.retainedPayload = text;
+        this.#retained.resolve(null);
+      } else if (topic === topics.status && text === this.#expected) {
+        this.isDelivered = true;
+        this.#delivered.resolve(null);
+      }
+    });
+  }
+
+  /** Resolves when the retained status has arrived. */
+  get retained(): Promise<unknown> {
+    return this.#retained.promise;
+  }
+
+  /** From now on, waits for a live message with this payload. */
+  expect(payload: string): void {
+    this.#expected = payload;
+  }
+
+  /** Resolves when the expected message has arrived. */
+  get delivered(): Promise<unknown> {
+    return this.#delivered.promise;
+  }
 }

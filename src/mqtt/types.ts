@@ -1,3 +1,5 @@
+import type { AgentError } from '../base/errors.ts';
+
 /** Topics are relative to the topic of the device, such as `camera/cam1/state`, unless they are called absolute. */
 export interface PublishOptions {
   readonly qos: 0 | 1;
@@ -45,6 +47,8 @@ export interface LinkStats {
   readonly broker: string | null;
   readonly protocolVersion: 4 | 5 | null;
   readonly faults?: readonly LinkFault[];
+  /** Why there is no connection; null while there is one. */
+  readonly failure?: AgentError | null;
 }
 
 /** The one connection to the broker. The other parts of the agent use it only through this interface. */

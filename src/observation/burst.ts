@@ -38,6 +38,7 @@ export async function observeBurst(
     readonly clock: Clock;
   },
   signal: AbortSignal,
+  noRetry?: AbortSignal,
 ): Promise<Burst> {
   const { camera, vision, clock } = deps;
   const startedMs = clock.monoMs();
@@ -47,7 +48,9 @@ export async function observeBurst(
   const frameFaults: AgentError[] = [];
   let cameraFailure: AgentError | null = null;
   try {
-    for await (const frame of camera.capture({ ...settings.burst, timeoutS: settings.timeoutS }, signal)) {
+    const retry = noRetry ? { noRetry } : {};
+    const capture = { ...settings.burst, timeoutS: settings.timeoutS, ...retry };
+    for await (const frame of camera.capture(capture, signal)) {
       const { bytes, fault, ...moment } = frame;
       frames.push(moment);
       if (fault) frameFaults.push(fault);

@@ -1,7 +1,8 @@
-import type { Clock } from '../base/clock.ts';
+import { isoTime, type Clock } from '../base/clock.ts';
+import type { AgentError } from '../base/errors.ts';
 import type { CameraCondition } from '../contract/health.ts';
 import type { Reason } from '../contract/observation.ts';
-import type { EventDraft } from '../contract/states.ts';
+import type { CameraState, EventDraft } from '../contract/states.ts';
 import { observationReason, type Burst } from './burst.ts';
 
 export interface CameraHealthState {
@@ -24,6 +25,7 @@ export interface CameraTransition {
   readonly reason: string | null;
   /** Duration of the previous state. */
   readonly lastedMs: number;
+  readonly failure: AgentError | null;
 }
 
 const HOUR_MS = 3_600_000;
@@ -47,6 +49,8 @@ export class CameraHealth {
   #reason: string | null = null;
   #sinceMonoMs: number;
   #lastFrameMonoMs: number | null = null;
+  /** Why the newest burst is not complete; null when it is. */
+  failure: AgentError | null = null;
   #obstructed = false;
   /** Consecutive bursts that contradict `#obstructed`. */
   #contradictions = 0;
@@ -59,6 +63,7 @@ export class CameraHealth {
 
   /** Takes the outcome of one burst. The state follows from what the camera delivers, not from the state of the sea. */
   update(burst: Burst, reasons: readonly Reason[]): CameraTransition | null {
+    this.failure = burst.failures[0] ?? null;
     const last = burst.frames.at(-1);
     if (!last) return burst.cameraFailure && this.reportFailed(observationReason(burst.cameraFailure));
     if (reasons.includes('frozen')) return this.reportFrozen(last.monoMs);
@@ -123,15 +128,25 @@ export class CameraHealth {
     this.#state = to;
     this.#reason = reason;
     if (from !== to) this.#sinceMonoMs = monoMs;
-    return { camera: this.#camera, from, to, reason, lastedMs };
+    return { camera: this.#camera, from, to, reason, lastedMs, failure: this.failure };
   }
 }
 
 /** The event that reports a transition. */
-export const stateEvent = ({ camera, from, to, reason }: CameraTransition): EventDraft => ({
+export const stateEvent = ({ camera, from, to, reason, failure }: CameraTransition): EventDraft => ({
   type: 'camera_state',
   severity: to === 'up' ? 'info' : 'warning',
   code: reason ?? to,
-  message: `Camera ${camera} is ${to}.`,
+  message: `Camera ${camera} is ${to}${to === 'down' && failure ? `: ${failure.message}` : ''}.`,
   context: { camera, state: to, before: from, reason },
+});
+
+/** The payload of `…/camera/{cam}/state`. */
+export const stateMessage = (health: CameraHealthState): CameraState => ({
+  schema: 'swellsight.camera_state/1',
+  camera: health.camera,
+  state: health.state,
+  reason: health.reason,
+  since: isoTime(health.sinceMs),
+  last_frame_age_s: health.lastFrameAgeS,
 });

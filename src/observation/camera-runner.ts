@@ -1,4 +1,4 @@
-import { isoTime, type Clock } from '../base/clock.ts';
+import type { Clock } from '../base/clock.ts';
 import { AgentError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import {
@@ -18,7 +18,7 @@ import type { Schedule, Slot } from '../schedule/types.ts';
 import type { BurstFeatures, ObservationDraft, RaiseEvent } from '../store/types.ts';
 import type { ModelLease } from '../vision/protocol.ts';
 import { burstView, meanEmbedding, observeBurst, usedResults, type Burst } from './burst.ts';
-import { CameraHealth, stateEvent } from './camera-health.ts';
+import { CameraHealth, stateEvent, stateMessage } from './camera-health.ts';
 import { FrozenDetector } from './frozen-detector.ts';
 import { ObservationQueue } from './observation-queue.ts';
 import { buildRecord, type RecordContext } from './record.ts';
@@ -143,7 +143,7 @@ export class CameraRunner {
       await this.#mayStart;
       for await (const slot of this.schedule.slots(AbortSignal.any([signal, leaving]))) {
         try {
-          await this.#queue.runSlot(slot, () => this.#observe(slot, signal));
+          await this.#queue.runSlot(slot, (noRetry) => this.#observe(slot, signal, noRetry));
         } catch (thrown) {
           signal.throwIfAborted();
           // The store or a part of the observation failed. The camera goes on with the next slot.
@@ -177,7 +177,9 @@ export class CameraRunner {
     try {
       return await this.#queue.runRequest(() => {
         either.throwIfAborted();
-        return this.#observe({ dueAtMs: this.#deps.clock.nowMs(), skipped: null }, either);
+        const now = { dueAtMs: this.#deps.clock.nowMs(), skipped: null };
+        // A person waits: the first failure of the camera is the answer.
+        return this.#observe(now, either, AbortSignal.abort());
       }, either);
     } catch (thrown) {
       if (!closing.aborted || thrown instanceof AgentError) throw thrown;
@@ -185,16 +187,17 @@ export class CameraRunner {
     }
   }
 
-  async #observe(slot: Slot, signal: AbortSignal): Promise<Observation> {
+  async #observe(slot: Slot, signal: AbortSignal, noRetry: AbortSignal): Promise<Observation> {
     const { camera, clock } = this.#deps;
     const settings = this.#settings;
     const dueMonoMs = clock.monoMs();
     using _step = { [Symbol.dispose]: () => this.#step.endObservation() };
     const calibrationBefore = this.#deps.calibration();
     using lease = this.#deps.lease();
+    const vision = this.#step.watch(settings, lease);
     const burst = slot.skipped
       ? null
-      : await observeBurst(settings, { camera, vision: this.#step.watch(settings, lease), clock }, signal);
+      : await observeBurst(settings, { camera, vision, clock }, signal, noRetry);
     const used = burst ? usedResults(burst) : [];
     const view = burstView(used);
     const isFrozen = burst ? this.#frozen.check(burst) : null;
@@ -276,15 +279,12 @@ export class CameraRunner {
   }
 
   state(): CameraState {
-    const { state, reason, sinceMs, lastFrameAgeS } = this.#health.state();
-    return {
-      schema: 'swellsight.camera_state/1',
-      camera: this.#settings.id,
-      state,
-      reason,
-      since: isoTime(sinceMs),
-      last_frame_age_s: lastFrameAgeS,
-    };
+    return stateMessage(this.#health.state());
+  }
+
+  /** Why the newest burst is not complete; null when it is. */
+  get failure(): AgentError | null {
+    return this.#health.failure;
   }
 
   healthLine(): CameraHealthReport {

@@ -20,6 +20,11 @@ interface Request {
   hasWaitedForSlot: boolean;
 }
 
+/** What the queue reads of an observation. */
+interface Outcome {
+  readonly status: string;
+}
+
 /** Requests of one camera that may wait. Each holds a connection or a command open. */
 const MAX_WAITING_REQUESTS = 4;
 /** A request that may delay the next slot starts only when this many slots ran since the last such request. */
@@ -40,10 +45,12 @@ export class ObservationQueue {
   /** Starts the scheduled observation that waits. There is at most one, because the schedule waits for its end. */
   #slot: (() => void) | null = null;
   #requests: Request[] = [];
+  /** For the scheduled observation that runs. */
+  #requestWaits = new AbortController();
   #isBusy = true;
   #isDraining = false;
   #onIdle = Promise.withResolvers<unknown>();
-  /** Duration of the last observation, the estimate for the next one. */
+  /** Duration of the last observation on request, or in a slot that did not fail: the estimate for the next one. */
   #durationMs = 0;
   #slotsSinceDelay = SLOTS_PER_DELAY;
 
@@ -56,16 +63,30 @@ export class ObservationQueue {
     return this.#requests.length < MAX_WAITING_REQUESTS;
   }
 
-  /** Runs the observation of a slot, or records a lost slot, before all waiting requests. Settles as `work` does. */
-  async runSlot<T>({ skipped }: Pick<Slot, 'skipped'>, work: () => Promise<T>): Promise<T> {
+  /**
+   * Runs the observation of a slot, or records a lost slot, before all waiting requests. Settles as `work` does. The signal
+   * that `work` gets fires when a request waits for its end.
+   */
+  async runSlot<T extends Outcome>(
+    { skipped }: Pick<Slot, 'skipped'>,
+    work: (requestWaits: AbortSignal) => Promise<T>,
+  ): Promise<T> {
     const { promise, resolve } = Promise.withResolvers<unknown>();
     this.#slot = () => resolve(null);
     this.#startIfIdle();
     await promise;
     this.#slotsSinceDelay += 1;
-    if (skipped !== null) return this.#run(work);
+    const waits = (this.#requestWaits = new AbortController());
+    if (skipped !== null) return this.#run(() => work(waits.signal));
     for (const request of this.#requests) request.hasWaitedForSlot = true;
-    return this.#runTimed(work);
+    if (this.#requests.length > 0) waits.abort();
+    const startedMs = this.#deps.clock.monoMs();
+    return await this.#run(async () => {
+      const outcome = await work(waits.signal);
+      // A request does not retry, so a slot that failed after retries is no estimate for one.
+      if (outcome.status !== 'failed') this.#durationMs = this.#deps.clock.monoMs() - startedMs;
+      return outcome;
+    });
   }
 
   /**
@@ -87,9 +108,13 @@ export class ObservationQueue {
       reject(signal.reason);
     });
     this.#requests.push(request);
+    this.#requestWaits.abort();
     this.#startIfIdle();
     await promise;
-    return await this.#runTimed(work);
+    const startedMs = this.#deps.clock.monoMs();
+    return await this.#run(() =>
+      work().finally(() => (this.#durationMs = this.#deps.clock.monoMs() - startedMs)),
+    );
   }
 
   /** The schedule has ended: runs the waiting requests. Resolves when nothing runs or waits. */
@@ -97,11 +122,6 @@ export class ObservationQueue {
     this.#isDraining = true;
     this.#startIfIdle();
     if (this.#isBusy) await this.#onIdle.promise;
-  }
-
-  #runTimed<T>(work: () => Promise<T>): Promise<T> {
-    const startedMs = this.#deps.clock.monoMs();
-    return this.#run(() => work().finally(() => (this.#durationMs = this.#deps.clock.monoMs() - startedMs)));
   }
 
   async #run<T>(work: () => Promise<T>): Promise<T> {

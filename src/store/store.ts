@@ -21,7 +21,7 @@ import { Events } from './events.ts';
 import { Ballast } from './file/ballast.ts';
 import { openDatabase, type OpenedDatabase } from './file/database.ts';
 import { FileWatch, type StoreFault } from './file/file-watch.ts';
-import { lockState, type StateLock } from './file/lock.ts';
+import { LOCK_FILE, lockState, type StateLock } from './file/lock.ts';
 import { deleteOldestQuarantined } from './file/quarantine.ts';
 import { requeueUnsent } from './file/salvage.ts';
 import { SqliteKeyValue } from './key-value.ts';
@@ -106,7 +106,7 @@ export class Store {
     } catch (cause) {
       throw new AgentError('store_failed', 'cannot create the state directory', { cause });
     }
-    const lock = lockState(join(options.stateDir, 'swellsight.lock'));
+    const lock = lockState(join(options.stateDir, LOCK_FILE));
     let opened: OpenedDatabase | null = null;
     try {
       opened = openDatabase(join(options.stateDir, 'swellsight.db'), deps.clock.nowMs());

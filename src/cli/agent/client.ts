@@ -5,6 +5,8 @@ import type { Terminal } from '../terminal.ts';
 
 /** Options of every command that sends requests to a running agent. */
 export interface AgentOptions {
+  /** Its configuration file: the default of `url` and of the token. */
+  readonly config?: string;
   readonly json?: boolean;
   readonly url?: string;
   readonly token?: string;
@@ -13,6 +15,7 @@ export interface AgentOptions {
 
 export const DEFAULT_URL = 'http://127.0.0.1:8080';
 const DEFAULT_TIMEOUT_S = 15;
+const TOKEN_HINT = 'name the file of its http.token with --token-file (or SWELLSIGHT_TOKEN_FILE)';
 
 export interface AgentRequest {
   readonly method?: 'GET' | 'POST' | 'DELETE' | 'PUT';
@@ -105,14 +108,21 @@ function toError(answer: unknown, status: number, origin: string): AgentError {
   if (typeof answer === 'object' && answer !== null && 'code' in answer && 'detail' in answer) {
     const { code, detail } = answer;
     const hint = 'hint' in answer && typeof answer.hint === 'string' ? { hint: answer.hint } : {};
+    if (code === 'request_unauthorized') return new AgentError(code, String(detail), { hint: TOKEN_HINT });
     if (typeof code === 'string' && Object.hasOwn(ERROR_CODES, code))
-      return new AgentError(code as ErrorCode, String(detail), hint);
+      return new AgentError(code as ErrorCode, withOptionNames(String(detail)), hint);
   }
   return new AgentError(
     'agent_unreachable',
     `${origin} answers with ${String(status)}, but it is not an agent`,
   );
 }
+
+/** `--limit must be <= 1000` for `querystring/limit must be <= 1000`. */
+const withOptionNames = (detail: string): string =>
+  detail
+    .replace(/\bquerystring\/(\w+)/g, (_, name: string) => `--${name.replaceAll('_', '-')}`)
+    .replace(/\bbody\/(\w+)/g, '$1');
 
 function describeFailure(error: unknown): string {
   if (!(error instanceof Error)) return String(error);

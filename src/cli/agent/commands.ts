@@ -10,6 +10,9 @@ const loadVersions = () => import('./versions.ts');
 export const addAgentOptions = (command: Command): Command =>
   command
     .option('--url <url>', `address of the agent (or SWELLSIGHT_URL; default: ${DEFAULT_URL})`)
+    .addOption(
+      new Option('-c, --config <file>', 'configuration file of the agent, for its address and token'),
+    )
     .option('--token-file <file>', 'file of its bearer token (or SWELLSIGHT_TOKEN, SWELLSIGHT_TOKEN_FILE)')
     .option('--token <token>', 'its bearer token; other users of this machine can see it')
     .addOption(jsonOption());
@@ -37,8 +40,9 @@ export function addAgentCommands(program: Command, select: SelectCommand): void 
     .option('--limit <n>', 'at most 1000', '20')
     .option('--cursor <cursor>', 'the cursor of the next page')
     .action(select(async () => (await loadObservations()).listObservations));
-  add('label <observation> [height_m]', 'set the height that a person saw in an observation')
+  add('label [observation] [height_m]', 'set the height that a person saw in an observation')
     .option('--camera <id>', 'its camera (default: search the newest observations)')
+    .option('--latest <camera>', 'instead of an observation: the newest measured one of this camera')
     .option('--observer <name>', 'name of the person')
     .option('--note <text>', 'a note for the label')
     .option('--remove', 'remove the label')

@@ -1,9 +1,11 @@
 import { AgentError } from '../../base/errors.ts';
-import type { CalibrationSummary, Observation } from '../../contract/observation.ts';
+import type { CalibrationSummary, CapturedObservation } from '../../contract/observation.ts';
+import type { CameraView } from '../../contract/openapi/views.ts';
 import type { ObservationPage } from '../../store/types.ts';
 import { formatCalibration, formatObservation } from '../format.ts';
-import { EXIT, toJson, type Terminal } from '../terminal.ts';
-import { AgentClient, type AgentOptions, type AgentRequest } from './client.ts';
+import { EXIT, toJson, toPrintable, type Terminal } from '../terminal.ts';
+import type { AgentClient, AgentOptions, AgentRequest } from './client.ts';
+import { openAgentClient } from './local-client.ts';
 
 const CAPTURE_TIMEOUT_S = 310;
 /** Number of pages of observations that are searched for the camera of a label. */
@@ -16,13 +18,19 @@ export async function captureObservation(
   options: AgentOptions,
   terminal: Terminal,
 ): Promise<number> {
-  const client = new AgentClient(options, terminal);
+  const client = await openAgentClient(options, terminal);
   const path = `/api/v1/cameras/${encodeURIComponent(camera)}/capture`;
-  const observation = await client.request<Observation>(path, {
+  const observation = await client.request<CapturedObservation>(path, {
     method: 'POST',
     timeoutS: CAPTURE_TIMEOUT_S,
   });
-  terminal.out(options.json === true ? toJson(observation) : formatObservation(observation));
+  const { failure } = observation;
+  if (options.json === true) terminal.out(toJson(observation));
+  else {
+    terminal.out(formatObservation(observation));
+    if (failure)
+      terminal.err(`${toPrintable(failure.message)} [${failure.code}]\n  ${toPrintable(failure.hint)}`);
+  }
   return observation.status === 'failed' ? EXIT.failed : EXIT.ok;
 }
 
@@ -40,8 +48,10 @@ export async function listObservations(options: ObservationsOptions, terminal: T
   const query = new URLSearchParams();
   for (const name of ['camera', 'from', 'to', 'status', 'limit', 'cursor'] as const)
     if (options[name] !== undefined) query.set(name, options[name]);
-  const client = new AgentClient(options, terminal);
+  const client = await openAgentClient(options, terminal);
   const page = await client.request<ObservationPage>(`/api/v1/observations?${query.toString()}`);
+  if (page.observations.length === 0 && options.camera !== undefined)
+    await checkCamera(options.camera, client);
   if (options.json === true) terminal.out(toJson(page));
   else {
     for (const observation of page.observations) terminal.out(formatObservation(observation));
@@ -50,8 +60,17 @@ export async function listObservations(options: ObservationsOptions, terminal: T
   return EXIT.ok;
 }
 
+/** Throws `camera_unknown`. A camera that was removed may still have observations. */
+async function checkCamera(id: string, client: AgentClient): Promise<void> {
+  const { cameras } = await client.request<{ cameras: readonly CameraView[] }>('/api/v1/cameras');
+  const known = cameras.map((camera) => camera.id);
+  if (!known.includes(id))
+    throw new AgentError('camera_unknown', `--camera ${id} is unknown; the cameras are ${known.join(', ')}`);
+}
+
 export interface LabelOptions extends AgentOptions {
   readonly camera?: string;
+  readonly latest?: string;
   readonly observer?: string;
   readonly note?: string;
   readonly remove?: boolean;
@@ -59,13 +78,13 @@ export interface LabelOptions extends AgentOptions {
 
 /** `label OBSERVATION HEIGHT_M`: sets or removes the height that a person saw. Prints the new state of the calibration. */
 export async function labelObservation(
-  id: string,
-  heightText: string | undefined,
+  first: string | undefined,
+  second: string | undefined,
   options: LabelOptions,
   terminal: Terminal,
 ): Promise<number> {
-  const client = new AgentClient(options, terminal);
-  const camera = options.camera ?? (await findCamera(id, client));
+  const client = await openAgentClient(options, terminal);
+  const { id, camera, heightText } = await findTarget([first, second], options, client);
   const labels = `/api/v1/cameras/${encodeURIComponent(camera)}/labels`;
   const [path, request]: [string, AgentRequest] =
     options.remove === true
@@ -76,6 +95,25 @@ export async function labelObservation(
     options.json === true ? toJson({ camera, calibration }) : `${camera}: ${formatCalibration(calibration)}`,
   );
   return EXIT.ok;
+}
+
+/** The observation of a label, and the text of its height. With `--latest` there is one argument less. */
+async function findTarget(
+  [first, second]: readonly [string | undefined, string | undefined],
+  { latest, camera }: LabelOptions,
+  client: AgentClient,
+): Promise<{ readonly id: string; readonly camera: string; readonly heightText: string | undefined }> {
+  if (latest === undefined) {
+    if (first === undefined) throw new AgentError('usage', 'name an observation, or a camera with --latest');
+    return { id: first, camera: camera ?? (await findCamera(first, client)), heightText: second };
+  }
+  if (second !== undefined) throw new AgentError('usage', '--latest takes the place of the observation');
+  const query = new URLSearchParams({ camera: latest, status: 'measured', limit: '1' });
+  const { observations } = await client.request<ObservationPage>(`/api/v1/observations?${query.toString()}`);
+  const [newest] = observations;
+  if (newest) return { id: newest.id, camera: latest, heightText: first };
+  await checkCamera(latest, client);
+  throw new AgentError('observation_unknown', `camera ${latest} has no measured observation yet`);
 }
 
 function labelBody(id: string, heightText: string | undefined, options: LabelOptions) {

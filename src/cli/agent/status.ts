@@ -1,21 +1,29 @@
 import type { AgentStatus, CameraView } from '../../contract/openapi/views.ts';
 import type { Health } from '../../contract/health.ts';
+import type { Observation } from '../../contract/observation.ts';
 import type { OutboxView } from '../../contract/outbox.ts';
 import { formatAge, formatCalibration, formatHeight, formatTable } from '../format.ts';
 import { createPalette, EXIT, printJson, toJson, type Terminal } from '../terminal.ts';
-import { AgentClient, type AgentOptions } from './client.ts';
+import type { AgentOptions } from './client.ts';
+import { openAgentClient } from './local-client.ts';
+
+/** Schedules without a pause rarely have longer intervals. */
+const PAUSE_MS = 3_600_000;
+const DAY_MS = 86_400_000;
 
 /** `status`: the agent, its model, broker connection and cameras. */
 export async function showStatus(options: AgentOptions, terminal: Terminal): Promise<number> {
-  const client = new AgentClient(options, terminal);
+  const client = await openAgentClient(options, terminal);
   const found = await client.request<AgentStatus>('/api/v1/status');
   if (options.json === true) return printJson(terminal, found);
   const { cameras } = await client.request<{ cameras: readonly CameraView[] }>('/api/v1/cameras');
   const { info, health, model } = found;
   const { link, inference, outbox, memory, degraded } = health;
   const active = model.active === null ? 'none' : `${model.active.name} ${model.active.version}`;
-  const connection =
-    link.connected_since === null ? 'not connected' : `connected since ${link.connected_since}`;
+  const since = (found.link ?? link).connected_since;
+  const failure = found.link?.failure ?? null;
+  const reason = failure === null ? '' : `: ${failure.message}`;
+  const connection = since === null ? `not connected${reason}` : `connected since ${since}`;
   const speed = inference.p50_ms === null ? '' : `, ${inference.p50_ms.toFixed(0)} ms per frame`;
   terminal.out(
     formatTable([
@@ -34,15 +42,36 @@ export async function showStatus(options: AgentOptions, terminal: Terminal): Pro
 
 const cameraRow = (camera: CameraView): string[] => [
   `camera ${camera.id}`,
-  camera.state.reason === null ? camera.state.state : `${camera.state.state} (${camera.state.reason})`,
+  conditionOf(camera),
   camera.schedule,
-  camera.latest === null ? 'no observation yet' : formatHeight(camera.latest),
+  camera.latest === null
+    ? 'no observation yet'
+    : `${formatHeight(camera.latest)}, ${ageOf(camera.latest)} ago`,
+  ...nextSlot(camera),
   formatCalibration(camera.calibration),
 ];
 
+const ageOf = ({ captured_at: at }: Observation): string => formatAge((Date.now() - Date.parse(at)) / 1000);
+
+/** When a camera pauses, for example at night: the time of its next observation, in the zone of this terminal. */
+function nextSlot({ next_run_at: at }: CameraView): string[] {
+  const waitMs = at === null ? 0 : Date.parse(at) - Date.now();
+  if (at === null || waitMs < PAUSE_MS) return [];
+  const time = new Date(at).toTimeString().slice(0, 5);
+  return [`asleep until ${waitMs < DAY_MS ? time : `${at.slice(0, 10)} ${time}`}`];
+}
+
+/** `down (code: message)`; the message only when the newest observation failed with the same code. */
+function conditionOf({ state: { state, reason }, failure }: CameraView): string {
+  if (reason === null) return state;
+  return failure?.code === reason ? `${state} (${reason}: ${failure.message})` : `${state} (${reason})`;
+}
+
 /** `health`: exits with 0 for ok and degraded, 1 for failed. */
 export async function showHealth(options: AgentOptions, terminal: Terminal): Promise<number> {
-  const found = await new AgentClient(options, terminal).request<{
+  const found = await (
+    await openAgentClient(options, terminal)
+  ).request<{
     status: string;
     missing: string[];
     health: Health;
@@ -57,7 +86,7 @@ export async function showHealth(options: AgentOptions, terminal: Terminal): Pro
 
 /** `outbox`: messages that wait for the broker, and messages that the broker rejected. */
 export async function showOutbox(options: AgentOptions, terminal: Terminal): Promise<number> {
-  const found = await new AgentClient(options, terminal).request<OutboxView>('/api/v1/outbox');
+  const found = await (await openAgentClient(options, terminal)).request<OutboxView>('/api/v1/outbox');
   if (options.json === true) return printJson(terminal, found);
   const { depth, oldest_age_s, dropped_total, next, rejected } = found;
   const waiting = depth === 0 ? '0' : `${String(depth)}, the oldest for ${formatAge(oldest_age_s)}`;

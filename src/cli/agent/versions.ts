@@ -4,13 +4,14 @@ import type { AgentRelease, AgentUpdate, AgentVersions } from '../../contract/ag
 import { formatTable } from '../format.ts';
 import { createProgressBar } from '../progress.ts';
 import { EXIT, toJson, type Terminal } from '../terminal.ts';
-import { AgentClient, type AgentOptions } from './client.ts';
+import type { AgentClient, AgentOptions } from './client.ts';
+import { openAgentClient } from './local-client.ts';
 
 const POLL_MS = 500;
 
 /** `agent list`: the versions on the device, the current or last update, and banned versions. */
 export async function listVersions(options: AgentOptions, terminal: Terminal): Promise<number> {
-  const state = await fetchVersions(new AgentClient(options, terminal));
+  const state = await fetchVersions(await openAgentClient(options, terminal));
   if (options.json === true) {
     terminal.out(toJson(state));
     return EXIT.ok;
@@ -72,7 +73,7 @@ async function startUpdate(
   options: AgentInstallOptions,
   terminal: Terminal,
 ): Promise<number> {
-  const client = new AgentClient(options, terminal);
+  const client = await openAgentClient(options, terminal);
   const { update } = await client.request<{ update: AgentUpdate }>(path, { method: 'POST', body });
   const last = options.watch === true ? await watchUpdate(update, client, terminal) : update;
   if (options.json === true) terminal.out(toJson(last));

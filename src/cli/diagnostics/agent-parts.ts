@@ -2,7 +2,7 @@ import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Settings } from '../../config/schema.ts';
 import { MAX_LOG_LINES } from '../../control/recent-log.ts';
-import { AgentClient, type AgentOptions } from '../agent/client.ts';
+import type { AgentClient } from '../agent/client.ts';
 import type { Terminal } from '../terminal.ts';
 import { MAX_LOG_BYTES, type Part } from './archive.ts';
 import type { RunTool } from './program-output.ts';
@@ -67,22 +67,4 @@ export function stateParts(settings: Settings | null, { env }: Pick<Terminal, 'e
 function readStateFile(path: string): unknown {
   if (statSync(path).size > MAX_STATE_FILE_BYTES) throw new Error(`${path} is too large`);
   return JSON.parse(readFileSync(path, 'utf8')) as unknown;
-}
-
-/** The address and token of the options, else those of the settings. */
-export function createLocalClient(
-  options: AgentOptions,
-  settings: Settings | null,
-  terminal: Terminal,
-): AgentClient {
-  if (settings === null || options.url !== undefined || terminal.env['SWELLSIGHT_URL'] !== undefined)
-    return new AgentClient(options, terminal);
-  const { host, port, token } = settings.http;
-  const name = /^(0\.0\.0\.0|::|\[::\])$/.test(host) ? '127.0.0.1' : host;
-  const literal = name.includes(':') && !name.startsWith('[') ? `[${name}]` : name;
-  const hasToken = options.token !== undefined || options.tokenFile !== undefined || token === null;
-  return new AgentClient(
-    { ...options, url: `http://${literal}:${String(port)}`, ...(hasToken ? {} : { token }) },
-    terminal,
-  );
 }

@@ -8,13 +8,14 @@ import { loadLocal, type LocalConfiguration } from '../../config/load.ts';
 import { computeConfigDigest, redactOverlay } from '../../config/redact.ts';
 import { shownSettings } from '../../control/diagnostics.ts';
 import type { AgentOptions } from '../agent/client.ts';
+import { createLocalClient } from '../agent/local-client.ts';
 import { configFile, configWarnings } from '../config.ts';
 import { runAllChecks } from '../doctor/command.ts';
 import type { Finding } from '../doctor/finding.ts';
 import { readAgentVersion } from '../installation.ts';
 import type { ConfigOptions } from '../options.ts';
 import { EXIT, printJson, type Terminal } from '../terminal.ts';
-import { agentParts, createLocalClient, stateParts } from './agent-parts.ts';
+import { agentParts, stateParts } from './agent-parts.ts';
 import { DiagnosticsArchive } from './archive.ts';
 import { createRunTool } from './program-output.ts';
 import { createArchiveRedactor } from './redactor.ts';
@@ -112,7 +113,10 @@ async function addChecks(
     await runAllChecks(options, { ...terminal, signal }, (finding) => checks.push(finding));
   } catch (thrown) {
     terminal.signal.throwIfAborted();
-    stopped = signal.aborted ? 'the checks take too long' : asAgentError(thrown).message;
+    const last = checks.at(-1)?.check ?? 'none';
+    stopped = signal.aborted
+      ? `the checks take too long; the last one that ended is: ${last}`
+      : asAgentError(thrown).message;
   }
   await archive.add({ file: 'doctor.json', read: () => ({ stopped, checks }) }, terminal.signal);
 }

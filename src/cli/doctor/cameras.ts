@@ -18,7 +18,12 @@ export async function* checkCameras({ settings, terminal }: DoctorContext): Asyn
     return;
   }
   const { signal } = terminal;
-  const { vision } = await openModel(undefined, settings, terminal);
+  // Without a model, the cameras are still tried; the check `model` has its fault.
+  const vision = await openModel(undefined, settings, terminal).then(
+    (opened) => opened.vision,
+    () => null,
+  );
+  signal.throwIfAborted();
   try {
     for (const camera of settings.cameras) {
       try {
@@ -29,18 +34,24 @@ export async function* checkCameras({ settings, terminal }: DoctorContext): Asyn
       }
     }
   } finally {
-    await vision.close();
+    await vision?.close();
   }
 }
 
-async function checkCamera(settings: Camera, vision: VisionClient, signal: AbortSignal): Promise<Finding> {
+async function checkCamera(
+  settings: Camera,
+  vision: VisionClient | null,
+  signal: AbortSignal,
+): Promise<Finding> {
   const startedMs = performance.now();
   const frame = await captureFrame(settings, signal);
   const seconds = ((performance.now() - startedMs) / 1000).toFixed(1);
+  const check = `camera ${settings.id}` as const;
+  const size = `${String(Math.round(frame.bytes.length / 1024))} kB, in ${seconds} s`;
+  if (vision === null) return okFinding(check, `${size}; not judged, because no model can be used`);
   const { roi, privacyMasks } = settings;
   const { widthPx, heightPx, quality } = await vision.analyze(frame.bytes, { roi, privacyMasks }, signal);
-  const image = `${String(widthPx)}x${String(heightPx)}, ${String(Math.round(frame.bytes.length / 1024))} kB, in ${seconds} s`;
-  const check = `camera ${settings.id}` as const;
+  const image = `${String(widthPx)}x${String(heightPx)}, ${size}`;
   return quality.reasons.length === 0
     ? okFinding(check, image)
     : warnFinding(
@@ -56,7 +67,7 @@ async function captureFrame(settings: Camera, signal: AbortSignal): Promise<Fram
   try {
     const { timeoutS } = settings;
     // The camera has a deadline of its own, and its first failure is the answer.
-    const options = { frames: 1, intervalS: 0, timeoutS, retry: false };
+    const options = { frames: 1, intervalS: 0, timeoutS, noRetry: AbortSignal.abort() };
     for await (const frame of camera.capture(options, signal)) return frame;
     throw new AgentError('camera_no_frame', 'the camera returned no frame');
   } finally {

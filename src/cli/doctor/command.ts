@@ -73,7 +73,8 @@ async function runChecks(context: DoctorContext, addFinding: (finding: Finding) 
   const { checkGpu } = await import('./gpu.ts');
   const { checkModel } = await import('./model.ts');
   const { checkCameras } = await import('./cameras.ts');
-  const { checkBroker, checkHttp } = await import('./network.ts');
+  const { checkHttp } = await import('./network.ts');
+  const { checkBroker } = await import('./broker.ts');
   const checks: readonly [name: CheckName, check: Check][] = [
     ['node', machine.checkNode],
     ['hardware', machine.checkHardware],

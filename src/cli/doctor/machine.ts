@@ -4,6 +4,7 @@ import { systemClock } from '../../base/clock.ts';
 import { deadlineSignal } from '../../base/deadline.ts';
 import { createDirectory } from '../../base/create-directory.ts';
 import { errorCode } from '../../base/disk-errors.ts';
+import { asAgentError } from '../../base/errors.ts';
 import { systemTimeZone } from '../../base/time-zone.ts';
 import { nextSlots } from '../config.ts';
 import { failFinding, okFinding, warnFinding, type DoctorContext, type Finding } from './finding.ts';
@@ -92,18 +93,29 @@ export async function* checkTimeZone({ settings }: DoctorContext): AsyncGenerato
 export async function* checkFfmpeg({ settings, terminal }: DoctorContext): AsyncGenerator<Finding> {
   const cameras = settings.cameras.filter(({ kind }) => FFMPEG_KINDS.has(kind)).map(({ id }) => id);
   const { runProgram } = await import('../../camera/child-program.ts');
-  const version = await runProgram(
-    { program: 'ffmpeg', args: ['-version'], maxStdoutBytes: 65_536 },
-    { clock: systemClock },
-    deadlineSignal(FFMPEG_TIMEOUT_MS, terminal.signal),
-  ).catch(() => null);
-  const name = /^ffmpeg version (\S+)/.exec(version?.stdout?.toString() ?? '')?.[1];
-  if (name !== undefined) yield okFinding('ffmpeg', name);
-  else if (cameras.length > 0)
-    yield failFinding(
-      'ffmpeg',
-      `missing, needed by ${cameras.join(', ')}`,
-      'install it: sudo apt update && sudo apt install ffmpeg',
+  let fault = 'missing';
+  try {
+    const { stdout, stderr } = await runProgram(
+      { program: 'ffmpeg', args: ['-version'], maxStdoutBytes: 65_536 },
+      { clock: systemClock },
+      deadlineSignal(FFMPEG_TIMEOUT_MS, terminal.signal),
     );
-  else yield okFinding('ffmpeg', 'missing, and no camera needs it');
+    const name = /^ffmpeg version (\S+)/.exec(stdout?.toString() ?? '')?.[1];
+    if (name !== undefined) {
+      yield okFinding('ffmpeg', name);
+      return;
+    }
+    fault = `it does not run: ${stderr.trim().split('\n').at(-1) ?? ''}`;
+  } catch (thrown) {
+    terminal.signal.throwIfAborted();
+    const { code, message } = asAgentError(thrown);
+    if (code !== 'camera_program_missing') fault = `it does not answer: ${message}`;
+  }
+  yield cameras.length > 0
+    ? failFinding(
+        'ffmpeg',
+        `${fault}; needed by ${cameras.join(', ')}`,
+        'install it: sudo apt update && sudo apt install ffmpeg',
+      )
+    : okFinding('ffmpeg', `${fault}; no camera needs it`);
 }

@@ -3,7 +3,8 @@ import type { ModelInstall } from '../../contract/model.ts';
 import type { ModelRef } from '../../contract/observation.ts';
 import type { ModelState } from '../../contract/states.ts';
 import { AgentError, ERROR_CODES, type ErrorCode } from '../../base/errors.ts';
-import { AgentClient, type AgentOptions } from '../agent/client.ts';
+import type { AgentClient, AgentOptions } from '../agent/client.ts';
+import { openAgentClient } from '../agent/local-client.ts';
 import { formatTable } from '../format.ts';
 import { createProgressBar } from '../progress.ts';
 import { EXIT, printJson, toJson, type Terminal } from '../terminal.ts';
@@ -14,7 +15,7 @@ const POLL_MS = 500;
 
 /** `model list`: the slots, the current or last install, and refused models. */
 export async function listModels(options: AgentOptions, terminal: Terminal): Promise<number> {
-  const state = await fetchState(new AgentClient(options, terminal));
+  const state = await fetchState(await openAgentClient(options, terminal));
   if (options.json === true) return printJson(terminal, state);
   const { slots, active, install, refused = [], pinned = false, trusted = true } = state;
   const marks = [...(trusted ? [] : ['not signed']), ...(pinned ? ['pinned by model.active'] : [])];
@@ -55,7 +56,7 @@ export async function installModel(
   options: ModelInstallOptions,
   terminal: Terminal,
 ): Promise<number> {
-  const client = new AgentClient(options, terminal);
+  const client = await openAgentClient(options, terminal);
   const { install } = await client.request<{ install: ModelInstall }>('/api/v1/models/install', {
     method: 'POST',
     body: {
@@ -120,7 +121,7 @@ const toAgentError = ({ code, message }: NonNullable<ModelInstall['reason']>): A
 export const switchModel =
   (action: 'rollback' | 'reload') =>
   async (options: AgentOptions, terminal: Terminal): Promise<number> => {
-    const client = new AgentClient(options, terminal);
+    const client = await openAgentClient(options, terminal);
     const { model } = await client.request<{ model: ModelRef }>(`/api/v1/models/${action}`, SWITCH_REQUEST);
     terminal.out(options.json === true ? toJson({ model }) : `${model.name} ${model.version} is active`);
     return EXIT.ok;
@@ -128,7 +129,7 @@ export const switchModel =
 
 /** `model abort`. */
 export async function abortInstall(options: AgentOptions, terminal: Terminal): Promise<number> {
-  const client = new AgentClient(options, terminal);
+  const client = await openAgentClient(options, terminal);
   const answer = await client.request<{ aborted: true }>('/api/v1/models/abort', SWITCH_REQUEST);
   terminal.out(options.json === true ? toJson(answer) : 'the install is aborted');
   return EXIT.ok;

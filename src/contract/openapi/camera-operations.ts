@@ -2,8 +2,9 @@ import { Type } from '@sinclair/typebox';
 import { CalibrationDocument } from '../calibration.ts';
 import { COMMAND_ARGS } from '../command.ts';
 import { closed } from '../schema-parts.ts';
-import { Observation } from '../observation.ts';
+import { CapturedObservation } from '../observation.ts';
 import {
+  CAMERA_ERRORS,
   CameraParams,
   Flag,
   jsonAnswer,
@@ -46,7 +47,7 @@ export const CAMERA_OPERATIONS = {
       answers: [mediaAnswer(200, 'The JPEG.', 'image/jpeg')],
       errors: [
         'camera_unknown',
-        'camera_no_frame',
+        ...CAMERA_ERRORS,
         'image_corrupt',
         'image_unsupported',
         'image_too_large',
@@ -61,8 +62,8 @@ export const CAMERA_OPERATIONS = {
         'When the camera or the model fails, the request still succeeds, and the record states the failure. ' +
         'Observations of the schedule go first. A few requests of a camera wait; further ones get 503 with Retry-After.',
       params: CameraParams,
-      answers: [jsonAnswer(200, 'The record, with any status.', Observation)],
-      errors: ['camera_unknown', 'capture_busy', 'vision_closed', 'vision_timeout', ...STORE_WRITE_ERRORS],
+      answers: [jsonAnswer(200, 'The record, with any status.', CapturedObservation)],
+      errors: ['camera_unknown', 'capture_busy', 'vision_closed', 'command_timeout', ...STORE_WRITE_ERRORS],
     },
   }),
   ...operations('calibration', {

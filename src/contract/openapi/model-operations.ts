@@ -73,6 +73,7 @@ export const MODEL_OPERATIONS = operations('models', {
       'model_no_previous',
       'model_install_busy',
       'model_pinned',
+      'command_timeout',
       ...START_ERRORS,
       ...STORE_WRITE_ERRORS,
     ],
@@ -82,6 +83,6 @@ export const MODEL_OPERATIONS = operations('models', {
     path: '/api/v1/models/reload',
     summary: 'Restarts the active model in a new process. No frame and no request is lost.',
     answers: [jsonAnswer(200, 'The active model.', Serves)],
-    errors: ['model_install_busy', ...START_ERRORS],
+    errors: ['model_install_busy', 'command_timeout', ...START_ERRORS],
   },
 });

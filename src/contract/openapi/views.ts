@@ -2,7 +2,7 @@ import { Type, type Static } from '@sinclair/typebox';
 import { Health } from '../health.ts';
 import { ModelInstall } from '../model.ts';
 import { Nullable, StringEnum, Time, closed } from '../schema-parts.ts';
-import { CalibrationSummary, Observation } from '../observation.ts';
+import { CalibrationSummary, Failure, Observation } from '../observation.ts';
 import { CameraState, Info, ModelState, Status } from '../states.ts';
 
 const Codes = Type.Array(Type.String());
@@ -21,6 +21,18 @@ export const Problem = Type.Object(
 );
 export type Problem = Static<typeof Problem>;
 
+const LinkView = Type.Object(
+  {
+    broker: Nullable(Type.String({ description: 'host:port' })),
+    connected_since: Nullable(Time),
+    protocol_version: Nullable(Type.Integer({ description: '4 is MQTT 3.1.1' })),
+    faults: { ...Codes, description: 'docs/health.md explains each code' },
+    failure: Nullable(Failure),
+  },
+  { ...closed, description: 'the connection to the broker at this moment' },
+);
+export type LinkView = Readonly<Static<typeof LinkView>>;
+
 export const AgentStatus = Type.Object(
   {
     status: Status.properties.state,
@@ -28,6 +40,7 @@ export const AgentStatus = Type.Object(
     health: Health,
     model: ModelState,
     cameras: Type.Array(CameraState),
+    link: Type.Optional(LinkView),
   },
   { ...closed, title: 'AgentStatus' },
 );
@@ -68,6 +81,10 @@ export const CameraView = Type.Object(
     next_run_at: Nullable(Time),
     latest: Nullable(Observation),
     calibration: CalibrationSummary,
+    failure: Type.Optional({
+      ...Nullable(Failure),
+      description: 'why the newest observation has no frames, or fewer than wanted; null when it has all',
+    }),
   },
   { ...closed, title: 'Camera' },
 );

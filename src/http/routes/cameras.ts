@@ -2,7 +2,7 @@ import type { FastifyReply } from 'fastify';
 import type { CalibrationDocument } from '../../contract/calibration.ts';
 import { CAMERA_OPERATIONS } from '../../contract/openapi/camera-operations.ts';
 import { isSet } from '../../contract/openapi/operation.ts';
-import { AgentError } from '../../base/errors.ts';
+import { AgentError, type ErrorCode } from '../../base/errors.ts';
 import { deadlineSignal } from '../../base/deadline.ts';
 import { addRoute, disconnectSignal, type Routes } from '../route.ts';
 
@@ -25,7 +25,7 @@ export const cameraRoutes: Routes = (app, { api }) => {
   });
 
   addRoute(app, capture, ({ params }, reply) =>
-    withTimeout(CAPTURE_TIMEOUT_MS, reply, (signal) => api.capture(params.id, signal)),
+    withTimeout(CAPTURE_TIMEOUT_MS, reply, (signal) => api.capture(params.id, signal), 'command_timeout'),
   );
 };
 
@@ -50,21 +50,19 @@ export const labelRoutes: Routes = (app, { api }) => {
   );
 };
 
-/** Cancels the work when the client disconnects, or after a time. Throws `vision_timeout`. */
+/** Cancels the work when the client disconnects, or after a time. Throws `code`, unless the work knows a cause. */
 async function withTimeout<T>(
   timeoutMs: number,
   reply: FastifyReply,
   work: (signal: AbortSignal) => Promise<T>,
+  code: ErrorCode = 'vision_timeout',
 ): Promise<T> {
   const disconnected = disconnectSignal(reply);
   const either = deadlineSignal(timeoutMs, disconnected);
   try {
     return await work(either);
   } catch (thrown) {
-    if (either.aborted && !disconnected.aborted)
-      throw new AgentError('vision_timeout', 'the request took too long and was cancelled', {
-        cause: thrown,
-      });
-    throw thrown;
+    if (thrown instanceof AgentError || !either.aborted || disconnected.aborted) throw thrown;
+    throw new AgentError(code, 'the request took too long and was cancelled', { cause: thrown });
   }
 }

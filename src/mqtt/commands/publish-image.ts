@@ -74,9 +74,12 @@ async function renderWithin(
 }
 
 /** The error instead of an image while a camera is down: its newest frame is old and would look like a current one. */
-function createDownError({ id, state }: CameraView): AgentError {
-  const { reason } = state;
+function createDownError({ id, state, failure = null }: CameraView): AgentError {
+  const { reason, since } = state;
   const code =
     reason !== null && Object.hasOwn(ERROR_CODES, reason) ? (reason as ErrorCode) : 'camera_no_frame';
-  return new AgentError(code, `camera ${id} is down since ${state.since}`);
+  const message = `camera ${id} is down since ${since}`;
+  return failure?.code === code
+    ? new AgentError(code, `${message}: ${failure.message}`, { hint: failure.hint })
+    : new AgentError(code, message);
 }

@@ -12,10 +12,12 @@ export interface SessionOptions
     Pick<LinkTuning, 'keepAliveS' | 'connectTimeoutMs' | 'ackTimeoutMs' | 'window' | 'maxPayloadBytes'> {
   readonly clientId: string;
   readonly credentials: Credentials;
-  /** The will message, retained, QoS 1. The broker publishes it when it loses this connection. */
-  readonly will: { readonly topic: string; readonly payload: string };
+  /** The will message, retained, QoS 1. The broker publishes it when it loses this connection. Null: none. */
+  readonly will: { readonly topic: string; readonly payload: string } | null;
   /** True: the broker must discard the old session, for example because it contains a message that is too large. */
   readonly clean?: boolean;
+  /** False for a message that must stay in the session at the broker, although it arrives here. Default: all are acknowledged. */
+  readonly acknowledges?: (topic: string) => boolean;
 }
 
 /** How long the broker keeps commands for a disconnected device, seconds. */
@@ -48,12 +50,16 @@ export function clientOptions(options: SessionOptions): {
     reconnectPeriod: 0,
     resubscribe: false,
     queueQoSZero: false,
-    will: {
-      topic: options.will.topic,
-      payload: Buffer.from(options.will.payload),
-      qos: 1,
-      retain: true,
-    },
+    ...(options.will === null
+      ? {}
+      : {
+          will: {
+            topic: options.will.topic,
+            payload: Buffer.from(options.will.payload),
+            qos: 1 as const,
+            retain: true,
+          },
+        }),
     ...(options.protocolVersion === 5
       ? {
           properties: {

@@ -62,17 +62,22 @@ export function connectFailure(thrown: unknown, url: string): ConnectFailure {
     reason,
     ...(code === null ? {} : { reason_code: code }),
   };
-  const { kind, message } = classifyConnectCode(code);
+  const { kind, message, hint } = classifyConnectCode(code);
   const errorCode = kind === 'refused' ? 'mqtt_refused' : 'mqtt_unreachable';
-  return { kind, error: new AgentError(errorCode, message, { context, cause: thrown }) };
+  const details = { context, cause: thrown, ...(hint === undefined ? {} : { hint }) };
+  return { kind, error: new AgentError(errorCode, message, details) };
 }
+
+const CERTIFICATE_HINT =
+  'set mqtt.ca (--ca) to the certificate of the authority that signed that of the broker; check its host name and dates';
 
 function classifyConnectCode(code: unknown): {
   readonly kind: ConnectFailure['kind'];
   readonly message: string;
+  readonly hint?: string;
 } {
   if (typeof code === 'string' && CERTIFICATE_CODES.test(code))
-    return { kind: 'refused', message: 'the certificate was not accepted' };
+    return { kind: 'refused', message: 'the certificate was not accepted', hint: CERTIFICATE_HINT };
   if (code === 'ECONNRESET' || code === 'hung_up')
     return { kind: 'hung_up', message: 'the broker closed the connection without an answer' };
   if (typeof code !== 'number') return { kind: 'unreachable', message: 'the broker is unreachable' };

@@ -23,6 +23,8 @@ export interface SessionEnd {
   /** The DISCONNECT packet of the broker; MQTT 5 only. */
   readonly disconnect: { readonly code: number; readonly serverReference: string | null } | null;
   readonly receivedOversizedPacket: boolean;
+  /** Null while the session is open. */
+  readonly endReason: string | null;
 }
 
 /**
@@ -35,6 +37,8 @@ export class LinkFaults {
   readonly #raise: RaiseEvent;
   /** Monotonic time of the last event about each fault. */
   readonly #raisedMonoMs = new Map<string, number>();
+  /** Why the last attempt failed or the last connection ended; null after CONNACK. */
+  failure: AgentError | null = null;
   #isRefused = false;
   #takenOverMonoMs = -Infinity;
   #conflictMonoMs = -Infinity;
@@ -65,12 +69,14 @@ export class LinkFaults {
 
   /** Call after CONNACK. */
   accepted(): void {
+    this.failure = null;
     this.#isRefused = false;
     this.#raisedMonoMs.delete('refused');
   }
 
   /** Call after a failed connection attempt. */
   connectFailed({ kind, error }: ConnectFailure): void {
+    this.failure = error;
     if (kind === 'refused') {
       this.#isRefused = true;
       this.#raiseEvery(Infinity, 'refused', events.refusedEvent(error));
@@ -81,7 +87,10 @@ export class LinkFaults {
   }
 
   /** Call at the end of a connection. Returns the reason that the broker gave. */
-  sessionEnded({ broker, disconnect, receivedOversizedPacket }: SessionEnd): DisconnectReason {
+  sessionEnded({ broker, disconnect, receivedOversizedPacket, endReason }: SessionEnd): DisconnectReason {
+    this.failure = new AgentError('mqtt_unreachable', 'the connection to the broker was lost', {
+      context: { broker, reason: endReason },
+    });
     const reason = disconnect ? disconnectReason(disconnect.code) : 'unreachable';
     switch (reason) {
       case 'taken_over':

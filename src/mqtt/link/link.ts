@@ -9,6 +9,7 @@ import type { ReceivedMessage } from './open-client.ts';
 import { DEFAULT_TUNING, type LinkDeps, type LinkOptions, type LinkTuning } from './options.ts';
 import { BrokerChoice, Reconnects, type BrokerAddress } from './reconnect.ts';
 import { Session } from './session.ts';
+import { subscribeToCommands, subscribeToStatus } from './subscriptions.ts';
 import { statusMessage, StatusWatch } from './status-watch.ts';
 import { RetainedStates } from '../retained-states.ts';
 import type { Link, LinkStats, PublishOptions, StateOptions } from '../types.ts';
@@ -110,6 +111,7 @@ export class MqttLink implements Link {
       broker: this.#session?.broker ?? null,
       protocolVersion: this.#session?.protocolVersion ?? null,
       faults: this.#faults.codes(),
+      failure: this.connected ? null : this.#faults.failure,
     };
   }
 
@@ -214,20 +216,17 @@ export class MqttLink implements Link {
 
   async #publishInitialMessages(session: Session): Promise<void> {
     const { topics } = this.#deps;
-    const subscribeStatus = (): Promise<string | null> =>
-      session.subscribe(topics.status, { retained: true, own: true });
-    // The retained status shows whether another agent has this identity. If the broker refuses the subscription to
-    // commands, the device still publishes.
+    // If the broker refuses the subscription to commands, the device still publishes.
     const [commandRefusal] = await Promise.all([
-      session.subscribe(topics.commands, { retained: false, own: false }),
-      subscribeStatus(),
+      subscribeToCommands(session, topics),
+      subscribeToStatus(session, topics),
     ]);
     this.#faults.setCommandRefusal(commandRefusal);
     if (this.#reconnects.connections === 1) await this.#publishStatus(session, 'starting');
     await this.#publishStatesAndOnline(session);
     this.#statusWatch.publishedOnline();
     // Subscribe again: a slow broker may publish the old will message late. After `online`, any other status is stale.
-    await subscribeStatus();
+    await subscribeToStatus(session, topics);
   }
 
   /** Resolves with true after it closed the session because the device's certificate was renewed. */

@@ -20,6 +20,11 @@ export interface ReceivedMessage extends CommandPacket {
 export function openClient(options: SessionOptions): { readonly client: MqttClient; readonly inbox: Inbox } {
   const { url, options: clientSettings } = clientOptions(options);
   const client = connect(url, clientSettings);
+  const { acknowledges } = options;
+  // mqtt.js sends no acknowledgement for a message whose handler fails.
+  if (acknowledges)
+    client.handleMessage = ({ topic }, done) =>
+      done(acknowledges(topic) ? undefined : new Error('not acknowledged'));
   // An error event without a listener would end the process.
   client.on('error', () => undefined);
   // Create the inbox now: messages that the broker had queued arrive directly after CONNACK.

@@ -27,6 +27,8 @@ export class Session implements SessionEnd {
   readonly broker: string;
   readonly protocolVersion: 4 | 5;
   readonly maxPayloadBytes: number;
+  /** True when the broker had a session of this client id, with its subscriptions and queued messages. */
+  readonly isResumed: boolean;
   /** Resolves with the reason at the end of the connection. */
   readonly closed: Promise<string>;
   /** Validity of the broker's certificate; null without TLS, and over WebSocket. */
@@ -84,6 +86,7 @@ export class Session implements SessionEnd {
     this.broker = brokerName(options.url);
     this.brokerCertificate = brokerCertificateOf(client);
     this.protocolVersion = options.protocolVersion;
+    this.isResumed = connack.sessionPresent;
     this.maxPayloadBytes = Math.max(
       0,
       Math.min(options.maxPayloadBytes, (maximumPacketSize ?? Infinity) - PACKET_OVERHEAD_BYTES),
@@ -145,6 +148,10 @@ export class Session implements SessionEnd {
     });
   }
 
+  get endReason(): string | null {
+    return this.#endReason;
+  }
+
   /** False as soon as `leave` was called or the connection ended, even before `closed` resolves. */
   get isOpen(): boolean {
     return this.#endReason === null && !this.#isLeaving;
@@ -152,13 +159,15 @@ export class Session implements SessionEnd {
 
   /**
    * Sends DISCONNECT, so that the broker discards the will message. After `timeoutMs`, closes the socket in any case.
+   * `forget`: with MQTT 5, the broker also removes the session.
    */
-  async leave(timeoutMs: number): Promise<void> {
+  async leave(timeoutMs: number, { forget = false }: { readonly forget?: boolean } = {}): Promise<void> {
+    const packet = forget && this.protocolVersion === 5 ? { properties: { sessionExpiryInterval: 0 } } : {};
     this.#isLeaving = true;
     if (this.#endReason === null) {
       // Do not wait for acknowledgements, which could take forever. Unacknowledged records stay in the outbox.
       for (const id of Object.keys(this.#client.outgoing)) this.#client.removeOutgoingMessage(Number(id));
-      await callbackOrTimeout(timeoutMs, (done) => this.#client.end(false, {}, done));
+      await callbackOrTimeout(timeoutMs, (done) => this.#client.end(false, packet, done));
     }
     this.drop('left');
     await callbackOrTimeout(FORCED_END_MS, (done) => this.#client.end(true, {}, done));

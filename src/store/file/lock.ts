@@ -41,6 +41,31 @@ export function lockState(path: string): StateLock {
   return { release: () => db.close() };
 }
 
+/** Name of the lock file in the state directory. */
+export const LOCK_FILE = 'swellsight.lock';
+
+/**
+ * The process that has taken the lock, without taking it; null when it is free or cannot be read. `pid` is null where the
+ * system does not tell.
+ */
+export function findLockHolder(path: string): { readonly pid: number | null } | null {
+  let db: Database.Database;
+  try {
+    db = new Database(path, { readonly: true, fileMustExist: true, timeout: 0 });
+  } catch {
+    return null;
+  }
+  try {
+    // Any read needs a shared lock.
+    db.pragma('schema_version');
+    return null;
+  } catch (thrown) {
+    return errorCode(thrown)?.startsWith('SQLITE_BUSY') === true ? { pid: readLockHolder(path) } : null;
+  } finally {
+    db.close();
+  }
+}
+
 /** The process that holds a lock on the file; null where the system does not tell. Source: proc_locks(5). */
 function readLockHolder(path: string): number | null {
   try {

@@ -33,10 +33,14 @@ const captureOnce = async (
 };
 
 describe('the deadline of the caller', () => {
-  const serve = async (status: number): Promise<{ server: TestServer; count: () => number }> => {
+  const serve = async (
+    status: number,
+    onRequest: () => unknown = () => undefined,
+  ): Promise<{ server: TestServer; count: () => number }> => {
     let requests = 0;
     const server = await httpServer((_, response) => {
       requests += 1;
+      onRequest();
       response.writeHead(status).end();
     });
     return { server, count: () => requests };
@@ -44,12 +48,21 @@ describe('the deadline of the caller', () => {
 
   it('is not reached without retries: the first failure is the answer', async () => {
     const { server, count } = await serve(404);
-    const failure = await captureOnce({ kind: 'http', url: server.url }, { retry: false });
+    const failure = await captureOnce({ kind: 'http', url: server.url }, { noRetry: AbortSignal.abort() });
     await server.stop();
     expect(failure).toMatchObject({
       code: 'camera_unreachable',
       message: expect.stringContaining('404') as unknown,
     });
+    expect(count()).toBe(1);
+  });
+
+  it('is not awaited either when somebody begins to wait during the retries', async () => {
+    const waits = new AbortController();
+    const { server, count } = await serve(500, () => setTimeout(() => waits.abort(), 50));
+    const failure = await captureOnce({ kind: 'http', url: server.url }, { noRetry: waits.signal });
+    await server.stop();
+    expect(failure).toMatchObject({ code: 'camera_unreachable' });
     expect(count()).toBe(1);
   });
 

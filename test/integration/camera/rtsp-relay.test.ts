@@ -26,7 +26,7 @@ const capture = async (url: string, part: Partial<CameraSettings> = {}) => {
   const settings = cameraSettings({ kind: 'rtsp', url, schedule: { everyS: 0.001 }, ...part });
   const camera = await openCamera(settings, { clock: systemClock, log: createLog('silent') });
   stack.push(() => camera.close());
-  return await captureBurst(camera, { timeoutS: 15, retry: false });
+  return await captureBurst(camera, { timeoutS: 15, noRetry: AbortSignal.abort() });
 };
 
 /** A server that records what it receives, and answers each request with a status line and headers. */

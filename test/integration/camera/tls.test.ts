@@ -38,7 +38,7 @@ const start = async (open: OpenQuirk) => {
   const settings = cameraSettings({ timeoutS: 15, ...(await open(stack)) });
   const camera = await openCamera(settings, { clock: systemClock, log: createLog('silent') });
   stack.defer(() => camera.close());
-  return () => captureBurst(camera, { timeoutS: 15, retry: false });
+  return () => captureBurst(camera, { timeoutS: 15, noRetry: AbortSignal.abort() });
 };
 
 describe.each(Object.entries(TLS_KINDS))('%s over TLS', (_, open) => {

@@ -41,7 +41,7 @@ describe('commands for a running agent', () => {
     expect(code).toBe(0);
     expect(stdout).toMatch(/state +online/);
     expect(stdout).toMatch(
-      /camera north +up +every 60 s +1\.20 m \(0\.90 to 1\.50, site_median\) +3 labels, 5 more needed/,
+      /camera north +up +every 60 s +1\.20 m \(0\.90 to 1\.50, site_median\), \d+ \w+ ago +3 labels, 5 more needed/,
     );
     expect((await cli('status', '--json')).json()).toMatchObject({
       status: 'online',
@@ -91,6 +91,40 @@ describe('commands for a running agent', () => {
       observations: [observation],
       cursor: 'next',
     });
+  });
+
+  it('label --latest takes the newest measured observation of a camera', async () => {
+    const { cli, api } = await serveAgent();
+    const { code, stdout } = await cli('label', '--latest', 'north', '1.4');
+    expect([code, stdout]).toEqual([0, 'north: 3 labels, 5 more needed\n']);
+    expect(api.labelled).toEqual([{ observation_id: OBSERVATION_ID, height_m: 1.4 }]);
+    expect(api.queries).toEqual([{ camera: 'north', status: 'measured', limit: 1 }]);
+    expect((await cli('label', '--latest', 'north', OBSERVATION_ID, '1.4')).code).toBe(2);
+    expect((await cli('label')).stderr).toContain('--latest');
+  });
+
+  it('observations of an unknown camera are an error, and messages name options', async () => {
+    const { cli, api } = await serveAgent();
+    api.observations = () => ({ observations: [], cursor: null });
+    const unknown = await cli('observations', '--camera', 'nroth');
+    expect([unknown.code, unknown.stderr]).toEqual([1, expect.stringContaining('--camera nroth is unknown')]);
+    expect(unknown.stderr).toContain('the cameras are north');
+    expect((await cli('observations', '--camera', 'north')).code).toBe(0);
+    const tooMany = await cli('observations', '--limit', '5000');
+    expect([tooMany.code, tooMany.stderr]).toEqual([2, expect.stringContaining('--limit')]);
+    expect(tooMany.stderr).not.toContain('querystring');
+  });
+
+  it('takes address and token from the configuration file of the agent', async () => {
+    const { url } = await serveAgent('sesame');
+    const dir = mkdtempSync(join(tmpdir(), 'swellsight-config-'));
+    cleanups.push(() => rmSync(dir, { recursive: true }));
+    const file = join(dir, 'agent.json5');
+    writeFileSync(file, JSON.stringify({ http: { port: Number(new URL(url).port), token: 'sesame' } }));
+    for (const command of [['status'], ['observations'], ['model', 'list'], ['agent', 'list']])
+      expect((await runCli([...command, '--config', file], { cwd: dir })).code).toBe(0);
+    const refused = await runCli(['status', '--url', url]);
+    expect(refused.stderr).toContain('--token-file');
   });
 
   it('outbox shows waiting and rejected messages, and with --json the whole document', async () => {

@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { AnalyzedFile } from '../../../src/cli/analyze-files.ts';
 import type { Finding } from '../../../src/cli/doctor/finding.ts';
 import { bundleDir } from '../../fixtures/bundles.ts';
+import { httpServer, tcpServer } from '../../fixtures/camera-server.ts';
 import { runCli } from '../../fixtures/cli.ts';
 
 const GOLDEN = join(import.meta.dirname, '../../../models/swellsight-factory/1.0.0/golden');
@@ -154,6 +155,44 @@ describe('doctor', () => {
     for (const name of ['disk', 'clock', 'ffmpeg']) expect(state).toHaveProperty(name);
     for (const finding of checks) expect(finding.state === 'ok').toBe(finding.mend === null);
   });
+
+  it('shows the first failure of each camera with a remedy, and no deadline in its place', async () => {
+    const notFound = await httpServer((_, response) => response.writeHead(404).end('nothing here'));
+    const text = await httpServer((_, response) => response.end('<p>Session expired\x1b[2J, s3cretword</p>'));
+    const { port } = await tcpServer(() => undefined).then(async (server) => {
+      await server.stop();
+      return server;
+    });
+    const camera = (id: string, kind: string, url: string) => ({ id, kind, url });
+    const file = join(dir, 'cameras.json5');
+    writeFileSync(
+      file,
+      JSON.stringify({
+        stateDir: join(dir, 'state'),
+        cameras: [
+          camera('missing', 'http', `${notFound.url}/snap.jpg`),
+          camera('refused', 'rtsp', `rtsp://127.0.0.1:${String(port)}/stream`),
+          { ...camera('text', 'http', text.url), username: 'viewer', password: 's3cretword' },
+        ],
+        http: { port: 0 },
+        inference: { providers: ['cpu'], threads: 1 },
+      }),
+    );
+    const { code, stdout } = await runCli(['doctor', '--config', file], { cwd: dir });
+    await Promise.all([notFound.stop(), text.stop()]);
+    expect(code).toBe(1);
+    const lines = stdout.split('\n').filter((line) => line.includes(' camera '));
+    expect(lines).toEqual([
+      expect.stringMatching(
+        /camera missing +the camera answered with status 404 \[camera_unreachable\] -> check the path/,
+      ),
+      expect.stringMatching(/camera refused +.*Connection refused \[camera_unreachable\] -> check the port/),
+      expect.stringMatching(
+        /camera text +.*<p>Session expired \[2J, \*\*\*<\/p> \[camera_codec\] -> open url in a browser/,
+      ),
+    ]);
+    expect(stdout).not.toMatch(/internal|abort|s3cret|\x1b/);
+  }, 120_000);
 
   it('reports the faults of an invalid configuration, and exits with 78', async () => {
     const { code, stdout } = await runCli(['doctor'], { cwd: dir, env: { SWELLSIGHT_HTTP_PORT: 'x' } });

@@ -1,43 +1,220 @@
 import { writeFileSync } from 'node:fs';
+import { createServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
+import { Aedes, type AedesOptions } from 'aedes';
+import { connect } from 'mqtt';
 import { describe, expect, it } from 'vitest';
+import { systemClock } from '../../../src/base/clock.ts';
 import { loadSettings } from '../../../src/config/load.ts';
-import { probeBroker } from '../../../src/mqtt/probe.ts';
+import { probeBroker, type ProbeReport } from '../../../src/mqtt/probe.ts';
+import { eventually } from '../../fixtures/capture.ts';
+import { Topics } from '../../../src/mqtt/topics.ts';
 import { LinkTestBed } from '../../fixtures/link-test-bed.ts';
-import { freePort, type Mosquitto } from '../../fixtures/mosquitto.ts';
+import { linkOptions, topics } from '../../fixtures/link.ts';
+import { freePort, until, type Mosquitto } from '../../fixtures/mosquitto.ts';
 
 const bed = new LinkTestBed();
+const CLIENT_ID = 'swellsight-test-dev1';
+const VERSIONS = [5, 4] as const;
+const LOGIN = { username: 'dev1', password: 'secret' };
+const USERS = { dev1: 'secret', operator: 'secret' };
+const STATUS = 'swellsight/v1/test/dev1/status';
 
-async function tlsBroker(): Promise<{ url: string; ca: string; mosquitto: Mosquitto }> {
-  const mosquitto = await bed.broker({ users: { station: 'secret' }, tls: true });
-  const ca = join(mosquitto.dir, 'probe-ca.pem');
-  writeFileSync(ca, mosquitto.ca ?? '');
-  return { url: mosquitto.url, ca, mosquitto };
+function probe(url: string, mqtt: object = {}): Promise<ProbeReport> {
+  const overlay = { site: 'test', device: 'dev1', mqtt: { url, clientId: CLIENT_ID, ...mqtt } };
+  const settings = loadSettings({ file: null, env: {}, cwd: '/', overlay });
+  return probeBroker(
+    { url, mqtt: settings.mqtt, topics, timeoutMs: 20_000 },
+    { clock: systemClock },
+    new AbortController().signal,
+  );
 }
-const mqttSettings = (mqtt: object) =>
-  loadSettings({ file: null, env: {}, cwd: '/', overlay: { mqtt } }).mqtt;
+
+/** Whether the broker has a session of the device. */
+async function hasSession({ url }: Mosquitto, protocolVersion: 4 | 5): Promise<boolean> {
+  const client = connect(url, { clientId: CLIENT_ID, clean: false, protocolVersion });
+  const isPresent = await new Promise<boolean>((resolve) =>
+    client.once('connect', ({ sessionPresent }) => resolve(sessionPresent)),
+  );
+  client.end(true);
+  return isPresent;
+}
+
+const PASSED = {
+  kind: 'connected',
+  commandRefusal: null,
+  statusRefusal: null,
+  publishFailure: null,
+} as const;
+const ALL_RULES = [
+  'pattern readwrite swellsight/v1/+/%u/#',
+  'user operator',
+  'topic readwrite swellsight/v1/#',
+];
 
 describe('probeBroker', () => {
-  it('connects with TLS and password, in 5 and 3.1.1, and publishes nothing', async () => {
-    const { url, ca, mosquitto } = await tlsBroker();
-    const seen = await mosquitto.record('#', { username: 'station', password: 'secret' });
-    for (const protocolVersion of [5, 4]) {
-      const mqtt = mqttSettings({ url, ca, username: 'station', password: 'secret', protocolVersion });
-      await expect(probeBroker(url, mqtt, 5000)).resolves.toBeUndefined();
-    }
-    expect(seen).toEqual([]);
-  });
+  it.each(VERSIONS)(
+    'connects with TLS and password as the agent does, and leaves nothing: MQTT %i',
+    async (version) => {
+      const broker = await bed.broker({ users: USERS, tls: true });
+      const ca = join(broker.dir, 'probe-ca.pem');
+      writeFileSync(ca, broker.ca ?? '');
+      const operator = { username: 'operator', password: 'secret' };
+      const seen = await broker.record('#', operator);
+      const report = await probe(broker.url, { ca, ...LOGIN, protocolVersion: version });
+      expect(report).toEqual({
+        ...PASSED,
+        protocolVersion: version,
+        isStatusDelivered: true,
+        waitingCommands: 0,
+      });
+      expect(seen.map(({ topic, retain }) => [topic, retain])).toEqual([[STATUS, false]]);
+      expect(JSON.parse(seen[0]!.payload.toString())).toMatchObject({ state: 'offline' });
+    },
+  );
+
+  it.each(VERSIONS)(
+    'repeats the retained status and does not change it: MQTT %i',
+    async (protocolVersion) => {
+      const broker = await bed.broker();
+      const writer = await broker.client();
+      const status = JSON.stringify({ state: 'stopped', session: 's', at: '2026-01-01T00:00:00.000Z' });
+      await writer.publishAsync(STATUS, status, { qos: 1, retain: true });
+      const seen = await broker.record(STATUS);
+      await until(() => seen.length === 1, 'the retained status');
+      expect(await probe(broker.url, { protocolVersion })).toMatchObject({ isStatusDelivered: true });
+      await until(() => seen.length === 2, 'the same status');
+      expect(seen.map(({ payload }) => payload.toString())).toEqual([status, status]);
+      const after = await broker.record(STATUS);
+      await until(() => after.length === 1, 'the retained status');
+      expect(after[0]!.payload.toString()).toBe(status);
+    },
+  );
 
   it('distinguishes a wrong password and an unknown certificate from an unreachable broker', async () => {
-    const { url, ca } = await tlsBroker();
-    const login = { url, username: 'station' };
-    const wrong = mqttSettings({ ...login, ca, password: 'wrong' });
-    await expect(probeBroker(url, wrong, 5000)).rejects.toMatchObject({ code: 'mqtt_refused' });
-    const unknown = mqttSettings({ ...login, password: 'secret' });
-    await expect(probeBroker(url, unknown, 5000)).rejects.toMatchObject({ code: 'mqtt_refused' });
+    const broker = await bed.broker({ users: USERS, tls: true });
+    const ca = join(broker.dir, 'probe-ca.pem');
+    writeFileSync(ca, broker.ca ?? '');
+    const wrong = probe(broker.url, { ...LOGIN, ca, password: 'wrong' });
+    await expect(wrong).rejects.toMatchObject({ code: 'mqtt_refused' });
+    await expect(probe(broker.url, LOGIN)).rejects.toMatchObject({ code: 'mqtt_refused' });
     const nowhere = `mqtt://127.0.0.1:${String(await freePort())}`;
-    await expect(probeBroker(nowhere, mqttSettings({ url: nowhere }), 5000)).rejects.toMatchObject({
-      code: 'mqtt_unreachable',
+    await expect(probe(nowhere)).rejects.toMatchObject({ code: 'mqtt_unreachable' });
+  });
+
+  it.each<[name: string, version: 4 | 5, acl: readonly string[], expected: object]>([
+    ['all', 5, ALL_RULES, { ...PASSED, isStatusDelivered: true }],
+    ['all', 4, ALL_RULES, { ...PASSED, isStatusDelivered: true }],
+    ['no message on status', 5, ['pattern read #'], { publishFailure: { code: 'mqtt_publish_refused' } }],
+    ['no message on status', 4, ['pattern read #'], { publishFailure: null, isStatusDelivered: false }],
+    ['no reading of status', 5, ['pattern write #'], { publishFailure: null, isStatusDelivered: false }],
+    ['no reading of status', 4, ['pattern write #'], { publishFailure: null, isStatusDelivered: false }],
+  ])('finds what the access rules allow: %s, MQTT %i', async (_, protocolVersion, acl, expected) => {
+    const broker = await bed.broker({ users: USERS, acl });
+    expect(await probe(broker.url, { ...LOGIN, protocolVersion })).toMatchObject(expected);
+  });
+
+  it.each([
+    ['one connection', { lines: ['max_connections 1'] }],
+    ['a prefix of client ids', { lines: [`clientid_prefixes ${CLIENT_ID}`] }],
+  ])('connects to a broker with %s', async (_, options) => {
+    const broker = await bed.broker(options);
+    expect(await probe(broker.url)).toMatchObject({ ...PASSED, isStatusDelivered: true });
+  });
+
+  it('reads the topics of its client id where the rules bind them to it', async () => {
+    const base = `bound/${CLIENT_ID}`;
+    const acl = ['pattern readwrite bound/%c/#'];
+    const broker = await bed.broker({ acl });
+    const overlay = { mqtt: { url: broker.url, clientId: CLIENT_ID, base } };
+    const { mqtt } = loadSettings({ file: null, env: {}, cwd: '/', overlay });
+    const own = new Topics({ base, site: 'test', device: 'dev1' });
+    const report = await probeBroker(
+      { url: broker.url, mqtt, topics: own, timeoutMs: 20_000 },
+      { clock: systemClock },
+      new AbortController().signal,
+    );
+    expect(report).toMatchObject({ ...PASSED, isStatusDelivered: true });
+  });
+
+  it('reports refused subscriptions of a broker that checks them', async () => {
+    const broker = await bed.broker({ refusesSubscriptions: true });
+    const refused = expect.stringMatching(/Not authorized|135|128/) as unknown;
+    expect(await probe(broker.url)).toMatchObject({ commandRefusal: refused, statusRefusal: refused });
+  });
+
+  /** Serves MQTT 3.1.1. Returns the address. */
+  async function serveAedes(options: AedesOptions): Promise<string> {
+    const aedes = await Aedes.createBroker(options);
+    const server = createServer((socket) => aedes.handle(socket));
+    server.listen(0, '127.0.0.1');
+    await new Promise((resolve) => server.once('listening', resolve));
+    bed.defer(() => new Promise<void>((resolve) => aedes.close(() => server.close(() => resolve()))));
+    return `mqtt://127.0.0.1:${String((server.address() as AddressInfo).port)}`;
+  }
+
+  it('connects to a broker that closes the connection of any other client id', async () => {
+    const url = await serveAedes({
+      preConnect: ({ conn }, { clientId }, done) =>
+        clientId === CLIENT_ID ? done(null, true) : void conn.destroy(),
     });
+    expect(await probe(url)).toMatchObject({ ...PASSED, protocolVersion: 4, isStatusDelivered: true });
+  });
+
+  it('falls back to MQTT 3.1.1 as the agent does, and reports refused subscriptions there', async () => {
+    const url = await serveAedes({
+      authorizeSubscribe: (_client, _subscription, done) => done(null, null),
+    });
+    expect(await probe(url)).toMatchObject({
+      protocolVersion: 4,
+      commandRefusal: expect.any(String) as unknown,
+      statusRefusal: expect.any(String) as unknown,
+    });
+  });
+
+  it.each([
+    [5, 3],
+    [4, 3],
+    [5, 30],
+    [4, 30],
+  ] as const)(
+    'leaves the queued commands of the agent: MQTT %i, %i commands',
+    async (protocolVersion, count) => {
+      const broker = await bed.broker();
+      const first = bed.link(linkOptions(broker.url, { protocolVersion }));
+      await until(() => first.births.length > 0, 'the first connection');
+      await first.link.stop();
+      const operator = await broker.client();
+      const names = Array.from({ length: count }, (_, index) => `ping${String(index)}`);
+      for (const name of names)
+        await operator.publishAsync(`swellsight/v1/test/dev1/cmd/${name}`, '{}', { qos: 1 });
+      for (let round = 0; round < 2; round += 1) {
+        const report = await probe(broker.url, { protocolVersion });
+        expect(report).toMatchObject(PASSED);
+        expect((report as { waitingCommands: number }).waitingCommands).toBeGreaterThan(0);
+      }
+      const received: string[] = [];
+      bed.link(linkOptions(broker.url, { protocolVersion, session: 'session-2' }), {
+        onCommand: (name) => received.push(name),
+      });
+      await eventually('all commands', () => received.length >= count);
+      expect([...new Set(received)].sort()).toEqual(names.sort());
+    },
+  );
+
+  it.each(VERSIONS)('removes the session that it had to make: MQTT %i', async (protocolVersion) => {
+    const broker = await bed.broker();
+    await probe(broker.url, { protocolVersion });
+    expect(await hasSession(broker, protocolVersion)).toBe(false);
+  });
+
+  it('does not connect as the agent while that is online, also on another machine', async () => {
+    const broker = await bed.broker();
+    const running = bed.link(linkOptions(broker.url, { session: 'other-machine' }));
+    await until(() => running.births.length > 0, 'the connection');
+    expect(await probe(broker.url)).toEqual({ kind: 'identity_in_use', session: 'other-machine' });
+    expect(running.link.connected).toBe(true);
+    expect(running.link.stats().reconnects1h).toBe(0);
+    expect(running.births).toHaveLength(1);
   });
 });

@@ -24,6 +24,18 @@ describe('withDeadline', () => {
     await expect(withDeadline(limit(5), never)).rejects.toMatchObject({ code: 'command_timeout' });
   });
 
+  it('keeps what the work knew when the time was over as the cause', async () => {
+    const known = new AgentError('camera_unreachable', 'no route');
+    const retry = (signal: AbortSignal): Promise<never> =>
+      never(signal).catch(() => {
+        throw known;
+      });
+    await expect(withDeadline(limit(5), retry)).rejects.toMatchObject({
+      code: 'command_timeout',
+      cause: known,
+    });
+  });
+
   it('rejects with the reason of the parent signal when that fires first', async () => {
     const parent = new AbortController();
     const work = withDeadline(limit(10_000, parent.signal), never);

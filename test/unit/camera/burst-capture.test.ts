@@ -95,9 +95,9 @@ describe('RetryingCamera', () => {
       [0, 'camera_auth'],
       [1, null],
     ]);
-    expect(await failureCode(camera, { retry: false })).toBe('camera_timeout');
-    expect(await failureCode(camera, { retry: false })).toBe('camera_auth');
-    expect(await failureCode(camera, { retry: false })).toBe('camera_auth');
+    expect(await failureCode(camera, { noRetry: AbortSignal.abort() })).toBe('camera_timeout');
+    expect(await failureCode(camera, { noRetry: AbortSignal.abort() })).toBe('camera_auth');
+    expect(await failureCode(camera, { noRetry: AbortSignal.abort() })).toBe('camera_auth');
     expect(inner.startedMs).toHaveLength(2);
   });
 

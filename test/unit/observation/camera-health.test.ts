@@ -24,6 +24,7 @@ describe('CameraHealth', () => {
       to: 'up',
       reason: null,
       lastedMs: 5000,
+      failure: null,
     });
     clock.pass(60_000);
     expect(health.reportCaptured(65_000)).toBeNull();

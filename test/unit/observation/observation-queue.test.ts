@@ -38,6 +38,8 @@ describe('ObservationQueue', () => {
     });
     return outcome;
   };
+  const slot = (name: string, status = 'measured'): Promise<string> =>
+    queue.runSlot(SLOT, () => work(name)().then(() => ({ status }))).then(() => name);
   /** Ends the running observation after `ms`. */
   const end = async (name: string, ms: number): Promise<void> => {
     await settle();
@@ -47,14 +49,14 @@ describe('ObservationQueue', () => {
   };
 
   it('runs a slot before the requests that wait, in the order of their arrival', async () => {
-    const all = [request('r1'), request('r2'), request('r3'), queue.runSlot(SLOT, work('slot'))];
+    const all = [request('r1'), request('r2'), request('r3'), slot('slot')];
     for (const name of ['r1', 'slot', 'r2', 'r3']) await end(name, 10);
     expect(started).toEqual(['r1', 'slot', 'r2', 'r3']);
     expect(await Promise.all(all)).toEqual(['r1', 'r2', 'r3', 'slot']);
   });
 
   it('refuses the fifth waiting request, with the time until it may be sent again', async () => {
-    void queue.runSlot(SLOT, work('slow'));
+    void slot('slow');
     await end('slow', 20_000);
     const running = request('r0');
     const waiting = ['r1', 'r2', 'r3', 'r4'].map((name) => request(name));
@@ -91,7 +93,7 @@ describe('ObservationQueue', () => {
   });
 
   it('keeps a request for the time after the next slot when it would delay that slot', async () => {
-    void queue.runSlot(SLOT, work('s1'));
+    void slot('s1');
     await end('s1', 25_000);
     void request('r1');
     await end('r1', 25_000);
@@ -100,11 +102,39 @@ describe('ObservationQueue', () => {
     // Ten seconds before the slot, an observation of 25 s does not fit.
     expect(started).toEqual(['s1', 'r1']);
     clock.advance(10_000);
-    void queue.runSlot(SLOT, work('s2'));
+    void slot('s2');
     await end('s2', 25_000);
     expect(started).toEqual(['s1', 'r1', 's2', 'r2']);
     await end('r2', 1000);
     expect(await waiting).toBe('r2');
+  });
+
+  it('tells a running slot that a request waits, also when it waited before', async () => {
+    let waits: AbortSignal | null = null;
+    const runSlot = (name: string) =>
+      queue.runSlot(SLOT, (requestWaits) => {
+        waits = requestWaits;
+        return work(name)().then(() => ({ status: 'failed' }));
+      });
+    const isWaiting = (): boolean | undefined => waits?.aborted;
+    void runSlot('s1');
+    await settle();
+    expect(isWaiting()).toBe(false);
+    void request('r1');
+    expect(isWaiting()).toBe(true);
+    void request('r2');
+    await end('s1', 10);
+    void runSlot('s2');
+    await end('r1', 10);
+    expect([started, isWaiting()]).toEqual([['s1', 'r1', 's2'], true]);
+  });
+
+  it('does not take a slot that failed after retries for the duration of a request', async () => {
+    void slot('s1', 'failed');
+    await end('s1', 45_000);
+    void request('r1');
+    await settle();
+    expect(started).toEqual(['s1', 'r1']);
   });
 
   it('costs at most one slot in ten when observations are longer than half of the interval', async () => {
@@ -114,7 +144,7 @@ describe('ObservationQueue', () => {
       const dueAtMs = n * PERIOD_MS;
       if (clock.nowMs() > dueAtMs) lateSlots += 1;
       else clock.advance(dueAtMs - clock.nowMs());
-      void queue.runSlot(SLOT, work(`s${n}`));
+      void slot(`s${n}`);
       outcomes.push(request(`r${n}`));
       await end(`s${n}`, 40_000);
       if (started.includes(`r${n}`)) await end(`r${n}`, 40_000);

@@ -11,6 +11,7 @@ const disconnected = (code: number): SessionEnd => ({
   broker: 'b:1',
   disconnect: { code, serverReference: null },
   receivedOversizedPacket: false,
+  endReason: `the broker sent DISCONNECT, reason ${String(code)}`,
 });
 const refusal = connectFailure(Object.assign(new Error('no'), { code: 135 }), 'mqtt://b:1');
 
@@ -25,6 +26,16 @@ beforeEach(() => {
 const eventTypes = (): string[] => events.map(({ type }) => type);
 
 describe('LinkFaults', () => {
+  it('keeps why there is no connection until the broker accepts the device', () => {
+    expect(faults.failure).toBeNull();
+    faults.connectFailed(refusal);
+    expect(faults.failure).toBe(refusal.error);
+    faults.accepted();
+    expect(faults.failure).toBeNull();
+    faults.sessionEnded(disconnected(139));
+    expect(faults.failure).toMatchObject({ context: { reason: 'the broker sent DISCONNECT, reason 139' } });
+  });
+
   it('raises one event about a refusal until the broker accepts the device', () => {
     for (let n = 0; n < 3; n += 1) {
       faults.connectFailed(refusal);
@@ -105,7 +116,12 @@ describe('LinkFaults', () => {
   it('raises events about a redirect and about an oversized packet', () => {
     expect(faults.sessionEnded(disconnected(157))).toBe('moved');
     expect(faults.sessionEnded(disconnected(151))).toBe('busy');
-    const oversized = { broker: 'b:1', disconnect: null, receivedOversizedPacket: true };
+    const oversized = {
+      broker: 'b:1',
+      disconnect: null,
+      receivedOversizedPacket: true,
+      endReason: 'too large',
+    };
     expect(faults.sessionEnded(oversized)).toBe('unreachable');
     expect(eventTypes()).toEqual(['mqtt_moved', 'mqtt_session_forgotten']);
   });

@@ -1,0 +1,32 @@
+import type { Settings } from '../../config/schema.ts';
+import { loadCommandSettings } from '../config.ts';
+import type { Terminal } from '../terminal.ts';
+import { AgentClient, type AgentOptions } from './client.ts';
+
+/** A client of the agent that the options name: by its address, else by its configuration file, else the default one. */
+export async function openAgentClient(options: AgentOptions, terminal: Terminal): Promise<AgentClient> {
+  // An unreadable file that only the environment names must not prevent a request without it.
+  if (options.config === undefined) return new AgentClient(options, terminal);
+  return createLocalClient(options, await loadCommandSettings(options, terminal), terminal);
+}
+
+/** A client of the agent at the address of the options, else of the settings; likewise its token. */
+export function createLocalClient(
+  options: AgentOptions,
+  settings: Settings | null,
+  terminal: Terminal,
+): AgentClient {
+  if (settings === null || options.url !== undefined || terminal.env['SWELLSIGHT_URL'] !== undefined)
+    return new AgentClient(options, terminal);
+  const { token } = settings.http;
+  const hasToken = options.token !== undefined || options.tokenFile !== undefined || token === null;
+  const url = localUrl(settings.http);
+  return new AgentClient({ ...options, url, ...(hasToken ? {} : { token }) }, terminal);
+}
+
+/** The address at which a program on this machine reaches the agent. */
+export function localUrl({ host, port }: Settings['http']): string {
+  const name = /^(0\.0\.0\.0|::|\[::\])$/.test(host) ? '127.0.0.1' : host;
+  const literal = name.includes(':') && !name.startsWith('[') ? `[${name}]` : name;
+  return `http://${literal}:${String(port)}`;
+}

@@ -1,0 +1,174 @@
+import { createConnection } from 'node:net';
+import { systemClock } from '../../base/clock.ts';
+import { ERROR_CODES } from '../../base/errors.ts';
+import { redactUrl } from '../../base/log.ts';
+import type { LinkView } from '../../contract/openapi/views.ts';
+import { DEGRADED_CODES } from '../../health/degraded.ts';
+import { brokerName } from '../../mqtt/link/failures.ts';
+import type { ConnectionReport } from '../../mqtt/probe.ts';
+import { Topics } from '../../mqtt/topics.ts';
+import { formatCount } from '../format.ts';
+import {
+  errorFinding,
+  failFinding,
+  okFinding,
+  warnFinding,
+  type DoctorContext,
+  type Finding,
+} from './finding.ts';
+import { findRunningAgent, type RunningAgent } from './running-agent.ts';
+
+const ANSWER_TIMEOUT_MS = 10_000;
+const PORT_TIMEOUT_MS = 2000;
+const ACCESS_RULES = 'change the access rules of the broker (docs/mqtt.md, "Access rules")';
+
+/**
+ * The connection to the broker. While an agent runs, it is that of the agent: a second one with the same client id would
+ * end it. Otherwise each address is tried as the agent would connect.
+ */
+export async function* checkBroker(context: DoctorContext): AsyncGenerator<Finding> {
+  const agent = await findRunningAgent(context);
+  if (agent.kind === 'answers') yield* linkFindings(agent.link);
+  else if (agent.kind === 'silent') yield silentFinding(agent);
+  else if (context.settings.mqtt.url.length === 0) yield await checkEmbedded(context);
+  else for (const url of context.settings.mqtt.url) yield* tryBroker(url, context);
+}
+
+function* linkFindings(link: LinkView): Generator<Finding> {
+  const { broker, connected_since: since, protocol_version: version, faults, failure } = link;
+  if (since !== null)
+    yield okFinding(
+      'broker',
+      `the running agent is connected to ${broker ?? '?'} with ${versionName(version)} since ${since}`,
+    );
+  else if (failure !== null)
+    yield failFinding(
+      'broker',
+      `the running agent is not connected: ${failure.message} [${failure.code}]`,
+      failure.hint,
+    );
+  else
+    yield warnFinding(
+      'broker',
+      'the running agent is not connected yet',
+      'wait some seconds, then run `swellsight status`',
+    );
+  for (const fault of faults) {
+    const meaning = Object.entries(DEGRADED_CODES).find(
+      ([code]) => code.split(':')[0] === fault.split(':')[0],
+    );
+    yield warnFinding(
+      'broker',
+      `the running agent reports ${fault}: ${meaning?.[1] ?? ''}`,
+      linkRemedy(fault),
+    );
+  }
+}
+
+const LINK_REMEDIES: Readonly<Record<string, string>> = {
+  link_refused: ERROR_CODES.mqtt_refused.hint,
+  link_contested: ERROR_CODES.mqtt_taken_over.hint,
+  commands_refused: ACCESS_RULES,
+  certificate_expiring: ERROR_CODES.mqtt_certificate_expiring.hint,
+  credentials_unusable: ERROR_CODES.mqtt_credentials_unusable.hint,
+};
+
+const linkRemedy = (fault: string): string =>
+  LINK_REMEDIES[fault.split(':')[0] ?? ''] ?? 'see this code in docs/health.md';
+
+function silentFinding({ pid, reason }: Extract<RunningAgent, { kind: 'silent' }>): Finding {
+  const process = pid === null ? 'another process' : `process ${String(pid)}`;
+  return warnFinding(
+    'broker',
+    `not checked: ${process} uses the state directory, but does not tell its state: ${reason.message}`,
+    'run doctor with the configuration of that agent, or stop it first',
+  );
+}
+
+async function checkEmbedded({ settings }: DoctorContext): Promise<Finding> {
+  const { host, port } = settings.mqtt.embedded;
+  const at = `${host}:${String(port)}`;
+  return (await isPortOpen(host, port))
+    ? failFinding('broker', `another program already listens at ${at}`, ERROR_CODES.mqtt_port_taken.hint)
+    : okFinding('broker', `embedded, ${at} is free`);
+}
+
+function isPortOpen(host: string, port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = createConnection({ host: host.replace(/^\[|\]$/g, ''), port, timeout: PORT_TIMEOUT_MS });
+    const settle = (isOpen: boolean) => () => {
+      socket.destroy();
+      resolve(isOpen);
+    };
+    socket.once('connect', settle(true)).once('error', settle(false)).once('timeout', settle(false));
+  });
+}
+
+async function* tryBroker(url: string, { settings, terminal }: DoctorContext): AsyncGenerator<Finding> {
+  const { mqtt, site, device } = settings;
+  const topics = new Topics({ base: mqtt.base, site, device });
+  const { probeBroker } = await import('../../mqtt/probe.ts');
+  try {
+    const report = await probeBroker(
+      { url, mqtt, topics, timeoutMs: ANSWER_TIMEOUT_MS },
+      { clock: systemClock },
+      terminal.signal,
+    );
+    if (report.kind === 'connected') yield* connectionFindings(report, redactUrl(url), topics);
+    else
+      yield warnFinding(
+        'broker',
+        `not checked: an agent with the name ${site}/${device} is online at ${brokerName(url)}, and connecting would disconnect it`,
+        'run doctor on the machine of that agent, or stop it first',
+      );
+  } catch (thrown) {
+    terminal.signal.throwIfAborted();
+    yield errorFinding('broker', thrown);
+  }
+}
+
+function* connectionFindings(report: ConnectionReport, broker: string, topics: Topics): Generator<Finding> {
+  const { commandRefusal, statusRefusal, publishFailure, isStatusDelivered, waitingCommands } = report;
+  const queued =
+    waitingCommands === 0 ? '' : `; ${formatCount(waitingCommands, 'command')} for the agent waits there`;
+  const found: Finding[] = [];
+  if (publishFailure !== null) {
+    const { message, context, code } = publishFailure;
+    const reason = typeof context['reason'] === 'string' ? ` (${context['reason']})` : '';
+    found.push(
+      failFinding('broker', `no message on ${topics.status}: ${message}${reason} [${code}]`, ACCESS_RULES),
+    );
+  }
+  if (commandRefusal !== null)
+    found.push(
+      failFinding(
+        'broker',
+        `no commands: the subscription to ${topics.commands} is refused (${commandRefusal})`,
+        ACCESS_RULES,
+      ),
+    );
+  if (statusRefusal !== null)
+    found.push(
+      warnFinding(
+        'broker',
+        `the subscription to ${topics.status} is refused (${statusRefusal})`,
+        ACCESS_RULES,
+      ),
+    );
+  if (isStatusDelivered === false)
+    found.push(
+      warnFinding(
+        'broker',
+        `a message on ${topics.status} was accepted, but did not come back: the device may not publish or not read there`,
+        ACCESS_RULES,
+      ),
+    );
+  if (found.length === 0)
+    yield okFinding(
+      'broker',
+      `connected to ${broker} as the agent, with ${versionName(report.protocolVersion)}; it may publish its status and receive commands${queued}`,
+    );
+  yield* found;
+}
+
+const versionName = (version: number | null): string => (version === 4 ? 'MQTT 3.1.1' : 'MQTT 5');
