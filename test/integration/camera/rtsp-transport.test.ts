@@ -45,13 +45,13 @@ describe('the transport of RTSP', () => {
       answer: (request) =>
         request.method === 'SETUP' && transportOf(request) === refusing.is ? UNSUPPORTED : {},
     });
-    expect(await failureCode(camera, { retry: false })).toBeNull();
+    expect(await failureCode(camera, { noRetry: AbortSignal.abort() })).toBeNull();
     expect(takeSetups()).toEqual(['tcp', 'udp']);
-    expect(await failureCode(camera, { retry: false })).toBeNull();
+    expect(await failureCode(camera, { noRetry: AbortSignal.abort() })).toBeNull();
     expect(takeSetups()).toEqual(['udp']);
     // Another firmware: now the camera refuses UDP.
     refusing.is = 'udp';
-    expect(await failureCode(camera, { retry: false })).toBeNull();
+    expect(await failureCode(camera, { noRetry: AbortSignal.abort() })).toBeNull();
     expect(takeSetups()).toEqual(['udp', 'tcp']);
     const chosen = lines.filter((line) => line.includes('transport of the RTSP stream'));
     expect(chosen.map((line) => (JSON.parse(line) as { transport: string }).transport)).toEqual([
@@ -63,7 +63,9 @@ describe('the transport of RTSP', () => {
   it('changes from capture to capture while the camera accepts it and sends nothing', async () => {
     const { camera, takeSetups } = await open({ isSending: false });
     for (const expected of ['tcp', 'udp', 'tcp']) {
-      expect(await failureCode(camera, { timeoutS: 2, retry: false })).toBe('camera_no_frame');
+      expect(await failureCode(camera, { timeoutS: 2, noRetry: AbortSignal.abort() })).toBe(
+        'camera_no_frame',
+      );
       expect(takeSetups()[0]).toBe(expected);
     }
   });
@@ -71,18 +73,20 @@ describe('the transport of RTSP', () => {
   it('stays for two captures without a frame if it worked before', async () => {
     const quirk = { isSending: true };
     const { camera, takeSetups } = await open(quirk);
-    expect(await failureCode(camera, { retry: false })).toBeNull();
+    expect(await failureCode(camera, { noRetry: AbortSignal.abort() })).toBeNull();
     quirk.isSending = false;
     for (const expected of ['tcp', 'tcp', 'tcp', 'tcp', 'udp']) {
       expect(takeSetups()[0]).toBe(expected);
-      await failureCode(camera, { timeoutS: 2, retry: false });
+      await failureCode(camera, { timeoutS: 2, noRetry: AbortSignal.abort() });
     }
   });
 
   it.each(['tcp', 'udp'] as const)('is only %s when it is set', async (transport) => {
     const { camera, takeSetups } = await open({ isSending: false }, { transport });
     for (let capture = 0; capture < 2; capture += 1) {
-      expect(await failureCode(camera, { timeoutS: 2, retry: false })).toBe('camera_no_frame');
+      expect(await failureCode(camera, { timeoutS: 2, noRetry: AbortSignal.abort() })).toBe(
+        'camera_no_frame',
+      );
       expect(new Set(takeSetups())).toEqual(new Set([transport]));
     }
   });
@@ -101,7 +105,7 @@ describe('the transport of RTSP', () => {
   ])('shows no part of the password when the camera %s', async (_, quirk) => {
     const password = 'mark/er@1#?"ö';
     const { camera, lines } = await open(quirk, { password });
-    const { failure } = await captureBurst(camera, { retry: false });
+    const { failure } = await captureBurst(camera, { noRetry: AbortSignal.abort() });
     const text = `${errorText(failure)} ${lines.join('\n')}`;
     for (const secret of [
       'mark',
