@@ -92,7 +92,8 @@ function createRtspCamera(settings: CameraSettings, deps: CameraDeps): Camera {
   const url = requireUrl(settings, ['rtsp:', 'rtsps:']);
   const { username, password } = resolveCredentials(settings);
   const credentials = username === '' && password === '' ? null : { username, password };
-  const transports = new TransportChoice(settings.transport, deps);
+  // Packets by UDP are not encrypted, and anybody could send them.
+  const transports = new TransportChoice(url.protocol === 'rtsps:' ? 'tcp' : settings.transport, deps);
   // Of the capture before: the transport that the camera accepted, until a frame arrives by it.
   let unproved: RtspRelay | null = null;
   return createStreamCamera(settings, deps, async (options) => {

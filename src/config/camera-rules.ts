@@ -100,6 +100,8 @@ function checkConnection(camera: CameraInput, addFault: AddFault): void {
       addFault(name, camera[name], `no ${name}, because kind is ${kind}`);
   if (camera.transport !== undefined && kind !== 'rtsp')
     addFault('transport', camera.transport, `no transport, because kind is ${kind}`);
+  else if (camera.transport === 'udp' && /^rtsps:/i.test(url ?? ''))
+    addFault('transport', camera.transport, 'tcp, because UDP is outside the encryption of rtsps://');
   if (tls === undefined) return;
   if (needs !== 'url') addFault('tls', tls, `no tls, because kind is ${kind}`);
   // An http camera may redirect to https, but rtsp:// stays without encryption.

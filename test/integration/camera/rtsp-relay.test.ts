@@ -31,7 +31,7 @@ const capture = async (url: string, part: Partial<CameraSettings> = {}) => {
 
 /** A server that records what it receives, and answers each request with a status line and headers. */
 const fakeCamera = async (
-  answer: (request: string) => string,
+  answer: (request: string) => string | readonly [head: string, body: string],
 ): Promise<{ readonly server: TestServer; readonly url: string; received: string }> => {
   const camera = { received: '' };
   const server = await tcpServer((socket: Socket) => {
@@ -39,7 +39,8 @@ const fakeCamera = async (
       const request = chunk.toString('latin1');
       camera.received += request;
       const seq = /CSeq: (\d+)/i.exec(request)?.[1] ?? '0';
-      socket.write(`RTSP/1.0 ${answer(request)}\r\nCSeq: ${seq}\r\n\r\n`);
+      const [head = '', body = ''] = [answer(request)].flat();
+      socket.write(`RTSP/1.0 ${head}\r\nCSeq: ${seq}\r\n\r\n${body}`);
     });
   });
   stack.push(() => server.stop());
@@ -93,6 +94,25 @@ describe('redirects of RTSP', () => {
     const { failure } = await capture(`rtsps://127.0.0.1:${front.port}/cam`, { tls });
     expect(errorText(failure)).toContain('from rtsps to rtsp');
     expect(open.received).toBe('');
+  });
+});
+
+describe('RTSP over TLS', () => {
+  it('asks for no packets by UDP, which are not encrypted, also when the camera refuses TCP', async () => {
+    const sdp =
+      'v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=x\r\nt=0 0\r\nm=video 0 RTP/AVP 26\r\na=control:track1\r\n';
+    const camera = await fakeCamera((request) => {
+      if (request.startsWith('OPTIONS')) return '200 OK\r\nPublic: OPTIONS, DESCRIBE, SETUP, PLAY';
+      if (!request.startsWith('DESCRIBE')) return '461 Unsupported Transport';
+      return [`200 OK\r\nContent-Type: application/sdp\r\nContent-Length: ${sdp.length}`, sdp];
+    });
+    const front = await TlsFront.start(camera.server.port, CERTIFICATES.selfSigned);
+    stack.push(() => front.stop());
+    const tls = { ...TLS, ...pinOf(CERTIFICATES.selfSigned) };
+    const { failure } = await capture(`rtsps://127.0.0.1:${front.port}/cam`, { tls });
+    expect(failure).toMatchObject({ code: 'camera_unreachable' });
+    expect(camera.received).toContain('RTP/AVP/TCP');
+    expect(camera.received).not.toContain('client_port');
   });
 });
 

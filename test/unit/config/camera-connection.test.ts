@@ -48,6 +48,7 @@ describe('tls of a camera', () => {
       { kind: 'simulated', url: undefined, tls: {} } as never,
       /cameras\[0\]\.tls/,
     ],
+    ['RTSPS by UDP', { kind: 'rtsp', url: 'rtsps://h/1', transport: 'udp' }, /transport.*wanted tcp/],
     ['RTSP without TLS', { kind: 'rtsp', url: 'rtsp://h/1', tls: { insecure: true } }, /rtsps:\/\//],
   ])('is a fault with its key: %s', (_, camera, fault) => {
     expect(faultsOf(JSON.parse(JSON.stringify(camera)) as CameraInput).join('\n')).toMatch(fault);
