@@ -71,7 +71,8 @@ const SYSTEM_PACKAGES = {
     'qemu-user-static',
     'binfmt-support',
   ],
-  // The emulator of single arm64 programs, and the C and C++ libraries of Debian 12 for them.
+  // The emulator of single arm64 programs, and the C and C++ libraries of Debian 12 for them. The emulator of machines, and
+  // what makes a disk for one.
   board: [
     'qemu-user-static',
     'binfmt-support',
@@ -79,6 +80,9 @@ const SYSTEM_PACKAGES = {
     'libgcc-s1-arm64-cross',
     'libstdc++6-arm64-cross',
     'iproute2',
+    'qemu-system-arm',
+    'mmdebstrap',
+    'e2fsprogs',
   ],
 };
 

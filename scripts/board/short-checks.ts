@@ -1,15 +1,6 @@
 import { join } from 'node:path';
+import { checkDoctor, endOf, parseJson, type BoardCheck } from './board-check.ts';
 import { EmulatedRoot } from './emulated-root.ts';
-
-export interface BoardCheck {
-  readonly name: string;
-  readonly isPassed: boolean;
-  readonly detail: string;
-}
-
-interface DoctorReport {
-  readonly checks: readonly { readonly check: string; readonly state: string; readonly detail: string }[];
-}
 
 interface AnalysisReport {
   readonly results: readonly {
@@ -43,16 +34,7 @@ export function* checkUnderUserEmulation(archive: string): Generator<BoardCheck>
     detail: isLoaded ? modules.stdout.trim() : endOf(modules),
   };
 
-  const doctor = root.swellsight('doctor', '--json');
-  const findings = (parseJson(doctor.stdout) as DoctorReport | null)?.checks ?? [];
-  for (const name of DOCTOR_CHECKS) {
-    const found = findings.filter(({ check }) => check === name);
-    yield {
-      name: `doctor: ${name}`,
-      isPassed: found.length > 0 && found.every(({ state }) => state !== 'fail'),
-      detail: found.length > 0 ? found.map(({ detail }) => detail).join('; ') : endOf(doctor),
-    };
-  }
+  yield* checkDoctor(root.swellsight('doctor', '--json'), DOCTOR_CHECKS);
 
   const analysis = root.swellsight('analyze', '--json', root.add(IMAGE, 'sea.jpg'));
   const [result] = (parseJson(analysis.stdout) as AnalysisReport | null)?.results ?? [];
@@ -65,14 +47,3 @@ export function* checkUnderUserEmulation(archive: string): Generator<BoardCheck>
         : `${result.status} on ${result.provider ?? 'no provider'}, ${result.timing_ms.total.toFixed(0)} ms`,
   };
 }
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return null;
-  }
-}
-
-const endOf = ({ exitCode, stdout, stderr }: ReturnType<EmulatedRoot['node']>): string =>
-  `exit code ${exitCode}: ${`${stdout}\n${stderr}`.trim().split('\n').slice(-5).join('\n')}`;
