@@ -10,10 +10,20 @@ import { runTool, type ToolResult } from '../image/run-tool.ts';
 import type { MachineParts } from './machine-parts.ts';
 
 /** A boot takes one or two minutes; a busy machine needs several times that. */
-const BOOT_TIMEOUT_MS = 15 * 60_000;
-const COMMAND_TIMEOUT_MS = 15 * 60_000;
-const POLL_MS = 500;
+const BOOT_TIMEOUT_MS = 30 * 60_000;
+/** The installation takes four minutes or more. */
+const COMMAND_TIMEOUT_MS = 30 * 60_000;
+/** Between two questions whether a command has ended. The guest agent logs each one, which costs time there. */
+const POLL_MS = { first: 500, longest: 10_000 };
 const CONSOLE_LINES = 25;
+/** Units of Debian that only take time from the checks. */
+const MASKED = ['apt-daily.timer', 'apt-daily-upgrade.timer', 'e2scrub_reap.service', 'getty.target'];
+const KERNEL_ARGUMENTS = [
+  'root=/dev/vda',
+  'rw',
+  'console=ttyAMA0',
+  ...MASKED.map((unit) => `systemd.mask=${unit}`),
+];
 
 interface ExecStatus {
   readonly exited: boolean;
@@ -47,6 +57,7 @@ export class EmulatedMachine implements AsyncDisposable {
     const machine = new EmulatedMachine(parts, share);
     try {
       await machine.#untilBooted();
+      await machine.run('systemctl is-system-running --wait');
       return machine;
     } catch (error) {
       await machine[Symbol.asyncDispose]();
@@ -63,7 +74,7 @@ export class EmulatedMachine implements AsyncDisposable {
         ...['qemu-system-aarch64', '-machine', 'virt', '-cpu', this.#parts.processor],
         ...['-accel', 'tcg,thread=multi', '-smp', '2', '-m', '2048', '-nodefaults', '-display', 'none'],
         ...['-kernel', this.#parts.kernel, '-initrd', this.#parts.initrd],
-        ...['-append', 'root=/dev/vda rw console=ttyAMA0'],
+        ...['-append', KERNEL_ARGUMENTS.join(' ')],
         ...['-drive', `file=${join(this.#home, 'disk')},format=raw,if=virtio`],
         ...['-virtfs', `local,path=${this.#share},mount_tag=share,security_model=none,readonly=on`],
         ...['-serial', `file:${join(this.#home, 'console')}`],
@@ -80,11 +91,13 @@ export class EmulatedMachine implements AsyncDisposable {
   async #untilBooted(): Promise<void> {
     // QEMU keeps this request until the guest agent opens its end.
     await this.#ask('guest-ping', {}, BOOT_TIMEOUT_MS);
-    await this.run('systemctl is-system-running --wait', BOOT_TIMEOUT_MS);
     await this.must('mount -t 9p -o trans=virtio,ro,cache=loose,msize=262144 share /mnt');
   }
 
-  /** Switches the machine off without a warning, and boots it again. It loses what it had not written to its disk. */
+  /**
+   * Switches the machine off without a warning, and boots it again until commands run. It loses what it had not written to
+   * its disk.
+   */
   async cutPower(): Promise<void> {
     await this.#powerOff();
     [this.#qemu, this.#replies] = this.#powerOn();
@@ -92,8 +105,8 @@ export class EmulatedMachine implements AsyncDisposable {
   }
 
   /** Runs a shell script inside as root. */
-  async run(script: string, timeoutMs = COMMAND_TIMEOUT_MS): Promise<ToolResult> {
-    const deadlineMs = performance.now() + timeoutMs;
+  async run(script: string): Promise<ToolResult> {
+    const deadlineMs = performance.now() + COMMAND_TIMEOUT_MS;
     const { pid } = (await this.#ask('guest-exec', {
       ...{ path: '/bin/sh', arg: ['-c', script], 'capture-output': true },
       env: [
@@ -102,7 +115,7 @@ export class EmulatedMachine implements AsyncDisposable {
         'LANG=C.UTF-8',
       ],
     })) as { readonly pid: number };
-    for (;;) {
+    for (let pollMs = POLL_MS.first; ; pollMs = Math.min(2 * pollMs, POLL_MS.longest)) {
       const status = (await this.#ask('guest-exec-status', { pid })) as ExecStatus;
       if (status.exited)
         return {
@@ -110,8 +123,9 @@ export class EmulatedMachine implements AsyncDisposable {
           stdout: decode(status['out-data']),
           stderr: decode(status['err-data']),
         };
-      if (performance.now() > deadlineMs) throw new Error(`${script}: no end within ${timeoutMs / 1000} s`);
-      await delay(POLL_MS);
+      if (performance.now() > deadlineMs)
+        throw new Error(`${script}: no end within ${COMMAND_TIMEOUT_MS / 60_000} min`);
+      await delay(pollMs);
     }
   }
 

@@ -10,10 +10,9 @@ import { machineParts, type PageKib } from './machine-parts.ts';
 const LIMIT_MB = 512;
 const TOPICS = 'swellsight/v1/test/board';
 const MESSAGES = '/root/messages';
-const OBSERVATIONS_WANTED = 2;
-/** The first observation waits for the trials of the model. */
-const OBSERVATION_TIMEOUT_MS = 15 * 60_000;
-const POLL_MS = 5000;
+/** The first observation waits for the trial of the model, which may need several tries on a busy machine. */
+const OBSERVATION_TIMEOUT_MS = 30 * 60_000;
+const POLL_MS = 15_000;
 const DOCTOR_CHECKS = ['node', 'hardware', 'ffmpeg', 'broker', 'model', 'provider cpu', 'camera usb'];
 /** The memory changes between the two readings. A wrong page size is wrong by a factor of 4. */
 const RSS_TOLERANCE = 0.4;
@@ -24,8 +23,8 @@ device: board
 stateDir: /var/lib/swellsight
 mqtt: { url: 'mqtt://127.0.0.1:1883' }
 cameras:
-  - { id: usb, kind: v4l2, path: /dev/video0, schedule: { everyS: 60 }, burst: { frames: 2, intervalS: 1 }, timeoutS: 50 }
-inference: { timeoutS: 120 }
+  - { id: usb, kind: v4l2, path: /dev/video0, schedule: { everyS: 120 }, burst: { frames: 1 }, timeoutS: 100 }
+inference: { timeoutS: 120, threads: 1 }
 heartbeat: { intervalS: 30 }
 `;
 
@@ -99,8 +98,10 @@ export async function* checkInMachine(
     isPassed: isInstalled,
     detail: isInstalled ? secondsSince(installStartedMs) : endOf(installation),
   };
-  if (!isInstalled) return;
+  if (isInstalled) yield* checkInstalledAgent(machine);
+}
 
+async function* checkInstalledAgent(machine: EmulatedMachine): AsyncGenerator<BoardCheck> {
   yield* checkObservations(machine, 'observes /dev/video0', []);
   const state = await machine.run('systemctl is-active swellsight.service');
   yield { name: 'is active', isPassed: state.exitCode === 0, detail: state.stdout.trim() };
@@ -133,7 +134,7 @@ export async function* checkInMachine(
   yield* checkDoctor(await machine.run('swellsight doctor --json'), DOCTOR_CHECKS);
 }
 
-/** Waits for observations with an analysed frame that are not among `known`. */
+/** Waits for an observation with an analysed frame that is not among `known`. */
 async function* checkObservations(
   machine: EmulatedMachine,
   name: string,
@@ -143,7 +144,7 @@ async function* checkObservations(
   const isNew = ({ id }: Observation): boolean => !known.some((record) => record.id === id);
   for (;;) {
     const observations = (await analysedObservations(machine)).filter(isNew);
-    const isPassed = observations.length >= OBSERVATIONS_WANTED;
+    const isPassed = observations.length > 0;
     if (isPassed || performance.now() - startedMs > OBSERVATION_TIMEOUT_MS) {
       const journal = isPassed
         ? ''
