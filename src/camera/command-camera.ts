@@ -6,6 +6,7 @@ import { MAX_FRAME_BYTES, detectImageType, type Camera, type CaptureOptions, typ
 import { excerptOf } from './excerpt.ts';
 import { runProgram, type ProgramResult } from './child-program.ts';
 import { JpegSplitter } from './jpeg-splitter.ts';
+import { PrimaryJpegs } from './primary-jpeg.ts';
 
 export interface CommandCameraOptions {
   readonly id: string;
@@ -56,15 +57,24 @@ export class CommandCamera implements Camera {
       throw new AgentError('camera_command', `${this.#program} ${fault}`, {
         context: { exitCode: result.code, signal: result.signal, stderr: result.stderr.trim().slice(-500) },
       });
-    const bytes = lastImage(result.stdout ?? Buffer.alloc(0));
+    const bytes = newestImage(result.stdout ?? Buffer.alloc(0));
     return { bytes, capturedAtMs: this.#clock.nowMs(), monoMs: this.#clock.monoMs() };
   }
 }
 
-/** A program may write several JPEGs, one after the other, while the exposure settles. The last one is the result. */
-function lastImage(bytes: Buffer): Buffer {
-  const jpegs = new JpegSplitter({ maxBytes: MAX_FRAME_BYTES }).push(bytes);
-  return jpegs.length > 1 ? (jpegs.at(-1) ?? bytes) : bytes;
+/**
+ * A program may write several images, one after the other, while the exposure settles: the newest one is the result. It
+ * counts without what is attached to it, such as a preview or a gain map. Of PNG and WebP there is only one.
+ */
+function newestImage(bytes: Buffer): Buffer {
+  if (detectImageType(bytes) !== 'jpeg') return bytes;
+  const splitter = new JpegSplitter({ maxBytes: MAX_FRAME_BYTES });
+  const jpegs = splitter.push(bytes);
+  const last = splitter.end();
+  const primaries = new PrimaryJpegs();
+  const images = [...jpegs, ...(last ? [last] : [])].filter((jpeg) => primaries.accepts(jpeg.bytes, true));
+  const newest = images.findLast(({ isComplete }) => isComplete) ?? images.at(-1);
+  return newest?.bytes ?? bytes;
 }
 
 function findFault(

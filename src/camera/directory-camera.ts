@@ -4,7 +4,7 @@ import type { Clock } from '../base/clock.ts';
 import { AgentError } from '../base/errors.ts';
 import { BurstCapture } from './burst-capture.ts';
 import { MAX_FRAME_BYTES, detectImageType, type Camera, type CaptureOptions, type Frame } from './camera.ts';
-import { isCompleteImage } from './complete-image.ts';
+import { isCompleteImage, primaryImage } from './whole-image.ts';
 
 export interface DirectoryCameraOptions {
   readonly id: string;
@@ -25,6 +25,8 @@ const POLL_MS = 250;
 /** At most this share of the time is spent on listing a large directory. */
 const MAX_POLL_SHARE = 0.1;
 const MAX_FILES = 100_000;
+/** An upload that pauses for this time has ended. */
+const SETTLED_MS = 5000;
 const IMAGE_EXTENSION = /\.(jpe?g|png|webp)$/i;
 
 /** Reads images that another program (an FTP server, the software of a camera, a test) writes into a directory. */
@@ -39,6 +41,8 @@ export class DirectoryCamera implements Camera {
    * new. Comparing its time with the clock would fail: clocks are set, and file servers have other clocks.
    */
   #seen: Map<string, number> | null = null;
+  /** Only for `watch`: incomplete files, with their ctime and when they were first found like this, monotonic ms. */
+  #incomplete = new Map<string, { readonly ctimeMs: number; readonly sinceMs: number }>();
   #lastName: string | null = null;
   /** Only for `once` and `loop`: names of the files not yet replayed; null before the first listing. */
   #queue: string[] | null = null;
@@ -79,12 +83,13 @@ export class DirectoryCamera implements Camera {
       for (const file of newFiles) {
         signal.throwIfAborted();
         const bytes = await this.#read(file.name);
-        if (bytes === null || !isCompleteImage(bytes)) continue;
+        if (bytes === null || !(isCompleteImage(bytes) || this.#isSettled(file, bytes))) continue;
         // Skip older files that arrived since the last frame: only the newest one shows the present.
         const incomplete = new Set(newFiles.slice(0, newFiles.indexOf(file)).map(({ name }) => name));
         const seen = files.filter(({ name }) => !incomplete.has(name));
         this.#seen = new Map(seen.map(({ name, ctimeMs }) => [name, ctimeMs]));
         this.#lastName = file.name;
+        this.#incomplete.clear();
         return this.#frame(bytes, file.name);
       }
       const listingMs = this.#clock.monoMs() - startedMs;
@@ -95,6 +100,19 @@ export class DirectoryCamera implements Camera {
   #isNew(file: ImageFile): boolean {
     if (this.#seen === null) return this.#clock.nowMs() - file.ctimeMs <= this.#options.maxAgeMs;
     return this.#seen.get(file.name) !== file.ctimeMs;
+  }
+
+  /**
+   * True for an incomplete image that no program has changed for some seconds: then nobody writes the rest of it. The
+   * quality gate judges what is there.
+   */
+  #isSettled({ name, ctimeMs }: ImageFile, bytes: Buffer): boolean {
+    if (detectImageType(bytes) !== 'jpeg') return false;
+    const nowMs = this.#clock.monoMs();
+    const known = this.#incomplete.get(name);
+    if (known?.ctimeMs === ctimeMs) return nowMs - known.sinceMs >= SETTLED_MS;
+    this.#incomplete.set(name, { ctimeMs, sinceMs: nowMs });
+    return false;
   }
 
   async #replay(loop: boolean, signal: AbortSignal): Promise<Frame> {
@@ -117,7 +135,12 @@ export class DirectoryCamera implements Camera {
   }
 
   #frame(bytes: Buffer, origin: string): Frame {
-    return { bytes, capturedAtMs: this.#clock.nowMs(), monoMs: this.#clock.monoMs(), origin };
+    return {
+      bytes: primaryImage(bytes),
+      capturedAtMs: this.#clock.nowMs(),
+      monoMs: this.#clock.monoMs(),
+      origin,
+    };
   }
 
   async #listNames(): Promise<string[]> {

@@ -2,7 +2,8 @@ import { withAbort } from '../base/abort.ts';
 import type { Clock } from '../base/clock.ts';
 import type { AgentError } from '../base/errors.ts';
 import { MAX_FRAME_BYTES, type Frame } from './camera.ts';
-import { JpegSplitter } from './jpeg-splitter.ts';
+import { JpegSplitter, type SplitJpeg } from './jpeg-splitter.ts';
+import { PrimaryJpegs } from './primary-jpeg.ts';
 
 interface Waiter {
   readonly notBeforeMs: number;
@@ -17,6 +18,9 @@ interface Waiter {
 export abstract class FrameSource {
   readonly #clock: Clock;
   readonly #splitter = new JpegSplitter({ maxBytes: MAX_FRAME_BYTES });
+  readonly #primaries = new PrimaryJpegs();
+  /** Images without an end marker since the last complete one. */
+  #incompleteInRow = 0;
   readonly #waiters = new Set<Waiter>();
   #latest: Frame | null = null;
   #failure: Error | null = null;
@@ -65,7 +69,14 @@ export abstract class FrameSource {
 
   /** Subclasses pass the bytes of the stream to this, in order. */
   protected addBytes(chunk: Buffer): void {
-    for (const jpeg of this.#splitter.push(chunk)) this.#addFrame(jpeg);
+    for (const jpeg of this.#splitter.push(chunk)) this.#addJpeg(jpeg);
+  }
+
+  /** Subclasses call this at the end of a stream whose last image may lack its end marker, before `fail`. */
+  protected endBytes(): void {
+    const last = this.#splitter.end();
+    if (last && this.#frameCount === 0) this.#incompleteInRow = 1;
+    if (last) this.#addJpeg(last);
   }
 
   /** Subclasses report the end of the stream. Waiting and later calls of `nextFrame` reject with the first failure. */
@@ -74,6 +85,13 @@ export abstract class FrameSource {
     this.#failure = failure;
     for (const waiter of this.#waiters) waiter.reject(failure);
     this.#latest = null;
+  }
+
+  #addJpeg({ bytes, isComplete, isAdjacent }: SplitJpeg): void {
+    if (!this.#primaries.accepts(bytes, isAdjacent)) return;
+    // One image without an end marker is a fault of the connection. Two in a row are how this camera sends them.
+    this.#incompleteInRow = isComplete ? 0 : this.#incompleteInRow + 1;
+    if (this.#incompleteInRow !== 1) this.#addFrame(bytes);
   }
 
   #addFrame(bytes: Uint8Array): void {

@@ -5,15 +5,28 @@ const SOI = 0xd8;
 const EOI = 0xd9;
 const SOS = 0xda;
 const PREFIX = Buffer.from([0xff, SOI]);
+const END = Buffer.from([0xff, EOI]);
+/** Part headers after an image without an end marker are not longer than this. */
+const MAX_PART_HEADER_BYTES = 1024;
 
 const isRestart = (byte: number): boolean => byte >= 0xd0 && byte <= 0xd7;
 /** Markers that may follow entropy-coded data: DHT, SOS, DQT, DNL, DRI, APPn, COM. */
 const mayFollowScan = (byte: number): boolean =>
   byte === 0xc4 || (byte >= SOS && byte <= 0xdd) || (byte >= 0xe0 && byte <= 0xef) || byte === 0xfe;
 
+/** A JPEG of a stream. */
+export interface SplitJpeg {
+  /** With an end marker, even if the stream has none. */
+  readonly bytes: Buffer;
+  /** False when the end marker is missing: the image may be cut, or its camera never writes one. */
+  readonly isComplete: boolean;
+  /** True when nothing but padding (0x00, 0xFF) is between this image and the one before. */
+  readonly isAdjacent: boolean;
+}
+
 /**
- * Finds complete JPEGs in a byte stream: images one after the other, or the parts of a multipart body. It follows the
- * segments by their lengths, so a thumbnail inside a header does not count as an image. It skips all bytes between images
+ * Finds JPEGs in a byte stream: images one after the other, or the parts of a multipart body. It follows the segments by
+ * their lengths, so a thumbnail inside a header does not count as an image. It skips all bytes between images
  * (boundaries, part headers, garbage). Memory stays below `maxBytes` plus one chunk.
  */
 export class JpegSplitter {
@@ -26,19 +39,22 @@ export class JpegSplitter {
   #parts: Buffer[] = [];
   #sizeBytes = 0;
   #dropped = 0;
+  /** True when an image ended, and only padding followed. */
+  #isPadding = false;
+  #isAdjacent = false;
 
   constructor(options: { readonly maxBytes: number }) {
     this.#maxBytes = options.maxBytes;
   }
 
-  /** Number of images that were dropped because they were broken, truncated, or larger than `maxBytes`. */
+  /** Number of images that were dropped because they were broken, cut in their header, or larger than `maxBytes`. */
   get dropped(): number {
     return this.#dropped;
   }
 
-  /** Adds a chunk of the stream. Returns the images that it completes, oldest first, as copies. */
-  push(chunk: Buffer): Buffer[] {
-    const images: Buffer[] = [];
+  /** Adds a chunk of the stream. Returns the images that end in it, oldest first, as copies. */
+  push(chunk: Buffer): SplitJpeg[] {
+    const images: SplitJpeg[] = [];
     // Where the incomplete image starts in this chunk.
     let from = 0;
     let at = 0;
@@ -54,7 +70,9 @@ export class JpegSplitter {
         case 'scan': {
           if (!this.#afterFf) {
             const next = chunk.indexOf(0xff, at);
-            at = next === -1 ? chunk.length : next + 1;
+            const end = next === -1 ? chunk.length : next;
+            if (this.#state === 'seek') this.#skip(chunk.subarray(at, end));
+            at = next === -1 ? end : end + 1;
             this.#afterFf = next !== -1;
             break;
           }
@@ -62,14 +80,23 @@ export class JpegSplitter {
           if (byte === 0xff) break;
           this.#afterFf = false;
           if (byte === SOI) {
-            if (this.#state === 'scan') this.#dropped += 1;
+            if (this.#state === 'scan') {
+              keep(at);
+              const image = this.#finish(PREFIX.length);
+              if (image) images.push(image);
+            }
             this.#begin();
             from = at;
-          } else if (this.#state === 'scan' && byte !== 0 && !isRestart(byte)) {
+          } else if (this.#state === 'seek') {
+            if (byte !== 0) this.#isPadding = false;
+          } else if (byte !== 0 && !isRestart(byte)) {
             if (byte === EOI) {
-              if (keep(at)) images.push(Buffer.concat(this.#parts));
-              else this.#dropped += 1;
+              if (keep(at)) {
+                const bytes = Buffer.concat(this.#parts);
+                images.push({ bytes, isComplete: true, isAdjacent: this.#isAdjacent });
+              } else this.#dropped += 1;
               this.#reset();
+              this.#isPadding = true;
             } else if (mayFollowScan(byte)) this.#enterSegment(byte);
             else this.#drop();
           }
@@ -119,7 +146,40 @@ export class JpegSplitter {
     return images;
   }
 
+  /** The stream has ended. Returns the image whose data have begun and did not end; null when there is none. */
+  end(): SplitJpeg | null {
+    const image = this.#state === 'scan' ? this.#finish(0) : null;
+    this.#reset();
+    return image;
+  }
+
+  /**
+   * Ends the current image before its last `surplusBytes`, and before the boundary of a multipart body, with the end
+   * marker that it lacks. Null when it is too large.
+   */
+  #finish(surplusBytes: number): SplitJpeg | null {
+    if (this.#sizeBytes - surplusBytes + END.length > this.#maxBytes) {
+      this.#dropped += 1;
+      return null;
+    }
+    const bytes = Buffer.concat(this.#parts);
+    const data = bytes.subarray(0, bytes.length - surplusBytes);
+    const tail = data.toString('latin1', Math.max(0, data.length - MAX_PART_HEADER_BYTES));
+    const boundary = /\r?\n--[^\r\n]+[\r\n][^]*$/.exec(tail)?.[0] ?? '';
+    return {
+      bytes: Buffer.concat([data.subarray(0, data.length - boundary.length), END]),
+      isComplete: false,
+      isAdjacent: this.#isAdjacent,
+    };
+  }
+
+  #skip(gap: Buffer): void {
+    this.#isPadding &&= gap.every((byte) => byte === 0);
+  }
+
   #begin(): void {
+    this.#isAdjacent = this.#isPadding;
+    this.#isPadding = false;
     this.#parts = [PREFIX];
     this.#sizeBytes = PREFIX.length;
     this.#afterFf = false;
@@ -145,6 +205,7 @@ export class JpegSplitter {
     this.#parts = [];
     this.#sizeBytes = 0;
     this.#afterFf = false;
+    this.#isPadding = false;
     this.#state = 'seek';
   }
 }

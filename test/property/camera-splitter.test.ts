@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { JpegSplitter } from '../../src/camera/jpeg-splitter.ts';
+import { JpegSplitter, type SplitJpeg } from '../../src/camera/jpeg-splitter.ts';
 import { jpegOf } from '../fixtures/jpeg.ts';
 
 let images: Buffer[];
@@ -26,6 +26,9 @@ const between = fc.oneof(
   fc.uint8Array({ maxLength: 60, max: 0xfe }).map((bytes) => Buffer.from(bytes)),
 );
 
+const textOf = ({ bytes, isComplete, isAdjacent }: SplitJpeg): string =>
+  `${String(isComplete)} ${String(isAdjacent)} ${bytes.toString('latin1')}`;
+
 describe('JpegSplitter', () => {
   it('yields exactly the images, for any bytes between them and any chunking', () => {
     fc.assert(
@@ -37,7 +40,10 @@ describe('JpegSplitter', () => {
           const body = Buffer.concat([...parts.flatMap(([index, text]) => [text, images[index]!]), tail]);
           const splitter = new JpegSplitter({ maxBytes: 100_000 });
           const found = chunksOf(body, at).flatMap((chunk) => splitter.push(chunk));
-          expect(found.map(String)).toEqual(parts.map(([index]) => String(images[index])));
+          expect(found.every(({ isComplete }) => isComplete)).toBe(true);
+          expect(found.map(({ bytes }) => String(bytes))).toEqual(
+            parts.map(([index]) => String(images[index])),
+          );
           expect(splitter.dropped).toBe(0);
         },
       ),
@@ -70,11 +76,14 @@ describe('JpegSplitter', () => {
         const cut = new JpegSplitter({ maxBytes: 100_000 });
         const expected = whole.push(body);
         const found = chunksOf(body, at).flatMap((chunk) => cut.push(chunk));
-        expect(found.map(String)).toEqual(expected.map(String));
+        expect(found.map(textOf)).toEqual(expected.map(textOf));
+        expect([cut.end()].flatMap((last) => last ?? []).map(textOf)).toEqual(
+          [whole.end()].flatMap((last) => last ?? []).map(textOf),
+        );
         expect(cut.dropped).toBe(whole.dropped);
         const bounded = new JpegSplitter({ maxBytes: 300 });
         for (const chunk of chunksOf(body, at))
-          for (const image of bounded.push(chunk)) expect(image.length).toBeLessThanOrEqual(300);
+          for (const { bytes } of bounded.push(chunk)) expect(bytes.length).toBeLessThanOrEqual(300);
       }),
       { numRuns: 500 },
     );

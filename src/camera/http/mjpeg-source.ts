@@ -31,6 +31,7 @@ export class MjpegSource extends FrameSource {
   async #read(): Promise<void> {
     try {
       for await (const chunk of this.#response.chunks()) this.addBytes(chunk);
+      this.endBytes();
       this.fail(new AgentError('camera_ended', 'the camera ended the stream'));
     } catch (failure) {
       this.fail(new AgentError('camera_ended', 'the stream broke', { cause: failure }));

@@ -3,7 +3,7 @@ import type { Clock } from '../../base/clock.ts';
 import { AgentError } from '../../base/errors.ts';
 import { MAX_FRAME_BYTES } from '../camera.ts';
 import { CAUSE_REMEDIES } from '../remedies.ts';
-import { isCompleteImage } from '../complete-image.ts';
+import { isCompleteImage, primaryImage } from '../whole-image.ts';
 import type { HttpResponse } from './exchange.ts';
 
 export interface Snapshot {
@@ -49,7 +49,7 @@ export async function readSnapshot(
     response.discard();
   }
   signal.throwIfAborted();
-  return { bytes: image.bytes, fault };
+  return { bytes: primaryImage(image.bytes), fault };
 }
 
 /** The bytes of one image that is still arriving. */

@@ -2,6 +2,7 @@ import { afterAll, describe, expect, it } from 'vitest';
 import { FILM_ROWS } from '../../fixtures/camera-zoo/film-rows.ts';
 import { HLS_ROWS } from '../../fixtures/camera-zoo/hls-rows.ts';
 import { HTTP_ROWS } from '../../fixtures/camera-zoo/http-rows.ts';
+import { JPEG_ROWS } from '../../fixtures/camera-zoo/jpeg-rows.ts';
 import { RTSP_ROWS } from '../../fixtures/camera-zoo/rtsp-rows.ts';
 import { HEADER_ROWS, TLS_ROWS } from '../../fixtures/camera-zoo/tls-rows.ts';
 import { describeOutcome, formatTable, tryCamera } from '../../fixtures/camera-zoo/zoo.ts';
@@ -9,6 +10,7 @@ import { describeOutcome, formatTable, tryCamera } from '../../fixtures/camera-z
 const KINDS = {
   film: FILM_ROWS,
   http: HTTP_ROWS,
+  jpeg: JPEG_ROWS,
   hls: HLS_ROWS,
   rtsp: RTSP_ROWS,
   TLS: TLS_ROWS,

@@ -7,6 +7,12 @@ import { describe, expect, it } from 'vitest';
 import { AnalysisResult, BatchResult } from '../../../src/contract/analysis.ts';
 import type { AnalysisCache } from '../../../src/store/types.ts';
 import { makeAnalyzing } from '../../fixtures/analyzing.ts';
+import {
+  exifThumbnail,
+  multiPicture,
+  ultraHdr,
+  withSegments,
+} from '../../fixtures/camera-zoo/attached-jpegs.ts';
 import { form, image, post } from '../../fixtures/form.ts';
 import { jpegOf } from '../../fixtures/jpeg.ts';
 import { burst } from '../../fixtures/labelled.ts';
@@ -61,6 +67,28 @@ describe('uploaded images', () => {
       });
       expect(result.processing_time_seconds).toBeGreaterThan(0);
     }
+  });
+
+  it('give the result of their primary image, whatever is attached to it', async () => {
+    const { port } = await makeAnalyzing();
+    const primary = await jpegOf(2, { width: 320, height: 180 });
+    const [same, preview] = [await jpegOf(5, { width: 320, height: 180 }), await jpegOf(5)];
+    const { wave_height_meters, quality, status } = await ask(port, primary);
+    for (const bytes of [
+      withSegments(primary, exifThumbnail(preview)),
+      multiPicture(primary, [same, preview]),
+      ultraHdr(primary, preview),
+      ultraHdr(primary, same),
+      Buffer.concat([primary, same]),
+    ])
+      expect(await ask(port, bytes)).toMatchObject({ wave_height_meters, quality, status });
+  });
+
+  it('are refused without their end marker', async () => {
+    const { port } = await makeAnalyzing();
+    const bytes = (await jpegOf(2, { width: 320, height: 180 })).subarray(0, -2);
+    const { status, json } = await post(port, ANALYZE, form([image(bytes)]));
+    expect([status, json['code']]).toEqual([400, 'image_corrupt']);
   });
 
   it('are rejected with nulls by the quality gate, and with an error only when strict', async () => {

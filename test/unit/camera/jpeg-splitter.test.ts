@@ -5,8 +5,11 @@ import { jpegOf } from '../../fixtures/jpeg.ts';
 
 const split = (bytes: Buffer, maxBytes = 1e6) => {
   const splitter = new JpegSplitter({ maxBytes });
-  return { images: splitter.push(bytes), dropped: splitter.dropped };
+  const images = splitter.push(bytes).map((image) => image.bytes);
+  return { images, dropped: splitter.dropped };
 };
+
+const END = Buffer.from([0xff, 0xd9]);
 
 describe('JpegSplitter', () => {
   it('splits images without bytes between them', async () => {
@@ -32,13 +35,46 @@ describe('JpegSplitter', () => {
     expect(split(whole)).toEqual({ images: [whole], dropped: 0 });
   });
 
-  it('drops a truncated image when the next one starts', async () => {
+  it('ends an image without end marker before the boundary, when the next one starts', async () => {
     const [one, two] = [await jpegOf(1), await jpegOf(2)];
     const cut = one.subarray(0, one.length - 40);
-    expect(split(Buffer.concat([cut, Buffer.from('\r\n--b\r\n\r\n'), two]))).toEqual({
-      images: [two],
-      dropped: 1,
-    });
+    const splitter = new JpegSplitter({ maxBytes: 1e6 });
+    const stream = Buffer.concat([cut, Buffer.from('\r\n--b\r\nContent-Length: 9\r\n\r\n'), two]);
+    expect(splitter.push(stream)).toEqual([
+      { bytes: Buffer.concat([cut, END]), isComplete: false, isAdjacent: false },
+      { bytes: two, isComplete: true, isAdjacent: false },
+    ]);
+    expect(splitter.dropped).toBe(0);
+  });
+
+  it('returns an image without end marker at the end of the stream, and nothing twice', async () => {
+    const one = await jpegOf(1);
+    const splitter = new JpegSplitter({ maxBytes: one.length });
+    expect(splitter.push(one.subarray(0, -2))).toEqual([]);
+    expect(splitter.end()).toEqual({ bytes: one, isComplete: false, isAdjacent: false });
+    expect(splitter.end()).toBeNull();
+    splitter.push(one.subarray(0, 100));
+    expect(splitter.end()).toBeNull();
+  });
+
+  it('drops an image without end marker over the limit', async () => {
+    const one = await jpegOf(1);
+    const splitter = new JpegSplitter({ maxBytes: one.length - 1 });
+    splitter.push(one.subarray(0, -2));
+    expect(splitter.end()).toBeNull();
+    expect(splitter.dropped).toBe(1);
+  });
+
+  it.each([
+    ['nothing', '', true],
+    ['zeros and fill bytes', '\0\0\xff\xff\0', true],
+    ['a boundary', '\r\n--b\r\n\r\n', false],
+    ['other data', '\0\x01', false],
+  ])('tells whether only padding is between two images: %s', async (_, gap, isAdjacent) => {
+    const one = await jpegOf(1);
+    const stream = Buffer.concat([one, Buffer.from(gap, 'latin1'), one]);
+    const splitter = new JpegSplitter({ maxBytes: 1e6 });
+    expect(splitter.push(stream).map((image) => image.isAdjacent)).toEqual([false, isAdjacent]);
   });
 
   it('finds the next image after one with damaged headers', async () => {
