@@ -186,7 +186,7 @@ describe('doctor', () => {
       expect.stringMatching(
         /camera missing +the camera answered with status 404 \[camera_unreachable\] -> check the path/,
       ),
-      expect.stringMatching(/camera refused +.*Connection refused \[camera_unreachable\] -> check the port/),
+      expect.stringMatching(/camera refused +.*ECONNREFUSED.* \[camera_unreachable\] -> check the port/),
       expect.stringMatching(
         /camera text +.*<p>Session expired \[2J, \*\*\*<\/p> \[camera_codec\] -> open url in a browser/,
       ),
