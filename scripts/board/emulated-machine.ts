@@ -72,7 +72,9 @@ export class EmulatedMachine implements AsyncDisposable {
         // Ends with this process.
         ...['--pdeathsig', 'KILL', 'nice', '-n', '5'],
         ...['qemu-system-aarch64', '-machine', 'virt', '-cpu', this.#parts.processor],
-        ...['-accel', 'tcg,thread=multi', '-smp', '2', '-m', '2048', '-nodefaults', '-display', 'none'],
+        // Its clock counts instructions, 1 ns for each. So time limits in it do not depend on the speed of this machine.
+        ...['-accel', 'tcg,thread=single', '-icount', 'shift=0'],
+        ...['-smp', '2', '-m', '2048', '-nodefaults', '-display', 'none'],
         ...['-kernel', this.#parts.kernel, '-initrd', this.#parts.initrd],
         ...['-append', KERNEL_ARGUMENTS.join(' ')],
         ...['-drive', `file=${join(this.#home, 'disk')},format=raw,if=virtio`],
