@@ -39,6 +39,7 @@ const SYSTEM_PACKAGES = {
     'mosquitto',
     'mosquitto-clients',
     'nats-server',
+    'rabbitmq-server',
     'prometheus',
     'python3-jinja2',
     'strace',

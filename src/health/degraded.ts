@@ -1,7 +1,7 @@
 import type { Health } from '../contract/health.ts';
 
 /**
- * The codes in `degraded` of a heartbeat and their meaning. `{id}` is the id of a camera, `{part}` the part of the record
+ * The codes in `degraded` of a heartbeat and their meaning. `{id}` is the id of a camera, `{feature}` of docs/brokers.md, `{part}` the part of the record
  * that could not be read. docs/health.md lists the same codes; a test compares the two lists.
  */
 export const DEGRADED_CODES = {
@@ -9,11 +9,12 @@ export const DEGRADED_CODES = {
   clock_offset: 'the clock is off by a second or more and is corrected slowly',
   link_down: 'no connection to the broker',
   link_flapping: 'at least five reconnects in the last hour',
-  link_refused: 'the broker refuses the credentials, or its certificate is not trusted',
+  link_refused: 'the broker refuses the credentials, its certificate is not trusted, or it lacks QoS 1',
   link_contested: 'another agent used the identity of this device in the last hour',
   commands_refused: 'the broker refuses the subscription to commands',
   'certificate_expiring:{whose}': 'the certificate of the device or the broker expires soon, or has expired',
   credentials_unusable: 'new certificate, key or password files are incomplete; the previous ones are in use',
+  'broker_limits:{feature}': 'the broker does not support this feature; the agent works without it',
   'camera_down:{id}': 'the camera delivers no frames',
   'camera_frozen:{id}': 'the camera delivers the same frame again and again',
   'camera_obstructed:{id}': 'something covers the lens',

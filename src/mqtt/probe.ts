@@ -139,8 +139,8 @@ class BrokerProbe {
     const isKnown = statusRefusal === null && publishFailure === null && inbox.waitingCommands === 0;
     return {
       protocolVersion: session.protocolVersion,
-      commandRefusal,
-      statusRefusal,
+      commandRefusal: commandRefusal?.reason ?? null,
+      statusRefusal: statusRefusal?.reason ?? null,
       publishFailure,
       isStatusDelivered: inbox.isDelivered || (isKnown ? false : null),
       waitingCommands: inbox.waitingCommands,
@@ -183,9 +183,9 @@ class BrokerProbe {
         );
       } catch (thrown) {
         this.#signal.throwIfAborted();
-        const { kind } = connectFailure(thrown, url);
-        choice.failed(kind);
-        const mayFallBack = kind === 'version' || kind === 'hung_up';
+        const { kind, reasonCode } = connectFailure(thrown, url);
+        const pace = choice.failed(kind, reasonCode);
+        const mayFallBack = pace === 'immediate' || kind === 'hung_up';
         if (!mayFallBack || attempt === MAX_ATTEMPTS) throw thrown;
       }
     }

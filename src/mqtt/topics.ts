@@ -20,6 +20,11 @@ export class Topics {
     return this.prefix + relative;
   }
 
+  /** The topic of one command. */
+  command(name: string): string {
+    return this.#commandPrefix + name;
+  }
+
   /** The name in `…/cmd/{name}`; null for any other topic. */
   commandName(topic: string): string | null {
     if (!topic.startsWith(this.#commandPrefix)) return null;

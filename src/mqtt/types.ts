@@ -17,6 +17,8 @@ export interface PublishOptions {
 export interface StateOptions extends Pick<PublishOptions, 'expiryS' | 'absolute'> {
   /** While connected, publish every value and not only the newest one; default false. */
   readonly each?: boolean;
+  /** If the broker retains nothing, publish all other states and `online` again with this one; default false. */
+  readonly withOthers?: boolean;
 }
 
 /** A message on `cmd/{name}` that was not parsed yet. */
@@ -35,7 +37,12 @@ export type LinkFault =
   | 'commands_refused'
   | 'certificate_expiring:device'
   | 'certificate_expiring:broker'
-  | 'credentials_unusable';
+  | 'credentials_unusable'
+  | `broker_limits:${BrokerLimit}`;
+
+/** What the broker does not support, or only to a small extent. docs/brokers.md tells what is lost. */
+export type BrokerLimit =
+  'retain' | 'session_expiry' | 'wildcards' | 'qos' | 'receive_maximum' | 'packet_size';
 
 export interface LinkStats {
   /** Null without a connection. */

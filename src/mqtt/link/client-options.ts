@@ -12,7 +12,7 @@ export interface SessionOptions
     Pick<LinkTuning, 'keepAliveS' | 'connectTimeoutMs' | 'ackTimeoutMs' | 'window' | 'maxPayloadBytes'> {
   readonly clientId: string;
   readonly credentials: Credentials;
-  /** The will message, retained, QoS 1. The broker publishes it when it loses this connection. Null: none. */
+  /** The will message, QoS 1, retained unless `retain` is omitted. The broker publishes it when it loses this connection. Null: none. */
   readonly will: { readonly topic: string; readonly payload: string } | null;
   /** True: the broker must discard the old session, for example because it contains a message that is too large. */
   readonly clean?: boolean;
@@ -32,6 +32,7 @@ export function clientOptions(options: SessionOptions): {
   readonly options: IClientOptions;
 } {
   const { ca, cert, key } = options.credentials;
+  const keepsSession = !options.omitted.has('session');
   const { url, username, password } = brokerLogin(options.url, options.credentials);
   const present = Object.entries({ username, password, ca, cert, key }).filter(([, value]) => value !== null);
   const clientOptions: IClientOptions = {
@@ -41,7 +42,7 @@ export function clientOptions(options: SessionOptions): {
     log: () => undefined,
     outgoingStore: new NullPacketStore(),
     protocolVersion: options.protocolVersion,
-    clean: options.clean ?? false,
+    clean: options.clean === true || !keepsSession,
     keepalive: options.keepAliveS,
     // Send pings even while the device sends other packets: only an answer shows that the connection works.
     reschedulePings: false,
@@ -57,13 +58,13 @@ export function clientOptions(options: SessionOptions): {
             topic: options.will.topic,
             payload: Buffer.from(options.will.payload),
             qos: 1 as const,
-            retain: true,
+            retain: !options.omitted.has('retain'),
           },
         }),
     ...(options.protocolVersion === 5
       ? {
           properties: {
-            sessionExpiryInterval: SESSION_EXPIRY_S,
+            ...(keepsSession ? { sessionExpiryInterval: SESSION_EXPIRY_S } : {}),
             receiveMaximum: RECEIVE_MAXIMUM,
             maximumPacketSize: MAX_INCOMING_PACKET_BYTES,
           },

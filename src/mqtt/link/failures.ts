@@ -1,4 +1,5 @@
 import { AgentError } from '../../base/errors.ts';
+import { QOS_NOT_SUPPORTED } from './broker-features.ts';
 
 /** Why a broker ended a connection. Contains only the distinctions on which the next step of the link depends. */
 export type DisconnectReason =
@@ -34,8 +35,13 @@ export interface ConnectFailure {
     | Exclude<DisconnectReason, 'taken_over'>
     /** The broker does not support this version of MQTT. */
     | 'version'
-    /** The broker closed the connection before CONNACK: it may not know this version of MQTT. */
+    /**
+     * The broker closed the connection before CONNACK, or refused it without a useful reason: it may not support this
+     * version of MQTT, or a feature.
+     */
     | 'hung_up';
+  /** The reason code of the CONNACK packet. */
+  readonly reasonCode: number | null;
   readonly error: AgentError;
 }
 
@@ -45,6 +51,8 @@ export interface ConnectFailure {
  */
 const CONNACK_REFUSED = new Set([2, 4, 5, 133, 134]);
 const CONNACK_VERSION = new Set([1, 132]);
+/** Unspecified error, malformed packet, protocol error, implementation specific error. */
+const CONNACK_WITHOUT_REASON = new Set([128, 129, 130, 131]);
 
 /**
  * Failures of the certificate check. CERT_NOT_YET_VALID is not among them: the clock of the device may still be wrong.
@@ -55,18 +63,32 @@ const CERTIFICATE_CODES =
 /** Classifies the error of a failed connection attempt to the broker at `url`. */
 export function connectFailure(thrown: unknown, url: string): ConnectFailure {
   if (thrown instanceof AgentError)
-    return { kind: thrown.code === 'mqtt_refused' ? 'refused' : 'unreachable', error: thrown };
+    return {
+      kind: thrown.code === 'mqtt_refused' ? 'refused' : 'unreachable',
+      reasonCode: null,
+      error: thrown,
+    };
   const { code, reason } = readError(thrown);
   const context = {
     broker: brokerName(url),
     reason,
     ...(code === null ? {} : { reason_code: code }),
   };
+  const reasonCode = typeof code === 'number' ? code : null;
+  if (code === QOS_NOT_SUPPORTED) return { kind: 'refused', reasonCode, error: qosRefusal(context.broker) };
   const { kind, message, hint } = classifyConnectCode(code);
   const errorCode = kind === 'refused' ? 'mqtt_refused' : 'mqtt_unreachable';
   const details = { context, cause: thrown, ...(hint === undefined ? {} : { hint }) };
-  return { kind, error: new AgentError(errorCode, message, details) };
+  return { kind, reasonCode, error: new AgentError(errorCode, message, details) };
 }
+
+/** The agent cannot use a broker with QoS 0 only: it would not know which records have arrived. */
+export const qosRefusal = (broker: string): AgentError =>
+  new AgentError(
+    'mqtt_refused',
+    'the broker supports QoS 0 only, and records would be lost: the agent needs QoS 1',
+    { context: { broker }, hint: 'use a broker that supports QoS 1' },
+  );
 
 const CERTIFICATE_HINT =
   'set mqtt.ca (--ca) to the certificate of the authority that signed that of the broker; check its host name and dates';
@@ -78,9 +100,11 @@ function classifyConnectCode(code: unknown): {
 } {
   if (typeof code === 'string' && CERTIFICATE_CODES.test(code))
     return { kind: 'refused', message: 'the certificate was not accepted', hint: CERTIFICATE_HINT };
-  if (code === 'ECONNRESET' || code === 'hung_up')
+  if (code === 'ECONNRESET' || code === 'EPIPE' || code === 'hung_up')
     return { kind: 'hung_up', message: 'the broker closed the connection without an answer' };
   if (typeof code !== 'number') return { kind: 'unreachable', message: 'the broker is unreachable' };
+  if (CONNACK_WITHOUT_REASON.has(code))
+    return { kind: 'hung_up', message: 'the broker refused the connection without a useful reason' };
   if (CONNACK_VERSION.has(code))
     return { kind: 'version', message: 'the broker does not support this version of MQTT' };
   const reason = CONNACK_REFUSED.has(code) ? 'refused' : disconnectReason(code);

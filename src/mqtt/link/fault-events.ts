@@ -3,6 +3,7 @@ import type { AgentError } from '../../base/errors.ts';
 import type { EventDraft } from '../../contract/states.ts';
 import type { CertificateValidity } from './credential-files.ts';
 import type { ConflictSign } from './status-watch.ts';
+import type { BrokerLimit } from '../types.ts';
 
 export const refusedEvent = ({ code, message, context }: AgentError): EventDraft => ({
   type: 'mqtt_refused',
@@ -68,6 +69,24 @@ export const stateLeftOutEvent = (topic: string, sizeBytes: number): EventDraft 
   message:
     'The connection was lost each time this state was published. The agent does not publish this state for one hour.',
   context: { topic, size_bytes: sizeBytes },
+});
+
+/** What is lost without each feature; docs/brokers.md explains more. */
+const LOST: Readonly<Record<BrokerLimit, string>> = {
+  retain: 'no retained messages: a new subscriber sees the states with the next heartbeat',
+  session_expiry: 'no long session: commands to a disconnected device are lost',
+  wildcards: 'no wildcards: an unknown command gets no answer',
+  qos: 'QoS 0 for subscriptions: a command may be lost',
+  receive_maximum: 'few unacknowledged messages: a backlog is sent slowly',
+  packet_size: 'small packets: larger states, answers and images are not sent',
+};
+
+export const brokerLimitedEvent = (broker: string, limits: readonly BrokerLimit[]): EventDraft => ({
+  type: 'mqtt_broker_limited',
+  severity: 'warning',
+  code: 'mqtt_broker_limited',
+  message: `The broker does not support everything that the agent uses: ${limits.map((limit) => LOST[limit]).join('; ')}.`,
+  context: { broker, limits: [...limits] },
 });
 
 export const sessionForgottenEvent = (context: AgentError['context']): EventDraft => ({

@@ -11,7 +11,7 @@ import {
   type DisconnectReason,
 } from './failures.ts';
 import type { ConflictSign } from './status-watch.ts';
-import type { LinkFault } from '../types.ts';
+import type { BrokerLimit, LinkFault } from '../types.ts';
 
 const HOUR_MS = 3_600_000;
 /** Unusable files are reported after this time, because certificate and key are rarely replaced in one step. */
@@ -47,6 +47,7 @@ export class LinkFaults {
   #isBrokerExpiring = false;
   #unusableSinceMonoMs: number | null = null;
   #areFilesUnusable = false;
+  #limits: readonly BrokerLimit[] = [];
 
   constructor(clientId: string, deps: { readonly clock: Clock; readonly raise: RaiseEvent }) {
     this.#clientId = clientId;
@@ -64,7 +65,8 @@ export class LinkFaults {
       [this.#isBrokerExpiring, 'certificate_expiring:broker'],
       [this.#areFilesUnusable, 'credentials_unusable'],
     ];
-    return all.filter(([isPresent]) => isPresent).map(([, code]) => code);
+    const present = all.filter(([isPresent]) => isPresent).map(([, code]) => code);
+    return [...present, ...this.#limits.map((limit) => `broker_limits:${limit}` as const)];
   }
 
   /** Call after CONNACK. */
@@ -138,6 +140,17 @@ export class LinkFaults {
     this.#areCommandsRefused = refusal !== null;
     if (refusal === null) this.#raisedMonoMs.delete('commands');
     else this.#raiseEvery(Infinity, 'commands', events.subscriptionRefusedEvent(refusal));
+  }
+
+  /** Call when a connection is ready: what its broker does not support. One event for each broker and set of limits. */
+  setBrokerLimits(broker: string, limits: ReadonlySet<BrokerLimit>): void {
+    this.#limits = [...limits];
+    if (limits.size > 0)
+      this.#raiseEvery(
+        Infinity,
+        `limits ${broker} ${this.#limits.join()}`,
+        events.brokerLimitedEvent(broker, this.#limits),
+      );
   }
 
   /** Call when a state is no longer published, because the connection was lost each time it was published. */

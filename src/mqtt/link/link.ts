@@ -1,15 +1,18 @@
+// Longer than 300 lines because one connection, from the choice of its broker to its end, reads from top to bottom.
 import { settleWithin } from '../../base/deadline.ts';
 import { AgentError } from '../../base/errors.ts';
 import type { Status } from '../../contract/states.ts';
+import { QOS_NOT_SUPPORTED, type OmittedFeatures } from './broker-features.ts';
+import { CommandSubscription } from './command-subscription.ts';
 import type { Credentials } from './credential-files.ts';
 import { CredentialWatch, LinkCredentials } from './credentials.ts';
-import { connectFailure, OversizedPacketError, type ConnectFailure } from './failures.ts';
+import { connectFailure, OversizedPacketError, qosRefusal, type ConnectFailure } from './failures.ts';
 import { LinkFaults } from './faults.ts';
 import type { ReceivedMessage } from './open-client.ts';
 import { DEFAULT_TUNING, type LinkDeps, type LinkOptions, type LinkTuning } from './options.ts';
 import { BrokerChoice, Reconnects, type BrokerAddress } from './reconnect.ts';
 import { Session } from './session.ts';
-import { subscribeToCommands, subscribeToStatus } from './subscriptions.ts';
+import { subscribeToStatus } from './subscriptions.ts';
 import { statusMessage, StatusWatch } from './status-watch.ts';
 import { RetainedStates } from '../retained-states.ts';
 import type { Link, LinkStats, PublishOptions, StateOptions } from '../types.ts';
@@ -37,6 +40,7 @@ export class MqttLink implements Link {
   readonly #faults: LinkFaults;
   readonly #credentialWatch: CredentialWatch;
   readonly #statusWatch: StatusWatch;
+  readonly #commandSubscription: CommandSubscription;
   readonly #reconnects: Reconnects;
   readonly #stopped = new AbortController();
   #session: Session | null = null;
@@ -62,6 +66,7 @@ export class MqttLink implements Link {
     const credentials = (this.#credentials = new LinkCredentials(mqtt, clock));
     this.#credentialWatch = new CredentialWatch(this.#tuning.checkEveryMs, { clock, credentials, faults });
     this.#statusWatch = new StatusWatch({ session, topic: deps.topics.status }, clock);
+    this.#commandSubscription = new CommandSubscription(deps.topics, faults);
     this.#reconnects = new Reconnects(this.#tuning, deps);
   }
 
@@ -88,8 +93,11 @@ export class MqttLink implements Link {
 
   setState(topic: string, payload: unknown, options: StateOptions = {}): void {
     this.#states.set(topic, payload, options);
+    if (!this.#session) return;
     // Do this also while the states are published after a connect: this topic may have been published already.
-    if (this.#session) void this.#states.publish(topic, this.#publisher(this.#session));
+    if (options.withOthers === true && this.#isOnline && !this.#session.retains)
+      this.announce().catch(() => undefined);
+    else void this.#states.publish(topic, this.#publisher(this.#session));
   }
 
   /** Publishes all states and `online` again. Rejects without a connection, or when it is lost during the call. */
@@ -140,7 +148,7 @@ export class MqttLink implements Link {
     this.#faults.accepted();
     this.#needsCleanSession = false;
     const sinceMonoMs = this.#deps.clock.monoMs();
-    const { reason, isRenewal } = await this.#serve(session, credentials, signal);
+    const { reason, isRenewal } = await this.#serve(session, broker.omitted, credentials, signal);
     if (signal.aborted) return 0;
     const delayMs = isRenewal ? this.#reconnects.renewalDelayMs() : this.#sessionLost(session, sinceMonoMs);
     this.#deps.log.warn({ broker: session.broker, reason, retryInMs: Math.round(delayMs) }, 'link lost');
@@ -157,31 +165,41 @@ export class MqttLink implements Link {
   }
 
   #connectFailed(failure: ConnectFailure, credentials: Credentials | null): number {
-    const { kind, error } = failure;
+    const { kind, error, reasonCode } = failure;
+    const pace = this.#brokers.failed(kind, reasonCode);
+    if (pace === 'immediate') {
+      this.#deps.log.info(error.context, 'connecting again without what the broker does not support');
+      return 0;
+    }
     this.#faults.connectFailed(failure);
     this.#credentialWatch.check(credentials, null);
     // When the broker refuses the newest credentials, older credentials may still be valid.
     const hasOtherCredentials =
       kind === 'refused' && credentials !== null && this.#credentials.refused(credentials);
-    const delayMs = this.#reconnects.nextDelayMs(
-      hasOtherCredentials ? 'immediate' : this.#brokers.failed(kind),
-    );
+    const delayMs = this.#reconnects.nextDelayMs(hasOtherCredentials ? 'immediate' : pace);
     const { code, context, message } = error;
     this.#deps.log.warn({ code, ...context, retryInMs: Math.round(delayMs) }, message);
     return delayMs;
   }
 
   #sessionLost(session: Session, sinceMonoMs: number): number {
-    const reason = this.#faults.sessionEnded(session);
     this.#needsCleanSession = session.receivedOversizedPacket;
+    const pace = this.#brokers.learn(session);
+    if (pace !== null) return this.#reconnects.nextDelayMs(pace);
+    // The subscriptions were granted with QoS 0, and no message with QoS 1 was acknowledged.
+    const lacksQos = session.limits.has('qos') && session.stage === 'publish' && !session.hasAcknowledged;
+    if (lacksQos || session.disconnect?.code === QOS_NOT_SUPPORTED)
+      return this.#connectFailed(connectFailure(qosRefusal(session.broker), session.broker), null);
+    const reason = this.#faults.sessionEnded(session);
     const isStable = this.#deps.clock.monoMs() - sinceMonoMs >= this.#tuning.backoff.resetAfterMs;
-    const pace = this.#brokers.lost(isStable, reason);
-    return this.#reconnects.nextDelayMs(this.#faults.hasIdentityConflict ? 'conflict' : pace);
+    const nextPace = this.#brokers.lost(isStable, reason);
+    return this.#reconnects.nextDelayMs(this.#faults.hasIdentityConflict ? 'conflict' : nextPace);
   }
 
   /** Serves a new session until its end. `isRenewal`: the link ended it to connect with a renewed certificate. */
   async #serve(
     session: Session,
+    omitted: OmittedFeatures,
     credentials: Credentials,
     signal: AbortSignal,
   ): Promise<{ readonly reason: string; readonly isRenewal: boolean }> {
@@ -193,7 +211,9 @@ export class MqttLink implements Link {
     const ended = new AbortController();
     let renewal = Promise.resolve(false);
     try {
-      await this.#publishInitialMessages(session);
+      await this.#publishInitialMessages(session, omitted);
+      session.stage = 'online';
+      this.#faults.setBrokerLimits(session.broker, session.limits);
       this.#isOnline = true;
       this.#connectedSinceMs = clock.nowMs();
       log.info({ broker: session.broker, protocolVersion: session.protocolVersion }, 'connected');
@@ -214,24 +234,27 @@ export class MqttLink implements Link {
     return { reason, isRenewal: await renewal };
   }
 
-  async #publishInitialMessages(session: Session): Promise<void> {
+  async #publishInitialMessages(session: Session, omitted: OmittedFeatures): Promise<void> {
     const { topics } = this.#deps;
+    const subscribeStatus = async (): Promise<void> => {
+      if (!omitted.has('status')) await subscribeToStatus(session, topics);
+    };
     // If the broker refuses the subscription to commands, the device still publishes.
-    const [commandRefusal] = await Promise.all([
-      subscribeToCommands(session, topics),
-      subscribeToStatus(session, topics),
-    ]);
-    this.#faults.setCommandRefusal(commandRefusal);
+    await Promise.all([this.#commandSubscription.subscribe(session, omitted), subscribeStatus()]);
+    session.stage = 'publish';
     if (this.#reconnects.connections === 1) await this.#publishStatus(session, 'starting');
     await this.#publishStatesAndOnline(session);
     this.#statusWatch.publishedOnline();
     // Subscribe again: a slow broker may publish the old will message late. After `online`, any other status is stale.
-    await subscribeToStatus(session, topics);
+    await subscribeStatus();
   }
 
   /** Resolves with true after it closed the session because the device's certificate was renewed. */
   async #renewWhenExpiring(session: Session, credentials: Credentials, ended: AbortSignal): Promise<boolean> {
-    const onCheck = (): void => this.#states.publishPostponed(this.#publisher(session));
+    const onCheck = (): void => {
+      this.#states.publishPostponed(this.#publisher(session));
+      this.#commandSubscription.repeatIfPostponed(session);
+    };
     const inUse = { credentials, brokerCertificate: session.brokerCertificate };
     if (!(await this.#credentialWatch.waitForRenewal(inUse, ended, onCheck))) return false;
     // Accept no new messages, and wait until the pending messages are acknowledged.

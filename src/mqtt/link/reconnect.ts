@@ -1,5 +1,6 @@
 import type { Clock } from '../../base/clock.ts';
 import { Backoff } from '../../base/retry.ts';
+import { BrokerFeatures, type OmittedFeatures, type SessionLoss } from './broker-features.ts';
 import type { ConnectFailure, DisconnectReason } from './failures.ts';
 import type { LinkTuning } from './options.ts';
 
@@ -8,13 +9,17 @@ interface Broker {
   version: 4 | 5;
   /** Monotonic time of the last change of the version. */
   versionChangedMonoMs: number;
-  hangUps: number;
+  readonly features: BrokerFeatures;
+  /** Monotonic time of the last change of the omitted features; Infinity when none is omitted. */
+  omittedMonoMs: number;
   lastAnswer: LastAnswer;
 }
 
 export interface BrokerAddress {
   readonly url: string;
   readonly protocolVersion: 4 | 5;
+  /** What the link does without, because the broker does not support it. */
+  readonly omitted: OmittedFeatures;
 }
 
 /** The last answer of a broker. `accepted` is also the value before the first answer, and when it was unreachable. */
@@ -24,12 +29,10 @@ type LastAnswer = 'accepted' | 'refused' | 'busy';
 export type RetryPace = 'immediate' | 'normal' | 'refused' | 'busy' | 'conflict';
 
 /**
- * After a fallback to MQTT 3.1.1, the link tries MQTT 5 again when this time has passed: the cause may have been the
- * network, or the broker may have been updated.
+ * After a fallback to MQTT 3.1.1, or without a feature, the link tries everything again when this time has passed: the
+ * cause may have been the network, or the broker may have been updated.
  */
 const RETRY_NEWER_MS = 3_600_000;
-/** After this many connections in a row that the broker closed before CONNACK, the other version of MQTT is tried. */
-const HANG_UPS_PER_VERSION = 2;
 
 /** Chooses the broker and the version of MQTT for the next attempt. After each failure, it chooses the next address. */
 export class BrokerChoice {
@@ -43,7 +46,8 @@ export class BrokerChoice {
       url,
       version,
       versionChangedMonoMs: 0,
-      hangUps: 0,
+      features: new BrokerFeatures(),
+      omittedMonoMs: Infinity,
       lastAnswer: 'accepted',
     }));
     this.#mayFallBack = version === 5;
@@ -52,19 +56,21 @@ export class BrokerChoice {
 
   current(): BrokerAddress {
     const broker = this.#current();
-    return { url: broker.url, protocolVersion: broker.version };
+    return { url: broker.url, protocolVersion: broker.version, omitted: broker.features.omitted };
   }
 
   /** Call after a failed connection attempt. */
-  failed(kind: ConnectFailure['kind']): RetryPace {
+  failed(kind: ConnectFailure['kind'], reasonCode: number | null = null): RetryPace {
     const broker = this.#current();
+    if (reasonCode !== null && broker.features.refused(reasonCode)) return this.#omitted(broker);
     if (kind === 'version' && this.#mayFallBack && broker.version === 5) {
       this.#setVersion(broker, 4);
       return 'immediate';
     }
-    if (kind === 'hung_up' && this.#mayFallBack) {
-      broker.hangUps += 1;
-      if (broker.hangUps % HANG_UPS_PER_VERSION === 0) this.#setVersion(broker, broker.version === 5 ? 4 : 5);
+    if (kind === 'hung_up') {
+      const version = broker.features.hungUp(this.#mayFallBack ? null : 4);
+      if (version !== broker.version) this.#setVersion(broker, version);
+      broker.omittedMonoMs = this.#monoMs();
     }
     return this.#next(lastAnswerOf(kind));
   }
@@ -72,8 +78,26 @@ export class BrokerChoice {
   /** Call after CONNACK. */
   succeeded(): void {
     const broker = this.#current();
-    broker.hangUps = 0;
+    broker.features.connected();
     broker.lastAnswer = 'accepted';
+  }
+
+  /**
+   * Call at the end of a session, before `lost`. Returns a pace when the broker does not support something that the next
+   * attempt omits; otherwise null.
+   */
+  learn(loss: SessionLoss): RetryPace | null {
+    const broker = this.#current();
+    if (this.#monoMs() - broker.omittedMonoMs > RETRY_NEWER_MS) {
+      broker.features.reset();
+      broker.omittedMonoMs = Infinity;
+    }
+    return broker.features.lost(loss) ? this.#omitted(broker) : null;
+  }
+
+  #omitted(broker: Broker): RetryPace {
+    broker.omittedMonoMs = this.#monoMs();
+    return 'immediate';
   }
 
   /**

@@ -1,13 +1,16 @@
 import type { IClientPublishOptions, IConnackPacket, MqttClient } from 'mqtt';
 import type { Clock } from '../../base/clock.ts';
+import { errorCode } from '../../base/disk-errors.ts';
 import { AgentError } from '../../base/errors.ts';
+import { RETAIN_NOT_SUPPORTED, type SessionLoss, type SessionStage } from './broker-features.ts';
+import { limitsOf, subscribeRefusal, type SubscribeRefusal } from './broker-answers.ts';
 import type { SessionOptions } from './client-options.ts';
 import type { CertificateValidity } from './credential-files.ts';
-import { brokerName, OversizedPacketError, publishFailure } from './failures.ts';
+import { brokerName, OversizedPacketError, publishFailure, qosRefusal } from './failures.ts';
 import type { SessionEnd } from './faults.ts';
 import { awaitConnack, brokerCertificateOf, openClient, type Inbox } from './open-client.ts';
 import { PendingRequests, SendWindow } from './requests.ts';
-import type { PublishOptions } from '../types.ts';
+import type { BrokerLimit, PublishOptions } from '../types.ts';
 
 /** Upper bound for topic, header and properties of a packet, in addition to the payload. */
 const PACKET_OVERHEAD_BYTES = 512;
@@ -23,7 +26,7 @@ const IDLE_CHECK_MS = 20;
  * One connection to a broker, from CONNACK to its end. A session is never resumed: the link creates a new one.
  * Every promise of its methods settles: after an answer, a timeout, or the end of the connection.
  */
-export class Session implements SessionEnd {
+export class Session implements SessionEnd, SessionLoss {
   readonly broker: string;
   readonly protocolVersion: 4 | 5;
   readonly maxPayloadBytes: number;
@@ -42,7 +45,14 @@ export class Session implements SessionEnd {
   readonly #clock: Clock;
   readonly #window: SendWindow;
   readonly #requests: PendingRequests;
-  readonly #mayRetain: boolean;
+  /** False when the broker does not retain messages. */
+  readonly retains: boolean;
+  /** What the broker announced in CONNACK, or showed later. */
+  readonly limits: Set<BrokerLimit>;
+  /** The link sets it as the connection proceeds. */
+  stage: SessionStage = 'subscribe';
+  hasAcknowledged = false;
+  isRemote = false;
   #endReason: string | null = null;
   #isLeaving = false;
   #resolveClosed: (reason: string) => void = () => undefined;
@@ -58,6 +68,12 @@ export class Session implements SessionEnd {
         signal,
         (connack) => new Session(client, connack, inbox, options, clock),
       );
+      if (session.limits.has('qos')) throw qosRefusal(session.broker);
+      // Such a broker had to refuse the retained will: it may treat it in any way.
+      if (session.limits.has('retain') && !options.omitted.has('retain'))
+        throw Object.assign(new Error('the broker does not support retained messages'), {
+          code: RETAIN_NOT_SUPPORTED,
+        });
       // Without this check, a wrong limit in the broker's configuration would make the forwarder reject every record.
       if (session.maxPayloadBytes < Math.min(MIN_USEFUL_PAYLOAD_BYTES, options.maxPayloadBytes))
         throw new AgentError('mqtt_refused', 'the size limit of the broker is too low for a record', {
@@ -77,12 +93,13 @@ export class Session implements SessionEnd {
     options: SessionOptions,
     clock: Clock,
   ) {
-    const { receiveMaximum, maximumPacketSize, retainAvailable } = connack.properties ?? {};
+    const { receiveMaximum, maximumPacketSize } = connack.properties ?? {};
     this.#client = client;
     this.inbox = inbox;
     this.#clock = clock;
     this.#window = new SendWindow(Math.max(1, Math.min(options.window, receiveMaximum ?? options.window)));
-    this.#mayRetain = retainAvailable ?? true;
+    this.limits = limitsOf(connack, options);
+    this.retains = !this.limits.has('retain');
     this.broker = brokerName(options.url);
     this.brokerCertificate = brokerCertificateOf(client);
     this.protocolVersion = options.protocolVersion;
@@ -96,9 +113,14 @@ export class Session implements SessionEnd {
       clock,
     );
     this.closed = new Promise((resolve) => (this.#resolveClosed = resolve));
-    client.on('close', () => this.drop('the connection was lost'));
+    client.on('close', () => {
+      this.isRemote ||= this.#endReason === null;
+      this.drop('the connection was lost');
+    });
     client.on('error', (error) => {
       this.receivedOversizedPacket = error instanceof OversizedPacketError;
+      // The write to a socket that the broker has closed, ECONNRESET or EPIPE, may fail before `close`.
+      this.isRemote ||= this.#endReason === null && errorCode(error) !== null;
       this.drop(error.message);
     });
     client.on('disconnect', ({ reasonCode = 0, properties }) => {
@@ -126,23 +148,23 @@ export class Session implements SessionEnd {
 
   /**
    * Subscribes with QoS 1. With MQTT 5, `retained: false` excludes retained messages, and `own: false` excludes
-   * messages of this client, including its will message. Resolves with the reason of a refusal, or with null.
+   * messages of this client, including its will message. Resolves with the refusal, or with null.
    */
   subscribe(
     topic: string,
     options: { readonly retained: boolean; readonly own: boolean },
-  ): Promise<string | null> {
+  ): Promise<SubscribeRefusal | null> {
     return this.#request('subscription', (done) => {
       this.#client.subscribe(
         topic,
         // Retain as published: a command that was published with the retain flag must be recognised.
         { qos: 1, nl: !options.own, rap: !options.retained, rh: options.retained ? 0 : 2 },
         (error, granted) => {
-          const code = granted?.[0]?.qos ?? 0;
-          // mqtt.js reports a refusal as an error with one version of MQTT, and as a code with the other version.
-          const refusal = error?.message ?? (code >= 128 ? `reason ${code}` : null);
-          if (refusal !== null && this.#endReason !== null) done(new AgentError('mqtt_unreachable', refusal));
+          const refusal = subscribeRefusal(error, granted);
+          if (refusal !== null && this.#endReason !== null)
+            done(new AgentError('mqtt_unreachable', refusal.reason));
           else done(null, refusal);
+          if (granted?.[0]?.qos === 0) this.limits.add('qos');
         },
       );
     });
@@ -187,7 +209,7 @@ export class Session implements SessionEnd {
   /** Sends a message that has a place in the send window, and releases this place when the request settles. */
   #send(topic: string, payload: string | Buffer, options: PublishOptions): Promise<void> {
     const { qos } = options;
-    const retain = options.retain && this.#mayRetain;
+    const retain = options.retain && this.retains;
     const properties = this.protocolVersion === 5 ? propertiesOf(options) : undefined;
     return this.#request(
       'acknowledgement',
@@ -205,6 +227,7 @@ export class Session implements SessionEnd {
 
   readonly #releasePlace = (roundTripMs: number | null): void => {
     this.rttMs = roundTripMs ?? this.rttMs;
+    this.hasAcknowledged ||= roundTripMs !== null;
     this.#window.release();
   };
 

@@ -24,12 +24,27 @@ describe('connectFailure', () => {
       expect(kindOf(withCode(code))).toBe('refused');
     for (const code of [1, 132]) expect(kindOf(withCode(code))).toBe('version');
     // For a board whose clock is not set yet, a valid certificate is not valid yet.
-    for (const code of ['CERT_NOT_YET_VALID', 'ECONNREFUSED', 'ENOTFOUND', 3, 128, 136])
+    for (const code of ['CERT_NOT_YET_VALID', 'ECONNREFUSED', 'ENOTFOUND', 3, 136])
       expect(kindOf(withCode(code))).toBe('unreachable');
     for (const code of [137, 147, 151, 159]) expect(kindOf(withCode(code))).toBe('busy');
     for (const code of [156, 157]) expect(kindOf(withCode(code))).toBe('moved');
-    for (const thrown of [withCode('ECONNRESET'), new HungUpError('x')])
+    for (const thrown of [
+      withCode('ECONNRESET'),
+      withCode('EPIPE'),
+      withCode(128),
+      withCode(131),
+      new HungUpError('x'),
+    ])
       expect(kindOf(thrown)).toBe('hung_up');
+  });
+
+  it('names the reason when the broker does not support QoS 1', () => {
+    const { kind, error } = connectFailure(withCode(155), 'mqtt://h:1');
+    expect([kind, error.code, error.message]).toEqual([
+      'refused',
+      'mqtt_refused',
+      expect.stringContaining('QoS 0 only'),
+    ]);
   });
 
   it('keeps the code of an AgentError', () => {
