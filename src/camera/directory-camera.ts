@@ -1,33 +1,28 @@
-import { constants, open, readdir, stat, type FileHandle } from 'node:fs/promises';
-import { join } from 'node:path';
+import { constants, open, type FileHandle } from 'node:fs/promises';
 import type { Clock } from '../base/clock.ts';
+import { errorCode } from '../base/disk-errors.ts';
 import { AgentError } from '../base/errors.ts';
 import { BurstCapture } from './burst-capture.ts';
 import { MAX_FRAME_BYTES, detectImageType, type Camera, type CaptureOptions, type Frame } from './camera.ts';
+import { DirectoryListing, displayName, type ImageFile } from './directory-listing.ts';
 import { isCompleteImage, primaryImage } from './whole-image.ts';
 
 export interface DirectoryCameraOptions {
   readonly id: string;
   readonly path: string;
+  /** True: also the files of subdirectories, for cameras that make one directory for each day. */
+  readonly recursive: boolean;
   /** `watch`: takes the newest complete file, each file once. `once` and `loop`: replay all files in natural order. */
   readonly replay: 'watch' | 'once' | 'loop';
   /** Only for `watch`: files older than this at the start are ignored. */
   readonly maxAgeMs: number;
 }
 
-interface ImageFile {
-  readonly name: string;
-  /** Time of the last change of content or name. An uploading program can set mtime, but not ctime. */
-  readonly ctimeMs: number;
-}
-
 const POLL_MS = 250;
 /** At most this share of the time is spent on listing a large directory. */
 const MAX_POLL_SHARE = 0.1;
-const MAX_FILES = 100_000;
 /** An upload that pauses for this time has ended. */
 const SETTLED_MS = 5000;
-const IMAGE_EXTENSION = /\.(jpe?g|png|webp)$/i;
 
 /** Reads images that another program (an FTP server, the software of a camera, a test) writes into a directory. */
 export class DirectoryCamera implements Camera {
@@ -44,6 +39,9 @@ export class DirectoryCamera implements Camera {
   /** Only for `watch`: incomplete files, with their ctime and when they were first found like this, monotonic ms. */
   #incomplete = new Map<string, { readonly ctimeMs: number; readonly sinceMs: number }>();
   #lastName: string | null = null;
+  readonly #listing: DirectoryListing;
+  /** Why the newest file could not be taken. */
+  #fault: string | null = null;
   /** Only for `once` and `loop`: names of the files not yet replayed; null before the first listing. */
   #queue: string[] | null = null;
 
@@ -52,6 +50,7 @@ export class DirectoryCamera implements Camera {
     this.#options = options;
     this.#clock = deps.clock;
     this.#bursts = new BurstCapture(deps);
+    this.#listing = new DirectoryListing(options, deps);
   }
 
   capture(options: CaptureOptions, signal: AbortSignal): AsyncGenerator<Frame, void, undefined> {
@@ -59,10 +58,11 @@ export class DirectoryCamera implements Camera {
     const timeoutError = () =>
       new AgentError(
         'camera_no_frame',
-        this.#lastName === null
-          ? `no image younger than ${Math.round(maxAgeMs / 1000)} s in the directory (to replay old files, set replay: once or loop)`
-          : `no new image within ${options.timeoutS} s`,
-        { context: { timeoutS: options.timeoutS, lastFile: this.#lastName } },
+        this.#fault ??
+          (this.#lastName === null
+            ? `no image younger than ${Math.round(maxAgeMs / 1000)} s in the directory (to replay old files, set replay: once or loop)`
+            : `no new image within ${options.timeoutS} s`),
+        { context: { timeoutS: options.timeoutS, lastFile: this.#lastName && displayName(this.#lastName) } },
       );
     const takeFrame = (_: number, limit: AbortSignal) =>
       replay === 'watch' ? this.#watch(limit) : this.#replay(replay === 'loop', limit);
@@ -77,13 +77,19 @@ export class DirectoryCamera implements Camera {
   async #watch(signal: AbortSignal): Promise<Frame> {
     for (;;) {
       const startedMs = this.#clock.monoMs();
-      const files = await this.#listFiles(signal);
+      const files = await this.#listing.files(this.#lastName, signal);
       const newFiles = files.filter((file) => this.#isNew(file));
       newFiles.sort((a, b) => b.ctimeMs - a.ctimeMs || this.#naturalOrder.compare(b.name, a.name));
+      let fault: string | null = null;
       for (const file of newFiles) {
         signal.throwIfAborted();
         const bytes = await this.#read(file.name);
-        if (bytes === null || !(isCompleteImage(bytes) || this.#isSettled(file, bytes))) continue;
+        if (typeof bytes === 'string' || !(isCompleteImage(bytes) || this.#isSettled(file, bytes))) {
+          const reason = typeof bytes === 'string' ? bytes : 'is incomplete, or no image';
+          fault ??= `the newest file, ${displayName(file.name)}, ${reason}`;
+          continue;
+        }
+        this.#fault = null;
         // Skip older files that arrived since the last frame: only the newest one shows the present.
         const incomplete = new Set(newFiles.slice(0, newFiles.indexOf(file)).map(({ name }) => name));
         const seen = files.filter(({ name }) => !incomplete.has(name));
@@ -92,6 +98,7 @@ export class DirectoryCamera implements Camera {
         this.#incomplete.clear();
         return this.#frame(bytes, file.name);
       }
+      this.#fault = fault;
       const listingMs = this.#clock.monoMs() - startedMs;
       await this.#clock.sleep(Math.max(POLL_MS, listingMs / MAX_POLL_SHARE), signal);
     }
@@ -120,7 +127,7 @@ export class DirectoryCamera implements Camera {
       signal.throwIfAborted();
       if (this.#queue === null || (loop && this.#queue.length === 0)) {
         if (listings++ > 0) throw new AgentError('camera_no_frame', 'no file of the directory could be read');
-        this.#queue = (await this.#listNames()).sort((a, b) => this.#naturalOrder.compare(a, b));
+        this.#queue = (await this.#listing.names(signal)).sort((a, b) => this.#naturalOrder.compare(a, b));
         if (this.#queue.length === 0) {
           this.#queue = null;
           throw new AgentError('camera_no_frame', 'the directory contains no JPEG, PNG or WebP file');
@@ -130,58 +137,36 @@ export class DirectoryCamera implements Camera {
       if (name === undefined)
         throw new AgentError('camera_ended', 'all files of the directory were replayed');
       const bytes = await this.#read(name);
-      if (bytes !== null && detectImageType(bytes) !== null) return this.#frame(bytes, name);
+      if (typeof bytes !== 'string' && detectImageType(bytes) !== null) return this.#frame(bytes, name);
     }
   }
 
-  #frame(bytes: Buffer, origin: string): Frame {
+  #frame(bytes: Buffer, name: string): Frame {
     return {
       bytes: primaryImage(bytes),
       capturedAtMs: this.#clock.nowMs(),
       monoMs: this.#clock.monoMs(),
-      origin,
+      origin: displayName(name),
     };
   }
 
-  async #listNames(): Promise<string[]> {
-    const { path } = this.#options;
-    const entries = await readdir(path).catch((failure: unknown) => {
-      throw new AgentError('camera_unreachable', 'the directory cannot be read', {
-        context: { path },
-        cause: failure,
-      });
-    });
-    const names = entries.filter((name) => IMAGE_EXTENSION.test(name) && !name.startsWith('.'));
-    if (names.length > MAX_FILES)
-      throw new AgentError('camera_unreachable', `the directory contains more than ${MAX_FILES} images`, {
-        context: { path, files: names.length },
-      });
-    return names;
-  }
-
-  async #listFiles(signal: AbortSignal): Promise<ImageFile[]> {
-    const files: ImageFile[] = [];
-    for (const name of await this.#listNames()) {
-      signal.throwIfAborted();
-      const entry = await stat(join(this.#options.path, name)).catch(() => null);
-      if (entry?.isFile()) files.push({ name, ctimeMs: entry.ctimeMs });
-    }
-    return files;
-  }
-
-  /** Reads a file. Null when it is missing, empty, too large, not a regular file, or changed while it was read. */
-  async #read(name: string): Promise<Buffer | null> {
+  /** Reads a file. Returns the reason when it cannot be read, is empty or too large, or changed meanwhile. */
+  async #read(name: string): Promise<Buffer | string> {
     let file: FileHandle | null = null;
     try {
       // O_NONBLOCK, because a named pipe may have the name of an image, and opening it must not block.
-      file = await open(join(this.#options.path, name), constants.O_RDONLY | constants.O_NONBLOCK);
+      file = await open(this.#listing.pathOf(name), constants.O_RDONLY | constants.O_NONBLOCK);
       const before = await file.stat();
-      if (!before.isFile() || before.size === 0 || before.size > MAX_FRAME_BYTES) return null;
+      if (!before.isFile()) return 'is not a file';
+      if (before.size === 0) return 'is empty';
+      if (before.size > MAX_FRAME_BYTES) return `has more than ${MAX_FRAME_BYTES} bytes`;
       const bytes = await file.readFile();
       const after = await file.stat();
-      return after.size === bytes.length && after.mtimeMs === before.mtimeMs ? bytes : null;
-    } catch {
-      return null;
+      return after.size === bytes.length && after.mtimeMs === before.mtimeMs
+        ? bytes
+        : 'changes while it is read';
+    } catch (thrown) {
+      return `cannot be read (${errorCode(thrown) ?? 'unknown'})`;
     } finally {
       await file?.close();
     }

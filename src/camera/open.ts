@@ -76,7 +76,10 @@ async function createCamera(settings: CameraSettings, deps: CameraDeps): Promise
     case 'directory': {
       const maxAgeMs = Math.max(MAX_FILE_AGE_MS, 2000 * (settings.schedule.everyS ?? 0));
       const path = requireKey(settings, 'path');
-      return new DirectoryCamera({ id, path, replay: settings.replay, maxAgeMs }, deps);
+      return new DirectoryCamera(
+        { id, path, recursive: settings.recursive, replay: settings.replay, maxAgeMs },
+        deps,
+      );
     }
     case 'command':
       return new CommandCamera({ id, command: requireKey(settings, 'command') }, deps);

@@ -60,6 +60,8 @@ function checkSource(camera: CameraInput, addFault: AddFault): void {
   }
   if (camera.username === undefined && loginKeys.length > 0) addFault('username', undefined, 'a user name');
   checkConnection(camera, addFault);
+  if (camera.recursive !== undefined && camera.kind !== 'directory')
+    addFault('recursive', camera.recursive, `no recursive, because kind is ${camera.kind}`);
   if (camera.replay !== undefined && camera.kind !== 'directory' && camera.kind !== 'video')
     addFault('replay', camera.replay, `no replay, because kind is ${camera.kind}`);
   if (camera.simulation !== undefined && camera.kind !== 'simulated')

@@ -79,6 +79,7 @@ function withDefaults(
     privacyMasks: camera.privacyMasks ?? [],
     location: camera.location ?? null,
     units: camera.units ?? 'metric',
+    recursive: camera.recursive ?? false,
     replay: camera.replay ?? 'watch',
     simulation: {
       seed: camera.simulation?.seed ?? 1,

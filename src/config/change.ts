@@ -62,6 +62,7 @@ const SOURCE_KEYS = [
   'password',
   'headers',
   'tls',
+  'recursive',
   'replay',
   'simulation',
 ] as const;

@@ -154,6 +154,9 @@ export const CameraSettings = Type.Object(
           description:
             'how frames come: auto tries TCP, then UDP, and keeps the one that works; default auto (rtsp)',
         }),
+        recursive: Type.Boolean({
+          description: 'directory: also read the images of subdirectories, to a depth of 8; default false',
+        }),
         replay: StringEnum(['watch', 'once', 'loop'], {
           description:
             'directory: watch reads the newest file, once and loop read all in order; video: once stops at the end',
@@ -202,6 +205,8 @@ export interface Camera {
   readonly privacyMasks: readonly Polygon[];
   readonly location: { readonly lat: number; readonly lon: number } | null;
   readonly units: 'metric' | 'imperial';
+  /** Only for `directory`. */
+  readonly recursive: boolean;
   readonly replay: 'watch' | 'once' | 'loop';
   readonly simulation: { readonly seed: number; readonly selfLabel: boolean; readonly speed: number };
 }

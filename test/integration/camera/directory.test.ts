@@ -1,5 +1,6 @@
 import {
   appendFileSync,
+  linkSync,
   mkdirSync,
   mkdtempSync,
   renameSync,
@@ -13,6 +14,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import sharp from 'sharp';
 import { DirectoryCamera } from '../../../src/camera/directory-camera.ts';
+import { DirectoryListing } from '../../../src/camera/directory-listing.ts';
 import { systemClock } from '../../../src/base/clock.ts';
 import { captureBurst, failureCode, errorText } from '../../fixtures/capture.ts';
 import { jpegOf } from '../../fixtures/jpeg.ts';
@@ -25,8 +27,8 @@ beforeEach(() => {
 afterEach(() => rmSync(dir, { recursive: true, force: true }));
 
 const put = (name: string, bytes: Buffer | string) => writeFileSync(join(dir, name), bytes);
-const open = (replay: 'watch' | 'once' | 'loop', clock = systemClock) =>
-  new DirectoryCamera({ id: 'cam', path: dir, replay, maxAgeMs: 600_000 }, { clock });
+const open = (replay: 'watch' | 'once' | 'loop', clock = systemClock, recursive = false) =>
+  new DirectoryCamera({ id: 'cam', path: dir, recursive, replay, maxAgeMs: 600_000 }, { clock });
 const origins = async (camera: DirectoryCamera, frames: number): Promise<(string | undefined)[]> =>
   (await captureBurst(camera, { frames, timeoutS: 0.6 })).frames.map(({ origin }) => origin);
 
@@ -105,6 +107,99 @@ describe('DirectoryCamera with replay: watch', () => {
     put('newer.jpg', two);
     expect(await origins(camera, 1)).toEqual(['newer.jpg']);
   });
+});
+
+describe('DirectoryCamera with names and trees as cameras make them', () => {
+  const bytesPath = (name: Buffer): Buffer => Buffer.concat([Buffer.from(`${dir}/`), name]);
+
+  it('reads names that are not UTF-8, with spaces, quotes and line feeds', async () => {
+    const camera = open('watch');
+    const latin1 = Buffer.from('Praia S\u00e3o Jo\u00e3o.jpg', 'latin1');
+    const names = [
+      latin1,
+      Buffer.from('a b\n"c\'.jpg'),
+      Buffer.from('\u6ce2.jpg'),
+      Buffer.from('\xff\xfe.jpg', 'latin1'),
+    ];
+    for (const name of names) {
+      writeFileSync(bytesPath(name), one);
+      expect(await origins(camera, 1)).toEqual([name.toString()]);
+    }
+    expect((await origins(open('once'), 4)).length).toBe(4);
+  });
+
+  it('reads subdirectories only with recursive: true, in natural order of their paths', async () => {
+    mkdirSync(join(dir, '2026/11/9'), { recursive: true });
+    mkdirSync(join(dir, '2026/11/10/.trash'), { recursive: true });
+    mkdirSync(join(dir, '2026/11/10/@eaDir'), { recursive: true });
+    for (const name of [
+      '2026/11/9/1.jpg',
+      '2026/11/10/2.jpg',
+      '2026/11/10/.trash/x.jpg',
+      '2026/11/10/@eaDir/x.jpg',
+    ])
+      put(name, one);
+    expect(await failureCode(open('watch'), { timeoutS: 0.4 })).toBe('camera_no_frame');
+    const found = ['2026/11/9/1.jpg', '2026/11/10/2.jpg'];
+    expect(await origins(open('once', systemClock, true), 2)).toEqual(found);
+  });
+
+  it('finds a new image in a new subdirectory, and survives subdirectories that disappear', async () => {
+    mkdirSync(join(dir, '2026-11-29'));
+    put('2026-11-29/1.jpg', one);
+    const camera = open('watch', systemClock, true);
+    expect(await origins(camera, 1)).toEqual(['2026-11-29/1.jpg']);
+    rmSync(join(dir, '2026-11-29'), { recursive: true });
+    mkdirSync(join(dir, '2026-11-30'));
+    put('2026-11-30/2.jpg', two);
+    expect(await origins(camera, 1)).toEqual(['2026-11-30/2.jpg']);
+  });
+
+  it('does not follow links to directories, and does not go deeper than eight levels', async () => {
+    symlinkSync(dir, join(dir, 'loop'));
+    symlinkSync('..', join(dir, 'up'));
+    const deep = join(dir, ...'123456789'.split(''));
+    mkdirSync(deep, { recursive: true });
+    writeFileSync(join(deep, 'too-deep.jpg'), one);
+    writeFileSync(join(deep, '..', 'deep.jpg'), one);
+    const camera = open('once', systemClock, true);
+    expect(await origins(camera, 2)).toEqual(['1/2/3/4/5/6/7/8/deep.jpg']);
+  });
+
+  it('names the file that cannot be taken, and why', async () => {
+    const camera = open('watch');
+    const messageOf = async (): Promise<string> =>
+      errorText((await captureBurst(camera, { timeoutS: 0.6 })).failure);
+    put('part.jpg', one.subarray(0, 500));
+    expect(await messageOf()).toContain('part.jpg, is incomplete');
+    put('empty.jpg', '');
+    expect(await messageOf()).toContain('empty.jpg, is empty');
+    put('empty.jpg', two);
+    expect(await origins(camera, 1)).toEqual(['empty.jpg']);
+  });
+
+  it('polls 20,000 images without reading all their times, and finds new and overwritten ones', async () => {
+    for (let n = 0; n < 20_000; n += 1) linkOrWrite(n);
+    const camera = open('watch');
+    const first = await captureBurst(camera, { timeoutS: 60 });
+    expect(errorText(first.failure)).toBe('null');
+    const listing = new DirectoryListing({ path: dir, recursive: false }, { clock: systemClock });
+    await listing.files(null, new AbortController().signal);
+    const startedMs = performance.now();
+    expect(await listing.files(null, new AbortController().signal)).toHaveLength(20_000);
+    expect(performance.now() - startedMs).toBeLessThan(5000);
+    put('new.jpg', two);
+    expect((await captureBurst(camera, { timeoutS: 60 })).frames[0]?.origin).toBe('new.jpg');
+    put('new.jpg', three);
+    const { frames } = await captureBurst(camera, { timeoutS: 120 });
+    expect(Buffer.from(frames[0]!.bytes)).toEqual(three);
+  }, 300_000);
+
+  const linkOrWrite = (n: number): void => {
+    // A file has at most 65,000 names.
+    if (n === 0) put('0.jpg', one);
+    else linkSync(join(dir, '0.jpg'), join(dir, `${n}.jpg`));
+  };
 });
 
 describe('DirectoryCamera with replay: once or loop', () => {

@@ -1,4 +1,5 @@
 import { afterAll, describe, expect, it } from 'vitest';
+import { DIRECTORY_ROWS } from '../../fixtures/camera-zoo/directory-rows.ts';
 import { FILM_ROWS } from '../../fixtures/camera-zoo/film-rows.ts';
 import { HLS_ROWS } from '../../fixtures/camera-zoo/hls-rows.ts';
 import { HTTP_ROWS } from '../../fixtures/camera-zoo/http-rows.ts';
@@ -8,6 +9,7 @@ import { HEADER_ROWS, TLS_ROWS } from '../../fixtures/camera-zoo/tls-rows.ts';
 import { describeOutcome, formatTable, tryCamera } from '../../fixtures/camera-zoo/zoo.ts';
 
 const KINDS = {
+  directory: DIRECTORY_ROWS,
   film: FILM_ROWS,
   http: HTTP_ROWS,
   jpeg: JPEG_ROWS,

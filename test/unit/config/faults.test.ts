@@ -143,6 +143,7 @@ describe('faults of cameras', () => {
     [{ roi: [[0, 0], [1.2, 0], [1, 1]] }, 'cameras[0].roi[1][0]'], // prettier-ignore
     [{ privacyMasks: [SQUARE, [[0, 0], [0, 1], [0, 0.5]]] }, 'cameras[0].privacyMasks[1]'], // prettier-ignore
     [{ replay: 'loop' }, 'cameras[0].replay'],
+    [{ recursive: true }, 'cameras[0].recursive'],
     [{ simulation: { seed: 1 } }, 'cameras[0].simulation'],
   ])('reports a camera with %j under %s', (more, key) => {
     expect(camera(more).map((fault) => fault.split(':', 1)[0])).toEqual([key]);
@@ -170,7 +171,7 @@ describe('faults of cameras', () => {
       { kind: 'http', url: 'http://h/x.jpg', username: 'u' },
       { kind: 'v4l2', path: '/dev/video0' },
       { kind: 'video', path: 'x.mp4', replay: 'loop' },
-      { kind: 'directory', path: 'frames', replay: 'once' },
+      { kind: 'directory', path: 'frames', replay: 'once', recursive: true },
       { kind: 'command', command: ['rpicam-still', '-o', '-'] },
     ];
     expect(faults({ cameras: kinds.map((kind, index) => ({ id: `c${String(index)}`, ...kind })) })).toEqual(
