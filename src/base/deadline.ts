@@ -36,7 +36,9 @@ export async function withDeadline<T>(
   } catch (thrown) {
     if (!timeout.signal.aborted || signal.aborted) throw thrown;
     const overdue = timeout.signal.reason as AgentError;
-    if (thrown !== overdue) overdue.cause ??= thrown;
+    // An aborted wait rejects with an error whose cause is the reason of the signal: no news, and a circle of causes.
+    const isOwnAbort = thrown === overdue || (thrown instanceof Error && thrown.cause === overdue);
+    if (!isOwnAbort) overdue.cause ??= thrown;
     throw overdue;
   } finally {
     done.abort();

@@ -36,6 +36,13 @@ describe('withDeadline', () => {
     });
   });
 
+  it('adds no circle of causes for a wait that was aborted', async () => {
+    const wait = (signal: AbortSignal): Promise<void> => systemClock.sleep(60_000, signal);
+    const failure = await withDeadline(limit(5), wait).catch((error: unknown) => error);
+    expect(failure).toMatchObject({ code: 'command_timeout' });
+    expect((failure as Error).cause).toBeUndefined();
+  });
+
   it('rejects with the reason of the parent signal when that fires first', async () => {
     const parent = new AbortController();
     const work = withDeadline(limit(10_000, parent.signal), never);
