@@ -3,11 +3,13 @@ import { join } from 'node:path';
 import { Analysis } from './analysis/analysis.ts';
 import { settleWithin } from './base/deadline.ts';
 import { asAgentError, isAbort } from './base/errors.ts';
-import { redactUrl, type Log } from './base/log.ts';
+import type { Log } from './base/log.ts';
+import { mapTexts } from './base/redact.ts';
 import { openCamera } from './camera/open.ts';
 import { createAgentApi } from './control/agent-api.ts';
 import { createAgentEvents, wireEvents } from './control/agent-events.ts';
 import type { Health } from './contract/health.ts';
+import type { EventDraft } from './contract/states.ts';
 import type { Agent, AgentDeps, AgentOptions, AgentState } from './control/agent-types.ts';
 import { AgentInfo } from './control/info.ts';
 import { healthSources } from './control/health-sources.ts';
@@ -46,6 +48,7 @@ import { ModelServer } from './serving/model-server.ts';
 import { SqliteAnalysisCache } from './store/analysis-cache.ts';
 import { pruneRegularly } from './store/prune-regularly.ts';
 import { Store } from './store/store.ts';
+import type { RaiseEvent } from './store/types.ts';
 import { AutoUpdate } from './update/auto-update.ts';
 import { runningVersion } from './update/types.ts';
 import { UpdateFiles } from './update/update-files.ts';
@@ -83,7 +86,13 @@ export async function startAgent(options: AgentOptions, deps: AgentDeps): Promis
     { clock, log: part('store'), onBroken: deps.onRestartWanted },
   );
   resources.defer(() => store.close());
-  const { raise, keyValue: memory } = store;
+  const { keyValue: memory } = store;
+  // An event may carry the text of a camera, a broker or a program.
+  const raise: RaiseEvent = (event) => {
+    const { redact } = configuration;
+    const context = mapTexts(event.context, redact) as EventDraft['context'];
+    store.raise({ ...event, message: redact(event.message), context });
+  };
   const base = (name: string) => ({ clock, random, log: part(name), raise, memory, store, signal });
   const onCorrected = on.timesCorrected.emit;
   const time = new TimeSync(identity, { ...base('time'), kernel: deps.kernelClock, onCorrected });
@@ -266,9 +275,8 @@ export async function startAgent(options: AgentOptions, deps: AgentDeps): Promis
   const watchdog = await Watchdog.open(options.env, { clock, stalled, onStalled });
   watchdog?.start(signal);
   state.phase = 'online';
-  const urls = mqtt.url.map(redactUrl);
   log.info(
-    { version, http: address, mqtt: urls, topics: `${topics.prefix}#`, state_dir: stateDir },
+    { version, http: address, mqtt: mqtt.url, topics: `${topics.prefix}#`, state_dir: stateDir },
     'agent started',
   );
   const apply = createReconfigure({ log, levels, state, cameras, heartbeat, store, link, states });

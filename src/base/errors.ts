@@ -1,3 +1,5 @@
+import { mapTexts, redactAddresses } from './redact.ts';
+
 const transient = (hint: string) => ({ retryable: true, hint });
 const permanent = (hint: string) => ({ retryable: false, hint });
 
@@ -202,7 +204,10 @@ export interface AgentErrorOptions {
   readonly hint?: string;
 }
 
-/** A failure with a stable code, which determines `retryable` and the usual `hint`. */
+/**
+ * A failure with a stable code, which determines `retryable` and the usual `hint`. Addresses in its message and context are
+ * reduced to scheme, host and port, because both may reach the log, clients and brokers.
+ */
 export class AgentError extends Error {
   override readonly name = 'AgentError';
   readonly code: ErrorCode;
@@ -210,9 +215,9 @@ export class AgentError extends Error {
   readonly #hint: string | null;
 
   constructor(code: ErrorCode, message: string, options: AgentErrorOptions = {}) {
-    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    super(redactAddresses(message), options.cause === undefined ? undefined : { cause: options.cause });
     this.code = code;
-    this.context = options.context ?? {};
+    this.context = mapTexts(options.context ?? {}, redactAddresses) as AgentError['context'];
     this.#hint = options.hint ?? null;
   }
 

@@ -1,4 +1,5 @@
 import { pino, type Logger } from 'pino';
+import { mapTexts, redactAddresses, type Scrub } from './redact.ts';
 
 export type Log = Logger;
 export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent';
@@ -28,13 +29,33 @@ export function createLog(level: LogLevel, sink?: LogSink): Log {
   return new LevelledLog(level, sink).log;
 }
 
+/** Fields of each line that the agent itself writes. A reader of the log needs them even if a password is one of their words. */
+const OWN_FIELDS = new Set(['level', 'time', 'part']);
+
+/** Passes lines on without the secrets that `redact` finds in their values. */
+const redactingSink = (sink: LogSink, redact: Scrub): LogSink => ({
+  write: (line) => {
+    // Most lines have no secret and need not be parsed. `redact` also finds a secret in its JSON form.
+    if (redact(line) === line) {
+      sink.write(line);
+      return;
+    }
+    const fields = Object.entries(JSON.parse(line) as Record<string, unknown>).map(([name, value]) => [
+      name,
+      OWN_FIELDS.has(name) ? value : mapTexts(value, redact),
+    ]);
+    sink.write(`${JSON.stringify(Object.fromEntries(fields))}\n`);
+  },
+});
+
 /** A root logger whose level changes for all parts at once. In pino, a child keeps the level that it was created with. */
 export class LevelledLog {
   readonly log: Log;
   /** Weak references: children of removed cameras must be collected. */
   #children: WeakRef<Log>[] = [];
 
-  constructor(level: LogLevel, sink: LogSink = standardOutput()) {
+  /** `redact` removes the secrets of the settings; addresses are always reduced to scheme, host and port. */
+  constructor(level: LogLevel, sink: LogSink = standardOutput(), redact: Scrub = redactAddresses) {
     this.log = pino(
       {
         level,
@@ -44,7 +65,7 @@ export class LevelledLog {
         formatters: { level: (label) => ({ level: label }) },
         onChild: (child) => this.#add(child),
       },
-      sink,
+      redactingSink(sink, redact),
     );
   }
 
@@ -64,9 +85,4 @@ export class LevelledLog {
     if (this.#children.length % 32 === 31) this.#children = this.#children.filter((one) => one.deref());
     this.#children.push(new WeakRef(child));
   }
-}
-
-/** A URL without credentials and without query values, which may be tokens. */
-export function redactUrl(url: string): string {
-  return url.replace(/\/\/[^/\s]*@/g, '//***@').replace(/([?&][^=&\s]*=)[^&\s]*/g, '$1***');
 }

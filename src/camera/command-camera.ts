@@ -1,6 +1,6 @@
 import type { Clock } from '../base/clock.ts';
 import { AgentError } from '../base/errors.ts';
-import { redactUrl } from '../base/log.ts';
+import { createScrub, redactAddresses, secretsOfArguments, type Scrub } from '../base/redact.ts';
 import { BurstCapture } from './burst-capture.ts';
 import { MAX_FRAME_BYTES, detectImageType, type Camera, type CaptureOptions, type Frame } from './camera.ts';
 import { excerptOf } from './excerpt.ts';
@@ -94,10 +94,8 @@ function findFault(
     : `wrote text and no image: ${text}`;
 }
 
-/** Replaces the arguments, which may be secrets, in the output of a program. */
-function redactArguments(args: readonly string[]): (text: string) => string {
-  const secrets = args
-    .filter((arg) => arg.length >= MIN_SECRET_CHARS)
-    .toSorted((a, b) => b.length - a.length);
-  return (text) => redactUrl(secrets.reduce((redacted, secret) => redacted.replaceAll(secret, '***'), text));
+/** Replaces what may be a secret in the arguments, and addresses, in the output of a program. */
+function redactArguments(args: readonly string[]): Scrub {
+  const scrub = createScrub(secretsOfArguments(args));
+  return (text) => redactAddresses(scrub(text));
 }

@@ -1,4 +1,11 @@
-import { redactUrl } from '../base/log.ts';
+import {
+  createScrub,
+  percentDecode,
+  redactAddresses,
+  secretsOfAddress,
+  secretsOfHeader,
+  type Scrub,
+} from '../base/redact.ts';
 
 /** The settings of a camera that may hold credentials. */
 export interface CredentialSettings {
@@ -20,41 +27,19 @@ export function resolveCredentials({ url, username, password }: CredentialSettin
 }
 
 /**
- * Returns a function that removes the camera's credentials from a text, such as the output of a program. It finds them
- * in plain text, percent-encoded, form-encoded, and in the base64 of HTTP Basic authentication.
+ * Returns a function that removes the camera's secrets from a text, such as the output of a program: the parts of its
+ * address behind the host, its login, also in the base64 of HTTP Basic authentication, and its request headers.
  */
-export function createRedactor(settings: CredentialSettings): (text: string) => string {
-  const secrets = new Set<string>();
-  const add = (secret: string | null): void => {
-    if (secret === null || secret === '') return;
-    secrets.add(secret);
-    secrets.add(encodeURIComponent(secret));
-    secrets.add(encodeURI(secret));
-  };
-  add(settings.password);
-  const url = settings.url === null ? null : URL.parse(settings.url);
-  if (url) {
-    add(url.password);
-    add(percentDecode(url.password));
-    for (const value of url.searchParams.values()) if (value.length >= 6) add(value);
-  }
+export function createRedactor(
+  settings: CredentialSettings & { readonly headers?: Readonly<Record<string, string>> },
+): Scrub {
   const { username, password } = resolveCredentials(settings);
-  if (password !== '') add(Buffer.from(`${username}:${password}`).toString('base64'));
-  // Longest first, so that a short secret does not split a longer one that contains it.
-  const longestFirst = [...secrets].sort((a, b) => b.length - a.length);
-  return (text) => {
-    // A password may contain "@": remove everything up to the last one before the path.
-    let redacted = text.replace(/\/\/[^/\s'"]*@/g, '//***@');
-    for (const secret of longestFirst) redacted = redacted.replaceAll(secret, '***');
-    return redactUrl(redacted);
-  };
-}
-
-/** Decodes percent-encoding. Returns the text unchanged when the encoding is invalid. */
-export function percentDecode(text: string): string {
-  try {
-    return decodeURIComponent(text);
-  } catch {
-    return text;
-  }
+  const scrub = createScrub([
+    settings.url,
+    password,
+    ...(settings.url === null ? [] : secretsOfAddress(settings.url)),
+    ...Object.values(settings.headers ?? {}).flatMap(secretsOfHeader),
+    ...(password === '' ? [] : [Buffer.from(`${username}:${password}`).toString('base64')]),
+  ]);
+  return (text) => redactAddresses(scrub(text));
 }

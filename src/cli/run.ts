@@ -41,7 +41,7 @@ export async function runAgent(
   const recentLog = new RecentLog(
     isPretty ? consoleSink(process.stdout, terminal.colour.out) : standardOutput(),
   );
-  const levels = new LevelledLog(configuration.settings.logLevel, recentLog);
+  const levels = new LevelledLog(configuration.settings.logLevel, recentLog, configuration.redact);
   const { log } = levels;
   terminal.hangUp.reload = () => {
     try {

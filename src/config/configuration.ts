@@ -2,12 +2,14 @@ import { randomUUID } from 'node:crypto';
 import type { Clock } from '../base/clock.ts';
 import type { ConfigChange, ConfigConfirmed, ConfigView, Deferred, Restarting } from '../contract/config.ts';
 import { AgentError, asAgentError } from '../base/errors.ts';
+import type { Scrub } from '../base/redact.ts';
 import type { EventDraft } from '../contract/states.ts';
 import { compareSettings, type Change } from './change.ts';
 import { loadLocal, type LocalConfiguration, type SettingsInput } from './load.ts';
 import { configChange, confirmedEvent, configView, overlayDroppedEvent, undoneEvent } from './messages.ts';
-import { checkPatch, loadWithOverlay, patchOverlay } from './patch.ts';
-import { computeConfigDigest } from './redact.ts';
+import { checkPatch, dropRedacted, loadWithOverlay, patchOverlay } from './patch.ts';
+import { computeConfigDigest, redactSettings } from './redact.ts';
+import { createRedact } from './secret-keys.ts';
 import type { Settings } from './schema.ts';
 import { Trial, type UndoReason } from './trial.ts';
 
@@ -33,6 +35,7 @@ const ANSWER_PATIENCE_MS = 3000;
 const CHECK_EVERY_MS = 500;
 const MAX_CONFIRM_WAIT_MS = 5000;
 const CONFIRM_RETRY_MS = 100;
+const MAX_REDACTS = 4;
 
 /**
  * The settings in force: the local configuration with the overlay of remote commands. A change runs on trial and is undone
@@ -50,6 +53,8 @@ export class Configuration {
   /** Events to raise when a host attaches. */
   #events: EventDraft[] = [];
   #isRecovered = false;
+  /** By the settings whose secrets they remove, the oldest first. */
+  readonly #redacts = new Map<Settings, Scrub>();
 
   /** Reads the configuration and writes nothing. Throws `config_invalid`. */
   static open(options: ConfigurationOptions, deps: { readonly clock: Clock }): Configuration {
@@ -66,6 +71,17 @@ export class Configuration {
     this.#local = local;
     this.#settings = local.settings;
   }
+
+  /** Removes the secrets of the settings from a text, of those on trial and of the former ones as well. */
+  readonly redact: Scrub = (text) => {
+    for (const settings of [this.#settings, this.#trial?.change.from, this.#trial?.change.to]) {
+      if (settings === undefined || this.#redacts.has(settings)) continue;
+      this.#redacts.set(settings, createRedact(settings));
+      // Work that began with former settings may still write a line; work of older ones has ended.
+      for (const oldest of [...this.#redacts.keys()].slice(0, -MAX_REDACTS)) this.#redacts.delete(oldest);
+    }
+    return this.#redacts.values().reduce((rest, redact) => redact(rest), text);
+  };
 
   /** The settings that the parts must run with. */
   get settings(): Settings {
@@ -104,7 +120,8 @@ export class Configuration {
     if (this.#trial) throw busy('another change is on trial');
     const { saved, files, loadWith } = this.#local;
     const cameraIds = new Set(this.#settings.cameras.map(({ id }) => id));
-    const overlay = patchOverlay(saved.overlay, checkPatch(patch, cameraIds));
+    const checked = checkPatch(patch, cameraIds);
+    const overlay = patchOverlay(saved.overlay, dropRedacted(checked, { ...redactSettings(this.#settings) }));
     const settings = loadWithOverlay(overlay, loadWith);
     // Limits of the store are not part of the trial: the records that they delete cannot be restored.
     const onTrial: Settings = Object.freeze({ ...settings, store: this.#settings.store });

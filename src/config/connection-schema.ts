@@ -1,9 +1,10 @@
 import { Type } from '@sinclair/typebox';
 import { closed } from '../contract/schema-parts.ts';
+import { secret } from './secret-kind.ts';
 
 /** The keys of a camera for its connection, as written in the file. All are optional. */
 export const ConnectionSettings = Type.Object({
-  headers: Type.Record(Type.String(), Type.String(), {
+  headers: Type.Record(Type.String(), Type.String(secret('header')), {
     description: 'HTTP request headers by name, such as Referer; the values are secret (hls, http)',
   }),
   headers_file: Type.String({

@@ -49,10 +49,8 @@ export function settingsDefinition(onInvalid: OnInvalid = () => undefined): Grou
         is.pattern(/^[^\0+#/]{1,128}$/, '1 to 128 characters without + # /'),
         'The client id; default: `swellsight-{site}-{device}`.',
       ),
-      username: setting(null, is.text(), 'The user name for the broker.'),
-      password: setting(null, is.text(), 'The password for the broker.', {
-        sensitive: true,
-      }),
+      username: setting(null, is.secretText('name'), 'The user name for the broker.'),
+      password: setting(null, is.secretText('text'), 'The password for the broker.'),
       password_file: setting(null, is.text('a file'), 'A file that holds the password for the broker.'),
       ca: setting(null, is.text('a PEM file'), 'The CA certificates that verify the broker.'),
       cert: setting(null, is.text('a PEM file'), 'The certificate of this device; needs mqtt.key.'),
@@ -207,9 +205,7 @@ export function settingsDefinition(onInvalid: OnInvalid = () => undefined): Grou
         'The address of the HTTP API and the web page; an address that is not loopback needs a token.',
       ),
       port: setting(8080, is.integer(0, 65_535), 'The port of the HTTP API; 0: any free port.'),
-      token: setting(null, is.text(), 'The bearer token that every request must have.', {
-        sensitive: true,
-      }),
+      token: setting(null, is.secretText('text'), 'The bearer token that every request must have.'),
       token_file: setting(null, is.text('a file'), 'A file that holds the token.'),
       cors: setting([], is.listOf(is.origin, 32), 'Origins of other web pages that may call the API.'),
       allowedHosts: setting(

@@ -1,4 +1,6 @@
 import { AgentError } from '../base/errors.ts';
+import { MASK, redactAddresses } from '../base/redact.ts';
+import { mapSecrets, redactSecret } from './secret-keys.ts';
 
 /** One fault of the configuration. */
 export interface ConfigFault {
@@ -12,27 +14,23 @@ export interface ConfigFault {
   readonly origin: string | null;
 }
 
-const SECRET_KEY = /(^|[._\]])((password|token)$|headers($|\.))/i;
-const CREDENTIALS_IN_URL = /\/\/[^/@\s]*@/g;
 const MAX_VALUE_CHARS = 120;
 
 /** A value as one short line of text, without secrets. */
 export function formatValue(key: string, value: unknown): string {
   if (value === undefined) return 'nothing';
-  if (SECRET_KEY.test(key) && value !== null && value !== '') return '***';
   let text: string;
   try {
-    text = JSON.stringify(value, maskSecret);
+    const shown = mapSecrets(value, (secret, kind) => (secret === '' ? '' : redactSecret(secret, kind)), key);
+    if (shown === MASK) return MASK;
+    text = JSON.stringify(shown, (_key, inner: unknown) =>
+      typeof inner === 'bigint' ? inner.toString() : inner,
+    );
   } catch {
     text = Object.prototype.toString.call(value);
   }
-  text = text.replace(CREDENTIALS_IN_URL, '//***@');
+  text = redactAddresses(text);
   return text.length > MAX_VALUE_CHARS ? `${text.slice(0, MAX_VALUE_CHARS)}…` : text;
-}
-
-function maskSecret(key: string, value: unknown): unknown {
-  if (SECRET_KEY.test(key) && value !== null) return '***';
-  return typeof value === 'bigint' ? value.toString() : value;
 }
 
 /** A fault as one line of text. */

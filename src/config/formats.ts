@@ -1,11 +1,14 @@
 import { parseHostPattern } from '../base/host-pattern.ts';
 import { Id } from '../contract/schema-parts.ts';
 import { isLoopback } from './schema.ts';
+import type { SecretKind } from './secret-kind.ts';
 
 /** The allowed values of a setting. `wanted` completes the sentence "wanted …". */
 export interface Format {
   readonly wanted: string;
   readonly accepts: (value: unknown) => boolean;
+  /** Set for values that may contain a secret. */
+  readonly secret?: SecretKind;
 }
 
 const isString = (value: unknown): value is string => typeof value === 'string';
@@ -41,11 +44,13 @@ export const oneOf = (values: readonly (string | number)[]): Format => ({
 });
 
 export const either = (word: string, other: Format): Format => ({
+  ...other,
   wanted: `"${word}" or ${other.wanted}`,
   accepts: (value) => value === word || other.accepts(value),
 });
 
 export const listOf = (item: Format, maximum: number): Format => ({
+  ...item,
   wanted: `a list, each ${item.wanted}`,
   accepts: (value) => Array.isArray(value) && value.length <= maximum && value.every(item.accepts),
 });
@@ -53,11 +58,13 @@ export const listOf = (item: Format, maximum: number): Format => ({
 export const cameraList: Format = { wanted: 'a list of cameras', accepts: (value) => Array.isArray(value) };
 
 export const nonEmptyListOf = (item: Format, maximum: number): Format => ({
+  ...item,
   wanted: `a list of one or more, each ${item.wanted}`,
   accepts: (value) => listOf(item, maximum).accepts(value) && Array.isArray(value) && value.length > 0,
 });
 
 export const oneOrListOf = (item: Format, maximum: number): Format => ({
+  ...item,
   wanted: `${item.wanted}, or a list of them`,
   accepts: (value) => item.accepts(value) || listOf(item, maximum).accepts(value),
 });
@@ -72,6 +79,7 @@ export function isUrl(value: unknown, schemes: readonly string[]): boolean {
 export const url = (schemes: readonly string[]): Format => ({
   wanted: `a URL with ${schemes.map((scheme) => `${scheme}://`).join(' or ')}`,
   accepts: (value) => isUrl(value, schemes),
+  secret: 'address',
 });
 
 /**
@@ -86,7 +94,11 @@ export const brokerUrl: Format = {
     const { protocol, pathname, search, hash } = new URL(value as string);
     return hash === '' && !(protocol.startsWith('mqtt') && `${pathname}${search}`.includes('@'));
   },
+  secret: 'address',
 };
+
+/** Text that is never shown. */
+export const secretText = (kind: 'text' | 'name'): Format => ({ ...text(), secret: kind });
 
 /** `wanted` of an id, here and in `cameras.ts`. */
 export const ID_WANTED = '1 to 64 of A-Z a-z 0-9 _ . -, the first a letter or digit';

@@ -18,7 +18,7 @@ export function configView(input: {
 }): ConfigView {
   const { settings, overlay, trial, connected } = input;
   return {
-    settings: visibleSettings(settings),
+    settings: { ...redactSettings(settings) },
     overlay: redactOverlay(overlay),
     config_digest: computeConfigDigest(settings),
     trial: trial && {
@@ -30,16 +30,6 @@ export function configView(input: {
     },
     local_keys: [...LOCAL_KEYS, ...LOCAL_CAMERA_KEYS.map((key) => `cameras[].${key}`)],
   };
-}
-
-/** Shows only the program of a capture command: its arguments may contain secrets. */
-function visibleSettings(settings: Settings): Record<string, unknown> {
-  const redacted = redactSettings(settings);
-  const cameras = redacted.cameras.map((camera) => ({
-    ...camera,
-    command: camera.command?.slice(0, 1) ?? null,
-  }));
-  return { ...redacted, cameras };
 }
 
 /** The result of `config.set`. */

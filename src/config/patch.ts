@@ -11,6 +11,7 @@ import {
 import { getValue, isObject, mergeValues, omitKeys, pickKnown, type Layer } from './layers.ts';
 import { indexCameras, type Overlay } from './overlay.ts';
 import { CameraSettings, type Settings } from './schema.ts';
+import { isRedacted, secretKindOf } from './secret-keys.ts';
 
 /** The origin of the faults of a patch. */
 const PATCH = 'patch';
@@ -129,6 +130,49 @@ const patchFault = (key: string, given: unknown, wanted: string): ConfigFault =>
   wanted,
   origin: PATCH,
 });
+
+/**
+ * The patch without the values that a sender copied from `config.get`, such as `***`: they stand for the present value and
+ * change nothing. `shown`: the redacted settings in force. Throws `config_invalid` for such a text that does not match them,
+ * because it must never become a setting.
+ */
+export function dropRedacted(patch: Layer, shown: Layer): Layer {
+  const faults: ConfigFault[] = [];
+  const kept = dropRedactedIn(patch, shown, '', faults);
+  if (faults.length > 0) throw patchInvalid(faults);
+  return kept;
+}
+
+function dropRedactedIn(group: Layer, shown: unknown, prefix: string, faults: ConfigFault[]): Layer {
+  return Object.fromEntries(
+    Object.entries(group).flatMap(([name, value]) => {
+      const key = `${prefix}${name}`;
+      const present = isObject(shown) ? shown[name] : undefined;
+      const kind = secretKindOf(key);
+      if (kind !== null) {
+        if (!toList(value).some((item) => isRedacted(item, kind))) return [[name, value]];
+        if (JSON.stringify(toList(value)) === JSON.stringify(toList(present))) return [];
+        const wanted = 'the value itself, or not this key: *** stands for what is not shown';
+        faults.push(patchFault(key, value, wanted));
+        return [];
+      }
+      if (key === 'cameras' && Array.isArray(value)) {
+        const cameras = indexCameras(present);
+        return [
+          [
+            name,
+            value.map((camera: Layer, index) =>
+              dropRedactedIn(camera, cameras.get(String(camera['id'])), `cameras[${String(index)}].`, faults),
+            ),
+          ],
+        ];
+      }
+      return [[name, isObject(value) ? dropRedactedIn(value, present, `${key}.`, faults) : value]];
+    }),
+  );
+}
+
+const toList = (value: unknown): readonly unknown[] => (Array.isArray(value) ? value : [value]);
 
 function isTooDeep(patch: unknown): boolean {
   let level: unknown[] = [patch];

@@ -1,65 +1,21 @@
 import { createHash } from 'node:crypto';
-import { redactUrl } from '../base/log.ts';
-import { isObject } from './layers.ts';
 import type { Overlay } from './overlay.ts';
 import type { Settings } from './schema.ts';
+import { mapSecrets, redactSecret } from './secret-keys.ts';
 
-const MASK = '***';
-const mask = (secret: string | null): string | null => (secret === null ? null : MASK);
-
-/** The settings without passwords, tokens, and credentials in URLs and arguments of commands. */
+/** The settings as everybody may see them: addresses with scheme, host and port alone, all other secrets as `***`. */
 export function redactSettings(settings: Settings): Settings {
-  return {
-    ...settings,
-    cameras: settings.cameras.map((camera) => ({
-      ...camera,
-      url: camera.url === null ? null : redactUrl(camera.url),
-      command: camera.command?.map(redactUrl) ?? null,
-      username: mask(camera.username),
-      password: mask(camera.password),
-      headers: Object.fromEntries(Object.keys(camera.headers).map((name) => [name, MASK])),
-    })),
-    mqtt: {
-      ...settings.mqtt,
-      url: settings.mqtt.url.map(redactUrl),
-      username: mask(settings.mqtt.username),
-      password: mask(settings.mqtt.password),
-      passwordFile: null,
-    },
-    model: {
-      ...settings.model,
-      repository: settings.model.repository === null ? null : redactUrl(settings.model.repository),
-    },
-    update: {
-      ...settings.update,
-      repository: settings.update.repository === null ? null : redactUrl(settings.update.repository),
-    },
-    http: { ...settings.http, token: mask(settings.http.token) },
-  };
+  const redacted = mapSecrets(settings, redactSecret) as Settings;
+  // The digest must not depend on the place of a secret.
+  return { ...redacted, mqtt: { ...redacted.mqtt, passwordFile: null } };
 }
 
-const SECRET = /^(username|password|token)$/;
-
-/** The overlay without passwords, tokens, and credentials in URLs. */
-export function redactOverlay(overlay: Overlay): Record<string, unknown> {
-  return redactValue('', overlay) as Record<string, unknown>;
-}
-
-function redactValue(key: string, value: unknown): unknown {
-  if (typeof value === 'string') return SECRET.test(key) ? MASK : redactUrl(value);
-  if (Array.isArray(value)) return value.map((item: unknown) => redactValue(key, item));
-  if (!isObject(value)) return value;
-  return Object.fromEntries(
-    Object.entries(value).map(([name, inner]) => [
-      name,
-      redactValue(key === 'headers' ? 'password' : name, inner),
-    ]),
-  );
-}
+/** The overlay as everybody may see it. */
+export const redactOverlay = (overlay: Overlay): Overlay => mapSecrets(overlay, redactSecret) as Overlay;
 
 /**
  * `sha256:…` of the settings without their secrets: a digest over a short password would allow guessing it. Equal settings
- * have equal digests, independent of their source.
+ * have equal digests, independent of their source. It does not change with a password or with the path of an address.
  */
 export function computeConfigDigest(settings: Settings): string {
   return `sha256:${createHash('sha256')

@@ -4,6 +4,7 @@ import type { LogLevelName } from '../contract/config.ts';
 import { Id, StringEnum, closed } from '../contract/schema-parts.ts';
 import { ConnectionSettings, type TlsSettings } from './connection-schema.ts';
 import type { Headers } from './headers.ts';
+import { secret } from './secret-kind.ts';
 
 export const Polygon = Type.Array(
   Type.Tuple([Type.Number({ minimum: 0, maximum: 1 }), Type.Number({ minimum: 0, maximum: 1 })]),
@@ -79,15 +80,21 @@ export const CameraSettings = Type.Object(
     kind: StringEnum(CAMERA_KINDS, { description: 'how the agent gets frames' }),
     ...Type.Partial(
       Type.Object({
-        url: Type.String({ minLength: 1, description: 'address of the stream or image (rtsp, hls, http)' }),
+        url: Type.String({
+          minLength: 1,
+          description: 'address of the stream or image (rtsp, hls, http)',
+          ...secret('address'),
+        }),
         path: Type.String({ minLength: 1, description: 'v4l2 device, video file or directory' }),
         command: Type.Array(Type.String(), {
           minItems: 1,
           description: 'program and arguments; must write one image to stdout',
+          ...secret('command'),
         }),
-        username: Type.String({ minLength: 1, description: 'login (rtsp, hls, http)' }),
+        username: Type.String({ minLength: 1, description: 'login (rtsp, hls, http)', ...secret('name') }),
         password: Type.String({
           description: 'the password of the login, may be empty; password_file is safer',
+          ...secret('text'),
         }),
         password_file: Type.String({ minLength: 1, description: 'a file that holds the password' }),
         ...ConnectionSettings.properties,

@@ -1,4 +1,5 @@
 import type { Format } from './formats.ts';
+import type { SecretKind } from './secret-kind.ts';
 
 /** Name of the convict format that calls `check` and does not convert the value. */
 export const SETTING_FORMAT = 'swellsight-setting';
@@ -10,7 +11,8 @@ export interface Setting {
   readonly env: string;
   readonly wanted: string;
   readonly nullable: boolean;
-  readonly sensitive: boolean;
+  /** Null for a value that everybody may see. */
+  readonly secret: SecretKind | null;
   readonly format: typeof SETTING_FORMAT;
   readonly check: (value: unknown) => void;
 }
@@ -46,19 +48,14 @@ export const withKeys = (group: Unkeyed, prefix = ''): Group =>
 /** Returns a function that makes leaves for `withKeys`. They call `onInvalid` for each value that they do not accept. */
 export const settingFactory =
   (onInvalid: OnInvalid) =>
-  (
-    value: unknown,
-    format: Format,
-    doc: string,
-    { sensitive = false }: { readonly sensitive?: boolean } = {},
-  ) =>
+  (value: unknown, format: Format, doc: string) =>
   (key: string): Setting => ({
     doc,
     default: value,
     env: variableName(key),
     wanted: format.wanted,
     nullable: value === null,
-    sensitive,
+    secret: format.secret ?? null,
     format: SETTING_FORMAT,
     check: (given) => {
       if (format.accepts(given)) return;

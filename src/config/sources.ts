@@ -30,13 +30,15 @@ export function readSettingsFile(path: string, faults: ConfigFault[]): unknown {
     return fault(errorCode(error) ?? firstLine(error), 'a readable UTF-8 file');
   }
   if (text.trim() === '') return {};
+  const isInYaml = isYaml(path, text);
   try {
-    if (isYaml(path, text)) return parseYaml(text, fault);
+    if (isInYaml) return parseYaml(text, fault);
     // Loaded on demand: only one parser is needed.
     const { parse } = createRequire(import.meta.url)('json5') as typeof Json5;
     return parse<unknown>(text);
   } catch (error) {
-    return fault(firstLine(error), 'JSON5 or YAML');
+    const line = firstLine(error);
+    return fault(isInYaml ? withoutSource(line) : line, 'JSON5 or YAML');
   }
 }
 
@@ -53,13 +55,27 @@ function parseYaml(text: string, fault: (given: string, wanted: string) => unkno
   for (const { code, message } of [...document.errors, ...document.warnings]) {
     const wanted =
       code === 'TAG_RESOLVE_FAILED'
-        ? 'no tags of other programs: give a secret by …_file or an environment variable'
+        ? 'no tags of other programs: give a secret by …_file or an environment variable; quote a text that begins with !'
         : 'JSON5 or YAML';
-    fault(message.split('\n', 1)[0]?.replace(/:$/, '') ?? code, wanted);
+    fault(withoutSource(message), wanted);
   }
   return document.errors.length + document.warnings.length > 0
     ? undefined
     : document.toJS({ maxAliasCount: 100 });
+}
+
+/** Tags of other programs. Any other text behind an exclamation mark may be a password without quotes. */
+const KNOWN_TAG = /^!(secret|include\w*|env(_var)?|vault|lambda|input|reference|Ref|Sub)$/;
+
+/**
+ * The first line of a parser's message without the text of the file, which may be a secret: `password: *letmein` gives
+ * "Unresolved alias (…): letmein at line 3, column 11". The lines behind the first one quote the file.
+ */
+function withoutSource(message: string): string {
+  const line = (message.split('\n', 1)[0] ?? '').replace(/:$/, '');
+  const [, text = line, place = ''] = /^(.*?)( at line \d+, column \d+)?$/.exec(line) ?? [];
+  const colon = text.indexOf(': ');
+  return colon < 0 || KNOWN_TAG.test(text.slice(colon + 2)) ? line : `${text.slice(0, colon)}${place}`;
 }
 
 const firstLine = (error: unknown): string =>

@@ -1,7 +1,8 @@
 import type { Analysis } from '../analysis/analysis.ts';
 import { isoTime, type Clock } from '../base/clock.ts';
 import { AgentError } from '../base/errors.ts';
-import { redactUrl, type LevelledLog } from '../base/log.ts';
+import { mapLogLine } from '../base/redact.ts';
+import type { LevelledLog } from '../base/log.ts';
 import type { RecentLog } from './recent-log.ts';
 import type { SiteCalibration } from '../calibration/site-calibration.ts';
 import type { Configuration } from '../config/configuration.ts';
@@ -24,7 +25,6 @@ import { queueAgain } from './backfill.ts';
 import { buildDiagnostics } from './diagnostics.ts';
 import type { AgentInfo } from './info.ts';
 import { outboxView } from './outbox-view.ts';
-import { createScrub, mapLogLine, secretsOfSettings } from './scrub.ts';
 
 export interface AgentApiParts {
   readonly clock: Clock;
@@ -178,10 +178,9 @@ export function createAgentApi(parts: AgentApiParts): AgentApi {
     },
     announce: () => parts.states.announce(),
     log: (limit) => {
-      const scrub = createScrub(secretsOfSettings(state.settings));
-      return (parts.recentLog?.lines(limit) ?? []).map((line) =>
-        mapLogLine(line, (text) => redactUrl(scrub(text))),
-      );
+      // Once more: the settings may have got another secret since the line was written.
+      const { redact } = configuration;
+      return (parts.recentLog?.lines(limit) ?? []).map((line) => mapLogLine(line, redact));
     },
     diagnostics: ({ maxBytes }) =>
       buildDiagnostics({

@@ -1,13 +1,14 @@
 import type { Camera, Settings } from '../config/schema.ts';
 import { redactSettings } from '../config/redact.ts';
+import { createRedact } from '../config/secret-keys.ts';
 import type { Diagnostics, LastStop, LogEntry } from '../contract/diagnostics.ts';
 import type { Health } from '../contract/health.ts';
 import type { OutboxView } from '../contract/outbox.ts';
 import type { Event, Info, Status } from '../contract/states.ts';
 import { isoTime } from '../base/clock.ts';
+import type { Scrub } from '../base/redact.ts';
 import type { Link } from '../mqtt/types.ts';
 import type { Store } from '../store/store.ts';
-import { createScrub, MASK, secretsOfSettings } from './scrub.ts';
 
 const BYTES_PER_MB = 1_048_576;
 const MAX_EVENTS = 20;
@@ -31,7 +32,7 @@ export interface DiagnosticsInput {
 /** The report of the `diagnostics` command: no secrets, at most `maxBytes`. Parts that do not fit are omitted and named. */
 export function buildDiagnostics(input: DiagnosticsInput): Diagnostics {
   const { settings, store, link } = input;
-  const scrub = createScrub(secretsOfSettings(settings));
+  const redact = createRedact(settings);
   const { heapUsed, external } = process.memoryUsage();
   const report: Diagnostics = {
     schema: 'swellsight.diagnostics/1',
@@ -56,11 +57,11 @@ export function buildDiagnostics(input: DiagnosticsInput): Diagnostics {
     },
     store: orNull(() => storeFigures(store)),
     outbox: orNull(input.outbox),
-    events: (orNull(() => store.events.recent(MAX_EVENTS)) ?? []).map((event) => eventLine(event, scrub)),
+    events: (orNull(() => store.events.recent(MAX_EVENTS)) ?? []).map((event) => eventLine(event, redact)),
     log: input.log.map((entry) => ({
       ...entry,
-      message: scrub(entry.message),
-      detail: entry.detail && scrub(entry.detail),
+      message: redact(entry.message),
+      detail: entry.detail && redact(entry.detail),
     })),
     settings: shownSettings(settings),
     omitted: [],
@@ -83,8 +84,8 @@ function storeFigures(store: DiagnosticsInput['store']): NonNullable<Diagnostics
 
 const eventLine = (
   { seq, at, severity, code, message }: Event,
-  scrub: (text: string) => string,
-): Diagnostics['events'][number] => ({ seq, at, severity, code, message: scrub(message) });
+  redact: Scrub,
+): Diagnostics['events'][number] => ({ seq, at, severity, code, message: redact(message) });
 
 /** Null for a part that cannot be read: the report matters most when something is broken. */
 function orNull<T>(read: () => T): T | null {
@@ -95,28 +96,17 @@ function orNull<T>(read: () => T): T | null {
   }
 }
 
-/** The settings without secrets: addresses reduced to the host, because a path may be a key, and commands without arguments. */
+/** The settings without secrets, and with the number of corners instead of the polygons. */
 export function shownSettings(settings: Settings): Record<string, unknown> {
   const shown = redactSettings(settings);
   return {
     ...shown,
     cameras: shown.cameras.map((camera: Camera) => ({
       ...camera,
-      url: camera.url && hostOnly(camera.url),
-      command: camera.command && [camera.command[0], ...camera.command.slice(1).map(() => MASK)],
       roi: camera.roi && `${camera.roi.length} corners`,
       privacyMasks: `${camera.privacyMasks.length} masks`,
     })),
-    mqtt: { ...shown.mqtt, url: shown.mqtt.url.map(hostOnly) },
-    model: { ...shown.model, repository: shown.model.repository && hostOnly(shown.model.repository) },
-    update: { ...shown.update, repository: shown.update.repository && hostOnly(shown.update.repository) },
   };
-}
-
-function hostOnly(text: string): string {
-  const url = URL.parse(text);
-  if (!url?.host) return MASK;
-  return `${url.protocol}//${url.host}${url.pathname.length > 1 || url.search ? `/${MASK}` : ''}`;
 }
 
 /** Cuts in the order in which they are made, until the report fits. */

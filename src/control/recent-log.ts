@@ -1,5 +1,5 @@
 import type { LogEntry } from '../contract/diagnostics.ts';
-import { redactUrl, type LogSink } from '../base/log.ts';
+import type { LogSink } from '../base/log.ts';
 
 const MAX_ENTRIES = 50;
 const MAX_TEXT_CHARS = 300;
@@ -89,5 +89,5 @@ function readLine(line: string): Omit<LogEntry, 'count'> | null {
 }
 
 function textOr<T>(value: unknown, otherwise: T): string | T {
-  return typeof value === 'string' ? redactUrl(value).slice(0, MAX_TEXT_CHARS) : otherwise;
+  return typeof value === 'string' ? value.slice(0, MAX_TEXT_CHARS) : otherwise;
 }

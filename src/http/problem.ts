@@ -1,7 +1,6 @@
 import { STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
 import { asAgentError, AgentError, type ErrorCode } from '../base/errors.ts';
-import { redactUrl } from '../base/log.ts';
 import type { Problem } from '../contract/openapi/views.ts';
 
 const STATUS_OF_CODE: Partial<Record<ErrorCode, readonly [status: number, title: string]>> = {
@@ -79,9 +78,7 @@ export function toProblem(thrown: unknown): Problem {
   const [status, title] = STATUS_OF_CODE[code] ??
     STATUS_OF_FAMILY[code.split('_', 1)[0] ?? ''] ?? [500, 'Internal error'];
   const detail =
-    status === 500
-      ? 'internal error; see the log of the agent'
-      : redactUrl(error.message).replace(PATHS, '$1…');
+    status === 500 ? 'internal error; see the log of the agent' : error.message.replace(PATHS, '$1…');
   return {
     type: `urn:swellsight:error:${code}`,
     title,

@@ -3,7 +3,7 @@ import { dirname, join } from 'node:path';
 import { create } from 'tar';
 import { AgentError, asAgentError, isAbort } from '../../base/errors.ts';
 import { errorCode } from '../../base/disk-errors.ts';
-import { mapLogLine, mapTexts, type Scrub } from '../../control/scrub.ts';
+import { mapLogLine, mapTexts, type Scrub } from '../../base/redact.ts';
 import { toJson } from '../terminal.ts';
 
 /** Of one part before it is packed: 17 such parts and the log stay below 5 MB even when nothing can be compressed. */

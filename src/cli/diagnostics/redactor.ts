@@ -1,20 +1,23 @@
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { redactUrl } from '../../base/log.ts';
+import { createScrub, MASK, redactAddresses, secretsOfAddress, type Scrub } from '../../base/redact.ts';
 import { decodeSecret } from '../../base/secret-text.ts';
 import type { Settings } from '../../config/schema.ts';
+import { createRedact } from '../../config/secret-keys.ts';
 import { secretPath, type SecretPlaces } from '../../config/sources.ts';
-import { createScrub, MASK, secretsOfSettings, secretsOfUrl, type Scrub } from '../../control/scrub.ts';
 import { configFile } from '../config.ts';
 import type { AgentOptions } from '../agent/client.ts';
 import type { ConfigOptions } from '../options.ts';
 import type { Terminal } from '../terminal.ts';
 
-/** The rest of a line after the name of a secret, in YAML, JSON5 or a list of variables. */
-const NAMED_SECRET = /(?:password|token|secret)(_file)?["']?[^\S\n]*[:=][^\S\n]*([^\n]+)/gi;
+/** The rest of a line after the name of a secret or of a header, in YAML, JSON5 or a list of variables. */
+const NAMED_SECRET =
+  /(?:password|passwd|pwd|token|secret|authorization|cookie|api[_-]?key)(_file)?["']?[^\S\n]*[:=][^\S\n]*([^\n]+)/gi;
 const QUOTED = /^("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')/;
 const NO_SECRET = /^(null|true|false|undefined)$/;
 const URL_IN_TEXT = /\b[a-z][a-z0-9+.-]*:\/\/[^\s"',}\]]+/gi;
+/** Shorter than in a log: an archive may be published. */
+const MIN_ADDRESS_PART_CHARS = 4;
 const SECRET_VARIABLE = /^SWELLSIGHT_\w*(PASSWORD|TOKEN)$/;
 
 export interface RedactorInput {
@@ -38,14 +41,14 @@ export function createArchiveRedactor({ options, settings, terminal }: RedactorI
     ...variables.map(([name, value = '']) => `${name}=${value}`),
   ].join('\n');
   const scrub = createScrub([
-    ...(settings === null ? [] : secretsOfSettings(settings)),
     ...variables.filter(([name]) => SECRET_VARIABLE.test(name)).map(([, value = '']) => value),
     ...secretsOfText(text, places),
     options.token ?? null,
     options.tokenFile === undefined ? null : readSecretOrNull(resolve(cwd, options.tokenFile)),
   ]);
+  const redact = settings === null ? redactAddresses : createRedact(settings);
   return (line) =>
-    redactUrl(scrub(line)).replace(/(\bauthorization["']?\s*[:=]\s*["']?)[^"'\n]+/gi, `$1${MASK}`);
+    redact(scrub(line)).replace(/(\bauthorization["']?\s*[:=]\s*["']?)[^"'\n]+/gi, `$1${MASK}`);
 }
 
 function secretsOfText(text: string, places: SecretPlaces): (string | null)[] {
@@ -54,7 +57,10 @@ function secretsOfText(text: string, places: SecretPlaces): (string | null)[] {
       isFile === undefined ? value : readSecretOrNull(secretPath(value, places)),
     ),
   );
-  return [...named, ...[...text.matchAll(URL_IN_TEXT)].flatMap(([url]) => secretsOfUrl(url))];
+  return [
+    ...named,
+    ...[...text.matchAll(URL_IN_TEXT)].flatMap(([url]) => secretsOfAddress(url, MIN_ADDRESS_PART_CHARS)),
+  ];
 }
 
 /** What a parser may read from the rest of a line: a quoted text, one word, or the whole rest. */

@@ -1,7 +1,7 @@
 import { createConnection } from 'node:net';
 import { systemClock } from '../../base/clock.ts';
 import { ERROR_CODES } from '../../base/errors.ts';
-import { redactUrl } from '../../base/log.ts';
+import { redactAddress } from '../../base/redact.ts';
 import type { LinkView } from '../../contract/openapi/views.ts';
 import { DEGRADED_CODES } from '../../health/degraded.ts';
 import { brokerName } from '../../mqtt/link/failures.ts';
@@ -114,7 +114,7 @@ async function* tryBroker(url: string, { settings, terminal }: DoctorContext): A
       { clock: systemClock },
       terminal.signal,
     );
-    if (report.kind === 'connected') yield* connectionFindings(report, redactUrl(url), topics);
+    if (report.kind === 'connected') yield* connectionFindings(report, redactAddress(url), topics);
     else
       yield warnFinding(
         'broker',

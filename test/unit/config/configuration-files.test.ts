@@ -173,9 +173,58 @@ describe('config.get', () => {
     });
     configuration.restart().begin();
     const text = JSON.stringify(configuration.view());
-    expect(text).toContain('"command":["grab"]');
+    expect(text).toContain('"command":["grab","***","***"]');
     expect(text).not.toMatch(/swordfish|hunter2|"u2|"u3/);
     expect(configuration.view().overlay).toMatchObject({ mqtt: { url: 'mqtt://***@b.example' } });
     expect(configuration.view().local_keys).toContain('model.trustRoot');
+  });
+});
+
+describe('config.set with values that config.get shows', () => {
+  it('keeps each secret, and stores none of the shown texts', async () => {
+    device.writeFile({ mqtt: { url: ['mqtt://u:hunter3@a.example/key', 'mqtt://b.example'] } });
+    const configuration = device.start();
+    const url = 'http://cam.example/a-path-that-is-a-key';
+    const given = { id: 'north', url, username: 'u2', password: 'swordfish' };
+    await device.applyPatch(configuration, { cameras: [given] });
+    configuration.confirm(null);
+    const { overlay, settings } = configuration.view();
+    expect(overlay).toEqual({
+      cameras: [{ id: 'north', url: 'http://cam.example/***', username: '***', password: '***' }],
+    });
+    // The whole overlay, and a local value.
+    expect(configuration.set(overlay, 60).answer).toMatchObject({ trial: null, changed: [] });
+    const { mqtt } = settings as { mqtt: { url: unknown } };
+    expect(mqtt.url).toEqual(['mqtt://***@a.example/***', 'mqtt://b.example']);
+    const cameras = (overlay['cameras'] as object[]).map((camera) => ({
+      ...camera,
+      schedule: { everyS: 20 },
+    }));
+    await device.applyPatch(configuration, { mqtt: { url: mqtt.url }, cameras });
+    configuration.confirm(null);
+    expect(readFileSync(device.statePath('config-overlay.json'), 'utf8')).not.toContain('***');
+    const after = device.start().settings;
+    expect(after.cameras[0]).toMatchObject({ ...given, schedule: { everyS: 20 } });
+    expect(after.mqtt.url[0]).toBe('mqtt://u:hunter3@a.example/key');
+  });
+
+  it.each([
+    [
+      'an address of another host',
+      { cameras: [{ id: 'north', url: 'http://other.example/***' }] },
+      'cameras[0].url',
+    ],
+    ['an address without its path', { cameras: [{ id: 'north', url: 'http://***' }] }, 'cameras[0].url'],
+    [
+      'a new camera',
+      { cameras: [{ id: 'new', kind: 'http', url: 'http://cam.example/***' }] },
+      'cameras[0].url',
+    ],
+    ['a secret that is not set', { mqtt: { password: '***' } }, 'mqtt.password'],
+    ['one broker more', { mqtt: { url: ['mqtt://***@a.example', 'mqtt://c.example'] } }, 'mqtt.url'],
+  ])('refuses %s', (_name, patch, key) => {
+    device.writeFile({ mqtt: { url: 'mqtt://u:p@a.example' } });
+    const configuration = device.start();
+    expect(() => configuration.set(patch, 60)).toThrow(`${key}: wanted the value itself, or not this key`);
   });
 });

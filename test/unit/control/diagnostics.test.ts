@@ -121,12 +121,12 @@ describe('buildDiagnostics', () => {
     expect(JSON.stringify(made)).not.toContain(SECRET);
     expect(JSON.stringify(made)).not.toContain('u-name');
     expect(made.settings).toMatchObject({
-      mqtt: { url: ['mqtts://broker.example:8883'], password: '***' },
-      model: { repository: 'https://models.example/***' },
+      mqtt: { url: ['mqtts://***@broker.example:8883'], password: '***' },
+      model: { repository: 'https://***@models.example/***' },
       http: { token: '***' },
       cameras: expect.arrayContaining([
-        expect.objectContaining({ id: 'a', url: 'rtsp://cam.example/***' }),
-        expect.objectContaining({ id: 'b', url: 'http://cam.example', password: '***' }),
+        expect.objectContaining({ id: 'a', url: 'rtsp://***@cam.example/***' }),
+        expect.objectContaining({ id: 'b', url: 'http://cam.example/', password: '***' }),
         expect.objectContaining({ id: 'c', command: ['grab', '***', '***'] }),
       ]),
     });

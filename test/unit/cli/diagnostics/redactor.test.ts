@@ -8,6 +8,7 @@ const SECRETS = [
   'file-secret',
   'variable-token',
   'option-token',
+  'sid=abcdefgh',
   '/key/7',
 ];
 
@@ -21,6 +22,7 @@ it('finds the secrets of a configuration that is invalid', () => {
       'cameras: [',
       '  - password: camera pass"word#1',
       '    url: rtsp://cam.example/key/7',
+      '    headers: { Cookie: sid=abcdefgh }',
       'mqtt: { url: mqtt://u:broker-pass@broker.example, password_file: secret, password: null }',
     ].join('\n'),
   );
@@ -34,6 +36,6 @@ it('finds the secrets of a configuration that is invalid', () => {
     expect(redact(`at ${encodeURIComponent(secret)}.`)).toBe('at ***.');
     expect(redact(JSON.stringify({ secret }))).toBe('{"secret":"***"}');
   }
-  expect(redact('null of mqtt://u:other@host:1883?key=abc')).toBe('null of mqtt://***@host:1883?key=***');
+  expect(redact('null of mqtt://u:other@host:1883?key=abc')).toBe('null of mqtt://***@host:1883/***');
   expect(redact('Authorization: Basic abc=')).toBe('Authorization: ***');
 });
