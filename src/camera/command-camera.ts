@@ -14,9 +14,6 @@ export interface CommandCameraOptions {
   readonly command: readonly string[];
 }
 
-/** Shorter arguments are options and numbers. */
-const MIN_SECRET_CHARS = 5;
-
 /** Runs a program that writes one image to its standard output, for example rpicam-still, gst-launch-1.0 or a script. */
 export class CommandCamera implements Camera {
   readonly id: string;
@@ -96,6 +93,6 @@ function findFault(
 
 /** Replaces what may be a secret in the arguments, and addresses, in the output of a program. */
 function redactArguments(args: readonly string[]): Scrub {
-  const scrub = createScrub(secretsOfArguments(args));
+  const scrub = createScrub([...args, ...secretsOfArguments(args)]);
   return (text) => redactAddresses(scrub(text));
 }
