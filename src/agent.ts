@@ -8,6 +8,7 @@ import { mapTexts } from './base/redact.ts';
 import { openCamera } from './camera/open.ts';
 import { createAgentApi } from './control/agent-api.ts';
 import { createAgentEvents, wireEvents } from './control/agent-events.ts';
+import { settleAll } from './base/settle-all.ts';
 import type { Health } from './contract/health.ts';
 import type { EventDraft } from './contract/states.ts';
 import type { Agent, AgentDeps, AgentOptions, AgentState } from './control/agent-types.ts';
@@ -282,6 +283,11 @@ export async function startAgent(options: AgentOptions, deps: AgentDeps): Promis
   const apply = createReconfigure({ log, levels, state, cameras, heartbeat, store, link, states });
   const host = { apply, restart: deps.onRestartWanted, isConnected: () => link.connected, raise };
   const detach = configuration.attach(host, settings);
+  // The next step follows in any case: a link that does not stop must not leave the store and processes open.
+  const stopWithin = (step: string, work: Promise<void>): Promise<void> =>
+    settleWithin(STOP_STEP_MS, clock, work).catch((thrown: unknown) =>
+      log.error({ err: asAgentError(thrown), step }, 'a part did not stop'),
+    );
   abortOnFailure.move();
   const opened = resources.move();
   return {
@@ -291,10 +297,10 @@ export async function startAgent(options: AgentOptions, deps: AgentDeps): Promis
       if (isRestart) watchdog?.announceRestart();
       detach();
       // First the link, while `stopped` can still be published, and HTTP, while open requests can still be answered.
-      await settleWithin(STOP_STEP_MS, clock, Promise.all([link.stop(), http.stop()]));
+      await stopWithin('connections', settleAll([link.stop(), http.stop()]));
       stopping.abort();
-      await settleWithin(STOP_STEP_MS, clock, Promise.all(tasks));
-      await settleWithin(STOP_STEP_MS, clock, opened.disposeAsync());
+      await stopWithin('tasks', settleAll(tasks));
+      await stopWithin('resources', opened.disposeAsync());
     },
   };
 }

@@ -238,14 +238,31 @@ export class AgentError extends Error {
 
 /**
  * Returns an `AgentError` as it is; wraps any other thrown value in one: a deadline in `command_timeout`, everything else
- * in `internal`.
+ * in `internal`. When a clean-up failed after a first failure (`SuppressedError`), returns the first one, with the messages
+ * of the clean-up in `context.cleanup`.
  */
 export function asAgentError(thrown: unknown): AgentError {
   if (thrown instanceof AgentError) return thrown;
+  if (thrown instanceof SuppressedError) return firstOf(thrown);
   if (isTimeout(thrown))
     return new AgentError('command_timeout', 'the work did not end before its deadline', { cause: thrown });
   const message = thrown instanceof Error ? thrown.message : String(thrown);
   return new AgentError('internal', message, { cause: thrown });
+}
+
+/** The oldest first. */
+const messagesOf = (thrown: unknown): string[] =>
+  thrown instanceof SuppressedError
+    ? [...messagesOf(thrown.suppressed), ...messagesOf(thrown.error)]
+    : [asAgentError(thrown).message];
+
+function firstOf({ suppressed, error: later }: SuppressedError): AgentError {
+  const { code, message, hint, context, cause, stack } = asAgentError(suppressed);
+  const before = Array.isArray(context['cleanup']) ? (context['cleanup'] as readonly string[]) : [];
+  const cleanup = [...before, ...messagesOf(later)];
+  const first = new AgentError(code, message, { context: { ...context, cleanup }, cause, hint });
+  if (stack !== undefined) first.stack = stack;
+  return first;
 }
 
 /** True for the reason of a signal whose deadline passed. */

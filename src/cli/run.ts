@@ -102,9 +102,9 @@ async function startWithRetries(
     try {
       return await start();
     } catch (thrown) {
-      const isHeld =
-        HELD_RESOURCE_CODES.includes(asAgentError(thrown).code) && systemClock.monoMs() < heldUntilMonoMs;
-      if (!isHeld && !configuration.handleStartFailure()) throw thrown;
+      const failure = asAgentError(thrown);
+      const isHeld = HELD_RESOURCE_CODES.includes(failure.code) && systemClock.monoMs() < heldUntilMonoMs;
+      if (!isHeld && !configuration.handleStartFailure(failure)) throw thrown;
       try {
         await systemClock.sleep(backoff.nextMs(), signal);
       } catch (stopped) {

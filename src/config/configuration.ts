@@ -201,10 +201,10 @@ export class Configuration {
     return { answer: { restarting: true }, begin: this.#onceDelivered(begin) };
   }
 
-  /** Reports that the parts do not start with the settings. Returns true if it has undone a trial: starting may work now. */
-  handleStartFailure(): boolean {
+  /** Reports why the parts do not start with the settings. Returns true if it has undone a trial: starting may work now. */
+  handleStartFailure(failure: AgentError): boolean {
     if (!this.#trial) return false;
-    this.#undo('start_failed');
+    this.#undo('start_failed', failure);
     return true;
   }
 
@@ -235,8 +235,8 @@ export class Configuration {
     try {
       await host.apply(change);
       if (this.#settings === change.to) this.#trial?.markApplied();
-    } catch {
-      if (this.#trial?.change === change) this.#undo('not_applied');
+    } catch (thrown) {
+      if (this.#trial?.change === change) this.#undo('not_applied', asAgentError(thrown));
       // The former settings worked before: apply them by a restart.
       else host.restart();
     }
@@ -250,12 +250,12 @@ export class Configuration {
     }
   }
 
-  #undo(reason: UndoReason): void {
+  #undo(reason: UndoReason, failure: AgentError | null = null): void {
     const trial = this.#trial;
     if (!trial) return;
     this.#end(trial);
     const { from } = trial.change;
-    this.#raise(undoneEvent(trial.id, trial.keys, reason));
+    this.#raise(undoneEvent(trial.id, trial.keys, reason, failure));
     if (!trial.hasBegun) return;
     const undoing = compareSettings(this.#settings, from);
     this.#settings = from;

@@ -1,4 +1,5 @@
 import { isoTime } from '../base/clock.ts';
+import type { AgentError } from '../base/errors.ts';
 import type { ConfigChange, ConfigView } from '../contract/config.ts';
 import type { EventDraft } from '../contract/states.ts';
 import type { Change } from './change.ts';
@@ -59,12 +60,18 @@ const UNDO_TEXTS: Readonly<Record<UndoReason, string>> = {
   interrupted: 'the agent stopped before it was confirmed',
 };
 
-export const undoneEvent = (trial: string, keys: readonly string[], reason: UndoReason): EventDraft => ({
+/** `failure`: why the change could not be applied, or why the agent did not start with it. */
+export const undoneEvent = (
+  trial: string,
+  keys: readonly string[],
+  reason: UndoReason,
+  failure: AgentError | null = null,
+): EventDraft => ({
   type: 'config_undone',
   severity: 'warning',
   code: `config_${reason}`,
-  message: `A change of the configuration was undone: ${UNDO_TEXTS[reason]}.`,
-  context: { trial, reason, keys },
+  message: `A change of the configuration was undone: ${UNDO_TEXTS[reason]}${failure ? `: ${failure.message}` : ''}.`,
+  context: { trial, reason, keys, ...(failure && { failure: failure.code }) },
 });
 
 export const confirmedEvent = (trial: string, keys: readonly string[]): EventDraft => ({

@@ -1,3 +1,4 @@
+import { asAgentError } from '../base/errors.ts';
 import type { LevelledLog, Log } from '../base/log.ts';
 import type { Change } from '../config/change.ts';
 import type { Settings } from '../config/schema.ts';
@@ -32,8 +33,13 @@ export const createReconfigure =
     if (concerns('logLevel')) parts.levels.level = to.logLevel;
     if (concerns('heartbeat.')) parts.heartbeat.setInterval(to.heartbeat.intervalS);
     if (concerns('store.')) parts.store.setBounds(to.store);
-    if (concerns('cameras.')) await parts.cameras.update(to.cameras);
-    if (change.link.length > 0) await parts.link.replace(to.mqtt);
+    try {
+      if (concerns('cameras.')) await parts.cameras.update(to.cameras);
+      if (change.link.length > 0) await parts.link.replace(to.mqtt);
+    } catch (thrown) {
+      parts.log.error({ err: asAgentError(thrown), keys }, 'cannot apply the change of the configuration');
+      throw thrown;
+    }
     parts.state.settings = to;
     parts.states.publish();
     parts.heartbeat.nudge();

@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import type { Clock } from '../base/clock.ts';
-import { AgentError } from '../base/errors.ts';
+import { AgentError, asAgentError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
+import { Backoff } from '../base/retry.ts';
 import type { Settings } from '../config/schema.ts';
 import type { ModelInstalling } from '../contract/api.ts';
 import type { ModelAborted, ModelInstallArgs, ModelProgress, ModelServes } from '../contract/model.ts';
@@ -41,6 +42,7 @@ export interface ModelLifecycleDeps {
  * An install that a restart interrupted continues when the model of the last run has started, or after this time, ms.
  */
 const START_GRACE_MS = 120_000;
+const SWITCH_BACK_RETRY = { minMs: 2_000, maxMs: 300_000, resetAfterMs: Infinity };
 /** `model/state` is published again whenever a download has advanced by this many percent. */
 const PROGRESS_STEP_PERCENT = 5;
 
@@ -85,15 +87,43 @@ export class ModelLifecycle {
 
   /** Starts the model that the slots name. Resolves when a model runs. */
   async serve(signal: AbortSignal): Promise<void> {
-    const { log, server, installer, onChanged } = this.#deps;
+    const { server, onChanged } = this.#deps;
     await server.start(signal);
     this.#running.abort();
     this.#starts.noteServing();
     onChanged();
-    if (!this.#wasSentBack) return;
-    // The slots already name the former model, but the new model runs.
-    const { name, version } = await installer.reload(signal);
-    log.warn({ name, version }, 'switched back to the former model');
+    if (this.#wasSentBack) await this.#switchBack(signal);
+  }
+
+  /**
+   * Makes the model of the slots run: they name the former model, but the new one was still starting and now runs. Retries,
+   * because the new model failed its probation. Ends also when an operator has made both agree.
+   */
+  async #switchBack(signal: AbortSignal): Promise<void> {
+    const { clock, log, raise, server, installer, onChanged } = this.#deps;
+    const backoff = new Backoff(SWITCH_BACK_RETRY, { clock });
+    let lastCode: string | null = null;
+    while (!installer.isActiveServing) {
+      try {
+        const { name, version } = await installer.reload(signal);
+        log.warn({ name, version }, 'switched back to the former model');
+      } catch (thrown) {
+        signal.throwIfAborted();
+        const failure = asAgentError(thrown);
+        const { code, message } = failure;
+        const serves = server.model && `${server.model.name}/${server.model.version}`;
+        const retryInMs = backoff.nextMs();
+        log.error(
+          { err: failure, serves, retry_in_ms: Math.round(retryInMs) },
+          'cannot switch back to the former model, trying again',
+        );
+        if (code !== lastCode)
+          raise({ type: 'model_fallback', severity: 'error', code, message, context: { serves, code } });
+        lastCode = code;
+        onChanged();
+        await clock.sleep(retryInMs, signal);
+      }
+    }
   }
 
   /**

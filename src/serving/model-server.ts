@@ -1,5 +1,6 @@
 import { AgentError, asAgentError } from '../base/errors.ts';
 import { Backoff } from '../base/retry.ts';
+import { settleAll } from '../base/settle-all.ts';
 import type { Settings } from '../config/schema.ts';
 import type { ModelRef } from '../contract/observation.ts';
 import { openBundle } from '../model/bundle/bundle.ts';
@@ -267,7 +268,6 @@ export class ModelServer implements ModelHost {
 
   async close(): Promise<void> {
     this.#stop.abort(new AgentError('vision_closed', 'the agent is stopping'));
-    await Promise.all([...this.#processes].map((one) => one.close()));
-    await this.#lastSwap;
+    await settleAll([...[...this.#processes].map((one) => one.close()), this.#lastSwap]);
   }
 }

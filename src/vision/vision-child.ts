@@ -9,12 +9,12 @@ import { canRestorePriority, restorePriority } from './process-priority.ts';
 import { MAX_AHEAD } from './protocol.ts';
 import type { Plan } from './providers/trial.ts';
 import { isVisionReply } from './reply-check.ts';
+import { toReasonLine } from './reason-line.ts';
 
 const ENTRY = new URL(`./child/process${extname(import.meta.url)}`, import.meta.url);
 
 /** Frames and arrays are short-lived: keep the heap small, and give freed memory back. */
 const NODE_FLAGS = ['--max-old-space-size=96', '--max-semi-space-size=2', '--expose-gc', '--no-warnings'];
-const MAX_REASON_CHARS = 200;
 /** When both need the CPU, a starting process gets a third of the CPU time of the process that serves. */
 const STARTING_NICENESS = 5;
 
@@ -96,7 +96,7 @@ export class VisionChild {
       child.once('exit', (code, signal) => {
         const how = signal ?? `exit code ${code ?? -1}`;
         const { lastLine, hasExceededMemory } = this.#native;
-        const detail = lastLine === undefined ? '' : `: ${lastLine.trim().slice(0, MAX_REASON_CHARS)}`;
+        const detail = lastLine === undefined ? '' : `: ${toReasonLine(lastLine)}`;
         const message = `the vision process ended with ${how}${detail}`;
         const context = { code, signal, hasExceededMemory };
         this.#settleEnd(new AgentError('vision_crashed', message, { context }));

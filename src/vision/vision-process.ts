@@ -1,6 +1,7 @@
 import { AgentError, asAgentError } from '../base/errors.ts';
 import { MAX_START_TIME_S, memoryLimits } from '../base/provider-limits.ts';
 import { Backoff } from '../base/retry.ts';
+import { settleAll } from '../base/settle-all.ts';
 import type { Bundle } from '../model/manifest.ts';
 import { expectReply, type VisionReply, type VisionRequest } from './messages.ts';
 import { PlanChoice, type PlanChoiceDeps, type PlanChoiceOptions } from './plan-choice.ts';
@@ -141,7 +142,7 @@ export class VisionProcess implements VisionClient {
     const killTimer = setTimeout(() => this.#queue.killInFlight(closed), CLOSE_GRACE_MS);
     await this.#queue.inFlightSettled();
     clearTimeout(killTimer);
-    await Promise.all([child?.release(CLOSE_GRACE_MS), this.#restarting, this.#replacing]);
+    await settleAll([child?.release(CLOSE_GRACE_MS), this.#restarting, this.#replacing]);
   }
 
   #submit(

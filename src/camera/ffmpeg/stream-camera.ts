@@ -1,5 +1,6 @@
 import type { Clock } from '../../base/clock.ts';
 import type { Log } from '../../base/log.ts';
+import { settleAll } from '../../base/settle-all.ts';
 import { BurstCapture } from '../burst-capture.ts';
 import type { Camera, CaptureOptions, Frame } from '../camera.ts';
 import type { FrameSource } from '../frame-source.ts';
@@ -80,7 +81,7 @@ export class StreamCamera implements Camera {
   async close(): Promise<void> {
     const burstsClosed = this.#bursts.close();
     this.#idleTimer?.abort();
-    await Promise.all([burstsClosed, ...[...this.#openSources].map((source) => this.#closeSource(source))]);
+    await settleAll([burstsClosed, ...[...this.#openSources].map((source) => this.#closeSource(source))]);
   }
 
   /** Returns the persistent source if it can be used again, otherwise a new one. */

@@ -227,6 +227,12 @@ export class Installer {
     });
   }
 
+  /** False while another model serves than that of the active slot, which did not start. */
+  get isActiveServing(): boolean {
+    const { modelSwitch } = this.#deps;
+    return this.#isPinned || modelSwitch.isServing(this.#activeModel.digest);
+  }
+
   /** Completes an install that a restart interrupted, then each requested install. Rejects when the signal fires. */
   async run(signal: AbortSignal): Promise<never> {
     const { journal, clock, log, slots } = this.#deps;

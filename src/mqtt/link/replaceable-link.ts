@@ -48,18 +48,22 @@ export class ReplaceableLink<T> implements StartableLink {
 
   stop(): Promise<void> {
     this.#isStopping = true;
-    return this.#replacing.then(() => this.#link.stop());
+    // Also after a replacement that failed: the link that is there now must stop.
+    return this.#replacing.catch(() => undefined).then(() => this.#link.stop());
   }
 
-  /** Disconnects from the broker and continues with other options. Resolves when the new link has been started. */
+  /**
+   * Disconnects from the broker and continues with other options. Resolves when the new link has been started. Rejects when
+   * the former link did not stop, after the start of the new one.
+   */
   replace(options: T): Promise<void> {
-    this.#replacing = this.#replacing.then(() => this.#replace(options));
+    this.#replacing = this.#replacing.catch(() => undefined).then(() => this.#replace(options));
     return this.#replacing;
   }
 
   async #replace(options: T): Promise<void> {
     if (this.#isStopping || !this.#signal || this.#signal.aborted) return;
-    await this.#link.stop();
+    const [former] = await Promise.allSettled([this.#link.stop()]);
     const link = this.#create(options);
     for (const [topic, { payload, options: stateOptions, setMonoMs }] of this.#states) {
       const { expiryS = Infinity } = stateOptions;
@@ -68,6 +72,7 @@ export class ReplaceableLink<T> implements StartableLink {
     }
     this.#link = link;
     this.start(this.#signal);
+    if (former.status === 'rejected') throw former.reason;
   }
 
   get connected(): boolean {

@@ -33,7 +33,8 @@ export async function openVerifiedSession(bundle: Bundle, options: SessionOption
       context: { mismatches },
     });
   } catch (thrown) {
-    await session.release();
+    // A failed release must not replace the reason.
+    await Promise.allSettled([session.release()]);
     throw thrown;
   }
 }

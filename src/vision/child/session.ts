@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
 import { AgentError } from '../../base/errors.ts';
+import { settleAll } from '../../base/settle-all.ts';
 import type { Bundle, Stage, StageInput } from '../../model/manifest.ts';
 import { coveringSize, type RgbImage, type Size } from './decode.ts';
 import type { Box, FittedRgb, TensorValues } from './preprocess.ts';
@@ -14,6 +15,7 @@ import {
   packPlanes,
   WHOLE_FRAME,
 } from './preprocess.ts';
+import { toReasonLine } from '../reason-line.ts';
 import { providerOption } from './provider-options.ts';
 
 /** Outputs of all stages; the key is `stage.output`. */
@@ -53,7 +55,8 @@ export async function openSession(bundle: Bundle, options: SessionOptions): Prom
       checkStage(stage, session);
     }
   } catch (thrown) {
-    await Promise.all(opened.map(({ session }) => session.release()));
+    // A failed release must not replace the reason.
+    await Promise.allSettled(opened.map(({ session }) => session.release()));
     throw thrown;
   }
   return new Session(bundle, options, opened);
@@ -75,15 +78,11 @@ async function openStage(bundle: Bundle, stage: Stage, options: SessionOptions):
     const isProviderFault = options.provider !== 'cpu' && /provider|backend/i.test(text);
     throw new AgentError(
       isProviderFault ? 'provider_unavailable' : 'vision_start_failed',
-      `stage ${stage.id} does not open on ${options.provider}: ${firstLine(text, bundle.dir)}`,
+      `stage ${stage.id} does not open on ${options.provider}: ${toReasonLine(text.replaceAll(bundle.dir, ''))}`,
       { cause, context: { stage: stage.id, provider: options.provider } },
     );
   }
 }
-
-/** The first line, without the path of the bundle: the text may reach clients. */
-const firstLine = (text: string, dir: string): string =>
-  (text.split('\n')[0] ?? '').replaceAll(dir, '').slice(0, 300);
 
 function checkStage(stage: Stage, session: InferenceSession): void {
   const missing = [
@@ -100,6 +99,10 @@ function checkStage(stage: Stage, session: InferenceSession): void {
     if (found?.isTensor === true && found.type !== input.dtype) {
       missing.push(`input ${input.name} of type ${input.dtype} (the file has ${found.type})`);
     }
+    if (found?.isTensor === true && !acceptsFrame(input, found.shape))
+      missing.push(
+        `input ${input.name} of shape ${describeShape(frameShape(input))} (the file has ${describeShape(found.shape)})`,
+      );
   }
   if (missing.length > 0) {
     throw new AgentError('model_manifest_invalid', `stage ${stage.id} lacks ${missing.join(', ')}`, {
@@ -107,6 +110,33 @@ function checkStage(stage: Stage, session: InferenceSession): void {
     });
   }
 }
+
+/** Shape of the tensor that an image input gets; null for the number of channels of earlier stages, which is not known. */
+function frameShape(input: StageInput): readonly (number | null)[] {
+  const isFrame = input.from === 'frame';
+  const channels = !isFrame ? null : input.color === 'gray' ? 1 : 3;
+  return input.layout === 'NHWC'
+    ? [1, input.height, input.width, channels]
+    : [1, channels, input.height, input.width];
+}
+
+/**
+ * False when the shape in the model file excludes the tensor of the manifest, such as a batch of four. A dimension of the file
+ * that is a name or not positive may have any size. An input that gets the output of a stage unchanged is not checked.
+ */
+function acceptsFrame(input: StageInput, shape: readonly (number | string)[]): boolean {
+  if (shape.length === 0 || (shape.length !== 4 && input.from !== 'frame')) return true;
+  const wanted = frameShape(input);
+  return (
+    shape.length === wanted.length &&
+    shape.every(
+      (size, at) => typeof size === 'string' || size <= 0 || wanted[at] === null || size === wanted[at],
+    )
+  );
+}
+
+const describeShape = (shape: readonly (number | string | null)[]): string =>
+  `[${shape.map((size) => size ?? '?').join(',')}]`;
 
 /** All stages of one bundle, open on one provider. Calls must not overlap. */
 export class Session {
@@ -162,7 +192,7 @@ export class Session {
         const text = cause instanceof Error ? cause.message : String(cause);
         throw new AgentError(
           'vision_output_invalid',
-          `stage ${stage.id} failed: ${firstLine(text, this.bundle.dir)}`,
+          `stage ${stage.id} failed: ${toReasonLine(text.replaceAll(this.bundle.dir, ''))}`,
           { cause, context: { stage: stage.id } },
         );
       });
@@ -177,7 +207,7 @@ export class Session {
   }
 
   async release(): Promise<void> {
-    await Promise.all(this.#stages.map(({ session }) => session.release()));
+    await settleAll(this.#stages.map(({ session }) => session.release()));
   }
 }
 

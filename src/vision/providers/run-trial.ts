@@ -5,7 +5,8 @@ import { residentMb } from '../../base/process-facts.ts';
 import { memoryLimits, type MemoryLimits } from '../../base/provider-limits.ts';
 import { NativeProcess } from '../native-process.ts';
 import type { ProcessLimits } from '../process-priority.ts';
-import { findMissingLibrary, toReasonLine } from './trial.ts';
+import { toReasonLine } from '../reason-line.ts';
+import { findMissingLibrary } from './trial.ts';
 import type { Runtime, TrialMessage, TrialOrder, TrialOutcome, TrialRequest, TrialRunner } from './trial.ts';
 
 export interface TrialLimits {

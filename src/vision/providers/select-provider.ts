@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { Clock } from '../../base/clock.ts';
-import { AgentError } from '../../base/errors.ts';
+import { AgentError, type ErrorCode } from '../../base/errors.ts';
 import type { Log } from '../../base/log.ts';
 import type { Settings } from '../../config/schema.ts';
 import type { Bundle } from '../../model/manifest.ts';
@@ -19,7 +19,8 @@ import {
 import { Demotions, PlanMemory } from './plan-memory.ts';
 import { createProviderTrials } from './provider-trials.ts';
 import { identifyRuntime } from './runtime-files.ts';
-import { toReasonLine, type Plan, type TrialRunner } from './trial.ts';
+import { toReasonLine } from '../reason-line.ts';
+import type { Plan, TrialRunner } from './trial.ts';
 
 export interface LadderOptions {
   readonly bundle: Bundle;
@@ -62,6 +63,8 @@ export class ProviderLadder {
   #demotions: Demotions;
   #current: Plan | null = null;
   #isRemembered = false;
+  /** Why the CPU provider does not open or run the model; null when it does, or when the trial did not tell. */
+  #modelFault: ErrorCode | null = null;
   /** Wall clock of the last exploration, ms; null before the first one. */
   #exploredAtMs: number | null = null;
   #exploring: Promise<Plan | null> | null = null;
@@ -206,6 +209,8 @@ export class ProviderLadder {
     merge = (_before: TrialRecord, now: TrialRecord) => now,
   ): Promise<void> {
     const { outcome, runtime } = await this.#trial({ ...plan, bundle: this.#options.bundle, runs }, signal);
+    // The CPU provider runs every valid model, so what it refuses is the fault of the model.
+    if (plan.provider === 'cpu' && outcome.type === 'unavailable') this.#modelFault = outcome.code ?? null;
     this.#backends = runtime?.backends ?? this.#backends;
     const record: TrialRecord = {
       ...plan,
@@ -279,8 +284,9 @@ export class ProviderLadder {
     const isWrong = this.#trials.some(({ outcome }) => outcome === 'wrong');
     // Every build contains the CPU provider: a failure on it is a fault of the model.
     const isModelFault = this.#trials.some(({ provider }) => provider === 'cpu');
+    const fault = this.#modelFault ?? 'vision_start_failed';
     return new AgentError(
-      isWrong ? 'model_golden_mismatch' : isModelFault ? 'vision_start_failed' : 'provider_unavailable',
+      isWrong ? 'model_golden_mismatch' : isModelFault ? fault : 'provider_unavailable',
       `no provider runs this model; ${reasons.join('; ')}`,
       { context: { attempts: this.#trials, backends: this.#backends } },
     );

@@ -6,7 +6,7 @@ import { AgentError, asAgentError } from '../../base/errors.ts';
 import { describeMismatch, findGoldenMismatches, prepareGolden } from '../child/golden.ts';
 import { openSession, type Session } from '../child/session.ts';
 import { startWatchdog } from '../child/watchdog.ts';
-import { toReasonLine } from './trial.ts';
+import { toReasonLine } from '../reason-line.ts';
 import type { TrialMessage, TrialOrder, TrialOutcome, TrialRequest } from './trial.ts';
 
 /** One run is enough: the golden runs have warmed up the session already. */
@@ -40,11 +40,12 @@ async function verifyAndTime(request: TrialRequest): Promise<TrialOutcome> {
     return { type: 'right', openMs, firstRunMs, ...(await timeInference(session, request)) };
   } catch (thrown) {
     const error = asAgentError(thrown);
-    // The cause has onnxruntime's own message, without the stage and provider, which the report names anyway.
-    const { message } = error.cause instanceof Error ? error.cause : error;
-    const reason = toReasonLine(message.replaceAll(request.bundle.dir, ''));
-    const isWrong = error.code === 'vision_output_invalid' || error.code === 'model_golden_mismatch';
-    return { type: isWrong ? 'wrong' : 'unavailable', reason };
+    const reason = toReasonLine(error.message.replaceAll(request.bundle.dir, ''));
+    // With a cause, the runtime refused to run: there are no outputs that could be wrong.
+    const hasOutputs = error.code === 'vision_output_invalid' && error.cause === undefined;
+    if (hasOutputs || error.code === 'model_golden_mismatch') return { type: 'wrong', reason };
+    const code = error.code === 'vision_output_invalid' ? 'model_manifest_invalid' : error.code;
+    return { type: 'unavailable', reason, code };
   }
 }
 

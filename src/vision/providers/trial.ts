@@ -1,3 +1,4 @@
+import type { ErrorCode } from '../../base/errors.ts';
 import type { Bundle } from '../../model/manifest.ts';
 
 /** One provider with one thread count: the options of a session. */
@@ -40,8 +41,8 @@ export type TrialOutcome =
       readonly firstRunMs: number;
     }
   | { readonly type: 'not_built_in'; readonly reason: string }
-  /** Libraries, driver or device are missing, or the provider refuses the model. */
-  | { readonly type: 'unavailable'; readonly reason: string }
+  /** Libraries, driver or device are missing, or the provider does not open or run the model, for the reason `code`. */
+  | { readonly type: 'unavailable'; readonly reason: string; readonly code?: ErrorCode }
   /** It ran, but did not reproduce the golden outputs. */
   | { readonly type: 'wrong'; readonly reason: string }
   | { readonly type: 'crashed'; readonly reason: string }
@@ -61,30 +62,6 @@ export interface TrialResult {
 
 /** Runs one trial. Rejects only with the reason of the signal; a crash or hang is an outcome, not an error. */
 export type TrialRunner = (request: TrialRequest, signal: AbortSignal) => Promise<TrialResult>;
-
-const MAX_REASON_CHARS = 200;
-
-/**
- * Turns a message of a library into one line for operators: no paths, no control characters, no source positions, at
- * most `MAX_REASON_CHARS`. Messages of onnxruntime contain build directories, which must not leave the machine.
- */
-export function toReasonLine(message: string): string {
-  const line = message
-    // Colour codes of native loggers.
-    .replace(/\u001b\[[0-9;]*m/g, '')
-    .replace(/[\s\p{Cc}]+/gu, ' ')
-    // An assertion of onnxruntime: source position, function and condition precede the message.
-    .replace(/^.* was false\. /, '')
-    // Keep the name of a library (libcudnn.so.9) and remove its directories.
-    .replace(
-      /(?:[A-Za-z]:\\|\\\\|\.{0,2}\/)(?:[^\s:'"()\\/]+[\\/])*([^\s:'"()\\/]*)/g,
-      (_path, name: string) => (/\.(so|dylib|dll)\b/.test(name) ? name : '…'),
-    )
-    .replace(/…(:\d+)?(\s*…(:\d+)?)*/g, '…')
-    .trim();
-  if (line === '') return 'no reason given';
-  return line.length <= MAX_REASON_CHARS ? line : `${line.slice(0, MAX_REASON_CHARS - 1)}…`;
-}
 
 /** The shared library that the dynamic loader did not find, from the output of the process. */
 export function findMissingLibrary(stderr: string): string | null {

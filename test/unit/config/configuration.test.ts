@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { computeConfigDigest } from '../../../src/config/redact.ts';
-import type { AgentError } from '../../../src/base/errors.ts';
+import { AgentError } from '../../../src/base/errors.ts';
 import {
   FASTER,
   everyS,
@@ -11,6 +11,7 @@ import {
 } from '../../fixtures/configured-device.ts';
 
 const device = useConfiguredDevice();
+const FAILURE = new AgentError('http_listen', 'port 80 needs a privilege');
 
 describe('a change on trial', () => {
   it('takes effect after its answer, which describes it', async () => {
@@ -239,21 +240,29 @@ describe('a change that needs a restart', () => {
 
   it('is undone when the parts do not start; without a trial, nothing is undone', async () => {
     const configuration = device.start();
-    expect(configuration.handleStartFailure()).toBe(false);
+    expect(configuration.handleStartFailure(FAILURE)).toBe(false);
     await device.applyPatch(configuration, { http: { port: 1 } });
-    expect(configuration.handleStartFailure()).toBe(true);
+    expect(configuration.handleStartFailure(FAILURE)).toBe(true);
     expect(configuration.settings.http.port).toBe(8080);
-    expect(device.host.events[0]?.context['reason']).toBe('start_failed');
-    expect(configuration.handleStartFailure()).toBe(false);
+    expect(device.host.events[0]).toMatchObject({
+      message: expect.stringMatching(/does not start with it: port 80 needs a privilege\.$/) as string,
+      context: { reason: 'start_failed', failure: 'http_listen' },
+    });
+    expect(configuration.handleStartFailure(FAILURE)).toBe(false);
   });
 
   it('is undone when it cannot be applied', async () => {
     const configuration = device.start();
-    device.host.failure = new Error('no');
+    device.host.failure = new AgentError('camera_unreachable', 'no camera at rtsp://u:p@cam/live');
     await device.applyPatch(configuration, FASTER);
     await device.clock.pass(0);
     expect(everyS(configuration.settings)).toBe(60);
-    expect(device.host.events[0]?.context['reason']).toBe('not_applied');
+    expect(device.host.events[0]).toMatchObject({
+      message: expect.stringMatching(
+        /could not be applied: no camera at rtsp:\/\/\*\*\*@cam\/\*\*\*\.$/,
+      ) as string,
+      context: { reason: 'not_applied', failure: 'camera_unreachable' },
+    });
     // Undoing fails too, so that a restart is needed.
     expect(device.host.restarts).toBe(1);
   });
