@@ -23,7 +23,7 @@ function rejectAfter(part: { readonly prototype: object }, name: 'stop' | 'close
   });
 }
 
-async function start(settings: object) {
+function start(settings: object) {
   const { path, remove } = tempDir();
   const lines: string[] = [];
   const env = { SWELLSIGHT_STATE_DIR: join(path, 'var') };
@@ -35,7 +35,7 @@ async function start(settings: object) {
   });
   const agent = startAgent(
     {
-      settings: { ...configuration.settings, ...settings } as Configuration['settings'],
+      settings: { ...configuration.settings, ...settings },
       version: '1.0.0',
       installationDir: path,
       shippedModelsDir,
@@ -80,7 +80,7 @@ describe('an agent whose parts fail to close', () => {
     const before = new Set(descendants());
     const defaults = Configuration.open({ file: null, env: {}, cwd: '/' }, { clock: systemClock }).settings;
     breakPart();
-    const { agent, lines, stateDir } = await start({
+    const { agent, lines, stateDir } = start({
       mqtt: mqtt(defaults.mqtt),
       http: { ...defaults.http, port: 0 },
     });
@@ -100,7 +100,7 @@ it('a start that fails keeps its first error', async () => {
   rejectAfter(ModelServer, 'close');
   // An address of a network for documentation: no machine has it.
   const http = { ...defaults.http, host: '192.0.2.1', token: 'a-token' };
-  const { agent, stateDir } = await start({ mqtt: mqtt(defaults.mqtt), http });
+  const { agent, stateDir } = start({ mqtt: mqtt(defaults.mqtt), http });
   const thrown: unknown = await agent.catch((failure: unknown) => failure);
   expect(asAgentError(thrown)).toMatchObject({ code: 'http_listen', context: { cleanup: ['close failed'] } });
   openStoreAgain(stateDir);
