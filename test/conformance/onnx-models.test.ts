@@ -92,23 +92,23 @@ const SAMPLES: readonly Expected[] = [
   ['test_MaxPool2d', 'installed'],
   ['test_ConvTranspose2d', 'installed'],
   // Inputs that are not images: one, three or five axes, or another shape.
-  ['test_abs', 'vision_output_invalid'],
-  ['test_relu', 'vision_output_invalid'],
-  ['test_Conv3d', 'vision_output_invalid'],
-  ['test_Conv2d', 'vision_output_invalid'],
-  ['test_dft', 'vision_output_invalid'],
+  ['test_abs', 'model_manifest_invalid'],
+  ['test_relu', 'model_manifest_invalid'],
+  ['test_Conv3d', 'model_manifest_invalid'],
+  ['test_Conv2d', 'model_manifest_invalid'],
+  ['test_dft', 'model_manifest_invalid'],
   // Inputs of booleans, integers, strings and sequences.
   ['test_xor_bcast4v3d', 'model_manifest_invalid'],
   ['test_Embedding', 'model_manifest_invalid'],
   ['test_cast_STRING_to_FLOAT', 'model_manifest_invalid'],
-  ['test_sequence_model1', 'vision_output_invalid'],
+  ['test_sequence_model1', 'model_manifest_invalid'],
   ['test_identity_sequence', 'vision_output_invalid'],
   // A model without inputs.
   ['test_constant', 'model_manifest_invalid'],
   // An operator that the runtime lacks; a loop.
   ['test_gradient_of_add', 'vision_start_failed'],
   ['test_loop11', 'model_manifest_invalid'],
-  ['test_bernoulli_double', 'vision_output_invalid'],
+  ['test_bernoulli_double', 'model_manifest_invalid'],
 ];
 
 describe.skipIf(!hasTestData)('models of the ONNX project (Debian libonnx-testdata)', () => {

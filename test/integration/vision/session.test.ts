@@ -10,11 +10,23 @@ import { findGoldenMismatches } from '../../../src/vision/child/golden.ts';
 import { InProcessVision } from '../../../src/vision/in-process.ts';
 import { openSession } from '../../../src/vision/child/session.ts';
 import { bundleDir, factoryBundleDir, type BundleName } from '../../fixtures/bundles.ts';
+import { makeFileTree } from '../../fixtures/file-tree.ts';
+import { field, varint } from '../../fixtures/protobuf.ts';
 
 const PLAN = { provider: 'cpu', threads: 1 };
 const bundleOf = (name: BundleName): Promise<Bundle> => openBundle(bundleDir(name));
 const solid = (width: number, height: number, background: string) =>
   sharp({ create: { width, height, channels: 3, background } });
+
+/** A model file with one input `x` of float32 with these dimensions, and the output `y` with the same values. */
+function identityModel(dims: readonly number[]): Buffer {
+  const number = (tag: number, value: number): Buffer => Buffer.concat([varint(tag * 8), varint(value)]);
+  const shape = field(2, ...dims.map((size) => field(1, number(1, size))));
+  const value = (name: string): Buffer[] => [field(1, name), field(2, field(1, number(1, 1), shape))];
+  const node = field(1, field(1, 'x'), field(2, 'y'), field(4, 'Identity'));
+  const graph = field(7, node, field(2, 'g'), field(11, ...value('x')), field(12, ...value('y')));
+  return Buffer.concat([number(1, 8), graph, field(8, field(1, ''), number(2, 13))]);
+}
 
 describe('openSession and findGoldenMismatches', () => {
   it.each([
@@ -116,6 +128,38 @@ describe('openSession and findGoldenMismatches', () => {
         code: 'model_manifest_invalid',
       });
     }
+  });
+
+  it.each([
+    [
+      'a batch of another size',
+      [4, 3, 8, 8],
+      { layout: 'NCHW', width: 8, height: 8 },
+      /shape \[1,3,8,8\] \(the file has \[4,3,8,8\]\)/,
+    ],
+    ['another order of the axes', [1, 3, 8, 8], { layout: 'NHWC', width: 8, height: 8 }, /shape \[1,8,8,3\]/],
+    ['another size', [1, 3, 8, 8], { layout: 'NCHW', width: 16, height: 16 }, /shape \[1,3,16,16\]/],
+    ['another number of axes', [1, 3, 8], { layout: 'NCHW', width: 8, height: 8 }, /the file has \[1,3,8\]/],
+    ['grey for colour', [1, 1, 8, 8], { layout: 'NCHW', width: 8, height: 8 }, /the file has \[1,1,8,8\]/],
+  ])('name the shape that does not fit: %s', async (_name, dims, changes, message) => {
+    const { path, write } = makeFileTree();
+    write('model.onnx', identityModel(dims).toString('latin1'), 'latin1');
+    const bundle = await bundleOf('heads');
+    const [stage] = bundle.manifest.stages;
+    const input = {
+      ...stage!.inputs[0]!,
+      name: 'x',
+      dtype: 'float32',
+      fit: 'stretch',
+      color: 'rgb',
+      ...changes,
+    } as const;
+    const stages = [{ id: 'analysis', file: 'model.onnx', inputs: [input], outputs: ['y'] }];
+    const changed = { ...bundle, dir: path, manifest: { ...bundle.manifest, stages } } as unknown as Bundle;
+    await expect(openSession(changed, PLAN)).rejects.toMatchObject({
+      code: 'model_manifest_invalid',
+      message: expect.stringMatching(message) as string,
+    });
   });
 
   it('report a missing provider, and a file that cannot be read', async () => {
