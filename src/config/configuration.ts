@@ -5,11 +5,11 @@ import { AgentError, asAgentError } from '../base/errors.ts';
 import type { Scrub } from '../base/redact.ts';
 import type { EventDraft } from '../contract/states.ts';
 import { compareSettings, type Change } from './change.ts';
+import { KnownSecrets } from './known-secrets.ts';
 import { loadLocal, type LocalConfiguration, type SettingsInput } from './load.ts';
 import { configChange, confirmedEvent, configView, overlayDroppedEvent, undoneEvent } from './messages.ts';
 import { checkPatch, dropRedacted, loadWithOverlay, patchOverlay } from './patch.ts';
 import { computeConfigDigest, redactSettings } from './redact.ts';
-import { createRedact } from './secret-keys.ts';
 import type { Settings } from './schema.ts';
 import { Trial, type UndoReason } from './trial.ts';
 
@@ -35,7 +35,6 @@ const ANSWER_PATIENCE_MS = 3000;
 const CHECK_EVERY_MS = 500;
 const MAX_CONFIRM_WAIT_MS = 5000;
 const CONFIRM_RETRY_MS = 100;
-const MAX_REDACTS = 4;
 
 /**
  * The settings in force: the local configuration with the overlay of remote commands. A change runs on trial and is undone
@@ -53,8 +52,7 @@ export class Configuration {
   /** Events to raise when a host attaches. */
   #events: EventDraft[] = [];
   #isRecovered = false;
-  /** By the settings whose secrets they remove, the oldest first. */
-  readonly #redacts = new Map<Settings, Scrub>();
+  readonly #secrets = new KnownSecrets();
 
   /** Reads the configuration and writes nothing. Throws `config_invalid`. */
   static open(options: ConfigurationOptions, deps: { readonly clock: Clock }): Configuration {
@@ -73,15 +71,8 @@ export class Configuration {
   }
 
   /** Removes the secrets of the settings from a text, of those on trial and of the former ones as well. */
-  readonly redact: Scrub = (text) => {
-    for (const settings of [this.#settings, this.#trial?.change.from, this.#trial?.change.to]) {
-      if (settings === undefined || this.#redacts.has(settings)) continue;
-      this.#redacts.set(settings, createRedact(settings));
-      // Work that began with former settings may still write a line; work of older ones has ended.
-      for (const oldest of [...this.#redacts.keys()].slice(0, -MAX_REDACTS)) this.#redacts.delete(oldest);
-    }
-    return this.#redacts.values().reduce((rest, redact) => redact(rest), text);
-  };
+  readonly redact: Scrub = (text) =>
+    this.#secrets.redact(text, [this.#settings, this.#trial?.change.to ?? this.#settings]);
 
   /** The settings that the parts must run with. */
   get settings(): Settings {

@@ -139,9 +139,8 @@ export class VisionProcess implements VisionClient {
     this.#queue.rejectWaiting(closed);
     const child = this.#serving;
     this.#serving = null;
-    const killTimer = setTimeout(() => this.#queue.killInFlight(closed), CLOSE_GRACE_MS);
+    using _kill = setTimeout(() => this.#queue.killInFlight(closed), CLOSE_GRACE_MS);
     await this.#queue.inFlightSettled();
-    clearTimeout(killTimer);
     await settleAll([child?.release(CLOSE_GRACE_MS), this.#restarting, this.#replacing]);
   }
 

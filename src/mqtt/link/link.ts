@@ -1,6 +1,6 @@
 // Longer than 300 lines because one connection, from the choice of its broker to its end, reads from top to bottom.
 import { settleWithin } from '../../base/deadline.ts';
-import { AgentError, asAgentError } from '../../base/errors.ts';
+import { AgentError } from '../../base/errors.ts';
 import type { Status } from '../../contract/states.ts';
 import { QOS_NOT_SUPPORTED, type OmittedFeatures } from './broker-features.ts';
 import { CommandSubscription } from './command-subscription.ts';
@@ -73,11 +73,8 @@ export class MqttLink implements Link {
   /** Returns at once and connects in the background. When the signal fires, the link stops as by `stop`. */
   start(signal: AbortSignal): void {
     if (signal.aborted) return;
-    const stop = (): void =>
-      void this.stop().catch((thrown: unknown) =>
-        this.#deps.log.error({ err: asAgentError(thrown) }, 'the link did not stop'),
-      );
-    signal.addEventListener('abort', stop, { once: true });
+    const logFailure = (err: unknown): void => this.#deps.log.error({ err }, 'the link did not stop');
+    signal.addEventListener('abort', () => void this.stop().catch(logFailure), { once: true });
     this.#running = this.#run(this.#stopped.signal);
   }
 

@@ -63,7 +63,7 @@ export class ProviderLadder {
   #demotions: Demotions;
   #current: Plan | null = null;
   #isRemembered = false;
-  /** Why the CPU provider does not open or run the model; null when it does, or when the trial did not tell. */
+  /** Every build contains the CPU provider: a failure on it is a fault of the model. Null before it was tried. */
   #modelFault: ErrorCode | null = null;
   /** Wall clock of the last exploration, ms; null before the first one. */
   #exploredAtMs: number | null = null;
@@ -83,9 +83,8 @@ export class ProviderLadder {
   /**
    * Returns a plan to serve with immediately: the stored one without any trial, otherwise the CPU with few threads after
    * one trial. A configured list without `cpu` is tried in its order until one provider is right.
-   * Throws `model_requires` if the model does not support this hardware, `model_golden_mismatch` if a provider ran and
-   * none was right, `vision_start_failed` if the model fails on the CPU too, `provider_unavailable` if none of the
-   * configured providers runs. A later call returns the current plan.
+   * Throws `model_requires` for other hardware, `model_golden_mismatch` for wrong outputs, `model_manifest_invalid` or
+   * `vision_start_failed` if the CPU refuses it, `provider_unavailable`. A later call returns the current plan.
    */
   async first(signal: AbortSignal): Promise<Plan> {
     if (this.#current !== null) return this.#current;
@@ -209,8 +208,8 @@ export class ProviderLadder {
     merge = (_before: TrialRecord, now: TrialRecord) => now,
   ): Promise<void> {
     const { outcome, runtime } = await this.#trial({ ...plan, bundle: this.#options.bundle, runs }, signal);
-    // The CPU provider runs every valid model, so what it refuses is the fault of the model.
-    if (plan.provider === 'cpu' && outcome.type === 'unavailable') this.#modelFault = outcome.code ?? null;
+    if (plan.provider === 'cpu')
+      this.#modelFault = (outcome.type === 'unavailable' ? outcome.code : null) ?? 'vision_start_failed';
     this.#backends = runtime?.backends ?? this.#backends;
     const record: TrialRecord = {
       ...plan,
@@ -282,11 +281,8 @@ export class ProviderLadder {
       ...this.#candidates().excluded.map(({ provider, reason }) => `${provider}: ${reason}`),
     ];
     const isWrong = this.#trials.some(({ outcome }) => outcome === 'wrong');
-    // Every build contains the CPU provider: a failure on it is a fault of the model.
-    const isModelFault = this.#trials.some(({ provider }) => provider === 'cpu');
-    const fault = this.#modelFault ?? 'vision_start_failed';
     return new AgentError(
-      isWrong ? 'model_golden_mismatch' : isModelFault ? fault : 'provider_unavailable',
+      isWrong ? 'model_golden_mismatch' : (this.#modelFault ?? 'provider_unavailable'),
       `no provider runs this model; ${reasons.join('; ')}`,
       { context: { attempts: this.#trials, backends: this.#backends } },
     );
