@@ -242,7 +242,9 @@ describe('MqttLink on mosquitto', () => {
     });
     await link.publish('event/ok', 'x', { qos: 1, retain: false });
     expect(link.connected).toBe(true);
-    expect(events.map(({ type }) => type).filter((type) => type !== 'mqtt_subscribe_refused')).toEqual([]);
+    expect(events.map(({ type }) => type).filter((type) => type !== 'mqtt_subscribe_refused')).toEqual([
+      'mqtt_broker_limited',
+    ]);
   });
 
   it('never has more unacknowledged messages than the receive maximum of the broker', async () => {
