@@ -1,4 +1,5 @@
 import { pino, type Logger } from 'pino';
+import { toPrintableJson } from './printable.ts';
 import { mapTexts, redactAddresses, type Scrub } from './redact.ts';
 
 export type Log = Logger;
@@ -21,8 +22,11 @@ export interface LogSink {
   write(line: string): void;
 }
 
-/** Writes synchronously, so that the last line before an exit is not lost. */
-export const standardOutput = (): LogSink => pino.destination({ fd: 1, sync: true });
+/** Writes synchronously, so that the last line before an exit is not lost. A terminal may show the lines. */
+export function standardOutput(): LogSink {
+  const output = pino.destination({ fd: 1, sync: true });
+  return { write: (line) => void output.write(toPrintableJson(line)) };
+}
 
 /** The root logger: JSON lines into the sink (standard output by default), secrets redacted. Parts take `log.child({ part })`. */
 export function createLog(level: LogLevel, sink?: LogSink): Log {

@@ -1,5 +1,6 @@
-import { styleText } from 'node:util';
 import type { LogSink } from '../base/log.ts';
+import { bad, bold, dim, line, warn, type Line } from './line.ts';
+import type { Terminal } from './terminal.ts';
 
 interface LogLine {
   readonly time: string;
@@ -9,47 +10,42 @@ interface LogLine {
   readonly [key: string]: unknown;
 }
 
-type Format = 'dim' | 'bold' | 'yellow' | 'red';
-type Paint = (text: string, format: Format) => string;
-
-const COLOURS: Readonly<Record<string, Format>> = { warn: 'yellow', error: 'red', fatal: 'red' };
+const LEVEL_COLOURS: Readonly<Record<string, (text: string) => Line>> = { warn, error: bad, fatal: bad };
 
 /** A log for people: time, part, message, then all other fields as key=value. */
-export function consoleSink(stream: NodeJS.WritableStream, colour: boolean): LogSink {
-  return { write: (line) => void stream.write(`${formatLine(line, colour)}\n`) };
+export function consoleSink(terminal: Pick<Terminal, 'out'>): LogSink {
+  return { write: (json) => terminal.out(formatLine(json)) };
 }
 
 /** Formats one JSON log line for people. Returns a line that is not JSON unchanged. */
-export function formatLine(line: string, colour: boolean): string {
+export function formatLine(json: string): Line {
   let parsed: LogLine;
   try {
-    parsed = JSON.parse(line) as LogLine;
+    parsed = JSON.parse(json) as LogLine;
   } catch {
-    return line.trimEnd();
+    return json.trimEnd();
   }
   const { time, level, msg = '', part = '', ...rest } = parsed;
-  const paint: Paint = (text, format) =>
-    colour && text !== '' ? styleText(format, text, { validateStream: false }) : text;
-  const levelText = level === 'info' ? '' : `${paint(level.toUpperCase(), COLOURS[level] ?? 'dim')} `;
-  const head = `${paint(`${time.slice(11, 19)} ${part.padEnd(8)}`, 'dim')} ${levelText}`;
-  if (msg === 'observation') return head + formatObservationFields(rest, paint);
+  const levelText = level === 'info' ? '' : line`${(LEVEL_COLOURS[level] ?? dim)(level.toUpperCase())} `;
+  const head = line`${dim(`${time.slice(11, 19)} ${part.padEnd(8)}`)} ${levelText}`;
+  if (msg === 'observation') return line`${head}${formatObservationFields(rest)}`;
   const details = Object.entries(rest).map(([key, value]) => `${key}=${toText(value)}`);
-  return `${head}${msg}${details.length === 0 ? '' : `  ${paint(details.join(' '), 'dim')}`}`;
+  return line`${head}${msg}${details.length === 0 ? '' : line`  ${dim(details.join(' '))}`}`;
 }
 
 const toText = (value: unknown): string => (typeof value === 'string' ? value : JSON.stringify(value));
 
 /** `north  1.42 m  (1.10 to 1.80, site_calibrated)  truth 1.38 m  12 labels` */
-function formatObservationFields(fields: Readonly<Record<string, unknown>>, paint: Paint): string {
+function formatObservationFields(fields: Readonly<Record<string, unknown>>): Line {
   const metres = (key: string): string => {
     const value = fields[key];
     return typeof value === 'number' ? value.toFixed(2) : '?';
   };
   const measured = typeof fields['height_m'] === 'number';
   const reading = measured
-    ? `${paint(`${metres('height_m')} m`, 'bold')}  (${metres('low_m')} to ${metres('high_m')}, ${toText(fields['basis'])})`
-    : `${paint('no height', 'bold')}  (${toText(fields['status'])}: ${toText(fields['reasons'] ?? 'none')})`;
+    ? line`${bold(`${metres('height_m')} m`)}  (${metres('low_m')} to ${metres('high_m')}, ${toText(fields['basis'])})`
+    : line`${bold('no height')}  (${toText(fields['status'])}: ${toText(fields['reasons'] ?? 'none')})`;
   const truth = 'truth_m' in fields ? `  truth ${metres('truth_m')} m` : '';
   const details = `#${toText(fields['seq'])}  ${toText(fields['labels'])} labels  ${toText(fields['id'])}`;
-  return `${toText(fields['camera'])}  ${reading}${truth}  ${paint(details, 'dim')}`;
+  return line`${toText(fields['camera'])}  ${reading}${truth}  ${dim(details)}`;
 }

@@ -1,5 +1,4 @@
 import type { CalibrationSummary, Observation } from '../contract/observation.ts';
-import { toPrintable } from './terminal.ts';
 
 /** `1.20 m (0.90 to 1.50, site_median)`, or the reason for a missing height. */
 export function formatHeight({
@@ -69,18 +68,15 @@ export function formatBar(percent: number): string {
   return '#'.repeat(full) + '-'.repeat(BAR_CHARS - full);
 }
 
-/** Aligns columns of printable text. */
-export function formatTable(cells: readonly (readonly string[])[]): string {
-  const rows = cells.map((row) => row.map(toPrintable));
+/** Aligns columns. Returns one line for each row. */
+export function formatTable(rows: readonly (readonly string[])[]): string[] {
   const widths: number[] = [];
   for (const row of rows)
     row.forEach((cell, index) => (widths[index] = Math.max(widths[index] ?? 0, cell.length)));
-  return rows
-    .map((row) =>
-      row
-        .map((cell, index) => cell.padEnd(widths[index] ?? 0))
-        .join('  ')
-        .trimEnd(),
-    )
-    .join('\n');
+  return rows.map((row) =>
+    row
+      .map((cell, index) => cell.padEnd(widths[index] ?? 0))
+      .join('  ')
+      .trimEnd(),
+  );
 }

@@ -4,19 +4,12 @@ import { addAgentCommands, addAgentOptions } from './agent/commands.ts';
 import { dropAmbientCapabilities } from './ambient-capabilities.ts';
 import { addFleetCommands } from './fleet/commands.ts';
 import { readAgentVersion } from './installation.ts';
+import { bad, line } from './line.ts';
 import { addModelCommands } from './model/commands.ts';
 import { configOption, jsonOption, modelOption, type SelectCommand } from './options.ts';
 import { addRepoCommands } from './repo/commands.ts';
 import { createSignalHandler, HangUp, onNpmEnd, STOP_SIGNALS } from './signals.ts';
-import {
-  createPalette,
-  EXIT,
-  exitCodeOf,
-  processTerminal,
-  toJson,
-  toPrintable,
-  type Terminal,
-} from './terminal.ts';
+import { EXIT, exitCodeOf, processTerminal, toJson, type Terminal } from './terminal.ts';
 
 /**
  * Runs one command line; `argv` as in `process.argv`. Resolves with the exit code and never rejects: it prints an error and
@@ -58,8 +51,9 @@ function printError(thrown: unknown, asJson: boolean, terminal: Terminal): numbe
   const { code, message, hint } = error;
   if (asJson) terminal.err(toJson({ error: { code, message, hint } }));
   else {
-    const lines = message.split('\n').map(toPrintable).join('\n');
-    terminal.err(`${createPalette(terminal.colour.err).bad('swellsight:')} ${lines}\n  ${toPrintable(hint)}`);
+    // Indent further lines: text of other parties must not look like a line of the command.
+    const [first = '', ...further] = message.split('\n');
+    terminal.err([line`${bad('swellsight:')} ${first}`, ...[...further, hint].map((text) => `  ${text}`)]);
   }
   return exitCodeOf(error);
 }

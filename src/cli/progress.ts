@@ -1,3 +1,4 @@
+import { toPrintable } from '../base/printable.ts';
 import type { Terminal } from './terminal.ts';
 
 export interface ProgressBar {
@@ -11,7 +12,7 @@ const NO_BAR: ProgressBar = { update: () => undefined, stop: () => undefined };
 export async function createProgressBar(label: string, terminal: Terminal): Promise<ProgressBar> {
   if (!terminal.hasBars) return NO_BAR;
   const { default: cliProgress } = await import('cli-progress');
-  const format = `${label} [{bar}] {value}/{total} {eta_formatted}`;
+  const format = `${toPrintable(label)} [{bar}] {value}/{total} {eta_formatted}`;
   const bar = new cliProgress.SingleBar(
     { format, clearOnComplete: true, hideCursor: true, stream: process.stderr },
     cliProgress.Presets.shades_classic,
@@ -46,7 +47,9 @@ export class LiveTable {
       hiddenCount > 0 ? [...lines.slice(0, maxLines - 1), `… ${String(hiddenCount + 1)} more`] : lines;
     const columns = process.stderr.columns || 80;
     const erase = this.#drawnLines > 0 ? `\u001b[${String(this.#drawnLines)}F\u001b[J` : '';
-    process.stderr.write(`${erase}${visible.map((line) => line.slice(0, columns - 1)).join('\n')}\n`);
+    process.stderr.write(
+      `${erase}${visible.map((line) => toPrintable(line).slice(0, columns - 1)).join('\n')}\n`,
+    );
     this.#drawnLines = visible.length;
   }
 }

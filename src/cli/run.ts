@@ -38,9 +38,7 @@ export async function runAgent(
     { clock: systemClock },
   );
   const isPretty = options.pretty ?? process.stdout.isTTY;
-  const recentLog = new RecentLog(
-    isPretty ? consoleSink(process.stdout, terminal.colour.out) : standardOutput(),
-  );
+  const recentLog = new RecentLog(isPretty ? consoleSink(terminal) : standardOutput());
   const levels = new LevelledLog(configuration.settings.logLevel, recentLog, configuration.redact);
   const { log } = levels;
   terminal.hangUp.reload = () => {

@@ -1,5 +1,6 @@
-import { styleText } from 'node:util';
 import type { AgentError } from '../base/errors.ts';
+import { toPrintableJson } from '../base/printable.ts';
+import { renderLine, type Line } from './line.ts';
 import { HangUp } from './signals.ts';
 
 /** The environment of a command. */
@@ -9,14 +10,12 @@ export interface Terminal {
   /** Fires on Ctrl-C, SIGTERM, and SIGHUP unless `hangUp` reloads. */
   readonly signal: AbortSignal;
   readonly hangUp: HangUp;
-  /** Whether to use colours on each stream. */
-  readonly colour: { readonly out: boolean; readonly err: boolean };
   /** Whether to draw progress bars and tables on standard error. */
   readonly hasBars: boolean;
-  /** Prints one or several lines on standard output. */
-  out(text: string): void;
-  /** Prints one or several lines on standard error. */
-  err(text: string): void;
+  /** Prints lines on standard output. Replaces control characters, also line breaks, within a line by `?`. */
+  out(lines: Line | readonly Line[]): void;
+  /** Prints lines on standard error, like `out`. */
+  err(lines: Line | readonly Line[]): void;
 }
 
 /** Exit codes. Source: sysexits.h for 69 and 78. */
@@ -38,15 +37,6 @@ const EXIT_CODES: Partial<Record<AgentError['code'], number>> = {
 
 export const exitCodeOf = (error: AgentError): number => EXIT_CODES[error.code] ?? EXIT.failed;
 
-type Paint = (text: string) => string;
-
-/** Functions that colour a text, or return it unchanged. */
-export function createPalette(isColoured: boolean): Record<'good' | 'warn' | 'bad' | 'dim', Paint> {
-  const paint = (format: 'green' | 'yellow' | 'red' | 'dim') => (text: string) =>
-    isColoured ? styleText(format, text, { validateStream: false }) : text;
-  return { good: paint('green'), warn: paint('yellow'), bad: paint('red'), dim: paint('dim') };
-}
-
 /** The terminal of this process. No colours without a terminal or with NO_COLOR (no-color.org). */
 export function processTerminal(
   env: NodeJS.ProcessEnv,
@@ -59,18 +49,30 @@ export function processTerminal(
     cwd: process.cwd(),
     signal,
     hangUp,
-    colour: { out: process.stdout.isTTY && !isPlain, err: process.stderr.isTTY && !isPlain },
     hasBars: process.stderr.isTTY && env['TERM'] !== 'dumb',
-    out: (text) => void process.stdout.write(`${text}\n`),
-    err: (text) => void process.stderr.write(`${text}\n`),
+    out: printer(process.stdout, isPlain),
+    err: printer(process.stderr, isPlain),
   };
 }
 
-/** Replaces control characters by `?`: text of other parties must not control the terminal. */
-export const toPrintable = (text: string): string => text.replace(/\p{Cc}/gu, '?');
+const printer =
+  (stream: NodeJS.WriteStream, isPlain: boolean): Terminal['out'] =>
+  (lines) => {
+    const isColoured = stream.isTTY && !isPlain;
+    stream.write(
+      [lines]
+        .flat()
+        .map((one) => `${renderLine(one, isColoured)}\n`)
+        .join(''),
+    );
+  };
 
-/** The output format of `--json`: two spaces of indentation. */
-export const toJson = (value: unknown): string => JSON.stringify(value, null, 2);
+/** The output format of `--json`: lines with two spaces of indentation, without unprintable characters. */
+export const toJson = (value: unknown): string[] =>
+  toPrintableJson(JSON.stringify(value, null, 2)).split('\n');
+
+/** JSON on one line, for output that is one document for each change. */
+export const toJsonLine = (value: unknown): string => toPrintableJson(JSON.stringify(value));
 
 /** Prints the whole output of a command with `--json`. Returns the exit code. */
 export function printJson(terminal: Terminal, value: unknown): number {

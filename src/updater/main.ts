@@ -2,6 +2,7 @@
 import { mkdirSync, readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { asAgentError } from '../base/errors.ts';
+import { toPrintable, toPrintableJson } from '../base/printable.ts';
 import { DEFAULT_PATHS } from './paths.ts';
 import { thisMachine } from './platform.ts';
 import { operatorRollback } from './request-directory.ts';
@@ -18,7 +19,8 @@ const EXIT_USAGE = 64;
 const EXIT_FAILED = 70;
 
 const log = (message: string, fields: Readonly<Record<string, unknown>> = {}): void => {
-  process.stdout.write(`${message}${Object.keys(fields).length > 0 ? ` ${JSON.stringify(fields)}` : ''}\n`);
+  const details = Object.keys(fields).length > 0 ? ` ${toPrintableJson(JSON.stringify(fields))}` : '';
+  process.stdout.write(`${toPrintable(message)}${details}\n`);
 };
 
 function readVersion(): string {
@@ -48,7 +50,7 @@ async function main(): Promise<number> {
     return 0;
   } catch (error) {
     const { code, message, hint } = asAgentError(error);
-    process.stderr.write(`${code}: ${message} (${hint})\n`);
+    process.stderr.write(`${toPrintable(`${code}: ${message} (${hint})`)}\n`);
     return EXIT_FAILED;
   }
 }

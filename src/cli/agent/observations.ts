@@ -3,7 +3,7 @@ import type { CalibrationSummary, CapturedObservation } from '../../contract/obs
 import type { CameraView } from '../../contract/openapi/views.ts';
 import type { ObservationPage } from '../../store/types.ts';
 import { formatCalibration, formatObservation } from '../format.ts';
-import { EXIT, toJson, toPrintable, type Terminal } from '../terminal.ts';
+import { EXIT, toJson, type Terminal } from '../terminal.ts';
 import type { AgentClient, AgentOptions, AgentRequest } from './client.ts';
 import { openAgentClient } from './local-client.ts';
 
@@ -28,8 +28,7 @@ export async function captureObservation(
   if (options.json === true) terminal.out(toJson(observation));
   else {
     terminal.out(formatObservation(observation));
-    if (failure)
-      terminal.err(`${toPrintable(failure.message)} [${failure.code}]\n  ${toPrintable(failure.hint)}`);
+    if (failure) terminal.err([`${failure.message} [${failure.code}]`, `  ${failure.hint}`]);
   }
   return observation.status === 'failed' ? EXIT.failed : EXIT.ok;
 }

@@ -6,7 +6,7 @@ import type { PreflightReport } from '../../contract/update-files.ts';
 import { loadCommandSettings } from '../config.ts';
 import { SHIPPED_MODELS_DIR } from '../installation.ts';
 import type { ConfigOptions } from '../options.ts';
-import { EXIT, type Terminal } from '../terminal.ts';
+import { EXIT, toJsonLine, type Terminal } from '../terminal.ts';
 
 export interface PreflightOptions extends ConfigOptions {
   /** An empty directory for the copy of the database. */
@@ -23,7 +23,7 @@ const VISION_MAX_RSS_MB = 300;
 export async function runPreflight(options: PreflightOptions, terminal: Terminal): Promise<number> {
   const reason = await findFault(options, terminal);
   const report: PreflightReport = { format: 1, ok: reason === null, reason };
-  terminal.out(JSON.stringify(report));
+  terminal.out(toJsonLine(report));
   return reason === null ? EXIT.ok : EXIT.failed;
 }
 

@@ -3,7 +3,8 @@ import type { Health } from '../../contract/health.ts';
 import type { Observation } from '../../contract/observation.ts';
 import type { OutboxView } from '../../contract/outbox.ts';
 import { formatAge, formatCalibration, formatHeight, formatTable } from '../format.ts';
-import { createPalette, EXIT, printJson, toJson, type Terminal } from '../terminal.ts';
+import { bad, good, line, warn } from '../line.ts';
+import { EXIT, printJson, toJson, type Terminal } from '../terminal.ts';
 import type { AgentOptions } from './client.ts';
 import { openAgentClient } from './local-client.ts';
 
@@ -76,11 +77,10 @@ export async function showHealth(options: AgentOptions, terminal: Terminal): Pro
     missing: string[];
     health: Health;
   }>('/health/detailed', { acceptedStatus: [503] });
-  const palette = createPalette(terminal.colour.out);
-  const paint = { ok: palette.good, degraded: palette.warn }[found.status] ?? palette.bad;
+  const colour = { ok: good, degraded: warn }[found.status] ?? bad;
   const codes = [...found.missing, ...found.health.degraded];
   if (options.json === true) terminal.out(toJson(found));
-  else terminal.out([paint(found.status), ...codes].join('  '));
+  else terminal.out(line`${colour(found.status)}${codes.map((code) => `  ${code}`).join('')}`);
   return found.status === 'failed' ? EXIT.failed : EXIT.ok;
 }
 

@@ -87,7 +87,7 @@ export function buildCameraReport(
   };
 }
 
-export function formatCalibrateReport(report: CalibrateReport): string {
+export function formatCalibrateReport(report: CalibrateReport): string[] {
   const lines = [
     `model ${report.model.name} ${report.model.version}; errors on held-out groups, in metres`,
     '',
@@ -114,7 +114,7 @@ export function formatCalibrateReport(report: CalibrateReport): string {
   for (const camera of report.cameras) lines.push(...listNotes(camera));
   for (const { line, why } of report.rows_refused) lines.push(`labels line ${line}: ${why}`);
   if (report.out !== null) lines.push(`written: ${report.out}`);
-  return lines.join('\n');
+  return lines;
 }
 
 function listNotes(camera: CameraReport): string[] {

@@ -50,7 +50,7 @@ export class DiagnosticsArchive {
       const content = await read();
       signal.throwIfAborted();
       const text = file.endsWith('.json')
-        ? `${toJson(mapTexts(content, this.#redact))}\n`
+        ? `${toJson(mapTexts(content, this.#redact)).join('\n')}\n`
         : String(content)
             .split('\n')
             .map((line) => mapLogLine(line, this.#redact))
@@ -100,7 +100,7 @@ export class DiagnosticsArchive {
     try {
       // Beside the archive: all other file systems may be read-only.
       scratch = mkdtempSync(join(dirname(path), '.swellsight-diagnostics-'));
-      const files = new Map([['manifest.json', `${toJson(manifest)}\n`], ...this.#files]);
+      const files = new Map([['manifest.json', `${toJson(manifest).join('\n')}\n`], ...this.#files]);
       for (const [name, text] of files) writeFileSync(join(scratch, name), text, { mode: 0o600 });
       const packed = join(scratch, 'archive.tar.gz');
       create({ cwd: scratch, file: packed, gzip: true, portable: true, sync: true, mode: 0o600 }, [

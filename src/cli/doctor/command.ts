@@ -2,7 +2,8 @@ import { asAgentError } from '../../base/errors.ts';
 import type { Settings } from '../../config/schema.ts';
 import { configWarnings, loadCommandSettings } from '../config.ts';
 import type { ConfigOptions } from '../options.ts';
-import { createPalette, EXIT, toJson, toPrintable, type Terminal } from '../terminal.ts';
+import { bad, dim, good, line, warn, type Line } from '../line.ts';
+import { EXIT, toJson, type Terminal } from '../terminal.ts';
 import {
   errorFinding,
   failFinding,
@@ -25,7 +26,7 @@ export async function runDoctor(options: DoctorOptions, terminal: Terminal): Pro
   const findings: Finding[] = [];
   const isValid = await runAllChecks(options, terminal, (finding) => {
     findings.push(finding);
-    if (options.json !== true) terminal.out(formatFinding(finding, terminal));
+    if (options.json !== true) terminal.out(formatFinding(finding));
   });
   const hasFailed = findings.some(({ state }) => state === 'fail');
   const code = !isValid ? EXIT.config : hasFailed ? EXIT.failed : EXIT.ok;
@@ -103,9 +104,8 @@ async function runChecks(context: DoctorContext, addFinding: (finding: Finding) 
   }
 }
 
-function formatFinding({ check, state, detail, mend }: Finding, terminal: Terminal): string {
-  const palette = createPalette(terminal.colour.out);
-  const word = { ok: palette.good('ok  '), warn: palette.warn('warn'), fail: palette.bad('FAIL') }[state];
-  const remedy = mend === null ? '' : palette.dim(` -> ${toPrintable(mend)}`);
-  return `${word}  ${check.padEnd(CHECK_COLUMNS)} ${toPrintable(detail)}${remedy}`;
+function formatFinding({ check, state, detail, mend }: Finding): Line {
+  const word = { ok: good('ok  '), warn: warn('warn'), fail: bad('FAIL') }[state];
+  const remedy = mend === null ? '' : dim(` -> ${mend}`);
+  return line`${word}  ${check.padEnd(CHECK_COLUMNS)} ${detail}${remedy}`;
 }

@@ -4,7 +4,8 @@ import { rolloutCommandId, type DeviceReport, type Rollout } from '../../fleet/r
 import type { DeviceProgress, RolloutFile } from '../../fleet/rollout-file.ts';
 import { formatBar, formatTable } from '../format.ts';
 import { LiveTable } from '../progress.ts';
-import { createPalette, EXIT, type Terminal } from '../terminal.ts';
+import { bad, good } from '../line.ts';
+import { EXIT, toJsonLine, type Terminal } from '../terminal.ts';
 import { pause } from './options.ts';
 
 export interface PushRunOptions {
@@ -160,7 +161,7 @@ export class PushRun {
     const { terminal, rollout } = this.#deps;
     const progress = rollout.file.devices[name];
     if (!progress || (terminal.hasBars && !this.#options.json)) return;
-    if (this.#options.json) terminal.out(JSON.stringify({ device: name, ...progress }));
+    if (this.#options.json) terminal.out(toJsonLine({ device: name, ...progress }));
     else terminal.out(formatTable([toCells(name, progress)]));
   }
 
@@ -185,7 +186,7 @@ export class PushRun {
       );
     return [
       `${file.name} ${file.version}  [${formatBar((100 * (done + failed)) / all.length)}]  ${total}`,
-      ...formatTable(rows).split('\n'),
+      ...formatTable(rows),
     ];
   }
 
@@ -204,9 +205,8 @@ export class PushRun {
       waiting: count('waiting'),
       halted: file.halted,
     };
-    if (this.#options.json) terminal.out(JSON.stringify({ summary }));
+    if (this.#options.json) terminal.out(toJsonLine({ summary }));
     else {
-      const { good, bad } = createPalette(terminal.colour.out);
       const { committed, failed, under_way, waiting } = summary;
       const counts = `${String(committed)} committed, ${String(failed)} failed, ${String(under_way)} installing, ${String(waiting)} waiting`;
       const isComplete = failed + under_way + waiting === 0;

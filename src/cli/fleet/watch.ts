@@ -2,7 +2,7 @@ import { Devices, type Device } from '../../fleet/devices.ts';
 import { OperatorClient } from '../../mqtt/operator-client.ts';
 import { formatAge, formatTable } from '../format.ts';
 import { LiveTable } from '../progress.ts';
-import { EXIT, toJson, type Terminal } from '../terminal.ts';
+import { EXIT, toJson, toJsonLine, type Terminal } from '../terminal.ts';
 import { operatorOptions, pause, type FleetOptions } from './options.ts';
 
 export interface WatchOptions extends FleetOptions {
@@ -32,16 +32,14 @@ export async function watchFleet(options: WatchOptions, terminal: Terminal): Pro
       const text = JSON.stringify({ ...summary, last_heartbeat_age_s: null });
       if (printed.get(device.name) === text) return;
       printed.set(device.name, text);
-      terminal.out(
-        options.json === true ? JSON.stringify(summary) : formatTable([toRow(device, Date.now())]),
-      );
+      terminal.out(options.json === true ? toJsonLine(summary) : formatTable([toRow(device, Date.now())]));
     });
     await pause(once ? COLLECT_MS : 0, signal);
     if (once) {
       const nowMs = Date.now();
       if (options.json === true)
         terminal.out(toJson({ devices: devices.list().map((device) => deviceSummary(device, nowMs)) }));
-      else for (const line of deviceTable(devices.list(), nowMs)) terminal.out(line);
+      else terminal.out(deviceTable(devices.list(), nowMs));
       return EXIT.ok;
     }
     const live = new LiveTable(terminal);
@@ -66,7 +64,7 @@ function urgencyRank(device: Device): number {
 const HEADER = ['DEVICE', 'STATE', 'AGENT', 'MODEL', 'PHASE', 'HEARTBEAT', 'DEGRADED'];
 
 const deviceTable = (devices: readonly Device[], nowMs: number): string[] =>
-  formatTable([HEADER, ...devices.map((device) => toRow(device, nowMs))]).split('\n');
+  formatTable([HEADER, ...devices.map((device) => toRow(device, nowMs))]);
 
 function toRow(device: Device, nowMs: number): string[] {
   const { state, agent, model, phase, last_heartbeat_age_s: ageS, degraded } = deviceSummary(device, nowMs);

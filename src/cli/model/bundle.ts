@@ -5,7 +5,8 @@ import { AgentError } from '../../base/errors.ts';
 import type { BundleFault, Inspection } from '../../model/bundle/bundle.ts';
 import type { Manifest, Stage } from '../../model/manifest.ts';
 import { formatCount, formatSize, formatTable } from '../format.ts';
-import { createPalette, EXIT, toJson, type Terminal } from '../terminal.ts';
+import { bad, line } from '../line.ts';
+import { EXIT, toJson, type Terminal } from '../terminal.ts';
 
 export interface InspectOptions {
   readonly json?: boolean;
@@ -31,8 +32,7 @@ export async function inspectModel(
 
 /** Prints one line for each fault on standard error. */
 export function printFaults(faults: readonly BundleFault[], terminal: Terminal): void {
-  const { bad } = createPalette(terminal.colour.err);
-  for (const { code, message } of faults) terminal.err(`${bad(code)}  ${message}`);
+  for (const { code, message } of faults) terminal.err(line`${bad(code)}  ${message}`);
 }
 
 /** Converts the refusal of an archive to an inspection: it is a result, not a failure of the command. */
@@ -184,7 +184,7 @@ export async function packModel(path: string, options: PackOptions, terminal: Te
     const packed = { file, size_bytes: sizeBytes, sha256: `sha256:${sha256}` };
     terminal.out(toJson({ ok: true, name, version, digest, ...packed }));
   } else {
-    terminal.out(`${file}  ${formatSize(sizeBytes)}\n${name} ${version}  ${digest}`);
+    terminal.out([`${file}  ${formatSize(sizeBytes)}`, `${name} ${version}  ${digest}`]);
   }
   return EXIT.ok;
 }

@@ -11,7 +11,8 @@ import {
   initRepository,
 } from '../../model/repository/init.ts';
 import { formatTable } from '../format.ts';
-import { createPalette, EXIT, printJson, toJson, type Terminal } from '../terminal.ts';
+import { warn } from '../line.ts';
+import { EXIT, printJson, toJson, type Terminal } from '../terminal.ts';
 import {
   isCount,
   isDays,
@@ -98,8 +99,7 @@ export async function manageRepoKeys(
     return [role, `${threshold} of ${count}`, keyId.slice(0, 16), file ?? 'not on this machine'];
   };
   terminal.out(formatTable(keys.map(row)));
-  for (const file of exposed)
-    terminal.err(createPalette(terminal.colour.err).warn(`other users can read ${file}: chmod 600`));
+  for (const file of exposed) terminal.err(warn(`other users can read ${file}: chmod 600`));
   return EXIT.ok;
 }
 
@@ -125,10 +125,8 @@ const changeDocument = ({ version, expires, added, revoked, signed }: RootReport
   signed,
 });
 
-function formatChange({ version, expires, added, revoked }: RootReport): string {
-  const line = (sign: string) => (key: RootReport['added'][number]) =>
+function formatChange({ version, expires, added, revoked }: RootReport): string[] {
+  const toLine = (sign: string) => (key: RootReport['added'][number]) =>
     `${sign} ${key.role}  ${key.keyId.slice(0, 16)}`;
-  return [`root ${version}, valid until ${expires}`, ...added.map(line('+')), ...revoked.map(line('-'))].join(
-    '\n',
-  );
+  return [`root ${version}, valid until ${expires}`, ...added.map(toLine('+')), ...revoked.map(toLine('-'))];
 }

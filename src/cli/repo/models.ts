@@ -5,7 +5,8 @@ import { exportTarget } from '../../model/repository/export.ts';
 import { publish } from '../../model/repository/publish.ts';
 import { serveRepository } from '../../model/repository/serve.ts';
 import { verifyRepository } from '../../model/repository/verify.ts';
-import { createPalette, EXIT, printJson, toJson, type Terminal } from '../terminal.ts';
+import { bad, good, line } from '../line.ts';
+import { EXIT, printJson, toJson, toJsonLine, type Terminal } from '../terminal.ts';
 import { repositoryOptions, type RepoOptions } from './options.ts';
 
 export interface RepoPublishOptions extends RepoOptions {
@@ -69,13 +70,14 @@ export async function verifyRepo(
     });
     terminal.out(toJson({ root, models: models.map(toListed), agents: agents.map(toListed) }));
   } else {
-    const { good, bad } = createPalette(terminal.colour.out);
     const named = [
       ...models.map(({ name, version, fault }) => ({ label: `${name} ${version}`, fault })),
       ...agents.map(({ version, arch, fault }) => ({ label: `agent ${version} ${arch}`, fault })),
     ];
     for (const { label, fault } of named)
-      terminal.out(`${fault ? bad(fault.code) : good('valid')}  ${label}  ${fault?.message ?? ''}`.trim());
+      terminal.out(
+        fault ? line`${bad(fault.code)}  ${label}  ${fault.message}` : line`${good('valid')}  ${label}`,
+      );
     const content = agents.length > 0 ? `${agents.length} agents` : `${models.length} models`;
     terminal.out(`root ${root.version}, valid until ${root.expires}; ${content}`);
   }
@@ -98,7 +100,7 @@ export async function serveRepo(dir: string, options: RepoServeOptions, terminal
     { dir: resolve(terminal.cwd, dir), host: options.host, port },
     ({ method, path, status }) => terminal.err(`${status} ${method} ${JSON.stringify(path).slice(1, -1)}`),
   );
-  terminal.out(asJson ? JSON.stringify({ url: server.url }) : `model.repository: ${server.url}`);
+  terminal.out(asJson ? toJsonLine({ url: server.url }) : `model.repository: ${server.url}`);
   await untilAborted(terminal.signal);
   await server.close();
   return EXIT.ok;

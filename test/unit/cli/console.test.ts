@@ -1,9 +1,10 @@
 import { describe, expect, it } from 'vitest';
 import { formatLine } from '../../../src/cli/console.ts';
+import { renderLine } from '../../../src/cli/line.ts';
 
 const time = '2026-06-01T12:34:56.789Z';
 const line = (fields: object): string =>
-  formatLine(JSON.stringify({ level: 'info', time, part: 'camera', ...fields }), false);
+  renderLine(formatLine(JSON.stringify({ level: 'info', time, part: 'camera', ...fields })), false);
 
 describe('formatLine', () => {
   it('shows a height with its interval and its basis', () => {
@@ -40,11 +41,13 @@ describe('formatLine', () => {
     expect(line({ msg: 'connected', broker: 'b:1883', level: 'warn' })).toContain(
       'WARN connected  broker=b:1883',
     );
-    expect(formatLine('plain text\n', false)).toBe('plain text');
+    expect(formatLine('plain text\n')).toBe('plain text');
   });
 
   it('uses colours only on request', () => {
     expect(line({ msg: 'x' })).not.toContain('\u001b');
-    expect(formatLine(JSON.stringify({ level: 'error', time, msg: 'x' }), true)).toContain('\u001b[31m');
+    expect(renderLine(formatLine(JSON.stringify({ level: 'error', time, msg: 'x' })), true)).toContain(
+      '\u001b[31m',
+    );
   });
 });

@@ -11,6 +11,11 @@ it('formats a bar of ten characters', () => {
   ]);
 });
 
-it('removes control characters from tables', () => {
-  expect(formatTable([['home/pole-1', '\u001b[2Jbad\n']])).toBe('home/pole-1  ?[2Jbad?');
+it('aligns the columns of a table', () => {
+  expect(
+    formatTable([
+      ['a', 'one'],
+      ['long', ''],
+    ]),
+  ).toEqual(['a     one', 'long']);
 });

@@ -55,7 +55,6 @@ describe('repositoryOptions', () => {
     cwd,
     signal: new AbortController().signal,
     hangUp: new HangUp(),
-    colour: { out: false, err: false },
     hasBars: false,
     out: () => undefined,
     err: () => undefined,
