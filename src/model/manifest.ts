@@ -6,6 +6,9 @@ const FileName = Type.String({
   pattern: '^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$',
   description: 'a file name in the bundle, without a directory',
 });
+/** The largest number of values of an embedding: the bound of what one frame may send to the control process. */
+export const MAX_EMBEDDING_VALUES = 65_536;
+
 /** `stage.output`. */
 const OutputRef = Type.String({ pattern: '^[a-z0-9_]{1,32}\\.[A-Za-z0-9_:./-]{1,128}$' });
 
@@ -67,7 +70,7 @@ const ClassHead = Type.Object(
       uniqueItems: true,
     }),
     activation: Type.Union([Type.Literal('softmax'), Type.Literal('sigmoid'), Type.Literal('none')]),
-    temperature: Type.Optional(Type.Number({ exclusiveMinimum: 0 })),
+    temperature: Type.Optional(Type.Number({ minimum: 0.001, maximum: 1000 })),
   },
   closed,
 );
@@ -100,11 +103,28 @@ export const Manifest = Type.Object(
         ),
         wave_direction: Type.Optional(ClassHead),
         breaking_type: Type.Optional(ClassHead),
-        embedding: Type.Optional(Type.Object({ output: OutputRef }, closed)),
+        embedding: Type.Optional(
+          Type.Object(
+            {
+              output: OutputRef,
+              values: Type.Optional(
+                Type.Integer({
+                  minimum: 1,
+                  maximum: MAX_EMBEDDING_VALUES,
+                  description: 'number of values of the output; without it, any number up to the maximum',
+                }),
+              ),
+            },
+            closed,
+          ),
+        ),
         depth: Type.Optional(Type.Object({ output: OutputRef }, closed)),
         quality: Type.Optional(
           Type.Object(
-            { output: OutputRef, labels: Type.Array(Type.String(), { minItems: 1, maxItems: 32 }) },
+            {
+              output: OutputRef,
+              labels: Type.Array(Type.String({ maxLength: 64 }), { minItems: 1, maxItems: 32 }),
+            },
             closed,
           ),
         ),

@@ -1,6 +1,7 @@
 import { Type } from '@sinclair/typebox';
 import { ERROR_CODES } from '../base/errors.ts';
 import { schemaChecker } from '../base/schema-checker.ts';
+import { MAX_EMBEDDING_VALUES } from '../model/manifest.ts';
 import { closed, Nullable, StringEnum } from '../contract/schema-parts.ts';
 import type { VisionReply } from './messages.ts';
 import type { FrameResult, QualityReason } from './protocol.ts';
@@ -8,7 +9,6 @@ import type { FrameResult, QualityReason } from './protocol.ts';
 /** Limits of what one reply may hold: far above what any valid model gives. */
 const MAX_TEXT_CHARS = 4096;
 const MAX_LABELS = 1024;
-const MAX_EMBEDDING_VALUES = 65_536;
 const MAX_JPEG_BYTES = 64 * 2 ** 20;
 
 // The checker refuses NaN and infinity as numbers.

@@ -1,18 +1,19 @@
 import { AgentError } from '../../base/errors.ts';
-import type { ClassHead, Manifest } from '../../model/manifest.ts';
+import { MAX_EMBEDDING_VALUES, type ClassHead, type Manifest } from '../../model/manifest.ts';
 import type { ClassValue, HeadValues } from '../protocol.ts';
 import type { Outputs } from './session.ts';
 
 /**
  * Reads the heads of the manifest from the outputs of one frame. Heights in metres; a height below zero reads as 0.
- * Throws `vision_output_invalid` if the number of values in an output does not match its head.
+ * Throws `vision_output_invalid` if the number of values in an output does not match its head, and for an embedding of
+ * more than 65,536 values. All values are finite, because `Session.infer` gives finite outputs.
  */
 export function readHeads(heads: Manifest['heads'], outputs: Outputs): HeadValues {
   return {
     waveHeight: readHeight(heads.wave_height, outputs),
     waveDirection: heads.wave_direction ? readClass(heads.wave_direction, outputs) : null,
     breakingType: heads.breaking_type ? readClass(heads.breaking_type, outputs) : null,
-    embedding: heads.embedding ? readValues(heads.embedding.output, outputs) : null,
+    embedding: heads.embedding ? readEmbedding(heads.embedding, outputs) : null,
     quality: heads.quality ? readQuality(heads.quality, outputs) : null,
   };
 }
@@ -28,6 +29,19 @@ function readValues(ref: string, outputs: Outputs, count?: number): Float32Array
     );
   }
   return values;
+}
+
+function readEmbedding(
+  { output, values: count }: NonNullable<Manifest['heads']['embedding']>,
+  outputs: Outputs,
+): Float32Array {
+  const values = readValues(output, outputs, count);
+  if (values.length <= MAX_EMBEDDING_VALUES) return values;
+  throw new AgentError(
+    'vision_output_invalid',
+    `output ${output} has ${values.length} values, an embedding has at most ${MAX_EMBEDDING_VALUES}`,
+    { context: { ref: output, found: values.length, wanted: MAX_EMBEDDING_VALUES } },
+  );
 }
 
 function readHeight(head: Manifest['heads']['wave_height'], outputs: Outputs): HeadValues['waveHeight'] {
@@ -55,16 +69,15 @@ export function applyActivation(
   activation: ClassHead['activation'],
   temperature: number,
 ): number[] {
-  const scaled = Array.from(logits, (logit) => logit / temperature);
   switch (activation) {
     case 'none':
       return Array.from(logits, (value) => Math.min(1, Math.max(0, value)));
     case 'sigmoid':
-      return scaled.map((logit) => 1 / (1 + Math.exp(-logit)));
+      return Array.from(logits, (logit) => 1 / (1 + Math.exp(-logit / temperature)));
     case 'softmax': {
-      // Subtract the largest logit first, so that `exp` cannot overflow.
-      const largest = Math.max(...scaled);
-      const weights = scaled.map((logit) => Math.exp(logit - largest));
+      // Subtract the largest logit before the division: neither the quotient nor `exp` can then become +infinity.
+      const largest = Math.max(...Array.from(logits));
+      const weights = Array.from(logits, (logit) => Math.exp((logit - largest) / temperature));
       const sum = weights.reduce((total, weight) => total + weight, 0);
       return weights.map((weight) => weight / sum);
     }

@@ -84,6 +84,10 @@ async function openStage(bundle: Bundle, stage: Stage, options: SessionOptions):
   }
 }
 
+/** A model file may name any number of inputs. An error crosses to the control process and lists only a few. */
+const MAX_LISTED = 8;
+const MAX_LISTED_CHARS = 200;
+
 function checkStage(stage: Stage, session: InferenceSession): void {
   const missing = [
     ...stage.inputs
@@ -105,8 +109,10 @@ function checkStage(stage: Stage, session: InferenceSession): void {
       );
   }
   if (missing.length > 0) {
-    throw new AgentError('model_manifest_invalid', `stage ${stage.id} lacks ${missing.join(', ')}`, {
-      context: { stage: stage.id, missing },
+    const listed = missing.slice(0, MAX_LISTED).map((name) => name.slice(0, MAX_LISTED_CHARS));
+    const more = missing.length > MAX_LISTED ? ` and ${missing.length - MAX_LISTED} more` : '';
+    throw new AgentError('model_manifest_invalid', `stage ${stage.id} lacks ${listed.join(', ')}${more}`, {
+      context: { stage: stage.id, missing: listed },
     });
   }
 }

@@ -22,6 +22,26 @@ describe('applyActivation', () => {
     expect(applyActivation([0, 4], 'sigmoid', 2)[1]).toBeCloseTo(1 / (1 + Math.exp(-2)), 9);
     expect(applyActivation([-0.2, 0.25, 1.4], 'none', 3)).toEqual([0, 0.25, 1]);
   });
+
+  const extremes = [
+    [3e38, -3e38],
+    [-3e38, -3e38],
+    [0, 0],
+    [1e-45, 0],
+    [3e38, 3e38, -1],
+  ];
+  const temperatures = [5e-324, 1e-308, 1e-30, 0.001, 1000, 1e308];
+  it.each(
+    (['softmax', 'sigmoid', 'none'] as const).flatMap((activation) =>
+      temperatures.map((temperature) => [activation, temperature] as const),
+    ),
+  )('gives probabilities for any finite value: %s with temperature %d', (activation, temperature) => {
+    for (const logits of extremes)
+      for (const value of applyActivation(logits, activation, temperature)) {
+        expect(value).toBeGreaterThanOrEqual(0);
+        expect(value).toBeLessThanOrEqual(1);
+      }
+  });
 });
 
 describe('readHeads', () => {
