@@ -5,9 +5,15 @@ import { AgentError, isAbort } from '../../base/errors.ts';
 import type { HttpClient } from '../http/client.ts';
 import type { HttpResponse } from '../http/exchange.ts';
 import { CAUSE_REMEDIES } from '../remedies.ts';
-import { parsePlaylist, type MediaPart, type MediaPlaylist, type Segment } from './playlist.ts';
+import {
+  MAX_PLAYLIST_BYTES,
+  parsePlaylist,
+  urlOf,
+  type MediaPart,
+  type MediaPlaylist,
+  type Segment,
+} from './playlist.ts';
 
-const MAX_PLAYLIST_BYTES = 4 * 1024 * 1024;
 /** A master playlist may name another one; deeper nesting is a loop. */
 const MAX_NESTING = 3;
 /** Requests that fail one after the other before the stream counts as broken. */
@@ -140,7 +146,7 @@ export class HlsReader {
   /** Throws `camera_no_frame` for a live playlist that has stopped: its newest segment would pass for a new image. */
   #checkAge({ segments, hasEnded, targetDurationS }: MediaPlaylist): void {
     const newest = segments.at(-1);
-    const id = newest ? `${newest.sequence} ${newest.url.pathname}` : 'no segment';
+    const id = newest ? `${newest.sequence} ${urlOf(newest).pathname}` : 'no segment';
     const nowMs = this.#clock.monoMs();
     if (id !== this.#newest.id) this.#newest = { id, sinceMs: nowMs };
     const ageMs = nowMs - this.#newest.sinceMs;
@@ -158,14 +164,15 @@ export class HlsReader {
     sequence: number,
     signal: AbortSignal,
   ): AsyncGenerator<Buffer, void, undefined> {
-    const { url, range, key } = part;
+    const { range, key } = part;
     const headers = range ? { range: `bytes=${range.start}-${range.end}` } : {};
-    const response = await this.#client.get(headers, signal, url);
+    // Before the request for the segment: a response must be read or discarded, also when there is no key.
+    const secret = key && { key: await this.#loadKey(urlOf(key), signal), iv: key.iv ?? ivOf(sequence) };
+    const response = await this.#client.get(headers, signal, urlOf(part));
     const body = read(response, signal);
     // A server may ignore the range and send everything.
     const bytes = range && response.status !== 206 ? cut(body, range.start, range.end + 1) : body;
-    if (key) yield* decrypt(bytes, await this.#loadKey(key.url, signal), key.iv ?? ivOf(sequence));
-    else yield* bytes;
+    yield* secret ? decrypt(bytes, secret.key, secret.iv) : bytes;
     signal.throwIfAborted();
   }
 
@@ -194,14 +201,16 @@ function selectFresh({ segments, hasEnded }: MediaPlaylist, last: Segment | null
     return hasEnded ? segments : segments.slice(segments.findLastIndex(({ isGap }) => !isGap));
   const newest = segments.at(-1) ?? last;
   if (newest.sequence > last.sequence) return segments.filter(({ sequence }) => sequence > last.sequence);
-  const isSame = newest.url.pathname === last.url.pathname && newest.range?.start === last.range?.start;
+  const isSame = urlOf(newest).pathname === urlOf(last).pathname && newest.range?.start === last.range?.start;
   return isSame ? [] : [{ ...newest, isDiscontinuous: true }];
 }
 
 const beginsPart = (segment: Segment, before: Segment): boolean =>
   segment.isDiscontinuous ||
-  segment.map?.url.href !== before.map?.url.href ||
+  hrefOf(segment.map) !== hrefOf(before.map) ||
   segment.map?.range?.start !== before.map?.range?.start;
+
+const hrefOf = (part: MediaPart | null): string | null => part && urlOf(part).href;
 
 /** False for failures that another request will not mend. */
 const isPassing = (failure: unknown): boolean =>

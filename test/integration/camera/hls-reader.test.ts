@@ -4,6 +4,7 @@ import { systemClock } from '../../../src/base/clock.ts';
 import { HlsReader } from '../../../src/camera/hls/reader.ts';
 import { HttpClient } from '../../../src/camera/http/client.ts';
 import { MEDIA, mediaPlaylist, serveHls, type Resources } from '../../fixtures/camera-zoo/hls.ts';
+import { eventually } from '../../fixtures/capture.ts';
 import { ManualClock } from '../../fixtures/manual-clock.ts';
 
 let stack = new AsyncDisposableStack();
@@ -113,6 +114,30 @@ describe('HlsReader', () => {
     await expect(readParts(reader)).rejects.toMatchObject({ code: 'camera_no_frame' });
     list = mediaPlaylist(['#EXT-X-MEDIA-SEQUENCE:1', 'red1', 'red2']);
     expect(await readParts(reader)).toEqual([sizeOf(MEDIA.red[1], MEDIA.red[2])]);
+  });
+
+  it.each([
+    ['is missing', 404, '', 'camera_unreachable'],
+    ['is refused', 403, '', 'camera_auth'],
+    ['is too short', 200, 'short', 'camera_codec'],
+    ['is too long', 200, 'x'.repeat(17), 'camera_codec'],
+  ])('keeps no connection open when the key %s', async (_, status, key, code) => {
+    const open = new Set<unknown>();
+    const { reader } = await readerOf({
+      '/live.m3u8': mediaPlaylist([
+        '#EXT-X-KEY:METHOD=AES-128,URI="key"',
+        ...['endless', 'endless', 'endless'],
+      ]),
+      '/key': (_request, response) => void response.writeHead(status).end(key),
+      '/endless': (_request, response) => {
+        open.add(response);
+        response.once('close', () => open.delete(response));
+        response.write('x');
+      },
+    });
+    for (let capture = 0; capture < 3; capture += 1)
+      await expect(readParts(reader)).rejects.toMatchObject({ code });
+    await eventually('closed connections', () => open.size === 0);
   });
 
   it('ends at once when it is aborted: while it waits, and during an answer', async () => {
