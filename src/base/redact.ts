@@ -25,6 +25,12 @@ export const redactAddresses: Scrub = (text) =>
       })
     : text;
 
+/** Reduces known addresses, which may have characters that end an address in a text, and then all others. */
+export const createAddressRedaction =
+  (known: readonly string[]): Scrub =>
+  (text) =>
+    redactAddresses(known.reduce((rest, address) => rest.replaceAll(address, redactAddress(address)), text));
+
 /** A setting that must be an address, reduced to scheme, host and port; `***` for any other text. */
 export function redactAddress(value: string): string {
   const [, scheme, rest] = /^([a-z][a-z0-9+.-]*):\/\/(.*)$/is.exec(value) ?? [];

@@ -1,7 +1,7 @@
 import {
+  createAddressRedaction,
   createScrub,
   percentDecode,
-  redactAddresses,
   secretsOfAddress,
   secretsOfHeader,
   type Scrub,
@@ -35,11 +35,11 @@ export function createRedactor(
 ): Scrub {
   const { username, password } = resolveCredentials(settings);
   const scrub = createScrub([
-    settings.url,
     password,
     ...(settings.url === null ? [] : secretsOfAddress(settings.url)),
     ...Object.values(settings.headers ?? {}).flatMap(secretsOfHeader),
     ...(password === '' ? [] : [Buffer.from(`${username}:${password}`).toString('base64')]),
   ]);
-  return (text) => redactAddresses(scrub(text));
+  const reduce = createAddressRedaction(settings.url === null ? [] : [settings.url]);
+  return (text) => scrub(reduce(text));
 }

@@ -1,9 +1,9 @@
 import { ERROR_CODES } from '../base/errors.ts';
 import {
+  createAddressRedaction,
   createScrub,
   MASK,
   redactAddress,
-  redactAddresses,
   secretsOfAddress,
   secretsOfArguments,
   secretsOfHeader,
@@ -120,8 +120,12 @@ export const redactSecret: Change = (text, kind) => (kind === 'address' ? redact
 /** Removes the secrets of the settings from a text, and reduces addresses to scheme, host and port. */
 export function createRedact(settings: Settings): Scrub {
   const found: string[] = [];
+  const addresses: string[] = [];
   mapSecrets(settings, (text, kind) => {
-    if (kind === 'address') found.push(text, ...secretsOfAddress(text));
+    if (kind === 'address') {
+      addresses.push(text);
+      found.push(...secretsOfAddress(text));
+    }
     if (kind === 'text') found.push(text);
     if (kind === 'header') found.push(...secretsOfHeader(text));
     return text;
@@ -129,7 +133,8 @@ export function createRedact(settings: Settings): Scrub {
   found.push(...settings.cameras.flatMap(({ command }) => secretsOfArguments((command ?? []).slice(1))));
   const names = publicTexts(settings);
   const scrub = createScrub(found.filter((secret) => !names.some((name) => name.includes(secret))));
-  return (text) => redactAddresses(scrub(text));
+  const reduce = createAddressRedaction(addresses);
+  return (text) => scrub(reduce(text));
 }
 
 /** Texts that stand in topics and messages. A part of them is no secret, also if it is used as a password. */

@@ -94,7 +94,7 @@ describe('swellsight diagnostics', () => {
       expect(part('model-slots.json')).toEqual({ format: 1 });
       expect(part('configuration.json')).toMatchObject({
         file: 'agent.json5',
-        settings: { mqtt: { url: ['mqtt://127.0.0.1:1'] }, http: { token: '***' } },
+        settings: { mqtt: { url: ['mqtt://***@127.0.0.1:1'] }, http: { token: '***' } },
       });
       expect(part('doctor.json')).toMatchObject({
         stopped: null,

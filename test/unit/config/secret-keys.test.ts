@@ -58,3 +58,9 @@ describe('createRedact', () => {
     expect(redact('camera north: viewer, mqtt_refused')).toBe('camera north: viewer, mqtt_refused');
   });
 });
+
+it('an address of the settings keeps scheme, host and port, also with a quote in it', () => {
+  const url = 'http://u:pass-word@cam:81/a"quoted-key"b';
+  const redact = createRedact(load({ cameras: [{ id: 'a', kind: 'http', url }] }));
+  expect(redact(`GET ${url} failed`)).toBe('GET http://***@cam:81/*** failed');
+});
