@@ -30,6 +30,8 @@ export const EVENT_TYPES: Readonly<Record<string, string>> = {
   model_rollback: 'An operator activated the previous model. Context: name, version, digest, from.',
   model_slots_damaged:
     'The file with the installed models was damaged and set aside; the shipped model is active. Context: file, aside.',
+  mqtt_broker_limited:
+    'The broker has not all features; the agent does without them. Context: broker, limits.',
   mqtt_certificate_expiring:
     'A certificate of the connection expires soon or has expired. Context: whose, expires_at, fingerprint.',
   mqtt_credentials_unusable: 'A secret or certificate file of the connection is not usable.',
