@@ -1,7 +1,9 @@
-import { parseJsonObject } from '../base/json-object.ts';
-import type { AgentVersions } from '../contract/agent-update.ts';
-import type { Health } from '../contract/health.ts';
-import type { ModelState, Status } from '../contract/states.ts';
+import {
+  DEVICE_TOPICS,
+  readDeviceMessage,
+  type DeviceMessages,
+  type DeviceTopic,
+} from './device-messages.ts';
 
 /** A device, as its retained messages describe it. */
 export interface Device {
@@ -9,22 +11,26 @@ export interface Device {
   readonly name: string;
   /** First levels of its topics, with a slash at the end. */
   readonly topic: string;
-  readonly state: Status['state'] | null;
-  readonly health: Health | null;
-  readonly model: ModelState | null;
-  readonly agent: AgentVersions | null;
+  readonly state: DeviceMessages['status']['state'] | null;
+  readonly health: DeviceMessages['health'] | null;
+  readonly model: DeviceMessages['model/state'] | null;
+  readonly agent: DeviceMessages['agent/state'] | null;
+  /** Topics whose newest message does not match the contract; it is not used. */
+  readonly invalid: readonly DeviceTopic[];
 }
 
-/** Topics of a device that are read. */
-const WATCHED_TOPICS = ['status', 'health', 'model/state', 'agent/state'] as const;
-
-const UNKNOWN = { state: null, health: null, model: null, agent: null };
+const UNKNOWN = { state: null, health: null, model: null, agent: null, invalid: [] };
+/** Anybody may publish for invented devices: more would fill the memory. */
+const MAX_DEVICES = 5000;
+/** A site and a device, 64 characters each, and the slash. */
+const MAX_NAME_CHARS = 129;
 
 /** The devices of one base topic, collected from their messages. */
 export class Devices {
   readonly #base: string;
   readonly #pattern: RegExp;
   readonly #byName = new Map<string, Device>();
+  #isFull = false;
 
   /** `pattern`: `site/device` with `*` or `+` for any text, `?` for one character; a site alone: all of its devices. */
   constructor(base: string, pattern: string) {
@@ -33,22 +39,32 @@ export class Devices {
   }
 
   get filters(): string[] {
-    return WATCHED_TOPICS.map((topic) => `${this.#base}+/+/${topic}`);
+    return DEVICE_TOPICS.map((topic) => `${this.#base}+/+/${topic}`);
   }
 
-  /** Handles one message. Returns its device, or null for topics and devices that do not match. */
+  /** True when messages of further devices were left out. */
+  get isFull(): boolean {
+    return this.#isFull;
+  }
+
+  /** Handles one message. Returns its device, or null for topics and devices that do not match or were left out. */
   receive(topic: string, payload: Uint8Array): Device | null {
     const parsed = this.parseTopic(topic);
     if (parsed === null) return null;
     const { name, rest, device } = parsed;
-    const before = this.#byName.get(name) ?? { ...UNKNOWN, name, topic: device };
-    const value = parseJsonObject(payload);
-    let after: Device;
-    if (rest === 'status') after = { ...before, state: (value as Status | null)?.state ?? null };
-    else if (rest === 'health') after = { ...before, health: value as Health | null };
-    else if (rest === 'model/state') after = { ...before, model: value as ModelState | null };
-    else if (rest === 'agent/state') after = { ...before, agent: value as AgentVersions | null };
-    else return this.#byName.get(name) ?? null;
+    const known = this.#byName.get(name);
+    const watched = DEVICE_TOPICS.find((one) => one === rest);
+    if (watched === undefined) return known ?? null;
+    if (known === undefined && (this.#byName.size >= MAX_DEVICES || name.length > MAX_NAME_CHARS)) {
+      this.#isFull = true;
+      return null;
+    }
+    const before = known ?? { ...UNKNOWN, name, topic: device };
+    const fields = readFields(watched, payload);
+    // An empty payload clears a retained topic.
+    const isInvalid = payload.length > 0 && Object.values(fields).includes(null);
+    const invalid = before.invalid.filter((one) => one !== watched);
+    const after = { ...before, ...fields, invalid: isInvalid ? [...invalid, watched] : invalid };
     this.#byName.set(name, after);
     return after;
   }
@@ -71,6 +87,19 @@ export class Devices {
   /** Sorted by name. */
   list(): readonly Device[] {
     return [...this.#byName.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
+  }
+}
+
+function readFields(topic: DeviceTopic, payload: Uint8Array): Partial<Device> {
+  switch (topic) {
+    case 'status':
+      return { state: readDeviceMessage(topic, payload)?.state ?? null };
+    case 'health':
+      return { health: readDeviceMessage(topic, payload) };
+    case 'model/state':
+      return { model: readDeviceMessage(topic, payload) };
+    case 'agent/state':
+      return { agent: readDeviceMessage(topic, payload) };
   }
 }
 

@@ -1,7 +1,6 @@
 import { createHash, randomUUID } from 'node:crypto';
-import type { AgentVersions } from '../contract/agent-update.ts';
 import { updateIdOf } from '../contract/model.ts';
-import type { ModelState } from '../contract/states.ts';
+import type { DeviceMessages } from './device-messages.ts';
 import type { DeviceProgress, RolloutFile } from './rollout-file.ts';
 
 export interface RolloutPlan {
@@ -17,8 +16,8 @@ export interface RolloutPlan {
 export type DeviceReport =
   | { readonly kind: 'accepted' }
   | { readonly kind: 'failed'; readonly code: string }
-  | { readonly kind: 'state'; readonly state: ModelState }
-  | { readonly kind: 'versions'; readonly state: AgentVersions };
+  | { readonly kind: 'state'; readonly state: DeviceMessages['model/state'] }
+  | { readonly kind: 'versions'; readonly state: DeviceMessages['agent/state'] };
 
 const WAITING: DeviceProgress = { phase: 'waiting', detail: null, percent: null };
 /** `detail` of a device that had the version before the rollout. */
@@ -120,7 +119,11 @@ export class Rollout {
     return before;
   }
 
-  #nextOfAgent(device: string, before: DeviceProgress, { update, running }: AgentVersions): DeviceProgress {
+  #nextOfAgent(
+    device: string,
+    before: DeviceProgress,
+    { update, running }: DeviceMessages['agent/state'],
+  ): DeviceProgress {
     if (update?.update_id === this.#updateIdOf(device)) {
       const { phase, reason, percent } = update;
       if (phase === 'committed') return { phase: 'committed', detail: null, percent: null };

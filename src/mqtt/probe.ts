@@ -100,7 +100,7 @@ class BrokerProbe {
       await settleWithin(RETAINED_MS, this.#clock, inbox.retained);
       const status: Partial<Status> | null = parseJsonObject(Buffer.from(inbox.retainedPayload ?? ''));
       const isOnline = status?.state === 'online' || status?.state === 'starting';
-      return isOnline ? String(status.session).slice(0, 64) : null;
+      return isOnline ? (typeof status.session === 'string' ? status.session.slice(0, 64) : '?') : null;
     } catch {
       this.#signal.throwIfAborted();
       return null;

@@ -16,6 +16,10 @@ export interface FleetOptions {
   readonly json?: boolean;
 }
 
+/** Printed when messages of devices were left out. */
+export const TOO_MANY_DEVICES =
+  'too many devices, or names that are too long: others are left out; narrow --to';
+
 /** Options of the broker connection. Throws `usage` for an unusable file. */
 export function operatorOptions(options: FleetOptions, { env }: Terminal): OperatorOptions {
   const password = env['SWELLSIGHT_BROKER_PASSWORD'];

@@ -28,6 +28,8 @@ const POLL_MS = 250;
 const DRAW_EVERY_MS = 1000;
 /** A command without an acknowledgement is sent again, with the same id. */
 const RESEND_MS = 30_000;
+const MAX_ANSWER_BYTES = 65_536;
+const MAX_CODE_CHARS = 200;
 /** Rejections that are temporary. */
 const TEMPORARY_REASONS = new Set(['busy', 'stopping', 'clock_unsynced']);
 
@@ -140,16 +142,15 @@ export class PushRun {
   }
 
   #handleAnswer(name: string, payload: Uint8Array): void {
+    if (payload.length > MAX_ANSWER_BYTES) return;
     const { id, status, reason, error } = (parseJsonObject(payload) ?? {}) as CommandAnswer;
-    if (this.#byCommand.get(String(id)) !== name) return;
+    if (typeof id !== 'string' || this.#byCommand.get(id) !== name) return;
     if (status === 'accepted') this.#applyReport(name, { kind: 'accepted' });
-    else if (status === 'rejected' && !TEMPORARY_REASONS.has(String(reason)))
-      this.#applyReport(name, { kind: 'failed', code: String(reason) });
-    else if (status === 'failed' || status === 'expired')
-      this.#applyReport(name, {
-        kind: 'failed',
-        code: typeof error?.code === 'string' ? error.code : status,
-      });
+    else if (status === 'rejected') {
+      const code = toCode(reason, status);
+      if (!TEMPORARY_REASONS.has(code)) this.#applyReport(name, { kind: 'failed', code });
+    } else if (status === 'failed' || status === 'expired')
+      this.#applyReport(name, { kind: 'failed', code: toCode(error?.code, status) });
   }
 
   #applyReport(name: string, report: DeviceReport): void {
@@ -224,6 +225,10 @@ const toCells = (name: string, { phase, detail, percent }: DeviceProgress): stri
   detail === phase ? '' : (detail ?? ''),
   percent === null ? '' : `[${formatBar(percent)}]`,
 ];
+
+/** Anybody may have written anything into an answer. */
+const toCode = (value: unknown, fallback: string): string =>
+  typeof value === 'string' ? value.slice(0, MAX_CODE_CHARS) : fallback;
 
 interface CommandAnswer {
   readonly id?: unknown;

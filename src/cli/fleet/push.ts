@@ -13,7 +13,7 @@ import { BlockSender } from '../../mqtt/blocks/block-sender.ts';
 import { OperatorClient } from '../../mqtt/operator-client.ts';
 import { EXIT, type Terminal } from '../terminal.ts';
 import { PushRun } from './push-run.ts';
-import { operatorOptions, pause, type FleetOptions } from './options.ts';
+import { operatorOptions, pause, TOO_MANY_DEVICES, type FleetOptions } from './options.ts';
 
 export interface PushOptions extends FleetOptions {
   /** The version of the agent to install instead of a model. */
@@ -93,6 +93,7 @@ export async function pushToFleet(
     });
     await pause(COLLECT_MS, terminal.signal);
     if (terminal.signal.aborted) return EXIT.failed;
+    if (devices.isFull) terminal.err(TOO_MANY_DEVICES);
     const file = before ?? startRollout({ subject, name, version, to: options.to }, devices, path);
     const send = async (device: string): Promise<void> => {
       const id = rolloutCommandId(file, device);

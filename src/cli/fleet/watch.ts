@@ -3,7 +3,7 @@ import { OperatorClient } from '../../mqtt/operator-client.ts';
 import { formatAge, formatTable } from '../format.ts';
 import { LiveTable } from '../progress.ts';
 import { EXIT, toJson, toJsonLine, type Terminal } from '../terminal.ts';
-import { operatorOptions, pause, type FleetOptions } from './options.ts';
+import { operatorOptions, pause, TOO_MANY_DEVICES, type FleetOptions } from './options.ts';
 
 export interface WatchOptions extends FleetOptions {
   readonly once?: boolean;
@@ -25,8 +25,13 @@ export async function watchFleet(options: WatchOptions, terminal: Terminal): Pro
   const printsChanges = !once && !terminal.hasBars;
   try {
     const printed = new Map<string, string>();
+    let saysFull = false;
     await client.subscribe(devices.filters, (topic, payload) => {
       const device = devices.receive(topic, payload);
+      if (devices.isFull && !saysFull) {
+        saysFull = true;
+        if (!terminal.hasBars) terminal.err(TOO_MANY_DEVICES);
+      }
       if (device === null || !printsChanges) return;
       const summary = deviceSummary(device, Date.now());
       const text = JSON.stringify({ ...summary, last_heartbeat_age_s: null });
@@ -44,7 +49,8 @@ export async function watchFleet(options: WatchOptions, terminal: Terminal): Pro
     }
     const live = new LiveTable(terminal);
     while (!signal.aborted) {
-      live.draw(deviceTable(devices.list().toSorted(byUrgency), Date.now()));
+      const table = deviceTable(devices.list().toSorted(byUrgency), Date.now());
+      live.draw(devices.isFull ? [TOO_MANY_DEVICES, ...table] : table);
       await pause(DRAW_EVERY_MS, signal);
     }
     return EXIT.ok;
@@ -58,7 +64,7 @@ export const byUrgency = (a: Device, b: Device): number => urgencyRank(a) - urge
 
 function urgencyRank(device: Device): number {
   if (device.state !== 'online') return 0;
-  return deviceSummary(device, 0).degraded.length > 0 ? 1 : 2;
+  return device.invalid.length > 0 || (device.health?.degraded.length ?? 0) > 0 ? 1 : 2;
 }
 
 const HEADER = ['DEVICE', 'STATE', 'AGENT', 'MODEL', 'PHASE', 'HEARTBEAT', 'DEGRADED'];
@@ -67,7 +73,15 @@ const deviceTable = (devices: readonly Device[], nowMs: number): string[] =>
   formatTable([HEADER, ...devices.map((device) => toRow(device, nowMs))]);
 
 function toRow(device: Device, nowMs: number): string[] {
-  const { state, agent, model, phase, last_heartbeat_age_s: ageS, degraded } = deviceSummary(device, nowMs);
+  const {
+    state,
+    agent,
+    model,
+    phase,
+    last_heartbeat_age_s: ageS,
+    degraded,
+    invalid,
+  } = deviceSummary(device, nowMs);
   return [
     device.name,
     state ?? '?',
@@ -75,24 +89,24 @@ function toRow(device: Device, nowMs: number): string[] {
     model ?? '-',
     phase ?? '-',
     formatAge(ageS),
-    degraded.join(', ') || '-',
+    [...invalid.map((topic) => `invalid ${topic}`), ...degraded].join(', ') || '-',
   ];
 }
 
-/** Anybody may publish to the topics: check the fields before their use. */
-function deviceSummary({ name, state, health, model, agent }: Device, nowMs: number) {
+function deviceSummary({ name, state, health, model, agent, invalid }: Device, nowMs: number) {
   const active = model?.active ?? health?.model;
   const at = Date.parse(health?.at ?? '');
-  const degraded: unknown = health?.degraded;
   const update = agent?.update?.in_progress === true ? ` (${agent.update.phase})` : '';
   const version = agent?.running.version ?? health?.agent_version;
   return {
     device: name,
     state,
-    agent: typeof version === 'string' ? version + update : null,
-    model: active ? `${String(active.name)} ${String(active.version)}` : null,
+    agent: version === undefined ? null : version + update,
+    model: active?.name ? `${active.name} ${active.version ?? '?'}` : null,
     phase: model?.phase ?? health?.model.phase ?? null,
     last_heartbeat_age_s: Number.isNaN(at) ? null : Math.max(0, Math.round((nowMs - at) / 1000)),
-    degraded: Array.isArray(degraded) ? degraded.map(String) : [],
+    degraded: health?.degraded ?? [],
+    /** Topics whose message does not match the contract. */
+    invalid,
   };
 }

@@ -8,6 +8,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { observation } from '../../fixtures/agent-api.ts';
 import { bundleDir } from '../../fixtures/bundles.ts';
 import { runCli, type CliResult } from '../../fixtures/cli.ts';
+import { deviceMessages } from '../../fixtures/device-messages.ts';
 import { freePort, Mosquitto, until } from '../../fixtures/mosquitto.ts';
 
 const MAIN = join(import.meta.dirname, '..', '..', '..', 'src', 'main.ts');
@@ -136,11 +137,12 @@ describe('messages from a broker', () => {
 
   it('fleet watch replaces the control characters of device names and fields', async () => {
     const publisher = await broker.client();
+    const valid = deviceMessages();
     const topic = `swellsight/v1/home/${HOSTILE_NAME}`;
-    await publisher.publishAsync(`${topic}/status`, JSON.stringify({ state: 'online' }), { retain: true });
+    await publisher.publishAsync(`${topic}/status`, JSON.stringify(valid['status']), { retain: true });
     await publisher.publishAsync(
       `${topic}/model/state`,
-      JSON.stringify({ active: { name: HOSTILE, version: HOSTILE }, phase: HOSTILE }),
+      JSON.stringify({ ...valid['model/state'], phase: HOSTILE }),
       { retain: true },
     );
     for (const format of [[], ['--json']]) {

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { byUrgency } from '../../../src/cli/fleet/watch.ts';
 import { Devices } from '../../../src/fleet/devices.ts';
+import { deviceMessages } from '../../fixtures/device-messages.ts';
 
 const matches = (pattern: string, name: string): boolean =>
   new Devices('swellsight/v1', pattern).parseTopic(`swellsight/v1/${name}/status`) !== null;
@@ -27,13 +28,15 @@ it('byUrgency orders offline and degraded devices first', () => {
   const devices = new Devices('swellsight/v1', '*');
   const receive = (topic: string, value: object): unknown =>
     devices.receive(`swellsight/v1/home/${topic}`, Buffer.from(JSON.stringify(value)));
-  for (const name of ['a', 'b', 'd']) receive(`${name}/status`, { state: 'online' });
-  receive('b/health', { degraded: ['disk_low'], model: {} });
-  receive('c/status', { state: 'offline' });
+  const { status = {}, health = {} } = deviceMessages();
+  for (const name of ['a', 'b', 'd', 'e']) receive(`${name}/status`, status);
+  receive('b/health', { ...health, degraded: ['disk_low'] });
+  receive('c/status', { ...status, state: 'offline' });
+  receive('d/health', {});
   expect(
     devices
       .list()
       .toSorted(byUrgency)
       .map(({ name }) => name),
-  ).toEqual(['home/c', 'home/b', 'home/a', 'home/d']);
+  ).toEqual(['home/c', 'home/b', 'home/d', 'home/a', 'home/e']);
 });
