@@ -71,7 +71,7 @@ const STRICT: TlsSettings = { ca: null, fingerprint256: null, insecure: false };
  * may lead to others, whose certificates are checked as usual.
  */
 export const tlsFor = (settings: TlsSettings = STRICT, host: string, configuredHost: string): TlsSettings =>
-  host === configuredHost ? settings : { ...STRICT, ca: settings.ca };
+  host.toLowerCase() === configuredHost.toLowerCase() ? settings : { ...STRICT, ca: settings.ca };
 
 function trust({ ca, fingerprint256, insecure }: TlsSettings): ConnectionOptions {
   // Old cameras have short keys and old protocols. A pin is as good with them; `insecure` accepts them too.

@@ -4,7 +4,7 @@ export type RtspUnit = RtspMessage | Buffer;
 export interface RtspMessage {
   /** `DESCRIBE rtsp://… RTSP/1.0`, or `RTSP/1.0 200 OK`. */
   readonly startLine: string;
-  /** Header lines, without carriage returns. */
+  /** Header lines, without carriage returns. Lines that are no headers are left out. */
   readonly headers: readonly string[];
   readonly body: Buffer;
 }
@@ -16,6 +16,7 @@ const MAX_SKIPPED_BYTES = 1024;
 const DOLLAR = 0x24;
 const MESSAGE_START = /^(RTSP\/\d|[A-Z_]{3,16} )/;
 const MAX_START_CHARS = 17;
+const HEADER = /^[\w-]+[ \t]*:/;
 
 /** The stream is not RTSP. */
 export class NotRtsp extends Error {}
@@ -44,7 +45,9 @@ export class RtspParser {
       if (rest.length >= MAX_HEAD_BYTES) throw new NotRtsp('a message without an end');
       return null;
     }
-    const [startLine = '', ...headers] = head.replaceAll('\r', '').trimEnd().split('\n');
+    const [startLine = '', ...lines] = head.replaceAll('\r', '').split('\n');
+    // Programs differ in what they take for the end of a message within other lines.
+    const headers = lines.filter((line) => HEADER.test(line));
     const bodyBytes = Number.parseInt(headerOf(headers, 'content-length') ?? '0', 10);
     if (!(bodyBytes >= 0 && bodyBytes <= MAX_BODY_BYTES)) throw new NotRtsp('a message that is too large');
     const bytes = this.#take(head.length + bodyBytes);
@@ -99,5 +102,8 @@ export const replaceHeader = (
   ...(value === null ? [] : [`${name}: ${value}`]),
 ];
 
-export const serializeRtsp = ({ startLine, headers, body }: RtspMessage): Buffer =>
-  Buffer.concat([Buffer.from([startLine, ...headers, '', ''].join('\r\n'), 'latin1'), body]);
+/** Writes a message with the length of its body, so that the reader sees the same end: another message may follow. */
+export function serializeRtsp({ startLine, headers, body }: RtspMessage): Buffer {
+  const lines = replaceHeader(headers, 'Content-Length', body.length === 0 ? null : String(body.length));
+  return Buffer.concat([Buffer.from([startLine, ...lines, '', ''].join('\r\n'), 'latin1'), body]);
+}

@@ -6,9 +6,10 @@ import type { FfmpegRelay } from '../ffmpeg/source.ts';
 import { RtspSession, type RtspCamera } from './session.ts';
 import type { RtspTransport } from './transport-choice.ts';
 
-/** A client that does not show the token in this time is no ffmpeg of ours. */
-const TOKEN_WAIT_MS = 10_000;
-const MAX_CLIENTS = 4;
+/** A client that does not show the token in this time is no ffmpeg of ours: ffmpeg sends it at once. */
+const TOKEN_WAIT_MS = 2000;
+/** Clients that have not shown the token yet. The oldest one makes room for a new one, which may be ffmpeg. */
+const MAX_STRANGERS = 32;
 
 /**
  * Passes RTSP between one ffmpeg and the camera. ffmpeg sees neither the camera's TLS nor its challenges nor its redirects:
@@ -20,6 +21,8 @@ export class RtspRelay implements FfmpegRelay {
   readonly #token = randomBytes(16).toString('hex');
   readonly #closing = new AbortController();
   readonly #clients = new Set<Socket>();
+  /** Those of them that have not shown the token, the oldest first. */
+  readonly #strangers = new Set<Socket>();
   readonly #server = createServer((client) => void this.#serve(client));
   /** Why the connection to the camera failed; null while it has not. */
   failure: AgentError | null = null;
@@ -29,7 +32,6 @@ export class RtspRelay implements FfmpegRelay {
 
   private constructor(camera: RtspCamera) {
     this.#camera = camera;
-    this.#server.maxConnections = MAX_CLIENTS;
   }
 
   /** Listens on a free port of 127.0.0.1. It connects to the camera when ffmpeg connects to it. */
@@ -40,10 +42,13 @@ export class RtspRelay implements FfmpegRelay {
     return relay;
   }
 
-  /** The address for ffmpeg. It contains the token: it must not appear in the process list. */
+  /**
+   * The address for ffmpeg. The relay puts that of the camera in its place: the path may be secret, or have characters
+   * that ffmpeg changes. It contains the token: it must not appear in the process list.
+   */
   get url(): string {
-    const { pathname, search } = this.#camera.url;
-    return `${this.#prefix}${pathname}${search}`;
+    const { port } = this.#server.address() as AddressInfo;
+    return `rtsp://127.0.0.1:${String(port)}/${this.#token}`;
   }
 
   /** Ends all connections. Idempotent. */
@@ -56,23 +61,31 @@ export class RtspRelay implements FfmpegRelay {
     await closed;
   }
 
-  /** What stands in the addresses of ffmpeg for scheme, host and port of the camera. */
-  get #prefix(): string {
-    const { port } = this.#server.address() as AddressInfo;
-    return `rtsp://127.0.0.1:${String(port)}/${this.#token}`;
-  }
-
   async #serve(client: Socket): Promise<void> {
     this.#clients.add(client);
-    client.once('close', () => this.#clients.delete(client));
+    this.#strangers.add(client);
+    const [oldest] = this.#strangers;
+    if (oldest && this.#strangers.size > MAX_STRANGERS) {
+      this.#strangers.delete(oldest);
+      oldest.destroy();
+    }
+    const tokenTimer = setTimeout(() => client.destroy(), TOKEN_WAIT_MS);
+    const leaveStrangers = (): void => {
+      clearTimeout(tokenTimer);
+      this.#strangers.delete(client);
+    };
+    client.once('close', () => {
+      leaveStrangers();
+      this.#clients.delete(client);
+    });
     // A client that goes away is no failure.
     client.on('error', () => undefined);
-    client.setTimeout(TOKEN_WAIT_MS, () => client.destroy());
     const session = new RtspSession(this.#camera, {
       client,
-      prefix: this.#prefix,
+      prefix: this.url,
       signal: this.#closing.signal,
       events: {
+        trusted: leaveStrangers,
         refused: (failure) => (this.failure = failure),
         accepted: (transport) => {
           this.failure = null;

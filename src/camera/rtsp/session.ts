@@ -4,6 +4,7 @@ import { AgentError } from '../../base/errors.ts';
 import { HttpAuth } from '../http/auth.ts';
 import { CAUSE_REMEDIES } from '../remedies.ts';
 import { connectTcp, connectTls, tlsFor, type TlsSettings } from '../connect.ts';
+import { isRtspAddress, isSameOrigin, portOf } from './address.ts';
 import { headerOf, NotRtsp, replaceHeader, RtspParser, serializeRtsp, type RtspMessage } from './messages.ts';
 import { closedError, isDecisive, mayAcceptOtherTransport, refusalError } from './status.ts';
 import type { RtspTransport } from './transport-choice.ts';
@@ -16,11 +17,15 @@ export interface RtspCamera {
   readonly tls: TlsSettings;
 }
 
-const DEFAULT_PORTS: Readonly<Record<string, number>> = { 'rtsp:': 554, 'rtsps:': 322 };
 const MAX_REDIRECTS = 3;
+
+/** The first message of ffmpeg is far shorter. */
+const MAX_BYTES_WITHOUT_TOKEN = 8192;
 
 /** What a session tells its relay. */
 export interface RtspEvents {
+  /** The client has shown the token. */
+  trusted(): void;
   /** The camera refused a transport. */
   refused(failure: AgentError): void;
   accepted(transport: RtspTransport): void;
@@ -93,7 +98,7 @@ export class RtspSession {
 
   async #fromClient(units: readonly (RtspMessage | Buffer)[]): Promise<void> {
     for (const unit of units) {
-      const request = Buffer.isBuffer(unit) ? null : /^([A-Z_]+) (\S+) RTSP\//.exec(unit.startLine);
+      const request = Buffer.isBuffer(unit) ? null : /^([A-Z_]+) (.+) RTSP\//.exec(unit.startLine);
       if (!this.isOurs) this.#checkToken(request?.[2] ?? '');
       this.#camera ??= await this.#connect();
       if (Buffer.isBuffer(unit)) this.#camera.write(unit);
@@ -108,25 +113,23 @@ export class RtspSession {
           clientSeq: headerOf(unit.headers, 'cseq') ?? '',
         });
     }
+    if (!this.isOurs && this.#client.bytesRead > MAX_BYTES_WITHOUT_TOKEN) throw withoutToken();
   }
 
   #checkToken(uri: string): void {
     const { length } = this.#prefix;
-    if (!uri.startsWith(this.#prefix) || !/^([/?]|$)/.test(uri.slice(length)))
-      throw new Error('a client without the token');
+    if (!uri.startsWith(this.#prefix) || !/^([/?]|$)/.test(uri.slice(length))) throw withoutToken();
     this.isOurs = true;
-    this.#client.setTimeout(0);
+    this.#events.trusted();
   }
 
-  /** The address as the camera knows it. After a redirect, the path is the one that the camera named. */
+  /** The address as the camera knows it. ffmpeg may have added the name of a track to that of the relay. */
   #toCamera(uri: string): string {
     if (!uri.startsWith(this.#prefix)) return uri;
-    const { url } = this.#configured;
-    const rest = uri.slice(this.#prefix.length);
-    const ownPath = url.pathname + url.search;
     const { protocol, host, pathname, search } = this.#target;
-    const suffix = rest.startsWith(ownPath) ? pathname + search + rest.slice(ownPath.length) : rest;
-    return `${protocol}//${host}${suffix}`;
+    const track = uri.slice(this.#prefix.length);
+    const address = `${protocol}//${host}${pathname}${search}`;
+    return track === '' ? address : address.replace(/\/$/, '') + track;
   }
 
   #forward(pending: PendingRequest): void {
@@ -144,11 +147,8 @@ export class RtspSession {
 
   /** Connects to the target, and passes on what it sends. Throws `camera_unreachable` or `camera_certificate`. */
   async #connect(): Promise<Socket> {
-    const { protocol, hostname, port } = this.#target;
-    const peer = {
-      host: hostname.replace(/^\[|\]$/g, ''),
-      port: Number(port) || (DEFAULT_PORTS[protocol] ?? 554),
-    };
+    const { protocol, hostname } = this.#target;
+    const peer = { host: hostname.replace(/^\[|\]$/g, ''), port: portOf(this.#target) };
     const { tls, url } = this.#configured;
     const camera =
       protocol === 'rtsps:'
@@ -184,15 +184,18 @@ export class RtspSession {
   }
 
   async #answer(message: RtspMessage): Promise<void> {
-    const status = Number(/^RTSP\/\S+ (\d{3})/.exec(message.startLine)?.[1] ?? 0);
-    const seq = Number(headerOf(message.headers, 'cseq'));
-    // Some servers answer without CSeq; then it is the oldest request.
-    const key = this.#pending.has(seq) ? seq : (this.#pending.keys().next().value ?? 0);
-    const pending = status === 0 ? undefined : this.#pending.get(key);
-    if (!pending) {
+    if (!message.startLine.startsWith('RTSP/')) {
+      // A request of the camera.
       this.#toClient(serializeRtsp(message));
       return;
     }
+    const status = Number(/^RTSP\/\S+\s+(\d{3})/.exec(message.startLine)?.[1] ?? 0);
+    const seq = Number.parseInt(headerOf(message.headers, 'cseq') ?? '', 10);
+    // Some servers answer without CSeq; then it is the oldest request.
+    const key = Number.isNaN(seq) ? (this.#pending.keys().next().value ?? 0) : seq;
+    const pending = this.#pending.get(key);
+    // ffmpeg would take an answer without a request for that to its next one, and follow a redirect itself.
+    if (!pending || status === 0) return;
     this.#pending.delete(key);
     if (status === 401 && this.#acceptChallenge(message, pending)) {
       this.#forward({ ...pending, attempts: pending.attempts + 1 });
@@ -245,12 +248,11 @@ export class RtspSession {
     const from = this.#target;
     const to = location === '' ? null : URL.parse(location, from.href);
     this.#redirects += 1;
-    if (!to || !(to.protocol in DEFAULT_PORTS) || to.hostname === '' || this.#redirects > MAX_REDIRECTS)
+    if (!to || !isRtspAddress(to) || this.#redirects > MAX_REDIRECTS)
       throw redirectError('too often, or to an address that is not rtsp or rtsps');
     if (from.protocol === 'rtsps:' && to.protocol !== 'rtsps:')
       throw redirectError('from rtsps to rtsp, which is not encrypted');
-    const isSameOrigin = to.protocol === from.protocol && to.host === from.host;
-    if (this.#auth && !isSameOrigin)
+    if (this.#auth && !isSameOrigin(from, to))
       throw redirectError('to another address, where its password is not sent');
     to.username = '';
     to.password = '';
@@ -270,6 +272,8 @@ export class RtspSession {
     this.#client.once('drain', () => camera.resume());
   }
 }
+
+const withoutToken = (): Error => new Error('a client without the token');
 
 const redirectError = (where: string): AgentError =>
   new AgentError('camera_unreachable', `the camera redirects ${where}`, {

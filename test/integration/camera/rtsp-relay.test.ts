@@ -10,6 +10,7 @@ import type { Camera as CameraSettings } from '../../../src/config/schema.ts';
 import { RtspRelay } from '../../../src/camera/rtsp/relay.ts';
 import { tcpServer, type TestServer } from '../../fixtures/camera-server.ts';
 import { cameraSettings, captureBurst, descendants, errorText, eventually } from '../../fixtures/capture.ts';
+import { serveRtsp } from '../../fixtures/camera-zoo/fake-rtsp.ts';
 import { CERTIFICATES, pinOf } from '../../fixtures/camera-zoo/tls.ts';
 import { RtspServer } from '../../fixtures/rtsp.ts';
 import { TlsFront } from '../../fixtures/tls-front.ts';
@@ -17,7 +18,10 @@ import { TlsFront } from '../../fixtures/tls-front.ts';
 const TLS = { ca: null, fingerprint256: null, insecure: false };
 const LOGIN = { username: 'viewer', password: 'hunter2' };
 const stack: (() => Promise<unknown>)[] = [];
+let disposables = new AsyncDisposableStack();
 afterEach(async () => {
+  await disposables.disposeAsync();
+  disposables = new AsyncDisposableStack();
   for (const step of stack.splice(0).reverse()) await step();
   expect(descendants('ffmpeg')).toEqual([]);
 });
@@ -73,6 +77,17 @@ describe('redirects of RTSP', () => {
     expect(loop.received).toContain('rtsp://127.0.0.1');
   });
 
+  it('are followed with credentials to the same host in other letters', async () => {
+    const camera = await serveRtsp(disposables, {
+      answer: ({ method, uri }) =>
+        method === 'DESCRIBE' && uri.endsWith('/cam')
+          ? { status: '302 Moved', headers: [`Location: ${uri.replace('localhost', 'LocalHost')}2`] }
+          : {},
+    });
+    const { failure } = await capture(`rtsp://${camera.host.replace('127.0.0.1', 'localhost')}/cam`, LOGIN);
+    expect(errorText(failure)).toBe('null');
+  });
+
   it.each([
     ['without an address', '302 Moved'],
     ['to a file', '302 Moved\r\nLocation: file:///etc/passwd'],
@@ -94,6 +109,61 @@ describe('redirects of RTSP', () => {
     const { failure } = await capture(`rtsps://127.0.0.1:${front.port}/cam`, { tls });
     expect(errorText(failure)).toContain('from rtsps to rtsp');
     expect(open.received).toBe('');
+  });
+});
+
+describe('answers that nobody asked for', () => {
+  const statusLines = [
+    'RTSP/1.0 302 Moved',
+    'RTSP/1.0  302 Moved',
+    'RTSP/1.0\t302 Moved',
+    'RTSP/1.0 0302 Moved',
+    'RTSP/1.0 200 OK\r\nX: y\n\r\r\nRTSP/1.0 302 Moved',
+    'OPTIONS * RTSP/1.0\r\nContent-Length: 9999\r\nContent-Length: 0\r\n\r\nRTSP/1.0 302 Moved',
+  ];
+  it.each(statusLines)('do not lead ffmpeg to another server: %j', async (statusLine) => {
+    const other = await serveRtsp(disposables, {});
+    const redirect = `${statusLine}\r\nCSeq: 77\r\nLocation: rtsp://${other.host}/other`;
+    const camera = await serveRtsp(disposables, {
+      answer: ({ method }) => (method === 'OPTIONS' ? { headers: ['', redirect] } : {}),
+    });
+    await capture(`rtsp://${camera.host}/cam`, { ...LOGIN, timeoutS: 5 });
+    expect(camera.requests.map(({ method }) => method)).toContain('OPTIONS');
+    expect(other.requests).toEqual([]);
+  });
+
+  it('are not taken for the answer to the next request', async () => {
+    const camera = await serveRtsp(disposables, {
+      answer: ({ method }) =>
+        method === 'OPTIONS' ? { headers: ['', 'RTSP/1.0 404 Not Found\r\nCSeq: 77'] } : {},
+    });
+    expect(errorText((await capture(`rtsp://${camera.host}/cam`)).failure)).toBe('null');
+  });
+});
+
+describe('addresses of RTSP', () => {
+  it.each([
+    "it's",
+    "a/b'c'd?x='y'",
+    String.raw`a\b%20c%25?q=%27&r="1"`,
+    'strand/öst ü.sdp',
+    'user=admin_password=_channel=1/',
+    '',
+  ])('reach the camera unchanged: /%s', async (path) => {
+    const camera = await serveRtsp(disposables, {});
+    const url = new URL(`rtsp://${camera.host}/${path}`);
+    expect(errorText((await capture(url.href)).failure)).toBe('null');
+    const described = camera.requests.find(({ method }) => method === 'DESCRIBE');
+    expect(described?.uri).toBe(url.href);
+    const setUp = camera.requests.find(({ method }) => method === 'SETUP');
+    expect(setUp?.uri.startsWith(url.href)).toBe(true);
+  });
+
+  it('are not shown by ffmpeg', async () => {
+    const camera = await serveRtsp(disposables, { recording: { sdp: 'v=0\r\n', packets: [] } });
+    const { failure } = await capture(`rtsp://${camera.host}/user=admin_password=hunter2`);
+    expect(failure).not.toBeNull();
+    expect(errorText(failure)).not.toContain('hunter2');
   });
 });
 
@@ -156,6 +226,40 @@ describe('the relay', () => {
     expect(await text(client)).toBe('');
     expect(camera.received).toBe('');
     expect(relay.failure).toBeNull();
+  });
+
+  it('serves ffmpeg while others hold connections to it', async () => {
+    const camera = await serveRtsp(disposables, {});
+    const relay = await RtspRelay.start({
+      url: new URL(`rtsp://${camera.host}/cam`),
+      credentials: null,
+      tls: TLS,
+    });
+    stack.push(() => relay.close());
+    const port = Number(new URL(relay.url).port);
+    const others = Array.from({ length: 40 }, () => connect(port, '127.0.0.1'));
+    for (const other of others) {
+      other.on('error', () => undefined);
+      other.write('OPT');
+    }
+    const trickle = setInterval(() => others.forEach((other) => other.writable && other.write('I')), 100);
+    stack.push(() => Promise.resolve(clearInterval(trickle)));
+    await Promise.all(others.map((other) => other.connecting && once(other, 'connect')));
+    const client = connect(port, '127.0.0.1');
+    client.write(`OPTIONS ${relay.url} RTSP/1.0\r\nCSeq: 1\r\n\r\n`);
+    expect(String(await once(client, 'data'))).toContain('200 OK');
+    // Each of the others loses its place, although it sends something all the time.
+    await eventually('the others are disconnected', () => others.every(({ closed }) => closed));
+    expect(client.destroyed).toBe(false);
+    client.destroy();
+  });
+
+  it('disconnects a client that sends much before the token', async () => {
+    const relay = await RtspRelay.start({ url: new URL('rtsp://127.0.0.1:9/'), credentials: null, tls: TLS });
+    stack.push(() => relay.close());
+    const client = connect(Number(new URL(relay.url).port), '127.0.0.1');
+    client.write(`OPTIONS ${'x'.repeat(60_000)}`);
+    expect(await text(client)).toBe('');
   });
 
   it('ends with the capture', async () => {
