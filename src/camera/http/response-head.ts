@@ -23,16 +23,13 @@ export async function readHead(source: SocketBytes): Promise<ResponseHead> {
   let bytesLeft = MAX_HEAD_BYTES;
   const nextLine = async (): Promise<string> => {
     const line = await source.readLine(bytesLeft).catch((failure: unknown) => {
-      if (!(failure instanceof RangeError)) throw failure;
-      throw new AgentError(
-        'camera_codec',
-        `the header of the response is larger than ${MAX_HEAD_BYTES} bytes`,
-      );
+      throw failure instanceof RangeError ? tooLarge() : failure;
     });
     if (line === null)
       throw new AgentError('camera_unreachable', 'the camera closed the connection before its answer');
-    bytesLeft = Math.max(0, bytesLeft - line.length - 1);
-    return line;
+    bytesLeft -= line.length + 1;
+    if (bytesLeft < 0) throw tooLarge();
+    return line.replace(/\r+$/, '');
   };
   for (;;) {
     let line = await nextLine();
@@ -47,6 +44,9 @@ export async function readHead(source: SocketBytes): Promise<ResponseHead> {
     if (!isInterim) return { status, headers };
   }
 }
+
+const tooLarge = (): AgentError =>
+  new AgentError('camera_codec', `the header of the response is larger than ${MAX_HEAD_BYTES} bytes`);
 
 async function readHeaders(nextLine: () => Promise<string>): Promise<ResponseHead['headers']> {
   const headers = new Map<string, string[]>();

@@ -1,7 +1,6 @@
 import type { Socket } from 'node:net';
 
 const LF = 0x0a;
-const CR = 0x0d;
 /** Above this the socket is not read, so that the other side waits. */
 const MAX_QUEUED_BYTES = 1 << 20;
 
@@ -52,8 +51,7 @@ export class SocketBytes {
   }
 
   /**
-   * The next line as Latin-1, without LF and the CRs before it; null when the bytes end within it. Throws a `RangeError`
-   * above `maxBytes`.
+   * The next line as Latin-1, without LF; null when the bytes end within it. Throws a `RangeError` above `maxBytes`.
    */
   async readLine(maxBytes: number): Promise<string | null> {
     const parts: Buffer[] = [];
@@ -68,10 +66,7 @@ export class SocketBytes {
       if (sizeBytes > maxBytes) throw new RangeError(`the line is longer than ${maxBytes} bytes`);
       if (lineEnd === -1) continue;
       this.unread(chunk.subarray(lineEnd + 1));
-      const line = Buffer.concat(parts);
-      let end = line.length;
-      while (end > 0 && line[end - 1] === CR) end -= 1;
-      return line.toString('latin1', 0, end);
+      return Buffer.concat(parts).toString('latin1');
     }
   }
 

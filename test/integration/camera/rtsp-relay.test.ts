@@ -242,9 +242,11 @@ describe('the relay', () => {
       other.on('error', () => undefined);
       other.write('OPT');
     }
-    const trickle = setInterval(() => others.forEach((other) => other.writable && other.write('I')), 100);
-    stack.push(() => Promise.resolve(clearInterval(trickle)));
-    await Promise.all(others.map((other) => other.connecting && once(other, 'connect')));
+    const trickle = setInterval(() => {
+      for (const other of others) if (other.writable) other.write('I');
+    }, 100);
+    disposables.defer(() => clearInterval(trickle));
+    for (const other of others) if (other.connecting) await once(other, 'connect');
     const client = connect(port, '127.0.0.1');
     client.write(`OPTIONS ${relay.url} RTSP/1.0\r\nCSeq: 1\r\n\r\n`);
     expect(String(await once(client, 'data'))).toContain('200 OK');

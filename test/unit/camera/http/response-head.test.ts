@@ -25,7 +25,7 @@ describe('SocketBytes', () => {
   it('reads lines across pieces, and puts the rest back', async () => {
     const source = sourceOf(['a', 'b\r', '\nc\n\r\r\nrest']);
     const lines = [await source.readLine(9), await source.readLine(9), await source.readLine(9)];
-    expect(lines).toEqual(['ab', 'c', '']);
+    expect(lines).toEqual(['ab\r', 'c', '\r\r']);
     expect(String(await source.read())).toBe('rest');
     expect(await source.read()).toBeNull();
   });
@@ -63,7 +63,9 @@ describe('readHead', () => {
     ['', 'camera_unreachable'],
     [`HTTP/1.1 200 OK\r\n${'X: y\r\n'.repeat(20_000)}`, 'camera_codec'],
     ['HTTP/1.1 100 Continue\r\n\r\n'.repeat(5000), 'camera_codec'],
-  ])('refuses %j', async (text, code) => {
+    [`${'\n'.repeat(70_000)}HTTP/1.1 200 OK\r\n\r\n`, 'camera_codec'],
+    [`${`${'\r'.repeat(1000)}\n`.repeat(70)}HTTP/1.1 200 OK\r\n\r\n`, 'camera_codec'],
+  ])('refuses row %#', async (text, code) => {
     await expect(readHead(sourceOf([text]))).rejects.toMatchObject({ code });
   });
 });
