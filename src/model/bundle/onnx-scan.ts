@@ -34,6 +34,14 @@ const FIXED64 = 1;
 const BYTES = 2;
 const FIXED32 = 5;
 
+/** The fields of a StringStringEntryProto: the field number times 8, plus the wire type. */
+const ENTRY_KEY_TAG = 8 + BYTES;
+const ENTRY_VALUE_TAG = 16 + BYTES;
+
+/** A larger tag is invalid. Some readers cut it to 32 bits and would see another field than this scan. */
+const MAX_TAG = 2 ** 32 - 1;
+const MAX_VARINT_BYTES = 10;
+
 /** These limits are far above the nesting and the number of fields in real models. */
 const MAX_DEPTH = 64;
 const MAX_FIELDS = 5_000_000;
@@ -92,7 +100,7 @@ class Scanner {
       if (++this.#fields > MAX_FIELDS) throw this.refusal('has too many fields');
       const tag = await this.#varint(at, end);
       const [field, wire] = [Math.floor(tag.value / 8), tag.value % 8];
-      if (field === 0) throw this.refusal('is not an ONNX model');
+      if (field === 0 || tag.value > MAX_TAG) throw this.refusal('is not an ONNX model');
       const isDims = field === DIMS[type];
       if (wire !== BYTES) {
         if (isDims && wire === VARINT) this.#addDimension(dims, (await this.#varint(tag.next, end)).value);
@@ -143,20 +151,22 @@ class Scanner {
     }
   }
 
-  /** Reads a StringStringEntryProto: field 1 is the key, field 2 is the value. */
+  /**
+   * Reads a StringStringEntryProto: field 1 is the key, field 2 is the value. Refuses other and repeated fields, because
+   * readers may differ in which text they use.
+   */
   async #scanExternalEntry(start: number, end: number): Promise<void> {
-    let [key, value] = ['', ''];
+    const texts = new Map<number, string>();
     for (let at = start; at < end;) {
       const tag = await this.#varint(at, end);
       const length = await this.#varint(tag.next, end);
       const bodyEnd = length.next + length.value;
-      if (tag.value % 8 !== BYTES || bodyEnd > end) throw this.refusal('is not an ONNX model');
-      const text = await this.#text(length.next, bodyEnd);
-      if (Math.floor(tag.value / 8) === 1) key = text;
-      else value = text;
+      const isText = tag.value === ENTRY_KEY_TAG || tag.value === ENTRY_VALUE_TAG;
+      if (!isText || bodyEnd > end || texts.has(tag.value)) throw this.refusal('is not an ONNX model');
+      texts.set(tag.value, await this.#text(length.next, bodyEnd));
       at = bodyEnd;
     }
-    if (key === 'location') this.externalFiles.add(value);
+    if (texts.get(ENTRY_KEY_TAG) === 'location') this.externalFiles.add(texts.get(ENTRY_VALUE_TAG) ?? '');
   }
 
   async #skip(wire: number, at: number, end: number): Promise<number> {
@@ -172,16 +182,23 @@ class Scanner {
   async #text(start: number, end: number): Promise<string> {
     if (end - start > MAX_TEXT_BYTES) throw this.refusal('has a name that is too long');
     await this.#window.load(start, end - start);
-    return this.#window.text(start, end);
+    const text = this.#window.text(start, end);
+    // Bytes that are not UTF-8 become this character, and another reader would see another name.
+    if (text.includes('\ufffd')) throw this.refusal('has a name that is not UTF-8');
+    return text;
   }
 
+  /** Refuses a number in more bytes than it needs, or of more than 64 bits: readers differ in what they make of it. */
   async #varint(start: number, end: number): Promise<{ value: number; next: number }> {
-    await this.#window.load(start, Math.min(10, end - start));
+    await this.#window.load(start, Math.min(MAX_VARINT_BYTES, end - start));
     let value = 0;
-    for (let at = start; at < Math.min(end, start + 10); at++) {
+    for (let at = start; at < Math.min(end, start + MAX_VARINT_BYTES); at++) {
       const byte = this.#window.byte(at);
       value += (byte & 0x7f) * 2 ** (7 * (at - start));
-      if (byte < 0x80) return { value, next: at + 1 };
+      if (byte >= 0x80) continue;
+      if ((byte === 0 && at > start) || value >= 2 ** 65)
+        throw this.refusal('has a number in an unusual form');
+      return { value, next: at + 1 };
     }
     throw this.refusal('is truncated');
   }

@@ -137,7 +137,9 @@ export async function decodeImage(
 ): Promise<DecodedImage> {
   const width = Math.min(header.size.width, Math.ceil(wanted.width));
   const height = Math.min(header.size.height, Math.ceil(wanted.height));
-  const options = { limitInputPixels: MAX_PIXELS, autoOrient: header.isRotated };
+  // The limits were checked for the size in `header`: the decoder refuses an image that is larger.
+  const limitInputPixels = header.size.width * header.size.height;
+  const options = { limitInputPixels, autoOrient: header.isRotated };
   const decodeScaled = (failOn: 'warning' | 'truncated'): Promise<RawImage> => {
     let image = sharp(bytes, { ...options, failOn }).resize(width, height, { fit: 'fill' });
     if (header.hasAlpha) image = image.flatten({ background: '#000' });
@@ -178,27 +180,38 @@ const RST0 = 0xd0;
 const RST7 = 0xd7;
 const APP0 = 0xe0;
 const APP1 = 0xe1;
-
-/** SOF0 to SOF15. DHT, JPG (0xc8) and DAC (0xcc) lie in the same range and are not frame headers. */
-const isFrameHeader = (marker: number): boolean =>
-  marker >= 0xc0 && marker <= 0xcf && marker !== DHT && marker !== 0xc8 && marker !== 0xcc;
+const APP15 = 0xef;
+const COM = 0xfe;
 
 const readUint16 = (bytes: Uint8Array, at: number): number => ((bytes[at] ?? 0) << 8) | (bytes[at + 1] ?? 0);
+
+/** Baseline, extended and progressive frames with Huffman codes: the frames that the decoder reads. */
+const isPlainFrame = (marker: number): boolean => marker >= 0xc0 && marker <= 0xc2;
+const isTableOrNote = (marker: number): boolean =>
+  marker === DHT || marker === DQT || marker === DRI || marker === COM || (marker >= APP0 && marker <= APP15);
+const COMPONENTS = 3;
+/** Length, precision, height, width and number of components, then three bytes for each component. */
+const FRAME_HEADER_BYTES = 8 + 3 * COMPONENTS;
 
 /**
  * Size from the frame header of a JPEG with three 8-bit components and no EXIF block; null for any other JPEG, which
  * needs the decoder's header reader. This saves the usual camera frame a round trip through the thread pool.
+ *
+ * Null also for every structure that the decoder may read in another way: fill bytes, bytes between segments, markers
+ * without a length, lengths that do not fit.
  */
 export function plainJpegSize(bytes: Uint8Array): Size | null {
-  for (let at = 2; at + 10 <= bytes.length;) {
+  for (let at = 2; at + 2 + FRAME_HEADER_BYTES <= bytes.length;) {
     const marker = bytes[at + 1] ?? 0;
-    if (bytes[at] !== 0xff || marker === SOS || marker === EOI || marker === APP1) return null;
-    if (isFrameHeader(marker)) {
+    const length = readUint16(bytes, at + 2);
+    if (bytes[at] !== 0xff || length < 2) return null;
+    if (isPlainFrame(marker)) {
       const size = { height: readUint16(bytes, at + 5), width: readUint16(bytes, at + 7) };
-      const isPlain = bytes[at + 4] === 8 && bytes[at + 9] === 3;
+      const isPlain = length === FRAME_HEADER_BYTES && bytes[at + 4] === 8 && bytes[at + 9] === COMPONENTS;
       return isPlain && size.width > 0 && size.height > 0 ? size : null;
     }
-    at += 2 + readUint16(bytes, at + 2);
+    if (!isTableOrNote(marker) || marker === APP1) return null;
+    at += 2 + length;
   }
   return null;
 }

@@ -6,7 +6,13 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { AgentError } from '../../../../src/base/errors.ts';
 import { scanOnnx } from '../../../../src/model/bundle/onnx-scan.ts';
 import { bundleDir, factoryBundleDir } from '../../../fixtures/bundles.ts';
+import { randomFrom } from '../../../fixtures/labelled.ts';
+import { mutate } from '../../../fixtures/mutate.ts';
 import { externalTensor, field, model, varint } from '../../../fixtures/protobuf.ts';
+import { hasPythonModules, runPython } from '../../../fixtures/python.ts';
+
+/** The long form: SWELLSIGHT_MUTATIONS=100000. */
+const MUTATIONS = Number(process.env['SWELLSIGHT_MUTATIONS'] ?? 1000);
 
 let dir: string;
 beforeAll(async () => {
@@ -68,6 +74,11 @@ describe('scanOnnx', () => {
     ['a varint without an end', Buffer.alloc(30, 0xff), 'is truncated'],
     ['deeply nested graphs', model(nestedGraphs(40)), 'is nested too deeply'],
     ['code compiled for one provider', model(field(1, field(4, 'EPContext'))), 'EPContext'],
+    [
+      'a file name that is not UTF-8',
+      model(field(5, field(13, field(1, 'location'), field(2, Buffer.of(0xc0, 0xaf))))),
+      'not UTF-8',
+    ],
     ['a very long file name', model(field(5, externalTensor('a'.repeat(5000)))), 'a name that is too long'],
   ])('refuses %s', async (_what, bytes, message) => {
     const error = await scan(bytes).catch((thrown: unknown) => thrown);
@@ -123,6 +134,65 @@ describe('scanOnnx', () => {
   it('accepts a tensor of a realistic size', async () => {
     expect(await scan(model(field(5, dims(4096, 4096)), field(5, packed(1280, 1000))))).toEqual([]);
   });
+
+  /** The tag or length `value` with one more byte than it needs. */
+  const overlong = (value: number): Buffer => {
+    const bytes = varint(value);
+    return Buffer.concat([bytes.subarray(0, -1), Buffer.from([(bytes.at(-1) ?? 0) | 0x80, 0])]);
+  };
+  const entry = (...parts: Buffer[]): Buffer => model(field(5, field(13, ...parts)));
+  const location = [field(1, 'location'), field(2, 'weights.bin')];
+  it.each([
+    ['an unknown field behind the location', entry(...location, field(3, 'other'))],
+    ['a number behind the location', entry(...location, varint(3 * 8), varint(1))],
+    ['a second key', entry(...location, field(1, 'offset'))],
+    ['a second value', entry(...location, field(2, 'other'))],
+    ['an overlong tag', entry(overlong(10), varint(8), Buffer.from('location'), field(2, 'weights.bin'))],
+    ['an overlong length', entry(varint(10), overlong(8), Buffer.from('location'), field(2, 'weights.bin'))],
+    ['an overlong tag of a graph', Buffer.concat([overlong(7 * 8 + 2), varint(0)])],
+    ['a tag of 2^32 that ends like an entry', model(field(5, field(2 ** 29 + 13, ...location)))],
+    ['a tag of 2^32 that ends like a graph', field(2 ** 29 + 7, field(5, externalTensor('weights.bin')))],
+    ['a number of more than 64 bits', Buffer.concat([varint(8), Buffer.alloc(9, 0xff), Buffer.from([4])])],
+  ])('refuses %s', async (_what, bytes) => {
+    await expect(scan(bytes)).rejects.toMatchObject({ code: 'model_bundle_refused' });
+  });
+
+  it('accepts a negative number, which takes ten bytes', async () => {
+    const negative = Buffer.concat([varint(8), Buffer.alloc(9, 0xff), Buffer.from([1])]);
+    expect(await scan(Buffer.concat([negative, model()]))).toEqual([]);
+  });
+
+  it.skipIf(!hasPythonModules('onnx'))(
+    `finds all that protobuf finds in the ones of ${MUTATIONS} mutated files that it accepts`,
+    async () => {
+      const { uniform } = randomFrom(20261130);
+      const originals = [
+        model(field(5, externalTensor('weights.bin')), field(1, field(4, 'EPContext'))),
+        model(field(1, field(4, 'Conv'), field(5, field(5, externalTensor('a'))))),
+        model(field(15, field(1, externalTensor('b')), field(2, externalTensor('c')))),
+      ];
+      const files: Buffer[] = [];
+      for (let count = 0; count < MUTATIONS; count += 1)
+        files.push(mutate(originals[count % originals.length] ?? Buffer.alloc(0), uniform));
+      const list = join(dir, 'mutated.txt');
+      await writeFile(list, files.map((bytes) => bytes.toString('base64')).join('\n'));
+      const script = join(import.meta.dirname, '../../../fixtures/onnx-references.py');
+      const seen = JSON.parse(await runPython(script, [list], MUTATIONS * 20 + 60_000)) as (
+        string[] | null
+      )[];
+      expect(seen).toHaveLength(files.length);
+      let compared = 0;
+      for (const [at, bytes] of files.entries()) {
+        const found = await scan(bytes).catch(() => null);
+        const references = seen[at] ?? null;
+        if (found === null || references === null) continue;
+        compared += 1;
+        expect(found).toEqual(expect.arrayContaining(references));
+      }
+      expect(compared).toBeGreaterThan(0);
+    },
+    MUTATIONS * 50 + 60_000,
+  );
 
   it('does not follow a link', async () => {
     const link = join(dir, 'link.onnx');

@@ -8,7 +8,12 @@ import {
   sniffFormat,
 } from '../../../../src/vision/child/decode.ts';
 import { jpegOf } from '../../../fixtures/jpeg.ts';
+import { randomFrom } from '../../../fixtures/labelled.ts';
+import { mutate } from '../../../fixtures/mutate.ts';
 import { pngOf } from '../../../fixtures/png.ts';
+
+/** The long form: SWELLSIGHT_MUTATIONS=1000000. */
+const MUTATIONS = Number(process.env['SWELLSIGHT_MUTATIONS'] ?? 1000);
 
 const solid = (width: number, height: number, background: string) =>
   sharp({ create: { width, height, channels: 3, background } });
@@ -279,5 +284,78 @@ describe('plainJpegSize', () => {
     expect(plainJpegSize(await base.clone().toColourspace('b-w').jpeg().toBuffer())).toBeNull();
     expect(plainJpegSize(await base.clone().toColourspace('cmyk').jpeg().toBuffer())).toBeNull();
     expect(plainJpegSize(await base.clone().withMetadata({ orientation: 6 }).jpeg().toBuffer())).toBeNull();
+  });
+
+  /** Puts bytes before the frame header. */
+  const beforeFrame = (jpeg: Buffer, bytes: readonly number[]): Buffer => {
+    const at = jpeg.indexOf(Buffer.from([0xff, 0xc0]));
+    return Buffer.concat([jpeg.subarray(0, at), Buffer.from(bytes), jpeg.subarray(at)]);
+  };
+
+  it.each([
+    ['a fill byte', [0xff]],
+    ['several fill bytes', [0xff, 0xff, 0xff]],
+    ['bytes between segments', [0x12, 0x34]],
+    ['a restart marker', [0xff, 0xd0]],
+    ['a marker without a length', [0xff, 0x01]],
+    ['a second start of image', [0xff, 0xd8]],
+    ['a length of zero', [0xff, 0xfe, 0, 0]],
+    ['a length of one', [0xff, 0xfe, 0, 1]],
+    ['arithmetic conditioning', [0xff, 0xcc, 0, 4, 0, 0]],
+    ['a reserved marker', [0xff, 0xf1, 0, 2]],
+    ['a lossless frame', [0xff, 0xc3, 0, 11, 8, 0, 9, 0, 9, 1, 1, 0x11, 0]],
+    ['a frame header of another length', [0xff, 0xc0, 0, 20, 8, 0, 9, 0, 9, 3, 1, 0x11, 0]],
+  ])('returns null for %s before the frame header', async (_what, bytes) => {
+    expect(plainJpegSize(beforeFrame(await jpegOf(1, { width: 320, height: 240 }), bytes))).toBeNull();
+  });
+
+  it('reads the size of the decoder when a fill byte hides a second frame header', async () => {
+    const jpeg = await jpegOf(1, { width: 320, height: 240 });
+    const at = jpeg.indexOf(Buffer.from([0xff, 0xc0]));
+    const afterFrame = at + 2 + jpeg.readUInt16BE(at + 2);
+    // A reader that takes the fill byte for a marker skips 0xc000 bytes from here, into the comment.
+    const comment = Buffer.alloc(2 + 0xff00);
+    comment.set([0xff, 0xfe, 0xff, 0x00]);
+    const decoy = at + 2 + 0xc000 - (afterFrame + 1);
+    comment.set([0xff, 0xc0, 0, 17, 8, 0, 16, 0, 16, 3], decoy);
+    const hidden = Buffer.concat([
+      jpeg.subarray(0, at),
+      Buffer.from([0xff]),
+      jpeg.subarray(at, afterFrame),
+      comment,
+      jpeg.subarray(afterFrame),
+    ]);
+    expect((await readImageHeader(hidden)).size).toEqual({ width: 320, height: 240 });
+  });
+
+  it(
+    `agrees with the decoder about ${MUTATIONS} mutated files`,
+    async () => {
+      const { uniform } = randomFrom(20261130);
+      const plain = await jpegOf(1, { width: 320, height: 240 });
+      const progressive = await jpegOf(2, { width: 320, height: 240, progressive: true });
+      let known = 0;
+      for (let count = 0; count < MUTATIONS; count += 1) {
+        const bytes = mutate(count % 4 === 0 ? progressive : plain, uniform);
+        const size = sniffFormat(bytes) === 'jpeg' ? plainJpegSize(bytes) : null;
+        if (size === null) continue;
+        const metadata = await sharp(bytes, { limitInputPixels: false })
+          .metadata()
+          .catch(() => null);
+        if (metadata === null) continue;
+        known += 1;
+        expect({ width: metadata.width, height: metadata.height }).toEqual(size);
+      }
+      expect(known).toBeGreaterThan(0);
+    },
+    MUTATIONS * 50 + 60_000,
+  );
+
+  it('does not decode an image that is larger than its header', async () => {
+    const bytes = await jpegOf(1, { width: 320, height: 240 });
+    const header = { ...(await readImageHeader(bytes)), size: { width: 160, height: 120 } };
+    await expect(decodeImage(bytes, header, { width: 64, height: 64 })).rejects.toMatchObject({
+      code: 'image_corrupt',
+    });
   });
 });
