@@ -1,3 +1,4 @@
+import { withAbort } from '../base/abort.ts';
 import type { Clock } from '../base/clock.ts';
 import { AgentError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
@@ -80,7 +81,7 @@ export class CameraRunner {
   readonly #closing = new AbortController();
   /** Ends the schedule; the current observation goes on. */
   readonly #leaving = new AbortController();
-  /** Aborts the current observation after `leave` ran out of time. */
+  /** Aborts all observations after `leave` ran out of time. */
   readonly #abandoning = new AbortController();
   readonly #queue: ObservationQueue;
   /** Settles when the runner that this one replaces has ended. */
@@ -118,9 +119,9 @@ export class CameraRunner {
     return running;
   }
 
-  /** Takes no further slot and ends after the current observation, which is abandoned after `withinMs`. */
-  leave(withinMs: number): void {
-    this.#leaving.abort();
+  /** Takes no further slot. What still runs or waits after `withinMs` is abandoned; captures then reject with `reason`. */
+  leave(withinMs: number, reason: AgentError): void {
+    this.#leaving.abort(reason);
     const ended = new AbortController();
     const abandon = (): void => this.#abandoning.abort();
     void this.#deps.clock.sleep(withinMs, ended.signal).then(abandon, () => undefined);
@@ -150,13 +151,15 @@ export class CameraRunner {
           this.#log.error({ err: thrown }, 'observation lost');
         }
       }
-      // Captures on request may still run.
-      if (!signal.aborted) await this.#queue.drain();
+      // Captures on request may still run or wait.
+      await withAbort(this.#queue.drain(), signal);
     } catch (thrown) {
       if (!signal.aborted) throw thrown;
     } finally {
       // Before the camera closes: a capture that runs is abandoned, not recorded as a camera failure.
-      this.#closing.abort();
+      this.#closing.abort(
+        leaving.aborted ? leaving.reason : new AgentError('vision_closed', 'the agent is stopping'),
+      );
       if (signal.aborted || leaving.aborted) this.#step.end();
       await this.#deps.camera.close();
     }
@@ -169,22 +172,16 @@ export class CameraRunner {
 
   /**
    * Makes one observation now. Rejects with `capture_busy` when too many captures wait or the schedule leaves no time, as
-   * the store does, when the signal aborts, and with `vision_closed` at the end.
+   * the store does, when the signal aborts, with the reason of `leave`, and with `vision_closed` at a stop.
    */
   async capture(signal: AbortSignal): Promise<Observation> {
-    const closing = this.#closing.signal;
-    const either = AbortSignal.any([signal, closing]);
-    try {
-      return await this.#queue.runRequest(() => {
-        either.throwIfAborted();
-        const now = { dueAtMs: this.#deps.clock.nowMs(), skipped: null };
-        // A person waits: the first failure of the camera is the answer.
-        return this.#observe(now, either, AbortSignal.abort());
-      }, either);
-    } catch (thrown) {
-      if (!closing.aborted || thrown instanceof AgentError) throw thrown;
-      throw new AgentError('vision_closed', 'the agent is stopping', { cause: thrown });
-    }
+    const either = AbortSignal.any([signal, this.#closing.signal]);
+    return await this.#queue.runRequest(() => {
+      either.throwIfAborted();
+      const now = { dueAtMs: this.#deps.clock.nowMs(), skipped: null };
+      // A person waits: the first failure of the camera is the answer.
+      return this.#observe(now, either, AbortSignal.abort());
+    }, either);
   }
 
   async #observe(slot: Slot, signal: AbortSignal, noRetry: AbortSignal): Promise<Observation> {

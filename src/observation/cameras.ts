@@ -1,5 +1,6 @@
 import { untilAborted } from '../base/abort.ts';
 import { isoTime, type Clock } from '../base/clock.ts';
+import { AgentError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import { SelfLabeller } from '../calibration/self-labeller.ts';
 import type { SiteCalibration } from '../calibration/site-calibration.ts';
@@ -106,7 +107,8 @@ export class CameraSet {
 
   async #replace(before: CameraRunner, settings: CameraSettings): Promise<void> {
     const runner = await this.#createRunner(settings, before);
-    before.leave(LEAVE_WITHIN_MS);
+    const reason = new AgentError('capture_busy', 'the camera was changed', { hint: 'try again' });
+    before.leave(LEAVE_WITHIN_MS, reason);
     this.runners.set(settings.id, runner);
     if (!isSameSource(before.settings, settings)) {
       this.#startSelfLabelling(settings);
@@ -117,7 +119,7 @@ export class CameraSet {
 
   #remove(runner: CameraRunner): void {
     const { id } = runner;
-    runner.leave(LEAVE_WITHIN_MS);
+    runner.leave(LEAVE_WITHIN_MS, new AgentError('camera_unknown', `the camera ${id} was removed`));
     this.runners.delete(id);
     this.#deps.calibrations.forget(id);
     this.#labellers.delete(id);
@@ -263,10 +265,8 @@ export class CameraSet {
     const heightM = labeller.label(estimate, truths);
     const { n, maeM, medianMaeM } = labeller.score().calibrated;
     if (n > 0 && maeM !== null && medianMaeM !== null) {
-      const errors = {
-        mean_error_m: Number(maeM.toFixed(2)),
-        median_error_m: Number(medianMaeM.toFixed(2)),
-      };
+      const [mean_error_m, median_error_m] = [maeM, medianMaeM].map((m) => Number(m.toFixed(2)));
+      const errors = { mean_error_m, median_error_m };
       log.info({ camera, ...errors, n }, 'calibration compared with the simulated truth');
     }
     if (heightM === null) return;

@@ -19,6 +19,8 @@ const SETTINGS = cameraSettings({
   timeoutS: 5,
 });
 
+const CHANGED = new AgentError('capture_busy', 'the camera was changed');
+
 /** A camera that is held until it is let go, and a schedule whose slots the test gives. */
 class Rig {
   readonly log: string[] = [];
@@ -128,7 +130,7 @@ describe('CameraRunner that is replaced', () => {
     old.slot();
     await settle();
     const after = runner(next, { ...SETTINGS, schedule: { everyS: 10 } }, before);
-    before.leave(10_000);
+    before.leave(10_000, CHANGED);
     void after.run(stop.now.signal);
     const captured = after.capture(stop.now.signal);
     await settle();
@@ -152,11 +154,43 @@ describe('CameraRunner that is replaced', () => {
     old.slot();
     await settle();
     const after = runner(next, SETTINGS, before);
-    before.leave(50);
+    before.leave(50, CHANGED);
     void after.run(stop.now.signal);
     await ended;
     await settle();
     expect([appended.length, old.closed]).toEqual([0, true]);
+    next.slot();
+    await settle();
+    expect(next.log).toEqual(['capture']);
+  });
+
+  it.each<[string, (before: CameraRunner) => void]>([
+    ['its time to leave is over', (before) => before.leave(50, CHANGED)],
+    [
+      'the agent stops while it leaves',
+      (before) => {
+        before.leave(600_000, CHANGED);
+        stop.now.abort();
+      },
+    ],
+  ])('refuses the captures that run and wait when %s', async (_name, leave) => {
+    const [old, next] = [new Rig('old'), new Rig('next')];
+    const before = runner(old);
+    const ended = before.run(stop.now.signal);
+    await settle();
+    const captures = [1, 2, 3].map(() => before.capture(new AbortController().signal));
+    const outcomes = Promise.allSettled(captures);
+    await settle();
+    expect(old.log).toEqual(['capture']);
+    const after = runner(next, SETTINGS, before);
+    leave(before);
+    await ended;
+    expect(await outcomes).toEqual(captures.map(() => ({ status: 'rejected', reason: CHANGED })));
+    await expect(before.capture(new AbortController().signal)).rejects.toBe(CHANGED);
+    expect([old.log, appended.length, old.closed]).toEqual([['capture'], 0, true]);
+    if (stop.now.signal.aborted) return;
+    void after.run(stop.now.signal);
+    await settle();
     next.slot();
     await settle();
     expect(next.log).toEqual(['capture']);
@@ -167,7 +201,7 @@ describe('CameraRunner that is replaced', () => {
     const before = runner(old);
     const ended = before.run(stop.now.signal);
     await settle();
-    before.leave(10_000);
+    before.leave(10_000, CHANGED);
     await ended;
     expect(old.closed).toBe(true);
   });
