@@ -32,10 +32,13 @@ export class DirectoryCamera implements Camera {
   readonly #bursts: BurstCapture;
   readonly #naturalOrder = new Intl.Collator('en', { numeric: true });
   /**
-   * Only for `watch`: the complete files that were already listed, with their ctime. A file that is not in this map is
-   * new. Comparing its time with the clock would fail: clocks are set, and file servers have other clocks.
+   * Only for `watch`: the complete files that were already listed, by name and by inode. Comparing the time of a file with
+   * the clock would not tell what is new: clocks are set, and file servers have other clocks.
    */
-  #seen: Map<string, number> | null = null;
+  #seen: {
+    readonly byName: ReadonlyMap<string, ImageFile>;
+    readonly byIno: ReadonlyMap<number, ImageFile>;
+  } | null = null;
   /** Only for `watch`: incomplete files, with their ctime and when they were first found like this, monotonic ms. */
   #incomplete = new Map<string, { readonly ctimeMs: number; readonly sinceMs: number }>();
   #lastName: string | null = null;
@@ -83,7 +86,7 @@ export class DirectoryCamera implements Camera {
       let fault: string | null = null;
       for (const file of newFiles) {
         signal.throwIfAborted();
-        const bytes = await this.#read(file.name);
+        const bytes = this.#isBeingOverwritten(file) ? 'is being overwritten' : await this.#read(file.name);
         if (typeof bytes === 'string' || !(isCompleteImage(bytes) || this.#isSettled(file, bytes))) {
           const reason = typeof bytes === 'string' ? bytes : 'is incomplete, or no image';
           fault ??= `the newest file, ${displayName(file.name)}, ${reason}`;
@@ -93,7 +96,10 @@ export class DirectoryCamera implements Camera {
         // Skip older files that arrived since the last frame: only the newest one shows the present.
         const incomplete = new Set(newFiles.slice(0, newFiles.indexOf(file)).map(({ name }) => name));
         const seen = files.filter(({ name }) => !incomplete.has(name));
-        this.#seen = new Map(seen.map(({ name, ctimeMs }) => [name, ctimeMs]));
+        this.#seen = {
+          byName: new Map(seen.map((known) => [known.name, known])),
+          byIno: new Map(seen.map((known) => [known.ino, known])),
+        };
         this.#lastName = file.name;
         this.#incomplete.clear();
         return this.#frame(bytes, file.name);
@@ -104,9 +110,24 @@ export class DirectoryCamera implements Camera {
     }
   }
 
+  /**
+   * True for a picture that was not listed before. A backup by hard link, `chmod` and `rename` change the ctime, but the
+   * inode still has its size and mtime: the picture is an old one.
+   */
   #isNew(file: ImageFile): boolean {
     if (this.#seen === null) return this.#clock.nowMs() - file.ctimeMs <= this.#options.maxAgeMs;
-    return this.#seen.get(file.name) !== file.ctimeMs;
+    const { byName, byIno } = this.#seen;
+    if (byName.get(file.name)?.ctimeMs === file.ctimeMs) return false;
+    const known = byIno.get(file.ino);
+    return known?.size !== file.size || known.mtimeMs !== file.mtimeMs;
+  }
+
+  /**
+   * True while a program writes over an image that was there before: a read would give the start of the new picture and
+   * the end of the old one. A file that never rests, because frames arrive faster than polls, is read after some seconds.
+   */
+  #isBeingOverwritten({ overwrittenSinceMs }: ImageFile): boolean {
+    return overwrittenSinceMs !== null && this.#clock.monoMs() - overwrittenSinceMs < SETTLED_MS;
   }
 
   /**

@@ -5,8 +5,16 @@ import { AgentError } from '../base/errors.ts';
 export interface ImageFile {
   /** Path below the directory. Each character is one byte, because names need not be valid UTF-8. */
   readonly name: string;
-  /** Time of the last change of content or name. An uploading program can set mtime, but not ctime. */
+  /** Time of the last change of content, name or attributes. An uploading program can set mtime, but not ctime. */
   readonly ctimeMs: number;
+  readonly mtimeMs: number;
+  readonly size: number;
+  readonly ino: number;
+  /**
+   * Monotonic time since which each listing has found that the file was overwritten in place, ms. Null when the last
+   * listing found no change: then no program writes it.
+   */
+  readonly overwrittenSinceMs: number | null;
 }
 
 export interface DirectoryListingOptions {
@@ -43,7 +51,7 @@ export class DirectoryListing {
   readonly #clock: Clock;
   /** The entries of each directory at its last change. */
   readonly #directories = new Map<string, Entries>();
-  readonly #ctimes = new Map<string, number>();
+  readonly #files = new Map<string, ImageFile>();
   /** Files that were overwritten once, such as latest.jpg: each listing reads their times. */
   readonly #overwritten = new Set<string>();
   #cursor = 0;
@@ -100,7 +108,7 @@ export class DirectoryListing {
   async files(newest: string | null, signal: AbortSignal): Promise<ImageFile[]> {
     const names = await this.names(signal);
     const present = new Set(names);
-    for (const name of this.#ctimes.keys()) if (!present.has(name)) this.#ctimes.delete(name);
+    for (const name of this.#files.keys()) if (!present.has(name)) this.#files.delete(name);
     const due = this.#dueNames(names, newest);
     const work = async (): Promise<void> => {
       for (let name = due.pop(); name !== undefined; name = due.pop()) {
@@ -109,7 +117,7 @@ export class DirectoryListing {
       }
     };
     await Promise.all(Array.from({ length: PARALLEL_STATS }, work));
-    return [...this.#ctimes].map(([name, ctimeMs]) => ({ name, ctimeMs }));
+    return [...this.#files.values()];
   }
 
   /** The entries of a directory. Reads only a directory that has changed. */
@@ -145,7 +153,7 @@ export class DirectoryListing {
       (name, index) =>
         (index >= from && index < this.#cursor) ||
         name === newest ||
-        !this.#ctimes.has(name) ||
+        !this.#files.has(name) ||
         this.#overwritten.has(name),
     );
   }
@@ -153,12 +161,16 @@ export class DirectoryListing {
   async #readTime(name: string): Promise<void> {
     const entry = await stat(this.pathOf(name)).catch(() => null);
     if (!entry?.isFile()) {
-      this.#ctimes.delete(name);
+      this.#files.delete(name);
       return;
     }
-    const before = this.#ctimes.get(name) ?? entry.ctimeMs;
-    if (before !== entry.ctimeMs && this.#overwritten.size < MAX_STATS) this.#overwritten.add(name);
-    this.#ctimes.set(name, entry.ctimeMs);
+    const { ctimeMs, mtimeMs, size, ino } = entry;
+    const before = this.#files.get(name);
+    const isChanged = before !== undefined && before.ctimeMs !== ctimeMs;
+    if (isChanged && this.#overwritten.size < MAX_STATS) this.#overwritten.add(name);
+    const isOverwritten = isChanged && before.ino === ino;
+    const overwrittenSinceMs = isOverwritten ? (before.overwrittenSinceMs ?? this.#clock.monoMs()) : null;
+    this.#files.set(name, { name, ctimeMs, mtimeMs, size, ino, overwrittenSinceMs });
   }
 }
 

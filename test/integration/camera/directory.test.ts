@@ -1,12 +1,17 @@
 import {
   appendFileSync,
+  chmodSync,
+  closeSync,
+  ftruncateSync,
   linkSync,
   mkdirSync,
   mkdtempSync,
+  openSync,
   renameSync,
   rmSync,
   symlinkSync,
   writeFileSync,
+  writeSync,
 } from 'node:fs';
 import { spawnSync } from 'node:child_process';
 import { tmpdir } from 'node:os';
@@ -107,6 +112,81 @@ describe('DirectoryCamera with replay: watch', () => {
     put('newer.jpg', two);
     expect(await origins(camera, 1)).toEqual(['newer.jpg']);
   });
+});
+
+describe('DirectoryCamera with replay: watch and files that change', () => {
+  const path = (name: string): string => join(dir, name);
+
+  it.each<[string, () => void]>([
+    ['a backup by hard link', () => linkSync(path('old.jpg'), path('.backup'))],
+    ['a second name', () => linkSync(path('old.jpg'), path('second.jpg'))],
+    ['chmod', () => chmodSync(path('old.jpg'), 0o600)],
+    ['rename', () => renameSync(path('old.jpg'), path('renamed.jpg'))],
+    ['rename of the newest', () => renameSync(path('new.jpg'), path('renamed.jpg'))],
+    [
+      'an exchange of two names',
+      () => {
+        renameSync(path('old.jpg'), path('.other'));
+        renameSync(path('new.jpg'), path('old.jpg'));
+        renameSync(path('.other'), path('new.jpg'));
+      },
+    ],
+  ])('does not yield an old picture again after %s', async (_name, change) => {
+    put('old.jpg', one);
+    const camera = open('watch');
+    expect(await origins(camera, 1)).toEqual(['old.jpg']);
+    put('new.jpg', two);
+    expect(await origins(camera, 1)).toEqual(['new.jpg']);
+    // The ctime of a file system may have a resolution of some milliseconds.
+    await new Promise((resolve) => setTimeout(resolve, 30));
+    change();
+    expect(await failureCode(camera, { timeoutS: 0.8 })).toBe('camera_no_frame');
+    put('newer.jpg', three);
+    expect(await origins(camera, 1)).toEqual(['newer.jpg']);
+  });
+
+  it('yields a picture that replaces another one by rename, and one that a rotation makes room for', async () => {
+    put('latest.jpg', one);
+    const camera = open('watch');
+    expect(await origins(camera, 1)).toEqual(['latest.jpg']);
+    put('.tmp', two);
+    renameSync(path('.tmp'), path('latest.jpg'));
+    expect(Buffer.from((await captureBurst(camera)).frames[0]!.bytes)).toEqual(two);
+    renameSync(path('latest.jpg'), path('previous.jpg'));
+    put('latest.jpg', three);
+    expect(Buffer.from((await captureBurst(camera)).frames[0]!.bytes)).toEqual(three);
+  });
+
+  it('yields no mixture of two pictures while a file is overwritten in place', async () => {
+    put('a.jpg', one);
+    const camera = open('watch');
+    expect(await origins(camera, 1)).toEqual(['a.jpg']);
+    const file = openSync(path('a.jpg'), 'r+');
+    const piece = Math.ceil(two.length / 20);
+    let written = 0;
+    const write = (): void => {
+      written += writeSync(file, two, written, Math.min(piece, two.length - written), written);
+      if (written < two.length) return;
+      ftruncateSync(file, two.length);
+      clearInterval(writing);
+    };
+    const writing = setInterval(write, 50);
+    write();
+    const { frames } = await captureBurst(camera, { timeoutS: 20 });
+    clearInterval(writing);
+    closeSync(file);
+    expect(Buffer.from(frames[0]!.bytes)).toEqual(two);
+  });
+
+  it('yields frames of a file that is overwritten all the time', async () => {
+    put('a.jpg', one);
+    const camera = open('watch');
+    expect(await origins(camera, 1)).toEqual(['a.jpg']);
+    const writing = setInterval(() => put('a.jpg', two), 50);
+    const { frames } = await captureBurst(camera, { timeoutS: 30 });
+    clearInterval(writing);
+    expect(Buffer.from(frames[0]!.bytes)).toEqual(two);
+  }, 60_000);
 });
 
 describe('DirectoryCamera with names and trees as cameras make them', () => {
