@@ -44,6 +44,8 @@ export class MqttLink implements Link {
   readonly #reconnects: Reconnects;
   readonly #stopped = new AbortController();
   #session: Session | null = null;
+  /** Settles when the last attempt has set `#session`, or has failed. Does not reject. */
+  #connecting: Promise<unknown> = Promise.resolve();
   #isOnline = false;
   #connectedSinceMs: number | null = null;
   /** The broker's session contains an oversized packet: the next connection starts a new session. */
@@ -125,7 +127,7 @@ export class MqttLink implements Link {
   }
 
   async #run(signal: AbortSignal): Promise<void> {
-    while (!signal.aborted) {
+    while (!this.#stopping) {
       const delayMs = await this.#attempt(signal);
       // `waitForRetry` rejects only when the signal fires, and then the loop ends.
       await this.#credentialWatch.waitForRetry(delayMs, signal).catch(() => undefined);
@@ -162,7 +164,9 @@ export class MqttLink implements Link {
     const will = { topic: topics.status, payload: this.#statusMessage('offline') };
     const clean = this.#needsCleanSession;
     const options = { ...this.#tuning, ...broker, clientId, credentials, will, clean };
-    return Session.connect(options, clock, signal);
+    const connecting = Session.connect(options, clock, signal).then((session) => (this.#session = session));
+    this.#connecting = connecting.catch(() => undefined);
+    return connecting;
   }
 
   #connectFailed(failure: ConnectFailure, credentials: Credentials | null): number {
@@ -205,7 +209,6 @@ export class MqttLink implements Link {
     signal: AbortSignal,
   ): Promise<{ readonly reason: string; readonly isRenewal: boolean }> {
     const { clock, log, onConnected } = this.#deps;
-    this.#session = session;
     this.#reconnects.connected();
     this.#statusWatch.connected(session.broker);
     session.inbox.listen((message) => this.#receive(session, message));
@@ -243,7 +246,7 @@ export class MqttLink implements Link {
     // If the broker refuses the subscription to commands, the device still publishes.
     await Promise.all([this.#commandSubscription.subscribe(session, omitted), subscribeStatus()]);
     session.stage = 'publish';
-    if (this.#reconnects.connections === 1) await this.#publishStatus(session, 'starting');
+    if (this.#reconnects.connections === 1 && !this.#stopping) await this.#publishStatus(session, 'starting');
     await this.#publishStatesAndOnline(session);
     this.#statusWatch.publishedOnline();
     // Subscribe again: a slow broker may publish the old will message late. After `online`, any other status is stale.
@@ -280,13 +283,15 @@ export class MqttLink implements Link {
   }
 
   async #leave(): Promise<void> {
+    const stepMs = this.#tuning.stopTimeoutMs / 3;
+    // The broker may have CONNECT already. If the socket closed now, it would publish the will message.
+    await settleWithin(stepMs, this.#deps.clock, this.#connecting);
     const session = this.#session;
-    const { stopTimeoutMs } = this.#tuning;
     // Also before the first `online` is acknowledged: the broker may have published it already.
-    const isPublished = session?.isOpen === true && (await this.#publishStopped(session, stopTimeoutMs / 2));
+    const isPublished = session?.isOpen === true && (await this.#publishStopped(session, stepMs));
     this.#stopped.abort();
     // Without DISCONNECT, the broker publishes the will message: `offline` is better than a permanent `online`.
-    if (isPublished) await session.leave(stopTimeoutMs / 3);
+    if (isPublished) await session.leave(stepMs);
     else session?.drop('stopped');
     await this.#running;
   }

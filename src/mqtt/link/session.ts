@@ -254,8 +254,8 @@ export class Session implements SessionEnd, SessionLoss {
     });
     this.#window.close(error);
     this.#requests.failAll(error);
-    // This also closes the socket. Not needed after `leave`, which has called `end` already.
-    if (reason !== 'left') this.#client.end(true);
+    // This also closes the socket. `leave` does so itself, after DISCONNECT: until then, a request may fail and call this.
+    if (!this.#isLeaving) this.#client.end(true);
     this.#resolveClosed(reason);
   }
 }

@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { contractFault } from '../../fixtures/contract.ts';
@@ -187,6 +188,23 @@ describe('MqttLink on mosquitto', () => {
     expect(performance.now() - startedMs).toBeLessThan(12_000);
     await until(() => sockets.every(({ destroyed }) => destroyed), 'the sockets to be closed');
   });
+
+  it.each([5, 4] as const)(
+    'leaves `stopped` when it stops at any moment of its first connect: MQTT %i',
+    async (protocolVersion) => {
+      const mosquitto = await bed.broker();
+      const seen = await mosquitto.record(topics.status);
+      for (let waitMs = 0; waitMs < 20; waitMs += 1) {
+        const { link } = startLink(linkOptions(mosquitto.url, { protocolVersion }));
+        await delay(waitMs);
+        await link.stop();
+        const kept = await mosquitto.record(topics.status);
+        await until(() => kept.length > 0, 'the status');
+        expect(states(kept)).toEqual(['stopped']);
+      }
+      expect(states(seen)).not.toContain('offline');
+    },
+  );
 
   it('stops in bounded time when the broker freezes, so that the broker publishes the will', async () => {
     const mosquitto = await bed.broker();
