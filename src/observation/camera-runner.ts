@@ -109,7 +109,8 @@ export class CameraRunner {
     copyLatest();
     // A camera takes one client at a time, so the first observation waits for the end of the former runner.
     this.#mayStart = before ? before.#ended.then(copyLatest) : Promise.resolve();
-    this.#queue = new ObservationQueue({ after: this.#mayStart }, deps);
+    const failure = (): AgentError | null => this.failure;
+    this.#queue = new ObservationQueue({ after: this.#mayStart }, { ...deps, failure });
   }
 
   /** Observes slot after slot until the signal aborts or `leave` is called; then closes the camera. */

@@ -11,6 +11,8 @@ export interface ObservationQueueOptions {
 export interface ObservationQueueDeps {
   readonly clock: Clock;
   readonly schedule: Pick<Schedule, 'nextRunAtMs'>;
+  /** Why the newest burst of the camera failed; null when it did not. */
+  readonly failure: () => AgentError | null;
 }
 
 interface Request {
@@ -175,6 +177,13 @@ export class ObservationQueue {
     const waitMs = (this.#requests.length + 1) * this.#durationMs;
     const retryAfterS = Math.min(MAX_RETRY_AFTER_S, Math.max(1, Math.ceil(waitMs / 1000)));
     const message = `${reason}; try again in ${retryAfterS} s`;
-    return new AgentError('capture_busy', message, { context: { retryAfterS } });
+    const context = { retryAfterS };
+    const failure = this.#deps.failure();
+    if (!failure) return new AgentError('capture_busy', message, { context });
+    // A camera that fails slowly is the cause: then a longer schedule is no remedy.
+    return new AgentError('capture_busy', `${message} (the newest burst failed: ${failure.message})`, {
+      context: { ...context, failure: failure.code },
+      hint: failure.hint,
+    });
   }
 }

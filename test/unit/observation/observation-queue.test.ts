@@ -1,4 +1,5 @@
 import { beforeEach, describe, expect, it } from 'vitest';
+import { AgentError } from '../../../src/base/errors.ts';
 import { ObservationQueue } from '../../../src/observation/observation-queue.ts';
 import { ManualClock } from '../../fixtures/store.ts';
 
@@ -10,6 +11,7 @@ describe('ObservationQueue', () => {
   let started: string[];
   let ends: Map<string, () => void>;
   let queue: ObservationQueue;
+  let failure: AgentError | null;
 
   /** The schedule has a slot at the start of each minute. */
   const nextRunAtMs = (): number => Math.ceil(clock.nowMs() / PERIOD_MS) * PERIOD_MS;
@@ -17,12 +19,14 @@ describe('ObservationQueue', () => {
   const open = (
     after: Promise<unknown> = Promise.resolve(),
     next: () => number | null = nextRunAtMs,
-  ): ObservationQueue => new ObservationQueue({ after }, { clock, schedule: { nextRunAtMs: next } });
+  ): ObservationQueue =>
+    new ObservationQueue({ after }, { clock, schedule: { nextRunAtMs: next }, failure: () => failure });
 
   beforeEach(() => {
     clock = new ManualClock(0);
     started = [];
     ends = new Map();
+    failure = null;
     queue = open();
   });
 
@@ -69,6 +73,32 @@ describe('ObservationQueue', () => {
     for (const name of ['r0', 'r1', 'r2', 'r3', 'r4']) await end(name, 10);
     expect(await Promise.all([running, ...waiting])).toEqual(['r0', 'r1', 'r2', 'r3', 'r4']);
     expect(queue.hasRoomForRequest).toBe(true);
+  });
+
+  it.each<[string, AgentError, string]>([
+    [
+      'usual',
+      new AgentError('camera_timeout', 'no image within 8 s'),
+      'the camera answers too slowly; increase its timeoutS',
+    ],
+    ['own', new AgentError('camera_auth', 'refused (401)', { hint: 'set username' }), 'set username'],
+    [
+      'command',
+      new AgentError('camera_command', 'the command ended with 1'),
+      'run the capture command by hand and read its output',
+    ],
+  ])('names the failure of the camera and its %s remedy in a refusal', async (_kind, thrown, hint) => {
+    failure = thrown;
+    void slot('s1', 'failed');
+    const waiting = ['r1', 'r2', 'r3', 'r4'].map((name) => request(name));
+    await expect(queue.runRequest(work('r5'), new AbortController().signal)).rejects.toMatchObject({
+      code: 'capture_busy',
+      message: expect.stringContaining(`the newest burst failed: ${thrown.message}`) as string,
+      hint,
+      context: { retryAfterS: 1, failure: thrown.code },
+    });
+    for (const name of ['s1', 'r1', 'r2', 'r3', 'r4']) await end(name, 10);
+    await Promise.all(waiting);
   });
 
   it('frees the place of a request whose client leaves', async () => {
