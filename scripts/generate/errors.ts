@@ -1,5 +1,6 @@
 import { ERROR_CODES } from '../../src/base/errors.ts';
 import { CAUSE_REMEDIES, REMEDIES } from '../../src/camera/remedies.ts';
+import { CAMERA_EXAMPLES, CONFIGURATION_EXAMPLES } from './error-examples.ts';
 
 const escapeCell = (text: string): string => text.replaceAll('|', '\\|');
 
@@ -35,6 +36,20 @@ export function errorFiles(): Record<string, string> {
     'Where the camera or the network names the cause, one of these remedies stands in its place:',
     '',
     ...causes,
+    '',
+    '## What a person sees',
+    '',
+    '`swellsight doctor` shows the failure of a camera, its code and the remedy:',
+    '',
+    '```text',
+    ...Object.entries(CAMERA_EXAMPLES).map(([name, line]) => `FAIL  camera ${name.padEnd(11)} ${line}`),
+    '```',
+    '',
+    '`swellsight check-config` shows what is wrong in the configuration, without secrets:',
+    '',
+    '```text',
+    ...CONFIGURATION_EXAMPLES.map(([, line]) => line),
+    '```',
     '',
   ].join('\n');
   return { 'docs/errors.md': text };
