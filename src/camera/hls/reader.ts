@@ -22,6 +22,8 @@ const MAX_FAILURES = 3;
 const MIN_RELOAD_MS = 250;
 /** A live playlist without a new segment for three segments (and this time) is not live. */
 const MIN_STALE_MS = 30_000;
+/** Segments that were the newest ones last. */
+const MAX_RECENT = 8;
 
 interface OpenPlaylist {
   readonly url: URL;
@@ -35,8 +37,11 @@ interface OpenPlaylist {
 export class HlsReader {
   readonly #client: HttpClient;
   readonly #clock: Clock;
-  /** The newest segment ever seen, and when it was first seen. Kept between captures: a stale playlist answers each one. */
-  #newest = { id: '', sinceMs: 0 };
+  /** The newest segment, and when it was first seen. Kept between captures: a stale playlist answers each one. */
+  #newest: { readonly sequence: number; readonly sinceMs: number } | null = null;
+  /** Several servers that have stopped may answer in turn: none of their segments is new a second time. */
+  #recentIds: readonly string[] = [];
+  #isRestarting = false;
   #keys = new Map<string, Buffer>();
 
   constructor(deps: { readonly client: HttpClient; readonly clock: Clock }) {
@@ -145,17 +150,28 @@ export class HlsReader {
 
   /** Throws `camera_no_frame` for a live playlist that has stopped: its newest segment would pass for a new image. */
   #checkAge({ segments, hasEnded, targetDurationS }: MediaPlaylist): void {
-    const newest = segments.at(-1);
-    const id = newest ? `${newest.sequence} ${urlOf(newest).pathname}` : 'no segment';
-    const nowMs = this.#clock.monoMs();
-    if (id !== this.#newest.id) this.#newest = { id, sinceMs: nowMs };
-    const ageMs = nowMs - this.#newest.sinceMs;
+    const ageMs = this.#clock.monoMs() - this.#noteNewest(segments.at(-1));
     if (!hasEnded && ageMs > Math.max(MIN_STALE_MS, 3000 * targetDurationS))
       throw new AgentError(
         'camera_no_frame',
         `the playlist has had no new segment for ${Math.round(ageMs / 1000)} s`,
         { hint: CAUSE_REMEDIES.stopped_stream },
       );
+  }
+
+  /** Since when the stream has made no progress, monotonic ms. */
+  #noteNewest(segment: Segment | undefined): number {
+    const sinceMs = this.#clock.monoMs();
+    this.#newest ??= { sequence: -1, sinceMs };
+    const id = segment && `${segment.sequence} ${urlOf(segment).pathname}`;
+    if (!segment || !id || this.#recentIds.includes(id)) return this.#newest.sinceMs;
+    this.#recentIds = [id, ...this.#recentIds].slice(0, MAX_RECENT);
+    const { sequence } = segment;
+    const continues = sequence >= this.#newest.sequence;
+    // A lower number is that of a server that is behind, or that counts anew. A second one proves that it goes on.
+    if (continues || this.#isRestarting) this.#newest = { sequence, sinceMs };
+    this.#isRestarting = !continues && !this.#isRestarting;
+    return this.#newest.sinceMs;
   }
 
   /** Yields the bytes of a segment or header, decrypted. */

@@ -16,6 +16,9 @@ export interface HlsSourceOptions {
   readonly redact: (text: string) => string;
 }
 
+/** Parts in sequence that may give no frame, such as a short advertisement of sound alone. */
+const MAX_EMPTY_PARTS = 3;
+
 /**
  * An HLS stream, decoded by ffmpeg. ffmpeg gets the media on its standard input and may use nothing else. Each part of the
  * stream has an ffmpeg of its own, because a decoder does not survive the changes at a discontinuity.
@@ -27,6 +30,7 @@ export class HlsSource extends FrameSource {
   readonly #closing = new AbortController();
   readonly #running: Promise<void>;
   #program: ChildProgram | null = null;
+  #emptyParts = 0;
 
   constructor(options: HlsSourceOptions, deps: { readonly clock: Clock; readonly reader: HlsReader }) {
     super(deps);
@@ -64,9 +68,10 @@ export class HlsSource extends FrameSource {
     }
   }
 
-  /** Decodes one part of the stream. Throws the failure of the reader, or that of an ffmpeg that gave no frame. */
+  /** Decodes one part of the stream. Throws the failure of the reader, or that of ffmpeg when no frame comes. */
   async #play(part: AsyncGenerator<Buffer>): Promise<void> {
     const { program: name, fps, redact } = this.#options;
+    const framesBefore = this.frameCount;
     const args = buildFfmpegArgs(segmentInput(), fps);
     const program = new ChildProgram({ program: name, args, stdin: null }, { clock: this.#clock });
     this.#program = program;
@@ -82,7 +87,9 @@ export class HlsSource extends FrameSource {
     }
     const exit = await program.exited;
     if (exit.kind === 'not_started') throw createMissingProgramError(name, exit.error);
-    if (this.frameCount > 0) return;
+    this.#emptyParts = this.frameCount > framesBefore ? 0 : this.#emptyParts + 1;
+    // Without this end, a stream that cannot be read any more would start one ffmpeg after the other.
+    if (this.frameCount > 0 && this.#emptyParts < MAX_EMPTY_PARTS) return;
     const { code, detail, hint } = classifyFailure(program.stderrTail(), false);
     throw new AgentError(code, `ffmpeg cannot read the segments: ${redact(detail)}`, {
       context: { exitCode: exit.code, signal: exit.signal },

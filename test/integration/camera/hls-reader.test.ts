@@ -3,6 +3,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { systemClock } from '../../../src/base/clock.ts';
 import { HlsReader } from '../../../src/camera/hls/reader.ts';
 import { HttpClient } from '../../../src/camera/http/client.ts';
+import { CAUSE_REMEDIES } from '../../../src/camera/remedies.ts';
 import { MEDIA, mediaPlaylist, serveHls, type Resources } from '../../fixtures/camera-zoo/hls.ts';
 import { eventually } from '../../fixtures/capture.ts';
 import { ManualClock } from '../../fixtures/manual-clock.ts';
@@ -29,6 +30,24 @@ const readParts = async (reader: HlsReader, signal: AbortSignal = never): Promis
     for await (const chunk of part) sizes[index]! += chunk.length;
   }
   return sizes;
+};
+/** Whether each of these captures gets media. Ten minutes pass between them. */
+const readInTurn = async (reader: HlsReader, clock: ManualClock, count: number): Promise<boolean[]> => {
+  const results: boolean[] = [];
+  for (let i = 0; i < count; i += 1) {
+    const parts = reader.parts(never);
+    const outcome = await parts.next().then(
+      () => true,
+      (failure: unknown) => {
+        expect(failure).toMatchObject({ code: 'camera_no_frame', hint: CAUSE_REMEDIES.stopped_stream });
+        return false;
+      },
+    );
+    await parts.return();
+    results.push(outcome);
+    await clock.pass(600_000);
+  }
+  return results;
 };
 const sizeOf = (...segments: (Buffer | undefined)[]): number =>
   segments.reduce((sum, segment) => sum + (segment?.length ?? NaN), 0);
@@ -114,6 +133,27 @@ describe('HlsReader', () => {
     await expect(readParts(reader)).rejects.toMatchObject({ code: 'camera_no_frame' });
     list = mediaPlaylist(['#EXT-X-MEDIA-SEQUENCE:1', 'red1', 'red2']);
     expect(await readParts(reader)).toEqual([sizeOf(MEDIA.red[1], MEDIA.red[2])]);
+  });
+
+  it.each([
+    ['two stopped servers that answer in turn', [100, 105, 100, 105], [true, true, false, false]],
+    ['three stopped servers', [105, 100, 102, 105, 100, 102], [true, false, true, false, false, false]],
+    ['a stopped server that is behind', [105, 100, 100], [true, false, false]],
+    ['a server that counts anew', [105, 0, 1, 2], [true, false, true, true]],
+    ['a server that goes on', [105, 106, 107], [true, true, true]],
+  ])('knows old segments in captures at long intervals: %s', async (_, sequences, areNew) => {
+    const clock = new ManualClock();
+    const answers = [...sequences];
+    const { reader } = await readerOf(
+      {
+        '/live.m3u8': (_request, response) => {
+          const list = [`#EXT-X-MEDIA-SEQUENCE:${answers.shift()}`, 'red0'];
+          response.end(mediaPlaylist(list, { live: true }));
+        },
+      },
+      clock,
+    );
+    expect(await readInTurn(reader, clock, sequences.length)).toEqual(areNew);
   });
 
   it.each([

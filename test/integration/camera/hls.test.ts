@@ -2,6 +2,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import sharp from 'sharp';
 import type { Camera } from '../../../src/camera/camera.ts';
@@ -22,6 +23,8 @@ const directory = mkdtempSync(join(tmpdir(), 'swellsight-hls-'));
 const TOKEN = 'tok3nsecret';
 let encoder: ChildProcess;
 let server: TestServer;
+let firstSegment = Buffer.alloc(0);
+let damagedRequests = 0;
 let mode: 'good' | 'silent' = 'good';
 const cameras: Camera[] = [];
 
@@ -38,10 +41,20 @@ beforeAll(async () => {
       response.writeHead(401, { 'www-authenticate': 'Basic realm="x"' }).end();
     else if (url.pathname === '/hostile.m3u8')
       response.end('#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nfile:///etc/hostname.ts\n');
-    else if (existsSync(file)) response.end(readFileSync(file));
+    else if (url.pathname === '/damaged.m3u8') {
+      const parts = Array.from(
+        { length: 3000 },
+        (_, i) => `#EXT-X-DISCONTINUITY\n#EXTINF:1,\ndamaged?${i}\n`,
+      );
+      response.end(`#EXTM3U\n#EXT-X-TARGETDURATION:1\n${parts.join('')}#EXT-X-ENDLIST\n`);
+    } else if (url.pathname === '/damaged') {
+      damagedRequests += 1;
+      response.end(url.search === '?0' ? firstSegment : 'garbage');
+    } else if (existsSync(file)) response.end(readFileSync(file));
     else response.writeHead(404).end();
   });
   await eventually('segments', () => existsSync(join(directory, 'live3.ts')), 60_000);
+  firstSegment = readFileSync(join(directory, 'live2.ts'));
 });
 afterEach(async () => {
   mode = 'good';
@@ -91,6 +104,19 @@ describe('HLS', () => {
     expect(commandLines).not.toMatch(/hunter|tok3n/);
     expect(errorText((await running).failure)).toBe('null');
     expect(await failureCode(await open('/private/live.m3u8', { everyS: 1 }))).toBe('camera_auth');
+  });
+
+  it('ends a stream that ffmpeg cannot read any more, also without a capture', async () => {
+    const camera = await open('/damaged.m3u8', { everyS: 10 });
+    expect(errorText((await captureBurst(camera)).failure)).toBe('null');
+    let before = -1;
+    await eventually('an end of the requests', async () => {
+      const hasStopped = before === damagedRequests;
+      before = damagedRequests;
+      await delay(1500);
+      return hasStopped;
+    });
+    expect(damagedRequests).toBeLessThan(10);
   });
 
   it('reports a missing playlist, a silent server, and a playlist with local files', async () => {
