@@ -39,6 +39,8 @@ export interface ConnectionReport {
   readonly isStatusDelivered: boolean | null;
   /** Commands that wait in the session of the agent, as far as the broker sent them. They stay there. */
   readonly waitingCommands: number;
+  /** The status reader, with its own client id, got an old session: the broker sets the client id from the login. */
+  readonly isIdFromLogin: boolean;
 }
 
 /** Time for the retained status after the subscription. Brokers send it at once. */
@@ -71,6 +73,7 @@ class BrokerProbe {
   readonly #clock: Clock;
   readonly #signal: AbortSignal;
   readonly #ownSession = randomUUID();
+  #isIdFromLogin = false;
 
   constructor(options: ProbeOptions, clock: Clock, signal: AbortSignal) {
     this.#options = options;
@@ -83,10 +86,12 @@ class BrokerProbe {
    * without one. Reads it with another client id; a broker that refuses that id or the subscription gives no answer.
    */
   async findOnlineSession(): Promise<string | null> {
+    const readerId = `${this.#options.mqtt.clientId}-doctor`;
     let session: Session;
     try {
-      const clientId = `${this.#options.mqtt.clientId}-doctor`;
-      session = await this.#connect({ clientId, clean: true, will: null });
+      // Not a clean session: where the broker sets the client id from the login, this is the session of the agent.
+      session = await this.#connect({ clientId: readerId, clean: false, will: null });
+      this.#isIdFromLogin = session.isResumed;
     } catch (thrown) {
       this.#signal.throwIfAborted();
       const { kind, error } = connectFailure(thrown, this.#options.url);
@@ -105,7 +110,7 @@ class BrokerProbe {
       this.#signal.throwIfAborted();
       return null;
     } finally {
-      await session.leave(CLOSE_MS, { forget: true });
+      await this.#leave(session, readerId);
     }
   }
 
@@ -117,7 +122,7 @@ class BrokerProbe {
     try {
       return await this.#examine(session);
     } finally {
-      await this.#leave(session);
+      await this.#leave(session, this.#options.mqtt.clientId);
     }
   }
 
@@ -144,15 +149,19 @@ class BrokerProbe {
       publishFailure,
       isStatusDelivered: inbox.isDelivered || (isKnown ? false : null),
       waitingCommands: inbox.waitingCommands,
+      isIdFromLogin: this.#isIdFromLogin,
     };
   }
 
-  async #leave(session: Session): Promise<void> {
+  /** Removes the session if this probe made it. */
+  async #leave(session: Session, clientId: string): Promise<void> {
     const isNew = !session.isResumed;
     await session.leave(CLOSE_MS, { forget: isNew });
     if (!isNew || session.protocolVersion === 5) return;
     // With MQTT 3.1.1, only a clean connection removes a session.
-    const cleaner = await this.#connect({ clean: true, will: null, protocolVersion: 4 }).catch(() => null);
+    const cleaner = await this.#connect({ clientId, clean: true, will: null, protocolVersion: 4 }).catch(
+      () => null,
+    );
     await cleaner?.leave(CLOSE_MS, { forget: true });
   }
 

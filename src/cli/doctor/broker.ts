@@ -168,6 +168,14 @@ function* connectionFindings(report: ConnectionReport, broker: string, topics: T
       'broker',
       `connected to ${broker} as the agent, with ${versionName(report.protocolVersion)}; it may publish its status and receive commands${queued}`,
     );
+  if (report.isIdFromLogin)
+    found.push(
+      warnFinding(
+        'broker',
+        'the broker sets the client id from the login: an agent that was connected with this login elsewhere has lost its connection for a moment',
+        'stop that agent before you run doctor (docs/brokers.md, "Client id from the login")',
+      ),
+    );
   yield* found;
 }
 

@@ -67,6 +67,7 @@ describe('probeBroker', () => {
         protocolVersion: version,
         isStatusDelivered: true,
         waitingCommands: 0,
+        isIdFromLogin: false,
       });
       expect(seen.map(({ topic, retain }) => [topic, retain])).toEqual([[STATUS, false]]);
       expect(JSON.parse(seen[0]!.payload.toString())).toMatchObject({ state: 'offline' });
@@ -199,6 +200,26 @@ describe('probeBroker', () => {
       });
       await eventually('all commands', () => received.length >= count);
       expect([...new Set(received)].sort()).toEqual(names.sort());
+    },
+  );
+
+  it.each(VERSIONS)(
+    'leaves the queued commands where the broker sets the client id from the login: MQTT %i',
+    async (protocolVersion) => {
+      const broker = await bed.broker({ users: USERS, lines: ['use_username_as_clientid true'] });
+      const login = { ...LOGIN, protocolVersion };
+      const first = bed.link(linkOptions(broker.url, login));
+      await until(() => first.births.length > 0, 'the first connection');
+      await first.link.stop();
+      const operator = await broker.client({ username: 'operator', password: 'secret' });
+      await operator.publishAsync('swellsight/v1/test/dev1/cmd/ping', '{}', { qos: 1 });
+      for (let round = 0; round < 2; round += 1)
+        expect(await probe(broker.url, login)).toMatchObject({ ...PASSED, isIdFromLogin: true });
+      const received: string[] = [];
+      bed.link(linkOptions(broker.url, { ...login, session: 'session-2' }), {
+        onCommand: (name) => received.push(name),
+      });
+      await eventually('the command', () => received.includes('ping'));
     },
   );
 
