@@ -51,6 +51,8 @@ const COMMON_ERRORS: readonly ErrorCode[] = [
   'internal',
 ];
 const WRITE_ERRORS: readonly ErrorCode[] = ['request_origin_refused', 'request_media_type'];
+/** Errors that do not apply to open operations: they need no token and do not count. */
+const ACCESS_ERRORS: ReadonlySet<ErrorCode> = new Set(['request_unauthorized', 'request_too_many']);
 /** Errors that do not apply to operations with `always`. */
 const OVERLOAD_ERRORS: ReadonlySet<ErrorCode> = new Set(['request_overload', 'request_stopping']);
 const HEADERS_TOO_LONG = 431;
@@ -199,7 +201,7 @@ export function errorsOf(operation: Operation): ErrorCode[] {
   const { method, errors, open, always } = operation;
   const codes = [
     ...COMMON_ERRORS.filter(
-      (code) => !(open && code === 'request_unauthorized') && !(always && OVERLOAD_ERRORS.has(code)),
+      (code) => !(open && ACCESS_ERRORS.has(code)) && !(always && OVERLOAD_ERRORS.has(code)),
     ),
     ...(method === 'GET' ? [] : WRITE_ERRORS),
     ...errors,

@@ -70,7 +70,10 @@ describe('EmbeddedBroker', () => {
         log: silentLog,
         raise: device.store.raise,
         commandLog: device.store.commands,
-        api: { capture: (camera: string) => Promise.resolve({ camera }) } as unknown as AgentApi,
+        api: {
+          hasRoomForCapture: () => true,
+          capture: (camera: string) => Promise.resolve({ camera }),
+        } as unknown as AgentApi,
       },
     );
     device.start();
