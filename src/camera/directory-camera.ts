@@ -43,7 +43,7 @@ export class DirectoryCamera implements Camera {
   #incomplete = new Map<string, { readonly ctimeMs: number; readonly sinceMs: number }>();
   #lastName: string | null = null;
   readonly #listing: DirectoryListing;
-  /** Why the newest file could not be taken. */
+  /** Why the newest file (`watch`) or the last one (`once`, `loop`) could not be taken. */
   #fault: string | null = null;
   /** Only for `once` and `loop`: names of the files not yet replayed; null before the first listing. */
   #queue: string[] | null = null;
@@ -58,15 +58,15 @@ export class DirectoryCamera implements Camera {
 
   capture(options: CaptureOptions, signal: AbortSignal): AsyncGenerator<Frame, void, undefined> {
     const { replay, maxAgeMs } = this.#options;
+    const isFirstWatch = replay === 'watch' && this.#lastName === null;
+    const reason = () =>
+      isFirstWatch
+        ? `no image younger than ${Math.round(maxAgeMs / 1000)} s in the directory (to replay old files, set replay: once or loop)`
+        : `no ${replay === 'watch' ? 'new ' : ''}image within ${options.timeoutS} s`;
     const timeoutError = () =>
-      new AgentError(
-        'camera_no_frame',
-        this.#fault ??
-          (this.#lastName === null
-            ? `no image younger than ${Math.round(maxAgeMs / 1000)} s in the directory (to replay old files, set replay: once or loop)`
-            : `no new image within ${options.timeoutS} s`),
-        { context: { timeoutS: options.timeoutS, lastFile: this.#lastName && displayName(this.#lastName) } },
-      );
+      new AgentError('camera_no_frame', this.#fault ?? reason(), {
+        context: { timeoutS: options.timeoutS, lastFile: this.#lastName && displayName(this.#lastName) },
+      });
     const takeFrame = (_: number, limit: AbortSignal) =>
       replay === 'watch' ? this.#watch(limit) : this.#replay(replay === 'loop', limit);
     return this.#bursts.frames(options, signal, takeFrame, timeoutError);
@@ -147,7 +147,8 @@ export class DirectoryCamera implements Camera {
     for (let listings = 0; ;) {
       signal.throwIfAborted();
       if (this.#queue === null || (loop && this.#queue.length === 0)) {
-        if (listings++ > 0) throw new AgentError('camera_no_frame', 'no file of the directory could be read');
+        if (listings++ > 0)
+          throw new AgentError('camera_no_frame', `no file can be replayed: ${this.#fault}`);
         this.#queue = (await this.#listing.names(signal)).sort((a, b) => this.#naturalOrder.compare(a, b));
         if (this.#queue.length === 0) {
           this.#queue = null;
@@ -156,9 +157,19 @@ export class DirectoryCamera implements Camera {
       }
       const name = this.#queue.shift();
       if (name === undefined)
-        throw new AgentError('camera_ended', 'all files of the directory were replayed');
+        throw new AgentError(
+          'camera_ended',
+          this.#lastName === null
+            ? `no file can be replayed: ${this.#fault}`
+            : 'all files of the directory were replayed',
+        );
       const bytes = await this.#read(name);
-      if (typeof bytes !== 'string' && detectImageType(bytes) !== null) return this.#frame(bytes, name);
+      if (typeof bytes !== 'string' && detectImageType(bytes) !== null) {
+        this.#fault = null;
+        this.#lastName = name;
+        return this.#frame(bytes, name);
+      }
+      this.#fault = `${displayName(name)} ${typeof bytes === 'string' ? bytes : 'is no image'}`;
     }
   }
 

@@ -302,6 +302,33 @@ describe('DirectoryCamera with replay: once or loop', () => {
     expect(await origins(camera, 3)).toEqual(['2.jpg', '3.jpg', '2.jpg']);
   });
 
+  it.each<[string, () => void, string]>([
+    ['empty', () => put('a.jpg', ''), 'a.jpg is empty'],
+    ['of another type', () => put('a.jpg', 'GIF89a'), 'a.jpg is no image'],
+    ['a pipe', () => spawnSync('mkfifo', [join(dir, 'a.jpg')]), 'a.jpg is not a file'],
+    [
+      'a broken link',
+      () => symlinkSync(join(dir, 'none'), join(dir, 'a.jpg')),
+      'a.jpg cannot be read (ENOENT)',
+    ],
+  ])('names the file and the reason when the only file is %s', async (_kind, make, reason) => {
+    make();
+    for (const replay of ['once', 'loop'] as const) {
+      const { failure } = await captureBurst(open(replay), { timeoutS: 2 });
+      expect(errorText(failure)).toContain(`no file can be replayed: ${reason}`);
+    }
+  });
+
+  it.each(['once', 'loop'] as const)(
+    'does not advise replay: loop when replay: %s takes too long',
+    async (replay) => {
+      for (let n = 0; n < 3000; n += 1) put(`${n}.jpg`, '');
+      const text = errorText((await captureBurst(open(replay), { timeoutS: 0.01 })).failure);
+      expect(text).toMatch(/camera_no_frame|no image within|is empty/);
+      expect(text).not.toContain('set replay');
+    },
+  );
+
   it('reports a missing or empty directory', async () => {
     expect(await failureCode(open('loop'))).toBe('camera_no_frame');
     rmSync(dir, { recursive: true });
