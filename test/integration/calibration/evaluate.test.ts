@@ -62,7 +62,7 @@ describe.skipIf(frames === null)('calibrate on real frames (needs the real beach
     async () => {
       const out = join(scratch, 'A.json');
       const report = await calibrate({ camera: 'A', framesPerBurst: null, out });
-      console.log(formatCalibrateReport(report));
+      console.log(formatCalibrateReport(report).join('\n'));
       const [a] = report.cameras;
       expect(a).toMatchObject({
         bursts: 12,
@@ -98,7 +98,7 @@ describe.skipIf(frames === null)('calibrate on real frames (needs the real beach
 
   it('uses the median on cameras with fewer than eight bursts', { timeout: 120_000 }, async () => {
     const report = await calibrate({ framesPerBurst: 1 });
-    console.log(formatCalibrateReport(report));
+    console.log(formatCalibrateReport(report).join('\n'));
     const [, b, c] = report.cameras;
     expect(b).toMatchObject({ camera: 'B', bursts: 6, groups: 3, basis: 'site_median' });
     expect(c).toMatchObject({ camera: 'C', bursts: 5, groups: 5, basis: 'site_median' });
@@ -135,7 +135,7 @@ describe.skipIf(frames === null)('calibrate on real frames (needs the real beach
       'empty.jpg',
       'beach_001.jpg',
     ]);
-    expect(formatCalibrateReport(report)).toContain('none.jpg: missing');
+    expect(formatCalibrateReport(report).join('\n')).toContain('none.jpg: missing');
   });
 
   it.each([
