@@ -3,6 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Health } from '../../src/contract/health.ts';
 import type { Observation } from '../../src/contract/observation.ts';
 import type { Status } from '../../src/contract/states.ts';
+import { subscriberUnit } from '../../test/fixtures/installed-system.ts';
 import { checkDoctor, endOf, parseJson, type BoardCheck } from './board-check.ts';
 import { EmulatedMachine } from './emulated-machine.ts';
 import { machineParts, type PageKib } from './machine-parts.ts';
@@ -28,22 +29,11 @@ inference: { timeoutS: 60, threads: 1 }
 heartbeat: { intervalS: 30 }
 `;
 
-const SUBSCRIBER = `[Unit]
-After=mosquitto.service
-StartLimitIntervalSec=0
-[Service]
-ExecStart=/bin/sh -c 'exec mosquitto_sub -h 127.0.0.1 -v -t "${TOPICS}/#" >>${MESSAGES}'
-Restart=always
-RestartSec=1
-[Install]
-WantedBy=multi-user.target
-`;
-
 /** What is on the machine beside Debian and the files of the installer. */
 const FILES = {
   '/etc/swellsight/swellsight.yaml': CONFIGURATION,
   '/etc/systemd/system/swellsight.service.d/memory.conf': `[Service]\nMemoryMax=${LIMIT_MB}M\n`,
-  '/etc/systemd/system/subscriber.service': SUBSCRIBER,
+  '/etc/systemd/system/subscriber.service': subscriberUnit(TOPICS, MESSAGES),
   // One capture device, with the resolutions and rates of a web camera.
   '/etc/modprobe.d/vivid.conf': 'options vivid n_devs=1 node_types=0x1\n',
   '/etc/modules-load.d/vivid.conf': 'vivid\n',

@@ -4,6 +4,19 @@ import { Milliseconds, Nullable, Ratio01, StringEnum, Time, closed } from './sch
 export const DIRECTIONS = ['LEFT', 'RIGHT', 'STRAIGHT'] as const;
 export const BREAKING_TYPES = ['SPILLING', 'PLUNGING', 'SURGING', 'NO_BREAKING'] as const;
 
+/** Why a camera gave no frame. */
+export const CAMERA_FAILURES = [
+  'camera_auth',
+  'camera_certificate',
+  'camera_unreachable',
+  'camera_timeout',
+  'camera_codec',
+  'camera_no_frame',
+  'camera_ended',
+  'camera_command',
+  'camera_program_missing',
+] as const;
+
 /** Why a slot has no measurement, or a measurement has no height. Changes within v1 are additive. */
 export const REASONS = [
   'uncalibrated',
@@ -22,15 +35,7 @@ export const REASONS = [
   'heat',
   'low_power',
   'stopping',
-  'camera_auth',
-  'camera_certificate',
-  'camera_unreachable',
-  'camera_timeout',
-  'camera_codec',
-  'camera_no_frame',
-  'camera_ended',
-  'camera_command',
-  'camera_program_missing',
+  ...CAMERA_FAILURES,
   'image_empty',
   'image_unsupported',
   'image_corrupt',

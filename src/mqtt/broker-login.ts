@@ -1,3 +1,5 @@
+import { percentDecode } from '../base/redact.ts';
+
 export interface BrokerLogin {
   /** The address without user and password. */
   readonly url: string;
@@ -16,18 +18,9 @@ export function brokerLogin(
   const url = URL.parse(address);
   if (!url || (url.username === '' && url.password === '')) return { url: address, ...others };
   const [username, password] = [url.username, url.password].map((text) =>
-    text === '' ? null : decode(text),
+    text === '' ? null : percentDecode(text),
   ) as [string | null, string | null];
   url.username = '';
   url.password = '';
   return { url: url.href, username, password };
-}
-
-/** A `%` that begins no escape sequence stands for itself. */
-function decode(text: string): string {
-  try {
-    return decodeURIComponent(text);
-  } catch {
-    return text;
-  }
 }

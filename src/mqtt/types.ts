@@ -40,7 +40,7 @@ export type LinkFault =
   | 'credentials_unusable'
   | `broker_limits:${BrokerLimit}`;
 
-/** What the broker does not support, or only to a small extent. docs/brokers.md tells what is lost. */
+/** What the broker does not support, or only to a small extent. docs/brokers.md says what is lost. */
 export type BrokerLimit =
   'retain' | 'session_expiry' | 'wildcards' | 'qos' | 'receive_maximum' | 'packet_size';
 

@@ -145,7 +145,7 @@ describe('retained messages at a real broker', () => {
   );
 });
 
-it('ten thousand invented devices do not fill the memory, and the limit is told', () => {
+it('ten thousand invented devices do not fill the memory, and the limit is reported', () => {
   const devices = new Devices(BASE, '*');
   const health = Buffer.from(JSON.stringify(deviceMessages()['health']));
   for (let index = 0; index < 10_000; index += 1)

@@ -2,9 +2,8 @@ import { Type } from '@sinclair/typebox';
 import { CalibrationDocument } from '../calibration.ts';
 import { COMMAND_ARGS } from '../command.ts';
 import { closed } from '../schema-parts.ts';
-import { CapturedObservation } from '../observation.ts';
+import { CAMERA_FAILURES, CapturedObservation } from '../observation.ts';
 import {
-  CAMERA_ERRORS,
   CameraParams,
   Flag,
   jsonAnswer,
@@ -47,7 +46,7 @@ export const CAMERA_OPERATIONS = {
       answers: [mediaAnswer(200, 'The JPEG.', 'image/jpeg')],
       errors: [
         'camera_unknown',
-        ...CAMERA_ERRORS,
+        ...CAMERA_FAILURES,
         'image_corrupt',
         'image_unsupported',
         'image_too_large',

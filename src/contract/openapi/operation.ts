@@ -98,16 +98,6 @@ export const STORE_WRITE_ERRORS = [
   ...STORE_READ_ERRORS,
   'store_full',
 ] as const satisfies readonly ErrorCode[];
-export const CAMERA_ERRORS = [
-  'camera_auth',
-  'camera_unreachable',
-  'camera_timeout',
-  'camera_codec',
-  'camera_no_frame',
-  'camera_ended',
-  'camera_command',
-  'camera_program_missing',
-] as const satisfies readonly ErrorCode[];
 export const VISION_ERRORS = [
   'vision_crashed',
   'vision_timeout',
