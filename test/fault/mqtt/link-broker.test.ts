@@ -133,7 +133,8 @@ describe('a broker that accepts no connection', () => {
     // One event for any number of refusals.
     expect(eventTypes(running)).toEqual(events);
     await expectDelivered(running, gate, 3);
-    expect(running.link.stats().faults).toEqual([]);
+    // Retained messages that were refused once are left out for a time, also at a broker that accepts them.
+    expect(running.link.stats().faults).toEqual(code === 154 ? ['broker_limits:retain'] : []);
   }
 });
 
