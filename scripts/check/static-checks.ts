@@ -38,6 +38,8 @@ const fast: readonly StaticCheck[] = [
   },
   { name: 'structure', command: [process.execPath, join('scripts', 'check', 'structure-main.ts')] },
 ];
+/** Their output is also of use when they pass. */
+const REPORTS = new Set(['structure', 'vulnerabilities']);
 const slow: readonly StaticCheck[] = [
   {
     name: 'shell scripts',
@@ -49,6 +51,7 @@ const slow: readonly StaticCheck[] = [
   },
   { name: 'unused code', command: nodeModule('knip', 'bin', 'knip.js') },
   { name: 'generated files', command: [process.execPath, join(ROOT, 'scripts', 'generate.mjs'), '--check'] },
+  { name: 'vulnerabilities', command: [process.execPath, join('scripts', 'check', 'vulnerabilities.ts')] },
 ];
 
 /**
@@ -75,7 +78,7 @@ async function runStaticCheck({ name, command }: StaticCheck, timeoutMs: number)
   const { exitCode, output } = await runProgram(command, { timeoutMs, isQuiet: true, hasLowPriority: true });
   const seconds = ((performance.now() - startedMs) / 1000).toFixed(1);
   const isPassed = exitCode === 0;
-  if (!isPassed || name === 'structure') process.stdout.write(output);
+  if (!isPassed || REPORTS.has(name)) process.stdout.write(output);
   process.stdout.write(`${isPassed ? 'ok  ' : 'FAIL'} ${name} (${seconds} s)\n`);
   return isPassed;
 }
