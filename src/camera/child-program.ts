@@ -19,8 +19,8 @@ const DRAIN_MS = 1000;
 const STDERR_TAIL_BYTES = 8192;
 
 /**
- * A program in its own process group, so that stopping it also stops its children. It gets the
- * environment variables of the agent, but not the agent's settings, which may contain secrets. Its messages are English.
+ * A program in its own process group, so that stopping it also stops its children. Of the environment variables it gets
+ * those that camera programs need. Its messages are English.
  */
 export class ChildProgram {
   readonly #child: ChildProcessByStdio<Writable, Readable, Readable>;

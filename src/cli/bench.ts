@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
+import { childEnvironment } from '../base/child-environment.ts';
 import { AgentError } from '../base/errors.ts';
 import { BENCH_SCRIPT } from './installation.ts';
 import { EXIT, type Terminal } from './terminal.ts';
@@ -20,7 +21,11 @@ export async function runBench(options: BenchOptions, terminal: Terminal): Promi
     ...(options.jsonFile === undefined ? [] : ['--json', options.jsonFile]),
     ...(options.only === undefined ? [] : ['--only', options.only]),
   ];
-  const child = spawn(process.execPath, args, { stdio: 'inherit', signal: terminal.signal });
+  const child = spawn(process.execPath, args, {
+    stdio: 'inherit',
+    env: childEnvironment(terminal.env, 'vision'),
+    signal: terminal.signal,
+  });
   return new Promise((resolve, reject) => {
     child.once('error', reject);
     child.once('exit', (code) => resolve(code ?? EXIT.failed));

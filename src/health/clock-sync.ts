@@ -1,5 +1,6 @@
 import { execFile } from 'node:child_process';
 import { stat } from 'node:fs/promises';
+import { childEnvironment } from '../base/child-environment.ts';
 import type { Clock } from '../base/clock.ts';
 import { readText } from '../base/read-file.ts';
 import type { ClockState } from './types.ts';
@@ -140,7 +141,11 @@ export class ClockSync {
     execFile(
       this.#timedatectl,
       ['show', '--property=NTPSynchronized', '--value'],
-      { timeout: TIMEDATECTL_TIMEOUT_MS, killSignal: 'SIGKILL' },
+      {
+        env: childEnvironment(process.env, 'program'),
+        timeout: TIMEDATECTL_TIMEOUT_MS,
+        killSignal: 'SIGKILL',
+      },
       (error, stdout) => {
         this.#timedatectlSynced = error === null && stdout.trim() === 'yes';
       },

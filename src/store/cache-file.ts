@@ -1,6 +1,7 @@
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
+import { createPrivateFile } from './file/private-files.ts';
 import { isCorrupt } from './file/store-errors.ts';
 import type { AnalysisCacheStats } from './types.ts';
 
@@ -77,6 +78,7 @@ export class CacheFile {
   }
 
   private constructor(path: string) {
+    createPrivateFile(path);
     // No other process uses this file, so there is no lock to wait for.
     this.#db = new Database(path, { timeout: 0 });
     try {

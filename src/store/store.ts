@@ -22,6 +22,7 @@ import { Ballast } from './file/ballast.ts';
 import { openDatabase, type OpenedDatabase } from './file/database.ts';
 import { FileWatch, type StoreFault } from './file/file-watch.ts';
 import { LOCK_FILE, lockState, type StateLock } from './file/lock.ts';
+import { closeToOthers } from './file/private-files.ts';
 import { deleteOldestQuarantined } from './file/quarantine.ts';
 import { requeueUnsent } from './file/salvage.ts';
 import { SqliteKeyValue } from './key-value.ts';
@@ -106,6 +107,7 @@ export class Store {
     } catch (cause) {
       throw new AgentError('store_failed', 'cannot create the state directory', { cause });
     }
+    closeToOthers(options.stateDir);
     const lock = lockState(join(options.stateDir, LOCK_FILE));
     let opened: OpenedDatabase | null = null;
     try {

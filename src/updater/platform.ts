@@ -1,6 +1,7 @@
 import { execFile } from 'node:child_process';
 import { readFile, stat, statfs } from 'node:fs/promises';
 import { promisify } from 'node:util';
+import { childEnvironment } from '../base/child-environment.ts';
 import { AgentError } from '../base/errors.ts';
 import type { Release } from '../contract/update-files.ts';
 
@@ -36,7 +37,7 @@ async function isClockSynchronised(): Promise<boolean> {
     const { stdout } = await promisify(execFile)(
       'timedatectl',
       ['show', '--property=NTPSynchronized', '--value'],
-      { timeout: 5_000, killSignal: 'SIGKILL' },
+      { env: childEnvironment(process.env, 'program'), timeout: 5_000, killSignal: 'SIGKILL' },
     );
     return stdout.trim() === 'yes';
   } catch {

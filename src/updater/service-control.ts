@@ -1,5 +1,6 @@
-import { execFile } from 'node:child_process';
+import { execFile, type ExecFileOptions } from 'node:child_process';
 import { promisify } from 'node:util';
+import { childEnvironment } from '../base/child-environment.ts';
 import { AgentError } from '../base/errors.ts';
 
 /** A program that runs as the service user, with limits. */
@@ -48,7 +49,13 @@ const SANDBOX = [
   'SystemCallFilter=setpriority',
 ];
 const MAX_OUTPUT_BYTES = 1024 * 1024;
-const run = promisify(execFile);
+/** Runs a program of the system; the options are those of `execFile`. */
+const run = (program: string, args: readonly string[], options: ExecFileOptions = {}) =>
+  promisify(execFile)(program, args, {
+    ...options,
+    env: childEnvironment(process.env, 'program'),
+    encoding: 'utf8',
+  });
 
 /** systemd, version 249 or later. */
 export class Systemd implements ServiceControl {

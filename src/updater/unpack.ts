@@ -5,6 +5,7 @@ import { mkdir, open, rm, type FileHandle } from 'node:fs/promises';
 import { pipeline } from 'node:stream/promises';
 import { promisify } from 'node:util';
 import { extract } from 'tar';
+import { childEnvironment } from '../base/child-environment.ts';
 import { AgentError } from '../base/errors.ts';
 
 export interface ArchiveFacts {
@@ -98,7 +99,9 @@ export async function unpackArchive(
 /** Writes everything to the disk that the file system of the directory still has in memory. Throws when that fails. */
 export async function syncFileSystem(dir: string): Promise<void> {
   // Node has no syncfs(2). One call is much faster than flushing thousands of files on an SD card.
-  await promisify(execFile)('sync', ['--file-system', dir]);
+  await promisify(execFile)('sync', ['--file-system', dir], {
+    env: childEnvironment(process.env, 'program'),
+  });
 }
 
 /** The tar package reports a damaged archive with codes of its own. */

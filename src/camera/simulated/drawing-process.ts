@@ -1,5 +1,6 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { withAbort } from '../../base/abort.ts';
+import { childEnvironment } from '../../base/child-environment.ts';
 import { AgentError } from '../../base/errors.ts';
 import type { Scene } from './scene.ts';
 
@@ -86,7 +87,7 @@ export class DrawingProcess {
       serialization: 'advanced',
       execArgv: HEAP_FLAGS,
       // One glibc arena is enough for one allocating thread. More arenas would not return freed images to the system.
-      env: { ...process.env, MALLOC_ARENA_MAX: '1' },
+      env: { ...childEnvironment(process.env, 'program'), MALLOC_ARENA_MAX: '1' },
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
     });
     this.#alive.add(child);

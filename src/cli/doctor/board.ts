@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { readUsableMemoryMb } from '../../base/free-memory.ts';
 import { readNames, readText } from '../../base/read-file.ts';
@@ -86,6 +86,13 @@ export async function* checkStorage({ settings }: DoctorContext, root = '/'): As
       'state',
       `${stateDir} is in the writable layer of the container: it is lost with the container`,
       'mount a volume there',
+    );
+  const mode = (await stat(stateDir).catch(() => null))?.mode ?? 0;
+  if ((mode & 0o007) !== 0)
+    yield warnFinding(
+      'state',
+      `other users of this machine can ${(mode & 0o002) === 0 ? 'open' : 'change'} ${stateDir} (mode ${(mode & 0o777).toString(8)})`,
+      `run: chmod o= ${stateDir}`,
     );
   const { readEmmcWear } = await import('../../health/board/emmc-wear.ts');
   const { lifeUsedPct, preEol } = await readEmmcWear(root);

@@ -5,6 +5,7 @@ import Database from 'better-sqlite3';
 import { errorCode } from '../../base/disk-errors.ts';
 import { AgentError } from '../../base/errors.ts';
 import { readMigrations, type Migration } from './migrations.ts';
+import { createPrivateFile } from './private-files.ts';
 import { clearSuspectMark, isMarkedSuspect, quarantine, restoreRescued } from './quarantine.ts';
 import { salvage, type Salvage } from './salvage.ts';
 import { asStoreError, isCorrupt, isFull } from './store-errors.ts';
@@ -73,6 +74,7 @@ function openChecked(path: string): Database.Database {
   const isSmall = !existsSync(path) || statSync(path).size <= MAX_ALWAYS_CHECKED_BYTES;
   let db: Database.Database | null = null;
   try {
+    createPrivateFile(path);
     db = new Database(path, { timeout: 2000 });
     configure(db);
     if (isSuspect || isUnclean || isSmall) {

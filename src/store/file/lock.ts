@@ -3,6 +3,7 @@ import { dirname } from 'node:path';
 import Database from 'better-sqlite3';
 import { errorCode } from '../../base/disk-errors.ts';
 import { AgentError } from '../../base/errors.ts';
+import { createPrivateFile } from './private-files.ts';
 
 /**
  * A lock that reserves the state directory for one process. The kernel releases it when the process ends in any way.
@@ -17,6 +18,7 @@ export interface StateLock {
  */
 export function lockState(path: string): StateLock {
   let db: Database.Database;
+  createPrivateFile(path);
   try {
     db = new Database(path, { timeout: 0 });
   } catch (cause) {

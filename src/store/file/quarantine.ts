@@ -11,6 +11,7 @@ import {
 import { basename, dirname, join } from 'node:path';
 import type Database from 'better-sqlite3';
 import { createDirectory } from '../../base/create-directory.ts';
+import { createPrivateFile } from './private-files.ts';
 
 /** Number of damaged files that are kept for the operator. Drop policy: oldest first. */
 const MAX_QUARANTINED = 3;
@@ -55,7 +56,7 @@ const suspectMark = (path: string): string => `${path}.suspect`;
 
 /** Requests a full integrity check at the next start. */
 export function markSuspect(path: string): void {
-  writeFileSync(suspectMark(path), '');
+  writeFileSync(suspectMark(path), '', { mode: 0o600 });
 }
 
 export const isMarkedSuspect = (path: string): boolean => existsSync(suspectMark(path));
@@ -74,6 +75,7 @@ export function rescue(db: Database.Database, path: string): void {
   createDirectory(dirname(path));
   const part = `${rescuedPath(path)}.part`;
   rmSync(part, { force: true });
+  createPrivateFile(part);
   db.prepare('VACUUM INTO ?').run(part);
   const fd = openSync(part, 'r+');
   try {

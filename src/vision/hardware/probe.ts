@@ -2,6 +2,7 @@ import { fork } from 'node:child_process';
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { arch, availableParallelism, cpus, platform, release } from 'node:os';
 import { basename, extname, join } from 'node:path';
+import { childEnvironment } from '../../base/child-environment.ts';
 import { deadlineSignal } from '../../base/deadline.ts';
 import { readUsableMemoryMb } from '../../base/free-memory.ts';
 import type { HardwareFacts, Inventory } from './facts.ts';
@@ -37,6 +38,7 @@ function takeInventory(signal: AbortSignal): Promise<Inventory | null> {
     let inventory: Inventory | null = null;
     const child = fork(INVENTORY_ENTRY, {
       execArgv: ['--max-old-space-size=64'],
+      env: childEnvironment(process.env, 'vision'),
       stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
       signal,
       killSignal: 'SIGKILL',

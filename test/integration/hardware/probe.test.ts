@@ -3,6 +3,7 @@ import { afterEach, describe, expect, it, vi } from 'vitest';
 import { HARDWARE_KINDS } from '../../../src/vision/hardware/hardware.ts';
 import { readHardware, probeHardware } from '../../../src/vision/hardware/probe.ts';
 import { childPids } from '../../fixtures/children.ts';
+import { makeFileTree } from '../../fixtures/file-tree.ts';
 
 afterEach(() => {
   vi.unstubAllEnvs();
@@ -23,7 +24,10 @@ describe('probeHardware', () => {
   });
 
   it('continues without the inventory if its process fails', async () => {
-    vi.stubEnv('NODE_OPTIONS', '--no-such-option');
+    // The dynamic linker refuses an empty library.
+    const libraries = makeFileTree();
+    libraries.write('libm.so.6', '');
+    vi.stubEnv('LD_LIBRARY_PATH', libraries.path);
     const hardware = await probeHardware(new AbortController().signal);
     expect(HARDWARE_KINDS).toContain(hardware.kind);
     expect(hardware.os).toBeNull();

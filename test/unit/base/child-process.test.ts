@@ -1,4 +1,6 @@
 import { spawn } from 'node:child_process';
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { childEnvironment } from '../../../src/base/child-environment.ts';
 import { residentMb } from '../../../src/base/process-facts.ts';
@@ -38,10 +40,27 @@ describe('childEnvironment', () => {
     expect(Object.keys(childEnvironment(environment, 'fetch'))).toEqual(['TZ', 'HTTPS_PROXY']);
   });
 
-  it('keeps the settings of the agent from camera programs', () => {
-    const names = Object.keys(childEnvironment(environment, 'program'));
-    expect(names).toContain('PATH');
-    expect(names).not.toContain('SWELLSIGHT_MQTT_PASSWORD');
+  it('gives camera programs only what they look for', () => {
+    expect(Object.keys(childEnvironment(environment, 'program'))).toEqual(['PATH', 'TZ', 'CUDA_CACHE_PATH']);
+    const stacks = { GST_PLUGIN_PATH: '/opt', LIBCAMERA_LOG_LEVELS: '*:3', LC_TIME: 'C', HOME: '/home/pi' };
+    expect(childEnvironment(stacks, 'program')).toEqual(stacks);
+  });
+
+  it('is the environment of every process that the sources start', () => {
+    const src = join(import.meta.dirname, '..', '..', '..', 'src');
+    const calls = readdirSync(src, { recursive: true, encoding: 'utf8' })
+      .filter((name) => name.endsWith('.ts'))
+      .map((name) => ({ name, text: readFileSync(join(src, name), 'utf8') }))
+      .filter(({ text }) => text.includes("'node:child_process'"))
+      .flatMap(({ name, text }) =>
+        [...text.matchAll(/(?<![.\w])(?:spawn|fork|exec|execFile|promisify\(execFile\))(?:Sync)?\(/g)].map(
+          ({ index }) => ({ name, call: text.slice(index, text.indexOf(';', index)) }),
+        ),
+      );
+    expect(calls.length).toBeGreaterThanOrEqual(10);
+    expect(calls.filter(({ call }) => !call.includes('childEnvironment(')).map(({ name }) => name)).toEqual(
+      [],
+    );
   });
 });
 

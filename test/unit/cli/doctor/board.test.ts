@@ -1,3 +1,5 @@
+import { chmodSync } from 'node:fs';
+import { join } from 'node:path';
 import { beforeEach, describe, expect, it } from 'vitest';
 import {
   checkJournal,
@@ -84,6 +86,23 @@ describe('checkStorage', () => {
       'warn eMMC: the eMMC has used up to 100% of its life, end-of-life state: warning -> ' +
         'replace the module soon, or move stateDir to another disk',
     ]);
+  });
+
+  it.each([
+    [0o755, 'open', '755'],
+    [0o777, 'change', '777'],
+  ])('warns of a state directory that others can use (%i)', async (mode, verb, digits) => {
+    tree.write('proc/self/mountinfo', '24 1 8:1 / / rw - ext4 /dev/sda1 rw\n');
+    tree.write('state/file', '');
+    const stateDir = join(tree.path, 'state');
+    const check = (_: DoctorContext, root?: string) =>
+      checkStorage({ settings: { stateDir } } as DoctorContext, root);
+    chmodSync(stateDir, mode);
+    expect(await findings(check)).toEqual([
+      `warn state: other users of this machine can ${verb} ${stateDir} (mode ${digits}) -> run: chmod o= ${stateDir}`,
+    ]);
+    chmodSync(stateDir, 0o750);
+    expect(await findings(check)).toEqual([]);
   });
 
   it('finds nothing on a disk without wear information', async () => {
