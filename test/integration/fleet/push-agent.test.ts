@@ -126,8 +126,9 @@ describe('Staged rollout of the agent over twenty simulated devices', () => {
     const file = JSON.parse(readFileSync(join(dir, `rollout-agent-${BAD}.json`), 'utf8')) as RolloutFile;
     const [device = ''] = Object.entries(file.devices).find(([, { phase }]) => phase === 'failed') ?? [];
     expect(file.devices[device]?.detail).toBe('update_crash_loop');
-    const state = stateOf(device.replace('fleet/', ''));
-    expect(state).toMatchObject({
+    // The message of the state may come after the start of the version.
+    const state = (): AgentVersions => stateOf(device.replace('fleet/', ''));
+    await expect.poll(state, { timeout: 60_000 }).toMatchObject({
       running: { version: GOOD },
       banned: [{ version: BAD, reason: 'update_crash_loop' }],
       update: { version: BAD, phase: 'returned', reason: { code: 'update_crash_loop' } },

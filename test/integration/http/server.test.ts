@@ -3,7 +3,7 @@ import { request } from 'node:http';
 import { connect } from 'node:net';
 import { describe, expect, it } from 'vitest';
 import { AgentError } from '../../../src/base/errors.ts';
-import { OBSERVATION_ID, observation } from '../../fixtures/agent-api.ts';
+import { OBSERVATION_ID, observation, type CannedAgent } from '../../fixtures/agent-api.ts';
 import { expectProblem, startServer, type HttpAnswer } from '../../fixtures/http-server.ts';
 
 describe('routes of the HTTP server', () => {
@@ -234,31 +234,35 @@ describe('the token', () => {
   });
 });
 
+/** Makes the captures of the agent wait without end. */
+function pendingCaptures(agent: CannedAgent): { readonly started: Promise<void>; readonly aborted: Promise<void> } {
+  const started = Promise.withResolvers<undefined>();
+  const aborted = Promise.withResolvers<undefined>();
+  agent.captured = (signal) => {
+    signal.addEventListener('abort', () => aborted.resolve(undefined));
+    started.resolve(undefined);
+    return new Promise(() => undefined);
+  };
+  return { started: started.promise, aborted: aborted.promise };
+}
+
 describe('start, stop and disconnects', () => {
   it('aborts a capture when the client disconnects', async () => {
     const { agent, port } = await startServer();
-    const gone = new Promise<void>((resolve) => {
-      agent.captured = (signal) =>
-        new Promise((_, reject) => {
-          signal.addEventListener('abort', () => {
-            resolve();
-            reject(new Error('aborted'));
-          });
-        });
-    });
+    const captures = pendingCaptures(agent);
     const sent = request({ host: '127.0.0.1', port, method: 'POST', path: '/api/v1/cameras/north/capture' });
     sent.on('error', () => undefined);
     sent.end();
-    await new Promise((resolve) => setTimeout(resolve, 100));
+    await captures.started;
     sent.destroy();
-    await gone;
+    await captures.aborted;
   });
 
   it('stops in bounded time during an open request, and frees the port', async () => {
     const { agent, ask, server } = await startServer();
-    agent.captured = () => new Promise(() => undefined);
+    const captures = pendingCaptures(agent);
     const open = ask('POST', '/api/v1/cameras/north/capture').catch((error: unknown) => error);
-    await new Promise((resolve) => setTimeout(resolve, 50));
+    await captures.started;
     const started = performance.now();
     await server.stop();
     expect(performance.now() - started).toBeLessThan(20_000);

@@ -1,3 +1,6 @@
+import type { ChildProcess } from 'node:child_process';
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
+import { once } from 'node:events';
 import { readdirSync, readFileSync, realpathSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
@@ -34,14 +37,28 @@ async function attempt(
   return run({ bundle, provider, threads: 1, runs: 5 }, options.signal ?? never);
 }
 
-/** Waits until the trial process runs the endless loop of its model, and returns its process id. */
+/**
+ * Waits until the next trial process has sent its runtime and runs the endless loop of its model. Returns its process id.
+ * On a slow machine the start alone takes more CPU time than the loop has taken by then.
+ */
 async function busyTrial(): Promise<number> {
-  let pid = 0;
-  await vi.waitUntil(() => (pid = childPids('providers/trial')[0] ?? 0) > 0 && cpuTicks(pid) > 50, {
-    timeout: 60_000,
-    interval: 50,
-  });
+  const child = await nextChild();
+  await once(child, 'message');
+  const pid = child.pid ?? 0;
+  const ticksAtRuntime = cpuTicks(pid);
+  await vi.waitUntil(() => cpuTicks(pid) > ticksAtRuntime + 50, { timeout: 60_000, interval: 50 });
   return pid;
+}
+
+/** The next child process that this process starts. */
+function nextChild(): Promise<ChildProcess> {
+  return new Promise((resolve) => {
+    const handleChild = (message: unknown): void => {
+      unsubscribe('child_process', handleChild);
+      resolve((message as { process: ChildProcess }).process);
+    };
+    subscribe('child_process', handleChild);
+  });
 }
 
 function cpuTicks(pid: number): number {
