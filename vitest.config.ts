@@ -1,8 +1,8 @@
 import { defineConfig } from 'vitest/config';
+import { LongestFirst } from './scripts/check/longest-first.ts';
 
 export default defineConfig({
   test: {
-    include: ['test/**/*.test.ts'],
     // Against tests that hang. A busy machine with two slow cores must also keep these deadlines.
     testTimeout: 120_000,
     hookTimeout: 180_000,
@@ -11,5 +11,17 @@ export default defineConfig({
     // Concurrent tests of one file, which mostly wait.
     maxConcurrency: 3,
     pool: 'forks',
+    sequence: { sequencer: LongestFirst },
+    projects: [
+      {
+        extends: true,
+        test: { name: 'parts', include: ['test/**/*.test.ts'], exclude: ['test/unit/**'] },
+      },
+      {
+        extends: true,
+        // These tests have no state outside of their objects: one process runs many files, and loads the modules once.
+        test: { name: 'unit', include: ['test/unit/**/*.test.ts'], isolate: false },
+      },
+    ],
   },
 });

@@ -1,5 +1,5 @@
 // Checks the structure of src/ and the file names in the documents. Prints the size of src/ and every fault.
-import { readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { checkDecisionNumbers, checkDocuments } from './documents.ts';
@@ -31,7 +31,15 @@ const documents = [
   ),
 ];
 const notes = readdirSync(join(ROOT, 'docs/decisions')).filter((name) => /^\d/.test(name));
-const faults = [...report.faults, ...checkDocuments(ROOT, documents), ...checkDecisionNumbers(notes)];
+const missingTests = (require('./longest-test-files.json') as readonly string[])
+  .filter((path) => !existsSync(join(ROOT, path)))
+  .map((path) => `scripts/check/longest-test-files.json: names a missing file: ${path}`);
+const faults = [
+  ...report.faults,
+  ...checkDocuments(ROOT, documents),
+  ...checkDecisionNumbers(notes),
+  ...missingTests,
+];
 for (const fault of faults) console.log(fault);
 console.log(`src: ${report.files} files, ${report.lines} lines, median ${report.medianLines} lines`);
 process.exit(faults.length === 0 ? 0 : 1);

@@ -235,7 +235,10 @@ describe('the token', () => {
 });
 
 /** Makes the captures of the agent wait without end. */
-function pendingCaptures(agent: CannedAgent): { readonly started: Promise<void>; readonly aborted: Promise<void> } {
+function pendingCaptures(agent: CannedAgent): {
+  readonly started: Promise<void>;
+  readonly aborted: Promise<void>;
+} {
   const started = Promise.withResolvers<undefined>();
   const aborted = Promise.withResolvers<undefined>();
   agent.captured = (signal) => {
