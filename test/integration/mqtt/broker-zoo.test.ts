@@ -257,8 +257,8 @@ const REAL: readonly [string, () => Promise<readonly string[]>, Partial<Outcome>
 ]; // prettier-ignore
 
 const DEVICE = 'swellsight/v1/test/dev/';
-/** Heartbeats of the agent; it observes every 4 s. */
 const HEARTBEAT_S = 2;
+const CAMERA = { id: 'sim', kind: 'simulated', schedule: { everyS: 1 }, burst: { frames: 1 } };
 
 async function clientOf(url: string, options: IClientOptions = {}): Promise<MqttClient> {
   const client = connect(url, { protocolVersion: 4, ...options });
@@ -294,7 +294,11 @@ const isLinkCode = (code: string): boolean => /^(link|commands|broker)_/.test(co
 async function observeAgent(urls: readonly string[]): Promise<Outcome> {
   const [url = ''] = urls;
   const heard = await listen(url, `${DEVICE}#`);
-  const agent = await RunningAgent.start({ mqtt: { url: urls }, heartbeat: { intervalS: HEARTBEAT_S } });
+  const agent = await RunningAgent.start({
+    mqtt: { url: urls },
+    heartbeat: { intervalS: HEARTBEAT_S },
+    cameras: [CAMERA],
+  });
   bed.defer(() => agent[Symbol.asyncDispose]());
   const first = await agent.waitFor(
     'connection or refusal',
