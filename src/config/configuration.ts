@@ -7,7 +7,7 @@ import type { EventDraft } from '../contract/states.ts';
 import { compareSettings, type Change } from './change.ts';
 import { KnownSecrets } from './known-secrets.ts';
 import { loadLocal, type LocalConfiguration, type SettingsInput } from './load.ts';
-import { configChange, confirmedEvent, configView, overlayDroppedEvent, undoneEvent } from './messages.ts';
+import { configChange, confirmedEvent, configView, overlayDroppedEvents, undoneEvent } from './messages.ts';
 import { checkPatch, dropRedacted, loadWithOverlay, patchOverlay } from './patch.ts';
 import { computeConfigDigest, redactSettings } from './redact.ts';
 import type { Settings } from './schema.ts';
@@ -271,9 +271,9 @@ export class Configuration {
   /** Handles the files of an earlier run. Call only when this process owns the state directory. */
   #recover(): void {
     this.#isRecovered = true;
-    const { files, overlayFault, saved } = this.#local;
-    if (overlayFault !== null)
-      this.#events.push(overlayDroppedEvent(files.quarantine(overlayFault, this.#clock.nowMs())));
+    const { files, overlayFault, refused, saved } = this.#local;
+    const quarantined = overlayFault === null ? null : files.quarantine(overlayFault, this.#clock.nowMs());
+    this.#events.push(...overlayDroppedEvents(quarantined, refused));
     const trial = files.readTrial();
     if (!trial) return;
     if (trial.id !== saved.trial) this.#events.push(undoneEvent(trial.id, trial.keys, 'interrupted'));

@@ -141,6 +141,13 @@ export function settingsDefinition(onInvalid: OnInvalid = () => undefined): Grou
         ),
       },
     },
+    remote: {
+      cameraHosts: setting(
+        [],
+        is.listOf(is.hostPattern, 32),
+        'Hosts whose addresses remote commands may give to cameras although a local camera has privacy masks: `name` or `*.name`, each with or without a port. The masks of local cameras on the same host apply.',
+      ),
+    },
     inference: {
       providers: setting(
         'auto',

@@ -55,7 +55,10 @@ export const listOf = (item: Format, maximum: number): Format => ({
   accepts: (value) => Array.isArray(value) && value.length <= maximum && value.every(item.accepts),
 });
 
-export const cameraList: Format = { wanted: 'a list of cameras', accepts: (value) => Array.isArray(value) };
+export const cameraList: Format = {
+  wanted: 'a list of at most 64 cameras',
+  accepts: (value) => Array.isArray(value) && value.length <= 64,
+};
 
 export const nonEmptyListOf = (item: Format, maximum: number): Format => ({
   ...item,

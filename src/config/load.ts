@@ -1,6 +1,6 @@
 import { resolve } from 'node:path';
 import convict from 'convict';
-import { asAgentError } from '../base/errors.ts';
+import { AgentError, asAgentError } from '../base/errors.ts';
 import { zoneOfVariable } from '../base/time-zone.ts';
 import { readCameras } from './cameras.ts';
 import { checkCombinations } from './combinations.ts';
@@ -9,6 +9,7 @@ import { configInvalid, formatValue, getConfigFaults, type ConfigFault } from '.
 import { isObject, listSetKeys, nestKeys, pickKnown } from './layers.ts';
 import { OverlayFiles, type SavedOverlay } from './overlay-files.ts';
 import { applyOverlay, type Overlay } from './overlay.ts';
+import { findRefusedCameras, withoutCameras, type RefusedCamera } from './remote-cameras.ts';
 import type { Settings } from './schema.ts';
 import { findPlaceholders } from './placeholders.ts';
 import { SETTING_FORMAT, type Group, type Setting } from './setting.ts';
@@ -161,7 +162,12 @@ export interface LocalConfiguration {
   readonly saved: SavedOverlay;
   /** Why the saved overlay is not used; null when it is used. */
   readonly overlayFault: string | null;
-  /** Loads the settings with another overlay over the same file and environment. Throws `config_invalid`. */
+  /** Cameras whose saved remote settings the local configuration does not allow. They are not in `saved`. */
+  readonly refused: readonly RefusedCamera[];
+  /**
+   * Loads the settings with another overlay over the same file and environment. Throws `config_invalid`, and
+   * `config_locked` for cameras that the local configuration does not allow.
+   */
   readonly loadWith: (overlay: Overlay) => Settings;
 }
 
@@ -178,15 +184,21 @@ export function loadLocal(input: Omit<SettingsInput, 'overlay' | 'document'>): L
     document === undefined || fileFaults.length > 0 ? input : { ...input, document };
   const local = loadSettings(parsed);
   const files = new OverlayFiles({ stateDir: local.stateDir });
-  const loadWith = (overlay: Overlay): Settings =>
-    Object.keys(overlay).length === 0 ? local : loadSettings({ ...parsed, overlay });
+  const loadWith = (overlay: Overlay): Settings => {
+    const [first] = findRefusedCameras(overlay, local);
+    if (first) throw new AgentError(first.code, `camera ${first.id}: ${first.reason}`);
+    return Object.keys(overlay).length === 0 ? local : loadSettings({ ...parsed, overlay });
+  };
   try {
-    const saved = files.read();
-    return { settings: loadWith(saved.overlay), files, saved, overlayFault: null, loadWith };
+    const read = files.read();
+    const refused = findRefusedCameras(read.overlay, local);
+    const saved = { ...read, overlay: withoutCameras(read.overlay, refused) };
+    return { settings: loadWith(saved.overlay), files, saved, overlayFault: null, refused, loadWith };
   } catch (thrown) {
     const error = asAgentError(thrown);
     const keys = getConfigFaults(error).map(({ key }) => key);
     const overlayFault = keys.length > 0 ? `it does not fit: ${keys.slice(0, 10).join(', ')}` : error.message;
-    return { settings: local, files, saved: { overlay: {}, trial: null }, overlayFault, loadWith };
+    const saved = { overlay: {}, trial: null };
+    return { settings: local, files, saved, overlayFault, refused: [], loadWith };
   }
 }

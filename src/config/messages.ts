@@ -7,6 +7,7 @@ import type { Overlay } from './overlay.ts';
 import type { QuarantinedOverlay } from './overlay-files.ts';
 import { LOCAL_CAMERA_KEYS, LOCAL_KEYS } from './patch.ts';
 import { computeConfigDigest, redactOverlay, redactSettings } from './redact.ts';
+import type { RefusedCamera } from './remote-cameras.ts';
 import type { Settings } from './schema.ts';
 import type { Trial, UndoReason } from './trial.ts';
 
@@ -82,10 +83,24 @@ export const confirmedEvent = (trial: string, keys: readonly string[]): EventDra
   context: { trial, keys },
 });
 
-export const overlayDroppedEvent = ({ file, reason }: QuarantinedOverlay): EventDraft => ({
-  type: 'config_overlay_dropped',
-  severity: 'error',
-  code: 'config_overlay_dropped',
-  message: 'The settings of remote commands cannot be used; only the local configuration is in force.',
-  context: { file, reason },
-});
+/** What of the saved overlay is not in force: all of it, because the file is unusable, or the settings of some cameras. */
+export function overlayDroppedEvents(
+  quarantined: QuarantinedOverlay | null,
+  refused: readonly RefusedCamera[],
+): readonly EventDraft[] {
+  const event = { type: 'config_overlay_dropped', code: 'config_overlay_dropped' };
+  const all: EventDraft = {
+    ...event,
+    severity: 'error',
+    message: 'The settings of remote commands cannot be used; only the local configuration is in force.',
+    context: { ...quarantined },
+  };
+  const some: EventDraft = {
+    ...event,
+    severity: 'warning',
+    message:
+      'The local configuration does not allow the remote settings of some cameras; they are not in force.',
+    context: { cameras: refused.map(({ id, reason }) => ({ id, reason })) },
+  };
+  return [...(quarantined ? [all] : []), ...(refused.length > 0 ? [some] : [])];
+}

@@ -1,3 +1,4 @@
+import { isSameAddress, isSameHost } from './address.ts';
 import { getValue, isObject, mergeValues, omitKeys, type Layer } from './layers.ts';
 
 /**
@@ -21,6 +22,9 @@ const SOURCE_KEYS = [
   'simulation',
 ];
 const LOGIN_KEYS = ['username', 'password', 'password_file', 'headers', 'headers_file'];
+const BROKER_LOGIN_KEYS = ['username', 'password', 'password_file'];
+/** What decides where a camera's login goes. A header may name another path, and another certificate another server. */
+const TARGET_KEYS = ['kind', 'url', 'tls', 'headers'];
 
 /** The cameras of a list by id; the first one for each id. Entries without an id are skipped. */
 export function indexCameras(cameras: unknown): Map<string, Layer> {
@@ -34,8 +38,8 @@ export function indexCameras(cameras: unknown): Map<string, Layer> {
 
 /**
  * Converts the overlay to a layer over the local configuration (defaults, file, environment): cameras are merged with the
- * local cameras, and a null replaces each local value that contradicts the overlay. Local credentials are not sent to a
- * host that the local configuration does not name.
+ * local cameras, and a null replaces each local value that contradicts the overlay. Local credentials are only sent where the
+ * local configuration sends them.
  */
 export function applyOverlay(overlay: Overlay, local: { cameras: unknown; mqtt: unknown }): Layer {
   const { cameras, mqtt } = overlay;
@@ -47,45 +51,84 @@ export function applyOverlay(overlay: Overlay, local: { cameras: unknown; mqtt: 
 }
 
 function applyMqtt(over: Layer, local: unknown): Layer {
-  const localUrls = toList(getValue(local, 'url'));
-  const isOtherBroker =
-    over['url'] !== undefined &&
-    !toList(over['url']).every((url) => localUrls.some((known) => canShareLogin(url, known)));
-  if (isOtherBroker) return { username: null, password: null, password_file: null, ...over };
+  if (over['url'] !== undefined && !areKnownBrokers(over['url'], getValue(local, 'url')))
+    return { ...Object.fromEntries(BROKER_LOGIN_KEYS.map((key) => [key, null])), ...over };
   return over['password'] === undefined ? over : { password_file: null, ...over };
 }
 
+const areKnownBrokers = (urls: unknown, known: unknown): boolean =>
+  toList(urls).every((url) => toList(known).some((one) => isSameAddress(url, one)));
+
 function applyCameras(over: readonly unknown[], local: unknown): readonly unknown[] {
   if (!Array.isArray(local)) return over;
+  const locals = local as readonly unknown[];
   const changes = indexCameras(over);
-  const cameras = (local as readonly unknown[]).map((camera) => {
+  const cameras = locals.map((camera) => {
     const change = isObject(camera) ? changes.get(String(camera['id'])) : undefined;
     if (!change || !isObject(camera)) return camera;
     changes.delete(String(camera['id']));
-    return applyCamera(change, camera);
+    return addMasks(applyCamera(change, camera), [...masksOf(camera), ...masksOfHost(change['url'], locals)]);
   });
   // A change to a camera that the local configuration has removed has no effect until the camera is added again.
-  return [...cameras, ...[...changes.values()].filter((camera) => camera['kind'] !== undefined)];
+  const added = [...changes.values()].filter((camera) => camera['kind'] !== undefined);
+  return [...cameras, ...added.map((camera) => addMasks(camera, masksOfHost(camera['url'], locals)))];
 }
 
 function applyCamera(over: Layer, local: Layer): Layer {
   const dropped: string[] = [];
-  const { kind, url, password, tls, schedule, privacyMasks } = over;
+  const { kind, url, password, tls, headers, schedule } = over;
   if (kind !== undefined && kind !== local['kind']) dropped.push(...SOURCE_KEYS);
-  if (url !== undefined && (hasLogin(url) || !canShareLogin(url, local['url']))) dropped.push(...LOGIN_KEYS);
-  // Another certificate may be that of another server.
-  if (tls !== undefined) dropped.push(...LOGIN_KEYS);
+  if (url !== undefined && (hasLogin(url) || !isSameAddress(url, local['url']))) dropped.push(...LOGIN_KEYS);
+  // The local address may contain a login as well: the change must give both.
+  if (tls !== undefined || headers !== undefined) dropped.push('url', ...LOGIN_KEYS);
   if (password !== undefined) dropped.push('password_file');
   const base = omitKeys(local, dropped);
-  const camera = mergeValues({ ...base, ...dropOtherSchedule(base, schedule) }, over) as Layer;
-  const localMasks = local['privacyMasks'];
-  // A remote command can add masks, but never remove a local mask.
-  if (!Array.isArray(privacyMasks) || !Array.isArray(localMasks)) return camera;
-  return {
-    ...camera,
-    privacyMasks: [...(localMasks as readonly unknown[]), ...(privacyMasks as readonly unknown[])],
-  };
+  return mergeValues({ ...base, ...dropOtherSchedule(base, schedule) }, over) as Layer;
 }
+
+/** The masks that a remotely set address gets: those of all local cameras on its host. */
+const masksOfHost = (url: unknown, locals: readonly unknown[]): readonly unknown[] =>
+  locals.flatMap((camera) =>
+    url !== undefined && isObject(camera) && isSameHost(url, camera['url']) ? masksOf(camera) : [],
+  );
+
+const masksOf = ({ privacyMasks }: Layer): readonly unknown[] =>
+  Array.isArray(privacyMasks) ? (privacyMasks as readonly unknown[]) : [];
+
+/** Adds local masks. A remote command can add masks, but never remove a local one. */
+function addMasks(camera: Layer, masks: readonly unknown[]): Layer {
+  const { privacyMasks = [] } = camera;
+  if (masks.length === 0 || !Array.isArray(privacyMasks)) return camera;
+  const all = [...masks, ...(privacyMasks as readonly unknown[])];
+  return { ...camera, privacyMasks: [...new Map(all.map((mask) => [JSON.stringify(mask), mask])).values()] };
+}
+
+/**
+ * Removes from the overlay the login of an earlier command that a change would send elsewhere. Otherwise a second command
+ * could send the login of the first one to any server. `before` and `change` belong to one camera.
+ */
+export function dropCameraLogin(before: Layer, change: Layer): Layer {
+  const isElsewhere = TARGET_KEYS.some(
+    (key) =>
+      change[key] !== undefined &&
+      !isSameValue(change[key], before[key]) &&
+      !(key === 'url' && isSameAddress(change[key], before[key])),
+  );
+  return isElsewhere ? omitKeys(before, LOGIN_KEYS) : before;
+}
+
+/** As `dropCameraLogin`, for the broker. `before` and `change` are the whole overlay and the whole change. */
+export function dropBrokerLogin(before: Layer, change: Layer): Layer {
+  const { mqtt } = before;
+  const url = getValue(change, 'mqtt.url');
+  if (!isObject(mqtt) || url === undefined) return before;
+  const isElsewhere = !isSameValue(url, mqtt['url']) && !areKnownBrokers(url, mqtt['url']);
+  return isElsewhere ? { ...before, mqtt: omitKeys(mqtt, BROKER_LOGIN_KEYS) } : before;
+}
+
+/** A null in a change and a missing value are the same. */
+const isSameValue = (a: unknown, b: unknown): boolean =>
+  JSON.stringify(a ?? null) === JSON.stringify(b ?? null);
 
 /** `cron` replaces `everyS`, and `everyS` replaces `cron`. */
 function dropOtherSchedule(local: Layer, over: unknown): Layer {
@@ -103,12 +146,3 @@ const toList = (value: unknown): readonly unknown[] =>
 
 const hasLogin = (url: unknown): boolean =>
   typeof url === 'string' && (URL.parse(url)?.username ?? '') !== '';
-
-const ENCRYPTED = /^(mqtts|wss|https|rtsps):$/;
-
-/** Whether credentials for `known` may be sent to `url`: the same host, and not less encrypted. */
-function canShareLogin(url: unknown, known: unknown): boolean {
-  const [to, from] = [url, known].map((value) => (typeof value === 'string' ? URL.parse(value) : null));
-  if (!to || !from || to.hostname === '' || to.hostname !== from.hostname) return false;
-  return ENCRYPTED.test(to.protocol) || !ENCRYPTED.test(from.protocol);
-}

@@ -9,7 +9,7 @@ import {
   type ConfigFault,
 } from './faults.ts';
 import { getValue, isObject, mergeValues, omitKeys, pickKnown, type Layer } from './layers.ts';
-import { indexCameras, type Overlay } from './overlay.ts';
+import { dropBrokerLogin, dropCameraLogin, indexCameras, type Overlay } from './overlay.ts';
 import { CameraSettings, type Settings } from './schema.ts';
 import { isRedacted, secretKindOf } from './secret-keys.ts';
 
@@ -49,6 +49,7 @@ export const LOCAL_KEYS: readonly string[] = [
   'http.token_file',
   'http.cors',
   'http.allowedHosts',
+  'remote.cameraHosts',
 ];
 export const LOCAL_CAMERA_KEYS: readonly string[] = [
   'path',
@@ -200,7 +201,7 @@ function patchInvalid(faults: readonly ConfigFault[]): AgentError {
 export function patchOverlay(overlay: Overlay, patch: Layer): Overlay {
   const { cameras, ...rest } = patch;
   const { cameras: camerasBefore, ...others } = overlay;
-  const next = dropNulls(mergeValues(others, rest) as Layer);
+  const next = dropNulls(mergeValues(dropBrokerLogin(others, rest), rest) as Layer);
   const list = cameras === null ? [] : patchCameras(camerasBefore, cameras);
   return list.length === 0 ? next : { ...next, cameras: list };
 }
@@ -209,7 +210,7 @@ function patchCameras(before: unknown, patch: unknown): readonly Layer[] {
   const byId = indexCameras(before);
   for (const [id, change] of indexCameras(patch)) {
     if (change[REMOVE] === true) byId.delete(id);
-    else byId.set(id, dropNulls(mergeValues(byId.get(id) ?? {}, change) as Layer));
+    else byId.set(id, dropNulls(mergeValues(dropCameraLogin(byId.get(id) ?? {}, change), change) as Layer));
   }
   // Drop a camera that only has its id: it has no remote settings left.
   return [...byId.values()].filter((camera) => Object.keys(camera).length > 1);

@@ -264,6 +264,8 @@ export interface Settings {
     readonly window: { readonly from: string; readonly to: string };
     readonly probation: { readonly observations: number; readonly minutes: number };
   };
+  /** Hosts that remote commands may give to cameras although a local camera has privacy masks; see `HostPattern`. */
+  readonly remote: { readonly cameraHosts: readonly string[] };
   readonly inference: {
     readonly providers: 'auto' | readonly string[];
     readonly threads: 'auto' | number;

@@ -16,7 +16,7 @@ export const EVENT_TYPES: Readonly<Record<string, string>> = {
     'Commands were not executed because they were retained, expired, or could not be dated; or some commands got no response because there were too many. Context: command, id of the newest, count.',
   config_changed: 'A change of the configuration was confirmed. Context: trial, keys.',
   config_overlay_dropped:
-    'The settings of remote commands are not usable and were set aside. Context: file, reason.',
+    'The settings of remote commands are not usable and were set aside (context: file, reason), or the local configuration does not allow those of some cameras, which are not in force (context: cameras, each with id and reason).',
   config_undone: 'A change of the configuration was undone. Context: trial, reason, keys.',
   model_calibration_lost:
     'With the new model, a camera has no site calibration until new images are labelled. Context: update_id, name, version, camera, labels.',

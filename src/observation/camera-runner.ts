@@ -104,7 +104,8 @@ export class CameraRunner {
     this.#frozen = sameSourceBefore ? sameSourceBefore.#frozen : new FrozenDetector(FROZEN);
     const copyLatest = (): void => {
       this.#latest = before?.latest ?? null;
-      this.#latestFrame = before?.latestFrame ?? null;
+      // A frame of another source would be shown with the masks of this one.
+      this.#latestFrame = sameSourceBefore?.latestFrame ?? null;
     };
     copyLatest();
     // A camera takes one client at a time, so the first observation waits for the end of the former runner.

@@ -1,8 +1,6 @@
 import { randomUUID } from 'node:crypto';
-import type { MqttClient } from 'mqtt';
 import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { CommandName } from '../../src/contract/command.ts';
 import type { BackfillResult, ImageResult } from '../../src/contract/command-results.ts';
 import type { Diagnostics } from '../../src/contract/diagnostics.ts';
 import type { Observation } from '../../src/contract/observation.ts';
@@ -10,8 +8,8 @@ import { RunningAgent } from '../fixtures/agent.ts';
 import { httpServer, type TestServer } from '../fixtures/camera-server.ts';
 import { contractFault } from '../fixtures/contract.ts';
 import { freePort, Mosquitto, until, type Message } from '../fixtures/mosquitto.ts';
+import { Operator, OPERATOR_PREFIX as PREFIX, redFrame } from '../fixtures/operator.ts';
 
-const PREFIX = 'swellsight/v1/test/dev/';
 const SECRET = 'correct-horse-battery';
 /** Left half of the frame. */
 const MASK = [
@@ -20,64 +18,6 @@ const MASK = [
   [0.5, 1],
   [0, 1],
 ];
-
-interface Answer {
-  readonly id: string;
-  readonly status: string;
-  readonly reason?: string | null;
-  readonly result?: unknown;
-  readonly error?: { readonly code: string; readonly message: string };
-  readonly duplicate?: boolean;
-}
-
-/** A bright red frame with random noise: not a uniform image, and different at each call. */
-async function redFrame(width = 1280, height = 720): Promise<Buffer> {
-  const pixels = Buffer.alloc(width * height * 3);
-  for (let i = 0; i < pixels.length; i += 3) {
-    pixels[i] = 215 + Math.floor(Math.random() * 40);
-    pixels[i + 1] = Math.floor(Math.random() * 60);
-    pixels[i + 2] = Math.floor(Math.random() * 60);
-  }
-  return sharp(pixels, { raw: { width, height, channels: 3 } })
-    .jpeg({ quality: 90 })
-    .toBuffer();
-}
-
-/** Sends commands with a client of either protocol version, and waits for the answers. */
-class Operator {
-  readonly messages: Message[];
-  readonly #client: MqttClient;
-
-  constructor(client: MqttClient, messages: Message[]) {
-    this.#client = client;
-    this.messages = messages;
-  }
-
-  send(name: string, body: object, retain = false): Promise<unknown> {
-    return this.#client.publishAsync(`${PREFIX}cmd/${name}`, JSON.stringify(body), { qos: 1, retain });
-  }
-
-  clear(name: string): Promise<unknown> {
-    return this.#client.publishAsync(`${PREFIX}cmd/${name}`, '', { qos: 1, retain: true });
-  }
-
-  answers(id: string): Answer[] {
-    return this.messages
-      .filter(({ topic }) => topic.startsWith(`${PREFIX}cmdres/`))
-      .map(({ payload }) => JSON.parse(payload.toString()) as Answer)
-      .filter((answer) => answer.id === id);
-  }
-
-  /** Sends a command; returns its result, or its receipt when that rejects it. */
-  async run(name: CommandName, args: object = {}, id: string = randomUUID()): Promise<Answer> {
-    await this.send(name, { id, issued_at: new Date().toISOString(), args });
-    return until(
-      () => this.answers(id).find(({ status }) => status !== 'accepted'),
-      `the answer of ${name}`,
-      40_000,
-    );
-  }
-}
 
 describe.each([5, 4] as const)('Commands to a running agent, MQTT version %s', (protocolVersion) => {
   let broker: Mosquitto;

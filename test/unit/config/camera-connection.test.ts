@@ -54,12 +54,13 @@ describe('tls of a camera', () => {
     expect(faultsOf(JSON.parse(JSON.stringify(camera)) as CameraInput).join('\n')).toMatch(fault);
   });
 
-  it('may be changed remotely without the CA file; then local credentials are not sent', () => {
+  it('may be changed remotely with the url and without the CA file; then local credentials are not sent', () => {
     const patch = (tls: object) => checkPatch({ cameras: [{ id: 'a', tls }] }, new Set(['a']));
     expect(() => patch({ ca: '/etc/passwd' })).toThrow(/cameras\[0\]\.tls\.ca/);
     const local = { username: 'u', password: 'p', headers: { Cookie: 'c=1' } };
-    const overlay = { cameras: [{ id: 'a', tls: { fingerprint256: PIN } }] };
-    expect(load(local, overlay).cameras[0]).toMatchObject({ username: null, password: null, headers: {} });
+    const change = { id: 'a', url: HTTPS.url, tls: { fingerprint256: PIN } };
+    const [camera] = load(local, { cameras: [change] }).cameras;
+    expect(camera).toMatchObject({ username: null, password: null, headers: {} });
     expect(load(local, { cameras: [{ id: 'a', url: 'https://other/' }] }).cameras[0]?.headers).toEqual({});
     expect(load(local, { cameras: [{ id: 'a', timeoutS: 3 }] }).cameras[0]?.headers).toEqual(local.headers);
   });

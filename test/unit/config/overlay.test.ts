@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { loadSettings } from '../../../src/config/load.ts';
 import { patchOverlay } from '../../../src/config/patch.ts';
-import type { Overlay } from '../../../src/config/overlay.ts';
+import { applyOverlay, type Overlay } from '../../../src/config/overlay.ts';
 import type { Camera, Settings } from '../../../src/config/schema.ts';
 
 const NORTH = {
@@ -54,21 +54,50 @@ describe('applyOverlay', () => {
     expect(withOverlay(over, cron).cameras[0]?.schedule).toEqual({ everyS: 30, timezone: 'UTC' });
   });
 
-  it('sends local credentials neither to another host nor over a less encrypted connection', () => {
-    const login = (url: unknown): unknown[] => {
-      const { username, password } = withOverlay({ mqtt: { url } }).mqtt;
-      return [username, password];
-    };
-    expect(login('mqtts://broker.example:8884')).toEqual(['pi', 'secret']);
-    expect(login('wss://broker.example/mqtt')).toEqual(['pi', 'secret']);
-    expect(login('mqtt://broker.example')).toEqual([null, null]);
-    expect(login('mqtts://evil.example')).toEqual([null, null]);
-    expect(login('mqtts://broker.example.evil.example')).toEqual([null, null]);
-    expect(login(['mqtts://broker.example', 'mqtts://evil.example'])).toEqual([null, null]);
-    const { username, password } = camera({ cameras: [{ id: 'north', url: 'rtsp://evil.example/1' }] });
-    expect([username, password]).toEqual([null, null]);
-    expect(camera({ cameras: [{ id: 'north', url: 'rtsp://cam.example/2' }] }).password).toBe('hunter2');
+  it.each([
+    ['mqtts://broker.example', true],
+    ['mqtts://BROKER.example.:8883', true],
+    [['mqtts://broker.example', 'mqtts://broker.example/'], true],
+    ['mqtts://broker.example:8884', false],
+    ['wss://broker.example/mqtt', false],
+    ['mqtt://broker.example', false],
+    ['mqtts://evil.example', false],
+    ['mqtts://broker.example.evil.example', false],
+    [['mqtts://broker.example', 'mqtts://evil.example'], false],
+  ])('sends the local login of the broker to %s: %s', (url, isSent) => {
+    const { username, password } = withOverlay({ mqtt: { url } }).mqtt;
+    expect([username, password]).toEqual(isSent ? ['pi', 'secret'] : [null, null]);
   });
+
+  it.each([
+    [{ url: 'rtsp://cam.example/1' }, true],
+    [{ url: 'rtsp://Cam.Example.:554/1' }, true],
+    [{ url: 'rtsp://cam.example:8554/1' }, false],
+    [{ url: 'rtsp://cam.example/2' }, false],
+    [{ url: 'rtsp://cam.example/1?reboot' }, false],
+    [{ url: 'rtsps://cam.example/1' }, false],
+    [{ url: 'rtsp://evil.example/1' }, false],
+    [{ kind: 'http', url: 'http://cam.example/1' }, false],
+    [{ kind: 'http', url: 'http://cam.example/factory-reset', username: 'viewer' }, false],
+    [{ url: 'rtsp://cam.example/1', tls: { insecure: true } }, false],
+    [{ url: 'rtsp://cam.example/1', headers: { 'X-Original-URL': '/reboot' } }, false],
+  ])('sends the local login of the camera after %j: %s', (change, isSent) => {
+    const local = { ...NORTH, headers: { Cookie: 'id=1' } };
+    const layer = applyOverlay({ cameras: [{ id: 'north', ...change }] }, { cameras: [local], mqtt: {} });
+    const [merged = {}] = layer['cameras'] as Record<string, unknown>[];
+    expect([merged['password'], (merged['headers'] as typeof local.headers | undefined)?.Cookie]).toEqual(
+      isSent ? ['hunter2', 'id=1'] : [undefined, undefined],
+    );
+  });
+
+  it.each([{ tls: { insecure: true } }, { headers: { 'X-Original-URL': '/reboot' } }])(
+    'sends the login in a local url not with %j: the change must give the url',
+    (change) => {
+      const local = { id: 'north', kind: 'http', url: 'https://u:p@cam.example/1?token=t' };
+      const overlay = { cameras: [{ id: 'north', ...change }] };
+      expect(() => withOverlay(overlay, { cameras: [local] })).toThrow(/cameras\[0\].url/);
+    },
+  );
 
   it('uses credentials that are set together with another host', () => {
     const { mqtt } = withOverlay({ mqtt: { url: 'mqtt://other', username: 'u', password: 'p' } });
@@ -119,6 +148,35 @@ describe('patchOverlay', () => {
       { id: 'north', timeoutS: 9 },
       { id: 'east', kind: 'simulated' },
     ]);
+  });
+
+  it.each([
+    { mqtt: { url: 'mqtt://evil' } },
+    { mqtt: { url: ['mqtt://a', 'mqtt://evil'] } },
+    { mqtt: { url: null } },
+  ])('drops the login of an earlier command for %j', (patch) => {
+    const login: Overlay = { mqtt: { url: 'mqtt://a', username: 'u', password: 'p' } };
+    expect(patchOverlay(login, { mqtt: { url: 'mqtt://A:1883' } })).toMatchObject({
+      mqtt: { password: 'p' },
+    });
+    expect(patchOverlay(login, { mqtt: { protocolVersion: 4 } })).toMatchObject({ mqtt: { password: 'p' } });
+    expect(JSON.stringify(patchOverlay(login, patch))).not.toMatch(/"[up]"/);
+  });
+
+  it.each([
+    { url: 'http://cam:81/1' },
+    { url: 'http://cam/2' },
+    { url: null },
+    { kind: 'hls' },
+    { tls: { insecure: true } },
+    { headers: { 'X-Original-URL': '/reboot' } },
+  ])('drops the login of an earlier command to a camera for %j', (change) => {
+    const earlier = { id: 'east', kind: 'http', url: 'http://cam/1', username: 'u', password: 'p', headers: { Cookie: 'c' } }; // prettier-ignore
+    const next = (more: object) =>
+      JSON.stringify(patchOverlay({ cameras: [earlier] }, { cameras: [{ id: 'east', ...more }] }));
+    expect(next({ timeoutS: 3, kind: 'http', url: 'http://CAM:80/1' })).toMatch(/"u".*"p".*"c"/);
+    expect(next(change)).not.toMatch(/"[upc]"/);
+    expect(next({ ...change, username: 'v', password: 'q' })).toMatch(/"v".*"q"/);
   });
 
   it('removes all settings of a camera for remove: true', () => {
