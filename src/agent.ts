@@ -4,7 +4,7 @@ import { Analysis } from './analysis/analysis.ts';
 import { settleWithin } from './base/deadline.ts';
 import { asAgentError, isAbort } from './base/errors.ts';
 import type { Log } from './base/log.ts';
-import { openCamera } from './camera/open.ts';
+import { createCameraOpener } from './camera/open.ts';
 import { createAgentApi } from './control/agent-api.ts';
 import { createAgentEvents, wireEvents } from './control/agent-events.ts';
 import { settleAll } from './base/settle-all.ts';
@@ -129,6 +129,7 @@ export async function startAgent(options: AgentOptions, deps: AgentDeps): Promis
   const board = new BoardMonitor({ ...base('board'), limits });
   const calibrations = new SiteCalibrations({ ...base('calibration'), server });
   const images = new LabelledImages({ stateDir }, { ...base('pictures'), server });
+  const openCamera = createCameraOpener();
   const cameraDeps = { link, server, time, images, calibrations, board, openCamera, createSchedule };
   const onObservation = on.observed.emit;
   const cameras = new CameraSet({ settings, identity }, { ...base('camera'), ...cameraDeps, onObservation });
@@ -273,8 +274,8 @@ export async function startAgent(options: AgentOptions, deps: AgentDeps): Promis
     { version, http: address, mqtt: mqtt.url, topics: `${topics.prefix}#`, state_dir: stateDir },
     'agent started',
   );
-  const apply = createReconfigure({ log, levels, state, cameras, heartbeat, store, link, states });
-  const host = { apply, restart: deps.onRestartWanted, isConnected: () => link.connected, raise };
+  const reconfigure = createReconfigure({ log, levels, state, cameras, heartbeat, store, link, states });
+  const host = { ...reconfigure, restart: deps.onRestartWanted, isConnected: () => link.connected, raise };
   const detach = configuration.attach(host, settings);
   // The next step follows in any case: a link that does not stop must not leave the store and processes open.
   const stopWithin = (step: string, work: Promise<void>): Promise<void> =>

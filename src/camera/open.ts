@@ -16,6 +16,7 @@ import { HlsSource, type HlsSourceOptions } from './hls/source.ts';
 import { HttpCamera } from './http/camera.ts';
 import { CookieJar } from './http/cookies.ts';
 import { HttpClient } from './http/client.ts';
+import { DrawingProcess } from './simulated/drawing-process.ts';
 import { RtspRelay } from './rtsp/relay.ts';
 import { TransportChoice } from './rtsp/transport-choice.ts';
 import { RetryingCamera } from './burst-capture.ts';
@@ -26,6 +27,8 @@ export interface CameraDeps {
   readonly log: Log;
   /** Default: the programs `ffmpeg` and `ffprobe` on PATH. */
   readonly programs?: FfmpegPrograms;
+  /** Draws the pictures of simulated cameras. Default: a process for each camera. */
+  readonly drawing?: DrawingProcess;
 }
 
 const PATH_PROGRAMS: FfmpegPrograms = { ffmpeg: 'ffmpeg', ffprobe: 'ffprobe' };
@@ -36,6 +39,12 @@ const MAX_FILE_AGE_MS = 600_000;
 /** Retries of a scheduled capture start at most this long after its start, or half of the interval if that is less. */
 const MAX_RETRY_S = 30;
 const SIMULATED_SIZE = { widthPx: 1280, heightPx: 720 };
+
+/** Returns `openCamera` for the cameras of one agent: the simulated ones share a process. */
+export function createCameraOpener(): typeof openCamera {
+  const drawing = new DrawingProcess();
+  return (settings, deps) => openCamera(settings, { ...deps, drawing });
+}
 
 /**
  * Creates the camera of these settings; it connects at the first capture. Cameras whose faults may disappear retry a
@@ -86,7 +95,8 @@ async function createCamera(settings: CameraSettings, deps: CameraDeps): Promise
     case 'simulated': {
       const { SimulatedCamera } = await import('./simulated/camera.ts');
       const { seed, speed } = settings.simulation;
-      return new SimulatedCamera({ id, seed, speed, ...SIMULATED_SIZE }, deps);
+      const { drawing = new DrawingProcess() } = deps;
+      return new SimulatedCamera({ id, seed, speed, ...SIMULATED_SIZE }, { ...deps, drawing });
     }
   }
 }

@@ -9,6 +9,8 @@ import { KnownSecrets } from './known-secrets.ts';
 import { loadLocal, type LocalConfiguration, type SettingsInput } from './load.ts';
 import { configChange, confirmedEvent, configView, overlayDroppedEvents, undoneEvent } from './messages.ts';
 import { checkPatch, dropRedacted, loadWithOverlay, patchOverlay } from './patch.ts';
+import { onceDelivered } from './once-delivered.ts';
+import { checkPlannedWork } from './planned-work.ts';
 import { computeConfigDigest, redactSettings } from './redact.ts';
 import type { Settings } from './schema.ts';
 import { Trial, type UndoReason } from './trial.ts';
@@ -20,6 +22,8 @@ export interface SettingsHost {
   /** Requests a restart of all parts. */
   restart(): void;
   isConnected(): boolean;
+  /** Measured median time of the analysis of one frame, ms; null before the first one. */
+  frameMs(): number | null;
   raise(event: EventDraft): void;
 }
 
@@ -114,6 +118,7 @@ export class Configuration {
     const checked = checkPatch(patch, cameraIds);
     const overlay = patchOverlay(saved.overlay, dropRedacted(checked, { ...redactSettings(this.#settings) }));
     const settings = loadWithOverlay(overlay, loadWith);
+    checkPlannedWork(this.#settings, settings, this.#host?.frameMs() ?? null);
     // Limits of the store are not part of the trial: the records that they delete cannot be restored.
     const onTrial: Settings = Object.freeze({ ...settings, store: this.#settings.store });
     const change = compareSettings(this.#settings, onTrial);
@@ -263,6 +268,10 @@ export class Configuration {
     }
   }
 
+  #onceDelivered(work: () => void): () => void {
+    return onceDelivered(work, this.#options.answerPatienceMs ?? ANSWER_PATIENCE_MS, { clock: this.#clock });
+  }
+
   #raise(event: EventDraft): void {
     if (this.#host) this.#host.raise(event);
     else this.#events.push(event);
@@ -282,18 +291,6 @@ export class Configuration {
     } catch {
       // The trial file is harmless.
     }
-  }
-
-  /** Returns a function that runs `work` once: when it is called, or automatically after some seconds. */
-  #onceDelivered(work: () => void): () => void {
-    let isDone = false;
-    const once = (): void => {
-      if (isDone) return;
-      isDone = true;
-      work();
-    };
-    void this.#clock.sleep(this.#options.answerPatienceMs ?? ANSWER_PATIENCE_MS).then(once);
-    return once;
   }
 }
 

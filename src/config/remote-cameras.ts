@@ -5,7 +5,7 @@ import { indexCameras, type Overlay } from './overlay.ts';
 import type { Settings } from './schema.ts';
 
 /** Most cameras that remote commands may add. */
-const MAX_REMOTE_CAMERAS = 16;
+const MAX_REMOTE_CAMERAS = 8;
 
 const TOO_MANY = `remote commands may add ${String(MAX_REMOTE_CAMERAS)} cameras at most`;
 

@@ -1,5 +1,6 @@
 import { asAgentError } from '../base/errors.ts';
 import type { LevelledLog, Log } from '../base/log.ts';
+import type { SettingsHost } from '../config/configuration.ts';
 import type { Change } from '../config/change.ts';
 import type { Settings } from '../config/schema.ts';
 import type { Heartbeat } from '../health/heartbeat.ts';
@@ -21,12 +22,12 @@ export interface ReconfigurableParts {
 }
 
 /**
- * Applies changes of settings that need no restart. A change reaches the parts that it concerns; the others are not
- * interrupted.
+ * What the configuration needs of the running parts. `apply` applies changes of settings that need no restart. A change reaches
+ * the parts that it concerns; the others are not interrupted. `frameMs` is that of the last heartbeat.
  */
-export const createReconfigure =
-  (parts: ReconfigurableParts) =>
-  async (change: Change): Promise<void> => {
+export const createReconfigure = (parts: ReconfigurableParts): Pick<SettingsHost, 'apply' | 'frameMs'> => ({
+  frameMs: () => parts.heartbeat.current().inference.p50_ms,
+  apply: async (change: Change): Promise<void> => {
     const { to, keys } = change;
     const concerns = (prefix: string): boolean => keys.some((key) => key.startsWith(prefix));
     parts.log.info({ keys }, 'configuration changes');
@@ -43,4 +44,5 @@ export const createReconfigure =
     parts.state.settings = to;
     parts.states.publish();
     parts.heartbeat.nudge();
-  };
+  },
+});

@@ -8,6 +8,7 @@ import { FfmpegSource } from '../../src/camera/ffmpeg/source.ts';
 import { HttpCamera } from '../../src/camera/http/camera.ts';
 import { openCamera } from '../../src/camera/open.ts';
 import { SimulatedCamera } from '../../src/camera/simulated/camera.ts';
+import { DrawingProcess } from '../../src/camera/simulated/drawing-process.ts';
 import { StreamCamera } from '../../src/camera/ffmpeg/stream-camera.ts';
 import { systemClock } from '../../src/base/clock.ts';
 import type { Camera as CameraSettings } from '../../src/config/schema.ts';
@@ -154,7 +155,7 @@ cameraContract('simulated', () =>
   Promise.resolve({
     camera: new SimulatedCamera(
       { id: 'cam', seed: 1, speed: 1, widthPx: 160, heightPx: 90 },
-      { clock: systemClock, log },
+      { clock: systemClock, log, drawing: new DrawingProcess() },
     ),
   }),
 );

@@ -49,7 +49,12 @@ it(`keeps confirmed changes, and drops and reports others, after ${ROUNDS} SIGKI
       { file: join(dir.path, 'config.json'), env: {}, cwd: dir.path },
       { clock: systemClock },
     );
-    const host = { apply: () => Promise.resolve(), restart: () => undefined, isConnected: () => true };
+    const host = {
+      apply: () => Promise.resolve(),
+      restart: () => undefined,
+      frameMs: () => null,
+      isConnected: () => true,
+    };
     configuration.attach({ ...host, raise: (event) => events.push(event) }, configuration.settings);
     const { retentionDays } = configuration.settings.store;
     const inForce = retentionDays === 90 && acknowledged === 0 ? 0 : retentionDays;

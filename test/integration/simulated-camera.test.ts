@@ -4,6 +4,7 @@ import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { CaptureOptions, Frame } from '../../src/camera/camera.ts';
 import { SimulatedCamera, type SimulatedCameraOptions } from '../../src/camera/simulated/camera.ts';
+import { DrawingProcess } from '../../src/camera/simulated/drawing-process.ts';
 import { truthAt } from '../../src/camera/simulated/sea-state.ts';
 import { systemClock, type Clock } from '../../src/base/clock.ts';
 import { AgentError, isAbort } from '../../src/base/errors.ts';
@@ -16,11 +17,15 @@ const never = new AbortController().signal;
 const ONE_FRAME: CaptureOptions = { frames: 1, intervalS: 0, timeoutS: 20 };
 const cameras: SimulatedCamera[] = [];
 
-function open(options: Partial<SimulatedCameraOptions> = {}, clock: Clock = systemClock): SimulatedCamera {
+function open(
+  options: Partial<SimulatedCameraOptions> = {},
+  clock: Clock = systemClock,
+  drawing = new DrawingProcess(),
+): SimulatedCamera {
   const size = { widthPx: 160, heightPx: 90 };
   const camera = new SimulatedCamera(
     { id: 'sim', seed: 1, speed: 3600, ...size, ...options },
-    { clock, log },
+    { clock, log, drawing },
   );
   cameras.push(camera);
   return camera;
@@ -135,6 +140,39 @@ describe('SimulatedCamera', () => {
     expect(camera.pid).toBeNull();
   });
 
+  it('draws for all cameras of one agent in one process, which ends with the last of them', async () => {
+    const drawing = new DrawingProcess();
+    const two = [1, 2].map((seed) => open({ seed }, systemClock, drawing));
+    const [first, second] = two;
+    const pictures = await Promise.all(two.map((camera) => capture(camera, { ...ONE_FRAME, frames: 3 })));
+    expect(pictures.map((frames) => frames.length)).toEqual([3, 3]);
+    expect(bytesOf(pictures[0]?.[0]).equals(bytesOf(pictures[1]?.[0]))).toBe(false);
+    const pid = first?.pid ?? 0;
+    expect(second?.pid).toBe(pid);
+    await first?.close();
+    await first?.close();
+    expect(isRunning(pid)).toBe(true);
+    expect(await capture(second ?? open())).toHaveLength(1);
+    await second?.close();
+    expect(isRunning(pid)).toBe(false);
+  });
+
+  it('waits for the scene of another camera, and does not kill the process that draws it', async () => {
+    const drawing = new DrawingProcess();
+    const [busy, waiting] = [open({}, systemClock, drawing), open({}, systemClock, drawing)];
+    await capture(busy);
+    const pid = busy.pid ?? 0;
+    process.kill(pid, 'SIGSTOP');
+    const slow = capture(busy);
+    await expect(capture(waiting, { ...ONE_FRAME, timeoutS: 0.2 })).rejects.toMatchObject({
+      code: 'camera_timeout',
+    });
+    process.kill(pid, 'SIGCONT');
+    expect(await slow).toHaveLength(1);
+    expect(await capture(waiting)).toHaveLength(1);
+    expect(waiting.pid).toBe(pid);
+  });
+
   it('leaves no process after the agent is killed', async () => {
     const parent = spawn(process.execPath, ['--input-type=module-typescript', '-e', PARENT], {
       stdio: ['ignore', 'pipe', 'inherit'],
@@ -163,9 +201,10 @@ describe('SimulatedCamera', () => {
 
 const PARENT = `
 import { SimulatedCamera } from './src/camera/simulated/camera.ts';
+import { DrawingProcess } from './src/camera/simulated/drawing-process.ts';
 import { systemClock } from './src/base/clock.ts';
 import { createLog } from './src/base/log.ts';
-const camera = new SimulatedCamera({ id: 'sim', seed: 1, speed: 1, widthPx: 160, heightPx: 90 }, { clock: systemClock, log: createLog('silent') });
+const camera = new SimulatedCamera({ id: 'sim', seed: 1, speed: 1, widthPx: 160, heightPx: 90 }, { clock: systemClock, log: createLog('silent'), drawing: new DrawingProcess() });
 for await (const frame of camera.capture({ frames: 1, intervalS: 0, timeoutS: 20 }, new AbortController().signal)) console.log(camera.pid);
 setInterval(() => {}, 1000);
 `;

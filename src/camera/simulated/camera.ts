@@ -2,7 +2,7 @@ import type { Clock } from '../../base/clock.ts';
 import { AgentError } from '../../base/errors.ts';
 import type { Log } from '../../base/log.ts';
 import type { Camera, CaptureOptions, Frame } from '../camera.ts';
-import { DrawingProcess } from './drawing-process.ts';
+import type { DrawingProcess } from './drawing-process.ts';
 import { type Scenario, type Scene, sceneAt, stepAt } from './scene.ts';
 import { truthOf } from './sea-state.ts';
 
@@ -21,22 +21,28 @@ export interface SimulatedCameraOptions {
 
 /**
  * A camera that shows a drawn sea of known wave height and period. The images depend only on the seed and the time
- * since the first capture. A child process draws them.
+ * since the first capture. A child process, which several cameras may share, draws them.
  */
 export class SimulatedCamera implements Camera {
   readonly id: string;
   readonly #options: SimulatedCameraOptions;
   readonly #clock: Clock;
   readonly #log: Log;
-  readonly #drawing = new DrawingProcess();
+  readonly #drawing: DrawingProcess;
   readonly #closed = new AbortController();
+  #closing: Promise<void> | null = null;
   #startedMonoMs: number | null = null;
 
-  constructor(options: SimulatedCameraOptions, deps: { readonly clock: Clock; readonly log: Log }) {
+  constructor(
+    options: SimulatedCameraOptions,
+    deps: { readonly clock: Clock; readonly log: Log; readonly drawing: DrawingProcess },
+  ) {
     this.id = options.id;
     this.#options = options;
     this.#clock = deps.clock;
     this.#log = deps.log;
+    this.#drawing = deps.drawing;
+    this.#drawing.join();
   }
 
   /** Process id of the drawing process; null when it does not run. */
@@ -66,9 +72,9 @@ export class SimulatedCamera implements Camera {
     }
   }
 
-  async close(): Promise<void> {
+  close(): Promise<void> {
     this.#closed.abort(new AgentError('camera_ended', 'the camera is closed'));
-    await this.#drawing.close();
+    return (this.#closing ??= this.#drawing.leave());
   }
 
   /** The present scene and its true waves. While the image is frozen, the scene stays the same, but the waves change. */

@@ -2,11 +2,17 @@ import type { DrawReply, DrawRequest } from './drawing-process.ts';
 import { JpegEncoder, SeaPainter } from './sea-painter.ts';
 
 /** The child process: draws the scene of each request and replies with a JPEG. Exits when the parent disconnects. */
-let painter: SeaPainter | null = null;
+const painters = new Map<number, SeaPainter>();
+/** The textures of one seed need 3 MB and 0.2 s. */
+const MAX_PAINTERS = 8;
 const jpeg = new JpegEncoder();
 
 process.on('message', ({ id, scene }: DrawRequest) => {
-  if (painter?.seed !== scene.seed) painter = new SeaPainter(scene.seed);
+  const painter = painters.get(scene.seed) ?? new SeaPainter(scene.seed);
+  // The seed that was drawn last is the last one of the map.
+  painters.delete(scene.seed);
+  painters.set(scene.seed, painter);
+  for (const seed of [...painters.keys()].slice(0, -MAX_PAINTERS)) painters.delete(seed);
   const reply: DrawReply = { id, jpeg: jpeg.encode(painter.paint(scene)) };
   process.send?.(reply);
 });

@@ -1,4 +1,5 @@
 import { type ChildProcess, fork } from 'node:child_process';
+import { addAbortListener } from 'node:events';
 import { withAbort } from '../../base/abort.ts';
 import { childEnvironment } from '../../base/child-environment.ts';
 import { AgentError } from '../../base/errors.ts';
@@ -30,8 +31,9 @@ const HEAP_FLAGS = ['--max-old-space-size=64', '--max-semi-space-size=2'];
 const STDERR_TAIL_CHARS = 400;
 
 /**
- * Controls the child process that draws. The process starts with the first scene; if it ends, the next scene starts it
- * again. It exits when the agent exits, because its IPC channel closes.
+ * Controls the child process that draws, for all simulated cameras of the agent: a process for each one would need 100 MB. The
+ * process starts with the first scene; if it ends, the next scene starts it again. It draws one scene after another. It exits
+ * when the last camera leaves, and when the agent exits, because its IPC channel closes.
  */
 export class DrawingProcess {
   #child: ChildProcess | null = null;
@@ -39,28 +41,62 @@ export class DrawingProcess {
   readonly #alive = new Set<ChildProcess>();
   readonly #pending = new Map<number, PendingDraw>();
   #nextId = 1;
+  #users = 0;
+  /** Settles when the scenes before the next one are drawn. */
+  #drawn: Promise<unknown> = Promise.resolve();
 
   /** Process id; null when no process runs. */
   get pid(): number | null {
     return this.#child?.pid ?? null;
   }
 
+  /** Counts a camera that draws; it must call `leave` once. */
+  join(): void {
+    this.#users += 1;
+  }
+
+  /** The last camera ends the process, and waits for its exit. */
+  async leave(): Promise<void> {
+    this.#users -= 1;
+    if (this.#users === 0) await this.#close();
+  }
+
   /**
-   * Returns the JPEG of a scene. After `timeoutS` throws `camera_timeout` and kills the process. Throws
-   * `camera_ended` when the process ended meanwhile, and the signal's reason on abort.
+   * Returns the JPEG of a scene. After `timeoutS`, the wait for other scenes included, throws `camera_timeout`, and kills the
+   * process if it was drawing this scene. Throws `camera_ended` when the process ended meanwhile, and the signal's reason on
+   * abort.
    */
   async draw(scene: Scene, timeoutS: number, signal: AbortSignal): Promise<Uint8Array> {
     signal.throwIfAborted();
+    const late = new AbortController();
+    const timer = setTimeout(
+      () => late.abort(new AgentError('camera_timeout', `no image within ${timeoutS} s`)),
+      timeoutS * 1000,
+    );
+    const before = this.#drawn;
+    const { promise: done, resolve: finish } = Promise.withResolvers<null>();
+    this.#drawn = before.then(() => done);
+    try {
+      await withAbort(before, AbortSignal.any([signal, late.signal]));
+      return await this.#drawNow(scene, late.signal, signal);
+    } finally {
+      clearTimeout(timer);
+      finish(null);
+    }
+  }
+
+  async #drawNow(scene: Scene, late: AbortSignal, signal: AbortSignal): Promise<Uint8Array> {
     const child = (this.#child ??= this.#start());
     const id = this.#nextId;
     this.#nextId += 1;
     const { promise, resolve, reject } = Promise.withResolvers<Uint8Array>();
     this.#pending.set(id, { child, resolve, reject });
-    const timer = setTimeout(() => {
+    const handleLate = (): void => {
       this.#detach(child);
       child.kill('SIGKILL');
-      reject(new AgentError('camera_timeout', `no image within ${timeoutS} s`));
-    }, timeoutS * 1000);
+      reject(late.reason as Error);
+    };
+    using _late = addAbortListener(late, handleLate);
     try {
       // The callback also gets an error when the channel has already closed.
       child.send({ id, scene } satisfies DrawRequest, (error) => {
@@ -69,12 +105,11 @@ export class DrawingProcess {
       return await withAbort(promise, signal);
     } finally {
       this.#pending.delete(id);
-      clearTimeout(timer);
     }
   }
 
   /** Kills the process. Resolves when it and all processes that were killed earlier have exited. */
-  async close(): Promise<void> {
+  async #close(): Promise<void> {
     const exits = Array.from(this.#alive, (child) => {
       child.kill('SIGKILL');
       return new Promise<void>((resolve) => child.once('close', () => resolve()));

@@ -117,7 +117,7 @@ describe('a refused change', () => {
     const masks = Array.from({ length: 32 }, () =>
       Array.from({ length: 64 }, (_, i) => [i / 64, (i % 2) * 0.5]),
     );
-    const cameras = Array.from({ length: 10 }, (_, i) => ({
+    const cameras = Array.from({ length: 8 }, (_, i) => ({
       id: `c${String(i)}`,
       kind: 'simulated',
       privacyMasks: masks,

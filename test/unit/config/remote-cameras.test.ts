@@ -158,8 +158,8 @@ describe('the number of cameras', () => {
   it('that remote commands add is limited, in one command and in several', async () => {
     const configuration = start();
     expect(thrownCode(() => configuration.set({ cameras: added(900) }, 60))).toBe('config_invalid');
-    expect(thrownCode(() => configuration.set({ cameras: added(17) }, 60))).toBe('config_invalid');
-    await device.applyPatch(configuration, { cameras: added(16) });
+    expect(thrownCode(() => configuration.set({ cameras: added(9) }, 60))).toBe('config_invalid');
+    await device.applyPatch(configuration, { cameras: added(8) });
     configuration.confirm(null);
     expect(set(configuration, { id: 'more', kind: 'simulated' })).toBe('config_invalid');
     expect(set(configuration, { id: 'c1', timeoutS: 3 })).toBe('none');
@@ -168,5 +168,30 @@ describe('the number of cameras', () => {
   it('is limited in the local file', () => {
     expect(thrownCode(() => start({}, added(65)))).toBe('config_invalid');
     expect(start({}, added(64)).settings.cameras).toHaveLength(64);
+  });
+});
+
+describe('the work that remote commands plan', () => {
+  const camera = (frames: number, everyS: number) => ({
+    ...{ id: 'fast', kind: 'http', url: 'http://h/1.jpg' },
+    burst: { frames, intervalS: 0 },
+    schedule: { everyS },
+  });
+
+  it('is limited by the measured time of a frame, over all cameras', async () => {
+    const configuration = start({}, [{ ...OPEN, schedule: { everyS: 3 } }]);
+    const limited = (camera: object): string => set(configuration, camera);
+    // One frame per second is planned locally: 7 frames of 100 ms remain before the first measurement.
+    expect(limited(camera(8, 1))).toBe('config_invalid');
+    device.host.medianFrameMs = 400;
+    expect(limited(camera(2, 1))).toBe('config_invalid');
+    expect(limited({ id: 'open', schedule: { everyS: 1 } })).toBe('config_invalid');
+    device.host.medianFrameMs = 20;
+    await device.applyPatch(configuration, { cameras: [camera(20, 1)] });
+    configuration.confirm(null);
+    // A device that became slower accepts every change that does not ask for more.
+    device.host.medianFrameMs = 2000;
+    expect(limited({ id: 'open', schedule: { everyS: 2 } })).toBe('config_invalid');
+    expect(limited({ id: 'fast', burst: { frames: 20, intervalS: 0 }, timeoutS: 3 })).toBe('none');
   });
 });

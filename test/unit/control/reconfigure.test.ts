@@ -49,7 +49,7 @@ describe('createReconfigure', () => {
   it('changes only the part that a key concerns, then publishes the states and a heartbeat', async () => {
     const { reconfigure, calls, state } = parts();
     const to = { ...BEFORE, heartbeat: { ...BEFORE.heartbeat, intervalS: 5 } };
-    await reconfigure(change(to, ['heartbeat.intervalS']));
+    await reconfigure.apply(change(to, ['heartbeat.intervalS']));
     expect(calls).toEqual(['heartbeat 5', 'publish', 'nudge']);
     expect(state.settings).toBe(to);
   });
@@ -57,7 +57,7 @@ describe('createReconfigure', () => {
   it('applies every kind of change, the connection last', async () => {
     const { reconfigure, calls } = parts();
     const keys = ['logLevel', 'heartbeat.intervalS', 'store.maxMb', 'cameras.sim', 'mqtt.url'];
-    await reconfigure(change({ ...BEFORE, logLevel: 'debug', cameras: [] }, keys, ['mqtt.url']));
+    await reconfigure.apply(change({ ...BEFORE, logLevel: 'debug', cameras: [] }, keys, ['mqtt.url']));
     expect(calls).toEqual([
       'level debug',
       `heartbeat ${BEFORE.heartbeat.intervalS}`,
@@ -71,7 +71,9 @@ describe('createReconfigure', () => {
 
   it('keeps the former settings in force when a part refuses the change', async () => {
     const { reconfigure, calls, state } = parts(new Error('refused'));
-    await expect(reconfigure(change({ ...BEFORE, cameras: [] }, ['cameras.sim']))).rejects.toThrow('refused');
+    await expect(reconfigure.apply(change({ ...BEFORE, cameras: [] }, ['cameras.sim']))).rejects.toThrow(
+      'refused',
+    );
     expect(state.settings).toBe(BEFORE);
     expect(calls).not.toContain('publish');
   });
