@@ -27,7 +27,8 @@ export function checkCamera(camera: CameraInput, key: string, origin: string, fa
     const full = name === '' ? key : `${key}.${name}`;
     faults.push({ key: full, given: formatValue(full, value), wanted, origin });
   };
-  checkSource(camera, addFault);
+  // A kind that does not fit the schema is missing here.
+  if (Object.hasOwn(SOURCES, camera.kind)) checkSource(camera, addFault);
   checkSchedule(camera, addFault);
   checkBurst(camera, addFault);
   if (camera.roi) {

@@ -4,6 +4,7 @@ import { readConnection, type CameraConnection } from './camera-connection.ts';
 import { checkCamera } from './camera-rules.ts';
 import { formatValue, unknownKeyFault, type ConfigFault } from './faults.ts';
 import { ID_WANTED } from './formats.ts';
+import { isObject, type Layer } from './layers.ts';
 import { CameraSettings, type Camera, type CameraInput } from './schema.ts';
 import { readSecret, type SecretPlaces } from './sources.ts';
 
@@ -37,16 +38,20 @@ export function readCameras(
         wanted: `another id than that of cameras[${String(twin)}]`,
         origin,
       });
-    if (broken.has('kind')) return [];
     const ruleFaults: ConfigFault[] = [];
-    checkCamera(camera as CameraInput, key, origin, ruleFaults);
-    // Drop rule faults of broken keys: the shape fault is reported already.
-    faults.push(...ruleFaults.filter((fault) => !broken.has(topKey(fault, key))));
-    if (broken.size > 0) return [];
+    const input = camera as CameraInput;
+    checkCamera(input, key, origin, ruleFaults);
     const { password: value = null, password_file: file = null } = camera;
-    const password = readSecret({ key: `${key}.password`, value, file, mayBeEmpty: true }, places, faults);
-    const connection = readConnection(camera as CameraInput, key, origin, places, faults);
-    return [withDefaults(camera as CameraInput, { password, ...connection }, places.cwd)];
+    const password = readSecret(
+      { key: `${key}.password`, value, file, mayBeEmpty: true },
+      places,
+      ruleFaults,
+    );
+    const connection = readConnection(input, key, origin, places, ruleFaults);
+    // Of a broken key, only the shape fault is reported.
+    faults.push(...ruleFaults.filter((fault) => !broken.some((path) => areNested(path, fault.key))));
+    if (broken.length > 0) return [];
+    return [withDefaults(input, { password, ...connection }, places.cwd)];
   });
 }
 
@@ -89,11 +94,11 @@ function withDefaults(
   };
 }
 
-/** One entry of `cameras[]`. The keys in `broken` do not fit the schema; all other keys do. */
+/** One entry of `cameras[]` without the keys that do not fit the schema; they are in `broken`, as in the faults. */
 interface ShapedCamera {
   readonly index: number;
   readonly camera: Partial<CameraInput>;
-  readonly broken: ReadonlySet<string>;
+  readonly broken: readonly string[];
 }
 
 /** Checks the entries against the schema. Adds all faults, and returns the valid keys of each camera. */
@@ -104,24 +109,35 @@ function checkShapes(
 ): readonly ShapedCamera[] {
   const validate = checker.compile<CameraInput>(CameraSettings);
   return cameras.flatMap((camera, index) => {
-    if (validate(camera)) return [{ index, camera, broken: new Set<string>() }];
+    if (validate(camera)) return [{ index, camera, broken: [] }];
     const key = `cameras[${String(index)}]`;
-    const broken = new Set<string>();
+    const broken: string[] = [];
     for (const error of validate.errors ?? []) {
       const fault = toFault(error, key, origin);
-      broken.add(topKey(fault, key));
+      broken.push(fault.key);
       if (!faults.some((known) => known.key === fault.key && known.wanted === fault.wanted))
         faults.push(fault);
     }
-    if (typeof camera !== 'object' || camera === null || Array.isArray(camera)) return [];
-    const valid = Object.entries(camera).filter(([name]) => !broken.has(name));
-    return [{ index, camera: Object.fromEntries(valid), broken }];
+    if (!isObject(camera)) return [];
+    return [{ index, camera: omitBroken(camera, `${key}.`, broken), broken }];
   });
 }
 
-/** The key of the camera that a fault concerns: `schedule` for `cameras[0].schedule.cron`; empty for the whole entry. */
-const topKey = (fault: ConfigFault, cameraKey: string): string =>
-  /^\.(\w+)/.exec(fault.key.slice(cameraKey.length))?.[1] ?? '';
+/** Without the keys that are broken, or that hold a list with a broken item. */
+const omitBroken = (group: Layer, prefix: string, broken: readonly string[]): Layer =>
+  Object.fromEntries(
+    Object.entries(group).flatMap(([name, value]) => {
+      const key = `${prefix}${name}`;
+      if (broken.some((path) => path === key || path.startsWith(`${key}[`))) return [];
+      return [[name, isObject(value) ? omitBroken(value, `${key}.`, broken) : value]];
+    }),
+  );
+
+/** Whether one of two keys is the other one, or a part of it. */
+const areNested = (a: string, b: string): boolean =>
+  a === b ||
+  [`${a}.`, `${a}[`].some((start) => b.startsWith(start)) ||
+  [`${b}.`, `${b}[`].some((start) => a.startsWith(start));
 
 function toFault(error: ErrorObject, prefix: string, origin: string): ConfigFault {
   const params = error.params as Record<string, unknown>;

@@ -251,6 +251,29 @@ describe('a password in the address of a broker', () => {
   );
 });
 
+it('reports the faults of a camera together: shape, cron pattern, location, secret files', () => {
+  const camera = {
+    id: 'a',
+    kind: 'rtps',
+    url: 'rtsp://h/1',
+    username: 'u',
+    password_file: '/nowhere/password',
+    headers_file: '/nowhere/headers',
+    tls: { ca: '/nowhere/ca.pem', fingerprint256: 'x' },
+    schedule: { cron: '99 * * * *', jitterS: -1, sun: { from: 'dawn', to: 'noon' } },
+  };
+  const both = faults({ cameras: [camera, { ...camera, id: 'b', kind: 'rtsp' }] });
+  const keysOf = (index: number): string[] =>
+    both
+      .map((fault) => fault.split(':', 1)[0] ?? '')
+      .filter((key) => key.startsWith(`cameras[${String(index)}].`))
+      .map((key) => key.slice('cameras[0].'.length))
+      .sort();
+  const always = ['headers_file', 'location', 'password_file', 'schedule.cron', 'schedule.jitterS', 'schedule.sun.to', 'tls.ca', 'tls.fingerprint256']; // prettier-ignore
+  expect(keysOf(0)).toEqual([...always, 'kind'].sort());
+  expect([...new Set(keysOf(1))]).toEqual(always);
+});
+
 it('reports all faults of a file together', () => {
   const found = faults({
     site: 'a b',
