@@ -110,7 +110,7 @@ describe('config/mosquitto', () => {
   }, 240_000);
 
   it('refuses a device that publishes for another device, a command to itself, or any other topic', async () => {
-    const received = await recordAll(await connectAs('dashboard'));
+    const received = await recordAll(await connectAs('operator'));
     const south = await connectAs('south');
     for (const topic of ['status', 'camera/cam/observation', 'cmdres/ping', 'cmd/ping', 'event/x'])
       await expectDenied(south, NORTH + topic);
@@ -163,6 +163,22 @@ describe('config/mosquitto', () => {
     await operator.publishAsync(`${NORTH}cmd/ping`, '{"id":"2"}', { qos: 1 });
     for (const topic of ['status', 'camera/cam/observation', 'cmdres/ping'])
       await expectDenied(operator, NORTH + topic);
+  });
+
+  it('gives the dashboard no command, which may contain a password', async () => {
+    const [dashboard, device] = await Promise.all([connectAs('dashboard'), connectAs('north')]);
+    const received = await recordAll(dashboard);
+    await dashboard.subscribeAsync([`${NORTH}cmd/#`, `${NORTH}cmd/config.set`], { qos: 1 });
+    const commands: string[] = [];
+    device.on('message', (topic) => commands.push(topic));
+    await device.subscribeAsync(`${NORTH}cmd/+`, { qos: 1 });
+    const operator = await connectAs('operator');
+    for (const name of ['config.set', 'ping'])
+      await operator.publishAsync(`${NORTH}cmd/${name}`, 'swordfish', { qos: 1 });
+    await until(() => commands.length === 2, 'the commands at the device');
+    await device.publishAsync(`${NORTH}cmdres/ping`, 'answer', { qos: 1 });
+    await until(() => received.some(({ topic }) => topic === `${NORTH}cmdres/ping`), 'the answer');
+    expect(received.filter(({ topic }) => topic.includes('/cmd/'))).toEqual([]);
   });
 
   it('gives a user that is neither device, dashboard nor operator no message', async () => {
