@@ -191,6 +191,7 @@ export class Configuration {
       if (fresh && !this.#trial) {
         this.#local = fresh;
         this.#settings = fresh.settings;
+        this.#events.push(...overlayDroppedEvents(null, fresh.refused));
       }
       this.#host?.restart();
     };

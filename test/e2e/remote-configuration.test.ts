@@ -337,6 +337,7 @@ describe.concurrent('Remote configuration', { timeout: 240_000 }, () => {
             kind: 'http',
             url: 'http://127.0.0.1:9/a.jpg',
             schedule: { everyS: 2 },
+            burst: { frames: 1 },
             username: 'viewer',
             password: 'swordfish',
           },

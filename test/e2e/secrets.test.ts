@@ -20,7 +20,7 @@ const MARKER = 'mk7f3a9q';
 const PUBLIC = new Set([
   ...['site', 'device', 'stateDir', 'mqtt.clientId', 'mqtt.base', 'mqtt.homeAssistant.prefix', 'http.host'],
   ...['mqtt.password_file', 'mqtt.ca', 'mqtt.cert', 'mqtt.key', 'http.token_file', 'http.allowedHosts'],
-  ...['model.trustRoot', 'update.trustRoot'],
+  ...['model.trustRoot', 'update.trustRoot', 'remote.cameraHosts'],
   ...['id', 'path', 'password_file', 'headers_file', 'tls.ca', 'tls.fingerprint256'].map(
     (key) => `cameras[].${key}`,
   ),

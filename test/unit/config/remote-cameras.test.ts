@@ -1,7 +1,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import type { Configuration } from '../../../src/config/configuration.ts';
-import { thrownCode, useConfiguredDevice } from '../../fixtures/configured-device.ts';
+import { RecordingHost, thrownCode, useConfiguredDevice } from '../../fixtures/configured-device.ts';
 
 const device = useConfiguredDevice();
 
@@ -137,6 +137,22 @@ describe('local privacy masks', () => {
       { type: 'config_overlay_dropped', context: { cameras: [{ id: 'north' }, { id: 'spy' }] } },
     ]);
   });
+});
+
+it('reports remote settings that new local masks forbid after a restart, too', async () => {
+  const configuration = start({}, [OPEN]);
+  await device.applyPatch(configuration, {
+    cameras: [{ id: 'spy', kind: 'http', url: 'http://cam.example/1' }],
+  });
+  configuration.confirm(null);
+  device.writeFile({ cameras: [NORTH, OPEN] });
+  configuration.restart().begin();
+  expect(configuration.settings.cameras.map(({ id }) => id)).toEqual(['north', 'open']);
+  const next = new RecordingHost();
+  configuration.attach(next, configuration.settings);
+  expect(next.events).toMatchObject([
+    { type: 'config_overlay_dropped', context: { cameras: [{ id: 'spy' }] } },
+  ]);
 });
 
 describe('local credentials', () => {
