@@ -6,10 +6,16 @@ const PARENT_CHECK_MS = 500;
 
 /**
  * Starts the program, hands SIGTERM and SIGHUP on to it, and exits with its code. A terminal sends Ctrl-C to both. npm and
- * the shell between do not hand signals on: when the parent of this process ends, the program gets SIGTERM.
+ * the shell between do not hand signals on: when the parent of this process ends, the program gets SIGTERM. With `ready`,
+ * the program gets the message `ready` when that promise has resolved, and SIGTERM when it rejects.
  */
-export function runChild(program, args, env) {
-  const child = spawn(program, args, { stdio: 'inherit', env });
+export function runChild(program, args, env, { ready } = {}) {
+  const stdio = ['inherit', 'inherit', 'inherit', ...(ready ? ['ipc'] : [])];
+  const child = spawn(program, args, { stdio, env });
+  ready?.then(
+    () => child.connected && child.send('ready'),
+    () => child.kill('SIGTERM'),
+  );
   process.on('SIGINT', () => {});
   let isStopping = false;
   for (const signal of ['SIGTERM', 'SIGHUP'])

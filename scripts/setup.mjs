@@ -1,5 +1,5 @@
 // Set-up before each task: Node, npm packages, Debian packages, build. Plain JavaScript, because an old Node runs it.
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import {
   existsSync,
@@ -194,19 +194,36 @@ export function ensureBuild(node) {
 }
 
 /** Prevents Debian from starting installed brokers as services: they would take the agent's ports. */
-function withoutServices(install) {
+async function withoutServices(install) {
   const policy = '/usr/sbin/policy-rc.d';
   if (existsSync(policy)) return install();
   writeFileSync(policy, '#!/bin/sh\nexit 101\n', { mode: 0o755 });
   try {
-    return install();
+    return await install();
   } finally {
     rmSync(policy);
   }
 }
 
-/** Installs Debian packages as root; prints the missing ones for other users and other systems. */
-export function ensureSystemPackages(groups) {
+/** One process for both commands: the caller may block this process meanwhile. */
+function installWithApt(names) {
+  const script = 'apt-get -q update && apt-get -q -y --no-install-recommends install "$@"';
+  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
+  return new Promise((resolve, reject) => {
+    const child = spawn('sh', ['-c', script, 'sh', ...names], { stdio: ['ignore', 2, 2], env });
+    child.on('error', reject);
+    child.on('exit', (code, signal) =>
+      code === 0 ? resolve() : reject(new Error(`apt-get exited with ${code ?? signal}`)),
+    );
+  });
+}
+
+/**
+ * Installs Debian packages as root; prints the missing ones for other users and other systems. The packages are installed
+ * when the promise resolves.
+ */
+export async function ensureSystemPackages(groups) {
+  if (groups.length === 0) return;
   if (process.platform !== 'linux' || spawnSync('dpkg-query', ['--version']).status !== 0) {
     print(
       `not a Debian system: install ${groups.flatMap((group) => SYSTEM_PACKAGES[group]).join(', ')} yourself`,
@@ -226,9 +243,5 @@ export function ensureSystemPackages(groups) {
     return;
   }
   print(`installing system packages: ${missing.join(' ')}`);
-  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
-  withoutServices(() => {
-    run('apt-get', ['-q', 'update'], { env });
-    run('apt-get', ['-q', '-y', '--no-install-recommends', 'install', ...missing], { env });
-  });
+  await withoutServices(() => installWithApt(missing));
 }

@@ -5,7 +5,8 @@ import { ensureBuild, ensureNode, ensurePackages, ensureSystemPackages, root } f
 
 const TASKS = {
   start: { system: [], script: ['bin/swellsight.mjs', 'run', '--pretty'] },
-  test: { system: ['camera', 'test'], script: ['scripts/check/main.ts'] },
+  // Its static checks run while apt installs the packages.
+  test: { system: ['camera', 'test'], script: ['scripts/check/main.ts'], startsEarly: true },
   check: { system: [], script: ['scripts/check/main.ts', '--quick'] },
   torture: { system: ['test'], script: ['scripts/torture/main.ts'] },
   'torture:update': { system: ['test'], script: ['scripts/update-torture/main.ts'] },
@@ -29,25 +30,35 @@ if (!task) {
   process.exit(2);
 }
 
-function prepare() {
-  try {
-    const node = ensureNode();
-    ensurePackages(node);
-    if (task.system.length > 0) ensureSystemPackages(task.system);
-    ensureBuild(node);
-    return node;
-  } catch (error) {
-    process.stderr.write(`setup failed: ${error.message}\n`);
-    return process.exit(69);
-  }
+const report = (error) => process.stderr.write(`setup failed: ${error.message}\n`);
+function fail(error) {
+  report(error);
+  process.exit(69);
 }
 
-const node = prepare();
+// apt and npm mostly wait for the network, so they run at the same time.
+const system = ensureSystemPackages(task.system);
+let node;
+try {
+  node = ensureNode();
+  ensurePackages(node);
+  ensureBuild(node);
+} catch (error) {
+  await system.catch(() => {});
+  fail(error);
+}
+if (task.startsEarly) system.catch(report);
+else await system.catch(fail);
 if (!task.script) process.exit(0);
 
 const [script, ...scriptArgs] = task.script;
-runChild(node, [join(root, script), ...scriptArgs, ...args], {
-  ...process.env,
-  CHECK_STARTED_MS: String(startedMs),
-  PATH: `${dirname(node)}${delimiter}${process.env.PATH ?? ''}`,
-});
+runChild(
+  node,
+  [join(root, script), ...scriptArgs, ...args],
+  {
+    ...process.env,
+    CHECK_STARTED_MS: String(startedMs),
+    PATH: `${dirname(node)}${delimiter}${process.env.PATH ?? ''}`,
+  },
+  task.startsEarly ? { ready: system } : {},
+);

@@ -1,5 +1,6 @@
 // `npm test`: every check of the project. `npm run check` (--quick): format, lint, types, boundaries, structure and
 // unit tests. The last line counts what passed and failed. Arguments select test files: `npm test -- test/unit`.
+import { once } from 'node:events';
 import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { findFailedFiles, judgeRuns, listSlowestFiles, readRun, type Run } from './outcome.ts';
@@ -44,8 +45,17 @@ async function runTests(notesName: string, selected: readonly string[], timeoutM
   return { exitCode, isTimedOut, ...readRun(existsSync(notes) ? readFileSync(notes, 'utf8') : '') };
 }
 
+/** Resolves when set-up has installed the Debian packages; at once when set-up did not start this process. */
+async function untilPackagesInstalled(): Promise<void> {
+  if (process.send === undefined) return;
+  await once(process, 'message');
+  process.disconnect();
+}
+
 mkdirSync(cache, { recursive: true });
-const staticChecks = runStaticChecks(remainingMs, { isQuick });
+const packagesInstalled = untilPackagesInstalled();
+const staticChecks = runStaticChecks(remainingMs, { isQuick, packagesInstalled });
+await packagesInstalled;
 const first = await runTests('tests.jsonl', testArgs, Math.min(MAX_TESTS_MS, remainingMs()));
 const staticResults = await staticChecks;
 if (first.isTimedOut) print('\nthe tests reached their time limit; unfinished files are listed below');

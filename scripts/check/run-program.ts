@@ -62,7 +62,8 @@ export function runProgram(
     );
     const exitOnSignal = (signal: NodeJS.Signals): void => {
       killGroup();
-      process.exit(signal === 'SIGINT' ? 130 : 143);
+      // The handlers of the other programs come first.
+      setImmediate(() => process.exit(signal === 'SIGINT' ? 130 : 143));
     };
     const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
     for (const signal of signals) process.once(signal, exitOnSignal);

@@ -4,6 +4,8 @@ import { nodeModule, ROOT, runProgram } from './run-program.ts';
 interface StaticCheck {
   readonly name: string;
   readonly command: readonly string[];
+  /** Waits for the Debian packages. */
+  readonly needsPackages?: boolean;
 }
 
 const lint: StaticCheck = {
@@ -41,17 +43,18 @@ const fast: readonly StaticCheck[] = [
 /** Their output is also of use when they pass. */
 const REPORTS = new Set(['structure', 'vulnerabilities']);
 const slow: readonly StaticCheck[] = [
+  { name: 'unused code', command: nodeModule('knip', 'bin', 'knip.js') },
+  { name: 'generated files', command: [process.execPath, join(ROOT, 'scripts', 'generate.mjs'), '--check'] },
+  { name: 'vulnerabilities', command: [process.execPath, join('scripts', 'check', 'vulnerabilities.ts')] },
   {
     name: 'shell scripts',
+    needsPackages: true,
     command: [
       'sh',
       '-c',
       `git grep -zlE '^#!(/usr)?/bin/(env )?(ba)?sh' -- ${SHELL_FILES} | xargs -0 shellcheck`,
     ],
   },
-  { name: 'unused code', command: nodeModule('knip', 'bin', 'knip.js') },
-  { name: 'generated files', command: [process.execPath, join(ROOT, 'scripts', 'generate.mjs'), '--check'] },
-  { name: 'vulnerabilities', command: [process.execPath, join('scripts', 'check', 'vulnerabilities.ts')] },
 ];
 
 /**
@@ -60,13 +63,16 @@ const slow: readonly StaticCheck[] = [
  */
 export async function runStaticChecks(
   remainingMs: () => number,
-  { isQuick }: { readonly isQuick: boolean },
+  { isQuick, packagesInstalled }: { readonly isQuick: boolean; readonly packagesInstalled: Promise<void> },
 ): Promise<readonly boolean[]> {
   const lanes = [[lint], isQuick ? fast : [...fast, ...slow]];
   const results = await Promise.all(
     lanes.map(async (checks) => {
       const passed: boolean[] = [];
-      for (const check of checks) passed.push(await runStaticCheck(check, remainingMs()));
+      for (const check of checks) {
+        if (check.needsPackages === true) await packagesInstalled;
+        passed.push(await runStaticCheck(check, remainingMs()));
+      }
       return passed;
     }),
   );
