@@ -1,6 +1,9 @@
 import { defineConfig } from 'vitest/config';
 import { LongestFirst } from './scripts/check/longest-first.ts';
 
+/** These tests have no state outside of their objects: one process runs many files, and loads the modules once. */
+const SHARING = ['test/unit/**/*.test.ts', 'test/integration/http/**/*.test.ts'];
+
 export default defineConfig({
   test: {
     // Against tests that hang. A busy machine with two slow cores must also keep these deadlines.
@@ -15,12 +18,11 @@ export default defineConfig({
     projects: [
       {
         extends: true,
-        test: { name: 'parts', include: ['test/**/*.test.ts'], exclude: ['test/unit/**'] },
+        test: { name: 'isolated', include: ['test/**/*.test.ts'], exclude: [...SHARING] },
       },
       {
         extends: true,
-        // These tests have no state outside of their objects: one process runs many files, and loads the modules once.
-        test: { name: 'unit', include: ['test/unit/**/*.test.ts'], isolate: false },
+        test: { name: 'sharing', include: [...SHARING], isolate: false },
       },
     ],
   },
