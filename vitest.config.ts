@@ -1,6 +1,9 @@
+import { availableParallelism, totalmem } from 'node:os';
 import { defineConfig } from 'vitest/config';
 import { LongestFirst } from './scripts/check/longest-first.ts';
 
+/** Most tests wait for brokers, cameras and deadlines. A worker with its agents needs a gigabyte. */
+const WORKERS = Math.max(1, Math.min(8, 2 * availableParallelism(), Math.floor(totalmem() / 2 ** 30)));
 /** These tests have no state outside of their objects: one process runs many files, and loads the modules once. */
 const SHARING = ['test/unit/**/*.test.ts', 'test/integration/http/**/*.test.ts'];
 
@@ -9,8 +12,7 @@ export default defineConfig({
     // Against tests that hang. A busy machine with two slow cores must also keep these deadlines.
     testTimeout: 120_000,
     hookTimeout: 180_000,
-    // Most tests wait for brokers, cameras and deadlines: two cores can run three workers.
-    maxWorkers: 3,
+    maxWorkers: WORKERS,
     // Concurrent tests of one file, which mostly wait.
     maxConcurrency: 3,
     pool: 'forks',
