@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { BootedSystem } from '../fixtures/booted-system.ts';
-import { copyRoot, debianRoot } from '../fixtures/debian-root.ts';
+import { copyRoot, debianRoot, REMOVE_ADDITIONS } from '../fixtures/debian-root.ts';
 import { packagedArchive } from '../fixtures/package.ts';
 
 const GUIDE = readFileSync(join(import.meta.dirname, '../../docs/install.md'), 'utf8');
@@ -26,12 +26,13 @@ describe('Installation guide on an empty Debian 12 without a network', () => {
     system.must(commandsBelow(heading), { cwd: '/root/download', timeoutMs: 180_000 });
 
   beforeAll(async () => {
-    copyRoot(debianRoot({ packages: ['sudo'] }), root);
+    copyRoot(debianRoot(), root);
     const archive = packagedArchive();
     const download = join(root, 'root/download');
     mkdirSync(download);
     for (const file of [archive, `${archive}.sha256`]) copyFileSync(file, join(download, basename(file)));
     system = await BootedSystem.boot(root);
+    system.must(REMOVE_ADDITIONS);
   });
 
   afterAll(async () => {

@@ -24,7 +24,7 @@ describe('Installer in a booted Debian 12', () => {
   let system: BootedSystem;
 
   beforeAll(async () => {
-    copyRoot(debianRoot({ packages: ['sudo'] }), root);
+    copyRoot(debianRoot(), root);
     mkdirSync(join(root, 'root/files'));
     copyFileSync(join(CHECKOUT, 'scripts/install.sh'), join(root, 'root/files/install.sh'));
     system = await BootedSystem.boot(root);
@@ -264,7 +264,7 @@ describe('Installer in a booted Debian 12', () => {
     const archive = await put({ version: '1.0.0' });
     expect(install(`--no-start ${archive}`)).toMatchObject({ code: 0, stderr: '' });
     expect(system.run('systemctl is-active swellsight').stdout).toBe('inactive\n');
-    copyRoot(debianRoot({ packages: ['sudo'] }), join(root, 'root/image'));
+    copyRoot(debianRoot(), join(root, 'root/image'));
     expect(install(`--root /root/image ${archive}`)).toMatchObject({ code: 0, stderr: '' });
     expect(readFileSync(join(root, 'root/image/etc/passwd'), 'utf8')).toContain('swellsight:');
     expect(existsSync(join(root, 'root/image/opt/swellsight/current/dist/main.js'))).toBe(true);
