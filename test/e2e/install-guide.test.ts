@@ -4,6 +4,7 @@ import { basename, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { BootedSystem } from '../fixtures/booted-system.ts';
 import { copyRoot, debianRoot, REMOVE_ADDITIONS } from '../fixtures/debian-root.ts';
+import { FIRST_BOOT_TIMEOUT_MS } from '../fixtures/installed-system.ts';
 import { packagedArchive } from '../fixtures/package.ts';
 
 const GUIDE = readFileSync(join(import.meta.dirname, '../../docs/install.md'), 'utf8');
@@ -33,7 +34,7 @@ describe('Installation guide on an empty Debian 12 without a network', () => {
     for (const file of [archive, `${archive}.sha256`]) copyFileSync(file, join(download, basename(file)));
     system = await BootedSystem.boot(root);
     system.must(REMOVE_ADDITIONS);
-  });
+  }, FIRST_BOOT_TIMEOUT_MS);
 
   afterAll(async () => {
     await system.stop();

@@ -13,6 +13,8 @@ import { freePort } from '../../scripts/ports.ts';
 import { packagedArchive } from '../fixtures/package.ts';
 
 const CHECKOUT = join(import.meta.dirname, '..', '..');
+/** A build takes a minute, and may wait for that of another test file. */
+const BUILD_TIMEOUT_MS = 600_000;
 const home = mkdtempSync(join(tmpdir(), 'swellsight-package-test-'));
 afterAll(() => rmSync(home, { recursive: true, force: true }));
 
@@ -34,7 +36,7 @@ describe.each(ARCHITECTURES)('Package for %s', (arch) => {
   beforeAll(() => {
     archive = packagedArchive(arch);
     directory = unpack(archive, arch);
-  });
+  }, BUILD_TIMEOUT_MS);
 
   it('contains native code for this architecture alone, and no links', () => {
     expect(findForeignBinaries(directory, arch)).toEqual([]);
@@ -75,27 +77,31 @@ describe.each(ARCHITECTURES)('Package for %s', (arch) => {
 });
 
 describe('Package for this machine', () => {
-  it('is the same, byte for byte, when it is built again with another umask, time zone and directory', async () => {
-    const archive = packagedArchive();
-    const out = join(home, 'again');
-    const elsewhere = join(home, 'a directory with spaces');
-    mkdirSync(elsewhere);
-    const { status, stderr } = spawnSync(
-      'sh',
-      [
-        '-c',
-        'umask 077; exec "$@"',
+  it(
+    'is the same, byte for byte, when it is built again with another umask, time zone and directory',
+    async () => {
+      const archive = packagedArchive();
+      const out = join(home, 'again');
+      const elsewhere = join(home, 'a directory with spaces');
+      mkdirSync(elsewhere);
+      const { status, stderr } = spawnSync(
         'sh',
-        process.execPath,
-        join(CHECKOUT, 'scripts/package/main.ts'),
-        '--out',
-        out,
-      ],
-      { cwd: home, encoding: 'utf8', env: { ...process.env, TMPDIR: elsewhere, TZ: 'Pacific/Auckland' } },
-    );
-    expect(status, stderr).toBe(0);
-    expect(await sha256Of(join(out, basename(archive)))).toBe(await sha256Of(archive));
-  });
+        [
+          '-c',
+          'umask 077; exec "$@"',
+          'sh',
+          process.execPath,
+          join(CHECKOUT, 'scripts/package/main.ts'),
+          '--out',
+          out,
+        ],
+        { cwd: home, encoding: 'utf8', env: { ...process.env, TMPDIR: elsewhere, TZ: 'Pacific/Auckland' } },
+      );
+      expect(status, stderr).toBe(0);
+      expect(await sha256Of(join(out, basename(archive)))).toBe(await sha256Of(archive));
+    },
+    BUILD_TIMEOUT_MS,
+  );
 
   it('contains all that the dependencies load, and what the page of the HTTP API shows', () => {
     const directory = unpack(packagedArchive(), 'imports');

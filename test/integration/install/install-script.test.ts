@@ -13,6 +13,7 @@ import { basename, join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { BootedSystem, type CommandResult } from '../../fixtures/booted-system.ts';
 import { copyRoot, debianRoot } from '../../fixtures/debian-root.ts';
+import { FIRST_BOOT_TIMEOUT_MS } from '../../fixtures/installed-system.ts';
 import { smallPackage, type SmallPackageOptions } from '../../fixtures/small-package.ts';
 
 const CHECKOUT = join(import.meta.dirname, '..', '..', '..');
@@ -28,7 +29,7 @@ describe('Installer in a booted Debian 12', () => {
     mkdirSync(join(root, 'root/files'));
     copyFileSync(join(CHECKOUT, 'scripts/install.sh'), join(root, 'root/files/install.sh'));
     system = await BootedSystem.boot(root);
-  });
+  }, FIRST_BOOT_TIMEOUT_MS);
   afterAll(async () => {
     await system.kill();
     rmSync(home, { recursive: true, force: true });
