@@ -27,6 +27,26 @@ export default tseslint.config(
   { files: ['*.js'], ...tseslint.configs.disableTypeChecked },
   { files: ['scripts/**', 'src/cli/**', 'test/**'], rules: { 'no-console': 'off' } },
   {
+    files: ['src/**'],
+    rules: {
+      'no-restricted-syntax': [
+        'error',
+        {
+          // A closer that fails there replaces the failure of the block.
+          selector:
+            'TryStatement > .finalizer :matches(AwaitExpression, CallExpression[callee.name=/^(closeSync|rmSync)$/], CallExpression[callee.property.name="close"][callee.object.type!="ThisExpression"])',
+          message: 'Close with `using`, or with `await using` and closeAtEnd of src/base/closing.ts.',
+        },
+        {
+          selector:
+            'CatchClause > BlockStatement:has(> ThrowStatement) > ExpressionStatement > AwaitExpression > CallExpression:matches([callee.property.name=/^(close|stop|discard)$/], [callee.name="rm"])',
+          message:
+            'A failure of this step would hide the first one: use closeQuietly of src/base/closing.ts.',
+        },
+      ],
+    },
+  },
+  {
     files: ['eslint.config.js', 'vitest.config.ts', 'scripts/check/reporter.ts', 'test/**/setup.ts'],
     rules: { 'no-restricted-exports': 'off' },
   },

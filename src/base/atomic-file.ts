@@ -25,11 +25,8 @@ export function replaceFile(path: string, text: string): void {
 /** Flushes the entries of a directory to the disk. */
 export function syncDirectory(path: string): void {
   const directory = openSync(path, 'r');
-  try {
-    fsyncSync(directory);
-  } finally {
-    closeSync(directory);
-  }
+  using _closed = { [Symbol.dispose]: () => closeSync(directory) };
+  fsyncSync(directory);
 }
 
 /** Writes everything and flushes it to the disk, or throws: a single write may be short on a full disk. */

@@ -1,7 +1,10 @@
+import { firstFailure } from './closing.ts';
+
 /** The code of an error of the operating system (`ENOSPC`, …) or of SQLite (`SQLITE_FULL`, …); null when it has none. */
 export function errorCode(thrown: unknown): string | null {
-  if (!(thrown instanceof Error) || !('code' in thrown)) return null;
-  return typeof thrown.code === 'string' ? thrown.code : null;
+  const first = firstFailure(thrown);
+  if (!(first instanceof Error) || !('code' in first)) return null;
+  return typeof first.code === 'string' ? first.code : null;
 }
 
 /** True when the file system refused a write for lack of space or quota. */

@@ -1,3 +1,4 @@
+import { firstFailure } from './closing.ts';
 import { mapTexts, redactAddresses } from './redact.ts';
 
 const transient = (hint: string) => ({ retryable: true, hint });
@@ -267,7 +268,8 @@ function firstOf({ suppressed, error: later }: SuppressedError): AgentError {
 
 /** True for the reason of a signal whose deadline passed. */
 export function isTimeout(thrown: unknown): boolean {
-  return thrown instanceof Error && thrown.name === 'TimeoutError';
+  const first = firstFailure(thrown);
+  return first instanceof Error && first.name === 'TimeoutError';
 }
 
 /**
@@ -275,5 +277,6 @@ export function isTimeout(thrown: unknown): boolean {
  * deadline of its own. Code that has to stop when its signal fires tests `signal.aborted`.
  */
 export function isAbort(thrown: unknown): boolean {
-  return isTimeout(thrown) || (thrown instanceof Error && thrown.name === 'AbortError');
+  const first = firstFailure(thrown);
+  return isTimeout(first) || (first instanceof Error && first.name === 'AbortError');
 }

@@ -1,6 +1,7 @@
 import { spawn, type ChildProcessByStdio } from 'node:child_process';
 import { addAbortListener } from 'node:events';
 import type { Readable, Writable } from 'node:stream';
+import { closeAtEnd } from '../base/closing.ts';
 import { childEnvironment } from '../base/child-environment.ts';
 import type { Clock } from '../base/clock.ts';
 import { settleWithin } from '../base/deadline.ts';
@@ -163,19 +164,16 @@ export async function runProgram(
       stop();
     }
   });
-  try {
-    const exit = await Promise.race([program.exited, stopped.promise]);
-    signal.throwIfAborted();
-    if (exit.kind === 'not_started') throw createMissingProgramError(options.program, exit.error);
-    return {
-      code: exit.code,
-      signal: exit.signal,
-      stdout: sizeBytes > options.maxStdoutBytes ? null : Buffer.concat(chunks),
-      stderr: program.stderrTail(),
-    };
-  } finally {
-    await program.stop();
-  }
+  await using _stopped = closeAtEnd(() => program.stop());
+  const exit = await Promise.race([program.exited, stopped.promise]);
+  signal.throwIfAborted();
+  if (exit.kind === 'not_started') throw createMissingProgramError(options.program, exit.error);
+  return {
+    code: exit.code,
+    signal: exit.signal,
+    stdout: sizeBytes > options.maxStdoutBytes ? null : Buffer.concat(chunks),
+    stderr: program.stderrTail(),
+  };
 }
 
 /** The error for a program that could not start. */

@@ -1,4 +1,4 @@
-import { constants, open, type FileHandle } from 'node:fs/promises';
+import { constants, open } from 'node:fs/promises';
 import type { Clock } from '../base/clock.ts';
 import { errorCode } from '../base/disk-errors.ts';
 import { AgentError } from '../base/errors.ts';
@@ -184,10 +184,9 @@ export class DirectoryCamera implements Camera {
 
   /** Reads a file. Returns the reason when it cannot be read, is empty or too large, or changed meanwhile. */
   async #read(name: string): Promise<Buffer | string> {
-    let file: FileHandle | null = null;
     try {
       // O_NONBLOCK, because a named pipe may have the name of an image, and opening it must not block.
-      file = await open(this.#listing.pathOf(name), constants.O_RDONLY | constants.O_NONBLOCK);
+      await using file = await open(this.#listing.pathOf(name), constants.O_RDONLY | constants.O_NONBLOCK);
       const before = await file.stat();
       if (!before.isFile()) return 'is not a file';
       if (before.size === 0) return 'is empty';
@@ -199,8 +198,6 @@ export class DirectoryCamera implements Camera {
         : 'changes while it is read';
     } catch (thrown) {
       return `cannot be read (${errorCode(thrown) ?? 'unknown'})`;
-    } finally {
-      await file?.close();
     }
   }
 }

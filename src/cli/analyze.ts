@@ -1,3 +1,4 @@
+import { closeAtEnd } from '../base/closing.ts';
 import type { SiteCalibration } from '../calibration/site-calibration.ts';
 import { AgentError } from '../base/errors.ts';
 import { csvCell } from '../http/csv.ts';
@@ -46,41 +47,38 @@ export async function runAnalyze(
   const settings = await loadCommandSettings(options, terminal);
   const { bundle, ref, vision } = await openModel(options.model, settings, terminal);
   const bar = await createProgressBar('analysing', terminal);
-  try {
-    const calibration = await loadCalibration(options.calibration, bundle, terminal.signal);
-    // Take the summary before the analysis, which changes its `view`.
-    const summary = calibration.summary();
-    const results: AnalyzedFile[] = [];
-    if (options.csv === true) terminal.out(COLUMNS.map(([name]) => name).join(','));
-    for (const file of files) {
-      const result = await analyzeFile(file, { vision, model: ref, calibration, signal: terminal.signal });
-      results.push(result);
-      if (options.csv === true) terminal.out(COLUMNS.map(([, cell]) => csvCell(cell(result))).join(','));
-      bar.update(results.length, files.length);
-    }
-    bar.stop();
-    const failed = results.filter(({ status }) => status === 'failed').length;
-    if (options.json === true)
-      terminal.out(
-        toJson({
-          schema: 'swellsight.analyze/1',
-          model: ref,
-          calibration: summary,
-          results,
-          total_images: results.length,
-          successful_analyses: results.length - failed,
-          failed_analyses: failed,
-        }),
-      );
-    else if (options.csv !== true) {
-      for (const result of results) terminal.out(`${result.file}  ${describeResult(result)}`);
-      if (options.calibration !== undefined) terminal.err(formatCalibration(summary));
-    }
-    return failed === 0 ? EXIT.ok : EXIT.failed;
-  } finally {
-    bar.stop();
-    await vision.close();
+  await using _closed = closeAtEnd(() => vision.close());
+  using _bar = { [Symbol.dispose]: () => bar.stop() };
+  const calibration = await loadCalibration(options.calibration, bundle, terminal.signal);
+  // Take the summary before the analysis, which changes its `view`.
+  const summary = calibration.summary();
+  const results: AnalyzedFile[] = [];
+  if (options.csv === true) terminal.out(COLUMNS.map(([name]) => name).join(','));
+  for (const file of files) {
+    const result = await analyzeFile(file, { vision, model: ref, calibration, signal: terminal.signal });
+    results.push(result);
+    if (options.csv === true) terminal.out(COLUMNS.map(([, cell]) => csvCell(cell(result))).join(','));
+    bar.update(results.length, files.length);
   }
+  bar.stop();
+  const failed = results.filter(({ status }) => status === 'failed').length;
+  if (options.json === true)
+    terminal.out(
+      toJson({
+        schema: 'swellsight.analyze/1',
+        model: ref,
+        calibration: summary,
+        results,
+        total_images: results.length,
+        successful_analyses: results.length - failed,
+        failed_analyses: failed,
+      }),
+    );
+  else if (options.csv !== true) {
+    for (const result of results) terminal.out(`${result.file}  ${describeResult(result)}`);
+    if (options.calibration !== undefined) terminal.err(formatCalibration(summary));
+  }
+  return failed === 0 ? EXIT.ok : EXIT.failed;
 }
 
 /** The calibration of the file; without a file, an empty one, so that every result is `uncalibrated`. */

@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net';
 import { fullFormats } from 'ajv-formats/dist/formats.js';
 import type { FastifyInstance, FastifyReply, FastifyRequest, FastifyServerOptions } from 'fastify';
+import { closeQuietly } from '../base/closing.ts';
 import { isLoopback, type Settings } from '../config/schema.ts';
 import type { AgentApi } from '../contract/api.ts';
 import { errorCode } from '../base/disk-errors.ts';
@@ -94,7 +95,7 @@ export class HttpServer {
     try {
       await app.listen({ host: host.replace(/^\[|\]$/g, ''), port, backlog: BACKLOG });
     } catch (error) {
-      await this.stop();
+      await closeQuietly(() => this.stop());
       const reason = errorCode(error) ?? 'unknown';
       throw new AgentError('http_listen', `cannot listen on ${host}:${String(port)} (${reason})`, {
         cause: error,

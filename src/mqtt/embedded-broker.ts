@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { createServer, type Server, type Socket } from 'node:net';
 import { Duplex } from 'node:stream';
 import type { Aedes, Client } from 'aedes';
+import { closeQuietly } from '../base/closing.ts';
 import { errorCode } from '../base/disk-errors.ts';
 import { AgentError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
@@ -115,7 +116,7 @@ export class EmbeddedBroker {
       this.#server.listen(port, host);
       await once(this.#server, 'listening');
     } catch (cause) {
-      await this.stop();
+      await closeQuietly(() => this.stop());
       const isTaken = errorCode(cause) === 'EADDRINUSE';
       const message = isTaken ? `${host}:${port} is in use` : `cannot listen on ${host}:${port}`;
       throw new AgentError(isTaken ? 'mqtt_port_taken' : 'mqtt_unreachable', message, { cause });

@@ -1,3 +1,4 @@
+import { closeAtEnd } from '../base/closing.ts';
 import { withAbort } from '../base/abort.ts';
 import type { Clock } from '../base/clock.ts';
 import { AgentError } from '../base/errors.ts';
@@ -141,6 +142,14 @@ export class CameraRunner {
 
   async #run(signal: AbortSignal): Promise<void> {
     const leaving = this.#leaving.signal;
+    await using _camera = closeAtEnd(() => {
+      // Before the camera closes: a capture that runs is abandoned, not recorded as a camera failure.
+      this.#closing.abort(
+        leaving.aborted ? leaving.reason : new AgentError('vision_closed', 'the agent is stopping'),
+      );
+      if (signal.aborted || leaving.aborted) this.#step.end();
+      return this.#deps.camera.close();
+    });
     try {
       this.#step.expectWithin(LEAVE_WITHIN_MS);
       await this.#mayStart;
@@ -157,13 +166,6 @@ export class CameraRunner {
       await withAbort(this.#queue.drain(), signal);
     } catch (thrown) {
       if (!signal.aborted) throw thrown;
-    } finally {
-      // Before the camera closes: a capture that runs is abandoned, not recorded as a camera failure.
-      this.#closing.abort(
-        leaving.aborted ? leaving.reason : new AgentError('vision_closed', 'the agent is stopping'),
-      );
-      if (signal.aborted || leaving.aborted) this.#step.end();
-      await this.#deps.camera.close();
     }
   }
 

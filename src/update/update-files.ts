@@ -156,15 +156,12 @@ export class UpdateFiles {
 function readJson(path: string): unknown {
   try {
     const fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
-    try {
-      const stats = fstatSync(fd);
-      if (!stats.isFile() || stats.size > MAX_UPDATE_FILE_BYTES) return null;
-      const buffer = Buffer.alloc(stats.size);
-      const sizeBytes = readSync(fd, buffer, 0, buffer.length, 0);
-      return JSON.parse(buffer.toString('utf8', 0, sizeBytes)) as unknown;
-    } finally {
-      closeSync(fd);
-    }
+    using _closed = { [Symbol.dispose]: () => closeSync(fd) };
+    const stats = fstatSync(fd);
+    if (!stats.isFile() || stats.size > MAX_UPDATE_FILE_BYTES) return null;
+    const buffer = Buffer.alloc(stats.size);
+    const sizeBytes = readSync(fd, buffer, 0, buffer.length, 0);
+    return JSON.parse(buffer.toString('utf8', 0, sizeBytes)) as unknown;
   } catch {
     return null;
   }

@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { chown, lstat, mkdir, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { closeAtEnd } from '../base/closing.ts';
 import { AgentError, ERROR_CODES, type ErrorCode } from '../base/errors.ts';
 import { schemaChecker } from '../base/schema-checker.ts';
 import { PreflightReport, type InstalledVersion } from '../contract/update-files.ts';
@@ -37,32 +38,29 @@ export async function runPreflight(
   const bytes = await databaseBytes(dirname(paths.requests));
   await checkSpace([{ dir: paths.state, bytes, files: COPY_FILES }]);
   await mkdir(copy, { mode: 0o700 });
-  try {
-    const { uid, gid } = await control.owner();
-    await chown(copy, uid, gid);
-    const result = await control.runLimited(
-      {
-        program: nodeOf(paths.root, version),
-        args: [
-          mainOf(paths.root, version),
-          'agent',
-          'preflight',
-          '--config',
-          paths.config,
-          '--state-copy',
-          copy,
-        ],
-        // SQLite reads a database that another process has open only if it may write the index of its log.
-        writable: [copy, dirname(paths.requests)],
-        maxMemoryMb: MAX_MEMORY_MB,
-        maxSeconds: MAX_SECONDS,
-      },
-      signal,
-    );
-    checkResult(result);
-  } finally {
-    await removePreflightCopy(paths.state, control);
-  }
+  await using _removed = closeAtEnd(() => removePreflightCopy(paths.state, control));
+  const { uid, gid } = await control.owner();
+  await chown(copy, uid, gid);
+  const result = await control.runLimited(
+    {
+      program: nodeOf(paths.root, version),
+      args: [
+        mainOf(paths.root, version),
+        'agent',
+        'preflight',
+        '--config',
+        paths.config,
+        '--state-copy',
+        copy,
+      ],
+      // SQLite reads a database that another process has open only if it may write the index of its log.
+      writable: [copy, dirname(paths.requests)],
+      maxMemoryMb: MAX_MEMORY_MB,
+      maxSeconds: MAX_SECONDS,
+    },
+    signal,
+  );
+  checkResult(result);
 }
 
 /** The size of the database with its log; 0 without one. */

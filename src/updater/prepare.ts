@@ -1,5 +1,6 @@
 import { rm, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
+import { closeAtEnd } from '../base/closing.ts';
 import { AgentError } from '../base/errors.ts';
 import {
   rollbackVersion,
@@ -153,25 +154,22 @@ async function unpack(
 ): Promise<void> {
   const copy = join(paths.state, COPY_FILE);
   const into = versions.newPath(version);
-  try {
-    {
-      await using archive = await directory.openFile(`${version.digest}.tar.gz`).catch((cause: unknown) => {
-        throw new AgentError('update_request_invalid', 'the archive of the request is missing', { cause });
-      });
-      await copyChecked(archive, copy, signed, signal);
-    }
-    const { unpacked_bytes, files } = signed.release;
-    const bounds = { maxBytes: unpacked_bytes + RELEASE_FILE_BYTES, maxFiles: 2 * files + 64 };
-    await unpackArchive(copy, into, bounds, signal);
-    const release = await checkRelease(into, version, signal);
-    checkPlatform(release, machine);
-    await writeFile(join(into, DIGEST_FILE), `${version.digest}\n`);
-    await syncFileSystem(into);
-    await versions.publish(version);
-  } finally {
-    await rm(copy, { force: true });
-    await rm(into, { recursive: true, force: true });
+  await using _copy = closeAtEnd(() => rm(copy, { force: true }));
+  await using _unpacked = closeAtEnd(() => rm(into, { recursive: true, force: true }));
+  {
+    await using archive = await directory.openFile(`${version.digest}.tar.gz`).catch((cause: unknown) => {
+      throw new AgentError('update_request_invalid', 'the archive of the request is missing', { cause });
+    });
+    await copyChecked(archive, copy, signed, signal);
   }
+  const { unpacked_bytes, files } = signed.release;
+  const bounds = { maxBytes: unpacked_bytes + RELEASE_FILE_BYTES, maxFiles: 2 * files + 64 };
+  await unpackArchive(copy, into, bounds, signal);
+  const release = await checkRelease(into, version, signal);
+  checkPlatform(release, machine);
+  await writeFile(join(into, DIGEST_FILE), `${version.digest}\n`);
+  await syncFileSystem(into);
+  await versions.publish(version);
 }
 
 /**

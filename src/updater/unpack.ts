@@ -6,6 +6,7 @@ import { pipeline } from 'node:stream/promises';
 import { promisify } from 'node:util';
 import { extract } from 'tar';
 import { childEnvironment } from '../base/child-environment.ts';
+import { closeQuietly } from '../base/closing.ts';
 import { AgentError } from '../base/errors.ts';
 
 export interface ArchiveFacts {
@@ -34,26 +35,23 @@ export async function copyChecked(
 ): Promise<void> {
   const hash = createHash('sha256');
   try {
-    const copy = await open(into, 'w', 0o600);
-    try {
-      const piece = Buffer.alloc(CHUNK_BYTES);
-      let size = 0;
-      for (;;) {
-        signal.throwIfAborted();
-        const { bytesRead } = await from.read(piece, 0, piece.length, size);
-        if (bytesRead === 0) break;
-        size += bytesRead;
-        if (size > sizeBytes) break;
-        hash.update(piece.subarray(0, bytesRead));
-        await copy.writeFile(piece.subarray(0, bytesRead));
-      }
-      if (size !== sizeBytes || hash.digest('hex') !== sha256)
-        throw new AgentError('model_trust_mismatch', 'the archive is not the signed one');
-    } finally {
-      await copy.close();
+    await using copy = await open(into, 'w', 0o600);
+
+    const piece = Buffer.alloc(CHUNK_BYTES);
+    let size = 0;
+    for (;;) {
+      signal.throwIfAborted();
+      const { bytesRead } = await from.read(piece, 0, piece.length, size);
+      if (bytesRead === 0) break;
+      size += bytesRead;
+      if (size > sizeBytes) break;
+      hash.update(piece.subarray(0, bytesRead));
+      await copy.writeFile(piece.subarray(0, bytesRead));
     }
+    if (size !== sizeBytes || hash.digest('hex') !== sha256)
+      throw new AgentError('model_trust_mismatch', 'the archive is not the signed one');
   } catch (error) {
-    await rm(into, { force: true });
+    await closeQuietly(() => rm(into, { force: true }));
     throw error;
   }
 }

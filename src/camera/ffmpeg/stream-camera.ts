@@ -1,3 +1,4 @@
+import { closeAtEnd } from '../../base/closing.ts';
 import type { Clock } from '../../base/clock.ts';
 import type { Log } from '../../base/log.ts';
 import { settleAll } from '../../base/settle-all.ts';
@@ -61,21 +62,20 @@ export class StreamCamera implements Camera {
       if (reconnects && source.hasEnded) source = await this.#startSource(fps);
       return await source.nextFrame(notBeforeMs, limit);
     };
-    try {
-      for await (const frame of this.#bursts.frames(options, stop, takeFrame, () =>
-        source.timeoutError(options.timeoutS),
-      )) {
-        if (reconnects) await this.#closeSource(source);
-        // The consumer may leave the loop after a frame. Then the source can still be used again.
-        isReusable = true;
-        yield frame;
-        isReusable = false;
-      }
-      isReusable = true;
-    } finally {
+    await using _source = closeAtEnd(async () => {
       if (this.#options.persistent && isReusable && !stop.aborted) this.#startIdleTimer();
       else await this.#closeSource(source);
+    });
+    for await (const frame of this.#bursts.frames(options, stop, takeFrame, () =>
+      source.timeoutError(options.timeoutS),
+    )) {
+      if (reconnects) await this.#closeSource(source);
+      // The consumer may leave the loop after a frame. Then the source can still be used again.
+      isReusable = true;
+      yield frame;
+      isReusable = false;
     }
+    isReusable = true;
   }
 
   async close(): Promise<void> {

@@ -1,4 +1,5 @@
 import type { Stats } from 'node:fs';
+import { closeAtEnd } from '../../base/closing.ts';
 import type { Clock } from '../../base/clock.ts';
 import { AgentError, asAgentError } from '../../base/errors.ts';
 import { BurstCapture } from '../burst-capture.ts';
@@ -108,11 +109,8 @@ export class VideoCamera implements Camera {
       { program: this.#options.programs.ffmpeg, input, fps, redact: (text) => text },
       { clock: this.#clock },
     );
-    try {
-      return await source.nextFrame(0, signal);
-    } finally {
-      await source.close();
-    }
+    await using _closed = closeAtEnd(() => source.close());
+    return await source.nextFrame(0, signal);
   }
 
   async #probeFile(file: Stats, signal: AbortSignal): Promise<Probe> {

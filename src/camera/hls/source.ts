@@ -1,4 +1,5 @@
 import { pipeline } from 'node:stream/promises';
+import { closeQuietly } from '../../base/closing.ts';
 import type { Clock } from '../../base/clock.ts';
 import { AgentError, asAgentError } from '../../base/errors.ts';
 import { ChildProgram, createMissingProgramError } from '../child-program.ts';
@@ -81,7 +82,7 @@ export class HlsSource extends FrameSource {
     } catch (failure) {
       // An ffmpeg that ended early has closed its input. Its exit below says why.
       if (this.#closing.signal.aborted || failure instanceof AgentError) {
-        await program.stop();
+        await closeQuietly(() => program.stop());
         throw failure;
       }
     }

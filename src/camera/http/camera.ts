@@ -1,3 +1,4 @@
+import { closeAtEnd } from '../../base/closing.ts';
 import type { Clock } from '../../base/clock.ts';
 import { AgentError } from '../../base/errors.ts';
 import { BurstCapture } from '../burst-capture.ts';
@@ -57,11 +58,8 @@ export class HttpCamera implements Camera {
       new AgentError('camera_timeout', `no complete response within ${options.timeoutS} s`, {
         context: { timeoutS: options.timeoutS },
       });
-    try {
-      yield* this.#bursts.frames(options, signal, takeFrame, timeoutError);
-    } finally {
-      await open.stream?.close();
-    }
+    await using _closed = closeAtEnd(() => open.stream?.close());
+    yield* this.#bursts.frames(options, signal, takeFrame, timeoutError);
   }
 
   close(): Promise<void> {

@@ -1,3 +1,4 @@
+import { closeAtEnd } from '../../base/closing.ts';
 import { AgentError, asAgentError, type ErrorCode } from '../../base/errors.ts';
 import { systemClock } from '../../base/clock.ts';
 import { createLog } from '../../base/log.ts';
@@ -74,11 +75,8 @@ async function reproduceGolden(signal: AbortSignal): Promise<void> {
     { bundle, plan, timeoutS: 60, maxRssMb: VISION_MAX_RSS_MB, queueMax: 1 },
     { clock: systemClock, log: createLog('silent'), onEvent: () => undefined },
   );
-  try {
-    await vision.start(signal);
-  } finally {
-    await vision.close();
-  }
+  await using _closed = closeAtEnd(() => vision.close());
+  await vision.start(signal);
 }
 
 async function copyDatabase(settings: Settings | null, copyDir: string): Promise<void> {

@@ -1,4 +1,5 @@
 import { rename, rm, writeFile } from 'node:fs/promises';
+import { closeAtEnd, closeQuietly } from '../../base/closing.ts';
 import { AgentError } from '../../base/errors.ts';
 import { exportCalibration } from '../../calibration/document.ts';
 import { evaluateBursts } from '../../calibration/evaluate.ts';
@@ -35,34 +36,31 @@ export async function runCalibrate(
   const framesPerBurst = parseFrames(options.frames);
   const { bundle, ref, vision } = await openModel(options.model, settings, terminal);
   const bar = await createProgressBar('reading frames', terminal);
-  try {
-    if (bundle.embeddingDigest === null)
-      throw new AgentError('calibration_invalid', `the model ${ref.name} has no embedding for a calibration`);
-    const report = await calibrateFiles(
-      {
-        dir,
-        labels: options.labels,
-        camera: options.camera ?? null,
-        out: options.out ?? null,
-        framesPerBurst,
-        ignoreGate: options.gated,
-      },
-      {
-        vision,
-        model: ref,
-        embeddingDigest: bundle.embeddingDigest,
-        nowMs: Date.now,
-        signal: terminal.signal,
-        progress: (done, total) => bar.update(done, total),
-      },
-    );
-    bar.stop();
-    terminal.out(options.json === true ? toJson(report) : formatCalibrateReport(report));
-    return EXIT.ok;
-  } finally {
-    bar.stop();
-    await vision.close();
-  }
+  await using _closed = closeAtEnd(() => vision.close());
+  using _bar = { [Symbol.dispose]: () => bar.stop() };
+  if (bundle.embeddingDigest === null)
+    throw new AgentError('calibration_invalid', `the model ${ref.name} has no embedding for a calibration`);
+  const report = await calibrateFiles(
+    {
+      dir,
+      labels: options.labels,
+      camera: options.camera ?? null,
+      out: options.out ?? null,
+      framesPerBurst,
+      ignoreGate: options.gated,
+    },
+    {
+      vision,
+      model: ref,
+      embeddingDigest: bundle.embeddingDigest,
+      nowMs: Date.now,
+      signal: terminal.signal,
+      progress: (done, total) => bar.update(done, total),
+    },
+  );
+  bar.stop();
+  terminal.out(options.json === true ? toJson(report) : formatCalibrateReport(report));
+  return EXIT.ok;
 }
 
 function parseFrames(text: string | undefined): number | null {
@@ -154,7 +152,7 @@ async function writeAtomically(file: string, text: string): Promise<void> {
     await writeFile(partFile, text);
     await rename(partFile, file);
   } catch (cause) {
-    await rm(partFile, { force: true });
+    await closeQuietly(() => rm(partFile, { force: true }));
     throw new AgentError('usage', `the calibration cannot be written: ${file}`, { cause });
   }
 }

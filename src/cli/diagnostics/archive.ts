@@ -97,6 +97,11 @@ export class DiagnosticsArchive {
    */
   write(path: string, manifest: Manifest): number {
     let scratch: string | null = null;
+    using _scratch = {
+      [Symbol.dispose]: () => {
+        if (scratch !== null) rmSync(scratch, { recursive: true, force: true });
+      },
+    };
     try {
       // Beside the archive: all other file systems may be read-only.
       scratch = mkdtempSync(join(dirname(path), '.swellsight-diagnostics-'));
@@ -113,8 +118,6 @@ export class DiagnosticsArchive {
       throw new AgentError('usage', `${path} cannot be written (${errorCode(cause) ?? 'unknown'})`, {
         cause,
       });
-    } finally {
-      if (scratch !== null) rmSync(scratch, { recursive: true, force: true });
     }
   }
 }

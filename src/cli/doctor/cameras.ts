@@ -1,3 +1,4 @@
+import { closeAtEnd } from '../../base/closing.ts';
 import type { Frame } from '../../camera/camera.ts';
 import { systemClock } from '../../base/clock.ts';
 import type { Camera } from '../../config/schema.ts';
@@ -24,17 +25,14 @@ export async function* checkCameras({ settings, terminal }: DoctorContext): Asyn
     () => null,
   );
   signal.throwIfAborted();
-  try {
-    for (const camera of settings.cameras) {
-      try {
-        yield await checkCamera(camera, vision, signal);
-      } catch (thrown) {
-        signal.throwIfAborted();
-        yield errorFinding(`camera ${camera.id}`, thrown);
-      }
+  await using _closed = closeAtEnd(() => vision?.close());
+  for (const camera of settings.cameras) {
+    try {
+      yield await checkCamera(camera, vision, signal);
+    } catch (thrown) {
+      signal.throwIfAborted();
+      yield errorFinding(`camera ${camera.id}`, thrown);
     }
-  } finally {
-    await vision?.close();
   }
 }
 
@@ -64,13 +62,10 @@ async function checkCamera(
 async function captureFrame(settings: Camera, signal: AbortSignal): Promise<Frame> {
   const { openCamera } = await import('../../camera/open.ts');
   const camera = await openCamera(settings, { clock: systemClock, log: createLog('silent') });
-  try {
-    const { timeoutS } = settings;
-    // The camera has a deadline of its own, and its first failure is the answer.
-    const options = { frames: 1, intervalS: 0, timeoutS, noRetry: AbortSignal.abort() };
-    for await (const frame of camera.capture(options, signal)) return frame;
-    throw new AgentError('camera_no_frame', 'the camera returned no frame');
-  } finally {
-    await camera.close();
-  }
+  await using _closed = closeAtEnd(() => camera.close());
+  const { timeoutS } = settings;
+  // The camera has a deadline of its own, and its first failure is the answer.
+  const options = { frames: 1, intervalS: 0, timeoutS, noRetry: AbortSignal.abort() };
+  for await (const frame of camera.capture(options, signal)) return frame;
+  throw new AgentError('camera_no_frame', 'the camera returned no frame');
 }

@@ -1,4 +1,5 @@
 import { Value } from '@sinclair/typebox/value';
+import { closeAtEnd } from '../../base/closing.ts';
 import { AgentError } from '../../base/errors.ts';
 import { ModelName, ModelVersion, updateIdOf } from '../../contract/model.ts';
 import { Devices } from '../../fleet/devices.ts';
@@ -76,50 +77,45 @@ export async function pushToFleet(
   const archive = parseArchive(options.over);
   const devices = new Devices(options.base, options.to);
   const client = await OperatorClient.connect(operatorOptions(options, terminal));
-  let openedSender: BlockSender | null = null;
-  try {
-    if (archive !== null) openedSender = await openArchive(archive, client);
-    const sender = openedSender;
-    let run: PushRun | null = null;
-    const filters = [
-      ...devices.filters,
-      `${options.base}/+/+/cmdres/${subject}.install`,
-      ...(sender ? [`${options.base}/+/+/model/blocks/request`] : []),
-    ];
-    await client.subscribe(filters, (topic, payload, retain) => {
-      sender?.receive(topic, payload, retain);
-      devices.receive(topic, payload);
-      run?.receive(topic, payload);
-    });
-    await pause(COLLECT_MS, terminal.signal);
-    if (terminal.signal.aborted) return EXIT.failed;
-    if (devices.isFull) terminal.err(TOO_MANY_DEVICES);
-    const file = before ?? startRollout({ subject, name, version, to: options.to }, devices, path);
-    const send = async (device: string): Promise<void> => {
-      const id = rolloutCommandId(file, device);
-      const topic = `${options.base}/${device}/`;
-      sender?.serve(topic, updateIdOf(id));
-      const args = {
-        ...(subject === 'model' ? { name } : {}),
-        version,
-        ...(options.digest === undefined ? {} : { digest: options.digest }),
-        ...(options.clearFailed === true ? { clear_failed: true } : {}),
-        source: sender
-          ? { kind: 'mqtt', size_bytes: sender.sizeBytes, digest: sender.digest }
-          : { kind: 'repository' },
-      };
-      await client.publish(`${topic}cmd/${subject}.install`, JSON.stringify({ id, args }));
+  using _client = { [Symbol.dispose]: () => client.close() };
+  const sender = archive === null ? null : await openArchive(archive, client);
+  await using _sender = closeAtEnd(() => sender?.close());
+  let run: PushRun | null = null;
+  const filters = [
+    ...devices.filters,
+    `${options.base}/+/+/cmdres/${subject}.install`,
+    ...(sender ? [`${options.base}/+/+/model/blocks/request`] : []),
+  ];
+  await client.subscribe(filters, (topic, payload, retain) => {
+    sender?.receive(topic, payload, retain);
+    devices.receive(topic, payload);
+    run?.receive(topic, payload);
+  });
+  await pause(COLLECT_MS, terminal.signal);
+  if (terminal.signal.aborted) return EXIT.failed;
+  if (devices.isFull) terminal.err(TOO_MANY_DEVICES);
+  const file = before ?? startRollout({ subject, name, version, to: options.to }, devices, path);
+  const send = async (device: string): Promise<void> => {
+    const id = rolloutCommandId(file, device);
+    const topic = `${options.base}/${device}/`;
+    sender?.serve(topic, updateIdOf(id));
+    const args = {
+      ...(subject === 'model' ? { name } : {}),
+      version,
+      ...(options.digest === undefined ? {} : { digest: options.digest }),
+      ...(options.clearFailed === true ? { clear_failed: true } : {}),
+      source: sender
+        ? { kind: 'mqtt', size_bytes: sender.sizeBytes, digest: sender.digest }
+        : { kind: 'repository' },
     };
-    const save = (latest: RolloutFile): void => writeRollout(path, latest);
-    run = new PushRun(
-      { waitMs, deviceTimeoutMs, json: options.json === true },
-      { rollout: new Rollout(plan, file), devices, send, save, terminal },
-    );
-    return await run.finish();
-  } finally {
-    await openedSender?.close();
-    client.close();
-  }
+    await client.publish(`${topic}cmd/${subject}.install`, JSON.stringify({ id, args }));
+  };
+  const save = (latest: RolloutFile): void => writeRollout(path, latest);
+  run = new PushRun(
+    { waitMs, deviceTimeoutMs, json: options.json === true },
+    { rollout: new Rollout(plan, file), devices, send, save, terminal },
+  );
+  return await run.finish();
 }
 
 async function openArchive(path: string, client: OperatorClient): Promise<BlockSender> {

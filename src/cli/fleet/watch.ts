@@ -23,40 +23,37 @@ export async function watchFleet(options: WatchOptions, terminal: Terminal): Pro
   const client = await OperatorClient.connect(operatorOptions(options, terminal));
   const once = options.once === true;
   const printsChanges = !once && !terminal.hasBars;
-  try {
-    const printed = new Map<string, string>();
-    let saysFull = false;
-    await client.subscribe(devices.filters, (topic, payload) => {
-      const device = devices.receive(topic, payload);
-      if (devices.isFull && !saysFull) {
-        saysFull = true;
-        if (!terminal.hasBars) terminal.err(TOO_MANY_DEVICES);
-      }
-      if (device === null || !printsChanges) return;
-      const summary = deviceSummary(device, Date.now());
-      const text = JSON.stringify({ ...summary, last_heartbeat_age_s: null });
-      if (printed.get(device.name) === text) return;
-      printed.set(device.name, text);
-      terminal.out(options.json === true ? toJsonLine(summary) : formatTable([toRow(device, Date.now())]));
-    });
-    await pause(once ? COLLECT_MS : 0, signal);
-    if (once) {
-      const nowMs = Date.now();
-      if (options.json === true)
-        terminal.out(toJson({ devices: devices.list().map((device) => deviceSummary(device, nowMs)) }));
-      else terminal.out(deviceTable(devices.list(), nowMs));
-      return EXIT.ok;
+  using _client = { [Symbol.dispose]: () => client.close() };
+  const printed = new Map<string, string>();
+  let saysFull = false;
+  await client.subscribe(devices.filters, (topic, payload) => {
+    const device = devices.receive(topic, payload);
+    if (devices.isFull && !saysFull) {
+      saysFull = true;
+      if (!terminal.hasBars) terminal.err(TOO_MANY_DEVICES);
     }
-    const live = new LiveTable(terminal);
-    while (!signal.aborted) {
-      const table = deviceTable(devices.list().toSorted(byUrgency), Date.now());
-      live.draw(devices.isFull ? [TOO_MANY_DEVICES, ...table] : table);
-      await pause(DRAW_EVERY_MS, signal);
-    }
+    if (device === null || !printsChanges) return;
+    const summary = deviceSummary(device, Date.now());
+    const text = JSON.stringify({ ...summary, last_heartbeat_age_s: null });
+    if (printed.get(device.name) === text) return;
+    printed.set(device.name, text);
+    terminal.out(options.json === true ? toJsonLine(summary) : formatTable([toRow(device, Date.now())]));
+  });
+  await pause(once ? COLLECT_MS : 0, signal);
+  if (once) {
+    const nowMs = Date.now();
+    if (options.json === true)
+      terminal.out(toJson({ devices: devices.list().map((device) => deviceSummary(device, nowMs)) }));
+    else terminal.out(deviceTable(devices.list(), nowMs));
     return EXIT.ok;
-  } finally {
-    client.close();
   }
+  const live = new LiveTable(terminal);
+  while (!signal.aborted) {
+    const table = deviceTable(devices.list().toSorted(byUrgency), Date.now());
+    live.draw(devices.isFull ? [TOO_MANY_DEVICES, ...table] : table);
+    await pause(DRAW_EVERY_MS, signal);
+  }
+  return EXIT.ok;
 }
 
 /** Orders devices with problems first, because the table may be longer than the screen. */

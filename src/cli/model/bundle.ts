@@ -1,6 +1,7 @@
 import { mkdtemp, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { isAbsolute, join, relative, resolve } from 'node:path';
+import { closeAtEnd } from '../../base/closing.ts';
 import { AgentError } from '../../base/errors.ts';
 import type { BundleFault, Inspection } from '../../model/bundle/bundle.ts';
 import type { Manifest, Stage } from '../../model/manifest.ts';
@@ -142,14 +143,11 @@ export async function withBundle<T>(
   const { unpackArchive } = await import('../../model/archive/unpack.ts');
   const { BUNDLE_LIMITS } = await import('../../model/bundle/files.ts');
   const tempDir = await mkdtemp(join(tmpdir(), 'swellsight-model-'));
-  try {
-    const dir = join(tempDir, 'bundle');
-    const { totalBytes: maxBytes, files: maxFiles } = BUNDLE_LIMITS;
-    await unpackArchive(source, dir, { maxBytes, maxFiles, layout: 'bundle' }, terminal.signal);
-    return await use(dir);
-  } finally {
-    await rm(tempDir, { recursive: true, force: true });
-  }
+  await using _removed = closeAtEnd(() => rm(tempDir, { recursive: true, force: true }));
+  const dir = join(tempDir, 'bundle');
+  const { totalBytes: maxBytes, files: maxFiles } = BUNDLE_LIMITS;
+  await unpackArchive(source, dir, { maxBytes, maxFiles, layout: 'bundle' }, terminal.signal);
+  return await use(dir);
 }
 
 export interface PackOptions {

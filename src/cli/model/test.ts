@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { closeAtEnd } from '../../base/closing.ts';
 import { systemClock } from '../../base/clock.ts';
 import type { Settings } from '../../config/schema.ts';
 import { createLog } from '../../base/log.ts';
@@ -63,21 +64,18 @@ async function runBundle(
   const startedMs = systemClock.monoMs();
   await vision.start(signal);
   const openMs = systemClock.monoMs() - startedMs;
-  try {
-    const { golden } = bundle.manifest;
-    const readings: TestResult['readings'][number][] = [];
-    for (let frame = 0; frame < Math.max(MIN_FRAMES, golden.length); frame++) {
-      const { image } = golden[frame % golden.length] ?? { image: '' };
-      const bytes = await readFile(join(bundle.dir, image));
-      const options = { roi: null, privacyMasks: [], ignoreGate: true };
-      const { heads } = await vision.analyze(bytes, options, signal);
-      if (frame < golden.length) readings.push({ image, heads });
-    }
-    const { p50Ms, rssMb } = vision.stats();
-    return { report, openMs, frameP50Ms: p50Ms, rssMb, readings };
-  } finally {
-    await vision.close();
+  await using _closed = closeAtEnd(() => vision.close());
+  const { golden } = bundle.manifest;
+  const readings: TestResult['readings'][number][] = [];
+  for (let frame = 0; frame < Math.max(MIN_FRAMES, golden.length); frame++) {
+    const { image } = golden[frame % golden.length] ?? { image: '' };
+    const bytes = await readFile(join(bundle.dir, image));
+    const options = { roi: null, privacyMasks: [], ignoreGate: true };
+    const { heads } = await vision.analyze(bytes, options, signal);
+    if (frame < golden.length) readings.push({ image, heads });
   }
+  const { p50Ms, rssMb } = vision.stats();
+  return { report, openMs, frameP50Ms: p50Ms, rssMb, readings };
 }
 
 function toDocument({ manifest, digest }: Bundle, result: TestResult): unknown {

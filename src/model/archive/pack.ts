@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { constants } from 'node:fs';
 import { open, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { closeQuietly } from '../../base/closing.ts';
 import { syncDirectory } from '../../base/atomic-file.ts';
 import { listBundle } from '../bundle/files.ts';
 import { asSpaceError } from '../disk-space.ts';
@@ -35,8 +36,9 @@ export async function packFiles(
   const hash = createHash('sha256');
   let sizeBytes = 0;
   try {
-    const out = await open(part, 'w', 0o644);
-    try {
+    {
+      await using out = await open(part, 'w', 0o644);
+
       const write = async (bytes: Buffer): Promise<void> => {
         signal?.throwIfAborted();
         hash.update(bytes);
@@ -47,33 +49,28 @@ export async function packFiles(
         await packFile(join(dir, path), path, write);
       await write(Buffer.alloc(2 * BLOCK_BYTES));
       await out.sync();
-    } finally {
-      await out.close();
     }
     await rename(part, file);
     syncDirectory(dirname(file));
   } catch (thrown) {
-    await rm(part, { force: true });
+    await closeQuietly(() => rm(part, { force: true }));
     throw asSpaceError(thrown);
   }
   return { sizeBytes, sha256: hash.digest('hex') };
 }
 
 async function packFile(from: string, path: string, write: (bytes: Buffer) => Promise<void>): Promise<void> {
-  const file = await open(from, constants.O_RDONLY | constants.O_NOFOLLOW);
-  try {
-    const stats = await file.stat();
-    if (!stats.isFile()) throw refuseArchive(`${path} is not a plain file`);
-    await write(writeHeader(path, stats.size));
-    for (let at = 0; at < stats.size;) {
-      const piece = Buffer.alloc(Math.min(CHUNK_BYTES, stats.size - at));
-      const { bytesRead } = await file.read(piece, 0, piece.length, at);
-      if (bytesRead === 0) throw refuseArchive(`${path} became shorter while it was packed`);
-      await write(piece.subarray(0, bytesRead));
-      at += bytesRead;
-    }
-    await write(Buffer.alloc(paddingBytes(stats.size)));
-  } finally {
-    await file.close();
+  await using file = await open(from, constants.O_RDONLY | constants.O_NOFOLLOW);
+
+  const stats = await file.stat();
+  if (!stats.isFile()) throw refuseArchive(`${path} is not a plain file`);
+  await write(writeHeader(path, stats.size));
+  for (let at = 0; at < stats.size;) {
+    const piece = Buffer.alloc(Math.min(CHUNK_BYTES, stats.size - at));
+    const { bytesRead } = await file.read(piece, 0, piece.length, at);
+    if (bytesRead === 0) throw refuseArchive(`${path} became shorter while it was packed`);
+    await write(piece.subarray(0, bytesRead));
+    at += bytesRead;
   }
+  await write(Buffer.alloc(paddingBytes(stats.size)));
 }

@@ -1,6 +1,7 @@
 import { constants } from 'node:fs';
 import { mkdir, open, rm, type FileHandle } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { closeQuietly } from '../../base/closing.ts';
 import { syncDirectory } from '../../base/atomic-file.ts';
 import { AgentError } from '../../base/errors.ts';
 import { BUNDLE_LIMITS } from '../bundle/files.ts';
@@ -59,20 +60,17 @@ export async function unpackArchive(
   signal?: AbortSignal,
 ): Promise<void> {
   // O_NONBLOCK: if the path is a named pipe, opening it must not wait for a writer.
-  const archive = await open(file, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+  await using archive = await open(file, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+
+  const stats = await archive.stat();
+  if (!stats.isFile()) throw refuseArchive('it is not a plain file');
+  await mkdir(intoDir, { mode: 0o755 });
   try {
-    const stats = await archive.stat();
-    if (!stats.isFile()) throw refuseArchive('it is not a plain file');
-    await mkdir(intoDir, { mode: 0o755 });
-    try {
-      await new Unpacker(archive, stats.size, intoDir, limits, signal).run();
-      syncDirectory(dirname(intoDir));
-    } catch (thrown) {
-      await rm(intoDir, { recursive: true, force: true });
-      throw asSpaceError(thrown);
-    }
-  } finally {
-    await archive.close();
+    await new Unpacker(archive, stats.size, intoDir, limits, signal).run();
+    syncDirectory(dirname(intoDir));
+  } catch (thrown) {
+    await closeQuietly(() => rm(intoDir, { recursive: true, force: true }));
+    throw asSpaceError(thrown);
   }
 }
 
@@ -175,17 +173,14 @@ class Unpacker {
     await this.#makeDirectories(segments.slice(0, -1));
     this.#files.add(key);
     const { O_WRONLY, O_CREAT, O_EXCL, O_NOFOLLOW } = constants;
-    const out = await open(join(this.#dir, path), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0o644);
-    try {
-      for (let done = 0; done < sizeBytes;) {
-        const piece = await this.#read(body + done, Math.min(CHUNK_BYTES, sizeBytes - done));
-        await out.writeFile(piece);
-        done += piece.length;
-      }
-      await out.sync();
-    } finally {
-      await out.close();
+    await using out = await open(join(this.#dir, path), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0o644);
+
+    for (let done = 0; done < sizeBytes;) {
+      const piece = await this.#read(body + done, Math.min(CHUNK_BYTES, sizeBytes - done));
+      await out.writeFile(piece);
+      done += piece.length;
     }
+    await out.sync();
   }
 
   /**

@@ -64,16 +64,13 @@ const MAX_DIMS = 64;
  * refer to other files.
  */
 export async function scanOnnx(path: string, name: string): Promise<OnnxScan> {
-  const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW);
-  try {
-    const { size } = await file.stat();
-    const scanner = new Scanner(new FileWindow(file), name);
-    await scanner.scanMessage('Model', 0, size, 0);
-    if (!scanner.hasGraph) throw scanner.refusal('is not an ONNX model: it has no graph');
-    return { externalFiles: [...scanner.externalFiles], nodes: scanner.nodes };
-  } finally {
-    await file.close();
-  }
+  await using file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW);
+
+  const { size } = await file.stat();
+  const scanner = new Scanner(new FileWindow(file), name);
+  await scanner.scanMessage('Model', 0, size, 0);
+  if (!scanner.hasGraph) throw scanner.refusal('is not an ONNX model: it has no graph');
+  return { externalFiles: [...scanner.externalFiles], nodes: scanner.nodes };
 }
 
 class Scanner {

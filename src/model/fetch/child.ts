@@ -1,5 +1,6 @@
 import { fork, type ChildProcess } from 'node:child_process';
 import { extname } from 'node:path';
+import { closeAtEnd } from '../../base/closing.ts';
 import { withAbort } from '../../base/abort.ts';
 import { childEnvironment } from '../../base/child-environment.ts';
 import { AgentError } from '../../base/errors.ts';
@@ -42,32 +43,31 @@ export async function runFetchJob(
     child.once('error', () => resolve());
   });
   const watchdog = new Watchdog(child, job);
-  try {
-    // The first error is reported. Later errors are consequences of killing the process.
-    const { promise, resolve, reject } = Promise.withResolvers<VerifiedBundle | null>();
-    watchdog.onFault = reject;
-    child.on('message', (report: unknown) => {
-      if (!isFetchReport(report)) {
-        reject(crashed('the fetch process sent an invalid report'));
-        return;
-      }
-      watchdog.onReport(report);
-      if (report.type === 'progress') onProgress({ bytes: report.bytes, totalBytes: report.totalBytes });
-      else if (report.type === 'waiting')
-        log.info({ ...report, type: undefined }, 'waiting before the next attempt of a model transfer');
-      else if (report.type === 'failed') reject(new AgentError(report.code, report.message));
-      else if (report.type === 'done') resolve(report.bundle);
-    });
-    void exited.then(() => reject(watchdog.exitError()));
-    child.send(job, (error) => {
-      if (error) reject(crashed('the fetch process cannot be reached', error));
-    });
-    return await withAbort(promise, signal);
-  } finally {
+  await using _ended = closeAtEnd(() => {
     watchdog.stop();
     child.kill('SIGKILL');
-    await exited;
-  }
+    return exited;
+  });
+  // The first error is reported. Later errors are consequences of killing the process.
+  const { promise, resolve, reject } = Promise.withResolvers<VerifiedBundle | null>();
+  watchdog.onFault = reject;
+  child.on('message', (report: unknown) => {
+    if (!isFetchReport(report)) {
+      reject(crashed('the fetch process sent an invalid report'));
+      return;
+    }
+    watchdog.onReport(report);
+    if (report.type === 'progress') onProgress({ bytes: report.bytes, totalBytes: report.totalBytes });
+    else if (report.type === 'waiting')
+      log.info({ ...report, type: undefined }, 'waiting before the next attempt of a model transfer');
+    else if (report.type === 'failed') reject(new AgentError(report.code, report.message));
+    else if (report.type === 'done') resolve(report.bundle);
+  });
+  void exited.then(() => reject(watchdog.exitError()));
+  child.send(job, (error) => {
+    if (error) reject(crashed('the fetch process cannot be reached', error));
+  });
+  return await withAbort(promise, signal);
 }
 
 /** Watches the memory and the reports of a running fetch process, and finds the cause of its exit. */

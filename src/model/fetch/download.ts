@@ -1,3 +1,4 @@
+import { closeAtEnd } from '../../base/closing.ts';
 import { systemClock } from '../../base/clock.ts';
 import { AgentError } from '../../base/errors.ts';
 import { ensureSpace } from '../disk-space.ts';
@@ -25,21 +26,18 @@ export async function download(job: FetchJob, events: FetchEvents, signal: Abort
     { dir: parts, updateId, reserveBytes: limits.reserveBytes },
     { of: `http:${path}`, sha256: target?.sha256 ?? null, sizeBytes: target?.sizeBytes ?? null },
   );
-  try {
-    // The disk must hold the rest of the archive and the unpacked files.
-    const onSize = (sizeBytes: number): Promise<void> =>
-      ensureSpace(parts, sizeBytes - part.heldBytes + sizeBytes + limits.reserveBytes);
-    const { onProgress } = events;
-    await new HttpDownload(repository, part, {
-      path,
-      expected: target,
-      maxBytes: limits.maxBytes,
-      onSize,
-      onProgress,
-    }).run(signal);
-  } finally {
-    await part.close();
-  }
+  await using _closed = closeAtEnd(() => part.close());
+  // The disk must hold the rest of the archive and the unpacked files.
+  const onSize = (sizeBytes: number): Promise<void> =>
+    ensureSpace(parts, sizeBytes - part.heldBytes + sizeBytes + limits.reserveBytes);
+  const { onProgress } = events;
+  await new HttpDownload(repository, part, {
+    path,
+    expected: target,
+    maxBytes: limits.maxBytes,
+    onSize,
+    onProgress,
+  }).run(signal);
 }
 
 /**
@@ -52,17 +50,14 @@ export async function checkBlocks({ dir, options, limits }: FetchJob, signal: Ab
   const sha256 = source.digest.replace('sha256:', '');
   const place = { dir: fetchDirs(dir, updateId).parts, updateId, reserveBytes: limits.reserveBytes };
   const part = await PartFile.open(place, { of: 'mqtt:', sha256, sizeBytes: source.sizeBytes });
-  try {
-    const isComplete = part.heldBytes === source.sizeBytes;
-    if (isComplete && (await part.hash(signal)).digest('hex') === sha256) return;
-    await part.restart({});
-    throw new AgentError(
-      'model_transfer_changed',
-      'the bytes received over MQTT have another digest than the announced one',
-    );
-  } finally {
-    await part.close();
-  }
+  await using _closed = closeAtEnd(() => part.close());
+  const isComplete = part.heldBytes === source.sizeBytes;
+  if (isComplete && (await part.hash(signal)).digest('hex') === sha256) return;
+  await part.restart({});
+  throw new AgentError(
+    'model_transfer_changed',
+    'the bytes received over MQTT have another digest than the announced one',
+  );
 }
 
 /** Opens the configured repository. Throws `model_no_repository`. */

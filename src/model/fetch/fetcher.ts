@@ -1,5 +1,6 @@
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { closeAtEnd, closeQuietly } from '../../base/closing.ts';
 import { AgentError, asAgentError } from '../../base/errors.ts';
 import type { Log } from '../../base/log.ts';
 import { ensureSpace } from '../disk-space.ts';
@@ -63,7 +64,7 @@ export class Fetcher implements BundleFetcher {
     } catch (thrown) {
       signal.throwIfAborted();
       // Delete the incomplete download: observations need the disk space more than an incomplete model does.
-      if (asAgentError(thrown).code === 'model_space') await this.discard(updateId);
+      if (asAgentError(thrown).code === 'model_space') await closeQuietly(() => this.discard(updateId));
       throw thrown;
     }
   }
@@ -128,28 +129,25 @@ export class Fetcher implements BundleFetcher {
       { dir: parts, updateId, reserveBytes },
       { of: 'mqtt:', sha256: digest.replace('sha256:', ''), sizeBytes },
     );
-    try {
-      // The disk must hold the rest of the archive, the unpacked repository, and the unpacked bundle.
-      await ensureSpace(parts, 3 * sizeBytes - part.heldBytes + reserveBytes);
-      const reportProgress = (): void => onProgress({ bytes: part.heldBytes, totalBytes: sizeBytes });
-      reportProgress();
-      await this.#deps.blocks.fetch(
-        { updateId, maxBytesPerS },
-        {
-          sizeBytes,
-          get heldBytes() {
-            return part.heldBytes;
-          },
-          append: async (bytes) => {
-            await part.append(bytes);
-            reportProgress();
-          },
+    await using _closed = closeAtEnd(() => part.close());
+    // The disk must hold the rest of the archive, the unpacked repository, and the unpacked bundle.
+    await ensureSpace(parts, 3 * sizeBytes - part.heldBytes + reserveBytes);
+    const reportProgress = (): void => onProgress({ bytes: part.heldBytes, totalBytes: sizeBytes });
+    reportProgress();
+    await this.#deps.blocks.fetch(
+      { updateId, maxBytesPerS },
+      {
+        sizeBytes,
+        get heldBytes() {
+          return part.heldBytes;
         },
-        signal,
-      );
-      await part.sync();
-    } finally {
-      await part.close();
-    }
+        append: async (bytes) => {
+          await part.append(bytes);
+          reportProgress();
+        },
+      },
+      signal,
+    );
+    await part.sync();
   }
 }

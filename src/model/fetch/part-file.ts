@@ -2,6 +2,7 @@ import { createHash, type Hash } from 'node:crypto';
 import { constants } from 'node:fs';
 import { open, readFile, rm, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
+import { closeQuietly } from '../../base/closing.ts';
 import { replaceFile } from '../../base/atomic-file.ts';
 import { AgentError } from '../../base/errors.ts';
 import { createDirectory } from '../../base/create-directory.ts';
@@ -77,7 +78,7 @@ export class PartFile implements BlockSink {
       if (!continues) await part.restart({});
       return part;
     } catch (thrown) {
-      await file.close();
+      await closeQuietly(() => file.close());
       throw asSpaceError(thrown);
     }
   }

@@ -1,5 +1,6 @@
 import { readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { closeAtEnd } from '../../base/closing.ts';
 import { syncDirectory } from '../../base/atomic-file.ts';
 import { AgentError } from '../../base/errors.ts';
 import { createDirectory } from '../../base/create-directory.ts';
@@ -27,19 +28,16 @@ export async function verifyAgent(
   const { staging, parts, trust } = fetchDirs(dir, updateId);
   await rm(staging, { recursive: true, force: true });
   createDirectory(staging);
-  try {
-    const { file, signed } = await openArchive(job, events, signal);
-    if (signed === null) throw new AgentError('model_unsigned', 'an agent is never installed unsigned');
-    const { target, source } = signed;
-    const name = `${target.sha256}.tar.gz`;
-    for (const other of await readdir(dir))
-      if (ARCHIVE_NAME.test(other) && other !== name) await rm(join(dir, other), { force: true });
-    await exportMetadata({ trustDir: trust, intoDir: join(dir, 'metadata') }, source, signal);
-    await rename(file, join(dir, name));
-    syncDirectory(dir);
-    await removePart({ dir: parts, updateId });
-    return { name: target.bundle.name, version, digest: target.bundle.digest, trusted: true };
-  } finally {
-    await rm(staging, { recursive: true, force: true });
-  }
+  await using _removed = closeAtEnd(() => rm(staging, { recursive: true, force: true }));
+  const { file, signed } = await openArchive(job, events, signal);
+  if (signed === null) throw new AgentError('model_unsigned', 'an agent is never installed unsigned');
+  const { target, source } = signed;
+  const name = `${target.sha256}.tar.gz`;
+  for (const other of await readdir(dir))
+    if (ARCHIVE_NAME.test(other) && other !== name) await rm(join(dir, other), { force: true });
+  await exportMetadata({ trustDir: trust, intoDir: join(dir, 'metadata') }, source, signal);
+  await rename(file, join(dir, name));
+  syncDirectory(dir);
+  await removePart({ dir: parts, updateId });
+  return { name: target.bundle.name, version, digest: target.bundle.digest, trusted: true };
 }

@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { closeAtEnd } from '../../base/closing.ts';
 import { syncDirectory } from '../../base/atomic-file.ts';
 import { AgentError } from '../../base/errors.ts';
 import { createDirectory } from '../../base/create-directory.ts';
@@ -30,24 +31,21 @@ export async function verify(
   // Remove the files of an earlier attempt that a power cut ended.
   await rm(staging, { recursive: true, force: true });
   createDirectory(staging);
-  try {
-    const archive = await openArchive(job, events, signal);
-    const unpacked = join(staging, 'bundle');
-    const unpackLimits = {
-      maxFiles: BUNDLE_LIMITS.files,
-      maxBytes: limits.maxBytes,
-      layout: 'bundle',
-    } as const;
-    await unpackArchive(archive.file, unpacked, unpackLimits, signal);
-    const bundle = await openBundle(unpacked, { signal });
-    checkIdentity(bundle, job, archive.signed?.target ?? null);
-    await storeBundle(bundle, bundles, signal);
-    await removePart({ dir: parts, updateId });
-    const { name, version } = bundle.manifest;
-    return { name, version, digest: bundle.digest, trusted: archive.signed !== null };
-  } finally {
-    await rm(staging, { recursive: true, force: true });
-  }
+  await using _removed = closeAtEnd(() => rm(staging, { recursive: true, force: true }));
+  const archive = await openArchive(job, events, signal);
+  const unpacked = join(staging, 'bundle');
+  const unpackLimits = {
+    maxFiles: BUNDLE_LIMITS.files,
+    maxBytes: limits.maxBytes,
+    layout: 'bundle',
+  } as const;
+  await unpackArchive(archive.file, unpacked, unpackLimits, signal);
+  const bundle = await openBundle(unpacked, { signal });
+  checkIdentity(bundle, job, archive.signed?.target ?? null);
+  await storeBundle(bundle, bundles, signal);
+  await removePart({ dir: parts, updateId });
+  const { name, version } = bundle.manifest;
+  return { name, version, digest: bundle.digest, trusted: archive.signed !== null };
 }
 
 /** Throws unless the bundle is both the signed one and the requested one. */

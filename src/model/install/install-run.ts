@@ -1,3 +1,4 @@
+import { closeAtEnd } from '../../base/closing.ts';
 import { AgentError, asAgentError } from '../../base/errors.ts';
 import { failureEvent, installContext, type FailedEnd } from './failures.ts';
 import { InstallPhases, type PhaseDeps, type PhaseOptions } from './install-phases.ts';
@@ -90,11 +91,12 @@ export class InstallRun {
     }
     const candidate = await this.#phases.test(install, ref, signal);
     let probation: Probation | null = null;
-    try {
+    {
+      await using _candidate = closeAtEnd(() =>
+        probation === null ? modelSwitch.closeCandidate(candidate) : null,
+      );
       await this.#phases.shadow(install, candidate, signal);
       probation = await modelSwitch.runExclusive(signal, () => this.#swap(candidate, ref));
-    } finally {
-      if (probation === null) await modelSwitch.closeCandidate(candidate);
     }
     await this.#passProbation(probation, signal);
   }

@@ -4,6 +4,7 @@ import { createReadStream, mkdirSync, renameSync } from 'node:fs';
 import { open, readdir, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { list, type ReadEntry } from 'tar';
+import { closeAtEnd } from '../../base/closing.ts';
 import { syncDirectory } from '../../base/atomic-file.ts';
 import { AgentError } from '../../base/errors.ts';
 import { schemaChecker } from '../../base/schema-checker.ts';
@@ -122,30 +123,26 @@ async function storeArchive(
   for (const leftover of (await readdir(into)).filter((entry) => entry.startsWith('.')))
     await rm(join(into, leftover), { force: true });
   const part = join(into, `.${randomUUID()}`);
-  try {
-    const hash = createHash('sha256');
-    let sizeBytes = 0;
-    const out = await open(part, 'wx', 0o644);
-    try {
-      for await (const piece of createReadStream(path, { signal }) as AsyncIterable<Buffer>) {
-        hash.update(piece);
-        sizeBytes += piece.length;
-        await out.writeFile(piece);
-      }
-      await out.sync();
-    } finally {
-      await out.close();
+  await using _removed = closeAtEnd(() => rm(part, { force: true }));
+  const hash = createHash('sha256');
+  let sizeBytes = 0;
+  {
+    await using out = await open(part, 'wx', 0o644);
+
+    for await (const piece of createReadStream(path, { signal }) as AsyncIterable<Buffer>) {
+      hash.update(piece);
+      sizeBytes += piece.length;
+      await out.writeFile(piece);
     }
-    const sha256 = hash.digest('hex');
-    if (known && known.hashes['sha256'] !== sha256)
-      throw new AgentError(
-        'repo_version_taken',
-        `agent ${version} for ${arch} is already published with other bytes`,
-      );
-    renameSync(part, join(dir, releaseTargetPath(version, arch, sha256)));
-    syncDirectory(into);
-    return { sha256, sizeBytes };
-  } finally {
-    await rm(part, { force: true });
+    await out.sync();
   }
+  const sha256 = hash.digest('hex');
+  if (known && known.hashes['sha256'] !== sha256)
+    throw new AgentError(
+      'repo_version_taken',
+      `agent ${version} for ${arch} is already published with other bytes`,
+    );
+  renameSync(part, join(dir, releaseTargetPath(version, arch, sha256)));
+  syncDirectory(into);
+  return { sha256, sizeBytes };
 }

@@ -37,15 +37,14 @@ function acquireLock(dir: string): () => void {
   };
   const ownFile = `${path}.${self.id}`;
   writeFileSync(ownFile, JSON.stringify(self), { mode: 0o644 });
-  try {
+  {
+    using _ownFile = { [Symbol.dispose]: () => rmSync(ownFile, { force: true }) };
     if (!tryLink(ownFile, path)) {
       const holder = readHolder(path);
       if (holder !== null && !hasExited(holder)) throw busy(holder);
       breakLock(path, holder);
       if (!tryLink(ownFile, path)) throw busy(readHolder(path));
     }
-  } finally {
-    rmSync(ownFile, { force: true });
   }
   return () => {
     if (readHolder(path)?.id === self.id) rmSync(path, { force: true });

@@ -4,6 +4,7 @@ import { mkdirSync, renameSync } from 'node:fs';
 import { mkdtemp, readdir, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { closeAtEnd } from '../../base/closing.ts';
 import { syncDirectory } from '../../base/atomic-file.ts';
 import { AgentError } from '../../base/errors.ts';
 import { packBundle } from '../archive/pack.ts';
@@ -130,27 +131,24 @@ async function addBundle(
   signal: AbortSignal,
 ): Promise<PublishedModel> {
   const scratch = await mkdtemp(join(tmpdir(), 'swellsight-publish-'));
-  try {
-    const bundle = await openDirOrArchive(path, scratch, signal);
-    const { name, version } = bundle.manifest;
-    if (version.includes('+'))
-      throw new AgentError('usage', `${version}: a published version must not have build metadata after "+"`);
-    const target = targetName(name, version);
-    const known = Object.hasOwn(files, target) ? files[target] : undefined;
-    const packed = await storeArchive(dir, bundle, known ?? null, signal);
-    files[target] = new TargetFile({
-      path: target,
-      length: packed.sizeBytes,
-      hashes: { sha256: packed.sha256 },
-      unrecognizedFields: {
-        custom: { bundle: { name, version, digest: bundle.digest }, requires: bundle.manifest.requires },
-      },
-    });
-    const outcome = known ? 'unchanged' : 'published';
-    return { name, version, digest: bundle.digest, sizeBytes: packed.sizeBytes, outcome };
-  } finally {
-    await rm(scratch, { recursive: true, force: true });
-  }
+  await using _removed = closeAtEnd(() => rm(scratch, { recursive: true, force: true }));
+  const bundle = await openDirOrArchive(path, scratch, signal);
+  const { name, version } = bundle.manifest;
+  if (version.includes('+'))
+    throw new AgentError('usage', `${version}: a published version must not have build metadata after "+"`);
+  const target = targetName(name, version);
+  const known = Object.hasOwn(files, target) ? files[target] : undefined;
+  const packed = await storeArchive(dir, bundle, known ?? null, signal);
+  files[target] = new TargetFile({
+    path: target,
+    length: packed.sizeBytes,
+    hashes: { sha256: packed.sha256 },
+    unrecognizedFields: {
+      custom: { bundle: { name, version, digest: bundle.digest }, requires: bundle.manifest.requires },
+    },
+  });
+  const outcome = known ? 'unchanged' : 'published';
+  return { name, version, digest: bundle.digest, sizeBytes: packed.sizeBytes, outcome };
 }
 
 /**
@@ -182,16 +180,13 @@ async function storeArchive(
   for (const leftover of (await readdir(into)).filter((entry) => entry.startsWith('.')))
     await rm(join(into, leftover), { force: true });
   const part = join(into, `.${randomUUID()}.tar`);
-  try {
-    const packed = await packBundle(bundleDir, part, signal);
-    if (known && (known.hashes['sha256'] !== packed.sha256 || bundleDigestOf(known) !== digest))
-      throw new AgentError('repo_version_taken', `${name} ${version} is already published with other bytes`);
-    renameSync(part, join(dir, targetPath(name, packed.sha256, version)));
-    syncDirectory(into);
-    return packed;
-  } finally {
-    await rm(part, { force: true });
-  }
+  await using _removed = closeAtEnd(() => rm(part, { force: true }));
+  const packed = await packBundle(bundleDir, part, signal);
+  if (known && (known.hashes['sha256'] !== packed.sha256 || bundleDigestOf(known) !== digest))
+    throw new AgentError('repo_version_taken', `${name} ${version} is already published with other bytes`);
+  renameSync(part, join(dir, targetPath(name, packed.sha256, version)));
+  syncDirectory(into);
+  return packed;
 }
 
 function bundleDigestOf(file: TargetFile): string {

@@ -72,11 +72,8 @@ async function handleRequest(
     response.writeHead(404).end();
     return;
   }
-  try {
-    await sendFile(file, path, request, response);
-  } finally {
-    await file.close();
-  }
+  await using _closed = file;
+  await sendFile(file, path, request, response);
 }
 
 async function sendFile(

@@ -3,6 +3,7 @@ import type { Stats } from 'node:fs';
 import { mkdtemp, readFile, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { closeAtEnd } from '../../base/closing.ts';
 import { AgentError, asAgentError, type ErrorCode } from '../../base/errors.ts';
 import { BUNDLE_UNPACK_LIMITS, unpackArchive } from '../archive/unpack.ts';
 import { openBundle } from '../bundle/bundle.ts';
@@ -49,27 +50,24 @@ export async function verifyRepository(options: VerifyOptions, signal: AbortSign
   if ((await newestRootVersion(dir)) === 0)
     throw new AgentError('repo_missing', `${dir} is not a repository`);
   const scratch = await mkdtemp(join(tmpdir(), 'swellsight-verify-'));
-  try {
-    const trust = new Trust({
-      dir: join(scratch, 'trust'),
-      rootFile: options.rootFile ?? join(dir, metadataPath('root', 1)),
-      syncedNowMs: options.nowMs,
-    });
-    await trust.refresh(directorySource(dir), signal);
-    const models: VerifiedModel[] = [];
-    for (const target of await trust.targets()) {
-      models.push(await verifyModel(dir, target, join(scratch, 'bundle'), signal));
-    }
-    const agents: VerifiedAgent[] = [];
-    for (const arch of ['amd64', 'arm64'] as const)
-      for (const version of await trust.releaseVersions(arch))
-        agents.push(await verifyAgent(dir, trust, version, arch, signal));
-    const root = JSON.parse(await readFile(join(scratch, 'trust', 'root.json'), 'utf8')) as never;
-    const { signed } = Metadata.fromJSON(MetadataKind.Root, root);
-    return { root: { version: signed.version, expires: signed.expires }, models, agents };
-  } finally {
-    await rm(scratch, { recursive: true, force: true });
+  await using _removed = closeAtEnd(() => rm(scratch, { recursive: true, force: true }));
+  const trust = new Trust({
+    dir: join(scratch, 'trust'),
+    rootFile: options.rootFile ?? join(dir, metadataPath('root', 1)),
+    syncedNowMs: options.nowMs,
+  });
+  await trust.refresh(directorySource(dir), signal);
+  const models: VerifiedModel[] = [];
+  for (const target of await trust.targets()) {
+    models.push(await verifyModel(dir, target, join(scratch, 'bundle'), signal));
   }
+  const agents: VerifiedAgent[] = [];
+  for (const arch of ['amd64', 'arm64'] as const)
+    for (const version of await trust.releaseVersions(arch))
+      agents.push(await verifyAgent(dir, trust, version, arch, signal));
+  const root = JSON.parse(await readFile(join(scratch, 'trust', 'root.json'), 'utf8')) as never;
+  const { signed } = Metadata.fromJSON(MetadataKind.Root, root);
+  return { root: { version: signed.version, expires: signed.expires }, models, agents };
 }
 
 async function verifyAgent(

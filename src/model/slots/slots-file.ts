@@ -56,12 +56,9 @@ export function setBrokenFileAside(path: string): string {
 function readRegularFile(path: string): string | null {
   // O_NONBLOCK: if the path is a named pipe, opening it must not block the start of the agent.
   const fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
-  try {
-    const found = fstatSync(fd);
-    return found.isFile() && found.size <= MAX_FILE_BYTES ? readFileSync(fd, 'utf8') : null;
-  } finally {
-    closeSync(fd);
-  }
+  using _closed = { [Symbol.dispose]: () => closeSync(fd) };
+  const found = fstatSync(fd);
+  return found.isFile() && found.size <= MAX_FILE_BYTES ? readFileSync(fd, 'utf8') : null;
 }
 
 function parseSlotsText(text: string): SlotsRead {

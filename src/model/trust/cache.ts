@@ -4,6 +4,7 @@ import { mkdir, mkdtemp, open, readdir, readFile, rm, writeFile } from 'node:fs/
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
+import { closeAtEnd } from '../../base/closing.ts';
 import { replaceFile, syncDirectory } from '../../base/atomic-file.ts';
 import { AgentError } from '../../base/errors.ts';
 import { schemaChecker } from '../../base/schema-checker.ts';
@@ -88,16 +89,13 @@ export class TrustCache {
   /** Runs `work` on a copy of the files, which tuf-js may overwrite. */
   async inScratchDir<T>(root: Buffer, work: (scratchDir: string) => Promise<T>): Promise<T> {
     const scratchDir = await this.#makeScratchDir();
-    try {
-      await writeFile(join(scratchDir, 'root.json'), root);
-      for (const role of TOP_ROLES.slice(1)) {
-        const bytes = await this.read(role);
-        if (bytes) await writeFile(join(scratchDir, `${role}.json`), bytes);
-      }
-      return await work(scratchDir);
-    } finally {
-      await rm(scratchDir, { recursive: true, force: true });
+    await using _removed = closeAtEnd(() => rm(scratchDir, { recursive: true, force: true }));
+    await writeFile(join(scratchDir, 'root.json'), root);
+    for (const role of TOP_ROLES.slice(1)) {
+      const bytes = await this.read(role);
+      if (bytes) await writeFile(join(scratchDir, `${role}.json`), bytes);
     }
+    return await work(scratchDir);
   }
 
   /** In memory where the directory for temporary files is: each refresh writes all metadata, and a card wears out. */

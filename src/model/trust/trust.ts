@@ -1,4 +1,5 @@
 import { Updater } from 'tuf-js';
+import { closeAtEnd } from '../../base/closing.ts';
 import { AgentError, asAgentError } from '../../base/errors.ts';
 import { TrustCache } from './cache.ts';
 import {
@@ -65,15 +66,16 @@ export class Trust {
       // store.
       Object.assign(updater, { trustedSet: store });
       let isFresh = false;
+      await using _stored = closeAtEnd(() => {
+        const floorMs = Math.max(cache.marks?.floorMs ?? 0, isFresh ? (this.#options.syncedNowMs ?? 0) : 0);
+        return cache.store(scratchDir, { ...store.learned, floorMs: floorMs > 0 ? floorMs : null });
+      });
       try {
         await updater.refresh();
         isFresh = true;
       } catch (error) {
         signal.throwIfAborted();
         throw refreshError(error, fetcher.error, store.fault);
-      } finally {
-        const floorMs = Math.max(cache.marks?.floorMs ?? 0, isFresh ? (this.#options.syncedNowMs ?? 0) : 0);
-        await cache.store(scratchDir, { ...store.learned, floorMs: floorMs > 0 ? floorMs : null });
       }
     });
     this.#store = store;

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { open, type FileHandle } from 'node:fs/promises';
+import { closeQuietly } from '../../base/closing.ts';
 import { withAbort } from '../../base/abort.ts';
 import { deadlineSignal } from '../../base/deadline.ts';
 import {
@@ -69,7 +70,7 @@ export class BlockSender {
       for await (const chunk of file.createReadStream({ autoClose: false })) hash.update(chunk as Buffer);
       return new BlockSender(file, size, `sha256:${hash.digest('hex')}`, deps, options);
     } catch (thrown) {
-      await file.close();
+      await closeQuietly(() => file.close());
       throw thrown;
     }
   }

@@ -57,14 +57,13 @@ export function findLockHolder(path: string): { readonly pid: number | null } | 
   } catch {
     return null;
   }
+  using _db = { [Symbol.dispose]: () => db.close() };
   try {
     // Any read needs a shared lock.
     db.pragma('schema_version');
     return null;
   } catch (thrown) {
     return errorCode(thrown)?.startsWith('SQLITE_BUSY') === true ? { pid: readLockHolder(path) } : null;
-  } finally {
-    db.close();
   }
 }
 

@@ -15,17 +15,13 @@ export async function migrateCopy(stateDir: string, copyDir: string): Promise<vo
   const copyPath = join(copyDir, 'swellsight.db');
   try {
     const original = new Database(path, { readonly: true, timeout: 10_000 });
-    try {
+    {
+      using _original = { [Symbol.dispose]: () => original.close() };
       await original.backup(copyPath);
-    } finally {
-      original.close();
     }
     const copy = new Database(copyPath);
-    try {
-      migrate(copy);
-    } finally {
-      copy.close();
-    }
+    using _copy = { [Symbol.dispose]: () => copy.close() };
+    migrate(copy);
   } catch (error) {
     if (!isCorrupt(error)) throw asStoreError(error);
   }

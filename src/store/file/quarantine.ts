@@ -78,10 +78,9 @@ export function rescue(db: Database.Database, path: string): void {
   createPrivateFile(part);
   db.prepare('VACUUM INTO ?').run(part);
   const fd = openSync(part, 'r+');
-  try {
+  {
+    using _closed = { [Symbol.dispose]: () => closeSync(fd) };
     fsyncSync(fd);
-  } finally {
-    closeSync(fd);
   }
   renameSync(part, rescuedPath(path));
 }

@@ -72,23 +72,20 @@ function readUnsent(path: string, take: (message: OutboxMessage) => void): void 
   } catch {
     return;
   }
-  try {
-    const ids = new Set<number>();
-    for (const order of ['ASC', 'DESC'])
-      for (const { row_id } of readUntilDamage<{ row_id: number }>(
-        db,
-        `SELECT row_id FROM outbox NOT INDEXED ORDER BY row_id ${order}`,
-      ))
-        ids.add(row_id);
-    for (const rowId of [...ids].sort((x, y) => x - y)) {
-      const [message] = readUntilDamage<OutboxMessage>(
-        db,
-        `SELECT row_id, stream, seq, topic, ${PAYLOAD} AS payload FROM outbox NOT INDEXED WHERE row_id = ${String(rowId)}`,
-      );
-      if (message && isIntact(message)) take(message);
-    }
-  } finally {
-    db.close();
+  using _db = { [Symbol.dispose]: () => db.close() };
+  const ids = new Set<number>();
+  for (const order of ['ASC', 'DESC'])
+    for (const { row_id } of readUntilDamage<{ row_id: number }>(
+      db,
+      `SELECT row_id FROM outbox NOT INDEXED ORDER BY row_id ${order}`,
+    ))
+      ids.add(row_id);
+  for (const rowId of [...ids].sort((x, y) => x - y)) {
+    const [message] = readUntilDamage<OutboxMessage>(
+      db,
+      `SELECT row_id, stream, seq, topic, ${PAYLOAD} AS payload FROM outbox NOT INDEXED WHERE row_id = ${String(rowId)}`,
+    );
+    if (message && isIntact(message)) take(message);
   }
 }
 
