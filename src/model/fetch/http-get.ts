@@ -1,6 +1,7 @@
 import { request as requestHttp, type IncomingMessage, type RequestOptions } from 'node:http';
 import { request as requestHttps } from 'node:https';
 import type { Clock } from '../../base/clock.ts';
+import { percentDecode } from '../../base/redact.ts';
 import { TokenBucket } from '../../base/token-bucket.ts';
 import type { TransferLimits } from './job.ts';
 
@@ -122,7 +123,7 @@ function requestOnce(
 
 function authorization(url: URL, start: URL): Record<string, string> {
   if (url.origin !== start.origin || (start.username === '' && start.password === '')) return {};
-  const pair = `${decodeURIComponent(start.username)}:${decodeURIComponent(start.password)}`;
+  const pair = `${percentDecode(start.username)}:${percentDecode(start.password)}`;
   return { authorization: `Basic ${Buffer.from(pair).toString('base64')}` };
 }
 

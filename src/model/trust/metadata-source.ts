@@ -6,6 +6,7 @@ import type { Fetcher } from 'tuf-js';
 import { DownloadHTTPError } from 'tuf-js/dist/error.js';
 import { errorCode } from '../../base/disk-errors.ts';
 import { AgentError, asAgentError } from '../../base/errors.ts';
+import { percentDecode } from '../../base/redact.ts';
 
 const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK } = constants;
 
@@ -96,7 +97,7 @@ export class MetadataFetcher implements Fetcher {
   }
 
   async downloadBytes(url: string, maxLength: number): Promise<Buffer> {
-    const path = decodeURIComponent(new URL(url).pathname.slice(1));
+    const path = percentDecode(new URL(url).pathname.slice(1));
     const file = path.slice(path.lastIndexOf('/') + 1);
     try {
       return await this.#download(path, file, maxLength);

@@ -348,11 +348,16 @@ describe('HttpDownload', () => {
     },
   );
 
-  it('sends the password of the URL only to its own server', async () => {
-    const baseUrl = server.url.replace('//', '//user:p%40ss@');
+  it.each([
+    ['user:p%40ss', 'user:p@ss'],
+    ['user:100%', 'user:100%'],
+    ['50%off:p%3Ass', '50%off:p:ss'],
+    ['user:%zz%', 'user:%zz%'],
+    ['token', 'token:'],
+  ])('sends the login %s of the URL to its own server', async (login, pair) => {
+    const baseUrl = server.url.replace('//', `//${login}@`);
     expect((await download({ baseUrl })).code).toBeNull();
-    const pair = Buffer.from('user:p@ss').toString('base64');
-    expect(server.asked[0]?.authorization).toBe(`Basic ${pair}`);
+    expect(server.asked[0]?.authorization).toBe(`Basic ${Buffer.from(pair).toString('base64')}`);
   });
 
   it('refuses a TLS server with an untrusted certificate', async () => {
