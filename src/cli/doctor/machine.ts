@@ -1,6 +1,7 @@
 import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { systemClock } from '../../base/clock.ts';
+import { closeAtEnd } from '../../base/closing.ts';
 import { deadlineSignal } from '../../base/deadline.ts';
 import { createDirectory } from '../../base/create-directory.ts';
 import { errorCode } from '../../base/disk-errors.ts';
@@ -43,19 +44,38 @@ export async function* checkHardware({ terminal }: DoctorContext): AsyncGenerato
   yield okFinding('hardware', `${kind}: ${parts.filter((part) => part !== null).join(', ')}`);
 }
 
+const FULL_DISK = 'free space and inodes on its disk, or set stateDir to another disk';
+const NO_PERMISSION = 'let the user of the agent write there (chown, chmod), or set stateDir';
+const NO_DIRECTORY = 'set stateDir to a path whose parts are directories';
+const DISK_REMEDIES: Readonly<Record<string, string>> = {
+  ENOSPC: FULL_DISK,
+  EDQUOT: 'free space or raise the quota of the user of the agent, or set stateDir to another disk',
+  EROFS:
+    'mount the file system writable (on Raspberry Pi OS: switch off the overlay file system), or set stateDir',
+  EACCES: NO_PERMISSION,
+  EPERM: NO_PERMISSION,
+  ENOTDIR: NO_DIRECTORY,
+  EEXIST: NO_DIRECTORY,
+  ENOENT: NO_DIRECTORY,
+  ELOOP: NO_DIRECTORY,
+  ENAMETOOLONG: 'set stateDir to a shorter path',
+  EIO: 'the disk reports errors: read the kernel log (dmesg), check the card or the cable, and replace the disk',
+};
+
 export async function* checkDisk({ settings }: DoctorContext): AsyncGenerator<Finding> {
   const { stateDir, store } = settings;
   const probe = join(stateDir, `.doctor-${String(process.pid)}`);
+  // Also after a failure: a full disk may have room for the file, but not for its content.
+  await using _probe = closeAtEnd(() => rm(probe, { force: true }).catch(() => undefined));
   try {
     createDirectory(stateDir);
     await writeFile(probe, 'x');
-    await rm(probe);
   } catch (error) {
     const code = errorCode(error) ?? 'unknown';
     yield failFinding(
       'disk',
       `${stateDir} cannot be written (${code})`,
-      'fix its permissions, or set stateDir',
+      DISK_REMEDIES[code] ?? 'check stateDir and its disk',
     );
     return;
   }
