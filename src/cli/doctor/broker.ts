@@ -1,4 +1,3 @@
-import { createConnection } from 'node:net';
 import { systemClock } from '../../base/clock.ts';
 import { ERROR_CODES } from '../../base/errors.ts';
 import { redactAddress } from '../../base/redact.ts';
@@ -16,10 +15,11 @@ import {
   type DoctorContext,
   type Finding,
 } from './finding.ts';
+import { tryListen } from './network.ts';
 import { findRunningAgent, type RunningAgent } from './running-agent.ts';
 
 const ANSWER_TIMEOUT_MS = 10_000;
-const PORT_TIMEOUT_MS = 2000;
+const LIMIT_REMEDY = 'see docs/brokers.md for what is lost, or raise this limit of the broker';
 const ACCESS_RULES = 'change the access rules of the broker (docs/mqtt.md, "Access rules")';
 
 /**
@@ -31,7 +31,7 @@ export async function* checkBroker(context: DoctorContext): AsyncGenerator<Findi
   if (agent.kind === 'answers') yield* linkFindings(agent.link);
   else if (agent.kind === 'silent') yield silentFinding(agent);
   else if (context.settings.mqtt.url.length === 0) yield await checkEmbedded(context);
-  else for (const url of context.settings.mqtt.url) yield* tryBroker(url, context);
+  else yield* tryBrokers(context);
 }
 
 function* linkFindings(link: LinkView): Generator<Finding> {
@@ -53,16 +53,15 @@ function* linkFindings(link: LinkView): Generator<Finding> {
       'the running agent is not connected yet',
       'wait some seconds, then run `swellsight status`',
     );
-  for (const fault of faults) {
-    const meaning = Object.entries(DEGRADED_CODES).find(
-      ([code]) => code.split(':')[0] === fault.split(':')[0],
-    );
-    yield warnFinding(
-      'broker',
-      `the running agent reports ${fault}: ${meaning?.[1] ?? ''}`,
-      linkRemedy(fault),
-    );
-  }
+  for (const fault of faults)
+    yield warnFinding('broker', `the running agent reports ${explainCode(fault)}`, linkRemedy(fault));
+}
+
+/** A code of `degraded` with its meaning. */
+function explainCode(fault: string): string {
+  const [name] = fault.split(':');
+  const meaning = Object.entries(DEGRADED_CODES).find(([code]) => code.split(':')[0] === name);
+  return `${fault}: ${meaning?.[1] ?? ''}`;
 }
 
 const LINK_REMEDIES: Readonly<Record<string, string>> = {
@@ -70,6 +69,7 @@ const LINK_REMEDIES: Readonly<Record<string, string>> = {
   link_contested: ERROR_CODES.mqtt_taken_over.hint,
   commands_refused: ACCESS_RULES,
   certificate_expiring: ERROR_CODES.mqtt_certificate_expiring.hint,
+  broker_limits: LIMIT_REMEDY,
   credentials_unusable: ERROR_CODES.mqtt_credentials_unusable.hint,
 };
 
@@ -88,49 +88,60 @@ function silentFinding({ pid, reason }: Extract<RunningAgent, { kind: 'silent' }
 async function checkEmbedded({ settings }: DoctorContext): Promise<Finding> {
   const { host, port } = settings.mqtt.embedded;
   const at = `${host}:${String(port)}`;
-  return (await isPortOpen(host, port))
-    ? failFinding('broker', `another program already listens at ${at}`, ERROR_CODES.mqtt_port_taken.hint)
-    : okFinding('broker', `embedded, ${at} is free`);
+  const code = await tryListen(host, port);
+  if (code === null) return okFinding('broker', `embedded, ${at} is free`);
+  return code === 'EADDRINUSE'
+    ? failFinding('broker', `another program already uses ${at}`, ERROR_CODES.mqtt_port_taken.hint)
+    : failFinding(
+        'broker',
+        `cannot listen on ${at} (${code})`,
+        'set mqtt.embedded.host and mqtt.embedded.port',
+      );
 }
 
-function isPortOpen(host: string, port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = createConnection({ host: host.replace(/^\[|\]$/g, ''), port, timeout: PORT_TIMEOUT_MS });
-    const settle = (isOpen: boolean) => () => {
-      socket.destroy();
-      resolve(isOpen);
-    };
-    socket.once('connect', settle(true)).once('error', settle(false)).once('timeout', settle(false));
-  });
+/** Tries each address. One that cannot be used is a warning while another one works: the agent tries them in turn. */
+async function* tryBrokers(context: DoctorContext): AsyncGenerator<Finding> {
+  const { url: urls } = context.settings.mqtt;
+  const failed: Finding[] = [];
+  let works = false;
+  for (const url of urls) {
+    try {
+      yield* tryBroker(url, context);
+      works = true;
+    } catch (thrown) {
+      context.terminal.signal.throwIfAborted();
+      const finding = errorFinding('broker', thrown);
+      failed.push(
+        urls.length === 1 ? finding : { ...finding, detail: `${redactAddress(url)}: ${finding.detail}` },
+      );
+    }
+  }
+  for (const finding of failed) yield works ? { ...finding, state: 'warn' } : finding;
 }
 
 async function* tryBroker(url: string, { settings, terminal }: DoctorContext): AsyncGenerator<Finding> {
   const { mqtt, site, device } = settings;
   const topics = new Topics({ base: mqtt.base, site, device });
   const { probeBroker } = await import('../../mqtt/probe.ts');
-  try {
-    const report = await probeBroker(
-      { url, mqtt, topics, timeoutMs: ANSWER_TIMEOUT_MS },
-      { clock: systemClock },
-      terminal.signal,
+  const report = await probeBroker(
+    { url, mqtt, topics, timeoutMs: ANSWER_TIMEOUT_MS },
+    { clock: systemClock },
+    terminal.signal,
+  );
+  if (report.kind === 'connected') yield* connectionFindings(report, redactAddress(url), topics);
+  else
+    yield warnFinding(
+      'broker',
+      `not checked: an agent with the name ${site}/${device} is online at ${brokerName(url)}, and connecting would disconnect it`,
+      'run doctor on the machine of that agent, or stop it first',
     );
-    if (report.kind === 'connected') yield* connectionFindings(report, redactAddress(url), topics);
-    else
-      yield warnFinding(
-        'broker',
-        `not checked: an agent with the name ${site}/${device} is online at ${brokerName(url)}, and connecting would disconnect it`,
-        'run doctor on the machine of that agent, or stop it first',
-      );
-  } catch (thrown) {
-    terminal.signal.throwIfAborted();
-    yield errorFinding('broker', thrown);
-  }
 }
 
 function* connectionFindings(report: ConnectionReport, broker: string, topics: Topics): Generator<Finding> {
   const { commandRefusal, statusRefusal, publishFailure, isStatusDelivered, waitingCommands } = report;
+  const wait = waitingCommands === 1 ? 'waits' : 'wait';
   const queued =
-    waitingCommands === 0 ? '' : `; ${formatCount(waitingCommands, 'command')} for the agent waits there`;
+    waitingCommands === 0 ? '' : `; ${formatCount(waitingCommands, 'command')} for the agent ${wait} there`;
   const found: Finding[] = [];
   if (publishFailure !== null) {
     const { message, context, code } = publishFailure;
@@ -167,6 +178,24 @@ function* connectionFindings(report: ConnectionReport, broker: string, topics: T
     yield okFinding(
       'broker',
       `connected to ${broker} as the agent, with ${versionName(report.protocolVersion)}; it may publish its status and receive commands${queued}`,
+    );
+  for (const limit of report.limits)
+    found.push(warnFinding('broker', explainCode(`broker_limits:${limit}`), LIMIT_REMEDY));
+  if (report.isStatusStale)
+    found.push(
+      warnFinding(
+        'broker',
+        'the retained status says `online`, but no agent answers: it is of an agent that has ended',
+        'start the agent: it replaces the status',
+      ),
+    );
+  if (report.lostCommands > 0)
+    found.push(
+      warnFinding(
+        'broker',
+        `the broker sent ${formatCount(report.lostCommands, 'command')} with QoS 0 to this check, and will not send ${report.lostCommands === 1 ? 'it' : 'them'} to the agent`,
+        'send such commands again, with QoS 1',
+      ),
     );
   if (report.isIdFromLogin)
     found.push(

@@ -18,8 +18,8 @@ export async function* checkHttp({ settings }: DoctorContext): AsyncGenerator<Fi
   else yield failFinding('http', `cannot listen on ${address} (${code})`, 'set http.host and http.port');
 }
 
-/** Resolves with the error code; null if listening works. */
-function tryListen(host: string, port: number): Promise<string | null> {
+/** Resolves with the error code; null if listening works. It finds a port that another program has bound, but not opened. */
+export function tryListen(host: string, port: number): Promise<string | null> {
   return new Promise((resolve) => {
     const server = createServer();
     server.once('error', (error: NodeJS.ErrnoException) => resolve(error.code ?? error.message));

@@ -16,6 +16,11 @@ export interface SessionOptions
   readonly will: { readonly topic: string; readonly payload: string } | null;
   /** True: the broker must discard the old session, for example because it contains a message that is too large. */
   readonly clean?: boolean;
+  /**
+   * True: leaves with DISCONNECT when the broker accepts the connection, but this device cannot use it. By default, the socket
+   * is closed, and the broker publishes the will message `offline`.
+   */
+  readonly leavesWhenUnusable?: boolean;
   /** False for a message that must stay in the session at the broker, although it arrives here. Default: all are acknowledged. */
   readonly acknowledges?: (topic: string) => boolean;
 }

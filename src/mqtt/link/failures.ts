@@ -50,6 +50,7 @@ export interface ConnectFailure {
  * MQTT 3.1.1 section 3.2.2.3.
  */
 const CONNACK_REFUSED = new Set([2, 4, 5, 133, 134]);
+const CONNACK_CLIENT_ID = new Set([2, 133]);
 const CONNACK_VERSION = new Set([1, 132]);
 /** Unspecified error, malformed packet, protocol error, implementation specific error. */
 const CONNACK_WITHOUT_REASON = new Set([128, 129, 130, 131]);
@@ -90,31 +91,80 @@ export const qosRefusal = (broker: string): AgentError =>
     { context: { broker }, hint: 'use a broker that supports QoS 1' },
   );
 
+/** `limitBytes`: the largest packet that the broker accepts. */
+export const sizeRefusal = (broker: string, limitBytes: number): AgentError =>
+  new AgentError('mqtt_refused', 'the size limit of the broker is too low for a record', {
+    context: { broker, limit_bytes: limitBytes, reason: `at most ${String(limitBytes)} bytes in a packet` },
+    hint: 'raise the packet size limit of the broker to 32 KiB or more (mosquitto: max_packet_size)',
+  });
+
 const CERTIFICATE_HINT =
   'set mqtt.ca (--ca) to the certificate of the authority that signed that of the broker; check its host name and dates';
+
+const HINTS = {
+  refusedPort: 'check the port in mqtt.url, and that the broker runs',
+  unknownHost: 'check the host name in mqtt.url, and the name server (DNS) of this machine',
+  hungUp:
+    'check the scheme and the port in mqtt.url: mqtt:// and mqtts:// (TLS) have ports of their own; the log of the broker may name the cause',
+  clientId: 'set mqtt.clientId to an id that the broker accepts for this device',
+  version: 'set mqtt.protocolVersion to a version that the broker supports',
+  busy: 'wait, or raise the limits of the broker for connections and messages',
+  moved: 'set mqtt.url to the address that the operator of the broker names',
+} as const;
+const HINT_OF_CODE: Readonly<Record<string, string>> = {
+  ECONNREFUSED: HINTS.refusedPort,
+  ENOTFOUND: HINTS.unknownHost,
+  EAI_AGAIN: HINTS.unknownHost,
+};
 
 function classifyConnectCode(code: unknown): {
   readonly kind: ConnectFailure['kind'];
   readonly message: string;
-  readonly hint?: string;
+  readonly hint?: string | undefined;
 } {
   if (typeof code === 'string' && CERTIFICATE_CODES.test(code))
     return { kind: 'refused', message: 'the certificate was not accepted', hint: CERTIFICATE_HINT };
   if (code === 'ECONNRESET' || code === 'EPIPE' || code === 'hung_up')
-    return { kind: 'hung_up', message: 'the broker closed the connection without an answer' };
-  if (typeof code !== 'number') return { kind: 'unreachable', message: 'the broker is unreachable' };
+    return {
+      kind: 'hung_up',
+      message: 'the broker closed the connection without an answer',
+      hint: HINTS.hungUp,
+    };
+  if (typeof code !== 'number')
+    return {
+      kind: 'unreachable',
+      message: 'the broker is unreachable',
+      // Without a code: what arrived is not MQTT.
+      hint: typeof code === 'string' ? HINT_OF_CODE[code] : HINTS.hungUp,
+    };
   if (CONNACK_WITHOUT_REASON.has(code))
-    return { kind: 'hung_up', message: 'the broker refused the connection without a useful reason' };
+    return {
+      kind: 'hung_up',
+      message: 'the broker refused the connection without a useful reason',
+      hint: 'read the log of the broker',
+    };
   if (CONNACK_VERSION.has(code))
-    return { kind: 'version', message: 'the broker does not support this version of MQTT' };
+    return {
+      kind: 'version',
+      message: 'the broker does not support this version of MQTT',
+      hint: HINTS.version,
+    };
   const reason = CONNACK_REFUSED.has(code) ? 'refused' : disconnectReason(code);
   switch (reason) {
     case 'refused':
-      return { kind: reason, message: 'the broker refused the connection' };
+      return {
+        kind: reason,
+        message: 'the broker refused the connection',
+        hint: CONNACK_CLIENT_ID.has(code) ? HINTS.clientId : undefined,
+      };
     case 'busy':
-      return { kind: reason, message: 'the broker is busy' };
+      return { kind: reason, message: 'the broker is busy', hint: HINTS.busy };
     case 'moved':
-      return { kind: reason, message: 'the broker redirects its clients to another server' };
+      return {
+        kind: reason,
+        message: 'the broker redirects its clients to another server',
+        hint: HINTS.moved,
+      };
     case 'taken_over':
     case 'unreachable':
       return { kind: 'unreachable', message: 'the broker accepts no connections now' };
@@ -175,5 +225,6 @@ export function brokerName(url: string): string {
 function readError(thrown: unknown): { readonly code: unknown; readonly reason: string } {
   const code: unknown = thrown instanceof Error && 'code' in thrown ? thrown.code : null;
   const reason = thrown instanceof Error ? thrown.message : String(thrown);
-  return { code, reason: reason.slice(0, 200) };
+  // The advice of Node concerns its own command line.
+  return { code, reason: reason.replace(/; if the root CA is installed locally.*$/, '').slice(0, 200) };
 }

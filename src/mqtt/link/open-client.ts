@@ -14,6 +14,7 @@ const MAX_INCOMING_BYTES = 1_048_576;
 
 export interface ReceivedMessage extends CommandPacket {
   readonly topic: string;
+  readonly qos: number;
 }
 
 /** Starts to connect. From the first byte on, the device is protected against harmful packets from the broker. */
@@ -83,6 +84,7 @@ export class Inbox {
       const message: ReceivedMessage = {
         topic,
         payload,
+        qos: packet.qos,
         retain: packet.retain,
         responseTopic: packet.properties?.responseTopic ?? null,
         correlationData: packet.properties?.correlationData ?? null,

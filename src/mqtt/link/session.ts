@@ -6,7 +6,7 @@ import { RETAIN_NOT_SUPPORTED, type SessionLoss, type SessionStage } from './bro
 import { limitsOf, subscribeRefusal, type SubscribeRefusal } from './broker-answers.ts';
 import type { SessionOptions } from './client-options.ts';
 import type { CertificateValidity } from './credential-files.ts';
-import { brokerName, OversizedPacketError, publishFailure, qosRefusal } from './failures.ts';
+import { brokerName, OversizedPacketError, publishFailure, qosRefusal, sizeRefusal } from './failures.ts';
 import type { SessionEnd } from './faults.ts';
 import { awaitConnack, brokerCertificateOf, openClient, type Inbox } from './open-client.ts';
 import { PendingRequests, SendWindow } from './requests.ts';
@@ -18,6 +18,8 @@ const PACKET_OVERHEAD_BYTES = 512;
 const MIN_USEFUL_PAYLOAD_BYTES = 1024;
 /** Longest wait until mqtt.js has closed the socket. */
 const FORCED_END_MS = 500;
+/** Longest wait for DISCONNECT on a connection that is not used. */
+const LEAVE_MS = 1000;
 /** How long `dropWhenIdle` waits for pending requests. */
 const MAX_IDLE_WAIT_MS = 5000;
 const IDLE_CHECK_MS = 20;
@@ -41,6 +43,8 @@ export class Session implements SessionEnd, SessionLoss {
   disconnect: SessionEnd['disconnect'] = null;
   /** True after a packet that was too large. In the same MQTT session, the broker would send this packet again. */
   receivedOversizedPacket = false;
+  /** The limit of the broker; Infinity without one. */
+  readonly #maxPacketBytes: number;
   readonly #client: MqttClient;
   readonly #clock: Clock;
   readonly #window: SendWindow;
@@ -68,18 +72,10 @@ export class Session implements SessionEnd, SessionLoss {
         signal,
         (connack) => new Session(client, connack, inbox, options, clock),
       );
-      if (session.limits.has('qos')) throw qosRefusal(session.broker);
-      // Such a broker had to refuse the retained will: it may treat it in any way.
-      if (session.limits.has('retain') && !options.omitted.has('retain'))
-        throw Object.assign(new Error('the broker does not support retained messages'), {
-          code: RETAIN_NOT_SUPPORTED,
-        });
-      // Without this check, a wrong limit in the broker's configuration would make the forwarder reject every record.
-      if (session.maxPayloadBytes < Math.min(MIN_USEFUL_PAYLOAD_BYTES, options.maxPayloadBytes))
-        throw new AgentError('mqtt_refused', 'the size limit of the broker is too low for a record', {
-          context: { broker: session.broker, limit_bytes: session.maxPayloadBytes },
-        });
-      return session;
+      const refusal = session.#refusal(options);
+      if (refusal === null) return session;
+      if (options.leavesWhenUnusable === true) await session.leave(LEAVE_MS, { forget: !session.isResumed });
+      throw refusal;
     } catch (error) {
       client.end(true);
       throw error;
@@ -93,7 +89,8 @@ export class Session implements SessionEnd, SessionLoss {
     options: SessionOptions,
     clock: Clock,
   ) {
-    const { receiveMaximum, maximumPacketSize } = connack.properties ?? {};
+    const { receiveMaximum, maximumPacketSize = Infinity } = connack.properties ?? {};
+    this.#maxPacketBytes = maximumPacketSize;
     this.#client = client;
     this.inbox = inbox;
     this.#clock = clock;
@@ -106,7 +103,7 @@ export class Session implements SessionEnd, SessionLoss {
     this.isResumed = connack.sessionPresent;
     this.maxPayloadBytes = Math.max(
       0,
-      Math.min(options.maxPayloadBytes, (maximumPacketSize ?? Infinity) - PACKET_OVERHEAD_BYTES),
+      Math.min(options.maxPayloadBytes, maximumPacketSize - PACKET_OVERHEAD_BYTES),
     );
     this.#requests = new PendingRequests(
       { ackTimeoutMs: options.ackTimeoutMs, broker: this.broker, onTimeout: (reason) => this.drop(reason) },
@@ -127,6 +124,20 @@ export class Session implements SessionEnd, SessionLoss {
       this.disconnect = { code: reasonCode, serverReference: properties?.serverReference ?? null };
       this.drop(`the broker sent DISCONNECT, reason ${reasonCode}`);
     });
+  }
+
+  /** Why this device cannot use the connection; null when it can. */
+  #refusal({ omitted, maxPayloadBytes }: SessionOptions): Error | null {
+    if (this.limits.has('qos')) return qosRefusal(this.broker);
+    // Such a broker had to refuse the retained will: it may treat it in any way.
+    if (this.limits.has('retain') && !omitted.has('retain'))
+      return Object.assign(new Error('the broker does not support retained messages'), {
+        code: RETAIN_NOT_SUPPORTED,
+      });
+    // Without this check, a wrong limit in the broker's configuration would make the forwarder reject every record.
+    if (this.maxPayloadBytes < Math.min(MIN_USEFUL_PAYLOAD_BYTES, maxPayloadBytes))
+      return sizeRefusal(this.broker, this.#maxPacketBytes);
+    return null;
   }
 
   /** As `Link.publish`, with an absolute topic. */

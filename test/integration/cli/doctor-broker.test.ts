@@ -1,3 +1,5 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { createServer, type AddressInfo } from 'node:net';
 import { describe, expect, it } from 'vitest';
 import { checkBroker } from '../../../src/cli/doctor/broker.ts';
@@ -135,6 +137,54 @@ describe('doctor without a running agent', () => {
     ]);
   });
 
+  it('counts the queued commands', async () => {
+    const broker = await bed.broker();
+    const overlay = { mqtt: { url: broker.url, clientId: 'agent' } };
+    const operator = await broker.client();
+    const agent = await broker.client({
+      clientId: 'agent',
+      clean: false,
+      properties: { sessionExpiryInterval: 600 },
+    });
+    await agent.subscribeAsync('swellsight/v1/test/dev/cmd/+', { qos: 1 });
+    await agent.endAsync();
+    for (const [count, text] of [
+      [1, '; 1 command for the agent waits there'],
+      [2, '; 2 commands for the agent wait there'],
+    ] as const) {
+      await operator.publishAsync('swellsight/v1/test/dev/cmd/ping', `{"id":"${String(count)}"}`, { qos: 1 });
+      const [found] = await check(overlay);
+      expect(found?.state).toBe('ok');
+      expect(found?.detail.endsWith(text), found?.detail).toBe(true);
+    }
+  });
+
+  it('warns of an address that cannot be used while another one works', async () => {
+    const broker = await bed.broker();
+    const closed = `mqtt://127.0.0.1:${String(await freePort())}`;
+    const other = await bed.broker({ users: { dev: 'secret' } });
+    expect(await check({ mqtt: { url: [closed, broker.url, other.url] } })).toMatchObject([
+      { state: 'ok' },
+      { state: 'warn', detail: expect.stringContaining(`${closed}: the broker is unreachable`) as unknown },
+      { state: 'warn', detail: expect.stringContaining(`${other.url}: the broker refused`) as unknown },
+    ]);
+    expect(await check({ mqtt: { url: [closed, other.url] } })).toMatchObject([
+      { state: 'fail' },
+      { state: 'fail' },
+    ]);
+  });
+
+  it('checks the connection when only the retained status says that an agent runs', async () => {
+    const broker = await bed.broker();
+    const writer = await broker.client();
+    const status = JSON.stringify({ state: 'online', session: 'dead', at: '2026-01-01T00:00:00.000Z' });
+    await writer.publishAsync('swellsight/v1/test/dev/status', status, { qos: 1, retain: true });
+    expect(await check({ mqtt: { url: broker.url } })).toMatchObject([
+      { state: 'ok' },
+      { state: 'warn', detail: expect.stringContaining('no agent answers') as unknown },
+    ]);
+  }, 60_000);
+
   it('checks the port of the embedded broker', async () => {
     const other = createServer();
     other.listen(0, '127.0.0.1');
@@ -142,6 +192,20 @@ describe('doctor without a running agent', () => {
     bed.defer(() => other.close());
     const { port } = other.address() as AddressInfo;
     expect(await check({ mqtt: { embedded: { port } } })).toMatchObject([{ state: 'fail' }]);
+    const bound = await bindOnly();
+    expect(await check({ mqtt: { embedded: { port: bound } } })).toMatchObject([
+      { state: 'fail', detail: `another program already uses 127.0.0.1:${String(bound)}` },
+    ]);
     expect(await check({ mqtt: { embedded: { port: await freePort() } } })).toMatchObject([{ state: 'ok' }]);
   });
 });
+
+/** Binds a port in another process, which does not listen on it. Returns the port. */
+async function bindOnly(): Promise<number> {
+  const program =
+    'import socket,time; s=socket.socket(); s.bind(("127.0.0.1",0)); print(s.getsockname()[1], flush=True); time.sleep(600)';
+  const child = spawn('/usr/bin/python3', ['-c', program], { stdio: ['ignore', 'pipe', 'ignore'] });
+  bed.defer(() => child.kill('SIGKILL'));
+  const [text] = (await once(child.stdout, 'data')) as [Buffer];
+  return Number(text.toString());
+}

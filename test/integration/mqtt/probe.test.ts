@@ -2,7 +2,7 @@ import { writeFileSync } from 'node:fs';
 import { createServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { Aedes, type AedesOptions } from 'aedes';
-import { connect } from 'mqtt';
+import { connect, type IClientOptions } from 'mqtt';
 import { describe, expect, it } from 'vitest';
 import { systemClock } from '../../../src/base/clock.ts';
 import { loadSettings } from '../../../src/config/load.ts';
@@ -10,6 +10,7 @@ import { probeBroker, type ProbeReport } from '../../../src/mqtt/probe.ts';
 import { eventually } from '../../fixtures/capture.ts';
 import { Topics } from '../../../src/mqtt/topics.ts';
 import { LinkTestBed } from '../../fixtures/link-test-bed.ts';
+import { ZooBroker, type Quirk } from '../../fixtures/broker-zoo.ts';
 import { linkOptions, topics } from '../../fixtures/link.ts';
 import { freePort, until, type Mosquitto } from '../../fixtures/mosquitto.ts';
 
@@ -20,14 +21,31 @@ const LOGIN = { username: 'dev1', password: 'secret' };
 const USERS = { dev1: 'secret', operator: 'secret' };
 const STATUS = 'swellsight/v1/test/dev1/status';
 
-function probe(url: string, mqtt: object = {}): Promise<ProbeReport> {
+function probe(url: string, mqtt: object = {}, signal = new AbortController().signal): Promise<ProbeReport> {
   const overlay = { site: 'test', device: 'dev1', mqtt: { url, clientId: CLIENT_ID, ...mqtt } };
   const settings = loadSettings({ file: null, env: {}, cwd: '/', overlay });
-  return probeBroker(
-    { url, mqtt: settings.mqtt, topics, timeoutMs: 20_000 },
-    { clock: systemClock },
-    new AbortController().signal,
-  );
+  return probeBroker({ url, mqtt: settings.mqtt, topics, timeoutMs: 20_000 }, { clock: systemClock }, signal);
+}
+
+const statusOf = (state: string, session = 'former'): string =>
+  JSON.stringify({ state, session, at: '2026-01-01T00:00:00.000Z' });
+
+/** Retains a status of a former run, and returns all messages on its topic from then on. */
+async function retainStatus(
+  broker: Mosquitto,
+  payload: string,
+  login: IClientOptions = {},
+): Promise<{ readonly texts: () => string[]; readonly retained: () => Promise<string> }> {
+  const writer = await broker.client(login);
+  await writer.publishAsync(STATUS, payload, { qos: 1, retain: true });
+  const seen = await broker.record(STATUS, login);
+  await until(() => seen.length === 1, 'the retained status');
+  const retained = async (): Promise<string> => {
+    const after = await broker.record(STATUS, login);
+    await until(() => after.length > 0, 'the retained status');
+    return after[0]!.payload.toString();
+  };
+  return { texts: () => seen.map((message) => message.payload.toString()), retained };
 }
 
 /** Whether the broker has a session of the device. */
@@ -67,6 +85,9 @@ describe('probeBroker', () => {
         protocolVersion: version,
         isStatusDelivered: true,
         waitingCommands: 0,
+        lostCommands: 0,
+        limits: [],
+        isStatusStale: false,
         isIdFromLogin: false,
       });
       expect(seen.map(({ topic, retain }) => [topic, retain])).toEqual([[STATUS, false]]);
@@ -228,6 +249,103 @@ describe('probeBroker', () => {
     await probe(broker.url, { protocolVersion });
     expect(await hasSession(broker, protocolVersion)).toBe(false);
   });
+
+  it('counts commands that the broker had queued with QoS 0 apart: they are lost', async () => {
+    const broker = await bed.broker({ lines: ['queue_qos0_messages true'] });
+    const first = bed.link(linkOptions(broker.url));
+    await until(() => first.births.length > 0, 'the first connection');
+    await first.link.stop();
+    const operator = await broker.client();
+    for (const qos of [0, 1, 1, 0, 0] as const)
+      await operator.publishAsync('swellsight/v1/test/dev1/cmd/ping', '{}', { qos });
+    await operator.publishAsync('after', '', { qos: 1 });
+    expect(await probe(broker.url)).toMatchObject({ ...PASSED, waitingCommands: 2, lostCommands: 3 });
+    expect(await probe(broker.url)).toMatchObject({ ...PASSED, waitingCommands: 2, lostCommands: 0 });
+  });
+
+  it.each(VERSIONS)(
+    'keeps `stopped` at a broker whose limits make the connection useless: MQTT %i',
+    async (protocolVersion) => {
+      const broker = await bed.broker({ lines: ['max_packet_size 1400'] });
+      const status = await retainStatus(broker, statusOf('stopped'));
+      const outcome = await probe(broker.url, { protocolVersion }).catch((thrown: unknown) => thrown);
+      // MQTT 3.1.1 has no announcement of the limit.
+      if (protocolVersion === 5)
+        expect(outcome).toMatchObject({
+          code: 'mqtt_refused',
+          context: { limit_bytes: 1400 },
+          hint: expect.stringContaining('max_packet_size') as unknown,
+        });
+      else expect(outcome).toMatchObject(PASSED);
+      expect(await status.retained()).toBe(statusOf('stopped'));
+      expect(status.texts().filter((text) => text.includes('offline'))).toEqual([]);
+    },
+  );
+
+  it.each<[string, Quirk]>([
+    ['QoS 0 only', { connack: { maximumQoS: 0 } }],
+    ['no retained messages', { connack: { retainAvailable: false } }],
+    ['packets of 512 bytes', { connack: { maximumPacketSize: 512 } }],
+  ])('leaves no will message at a broker with %s', async (_, quirk) => {
+    const zoo = await ZooBroker.start(quirk);
+    bed.defer(() => zoo.stop());
+    await probe(zoo.url).catch(() => null);
+    await until(() => zoo.connections === 0, 'the end of all connections');
+    expect(zoo.retained.size).toBe(0);
+    expect(zoo.wills).toBe(0);
+  });
+
+  it.each([
+    ['reads the status', '-doctor'],
+    ['connects as the agent', CLIENT_ID],
+  ])('leaves no will message when it is aborted while it %s', async (_, idEnd) => {
+    const stop = new AbortController();
+    const zoo = await ZooBroker.start({
+      onPacket: (packet, client) => {
+        if (packet.cmd !== 'connect' || !packet.clientId.endsWith(idEnd)) return false;
+        client.will = packet.will ?? null;
+        stop.abort(new Error('Ctrl-C'));
+        const connack = { cmd: 'connack', sessionPresent: false, reasonCode: 0 } as const;
+        setTimeout(() => client.send(connack), 100);
+        return true;
+      },
+    });
+    bed.defer(() => zoo.stop());
+    await expect(probe(zoo.url, {}, stop.signal)).rejects.toThrow('Ctrl-C');
+    await until(() => zoo.connections === 0, 'the end of all connections');
+    expect(zoo.wills).toBe(0);
+  });
+
+  it.each(VERSIONS)(
+    'does not take the retained `online` of an agent that has ended for a running one: MQTT %i',
+    async (protocolVersion) => {
+      const broker = await bed.broker();
+      const status = await retainStatus(broker, statusOf('online'));
+      expect(await probe(broker.url, { protocolVersion })).toMatchObject({
+        ...PASSED,
+        isStatusStale: true,
+        isStatusDelivered: true,
+      });
+      expect(await status.retained()).toBe(statusOf('online'));
+    },
+    60_000,
+  );
+
+  it('connects to a broker without retained messages, and leaves no session there', async () => {
+    const broker = await bed.broker({ lines: ['retain_available false'] });
+    expect(await probe(broker.url)).toMatchObject({ ...PASSED, limits: ['retain'], isIdFromLogin: false });
+    expect(await hasSession(broker, 5)).toBe(false);
+  });
+
+  it('does not connect as an agent that it cannot ask', async () => {
+    const broker = await bed.broker({
+      users: USERS,
+      acl: ['pattern read #', 'user operator', 'topic readwrite #'],
+    });
+    await retainStatus(broker, statusOf('online'), { username: 'operator', password: 'secret' });
+    const report = await probe(broker.url, { ...LOGIN, protocolVersion: 4 });
+    expect(report).toEqual({ kind: 'identity_in_use', session: 'former' });
+  }, 60_000);
 
   it('does not connect as the agent while that is online, also on another machine', async () => {
     const broker = await bed.broker();
