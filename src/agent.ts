@@ -54,7 +54,8 @@ import { UpdateFiles } from './update/update-files.ts';
 import { Updates } from './update/updates.ts';
 import { probeHardware } from './vision/hardware/probe.ts';
 
-/** Longest time of each of the three steps of a clean stop. Work that still runs then is abandoned. */
+/** Longest times of the answers to interrupted commands, and of each of the three further steps of a clean stop. */
+const STOP_COMMANDS_MS = 2_000;
 const STOP_STEP_MS = 8_000;
 
 /**
@@ -216,9 +217,8 @@ export async function startAgent(options: AgentOptions, deps: AgentDeps): Promis
     ...{ clock, levels, recentLog: deps.recentLog, configuration, state, store, link, info, states },
     ...{ cameras, server, analysis, models, updates, heartbeat, liveness, lastStop },
   });
-  const clockSynced = (): boolean => time.state().synced;
-  const commandDeps = { topics, link, api, clockSynced, commandLog: store.commands };
-  const commands = new Commands({}, { ...base('commands'), ...commandDeps });
+  const commandDeps = { topics, link, api, clockSynced: () => time.state().synced };
+  const commands = new Commands({}, { ...base('commands'), ...commandDeps, commandLog: store.commands });
   resources.defer(() => commands.stop());
   const feed = new Feed({}, { ...base('http'), source: store, states: () => api.status() });
   const http = new HttpServer(settings.http, { ...base('http'), api, version, metrics, feed });
@@ -278,8 +278,8 @@ export async function startAgent(options: AgentOptions, deps: AgentDeps): Promis
   const host = { ...reconfigure, restart: deps.onRestartWanted, isConnected: () => link.connected, raise };
   const detach = configuration.attach(host, settings);
   // The next step follows in any case: a link that does not stop must not leave the store and processes open.
-  const stopWithin = (step: string, work: Promise<void>): Promise<void> =>
-    settleWithin(STOP_STEP_MS, clock, work).catch((thrown: unknown) =>
+  const stopWithin = (step: string, work: Promise<void>, ms = STOP_STEP_MS): Promise<void> =>
+    settleWithin(ms, clock, work).catch((thrown: unknown) =>
       log.error({ err: asAgentError(thrown), step }, 'a part did not stop'),
     );
   abortOnFailure.move();
@@ -290,7 +290,8 @@ export async function startAgent(options: AgentOptions, deps: AgentDeps): Promis
       state.phase = 'stopped';
       if (isRestart) watchdog?.announceRestart();
       detach();
-      // First the link, while `stopped` can still be published, and HTTP, while open requests can still be answered.
+      await stopWithin('commands', commands.stop(), STOP_COMMANDS_MS);
+      // Then the link, while `stopped` can still be published, and HTTP, while open requests can still be answered.
       await stopWithin('connections', settleAll([link.stop(), http.stop()]));
       stopping.abort();
       await stopWithin('tasks', settleAll(tasks));

@@ -30,6 +30,9 @@ export function toWireError(error: AgentError): NonNullable<CommandResult['error
   return { code: error.code, message, hint: error.hint };
 }
 
+export const interruptedError = (): AgentError =>
+  new AgentError('command_interrupted', 'the agent stopped before the command finished');
+
 /** Returns the result. When it exceeds the payload limit of the link, returns a failure `mqtt_too_large` instead. */
 export function limitResultSize(
   result: CommandResult,
@@ -77,6 +80,7 @@ export class AnswerSender {
   readonly #deps: AnswerSenderDeps;
   #pending = 0;
   #pendingBytes = 0;
+  #idle: PromiseWithResolvers<undefined> | null = null;
 
   constructor(options: AnswerSenderOptions, deps: AnswerSenderDeps) {
     this.#maxPending = options.maxPending ?? 1024;
@@ -104,7 +108,17 @@ export class AnswerSender {
     return this.#deliver(requester, payload, bulk).finally(() => {
       this.#pending -= 1;
       this.#pendingBytes -= sizeBytes;
+      if (this.#pending > 0) return;
+      this.#idle?.resolve(undefined);
+      this.#idle = null;
     });
+  }
+
+  /** Resolves when no answer is being sent or waits. */
+  async settled(): Promise<void> {
+    if (this.#pending === 0) return;
+    this.#idle ??= Promise.withResolvers();
+    await this.#idle.promise;
   }
 
   async #deliver(requester: Requester, payload: string, bulk: boolean): Promise<void> {

@@ -12,6 +12,7 @@ import type { CommandPacket, Link } from '../types.ts';
 import {
   AnswerSender,
   createReceipt,
+  interruptedError,
   isSameRequester,
   limitResultSize,
   toWireError,
@@ -29,10 +30,11 @@ import {
   CONCURRENT_COMMANDS,
   createCommandHandlers,
   REPEATABLE_COMMANDS,
+  RESUMED_COMMANDS,
   runHandler,
   type CommandHandlers,
 } from './handlers.ts';
-import { JobQueue, type Job } from './job-queue.ts';
+import { JobQueue, type Job, type ResumedCommand } from './job-queue.ts';
 import { Refusals, type RefusalCode } from './refusals.ts';
 
 export interface CommandsOptions {
@@ -58,15 +60,6 @@ export interface CommandsDeps {
   readonly api: AgentApi;
 }
 
-/** A command that an earlier run of the agent accepted, and whose work continues in this run. */
-export interface ResumedCommand {
-  readonly id: string;
-  readonly name: CommandName;
-  readonly receivedAtMs: number;
-  /** Settles with the result of the command. */
-  readonly running: Promise<unknown>;
-}
-
 const DEFAULT_TIMEOUT_MS = 30_000;
 /** Low, because each accepted command waits for the disk twice. */
 const DEFAULT_RATE = { perS: 10, burst: 50 };
@@ -84,6 +77,7 @@ const MAX_REQUESTERS = 4;
  * - The log entry of a command is stored before the command runs. A command whose entry cannot be stored is rejected.
  *   After a crash, an entry without a result means that the command may have run: a repeated command with this id gets
  *   the error `command_interrupted` and does not run again.
+ *   A command that a stop of the agent interrupts gets this error before the status `stopped`.
  * - There is at most one run per id, in this run of the agent and in later ones.
  * - The queue is bounded. A command that arrives at a full queue, or above the maximum rate, is rejected as `busy`; so is
  *   a capture while too many captures of its camera wait.
@@ -160,11 +154,18 @@ export class Commands {
     });
   }
 
-  /** Aborts the running commands and sends no further answers. */
-  stop(): void {
-    this.#refusals.flush();
-    this.#stop.abort();
-    this.#jobs.clear();
+  /**
+   * Aborts the running commands. They and the waiting ones get the error `command_interrupted`, except those that the next
+   * run of the agent continues. Resolves when the answers are delivered or cannot be; each gets one attempt. Idempotent.
+   */
+  async stop(): Promise<void> {
+    if (!this.#stop.signal.aborted) {
+      this.#refusals.flush();
+      this.#stop.abort(interruptedError());
+      const waiting = this.#jobs.clear();
+      await Promise.all([this.#jobs.settled(), ...waiting.map((job) => this.#run(job))]);
+    }
+    await this.#answers.settled();
   }
 
   #createJob(id: string, command: KnownCommand, times: CommandTimes, requester: Requester): Job {
@@ -201,7 +202,7 @@ export class Commands {
   async #run(job: Job): Promise<void> {
     const { clock, commandLog, link, log } = this.#deps;
     const outcome = await this.#runToOutcome(job);
-    if (this.#stop.signal.aborted) return;
+    if (outcome === null) return;
     const durationMs = Math.round(clock.monoMs() - job.receivedMonoMs);
     const full = { id: job.id, ...outcome, duration_ms: durationMs };
     const result = limitResultSize(full, job.requesters, link.maxPayloadBytes);
@@ -218,14 +219,19 @@ export class Commands {
       void Promise.all(sent).then(() => job.afterAnswer.forEach((begin) => begin()));
   }
 
-  async #runToOutcome({ name, times, run }: Job): Promise<Omit<CommandResult, 'id' | 'duration_ms'>> {
+  /** Null for a command that the next run of the agent continues. */
+  async #runToOutcome({ name, times, run }: Job): Promise<Omit<CommandResult, 'id' | 'duration_ms'> | null> {
     // The command may have expired in the queue, or the clock may have been set after the first check.
     if (this.#judgeTimes(times) !== 'in_time') return { status: 'expired' };
-    const timeout = deadlineSignal(this.#timeoutMs[name] ?? DEFAULT_TIMEOUT_MS, this.#stop.signal);
+    const { signal: stopping } = this.#stop;
+    const timeout = deadlineSignal(this.#timeoutMs[name] ?? DEFAULT_TIMEOUT_MS, stopping);
     try {
+      timeout.throwIfAborted();
       const result = await withAbort(run(timeout), timeout);
       return { status: 'succeeded', result: result ?? null };
     } catch (thrown) {
+      if (stopping.aborted && RESUMED_COMMANDS.has(name)) return null;
+      if (stopping.aborted) return { status: 'failed', error: toWireError(interruptedError()) };
       const error = timeout.aborted
         ? new AgentError('command_timeout', 'the command did not finish within its timeout', {
             cause: thrown,
@@ -258,10 +264,7 @@ export class Commands {
     if (result !== null) {
       send(JSON.parse(result) as CommandResult);
     } else if (!job) {
-      const error = toWireError(
-        new AgentError('command_interrupted', 'the agent stopped before the command finished'),
-      );
-      send({ id, status: 'failed', error, duration_ms: 0 });
+      send({ id, status: 'failed', error: toWireError(interruptedError()), duration_ms: 0 });
     } else if (job.requesters.length < MAX_REQUESTERS && !job.requesters.some(isSameRequester(requester))) {
       job.requesters.push(requester);
     }

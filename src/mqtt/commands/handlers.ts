@@ -57,6 +57,13 @@ export const CONCURRENT_COMMANDS: ReadonlySet<CommandName> = new Set([
   'agent.rollback',
 ]);
 
+/** Commands whose work, and whose answer, the next run of the agent continues: see `Commands.resume`. */
+export const RESUMED_COMMANDS: ReadonlySet<CommandName> = new Set([
+  'model.install',
+  'agent.install',
+  'agent.rollback',
+]);
+
 /** Commands that are safe to run again. A full command log forgets them first. */
 export const REPEATABLE_COMMANDS: ReadonlySet<CommandName> = new Set([
   'ping',

@@ -19,6 +19,15 @@ export interface Job {
   readonly afterAnswer: (() => void)[];
 }
 
+/** A command that an earlier run of the agent accepted, and whose work continues in this run. */
+export interface ResumedCommand {
+  readonly id: string;
+  readonly name: CommandName;
+  readonly receivedAtMs: number;
+  /** Settles with the result of the command. */
+  readonly running: Promise<unknown>;
+}
+
 export interface JobQueueOptions {
   readonly maxRunning: number;
   readonly maxWaiting: number;
@@ -33,6 +42,7 @@ export class JobQueue {
   readonly #waiting: Job[] = [];
   /** Waiting and running jobs by id. */
   readonly #jobs = new Map<string, Job>();
+  readonly #runs = new Set<Promise<void>>();
   #running = 0;
   #runningConcurrent = 0;
 
@@ -61,15 +71,19 @@ export class JobQueue {
       return;
     }
     this.#runningConcurrent += 1;
-    void this.#run(job).finally(() => {
-      this.#runningConcurrent -= 1;
-      this.#jobs.delete(job.id);
-    });
+    this.#start(job, () => (this.#runningConcurrent -= 1));
   }
 
-  /** Removes the waiting jobs. Running jobs continue. */
-  clear(): void {
-    this.#waiting.length = 0;
+  /** Removes the waiting jobs and returns them. Running jobs continue. */
+  clear(): readonly Job[] {
+    const waiting = this.#waiting.splice(0);
+    for (const { id } of waiting) this.#jobs.delete(id);
+    return waiting;
+  }
+
+  /** Resolves when the jobs that run now have ended. */
+  async settled(): Promise<void> {
+    await Promise.all(this.#runs);
   }
 
   #startNext(): void {
@@ -77,11 +91,19 @@ export class JobQueue {
       const job = this.#waiting.shift();
       if (!job) return;
       this.#running += 1;
-      void this.#run(job).finally(() => {
+      this.#start(job, () => {
         this.#running -= 1;
-        this.#jobs.delete(job.id);
         this.#startNext();
       });
     }
+  }
+
+  #start(job: Job, onEnd: () => void): void {
+    const run = this.#run(job).finally(() => {
+      this.#runs.delete(run);
+      this.#jobs.delete(job.id);
+      onEnd();
+    });
+    this.#runs.add(run);
   }
 }

@@ -74,7 +74,7 @@ describe('Commands on mosquitto', () => {
     await until(() => device.link.connected, 'the link');
   });
   afterEach(async () => {
-    commands.stop();
+    await commands.stop();
     await device.stop();
     await mosquitto.stop();
   });
@@ -176,7 +176,7 @@ describe('Commands on mosquitto', () => {
       ['succeeded', true],
     ]);
     expect(replies()[4]!.result).toEqual(replies()[2]!.result);
-    commands.stop();
+    await commands.stop();
     commands = createCommands({});
     await send('capture', body);
     await untilAnswers(7);
@@ -259,7 +259,7 @@ describe('Commands on mosquitto', () => {
   });
 
   it('limits running and waiting commands, times out, and runs a ping alongside a capture', async () => {
-    commands.stop();
+    await commands.stop();
     commands = createCommands({ concurrency: 2, queueLimit: 2, timeoutMs: { capture: 400 } });
     let open: (value: unknown) => void = () => undefined;
     agent.gate = new Promise((resolve) => (open = resolve));

@@ -70,7 +70,7 @@ describe('Commands', () => {
     bench.send('ping', { id: 'p' });
     bench.send('capture', { id: 'c', args: { camera: 'north' } });
     await settle();
-    bench.restart();
+    bench.powerCut();
     bench.agent.captured = () => Promise.reject(new Error('ran again'));
     bench.send('capture', { id: 'c', args: { camera: 'north' } });
     bench.send('ping', { id: 'p' });
@@ -196,7 +196,7 @@ describe('Commands', () => {
   it('rejects a command whose log entry cannot be stored', async () => {
     const bench = openBench();
     const { commands } = bench.store;
-    bench.commands.stop();
+    await bench.commands.stop();
     const failing = openBench(
       {},
       {
@@ -214,13 +214,46 @@ describe('Commands', () => {
     expect(failing.summaries()).toEqual(['x rejected internal']);
   });
 
-  it('sends no result after stop', async () => {
-    const bench = openBench();
-    bench.agent.captured = () => Promise.resolve(observation);
-    bench.send('capture', { id: 'c', args: { camera: 'north' } });
-    bench.commands.stop();
-    bench.send('ping', { id: 'late' });
+  it('answers running and waiting commands at a stop, and rejects later ones', async () => {
+    const bench = openBench({ concurrency: 1 });
+    bench.agent.captured = () => new Promise(() => undefined);
+    bench.agent.serves = () => new Promise(() => undefined);
+    for (const id of ['c1', 'c2']) bench.send('capture', { id, args: { camera: 'north' } });
+    const source = { kind: 'repository' };
+    bench.send('model.install', { id: 'i', args: { name: 'gauge', version: '1.1.0', source } });
     await settle();
-    expect(bench.summaries()).toEqual(['c accepted', 'late rejected stopping']);
+    const stopped = bench.commands.stop();
+    bench.send('ping', { id: 'late' });
+    await stopped;
+    const answers = bench.summaries();
+    expect(answers.slice(0, 4)).toEqual([
+      'c1 accepted',
+      'c2 accepted',
+      'i accepted',
+      'late rejected stopping',
+    ]);
+    expect(answers.slice(4).toSorted()).toEqual([
+      'c1 failed command_interrupted',
+      'c2 failed command_interrupted',
+    ]);
+    expect(bench.contractFaults()).toEqual([]);
+    // The answers are stored, so that a repeated command gets them after the restart.
+    await bench.restart();
+    bench.send('capture', { id: 'c2', args: { camera: 'north' } });
+    await settle();
+    expect(bench.summaries().slice(-2)).toEqual([
+      'c2 accepted duplicate',
+      'c2 failed command_interrupted duplicate',
+    ]);
+  });
+
+  it('does not wait at a stop for an answer that cannot be sent', async () => {
+    const bench = openBench();
+    bench.agent.captured = () => new Promise(() => undefined);
+    bench.send('capture', { id: 'c', args: { camera: 'north' } });
+    await settle();
+    bench.link.connected = false;
+    await bench.commands.stop();
+    expect(bench.summaries()).toEqual(['c accepted']);
   });
 });

@@ -86,7 +86,7 @@ describe('handlers of model commands', () => {
     };
     bench.send('model.install', { id: 'i', args: REPOSITORY }, { correlationData: Buffer.from('x') });
     await settle();
-    bench.restart();
+    await bench.restart();
     expect(aborted).toBe(0);
     let serve: (result: ModelInstallResult) => void = () => undefined;
     const running = new Promise<ModelInstallResult>((resolve) => (serve = resolve));
@@ -166,7 +166,7 @@ describe('handlers of agent commands', () => {
     bench.send('agent.install', { id: 'u', args: ARGS });
     bench.send('agent.rollback', { id: 'v' });
     await settle();
-    bench.restart();
+    await bench.restart();
     expect(bench.summaries()).toEqual(['u accepted', 'v accepted']);
     const result = { update_id: updateIdOf('u'), version: '1.3.0', digest: null };
     bench.commands.resume({
