@@ -6,6 +6,7 @@ import { LevelledLog, standardOutput } from '../base/log.ts';
 import { Backoff } from '../base/retry.ts';
 import { Configuration } from '../config/configuration.ts';
 import type { Agent, AgentDeps } from '../control/agent-types.ts';
+import { formatFault } from '../config/faults.ts';
 import { RecentLog } from '../control/recent-log.ts';
 import { configFile, configWarnings } from './config.ts';
 import { consoleSink } from './console.ts';
@@ -34,7 +35,7 @@ export async function runAgent(
 ): Promise<number> {
   const { env, cwd, signal } = terminal;
   const configuration = Configuration.open(
-    { file: configFile(options, env), env, cwd },
+    { file: configFile(options, env), env, cwd, toleratesFileFaults: true },
     { clock: systemClock },
   );
   const isPretty = options.pretty ?? process.stdout.isTTY;
@@ -49,6 +50,8 @@ export async function runAgent(
       log.error({ err: asAgentError(thrown) }, 'configuration not reloaded');
     }
   };
+  for (const fault of configuration.fileFaults)
+    log.warn(`no connection to the broker until this is corrected: ${formatFault(fault)}`);
   for (const { warning } of await configWarnings(configuration.settings, terminal)) log.warn(warning);
   const restartBackoff = new Backoff(RESTART_DELAY, { clock: systemClock });
   for (let isRestart = false; ; isRestart = true) {

@@ -23,7 +23,6 @@ export function checkCombinations(
     if (path === null) continue;
     rule([`mqtt.${name}`, 'mqtt.url'], tls, path, 'an mqtts:// or wss:// address in mqtt.url');
   }
-  checkPemFiles(mqtt, faults);
   const hasBroker = mqtt.url.length > 0;
   rule(
     ['mqtt.username', 'mqtt.url'],
@@ -62,8 +61,8 @@ export function checkCombinations(
   );
 }
 
-/** Finds unusable files now, and not at the first connection. */
-function checkPemFiles({ ca, cert, key }: Settings['mqtt'], faults: ConfigFault[]): void {
+/** Finds unusable certificates and keys of the broker now, and not at the first connection. */
+export function checkPemFiles({ ca, cert, key }: Settings['mqtt'], faults: ConfigFault[]): void {
   const read = <T>(name: string, path: string | null, reader: (path: string) => T): T | null => {
     if (path === null) return null;
     try {

@@ -5,29 +5,19 @@ import { AgentError, asAgentError } from '../base/errors.ts';
 import type { Scrub } from '../base/redact.ts';
 import type { EventDraft } from '../contract/states.ts';
 import { compareSettings, type Change } from './change.ts';
+import type { ConfigFault } from './faults.ts';
 import { KnownSecrets } from './known-secrets.ts';
-import { loadLocal, type LocalConfiguration, type SettingsInput } from './load.ts';
+import { loadLocal, refuseNewFaults, type LocalConfiguration, type LocalInput } from './load.ts';
 import { configChange, confirmedEvent, configView, overlayDroppedEvents, undoneEvent } from './messages.ts';
 import { checkPatch, dropRedacted, loadWithOverlay, patchOverlay } from './patch.ts';
 import { onceDelivered } from './once-delivered.ts';
 import { checkPlannedWork } from './planned-work.ts';
 import { computeConfigDigest, redactSettings } from './redact.ts';
 import type { Settings } from './schema.ts';
+import type { SettingsHost } from './settings-host.ts';
 import { Trial, type UndoReason } from './trial.ts';
 
-/** The running parts of the agent, as a change of the settings needs them. */
-export interface SettingsHost {
-  /** Applies a change that needs no restart. Resolves when every part has begun; must not wait for the network. */
-  apply(change: Change): Promise<void>;
-  /** Requests a restart of all parts. */
-  restart(): void;
-  isConnected(): boolean;
-  /** Measured median time of the analysis of one frame, ms; null before the first one. */
-  frameMs(): number | null;
-  raise(event: EventDraft): void;
-}
-
-export interface ConfigurationOptions extends Omit<SettingsInput, 'overlay' | 'document'> {
+export interface ConfigurationOptions extends LocalInput {
   /** How long the broker may be unreachable during a trial, seconds. */
   readonly brokerPatienceS?: number;
   /** How long to wait for the delivery of an answer before the change begins anyway, ms. */
@@ -77,6 +67,11 @@ export class Configuration {
   /** Removes the secrets of the settings from a text, of those on trial and of the former ones as well. */
   readonly redact: Scrub = (text) =>
     this.#secrets.redact(text, [this.#settings, this.#trial?.change.to ?? this.#settings]);
+
+  /** Faults of the files of the broker at the start, where the options tolerate them. */
+  get fileFaults(): readonly ConfigFault[] {
+    return this.#local.fileFaults;
+  }
 
   /** The settings that the parts must run with. */
   get settings(): Settings {
@@ -185,6 +180,7 @@ export class Configuration {
   restart(): Deferred<Restarting> {
     const trial = this.#trial;
     const fresh = trial ? null : loadLocal(this.#options);
+    refuseNewFaults(fresh?.fileFaults ?? [], this.#local.fileFaults);
     if (fresh?.overlayFault != null)
       throw new AgentError('config_invalid', `the overlay cannot be used: ${fresh.overlayFault}`);
     const begin = (): void => {

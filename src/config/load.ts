@@ -3,7 +3,7 @@ import convict from 'convict';
 import { AgentError, asAgentError } from '../base/errors.ts';
 import { zoneOfVariable } from '../base/time-zone.ts';
 import { readCameras } from './cameras.ts';
-import { checkCombinations } from './combinations.ts';
+import { checkCombinations, checkPemFiles } from './combinations.ts';
 import { settingsDefinition } from './definition.ts';
 import { configInvalid, formatValue, getConfigFaults, type ConfigFault } from './faults.ts';
 import { isObject, listSetKeys, nestKeys, pickKnown } from './layers.ts';
@@ -32,6 +32,11 @@ export interface SettingsInput {
   readonly overlay?: unknown;
   /** Base of relative paths. */
   readonly cwd: string;
+  /**
+   * Receives the faults of the files of the broker: certificates, key and password. Without it, they are thrown as all others.
+   * The connection reads these files again: a renewal may have been interrupted, and the agent must observe nevertheless.
+   */
+  readonly fileFaults?: ConfigFault[];
 }
 
 /** The values from convict: with defaults, but without the content of secret files. */
@@ -65,9 +70,12 @@ export function loadSettings(input: SettingsInput): Settings {
   const cameras = broken.has('cameras')
     ? []
     : readCameras(values.cameras, origins.get('cameras') ?? 'default', places, faults);
-  const settings = buildSettings(values, cameras, places, broken, faults);
-  for (const { key } of faults) broken.add(key);
+  const fileFaults: ConfigFault[] = [];
+  const settings = buildSettings(values, cameras, places, broken, { faults, fileFaults });
+  for (const { key } of [...faults, ...fileFaults]) broken.add(key);
   checkCombinations(settings, broken, faults);
+  checkPemFiles(settings.mqtt, fileFaults);
+  (input.fileFaults ?? faults).push(...fileFaults);
   const { TZ } = input.env;
   if (TZ !== undefined && TZ !== '' && zoneOfVariable(TZ) === null)
     faults.push({
@@ -119,10 +127,15 @@ function buildSettings(
   cameras: Settings['cameras'],
   places: SecretPlaces,
   broken: ReadonlySet<string>,
-  faults: ConfigFault[],
+  { faults, fileFaults }: { readonly faults: ConfigFault[]; readonly fileFaults: ConfigFault[] },
 ): Settings {
-  const secret = (key: string, value: string | null, file: string | null): string | null =>
-    broken.has(key) || broken.has(`${key}_file`) ? null : readSecret({ key, value, file }, places, faults);
+  const secret = (
+    key: string,
+    value: string | null,
+    file: string | null,
+    into: ConfigFault[],
+  ): string | null =>
+    broken.has(key) || broken.has(`${key}_file`) ? null : readSecret({ key, value, file }, places, into);
   const path = (value: string | null): string | null =>
     typeof value === 'string' ? resolve(places.cwd, value) : null;
   const { password_file, ...mqtt } = values.mqtt;
@@ -135,7 +148,12 @@ function buildSettings(
       ...mqtt,
       url: typeof mqtt.url === 'string' ? [mqtt.url] : broken.has('mqtt.url') ? [] : mqtt.url,
       clientId: mqtt.clientId ?? `swellsight-${values.site}-${values.device}`,
-      password: secret('mqtt.password', mqtt.password, password_file),
+      password: secret(
+        'mqtt.password',
+        mqtt.password,
+        password_file,
+        mqtt.password === null ? fileFaults : faults,
+      ),
       passwordFile: typeof password_file === 'string' ? secretPath(password_file, places) : null,
       ca: path(mqtt.ca),
       cert: path(mqtt.cert),
@@ -143,7 +161,7 @@ function buildSettings(
     },
     model: { ...values.model, trustRoot: path(values.model.trustRoot) },
     update: { ...values.update, trustRoot: path(values.update.trustRoot) },
-    http: { ...http, token: secret('http.token', http.token, token_file) },
+    http: { ...http, token: secret('http.token', http.token, token_file, faults) },
   };
 }
 
@@ -164,41 +182,73 @@ export interface LocalConfiguration {
   readonly overlayFault: string | null;
   /** Cameras whose saved remote settings the local configuration does not allow. They are not in `saved`. */
   readonly refused: readonly RefusedCamera[];
+  /** Faults of the files of the broker, where they are tolerated. */
+  readonly fileFaults: readonly ConfigFault[];
   /**
-   * Loads the settings with another overlay over the same file and environment. Throws `config_invalid`, and
-   * `config_locked` for cameras that the local configuration does not allow.
+   * Loads the settings with another overlay over the same file and environment. Throws `config_invalid`, also for faults of
+   * files that the settings in force do not have, and `config_locked` for cameras that the local configuration does not allow.
    */
   readonly loadWith: (overlay: Overlay) => Settings;
+}
+
+export interface LocalInput extends Omit<SettingsInput, 'overlay' | 'document' | 'fileFaults'> {
+  /** True: faults of the files of the broker are only reported. Default: they are thrown. */
+  readonly toleratesFileFaults?: boolean;
 }
 
 /**
  * Loads the local configuration and the saved overlay. Writes nothing. Throws `config_invalid` for faults of file and
  * environment. An unusable overlay is reported in `overlayFault`: it must not keep the agent from starting.
  */
-export function loadLocal(input: Omit<SettingsInput, 'overlay' | 'document'>): LocalConfiguration {
+export function loadLocal({ toleratesFileFaults = false, ...input }: LocalInput): LocalConfiguration {
   // loadSettings reads a faulty file again and throws its faults.
-  const fileFaults: ConfigFault[] = [];
+  const documentFaults: ConfigFault[] = [];
   const document =
-    input.file === null ? undefined : readSettingsFile(resolve(input.cwd, input.file), fileFaults);
+    input.file === null ? undefined : readSettingsFile(resolve(input.cwd, input.file), documentFaults);
   const parsed: SettingsInput =
-    document === undefined || fileFaults.length > 0 ? input : { ...input, document };
-  const local = loadSettings(parsed);
-  const files = new OverlayFiles({ stateDir: local.stateDir });
-  const loadWith = (overlay: Overlay): Settings => {
-    const [first] = findRefusedCameras(overlay, local);
-    if (first) throw new AgentError(first.code, `camera ${first.id}: ${first.reason}`);
-    return Object.keys(overlay).length === 0 ? local : loadSettings({ ...parsed, overlay });
+    document === undefined || documentFaults.length > 0 ? input : { ...input, document };
+  const load = (overlay: Overlay): Pick<LocalConfiguration, 'settings' | 'fileFaults'> => {
+    const fileFaults: ConfigFault[] = [];
+    const settings = loadSettings({
+      ...parsed,
+      ...(Object.keys(overlay).length === 0 ? {} : { overlay }),
+      ...(toleratesFileFaults ? { fileFaults } : {}),
+    });
+    return { settings, fileFaults };
   };
+  const local = load({});
+  const files = new OverlayFiles({ stateDir: local.settings.stateDir });
+  const withOverlay = (overlay: Overlay) => {
+    const [first] = findRefusedCameras(overlay, local.settings);
+    if (first) throw new AgentError(first.code, `camera ${first.id}: ${first.reason}`);
+    return Object.keys(overlay).length === 0 ? local : load(overlay);
+  };
+  const loadOver =
+    (before: readonly ConfigFault[]) =>
+    (overlay: Overlay): Settings => {
+      const { settings, fileFaults } = withOverlay(overlay);
+      refuseNewFaults(fileFaults, before);
+      return settings;
+    };
   try {
     const read = files.read();
-    const refused = findRefusedCameras(read.overlay, local);
+    const refused = findRefusedCameras(read.overlay, local.settings);
     const saved = { ...read, overlay: withoutCameras(read.overlay, refused) };
-    return { settings: loadWith(saved.overlay), files, saved, overlayFault: null, refused, loadWith };
+    const loaded = withOverlay(saved.overlay);
+    const loadWith = loadOver(loaded.fileFaults);
+    return { ...loaded, files, saved, overlayFault: null, refused, loadWith };
   } catch (thrown) {
     const error = asAgentError(thrown);
     const keys = getConfigFaults(error).map(({ key }) => key);
     const overlayFault = keys.length > 0 ? `it does not fit: ${keys.slice(0, 10).join(', ')}` : error.message;
     const saved = { overlay: {}, trial: null };
-    return { settings: local, files, saved, overlayFault, refused: [], loadWith };
+    return { ...local, files, saved, overlayFault, refused: [], loadWith: loadOver(local.fileFaults) };
   }
+}
+
+/** Throws `config_invalid` for the faults of keys that had none before: a change must not bring them. */
+export function refuseNewFaults(faults: readonly ConfigFault[], before: readonly ConfigFault[]): void {
+  const known = new Set(before.map(({ key }) => key));
+  const added = faults.filter(({ key }) => !known.has(key));
+  if (added.length > 0) throw configInvalid(added);
 }

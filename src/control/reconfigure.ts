@@ -1,6 +1,6 @@
 import { asAgentError } from '../base/errors.ts';
 import type { LevelledLog, Log } from '../base/log.ts';
-import type { SettingsHost } from '../config/configuration.ts';
+import type { SettingsHost } from '../config/settings-host.ts';
 import type { Change } from '../config/change.ts';
 import type { Settings } from '../config/schema.ts';
 import type { Heartbeat } from '../health/heartbeat.ts';

@@ -13,7 +13,8 @@ export const DEGRADED_CODES = {
   link_contested: 'another agent used the identity of this device in the last hour',
   commands_refused: 'the broker refuses the subscription to commands',
   'certificate_expiring:{whose}': 'the certificate of the device or the broker expires soon, or has expired',
-  credentials_unusable: 'new certificate, key or password files are incomplete; the previous ones are in use',
+  credentials_unusable:
+    'certificate, key or password files are incomplete; the previous ones are in use, and without them there is no connection',
   'broker_limits:{feature}': 'the broker does not support this feature; the agent works without it',
   'camera_down:{id}': 'the camera delivers no frames',
   'camera_frozen:{id}': 'the camera delivers the same frame again and again',

@@ -1,7 +1,7 @@
 import { createHash, type X509Certificate } from 'node:crypto';
 import { readFileSync, statSync } from 'node:fs';
 import { errorCode } from '../../base/disk-errors.ts';
-import { AgentError } from '../../base/errors.ts';
+import { AgentError, ERROR_CODES } from '../../base/errors.ts';
 import { NotPem, orderChain, readCertificateFile, readPrivateKeyFile } from '../../base/pem.ts';
 import { decodeSecret, NotASecret } from '../../base/secret-text.ts';
 
@@ -143,6 +143,7 @@ function readPassword(path: string): string {
 function unusableFile(setting: string, file: string | null, reason: string, cause?: unknown): AgentError {
   return new AgentError('mqtt_refused', 'a certificate, key or password file is unusable', {
     context: { setting, file, reason },
+    hint: ERROR_CODES.mqtt_credentials_unusable.hint,
     ...(cause === undefined ? {} : { cause }),
   });
 }

@@ -76,11 +76,8 @@ export class LinkCredentials {
     return this.#newest;
   }
 
-  /**
-   * Why the credentials in the current files are not in use; null when they are in use, or when there are no others.
-   */
+  /** Why the credentials in the current files are not in use; null when they are in use. */
   get fault(): AgentError | null {
-    if (this.#newest === null) return null;
     if (this.#fileFault || this.#choose() === this.#newest) return this.#fileFault;
     return new AgentError('mqtt_refused', 'the broker refused the new credentials');
   }
@@ -162,13 +159,14 @@ export class CredentialWatch {
    * now.
    */
   async waitForRetry(delayMs: number, signal: AbortSignal): Promise<void> {
-    const { clock, credentials } = this.#deps;
+    const { clock, credentials, faults } = this.#deps;
     const digest = credentials.newest?.digest;
     const endMonoMs = clock.monoMs() + delayMs;
     const driftMs = clock.nowMs() - clock.monoMs();
     for (let leftMs = delayMs; leftMs > 0; leftMs = endMonoMs - clock.monoMs()) {
       await clock.sleep(Math.min(leftMs, this.#checkEveryMs, MAX_WAIT_CHECK_MS), signal);
       credentials.refresh();
+      faults.setCredentialFault(credentials.fault);
       if (credentials.newest?.digest !== digest) return;
       if (Math.abs(clock.nowMs() - clock.monoMs() - driftMs) > CLOCK_STEP_MS) return;
     }

@@ -58,7 +58,7 @@ export const credentialsUnusableEvent = ({ message, context }: AgentError): Even
   type: 'mqtt_credentials_unusable',
   severity: 'warning',
   code: 'mqtt_credentials_unusable',
-  message: `The new credentials are not used: ${message}. The previous ones stay in use.`,
+  message: `The credentials in the files are not used: ${message}. The previous ones, if there are any, stay in use.`,
   context: { ...context },
 });
 

@@ -47,10 +47,11 @@ describe('LinkCredentials', () => {
   it('throws before the first complete set, and uses the first one at once', () => {
     const credentials = make();
     expect(() => credentials.next()).toThrow(expect.objectContaining({ code: 'mqtt_refused' }));
-    expect(credentials.fault).toBeNull();
+    expect(credentials.fault).toMatchObject({ code: 'mqtt_refused' });
     writePassword('one');
     chmodSync(passwordFile, 0o600);
     expect(credentials.next().password).toBe('one');
+    expect(credentials.fault).toBeNull();
   });
 
   it('uses the older set when the broker refuses the newest, and starts with the newest after both were refused', () => {
