@@ -1,5 +1,6 @@
 import { ERROR_CODES } from '../../src/base/errors.ts';
 import { CAUSE_REMEDIES, REMEDIES } from '../../src/camera/remedies.ts';
+import { BROKER_EXAMPLES, BROKER_FILE_EXAMPLES, HOST_EXAMPLE } from './broker-examples.ts';
 import { CAMERA_EXAMPLES, CONFIGURATION_EXAMPLES } from './error-examples.ts';
 
 const escapeCell = (text: string): string => text.replaceAll('|', '\\|');
@@ -45,10 +46,25 @@ export function errorFiles(): Record<string, string> {
     ...Object.entries(CAMERA_EXAMPLES).map(([name, line]) => `FAIL  camera ${name.padEnd(11)} ${line}`),
     '```',
     '',
+    'For the broker:',
+    '',
+    '```text',
+    ...Object.entries(BROKER_EXAMPLES).flatMap(([situation, lines]) => [
+      `# ${situation}`,
+      ...lines.map((line) => line.replace(/^(\w+) /, (_, state: string) => `${state.padEnd(4)}  broker  `)),
+    ]),
+    '```',
+    '',
     '`swellsight check-config` shows what is wrong in the configuration, without secrets:',
     '',
     '```text',
-    ...CONFIGURATION_EXAMPLES.map(([, line]) => line),
+    ...[...CONFIGURATION_EXAMPLES, ...BROKER_FILE_EXAMPLES].map(([, line]) => line),
+    '```',
+    '',
+    'HTTP requests get a problem document, for example behind a proxy whose host name is not allowed (403):',
+    '',
+    '```text',
+    ...Object.entries(HOST_EXAMPLE).map(([name, text]) => `${name}: ${text}`),
     '```',
     '',
   ].join('\n');
