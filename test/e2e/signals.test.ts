@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { freePort, Mosquitto, until, type Message } from '../fixtures/mosquitto.ts';
 
@@ -12,17 +13,23 @@ const WRAPPERS = {
   'npx swellsight run': ['npx', 'swellsight', 'run'],
   './swellsight run': ['./swellsight', 'run'],
 } as const;
+/** Stops of `npm start` at random moments; SWELLSIGHT_GROUP_STOPS sets another number. */
+const GROUP_STOPS = Number(process.env['SWELLSIGHT_GROUP_STOPS'] ?? 4);
+/** The last of these moments, after the agent is online. */
+const AFTER_ONLINE_MS = 4000;
 type Wrapper = keyof typeof WRAPPERS;
 
 describe('signals to a running agent', () => {
   let broker: Mosquitto;
   let dir: string;
   let config: string;
+  let brokerLog: string;
   const started: ChildProcess[] = [];
 
   beforeAll(async () => {
-    broker = await Mosquitto.start();
     dir = mkdtempSync(join(tmpdir(), 'swellsight-signals-'));
+    brokerLog = join(dir, 'broker.log');
+    broker = await Mosquitto.start({ lines: [`log_dest file ${brokerLog}`, 'log_type all'] });
     config = join(dir, 'config.json');
     const settings = {
       site: 'test',
@@ -43,13 +50,14 @@ describe('signals to a running agent', () => {
   /** Starts the agent in a process group of its own, with the messages of its status topic. */
   async function start(
     wrapper: Wrapper,
+    env: Record<string, string> = {},
   ): Promise<{ child: ChildProcess; output: () => string; states: () => string[] }> {
     const messages: Message[] = await broker.record('swellsight/v1/test/dev/status');
     const [program, ...args] = WRAPPERS[wrapper];
     const child = spawn(program, args, {
       cwd: ROOT,
       detached: true,
-      env: { PATH: process.env.PATH, HOME: process.env.HOME, SWELLSIGHT_CONFIG: config },
+      env: { PATH: process.env.PATH, HOME: process.env.HOME, SWELLSIGHT_CONFIG: config, ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     started.push(child);
@@ -91,6 +99,56 @@ describe('signals to a running agent', () => {
     150_000,
   );
 
+  it(
+    'leave the retained status stopped at any moment, from the set-up to some seconds after the connection',
+    async () => {
+      let onlineMs = 0;
+      const outcomes: string[] = [];
+      for (let stop = 0; stop < GROUP_STOPS; stop += 1) {
+        // A device of its own, so that the status of another stop is not taken for its own.
+        const device = `stop${String(stop)}`;
+        const seen = await broker.record(`swellsight/v1/test/${device}/status`);
+        const startedMs = performance.now();
+        const { child, output } = await start('npm start', { SWELLSIGHT_DEVICE: device });
+        if (stop === 0) {
+          await until(() => stateOf(seen.at(-1)) === 'online', `online; output:\n${output()}`, 90_000);
+          onlineMs = performance.now() - startedMs;
+        }
+        // One moment in each part of the time, and at a random place of it.
+        const momentMs = ((stop - 1 + Math.random()) / (GROUP_STOPS - 1)) * (onlineMs + AFTER_ONLINE_MS);
+        if (stop > 0) await delay(momentMs);
+        process.kill(-(child.pid ?? 0), 'SIGTERM');
+        await until(() => !isGroupAlive(child.pid ?? 0), `the end; output:\n${output()}`, 60_000);
+        const hasConnected = readFileSync(brokerLog, 'utf8').includes(` as swellsight-test-${device} `);
+        const retained = await retainedStatus(device);
+        const before = seen.map((message) => stateOf(message));
+        const moment = stop === 0 ? 'online' : `${momentMs.toFixed(0)} ms`;
+        const details = `${moment}, connected ${String(hasConnected)}: ${before.join()}; retained ${String(retained)}`;
+        outcomes.push(details);
+        expect(retained, `${details}\n${output()}`).toBe(hasConnected ? 'stopped' : null);
+      }
+      if (process.env['SWELLSIGHT_GROUP_STOPS'] !== undefined) console.log(outcomes.join('\n'));
+    },
+    60_000 * GROUP_STOPS,
+  );
+
+  /** The state in the retained status; null without one. */
+  async function retainedStatus(device: string): Promise<string | null> {
+    const topic = `swellsight/v1/test/${device}/status`;
+    const end = `test/end/${device}`;
+    const client = await broker.client();
+    await client.publishAsync(end, 'end', { qos: 1, retain: true });
+    const received: Message[] = [];
+    client.on('message', (of, payload, packet) =>
+      received.push({ topic: of, payload, retain: packet.retain, packet }),
+    );
+    // One client gets its messages in order: the status, if there is one, before the end.
+    await client.subscribeAsync(topic, { qos: 1 });
+    await client.subscribeAsync(end, { qos: 1 });
+    await until(() => received.at(-1)?.topic === end, 'the end of the retained messages');
+    return stateOf(received.find((message) => message.topic === topic));
+  }
+
   it('are obeyed once during the start, and the agent still publishes stopped', async () => {
     const { child, states, output } = await start('./swellsight run');
     await until(() => isLocked(), `the agent to take the lock; output:\n${output()}`, 60_000);
@@ -98,6 +156,42 @@ describe('signals to a running agent', () => {
     await until(() => child.exitCode !== null || child.signalCode !== null, 'the end', 60_000);
     expect([child.exitCode, child.signalCode], output()).toEqual([0, null]);
     expect(states().at(-1) ?? 'stopped').toBe('stopped');
+  }, 150_000);
+
+  it('end a capture on request with an answer before stopped', async () => {
+    const slow = join(dir, 'slow.json');
+    const camera = { id: 'slow', kind: 'command', command: ['sleep', '60'], timeoutS: 90 };
+    const settings = JSON.parse(readFileSync(config, 'utf8')) as object;
+    writeFileSync(
+      slow,
+      JSON.stringify({ ...settings, cameras: [{ ...camera, schedule: { everyS: 86_400 } }] }),
+    );
+    const messages = await broker.record('swellsight/v1/test/dev/#');
+    const operator = await broker.client();
+    const { child, states, output } = await start('./swellsight run', { SWELLSIGHT_CONFIG: slow });
+    await until(() => states().at(-1) === 'online', `the agent to be online; output:\n${output()}`, 90_000);
+    const told = (): string[] =>
+      messages
+        .filter(({ topic, retain }) => !retain && /\/(cmdres\/capture|status)$/.test(topic))
+        .map(
+          ({ payload }) => JSON.parse(payload.toString()) as { id?: string; status?: string; state?: string },
+        )
+        .map(({ id, status, state }) => (state === undefined ? `${String(id)} ${String(status)}` : state));
+    // One capture runs, one waits behind it.
+    for (const id of ['one', 'two'])
+      await operator.publishAsync(
+        'swellsight/v1/test/dev/cmd/capture',
+        JSON.stringify({ id, args: { camera: 'slow' } }),
+        { qos: 1 },
+      );
+    await until(() => told().includes('two accepted'), `the receipts; output:\n${output()}`);
+    child.kill('SIGTERM');
+    await until(() => child.exitCode !== null, 'the end');
+    await until(() => told().at(-1) === 'stopped', 'stopped');
+    expect(told().slice(-3).toSorted()).toEqual(['one failed', 'stopped', 'two failed']);
+    const answers = messages.filter(({ topic }) => topic.endsWith('/cmdres/capture')).slice(-2);
+    for (const { payload } of answers)
+      expect(JSON.parse(payload.toString())).toMatchObject({ error: { code: 'command_interrupted' } });
   }, 150_000);
 
   it('end the set-up', async () => {
@@ -144,6 +238,9 @@ describe('signals to a running agent', () => {
     await until(() => child.exitCode !== null, 'the end');
   }, 150_000);
 });
+
+const stateOf = (message: Message | undefined): string | null =>
+  message ? (JSON.parse(message.payload.toString()) as { state: string }).state : null;
 
 function isGroupAlive(pid: number): boolean {
   try {
