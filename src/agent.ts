@@ -55,8 +55,7 @@ import { Updates } from './update/updates.ts';
 import { probeHardware } from './vision/hardware/probe.ts';
 
 /** Longest times of the answers to interrupted commands, and of each of the three further steps of a clean stop. */
-const STOP_COMMANDS_MS = 2_000;
-const STOP_STEP_MS = 8_000;
+const STOP_MS = { commands: 2_000, step: 8_000 };
 
 /**
  * Starts the agent. This is the only place that constructs its parts, in the order of their dependencies. Returns when
@@ -278,7 +277,7 @@ export async function startAgent(options: AgentOptions, deps: AgentDeps): Promis
   const host = { ...reconfigure, restart: deps.onRestartWanted, isConnected: () => link.connected, raise };
   const detach = configuration.attach(host, settings);
   // The next step follows in any case: a link that does not stop must not leave the store and processes open.
-  const stopWithin = (step: string, work: Promise<void>, ms = STOP_STEP_MS): Promise<void> =>
+  const stopWithin = (step: string, work: Promise<void>, ms = STOP_MS.step): Promise<void> =>
     settleWithin(ms, clock, work).catch((thrown: unknown) =>
       log.error({ err: asAgentError(thrown), step }, 'a part did not stop'),
     );
@@ -290,7 +289,7 @@ export async function startAgent(options: AgentOptions, deps: AgentDeps): Promis
       state.phase = 'stopped';
       if (isRestart) watchdog?.announceRestart();
       detach();
-      await stopWithin('commands', commands.stop(), STOP_COMMANDS_MS);
+      await stopWithin('commands', commands.stop(), STOP_MS.commands);
       // Then the link, while `stopped` can still be published, and HTTP, while open requests can still be answered.
       await stopWithin('connections', settleAll([link.stop(), http.stop()]));
       stopping.abort();

@@ -144,9 +144,8 @@ export class CameraRunner {
     const leaving = this.#leaving.signal;
     await using _camera = closeAtEnd(() => {
       // Before the camera closes: a capture that runs is abandoned, not recorded as a camera failure.
-      this.#closing.abort(
-        leaving.aborted ? leaving.reason : new AgentError('vision_closed', 'the agent is stopping'),
-      );
+      const stopping = new AgentError('vision_closed', 'the agent is stopping');
+      this.#closing.abort(leaving.aborted ? leaving.reason : stopping);
       if (signal.aborted || leaving.aborted) this.#step.end();
       return this.#deps.camera.close();
     });

@@ -1,4 +1,3 @@
-import { closeQuietly } from '../base/closing.ts';
 import { AgentError, asAgentError } from '../base/errors.ts';
 import { MAX_START_TIME_S, memoryLimits } from '../base/provider-limits.ts';
 import { Backoff } from '../base/retry.ts';
@@ -93,7 +92,7 @@ export class VisionProcess implements VisionClient {
     try {
       this.#serve(await this.#plans.openFirst((plan) => this.#open(plan, starting), starting));
     } catch (thrown) {
-      await closeQuietly(() => this.close());
+      await this.close().catch(() => undefined);
       throw thrown;
     }
     void this.#plans.explore(this.#stop.signal).then((plan) => {
