@@ -6,6 +6,7 @@ import type { UpdaterState } from '../../src/contract/update-files.ts';
 import { initTestRepository } from '../fixtures/agent-repository.ts';
 import { InstalledSystem } from '../fixtures/installed-system.ts';
 import { packagedArchive } from '../fixtures/package.ts';
+import { packFakeVersion, PREFLIGHT_OK } from '../fixtures/updater/fake-version.ts';
 import { packageVariant } from '../fixtures/updater/package-variant.ts';
 
 const CONFIGURATION = `
@@ -25,14 +26,18 @@ createServer((request, response) =>
     .pipe(response),
 ).listen(8123, '127.0.0.1');
 `;
-/** Only as the service: the preflight and other commands work. */
-const WHEN_RUN = `if (process.argv[2] === 'run')`;
-const CRASHES = `${WHEN_RUN} process.exit(1);`;
-/** The main loop blocks for ever as soon as systemd has received READY=1. */
+/** In place of Node: ends at once, except in the preflight. */
+const CRASHES = `#!/bin/sh
+case "$*" in *preflight*) ${PREFLIGHT_OK} ;; *) exit 1 ;; esac
+`;
+/**
+ * The main loop blocks for ever as soon as systemd has received READY=1. Only as the service: the preflight and other
+ * commands work.
+ */
 const HANGS = `
 import { spawnSync } from 'node:child_process';
 const isActive = () => spawnSync('systemctl', ['is-active', '--quiet', 'swellsight']).status === 0;
-${WHEN_RUN} setInterval(() => { while (isActive()); }, 500);`;
+if (process.argv[2] === 'run') setInterval(() => { while (isActive()); }, 500);`;
 /** The service has a minute; the test need not wait that long for each of the starts. */
 const SHORT_WATCHDOG = '[Service]\nWatchdogSec=8s\n';
 const FILES = '/opt/swellsight';
@@ -47,10 +52,11 @@ describe('updates in a booted systemd', () => {
     const repository = await initTestRepository(home);
     const archive = packagedArchive();
     const variants = [
-      { version: '9.1.0' },
-      { version: '9.2.0', before: CRASHES },
-      { version: '9.3.0', before: HANGS },
-    ].map((variant) => packageVariant(archive, variant, home));
+      packageVariant(archive, { version: '9.1.0' }, home),
+      // What it contains does not matter, and each real version takes half a minute.
+      (await packFakeVersion(home, { version: '9.2.0', files: { 'node/bin/node': CRASHES } })).file,
+      packageVariant(archive, { version: '9.3.0', before: HANGS }, home),
+    ];
     await repository.publish(variants);
     for (const variant of variants) rmSync(variant);
     writeFileSync(join(home, 'server.mjs'), WEB_SERVER);
