@@ -167,7 +167,10 @@ describe('Installer in a booted Debian 12', () => {
   });
 
   it(`can be killed at ${INTERRUPTIONS} random moments: what runs is complete, and the next run continues`, async () => {
-    const archives = [await put({ version: '1.0.0' }), await put({ version: '1.1.0' })];
+    const archives = [
+      await put({ version: '1.0.0', fillers: 400 }),
+      await put({ version: '1.1.0', fillers: 400 }),
+    ];
     const startedMs = performance.now();
     install(archives[0]!);
     const wholeMs = performance.now() - startedMs;
@@ -221,7 +224,7 @@ describe('Installer in a booted Debian 12', () => {
       /^install\.sh: .* is damaged: its SHA-256 is not that of .*; copy both files again\n$/,
     );
     rmSync(join(root, 'root/files', `${archive}.sha256`));
-    system.must(`head -c 3000 ${archive} > short.tar.gz`, { cwd: '/root/files' });
+    system.must(`head -c 300 ${archive} > short.tar.gz`, { cwd: '/root/files' });
     expect(install('short.tar.gz').stderr).toMatch(/^install\.sh: .*\n$/);
     expect(install('missing.tar.gz').stderr).toMatch(/^install\.sh: missing\.tar\.gz does not exist; .*\n$/);
     const foreign = await put({ version: '2.0.0', release: { arch: 'riscv64' } });
