@@ -1,11 +1,9 @@
 import { pipeline } from 'node:stream/promises';
 import { constants, createBrotliDecompress, createUnzip } from 'node:zlib';
 import { detectImageType } from '../camera.ts';
+import { ChunkDecoder } from './chunk-decoder.ts';
 import type { ResponseHead } from './response-head.ts';
 import type { SocketBytes } from './socket-bytes.ts';
-
-/** Longest line of a chunk size with its extensions. */
-const MAX_CHUNK_LINE_BYTES = 4096;
 
 const listOf = ({ headers }: ResponseHead, name: string): string[] =>
   (headers.get(name) ?? []).flatMap((value) => value.split(',')).map((item) => item.trim().toLowerCase());
@@ -76,17 +74,17 @@ async function* readLength(
   }
 }
 
-/** RFC 9112, section 7.1. The body ends with the last chunk; trailers and what follows them are of no interest. */
 async function* readChunked(source: SocketBytes): AsyncGenerator<Buffer, void, undefined> {
-  for (;;) {
-    const line = await source.readLine(MAX_CHUNK_LINE_BYTES);
-    if (line === null) throw new Error('the connection ended before the last chunk');
-    const size = /^\s*([\da-f]{1,12})\s*(?:;|$)/i.exec(line)?.[1];
-    if (size === undefined) throw new Error('the length of a chunk cannot be read');
-    const length = Number.parseInt(size, 16);
-    if (length === 0) return;
-    yield* readLength(source, length);
-    await source.readLine(MAX_CHUNK_LINE_BYTES);
+  const decoder = new ChunkDecoder();
+  while (!decoder.hasEnded) {
+    const bytes = await source.read();
+    if (bytes === null) {
+      decoder.end();
+      return;
+    }
+    const data = decoder.push(bytes);
+    if (data.length > 0) yield data;
+    if (decoder.failure) throw decoder.failure;
   }
 }
 
