@@ -14,6 +14,8 @@ const MAX_BODY_BYTES = 1024 * 1024;
 /** Before the first message. */
 const MAX_SKIPPED_BYTES = 1024;
 const DOLLAR = 0x24;
+const CR = 0x0d;
+const LF = 0x0a;
 const MESSAGE_START = /^(RTSP\/\d|[A-Z_]{3,16} )/;
 const MAX_START_CHARS = 17;
 const HEADER = /^[\w-]+[ \t]*:/;
@@ -40,11 +42,12 @@ export class RtspParser {
     const rest = this.#rest;
     if (rest.length < 4) return null;
     if (rest[0] === DOLLAR) return this.#take(4 + rest.readUInt16BE(2));
-    const head = /^[\s\S]*?\r?\n\r?\n/.exec(rest.toString('latin1', 0, MAX_HEAD_BYTES))?.[0];
-    if (head === undefined) {
+    const headBytes = findHeadEnd(rest);
+    if (headBytes === null) {
       if (rest.length >= MAX_HEAD_BYTES) throw new NotRtsp('a message without an end');
       return null;
     }
+    const head = rest.toString('latin1', 0, headBytes);
     const [startLine = '', ...lines] = head.replaceAll('\r', '').split('\n');
     // Programs differ in what they take for the end of a message within other lines.
     const headers = lines.filter((line) => HEADER.test(line));
@@ -57,8 +60,7 @@ export class RtspParser {
   #skipToStart(): void {
     const rest = this.#rest;
     let start = 0;
-    while (start < rest.length && !canBegin(rest.toString('latin1', start, start + MAX_START_CHARS)))
-      start += 1;
+    while (start < rest.length && !canBegin(rest, start)) start += 1;
     this.#skippedBytes += start;
     if (
       !this.#hasUnit &&
@@ -77,11 +79,27 @@ export class RtspParser {
   }
 }
 
-/** Whether a unit begins with this text, of which more may follow. */
-const canBegin = (text: string): boolean =>
-  text.startsWith('$') ||
-  MESSAGE_START.test(text) ||
-  (text.length < MAX_START_CHARS && /^(R|RT|RTS|RTSP\/?|[A-Z_]+)$/.test(text));
+/** Whether a unit begins at this index. More bytes may follow. */
+function canBegin(bytes: Buffer, at: number): boolean {
+  const first = bytes[at] ?? 0;
+  if (first === DOLLAR) return true;
+  // A to Z and _: the decision for most bytes, without a string.
+  if ((first < 0x41 || first > 0x5a) && first !== 0x5f) return false;
+  const text = bytes.toString('latin1', at, at + MAX_START_CHARS);
+  return (
+    MESSAGE_START.test(text) || (text.length < MAX_START_CHARS && /^(R|RT|RTS|RTSP\/?|[A-Z_]+)$/.test(text))
+  );
+}
+
+/** Length of a head with its empty line; null while that has not arrived. */
+function findHeadEnd(bytes: Buffer): number | null {
+  const head = bytes.subarray(0, MAX_HEAD_BYTES);
+  for (let at = head.indexOf(LF); at !== -1; at = head.indexOf(LF, at + 1)) {
+    if (head[at + 1] === LF) return at + 2;
+    if (head[at + 1] === CR && head[at + 2] === LF) return at + 3;
+  }
+  return null;
+}
 
 /** The value of a header; the values of repeated ones joined by commas. */
 export function headerOf(headers: readonly string[], name: string): string | null {

@@ -7,6 +7,7 @@ import { connectTcp, connectTls, tlsFor, type TlsSettings } from '../connect.ts'
 import { isRtspAddress, isSameOrigin, portOf } from './address.ts';
 import { headerOf, NotRtsp, replaceHeader, RtspParser, serializeRtsp, type RtspMessage } from './messages.ts';
 import { closedError, isDecisive, mayAcceptOtherTransport, refusalError } from './status.ts';
+import { readInOrder } from './read-in-order.ts';
 import type { RtspTransport } from './transport-choice.ts';
 
 export interface RtspCamera {
@@ -18,6 +19,7 @@ export interface RtspCamera {
 }
 
 const MAX_REDIRECTS = 3;
+const MAX_PENDING = 32;
 
 /** The first message of ffmpeg is far shorter. */
 const MAX_BYTES_WITHOUT_TOKEN = 8192;
@@ -82,10 +84,11 @@ export class RtspSession {
   /** Resolves when the client closes its connection. Throws when the camera fails. */
   async run(): Promise<void> {
     const parser = new RtspParser();
-    let work = Promise.resolve();
-    this.#client.on('data', (chunk: Buffer) => {
-      // In order: the first request waits for the connection to the camera.
-      work = work.then(() => this.#fromClient(parser.push(chunk))).catch(this.#closed.reject);
+    // In order: the first request waits for the connection to the camera.
+    readInOrder(this.#client, {
+      handle: (chunk) => this.#fromClient(parser.push(chunk)),
+      to: () => this.#camera,
+      fail: this.#closed.reject,
     });
     this.#client.once('close', () => this.#closed.resolve(undefined));
     await this.#closed.promise;
@@ -136,6 +139,9 @@ export class RtspSession {
     const { method, uri, request } = pending;
     this.#seq += 1;
     this.#pending.set(this.#seq, pending);
+    // Some cameras never answer the requests that keep the session alive.
+    const oldest = this.#pending.keys().next();
+    if (this.#pending.size > MAX_PENDING && oldest.done !== true) this.#pending.delete(oldest.value);
     const authorization = this.#auth?.authorize(method, uri) ?? null;
     const headers = replaceHeader(
       replaceHeader(request.headers, 'CSeq', String(this.#seq)),
@@ -155,30 +161,27 @@ export class RtspSession {
         ? await connectTls(peer, tlsFor(tls, hostname, url.hostname), this.#signal)
         : await connectTcp(peer, this.#signal);
     const parser = new RtspParser();
-    let work = Promise.resolve();
     addAbortListener(this.#signal, () => camera.destroy());
     camera.on('error', () => undefined);
+    const reading = readInOrder(camera, {
+      handle: (chunk) => this.#fromCamera(parser.push(chunk)),
+      to: () => this.#client,
+      fail: (failure) => this.#closed.reject(failure instanceof NotRtsp ? notRtspError(failure) : failure),
+    });
     camera.on('close', () => {
       // In order: its last answer may still wait.
-      void work.then(() => {
+      void reading.settled().then(() => {
         if (this.#camera !== camera) return;
         if (this.#pending.size > 0) this.#closed.reject(closedError());
         this.#client.end();
       });
-    });
-    camera.on('data', (chunk: Buffer) => {
-      work = work
-        .then(() => this.#fromCamera(parser.push(chunk)))
-        .catch((failure: unknown) =>
-          this.#closed.reject(failure instanceof NotRtsp ? notRtspError(failure) : failure),
-        );
     });
     return camera;
   }
 
   async #fromCamera(units: readonly (RtspMessage | Buffer)[]): Promise<void> {
     for (const unit of units) {
-      if (Buffer.isBuffer(unit)) this.#toClient(unit);
+      if (Buffer.isBuffer(unit)) this.#client.write(unit);
       else await this.#answer(unit);
     }
   }
@@ -186,15 +189,15 @@ export class RtspSession {
   async #answer(message: RtspMessage): Promise<void> {
     if (!message.startLine.startsWith('RTSP/')) {
       // A request of the camera.
-      this.#toClient(serializeRtsp(message));
+      this.#client.write(serializeRtsp(message));
       return;
     }
     const status = Number(/^RTSP\/\S+\s+(\d{3})/.exec(message.startLine)?.[1] ?? 0);
     const seq = Number.parseInt(headerOf(message.headers, 'cseq') ?? '', 10);
-    // Some servers answer without CSeq; then it is the oldest request.
-    const key = Number.isNaN(seq) ? (this.#pending.keys().next().value ?? 0) : seq;
+    // Some cameras answer without CSeq, or with a wrong one, and ffmpeg accepts that: then it is the oldest request.
+    const key = this.#pending.has(seq) ? seq : (this.#pending.keys().next().value ?? 0);
     const pending = this.#pending.get(key);
-    // ffmpeg would take an answer without a request for that to its next one, and follow a redirect itself.
+    // ffmpeg would take an answer without a request for that to its next one. No redirect reaches it, see below.
     if (!pending || status === 0) return;
     this.#pending.delete(key);
     if (status === 401 && this.#acceptChallenge(message, pending)) {
@@ -207,7 +210,7 @@ export class RtspSession {
     }
     const startLine = this.#judge(status, message, pending);
     const headers = replaceHeader(message.headers, 'CSeq', pending.clientSeq);
-    this.#toClient(serializeRtsp({ ...message, startLine, headers: this.#withSource(headers) }));
+    this.#client.write(serializeRtsp({ ...message, startLine, headers: this.#withSource(headers) }));
   }
 
   /** The status line for ffmpeg. Throws when the camera refuses the stream. */
@@ -262,14 +265,6 @@ export class RtspSession {
     before?.destroy();
     this.#camera = await this.#connect();
     this.#forward({ ...pending, uri: to.href, attempts: 0 });
-  }
-
-  /** The camera waits while ffmpeg does not read. */
-  #toClient(bytes: Buffer): void {
-    const camera = this.#camera;
-    if (this.#client.write(bytes) || !camera || camera.isPaused()) return;
-    camera.pause();
-    this.#client.once('drain', () => camera.resume());
   }
 }
 
