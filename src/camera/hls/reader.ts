@@ -22,7 +22,7 @@ const MAX_FAILURES = 3;
 const MIN_RELOAD_MS = 250;
 /** A live playlist without a new segment for three segments (and this time) is not live. */
 const MIN_STALE_MS = 30_000;
-/** Segments that were the newest ones last. */
+/** Kept ids of the newest segments. */
 const MAX_RECENT = 8;
 
 interface OpenPlaylist {
@@ -42,6 +42,10 @@ export class HlsReader {
   /** Several servers that have stopped may answer in turn: none of their segments is new a second time. */
   #recentIds: readonly string[] = [];
   #isRestarting = false;
+  /** True when a live playlist has got a new segment. */
+  #hasMoved = false;
+  /** True while a live playlist has segments, but no new one yet: they may be those of a server that has stopped. */
+  isWaiting = false;
   #keys = new Map<string, Buffer>();
 
   constructor(deps: { readonly client: HttpClient; readonly clock: Clock }) {
@@ -56,6 +60,7 @@ export class HlsReader {
    */
   async *parts(signal: AbortSignal): AsyncGenerator<AsyncGenerator<Buffer>, void, undefined> {
     this.#keys.clear();
+    this.isWaiting = false;
     const segments = this.#segments(signal);
     const first = await segments.next();
     let start: Segment | null = first.done === true ? null : first.value;
@@ -84,14 +89,16 @@ export class HlsReader {
     while (start !== null) yield readPart(start);
   }
 
-  /** Yields the newest segment of a live stream and all that follow, or all segments of a stream that has ended. */
+  /** Yields the newest segment of a live stream that has moved and all that follow, or all of a stream that has ended. */
   async *#segments(signal: AbortSignal): AsyncGenerator<Segment, void, undefined> {
     let { url, playlist } = await this.#openPlaylist(signal);
     let last: Segment | null = null;
     for (;;) {
       const loadedMs = this.#clock.monoMs();
       this.#checkAge(playlist);
-      const fresh: readonly Segment[] = playlist.segments.length === 0 ? [] : selectFresh(playlist, last);
+      this.isWaiting = !playlist.hasEnded && !this.#hasMoved;
+      const isEmpty = this.isWaiting || playlist.segments.length === 0;
+      const fresh: readonly Segment[] = isEmpty ? [] : selectFresh(playlist, last);
       for (const segment of fresh) {
         last = segment;
         if (!segment.isGap) yield segment;
@@ -162,6 +169,7 @@ export class HlsReader {
   /** Since when the stream has made no progress, monotonic ms. */
   #noteNewest(segment: Segment | undefined): number {
     const sinceMs = this.#clock.monoMs();
+    const isFirst = this.#recentIds.length === 0;
     this.#newest ??= { sequence: -1, sinceMs };
     const id = segment && `${segment.sequence} ${urlOf(segment).pathname}`;
     if (!segment || !id || this.#recentIds.includes(id)) return this.#newest.sinceMs;
@@ -169,7 +177,10 @@ export class HlsReader {
     const { sequence } = segment;
     const continues = sequence >= this.#newest.sequence;
     // A lower number is that of a server that is behind, or that counts anew. A second one proves that it goes on.
-    if (continues || this.#isRestarting) this.#newest = { sequence, sinceMs };
+    if (continues || this.#isRestarting) {
+      this.#newest = { sequence, sinceMs };
+      this.#hasMoved ||= !isFirst;
+    }
     this.#isRestarting = !continues && !this.#isRestarting;
     return this.#newest.sinceMs;
   }

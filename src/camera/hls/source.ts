@@ -7,6 +7,7 @@ import { classifyFailure } from '../ffmpeg/failure.ts';
 import { segmentInput } from '../ffmpeg/input.ts';
 import { buildFfmpegArgs } from '../ffmpeg/source.ts';
 import { FrameSource } from '../frame-source.ts';
+import { CAUSE_REMEDIES } from '../remedies.ts';
 import type { HlsReader } from './reader.ts';
 
 export interface HlsSourceOptions {
@@ -42,6 +43,11 @@ export class HlsSource extends FrameSource {
   }
 
   override timeoutError(timeoutS: number): AgentError {
+    if (this.#reader.isWaiting)
+      return new AgentError('camera_no_frame', `the playlist got no new segment within ${timeoutS} s`, {
+        context: { timeoutS },
+        hint: CAUSE_REMEDIES.stopped_stream,
+      });
     const connected = this.#program !== null;
     return new AgentError(
       connected ? 'camera_no_frame' : 'camera_timeout',
