@@ -233,7 +233,7 @@ export class Analysis {
     try {
       return await lease.analyze(
         bytes,
-        { roi, privacyMasks, priority: 'upload', finishOnceDue: true },
+        { roi, privacyMasks, priority: 'upload', source: 'uploads', finishOnceDue: true },
         AbortSignal.any([signal, timeout]),
       );
     } catch (thrown) {

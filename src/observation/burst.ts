@@ -59,6 +59,7 @@ export async function observeBurst(
         roi: settings.roi,
         privacyMasks: settings.privacyMasks,
         priority: 'schedule' as const,
+        source: `camera ${settings.id}`,
       };
       analyses.push(vision.analyze(bytes, options, signal).catch(asAgentError));
       // Each encoded frame takes megabytes of memory: a camera that is faster than the model waits.

@@ -84,6 +84,8 @@ export interface FrameOptions {
   readonly ignoreGate?: boolean;
   /** Order of waiting frames; default `request`. */
   readonly priority?: FramePriority;
+  /** Frames of one source (a camera, all uploads) share the time of the vision process; default: one for all others. */
+  readonly source?: string;
   /**
    * True: an abort removes the frame only while other frames are before it in the queue. After the vision process has
    * received the frame, or if the frame is the next one to be sent, the call waits for its result. Default false.

@@ -1,16 +1,23 @@
 import { addAbortListener } from 'node:events';
+import type { Clock } from '../base/clock.ts';
 import { AgentError } from '../base/errors.ts';
 import type { VisionReply, VisionRequest } from './messages.ts';
 import { MAX_AHEAD, type FrameOptions, type FramePriority } from './protocol.ts';
+import type { SourceShares } from './source-shares.ts';
 import type { VisionChild } from './vision-child.ts';
 
 const RANK: Readonly<Record<FramePriority, number>> = { schedule: 0, request: 1, upload: 2 };
 
-export type SubmitOptions = Pick<FrameOptions, 'priority' | 'finishOnceDue'>;
+export type SubmitOptions = Pick<FrameOptions, 'priority' | 'finishOnceDue' | 'source'>;
+
+/** The source of requests that name none. */
+const NO_SOURCE = '';
 
 export interface QueuedRequest {
   readonly request: VisionRequest;
   readonly priority: FramePriority;
+  /** As in `FrameOptions`. */
+  readonly source: string;
   /** Aborts when nobody waits for the reply any longer. */
   readonly signal: AbortSignal | undefined;
   readonly resolve: (reply: VisionReply) => void;
@@ -22,13 +29,16 @@ export interface RequestQueueDeps {
   readonly serving: () => VisionChild | null;
   /** Sends one request and settles its entry. Must not reject. */
   readonly send: (child: VisionChild, entry: QueuedRequest) => Promise<void>;
+  readonly shares: SourceShares;
+  readonly clock: Clock;
 }
 
 /**
  * The requests to the vision process: those that wait to be sent, and those that were sent and have no reply yet.
  *
  * INVARIANTS
- * - Frames wait in the order of their priority, frames of equal priority in the order of arrival.
+ * - Frames wait in the order of their priority, frames of equal priority as `SourceShares` says, frames of one source in the
+ *   order of arrival.
  * - A full queue refuses a new frame with `vision_busy`, unless a frame of lower priority waits: then it accepts the new
  *   frame, and refuses the newest waiting frame of the lowest priority.
  * - Only one process has requests: a new process gets its first request after the old one has answered all of its own.
@@ -40,6 +50,10 @@ export class RequestQueue {
   readonly #inFlight = new Set<Promise<void>>();
   /** The process to which all unanswered requests were sent. */
   #child: VisionChild | null = null;
+  /** The source of the frame that was sent last. */
+  #lastSource = NO_SOURCE;
+  /** Ends the wait for a source that rests; null while there is no such wait. */
+  #resting: AbortController | null = null;
 
   constructor(options: { readonly max: number }, deps: RequestQueueDeps) {
     this.#max = options.max;
@@ -50,10 +64,11 @@ export class RequestQueue {
   async submit(
     request: VisionRequest,
     signal: AbortSignal | undefined,
-    { priority = 'request', finishOnceDue = false }: SubmitOptions = {},
+    { priority = 'request', finishOnceDue = false, source = NO_SOURCE }: SubmitOptions = {},
   ): Promise<VisionReply> {
     const { promise, resolve, reject } = Promise.withResolvers<VisionReply>();
-    const entry: QueuedRequest = { request, priority, signal, resolve, reject };
+    const entry: QueuedRequest = { request, priority, source, signal, resolve, reject };
+    this.#deps.shares.submitted(source, priority);
     const abort = (): void => {
       if (finishOnceDue && this.#isDue(entry)) return;
       this.remove(entry);
@@ -92,8 +107,19 @@ export class RequestQueue {
     return index === -1 ? this.#waiting.length : index;
   }
 
+  /** Takes the next frame that may be sent; undefined when there is none, or all of them have to wait. */
   next(): QueuedRequest | undefined {
-    return this.#waiting.shift();
+    const { shares } = this.#deps;
+    let next: QueuedRequest | undefined;
+    for (const entry of this.#waiting) {
+      if (next !== undefined && RANK[entry.priority] > RANK[next.priority]) break;
+      if (shares.restMs(entry.source) > 0) continue;
+      if (next === undefined || shares.usedMs(entry.source) < shares.usedMs(next.source)) next = entry;
+    }
+    if (next === undefined || (this.hasInFlight && !shares.mayGoAhead(next.source, this.#lastSource)))
+      return undefined;
+    this.remove(next);
+    return next;
   }
 
   /** Removes a waiting entry without resolving or rejecting it. */
@@ -104,10 +130,12 @@ export class RequestQueue {
 
   /** True when the request was already sent to the process, or is the next one to be sent. */
   #isDue(entry: QueuedRequest): boolean {
-    return this.#inFlight.size + this.#waiting.indexOf(entry) < MAX_AHEAD;
+    const isResting = this.#deps.shares.restMs(entry.source) > 0;
+    return !isResting && this.#inFlight.size + this.#waiting.indexOf(entry) < MAX_AHEAD;
   }
 
   rejectWaiting(reason: AgentError): void {
+    this.#resting?.abort();
     for (const entry of this.#waiting.splice(0)) entry.reject(reason);
   }
 
@@ -116,14 +144,32 @@ export class RequestQueue {
     const child = this.#deps.serving();
     while (child !== null && this.#hasRoom(child)) {
       const entry = this.next();
-      if (entry === undefined) return;
+      if (entry === undefined) {
+        this.#wakeAfterRest();
+        return;
+      }
       this.#child = child;
+      this.#lastSource = entry.source;
       const sent = this.#deps.send(child, entry).finally(() => {
         this.#inFlight.delete(sent);
         this.sendWaiting();
       });
       this.#inFlight.add(sent);
     }
+  }
+
+  /** Tries again when the first waiting frame may be sent. Without waiting frames, or while one is in flight, it need not. */
+  #wakeAfterRest(): void {
+    if (this.#resting !== null || this.#waiting.length === 0 || this.hasInFlight) return;
+    const resting = (this.#resting = new AbortController());
+    const restMs = Math.min(...this.#waiting.map(({ source }) => this.#deps.shares.restMs(source)));
+    const wake = (): void => {
+      this.#resting = null;
+      this.sendWaiting();
+    };
+    void this.#deps.clock.sleep(Math.ceil(restMs), resting.signal).then(wake, () => {
+      this.#resting = null;
+    });
   }
 
   #hasRoom(child: VisionChild): boolean {

@@ -16,6 +16,7 @@ import type {
 } from './protocol.ts';
 import type { Plan } from './providers/trial.ts';
 import { RequestQueue, type QueuedRequest, type SubmitOptions } from './request-queue.ts';
+import { SourceShares } from './source-shares.ts';
 import { VisionChild } from './vision-child.ts';
 import { StatsCounter } from './vision-stats.ts';
 
@@ -58,13 +59,12 @@ export class VisionProcess implements VisionClient {
   readonly #options: VisionOptions;
   readonly #deps: VisionDeps;
   readonly #queue: RequestQueue;
+  readonly #shares: SourceShares;
   readonly #plans: PlanChoice;
   readonly #stats: StatsCounter;
   readonly #backoff: Backoff;
   readonly #stop = new AbortController();
   #serving: VisionChild | null = null;
-  /** When the last request ended with a reply or an error, monotonic ms. */
-  #lastSettledMs = -Infinity;
   #restarting: Promise<void> | null = null;
   #replacing: Promise<void> | null = null;
   /** Why the last start failed. While set, frames are refused instead of waiting for the next attempt. */
@@ -74,9 +74,10 @@ export class VisionProcess implements VisionClient {
   constructor(options: VisionOptions, deps: VisionDeps) {
     this.#options = options;
     this.#deps = deps;
+    this.#shares = new SourceShares(deps);
     this.#queue = new RequestQueue(
       { max: options.queueMax },
-      { serving: () => this.#serving, send: (child, entry) => this.#send(child, entry) },
+      { ...deps, shares: this.#shares, serving: () => this.#serving, send: this.#send.bind(this) },
     );
     this.#plans = new PlanChoice(options, deps);
     this.#stats = new StatsCounter(deps);
@@ -156,25 +157,23 @@ export class VisionProcess implements VisionClient {
   }
 
   async #send(child: VisionChild, entry: QueuedRequest): Promise<void> {
-    const { clock } = this.#deps;
-    const sentMs = clock.monoMs();
+    const sentMs = this.#deps.clock.monoMs();
     try {
       const reply = await child.request(entry.request, this.#options.timeoutS * 1000);
       if (reply === null) {
         this.#queueAgain(entry);
         return;
       }
-      const tookMs = clock.monoMs() - Math.max(sentMs, this.#lastSettledMs);
-      this.#lastSettledMs = clock.monoMs();
+      const tookMs = this.#shares.ended(entry.source, sentMs, null);
       this.#stats.progress(reply.rssMb);
       if (entry.request.type === 'analyze') this.#stats.frame(tookMs);
       this.#plans.frameSucceeded();
       entry.resolve(reply);
       this.#checkMemory(child, reply.rssMb);
     } catch (thrown) {
-      this.#lastSettledMs = clock.monoMs();
-      entry.reject(thrown);
       const error = asAgentError(thrown);
+      this.#shares.ended(entry.source, sentMs, error.code);
+      entry.reject(thrown);
       if (!error.code.startsWith('image_')) this.#noteFailure(child, error);
     }
   }

@@ -1,15 +1,24 @@
 import { describe, expect, it } from 'vitest';
+import type { Clock } from '../../../src/base/clock.ts';
 import type { FramePriority } from '../../../src/vision/protocol.ts';
 import { RequestQueue, type QueuedRequest, type SubmitOptions } from '../../../src/vision/request-queue.ts';
+import { SourceShares } from '../../../src/vision/source-shares.ts';
 import type { VisionChild } from '../../../src/vision/vision-child.ts';
+import { ManualClock } from '../../fixtures/manual-clock.ts';
+
+const shared = (clock: Clock = new ManualClock()) => ({ clock, shares: new SourceShares({ clock }) });
 
 function entries(max: number) {
-  const queue = new RequestQueue({ max }, { serving: () => null, send: () => Promise.resolve() });
+  const queue = new RequestQueue(
+    { max },
+    { serving: () => null, send: () => Promise.resolve(), ...shared() },
+  );
   const refused: string[] = [];
   const add = (name: string, priority: FramePriority): QueuedRequest => {
     const entry: QueuedRequest = {
       request: { type: 'analyze', bytes: Buffer.from(name), options: { roi: null, privacyMasks: [] } },
       priority,
+      source: '',
       signal: undefined,
       resolve: () => undefined,
       reject: (reason) => refused.push(`${name}: ${(reason as { code: string }).code}`),
@@ -103,13 +112,14 @@ describe('RequestQueue', () => {
 const tick = () => new Promise((resolve) => setImmediate(resolve));
 
 /** A queue before a process whose requests end when the test says so. */
-function sending(max = 8) {
+function sending(max = 8, parts = shared()) {
   const sent: string[] = [];
   const ends = new Map<string, () => void>();
   const child = { end: null } as unknown as VisionChild;
   const queue = new RequestQueue(
     { max },
     {
+      ...parts,
       serving: () => child,
       send: (_child, { request, resolve, reject }) => {
         const name = request.type === 'analyze' ? Buffer.from(request.bytes).toString() : request.type;
@@ -132,7 +142,7 @@ function sending(max = 8) {
         options,
       )
       .then((reply) => (reply.type === 'rendered' ? Buffer.from(reply.jpeg).toString() : reply.type));
-  return { queue, sent, submit, end: (name: string) => ends.get(name)?.() };
+  return { ...parts, queue, sent, submit, end: (name: string) => ends.get(name)?.() };
 }
 
 describe('RequestQueue before a process', () => {
@@ -183,5 +193,55 @@ describe('RequestQueue before a process', () => {
     end('abandoned');
     await queue.inFlightSettled();
     expect(queue.hasInFlight).toBe(false);
+  });
+
+  const from = (source: string): SubmitOptions => ({ priority: 'schedule', source });
+
+  it('sends the frames of the source that used less time first', async () => {
+    const { clock, shares, sent, submit, end } = sending();
+    shares.submitted('slow', 'schedule');
+    shares.ended('slow', clock.monoMs() - 900, null);
+    const all = [
+      submit('s1', undefined, from('slow')),
+      submit('s2', undefined, from('slow')),
+      submit('s3', undefined, from('slow')),
+      submit('q1', undefined, from('quick')),
+      submit('q2', undefined, from('quick')),
+    ];
+    for (const name of ['s1', 's2', 'q1', 'q2', 's3']) {
+      await tick();
+      end(name);
+    }
+    await Promise.all(all);
+    expect(sent).toEqual(['s1', 's2', 'q1', 'q2', 's3']);
+  });
+
+  it('lets the source of a slow frame rest, sends none of its frames ahead, and wakes for it', async () => {
+    const clock = new ManualClock();
+    const { shares, sent, submit, end } = sending(8, shared(clock));
+    shares.submitted('quick', 'schedule');
+    await clock.pass(100);
+    shares.ended('quick', 0, null);
+    shares.submitted('slow', 'schedule');
+    await clock.pass(1000);
+    shares.ended('slow', 100, null);
+    const all = [submit('s1', undefined, from('slow')), submit('s2', undefined, from('slow'))];
+    await tick();
+    expect(sent).toEqual([]);
+    all.push(submit('q1', undefined, from('quick')));
+    await tick();
+    expect(sent).toEqual(['q1']);
+    end('q1');
+    await tick();
+    await clock.pass(8_999);
+    expect(sent).toEqual(['q1']);
+    await clock.pass(1);
+    await tick();
+    // The second one would be ahead of a frame that another camera may send at any time.
+    expect(sent).toEqual(['q1', 's1']);
+    end('s1');
+    await tick();
+    end('s2');
+    expect(await Promise.all(all)).toEqual(['s1', 's2', 'q1']);
   });
 });
