@@ -1,4 +1,5 @@
 import { checkCronPattern } from '../base/cron-pattern.ts';
+import { percentDecode } from '../base/redact.ts';
 import { isTimeZone } from '../base/time-zone.ts';
 import { formatValue, type ConfigFault } from './faults.ts';
 import { isUrl } from './formats.ts';
@@ -59,6 +60,9 @@ function checkSource(camera: CameraInput, addFault: AddFault): void {
     else if (hasLogin(camera.url))
       addFault(name, camera[name], 'credentials in the url or in username and password, not in both');
   }
+  // They could end a header line, and begin another request.
+  for (const name of ['username', 'password'] as const)
+    if (/\p{Cc}/u.test(camera[name] ?? '')) addFault(name, camera[name], 'text without control characters');
   if (camera.username === undefined && loginKeys.length > 0) addFault('username', undefined, 'a user name');
   checkConnection(camera, addFault);
   if (camera.recursive !== undefined && camera.kind !== 'directory')
@@ -72,6 +76,9 @@ function checkSource(camera: CameraInput, addFault: AddFault): void {
 function checkUrl(url: string, schemes: readonly string[], addFault: AddFault): void {
   const wanted = `a URL with ${schemes.map((scheme) => `${scheme}://`).join(' or ')}`;
   const isValid = isUrl(url, schemes);
+  const { username = '', password = '' } = URL.parse(url) ?? {};
+  if (/\p{Cc}/u.test(percentDecode(username) + percentDecode(password)))
+    addFault('url', url, 'a login without control characters');
   if (isValid && !hasCutLogin(url)) return;
   if (!url.includes('@')) addFault('url', url, wanted);
   // Any part of the text may belong to a password, so none is shown.

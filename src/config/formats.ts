@@ -55,9 +55,12 @@ export const listOf = (item: Format, maximum: number): Format => ({
   accepts: (value) => Array.isArray(value) && value.length <= maximum && value.every(item.accepts),
 });
 
+/** Most cameras of a device. */
+export const MAX_CAMERAS = 64;
+
 export const cameraList: Format = {
-  wanted: 'a list of at most 64 cameras',
-  accepts: (value) => Array.isArray(value) && value.length <= 64,
+  wanted: `a list of at most ${String(MAX_CAMERAS)} cameras`,
+  accepts: (value) => Array.isArray(value) && value.length <= MAX_CAMERAS,
 };
 
 export const nonEmptyListOf = (item: Format, maximum: number): Format => ({

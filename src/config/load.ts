@@ -9,7 +9,7 @@ import { configInvalid, formatValue, getConfigFaults, type ConfigFault } from '.
 import { isObject, listSetKeys, nestKeys, pickKnown } from './layers.ts';
 import { OverlayFiles, type SavedOverlay } from './overlay-files.ts';
 import { applyOverlay, type Overlay } from './overlay.ts';
-import { findRefusedCameras, withoutCameras, type RefusedCamera } from './remote-cameras.ts';
+import { findMisfits, findRefusedCameras, withoutCameras, type RefusedCamera } from './remote-cameras.ts';
 import type { Settings } from './schema.ts';
 import { findPlaceholders } from './placeholders.ts';
 import { SETTING_FORMAT, type Group, type Setting } from './setting.ts';
@@ -232,11 +232,20 @@ export function loadLocal({ toleratesFileFaults = false, ...input }: LocalInput)
     };
   try {
     const read = files.read();
-    const refused = findRefusedCameras(read.overlay, local.settings);
-    const saved = { ...read, overlay: withoutCameras(read.overlay, refused) };
-    const loaded = withOverlay(saved.overlay);
-    const loadWith = loadOver(loaded.fileFaults);
-    return { ...loaded, files, saved, overlayFault: null, refused, loadWith };
+    let refused = findRefusedCameras(read.overlay, local.settings);
+    // Each round removes the settings of one camera or more.
+    for (;;) {
+      const saved = { ...read, overlay: withoutCameras(read.overlay, refused) };
+      try {
+        const loaded = withOverlay(saved.overlay);
+        const loadWith = loadOver(loaded.fileFaults);
+        return { ...loaded, files, saved, overlayFault: null, refused, loadWith };
+      } catch (thrown) {
+        const misfits = findMisfits(getConfigFaults(asAgentError(thrown)), saved.overlay, local.settings);
+        if (misfits.length === 0) throw thrown;
+        refused = [...refused, ...misfits];
+      }
+    }
   } catch (thrown) {
     const error = asAgentError(thrown);
     const keys = getConfigFaults(error).map(({ key }) => key);

@@ -74,7 +74,8 @@ function applyCameras(over: readonly unknown[], local: unknown): readonly unknow
   return [...cameras, ...added.map((camera) => addMasks(camera, masksOfHost(camera['url'], locals)))];
 }
 
-function applyCamera(over: Layer, local: Layer): Layer {
+/** A local camera with remote settings, without the masks. */
+export function applyCamera(over: Layer, local: Layer): Layer {
   const dropped: string[] = [];
   const { kind, url, password, tls, headers, schedule } = over;
   if (kind !== undefined && kind !== local['kind']) dropped.push(...SOURCE_KEYS);
@@ -114,7 +115,9 @@ export function dropCameraLogin(before: Layer, change: Layer): Layer {
       !isSameValue(change[key], before[key]) &&
       !(key === 'url' && isSameAddress(change[key], before[key])),
   );
-  return isElsewhere ? omitKeys(before, LOGIN_KEYS) : before;
+  if (!isElsewhere) return before;
+  // A login in the former address: the change must give the address again.
+  return omitKeys(before, hasLogin(before['url']) ? [...LOGIN_KEYS, 'url'] : LOGIN_KEYS);
 }
 
 /** As `dropCameraLogin`, for the broker. `before` and `change` are the whole overlay and the whole change. */
@@ -144,5 +147,8 @@ function dropOtherSchedule(local: Layer, over: unknown): Layer {
 const toList = (value: unknown): readonly unknown[] =>
   Array.isArray(value) ? (value as readonly unknown[]) : [value];
 
-const hasLogin = (url: unknown): boolean =>
-  typeof url === 'string' && (URL.parse(url)?.username ?? '') !== '';
+/** Whether an address has a user name or a password. */
+function hasLogin(url: unknown): boolean {
+  const parsed = typeof url === 'string' ? URL.parse(url) : null;
+  return parsed !== null && `${parsed.username}${parsed.password}` !== '';
+}

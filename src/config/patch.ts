@@ -57,6 +57,7 @@ export const LOCAL_CAMERA_KEYS: readonly string[] = [
   'password_file',
   'headers_file',
   'tls.ca',
+  'recursive',
 ];
 const LOCAL_CAMERA_KINDS: readonly string[] = ['command', 'v4l2', 'video', 'directory'];
 
@@ -229,15 +230,14 @@ function dropNulls(layer: Layer): Layer {
 
 /** Loads the settings with the overlay. Throws `config_invalid`, also for an overlay that is too large. */
 export function loadWithOverlay(overlay: Overlay, load: (overlay: Overlay) => Settings): Settings {
-  let settings: Settings;
+  if (Buffer.byteLength(JSON.stringify(overlay)) > MAX_OVERLAY_BYTES) {
+    const wanted = `at most ${String(MAX_OVERLAY_BYTES)} bytes of settings by remote command`;
+    throw patchInvalid([{ key: '(all)', given: '', wanted, origin: PATCH }]);
+  }
   try {
-    settings = load(overlay);
+    return load(overlay);
   } catch (thrown) {
     const faults = getConfigFaults(asAgentError(thrown));
     throw faults.length > 0 ? patchInvalid(faults) : thrown;
   }
-  const sizeBytes = Buffer.byteLength(JSON.stringify(overlay));
-  if (sizeBytes <= MAX_OVERLAY_BYTES) return settings;
-  const wanted = `at most ${String(MAX_OVERLAY_BYTES)} bytes of settings by remote command`;
-  throw patchInvalid([{ key: '(all)', given: '', wanted, origin: PATCH }]);
 }

@@ -2,8 +2,17 @@ import { basename } from 'node:path';
 import { formatValue, type ConfigFault } from './faults.ts';
 import { isObject } from './layers.ts';
 
+const NAME = /\$\([A-Za-z_]\w*\)|^\$[A-Z_][A-Z0-9_]+$|^%[A-Z_][A-Z0-9_]+%$/;
+
 /** Forms that other programs replace: `${NAME}`, `$(NAME)`, `{{ … }}`, and a value that is only `$NAME` or `%NAME%`. */
-const PLACEHOLDER = /\$\{[^}]*\}|\$\([A-Za-z_]\w*\)|\{\{.*\}\}|^\$[A-Z_][A-Z0-9_]+$|^%[A-Z_][A-Z0-9_]+%$/;
+const hasPlaceholder = (text: string): boolean =>
+  NAME.test(text) || hasBrackets(text, '${', '}') || hasBrackets(text, '{{', '}}');
+
+/** In linear time, in contrast to a regular expression: the text may come from a remote command. */
+function hasBrackets(text: string, open: string, close: string): boolean {
+  const start = text.indexOf(open);
+  return start >= 0 && text.includes(close, start + open.length);
+}
 const SHELLS = new Set(['sh', 'ash', 'bash', 'dash', 'ksh', 'zsh', 'busybox']);
 
 /**
@@ -14,7 +23,7 @@ export function findPlaceholders(document: unknown, origin: string): readonly Co
   const faults: ConfigFault[] = [];
   const visit = (value: unknown, key: string, name: string): void => {
     if (typeof value === 'string') {
-      if (PLACEHOLDER.test(value))
+      if (hasPlaceholder(value))
         faults.push({
           key,
           given: formatValue(key, value),

@@ -116,7 +116,12 @@ function formatDigest(
   return `Digest ${parts.join(', ')}`;
 }
 
-const quote = (text: string): string => text.replace(/[\\"]/g, String.raw`\$&`);
+/** A quoted string, one byte per character. Text beyond ISO 8859-1 is sent as UTF-8: cut to bytes, it could end the line. */
+const quote = (text: string): string =>
+  (/[^\0-\xff]/.test(text) ? Buffer.from(text).toString('latin1') : text)
+    // The configuration refuses control characters, and a server that sends them cannot be answered.
+    .replace(/[^\t\x20-\x7e\x80-\xff]/g, '')
+    .replace(/[\\"]/g, String.raw`\$&`);
 
 /**
  * Parses a list of challenges (RFC 9110, section 11.6.1). One header may hold several challenges, separated by the same

@@ -29,7 +29,9 @@ export async function readHead(source: SocketBytes): Promise<ResponseHead> {
       throw new AgentError('camera_unreachable', 'the camera closed the connection before its answer');
     bytesLeft -= line.length + 1;
     if (bytesLeft < 0) throw tooLarge();
-    return line.replace(/\r+$/, '');
+    let { length } = line;
+    while (line[length - 1] === '\r') length -= 1;
+    return line.slice(0, length);
   };
   for (;;) {
     let line = await nextLine();

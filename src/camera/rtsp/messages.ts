@@ -16,6 +16,7 @@ const MAX_SKIPPED_BYTES = 1024;
 const DOLLAR = 0x24;
 const CR = 0x0d;
 const LF = 0x0a;
+const CRLF = Buffer.of(CR, LF);
 const MESSAGE_START = /^(RTSP\/\d|[A-Z_]{3,16} )/;
 const MAX_START_CHARS = 17;
 const HEADER = /^[\w-]+[ \t]*:/;
@@ -120,8 +121,15 @@ export const replaceHeader = (
   ...(value === null ? [] : [`${name}: ${value}`]),
 ];
 
-/** Writes a message with the length of its body, so that the reader sees the same end: another message may follow. */
+/**
+ * Writes a message with the length of its body, so that the reader sees the same end: another message may follow. Throws
+ * `NotRtsp` for a line with a line break in it, which would begin another message.
+ */
 export function serializeRtsp({ startLine, headers, body }: RtspMessage): Buffer {
   const lines = replaceHeader(headers, 'Content-Length', body.length === 0 ? null : String(body.length));
-  return Buffer.concat([Buffer.from([startLine, ...lines, '', ''].join('\r\n'), 'latin1'), body]);
+  // The encoding keeps the lowest byte of a character, so U+010A would become a line break.
+  const bytes = [startLine, ...lines].map((line) => Buffer.from(line, 'latin1'));
+  if (bytes.some((line) => line.includes(LF) || line.includes(CR)))
+    throw new NotRtsp('a line break in a line');
+  return Buffer.concat([...bytes.flatMap((line) => [line, CRLF]), CRLF, body]);
 }

@@ -34,6 +34,18 @@ describe('the address of a camera', () => {
   });
 
   it.each([
+    { username: 'u\r\nTEARDOWN rtsp://10.0.0.9/ RTSP/1.0', password: 'p' },
+    { username: 'u', password: 'p\n' },
+    { username: 'u\u0085' },
+    { url: 'rtsp://u%0d%0aX:p@10.0.0.9/live' },
+    { url: 'rtsp://u:p%00@10.0.0.9/live' },
+  ])('has no control characters in its login: %j', (camera) => {
+    const fault = faultsOf({ url: 'rtsp://10.0.0.9/live', ...camera });
+    expect(fault).toMatch(/^cameras\[0\]\.(url|username|password): .* without control characters/);
+    expect(fault).not.toMatch(/TEARDOWN|%0/);
+  });
+
+  it.each([
     'rtsp://10.0.0.9/live@1',
     'rtsp://10.0.0.9:554/mail@example.org/live',
     'rtsp://cam:554/live@1',

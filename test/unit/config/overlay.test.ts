@@ -179,6 +179,20 @@ describe('patchOverlay', () => {
     expect(next({ ...change, username: 'v', password: 'q' })).toMatch(/"v".*"q"/);
   });
 
+  it.each([{ kind: 'hls' }, { tls: { insecure: true } }, { headers: { 'X-Original-URL': '/reboot' } }])(
+    'drops the address of an earlier command with its login for %j: the change must give the url',
+    (change) => {
+      for (const url of ['http://u:p@cam/1', 'http://:p@cam/1']) {
+        const earlier = { id: 'east', kind: 'http', url };
+        const next = (more: object) =>
+          patchOverlay({ cameras: [earlier] }, { cameras: [{ id: 'east', ...more }] })['cameras'];
+        expect(next({ timeoutS: 3 })).toMatchObject([{ url }]);
+        expect(next(change)).not.toMatchObject([{ url }]);
+        expect(next({ ...change, url })).toMatchObject([{ url }]);
+      }
+    },
+  );
+
   it('removes all settings of a camera for remove: true', () => {
     expect(patchOverlay(before, { cameras: [{ id: 'east', remove: true }] })['cameras']).toHaveLength(1);
     const none = patchOverlay(before, { cameras: [{ id: 'east', remove: true }, { id: 'north', remove: true }] }); // prettier-ignore

@@ -1,6 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { checkPatch } from '../../../src/config/patch.ts';
-import { LOCAL_KEYS } from '../../../src/config/patch.ts';
+import { checkPatch, loadWithOverlay, LOCAL_KEYS } from '../../../src/config/patch.ts';
 import { AgentError } from '../../../src/base/errors.ts';
 
 const KNOWN = new Set(['north']);
@@ -30,6 +29,7 @@ describe('local keys', () => {
     [north({ path: '/etc/shadow' }), /cameras\[0\].path/],
     [north({ password_file: '/etc/shadow' }), /cameras\[0\].password_file/],
     [north({ kind: 'video' }), /cameras\[0\].kind/],
+    [north({ recursive: true }), /cameras\[0\].recursive/],
     [{ cameras: [{ id: 'new', kind: 'directory', path: '/root' }] }, /cameras\[0\].path, cameras\[0\].kind/],
     [{ cameras: [{ id: 'new', kind: 'v4l2', path: '/dev/video9' }] }, /cameras\[0\].path, cameras\[0\].kind/],
   ])('refuses %j', (patch, keys) => {
@@ -79,6 +79,14 @@ describe('invalid patches', () => {
     expect(message).toMatch(/^the change has 5000 faults\n/);
     expect(message).toContain('and 4980 more');
     expect(message.length).toBeLessThan(8000);
+  });
+
+  it('are not loaded when they are too large', () => {
+    const load = () => {
+      throw new Error('loaded');
+    };
+    const overlay = { mqtt: { username: 'x'.repeat(128 * 1024) } };
+    expect(() => loadWithOverlay(overlay, load)).toThrow(/at most 131072 bytes/);
   });
 
   it('does not repeat the given values', () => {

@@ -27,10 +27,10 @@ const masksOf = (configuration: Configuration, id: string): unknown =>
 describe('local privacy masks', () => {
   it.each([
     ['the same address', NORTH.url],
-    ['another login', 'http://x:y@cam.example/a/now.jpg?token=1'],
-    ['upper case, a dot and the port', 'http://CAM.EXAMPLE.:80/a/now.jpg?token=1'],
-    ['a fragment', 'http://cam.example/a/now.jpg?token=1#x'],
-    ['a path with ..', 'http://cam.example/b/../a/now.jpg?token=1'],
+    ['another password', 'http://u:y@cam.example/a/now.jpg?token=1'],
+    ['upper case, a dot and the port', 'http://u:p@CAM.EXAMPLE.:80/a/now.jpg?token=1'],
+    ['a fragment', 'http://u:p@cam.example/a/now.jpg?token=1#x'],
+    ['a path with ..', 'http://u:p@cam.example/b/../a/now.jpg?token=1'],
   ])('of every camera of the host apply to a camera that is added with %s', async (_, url) => {
     const configuration = start();
     await device.applyPatch(configuration, {
@@ -62,6 +62,51 @@ describe('local privacy masks', () => {
     expect(set(configuration, { id: 'north', kind, url })).toBe('config_locked');
     // Without masks, it is allowed.
     expect(set(start({}, [OPEN]), { id: 'spy', kind, url })).toBe('none');
+  });
+
+  it.each([
+    ['a header', { headers: { 'X-Original-URL': '/now.jpg?rotate=180' } }],
+    ['a cookie', { headers: { Cookie: 'view=2' } }],
+    ['another user', { username: 'turned', password: 'p' }],
+    ['a user without a password', { username: 'turned' }],
+    ['another user in the url', { url: NORTH.url.replace('u:p', 'turned:p') }],
+    ['a password without a user in the url', { url: NORTH.url.replace('u:p', ':p') }],
+    ['no login', { url: NORTH.url.replace('u:p@', '') }],
+  ])('keep remote commands from asking for the view with %s', (_, change) => {
+    const configuration = start();
+    const url = 'username' in change ? NORTH.url.replace('u:p@', '') : NORTH.url;
+    for (const id of ['spy', 'north', 'open'])
+      expect(set(configuration, { id, kind: 'http', url, ...change })).toBe('config_locked');
+    // On a listed host and without masks, it is allowed.
+    const hosts = { remote: { cameraHosts: ['cam.example', 'nvr.example'] } };
+    expect(set(start(hosts), { id: 'spy', kind: 'http', url, ...change })).toBe('none');
+    expect(set(start({}, [OPEN]), { id: 'spy', kind: 'http', url, ...change })).toBe('none');
+  });
+
+  it('keep remote commands from asking for the view without the headers of the local file', () => {
+    const headers = { Cookie: 'view=1' };
+    const configuration = start({}, [PIER, { ...OPEN, headers }]);
+    const { url } = OPEN;
+    expect(set(configuration, { id: 'spy', kind: 'http', url })).toBe('config_locked');
+    expect(set(configuration, { id: 'open', url, headers: { cookie: 'view=2' } })).toBe('config_locked');
+    expect(set(configuration, { id: 'open', url, headers: { cookie: 'view=1' }, timeoutS: 3 })).toBe('none');
+  });
+
+  it('allow a new password for the same user', () => {
+    const east = { ...OPEN, id: 'east', username: 'u', password: 'p', privacyMasks: [triangle(0)] };
+    const configuration = () => start({}, [east, NORTH]);
+    expect(set(configuration(), { id: 'east', username: 'v' })).toBe('config_locked');
+    expect(set(configuration(), { id: 'east', password: 'q' })).toBe('none');
+    expect(set(configuration(), { id: 'east', username: 'u', password: 'q' })).toBe('none');
+    expect(set(configuration(), { id: 'north', url: NORTH.url.replace(':p', ':q') })).toBe('none');
+  });
+
+  it('keep remote commands from reading other files of a directory', () => {
+    const north = { id: 'north', kind: 'directory', path: '/var/pictures', privacyMasks: [triangle(0)] };
+    const configuration = start({}, [north]);
+    expect(set(configuration, { id: 'north', replay: 'loop' })).toBe('config_locked');
+    expect(set(configuration, { id: 'north', recursive: true })).toBe('config_locked');
+    expect(set(configuration, { id: 'north', timeoutS: 3 })).toBe('none');
   });
 
   it('keep remote commands from moving the camera, but not from adding masks', async () => {
@@ -153,6 +198,45 @@ it('reports remote settings that new local masks forbid after a restart, too', a
   expect(next.events).toMatchObject([
     { type: 'config_overlay_dropped', context: { cameras: [{ id: 'spy' }] } },
   ]);
+});
+
+describe('saved settings of a camera that no longer fit the local file', () => {
+  const saved = async (configuration: Configuration, camera: object): Promise<void> => {
+    await device.applyPatch(configuration, {
+      logLevel: 'debug',
+      cameras: [camera, { id: 'open', timeoutS: 3 }],
+    });
+    configuration.confirm(null);
+  };
+  const dropped = (id: string): object => ({
+    type: 'config_overlay_dropped',
+    context: { cameras: [{ id }] },
+  });
+
+  it.each([
+    [
+      'one mask too many',
+      { id: 'north', privacyMasks: Array.from({ length: 32 }, (_, index) => triangle(index / 50)) },
+      [{ ...NORTH, privacyMasks: [triangle(0.8)] }, OPEN],
+    ],
+    [
+      'an id in another case',
+      { id: 'EAST', kind: 'simulated' },
+      [NORTH, OPEN, { id: 'east', kind: 'simulated' }],
+    ],
+    [
+      'a 65th camera',
+      { id: 'more', kind: 'simulated' },
+      [OPEN, ...Array.from({ length: 63 }, (_, index) => ({ id: `c${String(index)}`, kind: 'simulated' }))],
+    ],
+  ])('are dropped alone, with an event: %s', async (_, camera, cameras) => {
+    await saved(start({}, [{ ...NORTH, privacyMasks: [] }, OPEN]), camera);
+    const { settings } = start({}, cameras);
+    expect(settings.logLevel).toBe('debug');
+    expect(settings.cameras.map(({ id }) => id)).toEqual(cameras.map(({ id }) => id));
+    expect(settings.cameras.find(({ id }) => id === 'open')?.timeoutS).toBe(3);
+    expect(device.host.events).toMatchObject([dropped(camera.id)]);
+  });
 });
 
 describe('local credentials', () => {

@@ -28,6 +28,16 @@ describe('parseChallenges', () => {
 });
 
 describe('HttpAuth', () => {
+  it('writes each part on one line, of one byte per character', () => {
+    // Cut to one byte, U+010D and U+010A would be a line break.
+    const auth = new HttpAuth({ username: 'a\u010d\u010aé"', password: 'b' });
+    auth.acceptChallenge('Digest realm="r\r\nX: y", nonce="n"');
+    const header = auth.authorize('GET', '/') ?? '';
+    expect(header).toMatch(/^[\x20-\x7e\x80-\xff]*$/);
+    const [, username = ''] = /username="(.*?)", realm="rX: y"/.exec(header) ?? [];
+    expect(Buffer.from(username, 'latin1').toString()).toBe('a\u010d\u010aé\\"');
+  });
+
   it('sends no credentials before the first challenge', () => {
     expect(new HttpAuth({ username: 'a', password: 'b' }).authorize('GET', '/')).toBeNull();
   });

@@ -37,6 +37,11 @@ describe('SocketBytes', () => {
 });
 
 describe('readHead', () => {
+  it('removes all carriage returns at the end of a line, and no others', async () => {
+    const { headers } = await readHead(sourceOf(['HTTP/1.1 200 OK\r\r\nA: b\r\rc\r\r\r\n\r\n']));
+    expect(headers.get('a')).toEqual(['b\r\rc']);
+  });
+
   it('keeps all values of a header, in order, with folded lines', async () => {
     const { status, headers } = await readHead(
       sourceOf(['HTTP/1.1 200 OK\r\nSet: a\r\n b\r\nset: c\r\n: d\r\n e\r\nnone\r\n\r\n']),

@@ -78,3 +78,17 @@ describe('headers', () => {
     expect(Buffer.isBuffer(unit) || unit === undefined ? '' : serializeRtsp(unit).toString()).toBe(SDP);
   });
 });
+
+describe('serializeRtsp', () => {
+  it.each(['a\r\nTEARDOWN rtsp://h/ RTSP/1.0', 'a\nb', 'a\rb', 'a\u010ab', 'a\u010db'])(
+    'refuses a line break in a line: %j',
+    (text) => {
+      const body = Buffer.alloc(0);
+      const write = (startLine: string, header: string) => () =>
+        serializeRtsp({ startLine, headers: [header], body });
+      expect(write('OPTIONS * RTSP/1.0', `Authorization: ${text}`)).toThrow(NotRtsp);
+      expect(write(`OPTIONS ${text} RTSP/1.0`, 'CSeq: 1')).toThrow(NotRtsp);
+      expect(write('OPTIONS * RTSP/1.0', 'CSeq: é')()).toHaveLength(31);
+    },
+  );
+});
