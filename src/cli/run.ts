@@ -76,7 +76,9 @@ export async function runAgent(
         },
       );
     };
-    const agent = await startWithRetries(start, configuration, isRestart, signal);
+    // Another program may hold a port that a remote command has set: wait for it before that setting is dropped.
+    const mayWait = isRestart || configuration.isRemote;
+    const agent = await startWithRetries(start, configuration, mayWait, signal);
     if (agent === null) return EXIT.ok;
     restartBackoff.started();
     await untilAborted(AbortSignal.any([signal, restart.signal]));
@@ -90,14 +92,14 @@ export async function runAgent(
   }
 }
 
-/** Resolves with null when the signal fires first. If the agent does not start with settings on trial, undoes the trial. */
+/** Resolves with null when the signal fires first. If the agent does not start with settings of remote commands, tries without. */
 async function startWithRetries(
   start: () => Promise<Agent>,
   configuration: Configuration,
-  isRestart: boolean,
+  mayWait: boolean,
   signal: AbortSignal,
 ): Promise<Agent | null> {
-  const heldUntilMonoMs = systemClock.monoMs() + (isRestart ? MAX_HELD_MS : 0);
+  const heldUntilMonoMs = systemClock.monoMs() + (mayWait ? MAX_HELD_MS : 0);
   const backoff = new Backoff(START_RETRY, { clock: systemClock, random: () => 1 });
   for (;;) {
     try {

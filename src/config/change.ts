@@ -15,11 +15,15 @@ const LIVE =
   /^(logLevel$|cameras\.|heartbeat\.|health\.|store\.|model\.(maxKbPerS$|probation\.)|update\.(auto$|window\.|probation\.)|mqtt\.homeAssistant\.)/;
 const LINK = /^mqtt\.(url|protocolVersion|clientId|username|password|passwordFile|ca|cert|key)$/;
 
-export function compareSettings(from: Settings, to: Settings): Change {
-  const keys = [
+/** `given`: keys that count as changed, also if their values are equal. */
+export function compareSettings(from: Settings, to: Settings, given: readonly string[] = []): Change {
+  const changed = [
     ...changedKeys({ ...from, cameras: null }, { ...to, cameras: null }, ''),
     ...changedCameras(from.cameras, to.cameras),
   ];
+  // A new camera is one key, which stands for all keys of the camera.
+  const isListed = (key: string): boolean => changed.some((one) => key === one || key.startsWith(`${one}.`));
+  const keys = [...changed, ...given.filter((key) => !isListed(key))];
   // The embedded broker starts and stops with the agent.
   const isEmbedded = from.mqtt.url.length === 0 || to.mqtt.url.length === 0;
   const live = keys.filter((key) => LIVE.test(key));

@@ -7,15 +7,15 @@ import type { EventDraft } from '../contract/states.ts';
 import { compareSettings, type Change } from './change.ts';
 import type { ConfigFault } from './faults.ts';
 import { KnownSecrets } from './known-secrets.ts';
-import { loadLocal, refuseNewFaults, type LocalConfiguration, type LocalInput } from './load.ts';
+import { loadLocal, loadUsable, withoutOverlay, type LocalConfiguration, type LocalInput } from './load.ts';
 import { configChange, confirmedEvent, configView, overlayDroppedEvents, undoneEvent } from './messages.ts';
-import { checkPatch, dropRedacted, loadWithOverlay, patchOverlay } from './patch.ts';
 import { onceDelivered } from './once-delivered.ts';
-import { checkPlannedWork } from './planned-work.ts';
-import { computeConfigDigest, redactSettings } from './redact.ts';
+import { planChange } from './plan-change.ts';
+import { computeConfigDigest } from './redact.ts';
 import type { Settings } from './schema.ts';
 import type { SettingsHost } from './settings-host.ts';
 import { Trial, type UndoReason } from './trial.ts';
+import { whenNotBusy } from './when-not-busy.ts';
 
 export interface ConfigurationOptions extends LocalInput {
   /** How long the broker may be unreachable during a trial, seconds. */
@@ -27,8 +27,6 @@ export interface ConfigurationOptions extends LocalInput {
 const BROKER_PATIENCE_S = 60;
 const ANSWER_PATIENCE_MS = 3000;
 const CHECK_EVERY_MS = 500;
-const MAX_CONFIRM_WAIT_MS = 5000;
-const CONFIRM_RETRY_MS = 100;
 
 /**
  * The settings in force: the local configuration with the overlay of remote commands. A change runs on trial and is undone
@@ -46,6 +44,8 @@ export class Configuration {
   /** Events to raise when a host attaches. */
   #events: EventDraft[] = [];
   #isRecovered = false;
+  /** Measured by parts that ran before. A restart must not reset the limit of planned work. */
+  #frameMs: number | null = null;
   readonly #secrets = new KnownSecrets();
 
   /** Reads the configuration and writes nothing. Throws `config_invalid`. */
@@ -89,6 +89,7 @@ export class Configuration {
     if (running === this.#settings) this.#trial?.markApplied();
     else void this.#apply(compareSettings(running, this.#settings));
     return () => {
+      this.#measuredFrameMs();
       if (this.#host === host) this.#host = null;
     };
   }
@@ -108,29 +109,16 @@ export class Configuration {
    */
   set(patch: unknown, withinS: number): Deferred<ConfigChange> {
     if (this.#trial) throw busy('another change is on trial');
-    const { saved, files, loadWith } = this.#local;
-    const cameraIds = new Set(this.#settings.cameras.map(({ id }) => id));
-    const checked = checkPatch(patch, cameraIds);
-    const overlay = patchOverlay(saved.overlay, dropRedacted(checked, { ...redactSettings(this.#settings) }));
-    const settings = loadWithOverlay(overlay, loadWith);
-    checkPlannedWork(this.#settings, settings, this.#host?.frameMs() ?? null);
-    // Limits of the store are not part of the trial: the records that they delete cannot be restored.
-    const onTrial: Settings = Object.freeze({ ...settings, store: this.#settings.store });
-    const change = compareSettings(this.#settings, onTrial);
-    const onConfirm = compareSettings(onTrial, settings);
-    if (change.keys.length + onConfirm.keys.length === 0) {
-      const unchanged = { overlay, trial: saved.trial };
-      files.confirm(unchanged);
-      this.#local = { ...this.#local, saved: unchanged };
-      return { answer: configChange(null, change, onConfirm), begin: () => undefined };
-    }
+    const planned = planChange(patch, this.#settings, this.#local, this.#measuredFrameMs());
+    const { change, onConfirm, overlay } = planned;
+    if (planned.isEmpty) return { answer: configChange(null, change, onConfirm), begin: () => undefined };
     const { brokerPatienceS = BROKER_PATIENCE_S } = this.#options;
     const connected = this.#isConnected();
     const trial = new Trial(
       { id: randomUUID(), change, onConfirm, overlay, withinS, brokerPatienceS, connected },
       { clock: this.#clock },
     );
-    files.writeTrial({ id: trial.id, keys: trial.keys });
+    this.#local.files.writeTrial({ id: trial.id, keys: trial.keys });
     this.#trial = trial;
     void this.#watch(trial);
     const answer = configChange({ trial, withinS }, change, onConfirm);
@@ -163,41 +151,50 @@ export class Configuration {
   }
 
   /** Like `confirm`, but waits some seconds until the change is in force: the command may arrive earlier. */
-  async confirmWhenInForce(id: string | null, signal: AbortSignal): Promise<ConfigConfirmed> {
-    const untilMonoMs = this.#clock.monoMs() + MAX_CONFIRM_WAIT_MS;
-    for (;;) {
-      try {
-        return this.confirm(id);
-      } catch (thrown) {
-        const isEarly = asAgentError(thrown).code === 'config_busy' && this.#clock.monoMs() < untilMonoMs;
-        if (!isEarly) throw thrown;
-      }
-      await this.#clock.sleep(CONFIRM_RETRY_MS, signal);
-    }
+  confirmWhenInForce(id: string | null, signal: AbortSignal): Promise<ConfigConfirmed> {
+    return whenNotBusy(() => this.confirm(id), { clock: this.#clock }, signal);
   }
 
-  /** Restarts all parts with the local configuration read again. Throws `config_invalid` before anything stops. */
+  /** Undoes a trial, and restarts all parts with the local files read again. Throws `config_invalid` before anything stops. */
   restart(): Deferred<Restarting> {
-    const trial = this.#trial;
-    const fresh = trial ? null : loadLocal(this.#options);
-    refuseNewFaults(fresh?.fileFaults ?? [], this.#local.fileFaults);
-    if (fresh?.overlayFault != null)
-      throw new AgentError('config_invalid', `the overlay cannot be used: ${fresh.overlayFault}`);
+    loadUsable(this.#options, this.#local.fileFaults);
     const begin = (): void => {
-      if (fresh && !this.#trial) {
+      this.#endUndone('interrupted');
+      try {
+        // Only now: a change may have been confirmed since the command.
+        const fresh = loadUsable(this.#options, this.#local.fileFaults);
         this.#local = fresh;
         this.#settings = fresh.settings;
         this.#events.push(...overlayDroppedEvents(null, fresh.refused));
+        this.#secrets.allow(fresh.refused.map(({ id }) => id));
+      } catch {
+        // The file has become invalid since the command: the parts restart with the settings in force.
       }
       this.#host?.restart();
     };
     return { answer: { restarting: true }, begin: this.#onceDelivered(begin) };
   }
 
-  /** Reports why the parts do not start with the settings. Returns true if it has undone a trial: starting may work now. */
+  /** True if settings of remote commands are in force, or on trial. */
+  get isRemote(): boolean {
+    return this.#trial !== null || Object.keys(this.#local.saved.overlay).length > 0;
+  }
+
+  /**
+   * Reports why the parts do not start with the settings. Returns true if starting may work now: it has undone a trial, or
+   * it has replaced the settings by the local ones, so that the device stays reachable. If the parts then start, `attach`
+   * sets the overlay file aside.
+   */
   handleStartFailure(failure: AgentError): boolean {
-    if (!this.#trial) return false;
-    this.#undo('start_failed', failure);
+    if (this.#trial) {
+      this.#undo('start_failed', failure);
+      return true;
+    }
+    // The store does not depend on the overlay.
+    if (!this.isRemote || failure.code === 'store_locked' || failure.code === 'store_failed') return false;
+    this.#local = withoutOverlay(this.#local, `the agent does not start with it: ${failure.message}`);
+    this.#settings = this.#local.settings;
+    this.#isRecovered = false;
     return true;
   }
 
@@ -209,6 +206,10 @@ export class Configuration {
 
   #isConnected(): boolean {
     return this.#host?.isConnected() ?? false;
+  }
+
+  #measuredFrameMs(): number | null {
+    return (this.#frameMs = this.#host?.frameMs() ?? this.#frameMs);
   }
 
   #begin(trial: Trial): void {
@@ -244,19 +245,25 @@ export class Configuration {
   }
 
   #undo(reason: UndoReason, failure: AgentError | null = null): void {
+    const undoing = this.#endUndone(reason, failure);
+    if (undoing) void this.#apply(undoing);
+  }
+
+  /** Ends a trial with the former settings. Returns what the parts must undo; null for nothing. */
+  #endUndone(reason: UndoReason, failure: AgentError | null = null): Change | null {
     const trial = this.#trial;
-    if (!trial) return;
+    if (!trial) return null;
     this.#end(trial);
     const { from } = trial.change;
     this.#raise(undoneEvent(trial.id, trial.keys, reason, failure));
-    if (!trial.hasBegun) return;
+    if (!trial.hasBegun) return null;
     const undoing = compareSettings(this.#settings, from);
     this.#settings = from;
-    void this.#apply(undoing);
+    return undoing;
   }
 
-  #end(trial: Trial): void {
-    trial.end();
+  #end(trial: Trial | null): void {
+    trial?.end();
     this.#trial = null;
     try {
       this.#local.files.deleteTrial();
@@ -280,14 +287,12 @@ export class Configuration {
     const { files, overlayFault, refused, saved } = this.#local;
     const quarantined = overlayFault === null ? null : files.quarantine(overlayFault, this.#clock.nowMs());
     this.#events.push(...overlayDroppedEvents(quarantined, refused));
+    this.#secrets.allow(refused.map(({ id }) => id));
     const trial = files.readTrial();
     if (!trial) return;
+    this.#secrets.allow(trial.keys);
     if (trial.id !== saved.trial) this.#events.push(undoneEvent(trial.id, trial.keys, 'interrupted'));
-    try {
-      files.deleteTrial();
-    } catch {
-      // The trial file is harmless.
-    }
+    this.#end(null);
   }
 }
 

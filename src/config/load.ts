@@ -184,6 +184,8 @@ export interface LocalConfiguration {
   readonly refused: readonly RefusedCamera[];
   /** Faults of the files of the broker, where they are tolerated. */
   readonly fileFaults: readonly ConfigFault[];
+  /** The settings without the overlay. */
+  readonly local: Pick<LocalConfiguration, 'settings' | 'fileFaults'>;
   /**
    * Loads the settings with another overlay over the same file and environment. Throws `config_invalid`, also for faults of
    * files that the settings in force do not have, and `config_locked` for cameras that the local configuration does not allow.
@@ -194,6 +196,25 @@ export interface LocalConfiguration {
 export interface LocalInput extends Omit<SettingsInput, 'overlay' | 'document' | 'fileFaults'> {
   /** True: faults of the files of the broker are only reported. Default: they are thrown. */
   readonly toleratesFileFaults?: boolean;
+}
+
+/** The local settings alone; `overlayFault` tells why. The overlay file stays as it is. */
+export const withoutOverlay = (before: LocalConfiguration, overlayFault: string): LocalConfiguration => ({
+  ...before,
+  ...before.local,
+  saved: { overlay: {}, trial: null },
+  overlayFault,
+});
+
+/**
+ * As `loadLocal`. Throws `config_invalid` also for an unusable overlay, and for faults of files of keys that have none in
+ * `before`.
+ */
+export function loadUsable(input: LocalInput, before: readonly ConfigFault[]): LocalConfiguration {
+  const loaded = loadLocal(input);
+  refuseNewFaults(loaded.fileFaults, before);
+  if (loaded.overlayFault === null) return loaded;
+  throw new AgentError('config_invalid', `the overlay cannot be used: ${loaded.overlayFault}`);
 }
 
 /**
@@ -239,7 +260,7 @@ export function loadLocal({ toleratesFileFaults = false, ...input }: LocalInput)
       try {
         const loaded = withOverlay(saved.overlay);
         const loadWith = loadOver(loaded.fileFaults);
-        return { ...loaded, files, saved, overlayFault: null, refused, loadWith };
+        return { ...loaded, local, files, saved, overlayFault: null, refused, loadWith };
       } catch (thrown) {
         const misfits = findMisfits(getConfigFaults(asAgentError(thrown)), saved.overlay, local.settings);
         if (misfits.length === 0) throw thrown;
@@ -251,12 +272,12 @@ export function loadLocal({ toleratesFileFaults = false, ...input }: LocalInput)
     const keys = getConfigFaults(error).map(({ key }) => key);
     const overlayFault = keys.length > 0 ? `it does not fit: ${keys.slice(0, 10).join(', ')}` : error.message;
     const saved = { overlay: {}, trial: null };
-    return { ...local, files, saved, overlayFault, refused: [], loadWith: loadOver(local.fileFaults) };
+    return { ...local, local, files, saved, overlayFault, refused: [], loadWith: loadOver(local.fileFaults) };
   }
 }
 
 /** Throws `config_invalid` for the faults of keys that had none before: a change must not bring them. */
-export function refuseNewFaults(faults: readonly ConfigFault[], before: readonly ConfigFault[]): void {
+function refuseNewFaults(faults: readonly ConfigFault[], before: readonly ConfigFault[]): void {
   const known = new Set(before.map(({ key }) => key));
   const added = faults.filter(({ key }) => !known.has(key));
   if (added.length > 0) throw configInvalid(added);

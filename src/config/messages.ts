@@ -58,7 +58,7 @@ const UNDO_TEXTS: Readonly<Record<UndoReason, string>> = {
   broker_lost: 'the broker was unreachable with it',
   start_failed: 'the agent does not start with it',
   not_applied: 'it could not be applied',
-  interrupted: 'the agent stopped before it was confirmed',
+  interrupted: 'the agent stopped or restarted before it was confirmed',
 };
 
 /** `failure`: why the change could not be applied, or why the agent did not start with it. */

@@ -117,8 +117,48 @@ export const isRedacted = (text: unknown, kind: SecretKind): boolean =>
 /** A secret as everybody may see it. */
 export const redactSecret: Change = (text, kind) => (kind === 'address' ? redactAddress(text) : MASK);
 
-/** Removes the secrets of the settings from a text, and reduces addresses to scheme, host and port. */
-export function createRedact(settings: Settings): Scrub {
+/**
+ * The keys of a patch that give a secret, as `Change.keys` names them: `mqtt.password`, `cameras.north.url`. An address
+ * without a hidden part is none. Nulls are none.
+ */
+export function listGivenSecrets(patch: Readonly<Record<string, unknown>>): readonly string[] {
+  const { cameras, ...rest } = patch;
+  const list = Array.isArray(cameras) ? (cameras as readonly unknown[]).filter(isObject) : [];
+  return [
+    ...givenIn(rest, ''),
+    ...list.flatMap(({ id, ...camera }) =>
+      Object.entries(camera)
+        .filter(([name, value]) => hasSecret(value, `cameras[0].${name}`))
+        .map(([name]) => `cameras.${String(id)}.${name}`),
+    ),
+  ];
+}
+
+const givenIn = (group: Readonly<Record<string, unknown>>, prefix: string): readonly string[] =>
+  Object.entries(group).flatMap(([name, value]) => {
+    const key = `${prefix}${name}`;
+    if (isObject(value)) return givenIn(value, `${key}.`);
+    return hasSecret(value, key) ? [key] : [];
+  });
+
+function hasSecret(value: unknown, key: string): boolean {
+  let isFound = false;
+  mapSecrets(
+    value,
+    (text, kind) => {
+      isFound ||= redactSecret(text, kind) !== text;
+      return text;
+    },
+    key,
+  );
+  return isFound;
+}
+
+/**
+ * Removes the secrets of the settings from a text, and reduces addresses to scheme, host and port. `names`: texts that
+ * everybody may read, and whose parts are therefore no secrets.
+ */
+export function createRedact(settings: Settings, names: readonly string[] = publicTexts(settings)): Scrub {
   const found: string[] = [];
   const addresses: string[] = [];
   mapSecrets(settings, (text, kind) => {
@@ -131,14 +171,13 @@ export function createRedact(settings: Settings): Scrub {
     return text;
   });
   found.push(...settings.cameras.flatMap(({ command }) => secretsOfArguments((command ?? []).slice(1))));
-  const names = publicTexts(settings);
   const scrub = createScrub(found.filter((secret) => !names.some((name) => name.includes(secret))));
   const reduce = createAddressRedaction(addresses);
   return (text) => scrub(reduce(text));
 }
 
 /** Texts that stand in topics and messages. A part of them is no secret, also if it is used as a password. */
-const publicTexts = ({ site, device, mqtt, stateDir, cameras }: Settings): readonly string[] => [
+export const publicTexts = ({ site, device, mqtt, stateDir, cameras }: Settings): readonly string[] => [
   ...[site, device, mqtt.base, mqtt.clientId, stateDir, 'swellsight', ...Object.keys(ERROR_CODES)],
   ...cameras.flatMap(({ id, kind }) => [id, kind]),
 ];

@@ -1,6 +1,6 @@
 import type { Camera, Settings } from '../config/schema.ts';
 import { redactSettings } from '../config/redact.ts';
-import { createRedact } from '../config/secret-keys.ts';
+import { createRedact, publicTexts } from '../config/secret-keys.ts';
 import type { Diagnostics, LastStop, LogEntry } from '../contract/diagnostics.ts';
 import type { Health } from '../contract/health.ts';
 import type { OutboxView } from '../contract/outbox.ts';
@@ -32,7 +32,10 @@ export interface DiagnosticsInput {
 /** The report of the `diagnostics` command: no secrets, at most `maxBytes`. Parts that do not fit are omitted and named. */
 export function buildDiagnostics(input: DiagnosticsInput): Diagnostics {
   const { settings, store, link } = input;
-  const redact = createRedact(settings);
+  const events = orNull(() => store.events.recent(MAX_EVENTS)) ?? [];
+  // An event may name a camera that the settings do not have any more. Its id is no secret.
+  const ids = events.map(({ context }) => context['camera']).filter((id) => typeof id === 'string');
+  const redact = createRedact(settings, [...publicTexts(settings), ...ids]);
   const { heapUsed, external } = process.memoryUsage();
   const report: Diagnostics = {
     schema: 'swellsight.diagnostics/1',
@@ -57,7 +60,7 @@ export function buildDiagnostics(input: DiagnosticsInput): Diagnostics {
     },
     store: orNull(() => storeFigures(store)),
     outbox: orNull(input.outbox),
-    events: (orNull(() => store.events.recent(MAX_EVENTS)) ?? []).map((event) => eventLine(event, redact)),
+    events: events.map((event) => eventLine(event, redact)),
     log: input.log.map((entry) => ({
       ...entry,
       message: redact(entry.message),

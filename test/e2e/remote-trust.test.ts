@@ -108,6 +108,25 @@ describe('Somebody who may send commands', { timeout: 240_000 }, () => {
       }
   });
 
+  it('learns neither the answer of a server in the network, nor whether a word of it is a secret', async () => {
+    await using server = await httpServer((_request, response) =>
+      response.end('the words are swordfish and marlin'),
+    ).then((one) => Object.assign(one, { [Symbol.asyncDispose]: () => one.stop() }));
+    await using device = await Device.start([
+      { id: 'north', kind: 'http', url: `${server.url}/1`, username: 'u', password: 'swordfish', ...FAST },
+    ]);
+    await device.change({ id: 'swordfish', kind: 'http', url: `${server.url}/2`, ...FAST });
+    const published = (): string => {
+      const own = device.operator.messages.filter(({ topic }) => !topic.includes('/cmd'));
+      return own.map(({ topic, payload }) => `${topic} ${payload.toString()}`).join('\n');
+    };
+    const event = 'Camera swordfish is down: the response is text and not an image.';
+    await until(() => published().includes(event), event, 60_000);
+    const { result } = await device.operator.run('diagnostics');
+    expect(JSON.stringify(result)).toContain(event);
+    expect(published() + JSON.stringify(result)).not.toMatch(/the words are|Camera \*\*\*/);
+  });
+
   it('sends no local password to another port or path of the camera', async () => {
     const frame = await redFrame();
     const seen: string[] = [];

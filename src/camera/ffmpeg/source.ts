@@ -82,8 +82,11 @@ export class FfmpegSource extends FrameSource {
     const { code, detail, hint } = classifyFailure(this.#program.stderrTail(), this.frameCount > 0);
     if (code === 'camera_timeout' && this.#isSilent) return silenceError();
     const reason = this.#options.redact(detail);
-    return new AgentError(code, reason === '' ? 'ffmpeg ended' : `ffmpeg ended: ${reason}`, {
-      context: { exitCode: exit.code, signal: exit.signal, frames: this.frameCount },
+    const context = { exitCode: exit.code, signal: exit.signal, frames: this.frameCount };
+    // ffmpeg may repeat text of the stream. That of another server must not be in the message, which is published.
+    const isOwn = !relay && reason !== '';
+    return new AgentError(code, isOwn ? `ffmpeg ended: ${reason}` : 'ffmpeg ended', {
+      context: relay ? { ...context, answer: reason } : context,
       ...(hint === null ? {} : { hint }),
     });
   }

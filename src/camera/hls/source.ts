@@ -98,8 +98,9 @@ export class HlsSource extends FrameSource {
     // Without this end, a stream that cannot be read any more would start one ffmpeg after the other.
     if (this.frameCount > 0 && this.#emptyParts < MAX_EMPTY_PARTS) return;
     const { code, detail, hint } = classifyFailure(program.stderrTail(), false);
-    throw new AgentError(code, `ffmpeg cannot read the segments: ${redact(detail)}`, {
-      context: { exitCode: exit.code, signal: exit.signal },
+    throw new AgentError(code, 'ffmpeg cannot read the segments', {
+      // ffmpeg may repeat text of the stream, which must not be in the message: it is published.
+      context: { exitCode: exit.code, signal: exit.signal, answer: redact(detail) },
       ...(hint === null ? {} : { hint }),
     });
   }

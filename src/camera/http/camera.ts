@@ -80,10 +80,11 @@ export class HttpCamera implements Camera {
     const { bytes, fault } = await readSnapshot(response, { clock: this.#clock }, signal);
     if (bytes.length === 0) throw new AgentError('camera_no_frame', 'the response is empty');
     if (detectImageType(bytes) === null) {
-      const text = excerptOf(bytes, this.#redact);
-      const found = text === null ? 'is not a JPEG, PNG or WebP image' : `is text and not an image: ${text}`;
+      const answer = excerptOf(bytes, this.#redact);
+      const found = answer === null ? 'is not a JPEG, PNG or WebP image' : 'is text and not an image';
+      // The text stays out of the message, which is published: remote commands may set the address of any server.
       throw new AgentError('camera_codec', `the response ${found}`, {
-        context: { contentType: response.header('content-type') },
+        context: { contentType: response.header('content-type'), ...(answer !== null && { answer }) },
       });
     }
     this.#previous = {

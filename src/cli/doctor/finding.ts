@@ -62,10 +62,11 @@ const faultFinding =
 export const warnFinding = faultFinding('warn');
 export const failFinding = faultFinding('fail');
 
-/** Converts an error to a finding with the message, the code, and the hint of the code. */
+/** Converts an error to a finding with the message, the code, the hint of the code, and what a camera answered. */
 export function errorFinding(check: CheckName, thrown: unknown): Finding {
   const error = asAgentError(thrown);
-  const reason = error.context['reason'];
-  const detail = typeof reason === 'string' ? `${error.message} (${reason})` : error.message;
+  const { reason, answer } = error.context;
+  const message = typeof answer === 'string' && answer !== '' ? `${error.message}: ${answer}` : error.message;
+  const detail = typeof reason === 'string' ? `${message} (${reason})` : message;
   return failFinding(check, `${detail} [${error.code}]`, error.hint);
 }

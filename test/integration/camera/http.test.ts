@@ -160,7 +160,13 @@ describe('HttpCamera with snapshots', () => {
         response.writeHead(200, { 'content-type': 'image/jpeg' }).end('<html>log in</html>');
       else response.writeHead(200, { 'content-type': 'text/html' }).end(image);
     });
-    expect(await failureCode(open(`${server.url}/page`))).toBe('camera_codec');
+    const { failure } = await captureBurst(open(`${server.url}/page`));
+    expect(failure).toMatchObject({
+      code: 'camera_codec',
+      // Events publish the message: it must not have the text of a server whose address a remote command has set.
+      message: 'the response is text and not an image',
+      context: { answer: '<html>log in</html>' },
+    });
     expect(await failureCode(open(`${server.url}/odd`))).toBeNull();
   });
 

@@ -142,12 +142,13 @@ describe('a change on trial', () => {
     expect(everyS(configuration.settings)).toBe(60);
   });
 
-  it('starts no trial for a change without effect', () => {
+  it('starts no trial for a change without effect', async () => {
     const configuration = device.start();
-    expect(configuration.set({ logLevel: 'info' }, 60).answer).toMatchObject({ trial: null, changed: [] });
     expect(configuration.set({}, 60).answer).toMatchObject({ trial: null, changed: [] });
+    await device.applyPatch(configuration, { logLevel: 'debug' });
+    configuration.confirm(null);
+    expect(configuration.set({ logLevel: 'debug' }, 60).answer).toMatchObject({ trial: null, changed: [] });
     expect(configuration.view().trial).toBeNull();
-    expect(configuration.view().overlay).toEqual({ logLevel: 'info' });
   });
 
   it('applies limits of the store on confirmation, because deleted records cannot be restored', async () => {
@@ -265,43 +266,5 @@ describe('a change that needs a restart', () => {
     });
     // Undoing fails too, so that a restart is needed.
     expect(device.host.restarts).toBe(1);
-  });
-});
-
-describe('restart', () => {
-  it('reads the local file again, and restarts after the answer', async () => {
-    const configuration = device.start();
-    device.writeFile({ logLevel: 'warn' });
-    const { answer, begin } = configuration.restart();
-    expect([answer, device.host.restarts]).toEqual([{ restarting: true }, 0]);
-    begin();
-    begin();
-    await device.clock.pass(5000);
-    expect([device.host.restarts, configuration.settings.logLevel]).toEqual([1, 'warn']);
-  });
-
-  it('is refused when the local file has become invalid', () => {
-    const configuration = device.start();
-    device.writeFile({ logLevel: 'loud' });
-    expect(thrownCode(() => configuration.restart())).toBe('config_invalid');
-  });
-
-  it('is needed for a change of the local file: a remote change does not load it', async () => {
-    const configuration = device.start();
-    device.writeFile({ site: 'elsewhere' });
-    await device.applyPatch(configuration, FASTER);
-    expect(configuration.settings.site).toBe('local');
-    expect(device.host.changes[0]?.keys).toEqual(['cameras.north.schedule']);
-  });
-
-  it('keeps a trial', async () => {
-    const configuration = device.start();
-    const id = await device.applyPatch(configuration, FASTER);
-    configuration.restart().begin();
-    expect(device.host.restarts).toBe(1);
-    const next = new RecordingHost();
-    configuration.attach(next, configuration.settings);
-    configuration.confirm(id);
-    expect(everyS(configuration.settings)).toBe(20);
   });
 });

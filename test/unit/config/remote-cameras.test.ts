@@ -294,4 +294,13 @@ describe('the work that remote commands plan', () => {
     expect(limited({ id: 'open', schedule: { everyS: 2 } })).toBe('config_invalid');
     expect(limited({ id: 'fast', burst: { frames: 20, intervalS: 0 }, timeoutS: 3 })).toBe('none');
   });
+
+  it('is limited by the same time after a restart of the parts', () => {
+    const configuration = start({}, [{ ...OPEN, schedule: { everyS: 3 } }]);
+    const detach = configuration.attach(device.host, configuration.settings);
+    device.host.medianFrameMs = 400;
+    detach();
+    configuration.attach(new RecordingHost(), configuration.settings);
+    expect(set(configuration, camera(2, 1))).toBe('config_invalid');
+  });
 });

@@ -103,6 +103,13 @@ describe('buildDiagnostics', () => {
     expect(made.settings).toMatchObject({ stateDir: expect.any(String), heartbeat: { intervalS: 30 } });
   });
 
+  it('does not tell whether the id of a former camera is a secret', () => {
+    const message = `Camera ${SECRET} is up.`;
+    const context = { camera: SECRET };
+    state.store.raise({ type: 'camera_state', severity: 'info', code: 'up', message, context });
+    expect(report().events).toEqual([expect.objectContaining({ message })]);
+  });
+
   it('contains no secret of the settings, in any field', () => {
     state.store.raise({
       type: 'x',
