@@ -106,9 +106,9 @@ export class SimulatedAgents {
   async #stop(): Promise<void> {
     const ending = this.#process;
     this.#process = null;
-    ending?.commands.stop();
+    const stopped = ending?.commands.stop();
     ending?.stop.abort();
-    await ending?.running;
+    await Promise.all([stopped, ending?.running]);
   }
 
   #publish(): void {
