@@ -118,7 +118,8 @@ describe('Staged rollout of the agent over twenty simulated devices', () => {
     expect(result.code, result.stderr).toBe(1);
     expect(summary(result)).toMatchObject({ committed: 0, halted: true });
     const { failed, waiting } = summary(result) as { failed: number; waiting: number };
-    expect([failed + waiting, failed >= 1 && failed <= 2]).toEqual([COUNT, true]);
+    // Only the two canaries got it. The second one may not have failed yet.
+    expect([waiting, failed >= 1 && failed <= 2]).toEqual([COUNT - 2, true]);
     // The second canary may still be on its way back.
     const isBack = (): boolean =>
       started().filter((versions) => versions === `1.0.0 ${GOOD} ${GOOD}`).length >= failed;
