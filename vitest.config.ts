@@ -2,10 +2,13 @@ import { availableParallelism, totalmem } from 'node:os';
 import { defineConfig } from 'vitest/config';
 import { LongestFirst } from './scripts/check/longest-first.ts';
 
-/** Most tests wait for brokers, cameras and deadlines. A worker with its agents needs a gigabyte. */
+/**
+ * Most tests wait for brokers, cameras and deadlines; with more workers than these, deadlines pass on two cores. A worker with
+ * its agents needs a gigabyte.
+ */
 const WORKERS = Math.max(
   1,
-  Math.min(8, Math.ceil(2.5 * availableParallelism()), Math.floor(totalmem() / 2 ** 30)),
+  Math.min(8, Math.ceil(1.5 * availableParallelism()), Math.floor(totalmem() / 2 ** 30)),
 );
 /** These tests have no state outside of their objects: one process runs many files, and loads the modules once. */
 const SHARING = ['test/unit/**/*.test.ts', 'test/integration/http/**/*.test.ts'];

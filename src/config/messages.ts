@@ -88,16 +88,17 @@ export function overlayDroppedEvents(
   quarantined: QuarantinedOverlay | null,
   refused: readonly RefusedCamera[],
 ): readonly EventDraft[] {
-  const event = { type: 'config_overlay_dropped', code: 'config_overlay_dropped' };
   const all: EventDraft = {
-    ...event,
+    type: 'config_overlay_dropped',
     severity: 'error',
+    code: 'config_overlay_dropped',
     message: 'The settings of remote commands cannot be used; only the local configuration is in force.',
     context: { ...quarantined },
   };
   const some: EventDraft = {
-    ...event,
+    type: 'config_overlay_dropped',
     severity: 'warning',
+    code: 'config_overlay_dropped',
     message:
       'The local configuration does not allow the remote settings of some cameras; they are not in force.',
     context: { cameras: refused.map(({ id, reason }) => ({ id, reason })) },
