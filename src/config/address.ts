@@ -1,3 +1,4 @@
+import { portOrDefault } from '../base/default-port.ts';
 import { isLoopback } from './schema.ts';
 
 /** An address of a camera or a broker, written in one way. */
@@ -10,17 +11,6 @@ interface Address {
   readonly path: string;
 }
 
-const DEFAULT_PORTS: Readonly<Record<string, string>> = {
-  'http:': '80',
-  'https:': '443',
-  'rtsp:': '554',
-  'rtsps:': '322',
-  'mqtt:': '1883',
-  'mqtts:': '8883',
-  'ws:': '80',
-  'wss:': '443',
-};
-
 function parseAddress(value: unknown): Address | null {
   const url = typeof value === 'string' ? URL.parse(value) : null;
   // URL writes a host in one way only for http: of rtsp and mqtt it keeps `CAM`, `0x7f.1` and `cam%2e`.
@@ -29,7 +19,7 @@ function parseAddress(value: unknown): Address | null {
   return {
     scheme: url.protocol,
     host: toIPv4(host.replace(/\.$/, '')),
-    port: url.port === '' ? (DEFAULT_PORTS[url.protocol] ?? '') : url.port,
+    port: String(portOrDefault(url) ?? ''),
     path: `${url.pathname === '' ? '/' : url.pathname}${url.search}`,
   };
 }

@@ -1,10 +1,10 @@
-const DEFAULT_PORTS: Readonly<Record<string, number>> = { 'rtsp:': 554, 'rtsps:': 322 };
+import { portOrDefault } from '../../base/default-port.ts';
 
 export const isRtspAddress = ({ protocol, hostname }: URL): boolean =>
-  protocol in DEFAULT_PORTS && hostname !== '';
+  /^rtsps?:$/.test(protocol) && hostname !== '';
 
 /** The port of the address, or that of its scheme. */
-export const portOf = ({ protocol, port }: URL): number => Number(port) || (DEFAULT_PORTS[protocol] ?? 554);
+export const portOf = (url: URL): number => portOrDefault(url) || 554;
 
 /** True for the same scheme, host and port. `URL` knows neither the default ports of RTSP nor the case of its hosts. */
 export const isSameOrigin = (a: URL, b: URL): boolean =>

@@ -1,3 +1,4 @@
+import { portOrDefault } from '../../base/default-port.ts';
 import { AgentError } from '../../base/errors.ts';
 import { QOS_NOT_SUPPORTED } from './broker-features.ts';
 
@@ -203,20 +204,11 @@ export class HungUpError extends Error {
   readonly code = 'hung_up';
 }
 
-const DEFAULT_PORTS: Readonly<Record<string, number>> = {
-  mqtt: 1883,
-  tcp: 1883,
-  mqtts: 8883,
-  ssl: 8883,
-  ws: 80,
-  wss: 443,
-};
-
 /** host:port of a broker's URL, without credentials; `?` for a part that cannot be parsed. */
 export function brokerName(url: string): string {
   try {
-    const { protocol, hostname, port } = new URL(url);
-    return `${hostname}:${port === '' ? (DEFAULT_PORTS[protocol.slice(0, -1)] ?? '?') : port}`;
+    const parsed = new URL(url);
+    return `${parsed.hostname}:${portOrDefault(parsed) ?? '?'}`;
   } catch {
     return '?';
   }
