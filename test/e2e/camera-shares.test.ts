@@ -74,9 +74,10 @@ it(
         const lost = slots.filter((line) => /overlap|late/.test(reasonsOf(line)));
         console.log(`${camera}: ${lost.length} of ${slots.length} slots lost`);
         expect(slots.length).toBeGreaterThanOrEqual(RUN_MS / 1000 / PERIOD_S - 2);
-        // On a busy machine a picture takes longer than the period: it may cost one slot, and its camera rests after it.
-        expect(lost.length).toBeLessThanOrEqual(Math.max(served, slots.length / 10));
-        expect(served).toBeLessThanOrEqual(slots.length / 2);
+        // A picture that takes longer than the period may cost one slot, and its camera rests after it. On a fast
+        // machine the camera does not rest: then its pictures must cost the others nothing.
+        const isResting = served <= slots.length / 2;
+        expect(lost.length).toBeLessThanOrEqual(Math.max(isResting ? served : 0, slots.length / 10));
       }
       expect(served).toBeGreaterThan(0);
       expect(of('worst').map(reasonsOf).join()).not.toContain('image_');
