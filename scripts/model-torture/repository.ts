@@ -40,7 +40,7 @@ export async function serveSignedRepository(dir: string): Promise<Repository> {
   const options = {
     dir: join(dir, 'repository'),
     keysDir: join(dir, 'keys'),
-    rootKeysDir: join(dir, 'root-keys'),
+    rootKeysDirs: [join(dir, 'root-keys')],
     passphrase: null,
     nowMs: Date.now(),
   };

@@ -54,6 +54,13 @@ export const ModelState = Type.Object(
     trusted: Type.Optional(
       Type.Boolean({ description: 'the active model has a valid signature or is the shipped one' }),
     ),
+    expiry_checked: Type.Optional(
+      Type.Boolean({
+        description:
+          'false: the signatures of the active model may have expired before its install, because the clock of the device had ' +
+          'never been synchronised',
+      }),
+    ),
   },
   { ...closed, $id: 'swellsight.model_state/1', title: 'ModelState' },
 );

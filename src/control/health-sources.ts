@@ -26,12 +26,14 @@ export const healthSources = (parts: HealthSourceParts): HealthSources => ({
   outbox: () => parts.store.outbox.stats(),
   model: () => {
     const { model, trusted } = parts.server;
+    const { phase, expiry_checked: expiryChecked = true } = parts.models.state();
     return {
       name: model?.name ?? null,
       version: model?.version ?? null,
       digest: model?.digest ?? null,
-      phase: parts.models.state().phase,
+      phase,
       trusted,
+      expiryChecked,
     };
   },
   clock: () => parts.time.state(),

@@ -23,6 +23,8 @@ export const DEGRADED_CODES = {
   inference_failing: 'at least five failed analyses in the last hour',
   model_missing: 'no model is active',
   unsigned_model: 'the model runs without a valid signature (model.allowUnsigned)',
+  model_expiry_unchecked:
+    'the clock had never been synchronised when the model was installed: its signatures may have expired; install it again',
   outbox_backlog: 'the oldest unsent record is older than 15 minutes',
   outbox_dropping: 'unsent records were dropped since the last heartbeat',
   store_full: 'the disk is full and nothing can be deleted: records are lost',
@@ -61,6 +63,7 @@ export interface DegradedContext {
   /** Null when no vision process is needed. */
   readonly visionReady: boolean | null;
   readonly modelTrusted: boolean;
+  readonly modelExpiryChecked?: boolean;
   /** `outbox.dropped_total` of the previous heartbeat. */
   readonly droppedBefore: number;
   /** Codes that the link reports. */
@@ -103,6 +106,7 @@ export function findDegradedCodes(health: Omit<Health, 'degraded'>, context: Deg
   add(inference.failures_1h >= LIMITS.failures1h, 'inference_failing');
   add(isKnown('model') && model.name === null, 'model_missing');
   add(isKnown('model') && model.name !== null && !context.modelTrusted, 'unsigned_model');
+  add(isKnown('model') && context.modelExpiryChecked === false, 'model_expiry_unchecked');
   add((outbox.oldest_age_s ?? 0) > LIMITS.outboxAgeS, 'outbox_backlog');
   add(outbox.dropped_total > context.droppedBefore, 'outbox_dropping');
   if (context.storeFailure != null) codes.push(context.storeFailure);

@@ -218,6 +218,7 @@ export class Heartbeat {
     const degraded = findDegradedCodes(record, {
       visionReady: vision === null ? null : vision.stats.ready,
       modelTrusted: model?.trusted ?? true,
+      modelExpiryChecked: model?.expiryChecked ?? true,
       droppedBefore: this.#droppedTotal,
       maxWrittenMbDay: this.#deps.limits().maxWrittenMbDay,
       storeFailure,

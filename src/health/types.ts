@@ -27,6 +27,8 @@ export interface ModelHealth {
   readonly phase: string;
   /** False when it runs only because `model.allowUnsigned` is set. */
   readonly trusted: boolean;
+  /** False when the expiry of its signatures was not checked. */
+  readonly expiryChecked?: boolean;
 }
 
 export interface VisionHealth {

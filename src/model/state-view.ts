@@ -55,8 +55,12 @@ export function toModelState(sources: ModelSources): ModelState {
     })),
     pinned,
     trusted,
+    expiry_checked: !isExpiryUnchecked(sources),
   };
 }
+
+const isExpiryUnchecked = ({ active, slots }: ModelSources): boolean =>
+  slots.active?.expiryUnchecked === true && slots.active.digest === active?.digest;
 
 /**
  * The install as it appears in `model/state` and in replies. The byte counts of `progress` replace the stored ones if

@@ -130,6 +130,8 @@ export interface SlotsState {
 export interface SlotRef extends ModelRef {
   /** True when the operator's repository signed the bundle, or the bundle shipped with the agent. */
   readonly trusted: boolean;
+  /** True when the expiry of the signatures was not checked, because the clock had never been synchronised. */
+  readonly expiryUnchecked?: boolean;
 }
 
 /** The bytes that were received so far, for `model/progress`. */

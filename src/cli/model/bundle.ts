@@ -162,7 +162,7 @@ export async function packModel(path: string, options: PackOptions, terminal: Te
   const { inspectBundle } = await import('../../model/bundle/bundle.ts');
   const { manifest, digest, faults } = await inspectBundle(dir, { signal });
   // The devices may meet requirements that this machine does not meet.
-  const bundleFaults = faults.filter(({ code }) => code !== 'model_requires');
+  const bundleFaults = faults.filter(({ code }) => manifest === null || code !== 'model_requires');
   if (manifest === null || digest === null || bundleFaults.length > 0) {
     if (options.json === true) terminal.out(toJson({ ok: false, faults: bundleFaults }));
     else printFaults(bundleFaults, terminal);

@@ -6,6 +6,7 @@ import { AgentError, ERROR_CODES, type ErrorCode } from '../../base/errors.ts';
 import type { AgentClient, AgentOptions } from '../agent/client.ts';
 import { openAgentClient } from '../agent/local-client.ts';
 import { formatTable } from '../format.ts';
+import { warn } from '../line.ts';
 import { createProgressBar } from '../progress.ts';
 import { EXIT, printJson, toJson, type Terminal } from '../terminal.ts';
 
@@ -17,8 +18,20 @@ const POLL_MS = 500;
 export async function listModels(options: AgentOptions, terminal: Terminal): Promise<number> {
   const state = await fetchState(await openAgentClient(options, terminal));
   if (options.json === true) return printJson(terminal, state);
-  const { slots, active, install, refused = [], pinned = false, trusted = true } = state;
-  const marks = [...(trusted ? [] : ['not signed']), ...(pinned ? ['pinned by model.active'] : [])];
+  const {
+    slots,
+    active,
+    install,
+    refused = [],
+    pinned = false,
+    trusted = true,
+    expiry_checked = true,
+  } = state;
+  const marks = [
+    ...(trusted ? [] : ['not signed']),
+    ...(expiry_checked ? [] : ['expiry of the signatures not checked']),
+    ...(pinned ? ['pinned by model.active'] : []),
+  ];
   const row = (slot: string, ref: ModelRef | null): string[] => [
     slot,
     ref === null ? '-' : `${ref.name} ${ref.version}`,
@@ -34,6 +47,12 @@ export async function listModels(options: AgentOptions, terminal: Terminal): Pro
       ...refused.map((one) => [...row('refused', one), `${one.code}, ${one.at}`]),
     ]),
   );
+  if (!expiry_checked && active !== null)
+    terminal.err(
+      warn(
+        `the clock had never been synchronised when ${active.name} ${active.version} was installed: its signatures may have expired; install it again when the clock is right`,
+      ),
+    );
   return EXIT.ok;
 }
 

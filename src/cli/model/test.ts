@@ -49,6 +49,19 @@ export async function testModel(
   });
 }
 
+/**
+ * Starts the bundle as `model test` does, with the default settings, until it has reproduced its golden outputs. Throws the
+ * first fault.
+ */
+export async function tryBundle(path: string, terminal: Terminal): Promise<void> {
+  const { signal } = terminal;
+  const { inference } = await loadCommandSettings({}, { ...terminal, env: {} });
+  await withBundle(path, terminal, async (dir) => {
+    const { openBundle } = await import('../../model/bundle/bundle.ts');
+    await tryProviders(await openBundle(dir, { signal }), inference, { exploreMs: 0, signal });
+  });
+}
+
 async function runBundle(
   bundle: Bundle,
   inference: Settings['inference'],

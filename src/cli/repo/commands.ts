@@ -15,7 +15,12 @@ export function addRepoCommands(program: Command, select: SelectCommand): void {
   const addWithKeys = (name: string, description: string): Command =>
     add(name, description)
       .option('--keys <dir>', 'directory of the keys (default: the name of the repository with "-keys")')
-      .option('--root-keys <dir>', 'directory of the root keys (default: root in --keys); keep it offline')
+      .option(
+        '--root-keys <dir>',
+        'directory of root keys, repeated for several disks (default: root in --keys); keep them offline',
+        collectValues,
+        [],
+      )
       .option(
         '--passphrase-file <file>',
         'passphrase of the private keys (or SWELLSIGHT_REPO_PASSPHRASE, SWELLSIGHT_REPO_PASSPHRASE_FILE)',
@@ -29,6 +34,7 @@ export function addRepoCommands(program: Command, select: SelectCommand): void {
   addWithKeys('publish <dir> [bundles...]', 'pack, add and sign bundles; without bundles, sign again')
     .option('--withdraw <name/version>', 'remove a model', collectValues, [])
     .option('--timestamp-only', 'only sign a new timestamp, for a timer')
+    .option('--no-test', 'do not run the bundles first, on a machine that cannot run them')
     .action(select(async () => (await loadModels()).publishModels));
   addWithKeys('publish-agent <dir> [archives...]', 'add and sign archives of the agent (npm run package)')
     .option('--withdraw <version>', 'remove a version of the agent', collectValues, [])

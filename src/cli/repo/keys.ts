@@ -40,7 +40,7 @@ export async function initRepo(dir: string, options: RepoInitOptions, terminal: 
   const created = {
     dir: common.dir,
     keys_dir: common.keysDir,
-    root_keys_dir: common.rootKeysDir,
+    root_keys_dirs: common.rootKeysDirs,
     trust_root: `${common.dir}/metadata/1.root.json`,
     expires: root.signed.expires,
     encrypted: common.passphrase !== null,
@@ -51,7 +51,7 @@ export async function initRepo(dir: string, options: RepoInitOptions, terminal: 
       formatTable([
         ['repository', created.dir],
         ['keys', created.keys_dir],
-        ['root keys', `${created.root_keys_dir} (move them off this machine, to two places)`],
+        ['root keys', `${created.root_keys_dirs.join(', ')} (keep them off this machine, in several places)`],
         ['pin on devices', `${created.trust_root} (model.trustRoot)`],
       ]),
     );

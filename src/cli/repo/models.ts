@@ -1,6 +1,6 @@
 import { resolve } from 'node:path';
 import { untilAborted } from '../../base/abort.ts';
-import { AgentError } from '../../base/errors.ts';
+import { AgentError, asAgentError } from '../../base/errors.ts';
 import { exportTarget } from '../../model/repository/export.ts';
 import { publish } from '../../model/repository/publish.ts';
 import { serveRepository } from '../../model/repository/serve.ts';
@@ -12,9 +12,11 @@ import { repositoryOptions, type RepoOptions } from './options.ts';
 export interface RepoPublishOptions extends RepoOptions {
   readonly withdraw: readonly string[];
   readonly timestampOnly?: boolean;
+  /** False with `--no-test`. */
+  readonly test: boolean;
 }
 
-/** `repo publish DIR BUNDLE...`: adds and withdraws models, and signs. */
+/** `repo publish DIR BUNDLE...`: tests the bundles as `model test` does, adds and withdraws models, and signs. */
 export async function publishModels(
   dir: string,
   bundles: readonly string[],
@@ -25,6 +27,7 @@ export async function publishModels(
   if (timestampOnly && bundles.length + options.withdraw.length > 0)
     throw new AgentError('usage', '--timestamp-only publishes and withdraws nothing');
   const common = await repositoryOptions(dir, options, terminal);
+  if (options.test) for (const bundle of bundles) await testBeforePublish(bundle, terminal);
   const published = await publish(
     {
       ...common,
@@ -43,6 +46,20 @@ export async function publishModels(
     terminal.out(`${outcome}  ${name} ${version}  ${sizeBytes} bytes  ${digest}`);
   terminal.out(`signed; sign a new timestamp before ${published.expires.timestamp}`);
   return EXIT.ok;
+}
+
+async function testBeforePublish(bundle: string, terminal: Terminal): Promise<void> {
+  const { tryBundle } = await import('../model/test.ts');
+  try {
+    await tryBundle(resolve(terminal.cwd, bundle), terminal);
+  } catch (thrown) {
+    terminal.signal.throwIfAborted();
+    const { code, message } = asAgentError(thrown);
+    throw new AgentError(code, `${bundle} is not published: ${message}`, {
+      hint: 'correct the bundle; where only this machine cannot run it, publish with --no-test',
+      cause: thrown,
+    });
+  }
 }
 
 export interface RepoVerifyOptions {

@@ -10,7 +10,7 @@ import type { Terminal } from '../terminal.ts';
 export interface RepoOptions {
   readonly json?: boolean;
   readonly keys?: string;
-  readonly rootKeys?: string;
+  readonly rootKeys?: readonly string[];
   readonly passphraseFile?: string;
 }
 
@@ -22,10 +22,11 @@ export async function repositoryOptions(
 ): Promise<RepositoryOptions> {
   const resolvePath = (path: string): string => resolve(terminal.cwd, path);
   const keysDir = options.keys === undefined ? `${resolvePath(dir)}-keys` : resolvePath(options.keys);
+  const rootKeys = options.rootKeys ?? [];
   return {
     dir: resolvePath(dir),
     keysDir,
-    rootKeysDir: options.rootKeys === undefined ? join(keysDir, 'root') : resolvePath(options.rootKeys),
+    rootKeysDirs: rootKeys.length === 0 ? [join(keysDir, 'root')] : rootKeys.map(resolvePath),
     passphrase: await readPassphrase(options, terminal),
     nowMs: Date.now(),
   };

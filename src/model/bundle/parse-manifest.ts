@@ -9,12 +9,14 @@ import { findRuleFaults, PARTS_WITH_RULES, type ValidParts } from './manifest-ru
  */
 export const MAX_MANIFEST_BYTES = 4 * 1024 * 1024;
 
+const FORMAT = Manifest.properties.format.const;
+
 const ajv = schemaChecker({ allErrors: true, verbose: true, strict: true });
 
 /**
  * Parses the `model.json` of a bundle. Checks that it is JSON, that it matches the schema, and the rules that no schema
  * can express (references, order, lengths). Throws `model_manifest_invalid` with all faults in the message and in
- * `context.faults`.
+ * `context.faults`, and `model_requires` for a newer format.
  */
 export function parseManifest(text: string): Manifest {
   let value: unknown;
@@ -29,12 +31,24 @@ export function parseManifest(text: string): Manifest {
     return value;
   }
   const faults = schemaFaults(ajv.errors ?? []);
+  requireKnownFormat(value);
   // Also check the rules for the parts that match the schema, so that the author of a bundle can correct all faults at
   // once.
   const parts: Partial<Record<string, unknown>> = isRecord(value) ? value : {};
   const valid = PARTS_WITH_RULES.filter((key) => matches(Manifest.properties[key], parts[key]));
   const validParts: ValidParts = Object.fromEntries(valid.map((key) => [key, parts[key]]));
   throw invalidManifest([...faults, ...findRuleFaults(validParts)]);
+}
+
+/** A later agent reads later formats: no other fault matters. */
+function requireKnownFormat(value: unknown): void {
+  const format = isRecord(value) ? value['format'] : null;
+  if (!Number.isSafeInteger(format) || Number(format) <= FORMAT) return;
+  throw new AgentError(
+    'model_requires',
+    `the bundle has format ${String(format)}, this agent reads format ${String(FORMAT)}: update the agent`,
+    { hint: 'install a newer version of the agent, then the model' },
+  );
 }
 
 const matches = <T extends TSchema>(schema: T, part: unknown): part is Static<T> =>

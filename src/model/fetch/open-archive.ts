@@ -7,8 +7,8 @@ import { ensureSpace } from '../disk-space.ts';
 import { openRepository, requiresSignature, type FetchEvents } from './download.ts';
 import type { FetchJob } from './job.ts';
 import { fetchDirs, partPath } from './part-file.ts';
+import type { CheckedTarget } from './signed-target.ts';
 import type { MetadataSource } from '../trust/metadata-source.ts';
-import type { SignedTarget } from '../trust/target.ts';
 
 /** Most files of a repository: its metadata, every version of the root metadata, and one archive. */
 const MAX_REPOSITORY_FILES = 1024;
@@ -17,7 +17,7 @@ const MAX_REPOSITORY_FILES = 1024;
 export interface OpenedArchive {
   readonly file: string;
   /** The signed entry with its size and digest, and where its metadata came from; null for an unsigned archive. */
-  readonly signed: { readonly target: SignedTarget; readonly source: MetadataSource } | null;
+  readonly signed: { readonly target: CheckedTarget; readonly source: MetadataSource } | null;
 }
 
 /**

@@ -14,6 +14,7 @@ const VerifiedBundle = Type.Object(
     version: Text,
     digest: Type.String({ pattern: '^sha256:[0-9a-f]{64}$' }),
     trusted: Type.Boolean(),
+    expiryUnchecked: Type.Optional(Type.Literal(true)),
   },
   closed,
 );

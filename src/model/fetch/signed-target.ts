@@ -7,6 +7,12 @@ import { releaseArch } from '../trust/release-target.ts';
 import type { SignedTarget } from '../trust/target.ts';
 import { Trust } from '../trust/trust.ts';
 
+/** A signed target with the result of the check of its metadata. */
+export interface CheckedTarget extends SignedTarget {
+  /** See `Trust.isExpiryChecked`. */
+  readonly isExpiryChecked: boolean;
+}
+
 /**
  * Refreshes the TUF metadata from the source and returns the signed target of the requested bundle or agent. Throws
  * `model_trust_*`, `model_digest_mismatch`, `model_too_large` and `model_requires`.
@@ -15,7 +21,7 @@ export async function findSignedTarget(
   { product, dir, options, limits }: FetchJob,
   source: MetadataSource,
   signal: AbortSignal,
-): Promise<SignedTarget> {
+): Promise<CheckedTarget> {
   const { trustRoot, syncedNowMs, request } = options;
   if (trustRoot === null) throw new AgentError('model_unsigned', 'there is no root of trust');
   const { trust: trustDir } = fetchDirs(dir, request.updateId);
@@ -36,7 +42,7 @@ export async function findSignedTarget(
     );
   // Do not download a bundle that cannot run on this device. The hardware is checked later, by `ProviderLadder`.
   if (target.requires !== null) await checkRequirements({ requires: target.requires }, {});
-  return target;
+  return { ...target, isExpiryChecked: trust.isExpiryChecked };
 }
 
 /** The target of a version of the agent. Its `bundle.digest` is the digest of the archive. */

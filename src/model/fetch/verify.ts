@@ -45,7 +45,14 @@ export async function verify(
   await storeBundle(bundle, bundles, signal);
   await removePart({ dir: parts, updateId });
   const { name, version } = bundle.manifest;
-  return { name, version, digest: bundle.digest, trusted: archive.signed !== null };
+  const { signed } = archive;
+  return {
+    name,
+    version,
+    digest: bundle.digest,
+    trusted: signed !== null,
+    ...(signed?.target.isExpiryChecked === false ? { expiryUnchecked: true } : {}),
+  };
 }
 
 /** Throws unless the bundle is both the signed one and the requested one. */

@@ -73,7 +73,12 @@ export class InstallPhases {
         context: { digest: ref.digest, code: refusal.code },
       });
     if (modelSwitch.isServing(ref.digest)) {
-      journal.change({ candidate: plainRef(ref), trusted: ref.trusted });
+      const change = { candidate: plainRef(ref), trusted: ref.trusted };
+      // The signatures were just checked again, perhaps for the first time with a synchronised clock.
+      journal.store((state) => ({
+        ...updateInstall(state, change, clock.nowMs()),
+        active: state.active && ref,
+      }));
       return null;
     }
     journal.store((state) => beginTesting(state, ref, clock.nowMs()));

@@ -174,9 +174,9 @@ export class Installer {
   }
 
   /**
-   * Exchanges the active and the previous model; needs no network. Resolves when the new active model serves. That is
-   * the factory model if the previous model does not start. A current install is aborted first. Rejects with
-   * `model_no_previous`, `model_pinned`, or the error that prevented the change.
+   * Returns to the previous model; needs no network. Resolves when it serves. The factory model serves instead if there is
+   * no previous model, as after a rollback, or if it does not start. A current install is aborted first. Rejects with
+   * `model_no_previous` when the factory model serves, `model_pinned`, or the error that prevented the change.
    */
   rollback(signal: AbortSignal): Promise<ModelRef> {
     this.#rollbackInProgress ??= this.#performRollback(signal).finally(() => {
@@ -198,7 +198,7 @@ export class Installer {
         return plainRef(this.#activeModel);
     }
     const from = plainRef(this.#activeModel);
-    const model = await modelSwitch.runExclusive(signal, () => modelSwitch.exchangeWithPrevious(signal));
+    const model = await modelSwitch.runExclusive(signal, () => modelSwitch.returnToPrevious(signal));
     onState();
     raise({
       type: 'model_rollback',

@@ -6,7 +6,7 @@ import { Backoff } from '../../base/retry.ts';
 import type { ModelRef } from '../../contract/observation.ts';
 import type { Bundle } from '../manifest.ts';
 import type { FactoryModel } from '../slots/active-model.ts';
-import { exchangeActive, factorySlot, plainRef } from './transitions.ts';
+import { factorySlot, plainRef, returnTo } from './transitions.ts';
 import type { InstallerDeps } from './types.ts';
 import type { Candidate, ModelHost, SlotRef, SlotsState } from '../types.ts';
 
@@ -181,17 +181,20 @@ export class ModelSwitch {
   }
 
   /**
-   * Exchanges the active and the previous model. When the previous model does not start, the factory model becomes the
-   * active one.
+   * Makes the previous model active, or the factory model when there is no previous one or it does not start. Throws
+   * `model_no_previous` when the factory model is active.
    */
-  async exchangeWithPrevious(signal: AbortSignal): Promise<ModelRef> {
-    const factory = this.#options.factory.ref;
-    const { previous } = this.#slots.state;
-    const active = this.orFactory(this.#slots.state.active);
-    if (previous === null || previous.digest === active.digest)
+  async returnToPrevious(signal: AbortSignal): Promise<ModelRef> {
+    const factory = this.orFactory(null);
+    const { state } = this.#slots;
+    const active = this.orFactory(state.active);
+    const previous = state.previous ?? factory;
+    const switchTo = (to: SlotRef): Promise<ModelRef> =>
+      this.#replace(to, (before) => returnTo(before, to, factory), signal);
+    if (previous.digest === active.digest)
       throw new AgentError('model_no_previous', 'there is no previous model');
     try {
-      return await this.#replace(previous, (state) => exchangeActive(state, previous, factory), signal);
+      return await switchTo(previous);
     } catch (thrown) {
       signal.throwIfAborted();
       const error = asAgentError(thrown);
@@ -201,7 +204,7 @@ export class ModelSwitch {
         { err: error, model: plainRef(previous) },
         'cannot start the previous model, starting the factory model instead',
       );
-      return this.#replace(this.orFactory(null), (state) => exchangeActive(state, null, factory), signal);
+      return switchTo(factory);
     }
   }
 

@@ -138,13 +138,14 @@ function refusedAfter(state: SlotsState, error: AgentError, nowMs: number): read
 }
 
 /**
- * A rollback by the operator: `to` becomes the active model, and the active model becomes the previous one. Null in
- * `to` means the factory model.
+ * A rollback by the operator: `to` becomes the active model. The model that it leaves is not wanted, so it does not become
+ * the previous one: a second rollback never returns to it.
  */
-export function exchangeActive(state: SlotsState, to: SlotRef | null, factory: ModelRef): SlotsState {
-  const active = to?.digest === factory.digest ? null : to;
-  return { ...state, active, previous: state.active ?? factorySlot(factory) };
-}
+export const returnTo = (state: SlotsState, to: SlotRef, factory: ModelRef): SlotsState => ({
+  ...state,
+  active: to.digest === factory.digest ? null : to,
+  previous: null,
+});
 
 /** The factory bundle as content of a slot. Only the active slot stores null for it instead. */
 export const factorySlot = (factory: ModelRef): SlotRef => ({ ...plainRef(factory), trusted: true });

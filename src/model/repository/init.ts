@@ -30,8 +30,8 @@ export const DEFAULT_EXPIRES_DAYS: PerRole = { root: 730, targets: 365, snapshot
  * `usage` when a threshold is above the number of keys or the keys directory is inside the published directory.
  */
 export async function initRepository(options: InitOptions): Promise<{ root: Metadata<Root> }> {
-  const { dir, keysDir, rootKeysDir, keyCounts, thresholds } = options;
-  for (const keys of [keysDir, rootKeysDir])
+  const { dir, keysDir, rootKeysDirs, keyCounts, thresholds } = options;
+  for (const keys of [keysDir, ...rootKeysDirs])
     if (isInside(keys, dir))
       throw new AgentError('usage', 'the keys directory must not be inside the published directory');
   for (const role of ROLES)

@@ -47,8 +47,8 @@ const shortId = (keyId: string): string => keyId.slice(0, 16);
 export interface KeyDirs {
   /** Directory of the keys that sign often: targets, snapshot, timestamp. */
   readonly online: string;
-  /** Directory of the keys of the root role. It may be on a removable disk. */
-  readonly root: string;
+  /** Directories of the keys of the root role, at least one. They may be on removable disks. */
+  readonly root: readonly string[];
 }
 
 /**
@@ -58,14 +58,26 @@ export interface KeyDirs {
 export class KeyRing {
   readonly #dirs: KeyDirs;
   readonly #passphrase: string | null;
+  #createdRootKeys = 0;
 
   constructor(dirs: KeyDirs, passphrase: string | null) {
     this.#dirs = dirs;
     this.#passphrase = passphrase;
   }
 
-  #dirOf(role: Role): string {
-    return role === 'root' ? this.#dirs.root : this.#dirs.online;
+  #dirsOf(role: Role): readonly string[] {
+    return role === 'root' ? this.#dirs.root : [this.#dirs.online];
+  }
+
+  get #allDirs(): Set<string> {
+    return new Set([this.#dirs.online, ...this.#dirs.root]);
+  }
+
+  /** The directory of the next new key. Root keys are spread evenly over their directories. */
+  #nextDir(role: Role): string {
+    const dirs = this.#dirsOf(role);
+    const at = role === 'root' ? this.#createdRootKeys++ % dirs.length : 0;
+    return dirs[at] ?? this.#dirs.online;
   }
 
   /** Generates an ed25519 key and stores it. */
@@ -77,14 +89,14 @@ export class KeyRing {
       ...(this.#passphrase !== null && { cipher: 'aes-256-cbc', passphrase: this.#passphrase }),
     });
     const name = `${role}-${shortId(signingKey.key.keyID)}.pem`;
-    writeFileAtomic(join(this.#dirOf(role), name), pem, 0o600);
+    writeFileAtomic(join(this.#nextDir(role), name), pem, 0o600);
     return signingKey;
   }
 
   /** Returns the path of a private key; null when the key is not on this machine. */
   async find(role: Role, keyId: string): Promise<string | null> {
     const suffix = `-${shortId(keyId)}.pem`;
-    for (const dir of new Set([this.#dirOf(role), this.#dirs.online, this.#dirs.root])) {
+    for (const dir of new Set([...this.#dirsOf(role), ...this.#allDirs])) {
       const names = await readdir(dir).catch(() => []);
       const name = names.find((entry) => entry.endsWith(suffix));
       if (name !== undefined) return join(dir, name);
@@ -106,7 +118,7 @@ export class KeyRing {
     throw new AgentError(
       'repo_keys',
       `${role} needs ${threshold} of its ${keyIds.length} keys to sign, ${found.length} are available`,
-      { context: { dir: this.#dirOf(role) } },
+      { context: { dirs: this.#dirsOf(role) } },
     );
   }
 
@@ -129,7 +141,7 @@ export class KeyRing {
   /** The files of private keys that other users can read. */
   async exposedFiles(): Promise<string[]> {
     const exposed: string[] = [];
-    for (const dir of new Set([this.#dirs.online, this.#dirs.root])) {
+    for (const dir of this.#allDirs) {
       for (const name of await readdir(dir).catch(() => [])) {
         const path = join(dir, name);
         if (name.endsWith('.pem') && ((await stat(path)).mode & 0o077) !== 0) exposed.push(path);

@@ -30,8 +30,8 @@ export interface RepositoryOptions {
    * inside `dir`.
    */
   readonly keysDir: string;
-  /** Directory of the root keys. The default is `{keysDir}/root`. */
-  readonly rootKeysDir: string;
+  /** Directories of the root keys, such as several removable disks. The default is `{keysDir}/root`. */
+  readonly rootKeysDirs: readonly string[];
   readonly passphrase: string | null;
   /** The present time, ms since the epoch. */
   readonly nowMs: number;
@@ -193,7 +193,7 @@ export class Repository {
 }
 
 export const openKeyRing = (options: RepositoryOptions): KeyRing =>
-  new KeyRing({ online: options.keysDir, root: options.rootKeysDir }, options.passphrase);
+  new KeyRing({ online: options.keysDir, root: options.rootKeysDirs }, options.passphrase);
 
 /** A time in the format of TUF, without milliseconds. Source: TUF 1.0.33 section 4.1. */
 export const tufTime = (ms: number): string => new Date(ms).toISOString().replace(/\.\d{3}Z$/, 'Z');

@@ -103,7 +103,7 @@ const Count = Type.Integer({ minimum: 0 });
 const Code = Type.Unsafe<ErrorCode>(Type.String({ pattern: '^[a-z0-9_]{1,64}$' }));
 
 const ref = { name: Text, version: Text, digest: Digest };
-const Slot = Type.Object({ ...ref, trusted: Type.Boolean() });
+const Slot = Type.Object({ ...ref, trusted: Type.Boolean(), expiryUnchecked: Type.Optional(Type.Boolean()) });
 
 const Source = Type.Union([
   Type.Object({ kind: Type.Literal('repository') }),

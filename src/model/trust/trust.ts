@@ -33,9 +33,15 @@ export interface TrustOptions {
 export class Trust {
   readonly #options: TrustOptions;
   #store: MetadataStore | null = null;
+  #isExpiryChecked = false;
 
   constructor(options: TrustOptions) {
     this.#options = options;
+  }
+
+  /** False when the last `refresh` knew no time: the clock of the device has never been synchronised. */
+  get isExpiryChecked(): boolean {
+    return this.#isExpiryChecked;
   }
 
   /**
@@ -123,6 +129,7 @@ export class Trust {
   ): Promise<{ root: Buffer; store: MetadataStore }> {
     const { marks, pinnedRoot } = cache;
     const nowMs = Math.max(this.#options.syncedNowMs ?? 0, marks?.floorMs ?? 0);
+    this.#isExpiryChecked = nowMs > 0;
     const options = { nowMs, marks, isFetched };
     const pinnedStore = MetadataStore.open(pinnedRoot, options);
     const storedRoot = await cache.read('root');

@@ -188,6 +188,10 @@ describe('commands for the models of a running agent', () => {
     expect((await cli('model', 'list', '--json')).json()).toMatchObject({ phase: 'committed' });
     api.listModels = () => ({ ...new CannedAgent().listModels(), pinned: true });
     expect((await cli('model', 'list')).stdout).toMatch(/^active .* pinned by model\.active$/m);
+    api.listModels = () => ({ ...new CannedAgent().listModels(), expiry_checked: false });
+    const unchecked = await cli('model', 'list');
+    expect(unchecked.stdout).toMatch(/^active .* expiry of the signatures not checked$/m);
+    expect(unchecked.stderr).toContain('its signatures may have expired');
   });
 
   it('install starts an install, follows it with --watch, and exits with 1 when it fails', async () => {

@@ -38,6 +38,16 @@ describe('swellsight repo', () => {
     expect([verified.code, verified.json()]).toMatchObject([0, { models: [{ name: 'heads', fault: null }] }]);
   });
 
+  it('publishes only a bundle that runs, unless told not to test it', async () => {
+    const wrong = join(BUNDLES, 'wrong-golden');
+    const tested = await repo('publish', 'surf', wrong);
+    expect([tested.code, tested.stderr]).toEqual([1, expect.stringContaining('is not published')]);
+    expect(tested.stderr).toContain('--no-test');
+    const verified = await repo('verify', 'surf');
+    expect(verified.stdout).not.toContain('wrong-golden');
+    expect((await repo('publish', 'surf', wrong, '--no-test')).stdout).toMatch(/^published {2}wrong-golden/);
+  });
+
   it('prints its changes, and when to sign again', async () => {
     const rotated = await repo('rotate', 'surf', 'timestamp');
     expect(rotated.stdout).toMatch(
@@ -51,7 +61,7 @@ describe('swellsight repo', () => {
 
   it.each([
     [['init', 'other', '--keys', 'other/keys'], 2, 'must not be inside the published directory'],
-    [['publish', 'surf', 'nowhere'], 1, 'there is no such bundle'],
+    [['publish', 'surf', 'nowhere'], 1, 'nowhere does not exist'],
     [['keys', 'surf', '--revoke', '00'], 2, 'matches 0 keys'],
     [['verify', 'nowhere'], 1, 'is not a repository'],
   ])('rejects %j', async (args, code, text) => {

@@ -128,7 +128,7 @@ const bundlesOnDisk = ({ path }: Site): string[] =>
   existsSync(join(path, 'bundles')) ? readdirSync(join(path, 'bundles')) : [];
 
 describe('an install with real parts', () => {
-  it('commits a model from the repository, rolls back twice without network, and loses no frame', async () => {
+  it('commits models from the repository, rolls back without network, and loses no frame', async () => {
     const site = await startSite(['heads', 'depth']);
     const { installer, serving, slots, path, phases, frames, request, ended, signal } = site;
     const { serves } = installer.request(request('heads'), { clearFailed: false });
@@ -151,10 +151,6 @@ describe('an install with real parts', () => {
     await installer.request(request('depth'), { clearFailed: false }).serves;
     await ended();
     expect(slots.state).toMatchObject({ active: { name: 'depth' }, previous: { name: 'heads' } });
-    await expect(installer.rollback(signal)).resolves.toMatchObject({ name: 'heads' });
-    expect(slots.state).toMatchObject({ active: { name: 'heads' }, previous: { name: 'depth' } });
-    expect(serving.model).toMatchObject({ name: 'heads' });
-    expect(frames.failedCount).toBe(0);
     expect(bundlesOnDisk(site)).toHaveLength(2);
     expect(readdirSync(join(path, 'parts'))).toEqual([]);
 
@@ -165,7 +161,9 @@ describe('an install with real parts', () => {
     writeFileSync(file, text.replace('"version": "1.0.0"', '"version": "9.0.0"'));
     await expect(installer.rollback(signal)).resolves.toMatchObject({ name: 'swellsight-factory' });
     expect(serving.model).toMatchObject({ name: 'swellsight-factory' });
-    expect(slots.state).toMatchObject({ active: null, previous: { name: 'heads' } });
+    expect(slots.state).toMatchObject({ active: null, previous: null });
+    expect(frames.failedCount).toBe(0);
+    expect(bundlesOnDisk(site)).toEqual([]);
     expect(SlotStore.open(path, { log: silentLog }).state).toEqual(slots.state);
   }, 240_000);
 

@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
-import { chmod, cp, mkdir, readFile, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
-import { hostname } from 'node:os';
+import { chmod, cp, mkdir, mkdtemp, readFile, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import { packBundle } from '../../../src/model/archive/pack.ts';
 import { unpackArchive } from '../../../src/model/archive/unpack.ts';
 import { exportTarget } from '../../../src/model/repository/export.ts';
@@ -96,7 +96,7 @@ describe('publish', () => {
 
   it('refreshes the timestamp without any other key', async () => {
     const repository = await signedRepository(['heads'], { expiresDays: { root: 365, targets: 100, snapshot: 50, timestamp: 2 } }); // prettier-ignore
-    await rename(repository.options.rootKeysDir, join(repository.home, 'away'));
+    await rename(join(repository.home, 'root-keys'), join(repository.home, 'away'));
     for (const name of await readdir(repository.options.keysDir))
       if (/^(targets|snapshot)-/.test(name)) await rm(join(repository.options.keysDir, name));
     const inThreeDays = Date.now() + 3 * DAY_MS;
@@ -262,13 +262,28 @@ describe('keys', () => {
 
   it('sign a root only with the threshold of its own keys', async () => {
     const repository = await signedRepository(['heads']);
-    const roots = (await readdir(repository.options.rootKeysDir)).map((name) => join(repository.options.rootKeysDir, name)); // prettier-ignore
+    const rootKeys = join(repository.home, 'root-keys');
+    const roots = (await readdir(rootKeys)).map((name) => join(rootKeys, name));
     await rm(roots[0] ?? '');
     await changeRoot(repository.options, []);
     await rm(roots[1] ?? '');
     const before = await readTree(repository.dir);
     await expect(changeRoot(repository.options, [])).rejects.toMatchObject({ code: 'repo_keys' });
     expect(await readTree(repository.dir)).toEqual(before);
+    expect(await deviceResult(repository)).toMatch(/^sha256:/);
+  });
+
+  it('of the root may be on several disks, of which enough must be present', async () => {
+    const home = await mkdtemp(join(tmpdir(), 'swellsight-sticks-'));
+    onTestFinished(() => rm(home, { recursive: true }));
+    const sticks = ['a', 'b', 'c'].map((name) => join(home, name));
+    const repository = await signedRepository(['heads'], { rootKeysDirs: sticks });
+    expect(await Promise.all(sticks.map(async (stick) => (await readdir(stick)).length))).toEqual([1, 1, 1]);
+    const [first = '', second = '', third = ''] = sticks;
+    const change = (...rootKeysDirs: string[]) => changeRoot({ ...repository.options, rootKeysDirs }, []);
+    await expect(change(second)).rejects.toMatchObject({ code: 'repo_keys' });
+    expect((await change(second, third)).version).toBe(2);
+    expect((await change(join(home, 'not plugged in'), first, third)).version).toBe(3);
     expect(await deviceResult(repository)).toMatch(/^sha256:/);
   });
 
@@ -317,11 +332,11 @@ describe('keys', () => {
 describe('initRepository', () => {
   it('refuses a directory in use, keys in the published directory, and a threshold above the number of keys', async () => {
     const repository = await signedRepository();
-    const { keysDir, rootKeysDir } = repository.options;
+    const { keysDir, rootKeysDirs } = repository.options;
     const fresh = join(repository.home, 'fresh');
     const init = (other: object) => signedRepository([], other);
     await expect(init({ dir: repository.dir })).rejects.toMatchObject({ code: 'repo_exists' });
-    await expect(init({ dir: fresh, keysDir, rootKeysDir })).rejects.toMatchObject({ code: 'repo_exists' });
+    await expect(init({ dir: fresh, keysDir, rootKeysDirs })).rejects.toMatchObject({ code: 'repo_exists' });
     await expect(init({ dir: fresh, keysDir: join(fresh, 'keys') })).rejects.toMatchObject({ code: 'usage' });
     await expect(
       init({ thresholds: { root: 4, targets: 1, snapshot: 1, timestamp: 1 } }),

@@ -155,6 +155,7 @@ describe('Heartbeat', () => {
     ['inference_failing', { vision: () => ({ ...vision(), stats: { ...vision().stats, failures1h: 5 } }) }],
     ['model_missing', { model: () => ({ ...NORMAL.model(), name: null }) }],
     ['unsigned_model', { model: () => ({ ...NORMAL.model(), trusted: false }) }],
+    ['model_expiry_unchecked', { model: () => ({ ...NORMAL.model(), expiryChecked: false }) }],
     ['outbox_backlog', { outbox: () => ({ depth: 9, oldestAgeS: 901, droppedTotal: 0 }) }],
   ] satisfies [string, Partial<HealthSources>][])('reports %s, and nothing else', async (code, sources) => {
     expect((await heartbeat(sources).buildRecord()).degraded).toEqual([code]);

@@ -61,17 +61,19 @@ describe('repositoryOptions', () => {
   });
 
   it('puts the keys next to the repository, and the root keys below the keys', async () => {
-    const { dir, keysDir, rootKeysDir, passphrase } = await repositoryOptions(
+    const { dir, keysDir, rootKeysDirs, passphrase } = await repositoryOptions(
       'surf/',
       {},
       terminal('/home/ann'),
     );
-    expect([dir, keysDir, rootKeysDir, passphrase]).toEqual([
+    expect([dir, keysDir, rootKeysDirs, passphrase]).toEqual([
       '/home/ann/surf',
       '/home/ann/surf-keys',
-      '/home/ann/surf-keys/root',
+      ['/home/ann/surf-keys/root'],
       null,
     ]);
+    const several = await repositoryOptions('surf/', { rootKeys: ['/media/a', 'b'] }, terminal('/home/ann'));
+    expect(several.rootKeysDirs).toEqual(['/media/a', '/home/ann/b']);
   });
 
   it('reads the passphrase from a file without its last line break, else from the environment', async () => {

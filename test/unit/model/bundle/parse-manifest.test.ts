@@ -57,7 +57,7 @@ describe('parseManifest', () => {
   it.each<[string, Changes, string]>([
     ['an unknown key', { author: 'me' }, 'model.json: unknown key author'],
     ['a missing key', { license: undefined }, "model.json: must have required property 'license'"],
-    ['another format', { format: 2 }, 'format: must be 1'],
+    ['another format', { format: 0 }, 'format: must be 1'],
     ['a leading zero', { version: '1.02.0' }, 'version: 1.02.0 is not a semver version'],
     ['no version', { version: 'latest' }, 'version: must be semver'],
     ['an unknown range', { 'requires/agent': 'new' }, 'requires.agent: new is not a semver range'],
@@ -192,7 +192,7 @@ describe('parseManifest', () => {
   it('reports all faults of the schema and of the rules together', () => {
     const faults = faultsOf(
       withChanges(heads, {
-        format: 2,
+        format: 0,
         name: 'Heads Model',
         requires: { agent: 'new' },
         [`${first}/from`]: 'other.depth',
@@ -210,6 +210,16 @@ describe('parseManifest', () => {
       'heads.wave_height.output: analysis.height is not an output of any stage',
       'files: analysis.onnx is missing',
     ]);
+  });
+
+  it('asks for a newer agent when the format is newer, whatever else is in the manifest', () => {
+    const newer = withChanges(heads, { format: 2, stages: 'other', later: true });
+    expect(() => parseManifest(newer)).toThrow(
+      expect.objectContaining({
+        code: 'model_requires',
+        message: expect.stringContaining('update the agent'),
+      }),
+    );
   });
 
   it.each(['', '{', 'null', '[]', '7', '"model"', '{"__proto__": {"format": 1}}'])('rejects %j', (text) => {

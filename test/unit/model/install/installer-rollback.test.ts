@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { AgentError } from '../../../../src/base/errors.ts';
-import { ALPHA, BETA, FACTORY, failAt } from '../../../fixtures/install-doubles.ts';
+import { ALPHA, FACTORY, failAt } from '../../../fixtures/install-doubles.ts';
 import { InstallHarness } from '../../../fixtures/install.ts';
 
 describe('Installer.abort', () => {
@@ -66,18 +66,20 @@ describe('Installer.abort', () => {
 describe('Installer.rollback', () => {
   const signal = new AbortController().signal;
 
-  it('exchanges active and previous, and exchanges them back', async () => {
+  it('returns to the previous model, then to the factory model, and never to one that it left', async () => {
     const harness = new InstallHarness().start();
     await harness.installAndCommit('alpha');
+    await harness.installAndCommit('beta');
+    await expect(harness.installer.rollback(signal)).resolves.toMatchObject({ name: 'alpha' });
+    expect(harness.disk.slots).toMatchObject({ active: ALPHA, previous: null });
     await expect(harness.installer.rollback(signal)).resolves.toEqual({
       name: 'factory',
       version: '1.0.0',
       digest: FACTORY.digest,
     });
-    expect(harness.disk.slots).toMatchObject({ active: null, previous: ALPHA });
-    await harness.installer.rollback(signal);
-    expect(harness.disk.slots).toMatchObject({ active: ALPHA, previous: FACTORY });
-    expect(harness.host.bundle?.digest).toBe(ALPHA.digest);
+    expect(harness.disk.slots).toMatchObject({ active: null, previous: null });
+    await expect(harness.installer.rollback(signal)).rejects.toMatchObject({ code: 'model_no_previous' });
+    expect(harness.host.bundle?.digest).toBe(FACTORY.digest);
     expect(harness.eventTypes.filter((type) => type === 'model_rollback')).toHaveLength(2);
     await harness.end();
   });
@@ -121,7 +123,7 @@ describe('Installer.rollback', () => {
         throw new AgentError('model_golden_mismatch', 'damaged');
     };
     await expect(harness.installer.rollback(signal)).resolves.toMatchObject({ name: 'factory' });
-    expect(harness.disk.slots).toMatchObject({ active: null, previous: BETA });
+    expect(harness.disk.slots).toMatchObject({ active: null, previous: null });
     await harness.end();
   });
 

@@ -9,6 +9,7 @@ import {
   failAt,
   refOf,
 } from '../../../fixtures/install-doubles.ts';
+import { toModelState } from '../../../../src/model/state-view.ts';
 import { InstallHarness } from '../../../fixtures/install.ts';
 
 describe('Installer.request', () => {
@@ -63,6 +64,28 @@ describe('Installer.request', () => {
     const { serves } = harness.request('factory', { digest: null });
     await expect(serves).resolves.toMatchObject({ phase: 'committed', candidate: { name: 'factory' } });
     expect(harness.host.adopted).toEqual([]);
+    await harness.end();
+  });
+
+  it('remembers signatures whose expiry was not checked, until the same model is installed with a right clock', async () => {
+    const harness = new InstallHarness().start();
+    harness.offered.set('alpha', { ...ALPHA, expiryUnchecked: true });
+    await harness.installAndCommit('alpha');
+    const isChecked = () =>
+      toModelState({
+        active: ALPHA,
+        factory: FACTORY,
+        ready: true,
+        trusted: true,
+        pinned: false,
+        slots: harness.disk.slots,
+        progress: null,
+      }).expiry_checked;
+    expect(isChecked()).toBe(false);
+    harness.offered.set('alpha', ALPHA);
+    await harness.request('alpha', { digest: null, updateId: OTHER_ID }).serves;
+    expect(isChecked()).toBe(true);
+    expect(harness.disk.slots).toMatchObject({ active: ALPHA, previous: FACTORY });
     await harness.end();
   });
 
