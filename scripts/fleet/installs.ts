@@ -14,7 +14,7 @@ export interface InstallsOptions {
 
 const PHASES = ['downloading', 'verifying', 'testing', 'shadow', 'probation'] as const;
 
-/** Answers `model.install` and publishes the states of an install as an agent does, without a model. */
+/** Answers commands, and publishes the states of installs and rollbacks as an agent does, without a model. */
 export class SimulatedInstalls {
   readonly #options: InstallsOptions;
   readonly #link: Link;
@@ -31,36 +31,53 @@ export class SimulatedInstalls {
 
   /** Installs started so far; a repeated command starts none. */
   startedCount = 0;
+  /** Other commands that ran, in their order. */
+  readonly ran: string[] = [];
 
   receive(name: string, packet: CommandPacket, signal: AbortSignal): void {
-    if (name !== 'model.install') return;
     const { id, args } = JSON.parse(Buffer.from(packet.payload).toString()) as {
       id: string;
       args: ModelInstallArgs;
     };
     const result = this.#results.get(id);
-    this.#publishAnswer({
+    this.#publishAnswer(name, {
       id,
       status: 'accepted',
       reason: null,
       ...(result === undefined ? {} : { duplicate: true }),
     });
-    if (result) this.#publishAnswer({ ...result, duplicate: true });
+    if (result) this.#publishAnswer(name, { ...result, duplicate: true });
     if (result !== undefined) return;
     this.#results.set(id, null);
-    this.startedCount += 1;
-    void this.#install(id, args, signal).catch(() => undefined);
+    const running = name === 'model.install' ? this.#install(id, args, signal) : this.#run(name, id, signal);
+    void running.catch(() => undefined);
+  }
+
+  async #run(name: string, id: string, signal: AbortSignal): Promise<void> {
+    const { phaseMs, failsWith } = this.#options;
+    this.ran.push(name);
+    await this.#clock.sleep(phaseMs, signal);
+    if (name === 'model.rollback' && failsWith === null) {
+      this.#state = { ...this.#state, active: MODEL_STATE.active, phase: 'committed' };
+      this.#link.setState('model/state', this.#state);
+    }
+    const error = { code: failsWith ?? '', message: 'this device is simulated to fail' };
+    const outcome = failsWith === null ? { status: 'succeeded', result: {} } : { status: 'failed', error };
+    const answer = { id, ...outcome, duration_ms: phaseMs };
+    this.#results.set(id, answer);
+    this.#publishAnswer(name, answer);
   }
 
   async #install(id: string, { name, version }: ModelInstallArgs, signal: AbortSignal): Promise<void> {
     const { phaseMs, failsWith } = this.#options;
+    this.startedCount += 1;
     const startedMonoMs = this.#clock.monoMs();
     const candidate = { name, version, digest: `sha256:${'1'.repeat(64)}` };
     const previous = this.#state.active;
     const finish = (outcome: object): void => {
       const answer = { id, ...outcome, duration_ms: Math.round(this.#clock.monoMs() - startedMonoMs) };
       this.#results.set(id, answer);
-      this.#publishAnswer(answer);
+      this.#publishAnswer('model.install', answer);
     };
     const publishPhase = (phase: string, more: Partial<NonNullable<ModelState['install']>> = {}): void => {
       const at = isoTime(this.#clock.nowMs());
@@ -104,9 +121,9 @@ export class SimulatedInstalls {
     publishPhase('committed');
   }
 
-  #publishAnswer(message: object): void {
+  #publishAnswer(name: string, message: object): void {
     void this.#link
-      .publish('cmdres/model.install', JSON.stringify(message), { qos: 1, retain: false })
+      .publish(`cmdres/${name}`, JSON.stringify(message), { qos: 1, retain: false })
       .catch(() => undefined);
   }
 }

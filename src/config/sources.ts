@@ -33,13 +33,17 @@ export function readSettingsFile(path: string, faults: ConfigFault[]): unknown {
   const isInYaml = isYaml(path, text);
   try {
     if (isInYaml) return parseYaml(text, fault);
-    // Loaded on demand: only one parser is needed.
-    const { parse } = createRequire(import.meta.url)('json5') as typeof Json5;
-    return parse<unknown>(text);
+    return parseJson5(text);
   } catch (error) {
     const line = firstLine(error);
     return fault(isInYaml ? withoutSource(line) : line, 'JSON5 or YAML');
   }
+}
+
+/** Throws a SyntaxError. The parser is loaded on demand: a file needs only one. */
+export function parseJson5(text: string): unknown {
+  const { parse } = createRequire(import.meta.url)('json5') as typeof Json5;
+  return parse<unknown>(text);
 }
 
 function isYaml(path: string, text: string): boolean {

@@ -3,7 +3,7 @@ import { parseJsonObject } from '../base/json-object.ts';
 import { schemaChecker } from '../base/schema-checker.ts';
 import { AgentVersions } from '../contract/agent-update.ts';
 import { Health } from '../contract/health.ts';
-import { ModelState, Status } from '../contract/states.ts';
+import { Info, ModelState, Status } from '../contract/states.ts';
 
 /** Larger payloads are invalid without parsing. The messages of a device with 64 cameras have less than half of it. */
 const MAX_PAYLOAD_BYTES = 65_536;
@@ -11,14 +11,15 @@ const MAX_CHARS = 200;
 const MAX_ITEMS = 32;
 
 /** The retained topics of a device that are read. */
-export const DEVICE_TOPICS = ['status', 'health', 'model/state', 'agent/state'] as const;
+export const DEVICE_TOPICS = ['status', 'health', 'model/state', 'agent/state', 'info'] as const;
 export type DeviceTopic = (typeof DEVICE_TOPICS)[number];
 
 export interface DeviceMessages {
-  readonly status: Pick<Status, 'state'>;
+  readonly status: Pick<Status, 'state' | 'session' | 'at'>;
   readonly health: Pick<Health, 'at' | 'agent_version' | 'model' | 'degraded'>;
-  readonly 'model/state': Pick<ModelState, 'active' | 'phase' | 'install'>;
+  readonly 'model/state': Pick<ModelState, 'active' | 'candidate' | 'phase' | 'install'>;
   readonly 'agent/state': Pick<AgentVersions, 'running' | 'update'>;
+  readonly info: Pick<Info, 'time_zone'>;
 }
 
 // Agents of later versions may add fields.
@@ -28,14 +29,16 @@ const validators = {
   health: ajv.compile<Health>(Health),
   'model/state': ajv.compile<ModelState>(ModelState),
   'agent/state': ajv.compile<AgentVersions>(AgentVersions),
+  info: ajv.compile<Info>(Info),
 };
 
 /** The fields of the messages that are kept: others of thousands of devices would fill the memory. */
 const KEPT_FIELDS = {
-  status: ['state'],
+  status: ['state', 'session', 'at'],
   health: ['at', 'agent_version', 'model', 'degraded'],
-  'model/state': ['active', 'phase', 'install'],
+  'model/state': ['active', 'candidate', 'phase', 'install'],
   'agent/state': ['running', 'update'],
+  info: ['time_zone'],
 } as const;
 
 /**

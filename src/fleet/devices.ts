@@ -1,9 +1,11 @@
+import { parseJsonObject } from '../base/json-object.ts';
 import {
   DEVICE_TOPICS,
   readDeviceMessage,
   type DeviceMessages,
   type DeviceTopic,
 } from './device-messages.ts';
+import type { DeviceFilter } from './selection.ts';
 
 /** A device, as its retained messages describe it. */
 export interface Device {
@@ -12,34 +14,49 @@ export interface Device {
   /** First levels of its topics, with a slash at the end. */
   readonly topic: string;
   readonly state: DeviceMessages['status']['state'] | null;
+  readonly status: DeviceMessages['status'] | null;
   readonly health: DeviceMessages['health'] | null;
   readonly model: DeviceMessages['model/state'] | null;
   readonly agent: DeviceMessages['agent/state'] | null;
+  readonly timeZone: string | null;
+  /** When its newest record was published, ms since the epoch; null without one, or when records are not read. */
+  readonly lastRecordMs: number | null;
   /** Topics whose newest message does not match the contract; it is not used. */
   readonly invalid: readonly DeviceTopic[];
 }
 
-const UNKNOWN = { state: null, health: null, model: null, agent: null, invalid: [] };
+const UNKNOWN = {
+  state: null,
+  status: null,
+  health: null,
+  model: null,
+  agent: null,
+  timeZone: null,
+  lastRecordMs: null,
+  invalid: [],
+};
+const LATEST_TOPIC = /^camera\/[^/]+\/latest$/;
 /** Anybody may publish for invented devices: more would fill the memory. */
 const MAX_DEVICES = 5000;
 /** A site and a device, 64 characters each, and the slash. */
 const MAX_NAME_CHARS = 129;
+const MAX_RECORD_BYTES = 65_536;
 
 /** The devices of one base topic, collected from their messages. */
 export class Devices {
   readonly #base: string;
-  readonly #pattern: RegExp;
+  readonly #isSelected: DeviceFilter;
   readonly #byName = new Map<string, Device>();
   #isFull = false;
 
-  /** `pattern`: `site/device` with `*` or `+` for any text, `?` for one character; a site alone: all of its devices. */
-  constructor(base: string, pattern: string) {
+  constructor(base: string, isSelected: DeviceFilter) {
     this.#base = `${base.replace(/\/+$/, '')}/`;
-    this.#pattern = toRegExp(pattern);
+    this.#isSelected = isSelected;
   }
 
-  get filters(): string[] {
-    return DEVICE_TOPICS.map((topic) => `${this.#base}+/+/${topic}`);
+  /** Subscriptions to topics of all devices. */
+  filters(topics: readonly string[] = DEVICE_TOPICS): string[] {
+    return topics.map((topic) => `${this.#base}+/+/${topic}`);
   }
 
   /** True when messages of further devices were left out. */
@@ -53,6 +70,7 @@ export class Devices {
     if (parsed === null) return null;
     const { name, rest, device } = parsed;
     const known = this.#byName.get(name);
+    if (known !== undefined && LATEST_TOPIC.test(rest)) return this.#noteRecord(known, payload);
     const watched = DEVICE_TOPICS.find((one) => one === rest);
     if (watched === undefined) return known ?? null;
     if (known === undefined && (this.#byName.size >= MAX_DEVICES || name.length > MAX_NAME_CHARS)) {
@@ -69,6 +87,16 @@ export class Devices {
     return after;
   }
 
+  #noteRecord(device: Device, payload: Uint8Array): Device {
+    const text = payload.length > MAX_RECORD_BYTES ? null : parseJsonObject(payload);
+    const { published_at: at } = (text ?? {}) as { readonly published_at?: unknown };
+    const atMs = typeof at === 'string' ? Date.parse(at) : NaN;
+    if (Number.isNaN(atMs)) return device;
+    const after = { ...device, lastRecordMs: Math.max(atMs, device.lastRecordMs ?? 0) };
+    this.#byName.set(device.name, after);
+    return after;
+  }
+
   /** Splits a topic into device and rest. Returns null for other topics, and for devices that do not match. */
   parseTopic(
     topic: string,
@@ -76,7 +104,7 @@ export class Devices {
     if (!topic.startsWith(this.#base)) return null;
     const [site = '', device = '', ...rest] = topic.slice(this.#base.length).split('/');
     const name = `${site}/${device}`;
-    if (rest.length === 0 || !this.#pattern.test(name)) return null;
+    if (rest.length === 0 || !this.#isSelected(name)) return null;
     return { name, device: `${this.#base}${name}/`, rest: rest.join('/') };
   }
 
@@ -92,23 +120,17 @@ export class Devices {
 
 function readFields(topic: DeviceTopic, payload: Uint8Array): Partial<Device> {
   switch (topic) {
-    case 'status':
-      return { state: readDeviceMessage(topic, payload)?.state ?? null };
+    case 'status': {
+      const status = readDeviceMessage(topic, payload);
+      return { state: status?.state ?? null, status };
+    }
     case 'health':
       return { health: readDeviceMessage(topic, payload) };
     case 'model/state':
       return { model: readDeviceMessage(topic, payload) };
     case 'agent/state':
       return { agent: readDeviceMessage(topic, payload) };
+    case 'info':
+      return { timeZone: readDeviceMessage(topic, payload)?.time_zone ?? null };
   }
-}
-
-function toRegExp(text: string): RegExp {
-  const pattern = text.includes('/') ? text : `${text}/*`;
-  const escaped = pattern
-    .replace(/[.^${}()|[\]\\]/g, '\\$&')
-    // MQTT names cannot contain a plus: it is a wildcard.
-    .replace(/[*+]/g, '[^/]*')
-    .replace(/\?/g, '[^/]');
-  return new RegExp(`^${escaped}$`);
 }

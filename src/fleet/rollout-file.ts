@@ -1,40 +1,56 @@
 import { Type, type Static } from '@sinclair/typebox';
 import { Value } from '@sinclair/typebox/value';
-import { readFileSync } from 'node:fs';
+import { randomUUID } from 'node:crypto';
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { isDeepStrictEqual } from 'node:util';
 import { replaceFile } from '../base/atomic-file.ts';
 import { AgentError } from '../base/errors.ts';
 
 const Text = Type.String();
-const PHASES = ['waiting', 'sent', 'installing', 'probation', 'committed', 'failed'] as const;
-const ProgressSchema = Type.Object({
-  phase: Type.Union(PHASES.map((phase) => Type.Literal(phase))),
-  /** The phase of the install as the device reports it, or the error code of a failure. */
-  detail: Type.Union([Text, Type.Null()]),
-  percent: Type.Union([Type.Number(), Type.Null()]),
-});
+const ActionSchema = Type.Union([
+  Type.Object({ kind: Type.Literal('model'), name: Text, version: Text }),
+  Type.Object({ kind: Type.Literal('agent'), version: Text }),
+  Type.Object({
+    kind: Type.Literal('command'),
+    command: Text,
+    args: Type.Record(Text, Type.Unknown()),
+  }),
+]);
 const RolloutSchema = Type.Object({
-  format: Type.Literal(1),
+  format: Type.Literal(2),
   id: Text,
-  subject: Type.Optional(Type.Union([Type.Literal('model'), Type.Literal('agent')])),
-  name: Text,
-  version: Text,
-  /** The pattern that selected the devices. */
-  to: Text,
-  /** The devices found at the start, in the order of the rollout. */
-  devices: Type.Record(Text, ProgressSchema),
-  halted: Type.Boolean(),
+  action: ActionSchema,
+  /** The devices in the order of the rollout. */
+  devices: Type.Array(Text),
+  /** Number of the attempt, for devices with more than one. */
+  attempts: Type.Record(Text, Type.Integer({ minimum: 2 })),
 });
 
-export type RolloutSubject = 'model' | 'agent';
+/** What a rollout does on each device. */
+export type RolloutAction = Readonly<Static<typeof ActionSchema>>;
 
-/** The progress of one device. */
-export type DeviceProgress = Readonly<Static<typeof ProgressSchema>>;
-
-/** The stored state of a rollout. With it, a second run continues instead of starting again. */
+/**
+ * The plan of a rollout. It has no results: the devices report their own state. With it, a second run keeps the order of
+ * the devices and the ids of the commands, so that no device runs a command twice.
+ */
 export type RolloutFile = Readonly<Static<typeof RolloutSchema>>;
 
+export const createRolloutFile = (action: RolloutAction): RolloutFile => ({
+  format: 2,
+  id: randomUUID(),
+  action,
+  devices: [],
+  attempts: {},
+});
+
+/** `gauge 2.0.0`, `agent 1.3.0`, `restart`. */
+export function describeAction(action: RolloutAction): string {
+  if (action.kind === 'command') return action.command;
+  return action.kind === 'agent' ? `agent ${action.version}` : `${action.name} ${action.version}`;
+}
+
 /** Returns null when the file does not exist. Throws `usage` for any other file, so that it is not overwritten. */
-export function readRollout(path: string): RolloutFile | null {
+export function readRollout(path: string, action: RolloutAction): RolloutFile | null {
   let text: string;
   try {
     text = readFileSync(path, 'utf8');
@@ -42,15 +58,43 @@ export function readRollout(path: string): RolloutFile | null {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
     throw new AgentError('usage', `${path} cannot be read`, { cause: error });
   }
+  const file = parseRollout(text);
+  if (file === null)
+    throw new AgentError('usage', `${path} is not a rollout file; choose another one with --file`);
+  if (isDeepStrictEqual(file.action, action)) return file;
+  throw new AgentError(
+    'usage',
+    `${path} is the rollout of ${describeAction(file.action)} with other arguments or another version; choose another file with --file`,
+  );
+}
+
+function parseRollout(text: string): RolloutFile | null {
   try {
     const value: unknown = JSON.parse(text);
-    if (Value.Check(RolloutSchema, value)) return value;
+    return Value.Check(RolloutSchema, value) ? value : null;
   } catch {
-    // Not JSON: throw below.
+    return null;
   }
-  throw new AgentError('usage', `${path} is not a rollout file`);
 }
 
 /** Writes the file durably before it returns. */
 export const writeRollout = (path: string, file: RolloutFile): void =>
   replaceFile(path, `${JSON.stringify(file, null, 2)}\n`);
+
+const pausePath = (path: string): string => `${path}.paused`;
+
+/** The mark is a file of its own, because a running rollout writes the other one. */
+export const isPaused = (path: string): boolean => existsSync(pausePath(path));
+
+/** Pauses or resumes a rollout, also one that runs. Throws `usage` when there is no such rollout. */
+export function setPaused(path: string, paused: boolean): void {
+  if (!existsSync(path)) throw new AgentError('usage', `there is no rollout file ${path}`);
+  if (paused) writeFileSync(pausePath(path), '');
+  else rmSync(pausePath(path), { force: true });
+}
+
+/** Removes the plan of a rollout that is complete. */
+export function removeRollout(path: string): void {
+  rmSync(path, { force: true });
+  rmSync(pausePath(path), { force: true });
+}

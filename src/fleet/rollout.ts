@@ -1,58 +1,76 @@
-import { createHash, randomUUID } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import { updateIdOf } from '../contract/model.ts';
 import type { DeviceMessages } from './device-messages.ts';
-import type { DeviceProgress, RolloutFile } from './rollout-file.ts';
+import { agentFacts, modelFacts, type InstallFacts } from './install-facts.ts';
+import type { RolloutFile } from './rollout-file.ts';
 
-export interface RolloutPlan {
-  /** Number of devices in the first wave. */
+export interface RolloutOptions {
+  /** Number of devices in the first stage. */
   readonly canaries: number;
-  /** Size of each further wave, % of all devices. */
+  /** Size of each further stage, % of all devices. */
   readonly batchPct: number;
-  /** Above this share of failures, % of the started devices, no further install starts. */
+  /** Above this share of failures, % of the started devices, no further device starts. */
   readonly haltOnPct: number;
+  /** Try again on devices that failed before this run. */
+  readonly retryFailed: boolean;
+  /** End after the first stage in which a device starts. */
+  readonly oneStage: boolean;
 }
 
-/** A message of a device about its install. */
+export interface DeviceProgress {
+  readonly phase: 'waiting' | 'sent' | 'installing' | 'probation' | 'committed' | 'failed';
+  /** The phase of the install as the device reports it, or the error code of a failure. */
+  readonly detail: string | null;
+  /** Message of a failure. */
+  readonly message: string | null;
+  readonly percent: number | null;
+  /** The result of a command. */
+  readonly result?: unknown;
+}
+
+/** A message of a device about its install or command. `isOld`: the outcome of an earlier run. */
 export type DeviceReport =
   | { readonly kind: 'accepted' }
-  | { readonly kind: 'failed'; readonly code: string }
-  | { readonly kind: 'state'; readonly state: DeviceMessages['model/state'] }
-  | { readonly kind: 'versions'; readonly state: DeviceMessages['agent/state'] };
+  | { readonly kind: 'succeeded'; readonly result: unknown; readonly isOld: boolean }
+  | {
+      readonly kind: 'failed';
+      readonly code: string;
+      readonly message: string | null;
+      readonly isOld: boolean;
+    }
+  | { readonly kind: 'session'; readonly session: string }
+  | { readonly kind: 'model'; readonly state: DeviceMessages['model/state'] }
+  | { readonly kind: 'agent'; readonly state: DeviceMessages['agent/state'] };
 
-const WAITING: DeviceProgress = { phase: 'waiting', detail: null, percent: null };
+const WAITING: DeviceProgress = { phase: 'waiting', detail: null, message: null, percent: null };
+const COMMITTED: DeviceProgress = { ...WAITING, phase: 'committed' };
 /** `detail` of a device that had the version before the rollout. */
-const ALREADY_INSTALLED = 'was there';
-
-export const createRolloutFile = (
-  { subject, name, version, to }: Pick<RolloutFile, 'subject' | 'name' | 'version' | 'to'>,
-  devices: readonly string[],
-): RolloutFile => ({
-  format: 1,
-  id: randomUUID(),
-  ...(subject === undefined ? {} : { subject }),
-  name,
-  version,
-  to,
-  devices: Object.fromEntries(devices.map((device) => [device, WAITING])),
-  halted: false,
-});
-
-/** Command id for a device. It is the same in each run of a rollout, so that a device never runs the command twice. */
-export const rolloutCommandId = ({ id }: RolloutFile, device: string): string =>
-  `push-${id}-${createHash('sha256').update(device).digest('hex').slice(0, 12)}`;
+export const ALREADY_INSTALLED = 'was there';
+/** `detail` of a device on which another version became active after the rollout had installed its own. */
+export const SUPERSEDED = 'superseded';
 
 type IsOnline = (device: string) => boolean;
 
-/** A staged rollout: first the canaries, then wave after wave; each starts when the one before is committed. No I/O. */
+/** A staged rollout: first the canaries, then stage after stage; each starts when the one before has ended. No I/O. */
 export class Rollout {
-  readonly #plan: RolloutPlan;
-  readonly #waves: readonly (readonly string[])[];
+  readonly #options: RolloutOptions;
+  readonly #stages: readonly (readonly string[])[];
+  readonly #progress: Map<string, DeviceProgress>;
+  /** Devices that got a further attempt in this run. */
+  readonly #tryingAgain = new Set<string>();
+  /** Devices that this run started. */
+  readonly #started = new Set<string>();
+  /** The session in which a device got its command. */
+  readonly #sessions = new Map<string, string | null>();
   #file: RolloutFile;
+  #isHalted = false;
 
-  constructor(plan: RolloutPlan, file: RolloutFile) {
-    this.#plan = plan;
+  /** `devices`: those of the file that take part, in its order. */
+  constructor(options: RolloutOptions, file: RolloutFile, devices: readonly string[] = file.devices) {
+    this.#options = options;
     this.#file = file;
-    this.#waves = splitIntoWaves(Object.keys(file.devices), plan);
+    this.#progress = new Map(devices.map((device) => [device, WAITING]));
+    this.#stages = splitIntoStages(devices, options);
   }
 
   get file(): RolloutFile {
@@ -60,85 +78,171 @@ export class Rollout {
   }
 
   get isHalted(): boolean {
-    return this.#file.halted;
+    return this.#isHalted;
+  }
+
+  get devices(): ReadonlyMap<string, DeviceProgress> {
+    return this.#progress;
+  }
+
+  /** Number of the first stage that has not ended, from 1; the last one when all have ended. */
+  stage(isOnline: IsOnline): { readonly number: number; readonly count: number } {
+    const open = this.#stages.findIndex((stage) => stage.some((one) => this.#isPending(one, isOnline)));
+    const count = this.#stages.length;
+    return { number: open < 0 ? count : open + 1, count };
+  }
+
+  /** Call this after the first reports: installs that are under way count as started. */
+  begin(): void {
+    for (const [device, { phase }] of this.#progress)
+      if (phase === 'installing' || phase === 'probation') this.#started.add(device);
+  }
+
+  /** The devices of the stages up to the one that has not ended; of a rollout of one stage, up to the one that started. */
+  #reached(isOnline: IsOnline): readonly string[] {
+    const reached: string[] = [];
+    for (const stage of this.#stages) {
+      reached.push(...stage);
+      if (stage.some((device) => this.#isPending(device, isOnline))) break;
+      if (this.#options.oneStage && stage.some((device) => this.#started.has(device))) break;
+    }
+    return reached;
+  }
+
+  /**
+   * Id of the command for a device. It is the same in each run of a rollout, so that a device never runs the command
+   * twice; a further attempt has another one.
+   */
+  commandId(device: string): string {
+    const attempt = this.#file.attempts[device];
+    const hash = createHash('sha256').update(device).digest('hex').slice(0, 12);
+    return `push-${this.#file.id}-${hash}${attempt === undefined ? '' : `-${String(attempt)}`}`;
   }
 
   /** True when no install runs and no online device waits. After a halt: when no install runs. */
   isOver(isOnline: IsOnline): boolean {
-    const { devices } = this.#file;
     // Finish running installs, also after a halt: this process may serve their blocks.
-    if (this.isHalted) return !Object.values(devices).some(({ phase }) => phase === 'installing');
-    return !Object.keys(devices).some((device) => this.#isPending(device, isOnline));
+    if (this.#isHalted) return ![...this.#progress.values()].some(({ phase }) => phase === 'installing');
+    return !this.#reached(isOnline).some((device) => this.#isPending(device, isOnline));
   }
 
-  /** Online devices whose wave may start. An offline device does not block its wave: it follows when it is online. */
+  /** Online devices whose stage may start. An offline device does not block its stage: it follows when it is online. */
   listDue(isOnline: IsOnline): string[] {
-    if (this.isHalted) return [];
-    const due: string[] = [];
-    for (const wave of this.#waves) {
-      const waiting = wave.filter((device) => this.#progressOf(device).phase === 'waiting');
-      due.push(...waiting.filter(isOnline));
-      if (wave.some((device) => this.#isPending(device, isOnline))) break;
-    }
-    return due;
+    if (this.#isHalted) return [];
+    return this.#reached(isOnline).filter(
+      (device) => this.#progressOf(device).phase === 'waiting' && isOnline(device),
+    );
   }
 
-  markSent(device: string): void {
-    this.#set(device, { ...this.#progressOf(device), phase: 'sent' });
+  markSent(device: string, session: string | null): void {
+    this.#sessions.set(device, session);
+    this.#started.add(device);
+    this.#progress.set(device, { ...this.#progressOf(device), phase: 'sent' });
   }
 
   /** Returns true when the progress of the device changed. */
   applyReport(device: string, report: DeviceReport): boolean {
-    const before = this.#file.devices[device];
+    const before = this.#progress.get(device);
     if (before === undefined) return false;
-    const after = this.#nextProgress(device, before, report);
-    if (after.phase === before.phase && after.detail === before.detail && after.percent === before.percent)
-      return false;
-    this.#set(device, after);
+    const after = this.#next(device, before, report);
+    const isSame = (['phase', 'detail', 'percent', 'message'] as const).every(
+      (key) => after[key] === before[key],
+    );
+    if (isSame) return false;
+    this.#progress.set(device, after);
+    // The device only repeated an answer.
+    if ('isOld' in report && report.isOld && after.phase !== 'waiting') this.#started.delete(device);
     this.#haltOnFailures();
     return true;
   }
 
-  #nextProgress(device: string, before: DeviceProgress, report: DeviceReport): DeviceProgress {
-    if (report.kind === 'accepted')
-      return before.phase === 'sent' ? { ...before, phase: 'installing' } : before;
-    if (report.kind === 'failed') return { phase: 'failed', detail: report.code, percent: null };
-    if (report.kind === 'versions') return this.#nextOfAgent(device, before, report.state);
-    const { install, active, phase: modelPhase } = report.state;
-    const { name, version } = this.#file;
-    if (install?.update_id === this.#updateIdOf(device)) {
-      const { phase, reason, percent } = install;
-      if (phase === 'committed') return { phase: 'committed', detail: null, percent: null };
-      if (phase === 'failed' || phase === 'rolled_back')
-        return { phase: 'failed', detail: reason?.code ?? phase, percent: null };
-      return { phase: phase === 'probation' ? 'probation' : 'installing', detail: phase, percent };
+  #next(device: string, before: DeviceProgress, report: DeviceReport): DeviceProgress {
+    const { action } = this.#file;
+    switch (report.kind) {
+      case 'accepted':
+        return before.phase === 'sent' ? { ...before, phase: 'installing' } : before;
+      case 'failed':
+        return this.#failed(device, report);
+      case 'succeeded':
+        if (action.kind === 'command') return this.#commandSucceeded(before, report);
+        // The install succeeded in an earlier run, and the state of the device names another one since.
+        return report.isOld && isStarting(before) ? this.#tryAgain(device, before) : before;
+      case 'session':
+        return this.#isRestart && before.phase !== 'waiting' && report.session !== this.#sessions.get(device)
+          ? { ...COMMITTED, result: before.result }
+          : before;
+      case 'model':
+        return action.kind === 'model'
+          ? this.#installed(device, before, modelFacts(action, report.state))
+          : before;
+      case 'agent':
+        return action.kind === 'agent'
+          ? this.#installed(device, before, agentFacts(action, report.state))
+          : before;
     }
-    const isInstalled = active?.name === name && active.version === version && modelPhase !== 'probation';
-    if (before.phase === 'waiting' && isInstalled)
-      return { phase: 'committed', detail: ALREADY_INSTALLED, percent: null };
-    return before;
   }
 
-  #nextOfAgent(
-    device: string,
+  get #isRestart(): boolean {
+    const { action } = this.#file;
+    return action.kind === 'command' && action.command === 'restart';
+  }
+
+  /** A restart has succeeded when the device is back with another session. */
+  #commandSucceeded(
     before: DeviceProgress,
-    { update, running }: DeviceMessages['agent/state'],
+    { result, isOld }: { readonly result: unknown; readonly isOld: boolean },
   ): DeviceProgress {
-    if (update?.update_id === this.#updateIdOf(device)) {
-      const { phase, reason, percent } = update;
-      if (phase === 'committed') return { phase: 'committed', detail: null, percent: null };
-      if (phase === 'failed' || phase === 'returned')
-        return { phase: 'failed', detail: reason?.code ?? phase, percent: null };
-      return { phase: phase === 'trial' ? 'probation' : 'installing', detail: phase, percent };
+    if (before.phase === 'committed') return before;
+    return this.#isRestart && !isOld
+      ? { ...before, phase: 'installing', detail: 'restarting', result }
+      : { ...COMMITTED, result };
+  }
+
+  #installed(device: string, before: DeviceProgress, { isWanted, update }: InstallFacts): DeviceProgress {
+    const isOurs = update?.id === updateIdOf(this.commandId(device));
+    if (update !== null && (isOurs || (isWanted === true && update.isOnTrial && update.isOfWanted))) {
+      const { phase, percent, isOnTrial, end, reason } = update;
+      if (end === null)
+        return { phase: isOnTrial ? 'probation' : 'installing', detail: phase, percent, message: null };
+      if (end === 'failed')
+        return this.#failed(device, {
+          code: reason?.code ?? phase,
+          message: reason?.message ?? null,
+          isOld: before.phase === 'waiting',
+        });
     }
-    const isInstalled = running.version === this.#file.version && update?.in_progress !== true;
-    if (before.phase === 'waiting' && isInstalled)
-      return { phase: 'committed', detail: ALREADY_INSTALLED, percent: null };
+    if (isWanted === null) return before;
+    if (isWanted) {
+      if (before.phase === 'committed') return before;
+      return isOurs ? COMMITTED : WAS_THERE;
+    }
+    if (isOurs || before.phase === 'committed') return this.#tryAgain(device, before);
     return before;
   }
 
-  #updateIdOf(device: string): string {
-    return updateIdOf(rolloutCommandId(this.#file, device));
+  #failed(
+    device: string,
+    {
+      code,
+      message,
+      isOld,
+    }: { readonly code: string; readonly message: string | null; readonly isOld: boolean },
+  ): DeviceProgress {
+    if (isOld && this.#options.retryFailed && !this.#tryingAgain.has(device)) return this.#newAttempt(device);
+    return { phase: 'failed', detail: code, message, percent: null };
+  }
+
+  /** Another version is active than the one that this rollout installed. In this run, it is a failure. */
+  #tryAgain(device: string, before: DeviceProgress): DeviceProgress {
+    const isOfThisRun = this.#tryingAgain.has(device) || before.phase === 'committed';
+    return isOfThisRun ? { ...WAITING, phase: 'failed', detail: SUPERSEDED } : this.#newAttempt(device);
+  }
+
+  #newAttempt(device: string): DeviceProgress {
+    this.#tryingAgain.add(device);
+    const attempts = { ...this.#file.attempts, [device]: (this.#file.attempts[device] ?? 1) + 1 };
+    this.#file = { ...this.#file, attempts };
+    return WAITING;
   }
 
   /** True when an install runs on the device, or may start because the device is online. */
@@ -148,28 +252,32 @@ export class Rollout {
   }
 
   #progressOf(device: string): DeviceProgress {
-    return this.#file.devices[device] ?? WAITING;
-  }
-
-  #set(device: string, progress: DeviceProgress): void {
-    this.#file = { ...this.#file, devices: { ...this.#file.devices, [device]: progress } };
+    return this.#progress.get(device) ?? WAITING;
   }
 
   #haltOnFailures(): void {
-    const all = Object.values(this.#file.devices);
+    const all = [...this.#progress.values()];
     const started = all.filter(
       ({ phase, detail }) => phase !== 'waiting' && detail !== ALREADY_INSTALLED,
     ).length;
     const failed = all.filter(({ phase }) => phase === 'failed').length;
-    if (failed > 0 && (100 * failed) / started > this.#plan.haltOnPct)
-      this.#file = { ...this.#file, halted: true };
+    if (failed > 0 && (100 * failed) / started > this.#options.haltOnPct) this.#isHalted = true;
   }
 }
 
-function splitIntoWaves(devices: readonly string[], { canaries, batchPct }: RolloutPlan): string[][] {
+/** True between the command and the first state that names its install. */
+const isStarting = ({ phase, detail }: DeviceProgress): boolean =>
+  phase === 'sent' || (phase === 'installing' && detail === null);
+
+const WAS_THERE: DeviceProgress = { ...COMMITTED, detail: ALREADY_INSTALLED };
+
+function splitIntoStages(
+  devices: readonly string[],
+  { canaries, batchPct }: Pick<RolloutOptions, 'canaries' | 'batchPct'>,
+): string[][] {
   const size = Math.max(1, Math.ceil((devices.length * batchPct) / 100));
   const first = Math.min(canaries, devices.length);
-  const waves = first > 0 ? [devices.slice(0, first)] : [];
-  for (let at = first; at < devices.length; at += size) waves.push(devices.slice(at, at + size));
-  return waves;
+  const stages = first > 0 ? [devices.slice(0, first)] : [];
+  for (let at = first; at < devices.length; at += size) stages.push(devices.slice(at, at + size));
+  return stages;
 }

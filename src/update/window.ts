@@ -1,3 +1,5 @@
+import { systemTimeZone, zoneOffset } from '../base/time-zone.ts';
+
 export interface UpdateWindow {
   /** Local time, `HH:MM`. */
   readonly from: string;
@@ -6,11 +8,10 @@ export interface UpdateWindow {
 
 /**
  * True when the local time is in the window, from `from` until before `to`. The window may pass midnight. With equal
- * times it is always open.
+ * times it is always open. `timeZone`: an IANA name; the default is the zone of this machine.
  */
-export function isInWindow(nowMs: number, { from, to }: UpdateWindow): boolean {
-  const date = new Date(nowMs);
-  const now = date.getHours() * 60 + date.getMinutes();
+export function isInWindow(nowMs: number, { from, to }: UpdateWindow, timeZone = systemTimeZone()): boolean {
+  const now = Math.floor((nowMs + zoneOffset(timeZone)(nowMs)) / 60_000) % 1440;
   const start = minuteOfDay(from);
   const end = minuteOfDay(to);
   if (start === end) return true;

@@ -13,17 +13,17 @@ const CHECKOUT = join(import.meta.dirname, '..', '..');
 const POLES = ['pole-1', 'pole-2'] as const;
 type Pole = (typeof POLES)[number];
 
-/** The commands that docs/operator-guide.md lists. */
-function readGuideCommands(): string[] {
+/** The commands that a section of docs/operator-guide.md lists. */
+function readGuideCommands(section: string): string[] {
   const page = readFileSync(join(CHECKOUT, 'docs', 'operator-guide.md'), 'utf8');
-  const block = /## Ten commands[\s\S]*?```sh\n([\s\S]*?)```/.exec(page)?.[1] ?? '';
+  const block = new RegExp(`## ${section}[\\s\\S]*?\`\`\`sh\\n([\\s\\S]*?)\`\`\``).exec(page)?.[1] ?? '';
   return block.trim().split('\n');
 }
 
 describe("Commands of the operator's guide with two agents", () => {
   const home = mkdtempSync(join(tmpdir(), 'swellsight-guide-'));
   const directory = join(home, 'surf-models');
-  const commands = readGuideCommands();
+  const commands = readGuideCommands('Ten commands');
   const agents = new Map<Pole, RunningAgent>();
   const shells = new Set<ChildProcess>();
   let broker: Mosquitto;
@@ -166,8 +166,10 @@ describe("Commands of the operator's guide with two agents", () => {
       recorder.messages.filter(({ topic }) => topic.endsWith('/cmd/model.block'));
     const push = runShell([`${command} --wait 3`], directory);
     await until(() => push.output.err.includes('waiting for home/pole-2'), 'the push to wait', 120_000);
-    expect(push.output.out).toMatch(/^home\/pole-1 {2}committed$/m);
-    expect(push.output.out).not.toMatch(/^home\/pole-2/m);
+    expect(push.output.out).toMatch(
+      /^\d\d:\d\d:\d\d {2}home\/pole-1 {2}committed {2}The version is installed/m,
+    );
+    expect(push.output.out).not.toContain('home/pole-2');
     await startAgent('pole-2');
     expect(await push.exitCode, push.output.err).toBe(0);
     expect(push.output.out).toMatch(/2 committed, 0 failed, 0 installing, 0 waiting\n$/);
@@ -180,6 +182,29 @@ describe("Commands of the operator's guide with two agents", () => {
     expect(JSON.parse(String(installCommands.at(-1)?.payload))).toMatchObject({
       args: { clear_failed: true },
     });
+  }, 240_000);
+
+  it('restarts, configures, diagnoses and rolls back both devices', async () => {
+    const script = readGuideCommands('Many devices');
+    expect(script).toHaveLength(5);
+    const fleet = runShell(
+      script.map((line) => line.replace('mqtt://localhost', broker.url)),
+      directory,
+    );
+    expect([await fleet.exitCode, fleet.output.out]).toEqual([0, expect.any(String)]);
+    expect(fleet.output.out.match(/^2 done, 0 failed, 0 running, 0 waiting$/gm)).toHaveLength(5);
+    for (const pole of POLES) {
+      const report = JSON.parse(
+        readFileSync(join(directory, 'reports', `home_${pole}.json`), 'utf8'),
+      ) as object;
+      expect(report).toHaveProperty('health');
+      expect(await activeModelOf(pole)).toMatchObject({ name: 'my-model', version: '1.0.0' });
+    }
+    const push = runShell([`swellsight fleet watch --broker ${broker.url} --once --to home`], directory);
+    expect([await push.exitCode, push.output.out]).toEqual([
+      0,
+      expect.stringContaining('2 devices: online (2); '),
+    ]);
     recorder.finish();
   }, 240_000);
 

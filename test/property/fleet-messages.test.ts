@@ -3,10 +3,11 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { PushRun } from '../../src/cli/fleet/push-run.ts';
+import { RolloutRun } from '../../src/cli/fleet/rollout-run.ts';
 import { processTerminal } from '../../src/cli/terminal.ts';
 import { Devices } from '../../src/fleet/devices.ts';
-import { createRolloutFile, Rollout, rolloutCommandId } from '../../src/fleet/rollout.ts';
+import { Rollout } from '../../src/fleet/rollout.ts';
+import { createRolloutFile } from '../../src/fleet/rollout-file.ts';
 import { runCli } from '../fixtures/cli.ts';
 import { deviceMessages, hostileMessage } from '../fixtures/device-messages.ts';
 import { Mosquitto } from '../fixtures/mosquitto.ts';
@@ -20,20 +21,24 @@ const SEED = 13;
 it(
   'no message ends the readers of fleet watch and fleet push',
   () => {
-    const devices = new Devices(BASE, '*');
-    const file = createRolloutFile({ name: 'gauge', version: '2.0.0', to: '*' }, [NAME]);
+    const devices = new Devices(BASE, () => true);
+    const plan = createRolloutFile({ kind: 'model', name: 'gauge', version: '2.0.0' });
     const terminal = { ...processTerminal({}, new AbortController().signal), out: () => undefined };
-    const run = new PushRun(
-      { waitMs: 0, deviceTimeoutMs: 1, json: true },
+    const options = { canaries: 1, batchPct: 100, haltOnPct: 100, retryFailed: false, oneStage: false };
+    const rollout = new Rollout(options, { ...plan, devices: [NAME] });
+    const run = new RolloutRun(
+      { waitMs: 0, deviceTimeoutMs: 1, oneStage: false, json: true },
       {
-        rollout: new Rollout({ canaries: 1, batchPct: 100, haltOnPct: 100 }, file),
+        rollout,
         devices,
         send: () => Promise.resolve(),
         save: () => undefined,
+        hold: () => null,
+        isInWindow: () => true,
+        onResult: () => undefined,
         terminal,
       },
     );
-    const id = rolloutCommandId(file, NAME);
     fc.assert(
       fc.property(hostileMessage, fc.jsonValue({ maxDepth: 2 }), ({ topic, payload }, value) => {
         const full = `${BASE}/${NAME}/${topic}`;
@@ -42,8 +47,8 @@ it(
         const answers = [
           { id: value, status: 'failed' },
           { id: { toString: 1 }, status: 'rejected' },
-          { id, status: value, reason: value, error: value },
-          { id, status: 'rejected', reason: { toString: value } },
+          { id: rollout.commandId(NAME), status: value, reason: value, error: value, result: value },
+          { id: rollout.commandId(NAME), status: 'rejected', reason: { toString: value } },
         ];
         for (const answer of answers)
           run.receive(`${BASE}/${NAME}/cmdres/model.install`, Buffer.from(JSON.stringify(answer)));
@@ -146,7 +151,7 @@ describe('retained messages at a real broker', () => {
 });
 
 it('ten thousand invented devices do not fill the memory, and the limit is reported', () => {
-  const devices = new Devices(BASE, '*');
+  const devices = new Devices(BASE, () => true);
   const health = Buffer.from(JSON.stringify(deviceMessages()['health']));
   for (let index = 0; index < 10_000; index += 1)
     devices.receive(`${BASE}/x/${String(index)}/health`, health);

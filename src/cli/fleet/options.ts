@@ -1,5 +1,13 @@
 import { systemClock } from '../../base/clock.ts';
 import { AgentError } from '../../base/errors.ts';
+import type { ConfigFault } from '../../config/faults.ts';
+import { readSettingsFile } from '../../config/sources.ts';
+import {
+  isNamedSelection,
+  parseFleetGroups,
+  selectDevices,
+  type DeviceFilter,
+} from '../../fleet/selection.ts';
 import { NotPem, readCertificateFile } from '../../base/pem.ts';
 import type { OperatorOptions } from '../../mqtt/operator-client.ts';
 import { readOptionFile } from '../options.ts';
@@ -9,7 +17,11 @@ import type { Terminal } from '../terminal.ts';
 export interface FleetOptions {
   readonly broker: string;
   readonly base: string;
-  readonly to: string;
+  /** Default: all devices. */
+  readonly to?: readonly string[];
+  readonly except?: readonly string[];
+  /** The file of groups and tags. */
+  readonly fleet: string;
   readonly username?: string;
   readonly passwordFile?: string;
   readonly ca?: string;
@@ -34,12 +46,53 @@ export function operatorOptions(options: FleetOptions, { env }: Terminal): Opera
   };
 }
 
+/** The devices that --to and --except select. Reads the file of groups and tags only when a selector names one. */
+export function selectedDevices({ to = ['*'], except = [], fleet }: FleetOptions): DeviceFilter {
+  if (![...to, ...except].some(isNamedSelection)) return selectDevices(to, except);
+  const faults: ConfigFault[] = [];
+  const value = readSettingsFile(fleet, faults);
+  const [fault] = faults;
+  if (fault !== undefined)
+    throw new AgentError('usage', `${fleet}: ${fault.given}, wanted ${fault.wanted}`, {
+      hint: 'name the file of groups and tags with --fleet',
+    });
+  return selectDevices(to, except, parseFleetGroups(value, fleet));
+}
+
+/** Parses the number of an option. Throws `usage`. */
+export function parseNumber(option: string, text: string, min: number, max: number): number {
+  const value = Number(text.replace(/%$/, ''));
+  if (text.trim() !== '' && value >= min && value <= max) return value;
+  throw new AgentError('usage', `--${option} ${text} is not between ${String(min)} and ${String(max)}`);
+}
+
 function readCaFile(path: string): string {
   try {
     return readCertificateFile(path).map(String).join('');
   } catch (thrown) {
     if (!(thrown instanceof NotPem)) throw thrown;
     throw new AgentError('usage', `--ca ${path}: wanted ${thrown.message}`, { cause: thrown });
+  }
+}
+
+/** Retained messages arrive within this time. */
+const COLLECT_MS = 3000;
+/** They have all arrived when none came for this time. */
+const QUIET_MS = 1000;
+
+/** Waits for the retained messages of a new subscription. */
+export class Collection {
+  #newestMs = Infinity;
+
+  /** Call this for each retained message. */
+  note(): void {
+    this.#newestMs = performance.now();
+  }
+
+  async finish(signal: AbortSignal): Promise<void> {
+    const endMs = performance.now() + COLLECT_MS;
+    while (!signal.aborted && performance.now() < Math.min(endMs, this.#newestMs + QUIET_MS))
+      await pause(100, signal);
   }
 }
 

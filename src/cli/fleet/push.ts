@@ -1,49 +1,23 @@
 import { Value } from '@sinclair/typebox/value';
-import { closeAtEnd } from '../../base/closing.ts';
 import { AgentError } from '../../base/errors.ts';
 import { ModelName, ModelVersion, updateIdOf } from '../../contract/model.ts';
-import { Devices } from '../../fleet/devices.ts';
-import { createRolloutFile, Rollout, rolloutCommandId, type RolloutPlan } from '../../fleet/rollout.ts';
-import {
-  readRollout,
-  writeRollout,
-  type RolloutFile,
-  type RolloutSubject,
-} from '../../fleet/rollout-file.ts';
+import type { RolloutAction } from '../../fleet/rollout-file.ts';
 import { BlockSender } from '../../mqtt/blocks/block-sender.ts';
-import { OperatorClient } from '../../mqtt/operator-client.ts';
-import { EXIT, type Terminal } from '../terminal.ts';
-import { PushRun } from './push-run.ts';
-import { operatorOptions, pause, TOO_MANY_DEVICES, type FleetOptions } from './options.ts';
+import type { OperatorClient } from '../../mqtt/operator-client.ts';
+import type { Terminal } from '../terminal.ts';
+import { runRollout, type RolloutSender, type StagedOptions } from './start-rollout.ts';
 
-export interface PushOptions extends FleetOptions {
+export interface PushOptions extends StagedOptions {
   /** The version of the agent to install instead of a model. */
   readonly agent?: string;
-  readonly canary: string;
-  readonly batch: string;
-  readonly haltOn: string;
   readonly over?: readonly string[];
-  readonly file?: string;
   readonly digest?: string;
   readonly clearFailed?: boolean;
-  readonly wait: string;
-  readonly deviceTimeout: string;
-}
-
-/** Retained messages arrive within this time. */
-const COLLECT_MS = 3000;
-
-/** What a push installs. */
-interface PushTarget {
-  readonly subject: RolloutSubject;
-  readonly name: string;
-  readonly version: string;
 }
 
 /**
- * `fleet push NAME VERSION` or `fleet push --agent VERSION`: installs the model or the agent on the canaries, then on one batch after the other; each starts when the one
- * before is committed. Halts automatically when too many installs fail. A second run with the same rollout file continues.
- * Exits with 0 when every device has the version, else with 1.
+ * `fleet push NAME VERSION` or `fleet push --agent VERSION`: installs the model or the agent on the canaries, then on one
+ * batch after the other. A second run asks the devices again and continues.
  */
 export async function pushToFleet(
   modelName: string | undefined,
@@ -52,70 +26,40 @@ export async function pushToFleet(
   terminal: Terminal,
 ): Promise<number> {
   const names = [modelName, modelVersion].filter((text) => text !== undefined);
-  const { subject, name, version } = parseTarget(names, options);
-  const plan: RolloutPlan = {
-    canaries: parseNumber('canary', options.canary, 0, 100_000),
-    batchPct: parseNumber('batch', options.batch, 0.1, 100),
-    haltOnPct: parseNumber('halt-on', options.haltOn, 0, 100),
-  };
-  const waitMs = parseNumber('wait', options.wait, 0, 100_000) * 60_000;
-  const deviceTimeoutMs = parseNumber('device-timeout', options.deviceTimeout, 0.01, 100_000) * 60_000;
-  const path = options.file ?? `rollout-${name}-${version}.json`;
-  const before = readRollout(path);
-  const isOther =
-    before?.name !== name || before.version !== version || (before.subject ?? 'model') !== subject;
-  if (before && (isOther || before.to !== options.to))
-    throw new AgentError(
-      'usage',
-      `${path} is the rollout of ${before.name} ${before.version} to ${before.to}; choose another file with --file`,
-    );
-  if (before?.halted === true)
-    throw new AgentError(
-      'usage',
-      `${path} was halted because of failures; start another rollout with --file`,
-    );
+  const action = parseTarget(names, options);
   const archive = parseArchive(options.over);
-  const devices = new Devices(options.base, options.to);
-  const client = await OperatorClient.connect(operatorOptions(options, terminal));
-  using _client = { [Symbol.dispose]: () => client.close() };
-  const sender = archive === null ? null : await openArchive(archive, client);
-  await using _sender = closeAtEnd(() => sender?.close());
-  let run: PushRun | null = null;
-  const filters = [
-    ...devices.filters,
-    `${options.base}/+/+/cmdres/${subject}.install`,
-    ...(sender ? [`${options.base}/+/+/model/blocks/request`] : []),
-  ];
-  await client.subscribe(filters, (topic, payload, retain) => {
-    sender?.receive(topic, payload, retain);
-    devices.receive(topic, payload);
-    run?.receive(topic, payload);
-  });
-  await pause(COLLECT_MS, terminal.signal);
-  if (terminal.signal.aborted) return EXIT.failed;
-  if (devices.isFull) terminal.err(TOO_MANY_DEVICES);
-  const file = before ?? startRollout({ subject, name, version, to: options.to }, devices, path);
-  const send = async (device: string): Promise<void> => {
-    const id = rolloutCommandId(file, device);
-    const topic = `${options.base}/${device}/`;
-    sender?.serve(topic, updateIdOf(id));
-    const args = {
-      ...(subject === 'model' ? { name } : {}),
-      version,
-      ...(options.digest === undefined ? {} : { digest: options.digest }),
-      ...(options.clearFailed === true ? { clear_failed: true } : {}),
-      source: sender
-        ? { kind: 'mqtt', size_bytes: sender.sizeBytes, digest: sender.digest }
-        : { kind: 'repository' },
-    };
-    await client.publish(`${topic}cmd/${subject}.install`, JSON.stringify({ id, args }));
+  const name = action.kind === 'agent' ? 'agent' : action.name;
+  const path = options.file ?? `rollout-${name}-${action.version}.json`;
+  const openSender = async (client: OperatorClient): Promise<RolloutSender> =>
+    createSender(action, options, archive === null ? null : await openArchive(archive, client));
+  return runRollout({ action, path, openSender }, options, terminal);
+}
+
+type InstallAction = Exclude<RolloutAction, { readonly kind: 'command' }>;
+
+function createSender(
+  action: InstallAction,
+  { digest, clearFailed }: PushOptions,
+  blocks: BlockSender | null,
+): RolloutSender {
+  const args = {
+    ...(action.kind === 'model' ? { name: action.name } : {}),
+    version: action.version,
+    ...(digest === undefined ? {} : { digest }),
+    ...(clearFailed === true ? { clear_failed: true } : {}),
+    source: blocks
+      ? { kind: 'mqtt', size_bytes: blocks.sizeBytes, digest: blocks.digest }
+      : { kind: 'repository' },
   };
-  const save = (latest: RolloutFile): void => writeRollout(path, latest);
-  run = new PushRun(
-    { waitMs, deviceTimeoutMs, json: options.json === true },
-    { rollout: new Rollout(plan, file), devices, send, save, terminal },
-  );
-  return await run.finish();
+  return {
+    topics: blocks ? ['model/blocks/request'] : [],
+    argsFor: (topic, commandId) => {
+      blocks?.serve(topic, updateIdOf(commandId));
+      return args;
+    },
+    receive: (topic, payload, retain) => blocks?.receive(topic, payload, retain),
+    close: () => blocks?.close(),
+  };
 }
 
 async function openArchive(path: string, client: OperatorClient): Promise<BlockSender> {
@@ -126,43 +70,18 @@ async function openArchive(path: string, client: OperatorClient): Promise<BlockS
   }
 }
 
-function startRollout(
-  rollout: Pick<RolloutFile, 'subject' | 'name' | 'version' | 'to'>,
-  devices: Devices,
-  path: string,
-): RolloutFile {
-  // Online devices first: an offline canary tests nothing.
-  const found = [...devices.list()].sort(
-    (a, b) => Number(b.state === 'online') - Number(a.state === 'online'),
-  );
-  if (found.length === 0) throw new AgentError('usage', 'no device matches --to');
-  const file = createRolloutFile(
-    rollout,
-    found.map((device) => device.name),
-  );
-  // Write the file before the first command: the ids of the commands derive from its id.
-  writeRollout(path, file);
-  return file;
-}
-
-function parseTarget(names: readonly string[], { agent, clearFailed }: PushOptions): PushTarget {
+function parseTarget(names: readonly string[], { agent, clearFailed }: PushOptions): InstallAction {
   const [name, version] = names;
   if (agent !== undefined) {
     if (names.length > 0 || !Value.Check(ModelVersion, agent))
       throw new AgentError('usage', `--agent ${agent} needs a version, and no model`);
     if (clearFailed === true)
       throw new AgentError('usage', '--clear-failed: a version of the agent that failed stays refused');
-    return { subject: 'agent', name: 'agent', version: agent };
+    return { kind: 'agent', version: agent };
   }
   if (!Value.Check(ModelName, name) || !Value.Check(ModelVersion, version) || names.length !== 2)
     throw new AgentError('usage', `${names.join(' ')} is not a name and version of a model`);
-  return { subject: 'model', name, version };
-}
-
-function parseNumber(option: string, text: string, min: number, max: number): number {
-  const value = Number(text.replace(/%$/, ''));
-  if (text.trim() !== '' && value >= min && value <= max) return value;
-  throw new AgentError('usage', `--${option} ${text} is not between ${String(min)} and ${String(max)}`);
+  return { kind: 'model', name, version };
 }
 
 function parseArchive(over: readonly string[] | undefined): string | null {

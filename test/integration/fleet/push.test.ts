@@ -1,12 +1,11 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { SimulatedDevice } from '../../../scripts/fleet/device.ts';
 import { systemClock } from '../../../src/base/clock.ts';
-import type { RolloutFile } from '../../../src/fleet/rollout-file.ts';
 import { runCli, type CliResult } from '../../fixtures/cli.ts';
 import { Mosquitto, until } from '../../fixtures/mosquitto.ts';
 import { silentLog } from '../../fixtures/store.ts';
@@ -23,8 +22,17 @@ describe('Staged rollout over fifty simulated devices', () => {
   let broker: Mosquitto;
   let running: Promise<void>[] = [];
 
-  const push = (...args: string[]): Promise<CliResult> =>
-    runCli(['fleet', 'push', '--broker', broker.url, '--json', ...args], { cwd: dir });
+  const fleet = (...args: string[]): Promise<CliResult> =>
+    runCli(['fleet', ...args, '--broker', broker.url, '--json'], { cwd: dir });
+  /** Starts a command whose output is not read, except for its notes. */
+  const start = (...args: string[]) =>
+    spawn(process.execPath, [MAIN, 'fleet', ...args, '--broker', broker.url, '--json'], {
+      cwd: dir,
+      stdio: ['ignore', 'ignore', 'pipe'],
+    });
+  const firstNote = async ({ stderr }: ReturnType<typeof start>): Promise<string> =>
+    String(((await once(stderr, 'data')) as [Buffer])[0]);
+  const push = (...args: string[]): Promise<CliResult> => fleet('push', ...args);
   const lines = ({ stdout }: CliResult): Record<string, unknown>[] =>
     stdout
       .trim()
@@ -36,6 +44,10 @@ describe('Staged rollout over fifty simulated devices', () => {
     devices
       .filter((one) => one.site === site)
       .reduce((sum, { simulated }) => sum + simulated.installs.startedCount, 0);
+
+  /** How many devices ran a command. */
+  const countRuns = (command: string): number =>
+    devices.filter(({ simulated }) => simulated.installs.ran.includes(command)).length;
 
   beforeAll(async () => {
     broker = await Mosquitto.start({ lines: ['max_connections -1'] });
@@ -96,20 +108,31 @@ describe('Staged rollout over fifty simulated devices', () => {
     const second = order(sent[14] ?? '', 'sent');
     for (const device of sent.slice(2, 14)) expect(order(device, 'committed')).toBeLessThan(second);
     expect(countInstalls('good')).toBe(30);
+    expect(reported.find(({ phase }) => phase === 'probation')).toMatchObject({
+      at: expect.stringMatching(/^20/),
+      sentence: expect.stringContaining('60 minutes'),
+      remedy: null,
+    });
     const again = await push(...args);
     expect(again.code).toBe(0);
     expect(summary(again)).toMatchObject({ committed: 30 });
-    // A second rollout of the same model installs nothing either.
-    const other = await push(...args, '--file', 'other.json');
-    expect([other.code, summary(other)]).toMatchObject([0, { committed: 30 }]);
     expect(countInstalls('good')).toBe(30);
+    // The file remembers only an unfinished plan.
+    expect(readdirSync(dir).filter((name) => name.startsWith('rollout'))).toEqual([]);
   }, 180_000);
+
+  it('rolls a group back in stages; the next push installs again where another version is active', async () => {
+    writeFileSync(join(dir, 'fleet.yaml'), "groups:\n  first: ['good/sim0?']\n");
+    const back = await fleet('rollback', '--to', 'group:first', '--except', 'good/sim09', '--batch', '100');
+    expect([back.code, summary(back)]).toMatchObject([0, { command: 'model.rollback', done: 8, stages: 2 }]);
+    const again = await push('gauge', '2.0.0', '--to', 'good', '--batch', '100');
+    expect([again.code, summary(again)]).toMatchObject([0, { committed: 30 }]);
+    expect(lines(again).filter(({ detail }) => detail === 'was there')).toHaveLength(22);
+    expect(countInstalls('good')).toBe(38);
+  }, 120_000);
 
   it('halts automatically when too many devices fail, and starts no further install', async () => {
     const args = ['gauge', '2.0.0', '--to', 'bad', '--canary', '2', '--batch', '30', '--halt-on', '20'];
-    // The default file belongs to the rollout to other devices.
-    expect((await push(...args)).code).toBe(2);
-    args.push('--file', 'bad.json');
     const result = await push(...args);
     expect(result.code).toBe(1);
     const { committed, failed, waiting, halted } = summary(result) as Record<string, number>;
@@ -117,36 +140,97 @@ describe('Staged rollout over fifty simulated devices', () => {
     // Two canaries and six devices of the first batch, of which every third fails.
     expect(countInstalls('bad')).toBe(8);
     expect([Number(committed) > 1, failed, waiting]).toEqual([true, 2, 12]);
-    const file = JSON.parse(readFileSync(join(dir, 'bad.json'), 'utf8')) as RolloutFile;
-    expect(
-      Object.values(file.devices).filter(({ detail }) => detail === 'model_golden_mismatch'),
-    ).toHaveLength(2);
-    // A second run does not continue a halted rollout.
-    expect((await push(...args)).code).toBe(2);
+    const failures = lines(result).filter(({ phase }) => phase === 'failed');
+    expect(failures).toMatchObject([
+      { detail: 'model_golden_mismatch', sentence: 'this device is simulated to fail' },
+      { remedy: 'the model does not reproduce its golden outputs on this device' },
+    ]);
+    // A second run asks the devices, and halts at once.
+    const again = await push(...args);
+    expect([again.code, summary(again)]).toMatchObject([1, { failed: 2, waiting: 12, halted: true }]);
     expect(countInstalls('bad')).toBe(8);
+    // With further attempts it goes on; the file does not tie it to its former devices.
+    const retried = await push('gauge', '2.0.0', '--to', 'bad/sim0?', '--halt-on', '100', '--retry-failed');
+    expect([retried.code, summary(retried)]).toMatchObject([1, { committed: 6, failed: 3, waiting: 0 }]);
+    // Sim09 is new in this run, and 03 and 06 failed twice.
+    expect(countInstalls('bad')).toBe(11);
   }, 180_000);
 
   it('continues after it was killed', async () => {
-    const args = ['gauge', '3.0.0', '--to', 'good/sim0?', '--canary', '1', '--batch', '50'];
+    const args = ['gauge', '3.0.0', '--canary', '1', '--batch', '50'];
     const countBefore = countInstalls('good');
-    const first = spawn(
-      process.execPath,
-      [MAIN, 'fleet', 'push', '--broker', broker.url, '--json', ...args],
-      { cwd: dir, stdio: 'ignore' },
-    );
-    await until(() => countInstalls('good') - countBefore >= 3, 'the first batch', 60_000);
+    const first = start('push', ...args, '--to', 'good/sim01', '--to', 'good/sim02', '--to', 'good/sim03');
+    await until(() => countInstalls('good') - countBefore >= 2, 'the first batch', 60_000);
     first.kill('SIGKILL');
     await once(first, 'exit');
     const installsAtKill = countInstalls('good') - countBefore;
-    expect(installsAtKill).toBeLessThan(9);
-    const next = await push(...args);
+    expect(installsAtKill).toBeLessThan(4);
+    // Devices that are new join the plan, whatever selected the first ones.
+    const next = await push(...args, '--to', 'good/sim0?');
     expect([next.code, summary(next)]).toMatchObject([0, { committed: 9 }]);
     expect(countInstalls('good') - countBefore).toBe(9);
   }, 180_000);
 
+  it('halts a command too, and pauses and approves stages', async () => {
+    const halted = await fleet(
+      'command',
+      'ping',
+      '--to',
+      'bad',
+      '--canary',
+      '2',
+      '--batch',
+      '30',
+      '--halt-on',
+      '20',
+    );
+    expect([halted.code, summary(halted)]).toMatchObject([1, { command: 'ping', failed: 2, waiting: 12 }]);
+    expect([summary(halted)['halted'], countRuns('ping')]).toEqual([true, 8]);
+    const patch = '{logLevel: "debug"}';
+    const set = [
+      'config',
+      'set',
+      patch,
+      '--to',
+      'good/sim0?',
+      '--batch',
+      '50',
+      '--file',
+      'plan.json',
+      '--approve',
+    ];
+    const stage = await fleet(...set);
+    expect([stage.code, summary(stage)]).toMatchObject([0, { done: 1, waiting: 8, stages: 3 }]);
+    expect((await runCli(['fleet', 'pause', 'plan.json'], { cwd: dir })).code).toBe(0);
+    const next = start(...set);
+    expect(await firstNote(next)).toContain('paused; `swellsight fleet resume plan.json` continues');
+    expect(countRuns('config.set')).toBe(1);
+    expect((await runCli(['fleet', 'resume', 'plan.json'], { cwd: dir })).code).toBe(0);
+    expect(await once(next, 'exit')).toEqual([0, null]);
+    expect(countRuns('config.set')).toBe(6);
+    const reports = await fleet('diagnostics', '--to', 'good/sim1?', '--out', 'reports');
+    expect([reports.code, readdirSync(join(dir, 'reports')).length]).toEqual([0, 10]);
+  }, 180_000);
+
+  it('starts devices only in their window', async () => {
+    const hour = (offset: number): string =>
+      `${String((new Date().getUTCHours() + offset + 24) % 24).padStart(2, '0')}:00`;
+    const closed = start('command', 'model.reload', '--window', `${hour(2)}-${hour(3)}`);
+    expect(await firstNote(closed)).toContain('waiting for the window of ');
+    closed.kill('SIGKILL');
+    await once(closed, 'exit');
+    expect(countRuns('model.reload')).toBe(0);
+    const open = `${hour(-1)}-${hour(2)}`;
+    expect((await fleet('command', 'model.reload', '--to', 'good/sim30', '--window', open)).code).toBe(0);
+    expect(countRuns('model.reload')).toBe(1);
+  }, 60_000);
+
   it('lists every device with fleet watch', async () => {
     const { stdout, code } = await runCli(['fleet', 'watch', '--broker', broker.url, '--once']);
     expect(code).toBe(0);
+    expect(stdout).toMatch(/^50 devices: online \(50\); 0 degraded; models: .*gauge 3\.0\.0 \(9\)/m);
+    const none = await runCli(['fleet', 'watch', '--broker', broker.url, '--once', '--to', 'nowhere']);
+    expect([none.code, none.stderr]).toEqual([2, expect.stringContaining('no device matches')]);
     expect(stdout.split('\n').filter((line) => /^(good|bad)\/sim\d\d +online/.test(line))).toHaveLength(50);
   }, 60_000);
 
@@ -154,6 +238,7 @@ describe('Staged rollout over fifty simulated devices', () => {
     ['a canary count that is not a number', ['gauge', '2.0.0', '--canary', 'many']],
     ['an invalid model name', ['../gauge', '2.0.0']],
     ['a pattern without devices', ['gauge', '9.0.0', '--to', 'nowhere/*', '--file', 'nobody.json']],
+    ['an unknown group', ['gauge', '2.0.0', '--to', 'group:unknown']],
     ['an unknown transport', ['gauge', '2.0.0', '--over', 'carrier-pigeon', 'file']],
   ])('exits with 2 for %s', async (_what, args) => {
     expect((await push(...args)).code).toBe(2);

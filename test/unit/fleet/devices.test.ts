@@ -1,12 +1,10 @@
 import { describe, expect, it } from 'vitest';
-import { byUrgency } from '../../../src/cli/fleet/watch.ts';
+import { byUrgency, fleetLine, hasLeft } from '../../../src/cli/fleet/watch.ts';
 import { Devices } from '../../../src/fleet/devices.ts';
+import { parseFleetGroups, selectDevices } from '../../../src/fleet/selection.ts';
 import { deviceMessages } from '../../fixtures/device-messages.ts';
 
-const matches = (pattern: string, name: string): boolean =>
-  new Devices('swellsight/v1', pattern).parseTopic(`swellsight/v1/${name}/status`) !== null;
-
-describe('Devices', () => {
+describe('selectDevices', () => {
   it.each([
     ['home/pole-1', 'home/pole-1', true],
     ['home/pole-1', 'home/pole-10', false],
@@ -19,24 +17,75 @@ describe('Devices', () => {
     ['home/pole-?', 'home/pole-10', false],
     ['home/+', 'home2/pole-1', false],
     ['home/p.le-1', 'home/pole-1', false],
-  ])('matches the pattern %s with %s: %s', (pattern, name, wanted) => {
-    expect(matches(pattern, name)).toBe(wanted);
+  ])('compares the pattern %s with %s: %s', (pattern, name, wanted) => {
+    expect(selectDevices([pattern])(name)).toBe(wanted);
+  });
+
+  it('selects by groups and tags, several together, without those to leave out', () => {
+    const groups = parseFleetGroups(
+      {
+        groups: { canaries: ['home/pole-1', 'harbour/cam-?'] },
+        tags: { 'home/*': ['pi5', 'north'], 'harbour/cam-3': ['pi5'] },
+      },
+      'fleet.yaml',
+    );
+    const all = ['home/pole-1', 'home/pole-2', 'harbour/cam-3', 'harbour/cam-4', 'bay/one'];
+    const select = (to: string[], except: string[] = []) => all.filter(selectDevices(to, except, groups));
+    expect(select(['group:canaries'])).toEqual(['home/pole-1', 'harbour/cam-3', 'harbour/cam-4']);
+    expect(select(['tag:pi5'])).toEqual(['home/pole-1', 'home/pole-2', 'harbour/cam-3']);
+    expect(select(['tag:north', 'bay'])).toEqual(['home/pole-1', 'home/pole-2', 'bay/one']);
+    expect(select(['*'], ['group:canaries', 'bay/*'])).toEqual(['home/pole-2']);
+    expect(() => select(['group:none'])).toThrow('there is no group:none');
+    expect(() => select(['tag:toString'])).toThrow('there is no tag:toString');
+    expect(() => parseFleetGroups({ groups: { a: 'home' } }, 'fleet.yaml')).toThrow('fleet.yaml/groups/a');
+    expect(() => parseFleetGroups([], 'fleet.yaml')).toThrow('fleet.yaml');
   });
 });
 
-it('byUrgency orders offline and degraded devices first', () => {
-  const devices = new Devices('swellsight/v1', '*');
-  const receive = (topic: string, value: object): unknown =>
-    devices.receive(`swellsight/v1/home/${topic}`, Buffer.from(JSON.stringify(value)));
+describe('fleet watch', () => {
   const { status = {}, health = {} } = deviceMessages();
-  for (const name of ['a', 'b', 'd', 'e']) receive(`${name}/status`, status);
-  receive('b/health', { ...health, degraded: ['disk_low'] });
-  receive('c/status', { ...status, state: 'offline' });
-  receive('d/health', {});
-  expect(
-    devices
-      .list()
-      .toSorted(byUrgency)
-      .map(({ name }) => name),
-  ).toEqual(['home/c', 'home/b', 'home/d', 'home/a', 'home/e']);
+  const fill = (messages: Readonly<Record<string, object>>) => {
+    const devices = new Devices('swellsight/v1', () => true);
+    for (const [topic, message] of Object.entries(messages))
+      devices.receive(`swellsight/v1/home/${topic}`, Buffer.from(JSON.stringify(message)));
+    return devices;
+  };
+
+  it('orders offline and degraded devices first, and sums up the fleet', () => {
+    const devices = fill({
+      'a/status': status,
+      'b/status': status,
+      'd/status': status,
+      'e/status': status,
+      'b/health': { ...health, degraded: ['disk_low'] },
+      'c/status': { ...status, state: 'offline' },
+      'd/health': {},
+    }).list();
+    expect(devices.toSorted(byUrgency).map(({ name }) => name)).toEqual([
+      'home/c',
+      'home/b',
+      'home/d',
+      'home/a',
+      'home/e',
+    ]);
+    expect(fleetLine(devices)).toMatch(
+      /^5 devices: online \(4\), offline \(1\); 1 degraded; models: .*; agents: /,
+    );
+  });
+
+  it('knows which devices left, by the newest sign of life', () => {
+    const at = (day: number) => new Date(Date.UTC(2026, 5, day)).toISOString();
+    const devices = fill({
+      'there/status': { ...status, at: at(1) },
+      'gone/status': { ...status, state: 'stopped', at: at(1) },
+      // The will has the time of the connection.
+      'lost/status': { ...status, state: 'offline', at: at(1) },
+      'lost/camera/north/latest': { published_at: at(20) },
+      'old/status': { ...status, state: 'offline', at: at(1) },
+      'old/camera/north/latest': { published_at: at(2) },
+      'stopped/status': { ...status, state: 'stopped', at: at(19) },
+    });
+    const left = devices.list().filter((device) => hasLeft(device, Date.UTC(2026, 5, 14)));
+    expect(left.map(({ name }) => name)).toEqual(['home/gone', 'home/old']);
+  });
 });

@@ -1,0 +1,290 @@
+import { parseJsonObject } from '../../base/json-object.ts';
+import type { Device, Devices } from '../../fleet/devices.ts';
+import type { DeviceProgress, DeviceReport, Rollout } from '../../fleet/rollout.ts';
+import type { RolloutAction, RolloutFile } from '../../fleet/rollout-file.ts';
+import { formatTable } from '../format.ts';
+import { bad, good } from '../line.ts';
+import { LiveTable } from '../progress.ts';
+import { EXIT, type Terminal } from '../terminal.ts';
+import { pause } from './options.ts';
+import {
+  countProgress,
+  headLine,
+  progressCells,
+  progressJson,
+  progressLine,
+  summaryJson,
+  summaryText,
+  type RolloutSummary,
+} from './rollout-view.ts';
+
+export interface RolloutRunOptions {
+  /** How long to wait for offline devices after all others are done. */
+  readonly waitMs: number;
+  /** A device that takes longer has failed. */
+  readonly deviceTimeoutMs: number;
+  readonly oneStage: boolean;
+  readonly json: boolean;
+}
+
+export interface RolloutRunDeps {
+  readonly rollout: Rollout;
+  readonly devices: Devices;
+  readonly send: (device: string, commandId: string) => Promise<void>;
+  readonly save: (file: RolloutFile) => void;
+  /** Why no further device may start; null when they may. */
+  readonly hold: () => string | null;
+  /** Whether the maintenance window of a device is open. */
+  readonly isInWindow: (device: Device) => boolean;
+  readonly onResult: (device: string, result: unknown) => void;
+  readonly terminal: Terminal;
+}
+
+const POLL_MS = 250;
+const DRAW_EVERY_MS = 1000;
+/** A command without an acknowledgement is sent again, with the same id. */
+const RESEND_MS = 30_000;
+/** A report of diagnostics has 64 KiB. */
+const MAX_ANSWER_BYTES = 262_144;
+const MAX_TEXT_CHARS = 500;
+/** Rejections that are temporary. */
+const TEMPORARY_REASONS = new Set(['busy', 'stopping', 'clock_unsynced']);
+
+/** The command that the action sends. */
+export const commandOf = (action: RolloutAction): string =>
+  action.kind === 'command' ? action.command : `${action.kind}.install`;
+
+/** One run of a rollout, until it is done, halted, or interrupted. */
+export class RolloutRun {
+  readonly #options: RolloutRunOptions;
+  readonly #deps: RolloutRunDeps;
+  readonly #action: RolloutAction;
+  /** Monotonic time of the last command in this run, by its id. */
+  readonly #sentMs = new Map<string, number>();
+  /** Monotonic time at which this run first saw the install of a device. */
+  readonly #startedMs = new Map<string, number>();
+  #savedFile: RolloutFile;
+  #note = '';
+
+  constructor(options: RolloutRunOptions, deps: RolloutRunDeps) {
+    this.#options = options;
+    this.#deps = deps;
+    this.#savedFile = deps.rollout.file;
+    this.#action = deps.rollout.file.action;
+  }
+
+  /** True when every device has succeeded. */
+  get isComplete(): boolean {
+    return [...this.#deps.rollout.devices.values()].every(({ phase }) => phase === 'committed');
+  }
+
+  /** Handles a message of any topic. */
+  receive(topic: string, payload: Uint8Array): void {
+    const { devices } = this.#deps;
+    const parsed = devices.parseTopic(topic);
+    if (parsed === null) return;
+    const { name, rest } = parsed;
+    if (rest === `cmdres/${commandOf(this.#action)}`) this.#handleAnswer(name, payload);
+    else this.#applyState(devices.find(name));
+  }
+
+  /** Runs until the end and resolves with the exit code. */
+  async finish(): Promise<number> {
+    const { rollout, devices, terminal } = this.#deps;
+    const { signal } = terminal;
+    const live = new LiveTable(terminal);
+    for (const device of devices.list()) this.#applyState(device);
+    rollout.begin();
+    let overSinceMs: number | null = null;
+    let drawnMs = -Infinity;
+    while (!signal.aborted) {
+      await this.#sendDueCommands();
+      const nowMs = performance.now();
+      if (nowMs - drawnMs >= DRAW_EVERY_MS) {
+        live.draw(this.#tableLines());
+        drawnMs = nowMs;
+      }
+      if (rollout.isOver(this.#isOnline)) {
+        const offline = this.#listOffline();
+        const { waitMs } = this.#options;
+        overSinceMs ??= nowMs;
+        if (rollout.isHalted || offline.length === 0 || nowMs - overSinceMs >= waitMs) break;
+        this.#say(`waiting for ${offline.join(', ')}`);
+      } else overSinceMs = null;
+      await pause(POLL_MS, signal);
+    }
+    this.#save();
+    live.draw([]);
+    return this.#printSummary();
+  }
+
+  #applyState(device: Device | null): void {
+    if (device === null) return;
+    const { name, model, agent, status } = device;
+    if (model) this.#applyReport(name, { kind: 'model', state: model });
+    if (agent) this.#applyReport(name, { kind: 'agent', state: agent });
+    if (status?.state === 'online') this.#applyReport(name, { kind: 'session', session: status.session });
+  }
+
+  /** Devices that wait because they are offline; of later stages none. */
+  #listOffline(): string[] {
+    if (this.#options.oneStage) return [];
+    const all = [...this.#deps.rollout.devices];
+    return all.filter(([, { phase }]) => phase === 'waiting').map(([name]) => name);
+  }
+
+  readonly #isOnline = (name: string): boolean => this.#deps.devices.find(name)?.state === 'online';
+
+  /** Starts due devices, resends commands without an acknowledgement, and fails devices after their timeout. */
+  async #sendDueCommands(): Promise<void> {
+    const { rollout, devices, send } = this.#deps;
+    const nowMs = performance.now();
+    const due = rollout.listDue(this.#isOnline);
+    const held = due.length === 0 ? null : this.#deps.hold();
+    const closed: string[] = [];
+    for (const name of held === null ? due : []) {
+      const device = devices.find(name);
+      if (device !== null && !this.#deps.isInWindow(device)) {
+        closed.push(name);
+        continue;
+      }
+      rollout.markSent(name, device?.status?.session ?? null);
+      this.#printProgress(name);
+    }
+    if (held !== null) this.#say(held);
+    else if (closed.length > 0) this.#say(`waiting for the window of ${closed.join(', ')}`);
+    else if (due.length > 0) this.#note = '';
+    for (const [device, { phase }] of rollout.devices) {
+      if (phase === 'waiting' || phase === 'committed' || phase === 'failed') continue;
+      const id = rollout.commandId(device);
+      const startedMs = this.#startedMs.get(id) ?? nowMs;
+      this.#startedMs.set(id, startedMs);
+      if (nowMs - startedMs > this.#options.deviceTimeoutMs) {
+        const message = 'The device took longer than --device-timeout.';
+        this.#applyReport(device, { kind: 'failed', code: 'command_timeout', message, isOld: false });
+        continue;
+      }
+      const sentMs = this.#sentMs.get(id);
+      // Send once in each run, because only this run can serve blocks; then only without an acknowledgement.
+      const isUnanswered = phase === 'sent' && nowMs - (sentMs ?? 0) > RESEND_MS;
+      // On probation the device needs nothing more, and the install may be that of another operator.
+      if (phase === 'probation' || (sentMs !== undefined && !isUnanswered)) continue;
+      if (!this.#isOnline(device) || rollout.isHalted) continue;
+      this.#sentMs.set(id, nowMs);
+      // Store before sending.
+      this.#save();
+      await send(device, id);
+    }
+    this.#save();
+  }
+
+  #handleAnswer(name: string, payload: Uint8Array): void {
+    if (payload.length > MAX_ANSWER_BYTES) return;
+    const answer = (parseJsonObject(payload) ?? {}) as CommandAnswer;
+    const { id, status, reason, error, result, duplicate } = answer;
+    if (typeof id !== 'string' || this.#deps.rollout.commandId(name) !== id) return;
+    const isOld = duplicate === true;
+    const fail = (code: unknown, message: unknown): void =>
+      this.#applyReport(name, {
+        kind: 'failed',
+        code: toText(code) ?? String(status),
+        message: toText(message),
+        isOld,
+      });
+    if (status === 'accepted') this.#applyReport(name, { kind: 'accepted' });
+    else if (status === 'rejected') {
+      if (!TEMPORARY_REASONS.has(toText(reason) ?? '')) fail(reason, null);
+    } else if (status === 'failed' || status === 'expired') fail(error?.code, error?.message);
+    else if (status === 'succeeded') {
+      this.#applyReport(name, { kind: 'succeeded', result, isOld });
+      if (this.#action.kind === 'command') this.#deps.onResult(name, result);
+    }
+  }
+
+  #applyReport(name: string, report: DeviceReport): void {
+    const before = this.#deps.rollout.devices.get(name);
+    if (this.#deps.rollout.applyReport(name, report)) this.#printProgress(name, before);
+  }
+
+  /** Prints the progress of a device, as text only when more than the percentage has changed. */
+  #printProgress(name: string, before?: DeviceProgress): void {
+    const { terminal, rollout } = this.#deps;
+    const progress = rollout.devices.get(name);
+    if (progress === undefined) return;
+    if (this.#options.json) terminal.out(progressJson(this.#action, name, progress, Date.now()));
+    else if (!terminal.hasBars && (progress.phase !== before?.phase || progress.detail !== before.detail))
+      terminal.out(progressLine(this.#action, name, progress, Date.now()));
+  }
+
+  /** Prints why nothing happens, once for each reason; a terminal shows it above the table. */
+  #say(note: string): void {
+    if (note === this.#note) return;
+    this.#note = note;
+    if (!this.#deps.terminal.hasBars) this.#deps.terminal.err(note);
+  }
+
+  #save(): void {
+    const { rollout, save } = this.#deps;
+    if (rollout.file === this.#savedFile) return;
+    this.#savedFile = rollout.file;
+    save(rollout.file);
+  }
+
+  #summary(): RolloutSummary {
+    const { rollout } = this.#deps;
+    return {
+      ...countProgress(rollout.devices.values()),
+      isHalted: rollout.isHalted,
+      stage: rollout.stage(this.#isOnline),
+    };
+  }
+
+  #tableLines(): string[] {
+    // Failed and active devices first, because the table may be longer than the screen.
+    const rank = { failed: 0, installing: 1, sent: 1, probation: 2, waiting: 3, committed: 4 } as const;
+    const rows = [...this.#deps.rollout.devices]
+      .sort(([, a], [, b]) => rank[a.phase] - rank[b.phase])
+      .map(([name, progress]) => {
+        const isOffline = progress.phase === 'waiting' && !this.#isOnline(name);
+        return progressCells(this.#action, name, isOffline ? { ...progress, detail: 'offline' } : progress);
+      });
+    const { number, count } = this.#summary().stage;
+    const stage = `stage ${String(number)} of ${String(count)}`;
+    return [
+      `${headLine(this.#action, this.#summary())}, ${stage}`,
+      ...(this.#note === '' ? [] : [this.#note]),
+      ...formatTable(rows),
+    ];
+  }
+
+  #printSummary(): number {
+    const { rollout, terminal } = this.#deps;
+    const summary = this.#summary();
+    const { committed, failed, underWay, waiting, isHalted } = summary;
+    const isComplete = failed + underWay + waiting === 0;
+    if (this.#options.json) terminal.out(summaryJson(rollout.file.id, this.#action, summary));
+    else {
+      this.#note = '';
+      terminal.out(this.#tableLines().slice(1));
+      const counts = summaryText(this.#action, summary);
+      terminal.out(isHalted ? bad(`halted: ${counts}`) : isComplete ? good(counts) : counts);
+    }
+    const isStageComplete = this.#options.oneStage && failed + underWay === 0 && committed > 0;
+    if (isStageComplete && waiting > 0)
+      terminal.err('this stage is complete; run the same command again to approve the next one');
+    return isComplete || isStageComplete ? EXIT.ok : EXIT.failed;
+  }
+}
+
+/** Anybody may have written anything into an answer. */
+const toText = (value: unknown): string | null =>
+  typeof value === 'string' ? value.slice(0, MAX_TEXT_CHARS) : null;
+
+interface CommandAnswer {
+  readonly id?: unknown;
+  readonly status?: unknown;
+  readonly reason?: unknown;
+  readonly error?: { readonly code?: unknown; readonly message?: unknown } | null;
+  readonly result?: unknown;
+  readonly duplicate?: unknown;
+}

@@ -1,0 +1,160 @@
+import { closeAtEnd } from '../../base/closing.ts';
+import { AgentError } from '../../base/errors.ts';
+import { isTimeZone, systemTimeZone } from '../../base/time-zone.ts';
+import { Devices, type Device } from '../../fleet/devices.ts';
+import { Rollout, type RolloutOptions } from '../../fleet/rollout.ts';
+import {
+  createRolloutFile,
+  isPaused,
+  readRollout,
+  removeRollout,
+  writeRollout,
+  type RolloutAction,
+  type RolloutFile,
+} from '../../fleet/rollout-file.ts';
+import { OperatorClient } from '../../mqtt/operator-client.ts';
+import { isInWindow, type UpdateWindow } from '../../update/window.ts';
+import { EXIT, type Terminal } from '../terminal.ts';
+import {
+  Collection,
+  operatorOptions,
+  parseNumber,
+  selectedDevices,
+  TOO_MANY_DEVICES,
+  type FleetOptions,
+} from './options.ts';
+import { commandOf, RolloutRun } from './rollout-run.ts';
+
+/** Options of every staged command. */
+export interface StagedOptions extends FleetOptions {
+  readonly canary: string;
+  readonly batch: string;
+  readonly haltOn: string;
+  readonly file?: string;
+  readonly wait: string;
+  readonly deviceTimeout: string;
+  readonly window?: string;
+  readonly retryFailed?: boolean;
+  readonly approve?: boolean;
+}
+
+/** Sends the command of a rollout to a device, and may handle further topics. */
+export interface RolloutSender {
+  /** Last levels of further topics of a device. */
+  readonly topics: readonly string[];
+  /** `topic`: first levels of the topics of the device, with a slash at the end. */
+  argsFor(topic: string, commandId: string): object;
+  receive(topic: string, payload: Buffer, retain: boolean): void;
+  close(): Promise<void> | void;
+}
+
+export interface RolloutTask {
+  readonly action: RolloutAction;
+  /** The file of the plan; null to keep none. */
+  readonly path: string | null;
+  /** Opens the sender once the broker is connected. */
+  readonly openSender: (client: OperatorClient) => Promise<RolloutSender> | RolloutSender;
+  readonly onResult?: (device: string, result: unknown) => void;
+}
+
+/**
+ * Runs an action on the selected devices in stages, each when the one before has ended. Halts automatically when too many
+ * fail. Exits with 0 when every device has succeeded, else with 1.
+ */
+export async function runRollout(
+  task: RolloutTask,
+  options: StagedOptions,
+  terminal: Terminal,
+): Promise<number> {
+  const { action, path } = task;
+  const stages: RolloutOptions = {
+    canaries: parseNumber('canary', options.canary, 0, 100_000),
+    batchPct: parseNumber('batch', options.batch, 0.1, 100),
+    haltOnPct: parseNumber('halt-on', options.haltOn, 0, 100),
+    retryFailed: options.retryFailed === true,
+    oneStage: options.approve === true,
+  };
+  const waitMs = parseNumber('wait', options.wait, 0, 100_000) * 60_000;
+  const deviceTimeoutMs = parseNumber('device-timeout', options.deviceTimeout, 0.01, 100_000) * 60_000;
+  const window = options.window === undefined ? null : parseWindow(options.window);
+  const isSelected = selectedDevices(options);
+  const before = path === null ? null : readRollout(path, action);
+  const devices = new Devices(options.base, isSelected);
+  const client = await OperatorClient.connect(operatorOptions(options, terminal));
+  using _client = { [Symbol.dispose]: () => client.close() };
+  const sender = await task.openSender(client);
+  await using _sender = closeAtEnd(() => sender.close());
+  let run: RolloutRun | null = null;
+  const command = commandOf(action);
+  const collection = new Collection();
+  const topics = [`cmdres/${command}`, ...sender.topics];
+  await client.subscribe([...devices.filters(), ...devices.filters(topics)], (topic, payload, retain) => {
+    if (retain) collection.note();
+    sender.receive(topic, payload, retain);
+    devices.receive(topic, payload);
+    run?.receive(topic, payload);
+  });
+  await collection.finish(terminal.signal);
+  if (terminal.signal.aborted) return EXIT.failed;
+  if (devices.isFull) terminal.err(TOO_MANY_DEVICES);
+  const file = planDevices(before ?? createRolloutFile(action), devices.list());
+  const selected = file.devices.filter(isSelected);
+  if (selected.length === 0) throw new AgentError('usage', 'no device matches --to');
+  const save = (latest: RolloutFile): void => {
+    if (path !== null) writeRollout(path, latest);
+  };
+  // Write the file before the first command: the ids of the commands derive from its id.
+  save(file);
+  const send = async (device: string, id: string): Promise<void> => {
+    const topic = `${options.base}/${device}/`;
+    await client.publish(`${topic}cmd/${command}`, JSON.stringify({ id, args: sender.argsFor(topic, id) }));
+  };
+  const hold = (): string | null =>
+    path !== null && isPaused(path) ? `paused; \`swellsight fleet resume ${path}\` continues` : null;
+  run = new RolloutRun(
+    { waitMs, deviceTimeoutMs, oneStage: stages.oneStage, json: options.json === true },
+    {
+      rollout: new Rollout(stages, file, selected),
+      devices,
+      send,
+      save,
+      hold,
+      isInWindow: window === null ? () => true : windowCheck(window),
+      onResult: task.onResult ?? (() => undefined),
+      terminal,
+    },
+  );
+  const code = await run.finish();
+  if (path !== null && run.isComplete) removeRollout(path);
+  return code;
+}
+
+/** Adds the devices that the plan does not have yet at its end, online ones first: an offline canary tests nothing. */
+function planDevices(file: RolloutFile, found: readonly Device[]): RolloutFile {
+  const added = found
+    .filter(({ name }) => !file.devices.includes(name))
+    .sort((a, b) => Number(b.state === 'online') - Number(a.state === 'online'));
+  return { ...file, devices: [...file.devices, ...added.map(({ name }) => name)] };
+}
+
+function parseWindow(text: string): UpdateWindow {
+  const time = '((?:[01]\\d|2[0-3]):[0-5]\\d)';
+  const [, from, to] = new RegExp(`^${time}-${time}$`).exec(text) ?? [];
+  if (from !== undefined && to !== undefined) return { from, to };
+  throw new AgentError('usage', `--window ${text} is not HH:MM-HH:MM`);
+}
+
+/** Whether the window is open in the time zone of a device; computed once for each zone and second. */
+function windowCheck(window: UpdateWindow): (device: Device) => boolean {
+  const isOpen = new Map<string, boolean>();
+  let second = 0;
+  return ({ timeZone }) => {
+    const nowMs = Date.now();
+    if (Math.floor(nowMs / 1000) !== second) isOpen.clear();
+    second = Math.floor(nowMs / 1000);
+    const zone = timeZone !== null && isTimeZone(timeZone) ? timeZone : systemTimeZone();
+    const known = isOpen.get(zone) ?? isInWindow(nowMs, window, zone);
+    isOpen.set(zone, known);
+    return known;
+  };
+}
