@@ -171,6 +171,7 @@ export const ERROR_CODES = {
 
   calibration_invalid: permanent('the file is not a calibration of this camera and model'),
   observation_unknown: permanent('list ids with `swellsight observations`'),
+  seq_unknown: permanent('ask for numbers up to `seq` of the newest record, which `latest` has'),
   capture_busy: transient(
     'wait for the captures on request of this camera; a longer schedule.everyS leaves more time for them',
   ),

@@ -149,6 +149,6 @@ export interface AgentApi {
   diagnostics(options: { readonly maxBytes: number }): Diagnostics;
   /** The latest lines of the log as JSON, without secrets, oldest first. */
   log(limit: number): readonly string[];
-  /** Queues stored records again, from `fromSeq` to `toSeq` inclusive. Rejects with `camera_unknown`. */
+  /** Queues stored records again, from `fromSeq` to `toSeq` inclusive. Rejects with `camera_unknown` and `seq_unknown`. */
   backfill(camera: string, fromSeq: number, toSeq: number, signal: AbortSignal): Promise<BackfillResult>;
 }

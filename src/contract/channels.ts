@@ -141,9 +141,9 @@ function commandChannel(name: CommandName): Channel {
   const args = COMMAND_ARGS[name];
   const argsSchema: TSchema = args;
   const title = `${pascal(name)}Command`;
-  const { id, issued_at, expires_at } = Command.properties;
+  const { id, issued_at, expires_at, receipt } = Command.properties;
   const schema = Type.Object(
-    { id, issued_at, expires_at, args: 'required' in argsSchema ? args : Type.Optional(args) },
+    { id, issued_at, expires_at, receipt, args: 'required' in argsSchema ? args : Type.Optional(args) },
     { ...closed, title },
   );
   return {

@@ -15,6 +15,12 @@ export const Command = Type.Object(
     }),
     issued_at: Type.Optional(Time),
     expires_at: Type.Optional({ ...Time, description: 'the command is not started after this time' }),
+    receipt: Type.Optional(
+      Type.Boolean({
+        description:
+          'default true; false: no receipt `accepted`, so that the first answer is the final one: the result, or `rejected`',
+      }),
+    ),
     args: Type.Optional(Type.Record(Type.String(), Type.Unknown())),
   },
   { ...closed, $id: 'swellsight.command/1', title: 'Command' },

@@ -1,4 +1,5 @@
 import type { Clock } from '../base/clock.ts';
+import { AgentError } from '../base/errors.ts';
 import type { BackfillResult } from '../contract/command-results.ts';
 import type { Store } from '../store/store.ts';
 
@@ -13,12 +14,20 @@ export interface BackfillRange {
   readonly toSeq: number;
 }
 
-/** Queues stored records again, in parts; stops when the outbox is full. Rejects when the signal aborts. */
+/**
+ * Queues stored records again, in parts; stops when the outbox is full. Throws `seq_unknown` when the camera has no
+ * record of the number `fromSeq` yet. Rejects when the signal aborts.
+ */
 export async function queueAgain(
   { camera, fromSeq, toSeq }: BackfillRange,
   { store, clock }: { readonly store: Pick<Store, 'requeue' | 'stats'>; readonly clock: Clock },
   signal: AbortSignal,
 ): Promise<BackfillResult> {
+  const newestSeq = store.stats.newestSeq(camera);
+  if (fromSeq > newestSeq)
+    throw new AgentError('seq_unknown', `the newest record of ${camera} has the number ${newestSeq}`, {
+      context: { camera, from_seq: fromSeq, newest_seq: newestSeq },
+    });
   let queued = 0;
   let waiting = 0;
   let gone = 0;

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import type { Clock } from '../base/clock.ts';
 import type { AgentVersions } from '../contract/agent-update.ts';
 import type { Info, ModelState } from '../contract/states.ts';
@@ -19,6 +20,8 @@ const MIN_ANNOUNCE_INTERVAL_MS = 1000;
 /** Publishes the description of the device, the state of its models, and the versions of the agent: on each change, and again on request. */
 export class StatePublisher {
   readonly #deps: StatePublisherDeps;
+  /** The description of the device that was set last. */
+  #info: Info | null = null;
   #lastAnnouncedMonoMs = -Infinity;
   #nextAnnouncement: Promise<void> | null = null;
 
@@ -26,10 +29,17 @@ export class StatePublisher {
     this.#deps = deps;
   }
 
-  /** Sets `info`, the discovery message, `model/state` and `agent/state`. The link sends only those that changed. */
+  /**
+   * Sets `info`, the discovery message, `model/state` and `agent/state`. `info` is set only when more than its time
+   * changed.
+   */
   publish(): void {
     const { link, info, discovery, models, updates } = this.#deps;
-    link.setState('info', info.describe());
+    const described = info.describe();
+    if (this.#info === null || !isDeepStrictEqual({ ...described, at: this.#info.at }, this.#info)) {
+      this.#info = described;
+      link.setState('info', described);
+    }
     discovery.refresh();
     link.setState('model/state', models.state(), { each: true });
     link.setState('agent/state', updates.state(), { each: true });

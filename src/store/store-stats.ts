@@ -69,6 +69,11 @@ export class StoreStats {
     return { count: this.#rejectedCount.get()?.count ?? 0, newest: this.#newestRejected.all(limit) };
   }
 
+  /** The number of the newest record of a camera; 0 before the first one. */
+  newestSeq(camera: string): number {
+    return this.#deps.sequences.last(`camera:${camera}`);
+  }
+
   /** The first `limit` ranges of missing numbers of a camera: those that are neither stored nor in the outbox. */
   gaps(
     camera: string,

@@ -9,6 +9,8 @@ export interface Requester {
   /** The topic of the answers, relative to the topic of the device. */
   readonly topic: string;
   readonly correlationData: Uint8Array | null;
+  /** False: send only the final answer; default true. */
+  readonly wantsReceipt?: boolean;
 }
 
 export const isSameRequester =

@@ -35,6 +35,8 @@ export type CommandInput =
       readonly ok: true;
       readonly id: string;
       readonly times: CommandTimes;
+      /** False: the sender wants only the final answer. */
+      readonly wantsReceipt: boolean;
       readonly command: KnownCommand;
     }
   /** `id` is null when the message contains no valid id. */
@@ -66,7 +68,7 @@ export class CommandReader {
     const fault = findArgsFault(command);
     if (fault !== null) return invalid(id, `bad_args: ${fault}`);
     const times = { issuedAtMs: parseTime(value.issued_at), expiresAtMs: parseTime(value.expires_at) };
-    return { ok: true, id, times, command };
+    return { ok: true, id, times, wantsReceipt: value.receipt ?? true, command };
   }
 
   /** Compiles each schema at its first use. */

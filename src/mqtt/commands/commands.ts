@@ -122,8 +122,9 @@ export class Commands {
       this.#reject({ topic, correlationData: null }, null, 'correlation_too_long');
       return;
     }
-    const requester: Requester = { topic, correlationData };
     const input = this.#reader.read(name, packet.payload);
+    const wantsReceipt = !input.ok || input.wantsReceipt;
+    const requester: Requester = { topic, correlationData, wantsReceipt };
     try {
       if (packet.retain) this.#refuse(requester, input.id, 'retained', name);
       else if (!input.ok) this.#reject(requester, input.id, input.reason);
@@ -194,7 +195,7 @@ export class Commands {
     else if (!this.#jobs.hasRoomFor(job) || !this.#rate.tryTake()) this.#reject(requester, id, 'busy');
     else {
       this.#deps.commandLog.begin(id, name, REPEATABLE_COMMANDS.has(name));
-      void this.#answers.send(requester, createReceipt(id));
+      if (requester.wantsReceipt !== false) void this.#answers.send(requester, createReceipt(id));
       this.#jobs.add(job);
     }
   }
@@ -259,7 +260,7 @@ export class Commands {
     }
     const send = (message: object): void =>
       void this.#answers.send(requester, { ...message, duplicate: true });
-    send(createReceipt(id));
+    if (requester.wantsReceipt !== false) send(createReceipt(id));
     const job = this.#jobs.find(id);
     if (result !== null) {
       send(JSON.parse(result) as CommandResult);

@@ -1,4 +1,8 @@
+import { execFile } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
 import type { MqttClient } from 'mqtt';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { systemClock } from '../../../src/base/clock.ts';
@@ -155,6 +159,28 @@ describe('Commands on mosquitto', () => {
       undefined,
       undefined,
     ]);
+  });
+
+  it('sends only the final answer where no receipt is wanted: the mosquitto_rr command of the docs', async () => {
+    const docs = readFileSync(join(import.meta.dirname, '../../../docs/mqtt.md'), 'utf8');
+    const line = /^mosquitto_rr (?:.*\\\n)*.*$/m.exec(docs)?.[0] ?? '';
+    const command = line
+      .replaceAll('swellsight/v1/home/pi/', topics.prefix)
+      .replace('mosquitto_rr', `mosquitto_rr -p ${mosquitto.port}`);
+    const { stdout } = await promisify(execFile)('sh', ['-c', command]);
+    expect(JSON.parse(stdout)).toMatchObject({ status: 'succeeded', result: { camera: 'north' } });
+    await send('ping', { id: 'p1', receipt: false });
+    await untilAnswers(2);
+    await send('ping', { id: 'p1', receipt: false });
+    await send('ping', { id: 'p2', receipt: false, args: { to: 'x' } });
+    await untilAnswers(4);
+    expect(replies().map(({ status, duplicate }) => [status, duplicate])).toEqual([
+      ['succeeded', undefined],
+      ['succeeded', undefined],
+      ['succeeded', true],
+      ['rejected', undefined],
+    ]);
+    expectContract();
   });
 
   it('runs a repeated command once, also after a restart', async () => {

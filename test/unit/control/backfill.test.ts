@@ -58,6 +58,14 @@ describe('queueAgain', () => {
     });
   });
 
+  it('refuses a range above the newest record, and accepts one that begins with it', async () => {
+    stored(3);
+    sendAll();
+    const refused = { code: 'seq_unknown', context: { camera: 'north', from_seq: 4, newest_seq: 3 } };
+    await expect(ask(4, 9)).rejects.toMatchObject(refused);
+    expect(await ask(3, 9)).toMatchObject({ queued: 1, gone: 0, next_seq: null });
+  });
+
   it('stops when the signal aborts', async () => {
     stored(600);
     sendAll();

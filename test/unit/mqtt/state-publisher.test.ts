@@ -22,19 +22,32 @@ function setUp(announce: () => Promise<void> = () => Promise.resolve()) {
     },
     announce,
   };
-  const info = { schema: 'swellsight.info/1' } as Info;
+  const info = { schema: 'swellsight.info/1', at: '2026-06-01T00:00:00.000Z' } as Info;
+  /** What later descriptions of the device change. */
+  const described: { next: Partial<Info> } = { next: {} };
   const model = { schema: 'swellsight.model_state/1' } as ModelState;
   const versions = { schema: 'swellsight.agent_state/1' } as AgentVersions;
   const deps: StatePublisherDeps = {
     clock,
     link: link as unknown as StatePublisherDeps['link'],
     discovery: { refresh: () => states.push(['discovery', null]) },
-    info: { describe: () => info },
+    info: { describe: () => ({ ...info, ...described.next }) },
     models: { state: () => model },
     updates: { state: () => versions },
     onPublished: (topic) => published.push(topic),
   };
-  return { publisher: new StatePublisher(deps), clock, link, states, sent, published, info, model, versions };
+  return {
+    publisher: new StatePublisher(deps),
+    clock,
+    link,
+    states,
+    sent,
+    published,
+    info,
+    described,
+    model,
+    versions,
+  };
 }
 
 describe('StatePublisher', () => {
@@ -47,6 +60,18 @@ describe('StatePublisher', () => {
       ['model/state', model, { each: true }],
       ['agent/state', versions, { each: true }],
     ]);
+  });
+
+  it('sets info again only when more than its time changed', () => {
+    const { publisher, states, info, described } = setUp();
+    const times = () => states.filter(([topic]) => topic === 'info').map(([, set]) => (set as Info).at);
+    publisher.publish();
+    described.next = { at: '2026-06-01T00:01:00.000Z' };
+    publisher.publish();
+    expect(times()).toEqual([info.at]);
+    described.next = { at: '2026-06-01T00:02:00.000Z', config_digest: 'sha256:1' };
+    publisher.publish();
+    expect(times()).toEqual([info.at, '2026-06-01T00:02:00.000Z']);
   });
 
   it('sends a transient message with QoS 0, not retained, and ignores its loss', async () => {

@@ -27,8 +27,14 @@ describe('CommandReader', () => {
       ok: true,
       id: 'x',
       times: { issuedAtMs: null, expiresAtMs: null },
+      wantsReceipt: true,
       command: { name, args: args ?? {} },
     });
+  });
+
+  it('reads whether the sender wants a receipt', () => {
+    expect(read('ping', { id: 'x', receipt: false })).toMatchObject({ ok: true, wantsReceipt: false });
+    expect(read('ping', { id: 'x', receipt: 'no' })).toMatchObject({ ok: false, id: 'x' });
   });
 
   it.each([
