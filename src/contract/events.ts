@@ -54,6 +54,8 @@ export const EVENT_TYPES: Readonly<Record<string, string>> = {
     'Some records could not be stored: they have no number and were not published. Context: records.',
   service_stopped:
     'The service manager reports that the last run did not end by a clean stop. The code is $SERVICE_RESULT of systemd. Context: at, service_result, exit_code, exit_status.',
+  store_id_changed:
+    'The state directory was restored, copied or moved, so that the records have a new store_id. The code is the reason: `copied`, `other_machine`, `other_disk`, `database_replaced` or `file_missing`. Context: store_id, before, reason.',
   store_recovered:
     'The database was damaged and set aside; the agent started a new one. Context: reason, quarantined, records_lost_at_most, records_kept, labels_kept.',
   times_mended:

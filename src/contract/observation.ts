@@ -124,6 +124,13 @@ export const ModelRef = Type.Object(
 );
 export type ModelRef = Static<typeof ModelRef>;
 
+export const StoreId = Type.String({
+  format: 'uuid',
+  description:
+    'id of the numbering: new when the state directory was restored or copied, so that (`store_id`, camera, `seq`) never ' +
+    'repeats; absent in records of agents that did not have it',
+});
+
 export const Observation = Type.Object(
   {
     schema: Type.Literal('swellsight.observation/1'),
@@ -137,13 +144,25 @@ export const Observation = Type.Object(
     boot_id: Type.String(),
     seq: Type.Integer({
       minimum: 1,
-      description: 'number of the record of this camera, without gaps, never reset',
+      description:
+        'number of the record of this camera, without gaps, never reset as long as `store_id` is the same',
     }),
+    store_id: Type.Optional(StoreId),
     captured_at: Time,
     published_at: Nullable(Time),
     mono_ms: Type.Number({ minimum: 0 }),
     clock: Type.Object({ synced: Type.Boolean(), offset_ms: Nullable(Type.Number()) }, closed),
-    status: StringEnum(['measured', 'rejected', 'failed', 'skipped']),
+    status: StringEnum(['measured', 'rejected', 'failed', 'skipped'], {
+      description:
+        'measured: the model has seen the sea; there may be no height, for example before the camera is calibrated: see ' +
+        '`has_height` and `reasons`',
+    }),
+    has_height: Type.Optional(
+      Type.Boolean({
+        description:
+          '`wave.height_m` is a number; filter by it, not by `status`. Absent in records of agents that did not have it',
+      }),
+    ),
     reasons: Type.Array(StringEnum(REASONS)),
     burst: Type.Object(
       {

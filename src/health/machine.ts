@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto';
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, readdirSync, readFileSync, realpathSync, statSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { readNames, readNumber, readText } from '../base/read-file.ts';
+import type { HardwareIds } from '../store/types.ts';
 
 const BOOT_ID_FILE = '/proc/sys/kernel/random/boot_id';
 
@@ -80,4 +81,60 @@ function toTemperature(sensor: string, milliC: number | null): Temperature | nul
   const tempC = Math.round(milliC / 100) / 10;
   if (tempC < MIN_PLAUSIBLE_C || tempC > MAX_PLAUSIBLE_C) return null;
   return { tempC, hotC: PC_SENSOR.test(sensor) ? HOT_C.pc : HOT_C.board };
+}
+
+/**
+ * Names of the hardware that a copy of the disk does not have: the serial number of the board and the addresses of the
+ * built-in network interfaces, and the id of the disk of a directory. Only what each user may read; a container without
+ * a device of its own has none of them. Source: kernel documentation, ABI/testing/sysfs-class-net, sysfs-block.
+ */
+export function readHardwareIds(directory: string, root = '/'): HardwareIds {
+  const serial = readSync(join(root, 'proc/device-tree/serial-number'));
+  return {
+    machine: [...(serial === null ? [] : [serial]), ...readAddresses(join(root, 'sys/class/net'))],
+    disk: readDiskId(directory, join(root, 'sys/dev/block')),
+  };
+}
+
+/**
+ * The permanent addresses of interfaces that are devices. Not those that are locally administered: container and machine
+ * emulators choose them at random. Source: IEEE 802, section 8.2.2 (the second bit of the first byte).
+ */
+function readAddresses(directory: string): string[] {
+  const names = existsSync(directory) ? readdirSync(directory).sort() : [];
+  return names
+    .map((name) => join(directory, name))
+    .filter((path) => existsSync(join(path, 'device')) && readSync(join(path, 'addr_assign_type')) === '0')
+    .flatMap((path) => readSync(join(path, 'address')) ?? [])
+    .filter((address) => (Number.parseInt(address.slice(0, 2), 16) & 2) === 0);
+}
+
+/** The id of an SD card or eMMC, an NVMe, SATA or SCSI disk. */
+function readDiskId(directory: string, blockDevices: string): string | null {
+  try {
+    const { dev } = statSync(directory, { bigint: true });
+    // Source: gnu_dev_major and gnu_dev_minor of glibc, sys/sysmacros.h.
+    const major = ((dev >> 8n) & 0xfffn) | ((dev >> 32n) & ~0xfffn);
+    const minor = (dev & 0xffn) | ((dev >> 12n) & ~0xffn);
+    const found = realpathSync(join(blockDevices, `${major}:${minor}`));
+    const disk = existsSync(join(found, 'partition')) ? dirname(found) : found;
+    const ids = ['device/cid', 'wwid', 'device/wwid', 'serial'].map((file) => readSync(join(disk, file)));
+    return ids.find((id) => id !== null) ?? null;
+  } catch {
+    // Not Linux, or not the file system of a block device.
+    return null;
+  }
+}
+
+/** The text of a small file without white space and zeros at its ends; null when it is empty or not readable. */
+function readSync(path: string): string | null {
+  try {
+    return (
+      readFileSync(path, 'latin1')
+        .replace(/^[\s\0]+|[\s\0]+$/g, '')
+        .slice(0, 128) || null
+    );
+  } catch {
+    return null;
+  }
 }

@@ -35,6 +35,9 @@ const COLUMNS: readonly (readonly [name: string, cell: (observation: Observation
   ['historical', (o) => o.historical],
   ['published_at', (o) => o.published_at],
   ['id', (o) => o.id],
+  // Columns that were added later stand at the end: scripts may read the others by their position.
+  ['has_height', (o) => o.has_height ?? o.wave.height_m !== null],
+  ['store_id', (o) => o.store_id ?? null],
 ];
 
 /** A spreadsheet evaluates text that begins with one of these as a formula (OWASP, CSV injection). */

@@ -202,6 +202,7 @@ export function buildRecord(context: RecordContext, input: RecordInput): Observa
   const used = burst ? usedResults(burst) : [];
   const height = heightOf(used, input.estimate);
   const { status, reasons } = verdict(input, used, height);
+  const wave = status === 'measured' ? waveOf(used, height) : NO_WAVE;
   const first = burst?.frames[0];
   const last = burst?.frames.at(-1);
   const timing = (part: keyof FrameResult['timingMs']): number | null =>
@@ -217,13 +218,14 @@ export function buildRecord(context: RecordContext, input: RecordInput): Observa
     mono_ms: round(first?.monoMs ?? input.dueMonoMs, 1),
     clock: context.clock,
     status,
+    has_height: wave.height_m !== null,
     reasons,
     burst: {
       requested: input.framesRequested,
       used: status === 'measured' ? used.length : 0,
       span_s: first && last ? round(Math.max(0, last.monoMs - first.monoMs) / 1000, 3) : null,
     },
-    wave: status === 'measured' ? waveOf(used, height) : NO_WAVE,
+    wave,
     calibration: input.estimate.summary,
     quality: qualityOf(results, input.frozen, input.moved),
     model: context.model,

@@ -50,6 +50,7 @@ export class Events {
         schema: 'swellsight.event/1',
         id: randomUUID(),
         seq: sequences.next('events'),
+        store_id: sequences.identity.id,
         at: isoTime(nowMs),
         type: draft.type,
         severity: draft.severity,

@@ -6,6 +6,7 @@ import type { Event, EventDraft } from '../contract/states.ts';
 import type { Events } from './events.ts';
 import type { OpenedDatabase } from './file/database.ts';
 import type { Sequences } from './sequences.ts';
+import type { StoreIdentity } from './store-identity.ts';
 import type { RaiseEvent } from './types.ts';
 import type { Writer } from './writer.ts';
 
@@ -123,3 +124,15 @@ export function recoveryEvent(
     },
   };
 }
+
+/** Reports that the numbering of the records is another one than before. */
+export const storeIdEvent = (
+  storeId: string,
+  { reason, before }: NonNullable<StoreIdentity['change']>,
+): EventDraft => ({
+  type: 'store_id_changed',
+  severity: 'warning',
+  code: reason,
+  message: 'The state directory was restored, copied or moved: the records have a new store_id from now on.',
+  context: { store_id: storeId, before, reason },
+});

@@ -120,6 +120,8 @@ function toObservation(row: Row): Observation {
   const stored = JSON.parse(row.payload) as Observation;
   return {
     ...stored,
+    // Records of older versions of the agent do not contain it.
+    has_height: stored.has_height ?? stored.wave.height_m !== null,
     published_at: row.published_at_ms === null ? null : isoTime(row.published_at_ms),
     historical: row.historical === 1,
   };

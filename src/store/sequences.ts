@@ -1,9 +1,10 @@
-import { readFileSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import type Database from 'better-sqlite3';
 import { replaceFile } from '../base/atomic-file.ts';
 import { createDirectory } from '../base/create-directory.ts';
 import { isFull } from './file/store-errors.ts';
+import { readFileIdentity, type FileIdentity, type StoreIdentity } from './store-identity.ts';
 
 /**
  * Numbers are reserved in blocks of this size, so that the file `swellsight.seq.json` is written only once per block.
@@ -15,6 +16,8 @@ interface Marks {
   /** `reserved`: no number above it was ever assigned. `published`: all numbers up to it had left the outbox. */
   readonly streams: Readonly<Record<string, { readonly reserved: number; readonly published: number }>>;
   readonly droppedTotal: number;
+  /** Older versions of the agent do not write it. */
+  readonly store: FileIdentity | 'unknown';
 }
 
 /**
@@ -33,10 +36,15 @@ export class Sequences {
   readonly #addDropped: Database.Statement<[number]>;
   readonly #read: Database.Statement<[string], { value: number }>;
   readonly #counters: Database.Statement<[], { name: string; value: number }>;
+  readonly identity: StoreIdentity;
   #streams: Record<string, { reserved: number; published: number }> = {};
 
-  constructor(path: string, db: Database.Database) {
+  constructor(
+    path: string,
+    { db, identity }: { readonly db: Database.Database; readonly identity: StoreIdentity },
+  ) {
     this.#path = path;
+    this.identity = identity;
     this.#advance = db.prepare(
       'INSERT INTO counters VALUES (?, 1) ON CONFLICT (name) DO UPDATE SET value = value + 1 RETURNING value',
     );
@@ -53,12 +61,17 @@ export class Sequences {
   }
 
   /**
-   * Compares the database with the side file; call it once, in a transaction, before the first `next`.
+   * Compares the database with the side file; call it once, in a transaction, before the first `next`, and `saveIfRoom`
+   * after it.
    * `salvaged`: the counters of a damaged database that this one replaces.
    * Returns how many records the database has lost at most: 0 unless it was lost, or the disk lost writes.
    */
   reconcile(salvaged: readonly { readonly name: string; readonly value: number }[] = []): number {
     const marks = readMarks(this.#path);
+    this.identity.open(
+      marks?.store ?? 'missing',
+      statSync(this.#path, { bigint: true, throwIfNoEntry: false }),
+    );
     this.#streams = { ...marks?.streams };
     // A database without counters was newly created.
     const isNew = this.#counters.all().length === 0;
@@ -82,14 +95,16 @@ export class Sequences {
         this.#streams[name.slice('seq:'.length)] = { reserved: value, published: 0 };
     }
     if (lost > 0) this.#addDropped.run(lost);
-    if (!marks)
-      try {
-        this.#write(this.#streams);
-      } catch (error) {
-        // A full disk has no room for a new file: later calls write it again.
-        if (!isFull(error)) throw error;
-      }
     return lost;
+  }
+
+  /** Writes the side file. Does nothing on a full disk, which has no room for a new file: later calls write it again. */
+  saveIfRoom(): void {
+    try {
+      this.#write(this.#streams);
+    } catch (error) {
+      if (!isFull(error)) throw error;
+    }
   }
 
   /** The next number of the stream; call it in the transaction that stores the record. */
@@ -137,8 +152,12 @@ export class Sequences {
   }
 
   #write(streams: Marks['streams']): void {
-    const marks: Marks = { format: 1, streams, droppedTotal: this.droppedTotal() };
-    replaceFile(this.#path, JSON.stringify(marks));
+    const droppedTotal = this.droppedTotal();
+    replaceFile(this.#path, (file) => {
+      const marks: Marks = { format: 1, streams, droppedTotal, store: this.identity.inFile(file) };
+      return JSON.stringify(marks);
+    });
+    this.identity.written();
   }
 
   #publishedUpTo(stream: string, last: number): number {
@@ -155,7 +174,12 @@ function readMarks(path: string): Marks | null {
     const streams = Object.entries(marks.streams ?? {}).filter(
       ([, mark]) => Number.isSafeInteger(mark.reserved) && Number.isSafeInteger(mark.published),
     );
-    return { format: 1, streams: Object.fromEntries(streams), droppedTotal: marks.droppedTotal };
+    return {
+      format: 1,
+      streams: Object.fromEntries(streams),
+      droppedTotal: marks.droppedTotal,
+      store: readFileIdentity(marks.store),
+    };
   } catch {
     return null;
   }

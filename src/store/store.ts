@@ -1,9 +1,10 @@
+// Longer than 300 lines because the parts of the store are constructed and connected here.
 // INVARIANTS
 // 1. An observation, its burst features and its outbox row are written in one transaction; an event and its outbox row
 //    are also written in one transaction.
 // 2. A row leaves the outbox in exactly one of three ways: acknowledged, rejected or dropped (see outbox/outbox.ts).
 // 3. No stream (`camera:{id}`, `events`) uses a sequence number twice, even after the database was lost (see
-//    sequences.ts).
+//    sequences.ts), as long as the store has the same id (see store-identity.ts).
 // 4. Data that a method stored is on the disk when the method returns. Exception: acknowledgements may be undone by a
 //    power cut; the messages are then sent again with the same id.
 // 5. One process uses the state directory: `open` takes a lock, and `close` releases it.
@@ -27,16 +28,18 @@ import { deleteOldestQuarantined } from './file/quarantine.ts';
 import { requeueUnsent } from './file/salvage.ts';
 import { SqliteKeyValue } from './key-value.ts';
 import { SqliteLabels } from './labels.ts';
-import { DropEvents, recoveryEvent, UnstoredRecords } from './loss-events.ts';
+import { DropEvents, recoveryEvent, storeIdEvent, UnstoredRecords } from './loss-events.ts';
 import { Observations } from './observations.ts';
 import { SqliteOutbox } from './outbox/outbox.ts';
 import { Retention, type PruneResult } from './retention.ts';
 import { Sequences } from './sequences.ts';
+import { StoreIdentity } from './store-identity.ts';
 import { StoreStats } from './store-stats.ts';
 import { TimeCorrection } from './time-correction.ts';
 import type {
   BurstFeatures,
   CommandLog,
+  HardwareIds,
   KeyValue,
   Labels,
   ObservationDraft,
@@ -58,6 +61,8 @@ const DEFAULT_OUTBOX_MB = 256;
 export interface StoreDeps {
   readonly clock: Clock;
   readonly log: Log;
+  /** Reads the names of the hardware of a directory. Without it, a copy of the whole disk is not recognised. */
+  readonly hardware?: (stateDir: string) => HardwareIds;
   /**
    * Called once when the database file was damaged, replaced or deleted. The caller must close the store and open it
    * again. `close` saves the data that was stored in a replaced or deleted file.
@@ -138,7 +143,8 @@ export class Store {
       onCorrupt: () => this.#file.reportDamage(),
     });
     this.#writer = writer;
-    const sequences = new Sequences(join(options.stateDir, 'swellsight.seq.json'), db);
+    const identity = new StoreIdentity(db, deps.hardware?.(options.stateDir));
+    const sequences = new Sequences(join(options.stateDir, 'swellsight.seq.json'), { db, identity });
     this.#sequences = sequences;
     const unsynced = new UnsyncedRows({ db, writer, clock });
     this.#unsynced = unsynced;
@@ -192,7 +198,13 @@ export class Store {
       this.#writer.write(() => {
         const stream = `camera:${draft.camera}`;
         const seq = this.#sequences.next(stream);
-        const record: Observation = { ...draft, seq, published_at: null, historical: false };
+        const record: Observation = {
+          ...draft,
+          seq,
+          store_id: this.id,
+          published_at: null,
+          historical: false,
+        };
         const payload = JSON.stringify(record);
         this.observations.insert(record, payload);
         this.#bursts.add(record.camera, record.id, Date.parse(record.captured_at), features);
@@ -252,10 +264,16 @@ export class Store {
     return this.#file.code ?? this.#writer.failure;
   }
 
+  /** The id of the numbering of the records: `store_id`. */
+  get id(): string {
+    return this.#sequences.identity.id;
+  }
+
   /** Closes the database and releases the lock. Idempotent. */
   close(): void {
     if (!this.#db.open) return;
     this.#file.rescueContent(this.#db, this.#sequences);
+    this.#renewToken();
     this.#db.close();
     this.#lock.release();
   }
@@ -265,11 +283,25 @@ export class Store {
     const deps = { writer: this.#writer, observations: this.observations, outbox: this.#outbox };
     const requeued = broken ? requeueUnsent(join(dirname(this.#path), broken.quarantined), deps) : 0;
     const missing = this.#writer.write(() => this.#sequences.reconcile(broken?.salvage.counters));
+    this.#sequences.saveIfRoom();
+    const { change } = this.#sequences.identity;
+    if (change) this.raise(storeIdEvent(this.id, change));
     if (broken) labels.restore(broken.salvage.labels, broken.salvage.bursts);
     const event = recoveryEvent(opened, { missing, requeued });
     if (!event) return;
     this.#deps.log.error(event.context, 'replaced a damaged or lost database');
     this.raise(event);
+  }
+
+  #renewToken(): void {
+    // The files of the directory may be those of another store.
+    if (this.#file.code !== null) return;
+    try {
+      this.#writer.write(() => this.#sequences.identity.renewToken());
+      this.#sequences.saveIfRoom();
+    } catch (thrown) {
+      this.#deps.log.warn({ code: asAgentError(thrown).code }, 'cannot renew the token of the store');
+    }
   }
 
   #freeSpace(): boolean {

@@ -19,11 +19,19 @@ export interface StoreOptions {
   readonly bootId?: string;
 }
 
+/** Names of the hardware, which a copy of the state directory on other hardware does not have. */
+export interface HardwareIds {
+  /** Serial number of the board and addresses of its network interfaces; empty when nothing is readable. */
+  readonly machine: readonly string[];
+  /** The disk of the state directory; null when it has no readable id. */
+  readonly disk: string | null;
+}
+
 /** The options that can change while the store is open. */
 export type StoreBounds = Pick<StoreOptions, 'retentionDays' | 'maxMb' | 'outbox'>;
 
 /** An observation before the store assigns its sequence number. */
-export type ObservationDraft = Omit<Observation, 'seq' | 'published_at' | 'historical'>;
+export type ObservationDraft = Omit<Observation, 'seq' | 'store_id' | 'published_at' | 'historical'>;
 
 /**
  * What the model computed from a burst of frames. Kept with the record, because a person may label the record later.

@@ -1,6 +1,7 @@
+import { mkdirSync, statSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, it } from 'vitest';
-import { readBootId, readTemperature } from '../../../src/health/machine.ts';
+import { readBootId, readHardwareIds, readTemperature } from '../../../src/health/machine.ts';
 import { boardTree, RECORDED_BOARDS } from '../../fixtures/boards/board-tree.ts';
 import { makeFileTree } from '../../fixtures/file-tree.ts';
 
@@ -15,6 +16,40 @@ function zone(index: number, type: string, milliC: string): void {
 }
 
 const tempC = async (): Promise<number | undefined> => (await readTemperature(tree.path))?.tempC;
+
+describe('readHardwareIds', () => {
+  const address = (name: string, text: string, type = '0', isDevice = true): void => {
+    tree.write(`sys/class/net/${name}/address`, `${text}\n`);
+    tree.write(`sys/class/net/${name}/addr_assign_type`, `${type}\n`);
+    if (isDevice) tree.write(`sys/class/net/${name}/device/vendor`, '');
+  };
+
+  it('reads the serial number of a board, and permanent addresses of devices', () => {
+    tree.write('proc/device-tree/serial-number', '10000000abcdef01\0');
+    address('eth0', 'dc:a6:32:01:02:03');
+    address('veth1', 'dc:a6:32:01:02:04', '0', false);
+    address('wlan0', 'dc:a6:32:01:02:05', '1');
+    address('virt0', '52:54:00:01:02:03');
+    expect(readHardwareIds(tree.path, tree.path)).toEqual({
+      machine: ['10000000abcdef01', 'dc:a6:32:01:02:03'],
+      disk: null,
+    });
+  });
+
+  it('reads the id of the disk of a partition', () => {
+    const { dev } = statSync(tree.path, { bigint: true });
+    const number = `${(dev >> 8n) & 0xfffn}:${(dev & 0xffn) | ((dev >> 12n) & 0xfff00n)}`;
+    tree.write('sys/block/mmcblk0/device/cid', '035344534331364780\n');
+    tree.write('sys/block/mmcblk0/mmcblk0p2/partition', '2\n');
+    mkdirSync(join(tree.path, 'sys/dev/block'), { recursive: true });
+    symlinkSync('../../block/mmcblk0/mmcblk0p2', join(tree.path, 'sys/dev/block', number));
+    expect(readHardwareIds(tree.path, tree.path).disk).toBe('035344534331364780');
+  });
+
+  it('finds nothing where nothing is readable', () => {
+    expect(readHardwareIds(tree.path, tree.path)).toEqual({ machine: [], disk: null });
+  });
+});
 
 describe('readTemperature', () => {
   it.each([

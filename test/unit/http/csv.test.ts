@@ -27,6 +27,11 @@ describe('csvRow', () => {
       period_s: '',
       reasons: '',
     });
+    const wave = { ...observation.wave, height_m: null };
+    const heights = [row({}), row({ wave }), row({ wave, has_height: false })].map(
+      (one) => one['has_height'],
+    );
+    expect(heights).toEqual(['true', 'false', 'false']);
     expect(row({ status: 'rejected', reasons: ['glare', 'fog'] })['reasons']).toBe('glare fog');
   });
 

@@ -150,6 +150,7 @@ describe('buildRecord', () => {
     const draft = record({ burst: burst([result(), result(), result()]) });
     expect(draft).toMatchObject({
       status: 'measured',
+      has_height: false,
       reasons: ['uncalibrated'],
       wave: { height_m: null, height_ft: null, extreme: null },
     });
