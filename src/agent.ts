@@ -14,7 +14,7 @@ import { AgentInfo } from './control/info.ts';
 import { healthSources } from './control/health-sources.ts';
 import { redactedEvents } from './control/redacted-events.ts';
 import { createReconfigure } from './control/reconfigure.ts';
-import { readBootId } from './health/machine.ts';
+import { readBootId, readHardwareIds } from './health/machine.ts';
 import { BoardMonitor } from './health/board/board-monitor.ts';
 import { Heartbeat } from './health/heartbeat.ts';
 import { reportLastStop } from './health/last-stop.ts';
@@ -82,10 +82,10 @@ export async function startAgent(options: AgentOptions, deps: AgentDeps): Promis
   // The store comes first: what must not be lost is stored before anything else happens with it.
   const store = Store.open(
     { ...settings.store, stateDir, bootId: identity.bootId },
-    { clock, log: part('store'), onBroken: deps.onRestartWanted },
+    { clock, log: part('store'), onBroken: deps.onRestartWanted, hardware: readHardwareIds },
   );
   resources.defer(() => store.close());
-  const { keyValue: memory } = store;
+  const { keyValue: memory, outbox } = store;
   const raise = redactedEvents(store.raise, configuration.redact);
   const base = (name: string) => ({ clock, random, log: part(name), raise, memory, store, signal });
   const onCorrected = on.timesCorrected.emit;
@@ -193,7 +193,6 @@ export async function startAgent(options: AgentOptions, deps: AgentDeps): Promis
   );
   const onPublished = on.published.emit;
   const states = new StatePublisher({ clock, link, discovery, info, models, updates, onPublished });
-  const { outbox } = store;
   const forwarder = new Forwarder(mqtt, { ...mqttDeps, link, outbox, onAccepted: on.delivered.emit });
 
   // Health.
@@ -290,6 +289,7 @@ export async function startAgent(options: AgentOptions, deps: AgentDeps): Promis
       if (isRestart) watchdog?.announceRestart();
       detach();
       await stopWithin('commands', commands.stop(), STOP_MS.commands);
+      cameras.publishStopped();
       // Then the link, while `stopped` can still be published, and HTTP, while open requests can still be answered.
       await stopWithin('connections', settleAll([link.stop(), http.stop()]));
       stopping.abort();

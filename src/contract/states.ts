@@ -1,7 +1,7 @@
 import { Type, type Static } from '@sinclair/typebox';
 import { CameraCondition } from './health.ts';
 import { ModelInstall, RefusedModel } from './model.ts';
-import { ModelRef } from './observation.ts';
+import { ModelRef, StoreId } from './observation.ts';
 import { Nullable, StringEnum, Time, closed } from './schema-parts.ts';
 
 /** `…/status`, retained; also the will, with state `offline`. */
@@ -9,7 +9,12 @@ export const Status = Type.Object(
   {
     state: StringEnum(['starting', 'online', 'stopped', 'offline']),
     session: Type.String({ description: 'id of one run of the agent' }),
-    at: Time,
+    at: {
+      ...Time,
+      description:
+        'when the device sent this status; in `offline`, the will, when it connected: the broker has the text of the ' +
+        'will from then on, and publishes it when the connection is lost',
+    },
   },
   { ...closed, $id: 'swellsight.status/1', title: 'Status' },
 );
@@ -21,7 +26,9 @@ export const CameraState = Type.Object(
     schema: Type.Literal('swellsight.camera_state/1'),
     camera: Type.String(),
     state: CameraCondition,
-    reason: Nullable(Type.String()),
+    reason: Nullable(
+      Type.String({ description: 'why it is not up; `agent_stopped` after a clean stop of the agent' }),
+    ),
     since: Time,
     last_frame_age_s: Nullable(Type.Number({ minimum: 0 })),
   },
@@ -74,7 +81,7 @@ export const Info = Type.Object(
     device: Type.String(),
     session: Type.String(),
     boot_id: Type.String(),
-    at: Time,
+    at: { ...Time, description: 'when this description last changed' },
     agent_version: Type.String(),
     node_version: Type.String(),
     time_zone: Type.String({ description: 'IANA name of the zone of the device, for cron and sun' }),
@@ -142,6 +149,7 @@ export const Event = Type.Object(
     schema: Type.Literal('swellsight.event/1'),
     id: Type.String({ format: 'uuid' }),
     seq: Type.Integer({ minimum: 1 }),
+    store_id: Type.Optional(StoreId),
     at: Time,
     type: Type.String({ pattern: '^[a-z][a-z0-9_]{0,47}$' }),
     severity: StringEnum(['info', 'warning', 'error']),
@@ -154,4 +162,4 @@ export const Event = Type.Object(
 export type Event = Static<typeof Event>;
 
 /** An event without the fields that the store adds. */
-export type EventDraft = Omit<Event, 'schema' | 'id' | 'seq' | 'at'>;
+export type EventDraft = Omit<Event, 'schema' | 'id' | 'seq' | 'store_id' | 'at'>;

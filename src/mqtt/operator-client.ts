@@ -17,22 +17,24 @@ export type OnOperatorMessage = (topic: string, payload: Buffer, retain: boolean
 export class OperatorClient {
   readonly #client: MqttClient;
 
-  /** Throws `mqtt_refused` or `mqtt_unreachable`. */
-  static async connect(options: OperatorOptions): Promise<OperatorClient> {
+  /** Uses MQTT 5, or 3.1.1 if the broker does not support it. Throws `mqtt_refused` or `mqtt_unreachable`. */
+  static async connect(options: OperatorOptions, protocolVersion: 4 | 5 = 5): Promise<OperatorClient> {
     const { url, username, password } = brokerLogin(options.url, options);
     const { ca } = options;
     const present = Object.entries({ username, password, ca }).filter(([, value]) => value !== null);
     try {
       const client = await connectAsync(
         url,
-        { ...Object.fromEntries(present), protocolVersion: 5, clean: true, reconnectPeriod: 1000 },
+        { ...Object.fromEntries(present), protocolVersion, clean: true, reconnectPeriod: 1000 },
         false,
       );
       // An error event without a listener would end the process. The client reconnects automatically.
       client.on('error', () => undefined);
       return new OperatorClient(client);
-    } catch (error) {
-      throw connectFailure(error, options.url).error;
+    } catch (thrown) {
+      const { kind, error } = connectFailure(thrown, options.url);
+      if (kind === 'version' && protocolVersion === 5) return await OperatorClient.connect(options, 4);
+      throw error;
     }
   }
 
@@ -54,10 +56,10 @@ export class OperatorClient {
     }
   }
 
-  /** Publishes with QoS 1, not retained. Throws `mqtt_publish_refused`, `mqtt_busy` or `mqtt_too_large`. Without a connection, the message waits for the next connection. */
-  async publish(topic: string, payload: string | Buffer): Promise<void> {
+  /** Publishes with QoS 1. Throws `mqtt_publish_refused`, `mqtt_busy` or `mqtt_too_large`. Without a connection, the message waits for the next connection. */
+  async publish(topic: string, payload: string | Buffer, { retain = false } = {}): Promise<void> {
     try {
-      await this.#client.publishAsync(topic, payload, { qos: 1 });
+      await this.#client.publishAsync(topic, payload, { qos: 1, retain });
     } catch (thrown) {
       throw publishFailure(thrown, topic);
     }

@@ -66,6 +66,17 @@ export class RetainedStates {
     this.#queued.set(topic, [...queued, state].slice(-MAX_QUEUED_VALUES));
   }
 
+  /** The topics that have a value, relative to the topic of the device. */
+  get topics(): readonly string[] {
+    return [...this.#states.keys()].filter((topic) => this.has(topic));
+  }
+
+  /** False for a topic that was never set or was cleared. */
+  has(topic: string): boolean {
+    const state = this.#states.get(topic);
+    return state !== undefined && state.payload !== '' && !state.absolute;
+  }
+
   /**
    * Publishes the newest value of one topic, and again if it changes during the publish. Does not reject: after a
    * failure, `publishAll` after the next connect or `publishPostponed` publishes the state again.

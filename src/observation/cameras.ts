@@ -17,6 +17,7 @@ import type { BurstFeatures, Labels, ObservationDraft, RaiseEvent } from '../sto
 import { isUsed } from './burst.ts';
 import { CameraRunner, type Observed } from './camera-runner.ts';
 import type { LabelledImages } from './labelled-images.ts';
+import { logFields } from './log-fields.ts';
 import type { RecordContext } from './record.ts';
 import type { SiteCalibrations } from './site-calibrations.ts';
 import { LEAVE_WITHIN_MS } from './step-deadline.ts';
@@ -66,6 +67,7 @@ export class CameraSet {
   /** The running task of each runner, including runners that were replaced or removed and have not ended yet. */
   readonly #tasks = new Set<Promise<void>>();
   #signal: AbortSignal | null = null;
+  #hasStopped = false;
 
   constructor(options: CameraSetOptions, deps: CameraSetDeps) {
     this.#options = options;
@@ -90,6 +92,13 @@ export class CameraSet {
       else if (isSameConnection(runner.settings, settings)) runner.adopt(settings);
       else await this.#replace(runner, settings);
     }
+  }
+
+  /** Publishes that no camera is observed from now on. Call it before the link stops, so that no `up` stays retained. */
+  publishStopped(): void {
+    const stopped = { state: 'down', reason: 'agent_stopped', since: isoTime(this.#deps.clock.nowMs()) };
+    for (const runner of this.list()) this.#setState(runner.id, 'state', { ...runner.state(), ...stopped });
+    this.#hasStopped = true;
   }
 
   async #add(settings: CameraSettings): Promise<void> {
@@ -157,7 +166,8 @@ export class CameraSet {
 
   /** Does nothing for a removed camera that finishes its last observation: its topics stay cleared. */
   #setState(camera: string, topic: 'state' | 'latest', payload: unknown): void {
-    if (this.runners.has(camera)) this.#deps.link.setState(`camera/${camera}/${topic}`, payload);
+    const isLate = this.#hasStopped && topic === 'state';
+    if (this.runners.has(camera) && !isLate) this.#deps.link.setState(`camera/${camera}/${topic}`, payload);
   }
 
   settingsOf(camera: string): CameraSettings | undefined {
@@ -275,23 +285,4 @@ export class CameraSet {
       if (!this.#signal?.aborted) log.error({ camera, err: thrown }, 'calibration failed');
     });
   }
-}
-
-function logFields({ observation, burst }: Observed): Readonly<Record<string, unknown>> {
-  const { id, camera, seq, wave, status, reasons, calibration } = observation;
-  const truth = burst?.frames.at(-1)?.truth;
-  return {
-    camera,
-    id,
-    seq,
-    status,
-    ...(reasons.length > 0 ? { reasons: reasons.join(',') } : {}),
-    height_m: wave.height_m,
-    ...(wave.height_m === null
-      ? {}
-      : { low_m: wave.height_low_m, high_m: wave.height_high_m, basis: wave.height_basis }),
-    ...(truth ? { truth_m: Number(truth.heightM.toFixed(2)) } : {}),
-    labels: calibration.labels,
-    total_ms: observation.timing_ms.total,
-  };
 }

@@ -4,6 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { connectAsync, type IClientOptions, type MqttClient } from 'mqtt';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { RunningAgent } from '../fixtures/agent.ts';
+import { runCli, type CliResult } from '../fixtures/cli.ts';
 import { freePort, Mosquitto, until, type Message } from '../fixtures/mosquitto.ts';
 
 const CONFIG = join(import.meta.dirname, '../../config/mosquitto');
@@ -12,6 +13,7 @@ const USERS = {
   south: 's-secret',
   dashboard: 'd-secret',
   operator: 'o-secret',
+  admin: 'a-secret',
   guest: 'g-secret',
 };
 const NORTH = 'swellsight/v1/home/north/';
@@ -107,6 +109,14 @@ describe('config/mosquitto', () => {
     const refusals = agent.lines.filter(({ msg = '' }) => /refuse/.test(msg));
     expect(refusals).toEqual([]);
     expect(await agent.stop()).toBe(0);
+    const forget = (user: 'operator' | 'admin'): Promise<CliResult> => {
+      const login = ['--username', user, '--ca', ca];
+      const env = { SWELLSIGHT_BROKER_PASSWORD: USERS[user] };
+      return runCli(['fleet', 'forget', 'home/north', '--yes', '--broker', broker.url, ...login], { env });
+    };
+    expect((await forget('operator')).stderr).toContain('refuses this topic');
+    expect(await forget('admin')).toMatchObject({ code: 0 });
+    expect((await forget('admin')).stderr).toContain('retains nothing of home/north');
   }, 240_000);
 
   it('refuses a device that publishes for another device, a command to itself, or any other topic', async () => {

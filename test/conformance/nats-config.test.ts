@@ -8,7 +8,13 @@ import { RunningAgent } from '../fixtures/agent.ts';
 import { makeCertificates, until } from '../fixtures/mosquitto.ts';
 import { NatsCluster } from '../fixtures/nats.ts';
 
-const USERS = { north: 'n-secret', south: 's-secret', dashboard: 'd-secret', operator: 'o-secret' };
+const USERS = {
+  north: 'n-secret',
+  south: 's-secret',
+  dashboard: 'd-secret',
+  operator: 'o-secret',
+  admin: 'a-secret',
+};
 const NORTH = 'swellsight/v1/home/north/';
 const SOUTH = 'swellsight/v1/home/south/';
 
@@ -171,11 +177,8 @@ describe('config/nats/cluster-tls.conf', () => {
 
   it('takes all passwords of the example from environment variables', () => {
     const users = readFileSync(join(import.meta.dirname, '../../config/nats/users.conf'), 'utf8');
-    expect([...users.matchAll(/password: (\S+)/g)].map(([, word]) => word?.[0])).toEqual([
-      '$',
-      '$',
-      '$',
-      '$',
-    ]);
+    expect([...users.matchAll(/password: (\S+)/g)].map(([, word]) => word?.[0])).toEqual(
+      Object.keys(USERS).map(() => '$'),
+    );
   });
 });

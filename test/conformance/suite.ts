@@ -2,10 +2,11 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { IClientOptions } from 'mqtt';
+import { connectAsync, type IClientOptions } from 'mqtt';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Observation } from '../../src/contract/observation.ts';
 import { RunningAgent } from '../fixtures/agent.ts';
+import { runCli } from '../fixtures/cli.ts';
 import { freePort, until } from '../fixtures/mosquitto.ts';
 import type { Broker } from './brokers.ts';
 import { json, Observer, PREFIX } from './observer.ts';
@@ -15,6 +16,8 @@ import { BROKERS, type BrokerName } from './traits.ts';
 const FAILING = ['south', 'east'];
 const CAMERAS = ['north', ...FAILING];
 const NORTH_EVERY_S = 2;
+/** `PREFIX` without the device. */
+const SITE = 'swellsight/v1/surf/';
 /** Upper limit for events that normally follow soon. */
 const TIMEOUT_MS = 60_000;
 /** How long to wait for a message that must not come. */
@@ -470,8 +473,35 @@ export function conformance(
         await until(() => observer.statuses(from).length > 0, 'the status stopped');
         await delay(QUIET_MS);
         expect(observer.statuses(from)).toEqual([expect.objectContaining({ state: 'stopped', session })]);
+        for (const camera of CAMERAS)
+          expect(json(observer.on(new RegExp(`^camera/${camera}/state$`)).at(-1)!.payload)).toMatchObject({
+            state: 'down',
+            reason: 'agent_stopped',
+          });
       }
     }, 240_000);
+
+    if (isExternal)
+      it('clears the topics of its former name, and fleet forget those of a device', async () => {
+        const retained = new Set<string>();
+        const client = await connectAsync(stage.broker.urls[0] ?? '', clientOptions('retained'));
+        client.on('message', (topic, payload) => {
+          if (!RETAINED.test(topic.slice(SITE.length).replace(/^[^/]+\//, ''))) return;
+          if (payload.length === 0) retained.delete(topic);
+          else retained.add(topic);
+        });
+        await client.subscribeAsync(`${SITE}#`, { qos: 1 });
+        const countOf = (device: string): number =>
+          [...retained].filter((topic) => topic.startsWith(`${SITE}${device}/`)).length;
+        await until(() => countOf('dev-1') >= 4 + 2 * CAMERAS.length, 'the topics of dev-1');
+        const agent = await RunningAgent.start({ ...config, device: 'dev-2' }, { stateDir });
+        await until(() => countOf('dev-1') === 0 && countOf('dev-2') > 5, 'only topics of dev-2', TIMEOUT_MS);
+        expect(await agent.stop()).toBe(0);
+        const args = ['surf/dev-2', '--broker', stage.broker.urls[0] ?? '', '--yes'];
+        expect(await runCli(['fleet', 'forget', ...args])).toMatchObject({ code: 0, stderr: '' });
+        await until(() => retained.size === 0, 'no retained topic');
+        client.end(true);
+      }, 240_000);
 
     it('has numbered its events without gaps', () => {
       const numbers = new Set(stage.observer.events().map(({ seq }) => seq));
@@ -486,6 +516,10 @@ export function conformance(
         const { uniqueCount, records } = stage.observer.stream(camera);
         return `${camera} ${uniqueCount} (+${records.length - uniqueCount} duplicates)`;
       });
+      const records = stage.observer.on(/^camera\/[^/]+\/(observation|backfill)$/);
+      const storeIds = new Set(records.map(({ payload }) => json<Observation>(payload).store_id));
+      // The same over a clean stop, SIGKILL and restarts.
+      expect([...storeIds]).toEqual([expect.any(String)]);
       console.log(
         `${name}: ${stage.observer.messages.length} messages; records ${counts.join(', ')}; none lost`,
       );

@@ -19,12 +19,18 @@ const AT_ONCE: StageDefaults = { ...STAGED, canary: '0', batch: '100', haltOn: '
 export function addFleetCommands(program: Command, select: SelectCommand): void {
   const fleet = program.command('fleet').description('many devices, over their broker');
   const config = fleet.command('config').description('the configuration of many devices');
-  const add = (name: string, description: string, parent = fleet): Command =>
+  const addConnected = (name: string, description: string, parent = fleet): Command =>
     parent
       .command(name)
       .description(description)
       .requiredOption('--broker <url>', 'mqtt:// or mqtts://')
       .option('--base <topic>', 'mqtt.base of the devices', 'swellsight/v1')
+      .option('--username <name>', 'user name for the broker')
+      .option('--password-file <file>', 'file of the password (or SWELLSIGHT_BROKER_PASSWORD)')
+      .option('--ca <file>', 'CA certificates of the broker, PEM')
+      .addOption(new Option('--json', 'print JSON, one line for each change'));
+  const add = (name: string, description: string, parent = fleet): Command =>
+    addConnected(name, description, parent)
       .addOption(
         new Option(
           '--to <selector>',
@@ -34,11 +40,7 @@ export function addFleetCommands(program: Command, select: SelectCommand): void 
         ),
       )
       .option('--except <selector>', 'devices to leave out; repeated for more', collectValues, [])
-      .option('--fleet <file>', 'file of groups and tags, YAML or JSON5', 'fleet.yaml')
-      .option('--username <name>', 'user name for the broker')
-      .option('--password-file <file>', 'file of the password (or SWELLSIGHT_BROKER_PASSWORD)')
-      .option('--ca <file>', 'CA certificates of the broker, PEM')
-      .addOption(new Option('--json', 'print JSON, one line for each change'));
+      .option('--fleet <file>', 'file of groups and tags, YAML or JSON5', 'fleet.yaml');
   const addStaged = (
     name: string,
     description: string,
@@ -120,4 +122,13 @@ export function addFleetCommands(program: Command, select: SelectCommand): void 
       .description(`${description} (the file of the plan)`)
       .addOption(jsonOption())
       .action(select(async () => (await loadCommands()).pauseRollout(paused)));
+  addConnected('forget <device>', 'clear the retained topics that a device left on the broker: SITE/DEVICE')
+    .option('--yes', 'clear them; without it, only list them')
+    .option('--force', 'also when the retained status says that the device is online')
+    .option(
+      '--home-assistant-prefix <topic>',
+      'mqtt.homeAssistant.prefix of the device, for its discovery topic',
+      'homeassistant',
+    )
+    .action(select(async () => (await import('./forget.ts')).forgetDevice));
 }

@@ -13,19 +13,23 @@ import type { OperatorOptions } from '../../mqtt/operator-client.ts';
 import { readOptionFile } from '../options.ts';
 import type { Terminal } from '../terminal.ts';
 
-/** Options of every fleet command. */
-export interface FleetOptions {
+/** Options of every fleet command that connects to the broker. */
+export interface BrokerOptions {
   readonly broker: string;
   readonly base: string;
+  readonly username?: string;
+  readonly passwordFile?: string;
+  readonly ca?: string;
+  readonly json?: boolean;
+}
+
+/** Options of every fleet command that selects devices. */
+export interface FleetOptions extends BrokerOptions {
   /** Default: all devices. */
   readonly to?: readonly string[];
   readonly except?: readonly string[];
   /** The file of groups and tags. */
   readonly fleet: string;
-  readonly username?: string;
-  readonly passwordFile?: string;
-  readonly ca?: string;
-  readonly json?: boolean;
 }
 
 /** Printed when messages of devices were left out. */
@@ -33,7 +37,7 @@ export const TOO_MANY_DEVICES =
   'too many devices, or names that are too long: others are left out; narrow --to';
 
 /** Options of the broker connection. Throws `usage` for an unusable file. */
-export function operatorOptions(options: FleetOptions, { env }: Terminal): OperatorOptions {
+export function operatorOptions(options: BrokerOptions, { env }: Terminal): OperatorOptions {
   const password = env['SWELLSIGHT_BROKER_PASSWORD'];
   return {
     url: options.broker,

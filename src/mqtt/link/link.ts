@@ -15,6 +15,7 @@ import { Session } from './session.ts';
 import { subscribeToStatus } from './subscriptions.ts';
 import { statusMessage, StatusWatch } from './status-watch.ts';
 import { RetainedStates } from '../retained-states.ts';
+import { RetainedTopics } from '../retained-topics.ts';
 import type { Link, LinkStats, PublishOptions, StateOptions } from '../types.ts';
 
 /**
@@ -35,6 +36,7 @@ export class MqttLink implements Link {
   readonly #tuning: LinkTuning;
   readonly #deps: LinkDeps;
   readonly #states: RetainedStates;
+  readonly #retained: RetainedTopics;
   readonly #brokers: BrokerChoice;
   readonly #credentials: LinkCredentials;
   readonly #faults: LinkFaults;
@@ -64,6 +66,7 @@ export class MqttLink implements Link {
       ...deps,
       onLeftOut: (topic, sizeBytes) => faults.stateLeftOut(topic, sizeBytes),
     });
+    this.#retained = new RetainedTopics(deps);
     this.#brokers = new BrokerChoice(mqtt.url, mqtt.protocolVersion, () => clock.monoMs());
     const credentials = (this.#credentials = new LinkCredentials(mqtt, clock));
     this.#credentialWatch = new CredentialWatch(this.#tuning.checkEveryMs, { clock, credentials, faults });
@@ -226,6 +229,7 @@ export class MqttLink implements Link {
         return false;
       });
       if (!signal.aborted) onConnected?.();
+      void this.#clearOutdatedTopics(session);
     } catch (error) {
       session.drop(error instanceof Error ? error.message : 'publishing after the connect failed');
     }
@@ -246,6 +250,7 @@ export class MqttLink implements Link {
     // If the broker refuses the subscription to commands, the device still publishes.
     await Promise.all([this.#commandSubscription.subscribe(session, omitted), subscribeStatus()]);
     session.stage = 'publish';
+    if (session.retains) this.#retained.add(session.broker, ['status', ...this.#states.topics]);
     if (this.#reconnects.connections === 1 && !this.#stopping) await this.#publishStatus(session, 'starting');
     await this.#publishStatesAndOnline(session);
     this.#statusWatch.publishedOnline();
@@ -278,8 +283,19 @@ export class MqttLink implements Link {
     if (foreign) this.#faults.identityConflict(foreign.sign, foreign.session);
     if (!isStale || this.#stopping) return;
     log.warn('replaced the stale status on the broker');
+    // Who cleared the status may have cleared the states too.
+    const isCleared = message.payload.length === 0;
+    const repair = isCleared ? this.#publishStatesAndOnline(session) : this.#publishStatus(session, 'online');
     // This rejects only when the connection is lost. The link publishes `online` again after the next connect.
-    this.#publishStatus(session, 'online').catch(() => undefined);
+    repair.catch(() => undefined);
+  }
+
+  #clearOutdatedTopics(session: Session): Promise<void> {
+    const isCurrent = (topic: string): boolean => topic === 'status' || this.#states.has(topic);
+    const options = { qos: 1, retain: true, bulk: true } as const;
+    return this.#retained.clearOutdated(session.broker, isCurrent, (topic) =>
+      session.publish(topic, '', options),
+    );
   }
 
   async #leave(): Promise<void> {
@@ -315,8 +331,13 @@ export class MqttLink implements Link {
 
   #publisher(session: Session) {
     return (topic: string, payload: string | Uint8Array, options: PublishOptions): Promise<void> => {
+      const { broker } = session;
+      const isRetained = options.retain && session.retains && options.absolute !== true;
+      if (isRetained && payload.length > 0) this.#retained.add(broker, [topic]);
       const absoluteTopic = options.absolute === true ? topic : this.#deps.topics.absolute(topic);
-      return session.publish(absoluteTopic, payload, options);
+      const published = session.publish(absoluteTopic, payload, options);
+      if (!isRetained || payload.length > 0) return published;
+      return published.then(() => this.#retained.remove(broker, topic));
     };
   }
 

@@ -2,7 +2,7 @@ import type { Clock } from '../../base/clock.ts';
 import type { Log } from '../../base/log.ts';
 import type { BackoffOptions } from '../../base/retry.ts';
 import type { Settings } from '../../config/schema.ts';
-import type { RaiseEvent } from '../../store/types.ts';
+import type { KeyValue, RaiseEvent } from '../../store/types.ts';
 import type { CredentialSources } from './credential-files.ts';
 import type { Topics } from '../topics.ts';
 import type { CommandPacket } from '../types.ts';
@@ -20,6 +20,9 @@ export interface LinkDeps {
   readonly log: Log;
   readonly random?: () => number;
   readonly raise: RaiseEvent;
+  /** For the topics on which brokers retain messages of the device; see RetainedTopics. */
+  readonly memory?: KeyValue;
+  readonly store?: { readonly id: string };
   /** Called once for each connection, after `online` was published: the forwarder may send now. */
   readonly onConnected?: () => void;
   readonly onCommand?: (name: string, packet: CommandPacket) => void;

@@ -210,6 +210,15 @@ describe('CameraSet', () => {
     expect(states.has('camera/south/latest')).toBe(false);
   });
 
+  it('publishes at its stop that no camera is up, and no later state of a camera', async () => {
+    const { set, states, capture } = open([settingsOf('north')]);
+    await set.open();
+    set.publishStopped();
+    const { id } = await capture('north');
+    expect(states.get('camera/north/state')).toMatchObject({ state: 'down', reason: 'agent_stopped' });
+    expect(states.get('camera/north/latest')).toMatchObject({ id });
+  });
+
   it('labels the observations of a simulated camera with its true height', async () => {
     const simulated = settingsOf('sim', {
       kind: 'simulated',
