@@ -74,6 +74,7 @@ const SUBDIRECTORIES = {
   'http/routes': [],
   'cli/agent': [],
   'cli/calibrate': [],
+  'cli/config': [],
   'cli/diagnostics': [],
   'cli/doctor': [],
   'cli/fleet': [],

@@ -129,8 +129,8 @@ export async function startAgent(options: AgentOptions, deps: AgentDeps): Promis
   const board = new BoardMonitor({ ...base('board'), limits });
   const calibrations = new SiteCalibrations({ ...base('calibration'), server });
   const images = new LabelledImages({ stateDir }, { ...base('pictures'), server });
-  const openCamera = createCameraOpener();
-  const cameraDeps = { link, server, time, images, calibrations, board, openCamera, createSchedule };
+  const openers = { openCamera: createCameraOpener(), createSchedule };
+  const cameraDeps = { link, server, time, images, calibrations, board, configuration, ...openers };
   const onObservation = on.observed.emit;
   const cameras = new CameraSet({ settings, identity }, { ...base('camera'), ...cameraDeps, onObservation });
   const reembedder = new Reembedder({ ...base('calibration'), images, server, cameras });

@@ -85,35 +85,44 @@ const AUTH_PAUSE_MAX_MS = 600_000;
 /**
  * Retries a capture that yielded no frame, with exponential backoff and jitter, within `maxRetryS`. The delay grows from
  * one capture to the next until a frame arrives. After `camera_auth` it does not connect until a longer pause is over;
- * captures in this pause throw the same `camera_auth` at once. When the deadline of the caller passes during the retries,
- * it throws the last failure of the camera.
+ * captures in this pause throw the same `camera_auth` at once. A changed login ends the pause. When the deadline of the
+ * caller passes during the retries, it throws the last failure of the camera.
  */
 export class RetryingCamera implements Camera {
   readonly id: string;
   readonly #options: RetryOptions;
-  readonly #camera: Camera;
   readonly #clock: Clock;
   readonly #random: () => number;
+  readonly #renewLogin: () => Promise<Camera | null>;
   readonly #closing = new AbortController();
+  #camera: Camera;
   #backoff: Backoff;
   #authPause: { readonly failure: AgentError; readonly pauseMs: number; readonly untilMs: number } | null =
     null;
 
   constructor(
     options: RetryOptions,
-    deps: { readonly camera: Camera; readonly clock: Clock; readonly random?: () => number },
+    deps: {
+      readonly camera: Camera;
+      readonly clock: Clock;
+      readonly random?: () => number;
+      /** Called before a capture after `camera_auth`. Resolves with a camera with the changed login, or with null. */
+      readonly renewLogin?: () => Promise<Camera | null>;
+    },
   ) {
     this.id = deps.camera.id;
     this.#options = options;
     this.#camera = deps.camera;
     this.#clock = deps.clock;
     this.#random = deps.random ?? Math.random;
+    this.#renewLogin = deps.renewLogin ?? (() => Promise.resolve(null));
     this.#backoff = this.#newBackoff();
   }
 
   async *capture(options: CaptureOptions, signal: AbortSignal): AsyncGenerator<Frame, void, undefined> {
     const stop = AbortSignal.any([signal, this.#closing.signal]);
     const retryUntilMs = this.#clock.monoMs() + this.#options.maxRetryS * 1000;
+    if (this.#authPause) await this.#renew();
     if (this.#authPause && this.#clock.monoMs() < this.#authPause.untilMs) throw this.#authPause.failure;
     for (let failure: AgentError | null = null, pauseMs = 0; ;) {
       let frames = 0;
@@ -144,6 +153,17 @@ export class RetryingCamera implements Camera {
   close(): Promise<void> {
     this.#closing.abort();
     return this.#camera.close();
+  }
+
+  /** Replaces the camera if its login has changed since the refusal. */
+  async #renew(): Promise<void> {
+    const renewed = await this.#renewLogin();
+    if (!renewed) return;
+    const refused = this.#camera;
+    this.#camera = renewed;
+    this.#authPause = null;
+    // `close` may have been called before: then it has not closed the new camera.
+    await (this.#closing.signal.aborted ? renewed : refused).close();
   }
 
   /** Waits before a retry. Resolves with false when `noRetry` fires. Rejects when `stop` fires. */

@@ -29,6 +29,8 @@ export interface CameraDeps {
   readonly programs?: FfmpegPrograms;
   /** Draws the pictures of simulated cameras. Default: a process for each camera. */
   readonly drawing?: DrawingProcess;
+  /** Reads the secret files of the camera again. Null: they cannot be used now. Default: they are not read again. */
+  readonly rereadSettings?: () => CameraSettings | null;
 }
 
 const PATH_PROGRAMS: FfmpegPrograms = { ffmpeg: 'ffmpeg', ffprobe: 'ffprobe' };
@@ -54,9 +56,25 @@ export async function openCamera(settings: CameraSettings, deps: CameraDeps): Pr
   const { kind, schedule } = settings;
   const camera = await createCamera(settings, deps);
   if (kind === 'simulated' || kind === 'video' || kind === 'directory') return withRemedies(camera, kind);
-  const retrying = new RetryingCamera({ maxRetryS: retryLimitS(schedule) }, { camera, clock: deps.clock });
-  return withRemedies(retrying, kind);
+  const renewLogin = createRenewLogin(settings, deps);
+  const options = { maxRetryS: retryLimitS(schedule) };
+  return withRemedies(new RetryingCamera(options, { camera, clock: deps.clock, renewLogin }), kind);
 }
+
+/** Returns a function that creates the camera with the login that its files contain now; null while it is the same. */
+function createRenewLogin(settings: CameraSettings, deps: CameraDeps): () => Promise<Camera | null> {
+  let used = settings;
+  return async () => {
+    const read = deps.rereadSettings?.() ?? null;
+    if (read === null || isSameLogin(read, used)) return null;
+    used = { ...used, password: read.password, headers: read.headers };
+    deps.log.info({ camera: used.id }, 'the files with the login of the camera have changed');
+    return createCamera(used, deps);
+  };
+}
+
+const isSameLogin = (a: CameraSettings, b: CameraSettings): boolean =>
+  a.password === b.password && JSON.stringify(a.headers) === JSON.stringify(b.headers);
 
 /** Longest time after the start of a capture in which a retry starts, seconds. */
 export const retryLimitS = ({ everyS }: CameraSettings['schedule']): number =>

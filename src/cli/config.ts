@@ -1,5 +1,7 @@
 import { asAgentError } from '../base/errors.ts';
+import type { LocalConfiguration } from '../config/load.ts';
 import type { Settings } from '../config/schema.ts';
+import type { SettingSources } from '../config/setting-sources.ts';
 import type { ConfigOptions } from './options.ts';
 import { EXIT, toJson, type Terminal } from './terminal.ts';
 
@@ -7,10 +9,16 @@ export const configFile = (options: ConfigOptions, env: NodeJS.ProcessEnv): stri
   options.config ?? (env['SWELLSIGHT_CONFIG'] || null);
 
 /** The settings for a command, including those of remote commands. Throws `config_invalid`. */
-export async function loadCommandSettings(options: ConfigOptions, terminal: Terminal): Promise<Settings> {
+export const loadCommandSettings = async (options: ConfigOptions, terminal: Terminal): Promise<Settings> =>
+  (await loadConfiguration(options, terminal)).settings;
+
+/** As `loadCommandSettings`, with the sources of the settings. */
+export async function loadConfiguration(
+  options: ConfigOptions,
+  { env, cwd }: Terminal,
+): Promise<LocalConfiguration> {
   const { loadLocal } = await import('../config/load.ts');
-  const { env, cwd } = terminal;
-  return loadLocal({ file: configFile(options, env), env, cwd }).settings;
+  return loadLocal({ file: configFile(options, env), env, cwd });
 }
 
 /** `check-config`: prints one line for each fault and exits with 78, or prints a summary of the settings. */
@@ -19,9 +27,9 @@ export async function checkConfig(
   terminal: Terminal,
 ): Promise<number> {
   const { getConfigFaults, formatFault } = await import('../config/faults.ts');
-  let settings: Settings;
+  let configuration: LocalConfiguration;
   try {
-    settings = await loadCommandSettings(options, terminal);
+    configuration = await loadConfiguration(options, terminal);
   } catch (thrown) {
     const error = asAgentError(thrown);
     if (error.code !== 'config_invalid') throw thrown;
@@ -32,24 +40,73 @@ export async function checkConfig(
   }
   const { redactSettings, computeConfigDigest } = await import('../config/redact.ts');
   const { systemTimeZone } = await import('../base/time-zone.ts');
+  const { listSources } = await import('../config/setting-sources.ts');
+  const { settings } = configuration;
   const redacted = redactSettings(settings);
-  const warnings = (await configWarnings(settings, terminal)).map(({ warning }) => warning);
+  const sources = listSources(configuration);
+  const found = [...remoteWarnings(configuration), ...(await configWarnings(settings, terminal))];
+  const warnings = found.map(({ warning }) => warning);
   const slots = await nextSlots(settings);
-  const summary = { ok: true, digest: computeConfigDigest(settings), time_zone: systemTimeZone(), warnings };
+  const digest = computeConfigDigest(settings);
+  const summary = { ok: true, digest, time_zone: systemTimeZone(), warnings, sources };
   if (options.json === true)
     terminal.out(toJson({ ...summary, next_slots: Object.fromEntries(slots), settings: redacted }));
   else {
     for (const warning of warnings) terminal.err(`warning: ${warning}`);
     for (const line of await summarize(redacted, summary.time_zone, slots)) terminal.out(line);
+    terminal.out(formatSources(sources, configFile(options, terminal.env)));
   }
   return EXIT.ok;
+}
+
+/** One line for each source that sets keys. */
+export const formatSources = (
+  { file, environment, remote }: SettingSources,
+  path: string | null,
+): readonly string[] =>
+  [
+    [`from ${path ?? 'the file'}`, file] as const,
+    ['from the environment', environment] as const,
+    ['by remote command', remote] as const,
+  ].flatMap(([source, keys]) => (keys.length === 0 ? [] : [`${source}: ${keys.join(', ')}`]));
+
+interface Warning {
+  readonly warning: string;
+  readonly remedy: string;
+}
+
+/** Settings of remote commands that are not in force, or not confirmed yet. */
+export function remoteWarnings({ files, overlayFault, refused }: LocalConfiguration): readonly Warning[] {
+  const trial = files.readTrial();
+  return [
+    ...(overlayFault === null
+      ? []
+      : [
+          {
+            warning: `the settings of remote commands are not in force: ${overlayFault}`,
+            remedy: 'the agent sets them aside at its next start; set them again by remote command',
+          },
+        ]),
+    ...refused.map(({ id, reason }) => ({
+      warning: `the remote settings of camera ${id} are not in force: ${reason}`,
+      remedy: `run \`swellsight config drop cameras.${id}\`, or change the local configuration`,
+    })),
+    ...(trial === null
+      ? []
+      : [
+          {
+            warning: `a remote change is on trial, and not among these settings: ${trial.keys.join(', ')}`,
+            remedy: 'confirm it with config.confirm, or wait until it is undone',
+          },
+        ]),
+  ];
 }
 
 /** What is ignored or unsafe in the configuration, and what to do about it. It is no fault. */
 export async function configWarnings(
   { cameras }: Pick<Settings, 'cameras'>,
   { env }: Pick<Terminal, 'env'>,
-): Promise<readonly { readonly warning: string; readonly remedy: string }[]> {
+): Promise<readonly Warning[]> {
   const { listForeignVariables } = await import('../config/sources.ts');
   const foreign = listForeignVariables(env);
   const variables =

@@ -3,6 +3,7 @@ import { asAgentError, isAbort } from '../base/errors.ts';
 import { addAgentCommands, addAgentOptions } from './agent/commands.ts';
 import { dropAmbientCapabilities } from './ambient-capabilities.ts';
 import { addFleetCommands } from './fleet/commands.ts';
+import { addConfigCommands } from './config/commands.ts';
 import { readAgentVersion } from './installation.ts';
 import { bad, line } from './line.ts';
 import { addModelCommands } from './model/commands.ts';
@@ -79,6 +80,7 @@ function createProgram(select: SelectCommand): Command {
     .addOption(configOption())
     .addOption(jsonOption())
     .action(select(async () => (await import('./config.ts')).checkConfig));
+  addConfigCommands(program, select);
   add('doctor', 'check everything that the agent needs, and print how to fix faults')
     .addOption(configOption())
     .addOption(jsonOption())

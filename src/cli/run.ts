@@ -43,13 +43,16 @@ export async function runAgent(
   const levels = new LevelledLog(configuration.settings.logLevel, recentLog, configuration.redact);
   const { log } = levels;
   terminal.hangUp.reload = () => {
+    log.info('reloading the configuration');
     try {
-      log.info('reloading the configuration');
-      configuration.restart().begin();
+      const { keys, restart } = configuration.reload();
+      log.info({ keys }, keys.length === 0 ? 'the configuration has not changed' : 'configuration reloaded');
+      if (restart.length > 0) log.warn({ keys: restart }, 'the change needs a restart of all parts');
     } catch (thrown) {
-      log.error({ err: asAgentError(thrown) }, 'configuration not reloaded');
+      log.error({ err: asAgentError(thrown) }, 'configuration not reloaded: the former one stays in force');
     }
   };
+  log.info({ ...configuration.sources }, 'sources of the settings; all others have their defaults');
   for (const fault of configuration.fileFaults)
     log.warn(`no connection to the broker until this is corrected: ${formatFault(fault)}`);
   for (const { warning } of await configWarnings(configuration.settings, terminal)) log.warn(warning);

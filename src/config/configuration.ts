@@ -1,6 +1,15 @@
+// Longer than 300 lines because every way in which the settings in force change has to end a trial in the same way.
 import { randomUUID } from 'node:crypto';
+import { isDeepStrictEqual } from 'node:util';
 import type { Clock } from '../base/clock.ts';
-import type { ConfigChange, ConfigConfirmed, ConfigView, Deferred, Restarting } from '../contract/config.ts';
+import type {
+  ConfigChange,
+  ConfigConfirmed,
+  ConfigDropped,
+  ConfigView,
+  Deferred,
+  Restarting,
+} from '../contract/config.ts';
 import { AgentError, asAgentError } from '../base/errors.ts';
 import type { Scrub } from '../base/redact.ts';
 import type { EventDraft } from '../contract/states.ts';
@@ -8,11 +17,23 @@ import { compareSettings, type Change } from './change.ts';
 import type { ConfigFault } from './faults.ts';
 import { KnownSecrets } from './known-secrets.ts';
 import { loadLocal, loadUsable, withoutOverlay, type LocalConfiguration, type LocalInput } from './load.ts';
-import { configChange, confirmedEvent, configView, overlayDroppedEvents, undoneEvent } from './messages.ts';
+import {
+  configChange,
+  confirmedEvent,
+  configView,
+  droppedEvent,
+  overlayDroppedEvents,
+  refusedEvent,
+  reloadedEvent,
+  undoneEvent,
+} from './messages.ts';
 import { onceDelivered } from './once-delivered.ts';
 import { planChange } from './plan-change.ts';
 import { computeConfigDigest } from './redact.ts';
-import type { Settings } from './schema.ts';
+import { dropRemoteSettings } from './remote-settings.ts';
+import { withoutCameras } from './remote-cameras.ts';
+import type { Camera, Settings } from './schema.ts';
+import { listSources, type SettingSources } from './setting-sources.ts';
 import type { SettingsHost } from './settings-host.ts';
 import { Trial, type UndoReason } from './trial.ts';
 import { whenNotBusy } from './when-not-busy.ts';
@@ -29,8 +50,8 @@ const ANSWER_PATIENCE_MS = 3000;
 const CHECK_EVERY_MS = 500;
 
 /**
- * The settings in force: the local configuration with the overlay of remote commands. A change runs on trial and is undone
- * automatically. The object exists for the lifetime of the process; the parts of the agent may restart.
+ * The settings in force: the local configuration with the overlay of remote commands. A remote change runs on trial and is
+ * undone automatically. The object exists for the lifetime of the process; the parts of the agent may restart.
  *
  * INVARIANTS: the overlay on the disk is always a confirmed one; at most one trial; a trial ends with the process.
  */
@@ -39,6 +60,8 @@ export class Configuration {
   readonly #clock: Clock;
   #local: LocalConfiguration;
   #settings: Settings;
+  /** The configuration before a local change with which the parts have not started yet. */
+  #former: LocalConfiguration | null = null;
   #trial: Trial | null = null;
   #host: SettingsHost | null = null;
   /** Events to raise when a host attaches. */
@@ -46,6 +69,8 @@ export class Configuration {
   #isRecovered = false;
   /** Measured by parts that ran before. A restart must not reset the limit of planned work. */
   #frameMs: number | null = null;
+  /** The settings with the secret files as a camera has read them again. */
+  #reread: Settings | null = null;
   readonly #secrets = new KnownSecrets();
 
   /** Reads the configuration and writes nothing. Throws `config_invalid`. */
@@ -64,13 +89,23 @@ export class Configuration {
     this.#settings = local.settings;
   }
 
-  /** Removes the secrets of the settings from a text, of those on trial and of the former ones as well. */
-  readonly redact: Scrub = (text) =>
-    this.#secrets.redact(text, [this.#settings, this.#trial?.change.to ?? this.#settings]);
+  /** Removes the secrets of the settings from a text, of those on trial, of the former ones, and of files read again as well. */
+  readonly redact: Scrub = (text) => {
+    const present = [this.#settings, this.#trial?.change.to, this.#reread];
+    return this.#secrets.redact(
+      text,
+      present.filter((settings) => settings != null),
+    );
+  };
 
   /** Faults of the files of the broker at the start, where the options tolerate them. */
   get fileFaults(): readonly ConfigFault[] {
     return this.#local.fileFaults;
+  }
+
+  /** Which keys of the settings come from which source. */
+  get sources(): SettingSources {
+    return listSources(this.#local);
   }
 
   /** The settings that the parts must run with. */
@@ -84,6 +119,7 @@ export class Configuration {
    */
   attach(host: SettingsHost, running: Settings): () => void {
     this.#host = host;
+    this.#former = null;
     if (!this.#isRecovered) this.#recover();
     for (const event of this.#events.splice(0)) host.raise(event);
     if (running === this.#settings) this.#trial?.markApplied();
@@ -162,17 +198,64 @@ export class Configuration {
       this.#endUndone('interrupted');
       try {
         // Only now: a change may have been confirmed since the command.
-        const fresh = loadUsable(this.#options, this.#local.fileFaults);
-        this.#local = fresh;
-        this.#settings = fresh.settings;
-        this.#events.push(...overlayDroppedEvents(null, fresh.refused));
-        this.#secrets.allow(fresh.refused.map(({ id }) => id));
+        this.#replaceLocal(loadUsable(this.#options, this.#local.fileFaults));
       } catch {
         // The file has become invalid since the command: the parts restart with the settings in force.
       }
       this.#host?.restart();
     };
     return { answer: { restarting: true }, begin: this.#onceDelivered(begin) };
+  }
+
+  /**
+   * Reads the local files again, and applies what has changed as a remote change is applied: while running, by a new
+   * connection, or by a restart of all parts. Undoes a trial. Returns the change. If the files cannot be used, changes
+   * nothing, raises an event and throws `config_invalid`.
+   */
+  reload(): Change {
+    let fresh: LocalConfiguration;
+    try {
+      fresh = loadUsable(this.#options, this.#local.fileFaults);
+    } catch (thrown) {
+      const failure = asAgentError(thrown);
+      this.#raise(refusedEvent(failure));
+      throw failure;
+    }
+    const change = this.#applyLocal(fresh);
+    if (change.keys.length > 0) this.#raise(reloadedEvent(change));
+    return change;
+  }
+
+  /**
+   * Removes settings of remote commands, on request of somebody on the device: those of one key, or all for null. Undoes a
+   * trial. Throws `request_invalid` if there are none, `config_invalid` if the rest is not valid alone, `store_failed`.
+   */
+  drop(key: string | null): ConfigDropped {
+    const { files, refused, loadWith, saved } = this.#local;
+    const { overlay, keys } = dropRemoteSettings(files.read().overlay, key);
+    const usable = withoutCameras(overlay, refused);
+    const settings = loadWith(usable);
+    files.confirm({ ...saved, overlay });
+    this.#raise(droppedEvent(keys));
+    const { live, link, restart } = this.#applyLocal({
+      ...this.#local,
+      settings,
+      saved: { ...saved, overlay: usable },
+    });
+    const config_digest = computeConfigDigest(settings);
+    return { dropped: [...keys], live: [...live], link: [...link], restart: [...restart], config_digest };
+  }
+
+  /** The settings of a camera with the secret files read again; null without the camera, or if a file cannot be used now. */
+  rereadCamera(id: string): Camera | null {
+    const overlay = this.#trial?.hasBegun ? this.#trial.overlay : this.#local.saved.overlay;
+    try {
+      const settings = this.#local.loadWith(overlay);
+      if (!isDeepStrictEqual(settings, this.#reread)) this.#reread = settings;
+      return settings.cameras.find((camera) => camera.id === id) ?? null;
+    } catch {
+      return null;
+    }
   }
 
   /** True if settings of remote commands are in force, or on trial. */
@@ -182,12 +265,19 @@ export class Configuration {
 
   /**
    * Reports why the parts do not start with the settings. Returns true if starting may work now: it has undone a trial, or
-   * it has replaced the settings by the local ones, so that the device stays reachable. If the parts then start, `attach`
-   * sets the overlay file aside.
+   * returned to the configuration before a local change, or replaced the settings by the local ones, so that the device
+   * stays reachable. If the parts then start with the local ones, `attach` sets the overlay file aside.
    */
   handleStartFailure(failure: AgentError): boolean {
     if (this.#trial) {
       this.#undo('start_failed', failure);
+      return true;
+    }
+    if (this.#former) {
+      this.#local = this.#former;
+      this.#settings = this.#former.settings;
+      this.#former = null;
+      this.#raise(refusedEvent(failure));
       return true;
     }
     // The store does not depend on the overlay.
@@ -218,6 +308,30 @@ export class Configuration {
     void this.#apply(trial.change);
   }
 
+  /** Ends a trial, and applies what of a local configuration differs from the settings in force. */
+  #applyLocal(fresh: LocalConfiguration): Change {
+    const running = this.#settings;
+    this.#endUndone('interrupted');
+    this.#replaceLocal(fresh);
+    for (const event of this.#events.splice(0)) this.#raise(event);
+    const change = compareSettings(running, fresh.settings);
+    if (change.keys.length > 0) void this.#apply(change);
+    else {
+      // The parts compare the object of their settings with this one.
+      this.#settings = running;
+      this.#former = null;
+    }
+    return change;
+  }
+
+  #replaceLocal(fresh: LocalConfiguration): void {
+    this.#former = this.#local;
+    this.#local = fresh;
+    this.#settings = fresh.settings;
+    this.#events.push(...overlayDroppedEvents(null, fresh.refused));
+    this.#secrets.allow(fresh.refused.map(({ id }) => id));
+  }
+
   /** Makes the parts apply a change. Without a host, `attach` applies it later. */
   async #apply(change: Change): Promise<void> {
     const host = this.#host;
@@ -228,7 +342,9 @@ export class Configuration {
     }
     try {
       await host.apply(change);
-      if (this.#settings === change.to) this.#trial?.markApplied();
+      if (this.#settings !== change.to) return;
+      this.#former = null;
+      this.#trial?.markApplied();
     } catch (thrown) {
       if (this.#trial?.change === change) this.#undo('not_applied', asAgentError(thrown));
       // The former settings worked before: apply them by a restart.

@@ -10,6 +10,7 @@ import { isObject, listSetKeys, nestKeys, pickKnown } from './layers.ts';
 import { OverlayFiles, type SavedOverlay } from './overlay-files.ts';
 import { applyOverlay, type Overlay } from './overlay.ts';
 import { findMisfits, findRefusedCameras, withoutCameras, type RefusedCamera } from './remote-cameras.ts';
+import { listDottedKeys } from './remote-settings.ts';
 import type { Settings } from './schema.ts';
 import { findPlaceholders } from './placeholders.ts';
 import { SETTING_FORMAT, type Group, type Setting } from './setting.ts';
@@ -37,6 +38,8 @@ export interface SettingsInput {
    * The connection reads these files again: a renewal may have been interrupted, and the agent must observe nevertheless.
    */
   readonly fileFaults?: ConfigFault[];
+  /** Receives the origin of each key that is set, those of cameras under their ids: the file, `environment` or `overlay`. */
+  readonly origins?: Map<string, string>;
 }
 
 /** The values from convict: with defaults, but without the content of secret files. */
@@ -56,13 +59,16 @@ type Values = Omit<Settings, 'mqtt' | 'http' | 'cameras'> & {
  */
 export function loadSettings(input: SettingsInput): Settings {
   const faults: ConfigFault[] = [];
-  const origins = new Map<string, string>();
+  const { origins = new Map<string, string>() } = input;
   const broken = new Set<string>();
   const definition = settingsDefinition((key, value, wanted) => {
     broken.add(key);
     faults.push({ key, given: formatValue(key, value), wanted, origin: origins.get(key) ?? null });
   });
   const values = readValues(input, definition, origins, faults);
+  const camerasOrigin = origins.get('cameras');
+  if (camerasOrigin !== undefined)
+    for (const key of listDottedKeys({ cameras: values.cameras })) origins.set(key, camerasOrigin);
   for (const { key } of faults) broken.add(key);
 
   const credentialsDir = input.env['CREDENTIALS_DIRECTORY'] ?? null;
@@ -173,6 +179,8 @@ function deepFreeze<T>(value: T): T {
   return value;
 }
 
+type LoadedSettings = Pick<LocalConfiguration, 'settings' | 'fileFaults'>;
+
 /** The local configuration (file and environment, read once), and the overlay of its state directory. */
 export interface LocalConfiguration {
   readonly settings: Settings;
@@ -184,16 +192,16 @@ export interface LocalConfiguration {
   readonly refused: readonly RefusedCamera[];
   /** Faults of the files of the broker, where they are tolerated. */
   readonly fileFaults: readonly ConfigFault[];
-  /** The settings without the overlay. */
-  readonly local: Pick<LocalConfiguration, 'settings' | 'fileFaults'>;
+  /** The settings without the overlay, and the origin of each key that they set: the file or `environment`. */
+  readonly local: LoadedSettings & { readonly origins: ReadonlyMap<string, string> };
   /**
-   * Loads the settings with another overlay over the same file and environment. Throws `config_invalid`, also for faults of
+   * Loads the settings with another overlay over the same file and environment; reads the secret files again. Throws `config_invalid`, also for faults of
    * files that the settings in force do not have, and `config_locked` for cameras that the local configuration does not allow.
    */
   readonly loadWith: (overlay: Overlay) => Settings;
 }
 
-export interface LocalInput extends Omit<SettingsInput, 'overlay' | 'document' | 'fileFaults'> {
+export interface LocalInput extends Omit<SettingsInput, 'overlay' | 'document' | 'fileFaults' | 'origins'> {
   /** True: faults of the files of the broker are only reported. Default: they are thrown. */
   readonly toleratesFileFaults?: boolean;
 }
@@ -228,21 +236,23 @@ export function loadLocal({ toleratesFileFaults = false, ...input }: LocalInput)
     input.file === null ? undefined : readSettingsFile(resolve(input.cwd, input.file), documentFaults);
   const parsed: SettingsInput =
     document === undefined || documentFaults.length > 0 ? input : { ...input, document };
-  const load = (overlay: Overlay): Pick<LocalConfiguration, 'settings' | 'fileFaults'> => {
+  const load = (overlay: Overlay, origins = new Map<string, string>()): LoadedSettings => {
     const fileFaults: ConfigFault[] = [];
     const settings = loadSettings({
       ...parsed,
+      origins,
       ...(Object.keys(overlay).length === 0 ? {} : { overlay }),
       ...(toleratesFileFaults ? { fileFaults } : {}),
     });
     return { settings, fileFaults };
   };
-  const local = load({});
+  const origins = new Map<string, string>();
+  const local = { ...load({}, origins), origins };
   const files = new OverlayFiles({ stateDir: local.settings.stateDir });
-  const withOverlay = (overlay: Overlay) => {
+  const withOverlay = (overlay: Overlay): LoadedSettings => {
     const [first] = findRefusedCameras(overlay, local.settings);
     if (first) throw new AgentError(first.code, `camera ${first.id}: ${first.reason}`);
-    return Object.keys(overlay).length === 0 ? local : load(overlay);
+    return load(overlay);
   };
   const loadOver =
     (before: readonly ConfigFault[]) =>
@@ -258,7 +268,7 @@ export function loadLocal({ toleratesFileFaults = false, ...input }: LocalInput)
     for (;;) {
       const saved = { ...read, overlay: withoutCameras(read.overlay, refused) };
       try {
-        const loaded = withOverlay(saved.overlay);
+        const loaded = Object.keys(saved.overlay).length === 0 ? local : withOverlay(saved.overlay);
         const loadWith = loadOver(loaded.fileFaults);
         return { ...loaded, local, files, saved, overlayFault: null, refused, loadWith };
       } catch (thrown) {

@@ -3,6 +3,7 @@ import type { AgentError } from '../base/errors.ts';
 import type { ConfigChange, ConfigView } from '../contract/config.ts';
 import type { EventDraft } from '../contract/states.ts';
 import type { Change } from './change.ts';
+import { getConfigFaults } from './faults.ts';
 import type { Overlay } from './overlay.ts';
 import type { QuarantinedOverlay } from './overlay-files.ts';
 import { LOCAL_CAMERA_KEYS, LOCAL_KEYS } from './patch.ts';
@@ -10,6 +11,9 @@ import { computeConfigDigest, redactOverlay, redactSettings } from './redact.ts'
 import type { RefusedCamera } from './remote-cameras.ts';
 import type { Settings } from './schema.ts';
 import type { Trial, UndoReason } from './trial.ts';
+
+/** Most keys in the context of an event. */
+const MAX_KEYS = 50;
 
 /** The result of `config.get`. */
 export function configView(input: {
@@ -81,6 +85,37 @@ export const confirmedEvent = (trial: string, keys: readonly string[]): EventDra
   code: 'config_changed',
   message: 'The configuration was changed by remote command and confirmed.',
   context: { trial, keys },
+});
+
+/** After a change of the local files. */
+export const reloadedEvent = ({ keys, restart }: Change): EventDraft => ({
+  type: 'config_changed',
+  severity: 'info',
+  code: 'config_reloaded',
+  message: 'The local configuration was read again and has changed.',
+  context: { keys, restart },
+});
+
+/** `failure`: a fault of the local configuration, or why the agent does not start with it. */
+export const refusedEvent = (failure: AgentError): EventDraft => ({
+  type: 'config_refused',
+  severity: 'error',
+  code: 'config_refused',
+  message: 'The changed local configuration cannot be used; the former one stays in force.',
+  context: {
+    failure: failure.code,
+    keys: getConfigFaults(failure)
+      .map(({ key }) => key)
+      .slice(0, MAX_KEYS),
+  },
+});
+
+export const droppedEvent = (keys: readonly string[]): EventDraft => ({
+  type: 'config_changed',
+  severity: 'info',
+  code: 'config_dropped',
+  message: 'Settings of remote commands were removed on the device.',
+  context: { keys: keys.slice(0, MAX_KEYS) },
 });
 
 /** What of the saved overlay is not in force: all of it, because the file is unusable, or the settings of some cameras. */

@@ -5,6 +5,7 @@ import type { BackfillResult } from './command-results.ts';
 import type {
   ConfigChange,
   ConfigConfirmed,
+  ConfigDropped,
   ConfigView,
   Deferred,
   LogLevelChange,
@@ -141,6 +142,11 @@ export interface AgentApi {
    * when the change is not in force after some seconds.
    */
   confirmConfig(trial: string | null, signal: AbortSignal): Promise<ConfigConfirmed>;
+  /**
+   * Removes settings of remote commands: those of one key, or all for null. Throws `request_invalid` when there are none,
+   * `config_invalid` or `config_locked` when the rest cannot be used alone, `store_failed`.
+   */
+  dropConfig(key: string | null): ConfigDropped;
   /** Sets the log level until the next start or until the settings change it. */
   setLogLevel(level: LogLevelName): LogLevelChange;
   /** Restarts all parts. Throws `config_invalid` when the local configuration is no longer valid. */

@@ -60,6 +60,19 @@ export const ConfigConfirmed = Type.Object(
 );
 export type ConfigConfirmed = Static<typeof ConfigConfirmed>;
 
+/** The result of `DELETE /api/v1/config/remote`. */
+export const ConfigDropped = Type.Object(
+  {
+    dropped: { ...Keys, description: 'keys that no longer have a remote value' },
+    live: { ...Keys, description: 'changed keys that apply without interruption' },
+    link: { ...Keys, description: 'changed keys that apply with a new connection to the broker' },
+    restart: { ...Keys, description: 'changed keys that apply with a restart of all parts' },
+    config_digest: Type.String({ description: 'digest of the settings without the dropped ones' }),
+  },
+  { ...closed, title: 'ConfigDropped' },
+);
+export type ConfigDropped = Static<typeof ConfigDropped>;
+
 export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
 export type LogLevelName = (typeof LOG_LEVELS)[number];
 export const LogLevelArg = StringEnum(LOG_LEVELS);

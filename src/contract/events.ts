@@ -14,9 +14,12 @@ export const EVENT_TYPES: Readonly<Record<string, string>> = {
     'The wall clock was stepped. Later steps within ten minutes are reported together. Context: delta_ms, steps, largest_ms, synced, offset_ms.',
   command_refused:
     'Commands were not executed because they were retained, expired, or could not be dated; or some commands got no response because there were too many. Context: command, id of the newest, count.',
-  config_changed: 'A change of the configuration was confirmed. Context: trial, keys.',
+  config_changed:
+    'A change of the configuration was confirmed (context: trial, keys), the changed local configuration was read again (context: keys, restart), or remote settings were removed on the device (context: keys).',
   config_overlay_dropped:
     'The settings of remote commands are not usable and were set aside (context: file, reason), or the local configuration does not allow those of some cameras, which are not in force (context: cameras, each with id and reason).',
+  config_refused:
+    'The local configuration has changed and cannot be used; the former one stays in force. Context: failure, keys.',
   config_undone: 'A change of the configuration was undone. Context: trial, reason, keys.',
   model_calibration_lost:
     'With the new model, a camera has no site calibration until new images are labelled. Context: update_id, name, version, camera, labels.',

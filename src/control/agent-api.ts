@@ -170,6 +170,7 @@ export function createAgentApi(parts: AgentApiParts): AgentApi {
     getConfig: () => configuration.view(),
     setConfig: (patch, withinS) => configuration.set(patch, withinS),
     confirmConfig: (trial, signal) => configuration.confirmWhenInForce(trial, signal),
+    dropConfig: (key) => configuration.drop(key),
     restart: () => configuration.restart(),
     setLogLevel: (level) => {
       const before = levels.level;

@@ -4,8 +4,9 @@ import { AgentError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import { SelfLabeller } from '../calibration/self-labeller.ts';
 import type { SiteCalibration } from '../calibration/site-calibration.ts';
-import type { Camera } from '../camera/camera.ts';
+import type { createCameraOpener } from '../camera/open.ts';
 import { isSameConnection, isSameSource } from '../config/change.ts';
+import type { Configuration } from '../config/configuration.ts';
 import type { Camera as CameraSettings } from '../config/schema.ts';
 import type { CalibrationSummary, Observation } from '../contract/observation.ts';
 import type { CaptureSlowdown } from '../health/types.ts';
@@ -41,10 +42,8 @@ export interface CameraSetDeps {
   readonly time: { wire(): RecordContext['clock'] };
   readonly calibrations: SiteCalibrations;
   readonly images: Pick<LabelledImages, 'keep'>;
-  readonly openCamera: (
-    settings: CameraSettings,
-    deps: { readonly clock: Clock; readonly log: Log },
-  ) => Promise<Camera>;
+  readonly openCamera: ReturnType<typeof createCameraOpener>;
+  readonly configuration: Pick<Configuration, 'rereadCamera'>;
   readonly createSchedule: (
     options: Pick<CameraSettings, 'schedule' | 'location'> & { readonly seedId: string },
     deps: { readonly clock: Clock; readonly slowdown: () => CaptureSlowdown },
@@ -136,13 +135,15 @@ export class CameraSet {
   }
 
   async #createRunner(settings: CameraSettings, before: CameraRunner | null): Promise<CameraRunner> {
-    const { clock, log, store, raise, server, board, openCamera, createSchedule } = this.#deps;
+    const { clock, log, store, raise, server, board } = this.#deps;
+    const { configuration, openCamera, createSchedule } = this.#deps;
     const { id, schedule, location } = settings;
+    const rereadSettings = (): CameraSettings | null => configuration.rereadCamera(id);
     const seedId = `${this.#options.identity.device}/${id}`;
     const runner: CameraRunner = new CameraRunner(
       { settings, context: () => this.#recordContext(), ...(before ? { before } : {}) },
       {
-        camera: await openCamera(settings, { clock, log }),
+        camera: await openCamera(settings, { clock, log, rereadSettings }),
         schedule: createSchedule({ schedule, location, seedId }, { clock, slowdown: board.slowdown }),
         lease: () => server.lease(),
         calibration: () => this.calibrationOf(id),

@@ -5,6 +5,7 @@ import type { MqttClient } from 'mqtt';
 import { describe, expect, it } from 'vitest';
 import { RunningAgent } from '../fixtures/agent.ts';
 import { httpServer, type TestServer } from '../fixtures/camera-server.ts';
+import { runCli } from '../fixtures/cli.ts';
 import { contractFault } from '../fixtures/contract.ts';
 import { jpegOf } from '../fixtures/jpeg.ts';
 import { freePort, Mosquitto, until, type Message } from '../fixtures/mosquitto.ts';
@@ -197,6 +198,18 @@ describe.concurrent('Remote configuration', { timeout: 240_000 }, () => {
       overlay: { logLevel: 'debug', cameras: [{ id: 'north', schedule: { everyS: 2 } }] },
     });
     expect(site.undoReasons()).toEqual([]);
+
+    // Somebody on the device removes some of them, while the agent runs.
+    const file = join(site.agent.stateDir, 'test-config.json');
+    const dropped = await runCli(['config', 'drop', 'cameras.north', '--config', file]);
+    expect(dropped).toMatchObject({
+      code: 0,
+      stdout: expect.stringMatching(/; the agent uses the local/) as unknown,
+    });
+    expect((await site.command('config.get')).result).toMatchObject({
+      overlay: { logLevel: 'debug', heartbeat: { intervalS: 2 } },
+    });
+    await until(() => site.configDigest() !== set.result?.['config_digest'], 'the digest without them');
     expect(
       site
         .published()

@@ -208,17 +208,42 @@ describe('signals to a running agent', () => {
   }, 60_000);
 
   it('reload the configuration with SIGHUP, without a terminal', async () => {
-    const { child, states, output } = await start('./swellsight run');
+    const file = join(dir, 'reload.json');
+    const settings = JSON.parse(readFileSync(config, 'utf8')) as object;
+    const write = (more: object): void => writeFileSync(file, JSON.stringify({ ...settings, ...more }));
+    write({});
+    const events = await broker.record('swellsight/v1/test/dev/event/#');
+    const { child, states, output } = await start('./swellsight run', { SWELLSIGHT_CONFIG: file });
     await until(() => states().at(-1) === 'online', `the agent to be online; output:\n${output()}`, 90_000);
     const before = states().length;
-    child.kill('SIGHUP');
+    const reload = async (text: string): Promise<void> => {
+      const from = output().length;
+      child.kill('SIGHUP');
+      await until(() => output().slice(from).includes(text), `${text}; output:\n${output()}`, 60_000);
+    };
+    const codes = (): string[] =>
+      events.map(({ payload }) => (JSON.parse(payload.toString()) as { code: string }).code);
+
+    write({ heartbeat: { intervalS: 7 } });
+    await reload('configuration reloaded');
+    write({ heartbeat: { intervalS: 'often' } });
+    await reload('configuration not reloaded: the former one stays in force');
+    await until(() => codes().includes('config_refused'), `the events; output:\n${output()}`);
+    expect(codes().filter((code) => code.startsWith('config_'))).toEqual([
+      'config_reloaded',
+      'config_refused',
+    ]);
+    expect(states()).toHaveLength(before);
+
+    write({ heartbeat: { intervalS: 7 }, http: { port: await freePort() } });
+    await reload('the change needs a restart of all parts');
+    expect(output()).toContain('"keys":["http.port"]');
     await until(
       () => states().slice(before).includes('online'),
       `online again; output:\n${output()}`,
       60_000,
     );
     expect(states().slice(before)).toContain('stopped');
-    expect(output()).toContain('reloading the configuration');
     child.kill('SIGTERM');
     await until(() => states().at(-1) === 'stopped', 'stopped');
     await until(() => child.exitCode !== null, 'the end');

@@ -53,6 +53,17 @@ describe('the installed service in a booted systemd', () => {
     expect(device.system.must(`ps -o user= -p ${device.mainPid()}`).trim()).toBe('swellsight');
   });
 
+  it('reads the configuration again at a reload, and goes on', async () => {
+    device.system.must(`echo 'heartbeat: { intervalS: 20 }' >>/etc/swellsight/swellsight.yaml`);
+    device.system.must('systemctl reload swellsight');
+    await device.until('the event', () => device.events('config_changed').length === 1);
+    expect(device.events('config_changed')[0]?.context).toMatchObject({
+      keys: ['heartbeat.intervalS'],
+      restart: [],
+    });
+    expect(device.show('NRestarts')).toBe('0');
+  });
+
   it('replaces a vision process that hangs, and goes on', async () => {
     const pid = device.visionPid();
     send('STOP', pid);

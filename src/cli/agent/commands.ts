@@ -11,7 +11,10 @@ export const addAgentOptions = (command: Command): Command =>
   command
     .option('--url <url>', `address of the agent (or SWELLSIGHT_URL; default: ${DEFAULT_URL})`)
     .addOption(
-      new Option('-c, --config <file>', 'configuration file of the agent, for its address and token'),
+      new Option(
+        '-c, --config <file>',
+        'configuration file of the agent, for its address and token (or SWELLSIGHT_CONFIG)',
+      ),
     )
     .option('--token-file <file>', 'file of its bearer token (or SWELLSIGHT_TOKEN, SWELLSIGHT_TOKEN_FILE)')
     .option('--token <token>', 'its bearer token; other users of this machine can see it')

@@ -5,9 +5,12 @@ import { AgentClient, type AgentOptions } from './client.ts';
 
 /** A client of the agent that the options name: by its address, else by its configuration file, else the default one. */
 export async function openAgentClient(options: AgentOptions, terminal: Terminal): Promise<AgentClient> {
-  // An unreadable file that only the environment names must not prevent a request without it.
-  if (options.config === undefined) return new AgentClient(options, terminal);
-  return createLocalClient(options, await loadCommandSettings(options, terminal), terminal);
+  if (options.config !== undefined)
+    return createLocalClient(options, await loadCommandSettings(options, terminal), terminal);
+  if (!terminal.env['SWELLSIGHT_CONFIG']) return new AgentClient(options, terminal);
+  // A file that only the environment names, and that cannot be used, must not prevent a request without it.
+  const settings = await loadCommandSettings({}, terminal).catch(() => null);
+  return createLocalClient(options, settings, terminal);
 }
 
 /** A client of the agent at the address of the options, else of the settings; likewise its token. */

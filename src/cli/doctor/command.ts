@@ -1,6 +1,6 @@
 import { asAgentError } from '../../base/errors.ts';
 import type { Settings } from '../../config/schema.ts';
-import { configWarnings, loadCommandSettings } from '../config.ts';
+import { configFile, configWarnings, formatSources, loadConfiguration, remoteWarnings } from '../config.ts';
 import type { ConfigOptions } from '../options.ts';
 import { bad, dim, good, line, warn, type Line } from '../line.ts';
 import { EXIT, toJson, type Terminal } from '../terminal.ts';
@@ -51,11 +51,17 @@ async function readSettings(
   addFinding: (finding: Finding) => void,
 ): Promise<Settings | null> {
   try {
-    const settings = await loadCommandSettings(options, terminal);
-    const source = options.config ?? terminal.env['SWELLSIGHT_CONFIG'];
-    const detail = source ? `${source} is valid` : 'no file: defaults and environment';
-    addFinding(okFinding('configuration', detail));
-    for (const { warning, remedy } of await configWarnings(settings, terminal))
+    const configuration = await loadConfiguration(options, terminal);
+    const { listSources } = await import('../../config/setting-sources.ts');
+    const { settings } = configuration;
+    const file = configFile(options, terminal.env);
+    const sources = formatSources(listSources(configuration), file);
+    addFinding(okFinding('configuration', file === null ? 'valid, without a file' : `${file} is valid`));
+    for (const source of sources) addFinding(okFinding('configuration', source));
+    for (const { warning, remedy } of [
+      ...remoteWarnings(configuration),
+      ...(await configWarnings(settings, terminal)),
+    ])
       addFinding(warnFinding('configuration', warning, remedy));
     return settings;
   } catch (thrown) {

@@ -33,7 +33,7 @@ const TAGS: Readonly<Record<Operation['tag'], string>> = {
   cameras: 'The cameras of the device.',
   calibration: 'Labels, and the calibration that is computed from them.',
   models: 'The active model, installs and rollbacks.',
-  agent: 'The versions of the agent itself.',
+  agent: 'The versions of the agent itself, and its configuration.',
   health: 'Health, status and metrics of the agent.',
   pages: 'The OpenAPI document and HTML pages.',
 };

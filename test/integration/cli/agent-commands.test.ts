@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -6,6 +6,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { HttpServer } from '../../../src/http/server.ts';
 import { createLog } from '../../../src/base/log.ts';
 import { AgentError } from '../../../src/base/errors.ts';
+import { lockState, LOCK_FILE } from '../../../src/store/file/lock.ts';
 import { CannedAgent, install, OBSERVATION_ID, observation, update } from '../../fixtures/agent-api.ts';
 import { runCli } from '../../fixtures/cli.ts';
 
@@ -123,8 +124,37 @@ describe('commands for a running agent', () => {
     writeFileSync(file, JSON.stringify({ http: { port: Number(new URL(url).port), token: 'sesame' } }));
     for (const command of [['status'], ['observations'], ['model', 'list'], ['agent', 'list']])
       expect((await runCli([...command, '--config', file], { cwd: dir })).code).toBe(0);
+    const env = { SWELLSIGHT_CONFIG: file };
+    expect((await runCli(['status'], { cwd: dir, env })).code).toBe(0);
+    expect(
+      (await runCli(['status', '--url', url, '--token', 'sesame'], { env: { SWELLSIGHT_CONFIG: 'x' } })).code,
+    ).toBe(0);
     const refused = await runCli(['status', '--url', url]);
     expect(refused.stderr).toContain('--token-file');
+  });
+
+  it('config drop asks the agent that holds the state directory', async () => {
+    const { url, api } = await serveAgent('sesame');
+    const dir = mkdtempSync(join(tmpdir(), 'swellsight-config-'));
+    cleanups.push(() => rmSync(dir, { recursive: true }));
+    const file = join(dir, 'agent.json5');
+    const port = Number(new URL(url).port);
+    writeFileSync(file, JSON.stringify({ stateDir: dir, http: { port, token: 'sesame' } }));
+    const overlay = join(dir, 'config-overlay.json');
+    const stored = JSON.stringify({ format: 1, trial: null, overlay: { logLevel: 'debug' } });
+    writeFileSync(overlay, stored);
+    const lock = lockState(join(dir, LOCK_FILE));
+    cleanups.push(() => lock.release());
+    const drop = (...args: string[]) => runCli(['config', 'drop', ...args, '--config', file]);
+    expect(await drop('logLevel')).toMatchObject({
+      code: 0,
+      stdout: 'removed logLevel; the agent uses the local values now\n',
+    });
+    expect((await drop('--json')).json()).toEqual(api.dropConfig(null));
+    const silent = await drop('--url', 'http://127.0.0.1:1');
+    expect([silent.code, silent.stderr]).toEqual([69, expect.stringContaining('stop the agent')]);
+    // The file belongs to the agent.
+    expect(readFileSync(overlay, 'utf8')).toBe(stored);
   });
 
   it('outbox shows waiting and rejected messages, and with --json the whole document', async () => {

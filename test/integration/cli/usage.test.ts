@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -124,5 +124,73 @@ describe('check-config', () => {
     const { code, stderr } = await runCli(['run', '--config', join(dir, 'missing.json5')], { cwd: dir });
     expect(code).toBe(78);
     expect(stderr).toContain('ENOENT');
+  });
+});
+
+describe('settings of remote commands', () => {
+  const overlayFile = (): string => join(dir, 'var', 'config-overlay.json');
+  const write = (overlay: object): string => {
+    mkdirSync(join(dir, 'var'), { recursive: true });
+    writeFileSync(overlayFile(), JSON.stringify({ format: 1, trial: 'id', overlay }));
+    const file = join(dir, 'remote.json');
+    const cameras = [{ id: 'north', kind: 'http', url: 'http://u:hunter2@cam/1' }];
+    writeFileSync(file, JSON.stringify({ heartbeat: { intervalS: 30 }, cameras }));
+    return file;
+  };
+  const OVERLAY = {
+    heartbeat: { intervalS: 10 },
+    cameras: [{ id: 'north', schedule: { everyS: 20 }, timeoutS: 3 }],
+  };
+
+  it('are shown with the other sources by config show and check-config', async () => {
+    const file = write(OVERLAY);
+    const env = { SWELLSIGHT_LOG_LEVEL: 'warn' };
+    const run = (...args: string[]) => runCli([...args, '--config', file], { cwd: dir, env });
+    const { code, stdout } = await run('config', 'show');
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/^heartbeat\.intervalS +10 +remote \(file: 30\)$/m);
+    expect(stdout).toMatch(/^logLevel +warn +environment$/m);
+    expect(stdout).toMatch(/^cameras\.north\.schedule\.everyS +20 +remote \(default: 60\)$/m);
+    expect(stdout).toMatch(/^cameras\.north\.url +http:\/\/\S*@cam\S* +file$/m);
+    expect(stdout).toMatch(/^http\.port +8080 +default$/m);
+    expect(stdout).not.toContain('hunter2');
+    const one = await run('config', 'show', 'heartbeat', '--json');
+    const local = { value: 30, source: 'file' };
+    expect(one.json()).toMatchObject({
+      settings: [{ key: 'heartbeat.intervalS', value: 10, source: 'remote', local }],
+    });
+    expect(await run('config', 'show', 'hartbeat')).toMatchObject({ code: 2 });
+
+    const sources = [
+      `from ${file}: cameras, heartbeat.intervalS`,
+      'from the environment: logLevel',
+      'by remote command: heartbeat.intervalS, cameras.north.schedule.everyS, cameras.north.timeoutS',
+    ];
+    const checked = await run('check-config');
+    expect(checked.stdout.trim().split('\n').slice(-3)).toEqual(sources);
+    expect((await run('check-config', '--json')).json()).toMatchObject({
+      sources: { file: ['cameras', 'heartbeat.intervalS'], environment: ['logLevel'] },
+    });
+  });
+
+  it('are removed by config drop while no agent runs', async () => {
+    const file = write(OVERLAY);
+    const drop = (...args: string[]) => runCli(['config', 'drop', ...args, '--config', file], { cwd: dir });
+    expect(await drop('cameras.north')).toMatchObject({
+      code: 0,
+      stdout: 'removed cameras.north.schedule.everyS, cameras.north.timeoutS; no agent runs\n',
+    });
+    expect(JSON.parse(readFileSync(overlayFile(), 'utf8'))).toEqual({
+      format: 1,
+      trial: 'id',
+      overlay: { heartbeat: { intervalS: 10 } },
+    });
+    const unknown = await drop('logLevel');
+    expect([unknown.code, unknown.stderr]).toEqual([
+      2,
+      expect.stringContaining('have not set logLevel; they have set heartbeat.intervalS'),
+    ]);
+    expect((await drop('--json')).json()).toEqual({ dropped: ['heartbeat.intervalS'] });
+    expect(await drop()).toMatchObject({ code: 2 });
   });
 });

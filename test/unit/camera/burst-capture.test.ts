@@ -9,10 +9,10 @@ import { FakeClock } from '../../fixtures/fake-clock.ts';
 class PlannedCamera implements Camera {
   readonly id = 'cam';
   readonly startedMs: number[] = [];
-  readonly #plan: (readonly [number, ErrorCode | 'abort' | null])[];
+  readonly #plan: Plan;
   readonly #clock: FakeClock;
 
-  constructor(plan: (readonly [number, ErrorCode | 'abort' | null])[], clock: FakeClock) {
+  constructor(plan: Plan, clock: FakeClock) {
     this.#plan = plan;
     this.#clock = clock;
   }
@@ -32,13 +32,20 @@ class PlannedCamera implements Camera {
   }
 }
 
-const make = (plan: (readonly [number, ErrorCode | 'abort' | null])[], maxRetryS = 30) => {
+type Plan = (readonly [number, ErrorCode | 'abort' | null])[];
+
+/** `renewals`: the plans of the cameras with changed logins; null while the login is the same. */
+const make = (plan: Plan, maxRetryS = 30, renewals: (Plan | null)[] = []) => {
   const clock = new FakeClock(0);
   const inner = new PlannedCamera(plan, clock);
+  const renewLogin = (): Promise<Camera | null> => {
+    const next = renewals.shift() ?? null;
+    return Promise.resolve(next && new PlannedCamera(next, clock));
+  };
   return {
     clock,
     inner,
-    camera: new RetryingCamera({ maxRetryS }, { camera: inner, clock, random: () => 1 }),
+    camera: new RetryingCamera({ maxRetryS }, { camera: inner, clock, random: () => 1, renewLogin }),
   };
 };
 
@@ -73,6 +80,24 @@ describe('RetryingCamera', () => {
     const secondCaptureMs = clock.monoMs();
     expect(await failureCode(camera)).toBeNull();
     expect(inner.startedMs.slice(7)).toEqual([secondCaptureMs, secondCaptureMs + 1000]);
+  });
+
+  it('connects at once with a changed login, and begins a short pause when that is refused too', async () => {
+    const refused: Plan = [[0, 'camera_auth']];
+    const { clock, inner, camera } = make(refused, 30, [null, refused, null, null, [[1, null]]]);
+    const codes = async (count: number): Promise<readonly (string | null)[]> => {
+      const found: (string | null)[] = [];
+      for (let index = 0; index < count; index += 1) found.push(await failureCode(camera));
+      return found;
+    };
+    // The first one connects, the second one is within the pause, the third one has another login.
+    expect(await codes(3)).toEqual(['camera_auth', 'camera_auth', 'camera_auth']);
+    clock.pass(29_000);
+    expect(await codes(1)).toEqual(['camera_auth']);
+    expect(clock.monoMs()).toBe(29_000);
+    clock.pass(1000);
+    expect(await codes(2)).toEqual(['camera_auth', null]);
+    expect(inner.startedMs).toEqual([0]);
   });
 
   it('does not retry a burst that yielded some frames', async () => {

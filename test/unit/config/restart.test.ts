@@ -1,4 +1,7 @@
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { expect, describe, it } from 'vitest';
+import { AgentError } from '../../../src/base/errors.ts';
 import {
   CAMERAS,
   FASTER,
@@ -75,5 +78,95 @@ describe('restart', () => {
     device.writeFile({ logLevel: 'loud' });
     begin();
     expect([device.host.restarts, configuration.settings.logLevel]).toEqual([1, 'info']);
+  });
+});
+
+describe('a reload of the local file', () => {
+  const codes = (): readonly string[] => device.host.events.map(({ code }) => code);
+
+  it('changes what has changed while the parts run, and raises an event', async () => {
+    const configuration = device.start();
+    device.writeFile({ logLevel: 'warn', heartbeat: { intervalS: 5 } });
+    expect(configuration.reload()).toMatchObject({ live: ['logLevel', 'heartbeat.intervalS'], restart: [] });
+    await device.clock.pass(0);
+    expect([device.host.restarts, device.host.changes.length]).toEqual([0, 1]);
+    expect(device.host.changes[0]?.to).toBe(configuration.settings);
+    expect(device.host.events).toMatchObject([
+      { type: 'config_changed', code: 'config_reloaded', context: { keys: ['logLevel', 'heartbeat.intervalS'] } },
+    ]); // prettier-ignore
+  });
+
+  it('names the keys that need a restart of the parts, and restarts them', () => {
+    const configuration = device.start();
+    device.writeFile({ logLevel: 'warn', http: { port: 9090 } });
+    expect(configuration.reload()).toMatchObject({ live: ['logLevel'], restart: ['http.port'] });
+    expect([device.host.restarts, configuration.settings.http.port]).toEqual([1, 9090]);
+  });
+
+  it('reads the secret files again', () => {
+    const file = join(device.dir, 'password');
+    writeFileSync(file, 'first');
+    const cameras = [{ ...CAMERAS[0], password: undefined, password_file: file }];
+    device.writeFile({ cameras });
+    const configuration = device.start();
+    writeFileSync(file, 'second');
+    expect(configuration.rereadCamera('north')?.password).toBe('second');
+    // A camera may log the new password before the settings have it.
+    expect(configuration.redact('second')).toBe('***');
+    expect(configuration.reload().keys).toEqual(['cameras.north.password']);
+    expect(configuration.settings.cameras[0]?.password).toBe('second');
+  });
+
+  it('changes nothing for an equal file', async () => {
+    const configuration = device.start();
+    const before = configuration.settings;
+    expect(configuration.reload().keys).toEqual([]);
+    await device.clock.pass(0);
+    expect(configuration.settings).toBe(before);
+    expect([device.host.changes, device.host.events]).toEqual([[], []]);
+  });
+
+  it('refuses an invalid file with an event without values, and keeps a trial', async () => {
+    const configuration = device.start();
+    const id = await device.applyPatch(configuration, FASTER);
+    device.writeFile({ logLevel: 'hunter3' });
+    expect(thrownCode(() => configuration.reload())).toBe('config_invalid');
+    expect(device.host.events).toMatchObject([
+      { type: 'config_refused', context: { failure: 'config_invalid', keys: ['logLevel'] } },
+    ]);
+    expect(JSON.stringify(device.host.events)).not.toContain('hunter3');
+    configuration.confirm(id);
+    expect(everyS(configuration.settings)).toBe(20);
+  });
+
+  it('undoes a trial in the same step', async () => {
+    const configuration = device.start();
+    await device.applyPatch(configuration, FASTER);
+    device.writeFile({ logLevel: 'warn' });
+    expect(configuration.reload().keys).toEqual(['logLevel', 'cameras.north.schedule']);
+    await device.clock.pass(0);
+    expect([everyS(configuration.settings), device.host.changes.length]).toEqual([60, 2]);
+    expect(codes()).toEqual(['config_interrupted', 'config_reloaded']);
+  });
+
+  it('keeps confirmed remote settings', async () => {
+    const configuration = device.start();
+    await device.applyPatch(configuration, FASTER);
+    configuration.confirm(null);
+    device.writeFile({ logLevel: 'warn' });
+    expect(configuration.reload().keys).toEqual(['logLevel']);
+    expect(everyS(configuration.settings)).toBe(20);
+  });
+
+  it('returns to the former configuration when the parts do not start with the new one', () => {
+    const configuration = device.start();
+    device.writeFile({ http: { port: 9090 } });
+    configuration.reload();
+    expect(configuration.handleStartFailure(new AgentError('http_listen', 'taken'))).toBe(true);
+    expect(configuration.settings.http.port).toBe(8080);
+    configuration.attach(device.host, configuration.settings);
+    expect(codes()).toEqual(['config_reloaded', 'config_refused']);
+    // The former one may fail as well.
+    expect(configuration.handleStartFailure(new AgentError('http_listen', 'taken'))).toBe(false);
   });
 });

@@ -102,6 +102,7 @@ describe('CameraSet', () => {
             return Promise.resolve();
           },
         },
+        configuration: { rereadCamera: () => null },
         openCamera: ({ id }) => {
           const camera = new OneFrameCamera(id);
           opened.push(camera);
