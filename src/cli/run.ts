@@ -104,13 +104,17 @@ async function startWithRetries(
 ): Promise<Agent | null> {
   const heldUntilMonoMs = systemClock.monoMs() + (mayWait ? MAX_HELD_MS : 0);
   const backoff = new Backoff(START_RETRY, { clock: systemClock, random: () => 1 });
+  let wasDamaged = false;
   for (;;) {
     try {
       return await start();
     } catch (thrown) {
       const failure = asAgentError(thrown);
       const isHeld = HELD_RESOURCE_CODES.includes(failure.code) && systemClock.monoMs() < heldUntilMonoMs;
-      if (!isHeld && !configuration.handleStartFailure(failure)) throw thrown;
+      // The first start that reads a damaged part of the database notes it: the second one sets the file aside.
+      const isDamaged: boolean = failure.code === 'store_corrupt' && !wasDamaged;
+      wasDamaged ||= isDamaged;
+      if (!isHeld && !isDamaged && !configuration.handleStartFailure(failure)) throw thrown;
       try {
         await systemClock.sleep(backoff.nextMs(), signal);
       } catch (stopped) {

@@ -21,6 +21,8 @@ export const EVENT_TYPES: Readonly<Record<string, string>> = {
   config_refused:
     'The local configuration has changed and cannot be used; the former one stays in force. Context: failure, keys.',
   config_undone: 'A change of the configuration was undone. Context: trial, reason, keys.',
+  history_deleted:
+    'The disk is full: the oldest records and events were deleted to make room for new ones. Context: rows, from, to.',
   model_calibration_lost:
     'With the new model, a camera has no site calibration until new images are labelled. Context: update_id, name, version, camera, labels.',
   model_fallback: 'The active model did not start; another one is in use.',

@@ -81,7 +81,7 @@ export class Events {
 
   /** Events with a number above `seq`, oldest first. */
   after(seq: number, limit: number): readonly Event[] {
-    return this.#after.all(seq, limit).map(parseEvent);
+    return this.#deps.writer.read(() => this.#after.all(seq, limit)).map(parseEvent);
   }
 
   /** The number of the newest event; 0 when there is none. */
@@ -91,7 +91,7 @@ export class Events {
 
   /** The newest events, newest first. With `beforeSeq`, only events with a lower number: the next page. */
   recent(limit: number, beforeSeq = Number.MAX_SAFE_INTEGER): readonly Event[] {
-    return this.#recent.all(beforeSeq, limit).map(parseEvent);
+    return this.#deps.writer.read(() => this.#recent.all(beforeSeq, limit)).map(parseEvent);
   }
 }
 

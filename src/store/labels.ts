@@ -94,11 +94,11 @@ export class SqliteLabels implements Labels {
   }
 
   list(camera: string): readonly Label[] {
-    return this.#list.all(camera);
+    return this.#deps.writer.read(() => this.#list.all(camera));
   }
 
   bursts(camera: string, embeddingDigest: string): readonly LabelledBurst[] {
-    const rows = this.#joined.all({ camera, digest: embeddingDigest });
+    const rows = this.#deps.writer.read(() => this.#joined.all({ camera, digest: embeddingDigest }));
     return rows.map(({ embedding, view_luma, view_width, view_height, ...label }) => ({
       label,
       embedding: embeddingFromBytes(embedding),

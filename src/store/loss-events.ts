@@ -1,17 +1,22 @@
 import { basename } from 'node:path';
-import type { Clock } from '../base/clock.ts';
+import { isoTime, type Clock } from '../base/clock.ts';
 import { asAgentError, type ErrorCode } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import type { Event, EventDraft } from '../contract/states.ts';
 import type { Events } from './events.ts';
 import type { OpenedDatabase } from './file/database.ts';
+import type { DeletedRow } from './oldest-history.ts';
 import type { Sequences } from './sequences.ts';
 import type { StoreIdentity } from './store-identity.ts';
-import type { RaiseEvent } from './types.ts';
+import type { KeyValue, RaiseEvent } from './types.ts';
 import type { Writer } from './writer.ts';
 
-/** Minimum interval at which an `outbox_dropped` event is raised or updated. The heartbeat counts each drop at once. */
+/**
+ * Minimum interval at which an `outbox_dropped` or `history_deleted` event is raised. The heartbeat counts each drop at
+ * once.
+ */
 const DROP_EVENT_INTERVAL_MS = 3_600_000;
+const DELETED_KEY = 'store.history_deleted';
 
 export interface DropEventsDeps {
   readonly clock: Clock;
@@ -63,6 +68,77 @@ const dropEvent = (dropped: number, droppedTotal: number): EventDraft => ({
   message:
     'Unsent records were dropped, because the outbox is full. The broker was unreachable for too long.',
   context: { dropped, dropped_total: droppedTotal },
+});
+
+/** History that was deleted because the disk was full. */
+interface DeletedHistory {
+  readonly rows: number;
+  /** Wall clock, of the oldest and of the newest deleted row. */
+  readonly fromMs: number;
+  readonly toMs: number;
+}
+
+export interface HistoryEventsDeps {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly writer: Writer;
+  readonly keyValue: KeyValue;
+  readonly events: Events;
+}
+
+/**
+ * Raises the event `history_deleted`: the first time at once, then one for all deletions of an hour. What was not reported
+ * yet survives a restart.
+ */
+export class HistoryEvents {
+  readonly #deps: HistoryEventsDeps;
+  #raisedMonoMs = -Infinity;
+
+  constructor(deps: HistoryEventsDeps) {
+    this.#deps = deps;
+  }
+
+  /** Call it in the transaction that deletes the rows. */
+  add(deleted: readonly DeletedRow[]): void {
+    let { rows, fromMs, toMs } = this.#read() ?? { rows: 0, fromMs: Infinity, toMs: -Infinity };
+    for (const { ms } of deleted) {
+      rows += 1;
+      fromMs = Math.min(fromMs, ms);
+      toMs = Math.max(toMs, ms);
+    }
+    this.#deps.keyValue.set(DELETED_KEY, JSON.stringify({ rows, fromMs, toMs } satisfies DeletedHistory));
+  }
+
+  /** Raises the event if it is due. */
+  report(): void {
+    const { clock, events, keyValue, log, writer } = this.#deps;
+    const nowMs = clock.monoMs();
+    if (nowMs - this.#raisedMonoMs < DROP_EVENT_INTERVAL_MS) return;
+    const deleted = this.#read();
+    if (!deleted) return;
+    try {
+      writer.write(() => {
+        keyValue.delete(DELETED_KEY);
+        events.raise(historyEvent(deleted));
+      });
+      this.#raisedMonoMs = nowMs;
+    } catch (thrown) {
+      log.error({ code: asAgentError(thrown).code, err: thrown }, 'cannot store the event history_deleted');
+    }
+  }
+
+  #read(): DeletedHistory | null {
+    const text = this.#deps.keyValue.get(DELETED_KEY);
+    return text === null ? null : (JSON.parse(text) as DeletedHistory);
+  }
+}
+
+const historyEvent = ({ rows, fromMs, toMs }: DeletedHistory): EventDraft => ({
+  type: 'history_deleted',
+  severity: 'warning',
+  code: 'store_full',
+  message: 'The disk is full. The oldest records and events were deleted to make room for new ones.',
+  context: { rows, from: isoTime(fromMs), to: isoTime(toMs) },
 });
 
 /** Counts records that the disk refused. When the disk works again, raises the event `records_unstored` about them. */

@@ -3,6 +3,7 @@ import type { Observation } from '../contract/observation.ts';
 import { isoTime } from '../base/clock.ts';
 import { AgentError } from '../base/errors.ts';
 import type { ObservationPage, ObservationQuery } from './types.ts';
+import type { Writer } from './writer.ts';
 
 const MAX_PAGE_RECORDS = 1000;
 /** The largest time that a `Date` can have. */
@@ -27,6 +28,7 @@ const RECORDS = `SELECT o.row_id, o.captured_at_ms, o.payload,
 /** All stored records, as they were published or will be published. */
 export class Observations {
   readonly #db: Database.Database;
+  readonly #writer: Writer;
   readonly #insert: Database.Statement<[string, string, number, number, string, string]>;
   readonly #byId: Database.Statement<[string], Row>;
   readonly #newest: Database.Statement<[string], Row>;
@@ -35,8 +37,9 @@ export class Observations {
   readonly #newestRow: Database.Statement<[], { row_id: number; id: string }>;
   readonly #pages = new Map<string, Database.Statement<[Record<string, unknown>], Row>>();
 
-  constructor(deps: { db: Database.Database }) {
+  constructor(deps: { db: Database.Database; writer: Writer }) {
     this.#db = deps.db;
+    this.#writer = deps.writer;
     this.#insert = deps.db.prepare(
       'INSERT INTO observations (id, camera, seq, captured_at_ms, status, payload) VALUES (?, ?, ?, ?, ?, ?)',
     );
@@ -54,19 +57,20 @@ export class Observations {
   }
 
   find(id: string): Observation | null {
-    const row = this.#byId.get(id);
+    const row = this.#writer.read(() => this.#byId.get(id));
     return row ? toObservation(row) : null;
   }
 
   /** The newest record of the camera, of any status. */
   newest(camera: string): Observation | null {
-    const row = this.#newest.get(camera);
+    const row = this.#writer.read(() => this.#newest.get(camera));
     return row ? toObservation(row) : null;
   }
 
   /** Records stored after a row, in the order of storage. */
   after(rowId: number, limit: number): readonly { readonly rowId: number; readonly record: Observation }[] {
-    return this.#after.all(rowId, limit).map((row) => ({ rowId: row.row_id, record: toObservation(row) }));
+    const rows = this.#writer.read(() => this.#after.all(rowId, limit));
+    return rows.map((row) => ({ rowId: row.row_id, record: toObservation(row) }));
   }
 
   /** The row id of a record; null when the record does not exist or was deleted. */
@@ -84,7 +88,8 @@ export class Observations {
   query(query: ObservationQuery): ObservationPage {
     const limit = Math.min(Math.max(1, Math.trunc(query.limit)), MAX_PAGE_RECORDS);
     const after = query.cursor === undefined ? null : readCursor(query.cursor);
-    const rows = this.#page(query, after !== null).all({
+    const statement = this.#page(query, after !== null);
+    const bounds = {
       camera: query.camera ?? null,
       status: query.status ?? null,
       fromMs: query.fromMs ?? -MAX_TIME_MS,
@@ -92,7 +97,8 @@ export class Observations {
       afterMs: after?.capturedAtMs ?? null,
       afterRow: after?.rowId ?? null,
       limit: limit + 1,
-    });
+    };
+    const rows = this.#writer.read(() => statement.all(bounds));
     const shown = rows.slice(0, limit);
     const last = shown.at(-1);
     return {

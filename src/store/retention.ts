@@ -1,6 +1,7 @@
 import { statSync } from 'node:fs';
 import type Database from 'better-sqlite3';
 import { MIN_PLAUSIBLE_MS, type AgeGuard } from './age-guard.ts';
+import { checkpoint } from './file/database.ts';
 import type { SqliteOutbox } from './outbox/outbox.ts';
 import type { Writer } from './writer.ts';
 
@@ -13,12 +14,6 @@ const UNLABELLED_BURST_DAYS = 14;
 const COMMAND_DAYS = 7;
 const MAX_WAL_BYTES = 8 * MB;
 const VACUUM_PAGES = 256;
-/** Maximum number of rounds in which rows are deleted when the disk is full. */
-const MAX_ROUNDS = 20;
-/** The rounds end when this share of the file is free. */
-const MIN_FREE_SHARE = 0.2;
-/** Free pages that are enough to store a few records and to delete others. */
-const MIN_FREE_PAGES = 64;
 /** The oldest rows are deleted when the file uses more than this share of `maxMb`. */
 const MAX_FILL_SHARE = 0.95;
 
@@ -101,27 +96,6 @@ export class Retention {
     return { deleted: byAge + bySize, more: byAge >= BATCH_ROWS || bySize > 0 };
   }
 
-  /**
-   * Deletes the oldest rows of any age until a share of the file's pages is free. Drops rows of the outbox only when
-   * nothing else is left, and counts them. Does not truncate the write-ahead log, which could not grow again on a full
-   * disk. Returns the number of deleted rows.
-   */
-  freePages(): number {
-    let deleted = 0;
-    for (let round = 0; round < MAX_ROUNDS; round += 1) {
-      const rows = this.#pruneOldest();
-      this.#deps.db.pragma('wal_checkpoint(RESTART)');
-      deleted += rows;
-      if (rows === 0 || this.#pragma('freelist_count') > this.#pragma('page_count') * MIN_FREE_SHARE) break;
-    }
-    return deleted;
-  }
-
-  /** True when the file has so few free pages that it must grow to store more records. */
-  isNearlyFull(): boolean {
-    return this.#pragma('freelist_count') < MIN_FREE_PAGES;
-  }
-
   #pruneAged(): number {
     const { ages, outbox, writer } = this.#deps;
     let deleted = outbox.bounds.dropAged(
@@ -155,7 +129,7 @@ export class Retention {
     // SQLite reuses free pages. Return them to the disk only when the file exceeds its bound.
     if (overBytes > 0 && this.#pragma('freelist_count') > 0) db.pragma(`incremental_vacuum(${VACUUM_PAGES})`);
     const wal = statSync(`${this.#options.path}-wal`, { throwIfNoEntry: false });
-    if (wal && wal.size > MAX_WAL_BYTES) db.pragma('wal_checkpoint(TRUNCATE)');
+    if (wal && wal.size > MAX_WAL_BYTES) checkpoint(db, 'TRUNCATE');
   }
 
   #pragma(name: string): number {

@@ -11,7 +11,16 @@ const ESSENTIAL_TABLES = ['counters', 'labels', 'memory', 'commands'];
 /** The check takes up to 0.1 s, so its result is cached. */
 const CHECK_INTERVAL_MS = 60_000;
 /** Tables whose rows are counted. To count the rows of a table, SQLite scans its smallest index. */
-const COUNTED_TABLES = ['observations', 'events', 'bursts', 'labels', 'rejected', 'commands'];
+const COUNTED_TABLES = ['bursts', 'labels', 'rejected', 'commands'];
+/**
+ * Tables that grow with the history, and the numbers that their rows got in the order in which they were stored. Up to
+ * `MAX_COUNTED_ROWS` rows are counted; more would block the event loop for seconds.
+ */
+const LONG_TABLES = [
+  { table: 'observations', key: 'row_id' },
+  { table: 'events', key: 'seq' },
+];
+const MAX_COUNTED_ROWS = 100_000;
 
 export interface StoreStatsDeps {
   readonly db: Database.Database;
@@ -56,7 +65,10 @@ export class StoreStats {
     const pageBytes = pragma('page_size');
     const databaseBytes = pragma('page_count') * pageBytes;
     return {
-      rows: Object.fromEntries(COUNTED_TABLES.map((table) => [table, this.#count(table)])),
+      rows: {
+        ...Object.fromEntries(LONG_TABLES.map(({ table, key }) => [table, this.#countLong(table, key)])),
+        ...Object.fromEntries(COUNTED_TABLES.map((table) => [table, this.#count(table)])),
+      },
       databaseBytes,
       freeBytes: pragma('freelist_count') * pageBytes,
       logBytes: statSync(`${path}-wal`, { throwIfNoEntry: false })?.size ?? 0,
@@ -98,6 +110,14 @@ export class StoreStats {
   #count(table: string): number {
     const row = this.#deps.db.prepare<[], { count: number }>(`SELECT count(*) AS count FROM ${table}`).get();
     return row?.count ?? 0;
+  }
+
+  /** The number of rows of a longer table is an upper bound: a few rows in between may have been deleted. */
+  #countLong(table: string, key: string): number {
+    const range = `(SELECT max(${key}) FROM ${table}) - (SELECT min(${key}) FROM ${table}) + 1`;
+    const bound =
+      this.#deps.db.prepare<[], { rows: number | null }>(`SELECT ${range} AS rows`).get()?.rows ?? 0;
+    return bound <= MAX_COUNTED_ROWS ? this.#count(table) : bound;
   }
 
   #integrity(databaseBytes: number): Pick<DatabaseStats, 'integrity' | 'integrityOf'> {

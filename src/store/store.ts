@@ -19,16 +19,18 @@ import { AgeGuard } from './age-guard.ts';
 import { Bursts, Embeddings } from './bursts.ts';
 import { SqliteCommandLog } from './command-log.ts';
 import { Events } from './events.ts';
-import { Ballast } from './file/ballast.ts';
+import { BackgroundCheck } from './file/background-check.ts';
 import { openDatabase, type OpenedDatabase } from './file/database.ts';
 import { FileWatch, type StoreFault } from './file/file-watch.ts';
 import { LOCK_FILE, lockState, type StateLock } from './file/lock.ts';
 import { closeToOthers } from './file/private-files.ts';
-import { deleteOldestQuarantined } from './file/quarantine.ts';
+import { markSuspect } from './file/quarantine.ts';
 import { requeueUnsent } from './file/salvage.ts';
+import { asStoreError } from './file/store-errors.ts';
+import { FullDisk } from './full-disk.ts';
 import { SqliteKeyValue } from './key-value.ts';
 import { SqliteLabels } from './labels.ts';
-import { DropEvents, recoveryEvent, storeIdEvent, UnstoredRecords } from './loss-events.ts';
+import { DropEvents, HistoryEvents, recoveryEvent, storeIdEvent, UnstoredRecords } from './loss-events.ts';
 import { Observations } from './observations.ts';
 import { SqliteOutbox } from './outbox/outbox.ts';
 import { Retention, type PruneResult } from './retention.ts';
@@ -53,9 +55,6 @@ import { UnsyncedRows } from './unsynced.ts';
 import { Writer } from './writer.ts';
 
 const MB = 1_048_576;
-const MAX_BALLAST_BYTES = 4 * MB;
-/** If the disk has less free space than this, and no reserve file, a write first frees pages in the database file. */
-const MIN_FREE_DISK_BYTES = MB;
 const DEFAULT_OUTBOX_MB = 256;
 
 export interface StoreDeps {
@@ -72,7 +71,7 @@ export interface StoreDeps {
 
 /**
  * All data that must survive a power cut, in one SQLite file. Methods throw `store_full`, `store_failed` or
- * `store_corrupt`. After `store_corrupt`, the next `open` checks the whole file and replaces it if it is damaged.
+ * `store_corrupt`. After `store_corrupt`, the next `open` replaces the file if it is damaged.
  */
 export class Store {
   /** Why `open` created a new database; null when it did not. */
@@ -96,7 +95,8 @@ export class Store {
   readonly #outbox: SqliteOutbox;
   readonly #unsynced: UnsyncedRows;
   readonly #retention: Retention;
-  readonly #ballast: Ballast;
+  readonly #fullDisk: FullDisk;
+  readonly #check: BackgroundCheck | null;
   readonly #file: FileWatch;
   readonly #unstored: UnstoredRecords;
   readonly #dropEvents: DropEvents;
@@ -114,33 +114,44 @@ export class Store {
     }
     closeToOthers(options.stateDir);
     const lock = lockState(join(options.stateDir, LOCK_FILE));
-    let opened: OpenedDatabase | null = null;
-    try {
-      opened = openDatabase(join(options.stateDir, 'swellsight.db'), deps.clock.nowMs());
-      return new Store(options, deps, opened, lock);
-    } catch (error) {
-      opened?.db.close();
-      lock.release();
-      throw error;
+    const path = databasePath(options.stateDir);
+    for (let isRetry = false; ; isRetry = true) {
+      let opened: OpenedDatabase | null = null;
+      try {
+        opened = openDatabase(path, deps.clock.nowMs(), options.maxCheckedBytes);
+        return new Store(options, deps, opened, lock);
+      } catch (thrown) {
+        opened?.db.close();
+        const error = asAgentError(asStoreError(thrown));
+        // The first reads found damage that the check of the file did not find. The second attempt sets the file aside.
+        const isDamaged = opened !== null && error.code === 'store_corrupt';
+        if (isDamaged && !isRetry) {
+          markSuspect(path, String(error.context['reason']));
+          continue;
+        }
+        lock.release();
+        throw error;
+      }
     }
   }
 
   private constructor(options: StoreOptions, deps: StoreDeps, opened: OpenedDatabase, lock: StateLock) {
     const { db, broken } = opened;
     const { clock, log } = deps;
-    const path = join(options.stateDir, 'swellsight.db');
+    const path = databasePath(options.stateDir);
     this.#deps = deps;
     this.#db = db;
     this.#lock = lock;
     this.#path = path;
     this.#file = new FileWatch(path, { clock, log, onFault: deps.onBroken });
-    this.#ballast = new Ballast(join(options.stateDir, 'swellsight.ballast'), MAX_BALLAST_BYTES);
+    const onDamage = (reason: string): void => this.#file.reportDamage(reason);
+    this.#check = opened.isUnchecked ? new BackgroundCheck(path, { clock, log, onDamage }) : null;
     const writer = new Writer({
       db,
       clock,
-      freeSpace: () => this.#freeSpace(),
-      isNearlyFull: () => this.#ballast.isExhausted(MIN_FREE_DISK_BYTES) && this.#retention.isNearlyFull(),
-      onCorrupt: () => this.#file.reportDamage(),
+      freeSpace: () => this.#fullDisk.freeSpace(),
+      isNearlyFull: () => this.#fullDisk.isNear(),
+      onCorrupt: onDamage,
     });
     this.#writer = writer;
     const identity = new StoreIdentity(db, deps.hardware?.(options.stateDir));
@@ -158,7 +169,7 @@ export class Store {
     });
     this.#outbox = outbox;
     this.outbox = outbox;
-    this.observations = new Observations({ db });
+    this.observations = new Observations({ db, writer });
     this.#bursts = new Bursts(db);
     this.embeddings = new Embeddings({ db, writer });
     this.events = new Events({
@@ -186,9 +197,14 @@ export class Store {
     this.timeCorrection = new TimeCorrection({ db, writer, keyValue, outbox, unsynced });
     const ages = new AgeGuard({ keyValue, clock, isSynced: () => this.timeCorrection.isClockSynced() });
     this.#retention = new Retention({ path, ...retentionBounds(options) }, { db, writer, outbox, ages });
+    const historyEvents = new HistoryEvents({ clock, log, writer, keyValue, events: this.events });
+    this.#fullDisk = new FullDisk(options.stateDir, {
+      ...{ db, log, writer, outbox, historyEvents },
+      check: this.#check,
+    });
     this.recovered = broken && { reason: broken.reason, quarantined: broken.quarantined };
     this.#recover(opened, labels);
-    this.#ballast.restore();
+    this.#fullDisk.tidy();
   }
 
   /** Assigns the sequence number and stores the record, its burst features and its message, in one transaction. */
@@ -244,8 +260,13 @@ export class Store {
     const result = this.#retention.prune();
     this.#unsynced.prune();
     this.#dropEvents.report();
-    this.#ballast.restore();
+    this.#fullDisk.tidy();
     return result;
+  }
+
+  /** After an unclean stop, checks a large file completely while it is in use. Rejects with the reason of the signal. */
+  async checkFile(signal: AbortSignal): Promise<void> {
+    await this.#check?.run(signal);
   }
 
   /** Sets new limits. The next message or `prune` deletes what exceeds them. */
@@ -272,6 +293,7 @@ export class Store {
   /** Closes the database and releases the lock. Idempotent. */
   close(): void {
     if (!this.#db.open) return;
+    this.#check?.interrupt();
     this.#file.rescueContent(this.#db, this.#sequences);
     this.#renewToken();
     this.#db.close();
@@ -303,17 +325,9 @@ export class Store {
       this.#deps.log.warn({ code: asAgentError(thrown).code }, 'cannot renew the token of the store');
     }
   }
-
-  #freeSpace(): boolean {
-    const freed = this.#ballast.release() || deleteOldestQuarantined(this.#path);
-    const deleted = this.#retention.freePages();
-    this.#deps.log.warn(
-      { file_deleted: freed, deleted },
-      'the disk is full: tried to free space by deleting old data',
-    );
-    return freed || deleted > 0;
-  }
 }
+
+const databasePath = (stateDir: string): string => join(stateDir, 'swellsight.db');
 
 const outboxLimits = ({ outbox }: StoreBounds) => ({
   maxMessages: outbox.maxMessages,

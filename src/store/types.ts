@@ -15,6 +15,8 @@ export interface StoreOptions {
     /** Maximum total size of all payloads, in units of 2^20 bytes; default 256. */
     readonly maxMb?: number;
   };
+  /** A larger database file is not checked completely before the store is opened; default 64 MB. */
+  readonly maxCheckedBytes?: number;
   /** Id of this boot of the machine. Without it, the timestamps of events are not corrected. */
   readonly bootId?: string;
 }

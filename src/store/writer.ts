@@ -1,19 +1,28 @@
 import type Database from 'better-sqlite3';
 import type { Clock } from '../base/clock.ts';
+import { errorCode } from '../base/disk-errors.ts';
 import { AgentError, type ErrorCode } from '../base/errors.ts';
 import { asStoreError, isCorrupt, isFull } from './file/store-errors.ts';
 
+/**
+ * How often a write is repeated on a full disk. More would delete the history for a write that is larger than the disk.
+ */
+const MAX_ATTEMPTS = 6;
 /** After a failed write, `isWritable` tries another write, but at most once in this interval. */
 const PROBE_INTERVAL_MS = 5000;
 
 export interface WriterDeps {
   readonly db: Database.Database;
   readonly clock: Clock;
-  /** Frees space on a full disk. Returns false when it could free nothing. Called outside any transaction. */
+  /**
+   * Frees some space on a full disk; the next call frees more. Returns false when nothing is left. Called outside any
+   * transaction.
+   */
   readonly freeSpace: () => boolean;
   /** True when the next write may fill the disk so far that even deleting rows would fail. */
   readonly isNearlyFull: () => boolean;
-  readonly onCorrupt: () => void;
+  /** Called when a read or write finds damage. */
+  readonly onCorrupt: (reason: string) => void;
 }
 
 /** Runs all writes to the database. Each write is a transaction: when `write` returns, it is on the disk. */
@@ -37,20 +46,18 @@ export class Writer {
 
   /**
    * Runs `work` in a transaction. Inside another `write`, `work` joins that transaction. On a full disk, frees space
-   * and tries once more. Throws `store_full`, `store_failed` or `store_corrupt`, and any error of `work`.
+   * and tries again. Throws `store_full`, `store_failed` or `store_corrupt`, and any error of `work`.
    */
   write<T>(work: () => T): T {
     if (this.#deps.db.inTransaction) return work();
     if (!this.#isFreeingSpace && this.#deps.isNearlyFull()) this.#freeSpace();
-    try {
-      return this.#transact(work);
-    } catch (error) {
-      if (!isFull(error) || this.#isFreeingSpace || !this.#freeSpace()) throw this.#toStoreError(error);
-    }
-    try {
-      return this.#transact(work);
-    } catch (error) {
-      throw this.#toStoreError(error);
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        return this.#transact(work);
+      } catch (error) {
+        const canFree = isFull(error) && !this.#isFreeingSpace && attempt < MAX_ATTEMPTS;
+        if (!canFree || !this.#freeSpace()) throw this.#toStoreError(error);
+      }
     }
   }
 
@@ -74,7 +81,7 @@ export class Writer {
     try {
       return work();
     } catch (error) {
-      if (isCorrupt(error)) this.#deps.onCorrupt();
+      this.#reportDamage(error);
       throw asStoreError(error);
     }
   }
@@ -149,7 +156,11 @@ export class Writer {
   #toStoreError(error: unknown): unknown {
     const storeError = asStoreError(error);
     if (storeError instanceof AgentError && storeError !== error) this.#failure = storeError.code;
-    if (isCorrupt(error)) this.#deps.onCorrupt();
+    this.#reportDamage(error);
     return storeError;
+  }
+
+  #reportDamage(error: unknown): void {
+    if (isCorrupt(error)) this.#deps.onCorrupt(errorCode(error) ?? 'damaged');
   }
 }

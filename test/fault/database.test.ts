@@ -4,6 +4,7 @@ import {
   openSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
   statSync,
   truncateSync,
@@ -16,7 +17,7 @@ import Database from 'better-sqlite3';
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { Store } from '../../src/store/store.ts';
 import type { StoreFault } from '../../src/store/file/file-watch.ts';
-import { burstFeatures, draft, openStore } from '../fixtures/store.ts';
+import { acknowledge, burstFeatures, draft, openStore } from '../fixtures/store.ts';
 import { useStore, type OpenedStore } from '../fixtures/use-store.ts';
 
 /** Overwrites a part of the file with bytes that are no valid page. */
@@ -189,6 +190,149 @@ describe('a damaged database file', () => {
     expect(queuedSeqs(after)).toEqual(Array.from({ length: 35 }, (_, index) => index + 1));
     expect(after.events.recent(1)[0]?.context['reason']).toBe('replaced while in use');
     expect(after.append(draft(), burstFeatures([1])).seq).toBe(36);
+    after.close();
+  });
+});
+
+/** Each file that has tables counts as large, so the tests need no long history. */
+describe('a database that is too large for a check before the start', () => {
+  const faults: StoreFault[] = [];
+  const state = useStore({ maxCheckedBytes: 100_000 });
+  let path: string;
+  beforeEach(() => {
+    path = join(state.dir, 'swellsight.db');
+    faults.length = 0;
+  });
+
+  const mark = (): string => `${path}.unchecked`;
+  const open = (): Store =>
+    openStore(
+      state.dir,
+      state.clock,
+      { maxCheckedBytes: 100_000 },
+      { onBroken: (fault) => void faults.push(fault) },
+    );
+  const check = (store: Store): Promise<void> => store.checkFile(AbortSignal.timeout(60_000));
+  /** Stores acknowledged records, two unsent ones and a label. */
+  const fill = (store: Store): void => {
+    const { id } = store.append(draft(), burstFeatures([9, 9]));
+    store.labels.add({ observationId: id, heightM: 1.5, observer: null, note: null });
+    for (let n = 0; n < 400; n += 1) store.append(draft(), burstFeatures([n, 1, 2]));
+    acknowledge(store.outbox, store.outbox.next(1000, new Set()), state.clock.nowMs());
+    for (let n = 0; n < 2; n += 1) store.append(draft(), burstFeatures([n]));
+  };
+  /** Overwrites pages of the tables and indexes that `where` selects. */
+  const overwritePages = (where: string, limit: number): number => {
+    const db = new Database(path, { readonly: true });
+    const pages = db
+      .prepare<[number], { pgoffset: number; pgsize: number }>(
+        `SELECT pgoffset, pgsize FROM dbstat JOIN sqlite_schema s USING (name) WHERE ${where} ORDER BY path LIMIT ?`,
+      )
+      .all(limit);
+    db.close();
+    for (const { pgoffset, pgsize } of pages) overwrite(path, pgoffset, pgsize);
+    return pages.length;
+  };
+  /** Damages the oldest records. */
+  const damageRecords = (): void => {
+    expect(overwritePages(`name = 'observations' AND pagetype = 'leaf'`, 3)).toBe(3);
+  };
+  const expectSetAside = (reason: RegExp): void => {
+    const store = open();
+    expect(store.recovered?.reason).toMatch(reason);
+    expect(store.labels.list('north')).toHaveLength(1);
+    expect(store.outbox.next(10, new Set(), { streams: 'cameras' }).map(({ seq }) => seq)).toEqual([
+      402, 403,
+    ]);
+    expect(store.events.recent(1)[0]?.type).toBe('store_recovered');
+    store.close();
+    expect(readdirSync(state.dir).filter((name) => /\.(suspect|unchecked)$/.test(name))).toEqual([]);
+  };
+
+  it('reads no page of the history to open it', () => {
+    fill(state.store);
+    state.store.close();
+    const pages = overwritePages(
+      `s.tbl_name NOT IN ('counters', 'memory', 'labels', 'commands', 'outbox', 'unsynced')`,
+      100_000,
+    );
+    expect(pages).toBeGreaterThan(100);
+    const store = open();
+    expect(store.recovered).toBeNull();
+    expect(store.outbox.stats().depth).toBe(2);
+    expect(faults).toEqual([]);
+    // The first read finds the damage.
+    expect(() => store.observations.newest('north')).toThrow(
+      expect.objectContaining({ code: 'store_corrupt' }),
+    );
+    expect(faults).toEqual(['damaged']);
+    store.close();
+    const after = open();
+    expect(after.recovered).not.toBeNull();
+    after.close();
+  });
+
+  it('checks the tables that a start needs, after a clean stop too', () => {
+    fill(state.store);
+    state.store.close();
+    overwritePages(`name = 'counters'`, 1);
+    const store = open();
+    expect(store.recovered).not.toBeNull();
+    expect(store.append(draft(), burstFeatures([1])).seq).toBeGreaterThan(403);
+    store.close();
+  });
+
+  it('checks it in the background after a power cut, and sets it aside at the next start', async () => {
+    fill(state.store);
+    cutPower(state);
+    damageRecords();
+    const store = open();
+    expect(store.recovered).toBeNull();
+    expect(existsSync(mark())).toBe(true);
+    // It is in use meanwhile.
+    expect(store.append(draft(), burstFeatures([1])).seq).toBe(404);
+    acknowledge(store.outbox, store.outbox.next(1000, new Set()).slice(-1), state.clock.nowMs());
+    await check(store);
+    expect(faults).toEqual(['damaged']);
+    store.close();
+    expectSetAside(/^observations: /);
+  });
+
+  it('repeats a check that a stop interrupted, until one has found no damage', async () => {
+    fill(state.store);
+    cutPower(state);
+    const first = open();
+    const stopping = new AbortController();
+    const interrupted = first.checkFile(stopping.signal);
+    stopping.abort();
+    await expect(interrupted).rejects.toThrow('abort');
+    first.close();
+    expect(existsSync(mark())).toBe(true);
+    const second = open();
+    await check(second);
+    expect(existsSync(mark())).toBe(false);
+    expect(faults).toEqual([]);
+    second.close();
+    // A clean stop needs no check.
+    damageRecords();
+    const third = open();
+    await check(third);
+    expect(faults).toEqual([]);
+    third.close();
+  });
+
+  it('does not blame the database for damage in a file that replaced it', async () => {
+    fill(state.store);
+    cutPower(state);
+    const store = open();
+    writeFileSync(`${path}.other`, 'no database '.repeat(1000));
+    renameSync(`${path}.other`, path);
+    await check(store);
+    expect(faults).toEqual(['replaced']);
+    store.close();
+    const after = open();
+    expect(after.events.recent(1)[0]?.context['reason']).toBe('replaced while in use');
+    expect(after.append(draft(), burstFeatures([1])).seq).toBe(404);
     after.close();
   });
 });

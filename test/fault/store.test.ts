@@ -5,7 +5,8 @@ import { fileURLToPath } from 'node:url';
 import Database from 'better-sqlite3';
 import { describe, expect, it } from 'vitest';
 import { systemClock } from '../../src/base/clock.ts';
-import { draft, openStore, burstFeatures, tempDir } from '../fixtures/store.ts';
+import type { Event } from '../../src/contract/states.ts';
+import { burstFeatures, draft, ManualClock, openStore, tempDir } from '../fixtures/store.ts';
 
 const LOOP = fileURLToPath(new URL('../fixtures/append-loop.ts', import.meta.url));
 
@@ -67,7 +68,7 @@ const canMount = canMountTmpfs();
 
 describe('a full disk', () => {
   it.skipIf(!canMount)(
-    '(needs mount) deletes the oldest records and continues the numbering without a gap',
+    '(needs mount) deletes the reserve file, then databases that were set aside, then the oldest records, no more than it needs, and reports them',
     () => {
       const dir = tempDir();
       const stateDir = join(dir.path, 'state');
@@ -75,19 +76,62 @@ describe('a full disk', () => {
       const mounted = spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=40m', 'none', stateDir]);
       expect(mounted.status, String(mounted.stderr)).toBe(0);
       try {
-        const store = openStore(stateDir, systemClock, { outbox: { maxMessages: 100, maxAgeDays: 7 } });
+        const setAside = join(stateDir, 'swellsight.db.broken-20260101-000000');
+        writeFileSync(setAside, Buffer.alloc(2 * 1_048_576));
+        const clock = new ManualClock();
+        const store = openStore(stateDir, clock, { outbox: { maxMessages: 100, maxAgeDays: 7 } });
         const big = burstFeatures(new Array(1280).fill(0.25));
+        const reserve = join(stateDir, 'swellsight.ballast');
+        expect(existsSync(reserve)).toBe(true);
         // Another program takes the rest of the disk.
-        expect(existsSync(join(stateDir, 'swellsight.ballast'))).toBe(true);
-        writeFileSync(join(stateDir, 'hog'), Buffer.alloc(28 * 1_048_576));
-        for (let n = 1; n <= 3000; n += 1) expect(store.append(draft(), big).seq).toBe(n);
+        writeFileSync(join(stateDir, 'hog'), Buffer.alloc(26 * 1_048_576));
+        const firstAtMs = clock.nowMs();
+        const deletions = (): readonly Event[] =>
+          store.events.recent(1000).filter(({ type }) => type === 'history_deleted');
+        const kept = (): number => {
+          const db = new Database(join(stateDir, 'swellsight.db'), { readonly: true });
+          const rows = db.prepare<[], { n: number }>('SELECT count(*) AS n FROM observations').get()?.n ?? 0;
+          db.close();
+          return rows;
+        };
+        /** How many records were stored when it happened first. */
+        const seen = { withoutReserve: 0, withoutSetAside: 0, deleted: 0, rows: 0 };
+        for (let n = 1; n <= 3000; n += 1) {
+          const captured_at = new Date(clock.nowMs()).toISOString();
+          expect(store.append(draft({ captured_at }), big).seq).toBe(n);
+          clock.advance(1000);
+          if (seen.withoutReserve === 0 && !existsSync(reserve)) seen.withoutReserve = n;
+          if (seen.withoutSetAside === 0 && !existsSync(setAside)) seen.withoutSetAside = n;
+          if (seen.deleted > 0 || deletions().length === 0) continue;
+          seen.deleted = n;
+          // The event came with the first deletion: a few records make room for the next ones.
+          const [event] = deletions();
+          const { rows, from, to } = event?.context as { rows: number; from: string; to: string };
+          expect(event).toMatchObject({ severity: 'warning', code: 'store_full' });
+          seen.rows = rows;
+          expect(rows).toBeLessThanOrEqual(100);
+          expect(kept()).toBeLessThan(n);
+          expect(kept()).toBeGreaterThanOrEqual(n - rows);
+          expect(Date.parse(from)).toBe(firstAtMs);
+          expect(Date.parse(to)).toBeLessThan(firstAtMs + rows * 1000);
+        }
+        expect(seen.withoutReserve).toBeGreaterThan(100);
+        expect(seen.withoutSetAside).toBeGreaterThan(seen.withoutReserve);
+        expect(seen.deleted).toBeGreaterThan(seen.withoutSetAside);
         expect(store.isWritable()).toBe(true);
-        expect(existsSync(join(stateDir, 'swellsight.ballast'))).toBe(false);
-        const { observations } = store.observations.query({ limit: 1000 });
-        expect(observations.length).toBeGreaterThan(0);
-        expect(observations.length).toBeLessThan(3000);
+        // One event an hour has all later deletions.
+        clock.advance(3_600_000);
+        store.prune();
+        const [newest] = deletions();
+        expect(Date.parse(newest!.at)).toBe(clock.nowMs());
+        expect(seen.rows + Number(newest!.context['rows'])).toBeGreaterThanOrEqual(3000 - kept());
         store.close();
-        const again = openStore(stateDir, systemClock);
+        // Almost the whole file is in use.
+        const db = new Database(join(stateDir, 'swellsight.db'));
+        const pragma = (name: string): number => Number(db.pragma(name, { simple: true }));
+        expect(pragma('freelist_count') * pragma('page_size')).toBeLessThan(1_048_576);
+        db.close();
+        const again = openStore(stateDir, clock);
         expect(again.recovered).toBeNull();
         expect(again.append(draft(), big).seq).toBe(3001);
         again.close();

@@ -4,16 +4,26 @@ import { fileURLToPath } from 'node:url';
 import Database from 'better-sqlite3';
 import { errorCode } from '../../base/disk-errors.ts';
 import { AgentError } from '../../base/errors.ts';
+import { checkStartTables } from './check.ts';
 import { readMigrations, type Migration } from './migrations.ts';
 import { createPrivateFile } from './private-files.ts';
-import { clearSuspectMark, isMarkedSuspect, quarantine, restoreRescued } from './quarantine.ts';
+import {
+  clearMarks,
+  isMarkedUnchecked,
+  markUnchecked,
+  quarantine,
+  readSuspectMark,
+  restoreRescued,
+} from './quarantine.ts';
 import { salvage, type Salvage } from './salvage.ts';
 import { asStoreError, isCorrupt, isFull } from './store-errors.ts';
 
-/** Files up to this size are checked at each open, larger files only after an unclean shutdown or damage. */
-const MAX_ALWAYS_CHECKED_BYTES = 64 * 1024 * 1024;
+/** Files up to this size are checked completely at each open: this takes less than a second. */
+const MAX_CHECKED_BYTES = 64 * 1024 * 1024;
 /** Pages that a new database file has at least: 1 MB, enough for about fifty records and to delete older records. */
 const RESERVED_PAGES = 256;
+/** Only operators open the file at the same time, for example for a backup. */
+const BUSY_TIMEOUT_MS = 2000;
 const MIGRATIONS = fileURLToPath(new URL('../migrations/', import.meta.url));
 /** The row in `counters` with the oldest schema whose agent can use the database. Without it, only the newest one can. */
 const OLDEST_READER = 'schema_compatible_from';
@@ -33,6 +43,13 @@ export interface OpenedDatabase {
    * copy that it saved. The value is the new name of the file that had replaced it; empty when there was no such file.
    */
   readonly displaced: string | null;
+  /** True when the whole file must be checked while it is in use, see `BackgroundCheck`. */
+  readonly isUnchecked: boolean;
+}
+
+interface CheckedDatabase {
+  readonly db: Database.Database;
+  readonly isUnchecked: boolean;
 }
 
 class BrokenFile extends Error {
@@ -45,20 +62,25 @@ class BrokenFile extends Error {
 
 /**
  * Opens the database in WAL mode, such that each commit is on the disk before it returns, and migrates it to the newest
- * schema. If the file fails its check, renames it to `….broken-{date}` and creates a new file. The caller holds the
- * lock of the state directory. Throws `store_failed` or `store_full` when the disk refuses to read or write.
+ * schema. If the file fails its check, renames it to `….broken-{date}` and creates a new file. A file of more than
+ * `maxCheckedBytes` is not checked completely: that would take minutes. The caller holds the lock of the state directory.
+ * Throws `store_failed` or `store_full` when the disk refuses to read or write.
  */
-export function openDatabase(path: string, nowMs: number): OpenedDatabase {
+export function openDatabase(
+  path: string,
+  nowMs: number,
+  maxCheckedBytes = MAX_CHECKED_BYTES,
+): OpenedDatabase {
   let displaced: string | null = null;
   try {
     displaced = restoreRescued(path, nowMs);
-    return { db: openChecked(path), broken: null, displaced };
+    return { ...openChecked(path, maxCheckedBytes), broken: null, displaced };
   } catch (error) {
     if (!(error instanceof BrokenFile)) throw asStoreError(error);
     const quarantined = quarantine(path, nowMs);
     try {
-      const db = openChecked(path);
-      return { db, displaced, broken: { reason: error.message, quarantined, salvage: error.salvage } };
+      const opened = openChecked(path, maxCheckedBytes);
+      return { ...opened, displaced, broken: { reason: error.message, quarantined, salvage: error.salvage } };
     } catch (second) {
       throw second instanceof BrokenFile
         ? new AgentError('store_failed', 'a newly created database failed its check', { cause: second })
@@ -67,25 +89,23 @@ export function openDatabase(path: string, nowMs: number): OpenedDatabase {
   }
 }
 
-function openChecked(path: string): Database.Database {
+function openChecked(path: string, maxCheckedBytes: number): CheckedDatabase {
   // A clean shutdown removes the write-ahead log.
   const isUnclean = existsSync(`${path}-wal`) && statSync(`${path}-wal`).size > 0;
-  const isSuspect = isMarkedSuspect(path);
-  const isSmall = !existsSync(path) || statSync(path).size <= MAX_ALWAYS_CHECKED_BYTES;
+  const isLarge = existsSync(path) && statSync(path).size > maxCheckedBytes;
+  const damage = readSuspectMark(path);
   let db: Database.Database | null = null;
   try {
     createPrivateFile(path);
-    db = new Database(path, { timeout: 2000 });
+    db = new Database(path, { timeout: BUSY_TIMEOUT_MS });
     configure(db);
-    if (isSuspect || isUnclean || isSmall) {
-      const check = isSuspect ? 'integrity_check(1)' : 'quick_check(1)';
-      const verdict: unknown = db.pragma(check, { simple: true });
-      if (verdict !== 'ok') throw new BrokenFile(String(verdict), salvage(db));
-    }
+    const fault = isLarge ? (damage ?? checkStartTables(db)) : checkFile(db, damage !== null);
+    if (fault !== null) throw new BrokenFile(fault, salvage(db));
+    if (isLarge && isUnclean) tryToMarkUnchecked(path);
     migrate(db);
     reservePages(db, path);
-    clearSuspectMark(path);
-    return db;
+    if (!isLarge) clearMarks(path);
+    return { db, isUnchecked: isLarge && (isUnclean || isMarkedUnchecked(path)) };
   } catch (error) {
     if (error instanceof BrokenFile || !isCorrupt(error)) {
       db?.close();
@@ -94,6 +114,20 @@ function openChecked(path: string): Database.Database {
     const salvaged = salvage(db);
     db?.close();
     throw new BrokenFile(errorCode(error) ?? 'damaged', salvaged);
+  }
+}
+
+function checkFile(db: Database.Database, isSuspect: boolean): string | null {
+  const verdict = String(db.pragma(isSuspect ? 'integrity_check(1)' : 'quick_check(1)', { simple: true }));
+  return verdict === 'ok' ? null : verdict;
+}
+
+/** On a full disk, there is no mark: then only this run checks the file. */
+function tryToMarkUnchecked(path: string): void {
+  try {
+    markUnchecked(path);
+  } catch (error) {
+    if (!isFull(error)) throw error;
   }
 }
 
@@ -109,6 +143,16 @@ function configure(db: Database.Database): void {
   db.pragma('cache_size = -1024');
   db.pragma('wal_autocheckpoint = 256');
   db.pragma('journal_size_limit = 4194304');
+}
+
+/** Moves the write-ahead log into the file. Does not wait for readers of other processes, which could take seconds. */
+export function checkpoint(db: Database.Database, mode: 'RESTART' | 'TRUNCATE'): void {
+  db.pragma('busy_timeout = 0');
+  try {
+    db.pragma(`wal_checkpoint(${mode})`);
+  } finally {
+    db.pragma(`busy_timeout = ${BUSY_TIMEOUT_MS}`);
+  }
 }
 
 /**

@@ -56,10 +56,16 @@ export class FileWatch {
     if (fault !== null) this.#report(fault);
   }
 
-  /** Records that the file is damaged: the next `open` checks the whole file. */
-  reportDamage(): void {
+  /** Records that the file is damaged: the next `open` checks a small file completely and sets a large one aside. */
+  reportDamage(reason: string): void {
+    const fault = this.#compareFile();
+    if (fault !== null) {
+      // The mark would be about the file that is at the path now.
+      this.#report(fault);
+      return;
+    }
     try {
-      markSuspect(this.#path);
+      markSuspect(this.#path, reason);
     } catch (thrown) {
       this.#deps.log.error({ err: thrown }, 'cannot write the mark for a suspect database');
     }

@@ -4,12 +4,14 @@ import {
   fsyncSync,
   openSync,
   readdirSync,
+  readFileSync,
   renameSync,
   rmSync,
   writeFileSync,
 } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import type Database from 'better-sqlite3';
+import { syncDirectory } from '../../base/atomic-file.ts';
 import { createDirectory } from '../../base/create-directory.ts';
 import { createPrivateFile } from './private-files.ts';
 
@@ -25,7 +27,7 @@ export function quarantine(path: string, nowMs: number): string {
   // Rename the log first: a crash between the renames must not leave an old log with a new database.
   for (const suffix of DATABASE_SUFFIXES)
     if (existsSync(path + suffix)) renameSync(path + suffix, target + suffix);
-  clearSuspectMark(path);
+  clearMarks(path);
   const others = quarantinedFiles(path).filter((file) => file !== target);
   for (const file of others.slice(0, Math.max(0, others.length + 1 - MAX_QUARANTINED))) deleteDatabase(file);
   return basename(target);
@@ -53,16 +55,39 @@ function deleteDatabase(path: string): void {
 }
 
 const suspectMark = (path: string): string => `${path}.suspect`;
+const uncheckedMark = (path: string): string => `${path}.unchecked`;
 
-/** Requests a full integrity check at the next start. */
-export function markSuspect(path: string): void {
-  writeFileSync(suspectMark(path), '', { mode: 0o600 });
+/** Notes that damage was found, for the next `open`. Throws the errors of the file system. */
+export function markSuspect(path: string, reason: string): void {
+  writeMark(suspectMark(path), reason);
 }
 
-export const isMarkedSuspect = (path: string): boolean => existsSync(suspectMark(path));
+/** The damage that was noted; null when there is none. */
+export function readSuspectMark(path: string): string | null {
+  if (!existsSync(suspectMark(path))) return null;
+  return readFileSync(suspectMark(path), 'utf8') || 'damage was found';
+}
 
-export function clearSuspectMark(path: string): void {
+/** Notes that the whole file must be checked. The note stays until a check is complete, also across restarts. */
+export function markUnchecked(path: string): void {
+  if (!isMarkedUnchecked(path)) writeMark(uncheckedMark(path), '');
+}
+
+export const isMarkedUnchecked = (path: string): boolean => existsSync(uncheckedMark(path));
+
+export function clearUncheckedMark(path: string): void {
+  rmSync(uncheckedMark(path), { force: true });
+}
+
+/** Removes both marks: the file is intact, or was set aside. */
+export function clearMarks(path: string): void {
   rmSync(suspectMark(path), { force: true });
+  clearUncheckedMark(path);
+}
+
+function writeMark(mark: string, text: string): void {
+  writeFileSync(mark, text, { mode: 0o600, flush: true });
+  syncDirectory(dirname(mark));
 }
 
 const rescuedPath = (path: string): string => `${path}.rescued`;

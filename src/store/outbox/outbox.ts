@@ -42,6 +42,8 @@ export interface QueuedMessage {
   readonly createdAtMs: number;
 }
 
+type RowAge = Pick<OutboxEntry, 'rowId' | 'createdMonoMs' | 'createdAtMs'>;
+
 /** The queue of messages to the broker, in SQLite. See INVARIANTS above, and `OutboxBounds` for the drop policy. */
 export class SqliteOutbox implements Outbox {
   readonly bounds: OutboxBounds;
@@ -176,7 +178,7 @@ export class SqliteOutbox implements Outbox {
    * The age of a row: by the monotonic clock for rows of this run, by the wall clock for older rows if this is
    * plausible.
    */
-  #ageS({ rowId, createdMonoMs, createdAtMs }: OutboxEntry): number {
+  #ageS({ rowId, createdMonoMs, createdAtMs }: RowAge): number {
     const { clock } = this.#deps;
     const sinceStartMs = clock.monoMs() - this.#startedMonoMs;
     const ageMs =
@@ -203,7 +205,10 @@ export class SqliteOutbox implements Outbox {
 
 function prepare(db: Database.Database) {
   return {
-    oldest: db.prepare<[], OutboxEntry>(`SELECT ${ENTRY_COLUMNS} FROM outbox ORDER BY row_id LIMIT 1`),
+    oldest: db.prepare<[], RowAge>(
+      `SELECT row_id AS rowId, created_mono_ms AS createdMonoMs, created_at_ms AS createdAtMs
+       FROM outbox ORDER BY row_id LIMIT 1`,
+    ),
     waiting: db.prepare<[string, number], OutboxEntry>(
       `SELECT ${ENTRY_COLUMNS} FROM outbox WHERE stream = ? AND seq = ?`,
     ),

@@ -1,5 +1,6 @@
 import { closeSync, openSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
+import Database from 'better-sqlite3';
 import { describe, expect, it } from 'vitest';
 import { acknowledge, draft, NO_FEATURES } from '../../fixtures/store.ts';
 import { useStore } from '../../fixtures/use-store.ts';
@@ -20,6 +21,14 @@ describe('StoreStats', () => {
     expect(freeBytes).toBeLessThan(databaseBytes);
     expect(logBytes).toBeGreaterThan(0);
     expect([integrity, integrityOf]).toEqual(['ok', 'file']);
+  });
+
+  it('does not count the rows of a long history: their numbers bound them', () => {
+    append(3);
+    const db = new Database(join(state.dir, 'swellsight.db'));
+    db.exec('UPDATE observations SET row_id = 5000000 WHERE row_id = 3');
+    db.close();
+    expect(state.store.stats.read().rows).toMatchObject({ observations: 5_000_000, events: 0 });
   });
 
   it('detects damage, and caches the result of the check', () => {
