@@ -5,6 +5,7 @@ import { parseArgs } from 'node:util';
 import { openBundle } from '../../src/model/bundle/bundle.ts';
 import { measureDrain } from './drain.ts';
 import { measureFrameToRecord } from './frame-to-record.ts';
+import { measureLongHistory } from './long-history.ts';
 import { drawSeaImages } from './sea-images.ts';
 import { measureHttp } from './http.ts';
 import { measureColdStart, measureIdle, measureLoad } from './running-agent.ts';
@@ -12,7 +13,12 @@ import { measureSwaps } from './swap.ts';
 import { printTable, type Row } from './table.ts';
 
 const { values } = parseArgs({
-  options: { json: { type: 'string' }, only: { type: 'string' }, swaps: { type: 'string', default: '50' } },
+  options: {
+    json: { type: 'string' },
+    only: { type: 'string' },
+    swaps: { type: 'string', default: '50' },
+    years: { type: 'string', default: '5' },
+  },
 });
 const root = join(import.meta.dirname, '..', '..');
 const print = (text: string): void => void process.stderr.write(`${text}\n`);
@@ -29,6 +35,9 @@ const parts: Record<string, () => Promise<readonly Row[]>> = {
   http: () => measureHttp(bundle, frames),
   swap: () => measureSwaps(bundle, frames, Number(values.swaps)),
 };
+// Only when it is asked for: it needs 10 GB of disk and several minutes.
+if (values.only === 'history')
+  parts['history'] = () => measureLongHistory(frames, Number(values.years) * 365 * 1440);
 const rows: Row[] = [];
 for (const [name, measure] of Object.entries(parts)) {
   if (values.only !== undefined && values.only !== name) continue;

@@ -33,6 +33,7 @@ export async function startAgent(
   camera: Record<string, unknown>,
   httpSettings: Record<string, unknown> = {},
   dir = mkdtempSync(join(tmpdir(), 'swellsight-bench-')),
+  settings: Record<string, unknown> = {},
 ): Promise<MeasuredAgent> {
   const frameDir = join(dir, 'frames');
   mkdirSync(frameDir, { recursive: true });
@@ -43,6 +44,7 @@ export async function startAgent(
   writeFileSync(
     config,
     JSON.stringify({
+      ...settings,
       stateDir: join(dir, 'var'),
       http: { ...httpSettings, port: httpPort },
       mqtt: { embedded: { port: await freePort() } },
