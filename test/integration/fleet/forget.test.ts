@@ -1,20 +1,27 @@
-import { describe, expect, it } from 'vitest';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import type { MqttClient } from 'mqtt';
+import { describe, expect, it } from 'vitest';
 import { runCli, type CliResult } from '../../fixtures/cli.ts';
 import { LinkTestBed } from '../../fixtures/link-test-bed.ts';
-import { linkOptions } from '../../fixtures/link.ts';
+import { linkOptions, topics as linkTopics } from '../../fixtures/link.ts';
 import { until, type Mosquitto } from '../../fixtures/mosquitto.ts';
 import { createNodeId } from '../../../src/mqtt/discovery/discovery-message.ts';
 import { Topics } from '../../../src/mqtt/topics.ts';
 
-const NAMES = { site: 'test', device: 'dev1' };
+const NAMES = { site: 'home', device: 'pi' };
 const topics = new Topics({ base: 'swellsight/v1', ...NAMES });
 const DISCOVERY = `homeassistant/device/${createNodeId(NAMES, topics)}/config`;
 const OTHERS = [
-  'swellsight/v1/test/dev11/status',
-  'swellsight/v1/test/dev2/info',
+  'swellsight/v1/home/pi2/status',
+  'swellsight/v1/home/other/info',
   'homeassistant/device/x/config',
 ];
+/** The command lines of docs/mqtt.md: the first one lists, the second one clears. */
+const DOCS = readFileSync(join(import.meta.dirname, '../../../docs/mqtt.md'), 'utf8');
+const [LIST = '', CLEAR = ''] = [...DOCS.matchAll(/^swellsight (fleet forget [^#\n]*)/gm)].map(
+  ([, line]) => line ?? '',
+);
 
 describe('fleet forget', () => {
   const bed = new LinkTestBed();
@@ -24,6 +31,8 @@ describe('fleet forget', () => {
   }
   const forget = (broker: Mosquitto, ...args: string[]): Promise<CliResult> =>
     runCli(['fleet', 'forget', '--broker', broker.url, ...args]);
+  const runDocs = (line: string, broker: Mosquitto, ...more: string[]): Promise<CliResult> =>
+    runCli([...line.trim().replace('mqtt://localhost', broker.url).split(/ +/), ...more]);
   async function retained(broker: Mosquitto): Promise<string[]> {
     const kept = await broker.record('#');
     const client = await broker.client();
@@ -42,20 +51,20 @@ describe('fleet forget', () => {
       [topics.status],
       JSON.stringify({ state: 'offline', session: 's', at: '2026-01-01T00:00:00.000Z' }),
     );
-    const listed = await forget(broker, 'test/dev1');
+    const listed = await runDocs(LIST, broker);
     expect([listed.code, listed.stderr]).toEqual([1, '']);
     for (const topic of [...left, topics.status, '--yes']) expect(listed.stdout).toContain(topic);
     expect(await retained(broker)).toHaveLength(OTHERS.length + left.length + 1);
-    const cleared = await forget(broker, 'test/dev1', '--yes', '--json');
+    const cleared = await runDocs(CLEAR, broker, '--json');
     expect(cleared.json()).toEqual({
-      device: 'test/dev1',
+      device: 'home/pi',
       topics: [...left.toSorted(), topics.status],
       left: [],
     });
     expect(cleared.code).toBe(0);
     expect((await retained(broker)).toSorted()).toEqual(OTHERS.toSorted());
-    const again = await forget(broker, 'test/dev1', '--yes');
-    expect([again.code, again.stderr]).toEqual([2, expect.stringContaining('retains nothing of test/dev1')]);
+    const again = await runDocs(CLEAR, broker);
+    expect([again.code, again.stderr]).toEqual([2, expect.stringContaining('retains nothing of home/pi')]);
   }, 60_000);
 
   it('refuses a device that is online; after --force, the device publishes all states again', async () => {
@@ -65,9 +74,9 @@ describe('fleet forget', () => {
     await until(() => births.length === 1, 'the birth');
     const refused = await forget(broker, 'test/dev1', '--yes');
     expect([refused.code, refused.stderr]).toEqual([2, expect.stringContaining('test/dev1 is online')]);
-    const seen = await broker.record(topics.absolute('info'));
+    const seen = await broker.record(linkTopics.absolute('info'));
     const forced = await forget(broker, 'test/dev1', '--yes', '--force', '--json');
-    expect(forced.json()).toMatchObject({ topics: [topics.absolute('info'), topics.status] });
+    expect(forced.json()).toMatchObject({ topics: [linkTopics.absolute('info'), linkTopics.status] });
     await until(() => seen.length === 3, 'info: retained, cleared, and published again');
     expect(seen.map(({ payload }) => payload.toString())).toEqual(['{"n":1}', '', '{"n":1}']);
   }, 60_000);
@@ -79,7 +88,7 @@ describe('fleet forget', () => {
     });
     await retain(await broker.client({ username: 'dev', password: 'd' }), [topics.status]);
     const url = broker.url.replace('://', '://reader:r@');
-    const result = await runCli(['fleet', 'forget', 'test/dev1', '--broker', url, '--yes']);
+    const result = await runCli(['fleet', 'forget', 'home/pi', '--broker', url, '--yes']);
     expect([result.code, result.stderr]).toEqual([1, expect.stringContaining('access rules')]);
     const pattern = await forget(broker, 'test/+', '--yes');
     expect([pattern.code, pattern.stderr]).toEqual([2, expect.stringContaining('is not one device')]);
