@@ -3,7 +3,6 @@ import { dirname } from 'node:path';
 import type Database from 'better-sqlite3';
 import { replaceFile } from '../base/atomic-file.ts';
 import { createDirectory } from '../base/create-directory.ts';
-import { isFull } from './file/store-errors.ts';
 import { readFileIdentity, type FileIdentity, type StoreIdentity } from './store-identity.ts';
 
 /**
@@ -61,9 +60,8 @@ export class Sequences {
   }
 
   /**
-   * Compares the database with the side file; call it once, in a transaction, before the first `next`, and `saveIfRoom`
-   * after it.
-   * `salvaged`: the counters of a damaged database that this one replaces.
+   * Compares the database with the side file; call it once, in a transaction, before the first `next`, and `save` after
+   * it. `salvaged`: the counters of a damaged database that this one replaces.
    * Returns how many records the database has lost at most: 0 unless it was lost, or the disk lost writes.
    */
   reconcile(salvaged: readonly { readonly name: string; readonly value: number }[] = []): number {
@@ -98,15 +96,6 @@ export class Sequences {
     return lost;
   }
 
-  /** Writes the side file. Does nothing on a full disk, which has no room for a new file: later calls write it again. */
-  saveIfRoom(): void {
-    try {
-      this.#write(this.#streams);
-    } catch (error) {
-      if (!isFull(error)) throw error;
-    }
-  }
-
   /** The next number of the stream; call it in the transaction that stores the record. */
   next(stream: string): number {
     const seq = this.#advance.get(`seq:${stream}`)?.value ?? 1;
@@ -137,7 +126,7 @@ export class Sequences {
     this.#raiseTo.run('dropped_reported', total);
   }
 
-  /** Writes the side file again, after the state directory was deleted or replaced. */
+  /** Writes the side file now, also when its directory was deleted. */
   save(): void {
     createDirectory(dirname(this.#path));
     this.#write(this.#streams);

@@ -79,7 +79,7 @@ export class StoreIdentity {
     return this.#kept.id;
   }
 
-  /** Decides on the id of this run. Call it once, in a transaction, and write the side file after it. */
+  /** Decides on the id of this run. Call it once, in a transaction. */
   open(file: FoundStore['file'], stats: BigIntStats | undefined): void {
     const row = this.#read.get();
     const database = row ? (JSON.parse(row.value) as DatabaseIdentity) : null;
@@ -88,15 +88,19 @@ export class StoreIdentity {
     const inFile = typeof file === 'object' ? file : null;
     this.change = change && { reason: change, before: database?.id ?? inFile?.id ?? null };
     this.#writtenToken = inFile?.token ?? null;
-    this.#kept = { ...this.#kept, id };
-    this.renewToken();
+    if (database?.id === id) this.#kept = database;
+    else this.#keep({ id, token: '', formerToken: null });
   }
 
-  /** Makes a new token. Call it in a transaction, and write the side file after it. */
+  /** Makes a new token: write the side file after it. Throws the errors of SQLite. */
   renewToken(): void {
     const token = randomBytes(6).toString('base64url');
-    this.#kept = { id: this.#kept.id, token, formerToken: this.#writtenToken };
-    this.#write.run(JSON.stringify(this.#kept));
+    this.#keep({ id: this.#kept.id, token, formerToken: this.#writtenToken });
+  }
+
+  #keep(identity: DatabaseIdentity): void {
+    this.#write.run(JSON.stringify(identity));
+    this.#kept = identity;
   }
 
   /** What the side file must contain. */

@@ -305,7 +305,7 @@ export class Store {
     const deps = { writer: this.#writer, observations: this.observations, outbox: this.#outbox };
     const requeued = broken ? requeueUnsent(join(dirname(this.#path), broken.quarantined), deps) : 0;
     const missing = this.#writer.write(() => this.#sequences.reconcile(broken?.salvage.counters));
-    this.#sequences.saveIfRoom();
+    this.#renewToken();
     const { change } = this.#sequences.identity;
     if (change) this.raise(storeIdEvent(this.id, change));
     if (broken) labels.restore(broken.salvage.labels, broken.salvage.bursts);
@@ -315,14 +315,15 @@ export class Store {
     this.raise(event);
   }
 
+  /** Without the writer, which would delete records to make room on a full disk. */
   #renewToken(): void {
     // The files of the directory may be those of another store.
     if (this.#file.code !== null) return;
     try {
-      this.#writer.write(() => this.#sequences.identity.renewToken());
-      this.#sequences.saveIfRoom();
+      this.#sequences.identity.renewToken();
+      this.#sequences.save();
     } catch (thrown) {
-      this.#deps.log.warn({ code: asAgentError(thrown).code }, 'cannot renew the token of the store');
+      this.#deps.log.warn({ err: thrown }, 'cannot renew the token of the store');
     }
   }
 }
