@@ -45,7 +45,7 @@ export function sentenceOf(action: RolloutAction, { phase, detail, message }: De
         ? 'Another version became active after the install.'
         : message === null
           ? 'The device refused or did not answer.'
-          : message;
+          : message.replace(/\.?$/, '.');
     case 'installing':
     case 'probation':
       if (detail === 'restarting') return 'The device restarts.';

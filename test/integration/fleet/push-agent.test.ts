@@ -143,6 +143,13 @@ describe('Staged rollout of the agent over twenty simulated devices', () => {
     expect([again.code, summary(again)]).toMatchObject([1, { waiting: COUNT - 2, halted: true }]);
   }, 300_000);
 
+  it('rolls the agent back; a device is done when the former version is confirmed', async () => {
+    const only = ['--to', 'fleet/sim19', '--to', 'fleet/sim20'];
+    const back = await runCli(['fleet', 'rollback', '--agent', '--broker', broker.url, '--json', ...only]);
+    expect([back.code, summary(back)]).toMatchObject([0, { command: 'agent.rollback', done: 2 }]);
+    expect([stateOf('sim19').running.version, stateOf('sim20').running.version]).toEqual(['1.0.0', '1.0.0']);
+  }, 120_000);
+
   it('answers each command twice, the second time from the version that ran at the end', () => {
     const answers = messages
       .filter(({ topic }) => topic === 'swellsight/v1/fleet/sim01/cmdres/agent.install')

@@ -142,7 +142,7 @@ describe('Staged rollout over fifty simulated devices', () => {
     expect([Number(committed) > 1, failed, waiting]).toEqual([true, 2, 12]);
     const failures = lines(result).filter(({ phase }) => phase === 'failed');
     expect(failures).toMatchObject([
-      { detail: 'model_golden_mismatch', sentence: 'this device is simulated to fail' },
+      { detail: 'model_golden_mismatch', sentence: 'this device is simulated to fail.' },
       { remedy: 'the model does not reproduce its golden outputs on this device' },
     ]);
     // A second run asks the devices, and halts at once.
