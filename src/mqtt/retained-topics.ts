@@ -60,13 +60,22 @@ export class RetainedTopics {
 
   /** Call it before these topics of the device are published. */
   add(broker: string, topics: readonly string[]): void {
-    const prefixes = this.#brokers.get(broker) ?? new Map<string, Set<string>>();
+    const prefixes = this.#brokers.get(broker) ?? this.#topicsOfAll();
     const known = prefixes.get(this.#prefix) ?? new Set<string>();
     const added = topics.filter((topic) => !known.has(topic));
-    if (added.length === 0) return;
+    if (added.length === 0 && this.#brokers.has(broker)) return;
     this.#brokers.set(broker, prefixes.set(this.#prefix, new Set([...known, ...added])));
     for (const [first] of [...this.#brokers].slice(0, -MAX_BROKERS)) this.#brokers.delete(first);
     this.#save();
+  }
+
+  /** What a new broker may retain: it may be a former one under another address. */
+  #topicsOfAll(): Map<string, Set<string>> {
+    const all = new Map<string, Set<string>>();
+    for (const prefixes of this.#brokers.values())
+      for (const [prefix, topics] of prefixes)
+        all.set(prefix, new Set([...(all.get(prefix) ?? []), ...topics]));
+    return all;
   }
 
   /** Call it when the broker has acknowledged that it cleared a topic of the device. */

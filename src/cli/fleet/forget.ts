@@ -45,8 +45,8 @@ export async function forgetDevice(
   const [site = '', device = ''] = name.split('/');
   const discovery = `${options.homeAssistantPrefix}/device/${createNodeId({ site, device }, topics)}/config`;
   // Access rules may not let this user read it; the listener above also gets its message.
-  const refusal = await client.subscribe([discovery], () => undefined).catch(asAgentError);
-  if (refusal) terminal.err(`not checked: ${discovery} (${refusal.message})`);
+  const unread = await client.subscribe([discovery], () => undefined).catch(asAgentError);
+  if (unread) terminal.err(`not checked: ${discovery} (${unread.message})`);
   await pause(COLLECT_MS, signal);
   if (retained.size === 0)
     throw new AgentError('usage', `the broker retains nothing of ${name}; \`fleet watch\` lists the devices`);
@@ -58,15 +58,7 @@ export async function forgetDevice(
   const found = [...retained]
     .sort()
     .sort((a, b) => Number(a === topics.status) - Number(b === topics.status));
-  if (options.yes === true) {
-    for (const topic of found) await client.publish(topic, '', { retain: true });
-    for (
-      let waitedMs = 0;
-      retained.size > 0 && waitedMs < CLEARED_MS && !signal.aborted;
-      waitedMs += CHECK_MS
-    )
-      await pause(CHECK_MS, signal);
-  }
+  if (options.yes === true) await clear(found, retained, client, signal);
   const left = [...retained];
   if (options.json === true) terminal.out(toJson({ device: name, topics: found, left }));
   else
@@ -81,6 +73,26 @@ export async function forgetDevice(
       `the broker still retains ${left.join(', ')}: check its access rules (docs/mqtt.md, "Access rules")`,
     );
   return left.length === 0 ? EXIT.ok : EXIT.failed;
+}
+
+/** Waits until the broker has sent the empty messages back, which removes their topics from `retained`. */
+async function clear(
+  topics: readonly string[],
+  retained: ReadonlySet<string>,
+  client: OperatorClient,
+  signal: AbortSignal,
+): Promise<void> {
+  const failures: AgentError[] = [];
+  for (const topic of topics)
+    client
+      .publish(topic, '', { retain: true })
+      .catch((thrown: unknown) => failures.push(asAgentError(thrown)));
+  // Some brokers close the connection, or acknowledge the message, instead of a refusal.
+  for (let waitedMs = 0; retained.size > 0 && waitedMs < CLEARED_MS; waitedMs += CHECK_MS) {
+    const [failure] = failures;
+    if (failure) throw failure;
+    await pause(CHECK_MS, signal);
+  }
 }
 
 function parseDevice(name: string, base: string): Topics {

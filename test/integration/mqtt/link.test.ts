@@ -4,11 +4,14 @@ import { connect, createServer, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { isDeepStrictEqual } from 'node:util';
 import { describe, expect, it } from 'vitest';
 import { contractFault } from '../../fixtures/contract.ts';
 import { linkOptions, startLink, topics } from '../../fixtures/link.ts';
 import { LinkTestBed } from '../../fixtures/link-test-bed.ts';
+import { MemoryKeyValue } from '../../fixtures/key-value.ts';
 import { freePort, until, type Message } from '../../fixtures/mosquitto.ts';
+import { Topics } from '../../../src/mqtt/topics.ts';
 import type { CommandPacket } from '../../../src/mqtt/types.ts';
 
 const bed = new LinkTestBed();
@@ -51,6 +54,33 @@ describe('MqttLink on mosquitto', () => {
       ['status', true],
     ]);
     expect(states(kept)).toEqual(['stopped']);
+  });
+
+  it('clears the topics of a removed camera after a restart, and gives up where its access rules forbid it', async () => {
+    const rules = ['pattern readwrite swellsight/v1/test/%u/#', 'user reader', 'topic read #'];
+    const mosquitto = await bed.broker({ users: { dev1: 'd', dev2: 'e', reader: 'r' }, acl: rules });
+    const seen = await mosquitto.record('swellsight/#', { username: 'reader', password: 'r' });
+    const memory = new MemoryKeyValue();
+    const remembered = (): unknown =>
+      (JSON.parse(memory.get('mqtt.retained') ?? '{}') as Record<string, unknown>)['brokers'];
+    /** Runs a link until the broker retains only the states of these cameras, as far as the device knows. */
+    const run = async (device: string, password: string, cameras: readonly string[]): Promise<void> => {
+      const own = new Topics({ base: 'swellsight/v1', site: 'test', device });
+      const login = { username: device, password };
+      const { link } = startLink(linkOptions(mosquitto.url, login), { topics: own, memory });
+      const names = cameras.map((camera) => `camera/${camera}/state`);
+      for (const name of names) link.setState(name, { state: 'up' });
+      const expected = { [`127.0.0.1:${mosquitto.port}`]: { [own.prefix]: ['status', ...names] } };
+      await until(() => isDeepStrictEqual(remembered(), expected), 'nothing to clear');
+      expect(link.stats().reconnects1h).toBe(0);
+      await link.stop();
+    };
+    await run('dev1', 'd', ['a', 'b']);
+    await run('dev1', 'd', ['a']);
+    const cleared = () => seen.filter(({ payload }) => payload.length === 0).map(({ topic }) => topic);
+    await until(() => cleared().length > 0, 'the cleared topic');
+    await run('dev2', 'e', ['a']);
+    expect(cleared()).toEqual([topics.absolute('camera/b/state')]);
   });
 
   it('leaves a will, `offline` with the same session, when the process is killed', async () => {

@@ -64,13 +64,23 @@ describe('RetainedTopics', () => {
 
   it('clears the topics of former names, the status last, and each on the broker where they are', async () => {
     const kept = memory();
-    open(kept, { device: 'old' }).add(BROKER, ['status', 'info']);
     open(kept, { device: 'old' }).add('other:1883', ['status']);
+    open(kept, { device: 'old' }).add(BROKER, ['status', 'info']);
     const topics = open(kept);
     topics.add('other:1883', ['status']);
     expect(await clear(topics, { broker: 'other:1883' })).toEqual(['old/status']);
     expect(await clear(topics)).toEqual(['old/info', 'old/status']);
     expect(await clear(open(kept))).toEqual([]);
+  });
+
+  it('clears on a broker with another address what it may retain from before', async () => {
+    const kept = memory();
+    open(kept, { device: 'old' }).add(BROKER, ['status']);
+    const topics = open(kept);
+    topics.add('192.0.2.1:8883', ['status']);
+    expect(await clear(topics, { broker: '192.0.2.1:8883' })).toEqual(['old/status']);
+    expect(await clear(open(kept), { broker: '192.0.2.1:8883' })).toEqual([]);
+    expect(await clear(open(kept))).toEqual(['old/status']);
   });
 
   it('forgets the former names of the device whose state directory was copied', async () => {
