@@ -50,6 +50,24 @@ describe('commands for a running agent', () => {
     });
   });
 
+  it('status says until when a camera pauses, in local time', async () => {
+    const { api, url } = await serveAgent();
+    const [camera] = api.cameras();
+    if (!camera) throw new Error('no camera');
+    const show = async (next: Date): Promise<string> => {
+      api.cameras = () => [{ ...camera, next_run_at: next.toISOString() }];
+      return (await runCli(['status', '--url', url], { env: { TZ: 'Asia/Tokyo' } })).stdout;
+    };
+    const in9h = new Date(Date.now() + 9 * 3_600_000);
+    const time = in9h.toLocaleTimeString('en-GB', {
+      timeZone: 'Asia/Tokyo',
+      hour: '2-digit',
+      minute: '2-digit',
+    });
+    expect(await show(in9h)).toContain(`asleep until ${time}`);
+    expect(await show(new Date(Date.now() + 60_000))).not.toContain('asleep');
+  });
+
   it('health exits with 0 for ok and degraded, with 1 for failed', async () => {
     const { cli, api } = await serveAgent();
     expect(await cli('health')).toMatchObject({ code: 0, stdout: 'ok\n' });

@@ -190,7 +190,17 @@ describe('settings of remote commands', () => {
       2,
       expect.stringContaining('have not set logLevel; they have set heartbeat.intervalS'),
     ]);
-    expect((await drop('--json')).json()).toEqual({ dropped: ['heartbeat.intervalS'] });
+    // The lines of the page, with the file of this test.
+    const page = readFileSync(new URL('../../../docs/remote-configuration.md', import.meta.url), 'utf8');
+    const [, lines = ''] = /## On the device\n[^#]*?```sh\n([^`]*)```/.exec(page) ?? [];
+    const commands = lines.trim().split('\n');
+    expect(commands).toHaveLength(2);
+    for (const command of commands) {
+      const [, ...args] = command.split(' ').map((word) => (word.startsWith('/etc/') ? file : word));
+      expect(await runCli(args, { cwd: dir })).toMatchObject({ code: 0, stderr: '' });
+    }
+    write({ logLevel: 'debug' });
+    expect((await drop('--json')).json()).toEqual({ dropped: ['logLevel'] });
     expect(await drop()).toMatchObject({ code: 2 });
   });
 });
