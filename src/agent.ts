@@ -127,13 +127,13 @@ export async function startAgent(options: AgentOptions, deps: AgentDeps): Promis
   // Cameras, and what is learned of each.
   const limits = () => state.settings.health;
   const board = new BoardMonitor({ ...base('board'), limits });
-  const calibrations = new SiteCalibrations({ ...base('calibration'), server });
+  const calibrations = new SiteCalibrations(settings.calibration, { ...base('calibration'), server });
   const images = new LabelledImages({ stateDir }, { ...base('pictures'), server });
   const openers = { openCamera: createCameraOpener(), createSchedule };
   const cameraDeps = { link, server, time, images, calibrations, board, configuration, ...openers };
   const onObservation = on.observed.emit;
   const cameras = new CameraSet({ settings, identity }, { ...base('camera'), ...cameraDeps, onObservation });
-  const reembedder = new Reembedder({ ...base('calibration'), images, server, cameras });
+  const reembedder = new Reembedder({ ...base('calibration'), images, server, cameras, calibrations });
 
   // Models that arrive while the agent runs.
   const blocks = new ModelBlocks({}, { ...base('models'), link });

@@ -95,7 +95,11 @@ export async function measureFrameToRecord(
   let frame = frames[0] ?? new Uint8Array();
   const [settings] = loadSettings({ file: null, env: {}, cwd: stateDir }).cameras;
   if (!settings) throw new Error('no default camera');
-  const calibration = new SiteCalibration({ camera: 'bench', embeddingDigest: bundle.embeddingDigest ?? '' });
+  const calibration = new SiteCalibration({
+    camera: 'bench',
+    embeddingDigest: bundle.embeddingDigest ?? '',
+    sessionHours: 6,
+  });
   const runner = new CameraRunner(
     {
       settings: { ...settings, id: 'bench', burst: { frames: 1, intervalS: 0 } },

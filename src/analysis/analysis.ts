@@ -8,7 +8,7 @@ import type { ModelRef } from '../contract/observation.ts';
 import { calibrationFor, type SiteCalibration } from '../calibration/site-calibration.ts';
 import type { AnalysisCache } from '../store/types.ts';
 import { MAX_AHEAD, type FrameResult, type ModelLease } from '../vision/protocol.ts';
-import { answerKey, CalibrationDigests, type AnalysisConditions } from './answer-key.ts';
+import { answerKey, type AnalysisConditions } from './answer-key.ts';
 import { imageRecord, toAnalysisResult } from './image-record.ts';
 import { PoisonImages } from './poison-images.ts';
 import { UploadBudget } from './upload-budget.ts';
@@ -86,7 +86,6 @@ export class Analysis {
   readonly #deps: AnalysisDeps;
   readonly #budget: UploadBudget;
   readonly #poison: PoisonImages;
-  readonly #digests = new CalibrationDigests();
   /** Images that wait or are being analysed. The key is the cache key of the result (see `answerKey`). */
   readonly #running = new Map<string, Promise<AnalysisResult>>();
   /**
@@ -169,7 +168,7 @@ export class Analysis {
   }
 
   async #cachedOrRun(image: UploadedImage, signal: AbortSignal): Promise<AnalysisResult> {
-    const key = answerKey(image.digest, this.#conditions(image.camera), this.#digests);
+    const key = answerKey(image.digest, this.#conditions(image.camera));
     const stored = this.#deps.cache?.get(key) ?? null;
     if (stored !== null) return { ...(JSON.parse(stored) as AnalysisResult), cached: true };
     for (let other = this.#running.get(key); other; other = this.#running.get(key)) {
@@ -211,10 +210,7 @@ export class Analysis {
     const result = toAnalysisResult(imageRecord(frame, context), atMs, camera?.id ?? null);
     // Store the result under the digest of the model that produced it, because another model may serve by now.
     const modelDigest = model?.digest ?? null;
-    cache?.put(
-      answerKey(digest, { camera, calibration, modelDigest }, this.#digests),
-      JSON.stringify(result),
-    );
+    cache?.put(answerKey(digest, { camera, calibration, modelDigest }), JSON.stringify(result));
     return result;
   }
 

@@ -6,6 +6,13 @@ export function mean(values: ArrayLike<number>): number | null {
   return sum / values.length;
 }
 
+/** The mean with one weight for each value; null without values. */
+export function weightedMean(values: readonly number[], weights: readonly number[]): number | null {
+  const sum = values.reduce((total, value, index) => total + value * (weights[index] ?? 0), 0);
+  const totalWeight = weights.reduce((total, weight) => total + weight, 0);
+  return totalWeight === 0 ? null : sum / totalWeight;
+}
+
 /** The middle value, or the mean of the two middle values; null for no values. */
 export function median(values: ArrayLike<number>): number | null {
   const sorted = Float64Array.from(values).sort();

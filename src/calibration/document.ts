@@ -62,7 +62,7 @@ export function importCalibration(
   };
 }
 
-function encodeBurst({ label, embedding, view }: LabelledBurst): CalibrationLabel {
+function encodeBurst({ label, embedding, view, capturedAtMs }: LabelledBurst): CalibrationLabel {
   const bytes = Buffer.alloc(embedding.length * 4);
   embedding.forEach((value, index) => bytes.writeFloatLE(value, index * 4));
   return {
@@ -71,6 +71,7 @@ function encodeBurst({ label, embedding, view }: LabelledBurst): CalibrationLabe
     observer: label.observer,
     note: label.note,
     created_at: isoTime(label.createdAtMs),
+    ...(capturedAtMs === null ? {} : { captured_at: isoTime(capturedAtMs) }),
     group: label.group,
     embedding: bytes.toString('base64'),
     view:
@@ -88,6 +89,8 @@ function decodeBurst(label: CalibrationLabel, camera: string, dimension: number)
     reject(`the embedding of ${label.observation_id} contains NaN or infinity`);
   const createdAtMs = Date.parse(label.created_at);
   if (Number.isNaN(createdAtMs)) reject(`the creation time of ${label.observation_id} is not a date`);
+  const capturedAtMs = label.captured_at === undefined ? null : Date.parse(label.captured_at);
+  if (Number.isNaN(capturedAtMs)) reject(`the capture time of ${label.observation_id} is not a date`);
   const view =
     label.view === null
       ? null
@@ -106,6 +109,7 @@ function decodeBurst(label: CalibrationLabel, camera: string, dimension: number)
     },
     embedding,
     view,
+    capturedAtMs,
   };
 }
 
@@ -113,8 +117,10 @@ function decodeBurst(label: CalibrationLabel, camera: string, dimension: number)
 function digestOf(labels: readonly CalibrationLabel[]): string {
   const hash = createHash('sha256');
   for (const label of labels) {
-    const { observation_id, height_m, group, created_at, embedding, view } = label;
-    hash.update(JSON.stringify([observation_id, height_m, group, created_at, embedding, view?.luma ?? null]));
+    const { observation_id, height_m, group, created_at, captured_at, embedding, view } = label;
+    const values = [observation_id, height_m, group, created_at, embedding, view?.luma ?? null];
+    // Documents of earlier agents have no capture time.
+    hash.update(JSON.stringify(captured_at === undefined ? values : [...values, captured_at]));
   }
   return `sha256:${hash.digest('hex')}`;
 }

@@ -1,5 +1,6 @@
-import { mean } from '../base/statistics.ts';
+import { weightedMean } from '../base/statistics.ts';
 import { selectBursts } from './select-bursts.ts';
+import { assignSessions } from './sessions.ts';
 import { runNow } from './steps.ts';
 import type { LabelledBurst } from './types.ts';
 import { calibrateView, estimateBy, estimateByRule, type HeightWithInterval } from './view-calibration.ts';
@@ -15,7 +16,10 @@ export interface HeldOutBurst {
   readonly rule: HeightWithInterval;
 }
 
-/** Mean absolute error, share of the intervals that contain the label, and mean half width of the intervals. */
+/**
+ * Mean absolute error, share of the intervals that contain the label, and mean half width of the intervals. Each group counts
+ * once, with any number of bursts.
+ */
 export interface MethodScore {
   readonly maeM: number;
   readonly coverage01: number;
@@ -35,10 +39,12 @@ export interface Evaluation {
  * and the choice between ridge regression and median. Null with fewer than two groups. Blocks for about n^4 / 2
  * microseconds, so use it only in command line tools.
  */
-export function evaluateBursts(labelled: readonly LabelledBurst[]): Evaluation | null {
-  const samples = selectBursts(labelled).bursts.map(({ label, embedding }) => ({
+export function evaluateBursts(labelled: readonly LabelledBurst[], sessionHours: number): Evaluation | null {
+  const selected = selectBursts(labelled).bursts;
+  const sessionOf = assignSessions(selected, sessionHours);
+  const samples = selected.map(({ label, embedding }) => ({
     observationId: label.observationId,
-    group: label.group,
+    group: sessionOf.get(label.observationId) ?? label.group,
     heightM: label.heightM,
     embedding,
   }));
@@ -67,8 +73,13 @@ export function evaluateBursts(labelled: readonly LabelledBurst[]): Evaluation |
 }
 
 function scoreMethod(bursts: readonly HeldOutBurst[], method: 'ridge' | 'median' | 'rule'): MethodScore {
+  const sizeOf = Map.groupBy(bursts, ({ group }) => group);
+  const weights = bursts.map(({ group }) => 1 / (sizeOf.get(group)?.length ?? 1));
   const meanOf = (value: (estimate: HeightWithInterval, labelM: number) => number): number =>
-    mean(bursts.map((burst) => value(burst[method], burst.labelM))) ?? 0;
+    weightedMean(
+      bursts.map((burst) => value(burst[method], burst.labelM)),
+      weights,
+    ) ?? 0;
   return {
     maeM: meanOf(({ heightM }, labelM) => Math.abs(heightM - labelM)),
     coverage01: meanOf(({ lowM, highM }, labelM) => Number(labelM >= lowM && labelM <= highM)),

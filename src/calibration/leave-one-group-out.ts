@@ -1,5 +1,5 @@
-import { mean, median } from '../base/statistics.ts';
-import { fitRidge, predictRidge, type RidgeModel } from './ridge.ts';
+import { median, weightedMean } from '../base/statistics.ts';
+import { fitRidge, predictRidge, ridgeFromDual, type RidgeModel } from './ridge.ts';
 import type { Steps } from './steps.ts';
 
 /** The data of a labelled burst that a fit needs. */
@@ -18,7 +18,9 @@ export interface HeightFit {
 
 /** Result of leave-one-group-out cross-validation: each sample with a fit that was made without its group. */
 export interface CrossValidation {
-  /** One fit for each sample; the samples of one fold (groups left out together) share one fit. */
+  /** One fit for each fold: groups that are left out together. */
+  readonly foldFits: readonly HeightFit[];
+  /** The fit of its fold, for each sample. */
   readonly fits: readonly HeightFit[];
   /** Absolute error of the ridge regression for each sample, metres. */
   readonly ridgeErrorsM: readonly number[];
@@ -27,6 +29,7 @@ export interface CrossValidation {
   /** 1 / number of samples in the sample's group. */
   readonly weights: readonly number[];
   readonly groups: number;
+  /** Mean absolute errors, in which each group counts once, metres. */
   readonly ridgeMaeM: number;
   readonly medianMaeM: number;
 }
@@ -44,12 +47,12 @@ const MAX_FOLD_MACS = 400_000_000;
 /** Smallest number of folds, even if `MAX_FOLD_MACS` is exceeded. */
 const MIN_FOLDS = 10;
 
-export function* fitSamples(samples: readonly TrainingSample[]): Steps<HeightFit> {
+/** `dual`: the solution of an earlier fit of the same samples, which then need no new fit. */
+export function* fitSamples(samples: readonly TrainingSample[], dual?: Float64Array): Steps<HeightFit> {
   const heightsM = samples.map((sample) => sample.heightM);
-  const ridge = yield* fitRidge(
-    samples.map((sample) => sample.embedding),
-    heightsM,
-  );
+  const rows = samples.map((sample) => sample.embedding);
+  yield;
+  const ridge = dual ? ridgeFromDual(rows, heightsM, dual) : yield* fitRidge(rows, heightsM);
   return { ridge, medianM: median(heightsM) ?? 0, maxLabelM: Math.max(...heightsM) };
 }
 
@@ -68,16 +71,26 @@ export const isExtrapolation = (fit: HeightFit, embedding: Float32Array): boolea
  * Leaves out one group at a time and repeats the whole fit, with its standardisation and target mean. Both depend on the
  * group, so the shortcut without new fits (the hat matrix) would not be exact. If the cost would exceed
  * `MAX_FOLD_MACS` (from about 85 groups), neighbouring groups are left out together. Null with fewer than two groups.
+ * `duals`: the solutions of an earlier validation of the same samples, one for each fold.
  */
-export function* leaveOneGroupOut(samples: readonly TrainingSample[]): Steps<CrossValidation | null> {
+export function* leaveOneGroupOut(
+  samples: readonly TrainingSample[],
+  duals?: readonly Float64Array[],
+): Steps<CrossValidation | null> {
   const groupSizes = new Map<string, number>();
   for (const { group } of samples) groupSizes.set(group, (groupSizes.get(group) ?? 0) + 1);
   if (groupSizes.size < 2) return null;
   const embeddingLength = samples[0]?.embedding.length ?? 1;
   const { foldOf, folds } = assignFolds([...groupSizes.keys()], samples.length, embeddingLength);
   const foldFits: HeightFit[] = [];
+  if (duals && duals.length !== folds) throw new RangeError('the solutions belong to other samples');
   for (let fold = 0; fold < folds; fold += 1)
-    foldFits.push(yield* fitSamples(samples.filter(({ group }) => foldOf.get(group) !== fold)));
+    foldFits.push(
+      yield* fitSamples(
+        samples.filter(({ group }) => foldOf.get(group) !== fold),
+        duals?.[fold],
+      ),
+    );
 
   const fits = samples.map(({ group }) => {
     const fit = foldFits[foldOf.get(group) ?? 0];
@@ -91,14 +104,16 @@ export function* leaveOneGroupOut(samples: readonly TrainingSample[]): Steps<Cro
     });
   const ridgeErrorsM = errorsM((fit, sample) => predictHeightM(fit, sample.embedding));
   const medianErrorsM = errorsM((fit) => fit.medianM);
+  const weights = samples.map(({ group }) => 1 / (groupSizes.get(group) ?? 1));
   return {
+    foldFits,
     fits,
     ridgeErrorsM,
     medianErrorsM,
-    weights: samples.map(({ group }) => 1 / (groupSizes.get(group) ?? 1)),
+    weights,
     groups: groupSizes.size,
-    ridgeMaeM: mean(ridgeErrorsM) ?? 0,
-    medianMaeM: mean(medianErrorsM) ?? 0,
+    ridgeMaeM: weightedMean(ridgeErrorsM, weights) ?? 0,
+    medianMaeM: weightedMean(medianErrorsM, weights) ?? 0,
   };
 }
 

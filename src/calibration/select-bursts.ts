@@ -43,6 +43,6 @@ export function selectBursts(labelled: readonly LabelledBurst[]): Selection {
 
 /** True if the embedding is not empty and every value is finite. */
 export const isValidEmbedding = (embedding: Float32Array): boolean =>
-  embedding.length > 0 && embedding.every((value) => Number.isFinite(value));
+  embedding.length > 0 && embedding.every(Number.isFinite);
 
 const compareText = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);

@@ -9,7 +9,10 @@ export interface Label {
   readonly observer: string | null;
   readonly note: string | null;
   readonly createdAtMs: number;
-  /** Labels from one occasion, such as one video clip or one visit, form a group. Validation never splits a group. */
+  /**
+   * The id of the observation, or a group that the source of the label chose, such as a video clip: see sessions.ts.
+   * Validation never splits a group or a session.
+   */
   readonly group: string;
 }
 
@@ -19,6 +22,8 @@ export interface LabelledBurst {
   /** Mean of the embeddings of the burst's frames. */
   readonly embedding: Float32Array;
   readonly view: ViewSignature | null;
+  /** When the image was taken; null: unknown. */
+  readonly capturedAtMs: number | null;
 }
 
 /** The labels that a fit used, and those that it could not use. */
@@ -44,7 +49,7 @@ export interface HeightEstimate {
   readonly coverage: number | null;
   readonly basis: 'site_calibrated' | 'site_median' | null;
   /** Set if the height is null. */
-  readonly reason: 'uncalibrated' | 'view_changed' | null;
+  readonly reason: 'uncalibrated' | 'calibration_pending' | 'view_changed' | null;
   /** Median of the labels of this view at that time, the baseline for the estimate; null without labels. */
   readonly medianM: number | null;
   readonly summary: CalibrationSummary;

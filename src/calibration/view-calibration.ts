@@ -17,15 +17,14 @@ import {
 } from './leave-one-group-out.ts';
 import type { Steps } from './steps.ts';
 
-/** Smallest number of labels for ridge regression. With fewer labels it was measured to be no better than the median. */
-export const MIN_RIDGE_LABELS = 8;
-/** Smallest number of groups for ridge regression: with fewer, no jackknife interval with coverage 0.8 exists. */
-const MIN_RIDGE_GROUPS = 4;
+/** Smallest number of sessions for ridge regression. With fewer it was measured to be no better than the median. */
+export const MIN_RIDGE_SESSIONS = 8;
 
 /** Everything that is fitted to the labels of one view; immutable. All embeddings must have the same length. */
 export interface ViewCalibration {
   readonly labels: number;
-  /** How many more labels or groups ridge regression needs; 0 if there are enough. */
+  readonly sessions: number;
+  /** How many more sessions ridge regression needs; 0 if there are enough. */
   readonly labelsWanted: number;
   readonly medianM: number;
   /** One height for each group, metres. */
@@ -33,7 +32,7 @@ export interface ViewCalibration {
   readonly fit: HeightFit;
   /** Null with fewer than two groups. */
   readonly validation: CrossValidation | null;
-  /** True if ridge regression is used: enough labels, and a smaller error on left-out groups than the median. */
+  /** True if ridge regression is used: enough sessions, and a smaller error on left-out groups than the median. */
   readonly isRidgeBetter: boolean;
 }
 
@@ -46,21 +45,32 @@ export interface HeightWithInterval {
   readonly basis: 'site_calibrated' | 'site_median';
 }
 
-/** Fits one view. `samples` must not be empty. */
-export function* calibrateView(samples: readonly TrainingSample[]): Steps<ViewCalibration> {
+/**
+ * Fits one view. `samples` must not be empty. `solutions`: those of an earlier fit of the same samples, which then need no
+ * new fit. Throws RangeError if they belong to other samples.
+ */
+export function* calibrateView(
+  samples: readonly TrainingSample[],
+  solutions?: readonly Float64Array[],
+): Steps<ViewCalibration> {
   const heightsByGroup = Map.groupBy(samples, ({ group }) => group);
-  const labelsWanted = Math.max(0, MIN_RIDGE_LABELS - samples.length, MIN_RIDGE_GROUPS - heightsByGroup.size);
-  const validation = yield* leaveOneGroupOut(samples);
+  const labelsWanted = Math.max(0, MIN_RIDGE_SESSIONS - heightsByGroup.size);
+  const validation = yield* leaveOneGroupOut(samples, solutions?.slice(1));
   return {
     labels: samples.length,
+    sessions: heightsByGroup.size,
     labelsWanted,
     medianM: medianHeightM(samples),
     groupHeightsM: [...heightsByGroup.values()].map(medianHeightM),
-    fit: yield* fitSamples(samples),
+    fit: yield* fitSamples(samples, solutions?.[0]),
     validation,
     isRidgeBetter: labelsWanted === 0 && validation !== null && validation.ridgeMaeM < validation.medianMaeM,
   };
 }
+
+/** The solutions from which `calibrateView` makes the same calibration without a new fit: of all samples, then each fold. */
+export const solutionsOf = ({ fit, validation }: ViewCalibration): readonly Float64Array[] =>
+  [fit, ...(validation?.foldFits ?? [])].map(({ ridge }) => ridge.dual);
 
 const medianHeightM = (samples: readonly TrainingSample[]): number =>
   median(samples.map(({ heightM }) => heightM)) ?? 0;

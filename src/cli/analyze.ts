@@ -49,7 +49,8 @@ export async function runAnalyze(
   const bar = await createProgressBar('analysing', terminal);
   await using _closed = closeAtEnd(() => vision.close());
   using _bar = { [Symbol.dispose]: () => bar.stop() };
-  const calibration = await loadCalibration(options.calibration, bundle, terminal.signal);
+  const { sessionHours } = settings.calibration;
+  const calibration = await loadCalibration(options.calibration, { bundle, sessionHours }, terminal.signal);
   // Take the summary before the analysis, which changes its `view`.
   const summary = calibration.summary();
   const results: AnalyzedFile[] = [];
@@ -84,15 +85,15 @@ export async function runAnalyze(
 /** The calibration of the file; without a file, an empty one, so that every result is `uncalibrated`. */
 async function loadCalibration(
   file: string | undefined,
-  bundle: Bundle,
+  { bundle, sessionHours }: { readonly bundle: Bundle; readonly sessionHours: number },
   signal: AbortSignal,
 ): Promise<SiteCalibration> {
   const { SiteCalibration: Calibration } = await import('../calibration/site-calibration.ts');
   const embeddingDigest = bundle.embeddingDigest ?? '';
-  if (file === undefined) return new Calibration({ camera: 'files', embeddingDigest });
+  if (file === undefined) return new Calibration({ camera: 'files', embeddingDigest, sessionHours });
   const { importCalibration } = await import('../calibration/document.ts');
   const { camera, bursts } = importCalibration(readDocument(file), { embeddingDigest });
-  const calibration = new Calibration({ camera, embeddingDigest });
+  const calibration = new Calibration({ camera, embeddingDigest, sessionHours });
   await calibration.fit(bursts, signal);
   return calibration;
 }

@@ -27,19 +27,27 @@ export const formatObservation = (observation: Observation): string =>
     observation.id,
   ].join('  ');
 
-/** `3 labels, 5 more needed`. */
+/**
+ * `3 labels in 2 sessions, 6 more sessions needed`; after a move of the camera
+ * `the view has changed: 12 labels of another view are kept`.
+ */
 export function formatCalibration({
   labels,
   labels_wanted,
+  sessions,
+  labels_kept = 0,
   loo_mae_m,
   loo_median_mae_m,
   view,
 }: CalibrationSummary): string {
-  const parts = [labels === 1 ? '1 label' : `${String(labels)} labels`];
-  if (labels_wanted > 0) parts.push(`${String(labels_wanted)} more needed`);
+  const kept = `${formatCount(labels_kept, 'label')} of another view ${labels_kept === 1 ? 'is' : 'are'} kept`;
+  if (view === 'changed') return `the view has changed: ${kept}`;
+  const inSessions = sessions === undefined || labels === 0 ? '' : ` in ${formatCount(sessions, 'session')}`;
+  const parts = [formatCount(labels, 'label') + inSessions];
+  if (labels_wanted > 0) parts.push(`${formatCount(labels_wanted, 'more session')} needed`);
   if (loo_mae_m !== null && loo_median_mae_m !== null)
     parts.push(`error ${loo_mae_m.toFixed(2)} m, error of the median ${loo_median_mae_m.toFixed(2)} m`);
-  if (view === 'changed') parts.push('the view has changed');
+  if (labels_kept > 0) parts.push(kept);
   return parts.join(', ');
 }
 

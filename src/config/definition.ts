@@ -190,6 +190,13 @@ export function settingsDefinition(onInvalid: OnInvalid = () => undefined): Grou
         ),
       },
     },
+    calibration: {
+      sessionHours: setting(
+        6,
+        is.number(0, 1000),
+        'Labels of one camera whose images were taken less than this many hours apart belong to one session (visit), which counts once; 0: each label is a session.',
+      ),
+    },
     heartbeat: {
       intervalS: setting(30, is.number(1, 3600), 'Interval of the health messages, seconds.'),
     },
@@ -209,7 +216,7 @@ export function settingsDefinition(onInvalid: OnInvalid = () => undefined): Grou
       host: setting(
         '127.0.0.1',
         is.host,
-        'The address of the HTTP API and its pages; an address that is not loopback needs a token.',
+        'The address of the HTTP API and the web page; an address that is not loopback needs a token.',
       ),
       port: setting(8080, is.integer(0, 65_535), 'The port of the HTTP API; 0: any free port.'),
       token: setting(null, is.secretText('text'), 'The bearer token that every request must have.'),

@@ -155,7 +155,7 @@ export const CameraSettings = Type.Object(
           { ...closed, description: 'location of the camera, for schedule.sun' },
         ),
         units: StringEnum(['metric', 'imperial'], {
-          description: 'units for people; records always have both',
+          description: 'units of its web page; records always have both',
         }),
         transport: StringEnum(['auto', 'tcp', 'udp'], {
           description:
@@ -243,7 +243,6 @@ export interface Settings {
     /** Records per second; 0: no limit. */
     readonly backfillPerS: number;
     readonly homeAssistant: { readonly enabled: boolean; readonly prefix: string };
-    /** Address of the embedded broker. */
     readonly embedded: { readonly host: string; readonly port: number };
   };
   readonly model: {
@@ -277,6 +276,7 @@ export interface Settings {
     readonly maxMb: number;
     readonly outbox: { readonly maxMessages: number; readonly maxAgeDays: number; readonly maxMb: number };
   };
+  readonly calibration: { readonly sessionHours: number };
   readonly heartbeat: { readonly intervalS: number };
   readonly health: {
     /** MiB per day; 0: no limit. */

@@ -20,6 +20,7 @@ export const CalibrationLabel = Type.Object(
     observer: Nullable(Type.String({ maxLength: 200 })),
     note: Nullable(Type.String({ maxLength: 2000 })),
     created_at: Time,
+    captured_at: Type.Optional(Time),
     group: Type.String({
       minLength: 1,
       maxLength: 128,

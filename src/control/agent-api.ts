@@ -76,6 +76,7 @@ export function createAgentApi(parts: AgentApiParts): AgentApi {
       health: heartbeat.current(),
       model: models.state(),
       cameras: cameras.list().map((camera) => camera.state()),
+      calibrations: cameras.list().map((camera) => ({ camera: camera.id, ...camera.calibrationSummary() })),
       link: linkView(parts.link.stats()),
     }),
     info: () => info.describe(),

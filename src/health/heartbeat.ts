@@ -219,6 +219,7 @@ export class Heartbeat {
       visionReady: vision === null ? null : vision.stats.ready,
       modelTrusted: model?.trusted ?? true,
       modelExpiryChecked: model?.expiryChecked ?? true,
+      movedCameras: cameras.filter(({ isMoved }) => isMoved).map(({ id }) => id),
       droppedBefore: this.#droppedTotal,
       maxWrittenMbDay: this.#deps.limits().maxWrittenMbDay,
       storeFailure,

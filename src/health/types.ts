@@ -16,6 +16,8 @@ export interface CameraHealthReport {
   readonly state: CameraCondition;
   readonly lastFrameAgeS: number | null;
   readonly failures1h: number;
+  /** It shows none of its labelled views. */
+  readonly isMoved: boolean;
   /** Wall clock time. */
   readonly nextRunAtMs: number | null;
 }

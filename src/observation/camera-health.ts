@@ -1,7 +1,7 @@
 import { isoTime, type Clock } from '../base/clock.ts';
 import type { AgentError } from '../base/errors.ts';
 import type { CameraCondition } from '../contract/health.ts';
-import type { Reason } from '../contract/observation.ts';
+import type { CalibrationSummary, Reason } from '../contract/observation.ts';
 import type { CameraState, EventDraft } from '../contract/states.ts';
 import { observationReason, type Burst } from './burst.ts';
 
@@ -16,6 +16,8 @@ export interface CameraHealthState {
   readonly lastFrameAgeS: number | null;
   /** Failed captures within the last hour. */
   readonly failures1h: number;
+  /** The camera was moved: it shows none of its labelled views. */
+  readonly isMoved: boolean;
 }
 
 export interface CameraTransition {
@@ -33,6 +35,8 @@ const HOUR_MS = 3_600_000;
 const MAX_FAILURES = 3600;
 /** Consecutive bursts that start or end `obstructed`: one burst may show a bird on the lens. */
 const MIN_OBSTRUCTED_BURSTS = 2;
+/** Consecutive bursts with a known view that start or end `isMoved`. */
+const MIN_MOVED_BURSTS = 2;
 
 /**
  * The state of one camera, published on `…/camera/{cam}/state`. Each report returns the transition that it caused, or
@@ -54,6 +58,9 @@ export class CameraHealth {
   #obstructed = false;
   /** Consecutive bursts that contradict `#obstructed`. */
   #contradictions = 0;
+  #isMoved = false;
+  /** Consecutive bursts with a known view that contradict `#isMoved`. */
+  #movedContradictions = 0;
 
   constructor(options: { readonly camera: string }, deps: { readonly clock: Clock }) {
     this.#camera = options.camera;
@@ -104,6 +111,21 @@ export class CameraHealth {
     return this.#obstructed ? this.#setState('obstructed', 'obstructed') : this.#setState('up', null);
   }
 
+  /**
+   * Takes the view of one burst. Returns the event when the camera was moved or shows a labelled view again; a burst with
+   * an unknown view changes nothing.
+   */
+  reportView({ view, labels, labels_kept = 0 }: CalibrationSummary): EventDraft | null {
+    // Without labels, no view is known.
+    if (labels + labels_kept === 0) this.#isMoved = false;
+    if (view === 'unknown') return null;
+    this.#movedContradictions = (view === 'changed') === this.#isMoved ? 0 : this.#movedContradictions + 1;
+    if (this.#movedContradictions < MIN_MOVED_BURSTS) return null;
+    this.#isMoved = !this.#isMoved;
+    this.#movedContradictions = 0;
+    return viewEvent(this.#camera, this.#isMoved, labels_kept);
+  }
+
   state(): CameraHealthState {
     const monoMs = this.#clock.monoMs();
     while ((this.#failures[0] ?? Infinity) <= monoMs - HOUR_MS) this.#failures.shift();
@@ -116,6 +138,7 @@ export class CameraHealth {
       lastFrameAgeS:
         this.#lastFrameMonoMs === null ? null : Math.round(monoMs - this.#lastFrameMonoMs) / 1000,
       failures1h: this.#failures.length,
+      isMoved: this.#isMoved,
     };
   }
 
@@ -139,6 +162,17 @@ export const stateEvent = ({ camera, from, to, reason, failure }: CameraTransiti
   code: reason ?? to,
   message: `Camera ${camera} is ${to}${to === 'down' && failure ? `: ${failure.message}` : ''}.`,
   context: { camera, state: to, before: from, reason },
+});
+
+/** The event that reports that a camera was moved, or shows a labelled view again. */
+const viewEvent = (camera: string, isMoved: boolean, labelsKept: number): EventDraft => ({
+  type: 'camera_view',
+  severity: isMoved ? 'warning' : 'info',
+  code: isMoved ? 'view_changed' : 'view_known',
+  message: isMoved
+    ? `Camera ${camera} was moved: it gives no heights. Its ${String(labelsKept)} labels are kept, and are used again when it is back in its former position; or label its new view.`
+    : `Camera ${camera} shows a labelled view again.`,
+  context: { camera, labels_kept: labelsKept },
 });
 
 /** The payload of `…/camera/{cam}/state`. */

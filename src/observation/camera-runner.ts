@@ -227,6 +227,10 @@ export class CameraRunner {
     this.#latest = observation;
     this.#latestFrame = burst?.lastFrame ?? this.#latestFrame;
     this.#afterStored(observation, () => burst && this.#updateState(burst, observation));
+    this.#afterStored(observation, () => {
+      const event = embedding && this.#health.reportView(observation.calibration);
+      if (event) this.#deps.raise(event);
+    });
     this.#afterStored(observation, () => this.#deps.onObserved({ observation, burst, estimate }));
     return observation;
   }
@@ -288,13 +292,8 @@ export class CameraRunner {
   }
 
   healthLine(): CameraHealthReport {
-    const { state, lastFrameAgeS, failures1h } = this.#health.state();
-    return {
-      id: this.id,
-      state,
-      lastFrameAgeS,
-      failures1h,
-      nextRunAtMs: this.#deps.schedule.nextRunAtMs(),
-    };
+    const { state, lastFrameAgeS, failures1h, isMoved } = this.#health.state();
+    const nextRunAtMs = this.schedule.nextRunAtMs();
+    return { id: this.id, state, lastFrameAgeS, failures1h, isMoved, nextRunAtMs };
   }
 }

@@ -73,7 +73,7 @@ export class CameraSet {
     this.#deps = deps;
   }
 
-  /** Opens every camera and fits its calibration. Connects to no camera. */
+  /** Opens every camera and restores its calibration. Connects to no camera, and waits for no fit. */
   async open(): Promise<void> {
     for (const settings of this.#options.settings.cameras) await this.#add(settings);
   }
@@ -281,7 +281,9 @@ export class CameraSet {
       log.info({ camera, ...errors, n }, 'calibration compared with the simulated truth');
     }
     if (heightM === null) return;
-    store.labels.add({ observationId: observation.id, heightM, observer: 'simulation', note: null });
+    // The simulated sea changes within minutes, so each label is a session of its own.
+    const group = `simulation/${observation.id}`;
+    store.labels.add({ observationId: observation.id, heightM, observer: 'simulation', note: null, group });
     this.refit(camera).catch((thrown: unknown) => {
       if (!this.#signal?.aborted) log.error({ camera, err: thrown }, 'calibration failed');
     });

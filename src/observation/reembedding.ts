@@ -1,7 +1,6 @@
 import type { Clock } from '../base/clock.ts';
 import { asAgentError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
-import { SiteCalibration } from '../calibration/site-calibration.ts';
 import type { Camera as CameraSettings } from '../config/schema.ts';
 import type { CalibrationSummary } from '../contract/observation.ts';
 import type { Bundle } from '../model/manifest.ts';
@@ -9,6 +8,7 @@ import type { CalibrationForecast, Candidate } from '../model/types.ts';
 import type { Labels } from '../store/types.ts';
 import type { ModelLease } from '../vision/protocol.ts';
 import type { LabelledImages } from './labelled-images.ts';
+import type { SiteCalibrations } from './site-calibrations.ts';
 
 /** Embeddings of labelled observations, by the digest of the model part that made them. */
 export interface StoredEmbeddings {
@@ -29,6 +29,7 @@ export interface ReembedderDeps {
   readonly store: { readonly labels: Pick<Labels, 'list' | 'bursts'>; readonly embeddings: StoredEmbeddings };
   readonly images: Pick<LabelledImages, 'read'>;
   readonly server: { readonly bundle: Bundle | null; lease(): ModelLease };
+  readonly calibrations: Pick<SiteCalibrations, 'create'>;
   readonly cameras: {
     list(): readonly { readonly settings: CameraSettings; calibrationSummary(): CalibrationSummary }[];
     refit(camera: string): Promise<CalibrationSummary>;
@@ -80,7 +81,7 @@ export class Reembedder {
     candidate: Candidate,
     signal: AbortSignal,
   ): Promise<CalibrationForecast> {
-    const { store, server } = this.#deps;
+    const { store, server, calibrations } = this.#deps;
     const labels = store.labels.list(camera.id).length;
     const known = { camera: camera.id, labels, looMaeBeforeM };
     if (labels === 0) return { ...known, outcome: 'none', refittedLabels: 0, looMaeAfterM: null };
@@ -89,7 +90,7 @@ export class Reembedder {
     const isSame = embeddingDigest === server.bundle?.embeddingDigest;
     if (!isSame) await this.#embedStored(camera, embeddingDigest, candidate, signal);
     const bursts = store.labels.bursts(camera.id, embeddingDigest);
-    const calibration = new SiteCalibration({ camera: camera.id, embeddingDigest });
+    const calibration = calibrations.create(camera.id, embeddingDigest);
     const { summary } = await calibration.fit(bursts, signal);
     return {
       ...known,

@@ -1,14 +1,21 @@
-import { AgentError } from '../base/errors.ts';
+import { AgentError, asAgentError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import { SingleFlight } from '../base/single-flight.ts';
 import { SiteCalibration } from '../calibration/site-calibration.ts';
 import type { FitOutcome } from '../calibration/types.ts';
 import type { CalibrationSummary } from '../contract/observation.ts';
 import type { Bundle } from '../model/manifest.ts';
-import type { Labels } from '../store/types.ts';
+import type { KeyValue, Labels } from '../store/types.ts';
+
+export interface SiteCalibrationsOptions {
+  /** Labels less than this apart belong to one session. */
+  readonly sessionHours: number;
+}
 
 export interface SiteCalibrationsDeps {
   readonly log: Log;
+  /** Keeps the fit of each camera, so that a restart needs no new fit. */
+  readonly memory: KeyValue;
   readonly store: { readonly labels: Pick<Labels, 'bursts'> };
   /** The active bundle, whose embedding the calibrations are for. */
   readonly server: { readonly bundle: Bundle | null };
@@ -16,8 +23,11 @@ export interface SiteCalibrationsDeps {
   readonly signal: AbortSignal;
 }
 
+const keyOf = (camera: string): string => `calibration.fit/${camera}`;
+
 /** The calibration of each camera, for the embedding of the active model. */
 export class SiteCalibrations {
+  readonly #options: SiteCalibrationsOptions;
   readonly #deps: SiteCalibrationsDeps;
   readonly #calibrations = new Map<string, SiteCalibration>();
   /** Fitted for a bundle that is about to become the active one. */
@@ -25,8 +35,14 @@ export class SiteCalibrations {
   /** One fit at a time for each camera: a hundred labels at once cause two fits. */
   readonly #fits = new Map<string, SingleFlight<CalibrationSummary>>();
 
-  constructor(deps: SiteCalibrationsDeps) {
+  constructor(options: SiteCalibrationsOptions, deps: SiteCalibrationsDeps) {
+    this.#options = options;
     this.#deps = deps;
+  }
+
+  /** A calibration without labels, which the caller fits. */
+  create(camera: string, embeddingDigest: string): SiteCalibration {
+    return new SiteCalibration({ ...this.#options, camera, embeddingDigest });
   }
 
   /** Null when the model gives no embedding. */
@@ -34,14 +50,34 @@ export class SiteCalibrations {
     return this.#calibrations.get(camera) ?? null;
   }
 
-  /** Adds a camera, and fits its calibration if the model gives an embedding. */
+  /**
+   * Adds a camera with its stored fit. Without one, or with changed labels, fits in the background if the model gives an
+   * embedding.
+   */
   async open(camera: string): Promise<void> {
-    if (this.#select(camera)) await this.refit(camera);
+    if (!this.#select(camera)) return;
+    const isCurrent = await this.#restore(camera).catch((thrown: unknown) => {
+      this.#deps.signal.throwIfAborted();
+      // Labels that cannot be read must not prevent the start. The fit reports them.
+      this.#deps.log.warn({ camera, err: asAgentError(thrown) }, 'stored calibration fit not read');
+      return false;
+    });
+    if (!isCurrent) this.#refitInBackground(camera);
   }
 
   forget(camera: string): void {
     this.#calibrations.delete(camera);
     this.#fits.delete(camera);
+    this.#deps.memory.delete(keyOf(camera));
+  }
+
+  /** False if a fit is needed. */
+  async #restore(camera: string): Promise<boolean> {
+    const { memory, store, signal } = this.#deps;
+    const calibration = this.of(camera);
+    const text = memory.get(keyOf(camera));
+    if (calibration === null || text === null) return false;
+    return await calibration.restore(text, store.labels.bursts(camera, calibration.embeddingDigest), signal);
   }
 
   /** Fits the calibrations for a bundle before it becomes the active one, so that its first observation has one. */
@@ -49,7 +85,7 @@ export class SiteCalibrations {
     const prepared = new Map<string, SiteCalibration>();
     if (embeddingDigest !== null && embeddingDigest !== this.#deps.server.bundle?.embeddingDigest)
       for (const camera of cameras) {
-        const calibration = new SiteCalibration({ camera, embeddingDigest });
+        const calibration = this.create(camera, embeddingDigest);
         await this.#fit(calibration, camera);
         prepared.set(camera, calibration);
       }
@@ -58,12 +94,14 @@ export class SiteCalibrations {
 
   /** Switches to the embedding of the bundle that has become the active one, and fits again in the background. */
   relearn(cameras: Iterable<string>): void {
-    for (const camera of cameras)
-      if (this.#select(camera))
-        this.refit(camera).catch((thrown: unknown) => {
-          if (!this.#deps.signal.aborted) this.#deps.log.error({ camera, err: thrown }, 'calibration failed');
-        });
+    for (const camera of cameras) if (this.#select(camera)) this.#refitInBackground(camera);
     this.#prepared = new Map();
+  }
+
+  #refitInBackground(camera: string): void {
+    this.refit(camera).catch((thrown: unknown) => {
+      if (!this.#deps.signal.aborted) this.#deps.log.error({ camera, err: thrown }, 'calibration failed');
+    });
   }
 
   /** Selects the calibration for the active bundle's embedding. False when the model gives none. */
@@ -73,8 +111,7 @@ export class SiteCalibrations {
       (one) => one?.embeddingDigest === embeddingDigest,
     );
     if (ready) this.#calibrations.set(camera, ready);
-    else if (embeddingDigest)
-      this.#calibrations.set(camera, new SiteCalibration({ camera, embeddingDigest }));
+    else if (embeddingDigest) this.#calibrations.set(camera, this.create(camera, embeddingDigest));
     else this.#calibrations.delete(camera);
     return this.#calibrations.has(camera);
   }
@@ -97,7 +134,19 @@ export class SiteCalibrations {
       throw new AgentError('calibration_invalid', 'the active model gives no embedding to calibrate on');
     const { summary, ignored } = await this.#fit(calibration, camera);
     if (ignored.length > 0) this.#deps.log.warn({ camera, ignored }, 'labels ignored');
+    if (this.of(camera) === calibration) this.#store(camera, calibration);
     return summary;
+  }
+
+  /** A fit that cannot be stored is still used: the next start fits again. */
+  #store(camera: string, calibration: SiteCalibration): void {
+    const text = calibration.toText();
+    if (text === null) return;
+    try {
+      this.#deps.memory.set(keyOf(camera), text);
+    } catch (thrown) {
+      this.#deps.log.warn({ camera, err: asAgentError(thrown) }, 'calibration fit not stored');
+    }
   }
 
   async #fit(calibration: SiteCalibration, camera: string): Promise<FitOutcome> {

@@ -19,6 +19,8 @@ const MAX_HEIGHT_M = 25;
 const MAX_IMPORTED_BURSTS = 10_000;
 const MAX_EMBEDDING_VALUES = 65_536;
 const MAX_ID_CHARS = 200;
+/** A fit uses the newest 200 usable bursts. Some of those that are read may be unusable. */
+const MAX_READ_BURSTS = 400;
 
 /** SQL: columns of `labels l` with the names of the fields of `Label`, so that rows can be used without a copy. */
 export const LABEL_COLUMNS = `l.camera, l.observation_id AS observationId, l.height_m AS heightM, l.observer, l.note,
@@ -40,7 +42,7 @@ export class SqliteLabels implements Labels {
   readonly #list: Database.Statement<[string], Label>;
   readonly #joined: Database.Statement<
     [{ camera: string; digest: string }],
-    Label & ViewColumns & Pick<BurstRow, 'embedding'>
+    Label & ViewColumns & Pick<BurstRow, 'embedding' | 'captured_at_ms'>
   >;
 
   constructor(deps: LabelsDeps) {
@@ -61,12 +63,12 @@ export class SqliteLabels implements Labels {
     this.#joined = deps.db.prepare(
       `SELECT ${LABEL_COLUMNS},
          iif(b.embedding_digest = @digest, b.embedding, e.embedding) AS embedding,
-         b.view_luma, b.view_width, b.view_height
+         b.view_luma, b.view_width, b.view_height, b.captured_at_ms
        FROM labels l JOIN bursts b ON b.camera = l.camera AND b.observation_id = l.observation_id
          LEFT JOIN embeddings e ON e.camera = l.camera AND e.observation_id = l.observation_id
            AND e.embedding_digest = @digest
        WHERE l.camera = @camera AND (b.embedding_digest = @digest OR e.row_id IS NOT NULL)
-       ORDER BY l.created_at_ms, l.observation_id`,
+       ORDER BY l.created_at_ms DESC, l.observation_id DESC LIMIT ${MAX_READ_BURSTS}`,
     );
   }
 
@@ -98,11 +100,14 @@ export class SqliteLabels implements Labels {
   }
 
   bursts(camera: string, embeddingDigest: string): readonly LabelledBurst[] {
-    const rows = this.#deps.writer.read(() => this.#joined.all({ camera, digest: embeddingDigest }));
-    return rows.map(({ embedding, view_luma, view_width, view_height, ...label }) => ({
+    const rows = this.#deps.writer
+      .read(() => this.#joined.all({ camera, digest: embeddingDigest }))
+      .reverse();
+    return rows.map(({ embedding, view_luma, view_width, view_height, captured_at_ms, ...label }) => ({
       label,
       embedding: embeddingFromBytes(embedding),
       view: viewFromColumns({ view_luma, view_width, view_height }),
+      capturedAtMs: captured_at_ms,
     }));
   }
 
@@ -110,10 +115,10 @@ export class SqliteLabels implements Labels {
     assertImportable(bursts);
     this.restore(
       bursts.map(({ label }) => ({ ...label, camera })),
-      bursts.map(({ label, embedding, view }) => ({
+      bursts.map(({ label, embedding, view, capturedAtMs }) => ({
         camera,
         observation_id: label.observationId,
-        captured_at_ms: label.createdAtMs,
+        captured_at_ms: capturedAtMs ?? label.createdAtMs,
         embedding_digest: embeddingDigest,
         embedding: embeddingToBytes(embedding),
         ...viewToColumns(view),

@@ -28,7 +28,7 @@ const bursts = (maxBursts: number) =>
     );
 
 function fitted(labelled: readonly LabelledBurst[]): SiteCalibration {
-  const calibration = new SiteCalibration({ camera: 'north', embeddingDigest: 'd' });
+  const calibration = new SiteCalibration({ camera: 'north', embeddingDigest: 'd', sessionHours: 6 });
   calibration.fitNow(labelled);
   return calibration;
 }

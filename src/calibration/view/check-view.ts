@@ -81,33 +81,100 @@ export function* buildViewReference(
   return { fourier, scratch: newScratch(), spectrum: whiten(fourier, sum), weights, strength, ownScore };
 }
 
-/** Compares a frame with the calibrated view. Takes about 2 ms, or ten times as long if it must try other zooms. */
-export function checkView(reference: ViewReference | null, view: ViewSignature | null): ViewCheck {
-  return runNow(checkViewSteps(reference, view));
+/** A view that was found for a frame, or null if the frame shows none of the views; then the check is that of the first one. */
+export interface FoundView<T> {
+  readonly view: T | null;
+  readonly check: ViewCheck;
 }
 
-/** As `checkView`, in steps of about 2 ms. No other check may use this reference until it ends: they share buffers. */
-export function* checkViewSteps(
-  reference: ViewReference | null,
-  view: ViewSignature | null,
-): Steps<ViewCheck> {
-  if (reference === null || view === null) return { ...UNKNOWN_PLACE, state: 'unknown', score: 0 };
+/**
+ * Finds the view that a frame shows: the one with the best score among those in state `same`, otherwise the first one in
+ * state `unknown`. Null without views. Takes about 1 ms for each view, and up to 6 ms more for each view that the frame
+ * could show but does not match without a shift or another zoom; in steps of 1 ms. No other check may use these references
+ * until it ends: they share buffers.
+ */
+export function* findViewSteps<T extends { readonly reference: ViewReference | null }>(
+  views: readonly T[],
+  frame: ViewSignature | null,
+): Steps<FoundView<T> | null> {
+  const started: StartedCheck<T>[] = [];
+  for (const view of views) {
+    started.push(startCheck(view, frame));
+    yield;
+  }
+  const possible = started.filter(({ score }) => score >= MIN_SAME_SCORE);
+  for (const one of possible.toSorted((a, b) => b.score - a.score)) {
+    const check = yield* endCheck(one);
+    if (check.state === 'same') return { view: one.view, check };
+  }
+  for (const one of started) {
+    const check = yield* endCheck(one);
+    if (check.state === 'unknown') return { view: one.view, check };
+  }
+  const [first] = started;
+  return first === undefined ? null : { view: null, check: yield* endCheck(first) };
+}
+
+/** As `findViewSteps`, without pauses. */
+export const findView = <T extends { readonly reference: ViewReference | null }>(
+  views: readonly T[],
+  frame: ViewSignature | null,
+): FoundView<T> | null => runNow(findViewSteps(views, frame));
+
+/** Compares a frame with one calibrated view. */
+export function checkView(reference: ViewReference | null, view: ViewSignature | null): ViewCheck {
+  return runNow(endCheck(startCheck({ reference }, view)));
+}
+
+/** A check after the comparison without another zoom. */
+interface StartedCheck<T> {
+  readonly view: T;
+  /** That of the check, whatever its state will be. */
+  readonly score: number;
+  /** The result; null if other zooms must be tried. */
+  check: ViewCheck | null;
+  readonly pending: {
+    readonly reference: ViewReference;
+    readonly frame: ViewSignature;
+    readonly match: ViewMatch;
+    readonly strength: number;
+  } | null;
+}
+
+function startCheck<T extends { readonly reference: ViewReference | null }>(
+  view: T,
+  frame: ViewSignature | null,
+): StartedCheck<T> {
+  const { reference } = view;
+  if (reference === null || frame === null)
+    return { view, score: 0, check: { ...UNKNOWN_PLACE, state: 'unknown', score: 0 }, pending: null };
   const { fourier, scratch, spectrum, weights } = reference;
-  const frame = frameField(view, 1, weights, scratch);
-  const match = matchSpectra(fourier, spectrum, whiten(fourier, frame.field), scratch.surface);
+  const { field, strength } = frameField(frame, 1, weights, scratch);
+  const match = matchSpectra(fourier, spectrum, whiten(fourier, field), scratch.surface);
   const score = Math.max(0, match.near);
-  if (
+  const isSame =
     match.near >= MIN_SAME_SCORE &&
     match.near >= match.far * CLEAR_RATIO &&
-    match.near >= expectedScore(reference)
-  )
-    return checkAt('same', score, match.nearX, match.nearY, 1);
+    match.near >= expectedScore(reference);
+  const check = isSame ? checkAt('same', score, match.nearX, match.nearY, 1) : null;
+  return { view, score, check, pending: { reference, frame, match, strength } };
+}
 
-  const elsewhere = yield* searchElsewhere(reference, view, match);
+function* endCheck<T>(started: StartedCheck<T>): Steps<ViewCheck> {
+  if (started.check === null && started.pending !== null)
+    started.check = yield* checkElsewhere(started.score, started.pending);
+  return started.check ?? { ...UNKNOWN_PLACE, state: 'unknown', score: started.score };
+}
+
+function* checkElsewhere(
+  score: number,
+  { reference, frame, match, strength }: NonNullable<StartedCheck<unknown>['pending']>,
+): Steps<ViewCheck> {
+  const elsewhere = yield* searchElsewhere(reference, frame, match);
   const ratio = elsewhere.isNeighbour ? NEIGHBOUR_RATIO : CLEAR_RATIO;
   if (elsewhere.score >= MIN_ELSEWHERE_SCORE && elsewhere.score >= ratio * match.inner)
     return checkAt('changed', score, elsewhere.x, elsewhere.y, elsewhere.zoom);
-  const hasClearEdges = frame.strength >= CLEAR_STRENGTH_SHARE * reference.strength;
+  const hasClearEdges = strength >= CLEAR_STRENGTH_SHARE * reference.strength;
   if (reference.ownScore !== null && match.near < LOST_SHARE * reference.ownScore && hasClearEdges)
     return { ...UNKNOWN_PLACE, state: 'changed', score };
   if (match.near >= MIN_SAME_SCORE && match.near >= elsewhere.score)

@@ -1,4 +1,3 @@
-import { mean } from '../../base/statistics.ts';
 import type { ViewSignature } from '../../vision/protocol.ts';
 import type { ComplexGrid } from './fourier.ts';
 
@@ -15,6 +14,13 @@ const FADE_SHARE = 0.06;
 
 const CELLS = GRID_WIDTH * GRID_HEIGHT;
 
+const fadeOf = (cells: number): Float64Array =>
+  Float64Array.from({ length: cells }, (_, cell) =>
+    Math.min(1, Math.min(cell + 0.5, cells - cell - 0.5) / (FADE_SHARE * cells)),
+  );
+const FADE_X = fadeOf(GRID_WIDTH);
+const FADE_Y = fadeOf(GRID_HEIGHT);
+
 export const emptyGrid = (): ComplexGrid => ({ re: new Float64Array(CELLS), im: new Float64Array(CELLS) });
 
 /** Luma of the view on the comparison grid, magnified by `zoom` around the centre. Outside, its border pixels repeat. */
@@ -26,16 +32,20 @@ export function sampleGrid(
   const { luma, width, height } = view;
   const columns = interpolate(GRID_WIDTH, width, zoom);
   const rows = interpolate(GRID_HEIGHT, height, zoom);
-  for (const [y, row] of rows.entries()) {
-    const upper = row.from * width;
-    const lower = row.to * width;
-    for (const [x, column] of columns.entries()) {
-      const a = luma[upper + column.from] ?? 0;
-      const b = luma[upper + column.to] ?? 0;
-      const c = luma[lower + column.from] ?? 0;
-      const d = luma[lower + column.to] ?? 0;
-      const top = a + (b - a) * column.share;
-      grid[y * GRID_WIDTH + x] = top + (c + (d - c) * column.share - top) * row.share;
+  for (let y = 0; y < GRID_HEIGHT; y += 1) {
+    const upper = (rows.from[y] ?? 0) * width;
+    const lower = (rows.to[y] ?? 0) * width;
+    const rowShare = rows.share[y] ?? 0;
+    for (let x = 0; x < GRID_WIDTH; x += 1) {
+      const from = columns.from[x] ?? 0;
+      const to = columns.to[x] ?? 0;
+      const share = columns.share[x] ?? 0;
+      const a = luma[upper + from] ?? 0;
+      const b = luma[upper + to] ?? 0;
+      const c = luma[lower + from] ?? 0;
+      const d = luma[lower + to] ?? 0;
+      const top = a + (b - a) * share;
+      grid[y * GRID_WIDTH + x] = top + (c + (d - c) * share - top) * rowShare;
     }
   }
   return grid;
@@ -57,7 +67,7 @@ export function edgeField(
   for (let y = 0; y < GRID_HEIGHT; y += 1) {
     const above = Math.max(0, y - 1) * GRID_WIDTH;
     const below = Math.min(GRID_HEIGHT - 1, y + 1) * GRID_WIDTH;
-    const fadeY = fade(y, GRID_HEIGHT);
+    const fadeY = FADE_Y[y] ?? 0;
     for (let x = 0; x < GRID_WIDTH; x += 1) {
       const at = y * GRID_WIDTH + x;
       const gx =
@@ -69,7 +79,7 @@ export function edgeField(
       if (squared === 0) continue;
       const length = Math.sqrt(squared);
       const strength =
-        ((length / (length + HALF_STRENGTH_CONTRAST)) * fadeY * fade(x, GRID_WIDTH) * (weight?.[at] ?? 1)) /
+        ((length / (length + HALF_STRENGTH_CONTRAST)) * fadeY * (FADE_X[x] ?? 0) * (weight?.[at] ?? 1)) /
         squared;
       re[at] = (gx * gx - gy * gy) * strength;
       im[at] = 2 * gx * gy * strength;
@@ -107,9 +117,15 @@ export function overlayWeights(grids: readonly Float64Array[]): Float64Array | n
   const range = new Float64Array(CELLS);
   const means = new Float64Array(CELLS);
   for (let at = 0; at < CELLS; at += 1) {
-    const values = grids.map((grid) => grid[at] ?? 0);
-    range[at] = Math.max(...values) - Math.min(...values);
-    means[at] = mean(values) ?? 0;
+    let [least, most, sum] = [Infinity, -Infinity, 0];
+    for (const grid of grids) {
+      const value = grid[at] ?? 0;
+      least = Math.min(least, value);
+      most = Math.max(most, value);
+      sum += value;
+    }
+    range[at] = most - least;
+    means[at] = sum / grids.length;
   }
   const constant = cellsWhere((at) => (range[at] ?? 0) <= MAX_MASK_RANGE);
   const masked = constant.length <= MAX_MASK01 * CELLS ? constant : [];
@@ -148,22 +164,23 @@ function weightsWithout(cells: readonly number[]): Float64Array {
   return weights;
 }
 
-/** Linear interpolation between two pixels of one axis. */
-interface Tap {
-  readonly from: number;
-  readonly to: number;
+/** Linear interpolation between two pixels of one axis, for each cell. */
+interface Taps {
+  readonly from: Int32Array;
+  readonly to: Int32Array;
   /** Weight of `to`, 0..1; the weight of `from` is the rest. */
-  readonly share: number;
+  readonly share: Float64Array;
 }
 
-function interpolate(cells: number, pixels: number, zoom: number): Tap[] {
-  return Array.from({ length: cells }, (_, cell) => {
+function interpolate(cells: number, pixels: number, zoom: number): Taps {
+  const taps = { from: new Int32Array(cells), to: new Int32Array(cells), share: new Float64Array(cells) };
+  for (let cell = 0; cell < cells; cell += 1) {
     const centred = (cell + 0.5) / cells - 0.5;
     const pixel = Math.min(Math.max((centred / zoom + 0.5) * pixels - 0.5, 0), pixels - 1);
     const from = Math.floor(pixel);
-    return { from, to: Math.min(from + 1, pixels - 1), share: pixel - from };
-  });
+    taps.from[cell] = from;
+    taps.to[cell] = Math.min(from + 1, pixels - 1);
+    taps.share[cell] = pixel - from;
+  }
+  return taps;
 }
-
-const fade = (cell: number, cells: number): number =>
-  Math.min(1, Math.min(cell + 0.5, cells - cell - 0.5) / (FADE_SHARE * cells));

@@ -10,16 +10,12 @@ export class Fourier {
   readonly height: number;
   readonly #rows: LinePlan;
   readonly #columns: LinePlan;
-  readonly #columnRe: Float64Array;
-  readonly #columnIm: Float64Array;
 
   constructor(width: number, height: number) {
     this.width = width;
     this.height = height;
     this.#rows = planLine(width);
     this.#columns = planLine(height);
-    this.#columnRe = new Float64Array(height);
-    this.#columnIm = new Float64Array(height);
   }
 
   /**
@@ -27,26 +23,13 @@ export class Fourier {
    * width * height.
    */
   transform({ re, im }: ComplexGrid): void {
-    const { width, height } = this;
-    for (let y = 0; y < height; y += 1) {
-      const from = y * width;
-      transformLine(re.subarray(from, from + width), im.subarray(from, from + width), this.#rows);
-    }
-    for (let x = 0; x < width; x += 1) {
-      for (let y = 0; y < height; y += 1) {
-        this.#columnRe[y] = re[y * width + x] ?? 0;
-        this.#columnIm[y] = im[y * width + x] ?? 0;
-      }
-      transformLine(this.#columnRe, this.#columnIm, this.#columns);
-      for (let y = 0; y < height; y += 1) {
-        re[y * width + x] = this.#columnRe[y] ?? 0;
-        im[y * width + x] = this.#columnIm[y] ?? 0;
-      }
-    }
+    for (let y = 0; y < this.height; y += 1) transformRow(re, im, y * this.width, this.#rows);
+    transformColumns(re, im, this.width, this.#columns);
   }
 }
 
 interface LinePlan {
+  readonly length: number;
   /** Bit-reversed index of each sample, for the order before the butterflies. */
   readonly reversed: Uint32Array;
   readonly cos: Float64Array;
@@ -59,36 +42,65 @@ function planLine(length: number): LinePlan {
     reversed[i] = ((reversed[i >> 1] ?? 0) >> 1) | (i & 1 ? length >> 1 : 0);
   const angle = (k: number): number => (-2 * Math.PI * k) / length;
   return {
+    length,
     reversed,
     cos: Float64Array.from({ length: length >> 1 }, (_, k) => Math.cos(angle(k))),
     sin: Float64Array.from({ length: length >> 1 }, (_, k) => Math.sin(angle(k))),
   };
 }
 
-function transformLine(re: Float64Array, im: Float64Array, { reversed, cos, sin }: LinePlan): void {
-  const n = re.length;
+/** Transforms the line of samples that begins at `from`. */
+function transformRow(re: Float64Array, im: Float64Array, from: number, plan: LinePlan): void {
+  const { length: n, reversed, cos, sin } = plan;
   for (let i = 0; i < n; i += 1) {
     const j = reversed[i] ?? 0;
     if (j <= i) continue;
-    swap(re, i, j);
-    swap(im, i, j);
+    swap(re, from + i, from + j);
+    swap(im, from + i, from + j);
+  }
+  for (let half = 1; half < n; half <<= 1) {
+    const stride = n / (2 * half);
+    for (let k = 0; k < half; k += 1) {
+      const c = cos[k * stride] ?? 0;
+      const s = sin[k * stride] ?? 0;
+      for (let a = from + k; a < from + n; a += 2 * half) butterfly(re, im, a, a + half, c, s);
+    }
+  }
+}
+
+/** Transforms all columns at once, row by row: neighbouring samples of a row lie side by side in memory. */
+function transformColumns(re: Float64Array, im: Float64Array, width: number, plan: LinePlan): void {
+  const { length: n, reversed, cos, sin } = plan;
+  for (let i = 0; i < n; i += 1) {
+    const j = reversed[i] ?? 0;
+    if (j <= i) continue;
+    for (let x = 0; x < width; x += 1) {
+      swap(re, i * width + x, j * width + x);
+      swap(im, i * width + x, j * width + x);
+    }
   }
   for (let half = 1; half < n; half <<= 1) {
     const stride = n / (2 * half);
     for (let block = 0; block < n; block += 2 * half)
       for (let k = 0; k < half; k += 1) {
-        const a = block + k;
-        const b = a + half;
         const c = cos[k * stride] ?? 0;
         const s = sin[k * stride] ?? 0;
-        const bRe = (re[b] ?? 0) * c - (im[b] ?? 0) * s;
-        const bIm = (re[b] ?? 0) * s + (im[b] ?? 0) * c;
-        re[b] = (re[a] ?? 0) - bRe;
-        im[b] = (im[a] ?? 0) - bIm;
-        re[a] = (re[a] ?? 0) + bRe;
-        im[a] = (im[a] ?? 0) + bIm;
+        const a = (block + k) * width;
+        const b = a + half * width;
+        for (let x = 0; x < width; x += 1) butterfly(re, im, a + x, b + x, c, s);
       }
   }
+}
+
+function butterfly(re: Float64Array, im: Float64Array, a: number, b: number, c: number, s: number): void {
+  const aRe = re[a] ?? 0;
+  const aIm = im[a] ?? 0;
+  const bRe = (re[b] ?? 0) * c - (im[b] ?? 0) * s;
+  const bIm = (re[b] ?? 0) * s + (im[b] ?? 0) * c;
+  re[b] = aRe - bRe;
+  im[b] = aIm - bIm;
+  re[a] = aRe + bRe;
+  im[a] = aIm + bIm;
 }
 
 function swap(values: Float64Array, i: number, j: number): void {

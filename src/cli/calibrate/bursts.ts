@@ -115,6 +115,7 @@ async function embedBurst(
           },
           embedding: averageEmbeddings(embeddings),
           view: views[views.length >> 1] ?? null,
+          capturedAtMs: null,
         };
   return {
     camera: first?.camera ?? '',

@@ -48,6 +48,7 @@ export async function runCalibrate(
       out: options.out ?? null,
       framesPerBurst,
       ignoreGate: options.gated,
+      sessionHours: settings.calibration.sessionHours,
     },
     {
       vision,
@@ -84,6 +85,7 @@ export interface CalibrateOptions {
   readonly framesPerBurst: number | null;
   /** Whether to use frames that the quality gate rejects: a person could read them. */
   readonly ignoreGate: boolean;
+  readonly sessionHours: number;
 }
 
 export interface CalibrateDependencies {
@@ -126,9 +128,11 @@ export async function calibrateFiles(
   for (const camera of selected) {
     const cameraReadings = readings.filter((reading) => reading.camera === camera);
     const bursts = cameraReadings.flatMap(({ burst }) => (burst === null ? [] : [burst]));
-    const calibration = new SiteCalibration({ camera, embeddingDigest: dependencies.embeddingDigest });
+    const { sessionHours } = options;
+    const { embeddingDigest } = dependencies;
+    const calibration = new SiteCalibration({ camera, embeddingDigest, sessionHours });
     const outcome = await calibration.fit(bursts, dependencies.signal);
-    reports.push(buildCameraReport(camera, cameraReadings, outcome, evaluateBursts(bursts)));
+    reports.push(buildCameraReport(camera, cameraReadings, outcome, evaluateBursts(bursts, sessionHours)));
     if (options.out === null) continue;
     const origin = { atMs: dependencies.nowMs(), model: dependencies.model };
     await writeAtomically(

@@ -120,7 +120,7 @@ export function formatCalibrateReport(report: CalibrateReport): string[] {
 function listNotes(camera: CameraReport): string[] {
   const notes: string[] = [];
   const { labels_wanted: wanted } = camera.calibration;
-  if (wanted > 0) notes.push(`${wanted} more labelled bursts needed before the ridge regression is tried`);
+  if (wanted > 0) notes.push(`${wanted} more labelled sessions needed before the ridge regression is tried`);
   if (camera.views > 1)
     notes.push(`the labelled bursts show ${camera.views} views; each has its own calibration`);
   if (camera.frames_gated > 0)

@@ -42,7 +42,7 @@ describe('commands for a running agent', () => {
     expect(code).toBe(0);
     expect(stdout).toMatch(/state +online/);
     expect(stdout).toMatch(
-      /camera north +up +every 60 s +1\.20 m \(0\.90 to 1\.50, site_median\), \d+ \w+ ago +3 labels, 5 more needed/,
+      /camera north +up +every 60 s +1\.20 m \(0\.90 to 1\.50, site_median\), \d+ \w+ ago +3 labels, 5 more sessions needed/,
     );
     expect((await cli('status', '--json')).json()).toMatchObject({
       status: 'online',
@@ -91,7 +91,7 @@ describe('commands for a running agent', () => {
   it('label finds the camera, accepts heights with comma and unit, and removes a label', async () => {
     const { cli, api } = await serveAgent();
     const { code, stdout } = await cli('label', OBSERVATION_ID, '1,4 m', '--observer', 'ana');
-    expect([code, stdout]).toEqual([0, 'north: 3 labels, 5 more needed\n']);
+    expect([code, stdout]).toEqual([0, 'north: 3 labels, 5 more sessions needed\n']);
     expect(api.labelled).toEqual([{ observation_id: OBSERVATION_ID, height_m: 1.4, observer: 'ana' }]);
     expect((await cli('label', OBSERVATION_ID, '--remove')).code).toBe(0);
     expect((await cli('label', OBSERVATION_ID, 'high')).code).toBe(2);
@@ -115,7 +115,7 @@ describe('commands for a running agent', () => {
   it('label --latest takes the newest measured observation of a camera', async () => {
     const { cli, api } = await serveAgent();
     const { code, stdout } = await cli('label', '--latest', 'north', '1.4');
-    expect([code, stdout]).toEqual([0, 'north: 3 labels, 5 more needed\n']);
+    expect([code, stdout]).toEqual([0, 'north: 3 labels, 5 more sessions needed\n']);
     expect(api.labelled).toEqual([{ observation_id: OBSERVATION_ID, height_m: 1.4 }]);
     expect(api.queries).toEqual([{ camera: 'north', status: 'measured', limit: 1 }]);
     expect((await cli('label', '--latest', 'north', OBSERVATION_ID, '1.4')).code).toBe(2);

@@ -4,7 +4,7 @@ import sharp from 'sharp';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { systemClock } from '../../../src/base/clock.ts';
 import type { Camera as CameraSettings } from '../../../src/config/schema.ts';
-import { UNCALIBRATED } from '../../../src/calibration/site-calibration.ts';
+import { SiteCalibration, UNCALIBRATED } from '../../../src/calibration/site-calibration.ts';
 import type { Bundle } from '../../../src/model/manifest.ts';
 import { openBundle } from '../../../src/model/bundle/bundle.ts';
 import type { Candidate } from '../../../src/model/types.ts';
@@ -53,6 +53,11 @@ describe('Reembedder and LabelledImages', () => {
       cameras: {
         list: () => [{ settings: NORTH, calibrationSummary: () => ({ ...UNCALIBRATED, loo_mae_m: 0.3 }) }],
         refit,
+      },
+      // These labels were given at one time: without hours between sessions, each is one.
+      calibrations: {
+        create: (camera, embeddingDigest) =>
+          new SiteCalibration({ camera, embeddingDigest, sessionHours: 0 }),
       },
       server: { bundle, lease: () => leaseOf(vision) },
     });

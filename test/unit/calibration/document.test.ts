@@ -8,7 +8,7 @@ const DIGEST = `sha256:${'a'.repeat(64)}`;
 const MADE = { atMs: 1_700_000_000_000, model: { name: 'm', version: '1.0.0', digest: DIGEST } };
 
 function calibrated(): SiteCalibration {
-  const calibration = new SiteCalibration({ camera: 'north', embeddingDigest: DIGEST });
+  const calibration = new SiteCalibration({ camera: 'north', embeddingDigest: DIGEST, sessionHours: 6 });
   calibration.fitNow(
     syntheticSite({ seed: 1, bursts: 12 }).map((one, i) => ({
       ...one,
@@ -35,7 +35,7 @@ describe('exportCalibration and importCalibration', () => {
     });
     expect(camera).toBe('north');
     expect(bursts).toEqual(original.bursts());
-    const copy = new SiteCalibration({ camera: 'north', embeddingDigest: DIGEST });
+    const copy = new SiteCalibration({ camera: 'north', embeddingDigest: DIGEST, sessionHours: 6 });
     copy.fitNow(bursts);
     const probe = Float32Array.from({ length: 64 }, (_, k) => Math.sin(k));
     expect(copy.estimate(probe, null)).toEqual(original.estimate(probe, null));
@@ -43,7 +43,7 @@ describe('exportCalibration and importCalibration', () => {
   });
 
   it('keep extreme finite values', () => {
-    const calibration = new SiteCalibration({ camera: 'north', embeddingDigest: DIGEST });
+    const calibration = new SiteCalibration({ camera: 'north', embeddingDigest: DIGEST, sessionHours: 6 });
     calibration.fitNow([burst('x', 0, [3.4e38, -1e-45, -0, 0.1])]);
     const [imported] = importCalibration(throughJson(exportCalibration(calibration, MADE)), {
       embeddingDigest: DIGEST,
@@ -66,7 +66,7 @@ describe('exportCalibration and importCalibration', () => {
   });
 
   it('reject a calibration without labels', () => {
-    const empty = new SiteCalibration({ camera: 'north', embeddingDigest: DIGEST });
+    const empty = new SiteCalibration({ camera: 'north', embeddingDigest: DIGEST, sessionHours: 6 });
     expect(() => exportCalibration(empty, MADE)).toThrow(
       expect.objectContaining({ code: 'calibration_invalid' }) as Error,
     );

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { SiteCalibration } from '../../../src/calibration/site-calibration.ts';
 import { burst, drawnView, randomFrom, syntheticSite } from '../../fixtures/labelled.ts';
 
-const site = () => new SiteCalibration({ camera: 'north', embeddingDigest: 'sha256:trunk' });
+const site = () => new SiteCalibration({ camera: 'north', embeddingDigest: 'sha256:trunk', sessionHours: 6 });
 const anyEmbedding = Float32Array.from({ length: 64 }, (_, k) => k / 64);
 
 describe('SiteCalibration', () => {
@@ -12,7 +12,7 @@ describe('SiteCalibration', () => {
       basis: null,
       reason: 'uncalibrated',
       medianM: null,
-      summary: { labels: 0, labels_wanted: 8, loo_mae_m: null, loo_median_mae_m: null, view: 'unknown' },
+      summary: { labels: 0, labels_wanted: 8, sessions: 0, labels_kept: 0, loo_mae_m: null, view: 'unknown' },
     });
   });
 
@@ -69,7 +69,7 @@ describe('SiteCalibration', () => {
     }
   });
 
-  it('needs several groups: 19 labels of one session count as one group', () => {
+  it('needs several sessions: 19 labels of one session count as one', () => {
     const calibration = site();
     const { summary } = calibration.fitNow(
       syntheticSite({ seed: 4, bursts: 20 }).map((one, i) => ({
@@ -77,7 +77,7 @@ describe('SiteCalibration', () => {
         label: { ...one.label, group: i < 19 ? 'monday' : 'tuesday' },
       })),
     );
-    expect(summary).toMatchObject({ labels: 20, labels_wanted: 2 });
+    expect(summary).toMatchObject({ labels: 20, sessions: 2, labels_wanted: 6 });
     expect(calibration.estimate(anyEmbedding, null).basis).toBe('site_median');
   });
 
@@ -165,13 +165,13 @@ describe('SiteCalibration', () => {
     expect(calibration.estimate(anyEmbedding, moved)).toMatchObject({
       heightM: null,
       reason: 'view_changed',
-      summary: { view: 'changed', labels: 0, labels_wanted: 8 },
+      summary: { view: 'changed', labels: 0, labels_wanted: 0, labels_kept: 10 },
     });
     const label = burst('moved', 1.2, anyEmbedding, { createdAtMs: 100, view: moved });
     expect(calibration.fitNow([...old, label]).views).toBe(2);
     expect(calibration.estimate(anyEmbedding, drawnView({ seed: 52, shiftX01: 0.1 }))).toMatchObject({
       heightM: 1.2,
-      summary: { view: 'same', labels: 1 },
+      summary: { view: 'same', labels: 1, labels_kept: 10 },
     });
     expect(calibration.estimate(anyEmbedding, drawnView({ seed: 53 })).summary).toMatchObject({ labels: 10 });
   });

@@ -39,6 +39,13 @@ describe('findDegradedCodes', () => {
     expect(findDegradedCodes(silent, CONTEXT)).toEqual([]);
   });
 
+  it('names each camera that was moved', () => {
+    expect(findDegradedCodes(NORMAL, { ...CONTEXT, movedCameras: ['north', 'south'] })).toEqual([
+      'view_changed:north',
+      'view_changed:south',
+    ]);
+  });
+
   it.each([
     ['disk_low', { disk: { ...NORMAL.disk, free_mb: 199, used_pct: 80.1 } }],
     ['disk_low', { disk: { ...NORMAL.disk, free_mb: 199, used_pct: null } }],

@@ -12,6 +12,7 @@ import { SiteCalibrations } from '../../../src/observation/site-calibrations.ts'
 import type { Slot } from '../../../src/schedule/types.ts';
 import type { FrameResult } from '../../../src/vision/protocol.ts';
 import { cameraSettings } from '../../fixtures/capture.ts';
+import { drawnView } from '../../fixtures/labelled.ts';
 import { leaseOf } from '../../fixtures/lease.ts';
 import { draft, NO_FEATURES, silentLog } from '../../fixtures/store.ts';
 import { useStore } from '../../fixtures/use-store.ts';
@@ -69,7 +70,7 @@ describe('CameraSet', () => {
     for (const stop of stops.splice(0)) stop.abort();
   });
 
-  function open(cameras: readonly CameraSettings[]) {
+  function open(cameras: readonly CameraSettings[], view = () => RESULT.view) {
     const stop = new AbortController();
     stops.push(stop);
     const states = new Map<string, unknown>();
@@ -80,10 +81,17 @@ describe('CameraSet', () => {
       bundle: BUNDLE,
       model: null,
       report: null,
-      lease: () => leaseOf({ analyze: () => Promise.resolve(RESULT) }, { embeddingDigest: 'sha256:trunk' }),
+      lease: () =>
+        leaseOf(
+          { analyze: () => Promise.resolve({ ...RESULT, view: view() }) },
+          { embeddingDigest: 'sha256:trunk' },
+        ),
     };
     const { store } = state;
-    const calibrations = new SiteCalibrations({ log: silentLog, store, server, signal: stop.signal });
+    const calibrations = new SiteCalibrations(
+      { sessionHours: 6 },
+      { log: silentLog, memory: store.keyValue, store, server, signal: stop.signal },
+    );
     const set = new CameraSet(
       { settings: { cameras }, identity: { site: 's', device: 'd', bootId: 'b' } },
       {
@@ -218,6 +226,41 @@ describe('CameraSet', () => {
     const { id } = await capture('north');
     expect(states.get('camera/north/state')).toMatchObject({ state: 'down', reason: 'agent_stopped' });
     expect(states.get('camera/north/latest')).toMatchObject({ id });
+  });
+
+  it('raises an event when a camera was moved and when it is back, and says that its labels are kept', async () => {
+    for (let seed = 0; seed < 12; seed += 1) {
+      const view = drawnView({ seed, light: 0.7 + 0.05 * seed });
+      const features = { embedding: Float32Array.of(1, seed), embeddingDigest: 'sha256:trunk', view };
+      const { id } = state.store.append(draft({ camera: 'north' }), features);
+      state.store.labels.add({ observationId: id, heightM: 1, observer: null, note: null });
+    }
+    let shiftX01 = 0.1;
+    let seed = 100;
+    const { set, capture } = open([settingsOf('north')], () => drawnView({ seed: (seed += 1), shiftX01 }));
+    await set.open();
+    await set.refit('north');
+    const events = () =>
+      state.store.events
+        .recent(10)
+        .filter(({ type }) => type === 'camera_view')
+        .map(({ code }) => code);
+    const isMoved = () => set.runners.get('north')?.healthLine().isMoved;
+    const first = await capture('north');
+    expect(first).toMatchObject({
+      reasons: ['view_changed'],
+      calibration: { labels: 0, labels_wanted: 0, labels_kept: 12, view: 'changed' },
+    });
+    // One burst may be an error of the check.
+    expect([events(), isMoved()]).toEqual([[], false]);
+    await capture('north');
+    await capture('north');
+    expect([events(), isMoved()]).toEqual([['view_changed'], true]);
+    shiftX01 = 0;
+    await capture('north');
+    const last = await capture('north');
+    expect(last.calibration).toMatchObject({ labels: 12, sessions: 1, labels_kept: 0, view: 'same' });
+    expect([events().sort(), isMoved()]).toEqual([['view_changed', 'view_known'], false]);
   });
 
   it('labels the observations of a simulated camera with its true height', async () => {

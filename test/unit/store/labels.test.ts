@@ -12,7 +12,7 @@ describe('SqliteLabels', () => {
     state.store.labels.add({ observationId, heightM, observer: null, note: null });
 
   it('keeps one label for each observation: a second replaces the first', () => {
-    const { id } = state.store.append(draft(), burstFeatures([0.5, -1]));
+    const { id, captured_at } = state.store.append(draft(), burstFeatures([0.5, -1]));
     expect(label(id, 1)).toMatchObject({ camera: 'north', group: id, createdAtMs: state.clock.nowMs() });
     label(id, 2);
     expect(state.store.labels.list('north').map(({ heightM }) => heightM)).toEqual([2]);
@@ -21,6 +21,7 @@ describe('SqliteLabels', () => {
         label: expect.objectContaining({ observationId: id, heightM: 2 }),
         embedding: Float32Array.from([0.5, -1]),
         view: { luma: Uint8Array.from([1, 2, 3, 4]), width: 2, height: 2 },
+        capturedAtMs: Date.parse(captured_at),
       },
     ]);
     expect(state.store.labels.bursts('north', 'another trunk')).toEqual([]);
@@ -68,6 +69,7 @@ describe('SqliteLabels', () => {
       },
       embedding: Float32Array.from([heightM, 2]),
       view: null,
+      capturedAtMs: null,
     });
     const bursts = [burst('clip-1', 1), burst('clip-2', 2)];
     state.store.labels.import('north', 'trunk', bursts);
@@ -92,5 +94,20 @@ describe('SqliteLabels', () => {
         code('calibration_invalid'),
       );
     expect(state.store.labels.list('north')).toHaveLength(2);
+  });
+
+  it('reads the newest 400 bursts, oldest first, with the times of their images', () => {
+    const bursts = Array.from({ length: 402 }, (_, i): LabelledBurst => {
+      const id = `old-${String(i).padStart(3, '0')}`;
+      const source = { camera: 'north', observer: null, note: null };
+      return {
+        label: { ...source, observationId: id, heightM: 1, createdAtMs: 1000 + i, group: id },
+        embedding: Float32Array.of(i, 1),
+        view: null,
+        capturedAtMs: i,
+      };
+    });
+    state.store.labels.import('north', 'trunk', bursts);
+    expect(state.store.labels.bursts('north', 'trunk')).toEqual(bursts.slice(2));
   });
 });
