@@ -25,6 +25,7 @@ const DIRECTORIES = {
   schedule: [],
   camera: [],
   calibration: [],
+  'sea-state': [],
   vision: [],
   model: [],
   store: [],
@@ -80,6 +81,7 @@ const SUBDIRECTORIES = {
   'cli/fleet': [],
   'cli/model': [],
   'cli/repo': [],
+  'cli/sea-state': [],
 };
 
 /** `camera` matches every file under it, `camera/camera` also the one file. */

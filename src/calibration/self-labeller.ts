@@ -1,4 +1,5 @@
 import type { SeaTruth } from '../camera/camera.ts';
+import { seededRandom } from '../base/random.ts';
 import { mean } from '../base/statistics.ts';
 import type { HeightEstimate } from './types.ts';
 
@@ -91,15 +92,4 @@ class ErrorTally {
       medianMaeM: n === 0 ? null : this.#medianSumM / n,
     };
   }
-}
-
-/** The generator mulberry32: 32 bits of state, uniform in 0..1. */
-function seededRandom(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
 }

@@ -99,6 +99,12 @@ function createProgram(select: SelectCommand): Command {
     .addOption(modelOption())
     .addOption(configOption())
     .action(select(async () => (await import('./analyze.ts')).runAnalyze));
+  add('sea-state <input>', 'measure the wave period in a video, a directory of frames, or a time stack')
+    .option('--fps <n>', 'frames per second of the camera (default: as the file states)')
+    .option('--timestack', 'the input is an image with time along x and a line over the water along y')
+    .option('--window <s>', 'divide longer input into windows of this length (default: 512; time stack 2048)')
+    .addOption(jsonOption())
+    .action(select(async () => (await import('./sea-state/command.ts')).runSeaState));
   add('calibrate <dir>', 'compute a site calibration from labelled images')
     .requiredOption('--labels <file>', 'CSV: file, camera, burst, group, height_m')
     .option('--camera <id>', 'only this camera of the file')

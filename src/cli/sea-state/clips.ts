@@ -1,0 +1,62 @@
+import type { PixelSeries } from '../../sea-state/types.ts';
+
+export interface InputOptions {
+  /** Frames per second at which the camera recorded; null: as the file states. */
+  readonly fps: number | null;
+  readonly isTimestack: boolean;
+  /** Length of the windows into which long input is divided, seconds; null: 512 of frames, 2048 of a time stack. */
+  readonly windowS: number | null;
+  readonly signal: AbortSignal;
+  readonly progress: (done: number, total: number) => void;
+}
+
+/** A part of the input. */
+export interface Clip {
+  /** Seconds after the start of the input. */
+  readonly fromS: number;
+  readonly series: PixelSeries;
+}
+
+/** Four segments at two samples per second: enough for an interval, short enough for a steady sea. */
+export const DEFAULT_WINDOW_S = 512;
+
+/** Collects samples of a grid and divides them into clips. */
+export class ClipCollector {
+  readonly #shape: Pick<PixelSeries, 'columns' | 'rows' | 'rateHz'>;
+  readonly #window: number;
+  readonly #gapsOf: (fromS: number, toS: number) => Pick<PixelSeries, 'missing' | 'longestGapS'>;
+  #parts: Buffer[] = [];
+  #start = 0;
+
+  /** `gapsOf` counts what the input lacks between two times. */
+  constructor(
+    shape: Pick<PixelSeries, 'columns' | 'rows' | 'rateHz'>,
+    windowS: number,
+    gapsOf: (fromS: number, toS: number) => Pick<PixelSeries, 'missing' | 'longestGapS'>,
+  ) {
+    this.#shape = shape;
+    this.#window = Math.round(windowS * shape.rateHz);
+    this.#gapsOf = gapsOf;
+  }
+
+  /** Adds a sample. Returns a clip when its window is full; a window waits for the half of the next one. */
+  add(sample: Buffer): Clip | null {
+    this.#parts.push(Buffer.from(sample));
+    return this.#parts.length >= this.#window * 1.5 ? this.#take(this.#window) : null;
+  }
+
+  /** The last clip: up to one and a half windows, so that no short rest is left. Null when there is no sample. */
+  end(): Clip | null {
+    return this.#parts.length > 0 ? this.#take(this.#parts.length) : null;
+  }
+
+  #take(samples: number): Clip {
+    const fromS = this.#start / this.#shape.rateHz;
+    const values = Buffer.concat(this.#parts.splice(0, samples));
+    this.#start += samples;
+    const gaps = this.#gapsOf(fromS, fromS + samples / this.#shape.rateHz);
+    return { fromS, series: { ...this.#shape, samples, values, ...gaps } };
+  }
+}
+
+export const NO_GAPS = { missing: 0, longestGapS: 0 } as const;

@@ -1,0 +1,75 @@
+import { AgentError } from '../../base/errors.ts';
+import { estimateSeaState, MIN_DURATION_S } from '../../sea-state/estimate.ts';
+import type { SeaStateEstimate } from '../../sea-state/types.ts';
+import { createProgressBar } from '../progress.ts';
+import { EXIT, toJson, type Terminal } from '../terminal.ts';
+import { formatClip } from './format.ts';
+import { readInput } from './read-input.ts';
+
+export interface SeaStateOptions {
+  readonly fps?: string;
+  readonly timestack?: boolean;
+  readonly window?: string;
+  readonly json?: boolean;
+}
+
+/** `sea-state INPUT`: measures the wave period in each window of the input. A refusal is a result, not a failure. */
+export async function runSeaState(
+  path: string,
+  options: SeaStateOptions,
+  terminal: Terminal,
+): Promise<number> {
+  const fps = options.fps === undefined ? null : positive('--fps', options.fps);
+  const windowS = options.window === undefined ? null : positive('--window', options.window);
+  if (windowS !== null && windowS < MIN_DURATION_S)
+    throw new AgentError('usage', `--window must be at least ${String(MIN_DURATION_S)} seconds`);
+  const bar = await createProgressBar('reading', terminal);
+  using _bar = { [Symbol.dispose]: () => bar.stop() };
+  const isTimestack = options.timestack === true;
+  const input = {
+    fps,
+    isTimestack,
+    windowS,
+    signal: terminal.signal,
+    progress: (done: number, total: number) => bar.update(done, total),
+  };
+  const results: unknown[] = [];
+  for await (const { fromS, series } of readInput(path, input)) {
+    // Nobody says on which side of a time stack the shore is.
+    const estimate = estimateSeaState(series, { isShoreKnown: !isTimestack });
+    const frames = { wanted: series.samples, used: series.samples - series.missing };
+    if (options.json === true) results.push({ start_s: fromS, frames, ...toRecord(estimate) });
+    else terminal.out(formatClip(fromS, estimate));
+  }
+  if (options.json === true) terminal.out(toJson({ input: path, clips: results }));
+  return EXIT.ok;
+}
+
+function toRecord({ durationS, reasons, period, travelDeg }: SeaStateEstimate): object {
+  return {
+    duration_s: durationS,
+    status: period ? 'measured' : 'rejected',
+    reasons,
+    period: period && {
+      peak_s: rounded(period.peakS),
+      low_s: rounded(period.lowS),
+      high_s: rounded(period.highS),
+      coverage: period.coverage,
+      energy_s: rounded(period.energyS),
+      second_s: period.secondS === null ? null : rounded(period.secondS),
+      mixed_sea: period.secondS !== null,
+      coherence: rounded(period.coherence),
+      snr: rounded(period.snr),
+    },
+    travel_deg: travelDeg === null ? null : Math.round(travelDeg),
+  };
+}
+
+const rounded = (value: number): number => Math.round(value * 100) / 100;
+
+function positive(option: string, text: string): number {
+  const value = Number(text);
+  if (!(value > 0 && value <= 100_000))
+    throw new AgentError('usage', `${option} must be a number above 0, not ${text}`);
+  return value;
+}

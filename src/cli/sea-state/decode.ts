@@ -1,0 +1,61 @@
+import { addAbortListener } from 'node:events';
+import { createMissingProgramError, ChildProgram } from '../../camera/child-program.ts';
+import { closeAtEnd } from '../../base/closing.ts';
+import { systemClock } from '../../base/clock.ts';
+import { AgentError } from '../../base/errors.ts';
+
+/** Samples per second: more than the shortest wave needs. */
+export const SAMPLE_HZ = 2;
+/** The grid that a picture of any shape is reduced to. */
+export const GRID = { columns: 96, rows: 54 } as const;
+export const FFMPEG = { ffmpeg: 'ffmpeg', ffprobe: 'ffprobe' } as const;
+
+/** ffmpeg filters: the grid of grey cells; each cell is the mean of its pixels. */
+export const GRID_FILTERS = `scale=${GRID.columns}:${GRID.rows}:flags=area,format=gray`;
+
+interface DecodeOptions {
+  /** Arguments that select the input. */
+  readonly input: readonly string[];
+  readonly filters: string;
+  /** Bytes of one picture. */
+  readonly sizeBytes: number;
+  /** Writes the input of the program; null when it reads a file. */
+  readonly feed: ((stdin: NodeJS.WritableStream) => Promise<void>) | null;
+  readonly path: string;
+}
+
+/** Runs ffmpeg and yields each picture as raw grey bytes. Throws `camera_program_missing` and `camera_codec`. */
+export async function* decodeGrey(
+  { input, filters, sizeBytes, feed, path }: DecodeOptions,
+  signal: AbortSignal,
+): AsyncGenerator<Buffer, void, undefined> {
+  const args = ['-v', 'error', '-nostdin', ...input, '-vf', filters, '-f', 'rawvideo', 'pipe:1'];
+  const program = new ChildProgram(
+    { program: FFMPEG.ffmpeg, args, ...(feed ? { stdin: null } : {}) },
+    { clock: systemClock },
+  );
+  using _abort = addAbortListener(signal, () => void program.stop());
+  await using _stopped = closeAtEnd(() => program.stop());
+  const fed = feed?.(program.stdin);
+  let rest = Buffer.alloc(0);
+  let count = 0;
+  for await (const chunk of program.stdout as AsyncIterable<Buffer>) {
+    const bytes = rest.length > 0 ? Buffer.concat([rest, chunk]) : chunk;
+    let at = 0;
+    for (; at + sizeBytes <= bytes.length; at += sizeBytes) {
+      count += 1;
+      yield bytes.subarray(at, at + sizeBytes);
+    }
+    rest = Buffer.from(bytes.subarray(at));
+  }
+  signal.throwIfAborted();
+  await fed;
+  const exit = await program.exited;
+  if (exit.kind === 'not_started') throw createMissingProgramError(FFMPEG.ffmpeg, exit.error);
+  if (count > 0) return;
+  const reason = program.stderrTail().trim().split('\n').at(-1)?.slice(-300) ?? '';
+  throw new AgentError(
+    'camera_codec',
+    `ffmpeg finds no picture in ${path}${reason === '' ? '' : `: ${reason}`}`,
+  );
+}

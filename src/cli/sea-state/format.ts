@@ -1,0 +1,35 @@
+import { MIN_DURATION_S } from '../../sea-state/estimate.ts';
+import type { SeaStateEstimate, SeaStateReason } from '../../sea-state/types.ts';
+import { bold, line, warn, type Line } from '../line.ts';
+
+const REASONS: Readonly<Record<SeaStateReason, string>> = {
+  too_short: `the clip is shorter than ${String(MIN_DURATION_S)} s`,
+  too_few_frames: 'there are too few frames per second for the shortest waves',
+  gaps: 'too many frames are missing',
+  dark: 'the picture is dark',
+  frozen: 'the picture does not change',
+  repeated: 'the same part of the film is played again and again',
+  no_water: 'nothing in the picture moves as waves do',
+  no_peak: 'no period stands out from the others',
+  incoherent: 'neighbouring parts of the picture do not show the same waves',
+  seaward: 'the movement is not towards the shore; are the frames in the right order?',
+};
+
+/** One line for a person. */
+export function formatClip(fromS: number, { durationS, reasons, period }: SeaStateEstimate): Line {
+  const span = `${clockTime(fromS)} to ${clockTime(fromS + durationS)}`;
+  if (!period)
+    return line`${span}  ${warn('no period')}: ${reasons.map((reason) => REASONS[reason]).join('; ')}`;
+  const { peakS, lowS, highS, coverage, energyS, secondS } = period;
+  const interval = `${seconds(lowS)} to ${seconds(highS)} s at ${String(coverage * 100)} %`;
+  const second = secondS === null ? '' : `; mixed sea, second train ${seconds(secondS)} s`;
+  return line`${span}  period ${bold(`${seconds(peakS)} s`)} (${interval}), energy period ${seconds(energyS)} s${second}`;
+}
+
+const seconds = (value: number): string => value.toFixed(1);
+
+function clockTime(seconds: number): string {
+  const whole = Math.round(seconds);
+  const parts = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60];
+  return parts.map((part) => String(part).padStart(2, '0')).join(':');
+}

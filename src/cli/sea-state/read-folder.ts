@@ -1,0 +1,60 @@
+import { readFile } from 'node:fs/promises';
+import { extname } from 'node:path';
+import { AgentError } from '../../base/errors.ts';
+import { listImageFiles } from '../analyze-files.ts';
+import { ClipCollector, DEFAULT_WINDOW_S, NO_GAPS, type Clip, type InputOptions } from './clips.ts';
+import { decodeGrey, GRID, GRID_FILTERS, SAMPLE_HZ } from './decode.ts';
+
+/** Demultiplexers of ffmpeg for images one behind the other, by the end of the file name. */
+const PIPES: Readonly<Record<string, string>> = {
+  '.jpg': 'jpeg_pipe',
+  '.jpeg': 'jpeg_pipe',
+  '.png': 'png_pipe',
+  '.webp': 'webp_pipe',
+};
+
+/** Reads the images of a directory in the order of their names; `--fps` says how many the camera took in a second. */
+export async function* readFolder(
+  path: string,
+  options: InputOptions,
+): AsyncGenerator<Clip, void, undefined> {
+  const { fps, signal, windowS, progress } = options;
+  if (fps === null)
+    throw new AgentError('usage', 'add --fps with the number of frames per second: images do not state it');
+  const files = await listImageFiles([path]);
+  const kinds = new Set(files.map((file) => PIPES[extname(file).toLowerCase()]));
+  const [kind] = kinds;
+  if (kinds.size > 1 || kind === undefined)
+    throw new AgentError('usage', `${path} has images of several formats: keep one`);
+  const rateHz = Math.min(fps, SAMPLE_HZ);
+  const clips = new ClipCollector({ ...GRID, rateHz }, windowS ?? DEFAULT_WINDOW_S, () => NO_GAPS);
+  const feed = async (stdin: NodeJS.WritableStream): Promise<void> => {
+    for (const file of files) {
+      const bytes = await readFile(file);
+      if (!stdin.writable) return;
+      if (!stdin.write(bytes))
+        await new Promise((resolve) => stdin.once('drain', resolve).once('close', resolve));
+    }
+    stdin.end();
+  };
+  const input = ['-f', kind, '-framerate', String(fps), '-i', 'pipe:0'];
+  const filters = `fps=${rateHz}:round=near,${GRID_FILTERS}`;
+  const total = Math.ceil((files.length / fps) * rateHz);
+  let samples = 0;
+  for await (const picture of decodeGrey(
+    { input, filters, sizeBytes: GRID.columns * GRID.rows, feed, path },
+    signal,
+  )) {
+    samples += 1;
+    progress(Math.min(samples, total), total);
+    const clip = clips.add(picture);
+    if (clip) yield clip;
+  }
+  // Without the pictures that cannot be decoded, all later ones would stand at the wrong time.
+  if (samples < total - 1)
+    throw new AgentError('image_corrupt', `some images of ${path} cannot be decoded`, {
+      context: { images: files.length, samples, wanted: total },
+    });
+  const last = clips.end();
+  if (last) yield last;
+}

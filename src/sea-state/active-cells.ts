@@ -1,0 +1,37 @@
+import { cellPowers, segmentLength, segmentSpectra } from './spectra.ts';
+import type { PixelSeries } from './types.ts';
+import { waveBand } from './wave-band.ts';
+
+/** Share of the cells that are used: those with the most energy in the wave band. Most of them show breaking waves. */
+const ACTIVE_SHARE = 0.1;
+const MIN_CELLS = 12;
+/** Standard deviation in the wave band, grey levels: less is noise of the camera. */
+const MIN_DEVIATION = 1.5;
+/** Cells whose spectra are computed at the same time: bounds the memory. */
+const BATCH_CELLS = 512;
+
+/** Indices of the cells that move most in the wave band, most energy first. Empty when hardly any does. */
+export function findActiveCells(series: PixelSeries): readonly number[] {
+  const count = series.columns * series.rows;
+  const energies = new Float64Array(count);
+  for (let from = 0; from < count; from += BATCH_CELLS) {
+    const batch = Array.from({ length: Math.min(BATCH_CELLS, count - from) }, (_, i) => from + i);
+    const spectra = segmentSpectra(series, batch);
+    const { first, last } = waveBand(spectra.frequenciesHz);
+    // A Hann window keeps 3/8 of the energy; each frequency stands for its negative one too.
+    const length = segmentLength(series);
+    const scale = 2 / (0.375 * length * length * spectra.segments);
+    const { power } = cellPowers(spectra);
+    for (const [index, cell] of batch.entries())
+      for (let segment = 0; segment < spectra.segments; segment += 1) {
+        const at = (index * spectra.segments + segment) * spectra.frequenciesHz.length;
+        for (let bin = first; bin <= last; bin += 1)
+          energies[cell] = (energies[cell] ?? 0) + (power[at + bin] ?? 0) * scale;
+      }
+  }
+  const ranked = Array.from(energies.keys()).toSorted((a, b) => (energies[b] ?? 0) - (energies[a] ?? 0));
+  const active = ranked
+    .slice(0, Math.max(MIN_CELLS, Math.round(count * ACTIVE_SHARE)))
+    .filter((cell) => Math.sqrt(energies[cell] ?? 0) >= MIN_DEVIATION);
+  return active.length >= MIN_CELLS ? active : [];
+}

@@ -1,0 +1,116 @@
+import { findActiveCells } from './active-cells.ts';
+import { bootstrapPeriods, INTERVAL_COVERAGE, intervalOf } from './period-interval.ts';
+import { isRepeated } from './repetition.ts';
+import { cellPowers, medianDensity, segmentSpectra } from './spectra.ts';
+import { findTravel, type Travel } from './travel.ts';
+import type { PeriodEstimate, PixelSeries, SeaStateEstimate, SeaStateReason, Spectrum } from './types.ts';
+import { waveBand } from './wave-band.ts';
+import { findWaveTrains, rankTrains, toSpectrum } from './wave-trains.ts';
+
+/** Seven waves of the longest period, and two segments. */
+export const MIN_DURATION_S = 180;
+/** Two and a half samples for the shortest wave, as frames arrive late now and then. */
+export const MIN_RATE_HZ = 0.8;
+const MAX_MISSING_SHARE = 0.2;
+const MAX_GAP_S = 10;
+/** Mean grey value of a picture by night. */
+const MIN_LUMA = 10;
+/** Peaks of a spectrum of noise reach this height above the background. */
+const MIN_SNR = 1.4;
+/** Neighbouring cells without common waves reach this value by chance. */
+const MIN_COHERENCE = 0.4;
+/** Waves that run back from a steep shore have less energy than this share. */
+const MIN_SHOREWARD = 0.6;
+/** An interval that is wider than this ratio says nothing. */
+const MAX_INTERVAL_RATIO = 2;
+
+export interface EstimateOptions {
+  /** True when the columns are known to run from the sea to the shore. Waves must then travel down the columns. */
+  readonly isShoreKnown: boolean;
+}
+
+/**
+ * Measures the period of the waves in a clip, or says why it cannot be known. The same input gives the same result.
+ * Takes about a second of processor time for a clip of 512 s and 5,000 cells.
+ */
+export function estimateSeaState(series: PixelSeries, options: EstimateOptions): SeaStateEstimate {
+  const durationS = series.samples / series.rateHz;
+  const refused = (
+    reasons: readonly SeaStateReason[],
+    found: Partial<SeaStateEstimate> = {},
+  ): SeaStateEstimate => ({
+    ...{ durationS, period: null, travelDeg: null, shoreward: null, cells: [], spectrum: null },
+    ...found,
+    reasons,
+  });
+  const unusable = checkSeries(series);
+  if (unusable.length > 0) return refused(unusable);
+  const cells = findActiveCells(series);
+  if (cells.length === 0) return refused(['no_water']);
+  if (isRepeated(series, cells)) return refused(['repeated'], { cells });
+
+  const spectra = segmentSpectra(series, cells);
+  const powers = cellPowers(spectra);
+  const spectrum = toSpectrum(spectra.frequenciesHz, medianDensity(powers));
+  const { main, second } = rankTrains(findWaveTrains(spectrum), MIN_SNR);
+  if (!main) return refused(['no_peak'], { cells, spectrum });
+  const bins = { from: main.peakBin - 1, to: main.peakBin + 1 };
+  const travel = findTravel(spectra, series.columns, bins);
+  const found = {
+    cells,
+    spectrum,
+    travelDeg: travel?.travelDeg ?? null,
+    shoreward: travel?.shoreward ?? null,
+  };
+  const faults = checkTravel(travel, options);
+  if (faults.length > 0) return refused(faults, found);
+  const interval = intervalOf(main.periodS, bootstrapPeriods(powers, main.periodS, MIN_SNR), powers);
+  if (!interval || interval.highS / interval.lowS > MAX_INTERVAL_RATIO) return refused(['no_peak'], found);
+  const period: PeriodEstimate = {
+    peakS: main.periodS,
+    ...interval,
+    coverage: INTERVAL_COVERAGE,
+    energyS: energyPeriod(spectrum),
+    secondS: second?.periodS ?? null,
+    coherence: travel?.coherence ?? 0,
+    snr: main.snr,
+  };
+  return { durationS, reasons: [], period, ...found };
+}
+
+function checkSeries(series: PixelSeries): readonly SeaStateReason[] {
+  const { samples, rateHz, missing, longestGapS, values } = series;
+  const reasons: SeaStateReason[] = [];
+  if (samples / rateHz < MIN_DURATION_S) reasons.push('too_short');
+  if (rateHz < MIN_RATE_HZ) reasons.push('too_few_frames');
+  if (missing > samples * MAX_MISSING_SHARE || longestGapS > MAX_GAP_S) reasons.push('gaps');
+  if (reasons.length > 0) return reasons;
+  let sum = 0;
+  for (const value of values) sum += value;
+  if (sum / values.length < MIN_LUMA) return ['dark'];
+  return isFrozen(series) ? ['frozen'] : [];
+}
+
+function isFrozen({ values, columns, rows }: PixelSeries): boolean {
+  const stride = columns * rows;
+  for (let at = stride; at < values.length; at += 1) if (values[at] !== values[at - stride]) return false;
+  return true;
+}
+
+function checkTravel(travel: Travel | null, { isShoreKnown }: EstimateOptions): readonly SeaStateReason[] {
+  if (!travel || travel.coherence < MIN_COHERENCE) return ['incoherent'];
+  return isShoreKnown && travel.shoreward < MIN_SHOREWARD ? ['seaward'] : [];
+}
+
+/** The energy period: moment -1 over moment 0 of the spectrum above its background, seconds. */
+function energyPeriod({ frequenciesHz, density, background }: Spectrum): number {
+  const { first, last } = waveBand(frequenciesHz);
+  let energy = 0;
+  let moment = 0;
+  for (let bin = first; bin <= last; bin += 1) {
+    const excess = Math.max(0, (density[bin] ?? 0) - (background[bin] ?? 0));
+    energy += excess;
+    moment += excess / (frequenciesHz[bin] ?? 1);
+  }
+  return moment / energy;
+}
