@@ -25,7 +25,7 @@ export default tseslint.config(
     },
   },
   { files: ['*.js'], ...tseslint.configs.disableTypeChecked },
-  { files: ['scripts/**', 'src/cli/**', 'test/**'], rules: { 'no-console': 'off' } },
+  { files: ['scripts/**', 'src/cli/**', 'test/**', 'docs/**'], rules: { 'no-console': 'off' } },
   {
     files: ['src/**'],
     rules: {

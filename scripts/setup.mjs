@@ -48,6 +48,8 @@ const SYSTEM_PACKAGES = {
     'e2fsprogs',
     'xfsprogs',
     'openssl',
+    'curl',
+    'python3-paho-mqtt',
     'python3-gi',
     'gir1.2-gst-rtsp-server-1.0',
     'gstreamer1.0-plugins-base',

@@ -1,6 +1,7 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { format, resolveConfig } from 'prettier';
+import { codeFiles } from './codes.ts';
 import { configFiles } from './config.ts';
 import { contractFiles } from './contract.ts';
 import { errorFiles } from './errors.ts';
@@ -18,7 +19,7 @@ async function formatFile(path: string, text: string): Promise<string> {
     : format(text, { ...(await resolveConfig(filepath)), filepath });
 }
 
-const files = { ...contractFiles(), ...configFiles(), ...errorFiles(), ...noticeFiles() };
+const files = { ...contractFiles(), ...codeFiles(), ...configFiles(), ...errorFiles(), ...noticeFiles() };
 for (const [path, source] of Object.entries(files)) {
   const file = join(root, path);
   const text = await formatFile(path, source);

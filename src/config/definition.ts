@@ -216,7 +216,7 @@ export function settingsDefinition(onInvalid: OnInvalid = () => undefined): Grou
       host: setting(
         '127.0.0.1',
         is.host,
-        'The address of the HTTP API and the web page; an address that is not loopback needs a token.',
+        'The address of the HTTP API and its pages; an address that is not loopback needs a token.',
       ),
       port: setting(8080, is.integer(0, 65_535), 'The port of the HTTP API; 0: any free port.'),
       token: setting(null, is.secretText('text'), 'The bearer token that every request must have.'),

@@ -1,6 +1,7 @@
 import { isoTime } from '../base/clock.ts';
 import type { AgentError } from '../base/errors.ts';
 import type { ConfigChange, ConfigView } from '../contract/config.ts';
+import type { EVENT_CODES } from '../contract/codes.ts';
 import type { EventDraft } from '../contract/states.ts';
 import type { Change } from './change.ts';
 import { getConfigFaults } from './faults.ts';
@@ -74,7 +75,7 @@ export const undoneEvent = (
 ): EventDraft => ({
   type: 'config_undone',
   severity: 'warning',
-  code: `config_${reason}`,
+  code: `config_${reason}` satisfies keyof typeof EVENT_CODES,
   message: `A change of the configuration was undone: ${UNDO_TEXTS[reason]}${failure ? `: ${failure.message}` : ''}.`,
   context: { trial, reason, keys, ...(failure && { failure: failure.code }) },
 });

@@ -155,7 +155,7 @@ export const CameraSettings = Type.Object(
           { ...closed, description: 'location of the camera, for schedule.sun' },
         ),
         units: StringEnum(['metric', 'imperial'], {
-          description: 'units of its web page; records always have both',
+          description: 'units for people; records always have both',
         }),
         transport: StringEnum(['auto', 'tcp', 'udp'], {
           description:

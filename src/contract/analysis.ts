@@ -1,5 +1,5 @@
 import { Type, type Static } from '@sinclair/typebox';
-import { Nullable, StringEnum, Time, closed } from './schema-parts.ts';
+import { ErrorCodeName, Nullable, StringEnum, Time, closed } from './schema-parts.ts';
 import { ModelRef, Observation, Quality, Wave } from './observation.ts';
 
 const { height_m, height_ft, height_low_m, height_high_m, interval_coverage, confidence, extreme } =
@@ -18,7 +18,7 @@ export const AnalysisResult = Type.Object(
       description: 'from the complete upload of the image to this result, including the wait in the queue',
     }),
     extreme_conditions: extreme,
-    warnings: Type.Array(Type.String()),
+    warnings: Observation.properties.warnings,
     timestamp: Type.String({
       ...Time,
       description: 'when the image was analysed, also for a cached result',
@@ -51,7 +51,7 @@ export const ImageProblem = Type.Object(
     title: Type.String(),
     status: Type.Integer({ minimum: 400, maximum: 599 }),
     detail: Type.String(),
-    code: Type.String(),
+    code: ErrorCodeName,
     hint: Type.String(),
   },
   { ...closed, $id: 'swellsight.image_problem/1', title: 'ImageProblem' },

@@ -1,8 +1,10 @@
 import { Type, type Static } from '@sinclair/typebox';
+import { ERROR_CODES } from '../base/errors.ts';
 import { AgentInstallArgs } from './agent-update.ts';
+import { REJECTIONS } from './codes.ts';
 import { CONFIRM_WITHIN_S, LogLevelArg } from './config.ts';
 import { ModelInstallArgs } from './model.ts';
-import { Nullable, StringEnum, Time, closed } from './schema-parts.ts';
+import { AnyErrorCode, Codes, Nullable, StringEnum, Time, closed } from './schema-parts.ts';
 
 /** `…/cmd/{name}`. */
 export const Command = Type.Object(
@@ -31,24 +33,24 @@ export const CommandReceipt = Type.Object(
   {
     id: Nullable(Type.String()),
     status: StringEnum(['accepted', 'rejected']),
-    reason: Nullable(Type.String()),
+    reason: Nullable(Codes([...Object.keys(REJECTIONS), ...Object.keys(ERROR_CODES)])),
     duplicate: Type.Optional(Type.Boolean()),
   },
   { ...closed, $id: 'swellsight.command_receipt/1', title: 'CommandReceipt' },
 );
 export type CommandReceipt = Static<typeof CommandReceipt>;
 
+const CommandError = Type.Object(
+  { code: AnyErrorCode, message: Type.String(), hint: Type.Optional(Type.String()) },
+  { ...closed, $id: 'swellsight.command_error/1', title: 'CommandError' },
+);
+
 export const CommandResult = Type.Object(
   {
     id: Type.String(),
     status: StringEnum(['succeeded', 'failed', 'expired']),
     result: Type.Optional(Type.Unknown()),
-    error: Type.Optional(
-      Type.Object(
-        { code: Type.String(), message: Type.String(), hint: Type.Optional(Type.String()) },
-        closed,
-      ),
-    ),
+    error: Type.Optional(CommandError),
     duration_ms: Type.Number({ minimum: 0 }),
     duplicate: Type.Optional(Type.Boolean()),
   },

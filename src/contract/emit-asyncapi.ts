@@ -1,6 +1,7 @@
 import { CHANNELS, type Channel, type ChannelMessage } from './channels.ts';
 import { EVENT_TYPES } from './events.ts';
 import { SchemaRegistry } from './emit-schemas.ts';
+import { openForAdditions } from './schema-parts.ts';
 
 type Json = Record<string, unknown>;
 
@@ -17,7 +18,7 @@ const PARAMETERS: Readonly<Record<string, Json>> = {
   site: { description: '`site` of the configuration.', default: 'local' },
   device: { description: '`device` of the configuration; the host name when it is not set.' },
   camera: { description: 'Id of a camera.' },
-  type: { description: eventTypeList(), enum: Object.keys(EVENT_TYPES) },
+  type: { description: eventTypeList(), examples: Object.keys(EVENT_TYPES) },
   homeAssistantPrefix: { description: '`mqtt.homeAssistant.prefix`', default: 'homeassistant' },
   node: { description: 'Consists of site, device and a digest of the topic of the device.' },
 };
@@ -43,8 +44,8 @@ export function asyncApiDocument(options: AsyncApiOptions): Json {
       version: '1.0.0',
       description:
         'The messages of a device and the commands that it accepts. JSON in UTF-8, snake_case, units in the names, times as ' +
-        'ISO 8601 UTC with milliseconds; an unknown value is `null`. Changes within `v1` are additive. Delivery is at least ' +
-        'once: drop duplicates by `id`.',
+        'ISO 8601 UTC with milliseconds; an unknown value is `null`. Later versions within `v1` may add properties and codes: accept and ignore unknown ones ' +
+        '(`x-extensible-enum` lists the codes of this version). Delivery is at least once: drop duplicates by `id`.',
       license: { name: 'MIT' },
     },
     defaultContentType: 'application/json',
@@ -147,7 +148,10 @@ function describeMessage(
     name,
     title: name,
     contentType,
-    payload: schema === null ? { type: 'string', contentEncoding: 'binary' } : registry.add(name, schema),
+    payload:
+      schema === null
+        ? { type: 'string', contentEncoding: 'binary' }
+        : registry.add(name, channel.direction === 'send' ? openForAdditions(schema) : schema),
     ...(isCommand || isResponse ? { correlationId: { $ref: '#/components/correlationIds/command' } } : {}),
     bindings: { mqtt: { ...(isCommand ? replyProperties() : {}), contentType, ...MQTT } },
   };
@@ -166,7 +170,7 @@ function replyProperties(): Json {
 
 function eventTypeList(): string {
   return Object.entries(EVENT_TYPES)
-    .map(([type, meaning]) => `- \`${type}\`: ${meaning}`)
+    .map(([type, { meaning }]) => `- \`${type}\`: ${meaning}`)
     .join('\n');
 }
 

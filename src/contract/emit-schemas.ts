@@ -2,6 +2,7 @@ import type { TSchema } from '@sinclair/typebox';
 import { CHANNELS } from './channels.ts';
 import { Command, CommandResult } from './command.ts';
 import { COMMAND_RESULTS } from './command-results.ts';
+import { openForAdditions } from './schema-parts.ts';
 
 type Json = Record<string, unknown>;
 
@@ -32,12 +33,14 @@ export class SchemaRegistry {
   }
 }
 
-/** All payload schemas that have an `$id`, by that id. */
+/** All payload schemas that have an `$id`, by that id. Those of published messages are open for additions, that of commands is strict. */
 export function identifiedSchemas(): ReadonlyMap<string, TSchema> {
   const payloads = CHANNELS.flatMap(({ messages }) => messages.map(({ schema }) => schema));
   return new Map(
     [...payloads, Command, CommandResult, ...Object.values(COMMAND_RESULTS)].flatMap((schema) =>
-      schema?.$id === undefined ? [] : [[schema.$id, schema] as const],
+      schema?.$id === undefined
+        ? []
+        : [[schema.$id, schema === Command ? schema : openForAdditions(schema)] as const],
     ),
   );
 }

@@ -1,5 +1,6 @@
 import { Type, type Static } from '@sinclair/typebox';
-import { Count, Nullable, StringEnum, Time, closed } from './schema-parts.ts';
+import { DEGRADED_CODES } from './codes.ts';
+import { Codes, Count, Nullable, StringEnum, Time, closed } from './schema-parts.ts';
 
 export const CAMERA_STATES = ['starting', 'up', 'down', 'frozen', 'obstructed'] as const;
 export const CameraCondition = StringEnum(CAMERA_STATES);
@@ -103,7 +104,9 @@ export const Health = Type.Object(
       { depth: Count, oldest_age_s: Nullable(Type.Number()), dropped_total: Count },
       closed,
     ),
-    degraded: Type.Array(Type.String()),
+    degraded: Type.Array(Codes(Object.keys(DEGRADED_CODES)), {
+      description: 'docs/generated/codes.md explains each code',
+    }),
   },
   { ...closed, $id: 'swellsight.health/1', title: 'Health' },
 );

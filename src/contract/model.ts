@@ -1,6 +1,15 @@
 import { createHash } from 'node:crypto';
 import { Type, type Static } from '@sinclair/typebox';
-import { Count, Milliseconds, Nullable, Ratio01, StringEnum, Time, closed } from './schema-parts.ts';
+import {
+  Count,
+  ErrorCodeName,
+  Milliseconds,
+  Nullable,
+  Ratio01,
+  StringEnum,
+  Time,
+  closed,
+} from './schema-parts.ts';
 import { ModelRef } from './observation.ts';
 
 /** Safe as a path component: no slash, not `.` or `..`. */
@@ -125,7 +134,7 @@ export const ModelInstall = Type.Object(
     }),
     reason: Nullable(
       Type.Object(
-        { code: Type.String(), message: Type.String() },
+        { code: ErrorCodeName, message: Type.String() },
         { ...closed, description: 'why it failed' },
       ),
     ),
@@ -150,7 +159,7 @@ export const ModelInstall = Type.Object(
 export type ModelInstall = Static<typeof ModelInstall>;
 
 export const RefusedModel = Type.Object(
-  { name: Type.String(), version: Type.String(), digest: Type.String(), code: Type.String(), at: Time },
+  { name: Type.String(), version: Type.String(), digest: Type.String(), code: ErrorCodeName, at: Time },
   { ...closed, description: 'failed on this device, and refused until an install with `clear_failed`' },
 );
 export type RefusedModel = Static<typeof RefusedModel>;

@@ -1,5 +1,16 @@
 import { Type, type Static } from '@sinclair/typebox';
-import { Milliseconds, Nullable, Ratio01, StringEnum, Time, closed } from './schema-parts.ts';
+import { ERROR_CODES, type ErrorCode } from '../base/errors.ts';
+import { OWN_REASONS, WARNINGS } from './codes.ts';
+import {
+  Codes,
+  ErrorCodeName,
+  Milliseconds,
+  Nullable,
+  Ratio01,
+  StringEnum,
+  Time,
+  closed,
+} from './schema-parts.ts';
 
 export const DIRECTIONS = ['LEFT', 'RIGHT', 'STRAIGHT'] as const;
 export const BREAKING_TYPES = ['SPILLING', 'PLUNGING', 'SURGING', 'NO_BREAKING'] as const;
@@ -19,23 +30,7 @@ export const CAMERA_FAILURES = [
 
 /** Why a slot has no measurement, or a measurement has no height. Changes within v1 are additive. */
 export const REASONS = [
-  'uncalibrated',
-  'calibration_pending',
-  'view_changed',
-  'glare',
-  'dark',
-  'blur',
-  'fog',
-  'obstructed',
-  'damaged',
-  'frozen',
-  'no_height_head',
-  'overlap',
-  'clock_step',
-  'late',
-  'heat',
-  'low_power',
-  'stopping',
+  ...(Object.keys(OWN_REASONS) as (keyof typeof OWN_REASONS)[]),
   ...CAMERA_FAILURES,
   'image_empty',
   'image_unsupported',
@@ -51,7 +46,7 @@ export const REASONS = [
   'model_requires',
   'provider_unavailable',
   'internal',
-] as const;
+] as const satisfies readonly (ErrorCode | keyof typeof OWN_REASONS)[];
 export type Reason = (typeof REASONS)[number];
 
 export const Wave = Type.Object(
@@ -67,15 +62,21 @@ export const Wave = Type.Object(
     height_high_m: Nullable(Type.Number({ minimum: 0 })),
     interval_coverage: Nullable(Ratio01),
     height_basis: Nullable(StringEnum(['model_head', 'site_calibrated', 'site_median'])),
-    direction: Nullable(StringEnum(DIRECTIONS)),
+    direction: Nullable(
+      StringEnum(DIRECTIONS, {
+        description:
+          'the side to which the wave breaks along its crest, for a surfer who rides it to the shore; STRAIGHT breaks along its ' +
+          'whole length at once',
+      }),
+    ),
     breaking_type: Nullable(StringEnum(BREAKING_TYPES)),
     period_s: Nullable(Type.Number({ exclusiveMinimum: 0 })),
     confidence: Type.Object(
       {
-        height: Nullable(Ratio01),
-        direction: Nullable(Ratio01),
-        breaking: Nullable(Ratio01),
-        overall: Nullable(Ratio01),
+        height: Nullable({ ...Ratio01, description: 'h / (h + half the width of the interval)' }),
+        direction: Nullable({ ...Ratio01, description: 'probability of the direction' }),
+        breaking: Nullable({ ...Ratio01, description: 'probability of the breaking type' }),
+        overall: Nullable({ ...Ratio01, description: 'the smallest of those that are not null' }),
       },
       closed,
     ),
@@ -163,7 +164,11 @@ export const Observation = Type.Object(
     }),
     store_id: Type.Optional(StoreId),
     captured_at: Time,
-    published_at: Nullable(Time),
+    published_at: Nullable({
+      ...Time,
+      description:
+        'when this copy was sent; null on `latest` of a record that was made without a connection, and in the history until it is sent',
+    }),
     mono_ms: Type.Number({ minimum: 0 }),
     clock: Type.Object({ synced: Type.Boolean(), offset_ms: Nullable(Type.Number()) }, closed),
     status: StringEnum(['measured', 'rejected', 'failed', 'skipped'], {
@@ -177,7 +182,7 @@ export const Observation = Type.Object(
           '`wave.height_m` is a number; filter by it, not by `status`. Absent in records of agents that did not have it',
       }),
     ),
-    reasons: Type.Array(StringEnum(REASONS)),
+    reasons: Type.Array(Codes<Reason>(REASONS)),
     burst: Type.Object(
       {
         requested: Type.Integer({ minimum: 0 }),
@@ -201,7 +206,7 @@ export const Observation = Type.Object(
       },
       closed,
     ),
-    warnings: Type.Array(Type.String()),
+    warnings: Type.Array(Codes([...Object.keys(WARNINGS), ...Object.keys(ERROR_CODES)])),
     historical: Type.Boolean(),
   },
   { ...closed, $id: 'swellsight.observation/1', title: 'Observation' },
@@ -210,7 +215,7 @@ export type Observation = Static<typeof Observation>;
 
 /** A failure, as a person sees it. */
 export const Failure = Type.Object(
-  { code: Type.String(), message: Type.String(), hint: Type.String() },
+  { code: ErrorCodeName, message: Type.String(), hint: Type.String() },
   { ...closed, title: 'Failure' },
 );
 export type Failure = Readonly<Static<typeof Failure>>;

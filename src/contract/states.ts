@@ -1,8 +1,10 @@
 import { Type, type Static } from '@sinclair/typebox';
+import { STATE_REASONS } from './codes.ts';
+import { EVENT_CODE_NAMES, EVENT_TYPES } from './events.ts';
 import { CameraCondition } from './health.ts';
 import { ModelInstall, RefusedModel } from './model.ts';
-import { ModelRef, StoreId } from './observation.ts';
-import { Nullable, StringEnum, Time, closed } from './schema-parts.ts';
+import { ModelRef, REASONS, StoreId } from './observation.ts';
+import { Codes, Nullable, StringEnum, Time, closed } from './schema-parts.ts';
 
 /** `…/status`, retained; also the will, with state `offline`. */
 export const Status = Type.Object(
@@ -27,7 +29,9 @@ export const CameraState = Type.Object(
     camera: Type.String(),
     state: CameraCondition,
     reason: Nullable(
-      Type.String({ description: 'why it is not up; `agent_stopped` after a clean stop of the agent' }),
+      Codes([...REASONS, ...Object.keys(STATE_REASONS)], {
+        description: 'why it is not up; `agent_stopped` after a clean stop of the agent',
+      }),
     ),
     since: Time,
     last_frame_age_s: Nullable(Type.Number({ minimum: 0 })),
@@ -151,9 +155,9 @@ export const Event = Type.Object(
     seq: Type.Integer({ minimum: 1 }),
     store_id: Type.Optional(StoreId),
     at: Time,
-    type: Type.String({ pattern: '^[a-z][a-z0-9_]{0,47}$' }),
+    type: Codes(Object.keys(EVENT_TYPES)),
     severity: StringEnum(['info', 'warning', 'error']),
-    code: Type.String(),
+    code: Codes(EVENT_CODE_NAMES),
     message: Type.String(),
     context: Type.Record(Type.String(), Type.Unknown()),
   },

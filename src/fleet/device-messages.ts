@@ -3,6 +3,7 @@ import { parseJsonObject } from '../base/json-object.ts';
 import { schemaChecker } from '../base/schema-checker.ts';
 import { AgentVersions } from '../contract/agent-update.ts';
 import { Health } from '../contract/health.ts';
+import { openForAdditions } from '../contract/schema-parts.ts';
 import { Info, ModelState, Status } from '../contract/states.ts';
 
 /** Larger payloads are invalid without parsing. The messages of a device with 64 cameras have less than half of it. */
@@ -22,14 +23,14 @@ export interface DeviceMessages {
   readonly info: Pick<Info, 'time_zone'>;
 }
 
-// Agents of later versions may add fields.
-const ajv = schemaChecker({ strict: false, formats: fullFormats, removeAdditional: true });
+// Agents of later versions may add fields and codes.
+const ajv = schemaChecker({ strict: false, formats: fullFormats, removeAdditional: 'all' });
 const validators = {
-  status: ajv.compile<Status>(Status),
-  health: ajv.compile<Health>(Health),
-  'model/state': ajv.compile<ModelState>(ModelState),
-  'agent/state': ajv.compile<AgentVersions>(AgentVersions),
-  info: ajv.compile<Info>(Info),
+  status: ajv.compile<Status>(openForAdditions(Status)),
+  health: ajv.compile<Health>(openForAdditions(Health)),
+  'model/state': ajv.compile<ModelState>(openForAdditions(ModelState)),
+  'agent/state': ajv.compile<AgentVersions>(openForAdditions(AgentVersions)),
+  info: ajv.compile<Info>(openForAdditions(Info)),
 };
 
 /** The fields of the messages that are kept: others of thousands of devices would fill the memory. */

@@ -1,50 +1,5 @@
+import { DEGRADED_CODES, type DegradedCode } from '../contract/codes.ts';
 import type { Health } from '../contract/health.ts';
-
-/**
- * The codes in `degraded` of a heartbeat and their meaning. `{id}` is the id of a camera, `{feature}` of docs/brokers.md, `{part}` the part of the record
- * that could not be read. docs/health.md lists the same codes; a test compares the two lists.
- */
-export const DEGRADED_CODES = {
-  clock_unsynced: 'no time source has set the clock; times may be wrong',
-  clock_offset: 'the clock is off by a second or more and is corrected slowly',
-  link_down: 'no connection to the broker',
-  link_flapping: 'at least five reconnects in the last hour',
-  link_refused: 'the broker refuses the credentials, its certificate is not trusted, or it lacks QoS 1',
-  link_contested: 'another agent used the identity of this device in the last hour',
-  commands_refused: 'the broker refuses the subscription to commands',
-  'certificate_expiring:{whose}': 'the certificate of the device or the broker expires soon, or has expired',
-  credentials_unusable:
-    'certificate, key or password files are incomplete; the previous ones are in use, and without them there is no connection',
-  'broker_limits:{feature}': 'the broker does not support this feature; the agent works without it',
-  'camera_down:{id}': 'the camera delivers no frames',
-  'camera_frozen:{id}': 'the camera delivers the same frame again and again',
-  'camera_obstructed:{id}': 'something covers the lens',
-  'view_changed:{id}':
-    'the camera was moved: it gives no heights; its labels are kept for its former position',
-  vision_down: 'the vision process is not running',
-  inference_failing: 'at least five failed analyses in the last hour',
-  model_missing: 'no model is active',
-  unsigned_model: 'the model runs without a valid signature (model.allowUnsigned)',
-  model_expiry_unchecked:
-    'the clock had never been synchronised when the model was installed: its signatures may have expired; install it again',
-  outbox_backlog: 'the oldest unsent record is older than 15 minutes',
-  outbox_dropping: 'unsent records were dropped since the last heartbeat',
-  store_full: 'the disk is full and nothing can be deleted: records are lost',
-  store_failed: 'writing to the disk fails, or the disk is gone: records are lost',
-  store_corrupt: 'the database is damaged; the next start sets it aside',
-  disk_low: 'less than 200 MB or 5 % of the disk is free (below 1 GB: less than 20 %)',
-  disk_worn: 'the eMMC has used 90 % of its life, or warns of its end',
-  writes_high: 'the agent writes more a day than health.maxWrittenMbDay: a card wears out early',
-  state_volatile: 'the state directory is in memory: the next boot loses labels and unsent records',
-  memory_low: 'less than 64 MB of memory is free',
-  temperature_high: 'the processor has 80 degrees Celsius or more',
-  throttled: 'the board throttles the processor, or its voltage is too low',
-  under_voltage: 'the supply voltage of the board is too low',
-  hot_surface: 'the case of the board is too hot to touch',
-  over_current: 'over-current events throttled the board within the last hour',
-  capture_slowed: 'heat or low power: cameras with an interval schedule observe less often',
-  'probe_failed:{part}': 'this part of the heartbeat could not be read',
-} as const;
 
 const LIMITS = {
   reconnects1h: 5,
@@ -69,7 +24,7 @@ export interface DegradedContext {
   /** `outbox.dropped_total` of the previous heartbeat. */
   readonly droppedBefore: number;
   /** Codes that the link reports. */
-  readonly linkFaults?: readonly string[];
+  readonly linkFaults?: readonly DegradedCode[];
   /** Code `store_*` while records cannot be stored. */
   readonly storeFailure?: string | null;
   /** MiB per day; 0 for no limit. */
@@ -80,10 +35,13 @@ export interface DegradedContext {
   readonly failedParts: readonly string[];
 }
 
-/** The codes for one record, in the order of the table above; empty when everything is normal. */
-export function findDegradedCodes(health: Omit<Health, 'degraded'>, context: DegradedContext): string[] {
-  const codes: string[] = [];
-  const add = (condition: boolean, code: string): void => {
+/** The codes for one record, in the order of `DEGRADED_CODES`; empty when everything is normal. */
+export function findDegradedCodes(
+  health: Omit<Health, 'degraded'>,
+  context: DegradedContext,
+): DegradedCode[] {
+  const codes: DegradedCode[] = [];
+  const add = (condition: boolean, code: DegradedCode): void => {
     if (condition) codes.push(code);
   };
   const isKnown = (part: string): boolean => !context.failedParts.includes(part);
@@ -114,7 +72,8 @@ export function findDegradedCodes(health: Omit<Health, 'degraded'>, context: Deg
   add(isKnown('model') && context.modelExpiryChecked === false, 'model_expiry_unchecked');
   add((outbox.oldest_age_s ?? 0) > LIMITS.outboxAgeS, 'outbox_backlog');
   add(outbox.dropped_total > context.droppedBefore, 'outbox_dropping');
-  if (context.storeFailure != null) codes.push(context.storeFailure);
+  if (context.storeFailure != null)
+    codes.push(isStoreFailure(context.storeFailure) ? context.storeFailure : 'store_failed');
   add(
     (isBelow(disk.free_mb, LIMITS.minDiskFreeMb) && (disk.used_pct ?? 100) > LIMITS.maxSmallDiskUsedPct) ||
       (disk.used_pct ?? 0) > LIMITS.maxDiskUsedPct,
@@ -134,5 +93,8 @@ export function findDegradedCodes(health: Omit<Health, 'degraded'>, context: Deg
   for (const part of context.failedParts) codes.push(`probe_failed:${part}`);
   return codes;
 }
+
+const isStoreFailure = (code: string): code is Extract<DegradedCode, `store_${string}`> =>
+  code.startsWith('store_') && Object.hasOwn(DEGRADED_CODES, code);
 
 const isBelow = (value: number | null, limit: number): boolean => value !== null && value < limit;

@@ -30,7 +30,7 @@ export interface CommandPacket {
   readonly correlationData: Uint8Array | null;
 }
 
-/** A fault of the connection to the broker, other than its loss. docs/health.md explains each code. */
+/** A fault of the connection to the broker, other than its loss. docs/generated/codes.md explains each code. */
 export type LinkFault =
   | 'link_refused'
   | 'link_contested'

@@ -2,6 +2,8 @@ import { mean, median } from '../base/statistics.ts';
 import { randomUUID } from 'node:crypto';
 import type { HeightEstimate } from '../calibration/types.ts';
 import { isoTime } from '../base/clock.ts';
+import type { ErrorCode } from '../base/errors.ts';
+import type { Warning } from '../contract/codes.ts';
 import {
   BREAKING_TYPES,
   DIRECTIONS,
@@ -183,11 +185,11 @@ function verdict(
   return { status: 'failed', reasons: [...new Set(burst.failures.map(observationReason))] };
 }
 
-function warningsOf(input: RecordInput, used: readonly FrameResult[]): string[] {
+function warningsOf(input: RecordInput, used: readonly FrameResult[]): (Warning | ErrorCode)[] {
   const { burst, covers } = input;
   if (covers > 1) return [`stands_for_${covers}_slots`];
   if (burst === null || used.length === 0) return [];
-  const warnings: string[] = [];
+  const warnings: (Warning | ErrorCode)[] = [];
   if (used.length < input.framesRequested) warnings.push('partial_burst');
   if (burst.results.some(({ quality }) => quality.reasons.length > 0)) warnings.push('frames_rejected');
   for (const { code } of [...burst.failures, ...burst.frameFaults])

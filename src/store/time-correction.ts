@@ -1,5 +1,6 @@
 import type Database from 'better-sqlite3';
 import { isoTime } from '../base/clock.ts';
+import type { Warning } from '../contract/codes.ts';
 import type { Observation } from '../contract/observation.ts';
 import { cameraOf } from './outbox/table.ts';
 import type { SqliteOutbox } from './outbox/outbox.ts';
@@ -169,7 +170,7 @@ interface TimedMessage {
 /** Moves the timestamp of a message, or marks it as uncertain when `shiftMs` is null. Keeps the order of the keys. */
 function shiftTimestamps(payload: string, shiftMs: number | null): string {
   const message = JSON.parse(payload) as TimedMessage;
-  const note = shiftMs === null ? 'time_uncertain' : 'time_corrected';
+  const note: Warning = shiftMs === null ? 'time_uncertain' : 'time_corrected';
   const shift = (time: string): string => isoTime(Date.parse(time) + Math.round(shiftMs ?? 0));
   if (message.captured_at !== undefined) {
     message.captured_at = shift(message.captured_at);

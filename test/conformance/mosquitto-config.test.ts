@@ -1,10 +1,12 @@
-import { readFileSync, writeFileSync, mkdirSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { connectAsync, type IClientOptions, type MqttClient } from 'mqtt';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { RunningAgent } from '../fixtures/agent.ts';
 import { runCli, type CliResult } from '../fixtures/cli.ts';
+import { commandsBelow } from '../fixtures/documents.ts';
 import { freePort, Mosquitto, until, type Message } from '../fixtures/mosquitto.ts';
 
 const CONFIG = join(import.meta.dirname, '../../config/mosquitto');
@@ -19,6 +21,23 @@ const USERS = {
 const NORTH = 'swellsight/v1/home/north/';
 const SOUTH = 'swellsight/v1/home/south/';
 
+/**
+ * Runs the commands of the section "Set up" of the README in the directory, where `etc` stands for /etc/mosquitto. Leaves out
+ * those that need a system or a terminal; the file of passwords is that of the test.
+ */
+function setUp(dir: string): void {
+  const script = commandsBelow('config/mosquitto/README.md', 'Set up')
+    .split('\n')
+    .filter((line) => !/apt|systemctl|passwords|mosquitto_sub/.test(line))
+    .join('\n')
+    .replaceAll('sudo ', '')
+    .replaceAll('-o mosquitto ', '')
+    .replaceAll('/etc/mosquitto/', './etc/');
+  const { status, stderr } = spawnSync('sh', { cwd: dir, input: script, encoding: 'utf8' });
+  expect([status, stderr]).toEqual([0, '']);
+  copyFileSync(join(dir, 'passwords'), join(dir, 'etc/passwords'));
+}
+
 /** Uses the example files, with the paths and ports of this test. */
 describe('config/mosquitto', () => {
   let broker: Mosquitto;
@@ -31,13 +50,11 @@ describe('config/mosquitto', () => {
       port,
       users: USERS,
       config: (dir) => {
-        mkdirSync(join(dir, 'certs'));
-        for (const name of ['server.crt', 'server.key'])
-          writeFileSync(join(dir, 'certs', name), readFileSync(join(dir, name)));
-        writeFileSync(join(dir, 'acl'), readFileSync(join(CONFIG, 'acl')), { mode: 0o600 });
-        mkdirSync(join(dir, 'data'));
-        return readFileSync(join(CONFIG, 'mosquitto.conf'), 'utf8')
-          .replaceAll('/etc/mosquitto/', `${dir}/`)
+        for (const name of ['mosquitto.conf', 'acl']) copyFileSync(join(CONFIG, name), join(dir, name));
+        for (const name of ['data', 'etc']) mkdirSync(join(dir, name));
+        setUp(dir);
+        return readFileSync(join(dir, 'etc/mosquitto.conf'), 'utf8')
+          .replaceAll('/etc/mosquitto/', `${dir}/etc/`)
           .replaceAll('/var/lib/mosquitto/', `${dir}/data/`)
           .replace('listener 8883', `listener ${port} 127.0.0.1`)
           .replace('listener 9001', `listener ${webSocketPort} 127.0.0.1`);

@@ -1,11 +1,13 @@
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { RunningAgent } from '../fixtures/agent.ts';
 import type { TestServer } from '../fixtures/camera-server.ts';
+import { commandsBelow } from '../fixtures/documents.ts';
 import { sendRequest } from '../fixtures/http-server.ts';
-import { Documented } from '../fixtures/openapi.ts';
+import { Documented, openApi } from '../fixtures/openapi.ts';
 import { seaCamera, snapshotsOf } from '../fixtures/sea-camera.ts';
 
 interface ListedObservation {
@@ -17,6 +19,7 @@ interface ListedObservation {
 const UNKNOWN = '0195f3a0-0000-7000-8000-00000000000f';
 const documented = new Documented();
 const empty = mkdtempSync(join(tmpdir(), 'swellsight-empty-'));
+const dir = mkdtempSync(join(tmpdir(), 'swellsight-commands-'));
 let sea: TestServer;
 let agent: RunningAgent;
 let port = 0;
@@ -45,7 +48,7 @@ beforeAll(async () => {
 afterAll(async () => {
   await agent[Symbol.asyncDispose]();
   await sea.stop();
-  rmSync(empty, { recursive: true, force: true });
+  for (const path of [empty, dir]) rmSync(path, { recursive: true, force: true });
 });
 
 interface RequestParts {
@@ -123,7 +126,7 @@ describe('HTTP API of a running agent', () => {
       await request(200, 'GET', path);
     const page = await request(200, 'GET', '/', { headers: { accept: 'text/html' } });
     expect(page.text).toContain('href="/docs"');
-    expect((await request(200, 'GET', '/openapi.json')).json()).toEqual(documented.document);
+    expect((await request(200, 'GET', '/openapi.json')).json()).toEqual(openApi());
   });
 
   it('serves pages without inline scripts and without resources of other origins', async () => {
@@ -150,6 +153,19 @@ describe('HTTP API of a running agent', () => {
     expect(many.json()).toMatchObject({ total_images: 3, successful_analyses: 2, failed_analyses: 1 });
     await request(400, 'POST', '/api/v1/analyze/batch', form('file', jpeg));
     await request(415, 'POST', '/api/v1/analyze/batch', asJson({}));
+  });
+
+  it.each([
+    ['docs/cameras.md', 'Region and privacy masks'],
+    ['docs/calibration.md', 'Labels over HTTP'],
+  ])('answers the command lines of %s, %s', (document, heading) => {
+    const script = commandsBelow(document, heading)
+      .replaceAll('http://127.0.0.1:8080', agent.url)
+      .replaceAll(/\bnorth\b(?!-)/g, 'sea');
+    const { status, stderr, stdout } = spawnSync('sh', { cwd: dir, input: script, encoding: 'utf8' });
+    expect([status, stderr]).toEqual([0, '']);
+    if (heading === 'Labels over HTTP') expect(stdout).toContain('"height_m":1.2');
+    else expect(readFileSync(join(dir, 'north-annotated.jpg')).readUInt16BE()).toBe(0xffd8);
   });
 
   it('captures on request, stores labels, and exports and imports a calibration', async () => {

@@ -1,21 +1,14 @@
-import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { copyFileSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { BootedSystem } from '../fixtures/booted-system.ts';
+import { commandsBelow } from '../fixtures/documents.ts';
 import { copyRoot, debianRoot, REMOVE_ADDITIONS } from '../fixtures/debian-root.ts';
 import { FIRST_BOOT_TIMEOUT_MS } from '../fixtures/installed-system.ts';
 import { packagedArchive } from '../fixtures/package.ts';
 
-const GUIDE = readFileSync(join(import.meta.dirname, '../../docs/install.md'), 'utf8');
-
-/** The command lines of the blocks marked `sh` below a heading of docs/install.md. */
-function commandsBelow(heading: string): string {
-  const section = GUIDE.split(/^## /m).find((text) => text.startsWith(`${heading}\n`)) ?? '';
-  const blocks = [...section.matchAll(/^( *)```sh\n([\s\S]*?)^\1```/gm)].map(([, , block = '']) => block);
-  if (blocks.length === 0) throw new Error(`docs/install.md has no commands below "${heading}"`);
-  return `set -e\n${blocks.join('')}`;
-}
+const GUIDE = 'docs/install.md';
 
 describe('Installation guide on an empty Debian 12 without a network', () => {
   const home = mkdtempSync(join(tmpdir(), 'swellsight-install-guide-'));
@@ -24,7 +17,7 @@ describe('Installation guide on an empty Debian 12 without a network', () => {
 
   /** Runs the commands of a section in a directory that contains only the archive. */
   const follow = (heading: string): string =>
-    system.must(commandsBelow(heading), { cwd: '/root/download', timeoutMs: 180_000 });
+    system.must(commandsBelow(GUIDE, heading), { cwd: '/root/download', timeoutMs: 180_000 });
 
   beforeAll(async () => {
     copyRoot(debianRoot(), root);
@@ -68,6 +61,20 @@ describe('Installation guide on an empty Debian 12 without a network', () => {
     const before = system.must('stat -c %i /var/lib/swellsight/*.db');
     expect(follow('Update by hand')).toContain('runs');
     expect(system.must('stat -c %i /var/lib/swellsight/*.db')).toBe(before);
+  });
+
+  it('makes a backup, and restores it in place of another state', () => {
+    const newest = (): string =>
+      (JSON.parse(system.must('sudo swellsight observations --json --limit 1')) as { id: string }[])[0]?.id ??
+      '';
+    const before = newest();
+    follow('Make a backup');
+    expect(system.must('stat -c %a /root/download/swellsight-backup.tar.gz')).toBe('600\n');
+    system.must('systemctl stop swellsight && rm -rf /var/lib/swellsight/* /etc/swellsight/swellsight.yaml');
+    follow('Restore a backup');
+    expect(system.must('systemctl is-active swellsight').trim()).toBe('active');
+    expect(system.must('stat -c %U /var/lib/swellsight/swellsight.db')).toBe('swellsight\n');
+    expect(system.must('sudo swellsight observations --json --limit 1000')).toContain(before);
   });
 
   it('removes the agent, and keeps the configuration and the state', () => {

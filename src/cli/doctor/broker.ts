@@ -1,8 +1,8 @@
 import { systemClock } from '../../base/clock.ts';
 import { ERROR_CODES } from '../../base/errors.ts';
 import { redactAddress } from '../../base/redact.ts';
+import { DEGRADED_CODES, type CodeText } from '../../contract/codes.ts';
 import type { LinkView } from '../../contract/openapi/views.ts';
-import { DEGRADED_CODES } from '../../health/degraded.ts';
 import { brokerName } from '../../mqtt/link/failures.ts';
 import type { ConnectionReport } from '../../mqtt/probe.ts';
 import { Topics } from '../../mqtt/topics.ts';
@@ -19,8 +19,7 @@ import { tryListen } from './network.ts';
 import { findRunningAgent, type RunningAgent } from './running-agent.ts';
 
 const ANSWER_TIMEOUT_MS = 10_000;
-const LIMIT_REMEDY = 'see docs/brokers.md for what is lost, or raise this limit of the broker';
-const ACCESS_RULES = 'change the access rules of the broker (docs/mqtt.md, "Access rules")';
+const ACCESS_RULES = DEGRADED_CODES.commands_refused.remedy;
 
 /**
  * The connection to the broker. While an agent runs, it is that of the agent: a second one with the same client id would
@@ -53,28 +52,19 @@ function* linkFindings(link: LinkView): Generator<Finding> {
       'the running agent is not connected yet',
       'wait some seconds, then run `swellsight status`',
     );
-  for (const fault of faults)
-    yield warnFinding('broker', `the running agent reports ${explainCode(fault)}`, linkRemedy(fault));
+  for (const fault of faults) yield codeFinding('the running agent reports ', fault);
 }
 
-/** A code of `degraded` with its meaning. */
-function explainCode(fault: string): string {
+/** A finding about a code of `degraded`. */
+function codeFinding(subject: string, fault: string): Finding {
   const [name] = fault.split(':');
-  const meaning = Object.entries(DEGRADED_CODES).find(([code]) => code.split(':')[0] === name);
-  return `${fault}: ${meaning?.[1] ?? ''}`;
+  const known = Object.entries<CodeText>(DEGRADED_CODES).find(([code]) => code.split(':')[0] === name)?.[1];
+  return warnFinding(
+    'broker',
+    `${subject}${fault}: ${known?.meaning ?? ''}`,
+    known?.remedy ?? 'see the documents of the version of the running agent',
+  );
 }
-
-const LINK_REMEDIES: Readonly<Record<string, string>> = {
-  link_refused: ERROR_CODES.mqtt_refused.hint,
-  link_contested: ERROR_CODES.mqtt_taken_over.hint,
-  commands_refused: ACCESS_RULES,
-  certificate_expiring: ERROR_CODES.mqtt_certificate_expiring.hint,
-  broker_limits: LIMIT_REMEDY,
-  credentials_unusable: ERROR_CODES.mqtt_credentials_unusable.hint,
-};
-
-const linkRemedy = (fault: string): string =>
-  LINK_REMEDIES[fault.split(':')[0] ?? ''] ?? 'see this code in docs/health.md';
 
 function silentFinding({ pid, reason }: Extract<RunningAgent, { kind: 'silent' }>): Finding {
   const process = pid === null ? 'another process' : `process ${String(pid)}`;
@@ -179,8 +169,7 @@ function* connectionFindings(report: ConnectionReport, broker: string, topics: T
       'broker',
       `connected to ${broker} as the agent, with ${versionName(report.protocolVersion)}; it may publish its status and receive commands${queued}`,
     );
-  for (const limit of report.limits)
-    found.push(warnFinding('broker', explainCode(`broker_limits:${limit}`), LIMIT_REMEDY));
+  for (const limit of report.limits) found.push(codeFinding('', `broker_limits:${limit}`));
   if (report.isStatusStale)
     found.push(
       warnFinding(

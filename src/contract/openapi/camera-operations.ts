@@ -25,6 +25,11 @@ const ImageQuery = Type.Object(
   },
   closed,
 );
+/** A document with other properties is refused. */
+const CalibrationImport = {
+  ...CalibrationDocument,
+  title: 'CalibrationImport',
+} as typeof CalibrationDocument;
 const LabelBody = { ...COMMAND_ARGS.label, title: 'LabelRequest' } as typeof COMMAND_ARGS.label;
 const RemoveQuery = Type.Object({ observation_id: Type.String({ format: 'uuid' }) }, closed);
 
@@ -111,7 +116,7 @@ export const CAMERA_OPERATIONS = {
       path: '/api/v1/cameras/{id}/calibration',
       summary: 'Imports a calibration of this camera from another device.',
       params: CameraParams,
-      body: { contentType: 'application/json', schema: CalibrationDocument, checkedByOperation: true },
+      body: { contentType: 'application/json', schema: CalibrationImport, checkedByOperation: true },
       answers: [jsonAnswer(200, 'The imported calibration is in use.', Calibrated)],
       errors: ['camera_unknown', 'calibration_invalid', ...STORE_WRITE_ERRORS],
     },

@@ -1,6 +1,7 @@
 import type { TObject, TSchema } from '@sinclair/typebox';
 import { ERROR_CODES, type ErrorCode } from '../../base/errors.ts';
 import { SchemaRegistry } from '../emit-schemas.ts';
+import { Codes, openForAdditions } from '../schema-parts.ts';
 import { AGENT_OPERATIONS } from './agent-operations.ts';
 import { ANALYSIS_OPERATIONS } from './analysis-operations.ts';
 import { CAMERA_OPERATIONS } from './camera-operations.ts';
@@ -25,6 +26,8 @@ export const OPERATIONS = {
 
 export interface OpenApiOptions {
   readonly problem: (code: ErrorCode) => { readonly status: number; readonly title: string };
+  /** Responses allow no additions: for tests of the agent. */
+  readonly strict?: boolean;
 }
 
 const TAGS: Readonly<Record<Operation['tag'], string>> = {
@@ -60,8 +63,9 @@ const HEADERS_TOO_LONG = 431;
 /** The HTTP side of the contract as an OpenAPI 3.1 document: plain JSON. */
 export function openApiDocument(options: OpenApiOptions): Json {
   const registry = new SchemaRegistry();
-  registry.add('Problem', Problem);
-  for (const { schema } of Object.values(FEED)) registry.add(schema.title ?? '', schema);
+  registry.add('Problem', asPublished(Problem, options));
+  for (const { schema } of Object.values(FEED))
+    registry.add(schema.title ?? '', asPublished(schema, options));
   const paths: Record<string, Json> = {};
   for (const [id, operation] of Object.entries<Operation>(OPERATIONS)) {
     paths[operation.path] = {
@@ -76,7 +80,8 @@ export function openApiDocument(options: OpenApiOptions): Json {
       version: '1.0.0',
       description:
         'JSON in UTF-8, snake_case, units in the names, times as ISO 8601 UTC with milliseconds; an unknown value is `null`, ' +
-        'never 0.0. Changes within `v1` are additive. Every error is a problem document (RFC 9457) with a stable code. Any other ' +
+        'never 0.0. Later versions within `v1` may add properties and codes: accept and ignore ' +
+        'unknown ones (`x-extensible-enum` lists the codes of this version). Every error is a problem document (RFC 9457) with a stable code. Any other ' +
         'path is 404 `request_not_found`, any other method 405 `request_method`.',
       license: { name: 'MIT', identifier: 'MIT' },
     },
@@ -163,7 +168,7 @@ function describeResponses(
       description: before ? `${String(before['description'])} ${description}` : description,
       content: {
         ...before?.content,
-        ...(contentType === null ? {} : { [contentType]: describeMedia(schema, registry) }),
+        ...(contentType === null ? {} : { [contentType]: describeMedia(schema, registry, options) }),
       },
     };
   }
@@ -193,9 +198,12 @@ function statusesOf(code: ErrorCode, { method, params }: Operation, { problem }:
   return method === 'GET' && !params ? [HEADERS_TOO_LONG] : [status, HEADERS_TOO_LONG];
 }
 
-function describeMedia(schema: TSchema | null, registry: SchemaRegistry): Json {
-  return schema === null ? {} : { schema: registry.add(schema.title ?? '', schema) };
+function describeMedia(schema: TSchema | null, registry: SchemaRegistry, options: OpenApiOptions): Json {
+  return schema === null ? {} : { schema: registry.add(schema.title ?? '', asPublished(schema, options)) };
 }
+
+const asPublished = (schema: TSchema, { strict = false }: OpenApiOptions): TSchema =>
+  strict ? schema : openForAdditions(schema);
 
 export function errorsOf(operation: Operation): ErrorCode[] {
   const { method, errors, open, always } = operation;
@@ -216,8 +224,8 @@ const HEADERS: Readonly<Record<number, Json>> = {
   503: { 'Retry-After': { schema: { type: 'string' }, description: 'Seconds.' } },
 };
 
-function describeProblem(codes: readonly ErrorCode[], { problem }: OpenApiOptions, status: number): Json {
-  const titles = [...new Set(codes.map((code) => problem(code).title))];
+function describeProblem(codes: readonly ErrorCode[], options: OpenApiOptions, status: number): Json {
+  const titles = [...new Set(codes.map((code) => options.problem(code).title))];
   return {
     description: `${titles.join('; ')}.\n\n${codes.map((code) => `- \`${code}\`: ${ERROR_CODES[code].hint}`).join('\n')}`,
     ...(HEADERS[status] ? { headers: HEADERS[status] } : {}),
@@ -226,7 +234,9 @@ function describeProblem(codes: readonly ErrorCode[], { problem }: OpenApiOption
         schema: {
           allOf: [
             { $ref: '#/components/schemas/Problem' },
-            { properties: { status: { const: status }, code: { enum: [...codes].sort() } } },
+            {
+              properties: { status: { const: status }, code: asPublished(Codes([...codes].sort()), options) },
+            },
           ],
         },
       },

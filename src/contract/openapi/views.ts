@@ -1,11 +1,9 @@
 import { Type, type Static } from '@sinclair/typebox';
 import { Health } from '../health.ts';
 import { ModelInstall } from '../model.ts';
-import { Nullable, StringEnum, Time, closed } from '../schema-parts.ts';
+import { AnyErrorCode, Nullable, StringEnum, Time, closed } from '../schema-parts.ts';
 import { CalibrationSummary, Failure, Observation } from '../observation.ts';
 import { CameraState, Info, ModelState, Status } from '../states.ts';
-
-const Codes = Type.Array(Type.String());
 
 /** A problem document (RFC 9457) with the agent's stable code and a hint. */
 export const Problem = Type.Object(
@@ -14,7 +12,7 @@ export const Problem = Type.Object(
     title: Type.String(),
     status: Type.Integer({ minimum: 400, maximum: 599 }),
     detail: Type.String({ maxLength: 500, description: 'what happened, without internal details' }),
-    code: Type.String({ description: 'stable code; docs/errors.md lists all codes' }),
+    code: AnyErrorCode,
     hint: Type.String({ description: 'what a person can do about it' }),
   },
   { ...closed, title: 'Problem' },
@@ -26,7 +24,7 @@ const LinkView = Type.Object(
     broker: Nullable(Type.String({ description: 'host:port' })),
     connected_since: Nullable(Time),
     protocol_version: Nullable(Type.Integer({ description: '4 is MQTT 3.1.1' })),
-    faults: { ...Codes, description: 'docs/health.md explains each code' },
+    faults: Health.properties.degraded,
     failure: Nullable(Failure),
   },
   { ...closed, description: 'the connection to the broker at this moment' },
@@ -56,14 +54,14 @@ export const Live = Type.Object({ live: Type.Boolean() }, { ...closed, title: 'L
 
 const readiness = {
   ready: Type.Boolean(),
-  missing: { ...Codes, description: 'missing parts: `model`, `store`' },
+  missing: Type.Array(Type.String(), { description: 'missing parts: `model`, `store`' }),
 };
 export const Ready = Type.Object(readiness, { ...closed, title: 'Ready' });
 
 const Condition = StringEnum(['ok', 'degraded', 'failed']);
 
 export const Condensed = Type.Object(
-  { status: Condition, degraded: { ...Codes, description: 'docs/health.md explains each code' } },
+  { status: Condition, degraded: Health.properties.degraded },
   { ...closed, title: 'Condition' },
 );
 

@@ -1,6 +1,7 @@
 import { fullFormats } from 'ajv-formats/dist/formats.js';
 import type { Clock } from '../../base/clock.ts';
 import { schemaChecker, type ValidateFunction } from '../../base/schema-checker.ts';
+import type { Rejection } from '../../contract/codes.ts';
 import { Command, COMMAND_ARGS, type CommandArgs, type CommandName } from '../../contract/command.ts';
 
 /** Larger payloads are rejected without parsing. */
@@ -40,7 +41,7 @@ export type CommandInput =
       readonly command: KnownCommand;
     }
   /** `id` is null when the message contains no valid id. */
-  | { readonly ok: false; readonly id: string | null; readonly reason: string };
+  | { readonly ok: false; readonly id: string | null; readonly reason: Rejection };
 
 /** Parses messages from `cmd/{name}` and checks them against the schemas of the contract. */
 export class CommandReader {
@@ -49,7 +50,7 @@ export class CommandReader {
   readonly #validators = new Map<CommandName, ValidateFunction>();
 
   read(name: string, payload: Uint8Array): CommandInput {
-    const invalid = (id: string | null, reason: string): CommandInput => ({ ok: false, id, reason });
+    const invalid = (id: string | null, reason: Rejection): CommandInput => ({ ok: false, id, reason });
     if (payload.length > MAX_COMMAND_BYTES) return invalid(null, 'too_large');
     const json = parseStrictJson(payload);
     if (!json.ok) return invalid(null, `malformed: ${json.fault}`);

@@ -1,10 +1,11 @@
 import type { Clock } from '../../base/clock.ts';
 import { withAbort } from '../../base/abort.ts';
 import { deadlineSignal } from '../../base/deadline.ts';
-import { AgentError, asAgentError } from '../../base/errors.ts';
+import { AgentError, asAgentError, type ErrorCode } from '../../base/errors.ts';
 import type { Log } from '../../base/log.ts';
 import { TokenBucket, type TokenBucketOptions } from '../../base/token-bucket.ts';
 import type { AgentApi } from '../../contract/api.ts';
+import type { Rejection } from '../../contract/codes.ts';
 import type { CommandName, CommandResult } from '../../contract/command.ts';
 import type { CommandLog, HandledCommand, RaiseEvent } from '../../store/types.ts';
 import type { Topics } from '../topics.ts';
@@ -284,7 +285,7 @@ export class Commands {
   }
 
   /** Sends the rejection with low priority: a sender of many invalid commands must not delay the records. */
-  #reject(requester: Requester, id: string | null, reason: string): void {
+  #reject(requester: Requester, id: string | null, reason: Rejection | ErrorCode): void {
     if (this.#logRate.tryTake()) {
       const unlogged = this.#unloggedRejections > 0 ? { unlogged: this.#unloggedRejections } : {};
       this.#deps.log.warn({ id, reason, topic: requester.topic, ...unlogged }, 'command rejected');

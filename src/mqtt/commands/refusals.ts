@@ -1,15 +1,11 @@
 import type { Clock } from '../../base/clock.ts';
 import type { Log } from '../../base/log.ts';
+import type { EVENT_CODES } from '../../contract/codes.ts';
 import type { EventDraft } from '../../contract/states.ts';
 import type { RaiseEvent } from '../../store/types.ts';
 
 /** Why a command was not run or not answered, in the cases where its sender may believe that it was. */
-export type RefusalCode =
-  | 'command_retained'
-  | 'command_expired'
-  | 'command_clock_unsynced'
-  | 'command_issued_in_future'
-  | 'command_unanswered';
+export type RefusalCode = Extract<keyof typeof EVENT_CODES, `command_${string}`>;
 
 const MESSAGES: Readonly<Record<RefusalCode, string>> = {
   command_retained: 'A command was retained and was not run.',

@@ -6,7 +6,6 @@ import { openCamera } from '../../../src/camera/open.ts';
 import { systemClock } from '../../../src/base/clock.ts';
 import { loadSettings } from '../../../src/config/load.ts';
 import { CAMERA_KINDS } from '../../../src/config/schema.ts';
-import { ERROR_CODES } from '../../../src/base/errors.ts';
 import { createLog } from '../../../src/base/log.ts';
 
 const text = readFileSync(new URL('../../../docs/cameras.md', import.meta.url), 'utf8');
@@ -30,12 +29,5 @@ describe('docs/cameras.md', () => {
       }
     }
     expect([...kinds].sort()).toEqual([...CAMERA_KINDS].sort());
-  });
-
-  it('lists every camera error code', () => {
-    for (const code of Object.keys(ERROR_CODES).filter(
-      (name) => name.startsWith('camera_') && name !== 'camera_unknown',
-    ))
-      expect(text).toContain(`\`${code}\``);
   });
 });

@@ -8,7 +8,7 @@ import { CHANNELS } from '../../../src/contract/channels.ts';
 import { COMMAND_ARGS } from '../../../src/contract/command.ts';
 import { asyncApiDocument } from '../../../src/contract/emit-asyncapi.ts';
 import { identifiedSchemas } from '../../../src/contract/emit-schemas.ts';
-import { EVENT_TYPES } from '../../../src/contract/events.ts';
+import { EVENT_CODE_NAMES, EVENT_TYPES } from '../../../src/contract/events.ts';
 import { channelOf, contractFault } from '../../fixtures/contract.ts';
 import { observation } from '../../fixtures/agent-api.ts';
 
@@ -94,7 +94,7 @@ describe('the AsyncAPI document', () => {
 });
 
 describe('the schemas of the document', () => {
-  it('accept and refuse the same values as in the code', () => {
+  it('accept the values of the code and additions to them, but no other command', () => {
     const document = asyncApiDocument({ base: 'a/b', keepAliveS: 1, sessionExpiryS: 2 });
     const ajv = new Ajv({ strict: false, formats: fullFormats });
     // Add only the components; the references are relative to the root of the document.
@@ -102,7 +102,15 @@ describe('the schemas of the document', () => {
     const fits = (name: string, value: unknown): boolean =>
       ajv.validate({ $ref: `asyncapi#/components/schemas/${name}` }, value);
     expect(fits('Observation', observation)).toBe(true);
-    expect(fits('Observation', { ...observation, extra: 1 })).toBe(false);
+    const later = {
+      ...observation,
+      extra: 1,
+      wave: { ...observation.wave, extra: null },
+      reasons: ['reason_of_later'],
+      warnings: ['warning_of_later'],
+    };
+    expect(fits('Observation', later)).toBe(true);
+    expect(fits('Observation', { ...observation, status: 'other' })).toBe(false);
     expect(fits('Observation', { ...observation, seq: null })).toBe(false);
     // A schema inside another one.
     const answer = { id: '1', status: 'succeeded', duration_ms: 1 };
@@ -110,6 +118,7 @@ describe('the schemas of the document', () => {
     expect(fits('CaptureResult', { ...answer, result: { ...observation, wave: null } })).toBe(false);
     expect(fits('CaptureCommand', { id: '1', args: { camera: 'north' } })).toBe(true);
     expect(fits('CaptureCommand', { id: '1' })).toBe(false);
+    expect(fits('CaptureCommand', { id: '1', args: { camera: 'north', extra: 1 } })).toBe(false);
     expect(fits('PingCommand', { id: '1' })).toBe(true);
   });
 
@@ -150,6 +159,9 @@ describe('channelOf and contractFault', () => {
     expect(contractFault(`${at}/camera/north/latest`, bytes({ ...observation, extra: 1 }))).toContain(
       'additional',
     );
+    expect(
+      contractFault(`${at}/camera/north/latest`, bytes({ ...observation, warnings: ['unknown'] })),
+    ).toContain('warnings');
     expect(contractFault(`${at}/camera/north/latest`, Buffer.from('{'))).toContain('no JSON');
   });
 
@@ -167,11 +179,12 @@ describe('EVENT_TYPES', () => {
   const DRAFT =
     /type: '([a-z0-9_]+)',\s*(?:\/\/[^\n]*\s*)?severity:|severity: [^,]+,\s*type: '([a-z0-9_]+)'/g;
 
+  const source = readdirSync(join(root, 'src'), { recursive: true, encoding: 'utf8' })
+    .filter((name) => name.endsWith('.ts'))
+    .map((name) => readFileSync(join(root, 'src', name), 'utf8'))
+    .join('\n');
+
   it('has exactly the types that the code raises', () => {
-    const source = readdirSync(join(root, 'src'), { recursive: true, encoding: 'utf8' })
-      .filter((name) => name.endsWith('.ts'))
-      .map((name) => readFileSync(join(root, 'src', name), 'utf8'))
-      .join('\n');
     const raised = new Set([
       ...[...source.matchAll(DRAFT)].map(([, first, second]) => first ?? second),
       ...[...(/FailedEnd = ([^;]+);/.exec(source)?.[1] ?? '').matchAll(/'(\w+)'/g)].map(
@@ -179,5 +192,12 @@ describe('EVENT_TYPES', () => {
       ),
     ]);
     expect(Object.keys(EVENT_TYPES).sort()).toEqual([...raised].sort());
+  });
+
+  it('and the other tables explain every code of the events in the code', () => {
+    const drafts = [...source.matchAll(/type: '[a-z0-9_]+',\s*severity: [^,]+,\s*code: ([^,]+),/g)];
+    const codes = drafts.flatMap(([, code = '']) => [...code.matchAll(/'(\w+)'/g)].map(([, name]) => name));
+    expect(codes.length).toBeGreaterThan(20);
+    expect(codes.filter((code) => !EVENT_CODE_NAMES.includes(code ?? ''))).toEqual([]);
   });
 });

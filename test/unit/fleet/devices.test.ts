@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { byUrgency, fleetLine, hasLeft } from '../../../src/cli/fleet/watch.ts';
+import { readDeviceMessage } from '../../../src/fleet/device-messages.ts';
 import { Devices } from '../../../src/fleet/devices.ts';
 import { parseFleetGroups, selectDevices } from '../../../src/fleet/selection.ts';
 import { deviceMessages } from '../../fixtures/device-messages.ts';
@@ -40,6 +41,17 @@ describe('selectDevices', () => {
     expect(() => parseFleetGroups({ groups: { a: 'home' } }, 'fleet.yaml')).toThrow('fleet.yaml/groups/a');
     expect(() => parseFleetGroups([], 'fleet.yaml')).toThrow('fleet.yaml');
   });
+});
+
+it('readDeviceMessage accepts properties and codes of later agents', () => {
+  const { status = {}, health = {} } = deviceMessages();
+  const payload = (value: object): Buffer => Buffer.from(JSON.stringify(value));
+  expect(readDeviceMessage('status', payload({ ...status, extra: 1 }))).toMatchObject({ state: 'online' });
+  const later = { ...health, extra: 1, degraded: ['code_of_a_later_version'] };
+  const read = readDeviceMessage('health', payload(later));
+  expect(read).toMatchObject({ degraded: ['code_of_a_later_version'] });
+  expect(read).not.toHaveProperty('extra');
+  expect(readDeviceMessage('status', payload({ ...status, state: 'other' }))).toBeNull();
 });
 
 describe('fleet watch', () => {

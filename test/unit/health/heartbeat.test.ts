@@ -1,11 +1,9 @@
 import { Ajv } from 'ajv';
 import addFormatsModule from 'ajv-formats';
-import { readFileSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { systemClock } from '../../../src/base/clock.ts';
 import { Health } from '../../../src/contract/health.ts';
 import { BoardMonitor } from '../../../src/health/board/board-monitor.ts';
-import { DEGRADED_CODES } from '../../../src/health/degraded.ts';
 import { Heartbeat, type HeartbeatDeps } from '../../../src/health/heartbeat.ts';
 import type { CameraHealthReport, HealthSources, VisionHealth } from '../../../src/health/types.ts';
 import { MemoryKeyValue } from '../../fixtures/key-value.ts';
@@ -200,16 +198,5 @@ describe('Heartbeat', () => {
       cameras: () => [{ ...camera('north', 'up'), nextRunAtMs: 1e18 }],
     }).buildRecord();
     expect(record.cameras[0]?.next_run_at).toBeNull();
-  });
-});
-
-describe('DEGRADED_CODES', () => {
-  it('are exactly those in docs/health.md', () => {
-    const page = readFileSync(new URL('../../../docs/health.md', import.meta.url), 'utf8');
-    const documented = [...page.matchAll(/^\| `([^`]+)` +\| (.+) \|$/gm)].map((row) => [
-      row[1],
-      row[2]?.trim(),
-    ]);
-    expect(Object.fromEntries(documented)).toEqual(DEGRADED_CODES);
   });
 });

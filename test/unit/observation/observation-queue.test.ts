@@ -79,7 +79,7 @@ describe('ObservationQueue', () => {
     [
       'usual',
       new AgentError('camera_timeout', 'no image within 8 s'),
-      'the camera answers too slowly; increase its timeoutS',
+      'increase timeoutS of the camera; check the network and the load of the camera',
     ],
     ['own', new AgentError('camera_auth', 'refused (401)', { hint: 'set username' }), 'set username'],
     [
