@@ -185,7 +185,7 @@ describe.each([5, 4] as const)('Commands to a running agent, MQTT version %s', (
       [first, second].map(({ id, seq }) => [id, seq, true]),
     );
     const later = await operator.run('backfill', { camera: 'north', from_seq: 100_000, to_seq: 100_010 });
-    expect(later.result).toMatchObject({ queued: 0, gone: 0 });
+    expect(later).toMatchObject({ status: 'failed', error: { code: 'seq_unknown' } });
     expect(await operator.run('backfill', { ...range, camera: 'none' })).toMatchObject({ status: 'failed' });
   });
 
