@@ -1,3 +1,4 @@
+// Longer than 300 lines because the codes with their meanings and remedies are one table.
 import { ERROR_CODES } from '../base/errors.ts';
 
 /** What a code means, and what a person can do. docs/generated/codes.md is generated from the tables of such texts. */
