@@ -228,6 +228,8 @@ describe('HTTP API of a running agent', () => {
     await request(405, 'DELETE', '/live');
     await request(405, 'HEAD', '/api/v1/events');
     await request(400, 'GET', '/api/v1/observations?limit=0');
+    // Remote commands have set nothing.
+    await request(400, 'DELETE', '/api/v1/config/remote');
     await request(400, 'GET', '/api/v1/observations?cursor=nonsense');
     await request(400, 'GET', '/api/v1/observations.csv?to=2026-01-01T00:00:00Z&from=2026-01-02T00:00:00Z');
     await request(403, 'POST', '/api/v1/cameras/sea/capture', {
