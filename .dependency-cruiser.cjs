@@ -166,7 +166,7 @@ module.exports = {
     ...stageRules,
     ...subdirectoryRules,
     ...topRules,
-    home('onnxruntime', '(onnxruntime-node|sharp)', '^src/vision/'),
+    home('onnxruntime', '(onnxruntime-node|sharp)', '^src/(vision/|cli/sea-state/plot\\.ts)'),
     home('mqtt', '(mqtt|mqtt-packet|aedes)', '^src/mqtt/'),
     home('better-sqlite3', 'better-sqlite3', '^src/store/'),
     home('fastify', '(fastify|@fastify)', '^src/http/'),

@@ -7,7 +7,7 @@ import { addConfigCommands } from './config/commands.ts';
 import { readAgentVersion } from './installation.ts';
 import { bad, line } from './line.ts';
 import { addModelCommands } from './model/commands.ts';
-import { configOption, jsonOption, modelOption, type SelectCommand } from './options.ts';
+import { collectValues, configOption, jsonOption, modelOption, type SelectCommand } from './options.ts';
 import { addRepoCommands } from './repo/commands.ts';
 import { createSignalHandler, HangUp, onNpmEnd, STOP_SIGNALS } from './signals.ts';
 import { EXIT, exitCodeOf, processTerminal, toJson, type Terminal } from './terminal.ts';
@@ -103,6 +103,13 @@ function createProgram(select: SelectCommand): Command {
     .option('--fps <n>', 'frames per second of the camera (default: as the file states)')
     .option('--timestack', 'the input is an image with time along x and a line over the water along y')
     .option('--window <s>', 'divide longer input into windows of this length (default: 512; time stack 2048)')
+    .option(
+      '--line <x1,y1,x2,y2>',
+      'use only this line from the sea to the shore, as shares of width and height (repeatable)',
+      collectValues,
+      [],
+    )
+    .option('--plot <file>', 'draw the time stack and the spectrum: a PNG or SVG file')
     .addOption(jsonOption())
     .action(select(async () => (await import('./sea-state/command.ts')).runSeaState));
   add('calibrate <dir>', 'compute a site calibration from labelled images')

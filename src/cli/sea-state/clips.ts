@@ -1,9 +1,12 @@
+import type { Layout } from './layout.ts';
 import type { PixelSeries } from '../../sea-state/types.ts';
 
 export interface InputOptions {
   /** Frames per second at which the camera recorded; null: as the file states. */
   readonly fps: number | null;
   readonly isTimestack: boolean;
+  /** The cells that are taken from each picture; not of a time stack. */
+  readonly layout: Layout;
   /** Length of the windows into which long input is divided, seconds; null: 512 of frames, 2048 of a time stack. */
   readonly windowS: number | null;
   readonly signal: AbortSignal;

@@ -1,15 +1,20 @@
+import { join, parse } from 'node:path';
 import { AgentError } from '../../base/errors.ts';
 import { estimateSeaState, MIN_DURATION_S } from '../../sea-state/estimate.ts';
 import type { SeaStateEstimate } from '../../sea-state/types.ts';
 import { createProgressBar } from '../progress.ts';
 import { EXIT, toJson, type Terminal } from '../terminal.ts';
 import { formatClip } from './format.ts';
+import { gridLayout, linesLayout, parseLine } from './layout.ts';
 import { readInput } from './read-input.ts';
 
 export interface SeaStateOptions {
   readonly fps?: string;
   readonly timestack?: boolean;
+  readonly line: readonly string[];
   readonly window?: string;
+  /** File of a figure. */
+  readonly plot?: string;
   readonly json?: boolean;
 }
 
@@ -23,26 +28,44 @@ export async function runSeaState(
   const windowS = options.window === undefined ? null : positive('--window', options.window);
   if (windowS !== null && windowS < MIN_DURATION_S)
     throw new AgentError('usage', `--window must be at least ${String(MIN_DURATION_S)} seconds`);
+  if (options.line.length > 0 && options.timestack === true)
+    throw new AgentError('usage', 'use either --timestack or --line: a time stack is a line');
+  const layout = options.line.length > 0 ? linesLayout(options.line.map(parseLine)) : gridLayout();
   const bar = await createProgressBar('reading', terminal);
   using _bar = { [Symbol.dispose]: () => bar.stop() };
   const isTimestack = options.timestack === true;
   const input = {
     fps,
     isTimestack,
+    layout,
     windowS,
     signal: terminal.signal,
     progress: (done: number, total: number) => bar.update(done, total),
   };
   const results: unknown[] = [];
-  for await (const { fromS, series } of readInput(path, input)) {
+  let count = 0;
+  for await (const clip of readInput(path, input)) {
+    const { fromS, series } = clip;
+    count += 1;
     // Nobody says on which side of a time stack the shore is.
     const estimate = estimateSeaState(series, { isShoreKnown: !isTimestack });
+    if (options.plot !== undefined) {
+      const { plotClip } = await import('./plot.ts');
+      await plotClip(plotFile(options.plot, count), path, clip, estimate);
+    }
     const frames = { wanted: series.samples, used: series.samples - series.missing };
     if (options.json === true) results.push({ start_s: fromS, frames, ...toRecord(estimate) });
     else terminal.out(formatClip(fromS, estimate));
   }
   if (options.json === true) terminal.out(toJson({ input: path, clips: results }));
   return EXIT.ok;
+}
+
+/** The second window of `sea.png` is drawn in `sea-2.png`. */
+function plotFile(file: string, count: number): string {
+  if (count === 1) return file;
+  const { dir, name, ext } = parse(file);
+  return join(dir, `${name}-${String(count)}${ext}`);
 }
 
 function toRecord({ durationS, reasons, period, travelDeg }: SeaStateEstimate): object {

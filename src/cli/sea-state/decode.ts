@@ -6,12 +6,7 @@ import { AgentError } from '../../base/errors.ts';
 
 /** Samples per second: more than the shortest wave needs. */
 export const SAMPLE_HZ = 2;
-/** The grid that a picture of any shape is reduced to. */
-export const GRID = { columns: 96, rows: 54 } as const;
 export const FFMPEG = { ffmpeg: 'ffmpeg', ffprobe: 'ffprobe' } as const;
-
-/** ffmpeg filters: the grid of grey cells; each cell is the mean of its pixels. */
-export const GRID_FILTERS = `scale=${GRID.columns}:${GRID.rows}:flags=area,format=gray`;
 
 interface DecodeOptions {
   /** Arguments that select the input. */

@@ -16,14 +16,27 @@ const REASONS: Readonly<Record<SeaStateReason, string>> = {
 };
 
 /** One line for a person. */
-export function formatClip(fromS: number, { durationS, reasons, period }: SeaStateEstimate): Line {
+export function formatClip(fromS: number, estimate: SeaStateEstimate): Line {
+  const [span, result, rest] = partsOf(fromS, estimate);
+  return line`${span}  ${estimate.period ? bold(result) : warn(result)}${rest}`;
+}
+
+/** The same line without colours. */
+export const describeClip = (fromS: number, estimate: SeaStateEstimate): string => {
+  const [span, result, rest] = partsOf(fromS, estimate);
+  return `${span}  ${result}${rest}`;
+};
+
+function partsOf(
+  fromS: number,
+  { durationS, reasons, period }: SeaStateEstimate,
+): readonly [span: string, result: string, rest: string] {
   const span = `${clockTime(fromS)} to ${clockTime(fromS + durationS)}`;
-  if (!period)
-    return line`${span}  ${warn('no period')}: ${reasons.map((reason) => REASONS[reason]).join('; ')}`;
+  if (!period) return [span, 'no period', `: ${reasons.map((reason) => REASONS[reason]).join('; ')}`];
   const { peakS, lowS, highS, coverage, energyS, secondS } = period;
-  const interval = `${seconds(lowS)} to ${seconds(highS)} s at ${String(coverage * 100)} %`;
   const second = secondS === null ? '' : `; mixed sea, second train ${seconds(secondS)} s`;
-  return line`${span}  period ${bold(`${seconds(peakS)} s`)} (${interval}), energy period ${seconds(energyS)} s${second}`;
+  const interval = `${seconds(lowS)} to ${seconds(highS)} s at ${String(coverage * 100)} %`;
+  return [span, `period ${seconds(peakS)} s`, ` (${interval}), energy period ${seconds(energyS)} s${second}`];
 }
 
 const seconds = (value: number): string => value.toFixed(1);

@@ -3,7 +3,7 @@ import { extname } from 'node:path';
 import { AgentError } from '../../base/errors.ts';
 import { listImageFiles } from '../analyze-files.ts';
 import { ClipCollector, DEFAULT_WINDOW_S, NO_GAPS, type Clip, type InputOptions } from './clips.ts';
-import { decodeGrey, GRID, GRID_FILTERS, SAMPLE_HZ } from './decode.ts';
+import { decodeGrey, SAMPLE_HZ } from './decode.ts';
 
 /** Demultiplexers of ffmpeg for images one behind the other, by the end of the file name. */
 const PIPES: Readonly<Record<string, string>> = {
@@ -18,7 +18,7 @@ export async function* readFolder(
   path: string,
   options: InputOptions,
 ): AsyncGenerator<Clip, void, undefined> {
-  const { fps, signal, windowS, progress } = options;
+  const { fps, layout, signal, windowS, progress } = options;
   if (fps === null)
     throw new AgentError('usage', 'add --fps with the number of frames per second: images do not state it');
   const files = await listImageFiles([path]);
@@ -27,7 +27,11 @@ export async function* readFolder(
   if (kinds.size > 1 || kind === undefined)
     throw new AgentError('usage', `${path} has images of several formats: keep one`);
   const rateHz = Math.min(fps, SAMPLE_HZ);
-  const clips = new ClipCollector({ ...GRID, rateHz }, windowS ?? DEFAULT_WINDOW_S, () => NO_GAPS);
+  const clips = new ClipCollector(
+    { columns: layout.columns, rows: layout.rows, rateHz },
+    windowS ?? DEFAULT_WINDOW_S,
+    () => NO_GAPS,
+  );
   const feed = async (stdin: NodeJS.WritableStream): Promise<void> => {
     for (const file of files) {
       const bytes = await readFile(file);
@@ -38,16 +42,16 @@ export async function* readFolder(
     stdin.end();
   };
   const input = ['-f', kind, '-framerate', String(fps), '-i', 'pipe:0'];
-  const filters = `fps=${rateHz}:round=near,${GRID_FILTERS}`;
+  const filters = `fps=${rateHz}:round=near,${layout.filters}`;
   const total = Math.ceil((files.length / fps) * rateHz);
   let samples = 0;
   for await (const picture of decodeGrey(
-    { input, filters, sizeBytes: GRID.columns * GRID.rows, feed, path },
+    { input, filters, sizeBytes: layout.sizeBytes, feed, path },
     signal,
   )) {
     samples += 1;
     progress(Math.min(samples, total), total);
-    const clip = clips.add(picture);
+    const clip = clips.add(layout.cellsOf(picture));
     if (clip) yield clip;
   }
   // Without the pictures that cannot be decoded, all later ones would stand at the wrong time.

@@ -4,14 +4,14 @@ import { runProgram } from '../../camera/child-program.ts';
 import { probeFilm, statFilm, type Film } from '../../camera/ffmpeg/film.ts';
 import type { PixelSeries } from '../../sea-state/types.ts';
 import { ClipCollector, DEFAULT_WINDOW_S, NO_GAPS, type Clip, type InputOptions } from './clips.ts';
-import { decodeGrey, FFMPEG, GRID, GRID_FILTERS, SAMPLE_HZ } from './decode.ts';
+import { decodeGrey, FFMPEG, SAMPLE_HZ } from './decode.ts';
 
 /** Times of all frames of ten hours at 60 per second. */
 const MAX_TIMES_BYTES = 32 * 1024 * 1024;
 
 /** Reads a video at two samples per second, or at the rate of its frames when that is lower. */
 export async function* readVideo(path: string, options: InputOptions): AsyncGenerator<Clip, void, undefined> {
-  const { fps, signal, windowS, progress } = options;
+  const { fps, layout, signal, windowS, progress } = options;
   const deps = { clock: systemClock, programs: FFMPEG };
   await statFilm(path);
   const film = await probeFilm(path, deps, signal);
@@ -20,22 +20,19 @@ export async function* readVideo(path: string, options: InputOptions): AsyncGene
     fps === null ? fileTiming(times) : { rateHz: Math.min(fps, SAMPLE_HZ), gapsOf: () => NO_GAPS };
   const totalS = fps === null ? (times.at(-1) ?? 0) - (times[0] ?? 0) : times.length / fps;
   const clips = new ClipCollector(
-    { ...GRID, rateHz: timing.rateHz },
+    { columns: layout.columns, rows: layout.rows, rateHz: timing.rateHz },
     windowS ?? DEFAULT_WINDOW_S,
     timing.gapsOf,
   );
   const rate = `fps=${timing.rateHz}:round=near`;
-  const filters = [...(fps === null ? [] : [`setpts=N/(${fps}*TB)`]), rate, GRID_FILTERS].join(',');
+  const filters = [...(fps === null ? [] : [`setpts=N/(${fps}*TB)`]), rate, layout.filters].join(',');
   const input = ['-i', `file:${path}`, '-map', `0:${film.stream}`];
-  const pictures = decodeGrey(
-    { input, filters, sizeBytes: GRID.columns * GRID.rows, feed: null, path },
-    signal,
-  );
+  const pictures = decodeGrey({ input, filters, sizeBytes: layout.sizeBytes, feed: null, path }, signal);
   let samples = 0;
   for await (const picture of pictures) {
     samples += 1;
     progress(Math.min(samples, Math.ceil(totalS * timing.rateHz)), Math.ceil(totalS * timing.rateHz));
-    const clip = clips.add(picture);
+    const clip = clips.add(layout.cellsOf(picture));
     if (clip) yield clip;
   }
   const last = clips.end();

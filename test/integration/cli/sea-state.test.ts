@@ -63,7 +63,7 @@ describe('sea-state of a simulated sea', () => {
       '-i',
       raw,
     ];
-    ffmpeg(...input, '-vf', 'scale=192:216:flags=neighbor', '-c:v', 'ffv1', film);
+    ffmpeg(...input, '-vf', 'scale=192:216:flags=bilinear', '-c:v', 'ffv1', film);
   });
 
   it('measures a film, a portrait film, a film of variable rate, and a directory of its frames', async () => {
@@ -105,6 +105,26 @@ describe('sea-state of a simulated sea', () => {
     );
   });
 
+  it('uses drawn lines, which run from the sea to the shore', async () => {
+    const down = await measureOne(film, '--line', '0.3,0.2,0.3,0.8', '--line', '0.7,0.2,0.7,0.8');
+    expect(Math.abs((down.period?.peak_s ?? 0) - PERIOD_S)).toBeLessThan(0.9);
+    expect((await measureOne(film, '--line', '0.3,0.8,0.3,0.2')).reasons).toEqual(['seaward']);
+  });
+
+  it('draws one figure for each window, also of a refused one', async () => {
+    const plot = join(dir, 'plot.png');
+    expect((await runCli(['sea-state', film, '--fps', '1', '--window', '250', '--plot', plot])).code).toBe(0);
+    for (const file of [plot, join(dir, 'plot-2.png')])
+      expect(readFileSync(file).subarray(0, 4).toString('latin1')).toBe('\x89PNG');
+    const svg = join(dir, 'refused <1>.svg');
+    const short = join(dir, 'short <&>.mkv');
+    ffmpeg('-i', film, '-t', '30', '-c:v', 'ffv1', short);
+    expect((await runCli(['sea-state', short, '--plot', svg])).code).toBe(0);
+    expect(readFileSync(svg, 'utf8')).toContain('short &#60;&#38;&#62;.mkv');
+    const { code, stderr } = await runCli(['sea-state', film, '--plot', join(dir, 'none', 'a.png')]);
+    expect([code, stderr]).toEqual([2, expect.stringContaining('cannot be written')]);
+  });
+
   it('refuses one frame, and a film with a long gap', async () => {
     const one = join(dir, 'one.mkv');
     ffmpeg('-i', film, '-frames:v', '1', '-c:v', 'ffv1', one);
@@ -122,6 +142,9 @@ describe('sea-state of a simulated sea', () => {
     ['a directory without --fps', [dir], /--fps/],
     ['a time stack that is no image', [join(dir, 'text.mp4'), '--timestack'], /no image/],
     ['--fps 0', [join(dir, 'text.mp4'), '--fps', '0'], /--fps must be a number above 0/],
+    ['a line outside the picture', [join(dir, 'text.mp4'), '--line', '0.5,0.5,0.5,1.5'], /--line needs/],
+    ['a line without length', [join(dir, 'text.mp4'), '--line', '0.5,0.5,0.5,0.5'], /--line needs/],
+    ['a line of a time stack', [join(dir, 'text.mp4'), '--line', '0,0,1,1', '--timestack'], /either/],
     ['a window that is too short', [join(dir, 'text.mp4'), '--window', '60'], /at least 180/],
   ])('has a clear error for %s', async (_what, args, message) => {
     writeFileSync(join(dir, 'empty.mp4'), '');
