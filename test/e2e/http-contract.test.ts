@@ -218,6 +218,7 @@ describe('HTTP API of a running agent', () => {
   it('shows the version of the agent, and refuses updates without an updater', async () => {
     const versions = (await request(200, 'GET', '/api/v1/agent')).json();
     expect(versions).toMatchObject({ available: false, installed: [], update: null });
+    await request(400, 'DELETE', '/api/v1/config/remote');
     await request(501, 'POST', '/api/v1/agent/install', asJson({ version: '9.9.9' }));
     await request(400, 'POST', '/api/v1/agent/install', asJson({ version: 'newest' }));
     await request(501, 'POST', '/api/v1/agent/rollback');

@@ -143,7 +143,7 @@ describe('Staged rollout over fifty simulated devices', () => {
     const failures = lines(result).filter(({ phase }) => phase === 'failed');
     expect(failures).toMatchObject([
       { detail: 'model_golden_mismatch', sentence: 'this device is simulated to fail.' },
-      { remedy: 'the model does not reproduce its golden outputs on this device' },
+      { remedy: 'use another provider or another version of the model' },
     ]);
     // A second run asks the devices, and halts at once.
     const again = await push(...args);
