@@ -1,5 +1,12 @@
 import { median, weightedMean } from '../base/statistics.ts';
-import { fitRidge, predictRidge, ridgeFromDual, type RidgeModel } from './ridge.ts';
+import {
+  fitRidge,
+  predictRidge,
+  ridgeFromDual,
+  ridgeWorkspace,
+  type RidgeModel,
+  type RidgeWorkspace,
+} from './ridge.ts';
 import type { Steps } from './steps.ts';
 
 /** The data of a labelled burst that a fit needs. */
@@ -42,17 +49,23 @@ export interface CrossValidation {
 const MAX_DISTANCE = 8;
 /** The ridge regression gives at most this many times the largest label; a larger value would be extrapolation. */
 const MAX_LABEL_FACTOR = 2;
-/** Limit for the computation of all folds together, multiply-adds: about 0.4 s on a slow core. */
-const MAX_FOLD_MACS = 400_000_000;
+/** Limit for the computation of all folds together, multiply-adds: about 0.2 s on a busy core. */
+const MAX_FOLD_MACS = 250_000_000;
 /** Smallest number of folds, even if `MAX_FOLD_MACS` is exceeded. */
 const MIN_FOLDS = 10;
 
 /** `dual`: the solution of an earlier fit of the same samples, which then need no new fit. */
-export function* fitSamples(samples: readonly TrainingSample[], dual?: Float64Array): Steps<HeightFit> {
+export function* fitSamples(
+  samples: readonly TrainingSample[],
+  dual?: Float64Array,
+  workspace: RidgeWorkspace = ridgeWorkspace(samples.length, samples[0]?.embedding.length ?? 0),
+): Steps<HeightFit> {
   const heightsM = samples.map((sample) => sample.heightM);
   const rows = samples.map((sample) => sample.embedding);
   yield;
-  const ridge = dual ? ridgeFromDual(rows, heightsM, dual) : yield* fitRidge(rows, heightsM);
+  const ridge = dual
+    ? ridgeFromDual(rows, heightsM, dual, workspace)
+    : yield* fitRidge(rows, heightsM, workspace);
   return { ridge, medianM: median(heightsM) ?? 0, maxLabelM: Math.max(...heightsM) };
 }
 
@@ -70,7 +83,7 @@ export const isExtrapolation = (fit: HeightFit, embedding: Float32Array): boolea
 /**
  * Leaves out one group at a time and repeats the whole fit, with its standardisation and target mean. Both depend on the
  * group, so the shortcut without new fits (the hat matrix) would not be exact. If the cost would exceed
- * `MAX_FOLD_MACS` (from about 85 groups), neighbouring groups are left out together. Null with fewer than two groups.
+ * `MAX_FOLD_MACS` (from about 75 groups), neighbouring groups are left out together. Null with fewer than two groups.
  * `duals`: the solutions of an earlier validation of the same samples, one for each fold.
  */
 export function* leaveOneGroupOut(
@@ -83,12 +96,14 @@ export function* leaveOneGroupOut(
   const embeddingLength = samples[0]?.embedding.length ?? 1;
   const { foldOf, folds } = assignFolds([...groupSizes.keys()], samples.length, embeddingLength);
   const foldFits: HeightFit[] = [];
+  const workspace = ridgeWorkspace(samples.length, embeddingLength);
   if (duals && duals.length !== folds) throw new RangeError('the solutions belong to other samples');
   for (let fold = 0; fold < folds; fold += 1)
     foldFits.push(
       yield* fitSamples(
         samples.filter(({ group }) => foldOf.get(group) !== fold),
         duals?.[fold],
+        workspace,
       ),
     );
 

@@ -12,6 +12,8 @@ export const MAX_STANDARD_DEVIATIONS = 4;
 const MIN_STANDARD_DEVIATION = 1e-6;
 /** The computation pauses after this many multiply-adds: about 2 ms on a slow core. */
 const STEP_MACS = 500_000;
+/** Features that are multiplied in one pass over all rows, so that the rows stay in the cache of the processor. */
+const BLOCK_FEATURES = 320;
 
 /** Ridge regression in its primal form: `meanM + sum(clip((x - centre) * scale) * weight)`, metres. */
 export interface RidgeModel {
@@ -24,6 +26,17 @@ export interface RidgeModel {
   readonly dual: Float64Array;
 }
 
+/** Memory for fits of at most n rows of d features, which many fits in turn can share. */
+export interface RidgeWorkspace {
+  readonly z: readonly Float64Array[];
+  readonly gram: Float64Array;
+}
+
+export const ridgeWorkspace = (n: number, d: number): RidgeWorkspace => ({
+  z: Array.from({ length: n }, () => new Float64Array(d)),
+  gram: new Float64Array(n * n),
+});
+
 /**
  * Fits ridge regression in its dual form (Saunders, Gammerman and Vovk 1998): `(K + alpha I) a = y - mean(y)` with the
  * linear kernel `K = Z Z' / d`, where Z holds the d features, standardised over `rows` and clipped. The weights are
@@ -33,11 +46,11 @@ export interface RidgeModel {
 export function* fitRidge(
   rows: readonly Float32Array[],
   heightsM: readonly number[],
-  alpha = RIDGE_ALPHA,
+  workspace = ridgeWorkspace(rows.length, rows[0]?.length ?? 0),
 ): Steps<RidgeModel> {
-  const standardised = standardiseRows(rows);
+  const standardised = standardiseRows(rows, workspace.z);
   yield;
-  const gram = yield* kernelMatrix(standardised, alpha);
+  const gram = yield* kernelMatrix(standardised, workspace.gram);
   const meanM = mean(heightsM) ?? 0;
   const dual = yield* solveCholesky(
     gram,
@@ -51,9 +64,10 @@ export function ridgeFromDual(
   rows: readonly Float32Array[],
   heightsM: readonly number[],
   dual: Float64Array,
+  workspace: RidgeWorkspace,
 ): RidgeModel {
   if (dual.length !== rows.length) throw new RangeError('the dual solution belongs to other rows');
-  return primalForm(standardiseRows(rows), mean(heightsM) ?? 0, dual);
+  return primalForm(standardiseRows(rows, workspace.z), mean(heightsM) ?? 0, dual);
 }
 
 function primalForm({ centre, scale, z, n, d }: Standardised, meanM: number, dual: Float64Array): RidgeModel {
@@ -95,7 +109,7 @@ const at = (values: Float64Array, index: number): number => values[index] ?? 0;
 
 const EMPTY = new Float64Array(0);
 
-/** n rows `z` of d features each, standardised and clipped. */
+/** The first n rows of `z`, of d features each: standardised and clipped. */
 interface Standardised {
   readonly centre: Float64Array;
   readonly scale: Float64Array;
@@ -104,7 +118,7 @@ interface Standardised {
   readonly d: number;
 }
 
-function standardiseRows(rows: readonly Float32Array[]): Standardised {
+function standardiseRows(rows: readonly Float32Array[], z: readonly Float64Array[]): Standardised {
   const n = rows.length;
   const d = rows[0]?.length ?? 0;
   const centre = new Float64Array(d);
@@ -120,46 +134,53 @@ function standardiseRows(rows: readonly Float32Array[]): Standardised {
     const sd = Math.sqrt(at(scale, k) / n);
     scale[k] = sd > MIN_STANDARD_DEVIATION ? 1 / sd : 0;
   }
-  const z = rows.map((row) => {
-    const values = new Float64Array(d);
+  for (const [i, row] of rows.entries()) {
+    const values = z[i] ?? EMPTY;
     for (let k = 0; k < d; k += 1) values[k] = clip(((row[k] ?? 0) - at(centre, k)) * at(scale, k));
-    return values;
-  });
+  }
   return { centre, scale, z, n, d };
 }
 
-/** Lower triangle of `Z Z' / d + alpha I`, row-major. */
-function* kernelMatrix({ z, n, d }: Standardised, alpha: number): Steps<Float64Array> {
-  const gram = new Float64Array(n * n);
+/** Lower triangle of `Z Z' / d + alpha I`, row-major, in the first n * n values of `gram`. */
+function* kernelMatrix({ z, n, d }: Standardised, gram: Float64Array): Steps<Float64Array> {
+  gram.fill(0, 0, n * n);
   let macs = 0;
   // Two rows against two columns at a time: each value that is read serves two products. This is the costly part of a fit.
-  for (let i = 0; i < n; i += 2)
-    for (let j = 0; j <= i; j += 2) {
-      multiplyRows(z, i, j, { gram, n, d });
-      macs += 4 * d;
-      if (macs < STEP_MACS) continue;
-      macs = 0;
-      yield;
-    }
-  for (let i = 0; i < n; i += 1) gram[i * n + i] = at(gram, i * n + i) + alpha;
+  for (let from = 0; from < d; from += BLOCK_FEATURES) {
+    const to = Math.min(from + BLOCK_FEATURES, d);
+    for (let i = 0; i < n; i += 2)
+      for (let j = 0; j <= i; j += 2) {
+        addProducts(z, { i, j, from, to }, gram, n);
+        macs += 4 * (to - from);
+        if (macs < STEP_MACS) continue;
+        macs = 0;
+        yield;
+      }
+  }
+  for (let i = 0; i < n; i += 1) {
+    for (let j = 0; j <= i; j += 1) gram[i * n + j] = at(gram, i * n + j) / d;
+    gram[i * n + i] = at(gram, i * n + i) + RIDGE_ALPHA;
+  }
   return gram;
 }
 
-/** Sets the products of rows i and i + 1 with rows j and j + 1, as far as these rows exist. */
-function multiplyRows(
+/** Adds the products of rows i and i + 1 with rows j and j + 1, as far as these rows exist, over some features. */
+function addProducts(
   z: readonly Float64Array[],
-  i: number,
-  j: number,
-  { gram, n, d }: { readonly gram: Float64Array; readonly n: number; readonly d: number },
+  { i, j, from, to }: { readonly i: number; readonly j: number; readonly from: number; readonly to: number },
+  gram: Float64Array,
+  n: number,
 ): void {
   // In place of a missing last row: its products are not stored.
-  const [a0 = EMPTY, a1 = a0] = [z[i], z[i + 1]];
-  const [b0 = EMPTY, b1 = b0] = [z[j], z[j + 1]];
+  const a0 = z[i] ?? EMPTY;
+  const a1 = (i + 1 < n ? z[i + 1] : undefined) ?? a0;
+  const b0 = z[j] ?? EMPTY;
+  const b1 = (j + 1 < n ? z[j + 1] : undefined) ?? b0;
   let s00 = 0;
   let s01 = 0;
   let s10 = 0;
   let s11 = 0;
-  for (let k = 0; k < d; k += 1) {
+  for (let k = from; k < to; k += 1) {
     const x0 = at(a0, k);
     const x1 = at(a1, k);
     const y0 = at(b0, k);
@@ -169,11 +190,12 @@ function multiplyRows(
     s10 += x1 * y0;
     s11 += x1 * y1;
   }
-  gram[i * n + j] = s00 / d;
-  if (j + 1 < n) gram[i * n + j + 1] = s01 / d;
+  const first = i * n + j;
+  gram[first] = at(gram, first) + s00;
+  if (j + 1 < n) gram[first + 1] = at(gram, first + 1) + s01;
   if (i + 1 >= n) return;
-  gram[(i + 1) * n + j] = s10 / d;
-  if (j + 1 < n) gram[(i + 1) * n + j + 1] = s11 / d;
+  gram[first + n] = at(gram, first + n) + s10;
+  if (j + 1 < n) gram[first + n + 1] = at(gram, first + n + 1) + s11;
 }
 
 /**

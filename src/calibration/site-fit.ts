@@ -173,5 +173,5 @@ const encodeNumbers = (values: Float64Array): string =>
 
 function decodeNumbers(base64: string): Float64Array {
   const bytes = Buffer.from(base64, 'base64');
-  return new Float64Array(Uint8Array.from(bytes).buffer, 0, bytes.length >> 3);
+  return new Float64Array(new Uint8Array(bytes).buffer, 0, bytes.length >> 3);
 }

@@ -133,4 +133,4 @@ export const embeddingToBytes = (values: Float32Array): Uint8Array =>
 
 /** Copies the bytes, because a blob may not be aligned to four bytes. */
 export const embeddingFromBytes = (bytes: Uint8Array): Float32Array =>
-  new Float32Array(Uint8Array.from(bytes).buffer, 0, Math.floor(bytes.byteLength / 4));
+  new Float32Array(new Uint8Array(bytes).buffer, 0, Math.floor(bytes.byteLength / 4));

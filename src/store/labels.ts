@@ -20,7 +20,7 @@ const MAX_IMPORTED_BURSTS = 10_000;
 const MAX_EMBEDDING_VALUES = 65_536;
 const MAX_ID_CHARS = 200;
 /** A fit uses the newest 200 usable bursts. Some of those that are read may be unusable. */
-const MAX_READ_BURSTS = 400;
+const MAX_READ_BURSTS = 250;
 
 /** SQL: columns of `labels l` with the names of the fields of `Label`, so that rows can be used without a copy. */
 export const LABEL_COLUMNS = `l.camera, l.observation_id AS observationId, l.height_m AS heightM, l.observer, l.note,

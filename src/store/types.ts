@@ -152,7 +152,7 @@ export interface Labels {
   /** Removes the label, of one camera when it is given. False when there was none. */
   remove(observationId: string, camera?: string): boolean;
   list(camera: string): readonly Label[];
-  /** The labelled bursts of a camera that have an embedding of this model, oldest label first: at most the newest 400. */
+  /** The labelled bursts of a camera that have an embedding of this model, oldest label first: at most the newest 250. */
   bursts(camera: string, embeddingDigest: string): readonly LabelledBurst[];
   /**
    * Stores the bursts of a portable calibration under this camera and replaces bursts that exist. All or nothing;

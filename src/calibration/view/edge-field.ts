@@ -139,14 +139,18 @@ function findText(views: number, range: Float64Array, means: Float64Array): read
   if (views < MIN_TEXT_VIEWS || (range.toSorted()[CELLS >> 1] ?? 0) < MIN_LIGHT_RANGE) return [];
   const { re, im } = edgeField(means, null);
   const edges = cellsWhere(
-    (at) => (range[at] ?? 0) <= MAX_TEXT_RANGE && Math.hypot(re[at] ?? 0, im[at] ?? 0) >= MIN_TEXT_STRENGTH01,
+    (at) =>
+      (range[at] ?? 0) <= MAX_TEXT_RANGE &&
+      (re[at] ?? 0) ** 2 + (im[at] ?? 0) ** 2 >= MIN_TEXT_STRENGTH01 ** 2,
   );
   const coveredCells = weightsWithout(edges).reduce((sum, weight) => sum + 1 - weight, 0);
   return coveredCells > MAX_TEXT01 * CELLS ? [] : edges;
 }
 
 function cellsWhere(condition: (at: number) => boolean): readonly number[] {
-  return Array.from({ length: CELLS }, (_, at) => at).filter(condition);
+  const cells: number[] = [];
+  for (let at = 0; at < CELLS; at += 1) if (condition(at)) cells.push(at);
+  return cells;
 }
 
 /** Weight 0 for the given cells and those within `EDGE_REACH_CELLS`, 1 for the others. */

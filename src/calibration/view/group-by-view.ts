@@ -2,6 +2,7 @@ import type { ViewSignature } from '../../vision/protocol.ts';
 import type { Steps } from '../steps.ts';
 import type { LabelledBurst } from '../types.ts';
 import { buildViewReference, findViewSteps, type ViewReference } from './check-view.ts';
+import { newScratch } from './correlation.ts';
 
 /** A reference uses the newest views up to this number: enough to average the moving water away. */
 const MAX_REFERENCE_VIEWS = 16;
@@ -25,8 +26,9 @@ interface OpenGroup {
  * starts a new view only on evidence that the camera was moved. A burst without a view signature, or with an unknown view,
  * belongs to the newest view.
  *
- * A comparison costs milliseconds. So the older bursts of a former grouping stay together: they belong to the view of the
- * newest bursts with which they shared one before.
+ * A comparison costs milliseconds. So a burst that clearly shows the only view of a former grouping joins it. Otherwise the
+ * newest bursts are grouped again, and older bursts stay together: they belong to the view of the newest bursts with which
+ * they shared one before.
  */
 export function* groupByView(
   bursts: readonly LabelledBurst[],
@@ -37,18 +39,23 @@ export function* groupByView(
   const isKept = (burst: LabelledBurst, index: number): boolean =>
     index < firstChecked && formerOf.has(burst);
   const groups: OpenGroup[] = [];
-  for (const burst of bursts.filter((one, index) => !isKept(one, index)).reverse())
-    yield* addBursts(groups, [burst]);
-  const kept = bursts.filter(isKept).reverse();
-  for (const group of former) {
-    const members = kept.filter((burst) => formerOf.get(burst) === group);
-    if (members.length === 0) continue;
-    const shared = groups.map(
-      ({ bursts: checked }) => checked.filter((one) => formerOf.get(one) === group).length,
-    );
-    const most = groups[shared.indexOf(Math.max(1, ...shared))];
-    if (most) most.bursts.push(...members);
-    else yield* addBursts(groups, members);
+  const newBursts = bursts.filter((burst) => !formerOf.has(burst));
+  if (firstChecked > 0 && (yield* showOnlyView(newBursts, former)))
+    groups.push({ reference: null, bursts: [...bursts] });
+  else {
+    for (const burst of bursts.filter((one, index) => !isKept(one, index)).reverse())
+      yield* addBursts(groups, [burst]);
+    const kept = bursts.filter(isKept).reverse();
+    for (const group of former) {
+      const members = kept.filter((burst) => formerOf.get(burst) === group);
+      if (members.length === 0) continue;
+      const shared = groups.map(
+        ({ bursts: checked }) => checked.filter((one) => formerOf.get(one) === group).length,
+      );
+      const most = groups[shared.indexOf(Math.max(1, ...shared))];
+      if (most) most.bursts.push(...members);
+      else yield* addBursts(groups, members);
+    }
   }
   const positions = new Map(bursts.map((burst, index) => [burst, index]));
   const positionOf = (burst: LabelledBurst | undefined): number => (burst && positions.get(burst)) ?? -1;
@@ -79,6 +86,20 @@ function findFormerGroups(
     if (before && isSameImage(before.view, burst.view)) groupOf.set(burst, before.group);
   }
   return groupOf;
+}
+
+/** True if all these bursts clearly show the only view of a grouping. */
+function* showOnlyView(
+  bursts: readonly LabelledBurst[],
+  [only, ...others]: readonly ViewGroup[],
+): Steps<boolean> {
+  if (only === undefined || others.length > 0) return false;
+  const reference = only.reference && { ...only.reference, scratch: newScratch() };
+  for (const burst of bursts) {
+    const found = yield* findViewSteps([{ reference }], burst.view);
+    if (found?.check.state !== 'same') return false;
+  }
+  return true;
 }
 
 /** Adds bursts of one view (newest first) to the view that the newest one shows. */

@@ -7,6 +7,9 @@ import { silentLog } from '../../fixtures/store.ts';
 
 const bundle = { embeddingDigest: 'sha256:trunk' } as Bundle;
 
+/** So large that a fit takes many slices, also on a fast machine. */
+const DIMENSION = 1280;
+
 /** `values`: what an earlier run has stored. */
 function site(values = new Map<string, string>(), labels = 40) {
   const stop = new AbortController();
@@ -14,7 +17,7 @@ function site(values = new Map<string, string>(), labels = 40) {
   let reads = 0;
   const bursts = () => {
     reads += 1;
-    return syntheticSite({ seed: 1, bursts: labels });
+    return syntheticSite({ seed: 1, bursts: labels, dimension: DIMENSION });
   };
   const memory = {
     get: (key: string) => values.get(key) ?? null,
@@ -27,7 +30,7 @@ function site(values = new Map<string, string>(), labels = 40) {
   );
   return { calibrations, server, stop, values, reads: () => reads };
 }
-const probe = new Float32Array(64).fill(0.5);
+const probe = new Float32Array(DIMENSION).fill(0.5);
 
 describe('SiteCalibrations', () => {
   it('opens a camera without waiting for its first fit; until then there is no height', async () => {

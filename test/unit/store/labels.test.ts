@@ -96,8 +96,8 @@ describe('SqliteLabels', () => {
     expect(state.store.labels.list('north')).toHaveLength(2);
   });
 
-  it('reads the newest 400 bursts, oldest first, with the times of their images', () => {
-    const bursts = Array.from({ length: 402 }, (_, i): LabelledBurst => {
+  it('reads the newest 250 bursts, oldest first, with the times of their images', () => {
+    const bursts = Array.from({ length: 252 }, (_, i): LabelledBurst => {
       const id = `old-${String(i).padStart(3, '0')}`;
       const source = { camera: 'north', observer: null, note: null };
       return {
