@@ -1,7 +1,9 @@
 import { addAbortListener } from 'node:events';
+import { pipeline } from 'node:stream/promises';
 import { createMissingProgramError, ChildProgram } from '../../camera/child-program.ts';
 import { closeAtEnd } from '../../base/closing.ts';
 import { systemClock } from '../../base/clock.ts';
+import { errorCode } from '../../base/disk-errors.ts';
 import { AgentError } from '../../base/errors.ts';
 
 /** Samples per second: more than the shortest wave needs. */
@@ -14,8 +16,8 @@ interface DecodeOptions {
   readonly filters: string;
   /** Bytes of one picture. */
   readonly sizeBytes: number;
-  /** Writes the input of the program; null when it reads a file. */
-  readonly feed: ((stdin: NodeJS.WritableStream) => Promise<void>) | null;
+  /** What the program reads from its standard input; null when it reads a file. */
+  readonly feed: AsyncIterable<Buffer> | null;
   readonly path: string;
 }
 
@@ -31,7 +33,8 @@ export async function* decodeGrey(
   );
   using _abort = addAbortListener(signal, () => void program.stop());
   await using _stopped = closeAtEnd(() => program.stop());
-  const fed = feed?.(program.stdin);
+  // The program may end before it has read everything.
+  const fed = feed && pipeline(feed, program.stdin).catch(ignoreClosedPipe);
   let rest = Buffer.alloc(0);
   let count = 0;
   for await (const chunk of program.stdout as AsyncIterable<Buffer>) {
@@ -53,4 +56,9 @@ export async function* decodeGrey(
     'camera_codec',
     `ffmpeg finds no picture in ${path}${reason === '' ? '' : `: ${reason}`}`,
   );
+}
+
+function ignoreClosedPipe(thrown: unknown): void {
+  const code = errorCode(thrown);
+  if (code !== 'EPIPE' && code !== 'ERR_STREAM_PREMATURE_CLOSE') throw thrown;
 }

@@ -32,21 +32,12 @@ export async function* readFolder(
     windowS ?? DEFAULT_WINDOW_S,
     () => NO_GAPS,
   );
-  const feed = async (stdin: NodeJS.WritableStream): Promise<void> => {
-    for (const file of files) {
-      const bytes = await readFile(file);
-      if (!stdin.writable) return;
-      if (!stdin.write(bytes))
-        await new Promise((resolve) => stdin.once('drain', resolve).once('close', resolve));
-    }
-    stdin.end();
-  };
   const input = ['-f', kind, '-framerate', String(fps), '-i', 'pipe:0'];
   const filters = `fps=${rateHz}:round=near,${layout.filters}`;
   const total = Math.ceil((files.length / fps) * rateHz);
   let samples = 0;
   for await (const picture of decodeGrey(
-    { input, filters, sizeBytes: layout.sizeBytes, feed, path },
+    { input, filters, sizeBytes: layout.sizeBytes, feed: contentsOf(files), path },
     signal,
   )) {
     samples += 1;
@@ -61,4 +52,8 @@ export async function* readFolder(
     });
   const last = clips.end();
   if (last) yield last;
+}
+
+async function* contentsOf(files: readonly string[]): AsyncGenerator<Buffer, void, undefined> {
+  for (const file of files) yield await readFile(file);
 }

@@ -21,7 +21,7 @@ export async function* readTimestack(
   if (width > MAX_SAMPLES) throw new AgentError('usage', `${path} has ${String(width)} columns: divide it`);
   const rows = Math.round(height / Math.ceil(height / MAX_POINTS));
   const filters = `scale=${width}:${rows}:flags=area,format=gray`;
-  const input = ['-i', `file:${path}`, '-frames:v', '1'];
+  const input = [...asOneImage(path), '-frames:v', '1'];
   for await (const image of decodeGrey(
     { input, filters, sizeBytes: width * rows, feed: null, path },
     signal,
@@ -51,7 +51,7 @@ async function imageSize(path: string, signal: AbortSignal): Promise<{ width: nu
     'csv=p=0',
   ];
   const result = await runProgram(
-    { program: FFMPEG.ffprobe, args: [...args, `file:${path}`], maxStdoutBytes: 1024 },
+    { program: FFMPEG.ffprobe, args: [...args, ...asOneImage(path)], maxStdoutBytes: 1024 },
     { clock: systemClock },
     signal,
   );
@@ -60,3 +60,10 @@ async function imageSize(path: string, signal: AbortSignal): Promise<{ width: nu
     throw new AgentError('image_unsupported', `${path} is no image that ffmpeg can read`);
   return { width, height };
 }
+
+/** Without a pattern type, ffmpeg takes `a%03d.png` for the names of many files. Other formats than these have no pattern. */
+const asOneImage = (path: string): readonly string[] => [
+  ...(/\.(jpe?g|png|webp)$/i.test(path) ? ['-f', 'image2', '-pattern_type', 'none'] : []),
+  '-i',
+  `file:${path}`,
+];

@@ -105,6 +105,25 @@ describe('sea-state of a simulated sea', () => {
     );
   });
 
+  it('reads a time stack whose name looks like a pattern of names', async () => {
+    const stack = join(dir, 'stack %03d.png');
+    // 300 columns of one sample each, from the middle of the picture.
+    ffmpeg(
+      '-i',
+      film,
+      '-vf',
+      'crop=1:ih:iw/2:0,tile=600x1',
+      '-frames:v',
+      '1',
+      '-f',
+      'image2',
+      '-update',
+      '1',
+      stack,
+    );
+    expect((await measureOne(stack, '--timestack')).duration_s).toBe(300);
+  });
+
   it('uses drawn lines, which run from the sea to the shore', async () => {
     const down = await measureOne(film, '--line', '0.3,0.2,0.3,0.8', '--line', '0.7,0.2,0.7,0.8');
     expect(Math.abs((down.period?.peak_s ?? 0) - PERIOD_S)).toBeLessThan(0.9);
