@@ -4,7 +4,7 @@ import { randomUUID } from 'node:crypto';
 import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { isDeepStrictEqual } from 'node:util';
 import { replaceFile } from '../base/atomic-file.ts';
-import { AgentError } from '../base/errors.ts';
+import { AgentError, asAgentError } from '../base/errors.ts';
 
 const Text = Type.String();
 const ActionSchema = Type.Union([
@@ -77,9 +77,17 @@ function parseRollout(text: string): RolloutFile | null {
   }
 }
 
-/** Writes the file durably before it returns. */
-export const writeRollout = (path: string, file: RolloutFile): void =>
-  replaceFile(path, `${JSON.stringify(file, null, 2)}\n`);
+/** Writes the file durably before it returns. Throws `usage` when it cannot be written. */
+export function writeRollout(path: string, file: RolloutFile): void {
+  try {
+    replaceFile(path, `${JSON.stringify(file, null, 2)}\n`);
+  } catch (cause) {
+    throw new AgentError('usage', `${path} cannot be written: ${asAgentError(cause).message}`, {
+      hint: 'make room on the disk, or name another file with --file; without the plan, no command is sent',
+      cause,
+    });
+  }
+}
 
 const pausePath = (path: string): string => `${path}.paused`;
 

@@ -81,6 +81,11 @@ export class Rollout {
     return this.#isHalted;
   }
 
+  /** True when this run started a device, or found one whose install was under way. */
+  get hasStarted(): boolean {
+    return this.#started.size > 0;
+  }
+
   get devices(): ReadonlyMap<string, DeviceProgress> {
     return this.#progress;
   }
@@ -119,10 +124,16 @@ export class Rollout {
     return `push-${this.#file.id}-${hash}${attempt === undefined ? '' : `-${String(attempt)}`}`;
   }
 
-  /** True when no install runs and no online device waits. After a halt: when no install runs. */
-  isOver(isOnline: IsOnline): boolean {
+  /**
+   * True when no install runs and no online device waits. After a halt: when no install runs, and no answer to a command
+   * is awaited.
+   */
+  isOver(isOnline: IsOnline, isAwaited: (device: string) => boolean = isOnline): boolean {
     // Finish running installs, also after a halt: this process may serve their blocks.
-    if (this.#isHalted) return ![...this.#progress.values()].some(({ phase }) => phase === 'installing');
+    if (this.#isHalted)
+      return ![...this.#progress].some(
+        ([device, { phase }]) => phase === 'installing' || (phase === 'sent' && isAwaited(device)),
+      );
     return !this.#reached(isOnline).some((device) => this.#isPending(device, isOnline));
   }
 

@@ -1,4 +1,6 @@
-import { parseJsonObject } from '../../base/json-object.ts';
+import { withAbort } from '../../base/abort.ts';
+import { asAgentError } from '../../base/errors.ts';
+import { readCommandAnswer } from '../../fleet/command-answer.ts';
 import type { Device, Devices } from '../../fleet/devices.ts';
 import type { DeviceProgress, DeviceReport, Rollout } from '../../fleet/rollout.ts';
 import type { RolloutAction, RolloutFile } from '../../fleet/rollout-file.ts';
@@ -44,11 +46,6 @@ const POLL_MS = 250;
 const DRAW_EVERY_MS = 1000;
 /** A command without an acknowledgement is sent again, with the same id. */
 const RESEND_MS = 30_000;
-/** A report of diagnostics has 64 KiB. */
-const MAX_ANSWER_BYTES = 262_144;
-const MAX_TEXT_CHARS = 500;
-/** Rejections that are temporary. */
-const TEMPORARY_REASONS = new Set(['busy', 'stopping', 'clock_unsynced']);
 
 /** The command that the action sends. */
 export const commandOf = (action: RolloutAction): string =>
@@ -104,7 +101,7 @@ export class RolloutRun {
         live.draw(this.#tableLines());
         drawnMs = nowMs;
       }
-      if (rollout.isOver(this.#isOnline)) {
+      if (rollout.isOver(this.#isOnline, this.#isAwaited)) {
         const offline = this.#listOffline();
         const { waitMs } = this.#options;
         overSinceMs ??= nowMs;
@@ -137,25 +134,17 @@ export class RolloutRun {
 
   /** Starts due devices, resends commands without an acknowledgement, and fails devices after their timeout. */
   async #sendDueCommands(): Promise<void> {
-    const { rollout, devices, send } = this.#deps;
-    const nowMs = performance.now();
-    const due = rollout.listDue(this.#isOnline);
-    const held = due.length === 0 ? null : this.#deps.hold();
-    const closed: string[] = [];
-    for (const name of held === null ? due : []) {
-      const device = devices.find(name);
-      if (device !== null && !this.#deps.isInWindow(device)) {
-        closed.push(name);
-        continue;
-      }
-      rollout.markSent(name, device?.status?.session ?? null);
-      this.#printProgress(name);
+    const { rollout, devices, terminal } = this.#deps;
+    for (const device of this.#listStartable()) {
+      // A device that started just now may have failed already.
+      if (rollout.isHalted || terminal.signal.aborted) break;
+      rollout.markSent(device, devices.find(device)?.status?.session ?? null);
+      this.#printProgress(device);
+      await this.#send(device);
     }
-    if (held !== null) this.#say(held);
-    else if (closed.length > 0) this.#say(`waiting for the window of ${closed.join(', ')}`);
-    else if (due.length > 0) this.#note = '';
     for (const [device, { phase }] of rollout.devices) {
       if (phase === 'waiting' || phase === 'committed' || phase === 'failed') continue;
+      const nowMs = performance.now();
       const id = rollout.commandId(device);
       const startedMs = this.#startedMs.get(id) ?? nowMs;
       this.#startedMs.set(id, startedMs);
@@ -164,41 +153,64 @@ export class RolloutRun {
         this.#applyReport(device, { kind: 'failed', code: 'command_timeout', message, isOld: false });
         continue;
       }
-      const sentMs = this.#sentMs.get(id);
       // Send once in each run, because only this run can serve blocks; then only without an acknowledgement.
-      const isUnanswered = phase === 'sent' && nowMs - (sentMs ?? 0) > RESEND_MS;
+      const isUnanswered = phase === 'sent' && !this.#isAwaited(device);
       // On probation the device needs nothing more, and the install may be that of another operator.
-      if (phase === 'probation' || (sentMs !== undefined && !isUnanswered)) continue;
-      if (!this.#isOnline(device) || rollout.isHalted) continue;
-      this.#sentMs.set(id, nowMs);
-      // Store before sending.
-      this.#save();
-      await send(device, id);
+      if (phase === 'probation' || (this.#sentMs.has(id) && !isUnanswered)) continue;
+      if (!this.#isOnline(device) || rollout.isHalted || terminal.signal.aborted) continue;
+      await this.#send(device);
     }
     this.#save();
   }
 
-  #handleAnswer(name: string, payload: Uint8Array): void {
-    if (payload.length > MAX_ANSWER_BYTES) return;
-    const answer = (parseJsonObject(payload) ?? {}) as CommandAnswer;
-    const { id, status, reason, error, result, duplicate } = answer;
-    if (typeof id !== 'string' || this.#deps.rollout.commandId(name) !== id) return;
-    const isOld = duplicate === true;
-    const fail = (code: unknown, message: unknown): void =>
-      this.#applyReport(name, {
-        kind: 'failed',
-        code: toText(code) ?? String(status),
-        message: toText(message),
-        isOld,
-      });
-    if (status === 'accepted') this.#applyReport(name, { kind: 'accepted' });
-    else if (status === 'rejected') {
-      if (!TEMPORARY_REASONS.has(toText(reason) ?? '')) fail(reason, null);
-    } else if (status === 'failed' || status === 'expired') fail(error?.code, error?.message);
-    else if (status === 'succeeded') {
-      this.#applyReport(name, { kind: 'succeeded', result, isOld });
-      if (this.#action.kind === 'command') this.#deps.onResult(name, result);
+  /** Due devices that may start now. Prints why others may not. */
+  #listStartable(): string[] {
+    const { rollout, devices, hold, isInWindow } = this.#deps;
+    const due = rollout.listDue(this.#isOnline);
+    const held = due.length === 0 ? null : hold();
+    if (held !== null) {
+      this.#say(held);
+      return [];
     }
+    const isOpen = (name: string): boolean => {
+      const device = devices.find(name);
+      return device === null || isInWindow(device);
+    };
+    const closed = due.filter((name) => !isOpen(name));
+    if (closed.length > 0) this.#say(`waiting for the window of ${closed.join(', ')}`);
+    else if (due.length > 0) this.#note = '';
+    return due.filter((name) => !closed.includes(name));
+  }
+
+  /** Stores the plan, then sends the command. A device whose command the broker refuses has failed. */
+  async #send(device: string): Promise<void> {
+    const { rollout, send, terminal } = this.#deps;
+    const id = rollout.commandId(device);
+    this.#sentMs.set(id, performance.now());
+    this.#save();
+    try {
+      // Without a connection, the client sends it after it has connected again.
+      await withAbort(send(device, id), terminal.signal);
+    } catch (thrown) {
+      const { code, message, retryable } = asAgentError(thrown);
+      if (terminal.signal.aborted || retryable) return;
+      this.#applyReport(device, { kind: 'failed', code, message, isOld: false });
+    }
+  }
+
+  /** True until the command to this device counts as lost. */
+  readonly #isAwaited = (device: string): boolean => {
+    const sentMs = this.#sentMs.get(this.#deps.rollout.commandId(device));
+    return sentMs !== undefined && performance.now() - sentMs <= RESEND_MS;
+  };
+
+  #handleAnswer(name: string, payload: Uint8Array): void {
+    const answer = readCommandAnswer(payload);
+    if (answer === null || this.#deps.rollout.commandId(name) !== answer.id) return;
+    const { report } = answer;
+    this.#applyReport(name, report);
+    if (report.kind === 'succeeded' && this.#action.kind === 'command')
+      this.#deps.onResult(name, report.result);
   }
 
   #applyReport(name: string, report: DeviceReport): void {
@@ -239,15 +251,18 @@ export class RolloutRun {
     };
   }
 
+  #withOffline(name: string, progress: DeviceProgress): DeviceProgress {
+    return progress.phase === 'waiting' && !this.#isOnline(name)
+      ? { ...progress, detail: 'offline' }
+      : progress;
+  }
+
   #tableLines(): string[] {
     // Failed and active devices first, because the table may be longer than the screen.
     const rank = { failed: 0, installing: 1, sent: 1, probation: 2, waiting: 3, committed: 4 } as const;
     const rows = [...this.#deps.rollout.devices]
       .sort(([, a], [, b]) => rank[a.phase] - rank[b.phase])
-      .map(([name, progress]) => {
-        const isOffline = progress.phase === 'waiting' && !this.#isOnline(name);
-        return progressCells(this.#action, name, isOffline ? { ...progress, detail: 'offline' } : progress);
-      });
+      .map(([name, progress]) => progressCells(this.#action, name, this.#withOffline(name, progress)));
     const { number, count } = this.#summary().stage;
     const stage = `stage ${String(number)} of ${String(count)}`;
     return [
@@ -260,31 +275,24 @@ export class RolloutRun {
   #printSummary(): number {
     const { rollout, terminal } = this.#deps;
     const summary = this.#summary();
-    const { committed, failed, underWay, waiting, isHalted } = summary;
+    const { failed, underWay, waiting, isHalted } = summary;
     const isComplete = failed + underWay + waiting === 0;
-    if (this.#options.json) terminal.out(summaryJson(rollout.file.id, this.#action, summary));
-    else {
+    if (this.#options.json) {
+      const waits = [...rollout.devices].filter(([, { phase }]) => phase === 'waiting');
+      for (const [name, progress] of waits)
+        terminal.out(progressJson(this.#action, name, this.#withOffline(name, progress), Date.now()));
+      terminal.out(summaryJson(rollout.file.id, this.#action, summary));
+    } else {
       this.#note = '';
       terminal.out(this.#tableLines().slice(1));
       const counts = summaryText(this.#action, summary);
       terminal.out(isHalted ? bad(`halted: ${counts}`) : isComplete ? good(counts) : counts);
     }
-    const isStageComplete = this.#options.oneStage && failed + underWay === 0 && committed > 0;
+    const isInterrupted = terminal.signal.aborted;
+    const isStageComplete =
+      this.#options.oneStage && rollout.hasStarted && !isInterrupted && failed + underWay === 0;
     if (isStageComplete && waiting > 0)
       terminal.err('this stage is complete; run the same command again to approve the next one');
     return isComplete || isStageComplete ? EXIT.ok : EXIT.failed;
   }
-}
-
-/** Anybody may have written anything into an answer. */
-const toText = (value: unknown): string | null =>
-  typeof value === 'string' ? value.slice(0, MAX_TEXT_CHARS) : null;
-
-interface CommandAnswer {
-  readonly id?: unknown;
-  readonly status?: unknown;
-  readonly reason?: unknown;
-  readonly error?: { readonly code?: unknown; readonly message?: unknown } | null;
-  readonly result?: unknown;
-  readonly duplicate?: unknown;
 }

@@ -1,7 +1,7 @@
 import { fullFormats } from 'ajv-formats/dist/formats.js';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { AgentError } from '../../base/errors.ts';
+import { AgentError, asAgentError } from '../../base/errors.ts';
 import { schemaChecker } from '../../base/schema-checker.ts';
 import type { ConfigFault } from '../../config/faults.ts';
 import { parseJson5, readSettingsFile } from '../../config/sources.ts';
@@ -92,9 +92,9 @@ async function sendCommand(
     throw new AgentError('usage', `${command}: ${place}: ${fault?.message ?? 'invalid'}`);
   }
   const { out } = options;
-  const dir = out === undefined ? null : resolve(terminal.cwd, out);
-  if (dir !== null) mkdirSync(dir, { recursive: true });
-  return runRollout(
+  const dir = out === undefined ? null : createDirectory(resolve(terminal.cwd, out));
+  const unstored: string[] = [];
+  const code = await runRollout(
     {
       action: { kind: 'command', command, args },
       // Without a file, each run is a new rollout: an answer of an earlier one must not count for this one.
@@ -107,13 +107,29 @@ async function sendCommand(
       }),
       onResult: (device, result) => {
         if (dir === null) return;
-        const file = join(dir, `${device.replaceAll('/', '_')}.json`);
-        writeFileSync(file, `${JSON.stringify(result ?? null, null, 2)}\n`);
+        // No name of a device contains a plus.
+        const file = join(dir, `${device.replaceAll('/', '+')}.json`);
+        try {
+          writeFileSync(file, `${JSON.stringify(result ?? null, null, 2)}\n`);
+        } catch (thrown) {
+          unstored.push(device);
+          terminal.err(`the result of ${device} cannot be stored: ${asAgentError(thrown).message}`);
+        }
       },
     },
     options,
     terminal,
   );
+  return unstored.length === 0 ? code : EXIT.failed;
+}
+
+function createDirectory(path: string): string {
+  try {
+    mkdirSync(path, { recursive: true });
+    return path;
+  } catch (cause) {
+    throw new AgentError('usage', `the directory ${path} cannot be created`, { cause });
+  }
 }
 
 /** An object as JSON5 text, or in a file of JSON5 or YAML. */

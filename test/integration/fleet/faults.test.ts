@@ -1,0 +1,186 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { runCli, type CliResult } from '../../fixtures/cli.ts';
+import { Mosquitto } from '../../fixtures/mosquitto.ts';
+
+const MAIN = join(import.meta.dirname, '..', '..', '..', 'src', 'main.ts');
+const AT = '2026-12-01T00:00:00.000Z';
+
+interface Command {
+  readonly id: string;
+  readonly name: string;
+  /** `site/device`. */
+  readonly device: string;
+}
+
+/** What a device answers, and when. */
+type Answer = (command: Command) => readonly { readonly afterMs: number; readonly answer: object }[];
+
+const succeeded = { status: 'succeeded', reason: null, result: { ok: true } };
+const failed = { status: 'failed', reason: null, error: { code: 'model_space', message: 'full' } };
+const succeedAtOnce: Answer = () => [{ afterMs: 0, answer: succeeded }];
+
+describe('Fleet commands with faults', () => {
+  const dir = mkdtempSync(join(tmpdir(), 'swellsight-faults-'));
+  let broker: Mosquitto;
+
+  beforeAll(async () => {
+    broker = await Mosquitto.start({ acl: ['topic readwrite #', 'topic deny refused/home/b/cmd/#'] });
+  });
+
+  afterAll(async () => {
+    await broker.stop();
+    rmSync(dir, { recursive: true, force: true });
+  });
+
+  /** Devices with retained states under a base topic of their own. Returns the commands that they receive. */
+  async function startDevices(
+    base: string,
+    names: readonly string[],
+    answer: Answer,
+    { on = broker, versions = {} }: { on?: Mosquitto; versions?: Readonly<Record<string, string>> } = {},
+  ): Promise<Command[]> {
+    const received: Command[] = [];
+    const client = await on.client();
+    const publishAnswer = (topic: string, command: Command, body: object): void =>
+      void client.publish(topic.replace('/cmd/', '/cmdres/'), JSON.stringify({ id: command.id, ...body }), {
+        qos: 1,
+      });
+    client.on('message', (topic, payload) => {
+      const [, site = '', device = '', , name = ''] = topic.split('/');
+      const { id } = JSON.parse(payload.toString()) as { id: string };
+      const command = { id, name, device: `${site}/${device}` };
+      // As a device does: a repeated command is not run again.
+      const repeated = received.some((other) => other.id === id) ? { duplicate: true } : {};
+      received.push(command);
+      for (const { afterMs, answer: body } of answer(command))
+        setTimeout(() => publishAnswer(topic, command, { ...body, ...repeated }), afterMs);
+    });
+    await client.subscribeAsync(`${base}/+/+/cmd/+`, { qos: 1 });
+    for (const name of names) {
+      const status = { schema: 'swellsight.status/1', state: 'online', session: 'one', at: AT };
+      await client.publishAsync(`${base}/${name}/status`, JSON.stringify(status), { qos: 1, retain: true });
+      const version = versions[name];
+      if (version === undefined) continue;
+      const active = { name: 'gauge', version, digest: `sha256:${'a'.repeat(64)}` };
+      const slots = { factory: null, previous: null, active, candidate: null };
+      const state = {
+        schema: 'swellsight.model_state/1',
+        active,
+        candidate: null,
+        previous: null,
+        phase: 'idle',
+        slots,
+      };
+      await client.publishAsync(`${base}/${name}/model/state`, JSON.stringify(state), {
+        qos: 1,
+        retain: true,
+      });
+    }
+    return received;
+  }
+
+  const fleet = (base: string, ...args: string[]): Promise<CliResult> =>
+    runCli(['fleet', ...args, '--broker', broker.url, '--base', base, '--json'], { cwd: dir });
+  const lines = ({ stdout }: CliResult): Record<string, unknown>[] =>
+    stdout
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as Record<string, unknown>);
+  const summary = (result: CliResult): unknown => lines(result).at(-1)?.['summary'];
+
+  it.concurrent(
+    'reports only commands as sent that were sent, and waits for their answers after a halt',
+    async () => {
+      const names = Array.from({ length: 30 }, (_, index) => `home/d${String(index + 10)}`);
+      const received = await startDevices('halt', names, ({ device }) => [
+        device === 'home/d10' ? { afterMs: 0, answer: failed } : { afterMs: 1500, answer: succeeded },
+      ]);
+      const result = await fleet(
+        'halt',
+        'command',
+        'ping',
+        '--canary',
+        '0',
+        '--batch',
+        '100',
+        '--halt-on',
+        '0',
+      );
+      const sent = lines(result).filter(({ phase }) => phase === 'sent');
+      expect(sent.length).toBe(received.length);
+      expect([result.code, summary(result)]).toMatchObject([
+        1,
+        { halted: true, failed: 1, under_way: 0, done: received.length - 1, waiting: 30 - received.length },
+      ]);
+    },
+  );
+
+  it.concurrent('continues with other devices where the broker refuses the command of one', async () => {
+    const received = await startDevices('refused', ['home/a', 'home/b', 'home/c'], succeedAtOnce);
+    const args = ['command', 'ping', '--canary', '0', '--batch', '100', '--halt-on', '100'];
+    const result = await fleet('refused', ...args);
+    expect([result.code, summary(result)]).toMatchObject([1, { done: 2, failed: 1 }]);
+    expect(lines(result).find(({ phase }) => phase === 'failed')).toMatchObject({
+      device: 'home/b',
+      detail: 'mqtt_publish_refused',
+    });
+    expect(received).toHaveLength(2);
+  });
+
+  it.concurrent('approves no stage in which no device started, and names the devices that wait', async () => {
+    await startDevices('approve', ['home/a', 'home/b'], succeedAtOnce);
+    const args = ['command', 'ping', '--approve', '--file', 'approve.json', '--batch', '50'];
+    expect((await fleet('approve', ...args)).code).toBe(0);
+    const client = await broker.client();
+    const status = { schema: 'swellsight.status/1', state: 'offline', session: 'one', at: AT };
+    await client.publishAsync('approve/home/b/status', JSON.stringify(status), { qos: 1, retain: true });
+    const result = await fleet('approve', ...args);
+    expect([result.code, summary(result)]).toMatchObject([1, { done: 1, waiting: 1 }]);
+    expect(lines(result)).toContainEqual(
+      expect.objectContaining({ device: 'home/b', phase: 'waiting', detail: 'offline' }),
+    );
+  });
+
+  it.concurrent('writes the results of similar names into different files', async () => {
+    await startDevices('names', ['a_b/c', 'a/b_c'], succeedAtOnce);
+    const result = await fleet('names', 'diagnostics', '--out', 'names');
+    expect([result.code, readdirSync(join(dir, 'names')).length]).toEqual([0, 2]);
+  });
+
+  it.concurrent('ends with a sentence when a result cannot be stored', async () => {
+    await startDevices('lost', ['home/a'], () => {
+      rmSync(join(dir, 'lost'), { recursive: true });
+      return [{ afterMs: 0, answer: succeeded }];
+    });
+    const result = await fleet('lost', 'diagnostics', '--out', 'lost');
+    expect([result.code, result.stderr]).toEqual([1, expect.stringContaining('home/a')]);
+    expect(result.stderr).not.toMatch(/\n +at /);
+  });
+
+  it.concurrent('ends with a sentence when the plan cannot be stored', async () => {
+    const received = await startDevices('unwritable', ['home/a'], succeedAtOnce);
+    const result = await fleet('unwritable', 'command', 'ping', '--file', 'missing/plan.json');
+    expect([result.code, result.stderr]).toEqual([2, expect.stringContaining('missing/plan.json')]);
+    expect(received).toEqual([]);
+  });
+
+  it.concurrent('ends on Ctrl-C also while a command waits for the broker', async () => {
+    const own = await Mosquitto.start();
+    await startDevices('away', ['home/a'], () => [], { on: own });
+    const mark = join(dir, 'away.json.paused');
+    writeFileSync(mark, '');
+    const args = ['fleet', 'command', 'ping', '--broker', own.url, '--base', 'away', '--file', 'away.json'];
+    const child = spawn(process.execPath, [MAIN, ...args], { cwd: dir });
+    await once(child.stderr, 'data');
+    await own.stop();
+    rmSync(mark);
+    await once(child.stdout, 'data');
+    child.kill('SIGINT');
+    expect(await once(child, 'exit')).toEqual([1, null]);
+  });
+});
