@@ -156,8 +156,7 @@ function* digestOf(bursts: readonly LabelledBurst[], options: FitOptions): Steps
   const hash = createHash('sha256');
   hash.update(JSON.stringify([RECIPE, RIDGE_ALPHA, options.embeddingDigest, options.sessionHours]));
   for (const [index, { label, embedding, view, capturedAtMs }] of bursts.entries()) {
-    const { observationId, heightM, createdAtMs, group } = label;
-    hash.update(JSON.stringify([observationId, heightM, createdAtMs, group, capturedAtMs]));
+    hash.update(JSON.stringify([label, capturedAtMs]));
     hash.update(JSON.stringify([embedding.length, view?.width ?? null, view?.height ?? null]));
     hash.update(embedding);
     if (view) hash.update(view.luma);

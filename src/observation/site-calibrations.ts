@@ -68,7 +68,7 @@ export class SiteCalibrations {
   forget(camera: string): void {
     this.#calibrations.delete(camera);
     this.#fits.delete(camera);
-    this.#deps.memory.delete(keyOf(camera));
+    this.#keep(camera, null);
   }
 
   /** False if a fit is needed. */
@@ -134,16 +134,16 @@ export class SiteCalibrations {
       throw new AgentError('calibration_invalid', 'the active model gives no embedding to calibrate on');
     const { summary, ignored } = await this.#fit(calibration, camera);
     if (ignored.length > 0) this.#deps.log.warn({ camera, ignored }, 'labels ignored');
-    if (this.of(camera) === calibration) this.#store(camera, calibration);
+    if (this.of(camera) === calibration) this.#keep(camera, calibration.toText());
     return summary;
   }
 
-  /** A fit that cannot be stored is still used: the next start fits again. */
-  #store(camera: string, calibration: SiteCalibration): void {
-    const text = calibration.toText();
-    if (text === null) return;
+  /** Stores a fit, or deletes it. A fit that cannot be stored is still used: the next start fits again. */
+  #keep(camera: string, text: string | null): void {
+    const { memory } = this.#deps;
     try {
-      this.#deps.memory.set(keyOf(camera), text);
+      if (text !== null) memory.set(keyOf(camera), text);
+      else if (memory.get(keyOf(camera)) !== null) memory.delete(keyOf(camera));
     } catch (thrown) {
       this.#deps.log.warn({ camera, err: asAgentError(thrown) }, 'calibration fit not stored');
     }

@@ -86,11 +86,15 @@ describe('SiteCalibrations', () => {
 
   it('uses a fit that cannot be stored', async () => {
     const { calibrations, values } = site();
-    values.set = () => {
+    const full = () => {
       throw new Error('disk full');
     };
+    values.set = full;
     await calibrations.open('north');
     expect((await calibrations.refit('north')).labels).toBe(40);
+    values.get = full;
+    calibrations.forget('north');
+    expect(calibrations.of('north')).toBeNull();
   });
 
   it('has no calibration for a model without an embedding, and refuses to fit one', async () => {
