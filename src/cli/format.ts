@@ -1,6 +1,9 @@
 import type { CalibrationSummary, Observation } from '../contract/observation.ts';
 
-/** `1.20 m (0.90 to 1.50, site_median)`, or the reason for a missing height. */
+/**
+ * `1.20 m (0.90 to 1.50, site_calibrated)`, or the reason for a missing height. The median of the labels is no
+ * measurement: `usual height 1.20 m (0.90 to 1.50, median of the labels)`.
+ */
 export function formatHeight({
   wave,
   status,
@@ -8,13 +11,15 @@ export function formatHeight({
 }: Pick<Observation, 'wave' | 'status' | 'reasons'>): string {
   if (wave.height_m === null)
     return reasons.length > 0 ? `no height: ${reasons.join(', ')}` : `no height: ${status}`;
+  const isUsual = wave.height_basis === 'site_median';
   const details = [
     ...(wave.height_low_m === null || wave.height_high_m === null
       ? []
       : [`${wave.height_low_m.toFixed(2)} to ${wave.height_high_m.toFixed(2)}`]),
-    ...(wave.height_basis === null ? [] : [wave.height_basis]),
+    ...(wave.height_basis === null ? [] : [isUsual ? 'median of the labels' : wave.height_basis]),
   ];
-  return `${wave.height_m.toFixed(2)} m${details.length > 0 ? ` (${details.join(', ')})` : ''}`;
+  const height = `${isUsual ? 'usual height ' : ''}${wave.height_m.toFixed(2)} m`;
+  return details.length > 0 ? `${height} (${details.join(', ')})` : height;
 }
 
 /** An observation as one line. */

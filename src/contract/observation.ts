@@ -61,7 +61,12 @@ export const Wave = Type.Object(
     height_low_m: Nullable(Type.Number({ minimum: 0 })),
     height_high_m: Nullable(Type.Number({ minimum: 0 })),
     interval_coverage: Nullable(Ratio01),
-    height_basis: Nullable(StringEnum(['model_head', 'site_calibrated', 'site_median'])),
+    height_basis: Nullable(
+      StringEnum(['model_head', 'site_calibrated', 'site_median'], {
+        description:
+          'site_median: the usual height of the site, from the labels alone, and no measurement of these frames',
+      }),
+    ),
     direction: Nullable(
       StringEnum(DIRECTIONS, {
         description:

@@ -42,7 +42,7 @@ describe('commands for a running agent', () => {
     expect(code).toBe(0);
     expect(stdout).toMatch(/state +online/);
     expect(stdout).toMatch(
-      /camera north +up +every 60 s +1\.20 m \(0\.90 to 1\.50, site_median\), \d+ \w+ ago +3 labels, 5 more sessions needed/,
+      /camera north +up +every 60 s +usual height 1\.20 m \(0\.90 to 1\.50, median of the labels\), \d+ \w+ ago +3 labels, 5 more sessions needed/,
     );
     expect((await cli('status', '--json')).json()).toMatchObject({
       status: 'online',
