@@ -32,8 +32,9 @@ export function createSignalHandler(options: SignalOptions): (signal: StopSignal
   } = options;
   let firstMs: number | null = null;
   return (signal) => {
-    if (signal === 'SIGHUP' && !hasTerminal && hangUp.reload && firstMs === null) {
-      hangUp.reload();
+    if (signal === 'SIGHUP' && !hasTerminal && hangUp.reload) {
+      // During a stop, it must not count as the second signal.
+      if (firstMs === null) hangUp.reload();
       return;
     }
     if (firstMs === null) {

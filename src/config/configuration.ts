@@ -16,7 +16,8 @@ import type { EventDraft } from '../contract/states.ts';
 import { compareSettings, type Change } from './change.ts';
 import type { ConfigFault } from './faults.ts';
 import { KnownSecrets } from './known-secrets.ts';
-import { loadLocal, loadUsable, withoutOverlay, type LocalConfiguration, type LocalInput } from './load.ts';
+import { loadLocal, withoutOverlay, type LocalConfiguration, type LocalInput } from './load.ts';
+import { loadUsable } from './load-usable.ts';
 import {
   configChange,
   confirmedEvent,
@@ -63,6 +64,8 @@ export class Configuration {
   /** The configuration before a local change with which the parts have not started yet. */
   #former: LocalConfiguration | null = null;
   #trial: Trial | null = null;
+  /** The event about the files that the last reload has refused. */
+  #refused: EventDraft | null = null;
   #host: SettingsHost | null = null;
   /** Events to raise when a host attaches. */
   #events: EventDraft[] = [];
@@ -177,12 +180,11 @@ export class Configuration {
     const confirmed = { overlay: trial.overlay, trial: trial.id };
     files.confirm(confirmed);
     this.#end(trial);
-    this.#local = { ...this.#local, saved: confirmed };
+    const { onConfirm } = trial;
+    if (onConfirm.keys.length > 0) this.#settings = onConfirm.to;
+    this.#local = { ...this.#local, settings: this.#settings, saved: confirmed, stored: confirmed };
     this.#raise(confirmedEvent(trial.id, trial.keys));
-    if (trial.onConfirm.keys.length > 0) {
-      this.#settings = trial.onConfirm.to;
-      void this.#apply(trial.onConfirm);
-    }
+    if (onConfirm.keys.length > 0) void this.#apply(onConfirm);
     return { trial: trial.id, changed: [...trial.keys], config_digest: computeConfigDigest(this.#settings) };
   }
 
@@ -193,12 +195,12 @@ export class Configuration {
 
   /** Undoes a trial, and restarts all parts with the local files read again. Throws `config_invalid` before anything stops. */
   restart(): Deferred<Restarting> {
-    loadUsable(this.#options, this.#local.fileFaults);
+    loadUsable(this.#options, this.#local);
     const begin = (): void => {
       this.#endUndone('interrupted');
       try {
         // Only now: a change may have been confirmed since the command.
-        this.#replaceLocal(loadUsable(this.#options, this.#local.fileFaults));
+        this.#replaceLocal(loadUsable(this.#options, this.#local));
       } catch {
         // The file has become invalid since the command: the parts restart with the settings in force.
       }
@@ -210,17 +212,20 @@ export class Configuration {
   /**
    * Reads the local files again, and applies what has changed as a remote change is applied: while running, by a new
    * connection, or by a restart of all parts. Undoes a trial. Returns the change. If the files cannot be used, changes
-   * nothing, raises an event and throws `config_invalid`.
+   * nothing, raises an event, once for equal faults, and throws `config_invalid`.
    */
   reload(): Change {
     let fresh: LocalConfiguration;
     try {
-      fresh = loadUsable(this.#options, this.#local.fileFaults);
+      fresh = loadUsable(this.#options, this.#local);
     } catch (thrown) {
       const failure = asAgentError(thrown);
-      this.#raise(refusedEvent(failure));
+      const event = refusedEvent(failure);
+      if (!isDeepStrictEqual(event, this.#refused)) this.#raise(event);
+      this.#refused = event;
       throw failure;
     }
+    this.#refused = null;
     const change = this.#applyLocal(fresh);
     if (change.keys.length > 0) this.#raise(reloadedEvent(change));
     return change;
@@ -241,6 +246,7 @@ export class Configuration {
       ...this.#local,
       settings,
       saved: { ...saved, overlay: usable },
+      stored: { ...saved, overlay },
     });
     const config_digest = computeConfigDigest(settings);
     return { dropped: [...keys], live: [...live], link: [...link], restart: [...restart], config_digest };
@@ -277,6 +283,7 @@ export class Configuration {
       this.#local = this.#former;
       this.#settings = this.#former.settings;
       this.#former = null;
+      this.#restoreDropped();
       this.#raise(refusedEvent(failure));
       return true;
     }
@@ -311,6 +318,7 @@ export class Configuration {
   /** Ends a trial, and applies what of a local configuration differs from the settings in force. */
   #applyLocal(fresh: LocalConfiguration): Change {
     const running = this.#settings;
+    const former = this.#former;
     this.#endUndone('interrupted');
     this.#replaceLocal(fresh);
     for (const event of this.#events.splice(0)) this.#raise(event);
@@ -319,17 +327,30 @@ export class Configuration {
     else {
       // The parts compare the object of their settings with this one.
       this.#settings = running;
-      this.#former = null;
+      this.#former = former;
     }
     return change;
   }
 
   #replaceLocal(fresh: LocalConfiguration): void {
-    this.#former = this.#local;
+    const { refused } = this.#local;
+    // The parts have not started yet with what came after the former configuration: it may not work.
+    this.#former ??= this.#local;
     this.#local = fresh;
     this.#settings = fresh.settings;
-    this.#events.push(...overlayDroppedEvents(null, fresh.refused));
+    if (!isDeepStrictEqual(fresh.refused, refused))
+      this.#events.push(...overlayDroppedEvents(null, fresh.refused));
     this.#secrets.allow(fresh.refused.map(({ id }) => id));
+  }
+
+  /** Stores remote settings again that were removed, but without which the agent does not start. */
+  #restoreDropped(): void {
+    const { files, stored } = this.#local;
+    try {
+      if (!isDeepStrictEqual(files.read(), stored)) files.confirm(stored);
+    } catch {
+      // They stay in force until the process ends.
+    }
   }
 
   /** Makes the parts apply a change. Without a host, `attach` applies it later. */

@@ -186,6 +186,8 @@ export interface LocalConfiguration {
   readonly settings: Settings;
   readonly files: OverlayFiles;
   readonly saved: SavedOverlay;
+  /** What the file of the overlay contains: `saved`, and the settings of refused cameras. */
+  readonly stored: SavedOverlay;
   /** Why the saved overlay is not used; null when it is used. */
   readonly overlayFault: string | null;
   /** Cameras whose saved remote settings the local configuration does not allow. They are not in `saved`. */
@@ -213,17 +215,6 @@ export const withoutOverlay = (before: LocalConfiguration, overlayFault: string)
   saved: { overlay: {}, trial: null },
   overlayFault,
 });
-
-/**
- * As `loadLocal`. Throws `config_invalid` also for an unusable overlay, and for faults of files of keys that have none in
- * `before`.
- */
-export function loadUsable(input: LocalInput, before: readonly ConfigFault[]): LocalConfiguration {
-  const loaded = loadLocal(input);
-  refuseNewFaults(loaded.fileFaults, before);
-  if (loaded.overlayFault === null) return loaded;
-  throw new AgentError('config_invalid', `the overlay cannot be used: ${loaded.overlayFault}`);
-}
 
 /**
  * Loads the local configuration and the saved overlay. Writes nothing. Throws `config_invalid` for faults of file and
@@ -270,7 +261,7 @@ export function loadLocal({ toleratesFileFaults = false, ...input }: LocalInput)
       try {
         const loaded = Object.keys(saved.overlay).length === 0 ? local : withOverlay(saved.overlay);
         const loadWith = loadOver(loaded.fileFaults);
-        return { ...loaded, local, files, saved, overlayFault: null, refused, loadWith };
+        return { ...loaded, local, files, saved, stored: read, overlayFault: null, refused, loadWith };
       } catch (thrown) {
         const misfits = findMisfits(getConfigFaults(asAgentError(thrown)), saved.overlay, local.settings);
         if (misfits.length === 0) throw thrown;
@@ -282,12 +273,13 @@ export function loadLocal({ toleratesFileFaults = false, ...input }: LocalInput)
     const keys = getConfigFaults(error).map(({ key }) => key);
     const overlayFault = keys.length > 0 ? `it does not fit: ${keys.slice(0, 10).join(', ')}` : error.message;
     const saved = { overlay: {}, trial: null };
-    return { ...local, local, files, saved, overlayFault, refused: [], loadWith: loadOver(local.fileFaults) };
+    const loadWith = loadOver(local.fileFaults);
+    return { ...local, local, files, saved, stored: saved, overlayFault, refused: [], loadWith };
   }
 }
 
 /** Throws `config_invalid` for the faults of keys that had none before: a change must not bring them. */
-function refuseNewFaults(faults: readonly ConfigFault[], before: readonly ConfigFault[]): void {
+export function refuseNewFaults(faults: readonly ConfigFault[], before: readonly ConfigFault[]): void {
   const known = new Set(before.map(({ key }) => key));
   const added = faults.filter(({ key }) => !known.has(key));
   if (added.length > 0) throw configInvalid(added);

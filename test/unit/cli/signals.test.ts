@@ -60,6 +60,15 @@ describe('signals that stop a command', () => {
     expect([count, isStopped()]).toEqual([2, false]);
   });
 
+  it('ignore SIGHUP during a stop, when the command can reload', () => {
+    const { send, hangUp, exits } = handler();
+    let count = 0;
+    hangUp.reload = () => (count += 1);
+    send('SIGTERM', 0);
+    send('SIGHUP', 5000);
+    expect([count, exits]).toEqual([0, []]);
+  });
+
   it('stop at SIGHUP with a terminal, which is gone', () => {
     const { send, hangUp, isStopped } = handler({ hasTerminal: true });
     hangUp.reload = () => undefined;

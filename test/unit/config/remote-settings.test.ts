@@ -1,5 +1,6 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
+import { AgentError } from '../../../src/base/errors.ts';
 import { dropRemoteSettings, listDottedKeys } from '../../../src/config/remote-settings.ts';
 import { describeSettings, listSources } from '../../../src/config/setting-sources.ts';
 import { loadLocal } from '../../../src/config/load.ts';
@@ -84,6 +85,17 @@ describe('config drop in the agent', () => {
     configuration.reload();
     expect(thrownCode(() => configuration.drop('mqtt.username'))).toBe('config_invalid');
     expect(stored()).toEqual({ mqtt: { username: 'u', password: 'hunter2' } });
+  });
+
+  it('stores them again when the agent does not start without them', async () => {
+    const configuration = device.start();
+    await device.applyPatch(configuration, { http: { port: 9090 } });
+    configuration.attach(device.host, configuration.settings);
+    configuration.confirm(null);
+    expect(configuration.drop(null).restart).toEqual(['http.port']);
+    expect(stored()).toEqual({});
+    expect(configuration.handleStartFailure(new AgentError('http_listen', 'taken'))).toBe(true);
+    expect([configuration.settings.http.port, device.start().settings.http.port]).toEqual([9090, 9090]);
   });
 
   it('removes settings of a camera that the local configuration does not allow', () => {

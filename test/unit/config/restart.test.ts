@@ -1,4 +1,5 @@
-import { writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, describe, it } from 'vitest';
 import { AgentError } from '../../../src/base/errors.ts';
@@ -168,5 +169,57 @@ describe('a reload of the local file', () => {
     expect(codes()).toEqual(['config_reloaded', 'config_refused']);
     // The former one may fail as well.
     expect(configuration.handleStartFailure(new AgentError('http_listen', 'taken'))).toBe(false);
+  });
+
+  it('returns to it also after several reloads, with the confirmed remote settings', async () => {
+    const configuration = device.start();
+    await device.applyPatch(configuration, FASTER);
+    configuration.confirm(null);
+    for (const port of [9090, 9090, 9091, 9091]) {
+      device.writeFile({ http: { port } });
+      configuration.reload();
+    }
+    expect(configuration.handleStartFailure(new AgentError('http_listen', 'taken'))).toBe(true);
+    expect([configuration.settings.http.port, everyS(configuration.settings)]).toEqual([8080, 20]);
+  });
+
+  it('raises one event for a file that is refused again and again', () => {
+    const configuration = device.start();
+    const refuse = (): string => thrownCode(() => configuration.reload());
+    device.writeFile({ logLevel: 'loud' });
+    expect([refuse(), refuse(), codes()]).toEqual(['config_invalid', 'config_invalid', ['config_refused']]);
+    device.writeFile({});
+    configuration.reload();
+    device.writeFile({ logLevel: 'loud' });
+    expect([refuse(), codes()]).toEqual(['config_invalid', ['config_refused', 'config_refused']]);
+  });
+
+  it('raises one event for remote settings of a camera that the file does not allow', () => {
+    mkdirSync(device.statePath('.'));
+    const overlay = { cameras: [{ id: 'spy', kind: 'http', url: 'http://cam.example/2' }] };
+    writeFileSync(
+      device.statePath('config-overlay.json'),
+      JSON.stringify({ format: 1, trial: null, overlay }),
+    );
+    const configuration = device.start();
+    const mask = [[0, 0], [1, 0], [1, 1]]; // prettier-ignore
+    device.writeFile({ cameras: [{ ...CAMERAS[0], privacyMasks: [mask] }] });
+    for (let n = 0; n < 3; n += 1) configuration.reload();
+    expect(codes()).toEqual(['config_overlay_dropped', 'config_reloaded']);
+  });
+
+  it.each(['', '# all of it\n', '{}'])('refuses the file without any settings: %j', (text) => {
+    const configuration = device.start();
+    writeFileSync(join(device.dir, 'config.json'), text);
+    expect(thrownCode(() => configuration.reload())).toBe('config_invalid');
+    expect(thrownCode(() => configuration.restart())).toBe('config_invalid');
+    expect(configuration.settings.cameras).toHaveLength(2);
+  });
+
+  it('refuses a pipe, which would block the process', () => {
+    const configuration = device.start();
+    rmSync(join(device.dir, 'config.json'));
+    execFileSync('mkfifo', [join(device.dir, 'config.json')]);
+    expect(thrownCode(() => configuration.reload())).toBe('config_invalid');
   });
 });

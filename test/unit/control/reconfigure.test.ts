@@ -77,4 +77,19 @@ describe('createReconfigure', () => {
     expect(state.settings).toBe(BEFORE);
     expect(calls).not.toContain('publish');
   });
+
+  it('applies one change after the other, also after one that failed', async () => {
+    const failed = parts(new Error('refused'));
+    const first = change({ ...BEFORE, cameras: [] }, ['cameras.sim']);
+    const settled = Promise.allSettled([failed.reconfigure.apply(first), failed.reconfigure.apply(first)]);
+    await Promise.resolve();
+    expect(failed.calls).toEqual(['cameras 0']);
+    expect((await settled).map(({ status }) => status)).toEqual(['rejected', 'rejected']);
+
+    const { reconfigure, calls, state } = parts();
+    const second = change({ ...BEFORE, logLevel: 'debug' }, ['logLevel']);
+    await Promise.all([reconfigure.apply(first), reconfigure.apply(second)]);
+    expect(calls).toEqual(['cameras 0', 'publish', 'nudge', 'level debug', 'publish', 'nudge']);
+    expect(state.settings).toBe(second.to);
+  });
 });
