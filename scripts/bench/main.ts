@@ -11,6 +11,7 @@ import { measureHttp } from './http.ts';
 import { measureColdStart, measureIdle, measureLoad } from './running-agent.ts';
 import { measureSwaps } from './swap.ts';
 import { printTable, type Row } from './table.ts';
+import { measureWritten } from './written.ts';
 
 const { values } = parseArgs({
   options: {
@@ -31,6 +32,7 @@ const parts: Record<string, () => Promise<readonly Row[]>> = {
   load: () => measureLoad(frames),
   start: () => measureColdStart(frames),
   idle: () => measureIdle(frames),
+  written: measureWritten,
   drain: measureDrain,
   http: () => measureHttp(bundle, frames),
   swap: () => measureSwaps(bundle, frames, Number(values.swaps)),

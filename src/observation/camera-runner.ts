@@ -10,6 +10,7 @@ import {
   type SiteCalibration,
 } from '../calibration/site-calibration.ts';
 import type { HeightEstimate } from '../calibration/types.ts';
+import { shrinkView } from '../calibration/view/edge-field.ts';
 import type { Camera, Frame } from '../camera/camera.ts';
 import { isSameSource } from '../config/change.ts';
 import type { Camera as CameraSettings } from '../config/schema.ts';
@@ -222,7 +223,7 @@ export class CameraRunner {
     const observation = this.#deps.append(draft, {
       embedding,
       embeddingDigest: embedding && lease.embeddingDigest,
-      view: embedding && view,
+      view: embedding && view && shrinkView(view),
     });
     this.#latest = observation;
     this.#latestFrame = burst?.lastFrame ?? this.#latestFrame;

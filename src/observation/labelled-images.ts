@@ -3,6 +3,7 @@ import { mkdir, readdir, readFile, rename, rm, stat, statfs, writeFile } from 'n
 import { join } from 'node:path';
 import type { Clock } from '../base/clock.ts';
 import { asAgentError } from '../base/errors.ts';
+import { uuidTimeMs } from '../base/uuid.ts';
 import type { Log } from '../base/log.ts';
 import type { Camera as CameraSettings } from '../config/schema.ts';
 import type { Labels } from '../store/types.ts';
@@ -35,8 +36,10 @@ const WIDTH_PX = 640;
 const MAX_BYTES = 64 * 2 ** 20;
 /** An image without a label is deleted after this time. */
 const MAX_UNLABELLED_AGE_MS = 3 * 24 * 3_600_000;
-/** Time between two stored images of a camera: flash storage wears out. */
-const MIN_INTERVAL_MS = 30_000;
+/** Time between two stored images of a camera: flash storage wears out, and an image is far larger than a record. */
+const MIN_INTERVAL_MS = 1_200_000;
+/** An observation without an image takes the nearest one of its camera, at most this far away: the sea hardly changes. */
+const MAX_DISTANCE_MS = 600_000;
 /** Free space that is reserved for records. */
 const MIN_FREE_BYTES = 256 * 2 ** 20;
 /** Stored images between two prunings. */
@@ -45,10 +48,11 @@ const FILE = /^([0-9a-f]{8})-([0-9a-f-]{36})\.jpg$/;
 const UUID = /^[0-9a-f-]{36}$/;
 
 /**
- * Stores a small masked image of the newest observations and of every labelled one, in `{stateDir}/pictures`, so that a
- * later model can learn from labels that were given before it came. Bounded in bytes and age; images without a label are
- * deleted first. Privacy masks are painted before an image is stored, and images are deleted when the masks of their
- * camera change. Never throws: a failure costs the image alone.
+ * Stores a small masked image of an observation every twenty minutes, and of each newest one that is labelled, in
+ * `{stateDir}/pictures`, so that a later model can learn from labels that were given before it came. A label of another
+ * observation uses the nearest image. Bounded in bytes and age; images without a label are deleted first. Privacy masks
+ * are painted before an image is stored, and images are deleted when the masks of their camera change. Never throws: a
+ * failure costs the image alone.
  */
 export class LabelledImages {
   readonly #dir: string;
@@ -104,11 +108,12 @@ export class LabelledImages {
     if (this.#sinceLastPrune >= PRUNE_EVERY) await this.#prune();
   }
 
-  /** The masked JPEG of an observation; null when there is none with the present masks. */
+  /** The masked JPEG of an observation, or of a near one; null when there is none with the present masks. */
   async read(camera: CameraSettings, observationId: string): Promise<Uint8Array | null> {
-    const image = (await this.#index().catch(() => null))?.get(imageKey(camera.id, observationId));
-    if (!image?.file.endsWith(`${this.#maskDigest(camera)}-${observationId}.jpg`)) return null;
-    return readFile(image.file).catch(() => null);
+    const stored = await this.#index().catch(() => null);
+    const masks = this.#maskDigest(camera);
+    const image = stored && findImage(stored, camera.id, observationId, masks);
+    return image ? readFile(image.file).catch(() => null) : null;
   }
 
   /** True when there is an image, with the present masks or with former ones. */
@@ -165,24 +170,25 @@ export class LabelledImages {
     this.#sinceLastPrune = 0;
     const stored = this.#stored;
     if (!stored) return;
-    const labelled = new Map<string, ReadonlySet<string>>();
-    const hasLabel = ({ camera, observationId }: StoredImage): boolean => {
-      const known =
-        labelled.get(camera) ??
-        new Set(this.#deps.store.labels.list(camera).map((label) => label.observationId));
-      labelled.set(camera, known);
-      return known.has(observationId);
-    };
+    const cameras = new Set([...stored.values()].map(({ camera }) => camera));
+    const labelled = new Set(
+      [...cameras].flatMap((camera) =>
+        this.#deps.store.labels
+          .list(camera)
+          .map(({ observationId }) =>
+            findImage(stored, camera, observationId, this.#masks.get(camera) ?? null),
+          ),
+      ),
+    );
     const nowMs = this.#deps.clock.nowMs();
     // Images without a label first, then the labelled ones; the oldest first in both.
     const ordered = [...stored.values()]
-      .map((image) => ({ image, isLabelled: hasLabel(image) }))
+      .map((image) => ({ image, isLabelled: labelled.has(image) }))
       .toSorted((a, b) => Number(a.isLabelled) - Number(b.isLabelled) || a.image.atMs - b.image.atMs);
     let totalBytes = ordered.reduce((sum, { image }) => sum + image.sizeBytes, 0);
     for (const { image, isLabelled } of ordered) {
       const masks = this.#masks.get(image.camera);
-      const hasOtherMasks =
-        masks !== undefined && !image.file.endsWith(`${masks}-${image.observationId}.jpg`);
+      const hasOtherMasks = masks !== undefined && !hasMasks(image, masks);
       const isTooOld = !isLabelled && nowMs - image.atMs > MAX_UNLABELLED_AGE_MS;
       if (!hasOtherMasks && !isTooOld && totalBytes <= this.#maxBytes) continue;
       await rm(image.file, { force: true });
@@ -193,6 +199,29 @@ export class LabelledImages {
 }
 
 const imageKey = (camera: string, observationId: string): string => `${camera}/${observationId}`;
+
+const hasMasks = ({ file, observationId }: StoredImage, masks: string): boolean =>
+  file.endsWith(`${masks}-${observationId}.jpg`);
+
+/** The image of an observation, or the nearest one of its camera; with these masks, or with any if they are null. */
+function findImage(
+  stored: ReadonlyMap<string, StoredImage>,
+  camera: string,
+  observationId: string,
+  masks: string | null,
+): StoredImage | null {
+  const own = stored.get(imageKey(camera, observationId));
+  if (own) return masks === null || hasMasks(own, masks) ? own : null;
+  const timeMs = uuidTimeMs(observationId);
+  let [nearest, distanceMs]: [StoredImage | null, number] = [null, MAX_DISTANCE_MS];
+  for (const image of stored.values()) {
+    const awayMs = Math.abs(uuidTimeMs(image.observationId) - timeMs);
+    const isCandidate = image.camera === camera && (masks === null || hasMasks(image, masks));
+    // An imported label has an id without a time: the comparison with NaN is false.
+    if (isCandidate && awayMs <= distanceMs) [nearest, distanceMs] = [image, awayMs];
+  }
+  return nearest;
+}
 
 async function namesIn(dir: string): Promise<readonly string[]> {
   try {

@@ -1,8 +1,8 @@
 import { mean, median } from '../base/statistics.ts';
-import { randomUUID } from 'node:crypto';
 import type { HeightEstimate } from '../calibration/types.ts';
 import { isoTime } from '../base/clock.ts';
 import type { ErrorCode } from '../base/errors.ts';
+import { timeOrderedUuid } from '../base/uuid.ts';
 import type { Warning } from '../contract/codes.ts';
 import {
   BREAKING_TYPES,
@@ -207,16 +207,17 @@ export function buildRecord(context: RecordContext, input: RecordInput): Observa
   const wave = status === 'measured' ? waveOf(used, height) : NO_WAVE;
   const first = burst?.frames[0];
   const last = burst?.frames.at(-1);
+  const capturedAtMs = first?.capturedAtMs ?? input.dueAtMs;
   const timing = (part: keyof FrameResult['timingMs']): number | null =>
     roundOrNull(median(results.map((result) => result.timingMs[part])), 2);
   return {
     schema: 'swellsight.observation/1',
-    id: randomUUID(),
+    id: timeOrderedUuid(capturedAtMs),
     site: context.site,
     device: context.device,
     camera: context.camera,
     boot_id: context.bootId,
-    captured_at: isoTime(first?.capturedAtMs ?? input.dueAtMs),
+    captured_at: isoTime(capturedAtMs),
     mono_ms: round(first?.monoMs ?? input.dueMonoMs, 1),
     clock: context.clock,
     status,

@@ -1,7 +1,14 @@
 import type Database from 'better-sqlite3';
 import type { ViewSignature } from '../vision/protocol.ts';
+import { packBurst, unpackBurst } from './packed-burst.ts';
 import type { BurstFeatures } from './types.ts';
 import type { Writer } from './writer.ts';
+
+interface RecentRow extends Pick<BurstRow, 'camera' | 'captured_at_ms' | 'embedding_digest'> {
+  readonly row_id: number;
+  /** See `packBurst`. */
+  readonly features: Uint8Array;
+}
 
 /** A row of the table `bursts`. */
 export interface BurstRow {
@@ -16,12 +23,31 @@ export interface BurstRow {
   readonly view_height: number | null;
 }
 
-/** What the model computed from each burst of frames (embedding and view signature), by camera and observation. */
+/**
+ * What the model computed from each burst of frames (embedding and view signature): packed in `recent_bursts` until it is
+ * too old for a label, in `bursts` once it has one.
+ */
 export class Bursts {
+  readonly #addRecent: Database.Statement<[number, string, Uint8Array]>;
+  readonly #findRecent: Database.Statement<[string], RecentRow>;
+  readonly #deleteRecent: Database.Statement<[number]>;
+  readonly #oldestRecent: Database.Statement<[number], { row_id: number; captured_at_ms: number }>;
+  readonly #deleteRecentUpTo: Database.Statement<[number]>;
   readonly #put: Database.Statement<[BurstRow]>;
   readonly #cameras: Database.Statement<[string], { camera: string }>;
 
   constructor(db: Database.Database) {
+    this.#addRecent = db.prepare('INSERT INTO recent_bursts VALUES (?, ?, ?)');
+    this.#findRecent = db.prepare(
+      `SELECT r.row_id, r.embedding_digest, r.features, o.camera, o.captured_at_ms
+       FROM observations o JOIN recent_bursts r ON r.row_id = o.row_id WHERE o.id = ?`,
+    );
+    this.#deleteRecent = db.prepare('DELETE FROM recent_bursts WHERE row_id = ?');
+    this.#oldestRecent = db.prepare(
+      `SELECT r.row_id, o.captured_at_ms FROM recent_bursts r JOIN observations o ON o.row_id = r.row_id
+       ORDER BY r.row_id LIMIT ?`,
+    );
+    this.#deleteRecentUpTo = db.prepare('DELETE FROM recent_bursts WHERE row_id <= ?');
     this.#put = db.prepare(
       `INSERT INTO bursts (camera, observation_id, captured_at_ms, embedding_digest, embedding,
                            view_luma, view_width, view_height)
@@ -34,17 +60,37 @@ export class Bursts {
     this.#cameras = db.prepare('SELECT camera FROM bursts WHERE observation_id = ?');
   }
 
-  /** Adds a burst; does nothing when no model ran. Call it in the transaction that stores the record. */
-  add(camera: string, observationId: string, capturedAtMs: number, features: BurstFeatures): void {
-    if (!features.embedding || features.embeddingDigest === null) return;
+  /** Adds the burst of a record; does nothing when no model ran. Call it in the transaction that stores the record. */
+  add(rowId: number, { embedding, embeddingDigest, view }: BurstFeatures): void {
+    if (!embedding || embeddingDigest === null) return;
+    this.#addRecent.run(rowId, embeddingDigest, packBurst({ embedding, view }));
+  }
+
+  /** Keeps the burst of an observation for its label. Call it in the transaction that stores the label. */
+  keep(observationId: string): void {
+    const row = this.#findRecent.get(observationId);
+    if (!row) return;
+    const { embedding, view } = unpackBurst(row.features);
     this.put({
-      camera,
+      camera: row.camera,
       observation_id: observationId,
-      captured_at_ms: capturedAtMs,
-      embedding_digest: features.embeddingDigest,
-      embedding: embeddingToBytes(features.embedding),
-      ...viewToColumns(features.view),
+      captured_at_ms: row.captured_at_ms,
+      embedding_digest: row.embedding_digest,
+      embedding: embeddingToBytes(embedding),
+      ...viewToColumns(view),
     });
+    this.#deleteRecent.run(row.row_id);
+  }
+
+  /**
+   * Deletes bursts without a label that were captured between the two times; at most `limit`. Also deletes those that were
+   * stored before one of them, whose clock was wrong. Returns the number of deleted rows.
+   */
+  deleteAgedRecent(fromMs: number, toMs: number, limit: number): number {
+    const aged = this.#oldestRecent
+      .all(limit)
+      .findLast(({ captured_at_ms }) => captured_at_ms > fromMs && captured_at_ms < toMs);
+    return aged ? this.#deleteRecentUpTo.run(aged.row_id).changes : 0;
   }
 
   put(row: BurstRow): void {
@@ -53,7 +99,8 @@ export class Bursts {
 
   /** The cameras that have a burst with this id: several cameras when a calibration was imported into each of them. */
   camerasOf(observationId: string): readonly string[] {
-    return this.#cameras.all(observationId).map(({ camera }) => camera);
+    const recent = this.#findRecent.get(observationId);
+    return [...(recent ? [recent] : []), ...this.#cameras.all(observationId)].map(({ camera }) => camera);
   }
 }
 

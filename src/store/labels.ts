@@ -73,7 +73,7 @@ export class SqliteLabels implements Labels {
   }
 
   add(input: Omit<Label, 'camera' | 'createdAtMs' | 'group'> & { readonly group?: string }): Label {
-    const { clock, writer } = this.#deps;
+    const { bursts, clock, writer } = this.#deps;
     if (!isHeight(input.heightM))
       throw new AgentError('label_refused', 'the height must be between 0 and 25 m');
     const label: Label = {
@@ -85,7 +85,10 @@ export class SqliteLabels implements Labels {
       createdAtMs: Math.round(clock.nowMs()),
       group: input.group ?? input.observationId,
     };
-    writer.write(() => this.#put.run(label));
+    writer.write(() => {
+      bursts.keep(label.observationId);
+      this.#put.run(label);
+    });
     return label;
   }
 

@@ -2,6 +2,7 @@ import type Database from 'better-sqlite3';
 import type { Observation } from '../contract/observation.ts';
 import { isoTime } from '../base/clock.ts';
 import { AgentError } from '../base/errors.ts';
+import type { History, HistoryPosition } from './history.ts';
 import type { ObservationPage, ObservationQuery } from './types.ts';
 import type { Writer } from './writer.ts';
 
@@ -11,7 +12,6 @@ const MAX_TIME_MS = 8.64e15;
 
 interface Row {
   readonly row_id: number;
-  readonly captured_at_ms: number;
   readonly published_at_ms: number | null;
   readonly historical: number;
   readonly payload: string;
@@ -20,29 +20,30 @@ interface Row {
 /**
  * SQL: records with the time of their last publication. Old versions of the agent stored this time in `observations`.
  */
-const RECORDS = `SELECT o.row_id, o.captured_at_ms, o.payload,
+const RECORDS = `SELECT o.row_id, o.payload,
     coalesce(p.published_at_ms, o.published_at_ms) AS published_at_ms,
     coalesce(p.historical, o.historical) AS historical
   FROM observations o LEFT JOIN publications p ON p.camera = o.camera AND p.seq = o.seq`;
 
 /** All stored records, as they were published or will be published. */
 export class Observations {
-  readonly #db: Database.Database;
+  readonly #history: History;
   readonly #writer: Writer;
   readonly #insert: Database.Statement<[string, string, number, number, string, string]>;
+  readonly #byRowId: Database.Statement<[number], Row>;
   readonly #byId: Database.Statement<[string], Row>;
   readonly #newest: Database.Statement<[string], Row>;
   readonly #after: Database.Statement<[number, number], Row>;
   readonly #rowId: Database.Statement<[string], { row_id: number }>;
   readonly #newestRow: Database.Statement<[], { row_id: number; id: string }>;
-  readonly #pages = new Map<string, Database.Statement<[Record<string, unknown>], Row>>();
 
-  constructor(deps: { db: Database.Database; writer: Writer }) {
-    this.#db = deps.db;
+  constructor(deps: { db: Database.Database; history: History; writer: Writer }) {
+    this.#history = deps.history;
     this.#writer = deps.writer;
     this.#insert = deps.db.prepare(
       'INSERT INTO observations (id, camera, seq, captured_at_ms, status, payload) VALUES (?, ?, ?, ?, ?, ?)',
     );
+    this.#byRowId = deps.db.prepare(`${RECORDS} WHERE o.row_id = ?`);
     this.#byId = deps.db.prepare(`${RECORDS} WHERE o.id = ?`);
     this.#newest = deps.db.prepare(`${RECORDS} WHERE o.camera = ? ORDER BY o.seq DESC LIMIT 1`);
     this.#after = deps.db.prepare(`${RECORDS} WHERE o.row_id > ? ORDER BY o.row_id LIMIT ?`);
@@ -50,10 +51,11 @@ export class Observations {
     this.#newestRow = deps.db.prepare('SELECT row_id, id FROM observations ORDER BY row_id DESC LIMIT 1');
   }
 
-  /** Stores a record. Call it in the transaction that adds the record to the outbox. */
-  insert(record: Observation, payload: string): void {
+  /** Stores a record and returns its row id. Call it in the transaction that adds the record to the outbox. */
+  insert(record: Observation, payload: string): number {
+    const { id, camera, seq, status } = record;
     const capturedAtMs = Date.parse(record.captured_at);
-    this.#insert.run(record.id, record.camera, record.seq, capturedAtMs, record.status, payload);
+    return Number(this.#insert.run(id, camera, seq, capturedAtMs, status, payload).lastInsertRowid);
   }
 
   find(id: string): Observation | null {
@@ -87,38 +89,27 @@ export class Observations {
   /** Returns one page of records, newest capture first. Throws `usage` for an invalid cursor. */
   query(query: ObservationQuery): ObservationPage {
     const limit = Math.min(Math.max(1, Math.trunc(query.limit)), MAX_PAGE_RECORDS);
-    const after = query.cursor === undefined ? null : readCursor(query.cursor);
-    const statement = this.#page(query, after !== null);
-    const bounds = {
+    const end = { captured_at_ms: query.toMs ?? MAX_TIME_MS, row_id: 0 };
+    const after = query.cursor === undefined ? end : readCursor(query.cursor);
+    const range = {
       camera: query.camera ?? null,
       status: query.status ?? null,
       fromMs: query.fromMs ?? -MAX_TIME_MS,
-      toMs: query.toMs ?? MAX_TIME_MS,
-      afterMs: after?.capturedAtMs ?? null,
-      afterRow: after?.rowId ?? null,
+      before: after.captured_at_ms < end.captured_at_ms ? after : end,
       limit: limit + 1,
     };
-    const rows = this.#writer.read(() => statement.all(bounds));
-    const shown = rows.slice(0, limit);
+    const positions = this.#writer.read(() => this.#history.newest(range));
+    const shown = positions.slice(0, limit);
     const last = shown.at(-1);
     return {
-      observations: shown.map(toObservation),
-      cursor: rows.length > limit && last ? writeCursor(last) : null,
+      observations: this.#writer.read(() =>
+        shown.flatMap(({ row_id }) => {
+          const row = this.#byRowId.get(row_id);
+          return row ? [toObservation(row)] : [];
+        }),
+      ),
+      cursor: positions.length > limit && last ? writeCursor(last) : null,
     };
-  }
-
-  #page(query: ObservationQuery, continued: boolean): Database.Statement<[Record<string, unknown>], Row> {
-    const conditions = ['o.captured_at_ms >= @fromMs', 'o.captured_at_ms < @toMs'];
-    if (query.camera !== undefined) conditions.push('o.camera = @camera');
-    if (query.status !== undefined) conditions.push('o.status = @status');
-    if (continued) conditions.push('(o.captured_at_ms, o.row_id) < (@afterMs, @afterRow)');
-    const sql = `${RECORDS}
-      WHERE ${conditions.join(' AND ')} ORDER BY o.captured_at_ms DESC, o.row_id DESC LIMIT @limit`;
-    const known = this.#pages.get(sql);
-    if (known) return known;
-    const statement = this.#db.prepare<[Record<string, unknown>], Row>(sql);
-    this.#pages.set(sql, statement);
-    return statement;
   }
 }
 
@@ -133,12 +124,12 @@ function toObservation(row: Row): Observation {
   };
 }
 
-const writeCursor = (row: Row): string =>
-  Buffer.from(`${row.captured_at_ms}:${row.row_id}`).toString('base64url');
+const writeCursor = ({ captured_at_ms, row_id }: HistoryPosition): string =>
+  Buffer.from(`${captured_at_ms}:${row_id}`).toString('base64url');
 
-function readCursor(cursor: string): { capturedAtMs: number; rowId: number } {
+function readCursor(cursor: string): HistoryPosition {
   const match = /^(-?\d{1,16}):(\d{1,16})$/.exec(Buffer.from(cursor, 'base64url').toString('latin1'));
   if (!match)
     throw new AgentError('usage', 'the cursor is not valid: pass the cursor of the previous page unchanged');
-  return { capturedAtMs: Number(match[1]), rowId: Number(match[2]) };
+  return { captured_at_ms: Number(match[1]), row_id: Number(match[2]) };
 }

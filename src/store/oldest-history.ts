@@ -33,6 +33,11 @@ export class OldestHistory {
       WHERE l.camera = bursts.camera AND l.observation_id = bursts.observation_id)`;
     this.#kinds = [
       kind('observations', 'row_id', 'captured_at_ms', sent),
+      kind(
+        'recent_bursts',
+        'row_id',
+        '(SELECT o.captured_at_ms FROM observations o WHERE o.row_id = recent_bursts.row_id)',
+      ),
       kind('bursts', 'row_id', 'captured_at_ms', unlabelled),
       kind('events', 'seq', 'at_ms'),
       kind('rejected', 'row_id', 'rejected_at_ms'),

@@ -1,19 +1,31 @@
 import { statSync } from 'node:fs';
 import type Database from 'better-sqlite3';
+import type { Clock } from '../base/clock.ts';
 import { MIN_PLAUSIBLE_MS, type AgeGuard } from './age-guard.ts';
+import type { Bursts } from './bursts.ts';
 import { checkpoint } from './file/database.ts';
 import type { SqliteOutbox } from './outbox/outbox.ts';
 import type { Writer } from './writer.ts';
 
-/** Rows that one transaction deletes: this blocks the event loop for a few milliseconds. */
+/** Rows that one call of `prune` deletes from each table. */
 const BATCH_ROWS = 200;
+/** Rows that one transaction deletes. */
+const STEP_ROWS = 25;
+/** A call of `prune` starts no further transaction after this time, because it blocks the event loop. */
+const MAX_BLOCK_MS = 8;
+/**
+ * Time between two searches for expired rows. They are deleted together, because each transaction that deletes rows
+ * writes the same few pages again.
+ */
+const AGED_INTERVAL_MS = 3_600_000;
 const DAY_MS = 86_400_000;
 const MB = 1_048_576;
 /** A burst without a label is deleted after this time; until then, somebody may still label it. */
 const UNLABELLED_BURST_DAYS = 14;
 const COMMAND_DAYS = 7;
 const MAX_WAL_BYTES = 8 * MB;
-const VACUUM_PAGES = 256;
+/** Pages that one transaction returns to the disk. */
+const VACUUM_PAGES = 64;
 /** The oldest rows are deleted when the file uses more than this share of `maxMb`. */
 const MAX_FILL_SHARE = 0.95;
 
@@ -29,7 +41,9 @@ export interface RetentionOptions {
 
 export interface RetentionDeps {
   readonly db: Database.Database;
+  readonly clock: Clock;
   readonly writer: Writer;
+  readonly bursts: Bursts;
   readonly outbox: SqliteOutbox;
   readonly ages: AgeGuard;
 }
@@ -40,39 +54,49 @@ export interface PruneResult {
   readonly more: boolean;
 }
 
+/** Deletes up to `limit` rows with a time between the two times. Returns the number of deleted rows. */
+type DeleteAged = (fromMs: number, toMs: number, limit: number) => number;
+
 /** Deletes rows by age and by size, oldest first, in short rounds. Keeps labelled bursts, and records not sent yet. */
 export class Retention {
   #options: RetentionOptions;
   readonly #deps: RetentionDeps;
-  readonly #aged: readonly { days: () => number; delete: Database.Statement<[number, number, number]> }[];
-  readonly #oldest: readonly Database.Statement<[number]>[];
+  readonly #aged: readonly { readonly days: () => number; readonly delete: DeleteAged }[];
+  readonly #oldest: readonly ((limit: number) => number)[];
+  /** When a search for expired rows last found no more of them. */
+  #agedMonoMs = -Infinity;
 
   constructor(options: RetentionOptions, deps: RetentionDeps) {
     this.#options = options;
     this.#deps = deps;
     const unlabelled = `NOT EXISTS (SELECT 1 FROM labels l
       WHERE l.camera = bursts.camera AND l.observation_id = bursts.observation_id)`;
-    const aged = (table: string, key: string, column: string, also = 'TRUE') =>
-      deps.db.prepare<[number, number, number]>(
+    const aged = (table: string, key: string, column: string, also = 'TRUE'): DeleteAged => {
+      const statement = deps.db.prepare<[number, number, number]>(
         `DELETE FROM ${table} WHERE ${key} IN (SELECT ${key} FROM ${table}
            WHERE ${column} > ? AND ${column} < ? AND ${also} LIMIT ?)`,
       );
-    const oldest = (table: string, key: string, also = 'TRUE') =>
-      deps.db.prepare<[number]>(
+      return (...bounds) => statement.run(...bounds).changes;
+    };
+    const oldest = (table: string, key: string, also = 'TRUE') => {
+      const statement = deps.db.prepare<[number]>(
         `DELETE FROM ${table} WHERE ${key} IN (SELECT ${key} FROM ${table} WHERE ${also} ORDER BY ${key} LIMIT ?)`,
       );
+      return (limit: number) => statement.run(limit).changes;
+    };
+    const { bursts } = deps;
     const days = (): number => this.#options.retentionDays;
+    const burstDays = (): number => Math.min(days(), UNLABELLED_BURST_DAYS);
     this.#aged = [
       { days, delete: aged('observations', 'row_id', 'captured_at_ms') },
       { days, delete: aged('events', 'seq', 'at_ms') },
-      {
-        days: () => Math.min(days(), UNLABELLED_BURST_DAYS),
-        delete: aged('bursts', 'row_id', 'captured_at_ms', unlabelled),
-      },
+      { days: burstDays, delete: (...bounds) => bursts.deleteAgedRecent(...bounds) },
+      { days: burstDays, delete: aged('bursts', 'row_id', 'captured_at_ms', unlabelled) },
       { days: () => COMMAND_DAYS, delete: aged('commands', 'id', 'received_at_ms') },
       { days, delete: aged('rejected', 'row_id', 'rejected_at_ms') },
     ];
     this.#oldest = [
+      oldest('recent_bursts', 'row_id'),
       oldest('bursts', 'row_id', unlabelled),
       // Keep records that wait in the outbox: deleting one would free nothing, because its payload would move to the
       // outbox.
@@ -85,37 +109,61 @@ export class Retention {
   /** Sets the limits for the next rounds. */
   setBounds(bounds: Omit<RetentionOptions, 'path'>): void {
     this.#options = { ...this.#options, ...bounds };
+    this.#agedMonoMs = -Infinity;
   }
 
   /** Runs one round of deletions. Throws `store_*`. */
   prune(): PruneResult {
-    this.#deps.ages.observe();
-    const byAge = this.#pruneAged();
-    const bySize = this.#usedBytes() > this.#options.maxMb * MB * MAX_FILL_SHARE ? this.#pruneOldest() : 0;
-    this.#shrink();
-    return { deleted: byAge + bySize, more: byAge >= BATCH_ROWS || bySize > 0 };
+    const { ages, clock } = this.#deps;
+    ages.observe();
+    const endMonoMs = clock.monoMs() + MAX_BLOCK_MS;
+    const isInTime = (): boolean => clock.monoMs() < endMonoMs;
+    const dropped = this.#dropAgedMessages();
+    const byAge = this.#pruneAged(isInTime);
+    const isOver = this.#usedBytes() > this.#options.maxMb * MB * MAX_FILL_SHARE;
+    const bySize = isOver && isInTime() ? this.#pruneOldest(STEP_ROWS) : 0;
+    const isShrinking = this.#shrink(isInTime);
+    const deleted = dropped + byAge.deleted + bySize;
+    return { deleted, more: byAge.more || (isOver && (bySize > 0 || !isInTime())) || isShrinking };
   }
 
-  #pruneAged(): number {
-    const { ages, outbox, writer } = this.#deps;
-    let deleted = outbox.bounds.dropAged(
-      this.#options.outboxMaxAgeDays * DAY_MS,
-      ages.cutoffMs(this.#options.outboxMaxAgeDays),
+  #dropAgedMessages(): number {
+    const { ages, outbox } = this.#deps;
+    const { outboxMaxAgeDays } = this.#options;
+    return outbox.bounds.dropAged(
+      outboxMaxAgeDays * DAY_MS,
+      ages.cutoffMs(outboxMaxAgeDays),
       MIN_PLAUSIBLE_MS,
     );
-    for (const { days, delete: remove } of this.#aged) {
-      const cutoffMs = ages.cutoffMs(days());
-      if (cutoffMs === null) continue;
-      deleted += writer.write(() => remove.run(MIN_PLAUSIBLE_MS, cutoffMs, BATCH_ROWS).changes);
-    }
-    return deleted;
   }
 
-  #pruneOldest(): number {
+  /** `more`: there are more expired rows. Does nothing for a time after it found none. */
+  #pruneAged(isInTime: () => boolean): PruneResult {
+    const { ages, clock, writer } = this.#deps;
+    if (clock.monoMs() - this.#agedMonoMs < AGED_INTERVAL_MS) return { deleted: 0, more: false };
+    let deleted = 0;
+    let [isTrusted, more] = [true, false];
+    for (const { days, delete: remove } of this.#aged) {
+      const cutoffMs = ages.cutoffMs(days());
+      isTrusted &&= cutoffMs !== null;
+      for (let rows = 0; cutoffMs !== null && rows < BATCH_ROWS;) {
+        if (!isInTime()) return { deleted, more: true };
+        const changes = writer.writeRelaxed(() => remove(MIN_PLAUSIBLE_MS, cutoffMs, STEP_ROWS));
+        rows += changes;
+        deleted += changes;
+        more ||= rows >= BATCH_ROWS;
+        if (changes < STEP_ROWS) break;
+      }
+    }
+    if (isTrusted && !more) this.#agedMonoMs = clock.monoMs();
+    return { deleted, more };
+  }
+
+  #pruneOldest(limit: number): number {
     const { outbox, writer } = this.#deps;
     let deleted = 0;
-    for (const remove of this.#oldest) deleted += writer.write(() => remove.run(BATCH_ROWS).changes);
-    return deleted > 0 ? deleted : outbox.bounds.dropOldest(BATCH_ROWS);
+    for (const remove of this.#oldest) deleted += writer.writeRelaxed(() => remove(limit));
+    return deleted > 0 ? deleted : outbox.bounds.dropOldest(limit);
   }
 
   #usedBytes(): number {
@@ -123,13 +171,17 @@ export class Retention {
     return pages * this.#pragma('page_size');
   }
 
-  #shrink(): void {
+  /** Returns whether there is more to shrink. */
+  #shrink(isInTime: () => boolean): boolean {
     const { db } = this.#deps;
-    const overBytes = this.#pragma('page_count') * this.#pragma('page_size') - this.#options.maxMb * MB;
     // SQLite reuses free pages. Return them to the disk only when the file exceeds its bound.
-    if (overBytes > 0 && this.#pragma('freelist_count') > 0) db.pragma(`incremental_vacuum(${VACUUM_PAGES})`);
+    const isOver = (): boolean =>
+      this.#pragma('page_count') * this.#pragma('page_size') > this.#options.maxMb * MB &&
+      this.#pragma('freelist_count') > 0;
+    while (isOver() && isInTime()) db.pragma(`incremental_vacuum(${VACUUM_PAGES})`);
     const wal = statSync(`${this.#options.path}-wal`, { throwIfNoEntry: false });
     if (wal && wal.size > MAX_WAL_BYTES) checkpoint(db, 'TRUNCATE');
+    return isOver();
   }
 
   #pragma(name: string): number {

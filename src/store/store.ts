@@ -28,6 +28,7 @@ import { markSuspect } from './file/quarantine.ts';
 import { requeueUnsent } from './file/salvage.ts';
 import { asStoreError } from './file/store-errors.ts';
 import { FullDisk } from './full-disk.ts';
+import { History } from './history.ts';
 import { SqliteKeyValue } from './key-value.ts';
 import { SqliteLabels } from './labels.ts';
 import { DropEvents, HistoryEvents, recoveryEvent, storeIdEvent, UnstoredRecords } from './loss-events.ts';
@@ -169,7 +170,7 @@ export class Store {
     });
     this.#outbox = outbox;
     this.outbox = outbox;
-    this.observations = new Observations({ db, writer });
+    this.observations = new Observations({ db, writer, history: new History(db) });
     this.#bursts = new Bursts(db);
     this.embeddings = new Embeddings({ db, writer });
     this.events = new Events({
@@ -196,7 +197,10 @@ export class Store {
     this.stats = new StoreStats({ db, path, clock, sequences });
     this.timeCorrection = new TimeCorrection({ db, writer, keyValue, outbox, unsynced });
     const ages = new AgeGuard({ keyValue, clock, isSynced: () => this.timeCorrection.isClockSynced() });
-    this.#retention = new Retention({ path, ...retentionBounds(options) }, { db, writer, outbox, ages });
+    this.#retention = new Retention(
+      { path, ...retentionBounds(options) },
+      { db, clock, writer, bursts: this.#bursts, outbox, ages },
+    );
     const historyEvents = new HistoryEvents({ clock, log, writer, keyValue, events: this.events });
     this.#fullDisk = new FullDisk(options.stateDir, {
       ...{ db, log, writer, outbox, historyEvents },
@@ -222,8 +226,7 @@ export class Store {
           historical: false,
         };
         const payload = JSON.stringify(record);
-        this.observations.insert(record, payload);
-        this.#bursts.add(record.camera, record.id, Date.parse(record.captured_at), features);
+        this.#bursts.add(this.observations.insert(record, payload), features);
         const topic = `camera/${record.camera}/observation`;
         this.#outbox.enqueue({ stream, seq, topic, payload }, { isStored: true });
         if (!record.clock.synced) this.timeCorrection.noteRecord(record, this.#outbox.newestRowId);

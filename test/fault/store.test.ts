@@ -80,11 +80,12 @@ describe('a full disk', () => {
         writeFileSync(setAside, Buffer.alloc(2 * 1_048_576));
         const clock = new ManualClock();
         const store = openStore(stateDir, clock, { outbox: { maxMessages: 100, maxAgeDays: 7 } });
-        const big = burstFeatures(new Array(1280).fill(0.25));
+        // Random values cannot be compressed.
+        const big = burstFeatures(Array.from({ length: 1280 }, Math.random));
         const reserve = join(stateDir, 'swellsight.ballast');
         expect(existsSync(reserve)).toBe(true);
         // Another program takes the rest of the disk.
-        writeFileSync(join(stateDir, 'hog'), Buffer.alloc(26 * 1_048_576));
+        writeFileSync(join(stateDir, 'hog'), Buffer.alloc(28.5 * 1_048_576));
         const firstAtMs = clock.nowMs();
         const deletions = (): readonly Event[] =>
           store.events.recent(1000).filter(({ type }) => type === 'history_deleted');
@@ -156,7 +157,7 @@ describe('a full disk', () => {
         expect(() => writeFileSync(hog, Buffer.alloc(4 * 1_048_576))).toThrow(/ENOSPC/);
         const attempt = (): void => {
           // Larger than the whole disk.
-          store.append(draft(), burstFeatures(new Array(1_000_000).fill(1)));
+          store.append(draft(), burstFeatures(Array.from({ length: 1_000_000 }, Math.random)));
         };
         expect(attempt).toThrow(expect.objectContaining({ code: 'store_full' }));
         expect(store.failureCode()).toBe('store_full');

@@ -51,6 +51,13 @@ export function sampleGrid(
   return grid;
 }
 
+/** A smaller view that gives the same result in a comparison, up to a rounding of half a step of luma. */
+export const shrinkView = (view: ViewSignature): ViewSignature => ({
+  luma: Uint8Array.from(sampleGrid(view, 1), Math.round),
+  width: GRID_WIDTH,
+  height: GRID_HEIGHT,
+});
+
 /**
  * Edges of a grid as complex numbers: the length 0..1 is the strength, the angle is twice the angle of the gradient
  * (Granlund 1978). So a dark-on-bright edge equals a bright-on-dark edge: one may become the other as the sun moves.

@@ -20,8 +20,15 @@ import { asStoreError, isCorrupt, isFull } from './store-errors.ts';
 
 /** Files up to this size are checked completely at each open: this takes less than a second. */
 const MAX_CHECKED_BYTES = 64 * 1024 * 1024;
-/** Pages that a new database file has at least: 1 MB, enough for about fifty records and to delete older records. */
-const RESERVED_PAGES = 256;
+/**
+ * Page size of a new database file. Each commit writes whole pages, so small pages make it write less. An existing file
+ * keeps its page size.
+ */
+const PAGE_BYTES = 512;
+/** Size that a new database file has at least: enough for about fifty records and to delete older records. */
+const RESERVED_BYTES = 1024 * 1024;
+/** Size of the write-ahead log at which it is copied to the database file. */
+const CHECKPOINT_BYTES = 1024 * 1024;
 /** Only operators open the file at the same time, for example for a backup. */
 const BUSY_TIMEOUT_MS = 2000;
 const MIGRATIONS = fileURLToPath(new URL('../migrations/', import.meta.url));
@@ -132,7 +139,8 @@ function tryToMarkUnchecked(path: string): void {
 }
 
 function configure(db: Database.Database): void {
-  // This must come before the first table is created; it has no effect later.
+  // These two must come before the first table is created; they have no effect later.
+  db.pragma(`page_size = ${PAGE_BYTES}`);
   db.pragma('auto_vacuum = INCREMENTAL');
   db.pragma('journal_mode = WAL');
   // The default of this SQLite build in WAL mode is NORMAL, with which a power cut loses the last commits.
@@ -141,7 +149,7 @@ function configure(db: Database.Database): void {
   db.pragma('temp_store = MEMORY');
   db.pragma('foreign_keys = ON');
   db.pragma('cache_size = -1024');
-  db.pragma('wal_autocheckpoint = 256');
+  db.pragma(`wal_autocheckpoint = ${CHECKPOINT_BYTES / pageBytes(db)}`);
   db.pragma('journal_size_limit = 4194304');
 }
 
@@ -154,6 +162,8 @@ export function checkpoint(db: Database.Database, mode: 'RESTART' | 'TRUNCATE'):
     db.pragma(`busy_timeout = ${BUSY_TIMEOUT_MS}`);
   }
 }
+
+const pageBytes = (db: Database.Database): number => Number(db.pragma('page_size', { simple: true }));
 
 /**
  * Brings the database to the newest schema: runs each migration in its own transaction, which also sets `user_version`. A
@@ -197,13 +207,10 @@ function oldestReader(db: Database.Database, version: number): number {
  * larger file does not need this: deleting its oldest records makes room. Does nothing if the disk is full already.
  */
 function reservePages(db: Database.Database, path: string): void {
-  if (Number(db.pragma('page_count', { simple: true })) >= RESERVED_PAGES) return;
+  if (Number(db.pragma('page_count', { simple: true })) * pageBytes(db) >= RESERVED_BYTES) return;
   const { bavail, bsize } = statfsSync(dirname(path));
   // The file and its log grow by the same size: together by at most a quarter of the free space.
-  const bytes = Math.min(
-    RESERVED_PAGES * Number(db.pragma('page_size', { simple: true })),
-    (bavail * bsize) / 8,
-  );
+  const bytes = Math.min(RESERVED_BYTES, (bavail * bsize) / 8);
   try {
     db.transaction(() => {
       db.exec('CREATE TABLE reserved (filler BLOB)');

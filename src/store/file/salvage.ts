@@ -10,6 +10,8 @@ import type { Writer } from '../writer.ts';
 
 /** Number of messages that one transaction stores. */
 const BATCH_MESSAGES = 200;
+/** About 15 MB. */
+const MAX_SCANNED_RECORDS = 10_000;
 
 /** Rows that were read from a damaged file. Labels are included because people made them and cannot repeat them. */
 export interface Salvage {
@@ -80,13 +82,34 @@ function readUnsent(path: string, take: (message: OutboxMessage) => void): void 
       `SELECT row_id FROM outbox NOT INDEXED ORDER BY row_id ${order}`,
     ))
       ids.add(row_id);
+  let scanned: ReadonlyMap<string, string> | null = null;
   for (const rowId of [...ids].sort((x, y) => x - y)) {
-    const [message] = readUntilDamage<OutboxMessage>(
-      db,
-      `SELECT row_id, stream, seq, topic, ${PAYLOAD} AS payload FROM outbox NOT INDEXED WHERE row_id = ${String(rowId)}`,
-    );
+    const read = (payload: string): OutboxMessage | undefined =>
+      readUntilDamage<OutboxMessage>(
+        db,
+        `SELECT row_id, stream, seq, topic, ${payload} AS payload FROM outbox NOT INDEXED WHERE row_id = ${String(rowId)}`,
+      )[0];
+    let message = read(PAYLOAD);
+    if (message === undefined) {
+      // The index of the records may be damaged, and the record itself readable.
+      message = read('payload');
+      scanned ??= scanRecords(db);
+      if (message) message = { ...message, payload: scanned.get(`${message.stream}/${message.seq}`) ?? '' };
+    }
     if (message && isIntact(message)) take(message);
   }
+}
+
+/** The payloads of the newest and the oldest records by stream and number, up to the damage, without an index. */
+function scanRecords(db: Database.Database): ReadonlyMap<string, string> {
+  const rows = ['DESC', 'ASC'].flatMap((order) =>
+    readUntilDamage<{ key: string; payload: string }>(
+      db,
+      `SELECT 'camera:' || camera || '/' || seq AS key, payload FROM observations NOT INDEXED
+       ORDER BY row_id ${order} LIMIT ${MAX_SCANNED_RECORDS}`,
+    ),
+  );
+  return new Map(rows.map(({ key, payload }) => [key, payload]));
 }
 
 /** Whether the payload matches the other columns of its row: damage may have changed any of them. */

@@ -61,27 +61,30 @@ export function cameraOf(stream: string): string | null {
  */
 export class OutboxTable {
   readonly #sql: ReturnType<typeof prepare>;
-  #rows = 0;
-  #events = 0;
-  #bytes = 0;
+  readonly #writer: Writer;
+  #totals: Totals;
+  /** The totals after the last commit. */
+  #committed: Totals;
 
   constructor({ db, writer }: { readonly db: Database.Database; readonly writer: Writer }) {
     this.#sql = prepare(db);
-    this.#recount();
-    writer.onRollback(() => this.#recount());
+    this.#writer = writer;
+    this.#totals = this.#sql.count.get() ?? { rows: 0, events: 0, bytes: 0 };
+    this.#committed = this.#totals;
+    writer.onRollback(() => (this.#totals = this.#committed));
   }
 
   get rows(): number {
-    return this.#rows;
+    return this.#totals.rows;
   }
 
   get events(): number {
-    return this.#events;
+    return this.#totals.events;
   }
 
   /** Payload bytes of all rows. */
   get bytes(): number {
-    return this.#bytes;
+    return this.#totals.bytes;
   }
 
   newestRowId(): number {
@@ -109,22 +112,20 @@ export class OutboxTable {
       row.createdAtMs,
       row.isRequeued ? 1 : 0,
     );
-    this.#rows += 1;
-    if (cameraOf(row.stream) === null) this.#events += 1;
-    this.addBytes(sizeBytes);
+    this.#add({ rows: 1, events: cameraOf(row.stream) === null ? 1 : 0, bytes: sizeBytes });
+    // Only agents of former versions read it. An insert changes its page anyway.
+    this.#sql.setBytes.run(this.#totals.bytes);
   }
 
   /** Adjusts the total size after the size of a payload changed. */
-  addBytes(deltaBytes: number): void {
-    this.#bytes += deltaBytes;
-    this.#saveBytes();
+  addBytes(bytes: number): void {
+    this.#add({ rows: 0, events: 0, bytes });
   }
 
   /** Deletes rows that were rejected or dropped. */
   remove(rows: readonly OutboxRow[]): void {
     for (const { row_id: rowId, stream, bytes } of rows)
       this.#removeBetween(rowId, rowId, { rows: 1, events: cameraOf(stream) === null ? 1 : 0, bytes });
-    this.#saveBytes();
   }
 
   /**
@@ -140,7 +141,6 @@ export class OutboxTable {
       this.#markPublished(totals.rows === rows.length ? rows : this.#stillQueued(rows, first, last));
       this.#removeBetween(first, last, totals);
     }
-    this.#saveBytes();
   }
 
   #stillQueued(rows: readonly Acknowledgement[], first: number, last: number): readonly Acknowledgement[] {
@@ -159,21 +159,22 @@ export class OutboxTable {
 
   #removeBetween(first: number, last: number, { rows, events, bytes }: Totals): void {
     this.#sql.remove.run(first, last);
-    this.#rows -= rows;
-    this.#events -= events;
-    this.#bytes -= bytes;
+    this.#add({ rows: -rows, events: -events, bytes: -bytes });
   }
 
-  #saveBytes(): void {
-    this.#sql.setBytes.run(this.#bytes);
+  #add({ rows, events, bytes }: Totals): void {
+    const before = this.#totals;
+    this.#totals = {
+      rows: before.rows + rows,
+      events: before.events + events,
+      bytes: before.bytes + bytes,
+    };
+    this.#writer.afterCommit(this.#noteCommit);
   }
 
-  #recount(): void {
-    const { rows, events } = this.#sql.count.get() ?? { rows: 0, events: 0 };
-    this.#rows = rows;
-    this.#events = events;
-    this.#bytes = this.#sql.bytes.get()?.value ?? 0;
-  }
+  readonly #noteCommit = (): void => {
+    this.#committed = this.#totals;
+  };
 }
 
 /** Splits rows, which are sorted by id, into runs of consecutive ids. */
@@ -220,11 +221,10 @@ function prepare(db: Database.Database) {
   const entries = `SELECT ${ENTRY_COLUMNS} FROM outbox`;
   return {
     newest: db.prepare<[], { row_id: number }>('SELECT row_id FROM outbox ORDER BY row_id DESC LIMIT 1'),
-    count: db.prepare<[], Pick<Totals, 'rows' | 'events'>>(
-      `SELECT count(*) AS rows, count(*) FILTER (WHERE stream = 'events') AS events
-       FROM outbox INDEXED BY outbox_numbers`,
+    count: db.prepare<[], Totals>(
+      `SELECT count(*) AS rows, count(*) FILTER (WHERE stream = 'events') AS events,
+              coalesce(sum(size_bytes), 0) AS bytes FROM outbox`,
     ),
-    bytes: db.prepare<[], { value: number }>(`SELECT value FROM counters WHERE name = 'outbox_bytes'`),
     setBytes: db.prepare<[number]>(
       `INSERT INTO counters VALUES ('outbox_bytes', ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value`,
     ),

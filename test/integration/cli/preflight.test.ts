@@ -74,6 +74,7 @@ describe('agent preflight', () => {
       openStore(stateDir, new ManualClock()).close();
       const db = new Database(join(stateDir, 'swellsight.db'));
       db.pragma('user_version = 9999');
+      db.exec(`DELETE FROM counters WHERE name = 'schema_compatible_from'`);
       db.close();
       expect((await preflight()).report).toMatchObject({ ok: false, reason: { code: 'update_schema' } });
     },

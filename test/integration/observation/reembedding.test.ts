@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import sharp from 'sharp';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { systemClock } from '../../../src/base/clock.ts';
+import { timeOrderedUuid } from '../../../src/base/uuid.ts';
 import type { Camera as CameraSettings } from '../../../src/config/schema.ts';
 import { SiteCalibration, UNCALIBRATED } from '../../../src/calibration/site-calibration.ts';
 import type { Bundle } from '../../../src/model/manifest.ts';
@@ -215,5 +216,24 @@ describe('Reembedder and LabelledImages', () => {
       true,
       false,
     ]);
+  });
+
+  it('uses the nearest image for a label of an observation without one, and keeps that image', async () => {
+    const startMs = Date.UTC(2026, 5, 1);
+    const append = (minute: number): string => {
+      const id = timeOrderedUuid(startMs + minute * 60_000);
+      return state.store.append(draft({ id }), burstFeatures([1])).id;
+    };
+    const [first, near, far, last] = [0, 4, 30, 10].map(append) as [string, string, string, string];
+    await images.keep(NORTH, first, await sea(1), true);
+    await images.keep(NORTH, last, await sea(3), true);
+    state.store.labels.add({ observationId: near, heightM: 1, observer: null, note: null });
+    expect(await images.read(NORTH, near)).toEqual(await images.read(NORTH, first));
+    expect(await images.read(NORTH, far)).toBeNull();
+    expect(await images.read(NORTH, 'clip-1')).toBeNull();
+    // The image of the label stays when others are deleted.
+    images = openImages(((await images.read(NORTH, first))?.length ?? 0) + 1);
+    for (let n = 0; n < 20; n += 1) await images.keep(NORTH, append(100 + n), await sea(2), true);
+    expect([await images.has('north', first), await images.has('north', last)]).toEqual([true, false]);
   });
 });

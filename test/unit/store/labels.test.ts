@@ -1,3 +1,5 @@
+import { join } from 'node:path';
+import Database from 'better-sqlite3';
 import { describe, expect, it } from 'vitest';
 import type { LabelledBurst } from '../../../src/calibration/types.ts';
 import { burstFeatures, draft, NO_FEATURES } from '../../fixtures/store.ts';
@@ -54,6 +56,38 @@ describe('SqliteLabels', () => {
     label(old.id, 1.2);
     expect(state.store.labels.list('north')[0]?.heightM).toBe(1.2);
     expect(() => label(unlabelled.id)).toThrow(code('observation_unknown'));
+  });
+
+  it('stores bursts packed, and unpacks the one that gets a label', () => {
+    const db = new Database(join(state.dir, 'swellsight.db'), { readonly: true });
+    const count = (table: string): unknown => db.prepare(`SELECT count(*) FROM ${table}`).pluck().get();
+    const ids = [1, 2, 3].map((value) => state.store.append(draft(), burstFeatures([value, 0])).id);
+    expect([count('recent_bursts'), count('bursts')]).toEqual([3, 0]);
+    label(ids[1] ?? '');
+    expect([count('recent_bursts'), count('bursts')]).toEqual([2, 1]);
+    expect(state.store.labels.bursts('north', 'trunk')[0]?.embedding).toEqual(Float32Array.of(2, 0));
+    expect(state.store.labels.remove(ids[1] ?? '')).toBe(true);
+    label(ids[1] ?? '', 1.5);
+    expect(state.store.labels.bursts('north', 'trunk')).toHaveLength(1);
+    state.clock.advance(15 * 86_400_000);
+    state.store.prune();
+    expect([count('recent_bursts'), count('bursts')]).toEqual([0, 1]);
+    db.close();
+    expect(() => label(ids[0] ?? '')).toThrow(code('label_refused'));
+  });
+
+  it('keeps bursts of records with a wrong time until later ones are old', () => {
+    const at = (time: string): string =>
+      state.store.append(draft({ captured_at: time }), burstFeatures([1])).id;
+    const [early, recent] = [at('1970-01-01T00:00:05.000Z'), at('2026-05-31T00:00:00.000Z')];
+    state.store.prune();
+    expect(label(early).camera).toBe('north');
+    expect(state.store.labels.remove(early)).toBe(true);
+    const next = at('1970-01-01T00:00:06.000Z');
+    state.clock.advance(16 * 86_400_000);
+    state.store.prune();
+    expect(() => label(recent)).toThrow(code('label_refused'));
+    expect(label(next).camera).toBe('north');
   });
 
   it('imports the bursts of a portable calibration into several cameras, more than once', () => {

@@ -165,6 +165,9 @@ describe('Store', () => {
     const db = new Database(join(state.dir, 'swellsight.db'));
     const version = Number(db.pragma('user_version', { simple: true }));
     db.pragma('user_version = 999');
+    const compatible = db
+      .prepare(`DELETE FROM counters WHERE name = 'schema_compatible_from' RETURNING *`)
+      .get();
     db.close();
     expect(() => openStore(state.dir, state.clock)).toThrow(
       expect.objectContaining({ code: 'store_failed' }),
@@ -172,6 +175,7 @@ describe('Store', () => {
     expect(readdirSync(state.dir).some((name) => name.includes('broken'))).toBe(false);
     const back = new Database(join(state.dir, 'swellsight.db'));
     back.pragma(`user_version = ${version}`);
+    if (compatible) back.prepare('INSERT INTO counters VALUES (@name, @value)').run(compatible);
     back.close();
     state.reopen();
   });
