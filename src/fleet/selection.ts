@@ -34,7 +34,7 @@ export const isNamedSelection = (selector: string): boolean => /^(group|tag):/.t
 /**
  * Selects the devices of any selector of `to`, without those of `except`. A selector is `group:NAME`, `tag:NAME` or a
  * pattern: `site/device` with `*` or `+` for any text, `?` for one character; a site alone: all of its devices. Throws
- * `usage` for an unknown group or tag.
+ * `usage` for an unknown group or tag, and for a pattern that can match no device.
  */
 export function selectDevices(
   to: readonly string[],
@@ -62,10 +62,15 @@ function patternsOf(selector: string, { groups = {}, tags = {} }: FleetGroups): 
 
 function toRegExp(text: string): RegExp {
   const pattern = text.includes('/') ? text : `${text}/*`;
+  // A selector that can match no device must not silently leave out nothing.
+  if (!/^[^/#]+\/[^/#]+$/.test(pattern))
+    throw new AgentError('usage', `${JSON.stringify(text)} selects no device`, {
+      hint: 'wanted: a site, or site/device with * and ?',
+    });
   const escaped = pattern
     .replace(/[.^${}()|[\]\\]/g, '\\$&')
     // MQTT names cannot contain a plus: it is a wildcard.
-    .replace(/[*+]/g, '[^/]*')
+    .replace(/[*+]+/g, '[^/]*')
     .replace(/\?/g, '[^/]');
   return new RegExp(`^${escaped}$`);
 }

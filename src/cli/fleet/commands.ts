@@ -90,8 +90,12 @@ export function addFleetCommands(program: Command, select: SelectCommand): void 
     .option('--digest <digest>', 'sha256:… of the bundle or archive; any other digest is refused')
     .option('--clear-failed', 'install it even where it failed before')
     .action(select(async () => (await import('./push.ts')).pushToFleet));
-  addCommand('rollback', 'return to the previous model, or agent, in stages', { ...STAGED, timeout: '40' })
-    .option('--agent', 'return to the previous version of the agent')
+  addCommand(
+    'rollback [name] [version]',
+    'return to the previous model, or agent, in stages; with a version, only where it is active',
+    { ...STAGED, timeout: '40' },
+  )
+    .option('--agent [version]', 'return to the previous version of the agent')
     .action(select(async () => (await loadCommands()).rollBackFleet));
   addCommand('abort', 'end the current install of a model', AT_ONCE).action(
     select(async () => (await loadCommands()).fleetCommand('model.abort')),

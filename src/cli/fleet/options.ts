@@ -65,9 +65,20 @@ export function selectedDevices({ to = ['*'], except = [], fleet }: FleetOptions
 
 /** Parses the number of an option. Throws `usage`. */
 export function parseNumber(option: string, text: string, min: number, max: number): number {
-  const value = Number(text.replace(/%$/, ''));
+  const value = Number(text);
   if (text.trim() !== '' && value >= min && value <= max) return value;
   throw new AgentError('usage', `--${option} ${text} is not between ${String(min)} and ${String(max)}`);
+}
+
+/** Parses a percentage, with or without its sign. Throws `usage`. */
+export const parsePercent = (option: string, text: string, min: number): number =>
+  parseNumber(option, text.replace(/%$/, ''), min, 100);
+
+/** Parses a number of devices. Throws `usage`. */
+export function parseCount(option: string, text: string): number {
+  const value = parseNumber(option, text, 0, 100_000);
+  if (Number.isInteger(value)) return value;
+  throw new AgentError('usage', `--${option} ${text} is not a whole number`);
 }
 
 function readCaFile(path: string): string {

@@ -7,6 +7,7 @@ import type { ConfigFault } from '../../config/faults.ts';
 import { parseJson5, readSettingsFile } from '../../config/sources.ts';
 import { COMMAND_ARGS } from '../../contract/command.ts';
 import { CONFIRM_WITHIN_S } from '../../contract/config.ts';
+import type { Device } from '../../fleet/devices.ts';
 import { setPaused } from '../../fleet/rollout-file.ts';
 import { EXIT, toJson, type Terminal } from '../terminal.ts';
 import { parseNumber } from './options.ts';
@@ -35,12 +36,31 @@ export const fleetCommand =
     sendCommand(command, {}, options, terminal);
 
 export interface RollbackOptions extends CommandOptions {
-  readonly agent?: boolean;
+  /** True for any version of the agent. */
+  readonly agent?: string | true;
 }
 
-/** `fleet rollback`: of the model, or of the agent. */
-export const rollBackFleet = (options: RollbackOptions, terminal: Terminal): Promise<number> =>
-  sendCommand(options.agent === true ? 'agent.rollback' : 'model.rollback', {}, options, terminal);
+/**
+ * `fleet rollback [NAME VERSION]`, `fleet rollback --agent [VERSION]`: a device with another version does not take part, so
+ * that a second run does not roll back twice.
+ */
+export async function rollBackFleet(
+  name: string | undefined,
+  version: string | undefined,
+  options: RollbackOptions,
+  terminal: Terminal,
+): Promise<number> {
+  const { agent } = options;
+  if ((name === undefined) !== (version === undefined) || (name !== undefined && agent !== undefined))
+    throw new AgentError('usage', 'wanted: no version, NAME VERSION, or --agent VERSION');
+  if (agent !== undefined)
+    return sendCommand('agent.rollback', {}, options, terminal, (device) =>
+      agent === true ? true : device.agent?.running.version === agent,
+    );
+  return sendCommand('model.rollback', {}, options, terminal, ({ model }) =>
+    name === undefined ? true : model?.active?.name === name && model.active.version === version,
+  );
+}
 
 export interface ConfigSetOptions extends CommandOptions {
   readonly confirmWithin: string;
@@ -77,6 +97,7 @@ async function sendCommand(
   args: Record<string, unknown>,
   options: CommandOptions,
   terminal: Terminal,
+  takesPart: (device: Device) => boolean = () => true,
 ): Promise<number> {
   const schema = Object.hasOwn(COMMAND_ARGS, command)
     ? COMMAND_ARGS[command as keyof typeof COMMAND_ARGS]
@@ -99,6 +120,7 @@ async function sendCommand(
       action: { kind: 'command', command, args },
       // Without a file, each run is a new rollout: an answer of an earlier one must not count for this one.
       path: options.file ?? null,
+      takesPart,
       openSender: () => ({
         topics: [],
         argsFor: () => args,

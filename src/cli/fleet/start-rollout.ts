@@ -18,7 +18,9 @@ import { EXIT, type Terminal } from '../terminal.ts';
 import {
   Collection,
   operatorOptions,
+  parseCount,
   parseNumber,
+  parsePercent,
   selectedDevices,
   TOO_MANY_DEVICES,
   type FleetOptions,
@@ -54,6 +56,8 @@ export interface RolloutTask {
   readonly path: string | null;
   /** Opens the sender once the broker is connected. */
   readonly openSender: (client: OperatorClient) => Promise<RolloutSender> | RolloutSender;
+  /** False for a device that needs no command. */
+  readonly takesPart?: (device: Device) => boolean;
   readonly onResult?: (device: string, result: unknown) => void;
 }
 
@@ -68,9 +72,9 @@ export async function runRollout(
 ): Promise<number> {
   const { action, path } = task;
   const stages: RolloutOptions = {
-    canaries: parseNumber('canary', options.canary, 0, 100_000),
-    batchPct: parseNumber('batch', options.batch, 0.1, 100),
-    haltOnPct: parseNumber('halt-on', options.haltOn, 0, 100),
+    canaries: parseCount('canary', options.canary),
+    batchPct: parsePercent('batch', options.batch, 0.1),
+    haltOnPct: parsePercent('halt-on', options.haltOn, 0),
     retryFailed: options.retryFailed === true,
     oneStage: options.approve === true,
   };
@@ -97,9 +101,16 @@ export async function runRollout(
   await collection.finish(terminal.signal);
   if (terminal.signal.aborted) return EXIT.failed;
   if (devices.isFull) terminal.err(TOO_MANY_DEVICES);
-  const file = planDevices(before ?? createRolloutFile(action), devices.list());
-  const selected = file.devices.filter(isSelected);
-  if (selected.length === 0) throw new AgentError('usage', 'no device matches --to');
+  const known = devices.list();
+  const takesPart = (device: Device): boolean => task.takesPart?.(device) ?? true;
+  const file = planDevices(before ?? createRolloutFile(action), known.filter(takesPart));
+  const isIdle = (name: string): boolean => {
+    const device = devices.find(name);
+    return device !== null && !takesPart(device);
+  };
+  const selected = file.devices.filter((name) => isSelected(name) && !isIdle(name));
+  if (selected.length === 0 && known.length === 0) throw new AgentError('usage', 'no device matches --to');
+  if (selected.length === 0) terminal.err('no selected device needs this command');
   const save = (latest: RolloutFile): void => {
     if (path !== null) writeRollout(path, latest);
   };
@@ -114,7 +125,7 @@ export async function runRollout(
   run = new RolloutRun(
     { waitMs, deviceTimeoutMs, oneStage: stages.oneStage, json: options.json === true },
     {
-      rollout: new Rollout(stages, file, selected),
+      rollout: new Rollout(stages, file, onlineFirst(selected, devices)),
       devices,
       send,
       save,
@@ -129,12 +140,16 @@ export async function runRollout(
   return code;
 }
 
-/** Adds the devices that the plan does not have yet at its end, online ones first: an offline canary tests nothing. */
+/** Adds the devices that the plan does not have yet at its end. */
 function planDevices(file: RolloutFile, found: readonly Device[]): RolloutFile {
-  const added = found
-    .filter(({ name }) => !file.devices.includes(name))
-    .sort((a, b) => Number(b.state === 'online') - Number(a.state === 'online'));
-  return { ...file, devices: [...file.devices, ...added.map(({ name }) => name)] };
+  const added = found.map(({ name }) => name);
+  return { ...file, devices: [...new Set([...file.devices, ...added])] };
+}
+
+/** Online devices before the others: an offline canary tests nothing. */
+function onlineFirst(names: readonly string[], devices: Devices): string[] {
+  const rank = (name: string): number => Number(devices.find(name)?.state === 'online');
+  return names.toSorted((a, b) => rank(b) - rank(a));
 }
 
 function parseWindow(text: string): UpdateWindow {

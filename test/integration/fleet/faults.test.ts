@@ -146,6 +146,33 @@ describe('Fleet commands with faults', () => {
     );
   });
 
+  it.concurrent('rolls back only where the named version is active, also when run again', async () => {
+    const versions = { 'home/a': '2.0.0', 'home/b': '1.0.0' };
+    const received = await startDevices('back', ['home/a', 'home/b'], succeedAtOnce, { versions });
+    const first = await fleet('back', 'rollback', 'gauge', '2.0.0');
+    expect([first.code, summary(first), received.map(({ device }) => device)]).toMatchObject([
+      0,
+      { done: 1 },
+      ['home/a'],
+    ]);
+    await startDevices('back', ['home/a'], () => [], { versions: { 'home/a': '1.0.0' } });
+    const again = await fleet('back', 'rollback', 'gauge', '2.0.0');
+    expect([again.code, summary(again), received.length]).toMatchObject([0, { done: 0 }, 1]);
+    expect((await fleet('back', 'rollback', 'gauge')).code).toBe(2);
+  });
+
+  it.concurrent('tests an online device first when the canary of the plan went offline', async () => {
+    const received = await startDevices('canary', ['home/b', 'home/c'], ({ device }) =>
+      device === 'home/b' ? [{ afterMs: 0, answer: failed }] : [],
+    );
+    const args = ['command', 'ping', '--file', 'canary.json', '--batch', '100'];
+    const action = { kind: 'command', command: 'ping', args: {} };
+    const plan = { format: 2, id: 'canary', action, devices: ['home/a', 'home/b', 'home/c'], attempts: {} };
+    writeFileSync(join(dir, 'canary.json'), JSON.stringify(plan));
+    const result = await fleet('canary', ...args);
+    expect([result.code, received.map(({ device }) => device)]).toEqual([1, ['home/b']]);
+  });
+
   it.concurrent('writes the results of similar names into different files', async () => {
     await startDevices('names', ['a_b/c', 'a/b_c'], succeedAtOnce);
     const result = await fleet('names', 'diagnostics', '--out', 'names');

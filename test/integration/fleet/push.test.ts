@@ -236,6 +236,7 @@ describe('Staged rollout over fifty simulated devices', () => {
 
   it.each([
     ['a canary count that is not a number', ['gauge', '2.0.0', '--canary', 'many']],
+    ['a canary count in percent', ['gauge', '2.0.0', '--canary', '5%']],
     ['an invalid model name', ['../gauge', '2.0.0']],
     ['a pattern without devices', ['gauge', '9.0.0', '--to', 'nowhere/*', '--file', 'nobody.json']],
     ['an unknown group', ['gauge', '2.0.0', '--to', 'group:unknown']],

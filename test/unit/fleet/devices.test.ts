@@ -22,6 +22,17 @@ describe('selectDevices', () => {
     expect(selectDevices([pattern])(name)).toBe(wanted);
   });
 
+  it.each(['home/#', 'home/', '/pole-1', 'home/pole-1/north', '', '#'])(
+    'refuses the pattern %j, which no device matches',
+    (pattern) => {
+      expect(() => selectDevices(['*'], [pattern])).toThrow('selects no device');
+    },
+  );
+
+  it('compares a pattern of many wildcards in a short time', () => {
+    expect(selectDevices([`home/${'*'.repeat(40)}x`])(`home/${'a'.repeat(64)}`)).toBe(false);
+  });
+
   it('selects by groups and tags, several together, without those to leave out', () => {
     const groups = parseFleetGroups(
       {
