@@ -3,6 +3,7 @@ declare module 'fft.js' {
   class FFT {
     constructor(size: number);
     createComplexArray(): number[];
+    transform(out: number[], input: readonly number[]): void;
     /** Fills the first half of `out`: frequencies from 0 to half the sampling rate. */
     realTransform(out: number[], input: ArrayLike<number>): void;
   }
