@@ -90,23 +90,32 @@ function toTemperature(sensor: string, milliC: number | null): Temperature | nul
  */
 export function readHardwareIds(directory: string, root = '/'): HardwareIds {
   const serial = readSync(join(root, 'proc/device-tree/serial-number'));
-  return {
-    machine: [...(serial === null ? [] : [serial]), ...readAddresses(join(root, 'sys/class/net'))],
-    disk: readDiskId(directory, join(root, 'sys/dev/block')),
-  };
+  const machine = [...(serial === null ? [] : [serial]), ...readAddresses(join(root, 'sys/class/net'))];
+  return { machine: machine.filter(isUnique), disk: readDiskId(directory, join(root, 'sys/dev/block')) };
 }
+
+/** Not zeros, `ff:ff:…` and the like: many devices without an id of their own have these. */
+const isUnique = (id: string): boolean => !/^(.)\1*$/i.test(id.replace(/[:.-]/g, ''));
 
 /**
  * The permanent addresses of interfaces that are devices. Not those that are locally administered: container and machine
  * emulators choose them at random. Source: IEEE 802, section 8.2.2 (the second bit of the first byte).
  */
 function readAddresses(directory: string): string[] {
-  const names = existsSync(directory) ? readdirSync(directory).sort() : [];
-  return names
+  return listNames(directory)
     .map((name) => join(directory, name))
     .filter((path) => existsSync(join(path, 'device')) && readSync(join(path, 'addr_assign_type')) === '0')
     .flatMap((path) => readSync(join(path, 'address')) ?? [])
     .filter((address) => (Number.parseInt(address.slice(0, 2), 16) & 2) === 0);
+}
+
+/** Empty when the directory is not there, or must not be read. */
+function listNames(directory: string): readonly string[] {
+  try {
+    return readdirSync(directory).sort();
+  } catch {
+    return [];
+  }
 }
 
 /** The id of an SD card or eMMC, an NVMe, SATA or SCSI disk. */
@@ -119,7 +128,7 @@ function readDiskId(directory: string, blockDevices: string): string | null {
     const found = realpathSync(join(blockDevices, `${major}:${minor}`));
     const disk = existsSync(join(found, 'partition')) ? dirname(found) : found;
     const ids = ['device/cid', 'wwid', 'device/wwid', 'serial'].map((file) => readSync(join(disk, file)));
-    return ids.find((id) => id !== null) ?? null;
+    return ids.find((id) => id !== null && isUnique(id)) ?? null;
   } catch {
     // Not Linux, or not the file system of a block device.
     return null;

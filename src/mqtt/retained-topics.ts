@@ -44,18 +44,7 @@ export class RetainedTopics {
   constructor(deps: RetainedTopicsDeps) {
     this.#deps = deps;
     this.#prefix = deps.topics.prefix;
-    const { store_id, brokers } = this.#read();
-    const isCopy = store_id !== null && store_id !== (deps.store?.id ?? null);
-    this.#brokers = new Map(
-      Object.entries(brokers).map(([broker, prefixes]) => [
-        broker,
-        new Map(
-          Object.entries(prefixes)
-            .filter(([prefix]) => !isCopy || prefix === this.#prefix)
-            .map(([prefix, topics]) => [prefix, new Set(topics)]),
-        ),
-      ]),
-    );
+    this.#brokers = this.#read();
   }
 
   /** Call it before these topics of the device are published. */
@@ -143,14 +132,28 @@ export class RetainedTopics {
     this.#save();
   }
 
-  #read(): Stored {
+  #read(): Map<string, Map<string, Set<string>>> {
+    const { memory, store, log } = this.#deps;
     try {
-      const text = this.#deps.memory?.get(KEY) ?? null;
-      if (text !== null) return JSON.parse(text) as Stored;
+      const text = memory?.get(KEY) ?? null;
+      if (text === null) return new Map();
+      const { store_id, brokers } = JSON.parse(text) as Stored;
+      const isCopy = store_id !== null && store_id !== (store?.id ?? null);
+      return new Map(
+        Object.entries(brokers).map(([broker, prefixes]) => [
+          broker,
+          new Map(
+            Object.entries(prefixes)
+              .filter(([prefix]) => !isCopy || prefix === this.#prefix)
+              .map(([prefix, topics]) => [prefix, new Set(topics)]),
+          ),
+        ]),
+      );
     } catch (thrown) {
-      this.#deps.log.warn({ code: asAgentError(thrown).code }, 'cannot read which topics are retained');
+      // Also when another version of the agent has written something else.
+      log.warn({ code: asAgentError(thrown).code }, 'cannot read which topics are retained');
+      return new Map();
     }
-    return { store_id: null, brokers: {} };
   }
 
   #save(): void {

@@ -7,7 +7,7 @@ import { createNodeId } from '../../mqtt/discovery/discovery-message.ts';
 import { OperatorClient } from '../../mqtt/operator-client.ts';
 import { Topics } from '../../mqtt/topics.ts';
 import { EXIT, toJson, type Terminal } from '../terminal.ts';
-import { operatorOptions, pause, type BrokerOptions } from './options.ts';
+import { checkTopicBase, operatorOptions, pause, type BrokerOptions } from './options.ts';
 
 export interface ForgetOptions extends BrokerOptions {
   readonly homeAssistantPrefix: string;
@@ -32,6 +32,7 @@ export async function forgetDevice(
   terminal: Terminal,
 ): Promise<number> {
   const topics = parseDevice(name, options.base);
+  checkTopicBase('home-assistant-prefix', options.homeAssistantPrefix);
   const { signal } = terminal;
   const client = await OperatorClient.connect(operatorOptions(options, terminal));
   using _client = { [Symbol.dispose]: () => client.close() };

@@ -1,5 +1,6 @@
 import { systemClock } from '../../base/clock.ts';
 import { AgentError } from '../../base/errors.ts';
+import { topicBase } from '../../config/formats.ts';
 import type { ConfigFault } from '../../config/faults.ts';
 import { readSettingsFile } from '../../config/sources.ts';
 import {
@@ -36,8 +37,9 @@ export interface FleetOptions extends BrokerOptions {
 export const TOO_MANY_DEVICES =
   'too many devices, or names that are too long: others are left out; narrow --to';
 
-/** Options of the broker connection. Throws `usage` for an unusable file. */
+/** Options of the broker connection. Throws `usage` for an unusable file or base. */
 export function operatorOptions(options: BrokerOptions, { env }: Terminal): OperatorOptions {
+  checkTopicBase('base', options.base);
   const password = env['SWELLSIGHT_BROKER_PASSWORD'];
   return {
     url: options.broker,
@@ -48,6 +50,12 @@ export function operatorOptions(options: BrokerOptions, { env }: Terminal): Oper
         : readOptionFile('password', options.passwordFile).trim(),
     ca: options.ca === undefined ? null : readCaFile(options.ca),
   };
+}
+
+/** A wildcard would reach topics of other devices and programs. Throws `usage`. */
+export function checkTopicBase(option: string, text: string): void {
+  if (!topicBase.accepts(text.replace(/\/+$/, '')))
+    throw new AgentError('usage', `--${option} ${text}: wanted ${topicBase.wanted}`);
 }
 
 /** The devices that --to and --except select. Reads the file of groups and tags only when a selector names one. */

@@ -90,7 +90,13 @@ describe('fleet forget', () => {
     const url = broker.url.replace('://', '://reader:r@');
     const result = await runCli(['fleet', 'forget', 'home/pi', '--broker', url, '--yes']);
     expect([result.code, result.stderr]).toEqual([1, expect.stringContaining('access rules')]);
-    const pattern = await forget(broker, 'test/+', '--yes');
-    expect([pattern.code, pattern.stderr]).toEqual([2, expect.stringContaining('is not one device')]);
+    for (const [args, text] of [
+      [['test/+'], 'is not one device'],
+      [['test/dev1', '--base', '+'], '--base +: wanted'],
+      [['test/dev1', '--home-assistant-prefix', '#'], '--home-assistant-prefix #: wanted'],
+    ] as const) {
+      const pattern = await forget(broker, ...args, '--yes');
+      expect([pattern.code, pattern.stderr]).toEqual([2, expect.stringContaining(text)]);
+    }
   }, 60_000);
 });

@@ -46,7 +46,17 @@ describe('readHardwareIds', () => {
     expect(readHardwareIds(tree.path, tree.path).disk).toBe('035344534331364780');
   });
 
+  it('ignores what many devices without an id of their own have', () => {
+    tree.write('proc/device-tree/serial-number', '0000000000000000\0');
+    address('eth0', '00:00:00:00:00:00');
+    address('eth1', 'dc:a6:32:01:02:03');
+    expect(readHardwareIds(tree.path, tree.path).machine).toEqual(['dc:a6:32:01:02:03']);
+  });
+
   it('finds nothing where nothing is readable', () => {
+    expect(readHardwareIds(tree.path, tree.path)).toEqual({ machine: [], disk: null });
+    // Reading the list fails, as it does where a service manager or a container hides it.
+    tree.write('sys/class/net', '');
     expect(readHardwareIds(tree.path, tree.path)).toEqual({ machine: [], disk: null });
   });
 });

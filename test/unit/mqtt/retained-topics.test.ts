@@ -112,9 +112,12 @@ describe('RetainedTopics', () => {
     expect(counts).toEqual([0, 1, 0]);
   });
 
-  it('starts without a memory that is damaged', async () => {
-    const kept = memory();
-    kept.values.set('mqtt.retained', '{"brokers"');
-    expect(await clear(open(kept))).toEqual([]);
-  });
+  it.each(['{"brokers"', 'null', '{}', '{"store_id":null,"brokers":{"b:1":{"p":7}}}'])(
+    'starts with a memory that is damaged, or of another version: %s',
+    async (text) => {
+      const kept = memory();
+      kept.values.set('mqtt.retained', text);
+      expect(await clear(open(kept))).toEqual([]);
+    },
+  );
 });
