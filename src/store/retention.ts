@@ -65,6 +65,8 @@ export class Retention {
   readonly #oldest: readonly ((limit: number) => number)[];
   /** When a search for expired rows last found no more of them. */
   #agedMonoMs = -Infinity;
+  /** True when the last round has deleted rows: the next one moves the write-ahead log into the file. */
+  #isLogGrown = false;
 
   constructor(options: RetentionOptions, deps: RetentionDeps) {
     this.#options = options;
@@ -112,8 +114,30 @@ export class Retention {
     this.#agedMonoMs = -Infinity;
   }
 
-  /** Runs one round of deletions. Throws `store_*`. */
+  /** Runs one round of deletions, or of moving what they wrote into the file. Throws `store_*`. */
   prune(): PruneResult {
+    // Each of both blocks the event loop about as long as a round may.
+    if (this.#isLogGrown) {
+      checkpoint(this.#deps.db, 'PASSIVE');
+      this.#isLogGrown = false;
+      return { deleted: 0, more: true };
+    }
+    const result = this.#withoutCheckpoint(() => this.#deleteRows());
+    this.#isLogGrown = result.more;
+    return result;
+  }
+
+  #withoutCheckpoint<T>(work: () => T): T {
+    const pages = this.#pragma('wal_autocheckpoint');
+    this.#deps.db.pragma('wal_autocheckpoint = 0');
+    try {
+      return work();
+    } finally {
+      this.#deps.db.pragma(`wal_autocheckpoint = ${pages}`);
+    }
+  }
+
+  #deleteRows(): PruneResult {
     const { ages, clock } = this.#deps;
     ages.observe();
     const endMonoMs = clock.monoMs() + MAX_BLOCK_MS;

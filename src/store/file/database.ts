@@ -154,7 +154,7 @@ function configure(db: Database.Database): void {
 }
 
 /** Moves the write-ahead log into the file. Does not wait for readers of other processes, which could take seconds. */
-export function checkpoint(db: Database.Database, mode: 'RESTART' | 'TRUNCATE'): void {
+export function checkpoint(db: Database.Database, mode: 'PASSIVE' | 'RESTART' | 'TRUNCATE'): void {
   db.pragma('busy_timeout = 0');
   try {
     db.pragma(`wal_checkpoint(${mode})`);
