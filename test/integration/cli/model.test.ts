@@ -87,7 +87,7 @@ describe('model inspect', () => {
   });
 
   it('reports faults of manifest and files together', async () => {
-    await writeFile(join(root, 'model.json'), '{"format": 2, "name": "UPPER"}');
+    await writeFile(join(root, 'model.json'), '{"format": 1, "name": "UPPER"}');
     await writeFile(join(root, '.hidden'), '');
     const { code, json } = await model('inspect', '.', '--json');
     expect(code).toBe(1);
