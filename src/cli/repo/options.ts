@@ -26,7 +26,7 @@ export async function repositoryOptions(
   return {
     dir: resolvePath(dir),
     keysDir,
-    rootKeysDirs: rootKeys.length === 0 ? [join(keysDir, 'root')] : rootKeys.map(resolvePath),
+    rootKeysDirs: rootKeys.length === 0 ? [join(keysDir, 'root')] : [...new Set(rootKeys.map(resolvePath))],
     passphrase: await readPassphrase(options, terminal),
     nowMs: Date.now(),
   };

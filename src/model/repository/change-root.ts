@@ -1,7 +1,7 @@
 import type { Metadata, Root } from '@tufjs/models';
 import { AgentError } from '../../base/errors.ts';
 import { ROLES, type Role } from './files.ts';
-import type { SigningKey } from './keys.ts';
+import { checkRootDirs, type SigningKey } from './keys.ts';
 import { withLock } from './lock.ts';
 import { Repository, type CurrentMetadata, type RepositoryOptions } from './repository.ts';
 import {
@@ -48,10 +48,14 @@ export async function changeRoot(
   changes: readonly RootChange[],
 ): Promise<RootReport> {
   const repository = await Repository.open(options);
-  return withLock(options.dir, () => publishRoot(repository, changes));
+  return withLock(options.dir, () => publishRoot(repository, options, changes));
 }
 
-async function publishRoot(repository: Repository, changes: readonly RootChange[]): Promise<RootReport> {
+async function publishRoot(
+  repository: Repository,
+  { rootKeysDirs }: RepositoryOptions,
+  changes: readonly RootChange[],
+): Promise<RootReport> {
   const current = await repository.read();
   const old = current.root.signed;
   // Load the old keys before new keys are created: without the old keys the new root could not be signed.
@@ -62,6 +66,9 @@ async function publishRoot(repository: Repository, changes: readonly RootChange[
       return [role, { keyIds: [...(rule?.keyIDs ?? [])], threshold: rule?.threshold ?? 1 }];
     }),
   );
+  const rootRule = rules.get('root');
+  if (rootRule && changes.some((change) => change.kind === 'rotate' && change.role === 'root'))
+    checkRootDirs(rootKeysDirs, rootRule.keyIds.length, rootRule.threshold);
   const keys = { ...old.keys };
   for (const change of changes) {
     for (const { key } of applyChange(repository, rules, change)) keys[key.keyID] = key;

@@ -4,7 +4,7 @@ import { readdir } from 'node:fs/promises';
 import { relative, resolve, sep } from 'node:path';
 import { AgentError } from '../../base/errors.ts';
 import { readSettings, ROLES, type Role, type Settings } from './files.ts';
-import type { SigningKey } from './keys.ts';
+import { checkRootDirs, type SigningKey } from './keys.ts';
 import { withLock } from './lock.ts';
 import { openKeyRing, Repository, tufTime, type RepositoryOptions } from './repository.ts';
 import { buildRoot, prepareMetadata, signWith, writePrepared } from './sign.ts';
@@ -40,6 +40,8 @@ export async function initRepository(options: InitOptions): Promise<{ root: Meta
         'usage',
         `${role}: a threshold of ${thresholds[role]} with ${keyCounts[role]} keys`,
       );
+  checkRootDirs(rootKeysDirs, keyCounts.root, thresholds.root);
+  for (const path of rootKeysDirs) mkdirSync(path, { recursive: true, mode: 0o700 });
   mkdirSync(dir, { recursive: true, mode: 0o755 });
   return withLock(dir, () => createRepository(options));
 }

@@ -7,6 +7,7 @@ import {
   sign,
   type KeyObject,
 } from 'node:crypto';
+import { existsSync, readdirSync } from 'node:fs';
 import { readFile, readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AgentError } from '../../base/errors.ts';
@@ -51,6 +52,16 @@ export interface KeyDirs {
   readonly root: readonly string[];
 }
 
+/** Throws `usage` when one of several directories would get enough of the new root keys to sign a root. */
+export function checkRootDirs(dirs: readonly string[], count: number, threshold: number): void {
+  if (dirs.length < 2 || Math.ceil(count / dirs.length) < threshold) return;
+  throw new AgentError(
+    'usage',
+    `${dirs.length} directories for ${count} root keys: one would have enough of them to sign`,
+    { hint: 'name a directory for each root key with --root-keys' },
+  );
+}
+
 /**
  * The operator's private keys. They are PKCS #8 files that only their owner can read, and are encrypted if there is a
  * passphrase.
@@ -58,7 +69,6 @@ export interface KeyDirs {
 export class KeyRing {
   readonly #dirs: KeyDirs;
   readonly #passphrase: string | null;
-  #createdRootKeys = 0;
 
   constructor(dirs: KeyDirs, passphrase: string | null) {
     this.#dirs = dirs;
@@ -73,11 +83,22 @@ export class KeyRing {
     return new Set([this.#dirs.online, ...this.#dirs.root]);
   }
 
-  /** The directory of the next new key. Root keys are spread evenly over their directories. */
+  /**
+   * The directory of the next new key: for a root key the one with the fewest keys, so that no disk has enough of them.
+   * Throws `repo_keys` when one of several disks is not there: the key would be written to the disk of this machine.
+   */
   #nextDir(role: Role): string {
     const dirs = this.#dirsOf(role);
-    const at = role === 'root' ? this.#createdRootKeys++ % dirs.length : 0;
-    return dirs[at] ?? this.#dirs.online;
+    const [first = this.#dirs.online] = dirs;
+    if (dirs.length < 2) return first;
+    const missing = dirs.find((dir) => !existsSync(dir));
+    if (missing !== undefined)
+      throw new AgentError('repo_keys', `${missing} does not exist`, {
+        hint: 'connect the disk, or leave its directory out; a new disk needs the directory first',
+      });
+    const countKeys = (dir: string): number =>
+      readdirSync(dir).filter((name) => name.startsWith(`${role}-`)).length;
+    return dirs.reduce((best, dir) => (countKeys(dir) < countKeys(best) ? dir : best));
   }
 
   /** Generates an ed25519 key and stores it. */

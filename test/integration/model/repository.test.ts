@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import { chmod, cp, mkdir, mkdtemp, readFile, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -283,8 +284,27 @@ describe('keys', () => {
     const change = (...rootKeysDirs: string[]) => changeRoot({ ...repository.options, rootKeysDirs }, []);
     await expect(change(second)).rejects.toMatchObject({ code: 'repo_keys' });
     expect((await change(second, third)).version).toBe(2);
-    expect((await change(join(home, 'not plugged in'), first, third)).version).toBe(3);
+    const absent = join(home, 'not plugged in');
+    expect((await change(absent, first, third)).version).toBe(3);
     expect(await deviceResult(repository)).toMatch(/^sha256:/);
+
+    // A new key is never written to the place of an absent disk, and goes to the disk with the fewest keys.
+    const add = (...rootKeysDirs: string[]) =>
+      changeRoot({ ...repository.options, rootKeysDirs }, [{ kind: 'add', role: 'root' }]);
+    await expect(add(first, second, absent)).rejects.toMatchObject({ code: 'repo_keys' });
+    expect(existsSync(absent)).toBe(false);
+    const empty = join(home, 'd');
+    await mkdir(empty);
+    await add(first, second, empty);
+    expect(await readdir(empty)).toHaveLength(1);
+    // Two of three keys would be on the first of two disks.
+    const rotation = changeRoot({ ...repository.options, rootKeysDirs: sticks.slice(0, 2) }, [
+      { kind: 'rotate', role: 'root' },
+    ]);
+    await expect(rotation).rejects.toMatchObject({ code: 'usage' });
+    await expect(signedRepository(['heads'], { rootKeysDirs: sticks.slice(0, 2) })).rejects.toMatchObject({
+      code: 'usage',
+    });
   });
 
   it('can be added and revoked, but not below the threshold', async () => {
