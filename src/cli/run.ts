@@ -106,6 +106,7 @@ async function startWithRetries(
   const backoff = new Backoff(START_RETRY, { clock: systemClock, random: () => 1 });
   let wasDamaged = false;
   for (;;) {
+    const { settings } = configuration;
     try {
       return await start();
     } catch (thrown) {
@@ -114,7 +115,7 @@ async function startWithRetries(
       // The first start that reads a damaged part of the database notes it: the second one sets the file aside.
       const isDamaged: boolean = failure.code === 'store_corrupt' && !wasDamaged;
       wasDamaged ||= isDamaged;
-      if (!isHeld && !isDamaged && !configuration.handleStartFailure(failure)) throw thrown;
+      if (!isHeld && !isDamaged && !configuration.handleStartFailure(failure, settings)) throw thrown;
       try {
         await systemClock.sleep(backoff.nextMs(), signal);
       } catch (stopped) {

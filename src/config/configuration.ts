@@ -122,7 +122,8 @@ export class Configuration {
    */
   attach(host: SettingsHost, running: Settings): () => void {
     this.#host = host;
-    this.#former = null;
+    // After a reload during the start, the newest settings are not known to work.
+    if (running === this.#settings) this.#former = null;
     if (!this.#isRecovered) this.#recover();
     for (const event of this.#events.splice(0)) host.raise(event);
     if (running === this.#settings) this.#trial?.markApplied();
@@ -270,11 +271,13 @@ export class Configuration {
   }
 
   /**
-   * Reports why the parts do not start with the settings. Returns true if starting may work now: it has undone a trial, or
-   * returned to the configuration before a local change, or replaced the settings by the local ones, so that the device
-   * stays reachable. If the parts then start with the local ones, `attach` sets the overlay file aside.
+   * Reports why the parts do not start with the settings `failed`. Returns true if starting may work now: other settings came
+   * into force during that attempt, or it has undone a trial, or returned to the configuration before a local change, or
+   * replaced the settings by the local ones, so that the device stays reachable. If the parts then start with the local
+   * ones, `attach` sets the overlay file aside.
    */
-  handleStartFailure(failure: AgentError): boolean {
+  handleStartFailure(failure: AgentError, failed = this.#settings): boolean {
+    if (failed !== this.#settings) return true;
     if (this.#trial) {
       this.#undo('start_failed', failure);
       return true;

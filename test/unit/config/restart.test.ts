@@ -183,6 +183,27 @@ describe('a reload of the local file', () => {
     expect([configuration.settings.http.port, everyS(configuration.settings)]).toEqual([8080, 20]);
   });
 
+  it('returns to it also after a reload while the parts start', () => {
+    const configuration = device.open();
+    const starting = configuration.settings;
+    device.writeFile({ http: { port: 9090 } });
+    configuration.reload();
+    configuration.attach(device.host, starting);
+    expect(device.host.restarts).toBe(1);
+    expect(configuration.handleStartFailure(new AgentError('http_listen', 'taken'))).toBe(true);
+    expect(configuration.settings.http.port).toBe(8080);
+  });
+
+  it('stays in force when a start with the settings before it fails afterwards', () => {
+    const configuration = device.open();
+    const starting = configuration.settings;
+    device.writeFile({ http: { port: 9090 } });
+    configuration.reload();
+    const taken = new AgentError('http_listen', 'taken');
+    expect(configuration.handleStartFailure(taken, starting)).toBe(true);
+    expect(configuration.settings.http.port).toBe(9090);
+  });
+
   it('raises one event for a file that is refused again and again', () => {
     const configuration = device.start();
     const refuse = (): string => thrownCode(() => configuration.reload());
