@@ -2,8 +2,9 @@ import { Type, type Static } from '@sinclair/typebox';
 import { Value } from '@sinclair/typebox/value';
 import { randomUUID } from 'node:crypto';
 import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
-import { replaceFile } from '../base/atomic-file.ts';
+import { replaceFile, syncDirectory } from '../base/atomic-file.ts';
 import { AgentError, asAgentError } from '../base/errors.ts';
 
 const Text = Type.String();
@@ -13,7 +14,8 @@ const ActionSchema = Type.Union([
   Type.Object({
     kind: Type.Literal('command'),
     command: Text,
-    args: Type.Record(Text, Type.Unknown()),
+    /** SHA-256 of the arguments, which may have secrets. */
+    argsDigest: Text,
   }),
 ]);
 const RolloutSchema = Type.Object({
@@ -77,17 +79,38 @@ function parseRollout(text: string): RolloutFile | null {
   }
 }
 
-/** Writes the file durably before it returns. Throws `usage` when it cannot be written. */
-export function writeRollout(path: string, file: RolloutFile): void {
+const toText = (file: RolloutFile): string => `${JSON.stringify(file, null, 2)}\n`;
+
+/** Creates the file of a new plan durably. Throws `usage` when another run has created it meanwhile, or it cannot be written. */
+export function writeNewRollout(path: string, file: RolloutFile): void {
   try {
-    replaceFile(path, `${JSON.stringify(file, null, 2)}\n`);
+    writeFileSync(path, toText(file), { flag: 'wx', mode: 0o600, flush: true });
+    syncDirectory(dirname(path));
   } catch (cause) {
-    throw new AgentError('usage', `${path} cannot be written: ${asAgentError(cause).message}`, {
-      hint: 'make room on the disk, or name another file with --file; without the plan, no command is sent',
-      cause,
-    });
+    if ((cause as NodeJS.ErrnoException).code === 'EEXIST')
+      throw new AgentError('usage', `another run has just created ${path}`, {
+        hint: 'wait until it has ended; the same command then continues it',
+        cause,
+      });
+    rmSync(path, { force: true });
+    throw unwritable(path, cause);
   }
 }
+
+/** Replaces the file durably before it returns. Throws `usage` when it cannot be written. */
+export function writeRollout(path: string, file: RolloutFile): void {
+  try {
+    replaceFile(path, toText(file));
+  } catch (cause) {
+    throw unwritable(path, cause);
+  }
+}
+
+const unwritable = (path: string, cause: unknown): AgentError =>
+  new AgentError('usage', `${path} cannot be written: ${asAgentError(cause).message}`, {
+    hint: 'make room on the disk, or name another file with --file; without the plan, no command is sent',
+    cause,
+  });
 
 const pausePath = (path: string): string => `${path}.paused`;
 

@@ -1,4 +1,5 @@
 import { fullFormats } from 'ajv-formats/dist/formats.js';
+import { createHash } from 'node:crypto';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { AgentError, asAgentError } from '../../base/errors.ts';
@@ -117,7 +118,7 @@ async function sendCommand(
   const unstored: string[] = [];
   const code = await runRollout(
     {
-      action: { kind: 'command', command, args },
+      action: { kind: 'command', command, argsDigest: digestOf(args) },
       // Without a file, each run is a new rollout: an answer of an earlier one must not count for this one.
       path: options.file ?? null,
       takesPart,
@@ -144,6 +145,8 @@ async function sendCommand(
   );
   return unstored.length === 0 ? code : EXIT.failed;
 }
+
+const digestOf = (args: object): string => createHash('sha256').update(JSON.stringify(args)).digest('hex');
 
 function createDirectory(path: string): string {
   try {

@@ -8,6 +8,7 @@ import {
   isPaused,
   readRollout,
   removeRollout,
+  writeNewRollout,
   writeRollout,
   type RolloutAction,
   type RolloutFile,
@@ -115,7 +116,8 @@ export async function runRollout(
     if (path !== null) writeRollout(path, latest);
   };
   // Write the file before the first command: the ids of the commands derive from its id.
-  save(file);
+  if (path !== null && before === null) writeNewRollout(path, file);
+  else save(file);
   const send = async (device: string, id: string): Promise<void> => {
     const topic = `${options.base}/${device}/`;
     await client.publish(`${topic}cmd/${command}`, JSON.stringify({ id, args: sender.argsFor(topic, id) }));

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -8,6 +8,8 @@ import { runCli, type CliResult } from '../../fixtures/cli.ts';
 import { Mosquitto } from '../../fixtures/mosquitto.ts';
 
 const MAIN = join(import.meta.dirname, '..', '..', '..', 'src', 'main.ts');
+/** SHA-256 of `{}`. */
+const NO_ARGS = '44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a';
 const AT = '2026-12-01T00:00:00.000Z';
 
 interface Command {
@@ -166,11 +168,20 @@ describe('Fleet commands with faults', () => {
       device === 'home/b' ? [{ afterMs: 0, answer: failed }] : [],
     );
     const args = ['command', 'ping', '--file', 'canary.json', '--batch', '100'];
-    const action = { kind: 'command', command: 'ping', args: {} };
+    const action = { kind: 'command', command: 'ping', argsDigest: NO_ARGS };
     const plan = { format: 2, id: 'canary', action, devices: ['home/a', 'home/b', 'home/c'], attempts: {} };
     writeFileSync(join(dir, 'canary.json'), JSON.stringify(plan));
     const result = await fleet('canary', ...args);
     expect([result.code, received.map(({ device }) => device)]).toEqual([1, ['home/b']]);
+  });
+
+  it.concurrent('stores no arguments, which may be secret, in the plan', async () => {
+    await startDevices('secret', ['home/a'], () => [{ afterMs: 0, answer: failed }]);
+    const patch = '{cameras: [{id: "north", source: {password: "top-secret"}}]}';
+    const result = await fleet('secret', 'config', 'set', patch, '--file', 'secret.json');
+    expect([result.code, summary(result)]).toMatchObject([1, { failed: 1 }]);
+    const plan = readFileSync(join(dir, 'secret.json'), 'utf8');
+    expect(`${plan}${result.stdout}${result.stderr}`).not.toContain('top-secret');
   });
 
   it.concurrent('writes the results of similar names into different files', async () => {

@@ -11,6 +11,7 @@ import {
   readRollout,
   removeRollout,
   setPaused,
+  writeNewRollout,
   writeRollout,
   type RolloutAction,
   type RolloutFile,
@@ -24,7 +25,7 @@ const OPTIONS: RolloutOptions = {
   oneStage: false,
 };
 const MODEL: RolloutAction = { kind: 'model', name: 'gauge', version: '2.0.0' };
-const RESTART: RolloutAction = { kind: 'command', command: 'restart', args: {} };
+const RESTART: RolloutAction = { kind: 'command', command: 'restart', argsDigest: '' };
 const isOnline = (): boolean => true;
 
 const planOf = (action: RolloutAction, ...devices: string[]): RolloutFile => ({
@@ -204,8 +205,13 @@ describe('the file of a rollout', () => {
     expect(readRollout(path, MODEL)).toBeNull();
     expect(() => setPaused(path, true)).toThrow('there is no rollout file');
     const file = planOf(MODEL, 'a');
-    writeRollout(path, file);
+    writeNewRollout(path, file);
+    // Of two runs that start together, only one sends the command.
+    expect(() => writeNewRollout(path, planOf(MODEL, 'b'))).toThrow('another run has just created');
     expect(readRollout(path, { ...MODEL })).toEqual(file);
+    const longer = planOf(MODEL, 'a', 'b');
+    writeRollout(path, longer);
+    expect(readRollout(path, MODEL)).toEqual(longer);
     expect(() => readRollout(path, RESTART)).toThrow('is the rollout of gauge 2.0.0');
     setPaused(path, true);
     expect(isPaused(path)).toBe(true);
