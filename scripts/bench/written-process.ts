@@ -180,9 +180,13 @@ const bytesNow = (): number => writtenBytes(process.pid);
 
 /** Runs a step of the store, and attributes what it writes. */
 function measure(step: () => void): void {
-  const [before, bytesBefore] = [readLog(), bytesNow()];
+  const [before, indexBefore, bytesBefore] = [readLog(), dirtyIndexBytes(), bytesNow()];
   step();
-  const [{ frames, copied }, bytes] = [readLog(), bytesNow() - bytesBefore];
+  const written = bytesNow() - bytesBefore;
+  const { frames, copied } = readLog();
+  const inIndex = Math.min(written, Math.max(0, dirtyIndexBytes() - indexBefore));
+  const bytes = written - inIndex;
+  parts.logIndex += inIndex;
   const added = frames - (frames < before.frames ? 0 : before.frames);
   // The log is written from the middle of a block of the file system to the middle of another one.
   const inLog = Math.min(bytes, Math.ceil((added * (pageBytes + 24)) / 4096 + 1) * 4096);
@@ -201,10 +205,6 @@ for (let minute = before; minute < before + minutes; minute += 1) {
   measure(() => (id = append(store, minute)));
   measure(() => acknowledge(store));
   measure(() => prune(store));
-  // The steps have counted these bytes, mostly as `other`.
-  const inIndex = dirtyIndexBytes();
-  parts.logIndex += inIndex;
-  parts.other -= inIndex;
   const imagesBefore = bytesNow();
   await images.keep(CAMERA, id, seenAt(minute).frame);
   parts.images += bytesNow() - imagesBefore;

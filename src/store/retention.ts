@@ -10,14 +10,14 @@ import type { Writer } from './writer.ts';
 /** Rows that one call of `prune` deletes from each table. */
 const BATCH_ROWS = 200;
 /** Rows that one transaction deletes. */
-const STEP_ROWS = 25;
+const STEP_ROWS = 50;
 /** A call of `prune` starts no further transaction after this time, because it blocks the event loop. */
 const MAX_BLOCK_MS = 8;
 /**
  * Time between two searches for expired rows. They are deleted together, because each transaction that deletes rows
  * writes the same few pages again.
  */
-const AGED_INTERVAL_MS = 3_600_000;
+const AGED_INTERVAL_MS = 6 * 3_600_000;
 const DAY_MS = 86_400_000;
 const MB = 1_048_576;
 /** A burst without a label is deleted after this time; until then, somebody may still label it. */

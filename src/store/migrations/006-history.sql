@@ -40,13 +40,15 @@ CREATE TRIGGER history_follows AFTER DELETE ON observations BEGIN
     AND captured_at_ms = old.captured_at_ms AND row_id = old.row_id;
 END;
 
--- What the model saw in the newest bursts, packed (see packed-burst.ts). A burst that gets a label moves to `bursts`.
+-- What the model saw in the newest bursts, packed (see packed-burst.ts). A burst that gets a label is copied to `bursts`.
 -- Beside that table, because most bursts get no label and are deleted after two weeks: these rows need no index.
 CREATE TABLE recent_bursts (
   -- That of the record in `observations`.
   row_id INTEGER PRIMARY KEY,
   embedding_digest TEXT NOT NULL,
-  features BLOB NOT NULL
+  features BLOB NOT NULL,
+  -- The burst that has the view: this one, or one of the ten minutes before it with nearly the same view.
+  view_row_id INTEGER
 ) STRICT;
 
 CREATE TRIGGER recent_bursts_follow AFTER DELETE ON observations BEGIN
