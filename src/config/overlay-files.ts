@@ -123,7 +123,9 @@ function readDocument(path: string): Readonly<Record<string, unknown>> | null {
 }
 
 const unusableOverlay = (reason: string): AgentError =>
-  new AgentError('config_invalid', `the overlay of remote commands cannot be used: ${reason}`);
+  new AgentError('config_invalid', `the overlay of remote commands cannot be used: ${reason}`, {
+    hint: 'start the agent, which renames config-overlay.json in stateDir, or delete this file',
+  });
 
 const storeFailed = (cause: unknown): AgentError =>
   new AgentError('store_failed', 'the configuration cannot be written to the state directory', { cause });

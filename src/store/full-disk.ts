@@ -29,6 +29,10 @@ export interface FullDiskDeps {
   readonly check: BackgroundCheck | null;
 }
 
+/** The reserve file of a state directory. */
+export const ballastOf = (stateDir: string): Ballast =>
+  new Ballast(join(stateDir, 'swellsight.ballast'), MAX_BALLAST_BYTES);
+
 /**
  * Frees space on a full disk. Deletes the reserve file, then the databases that were set aside, then the oldest history,
  * then messages that were not sent: each only when what was deleted before is not enough, and no more than is needed.
@@ -42,7 +46,7 @@ export class FullDisk {
   constructor(stateDir: string, deps: FullDiskDeps) {
     this.#stateDir = stateDir;
     this.#deps = deps;
-    this.#ballast = new Ballast(join(stateDir, 'swellsight.ballast'), MAX_BALLAST_BYTES);
+    this.#ballast = ballastOf(stateDir);
     this.#history = new OldestHistory(deps.db);
   }
 

@@ -27,7 +27,7 @@ import { closeToOthers } from './file/private-files.ts';
 import { markSuspect } from './file/quarantine.ts';
 import { requeueUnsent } from './file/salvage.ts';
 import { asStoreError } from './file/store-errors.ts';
-import { FullDisk } from './full-disk.ts';
+import { ballastOf, FullDisk } from './full-disk.ts';
 import { History } from './history.ts';
 import { SqliteKeyValue } from './key-value.ts';
 import { SqliteLabels } from './labels.ts';
@@ -128,6 +128,11 @@ export class Store {
         const isDamaged = opened !== null && error.code === 'store_corrupt';
         if (isDamaged && !isRetry) {
           markSuspect(path, String(error.context['reason']));
+          continue;
+        }
+        // A database that was closed needs room for its log and its shared memory.
+        if (error.code === 'store_full' && !isRetry && ballastOf(options.stateDir).release()) {
+          deps.log.warn('the disk is full: deleted the reserve file');
           continue;
         }
         lock.release();

@@ -177,6 +177,29 @@ describe('a full disk', () => {
       }
     },
   );
+
+  it.skipIf(!canMount)('(needs mount) deletes the reserve file when it has no room to start', () => {
+    const dir = tempDir();
+    const stateDir = join(dir.path, 'state');
+    mkdirSync(stateDir);
+    expect(spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=20m', 'none', stateDir]).status).toBe(0);
+    try {
+      const first = openStore(stateDir, systemClock);
+      first.append(draft(), burstFeatures([1]));
+      first.close();
+      const ballastBytes = (): number => statSync(join(stateDir, 'swellsight.ballast')).size;
+      const before = ballastBytes();
+      expect(() => writeFileSync(join(stateDir, 'hog'), Buffer.alloc(32 * 1_048_576))).toThrow(/ENOSPC/);
+      const second = openStore(stateDir, systemClock);
+      expect([second.append(draft(), burstFeatures([1])).seq, second.id]).toEqual([2, first.id]);
+      // A smaller one is there again.
+      expect(ballastBytes()).toBeLessThan(before);
+      second.close();
+    } finally {
+      spawnSync('umount', ['-l', stateDir]);
+      dir.remove();
+    }
+  });
 });
 
 describe('the sequence file', () => {

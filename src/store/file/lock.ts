@@ -25,8 +25,9 @@ export function lockState(path: string): StateLock {
     throw new AgentError('store_failed', 'cannot open the lock file', { context: { path }, cause });
   }
   try {
-    // Nothing is written to this file, so it needs no journal.
-    db.pragma('journal_mode = OFF');
+    // An exclusive transaction on an empty file opens the journal, for which a full disk has no room. The driver ignores
+    // OFF: it forbids what can damage a database.
+    db.pragma('journal_mode = MEMORY');
     db.exec('BEGIN EXCLUSIVE');
   } catch (cause) {
     db.close();
