@@ -34,18 +34,35 @@ export const isNamedSelection = (selector: string): boolean => /^(group|tag):/.t
 /**
  * Selects the devices of any selector of `to`, without those of `except`. A selector is `group:NAME`, `tag:NAME` or a
  * pattern: `site/device` with `*` or `+` for any text, `?` for one character; a site alone: all of its devices. Throws
- * `usage` for an unknown group or tag, and for a pattern that can match no device.
+ * `usage` for an unknown group or tag, and for a pattern that can match no device. `unused` has the selectors that have
+ * not matched any name so far.
  */
 export function selectDevices(
   to: readonly string[],
   except: readonly string[] = [],
   groups: FleetGroups = {},
+  unused = new Set<string>(),
 ): DeviceFilter {
-  const toPatterns = (selector: string): RegExp[] => patternsOf(selector, groups).map(toRegExp);
-  const wanted = to.flatMap(toPatterns);
-  const unwanted = except.flatMap(toPatterns);
-  return (name) =>
-    wanted.some((pattern) => pattern.test(name)) && !unwanted.some((pattern) => pattern.test(name));
+  const compile = (selector: string): Selector => {
+    unused.add(selector);
+    return { selector, patterns: patternsOf(selector, groups).map(toRegExp) };
+  };
+  const wanted = to.map(compile);
+  const unwanted = except.map(compile);
+  const matches = (selectors: readonly Selector[], name: string): boolean => {
+    const matching = selectors.filter(({ patterns }) => patterns.some((pattern) => pattern.test(name)));
+    for (const { selector } of matching) unused.delete(selector);
+    return matching.length > 0;
+  };
+  return (name) => {
+    const isUnwanted = matches(unwanted, name);
+    return matches(wanted, name) && !isUnwanted;
+  };
+}
+
+interface Selector {
+  readonly selector: string;
+  readonly patterns: readonly RegExp[];
 }
 
 function patternsOf(selector: string, { groups = {}, tags = {} }: FleetGroups): readonly string[] {

@@ -59,8 +59,11 @@ export function checkTopicBase(option: string, text: string): void {
 }
 
 /** The devices that --to and --except select. Reads the file of groups and tags only when a selector names one. */
-export function selectedDevices({ to = ['*'], except = [], fleet }: FleetOptions): DeviceFilter {
-  if (![...to, ...except].some(isNamedSelection)) return selectDevices(to, except);
+export function selectedDevices(
+  { to = ['*'], except = [], fleet }: FleetOptions,
+  unused?: Set<string>,
+): DeviceFilter {
+  if (![...to, ...except].some(isNamedSelection)) return selectDevices(to, except, {}, unused);
   const faults: ConfigFault[] = [];
   const value = readSettingsFile(fleet, faults);
   const [fault] = faults;
@@ -68,7 +71,7 @@ export function selectedDevices({ to = ['*'], except = [], fleet }: FleetOptions
     throw new AgentError('usage', `${fleet}: ${fault.given}, wanted ${fault.wanted}`, {
       hint: 'name the file of groups and tags with --fleet',
     });
-  return selectDevices(to, except, parseFleetGroups(value, fleet));
+  return selectDevices(to, except, parseFleetGroups(value, fleet), unused);
 }
 
 /** Parses the number of an option. Throws `usage`. */

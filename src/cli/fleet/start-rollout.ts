@@ -82,7 +82,10 @@ export async function runRollout(
   const waitMs = parseNumber('wait', options.wait, 0, 100_000) * 60_000;
   const deviceTimeoutMs = parseNumber('device-timeout', options.deviceTimeout, 0.01, 100_000) * 60_000;
   const window = options.window === undefined ? null : parseWindow(options.window);
-  const isSelected = selectedDevices(options);
+  if (path === null && (stages.oneStage || stages.retryFailed))
+    throw new AgentError('usage', '--approve and --retry-failed continue an earlier run: they need --file');
+  const unused = new Set<string>();
+  const isSelected = selectedDevices(options, unused);
   const before = path === null ? null : readRollout(path, action);
   const devices = new Devices(options.base, isSelected);
   const client = await OperatorClient.connect(operatorOptions(options, terminal));
@@ -111,6 +114,7 @@ export async function runRollout(
   };
   const selected = file.devices.filter((name) => isSelected(name) && !isIdle(name));
   if (selected.length === 0 && known.length === 0) throw new AgentError('usage', 'no device matches --to');
+  for (const selector of unused) terminal.err(`${selector} matches no device`);
   if (selected.length === 0) terminal.err('no selected device needs this command');
   const save = (latest: RolloutFile): void => {
     if (path !== null) writeRollout(path, latest);

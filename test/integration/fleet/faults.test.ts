@@ -164,15 +164,18 @@ describe('Fleet commands with faults', () => {
   });
 
   it.concurrent('tests an online device first when the canary of the plan went offline', async () => {
+    const unplanned = await fleet('canary', 'restart', '--approve');
+    expect([unplanned.code, unplanned.stderr]).toEqual([2, expect.stringContaining('--file')]);
     const received = await startDevices('canary', ['home/b', 'home/c'], ({ device }) =>
       device === 'home/b' ? [{ afterMs: 0, answer: failed }] : [],
     );
-    const args = ['command', 'ping', '--file', 'canary.json', '--batch', '100'];
+    const args = ['command', 'ping', '--file', 'canary.json', '--batch', '100', '--except', 'home/typo'];
     const action = { kind: 'command', command: 'ping', argsDigest: NO_ARGS };
     const plan = { format: 2, id: 'canary', action, devices: ['home/a', 'home/b', 'home/c'], attempts: {} };
     writeFileSync(join(dir, 'canary.json'), JSON.stringify(plan));
     const result = await fleet('canary', ...args);
     expect([result.code, received.map(({ device }) => device)]).toEqual([1, ['home/b']]);
+    expect(result.stderr).toContain('home/typo matches no device');
   });
 
   it.concurrent('stores no arguments, which may be secret, in the plan', async () => {

@@ -277,6 +277,7 @@ describe('Staged rollout over fifty simulated devices', () => {
     ['a canary count in percent', ['gauge', '2.0.0', '--canary', '5%']],
     ['an invalid model name', ['../gauge', '2.0.0']],
     ['a pattern without devices', ['gauge', '9.0.0', '--to', 'nowhere/*', '--file', 'nobody.json']],
+    ['a pattern without a level', ['gauge', '2.0.0', '--except', 'home/#']],
     ['an unknown group', ['gauge', '2.0.0', '--to', 'group:unknown']],
     ['an unknown transport', ['gauge', '2.0.0', '--over', 'carrier-pigeon', 'file']],
   ])('exits with 2 for %s', async (_what, args) => {
