@@ -125,7 +125,7 @@ describe('Staged rollout over fifty simulated devices', () => {
         expect(summary(again)).toMatchObject({ committed: 20 });
         expect(countInstalls('good')).toBe(20);
         // The file remembers only an unfinished plan.
-        expect(readdirSync(dir).filter((name) => name.startsWith('rollout'))).toEqual([]);
+        expect(readdirSync(dir).filter((name) => name.startsWith('rollout-gauge-2.0.0'))).toEqual([]);
       },
     );
 
@@ -160,7 +160,20 @@ describe('Staged rollout over fifty simulated devices', () => {
       'halts automatically when too many devices fail, and starts no further install',
       IN_ORDER,
       async () => {
-        const args = ['gauge', '2.0.0', '--to', 'bad', '--canary', '2', '--batch', '30', '--halt-on', '20'];
+        const args = [
+          'gauge',
+          '2.0.0',
+          '--file',
+          'bad.json',
+          '--to',
+          'bad',
+          '--canary',
+          '2',
+          '--batch',
+          '30',
+          '--halt-on',
+          '20',
+        ];
         const result = await push(...args);
         expect(result.code).toBe(1);
         const { committed, failed, waiting, halted } = summary(result) as Record<string, number>;
@@ -181,6 +194,8 @@ describe('Staged rollout over fifty simulated devices', () => {
         const retried = await push(
           'gauge',
           '2.0.0',
+          '--file',
+          'bad.json',
           '--to',
           'bad/sim0?',
           '--halt-on',
