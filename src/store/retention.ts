@@ -12,7 +12,7 @@ const BATCH_ROWS = 200;
 /** Rows that one transaction deletes. */
 const STEP_ROWS = 50;
 /** A call of `prune` starts no further transaction after this time, because it blocks the event loop. */
-const MAX_BLOCK_MS = 8;
+const MAX_BLOCK_MS = 5;
 /**
  * Time between two searches for expired rows. They are deleted together, because each transaction that deletes rows
  * writes the same few pages again.
