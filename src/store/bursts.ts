@@ -1,5 +1,4 @@
 import type Database from 'better-sqlite3';
-import type { Observation } from '../contract/observation.ts';
 import type { ViewSignature } from '../vision/protocol.ts';
 import { packBurst, unpackBurst } from './packed-burst.ts';
 import type { BurstFeatures } from './types.ts';
@@ -9,22 +8,7 @@ interface RecentRow extends Pick<BurstRow, 'camera' | 'captured_at_ms' | 'embedd
   readonly row_id: number;
   /** See `packBurst`. */
   readonly features: Uint8Array;
-  readonly view_row_id: number | null;
 }
-
-interface StoredView {
-  readonly rowId: number;
-  readonly view: ViewSignature;
-  readonly capturedAtMs: number;
-}
-
-/** A view is stored again after this time, because the light changes. */
-const MAX_VIEW_AGE_MS = 600_000;
-/**
- * In nearly equal views, a quarter of the pixels differs by at most this, luma 0..255, though the sea moves. In the frames
- * of docs/calibration.md: 0.5 to 8 within a burst, 60% of them below this limit; 4.1 and more between two cameras.
- */
-const MAX_QUARTER_DIFFERENCE = 3.5;
 
 /** A row of the table `bursts`. */
 export interface BurstRow {
@@ -44,24 +28,17 @@ export interface BurstRow {
  * too old for a label, in `bursts` once it has one.
  */
 export class Bursts {
-  readonly #addRecent: Database.Statement<[number, string, Uint8Array, number | null]>;
+  readonly #addRecent: Database.Statement<[number, string, Uint8Array]>;
   readonly #findRecent: Database.Statement<[string], RecentRow>;
-  readonly #features: Database.Statement<[number], { features: Uint8Array }>;
   readonly #oldestRecent: Database.Statement<[number], { row_id: number; captured_at_ms: number }>;
   readonly #deleteRecentUpTo: Database.Statement<[number]>;
   readonly #put: Database.Statement<[BurstRow]>;
   readonly #cameras: Database.Statement<[string], { camera: string }>;
 
-  /** The last stored view of each camera. */
-  readonly #lastViews = new Map<string, StoredView>();
-
-  constructor({ db, writer }: { readonly db: Database.Database; readonly writer: Writer }) {
-    // The rows of these views may not exist.
-    writer.onRollback(() => this.#lastViews.clear());
-    this.#addRecent = db.prepare('INSERT INTO recent_bursts VALUES (?, ?, ?, ?)');
-    this.#features = db.prepare('SELECT features FROM recent_bursts WHERE row_id = ?');
+  constructor(db: Database.Database) {
+    this.#addRecent = db.prepare('INSERT INTO recent_bursts VALUES (?, ?, ?)');
     this.#findRecent = db.prepare(
-      `SELECT r.row_id, r.embedding_digest, r.features, r.view_row_id, o.camera, o.captured_at_ms
+      `SELECT r.row_id, r.embedding_digest, r.features, o.camera, o.captured_at_ms
        FROM observations o JOIN recent_bursts r ON r.row_id = o.row_id WHERE o.id = ?`,
     );
     this.#oldestRecent = db.prepare(
@@ -82,27 +59,16 @@ export class Bursts {
   }
 
   /** Adds the burst of a record; does nothing when no model ran. Call it in the transaction that stores the record. */
-  add(rowId: number, record: Observation, { embedding, embeddingDigest, view }: BurstFeatures): void {
+  add(rowId: number, { embedding, embeddingDigest, view }: BurstFeatures): void {
     if (!embedding || embeddingDigest === null) return;
-    const capturedAtMs = Date.parse(record.captured_at);
-    const last = this.#lastViews.get(record.camera);
-    const isRecent = last !== undefined && Math.abs(capturedAtMs - last.capturedAtMs) < MAX_VIEW_AGE_MS;
-    const known = view && isRecent && isNearlySame(last.view, view) ? last : null;
-    if (view && !known) this.#lastViews.set(record.camera, { rowId, view, capturedAtMs });
-    const packed = packBurst({ embedding, view: known ? null : view });
-    this.#addRecent.run(rowId, embeddingDigest, packed, view && (known?.rowId ?? rowId));
+    this.#addRecent.run(rowId, embeddingDigest, packBurst({ embedding, view }));
   }
 
-  /**
-   * Copies the burst of an observation for its label. Later bursts may use the view of the packed row, which stays. Call it
-   * in the transaction that stores the label.
-   */
+  /** Copies the burst of an observation for its label. Call it in the transaction that stores the label. */
   keep(observationId: string): void {
     const row = this.#findRecent.get(observationId);
     if (!row) return;
-    const { embedding } = unpackBurst(row.features);
-    const withView = row.view_row_id === null ? undefined : this.#features.get(row.view_row_id);
-    const view = withView ? unpackBurst(withView.features).view : null;
+    const { embedding, view } = unpackBurst(row.features);
     this.put({
       camera: row.camera,
       observation_id: observationId,
@@ -189,19 +155,6 @@ export class Embeddings {
       for (const row of unused) this.#delete.run(row.embedding_digest);
     });
   }
-}
-
-/** Whether two views show the same place, up to moving content and to the brightness of the whole view. */
-function isNearlySame(a: ViewSignature, b: ViewSignature): boolean {
-  const { length } = a.luma;
-  if (a.width !== b.width || a.height !== b.height || length === 0) return false;
-  let sum = 0;
-  for (let at = 0; at < length; at += 1) sum += (a.luma[at] ?? 0) - (b.luma[at] ?? 0);
-  const brighter = sum / length;
-  let near = 0;
-  for (let at = 0; at < length; at += 1)
-    if (Math.abs((a.luma[at] ?? 0) - (b.luma[at] ?? 0) - brighter) <= MAX_QUARTER_DIFFERENCE) near += 1;
-  return near >= length / 4;
 }
 
 export type ViewColumns = Pick<BurstRow, 'view_luma' | 'view_width' | 'view_height'>;

@@ -10,10 +10,15 @@ export interface BurstContent {
 /** Bytes before the values: their number (uint32), the smallest value and the step (float64), width, height (uint16). */
 const HEADER_BYTES = 24;
 const MAX_STEPS = 65_535;
+/** Step of the grey values of a view. */
+const LUMA_STEP = 6;
+/** The largest rounded value whose multiple is a byte. */
+const MAX_LUMA = 42;
 
 /**
  * Packs a burst into about half its size. The embedding is rounded to 65,536 steps between its smallest and its largest
- * value, which is far below the noise of an embedding; the view keeps every pixel.
+ * value, which is far below the noise of an embedding. A pixel of the view is rounded to a multiple of six, which is below
+ * the noise of a camera by day.
  */
 export function packBurst({ embedding, view }: BurstContent): Uint8Array {
   const { length } = embedding;
@@ -39,7 +44,7 @@ export function packBurst({ embedding, view }: BurstContent): Uint8Array {
   });
   if (view) {
     const start = HEADER_BYTES + length * 2;
-    const { luma } = view;
+    const luma = view.luma.map((value) => Math.min(MAX_LUMA, Math.round(value / LUMA_STEP)));
     for (let at = 0; at < width * height; at += 1)
       packed[start + at] = (luma[at] ?? 0) - predictPixel(luma, at, width);
   }
@@ -63,7 +68,7 @@ export function unpackBurst(bytes: Uint8Array): BurstContent {
   const residuals = packed.subarray(HEADER_BYTES + length * 2);
   const luma = new Uint8Array(width * height);
   for (let at = 0; at < luma.length; at += 1) luma[at] = (residuals[at] ?? 0) + predictPixel(luma, at, width);
-  return { embedding, view: { luma, width, height } };
+  return { embedding, view: { luma: luma.map((value) => value * LUMA_STEP), width, height } };
 }
 
 /** The median edge detector of LOCO-I (Weinberger, Seroussi and Sapiro 2000): a pixel from those left and above it. */

@@ -176,7 +176,7 @@ export class Store {
     this.#outbox = outbox;
     this.outbox = outbox;
     this.observations = new Observations({ db, writer, history: new History(db) });
-    this.#bursts = new Bursts({ db, writer });
+    this.#bursts = new Bursts(db);
     this.embeddings = new Embeddings({ db, writer });
     this.events = new Events({
       db,
@@ -231,7 +231,7 @@ export class Store {
           historical: false,
         };
         const payload = JSON.stringify(record);
-        this.#bursts.add(this.observations.insert(record, payload), record, features);
+        this.#bursts.add(this.observations.insert(record, payload), features);
         const topic = `camera/${record.camera}/observation`;
         this.#outbox.enqueue({ stream, seq, topic, payload }, { isStored: true });
         if (!record.clock.synced) this.timeCorrection.noteRecord(record, this.#outbox.newestRowId);

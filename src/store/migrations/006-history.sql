@@ -46,9 +46,7 @@ CREATE TABLE recent_bursts (
   -- That of the record in `observations`.
   row_id INTEGER PRIMARY KEY,
   embedding_digest TEXT NOT NULL,
-  features BLOB NOT NULL,
-  -- The burst that has the view: this one, or one of the ten minutes before it with nearly the same view.
-  view_row_id INTEGER
+  features BLOB NOT NULL
 ) STRICT;
 
 CREATE TRIGGER recent_bursts_follow AFTER DELETE ON observations BEGIN

@@ -22,7 +22,7 @@ describe('SqliteLabels', () => {
       {
         label: expect.objectContaining({ observationId: id, heightM: 2 }),
         embedding: Float32Array.from([0.5, -1]),
-        view: { luma: Uint8Array.from([1, 2, 3, 4]), width: 2, height: 2 },
+        view: { luma: Uint8Array.from([6, 12, 18, 24]), width: 2, height: 2 },
         capturedAtMs: Date.parse(captured_at),
       },
     ]);
@@ -74,46 +74,6 @@ describe('SqliteLabels', () => {
     expect([count('recent_bursts'), count('bursts')]).toEqual([0, 1]);
     db.close();
     expect(() => label(ids[0] ?? '')).toThrow(code('label_refused'));
-  });
-
-  it('stores a view once while it stays nearly the same, and each label gets the view of its own time', () => {
-    const viewOf = (values: readonly number[]) => ({ luma: Uint8Array.from(values), width: 2, height: 4 });
-    const append = (minute: number, camera: string, values: readonly number[]) =>
-      state.store.append(
-        draft({ camera, captured_at: new Date(state.clock.nowMs() + minute * 60_000).toISOString() }),
-        { ...burstFeatures([minute]), view: viewOf(values) },
-      ).id;
-    const [calm, waves, moved] = [
-      [10, 20, 30, 40, 50, 60, 70, 80],
-      // A quarter of the pixels keeps its difference to the mean.
-      [11, 21, 90, 10, 90, 20, 90, 29],
-      [90, 10, 90, 10, 200, 10, 10, 200],
-    ] as const;
-    const seen = [
-      ...([
-        [0, 'north', calm, calm],
-        [1, 'north', waves, calm],
-        [2, 'south', waves, waves],
-      ] as const),
-      ...([
-        [3, 'north', moved, moved],
-        [9, 'north', calm, calm],
-        [20, 'north', waves, waves],
-      ] as const),
-    ];
-    const ids = seen.map(([minute, camera, values]) => append(minute, camera, values));
-    // A record that was not stored leaves no view behind.
-    expect(() => state.store.append(draft({ id: ids[0] ?? '' }), burstFeatures([1]))).toThrow();
-    ids.forEach((id) => label(id));
-    const views = (camera: string): unknown[] =>
-      state.store.labels
-        .bursts(camera, 'trunk')
-        .map(({ label: { observationId }, view }) => [ids.indexOf(observationId), view]);
-    const expected = seen.map(([, camera, , stored], index) => ({ camera, entry: [index, viewOf(stored)] }));
-    for (const camera of ['north', 'south'])
-      expect(views(camera).toSorted()).toEqual(
-        expected.filter((one) => one.camera === camera).map(({ entry }) => entry),
-      );
   });
 
   it('keeps bursts of records with a wrong time until later ones are old', () => {
