@@ -195,7 +195,7 @@ describe("Commands of the operator's guide with two agents", () => {
     expect(fleet.output.out.match(/^2 done, 0 failed, 0 running, 0 waiting$/gm)).toHaveLength(5);
     for (const pole of POLES) {
       const report = JSON.parse(
-        readFileSync(join(directory, 'reports', `home_${pole}.json`), 'utf8'),
+        readFileSync(join(directory, 'reports', `home+${pole}.json`), 'utf8'),
       ) as object;
       expect(report).toHaveProperty('health');
       expect(await activeModelOf(pole)).toMatchObject({ name: 'my-model', version: '1.0.0' });
