@@ -27,8 +27,11 @@ const MAX_CHECKED_BYTES = 64 * 1024 * 1024;
 const PAGE_BYTES = 512;
 /** Size that a new database file has at least: enough for about fifty records and to delete older records. */
 const RESERVED_BYTES = 1024 * 1024;
-/** Size of the write-ahead log at which it is copied to the database file. */
-const CHECKPOINT_BYTES = 4 * 1024 * 1024;
+/**
+ * Size of the write-ahead log at which it is copied to the database file. On a full disk, the file must be able to grow by
+ * this size: FullDisk keeps as much free.
+ */
+const CHECKPOINT_BYTES = 1024 * 1024;
 /** Only operators open the file at the same time, for example for a backup. */
 const BUSY_TIMEOUT_MS = 2000;
 const MIGRATIONS = fileURLToPath(new URL('../migrations/', import.meta.url));

@@ -11,7 +11,7 @@ describe.skipIf(reason !== null)(
       const kB = (bytes: number): number => bytes / 1024 / observations;
       expect(observations).toBe(80);
       expect(kB(parts.log)).toBeLessThan(27);
-      expect(kB(parts.database)).toBeLessThan(10);
+      expect(kB(parts.database)).toBeLessThan(13);
       expect(kB(parts.images)).toBeLessThan(4);
       expect(kB(parts.other)).toBeLessThan(3);
     });
