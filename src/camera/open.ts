@@ -7,7 +7,7 @@ import { CommandCamera } from './command-camera.ts';
 import { createRedactor, resolveCredentials } from './credentials.ts';
 import { DirectoryCamera } from './directory-camera.ts';
 import { rtspInput, v4l2Input } from './ffmpeg/input.ts';
-import { FfmpegSource, type FfmpegPrograms } from './ffmpeg/source.ts';
+import { FfmpegSource, PATH_PROGRAMS, type FfmpegPrograms } from './ffmpeg/source.ts';
 import { StreamCamera } from './ffmpeg/stream-camera.ts';
 import { VideoCamera } from './ffmpeg/video-camera.ts';
 import type { FrameSource } from './frame-source.ts';
@@ -33,7 +33,6 @@ export interface CameraDeps {
   readonly rereadSettings?: () => CameraSettings | null;
 }
 
-const PATH_PROGRAMS: FfmpegPrograms = { ffmpeg: 'ffmpeg', ffprobe: 'ffprobe' };
 /** If the schedule interval is shorter, the stream stays open, because a new ffmpeg for each capture would cost more. */
 const MIN_REOPEN_INTERVAL_S = 60;
 /** Age limit of files that a directory camera finds at its start; two schedule intervals if that is longer. */

@@ -181,7 +181,7 @@ export const DEGRADED_CODES = {
   ),
   writes_high: text(
     'the agent writes more a day than health.maxWrittenMbDay: a card wears out early',
-    'observe less often, or raise the limit if the disk bears it',
+    'observe less often, or raise the limit if the disk allows more writes',
   ),
   state_volatile: text(
     'the state directory is in memory: the next boot loses labels and unsent records',

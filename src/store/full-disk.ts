@@ -55,7 +55,7 @@ export class FullDisk {
     return this.#ballast.isExhausted(MIN_FREE_DISK_BYTES) && !this.#hasFreePages();
   }
 
-  /** Deletes what comes next. Returns false when nothing is left. Call it outside any transaction. Throws `store_*`. */
+  /** Takes one step, in the order above. Returns false when nothing is left to delete. Call it outside any transaction. Throws `store_*`. */
   freeSpace(): boolean {
     const { check, log } = this.#deps;
     // While the check reads a table, the write-ahead log only grows.

@@ -12,6 +12,9 @@ export interface FfmpegPrograms {
   readonly ffprobe: string;
 }
 
+/** The programs on PATH. */
+export const PATH_PROGRAMS: FfmpegPrograms = { ffmpeg: 'ffmpeg', ffprobe: 'ffprobe' };
+
 /** What connects ffmpeg to a camera. */
 export interface FfmpegRelay {
   /** Why the connection to the camera failed; null while it has not. */

@@ -22,7 +22,7 @@ export interface WatchOptions extends FleetOptions {
 
 const DRAW_EVERY_MS = 1000;
 const DAY_MS = 86_400_000;
-/** The newest record tells when a device that is gone was last there: its heartbeat expires. */
+/** The newest record tells when a device was online last, also after its heartbeat has expired at the broker. */
 const TOPICS = ['status', 'health', 'model/state', 'agent/state', 'camera/+/latest'];
 
 /**

@@ -62,4 +62,21 @@ export class ClipCollector {
   }
 }
 
+/** Yields a clip when its window is full, without the last one. Returns the number of samples; `total`: expected ones. */
+export async function* collectClips(
+  pictures: AsyncIterable<Buffer>,
+  clips: ClipCollector,
+  total: number,
+  { layout, progress }: Pick<InputOptions, 'layout' | 'progress'>,
+): AsyncGenerator<Clip, number, undefined> {
+  let samples = 0;
+  for await (const picture of pictures) {
+    samples += 1;
+    progress(Math.min(samples, total), total);
+    const clip = clips.add(layout.cellsOf(picture));
+    if (clip) yield clip;
+  }
+  return samples;
+}
+
 export const NO_GAPS = { missing: 0, longestGapS: 0 } as const;

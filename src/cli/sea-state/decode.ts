@@ -1,5 +1,6 @@
 import { addAbortListener } from 'node:events';
 import { pipeline } from 'node:stream/promises';
+import { PATH_PROGRAMS } from '../../camera/ffmpeg/source.ts';
 import { createMissingProgramError, ChildProgram } from '../../camera/child-program.ts';
 import { closeAtEnd } from '../../base/closing.ts';
 import { systemClock } from '../../base/clock.ts';
@@ -8,7 +9,6 @@ import { AgentError } from '../../base/errors.ts';
 
 /** Samples per second: more than the shortest wave needs. */
 export const SAMPLE_HZ = 2;
-export const FFMPEG = { ffmpeg: 'ffmpeg', ffprobe: 'ffprobe' } as const;
 
 interface DecodeOptions {
   /** Arguments that select the input. */
@@ -28,7 +28,7 @@ export async function* decodeGrey(
 ): AsyncGenerator<Buffer, void, undefined> {
   const args = ['-v', 'error', '-nostdin', ...input, '-vf', filters, '-f', 'rawvideo', 'pipe:1'];
   const program = new ChildProgram(
-    { program: FFMPEG.ffmpeg, args, ...(feed ? { stdin: null } : {}) },
+    { program: PATH_PROGRAMS.ffmpeg, args, ...(feed ? { stdin: null } : {}) },
     { clock: systemClock },
   );
   using _abort = addAbortListener(signal, () => void program.stop());
@@ -49,7 +49,7 @@ export async function* decodeGrey(
   signal.throwIfAborted();
   await fed;
   const exit = await program.exited;
-  if (exit.kind === 'not_started') throw createMissingProgramError(FFMPEG.ffmpeg, exit.error);
+  if (exit.kind === 'not_started') throw createMissingProgramError(PATH_PROGRAMS.ffmpeg, exit.error);
   if (count > 0) return;
   const reason = program.stderrTail().trim().split('\n').at(-1)?.slice(-300) ?? '';
   throw new AgentError(

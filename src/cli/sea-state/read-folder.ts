@@ -2,7 +2,14 @@ import { readFile } from 'node:fs/promises';
 import { extname } from 'node:path';
 import { AgentError } from '../../base/errors.ts';
 import { listImageFiles } from '../analyze-files.ts';
-import { ClipCollector, DEFAULT_WINDOW_S, NO_GAPS, type Clip, type InputOptions } from './clips.ts';
+import {
+  ClipCollector,
+  collectClips,
+  DEFAULT_WINDOW_S,
+  NO_GAPS,
+  type Clip,
+  type InputOptions,
+} from './clips.ts';
 import { decodeGrey, SAMPLE_HZ } from './decode.ts';
 
 /** Demultiplexers of ffmpeg for images one behind the other, by the end of the file name. */
@@ -18,7 +25,7 @@ export async function* readFolder(
   path: string,
   options: InputOptions,
 ): AsyncGenerator<Clip, void, undefined> {
-  const { fps, layout, signal, windowS, progress } = options;
+  const { fps, layout, signal, windowS } = options;
   if (fps === null)
     throw new AgentError('usage', 'add --fps with the number of frames per second: images do not state it');
   const files = await listImageFiles([path]);
@@ -35,16 +42,9 @@ export async function* readFolder(
   const input = ['-f', kind, '-framerate', String(fps), '-i', 'pipe:0'];
   const filters = `fps=${rateHz}:round=near,${layout.filters}`;
   const total = Math.ceil((files.length / fps) * rateHz);
-  let samples = 0;
-  for await (const picture of decodeGrey(
-    { input, filters, sizeBytes: layout.sizeBytes, feed: contentsOf(files), path },
-    signal,
-  )) {
-    samples += 1;
-    progress(Math.min(samples, total), total);
-    const clip = clips.add(layout.cellsOf(picture));
-    if (clip) yield clip;
-  }
+  const feed = contentsOf(files);
+  const pictures = decodeGrey({ input, filters, sizeBytes: layout.sizeBytes, feed, path }, signal);
+  const samples = yield* collectClips(pictures, clips, total, options);
   // Without the pictures that cannot be decoded, all later ones would stand at the wrong time.
   if (samples < total - 1)
     throw new AgentError('image_corrupt', `some images of ${path} cannot be decoded`, {

@@ -2,7 +2,8 @@ import { systemClock } from '../../base/clock.ts';
 import { AgentError } from '../../base/errors.ts';
 import { runProgram } from '../../camera/child-program.ts';
 import { ClipCollector, NO_GAPS, type Clip, type InputOptions } from './clips.ts';
-import { decodeGrey, FFMPEG, SAMPLE_HZ } from './decode.ts';
+import { PATH_PROGRAMS } from '../../camera/ffmpeg/source.ts';
+import { decodeGrey, SAMPLE_HZ } from './decode.ts';
 
 /** Points along the line that are used: more only cost time. */
 const MAX_POINTS = 192;
@@ -51,7 +52,7 @@ async function imageSize(path: string, signal: AbortSignal): Promise<{ width: nu
     'csv=p=0',
   ];
   const result = await runProgram(
-    { program: FFMPEG.ffprobe, args: [...args, ...asOneImage(path)], maxStdoutBytes: 1024 },
+    { program: PATH_PROGRAMS.ffprobe, args: [...args, ...asOneImage(path)], maxStdoutBytes: 1024 },
     { clock: systemClock },
     signal,
   );

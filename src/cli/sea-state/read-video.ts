@@ -3,16 +3,24 @@ import { AgentError } from '../../base/errors.ts';
 import { runProgram } from '../../camera/child-program.ts';
 import { probeFilm, statFilm, type Film } from '../../camera/ffmpeg/film.ts';
 import type { PixelSeries } from '../../sea-state/types.ts';
-import { ClipCollector, DEFAULT_WINDOW_S, NO_GAPS, type Clip, type InputOptions } from './clips.ts';
-import { decodeGrey, FFMPEG, SAMPLE_HZ } from './decode.ts';
+import {
+  ClipCollector,
+  collectClips,
+  DEFAULT_WINDOW_S,
+  NO_GAPS,
+  type Clip,
+  type InputOptions,
+} from './clips.ts';
+import { PATH_PROGRAMS } from '../../camera/ffmpeg/source.ts';
+import { decodeGrey, SAMPLE_HZ } from './decode.ts';
 
 /** Times of all frames of ten hours at 60 per second. */
 const MAX_TIMES_BYTES = 32 * 1024 * 1024;
 
 /** Reads a video at two samples per second, or at the rate of its frames when that is lower. */
 export async function* readVideo(path: string, options: InputOptions): AsyncGenerator<Clip, void, undefined> {
-  const { fps, layout, signal, windowS, progress } = options;
-  const deps = { clock: systemClock, programs: FFMPEG };
+  const { fps, layout, signal, windowS } = options;
+  const deps = { clock: systemClock, programs: PATH_PROGRAMS };
   await statFilm(path);
   const film = await probeFilm(path, deps, signal);
   const times = await frameTimes(path, film, signal);
@@ -28,13 +36,7 @@ export async function* readVideo(path: string, options: InputOptions): AsyncGene
   const filters = [...(fps === null ? [] : [`setpts=N/(${fps}*TB)`]), rate, layout.filters].join(',');
   const input = ['-i', `file:${path}`, '-map', `0:${film.stream}`];
   const pictures = decodeGrey({ input, filters, sizeBytes: layout.sizeBytes, feed: null, path }, signal);
-  let samples = 0;
-  for await (const picture of pictures) {
-    samples += 1;
-    progress(Math.min(samples, Math.ceil(totalS * timing.rateHz)), Math.ceil(totalS * timing.rateHz));
-    const clip = clips.add(layout.cellsOf(picture));
-    if (clip) yield clip;
-  }
+  yield* collectClips(pictures, clips, Math.ceil(totalS * timing.rateHz), options);
   const last = clips.end();
   if (last) yield last;
 }
@@ -44,7 +46,7 @@ async function frameTimes(path: string, { stream }: Film, signal: AbortSignal): 
   const entries = ['-select_streams', String(stream), '-show_entries', 'packet=pts_time', '-of', 'csv=p=0'];
   const result = await runProgram(
     {
-      program: FFMPEG.ffprobe,
+      program: PATH_PROGRAMS.ffprobe,
       args: ['-v', 'error', ...entries, `file:${path}`],
       maxStdoutBytes: MAX_TIMES_BYTES,
     },
