@@ -46,7 +46,10 @@ export class SelfLabeller {
    * labels of people. Null if the burst has no true height or `maxLabels` is reached. `estimate` is null for a burst
    * without an estimate; it gets a label too.
    */
-  label(estimate: HeightEstimate | null, truths: readonly (SeaTruth | undefined)[]): number | null {
+  label(
+    estimate: HeightEstimate | null,
+    truths: readonly (Pick<SeaTruth, 'heightM'> | undefined)[],
+  ): number | null {
     const heightsM = truths.flatMap((truth) => (truth === undefined ? [] : [truth.heightM]));
     const truthM = mean(heightsM);
     if (truthM === null) return null;

@@ -7,6 +7,11 @@ export interface Frame {
   readonly capturedAtMs: number;
   /** Monotonic clock when the frame was received, ms. */
   readonly monoMs: number;
+  /**
+   * Time in the scene, ms after the start of the clip; only of clips whose scene does not run in real time. It then takes
+   * the place of `monoMs` for the spacing of the frames.
+   */
+  readonly sceneMs?: number;
   /** The true waves in the image; only simulated cameras know them. */
   readonly truth?: SeaTruth;
   /** File name or position in a file, for replayed frames. */
@@ -17,10 +22,26 @@ export interface Frame {
 
 /** Ground truth of a simulated sea. */
 export interface SeaTruth {
-  /** Significant wave height, metres. */
+  /** Significant wave height of all wave trains together, metres. */
+  readonly heightM: number;
+  /** Peak period of the train with the most energy, seconds; 0 for a flat sea. */
+  readonly periodS: number;
+  /** The wave trains, the one with the most energy first. */
+  readonly trains: readonly WaveTrainTruth[];
+  /** Level of the water above its mean, metres. */
+  readonly tideM: number;
+}
+
+export interface WaveTrainTruth {
+  /** Significant wave height of this train, metres. */
   readonly heightM: number;
   /** Peak period, seconds. */
   readonly periodS: number;
+  /**
+   * Mean direction of travel in deep water, degrees from straight to the shore: positive to the right of a person who
+   * faces the sea.
+   */
+  readonly directionDeg: number;
 }
 
 export interface CaptureOptions {
@@ -32,6 +53,11 @@ export interface CaptureOptions {
   readonly timeoutS: number;
   /** From the moment it fires, a failed capture is not repeated: somebody waits for its outcome. Default: never. */
   readonly noRetry?: AbortSignal;
+  /**
+   * The frames are an even series for the wave period. A simulated camera then draws small images of a scene that runs
+   * faster than real time: `intervalS` is time of the scene, and the frames carry `sceneMs`. Default: false.
+   */
+  readonly isClip?: boolean;
 }
 
 /**

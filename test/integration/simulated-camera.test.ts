@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
+import sharp from 'sharp';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { CaptureOptions, Frame } from '../../src/camera/camera.ts';
 import { SimulatedCamera, type SimulatedCameraOptions } from '../../src/camera/simulated/camera.ts';
@@ -75,6 +76,20 @@ describe('SimulatedCamera', () => {
     expect(again.map(bytesOf)).toEqual(first.map(bytesOf));
     expect(bytesOf(other[0]).equals(bytesOf(first[0]))).toBe(false);
     expect(bytesOf(first[1]).equals(bytesOf(first[0]))).toBe(false);
+  });
+
+  it('yields a clip of a steady sea whose scene runs faster than the clock', async () => {
+    const clock = new FakeClock(0);
+    const camera = open({ clipSpeed: 4, widthPx: 1280, heightPx: 720 }, clock);
+    await capture(camera);
+    clock.pass(2000);
+    const frames = await capture(camera, { frames: 5, intervalS: 0.5, timeoutS: 20, isClip: true });
+    expect(frames.map(({ monoMs }) => monoMs)).toEqual([2000, 2125, 2250, 2375, 2500]);
+    expect(frames.map(({ sceneMs }) => sceneMs)).toEqual([0, 500, 1000, 1500, 2000]);
+    for (const { truth } of frames) expect(truth).toEqual(truthAt(1, 7200));
+    const { width, height } = await sharp(frames[0]?.bytes).metadata();
+    expect([width, height]).toEqual([320, 180]);
+    expect(bytesOf(frames[1]).equals(bytesOf(frames[0]))).toBe(false);
   });
 
   it('repeats a frozen image while clock and truth continue', async () => {

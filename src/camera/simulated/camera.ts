@@ -17,11 +17,21 @@ export interface SimulatedCameraOptions {
   readonly heightPx?: number;
   /** Conditions of the image by time; default: fair weather. */
   readonly script?: Scenario;
+  /** How many times faster than in reality the scene of a clip runs. Default 8; `Infinity`: as fast as it is drawn. */
+  readonly clipSpeed?: number;
 }
+
+/** Images of clips are small: they are drawn in a tenth of the time, and the wave period needs no more pixels. */
+const CLIP_WIDTH_PX = 320;
+const CLIP_SPEED = 8;
 
 /**
  * A camera that shows a drawn sea of known wave height and period. The images depend only on the seed and the time
  * since the first capture. A child process, which several cameras may share, draws them.
+ *
+ * The scene of a clip runs `clipSpeed` times faster than reality: a clip of 256 s takes half a minute. Its waves move as
+ * they do in reality, by the time `sceneMs` of its frames; the sea state does not change meanwhile. Between two images of a
+ * clip the drawing process draws those of bursts.
  */
 export class SimulatedCamera implements Camera {
   readonly id: string;
@@ -54,16 +64,23 @@ export class SimulatedCamera implements Camera {
     const either = AbortSignal.any([signal, this.#closed.signal]);
     const startMs = this.#clock.monoMs();
     this.#startedMonoMs ??= startMs;
+    const { isClip = false, intervalS, timeoutS } = options;
+    const speed = isClip ? (this.#options.clipSpeed ?? CLIP_SPEED) : 1;
+    const fullWidthPx = this.#options.widthPx ?? 1280;
+    const clipFromS = (startMs - this.#startedMonoMs) / 1000;
     try {
       for (let index = 0; index < options.frames; index += 1) {
-        const waitMs = startMs + index * options.intervalS * 1000 - this.#clock.monoMs();
+        const waitMs = startMs + (index * intervalS * 1000) / speed - this.#clock.monoMs();
         if (waitMs > 0) await this.#clock.sleep(waitMs, either);
         // The moment that the image shows, read before drawing, because drawing takes time.
         const moment = { capturedAtMs: this.#clock.nowMs(), monoMs: this.#clock.monoMs() };
-        const { scene, truth } = this.#currentScene(this.#startedMonoMs);
-        const bytes = await this.#drawing.draw(scene, options.timeoutS, either);
+        const nowS = (moment.monoMs - this.#startedMonoMs) / 1000;
+        const { scene, truth } = isClip
+          ? this.#sceneOf(clipFromS + index * intervalS, clipFromS, Math.min(fullWidthPx, CLIP_WIDTH_PX))
+          : this.#sceneOf(nowS, nowS, fullWidthPx);
+        const bytes = await this.#drawing.draw(scene, timeoutS, either);
         this.#log.trace({ pid: this.pid, truth, sizeBytes: bytes.length }, 'drew the simulated sea');
-        yield { bytes, ...moment, truth };
+        yield { bytes, ...moment, truth, ...(isClip ? { sceneMs: index * intervalS * 1000 } : {}) };
       }
     } catch (failure) {
       // If close() interrupted the sleep, throw the reason of close() instead of the abort error.
@@ -77,16 +94,21 @@ export class SimulatedCamera implements Camera {
     return (this.#closing ??= this.#drawing.leave());
   }
 
-  /** The present scene and its true waves. While the image is frozen, the scene stays the same, but the waves change. */
-  #currentScene(startedMonoMs: number): {
-    readonly scene: Scene;
-    readonly truth: NonNullable<Frame['truth']>;
-  } {
-    const { seed, speed, widthPx = 1280, heightPx = 720, script } = this.#options;
-    const nowS = (this.#clock.monoMs() - startedMonoMs) / 1000;
+  /**
+   * The scene and its true waves at `nowS` after the first capture, with the sea state of `seaS`. While the image is frozen,
+   * the scene stays the same, but the waves change.
+   */
+  #sceneOf(
+    nowS: number,
+    seaS: number,
+    widthPx: number,
+  ): { readonly scene: Scene; readonly truth: NonNullable<Frame['truth']> } {
+    const { seed, speed, widthPx: fullWidthPx = 1280, heightPx: fullHeightPx = 720, script } = this.#options;
+    const heightPx = Math.round((fullHeightPx * widthPx) / fullWidthPx);
     const { fromS, conditions } = stepAt(script, nowS);
-    const at = (motionS: number): Scene =>
-      sceneAt({ seed, seaTimeS: motionS * speed, motionS, widthPx, heightPx, conditions });
-    return { scene: at(conditions.frozen ? fromS : nowS), truth: truthOf(at(nowS).swells) };
+    const at = (motionS: number, seaAtS: number): Scene =>
+      sceneAt({ seed, seaTimeS: seaAtS * speed, motionS, widthPx, heightPx, conditions });
+    const scene = conditions.frozen ? at(fromS, Math.min(fromS, seaS)) : at(nowS, seaS);
+    return { scene, truth: truthOf(at(nowS, seaS).swells) };
   }
 }

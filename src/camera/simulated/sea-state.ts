@@ -7,7 +7,11 @@ export interface Swell {
   readonly heightM: number;
   /** Peak period, seconds. */
   readonly periodS: number;
+  /** Mean direction of travel in deep water, as in `WaveTrainTruth`. Default: almost straight to the shore. */
+  readonly directionDeg?: number;
 }
+
+export const DEFAULT_DIRECTION_DEG = 3.4;
 
 /** Correlation time of the sea state: noise values this far apart are independent. */
 const CORRELATION_S = 4 * 3600;
@@ -33,17 +37,27 @@ export function swellsAt(seed: number, seaTimeS: number): readonly Swell[] {
   });
 }
 
-/** Significant height of all wave trains together (energies add up), and a period close to the highest train's. */
-export function truthOf(swells: readonly Swell[]): SeaTruth {
-  let energy = 0;
+/** Significant height of all wave trains together: their energies add up. */
+const totalHeightM = (swells: readonly Swell[]): number =>
+  Math.hypot(...swells.map(({ heightM }) => heightM));
+
+/** A period close to that of the highest train, which changes without jumps when another train becomes the highest. */
+export function blendedPeriodS(swells: readonly Swell[]): number {
   let weight = 0;
   let weightedS = 0;
   for (const { heightM, periodS } of swells) {
-    energy += heightM ** 2;
     weight += heightM ** 4;
     weightedS += heightM ** 4 * periodS;
   }
-  return { heightM: Math.sqrt(energy), periodS: weight > 0 ? weightedS / weight : 0 };
+  return weight > 0 ? weightedS / weight : 0;
+}
+
+export function truthOf(swells: readonly Swell[], tideM = 0): SeaTruth {
+  const trains = swells
+    .filter(({ heightM }) => heightM > 0)
+    .map((swell) => ({ ...swell, directionDeg: swell.directionDeg ?? DEFAULT_DIRECTION_DEG }))
+    .toSorted((a, b) => b.heightM - a.heightM);
+  return { heightM: totalHeightM(swells), periodS: trains[0]?.periodS ?? 0, trains, tideM };
 }
 
 /** The sea state of this seed: height 0.27..3.5 m, period 3.6..16 s, smooth over hours. */

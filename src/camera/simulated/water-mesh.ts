@@ -1,7 +1,7 @@
 import { type Light, SKY_STEPS } from './light.ts';
 import { mix, smoothstep, wander } from './noise.ts';
 import type { Scene } from './scene.ts';
-import { truthOf } from './sea-state.ts';
+import { blendedPeriodS, truthOf } from './sea-state.ts';
 import type { View } from './view.ts';
 import { type Analytic, Swash, type WaveField } from './wave-field.ts';
 
@@ -93,7 +93,8 @@ function shapeWave(
 }
 
 export function buildWaterMesh(scene: Scene, view: View, light: Light, field: WaveField): WaterMesh {
-  const { heightM, periodS } = truthOf(scene.swells);
+  const { heightM } = truthOf(scene.swells);
+  const periodS = blendedPeriodS(scene.swells);
   field.set(scene.swells, scene.motionS);
   const swash = new Swash(field, scene.seed, heightM, periodS, scene.motionS);
   const distanceM = rowDistances(scene, view);

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { swellsAt, truthAt, truthOf } from '../../../../src/camera/simulated/sea-state.ts';
+import { blendedPeriodS, swellsAt, truthAt, truthOf } from '../../../../src/camera/simulated/sea-state.ts';
 
 const mean = (values: readonly number[]): number =>
   values.reduce((sum, value) => sum + value, 0) / values.length;
@@ -39,14 +39,32 @@ describe('truthAt', () => {
 });
 
 describe('truthOf', () => {
+  it('takes the period of the train with the most energy', () => {
+    expect(
+      truthOf([
+        { heightM: 1, periodS: 14 },
+        { heightM: 2, periodS: 6 },
+      ]),
+    ).toMatchObject({
+      periodS: 6,
+      trains: [{ periodS: 6 }, { periodS: 14 }],
+    });
+    expect(truthOf([])).toEqual({ heightM: 0, periodS: 0, trains: [], tideM: 0 });
+  });
+
   it('adds the energies of the wave trains', () => {
     const trains = [
       { heightM: 3, periodS: 14 },
       { heightM: 4, periodS: 8 },
     ];
     expect(truthOf(trains).heightM).toBeCloseTo(5);
-    expect(truthOf(trains).periodS).toBeLessThan(11);
-    expect(truthOf([{ heightM: 1.2, periodS: 9 }])).toEqual({ heightM: 1.2, periodS: 9 });
+    expect(blendedPeriodS(trains)).toBeLessThan(11);
+    expect(truthOf([{ heightM: 1.2, periodS: 9, directionDeg: -10 }], 0.4)).toEqual({
+      heightM: 1.2,
+      periodS: 9,
+      trains: [{ heightM: 1.2, periodS: 9, directionDeg: -10 }],
+      tideM: 0.4,
+    });
     expect(swellsAt(1, 0)).toHaveLength(3);
   });
 });
