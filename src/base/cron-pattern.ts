@@ -77,3 +77,13 @@ export function parseCronPattern(pattern: string): CronPattern {
     matchesHour: (localMs) => task.match(new Date(Math.floor(localMs / MINUTE_MS) * MINUTE_MS)),
   };
 }
+
+/** Shortest time between two runs of a pattern, s; null for an invalid pattern. Does not look across days. */
+export function shortestCronIntervalS(pattern: string): number | null {
+  if (checkCronPattern(pattern) !== null) return null;
+  const { minutes, everyHour } = parseCronPattern(pattern);
+  const [first = 0] = minutes;
+  // Without every hour, the hours that match may still follow each other.
+  const later = [...minutes.slice(1), ...(everyHour || minutes.length === 1 ? [first + 60] : [])];
+  return 60 * Math.min(...later.map((minute, index) => minute - (minutes[index] ?? 0)));
+}

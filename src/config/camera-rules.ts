@@ -1,4 +1,4 @@
-import { checkCronPattern } from '../base/cron-pattern.ts';
+import { checkCronPattern, shortestCronIntervalS } from '../base/cron-pattern.ts';
 import { percentDecode } from '../base/redact.ts';
 import { isTimeZone } from '../base/time-zone.ts';
 import { formatValue, type ConfigFault } from './faults.ts';
@@ -30,8 +30,9 @@ export function checkCamera(camera: CameraInput, key: string, origin: string, fa
   };
   // A kind that does not fit the schema is missing here.
   if (Object.hasOwn(SOURCES, camera.kind)) checkSource(camera, addFault);
-  checkSchedule(camera, addFault);
+  checkSchedule(camera.schedule, 'schedule', camera, addFault);
   checkBurst(camera, addFault);
+  checkSeaState(camera, addFault);
   if (camera.roi) {
     const wanted = describePolygonFault(camera.roi);
     if (wanted !== null) addFault('roi', camera.roi, wanted);
@@ -124,27 +125,31 @@ function checkConnection(camera: CameraInput, addFault: AddFault): void {
 export const hasLogin = (url: string | undefined): boolean =>
   url !== undefined && (URL.parse(url)?.username ?? '') !== '';
 
-function checkSchedule(camera: CameraInput, addFault: AddFault): void {
-  const { schedule } = camera;
+function checkSchedule(
+  schedule: CameraInput['schedule'],
+  key: string,
+  camera: CameraInput,
+  addFault: AddFault,
+): void {
   if (!schedule) return;
   const { cron, everyS, timezone, sun, jitterS } = schedule;
-  if (cron !== undefined && everyS !== undefined) addFault('schedule', schedule, 'cron or everyS, not both');
+  if (cron !== undefined && everyS !== undefined) addFault(key, schedule, 'cron or everyS, not both');
   if (cron !== undefined) {
     const wanted = checkCronPattern(cron);
-    if (wanted !== null) addFault('schedule.cron', cron, wanted);
+    if (wanted !== null) addFault(`${key}.cron`, cron, wanted);
   }
   if (timezone !== undefined && !isTimeZone(timezone))
-    addFault('schedule.timezone', timezone, 'an IANA time zone such as Europe/Lisbon');
+    addFault(`${key}.timezone`, timezone, 'an IANA time zone such as Europe/Lisbon');
   if (sun && camera.location === undefined)
-    addFault('location', undefined, '{lat, lon}, because schedule.sun is set');
+    addFault('location', undefined, `{lat, lon}, because ${key}.sun is set`);
   if (sun && sun.from === sun.to)
     addFault(
-      'schedule.sun',
+      `${key}.sun`,
       sun,
       'different values for from and to; without sun, the schedule applies all day',
     );
   if (everyS !== undefined && jitterS !== undefined && jitterS >= everyS)
-    addFault('schedule.jitterS', jitterS, `less than everyS (${String(everyS)})`);
+    addFault(`${key}.jitterS`, jitterS, `less than everyS (${String(everyS)})`);
 }
 
 function checkBurst(camera: CameraInput, addFault: AddFault): void {
@@ -154,6 +159,33 @@ function checkBurst(camera: CameraInput, addFault: AddFault): void {
   const spanS = ((frames ?? 3) - 1) * intervalS;
   if (spanS >= everyS)
     addFault('burst', camera.burst, `a burst shorter than everyS (it spans ${String(spanS)} s)`);
+}
+
+/** Shortest line of `seaState.lines`, as a share of the frame. */
+const MIN_LINE_LENGTH01 = 0.05;
+
+function checkSeaState(camera: CameraInput, addFault: AddFault): void {
+  const { seaState } = camera;
+  if (!seaState) return;
+  if (camera.kind === 'command')
+    addFault('seaState', seaState, 'no seaState, because a program for each frame is too slow');
+  const { schedule, durationS = 512, lines, region } = seaState;
+  checkSchedule(schedule, 'seaState.schedule', camera, addFault);
+  const everyS = schedule?.cron === undefined ? schedule?.everyS : shortestCronIntervalS(schedule.cron);
+  if (everyS !== undefined && everyS !== null && everyS <= durationS)
+    addFault(
+      'seaState.schedule',
+      schedule,
+      `more than seaState.durationS (${String(durationS)} s) between two clips`,
+    );
+  lines?.forEach(([[fromX, fromY], [toX, toY]], index) => {
+    if (Math.hypot(toX - fromX, toY - fromY) < MIN_LINE_LENGTH01)
+      addFault(`seaState.lines[${String(index)}]`, lines[index], 'two points that are not close together');
+  });
+  if (lines && region)
+    addFault('seaState.region', region, 'lines or a region, not both: only the lines would be used');
+  const wanted = region && describePolygonFault(region);
+  if (wanted) addFault('seaState.region', region, wanted);
 }
 
 /** Smallest area, as a share of the frame. A smaller polygon is a typing error. */

@@ -5,7 +5,7 @@ import { checkCamera } from './camera-rules.ts';
 import { formatValue, unknownKeyFault, type ConfigFault } from './faults.ts';
 import { ID_WANTED } from './formats.ts';
 import { isObject, type Layer } from './layers.ts';
-import { CameraSettings, type Camera, type CameraInput } from './schema.ts';
+import { CameraSettings, type Camera, type CameraInput, type SeaStateSettings } from './schema.ts';
 import { readSecret, type SecretPlaces } from './sources.ts';
 
 const DEFAULTS = {
@@ -13,6 +13,7 @@ const DEFAULTS = {
   other: { everyS: 60, intervalS: 2, timeoutS: 15 },
 } as const;
 const DEFAULT_FRAMES = 3;
+const CLIP_DEFAULTS = { everyS: 1800, fps: 2, durationS: 512 } as const;
 /** The simulated sea changes every half minute, so that the first minutes show different heights. */
 const DEFAULT_SPEED = 3600;
 
@@ -82,6 +83,7 @@ function withDefaults(
     timeoutS: camera.timeoutS ?? defaults.timeoutS,
     roi: camera.roi ?? null,
     privacyMasks: camera.privacyMasks ?? [],
+    seaState: camera.seaState ? seaStateWithDefaults(camera.seaState, schedule) : null,
     location: camera.location ?? null,
     units: camera.units ?? 'metric',
     recursive: camera.recursive ?? false,
@@ -91,6 +93,28 @@ function withDefaults(
       selfLabel: camera.simulation?.selfLabel ?? camera.kind === 'simulated',
       speed: camera.simulation?.speed ?? DEFAULT_SPEED,
     },
+  };
+}
+
+function seaStateWithDefaults(
+  seaState: NonNullable<CameraInput['seaState']>,
+  { timezone, sun }: Camera['schedule'],
+): SeaStateSettings {
+  const schedule = {
+    ...(timezone === undefined ? {} : { timezone }),
+    ...(sun === undefined ? {} : { sun }),
+    ...seaState.schedule,
+  };
+  return {
+    schedule:
+      schedule.cron === undefined
+        ? { ...schedule, everyS: schedule.everyS ?? CLIP_DEFAULTS.everyS }
+        : schedule,
+    fps: seaState.fps ?? CLIP_DEFAULTS.fps,
+    durationS: seaState.durationS ?? CLIP_DEFAULTS.durationS,
+    lines: seaState.lines ?? null,
+    region: seaState.region ?? null,
+    keepTimestacks: seaState.keepTimestacks ?? false,
   };
 }
 

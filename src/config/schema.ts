@@ -1,9 +1,11 @@
+// Longer than 300 lines because it is the shape of the whole configuration.
 import { Type, type Static } from '@sinclair/typebox';
 import { MAX_EVERY_S } from '../base/cron-pattern.ts';
 import type { LogLevelName } from '../contract/config.ts';
 import { Id, StringEnum, closed } from '../contract/schema-parts.ts';
 import { ConnectionSettings, type TlsSettings } from './connection-schema.ts';
 import type { Headers } from './headers.ts';
+import { seaStateSchema, type ShoreLine } from './sea-state-schema.ts';
 import { secret } from './secret-kind.ts';
 
 export const Polygon = Type.Array(
@@ -121,6 +123,17 @@ export const CameraSettings = Type.Object(
           maxItems: 32,
           description: 'polygons that are painted over before the frame is used',
         }),
+        seaState: seaStateSchema(
+          Type.Unsafe<ScheduleSettings>({
+            ...ScheduleSettings,
+            description: 'when a clip begins; default: every 1800 s, with timezone and sun of the schedule',
+          }),
+          Type.Unsafe<Polygon>({
+            ...Polygon,
+            description:
+              'use only this part of the frame: corners [x, y], 0..1 of the frame from its top left',
+          }),
+        ),
         calibration: Type.Partial(
           Type.Object(
             {
@@ -188,6 +201,19 @@ export const CameraSettings = Type.Object(
   closed,
 );
 
+/** How the clips of a camera are taken. */
+export interface SeaStateSettings {
+  readonly schedule: ScheduleSettings;
+  /** Frames per second. */
+  readonly fps: number;
+  readonly durationS: number;
+  /** Null: a grid over the region. */
+  readonly lines: readonly ShoreLine[] | null;
+  /** Null: the whole frame. */
+  readonly region: Polygon | null;
+  readonly keepTimestacks: boolean;
+}
+
 /** A camera as written in the file. */
 export type CameraInput = Static<typeof CameraSettings>;
 
@@ -210,6 +236,8 @@ export interface Camera {
   readonly timeoutS: number;
   readonly roi: Polygon | null;
   readonly privacyMasks: readonly Polygon[];
+  /** Clips for the wave period; null: none. */
+  readonly seaState: SeaStateSettings | null;
   readonly location: { readonly lat: number; readonly lon: number } | null;
   readonly units: 'metric' | 'imperial';
   /** Only for `directory`. */

@@ -134,6 +134,15 @@ describe('faults of cameras', () => {
     [{ schedule: { everyS: 10, jitterS: 10 } }, 'cameras[0].schedule.jitterS'],
     [{ schedule: { everyS: 10 }, burst: { frames: 3, intervalS: 5 } }, 'cameras[0].burst'],
     [{ burst: { frames: 0 } }, 'cameras[0].burst.frames'],
+    [{ seaState: { schedule: { everyS: 500 } } }, 'cameras[0].seaState.schedule'],
+    [{ seaState: { schedule: { cron: '*/8 * * * *' } } }, 'cameras[0].seaState.schedule'],
+    [{ seaState: { schedule: { cron: 'x' } } }, 'cameras[0].seaState.schedule.cron'],
+    [{ seaState: { schedule: { sun: { from: 'dawn', to: 'dusk' } } } }, 'cameras[0].location'],
+    [{ seaState: { fps: 0.5 } }, 'cameras[0].seaState.fps'],
+    [{ seaState: { durationS: 100 } }, 'cameras[0].seaState.durationS'],
+    [{ seaState: { lines: [[[0.5, 0.2], [0.5, 1.2]]] } }, 'cameras[0].seaState.lines[0][1][1]'], // prettier-ignore
+    [{ seaState: { lines: [[[0.5, 0.2], [0.5, 0.21]]] } }, 'cameras[0].seaState.lines[0]'], // prettier-ignore
+    [{ seaState: { region: [[0, 0], [1, 1], [0.5, 0.5]] } }, 'cameras[0].seaState.region'], // prettier-ignore
     [{ burst: { frames: 2.5 } }, 'cameras[0].burst.frames'],
     [{ timeoutS: 0 }, 'cameras[0].timeoutS'],
     [{ location: { lat: 91, lon: 0 } }, 'cameras[0].location.lat'],

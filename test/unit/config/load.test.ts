@@ -50,6 +50,25 @@ describe('defaults', () => {
     expect(camera?.simulation.selfLabel).toBe(false);
   });
 
+  it('take clips in the time zone and the hours of the schedule, unless they have their own', () => {
+    const sun = { from: 'dawn', to: 'dusk' };
+    const camera = {
+      id: 'a',
+      kind: 'simulated',
+      schedule: { everyS: 10, timezone: 'Europe/Lisbon', sun },
+      location: { lat: 39, lon: -9 },
+    };
+    const seaStateOf = (seaState: unknown): unknown =>
+      dir.loadText(JSON.stringify({ cameras: [{ ...camera, seaState }] })).cameras[0]?.seaState;
+    expect(dir.loadText(JSON.stringify({ cameras: [camera] })).cameras[0]?.seaState).toBeNull();
+    expect(seaStateOf({})).toEqual({
+      schedule: { everyS: 1800, timezone: 'Europe/Lisbon', sun },
+      ...{ fps: 2, durationS: 512, lines: null, region: null, keepTimestacks: false },
+    });
+    const own = { cron: '0 * * * *', sun: { from: 'sunrise', to: 'sunset' } };
+    expect(seaStateOf({ schedule: own })).toMatchObject({ schedule: { timezone: 'Europe/Lisbon', ...own } });
+  });
+
   it('shorten the burst for a short period', () => {
     const [camera] = dir.loadText(
       "{cameras: [{id: 'a', kind: 'video', path: 'v.mp4', schedule: {everyS: 1}}]}",
