@@ -1,9 +1,11 @@
 import { ERROR_CODES, type ErrorCode } from '../../src/base/errors.ts';
 import {
+  BREAKER_REASONS,
   DEGRADED_CODES,
   EVENT_CODES,
   OWN_REASONS,
   REJECTIONS,
+  SEA_STATE_REASONS,
   STATE_REASONS,
   WARNINGS,
   type CodeText,
@@ -47,6 +49,17 @@ export function codeFiles(): Record<string, string> {
       'Why a record is `rejected`, `failed` or `skipped`, or why a measured one has no height: `reasons` of a record, and `reason` ' +
         'of the state of a camera. [quality-gate.md](../quality-gate.md) has the limits of the gate.',
       { ...REASON_TEXTS, ...STATE_REASONS },
+    ),
+    ...section(
+      'Reasons of sea states',
+      'Why a clip gives no period: `reasons` of a sea state. Those of the camera, the frame and the schedule are as ' +
+        '[above](#reasons).',
+      SEA_STATE_REASONS,
+    ),
+    ...section(
+      'Reasons of breaker heights',
+      'Why a clip gives no breaker height: `breaker.reason` of a sea state.',
+      BREAKER_REASONS,
     ),
     ...section(
       'Warnings',

@@ -7,6 +7,7 @@ import { HomeAssistantDevice } from './home-assistant.ts';
 import { ModelBlockRequest, ModelProgress } from './model.ts';
 import { closed } from './schema-parts.ts';
 import { Observation } from './observation.ts';
+import { SeaStateRecord } from './sea-state.ts';
 import { CameraState, Event, Info, ModelState, Status } from './states.ts';
 
 /** One kind of payload. */
@@ -48,6 +49,12 @@ const STATES: readonly Channel[] = [
   },
   state('cameraState', 'camera/{camera}/state', CameraState, 'Whether the camera delivers frames.'),
   state('cameraLatest', 'camera/{camera}/latest', Observation, 'The newest live record of the camera.'),
+  state(
+    'cameraSeaStateLatest',
+    'camera/{camera}/sea_state/latest',
+    SeaStateRecord,
+    'The newest live sea state of the camera.',
+  ),
   state('modelState', 'model/state', ModelState, 'The active model and the state of installs.'),
   state(
     'agentState',
@@ -75,6 +82,18 @@ const STREAMS: readonly Channel[] = [
     'camera/{camera}/backfill',
     Observation,
     'Records that were made without a connection, or requested again: `historical: true`, after the live records.',
+  ),
+  stream(
+    'cameraSeaState',
+    'camera/{camera}/sea_state',
+    SeaStateRecord,
+    'Wave period and breaking of each clip: measured, rejected, failed or skipped. Has `seq` numbers of its own.',
+  ),
+  stream(
+    'cameraSeaStateBackfill',
+    'camera/{camera}/sea_state/backfill',
+    SeaStateRecord,
+    'Sea states that were made without a connection, or requested again: `historical: true`, after the live records.',
   ),
   stream('event', 'event/{type}', Event, 'An event for the operator.'),
   {

@@ -10,6 +10,7 @@ export interface CodeText {
 const text = (meaning: string, remedy: string): CodeText => ({ meaning, remedy });
 const NOTHING_TO_DO = 'nothing to do';
 const NO_FAULT = 'no fault: the camera is read again at the next slot';
+const NO_FAULT_OF_CLIP = 'no fault: the next clip is measured again';
 const WARM = 'give the board shade and air; check its fan';
 const WEAK_SUPPLY = 'use the power supply that the maker of the board recommends, with a short cable';
 
@@ -56,6 +57,56 @@ export const OWN_REASONS = {
   heat: text('the slot was left out because the board is too hot', WARM),
   low_power: text('the slot was left out because the supply voltage is too low', WEAK_SUPPLY),
   stopping: text('the agent stopped during the observation', NOTHING_TO_DO),
+} as const;
+
+/** Reasons of records of clips that observations do not have, or have with another meaning. */
+export const SEA_STATE_REASONS = {
+  too_short: text(
+    'the clip is too short for the longest waves',
+    'make seaState.durationS longer; check the camera if its stream ended early',
+  ),
+  too_few_frames: text(
+    'the camera gave too few frames per second for the shortest waves',
+    'raise seaState.fps; check the network between camera and agent',
+  ),
+  gaps: text(
+    'too many frames are missing, or no frame came for too long',
+    'check the network between camera and agent',
+  ),
+  repeated: text('the camera shows the same part of a film again and again', 'use a live camera'),
+  view_changed: text(
+    'the camera moved during the clip',
+    'fix the camera; a camera that turns by itself cannot measure a period',
+  ),
+  no_water: text(
+    'nothing in the picture moves as waves do',
+    'point the camera at the sea, or set seaState.region or seaState.lines',
+  ),
+  no_peak: text('no period stands out from the others', NO_FAULT_OF_CLIP),
+  incoherent: text(
+    'neighbouring parts of the picture do not show the same waves',
+    'set seaState.lines over the breaking waves if this happens often',
+  ),
+  seaward: text(
+    'the movement is not towards the shore',
+    'set seaState.lines from the sea to the shore; check the order of the frames',
+  ),
+} as const;
+
+/** Why a clip gives no breaker height. */
+export const BREAKER_REASONS = {
+  no_geometry: text('the camera has no geometry', 'set geometry of the camera'),
+  no_period: text('the clip gives no period', 'see `reasons` of the record'),
+  tide_unknown: text('the tide is unknown, and it matters here', 'set geometry.tide, or send tide.set'),
+  too_few_breakers: text('too few breaking waves were seen from crest to toe', NO_FAULT_OF_CLIP),
+  breakers_too_small: text(
+    'the breaking waves are too small in the picture',
+    'use a camera that is nearer or has more pixels',
+  ),
+  view_changed: text(
+    'the view is not the one of the geometry',
+    'turn the camera back, or calibrate it again',
+  ),
 } as const;
 
 /** Reasons of the state of a camera that are no reasons of records. */

@@ -4,7 +4,7 @@ import { Count, Nullable, Time, closed } from './schema-parts.ts';
 /** A waiting or a rejected message. */
 const Message = {
   topic: Type.String({ description: 'relative to the topic of the device' }),
-  stream: Type.String({ description: '`camera:{id}` or `events`' }),
+  stream: Type.String({ description: '`camera:{id}`, `camera:{id}/sea_state` or `events`' }),
   seq: Type.Integer({ minimum: 1 }),
   size_bytes: Count,
 };

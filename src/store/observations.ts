@@ -6,9 +6,9 @@ import type { History, HistoryPosition } from './history.ts';
 import type { ObservationPage, ObservationQuery } from './types.ts';
 import type { Writer } from './writer.ts';
 
-const MAX_PAGE_RECORDS = 1000;
+export const MAX_PAGE_RECORDS = 1000;
 /** The largest time that a `Date` can have. */
-const MAX_TIME_MS = 8.64e15;
+export const MAX_TIME_MS = 8.64e15;
 
 interface Row {
   readonly row_id: number;
@@ -124,10 +124,11 @@ function toObservation(row: Row): Observation {
   };
 }
 
-const writeCursor = ({ captured_at_ms, row_id }: HistoryPosition): string =>
+export const writeCursor = ({ captured_at_ms, row_id }: HistoryPosition): string =>
   Buffer.from(`${captured_at_ms}:${row_id}`).toString('base64url');
 
-function readCursor(cursor: string): HistoryPosition {
+/** Throws `usage`. */
+export function readCursor(cursor: string): HistoryPosition {
   const match = /^(-?\d{1,16}):(\d{1,16})$/.exec(Buffer.from(cursor, 'base64url').toString('latin1'));
   if (!match)
     throw new AgentError('usage', 'the cursor is not valid: pass the cursor of the previous page unchanged');

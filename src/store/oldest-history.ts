@@ -39,6 +39,7 @@ export class OldestHistory {
         '(SELECT o.captured_at_ms FROM observations o WHERE o.row_id = recent_bursts.row_id)',
       ),
       kind('bursts', 'row_id', 'captured_at_ms', unlabelled),
+      kind('sea_states', 'row_id', 'captured_at_ms'),
       kind('events', 'seq', 'at_ms'),
       kind('rejected', 'row_id', 'rejected_at_ms'),
     ];

@@ -91,6 +91,7 @@ export class Retention {
     const burstDays = (): number => Math.min(days(), UNLABELLED_BURST_DAYS);
     this.#aged = [
       { days, delete: aged('observations', 'row_id', 'captured_at_ms') },
+      { days, delete: aged('sea_states', 'row_id', 'captured_at_ms') },
       { days, delete: aged('events', 'seq', 'at_ms') },
       { days: burstDays, delete: (...bounds) => bursts.deleteAgedRecent(...bounds) },
       { days: burstDays, delete: aged('bursts', 'row_id', 'captured_at_ms', unlabelled) },
@@ -103,6 +104,7 @@ export class Retention {
       // Keep records that wait in the outbox: deleting one would free nothing, because its payload would move to the
       // outbox.
       oldest('observations', 'row_id', SENT),
+      oldest('sea_states', 'row_id'),
       oldest('events', 'seq'),
       oldest('rejected', 'row_id'),
     ];

@@ -2,8 +2,9 @@ import { statSync } from 'node:fs';
 import type Database from 'better-sqlite3';
 import type { Clock } from '../base/clock.ts';
 import { errorCode } from '../base/disk-errors.ts';
+import { recordStream } from './outbox/table.ts';
 import type { Sequences } from './sequences.ts';
-import type { DatabaseStats, RejectedMessage } from './types.ts';
+import type { DatabaseStats, RecordKind, RejectedMessage } from './types.ts';
 
 /** In a larger file, only the small essential tables are checked, because the check blocks the event loop. */
 const MAX_FULL_CHECK_BYTES = 16 * 1_048_576;
@@ -19,6 +20,7 @@ const COUNTED_TABLES = ['bursts', 'labels', 'rejected', 'commands'];
 const LONG_TABLES = [
   { table: 'observations', key: 'row_id' },
   { table: 'events', key: 'seq' },
+  { table: 'sea_states', key: 'row_id' },
 ];
 const MAX_COUNTED_ROWS = 100_000;
 
@@ -41,17 +43,19 @@ export class StoreStats {
   readonly #deps: StoreStatsDeps;
   readonly #newestRejected: Database.Statement<[number], RejectedMessage>;
   readonly #rejectedCount: Database.Statement<[], { count: number }>;
-  readonly #present: Database.Statement<[SeqRange], { seq: number }>;
+  readonly #present: Readonly<Record<RecordKind, Database.Statement<[SeqRange], { seq: number }>>>;
   #checked: Pick<DatabaseStats, 'integrity' | 'integrityOf'> | null = null;
   #checkedMonoMs = 0;
 
   constructor(deps: StoreStatsDeps) {
     this.#deps = deps;
     this.#rejectedCount = deps.db.prepare('SELECT count(*) AS count FROM rejected');
-    this.#present = deps.db.prepare(
-      `SELECT seq FROM observations WHERE camera = @camera AND seq BETWEEN @fromSeq AND @toSeq
-       UNION SELECT seq FROM outbox WHERE stream = @stream AND seq BETWEEN @fromSeq AND @toSeq ORDER BY seq`,
-    );
+    const present = (table: string): Database.Statement<[SeqRange], { seq: number }> =>
+      deps.db.prepare(
+        `SELECT seq FROM ${table} WHERE camera = @camera AND seq BETWEEN @fromSeq AND @toSeq
+         UNION SELECT seq FROM outbox WHERE stream = @stream AND seq BETWEEN @fromSeq AND @toSeq ORDER BY seq`,
+      );
+    this.#present = { observation: present('observations'), sea_state: present('sea_states') };
     this.#newestRejected = deps.db.prepare(
       `SELECT topic, stream, seq, octet_length(payload) AS sizeBytes, reason, rejected_at_ms AS rejectedAtMs
        FROM rejected ORDER BY row_id DESC LIMIT ?`,
@@ -81,9 +85,9 @@ export class StoreStats {
     return { count: this.#rejectedCount.get()?.count ?? 0, newest: this.#newestRejected.all(limit) };
   }
 
-  /** The number of the newest record of a camera; 0 before the first one. */
-  newestSeq(camera: string): number {
-    return this.#deps.sequences.last(`camera:${camera}`);
+  /** The number of the newest record of this kind of a camera; 0 before the first one. */
+  newestSeq(camera: string, kind: RecordKind = 'observation'): number {
+    return this.#deps.sequences.last(recordStream(camera, kind));
   }
 
   /** The first `limit` ranges of missing numbers of a camera: those that are neither stored nor in the outbox. */
@@ -92,9 +96,10 @@ export class StoreStats {
     fromSeq: number,
     toSeq: number,
     limit: number,
+    kind: RecordKind = 'observation',
   ): readonly (readonly [number, number])[] {
-    const stream = `camera:${camera}`;
-    const present = this.#present.iterate({ camera, stream, fromSeq, toSeq });
+    const stream = recordStream(camera, kind);
+    const present = this.#present[kind].iterate({ camera, stream, fromSeq, toSeq });
     const gaps: [number, number][] = [];
     let next = fromSeq;
     for (const { seq } of present) {

@@ -1,9 +1,9 @@
 // Longer than 300 lines because the parts of the store are constructed and connected here.
 // INVARIANTS
-// 1. An observation, its burst features and its outbox row are written in one transaction; an event and its outbox row
-//    are also written in one transaction.
+// 1. An observation, its burst features and its outbox row are written in one transaction; so are a sea state and its
+//    outbox row, and an event and its outbox row.
 // 2. A row leaves the outbox in exactly one of three ways: acknowledged, rejected or dropped (see outbox/outbox.ts).
-// 3. No stream (`camera:{id}`, `events`) uses a sequence number twice, even after the database was lost (see
+// 3. No stream (`camera:{id}`, `camera:{id}/sea_state`, `events`) uses a sequence number twice, even after the database was lost (see
 //    sequences.ts), as long as the store has the same id (see store-identity.ts).
 // 4. Data that a method stored is on the disk when the method returns. Exception: acknowledgements may be undone by a
 //    power cut; the messages are then sent again with the same id.
@@ -12,6 +12,7 @@ import { dirname, join } from 'node:path';
 import type Database from 'better-sqlite3';
 import type { Clock } from '../base/clock.ts';
 import type { Observation } from '../contract/observation.ts';
+import type { SeaStateRecord } from '../contract/sea-state.ts';
 import { AgentError, asAgentError, type ErrorCode } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import { createDirectory } from '../base/create-directory.ts';
@@ -34,9 +35,11 @@ import { SqliteLabels } from './labels.ts';
 import { DropEvents, HistoryEvents, recoveryEvent, storeIdEvent, UnstoredRecords } from './loss-events.ts';
 import { Observations } from './observations.ts';
 import { SqliteOutbox } from './outbox/outbox.ts';
+import { recordStream } from './outbox/table.ts';
 import { Retention, type PruneResult } from './retention.ts';
 import { Sequences } from './sequences.ts';
 import { StoreIdentity } from './store-identity.ts';
+import { SeaStates } from './sea-states.ts';
 import { StoreStats } from './store-stats.ts';
 import { TimeCorrection } from './time-correction.ts';
 import type {
@@ -48,7 +51,9 @@ import type {
   ObservationDraft,
   Outbox,
   RaiseEvent,
+  RecordKind,
   RequeueResult,
+  SeaStateDraft,
   StoreBounds,
   StoreOptions,
 } from './types.ts';
@@ -78,6 +83,7 @@ export class Store {
   /** Why `open` created a new database; null when it did not. */
   readonly recovered: Pick<NonNullable<OpenedDatabase['broken']>, 'reason' | 'quarantined'> | null;
   readonly observations: Observations;
+  readonly seaStates: SeaStates;
   readonly events: Events;
   readonly outbox: Outbox;
   readonly labels: Labels;
@@ -176,6 +182,7 @@ export class Store {
     this.#outbox = outbox;
     this.outbox = outbox;
     this.observations = new Observations({ db, writer, history: new History(db) });
+    this.seaStates = new SeaStates({ db, writer });
     this.#bursts = new Bursts(db);
     this.embeddings = new Embeddings({ db, writer });
     this.events = new Events({
@@ -221,7 +228,7 @@ export class Store {
     this.#file.check();
     return this.#unstored.count(() =>
       this.#writer.write(() => {
-        const stream = `camera:${draft.camera}`;
+        const stream = recordStream(draft.camera, 'observation');
         const seq = this.#sequences.next(stream);
         const record: Observation = {
           ...draft,
@@ -234,19 +241,40 @@ export class Store {
         this.#bursts.add(this.observations.insert(record, payload), features);
         const topic = `camera/${record.camera}/observation`;
         this.#outbox.enqueue({ stream, seq, topic, payload }, { isStored: true });
-        if (!record.clock.synced) this.timeCorrection.noteRecord(record, this.#outbox.newestRowId);
+        if (!record.clock.synced)
+          this.timeCorrection.noteRecord(record, 'observation', this.#outbox.newestRowId);
+        return record;
+      }),
+    );
+  }
+
+  /** Assigns the sequence number and stores the sea state of a clip and its message, in one transaction. */
+  appendSeaState(draft: SeaStateDraft): SeaStateRecord {
+    this.#file.check();
+    return this.#unstored.count(() =>
+      this.#writer.write(() => {
+        const { camera } = draft;
+        const stream = recordStream(camera, 'sea_state');
+        const seq = this.#sequences.next(stream);
+        const unsent = { published_at: null, historical: false };
+        const record: SeaStateRecord = { ...draft, seq, store_id: this.id, ...unsent };
+        const payload = JSON.stringify(record);
+        this.seaStates.insert(record, payload);
+        this.#outbox.enqueue({ stream, seq, topic: `camera/${camera}/sea_state`, payload });
+        if (!record.clock.synced)
+          this.timeCorrection.noteRecord(record, 'sea_state', this.#outbox.newestRowId);
         return record;
       }),
     );
   }
 
   /**
-   * Queues stored records of a camera again, as backfill, from the number `fromSeq` to `toSeq`, both inclusive. One
+   * Queues stored records of one kind of a camera again, as backfill, from the number `fromSeq` to `toSeq`, both inclusive. One
    * call takes a few milliseconds and handles a part of the range: continue at `nextSeq` until it is null, or until
    * `full`.
    */
-  requeue(camera: string, fromSeq: number, toSeq: number): RequeueResult {
-    return this.#outbox.requeue(camera, fromSeq, toSeq);
+  requeue(camera: string, fromSeq: number, toSeq: number, kind: RecordKind = 'observation'): RequeueResult {
+    return this.#outbox.requeue(camera, fromSeq, toSeq, kind);
   }
 
   /** Raises an event. Logs an event that cannot be stored and does not throw, so that the caller's work continues. */
@@ -310,7 +338,8 @@ export class Store {
 
   #recover(opened: OpenedDatabase, labels: SqliteLabels): void {
     const { broken } = opened;
-    const deps = { writer: this.#writer, observations: this.observations, outbox: this.#outbox };
+    const { observations, seaStates } = this;
+    const deps = { writer: this.#writer, observations, seaStates, outbox: this.#outbox };
     const requeued = broken ? requeueUnsent(join(dirname(this.#path), broken.quarantined), deps) : 0;
     const missing = this.#writer.write(() => this.#sequences.reconcile(broken?.salvage.counters));
     this.#renewToken();

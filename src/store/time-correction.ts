@@ -2,9 +2,9 @@ import type Database from 'better-sqlite3';
 import { isoTime } from '../base/clock.ts';
 import type { Warning } from '../contract/codes.ts';
 import type { Observation } from '../contract/observation.ts';
-import { cameraOf } from './outbox/table.ts';
+import { recordsOf, recordStream } from './outbox/table.ts';
 import type { SqliteOutbox } from './outbox/outbox.ts';
-import type { ClockMoment, CorrectionResult, KeyValue } from './types.ts';
+import type { ClockMoment, CorrectionResult, KeyValue, RecordKind } from './types.ts';
 import { MIN_SHIFT_MS, type UnsyncedRow, type UnsyncedRows } from './unsynced.ts';
 import type { Writer } from './writer.ts';
 
@@ -62,11 +62,11 @@ export class TimeCorrection {
    * Notes a record that was made while the clock was not synchronised. Call it in the transaction that queues the
    * record.
    */
-  noteRecord(record: Observation, outboxRowId: number): void {
+  noteRecord(record: TimedRecord, kind: RecordKind, outboxRowId: number): void {
     const { camera, seq, boot_id: bootId, captured_at: capturedAt, mono_ms: monoMs, status } = record;
     // `captured_at` of a skipped record is the time from the schedule, which was not read from a clock.
     const read = status === 'skipped' ? undefined : { wallMs: Date.parse(capturedAt), monoMs };
-    this.#deps.unsynced.add({ stream: `camera:${camera}`, seq, outboxRowId, bootId }, read);
+    this.#deps.unsynced.add({ stream: recordStream(camera, kind), seq, outboxRowId, bootId }, read);
   }
 
   /** Notes an event, unless the clock is synchronised. Call it in the transaction that queues the event. */
@@ -126,24 +126,25 @@ export class TimeCorrection {
       // A message with an unknown time must not be dropped as old: retention ignores the time 0.
       createdAtMs: shiftMs === null ? 0 : Math.round(createdAtMs + shiftMs),
     }));
-    const camera = cameraOf(stream);
-    const stored = camera === null ? this.#sql.event.get(seq) : this.#sql.record.get(camera, seq);
+    const records = recordsOf(stream);
+    const stored = records ? this.#sql[records.kind].read.get(records.camera, seq) : this.#sql.event.get(seq);
     if (!stored || stored.published_at_ms !== null) return wasWaiting;
     const payload = shiftTimestamps(stored.payload, shiftMs);
-    if (camera === null) this.#sql.setEventPayload.run(payload, seq);
-    else this.#sql.setRecordPayload.run(payload, camera, seq);
+    if (records) this.#sql[records.kind].setPayload.run(payload, records.camera, seq);
+    else this.#sql.setEventPayload.run(payload, seq);
     return true;
   }
 
   #moveInHistory({ stream, seq }: UnsyncedRow, shiftMs: number): void {
     const byMs = Math.round(shiftMs);
-    const camera = cameraOf(stream);
-    if (camera === null) {
+    const records = recordsOf(stream);
+    if (!records) {
       this.#sql.moveEvent.run(byMs, seq);
       return;
     }
-    this.#sql.moveRecord.run(byMs, camera, seq);
-    this.#sql.moveBurst.run(byMs, camera, camera, seq);
+    const { camera, kind } = records;
+    this.#sql[kind].move.run(byMs, camera, seq);
+    if (kind === 'observation') this.#sql.moveBurst.run(byMs, camera, camera, seq);
   }
 
   #readBoots(): readonly BootOffset[] {
@@ -159,6 +160,8 @@ export class TimeCorrection {
     this.#deps.keyValue.set(BOOTS_KEY, JSON.stringify([next, ...others].slice(0, MAX_BOOTS)));
   }
 }
+
+type TimedRecord = Pick<Observation, 'camera' | 'seq' | 'boot_id' | 'captured_at' | 'mono_ms' | 'status'>;
 
 interface TimedMessage {
   captured_at?: string;
@@ -188,18 +191,29 @@ interface StoredMessage {
 }
 
 function prepare(db: Database.Database) {
+  const changes = (table: string) => ({
+    setPayload: db.prepare<[string, string, number]>(
+      `UPDATE ${table} SET payload = ? WHERE camera = ? AND seq = ?`,
+    ),
+    move: db.prepare<[number, string, number]>(
+      `UPDATE ${table} SET captured_at_ms = captured_at_ms + ? WHERE camera = ? AND seq = ?`,
+    ),
+  });
   return {
-    record: db.prepare<[string, number], StoredMessage>(
-      `SELECT payload, coalesce(o.published_at_ms, p.published_at_ms) AS published_at_ms
-       FROM observations o LEFT JOIN publications p ON p.camera = o.camera AND p.seq = o.seq
-       WHERE o.camera = ? AND o.seq = ?`,
-    ),
-    setRecordPayload: db.prepare<[string, string, number]>(
-      'UPDATE observations SET payload = ? WHERE camera = ? AND seq = ?',
-    ),
-    moveRecord: db.prepare<[number, string, number]>(
-      'UPDATE observations SET captured_at_ms = captured_at_ms + ? WHERE camera = ? AND seq = ?',
-    ),
+    observation: {
+      read: db.prepare<[string, number], StoredMessage>(
+        `SELECT payload, coalesce(o.published_at_ms, p.published_at_ms) AS published_at_ms
+         FROM observations o LEFT JOIN publications p ON p.camera = o.camera AND p.seq = o.seq
+         WHERE o.camera = ? AND o.seq = ?`,
+      ),
+      ...changes('observations'),
+    },
+    sea_state: {
+      read: db.prepare<[string, number], StoredMessage>(
+        'SELECT payload, published_at_ms FROM sea_states WHERE camera = ? AND seq = ?',
+      ),
+      ...changes('sea_states'),
+    },
     moveBurst: db.prepare<[number, string, string, number]>(
       `UPDATE bursts SET captured_at_ms = captured_at_ms + ? WHERE camera = ? AND observation_id =
          (SELECT id FROM observations WHERE camera = ? AND seq = ?)`,

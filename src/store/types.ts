@@ -1,6 +1,7 @@
 import type { Label, LabelledBurst } from '../calibration/types.ts';
 import type { EventDraft } from '../contract/states.ts';
 import type { Observation } from '../contract/observation.ts';
+import type { SeaStateRecord } from '../contract/sea-state.ts';
 import type { ViewSignature } from '../vision/protocol.ts';
 
 export interface StoreOptions {
@@ -35,6 +36,9 @@ export type StoreBounds = Pick<StoreOptions, 'retentionDays' | 'maxMb' | 'outbox
 /** An observation before the store assigns its sequence number. */
 export type ObservationDraft = Omit<Observation, 'seq' | 'store_id' | 'published_at' | 'historical'>;
 
+/** A sea state before the store assigns its sequence number. */
+export type SeaStateDraft = Omit<SeaStateRecord, 'seq' | 'store_id' | 'published_at' | 'historical'>;
+
 /**
  * What the model computed from a burst of frames. Kept with the record, because a person may label the record later.
  */
@@ -66,12 +70,24 @@ export interface ObservationPage {
   readonly cursor: string | null;
 }
 
+/** The records of a camera with sequence numbers of their own. */
+export type RecordKind = 'observation' | 'sea_state';
+
+export type SeaStateQuery = Omit<ObservationQuery, 'camera' | 'status'> & { readonly camera: string };
+
+/** One page of sea states, newest clip first. */
+export interface SeaStatePage {
+  readonly sea_states: readonly SeaStateRecord[];
+  /** Null on the last page. */
+  readonly cursor: string | null;
+}
+
 /** A message that waits for its PUBACK. */
 export interface OutboxEntry {
   readonly rowId: number;
   /** Relative to the device's base topic. */
   readonly topic: string;
-  /** `camera:{id}` or `events`. Messages of one stream keep their order. */
+  /** `camera:{id}`, `camera:{id}/sea_state` or `events`. Messages of one stream keep their order. */
   readonly stream: string;
   readonly seq: number;
   /** JSON, with `published_at` null and `historical` false. */

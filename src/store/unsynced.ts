@@ -189,6 +189,9 @@ function prepare(db: Database.Database) {
             NOT EXISTS (SELECT 1 FROM outbox o WHERE o.row_id = u.outbox_row_id)
             AND NOT EXISTS (SELECT 1 FROM observations o
                             WHERE o.camera = substr(u.stream, 8) AND o.seq = u.seq)
+            AND NOT EXISTS (SELECT 1 FROM sea_states s
+                            WHERE s.camera = replace(substr(u.stream, 8), '/sea_state', '') AND s.seq = u.seq
+                              AND substr(u.stream, -10) = '/sea_state')
             AND NOT EXISTS (SELECT 1 FROM events e WHERE u.stream = 'events' AND e.seq = u.seq))`,
     ),
   };

@@ -22,8 +22,10 @@ const SITE = 'swellsight/v1/surf/';
 const TIMEOUT_MS = 60_000;
 /** How long to wait for a message that must not come. */
 const QUIET_MS = 1000;
-const RETAINED = /^(status|info|health|model\/state|agent\/state|camera\/[^/]+\/(state|latest))$/;
-const NOT_RETAINED = /^(camera\/[^/]+\/(observation|backfill)|event\/[^/]+|cmdres\/.+)$/;
+const RETAINED =
+  /^(status|info|health|model\/state|agent\/state|camera\/[^/]+\/(state|latest|sea_state\/latest))$/;
+const NOT_RETAINED =
+  /^(camera\/[^/]+\/(observation|backfill|sea_state|sea_state\/backfill)|event\/[^/]+|cmdres\/.+)$/;
 
 /** The state that the suite passes to further tests of one broker. */
 export interface Stage {

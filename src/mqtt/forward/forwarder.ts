@@ -5,7 +5,7 @@ import type { Log } from '../../base/log.ts';
 import { Backoff } from '../../base/retry.ts';
 import { TokenBucket } from '../../base/token-bucket.ts';
 import type { Outbox, OutboxEntry, RaiseEvent } from '../../store/types.ts';
-import { AcknowledgedRows, OutboxCursor, RecordEncoder } from './outbox-rows.ts';
+import { AcknowledgedRows, backfillTopic, OutboxCursor, RecordEncoder } from './outbox-rows.ts';
 import { PoisonMessages, rejectionEvent } from './poison-messages.ts';
 import type { Link, PublishOptions } from '../types.ts';
 
@@ -185,7 +185,7 @@ export class Forwarder {
     this.#inFlight.add(sent);
     this.#isSuspectInFlight = isAlone;
     if (!this.#isDeadlineRunning) void this.#failUnanswered();
-    const topic = historical ? entry.topic.replace(/observation$/, 'backfill') : entry.topic;
+    const topic = historical ? backfillTopic(entry.topic) : entry.topic;
     this.#deps.link.publish(topic, this.#payloadOf(sent), historical ? BULK : URGENT).then(
       () => this.#settled(sent, null),
       (thrown: unknown) => this.#settled(sent, asAgentError(thrown)),

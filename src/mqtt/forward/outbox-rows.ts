@@ -74,6 +74,10 @@ export class OutboxCursor {
   }
 }
 
+/** The topic of historical records, for the topic of live ones. */
+export const backfillTopic = (live: string): string =>
+  live.replace(/observation$/, 'backfill').replace(/\/sea_state$/, '/sea_state/backfill');
+
 /** The end of every stored record: the fields whose values are known only when the record is sent come last. */
 const STORED_END = '"published_at":null,"historical":false}';
 

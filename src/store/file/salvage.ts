@@ -1,11 +1,13 @@
 import Database from 'better-sqlite3';
 import type { Label } from '../../calibration/types.ts';
 import type { Observation } from '../../contract/observation.ts';
+import type { SeaStateRecord } from '../../contract/sea-state.ts';
 import type { BurstRow } from '../bursts.ts';
 import { LABEL_COLUMNS } from '../labels.ts';
 import type { Observations } from '../observations.ts';
+import type { SeaStates } from '../sea-states.ts';
 import type { SqliteOutbox } from '../outbox/outbox.ts';
-import { PAYLOAD, type OutboxMessage } from '../outbox/table.ts';
+import { PAYLOAD, recordsOf, type OutboxMessage } from '../outbox/table.ts';
 import type { Writer } from '../writer.ts';
 
 /** Number of messages that one transaction stores. */
@@ -40,16 +42,23 @@ export function salvage(db: Database.Database | null): Salvage {
  */
 export function requeueUnsent(
   brokenPath: string,
-  deps: { readonly writer: Writer; readonly observations: Observations; readonly outbox: SqliteOutbox },
+  deps: {
+    readonly writer: Writer;
+    readonly observations: Observations;
+    readonly seaStates: SeaStates;
+    readonly outbox: SqliteOutbox;
+  },
 ): number {
-  const { writer, observations, outbox } = deps;
+  const { writer, observations, seaStates, outbox } = deps;
   const seen = new Set<string>();
   let batch: OutboxMessage[] = [];
   const storeBatch = (): void => {
     writer.write(() => {
       for (const message of batch) {
         const { stream, payload } = message;
-        if (stream !== 'events') observations.insert(JSON.parse(payload) as Observation, payload);
+        const kind = recordsOf(stream)?.kind;
+        if (kind === 'observation') observations.insert(JSON.parse(payload) as Observation, payload);
+        if (kind === 'sea_state') seaStates.insert(JSON.parse(payload) as SeaStateRecord, payload);
         outbox.enqueue(message);
       }
     });
@@ -116,7 +125,8 @@ function scanRecords(db: Database.Database): ReadonlyMap<string, string> {
 function isIntact({ stream, seq, topic, payload }: OutboxMessage): boolean {
   try {
     const message = JSON.parse(payload) as { seq?: unknown };
-    const topicStart = stream === 'events' ? 'event/' : `camera/${stream.slice('camera:'.length)}/`;
+    const records = recordsOf(stream);
+    const topicStart = records ? `camera/${records.camera}/${records.kind}` : 'event/';
     return message.seq === seq && Number.isSafeInteger(seq) && topic.startsWith(topicStart);
   } catch {
     return false;

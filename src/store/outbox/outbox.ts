@@ -13,12 +13,13 @@ import type {
   OutboxEntry,
   OutboxFilter,
   OutboxStats,
+  RecordKind,
   RequeueResult,
 } from '../types.ts';
 import type { Writer } from '../writer.ts';
 import { OutboxBounds, type OutboxLimits } from './bounds.ts';
 import { Requeue } from './requeue.ts';
-import { ENTRY_COLUMNS, OutboxTable, PAYLOAD, type OutboxMessage } from './table.ts';
+import { ENTRY_COLUMNS, OutboxTable, PAYLOAD, recordStream, type OutboxMessage } from './table.ts';
 
 /** Number of rejected messages that are kept for the operator. Drop policy: oldest first. */
 const MAX_REJECTED = 1000;
@@ -49,7 +50,7 @@ export class SqliteOutbox implements Outbox {
   readonly bounds: OutboxBounds;
   readonly #deps: OutboxDeps;
   readonly #table: OutboxTable;
-  readonly #requeue: Requeue;
+  readonly #requeue: Readonly<Record<RecordKind, Requeue>>;
   readonly #sql: ReturnType<typeof prepare>;
   readonly #firstRowIdOfRun: number;
   readonly #startedMonoMs: number;
@@ -61,7 +62,10 @@ export class SqliteOutbox implements Outbox {
   constructor(limits: OutboxLimits, deps: OutboxDeps) {
     this.#deps = deps;
     this.#sql = prepare(deps.db);
-    this.#requeue = new Requeue(deps.db);
+    this.#requeue = {
+      observation: new Requeue(deps.db, 'observations'),
+      sea_state: new Requeue(deps.db, 'sea_states'),
+    };
     this.#table = new OutboxTable(deps);
     this.#newestRowId = this.#table.newestRowId();
     this.#firstRowIdOfRun = this.#newestRowId + 1;
@@ -146,18 +150,19 @@ export class SqliteOutbox implements Outbox {
   }
 
   /**
-   * Queues stored records of one camera again, as backfill, in the order of `seq`; at most 500 in one call. Skips
+   * Queues stored records of one kind of a camera again, as backfill, in the order of `seq`; at most 500 in one call. Skips
    * records that are in the outbox already. Drops no other row to make room.
    */
-  requeue(camera: string, fromSeq: number, toSeq: number): RequeueResult {
-    const stream = `camera:${camera}`;
+  requeue(camera: string, fromSeq: number, toSeq: number, kind: RecordKind): RequeueResult {
+    const stream = recordStream(camera, kind);
     return this.#deps.writer.write(() => {
       const lastSeq = Math.min(toSeq, this.#deps.sequences.last(stream));
-      const range = { camera, firstSeq: Math.max(1, fromSeq), lastSeq };
-      const result = this.#requeue.run(range, (seq, payload) => {
+      const range = { stream, camera, firstSeq: Math.max(1, fromSeq), lastSeq };
+      const result = this.#requeue[kind].run(range, (seq, payload) => {
         if (!this.bounds.hasRoom(payload)) return false;
-        const topic = `camera/${camera}/observation`;
-        this.#insert({ stream, seq, topic, payload }, { isStored: true, isRequeued: true });
+        const topic = `camera/${camera}/${kind}`;
+        const isStored = kind === 'observation';
+        this.#insert({ stream, seq, topic, payload }, { isStored, isRequeued: true });
         return true;
       });
       if (result.queued > 0) this.#deps.writer.afterCommit(this.#notify);

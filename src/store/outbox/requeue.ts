@@ -9,16 +9,16 @@ const NOTHING: RequeueResult = { queued: 0, waiting: 0, missing: 0, nextSeq: nul
 /** Finds the stored records in a range of sequence numbers that are not in the outbox, to send them again. */
 export class Requeue {
   readonly #stored: Database.Statement<
-    [string, number, number, number],
+    [string, string, number, number, number],
     { readonly seq: number; readonly waiting: 0 | 1; readonly payload: string }
   >;
   readonly #countWaiting: Database.Statement<[string, number, number], { waiting: number }>;
 
-  constructor(db: Database.Database) {
+  constructor(db: Database.Database, table: 'observations' | 'sea_states') {
     this.#stored = db.prepare(
-      `SELECT o.seq, EXISTS (SELECT 1 FROM outbox q WHERE q.stream = 'camera:' || o.camera AND q.seq = o.seq) AS waiting,
+      `SELECT o.seq, EXISTS (SELECT 1 FROM outbox q WHERE q.stream = ? AND q.seq = o.seq) AS waiting,
               o.payload
-       FROM observations o WHERE o.camera = ? AND o.seq BETWEEN ? AND ? ORDER BY o.seq LIMIT ?`,
+       FROM ${table} o WHERE o.camera = ? AND o.seq BETWEEN ? AND ? ORDER BY o.seq LIMIT ?`,
     );
     this.#countWaiting = db.prepare(
       'SELECT count(*) AS waiting FROM outbox WHERE stream = ? AND seq BETWEEN ? AND ?',
@@ -27,12 +27,17 @@ export class Requeue {
 
   /** Calls `enqueue` for each record, until it returns false because the outbox is full. Call this in a transaction. */
   run(
-    range: { readonly camera: string; readonly firstSeq: number; readonly lastSeq: number },
+    range: {
+      readonly stream: string;
+      readonly camera: string;
+      readonly firstSeq: number;
+      readonly lastSeq: number;
+    },
     enqueue: (seq: number, payload: string) => boolean,
   ): RequeueResult {
-    const { camera, firstSeq, lastSeq } = range;
+    const { stream, camera, firstSeq, lastSeq } = range;
     if (lastSeq < firstSeq) return NOTHING;
-    const records = this.#stored.all(camera, firstSeq, lastSeq, BATCH_RECORDS + 1);
+    const records = this.#stored.all(stream, camera, firstSeq, lastSeq, BATCH_RECORDS + 1);
     let nextSeq = (records.length > BATCH_RECORDS ? records.pop()?.seq : null) ?? null;
     let queued = 0;
     let stored = 0;
@@ -47,7 +52,7 @@ export class Requeue {
       if (waiting === 0) queued += 1;
     }
     const throughSeq = nextSeq === null ? lastSeq : nextSeq - 1;
-    const inOutbox = this.#countWaiting.get(`camera:${camera}`, firstSeq, throughSeq)?.waiting ?? 0;
+    const inOutbox = this.#countWaiting.get(stream, firstSeq, throughSeq)?.waiting ?? 0;
     const waiting = inOutbox - queued;
     // Retention may have deleted a record that still waits in the outbox, which then has its own copy.
     const waitingNotStored = waiting - (stored - queued);

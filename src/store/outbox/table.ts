@@ -1,5 +1,5 @@
 import type Database from 'better-sqlite3';
-import type { Acknowledgement, OutboxEntry, OutboxFilter } from '../types.ts';
+import type { Acknowledgement, OutboxEntry, OutboxFilter, RecordKind } from '../types.ts';
 import type { Writer } from '../writer.ts';
 
 export interface OutboxMessage {
@@ -50,9 +50,19 @@ export const PAYLOAD = `CASE WHEN payload <> '' THEN payload ELSE coalesce(
 export const ENTRY_COLUMNS = `row_id AS rowId, topic, stream, seq, ${PAYLOAD} AS payload,
     created_mono_ms AS createdMonoMs, created_at_ms AS createdAtMs`;
 
-/** The camera of a stream `camera:{id}`; null for the stream `events`. */
-export function cameraOf(stream: string): string | null {
-  return stream.startsWith('camera:') ? stream.slice('camera:'.length) : null;
+const STREAM_ENDS: Readonly<Record<RecordKind, string>> = { observation: '', sea_state: '/sea_state' };
+
+/** The stream of the records of one kind of a camera. */
+export const recordStream = (camera: string, kind: RecordKind): string =>
+  `camera:${camera}${STREAM_ENDS[kind]}`;
+
+/** The camera and the kind of the records of a stream; null for the stream `events`. */
+export function recordsOf(stream: string): { readonly camera: string; readonly kind: RecordKind } | null {
+  if (!stream.startsWith('camera:')) return null;
+  const camera = stream.slice('camera:'.length);
+  // The id of a camera contains no slash.
+  const end = camera.indexOf('/');
+  return end < 0 ? { camera, kind: 'observation' } : { camera: camera.slice(0, end), kind: 'sea_state' };
 }
 
 /**
@@ -112,7 +122,7 @@ export class OutboxTable {
       row.createdAtMs,
       row.isRequeued ? 1 : 0,
     );
-    this.#add({ rows: 1, events: cameraOf(row.stream) === null ? 1 : 0, bytes: sizeBytes });
+    this.#add({ rows: 1, events: row.stream === 'events' ? 1 : 0, bytes: sizeBytes });
     // Only agents of former versions read it. An insert changes its page anyway.
     this.#sql.setBytes.run(this.#totals.bytes);
   }
@@ -125,7 +135,7 @@ export class OutboxTable {
   /** Deletes rows that were rejected or dropped. */
   remove(rows: readonly OutboxRow[]): void {
     for (const { row_id: rowId, stream, bytes } of rows)
-      this.#removeBetween(rowId, rowId, { rows: 1, events: cameraOf(stream) === null ? 1 : 0, bytes });
+      this.#removeBetween(rowId, rowId, { rows: 1, events: stream === 'events' ? 1 : 0, bytes });
   }
 
   /**
@@ -151,9 +161,9 @@ export class OutboxTable {
 
   #markPublished(rows: readonly Acknowledgement[]): void {
     for (const { stream, firstSeq, lastSeq, publishedAtMs, historical } of groupByStream(rows)) {
-      const camera = cameraOf(stream);
-      if (camera === null) this.#sql.eventsPublished.run(publishedAtMs, firstSeq, lastSeq);
-      else this.#sql.published.run(publishedAtMs, historical ? 1 : 0, camera, firstSeq, lastSeq);
+      const records = recordsOf(stream);
+      if (!records) this.#sql.eventsPublished.run(publishedAtMs, firstSeq, lastSeq);
+      else this.#sql[records.kind].run(publishedAtMs, historical ? 1 : 0, records.camera, firstSeq, lastSeq);
     }
   }
 
@@ -253,9 +263,12 @@ function prepare(db: Database.Database) {
     ),
     remove: db.prepare<[number, number]>('DELETE FROM outbox WHERE row_id BETWEEN ? AND ?'),
     // This statement reads only the index. A record that retention has deleted gets no row in `publications`.
-    published: db.prepare<[number, number, string, number, number]>(
+    observation: db.prepare<[number, number, string, number, number]>(
       `INSERT OR REPLACE INTO publications (published_at_ms, historical, camera, seq)
        SELECT ?, ?, camera, seq FROM observations WHERE camera = ? AND seq BETWEEN ? AND ?`,
+    ),
+    sea_state: db.prepare<[number, number, string, number, number]>(
+      'UPDATE sea_states SET published_at_ms = ?, historical = ? WHERE camera = ? AND seq BETWEEN ? AND ?',
     ),
     eventsPublished: db.prepare<[number, number, number]>(
       'UPDATE events SET published_at_ms = ? WHERE seq BETWEEN ? AND ?',

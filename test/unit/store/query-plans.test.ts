@@ -3,7 +3,14 @@ import Database from 'better-sqlite3';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import type { Observation } from '../../../src/contract/observation.ts';
 import type { Store } from '../../../src/store/store.ts';
-import { burstFeatures, draft, ManualClock, memoryDir, openStore } from '../../fixtures/store.ts';
+import {
+  burstFeatures,
+  draft,
+  ManualClock,
+  memoryDir,
+  openStore,
+  seaStateDraft,
+} from '../../fixtures/store.ts';
 
 const DAY_MS = 86_400_000;
 const STATUSES: readonly Observation['status'][] = ['measured', 'failed', 'skipped'];
@@ -75,6 +82,7 @@ describe('the statements of the store', () => {
             ...(cursor === undefined ? {} : { cursor }),
             limit: 1,
           });
+    store.appendSeaState(seaStateDraft());
     store.events.recent(10);
     store.events.recent(10, 5);
     clock.advance(40 * DAY_MS);
@@ -129,10 +137,18 @@ describe('the statements of the store', () => {
     ]);
   });
 
+  it('read sea states in the order of an index, from the place of the page on', () => {
+    expect(stepsOf(/FROM sea_states WHERE camera = \? AND captured_at_ms >= \?/)).toEqual([
+      'SEARCH sea_states USING INDEX sea_states_by_camera_and_time (camera=? AND captured_at_ms>?)',
+      'SEARCH sea_states USING INDEX sea_states_by_camera_and_time (camera=? AND captured_at_ms>? AND captured_at_ms<?)',
+    ]);
+  });
+
   it('delete expired rows by an index', () => {
     for (const [table, index] of [
       ['observations', 'observations_by_time (captured_at_ms>? AND captured_at_ms<?)'],
       ['events', 'events_by_time (at_ms>? AND at_ms<?)'],
+      ['sea_states', 'sea_states_by_time (captured_at_ms>? AND captured_at_ms<?)'],
     ] as const)
       expect(stepsOf(new RegExp(`^DELETE FROM ${table} .* < \\? AND`))).toContain(
         `SEARCH ${table} USING COVERING INDEX ${index}`,
