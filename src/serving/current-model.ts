@@ -5,8 +5,10 @@ import type { Bundle } from '../model/manifest.ts';
 import type {
   FrameOptions,
   FrameResult,
+  GreyPicture,
   ModelLease,
   RenderOptions,
+  ShrinkOptions,
   VisionStats,
 } from '../vision/protocol.ts';
 import { StatsCounter } from '../vision/vision-stats.ts';
@@ -159,6 +161,10 @@ class ObservationLease implements ModelLease {
 
   render(bytes: Uint8Array, options: RenderOptions, signal?: AbortSignal): Promise<Uint8Array> {
     return this.#request((model) => model.process.render(bytes, options, signal), signal);
+  }
+
+  shrink(bytes: Uint8Array, options: ShrinkOptions, signal?: AbortSignal): Promise<GreyPicture> {
+    return this.#request((model) => model.process.shrink(bytes, options, signal), signal);
   }
 
   async #request<T>(send: (model: ServedModel) => Promise<T>, signal?: AbortSignal): Promise<T> {

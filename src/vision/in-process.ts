@@ -5,8 +5,10 @@ import type { Bundle } from '../model/manifest.ts';
 import type {
   FrameOptions,
   FrameResult,
+  GreyPicture,
   ProviderReport,
   RenderOptions,
+  ShrinkOptions,
   VisionClient,
   VisionStats,
 } from './protocol.ts';
@@ -21,8 +23,8 @@ export interface InProcessOptions {
 
 async function loadPipeline() {
   const { openVerifiedSession } = await import('./child/golden.ts');
-  const { analyzeFrame, renderFrame } = await import('./child/analyze.ts');
-  return { openVerifiedSession, analyzeFrame, renderFrame };
+  const { analyzeFrame, renderFrame, shrinkFrame } = await import('./child/analyze.ts');
+  return { openVerifiedSession, analyzeFrame, renderFrame, shrinkFrame };
 }
 type Pipeline = Awaited<ReturnType<typeof loadPipeline>>;
 
@@ -71,6 +73,10 @@ export class InProcessVision implements VisionClient {
 
   render(bytes: Uint8Array, options: RenderOptions, signal?: AbortSignal): Promise<Uint8Array> {
     return this.#afterLast(() => this.#pipeline.renderFrame(bytes, options), signal);
+  }
+
+  shrink(bytes: Uint8Array, options: ShrinkOptions, signal?: AbortSignal): Promise<GreyPicture> {
+    return this.#afterLast(() => this.#pipeline.shrinkFrame(bytes, options), signal);
   }
 
   stats(): VisionStats {

@@ -1,6 +1,6 @@
 import { AgentError, type ErrorCode } from '../base/errors.ts';
 import type { Bundle } from '../model/manifest.ts';
-import type { FrameOptions, FrameResult, RenderOptions } from './protocol.ts';
+import type { FrameOptions, FrameResult, GreyPicture, RenderOptions, ShrinkOptions } from './protocol.ts';
 
 /** A request from the control process to the vision process. */
 export type VisionRequest =
@@ -13,7 +13,8 @@ export type VisionRequest =
       readonly hardRssMb: number;
     }
   | { readonly type: 'analyze'; readonly bytes: Uint8Array; readonly options: FrameOptions }
-  | { readonly type: 'render'; readonly bytes: Uint8Array; readonly options: RenderOptions };
+  | { readonly type: 'render'; readonly bytes: Uint8Array; readonly options: RenderOptions }
+  | { readonly type: 'shrink'; readonly bytes: Uint8Array; readonly options: ShrinkOptions };
 
 type OnWire<Request> = Request extends { readonly bytes: Uint8Array }
   ? Omit<Request, 'bytes'> & { readonly sizeBytes: number }
@@ -40,6 +41,7 @@ export type VisionReply = (
   | { readonly type: 'opened' }
   | { readonly type: 'analyzed'; readonly result: FrameResult }
   | { readonly type: 'rendered'; readonly jpeg: Uint8Array }
+  | { readonly type: 'shrunk'; readonly picture: GreyPicture }
   | { readonly type: 'failed'; readonly error: WireError }
 ) & {
   /** Number of the request. */

@@ -37,13 +37,16 @@ export interface QualityReport {
   readonly signals: QualitySignals;
 }
 
-/** Small grey image of the masked frame, for the view check and for the detection of frozen frames. */
-export interface ViewSignature {
+/** Small grey picture of the masked frame. */
+export interface GreyPicture {
   /** Row-major luma, width * height bytes. */
   readonly luma: Uint8Array;
   readonly width: number;
   readonly height: number;
 }
+
+/** The grey picture for the view check and for the detection of frozen frames. */
+export type ViewSignature = GreyPicture;
 
 export interface ClassValue {
   readonly label: string;
@@ -70,8 +73,11 @@ export interface HeadValues {
   readonly quality: readonly { readonly label: string; readonly value: number }[] | null;
 }
 
-/** Highest priority first: scheduled frames, frames that operators or the agent request, images of HTTP clients. */
-export type FramePriority = 'schedule' | 'request' | 'upload';
+/**
+ * Highest priority first: scheduled frames, frames that operators or the agent request, images of HTTP clients, frames of
+ * clips.
+ */
+export type FramePriority = 'schedule' | 'request' | 'upload' | 'clip';
 
 export interface FrameOptions {
   /** Region that the model sees, polygon in 0..1 of the frame; the frame is cropped to its bounding box. */
@@ -111,6 +117,15 @@ export interface RenderOptions {
   readonly maxWidthPx: number;
   /** Caption lines; empty for a masked image without annotation. */
   readonly lines: readonly string[];
+}
+
+/** How to make a small grey picture of a frame of a clip. */
+export interface ShrinkOptions {
+  readonly privacyMasks: readonly Polygon[];
+  /** Longest side of the picture, pixels. */
+  readonly maxSidePx: number;
+  /** As in `FrameOptions`. */
+  readonly source: string;
 }
 
 export interface ProviderAttempt {
@@ -163,13 +178,15 @@ export type VisionEvent =
 
 /**
  * A loaded model. There are two implementations: `VisionProcess` runs it in a supervised child process,
- * `InProcessVision` in the calling process, for the command line and tests. `analyze` and `render` reject with
+ * `InProcessVision` in the calling process, for the command line and tests. All requests reject with
  * `AgentError`: `image_*` when the image bytes are invalid (the process continues), `vision_*` when the process failed.
  */
 export interface VisionClient {
   analyze(bytes: Uint8Array, options: FrameOptions, signal?: AbortSignal): Promise<FrameResult>;
   /** A masked (and, with lines, annotated) JPEG of the frame. */
   render(bytes: Uint8Array, options: RenderOptions, signal?: AbortSignal): Promise<Uint8Array>;
+  /** A small grey picture of a frame of a clip. Rejects with `image_corrupt` when part of the frame is damaged. */
+  shrink(bytes: Uint8Array, options: ShrinkOptions, signal?: AbortSignal): Promise<GreyPicture>;
   readonly report: ProviderReport | null;
   stats(): VisionStats;
   close(): Promise<void>;
@@ -184,6 +201,8 @@ export interface ModelLease extends Disposable {
   analyze(bytes: Uint8Array, options: FrameOptions, signal?: AbortSignal): Promise<FrameResult>;
   /** A masked (and, with lines, annotated) JPEG of the frame. */
   render(bytes: Uint8Array, options: RenderOptions, signal?: AbortSignal): Promise<Uint8Array>;
+  /** A small grey picture of a frame of a clip. Rejects with `image_corrupt` when part of the frame is damaged. */
+  shrink(bytes: Uint8Array, options: ShrinkOptions, signal?: AbortSignal): Promise<GreyPicture>;
   readonly model: ModelRef | null;
   readonly provider: string | null;
   readonly embeddingDigest: string | null;

@@ -4,7 +4,7 @@ import { schemaChecker } from '../base/schema-checker.ts';
 import { MAX_EMBEDDING_VALUES } from '../model/manifest.ts';
 import { closed, Nullable, StringEnum } from '../contract/schema-parts.ts';
 import type { VisionReply } from './messages.ts';
-import type { FrameResult, QualityReason } from './protocol.ts';
+import type { FrameResult, GreyPicture, QualityReason } from './protocol.ts';
 
 /** Limits of what one reply may hold: far above what any valid model gives. */
 const MAX_TEXT_CHARS = 4096;
@@ -44,6 +44,7 @@ const Heads = Type.Object(
   },
   closed,
 );
+const Grey = Type.Object({ luma: Bytes, width: Count, height: Count }, closed);
 const Result = Type.Object(
   {
     widthPx: Count,
@@ -70,7 +71,7 @@ const Result = Type.Object(
       },
       closed,
     ),
-    view: Type.Object({ luma: Bytes, width: Count, height: Count }, closed),
+    view: Grey,
     heads: Nullable(Heads),
     preview: Bytes,
     timingMs: Type.Object({ decode: Count, preprocess: Count, inference: Count }, closed),
@@ -84,6 +85,7 @@ const isShaped = schemaChecker({ strict: true }).compile<VisionReply>(
     Type.Object({ type: Type.Literal('opened'), ...numbered }, closed),
     Type.Object({ type: Type.Literal('analyzed'), result: Result, ...numbered }, closed),
     Type.Object({ type: Type.Literal('rendered'), jpeg: Bytes, ...numbered }, closed),
+    Type.Object({ type: Type.Literal('shrunk'), picture: Grey, ...numbered }, closed),
     Type.Object(
       {
         type: Type.Literal('failed'),
@@ -109,12 +111,12 @@ const isShaped = schemaChecker({ strict: true }).compile<VisionReply>(
 export function isVisionReply(message: unknown): message is VisionReply {
   if (!isShaped(message)) return false;
   if (message.type === 'rendered') return isJpeg(message.jpeg);
+  if (message.type === 'shrunk') return isFilled(message.picture);
   return message.type !== 'analyzed' || hasValidArrays(message.result);
 }
 
 function hasValidArrays({ view, heads, preview }: FrameResult): boolean {
-  const { luma, width, height } = view;
-  if (!(luma instanceof Uint8Array) || luma.length !== width * height) return false;
+  if (!isFilled(view)) return false;
   if (preview !== null && !isJpeg(preview)) return false;
   const embedding: unknown = heads?.embedding ?? null;
   if (embedding === null) return true;
@@ -124,5 +126,8 @@ function hasValidArrays({ view, heads, preview }: FrameResult): boolean {
     embedding.every((value) => Number.isFinite(value))
   );
 }
+
+const isFilled = ({ luma, width, height }: GreyPicture): boolean =>
+  luma instanceof Uint8Array && luma.length === width * height && luma.length > 0;
 
 const isJpeg = (value: unknown): boolean => value instanceof Uint8Array && value.length <= MAX_JPEG_BYTES;

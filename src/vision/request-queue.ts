@@ -6,7 +6,7 @@ import { MAX_AHEAD, type FrameOptions, type FramePriority } from './protocol.ts'
 import type { SourceShares } from './source-shares.ts';
 import type { VisionChild } from './vision-child.ts';
 
-const RANK: Readonly<Record<FramePriority, number>> = { schedule: 0, request: 1, upload: 2 };
+const RANK: Readonly<Record<FramePriority, number>> = { schedule: 0, request: 1, upload: 2, clip: 3 };
 
 export type SubmitOptions = Pick<FrameOptions, 'priority' | 'finishOnceDue' | 'source'>;
 

@@ -3,7 +3,7 @@ import { AgentError, type ErrorCode } from '../base/errors.ts';
 import { median } from '../base/statistics.ts';
 import type { FramePriority } from './protocol.ts';
 
-/** What is known of a source: a camera, all uploads together, or all other requests together. */
+/** What is known of a source: a camera, its clips, all uploads together, or all other requests together. */
 interface Source {
   priority: FramePriority;
   /** Time in the vision process, ms; halves each minute. */
@@ -19,7 +19,7 @@ interface Source {
   crashMonoMs: number;
 }
 
-const RANK: Readonly<Record<FramePriority, number>> = { schedule: 0, request: 1, upload: 2 };
+const RANK: Readonly<Record<FramePriority, number>> = { schedule: 0, request: 1, upload: 2, clip: 3 };
 const HALF_LIFE_MS = 60_000;
 /** Weight of the newest frame in the moving mean. */
 const NEWEST = 0.3;

@@ -1,3 +1,4 @@
+// Longer than 300 lines because the parts of one class keep its invariants.
 import { AgentError, asAgentError } from '../base/errors.ts';
 import { MAX_START_TIME_S, memoryLimits } from '../base/provider-limits.ts';
 import { Backoff } from '../base/retry.ts';
@@ -9,8 +10,10 @@ import type { ProcessLimits } from './process-priority.ts';
 import type {
   FrameOptions,
   FrameResult,
+  GreyPicture,
   ProviderReport,
   RenderOptions,
+  ShrinkOptions,
   VisionClient,
   VisionStats,
 } from './protocol.ts';
@@ -109,6 +112,15 @@ export class VisionProcess implements VisionClient {
   async render(bytes: Uint8Array, options: RenderOptions, signal?: AbortSignal): Promise<Uint8Array> {
     const reply = await this.#submit({ type: 'render', bytes, options }, signal);
     return expectReply(reply, 'rendered').jpeg;
+  }
+
+  async shrink(bytes: Uint8Array, options: ShrinkOptions, signal?: AbortSignal): Promise<GreyPicture> {
+    const { source } = options;
+    const reply = await this.#submit({ type: 'shrink', bytes, options }, signal, {
+      priority: 'clip',
+      source,
+    });
+    return expectReply(reply, 'shrunk').picture;
   }
 
   get report(): ProviderReport | null {

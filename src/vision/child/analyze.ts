@@ -1,5 +1,14 @@
 import sharp from 'sharp';
-import type { FrameOptions, FrameResult, HeadValues, RenderOptions, ViewSignature } from '../protocol.ts';
+import { AgentError } from '../../base/errors.ts';
+import type {
+  FrameOptions,
+  FrameResult,
+  GreyPicture,
+  HeadValues,
+  RenderOptions,
+  ShrinkOptions,
+  ViewSignature,
+} from '../protocol.ts';
 import { drawCaption, drawOutline } from './annotate.ts';
 import {
   coveringSize,
@@ -24,6 +33,8 @@ import type { Session } from './session.ts';
 /** The quality gate ignores pixels this close to a mask, because the edge of a mask is not an edge of the scene. */
 const GATE_MASK_MARGIN_PX = 6;
 const PREVIEW_JPEG_QUALITY = 80;
+/** A larger share of damage spoils the picture of a clip, 0..1: the limit of the quality gate. */
+const MAX_DAMAGE01 = 0.01;
 /** Size of a view signature, pixels. */
 const VIEW_WIDTH = 160;
 const VIEW_HEIGHT = 90;
@@ -85,6 +96,31 @@ export async function renderFrame(bytes: Uint8Array, options: RenderOptions): Pr
   if (options.roi !== null) drawOutline(image, options.roi);
   drawCaption(image, options.lines);
   return encodeJpeg(image, options.maxWidthPx);
+}
+
+/**
+ * Makes a small grey picture: paints privacy masks first. Errors as `decodeImage`; `image_corrupt` also for a damaged JPEG,
+ * whose missing part would look like a movement.
+ */
+export async function shrinkFrame(bytes: Uint8Array, options: ShrinkOptions): Promise<GreyPicture> {
+  const header = await readImageHeader(bytes);
+  const { width, height } = header.size;
+  const shorter = Math.min(1, width / height);
+  const image = await decodeImage(bytes, header, previewSize(header.size, options.maxSidePx * shorter));
+  if (image.brokenBytes01 > MAX_DAMAGE01)
+    throw new AgentError('image_corrupt', 'a part of the frame is damaged', {
+      context: { share: image.brokenBytes01 },
+    });
+  applyPrivacyMasks(image, options.privacyMasks);
+  return { luma: lumaOf(image), width: image.width, height: image.height };
+}
+
+/** ITU-R BT.601 luma. */
+function lumaOf({ data, width, height }: RgbImage): Uint8Array {
+  const luma = new Uint8Array(width * height);
+  for (let i = 0, p = 0; i < luma.length; i++, p += 3)
+    luma[i] = (77 * (data[p] ?? 0) + 150 * (data[p + 1] ?? 0) + 29 * (data[p + 2] ?? 0)) >> 8;
+  return luma;
 }
 
 async function runGate(image: DecodedImage, { privacyMasks }: FrameOptions) {

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import sharp from 'sharp';
 import { AgentError, asAgentError } from '../../base/errors.ts';
 import { BYTES_PER_MB, FRAME_FD, type VisionReply, type WireRequest } from '../messages.ts';
-import { analyzeFrame, renderFrame } from './analyze.ts';
+import { analyzeFrame, renderFrame, shrinkFrame } from './analyze.ts';
 import { openVerifiedSession } from './golden.ts';
 import type { Session } from './session.ts';
 import { startWatchdog } from './watchdog.ts';
@@ -72,6 +72,8 @@ async function execute(request: WireRequest, bytes: Uint8Array): Promise<Answer>
   if (request.type === 'render') {
     return { type: 'rendered', jpeg: await renderFrame(bytes, request.options) };
   }
+  if (request.type === 'shrink')
+    return { type: 'shrunk', picture: await shrinkFrame(bytes, request.options) };
   if (session === null) throw new AgentError('internal', 'analyze before open');
   return { type: 'analyzed', result: await analyzeFrame(session, bytes, request.options) };
 }

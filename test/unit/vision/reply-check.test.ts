@@ -39,6 +39,10 @@ describe('replies of the vision process', () => {
     ['an opened model', { id: 0, type: 'opened', rssMb: 90 }],
     ['a frame', analyzed],
     ['a rejected frame with a preview', withResult({ heads: null, preview: new Uint8Array(9) })],
+    [
+      'a grey picture',
+      { id: 3, type: 'shrunk', picture: { luma: new Uint8Array(6), width: 3, height: 2 }, rssMb: 1 },
+    ],
     ['a JPEG', { id: 3, type: 'rendered', jpeg: Buffer.from([1]), rssMb: 1 }],
     [
       'a failure',
@@ -75,6 +79,10 @@ describe('replies of the vision process', () => {
     ['an embedding with NaN', withHeads({ embedding: new Float32Array([1, Number.NaN]) })],
     ['an embedding of four million values', withHeads({ embedding: new Float32Array(4_000_000) })],
     ['an embedding that is a list', withHeads({ embedding: [1, 2] })],
+    [
+      'a grey picture of the wrong size',
+      { id: 1, type: 'shrunk', picture: { luma: new Uint8Array(5), width: 3, height: 2 }, rssMb: 1 },
+    ],
     ['a text as JPEG', { id: 1, type: 'rendered', jpeg: 'ffd8', rssMb: 1 }],
     [
       'an unknown error code',

@@ -40,6 +40,7 @@ describe('RequestQueue', () => {
   it('puts scheduled frames first, each kind in order of arrival', () => {
     const { add, names } = entries(9);
     for (const [name, priority] of [
+      ['c1', 'clip'],
       ['r1', 'request'],
       ['s1', 'schedule'],
       ['r2', 'request'],
@@ -47,7 +48,7 @@ describe('RequestQueue', () => {
     ] as const) {
       add(name, priority);
     }
-    expect(names()).toEqual(['s1', 's2', 'r1', 'r2']);
+    expect(names()).toEqual(['s1', 's2', 'r1', 'r2', 'c1']);
   });
 
   it('refuses a request when it is full; a scheduled frame displaces the newest request', () => {
