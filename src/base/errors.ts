@@ -26,6 +26,14 @@ export const ERROR_CODES = {
     'this change is not on trial: it was undone or is already confirmed',
     'read the present state with config.get',
   ),
+  pose_unusable: permanent(
+    'the position of the camera cannot be found from these control points, or the file of a pose is invalid',
+    'see docs/geometry.md for the columns and the choice of the points',
+  ),
+  tide_invalid: permanent(
+    'the tide cannot be predicted from these constituents, or the file of a tide station is invalid',
+    'see docs/geometry.md for the tide',
+  ),
   usage: permanent('the command line has an unknown or a wrong option', 'see `swellsight --help`'),
   agent_unreachable: transient(
     'the command line cannot connect to the agent',

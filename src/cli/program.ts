@@ -112,6 +112,15 @@ function createProgram(select: SelectCommand): Command {
     .option('--plot <file>', 'draw the time stack and the spectrum: a PNG or SVG file')
     .addOption(jsonOption())
     .action(select(async () => (await import('./sea-state/command.ts')).runSeaState));
+  add(
+    'calibrate-camera <points>',
+    'find position and direction of a camera from control points (CSV: x, y, z, u, v)',
+  )
+    .option('--lens <file>', 'lens model of OpenCV: camera_matrix and distortion_coefficients, JSON')
+    .option('--size <WIDTHxHEIGHT>', 'size of the image in which u and v were measured')
+    .option('--out <file>', 'write the pose as JSON')
+    .addOption(jsonOption())
+    .action(select(async () => (await import('./geometry/calibrate-camera.ts')).runCalibrateCamera));
   add('calibrate <dir>', 'compute a site calibration from labelled images')
     .requiredOption('--labels <file>', 'CSV: file, camera, burst, group, height_m')
     .option('--camera <id>', 'only this camera of the file')

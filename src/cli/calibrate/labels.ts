@@ -1,5 +1,5 @@
-import { parse, type CsvError } from 'csv-parse/sync';
 import { AgentError } from '../../base/errors.ts';
+import { parseCsv } from '../csv.ts';
 
 /** One frame of a labels file. */
 export interface LabelRow {
@@ -28,14 +28,12 @@ const MAX_NOTE_CHARS = 2000;
  */
 export function parseLabels(text: string): LabelRows {
   const refused: LabelRows['refused'][number][] = [];
-  const [header, ...records] = parseCsv(text, (line, why) => refused.push({ line, why }));
-  const column = new Map(header?.cells.map((name, index) => [name.trim().toLowerCase(), index]));
+  const { columns, rows: records } = parseCsv(text, (line, why) => refused.push({ line, why }));
   for (const name of ['file', 'height_m'])
-    if (!column.has(name)) throw new AgentError('usage', `the labels file has no column ${name}`);
+    if (!columns.has(name)) throw new AgentError('usage', `the labels file has no column ${name}`);
 
   const rows: LabelRow[] = [];
-  for (const { cells, line } of records) {
-    const cell = (name: string): string => cells[column.get(name) ?? -1]?.trim() ?? '';
+  for (const { cell, line } of records) {
     const file = cell('file');
     const heightM = Number(cell('height_m'));
     if (file === '') refused.push({ line, why: 'no file' });
@@ -56,36 +54,4 @@ export function parseLabels(text: string): LabelRows {
     }
   }
   return { rows, refused: refused.sort((a, b) => a.line - b.line) };
-}
-
-interface CsvRecord {
-  readonly cells: readonly string[];
-  readonly line: number;
-}
-
-/** Parses RFC 4180 CSV with or without a byte order mark, with CRLF or LF. Blank lines are skipped. */
-function parseCsv(text: string, onInvalid: (line: number, why: string) => void): CsvRecord[] {
-  let error: CsvError | undefined;
-  const parsed = parse(text, {
-    bom: true,
-    raw: true,
-    record_delimiter: ['\r\n', '\n'],
-    relax_column_count: true,
-    relax_quotes: true,
-    skip_records_with_error: true,
-    on_skip: (skipped: CsvError | undefined) => {
-      error = skipped;
-      return undefined;
-    },
-  }) as unknown as { readonly record: readonly string[]; readonly raw: string }[];
-  // Count the lines here: csv-parse counts a CRLF in a quoted cell twice.
-  let line = 1;
-  const records = parsed.map(({ record, raw }) => {
-    const firstLine = line;
-    line += raw.replace(/\r?\n?$/, '').split('\n').length;
-    return { cells: record, line: firstLine };
-  });
-  // The only possible error is an open quote, which continues to the end of the file.
-  if (error) onInvalid(line, error.code === 'CSV_QUOTE_NOT_CLOSED' ? 'a quote is not closed' : error.message);
-  return records.filter(({ cells }) => cells.length > 1 || (cells[0] ?? '').trim() !== '');
 }
