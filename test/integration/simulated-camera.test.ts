@@ -92,6 +92,26 @@ describe('SimulatedCamera', () => {
     expect(bytesOf(frames[1]).equals(bytesOf(frames[0]))).toBe(false);
   });
 
+  it('plays a scene backwards, loses images, and throws when none arrives', async () => {
+    const steps = [
+      { fromS: 2, conditions: { reversed: true } },
+      { fromS: 10, conditions: { dropped01: 0.5 } },
+      { fromS: 50, conditions: { dropped01: 1 } },
+    ];
+    const clock = new FakeClock(0);
+    const camera = open({ script: { steps } }, clock);
+    const clip = { intervalS: 1, timeoutS: 20, isClip: true };
+    const frames = await capture(camera, { ...clip, frames: 40 });
+    const [first, second, , fourth, fifth] = frames.map(bytesOf);
+    expect([fourth?.equals(second ?? fourth), fifth?.equals(first ?? fifth)]).toEqual([true, true]);
+    const times = frames.map(({ sceneMs = 0 }) => sceneMs / 1000);
+    expect(times.slice(0, 10)).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+    expect(times.length).toBeGreaterThan(15);
+    expect(times.length).toBeLessThan(35);
+    clock.pass(60_000);
+    await expect(capture(camera, { ...clip, frames: 3 })).rejects.toMatchObject({ code: 'camera_timeout' });
+  });
+
   it('repeats a frozen image while clock and truth continue', async () => {
     const clock = new FakeClock(0);
     const camera = open({ script: { steps: [{ fromS: 1, conditions: { frozen: true } }] } }, clock);

@@ -1,9 +1,10 @@
 import type { Clock } from '../../base/clock.ts';
 import { AgentError } from '../../base/errors.ts';
 import type { Log } from '../../base/log.ts';
-import type { Camera, CaptureOptions, Frame } from '../camera.ts';
+import type { Camera, CaptureOptions, Frame, SeaTruth } from '../camera.ts';
 import type { DrawingProcess } from './drawing-process.ts';
-import { type Scenario, type Scene, sceneAt, stepAt } from './scene.ts';
+import { unit } from './noise.ts';
+import { type Conditions, type Scenario, type Scene, sceneAt, stepAt } from './scene.ts';
 import { truthOf } from './sea-state.ts';
 
 export interface SimulatedCameraOptions {
@@ -67,6 +68,7 @@ export class SimulatedCamera implements Camera {
     const { isClip = false, intervalS, timeoutS } = options;
     const speed = isClip ? (this.#options.clipSpeed ?? CLIP_SPEED) : 1;
     const fullWidthPx = this.#options.widthPx ?? 1280;
+    let yielded = 0;
     const clipFromS = (startMs - this.#startedMonoMs) / 1000;
     try {
       for (let index = 0; index < options.frames; index += 1) {
@@ -75,13 +77,17 @@ export class SimulatedCamera implements Camera {
         // The moment that the image shows, read before drawing, because drawing takes time.
         const moment = { capturedAtMs: this.#clock.nowMs(), monoMs: this.#clock.monoMs() };
         const nowS = (moment.monoMs - this.#startedMonoMs) / 1000;
-        const { scene, truth } = isClip
+        const { scene, truth, isDropped } = isClip
           ? this.#sceneOf(clipFromS + index * intervalS, clipFromS, Math.min(fullWidthPx, CLIP_WIDTH_PX))
           : this.#sceneOf(nowS, nowS, fullWidthPx);
-        const bytes = await this.#drawing.draw(scene, timeoutS, either);
+        if (isDropped) continue;
+        const format = isClip ? 'png' : 'jpeg';
+        const bytes = await this.#drawing.draw(scene, { timeoutS, format }, either);
+        yielded += 1;
         this.#log.trace({ pid: this.pid, truth, sizeBytes: bytes.length }, 'drew the simulated sea');
         yield { bytes, ...moment, truth, ...(isClip ? { sceneMs: index * intervalS * 1000 } : {}) };
       }
+      if (yielded === 0) throw new AgentError('camera_timeout', 'no image arrived');
     } catch (failure) {
       // If close() interrupted the sleep, throw the reason of close() instead of the abort error.
       this.#closed.signal.throwIfAborted();
@@ -102,13 +108,26 @@ export class SimulatedCamera implements Camera {
     nowS: number,
     seaS: number,
     widthPx: number,
-  ): { readonly scene: Scene; readonly truth: NonNullable<Frame['truth']> } {
+  ): { readonly scene: Scene; readonly truth: SeaTruth; readonly isDropped: boolean } {
     const { seed, speed, widthPx: fullWidthPx = 1280, heightPx: fullHeightPx = 720, script } = this.#options;
     const heightPx = Math.round((fullHeightPx * widthPx) / fullWidthPx);
-    const { fromS, conditions } = stepAt(script, nowS);
+    const step = stepAt(script, nowS);
+    const { fromS } = step;
+    const conditions = scaleMove(step.conditions, widthPx / fullWidthPx);
     const at = (motionS: number, seaAtS: number): Scene =>
       sceneAt({ seed, seaTimeS: seaAtS * speed, motionS, widthPx, heightPx, conditions });
-    const scene = conditions.frozen ? at(fromS, Math.min(fromS, seaS)) : at(nowS, seaS);
-    return { scene, truth: truthOf(at(nowS, seaS).swells) };
+    const now = at(conditions.reversed ? 2 * fromS - nowS : nowS, seaS);
+    return {
+      scene: conditions.frozen ? at(fromS, Math.min(fromS, seaS)) : now,
+      truth: truthOf(now.swells, conditions.tideM),
+      isDropped: unit(seed, 991, Math.round(nowS * 1000)) < (conditions.dropped01 ?? 0),
+    };
   }
+}
+
+/** A movement is given in pixels of full images. */
+function scaleMove(conditions: Conditions, scale: number): Conditions {
+  const { move } = conditions;
+  if (!move || scale === 1) return conditions;
+  return { ...conditions, move: { ...move, panPx: move.panPx * scale, tiltPx: move.tiltPx * scale } };
 }

@@ -24,6 +24,28 @@ export function blend(canvas: Canvas, x: number, y: number, colour: Rgb, alpha: 
   }
 }
 
+/** Turns the image around its centre, clockwise for positive angles. The colour of the edge continues outside of it. */
+export function rotate({ widthPx, heightPx, rgb }: Canvas, angleRad: number): void {
+  const source = rgb.slice();
+  const [cos, sin] = [Math.cos(angleRad), Math.sin(angleRad)];
+  for (let y = 0, to = 0; y < heightPx; y += 1) {
+    const dy = y - heightPx / 2;
+    for (let x = 0; x < widthPx; x += 1, to += 3) {
+      const dx = x - widthPx / 2;
+      const fromX = Math.max(0, Math.min(widthPx - 1.001, widthPx / 2 + dx * cos + dy * sin));
+      const fromY = Math.max(0, Math.min(heightPx - 1.001, heightPx / 2 + dy * cos - dx * sin));
+      const at = (Math.floor(fromY) * widthPx + Math.floor(fromX)) * 3;
+      const [right, down] = [fromX % 1, fromY % 1];
+      for (let i = 0; i < 3; i += 1) {
+        const above = (source[at + i] ?? 0) * (1 - right) + (source[at + i + 3] ?? 0) * right;
+        const under = at + i + widthPx * 3;
+        const below = (source[under] ?? 0) * (1 - right) + (source[under + 3] ?? 0) * right;
+        rgb[to + i] = above * (1 - down) + below * down;
+      }
+    }
+  }
+}
+
 /** Draws a straight line with round ends and soft edges. */
 export function stroke(
   canvas: Canvas,

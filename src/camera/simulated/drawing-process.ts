@@ -8,16 +8,17 @@ import type { Scene } from './scene.ts';
 export interface DrawRequest {
   readonly id: number;
   readonly scene: Scene;
+  readonly format: 'jpeg' | 'png';
 }
 
 export interface DrawReply {
   readonly id: number;
-  readonly jpeg: Uint8Array;
+  readonly bytes: Uint8Array;
 }
 
 interface PendingDraw {
   readonly child: ChildProcess;
-  readonly resolve: (jpeg: Uint8Array) => void;
+  readonly resolve: (bytes: Uint8Array) => void;
   readonly reject: (error: Error) => void;
 }
 
@@ -62,11 +63,15 @@ export class DrawingProcess {
   }
 
   /**
-   * Returns the JPEG of a scene. After `timeoutS`, the wait for other scenes included, throws `camera_timeout`, and kills the
+   * Returns the encoded image of a scene. After `timeoutS`, the wait for other scenes included, throws `camera_timeout`, and kills the
    * process if it was drawing this scene. Throws `camera_ended` when the process ended meanwhile, and the signal's reason on
    * abort.
    */
-  async draw(scene: Scene, timeoutS: number, signal: AbortSignal): Promise<Uint8Array> {
+  async draw(
+    scene: Scene,
+    { timeoutS, format }: { readonly timeoutS: number; readonly format: DrawRequest['format'] },
+    signal: AbortSignal,
+  ): Promise<Uint8Array> {
     signal.throwIfAborted();
     const late = new AbortController();
     const timer = setTimeout(
@@ -78,14 +83,18 @@ export class DrawingProcess {
     this.#drawn = before.then(() => done);
     try {
       await withAbort(before, AbortSignal.any([signal, late.signal]));
-      return await this.#drawNow(scene, late.signal, signal);
+      return await this.#drawNow({ scene, format }, late.signal, signal);
     } finally {
       clearTimeout(timer);
       finish(null);
     }
   }
 
-  async #drawNow(scene: Scene, late: AbortSignal, signal: AbortSignal): Promise<Uint8Array> {
+  async #drawNow(
+    request: Omit<DrawRequest, 'id'>,
+    late: AbortSignal,
+    signal: AbortSignal,
+  ): Promise<Uint8Array> {
     const child = (this.#child ??= this.#start());
     const id = this.#nextId;
     this.#nextId += 1;
@@ -99,7 +108,7 @@ export class DrawingProcess {
     using _late = addAbortListener(late, handleLate);
     try {
       // The callback also gets an error when the channel has already closed.
-      child.send({ id, scene } satisfies DrawRequest, (error) => {
+      child.send({ id, ...request } satisfies DrawRequest, (error) => {
         if (error) reject(new AgentError('camera_ended', error.message, { cause: error }));
       });
       return await withAbort(promise, signal);
@@ -131,8 +140,8 @@ export class DrawingProcess {
       stderr = (stderr + text.toString()).slice(-STDERR_TAIL_CHARS);
     });
     child.on('message', (reply) => {
-      const { id, jpeg } = reply as DrawReply;
-      this.#pending.get(id)?.resolve(jpeg);
+      const { id, bytes } = reply as DrawReply;
+      this.#pending.get(id)?.resolve(bytes);
     });
     const handleEnd = (reason: string): void => {
       this.#detach(child);

@@ -3,7 +3,7 @@ import type { Light } from './light.ts';
 import { TILE, type Tiles, WRAP, mix, smoothstep, unit, wander } from './noise.ts';
 import type { Scene } from './scene.ts';
 import { type View, project } from './view.ts';
-import type { Swash } from './wave-field.ts';
+import type { WaterMesh } from './water-mesh.ts';
 
 const DRY: Rgb = [206, 186, 150];
 const WET: Rgb = [126, 110, 90];
@@ -16,7 +16,13 @@ const lit = (colour: Rgb, light: Light, factor = 1): Rgb => [
 ];
 
 /** The beach from the water up to the grass at the foot of the cliff: wet sand that reflects the sky, damp and dry sand. */
-export function paintSand(canvas: Canvas, view: View, light: Light, tiles: Tiles, swash: Swash): void {
+export function paintSand(
+  canvas: Canvas,
+  view: View,
+  light: Light,
+  tiles: Tiles,
+  { swash, shoreC }: Pick<WaterMesh, 'swash' | 'shoreC'>,
+): void {
   const { widthPx, heightPx, rgb } = canvas;
   const { soft, grain } = tiles;
   const dampM = swash.largestM * 1.15 + 1.2;
@@ -30,13 +36,14 @@ export function paintSand(canvas: Canvas, view: View, light: Light, tiles: Tiles
       const aside = (x - view.centreX) / view.focalPx;
       const c = z * (view.cos + aside * view.sin) - view.setbackM;
       // Beyond the thin edge of the water no sand is visible.
-      if (c > 8) break;
+      const fromWaterM = c - shoreC;
+      if (fromWaterM > 8) break;
       const s = z * (aside * view.cos - view.sin);
       const patch = soft[(((c * 2.2) & WRAP) * TILE) | ((s * 0.8) & WRAP)] ?? 0;
       const speck = grain[(((c * fine) & WRAP) * TILE) | ((s * fine) & WRAP)] ?? 0;
       const step = soft[(((c * 9 + 40) & WRAP) * TILE) | ((s * 9) & WRAP)] ?? 0;
-      const damp = smoothstep(-dampM - 2.4, -dampM + 0.6, c + patch / 110 - 1.2);
-      const mirror = smoothstep(-swash.largestM * 0.95, 0.2, c) * 0.34;
+      const damp = smoothstep(-dampM - 2.4, -dampM + 0.6, fromWaterM + patch / 110 - 1.2);
+      const mirror = smoothstep(-swash.largestM * 0.95, 0.2, fromWaterM) * 0.34;
       const prints = (1 - damp) * (step > 214 ? -16 : 0);
       const tone = (patch - 128) * 0.07 + (speck - 128) * (0.1 - 0.06 * damp) + prints;
       const grass = smoothstep(-view.setbackM * 0.62, -view.setbackM * 0.75, c + patch / 60);

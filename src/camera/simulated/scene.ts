@@ -15,8 +15,20 @@ export interface Conditions {
   readonly frozen?: boolean;
   /** The camera was turned or zoomed: shift of the image in pixels, and magnification. */
   readonly move?: { readonly panPx: number; readonly tiltPx: number; readonly zoom: number };
+  /** The camera looks this much lower, degrees. */
+  readonly tiltDeg?: number;
+  /** The horizon falls to the right by this angle, degrees. */
+  readonly rollDeg?: number;
+  /** Standard deviation of the movement of the camera in the wind, degrees, up and down and to the sides. */
+  readonly swayDeg?: number;
   /** A fixed sea instead of the varying one. */
   readonly swells?: readonly Swell[];
+  /** Level of the water above its mean, metres. */
+  readonly tideM?: number;
+  /** The images come in the reverse order of time. */
+  readonly reversed?: boolean;
+  /** Share of the images that never arrive. */
+  readonly dropped01?: number;
 }
 
 /** Conditions by time, ascending. Each step lasts until the next one. Before the first step: fair weather. */

@@ -1,5 +1,5 @@
 import { encode } from 'jpeg-js';
-import { type Canvas, createCanvas } from './canvas.ts';
+import { type Canvas, createCanvas, rotate } from './canvas.ts';
 import { paintForeground, paintHeadland, paintPier, paintSand } from './land.ts';
 import { applyLensEffects } from './lens.ts';
 import { computeLight } from './light.ts';
@@ -45,11 +45,12 @@ export class SeaPainter {
     const tiles = this.#tiles;
     const mesh = buildWaterMesh(scene, view, light, this.#field);
     paintSky(canvas, scene, view, light, tiles.soft);
-    paintSand(canvas, view, light, tiles, mesh.swash);
+    paintSand(canvas, view, light, tiles, mesh);
     paintWater(canvas, view, light, mesh, tiles, scene.motionS);
     paintHeadland(canvas, scene, view, light, tiles);
     paintPier(canvas, scene, view, light);
     paintForeground(canvas, scene, view, light);
+    if (scene.conditions.rollDeg) rotate(canvas, (scene.conditions.rollDeg * Math.PI) / 180);
     applyLensEffects(canvas, scene, view, light, tiles.grain);
     return { widthPx, heightPx, rgb: new Uint8Array(canvas.rgb.buffer) };
   }

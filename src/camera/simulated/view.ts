@@ -1,4 +1,4 @@
-import { unit } from './noise.ts';
+import { unit, wander } from './noise.ts';
 import type { Scene } from './scene.ts';
 
 /**
@@ -21,17 +21,28 @@ export interface View {
 export function computeView(scene: Scene): View {
   const { seed, widthPx, heightPx } = scene;
   const { panPx = 0, tiltPx = 0, zoom = 1 } = scene.conditions.move ?? {};
+  const focalPx = 0.86 * widthPx * zoom;
+  const { tiltDeg = 0, swayDeg = 0 } = scene.conditions;
+  const pxPerDeg = (focalPx * Math.PI) / 180;
   const yawRad = ((46 + 6 * unit(seed, 401)) * Math.PI) / 180;
   return {
-    focalPx: 0.86 * widthPx * zoom,
-    centreX: widthPx / 2 + panPx,
-    horizonY: heightPx / 2 - 0.17 * heightPx * zoom + tiltPx,
+    focalPx,
+    centreX: widthPx / 2 + panPx + pxPerDeg * swayDeg * swayAt(seed + 404, scene.motionS),
+    horizonY:
+      heightPx / 2 -
+      0.17 * heightPx * zoom +
+      tiltPx -
+      pxPerDeg * (tiltDeg + swayDeg * swayAt(seed + 405, scene.motionS)),
     cameraHeightM: 15 + 2 * unit(seed, 402),
     setbackM: 27 + 3 * unit(seed, 403),
     sin: Math.sin(yawRad),
     cos: Math.cos(yawRad),
   };
 }
+
+/** Movement of a pole in the wind, with standard deviation 1: half of it within a second, half with the gusts. */
+const swayAt = (seed: number, motionS: number): number =>
+  2.9 * (wander(seed, motionS * 1.3) + wander(seed + 10, motionS / 6) - 1);
 
 export interface ScreenPoint {
   readonly x: number;

@@ -8,6 +8,8 @@ import { type Analytic, Swash, type WaveField } from './wave-field.ts';
 /** A wave breaks when it is higher than this share of the water depth (McCowan 1894). */
 const BREAKING = 0.78;
 const GRAVITY = 9.81;
+/** The upper beach rises by one metre over this distance. */
+const BEACH_RUN_M = 12;
 /** Distance between mesh columns. */
 export const COLUMN_PX = 5;
 
@@ -35,6 +37,8 @@ export interface WaterMesh {
   /** Distance from the moving edge of the water, metres; negative on the sand. */
   readonly wetM: Float32Array;
   readonly swash: Swash;
+  /** Place of the still water line: the tide moves it from its mean place, 0, towards the land (negative) or the sea. */
+  readonly shoreC: number;
 }
 
 /** Distances of the mesh rows from the camera. Far rows are close together in the image, where a pixel spans metres. */
@@ -96,6 +100,8 @@ export function buildWaterMesh(scene: Scene, view: View, light: Light, field: Wa
   const { heightM } = truthOf(scene.swells);
   const periodS = blendedPeriodS(scene.swells);
   field.set(scene.swells, scene.motionS);
+  const { tideM = 0 } = scene.conditions;
+  const shoreC = -BEACH_RUN_M * tideM;
   const swash = new Swash(field, scene.seed, heightM, periodS, scene.motionS);
   const distanceM = rowDistances(scene, view);
   const columns = Math.ceil(scene.widthPx / COLUMN_PX) + 1;
@@ -111,6 +117,7 @@ export function buildWaterMesh(scene: Scene, view: View, light: Light, field: Wa
     roller: make(),
     wetM: make(),
     swash,
+    shoreC,
   };
   const upM = make();
   const glow = make();
@@ -125,7 +132,7 @@ export function buildWaterMesh(scene: Scene, view: View, light: Light, field: Wa
     for (let column = 0; column < columns; column += 1, at += 1) {
       const aside = (column * COLUMN_PX - view.centreX) / view.focalPx;
       const s = z * (aside * view.cos - view.sin);
-      const c = z * (view.cos + aside * view.sin) - view.setbackM;
+      const c = z * (view.cos + aside * view.sin) - view.setbackM - shoreC;
       const wet = c + swash.at(s);
       mesh.wetM[at] = wet;
       if (wet > -2 && fade > 0) {
@@ -149,7 +156,7 @@ export function buildWaterMesh(scene: Scene, view: View, light: Light, field: Wa
           );
         }
       }
-      mesh.y[at] = view.horizonY + ((view.cameraHeightM - (upM[at] ?? 0)) * view.focalPx) / z;
+      mesh.y[at] = view.horizonY + ((view.cameraHeightM - tideM - (upM[at] ?? 0)) * view.focalPx) / z;
     }
   }
   shade(mesh, view, light, field, upM, glow);
@@ -194,7 +201,7 @@ function shade(
       const fresnel = 0.02 + 0.98 * away * away * away * away * away;
       const reflectedUp = Math.min(0.99, Math.max(0.06, 2 * facing * normal - sightUp + 0.12));
       const step = Math.floor(reflectedUp * (SKY_STEPS - 1)) * 3;
-      const c = z * (view.cos + aside * view.sin) - view.setbackM;
+      const c = z * (view.cos + aside * view.sin) - view.setbackM - mesh.shoreC;
       // Foam and suspended sand make the surf pale.
       const clear = Math.min(0.95, Math.exp(-field.depthAt(c) / 1.6) + 0.5 * (mesh.foam[at] ?? 0));
       const lit =

@@ -1,10 +1,10 @@
 import { unit, wander } from './noise.ts';
-import type { Swell } from './sea-state.ts';
+import { DEFAULT_DIRECTION_DEG, type Swell } from './sea-state.ts';
 
 const GRAVITY = 9.81;
-const COMPONENTS = 30;
+const COMPONENTS = 60;
 /** Components with less than this share of the variance are skipped. */
-const MIN_VARIANCE_SHARE = 0.002;
+const MIN_VARIANCE_SHARE = 0.001;
 /** Water depth outside the surf, where the waves come from. */
 const DEEP_M = 60;
 /** Range of the periods of the components. Waves with shorter periods are drawn as texture. */
@@ -79,16 +79,37 @@ export class WaveField {
   readonly #activeAlong = new Float32Array(COMPONENTS);
   readonly #activeNow = new Float32Array(COMPONENTS);
 
+  readonly #seed: number;
+  /** The directions for which the tables were computed. */
+  #directions = '';
+
   constructor(seed: number) {
+    this.#seed = seed;
     const ratio = (MAX_PERIOD_S / MIN_PERIOD_S) ** (1 / COMPONENTS);
     for (let i = 0; i < COMPONENTS; i += 1) {
       const periodS = MAX_PERIOD_S / ratio ** (i + 0.1 + 0.8 * unit(seed, 601, i));
       this.#frequency[i] = 1 / periodS;
       this.#bandwidth[i] = (ratio - 1) / periodS;
       this.#start[i] = unit(seed, 602, i);
-      // Distant swell arrives almost perpendicular to the shore. The wind sea has a wide range of directions.
+    }
+  }
+
+  /** Computes the tables, when the directions of the trains are not those of the scene before. */
+  #refract(swells: readonly Swell[]): void {
+    const degrees = swells.map(({ directionDeg = DEFAULT_DIRECTION_DEG }) => directionDeg);
+    const isSame = degrees.every((one) => one === degrees[0]);
+    const directions = isSame ? String(degrees[0]) : JSON.stringify(swells);
+    if (directions === this.#directions) return;
+    this.#directions = directions;
+    for (let i = 0; i < COMPONENTS; i += 1) {
+      const periodS = 1 / (this.#frequency[i] ?? 1);
+      const distance = (swell: Swell): number => Math.abs(Math.log(swell.periodS / periodS));
+      const nearest = swells.toSorted((a, b) => distance(a) - distance(b))[0];
+      const meanRad = ((nearest?.directionDeg ?? DEFAULT_DIRECTION_DEG) * Math.PI) / 180;
+      // Distant swell comes from one direction. The wind sea has a wide range of directions.
       const spreadRad = 0.14 + 0.49 * (i / COMPONENTS) ** 1.2;
-      const along = waveNumber(periodS, DEEP_M) * Math.sin(0.06 + spreadRad * (2 * unit(seed, 603, i) - 1));
+      const along =
+        waveNumber(periodS, DEEP_M) * Math.sin(meanRad + spreadRad * (2 * unit(this.#seed, 603, i) - 1));
       this.#along[i] = (along * TURN) / (2 * Math.PI);
       const speed = groupSpeed(periodS, DEEP_M);
       let phase = 0;
@@ -104,6 +125,7 @@ export class WaveField {
 
   /** Sets the sea state and the moment for all following samples. */
   set(swells: readonly Swell[], motionS: number): void {
+    this.#refract(swells);
     const variance = new Float64Array(COMPONENTS);
     let totalVariance = 0;
     for (const { heightM, periodS } of swells) {

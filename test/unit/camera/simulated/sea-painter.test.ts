@@ -6,6 +6,7 @@ import {
   SeaPainter,
   type RawImage,
 } from '../../../../src/camera/simulated/sea-painter.ts';
+import { encodePng } from '../../../../src/camera/simulated/png.ts';
 import { sceneAt, type Conditions } from '../../../../src/camera/simulated/scene.ts';
 
 const SIZE = { widthPx: 512, heightPx: 288 };
@@ -167,6 +168,43 @@ describe('SeaPainter', () => {
     expect(mismatch(40, -12)).toBeLessThan(0.5 * mismatch(0, 0));
     const zoomed = draw({ move: { panPx: 0, tiltPx: 0, zoom: 1.3 } });
     expect(difference(zoomed, fair)).toBeGreaterThan(8);
+  });
+
+  it('draws more water at a higher tide, and the land where it was', () => {
+    const sand = (tideM: number): number =>
+      share(draw({ ...sea(0.3), tideM }), (r, _g, b) => r > b + 15, 0.5);
+    expect(sand(1)).toBeLessThan(0.9 * sand(0));
+    expect(sand(0)).toBeLessThan(0.9 * sand(-1));
+    const sky = (image: RawImage) =>
+      image.rgb.subarray(0, Math.round(0.3 * SIZE.heightPx) * SIZE.widthPx * 3);
+    expect(Buffer.from(sky(draw({ tideM: 1 }))).equals(sky(draw({ tideM: -1 })))).toBe(true);
+  });
+
+  it('tilts, rolls and sways', () => {
+    const pxPerDeg = (0.86 * SIZE.widthPx * Math.PI) / 180;
+    /** Row of the largest step of brightness down the middle third of the image at `x01`. */
+    const horizonY = (image: RawImage, x01: number): number => {
+      const { widthPx, heightPx } = image;
+      const rows = luma(image);
+      const band = (y: number): number =>
+        mean(rows.subarray(y * widthPx + x01 * widthPx, y * widthPx + x01 * widthPx + 20));
+      const steps = Array.from({ length: Math.round(heightPx * 0.4) }, (_, y) => band(y + 20) - band(y + 23));
+      return 20 + steps.indexOf(Math.max(...steps));
+    };
+    const level = horizonY(fair, 0.75);
+    expect(Math.abs(level - horizonY(draw({ tiltDeg: 2 }), 0.75) - 2 * pxPerDeg)).toBeLessThan(3);
+    const rolled = draw({ rollDeg: 4 });
+    const slope = horizonY(rolled, 0.9375) - horizonY(rolled, 0.625);
+    expect(Math.abs(slope - 0.3125 * SIZE.widthPx * Math.tan((4 * Math.PI) / 180))).toBeLessThan(4);
+    const rows = Array.from({ length: 8 }, (_, i) =>
+      horizonY(draw({ swayDeg: 0.5 }, { motionS: 50 + i }), 0.75),
+    );
+    expect(Math.max(...rows) - Math.min(...rows)).toBeGreaterThan(2);
+  });
+
+  it('encodes as a PNG without loss', async () => {
+    const data = await sharp(encodePng(fair)).raw().toBuffer();
+    expect(data.equals(fair.rgb)).toBe(true);
   });
 
   it('encodes as a JPEG that a strict decoder accepts', async () => {
