@@ -1,3 +1,4 @@
+// Longer than 300 lines because it constructs every part, to be read from top to bottom.
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import { Analysis } from './analysis/analysis.ts';
@@ -42,6 +43,7 @@ import { Topics } from './mqtt/topics.ts';
 import { CameraSet } from './observation/cameras.ts';
 import { LabelledImages } from './observation/labelled-images.ts';
 import { Reembedder } from './observation/reembedding.ts';
+import { SeaStateReports } from './observation/sea-state-reports.ts';
 import { SiteCalibrations } from './observation/site-calibrations.ts';
 import { createSchedule } from './schedule/schedule.ts';
 import { ModelServer } from './serving/model-server.ts';
@@ -129,8 +131,20 @@ export async function startAgent(options: AgentOptions, deps: AgentDeps): Promis
   const board = new BoardMonitor({ ...base('board'), limits });
   const calibrations = new SiteCalibrations(settings.calibration, { ...base('calibration'), server });
   const images = new LabelledImages({ stateDir }, { ...base('pictures'), server });
+  const onSeaState = on.seaStateStored.emit;
+  const seaStates = new SeaStateReports({ ...base('sea-state'), ...identity, link, onSeaState });
   const openers = { openCamera: createCameraOpener(), createSchedule };
-  const cameraDeps = { link, server, time, images, calibrations, board, configuration, ...openers };
+  const cameraDeps = {
+    link,
+    server,
+    time,
+    images,
+    seaStates,
+    calibrations,
+    board,
+    configuration,
+    ...openers,
+  };
   const onObservation = on.observed.emit;
   const cameras = new CameraSet({ settings, identity }, { ...base('camera'), ...cameraDeps, onObservation });
   const reembedder = new Reembedder({ ...base('calibration'), images, server, cameras, calibrations });
@@ -222,7 +236,7 @@ export async function startAgent(options: AgentOptions, deps: AgentDeps): Promis
 
   wireEvents(on, {
     ...{ metrics, feed, blocks, forwarder, discovery, heartbeat, commands },
-    ...{ cameras, reembedder, models, states, updates },
+    ...{ cameras, seaStates, reembedder, models, states, updates },
   });
 
   // Start.

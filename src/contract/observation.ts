@@ -75,7 +75,21 @@ export const Wave = Type.Object(
       }),
     ),
     breaking_type: Nullable(StringEnum(BREAKING_TYPES)),
-    period_s: Nullable(Type.Number({ exclusiveMinimum: 0 })),
+    period_s: Nullable(
+      Type.Number({
+        exclusiveMinimum: 0,
+        description:
+          'period of the dominant waves, of the newest clip with a period; null when it is too old',
+      }),
+    ),
+    period_low_s: Type.Optional(Nullable(Type.Number({ exclusiveMinimum: 0 }))),
+    period_high_s: Type.Optional(Nullable(Type.Number({ exclusiveMinimum: 0 }))),
+    period_basis: Type.Optional(Nullable(StringEnum(['video_spectrum', 'model_head']))),
+    period_age_s: Type.Optional(
+      Nullable(
+        Type.Number({ minimum: 0, description: 'time since the end of the clip that gave the period' }),
+      ),
+    ),
     confidence: Type.Object(
       {
         height: Nullable({ ...Ratio01, description: 'h / (h + half the width of the interval)' }),
@@ -212,6 +226,12 @@ export const Observation = Type.Object(
       closed,
     ),
     warnings: Type.Array(Codes([...Object.keys(WARNINGS), ...Object.keys(ERROR_CODES)])),
+    simulated: Type.Optional(
+      Type.Boolean({
+        description:
+          'the camera is simulated: this is no measurement of a sea. Absent in records of agents that did not have it',
+      }),
+    ),
     historical: Type.Boolean(),
   },
   { ...closed, $id: 'swellsight.observation/1', title: 'Observation' },

@@ -4,6 +4,7 @@ import type { AgentError } from '../base/errors.ts';
 import type { AgentProgress } from '../contract/agent-update.ts';
 import type { ModelProgress } from '../contract/model.ts';
 import type { Observation } from '../contract/observation.ts';
+import type { SeaStateRecord } from '../contract/sea-state.ts';
 import type { Heartbeat } from '../health/heartbeat.ts';
 import type { Metrics } from '../health/metrics/metrics.ts';
 import type { Feed } from '../http/feed.ts';
@@ -17,6 +18,7 @@ import type { Forwarder } from '../mqtt/forward/forwarder.ts';
 import type { StatePublisher } from '../mqtt/state-publisher.ts';
 import type { CommandPacket } from '../mqtt/types.ts';
 import type { CameraSet } from '../observation/cameras.ts';
+import type { SeaStateReports } from '../observation/sea-state-reports.ts';
 import type { Reembedder } from '../observation/reembedding.ts';
 import type { OutboxEntry } from '../store/types.ts';
 import type { Updates } from '../update/updates.ts';
@@ -33,6 +35,8 @@ export const createAgentEvents = () => ({
   delivered: new Emitter<[entry: OutboxEntry, historical: boolean]>(),
   /** An observation is stored. */
   observed: new Emitter<[observation: Observation]>(),
+  /** The sea state of a clip is stored. */
+  seaStateStored: new Emitter<[record: SeaStateRecord]>(),
   /** An uploaded image was answered. */
   analysed: new Emitter<[outcome: AnalysisOutcome]>(),
   /** Times of stored records were corrected. */
@@ -60,6 +64,7 @@ export interface EventListeners {
   readonly heartbeat: Heartbeat;
   readonly commands: Commands;
   readonly cameras: CameraSet;
+  readonly seaStates: SeaStateReports;
   readonly reembedder: Reembedder;
   readonly models: ModelLifecycle;
   readonly states: StatePublisher;
@@ -69,7 +74,7 @@ export interface EventListeners {
 /** Connects every event with the parts that it concerns. Called once, when all parts exist and before one of them starts. */
 export function wireEvents(on: ReturnType<typeof createAgentEvents>, parts: EventListeners): void {
   const { metrics, feed, blocks, forwarder, discovery, heartbeat, commands } = parts;
-  const { cameras, reembedder, models, states, updates } = parts;
+  const { cameras, seaStates, reembedder, models, states, updates } = parts;
 
   on.connected.listen(() => forwarder.linkUp());
   on.connected.listen(() => discovery.linkUp());
@@ -88,6 +93,7 @@ export function wireEvents(on: ReturnType<typeof createAgentEvents>, parts: Even
   on.observed.listen((observation) => updates.noteObservation(observation));
   on.analysed.listen((outcome) => metrics.countAnalysis(outcome));
   on.timesCorrected.listen(() => cameras.publishCorrected());
+  on.timesCorrected.listen(() => seaStates.publishCorrected());
 
   on.bundleProved.listen((bundle) => cameras.prepare(bundle));
   on.bundleChanged.listen(() => cameras.relearn());

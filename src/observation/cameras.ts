@@ -20,6 +20,7 @@ import { CameraRunner, type Observed } from './camera-runner.ts';
 import type { LabelledImages } from './labelled-images.ts';
 import { logFields } from './log-fields.ts';
 import type { RecordContext } from './record.ts';
+import type { SeaStateReports } from './sea-state-reports.ts';
 import type { SiteCalibrations } from './site-calibrations.ts';
 import { LEAVE_WITHIN_MS } from './step-deadline.ts';
 
@@ -42,6 +43,7 @@ export interface CameraSetDeps {
   readonly time: { wire(): RecordContext['clock'] };
   readonly calibrations: SiteCalibrations;
   readonly images: Pick<LabelledImages, 'keep'>;
+  readonly seaStates: SeaStateReports;
   readonly openCamera: ReturnType<typeof createCameraOpener>;
   readonly configuration: Pick<Configuration, 'rereadCamera'>;
   readonly createSchedule: (
@@ -108,6 +110,7 @@ export class CameraSet {
     await calibrations.open(id);
     this.#startSelfLabelling(settings);
     link.setState(`camera/${id}/state`, runner.state());
+    this.#deps.seaStates.open(settings);
     const newest = store.observations.newest(id);
     if (newest) link.setState(`camera/${id}/latest`, newest);
     this.#launch(runner);
@@ -118,6 +121,7 @@ export class CameraSet {
     const reason = new AgentError('capture_busy', 'the camera was changed', { hint: 'try again' });
     before.leave(LEAVE_WITHIN_MS, reason);
     this.runners.set(settings.id, runner);
+    this.#deps.seaStates.open(settings);
     if (!isSameSource(before.settings, settings)) {
       this.#startSelfLabelling(settings);
       this.#deps.link.setState(`camera/${settings.id}/state`, runner.state());
@@ -130,6 +134,7 @@ export class CameraSet {
     runner.leave(LEAVE_WITHIN_MS, new AgentError('camera_unknown', `the camera ${id} was removed`));
     this.runners.delete(id);
     this.#deps.calibrations.forget(id);
+    this.#deps.seaStates.close(id);
     this.#labellers.delete(id);
     for (const topic of ['state', 'latest']) this.#deps.link.setState(`camera/${id}/${topic}`, null);
   }
@@ -141,7 +146,7 @@ export class CameraSet {
     const rereadSettings = (): CameraSettings | null => configuration.rereadCamera(id);
     const seedId = `${this.#options.identity.device}/${id}`;
     const runner: CameraRunner = new CameraRunner(
-      { settings, context: () => this.#recordContext(), ...(before ? { before } : {}) },
+      { settings, context: () => this.#recordContext(settings), ...(before ? { before } : {}) },
       {
         camera: await openCamera(settings, { clock, log, rereadSettings }),
         schedule: createSchedule({ schedule, location, seedId }, { clock, slowdown: board.slowdown }),
@@ -158,11 +163,12 @@ export class CameraSet {
     return runner;
   }
 
-  #recordContext(): Omit<RecordContext, 'camera'> {
+  #recordContext({ id, kind }: CameraSettings): Omit<RecordContext, 'camera'> {
     const { site, device, bootId } = this.#options.identity;
     const { server, time } = this.#deps;
     const provider = server.report?.provider ?? null;
-    return { site, device, bootId, model: server.model, provider, clock: time.wire() };
+    const seen = { period: this.#deps.seaStates.period(id), simulated: kind === 'simulated' };
+    return { site, device, bootId, model: server.model, provider, clock: time.wire(), ...seen };
   }
 
   /** Does nothing for a removed camera that finishes its last observation: its topics stay cleared. */

@@ -14,6 +14,7 @@ import {
   type Wave,
 } from '../contract/observation.ts';
 import { meanEmbedding, observationReason, usedResults, type Burst } from './burst.ts';
+import { NO_PERIOD, type WavePeriod } from './sea-state-reports.ts';
 import type { ObservationDraft } from '../store/types.ts';
 import type { ClassValue, FrameResult } from '../vision/protocol.ts';
 
@@ -30,6 +31,10 @@ export interface RecordContext {
   readonly model: ModelRef | null;
   readonly provider: string | null;
   readonly clock: { readonly synced: boolean; readonly offset_ms: number | null };
+  /** Of the newest clip of the camera; default: unknown. */
+  readonly period?: WavePeriod;
+  /** Default false. */
+  readonly simulated?: boolean;
 }
 
 export interface RecordInput {
@@ -112,7 +117,7 @@ export const NO_WAVE: Wave = {
   height_basis: null,
   direction: null,
   breaking_type: null,
-  period_s: null,
+  ...NO_PERIOD,
   confidence: { height: null, direction: null, breaking: null, overall: null },
   extreme: null,
 };
@@ -141,7 +146,7 @@ function waveOf(used: readonly FrameResult[], height: Height): Wave {
     height_basis: height.basis,
     direction: direction?.label ?? null,
     breaking_type: breaking?.label ?? null,
-    period_s: null,
+    ...NO_PERIOD,
     confidence: { ...confidence, overall: known.length === 0 ? null : Math.min(...known) },
     extreme: height.heightM === null ? null : height.heightM >= EXTREME_HEIGHT_M,
   };
@@ -204,7 +209,10 @@ export function buildRecord(context: RecordContext, input: RecordInput): Observa
   const used = burst ? usedResults(burst) : [];
   const height = heightOf(used, input.estimate);
   const { status, reasons } = verdict(input, used, height);
-  const wave = status === 'measured' ? waveOf(used, height) : NO_WAVE;
+  const wave = {
+    ...(status === 'measured' ? waveOf(used, height) : NO_WAVE),
+    ...(context.period ?? NO_PERIOD),
+  };
   const first = burst?.frames[0];
   const last = burst?.frames.at(-1);
   const capturedAtMs = first?.capturedAtMs ?? input.dueAtMs;
@@ -241,5 +249,6 @@ export function buildRecord(context: RecordContext, input: RecordInput): Observa
       total: roundOrNull(burst?.totalMs ?? null, 1),
     },
     warnings: warningsOf(input, used),
+    simulated: context.simulated ?? false,
   };
 }

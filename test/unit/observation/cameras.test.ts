@@ -1,20 +1,21 @@
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { afterEach, describe, expect, it } from 'vitest';
-import { systemClock } from '../../../src/base/clock.ts';
+import { isoTime, systemClock } from '../../../src/base/clock.ts';
 import type { Camera, Frame } from '../../../src/camera/camera.ts';
 import type { Camera as CameraSettings } from '../../../src/config/schema.ts';
 import type { CameraState } from '../../../src/contract/states.ts';
 import type { Observation } from '../../../src/contract/observation.ts';
 import type { Bundle } from '../../../src/model/manifest.ts';
 import { CameraSet } from '../../../src/observation/cameras.ts';
+import { SeaStateReports } from '../../../src/observation/sea-state-reports.ts';
 import { SiteCalibrations } from '../../../src/observation/site-calibrations.ts';
 import type { Slot } from '../../../src/schedule/types.ts';
 import type { FrameResult } from '../../../src/vision/protocol.ts';
 import { cameraSettings } from '../../fixtures/capture.ts';
 import { drawnView } from '../../fixtures/labelled.ts';
 import { leaseOf } from '../../fixtures/lease.ts';
-import { draft, NO_FEATURES, silentLog } from '../../fixtures/store.ts';
+import { draft, NO_FEATURES, seaStateDraft, silentLog } from '../../fixtures/store.ts';
 import { useStore } from '../../fixtures/use-store.ts';
 
 const BUNDLE = { embeddingDigest: 'sha256:trunk' } as Bundle;
@@ -92,6 +93,14 @@ describe('CameraSet', () => {
       { sessionHours: 6 },
       { log: silentLog, memory: store.keyValue, store, server, signal: stop.signal },
     );
+    const link = {
+      connected: false,
+      setState: (topic: string, payload: unknown) => states.set(topic, payload),
+    };
+    const seaStates = new SeaStateReports({
+      ...{ clock: systemClock, log: silentLog, store, link, bootId: 'b' },
+      onSeaState: () => undefined,
+    });
     const set = new CameraSet(
       { settings: { cameras }, identity: { site: 's', device: 'd', bootId: 'b' } },
       {
@@ -100,7 +109,8 @@ describe('CameraSet', () => {
         raise: store.raise,
         store,
         server,
-        link: { connected: false, setState: (topic, payload) => states.set(topic, payload) },
+        link,
+        seaStates,
         time: { wire: () => ({ synced: true, offset_ms: 0 }) },
         calibrations,
         board: { slowdown: () => ({ factor: 1, reason: null }) },
@@ -134,7 +144,7 @@ describe('CameraSet', () => {
       if (!runner) throw new Error(`no camera ${camera}`);
       return runner.capture(stop.signal);
     };
-    return { set, states, opened, stored, kept, capture, stop };
+    return { set, states, opened, stored, kept, capture, seaStates, stop };
   }
 
   it('publishes the state of each camera when it is opened, and its newest stored record', async () => {
@@ -156,6 +166,22 @@ describe('CameraSet', () => {
     expect((states.get('camera/north/state') as CameraState).state).toBe('up');
   });
 
+  it('gives an observation the period of the newest clip, and marks those of a simulated camera', async () => {
+    const { set, seaStates, capture } = open([
+      settingsOf('north', { kind: 'simulated' }),
+      settingsOf('south'),
+    ]);
+    await set.open();
+    const started = { boot_id: 'b', captured_at: isoTime(Date.now()), mono_ms: systemClock.monoMs() };
+    seaStates.add(seaStateDraft({ camera: 'north', ...started, simulated: true }));
+    const [north, south] = [await capture('north'), await capture('south')];
+    expect(north).toMatchObject({
+      simulated: true,
+      wave: { period_s: 13.7, period_basis: 'video_spectrum' },
+    });
+    expect(south).toMatchObject({ simulated: false, wave: { period_s: null, period_basis: null } });
+  });
+
   it('keeps the image of a measured observation, and again, without a rate limit, when it gets a label', async () => {
     const { set, kept, capture } = open([settingsOf('north')]);
     await set.open();
@@ -172,11 +198,13 @@ describe('CameraSet', () => {
   });
 
   it('clears the topics of a removed camera, closes it, and forgets its calibration', async () => {
-    const { set, states, opened, stop } = open([settingsOf('north'), settingsOf('south')]);
+    const { set, states, opened, seaStates, stop } = open([settingsOf('north'), settingsOf('south')]);
     await set.open();
+    seaStates.add(seaStateDraft({ camera: 'north' }));
     const running = set.run(stop.signal);
     await set.update([settingsOf('south')]);
-    expect([states.get('camera/north/state'), states.get('camera/north/latest')]).toEqual([null, null]);
+    const topics = ['state', 'latest', 'sea_state/latest'].map((topic) => `camera/north/${topic}`);
+    expect(topics.map((topic) => states.get(topic))).toEqual([null, null, null]);
     expect([...set.runners.keys()]).toEqual(['south']);
     expect(set.calibrationOf('north')).toBeNull();
     await expect

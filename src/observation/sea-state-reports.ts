@@ -1,0 +1,171 @@
+import { isoTime, type Clock } from '../base/clock.ts';
+import type { Log } from '../base/log.ts';
+import type { Camera as CameraSettings } from '../config/schema.ts';
+import type { Wave } from '../contract/observation.ts';
+import type { SeaStateRecord } from '../contract/sea-state.ts';
+import type { Link } from '../mqtt/types.ts';
+import { nextSlotsMs } from '../schedule/schedule.ts';
+import type { SeaStateDraft } from '../store/types.ts';
+
+/** The fields of `wave` that come from the clips of the camera. */
+export type WavePeriod = Required<
+  Pick<Wave, 'period_s' | 'period_low_s' | 'period_high_s' | 'period_basis' | 'period_age_s'>
+>;
+
+export const NO_PERIOD: WavePeriod = {
+  period_s: null,
+  period_low_s: null,
+  period_high_s: null,
+  period_basis: null,
+  period_age_s: null,
+};
+
+/** For a camera without a schedule of clips: how often a person would ask for one. */
+const USUAL_INTERVAL_S = 1800;
+/** A period is out of date after this many intervals of the clips. */
+const MAX_AGE_INTERVALS = 2;
+
+export interface SeaStateReportsDeps {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly store: {
+    appendSeaState(draft: SeaStateDraft): SeaStateRecord;
+    readonly seaStates: {
+      newest(camera: string): SeaStateRecord | null;
+      newestMeasured(camera: string, fromMs: number): SeaStateRecord | null;
+    };
+  };
+  readonly link: Pick<Link, 'connected' | 'setState'>;
+  readonly bootId: string;
+  /** Called when the record is stored. */
+  readonly onSeaState: (record: SeaStateRecord) => void;
+}
+
+/** What is known of one camera. */
+interface Known {
+  readonly maxAgeMs: number;
+  readonly newest: SeaStateRecord | null;
+  /** The newest record with a period. */
+  readonly measured: SeaStateRecord | null;
+}
+
+/** The records of clips: stores and publishes them, and gives their period to the observations that follow. */
+export class SeaStateReports {
+  readonly #deps: SeaStateReportsDeps;
+  readonly #cameras = new Map<string, Known>();
+
+  constructor(deps: SeaStateReportsDeps) {
+    this.#deps = deps;
+  }
+
+  /** Call it when a camera was added, or its settings changed. Publishes its newest record. */
+  open(settings: CameraSettings): void {
+    const { store, link } = this.#deps;
+    const { id } = settings;
+    const maxAgeMs = MAX_AGE_INTERVALS * this.#intervalMs(settings);
+    const newest = store.seaStates.newest(id);
+    // A clip is shorter than two intervals.
+    const fromMs = this.#deps.clock.nowMs() - 2 * maxAgeMs;
+    this.#cameras.set(id, { maxAgeMs, newest, measured: store.seaStates.newestMeasured(id, fromMs) });
+    if (newest) link.setState(topicOf(id), newest);
+  }
+
+  /** Call it when a camera was removed. Clears its retained topic. */
+  close(camera: string): void {
+    this.#cameras.delete(camera);
+    this.#deps.link.setState(topicOf(camera), null);
+  }
+
+  /** Stores the record and publishes it. Throws `store_*`. */
+  add(draft: SeaStateDraft): SeaStateRecord {
+    const { store, log, onSeaState } = this.#deps;
+    const record = store.appendSeaState(draft);
+    const { camera, id, seq, status, reasons, period, simulated } = record;
+    log.info(
+      {
+        ...{ camera, id, seq, status },
+        ...(reasons.length > 0 ? { reasons: reasons.join(',') } : {}),
+        ...{ period_s: period.peak_s, low_s: period.low_s, high_s: period.high_s },
+        ...(simulated ? { simulated } : {}),
+      },
+      'sea state',
+    );
+    const known = this.#cameras.get(camera);
+    // The last clip of a camera that was removed meanwhile: its topics stay cleared.
+    if (known) {
+      const measured = status === 'measured' ? record : known.measured;
+      this.#cameras.set(camera, { ...known, newest: record, measured });
+      this.#publish(record);
+    }
+    onSeaState(record);
+    return record;
+  }
+
+  /** The newest record of the camera, of any status. */
+  newest(camera: string): SeaStateRecord | null {
+    return this.#cameras.get(camera)?.newest ?? null;
+  }
+
+  /** The period for an observation that is made now: nulls when the newest one is older than two intervals of the clips. */
+  period(camera: string): WavePeriod {
+    const { measured, maxAgeMs } = this.#cameras.get(camera) ?? {};
+    if (!measured || maxAgeMs === undefined) return NO_PERIOD;
+    const ageMs = this.#ageMs(measured);
+    if (ageMs === null || ageMs > maxAgeMs) return NO_PERIOD;
+    const { peak_s: period_s, low_s, high_s } = measured.period;
+    return {
+      period_s,
+      period_low_s: low_s,
+      period_high_s: high_s,
+      period_basis: 'video_spectrum',
+      period_age_s: Math.round(ageMs) / 1000,
+    };
+  }
+
+  /** Reads the newest records again after their times were corrected, and publishes them. */
+  publishCorrected(): void {
+    const { seaStates } = this.#deps.store;
+    for (const [camera, known] of this.#cameras) {
+      const newest = seaStates.newest(camera);
+      if (!newest?.warnings.includes('time_corrected')) continue;
+      const measured = newest.id === known.measured?.id ? newest : known.measured;
+      this.#cameras.set(camera, { ...known, newest, measured });
+      this.#deps.link.setState(topicOf(camera), newest);
+    }
+  }
+
+  #publish(record: SeaStateRecord): void {
+    const { link, clock } = this.#deps;
+    // Null without a connection: the record is published later.
+    const published_at = link.connected ? isoTime(clock.nowMs()) : null;
+    link.setState(topicOf(record.camera), { ...record, published_at });
+  }
+
+  /** Time since the end of the clip; null when the clocks do not tell. */
+  #ageMs({
+    boot_id: bootId,
+    mono_ms: monoMs,
+    captured_at: at,
+    duration_s: durationS,
+  }: SeaStateRecord): number | null {
+    const { clock } = this.#deps;
+    const sinceStartMs =
+      bootId === this.#deps.bootId ? clock.monoMs() - monoMs : clock.nowMs() - Date.parse(at);
+    // The scene of a simulated camera may run faster than the clock, so a clip may be longer than the time since its start.
+    return sinceStartMs < 0 ? null : Math.max(0, sinceStartMs - durationS * 1000);
+  }
+
+  /** Time between two clips of the schedule. */
+  #intervalMs({ id, seaState, location }: CameraSettings): number {
+    if (!seaState) return USUAL_INTERVAL_S * 1000;
+    const { schedule } = seaState;
+    if (schedule.everyS !== undefined) return schedule.everyS * 1000;
+    const [first, second] = nextSlotsMs(
+      { schedule, location, seedId: id },
+      { clock: this.#deps.clock, count: 2 },
+    );
+    return first === undefined || second === undefined ? USUAL_INTERVAL_S * 1000 : second - first;
+  }
+}
+
+const topicOf = (camera: string): string => `camera/${camera}/sea_state/latest`;
