@@ -54,8 +54,9 @@ export interface CaptureOptions {
   /** From the moment it fires, a failed capture is not repeated: somebody waits for its outcome. Default: never. */
   readonly noRetry?: AbortSignal;
   /**
-   * The frames are an even series for the wave period. A simulated camera then draws small images of a scene that runs
-   * faster than real time: `intervalS` is time of the scene, and the frames carry `sceneMs`. Default: false.
+   * The frames are an even series for the wave period; another capture may run at the same time. A simulated camera then
+   * draws small images of a scene that runs faster than real time, and a video file is read ahead: `intervalS` is time of
+   * the scene, and the frames carry `sceneMs`. Default: false.
    */
   readonly isClip?: boolean;
 }
@@ -64,7 +65,8 @@ export interface CaptureOptions {
  * `capture` yields each frame as it arrives. It throws `AgentError` with a `camera_*` code when no further frame can
  * be captured; frames that it yielded before stay valid. When the caller leaves the loop early or aborts the signal,
  * all processes and sockets of the capture are released before the iterator ends. A camera may keep a connection open
- * between captures; `close` ends it.
+ * between captures; `close` ends it. Captures that
+ * run at the same time share one connection.
  */
 export interface Camera {
   readonly id: string;

@@ -18,6 +18,11 @@ export interface DirectoryCameraOptions {
   readonly maxAgeMs: number;
 }
 
+interface Replay {
+  /** Names of the files not yet replayed; null before the first listing. */
+  queue: string[] | null;
+}
+
 const POLL_MS = 250;
 /** At most this share of the time is spent on listing a large directory. */
 const MAX_POLL_SHARE = 0.1;
@@ -45,8 +50,10 @@ export class DirectoryCamera implements Camera {
   readonly #listing: DirectoryListing;
   /** Why the newest file (`watch`) or the last one (`once`, `loop`) could not be taken. */
   #fault: string | null = null;
-  /** Only for `once` and `loop`: names of the files not yet replayed; null before the first listing. */
-  #queue: string[] | null = null;
+  /** Only for `once` and `loop`. A clip replays the files from the first one on, beside the bursts. */
+  readonly #burstReplay: Replay = { queue: null };
+  /** Only for `watch`: the newest frame, which captures that run at the same time share. */
+  #latest: Frame | null = null;
 
   constructor(options: DirectoryCameraOptions, deps: { readonly clock: Clock }) {
     this.id = options.id;
@@ -67,8 +74,15 @@ export class DirectoryCamera implements Camera {
       new AgentError('camera_no_frame', this.#fault ?? reason(), {
         context: { timeoutS: options.timeoutS, lastFile: this.#lastName && displayName(this.#lastName) },
       });
-    const takeFrame = (_: number, limit: AbortSignal) =>
-      replay === 'watch' ? this.#watch(limit) : this.#replay(replay === 'loop', limit);
+    const state = options.isClip === true ? { queue: null } : this.#burstReplay;
+    let takenMs = -Infinity;
+    const watch = async (notBeforeMs: number, limit: AbortSignal): Promise<Frame> => {
+      const frame = await this.#watch(Math.max(notBeforeMs, takenMs), limit);
+      takenMs = frame.monoMs;
+      return frame;
+    };
+    const takeFrame = (notBeforeMs: number, limit: AbortSignal) =>
+      replay === 'watch' ? watch(notBeforeMs, limit) : this.#replay(state, replay === 'loop', limit);
     return this.#bursts.frames(options, signal, takeFrame, timeoutError);
   }
 
@@ -76,9 +90,13 @@ export class DirectoryCamera implements Camera {
     return this.#bursts.close();
   }
 
-  /** Waits for the newest complete file that was not taken yet. Polls, because network mounts send no change events. */
-  async #watch(signal: AbortSignal): Promise<Frame> {
+  /**
+   * Waits for the newest complete file that was not taken yet, or that another capture took after `sinceMs`. Polls, because
+   * network mounts send no change events.
+   */
+  async #watch(sinceMs: number, signal: AbortSignal): Promise<Frame> {
     for (;;) {
+      if (this.#latest && this.#latest.monoMs > sinceMs) return this.#latest;
       const startedMs = this.#clock.monoMs();
       const files = await this.#listing.files(this.#lastName, signal);
       const newFiles = files.filter((file) => this.#isNew(file));
@@ -102,7 +120,7 @@ export class DirectoryCamera implements Camera {
         };
         this.#lastName = file.name;
         this.#incomplete.clear();
-        return this.#frame(bytes, file.name);
+        return (this.#latest = this.#frame(bytes, file.name));
       }
       this.#fault = fault;
       const listingMs = this.#clock.monoMs() - startedMs;
@@ -143,19 +161,19 @@ export class DirectoryCamera implements Camera {
     return false;
   }
 
-  async #replay(loop: boolean, signal: AbortSignal): Promise<Frame> {
+  async #replay(state: Replay, loop: boolean, signal: AbortSignal): Promise<Frame> {
     for (let listings = 0; ;) {
       signal.throwIfAborted();
-      if (this.#queue === null || (loop && this.#queue.length === 0)) {
+      if (state.queue === null || (loop && state.queue.length === 0)) {
         if (listings++ > 0)
           throw new AgentError('camera_no_frame', `no file can be replayed: ${this.#fault}`);
-        this.#queue = (await this.#listing.names(signal)).sort((a, b) => this.#naturalOrder.compare(a, b));
-        if (this.#queue.length === 0) {
-          this.#queue = null;
+        state.queue = (await this.#listing.names(signal)).sort((a, b) => this.#naturalOrder.compare(a, b));
+        if (state.queue.length === 0) {
+          state.queue = null;
           throw new AgentError('camera_no_frame', 'the directory contains no JPEG, PNG or WebP file');
         }
       }
-      const name = this.#queue.shift();
+      const name = state.queue.shift();
       if (name === undefined)
         throw new AgentError(
           'camera_ended',

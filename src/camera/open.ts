@@ -8,7 +8,7 @@ import { createRedactor, resolveCredentials } from './credentials.ts';
 import { DirectoryCamera } from './directory-camera.ts';
 import { rtspInput, v4l2Input } from './ffmpeg/input.ts';
 import { FfmpegSource, PATH_PROGRAMS, type FfmpegPrograms } from './ffmpeg/source.ts';
-import { StreamCamera } from './ffmpeg/stream-camera.ts';
+import { chooseSourceFps, StreamCamera } from './ffmpeg/stream-camera.ts';
 import { VideoCamera } from './ffmpeg/video-camera.ts';
 import type { FrameSource } from './frame-source.ts';
 import { HlsReader } from './hls/reader.ts';
@@ -156,7 +156,10 @@ function createStreamCamera(
   const everyS = settings.schedule.everyS ?? MIN_REOPEN_INTERVAL_S;
   const redact = createRedactor(settings);
   const program = (deps.programs ?? PATH_PROGRAMS).ffmpeg;
-  const options = { id: settings.id, persistent: everyS < MIN_REOPEN_INTERVAL_S };
+  const { burst, seaState } = settings;
+  // A clip and a burst at the same time share one source.
+  const fps = seaState && Math.max(chooseSourceFps(burst), Math.ceil(seaState.fps));
+  const options = { id: settings.id, persistent: everyS < MIN_REOPEN_INTERVAL_S, fps };
   return new StreamCamera(options, { ...deps, openSource: (fps) => open({ program, fps, redact }) });
 }
 

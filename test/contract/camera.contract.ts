@@ -10,6 +10,8 @@ export interface CameraUnderTest {
   readonly repairSource?: () => void | Promise<void>;
   /** Open sockets of the camera, if the server can count them. */
   readonly connections?: () => number;
+  /** True: captures at the same time use one connection. */
+  readonly isStream?: boolean;
   /** The camera may keep its source open between captures. */
   readonly persistent?: boolean;
 }
@@ -62,6 +64,22 @@ export function cameraContract(name: string, open: () => Promise<CameraUnderTest
       }
       if (subject.persistent !== true) await expectReleased(subject);
       expect((await captureBurst(subject.camera, { timeoutS: TIMEOUT_S })).frames).toHaveLength(1);
+      await subject.camera.close();
+      await expectReleased(subject);
+    });
+
+    it('captures a burst during a clip, through one connection if it is a stream', async () => {
+      const subject = await open();
+      const stop = new AbortController();
+      const options = { frames: 50, intervalS: 0.2, timeoutS: TIMEOUT_S, isClip: true };
+      const clip = subject.camera.capture(options, stop.signal)[Symbol.asyncIterator]();
+      expect((await clip.next()).done).toBe(false);
+      const burst = captureBurst(subject.camera, { frames: 2, intervalS: 0.3, timeoutS: TIMEOUT_S });
+      const [second, { frames, failure }] = await Promise.all([clip.next(), burst]);
+      expect([second.done, errorText(failure), frames.length]).toEqual([false, 'null', 2]);
+      expect((await clip.next()).done).toBe(false);
+      if (subject.isStream === true) expect(subject.connections?.()).toBe(1);
+      await clip.return?.();
       await subject.camera.close();
       await expectReleased(subject);
     });

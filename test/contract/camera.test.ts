@@ -74,6 +74,7 @@ cameraContract('http motion JPEG, with retries', async () => {
   const camera = await open({ kind: 'http', url: server.url, schedule: { everyS: 1 } });
   return {
     camera,
+    isStream: true,
     connections: () => server.connections(),
     breakSource: () => void (isBroken = true),
     repairSource: () => void (isBroken = false),
@@ -131,7 +132,10 @@ cameraContract('v4l2, one connection per burst', () => {
       ),
     );
   return Promise.resolve({
-    camera: new StreamCamera({ id: 'cam', persistent: false }, { clock: systemClock, log, openSource }),
+    camera: new StreamCamera(
+      { id: 'cam', persistent: false, fps: null },
+      { clock: systemClock, log, openSource },
+    ),
     breakSource: () => rmSync(device),
     repairSource: () => writeFileSync(device, ''),
   });

@@ -4,6 +4,7 @@ import type { Clock } from '../../base/clock.ts';
 import { AgentError, asAgentError } from '../../base/errors.ts';
 import { BurstCapture } from '../burst-capture.ts';
 import type { Camera, CaptureOptions, Frame } from '../camera.ts';
+import { filmFrames } from './film-frames.ts';
 import { measureFilm, probeFilm, statFilm, type Film } from './film.ts';
 import { videoInput, type FfmpegInput } from './input.ts';
 import { FfmpegSource, type FfmpegPrograms } from './source.ts';
@@ -30,7 +31,8 @@ interface Probe {
 
 /**
  * A video file in place of a camera. It plays in real time from the first capture on: a capture one minute later shows
- * the file one minute later. A file that is still being written plays on as it grows.
+ * the file one minute later. A file that is still being written plays on as it grows. A clip reads ahead from the present
+ * position, as fast as its frames are used.
  */
 export class VideoCamera implements Camera {
   readonly id: string;
@@ -49,6 +51,7 @@ export class VideoCamera implements Camera {
   }
 
   capture(options: CaptureOptions, signal: AbortSignal): AsyncGenerator<Frame, void, undefined> {
+    if (options.isClip === true && options.intervalS > 0) return this.#clip(options, signal);
     const timeoutError = () =>
       this.#isMeasuring
         ? new AgentError(
@@ -66,7 +69,33 @@ export class VideoCamera implements Camera {
     return this.#bursts.close();
   }
 
+  async *#clip(
+    { frames, intervalS }: CaptureOptions,
+    signal: AbortSignal,
+  ): AsyncGenerator<Frame, void, undefined> {
+    const stop = AbortSignal.any([signal, this.#bursts.closing]);
+    stop.throwIfAborted();
+    const { probe, playedS } = await this.#play(stop);
+    const { path, loop, programs } = this.#options;
+    const positionS = probe.film.isSeekable ? Math.min(playedS % probe.lengthS, endOf(probe)) : 0;
+    const film = { path, stream: probe.film.stream, positionS, fps: 1 / intervalS, loop, programs };
+    let count = 0;
+    for await (const { bytes, atS } of filmFrames(film, { clock: this.#clock }, stop)) {
+      const moment = { capturedAtMs: this.#clock.nowMs(), monoMs: this.#clock.monoMs() };
+      yield { bytes, ...moment, sceneMs: atS * 1000, origin: `${(positionS + atS).toFixed(1)} s` };
+      count += 1;
+      if (count >= frames) return;
+    }
+    throw endedError(probe);
+  }
+
   async #takeFrame(signal: AbortSignal): Promise<Frame> {
+    const { probe, playedS } = await this.#play(signal);
+    return this.#frameAt(playedS, probe, signal);
+  }
+
+  /** The film, and how many seconds of it have been played. Throws `camera_ended` after its end. */
+  async #play(signal: AbortSignal): Promise<{ readonly probe: Probe; readonly playedS: number }> {
     const file = await statFilm(this.#options.path);
     let probe = this.#probe;
     // Another file has taken the place of this one: it plays from its beginning.
@@ -76,11 +105,8 @@ export class VideoCamera implements Camera {
     const playedS = (this.#clock.monoMs() - this.#startedMs) / 1000;
     const hasChanged = probe.file.size !== file.size || probe.file.mtimeMs !== file.mtimeMs;
     if (playedS > endOf(probe) && hasChanged) probe = await this.#probeFile(file, signal);
-    if (playedS >= probe.lengthS && !this.#options.loop)
-      throw new AgentError('camera_ended', 'the video file has ended', {
-        context: { durationS: probe.lengthS },
-      });
-    return this.#frameAt(playedS, probe, signal);
+    if (playedS >= probe.lengthS && !this.#options.loop) throw endedError(probe);
+    return { probe, playedS };
   }
 
   /** The first frame at or after this time of the film, or the last one. */
@@ -132,6 +158,9 @@ export class VideoCamera implements Camera {
     }
   }
 }
+
+const endedError = ({ lengthS }: Probe): AgentError =>
+  new AgentError('camera_ended', 'the video file has ended', { context: { durationS: lengthS } });
 
 /** Seconds of the film after which there may be no further frame. */
 const endOf = ({ lengthS, film }: Probe): number => lengthS - Math.max(MIN_END_MARGIN_S, film.frameS);

@@ -21,10 +21,17 @@ interface CachedImage {
   readonly lastModified: string | null;
 }
 
+interface SharedStream {
+  readonly source: MjpegSource;
+  /** Captures that use it now. */
+  users: number;
+}
+
 /**
  * Reads frames from a URL that answers each request with one image, or with an endless multipart stream of images.
  * Status 304 (not modified) counts as a frame with the previous bytes. This camera does not report a frozen image:
- * another part of the agent detects frozen images in the frames of all kinds of cameras.
+ * another part of the agent detects frozen images in the frames of all kinds of cameras. Captures that run at the same time
+ * share a stream: many cameras send only one.
  */
 export class HttpCamera implements Camera {
   readonly id: string;
@@ -33,6 +40,11 @@ export class HttpCamera implements Camera {
   readonly #bursts: BurstCapture;
   readonly #redact: (text: string) => string;
   #previous: CachedImage | null = null;
+  #stream: SharedStream | null = null;
+  /** False when the last response was one image; then captures do not wait for each other. */
+  #mayStream = true;
+  /** Settles when the request of another capture, which may open a stream, is answered. */
+  #opening: Promise<unknown> = Promise.resolve();
 
   /** Throws `config_invalid` when the URL is invalid. */
   constructor(options: HttpCameraOptions, deps: { readonly clock: Clock }) {
@@ -44,26 +56,51 @@ export class HttpCamera implements Camera {
   }
 
   async *capture(options: CaptureOptions, signal: AbortSignal): AsyncGenerator<Frame, void, undefined> {
-    const open: { stream: MjpegSource | null } = { stream: null };
+    const open: { stream: SharedStream | null } = { stream: null };
     const takeFrame = async (notBeforeMs: number, limit: AbortSignal): Promise<Frame> => {
       if (!open.stream) {
-        const response = await this.#client.get(this.#conditionalHeaders(), limit);
-        if (!response.isStream) return await this.#readSnapshot(response, limit);
-        open.stream = new MjpegSource(response, { clock: this.#clock });
+        const opened = await this.#openStream(limit);
+        if ('bytes' in opened) return opened;
+        open.stream = opened;
       }
-      return await open.stream.nextFrame(notBeforeMs, limit);
+      return await open.stream.source.nextFrame(notBeforeMs, limit);
     };
     const timeoutError = () =>
-      open.stream?.timeoutError(options.timeoutS) ??
+      open.stream?.source.timeoutError(options.timeoutS) ??
       new AgentError('camera_timeout', `no complete response within ${options.timeoutS} s`, {
         context: { timeoutS: options.timeoutS },
       });
-    await using _closed = closeAtEnd(() => open.stream?.close());
+    await using _closed = closeAtEnd(() => open.stream && this.#release(open.stream));
     yield* this.#bursts.frames(options, signal, takeFrame, timeoutError);
   }
 
   close(): Promise<void> {
     return this.#bursts.close();
+  }
+
+  /** The stream that is open, a new one, or the image when the camera sends single ones. */
+  async #openStream(signal: AbortSignal): Promise<Frame | SharedStream> {
+    const request = async (): Promise<Frame | SharedStream> => {
+      if (this.#stream?.source.hasEnded === false) {
+        this.#stream.users += 1;
+        return this.#stream;
+      }
+      const response = await this.#client.get(this.#conditionalHeaders(), signal);
+      this.#mayStream = response.isStream;
+      if (!response.isStream) return await this.#readSnapshot(response, signal);
+      return (this.#stream = { source: new MjpegSource(response, { clock: this.#clock }), users: 1 });
+    };
+    if (!this.#mayStream) return await request();
+    const requested = this.#opening.then(request);
+    this.#opening = requested.catch(() => undefined);
+    return await requested;
+  }
+
+  async #release(stream: SharedStream): Promise<void> {
+    stream.users -= 1;
+    if (stream.users > 0) return;
+    if (this.#stream === stream) this.#stream = null;
+    await stream.source.close();
   }
 
   #conditionalHeaders(): Record<string, string> {

@@ -45,14 +45,17 @@ class ControlledSource extends FrameSource {
   }
 }
 
-const make = (persistent: boolean) => {
+const make = (persistent: boolean, sharedFps: number | null = null) => {
   const clock = new ManualClock();
   const sources: ControlledSource[] = [];
   const openSource = (fps: number) => {
     sources.push(new ControlledSource(fps, { clock }));
     return Promise.resolve(sources.at(-1)!);
   };
-  const camera = new StreamCamera({ id: 'cam', persistent }, { clock, log: createLog('silent'), openSource });
+  const camera = new StreamCamera(
+    { id: 'cam', persistent, fps: sharedFps },
+    { clock, log: createLog('silent'), openSource },
+  );
   return { clock, sources, camera };
 };
 
@@ -113,6 +116,24 @@ describe('StreamCamera', () => {
     }
     expect(sources.map(({ hasEnded }) => hasEnded)).toEqual([true, false]);
   });
+
+  it.each([false, true])(
+    'shares one source between captures at the same time (persistent: %s)',
+    async (persistent) => {
+      const { camera, sources } = make(persistent, 2);
+      const clip = camera.capture({ frames: 100, intervalS: 0, timeoutS: 9 }, new AbortController().signal);
+      const [first, burst] = await Promise.all([clip.next(), captureBurst(camera, { frames: 3 })]);
+      expect([first.done, burst.frames.length, burst.failure]).toEqual([false, 3, null]);
+      // The end of the burst does not end the clip, nor does its failure.
+      expect((await clip.next()).done).toBe(false);
+      await captureBurst(camera, {}, AbortSignal.timeout(0));
+      expect((await clip.next()).done).toBe(false);
+      expect(sources.map(({ fps, hasEnded }) => [fps, hasEnded])).toEqual([[2, false]]);
+      await clip.return();
+      expect(sources[0]!.hasEnded).toBe(!persistent);
+      await camera.close();
+    },
+  );
 
   it('closes a source that failed, and one with another frame rate than the burst needs', async () => {
     const { camera, sources } = make(true);
