@@ -10,7 +10,7 @@ import { buildViewReference, type ViewReference } from './view/check-view.ts';
 import { groupByView, newestViews, type ViewGroup } from './view/group-by-view.ts';
 
 /** Increase this when the same labels give another fit, so that a stored fit of an earlier agent is not used. */
-const RECIPE = 1;
+const RECIPE = 2;
 const HEX_CHARS = 64;
 
 export interface FitOptions {

@@ -1,5 +1,5 @@
 import { deflateRawSync, inflateRawSync } from 'node:zlib';
-import type { ViewSignature } from '../vision/protocol.ts';
+import { MASK_LUMA, type ViewSignature } from '../vision/protocol.ts';
 
 /** The embedding and the view of one burst. */
 export interface BurstContent {
@@ -14,11 +14,14 @@ const MAX_STEPS = 65_535;
 const LUMA_STEP = 6;
 /** The largest rounded value whose multiple is a byte. */
 const MAX_LUMA = 42;
+/** The codes of the grey values that are not rounded: those of masks. */
+const MASK_CODES = new Map(MASK_LUMA.map((value, index) => [value, MAX_LUMA + 1 + index]));
 
 /**
  * Packs a burst into about half its size. The embedding is rounded to 65,536 steps between its smallest and its largest
  * value, which is far below the noise of an embedding. A pixel of the view is rounded to a multiple of six, which is below
- * the noise of a camera by day.
+ * the noise of a camera by day. The grey values of masks are kept, and no other value becomes one of them: the view check
+ * recognises masks by their constant value, and rounding makes much of an unchanged scene constant.
  */
 export function packBurst({ embedding, view }: BurstContent): Uint8Array {
   const { length } = embedding;
@@ -44,7 +47,9 @@ export function packBurst({ embedding, view }: BurstContent): Uint8Array {
   });
   if (view) {
     const start = HEADER_BYTES + length * 2;
-    const luma = view.luma.map((value) => Math.min(MAX_LUMA, Math.round(value / LUMA_STEP)));
+    const luma = view.luma.map(
+      (value) => MASK_CODES.get(value) ?? Math.min(MAX_LUMA, Math.round(value / LUMA_STEP)),
+    );
     for (let at = 0; at < width * height; at += 1)
       packed[start + at] = (luma[at] ?? 0) - predictPixel(luma, at, width);
   }
@@ -68,8 +73,11 @@ export function unpackBurst(bytes: Uint8Array): BurstContent {
   const residuals = packed.subarray(HEADER_BYTES + length * 2);
   const luma = new Uint8Array(width * height);
   for (let at = 0; at < luma.length; at += 1) luma[at] = (residuals[at] ?? 0) + predictPixel(luma, at, width);
-  return { embedding, view: { luma: luma.map((value) => value * LUMA_STEP), width, height } };
+  return { embedding, view: { luma: luma.map(unpackLuma), width, height } };
 }
+
+/** Code 0 stands for 1 and 2, because 0 has a code of its own. */
+const unpackLuma = (code: number): number => MASK_LUMA[code - MAX_LUMA - 1] ?? Math.max(1, code * LUMA_STEP);
 
 /** The median edge detector of LOCO-I (Weinberger, Seroussi and Sapiro 2000): a pixel from those left and above it. */
 function predictPixel(luma: Uint8Array, at: number, width: number): number {

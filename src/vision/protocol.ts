@@ -37,6 +37,11 @@ export interface QualityReport {
   readonly signals: QualitySignals;
 }
 
+/** Grey level of masked pixels, of pixels outside the region of interest, and of the padding of a `contain` fit. */
+export const MASK_GREY = 128;
+/** Luma of masks: of the agent's own, and of black ones that a camera draws itself. */
+export const MASK_LUMA: readonly number[] = [0, MASK_GREY];
+
 /** Small grey picture of the masked frame. */
 export interface GreyPicture {
   /** Row-major luma, width * height bytes. */

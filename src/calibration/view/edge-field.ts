@@ -1,4 +1,4 @@
-import type { ViewSignature } from '../../vision/protocol.ts';
+import { MASK_LUMA, type ViewSignature } from '../../vision/protocol.ts';
 import type { ComplexGrid } from './fourier.ts';
 
 /** Size of the comparison grid, cells. */
@@ -108,7 +108,10 @@ const MAX_TEXT01 = 0.2;
 const MIN_TEXT_STRENGTH01 = 0.5;
 /** Cells around an overlay edge that the edge influences. */
 const EDGE_REACH_CELLS = 2;
-/** Mask: luma varies by at most this. The agent paints a mask with a constant value; sensor noise is larger. */
+/**
+ * Mask: luma differs from that of a mask by at most this, in all views. Constant luma alone is no evidence: stored views are
+ * rounded, so most of a scene is constant in the same light.
+ */
 const MAX_MASK_RANGE = 0.25;
 const MIN_MASK_VIEWS = 2;
 /** If a larger share of the frame is constant, the views are copies of one frame. */
@@ -116,7 +119,7 @@ const MAX_MASK01 = 0.6;
 
 /**
  * Weights of the cells: 0 around overlays, 1 elsewhere. Overlays stay in place when the camera turns, so they must not
- * count. A mask is recognised by its constant luma, from two views; text by edges that do not change with the light, from
+ * count. A mask is recognised by its constant grey or black, from two views; text by edges that do not change with the light, from
  * four views. Null if no overlay is found.
  */
 export function overlayWeights(grids: readonly Float64Array[]): Float64Array | null {
@@ -134,7 +137,11 @@ export function overlayWeights(grids: readonly Float64Array[]): Float64Array | n
     range[at] = most - least;
     means[at] = sum / grids.length;
   }
-  const constant = cellsWhere((at) => (range[at] ?? 0) <= MAX_MASK_RANGE);
+  const constant = cellsWhere(
+    (at) =>
+      (range[at] ?? 0) <= MAX_MASK_RANGE &&
+      MASK_LUMA.some((luma) => Math.abs((means[at] ?? 0) - luma) <= MAX_MASK_RANGE),
+  );
   const masked = constant.length <= MAX_MASK01 * CELLS ? constant : [];
   const cells = [...masked, ...findText(grids.length, range, means)];
   if (cells.length === 0) return null;

@@ -2,10 +2,9 @@ import sharp from 'sharp';
 import { AgentError } from '../../base/errors.ts';
 import type { Polygon } from '../../config/schema.ts';
 import type { StageInput } from '../../model/manifest.ts';
+import { MASK_GREY } from '../protocol.ts';
 import type { RgbImage, Size } from './decode.ts';
 
-/** Grey level of masked pixels, of pixels outside the region of interest, and of the padding of a `contain` fit. */
-const MID_GREY = 128;
 /** Scaling mixes neighbouring pixels, so a privacy mask is painted wider than its polygon by this much. */
 const MASK_MARGIN_PX = 3;
 
@@ -64,7 +63,7 @@ function* rowSpans(polygon: Polygon, size: Size, y: number, marginPx: number): I
 /** Paints pixels whose mark equals `mark` in grey, in place. */
 function paintGrey(rgb: Uint8Array, marks: Uint8Array, mark: 0 | 1): void {
   for (let i = 0, p = 0; i < marks.length; i++, p += 3) {
-    if (marks[i] === mark) rgb.fill(MID_GREY, p, p + 3);
+    if (marks[i] === mark) rgb.fill(MASK_GREY, p, p + 3);
   }
 }
 
@@ -180,7 +179,7 @@ export async function fitPixels(
   const right = input.width - scaled.width - offset.x;
   const bottom = input.height - scaled.height - offset.y;
   if (right + bottom + offset.x + offset.y > 0) {
-    const background = { r: MID_GREY, g: MID_GREY, b: MID_GREY };
+    const background = { r: MASK_GREY, g: MASK_GREY, b: MASK_GREY };
     pipeline = pipeline.extend({ left: offset.x, right, top: offset.y, bottom, background });
   }
   return pipeline.raw().toBuffer();

@@ -35,6 +35,15 @@ describe('packBurst', () => {
     );
   });
 
+  it('keeps the grey values of masks, and gives them to no other pixel', () => {
+    const luma = Uint8Array.from({ length: 256 }, (_, value) => value);
+    const found = unpackBurst(
+      packBurst({ embedding: new Float32Array(), view: { luma, width: 16, height: 16 } }),
+    );
+    for (const grey of [0, 128])
+      expect([...luma].filter((value) => found.view?.luma[value] === grey)).toEqual([grey]);
+  });
+
   it('keeps zeros, which most values of an embedding are', () => {
     const embedding = Float32Array.of(0, 0.3, 0, 2.7, 0);
     expect([...unpackBurst(packBurst({ embedding, view: null })).embedding]).toEqual([

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { runNow } from '../../../../src/calibration/steps.ts';
 import { buildViewReference, checkView } from '../../../../src/calibration/view/check-view.ts';
+import { packBurst, unpackBurst } from '../../../../src/store/packed-burst.ts';
 import { drawnView } from '../../../fixtures/labelled.ts';
 import type { ViewSignature } from '../../../../src/vision/protocol.ts';
 
@@ -20,10 +21,29 @@ const withMask = (view: ViewSignature): ViewSignature => {
   return { ...view, luma };
 };
 
+/** The view as the store returns it: rounded. */
+const stored = (view: ViewSignature): ViewSignature =>
+  unpackBurst(packBurst({ embedding: new Float32Array(), view })).view ?? view;
+
 describe('checkView', () => {
+  it.each([3, 8])(
+    'finds a move after %d labels in the same light, whose stored views are rounded',
+    (count) => {
+      const views = Array.from({ length: count }, (_, i) => stored(drawnView({ seed: i, light: 0.9 })));
+      const sameLight = runNow(buildViewReference(views, true));
+      expect(sameLight?.weights).toBeNull();
+      expect(checkView(sameLight, drawnView({ seed: 95, light: 0.9 })).state).toBe('same');
+      for (const move of [{ shiftX01: 0.1 }, { shiftX01: -0.2, shiftY01: 0.2 }])
+        expect(checkView(sameLight, drawnView({ seed: 94, light: 0.9, ...move }))).toMatchObject({
+          state: 'changed',
+          zoom: 1,
+        });
+    },
+  );
+
   it.each([3, 8])('ignores a privacy mask, with %d labels in the same light', (count) => {
     const views = Array.from({ length: count }, (_, i) =>
-      withMask(drawnView({ seed: i, light: 0.9 + 0.01 * i })),
+      stored(withMask(drawnView({ seed: i, light: 0.9 + 0.01 * i }))),
     );
     const maskedReference = runNow(buildViewReference(views, true));
     expect(checkView(maskedReference, withMask(drawnView({ seed: 95, light: 0.93 })))).toMatchObject({
