@@ -26,6 +26,8 @@ const Period = Type.Object(
     coverage: Nullable({ ...Ratio01, description: 'nominal coverage of the interval' }),
     energy_s: Nullable({ ...Seconds, description: 'energy period of the whole band' }),
     second_s: Nullable({ ...Seconds, description: 'period of a second wave train; null without one' }),
+    second_low_s: Nullable({ ...Seconds, description: 'interval of `second_s`' }),
+    second_high_s: Nullable(Seconds),
     mixed_sea: Nullable(Type.Boolean({ description: 'there are two wave trains' })),
     coherence: Nullable({ ...Ratio01, description: 'of neighbouring parts of the picture, at the peak' }),
     snr: Nullable(Type.Number({ minimum: 0, description: 'the spectrum at the peak over its background' })),
@@ -37,13 +39,19 @@ const Breaking = Type.Object(
   {
     white_share: Nullable({
       ...Ratio01,
-      description: 'mean share of white water in the zone of breaking waves',
+      description: 'mean share of the picture, or of the lines, that white water covers',
     }),
-    per_minute: Nullable(Type.Number({ minimum: 0, description: 'breaking waves in a minute' })),
+    per_minute: Nullable(
+      Type.Number({
+        minimum: 0,
+        description: 'breaking fronts in a minute that pass a point on the way to the shore',
+      }),
+    ),
     sets: Nullable({
       ...Count,
       description: 'sets of higher waves in the clip; null when they cannot be separated',
     }),
+    set_interval_s: Nullable({ ...Seconds, description: 'mean time from set to set' }),
   },
   closed,
 );

@@ -10,8 +10,11 @@ const MIN_DEVIATION = 1.5;
 /** Cells whose spectra are computed at the same time: bounds the memory. */
 const BATCH_CELLS = 512;
 
-/** Indices of the cells that move most in the wave band, most energy first. Empty when hardly any does. */
-export function findActiveCells(series: PixelSeries): readonly number[] {
+/**
+ * Indices of all cells that move in the wave band, most energy first: the water, and what else moves. Empty when hardly
+ * any does.
+ */
+export function findMovingCells(series: PixelSeries): readonly number[] {
   const count = series.columns * series.rows;
   const energies = new Float64Array(count);
   for (let from = 0; from < count; from += BATCH_CELLS) {
@@ -29,9 +32,14 @@ export function findActiveCells(series: PixelSeries): readonly number[] {
           energies[cell] = (energies[cell] ?? 0) + (power[at + bin] ?? 0) * scale;
       }
   }
-  const ranked = Array.from(energies.keys()).toSorted((a, b) => (energies[b] ?? 0) - (energies[a] ?? 0));
-  const active = ranked
-    .slice(0, Math.max(MIN_CELLS, Math.round(count * ACTIVE_SHARE)))
-    .filter((cell) => Math.sqrt(energies[cell] ?? 0) >= MIN_DEVIATION);
-  return active.length >= MIN_CELLS ? active : [];
+  const moving = Array.from(energies.keys()).filter(
+    (cell) => Math.sqrt(energies[cell] ?? 0) >= MIN_DEVIATION,
+  );
+  return moving.length >= MIN_CELLS ? moving.sort((a, b) => (energies[b] ?? 0) - (energies[a] ?? 0)) : [];
 }
+
+/** Those of the moving cells that are used for the period. */
+export const activeCells = (
+  moving: readonly number[],
+  { columns, rows }: Pick<PixelSeries, 'columns' | 'rows'>,
+): readonly number[] => moving.slice(0, Math.max(MIN_CELLS, Math.round(columns * rows * ACTIVE_SHARE)));

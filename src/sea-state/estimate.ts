@@ -1,5 +1,6 @@
-import { findActiveCells } from './active-cells.ts';
-import { bootstrapPeriods, INTERVAL_COVERAGE, intervalOf } from './period-interval.ts';
+import { measureBreaking } from './breaking.ts';
+import { activeCells, findMovingCells } from './active-cells.ts';
+import { bootstrapPeriods, INTERVAL_COVERAGE, intervalOf, nearestPeriods } from './period-interval.ts';
 import { isRepeated } from './repetition.ts';
 import { cellPowers, medianDensity, segmentSpectra } from './spectra.ts';
 import { findTravel, type Travel } from './travel.ts';
@@ -21,6 +22,8 @@ const MIN_SNR = 1.4;
 const MIN_COHERENCE = 0.4;
 /** Waves that run back from a steep shore have less energy than this share. */
 const MIN_SHOREWARD = 0.6;
+/** A second train with at least this share of the energy of the first may as well be the dominant one. */
+const SIMILAR_ENERGY_SHARE = 0.7;
 /** An interval that is wider than this ratio says nothing. */
 const MAX_INTERVAL_RATIO = 2;
 
@@ -39,14 +42,16 @@ export function estimateSeaState(series: PixelSeries, options: EstimateOptions):
     reasons: readonly SeaStateReason[],
     found: Partial<SeaStateEstimate> = {},
   ): SeaStateEstimate => ({
-    ...{ durationS, period: null, travelDeg: null, shoreward: null, cells: [], spectrum: null },
+    ...{ durationS, period: null, warnings: [], breaking: null },
+    ...{ travelDeg: null, shoreward: null, cells: [], spectrum: null },
     ...found,
     reasons,
   });
   const unusable = checkSeries(series);
   if (unusable.length > 0) return refused(unusable);
-  const cells = findActiveCells(series);
-  if (cells.length === 0) return refused(['no_water']);
+  const moving = findMovingCells(series);
+  if (moving.length === 0) return refused(['no_water']);
+  const cells = activeCells(moving, series);
   if (isRepeated(series, cells)) return refused(['repeated'], { cells });
 
   const spectra = segmentSpectra(series, cells);
@@ -55,7 +60,7 @@ export function estimateSeaState(series: PixelSeries, options: EstimateOptions):
   const { main, second } = rankTrains(findWaveTrains(spectrum), MIN_SNR);
   if (!main) return refused(['no_peak'], { cells, spectrum });
   const bins = { from: main.peakBin - 1, to: main.peakBin + 1 };
-  const travel = findTravel(spectra, series.columns, bins);
+  const travel = findTravel(spectra, series, bins);
   const found = {
     cells,
     spectrum,
@@ -64,18 +69,32 @@ export function estimateSeaState(series: PixelSeries, options: EstimateOptions):
   };
   const faults = checkTravel(travel, options);
   if (faults.length > 0) return refused(faults, found);
-  const interval = intervalOf(main.periodS, bootstrapPeriods(powers, main.periodS, MIN_SNR), powers);
+  const { nearest, other } = nearestPeriods(bootstrapPeriods(powers, MIN_SNR), main.periodS);
+  const interval = intervalOf(main.periodS, nearest, powers);
   if (!interval || interval.highS / interval.lowS > MAX_INTERVAL_RATIO) return refused(['no_peak'], found);
   const period: PeriodEstimate = {
     peakS: main.periodS,
     ...interval,
     coverage: INTERVAL_COVERAGE,
     energyS: energyPeriod(spectrum),
-    secondS: second?.periodS ?? null,
+    second: second && {
+      peakS: second.periodS,
+      interval: intervalOf(second.periodS, other, powers),
+      energyShare: second.energy / main.energy,
+    },
     coherence: travel?.coherence ?? 0,
     snr: main.snr,
   };
-  return { durationS, reasons: [], period, ...found };
+  const breaking = measureBreaking(series, moving, { periodS: main.periodS, ...options });
+  const isSimilar = (period.second?.energyShare ?? 0) >= SIMILAR_ENERGY_SHARE;
+  return {
+    durationS,
+    reasons: [],
+    period,
+    warnings: isSimilar ? ['similar_trains'] : [],
+    breaking,
+    ...found,
+  };
 }
 
 function checkSeries(series: PixelSeries): readonly SeaStateReason[] {

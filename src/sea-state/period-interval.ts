@@ -12,11 +12,8 @@ const SEED = 20_261_201;
 /** Share of the replicates that may show no peak. */
 const MAX_LOST_SHARE = 0.3;
 
-/**
- * Peak periods of bootstrap replicates: segments and cells drawn with replacement. A replicate without a peak near the
- * period counts as NaN.
- */
-export function bootstrapPeriods(powers: CellPowers, periodS: number, minSnr: number): readonly number[] {
+/** Peak periods of the one or two strongest trains of each bootstrap replicate: segments and cells drawn with replacement. */
+export function bootstrapPeriods(powers: CellPowers, minSnr: number): readonly (readonly number[])[] {
   const next = seededRandom(SEED);
   const draw = (count: number, from: number): number[] =>
     Array.from({ length: count }, () => Math.floor(next() * from));
@@ -24,10 +21,21 @@ export function bootstrapPeriods(powers: CellPowers, periodS: number, minSnr: nu
     const cells = draw(Math.min(MAX_CELLS, powers.cells), powers.cells);
     const density = medianDensity(powers, cells, draw(powers.segments, powers.segments));
     const { main, second } = rankTrains(findWaveTrains(toSpectrum(powers.frequenciesHz, density)), minSnr);
-    const distance = (other: number): number => Math.abs(Math.log(other / periodS));
-    const found = [main, second].flatMap((train) => (train ? [train.periodS] : []));
-    return found.toSorted((a, b) => distance(a) - distance(b))[0] ?? Number.NaN;
+    return [main, second].flatMap((train) => (train ? [train.periodS] : []));
   });
+}
+
+/** The period of each replicate that is nearest to a period, and the other one; NaN where there is none. */
+export function nearestPeriods(
+  replicates: readonly (readonly number[])[],
+  periodS: number,
+): { readonly nearest: readonly number[]; readonly other: readonly number[] } {
+  const distance = (period: number): number => Math.abs(Math.log(period / periodS));
+  const sorted = replicates.map((periods) => periods.toSorted((a, b) => distance(a) - distance(b)));
+  return {
+    nearest: sorted.map(([nearest = Number.NaN]) => nearest),
+    other: sorted.map(([, other = Number.NaN]) => other),
+  };
 }
 
 /**

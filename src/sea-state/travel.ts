@@ -1,9 +1,10 @@
 import type { SegmentSpectra } from './spectra.ts';
+import type { PixelSeries } from './types.ts';
 
 export interface Travel {
   /** Share of the common energy of neighbouring cells that travels towards the shore (down the columns), 0..1. */
   readonly shoreward: number;
-  /** Direction of travel in the picture: 0 up, 90 right, 180 down; null for a grid of one column. */
+  /** Direction of travel in the picture: 0 up, 90 right, 180 down; null when the columns are lines. */
   readonly travelDeg: number | null;
   /** Magnitude-squared coherence of neighbouring cells, mean over the pairs, 0..1. */
   readonly coherence: number;
@@ -24,7 +25,7 @@ interface Phase {
  */
 export function findTravel(
   spectra: SegmentSpectra,
-  columns: number,
+  { columns, cellAspect }: Pick<PixelSeries, 'columns' | 'cellAspect'>,
   bins: { readonly from: number; readonly to: number },
 ): Travel | null {
   const indexOf = new Map(spectra.cells.map((cell, index) => [cell, index]));
@@ -36,14 +37,17 @@ export function findTravel(
   if (down.pairs === 0) return null;
   const hasRight = (cell: number): boolean => cell % columns < columns - 1;
   const right =
-    columns > 1 ? comparePairs(spectra, bins, pairsAt(spectra.cells, indexOf, 1, hasRight)) : null;
-  const lagRight = right && right.pairs > 0 ? right.lagSum / right.pairs : 0;
+    cellAspect !== null && columns > 1
+      ? comparePairs(spectra, bins, pairsAt(spectra.cells, indexOf, 1, hasRight))
+      : null;
+  const lagRight =
+    right && right.pairs > 0 && cellAspect !== null ? right.lagSum / right.pairs / cellAspect : 0;
   const lagDown = down.lagSum / down.pairs;
   const degrees = (Math.atan2(lagRight, -lagDown) * 180) / Math.PI;
   const total = down.shoreward + down.seaward;
   return {
     shoreward: total > 0 ? down.shoreward / total : 0.5,
-    travelDeg: columns > 1 ? (degrees + 360) % 360 : null,
+    travelDeg: right ? (degrees + 360) % 360 : null,
     coherence: down.coherence / down.pairs,
   };
 }

@@ -15,6 +15,8 @@ export interface PixelSeries {
   readonly missing: number;
   /** Longest time without a frame, seconds. */
   readonly longestGapS: number;
+  /** Width of a cell divided by its height in the picture; null when the columns are lines. */
+  readonly cellAspect: number | null;
 }
 
 /** Why a clip gives no period. */
@@ -48,13 +50,39 @@ export interface PeriodEstimate {
   readonly coverage: number;
   /** Energy period (spectral moments m-1 / m0) over the whole band, seconds. */
   readonly energyS: number;
-  /** Peak period of a second wave train, seconds; null when there is none. */
-  readonly secondS: number | null;
+  /** A second wave train; null when there is none. */
+  readonly second: SecondTrain | null;
   /** Coherence of neighbouring cells at the peak, 0..1. */
   readonly coherence: number;
   /** Spectrum at the peak divided by its background. */
   readonly snr: number;
 }
+
+export interface SecondTrain {
+  /** Peak period, seconds. */
+  readonly peakS: number;
+  /** Interval of the peak period, seconds; null when too few replicates of the bootstrap show this train. */
+  readonly interval: { readonly lowS: number; readonly highS: number } | null;
+  /** Its energy divided by that of the dominant train, 0..1. */
+  readonly energyShare: number;
+}
+
+/** How the waves break. */
+export interface Breaking {
+  /** Mean share of the picture, or of the lines, that white water covers, 0..1. */
+  readonly whiteShare: number;
+  /** Breaking fronts that pass a point on the way to the shore, per minute; null when they cannot be told apart. */
+  readonly perMinute: number | null;
+  /** Number of sets in the clip; null when they cannot be separated. */
+  readonly sets: number | null;
+  /** Mean time between the middles of two sets, seconds; null when they cannot be separated. */
+  readonly setIntervalS: number | null;
+}
+
+/** What makes a measured period less certain. */
+export type SeaStateWarning =
+  /** The second wave train has nearly the energy of the first: which of them dominates may be chance. */
+  'similar_trains';
 
 export interface Spectrum {
   readonly frequenciesHz: Float64Array;
@@ -69,6 +97,9 @@ export interface SeaStateEstimate {
   readonly reasons: readonly SeaStateReason[];
   /** Null when `reasons` is not empty. */
   readonly period: PeriodEstimate | null;
+  readonly warnings: readonly SeaStateWarning[];
+  /** Null when `reasons` is not empty. */
+  readonly breaking: Breaking | null;
   /** Direction of travel in the picture: 0 up, 90 right, 180 down; null when unknown or when the grid is one line. */
   readonly travelDeg: number | null;
   /** Share of the energy at the peak that travels towards the shore, 0..1; null when unknown. */

@@ -1,12 +1,12 @@
-import type { Layout } from './layout.ts';
+import type { Layout, ShoreLine } from '../../sea-state/layout.ts';
 import type { PixelSeries } from '../../sea-state/types.ts';
 
 export interface InputOptions {
   /** Frames per second at which the camera recorded; null: as the file states. */
   readonly fps: number | null;
   readonly isTimestack: boolean;
-  /** The cells that are taken from each picture; not of a time stack. */
-  readonly layout: Layout;
+  /** Lines from which cells are taken; none: from the whole picture. Not of a time stack. */
+  readonly lines: readonly ShoreLine[];
   /** Length of the windows into which long input is divided, seconds; null: 512 of frames, 2048 of a time stack. */
   readonly windowS: number | null;
   readonly signal: AbortSignal;
@@ -25,26 +25,26 @@ export const DEFAULT_WINDOW_S = 512;
 
 /** Collects samples of a grid and divides them into clips. */
 export class ClipCollector {
-  readonly #shape: Pick<PixelSeries, 'columns' | 'rows' | 'rateHz'>;
+  readonly #shape: Pick<PixelSeries, 'columns' | 'rows' | 'cellAspect' | 'rateHz'>;
   readonly #window: number;
   readonly #gapsOf: (fromS: number, toS: number) => Pick<PixelSeries, 'missing' | 'longestGapS'>;
-  #parts: Buffer[] = [];
+  #parts: Uint8Array[] = [];
   #start = 0;
 
   /** `gapsOf` counts what the input lacks between two times. */
   constructor(
-    shape: Pick<PixelSeries, 'columns' | 'rows' | 'rateHz'>,
+    { columns, rows, cellAspect, rateHz }: Pick<PixelSeries, 'columns' | 'rows' | 'cellAspect' | 'rateHz'>,
     windowS: number,
     gapsOf: (fromS: number, toS: number) => Pick<PixelSeries, 'missing' | 'longestGapS'>,
   ) {
-    this.#shape = shape;
-    this.#window = Math.round(windowS * shape.rateHz);
+    this.#shape = { columns, rows, cellAspect, rateHz };
+    this.#window = Math.round(windowS * rateHz);
     this.#gapsOf = gapsOf;
   }
 
   /** Adds a sample. Returns a clip when its window is full; a window waits for the half of the next one. */
-  add(sample: Buffer): Clip | null {
-    this.#parts.push(Buffer.from(sample));
+  add(sample: Uint8Array): Clip | null {
+    this.#parts.push(sample);
     return this.#parts.length >= this.#window * 1.5 ? this.#take(this.#window) : null;
   }
 
@@ -67,13 +67,14 @@ export async function* collectClips(
   pictures: AsyncIterable<Buffer>,
   clips: ClipCollector,
   total: number,
-  { layout, progress }: Pick<InputOptions, 'layout' | 'progress'>,
+  layout: Layout,
+  { progress }: Pick<InputOptions, 'progress'>,
 ): AsyncGenerator<Clip, number, undefined> {
   let samples = 0;
   for await (const picture of pictures) {
     samples += 1;
     progress(Math.min(samples, total), total);
-    const clip = clips.add(layout.cellsOf(picture));
+    const clip = clips.add(layout.cellsOf(picture, { x: 0, y: 0 }));
     if (clip) yield clip;
   }
   return samples;

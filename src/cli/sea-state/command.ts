@@ -5,7 +5,7 @@ import type { SeaStateEstimate } from '../../sea-state/types.ts';
 import { createProgressBar } from '../progress.ts';
 import { EXIT, toJson, type Terminal } from '../terminal.ts';
 import { formatClip } from './format.ts';
-import { gridLayout, linesLayout, parseLine } from './layout.ts';
+import { parseLine } from './parse-line.ts';
 import { readInput } from './read-input.ts';
 
 export interface SeaStateOptions {
@@ -30,14 +30,14 @@ export async function runSeaState(
     throw new AgentError('usage', `--window must be at least ${String(MIN_DURATION_S)} seconds`);
   if (options.line.length > 0 && options.timestack === true)
     throw new AgentError('usage', 'use either --timestack or --line: a time stack is a line');
-  const layout = options.line.length > 0 ? linesLayout(options.line.map(parseLine)) : gridLayout();
+  const lines = options.line.map(parseLine);
   const bar = await createProgressBar('reading', terminal);
   using _bar = { [Symbol.dispose]: () => bar.stop() };
   const isTimestack = options.timestack === true;
   const input = {
     fps,
     isTimestack,
-    layout,
+    lines,
     windowS,
     signal: terminal.signal,
     progress: (done: number, total: number) => bar.update(done, total),
@@ -68,7 +68,7 @@ function plotFile(file: string, count: number): string {
   return join(dir, `${name}-${String(count)}${ext}`);
 }
 
-function toRecord({ durationS, reasons, period, travelDeg }: SeaStateEstimate): object {
+function toRecord({ durationS, reasons, period, warnings, breaking, travelDeg }: SeaStateEstimate): object {
   return {
     duration_s: durationS,
     status: period ? 'measured' : 'rejected',
@@ -79,12 +79,21 @@ function toRecord({ durationS, reasons, period, travelDeg }: SeaStateEstimate): 
       high_s: rounded(period.highS),
       coverage: period.coverage,
       energy_s: rounded(period.energyS),
-      second_s: period.secondS === null ? null : rounded(period.secondS),
-      mixed_sea: period.secondS !== null,
+      second_s: period.second && rounded(period.second.peakS),
+      second_low_s: period.second?.interval ? rounded(period.second.interval.lowS) : null,
+      second_high_s: period.second?.interval ? rounded(period.second.interval.highS) : null,
+      mixed_sea: period.second !== null,
       coherence: rounded(period.coherence),
       snr: rounded(period.snr),
     },
     travel_deg: travelDeg === null ? null : Math.round(travelDeg),
+    breaking: breaking && {
+      white_share: Math.round(breaking.whiteShare * 10_000) / 10_000,
+      per_minute: breaking.perMinute === null ? null : rounded(breaking.perMinute),
+      sets: breaking.sets,
+      set_interval_s: breaking.setIntervalS === null ? null : Math.round(breaking.setIntervalS),
+    },
+    warnings,
   };
 }
 

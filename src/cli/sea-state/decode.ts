@@ -1,11 +1,12 @@
 import { addAbortListener } from 'node:events';
 import { pipeline } from 'node:stream/promises';
 import { PATH_PROGRAMS } from '../../camera/ffmpeg/source.ts';
-import { createMissingProgramError, ChildProgram } from '../../camera/child-program.ts';
+import { createMissingProgramError, ChildProgram, runProgram } from '../../camera/child-program.ts';
 import { closeAtEnd } from '../../base/closing.ts';
 import { systemClock } from '../../base/clock.ts';
 import { errorCode } from '../../base/disk-errors.ts';
 import { AgentError } from '../../base/errors.ts';
+import type { PictureSize } from '../../sea-state/layout.ts';
 
 /** Samples per second: more than the shortest wave needs. */
 export const SAMPLE_HZ = 2;
@@ -62,3 +63,40 @@ function ignoreClosedPipe(thrown: unknown): void {
   const code = errorCode(thrown);
   if (code !== 'EPIPE' && code !== 'ERR_STREAM_PREMATURE_CLOSE') throw thrown;
 }
+
+/** Size of the pictures of an input. Throws `image_unsupported` when there is none. */
+export async function pictureSize(
+  input: readonly string[],
+  path: string,
+  signal: AbortSignal,
+  stream = 'v:0',
+): Promise<PictureSize> {
+  const entries = ['-select_streams', stream, '-show_entries', 'stream=width,height', '-of', 'csv=p=0'];
+  const result = await runProgram(
+    {
+      program: PATH_PROGRAMS.ffprobe,
+      args: ['-v', 'error', ...entries, ...input],
+      maxStdoutBytes: 1024,
+    },
+    { clock: systemClock },
+    signal,
+  );
+  const [width = 0, height = 0] = (result.stdout?.toString('latin1') ?? '')
+    .trim()
+    .split(',')
+    .map(Number.parseFloat);
+  if (!(width > 0 && height > 0))
+    throw new AgentError('image_unsupported', `${path} is no image that ffmpeg can read`);
+  return { width, height };
+}
+
+/** Without a pattern type, ffmpeg takes `a%03d.png` for the names of many files. Other formats than these have no pattern. */
+export const asOneImage = (path: string): readonly string[] => [
+  ...(/\.(jpe?g|png|webp)$/i.test(path) ? ['-f', 'image2', '-pattern_type', 'none'] : []),
+  '-i',
+  `file:${path}`,
+];
+
+/** ffmpeg filters that make small grey pictures. */
+export const smallGrey = ({ width, height }: PictureSize): string =>
+  `scale=${String(width)}:${String(height)}:flags=area,format=gray`;

@@ -1,5 +1,5 @@
 import { MIN_DURATION_S } from '../../sea-state/estimate.ts';
-import type { SeaStateEstimate, SeaStateReason } from '../../sea-state/types.ts';
+import type { Breaking, SeaStateEstimate, SeaStateReason, SecondTrain } from '../../sea-state/types.ts';
 import { bold, line, warn, type Line } from '../line.ts';
 
 const REASONS: Readonly<Record<SeaStateReason, string>> = {
@@ -29,14 +29,35 @@ export const describeClip = (fromS: number, estimate: SeaStateEstimate): string 
 
 function partsOf(
   fromS: number,
-  { durationS, reasons, period }: SeaStateEstimate,
+  { durationS, reasons, period, breaking }: SeaStateEstimate,
 ): readonly [span: string, result: string, rest: string] {
   const span = `${clockTime(fromS)} to ${clockTime(fromS + durationS)}`;
   if (!period) return [span, 'no period', `: ${reasons.map((reason) => REASONS[reason]).join('; ')}`];
-  const { peakS, lowS, highS, coverage, energyS, secondS } = period;
-  const second = secondS === null ? '' : `; mixed sea, second train ${seconds(secondS)} s`;
+  const { peakS, lowS, highS, coverage, energyS, second } = period;
   const interval = `${seconds(lowS)} to ${seconds(highS)} s at ${String(coverage * 100)} %`;
-  return [span, `period ${seconds(peakS)} s`, ` (${interval}), energy period ${seconds(energyS)} s${second}`];
+  return [
+    span,
+    `period ${seconds(peakS)} s`,
+    ` (${interval}), energy period ${seconds(energyS)} s${describeSecond(second)}${describeBreaking(breaking)}`,
+  ];
+}
+
+function describeSecond(second: SecondTrain | null): string {
+  if (!second) return '';
+  const { peakS, interval } = second;
+  const span = interval ? ` (${seconds(interval.lowS)} to ${seconds(interval.highS)} s)` : '';
+  return `; mixed sea, second train ${seconds(peakS)} s${span}`;
+}
+
+function describeBreaking(breaking: Breaking | null): string {
+  if (!breaking) return '';
+  const { whiteShare, perMinute, sets, setIntervalS } = breaking;
+  const groups =
+    sets === null || setIntervalS === null
+      ? ''
+      : `, ${String(sets)} sets, one each ${setIntervalS.toFixed(0)} s`;
+  const breakers = perMinute === null ? '' : `; ${perMinute.toFixed(1)} breakers a minute`;
+  return `${breakers}; white water ${(whiteShare * 100).toFixed(1)} %${groups}`;
 }
 
 const seconds = (value: number): string => value.toFixed(1);

@@ -1,9 +1,6 @@
-import { systemClock } from '../../base/clock.ts';
 import { AgentError } from '../../base/errors.ts';
-import { runProgram } from '../../camera/child-program.ts';
 import { ClipCollector, NO_GAPS, type Clip, type InputOptions } from './clips.ts';
-import { PATH_PROGRAMS } from '../../camera/ffmpeg/source.ts';
-import { decodeGrey, SAMPLE_HZ } from './decode.ts';
+import { asOneImage, decodeGrey, pictureSize, SAMPLE_HZ } from './decode.ts';
 
 /** Points along the line that are used: more only cost time. */
 const MAX_POINTS = 192;
@@ -18,7 +15,7 @@ export async function* readTimestack(
   options: InputOptions,
 ): AsyncGenerator<Clip, void, undefined> {
   const { fps, signal, windowS } = options;
-  const { width, height } = await imageSize(path, signal);
+  const { width, height } = await pictureSize(asOneImage(path), path, signal);
   if (width > MAX_SAMPLES) throw new AgentError('usage', `${path} has ${String(width)} columns: divide it`);
   const rows = Math.round(height / Math.ceil(height / MAX_POINTS));
   const filters = `scale=${width}:${rows}:flags=area,format=gray`;
@@ -27,44 +24,13 @@ export async function* readTimestack(
     { input, filters, sizeBytes: width * rows, feed: null, path },
     signal,
   )) {
-    const shape = { columns: 1, rows, rateHz: fps ?? SAMPLE_HZ };
+    const shape = { columns: 1, rows, cellAspect: null, rateHz: fps ?? SAMPLE_HZ };
     const clips = new ClipCollector(shape, windowS ?? DEFAULT_WINDOW_S, () => NO_GAPS);
     for (let sample = 0; sample < width; sample += 1) {
-      const clip = clips.add(
-        Buffer.from(Uint8Array.from({ length: rows }, (_, y) => image[y * width + sample] ?? 0)),
-      );
+      const clip = clips.add(Uint8Array.from({ length: rows }, (_, y) => image[y * width + sample] ?? 0));
       if (clip) yield clip;
     }
     const last = clips.end();
     if (last) yield last;
   }
 }
-
-async function imageSize(path: string, signal: AbortSignal): Promise<{ width: number; height: number }> {
-  const args = [
-    '-v',
-    'error',
-    '-select_streams',
-    'v:0',
-    '-show_entries',
-    'stream=width,height',
-    '-of',
-    'csv=p=0',
-  ];
-  const result = await runProgram(
-    { program: PATH_PROGRAMS.ffprobe, args: [...args, ...asOneImage(path)], maxStdoutBytes: 1024 },
-    { clock: systemClock },
-    signal,
-  );
-  const [width = 0, height = 0] = (result.stdout?.toString('latin1') ?? '').trim().split(',').map(Number);
-  if (!(width > 0 && height > 0))
-    throw new AgentError('image_unsupported', `${path} is no image that ffmpeg can read`);
-  return { width, height };
-}
-
-/** Without a pattern type, ffmpeg takes `a%03d.png` for the names of many files. Other formats than these have no pattern. */
-const asOneImage = (path: string): readonly string[] => [
-  ...(/\.(jpe?g|png|webp)$/i.test(path) ? ['-f', 'image2', '-pattern_type', 'none'] : []),
-  '-i',
-  `file:${path}`,
-];

@@ -2,6 +2,7 @@ import { systemClock } from '../../base/clock.ts';
 import { AgentError } from '../../base/errors.ts';
 import { runProgram } from '../../camera/child-program.ts';
 import { probeFilm, statFilm, type Film } from '../../camera/ffmpeg/film.ts';
+import { layoutOf, smallSize } from '../../sea-state/layout.ts';
 import type { PixelSeries } from '../../sea-state/types.ts';
 import {
   ClipCollector,
@@ -12,14 +13,14 @@ import {
   type InputOptions,
 } from './clips.ts';
 import { PATH_PROGRAMS } from '../../camera/ffmpeg/source.ts';
-import { decodeGrey, SAMPLE_HZ } from './decode.ts';
+import { decodeGrey, pictureSize, SAMPLE_HZ, smallGrey } from './decode.ts';
 
 /** Times of all frames of ten hours at 60 per second. */
 const MAX_TIMES_BYTES = 32 * 1024 * 1024;
 
 /** Reads a video at two samples per second, or at the rate of its frames when that is lower. */
 export async function* readVideo(path: string, options: InputOptions): AsyncGenerator<Clip, void, undefined> {
-  const { fps, layout, signal, windowS } = options;
+  const { fps, lines, signal, windowS } = options;
   const deps = { clock: systemClock, programs: PATH_PROGRAMS };
   await statFilm(path);
   const film = await probeFilm(path, deps, signal);
@@ -27,16 +28,21 @@ export async function* readVideo(path: string, options: InputOptions): AsyncGene
   const timing =
     fps === null ? fileTiming(times) : { rateHz: Math.min(fps, SAMPLE_HZ), gapsOf: () => NO_GAPS };
   const totalS = fps === null ? (times.at(-1) ?? 0) - (times[0] ?? 0) : times.length / fps;
+  const size = await pictureSize(['-i', `file:${path}`], path, signal, String(film.stream));
+  const layout = layoutOf(smallSize(size), lines);
   const clips = new ClipCollector(
-    { columns: layout.columns, rows: layout.rows, rateHz: timing.rateHz },
+    { ...layout, rateHz: timing.rateHz },
     windowS ?? DEFAULT_WINDOW_S,
     timing.gapsOf,
   );
   const rate = `fps=${timing.rateHz}:round=near`;
-  const filters = [...(fps === null ? [] : [`setpts=N/(${fps}*TB)`]), rate, layout.filters].join(',');
+  const filters = [...(fps === null ? [] : [`setpts=N/(${fps}*TB)`]), rate, smallGrey(layout.size)].join(',');
   const input = ['-i', `file:${path}`, '-map', `0:${film.stream}`];
-  const pictures = decodeGrey({ input, filters, sizeBytes: layout.sizeBytes, feed: null, path }, signal);
-  yield* collectClips(pictures, clips, Math.ceil(totalS * timing.rateHz), options);
+  const pictures = decodeGrey(
+    { input, filters, sizeBytes: layout.size.width * layout.size.height, feed: null, path },
+    signal,
+  );
+  yield* collectClips(pictures, clips, Math.ceil(totalS * timing.rateHz), layout, options);
   const last = clips.end();
   if (last) yield last;
 }

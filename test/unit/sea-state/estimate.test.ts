@@ -29,7 +29,7 @@ describe('estimateSeaState', () => {
     expect(period?.lowS).toBeLessThanOrEqual(12);
     expect(period?.highS).toBeGreaterThanOrEqual(12);
     expect((period?.highS ?? 0) - (period?.lowS ?? 0)).toBeGreaterThanOrEqual(2 * halfBinS(12) * 0.9);
-    expect(period?.secondS).toBeNull();
+    expect(period?.second).toBeNull();
     // Down, and a little to the right.
     expect(travelDeg).toBeGreaterThan(150);
     expect(travelDeg).toBeLessThan(180);
@@ -46,7 +46,9 @@ describe('estimateSeaState', () => {
       randomSea({ trains: [...SWELL, { periodS: 5, amount: 0.8 }], seed: 2, durationS: 840 }),
     );
     expect(Math.abs((period?.peakS ?? 0) - 12)).toBeLessThan(1);
-    expect(Math.abs((period?.secondS ?? 0) - 5)).toBeLessThan(0.5);
+    expect(Math.abs((period?.second?.peakS ?? 0) - 5)).toBeLessThan(0.5);
+    expect(period?.second?.interval?.lowS).toBeLessThan(5);
+    expect(period?.second?.interval?.highS).toBeGreaterThan(5);
   });
 
   it('refuses reversed frames', () => {
