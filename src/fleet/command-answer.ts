@@ -1,11 +1,11 @@
 import { parseJsonObject } from '../base/json-object.ts';
-import type { DeviceReport } from './rollout.ts';
+import type { DeviceReport } from './device-progress.ts';
 
 /** A report of diagnostics has 64 KiB. */
 const MAX_ANSWER_BYTES = 262_144;
 const MAX_TEXT_CHARS = 500;
-/** Rejections that are temporary. */
-const TEMPORARY_REASONS = new Set(['busy', 'stopping', 'clock_unsynced']);
+/** Rejections that are temporary. `expired`: the clock of the device is ahead, or the command arrived late. */
+const TEMPORARY_REASONS = new Set(['busy', 'stopping', 'clock_unsynced', 'expired']);
 
 /** Reads the answer of a device to a command. Anybody may have published it. Returns null when it reports nothing. */
 export function readCommandAnswer(
@@ -31,8 +31,11 @@ function toReport({ status, reason, error, result, duplicate }: Answer): DeviceR
       return { kind: 'accepted' };
     case 'succeeded':
       return { kind: 'succeeded', result, isOld };
-    case 'rejected':
-      return TEMPORARY_REASONS.has(toText(reason) ?? '') ? null : failed(reason, null);
+    case 'rejected': {
+      // `bad_args: what is wrong`
+      const [, code = '', detail] = /^([^:]*)(?:: (.*))?$/s.exec(toText(reason) ?? '') ?? [];
+      return TEMPORARY_REASONS.has(code) ? { kind: 'deferred', reason: code } : failed(code || null, detail);
+    }
     case 'failed':
     case 'expired':
       return failed(error?.code, error?.message);

@@ -51,6 +51,10 @@ export function describeAction(action: RolloutAction): string {
   return action.kind === 'agent' ? `agent ${action.version}` : `${action.name} ${action.version}`;
 }
 
+/** The command that the action sends. */
+export const commandOf = (action: RolloutAction): string =>
+  action.kind === 'command' ? action.command : `${action.kind}.install`;
+
 /** Returns null when the file does not exist. Throws `usage` for any other file, so that it is not overwritten. */
 export function readRollout(path: string, action: RolloutAction): RolloutFile | null {
   let text: string;

@@ -1,6 +1,15 @@
 import { createHash } from 'node:crypto';
 import { updateIdOf } from '../contract/model.ts';
-import type { DeviceMessages } from './device-messages.ts';
+import {
+  ALREADY_INSTALLED,
+  COMMITTED,
+  isStarting,
+  SUPERSEDED,
+  WAITING,
+  WAS_THERE,
+  type DeviceProgress,
+  type DeviceReport,
+} from './device-progress.ts';
 import { agentFacts, modelFacts, type InstallFacts } from './install-facts.ts';
 import type { RolloutFile } from './rollout-file.ts';
 
@@ -16,38 +25,6 @@ export interface RolloutOptions {
   /** End after the first stage in which a device starts. */
   readonly oneStage: boolean;
 }
-
-export interface DeviceProgress {
-  readonly phase: 'waiting' | 'sent' | 'installing' | 'probation' | 'committed' | 'failed';
-  /** The phase of the install as the device reports it, or the error code of a failure. */
-  readonly detail: string | null;
-  /** Message of a failure. */
-  readonly message: string | null;
-  readonly percent: number | null;
-  /** The result of a command. */
-  readonly result?: unknown;
-}
-
-/** A message of a device about its install or command. `isOld`: the outcome of an earlier run. */
-export type DeviceReport =
-  | { readonly kind: 'accepted' }
-  | { readonly kind: 'succeeded'; readonly result: unknown; readonly isOld: boolean }
-  | {
-      readonly kind: 'failed';
-      readonly code: string;
-      readonly message: string | null;
-      readonly isOld: boolean;
-    }
-  | { readonly kind: 'session'; readonly session: string }
-  | { readonly kind: 'model'; readonly state: DeviceMessages['model/state'] }
-  | { readonly kind: 'agent'; readonly state: DeviceMessages['agent/state'] };
-
-const WAITING: DeviceProgress = { phase: 'waiting', detail: null, message: null, percent: null };
-const COMMITTED: DeviceProgress = { ...WAITING, phase: 'committed' };
-/** `detail` of a device that had the version before the rollout. */
-export const ALREADY_INSTALLED = 'was there';
-/** `detail` of a device on which another version became active after the rollout had installed its own. */
-export const SUPERSEDED = 'superseded';
 
 type IsOnline = (device: string) => boolean;
 
@@ -151,6 +128,12 @@ export class Rollout {
     this.#progress.set(device, { ...this.#progressOf(device), phase: 'sent' });
   }
 
+  /** The command was not acknowledged, and may not be sent again now: the device waits as before it. */
+  markUnsent(device: string): void {
+    this.#started.delete(device);
+    this.#progress.set(device, WAITING);
+  }
+
   /** Returns true when the progress of the device changed. */
   applyReport(device: string, report: DeviceReport): boolean {
     const before = this.#progress.get(device);
@@ -171,7 +154,12 @@ export class Rollout {
     const { action } = this.#file;
     switch (report.kind) {
       case 'accepted':
-        return before.phase === 'sent' ? { ...before, phase: 'installing' } : before;
+        // Also after `markUnsent`: the device received an earlier copy of the command.
+        return before.phase === 'sent' || before.phase === 'waiting'
+          ? { ...before, phase: 'installing', detail: null }
+          : before;
+      case 'deferred':
+        return before.phase === 'sent' ? { ...before, detail: report.reason } : before;
       case 'failed':
         return this.#failed(device, report);
       case 'succeeded':
@@ -193,9 +181,13 @@ export class Rollout {
     }
   }
 
-  get #isRestart(): boolean {
+  get #command(): string | null {
     const { action } = this.#file;
-    return action.kind === 'command' && action.command === 'restart';
+    return action.kind === 'command' ? action.command : null;
+  }
+
+  get #isRestart(): boolean {
+    return this.#command === 'restart';
   }
 
   /** A restart has succeeded when the device is back with another session. */
@@ -239,6 +231,8 @@ export class Rollout {
       isOld,
     }: { readonly code: string; readonly message: string | null; readonly isOld: boolean },
   ): DeviceProgress {
+    // An abort wants that no install runs.
+    if (code === 'model_install_none' && this.#command === 'model.abort') return COMMITTED;
     if (isOld && this.#options.retryFailed && !this.#tryingAgain.has(device)) return this.#newAttempt(device);
     return { phase: 'failed', detail: code, message, percent: null };
   }
@@ -275,12 +269,6 @@ export class Rollout {
     if (failed > 0 && (100 * failed) / started > this.#options.haltOnPct) this.#isHalted = true;
   }
 }
-
-/** True between the command and the first state that names its install. */
-const isStarting = ({ phase, detail }: DeviceProgress): boolean =>
-  phase === 'sent' || (phase === 'installing' && detail === null);
-
-const WAS_THERE: DeviceProgress = { ...COMMITTED, detail: ALREADY_INSTALLED };
 
 function splitIntoStages(
   devices: readonly string[],

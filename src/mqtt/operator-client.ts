@@ -56,10 +56,18 @@ export class OperatorClient {
     }
   }
 
-  /** Publishes with QoS 1. Throws `mqtt_publish_refused`, `mqtt_busy` or `mqtt_too_large`. Without a connection, the message waits for the next connection. */
-  async publish(topic: string, payload: string | Buffer, { retain = false } = {}): Promise<void> {
+  /**
+   * Publishes with QoS 1. Without a connection, the message waits for the next connection. The broker keeps it for
+   * `expiryS` at most, with MQTT 5. Throws `mqtt_publish_refused`, `mqtt_busy` or `mqtt_too_large`.
+   */
+  async publish(
+    topic: string,
+    payload: string | Buffer,
+    { retain = false, expiryS }: { readonly retain?: boolean; readonly expiryS?: number } = {},
+  ): Promise<void> {
+    const properties = expiryS === undefined ? {} : { properties: { messageExpiryInterval: expiryS } };
     try {
-      await this.#client.publishAsync(topic, payload, { qos: 1, retain });
+      await this.#client.publishAsync(topic, payload, { qos: 1, retain, ...properties });
     } catch (thrown) {
       throw publishFailure(thrown, topic);
     }

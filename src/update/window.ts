@@ -18,6 +18,22 @@ export function isInWindow(nowMs: number, { from, to }: UpdateWindow, timeZone =
   return start < end ? now >= start && now < end : now >= start || now < end;
 }
 
+/**
+ * When the window that is open at `nowMs` ends, ms since the epoch; null when it is closed, Infinity when it is always
+ * open. The other parameters are those of `isInWindow`.
+ */
+export function windowEndMs(nowMs: number, window: UpdateWindow, timeZone = systemTimeZone()): number | null {
+  if (!isInWindow(nowMs, window, timeZone)) return null;
+  const end = minuteOfDay(window.to);
+  if (minuteOfDay(window.from) === end) return Infinity;
+  const offset = zoneOffset(timeZone);
+  const localMs = nowMs + offset(nowMs);
+  const minutes = (end - (Math.floor(localMs / 60_000) % 1440) + 1440) % 1440;
+  const endMs = nowMs - (localMs % 60_000) + minutes * 60_000;
+  // Daylight saving time may begin or end in the window.
+  return endMs + offset(nowMs) - offset(endMs);
+}
+
 /** Length of the window, minutes. */
 export function windowMinutes({ from, to }: UpdateWindow): number {
   const minutes = (minuteOfDay(to) - minuteOfDay(from) + 1440) % 1440;

@@ -88,6 +88,7 @@ export function addFleetCommands(program: Command, select: SelectCommand): void 
       'file of the plan (default: rollout-NAME-VERSION.json, NAME is agent with --agent)',
     )
     .option('--digest <digest>', 'sha256:… of the bundle or archive; any other digest is refused')
+    .option('--repo <dir>', 'your repository: send nothing unless it has this version, with --digest')
     .option('--clear-failed', 'install it even where it failed before')
     .action(select(async () => (await import('./push.ts')).pushToFleet));
   addCommand(

@@ -91,7 +91,11 @@ async function clear(
   // Some brokers close the connection, or acknowledge the message, instead of a refusal.
   for (let waitedMs = 0; retained.size > 0 && waitedMs < CLEARED_MS; waitedMs += CHECK_MS) {
     const [failure] = failures;
-    if (failure) throw failure;
+    if (failure)
+      throw new AgentError(failure.code, `this user cannot clear the topics: ${failure.message}`, {
+        hint: 'log in as a user that may publish on the topics of the device, such as `admin` of config/mosquitto (docs/mqtt.md, "Access rules")',
+        cause: failure,
+      });
     await pause(CHECK_MS, signal);
   }
 }

@@ -1,9 +1,11 @@
+// Longer than 300 lines because the loop of a run and the messages that it handles share their state.
 import { withAbort } from '../../base/abort.ts';
 import { asAgentError } from '../../base/errors.ts';
 import { readCommandAnswer } from '../../fleet/command-answer.ts';
 import type { Device, Devices } from '../../fleet/devices.ts';
-import type { DeviceProgress, DeviceReport, Rollout } from '../../fleet/rollout.ts';
-import type { RolloutAction, RolloutFile } from '../../fleet/rollout-file.ts';
+import type { DeviceProgress, DeviceReport } from '../../fleet/device-progress.ts';
+import type { Rollout } from '../../fleet/rollout.ts';
+import { commandOf, type RolloutAction, type RolloutFile } from '../../fleet/rollout-file.ts';
 import { formatTable } from '../format.ts';
 import { bad, good } from '../line.ts';
 import { LiveTable } from '../progress.ts';
@@ -11,6 +13,7 @@ import { EXIT, type Terminal } from '../terminal.ts';
 import { pause } from './options.ts';
 import {
   countProgress,
+  failureNote,
   headLine,
   progressCells,
   progressJson,
@@ -25,31 +28,30 @@ export interface RolloutRunOptions {
   readonly waitMs: number;
   /** A device that takes longer has failed. */
   readonly deviceTimeoutMs: number;
+  /** A command without an acknowledgement is sent again after this time, with the same id. */
+  readonly resendMs: number;
   readonly oneStage: boolean;
+  /** Whether a file keeps the plan for a further run. */
+  readonly hasPlan: boolean;
   readonly json: boolean;
 }
 
 export interface RolloutRunDeps {
   readonly rollout: Rollout;
   readonly devices: Devices;
-  readonly send: (device: string, commandId: string) => Promise<void>;
+  /** `endMs`: when the command expires, ms since the epoch; null where it may not be sent, but this run serves its blocks. */
+  readonly send: (device: string, commandId: string, endMs: number | null) => Promise<void>;
   readonly save: (file: RolloutFile) => void;
   /** Why no further device may start; null when they may. */
   readonly hold: () => string | null;
-  /** Whether the maintenance window of a device is open. */
-  readonly isInWindow: (device: Device) => boolean;
+  /** When the maintenance window of a device ends; null when it is closed, Infinity without one. */
+  readonly windowEndMs: (device: Device) => number | null;
   readonly onResult: (device: string, result: unknown) => void;
   readonly terminal: Terminal;
 }
 
 const POLL_MS = 250;
 const DRAW_EVERY_MS = 1000;
-/** A command without an acknowledgement is sent again, with the same id. */
-const RESEND_MS = 30_000;
-
-/** The command that the action sends. */
-export const commandOf = (action: RolloutAction): string =>
-  action.kind === 'command' ? action.command : `${action.kind}.install`;
 
 /** One run of a rollout, until it is done, halted, or interrupted. */
 export class RolloutRun {
@@ -146,6 +148,15 @@ export class RolloutRun {
       if (phase === 'waiting' || phase === 'committed' || phase === 'failed') continue;
       const nowMs = performance.now();
       const id = rollout.commandId(device);
+      // Send once in each run, because only this run can serve blocks; then only without an acknowledgement.
+      const isUnanswered = phase === 'sent' && !this.#isAwaited(device);
+      if (isUnanswered && !this.#mayStart(device)) {
+        rollout.markUnsent(device);
+        this.#startedMs.delete(id);
+        this.#sentMs.delete(id);
+        this.#printProgress(device);
+        continue;
+      }
       const startedMs = this.#startedMs.get(id) ?? nowMs;
       this.#startedMs.set(id, startedMs);
       if (nowMs - startedMs > this.#options.deviceTimeoutMs) {
@@ -153,8 +164,6 @@ export class RolloutRun {
         this.#applyReport(device, { kind: 'failed', code: 'command_timeout', message, isOld: false });
         continue;
       }
-      // Send once in each run, because only this run can serve blocks; then only without an acknowledgement.
-      const isUnanswered = phase === 'sent' && !this.#isAwaited(device);
       // On probation the device needs nothing more, and the install may be that of another operator.
       if (phase === 'probation' || (this.#sentMs.has(id) && !isUnanswered)) continue;
       if (!this.#isOnline(device) || rollout.isHalted || terminal.signal.aborted) continue;
@@ -165,21 +174,26 @@ export class RolloutRun {
 
   /** Due devices that may start now. Prints why others may not. */
   #listStartable(): string[] {
-    const { rollout, devices, hold, isInWindow } = this.#deps;
+    const { rollout, hold } = this.#deps;
     const due = rollout.listDue(this.#isOnline);
     const held = due.length === 0 ? null : hold();
     if (held !== null) {
       this.#say(held);
       return [];
     }
-    const isOpen = (name: string): boolean => {
-      const device = devices.find(name);
-      return device === null || isInWindow(device);
-    };
-    const closed = due.filter((name) => !isOpen(name));
+    const closed = due.filter((name) => this.#windowEndMs(name) === null);
     if (closed.length > 0) this.#say(`waiting for the window of ${closed.join(', ')}`);
     else if (due.length > 0) this.#note = '';
     return due.filter((name) => !closed.includes(name));
+  }
+
+  #windowEndMs(name: string): number | null {
+    const device = this.#deps.devices.find(name);
+    return device === null ? Infinity : this.#deps.windowEndMs(device);
+  }
+
+  #mayStart(name: string): boolean {
+    return this.#deps.hold() === null && this.#windowEndMs(name) !== null;
   }
 
   /** Stores the plan, then sends the command. A device whose command the broker refuses has failed. */
@@ -190,7 +204,7 @@ export class RolloutRun {
     this.#save();
     try {
       // Without a connection, the client sends it after it has connected again.
-      await withAbort(send(device, id), terminal.signal);
+      await withAbort(send(device, id, this.#windowEndMs(device)), terminal.signal);
     } catch (thrown) {
       const { code, message, retryable } = asAgentError(thrown);
       if (terminal.signal.aborted || retryable) return;
@@ -201,7 +215,7 @@ export class RolloutRun {
   /** True until the command to this device counts as lost. */
   readonly #isAwaited = (device: string): boolean => {
     const sentMs = this.#sentMs.get(this.#deps.rollout.commandId(device));
-    return sentMs !== undefined && performance.now() - sentMs <= RESEND_MS;
+    return sentMs !== undefined && performance.now() - sentMs <= this.#options.resendMs;
   };
 
   #handleAnswer(name: string, payload: Uint8Array): void {
@@ -251,10 +265,16 @@ export class RolloutRun {
     };
   }
 
-  #withOffline(name: string, progress: DeviceProgress): DeviceProgress {
-    return progress.phase === 'waiting' && !this.#isOnline(name)
-      ? { ...progress, detail: 'offline' }
-      : progress;
+  /** Adds why the device waits. */
+  #withReason(name: string, progress: DeviceProgress): DeviceProgress {
+    if (progress.phase !== 'waiting') return progress;
+    const reasons = [
+      ['offline', !this.#isOnline(name)],
+      ['halted', this.#deps.rollout.isHalted],
+      ['paused', this.#deps.hold() !== null],
+      ['window', this.#windowEndMs(name) === null],
+    ] as const;
+    return { ...progress, detail: reasons.find(([, holds]) => holds)?.[0] ?? null };
   }
 
   #tableLines(): string[] {
@@ -262,7 +282,7 @@ export class RolloutRun {
     const rank = { failed: 0, installing: 1, sent: 1, probation: 2, waiting: 3, committed: 4 } as const;
     const rows = [...this.#deps.rollout.devices]
       .sort(([, a], [, b]) => rank[a.phase] - rank[b.phase])
-      .map(([name, progress]) => progressCells(this.#action, name, this.#withOffline(name, progress)));
+      .map(([name, progress]) => progressCells(this.#action, name, this.#withReason(name, progress)));
     const { number, count } = this.#summary().stage;
     const stage = `stage ${String(number)} of ${String(count)}`;
     return [
@@ -280,7 +300,7 @@ export class RolloutRun {
     if (this.#options.json) {
       const waits = [...rollout.devices].filter(([, { phase }]) => phase === 'waiting');
       for (const [name, progress] of waits)
-        terminal.out(progressJson(this.#action, name, this.#withOffline(name, progress), Date.now()));
+        terminal.out(progressJson(this.#action, name, this.#withReason(name, progress), Date.now()));
       terminal.out(summaryJson(rollout.file.id, this.#action, summary));
     } else {
       this.#note = '';
@@ -288,6 +308,7 @@ export class RolloutRun {
       const counts = summaryText(this.#action, summary);
       terminal.out(isHalted ? bad(`halted: ${counts}`) : isComplete ? good(counts) : counts);
     }
+    if (failed > 0) terminal.err(failureNote(isHalted, this.#options.hasPlan));
     const isInterrupted = terminal.signal.aborted;
     const isStageComplete =
       this.#options.oneStage && rollout.hasStarted && !isInterrupted && failed + underWay === 0;

@@ -1,5 +1,5 @@
 import { ERROR_CODES, type ErrorCode } from '../../base/errors.ts';
-import { ALREADY_INSTALLED, SUPERSEDED, type DeviceProgress } from '../../fleet/rollout.ts';
+import { ALREADY_INSTALLED, SUPERSEDED, type DeviceProgress } from '../../fleet/device-progress.ts';
 import { describeAction, type RolloutAction } from '../../fleet/rollout-file.ts';
 import { formatBar } from '../format.ts';
 import { toJsonLine } from '../terminal.ts';
@@ -20,12 +20,32 @@ const INSTALL_SENTENCES: Readonly<Record<string, string>> = {
   trial: 'The new version runs on trial: by default for 2 minutes and 3 observations (update.probation).',
 };
 
+/** Why a device waits. */
+const WAITING_SENTENCES: Readonly<Record<string, string>> = {
+  offline: 'The device is offline.',
+  halted: 'The rollout has halted.',
+  paused: 'The rollout is paused.',
+  window: 'The window of the device is closed.',
+};
+
+/** Why a device has rejected the command for a time. */
+const DEFERRED_SENTENCES: Readonly<Record<string, string>> = {
+  busy: 'The device is busy; the command is sent again.',
+  stopping: 'The device stops; the command is sent again.',
+  clock_unsynced: 'The clock of the device is not set yet; the command is sent again.',
+  expired: 'By the clock of the device the window has ended; the command is sent again.',
+};
+
 /** Reasons and codes that come from the command line itself or from the receipt of a command. */
 const REMEDIES: Readonly<Record<string, string>> = {
   [SUPERSEDED]: 'find out who installed the other version; run the same command again to install this one',
   command_timeout: 'check that the device is online and works; run the same command again to continue',
   unknown_command: 'update the agent of this device',
   command_interrupted: 'run the same command again with --retry-failed',
+  expired: 'run the same command again with --retry-failed',
+  bad_args: 'correct the arguments, or update the agent of this device',
+  model_refused_before: 'find the cause; then run the same command again with --retry-failed --clear-failed',
+  model_digest_mismatch: 'compare --digest with that of `swellsight repo verify DIR --json`',
 };
 
 /** A phase in words: an install is committed, a command is done. */
@@ -37,15 +57,15 @@ export function phaseName(action: RolloutAction, { phase }: DeviceProgress): str
 export function sentenceOf(action: RolloutAction, { phase, detail, message }: DeviceProgress): string {
   switch (phase) {
     case 'waiting':
-      return detail === 'offline' ? 'The device is offline.' : 'The device waits for its stage.';
+      return WAITING_SENTENCES[detail ?? ''] ?? 'The device waits for its stage.';
     case 'sent':
-      return 'The command was sent.';
+      return DEFERRED_SENTENCES[detail ?? ''] ?? 'The command was sent.';
     case 'failed':
       return detail === SUPERSEDED
         ? 'Another version became active after the install.'
         : message === null
           ? 'The device refused or did not answer.'
-          : message.replace(/\.?$/, '.');
+          : message.replace(/\s*\n\s*/g, ' ').replace(/\.?$/, '.');
     case 'installing':
     case 'probation':
       if (detail === 'restarting') return 'The device restarts.';
@@ -111,6 +131,12 @@ export function progressCells(action: RolloutAction, device: string, progress: D
     detail === null || detail === phase ? '' : detail,
     percent === null ? text.slice(0, MAX_RESULT_CHARS) : `[${formatBar(percent)}]`,
   ];
+}
+
+/** What an operator does after failures. */
+export function failureNote(isHalted: boolean, hasPlan: boolean): string {
+  const start = isHalted ? 'too many devices failed (--halt-on), so no further one starts: ' : '';
+  return `${start}when the cause is gone, run the same command again${hasPlan ? ' with --retry-failed' : ''}`;
 }
 
 export interface RolloutSummary {

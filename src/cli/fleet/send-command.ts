@@ -8,11 +8,10 @@ import type { ConfigFault } from '../../config/faults.ts';
 import { parseJson5, readSettingsFile } from '../../config/sources.ts';
 import { COMMAND_ARGS } from '../../contract/command.ts';
 import { CONFIRM_WITHIN_S } from '../../contract/config.ts';
-import type { Device } from '../../fleet/devices.ts';
 import { setPaused } from '../../fleet/rollout-file.ts';
 import { EXIT, toJson, type Terminal } from '../terminal.ts';
 import { parseNumber } from './options.ts';
-import { runRollout, type StagedOptions } from './start-rollout.ts';
+import { runRollout, type RolloutTask, type StagedOptions } from './start-rollout.ts';
 
 export interface CommandOptions extends StagedOptions {
   /** The directory for the result of each device. */
@@ -55,12 +54,13 @@ export async function rollBackFleet(
   if ((name === undefined) !== (version === undefined) || (name !== undefined && agent !== undefined))
     throw new AgentError('usage', 'wanted: no version, NAME VERSION, or --agent VERSION');
   if (agent !== undefined)
-    return sendCommand('agent.rollback', {}, options, terminal, (device) =>
-      agent === true ? true : device.agent?.running.version === agent,
-    );
-  return sendCommand('model.rollback', {}, options, terminal, ({ model }) =>
-    name === undefined ? true : model?.active?.name === name && model.active.version === version,
-  );
+    return sendCommand('agent.rollback', {}, options, terminal, {
+      takesPart: (device) => agent === true || device.agent?.running.version === agent,
+    });
+  return sendCommand('model.rollback', {}, options, terminal, {
+    takesPart: ({ model }) =>
+      name === undefined || (model?.active?.name === name && model.active.version === version),
+  });
 }
 
 export interface ConfigSetOptions extends CommandOptions {
@@ -76,8 +76,11 @@ export async function setFleetConfig(
   const { minimum, maximum } = CONFIRM_WITHIN_S;
   const withinS = parseNumber('confirm-within', options.confirmWithin, minimum, maximum);
   const args = { patch: readObject('patch', patchText, terminal), confirm_within_s: withinS };
-  const code = await sendCommand('config.set', args, options, terminal);
-  if (options.json !== true)
+  const onTrial: string[] = [];
+  const code = await sendCommand('config.set', args, options, terminal, {
+    onResult: (device) => onTrial.push(device),
+  });
+  if (onTrial.length > 0 && options.json !== true)
     terminal.err(
       `on trial: each device undoes the change after ${String(withinS)} s, unless \`swellsight fleet config confirm\` keeps it`,
     );
@@ -98,7 +101,7 @@ async function sendCommand(
   args: Record<string, unknown>,
   options: CommandOptions,
   terminal: Terminal,
-  takesPart: (device: Device) => boolean = () => true,
+  { takesPart, onResult }: Partial<Pick<RolloutTask, 'takesPart' | 'onResult'>> = {},
 ): Promise<number> {
   const schema = Object.hasOwn(COMMAND_ARGS, command)
     ? COMMAND_ARGS[command as keyof typeof COMMAND_ARGS]
@@ -111,7 +114,9 @@ async function sendCommand(
   if (!check(args)) {
     const [fault] = check.errors ?? [];
     const place = fault?.instancePath.slice(1) || 'arguments';
-    throw new AgentError('usage', `${command}: ${place}: ${fault?.message ?? 'invalid'}`);
+    const allowed = (fault?.params['allowedValues'] ?? []) as readonly unknown[];
+    const values = allowed.length === 0 ? '' : `: ${allowed.join(', ')}`;
+    throw new AgentError('usage', `${command}: ${place}: ${fault?.message ?? 'invalid'}${values}`);
   }
   const { out } = options;
   const dir = out === undefined ? null : createDirectory(resolve(terminal.cwd, out));
@@ -121,7 +126,7 @@ async function sendCommand(
       action: { kind: 'command', command, argsDigest: digestOf(args) },
       // Without a file, each run is a new rollout: an answer of an earlier one must not count for this one.
       path: options.file ?? null,
-      takesPart,
+      ...(takesPart ? { takesPart } : {}),
       openSender: () => ({
         topics: [],
         argsFor: () => args,
@@ -129,6 +134,7 @@ async function sendCommand(
         close: () => undefined,
       }),
       onResult: (device, result) => {
+        onResult?.(device, result);
         if (dir === null) return;
         // No name of a device contains a plus.
         const file = join(dir, `${device.replaceAll('/', '+')}.json`);

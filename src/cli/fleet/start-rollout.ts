@@ -4,6 +4,7 @@ import { isTimeZone, systemTimeZone } from '../../base/time-zone.ts';
 import { Devices, type Device } from '../../fleet/devices.ts';
 import { Rollout, type RolloutOptions } from '../../fleet/rollout.ts';
 import {
+  commandOf,
   createRolloutFile,
   isPaused,
   readRollout,
@@ -14,7 +15,7 @@ import {
   type RolloutFile,
 } from '../../fleet/rollout-file.ts';
 import { OperatorClient } from '../../mqtt/operator-client.ts';
-import { isInWindow, type UpdateWindow } from '../../update/window.ts';
+import { windowEndMs, type UpdateWindow } from '../../update/window.ts';
 import { EXIT, type Terminal } from '../terminal.ts';
 import {
   Collection,
@@ -26,7 +27,9 @@ import {
   TOO_MANY_DEVICES,
   type FleetOptions,
 } from './options.ts';
-import { commandOf, RolloutRun } from './rollout-run.ts';
+import { RolloutRun } from './rollout-run.ts';
+
+const RESEND_MS = 30_000;
 
 /** Options of every staged command. */
 export interface StagedOptions extends FleetOptions {
@@ -57,6 +60,8 @@ export interface RolloutTask {
   readonly path: string | null;
   /** Opens the sender once the broker is connected. */
   readonly openSender: (client: OperatorClient) => Promise<RolloutSender> | RolloutSender;
+  /** Throws for a device with which the run must not begin; nothing has been sent yet. */
+  readonly checkDevice?: (device: Device) => void;
   /** False for a device that needs no command. */
   readonly takesPart?: (device: Device) => boolean;
   readonly onResult?: (device: string, result: unknown) => void;
@@ -116,27 +121,41 @@ export async function runRollout(
   if (selected.length === 0 && known.length === 0) throw new AgentError('usage', 'no device matches --to');
   for (const selector of unused) terminal.err(`${selector} matches no device`);
   if (selected.length === 0) terminal.err('no selected device needs this command');
+  for (const device of known) if (selected.includes(device.name)) task.checkDevice?.(device);
   const save = (latest: RolloutFile): void => {
     if (path !== null) writeRollout(path, latest);
   };
   // Write the file before the first command: the ids of the commands derive from its id.
   if (path !== null && before === null) writeNewRollout(path, file);
   else save(file);
-  const send = async (device: string, id: string): Promise<void> => {
+  const send = async (device: string, id: string, endMs: number | null): Promise<void> => {
     const topic = `${options.base}/${device}/`;
-    await client.publish(`${topic}cmd/${command}`, JSON.stringify({ id, args: sender.argsFor(topic, id) }));
+    const args = sender.argsFor(topic, id);
+    if (endMs === null) return;
+    // Neither the device nor the broker may run it after the window, which this machine no longer controls.
+    const isLimited = Number.isFinite(endMs);
+    const limit = isLimited ? { expires_at: new Date(endMs).toISOString() } : {};
+    const expiry = isLimited ? { expiryS: Math.max(1, Math.ceil((endMs - Date.now()) / 1000)) } : {};
+    await client.publish(`${topic}cmd/${command}`, JSON.stringify({ id, ...limit, args }), expiry);
   };
   const hold = (): string | null =>
     path !== null && isPaused(path) ? `paused; \`swellsight fleet resume ${path}\` continues` : null;
   run = new RolloutRun(
-    { waitMs, deviceTimeoutMs, oneStage: stages.oneStage, json: options.json === true },
+    {
+      waitMs,
+      deviceTimeoutMs,
+      resendMs: RESEND_MS,
+      oneStage: stages.oneStage,
+      hasPlan: path !== null,
+      json: options.json === true,
+    },
     {
       rollout: new Rollout(stages, file, onlineFirst(selected, devices)),
       devices,
       send,
       save,
       hold,
-      isInWindow: window === null ? () => true : windowCheck(window),
+      windowEndMs: window === null ? () => Infinity : windowEnds(window),
       onResult: task.onResult ?? (() => undefined),
       terminal,
     },
@@ -165,17 +184,18 @@ function parseWindow(text: string): UpdateWindow {
   throw new AgentError('usage', `--window ${text} is not HH:MM-HH:MM`);
 }
 
-/** Whether the window is open in the time zone of a device; computed once for each zone and second. */
-function windowCheck(window: UpdateWindow): (device: Device) => boolean {
-  const isOpen = new Map<string, boolean>();
+/** When the window ends in the time zone of a device; computed once for each zone and second. */
+function windowEnds(window: UpdateWindow): (device: Device) => number | null {
+  const endsMs = new Map<string, number | null>();
   let second = 0;
   return ({ timeZone }) => {
     const nowMs = Date.now();
-    if (Math.floor(nowMs / 1000) !== second) isOpen.clear();
+    if (Math.floor(nowMs / 1000) !== second) endsMs.clear();
     second = Math.floor(nowMs / 1000);
     const zone = timeZone !== null && isTimeZone(timeZone) ? timeZone : systemTimeZone();
-    const known = isOpen.get(zone) ?? isInWindow(nowMs, window, zone);
-    isOpen.set(zone, known);
-    return known;
+    const known = endsMs.get(zone);
+    const endMs = known === undefined ? windowEndMs(nowMs, window, zone) : known;
+    endsMs.set(zone, endMs);
+    return endMs;
   };
 }

@@ -157,7 +157,7 @@ function toRow(device: Device, nowMs: number): string[] {
     agent_candidate ?? '-',
     model ?? '-',
     candidate ?? '-',
-    phase ?? '-',
+    summary.failure ?? phase ?? '-',
     formatAge(summary.last_heartbeat_age_s),
     [...invalid.map((topic) => `invalid ${topic}`), ...degraded].join(', ') || '-',
   ];
@@ -173,7 +173,15 @@ function versionsOf({ health, model, agent }: Device) {
     agent_candidate: update === null ? null : `${update.version} (${update.phase})`,
     model: active?.name ? `${active.name} ${active.version ?? '?'}` : null,
     candidate: candidate ? `${candidate.name} ${candidate.version}` : null,
+    failure: failureOf(model),
   };
+}
+
+/** `failed: gauge 2.0.0, model_golden_mismatch`; null when the last install of a model did not fail. */
+export function failureOf(model: Device['model']): string | null {
+  const install = model?.install;
+  if (install?.reason == null || install.phase !== model?.phase) return null;
+  return `${install.phase}: ${install.name} ${install.version}, ${install.reason.code}`;
 }
 
 function deviceSummary(device: Device, nowMs: number) {

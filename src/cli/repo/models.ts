@@ -56,7 +56,10 @@ async function testBeforePublish(bundle: string, terminal: Terminal): Promise<vo
     terminal.signal.throwIfAborted();
     const { code, message } = asAgentError(thrown);
     throw new AgentError(code, `${bundle} is not published: ${message}`, {
-      hint: 'correct the bundle; where only this machine cannot run it, publish with --no-test',
+      hint:
+        code === 'model_requires'
+          ? 'publish with a newer version of this program, or on another machine'
+          : 'correct the bundle; where only this machine cannot run it, publish with --no-test',
       cause: thrown,
     });
   }

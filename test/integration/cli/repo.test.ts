@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -46,6 +46,41 @@ describe('swellsight repo', () => {
     const verified = await repo('verify', 'surf');
     expect(verified.stdout).not.toContain('wrong-golden');
     expect((await repo('publish', 'surf', wrong, '--no-test')).stdout).toMatch(/^published {2}wrong-golden/);
+  });
+
+  it('lets fleet push send nothing when the repository has another digest, or no such version', async () => {
+    // No broker is asked: none listens at this address.
+    const push = (...args: string[]): Promise<CliResult> =>
+      runCli(['fleet', 'push', '--broker', 'mqtt://127.0.0.1:1', ...args], { cwd: home, env });
+    const verified = (await repo('verify', 'surf', '--json')).json() as { models: { digest: string }[] };
+    const digest = verified.models[0]?.digest ?? '';
+    const other = `sha256:${'0'.repeat(64)}`;
+    for (const source of [
+      ['--repo', 'surf'],
+      ['--over', 'mqtt', join(home, 'heads.tar')],
+    ]) {
+      const differs = await push('heads', '1.0.0', ...source, '--digest', other);
+      expect([differs.code, differs.stderr]).toEqual([2, expect.stringContaining(digest)]);
+      const missing = await push('heads', '9.0.0', ...source);
+      expect([missing.code, missing.stderr]).toEqual([1, expect.stringContaining('no heads 9.0.0')]);
+    }
+    const same = await push('heads', '1.0.0', '--repo', 'surf', '--digest', digest);
+    expect([same.code, same.stderr]).toEqual([69, expect.stringContaining('the broker is unreachable')]);
+    const agent = await push('--agent', '1.0.0', '--repo', 'surf');
+    expect([agent.code, agent.stderr]).toEqual([1, expect.stringContaining('no agent 1.0.0')]);
+    const typo = await push('heads', '1.0.0', '--digest', 'sha256:1');
+    expect([typo.code, typo.stderr]).toEqual([2, expect.stringContaining('64 hexadecimal digits')]);
+  });
+
+  it('says what to do about a bundle of a newer format', async () => {
+    const manifest = JSON.parse(await readFile(join(BUNDLES, 'heads', 'model.json'), 'utf8')) as object;
+    await cp(join(BUNDLES, 'heads'), join(home, 'newer'), { recursive: true });
+    await writeFile(join(home, 'newer', 'model.json'), JSON.stringify({ ...manifest, format: 2 }));
+    const newer = await repo('publish', 'surf', 'newer');
+    expect([newer.code, newer.stderr]).toEqual([
+      1,
+      expect.stringContaining('a newer version of this program'),
+    ]);
   });
 
   it('prints its changes, and when to sign again', async () => {

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -17,6 +17,9 @@ interface Command {
   readonly name: string;
   /** `site/device`. */
   readonly device: string;
+  readonly expiresAt?: string | undefined;
+  /** The time for which the broker may still keep it. */
+  readonly expiryS?: number | undefined;
 }
 
 /** What a device answers, and when. */
@@ -52,10 +55,11 @@ describe('Fleet commands with faults', () => {
       void client.publish(topic.replace('/cmd/', '/cmdres/'), JSON.stringify({ id: command.id, ...body }), {
         qos: 1,
       });
-    client.on('message', (topic, payload) => {
+    client.on('message', (topic, payload, { properties }) => {
       const [, site = '', device = '', , name = ''] = topic.split('/');
-      const { id } = JSON.parse(payload.toString()) as { id: string };
-      const command = { id, name, device: `${site}/${device}` };
+      const { id, expires_at } = JSON.parse(payload.toString()) as { id: string; expires_at?: string };
+      const expiryS = properties?.messageExpiryInterval;
+      const command = { id, name, device: `${site}/${device}`, expiresAt: expires_at, expiryS };
       // As a device does: a repeated command is not run again.
       const repeated = received.some((other) => other.id === id) ? { duplicate: true } : {};
       received.push(command);
@@ -176,6 +180,64 @@ describe('Fleet commands with faults', () => {
     const result = await fleet('canary', ...args);
     expect([result.code, received.map(({ device }) => device)]).toEqual([1, ['home/b']]);
     expect(result.stderr).toContain('home/typo matches no device');
+  });
+
+  it.concurrent('lets neither the device nor the broker run a command after the window', async () => {
+    const received = await startDevices('window', ['home/a'], succeedAtOnce);
+    const hour = (offset: number): string =>
+      new Date(Date.now() + offset * 3_600_000).toISOString().slice(11, 16);
+    expect((await fleet('window', 'command', 'ping')).code).toBe(0);
+    const window = ['--window', `${hour(-1)}-${hour(2)}`];
+    expect((await fleet('window', 'command', 'ping', ...window)).code).toBe(0);
+    const [free, limited] = received;
+    expect([free?.expiresAt, free?.expiryS]).toEqual([undefined, undefined]);
+    expect(limited?.expiresAt).toContain(`T${window[1]?.slice(6)}:00.000Z`);
+    const lastsS = (Date.parse(limited?.expiresAt ?? '') - Date.now()) / 1000;
+    expect(lastsS).toBeLessThanOrEqual(7200);
+    expect(Math.abs((limited?.expiryS ?? 0) - lastsS)).toBeLessThan(120);
+  });
+
+  it.concurrent('pushes nothing while a device runs the version with other bytes', async () => {
+    const versions = { 'home/a': '1.0.0', 'home/b': '2.0.0' };
+    const received = await startDevices('bytes', ['home/a', 'home/b'], succeedAtOnce, { versions });
+    const args = ['push', 'gauge', '2.0.0', '--file', 'bytes.json', '--digest'];
+    const result = await fleet('bytes', ...args, `sha256:${'b'.repeat(64)}`);
+    expect([result.code, result.stderr]).toEqual([
+      2,
+      expect.stringContaining('home/b runs gauge 2.0.0 with another digest: sha256:aaaa'),
+    ]);
+    expect([received, existsSync(join(dir, 'bytes.json'))]).toEqual([[], false]);
+    const same = await fleet('bytes', ...args, `sha256:${'a'.repeat(64)}`, '--to', 'home/b');
+    expect([same.code, summary(same)]).toMatchObject([0, { committed: 1 }]);
+  });
+
+  it.concurrent('says why devices wait, what failed, and what is on trial', async () => {
+    const message = 'the change has 1 fault\ncameras[0]: wanted a number';
+    const fault = { status: 'failed', reason: null, error: { code: 'config_invalid', message } };
+    const rejected = { status: 'rejected', reason: 'bad_args: /patch must be object' };
+    await startDevices('why', ['home/a', 'home/b', 'home/c'], ({ device }) => [
+      { afterMs: 0, answer: device === 'home/a' ? fault : rejected },
+    ]);
+    const set = (...more: string[]): Promise<CliResult> =>
+      runCli(['fleet', 'config', 'set', '{}', '--broker', broker.url, '--base', 'why', ...more], {
+        cwd: dir,
+      });
+    const halted = await set();
+    expect(halted.stdout).toContain(
+      'config_invalid: the change has 1 fault cameras[0]: wanted a number. Remedy',
+    );
+    expect(halted.stdout).toMatch(/^home\/b +waiting +halted/m);
+    expect([halted.code, halted.stderr]).toEqual([1, expect.stringContaining('too many devices failed')]);
+    expect(halted.stderr).not.toContain('on trial');
+    const refused = await set('--to', 'home/b');
+    expect(refused.stdout).toContain('bad_args: /patch must be object. Remedy: correct the arguments');
+    await startDevices('trial', ['home/a'], succeedAtOnce);
+    const done = await runCli(['fleet', 'config', 'set', '{}', '--broker', broker.url, '--base', 'trial'], {
+      cwd: dir,
+    });
+    expect([done.code, done.stderr]).toEqual([0, expect.stringContaining('on trial')]);
+    const level = await fleet('trial', 'command', 'log.level', '{level: "loud"}');
+    expect([level.code, level.stderr]).toEqual([2, expect.stringContaining('debug, info')]);
   });
 
   it.concurrent('stores no arguments, which may be secret, in the plan', async () => {

@@ -89,7 +89,7 @@ describe('fleet forget', () => {
     await retain(await broker.client({ username: 'dev', password: 'd' }), [topics.status]);
     const url = broker.url.replace('://', '://reader:r@');
     const result = await runCli(['fleet', 'forget', 'home/pi', '--broker', url, '--yes']);
-    expect([result.code, result.stderr]).toEqual([1, expect.stringContaining('access rules')]);
+    expect([result.code, result.stderr]).toEqual([1, expect.stringContaining('such as `admin`')]);
     for (const [args, text] of [
       [['test/+'], 'is not one device'],
       [['test/dev1', '--base', '+'], '--base +: wanted'],

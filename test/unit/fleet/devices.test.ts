@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { byUrgency, fleetLine, hasLeft } from '../../../src/cli/fleet/watch.ts';
+import { byUrgency, failureOf, fleetLine, hasLeft } from '../../../src/cli/fleet/watch.ts';
 import { readDeviceMessage } from '../../../src/fleet/device-messages.ts';
 import { Devices } from '../../../src/fleet/devices.ts';
 import { parseFleetGroups, selectDevices } from '../../../src/fleet/selection.ts';
@@ -94,6 +94,23 @@ describe('fleet watch', () => {
     expect(fleetLine(devices)).toMatch(
       /^5 devices: online \(4\), offline \(1\); 1 degraded; models: .*; agents: /,
     );
+  });
+
+  it('names the install that failed last', () => {
+    const at = '2026-12-01T00:00:00.000Z';
+    const install = {
+      ...{ update_id: '7d2a3d5c-3f0a-4c54-9d3e-0d4f1b8f6a11', name: 'gauge', version: '2.0.0' },
+      ...{ digest: null, source: 'repository', phase: 'failed', in_progress: false, trusted: true },
+      ...{ reason: { code: 'model_space', message: 'full' }, bytes: 0, total_bytes: null, percent: null },
+      ...{ started_at: at, at, candidate: null, shadow: null, probation: null },
+    };
+    const read = (phase: string): unknown => {
+      const state = { ...deviceMessages()['model/state'], phase, install };
+      return failureOf(fill({ 'a/model/state': state }).find('home/a')?.model ?? null);
+    };
+    expect(read('failed')).toBe('failed: gauge 2.0.0, model_space');
+    // After a later change of the model, the failure is history.
+    expect(read('idle')).toBeNull();
   });
 
   it('knows which devices left, by the newest sign of life', () => {

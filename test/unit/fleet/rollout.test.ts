@@ -60,6 +60,32 @@ function phaseAfter(rollout: Rollout, device: string, state: DeviceMessages['mod
   return rollout.devices.get(device)?.phase;
 }
 
+describe('Rollout of a command', () => {
+  const ABORT: RolloutAction = { kind: 'command', command: 'model.abort', argsDigest: '' };
+
+  it('waits again after a command that was not acknowledged in time, and still hears a late answer', () => {
+    const rollout = new Rollout(OPTIONS, planOf(RESTART, 'a'));
+    rollout.markSent('a', 'one');
+    rollout.applyReport('a', { kind: 'deferred', reason: 'expired' });
+    expect(rollout.devices.get('a')).toMatchObject({ phase: 'sent', detail: 'expired' });
+    rollout.markUnsent('a');
+    expect([rollout.listDue(isOnline), rollout.hasStarted]).toEqual([['a'], false]);
+    rollout.applyReport('a', { kind: 'accepted' });
+    expect(rollout.devices.get('a')).toMatchObject({ phase: 'installing', detail: null });
+  });
+
+  it('counts a device without an install as done after an abort, not after another command', () => {
+    const report = { kind: 'failed', code: 'model_install_none', message: null, isOld: false } as const;
+    const phases = [ABORT, RESTART].map((action) => {
+      const rollout = new Rollout(OPTIONS, planOf(action, 'a'));
+      rollout.markSent('a', 'one');
+      rollout.applyReport('a', report);
+      return rollout.devices.get('a')?.phase;
+    });
+    expect(phases).toEqual(['committed', 'failed']);
+  });
+});
+
 describe('Rollout of a model', () => {
   it('takes what is done from the states of the devices, not from the plan', () => {
     const file = planOf(MODEL, 'a', 'b', 'c');
