@@ -225,7 +225,7 @@ export async function startAgent(options: AgentOptions, deps: AgentDeps): Promis
   const metrics = await Metrics.open(identity, { clock, heartbeat, link, store, analysis, cache });
   const api = createAgentApi({
     ...{ clock, levels, recentLog: deps.recentLog, configuration, state, store, link, info, states },
-    ...{ cameras, server, analysis, models, updates, heartbeat, liveness, lastStop },
+    ...{ cameras, seaStates, server, analysis, models, updates, heartbeat, liveness, lastStop },
   });
   const commandDeps = { topics, link, api, clockSynced: () => time.state().synced };
   const commands = new Commands({}, { ...base('commands'), ...commandDeps, commandLog: store.commands });

@@ -381,6 +381,19 @@ export const ERROR_CODES = {
     'too many captures of this camera wait',
     'wait for the captures on request of this camera; a longer schedule.everyS leaves more time for them',
   ),
+  sea_state_unavailable: permanent(
+    'this camera takes no clips',
+    'set seaState of the camera; a camera of kind command cannot take clips',
+  ),
+  sea_state_busy: transient('a clip of this camera is being taken', 'wait for its end'),
+  sea_state_unknown: permanent(
+    'this camera has no sea state with this id',
+    'list ids with GET /api/v1/cameras/{id}/sea-state',
+  ),
+  sea_state_picture_missing: permanent(
+    'this picture was not kept',
+    'the newest clip has pictures; set seaState.keepTimestacks to keep those of later clips too',
+  ),
   camera_unknown: permanent('no camera has this id', 'use the id of a configured camera'),
   http_listen: permanent(
     'the HTTP server cannot use its port',

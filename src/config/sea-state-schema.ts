@@ -1,5 +1,6 @@
 import { Type, type Static, type TSchema } from '@sinclair/typebox';
 import { closed } from '../contract/schema-parts.ts';
+import { ClipDuration } from '../contract/sea-state.ts';
 
 const Share = Type.Number({ minimum: 0, maximum: 1 });
 const ShoreLine = Type.Tuple([Type.Tuple([Share, Share]), Type.Tuple([Share, Share])]);
@@ -7,11 +8,7 @@ const ShoreLine = Type.Tuple([Type.Tuple([Share, Share]), Type.Tuple([Share, Sha
 /** The keys of `seaState` of a camera that are not shared with other settings. */
 const CLIP = {
   fps: Type.Number({ minimum: 0.8, maximum: 5, description: 'frames per second; default 2' }),
-  durationS: Type.Number({
-    minimum: 256,
-    maximum: 2048,
-    description: 'length of a clip, seconds; default 512',
-  }),
+  durationS: { ...ClipDuration, description: 'length of a clip, seconds; default 512' },
   lines: Type.Array(ShoreLine, {
     minItems: 1,
     maxItems: 32,

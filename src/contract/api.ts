@@ -23,6 +23,7 @@ import type {
   ModelInstallResult,
   ModelServes,
 } from './model.ts';
+import type { SeaStatePicture, SeaStateRecord } from './sea-state.ts';
 import type { Info, ModelState } from './states.ts';
 
 export interface LabelInput {
@@ -67,6 +68,21 @@ export interface AgentApi {
    * the schedule. Rejects with `camera_unknown`, `capture_busy`, `vision_closed`, and as the store does.
    */
   capture(camera: string, signal: AbortSignal): Promise<CapturedObservation>;
+  /**
+   * Measures the sea state in one clip now. Takes as long as the clip; `durationS` null: that of the settings. Rejects with
+   * `camera_unknown`, `sea_state_unavailable`, `sea_state_busy`, and as the store does.
+   */
+  measureSeaState(camera: string, durationS: number | null, signal: AbortSignal): Promise<SeaStateRecord>;
+  /** Throws `camera_unknown`, `usage` for an invalid cursor, and as the store does. */
+  seaStates(query: {
+    readonly camera: string;
+    readonly fromMs?: number;
+    readonly toMs?: number;
+    readonly limit: number;
+    readonly cursor?: string;
+  }): { readonly sea_states: readonly SeaStateRecord[]; readonly cursor: string | null };
+  /** A PNG. Rejects with `camera_unknown`, `sea_state_unknown`, `sea_state_picture_missing`. `id`: also `latest`. */
+  seaStatePicture(camera: string, id: string, picture: SeaStatePicture): Promise<Uint8Array>;
   /** False while `capture` would refuse a request for this camera at once, because too many requests wait. */
   hasRoomForCapture(camera: string): boolean;
   /**
@@ -156,5 +172,11 @@ export interface AgentApi {
   /** The latest lines of the log as JSON, without secrets, oldest first. */
   log(limit: number): readonly string[];
   /** Queues stored records again, from `fromSeq` to `toSeq` inclusive. Rejects with `camera_unknown` and `seq_unknown`. */
-  backfill(camera: string, fromSeq: number, toSeq: number, signal: AbortSignal): Promise<BackfillResult>;
+  backfill(
+    camera: string,
+    fromSeq: number,
+    toSeq: number,
+    signal: AbortSignal,
+    stream?: 'observation' | 'sea_state',
+  ): Promise<BackfillResult>;
 }

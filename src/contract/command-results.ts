@@ -4,8 +4,9 @@ import type { CommandName } from './command.ts';
 import { ConfigChange, ConfigConfirmed, ConfigView, LogLevelChange, Restarting } from './config.ts';
 import { Diagnostics } from './diagnostics.ts';
 import { ModelAborted, ModelInstallResult, ModelServes } from './model.ts';
-import { Count, Nullable, Time, closed } from './schema-parts.ts';
+import { Count, Nullable, StringEnum, Time, closed } from './schema-parts.ts';
 import { CalibrationSummary, CapturedObservation } from './observation.ts';
+import { SeaStateRecord } from './sea-state.ts';
 import { Info, ModelState } from './states.ts';
 
 export const ImageResult = Type.Object(
@@ -24,6 +25,7 @@ export type ImageResult = Static<typeof ImageResult>;
 export const BackfillResult = Type.Object(
   {
     camera: Type.String(),
+    stream: Type.Optional(StringEnum(['observation', 'sea_state'])),
     queued: { ...Count, description: 'records that will be published again on backfill' },
     waiting: { ...Count, description: 'records that were already in the outbox' },
     gone: { ...Count, description: 'records of the range that are no longer stored' },
@@ -46,6 +48,7 @@ export const COMMAND_RESULTS: Readonly<Record<CommandName, TSchema>> = {
   info: Info,
   diagnostics: Diagnostics,
   capture: CapturedObservation,
+  sea_state: SeaStateRecord,
   label: CalibrationSummary,
   'label.remove': CalibrationSummary,
   image: ImageResult,

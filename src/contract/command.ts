@@ -4,6 +4,7 @@ import { AgentInstallArgs } from './agent-update.ts';
 import { REJECTIONS } from './codes.ts';
 import { CONFIRM_WITHIN_S, LogLevelArg } from './config.ts';
 import { ModelInstallArgs } from './model.ts';
+import { ClipDuration } from './sea-state.ts';
 import { AnyErrorCode, Codes, Nullable, StringEnum, Time, closed } from './schema-parts.ts';
 
 /** `…/cmd/{name}`. */
@@ -68,6 +69,16 @@ export const COMMAND_ARGS = {
   info: Type.Object({}, closed),
   diagnostics: Type.Object({}, closed),
   capture: Type.Object({ camera: Camera }, closed),
+  sea_state: Type.Object(
+    {
+      camera: Camera,
+      durationS: Type.Optional({
+        ...ClipDuration,
+        description: 'default: `seaState.durationS` of the camera',
+      }),
+    },
+    closed,
+  ),
   label: Type.Object(
     {
       observation_id: ObservationId,
@@ -121,7 +132,16 @@ export const COMMAND_ARGS = {
   'log.level': Type.Object({ level: LogLevelArg }, closed),
   restart: Type.Object({}, closed),
   backfill: Type.Object(
-    { camera: Camera, from_seq: Seq, to_seq: { ...Seq, description: 'inclusive; at most 10,000 records' } },
+    {
+      camera: Camera,
+      from_seq: Seq,
+      to_seq: { ...Seq, description: 'inclusive; at most 10,000 records' },
+      stream: Type.Optional(
+        StringEnum(['observation', 'sea_state'], {
+          description: 'default observation; each has its own `seq`',
+        }),
+      ),
+    },
     closed,
   ),
 } as const;

@@ -68,6 +68,12 @@ const Breaker = Type.Object(
   { ...closed, description: 'needs `geometry` of the camera' },
 );
 
+/** Length of a clip, seconds: of the configuration, and of the command `sea_state`. */
+export const ClipDuration = Type.Number({ minimum: 256, maximum: 2048 });
+/** The pictures of a clip. */
+export const SEA_STATE_PICTURES = ['timestack', 'spectrum'] as const;
+export type SeaStatePicture = (typeof SEA_STATE_PICTURES)[number];
+
 /** What a clip of one camera says about the sea: `…/camera/{cam}/sea_state`. */
 export const SeaStateRecord = Type.Object(
   {

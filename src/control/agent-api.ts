@@ -10,6 +10,7 @@ import type { AgentApi, LabelInput } from '../contract/api.ts';
 import type { LastStop } from '../contract/diagnostics.ts';
 import type { CameraView, LinkView } from '../contract/openapi/views.ts';
 import type { CalibrationSummary, Failure, Observation } from '../contract/observation.ts';
+import type { SeaStatePicture, SeaStateRecord } from '../contract/sea-state.ts';
 import type { Heartbeat } from '../health/heartbeat.ts';
 import type { Liveness } from '../health/liveness.ts';
 import type { ModelLifecycle } from '../model/lifecycle.ts';
@@ -18,6 +19,7 @@ import type { StatePublisher } from '../mqtt/state-publisher.ts';
 import type { Link, LinkStats } from '../mqtt/types.ts';
 import type { CameraRunner } from '../observation/camera-runner.ts';
 import type { CameraSet } from '../observation/cameras.ts';
+import type { SeaStateReports } from '../observation/sea-state-reports.ts';
 import type { ModelServer } from '../serving/model-server.ts';
 import type { Store } from '../store/store.ts';
 import type { AgentState } from './agent-types.ts';
@@ -25,6 +27,17 @@ import { queueAgain } from './backfill.ts';
 import { buildDiagnostics } from './diagnostics.ts';
 import type { AgentInfo } from './info.ts';
 import { outboxView } from './outbox-view.ts';
+
+/** Takes clips of the cameras, and keeps their pictures. */
+export interface SeaStateClips {
+  /**
+   * Takes one clip of the camera now, and stores its record with `SeaStateReports`. `durationS` null: that of the settings.
+   * Rejects with `sea_state_unavailable` and `sea_state_busy`, as the store does, and when the signal aborts.
+   */
+  measure(camera: string, durationS: number | null, signal: AbortSignal): Promise<SeaStateRecord>;
+  /** A PNG; null when it was not kept. */
+  picture(record: SeaStateRecord, picture: SeaStatePicture): Promise<Uint8Array | null>;
+}
 
 export interface AgentApiParts {
   readonly clock: Clock;
@@ -37,6 +50,8 @@ export interface AgentApiParts {
   readonly info: AgentInfo;
   readonly states: StatePublisher;
   readonly cameras: CameraSet;
+  readonly seaStates: Pick<SeaStateReports, 'newest'>;
+  readonly clips?: SeaStateClips;
   readonly server: ModelServer;
   readonly analysis: Analysis;
   readonly models: ModelLifecycle;
@@ -76,6 +91,7 @@ export function createAgentApi(parts: AgentApiParts): AgentApi {
       health: heartbeat.current(),
       model: models.state(),
       cameras: cameras.list().map((camera) => camera.state()),
+      sea_states: cameras.list().flatMap((camera) => parts.seaStates.newest(camera.id) ?? []),
       calibrations: cameras.list().map((camera) => ({ camera: camera.id, ...camera.calibrationSummary() })),
       link: linkView(parts.link.stats()),
     }),
@@ -87,11 +103,25 @@ export function createAgentApi(parts: AgentApiParts): AgentApi {
       return { ready: missing.length === 0, missing };
     },
 
-    cameras: () => cameras.list().map(cameraView),
+    cameras: () => cameras.list().map((camera) => cameraView(camera, parts.seaStates.newest(camera.id))),
     capture: async (camera, signal) => {
       const found = runner(camera);
       const observation = await found.capture(signal);
       return { ...observation, failure: found.failure && failureView(found.failure) };
+    },
+    measureSeaState: async (camera, durationS, signal) => {
+      const { id } = runner(camera);
+      if (!parts.clips) throw new AgentError('sea_state_unavailable', `the camera ${id} takes no clips`);
+      return parts.clips.measure(id, durationS, signal);
+    },
+    seaStates: (query) => store.seaStates.query({ ...query, camera: runner(query.camera).id }),
+    seaStatePicture: async (camera, id, picture) => {
+      const { id: known } = runner(camera);
+      const record = id === 'latest' ? store.seaStates.newest(known) : store.seaStates.find(known, id);
+      if (!record) throw new AgentError('sea_state_unknown', `the camera ${known} has no sea state ${id}`);
+      const png = await parts.clips?.picture(record, picture);
+      if (!png) throw new AgentError('sea_state_picture_missing', `the ${picture} of this clip was not kept`);
+      return png;
     },
     hasRoomForCapture: (camera) => cameras.runners.get(camera)?.hasRoomForCapture ?? true,
     latestImage: async (camera, options, signal) => {
@@ -112,8 +142,8 @@ export function createAgentApi(parts: AgentApiParts): AgentApi {
 
     observations: (query) => store.observations.query(query),
     outbox: () => outboxView(store),
-    backfill: async (camera, fromSeq, toSeq, signal) =>
-      queueAgain({ camera: runner(camera).id, fromSeq, toSeq }, { store, clock }, signal),
+    backfill: async (camera, fromSeq, toSeq, signal, stream = 'observation') =>
+      queueAgain({ camera: runner(camera).id, stream, fromSeq, toSeq }, { store, clock }, signal),
 
     addLabel: async (label: LabelInput, camera?: string): Promise<CalibrationSummary> => {
       const expected = camera === undefined ? null : runner(camera).id;
@@ -218,7 +248,7 @@ function failureView({ code, message, context, hint }: AgentError): Failure {
   return { code, message: typeof reason === 'string' ? `${message} (${reason})` : message, hint };
 }
 
-function cameraView(camera: CameraRunner): CameraView {
+function cameraView(camera: CameraRunner, seaState: SeaStateRecord | null): CameraView {
   const nextRunAtMs = camera.schedule.nextRunAtMs();
   return {
     id: camera.id,
@@ -227,16 +257,18 @@ function cameraView(camera: CameraRunner): CameraView {
     state: camera.state(),
     next_run_at: nextRunAtMs === null ? null : isoTime(nextRunAtMs),
     latest: camera.latest,
+    sea_state: seaState,
     calibration: camera.calibrationSummary(),
     failure: camera.failure && failureView(camera.failure),
   };
 }
 
 /** The text in an annotated image. */
-function captionLines({ captured_at: at, wave, status, reasons, camera }: Observation): string[] {
+function captionLines(observation: Observation): string[] {
+  const { captured_at: at, wave, status, reasons, camera, simulated } = observation;
   const height =
     wave.height_m === null
       ? `${status}${reasons.length > 0 ? `: ${reasons.join(', ')}` : ''}`
       : `${wave.height_m.toFixed(1)} m  (${wave.height_low_m?.toFixed(1) ?? '?'} - ${wave.height_high_m?.toFixed(1) ?? '?'} m)  ${wave.height_basis ?? ''}`;
-  return [height, `${camera}  ${at}`];
+  return [height, `${camera}  ${at}${simulated === true ? '  simulated' : ''}`];
 }

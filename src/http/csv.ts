@@ -1,9 +1,12 @@
 import type { Observation } from '../contract/observation.ts';
+import type { SeaStateRecord } from '../contract/sea-state.ts';
 
 type Cell = string | number | boolean | null;
 
-/** The columns of the table of observations, in order. */
-const COLUMNS: readonly (readonly [name: string, cell: (observation: Observation) => Cell])[] = [
+/** The columns of a table, in order. */
+export type CsvTable<R> = readonly (readonly [name: string, cell: (record: R) => Cell])[];
+
+export const OBSERVATION_TABLE: CsvTable<Observation> = [
   ['captured_at', (o) => o.captured_at],
   ['site', (o) => o.site],
   ['device', (o) => o.device],
@@ -38,6 +41,46 @@ const COLUMNS: readonly (readonly [name: string, cell: (observation: Observation
   // Columns that were added later stand at the end: scripts may read the others by their position.
   ['has_height', (o) => o.has_height ?? o.wave.height_m !== null],
   ['store_id', (o) => o.store_id ?? null],
+  ['period_low_s', (o) => o.wave.period_low_s ?? null],
+  ['period_high_s', (o) => o.wave.period_high_s ?? null],
+  ['period_basis', (o) => o.wave.period_basis ?? null],
+  ['period_age_s', (o) => o.wave.period_age_s ?? null],
+  ['simulated', (o) => o.simulated ?? null],
+];
+
+export const SEA_STATE_TABLE: CsvTable<SeaStateRecord> = [
+  ['captured_at', (s) => s.captured_at],
+  ['site', (s) => s.site],
+  ['device', (s) => s.device],
+  ['camera', (s) => s.camera],
+  ['seq', (s) => s.seq],
+  ['status', (s) => s.status],
+  ['reasons', (s) => s.reasons.join(' ')],
+  ['duration_s', (s) => s.duration_s],
+  ['frames_wanted', (s) => s.frames.wanted],
+  ['frames_used', (s) => s.frames.used],
+  ['period_s', (s) => s.period.peak_s],
+  ['period_low_s', (s) => s.period.low_s],
+  ['period_high_s', (s) => s.period.high_s],
+  ['interval_coverage', (s) => s.period.coverage],
+  ['energy_period_s', (s) => s.period.energy_s],
+  ['second_period_s', (s) => s.period.second_s],
+  ['mixed_sea', (s) => s.period.mixed_sea],
+  ['travel_deg', (s) => s.travel_deg],
+  ['white_share', (s) => s.breaking.white_share],
+  ['breakers_per_minute', (s) => s.breaking.per_minute],
+  ['breaker_height_m', (s) => s.breaker.height_m],
+  ['breaker_low_m', (s) => s.breaker.low_m],
+  ['breaker_high_m', (s) => s.breaker.high_m],
+  ['breaker_count', (s) => s.breaker.count],
+  ['tide_m', (s) => s.breaker.tide_m],
+  ['clock_synced', (s) => s.clock.synced],
+  ['warnings', (s) => s.warnings.join(' ')],
+  ['simulated', (s) => s.simulated],
+  ['historical', (s) => s.historical],
+  ['published_at', (s) => s.published_at],
+  ['id', (s) => s.id],
+  ['store_id', (s) => s.store_id ?? null],
 ];
 
 /** A spreadsheet evaluates text that begins with one of these as a formula (OWASP, CSV injection). */
@@ -54,7 +97,7 @@ export function csvCell(cell: Cell): string {
   return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }
 
-export const csvHeader = (): string => csvLine(COLUMNS.map(([name]) => name));
+export const csvHeader = <R>(table: CsvTable<R>): string => csvLine(table.map(([name]) => name));
 
-export const csvRow = (observation: Observation): string =>
-  csvLine(COLUMNS.map(([, cell]) => cell(observation)));
+export const csvRow = <R>(table: CsvTable<R>, record: R): string =>
+  csvLine(table.map(([, cell]) => cell(record)));

@@ -2,6 +2,7 @@ import type { ServerResponse } from 'node:http';
 import type { Health } from '../contract/health.ts';
 import type { Observation } from '../contract/observation.ts';
 import type { FeedEventName } from '../contract/openapi/history-operations.ts';
+import type { SeaStateRecord } from '../contract/sea-state.ts';
 import type { CameraState, Event, ModelState } from '../contract/states.ts';
 import { AgentError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
@@ -45,6 +46,7 @@ export interface FeedDeps {
     readonly health: Health;
     readonly model: ModelState;
     readonly cameras: readonly CameraState[];
+    readonly sea_states?: readonly SeaStateRecord[];
   };
 }
 
@@ -98,6 +100,7 @@ export class Feed {
     client.write(eventText('health', states.health));
     for (const camera of states.cameras) client.write(eventText('camera', camera));
     client.write(eventText('model', states.model));
+    for (const seaState of states.sea_states ?? []) client.write(eventText('sea_state', seaState));
     if (typeof since === 'string') client.write(eventText('gap', { reason: since }));
     this.#catchUp(client, typeof since === 'string' ? this.#position : since).catch((thrown: unknown) => {
       this.#deps.log.warn({ err: thrown }, 'event stream aborted');
@@ -116,6 +119,7 @@ export class Feed {
     if (topic === 'health') this.#broadcast(eventText('health', payload));
     else if (topic === 'model/progress') this.#broadcast(eventText('progress', payload));
     else if (/^camera\/[^/]+\/state$/.test(topic)) this.#broadcast(eventText('camera', payload));
+    else if (topic.endsWith('/sea_state/latest')) this.#broadcast(eventText('sea_state', payload));
     else if (topic === 'agent/progress') this.#broadcast(eventText('agent_progress', payload));
     else if (topic === 'model/state') this.#broadcastIfNew('model', payload);
     else if (topic === 'agent/state') this.#broadcastIfNew('agent', payload);

@@ -1,5 +1,7 @@
 import type { Static, TSchema } from '@sinclair/typebox';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { deadlineSignal } from '../base/deadline.ts';
+import { AgentError, type ErrorCode } from '../base/errors.ts';
 import type { AgentApi } from '../contract/api.ts';
 import type { Operation } from '../contract/openapi/operation.ts';
 import type { Feed } from './feed.ts';
@@ -101,6 +103,23 @@ export function disconnectSignal(reply: FastifyReply): AbortSignal {
     if (!reply.raw.writableFinished) disconnected.abort();
   });
   return disconnected.signal;
+}
+
+/** Cancels the work when the client disconnects, or after a time. Throws `code`, unless the work knows a cause. */
+export async function withTimeout<T>(
+  timeoutMs: number,
+  reply: FastifyReply,
+  work: (signal: AbortSignal) => Promise<T>,
+  code: ErrorCode = 'vision_timeout',
+): Promise<T> {
+  const disconnected = disconnectSignal(reply);
+  const either = deadlineSignal(timeoutMs, disconnected);
+  try {
+    return await work(either);
+  } catch (thrown) {
+    if (thrown instanceof AgentError || !either.aborted || disconnected.aborted) throw thrown;
+    throw new AgentError(code, 'the request took too long and was cancelled', { cause: thrown });
+  }
 }
 
 /** Returns the raw response, which the route writes from now on. It has the headers that the hooks have set. */

@@ -20,6 +20,7 @@ import { cameraRoutes, labelRoutes } from './routes/cameras.ts';
 import { healthRoutes } from './routes/health.ts';
 import { historyRoutes } from './routes/history.ts';
 import { modelRoutes } from './routes/models.ts';
+import { seaStateRoutes } from './routes/sea-state.ts';
 import { docsRoutes, rootRoutes } from './routes/pages.ts';
 
 export interface HttpServerDeps {
@@ -42,7 +43,7 @@ export interface HttpAddress {
 
 const ROUTES = [
   ...[rootRoutes, healthRoutes, modelRoutes, agentRoutes],
-  ...[cameraRoutes, labelRoutes, historyRoutes, docsRoutes],
+  ...[cameraRoutes, seaStateRoutes, labelRoutes, historyRoutes, docsRoutes],
 ];
 
 const MAX_BODY_BYTES = 64 * 1024;

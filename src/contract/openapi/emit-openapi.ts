@@ -8,6 +8,7 @@ import { CAMERA_OPERATIONS } from './camera-operations.ts';
 import { HEALTH_OPERATIONS, PAGE_OPERATIONS } from './health-operations.ts';
 import { FEED, HISTORY_OPERATIONS } from './history-operations.ts';
 import { MODEL_OPERATIONS } from './model-operations.ts';
+import { SEA_STATE_OPERATIONS } from './sea-state-operations.ts';
 import type { Operation, RequestBody } from './operation.ts';
 import { Problem } from './views.ts';
 
@@ -18,6 +19,7 @@ export const OPERATIONS = {
   ...ANALYSIS_OPERATIONS,
   ...HISTORY_OPERATIONS,
   ...CAMERA_OPERATIONS,
+  ...SEA_STATE_OPERATIONS,
   ...MODEL_OPERATIONS,
   ...AGENT_OPERATIONS,
   ...HEALTH_OPERATIONS,

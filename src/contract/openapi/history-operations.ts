@@ -5,6 +5,7 @@ import { ModelProgress } from '../model.ts';
 import { Observation } from '../observation.ts';
 import { OutboxView } from '../outbox.ts';
 import { StringEnum, closed } from '../schema-parts.ts';
+import { SeaStateRecord } from '../sea-state.ts';
 import { CameraState, Event, ModelState } from '../states.ts';
 import { CameraId, jsonAnswer, mediaAnswer, STORE_READ_ERRORS, operations } from './operation.ts';
 import { ObservationPage } from './views.ts';
@@ -25,6 +26,10 @@ export const FEED = {
   agent: { schema: AgentVersions, summary: 'the versions of the agent and its update, when they change' },
   agent_progress: { schema: AgentProgress, summary: 'progress of the update of the agent' },
   observation: { schema: Observation, summary: 'a stored record' },
+  sea_state: {
+    schema: SeaStateRecord,
+    summary: 'the newest sea state of a camera, at the begin of the stream and when it changes',
+  },
   event: { schema: Event, summary: 'a stored event for the operator' },
   gap: {
     schema: FeedGap,
@@ -36,7 +41,7 @@ export type FeedEventName = keyof typeof FEED;
 
 export const MAX_CSV_ROWS = 100_000;
 
-const When = Type.String({ format: 'date-time', maxLength: 64 });
+export const When = Type.String({ format: 'date-time', maxLength: 64 });
 const filter = {
   camera: Type.Optional(CameraId),
   from: Type.Optional({ ...When, description: 'captured at this time or later' }),

@@ -3,6 +3,7 @@ import { Health } from '../health.ts';
 import { ModelInstall } from '../model.ts';
 import { AnyErrorCode, Nullable, StringEnum, Time, closed } from '../schema-parts.ts';
 import { CalibrationSummary, Failure, Observation } from '../observation.ts';
+import { SeaStateRecord } from '../sea-state.ts';
 import { CameraState, Info, ModelState, Status } from '../states.ts';
 
 /** A problem document (RFC 9457) with the agent's stable code and a hint. */
@@ -38,6 +39,9 @@ export const AgentStatus = Type.Object(
     health: Health,
     model: ModelState,
     cameras: Type.Array(CameraState),
+    sea_states: Type.Optional(
+      Type.Array(SeaStateRecord, { description: 'the newest sea state of each camera that has one' }),
+    ),
     calibrations: Type.Optional(
       Type.Array(Type.Object({ camera: Type.String(), ...CalibrationSummary.properties }, { ...closed }), {
         description: 'the calibration of each camera',
@@ -83,6 +87,7 @@ export const CameraView = Type.Object(
     state: CameraState,
     next_run_at: Nullable(Time),
     latest: Nullable(Observation),
+    sea_state: Type.Optional({ ...Nullable(SeaStateRecord), description: 'the newest one' }),
     calibration: CalibrationSummary,
     failure: Type.Optional({
       ...Nullable(Failure),
@@ -124,6 +129,11 @@ export const ObservationPage = Type.Object(
     cursor: Nullable(Type.String({ description: 'returns the next page; null at the end' })),
   },
   { ...closed, title: 'ObservationPage' },
+);
+
+export const SeaStatePage = Type.Object(
+  { sea_states: Type.Array(SeaStateRecord), cursor: ObservationPage.properties.cursor },
+  { ...closed, title: 'SeaStatePage' },
 );
 
 export const InstallBegun = Type.Object({ install: ModelInstall }, { ...closed, title: 'InstallBegun' });

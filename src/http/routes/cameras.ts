@@ -1,10 +1,8 @@
-import type { FastifyReply } from 'fastify';
 import type { CalibrationDocument } from '../../contract/calibration.ts';
 import { CAMERA_OPERATIONS } from '../../contract/openapi/camera-operations.ts';
 import { isSet } from '../../contract/openapi/operation.ts';
-import { AgentError, type ErrorCode } from '../../base/errors.ts';
-import { deadlineSignal } from '../../base/deadline.ts';
-import { addRoute, disconnectSignal, type Routes } from '../route.ts';
+import { AgentError } from '../../base/errors.ts';
+import { addRoute, withTimeout, type Routes } from '../route.ts';
 
 const CAPTURE_TIMEOUT_MS = 300_000;
 const IMAGE_TIMEOUT_MS = 30_000;
@@ -49,20 +47,3 @@ export const labelRoutes: Routes = (app, { api }) => {
     { bodyLimit: MAX_CALIBRATION_BYTES },
   );
 };
-
-/** Cancels the work when the client disconnects, or after a time. Throws `code`, unless the work knows a cause. */
-async function withTimeout<T>(
-  timeoutMs: number,
-  reply: FastifyReply,
-  work: (signal: AbortSignal) => Promise<T>,
-  code: ErrorCode = 'vision_timeout',
-): Promise<T> {
-  const disconnected = disconnectSignal(reply);
-  const either = deadlineSignal(timeoutMs, disconnected);
-  try {
-    return await work(either);
-  } catch (thrown) {
-    if (thrown instanceof AgentError || !either.aborted || disconnected.aborted) throw thrown;
-    throw new AgentError(code, 'the request took too long and was cancelled', { cause: thrown });
-  }
-}

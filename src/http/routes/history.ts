@@ -1,30 +1,24 @@
 import { Readable } from 'node:stream';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import type { AgentApi } from '../../contract/api.ts';
+import type { FastifyReply } from 'fastify';
 import { HISTORY_OPERATIONS } from '../../contract/openapi/history-operations.ts';
 import { AgentError } from '../../base/errors.ts';
-import { csvHeader, csvRow } from '../csv.ts';
+import { csvHeader, csvRow, OBSERVATION_TABLE, type CsvTable } from '../csv.ts';
 import { addRoute, takeOverResponse, type Routes } from '../route.ts';
 
 /** Rows of the table that one synchronous query reads; it takes some milliseconds. */
 const CSV_PAGE_ROWS = 200;
 
-type Query = Parameters<AgentApi['observations']>[0];
-
 /** Stored observations as JSON and as CSV, the outbox, and the stream of events. */
 export const historyRoutes: Routes = (app, { api, feed, metrics, stopping }) => {
   const { observations, observationsCsv, outbox, events } = HISTORY_OPERATIONS;
   addRoute(app, observations, ({ query }) => api.observations(parseTimes(query)));
-  addRoute(app, observationsCsv, ({ query }, reply) => {
-    const { limit, ...filter } = parseTimes(query);
-    // Read the first page before the response begins: a failure of the store can still become a problem document.
-    const firstPage = api.observations({ ...filter, limit: Math.min(CSV_PAGE_ROWS, limit) });
-    return reply
-      .header('content-type', 'text/csv; charset=utf-8; header=present')
-      .header('content-disposition', 'attachment; filename="observations.csv"')
-      .header('cache-control', 'no-store')
-      .send(Readable.from(csvChunks(firstPage, filter, limit, api), { objectMode: false, highWaterMark: 1 }));
-  });
+  addRoute(app, observationsCsv, ({ query }, reply) =>
+    sendTable(reply, 'observations.csv', parseTimes(query), OBSERVATION_TABLE, (page) => {
+      const { observations: records, cursor } = api.observations(page);
+      return { records, cursor };
+    }),
+  );
   addRoute(app, outbox, () => api.outbox());
 
   if (!feed) return;
@@ -48,26 +42,50 @@ export const historyRoutes: Routes = (app, { api, feed, metrics, stopping }) => 
   );
 };
 
+interface TablePage<R> {
+  readonly records: readonly R[];
+  readonly cursor: string | null;
+}
+type ReadPage<R, F> = (page: F & { readonly limit: number; readonly cursor?: string }) => TablePage<R>;
+
+/** Sends all records that match the filter as CSV, at most `limit`. */
+export function sendTable<R, F>(
+  reply: FastifyReply,
+  name: string,
+  { limit, ...filter }: F & { readonly limit: number },
+  table: CsvTable<R>,
+  read: ReadPage<R, Omit<F & { readonly limit: number }, 'limit'>>,
+): FastifyReply {
+  // Read the first page before the response begins: a failure of the store can still become a problem document.
+  const firstPage = read({ ...filter, limit: Math.min(CSV_PAGE_ROWS, limit) });
+  const chunks = csvChunks(firstPage, limit, table, (page) => read({ ...filter, ...page }));
+  return reply
+    .header('content-type', 'text/csv; charset=utf-8; header=present')
+    .header('content-disposition', `attachment; filename="${name}"`)
+    .header('cache-control', 'no-store')
+    .send(Readable.from(chunks, { objectMode: false, highWaterMark: 1 }));
+}
+
 /** Reads each page only after the client has taken the previous one. */
-async function* csvChunks(
-  firstPage: ReturnType<AgentApi['observations']>,
-  filter: Omit<Query, 'limit'>,
+async function* csvChunks<R>(
+  firstPage: TablePage<R>,
   limit: number,
-  api: AgentApi,
+  table: CsvTable<R>,
+  read: (page: { readonly limit: number; readonly cursor: string }) => TablePage<R>,
 ): AsyncGenerator<string> {
-  yield csvHeader();
+  yield csvHeader(table);
   let page = firstPage;
   for (let remaining = limit; ;) {
-    if (page.observations.length > 0) yield page.observations.map(csvRow).join('');
-    remaining -= page.observations.length;
+    if (page.records.length > 0) yield page.records.map((record) => csvRow(table, record)).join('');
+    remaining -= page.records.length;
     if (page.cursor === null || remaining <= 0) return;
     await nextTurn();
-    page = api.observations({ ...filter, cursor: page.cursor, limit: Math.min(CSV_PAGE_ROWS, remaining) });
+    page = read({ cursor: page.cursor, limit: Math.min(CSV_PAGE_ROWS, remaining) });
   }
 }
 
 /** Converts `from` and `to` to milliseconds. Throws `request_invalid` for impossible times and for a reversed range. */
-function parseTimes<Q extends { readonly from?: string; readonly to?: string }>(query: Q) {
+export function parseTimes<Q extends { readonly from?: string; readonly to?: string }>(query: Q) {
   const { from, to, ...rest } = query;
   const fromMs = from === undefined ? undefined : Date.parse(from);
   const toMs = to === undefined ? undefined : Date.parse(to);

@@ -38,6 +38,8 @@ export interface HandlerDeps {
  */
 export const COMMAND_TIMEOUT_MS: Readonly<Partial<Record<CommandName, number>>> = {
   capture: 900_000,
+  // The longest clip, and the clip that may run before it.
+  sea_state: 4_500_000,
   'model.install': 86_400_000,
   'model.rollback': 900_000,
   'model.abort': 120_000,
@@ -47,7 +49,8 @@ export const COMMAND_TIMEOUT_MS: Readonly<Partial<Record<CommandName, number>>> 
 };
 
 /**
- * Commands that do not wait in the queue: an install takes hours, and an abort or a rollback must be able to end it.
+ * Commands that do not wait in the queue: an install takes hours, and an abort or a rollback must be able to end it. A clip takes
+ * minutes.
  */
 export const CONCURRENT_COMMANDS: ReadonlySet<CommandName> = new Set([
   'model.install',
@@ -55,6 +58,7 @@ export const CONCURRENT_COMMANDS: ReadonlySet<CommandName> = new Set([
   'model.rollback',
   'agent.install',
   'agent.rollback',
+  'sea_state',
 ]);
 
 /** Commands whose work, and whose answer, the next run of the agent continues: see `Commands.resume`. */
@@ -103,10 +107,12 @@ export function createCommandHandlers(deps: HandlerDeps): CommandHandlers {
         maxBytes: Math.min(MAX_DIAGNOSTICS_BYTES, link.maxPayloadBytes * DIAGNOSTICS_SHARE),
       }),
     capture: ({ camera }, { signal }) => api.capture(camera, signal),
+    sea_state: ({ camera, durationS = null }, { signal }) => api.measureSeaState(camera, durationS, signal),
     label: (args) => api.addLabel(args),
     'label.remove': ({ observation_id }) => api.removeLabel(null, observation_id),
     image: (args, { signal }) => publishImage(args, deps, signal),
-    backfill: ({ camera, from_seq, to_seq }, { signal }) => api.backfill(camera, from_seq, to_seq, signal),
+    backfill: ({ camera, from_seq, to_seq, stream }, { signal }) =>
+      api.backfill(camera, from_seq, to_seq, signal, stream),
 
     'model.install': (args, { id, signal }) => {
       const { serves } = api.installModel(args, { updateId: updateIdOf(id), commandId: id });

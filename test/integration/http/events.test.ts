@@ -117,15 +117,20 @@ describe('server-sent events', () => {
     await using at = await startFeed();
     at.stored.add();
     const [one, two] = [reader(await at.open()), reader(await at.open())];
-    await Promise.all([one(({ id }) => id !== ''), two(({ id }) => id !== '')]);
+    const begin = await Promise.all([one(({ id }) => id !== ''), two(({ id }) => id !== '')]);
+    expect(begin.map((events) => seqs(events, 'sea_state'))).toEqual([[1], [1]]);
     at.stored.add();
     at.stored.raise();
     at.feed.wake();
     at.feed.publish('camera/north/state', { state: 'down' });
+    at.feed.publish('camera/north/sea_state/latest', { seq: 8 });
+    at.feed.publish('camera/south/sea_state/latest', null);
     at.feed.publish('model/progress', { phase: 'testing' });
     for (const read of [one, two]) {
       const events = await read(({ event }) => event === 'progress');
-      expect(events.map(({ event }) => event)).toEqual(['observation', 'event', 'camera', 'progress']);
+      expect(events.map(({ event }) => event)).toEqual([
+        ...['observation', 'event', 'camera', 'sea_state', 'progress'],
+      ]);
       expect(seqs(events, 'observation')).toEqual([2]);
     }
   });

@@ -14,7 +14,7 @@ import { calibration, CannedAgent } from '../../fixtures/agent-api.ts';
 import { contractFault } from '../../fixtures/contract.ts';
 import { Device, linkOptions, topics } from '../../fixtures/link.ts';
 import { Mosquitto, until, type Message } from '../../fixtures/mosquitto.ts';
-import { draft, silentLog } from '../../fixtures/store.ts';
+import { draft, seaStateDraft, silentLog } from '../../fixtures/store.ts';
 
 interface Reply {
   readonly id: string | null;
@@ -47,6 +47,15 @@ class FakeAgent {
       if (camera === 'big')
         return { ...draft(), warnings: ['w'.repeat(2_000_000)] } as unknown as Observation;
       return { ...draft({ camera }), seq: 1, published_at: null, historical: false };
+    },
+    measureSeaState: (camera: string, durationS: number | null) => {
+      if (durationS === null) throw new AgentError('sea_state_unavailable', 'the camera takes no clips');
+      return {
+        ...seaStateDraft({ camera, duration_s: durationS }),
+        seq: 1,
+        published_at: null,
+        historical: false,
+      };
     },
     addLabel: (label: { observation_id: string }) => {
       this.labelled.push(label.observation_id);
@@ -131,12 +140,15 @@ describe('Commands on mosquitto', () => {
     const observation_id = randomUUID();
     await send('label', { id: 'l1', args: { observation_id, height_m: 1.2 } });
     await untilAnswers(8);
+    await send('sea_state', { id: 's1', args: { camera: 'north', durationS: 300 } });
+    await untilAnswers(10);
     expect(replies().map(({ id, status }) => `${String(id)} ${status}`)).toEqual(
-      ['p1', 'i1', 'c1', 'l1'].flatMap((id) => [`${id} accepted`, `${id} succeeded`]),
+      ['p1', 'i1', 'c1', 'l1', 's1'].flatMap((id) => [`${id} accepted`, `${id} succeeded`]),
     );
     expect(replies()[1]!.result).toMatchObject({ pong: true, uptime_s: expect.any(Number) });
     expect(replies()[5]!.result).toMatchObject({ camera: 'north', status: 'measured' });
     expect(replies()[7]!.result).toEqual(calibration);
+    expect(replies()[9]!.result).toMatchObject({ schema: 'swellsight.sea_state/1', duration_s: 300 });
     expect(agent.labelled).toEqual([observation_id]);
     expect(answers.map(({ topic }) => topic.slice(topics.prefix.length))[5]).toBe('cmdres/capture');
     expectContract();

@@ -5,7 +5,7 @@ import { contractFault } from '../../fixtures/contract.ts';
 import { linkOptions, topics, type Device } from '../../fixtures/link.ts';
 import { LinkTestBed } from '../../fixtures/link-test-bed.ts';
 import { until, type Message } from '../../fixtures/mosquitto.ts';
-import { draft, NO_FEATURES } from '../../fixtures/store.ts';
+import { draft, NO_FEATURES, seaStateDraft } from '../../fixtures/store.ts';
 
 const bed = new LinkTestBed();
 
@@ -120,6 +120,37 @@ describe('Forwarder on mosquitto', () => {
     expect(arrived(seen).map(({ kind, record }) => [kind, record.id])).toEqual(
       ids.map((id) => ['backfill', id]),
     );
+  });
+
+  it('sends sea states on topics of their own, with their own numbers, and again on request', async () => {
+    const mosquitto = await bed.broker();
+    const seen = await mosquitto.record(`${topics.prefix}camera/#`);
+    const running = bed.device(linkOptions(mosquitto.url));
+    const { store } = running;
+    for (let n = 0; n < 3; n += 1) {
+      append(running, 1);
+      store.appendSeaState(seaStateDraft());
+    }
+    running.start();
+    await until(() => running.link.connected, 'the link');
+    await drained(running);
+    store.appendSeaState(seaStateDraft());
+    await drained(running);
+    store.requeue('north', 2, 4, 'sea_state');
+    await drained(running);
+    await until(() => seen.length === 10, 'all messages');
+    expect(seen.map(({ topic, payload }) => contractFault(topic, payload)).filter(Boolean)).toEqual([]);
+    const sent = seen.map(({ topic, payload, retain }) => {
+      const { seq, historical } = JSON.parse(payload.toString()) as Observation;
+      return [topic.slice(`${topics.prefix}camera/north/`.length), seq, historical, retain];
+    });
+    expect(sent.filter(([kind]) => kind === 'backfill')).toHaveLength(3);
+    expect(sent.filter(([kind]) => kind !== 'backfill')).toEqual([
+      ...upTo(3).map((seq) => ['sea_state/backfill', seq, true, false]),
+      ['sea_state', 4, false, false],
+      ...upTo(4, 2).map((seq) => ['sea_state/backfill', seq, true, false]),
+    ]);
+    expect(store.seaStates.newest('north')).toMatchObject({ seq: 4, historical: true });
   });
 
   it('respects a receive maximum of 1', async () => {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { queueAgain } from '../../../src/control/backfill.ts';
-import { acknowledge, draft, NO_FEATURES } from '../../fixtures/store.ts';
+import { acknowledge, draft, NO_FEATURES, seaStateDraft } from '../../fixtures/store.ts';
 import { useStore } from '../../fixtures/use-store.ts';
 
 const signal = new AbortController().signal;
@@ -15,7 +15,7 @@ describe('queueAgain', () => {
     acknowledge(state.store.outbox, state.store.outbox.next(5000, new Set()), state.clock.nowMs());
   }
   const ask = (fromSeq: number, toSeq: number) =>
-    queueAgain({ camera: 'north', fromSeq, toSeq }, state, signal);
+    queueAgain({ camera: 'north', stream: 'observation', fromSeq, toSeq }, state, signal);
 
   it('queues a long range in parts', async () => {
     stored(1100);
@@ -23,6 +23,7 @@ describe('queueAgain', () => {
     const before = state.clock.monoMs();
     expect(await ask(1, 5000)).toEqual({
       camera: 'north',
+      stream: 'observation',
       queued: 1100,
       waiting: 0,
       gone: 0,
@@ -58,6 +59,18 @@ describe('queueAgain', () => {
     });
   });
 
+  it('queues sea states by their own numbers', async () => {
+    stored(3);
+    for (let n = 0; n < 2; n += 1) state.store.appendSeaState(seaStateDraft());
+    sendAll();
+    const range = { camera: 'north', stream: 'sea_state', fromSeq: 1, toSeq: 3 } as const;
+    expect(await queueAgain(range, state, signal)).toMatchObject({ stream: 'sea_state', queued: 2, gone: 0 });
+    await expect(queueAgain({ ...range, fromSeq: 3 }, state, signal)).rejects.toMatchObject({
+      code: 'seq_unknown',
+      context: { newest_seq: 2 },
+    });
+  });
+
   it('refuses a range above the newest record, and accepts one that begins with it', async () => {
     stored(3);
     sendAll();
@@ -71,7 +84,11 @@ describe('queueAgain', () => {
     sendAll();
     const stop = new AbortController();
     state.clock.sleep = () => Promise.reject(new Error('stopped'));
-    const stopped = queueAgain({ camera: 'north', fromSeq: 1, toSeq: 600 }, state, stop.signal);
+    const stopped = queueAgain(
+      { camera: 'north', stream: 'observation', fromSeq: 1, toSeq: 600 },
+      state,
+      stop.signal,
+    );
     await expect(stopped).rejects.toThrow('stopped');
     expect(state.store.outbox.stats().depth).toBe(500);
   });

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { csvHeader, csvRow } from '../../../src/http/csv.ts';
+import { csvHeader, csvRow, OBSERVATION_TABLE } from '../../../src/http/csv.ts';
 import { observation } from '../../fixtures/agent-api.ts';
 
 /** Parses one line (RFC 4180): quoted cells, doubled quotes. */
@@ -11,8 +11,8 @@ function cells(line: string): string[] {
 }
 
 const row = (more: Partial<typeof observation>): Record<string, string> => {
-  const names = cells(csvHeader());
-  const values = cells(csvRow({ ...observation, ...more }));
+  const names = cells(csvHeader(OBSERVATION_TABLE));
+  const values = cells(csvRow(OBSERVATION_TABLE, { ...observation, ...more }));
   expect(values.length).toBe(names.length);
   return Object.fromEntries(names.map((name, index) => [name, values[index] ?? '']));
 };
