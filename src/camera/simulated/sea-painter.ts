@@ -46,7 +46,7 @@ export class SeaPainter {
     const mesh = buildWaterMesh(scene, view, light, this.#field);
     paintSky(canvas, scene, view, light, tiles.soft);
     paintSand(canvas, view, light, tiles, mesh);
-    paintWater(canvas, view, light, mesh, tiles, scene.motionS);
+    paintWater(canvas, view, light, mesh, tiles, scene);
     paintHeadland(canvas, scene, view, light, tiles);
     paintPier(canvas, scene, view, light);
     paintForeground(canvas, scene, view, light);

@@ -123,6 +123,7 @@ export function buildWaterMesh(scene: Scene, view: View, light: Light, field: Wa
   const glow = make();
   const wave: Analytic = { upM: 0, acrossM: 0 };
   const facet: Facet = { upM: 0, roller: 0, foam: 0, glow: 0 };
+  const swashFoam = 0.35 * smoothstep(0, 0.3, heightM);
   const windM = scene.swells.at(-1)?.heightM ?? 0;
 
   for (let row = 0, at = 0; row < distanceM.length; row += 1) {
@@ -144,7 +145,7 @@ export function buildWaterMesh(scene: Scene, view: View, light: Light, field: Wa
         shapeWave(wave, depth, limit, periodS, whitecaps, facet);
         const thin = smoothstep(-1, 6, c);
         upM[at] = facet.upM * fade * thin;
-        mesh.foam[at] = Math.max(facet.foam, c < 0 ? 0.35 : 0);
+        mesh.foam[at] = Math.max(facet.foam, c < 0 ? swashFoam : 0);
         mesh.roller[at] = facet.roller * thin;
         glow[at] = facet.glow;
         // Wind waves have whitecaps outside the surf.

@@ -1,9 +1,12 @@
 import type { Canvas } from './canvas.ts';
 import type { Light } from './light.ts';
-import { TILE, type Tile, type Tiles, WRAP } from './noise.ts';
+import { TILE, type Tile, type Tiles, unit, WRAP } from './noise.ts';
+import type { Scene } from './scene.ts';
 import type { View } from './view.ts';
 import { COLUMN_PX, type WaterMesh } from './water-mesh.ts';
 
+/** Small waves have their full contrast in images of this width. */
+const FULL_WIDTH_PX = 1280;
 const FINEST_RIPPLE_M = 0.045;
 const FINEST_FOAM_M = 0.07;
 
@@ -25,10 +28,18 @@ const texel = (tile: Tile, row: number, column: number): number =>
 /** Share of the next coarser level: 0 in the first third of the way to it, 1 in the last third. */
 const coarserShare = (level: number): number => Math.min(1, Math.max(0, ((level % 1) - 0.33) * 3));
 
+/** Small waves look different after this time. A texture that drifts would show waves of its own in a clip. */
+const RIPPLE_S = 0.4;
+/** Texels by which the textures of small waves are shifted at a moment. */
+interface RippleShift {
+  readonly out: number;
+  readonly side: number;
+}
+
 /** Two layers of small waves at an angle to each other, -255..255. */
-const ripples = ({ ripple }: Tiles, out: number, s: number, scale: number, drift: number): number =>
-  texel(ripple, (out + 0.3 * s) * scale + drift * 2.1, s * scale * 0.5 + drift) +
-  texel(ripple, (out - 0.25 * s) * scale * 0.8 + drift * 3.3 + 77, s * scale * 0.45 - drift) -
+const ripples = ({ ripple }: Tiles, out: number, s: number, scale: number, shift: RippleShift): number =>
+  texel(ripple, (out + 0.3 * s) * scale + shift.out, s * scale * 0.5 + shift.side) +
+  texel(ripple, (out - 0.25 * s) * scale * 0.8 + shift.side + 77, s * scale * 0.45 - shift.out) -
   255;
 
 /** Foam threshold, 0..1: a point has foam when its foam share is above this value. */
@@ -52,7 +63,7 @@ export function paintWater(
   light: Light,
   mesh: WaterMesh,
   tiles: Tiles,
-  motionS: number,
+  { seed, motionS }: Scene,
 ): void {
   const { widthPx, heightPx, rgb } = canvas;
   const { columns, distanceM, y, red, green, blue, foam, roller, wetM } = mesh;
@@ -64,6 +75,10 @@ export function paintWater(
   const [tintR, tintG, tintB] = light.tint;
   const rows = distanceM.length;
   const drift = motionS * 0.55;
+  const epoch = Math.floor(motionS / RIPPLE_S);
+  const shift = { out: TILE * unit(seed, 811, epoch), side: TILE * unit(seed, 812, epoch) };
+  // A pixel of a small image is the mean of several ripples.
+  const contrast = Math.sqrt(Math.min(1, widthPx / FULL_WIDTH_PX));
 
   for (let x = 0; x < widthPx; x += 1) {
     const column = Math.floor(x / COLUMN_PX);
@@ -107,8 +122,9 @@ export function paintWater(
           const z = zBefore + (zHere - zBefore) * t;
           const s = z * sPerM;
           const out = z * cPerM;
-          let waves = fineBlend < 1 ? ripples(tiles, out, s, fineScale, drift) : 0;
-          if (fineBlend > 0) waves += (ripples(tiles, out, s, fineScale / 2, drift) - waves) * fineBlend;
+          let waves = fineBlend < 1 ? ripples(tiles, out, s, fineScale, shift) : 0;
+          if (fineBlend > 0) waves += (ripples(tiles, out, s, fineScale / 2, shift) - waves) * fineBlend;
+          waves *= contrast;
           let r = redBefore + (redHere - redBefore) * t + waves * 0.075;
           let g = greenBefore + (greenHere - greenBefore) * t + waves * 0.095;
           let bl = blueBefore + (blueHere - blueBefore) * t + waves * 0.1;
