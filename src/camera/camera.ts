@@ -30,6 +30,8 @@ export interface SeaTruth {
   readonly trains: readonly WaveTrainTruth[];
   /** Level of the water above its mean, metres. */
   readonly tideM: number;
+  /** Share of the water in the image that is white, 0..1; only of a frame. */
+  readonly white01?: number;
 }
 
 export interface WaveTrainTruth {

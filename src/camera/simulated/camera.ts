@@ -82,10 +82,15 @@ export class SimulatedCamera implements Camera {
           : this.#sceneOf(nowS, nowS, fullWidthPx);
         if (isDropped) continue;
         const format = isClip ? 'png' : 'jpeg';
-        const bytes = await this.#drawing.draw(scene, { timeoutS, format }, either);
+        const { bytes, white01 } = await this.#drawing.draw(scene, { timeoutS, format }, either);
         yielded += 1;
         this.#log.trace({ pid: this.pid, truth, sizeBytes: bytes.length }, 'drew the simulated sea');
-        yield { bytes, ...moment, truth, ...(isClip ? { sceneMs: index * intervalS * 1000 } : {}) };
+        yield {
+          bytes,
+          ...moment,
+          truth: { ...truth, white01 },
+          ...(isClip ? { sceneMs: index * intervalS * 1000 } : {}),
+        };
       }
       if (yielded === 0) throw new AgentError('camera_timeout', 'no image arrived');
     } catch (failure) {

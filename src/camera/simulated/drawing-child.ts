@@ -15,7 +15,8 @@ process.on('message', ({ id, scene, format }: DrawRequest) => {
   painters.set(scene.seed, painter);
   for (const seed of [...painters.keys()].slice(0, -MAX_PAINTERS)) painters.delete(seed);
   const image = painter.paint(scene);
-  const reply: DrawReply = { id, bytes: format === 'png' ? encodePng(image) : jpeg.encode(image) };
+  const bytes = format === 'png' ? encodePng(image) : jpeg.encode(image);
+  const reply: DrawReply = { id, bytes, white01: image.white01 };
   process.send?.(reply);
 });
 process.on('disconnect', () => process.exit(0));

@@ -14,11 +14,13 @@ export interface DrawRequest {
 export interface DrawReply {
   readonly id: number;
   readonly bytes: Uint8Array;
+  /** Share of the water in the image that is white, 0..1. */
+  readonly white01: number;
 }
 
 interface PendingDraw {
   readonly child: ChildProcess;
-  readonly resolve: (bytes: Uint8Array) => void;
+  readonly resolve: (reply: DrawReply) => void;
   readonly reject: (error: Error) => void;
 }
 
@@ -63,7 +65,7 @@ export class DrawingProcess {
   }
 
   /**
-   * Returns the encoded image of a scene. After `timeoutS`, the wait for other scenes included, throws `camera_timeout`, and kills the
+   * Returns a scene as an encoded image. After `timeoutS`, the wait for other scenes included, throws `camera_timeout`, and kills the
    * process if it was drawing this scene. Throws `camera_ended` when the process ended meanwhile, and the signal's reason on
    * abort.
    */
@@ -71,7 +73,7 @@ export class DrawingProcess {
     scene: Scene,
     { timeoutS, format }: { readonly timeoutS: number; readonly format: DrawRequest['format'] },
     signal: AbortSignal,
-  ): Promise<Uint8Array> {
+  ): Promise<DrawReply> {
     signal.throwIfAborted();
     const late = new AbortController();
     const timer = setTimeout(
@@ -94,11 +96,11 @@ export class DrawingProcess {
     request: Omit<DrawRequest, 'id'>,
     late: AbortSignal,
     signal: AbortSignal,
-  ): Promise<Uint8Array> {
+  ): Promise<DrawReply> {
     const child = (this.#child ??= this.#start());
     const id = this.#nextId;
     this.#nextId += 1;
-    const { promise, resolve, reject } = Promise.withResolvers<Uint8Array>();
+    const { promise, resolve, reject } = Promise.withResolvers<DrawReply>();
     this.#pending.set(id, { child, resolve, reject });
     const handleLate = (): void => {
       this.#detach(child);
@@ -140,8 +142,8 @@ export class DrawingProcess {
       stderr = (stderr + text.toString()).slice(-STDERR_TAIL_CHARS);
     });
     child.on('message', (reply) => {
-      const { id, bytes } = reply as DrawReply;
-      this.#pending.get(id)?.resolve(bytes);
+      const drawn = reply as DrawReply;
+      this.#pending.get(drawn.id)?.resolve(drawn);
     });
     const handleEnd = (reason: string): void => {
       this.#detach(child);

@@ -16,6 +16,8 @@ export interface RawImage {
   readonly heightPx: number;
   /** Row-major, three bytes per pixel. */
   readonly rgb: Uint8Array;
+  /** Share of the water in the image that is white, 0..1, before fog and other effects of the lens. */
+  readonly white01: number;
 }
 
 const JPEG_QUALITY = 82;
@@ -46,13 +48,13 @@ export class SeaPainter {
     const mesh = buildWaterMesh(scene, view, light, this.#field);
     paintSky(canvas, scene, view, light, tiles.soft);
     paintSand(canvas, view, light, tiles, mesh);
-    paintWater(canvas, view, light, mesh, tiles, scene);
+    const white01 = paintWater(canvas, view, light, mesh, tiles, scene);
     paintHeadland(canvas, scene, view, light, tiles);
     paintPier(canvas, scene, view, light);
     paintForeground(canvas, scene, view, light);
     if (scene.conditions.rollDeg) rotate(canvas, (scene.conditions.rollDeg * Math.PI) / 180);
     applyLensEffects(canvas, scene, view, light, tiles.grain);
-    return { widthPx, heightPx, rgb: new Uint8Array(canvas.rgb.buffer) };
+    return { widthPx, heightPx, rgb: new Uint8Array(canvas.rgb.buffer), white01 };
   }
 }
 
@@ -60,7 +62,7 @@ export class SeaPainter {
 export class JpegEncoder {
   #rgba = new Uint8Array(0);
 
-  encode({ widthPx, heightPx, rgb }: RawImage): Uint8Array {
+  encode({ widthPx, heightPx, rgb }: Omit<RawImage, 'white01'>): Uint8Array {
     const sizeBytes = widthPx * heightPx * 4;
     if (this.#rgba.length !== sizeBytes) this.#rgba = new Uint8Array(sizeBytes);
     const rgba = this.#rgba;

@@ -1,12 +1,11 @@
+import { breakingLimitM, waveHeightM } from './breakers.ts';
 import { type Light, SKY_STEPS } from './light.ts';
-import { mix, smoothstep, wander } from './noise.ts';
+import { mix, smoothstep } from './noise.ts';
 import type { Scene } from './scene.ts';
 import { blendedPeriodS, truthOf } from './sea-state.ts';
 import type { View } from './view.ts';
 import { type Analytic, Swash, type WaveField } from './wave-field.ts';
 
-/** A wave breaks when it is higher than this share of the water depth (McCowan 1894). */
-const BREAKING = 0.78;
 const GRAVITY = 9.81;
 /** The upper beach rises by one metre over this distance. */
 const BEACH_RUN_M = 12;
@@ -70,7 +69,7 @@ function shapeWave(
   const envelope = Math.sqrt(wave.upM * wave.upM + wave.acrossM * wave.acrossM);
   const phase = Math.atan2(wave.acrossM, wave.upM);
   const ratio = (2 * envelope) / limit;
-  const size = ratio > 1 ? (limit / 2) * (1 + 0.2 * Math.min(1, ratio - 1)) : envelope;
+  const size = waveHeightM(envelope, limit) / 2;
   const shallow = smoothstep(0.12, 0.75, (2 * size) / depth);
   const power = 1 + 2.6 * shallow;
   const leaned = phase + 0.75 * shallow * Math.sin(phase);
@@ -139,8 +138,7 @@ export function buildWaterMesh(scene: Scene, view: View, light: Light, field: Wa
       if (wet > -2 && fade > 0) {
         const depth = field.depthAt(c);
         field.sample(s, c, wave);
-        // The sand is uneven, so waves break at different distances.
-        const limit = BREAKING * depth * (0.8 + 0.4 * wander(scene.seed + 801, s / 42 + c / 300));
+        const limit = breakingLimitM(scene.seed, depth, s, c);
         const whitecaps = 0.85 * smoothstep(0.45, 1.9, heightM / limit) * smoothstep(0, 2.8, heightM);
         shapeWave(wave, depth, limit, periodS, whitecaps, facet);
         const thin = smoothstep(-1, 6, c);

@@ -5,6 +5,8 @@ import type { Scene } from './scene.ts';
 import type { View } from './view.ts';
 import { COLUMN_PX, type WaterMesh } from './water-mesh.ts';
 
+/** Water is white when foam covers at least this share of the pixel. */
+const MIN_WHITENESS = 0.5;
 /** Small waves have their full contrast in images of this width. */
 const FULL_WIDTH_PX = 1280;
 const FINEST_RIPPLE_M = 0.045;
@@ -55,7 +57,7 @@ function interpolate(values: Float32Array, at: number, w: number): number {
 
 /**
  * Fills each image column from the bottom up, nearest rows first, so that crests hide the water behind them.
- * Does not change the image where the mesh is on the sand.
+ * Does not change the image where the mesh is on the sand. Returns the share of the water that is white.
  */
 export function paintWater(
   canvas: Canvas,
@@ -64,7 +66,7 @@ export function paintWater(
   mesh: WaterMesh,
   tiles: Tiles,
   { seed, motionS }: Scene,
-): void {
+): number {
   const { widthPx, heightPx, rgb } = canvas;
   const { columns, distanceM, y, red, green, blue, foam, roller, wetM } = mesh;
   const { soft } = tiles;
@@ -80,6 +82,8 @@ export function paintWater(
   // A pixel of a small image is the mean of several ripples.
   const contrast = Math.sqrt(Math.min(1, widthPx / FULL_WIDTH_PX));
 
+  let waterPx = 0;
+  let whitePx = 0;
   for (let x = 0; x < widthPx; x += 1) {
     const column = Math.floor(x / COLUMN_PX);
     const w = x / COLUMN_PX - column;
@@ -135,6 +139,7 @@ export function paintWater(
             g += ((rgb[i + 1] ?? 0) - g) * clear;
             bl += ((rgb[i + 2] ?? 0) - bl) * clear;
           }
+          let whiteness = 0;
           const cover = foamBefore + (foamHere - foamBefore) * t;
           const reach = wet < 0.9 ? cover + 0.9 - wet : cover;
           if (reach > 0.02) {
@@ -145,6 +150,7 @@ export function paintWater(
             if (white > 0) {
               const thick = 0.5 + 0.42 * reach;
               const alpha = white > thick ? thick : white;
+              whiteness = alpha;
               r += (228 * tintR - r) * alpha;
               g += (234 * tintG - g) * alpha;
               bl += (236 * tintB - bl) * alpha;
@@ -157,6 +163,7 @@ export function paintWater(
             const white = (tumble * 1.55 - puff / 255) * 2.4;
             if (white > 0) {
               const alpha = white > 0.95 ? 0.95 : white;
+              if (alpha > whiteness) whiteness = alpha;
               // Light comes from above, so the foot of the tumbling water is in shadow.
               const bright = 176 + heap * 0.13 + puff * 0.06 + (tumble > 0.9 ? 16 : tumble * 17.8);
               r += (bright * tintR - r) * alpha;
@@ -164,6 +171,8 @@ export function paintWater(
               bl += ((bright + 8) * tintB - bl) * alpha;
             }
           }
+          waterPx += 1;
+          if (whiteness > MIN_WHITENESS) whitePx += 1;
           rgb[i] = r;
           rgb[i + 1] = g;
           rgb[i + 2] = bl;
@@ -179,4 +188,5 @@ export function paintWater(
       rollerBefore = rollerHere;
     }
   }
+  return waterPx === 0 ? 0 : whitePx / waterPx;
 }

@@ -119,6 +119,11 @@ describe('SeaPainter', () => {
     );
     for (let i = 1; i < whiteness.length; i += 1)
       expect(whiteness[i]!).toBeGreaterThan(1.25 * whiteness[i - 1]!);
+    // What the image states covers the water alone, and the sand beside it is not white.
+    const stated = [0.4, 1, 2, 3.2].map((heightM) => draw(sea(heightM)).white01);
+    for (let i = 1; i < stated.length; i += 1) expect(stated[i]!).toBeGreaterThan(stated[i - 1]!);
+    expect(stated[3]! / white(draw(sea(3.2)))).toBeGreaterThan(0.7);
+    expect(stated[3]! / white(draw(sea(3.2)))).toBeLessThan(2);
   });
 
   it('draws higher waves that break farther out', () => {
