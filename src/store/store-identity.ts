@@ -1,5 +1,5 @@
 import { randomBytes, randomUUID } from 'node:crypto';
-import type { BigIntStats } from 'node:fs';
+import { statSync, type BigIntStats } from 'node:fs';
 import type Database from 'better-sqlite3';
 import type { HardwareIds } from './types.ts';
 
@@ -18,7 +18,7 @@ interface DatabaseIdentity {
 export interface FileIdentity extends HardwareIds {
   readonly id: string;
   readonly token: string;
-  /** When the side file was created. A copy of it contains this value, but was created at another time. */
+  /** When the side file was created; empty: unknown. A copy of it contains this value, but was created at another time. */
   readonly created: string;
 }
 
@@ -37,17 +37,24 @@ interface FoundStore {
   readonly database: DatabaseIdentity | null;
   /** `unknown`: an older version of the agent wrote the side file. */
   readonly file: FileIdentity | 'unknown' | 'missing';
-  /** `createdOf` the side file; null without a side file. */
-  readonly created: string | null;
+  /** `createdOf` the side file; empty without a side file. */
+  readonly created: string;
   readonly hardware: HardwareIds;
 }
 
 /**
- * The time of creation of a file, which no copy has and which nobody can set; the number of its inode on file systems
- * that do not store this time.
+ * The time of creation of a file, which no copy has and which nobody can set. Empty when it is unknown: the file system
+ * does not record it, or an old kernel does not report it, and Node gives the time of the last change in its place. The
+ * number of the inode cannot replace it: FAT, FUSE and others number the files anew at each mount.
+ * `program`: a file that was changed after its creation, which shows such a kernel.
  */
-const createdOf = ({ birthtimeNs, ino }: BigIntStats): string =>
-  birthtimeNs > 0n ? `t${birthtimeNs}` : `i${ino}`;
+export function createdOf(
+  { birthtimeNs }: BigIntStats,
+  program = statSync(process.execPath, { bigint: true, throwIfNoEntry: false }),
+): string {
+  const isReported = birthtimeNs > 0n && (!program || program.birthtimeNs !== program.ctimeNs);
+  return isReported ? `t${birthtimeNs}` : '';
+}
 
 /**
  * The id of the numbering of records. With it, the camera and `seq`, a record has a name that never repeats: when the
@@ -83,7 +90,7 @@ export class StoreIdentity {
   open(file: FoundStore['file'], stats: BigIntStats | undefined): void {
     const row = this.#read.get();
     const database = row ? (JSON.parse(row.value) as DatabaseIdentity) : null;
-    const created = stats ? createdOf(stats) : null;
+    const created = stats ? createdOf(stats) : '';
     const { id, change } = judgeStore({ database, file, created, hardware: this.#hardware });
     const inFile = typeof file === 'object' ? file : null;
     this.change = change && { reason: change, before: database?.id ?? inFile?.id ?? null };
@@ -136,8 +143,8 @@ function judgeStore({ database, file, created, hardware }: FoundStore): {
   const changed = (change: StoreIdChange) => ({ id: randomUUID(), change });
   if (file === 'unknown') return { id: database?.id ?? randomUUID(), change: null };
   if (file === 'missing') return database ? changed('file_missing') : { id: randomUUID(), change: null };
-  if (created !== null && created[0] === file.created[0] && created !== file.created)
-    return changed('copied');
+  // Files of earlier versions may contain the number of an inode, such as `i123`.
+  if (created !== '' && file.created.startsWith('t') && created !== file.created) return changed('copied');
   const isKnown = (id: string): boolean => file.machine.includes(id);
   if (file.machine.length > 0 && hardware.machine.length > 0 && !hardware.machine.some(isKnown))
     return changed('other_machine');

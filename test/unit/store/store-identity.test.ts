@@ -1,6 +1,16 @@
-import { cpSync, readdirSync, readFileSync, renameSync, rmSync, chmodSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  cpSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { createdOf } from '../../../src/store/store-identity.ts';
 import type { Store } from '../../../src/store/store.ts';
 import type { HardwareIds } from '../../../src/store/types.ts';
 import { draft, ManualClock, NO_FEATURES, openStore, tempDir } from '../../fixtures/store.ts';
@@ -112,6 +122,22 @@ describe('store id', () => {
     rmSync(join(state, SIDE_FILE));
     const [second, reason] = run();
     expect([reason, second === first]).toEqual(['file_missing', false]);
+  });
+
+  it('stays the same where the time of creation is unknown, and after a version that wrote the inode number instead', () => {
+    const [first] = run();
+    const file = statSync(join(state, SIDE_FILE), { bigint: true });
+    const program = statSync(process.execPath, { bigint: true });
+    expect(createdOf(file, program)).toBe(`t${file.birthtimeNs}`);
+    // FAT, NFS and old ext3 file systems; a kernel before 4.11.
+    expect(createdOf({ ...file, birthtimeNs: 0n }, program)).toBe('');
+    expect(createdOf(file, { ...program, birthtimeNs: program.ctimeNs })).toBe('');
+    for (const created of ['', 'i1']) {
+      const text = readFileSync(join(state, SIDE_FILE), 'utf8');
+      writeFileSync(join(state, SIDE_FILE), text.replace(/"created":"t\d+"/, `"created":"${created}"`));
+      expect(run()).toEqual([first, null]);
+    }
+    expectUnique();
   });
 
   it('continues with a new database, and after a run of an older version of the agent', () => {
