@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
-import type { MqttClient } from 'mqtt';
+import type { IClientPublishOptions, MqttClient } from 'mqtt';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Health } from '../../src/contract/health.ts';
 import type { Observation } from '../../src/contract/observation.ts';
@@ -45,7 +45,7 @@ class Consumer {
   start(): void {
     const [command = '', ...args] = this.#program;
     const child = spawn(command, [...args, this.#file], {
-      env: { PATH: process.env.PATH, PRINT_S: '0.2', STALE_S: '5' },
+      env: { PATH: process.env.PATH, PRINT_S: '0.2' },
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     for (const stream of [child.stdout, child.stderr])
@@ -103,8 +103,8 @@ describe('docs/consumer-guide.md', () => {
   };
   const newestRecord = (): Observation =>
     JSON.parse(newest(`${NORTH}/observation`).toString()) as Observation;
-  const publish = (topic: string, message: object, retain = false): Promise<unknown> =>
-    publisher.publishAsync(topic, JSON.stringify(message), { qos: 1, retain });
+  const publish = (topic: string, message: object, options: IClientPublishOptions = {}): Promise<unknown> =>
+    publisher.publishAsync(topic, JSON.stringify(message), { qos: 1, ...options });
 
   beforeAll(async () => {
     broker = await Mosquitto.start({ persistence: true });
@@ -143,7 +143,8 @@ describe('docs/consumer-guide.md', () => {
 
   it('shows the tested clients', () => {
     const guide = readDocument('docs/consumer-guide.md');
-    for (const [language, file] of Object.entries({ js: 'consumer.mjs', python: 'consumer.py' }))
+    const files = { sql: 'records.sql', js: 'consumer.mjs', python: 'consumer.py' };
+    for (const [language, file] of Object.entries(files))
       expect(guide).toContain(`\n\`\`\`${language}\n${readDocument(`docs/consumer/${file}`)}\`\`\`\n`);
   });
 
@@ -205,7 +206,7 @@ describe('docs/consumer-guide.md', () => {
       at: wrong(Date.now()),
       cameras: [{ ...health.cameras[0], id: 'east', next_run_at: wrong(Date.now()) }],
     };
-    await publish(`${OLD}/health`, heartbeat);
+    await publish(`${OLD}/health`, heartbeat, { properties: { messageExpiryInterval: 5 } });
     const capturedAt = wrong(Date.now());
     for (const seq of [3, 7])
       await publish(`${OLD}/camera/east/observation`, {
