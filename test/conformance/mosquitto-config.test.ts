@@ -192,6 +192,24 @@ describe('config/mosquitto', () => {
       await expectDenied(operator, NORTH + topic);
   });
 
+  it('lets Home Assistant, with the rules of the operator, find devices and publish its status', async () => {
+    const topic = 'homeassistant/device/swellsight_home_north_0a1b2c3d/config';
+    const will = {
+      topic: 'homeassistant/status',
+      payload: Buffer.from('offline'),
+      qos: 1 as const,
+      retain: false,
+    };
+    const homeAssistant = await connectAs('operator', { will, clientId: 'home-assistant' });
+    const received: string[] = [];
+    homeAssistant.on('message', (from) => received.push(from));
+    await homeAssistant.subscribeAsync('homeassistant/#', { qos: 1 });
+    await homeAssistant.publishAsync('homeassistant/status', 'online', { qos: 1 });
+    await (await connectAs('admin')).publishAsync(topic, '{}', { qos: 1 });
+    await until(() => received.includes(topic), 'the discovery message');
+    await expectDenied(homeAssistant, topic);
+  });
+
   it('gives the dashboard no command, which may contain a password', async () => {
     const [dashboard, device] = await Promise.all([connectAs('dashboard'), connectAs('north')]);
     const received = await recordAll(dashboard);

@@ -60,6 +60,8 @@ describe('Prometheus with the files of config/central', () => {
           schedule: { everyS: 2 },
           burst: { frames: 1 },
         },
+        // Outside its hours since the start.
+        { id: 'asleep', kind: 'simulated', schedule: { cron: '0 3 29 2 *' } },
       ],
     });
     device = String((await agent.waitFor('start', ({ msg }) => msg === 'agent started'))['http']);
@@ -126,6 +128,10 @@ describe('Prometheus with the files of config/central', () => {
     const loaded = await rules();
     expect(loaded).toHaveLength(9);
     expect(loaded.filter(({ state }) => state === 'firing')).toEqual([]);
+    await expect
+      .poll(() => hasResult('swellsight_camera_state{camera="asleep",state="starting"} == 1'))
+      .toBe(true);
+    expect((await rules()).find(({ name }) => name === 'CameraNotUp')).toMatchObject({ state: 'inactive' });
   });
 });
 
