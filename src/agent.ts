@@ -211,8 +211,10 @@ export async function startAgent(options: AgentOptions, deps: AgentDeps): Promis
   const parts = [watchVision(inference, server), watchScheduler(cameras)];
   const liveness = new Liveness({}, { clock, parts });
   const sources = healthSources({ cameras, link, server, store, models, time });
-  const sink = (health: Health): void =>
+  const sink = (health: Health): void => {
     link.setState('health', health, { expiryS: 3 * state.settings.heartbeat.intervalS, withOthers: true });
+    states.publishInfo();
+  };
   const heartbeatOptions = { ...identity, ...settings.heartbeat, stateDir };
   const heartbeat = new Heartbeat(heartbeatOptions, { ...base('health'), sources, board, limits, sink });
 

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import { isoTime, type Clock } from '../base/clock.ts';
 import { systemTimeZone } from '../base/time-zone.ts';
 import { computeConfigDigest } from '../config/redact.ts';
@@ -23,13 +24,22 @@ export interface AgentInfoDeps {
 export class AgentInfo {
   readonly #identity: AgentIdentity;
   readonly #deps: AgentInfoDeps;
+  #last: Info | null = null;
 
   constructor(identity: AgentIdentity, deps: AgentInfoDeps) {
     this.#identity = identity;
     this.#deps = deps;
   }
 
+  /** The same object as long as nothing but the time changed. */
   describe(): Info {
+    const now = this.#describeNow();
+    const { at } = this.#last ?? now;
+    if (this.#last === null || !isDeepStrictEqual({ ...now, at }, this.#last)) this.#last = now;
+    return this.#last;
+  }
+
+  #describeNow(): Info {
     const { site, device, version, session, bootId } = this.#identity;
     const { clock, state, server, cameras } = this.#deps;
     const { settings, hardware } = state;

@@ -1,4 +1,3 @@
-import { isDeepStrictEqual } from 'node:util';
 import type { Clock } from '../base/clock.ts';
 import type { AgentVersions } from '../contract/agent-update.ts';
 import type { Info, ModelState } from '../contract/states.ts';
@@ -8,6 +7,7 @@ export interface StatePublisherDeps {
   readonly clock: Clock;
   readonly link: Link & { announce(): Promise<void> };
   readonly discovery: { refresh(): void };
+  /** Returns the same object until something but the time changed. */
   readonly info: { describe(): Info };
   readonly models: { state(): ModelState };
   readonly updates: { state(): AgentVersions };
@@ -30,19 +30,22 @@ export class StatePublisher {
   }
 
   /**
-   * Sets `info`, the discovery message, `model/state` and `agent/state`. `info` is set only when more than its time
-   * changed.
+   * Sets `info`, the discovery message, `model/state` and `agent/state`. `info` is set only when it changed.
    */
   publish(): void {
-    const { link, info, discovery, models, updates } = this.#deps;
-    const described = info.describe();
-    if (this.#info === null || !isDeepStrictEqual({ ...described, at: this.#info.at }, this.#info)) {
-      this.#info = described;
-      link.setState('info', described);
-    }
+    const { link, discovery, models, updates } = this.#deps;
+    this.publishInfo();
     discovery.refresh();
     link.setState('model/state', models.state(), { each: true });
     link.setState('agent/state', updates.state(), { each: true });
+  }
+
+  /** Sets `info` when it changed, for example the number of labels of a camera. */
+  publishInfo(): void {
+    const described = this.#deps.info.describe();
+    if (described === this.#info) return;
+    this.#info = described;
+    this.#deps.link.setState('info', described);
   }
 
   /** Sends a message that is only useful now: QoS 0, not retained. Without a connection, the message is dropped. */

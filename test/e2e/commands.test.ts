@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { BackfillResult, ImageResult } from '../../src/contract/command-results.ts';
 import type { Diagnostics } from '../../src/contract/diagnostics.ts';
 import type { Observation } from '../../src/contract/observation.ts';
+import type { Info } from '../../src/contract/states.ts';
 import { RunningAgent } from '../fixtures/agent.ts';
 import { httpServer, type TestServer } from '../fixtures/camera-server.ts';
 import { contractFault } from '../fixtures/contract.ts';
@@ -239,6 +240,18 @@ describe.each([5, 4] as const)('Commands to a running agent, MQTT version %s', (
         'the event',
       );
     });
+
+  it('publishes info again when the number of labels changed, and answers with the time of this change', async () => {
+    const captured = (await operator.run('capture', { camera: 'north' })).result as Observation;
+    const label = await operator.run('label', { observation_id: captured.id, height_m: 1 });
+    expect(label).toMatchObject({ status: 'succeeded', result: { labels: 1 } });
+    const published = await until(() => {
+      const newest = operator.messages.findLast(({ topic }) => topic === `${PREFIX}info`);
+      const info = JSON.parse(newest?.payload.toString() ?? '{}') as Partial<Info>;
+      return info.cameras?.[0]?.calibration_labels === 1 && info;
+    }, 'info with one label');
+    expect((await operator.run('info')).result).toEqual(published);
+  });
 
   it('fails label.remove for an unknown observation', async () => {
     const answer = await operator.run('label.remove', { observation_id: randomUUID() });

@@ -23,15 +23,14 @@ function setUp(announce: () => Promise<void> = () => Promise.resolve()) {
     announce,
   };
   const info = { schema: 'swellsight.info/1', at: '2026-06-01T00:00:00.000Z' } as Info;
-  /** What later descriptions of the device change. */
-  const described: { next: Partial<Info> } = { next: {} };
+  const described = { next: info };
   const model = { schema: 'swellsight.model_state/1' } as ModelState;
   const versions = { schema: 'swellsight.agent_state/1' } as AgentVersions;
   const deps: StatePublisherDeps = {
     clock,
     link: link as unknown as StatePublisherDeps['link'],
     discovery: { refresh: () => states.push(['discovery', null]) },
-    info: { describe: () => ({ ...info, ...described.next }) },
+    info: { describe: () => described.next },
     models: { state: () => model },
     updates: { state: () => versions },
     onPublished: (topic) => published.push(topic),
@@ -62,16 +61,17 @@ describe('StatePublisher', () => {
     ]);
   });
 
-  it('sets info again only when more than its time changed', () => {
+  it('sets info again only when it changed, with the other states or alone', () => {
     const { publisher, states, info, described } = setUp();
     const times = () => states.filter(([topic]) => topic === 'info').map(([, set]) => (set as Info).at);
     publisher.publish();
-    described.next = { at: '2026-06-01T00:01:00.000Z' };
     publisher.publish();
+    publisher.publishInfo();
     expect(times()).toEqual([info.at]);
-    described.next = { at: '2026-06-01T00:02:00.000Z', config_digest: 'sha256:1' };
+    described.next = { ...info, at: '2026-06-01T00:02:00.000Z' };
+    publisher.publishInfo();
     publisher.publish();
-    expect(times()).toEqual([info.at, '2026-06-01T00:02:00.000Z']);
+    expect(times()).toEqual([info.at, described.next.at]);
   });
 
   it('sends a transient message with QoS 0, not retained, and ignores its loss', async () => {
