@@ -131,6 +131,8 @@ export const writeCursor = ({ captured_at_ms, row_id }: HistoryPosition): string
 export function readCursor(cursor: string): HistoryPosition {
   const match = /^(-?\d{1,16}):(\d{1,16})$/.exec(Buffer.from(cursor, 'base64url').toString('latin1'));
   if (!match)
-    throw new AgentError('usage', 'the cursor is not valid: pass the cursor of the previous page unchanged');
+    throw new AgentError('usage', 'the cursor is not valid: pass the cursor of the previous page unchanged', {
+      hint: 'begin again without a cursor',
+    });
   return { captured_at_ms: Number(match[1]), row_id: Number(match[2]) };
 }

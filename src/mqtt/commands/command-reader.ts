@@ -1,6 +1,6 @@
 import { fullFormats } from 'ajv-formats/dist/formats.js';
 import type { Clock } from '../../base/clock.ts';
-import { schemaChecker, type ValidateFunction } from '../../base/schema-checker.ts';
+import { schemaChecker, type ErrorObject, type ValidateFunction } from '../../base/schema-checker.ts';
 import type { Rejection } from '../../contract/codes.ts';
 import { Command, COMMAND_ARGS, type CommandArgs, type CommandName } from '../../contract/command.ts';
 
@@ -80,8 +80,14 @@ export class CommandReader {
   }
 
   #describeFaults(validate: ValidateFunction): string {
-    return this.#ajv.errorsText(validate.errors, { dataVar: '' }).slice(0, MAX_FAULT_CHARS);
+    return (validate.errors ?? []).map(describeFault).join(', ').slice(0, MAX_FAULT_CHARS);
   }
+}
+
+function describeFault({ instancePath, keyword, params, message }: ErrorObject): string {
+  if (keyword === 'additionalProperties')
+    return `${instancePath}/${String(params['additionalProperty'])} is unknown`;
+  return `${instancePath} ${message ?? 'is invalid'}`.trim();
 }
 
 const isCommandName = (name: string): name is CommandName => Object.hasOwn(COMMAND_ARGS, name);

@@ -57,7 +57,7 @@ describe('Observations', () => {
   it('refuses an invalid cursor', () => {
     for (const cursor of ['', 'x', Buffer.from('1:2; DROP TABLE observations').toString('base64url')])
       expect(() => state.store.observations.query({ limit: 1, cursor })).toThrow(
-        expect.objectContaining({ code: 'usage' }),
+        expect.objectContaining({ code: 'usage', hint: 'begin again without a cursor' }),
       );
   });
 

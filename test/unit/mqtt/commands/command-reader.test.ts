@@ -64,6 +64,16 @@ describe('CommandReader', () => {
     expect(input).toMatchObject({ ok: false, id: 'x', reason: expect.stringMatching(/^bad_args: /) });
   });
 
+  it('names the argument that is missing, unknown or wrong', () => {
+    expect(read('ping', { id: 'x', args: { to: 'x' } })).toMatchObject({
+      reason: 'bad_args: /to is unknown',
+    });
+    expect(read('capture', { id: 'x' })).toMatchObject({ reason: expect.stringContaining("'camera'") });
+    expect(read('capture', { id: 'x', args: { camera: 7 } })).toMatchObject({
+      reason: 'bad_args: /camera must be string',
+    });
+  });
+
   it('rejects every name that is not in the contract', () => {
     for (const name of ['constructor', '__proto__', 'toString', 'PING', 'ping ', 'label_remove', ''])
       expect(read(name, { id: 'x' })).toMatchObject({ ok: false, id: 'x', reason: 'unknown_command' });
