@@ -153,7 +153,8 @@ function describeMessage(
         ? { type: 'string', contentEncoding: 'binary' }
         : registry.add(name, channel.direction === 'send' ? openForAdditions(schema) : schema),
     ...(isCommand || isResponse ? { correlationId: { $ref: '#/components/correlationIds/command' } } : {}),
-    bindings: { mqtt: { ...(isCommand ? replyProperties() : {}), contentType, ...MQTT } },
+    // Without the MQTT 5 property `contentType`: the agent does not send it.
+    bindings: { mqtt: { ...(isCommand ? replyProperties() : {}), ...MQTT } },
   };
 }
 

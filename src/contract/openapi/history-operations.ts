@@ -34,7 +34,7 @@ export const FEED = {
   gap: {
     schema: FeedGap,
     summary:
-      'some records or events since the `Last-Event-ID` are missing; read them from `/api/v1/observations`',
+      'some records or events since the `Last-Event-ID` are missing; read records from `/api/v1/observations`',
   },
 } as const satisfies Record<string, { readonly schema: TSchema; readonly summary: string }>;
 export type FeedEventName = keyof typeof FEED;
@@ -43,7 +43,10 @@ export const MAX_CSV_ROWS = 100_000;
 
 export const When = Type.String({ format: 'date-time', maxLength: 64 });
 const filter = {
-  camera: Type.Optional(CameraId),
+  camera: Type.Optional({
+    ...CameraId,
+    description: 'id of a camera, also of a removed one; an unknown id has no records',
+  }),
   from: Type.Optional({ ...When, description: 'captured at this time or later' }),
   to: Type.Optional({ ...When, description: 'captured before this time' }),
   status: Type.Optional(Observation.properties.status),

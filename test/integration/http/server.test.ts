@@ -4,6 +4,7 @@ import { connect } from 'node:net';
 import { describe, expect, it } from 'vitest';
 import { AgentError } from '../../../src/base/errors.ts';
 import { OBSERVATION_ID, observation, type CannedAgent } from '../../fixtures/agent-api.ts';
+import { commandsBelow } from '../../fixtures/documents.ts';
 import { expectProblem, startServer, type HttpAnswer } from '../../fixtures/http-server.ts';
 
 describe('routes of the HTTP server', () => {
@@ -33,6 +34,13 @@ describe('routes of the HTTP server', () => {
     expect((await ask('GET', '/api/v1/status')).json()).toMatchObject({ status: 'online' });
     expect((await ask('GET', '/api/v1/cameras')).json()).toMatchObject({ cameras: [{ id: 'north' }] });
     expect((await ask('POST', '/api/v1/cameras/north/capture')).json()).toEqual(observation);
+  });
+
+  it('answers the requests of the documentation for the history', async () => {
+    const { ask } = await startServer();
+    const urls = commandsBelow('docs/http-api.md', 'History').match(/\/api\/v1\/[^']+/g) ?? [];
+    expect(urls).toHaveLength(2);
+    for (const url of urls) expect((await ask('GET', url)).status, url).toBe(200);
   });
 
   it('returns the newest frame, and 404 when there is none', async () => {
