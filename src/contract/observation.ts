@@ -139,14 +139,17 @@ export type CalibrationSummary = Static<typeof CalibrationSummary>;
 
 export const Quality = Type.Object(
   {
-    score: Nullable(Ratio01),
-    glare: Nullable(Ratio01),
-    dark: Nullable(Ratio01),
-    blur: Nullable(Ratio01),
-    fog: Nullable(Ratio01),
-    obstruction: Nullable(Ratio01),
-    frozen: Nullable(Type.Boolean()),
-    moved: Nullable(Type.Boolean()),
+    score: Nullable({
+      ...Ratio01,
+      description: 'mean of the frames: 1 is clean, below 0.5 a frame is rejected',
+    }),
+    glare: Nullable({ ...Ratio01, description: 'part of the frame' }),
+    dark: Nullable({ ...Ratio01, description: 'part of the frames that was rejected for it' }),
+    blur: Nullable({ ...Ratio01, description: 'part of the frames that was rejected for it' }),
+    fog: Nullable({ ...Ratio01, description: 'part of the frames that was rejected for it' }),
+    obstruction: Nullable({ ...Ratio01, description: 'part of the frame that something covers' }),
+    frozen: Nullable(Type.Boolean({ description: 'the camera sends the same frame again' })),
+    moved: Nullable(Type.Boolean({ description: 'the view differs from the labelled views' })),
   },
   closed,
 );

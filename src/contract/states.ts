@@ -34,7 +34,12 @@ export const CameraState = Type.Object(
       }),
     ),
     since: Time,
-    last_frame_age_s: Nullable(Type.Number({ minimum: 0 })),
+    last_frame_age_s: Nullable(
+      Type.Number({
+        minimum: 0,
+        description: 'when this state was published; the heartbeat has the present age',
+      }),
+    ),
   },
   { ...closed, $id: 'swellsight.camera_state/1', title: 'CameraState' },
 );
