@@ -41,6 +41,7 @@ function page(definition: Group): string {
     '',
     'A secret can be in a separate file: add `_file` to the key and give the path. The file has the secret on one line, in UTF-8',
     'or UTF-16; line breaks at the end and a byte order mark are ignored. Only the password of a camera may be empty.',
+    'Secret files and certificates are regular files, or links to them: a pipe or a device is a fault, because it could block the agent.',
     'A relative path is first looked up in `$CREDENTIALS_DIRECTORY` of systemd (`LoadCredential=`). `config/example.json5`',
     'has every key with its default.',
     '',

@@ -1,6 +1,6 @@
 import { createPrivateKey, X509Certificate, type KeyObject } from 'node:crypto';
-import { readFileSync, statSync } from 'node:fs';
 import { errorCode } from './disk-errors.ts';
+import { NotAFile, readRegularFile } from './regular-file.ts';
 import { decodeText, NotASecret } from './secret-text.ts';
 
 /** Why a file does not contain what is needed, as text that completes the sentence "wanted …". */
@@ -84,11 +84,12 @@ export function orderChain(
 /** Throws `NotPem` for a file that cannot be read or is too large. */
 function readLimited(path: string): Buffer {
   try {
-    if (statSync(path).size <= MAX_FILE_BYTES) return readFileSync(path);
+    return readRegularFile(path, MAX_FILE_BYTES);
   } catch (cause) {
-    throw new NotPem(`a readable file (${errorCode(cause) ?? 'unreadable'})`, { cause });
+    const wanted =
+      cause instanceof NotAFile ? cause.message : `a readable file (${errorCode(cause) ?? 'unreadable'})`;
+    throw new NotPem(wanted, { cause });
   }
-  throw new NotPem('a file of at most 1 MiB');
 }
 
 /** The complete blocks. Throws `NotPem` when a block has no end: the file is not completely written. */

@@ -4,6 +4,7 @@ import { extname, join, resolve } from 'node:path';
 import type * as Json5 from 'json5';
 import type * as Yaml from 'yaml';
 import { errorCode } from '../base/disk-errors.ts';
+import { NotAFile, readRegularFile } from '../base/regular-file.ts';
 import { decodeSecret, NotASecret } from '../base/secret-text.ts';
 import { findNearest, formatValue, type ConfigFault } from './faults.ts';
 import { listSettings, type Group, type Setting } from './setting.ts';
@@ -230,10 +231,9 @@ export function readSecretFile<T>(
 ): T | null {
   const path = secretPath(file, places);
   try {
-    if (statSync(path).size > MAX_SECRET_BYTES) return fault(path, 'a file of at most 64 KiB');
-    return parse(readFileSync(path), path);
+    return parse(readRegularFile(path, MAX_SECRET_BYTES), path);
   } catch (error) {
-    if (error instanceof NotASecret) return fault(path, error.message);
+    if (error instanceof NotASecret || error instanceof NotAFile) return fault(path, error.message);
     return fault(`${path} (${errorCode(error) ?? 'unreadable'})`, 'a readable file');
   }
 }

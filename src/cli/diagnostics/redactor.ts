@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { createScrub, MASK, redactAddresses, secretsOfAddress, type Scrub } from '../../base/redact.ts';
+import { readRegularFile } from '../../base/regular-file.ts';
 import { decodeSecret } from '../../base/secret-text.ts';
 import type { Settings } from '../../config/schema.ts';
 import { createRedact } from '../../config/secret-keys.ts';
@@ -18,6 +19,7 @@ const NO_SECRET = /^(null|true|false|undefined)$/;
 const URL_IN_TEXT = /\b[a-z][a-z0-9+.-]*:\/\/[^\s"',}\]]+/gi;
 /** Shorter than in a log: an archive may be published. */
 const MIN_ADDRESS_PART_CHARS = 4;
+const MAX_SECRET_BYTES = 64 * 1024;
 const SECRET_VARIABLE = /^SWELLSIGHT_\w*(PASSWORD|TOKEN)$/;
 
 export interface RedactorInput {
@@ -80,7 +82,7 @@ function possibleValues(rest: string): string[] {
 
 function readSecretOrNull(path: string): string | null {
   try {
-    return decodeSecret(readFileSync(path));
+    return decodeSecret(readRegularFile(path, MAX_SECRET_BYTES));
   } catch {
     return null;
   }

@@ -142,9 +142,11 @@ export class TrustCache {
 
 async function readPinnedRoot(rootFile: string): Promise<Buffer> {
   try {
-    await using file = await open(rootFile, constants.O_RDONLY);
-    const { size } = await file.stat();
-    if (size > MAX_METADATA_BYTES.root) throw new RangeError('the root file is too large');
+    // O_NONBLOCK: opening a named pipe must not block.
+    await using file = await open(rootFile, constants.O_RDONLY | constants.O_NONBLOCK);
+    const found = await file.stat();
+    if (!found.isFile()) throw new TypeError('the root file is not a regular file');
+    if (found.size > MAX_METADATA_BYTES.root) throw new RangeError('the root file is too large');
     return await file.readFile();
   } catch (error) {
     throw new AgentError('model_trust_root', 'the file of model.trustRoot cannot be read', { cause: error });

@@ -1,8 +1,9 @@
 import { createHash, type X509Certificate } from 'node:crypto';
-import { readFileSync, statSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import { errorCode } from '../../base/disk-errors.ts';
 import { AgentError, ERROR_CODES } from '../../base/errors.ts';
 import { NotPem, orderChain, readCertificateFile, readPrivateKeyFile } from '../../base/pem.ts';
+import { NotAFile, readRegularFile } from '../../base/regular-file.ts';
 import { decodeSecret, NotASecret } from '../../base/secret-text.ts';
 
 /**
@@ -127,14 +128,10 @@ function readPassword(path: string): string {
     unusableFile('mqtt.password_file', path, reason, cause);
   let password: string;
   try {
-    if (statSync(path).size > MAX_PASSWORD_BYTES) throw unusable('it is too large');
-    password = decodeSecret(readFileSync(path));
+    password = decodeSecret(readRegularFile(path, MAX_PASSWORD_BYTES));
   } catch (thrown) {
-    if (thrown instanceof AgentError) throw thrown;
-    throw unusable(
-      thrown instanceof NotASecret ? `it is not ${thrown.message}` : (errorCode(thrown) ?? 'unreadable'),
-      thrown,
-    );
+    const isOther = thrown instanceof NotASecret || thrown instanceof NotAFile;
+    throw unusable(isOther ? `it is not ${thrown.message}` : (errorCode(thrown) ?? 'unreadable'), thrown);
   }
   if (password === '') throw unusable('it is empty');
   return password;

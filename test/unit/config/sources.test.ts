@@ -1,4 +1,5 @@
-import { mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { readCredentials } from '../../../src/mqtt/link/credential-files.ts';
@@ -319,6 +320,48 @@ describe('secrets', () => {
     expect(dir.getFaults({ file })).toMatchObject([
       { key: 'mqtt.password_file', given: expect.stringContaining(path) as unknown },
     ]);
+  });
+
+  it('and certificates are a fault when their file is a pipe or a device, which would block, but not a link', () => {
+    const pipe = join(dir.path, 'pipe');
+    execFileSync('mkfifo', [pipe]);
+    symlinkSync(pipe, join(dir.path, 'link-to-pipe'));
+    const camera = { id: 'a', kind: 'http', url: 'https://h/x', username: 'u' };
+    const files = {
+      mqtt: {
+        url: 'mqtts://h',
+        username: 'u',
+        password_file: 'pipe',
+        ca: 'link-to-pipe',
+        cert: 'pipe',
+        key: 'pipe',
+      },
+      http: { token_file: '/dev/zero' },
+      cameras: [{ ...camera, password_file: 'pipe', headers_file: '/dev/tty', tls: { ca: 'pipe' } }],
+    };
+    const wanted = 'a regular file, not a pipe, a device or a directory';
+    const faults = dir.getFaults({ file: dir.writeFile(JSON.stringify(files)) });
+    expect(faults.map(({ key }) => key).sort()).toEqual([
+      'cameras[0].headers_file',
+      'cameras[0].password_file',
+      'cameras[0].tls.ca',
+      'http.token_file',
+      'mqtt.ca',
+      'mqtt.cert',
+      'mqtt.key',
+      'mqtt.password_file',
+    ]);
+    expect(new Set(faults.map((fault) => fault.wanted))).toEqual(new Set([wanted]));
+    const credentials = { username: 'u', password: null, ca: null, cert: null, key: null };
+    expect(() => readCredentials({ ...credentials, passwordFile: pipe })).toThrow(
+      expect.objectContaining({
+        context: expect.objectContaining({ reason: `it is not ${wanted}` }) as unknown,
+      }),
+    );
+    writeFileSync(join(dir.path, 'target'), 'secret');
+    symlinkSync('target', join(dir.path, 'link'));
+    const file = dir.writeFile("{mqtt: {url: 'mqtt://h', username: 'u', password_file: 'link'}}");
+    expect(dir.load({ file }).mqtt.password).toBe('secret');
   });
 
   it('of cameras may be empty', () => {

@@ -24,6 +24,7 @@ it('finds the secrets of a configuration that is invalid', () => {
       '    url: rtsp://cam.example/key/7',
       '    headers: { Cookie: sid=abcdefgh }',
       'mqtt: { url: mqtt://u:broker-pass@broker.example, password_file: secret, password: null }',
+      'http: { token_file: /dev/zero }',
     ].join('\n'),
   );
   const redact = createArchiveRedactor({
