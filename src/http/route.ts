@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import type { Static, TSchema } from '@sinclair/typebox';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { deadlineSignal } from '../base/deadline.ts';
@@ -85,12 +86,21 @@ export function addRoute<O extends Operation>(
       ...(body && !body.checkedByOperation ? { body: body.schema } : {}),
     },
     handler: (request, reply) => {
+      if (!body) refuseBody(request.body, operation);
       void reply.code(usualStatus);
       const typed = { params: request.params, query: request.query, body: request.body, request };
       // The schemas above, which give the types, have validated the request.
       return handler(typed as TypedRequest<O>, reply);
     },
   });
+}
+
+/** What an operation would ignore is refused: it may do more than the client wants. An empty object is no content. */
+function refuseBody(body: unknown, { query }: Operation): void {
+  if (body === undefined || body === null || isDeepStrictEqual(body, {})) return;
+  const names = Object.keys(query?.properties ?? {}).join(', ');
+  const place = names === '' ? '' : `: write ${names} in the query of the address`;
+  throw new AgentError('request_invalid', `the request must have no body${place}`);
 }
 
 /** `/cameras/{id}` -> `/cameras/:id`. */

@@ -3,9 +3,12 @@ import { request } from 'node:http';
 import { connect } from 'node:net';
 import { describe, expect, it } from 'vitest';
 import { AgentError } from '../../../src/base/errors.ts';
+import { OPERATIONS } from '../../../src/contract/openapi/emit-openapi.ts';
+import type { Operation } from '../../../src/contract/openapi/operation.ts';
 import { OBSERVATION_ID, observation, type CannedAgent } from '../../fixtures/agent-api.ts';
 import { commandsBelow } from '../../fixtures/documents.ts';
 import { expectProblem, startServer, type HttpAnswer } from '../../fixtures/http-server.ts';
+import { sample } from '../../fixtures/samples.ts';
 
 describe('routes of the HTTP server', () => {
   it('describes the agent at /', async () => {
@@ -49,6 +52,34 @@ describe('routes of the HTTP server', () => {
     expect([jpeg.status, jpeg.headers['content-type'], jpeg.body.length]).toEqual([200, 'image/jpeg', 4]);
     agent.image = null;
     expectProblem(await ask('GET', '/api/v1/cameras/north/latest.jpg'), 404, 'camera_no_frame');
+  });
+
+  it('refuses a body that an operation would ignore, and names where its arguments belong', async () => {
+    const { ask, agent } = await startServer();
+    const dropped: unknown[] = [];
+    const drop = agent.dropConfig;
+    agent.dropConfig = (key) => {
+      dropped.push(key);
+      return drop(key);
+    };
+    // node:http sends no content-length for DELETE.
+    const send = (method: string, path: string, body: string): Promise<HttpAnswer> =>
+      ask(method, path, { 'content-length': String(Buffer.byteLength(body)) }, body);
+    const refused = await send('DELETE', '/api/v1/config/remote', '{"key": "heartbeat.intervalS"}');
+    expectProblem(refused, 400, 'request_invalid');
+    expect(refused.json()['detail']).toBe(
+      'the request must have no body: write key in the query of the address',
+    );
+    for (const [id, operation] of Object.entries<Operation>(OPERATIONS))
+      if (operation.method !== 'GET' && operation.body === undefined)
+        expectProblem(
+          await send(operation.method, sample(id, operation).path, '["x"]'),
+          400,
+          'request_invalid',
+        );
+    expect(dropped).toEqual([]);
+    expect((await send('DELETE', '/api/v1/config/remote', '{}')).status).toBe(200);
+    expect(dropped).toEqual([null]);
   });
 
   it('adds, lists and removes labels, and exports and imports calibrations', async () => {
