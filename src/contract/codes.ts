@@ -111,7 +111,10 @@ export const BREAKER_REASONS = {
 
 /** Reasons of the state of a camera that are no reasons of records. */
 export const STATE_REASONS = {
-  agent_stopped: text('the state of a camera: the agent was stopped', 'start the agent again'),
+  agent_stopped: text(
+    'the state of a camera: the agent was stopped, or has changed to another broker',
+    'start the agent again, or connect to its broker',
+  ),
 } as const;
 
 /** Warnings of records. The code of each failed frame of a burst is a warning too. */

@@ -30,7 +30,8 @@ export const CameraState = Type.Object(
     state: CameraCondition,
     reason: Nullable(
       Codes([...REASONS, ...Object.keys(STATE_REASONS)], {
-        description: 'why it is not up; `agent_stopped` after a clean stop of the agent',
+        description:
+          'why it is not up; `agent_stopped` after a clean stop of the agent, and on a broker that it has left',
       }),
     ),
     since: Time,

@@ -47,7 +47,7 @@ async function applyChange(change: Change, parts: ReconfigurableParts): Promise<
   if (concerns('store.')) parts.store.setBounds(to.store);
   try {
     if (concerns('cameras.')) await parts.cameras.update(to.cameras);
-    if (change.link.length > 0) await parts.link.replace(to.mqtt);
+    if (change.link.length > 0) await parts.link.replace(to.mqtt, () => parts.cameras.stoppedStates());
   } catch (thrown) {
     parts.log.error({ err: asAgentError(thrown), keys }, 'cannot apply the change of the configuration');
     throw thrown;

@@ -95,10 +95,14 @@ export class CameraSet {
     }
   }
 
-  /** Publishes that no camera is observed from now on. Call it before the link stops, so that no `up` stays retained. */
-  publishStopped(): void {
+  /** What a broker must retain when the agent stops or leaves it, by topic: no camera is observed for its readers. */
+  stoppedStates(): readonly (readonly [string, object])[] {
     const stopped = { state: 'down', reason: 'agent_stopped', since: isoTime(this.#deps.clock.nowMs()) };
-    for (const runner of this.list()) this.#setState(runner.id, 'state', { ...runner.state(), ...stopped });
+    return this.list().map((runner) => [`camera/${runner.id}/state`, { ...runner.state(), ...stopped }]);
+  }
+
+  publishStopped(): void {
+    for (const [topic, state] of this.stoppedStates()) this.#deps.link.setState(topic, state);
     this.#hasStopped = true;
   }
 
@@ -283,8 +287,7 @@ export class CameraSet {
     const { n, maeM, medianMaeM } = labeller.score().calibrated;
     if (n > 0 && maeM !== null && medianMaeM !== null) {
       const [mean_error_m, median_error_m] = [maeM, medianMaeM].map((m) => Number(m.toFixed(2)));
-      const errors = { mean_error_m, median_error_m };
-      log.info({ camera, ...errors, n }, 'calibration compared with the simulated truth');
+      log.info({ camera, mean_error_m, median_error_m, n }, 'calibration compared with the simulated truth');
     }
     if (heightM === null) return;
     // The simulated sea changes within minutes, so each label is a session of its own.

@@ -232,9 +232,15 @@ describe.concurrent('Remote configuration', { timeout: 240_000 }, () => {
       () => site.payloadsOf('status').some(({ state }) => state === 'stopped'),
       'the device to disconnect',
     );
+    // What stays retained on the broker that it left.
+    expect(site.payloadsOf('camera/south/state').at(-1)).toMatchObject({
+      state: 'down',
+      reason: 'agent_stopped',
+    });
     await until(() => site.undoReasons().length > 0, 'the event', TIMEOUT_MS);
     expect(site.undoReasons()).toEqual(['broker_lost']);
     expect(site.payloadsOf('status').at(-1)).toMatchObject({ state: 'online' });
+    expect(site.payloadsOf('camera/south/state').at(-1)).toMatchObject({ state: 'up' });
     await until(() => site.configDigest() === before, 'the previous settings');
     // No record is lost from the time without a broker, and the agent did not restart.
     await until(() => site.observationsOf('south').length > count + 4, 'the backlog', TIMEOUT_MS);

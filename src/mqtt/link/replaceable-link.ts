@@ -27,6 +27,8 @@ export class ReplaceableLink<T> implements StartableLink {
   #link: StartableLink;
   #signal: AbortSignal | null = null;
   #isStopping = false;
+  /** During a replacement, the broker that the agent leaves gets no state any more. */
+  #isLeaving = false;
   /** Settles at the end of the last replacement; the next replacement waits for it. */
   #replacing: Promise<void> = Promise.resolve();
 
@@ -53,16 +55,19 @@ export class ReplaceableLink<T> implements StartableLink {
   }
 
   /**
-   * Disconnects from the broker and continues with other options. Resolves when the new link has been started. Rejects when
-   * the former link did not stop, after the start of the new one.
+   * Disconnects from the broker and continues with other options. `lastStates` are published only to the broker that the
+   * agent leaves, by topic. Resolves when the new link has been started. Rejects when the former link did not stop, after
+   * the start of the new one.
    */
-  replace(options: T): Promise<void> {
-    this.#replacing = this.#replacing.catch(() => undefined).then(() => this.#replace(options));
+  replace(options: T, lastStates: () => readonly (readonly [string, object])[] = () => []): Promise<void> {
+    this.#replacing = this.#replacing.catch(() => undefined).then(() => this.#replace(options, lastStates()));
     return this.#replacing;
   }
 
-  async #replace(options: T): Promise<void> {
+  async #replace(options: T, lastStates: readonly (readonly [string, object])[]): Promise<void> {
     if (this.#isStopping || !this.#signal || this.#signal.aborted) return;
+    for (const [topic, payload] of lastStates) this.#link.setState(topic, payload);
+    this.#isLeaving = true;
     const [former] = await Promise.allSettled([this.#link.stop()]);
     const link = this.#create(options);
     for (const [topic, { payload, options: stateOptions, setMonoMs }] of this.#states) {
@@ -71,6 +76,7 @@ export class ReplaceableLink<T> implements StartableLink {
       if (!isExpired) link.setState(topic, payload, stateOptions);
     }
     this.#link = link;
+    this.#isLeaving = false;
     this.start(this.#signal);
     if (former.status === 'rejected') throw former.reason;
   }
@@ -85,7 +91,7 @@ export class ReplaceableLink<T> implements StartableLink {
 
   setState(topic: string, payload: unknown, options: StateOptions = {}): void {
     this.#states.set(topic, { payload, options, setMonoMs: this.#clock.monoMs() });
-    this.#link.setState(topic, payload, options);
+    if (!this.#isLeaving) this.#link.setState(topic, payload, options);
     this.#onState?.(topic, payload);
   }
 

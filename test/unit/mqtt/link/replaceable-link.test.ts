@@ -79,6 +79,20 @@ describe('ReplaceableLink', () => {
     expect([link.connected, link.stats().broker]).toEqual([true, 'b']);
   });
 
+  it('publishes the last states only to the broker that it leaves, and no state there after them', async () => {
+    const { links, link } = setUp();
+    link.setState('camera/north/state', { state: 'up' });
+    const replaced = link.replace('b', () => [['camera/north/state', { state: 'down' }]]);
+    await nextTurn();
+    link.setState('camera/north/state', { state: 'frozen' });
+    links[0]?.finishStop();
+    await replaced;
+    expect(links.map(({ states }) => states.map(([, state]) => state))).toEqual([
+      [{ state: 'up' }, { state: 'down' }],
+      [{ state: 'frozen' }],
+    ]);
+  });
+
   it('replaces one after the other, and not after stop', async () => {
     const { links, link } = setUp();
     const [first, second] = [link.replace('b'), link.replace('c')];
