@@ -109,6 +109,11 @@ function createProgram(select: SelectCommand): Command {
       collectValues,
       [],
     )
+    .option(
+      '--pose <file>',
+      'pose of the camera from calibrate-camera: measures the height of the breakers too',
+    )
+    .option('--tide <m>', 'level of the water in the heights of the pose, metres')
     .option('--plot <file>', 'draw the time stack and the spectrum: a PNG or SVG file')
     .addOption(jsonOption())
     .action(select(async () => (await import('./sea-state/command.ts')).runSeaState));

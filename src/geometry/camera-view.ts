@@ -48,6 +48,11 @@ export class CameraView {
     return [px + steps * ray[0], py + steps * ray[1], levelM];
   }
 
+  /** Height of the camera above a level, metres. */
+  heightAbove(levelM: number): number {
+    return this.#position[2] - levelM;
+  }
+
   /** Horizontal distance from the camera, metres. */
   distanceTo([x, y]: WorldPoint): number {
     return Math.hypot(x - this.#position[0], y - this.#position[1]);

@@ -109,3 +109,17 @@ export interface SeaStateEstimate {
   /** Null when the clip was refused before its spectrum was computed. */
   readonly spectrum: Spectrum | null;
 }
+
+/** The face of a breaking wave in one column of the picture when it turns white, from the crest to the toe. */
+export interface BreakerFace {
+  readonly column: number;
+  readonly sample: number;
+  /** First and last white row; the rows run from the sea to the shore. */
+  readonly crestRow: number;
+  readonly toeRow: number;
+  /** The row to which the toe has travelled `laterS` seconds later. */
+  readonly laterToeRow: number;
+  readonly laterS: number;
+  /** Faces with the same number belong to one crest. */
+  readonly crest: number;
+}

@@ -1,10 +1,14 @@
+import { stat } from 'node:fs/promises';
 import { join, parse } from 'node:path';
 import { AgentError } from '../../base/errors.ts';
+import { parsePoseFile } from '../../geometry/pose-file.ts';
 import { estimateSeaState, MIN_DURATION_S } from '../../sea-state/estimate.ts';
 import type { SeaStateEstimate } from '../../sea-state/types.ts';
+import { readOptionFile } from '../options.ts';
 import { createProgressBar } from '../progress.ts';
 import { EXIT, toJson, type Terminal } from '../terminal.ts';
-import { formatClip } from './format.ts';
+import { measureBreakers, toBreakerRecord, type BreakerOptions } from './breakers.ts';
+import { formatBreaker, formatClip } from './format.ts';
 import { parseLine } from './parse-line.ts';
 import { readInput } from './read-input.ts';
 
@@ -15,6 +19,10 @@ export interface SeaStateOptions {
   readonly window?: string;
   /** File of a figure. */
   readonly plot?: string;
+  /** File of a pose from `calibrate-camera`. */
+  readonly pose?: string;
+  /** Level of the water in the coordinates of the pose, metres. */
+  readonly tide?: string;
   readonly json?: boolean;
 }
 
@@ -31,6 +39,7 @@ export async function runSeaState(
   if (options.line.length > 0 && options.timestack === true)
     throw new AgentError('usage', 'use either --timestack or --line: a time stack is a line');
   const lines = options.line.map(parseLine);
+  const geometry = await readGeometry(path, options);
   const bar = await createProgressBar('reading', terminal);
   using _bar = { [Symbol.dispose]: () => bar.stop() };
   const isTimestack = options.timestack === true;
@@ -53,13 +62,41 @@ export async function runSeaState(
       const { plotClip } = await import('./plot.ts');
       await plotClip(plotFile(options.plot, count), path, clip, estimate);
     }
+    const breaker =
+      geometry && estimate.period
+        ? await measureBreakers(path, clip, estimate.period.peakS, geometry, terminal.signal)
+        : null;
     const frames = { wanted: series.samples, used: series.samples - series.missing };
-    if (options.json === true) results.push({ start_s: fromS, frames, ...toRecord(estimate) });
-    else terminal.out(formatClip(fromS, estimate));
+    if (options.json === true)
+      results.push({
+        ...{ start_s: fromS, frames, ...toRecord(estimate) },
+        ...(breaker === null ? {} : { breaker: toBreakerRecord(breaker, geometry?.levelM ?? null) }),
+      });
+    else terminal.out([formatClip(fromS, estimate), ...(breaker === null ? [] : formatBreaker(breaker))]);
   }
   if (options.json === true) terminal.out(toJson({ input: path, clips: results }));
   return EXIT.ok;
 }
+
+async function readGeometry(path: string, options: SeaStateOptions): Promise<BreakerOptions | null> {
+  if (options.pose === undefined) {
+    if (options.tide !== undefined) throw new AgentError('usage', '--tide needs --pose');
+    return null;
+  }
+  const isFilm = options.timestack !== true && options.fps === undefined && !(await isDirectory(path));
+  if (!isFilm)
+    throw new AgentError('usage', '--pose needs a video that plays at the speed at which it was taken');
+  const levelM = options.tide === undefined ? null : Number(options.tide);
+  if (levelM !== null && !(Math.abs(levelM) <= 1000))
+    throw new AgentError('usage', `--tide must be a number of metres, not ${String(options.tide)}`);
+  return { pose: parsePoseFile(readOptionFile('pose', options.pose)), levelM };
+}
+
+const isDirectory = (path: string): Promise<boolean> =>
+  stat(path).then(
+    (found) => found.isDirectory(),
+    () => false,
+  );
 
 /** The second window of `sea.png` is drawn in `sea-2.png`. */
 function plotFile(file: string, count: number): string {

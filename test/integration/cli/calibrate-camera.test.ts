@@ -1,9 +1,11 @@
+import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, describe, expect, it } from 'vitest';
-import { CameraView } from '../../../src/geometry/camera-view.ts';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { viewInImage } from '../../../src/geometry/image-scale.ts';
 import { parsePoseFile } from '../../../src/geometry/pose-file.ts';
+import type { WorldPoint } from '../../../src/geometry/types.ts';
 import { runCli } from '../../fixtures/cli.ts';
 import { waveDataDir } from '../../fixtures/wave-data.ts';
 
@@ -112,29 +114,107 @@ describe('calibrate-camera', () => {
 });
 
 const waves = waveDataDir();
-describe.skipIf(waves === null)(
-  'calibrate-camera with the station at Boomerang Beach (needs the wave data)',
-  () => {
-    it('finds the camera with residuals below 5 pixels', async () => {
-      const { code, json } = await runCli([
-        ...['calibrate-camera', join(waves ?? '', 'boomerang-gcp.csv')],
-        ...['--lens', join(waves ?? '', 'boomerang-lens.json'), '--size', '2048x1080', '--json'],
-      ]);
-      expect(code).toBe(0);
-      const text = JSON.stringify(json());
-      expect((json() as { residual_px: { max: number } }).residual_px.max).toBeLessThan(5);
-      // It stands on the dune, about 20 m above the sea, and looks east.
-      const { pose, lens } = parsePoseFile(text);
-      expect(pose.azimuthDeg).toBeCloseTo(86, -1);
-      // The published line from the beach to the sea lies in the image.
-      const view = new CameraView(lens, pose);
-      for (const world of [
-        [457_315.2, 6_422_161.5, 0],
-        [457_599.4, 6_422_063.6, 0],
-      ] as const) {
-        const [u, v] = view.project(world) ?? [NaN, NaN];
-        expect(u > 0 && u < 2048 && v > 400 && v < 1080).toBe(true);
-      }
-    });
-  },
-);
+const FILM = { width: 1280, height: 676 };
+
+/** A point of the line whose time stack is published, metres from the beach. */
+function alongLine(metres: number): WorldPoint {
+  const [from, to] = [
+    [457_315.2, 6_422_161.5],
+    [457_599.4, 6_422_063.6],
+  ] as const;
+  const share = metres / Math.hypot(to[0] - from[0], to[1] - from[1]);
+  return [from[0] + share * (to[0] - from[0]), from[1] + share * (to[1] - from[1]), 0];
+}
+
+describe.skipIf(waves === null)('the station at Boomerang Beach (needs the wave data)', () => {
+  const film = join(waves ?? '', 'boomerang-2fps.mp4');
+  const poseFile = join(dir, 'boomerang.json');
+  const station = () =>
+    JSON.parse(readFileSync(poseFile, 'utf8')) as {
+      readonly residual_px: { readonly max: number };
+      readonly position_m: readonly [number, number, number];
+    };
+  beforeAll(async () => {
+    const { code } = await runCli([
+      ...['calibrate-camera', join(waves ?? '', 'boomerang-gcp.csv')],
+      ...['--lens', join(waves ?? '', 'boomerang-lens.json'), '--size', '2048x1080', '--out', poseFile],
+    ]);
+    expect(code).toBe(0);
+  });
+
+  it('is found with residuals below 5 pixels', () => {
+    expect(station().residual_px.max).toBeLessThan(5);
+    // It stands about 20 m above the sea and looks east.
+    const { pose } = parsePoseFile(readFileSync(poseFile, 'utf8'));
+    expect(pose.azimuthDeg).toBeCloseTo(86, -1);
+    expect(pose.position[2]).toBeCloseTo(20, -1);
+  });
+
+  it('sees white water where the published time stack of this film shows it', () => {
+    const view = viewInImage(parsePoseFile(readFileSync(poseFile, 'utf8')), FILM);
+    const box = { x: 300, y: 240, width: 700, height: 180 };
+    const crop = `crop=${String(box.width)}:${String(box.height)}:${String(box.x)}:${String(box.y)}`;
+    const grey = execFileSync(
+      'ffmpeg',
+      ['-v', 'error', '-i', film, '-vf', `format=gray,${crop}`, '-f', 'rawvideo', '-'],
+      { maxBuffer: 2 ** 30 },
+    );
+    const size = box.width * box.height;
+    const frames = grey.length / size;
+    const whiteAt = (metres: number): number => {
+      const [u, v] = view.project(alongLine(metres)) ?? [NaN, NaN];
+      const at = (Math.round(v) - box.y) * box.width + Math.round(u) - box.x;
+      const levels = Array.from({ length: frames }, (_, frame) => grey[frame * size + at] ?? NaN);
+      const dark = levels.toSorted((a, b) => a - b)[frames >> 3] ?? NaN;
+      return levels.filter((level) => level > dark + 60).length / frames;
+    };
+    const meanWhite = (from: number, to: number): number => {
+      const places = Array.from({ length: (to - from) / 10 + 1 }, (_, index) => whiteAt(from + 10 * index));
+      return places.reduce((sum, share) => sum + share, 0) / places.length;
+    };
+    expect(meanWhite(80, 120)).toBeGreaterThan(0.1);
+    expect(meanWhite(30, 170)).toBeGreaterThan(10 * meanWhite(190, 270));
+  });
+
+  it('measures breakers of a plausible height, and reports a pose at half of its height', async () => {
+    const pose = station();
+    const measure = async (heightM: number): Promise<string> => {
+      const [x, y] = pose.position_m;
+      const file = join(dir, 'changed.json');
+      writeFileSync(file, JSON.stringify({ ...pose, position_m: [x, y, heightM] }));
+      return (await runCli(['sea-state', film, '--pose', file, '--tide', '0'])).stdout;
+    };
+    const right = await measure(pose.position_m[2]);
+    const [metres = NaN, low = NaN, high = NaN] = (
+      /breaker height (\S+) m \((\S+) to (\S+) m\)/.exec(right)?.slice(1) ?? []
+    ).map(Number);
+    // A swell of 14 s that breaks 100 to 170 m from the beach.
+    expect(metres).toBeGreaterThan(1.2);
+    expect(metres).toBeLessThan(3.5);
+    expect(low).toBeLessThan(0.85 * metres);
+    expect(high).toBeGreaterThan(1.15 * metres);
+    expect(right).not.toContain('check the pose');
+    expect(await measure(pose.position_m[2] / 2)).toContain('check the pose: the speed of the breakers');
+  });
+
+  it.each([
+    [['--pose', 'none.json'], 2, 'cannot be read'],
+    [['--tide', '1'], 2, '--tide needs --pose'],
+    [['--pose', 'POSE', '--tide', 'high'], 2, '--tide must be a number of metres'],
+    [['--pose', 'POSE', '--fps', '2'], 2, '--pose needs a video'],
+    [['--pose', 'NO SIZE'], 1, 'run calibrate-camera with --size'],
+    [['--pose', 'CROPPED'], 1, 'the pose is for images of 2048x2048'],
+  ])('refuses %j', async (options, exit, message) => {
+    const changed = (name: string, image: object | null): string =>
+      file(name, JSON.stringify({ ...station(), image }));
+    const files: Record<string, string> = {
+      POSE: poseFile,
+      'NO SIZE': changed('no-size.json', null),
+      CROPPED: changed('cropped.json', { width: 2048, height: 2048 }),
+    };
+    const args = options.map((option) => files[option] ?? option);
+    const { code, stderr } = await runCli(['sea-state', film, ...args]);
+    expect(stderr).toContain(message);
+    expect(code).toBe(exit);
+  });
+});

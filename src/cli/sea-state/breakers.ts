@@ -1,0 +1,93 @@
+import { AgentError } from '../../base/errors.ts';
+import {
+  measureBreakerHeight,
+  type BreakerHeight,
+  type BreakerReason,
+} from '../../geometry/breaker-height.ts';
+import type { CameraView } from '../../geometry/camera-view.ts';
+import { viewInImage } from '../../geometry/image-scale.ts';
+import type { parsePoseFile } from '../../geometry/pose-file.ts';
+import { findBreakerFaces } from '../../sea-state/breaker-faces.ts';
+import type { PictureSize } from '../../sea-state/layout.ts';
+import { findWhiteWater } from '../../sea-state/white-water.ts';
+import type { Clip } from './clips.ts';
+import { decodeGrey, pictureSize } from './decode.ts';
+
+/** Columns of the picture in which breakers are measured. */
+const COLUMNS = 32;
+/** Width of a column before it is reduced to one value: a wider one blurs crests that run obliquely, share of the picture. */
+const COLUMN_SHARE = 1 / 320;
+
+export interface BreakerOptions {
+  readonly pose: ReturnType<typeof parsePoseFile>;
+  /** Level of the water in the coordinates of the pose, metres; null when unknown. */
+  readonly levelM: number | null;
+}
+
+/** Measures the height of the breakers in a clip of a film, from columns at the full resolution of its pictures. */
+export async function measureBreakers(
+  path: string,
+  { fromS, series }: Clip,
+  periodS: number,
+  { pose, levelM }: BreakerOptions,
+  signal: AbortSignal,
+): Promise<BreakerHeight | BreakerReason> {
+  const size = await pictureSize([`file:${path}`], path, signal);
+  const view = viewInImage(pose, size);
+  const firstRow = horizonRow(view, size, levelM ?? 0);
+  const rows = size.height - firstRow;
+  const { rateHz, samples } = series;
+  const filters = [
+    `fps=${String(rateHz)}:round=near,format=gray`,
+    `crop=${String(size.width)}:${String(rows)}:0:${String(firstRow)}`,
+    `scale=${String(Math.round(1 / COLUMN_SHARE))}:${String(rows)}:flags=area`,
+    `scale=${String(COLUMNS)}:${String(rows)}:flags=neighbor`,
+  ].join(',');
+  const input = ['-ss', String(fromS), '-i', `file:${path}`, '-t', String(samples / rateHz)];
+  const parts: Buffer[] = [];
+  for await (const picture of decodeGrey(
+    { input, filters, sizeBytes: COLUMNS * rows, feed: null, path },
+    signal,
+  ))
+    parts.push(Buffer.from(picture));
+  const stack = { ...series, samples: parts.length, columns: COLUMNS, rows, values: Buffer.concat(parts) };
+  const cells = Array.from({ length: COLUMNS * rows }, (_, cell) => cell);
+  const pixelOf = (column: number, row: number): readonly [number, number] => [
+    ((column + 0.5) * size.width) / COLUMNS,
+    firstRow + row,
+  ];
+  const seen = findBreakerFaces(stack, findWhiteWater(stack, cells)).map((face) => ({
+    column: face.column,
+    crest: face.crest,
+    timeS: face.sample / rateHz,
+    crestPixel: pixelOf(face.column, face.crestRow),
+    // The lower edge of the last white row.
+    toePixel: pixelOf(face.column, face.toeRow + 1),
+    laterToePixel: pixelOf(face.column, face.laterToeRow + 1),
+    laterS: face.laterS,
+  }));
+  return measureBreakerHeight(seen, view, { levelM, periodS });
+}
+
+/** First row below the horizon over the whole width. */
+function horizonRow(view: CameraView, { width, height }: PictureSize, levelM: number): number {
+  const isWater = (row: number): boolean =>
+    [0, width / 2, width - 1].every((column) => view.pointAtLevel([column, row], levelM) !== null);
+  for (let row = 0; row < height; row += 1) if (isWater(row)) return row;
+  throw new AgentError('pose_unusable', 'the pose sees no water in this picture');
+}
+
+/** The `breaker` of a record. */
+export const toBreakerRecord = (height: BreakerHeight | BreakerReason, levelM: number | null): object =>
+  typeof height === 'string'
+    ? { height_m: null, low_m: null, high_m: null, count: null, tide_m: levelM, reason: height }
+    : {
+        height_m: rounded(height.heightM),
+        low_m: rounded(height.lowM),
+        high_m: rounded(height.highM),
+        count: height.count,
+        tide_m: levelM,
+        reason: null,
+      };
+
+const rounded = (value: number): number => Math.round(value * 100) / 100;

@@ -1,0 +1,170 @@
+import { median } from '../base/statistics.ts';
+import type { BreakerFace, PixelSeries } from './types.ts';
+import type { WhiteWater } from './white-water.ts';
+
+/** Dark rows between two parts of the white water of one face. */
+const MAX_GAP_ROWS = 1;
+/** A new face has no white water within so many rows in the samples before it, seconds. */
+const CLEAR_ROWS = { seaward: 2, shoreward: 3 } as const;
+const CLEAR_S = 1;
+/** The face may be half white in its first sample; a sample later it is white from crest to toe. */
+const COMPLETE_S = 0.5;
+/** The white water must travel so many rows towards the shore: this share of the face, and at least these rows ... */
+const TRAVEL_EXTENTS = 0.5;
+const MIN_TRAVEL_ROWS = 4;
+/** ... within this time, seconds. */
+const TRAVEL_S = 5;
+/** A crest is seen in several columns at nearly the same time and place: what is seen in fewer is not a breaker. */
+const MIN_COLUMNS = 3;
+const NEAR = { columns: 2, seconds: 1.5, faces: 0.7 } as const;
+/** Faces of one crest whose extents differ by more than this factor from their median are wrong. */
+const MAX_RATIO = 2;
+
+/**
+ * Finds the faces of breaking waves: white water that appears where there was none, and then travels down the rows to the
+ * shore. When it appears it covers the face of the wave from the crest to the toe. `series` has the full resolution of the
+ * picture along its columns; `white` is the white water in all of its cells.
+ */
+export function findBreakerFaces(
+  series: Pick<PixelSeries, 'columns' | 'rows' | 'rateHz' | 'samples'>,
+  white: WhiteWater,
+): readonly BreakerFace[] {
+  const faces = Array.from({ length: series.columns }, (_, column) =>
+    withoutRepetitions(
+      facesOf(column, series, new WhiteColumn(whiteRows(column, series, white), series.rows)),
+      series.rateHz,
+    ),
+  ).flat();
+  return crestsOf(faces, series.rateHz).flatMap((members, crest) => {
+    const usual = median(members.map(extentOf)) ?? 0;
+    const alike = members.filter((face) => {
+      const extent = extentOf(face);
+      return extent < usual * MAX_RATIO && extent > usual / MAX_RATIO;
+    });
+    const isWide = new Set(alike.map(({ column }) => column)).size >= MIN_COLUMNS;
+    return isWide ? alike.map((face) => ({ ...face, crest })) : [];
+  });
+}
+
+/** Which rows of one column are white: `[samples, rows]`. */
+function whiteRows(
+  column: number,
+  { columns, rows, samples }: Pick<PixelSeries, 'columns' | 'rows' | 'samples'>,
+  { cells, excess, threshold }: WhiteWater,
+): Uint8Array {
+  const isWhite = new Uint8Array(samples * rows);
+  for (const [index, cell] of cells.entries()) {
+    if (cell % columns !== column) continue;
+    const row = (cell - column) / columns;
+    for (let sample = 0; sample < samples; sample += 1)
+      if ((excess[index * samples + sample] ?? 0) >= threshold) isWhite[sample * rows + row] = 1;
+  }
+  return isWhite;
+}
+
+type Run = Pick<BreakerFace, 'crestRow' | 'toeRow'>;
+type Face = Omit<BreakerFace, 'crest'>;
+
+/** White water in one column, one sample after the other. */
+class WhiteColumn {
+  readonly #isWhite: Uint8Array;
+  readonly #rows: number;
+
+  constructor(isWhite: Uint8Array, rows: number) {
+    this.#isWhite = isWhite;
+    this.#rows = rows;
+  }
+
+  has(row: number, sample: number): boolean {
+    return row >= 0 && row < this.#rows && this.#isWhite[sample * this.#rows + row] === 1;
+  }
+
+  /** The run of white rows that begins at, or reaches into, the rows from `first` to `last`; null without one. */
+  runIn(first: number, last: number, sample: number): Run | null {
+    let crestRow = first;
+    while (crestRow <= last && !this.has(crestRow, sample)) crestRow += 1;
+    if (crestRow > last) return null;
+    let toeRow = crestRow;
+    while (this.has(crestRow - 1, sample) || this.has(crestRow - 1 - MAX_GAP_ROWS, sample)) crestRow -= 1;
+    while (this.has(toeRow + 1, sample) || this.has(toeRow + 1 + MAX_GAP_ROWS, sample)) toeRow += 1;
+    return { crestRow, toeRow };
+  }
+
+  /** The sample at which a row turns white; null when it is white at `from` already, or not white before `to`. */
+  firstSample(row: number, from: number, to: number): number | null {
+    if (this.has(row, from)) return null;
+    for (let sample = from + 1; sample < to; sample += 1) if (this.has(row, sample)) return sample;
+    return null;
+  }
+}
+
+function facesOf(
+  column: number,
+  { rows, samples, rateHz }: Pick<PixelSeries, 'rows' | 'rateHz' | 'samples'>,
+  white: WhiteColumn,
+): readonly Face[] {
+  const inSamples = (seconds: number): number => Math.max(1, Math.round(seconds * rateHz));
+  const [clear, complete, travel] = [inSamples(CLEAR_S), inSamples(COMPLETE_S), inSamples(TRAVEL_S)];
+  const wasClear = (from: number, to: number, sample: number): boolean => {
+    for (let before = sample - clear; before < sample; before += 1)
+      if (white.runIn(from, to, before)) return false;
+    return true;
+  };
+  const faces: Face[] = [];
+  for (let sample = clear; sample + travel < samples; sample += 1)
+    for (let row = 0; row < rows; row += 1) {
+      const first = white.runIn(row, rows - 1, sample);
+      if (!first) break;
+      row = first.toeRow + 1;
+      const [from, to] = [first.crestRow - CLEAR_ROWS.seaward, first.toeRow + CLEAR_ROWS.shoreward];
+      const next = wasClear(from, to, sample) ? white.runIn(first.crestRow, to, sample + complete) : null;
+      if (!next) continue;
+      const extent = next.toeRow - next.crestRow;
+      const isComplete = first.toeRow - first.crestRow >= extent;
+      const face = isComplete ? { sample, ...first } : { sample: sample + complete, ...next };
+      const laterToeRow =
+        face.toeRow + Math.max(MIN_TRAVEL_ROWS, Math.round(extentOf(face) * TRAVEL_EXTENTS));
+      const arrival = white.firstSample(laterToeRow, face.sample, face.sample + travel);
+      if (arrival !== null)
+        faces.push({ column, ...face, laterToeRow, laterS: (arrival - face.sample) / rateHz });
+    }
+  return faces;
+}
+
+/** White water that appears in steps beside itself is one face, with its largest extent. */
+function withoutRepetitions(faces: readonly Face[], rateHz: number): readonly Face[] {
+  const kept: Face[] = [];
+  for (const face of faces) {
+    const before = kept.findLastIndex(
+      (other) =>
+        face.sample - other.sample <= NEAR.seconds * rateHz &&
+        Math.abs(face.toeRow - other.toeRow) <= Math.max(extentOf(face), extentOf(other)),
+    );
+    const other = kept[before];
+    if (!other) kept.push(face);
+    else if (extentOf(face) > extentOf(other)) kept[before] = face;
+  }
+  return kept;
+}
+
+/** Groups of faces that follow each other along a crest. */
+function crestsOf(faces: readonly Face[], rateHz: number): readonly (readonly Face[])[] {
+  const crests: Face[][] = [];
+  for (const face of faces.toSorted((a, b) => a.sample - b.sample)) {
+    const crest = crests.findLast((members) =>
+      members.some(
+        (other) =>
+          Math.abs(other.column - face.column) <= NEAR.columns &&
+          face.sample - other.sample <= NEAR.seconds * rateHz &&
+          Math.abs(other.toeRow - face.toeRow) <=
+            Math.max(4, NEAR.faces * Math.max(extentOf(other), extentOf(face))),
+      ),
+    );
+    if (crest) crest.push(face);
+    else crests.push([face]);
+  }
+  return crests;
+}
+
+/** Rows from crest to toe, both included. */
+const extentOf = ({ crestRow, toeRow }: Run): number => toeRow - crestRow + 1;
